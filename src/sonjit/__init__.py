@@ -1,0 +1,1 @@
+"""Sonjit: hands in images, video and a live camera, offline, on an ordinary CPU."""

@@ -1,0 +1,68 @@
+"""Keypoint names, bones and drawing connections of every skeleton that Sonjit knows; the data stand in JSON beside.
+
+The public order of a hand is MediaPipe's 21 keypoints: wrist, then four per finger from the palm to the tip,
+thumb first.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+
+from sonjit.errors import InputError
+
+
+@dataclass(frozen=True)
+class Skeleton:
+    """One convention of keypoints.
+
+    Attributes:
+        name: the convention's name, e.g. `hand_mediapipe21`.
+        keypoints: names in index order (K of them).
+        parents: index of each keypoint's parent along the kinematic chain, -1 for the root (K of them).
+        connections: pairs of indices to draw as lines.
+        groups: named sets of indices, such as fingers.
+    """
+
+    name: str
+    keypoints: tuple[str, ...]
+    parents: tuple[int, ...]
+    connections: tuple[tuple[int, int], ...]
+    groups: dict[str, tuple[int, ...]]
+
+    def index(self, keypoint: str) -> int:
+        """Index of a keypoint by its name.
+
+        >>> load_skeleton("hand_mediapipe21").index("index_finger_tip")
+        8
+        """
+        try:
+            return self.keypoints.index(keypoint)
+        except ValueError:
+            raise InputError(
+                f"{self.name} has no keypoint {keypoint!r}; known: {', '.join(self.keypoints)}"
+            ) from None
+
+    @property
+    def bones(self) -> tuple[tuple[int, int], ...]:
+        """(parent, child) index pairs along the kinematic chain."""
+        return tuple((parent, child) for child, parent in enumerate(self.parents) if parent >= 0)
+
+
+@cache
+def load_skeleton(name: str) -> Skeleton:
+    """Read one skeleton by name; an unknown name raises InputError with the list of known ones."""
+    folder = resources.files(__package__)
+    known = sorted(entry.name.removesuffix(".json") for entry in folder.iterdir() if entry.name.endswith(".json"))
+    if name not in known:
+        raise InputError(f"unknown skeleton {name!r}; known: {', '.join(known)}")
+    data = json.loads(folder.joinpath(f"{name}.json").read_text("utf-8"))
+    return Skeleton(
+        name=data["name"],
+        keypoints=tuple(data["keypoints"]),
+        parents=tuple(data["parents"]),
+        connections=tuple((a, b) for a, b in data["connections"]),
+        groups={key: tuple(value) for key, value in data["groups"].items()},
+    )
