@@ -1,0 +1,56 @@
+"""The command line: one verb per job, one file per group of verbs."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from sonjit._version import __version__
+from sonjit.errors import SonjitError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cyclopts import App
+
+
+def build_app() -> App:
+    """The whole command tree; each group is imported only when it is called."""
+    from cyclopts import App
+
+    app = App(
+        name="sonjit",
+        help="Find hands in images, video and a live camera: offline, on an ordinary CPU.",
+        version=__version__,
+    )
+    app.command("sonjit.cli.hands:hands", name="hands")
+    app.command("sonjit.cli.demo:demo", name="demo")
+    app.command("sonjit.cli.models:app", name="models")
+    app.command("sonjit.cli.doctor:doctor", name="doctor")
+    app.command("sonjit.cli.bench:bench", name="bench")
+    return app
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return the exit status: 0 done, 1 failed, 2 wrong call or input, 130 stopped."""
+    from cyclopts import CycloptsError
+
+    try:
+        result = build_app()(
+            arguments, exit_on_error=False, print_error=False, result_action="return_value"
+        )
+    except SonjitError as error:
+        complain(str(error))
+        return error.exit_status
+    except CycloptsError as error:
+        complain(str(error))
+        return 2
+    except KeyboardInterrupt:
+        complain("stopped; what was finished is kept")
+        return 130
+    return result if isinstance(result, int) else 0
+
+
+def complain(line: str) -> None:
+    """One line on standard error."""
+    sys.stderr.write(f"sonjit: {' '.join(line.split())}\n")
