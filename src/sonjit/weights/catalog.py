@@ -1,0 +1,149 @@
+"""The catalogue: `catalog.toml` as typed records, read on first use."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sonjit.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+CATALOG = Path(__file__).with_name("catalog.toml")
+Shapes = dict[str, tuple[int, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """One download from a registry.
+
+    Attributes:
+        name: the package's name in its registry.
+        registry: `pypi` or `npm`.
+        version: the exact version.
+        bytes: size of the download.
+        platform: the wheel's platform tag; None for npm.
+        python: the wheel's Python version, e.g. `3.11`; None for npm.
+        implementation: the wheel's interpreter tag, e.g. `cp`; None for npm.
+    """
+
+    name: str
+    registry: str
+    version: str
+    bytes: int
+    platform: str | None = None
+    python: str | None = None
+    implementation: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.version}"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a file lies: a package, and the member's path in it (`archive!inner` inside packed assets)."""
+
+    package: Package
+    member: str
+
+
+@dataclass(frozen=True, slots=True)
+class Weight:
+    """One published file.
+
+    Attributes:
+        name: the record's name, e.g. `hand-full`.
+        file: the file's name in the cache.
+        bytes: the file's size.
+        sha256: the file's hash, hexadecimal.
+        licence: SPDX identifier.
+        group: the group that it is pulled with, e.g. `hands`.
+        sources: packages that hold exactly these bytes, the preferred one first.
+        inputs: shape of each input tensor by name (float32); empty when the file is no network.
+        outputs: shape of each output tensor by name (float32).
+        about: what the file is when it is no network.
+    """
+
+    name: str
+    file: str
+    bytes: int
+    sha256: str
+    licence: str
+    group: str
+    sources: tuple[Source, ...]
+    inputs: Shapes
+    outputs: Shapes
+    about: str = ""
+
+
+def load_catalog() -> dict[str, Weight]:
+    """Every catalogued file by its record name.
+
+    >>> load_catalog()["hand-full"].inputs
+    {'input_1': (1, 224, 224, 3)}
+    """
+    return dict(_read_catalog())
+
+
+@cache
+def load_groups() -> dict[str, tuple[str, ...]]:
+    """The names to pull by group; `all` is every record.
+
+    >>> load_groups()["hands"]
+    ('palm-lite', 'palm-full', 'hand-lite', 'hand-full')
+    """
+    groups: dict[str, tuple[str, ...]] = {}
+    for weight in _read_catalog().values():
+        groups[weight.group] = (*groups.get(weight.group, ()), weight.name)
+    return {**groups, "all": tuple(_read_catalog())}
+
+
+def find_record(name: str) -> Weight:
+    """The record with this name or this file name; an unknown one raises InputError that lists the known."""
+    try:
+        return _read_index()[name]
+    except KeyError:
+        raise InputError(f"unknown weight {name!r}; known: {', '.join(_read_catalog())}") from None
+
+
+def select_weights(names: Iterable[str]) -> list[Weight]:
+    """The records that these names and groups stand for, each once, in catalogue order of each name.
+
+    Raises:
+        InputError: a name is neither a record, nor a file, nor a group; the line lists the known ones.
+    """
+    groups = load_groups()
+    chosen: dict[str, Weight] = {}
+    for name in names:
+        if name not in groups and name not in _read_index():
+            known = f"{', '.join(_read_catalog())}; groups: {', '.join(groups)}"
+            raise InputError(f"unknown weight {name!r}; known: {known}")
+        for weight in map(find_record, groups.get(name, (name,))):
+            chosen[weight.name] = weight
+    return list(chosen.values())
+
+
+@cache
+def _read_catalog() -> dict[str, Weight]:
+    import tomllib
+
+    data = tomllib.loads(CATALOG.read_text("utf-8"))
+    packages = {name: Package(name=name, **fields) for name, fields in data["package"].items()}
+    return {name: _read_weight(name, fields, packages) for name, fields in data["weight"].items()}
+
+
+@cache
+def _read_index() -> dict[str, Weight]:
+    records = _read_catalog()
+    return {weight.file: weight for weight in records.values()} | records
+
+
+def _read_weight(name: str, fields: dict[str, Any], packages: Mapping[str, Package]) -> Weight:
+    sources = tuple(Source(packages[package], member) for package, member in fields.pop("sources"))
+    inputs, outputs = (
+        {tensor: tuple(shape) for tensor, shape in fields.pop(side, {}).items()} for side in ("inputs", "outputs")
+    )
+    return Weight(name=name, sources=sources, inputs=inputs, outputs=outputs, **fields)

@@ -1,0 +1,119 @@
+"""The cache folder: where weight files lie on this machine, and whether they are whole."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from sonjit.errors import InputError, JobError
+from sonjit.weights.catalog import find_record, select_weights
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from sonjit.weights.catalog import Weight
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What `verify_weights` found wrong with one file."""
+
+    name: str
+    path: Path
+    kind: Literal["missing", "damaged"]
+    reason: str
+
+
+def cache_folder() -> Path:
+    """The folder that Sonjit may fill: SONJIT_HOME, else `sonjit` in the platform's cache. Not made here."""
+    if home := os.environ.get("SONJIT_HOME"):
+        return Path(home).expanduser().absolute()
+    if sys.platform == "win32":
+        local = os.environ.get("LOCALAPPDATA")
+        return (Path(local) if local else _home() / "AppData" / "Local") / "sonjit"
+    if sys.platform == "darwin":
+        return _home() / "Library" / "Caches" / "sonjit"
+    xdg = os.environ.get("XDG_CACHE_HOME", "")
+    # The XDG specification says that a relative path there is to be ignored.
+    return (Path(xdg) if os.path.isabs(xdg) else _home() / ".cache") / "sonjit"  # noqa: PTH117
+
+
+def models_folder() -> Path:
+    """The folder in the cache that holds the weight files."""
+    return cache_folder() / "models"
+
+
+def find_weight(name: str, models_dir: str | Path | None = None) -> Path:
+    """The path of one weight file, checked by its size only: cheap enough to call for every detector.
+
+    Args:
+        name: a record's name (`hand-full`) or its file's name (`hand_landmark_full.tflite`).
+        models_dir: the folder to look in instead of the cache; the file may stand there under either name.
+
+    Raises:
+        InputError: the name is unknown, the file is not there, or it has not the published size.
+    """
+    weight = find_record(name)
+    folder = models_folder() if models_dir is None else Path(models_dir)
+    for path in (folder / weight.file, folder / f"{weight.name}{Path(weight.file).suffix}"):
+        try:
+            size = path.stat().st_size
+        except OSError:
+            continue
+        if size != weight.bytes:
+            raise InputError(f"{path} is damaged: {_wrong_size(size, weight)}; {_remedy(weight, models_dir)}")
+        return path
+    raise InputError(f"{weight.file} is not in {folder}; {_remedy(weight, models_dir)}")
+
+
+def verify_weights(names: Iterable[str] = ()) -> list[Problem]:
+    """Compare cached files with the catalogue's sha256; an empty list says that all is well.
+
+    With names or groups, an absent file is a problem too; with none, whatever the cache holds is checked.
+
+    Raises:
+        InputError: a name is unknown.
+        JobError: a file cannot be read.
+    """
+    asked = list(names)
+    problems = (find_problem(weight) for weight in select_weights(asked or ["all"]))
+    return [problem for problem in problems if problem and (asked or problem.kind != "missing")]
+
+
+def find_problem(weight: Weight) -> Problem | None:
+    """What is wrong with the cached file of one record, by size and sha256; None when it is whole."""
+    import hashlib
+
+    path = models_folder() / weight.file
+    try:
+        with path.open("rb") as stream:
+            size = os.fstat(stream.fileno()).st_size
+            if size != weight.bytes:
+                return Problem(weight.name, path, "damaged", _wrong_size(size, weight))
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    except FileNotFoundError:
+        return Problem(weight.name, path, "missing", "not in the cache")
+    except OSError as error:
+        raise JobError(f"cannot read {path}: {error.strerror}") from error
+    if digest != weight.sha256:
+        return Problem(weight.name, path, "damaged", f"its sha256 is {digest}, not {weight.sha256}")
+    return None
+
+
+def _wrong_size(size: int, weight: Weight) -> str:
+    return f"it has {size} bytes, not {weight.bytes}"
+
+
+def _remedy(weight: Weight, models_dir: str | Path | None) -> str:
+    command = f"sonjit models pull {weight.name}"
+    return f"run: {command}" if models_dir is None else f"run: {command} (it fills {models_folder()}) and copy it"
+
+
+def _home() -> Path:
+    try:
+        return Path.home()
+    except RuntimeError as error:
+        raise InputError("no home folder is known: set SONJIT_HOME to a folder for the weights") from error
