@@ -1,0 +1,95 @@
+import json
+
+import pytest
+
+from sonjit.cli.models import app
+from sonjit.errors import InputError
+from sonjit.weights import load_catalog
+
+
+def run(*arguments):
+    return app(list(arguments), exit_on_error=False, print_error=False, result_action="return_value")
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("SONJIT_HOME", str(tmp_path))
+    monkeypatch.setenv("SONJIT_OFFLINE", "1")
+    return tmp_path
+
+
+@pytest.fixture
+def damaged(home):
+    """A file of the right size and the wrong content."""
+    weight = load_catalog()["hand-recrop"]
+    (home / "models").mkdir()
+    (home / "models" / weight.file).write_bytes(bytes(weight.bytes))
+    return weight
+
+
+def test_list_shows_every_name_in_full(capsys):
+    run("list")
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[1:]] == list(load_catalog())
+    assert all(line.split()[-1] == "no" for line in lines[1:])
+
+
+def test_list_as_json(capsys, damaged, home):
+    run("list", "--json")
+    records = {record["name"]: record for record in json.loads(capsys.readouterr().out)}
+    assert list(records) == list(load_catalog())
+    assert records["hand-recrop"]["cached"] is True
+    assert records["hand-full"]["cached"] is False
+    assert records["hand-full"]["path"] == str(home / "models" / "hand_landmark_full.tflite")
+    assert records["palm-lite"]["sources"][1]["registry"] == "npm"
+
+
+def test_path_prints_the_folder_or_the_file_and_nothing_else(capsys, damaged, home):
+    run("path")
+    run("path", "hand-recrop")
+    assert capsys.readouterr().out == f"{home / 'models'}\n{home / 'models' / damaged.file}\n"
+    with pytest.raises(InputError, match="run: sonjit models pull hand-full"):
+        run("path", "hand-full")
+
+
+def test_verify_says_which_to_pull_again(capsys, damaged):
+    assert run("verify") == 1
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "hand_recrop.tflite is damaged: its sha256 is" in captured.err
+    assert captured.err.endswith("run: sonjit models pull hand-recrop\n")
+
+
+def test_verify_of_an_empty_cache_is_well_unless_a_name_is_given(capsys):
+    assert run("verify") == 0
+    assert capsys.readouterr().out == "0 files checked, all whole\n"
+    assert run("verify", "hands") == 1
+
+
+def test_pull_without_a_name_pulls_the_hands():
+    with pytest.raises(InputError, match=r"lacks palm_detection_lite.tflite, palm_.*, hand_.*, hand_landmark_full"):
+        run("pull")
+
+
+def test_pull_refuses_an_unknown_name():
+    with pytest.raises(InputError, match="unknown weight 'nope'; known: palm-lite"):
+        run("pull", "nope")
+
+
+@pytest.mark.parametrize("command", ["list", "pull", "verify", "path"])
+def test_every_help_text_has_an_example(capsys, command):
+    run(command, "--help")
+    assert "Example:" in capsys.readouterr().out
+
+
+@pytest.mark.network
+def test_pull_really_fetches_and_prints_the_paths(capsys, monkeypatch):
+    monkeypatch.delenv("SONJIT_OFFLINE")
+    run("pull", "hand-rig-left", "hand-recrop")
+    captured = capsys.readouterr()
+    assert [line.rpartition("/")[2] for line in captured.out.splitlines()] == [
+        "hand_rig_left.glb",
+        "hand_recrop.tflite",
+    ]
+    assert "downloading mediapipe 0.10.21" in captured.err
+    assert run("verify", "hand-rig-left", "hand-recrop") == 0

