@@ -84,6 +84,7 @@ def test_a_client_that_does_not_start(shelf, monkeypatch):
         ("WARNING: Retrying after NewConnectionError('...')\nERROR: No matching distribution", "registry cannot be"),
         ("npm error code ENOTFOUND\nnpm error network", "registry cannot be reached"),
         ("WARNING: odd\nERROR: [Errno 28] No space left on device\n", r"ERROR: \[Errno 28\] No space left"),
+        ("ERROR: Exception:\nTraceback:\n  File x\nOSError: [Errno 28] No space left on device", "fetched: OSError"),
         ("", "gave no reason"),
     ],
 )

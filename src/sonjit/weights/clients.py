@@ -92,4 +92,7 @@ def _reason(stderr: str, client: str) -> str:
         return "its registry cannot be reached; check the network and the proxy settings"
     lines = [line.strip() for line in stderr.splitlines() if line.strip()]
     errors = [line for line in lines if "error" in line.lower()] or lines
-    return errors[0] if errors else f"{client} failed and gave no reason"
+    if not errors:
+        return f"{client} failed and gave no reason"
+    # pip announces a crash with `ERROR: Exception:`; the cause ends the traceback that follows.
+    return lines[-1] if errors[0].endswith(":") else errors[0]
