@@ -1,1 +1,65 @@
-"""Sonjit: hands in images, video and a live camera, offline, on an ordinary CPU."""
+"""Sonjit: hands in images, video and a live camera, offline, on an ordinary CPU.
+
+>>> import sonjit
+>>> sorted(sonjit.__all__)[0]
+'Detector'
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+from typing import TYPE_CHECKING, Any
+
+from sonjit._version import __version__
+
+if TYPE_CHECKING:
+    from sonjit.detectors import Detector, Filter, OneEuro, create_detector
+    from sonjit.errors import InputError, JobError, MissingExtraError, SonjitError
+    from sonjit.geometry import RotatedBox
+    from sonjit.results import Frame, Hand
+
+__all__ = [
+    "Detector",
+    "Filter",
+    "Frame",
+    "Hand",
+    "InputError",
+    "JobError",
+    "MissingExtraError",
+    "OneEuro",
+    "RotatedBox",
+    "SonjitError",
+    "__version__",
+    "create_detector",
+]
+
+_HOMES = {
+    "Detector": "detectors",
+    "Filter": "detectors",
+    "OneEuro": "detectors",
+    "create_detector": "detectors",
+    "InputError": "errors",
+    "JobError": "errors",
+    "MissingExtraError": "errors",
+    "SonjitError": "errors",
+    "RotatedBox": "geometry",
+    "Frame": "results",
+    "Hand": "results",
+}
+
+logging.getLogger("sonjit").addHandler(logging.NullHandler())
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401
+    """Import a public name when it is first used: `import sonjit` stays fast."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'sonjit' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"sonjit.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """The public names."""
+    return sorted(__all__)

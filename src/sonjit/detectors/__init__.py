@@ -1,0 +1,7 @@
+"""What `create_detector` returns: find, crop, landmark, place, carry."""
+
+from sonjit.detectors.create import create_detector
+from sonjit.detectors.pipeline import Detector
+from sonjit.detectors.smoothing import Filter, OneEuro
+
+__all__ = ["Detector", "Filter", "OneEuro", "create_detector"]

@@ -1,0 +1,123 @@
+"""MediaPipe Hands: palm detector and 21 landmarks.
+
+Source: Zhang et al. 2020, MediaPipe Hands: On-device Real-time Hand Tracking; the constants are those of
+mediapipe 0.10.21's CPU graph.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sonjit.detectors.anchors import AnchorGrid
+from sonjit.detectors.pipeline import Kind
+from sonjit.detectors.ssd import SingleShotDetector
+from sonjit.geometry import (
+    RotatedBox,
+    crop,
+    points_from_crop,
+    rotated_box_around,
+    square_box,
+    wrap_angle,
+)
+from sonjit.results import Hand
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from sonjit.detectors.tracking import Track
+    from sonjit.engines import Engine
+
+PALM_GRID = AnchorGrid(input_size=192, strides=(8, 16, 16, 16))
+_WRIST, _INDEX_MCP, _MIDDLE_MCP, _RING_MCP = 0, 5, 9, 13
+_PALM_WRIST, _PALM_MIDDLE_MCP = 0, 2  # of the palm detector's seven keypoints
+_BOX_KEYPOINTS = [0, 1, 2, 3, 5, 6, 9, 10, 13, 14, 17, 18]  # all but the last two joints of each finger
+_Z_SCALE = 0.4
+
+
+@dataclass(frozen=True, eq=False)
+class HandObservation:
+    """What the landmark network saw in one box; see `Observation`."""
+
+    score: float
+    keypoints: NDArray[np.float32]
+    keypoints_3d: NDArray[np.float32]
+    left: float
+
+
+class Hands(Kind[HandObservation, Hand]):
+    """Palm detector and hand landmarks.
+
+    Args:
+        palms: network with a picture in and (1, 2016, 18), (1, 2016, 1) out.
+        landmarks: network with a square picture in and keypoints (1, 63) in its pixels, presence (1, 1),
+            handedness (1, 1) and world keypoints (1, 63) out.
+        mirrored: the pictures are selfie views.
+    """
+
+    def __init__(self, palms: Engine, landmarks: Engine, *, mirrored: bool) -> None:
+        self._palms = SingleShotDetector(palms, PALM_GRID)
+        self._landmarks = landmarks
+        self._mirrored = mirrored
+        self._size = landmarks.input.shape[1]
+        self._to_fraction = np.array([1, 1, 1 / _Z_SCALE], np.float32) / self._size
+
+    def find(self, rgb: NDArray[np.uint8], min_score: float) -> list[RotatedBox]:
+        """Boxes of whole hands from the palms in a picture (H, W, 3), best first."""
+        return [self._box_from_palm(palm.box, palm.keypoints) for palm in self._palms.find(rgb, min_score)]
+
+    def observe(self, rgb: NDArray[np.uint8], box: RotatedBox) -> HandObservation:
+        """21 keypoints, presence and handedness from one box."""
+        crop(rgb, box, self._size, self._size, out=self._landmarks.input[0])
+        image, presence, handedness, world = self._landmarks.run()
+        # The network was trained on selfie views: there its label is the person's own hand.
+        left = float(handedness.flat[0])
+        cos, sin = math.cos(box.rotation), math.sin(box.rotation)
+        turn = np.array([[cos, sin, 0], [-sin, cos, 0], [0, 0, 1]], np.float32)
+        return HandObservation(
+            score=float(presence.flat[0]),
+            keypoints=points_from_crop(image.reshape(-1, 3) * self._to_fraction, box),
+            keypoints_3d=world.reshape(-1, 3) @ turn,
+            left=left if self._mirrored else 1 - left,
+        )
+
+    def follow(self, observation: HandObservation) -> RotatedBox:
+        """The next frame's box: upright along wrist to knuckles, twice as large as wrist, palm and first joints."""
+        points = observation.keypoints[:, :2].astype(np.float64)
+        knuckles = ((points[_INDEX_MCP] + points[_RING_MCP]) / 2 + points[_MIDDLE_MCP]) / 2
+        tight = rotated_box_around(points[_BOX_KEYPOINTS], _upright(points[_WRIST], knuckles))
+        return square_box(tight, scale=2.0, shift_y=-0.1)
+
+    def result(self, observation: HandObservation, track: Track[HandObservation] | None) -> Hand:
+        """The public result: smoothed keypoints and the believed side for a track, else as seen."""
+        source = observation if track is None else track
+        left = observation.left if track is None or track.left is None else track.left
+        return Hand(
+            handedness="Left" if left > 0.5 else "Right",
+            score=observation.score,
+            keypoints=source.keypoints,
+            keypoints_3d=source.keypoints_3d,
+            id=None if track is None else track.id,
+            handedness_score=max(left, 1 - left),
+        )
+
+    def flip(self, result: Hand, width: int) -> Hand:
+        """The hand as it stands on a mirrored canvas; the label stays the person's own hand."""
+        result.keypoints = result.keypoints * (-1, 1, 1) + np.array([width, 0, 0], np.float32)
+        result.keypoints_3d = result.keypoints_3d * np.array([-1, 1, 1], np.float32)
+        return result
+
+    def _box_from_palm(self, box: NDArray[np.float64], keypoints: NDArray[np.float64]) -> RotatedBox:
+        x_min, y_min, x_max, y_max = box.tolist()
+        rotation = _upright(keypoints[_PALM_WRIST], keypoints[_PALM_MIDDLE_MCP])
+        palm = RotatedBox((x_min + x_max) / 2, (y_min + y_max) / 2, x_max - x_min, y_max - y_min, rotation)
+        return square_box(palm, scale=2.6, shift_y=-0.5)
+
+
+def _upright(start: NDArray[np.float64], end: NDArray[np.float64]) -> float:
+    """Rotation in radians that a box must have for the way from start to end to point up in it."""
+    dx, dy = (end - start).tolist()
+    return wrap_angle(math.pi / 2 - math.atan2(-dy, dx))

@@ -1,0 +1,220 @@
+"""The one loop behind every detector: find, crop, landmark, place, carry.
+
+*Find* looks over the whole picture for new instances, *landmark* runs a network on the crop of each box, *carry*
+makes this frame's keypoints the next frame's box while the instance is present. What differs between hands, faces
+and bodies stands in a `Kind`.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
+
+from sonjit.detectors.tracking import Observation, Track, Tracker, without_duplicates
+from sonjit.errors import InputError
+from sonjit.geometry import RotatedBox, iou
+from sonjit.media import rgb_from
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+O = TypeVar("O", bound=Observation)
+R = TypeVar("R")
+
+_NOMINAL_STEP_S = 1 / 30
+_MAX_SIDE_PX = 32_766  # OpenCV's warps index pixels with 16 bits
+_LOG = logging.getLogger("sonjit")
+
+
+class Kind(ABC, Generic[O, R]):
+    """What differs between hands, faces and bodies."""
+
+    @abstractmethod
+    def find(self, rgb: NDArray[np.uint8], min_score: float) -> list[RotatedBox]:
+        """Boxes for the landmark network from a search over the whole picture (H, W, 3), best first."""
+
+    @abstractmethod
+    def observe(self, rgb: NDArray[np.uint8], box: RotatedBox) -> O:
+        """What the landmark network sees in one box."""
+
+    @abstractmethod
+    def follow(self, observation: O) -> RotatedBox:
+        """The next frame's box."""
+
+    @abstractmethod
+    def result(self, observation: O, track: Track[O] | None) -> R:
+        """The public result; `track` is None for stills."""
+
+    @abstractmethod
+    def flip(self, result: R, width: int) -> R:
+        """The same result with x mirrored in a picture of that width."""
+
+
+@dataclass(frozen=True)
+class LoopOptions:
+    """How the loop runs; see `create_detector` for the meaning of each."""
+
+    max_instances: int = 2
+    static_image: bool = False
+    flip_horizontal: bool = False
+    min_detection_score: float = 0.5
+    min_presence_score: float = 0.5
+    search_interval: int = 5
+
+    def __post_init__(self) -> None:
+        """Refuse values that can find nothing."""
+        if self.max_instances < 1:
+            raise InputError(f"max_instances={self.max_instances}: ask for at least 1")
+        if self.search_interval < 1:
+            raise InputError(f"search_interval={self.search_interval}: give 1 (every frame) or more")
+        for name in ("min_detection_score", "min_presence_score"):
+            value = getattr(self, name)
+            if not 0 <= value <= 1:
+                raise InputError(f"{name}={value}: give a probability between 0 and 1")
+
+
+class Detector(Generic[O, R]):
+    """Finds instances of one kind in pictures; made by `sonjit.create_detector`.
+
+    Not for several threads at once: take one detector per thread. It is a context manager.
+    """
+
+    def __init__(self, kind: Kind[O, R], tracker: Tracker[O], options: LoopOptions) -> None:
+        self._kind = kind
+        self._tracker = tracker
+        self._options = options
+        self._executor: ThreadPoolExecutor | None = None
+        self._closed = False
+        self.reset()
+
+    def detect(self, image: Any, *, time: float | None = None, boxes: Sequence[RotatedBox] | None = None) -> list[R]:
+        """Instances in one picture.
+
+        Args:
+            image: (H, W, 3) uint8 RGB of any size; grey, RGBA, 16-bit, a path, encoded bytes or a PIL image also work.
+            time: seconds, for smoothing and the memory of lost instances; without it 30 frames a second are assumed.
+                A time that does not move forward starts a new stream; it is never an error.
+            boxes: rotated boxes in pixels to look into instead of searching and carrying.
+
+        Returns:
+            What was found; an empty list for nothing. Tracked instances come in the order of their ids, those of
+            stills with the best first.
+        """
+        if self._closed:
+            raise InputError("this detector is closed; make a new one with create_detector")
+        rgb = rgb_from(image)
+        if max(rgb.shape[:2]) > _MAX_SIDE_PX:
+            raise InputError(
+                f"picture of {rgb.shape[1]} x {rgb.shape[0]} px: shrink it to at most {_MAX_SIDE_PX} px a side"
+            )
+        if self._options.static_image:
+            results = [self._kind.result(seen, None) for seen in self._look(rgb, boxes)]
+        else:
+            results = [self._kind.result(track.observation, track) for track in self._step(rgb, time, boxes)]
+        if self._options.flip_horizontal:
+            results = [self._kind.flip(result, rgb.shape[1]) for result in results]
+        return results
+
+    def detect_batch(self, images: Sequence[Any]) -> list[list[R]]:
+        """One list of instances per picture; a tracking detector takes the pictures as consecutive frames."""
+        return [self.detect(image) for image in images]
+
+    def detect_async(self, image: Any, *, time: float | None = None) -> Future[list[R]]:
+        """Like `detect`, in a thread of the detector's own; calls are worked off in their order."""
+        if self._executor is None:
+            self._executor = ThreadPoolExecutor(1, thread_name_prefix="sonjit-detect")
+        return self._executor.submit(self.detect, image, time=time)
+
+    def reset(self) -> None:
+        """Forget every tracked instance and the time: the next picture starts a new stream."""
+        self._tracker.reset()
+        self._time = -math.inf
+        self._since_search = self._options.search_interval
+        self._warned = False
+
+    def close(self) -> None:
+        """Free the networks; waits for `detect_async` calls under way."""
+        if self._executor is not None:
+            self._executor.shutdown()
+        self._closed = True
+        self._kind = None  # pyright: ignore[reportAttributeAccessIssue]
+
+    def __enter__(self) -> Self:
+        """The detector itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close it."""
+        self.close()
+
+    def _look(self, rgb: NDArray[np.uint8], boxes: Sequence[RotatedBox] | None) -> list[O]:
+        """Every instance of a still, found afresh."""
+        if boxes is None:
+            boxes = self._kind.find(rgb, self._options.min_detection_score)[: self._options.max_instances]
+        boxes = _without_overlaps(boxes)
+        return without_duplicates(self._present(rgb, boxes))
+
+    def _step(self, rgb: NDArray[np.uint8], time: float | None, boxes: Sequence[RotatedBox] | None) -> list[Track[O]]:
+        """One frame of a stream: carry what is held, search where there is room, say who is who."""
+        now = self._clock(time)
+        held = self._tracker.active
+        carried = [track.box for track in held] if boxes is None else list(boxes)
+        found: list[RotatedBox] = []
+        if boxes is None and self._is_search_due(len(held)):
+            self._since_search = 0
+            candidates = self._kind.find(rgb, self._options.min_detection_score)
+            found = _without_overlaps(candidates[: self._options.max_instances], carried)
+            found = found[: self._options.max_instances - len(carried)]
+        self._since_search += 1
+        seen = [self._kind.observe(rgb, box) for box in carried]
+        new = self._present(rgb, found)
+        if boxes is not None:
+            held, new, seen = [], [s for s in seen if self._is_present(s)], []
+        gone = self._tracker.update([(t, s) for t, s in zip(held, seen, strict=True) if self._is_present(s)], new, now)
+        if gone:
+            self._since_search = self._options.search_interval
+        for track in self._tracker.active:
+            track.box = self._kind.follow(track.observation)
+        return self._tracker.active
+
+    def _is_search_due(self, held: int) -> bool:
+        if held >= self._options.max_instances:
+            return False
+        return held == 0 or self._since_search >= self._options.search_interval
+
+    def _is_present(self, observation: O) -> bool:
+        return observation.score > self._options.min_presence_score
+
+    def _present(self, rgb: NDArray[np.uint8], boxes: Sequence[RotatedBox]) -> list[O]:
+        return [seen for seen in (self._kind.observe(rgb, box) for box in boxes) if self._is_present(seen)]
+
+    def _clock(self, time: float | None) -> float:
+        """A time that moves forward; where the caller's does not, filters start anew."""
+        if time is None:
+            self._time = self._time + _NOMINAL_STEP_S if math.isfinite(self._time) else 0.0
+            return self._time
+        if not math.isfinite(time) or time <= self._time:
+            if not self._warned:
+                _LOG.warning("time %r does not move forward from %r: taken as a new stream", time, self._time)
+                self._warned = True
+            self._tracker.restart_clock()
+            time = time if math.isfinite(time) else 0.0
+        self._time = time
+        return time
+
+
+def _without_overlaps(
+    boxes: Sequence[RotatedBox], taken: Sequence[RotatedBox] = (), threshold: float = 0.5
+) -> list[RotatedBox]:
+    """Boxes that overlap neither a taken box nor a later box of their own list by more than the threshold."""
+    kept: list[RotatedBox] = []
+    for box in boxes:
+        kept = [other for other in kept if iou(box, other) <= threshold]
+        kept.append(box)
+    return [box for box in kept if all(iou(box, other) <= threshold for other in taken)]

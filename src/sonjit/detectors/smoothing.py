@@ -1,0 +1,81 @@
+"""Smoothing of keypoints over time: the One-Euro filter (Casiez, Roussel, Vogel 2012), for whole arrays.
+
+The filter works on values divided by the object's size, so that one set of parameters fits every picture size.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+class Filter(Protocol):
+    """What `smoothing=` takes: it is copied for each tracked instance, once for image and once for world keypoints."""
+
+    def __call__(self, values: NDArray[np.float32], *, time: float, scale: float) -> NDArray[np.float32]:
+        """Filtered values of one frame.
+
+        Args:
+            values: (K, D) keypoints.
+            time: seconds, larger than at the call before.
+            scale: size of the instance in the unit of the values.
+        """
+        ...
+
+    def reset(self) -> None:
+        """Forget the past: the next values pass through."""
+        ...
+
+
+class OneEuro:
+    """Low-pass filter whose cut-off rises with speed: calm when still, prompt when moving.
+
+    Args:
+        min_cutoff_hz: cut-off at rest; lower is calmer.
+        beta: how much the cut-off rises, in Hz per (object size / second).
+        derivative_cutoff_hz: cut-off of the speed estimate.
+        dead_speed: speed in object sizes / second that still counts as rest: noise alone must not open the filter.
+    """
+
+    def __init__(
+        self,
+        min_cutoff_hz: float = 1.0,
+        beta: float = 30.0,
+        derivative_cutoff_hz: float = 1.0,
+        dead_speed: float = 0.0,
+    ) -> None:
+        self.min_cutoff_hz = min_cutoff_hz
+        self.beta = beta
+        self.derivative_cutoff_hz = derivative_cutoff_hz
+        self.dead_speed = dead_speed
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the past: the next values pass through."""
+        self._time = -math.inf
+        self._raw = self._smooth = self._speed = np.zeros(0)
+
+    def __call__(self, values: NDArray[np.float32], *, time: float, scale: float) -> NDArray[np.float32]:
+        """Filtered values (K, D) of one frame; see `Filter`."""
+        raw = values.astype(np.float64)
+        if not self._raw.size:
+            self._time, self._raw, self._smooth, self._speed = time, raw, raw, np.zeros_like(raw)
+            return values
+        step_s = time - self._time
+        speed = (raw - self._raw) / (scale * step_s)
+        self._speed = self._speed + _alpha(self.derivative_cutoff_hz, step_s) * (speed - self._speed)
+        moving = np.maximum(np.abs(self._speed) - self.dead_speed, 0)
+        alpha = _alpha(self.min_cutoff_hz + self.beta * moving, step_s)
+        self._smooth = self._smooth + alpha * (raw - self._smooth)
+        self._time, self._raw = time, raw
+        return self._smooth.astype(np.float32)
+
+
+def _alpha(cutoff_hz: float | NDArray[np.float64], step_s: float) -> float | NDArray[np.float64]:
+    """Weight of the new sample in a first-order low-pass filter."""
+    return 1 / (1 + 1 / (2 * math.pi * cutoff_hz * step_s))

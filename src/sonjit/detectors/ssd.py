@@ -1,0 +1,112 @@
+"""Find: a single-shot detector over the whole picture, and weighted non-maximum suppression.
+
+Source: Bazarevsky et al. 2019, BlazeFace, section 3.3 (blending instead of suppression) and the MediaPipe graphs.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sonjit.geometry import letterbox, letterbox_box
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from sonjit.detectors.anchors import AnchorGrid
+    from sonjit.engines import Engine
+
+
+@dataclass(frozen=True)
+class Detection:
+    """One found object, in pixels of the picture.
+
+    Attributes:
+        score: 0..1.
+        box: (4,) x_min, y_min, x_max, y_max; may leave the picture.
+        keypoints: (K, 2).
+    """
+
+    score: float
+    box: NDArray[np.float64]
+    keypoints: NDArray[np.float64]
+
+
+class SingleShotDetector:
+    """Anchor-based detector whose outputs are boxes with keypoints (1, N, 4 + 2K) and logits (1, N, 1)."""
+
+    def __init__(self, engine: Engine, grid: AnchorGrid) -> None:
+        self._engine = engine
+        self._size = grid.input_size
+        self._anchors = grid.anchors()[:, :2].astype(np.float64)  # (N, 2) centres
+
+    def find(self, rgb: NDArray[np.uint8], min_score: float) -> list[Detection]:
+        """Objects with at least `min_score` in a picture (H, W, 3), best first."""
+        letterbox(rgb, self._size, self._size, out=self._engine.input[0])
+        first, second = self._engine.run()[:2]
+        raw, logits = (first, second) if second.shape[-1] == 1 else (second, first)
+        logits = logits.reshape(-1)
+        chosen = np.flatnonzero(logits >= _logit(min_score))
+        if not chosen.size:
+            return []
+        scores = 1 / (1 + np.exp(-np.clip(logits[chosen].astype(np.float64), -100, 100)))
+        values = raw.reshape(len(logits), -1)[chosen].astype(np.float64) / self._size  # (n, 4 + 2K)
+        size = values[:, 2:4]
+        keep = (size >= 0).all(axis=1) & np.isfinite(values).all(axis=1)
+        points = np.delete(values, (2, 3), axis=1).reshape(len(values), -1, 2)  # centre, then keypoints
+        points += self._anchors[chosen][:, None]
+        whole = letterbox_box(rgb.shape[1], rgb.shape[0], self._size, self._size)
+        points = (points - 0.5) * whole.width + (whole.cx, whole.cy)
+        half = size * (whole.width / 2)
+        boxes = np.concatenate([points[:, 0] - half, points[:, 0] + half], axis=1)
+        return blend_overlapping(scores[keep], boxes[keep], points[keep, 1:])
+
+
+def blend_overlapping(
+    scores: NDArray[np.float64],
+    boxes: NDArray[np.float64],
+    keypoints: NDArray[np.float64],
+    threshold: float = 0.3,
+) -> list[Detection]:
+    """Weighted non-maximum suppression: every cluster becomes the score-weighted mean of its members.
+
+    Args:
+        scores: (N,).
+        boxes: (N, 4) x_min, y_min, x_max, y_max.
+        keypoints: (N, K, 2).
+        threshold: boxes with more IoU than this with the cluster's best belong to it.
+
+    Returns:
+        One detection per cluster with its best member's score, best first.
+    """
+    order = np.argsort(-scores, kind="stable")
+    areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+    found: list[Detection] = []
+    while order.size:
+        best = order[0]
+        low = np.maximum(boxes[order, :2], boxes[best, :2])
+        high = np.minimum(boxes[order, 2:], boxes[best, 2:])
+        shared = np.clip(high - low, 0, None).prod(axis=1)
+        union = areas[order] + areas[best] - shared
+        member = shared > threshold * union
+        member[0] = True
+        cluster = order[member]
+        weights = scores[cluster] / scores[cluster].sum()
+        found.append(
+            Detection(
+                float(scores[best]),
+                weights @ boxes[cluster],
+                np.einsum("n,nkc->kc", weights, keypoints[cluster]),
+            )
+        )
+        order = order[~member]
+    return found
+
+
+def _logit(probability: float) -> float:
+    if probability <= 0:
+        return -math.inf
+    return math.inf if probability >= 1 else math.log(probability / (1 - probability))

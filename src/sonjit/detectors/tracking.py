@@ -1,0 +1,241 @@
+"""Who is who from frame to frame: stable ids, one instance per object, memory of those just lost."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+    from sonjit.detectors.smoothing import Filter
+    from sonjit.geometry import RotatedBox
+
+_SAME_DISTANCE = 0.12
+"""Mean keypoint distance, in instance sizes, under which two observations are one object."""
+_SIDE_WEIGHT = 1.0
+"""How many instance sizes of distance a full contradiction of left and right weighs."""
+_REACH = 1.5
+"""How far, in instance sizes, a lost instance may have come when it is found again."""
+_SLIP_MARGIN = 0.3
+"""By how much a lost instance must fit better than the held one to take its place."""
+_SIDE_MEMORY = 0.05
+"""Least weight of a new, sure frame in the belief of left or right."""
+
+
+class Observation(Protocol):
+    """What the landmark network saw in one box.
+
+    Attributes:
+        score: presence, 0..1.
+        keypoints: (K, 3) float32 in pixels of the picture.
+        keypoints_3d: (K, 3) float32 metres.
+        left: probability that it is the person's left one, or None where there are no sides.
+    """
+
+    score: float
+    keypoints: NDArray[np.float32]
+    keypoints_3d: NDArray[np.float32]
+    left: float | None
+
+
+O = TypeVar("O", bound=Observation)  # noqa: E741
+
+
+@dataclass(eq=False)
+class Track(Generic[O]):
+    """One instance over time.
+
+    Attributes:
+        id: stable as long as the instance is held or remembered.
+        observation: of the newest frame, unsmoothed: the next box follows from it.
+        keypoints: (K, 3) float32 pixels, smoothed where asked for.
+        keypoints_3d: (K, 3) float32 metres, likewise.
+        left: belief that it is a left one, over the frames seen; None where there are no sides.
+        box: where to look in the next frame.
+    """
+
+    id: int
+    observation: O
+    keypoints: NDArray[np.float32]
+    keypoints_3d: NDArray[np.float32]
+    filters: tuple[Filter, Filter] | None
+    seen_s: float
+    left: float | None = None
+    frames: int = 0
+    box: RotatedBox = field(init=False)
+    _sureness: float = 0.0
+    _velocity: NDArray[np.float64] = field(default_factory=lambda: np.zeros(2))
+
+    def see(self, observation: O, now_s: float) -> None:
+        """Take over a new frame's observation."""
+        step_s = now_s - self.seen_s
+        if self.frames and step_s > 0:
+            moved = _centre(observation) - _centre(self.observation)
+            self._velocity = 0.5 * self._velocity + 0.5 * moved / step_s
+        self.observation, self.seen_s = observation, now_s
+        self.frames += 1
+        if observation.left is not None:
+            self._see_side(observation.left)
+        self.keypoints, self.keypoints_3d = observation.keypoints, observation.keypoints_3d
+        if self.filters:
+            image, world = self.filters
+            self.keypoints = image(observation.keypoints, time=now_s, scale=_size(observation))
+            self.keypoints_3d = world(observation.keypoints_3d, time=now_s, scale=_size_of(observation.keypoints_3d))
+
+    def _see_side(self, left: float) -> None:
+        """Move the belief towards a new frame's word, by as much as that frame is sure of it."""
+        sureness = abs(2 * left - 1)
+        self._sureness += sureness
+        if self.left is None or self._sureness == 0:
+            self.left = left
+        else:
+            self.left += max(sureness / self._sureness, _SIDE_MEMORY * sureness) * (left - self.left)
+
+    def cost(self, observation: O, now_s: float) -> float:
+        """How badly an observation fits this track: distance from where it should be and contradiction of sides."""
+        reach_s = min(max(now_s - self.seen_s, 0.0), 0.2)  # beyond that a speed says little
+        predicted = _centre(self.observation) + self._velocity * reach_s
+        distance = math.dist(predicted, _centre(observation)) / _size(self.observation)
+        if self.left is None or observation.left is None:
+            return distance
+        return distance + _SIDE_WEIGHT * abs(self.left - observation.left)
+
+
+class Tracker(Generic[O]):
+    """Gives observations their identity.
+
+    Args:
+        new_filters: makes the (image, world) keypoint filters of a new track, or None for no smoothing.
+        memory_s: how long a lost instance may take to come back under its id.
+    """
+
+    def __init__(
+        self, new_filters: Callable[[], tuple[Filter, Filter] | None] = lambda: None, memory_s: float = 2.0
+    ) -> None:
+        self._new_filters = new_filters
+        self._memory_s = memory_s
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everyone; ids start again at 1."""
+        self.active: list[Track[O]] = []
+        self._lost: list[Track[O]] = []
+        self._next_id = 1
+
+    def restart_clock(self) -> None:
+        """A new stream of times begins: filters start anew, the instances held stay held."""
+        self._lost.clear()
+        for track in self.active:
+            track.filters = self._new_filters()
+            track.seen_s = -math.inf
+
+    def update(self, carried: Sequence[tuple[Track[O], O]], new: Sequence[O], now_s: float) -> bool:
+        """Take over one frame.
+
+        Args:
+            carried: the tracks whose box still shows an instance, with what was seen there.
+            new: what a search found elsewhere.
+            now_s: time of the frame in seconds.
+
+        Returns:
+            Whether any track was lost in this frame.
+        """
+        self._lost = [track for track in self._lost if 0 <= now_s - track.seen_s <= self._memory_s]
+        tracks = [track for track, _ in carried]
+        seen = _sorted_out(tracks, [observation for _, observation in carried], now_s)
+        tracks = [self._rightful(track, observation, now_s) for track, observation in zip(tracks, seen, strict=True)]
+        kept = _one_track_per_object(tracks, seen, now_s)
+        held = [tracks[i] for i in kept]
+        gone = [track for track in self.active if track not in held]
+        for i in kept:
+            tracks[i].see(seen[i], now_s)
+        self._lost += gone
+        fresh = without_duplicates(new, [track.observation for track in held])
+        held += [self._welcome(observation, now_s) for observation in fresh]
+        self.active = sorted(held, key=lambda track: track.id)
+        return bool(gone)
+
+    def _rightful(self, track: Track[O], observation: O, now_s: float) -> Track[O]:
+        """The track itself, or a lost one that fits clearly better: a box can slip onto a hand that reappears."""
+        costs = [(lost.cost(observation, now_s), lost.id, lost) for lost in self._lost]
+        if not costs or min(costs)[0] + _SLIP_MARGIN > track.cost(observation, now_s):
+            return track
+        back = min(costs)[2]
+        self._lost.remove(back)
+        back.filters = self._new_filters()
+        return back
+
+    def _welcome(self, observation: O, now_s: float) -> Track[O]:
+        """The remembered track that fits an observation, or a new one."""
+        near = [(track.cost(observation, now_s), track.id, track) for track in self._lost]
+        if near and min(near)[0] < _REACH:
+            track = min(near)[2]
+            self._lost.remove(track)
+            track.filters = self._new_filters()
+        else:
+            track = Track(
+                self._next_id,
+                observation,
+                observation.keypoints,
+                observation.keypoints_3d,
+                self._new_filters(),
+                now_s,
+            )
+            self._next_id += 1
+        track.see(observation, now_s)
+        return track
+
+
+def without_duplicates(new: Sequence[O], held: Sequence[O] = ()) -> list[O]:
+    """Observations without those of an object that is held already or seen earlier in the list."""
+    kept: list[O] = []
+    for observation in new:
+        if not any(is_same_object(observation, other) for other in (*held, *kept)):
+            kept.append(observation)
+    return kept
+
+
+def is_same_object(a: Observation, b: Observation) -> bool:
+    """Whether two observations lie on one object: their keypoints coincide."""
+    distance = np.linalg.norm(a.keypoints[:, :2] - b.keypoints[:, :2], axis=1).mean()
+    return bool(distance < _SAME_DISTANCE * max(_size(a), _size(b)))
+
+
+def _sorted_out(tracks: Sequence[Track[O]], seen: Sequence[O], now_s: float) -> list[O]:
+    """Observations in the order of the tracks that they fit: two that slipped into each other's box change places."""
+    result = list(seen)
+    for i in range(len(tracks)):
+        for j in range(i):
+            stay = tracks[i].cost(result[i], now_s) + tracks[j].cost(result[j], now_s)
+            swap = tracks[i].cost(result[j], now_s) + tracks[j].cost(result[i], now_s)
+            if swap < stay:
+                result[i], result[j] = result[j], result[i]
+    return result
+
+
+def _one_track_per_object(tracks: Sequence[Track[O]], seen: Sequence[O], now_s: float) -> list[int]:
+    """Indices of the tracks to keep: where two see one object, the one that it fits better."""
+    kept: list[int] = []
+    for i in sorted(range(len(tracks)), key=lambda i: tracks[i].cost(seen[i], now_s)):
+        if not any(is_same_object(seen[i], seen[j]) for j in kept):
+            kept.append(i)
+    return kept
+
+
+def _centre(observation: Observation) -> NDArray[np.float64]:
+    return observation.keypoints[:, :2].mean(axis=0, dtype=np.float64)
+
+
+def _size(observation: Observation) -> float:
+    return _size_of(observation.keypoints[:, :2])
+
+
+def _size_of(points: NDArray[np.float32]) -> float:
+    """Long side of the box around points (K, D), never zero."""
+    return max(float((points.max(axis=0) - points.min(axis=0)).max()), 1e-6)

@@ -1,0 +1,72 @@
+"""What an engine is: a loaded network that takes uint8 pictures and gives arrays."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Protocol, get_args
+
+from sonjit.errors import InputError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+EngineName = Literal["openvino", "onnxruntime"]
+Precision = Literal["auto", "f32", "bf16", "f16", "int8"]
+
+
+@dataclass(frozen=True)
+class EngineOptions:
+    """How a network runs.
+
+    Attributes:
+        engine: which runtime.
+        device: passed through to the runtime, e.g. `CPU`, `GPU`, `NPU`, `AUTO`.
+        precision: `auto` takes bf16 where the CPU has it natively, else f32.
+        threads: how many, 0 for all cores; the environment's SONJIT_THREADS stands in where it is None.
+        cache: folder for compiled networks, or None to keep none.
+    """
+
+    engine: EngineName = "openvino"
+    device: str = "CPU"
+    precision: Precision = "auto"
+    threads: int | None = None
+    cache: Path | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse unknown names at once, in one line."""
+        if self.engine not in get_args(EngineName):
+            raise InputError(f"unknown engine {self.engine!r}; known: {', '.join(get_args(EngineName))}")
+        if self.precision not in get_args(Precision):
+            raise InputError(f"unknown precision {self.precision!r}; known: {', '.join(get_args(Precision))}")
+        if self.threads is not None and self.threads < 0:
+            raise InputError(f"threads={self.threads}: give 0 for all cores or a positive number")
+
+    @property
+    def thread_count(self) -> int:
+        """Threads to ask the runtime for; 0 leaves it to the runtime."""
+        if self.threads is not None:
+            return self.threads
+        text = os.environ.get("SONJIT_THREADS", "0")
+        if not text.isdecimal():
+            raise InputError(f"SONJIT_THREADS={text!r} is not a number of threads; unset it or give e.g. 2")
+        return int(text)
+
+
+class Engine(Protocol):
+    """One loaded network. Not for several threads at once: each caller takes an engine of its own.
+
+    Attributes:
+        input: (1, H, W, 3) uint8, the network's own input buffer: write a picture into it, then `run()`.
+        precision: what the network runs in.
+    """
+
+    input: NDArray[np.uint8]
+    precision: str
+
+    def run(self) -> list[NDArray[np.float32]]:
+        """The network's outputs for what stands in `input`, in file order; valid until the next run."""
+        ...

@@ -1,0 +1,35 @@
+"""Choose the runtime for a model file."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sonjit.errors import InputError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from sonjit.engines.base import Engine, EngineOptions
+
+
+def load_engine(path: Path, options: EngineOptions, *, value_range: tuple[float, float] = (0.0, 1.0)) -> Engine:
+    """Load a network that takes one RGB picture.
+
+    Args:
+        path: a `.tflite`, `.onnx` or `.xml` file for OpenVINO, `.onnx` for ONNX Runtime, with one picture input
+            of batch 1, NHWC or NCHW.
+        options: how to run it.
+        value_range: what the network expects for the bytes 0 and 255.
+
+    Raises:
+        InputError: the file is missing, unreadable for the runtime, or takes no picture.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: no such model file")
+    if options.engine == "onnxruntime":
+        from sonjit.engines.onnxruntime import OnnxRuntimeEngine
+
+        return OnnxRuntimeEngine(path, options, value_range)
+    from sonjit.engines.openvino import OpenVinoEngine
+
+    return OpenVinoEngine(path, options, value_range)

@@ -1,0 +1,71 @@
+"""ONNX Runtime: for `.onnx` files and for platforms without OpenVINO (extra `[onnx]`)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sonjit.errors import InputError, MissingExtraError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from sonjit.engines.base import EngineOptions
+
+
+class OnnxRuntimeEngine:
+    """A network on ONNX Runtime, in f32; see `Engine` for the interface."""
+
+    input: NDArray[np.uint8]
+    precision = "f32"
+
+    def __init__(self, path: Path, options: EngineOptions, value_range: tuple[float, float]) -> None:
+        try:
+            import onnxruntime as ort
+        except ImportError:
+            raise MissingExtraError("engine='onnxruntime'", "onnx") from None
+        if options.precision not in ("auto", "f32"):
+            raise InputError(f"precision={options.precision!r}: ONNX Runtime runs f32 here; use engine='openvino'")
+        if path.suffix != ".onnx":
+            raise InputError(f"{path.name}: ONNX Runtime reads .onnx files; use engine='openvino' for {path.suffix}")
+        settings = ort.SessionOptions()
+        settings.intra_op_num_threads = options.thread_count
+        settings.log_severity_level = 3
+        try:
+            self._session = ort.InferenceSession(str(path), settings, providers=_providers(options.device, ort))
+        except Exception as error:  # onnxruntime's own exception classes are not public
+            reason = str(error).splitlines()[0]
+            raise InputError(f"{path}: not a model that ONNX Runtime reads ({reason[:200]})") from None
+        (node,) = self._session.get_inputs()
+        shape = [d if isinstance(d, int) else 1 for d in node.shape]
+        if len(shape) != 4 or 3 not in (shape[1], shape[3]):
+            raise InputError(f"{path}: input shape {node.shape} is neither 1 x H x W x 3 nor 1 x 3 x H x W")
+        self._name = node.name
+        self._channels_first = shape[3] != 3
+        height, width = shape[2:4] if self._channels_first else shape[1:3]
+        self.input = np.zeros((1, height, width, 3), np.uint8)
+        low, high = value_range
+        self._scale, self._low = np.float32((high - low) / 255.0), np.float32(low)
+
+    def run(self) -> list[NDArray[np.float32]]:
+        """Outputs of the network for the picture in `input`, in file order."""
+        values = self.input * self._scale + self._low  # (1, H, W, 3)
+        if self._channels_first:
+            values = np.ascontiguousarray(values.transpose(0, 3, 1, 2))
+        return self._session.run(None, {self._name: values})
+
+
+def _providers(device: str, ort: object) -> list[str]:
+    """Execution providers for a device name; the CPU always stands behind."""
+    available: list[str] = ort.get_available_providers()  # pyright: ignore
+    if device == "CPU":
+        return ["CPUExecutionProvider"]
+    wanted = [name for name in available if name.lower().startswith(device.lower())]
+    if device == "GPU":
+        wanted = [name for name in available if name.startswith(("CUDA", "ROCM", "Dml", "CoreML"))]
+    if not wanted:
+        raise InputError(f"ONNX Runtime has no device {device!r} here; providers: {', '.join(available)}")
+    return [*wanted, "CPUExecutionProvider"]

@@ -1,0 +1,179 @@
+"""OpenVINO: reads TFLite and ONNX files as they are; compiled networks are kept for a fast second start.
+
+This is the one module that imports OpenVINO. A bare `import openvino` starts a process that reports usage to an
+analytics host; with its telemetry package out of sight it falls back to a stub of its own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import sys
+import tempfile
+import zlib
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+sys.modules.setdefault("openvino_telemetry", None)  # pyright: ignore[reportArgumentType]
+
+import numpy as np
+import openvino as ov
+
+from sonjit.errors import InputError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from sonjit.engines.base import EngineOptions
+
+_HINT = {"f32": "f32", "bf16": "bf16", "f16": "f16"}
+
+
+class OpenVinoEngine:
+    """A network on OpenVINO; see `Engine` for the interface."""
+
+    input: NDArray[np.uint8]
+    precision: str
+
+    def __init__(self, path: Path, options: EngineOptions, value_range: tuple[float, float]) -> None:
+        self.precision = resolve_precision(options)
+        config: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
+        if options.device == "CPU":
+            config["INFERENCE_NUM_THREADS"] = options.thread_count
+        if self.precision in _HINT:
+            config["INFERENCE_PRECISION_HINT"] = _HINT[self.precision]
+        network = _load(path, options, config, value_range)
+        self._request = network.create_infer_request()
+        self.input = self._request.get_input_tensor(0).data
+        self._outputs = [self._request.get_output_tensor(i).data for i in range(len(network.outputs))]
+
+    def run(self) -> list[NDArray[np.float32]]:
+        """Outputs of the network for the picture in `input`, in file order; overwritten by the next run."""
+        self._request.infer()
+        return self._outputs
+
+
+def resolve_precision(options: EngineOptions) -> str:
+    """`auto` as what this device runs natively: bf16 where the CPU has it, else f32; `default` off the CPU."""
+    if options.precision != "auto":
+        return options.precision
+    if options.device != "CPU":
+        return "default"
+    return "bf16" if "BF16" in _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES") else "f32"
+
+
+@cache
+def _core() -> ov.Core:
+    return ov.Core()
+
+
+def _load(
+    path: Path, options: EngineOptions, config: dict[str, Any], value_range: tuple[float, float]
+) -> ov.CompiledModel:
+    """The compiled network, from the cache where it stands there."""
+    blob = _blob_path(path, options, config, value_range) if options.cache else None
+    if blob and (network := _import_blob(blob, options.device, config)):
+        return network
+    network = _compile(path, options, config, value_range)
+    if blob:
+        _keep_blob(blob, network)
+    return network
+
+
+def _compile(
+    path: Path, options: EngineOptions, config: dict[str, Any], value_range: tuple[float, float]
+) -> ov.CompiledModel:
+    try:
+        model = _core().read_model(path)
+    except RuntimeError as error:
+        raise InputError(f"{path}: not a model that OpenVINO reads ({_first_line(error)})") from None
+    if options.precision == "int8":
+        from sonjit.engines.int8 import quantize
+
+        model = quantize(model, path)
+    model = _take_pictures(model, path, value_range)
+    try:
+        return _core().compile_model(model, options.device, config)
+    except RuntimeError as error:
+        raise InputError(
+            f"OpenVINO cannot run {path.name} on device {options.device!r} ({_first_line(error)}); "
+            f"devices here: {', '.join(_core().available_devices)}"
+        ) from None
+
+
+def _take_pictures(model: ov.Model, path: Path, value_range: tuple[float, float]) -> ov.Model:
+    """The same network with a uint8 NHWC input of batch 1, scaled inside."""
+    from openvino.preprocess import PrePostProcessor
+
+    if len(model.inputs) != 1 or model.input(0).partial_shape.rank.get_length() != 4:
+        raise InputError(f"{path}: takes {len(model.inputs)} input(s), not one picture of shape 1 x H x W x 3")
+    shape = [d.get_length() if d.is_static else -1 for d in model.input(0).partial_shape]
+    if 3 not in (shape[1], shape[3]) or -1 in shape[1:]:
+        raise InputError(f"{path}: input shape {shape} is neither 1 x H x W x 3 nor 1 x 3 x H x W")
+    layout = "NHWC" if shape[3] == 3 else "NCHW"
+    if shape[0] != 1:
+        model.reshape([1, *shape[1:]])
+    low, high = value_range
+    scale = 255.0 / (high - low)
+    steps = PrePostProcessor(model)
+    steps.input(0).tensor().set_element_type(ov.Type.u8).set_layout(ov.Layout("NHWC"))
+    steps.input(0).model().set_layout(ov.Layout(layout))
+    values = steps.input(0).preprocess().convert_element_type(ov.Type.f32)
+    if low != 0:
+        values = values.mean(-low * scale)
+    values.scale(scale)
+    return steps.build()
+
+
+def _blob_path(path: Path, options: EngineOptions, config: dict[str, Any], value_range: tuple[float, float]) -> Path:
+    """Where the compiled form of this file, on this device, in this version, with these options would stand."""
+    assert options.cache is not None
+    stat = path.stat()
+    device = "CPU" if options.device != "CPU" else _core().get_property("CPU", "FULL_DEVICE_NAME")
+    key = repr(
+        (
+            str(path.resolve()), stat.st_size, stat.st_mtime_ns, ov.__version__, device, os.cpu_count(),
+            options.device, options.precision, sorted(config.items()), value_range,
+        )
+    )  # fmt: skip
+    return options.cache / f"{path.stem}-{hashlib.sha256(key.encode()).hexdigest()[:20]}.blob"
+
+
+def _import_blob(blob: Path, device: str, config: dict[str, Any]) -> ov.CompiledModel | None:
+    """The kept network, or None where there is none or it is damaged: it is then made anew."""
+    try:
+        data = blob.read_bytes()
+    except OSError:
+        return None
+    if zlib.crc32(data[4:]).to_bytes(4, "little") != data[:4]:
+        return None
+    try:
+        return _core().import_model(io.BytesIO(data[4:]), device, config)
+    except RuntimeError:
+        return None
+
+
+def _keep_blob(blob: Path, network: ov.CompiledModel) -> None:
+    """Keep the compiled network for the next start; a cache that cannot be written is no error."""
+    try:
+        data: bytes = network.export_model().getvalue()
+        blob.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=blob.parent, suffix=".part")
+    except (OSError, RuntimeError):
+        return
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(zlib.crc32(data).to_bytes(4, "little"))
+            file.write(data)
+        Path(temporary).replace(blob)
+    except OSError:
+        Path(temporary).unlink(missing_ok=True)
+
+
+def _first_line(error: Exception) -> str:
+    """OpenVINO's own reason without its stack of source lines."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    reasons = [line for line in lines if not line.startswith(("Exception from", "Check"))]
+    return (reasons or lines or ["no reason given"])[-1][:200]
