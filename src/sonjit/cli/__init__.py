@@ -36,9 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from cyclopts import CycloptsError
 
     try:
-        result = build_app()(
-            arguments, exit_on_error=False, print_error=False, result_action="return_value"
-        )
+        result = build_app()(arguments, exit_on_error=False, print_error=False, result_action="return_value")
     except SonjitError as error:
         complain(str(error))
         return error.exit_status

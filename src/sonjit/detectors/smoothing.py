@@ -44,10 +44,10 @@ class OneEuro:
 
     def __init__(
         self,
-        min_cutoff_hz: float = 0.5,
-        beta: float = 40.0,
+        min_cutoff_hz: float = 0.7,
+        beta: float = 120.0,
         derivative_cutoff_hz: float = 1.0,
-        dead_speed: float = 0.1,
+        dead_speed: float = 0.08,
     ) -> None:
         self.min_cutoff_hz = min_cutoff_hz
         self.beta = beta

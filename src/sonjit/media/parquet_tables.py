@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Generator
     from pathlib import Path
 
-    import pyarrow as pa
-
     from sonjit.results import Frame
 
 ROWS_PER_GROUP = 32_768  # about 780 hands; a group is what waits in memory
@@ -32,7 +30,7 @@ def _pyarrow() -> Any:  # noqa: ANN401  # a module; its stubs are partial
     return pa
 
 
-def _schema(pa: Any, header: Header, *, with_source: bool) -> pa.Schema:  # noqa: ANN401
+def _schema(pa: Any, header: Header, *, with_source: bool) -> Any:  # noqa: ANN401
     types: dict[str, Any] = dict.fromkeys((*COLUMNS, SOURCE_COLUMN), pa.float32())
     types |= {"frame": pa.int64(), "id": pa.int64(), "instance": pa.int32(), "keypoint": pa.int32()}
     types |= {"time": pa.float64(), "score": pa.float64()}
