@@ -1,0 +1,28 @@
+"""`MessageToDict` for scripts that import it from google.protobuf.json_format."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from sonjit.compat.mediapipe.messages import Message, Repeated
+
+
+def MessageToDict(message: Message, *, preserving_proto_field_name: bool = False) -> dict[str, Any]:  # noqa: N802
+    """The fields that are set, as plain JSON types; the name is protobuf's.
+
+    Args:
+        message: a landmark, a classification or a list of them.
+        preserving_proto_field_name: `display_name` instead of `displayName`.
+    """
+    result: dict[str, Any] = {}
+    for name, value in message.ListFields():
+        head, *tail = name.split("_")
+        key = name if preserving_proto_field_name else head + "".join(map(str.capitalize, tail))
+        if isinstance(value, Repeated):
+            value = [MessageToDict(item, preserving_proto_field_name=preserving_proto_field_name) for item in value]
+        elif isinstance(value, float):
+            value = float(str(np.float32(value)))  # messages hold 32 bits: as few decimals as tell them apart
+        result[key] = value
+    return result

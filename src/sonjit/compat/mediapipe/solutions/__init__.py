@@ -1,0 +1,16 @@
+"""The covered solutions: hands and drawing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sonjit.compat.mediapipe.not_covered import not_covered
+from sonjit.compat.mediapipe.solutions import drawing_styles, drawing_utils, hands, hands_connections
+
+__all__ = ["drawing_styles", "drawing_utils", "hands", "hands_connections"]
+
+if not TYPE_CHECKING:  # a type checker shall keep complaining about unknown names
+
+    def __getattr__(name: str) -> object:
+        """Say what is covered."""
+        raise not_covered(__name__, name, __all__)

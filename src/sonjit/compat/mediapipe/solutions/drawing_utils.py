@@ -1,0 +1,241 @@
+"""Drawing landmarks on BGR pictures with OpenCV, and in space with matplotlib, under MediaPipe's names."""
+
+from __future__ import annotations
+
+import importlib
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+from sonjit.errors import InputError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from sonjit.compat.mediapipe.framework.formats.landmark_pb2 import (
+        Landmark,
+        LandmarkList,
+        NormalizedLandmark,
+        NormalizedLandmarkList,
+    )
+    from sonjit.compat.mediapipe.solutions.detections import Detection
+
+Color: TypeAlias = tuple[int, int, int]
+Pixel: TypeAlias = tuple[int, int]
+
+WHITE_COLOR: Color = (224, 224, 224)
+BLACK_COLOR: Color = (0, 0, 0)
+RED_COLOR: Color = (0, 0, 255)
+GREEN_COLOR: Color = (0, 128, 0)
+BLUE_COLOR: Color = (255, 0, 0)
+
+_RELATIVE_BOUNDING_BOX = 2
+_LEAST_SHOWN = 0.5
+_CONFIDENCES = ("visibility", "presence")
+
+
+@dataclass
+class DrawingSpec:
+    """How to draw: a BGR colour, a thickness (-1: filled) and a circle's radius in pixels."""
+
+    color: Color = WHITE_COLOR
+    thickness: int = 2
+    circle_radius: int = 2
+
+
+_WHITE = DrawingSpec()
+_RED = DrawingSpec(RED_COLOR)
+_THICK_RED = DrawingSpec(RED_COLOR, thickness=5)
+_THICK_BLACK = DrawingSpec(BLACK_COLOR, thickness=5)
+
+
+def draw_landmarks(
+    image: NDArray[np.uint8],
+    landmark_list: NormalizedLandmarkList | None,
+    connections: Iterable[tuple[int, int]] | None = None,
+    landmark_drawing_spec: DrawingSpec | Mapping[Any, DrawingSpec] | None = _RED,
+    connection_drawing_spec: DrawingSpec | Mapping[tuple[int, int], DrawingSpec] | None = _WHITE,
+    is_drawing_landmarks: bool = True,
+) -> None:
+    """Draw lines and, above them, white-rimmed dots into a picture.
+
+    Landmarks outside the picture, or less than half sure where they say how sure they are, are left out with
+    their lines.
+
+    Args:
+        image: (H, W, 3) uint8 BGR, drawn upon.
+        landmark_list: the landmarks; None draws nothing.
+        connections: pairs of indices.
+        landmark_drawing_spec: for all dots, or per landmark; None draws no dots.
+        connection_drawing_spec: for all lines, or per connection; None draws no lines.
+        is_drawing_landmarks: False draws no dots.
+
+    Raises:
+        InputError: not a BGR picture, or a connection to a landmark that the list lacks.
+    """
+    import cv2
+
+    if landmark_list is None:
+        return
+    height, width = _size_of_bgr(image)
+    pixels: dict[int, Pixel] = {}
+    for index, landmark in _shown(landmark_list).items():
+        pixel = _normalized_to_pixel_coordinates(landmark.x, landmark.y, width, height)
+        if pixel is not None:
+            pixels[index] = pixel
+    for pair in _checked(connections, len(landmark_list.landmark)):
+        spec = _spec_of(connection_drawing_spec, pair)
+        if spec and pixels.keys() >= set(pair):
+            cv2.line(image, pixels[pair[0]], pixels[pair[1]], spec.color, spec.thickness)
+    for index, pixel in pixels.items():
+        spec = _spec_of(landmark_drawing_spec, index) if is_drawing_landmarks else None
+        if spec:
+            rim = max(spec.circle_radius + 1, int(spec.circle_radius * 1.2))
+            cv2.circle(image, pixel, rim, WHITE_COLOR, spec.thickness)
+            cv2.circle(image, pixel, spec.circle_radius, spec.color, spec.thickness)
+
+
+def draw_detection(
+    image: NDArray[np.uint8],
+    detection: Detection,
+    keypoint_drawing_spec: DrawingSpec = _RED,
+    bbox_drawing_spec: DrawingSpec = _WHITE,
+) -> None:
+    """Draw a detection's keypoints and box into a picture, as far as they lie in it.
+
+    Raises:
+        InputError: not a BGR picture, or a location that is not relative to the picture.
+    """
+    import cv2
+
+    location = detection.location_data
+    if not location:
+        return
+    height, width = _size_of_bgr(image)
+    if location.format != _RELATIVE_BOUNDING_BOX:
+        raise InputError(f"location_data.format is {location.format}: only relative boxes (2) can be drawn")
+    for keypoint in location.relative_keypoints:
+        pixel = _normalized_to_pixel_coordinates(keypoint.x, keypoint.y, width, height)
+        if pixel is not None:
+            spec = keypoint_drawing_spec
+            cv2.circle(image, pixel, spec.circle_radius, spec.color, spec.thickness)
+    box = location.relative_bounding_box
+    if box:
+        low = math.floor(box.xmin * width), math.floor(box.ymin * height)
+        high = math.floor((box.xmin + box.width) * width), math.floor((box.ymin + box.height) * height)
+        start, end = ((min(max(x, 0), width - 1), min(max(y, 0), height - 1)) for x, y in (low, high))
+        cv2.rectangle(image, start, end, bbox_drawing_spec.color, bbox_drawing_spec.thickness)
+
+
+def draw_axis(
+    image: NDArray[np.uint8],
+    rotation: NDArray[np.floating[Any]],
+    translation: NDArray[np.floating[Any]],
+    focal_length: tuple[float, float] = (1.0, 1.0),
+    principal_point: tuple[float, float] = (0.0, 0.0),
+    axis_length: float = 0.1,
+    axis_drawing_spec: DrawingSpec = _WHITE,
+) -> None:
+    """Draw an object's axes as arrows into a picture: x red, y green, z blue.
+
+    Args:
+        image: (H, W, 3) uint8 BGR, drawn upon.
+        rotation: (3, 3), object to camera; this camera has x right, y up and looks along -z.
+        translation: (3,), object to camera.
+        focal_length: in halves of the picture's width and height.
+        principal_point: likewise, from the middle of the picture.
+        axis_length: in the unit of `translation`.
+        axis_drawing_spec: its thickness counts.
+    """
+    import cv2
+
+    height, width = _size_of_bgr(image)
+    ends = np.vstack([np.zeros(3), np.eye(3)]) * axis_length
+    points = ends @ np.asarray(rotation).T + np.asarray(translation)  # (4, 3): origin, then the axes' ends
+    plane = -points[:, :2] / (points[:, 2:] + 1e-5) * focal_length + principal_point
+    parts = (np.clip(plane, -1, 1) * (1, -1) + 1) / 2
+    origin, *tips = ((int(x), int(y)) for x, y in (parts * (width, height)).tolist())
+    for tip, color in zip(tips, (RED_COLOR, GREEN_COLOR, BLUE_COLOR), strict=True):
+        cv2.arrowedLine(image, origin, tip, color, axis_drawing_spec.thickness)
+
+
+def plot_landmarks(
+    landmark_list: NormalizedLandmarkList | LandmarkList | None,
+    connections: Iterable[tuple[int, int]] | None = None,
+    landmark_drawing_spec: DrawingSpec = _THICK_RED,
+    connection_drawing_spec: DrawingSpec = _THICK_BLACK,
+    elevation: int = 10,
+    azimuth: int = 10,
+) -> None:
+    """Show landmarks and connections in space, in a window of matplotlib's.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+        InputError: a connection to a landmark that the list lacks.
+    """
+    if landmark_list is None:
+        return
+    try:
+        pyplot: Any = importlib.import_module("matplotlib.pyplot")
+    except ImportError:
+        raise ImportError("plot_landmarks needs matplotlib: pip install matplotlib") from None
+    pyplot.figure(figsize=(10, 10))
+    axes = pyplot.axes(projection="3d")
+    axes.view_init(elev=elevation, azim=azimuth)
+    points = {index: (-point.z, point.x, -point.y) for index, point in _shown(landmark_list).items()}
+    style = {"color": _plot_color(landmark_drawing_spec), "linewidth": landmark_drawing_spec.thickness}
+    for x, y, z in points.values():
+        axes.scatter3D([x], [y], [z], **style)
+    style = {"color": _plot_color(connection_drawing_spec), "linewidth": connection_drawing_spec.thickness}
+    for start, end in _checked(connections, len(landmark_list.landmark)):
+        if start in points and end in points:
+            axes.plot3D(*zip(points[start], points[end], strict=True), **style)
+    pyplot.show()
+
+
+def _normalized_to_pixel_coordinates(  # pyright: ignore[reportUnusedFunction]  # scripts use it
+    normalized_x: float, normalized_y: float, image_width: int, image_height: int
+) -> Pixel | None:
+    """The pixel of a point given as parts of the picture; None outside of it."""
+    for value in (normalized_x, normalized_y):
+        if not (0 <= value <= 1 or math.isclose(value, 1)):
+            return None
+    return (
+        min(math.floor(normalized_x * image_width), image_width - 1),
+        min(math.floor(normalized_y * image_height), image_height - 1),
+    )
+
+
+def _shown(landmarks: NormalizedLandmarkList | LandmarkList) -> dict[int, NormalizedLandmark | Landmark]:
+    """Landmarks by index, without those that say that they are not to be seen."""
+    return {
+        index: point
+        for index, point in enumerate(landmarks.landmark)
+        if not any(point.HasField(name) and getattr(point, name) < _LEAST_SHOWN for name in _CONFIDENCES)
+    }
+
+
+def _checked(connections: Iterable[tuple[int, int]] | None, count: int) -> list[tuple[int, int]]:
+    pairs = list(connections or ())
+    for start, end in pairs:
+        if not (0 <= start < count and 0 <= end < count):
+            raise InputError(f"connection ({start}, {end}): there are {count} landmarks, 0..{count - 1}")
+    return pairs
+
+
+def _spec_of(specs: DrawingSpec | Mapping[Any, DrawingSpec] | None, key: object) -> DrawingSpec | None:
+    return specs[key] if isinstance(specs, Mapping) else specs
+
+
+def _size_of_bgr(image: NDArray[Any]) -> tuple[int, int]:
+    if image.ndim != 3 or image.shape[2] != 3:
+        raise InputError(f"drawing takes a BGR picture, (H, W, 3), not {image.shape}")
+    return image.shape[0], image.shape[1]
+
+
+def _plot_color(spec: DrawingSpec) -> tuple[float, ...]:
+    """BGR 0..255 as matplotlib's RGB 0..1."""
+    return tuple(value / 255 for value in reversed(spec.color))

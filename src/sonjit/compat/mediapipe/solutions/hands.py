@@ -1,0 +1,194 @@
+"""`Hands`: 21 landmarks, world landmarks and handedness of each hand, under MediaPipe's names."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
+
+import numpy as np
+
+from sonjit.compat.mediapipe.framework.formats.classification_pb2 import Classification, ClassificationList
+from sonjit.compat.mediapipe.framework.formats.landmark_pb2 import (
+    Landmark,
+    LandmarkList,
+    NormalizedLandmark,
+    NormalizedLandmarkList,
+)
+from sonjit.compat.mediapipe.solutions.hands_connections import (
+    HAND_CONNECTIONS,
+    HAND_INDEX_FINGER_CONNECTIONS,
+    HAND_MIDDLE_FINGER_CONNECTIONS,
+    HAND_PALM_CONNECTIONS,
+    HAND_PINKY_FINGER_CONNECTIONS,
+    HAND_RING_FINGER_CONNECTIONS,
+    HAND_THUMB_CONNECTIONS,
+)
+from sonjit.errors import InputError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from sonjit.engines import Precision
+    from sonjit.results import Hand
+
+__all__ = [
+    "HAND_CONNECTIONS",
+    "HAND_INDEX_FINGER_CONNECTIONS",
+    "HAND_MIDDLE_FINGER_CONNECTIONS",
+    "HAND_PALM_CONNECTIONS",
+    "HAND_PINKY_FINGER_CONNECTIONS",
+    "HAND_RING_FINGER_CONNECTIONS",
+    "HAND_THUMB_CONNECTIONS",
+    "HandLandmark",
+    "Hands",
+    "SolutionOutputs",
+]
+
+_MODELS = {0: "lite", 1: "full"}
+_LABELS = ("Left", "Right")
+
+
+class HandLandmark(IntEnum):
+    """Index of each landmark of a hand."""
+
+    WRIST = 0
+    THUMB_CMC = 1
+    THUMB_MCP = 2
+    THUMB_IP = 3
+    THUMB_TIP = 4
+    INDEX_FINGER_MCP = 5
+    INDEX_FINGER_PIP = 6
+    INDEX_FINGER_DIP = 7
+    INDEX_FINGER_TIP = 8
+    MIDDLE_FINGER_MCP = 9
+    MIDDLE_FINGER_PIP = 10
+    MIDDLE_FINGER_DIP = 11
+    MIDDLE_FINGER_TIP = 12
+    RING_FINGER_MCP = 13
+    RING_FINGER_PIP = 14
+    RING_FINGER_DIP = 15
+    RING_FINGER_TIP = 16
+    PINKY_MCP = 17
+    PINKY_PIP = 18
+    PINKY_DIP = 19
+    PINKY_TIP = 20
+
+
+class SolutionOutputs(NamedTuple):
+    """What `Hands.process` found: lists with one entry per hand, or None for no hand.
+
+    Attributes:
+        multi_hand_landmarks: 21 landmarks each, as parts of the picture.
+        multi_hand_world_landmarks: the same landmarks in metres, origin at the hand's centre.
+        multi_handedness: one classification each, "Left" or "Right".
+    """
+
+    multi_hand_landmarks: list[NormalizedLandmarkList] | None = None
+    multi_hand_world_landmarks: list[LandmarkList] | None = None
+    multi_handedness: list[ClassificationList] | None = None
+
+
+class Hands:
+    """Finds hands in pictures; a context manager.
+
+    Labels hold for selfie views, as MediaPipe's do: of a picture that is not mirrored, flip it first or exchange
+    "Left" and "Right".
+
+    Args:
+        static_image_mode: every picture stands alone; otherwise pictures are frames of one video.
+        max_num_hands: how many hands to find at most.
+        model_complexity: 0 for the lite networks, 1 for the full ones.
+        min_detection_confidence: of a palm, 0..1.
+        min_tracking_confidence: that a hand is present where one is looked at, 0..1.
+        search_interval: Sonjit's own: frames between searches for more hands while some are held; 1 is MediaPipe's
+            schedule, and slower.
+        precision: Sonjit's own: `"f32"` computes as MediaPipe does, `"auto"` takes bf16 where the CPU has it.
+
+    Raises:
+        InputError: a value out of range, or missing weights; it is a ValueError.
+    """
+
+    def __init__(
+        self,
+        static_image_mode: bool = False,
+        max_num_hands: int = 2,
+        model_complexity: int = 1,
+        min_detection_confidence: float = 0.5,
+        min_tracking_confidence: float = 0.5,
+        *,
+        search_interval: int = 5,
+        precision: Precision = "auto",
+    ) -> None:
+        from sonjit.detectors import create_detector  # brings in the engine and OpenCV
+
+        if model_complexity not in _MODELS:
+            raise InputError(f"model_complexity={model_complexity}: give 0 (lite) or 1 (full)")
+        self._detector = create_detector(
+            "hands",
+            model=_MODELS[model_complexity],
+            max_instances=max_num_hands,
+            static_image=static_image_mode,
+            mirrored=True,
+            min_detection_score=min_detection_confidence,
+            min_presence_score=min_tracking_confidence,
+            search_interval=search_interval,
+            precision=precision,
+        )
+
+    def process(self, image: NDArray[np.uint8]) -> SolutionOutputs:
+        """Hands in one picture.
+
+        Args:
+            image: (H, W, 3) uint8 RGB; it is only read.
+
+        Raises:
+            InputError: anything else, or a closed object; it is a ValueError.
+        """
+        _check_rgb(image)
+        hands: list[Hand] = self._detector.detect(image)
+        if not hands:
+            return SolutionOutputs()
+        height, width = image.shape[:2]
+        size = np.array([width, height, width], np.float32)
+        return SolutionOutputs(
+            [
+                NormalizedLandmarkList(
+                    landmark=[NormalizedLandmark(x=x, y=y, z=z) for x, y, z in (hand.keypoints / size).tolist()]
+                )
+                for hand in hands
+            ],
+            [
+                LandmarkList(landmark=[Landmark(x=x, y=y, z=z) for x, y, z in hand.keypoints_3d.tolist()])
+                for hand in hands
+            ],
+            [ClassificationList(classification=[_classification(hand)]) for hand in hands],
+        )
+
+    def reset(self) -> None:
+        """Forget the hands held: the next picture starts a new video."""
+        self._detector.reset()
+
+    def close(self) -> None:
+        """Free the networks."""
+        self._detector.close()
+
+    def __enter__(self) -> Self:
+        """The object itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close it."""
+        self.close()
+
+
+def _classification(hand: Hand) -> Classification:
+    return Classification(index=_LABELS.index(hand.handedness), score=hand.handedness_score, label=hand.handedness)
+
+
+def _check_rgb(image: Any) -> None:  # noqa: ANN401  # whatever a script passes
+    if image is None:
+        raise InputError("process() got None for a picture: the file or the camera frame could not be read")
+    if not isinstance(image, np.ndarray):
+        raise InputError(f"process() takes an RGB array, not a {type(image).__name__}")
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+        raise InputError(f"process() takes RGB, (H, W, 3) uint8, not {image.shape} {image.dtype}")
