@@ -1,5 +1,7 @@
 """Frames in (image, folder, video, camera), frames and tables out, drawing."""
 
+from sonjit.media.drawing import draw_hands
+from sonjit.media.drawn import DRAWN_VIDEO_ENDINGS, PICTURE_ENDINGS, DrawingWriter, open_drawing_writer
 from sonjit.media.frame_writer import FrameWriter, Header
 from sonjit.media.image_files import IMAGE_ENDINGS
 from sonjit.media.images import ImageLike, rgb_from
@@ -8,14 +10,19 @@ from sonjit.media.sources import open_source
 from sonjit.media.tables import TABLE_ENDINGS, load_frames, open_writer
 
 __all__ = [
+    "DRAWN_VIDEO_ENDINGS",
     "IMAGE_ENDINGS",
+    "PICTURE_ENDINGS",
     "TABLE_ENDINGS",
+    "DrawingWriter",
     "FrameWriter",
     "Header",
     "ImageLike",
     "Source",
     "SourceFrame",
+    "draw_hands",
     "load_frames",
+    "open_drawing_writer",
     "open_source",
     "open_writer",
     "rgb_from",

@@ -1,0 +1,76 @@
+"""Drawn pictures -> a picture, a folder of pictures or a video with its sound; the source and the ending decide."""
+
+from __future__ import annotations
+
+import os
+from abc import abstractmethod
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sonjit.errors import InputError
+from sonjit.media.outputs import Output
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from sonjit.media.source import Source
+
+PICTURE_ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+DRAWN_VIDEO_ENDINGS = (".mp4", ".mov", ".mkv", ".webm", ".avi")
+
+
+class DrawingWriter(Output):
+    """Drawn pictures being written, one after the other."""
+
+    @abstractmethod
+    def write(self, rgb: NDArray[np.uint8], time: float | None, *, index: int | None = None) -> None:
+        """Append one picture.
+
+        Args:
+            rgb: (H, W, 3) uint8 RGB; it must not be changed afterwards.
+            time: its `SourceFrame.time` in seconds; `None` for stills.
+            index: its `SourceFrame.index`, which names the picture of a folder; by default the next one.
+        """
+
+
+def open_drawing_writer(path: str | os.PathLike[str], source: Source, *, threaded: bool = True) -> DrawingWriter:
+    """Open a file or folder for the drawn pictures of one source.
+
+    One image becomes a picture; a folder or glob becomes a folder with a picture per input under the same name; a video
+    or camera becomes a video: H.264 (VP9 in WebM, MPEG-4 in AVI) with the source's own times and its sound. Everything takes its
+    final name only at `close()`.
+
+    Args:
+        path: the ending picks the format: `PICTURE_ENDINGS` or `DRAWN_VIDEO_ENDINGS`; a folder has none.
+        source: the open source that is being drawn.
+        threaded: encode in a thread of its own; an error then surfaces at the next `write` or at `close`.
+
+    Raises:
+        InputError: an ending that does not fit the source, a missing or read-only folder, or the source's own file.
+    """
+    from sonjit.media.drawn_pictures import FolderWriter, PictureWriter
+    from sonjit.media.drawn_video import VideoWriter
+    from sonjit.media.write_behind import WriteBehind
+
+    path = Path(path)
+    ending = path.suffix.lower()
+    if any(path.resolve() == file.resolve() for file in source.files):
+        raise InputError(f"{path} is the input itself: choose another name for the drawing")
+    writer: DrawingWriter
+    if source.kind == "folder":
+        if ending in (*PICTURE_ENDINGS, *DRAWN_VIDEO_ENDINGS):
+            raise InputError(f"{path}: pictures of a folder are drawn into a folder; name one, without an ending")
+        writer = FolderWriter(path, source)
+    elif source.kind == "image":
+        _check_ending(path, PICTURE_ENDINGS, "an image")
+        writer = PictureWriter(path)
+    else:
+        _check_ending(path, DRAWN_VIDEO_ENDINGS, "a video")
+        writer = VideoWriter(path, source)
+    return WriteBehind(writer) if threaded else writer
+
+
+def _check_ending(path: Path, known: tuple[str, ...], what: str) -> None:
+    if path.suffix.lower() not in known:
+        raise InputError(f"{path}: {what} is drawn into a file that ends in {', '.join(known)}")

@@ -1,0 +1,137 @@
+"""A video's sound track, carried over into a drawn video: copied where the container takes it, else re-encoded."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+    from av.audio.frame import AudioFrame
+    from av.audio.stream import AudioStream
+    from av.container import InputContainer, OutputContainer
+    from av.packet import Packet
+
+    from sonjit.media.source import Source
+
+
+class SoundTrack:
+    """The first sound track of a video file, read a second time beside the pictures.
+
+    Args:
+        container: the video file, opened for this track alone.
+        start_s: where the pictures start on the container's clock, seconds; the track is moved by as much.
+    """
+
+    def __init__(self, container: InputContainer, start_s: float) -> None:
+        self._in = container
+        self._stream = container.streams.audio[0]
+        self._packets = container.demux(self._stream)
+        self._start_s = start_s
+        self._waiting: Packet[AudioStream] | None = None
+        self._out: OutputContainer | None = None
+        self._track: Any = None
+        self._resampler: Any = None
+
+    @classmethod
+    def of_source(cls, source: Source) -> Self | None:
+        """The sound of a source, or `None` where it has none (a camera, a pipe, a silent film)."""
+        from sonjit.media.video import VideoSource, open_container
+
+        if not isinstance(source, VideoSource) or source.path is None:
+            return None
+        container = open_container(source.path, source.name)
+        if container.streams.audio:
+            return cls(container, source.start_s)
+        container.close()
+        return None
+
+    def begin(self, container: OutputContainer) -> None:
+        """Add the track to the video being written, before its first packet."""
+        import av
+
+        self._out = container
+        if _takes(container.format.name, self._stream):
+            self._track = container.add_stream_from_template(self._stream)
+            return
+        codec = "libopus" if container.format.name == "webm" else "aac"
+        rate = 48_000 if codec == "libopus" else self._stream.rate
+        layout = "mono" if self._stream.layout.nb_channels == 1 else "stereo"
+        self._track = container.add_stream(codec, rate=rate, layout=layout)
+        self._track.codec_context.open(strict=False)
+        context = self._track.codec_context
+        self._resampler = av.AudioResampler(context.format, layout, rate, context.frame_size or None)
+
+    def copy_until(self, time_s: float | None) -> None:
+        """Carry over what sounds before `time_s` on the pictures' clock; `None` carries all the rest and ends it."""
+        from av.error import FFmpegError
+
+        while True:
+            if self._waiting is None:
+                try:
+                    self._waiting = next(self._packets, None)
+                except FFmpegError:  # a cut file: the sound ends here
+                    return
+            packet = self._waiting
+            if packet is None:
+                return
+            if packet.pts is None:
+                self._waiting = None
+                continue
+            starts_s = float(packet.pts * packet.time_base) - self._start_s
+            if time_s is not None and starts_s >= time_s:
+                return
+            self._waiting = None
+            if not packet.is_corrupt:
+                self._put(packet)
+
+    def close(self) -> None:
+        """Write what the encoder still holds and close the file."""
+        try:
+            if self._resampler is not None:
+                self._encode(None)
+        finally:
+            self._in.close()
+
+    def _put(self, packet: Packet[AudioStream]) -> None:
+        from av.error import FFmpegError
+
+        if self._resampler is not None:
+            try:
+                frames = packet.decode()
+            except FFmpegError:  # a damaged packet is silence
+                return
+            for frame in frames:
+                frame.pts = None if frame.pts is None else frame.pts - self._ticks(frame.time_base)
+                self._encode(frame)
+            return
+        ticks = self._ticks(packet.time_base)
+        packet.pts = None if packet.pts is None else packet.pts - ticks
+        packet.dts = None if packet.dts is None else packet.dts - ticks
+        packet.stream = self._track
+        assert self._out is not None
+        self._out.mux(packet)
+
+    def _ticks(self, time_base: Any) -> int:  # noqa: ANN401  # Fraction | None
+        return round(self._start_s / time_base) if time_base else 0
+
+    def _encode(self, frame: AudioFrame | None) -> None:
+        assert self._out is not None
+        for part in self._resampler.resample(frame):
+            self._out.mux(self._track.encode(part))
+        if frame is None:
+            self._out.mux(self._track.encode(None))
+
+
+def _takes(container_format: str, stream: AudioStream) -> bool:
+    """Whether a container takes the track as it is: its header is written once into memory to see."""
+    from io import BytesIO
+
+    import av
+    from av.error import FFmpegError
+
+    try:
+        with av.open(BytesIO(), "w", format=container_format) as trial:
+            trial.add_stream_from_template(stream)
+            trial.start_encoding()
+    except (FFmpegError, ValueError):
+        return False
+    return True

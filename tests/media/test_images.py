@@ -1,0 +1,200 @@
+import sys
+from io import BytesIO
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from sonjit.errors import InputError, MissingExtraError
+from sonjit.media import rgb_from
+
+
+def encoded(rgb, ending):
+    return cv2.imencode(ending, rgb[..., ::-1] if rgb.ndim == 3 else rgb)[1].tobytes()
+
+
+def test_rgb_is_passed_on_without_a_copy(noise):
+    assert rgb_from(noise) is noise
+
+
+@pytest.mark.parametrize(
+    ("make", "expected"),
+    [
+        (lambda a: a[..., 0], lambda a: np.repeat(a[..., :1], 3, 2)),
+        (lambda a: a[..., :1], lambda a: np.repeat(a[..., :1], 3, 2)),
+        (lambda a: np.dstack([a, a[..., 0]]), lambda a: a),
+        (lambda a: a.astype(np.uint16) * 256 + 200, lambda a: a),
+        (lambda a: (a.astype(np.uint16) * 256).astype(">u2"), lambda a: a),
+        (lambda a: a[:, ::-1], lambda a: a[:, ::-1]),
+        (lambda a: a.transpose(1, 0, 2), lambda a: a.transpose(1, 0, 2)),
+    ],
+    ids=["grey", "grey1", "rgba", "uint16", "big-endian", "mirrored", "transposed"],
+)
+def test_array_layouts(noise, make, expected):
+    rgb = rgb_from(make(noise))
+    assert rgb.flags.c_contiguous
+    assert rgb.dtype == np.uint8
+    np.testing.assert_array_equal(rgb, expected(noise))
+
+
+@pytest.mark.parametrize(
+    ("bad", "says"),
+    [
+        (np.zeros((4, 5, 3), np.float32), "scale to uint8 yourself"),
+        (np.full((4, 5, 3), np.nan), "NaN"),
+        (np.zeros((4, 5, 3), bool), "bool"),
+        (np.zeros((4, 5, 3), np.int64), "int64"),
+        (np.zeros((3, 40, 50), np.uint8), "channels-first"),
+        (np.zeros((2, 4, 5, 3), np.uint8), "one by one"),
+        (np.zeros(7, np.uint8), "2 or 3 axes"),
+        (np.zeros((0, 5, 3), np.uint8), "empty"),
+        (np.zeros((7, 5, 2), np.uint8), "2 channels"),
+        ([[1, 2], [3, 4]], "list"),
+        (None, "NoneType"),
+    ],
+)
+def test_wrong_arrays_are_named(bad, says):
+    with pytest.raises(InputError, match=says) as caught:
+        rgb_from(bad)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("ending", [".png", ".bmp", ".tiff", ".webp", ".jpg"])
+@pytest.mark.parametrize("shape", [(40, 60, 3), (1, 1, 3), (2, 20_000, 3)])
+def test_files_round_trip(tmp_path, ending, shape):
+    if ending == ".webp" and max(shape) > 16_383:
+        pytest.skip("WebP ends at 16,383 px")
+    ramp = np.broadcast_to(np.linspace(0, 255, shape[1]).astype(np.uint8)[None, :, None], shape)
+    path = tmp_path / f"picture{ending}"
+    path.write_bytes(encoded(ramp, ending))
+    for given_as in (path, str(path), path.read_bytes(), bytearray(path.read_bytes())):
+        rgb = rgb_from(given_as)
+        assert rgb.shape == shape
+        assert np.abs(rgb.astype(int) - ramp).max() <= (0 if ending in (".png", ".bmp", ".tiff") else 8)
+
+
+def test_sixteen_bits_and_alpha_of_files(noise):
+    deep = noise.astype(np.uint16) * 256 + 255
+    np.testing.assert_array_equal(rgb_from(encoded(deep, ".png")), noise)
+    np.testing.assert_array_equal(rgb_from(encoded(deep[..., 0], ".tiff"))[..., 1], noise[..., 0])
+    rgba = np.dstack([noise[..., ::-1], noise[..., 0]])
+    np.testing.assert_array_equal(rgb_from(cv2.imencode(".png", rgba)[1].tobytes()), noise)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_turns_the_picture_upright(kind, orientation):
+    image = pytest.importorskip("PIL.Image")
+    ops = pytest.importorskip("PIL.ImageOps")
+    corner = np.zeros((40, 60, 3), np.uint8)
+    corner[:20, :30] = 255
+    exif = image.Exif()
+    exif[274] = orientation
+    file = BytesIO()
+    image.fromarray(corner).save(file, kind, exif=exif)
+    upright = np.asarray(ops.exif_transpose(image.open(file)).convert("RGB"))
+    rgb = rgb_from(file.getvalue())
+    assert rgb.shape == upright.shape
+    assert np.abs(rgb.astype(int) - upright).max() < 8
+
+
+def test_pil_images(noise):
+    image = pytest.importorskip("PIL.Image")
+    np.testing.assert_array_equal(rgb_from(image.fromarray(noise)), noise)
+    grey = image.fromarray(noise).convert("L")
+    np.testing.assert_array_equal(rgb_from(grey), np.repeat(np.asarray(grey)[..., None], 3, 2))
+    deep = image.fromarray(noise[..., 0].astype(np.uint16) * 256)
+    np.testing.assert_array_equal(rgb_from(deep)[..., 2], noise[..., 0])
+    with pytest.raises(InputError, match="float32"):
+        rgb_from(image.fromarray(noise[..., 0].astype(np.float32)))
+
+
+def test_heic(noise, monkeypatch):
+    heif = pytest.importorskip("pillow_heif")
+    image = pytest.importorskip("PIL.Image")
+    file = BytesIO()
+    heif.from_pillow(image.fromarray(np.full((64, 48, 3), 90, np.uint8))).save(file)
+    assert np.abs(rgb_from(file.getvalue()).astype(int) - 90).max() < 4
+    with pytest.raises(InputError, match="HEIC"):
+        rgb_from(file.getvalue()[:200])
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    with pytest.raises(MissingExtraError, match=r"sonjit\[heic\]"):
+        rgb_from(file.getvalue())
+
+
+@pytest.mark.parametrize("ending", [".jpg", ".png", ".webp", ".bmp", ".tiff"])
+@pytest.mark.parametrize("part", [0.1, 0.5, 0.9])
+def test_cut_files_are_refused(tmp_path, noise, ending, part, capfd):
+    data = encoded(np.tile(noise, (8, 8, 1)), ending)
+    path = tmp_path / f"cut{ending}"
+    path.write_bytes(data[: int(len(data) * part)])
+    with pytest.raises(InputError, match=f"cut{ending}") as caught:
+        rgb_from(path)
+    assert "\n" not in str(caught.value)
+    assert capfd.readouterr().err == ""
+
+
+def test_a_thumbnail_does_not_hide_that_a_photo_is_cut(noise):
+    image = pytest.importorskip("PIL.Image")
+    file = BytesIO()
+    thumbnail = encoded(noise, ".jpg")
+    image.fromarray(np.tile(noise, (8, 8, 1))).save(file, "JPEG", exif=b"Exif\0\0" + thumbnail)
+    data = file.getvalue()
+    assert rgb_from(data).shape == (320, 480, 3)
+    with pytest.raises(InputError, match="cut"):
+        rgb_from(data[: len(data) - 200])
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [(b"", "empty"), (b"this is text, not a picture", "text"), (bytes(5000), "not an image"), (b"\xff\xd8\xff", "cut")],
+)
+def test_what_is_no_image(tmp_path, content, says):
+    path = tmp_path / "picture.jpg"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=says):
+        rgb_from(path)
+
+
+def test_missing_file_and_folder(tmp_path):
+    with pytest.raises(InputError, match="no such file"):
+        rgb_from(tmp_path / "none.png")
+    with pytest.raises(InputError, match="is a folder"):
+        rgb_from(tmp_path)
+
+
+def test_a_bomb_is_refused():
+    head = encoded(np.zeros((1, 1, 3), np.uint8), ".bmp")
+    huge = head[:18] + (60_000).to_bytes(4, "little") * 2 + head[26:]
+    with pytest.raises(InputError):
+        rgb_from(huge)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    ending=st.sampled_from([".jpg", ".png", ".webp", ".bmp", ".tiff"]),
+    damage=st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), max_size=12),
+    keep=st.floats(0, 1),
+)
+def test_damaged_files_never_raise_anything_else(noise, ending, damage, keep):
+    data = bytearray(encoded(noise, ending))
+    for where, byte in damage:
+        data[int(where * (len(data) - 1))] = byte
+    data = bytes(data[: int(len(data) * keep) if keep < 0.8 else None])
+    try:
+        rgb = rgb_from(data)
+    except InputError:
+        return
+    assert rgb.dtype == np.uint8
+    assert rgb.ndim == 3
+
+
+def test_opencv_keeps_its_log_level():
+    from cv2.utils import logging
+
+    before = logging.getLogLevel()
+    with pytest.raises(InputError):
+        rgb_from(bytes(100))
+    assert logging.getLogLevel() == before

@@ -1,0 +1,292 @@
+import io
+import shutil
+import sys
+import threading
+
+import cv2
+import numpy as np
+import pytest
+
+from sonjit.errors import InputError, JobError
+from sonjit.media import IMAGE_ENDINGS, open_source
+from sonjit.media.read_ahead import ReadAhead
+
+TURNS = {90: ((0, 1), (-1, 0)), 180: ((-1, 0), (0, -1)), 270: ((0, -1), (1, 0))}
+
+
+def helpers():
+    return [t for t in threading.enumerate() if t.name.startswith("sonjit")]
+
+
+def save(path, rgb):
+    cv2.imwrite(str(path), rgb[..., ::-1])
+    return path
+
+
+def test_one_image(tmp_path, noise):
+    path = save(tmp_path / "a.png", noise)
+    with open_source(path) as source:
+        (frame,) = source
+        assert (source.kind, source.width, source.height, source.fps, source.count) == ("image", 60, 40, None, 1)
+    assert frame[:2] == (0, None)
+    assert source.name == str(path)
+    assert source.frame_source(0) is None
+    np.testing.assert_array_equal(frame.rgb, noise)
+
+
+def test_folder_is_read_in_natural_order_and_skips_what_is_broken(tmp_path, noise):
+    for name in ("f10.png", "f9.png", "f1.jpg"):
+        save(tmp_path / name, noise)
+    (tmp_path / "f2.png").write_bytes(b"text")
+    (tmp_path / ".hidden.png").write_bytes(b"")
+    (tmp_path / "notes.txt").write_bytes(b"x")
+    with open_source(tmp_path) as source:
+        assert [f.name for f in source.files] == ["f1.jpg", "f2.png", "f9.png", "f10.png"]
+        assert source.count == 4
+        frames = list(source)
+        again = list(source)
+    assert [f.index for f in frames] == [f.index for f in again] == [0, 2, 3]
+    assert [source.frame_source(f.index) for f in frames] == ["f1.jpg", "f9.png", "f10.png"]
+    assert all(f.time is None for f in frames)
+    (problem,) = source.problems
+    assert "f2.png" in problem
+
+
+def test_glob(tmp_path, noise, clip):
+    paths = [save(tmp_path / f"{i}.png", noise) for i in range(3)]
+    with open_source(str(tmp_path / "*.png")) as source:
+        assert [f.index for f in source] == [0, 1, 2]
+        assert source.frame_source(1) == str(paths[1])
+    clip("only.mp4")
+    with open_source(str(tmp_path / "*.mp4")) as source:
+        assert source.kind == "video"
+    odd = save(tmp_path / "shot[1].png", noise)
+    with open_source(odd) as source:
+        assert source.kind == "image"
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".webm", ".mov"])
+def test_video_times_are_true_with_a_variable_rate(clip, suffix):
+    times = [0, 0.04, 0.08, 0.2, 0.24, 0.5, 1.3]
+    with open_source(clip(f"v{suffix}", times, start_s=0.4)) as source:
+        frames = list(source)
+        assert source.count is not None
+        assert (source.kind, source.width, source.height) == ("video", 64, 48)
+    assert [f.index for f in frames] == list(range(7))
+    np.testing.assert_allclose([f.time - frames[0].time for f in frames], times, atol=2e-3)
+    assert source.problems == []
+    greys = [int(f.rgb.mean()) for f in frames]
+    assert greys == sorted(greys)
+
+
+@pytest.mark.parametrize(
+    ("size", "pix_fmt", "codec"),
+    [((65, 49), "yuv444p", "libx264"), ((65, 49), "yuv420p", "libvpx-vp9"), ((64, 48), "yuv420p10le", "libx264")],
+)
+def test_odd_sizes_and_ten_bits(clip, size, pix_fmt, codec):
+    path = clip("v.mkv", size=size, pix_fmt=pix_fmt, codec=codec)
+    with open_source(path) as source:
+        frames = list(source)
+    assert len(frames) == 10
+    assert frames[0].rgb.shape == (size[1], size[0], 3)
+    assert frames[0].rgb.flags.c_contiguous
+    bgr = cv2.VideoCapture(str(path)).read()[1]
+    assert np.abs(frames[0].rgb[..., ::-1].astype(int) - bgr).max() <= (6 if "10" in pix_fmt else 0)
+
+
+@pytest.mark.parametrize("degrees", TURNS)
+def test_rotation_is_honoured_as_opencv_does(clip, turn, degrees):
+    path = clip("v.mp4", size=(96, 48))
+    turn(path, TURNS[degrees])
+    bgr = cv2.VideoCapture(str(path)).read()[1]
+    with open_source(path) as source:
+        frame = next(iter(source))
+    assert (source.height, source.width) == frame.rgb.shape[:2] == ((48, 96) if degrees == 180 else (96, 48))
+    np.testing.assert_array_equal(frame.rgb[..., ::-1], bgr)
+
+
+def test_content_beats_the_ending(tmp_path, noise, clip):
+    video = clip("v.mp4").rename(tmp_path / "v.jpg")
+    image = save(tmp_path / "a.png", noise).rename(tmp_path / "a.mp4")
+    with open_source(video) as a, open_source(image) as b:
+        assert (a.kind, b.kind) == ("video", "image")
+
+
+def test_cut_video_gives_what_can_be_decoded_and_says_so(tmp_path, clip):
+    times = [i / 25 for i in range(100)]
+    whole = clip("v.mp4", times, options={"movflags": "faststart"})
+    data = whole.read_bytes()
+    moov_end = data.index(b"mdat")
+    path = tmp_path / "cut.mp4"
+    path.write_bytes(data[: moov_end + (len(data) - moov_end) // 2])
+    with open_source(path) as source:
+        frames = list(source)
+        assert [frame.index for frame in source] == [f.index for f in frames]
+    assert 10 < len(frames) < 100
+    assert any("cut" in problem for problem in source.problems)
+    path.write_bytes(clip("w.mp4", times).read_bytes()[:-600])
+    with pytest.raises(InputError, match="index"):
+        open_source(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("a.mp4", b"", "empty"),
+        ("a.mp4", b"#EXTM3U\nhttp://example.org/a.ts\n", "text"),
+        ("a.xyz", bytes(3000), "neither an image nor a video"),
+        ("a.jpg", b"hello, this is text", "text"),
+    ],
+)
+def test_files_that_are_nothing(tmp_path, name, content, says):
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=says) as caught:
+        open_source(path)
+    assert name in str(caught.value)
+
+
+def test_names_that_lead_nowhere(tmp_path):
+    with pytest.raises(InputError, match="no such file"):
+        open_source(tmp_path / "none.mp4")
+    with pytest.raises(InputError) as caught:
+        open_source(tmp_path)
+    assert all(ending in str(caught.value) for ending in IMAGE_ENDINGS)
+    with pytest.raises(InputError, match="matches nothing"):
+        open_source(str(tmp_path / "*.png"))
+    with pytest.raises(InputError, match="offline"):
+        open_source("https://example.org/a.mp4")
+    with pytest.raises(InputError):
+        open_source("a\0b")
+    (tmp_path / "a.png").write_bytes(b"text")
+    with pytest.raises(InputError, match="none of its 1 images"):
+        open_source(tmp_path)
+
+
+class Pipe(io.RawIOBase):
+    """Bytes that cannot be sought, as a pipe's."""
+
+    def __init__(self, data):
+        self._data = io.BytesIO(data)
+
+    def readable(self):
+        return True
+
+    def readinto(self, buffer):
+        return self._data.readinto(buffer)
+
+
+@pytest.fixture
+def stdin(monkeypatch):
+    def feed(data):
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BufferedReader(Pipe(data))))
+
+    return feed
+
+
+def test_standard_input(stdin, tmp_path, noise, clip):
+    stdin(save(tmp_path / "a.png", noise).read_bytes())
+    with open_source("-") as source:
+        np.testing.assert_array_equal(next(iter(source)).rgb, noise)
+    stdin(clip("v.mkv").read_bytes())
+    with open_source("-") as source:
+        assert len(list(source)) == 10
+        with pytest.raises(InputError, match="only once"):
+            list(source)
+    for data, says in ((b"", "empty"), (b"some text", "text"), (clip("v.mp4").read_bytes()[:-600], "cannot be piped")):
+        stdin(data)
+        with pytest.raises(InputError, match=says):
+            open_source("-")
+
+
+def test_no_camera(capfd):
+    with pytest.raises(InputError, match="camera:77 does not open"):
+        open_source("camera:77")
+    with pytest.raises(InputError, match="has a number"):
+        open_source("camera:front")
+    assert capfd.readouterr().err == ""
+
+
+def test_camera_times_and_end(monkeypatch):
+    class Fake:
+        left = 5
+
+        def __init__(self, number):
+            pass
+
+        def isOpened(self):  # noqa: N802
+            return True
+
+        def get(self, key):
+            return {cv2.CAP_PROP_FRAME_WIDTH: 8, cv2.CAP_PROP_FRAME_HEIGHT: 6, cv2.CAP_PROP_FPS: 30}[key]
+
+        def read(self):
+            self.left -= 1
+            return (True, np.full((6, 8, 3), (1, 2, 3), np.uint8)) if self.left >= 0 else (False, None)
+
+        def release(self):
+            pass
+
+    monkeypatch.setattr(cv2, "VideoCapture", Fake)
+    frames = []
+    with pytest.raises(JobError, match="no more pictures"), open_source("camera:0") as source:
+        frames += source  # extends before the error passes
+    assert (source.kind, source.width, source.height, source.fps, source.count) == ("camera", 8, 6, 30, None)
+    assert helpers() == []
+
+
+@pytest.mark.parametrize("how", ["break", "close", "exception"])
+def test_leaving_early_ends_the_thread(clip, how):
+    source = open_source(clip("v.mp4", [i / 25 for i in range(60)]))
+    if how == "exception":
+        with pytest.raises(ZeroDivisionError), source:
+            _ = [1 / frame.index for frame in source]
+    else:
+        frames = iter(source)
+        next(frames)
+        assert len(helpers()) == 1
+        if how == "break":
+            del frames
+        else:
+            source.close()
+            assert list(frames) == [] or how == "close"
+    source.close()
+    assert helpers() == []
+
+
+def test_reading_ahead_is_bounded():
+    made = 0
+
+    def items():
+        nonlocal made
+        while made < 1000:
+            made += 1
+            yield made
+
+    ahead = ReadAhead(items(), depth=4)
+    assert next(ahead) == 1
+    for _ in range(50):
+        threading.Event().wait(0.001)
+    assert made <= 6  # one taken, four waiting, one in hand
+    ahead.close()
+    assert helpers() == []
+
+
+def test_an_error_reaches_the_reader_at_its_place():
+    def items():
+        yield 1
+        raise InputError("broken")
+
+    ahead = ReadAhead(items())
+    assert next(ahead) == 1
+    with pytest.raises(InputError, match="broken"):
+        next(ahead)
+    ahead.close()
+
+
+def test_a_link_loop_is_an_input_error(tmp_path):
+    loop = tmp_path / "loop"
+    loop.symlink_to(loop)
+    with pytest.raises(InputError):
+        open_source(loop)
+    shutil.rmtree(tmp_path)
