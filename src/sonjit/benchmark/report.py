@@ -1,0 +1,95 @@
+"""A benchmark's outcome as a table."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Group
+    from rich.table import Table
+
+_COLUMNS = {
+    "p50_ms": ("p50 ms", 2),
+    "p90_ms": ("p90 ms", 2),
+    "mean_ms": ("mean ms", 2),
+    "cpu_ms": ("CPU ms", 2),
+    "rss_mb": ("RSS MB", 0),
+    "import_s": ("import s", 2),
+    "cold_s": ("cold s", 2),
+}
+
+
+def draw_report(report: dict[str, Any]) -> Group:
+    """The outcome of `benchmark` for a rich console: figures per frame, ratios (below 1: Sonjit needs less), sizes."""
+    from rich.console import Group
+
+    machine, settings = report["machine"], report["settings"]
+    lines = [
+        f"{machine['cpu']}, {machine['cores']} cores ({' '.join(machine['flags'])}), "
+        f"load {machine['load_before']} before and {machine.get('load_after')} after",
+        f"{settings['media']}: {settings['frames']} frames, the first {settings['warm_up']} left out; "
+        f"median of {settings['repeat']} processes a side, taking turns",
+    ]
+    return Group(*lines, "", _figures(report), "", _sizes(report))
+
+
+def ratios(case: dict[str, Any]) -> dict[str, float]:
+    """Sonjit's figures divided by the peer's, where both have one."""
+    ours, theirs = case["sonjit"]["median"], case.get("mediapipe", {}).get("median", {})
+    return {key: ours[key] / theirs[key] for key in _COLUMNS if key in ours and theirs.get(key)}
+
+
+def _figures(report: dict[str, Any]) -> Table:
+    table = _table("case", "library", *(heading for heading, _ in _COLUMNS.values()), "hands", "bare ms", "x bare")
+    for case in report["cases"]:
+        title = case["case"]["name"]
+        for name in report["libraries"]:
+            side = case[name]
+            median = side["median"]
+            cells = [f"{median[key]:.{digits}f}" if key in median else "-" for key, (_, digits) in _COLUMNS.items()]
+            table.add_row(title, f"{name} {side['precision']}", *cells, _mean_found(side["found"]), *_bare(case, name))
+            title = ""
+        if "mediapipe" in case:
+            ratio = ratios(case)
+            cells = [f"{ratio[key]:.2f}" if key in ratio else "-" for key in _COLUMNS]
+            table.add_row("", "ratio", *cells, style="bold")
+        table.add_section()
+    return table
+
+
+def _bare(case: dict[str, Any], name: str) -> tuple[str, str]:
+    """The landmark network alone, and how many times that a frame takes; only where a frame runs it just once."""
+    median = case[name]["median"]
+    if "bare_ms" not in median:
+        return "-", "-"
+    bare = median["bare_ms"]
+    single = case["case"]["max_instances"] == 1 and not case["case"]["static_image"]
+    return f"{bare:.2f}", f"{median['p50_ms'] / bare:.2f}" if single else "-"
+
+
+def _sizes(report: dict[str, Any]) -> Table:
+    table = _table("library", "version", "python", "installed MB", "packages", "largest")
+    for name, closure in report["libraries"].items():
+        parts = closure["distributions"]
+        largest = ", ".join(f"{part} {entry['bytes'] / 1e6:.0f}" for part, entry in list(parts.items())[:4])
+        version = parts[name]["version"] if name in parts else "-"
+        size = f"{closure['bytes'] / 1e6:.0f}"
+        table.add_row(name, version, closure["python"], size, str(len(parts)), largest)
+    weights = report["weights"]
+    table.add_row("sonjit's weights", "", "", f"{sum(weights.values()) / 1e6:.0f}", "", ", ".join(weights))
+    return table
+
+
+def _mean_found(found: dict[str, int]) -> str:
+    """Hands per frame on average."""
+    return f"{sum(int(hands) * frames for hands, frames in found.items()) / max(sum(found.values()), 1):.2f}"
+
+
+def _table(*headings: str) -> Table:
+    from rich.table import Table
+
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for heading in headings:
+        is_text = heading in ("case", "library", "version", "python", "largest")
+        table.add_column(heading, justify="left" if is_text else "right", no_wrap=heading != "largest")
+    return table

@@ -1,0 +1,199 @@
+"""Measure one configuration in a fresh process: `python -m sonjit.benchmark.worker JOB_JSON` prints one JSON line.
+
+Run by its path, even the package's own import falls inside the clock; that is what the benchmark does. The loop knows
+no library, and runs under Python 3.9 or newer: the peer's script calls it in the peer's own interpreter, so that both
+sides are measured by the same lines.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+Result = Any
+"""What a library itself gives for one frame."""
+WARM_UP = 6
+"""Frames at the start that do not count: networks are loaded and the first search is done there."""
+_BARE_RUNS = 100
+
+
+class Library(Protocol):
+    """A library under test. `load`, `create` and `detect` are timed, the others are not."""
+
+    def load(self) -> None:
+        """Import it."""
+        ...
+
+    def create(self, job: dict[str, Any]) -> None:
+        """Make a detector."""
+        ...
+
+    def detect(self, rgb: NDArray[np.uint8]) -> Result:
+        """The hands of one frame, in the library's own form."""
+        ...
+
+    def describe(self, result: Result, rgb: NDArray[np.uint8]) -> list[dict[str, Any]]:
+        """The hands of a result: "handedness" (the person's own), "id" or None, "xy" (21 x 2 pixels)."""
+        ...
+
+    def extras(self, job: dict[str, Any], rgb: NDArray[np.uint8]) -> dict[str, Any]:
+        """Further figures of this library's own, measured after everything else."""
+        ...
+
+
+class Clip:
+    """Frames in an `.npy` file (N, H, W, 3), read one at a time: peak memory must not hold the clip."""
+
+    def __init__(self, path: str) -> None:
+        import numpy as np
+
+        self._file = Path(path).open("rb")  # noqa: SIM115
+        np.lib.format.read_magic(self._file)
+        shape, _, _ = np.lib.format.read_array_header_1_0(self._file)
+        self._start = self._file.tell()
+        self.count = int(shape[0])
+        self._frame = np.empty(shape[1:], np.uint8)
+
+    def read(self, turn: int) -> NDArray[np.uint8]:
+        """The frame of one turn, there and back again without end; overwritten by the next call."""
+        index = turn % max(2 * self.count - 2, 1)
+        index = min(index, 2 * self.count - 2 - index)
+        self._file.seek(self._start + index * self._frame.nbytes)
+        self._file.readinto(self._frame.reshape(-1).data)
+        return self._frame
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+def run_job(job: dict[str, Any], library: Library) -> dict[str, Any]:
+    """Do what a job asks.
+
+    Args:
+        job: "task" ("time" or "find"), "frames" (path of the `.npy`), "count" (frames to look at) and whatever the
+            library's `create` reads.
+        library: which one.
+
+    Returns:
+        For "time": p50_ms, p90_ms, mean_ms and cpu_ms (of all threads) per frame, rss_mb (peak), import_s, create_s,
+        first_s, cold_s (their sum) and "found": how many frames showed how many hands. For "find": "frames", the
+        described hands of each.
+    """
+    start = time.perf_counter()
+    library.load()
+    imported = time.perf_counter()
+    library.create(job)
+    created = time.perf_counter()
+    clip = Clip(job["frames"])
+    if job["task"] == "find":
+        frames = (clip.read(turn) for turn in range(job["count"]))
+        outcome = {"frames": [library.describe(library.detect(rgb), rgb) for rgb in frames]}
+    else:
+        outcome = _time_frames(clip, job["count"], library)
+        outcome.update(rss_mb=peak_rss_mb(), import_s=imported - start, create_s=created - imported)
+        outcome["cold_s"] = outcome["import_s"] + outcome["create_s"] + outcome["first_s"]
+        outcome.update(library.extras(job, clip.read(0)))
+    clip.close()
+    return outcome
+
+
+def _time_frames(clip: Clip, count: int, library: Library) -> dict[str, Any]:
+    import numpy as np
+
+    walls: list[float] = []
+    cpus: list[float] = []
+    found: dict[str, int] = {}
+    for turn in range(count):
+        rgb = clip.read(turn)
+        cpu, wall = time.process_time(), time.perf_counter()
+        result = library.detect(rgb)
+        walls.append(time.perf_counter() - wall)
+        cpus.append(time.process_time() - cpu)
+        hands = str(len(library.describe(result, rgb)))
+        found[hands] = found.get(hands, 0) + 1
+    ms = np.array(walls[WARM_UP:]) * 1e3
+    return {
+        "p50_ms": float(np.percentile(ms, 50)),
+        "p90_ms": float(np.percentile(ms, 90)),
+        "mean_ms": float(ms.mean()),
+        "cpu_ms": float(np.mean(cpus[WARM_UP:])) * 1e3,
+        "first_s": walls[0],
+        "found": found,
+    }
+
+
+def peak_rss_mb() -> float | None:
+    """Peak resident memory of this process in 10^6 bytes; None where the system does not tell."""
+    status = Path("/proc/self/status")
+    if status.is_file():  # Linux's ru_maxrss would start at the size of the process that started this one
+        (line,) = (line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) * 1024 / 1e6
+    try:
+        import resource
+    except ImportError:
+        return None
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3)
+
+
+class Sonjit:
+    """Sonjit as a library under test."""
+
+    def load(self) -> None:
+        """Import it; the runtime follows in `create`."""
+        from sonjit import create_detector
+
+        self._create = create_detector
+
+    def create(self, job: dict[str, Any]) -> None:
+        """Make a detector with the job's options."""
+        names = ("model", "max_instances", "static_image", "precision", "threads")
+        self._detector = self._create(job["kind"], **{name: job[name] for name in names})
+
+    def detect(self, rgb: NDArray[np.uint8]) -> Result:
+        """One frame."""
+        return self._detector.detect(rgb)
+
+    def describe(self, result: Result, rgb: NDArray[np.uint8]) -> list[dict[str, Any]]:
+        """Hands as plain JSON types."""
+        del rgb
+        return [{"handedness": h.handedness, "id": h.id, "xy": h.keypoints[:, :2].tolist()} for h in result]
+
+    def extras(self, job: dict[str, Any], rgb: NDArray[np.uint8]) -> dict[str, Any]:
+        """bare_ms: p50 of the landmark network alone, its input filled once; precision: what it ran in."""
+        from sonjit.engines import EngineOptions, load_engine
+        from sonjit.weights import cache_folder, find_weight
+
+        self._detector.close()
+        options = EngineOptions(precision=job["precision"], threads=job["threads"], cache=cache_folder() / "compiled")
+        engine = load_engine(find_weight(job["weights"][-1]), options)
+        height, width = engine.input.shape[1:3]
+        part = rgb[:height, :width]
+        engine.input[0, : part.shape[0], : part.shape[1]] = part
+        walls: list[float] = []
+        for _ in range(_BARE_RUNS):
+            wall = time.perf_counter()
+            engine.run()
+            walls.append(time.perf_counter() - wall)
+        return {"bare_ms": sorted(walls)[len(walls) // 2] * 1e3, "precision": engine.precision}
+
+
+def main(library: Library) -> None:
+    """Do the job on the command line and print its outcome; nothing else may reach standard output."""
+    out = os.dup(1)
+    os.dup2(2, 1)
+    line = json.dumps(run_job(json.loads(sys.argv[1]), library))
+    with os.fdopen(out, "w") as stdout:
+        stdout.write(line + "\n")
+
+
+if __name__ == "__main__":
+    main(Sonjit())

@@ -1,0 +1,116 @@
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from sonjit.benchmark import CASES
+from sonjit.benchmark.run import FIGURES, benchmark, run_python, save_clip
+from sonjit.benchmark.worker import Clip
+from sonjit.errors import InputError, JobError
+from sonjit.weights import find_weight
+
+COUNT = 9
+
+
+@pytest.fixture
+def needs_weights():
+    try:
+        for name in CASES[0].weights:
+            find_weight(name)
+    except InputError as error:
+        pytest.skip(f"{error}; run: sonjit models pull")
+
+
+@pytest.fixture
+def clip(tmp_path):
+    save_clip(None, tmp_path / "clip.npy", 4)
+    return tmp_path / "clip.npy"
+
+
+def job(clip, **changes):
+    options = {"kind": "hands", "model": "lite", "max_instances": 1, "static_image": False, "precision": "f32"}
+    return {
+        **options,
+        "task": "time",
+        "frames": str(clip),
+        "count": COUNT,
+        "threads": None,
+        "weights": CASES[1].weights,
+        **changes,
+    }
+
+
+def test_saved_clip_is_an_npy_file(clip):
+    frames = np.load(clip)
+    assert frames.shape == (4, 480, 640, 3)
+    assert frames.dtype == np.uint8
+
+
+def test_saved_clip_of_a_short_video_tells_its_true_length(tmp_path):
+    save_clip(None, tmp_path / "all.npy", 100_000)
+    assert np.load(tmp_path / "all.npy", mmap_mode="r").shape[0] == 360
+
+
+def test_clip_is_played_there_and_back(clip):
+    frames, played = np.load(clip), Clip(str(clip))
+    order = [0, 1, 2, 3, 2, 1, 0, 1]
+    assert all(np.array_equal(played.read(turn), frames[i]) for turn, i in enumerate(order))
+    played.close()
+
+
+def test_clip_of_one_frame_stands_still(tmp_path):
+    np.save(tmp_path / "one.npy", np.full((1, 2, 2, 3), 7, np.uint8))
+    played = Clip(str(tmp_path / "one.npy"))
+    assert (played.read(0) == 7).all()
+    assert (played.read(5) == 7).all()
+    played.close()
+
+
+@pytest.mark.usefixtures("needs_weights")
+def test_worker_prints_one_line_with_every_figure(clip):
+    command = [sys.executable, "-m", "sonjit.benchmark.worker", json.dumps(job(clip))]
+    (line,) = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    outcome = json.loads(line)
+    assert set(outcome) == {*FIGURES, "found", "precision"}
+    assert outcome["found"] == {"1": COUNT}
+    assert outcome["precision"] == "f32"
+    assert all(outcome[figure] > 0 for figure in FIGURES)
+
+
+@pytest.mark.usefixtures("needs_weights")
+def test_worker_describes_what_it_finds(clip):
+    frames = run_python(sys.executable, "worker.py", json.dumps(job(clip, task="find")))["frames"]
+    assert len(frames) == COUNT
+    (hand,) = frames[0]
+    assert np.shape(hand["xy"]) == (21, 2)
+    assert hand["handedness"] == "Right"
+    assert hand["id"] == 1
+
+
+def test_crashed_worker_is_one_line(tmp_path):
+    with pytest.raises(JobError, match=r"^worker\.py in .* crashed: KeyError: 'kind'$"):
+        run_python(sys.executable, "worker.py", json.dumps({"task": "time"}))
+
+
+@pytest.mark.usefixtures("needs_weights")
+def test_benchmark_of_one_case():
+    seen = []
+    report = benchmark(cases=CASES[1:2], repeat=1, count=8, progress=seen.append)
+    assert seen == ["[1/1] tracked, 1 of max 1, lite"]
+    (case,) = report["cases"]
+    assert case["case"]["max_instances"] == 1
+    assert set(case["sonjit"]["median"]) == set(FIGURES)
+    assert len(case["sonjit"]["runs"]) == 1
+    json.dumps(report)
+
+
+@pytest.mark.usefixtures("needs_weights")
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"repeat": 0}, "repeat=0"), ({"count": 6}, "count=6"), ({"threads": -1}, "threads=-1")],
+)
+def test_benchmark_refuses_what_measures_nothing(options, message):
+    with pytest.raises(InputError, match=message):
+        benchmark(**options)
