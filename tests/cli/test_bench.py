@@ -1,0 +1,66 @@
+import json
+import sys
+
+import pytest
+
+from sonjit.benchmark import CASES
+from sonjit.cli import main
+from sonjit.errors import InputError
+from sonjit.weights import find_weight
+
+
+@pytest.fixture(autouse=True)
+def needs_weights():
+    try:
+        for case in CASES:
+            for name in case.weights:
+                find_weight(name)
+    except InputError as error:
+        pytest.skip(f"{error}; run: sonjit models pull")
+
+
+def run(capsys, *arguments):
+    status = main(["bench", *arguments])
+    out, err = capsys.readouterr()
+    return status, out, err
+
+
+def test_peer_that_does_not_exist(capsys, tmp_path):
+    status, out, err = run(capsys, "--peer", str(tmp_path / "python"))
+    assert status == 2
+    assert out == ""
+    (line,) = err.splitlines()
+    assert line.startswith(f"sonjit: --peer {tmp_path / 'python'}: No such file or directory; name a Python")
+
+
+def test_peer_without_mediapipe(capsys):
+    status, _, err = run(capsys, "--peer", sys.executable)
+    assert status == 2
+    (line,) = err.splitlines()
+    assert "has no mediapipe.solutions (ModuleNotFoundError: No module named 'mediapipe')" in line
+
+
+def test_save_that_cannot_be_written_is_said_first(capsys, tmp_path):
+    status, _, err = run(capsys, "--save", str(tmp_path / "missing" / "bench.json"))
+    assert status == 2
+    assert len(err.splitlines()) == 1
+
+
+def test_media_that_is_not_there(capsys, tmp_path):
+    status, _, err = run(capsys, "--media", str(tmp_path / "no.mp4"), "--save", str(tmp_path / "bench.json"))
+    assert status == 2
+    assert err.splitlines()[-1].startswith("sonjit: ")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_table_on_stdout_and_json_in_the_file(capsys, tmp_path, monkeypatch):
+    from sonjit import benchmark as package
+
+    monkeypatch.setattr(package, "CASES", CASES[:2])
+    monkeypatch.setattr(package, "benchmark", lambda **options: package.run.benchmark(**options, count=8))
+    save = tmp_path / "bench.json"
+    status, out, err = run(capsys, "--model", "lite", "--precision", "f32", "--repeat", "1", "--save", str(save))
+    assert status == 0
+    assert "sonjit f32" in out
+    assert err.splitlines() == ["[1/1] tracked, 1 of max 1, lite"]
+    assert json.loads(save.read_text())["settings"]["precision"] == "f32"
