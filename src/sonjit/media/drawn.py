@@ -38,8 +38,8 @@ def open_drawing_writer(path: str | os.PathLike[str], source: Source, *, threade
     """Open a file or folder for the drawn pictures of one source.
 
     One image becomes a picture; a folder or glob becomes a folder with a picture per input under the same name; a video
-    or camera becomes a video: H.264 (VP9 in WebM, MPEG-4 in AVI) with the source's own times and its sound. Everything takes its
-    final name only at `close()`.
+    or camera becomes a video: H.264 (VP9 in WebM, MPEG-4 in AVI) with the source's own times and its sound. Everything
+    takes its final name only at `close()`.
 
     Args:
         path: the ending picks the format: `PICTURE_ENDINGS` or `DRAWN_VIDEO_ENDINGS`; a folder has none.

@@ -30,7 +30,7 @@ _LIMITED = 1
 
 
 class VideoWriter(DrawingWriter):
-    """Encode pictures with libx264 (VP9 in WebM, MPEG-4 Part 2 in AVI) at the times given, and carry the source's sound over.
+    """Encode pictures at the times given with libx264 (VP9 in WebM, MPEG-4 in AVI), and carry the source's sound over.
 
     Odd sizes grow by one pixel, repeating the border. All pictures take the size of the first. AVI knows only a fixed
     rate: times are rounded to it.
