@@ -1,0 +1,139 @@
+"""Drawing upon pictures, without networks."""
+
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from sonjit.compat import mediapipe as mp
+from sonjit.compat.mediapipe.framework.formats.landmark_pb2 import NormalizedLandmark, NormalizedLandmarkList
+
+drawing, styles, hands = mp.solutions.drawing_utils, mp.solutions.drawing_styles, mp.solutions.hands
+
+
+@pytest.fixture
+def picture():
+    return np.zeros((100, 200, 3), np.uint8)
+
+
+def hand(*points):
+    return NormalizedLandmarkList(landmark=[NormalizedLandmark(x=x, y=y) for x, y in points])
+
+
+def test_a_dot_has_its_colour_and_a_rim(picture):
+    spec = drawing.DrawingSpec(color=(1, 2, 3), thickness=-1, circle_radius=4)
+    drawing.draw_landmarks(picture, hand((0.5, 0.5)), None, spec)
+    assert picture[50, 100].tolist() == [1, 2, 3]
+    assert picture[50, 105].tolist() == list(drawing.WHITE_COLOR)
+    assert not picture[50, 107].any()
+
+
+def test_lines_lie_below_dots_and_need_both_ends(picture):
+    drawing.draw_landmarks(picture, hand((0.25, 0.5), (0.75, 0.5), (0.5, 1.2)), [(0, 1), (1, 2)])
+    assert picture[50, 100].tolist() == list(drawing.WHITE_COLOR)
+    assert picture[50, 50].tolist() == list(drawing.RED_COLOR)
+    assert not picture[60:].any()
+
+
+@pytest.mark.parametrize("field", ["visibility", "presence"])
+def test_unsure_landmarks_are_left_out(picture, field):
+    landmarks = hand((0.5, 0.5))
+    setattr(landmarks.landmark[0], field, 0.4)
+    drawing.draw_landmarks(picture, landmarks)
+    assert not picture.any()
+    setattr(landmarks.landmark[0], field, 0.5)
+    drawing.draw_landmarks(picture, landmarks)
+    assert picture.any()
+
+
+def test_none_draws_nothing(picture):
+    points = hand((0.2, 0.5), (0.8, 0.5))
+    drawing.draw_landmarks(picture, None)
+    drawing.draw_landmarks(picture, points, [(0, 1)], None, None)
+    drawing.draw_landmarks(picture, points, is_drawing_landmarks=False)
+    assert not picture.any()
+
+
+def test_wrong_calls_are_value_errors(picture):
+    with pytest.raises(ValueError, match=r"\(0, 7\)"):
+        drawing.draw_landmarks(picture, hand((0.5, 0.5)), [(0, 7)])
+    for wrong in (picture[..., 0], np.zeros((5, 5, 4), np.uint8)):
+        with pytest.raises(ValueError, match="BGR"):
+            drawing.draw_landmarks(wrong, hand((0.5, 0.5)))
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "pixel"),
+    [(0, 0, (0, 0)), (1, 1, (199, 99)), (0.5, 0.999, (100, 99)), (-0.01, 0.5, None), (0.5, 1.01, None)],
+)
+def test_pixel_coordinates(x, y, pixel):
+    assert drawing._normalized_to_pixel_coordinates(x, y, 200, 100) == pixel
+
+
+def test_default_styles_cover_the_hand(picture):
+    dots, lines = styles.get_default_hand_landmarks_style(), styles.get_default_hand_connections_style()
+    assert set(dots) == set(hands.HandLandmark)
+    assert set(lines) == hands.HAND_CONNECTIONS
+    assert dots[hands.HandLandmark.WRIST].color == dots[hands.HandLandmark.PINKY_MCP].color
+    assert len({spec.color for spec in dots.values()}) == 6
+    dots[hands.HandLandmark.WRIST].color = (1, 2, 3)
+    assert styles.get_default_hand_landmarks_style()[hands.HandLandmark.WRIST].color != (1, 2, 3)
+    drawing.draw_landmarks(
+        picture, hand(*np.random.default_rng(0).random((21, 2))), hands.HAND_CONNECTIONS, dots, lines
+    )
+    assert picture.any()
+
+
+def test_a_detection_beyond_the_picture_is_drawn_as_far_as_it_lies_in_it(picture):
+    location = SimpleNamespace(
+        format=2,
+        relative_keypoints=[SimpleNamespace(x=0.5, y=0.5), SimpleNamespace(x=1.5, y=0.5)],
+        relative_bounding_box=SimpleNamespace(xmin=-0.5, ymin=0.25, width=0.75, height=2.0),
+    )
+    drawing.draw_detection(picture, SimpleNamespace(location_data=location))
+    assert picture[25, 30].tolist() == picture[60, 50].tolist() == list(drawing.WHITE_COLOR)
+    assert picture[50, 102].tolist() == list(drawing.RED_COLOR)
+    location.format = 0
+    with pytest.raises(ValueError, match="relative"):
+        drawing.draw_detection(picture, SimpleNamespace(location_data=location))
+
+
+def test_axes_point_right_and_up_in_their_colours(picture):
+    drawing.draw_axis(picture, np.eye(3), np.array([0, 0, -1.0]), axis_length=0.5)
+    ys, xs = np.nonzero((picture == drawing.RED_COLOR).all(axis=2))
+    assert xs.max() >= 148
+    assert np.ptp(ys) < 30
+    ys, xs = np.nonzero((picture == drawing.GREEN_COLOR).all(axis=2))
+    assert ys.min() <= 26
+    assert xs.min() > 80
+
+
+class FakeAxes:
+    def __init__(self):
+        self.dots, self.lines = [], []
+
+    def view_init(self, **_):
+        pass
+
+    def scatter3D(self, x, y, z, **style):  # noqa: N802 - matplotlib's name
+        self.dots.append((x[0], y[0], z[0], style["color"]))
+
+    def plot3D(self, x, y, z, **_):  # noqa: N802 - matplotlib's name
+        self.lines.append((x, y, z))
+
+
+def test_plot_landmarks(monkeypatch):
+    axes = FakeAxes()
+    pyplot = SimpleNamespace(figure=lambda **_: None, axes=lambda **_: axes, show=lambda: None)
+    monkeypatch.setitem(sys.modules, "matplotlib", SimpleNamespace(pyplot=pyplot))
+    monkeypatch.setitem(sys.modules, "matplotlib.pyplot", pyplot)
+    drawing.plot_landmarks(hand((0.25, 0.5), (0.5, 0.75)), [(0, 1)])
+    assert axes.dots[0] == (0, 0.25, -0.5, (1, 0, 0))
+    assert axes.lines == [((0, 0), (0.25, 0.5), (-0.5, -0.75))]
+
+
+def test_plot_landmarks_without_matplotlib(monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
+    with pytest.raises(ImportError, match="pip install matplotlib"):
+        drawing.plot_landmarks(hand((0.5, 0.5)))

@@ -1,0 +1,179 @@
+"""`Hands`: names, calls and results; against MediaPipe's own where the reference data are."""
+
+import hashlib
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from sonjit import Hand
+from sonjit.compat import mediapipe as mp
+from sonjit.compat.mediapipe.solutions import hands_connections
+
+mp_hands = mp.solutions.hands
+BLACK = np.zeros((40, 80, 3), np.uint8)
+
+
+class FakeDetector:
+    """Stands in for a detector: finds what it is told to."""
+
+    def __init__(self):
+        self.found, self.calls, self.options = [], [], {}
+
+    def detect(self, image):
+        return self.found
+
+    def reset(self):
+        self.calls.append("reset")
+
+    def close(self):
+        self.calls.append("close")
+
+
+@pytest.fixture
+def detector(monkeypatch):
+    fake = FakeDetector()
+
+    def create(kind, **options):
+        fake.options = options
+        return fake
+
+    monkeypatch.setattr("sonjit.detectors.create_detector", create)
+    return fake
+
+
+def test_names_match_mediapipe():
+    assert [mark.name for mark in mp_hands.HandLandmark][:6] == [
+        "WRIST", "THUMB_CMC", "THUMB_MCP", "THUMB_IP", "THUMB_TIP", "INDEX_FINGER_MCP",
+    ]  # fmt: skip
+    assert [mark.value for mark in mp_hands.HandLandmark] == list(range(21))
+    assert mp_hands.HandLandmark.PINKY_TIP == 20
+
+
+def test_connections_are_fingers_and_palm():
+    assert hands_connections.HAND_THUMB_CONNECTIONS == ((1, 2), (2, 3), (3, 4))
+    assert set(mp_hands.HAND_PALM_CONNECTIONS) == {(0, 1), (0, 5), (9, 13), (13, 17), (5, 9), (0, 17)}
+    parts = [value for name, value in vars(hands_connections).items() if name.endswith("FINGER_CONNECTIONS")]
+    parts += [mp_hands.HAND_PALM_CONNECTIONS, mp_hands.HAND_THUMB_CONNECTIONS]
+    assert sorted(pair for part in parts for pair in part) == sorted(mp_hands.HAND_CONNECTIONS)
+    assert isinstance(mp_hands.HAND_CONNECTIONS, frozenset)
+
+
+def test_options_are_passed_on(detector):
+    mp_hands.Hands(True, 3, 0, 0.7, 0.6, search_interval=1, precision="f32")
+    assert detector.options == {
+        "model": "lite", "max_instances": 3, "static_image": True, "mirrored": True, "min_detection_score": 0.7,
+        "min_presence_score": 0.6, "search_interval": 1, "precision": "f32",
+    }  # fmt: skip
+    with pytest.raises(ValueError, match="model_complexity=2"):
+        mp_hands.Hands(model_complexity=2)
+
+
+def test_results_are_parts_of_the_picture_and_metres(detector):
+    keypoints = np.tile(np.array([40, 10, -20], np.float32), (21, 1))
+    detector.found = [Hand("Left", 0.9, keypoints, keypoints / 1000, handedness_score=0.8)]
+    results = mp_hands.Hands().process(BLACK)
+    (points,), (world,), (side,) = results
+    assert len(points.landmark) == len(world.landmark) == 21
+    tip = points.landmark[mp_hands.HandLandmark.INDEX_FINGER_TIP]
+    assert (tip.x, tip.y, tip.z) == (0.5, 0.25, -0.25)
+    assert world.landmark[0].x == pytest.approx(0.04)
+    assert not tip.HasField("visibility")
+    best = side.classification[0]
+    assert (best.index, best.label, best.score) == (0, "Left", 0.8)
+    assert results.multi_handedness[0] is side
+
+
+def test_nothing_found_is_none(detector):
+    assert mp_hands.Hands().process(BLACK) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("image", "words"),
+    [
+        (None, "could not be read"),
+        ("hand.jpg", "not a str"),
+        (BLACK[..., 0], r"RGB.*\(40, 80\)"),
+        (np.zeros((4, 4, 4), np.uint8), r"\(4, 4, 4\)"),
+        (BLACK.astype(np.float32), "float32"),
+    ],
+)
+def test_wrong_pictures_are_value_errors(detector, image, words):
+    with pytest.raises(ValueError, match=words):
+        mp_hands.Hands().process(image)
+
+
+def test_closing_and_resetting(detector):
+    with mp_hands.Hands() as hands:
+        hands.reset()
+    assert detector.calls == ["reset", "close"]
+
+
+@pytest.mark.parametrize("place", [mp, mp.solutions, mp.solutions.drawing_styles])
+def test_names_not_covered_say_what_is(place):
+    with pytest.raises(AttributeError, match=r"'face_mesh'; covered: .*"):
+        place.face_mesh  # noqa: B018 - the access is the test
+
+
+IMPORTS = """
+import sonjit.compat.mediapipe as mp
+from sonjit.compat import mediapipe as again
+from sonjit.compat.mediapipe import solutions
+from sonjit.compat.mediapipe.solutions import hands
+import sonjit.compat.mediapipe.solutions.drawing_utils as mp_drawing
+from sonjit.compat.mediapipe.solutions.drawing_styles import get_default_hand_landmarks_style
+assert again is mp and mp.solutions.hands is hands and mp.solutions.drawing_utils is mp_drawing
+mp.framework.formats.landmark_pb2.NormalizedLandmarkList()
+import sys
+sys.modules["mediapipe"] = mp
+import mediapipe
+from mediapipe.solutions import drawing_utils
+from mediapipe.framework.formats import landmark_pb2
+assert mediapipe.solutions.hands.Hands is hands.Hands
+loaded = {"cv2", "openvino", "matplotlib", "av"} & set(sys.modules)
+assert not loaded, loaded
+"""
+
+
+def test_every_way_to_import_and_nothing_heavy_comes_along():
+    subprocess.run([sys.executable, "-W", "error", "-c", IMPORTS], check=True, timeout=60)
+
+
+def test_pictures_that_are_read_only_or_not_contiguous(weights):
+    with mp_hands.Hands(static_image_mode=True) as hands:
+        image = np.zeros((64, 64, 3), np.uint8)
+        image.flags.writeable = False
+        assert hands.process(image).multi_hand_landmarks is None
+        assert hands.process(image[:, ::-1, ::-1]).multi_hand_landmarks is None
+    with pytest.raises(ValueError, match="closed"):
+        hands.process(image)
+
+
+@pytest.mark.golden
+def test_stills_match_mediapipe(golden_file, data, weights):
+    import cv2
+
+    golden = json.loads(golden_file.read_text("utf-8"))
+    picture = cv2.imread(str(data / golden["source"]))
+    if picture is None:
+        pytest.skip(f"{data / golden['source']} is not there")
+    rgb = cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
+    if hashlib.sha256(rgb.tobytes()).hexdigest() != golden["first_frame_rgb_sha256"]:
+        pytest.skip("this OpenCV decodes the picture to other pixels than the reference saw")
+    expected = golden["frames"][0]["instances"]
+    with mp_hands.Hands(**golden["config"], precision="f32") as hands:
+        points, world, sides = hands.process(rgb)
+    if not expected:
+        assert (points, world, sides) == (None, None, None)
+        return
+    assert [side.classification[0].label for side in sides] == [hand["handedness"] for hand in expected]
+    scores = [side.classification[0].score for side in sides]
+    assert scores == pytest.approx([hand["score"] for hand in expected], abs=0.01)
+    size = (rgb.shape[1], rgb.shape[0], rgb.shape[1])
+    for hand, in_metres, truth in zip(points, world, expected, strict=True):
+        pixels = np.array([(mark.x, mark.y, mark.z) for mark in hand.landmark]) * size
+        assert np.linalg.norm(pixels - truth["keypoints"], axis=1).mean() < 0.3
+        metres = np.array([(mark.x, mark.y, mark.z) for mark in in_metres.landmark])
+        assert np.linalg.norm(metres - truth["world"], axis=1).mean() < 0.001
