@@ -3,5 +3,6 @@
 from sonjit.detectors.create import create_detector
 from sonjit.detectors.pipeline import Detector
 from sonjit.detectors.smoothing import Filter, OneEuro
+from sonjit.detectors.stream import detect_frames
 
-__all__ = ["Detector", "Filter", "OneEuro", "create_detector"]
+__all__ = ["Detector", "Filter", "OneEuro", "create_detector", "detect_frames"]

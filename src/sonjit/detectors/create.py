@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import copy
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from sonjit.detectors.hands import Hands
+from sonjit.detectors import calibration
+from sonjit.detectors.hands import PALM_GRID, Hands, PalmFinder
 from sonjit.detectors.pipeline import Detector, LoopOptions
 from sonjit.detectors.smoothing import OneEuro
 from sonjit.detectors.tracking import Tracker
@@ -19,10 +21,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from os import PathLike
 
+    import numpy as np
+    from numpy.typing import NDArray
+
     from sonjit.detectors.smoothing import Filter
-    from sonjit.engines import EngineName, Precision
+    from sonjit.engines import Engine, EngineName, Precision
     from sonjit.results import Hand
 
+_HAND_SIZE = 224
 _HAND_MODELS = {"lite": ("palm-lite", "hand-lite"), "full": ("palm-full", "hand-full")}
 
 
@@ -93,12 +99,29 @@ def create_detector(
     )
     palm_name, hand_name = _HAND_MODELS[model]
     files = [
-        Path(given) if given else find_weight(name, models_dir)
+        Path(given) if given else find_weight(name, Path(models_dir) if models_dir else None)
         for given, name in ((detector_model, palm_name), (landmark_model, hand_name))
     ]
-    with ThreadPoolExecutor(2) as pool:  # reading and compiling lets go of the interpreter
-        palms, landmarks = pool.map(lambda file: load_engine(file, running), files)
-    return Detector(Hands(palms, landmarks, mirrored=mirrored), Tracker(filters), loop)
+    palms, landmarks = _load_both(files[0], files[1], running)
+    return Detector(Hands(PalmFinder(palms), landmarks, mirrored=mirrored), Tracker(filters), loop)
+
+
+def _load_both(palm_file: Path, hand_file: Path, options: EngineOptions) -> tuple[Engine, Engine]:
+    """Palm and landmark network at once: reading and compiling lets go of the interpreter."""
+
+    def crops_of_hands() -> list[NDArray[np.uint8]]:
+        finder = PalmFinder(load_engine(palm_file, replace(options, precision="f32")))
+        return calibration.crops(_HAND_SIZE, lambda rgb: finder.find(rgb, 0.5))
+
+    with ThreadPoolExecutor(2) as pool:
+        palms = pool.submit(
+            load_engine,
+            palm_file,
+            options,
+            calibration=lambda: calibration.whole_pictures(PALM_GRID.input_size),
+        )
+        landmarks = pool.submit(load_engine, hand_file, options, calibration=crops_of_hands)
+        return palms.result(), landmarks.result()
 
 
 def _filter_maker(smoothing: str | Filter | None) -> Callable[[], tuple[Filter, Filter] | None]:

@@ -48,18 +48,40 @@ class HandObservation:
     left: float
 
 
+class PalmFinder:
+    """Boxes of whole hands from a palm detector.
+
+    Args:
+        engine: network with a picture in and (1, 2016, 18), (1, 2016, 1) out.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._palms = SingleShotDetector(engine, PALM_GRID)
+
+    def find(self, rgb: NDArray[np.uint8], min_score: float) -> list[RotatedBox]:
+        """Boxes in a picture (H, W, 3), best first."""
+        return [self._box_from_palm(palm.box, palm.keypoints) for palm in self._palms.find(rgb, min_score)]
+
+    @staticmethod
+    def _box_from_palm(box: NDArray[np.float64], keypoints: NDArray[np.float64]) -> RotatedBox:
+        x_min, y_min, x_max, y_max = box.tolist()
+        rotation = _upright(keypoints[_PALM_WRIST], keypoints[_PALM_MIDDLE_MCP])
+        palm = RotatedBox((x_min + x_max) / 2, (y_min + y_max) / 2, x_max - x_min, y_max - y_min, rotation)
+        return square_box(palm, scale=2.6, shift_y=-0.5)
+
+
 class Hands(Kind[HandObservation, Hand]):
     """Palm detector and hand landmarks.
 
     Args:
-        palms: network with a picture in and (1, 2016, 18), (1, 2016, 1) out.
+        palms: finds new hands.
         landmarks: network with a square picture in and keypoints (1, 63) in its pixels, presence (1, 1),
             handedness (1, 1) and world keypoints (1, 63) out.
         mirrored: the pictures are selfie views.
     """
 
-    def __init__(self, palms: Engine, landmarks: Engine, *, mirrored: bool) -> None:
-        self._palms = SingleShotDetector(palms, PALM_GRID)
+    def __init__(self, palms: PalmFinder, landmarks: Engine, *, mirrored: bool) -> None:
+        self._palms = palms
         self._landmarks = landmarks
         self._mirrored = mirrored
         self._size = landmarks.input.shape[1]
@@ -67,7 +89,7 @@ class Hands(Kind[HandObservation, Hand]):
 
     def find(self, rgb: NDArray[np.uint8], min_score: float) -> list[RotatedBox]:
         """Boxes of whole hands from the palms in a picture (H, W, 3), best first."""
-        return [self._box_from_palm(palm.box, palm.keypoints) for palm in self._palms.find(rgb, min_score)]
+        return self._palms.find(rgb, min_score)
 
     def observe(self, rgb: NDArray[np.uint8], box: RotatedBox) -> HandObservation:
         """21 keypoints, presence and handedness from one box."""
@@ -109,12 +131,6 @@ class Hands(Kind[HandObservation, Hand]):
         result.keypoints = result.keypoints * (-1, 1, 1) + np.array([width, 0, 0], np.float32)
         result.keypoints_3d = result.keypoints_3d * np.array([-1, 1, 1], np.float32)
         return result
-
-    def _box_from_palm(self, box: NDArray[np.float64], keypoints: NDArray[np.float64]) -> RotatedBox:
-        x_min, y_min, x_max, y_max = box.tolist()
-        rotation = _upright(keypoints[_PALM_WRIST], keypoints[_PALM_MIDDLE_MCP])
-        palm = RotatedBox((x_min + x_max) / 2, (y_min + y_max) / 2, x_max - x_min, y_max - y_min, rotation)
-        return square_box(palm, scale=2.6, shift_y=-0.5)
 
 
 def _upright(start: NDArray[np.float64], end: NDArray[np.float64]) -> float:

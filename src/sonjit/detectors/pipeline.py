@@ -13,18 +13,18 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Generic, Self, TypeVar
 
 from sonjit.detectors.tracking import Observation, Track, Tracker, without_duplicates
 from sonjit.errors import InputError
 from sonjit.geometry import RotatedBox, iou
-from sonjit.media import rgb_from
+from sonjit.media import ImageLike, rgb_from
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-O = TypeVar("O", bound=Observation)
+O = TypeVar("O", bound=Observation)  # noqa: E741  # an observation
 R = TypeVar("R")
 
 _NOMINAL_STEP_S = 1 / 30
@@ -90,10 +90,11 @@ class Detector(Generic[O, R]):
         self._tracker = tracker
         self._options = options
         self._executor: ThreadPoolExecutor | None = None
-        self._closed = False
         self.reset()
 
-    def detect(self, image: Any, *, time: float | None = None, boxes: Sequence[RotatedBox] | None = None) -> list[R]:
+    def detect(
+        self, image: ImageLike, *, time: float | None = None, boxes: Sequence[RotatedBox] | None = None
+    ) -> list[R]:
         """Instances in one picture.
 
         Args:
@@ -106,7 +107,7 @@ class Detector(Generic[O, R]):
             What was found; an empty list for nothing. Tracked instances come in the order of their ids, those of
             stills with the best first.
         """
-        if self._closed:
+        if not hasattr(self, "_kind"):
             raise InputError("this detector is closed; make a new one with create_detector")
         rgb = rgb_from(image)
         if max(rgb.shape[:2]) > _MAX_SIDE_PX:
@@ -121,11 +122,11 @@ class Detector(Generic[O, R]):
             results = [self._kind.flip(result, rgb.shape[1]) for result in results]
         return results
 
-    def detect_batch(self, images: Sequence[Any]) -> list[list[R]]:
+    def detect_batch(self, images: Sequence[ImageLike]) -> list[list[R]]:
         """One list of instances per picture; a tracking detector takes the pictures as consecutive frames."""
         return [self.detect(image) for image in images]
 
-    def detect_async(self, image: Any, *, time: float | None = None) -> Future[list[R]]:
+    def detect_async(self, image: ImageLike, *, time: float | None = None) -> Future[list[R]]:
         """Like `detect`, in a thread of the detector's own; calls are worked off in their order."""
         if self._executor is None:
             self._executor = ThreadPoolExecutor(1, thread_name_prefix="sonjit-detect")
@@ -142,8 +143,8 @@ class Detector(Generic[O, R]):
         """Free the networks; waits for `detect_async` calls under way."""
         if self._executor is not None:
             self._executor.shutdown()
-        self._closed = True
-        self._kind = None  # pyright: ignore[reportAttributeAccessIssue]
+        if hasattr(self, "_kind"):
+            del self._kind
 
     def __enter__(self) -> Self:
         """The detector itself."""

@@ -38,10 +38,14 @@ class Observation(Protocol):
         left: probability that it is the person's left one, or None where there are no sides.
     """
 
-    score: float
-    keypoints: NDArray[np.float32]
-    keypoints_3d: NDArray[np.float32]
-    left: float | None
+    @property
+    def score(self) -> float: ...
+    @property
+    def keypoints(self) -> NDArray[np.float32]: ...
+    @property
+    def keypoints_3d(self) -> NDArray[np.float32]: ...
+    @property
+    def left(self) -> float | None: ...
 
 
 O = TypeVar("O", bound=Observation)  # noqa: E741

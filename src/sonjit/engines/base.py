@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol, get_args
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, get_args
 
 from sonjit.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     import numpy as np
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
 
 EngineName = Literal["openvino", "onnxruntime"]
 Precision = Literal["auto", "f32", "bf16", "f16", "int8"]
+
+
+Calibration: TypeAlias = "Callable[[], Sequence[NDArray[np.uint8]]]"
+"""Gives pictures (1, H, W, 3) like those that a network will see, to quantize it."""
 
 
 @dataclass(frozen=True)

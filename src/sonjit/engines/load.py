@@ -9,10 +9,16 @@ from sonjit.errors import InputError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from sonjit.engines.base import Engine, EngineOptions
+    from sonjit.engines.base import Calibration, Engine, EngineOptions
 
 
-def load_engine(path: Path, options: EngineOptions, *, value_range: tuple[float, float] = (0.0, 1.0)) -> Engine:
+def load_engine(
+    path: Path,
+    options: EngineOptions,
+    *,
+    value_range: tuple[float, float] = (0.0, 1.0),
+    calibration: Calibration | None = None,
+) -> Engine:
     """Load a network that takes one RGB picture.
 
     Args:
@@ -20,6 +26,7 @@ def load_engine(path: Path, options: EngineOptions, *, value_range: tuple[float,
             of batch 1, NHWC or NCHW.
         options: how to run it.
         value_range: what the network expects for the bytes 0 and 255.
+        calibration: asked for pictures where the precision is int8 and no compiled network is kept yet.
 
     Raises:
         InputError: the file is missing, unreadable for the runtime, or takes no picture.
@@ -32,4 +39,4 @@ def load_engine(path: Path, options: EngineOptions, *, value_range: tuple[float,
         return OnnxRuntimeEngine(path, options, value_range)
     from sonjit.engines.openvino import OpenVinoEngine
 
-    return OpenVinoEngine(path, options, value_range)
+    return OpenVinoEngine(path, options, value_range, calibration)

@@ -55,7 +55,7 @@ class OnnxRuntimeEngine:
         values = self.input * self._scale + self._low  # (1, H, W, 3)
         if self._channels_first:
             values = np.ascontiguousarray(values.transpose(0, 3, 1, 2))
-        return self._session.run(None, {self._name: values})
+        return self._session.run(None, {self._name: values})  # pyright: ignore[reportReturnType]
 
 
 def _providers(device: str, ort: object) -> list[str]:

@@ -18,15 +18,15 @@ from typing import TYPE_CHECKING, Any
 
 sys.modules.setdefault("openvino_telemetry", None)  # pyright: ignore[reportArgumentType]
 
-import numpy as np
-import openvino as ov
+import openvino as ov  # noqa: E402  # only after the line above
 
-from sonjit.errors import InputError
+from sonjit.errors import InputError  # noqa: E402
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
-    from sonjit.engines.base import EngineOptions
+    from sonjit.engines.base import Calibration, EngineOptions
 
 _HINT = {"f32": "f32", "bf16": "bf16", "f16": "f16"}
 
@@ -37,14 +37,20 @@ class OpenVinoEngine:
     input: NDArray[np.uint8]
     precision: str
 
-    def __init__(self, path: Path, options: EngineOptions, value_range: tuple[float, float]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        options: EngineOptions,
+        value_range: tuple[float, float],
+        calibration: Calibration | None = None,
+    ) -> None:
         self.precision = resolve_precision(options)
         config: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
         if options.device == "CPU":
             config["INFERENCE_NUM_THREADS"] = options.thread_count
         if self.precision in _HINT:
             config["INFERENCE_PRECISION_HINT"] = _HINT[self.precision]
-        network = _load(path, options, config, value_range)
+        network = _load(path, options, config, value_range, calibration)
         self._request = network.create_infer_request()
         self.input = self._request.get_input_tensor(0).data
         self._outputs = [self._request.get_output_tensor(i).data for i in range(len(network.outputs))]
@@ -64,36 +70,51 @@ def resolve_precision(options: EngineOptions) -> str:
     return "bf16" if "BF16" in _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES") else "f32"
 
 
+def devices() -> dict[str, str]:
+    """OpenVINO's devices here, with their full names."""
+    return {device: _core().get_property(device, "FULL_DEVICE_NAME") for device in _core().available_devices}
+
+
 @cache
 def _core() -> ov.Core:
     return ov.Core()
 
 
 def _load(
-    path: Path, options: EngineOptions, config: dict[str, Any], value_range: tuple[float, float]
+    path: Path,
+    options: EngineOptions,
+    config: dict[str, Any],
+    value_range: tuple[float, float],
+    calibration: Calibration | None,
 ) -> ov.CompiledModel:
     """The compiled network, from the cache where it stands there."""
     blob = _blob_path(path, options, config, value_range) if options.cache else None
     if blob and (network := _import_blob(blob, options.device, config)):
         return network
-    network = _compile(path, options, config, value_range)
+    network = _compile(path, options, config, value_range, calibration)
     if blob:
         _keep_blob(blob, network)
     return network
 
 
 def _compile(
-    path: Path, options: EngineOptions, config: dict[str, Any], value_range: tuple[float, float]
+    path: Path,
+    options: EngineOptions,
+    config: dict[str, Any],
+    value_range: tuple[float, float],
+    calibration: Calibration | None,
 ) -> ov.CompiledModel:
     try:
         model = _core().read_model(path)
     except RuntimeError as error:
         raise InputError(f"{path}: not a model that OpenVINO reads ({_first_line(error)})") from None
+    model = _take_pictures(model, path, value_range)
     if options.precision == "int8":
         from sonjit.engines.int8 import quantize
 
-        model = quantize(model, path)
-    model = _take_pictures(model, path, value_range)
+        if calibration is None:
+            raise InputError(f"{path.name}: no pictures to set int8 ranges with; use precision='auto'")
+        model = quantize(model, calibration())
     try:
         return _core().compile_model(model, options.device, config)
     except RuntimeError as error:

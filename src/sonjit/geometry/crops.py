@@ -76,7 +76,7 @@ def letterbox(
     import cv2
 
     where, weights = _letterbox_maps(image.shape[1], image.shape[0], width, height)
-    return cv2.remap(image, where, weights, cv2.INTER_LINEAR, out, cv2.BORDER_CONSTANT)
+    return cv2.remap(image, where, weights, cv2.INTER_LINEAR, out, cv2.BORDER_CONSTANT)  # pyright: ignore
 
 
 @lru_cache(maxsize=8)

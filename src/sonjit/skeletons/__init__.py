@@ -52,7 +52,7 @@ class Skeleton:
 @cache
 def load_skeleton(name: str) -> Skeleton:
     """Read one skeleton by name; an unknown name raises InputError with the list of known ones."""
-    folder = resources.files(__package__)
+    folder = resources.files("sonjit.skeletons")
     known = sorted(entry.name.removesuffix(".json") for entry in folder.iterdir() if entry.name.endswith(".json"))
     if name not in known:
         raise InputError(f"unknown skeleton {name!r}; known: {', '.join(known)}")

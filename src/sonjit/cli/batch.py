@@ -1,0 +1,178 @@
+"""Many files in one call: one output per file, in several processes, and resumable.
+
+A finished output is never made again, so a run that was stopped goes on where it stood. A single table for a whole
+folder is made the same way: a table per file in a work folder beside it, joined at the end.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import multiprocessing
+import shutil
+import signal
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
+from pathlib import Path
+
+from sonjit.cli.run import Summary, Task, run_task, with_paths
+from sonjit.errors import InputError, JobError, SonjitError
+from sonjit.media import IMAGE_ENDINGS, TABLE_ENDINGS, Header, load_frames, open_writer
+from sonjit.media.stills import natural_key
+from sonjit.media.video import VIDEO_ENDINGS
+from sonjit.results import Frame
+
+Done = Callable[[Path, Summary | SonjitError | None], None]
+"""Called for each file with what it came to: a summary, an error, or None where it was finished before."""
+
+
+def media_files(named: str) -> list[Path] | None:
+    """Images and videos of a folder or glob in natural order; None where one single input is named."""
+    path = Path(named)
+    if path.is_dir():
+        found = list(path.iterdir())
+    elif not path.exists() and any(mark in named for mark in "*?["):
+        anchor = Path(path.anchor) if path.is_absolute() else Path()
+        found = list(anchor.glob(str(path.relative_to(anchor))))
+    else:
+        return None
+    endings = (*IMAGE_ENDINGS, *VIDEO_ENDINGS)
+    files = [f for f in found if f.is_file() and f.suffix.lower() in endings and not f.name.startswith(".")]
+    if not files:
+        raise InputError(f"{named} holds no images or videos: looked for names ending in {', '.join(endings)}")
+    return sorted(files, key=lambda file: natural_key(str(file)))
+
+
+def run_files(task: Task, files: Sequence[Path], *, jobs: int, done: Done) -> list[str]:
+    """Do a task for each of many files.
+
+    Args:
+        task: its `save` and `draw` are a folder, a name with `{name}` in it, or None; `save` may be one table for all.
+        files: the inputs.
+        jobs: processes; 1 works in this one.
+        done: told about each file.
+
+    Returns:
+        What went wrong, one line per file; the other files are finished.
+    """
+    names = _names(files)
+    if task.save is not None and not is_many(task.save):
+        return _run_into_one_table(task, files, names, jobs=jobs, done=done)
+    tasks = [
+        with_paths(
+            task,
+            file,
+            _place(task.save, name, ".json"),
+            _place(task.draw, name, file.suffix if file.suffix.lower() in _DRAWN_AS_IS else _drawn_ending(file)),
+        )
+        for file, name in zip(files, names, strict=True)
+    ]
+    return _run_all(tasks, jobs=jobs, done=done)
+
+
+def is_many(output: str) -> bool:
+    """Whether an output names one file per input: a folder, or a name with `{name}` in it."""
+    return "{name}" in output or output.endswith(("/", "\\")) or Path(output).is_dir() or not Path(output).suffix
+
+
+_DRAWN_AS_IS = (".jpg", ".jpeg", ".png", ".webp", ".mp4", ".mov", ".mkv", ".webm")
+
+
+def _drawn_ending(file: Path) -> str:
+    return ".mp4" if file.suffix.lower() in VIDEO_ENDINGS else ".png"
+
+
+def _names(files: Sequence[Path]) -> list[str]:
+    """A name per file for its outputs: without its ending where that is enough to tell it from the others."""
+    stems = Counter(file.stem for file in files)
+    return [file.stem if stems[file.stem] == 1 else file.name for file in files]
+
+
+def _place(output: str | None, name: str, ending: str) -> Path | None:
+    """Where one file's output goes."""
+    if output is None:
+        return None
+    place = Path(output.replace("{name}", name)) if "{name}" in output else Path(output) / f"{name}{ending}"
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{place.parent} cannot be made: {error.strerror}; choose another folder") from None
+    return place
+
+
+def _run_into_one_table(task: Task, files: Sequence[Path], names: Sequence[str], *, jobs: int, done: Done) -> list[str]:
+    """One table over a folder of stills, by way of one small table per file."""
+    assert task.save is not None
+    save = Path(task.save)
+    if save.suffix.lower() not in TABLE_ENDINGS:
+        raise InputError(f"{save}: unknown ending {save.suffix!r}; known: {', '.join(TABLE_ENDINGS)}")
+    videos = [file.name for file in files if file.suffix.lower() in VIDEO_ENDINGS]
+    if videos:
+        raise InputError(f"{len(videos)} videos ({videos[0]}, ...) do not go into one table: give --save out/ instead")
+    with open_writer(save, Header(task.source, None, None, None, task.model)) as table:  # refuses before any work
+        key = hashlib.sha256(repr((task.source, task.kind, task.options)).encode()).hexdigest()[:12]
+        work = save.with_name(f".{save.name}.{key}.work")
+        failures = run_files(replace(task, save=f"{work}/{{name}}.jsonl"), files, jobs=jobs, done=done)
+        for index, (file, name) in enumerate(zip(files, names, strict=True)):
+            part = work / f"{name}.jsonl"
+            if part.is_file():
+                (frame,) = load_frames(part)[1]
+                table.write(Frame(index, None, frame.hands, file.name))
+    if failures:
+        # The table holds the others; the next run looks at the failed ones again.
+        return failures
+    shutil.rmtree(work, ignore_errors=True)
+    return failures
+
+
+def _run_all(tasks: Sequence[Task], *, jobs: int, done: Done) -> list[str]:
+    failures: list[str] = []
+    waiting: list[Task] = []
+    for task in tasks:
+        outputs = [Path(output) for output in (task.save, task.draw) if output is not None]
+        if outputs and all(output.is_file() for output in outputs):
+            done(Path(task.source), None)
+        else:
+            waiting.append(task)
+    for task, result in _results(waiting, jobs):
+        if isinstance(result, SonjitError):
+            failures.append(str(result))
+        elif result.problems:
+            failures.extend(result.problems)
+        done(Path(task.source), result)
+    return failures
+
+
+def _results(tasks: Sequence[Task], jobs: int) -> Iterator[tuple[Task, Summary | SonjitError]]:
+    if jobs == 1 or len(tasks) < 2:
+        for task in tasks:
+            yield task, _attempt(task)
+        return
+    context = multiprocessing.get_context("spawn")  # a fork would copy running threads half
+    pool = ProcessPoolExecutor(min(jobs, len(tasks)), mp_context=context, initializer=_ignore_interrupt)
+    try:
+        running: dict[Future[Summary | SonjitError], Task] = {pool.submit(_attempt, task): task for task in tasks}
+        for future in as_completed(running):
+            yield running[future], future.result()
+    except BrokenProcessPool:
+        raise JobError(
+            "a worker process was ended from outside (out of memory?); run it again with fewer --jobs"
+        ) from None
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _attempt(task: Task) -> Summary | SonjitError:
+    """One task; its failure is a result, so that the other files go on."""
+    try:
+        return run_task(task)
+    except SonjitError as error:
+        # A subclass with its own constructor would not come through the process border.
+        return JobError(f"{task.source}: {error}" if task.source not in str(error) else str(error))
+
+
+def _ignore_interrupt() -> None:
+    """Ctrl-C is for the parent: it lets the files under way finish and starts no more."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

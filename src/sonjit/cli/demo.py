@@ -1,0 +1,51 @@
+"""`sonjit demo`: the main job on the bundled clip."""
+
+from __future__ import annotations
+
+import sys
+from importlib import resources
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from sonjit.errors import InputError
+
+
+def demo(*, out: Annotated[str, Parameter(name="--out")] = "sonjit-demo") -> int:
+    """Run `sonjit hands` on the bundled clip: landmarks as JSON, a table, a drawn video and a picture.
+
+    Example: `sonjit models pull && sonjit demo`
+
+    Args:
+        out: Folder for the results; made if it does not exist.
+    """
+    from sonjit.cli.hands import progress
+    from sonjit.cli.run import Task, run_task
+
+    folder = Path(out)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{folder} cannot be made: {error.strerror}; choose another with --out") from None
+    results = {
+        "hands.json": "21 keypoints per hand and frame, in pixels and metres",
+        "hands.csv": "the same as a table",
+        "hands.mp4": "the clip with the hands drawn in",
+    }
+    with resources.as_file(resources.files("sonjit") / "assets" / "demo.mp4") as clip:
+        options = (("max_instances", 2),)
+        with progress(None, "frames") as advance:
+            summary = run_task(
+                Task(str(clip), "hands", options, str(folder / "hands.json"), str(folder / "hands.mp4")),
+                opened=advance.expect,
+                advance=advance,
+            )
+        run_task(Task(str(clip), "hands", options, str(folder / "hands.csv")))
+    sys.stdout.write(
+        f"{summary.frames} frames, {summary.instances} hands in {summary.seconds:.1f} s "
+        f"({summary.frames / summary.seconds:.0f} frames/s, with reading, drawing and writing)\n"
+    )
+    for name, what in results.items():
+        sys.stdout.write(f"  {folder / name}  {what}\n")
+    return 0

@@ -1,0 +1,119 @@
+"""`sonjit doctor`: what this machine has, what is missing and what to type."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import platform
+import sys
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+State = Literal["ok", "note", "missing"]
+_BASE = ("numpy", "openvino", "opencv-python-headless", "av", "rich", "cyclopts")
+_EXTRAS = {"tables": "pyarrow", "onnx": "onnxruntime", "heic": "pillow_heif"}
+_MARKS = {"ok": "[green]ok[/]", "note": "[yellow]note[/]", "missing": "[red]missing[/]"}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the report; `missing` says that hands cannot be found until it is mended."""
+
+    state: State
+    what: str
+    detail: str
+
+
+def doctor() -> int:
+    """Check this installation: versions, processor, weights, extras, cameras. Exit status 1 if something is missing.
+
+    Example: `sonjit doctor`
+    """
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(box=None, show_header=False, pad_edge=False)
+    findings = list(examine())
+    for finding in findings:
+        table.add_row(_MARKS[finding.state], escape(finding.what), escape(finding.detail))
+    Console(width=None if sys.stdout.isatty() else 120).print(table)
+    return 1 if any(finding.state == "missing" for finding in findings) else 0
+
+
+def examine() -> Iterator[Finding]:
+    """Every finding about this machine, one after the other."""
+    yield _sonjit()
+    for package in _BASE:
+        yield _package(package)
+    yield from _engine()
+    yield _weights()
+    yield from _video()
+    for extra, module in _EXTRAS.items():
+        found = importlib.util.find_spec(module) is not None
+        yield Finding("ok" if found else "note", f"extra [{extra}]", module if found else _install(extra))
+    yield _cameras()
+
+
+def _sonjit() -> Finding:
+    from sonjit import __version__
+
+    where = f"Python {platform.python_version()}, {platform.system()} {platform.machine()}, {os.cpu_count()} cores"
+    return Finding("ok", f"sonjit {__version__}", where)
+
+
+def _package(name: str) -> Finding:
+    try:
+        return Finding("ok", name, version(name))
+    except PackageNotFoundError:
+        if name == "opencv-python-headless" and importlib.util.find_spec("cv2"):
+            return Finding("note", name, "another OpenCV package stands in; on a server it may want libGL.so.1")
+        return Finding("missing", name, f"pip install {name}")
+
+
+def _engine() -> Iterator[Finding]:
+    from sonjit.engines import EngineOptions
+    from sonjit.engines.openvino import devices, resolve_precision
+
+    for device, name in devices().items():
+        precision = f", precision auto runs {resolve_precision(EngineOptions(device=device))}"
+        yield Finding("ok", f"device {device}", name + precision)
+    yield Finding("ok", "telemetry", "none: OpenVINO's usage reports are kept from loading")
+
+
+def _weights() -> Finding:
+    from sonjit.weights import models_folder, verify_weights
+
+    problems = verify_weights(["hands"])
+    if not problems:
+        return Finding("ok", "weights for hands", str(models_folder()))
+    names = ", ".join(problem.name for problem in problems)
+    return Finding("missing", "weights for hands", f"{names}; type: sonjit models pull")
+
+
+def _video() -> Iterator[Finding]:
+    import av
+
+    for codec, job in (("libx264", ".mp4, .mov, .mkv"), ("libvpx-vp9", ".webm")):
+        there = codec in av.codecs_available
+        yield Finding(
+            "ok" if there else "note", f"encoder {codec}", f"drawn {job}{'' if there else ' cannot be written'}"
+        )
+
+
+def _install(extra: str) -> str:
+    return f"pip install 'sonjit[{extra}]'"
+
+
+def _cameras() -> Finding:
+    if sys.platform != "linux":
+        return Finding("note", "cameras", "try: sonjit hands camera:0 --limit 30 --save -")
+    from pathlib import Path
+
+    found = sorted(int(p.name.removeprefix("video")) for p in Path("/dev").glob("video*") if p.name[5:].isdecimal())
+    listed = ", ".join(f"camera:{number}" for number in found)
+    return Finding("ok" if found else "note", "cameras", listed or "none at /dev/video*")
