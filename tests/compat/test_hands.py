@@ -67,8 +67,16 @@ def test_options_are_passed_on(detector):
         "model": "lite", "max_instances": 3, "static_image": True, "mirrored": True, "min_detection_score": 0.7,
         "min_presence_score": 0.6, "search_interval": 1, "precision": "f32",
     }  # fmt: skip
-    with pytest.raises(ValueError, match="model_complexity=2"):
-        mp_hands.Hands(model_complexity=2)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"model_complexity": 2}, {"max_num_hands": 0}, {"min_detection_confidence": 1.5}, {"min_tracking_confidence": -1}],
+)
+def test_options_out_of_range_are_named(detector, wrong):
+    ((name, value),) = wrong.items()
+    with pytest.raises(ValueError, match=f"{name}={value}:"):
+        mp_hands.Hands(**wrong)
 
 
 def test_results_are_parts_of_the_picture_and_metres(detector):

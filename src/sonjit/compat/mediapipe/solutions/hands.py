@@ -123,6 +123,10 @@ class Hands:
 
         if model_complexity not in _MODELS:
             raise InputError(f"model_complexity={model_complexity}: give 0 (lite) or 1 (full)")
+        if max_num_hands < 1:
+            raise InputError(f"max_num_hands={max_num_hands}: ask for at least 1")
+        _check_probability("min_detection_confidence", min_detection_confidence)
+        _check_probability("min_tracking_confidence", min_tracking_confidence)
         self._detector = create_detector(
             "hands",
             model=_MODELS[model_complexity],
@@ -183,6 +187,11 @@ class Hands:
 
 def _classification(hand: Hand) -> Classification:
     return Classification(index=_LABELS.index(hand.handedness), score=hand.handedness_score, label=hand.handedness)
+
+
+def _check_probability(name: str, value: float) -> None:
+    if not 0 <= value <= 1:
+        raise InputError(f"{name}={value}: give a probability between 0 and 1")
 
 
 def _check_rgb(image: Any) -> None:  # noqa: ANN401  # whatever a script passes
