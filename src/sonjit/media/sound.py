@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from av.audio.frame import AudioFrame
     from av.audio.stream import AudioStream
     from av.container import InputContainer, OutputContainer
@@ -24,9 +26,10 @@ class SoundTrack:
     def __init__(self, container: InputContainer, start_s: float) -> None:
         self._in = container
         self._stream = container.streams.audio[0]
-        self._packets = container.demux(self._stream)
+        self._packets: Iterator[Packet[AudioStream]] = container.demux(self._stream)
         self._start_s = start_s
         self._waiting: Packet[AudioStream] | None = None
+        self._last_tick = -(1 << 62)
         self._out: OutputContainer | None = None
         self._track: Any = None
         self._resampler: Any = None
@@ -39,7 +42,7 @@ class SoundTrack:
         if not isinstance(source, VideoSource) or source.path is None:
             return None
         container = open_container(source.path, source.name)
-        if container.streams.audio:
+        if any(getattr(stream, "rate", 0) for stream in container.streams.audio[:1]):  # no rate: a broken header
             return cls(container, source.start_s)
         container.close()
         return None
@@ -61,27 +64,25 @@ class SoundTrack:
         self._resampler = av.AudioResampler(context.format, layout, rate, context.frame_size or None)
 
     def copy_until(self, time_s: float | None) -> None:
-        """Carry over what sounds before `time_s` on the pictures' clock; `None` carries all the rest and ends it."""
+        """Carry over what sounds before `time_s` on the pictures' clock; `None` carries all the rest.
+
+        Where the track is damaged so that nothing more of it can be used, it ends; the pictures go on.
+        """
         from av.error import FFmpegError
 
-        while True:
-            if self._waiting is None:
-                try:
-                    self._waiting = next(self._packets, None)
-                except FFmpegError:  # a cut file: the sound ends here
+        try:
+            while (packet := self._waiting or next(self._packets, None)) is not None:
+                self._waiting = packet
+                starts_s = float((packet.pts or 0) * packet.time_base) - self._start_s
+                if time_s is not None and starts_s >= time_s:
                     return
-            packet = self._waiting
-            if packet is None:
-                return
-            if packet.pts is None:
                 self._waiting = None
-                continue
-            starts_s = float(packet.pts * packet.time_base) - self._start_s
-            if time_s is not None and starts_s >= time_s:
-                return
-            self._waiting = None
-            if not packet.is_corrupt:
-                self._put(packet)
+                if packet.pts is not None and not packet.is_corrupt:
+                    self._put(packet)
+        except FFmpegError as error:
+            if isinstance(error, OSError):  # the disk, not the track
+                raise
+            self._waiting, self._packets = None, iter(())
 
     def close(self) -> None:
         """Write what the encoder still holds and close the file."""
@@ -92,23 +93,29 @@ class SoundTrack:
             self._in.close()
 
     def _put(self, packet: Packet[AudioStream]) -> None:
-        from av.error import FFmpegError
-
         if self._resampler is not None:
-            try:
-                frames = packet.decode()
-            except FFmpegError:  # a damaged packet is silence
-                return
-            for frame in frames:
-                frame.pts = None if frame.pts is None else frame.pts - self._ticks(frame.time_base)
-                self._encode(frame)
+            self._put_decoded(packet)
             return
         ticks = self._ticks(packet.time_base)
-        packet.pts = None if packet.pts is None else packet.pts - ticks
-        packet.dts = None if packet.dts is None else packet.dts - ticks
-        packet.stream = self._track
+        assert packet.pts is not None
         assert self._out is not None
-        self._out.mux(packet)
+        packet.dts = (packet.pts if packet.dts is None else packet.dts) - ticks
+        packet.pts -= ticks
+        if packet.dts > self._last_tick:  # a container takes rising times only
+            self._last_tick = packet.dts
+            packet.stream = self._track
+            self._out.mux(packet)
+
+    def _put_decoded(self, packet: Packet[AudioStream]) -> None:
+        from av.error import FFmpegError
+
+        try:
+            frames = packet.decode()
+        except FFmpegError:  # a damaged packet is silence
+            return
+        for frame in frames:
+            frame.pts = None if frame.pts is None else frame.pts - self._ticks(frame.time_base)
+            self._encode(frame)
 
     def _ticks(self, time_base: Any) -> int:  # noqa: ANN401  # Fraction | None
         return round(self._start_s / time_base) if time_base else 0
