@@ -115,6 +115,10 @@ def _compile(
         if calibration is None:
             raise InputError(f"{path.name}: no pictures to set int8 ranges with; use precision='auto'")
         model = quantize(model, calibration())
+    if config.get("INFERENCE_PRECISION_HINT") == "bf16":
+        from sonjit.engines.precision import keep_heads_in_f32
+
+        keep_heads_in_f32(model)
     try:
         return _core().compile_model(model, options.device, config)
     except RuntimeError as error:
