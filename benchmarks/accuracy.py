@@ -1,0 +1,128 @@
+"""How near to the truth: Sonjit, and on wish MediaPipe, on a clip whose hands are known."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from sonjit.benchmark.run import check_peer, run_python, save_clip
+from sonjit.errors import SonjitError
+
+ASSETS = Path(__file__).parents[1] / "src" / "sonjit" / "assets"
+WRIST, MIDDLE_MCP = 0, 9
+
+
+def measure(frames, truth):
+    """Figures for one library.
+
+    A hand counts as visible when all 21 keypoints lie in the picture. What was found is given to the nearest true
+    hand (mean keypoint distance) not farther than one palm length away; the rest is false, unless a hand that is only
+    partly in the picture is there.
+
+    Args:
+        frames: what was found, per frame a list of {"handedness", "id", "xy"}.
+        truth: the clip's JSON: width, height, frames[].hands[] with handedness and xy (21 x 2 px).
+    """
+    size = np.array([truth["width"], truth["height"]])
+    visible = right_side = false = 0
+    errors, ids = [], {}
+    for found, frame in zip(frames, truth["frames"], strict=True):
+        hands = [(hand["handedness"], np.array(hand["xy"])) for hand in frame["hands"]]
+        whole = [bool(((xy >= 0) & (xy < size)).all()) for _, xy in hands]
+        visible += sum(whole)
+        matches = match([np.array(hand["xy"]) for hand in found], [xy for _, xy in hands])
+        false += len(found) - len(matches)
+        for i, j in matches:
+            side, xy = hands[j]
+            ids.setdefault(side, []).append(found[i]["id"])
+            if whole[j]:
+                right_side += found[i]["handedness"] == side
+                errors.append(np.linalg.norm(np.array(found[i]["xy"]) - xy, axis=1) / palm_length(xy) * 100)
+    count = len(errors)
+    spread = np.concatenate(errors) if errors else np.array([np.nan])
+    tracked = any(number is not None for numbers in ids.values() for number in numbers)
+    return {
+        "visible": visible,
+        "found": count,
+        "missed": visible - count,
+        "false": false,
+        "right side %": 100 * right_side / max(count, 1),
+        "mean error, % of palm": float(spread.mean()),
+        "p95 error, % of palm": float(np.percentile(spread, 95)),
+        "id switches": sum(a != b for numbers in ids.values() for a, b in pairwise(numbers)) if tracked else None,
+    }
+
+
+def match(found, true):
+    """Pairs (found, true), nearest first, each used once."""
+    pairs = sorted(
+        (np.linalg.norm(a - b, axis=1).mean() / palm_length(b), i, j)
+        for i, a in enumerate(found)
+        for j, b in enumerate(true)
+    )
+    matches = []
+    for distance, i, j in pairs:
+        if distance <= 1 and all(i != k and j != m for k, m in matches):
+            matches.append((i, j))
+    return matches
+
+
+def palm_length(xy):
+    """Wrist to the middle finger's knuckle in pixels."""
+    return max(float(np.linalg.norm(xy[MIDDLE_MCP] - xy[WRIST])), 1.0)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--media", type=Path, default=ASSETS / "demo.mp4")
+    parser.add_argument("--truth", type=Path, default=ASSETS / "demo.json")
+    parser.add_argument("--peer", help="a Python interpreter that has mediapipe.solutions")
+    parser.add_argument("--model", choices=["full", "lite"], default="full")
+    parser.add_argument("--precision", default="auto")
+    parser.add_argument("--stills", action="store_true", help="every frame on its own instead of tracked")
+    parser.add_argument("--save", type=Path, help="a JSON file for the figures")
+    options = parser.parse_args()
+    truth = json.loads(options.truth.read_text())
+    sides = {f"sonjit {options.precision}": (sys.executable, "worker.py")}
+    if options.peer:
+        check_peer(options.peer)
+        sides["mediapipe"] = (options.peer, "peer_mediapipe.py")
+    job = {
+        "task": "find",
+        "count": len(truth["frames"]),
+        "kind": "hands",
+        "model": options.model,
+        "max_instances": 2,
+        "static_image": options.stills,
+        "precision": options.precision,
+        "threads": None,
+    }
+    outcome = {}
+    with tempfile.TemporaryDirectory(prefix="sonjit-accuracy-") as folder:
+        job["frames"] = str(Path(folder) / "clip.npy")
+        save_clip(options.media, Path(job["frames"]), job["count"])
+        for name, (python, script) in sides.items():
+            outcome[name] = measure(run_python(python, script, json.dumps(job))["frames"], truth)
+    table = Table("", *outcome, box=None, pad_edge=False)
+    for figure in next(iter(outcome.values())):
+        values = (side[figure] for side in outcome.values())
+        table.add_row(figure, *("-" if v is None else f"{v:.2f}" if isinstance(v, float) else str(v) for v in values))
+    mode = "stills" if options.stills else "tracked"
+    Console().print(f"{options.media.name}, {job['count']} frames, {mode}, model {options.model}", table)
+    if options.save:
+        options.save.write_text(json.dumps(outcome, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except SonjitError as error:
+        sys.exit(f"accuracy.py: {error}")

@@ -1,0 +1,67 @@
+"""Does memory grow: many frames through one detector, then many detectors one after the other."""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import sys
+from importlib.resources import files
+from pathlib import Path
+from time import perf_counter
+
+from rich.console import Console
+
+from sonjit import SonjitError, create_detector
+from sonjit.media import open_source
+
+LIMIT_MB = 20
+WARM_FRAMES, WARM_CYCLES = 500, 10
+
+
+def rss_mb():
+    """Resident memory of this process in 10^6 bytes (Linux)."""
+    gc.collect()
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / 1e6
+
+
+def grow(turn, count, warm_up):
+    """Growth in MB and seconds over `count` calls of `turn(i)` after `warm_up` calls."""
+    for i in range(warm_up):
+        turn(i)
+    before, start = rss_mb(), perf_counter()
+    for i in range(count):
+        turn(warm_up + i)
+    return rss_mb() - before, perf_counter() - start
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--frames", type=int, default=20_000)
+    parser.add_argument("--cycles", type=int, default=200)
+    parser.add_argument("--model", choices=["full", "lite"], default="full")
+    options = parser.parse_args()
+    with open_source(str(files("sonjit") / "assets" / "demo.mp4")) as source:
+        clip = [frame.rgb for frame in source]
+
+    def cycle(i):
+        with create_detector("hands", model=options.model) as detector:
+            detector.detect(clip[i % len(clip)])
+
+    with create_detector("hands", model=options.model) as detector:
+        frames_mb, frames_s = grow(lambda i: detector.detect(clip[i % len(clip)]), options.frames, WARM_FRAMES)
+    cycles_mb, cycles_s = grow(cycle, options.cycles, WARM_CYCLES)
+    is_good = max(frames_mb, cycles_mb) < LIMIT_MB
+    Console().print(
+        f"{options.frames} frames: {frames_mb:+.1f} MB in {frames_s:.0f} s\n"
+        f"{options.cycles} create/detect/close cycles: {cycles_mb:+.1f} MB in {cycles_s:.0f} s\n"
+        f"{'good' if is_good else 'TOO MUCH'}: the limit is {LIMIT_MB} MB",
+        highlight=False,
+    )
+    return 0 if is_good else 1
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except SonjitError as error:
+        sys.exit(f"soak.py: {error}")
