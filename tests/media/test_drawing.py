@@ -66,11 +66,10 @@ def test_no_keypoints_are_too_wild(points, size, score):
 
 
 @pytest.mark.parametrize("ending", [".png", ".jpg", ".webp", ".bmp", ".tiff"])
-@pytest.mark.parametrize("threaded", [True, False])
-def test_picture(tmp_path, noise, ending, threaded):
+def test_picture(tmp_path, noise, ending):
     cv2.imwrite(str(tmp_path / "in.png"), noise[..., ::-1])
     out = tmp_path / f"out{ending}"
-    with open_source(tmp_path / "in.png") as source, open_drawing_writer(out, source, threaded=threaded) as writer:
+    with open_source(tmp_path / "in.png") as source, open_drawing_writer(out, source) as writer:
         writer.write(np.full((40, 60, 3), 77, np.uint8), None)
         assert not out.exists()
     assert np.abs(cv2.imread(str(out)).astype(int) - 77).max() < 3
@@ -157,12 +156,11 @@ def test_a_cut_video_is_drawn_as_far_as_it_goes(tmp_path, clip):
     assert drawn.problems == []
 
 
-@pytest.mark.parametrize("threaded", [True, False])
-def test_nothing_written_leaves_nothing(tmp_path, clip, threaded):
+def test_nothing_written_leaves_nothing(tmp_path, clip):
     with open_source(clip("v.mp4")) as source:
-        with open_drawing_writer(tmp_path / "o.mp4", source, threaded=threaded):
+        with open_drawing_writer(tmp_path / "o.mp4", source):
             pass
-        writer = open_drawing_writer(tmp_path / "o.mp4", source, threaded=threaded)
+        writer = open_drawing_writer(tmp_path / "o.mp4", source)
         writer.write(np.zeros((48, 64, 3), np.uint8), 0.0)
         writer.discard()
         writer.close()
@@ -170,12 +168,12 @@ def test_nothing_written_leaves_nothing(tmp_path, clip, threaded):
     assert not [t for t in threading.enumerate() if t.name.startswith("sonjit")]
 
 
-def test_errors_of_the_thread_surface(tmp_path, clip):
+def test_video_pictures_need_their_time(tmp_path, clip):
     with open_source(clip("v.mp4")) as source:
         writer = open_drawing_writer(tmp_path / "o.mp4", source)
-        writer.write(np.zeros((48, 64, 3), np.uint8), None)
         with pytest.raises(InputError, match="needs its time"):
-            writer.close()
+            writer.write(np.zeros((48, 64, 3), np.uint8), None)
+        writer.discard()
     assert [p.name for p in tmp_path.iterdir()] == ["v.mp4"]
 
 
@@ -214,7 +212,7 @@ def test_live_sources_write_their_own_clock(tmp_path, clip):
 def test_pictures_too_large_for_a_format_say_so(tmp_path, noise):
     cv2.imwrite(str(tmp_path / "in.png"), noise)
     with open_source(tmp_path / "in.png") as source:
-        writer = open_drawing_writer(tmp_path / "o.webp", source, threaded=False)
+        writer = open_drawing_writer(tmp_path / "o.webp", source)
         with pytest.raises(JobError, match="does not fit"):
             writer.write(np.zeros((1, 20_000, 3), np.uint8), None)
         writer.discard()

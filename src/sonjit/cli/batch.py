@@ -19,9 +19,7 @@ from pathlib import Path
 
 from sonjit.cli.run import Summary, Task, run_task, with_paths
 from sonjit.errors import InputError, JobError, SonjitError
-from sonjit.media import IMAGE_ENDINGS, TABLE_ENDINGS, Header, load_frames, open_writer
-from sonjit.media.stills import natural_key
-from sonjit.media.video import VIDEO_ENDINGS
+from sonjit.media import IMAGE_ENDINGS, TABLE_ENDINGS, VIDEO_ENDINGS, Header, load_frames, natural_key, open_writer
 from sonjit.results import Frame
 
 Done = Callable[[Path, Summary | SonjitError | None], None]

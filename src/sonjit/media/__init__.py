@@ -7,13 +7,16 @@ from sonjit.media.image_files import IMAGE_ENDINGS
 from sonjit.media.images import ImageLike, rgb_from
 from sonjit.media.source import Source, SourceFrame
 from sonjit.media.sources import open_source
+from sonjit.media.stills import natural_key
 from sonjit.media.tables import TABLE_ENDINGS, load_frames, open_writer
+from sonjit.media.video import VIDEO_ENDINGS
 
 __all__ = [
     "DRAWN_VIDEO_ENDINGS",
     "IMAGE_ENDINGS",
     "PICTURE_ENDINGS",
     "TABLE_ENDINGS",
+    "VIDEO_ENDINGS",
     "DrawingWriter",
     "FrameWriter",
     "Header",
@@ -22,6 +25,7 @@ __all__ = [
     "SourceFrame",
     "draw_hands",
     "load_frames",
+    "natural_key",
     "open_drawing_writer",
     "open_source",
     "open_writer",

@@ -34,7 +34,7 @@ class DrawingWriter(Output):
         """
 
 
-def open_drawing_writer(path: str | os.PathLike[str], source: Source, *, threaded: bool = True) -> DrawingWriter:
+def open_drawing_writer(path: str | os.PathLike[str], source: Source) -> DrawingWriter:
     """Open a file or folder for the drawn pictures of one source.
 
     One image becomes a picture; a folder or glob becomes a folder with a picture per input under the same name; a video
@@ -44,31 +44,26 @@ def open_drawing_writer(path: str | os.PathLike[str], source: Source, *, threade
     Args:
         path: the ending picks the format: `PICTURE_ENDINGS` or `DRAWN_VIDEO_ENDINGS`; a folder has none.
         source: the open source that is being drawn.
-        threaded: encode in a thread of its own; an error then surfaces at the next `write` or at `close`.
 
     Raises:
         InputError: an ending that does not fit the source, a missing or read-only folder, or the source's own file.
     """
     from sonjit.media.drawn_pictures import FolderWriter, PictureWriter
     from sonjit.media.drawn_video import VideoWriter
-    from sonjit.media.write_behind import WriteBehind
 
     path = Path(path)
     ending = path.suffix.lower()
     if any(path.resolve() == file.resolve() for file in source.files):
         raise InputError(f"{path} is the input itself: choose another name for the drawing")
-    writer: DrawingWriter
     if source.kind == "folder":
         if ending in (*PICTURE_ENDINGS, *DRAWN_VIDEO_ENDINGS):
             raise InputError(f"{path}: pictures of a folder are drawn into a folder; name one, without an ending")
-        writer = FolderWriter(path, source)
-    elif source.kind == "image":
+        return FolderWriter(path, source)
+    if source.kind == "image":
         _check_ending(path, PICTURE_ENDINGS, "an image")
-        writer = PictureWriter(path)
-    else:
-        _check_ending(path, DRAWN_VIDEO_ENDINGS, "a video")
-        writer = VideoWriter(path, source)
-    return WriteBehind(writer) if threaded else writer
+        return PictureWriter(path)
+    _check_ending(path, DRAWN_VIDEO_ENDINGS, "a video")
+    return VideoWriter(path, source)
 
 
 def _check_ending(path: Path, known: tuple[str, ...], what: str) -> None:
