@@ -1,0 +1,95 @@
+"""Where the reference data and the weights are, or why a test is skipped; one detector per set of options."""
+
+import json
+import os
+from pathlib import Path
+
+import cv2
+import hypothesis
+import numpy as np
+import pytest
+
+import sonjit
+from sonjit.errors import SonjitError
+from sonjit.weights import find_weight
+
+PROJECT = Path(__file__).parents[1]
+DATA = (PROJECT / os.environ.get("SONJIT_TEST_DATA", "../shared")).resolve()
+
+hypothesis.settings.register_profile("sonjit", deadline=None, derandomize=True, database=None, max_examples=60)
+hypothesis.settings.load_profile("sonjit")
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "files(pattern): run once per file of SONJIT_TEST_DATA that matches, as `file`")
+
+
+def pytest_generate_tests(metafunc):
+    """One case per file that `@pytest.mark.files(pattern)` asks for."""
+    for mark in metafunc.definition.iter_markers("files"):
+        (pattern,) = mark.args
+        absent = pytest.param(None, marks=pytest.mark.skip(reason=f"no {pattern} in {DATA}"), id="none")
+        metafunc.parametrize(
+            "file", sorted(DATA.glob(pattern)) or [absent], ids=lambda file: getattr(file, "stem", None)
+        )
+
+
+@pytest.fixture(scope="session")
+def data():
+    """The reference data's folder."""
+    return DATA
+
+
+@pytest.fixture(scope="session")
+def read_rgb():
+    """Read a picture named by a golden, or skip."""
+
+    def read(path):
+        if not path.is_file():
+            pytest.skip(f"{path} is not there")
+        return np.ascontiguousarray(cv2.imread(str(path))[..., ::-1])
+
+    return read
+
+
+@pytest.fixture(scope="session")
+def weights():
+    """Skip where the hand networks are not on this machine."""
+    try:
+        return {name: find_weight(name) for name in ("palm-lite", "palm-full", "hand-lite", "hand-full")}
+    except SonjitError as error:
+        pytest.skip(f"{error}; type: sonjit models pull")
+
+
+@pytest.fixture(scope="session")
+def hands(weights):
+    """`hands(**options)`: a detector that has seen nothing yet; made once for all tests."""
+    made = {}
+
+    def get(**options):
+        key = json.dumps(options, sort_keys=True)
+        if key not in made:
+            made[key] = sonjit.create_detector("hands", **options)
+        made[key].reset()
+        return made[key]
+
+    yield get
+    for detector in made.values():
+        detector.close()
+
+
+@pytest.fixture(scope="session")
+def demo_clip():
+    """The bundled clip: its path, its frames (H, W, 3) and the exact truth of each."""
+    path = PROJECT / "src" / "sonjit" / "assets" / "demo.mp4"
+    with sonjit.media.open_source(path) as source:
+        frames = [frame.rgb for frame in source]
+    truth = json.loads(path.with_suffix(".json").read_text("utf-8"))["frames"]
+    return path, frames, truth
+
+
+@pytest.fixture(scope="session")
+def photo(demo_clip):
+    """A picture with a hand or two in it."""
+    _, frames, truth = demo_clip
+    return frames[max(range(len(frames)), key=lambda i: (len(truth[i]["hands"]), -i))]

@@ -1,0 +1,100 @@
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sonjit.geometry import RotatedBox, iou, rotated_box_around, square_box, wrap_angle
+
+pixels = st.floats(-5000, 5000)
+sizes = st.floats(0.01, 5000)
+angles = st.floats(-50, 50)
+boxes = st.builds(RotatedBox, pixels, pixels, sizes, sizes, angles)
+point_sets = st.lists(st.tuples(pixels, pixels), min_size=1, max_size=25).map(np.array)
+
+
+def in_axes_of(box, points):
+    """Points relative to the box's centre, along its own axes."""
+    cos, sin = math.cos(box.rotation), math.sin(box.rotation)
+    return (points - (box.cx, box.cy)) @ np.array([[cos, -sin], [sin, cos]])
+
+
+@pytest.mark.parametrize(
+    ("angle", "wrapped"), [(0, 0), (math.pi, -math.pi), (-math.pi, -math.pi), (3.5 * math.pi, -0.5 * math.pi)]
+)
+def test_wrap_angle_of_known_angles(angle, wrapped):
+    assert wrap_angle(angle) == pytest.approx(wrapped)
+
+
+@given(st.floats(-1e4, 1e4))
+def test_wrap_angle_is_the_same_direction_within_one_turn(angle):
+    wrapped = wrap_angle(angle)
+    assert -math.pi - 1e-9 <= wrapped <= math.pi
+    assert math.cos(wrapped - angle) == pytest.approx(1, abs=1e-9)
+
+
+def test_a_box_without_rotation_is_upright():
+    assert RotatedBox(1, 2, 3, 4).rotation == 0
+
+
+@given(boxes, st.floats(0.1, 5))
+def test_square_box_without_shift_keeps_centre_and_rotation(box, scale):
+    square = square_box(box, scale=scale)
+    assert (square.cx, square.cy, square.rotation) == (box.cx, box.cy, box.rotation)
+    assert square.width == square.height == pytest.approx(max(box.width, box.height) * scale)
+
+
+@given(boxes, st.floats(-1, 1))
+def test_square_box_shifts_along_its_own_y_by_its_own_height(box, shift):
+    square = square_box(box, scale=1, shift_y=shift)
+    moved = in_axes_of(box, np.array([[square.cx, square.cy]]))
+    np.testing.assert_allclose(moved, [[0, shift * box.height]], atol=1e-6)
+
+
+@given(point_sets, angles)
+def test_rotated_box_around_holds_its_points_and_is_tight(points, rotation):
+    box = rotated_box_around(points, rotation)
+    inside = in_axes_of(box, points)
+    assert box.rotation == rotation
+    np.testing.assert_allclose(inside.max(axis=0), [box.width / 2, box.height / 2], atol=1e-6)
+    np.testing.assert_allclose(inside.min(axis=0), [-box.width / 2, -box.height / 2], atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_rotated_box_around_gives_plain_floats(dtype):
+    box = rotated_box_around(np.array([[1, 2], [3, 5]], dtype), 0.0)
+    assert box == (2, 3.5, 2, 3, 0)
+    assert {type(value) for value in box} == {float}
+
+
+def test_rotated_box_around_nothing_is_an_error():
+    with pytest.raises(ValueError, match="zero-size"):
+        rotated_box_around(np.empty((0, 2)), 0.0)
+
+
+@given(boxes, boxes)
+def test_iou_is_symmetric_and_a_fraction(a, b):
+    assert iou(a, b) == pytest.approx(iou(b, a))
+    assert 0 <= iou(a, b) <= 1 + 1e-9
+
+
+@given(boxes)
+def test_iou_with_itself_is_one(box):
+    assert iou(box, box) == pytest.approx(1, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("other", "value"),
+    [
+        (RotatedBox(1, 0, 2, 2), 1 / 3),
+        (RotatedBox(0, 0, 1, 1), 1 / 4),
+        (RotatedBox(2, 0, 2, 2), 0),
+        (RotatedBox(9, 9, 2, 2), 0),
+        (RotatedBox(0, 0, 2, 2, 1.0), 1),
+        (RotatedBox(0, 0, 0, 0), 0),
+    ],
+    ids=["half", "within", "touching", "apart", "rotation-left-out", "empty"],
+)
+def test_iou_of_known_boxes(other, value):
+    assert iou(RotatedBox(0, 0, 2, 2), other) == pytest.approx(value)

@@ -1,0 +1,69 @@
+from importlib import resources
+
+import pytest
+
+from sonjit import InputError
+from sonjit.skeletons import load_skeleton
+
+KNOWN = sorted(
+    entry.name.removesuffix(".json")
+    for entry in resources.files("sonjit.skeletons").iterdir()
+    if entry.name.endswith(".json")
+)
+
+
+@pytest.fixture(params=KNOWN)
+def skeleton(request):
+    return load_skeleton(request.param)
+
+
+def test_names_are_unique_and_have_one_parent_each(skeleton):
+    assert len(set(skeleton.keypoints)) == len(skeleton.keypoints) == len(skeleton.parents)
+    assert [skeleton.keypoints[skeleton.index(name)] for name in skeleton.keypoints] == list(skeleton.keypoints)
+
+
+def test_parents_lead_to_the_one_root(skeleton):
+    assert skeleton.parents.count(-1) == 1
+    for keypoint in range(len(skeleton.keypoints)):
+        steps = 0
+        while skeleton.parents[keypoint] >= 0:
+            keypoint, steps = skeleton.parents[keypoint], steps + 1
+            assert steps < len(skeleton.keypoints), "a circle"
+
+
+def test_connections_and_groups_are_of_its_keypoints(skeleton):
+    indices = set(range(len(skeleton.keypoints)))
+    pairs = [frozenset(pair) for pair in skeleton.connections]
+    assert len(set(pairs)) == len(pairs)
+    assert all(len(pair) == 2 and pair <= indices for pair in pairs)
+    assert all(set(members) <= indices for members in skeleton.groups.values())
+    assert {(skeleton.parents[child], child) for _, child in skeleton.bones} == set(skeleton.bones)
+    assert len(skeleton.bones) == len(skeleton.keypoints) - 1
+
+
+def test_a_hand_has_tfjs_models_names_and_fingers():
+    hand = load_skeleton("hand_mediapipe21")
+    long_fingers = ("index_finger", "middle_finger", "ring_finger", "pinky_finger")
+    names = ["wrist", *(f"thumb_{joint}" for joint in ("cmc", "mcp", "ip", "tip"))]
+    names += [f"{finger}_{joint}" for finger in long_fingers for joint in ("mcp", "pip", "dip", "tip")]
+    assert hand.keypoints == tuple(names)
+    assert list(hand.groups) == ["thumb", "indexFinger", "middleFinger", "ringFinger", "pinky"]
+    for finger, (base, *joints) in hand.groups.items():
+        assert hand.parents[base] == 0, finger
+        assert [hand.parents[joint] for joint in joints] == [base, *joints[:-1]]
+        assert {(base + i, base + i + 1) for i in range(3)} <= set(hand.connections)
+
+
+def test_it_is_read_once():
+    assert load_skeleton("hand_mediapipe21") is load_skeleton("hand_mediapipe21")
+
+
+@pytest.mark.parametrize("name", ["nope", "", "../hand_mediapipe21", "__init__"])
+def test_an_unknown_skeleton_lists_the_known_ones(name):
+    with pytest.raises(InputError, match=r"unknown skeleton .*; known: .*hand_mediapipe21"):
+        load_skeleton(name)
+
+
+def test_an_unknown_keypoint_lists_the_known_ones(skeleton):
+    with pytest.raises(InputError, match=f"{skeleton.name} has no keypoint 'elbow'; known: {skeleton.keypoints[0]}"):
+        skeleton.index("elbow")

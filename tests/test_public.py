@@ -1,0 +1,55 @@
+"""The public surface: every promised name is there, and importing costs next to nothing."""
+
+import importlib
+import re
+import subprocess
+import sys
+
+import pytest
+
+import sonjit
+from sonjit.errors import MissingExtraError
+
+HEAVY = {"torch", "cv2", "openvino", "av", "onnxruntime", "numpy", "rich", "cyclopts", "pyarrow", "PIL"}
+
+
+def test_all_is_sorted_and_matches_its_homes():
+    assert sonjit.__all__ == sorted(sonjit.__all__)
+    assert set(sonjit.__all__) == {*sonjit._HOMES, "__version__"}
+    assert dir(sonjit) == sonjit.__all__
+
+
+@pytest.mark.parametrize("name", sonjit.__all__)
+def test_every_public_name_is_there_with_a_docstring(name):
+    value = getattr(sonjit, name)
+    if name == "__version__":
+        assert re.fullmatch(r"\d+\.\d+\.\d+.*", value)
+        return
+    home = importlib.import_module(f"sonjit.{sonjit._HOMES[name]}")
+    assert getattr(home, name) is value
+    assert value.__doc__
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="module 'sonjit' has no attribute 'nope'"):
+        sonjit.nope  # noqa: B018 - the access is the test
+
+
+def test_importing_prints_nothing_and_loads_nothing_heavy():
+    code = f"import sys, sonjit; loaded = {HEAVY} & set(sys.modules); assert not loaded, loaded"
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize(("name", "base", "status"), [("InputError", ValueError, 2), ("JobError", RuntimeError, 1)])
+def test_errors_are_usual_exceptions_with_an_exit_status(name, base, status):
+    error = getattr(sonjit, name)
+    assert issubclass(error, (sonjit.SonjitError, base))
+    assert error.exit_status == status
+
+
+def test_a_missing_extra_says_what_to_type():
+    error = MissingExtraError("reading HEIC", "heic")
+    assert str(error) == "reading HEIC needs an optional dependency: pip install 'sonjit[heic]'"
+    assert isinstance(error, ImportError)
+    assert error.exit_status == 2

@@ -1,0 +1,130 @@
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from sonjit import Frame, Hand
+from sonjit.results import shortest_floats
+
+coordinates = st.floats(width=32, allow_nan=False, allow_infinity=False)
+keypoints = arrays(np.float32, (21, 3), elements=coordinates)
+scores = st.floats(0, 1)
+hands = st.builds(
+    Hand,
+    handedness=st.sampled_from(["Left", "Right"]),
+    score=scores,
+    keypoints=keypoints,
+    keypoints_3d=keypoints,
+    id=st.none() | st.integers(1, 10**9),
+    handedness_score=st.none() | scores,
+)
+frames = st.builds(
+    Frame,
+    index=st.integers(0, 10**9),
+    time=st.none() | st.floats(0, 1e6),
+    hands=st.lists(hands, max_size=3),
+    source=st.none() | st.text(max_size=20),
+)
+
+
+@pytest.fixture
+def hand():
+    grid = np.arange(63, dtype=np.float32).reshape(21, 3)
+    return Hand("Left", 0.75, grid * 10 + 0.5, grid / 1000, id=4, handedness_score=0.9)
+
+
+def through_json(value):
+    return json.loads(json.dumps(value, allow_nan=False))
+
+
+def test_the_plain_shape_is_that_of_tfjs_models(hand):
+    names = hand.skeleton.keypoints
+    assert hand.to_dict() == {
+        "score": 0.75,
+        "handedness": "Left",
+        "keypoints": [{"x": 30.0 * i + 0.5, "y": 30.0 * i + 10.5, "name": name} for i, name in enumerate(names)],
+        "keypoints3D": [
+            {"x": 3 * i / 1000, "y": (3 * i + 1) / 1000, "z": (3 * i + 2) / 1000, "name": name}
+            for i, name in enumerate(names)
+        ],
+    }
+    assert list(hand.to_dict()) == ["score", "handedness", "keypoints", "keypoints3D"]
+
+
+def test_the_full_shape_adds_what_is_ours(hand):
+    full = hand.to_dict(full=True)
+    assert set(full) - set(hand.to_dict()) == {"id", "handednessScore", "box"}
+    assert (full["id"], full["handednessScore"]) == (4, 0.9)
+    assert full["box"] == {"xMin": 0.5, "yMin": 10.5, "xMax": 600.5, "yMax": 610.5}
+    assert full["keypoints"][2] == {"x": 60.5, "y": 70.5, "z": 80.5, "name": "thumb_mcp"}
+
+
+@given(hands)
+def test_a_hand_comes_back_bit_for_bit(hand):
+    again = Hand.from_dict(through_json(hand.to_dict(full=True)))
+    assert again == hand
+    assert again.keypoints.tobytes() == hand.keypoints.tobytes()
+    assert again.keypoints_3d.tobytes() == hand.keypoints_3d.tobytes()
+    assert again.keypoints.dtype == again.keypoints_3d.dtype == np.float32
+
+
+@given(hands)
+def test_the_plain_shape_reads_too_with_depth_unknown(hand):
+    again = Hand.from_dict(through_json(hand.to_dict()))
+    np.testing.assert_array_equal(again.keypoints[:, :2], hand.keypoints[:, :2])
+    assert np.isnan(again.keypoints[:, 2]).all()
+    assert (again.id, again.handedness_score) == (None, None)
+
+
+@settings(max_examples=25)
+@given(frames)
+def test_a_frame_comes_back_as_it_was(frame):
+    data = through_json(frame.to_dict())
+    assert Frame.from_dict(data) == frame
+    assert ("source" in data) == (frame.source is not None)
+
+
+def test_a_frame_with_nothing_in_it_has_an_empty_list():
+    assert Frame(3, 0.1).to_dict() == {"index": 3, "time": 0.1, "hands": []}
+    assert Frame(0, None).hands is not Frame(0, None).hands
+
+
+def test_a_result_holds_plain_json_types(hand):
+    def types(value):
+        if isinstance(value, (dict, list)):
+            return set().union(*map(types, value.values() if isinstance(value, dict) else value))
+        return {type(value)}
+
+    assert types(Frame(0, None, [hand]).to_dict()) <= {int, float, str, type(None)}
+
+
+@given(keypoints)
+def test_the_box_is_tight(points):
+    x_min, y_min, x_max, y_max = Hand("Right", 1.0, points, points).box
+    assert (x_min, y_min, x_max, y_max) == (*points[:, :2].min(axis=0), *points[:, :2].max(axis=0))
+    assert {type(v) for v in (x_min, y_min, x_max, y_max)} == {float}
+
+
+@given(arrays(np.float32, (3, 2), elements=coordinates))
+def test_decimals_are_the_shortest_that_read_back(array):
+    rows = shortest_floats(array)
+    assert np.array(rows, np.float32).tobytes() == array.tobytes()
+    assert all(len(repr(v)) <= len(repr(float(x))) for row, line in zip(rows, array, strict=True)
+               for v, x in zip(row, line, strict=True))  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "change", [{"handedness": "Right"}, {"score": 0.5}, {"id": None}, {"handedness_score": None}, {"keypoints": 0}]
+)
+def test_hands_that_differ_are_not_equal(hand, change):
+    other = Hand.from_dict(hand.to_dict(full=True))
+    assert other == hand
+    for name, value in change.items():
+        setattr(other, name, hand.keypoints + 1 if name == "keypoints" else value)
+    assert other != hand
+    assert hand != "a hand"
+    with pytest.raises(TypeError):
+        hash(hand)
