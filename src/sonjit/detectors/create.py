@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from sonjit.detectors import calibration
 from sonjit.detectors.hands import PALM_GRID, Hands, PalmFinder
 from sonjit.detectors.pipeline import Detector, LoopOptions
-from sonjit.detectors.smoothing import OneEuro
+from sonjit.detectors.smoothing import KeypointSmoother, OneEuro
 from sonjit.detectors.tracking import Tracker
 from sonjit.engines import EngineOptions, load_engine
 from sonjit.errors import InputError
@@ -93,7 +92,7 @@ def create_detector(
         min_presence_score=min_presence_score,
         search_interval=search_interval,
     )
-    filters = _filter_maker(smoothing)
+    new_smoother = _smoother_maker(smoothing)
     running = EngineOptions(
         engine=engine, device=device, precision=precision, threads=threads, cache=cache_folder() / "compiled"
     )
@@ -103,7 +102,7 @@ def create_detector(
         for given, name in ((detector_model, palm_name), (landmark_model, hand_name))
     ]
     palms, landmarks = _load_both(files[0], files[1], running)
-    return Detector(Hands(PalmFinder(palms), landmarks, mirrored=mirrored), Tracker(filters), loop)
+    return Detector(Hands(PalmFinder(palms), landmarks, mirrored=mirrored), Tracker(new_smoother), loop)
 
 
 def _load_both(palm_file: Path, hand_file: Path, options: EngineOptions) -> tuple[Engine, Engine]:
@@ -124,14 +123,14 @@ def _load_both(palm_file: Path, hand_file: Path, options: EngineOptions) -> tupl
         return palms.result(), landmarks.result()
 
 
-def _filter_maker(smoothing: str | Filter | None) -> Callable[[], tuple[Filter, Filter] | None]:
-    """A function that makes a new track's filters for image and world keypoints."""
+def _smoother_maker(smoothing: str | Filter | None) -> Callable[[], KeypointSmoother | None]:
+    """A function that makes a new track's smoother."""
     if smoothing is None or smoothing == "published":
         return lambda: None
     if isinstance(smoothing, str):
         if smoothing != "one_euro":
             raise InputError(f"unknown smoothing {smoothing!r}; known: published, one_euro, None or a filter object")
-        return lambda: (OneEuro(), OneEuro())
+        return lambda: KeypointSmoother(OneEuro())
     if not callable(smoothing):
         raise InputError(f"smoothing={smoothing!r}: give 'published', 'one_euro', None or a filter object")
-    return lambda: (copy.deepcopy(smoothing), copy.deepcopy(smoothing))
+    return lambda: KeypointSmoother(smoothing)

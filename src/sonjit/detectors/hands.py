@@ -106,22 +106,21 @@ class Hands(Kind[HandObservation, Hand]):
             left=left if self._mirrored else 1 - left,
         )
 
-    def follow(self, observation: HandObservation) -> RotatedBox:
+    def follow(self, track: Track[HandObservation]) -> RotatedBox:
         """The next frame's box: upright along wrist to knuckles, twice as large as wrist, palm and first joints."""
-        points = observation.keypoints[:, :2].astype(np.float64)
+        points = track.observation.keypoints[:, :2].astype(np.float64)  # as seen: smoothing would drag behind
         knuckles = ((points[_INDEX_MCP] + points[_RING_MCP]) / 2 + points[_MIDDLE_MCP]) / 2
         tight = rotated_box_around(points[_BOX_KEYPOINTS], _upright(points[_WRIST], knuckles))
         return square_box(tight, scale=2.0, shift_y=-0.1)
 
     def result(self, observation: HandObservation, track: Track[HandObservation] | None) -> Hand:
-        """The public result: smoothed keypoints and the believed side for a track, else as seen."""
-        source = observation if track is None else track
+        """The public result; for a track with the side that all its frames speak for."""
         left = observation.left if track is None or track.left is None else track.left
         return Hand(
             handedness="Left" if left > 0.5 else "Right",
             score=observation.score,
-            keypoints=source.keypoints,
-            keypoints_3d=source.keypoints_3d,
+            keypoints=observation.keypoints,
+            keypoints_3d=observation.keypoints_3d,
             id=None if track is None else track.id,
             handedness_score=max(left, 1 - left),
         )

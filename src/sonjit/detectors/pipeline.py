@@ -44,12 +44,16 @@ class Kind(ABC, Generic[O, R]):
         """What the landmark network sees in one box."""
 
     @abstractmethod
-    def follow(self, observation: O) -> RotatedBox:
+    def follow(self, track: Track[O]) -> RotatedBox:
         """The next frame's box."""
+
+    def is_taken(self, box: RotatedBox, other: RotatedBox) -> bool:
+        """Whether a found box shows the instance of another box."""
+        return iou(box, other) > 0.5
 
     @abstractmethod
     def result(self, observation: O, track: Track[O] | None) -> R:
-        """The public result; `track` is None for stills."""
+        """The public result; `track` is None for stills, else it says who this is."""
 
     @abstractmethod
     def flip(self, result: R, width: int) -> R:
@@ -117,7 +121,7 @@ class Detector(Generic[O, R]):
         if self._options.static_image:
             results = [self._kind.result(seen, None) for seen in self._look(rgb, boxes)]
         else:
-            results = [self._kind.result(track.observation, track) for track in self._step(rgb, time, boxes)]
+            results = [self._kind.result(track.smoothed, track) for track in self._step(rgb, time, boxes)]
         if self._options.flip_horizontal:
             results = [self._kind.flip(result, rgb.shape[1]) for result in results]
         return results
@@ -158,7 +162,7 @@ class Detector(Generic[O, R]):
         """Every instance of a still, found afresh."""
         if boxes is None:
             boxes = self._kind.find(rgb, self._options.min_detection_score)[: self._options.max_instances]
-        boxes = _without_overlaps(boxes)
+        boxes = self._without_taken(boxes)
         return without_duplicates(self._present(rgb, boxes))
 
     def _step(self, rgb: NDArray[np.uint8], time: float | None, boxes: Sequence[RotatedBox] | None) -> list[Track[O]]:
@@ -170,18 +174,19 @@ class Detector(Generic[O, R]):
         if boxes is None and self._is_search_due(len(held)):
             self._since_search = 0
             candidates = self._kind.find(rgb, self._options.min_detection_score)
-            found = _without_overlaps(candidates[: self._options.max_instances], carried)
+            found = self._without_taken(candidates[: self._options.max_instances], carried)
             found = found[: self._options.max_instances - len(carried)]
         self._since_search += 1
-        seen = [self._kind.observe(rgb, box) for box in carried]
         new = self._present(rgb, found)
-        if boxes is not None:
-            held, new, seen = [], [s for s in seen if self._is_present(s)], []
-        gone = self._tracker.update([(t, s) for t, s in zip(held, seen, strict=True) if self._is_present(s)], new, now)
-        if gone:
+        if boxes is None:
+            seen = [(track, self._kind.observe(rgb, track.box)) for track in held]
+            pairs = [(track, observation) for track, observation in seen if self._is_present(observation)]
+        else:
+            pairs, new = self._tracker.match(self._present(rgb, boxes), now)
+        if self._tracker.update(pairs, new, now):
             self._since_search = self._options.search_interval
         for track in self._tracker.active:
-            track.box = self._kind.follow(track.observation)
+            track.box = self._kind.follow(track)
         return self._tracker.active
 
     def _is_search_due(self, held: int) -> bool:
@@ -209,13 +214,10 @@ class Detector(Generic[O, R]):
         self._time = time
         return time
 
-
-def _without_overlaps(
-    boxes: Sequence[RotatedBox], taken: Sequence[RotatedBox] = (), threshold: float = 0.5
-) -> list[RotatedBox]:
-    """Boxes that overlap neither a taken box nor a later box of their own list by more than the threshold."""
-    kept: list[RotatedBox] = []
-    for box in boxes:
-        kept = [other for other in kept if iou(box, other) <= threshold]
-        kept.append(box)
-    return [box for box in kept if all(iou(box, other) <= threshold for other in taken)]
+    def _without_taken(self, boxes: Sequence[RotatedBox], taken: Sequence[RotatedBox] = ()) -> list[RotatedBox]:
+        """Boxes without those of instances that are taken, and of their own list the later of two of one instance."""
+        kept: list[RotatedBox] = []
+        for box in boxes:
+            kept = [other for other in kept if not self._kind.is_taken(box, other)]
+            kept.append(box)
+        return [box for box in kept if not any(self._kind.is_taken(box, other) for other in taken)]

@@ -5,13 +5,18 @@ The filter works on values divided by the object's size, so that one set of para
 
 from __future__ import annotations
 
+import copy
 import math
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import replace
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import numpy as np
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+O = TypeVar("O")  # noqa: E741  # an observation
+S = TypeVar("S", bound="Smoothable")
 
 
 class Filter(Protocol):
@@ -74,6 +79,47 @@ class OneEuro:
         self._smooth = self._smooth + alpha * (raw - self._smooth)
         self._time, self._raw = time, raw
         return self._smooth.astype(np.float32)
+
+
+class Smoother(Protocol[O]):
+    """Smooths one track's observations; made anew for each track."""
+
+    def __call__(self, observation: O, now_s: float) -> O:
+        """The observation of a frame, smoothed; `now_s` moves forward from call to call."""
+        ...
+
+
+class Smoothable(Protocol):
+    """An observation with keypoints (K, 3) in pixels and, where known, in metres."""
+
+    @property
+    def keypoints(self) -> NDArray[np.float32]: ...
+    @property
+    def keypoints_3d(self) -> NDArray[np.float32] | None: ...
+
+
+class KeypointSmoother:
+    """The same filter for image and world keypoints.
+
+    Args:
+        pattern: copied for each of the two.
+    """
+
+    def __init__(self, pattern: Filter) -> None:
+        self._image, self._world = copy.deepcopy(pattern), copy.deepcopy(pattern)
+
+    def __call__(self, observation: S, now_s: float) -> S:
+        """The observation (a dataclass) with smoothed keypoints."""
+        image, world = observation.keypoints, observation.keypoints_3d
+        changes = {"keypoints": self._image(image, time=now_s, scale=size_of(image[:, :2]))}
+        if world is not None:
+            changes["keypoints_3d"] = self._world(world, time=now_s, scale=size_of(world))
+        return replace(observation, **changes)  # pyright: ignore
+
+
+def size_of(points: NDArray[np.float32]) -> float:
+    """Long side of the box around points (K, D), never zero."""
+    return max(float((points.max(axis=0) - points.min(axis=0)).max()), 1e-6)
 
 
 def _alpha(cutoff_hz: float | NDArray[np.float64], step_s: float) -> float | NDArray[np.float64]:

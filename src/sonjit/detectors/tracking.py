@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 import numpy as np
 
+from sonjit.detectors.smoothing import size_of
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
-    from sonjit.detectors.smoothing import Filter
+    from sonjit.detectors.smoothing import Smoother
     from sonjit.geometry import RotatedBox
 
 _SAME_DISTANCE = 0.12
@@ -34,7 +36,7 @@ class Observation(Protocol):
     Attributes:
         score: presence, 0..1.
         keypoints: (K, 3) float32 in pixels of the picture.
-        keypoints_3d: (K, 3) float32 metres.
+        keypoints_3d: (K, 3) float32 metres, or None where the network gives none.
         left: probability that it is the person's left one, or None where there are no sides.
     """
 
@@ -43,7 +45,7 @@ class Observation(Protocol):
     @property
     def keypoints(self) -> NDArray[np.float32]: ...
     @property
-    def keypoints_3d(self) -> NDArray[np.float32]: ...
+    def keypoints_3d(self) -> NDArray[np.float32] | None: ...
     @property
     def left(self) -> float | None: ...
 
@@ -57,18 +59,16 @@ class Track(Generic[O]):
 
     Attributes:
         id: stable as long as the instance is held or remembered.
-        observation: of the newest frame, unsmoothed: the next box follows from it.
-        keypoints: (K, 3) float32 pixels, smoothed where asked for.
-        keypoints_3d: (K, 3) float32 metres, likewise.
+        observation: of the newest frame, as seen.
+        smoothed: the same, smoothed over time where asked for.
         left: belief that it is a left one, over the frames seen; None where there are no sides.
         box: where to look in the next frame.
     """
 
     id: int
     observation: O
-    keypoints: NDArray[np.float32]
-    keypoints_3d: NDArray[np.float32]
-    filters: tuple[Filter, Filter] | None
+    smoothed: O
+    smoother: Smoother[O] | None
     seen_s: float
     left: float | None = None
     frames: int = 0
@@ -86,11 +86,7 @@ class Track(Generic[O]):
         self.frames += 1
         if observation.left is not None:
             self._see_side(observation.left)
-        self.keypoints, self.keypoints_3d = observation.keypoints, observation.keypoints_3d
-        if self.filters:
-            image, world = self.filters
-            self.keypoints = image(observation.keypoints, time=now_s, scale=_size(observation))
-            self.keypoints_3d = world(observation.keypoints_3d, time=now_s, scale=_size_of(observation.keypoints_3d))
+        self.smoothed = observation if self.smoother is None else self.smoother(observation, now_s)
 
     def _see_side(self, left: float) -> None:
         """Move the belief towards a new frame's word, by as much as that frame is sure of it."""
@@ -115,16 +111,25 @@ class Tracker(Generic[O]):
     """Gives observations their identity.
 
     Args:
-        new_filters: makes the (image, world) keypoint filters of a new track, or None for no smoothing.
+        new_smoother: makes the smoother of a new track, or None for no smoothing.
         memory_s: how long a lost instance may take to come back under its id.
     """
 
-    def __init__(
-        self, new_filters: Callable[[], tuple[Filter, Filter] | None] = lambda: None, memory_s: float = 2.0
-    ) -> None:
-        self._new_filters = new_filters
+    def __init__(self, new_smoother: Callable[[], Smoother[O] | None] = lambda: None, memory_s: float = 2.0) -> None:
+        self._new_smoother = new_smoother
         self._memory_s = memory_s
         self.reset()
+
+    def match(self, seen: Sequence[O], now_s: float) -> tuple[list[tuple[Track[O], O]], list[O]]:
+        """Observations from boxes of unknown origin: pairs with the held tracks that they fit, and the rest."""
+        pairs: list[tuple[Track[O], O]] = []
+        free, rest = list(self.active), list(seen)
+        while free and rest:
+            cost, i, j = min((t.cost(s, now_s), i, j) for i, t in enumerate(free) for j, s in enumerate(rest))
+            if cost >= _REACH:
+                break
+            pairs.append((free.pop(i), rest.pop(j)))
+        return pairs, rest
 
     def reset(self) -> None:
         """Forget everyone; ids start again at 1."""
@@ -136,7 +141,7 @@ class Tracker(Generic[O]):
         """A new stream of times begins: filters start anew, the instances held stay held."""
         self._lost.clear()
         for track in self.active:
-            track.filters = self._new_filters()
+            track.smoother = self._new_smoother()
             track.seen_s = -math.inf
 
     def update(self, carried: Sequence[tuple[Track[O], O]], new: Sequence[O], now_s: float) -> bool:
@@ -172,7 +177,7 @@ class Tracker(Generic[O]):
             return track
         back = min(costs)[2]
         self._lost.remove(back)
-        back.filters = self._new_filters()
+        back.smoother = self._new_smoother()
         return back
 
     def _welcome(self, observation: O, now_s: float) -> Track[O]:
@@ -181,16 +186,9 @@ class Tracker(Generic[O]):
         if near and min(near)[0] < _REACH:
             track = min(near)[2]
             self._lost.remove(track)
-            track.filters = self._new_filters()
+            track.smoother = self._new_smoother()
         else:
-            track = Track(
-                self._next_id,
-                observation,
-                observation.keypoints,
-                observation.keypoints_3d,
-                self._new_filters(),
-                now_s,
-            )
+            track = Track(self._next_id, observation, observation, self._new_smoother(), now_s)
             self._next_id += 1
         track.see(observation, now_s)
         return track
@@ -237,9 +235,4 @@ def _centre(observation: Observation) -> NDArray[np.float64]:
 
 
 def _size(observation: Observation) -> float:
-    return _size_of(observation.keypoints[:, :2])
-
-
-def _size_of(points: NDArray[np.float32]) -> float:
-    """Long side of the box around points (K, D), never zero."""
-    return max(float((points.max(axis=0) - points.min(axis=0)).max()), 1e-6)
+    return size_of(observation.keypoints[:, :2])
