@@ -17,10 +17,12 @@ if TYPE_CHECKING:
     from sonjit.detectors import Detector, Filter, OneEuro, create_detector
     from sonjit.errors import InputError, JobError, MissingExtraError, SonjitError
     from sonjit.geometry import RotatedBox
-    from sonjit.results import Frame, Hand
+    from sonjit.results import Body, Face, Frame, Hand, Person
 
 __all__ = [
+    "Body",
     "Detector",
+    "Face",
     "Filter",
     "Frame",
     "Hand",
@@ -28,6 +30,7 @@ __all__ = [
     "JobError",
     "MissingExtraError",
     "OneEuro",
+    "Person",
     "RotatedBox",
     "SonjitError",
     "__version__",
@@ -44,8 +47,11 @@ _HOMES = {
     "MissingExtraError": "errors",
     "SonjitError": "errors",
     "RotatedBox": "geometry",
+    "Body": "results",
+    "Face": "results",
     "Frame": "results",
     "Hand": "results",
+    "Person": "results",
 }
 
 logging.getLogger("sonjit").addHandler(logging.NullHandler())
