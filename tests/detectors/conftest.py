@@ -1,0 +1,127 @@
+"""The reference programs' runs over pictures and videos, and ours beside them."""
+
+import importlib.util
+import json
+from functools import cache
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+
+from sonjit.engines import EngineOptions
+from sonjit.engines.openvino import resolve_precision
+from sonjit.geometry import RotatedBox, iou
+from sonjit.media import open_source
+
+
+class Pair(NamedTuple):
+    """One frame: what the reference saw, what we see freely, and what in its own boxes (None where not comparable)."""
+
+    expected: list[dict]
+    free: list
+    forced: list | None
+    forced_bf16: list | None
+
+
+class Replay(NamedTuple):
+    golden: dict
+    synthetic: bool
+    size: tuple[int, int]
+    pairs: list[Pair]
+
+
+def keypoint_distances(hand, instance):
+    """(21,) pixels between a hand and a golden instance."""
+    return np.linalg.norm(hand.keypoints[:, :2] - np.array(instance["keypoints"])[:, :2], axis=1)
+
+
+def matched(hands, instances):
+    """(hand, instance) of each golden instance with the nearest hand, best matches first, each hand once."""
+    pairs = [(keypoint_distances(h, e).mean(), i, j) for i, h in enumerate(hands) for j, e in enumerate(instances)]
+    taken = []
+    for _, i, j in sorted(pairs):
+        if not any(i == k or j == m for k, m in taken):
+            taken.append((i, j))
+    return [(hands[i], instances[j]) for i, j in taken]
+
+
+def has_bf16():
+    """Whether this CPU runs bf16 natively."""
+    return resolve_precision(EngineOptions()) == "bf16"
+
+
+def boxes_from(rows, width, height):
+    """RotatedBox in pixels for each golden (cx, cy, w, h, rotation) in parts of the picture."""
+    return [RotatedBox(cx * width, cy * height, w * width, h * height, turn) for cx, cy, w, h, turn in rows or []]
+
+
+@pytest.fixture(scope="session")
+def golden_frames(data):
+    """`golden_frames(file, golden)`: (is it synthetic, an iterator over its pictures); skips what is not there."""
+
+    def frames(file, golden):
+        if not (data / golden["source"]).is_file():
+            pytest.skip(f"{golden['source']} is not in {data}")
+        module = _module(file.with_name("sequences.py"))
+        made = getattr(module, file.name.split(".")[1], None)
+        return made is not None, made(data) if made else _pictures(data / golden["source"])
+
+    return frames
+
+
+@pytest.fixture(scope="session")
+def replay(golden_frames, hands):
+    """`replay(file)`: our run over a golden's pictures, beside it; worked out once."""
+
+    @cache
+    def run(file):
+        golden = json.loads(file.read_text("utf-8"))
+        config = golden["config"]
+        options = {
+            "model": ("lite", "full")[config["model_complexity"]],
+            "max_instances": config["max_num_hands"],
+            "mirrored": True,  # the goldens' labels take every picture for a selfie view
+            "search_interval": 1,
+        }
+        by_index = {frame["frame"]: frame for frame in golden["frames"]}
+        synthetic, pictures = golden_frames(file, golden)
+        free = hands(**options, precision="f32", static_image=config["static_image_mode"])
+        exact = hands(**options, precision="f32", static_image=True)
+        rough = hands(**options, precision="bf16", static_image=True) if has_bf16() else None
+        pairs, size = [], None
+        for index, rgb in enumerate(pictures):
+            size = rgb.shape[1::-1]
+            seen = free.detect(rgb)
+            if index in by_index:
+                boxes = _carried_boxes(by_index.get(index - 1), by_index[index], *size)
+                forced = [d.detect(rgb, boxes=boxes) if d and boxes else None for d in (exact, rough)]
+                pairs.append(Pair(by_index[index]["instances"], seen, *forced))
+            if index >= max(by_index):
+                break
+        return Replay(golden, synthetic, size, pairs)
+
+    return run
+
+
+def _carried_boxes(before, now, width, height):
+    """The boxes that the reference looked into, if all were carried over from the frame before."""
+    carried = boxes_from((before or {}).get("rois_next"), width, height)
+    found = boxes_from(now.get("rois_from_palm"), width, height)
+    return carried if all(any(iou(new, old) > 0.5 for old in carried) for new in found) else []
+
+
+def _pictures(path):
+    with open_source(path) as source:
+        for frame in source:
+            yield frame.rgb
+
+
+@cache
+def _module(path):
+    """The Python file at a path, or None."""
+    if not path.is_file():
+        return None
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
