@@ -23,7 +23,7 @@ def build_app() -> App:
         help="Find hands in images, video and a live camera: offline, on an ordinary CPU.",
         version=__version__,
     )
-    app.command("sonjit.cli.hands:hands", name="hands")
+    app.command("sonjit.cli.find:hands", name="hands")
     app.command("sonjit.cli.demo:demo", name="demo")
     app.command("sonjit.cli.models:app", name="models")
     app.command("sonjit.cli.doctor:doctor", name="doctor")

@@ -20,7 +20,7 @@ def demo(*, out: Annotated[str, Parameter(name="--out")] = "sonjit-demo") -> int
     Args:
         out: Folder for the results; made if it does not exist.
     """
-    from sonjit.cli.hands import progress
+    from sonjit.cli.report import progress
     from sonjit.cli.run import Task, run_task
 
     folder = Path(out)

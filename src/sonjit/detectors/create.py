@@ -2,40 +2,56 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from sonjit.detectors import calibration
-from sonjit.detectors.hands import PALM_GRID, Hands, PalmFinder
-from sonjit.detectors.pipeline import Detector, LoopOptions
-from sonjit.detectors.smoothing import KeypointSmoother, OneEuro
+from sonjit.detectors.hands import load_hands
+from sonjit.detectors.pipeline import Detector, Kind, LoopOptions
+from sonjit.detectors.request import Request
+from sonjit.detectors.smoothing import KeypointSmoother, OneEuro, Smoother
 from sonjit.detectors.tracking import Tracker
-from sonjit.engines import EngineOptions, load_engine
+from sonjit.engines import EngineOptions
 from sonjit.errors import InputError
-from sonjit.weights import cache_folder, find_weight
+from sonjit.weights import cache_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from os import PathLike
 
-    import numpy as np
-    from numpy.typing import NDArray
-
     from sonjit.detectors.smoothing import Filter
-    from sonjit.engines import Engine, EngineName, Precision
-    from sonjit.results import Hand
+    from sonjit.engines import EngineName, Precision
 
-_HAND_SIZE = 224
-_HAND_MODELS = {"lite": ("palm-lite", "hand-lite"), "full": ("palm-full", "hand-full")}
+NewSmoother = Callable[[], Smoother[Any] | None]
+
+
+@dataclass(frozen=True)
+class KindEntry:
+    """What `create_detector` knows of a kind.
+
+    Attributes:
+        models: names, the default first.
+        max_instances: where the caller gives none.
+        load: makes the `Kind` with its networks.
+        published: makes the smoother of MediaPipe's own graph for a new track, or None where it smooths nothing.
+    """
+
+    models: tuple[str, ...]
+    max_instances: int
+    load: Callable[[Request], Kind[Any, Any]]
+    published: NewSmoother = lambda: None
+
+
+KINDS = {
+    "hands": KindEntry(("full", "lite"), 2, load_hands),
+}
 
 
 def create_detector(
     kind: Literal["hands"] = "hands",
     *,
     model: str | None = None,
-    max_instances: int = 2,
+    max_instances: int | None = None,
     static_image: bool = False,
     mirrored: bool = False,
     flip_horizontal: bool = False,
@@ -50,13 +66,13 @@ def create_detector(
     device: str = "CPU",
     precision: Precision = "auto",
     threads: int | None = None,
-) -> Detector[Any, Hand]:
+) -> Detector[Any, Any]:
     """Make a detector.
 
     Args:
         kind: what to find: `"hands"`.
         model: `"lite"` or `"full"` (default).
-        max_instances: how many to hold at most.
+        max_instances: how many to hold at most; by default 2 hands.
         static_image: every picture stands alone; otherwise pictures are frames of one stream, in order.
         mirrored: the input is a selfie view, left and right exchanged in the picture. `handedness` is the person's
             own hand either way.
@@ -79,54 +95,42 @@ def create_detector(
         InputError: an unknown name, a value that can find nothing, or a model file that is missing; the message
             says what to do.
     """
-    if kind != "hands":
-        raise InputError(f"unknown kind {kind!r}; known: hands")
-    model = model or "full"
-    if model not in _HAND_MODELS:
-        raise InputError(f"unknown hand model {model!r}; known: {', '.join(_HAND_MODELS)}")
+    if kind not in KINDS:
+        raise InputError(f"unknown kind {kind!r}; known: {', '.join(KINDS)}")
+    entry = KINDS[kind]
+    model = model or entry.models[0]
+    if model not in entry.models:
+        raise InputError(f"unknown {kind} model {model!r}; known: {', '.join(entry.models)}")
     loop = LoopOptions(
-        max_instances=max_instances,
+        max_instances=entry.max_instances if max_instances is None else max_instances,
         static_image=static_image,
         flip_horizontal=flip_horizontal,
         min_detection_score=min_detection_score,
         min_presence_score=min_presence_score,
         search_interval=search_interval,
     )
-    new_smoother = _smoother_maker(smoothing)
-    running = EngineOptions(
-        engine=engine, device=device, precision=precision, threads=threads, cache=cache_folder() / "compiled"
+    new_smoother = _smoother_maker(smoothing, entry.published)
+    request = Request(
+        model=model,
+        mirrored=mirrored,
+        models_dir=_path(models_dir),
+        detector_model=_path(detector_model),
+        landmark_model=_path(landmark_model),
+        engine=EngineOptions(engine, device, precision, threads, cache=cache_folder() / "compiled"),
     )
-    palm_name, hand_name = _HAND_MODELS[model]
-    files = [
-        Path(given) if given else find_weight(name, Path(models_dir) if models_dir else None)
-        for given, name in ((detector_model, palm_name), (landmark_model, hand_name))
-    ]
-    palms, landmarks = _load_both(files[0], files[1], running)
-    return Detector(Hands(PalmFinder(palms), landmarks, mirrored=mirrored), Tracker(new_smoother), loop)
+    return Detector(entry.load(request), Tracker(new_smoother), loop)
 
 
-def _load_both(palm_file: Path, hand_file: Path, options: EngineOptions) -> tuple[Engine, Engine]:
-    """Palm and landmark network at once: reading and compiling lets go of the interpreter."""
-
-    def crops_of_hands() -> list[NDArray[np.uint8]]:
-        finder = PalmFinder(load_engine(palm_file, replace(options, precision="f32")))
-        return calibration.crops(_HAND_SIZE, lambda rgb: finder.find(rgb, 0.5))
-
-    with ThreadPoolExecutor(2) as pool:
-        palms = pool.submit(
-            load_engine,
-            palm_file,
-            options,
-            calibration=lambda: calibration.whole_pictures(PALM_GRID.input_size),
-        )
-        landmarks = pool.submit(load_engine, hand_file, options, calibration=crops_of_hands)
-        return palms.result(), landmarks.result()
+def _path(given: str | PathLike[str] | None) -> Path | None:
+    return None if given is None else Path(given)
 
 
-def _smoother_maker(smoothing: str | Filter | None) -> Callable[[], KeypointSmoother | None]:
+def _smoother_maker(smoothing: str | Filter | None, published: NewSmoother) -> NewSmoother:
     """A function that makes a new track's smoother."""
-    if smoothing is None or smoothing == "published":
+    if smoothing is None:
         return lambda: None
+    if smoothing == "published":
+        return published
     if isinstance(smoothing, str):
         if smoothing != "one_euro":
             raise InputError(f"unknown smoothing {smoothing!r}; known: published, one_euro, None or a filter object")

@@ -7,14 +7,18 @@ mediapipe 0.10.21's CPU graph.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sonjit.detectors import calibration
 from sonjit.detectors.anchors import AnchorGrid
 from sonjit.detectors.pipeline import Kind
+from sonjit.detectors.request import load_together
 from sonjit.detectors.ssd import SingleShotDetector
+from sonjit.engines import load_engine
 from sonjit.geometry import (
     RotatedBox,
     crop,
@@ -28,6 +32,7 @@ from sonjit.results import Hand
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from sonjit.detectors.request import Request
     from sonjit.detectors.tracking import Track
     from sonjit.engines import Engine
 
@@ -36,6 +41,7 @@ _WRIST, _INDEX_MCP, _MIDDLE_MCP, _RING_MCP = 0, 5, 9, 13
 _PALM_WRIST, _PALM_MIDDLE_MCP = 0, 2  # of the palm detector's seven keypoints
 _BOX_KEYPOINTS = [0, 1, 2, 3, 5, 6, 9, 10, 13, 14, 17, 18]  # all but the last two joints of each finger
 _Z_SCALE = 0.4
+_HAND_SIZE = 224
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,3 +142,24 @@ def _upright(start: NDArray[np.float64], end: NDArray[np.float64]) -> float:
     """Rotation in radians that a box must have for the way from start to end to point up in it."""
     dx, dy = (end - start).tolist()
     return wrap_angle(math.pi / 2 - math.atan2(-dy, dx))
+
+
+def load_hands(request: Request) -> Hands:
+    """Palm detector and landmark network of one model."""
+    palm_file = request.file(f"palm-{request.model}", request.detector_model)
+    hand_file = request.file(f"hand-{request.model}", request.landmark_model)
+
+    def crops_of_hands() -> list[NDArray[np.uint8]]:
+        finder = PalmFinder(load_engine(palm_file, replace(request.engine, precision="f32")))
+        return calibration.crops(_HAND_SIZE, lambda rgb: finder.find(rgb, 0.5))
+
+    palms, landmarks = load_together(
+        partial(
+            load_engine,
+            palm_file,
+            request.engine,
+            calibration=partial(calibration.whole_pictures, PALM_GRID.input_size),
+        ),
+        partial(load_engine, hand_file, request.engine, calibration=crops_of_hands),
+    )
+    return Hands(PalmFinder(palms), landmarks, mirrored=request.mirrored)
