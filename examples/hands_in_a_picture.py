@@ -1,0 +1,13 @@
+"""Find the hands in a picture and say where their index fingers point.
+
+python examples/hands_in_a_picture.py photo.jpg
+"""
+
+import sys
+
+import sonjit
+
+with sonjit.create_detector("hands", static_image=True) as detector:
+    for hand in detector.detect(sys.argv[1]):
+        tip = hand.keypoints[hand.skeleton.index("index_finger_tip")]
+        print(f"{hand.handedness} hand ({hand.score:.2f}): index finger tip at {tip[0]:.0f}, {tip[1]:.0f} px")
