@@ -13,7 +13,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Generic, Self, TypeVar
 
 from sonjit.detectors.tracking import Observation, Track, Tracker, without_duplicates
 from sonjit.errors import InputError
@@ -28,12 +28,19 @@ O = TypeVar("O", bound=Observation)  # noqa: E741  # an observation
 R = TypeVar("R")
 
 _NOMINAL_STEP_S = 1 / 30
+_LEAST_STEP_S = 1e-6  # what is less, or lost in a huge time's rounding, is no step
 _MAX_SIDE_PX = 32_766  # OpenCV's warps index pixels with 16 bits
 _LOG = logging.getLogger("sonjit")
 
 
 class Kind(ABC, Generic[O, R]):
-    """What differs between hands, faces and bodies."""
+    """What differs between hands, faces and bodies.
+
+    Attributes:
+        searches_always: every picture is searched and no box is carried over; observations tell who is who.
+    """
+
+    searches_always: ClassVar[bool] = False
 
     @abstractmethod
     def find(self, rgb: NDArray[np.uint8], min_score: float) -> list[RotatedBox]:
@@ -46,6 +53,10 @@ class Kind(ABC, Generic[O, R]):
     @abstractmethod
     def follow(self, track: Track[O]) -> RotatedBox:
         """The next frame's box."""
+
+    def is_present(self, observation: O, min_score: float) -> bool:
+        """Whether an observation shows an instance."""
+        return observation.score > min_score
 
     def is_taken(self, box: RotatedBox, other: RotatedBox) -> bool:
         """Whether a found box shows the instance of another box."""
@@ -111,8 +122,7 @@ class Detector(Generic[O, R]):
             What was found; an empty list for nothing. Tracked instances come in the order of their ids, those of
             stills with the best first.
         """
-        if not hasattr(self, "_kind"):
-            raise InputError("this detector is closed; make a new one with create_detector")
+        self._refuse_if_closed()
         rgb = rgb_from(image)
         if max(rgb.shape[:2]) > _MAX_SIDE_PX:
             raise InputError(
@@ -132,6 +142,7 @@ class Detector(Generic[O, R]):
 
     def detect_async(self, image: ImageLike, *, time: float | None = None) -> Future[list[R]]:
         """Like `detect`, in a thread of the detector's own; calls are worked off in their order."""
+        self._refuse_if_closed()
         if self._executor is None:
             self._executor = ThreadPoolExecutor(1, thread_name_prefix="sonjit-detect")
         return self._executor.submit(self.detect, image, time=time)
@@ -158,6 +169,10 @@ class Detector(Generic[O, R]):
         """Close it."""
         self.close()
 
+    def _refuse_if_closed(self) -> None:
+        if not hasattr(self, "_kind"):
+            raise InputError("this detector is closed; make a new one with create_detector")
+
     def _look(self, rgb: NDArray[np.uint8], boxes: Sequence[RotatedBox] | None) -> list[O]:
         """Every instance of a still, found afresh."""
         if boxes is None:
@@ -168,6 +183,8 @@ class Detector(Generic[O, R]):
     def _step(self, rgb: NDArray[np.uint8], time: float | None, boxes: Sequence[RotatedBox] | None) -> list[Track[O]]:
         """One frame of a stream: carry what is held, search where there is room, say who is who."""
         now = self._clock(time)
+        if boxes is None and self._kind.searches_always:
+            boxes = self._kind.find(rgb, self._options.min_detection_score)[: self._options.max_instances]
         held = self._tracker.active
         carried = [track.box for track in held] if boxes is None else list(boxes)
         found: list[RotatedBox] = []
@@ -195,7 +212,7 @@ class Detector(Generic[O, R]):
         return held == 0 or self._since_search >= self._options.search_interval
 
     def _is_present(self, observation: O) -> bool:
-        return observation.score > self._options.min_presence_score
+        return self._kind.is_present(observation, self._options.min_presence_score)
 
     def _present(self, rgb: NDArray[np.uint8], boxes: Sequence[RotatedBox]) -> list[O]:
         return [seen for seen in (self._kind.observe(rgb, box) for box in boxes) if self._is_present(seen)]
@@ -203,9 +220,8 @@ class Detector(Generic[O, R]):
     def _clock(self, time: float | None) -> float:
         """A time that moves forward; where the caller's does not, filters start anew."""
         if time is None:
-            self._time = self._time + _NOMINAL_STEP_S if math.isfinite(self._time) else 0.0
-            return self._time
-        if not math.isfinite(time) or time <= self._time:
+            time = self._time + _NOMINAL_STEP_S if math.isfinite(self._time) else 0.0
+        if not math.isfinite(time) or time - self._time < _LEAST_STEP_S:
             if not self._warned:
                 _LOG.warning("time %r does not move forward from %r: taken as a new stream", time, self._time)
                 self._warned = True
