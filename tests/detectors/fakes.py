@@ -1,0 +1,68 @@
+"""Instances made of plain numbers, and a kind of detector that sees them in an array instead of a picture."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from sonjit.detectors.pipeline import Kind
+from sonjit.geometry import RotatedBox
+
+SHAPE = np.random.default_rng(1).uniform(-0.5, 0.5, (21, 3)).astype(np.float32)
+SHAPE[:2, :2] = [[-0.5, -0.5], [0.5, 0.5]]  # so that its long side is 1
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """An observation of the shape at a place."""
+
+    score: float
+    keypoints: np.ndarray
+    keypoints_3d: np.ndarray
+    left: float | None = None
+
+
+def seen_at(x, y=0.0, *, size=100.0, left=None, score=0.9):
+    keypoints = SHAPE * size + np.array([x, y, 0], np.float32)
+    return Seen(score, keypoints, SHAPE * 0.1, left)
+
+
+class Scene(Kind):
+    """Instances stand where `places` says, at a distance of at least a box; a box sees the nearest one in reach.
+
+    Attributes:
+        places: x of each instance of the current picture.
+        searches: pictures that were searched, by their number (from 0).
+        looks: boxes looked into, per picture.
+    """
+
+    def __init__(self, places=()):
+        self.places, self.searches, self.looks = list(places), [], []
+        self._picture = -1
+
+    def show(self, *places):
+        """The next picture."""
+        self.places = list(places)
+        self._picture += 1
+        self.looks.append(0)
+
+    def find(self, rgb, min_score):
+        self.searches.append(self._picture)
+        return [RotatedBox(x, 50, 100, 100) for x in self.places]
+
+    def observe(self, rgb, box):
+        if self.looks:
+            self.looks[-1] += 1
+        near = [x for x in self.places if abs(x - box.cx) < 60]
+        if not near:
+            return seen_at(box.cx, 50, score=0.1)
+        return seen_at(min(near, key=lambda x: abs(x - box.cx)), 50)
+
+    def follow(self, track):
+        x, y = track.observation.keypoints[:2, :2].mean(axis=0).tolist()
+        return RotatedBox(x, y, 100, 100)
+
+    def result(self, observation, track):
+        return (None if track is None else track.id, round(float(observation.keypoints[:2, 0].mean())))
+
+    def flip(self, result, width):
+        return (result[0], width - result[1])

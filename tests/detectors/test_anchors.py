@@ -1,0 +1,68 @@
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sonjit.detectors.anchors import AnchorGrid
+from sonjit.detectors.hands import PALM_GRID
+
+# The two settings of MediaPipe's own tests of its anchor generator.
+PUBLISHED = [
+    AnchorGrid(256, (8, 16, 32, 32, 32), min_scale=0.1171875, max_scale=0.75),
+    AnchorGrid(
+        300,
+        (16, 32, 64, 128, 256, 512),
+        aspect_ratios=(1.0, 2.0, 0.5, 3.0, 0.3333),
+        min_scale=0.2,
+        max_scale=0.95,
+        fixed_size=False,
+        reduce_lowest_layer=True,
+    ),
+]
+grids = st.builds(
+    AnchorGrid,
+    input_size=st.sampled_from([64, 96, 192]),
+    strides=st.lists(st.sampled_from([8, 16, 32]), min_size=1, max_size=5).map(lambda s: tuple(sorted(s))),
+    aspect_ratios=st.sampled_from([(1.0,), (1.0, 2.0, 0.5)]),
+    interpolated_aspect_ratio=st.sampled_from([0.0, 1.0]),
+    fixed_size=st.booleans(),
+)
+
+
+@pytest.mark.golden
+@pytest.mark.files("real/tfjs-models/shared/test_data/anchor_golden_file_*.json")
+def test_anchors_match_mediapipes(file):
+    expected = np.array(json.loads(file.read_text("utf-8")))
+    fitting = [anchors for anchors in (grid.anchors() for grid in PUBLISHED) if len(anchors) == len(expected)]
+    if not fitting:
+        pytest.skip(f"no known setting gives {len(expected)} anchors")
+    np.testing.assert_allclose(fitting[0], expected, atol=2e-5)
+
+
+@given(grids)
+def test_there_is_a_size_per_ratio_in_every_cell_of_every_layer(grid):
+    per_layer = len(grid.aspect_ratios) + (grid.interpolated_aspect_ratio > 0)
+    anchors = grid.anchors()
+    assert anchors.shape == (sum((grid.input_size // stride) ** 2 * per_layer for stride in grid.strides), 4)
+    assert anchors.dtype == np.float32
+
+
+@given(grids)
+def test_centres_lie_within_and_symmetrically(grid):
+    centres = grid.anchors()[:, :2]
+    assert ((centres > 0) & (centres < 1)).all()
+    np.testing.assert_allclose(centres.mean(axis=0), 0.5, atol=1e-4)
+
+
+def test_sizes_are_one_where_fixed_and_of_the_asked_aspect_elsewhere():
+    assert (PALM_GRID.anchors()[:, 2:] == 1).all()
+    free = AnchorGrid(64, (32,), aspect_ratios=(1.0, 4.0), interpolated_aspect_ratio=0.0, fixed_size=False).anchors()
+    np.testing.assert_allclose(free[:, 2] / free[:, 3], [1, 4] * 4, rtol=1e-5)
+
+
+def test_rows_come_before_columns_and_layers_of_one_stride_share_a_grid():
+    anchors = AnchorGrid(32, (16, 16), interpolated_aspect_ratio=0.0).anchors()
+    np.testing.assert_allclose(anchors[::2, :2], [[0.25, 0.25], [0.75, 0.25], [0.25, 0.75], [0.75, 0.75]])
+    np.testing.assert_array_equal(anchors[::2], anchors[1::2])

@@ -1,0 +1,222 @@
+"""The loop behind every detector, with a kind that needs no network."""
+
+import logging
+import math
+import threading
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sonjit import InputError, OneEuro
+from sonjit.detectors import Detector
+from sonjit.detectors.pipeline import LoopOptions
+from sonjit.detectors.smoothing import KeypointSmoother
+from sonjit.detectors.tracking import Tracker
+from sonjit.geometry import RotatedBox
+
+from .fakes import Scene
+
+PICTURE = np.zeros((100, 1000, 3), np.uint8)
+times = st.none() | st.floats() | st.sampled_from([0.0, -1.0, 1.0, 1 / 30, 1e17, 5e-324, math.nan, math.inf, -math.inf])
+
+
+def make(smoother=lambda: None, **options):
+    scene = Scene()
+    return scene, Detector(scene, Tracker(smoother), LoopOptions(**options))
+
+
+def play(scene, detector, frames):
+    """Results per frame of places."""
+    results = []
+    for places in frames:
+        scene.show(*places)
+        results.append(detector.detect(PICTURE))
+    return results
+
+
+def test_instances_keep_their_id_while_they_move():
+    scene, detector = make()
+    results = play(scene, detector, [(100 + 9 * i, 800 - 9 * i) for i in range(20)])
+    assert results == [[(1, 100 + 9 * i), (2, 800 - 9 * i)] for i in range(20)]
+
+
+@pytest.mark.parametrize(
+    ("shown", "options", "searches"),
+    [
+        ([()] * 7, {}, [0, 1, 2, 3, 4, 5, 6]),
+        ([(100,)] * 12, {}, [0, 5, 10]),
+        ([(100,)] * 7, {"search_interval": 3}, [0, 3, 6]),
+        ([(100,)] * 4, {"search_interval": 1}, [0, 1, 2, 3]),
+        ([(100, 500)] * 30, {}, [0]),
+        ([(100,)] * 30, {"max_instances": 1}, [0]),
+        ([(100, 500)] * 3 + [(100,)] * 7, {}, [0, 4, 9]),
+    ],
+    ids=["none-held", "some-held", "interval-3", "interval-1", "full", "full-of-one", "right-after-a-loss"],
+)
+def test_when_it_searches(shown, options, searches):
+    scene, detector = make(**options)
+    play(scene, detector, shown)
+    assert scene.searches == searches
+
+
+def test_there_is_one_look_per_held_instance():
+    scene, detector = make()
+    play(scene, detector, [(100, 500)] * 5)
+    assert scene.looks == [2] * 5
+
+
+def test_never_more_than_asked_for():
+    scene, detector = make(max_instances=3, search_interval=1)
+    results = play(scene, detector, [(100,), (100, 300), (100, 300, 500, 700, 900)])
+    assert [len(result) for result in results] == [1, 2, 3]
+
+
+def test_one_that_comes_later_is_found_at_the_next_search():
+    scene, detector = make(search_interval=4)
+    results = play(scene, detector, [(100,)] * 2 + [(100, 500)] * 4)
+    assert [len(result) for result in results] == [1, 1, 1, 1, 2, 2]
+
+
+def test_overlapping_candidates_are_one_instance():
+    scene, detector = make()
+    assert play(scene, detector, [(100, 104)]) == [[(1, 104)]]
+
+
+def test_stills_have_no_state_and_no_ids():
+    scene, detector = make(static_image=True)
+    frames = [(100,), (500, 100), (), (100,)]
+    assert play(scene, detector, frames) == [[(None, x) for x in frame] for frame in frames]
+    assert scene.searches == [0, 1, 2, 3]
+
+
+def test_given_boxes_replace_searching_and_carrying():
+    scene, detector = make()
+    play(scene, detector, [(100, 500)])
+    scene.show(110, 500, 900)
+    boxes = [RotatedBox(900, 50, 100, 100), RotatedBox(105, 50, 100, 100)]
+    assert detector.detect(PICTURE, boxes=boxes) == [(1, 110), (3, 900)]
+    assert scene.searches == [0]
+    assert detector.detect(PICTURE, boxes=[]) == []
+
+
+@pytest.mark.parametrize("static", [False, True])
+def test_given_boxes_work_for_stills_and_streams(static):
+    scene, detector = make(static_image=static)
+    scene.show(100, 500)
+    found = detector.detect(PICTURE, boxes=[RotatedBox(500, 50, 100, 100), RotatedBox(800, 50, 100, 100)])
+    assert [place for _, place in found] == [500]
+    assert scene.searches == []
+
+
+def test_reset_starts_ids_and_searches_anew():
+    scene, detector = make()
+    play(scene, detector, [(100,), (), (600,)])
+    detector.reset()
+    assert play(scene, detector, [(600,)]) == [[(1, 600)]]
+
+
+@pytest.mark.parametrize("static", [False, True])
+def test_flipping_is_width_minus_x(static):
+    scene, detector = make(flip_horizontal=True, static_image=static)
+    assert [[place for _, place in found] for found in play(scene, detector, [(100, 700)] * 2)] == [[900, 300]] * 2
+
+
+@pytest.mark.parametrize("smoother", [None, OneEuro], ids=["raw", "one-euro"])
+@given(stamps=st.lists(times, min_size=1, max_size=12))
+def test_no_time_is_an_error_and_none_costs_an_instance(smoother, stamps):
+    scene, detector = make(lambda: KeypointSmoother(smoother()) if smoother else None)
+    for i, stamp in enumerate(stamps):
+        scene.show(100 + i, 500 - i)
+        (first, left), (second, right) = detector.detect(PICTURE, time=stamp)
+        assert (first, second) == (1, 2)
+        assert (left, right) == pytest.approx((100 + i, 500 - i), abs=20)  # a filter may lag; NaN fails too
+
+
+def test_a_time_that_goes_back_is_said_once(caplog):
+    scene, detector = make()
+    scene.show(100)
+    with caplog.at_level(logging.WARNING, "sonjit"):
+        for time in (1.0, 0.5, 0.5, math.nan):
+            detector.detect(PICTURE, time=time)
+    assert [record.message for record in caplog.records] == [
+        "time 0.5 does not move forward from 1.0: taken as a new stream"
+    ]
+
+
+def test_a_batch_is_consecutive_frames():
+    scene, detector = make()
+    scene.show(100)
+    assert detector.detect_batch([PICTURE] * 3) == [[(1, 100)]] * 3
+    assert scene.searches == [0]
+
+
+def test_async_calls_are_worked_off_in_order_in_one_thread():
+    scene, detector = make()
+    scene.show(100)
+    order, threads = [], set()
+    observe = scene.observe
+
+    def noted(rgb, box):
+        order.append(rgb.shape[1])
+        threads.add(threading.current_thread().name)
+        return observe(rgb, box)
+
+    scene.observe = noted
+    with detector:
+        futures = [detector.detect_async(np.zeros((100, 1000 + i, 3), np.uint8), time=i) for i in range(20)]
+        results = [future.result(timeout=30) for future in futures]
+    assert results == [[(1, 100)]] * 20
+    assert order == list(range(1000, 1020))
+    assert len(threads) == 1
+    assert threading.main_thread().name not in threads
+
+
+def test_an_async_error_arrives_in_its_future():
+    _, detector = make()
+    with detector:
+        future = detector.detect_async(np.zeros((4, 4)))
+        with pytest.raises(InputError):
+            future.result(timeout=30)
+
+
+@pytest.mark.parametrize("used", [False, True], ids=["unused", "used"])
+def test_a_closed_detector_says_so(used):
+    scene, detector = make()
+    scene.show(100)
+    with detector:
+        if used:
+            detector.detect_async(PICTURE).result(timeout=30)
+    detector.close()
+    with pytest.raises(InputError, match="this detector is closed; make a new one with create_detector"):
+        detector.detect(PICTURE)
+    with pytest.raises(InputError, match="this detector is closed"):
+        detector.detect_async(PICTURE).result(timeout=30)
+
+
+@pytest.mark.parametrize(
+    "picture",
+    [None, "nowhere.jpg", np.zeros((3, 3)), np.zeros((0, 5, 3), np.uint8), np.zeros((1, 32_767, 3), np.uint8)],
+    ids=["none", "missing", "float", "empty", "too-wide"],
+)
+def test_no_picture_is_an_input_error(picture):
+    _, detector = make()
+    with pytest.raises(InputError):
+        detector.detect(picture)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"max_instances": 0}, "max_instances=0: ask for at least 1"),
+        ({"search_interval": 0}, "search_interval=0: give 1"),
+        ({"min_detection_score": 1.1}, "min_detection_score=1.1: give a probability between 0 and 1"),
+        ({"min_presence_score": -0.1}, "min_presence_score=-0.1: give a probability"),
+        ({"min_presence_score": math.nan}, "min_presence_score=nan: give a probability"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_options_that_can_find_nothing_are_refused(options, words):
+    with pytest.raises(InputError, match=words):
+        make(**options)

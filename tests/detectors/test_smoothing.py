@@ -1,0 +1,86 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sonjit import OneEuro
+
+FPS, SIZE = 30, 200.0
+
+
+def run(values, filter_=None, *, fps=FPS, scale=SIZE):
+    """Filtered values of consecutive frames."""
+    filter_ = filter_ or OneEuro()
+    return np.array([filter_(np.asarray(v, np.float32), time=i / fps, scale=scale) for i, v in enumerate(values)])
+
+
+@pytest.fixture
+def still():
+    """A still hand of 200 px over four seconds with one pixel of white noise."""
+    rng = np.random.default_rng(5)
+    return np.array([100.0, 50.0, 0.0]) + rng.normal(0, 1, (4 * FPS, 21, 3))
+
+
+def test_the_first_frame_passes_through():
+    first = np.arange(6, dtype=np.float32).reshape(2, 3)
+    np.testing.assert_array_equal(OneEuro()(first, time=123.0, scale=SIZE), first)
+
+
+@given(st.floats(-1e4, 1e4, width=32), st.floats(1, 240))
+def test_what_is_constant_stays(value, fps):
+    values = run(np.full((10, 3, 2), value, np.float32), fps=fps)
+    np.testing.assert_allclose(values, value, rtol=1e-6)
+    assert values.dtype == np.float32
+
+
+def test_noise_of_a_still_hand_falls_to_a_third(still):
+    jitter = np.diff(run(still)[FPS:], axis=0).std()
+    assert jitter <= np.diff(still[FPS:], axis=0).std() / 3
+
+
+def test_a_still_hand_stays_where_it_is(still):
+    np.testing.assert_allclose(run(still)[FPS:].mean(axis=(0, 1)), [100, 50, 0], atol=0.3)
+
+
+def test_a_step_is_followed_at_once(still):
+    moved = still.copy()
+    moved[60:, :, 0] += 20
+    smooth = run(moved)[:, :, 0].mean(axis=1) - 100
+    assert smooth[59] < 1
+    assert smooth[60] >= 10
+    assert smooth[61] >= 18
+
+
+@pytest.mark.parametrize("size", [20, 2000])
+def test_sizes_do_not_matter(still, size):
+    grown = run(still * size / SIZE, scale=size) * SIZE / size
+    np.testing.assert_allclose(grown, run(still), atol=1e-2)
+
+
+def test_time_is_honoured():
+    step = [[[0.0]]] * 2 + [[[1.0]]]
+    slow, fast = run(step, fps=10)[-1], run(step, fps=100)[-1]
+    assert slow > fast
+
+
+def test_values_between_two_frames_are_not_overshot():
+    ramp = np.concatenate([np.zeros(20), np.linspace(0, 300, 15), np.full(20, 300)])[:, None, None]
+    smooth = run(ramp)
+    assert smooth.max() <= 300
+    assert (np.diff(smooth[:, 0, 0]) >= 0).all()
+    np.testing.assert_allclose(smooth[-1], 300, atol=2)
+
+
+def test_reset_forgets():
+    filter_ = OneEuro()
+    run(np.zeros((5, 1, 1)), filter_)
+    filter_.reset()
+    assert filter_(np.array([[77.0]], np.float32), time=0.0, scale=SIZE) == 77
+
+
+def test_the_input_is_left_alone(still):
+    frame = still[1].astype(np.float32)
+    copy, filter_ = frame.copy(), OneEuro()
+    filter_(still[0].astype(np.float32), time=0.0, scale=SIZE)
+    filter_(frame, time=1.0, scale=SIZE)
+    np.testing.assert_array_equal(frame, copy)

@@ -1,0 +1,137 @@
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sonjit.detectors.tracking import Tracker, is_same_object, without_duplicates
+
+from .fakes import seen_at
+
+STEP_S = 1 / 30
+
+
+def run(tracker, frames, start_s=0.0):
+    """Each frame's observations are in the boxes of the held tracks, in their order, or found anew; ids per frame."""
+    for i, frame in enumerate(frames):
+        carried = list(zip(tracker.active, frame, strict=False))
+        tracker.update(carried, frame[len(carried) :], start_s + i * STEP_S)
+        yield [track.id for track in tracker.active]
+
+
+def ids(tracker, frames, start_s=0.0):
+    return list(run(tracker, frames, start_s))
+
+
+def test_ids_count_from_one_and_stay():
+    frames = [[seen_at(3 * i), seen_at(500 - 3 * i)] for i in range(30)]
+    assert ids(Tracker(), frames) == [[1, 2]] * 30
+
+
+def test_crossing_hands_of_different_sides_keep_their_ids_even_if_the_boxes_slip():
+    tracker = Tracker()
+    xs = np.linspace(0, 600, 61)
+    for i, x in enumerate(xs):
+        left, right = seen_at(x, left=0.97), seen_at(600 - x, 40, left=0.03)
+        pair = [left, right]
+        if i > 30:  # both boxes have slipped onto the other hand
+            pair.reverse()
+        carried = list(zip(tracker.active, pair, strict=False))
+        tracker.update(carried, pair[len(carried) :], i * STEP_S)
+        places = {track.id: track.observation.left for track in tracker.active}
+        assert places == {1: 0.97, 2: 0.03}
+
+
+def test_two_tracks_that_see_one_object_become_the_one_that_fits():
+    tracker = Tracker()
+    assert ids(tracker, [[seen_at(0), seen_at(300)]]) == [[1, 2]]
+    assert ids(tracker, [[seen_at(10), seen_at(11)]], start_s=STEP_S) == [[1]]
+
+
+@given(st.lists(st.integers(0, 2000), max_size=8))
+def test_duplicates_are_left_out_and_nothing_else(places):
+    seen = [seen_at(float(x)) for x in places]
+    kept = without_duplicates(seen)
+    assert kept[:1] == seen[:1]
+    assert all(not is_same_object(a, b) for a, b in itertools.combinations(kept, 2))
+    assert all(any(is_same_object(observation, other) for other in kept) for observation in seen)
+    assert without_duplicates(seen, kept) == []
+
+
+@pytest.mark.parametrize(("away_s", "again"), [(0.5, 1), (1.9, 1), (2.1, 2), (60.0, 2)])
+def test_a_lost_instance_is_remembered_for_two_seconds(away_s, again):
+    tracker = Tracker()
+    assert ids(tracker, [[seen_at(0)], []]) == [[1], []]
+    assert ids(tracker, [[seen_at(20)]], start_s=away_s) == [[again]]
+
+
+def test_an_instance_found_far_away_is_another_one():
+    assert ids(Tracker(), [[seen_at(0)], [], [seen_at(400)]]) == [[1], [], [2]]
+
+
+def test_of_two_lost_ones_the_fitting_one_comes_back():
+    tracker = Tracker()
+    ids(tracker, [[seen_at(0, left=0.9), seen_at(120, left=0.1)], []])
+    assert ids(tracker, [[seen_at(50, left=0.05)]], start_s=0.5) == [[2]]
+
+
+def test_a_box_that_slipped_goes_back_to_its_rightful_track():
+    tracker = Tracker()
+    ids(tracker, [[seen_at(0, left=0.95), seen_at(200, left=0.05)]] * 3)
+    tracker.update([(tracker.active[0], seen_at(0, left=0.95))], [], 3 * STEP_S)  # the second is lost
+    assert [track.id for track in tracker.active] == [1]
+    tracker.update([(tracker.active[0], seen_at(195, left=0.05))], [], 4 * STEP_S)  # its box jumps onto the second
+    assert [track.id for track in tracker.active] == [2]
+
+
+@pytest.mark.parametrize("wrong", [{5}, {5, 6}, {3, 9, 15}], ids=str)
+def test_the_side_is_believed_over_single_wrong_frames(wrong):
+    tracker = Tracker()
+    for i in range(20):
+        left = 0.05 if i in wrong else 0.95
+        tracker.update(
+            [(track, seen_at(i, left=left)) for track in tracker.active], [seen_at(i, left=left)], i * STEP_S
+        )
+        assert tracker.active[0].left > 0.5
+    assert len(tracker.active) == 1
+
+
+def test_a_wrong_first_belief_is_given_up():
+    tracker = Tracker()
+    for i in range(30):
+        left = 0.3 if i == 0 else 0.98
+        tracker.update(
+            [(track, seen_at(i, left=left)) for track in tracker.active], [seen_at(i, left=left)], i * STEP_S
+        )
+    assert tracker.active[0].left > 0.9
+
+
+def test_update_says_whether_any_was_lost():
+    tracker = Tracker()
+    assert tracker.update([], [seen_at(0)], 0) is False
+    assert tracker.update([(tracker.active[0], seen_at(1))], [], 1) is False
+    assert tracker.update([], [], 2) is True
+
+
+def test_reset_starts_again_at_one():
+    tracker = Tracker()
+    ids(tracker, [[seen_at(0), seen_at(300)], []])
+    tracker.reset()
+    assert tracker.active == []
+    assert ids(tracker, [[seen_at(0)]]) == [[1]]
+
+
+def test_boxes_of_unknown_origin_are_matched_to_the_tracks_they_fit():
+    tracker = Tracker()
+    ids(tracker, [[seen_at(0), seen_at(300)]])
+    pairs, rest = tracker.match([seen_at(900), seen_at(310), seen_at(5)], STEP_S)
+    assert {track.id: float(round(seen.keypoints[:2, 0].mean())) for track, seen in pairs} == {1: 5, 2: 310}
+    assert len(rest) == 1
+
+
+@given(st.lists(st.lists(st.integers(0, 1500), max_size=3), min_size=1, max_size=20))
+def test_whatever_comes_ids_are_unique_and_ordered(frames):
+    tracker = Tracker()
+    for held in run(tracker, [[seen_at(float(x)) for x in frame] for frame in frames]):
+        assert held == sorted(set(held))
