@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from sonjit.detectors.face_models import load_faces
 from sonjit.detectors.hands import load_hands
 from sonjit.detectors.pipeline import Detector, Kind, LoopOptions
 from sonjit.detectors.request import Request
@@ -34,21 +35,24 @@ class KindEntry:
         max_instances: where the caller gives none.
         load: makes the `Kind` with its networks.
         published: makes the smoother of MediaPipe's own graph for a new track, or None where it smooths nothing.
+        detection_scores: the default of the models that have not 0.5.
     """
 
     models: tuple[str, ...]
     max_instances: int
     load: Callable[[Request], Kind[Any, Any]]
     published: NewSmoother = lambda: None
+    detection_scores: Mapping[str, float] = field(default_factory=dict[str, float])
 
 
 KINDS = {
     "hands": KindEntry(("full", "lite"), 2, load_hands),
+    "face": KindEntry(("attention", "mesh", "box", "box-full"), 1, load_faces, detection_scores={"box-full": 0.6}),
 }
 
 
 def create_detector(
-    kind: Literal["hands"] = "hands",
+    kind: Literal["hands", "face"] = "hands",
     *,
     model: str | None = None,
     max_instances: int | None = None,
@@ -56,7 +60,7 @@ def create_detector(
     mirrored: bool = False,
     flip_horizontal: bool = False,
     smoothing: Literal["published", "one_euro"] | Filter | None = "published",
-    min_detection_score: float = 0.5,
+    min_detection_score: float | None = None,
     min_presence_score: float = 0.5,
     search_interval: int = 5,
     models_dir: str | PathLike[str] | None = None,
@@ -70,21 +74,23 @@ def create_detector(
     """Make a detector.
 
     Args:
-        kind: what to find: `"hands"`.
-        model: `"lite"` or `"full"` (default).
-        max_instances: how many to hold at most; by default 2 hands.
+        kind: what to find: `"hands"` or `"face"`.
+        model: hands: `"lite"` or `"full"` (default); face: `"box"` (box and 6 keypoints), `"box-full"` (the same for
+            faces up to 5 m away), `"mesh"` (468 landmarks) or `"attention"` (478 with exact lips, eyes and irises,
+            default).
+        max_instances: how many to hold at most; by default 2 hands or 1 face.
         static_image: every picture stands alone; otherwise pictures are frames of one stream, in order.
         mirrored: the input is a selfie view, left and right exchanged in the picture. `handedness` is the person's
             own hand either way.
         flip_horizontal: flip the x of the output, which a mirrored canvas needs.
-        smoothing: None; `"published"`: what MediaPipe's own graph does (nothing, for hands); `"one_euro"`; or a
-            filter object (see `Filter`). Stills are never smoothed.
-        min_detection_score: of a palm, 0..1.
-        min_presence_score: of an instance in its crop, 0..1; it must be larger than this.
+        smoothing: None; `"published"`: what MediaPipe's own graph does (nothing, for hands and faces); `"one_euro"`;
+            or a filter object (see `Filter`). Stills are never smoothed.
+        min_detection_score: of a palm or face, 0..1; by default 0.5, of `"box-full"` 0.6.
+        min_presence_score: of an instance in its crop, 0..1; it must be larger than this. Boxes alone have none.
         search_interval: frames between searches for more instances while some are held but fewer than
             `max_instances`; 1 searches on every frame, as MediaPipe does.
         models_dir: folder with the published weight files, instead of the cache.
-        detector_model: a palm detector of your own, `.tflite`, `.onnx` or `.xml`.
+        detector_model: a palm or face detector of your own, `.tflite`, `.onnx` or `.xml`.
         landmark_model: a landmark network of your own.
         engine: `"openvino"` or `"onnxruntime"`.
         device: passed to the engine: `CPU`, `GPU`, `NPU`, `AUTO`.
@@ -105,7 +111,9 @@ def create_detector(
         max_instances=entry.max_instances if max_instances is None else max_instances,
         static_image=static_image,
         flip_horizontal=flip_horizontal,
-        min_detection_score=min_detection_score,
+        min_detection_score=(
+            entry.detection_scores.get(model, 0.5) if min_detection_score is None else min_detection_score
+        ),
         min_presence_score=min_presence_score,
         search_interval=search_interval,
     )

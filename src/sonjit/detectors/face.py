@@ -1,0 +1,116 @@
+"""MediaPipe Face Mesh: short-range face detector and 468 landmarks, or 478 with refined lips, eyes and irises.
+
+Source: Kartynnik et al. 2019, Real-time Facial Surface Geometry from Monocular Video on Mobile GPUs; Grishchenko et
+al. 2020, Attention Mesh: High-fidelity Face Mesh Prediction in Real-time; the constants are those of mediapipe
+0.10.21's CPU graph.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sonjit.detectors.pipeline import Kind
+from sonjit.detectors.ssd import SingleShotDetector
+from sonjit.geometry import RotatedBox, crop, points_from_crop, square_box, wrap_angle
+from sonjit.results import Face, box_around
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from sonjit.detectors.anchors import AnchorGrid
+    from sonjit.detectors.tracking import Track
+    from sonjit.engines import Engine
+
+_RIGHT_CORNER, _LEFT_CORNER = 33, 263  # outer corners of the person's eyes
+_BOX_SCALE = 1.5
+
+
+@dataclass(frozen=True, eq=False)
+class FaceObservation:
+    """What was seen of a face in one picture; see `Observation`."""
+
+    score: float
+    keypoints: NDArray[np.float32]
+    keypoints_3d: None = None
+    left: None = None
+
+
+class FaceFinder:
+    """Boxes for the landmark network from a face detector.
+
+    Args:
+        engine: network with a picture in and (1, N, 16), (1, N, 1) out.
+        grid: its N anchors.
+    """
+
+    def __init__(self, engine: Engine, grid: AnchorGrid) -> None:
+        self._faces = SingleShotDetector(engine, grid)
+
+    def find(self, rgb: NDArray[np.uint8], min_score: float) -> list[RotatedBox]:
+        """Boxes in a picture (H, W, 3) with the eyes level in them, best first."""
+        return [
+            _box_from_corners(face.box, *face.keypoints[:2].tolist())  # the person's right eye, then the left
+            for face in self._faces.find(rgb, min_score)
+        ]
+
+
+class FaceMeshes(Kind[FaceObservation, Face]):
+    """Face detector and face mesh.
+
+    Args:
+        faces: finds new faces.
+        landmarks: network with a square picture in and, in its pixels, 468 x (x, y, z) out and the logit of a face;
+            or refined besides: 80 x (x, y) of the lips, 71 of each eye, 5 of each iris, as in `_refined`.
+    """
+
+    def __init__(self, faces: FaceFinder, landmarks: Engine) -> None:
+        self._faces = faces
+        self._landmarks = landmarks
+        self._size = landmarks.input.shape[1]
+
+    def find(self, rgb: NDArray[np.uint8], min_score: float) -> list[RotatedBox]:
+        """Boxes of faces in a picture (H, W, 3), best first."""
+        return self._faces.find(rgb, min_score)
+
+    def observe(self, rgb: NDArray[np.uint8], box: RotatedBox) -> FaceObservation:
+        """Landmarks and presence from one box."""
+        crop(rgb, box, self._size, self._size, out=self._landmarks.input[0])
+        mesh, *_, logit = self._landmarks.run()
+        points = mesh.reshape(-1, 3) * np.float32(1 / self._size)
+        return FaceObservation(1 / (1 + math.exp(-logit.item())), points_from_crop(points, box))
+
+    def follow(self, track: Track[FaceObservation]) -> RotatedBox:
+        """The next frame's box: the upright box around all landmarks, turned to have the eyes level, and larger."""
+        points = track.observation.keypoints
+        right, left = points[_RIGHT_CORNER, :2].tolist(), points[_LEFT_CORNER, :2].tolist()
+        return _box_from_corners(np.array(box_around(points)), right, left)
+
+    def result(self, observation: FaceObservation, track: Track[FaceObservation] | None) -> Face:
+        """The public result."""
+        keypoints = observation.keypoints
+        return Face(observation.score, keypoints, box_around(keypoints), None if track is None else track.id)
+
+    def flip(self, result: Face, width: int) -> Face:
+        """The face as it stands on a mirrored canvas; names stay the person's own left and right."""
+        return flipped(result, width)
+
+
+def flipped(face: Face, width: int) -> Face:
+    """A face with x mirrored in a picture of that width."""
+    x_min, y_min, x_max, y_max = face.box
+    face.keypoints = face.keypoints * np.array([-1, 1, 1], np.float32) + np.array([width, 0, 0], np.float32)
+    face.box = (width - x_max, y_min, width - x_min, y_max)
+    return face
+
+
+def _box_from_corners(corners: NDArray[np.float64], right_eye: list[float], left_eye: list[float]) -> RotatedBox:
+    """The landmark network's box from a face's upright box (4,) and two points of its eyes' line."""
+    x_min, y_min, x_max, y_max = corners.tolist()
+    dx, dy = left_eye[0] - right_eye[0], left_eye[1] - right_eye[1]
+    rotation = wrap_angle(-math.atan2(-dy, dx))
+    face = RotatedBox((x_min + x_max) / 2, (y_min + y_max) / 2, x_max - x_min, y_max - y_min, rotation)
+    return square_box(face, scale=_BOX_SCALE)
