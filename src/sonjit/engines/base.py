@@ -73,5 +73,5 @@ class Engine(Protocol):
     precision: str
 
     def run(self) -> list[NDArray[np.float32]]:
-        """The network's outputs for what stands in `input`, in file order; valid until the next run."""
+        """The chosen outputs for what stands in `input`, in file order if all are; valid until the next run."""
         ...

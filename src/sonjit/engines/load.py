@@ -18,6 +18,7 @@ def load_engine(
     *,
     value_range: tuple[float, float] = (0.0, 1.0),
     calibration: Calibration | None = None,
+    outputs: tuple[int, ...] | None = None,
 ) -> Engine:
     """Load a network that takes one RGB picture.
 
@@ -27,16 +28,18 @@ def load_engine(
         options: how to run it.
         value_range: what the network expects for the bytes 0 and 255.
         calibration: asked for pictures where the precision is int8 and no compiled network is kept yet.
+        outputs: indices of the outputs that are wanted, in the wanted order; what only the others need is never
+            computed. None: all, in file order.
 
     Raises:
-        InputError: the file is missing, unreadable for the runtime, or takes no picture.
+        InputError: the file is missing, unreadable for the runtime, takes no picture or has too few outputs.
     """
     if not path.is_file():
         raise InputError(f"{path}: no such model file")
     if options.engine == "onnxruntime":
         from sonjit.engines.onnxruntime import OnnxRuntimeEngine
 
-        return OnnxRuntimeEngine(path, options, value_range)
+        return OnnxRuntimeEngine(path, options, value_range, outputs)
     from sonjit.engines.openvino import OpenVinoEngine
 
-    return OpenVinoEngine(path, options, value_range, calibration)
+    return OpenVinoEngine(path, options, value_range, calibration, outputs)

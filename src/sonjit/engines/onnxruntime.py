@@ -22,7 +22,13 @@ class OnnxRuntimeEngine:
     input: NDArray[np.uint8]
     precision = "f32"
 
-    def __init__(self, path: Path, options: EngineOptions, value_range: tuple[float, float]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        options: EngineOptions,
+        value_range: tuple[float, float],
+        outputs: tuple[int, ...] | None = None,
+    ) -> None:
         try:
             import onnxruntime as ort
         except ImportError:
@@ -43,6 +49,10 @@ class OnnxRuntimeEngine:
         shape = [d if isinstance(d, int) else 1 for d in node.shape]
         if len(shape) != 4 or 3 not in (shape[1], shape[3]):
             raise InputError(f"{path}: input shape {node.shape} is neither 1 x H x W x 3 nor 1 x 3 x H x W")
+        names: list[str] = [output.name for output in self._session.get_outputs()]
+        if outputs is not None and max(outputs) >= len(names):
+            raise InputError(f"{path}: has {len(names)} output(s), not the {max(outputs) + 1} of the published network")
+        self._outputs = None if outputs is None else [names[index] for index in outputs]
         self._name = node.name
         self._channels_first = shape[3] != 3
         height, width = shape[2:4] if self._channels_first else shape[1:3]
@@ -51,11 +61,11 @@ class OnnxRuntimeEngine:
         self._scale, self._low = np.float32((high - low) / 255.0), np.float32(low)
 
     def run(self) -> list[NDArray[np.float32]]:
-        """Outputs of the network for the picture in `input`, in file order."""
+        """The chosen outputs for the picture in `input`."""
         values = self.input * self._scale + self._low  # (1, H, W, 3)
         if self._channels_first:
             values = np.ascontiguousarray(values.transpose(0, 3, 1, 2))
-        return self._session.run(None, {self._name: values})  # pyright: ignore[reportReturnType]
+        return self._session.run(self._outputs, {self._name: values})  # pyright: ignore[reportReturnType]
 
 
 def _providers(device: str, ort: object) -> list[str]:

@@ -43,6 +43,7 @@ class OpenVinoEngine:
         options: EngineOptions,
         value_range: tuple[float, float],
         calibration: Calibration | None = None,
+        outputs: tuple[int, ...] | None = None,
     ) -> None:
         self.precision = resolve_precision(options)
         config: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
@@ -50,13 +51,13 @@ class OpenVinoEngine:
             config["INFERENCE_NUM_THREADS"] = options.thread_count
         if self.precision in _HINT:
             config["INFERENCE_PRECISION_HINT"] = _HINT[self.precision]
-        network = _load(path, options, config, value_range, calibration)
+        network = _load(path, options, config, value_range, calibration, outputs)
         self._request = network.create_infer_request()
         self.input = self._request.get_input_tensor(0).data
         self._outputs = [self._request.get_output_tensor(i).data for i in range(len(network.outputs))]
 
     def run(self) -> list[NDArray[np.float32]]:
-        """Outputs of the network for the picture in `input`, in file order; overwritten by the next run."""
+        """The chosen outputs for the picture in `input`; overwritten by the next run."""
         self._request.infer()
         return self._outputs
 
@@ -86,12 +87,13 @@ def _load(
     config: dict[str, Any],
     value_range: tuple[float, float],
     calibration: Calibration | None,
+    outputs: tuple[int, ...] | None,
 ) -> ov.CompiledModel:
     """The compiled network, from the cache where it stands there."""
-    blob = _blob_path(path, options, config, value_range) if options.cache else None
+    blob = _blob_path(path, options, config, value_range, outputs) if options.cache else None
     if blob and (network := _import_blob(blob, options.device, config)):
         return network
-    network = _compile(path, options, config, value_range, calibration)
+    network = _compile(path, options, config, value_range, calibration, outputs)
     if blob:
         _keep_blob(blob, network)
     return network
@@ -103,11 +105,14 @@ def _compile(
     config: dict[str, Any],
     value_range: tuple[float, float],
     calibration: Calibration | None,
+    outputs: tuple[int, ...] | None,
 ) -> ov.CompiledModel:
     try:
         model = _core().read_model(path)
     except RuntimeError as error:
         raise InputError(f"{path}: not a model that OpenVINO reads ({_first_line(error)})") from None
+    if outputs is not None:
+        model = _with_outputs(model, path, outputs)
     model = _take_pictures(model, path, value_range)
     if options.precision == "int8":
         from sonjit.engines.int8 import quantize
@@ -126,6 +131,14 @@ def _compile(
             f"OpenVINO cannot run {path.name} on device {options.device!r} ({_first_line(error)}); "
             f"devices here: {', '.join(_core().available_devices)}"
         ) from None
+
+
+def _with_outputs(model: ov.Model, path: Path, outputs: tuple[int, ...]) -> ov.Model:
+    """The same network with only these outputs: the branches that lead to others fall away."""
+    results = model.get_results()
+    if max(outputs) >= len(results):
+        raise InputError(f"{path}: has {len(results)} output(s), not the {max(outputs) + 1} of the published network")
+    return ov.Model([results[index] for index in outputs], model.get_parameters())  # pyright: ignore
 
 
 def _take_pictures(model: ov.Model, path: Path, value_range: tuple[float, float]) -> ov.Model:
@@ -152,7 +165,13 @@ def _take_pictures(model: ov.Model, path: Path, value_range: tuple[float, float]
     return steps.build()
 
 
-def _blob_path(path: Path, options: EngineOptions, config: dict[str, Any], value_range: tuple[float, float]) -> Path:
+def _blob_path(
+    path: Path,
+    options: EngineOptions,
+    config: dict[str, Any],
+    value_range: tuple[float, float],
+    outputs: tuple[int, ...] | None,
+) -> Path:
     """Where the compiled form of this file, on this device, in this version, with these options would stand."""
     assert options.cache is not None
     stat = path.stat()
@@ -160,7 +179,7 @@ def _blob_path(path: Path, options: EngineOptions, config: dict[str, Any], value
     key = repr(
         (
             str(path.resolve()), stat.st_size, stat.st_mtime_ns, ov.__version__, device, os.cpu_count(),
-            options.device, options.precision, sorted(config.items()), value_range,
+            options.device, options.precision, sorted(config.items()), value_range, outputs,
         )
     )  # fmt: skip
     return options.cache / f"{path.stem}-{hashlib.sha256(key.encode()).hexdigest()[:20]}.blob"
