@@ -8,7 +8,7 @@ from sonjit.skeletons import load_skeleton
 KNOWN = sorted(
     entry.name.removesuffix(".json")
     for entry in resources.files("sonjit.skeletons").iterdir()
-    if entry.name.endswith(".json")
+    if entry.name.endswith(".json") and entry.name.removesuffix(".json")[-1].isdigit()
 )
 
 
@@ -18,11 +18,22 @@ def skeleton(request):
 
 
 def test_names_are_unique_and_have_one_parent_each(skeleton):
-    assert len(set(skeleton.keypoints)) == len(skeleton.keypoints) == len(skeleton.parents)
+    assert len(skeleton.keypoints) == len(skeleton.parents)
+    if is_mesh(skeleton):
+        return
+    assert len(set(skeleton.keypoints)) == len(skeleton.keypoints)
     assert [skeleton.keypoints[skeleton.index(name)] for name in skeleton.keypoints] == list(skeleton.keypoints)
 
 
+def is_mesh(skeleton):
+    """Whether its points are named by contour, so that they share names."""
+    return "" in skeleton.keypoints
+
+
 def test_parents_lead_to_the_one_root(skeleton):
+    if not skeleton.bones:  # a rigid face: points without a chain
+        assert set(skeleton.parents) == {-1}
+        return
     assert skeleton.parents.count(-1) == 1
     for keypoint in range(len(skeleton.keypoints)):
         steps = 0
@@ -38,7 +49,15 @@ def test_connections_and_groups_are_of_its_keypoints(skeleton):
     assert all(len(pair) == 2 and pair <= indices for pair in pairs)
     assert all(set(members) <= indices for members in skeleton.groups.values())
     assert {(skeleton.parents[child], child) for _, child in skeleton.bones} == set(skeleton.bones)
-    assert len(skeleton.bones) == len(skeleton.keypoints) - 1
+    assert len(skeleton.bones) == (len(skeleton.keypoints) - 1 if skeleton.bones else 0)
+
+
+def test_a_face_mesh_names_the_points_of_its_contours_and_only_those():
+    for skeleton in map(load_skeleton, filter(lambda name: name.startswith("face_mediapipe"), KNOWN)):
+        for index, name in enumerate(skeleton.keypoints):
+            assert [group for group, members in skeleton.groups.items() if index in members] == ([name] if name else [])
+        drawn = {index for pair in skeleton.connections for index in pair}
+        assert drawn == {index for index, name in enumerate(skeleton.keypoints) if name}
 
 
 def test_a_hand_has_tfjs_models_names_and_fingers():

@@ -1,7 +1,8 @@
 """Keypoint names, bones and drawing connections of every skeleton that Sonjit knows; the data stand in JSON beside.
 
 The public order of a hand is MediaPipe's 21 keypoints: wrist, then four per finger from the palm to the tip,
-thumb first.
+thumb first. The names of a face mesh's points are those of their contours in tfjs-models, with the three corners
+that its lists leave out by an oversight: 291 (lips), 285 (leftEyebrow) and 55 (rightEyebrow).
 """
 
 from __future__ import annotations
@@ -53,7 +54,8 @@ class Skeleton:
 def load_skeleton(name: str) -> Skeleton:
     """Read one skeleton by name; an unknown name raises InputError with the list of known ones."""
     folder = resources.files("sonjit.skeletons")
-    known = sorted(entry.name.removesuffix(".json") for entry in folder.iterdir() if entry.name.endswith(".json"))
+    stems = (entry.name.removesuffix(".json") for entry in folder.iterdir() if entry.name.endswith(".json"))
+    known = sorted(stem for stem in stems if stem[-1].isdigit())  # the number of keypoints; other tables stand beside
     if name not in known:
         raise InputError(f"unknown skeleton {name!r}; known: {', '.join(known)}")
     data = json.loads(folder.joinpath(f"{name}.json").read_text("utf-8"))
