@@ -45,7 +45,10 @@ class OnnxRuntimeEngine:
         except Exception as error:  # onnxruntime's own exception classes are not public
             reason = str(error).splitlines()[0]
             raise InputError(f"{path}: not a model that ONNX Runtime reads ({reason[:200]})") from None
-        (node,) = self._session.get_inputs()
+        inputs = self._session.get_inputs()
+        if len(inputs) != 1:
+            raise InputError(f"{path}: takes {len(inputs)} inputs, not one picture of shape 1 x H x W x 3")
+        node = inputs[0]
         shape = [d if isinstance(d, int) else 1 for d in node.shape]
         if len(shape) != 4 or 3 not in (shape[1], shape[3]):
             raise InputError(f"{path}: input shape {node.shape} is neither 1 x H x W x 3 nor 1 x 3 x H x W")
