@@ -94,6 +94,14 @@ def test_crashed_worker_is_one_line(tmp_path):
         run_python(sys.executable, "worker.py", json.dumps({"task": "time"}))
 
 
+def test_hanging_worker_is_one_line(tmp_path, monkeypatch):
+    (tmp_path / "hang.py").write_text("import time; time.sleep(60)")
+    monkeypatch.setattr("sonjit.benchmark.run._HERE", tmp_path)
+    monkeypatch.setattr("sonjit.benchmark.run._PATIENCE_S", 0.2)
+    with pytest.raises(JobError, match=r"^hang\.py in .* gave nothing for 0\.2 s"):
+        run_python(sys.executable, "hang.py", "")
+
+
 @pytest.mark.usefixtures("needs_weights")
 def test_benchmark_of_one_case():
     seen = []

@@ -31,6 +31,8 @@ FRAMES = 300
 """Frames that a worker looks at; the clip is played there and back until it has them."""
 FIGURES = ("p50_ms", "p90_ms", "mean_ms", "cpu_ms", "rss_mb", "import_s", "create_s", "first_s", "cold_s", "bare_ms")
 _MOST_CLIP_BYTES = 1_000_000_000
+_PATIENCE_S = 300
+"""A worker takes a few seconds; one that takes this long hangs."""
 _HERE = Path(__file__).parent
 
 
@@ -165,8 +167,14 @@ def check_peer(python: str) -> None:
 
 
 def run_python(python: str, script: str, argument: str) -> dict[str, Any]:
-    """The JSON that a script of this folder prints in a fresh process; JobError with its last line if it crashes."""
-    done = subprocess.run([python, _HERE / script, argument], capture_output=True, text=True, check=False)
+    """The JSON that a script of this folder prints in a fresh process; JobError if it crashes or hangs."""
+    command = [python, _HERE / script, argument]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_PATIENCE_S, check=False)
+    except subprocess.TimeoutExpired:
+        raise JobError(
+            f"{script} in {python} gave nothing for {_PATIENCE_S} s; try again on a quieter machine"
+        ) from None
     if done.returncode:
         reason = _last_line(done.stderr) or f"exit status {done.returncode}"
         raise JobError(f"{script} in {python} crashed: {reason}")
