@@ -1,0 +1,196 @@
+"""Networks small enough to work out by hand, on both runtimes."""
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from sonjit import InputError
+from sonjit.engines import EngineOptions, load_engine
+
+ENGINES = ["openvino", "onnxruntime"]
+SHAPES = {"NHWC": [1, 4, 6, 3], "NCHW": [1, 3, 4, 6]}
+
+
+def save_model(path, nodes, shape, outputs, weights=()):
+    """Write an ONNX file with one input `x` of a shape."""
+    graph = helper.make_graph(
+        nodes,
+        "tiny",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, size) for name, size in outputs.items()],
+        [numpy_helper.from_array(value, name) for name, value in dict(weights).items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    onnx.checker.check_model(model)
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+@pytest.fixture(params=SHAPES)
+def echo(request, tmp_path):
+    """A network that gives its input back and twice its input: (file, layout)."""
+    shape = SHAPES[request.param]
+    nodes = [helper.make_node("Identity", ["x"], ["same"]), helper.make_node("Add", ["x", "x"], ["twice"])]
+    return save_model(tmp_path / "echo.onnx", nodes, shape, {"same": shape, "twice": shape}), request.param
+
+
+@pytest.fixture
+def convolution(tmp_path):
+    weights = {"w": np.random.default_rng(2).normal(size=(5, 3, 3, 3)).astype(np.float32)}
+    node = helper.make_node("Conv", ["x", "w"], ["y"], kernel_shape=[3, 3])
+    return save_model(tmp_path / "conv.onnx", [node], SHAPES["NCHW"], {"y": [1, 5, 2, 4]}, weights)
+
+
+@pytest.fixture
+def picture():
+    return np.random.default_rng(4).integers(0, 256, (1, 4, 6, 3), np.uint8)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("value_range", [(0.0, 1.0), (-1.0, 1.0), (0.0, 255.0), (-0.5, 2.0)], ids=str)
+def test_the_network_sees_the_picture_in_its_layout_and_range(engine, value_range, echo, picture):
+    path, layout = echo
+    network = load_engine(path, EngineOptions(engine=engine, precision="f32"), value_range=value_range)
+    assert (network.input.shape, network.input.dtype) == (picture.shape, np.uint8)
+    network.input[:] = picture
+    same, twice = network.run()
+    low, high = value_range
+    expected = picture / 255 * (high - low) + low
+    if layout == "NCHW":
+        expected = expected.transpose(0, 3, 1, 2)
+    np.testing.assert_allclose(same, expected, atol=1e-4 * (high - low))
+    np.testing.assert_allclose(twice, 2 * expected, atol=2e-4 * (high - low))
+    assert same.dtype == np.float32
+
+
+def test_both_engines_agree(convolution, picture):
+    results = []
+    for engine in ENGINES:
+        network = load_engine(convolution, EngineOptions(engine=engine, precision="f32"), value_range=(-1, 1))
+        assert network.precision == "f32"
+        network.input[:] = picture
+        results.append(network.run()[0].copy())
+    np.testing.assert_allclose(*results, atol=1e-4)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_each_run_is_of_what_stands_in_the_input(engine, convolution, picture):
+    network = load_engine(convolution, EngineOptions(engine=engine))
+    network.input[:] = 0
+    first = network.run()[0].copy()
+    network.input[:] = picture
+    second = network.run()[0].copy()
+    network.input[:] = 0
+    assert not np.allclose(first, second)
+    np.testing.assert_array_equal(network.run()[0], first)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("threads", [1, 2])
+def test_threads_do_not_change_results(engine, threads, convolution, picture):
+    network = load_engine(convolution, EngineOptions(engine=engine, threads=threads, precision="f32"))
+    network.input[:] = picture
+    assert np.isfinite(network.run()[0]).all()
+
+
+@pytest.mark.parametrize(
+    ("shape", "words"),
+    [([1, 8], "takes|shape"), ([1, 5, 4, 6], "neither 1 x H x W x 3 nor 1 x 3 x H x W")],
+    ids=["vector", "five-channels"],
+)
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_network_that_takes_no_picture_is_refused(engine, shape, words, tmp_path):
+    node = helper.make_node("Identity", ["x"], ["y"])
+    path = save_model(tmp_path / "odd.onnx", [node], shape, {"y": shape})
+    with pytest.raises(InputError, match=words) as caught:
+        load_engine(path, EngineOptions(engine=engine))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_network_of_two_inputs_is_refused(engine, tmp_path):
+    shape = SHAPES["NHWC"]
+    inputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in "xy"]
+    output = helper.make_tensor_value_info("z", TensorProto.FLOAT, shape)
+    graph = helper.make_graph([helper.make_node("Add", ["x", "y"], ["z"])], "two", inputs, [output])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    path = tmp_path / "two.onnx"
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(InputError):
+        load_engine(path, EngineOptions(engine=engine))
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_files_that_are_no_models_are_refused_in_one_line(engine, tmp_path):
+    path = tmp_path / "text.onnx"
+    path.write_text("this is no network\n" * 10)
+    with pytest.raises(InputError, match=r"text\.onnx: not a model that") as caught:
+        load_engine(path, EngineOptions(engine=engine))
+    assert "\n" not in str(caught.value)
+    with pytest.raises(InputError, match="no such model file"):
+        load_engine(tmp_path / "none.onnx", EngineOptions(engine=engine))
+
+
+@pytest.mark.parametrize(
+    ("engine", "words"), [("openvino", "devices here: .*CPU"), ("onnxruntime", "providers: .*CPU")]
+)
+def test_an_unknown_device_lists_the_known_ones(engine, words, convolution):
+    with pytest.raises(InputError, match=f"device 'TOASTER'.*{words}") as caught:
+        load_engine(convolution, EngineOptions(engine=engine, device="TOASTER"))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "name", "words"),
+    [
+        ({"precision": "bf16"}, "conv.onnx", "ONNX Runtime runs f32 here; use engine='openvino'"),
+        ({}, "conv.tflite", "ONNX Runtime reads .onnx files; use engine='openvino' for .tflite"),
+    ],
+    ids=["precision", "ending"],
+)
+def test_what_onnx_runtime_cannot_do_says_who_can(options, name, words, convolution):
+    path = convolution.rename(convolution.with_name(name))
+    with pytest.raises(InputError, match=words):
+        load_engine(path, EngineOptions(engine="onnxruntime", **options))
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"engine": "abacus"}, "unknown engine 'abacus'; known: openvino, onnxruntime"),
+        ({"precision": "f8"}, "unknown precision 'f8'; known: auto, f32, bf16, f16, int8"),
+        ({"threads": -2}, "threads=-2: give 0 for all cores or a positive number"),
+    ],
+    ids=["engine", "precision", "threads"],
+)
+def test_options_are_checked_at_once(options, words):
+    with pytest.raises(InputError, match=words):
+        EngineOptions(**options)
+
+
+@pytest.mark.parametrize(("given", "environment", "count"), [(None, None, 0), (None, "3", 3), (2, "3", 2), (0, "3", 0)])
+def test_threads_come_from_the_call_then_the_environment(given, environment, count, monkeypatch):
+    monkeypatch.delenv("SONJIT_THREADS", raising=False)
+    if environment is not None:
+        monkeypatch.setenv("SONJIT_THREADS", environment)
+    assert EngineOptions(threads=given).thread_count == count
+
+
+@pytest.mark.parametrize("text", ["many", "-1", "1.5", ""])
+def test_a_wrong_sonjit_threads_is_named(text, monkeypatch):
+    monkeypatch.setenv("SONJIT_THREADS", text)
+    with pytest.raises(InputError, match=r"SONJIT_THREADS='.*' is not a number of threads"):
+        _ = EngineOptions().thread_count
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("chosen", [(1,), (1, 0)], ids=str)
+def test_only_the_outputs_asked_for_are_computed(engine, chosen, echo, picture):
+    every = load_engine(echo[0], EngineOptions(engine=engine, precision="f32"))
+    some = load_engine(echo[0], EngineOptions(engine=engine, precision="f32"), outputs=chosen)
+    every.input[:] = some.input[:] = picture
+    results = every.run()
+    assert len(some.run()) == len(chosen)
+    for given, number in zip(some.run(), chosen, strict=True):
+        np.testing.assert_array_equal(given, results[number])

@@ -1,0 +1,141 @@
+"""The cache of compiled networks, and the heads that stay exact."""
+
+import numpy as np
+import openvino as ov
+import pytest
+from openvino import opset13 as ops
+
+from sonjit import InputError
+from sonjit.engines import EngineOptions, load_engine
+from sonjit.engines import openvino as engine
+from sonjit.engines.precision import keep_heads_in_f32
+
+RNG = np.random.default_rng(8)
+
+
+def make_network(outputs=4):
+    """Mean over a picture, then a head of one matrix product over a row."""
+    picture = ops.parameter([1, 4, 6, 3], np.float32, name="picture")
+    weights = RNG.normal(size=(outputs, 72)).astype(np.float32)
+    row = ops.reshape(picture, ops.constant(np.array([1, 72])), special_zero=False)
+    head = ops.matmul(row, ops.constant(weights), transpose_a=False, transpose_b=True)
+    return ov.Model([ops.add(head, ops.constant(np.float32(1.5)))], [picture])
+
+
+@pytest.fixture
+def model(tmp_path):
+    path = tmp_path / "tiny.xml"
+    ov.save_model(make_network(), path)
+    return path
+
+
+@pytest.fixture
+def cached(tmp_path):
+    return EngineOptions(precision="f32", cache=tmp_path / "home" / "compiled")
+
+
+@pytest.fixture
+def no_compiling(monkeypatch):
+    def refuse(*_):
+        raise AssertionError("compiled again")
+
+    return lambda: monkeypatch.setattr(engine, "_compile", refuse)
+
+
+def result(network):
+    network.input[:] = 100
+    return network.run()[0].copy()
+
+
+def blobs(options):
+    return sorted(options.cache.iterdir())
+
+
+def test_the_second_load_compiles_nothing(model, cached, no_compiling):
+    first = result(load_engine(model, cached))
+    (blob,) = blobs(cached)
+    assert blob.suffix == ".blob"
+    no_compiling()
+    np.testing.assert_array_equal(result(load_engine(model, cached)), first)
+    assert blobs(cached) == [blob]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [lambda b: b"", lambda b: b[: len(b) // 2], lambda b: b[:40] + bytes([b[40] ^ 255]) + b[41:], lambda b: b"x" * 99],
+    ids=["empty", "cut", "one-bit", "other"],
+)
+def test_a_damaged_blob_is_made_anew(damage, model, cached, no_compiling):
+    first = result(load_engine(model, cached))
+    (blob,) = blobs(cached)
+    blob.write_bytes(damage(blob.read_bytes()))
+    np.testing.assert_array_equal(result(load_engine(model, cached)), first)
+    no_compiling()
+    np.testing.assert_array_equal(result(load_engine(model, cached)), first)
+
+
+def test_a_cache_that_cannot_be_written_is_no_error(model, tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    options = EngineOptions(precision="f32", cache=tmp_path / "file" / "compiled")
+    np.testing.assert_array_equal(
+        result(load_engine(model, options)), result(load_engine(model, EngineOptions(precision="f32")))
+    )
+
+
+@pytest.mark.parametrize("change", ["file", "precision", "range", "threads"])
+def test_another_file_or_setting_is_another_blob(change, model, cached):
+    load_engine(model, cached)
+    options, value_range = cached, (0.0, 1.0)
+    if change == "file":
+        ov.save_model(make_network(5), model)
+    elif change == "range":
+        value_range = (-1.0, 1.0)
+    else:
+        changes = {"precision": "bf16"} if change == "precision" else {"threads": 1}
+        options = EngineOptions(**{"precision": "f32", "cache": cached.cache} | changes)
+    load_engine(model, options, value_range=value_range)
+    assert len(blobs(cached)) == 2
+
+
+def test_int8_without_pictures_says_so(model):
+    with pytest.raises(InputError, match=r"tiny\.xml: no pictures to set int8 ranges with"):
+        load_engine(model, EngineOptions(precision="int8"))
+
+
+def test_auto_precision_is_one_that_the_cpu_has():
+    assert engine.resolve_precision(EngineOptions()) in ("f32", "bf16")
+    assert engine.resolve_precision(EngineOptions(precision="f16")) == "f16"
+    assert "CPU" in engine.devices()
+
+
+def run_exactly(model, picture):
+    return ov.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})(picture)[0]
+
+
+def test_keeping_heads_exact_keeps_results():
+    model = make_network()
+    picture = RNG.normal(size=(1, 4, 6, 3)).astype(np.float32)
+    before = run_exactly(model, picture)
+    keep_heads_in_f32(model)
+    assert "MatMul" not in {node.get_type_name() for node in model.get_ops()}
+    after = run_exactly(model, picture)
+    assert after.shape == before.shape
+    np.testing.assert_allclose(after, before, rtol=1e-5, atol=1e-5)
+
+
+def test_products_that_are_no_heads_are_left_alone():
+    rows = ops.parameter([7, 5], np.float32)
+    model = ov.Model([ops.matmul(rows, ops.constant(np.ones((5, 3), np.float32)), False, False)], [rows])
+    keep_heads_in_f32(model)
+    assert "MatMul" in {node.get_type_name() for node in model.get_ops()}
+
+
+@pytest.mark.parametrize("name", ["hand-lite", "hand-full", "palm-lite", "palm-full"])
+def test_keeping_heads_exact_keeps_the_published_networks(name, weights):
+    picture = RNG.random((1, 224, 224, 3) if "hand" in name else (1, 192, 192, 3)).astype(np.float32)
+    plain = ov.Core().read_model(weights[name])
+    kept = plain.clone()
+    keep_heads_in_f32(kept)
+    for a, b in zip(*(ov.Core().compile_model(m, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})(picture).values()
+                      for m in (plain, kept)), strict=True):  # fmt: skip
+        np.testing.assert_allclose(a, b, atol=2e-3 * max(1.0, float(np.abs(a).max())))
