@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from sonjit.detectors.body_models import body_smoothers, load_bodies
 from sonjit.detectors.face_models import load_faces
 from sonjit.detectors.hands import load_hands
 from sonjit.detectors.pipeline import Detector, Kind, LoopOptions
@@ -20,10 +21,18 @@ from sonjit.weights import cache_folder
 if TYPE_CHECKING:
     from os import PathLike
 
+    from sonjit.detectors.body_smoothing import FilterChoice
     from sonjit.detectors.smoothing import Filter
     from sonjit.engines import EngineName, Precision
 
 NewSmoother = Callable[[], Smoother[Any] | None]
+
+
+def _keypoint_smoothers(keypoints: FilterChoice, _: Request) -> NewSmoother:
+    """The same filter for image and world keypoints of a new track; none where nothing is published."""
+    if keypoints is None or keypoints == "published":
+        return lambda: None
+    return lambda: KeypointSmoother(keypoints)
 
 
 @dataclass(frozen=True)
@@ -34,25 +43,26 @@ class KindEntry:
         models: names, the default first.
         max_instances: where the caller gives none.
         load: makes the `Kind` with its networks.
-        published: makes the smoother of MediaPipe's own graph for a new track, or None where it smooths nothing.
+        smoothers: gives what makes a new track's smoother; without it, "published" smooths nothing.
         detection_scores: the default of the models that have not 0.5.
     """
 
     models: tuple[str, ...]
     max_instances: int
     load: Callable[[Request], Kind[Any, Any]]
-    published: NewSmoother = lambda: None
+    smoothers: Callable[[FilterChoice, Request], NewSmoother] = _keypoint_smoothers
     detection_scores: Mapping[str, float] = field(default_factory=dict[str, float])
 
 
 KINDS = {
     "hands": KindEntry(("full", "lite"), 2, load_hands),
     "face": KindEntry(("attention", "mesh", "box", "box-full"), 1, load_faces, detection_scores={"box-full": 0.6}),
+    "body": KindEntry(("full", "lite", "heavy"), 1, load_bodies, body_smoothers),
 }
 
 
 def create_detector(
-    kind: Literal["hands", "face"] = "hands",
+    kind: Literal["hands", "face", "body"] = "hands",
     *,
     model: str | None = None,
     max_instances: int | None = None,
@@ -63,6 +73,8 @@ def create_detector(
     min_detection_score: float | None = None,
     min_presence_score: float = 0.5,
     search_interval: int = 5,
+    segmentation: bool = False,
+    smooth_segmentation: bool = True,
     models_dir: str | PathLike[str] | None = None,
     detector_model: str | PathLike[str] | None = None,
     landmark_model: str | PathLike[str] | None = None,
@@ -74,27 +86,29 @@ def create_detector(
     """Make a detector.
 
     Args:
-        kind: what to find: `"hands"` or `"face"`.
+        kind: what to find: `"hands"`, `"face"` or `"body"`.
         model: hands: `"lite"` or `"full"` (default); face: `"box"` (box and 6 keypoints), `"box-full"` (the same for
             faces up to 5 m away), `"mesh"` (468 landmarks) or `"attention"` (478 with exact lips, eyes and irises,
-            default).
-        max_instances: how many to hold at most; by default 2 hands or 1 face.
+            default); body: `"lite"`, `"full"` (default) or `"heavy"`.
+        max_instances: how many to hold at most; by default 2 hands, 1 face or 1 body.
         static_image: every picture stands alone; otherwise pictures are frames of one stream, in order.
         mirrored: the input is a selfie view, left and right exchanged in the picture. `handedness` is the person's
-            own hand either way.
+            own hand either way, and a body's left and right its own.
         flip_horizontal: flip the x of the output, which a mirrored canvas needs.
-        smoothing: None; `"published"`: what MediaPipe's own graph does (nothing, for hands and faces); `"one_euro"`;
-            or a filter object (see `Filter`). Stills are never smoothed.
-        min_detection_score: of a palm or face, 0..1; by default 0.5, of `"box-full"` 0.6.
+        smoothing: None; `"published"`: what MediaPipe's own graph does (One-Euro for bodies, nothing for hands and
+            faces); `"one_euro"`; or a filter object (see `Filter`). Stills are never smoothed.
+        min_detection_score: of a palm, face or person, 0..1; by default 0.5, of `"box-full"` 0.6.
         min_presence_score: of an instance in its crop, 0..1; it must be larger than this. Boxes alone have none.
         search_interval: frames between searches for more instances while some are held but fewer than
             `max_instances`; 1 searches on every frame, as MediaPipe does.
+        segmentation: give each body its mask.
+        smooth_segmentation: and smooth masks over time.
         models_dir: folder with the published weight files, instead of the cache.
-        detector_model: a palm or face detector of your own, `.tflite`, `.onnx` or `.xml`.
+        detector_model: a palm, face or person detector of your own, `.tflite`, `.onnx` or `.xml`.
         landmark_model: a landmark network of your own.
         engine: `"openvino"` or `"onnxruntime"`.
         device: passed to the engine: `CPU`, `GPU`, `NPU`, `AUTO`.
-        precision: `auto` takes bf16 where the CPU has it natively, else f32.
+        precision: `auto` takes bf16 where the CPU has it natively, else f32; bodies' landmarks are f32.
         threads: 0 for all cores; SONJIT_THREADS where not given.
 
     Raises:
@@ -117,7 +131,7 @@ def create_detector(
         min_presence_score=min_presence_score,
         search_interval=search_interval,
     )
-    new_smoother = _smoother_maker(smoothing, entry.published)
+    keypoint_filter = _filter(smoothing)
     request = Request(
         model=model,
         mirrored=mirrored,
@@ -125,24 +139,24 @@ def create_detector(
         detector_model=_path(detector_model),
         landmark_model=_path(landmark_model),
         engine=EngineOptions(engine, device, precision, threads, cache=cache_folder() / "compiled"),
+        segmentation=segmentation,
+        smooth_segmentation=smooth_segmentation,
     )
-    return Detector(entry.load(request), Tracker(new_smoother), loop)
+    return Detector(entry.load(request), Tracker(entry.smoothers(keypoint_filter, request)), loop)
 
 
 def _path(given: str | PathLike[str] | None) -> Path | None:
     return None if given is None else Path(given)
 
 
-def _smoother_maker(smoothing: str | Filter | None, published: NewSmoother) -> NewSmoother:
-    """A function that makes a new track's smoother."""
-    if smoothing is None:
-        return lambda: None
+def _filter(smoothing: str | Filter | None) -> FilterChoice:
+    """The filter of that name."""
     if smoothing == "published":
-        return published
+        return "published"
     if isinstance(smoothing, str):
         if smoothing != "one_euro":
             raise InputError(f"unknown smoothing {smoothing!r}; known: published, one_euro, None or a filter object")
-        return lambda: KeypointSmoother(OneEuro())
-    if not callable(smoothing):
+        return OneEuro()
+    if smoothing is not None and not callable(smoothing):
         raise InputError(f"smoothing={smoothing!r}: give 'published', 'one_euro', None or a filter object")
-    return lambda: KeypointSmoother(smoothing)
+    return smoothing
