@@ -11,6 +11,7 @@ import pytest
 
 import sonjit
 from sonjit.errors import SonjitError
+from sonjit.media import open_source
 from sonjit.weights import find_weight
 
 PROJECT = Path(__file__).parents[1]
@@ -82,7 +83,7 @@ def hands(weights):
 def demo_clip():
     """The bundled clip: its path, its frames (H, W, 3) and the exact truth of each."""
     path = PROJECT / "src" / "sonjit" / "assets" / "demo.mp4"
-    with sonjit.media.open_source(path) as source:
+    with open_source(path) as source:
         frames = [frame.rgb for frame in source]
     truth = json.loads(path.with_suffix(".json").read_text("utf-8"))["frames"]
     return path, frames, truth
