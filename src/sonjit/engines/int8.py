@@ -14,8 +14,9 @@ from sonjit.errors import MissingExtraError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import openvino as ov
     from numpy.typing import NDArray
+
+    from sonjit.engines.quiet_openvino import ov
 
 
 def quantize(model: ov.Model, pictures: Sequence[NDArray[np.uint8]]) -> ov.Model:

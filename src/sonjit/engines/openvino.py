@@ -1,26 +1,18 @@
-"""OpenVINO: reads TFLite and ONNX files as they are; compiled networks are kept for a fast second start.
-
-This is the one module that imports OpenVINO. A bare `import openvino` starts a process that reports usage to an
-analytics host; with its telemetry package out of sight it falls back to a stub of its own.
-"""
+"""OpenVINO: reads TFLite and ONNX files as they are; compiled networks are kept for a fast second start."""
 
 from __future__ import annotations
 
 import hashlib
 import io
 import os
-import sys
 import tempfile
 import zlib
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-sys.modules.setdefault("openvino_telemetry", None)  # pyright: ignore[reportArgumentType]
-
-import openvino as ov  # noqa: E402  # only after the line above
-
-from sonjit.errors import InputError  # noqa: E402
+from sonjit.engines.quiet_openvino import ov
+from sonjit.errors import InputError
 
 if TYPE_CHECKING:
     import numpy as np

@@ -8,8 +8,8 @@ to 0.14 px mean) at 2 % of the time.
 from __future__ import annotations
 
 import numpy as np
-import openvino as ov
-from openvino import opset13 as ops
+
+from sonjit.engines.quiet_openvino import ov
 
 
 def keep_heads_in_f32(model: ov.Model) -> None:
@@ -21,8 +21,8 @@ def keep_heads_in_f32(model: ov.Model) -> None:
         if node.get_type_name() != "MatMul" or not _is_head(node):
             continue
         values, weights = node.input_value(0), node.input_value(1)  # (1, K), (N, K)
-        sums = ops.reduce_sum(ops.multiply(values, weights), ops.constant(np.array([1])))  # (N,)
-        node.output(0).replace(ops.unsqueeze(sums, ops.constant(np.array([0]))).output(0))  # (1, N)
+        sums = ov.opset13.reduce_sum(ov.opset13.multiply(values, weights), ov.opset13.constant(np.array([1])))  # (N,)
+        node.output(0).replace(ov.opset13.unsqueeze(sums, ov.opset13.constant(np.array([0]))).output(0))  # (1, N)
 
 
 def _is_head(node: ov.Node) -> bool:
