@@ -58,7 +58,7 @@ def test_the_full_shape_adds_what_is_ours(hand):
     full = hand.to_dict(full=True)
     assert set(full) - set(hand.to_dict()) == {"id", "handednessScore", "box"}
     assert (full["id"], full["handednessScore"]) == (4, 0.9)
-    assert full["box"] == {"xMin": 0.5, "yMin": 10.5, "xMax": 600.5, "yMax": 610.5}
+    assert full["box"] == {"xMin": 0.5, "yMin": 10.5, "xMax": 600.5, "yMax": 610.5, "width": 600.0, "height": 600.0}
     assert full["keypoints"][2] == {"x": 60.5, "y": 70.5, "z": 80.5, "name": "thumb_mcp"}
 
 

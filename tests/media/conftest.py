@@ -7,7 +7,7 @@ import av
 import numpy as np
 import pytest
 
-from sonjit.results import Hand
+from sonjit.results import Body, Face, Hand, Person, box_around
 
 RNG_SEED = 7
 
@@ -59,6 +59,35 @@ def make_hand(rng, **more):
     )
 
 
+def make_face(rng, count=478, **more):
+    points = rng.normal(200, 40, (count, 3)).astype(np.float32)
+    if count == 6:
+        points[:, 2] = np.nan
+        return Face(0.5, points, (100.5, 90.0, 300.0, 320.25), **more)
+    return Face(float(rng.random()), points, box_around(points), **more)
+
+
+def make_body(rng, **more):
+    """Its presence is unknown, as row tables read it."""
+    return Body(
+        score=float(rng.random()),
+        keypoints=rng.normal(200, 90, (33, 3)).astype(np.float32),
+        keypoints_3d=rng.normal(0, 0.4, (33, 3)).astype(np.float32),
+        visibility=rng.random(33).astype(np.float32),
+        presence=np.full(33, np.nan, np.float32),
+        **more,
+    )
+
+
+def make_person(rng, **parts):
+    """All parts, but for those given."""
+    made = {"left_hand": make_hand(rng), "right_hand": make_hand(rng), "face": make_face(rng)} | parts
+    for slot, handedness in (("left_hand", "Left"), ("right_hand", "Right")):
+        if made[slot] is not None:
+            made[slot].handedness = handedness
+    return Person(make_body(rng), **made)
+
+
 @pytest.fixture
 def clip(tmp_path):
     def make(name, times=tuple(i / 25 for i in range(10)), **more):
@@ -76,6 +105,24 @@ def turn():
 def hand():
     rng = np.random.default_rng(RNG_SEED)
     return lambda **more: make_hand(rng, **more)
+
+
+@pytest.fixture
+def face():
+    rng = np.random.default_rng(RNG_SEED + 1)
+    return lambda count=478, **more: make_face(rng, count, **more)
+
+
+@pytest.fixture
+def body():
+    rng = np.random.default_rng(RNG_SEED + 2)
+    return lambda **more: make_body(rng, **more)
+
+
+@pytest.fixture
+def person():
+    rng = np.random.default_rng(RNG_SEED + 3)
+    return lambda **parts: make_person(rng, **parts)
 
 
 @pytest.fixture

@@ -3,6 +3,8 @@ import json
 import math
 import os
 import tracemalloc
+from copy import deepcopy
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,46 +15,227 @@ from hypothesis.extra.numpy import arrays
 from sonjit.errors import InputError, JobError, MissingExtraError
 from sonjit.media import TABLE_ENDINGS, Header, load_frames, open_source, open_writer
 from sonjit.media.row_tables import COLUMNS
-from sonjit.results import Frame, Hand
+from sonjit.results import FRAME_KINDS, Body, Face, Frame, Hand, Person, box_around
 
 HEADER = Header("clip, \"한글\" 'x'.mp4", 640, 480, 29.97, "full")
+ROW_ENDINGS = (".csv", ".parquet")
 DRAFTS = "*.part*"
+MESHES = (468, 478)
 
 floats32 = st.floats(width=32, allow_infinity=False)
-keypoints = arrays(np.float32, (21, 3), elements=floats32)
-hands = st.builds(
-    Hand,
-    handedness=st.sampled_from(["Left", "Right"]),
-    score=st.floats(0, 1),
-    keypoints=keypoints,
-    keypoints_3d=keypoints,
-    id=st.none() | st.integers(0, 2**40),
-)
 times = st.none() | st.floats(0, 1e6)
 names = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1)
+ids = st.none() | st.integers(0, 2**40)
+
+
+def points(*shape):
+    return arrays(np.float32, shape, elements=floats32, fill=floats32)
+
+
+def hands(handedness=("Left", "Right")):
+    return st.builds(Hand, st.sampled_from(handedness), st.floats(0, 1), points(21, 3), points(21, 3), ids)
+
+
+def mesh(score, keypoints, one_id):
+    return Face(score, keypoints, box_around(keypoints), one_id)
+
+
+faces = st.builds(mesh, st.floats(0, 1), st.sampled_from(MESHES).flatmap(lambda count: points(count, 3)), ids)
+presences = st.just(np.full(33, np.nan, np.float32))
+bodies = st.builds(Body, st.floats(0, 1), points(33, 3), points(33, 3), points(33), presences, ids)
+people = st.builds(Person, bodies, st.none() | hands(["Left"]), st.none() | hands(["Right"]), st.none() | faces)
+KINDS = {"hands": hands(), "faces": faces, "bodies": bodies, "people": people}
 
 
 @st.composite
-def videos(draw):
+def videos(draw, kind):
     with_source = draw(st.booleans())
-    found = draw(st.lists(st.lists(hands, max_size=2), max_size=4))
-    return [Frame(i, draw(times), h, draw(names) if with_source else None) for i, h in enumerate(found)]
+    found = draw(st.lists(st.lists(KINDS[kind], max_size=2), max_size=3))
+    return [
+        Frame(i, draw(times), source=draw(names) if with_source else None, **{kind: list_})
+        for i, list_ in enumerate(found)
+    ]
+
+
+def write(path, header, frames):
+    with open_writer(path, header) as writer:
+        for frame in frames:
+            writer.write(frame)
+
+
+@pytest.mark.parametrize("kind", FRAME_KINDS)
+@pytest.mark.parametrize("ending", TABLE_ENDINGS)
+@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_every_format_gives_back_the_same_frames(tmp_path, ending, kind, data):
+    frames = data.draw(videos(kind))
+    path, given_header = tmp_path / f"table{ending}", replace(HEADER, kind=kind)
+    write(path, given_header, frames)
+    header, back = load_frames(path)
+    parts = [part for frame in frames for _, part in frame.instances()]
+    if ending == ".csv" and all(part.kind == "body" for part in parts):  # then nothing tells people from bodies
+        frames = [replace(f, people=[], bodies=f.bodies + [person.body for person in f.people]) for f in frames]
+        kind = "bodies" if parts else "hands"
+    assert header == (Header(kind=kind) if ending == ".csv" else given_header)
+    assert [without_boxes(frame) for frame in back] == [without_boxes(frame) for frame in frames]
+    for part, (_, again) in zip(parts, (pair for frame in back for pair in frame.instances()), strict=True):
+        assert again.keypoints.dtype == np.float32
+        assert part.keypoints.tobytes() == again.keypoints.tobytes() or np.isnan(part.keypoints).any()
+        np.testing.assert_array_equal(np.float32(again.box), np.float32(part.box))
+
+
+def without_boxes(frame):
+    """They are compared as float32, and NaN is not equal to itself within a tuple."""
+    frame = deepcopy(frame)
+    for _, part in frame.instances():
+        if part.kind == "face":
+            part.box = None
+    return frame
 
 
 @pytest.mark.parametrize("ending", TABLE_ENDINGS)
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
-@given(frames=videos())
-def test_every_format_gives_back_the_same_frames(tmp_path, ending, frames):
-    path = tmp_path / f"table{ending}"
-    with open_writer(path, HEADER) as writer:
+def test_a_face_box_stays_where_there_is_room_for_it(tmp_path, face, ending):
+    one = face(6)
+    write(tmp_path / f"t{ending}", replace(HEADER, kind="faces"), [Frame(0, None, faces=[one])])
+    (again,) = load_frames(tmp_path / f"t{ending}")[1][0].faces
+    np.testing.assert_array_equal(again.keypoints, one.keypoints)
+    assert np.isnan(again.keypoints[:, 2]).all()
+    assert np.isnan(again.box).all() if ending in ROW_ENDINGS else again.box == one.box
+
+
+@pytest.mark.parametrize("ending", ROW_ENDINGS)
+def test_people_are_told_from_bodies_with_hands_beside_them(tmp_path, person, hand, face, body, ending):
+    path = tmp_path / f"t{ending}"
+    beside = Frame(0, 0.0, [hand(), hand()], faces=[face()], bodies=[body(), body()])
+    write(path, HEADER, [beside])
+    assert shape(load_frames(path)[1]) == shape([beside])
+    both = Frame(1, 0.1, [hand()], faces=[face()], people=[person(face=None), person(), person(left_hand=None)])
+    alone = Frame(2, 0.2, people=[Person(body())])
+    write(path, replace(HEADER, kind="people"), [both, alone])
+    assert shape(load_frames(path)[1]) == shape([both, alone])
+
+
+def shape(frames):
+    return [
+        [
+            (number, part.kind, part.handedness, part.keypoints.tolist())
+            for number, part in frame.instances()
+            if not np.isnan(part.keypoints).any()
+        ]
+        + [len(getattr(frame, kind)) for kind in FRAME_KINDS]
+        for frame in frames
+    ]
+
+
+def test_a_file_of_people_may_hold_bodies_only(tmp_path, body):
+    alone = [Frame(0, 0.0, people=[Person(body()), Person(body())])]
+    for ending, kind in ((".csv", "bodies"), (".parquet", "people")):
+        write(tmp_path / f"t{ending}", Header(kind="people"), alone)
+        header, (frame,) = load_frames(tmp_path / f"t{ending}")
+        assert header.kind == kind
+        assert len(getattr(frame, kind)) == 2
+
+
+@pytest.mark.parametrize(
+    "change",
+    [("kind", "foot"), ("keypoint", "7"), ("instance", "3"), ("handedness", "Right"), ("keypoint", "0")],
+)
+def test_rows_that_do_not_fit_together(tmp_path, person, change):
+    path, (column, value) = tmp_path / "t.csv", change
+    write(path, HEADER, [Frame(0, 0.0, people=[person()])])
+    lines = path.read_text("utf-8").splitlines()
+    at = COLUMNS.index(column)
+    for i in range(34, 55) if column == "handedness" else [36]:  # rows of the left hand
+        cells = lines[i].split(",")
+        cells[at] = value
+        lines[i] = ",".join(cells)
+    path.write_text("\n".join(lines), "utf-8")
+    with pytest.raises(InputError):
+        load_frames(path)
+
+
+EXTRA = {"index_curl_rad": float, "gesture": str, "fingers": float}
+MEASURES = [
+    {"index_curl_rad": np.float32(0.5), "gesture": 'vic,"tory"', "fingers": 2},
+    {"index_curl_rad": math.nan, "gesture": None},
+    {},
+]
+
+
+@pytest.mark.parametrize("ending", TABLE_ENDINGS)
+def test_extras_are_written_and_do_not_disturb_reading(tmp_path, hand, person, ending):
+    path = tmp_path / f"t{ending}"
+    frames = [
+        Frame(0, 0.0, source="a.png"),
+        Frame(1, 0.1, source="b.png", people=[person(left_hand=None)]),
+        Frame(2, 0.2, source="c.png", people=[person(face=None)]),
+    ]
+    with open_writer(path, replace(HEADER, kind="people"), EXTRA) as writer:
+        for frame, extras in zip(frames, ([], MEASURES, None), strict=True):
+            writer.write(frame, extras)
+    assert load_frames(path)[1] == load_without_extras(path, frames)
+    rows = read_rows(path) if ending in ROW_ENDINGS else None
+    if rows is None:
+        found = {".json": lambda text: json.loads(text)["frames"], ".jsonl": lambda text: read_lines(text)[1:]}[ending](
+            path.read_text("utf-8")
+        )
+        one = found[1]["people"][0]
+        assert list(one) == ["id", "body", "leftHand", "rightHand", "face"]
+        assert one["body"]["measures"] == {"index_curl_rad": 0.5, "gesture": 'vic,"tory"', "fingers": 2.0}
+        assert one["rightHand"]["measures"] == one["face"]["measures"] == dict.fromkeys(EXTRA)
+        assert one["leftHand"] is None
+    else:
+        assert list(rows[0]) == [*COLUMNS, "source", *EXTRA]
+        values = [tuple(row[name] for name in EXTRA) for row in rows]
+        assert values[0] == (None, None, None)
+        assert values[1:34] == [(0.5, 'vic,"tory"', 2.0)] * 33
+        assert set(values[34:]) == {(None, None, None)}
+
+
+def load_without_extras(path, frames):
+    with open_writer(path.with_stem("plain"), replace(HEADER, kind="people")) as writer:
         for frame in frames:
             writer.write(frame)
-    header, back = load_frames(path)
-    assert back == frames
-    for frame, again in zip(frames, back, strict=True):
-        for a, b in zip(frame.hands, again.hands, strict=True):
-            assert a.keypoints.tobytes() == b.keypoints.tobytes() or np.isnan(a.keypoints).any()
-    assert header == (Header() if ending == ".csv" else HEADER)
+    return load_frames(path.with_stem("plain"))[1]
+
+
+def read_lines(text):
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def read_rows(path):
+    if path.suffix == ".parquet":
+        return pytest.importorskip("pyarrow.parquet").read_table(path).to_pylist()
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = [{name: text or None for name, text in row.items()} for row in csv.DictReader(file)]
+    numbers = [name for name, kind in EXTRA.items() if kind is float]
+    return [row | {name: row[name] and float(row[name]) for name in numbers} for row in rows]
+
+
+@pytest.mark.parametrize("ending", TABLE_ENDINGS)
+def test_extras_that_do_not_fit(tmp_path, hand, ending):
+    path, frame = tmp_path / f"t{ending}", Frame(0, 0.0, [hand()])
+    with pytest.raises(InputError, match="cannot be called score"):
+        open_writer(path, HEADER, ["score"])
+    for extras, says in (
+        ([], "0 extras for 1 instances"),
+        ([{"other": 1.0}], "no column for other"),
+        ([{"a": "text"}], r"extra=\{'a': str\}"),
+    ):
+        with pytest.raises(InputError, match=says), open_writer(path, HEADER, ["a"]) as writer:
+            writer.write(frame, extras)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_other_kinds_stand_in_the_header(tmp_path, face):
+    for ending in (".json", ".jsonl"):
+        write(tmp_path / f"t{ending}", Header(kind="faces"), [Frame(0, None), Frame(1, None, faces=[face()])])
+    data = json.loads((tmp_path / "t.json").read_text("utf-8"))
+    assert list(data) == ["source", "width", "height", "fps", "model", "kind", "frames"]
+    assert [list(frame) for frame in data["frames"]] == [["index", "time", "faces"]] * 2
+    assert json.loads((tmp_path / "t.jsonl").read_text("utf-8").splitlines()[0])["kind"] == "faces"
+    with pytest.raises(InputError, match="faces, bodies, people"):
+        Header(kind="feet")
 
 
 @pytest.mark.parametrize("ending", [".json", ".jsonl"])

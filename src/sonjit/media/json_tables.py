@@ -7,12 +7,15 @@ import math
 import sys
 from typing import TYPE_CHECKING, Any
 
-from sonjit.media.frame_writer import FrameWriter, Header
+from sonjit.media.frame_writer import FrameWriter, Header, known_extras
 from sonjit.media.outputs import Draft, failing_as_job
-from sonjit.results import Frame
+from sonjit.results import FRAME_KINDS, Frame
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
+
+    from sonjit.media.frame_writer import Extras, ExtraTypes
 
 
 def json_from(value: Any) -> str:  # noqa: ANN401  # any JSON value
@@ -35,11 +38,37 @@ def _finite(value: Any) -> Any:  # noqa: ANN401
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
+class _Encoder:
+    """Frames as lines of JSON; an instance with further values has them under "measures"."""
+
+    def __init__(self, header: Header, extra: ExtraTypes) -> None:
+        self.header = json_from(header.to_dict())
+        self._kinds = (header.kind,)
+        self._extra = extra
+
+    def line(self, frame: Frame, extras: Extras | None) -> str:
+        """One frame."""
+        data = frame.to_dict(self._kinds)
+        measured = known_extras(frame, extras, self._extra)
+        if self._extra:
+            for instance, values in zip(_instances(data), measured, strict=True):
+                instance["measures"] = dict(zip(self._extra, values, strict=True))
+        return json_from(data)
+
+
+def _instances(frame: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """What stands in a frame's lists, in the order of `Frame.instances()`."""
+    for name in FRAME_KINDS:
+        for one in frame.get(name, []):
+            yield from (part for part in one.values() if isinstance(part, dict)) if name == "people" else (one,)
+
+
 class _JsonFileWriter(FrameWriter):
     """A text file with something before the frames, between them and after them."""
 
-    def __init__(self, path: Path, before: str, between: str, after: str) -> None:
+    def __init__(self, path: Path, encoder: _Encoder, before: str, between: str, after: str) -> None:
         super().__init__()
+        self._encoder = encoder
         self._draft = Draft(path)
         self._file = self._draft.draft.open("w", encoding="utf-8", newline="\n", errors="surrogateescape")
         self._file.write(before)
@@ -47,10 +76,10 @@ class _JsonFileWriter(FrameWriter):
         self._after = after
         self._separator = ""
 
-    def write(self, frame: Frame) -> None:
+    def write(self, frame: Frame, extras: Extras | None = None) -> None:
         """Append one frame."""
         with failing_as_job(self._draft.final):
-            self._file.write(self._separator + json_from(frame.to_dict()))
+            self._file.write(self._separator + self._encoder.line(frame, extras))
         self._separator = self._between
 
     def _finish(self) -> None:
@@ -71,27 +100,30 @@ class _JsonFileWriter(FrameWriter):
 class JsonWriter(_JsonFileWriter):
     """`{"source", "width", "height", "fps", "model", "frames": [...]}`, one frame a line."""
 
-    def __init__(self, path: Path, header: Header) -> None:
-        super().__init__(path, json_from(header.to_dict())[:-1] + ',"frames":[\n', ",\n", "\n]}\n")
+    def __init__(self, path: Path, header: Header, extra: ExtraTypes) -> None:
+        encoder = _Encoder(header, extra)
+        super().__init__(path, encoder, encoder.header[:-1] + ',"frames":[\n', ",\n", "\n]}\n")
 
 
 class JsonLinesWriter(_JsonFileWriter):
     """A header line, then one frame a line."""
 
-    def __init__(self, path: Path, header: Header) -> None:
-        super().__init__(path, json_from(header.to_dict()) + "\n", "\n", "\n")
+    def __init__(self, path: Path, header: Header, extra: ExtraTypes) -> None:
+        encoder = _Encoder(header, extra)
+        super().__init__(path, encoder, encoder.header + "\n", "\n", "\n")
 
 
 class StandardOutputWriter(FrameWriter):
     """JSON Lines on standard output, each frame at once, for the next program in a pipe."""
 
-    def __init__(self, header: Header) -> None:
+    def __init__(self, header: Header, extra: ExtraTypes) -> None:
         super().__init__()
-        self._put(json_from(header.to_dict()))
+        self._encoder = _Encoder(header, extra)
+        self._put(self._encoder.header)
 
-    def write(self, frame: Frame) -> None:
+    def write(self, frame: Frame, extras: Extras | None = None) -> None:
         """Print one frame."""
-        self._put(json_from(frame.to_dict()))
+        self._put(self._encoder.line(frame, extras))
 
     def _put(self, line: str) -> None:
         sys.stdout.write(line + "\n")

@@ -9,12 +9,13 @@ from sonjit.errors import MissingExtraError
 from sonjit.media.frame_writer import FrameWriter, Header
 from sonjit.media.json_tables import json_from
 from sonjit.media.outputs import Draft, failing_as_job
-from sonjit.media.row_tables import COLUMNS, SOURCE_COLUMN, Row, frames_from_rows, rows_from_frame
+from sonjit.media.row_tables import SOURCE_COLUMN, Layout, Row, frames_from_rows
 
 if TYPE_CHECKING:
     from collections.abc import Generator
     from pathlib import Path
 
+    from sonjit.media.frame_writer import Extras, ExtraTypes
     from sonjit.results import Frame
 
 ROWS_PER_GROUP = 32_768  # about 780 hands; a group is what waits in memory
@@ -30,40 +31,43 @@ def _pyarrow() -> Any:  # noqa: ANN401  # a module; its stubs are partial
     return pa
 
 
-def _schema(pa: Any, header: Header, *, with_source: bool) -> Any:  # noqa: ANN401
-    types: dict[str, Any] = dict.fromkeys((*COLUMNS, SOURCE_COLUMN), pa.float32())
+def _schema(pa: Any, header: Header, layout: Layout) -> Any:  # noqa: ANN401
+    types: dict[str, Any] = dict.fromkeys(layout.columns, pa.float32())
     types |= {"frame": pa.int64(), "id": pa.int64(), "instance": pa.int32(), "keypoint": pa.int32()}
     types |= {"time": pa.float64(), "score": pa.float64()}
     types |= dict.fromkeys(("kind", "handedness", "name", SOURCE_COLUMN), pa.string())
-    columns = (*COLUMNS, SOURCE_COLUMN) if with_source else COLUMNS
-    fields = [pa.field(name, types[name], nullable=name != "frame") for name in columns]
+    types |= {name: pa.string() if kind is str else pa.float64() for name, kind in layout.extra.items()}
+    fields = [pa.field(name, types[name], nullable=name != "frame") for name in layout.columns]
     return pa.schema(fields, metadata={_METADATA_KEY: json_from(header.to_dict()).encode()})
 
 
 class ParquetWriter(FrameWriter):
     """Rows are gathered and written a row group at a time."""
 
-    def __init__(self, path: Path, header: Header) -> None:
+    def __init__(self, path: Path, header: Header, extra: ExtraTypes) -> None:
         super().__init__()
         self._pa = _pyarrow()
         self._draft = Draft(path)
         self._header = header
+        self._extra = extra
         self._rows: list[Row] = []
-        self._schema: Any = None  # known with the first frame
+        self._layout: Layout | None = None  # known with the first frame
+        self._schema: Any = None
         self._writer: Any = None
 
-    def write(self, frame: Frame) -> None:
+    def write(self, frame: Frame, extras: Extras | None = None) -> None:
         """Append the rows of one frame; the first frame decides whether there is a `source` column."""
-        self._begin(frame.source is not None)
-        self._rows += rows_from_frame(frame, with_source=SOURCE_COLUMN in self._schema.names)
+        self._rows += self._begin(frame.source is not None).rows(frame, extras)
         if len(self._rows) >= ROWS_PER_GROUP:
             self._flush()
 
-    def _begin(self, with_source: bool) -> None:
-        if self._writer is None:
-            self._schema = _schema(self._pa, self._header, with_source=with_source)
+    def _begin(self, with_source: bool) -> Layout:
+        if self._layout is None:
+            self._layout = Layout(with_source, self._extra)
+            self._schema = _schema(self._pa, self._header, self._layout)
             with failing_as_job(self._draft.final):
                 self._writer = self._pa.parquet.ParquetWriter(self._draft.draft, self._schema, compression="zstd")
+        return self._layout
 
     def _flush(self) -> None:
         if self._rows:
@@ -100,4 +104,4 @@ def load_parquet(path: Path) -> tuple[Header, list[Frame]]:
             for batch in file.iter_batches():
                 yield from batch.to_pylist()
 
-        return header, frames_from_rows(rows())
+        return header, frames_from_rows(rows(), people=header.kind == "people")

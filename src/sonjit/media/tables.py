@@ -7,17 +7,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sonjit.errors import InputError
-from sonjit.media.frame_writer import FrameWriter, Header
+from sonjit.media.csv_tables import CsvWriter, load_csv
+from sonjit.media.frame_writer import FrameWriter, Header, extra_types
 from sonjit.media.json_tables import JsonLinesWriter, JsonWriter, StandardOutputWriter, load_json, load_json_lines
-from sonjit.media.row_tables import CsvWriter, load_csv
+from sonjit.media.row_tables import COLUMNS, SOURCE_COLUMN
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from sonjit.media.frame_writer import ExtraTypes
     from sonjit.results import Frame
 
 TABLE_ENDINGS = (".json", ".jsonl", ".csv", ".parquet")
 
 
-def open_writer(path: str | os.PathLike[str], header: Header) -> FrameWriter:
+def open_writer(path: str | os.PathLike[str], header: Header, extra: Iterable[str] | ExtraTypes = ()) -> FrameWriter:
     """Open a file for the frames of one source: `.json`, `.jsonl`, `.csv`, `.parquet`, or `-` for JSONL on stdout.
 
     The file appears under its name when the writer is closed, whole and valid after any number of frames. Memory does
@@ -26,31 +30,37 @@ def open_writer(path: str | os.PathLike[str], header: Header) -> FrameWriter:
     Args:
         path: where to write; the folder must exist.
         header: what is said once about the source; CSV has no place for it.
+        extra: names of further values that `write` is given for each instance, such as its measures: columns after the
+            others, in JSON an object "measures". Numbers; text where `{"gesture": str, "curl_rad": float}` says so.
 
     Raises:
-        InputError: an unknown ending, or a folder that is missing or read-only: before any work starts.
+        InputError: an unknown ending, a name that is taken, a folder that is missing or read-only: before any work.
         MissingExtraError: `.parquet` without pyarrow.
     """
+    types = extra_types(extra, (*COLUMNS, SOURCE_COLUMN))
     if os.fspath(path) == "-":
-        return StandardOutputWriter(header)
+        return StandardOutputWriter(header, types)
     path = Path(path)
     match _ending(path):
         case ".json":
-            return JsonWriter(path, header)
+            return JsonWriter(path, header, types)
         case ".jsonl":
-            return JsonLinesWriter(path, header)
+            return JsonLinesWriter(path, header, types)
         case ".csv":
-            return CsvWriter(path)
+            return CsvWriter(path, types)
         case _:
             from sonjit.media.parquet_tables import ParquetWriter
 
-            return ParquetWriter(path, header)
+            return ParquetWriter(path, header, types)
 
 
 def load_frames(path: str | os.PathLike[str]) -> tuple[Header, list[Frame]]:
-    """Read back what `open_writer` wrote; hands come back exactly, to the last bit of their float32 keypoints.
+    """Read back what `open_writer` wrote, exactly, to the last bit of the float32 keypoints; extras are left out.
 
-    The row tables hold less than JSON: CSV no header, neither CSV nor Parquet `handedness_score`; these read as `None`.
+    No table holds a body's mask. The row tables hold less than JSON. What has no column reads as unknown: a hand's
+    `handedness_score` as `None`, a body's `presence` and the box of a face with 6 keypoints as NaN; a mesh's box is
+    tight around its keypoints. CSV has no header: only the kind is known, from what was found. A person is known by the
+    hands or face after a body; in a CSV in which no body has any, people read as bodies (Parquet's header tells).
 
     Raises:
         InputError: a missing or damaged file, or an unknown ending.
@@ -67,7 +77,7 @@ def load_frames(path: str | os.PathLike[str]) -> tuple[Header, list[Frame]]:
             case ".jsonl":
                 return load_json_lines(path)
             case ".csv":
-                return Header(), load_csv(path)
+                return load_csv(path)
             case _:
                 from sonjit.media.parquet_tables import load_parquet
 
