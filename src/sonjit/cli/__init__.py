@@ -22,6 +22,7 @@ def build_app() -> App:
         name="sonjit",
         help="Find hands in images, video and a live camera: offline, on an ordinary CPU.",
         version=__version__,
+        suppress_keyboard_interrupt=False,  # `main` says what was kept
     )
     app.command("sonjit.cli.find:hands", name="hands")
     app.command("sonjit.cli.demo:demo", name="demo")
