@@ -11,7 +11,7 @@ from sonjit.cli.options import Finding, Output, Running, detector_options
 if TYPE_CHECKING:
     pass
 
-_Input = Annotated[str, Parameter(name="INPUT")]
+_Input = Annotated[str, Parameter(name="INPUT", allow_leading_hyphen=True)]  # - is standard input
 _OUTPUT, _FINDING, _RUNNING = Output(), Finding(), Running()
 
 

@@ -25,7 +25,7 @@ class Output:
         limit: Stop after so many frames.
     """
 
-    save: str | None = None
+    save: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None  # - is standard output
     draw: str | None = None
     measures: Annotated[bool, Parameter(negative="")] = False
     limit: int | None = None
