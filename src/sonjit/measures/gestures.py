@@ -1,0 +1,100 @@
+"""Gestures of a hand by rules on soft memberships: which fingers are out, where the thumb is, which way it points."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from sonjit.measures.hands import finger_reach, hand_length_m, pinch_distance_m, thumb_spread_rad
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from sonjit.results import Hand
+
+GESTURES = (
+    "open",
+    "fist",
+    "point",
+    "victory",
+    "three",
+    "four",
+    "thumb_up",
+    "thumb_down",
+    "ok",
+    "call_me",
+    "i_love_you",
+    "none",
+)
+"""Every name that `gesture_of` gives."""
+
+CLEAR_SCORE = 0.5
+"""Below it no rule is clear, and the gesture is "none"."""
+
+# Where each membership is 0 and 1; halfway lies the decision. Reach in parts of the finger's length, angles in radians.
+_FINGER_OUT = (0.65, 0.85)
+_THUMB_OUT_RAD = (-0.5, -0.1)
+_THUMB_WIDE_RAD = (0.05, 0.45)
+_PINCHED = (0.25, 0.13)
+_THUMB_UPRIGHT_RAD = (math.radians(60), math.radians(30))
+
+
+class Gesture(NamedTuple):
+    """What a hand says.
+
+    Attributes:
+        name: one of `GESTURES`.
+        score: 0..1: the weakest membership of the rule that won; for "none", how far the best rule was from 1.
+    """
+
+    name: str
+    score: float
+
+
+def gesture_of(hand: Hand) -> Gesture:
+    """The gesture whose rule holds best, or "none" where no rule is clear."""
+    scores = gesture_scores(hand)
+    name = max(scores, key=scores.__getitem__)
+    best = scores[name]
+    return Gesture(name, best) if best >= CLEAR_SCORE else Gesture("none", 1 - best)
+
+
+def gesture_scores(hand: Hand) -> dict[str, float]:
+    """Score 0..1 of every rule: the smallest of its memberships, so each of them can veto. All 0 where NaN."""
+    points = hand.keypoints_3d
+    index, middle, ring, pinky = _soft(finger_reach(points)[1:], *_FINGER_OUT).tolist()
+    spread = thumb_spread_rad(points)
+    thumb, wide = float(_soft(spread, *_THUMB_OUT_RAD)), float(_soft(spread, *_THUMB_WIDE_RAD))
+    pinch = float(_soft(pinch_distance_m(points)[0] / hand_length_m(points), *_PINCHED))
+    up = _tilt_from_up_rad(hand.keypoints)
+    upward, downward = (float(_soft(tilt, *_THUMB_UPRIGHT_RAD)) for tilt in (up, math.pi - up))
+    apart, narrow = 1 - pinch, 1 - wide
+    curled = 1 - max(index, middle, ring, pinky)
+    rules = {
+        "open": (thumb, index, middle, ring, pinky, apart),
+        "fist": (narrow, curled),
+        "point": (narrow, index, 1 - middle, 1 - ring, 1 - pinky, apart),
+        "victory": (narrow, index, middle, 1 - ring, 1 - pinky, apart),
+        "three": (index, middle, 1 - pinky, max(min(narrow, ring), min(wide, 1 - ring)), apart),
+        "four": (1 - thumb, index, middle, ring, pinky, apart),
+        "thumb_up": (wide, curled, upward),
+        "thumb_down": (wide, curled, downward),
+        "ok": (pinch, middle, ring, pinky),
+        "call_me": (thumb, 1 - index, 1 - middle, 1 - ring, pinky),
+        "i_love_you": (thumb, index, 1 - middle, 1 - ring, pinky, apart),
+    }
+    return {name: min(rule) for name, rule in rules.items()}
+
+
+def _tilt_from_up_rad(keypoints: NDArray[np.floating]) -> float:
+    """Angle in the picture between the thumb (MCP to tip) and straight up, 0..pi."""
+    x, y = (keypoints[4, :2] - keypoints[2, :2]).tolist()
+    return math.atan2(abs(x), -y)
+
+
+def _soft(value: NDArray[np.floating] | float, zero_at: float, one_at: float) -> NDArray[np.float64]:
+    """Smooth step from 0 to 1; an unknown value (NaN) is no member."""
+    part = np.clip((np.asarray(value, float) - zero_at) / (one_at - zero_at), 0, 1)
+    return np.nan_to_num(part * part * (3 - 2 * part))

@@ -1,0 +1,79 @@
+"""Angles at joints and lengths of bones, for any skeleton and any batch of points."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sonjit.errors import InputError
+from sonjit.skeletons import Skeleton
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+Triple = tuple[int, int, int]
+
+
+@cache
+def _triples_of(parents: tuple[int, ...]) -> tuple[Triple, ...]:
+    return tuple((parents[b], b, c) for c, b in enumerate(parents) if b >= 0 and parents[b] >= 0)
+
+
+def joint_triples(skeleton: Skeleton) -> tuple[Triple, ...]:
+    """(parent, joint, child) indices of every joint between two bones, in the order of the children.
+
+    >>> from sonjit.skeletons import load_skeleton
+    >>> joint_triples(load_skeleton("hand_mediapipe21"))[:3]
+    ((0, 1, 2), (1, 2, 3), (2, 3, 4))
+    """
+    return _triples_of(skeleton.parents)
+
+
+def joint_angles_rad(points: NDArray[np.floating], joints: Skeleton | Sequence[Triple]) -> NDArray[np.float64]:
+    """Angle between the two bones that meet at each joint: pi is straight, 0 is folded back.
+
+    Args:
+        points: (..., K, D) in any unit and any frame with axes of one scale; D is 2 or 3.
+        joints: (a, b, c) indices: the angle at b between a and c. A skeleton stands for its `joint_triples`.
+
+    Returns:
+        (..., T) radians in [0, pi]; NaN where a bone has no length or a point is NaN.
+
+    Raises:
+        InputError: an index is outside the points.
+    """
+    triples = joint_triples(joints) if isinstance(joints, Skeleton) else joints
+    indices = np.asarray(triples, int).reshape(-1, 3)
+    if indices.size and (indices.min() < 0 or indices.max() >= points.shape[-2]):
+        raise InputError(f"joints name point {indices.max()}, but there are {points.shape[-2]} points, counted from 0")
+    a, b, c = (points[..., indices[:, i], :].astype(np.float64) for i in range(3))  # each (..., T, D)
+    return angle_between_rad(a - b, c - b)
+
+
+def angle_between_rad(u: NDArray[np.floating], v: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Angle between vectors (..., D), broadcast: (...) radians in [0, pi]; NaN where one has no length."""
+    u, v = unit(u), unit(v)
+    # Kahan's form: as exact near 0 and pi as elsewhere, where the arc cosine loses half of the digits
+    return 2 * np.arctan2(np.linalg.norm(u - v, axis=-1), np.linalg.norm(u + v, axis=-1))
+
+
+def unit(vectors: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Vectors (..., D) at length 1; NaN where they have none."""
+    vectors = vectors.astype(np.float64)
+    length = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    return vectors / np.where(length > 0, length, np.nan)
+
+
+def distances(points: NDArray[np.floating], pairs: Sequence[tuple[int, int]]) -> NDArray[np.float64]:
+    """Distances between pairs of points (..., K, D): (..., P) in the unit of the points."""
+    first, second = np.asarray(pairs, int).reshape(-1, 2).T
+    return np.linalg.norm((points[..., first, :] - points[..., second, :]).astype(np.float64), axis=-1)
+
+
+def named(names: Sequence[str], values: NDArray[np.floating] | Sequence[Any]) -> dict[str, float]:
+    """Names with their values as Python floats."""
+    return {name: float(value) for name, value in zip(names, values, strict=True)}
