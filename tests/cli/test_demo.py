@@ -1,0 +1,48 @@
+import pytest
+
+from sonjit.cli import main
+from sonjit.cli.run import _detector
+from sonjit.media import load_frames, open_source
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory, weights):
+    """The folder that one run of the demo filled."""
+    folder = tmp_path_factory.mktemp("demo") / "new" / "folder"
+    assert main(["demo", "--out", str(folder)]) == 0
+    return folder
+
+
+def test_it_writes_a_table_twice_and_a_video(demo, demo_clip):
+    assert sorted(path.name for path in demo.iterdir()) == ["hands.csv", "hands.json", "hands.mp4"]
+    count = len(demo_clip[1])
+    frames = load_frames(demo / "hands.json")[1]
+    assert [frame.index for frame in frames] == list(range(count))
+    assert len(load_frames(demo / "hands.csv")[1]) == count
+    with open_source(demo / "hands.mp4") as source:
+        assert source.count == count
+
+
+def test_its_tables_hold_the_same_hands(demo):
+    for a, b in zip(load_frames(demo / "hands.json")[1], load_frames(demo / "hands.csv")[1], strict=True):
+        assert [(hand.id, hand.handedness) for hand in a.hands] == [(hand.id, hand.handedness) for hand in b.hands]
+
+
+def test_a_folder_that_cannot_be_made_is_one_line(capsys, tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    assert main(["demo", "--out", str(tmp_path / "file" / "folder")]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("sonjit: ")
+    assert "choose another with --out" in err
+    assert err.count("\n") == 1
+
+
+def test_without_weights_it_says_what_to_type(capsys, tmp_path, monkeypatch):
+    monkeypatch.setenv("SONJIT_HOME", str(tmp_path / "home"))
+    _detector.cache_clear()  # that of an earlier test
+    assert main(["demo", "--out", str(tmp_path / "out")]) == 2
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert "sonjit models pull" in err
+    assert not list((tmp_path / "out").iterdir())

@@ -1,0 +1,73 @@
+"""The command tree: help, version and exit statuses."""
+
+import subprocess
+import sys
+
+import pytest
+
+from sonjit import __version__
+from sonjit.cli import complain, main
+
+COMMANDS = ["hands", "demo", "models", "doctor", "bench"]
+
+
+def run(capsys, *arguments):
+    status = main(list(arguments))
+    captured = capsys.readouterr()
+    return status, captured.out, captured.err
+
+
+def test_help_names_every_command(capsys):
+    status, out, err = run(capsys, "--help")
+    assert (status, err) == (0, "")
+    assert all(command in out for command in COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_with_an_example(capsys, command):
+    status, out, err = run(capsys, command, "--help")
+    assert (status, err) == (0, "")
+    assert f"sonjit {command}" in out
+
+
+def test_version(capsys):
+    assert run(capsys, "--version") == (0, f"{__version__}\n", "")
+
+
+@pytest.mark.parametrize(
+    "arguments", [["paint"], ["--frobnicate"], ["models", "paint"], ["demo", "--frobnicate"]], ids=" ".join
+)
+def test_a_wrong_call_is_one_line_and_status_2(capsys, arguments):
+    status, out, err = run(capsys, *arguments)
+    assert (status, out) == (2, "")
+    assert err.startswith("sonjit: ")
+    assert err.count("\n") == 1
+
+
+def test_ctrl_c_is_status_130(capsys, monkeypatch):
+    def stop():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("sonjit.cli.doctor.examine", stop)
+    assert run(capsys, "doctor") == (130, "", "sonjit: stopped; what was finished is kept\n")
+
+
+def test_a_complaint_is_one_line_whatever_it_holds(capsys):
+    complain("two\nlines  and \t tabs")
+    assert capsys.readouterr().err == "sonjit: two lines and tabs\n"
+
+
+@pytest.mark.parametrize(("arguments", "status"), [(["--version"], 0), (["paint"], 2)], ids=["fine", "wrong"])
+def test_as_a_module_the_status_reaches_the_shell(arguments, status):
+    done = subprocess.run([sys.executable, "-m", "sonjit", *arguments], capture_output=True, text=True, check=False)
+    assert done.returncode == status
+    assert "Traceback" not in done.stderr
+
+
+def test_help_loads_nothing_heavy():
+    code = (
+        "import sys, sonjit.cli; status = sonjit.cli.main(['hands', '--help']);"
+        "assert not {'cv2', 'openvino', 'av'} & set(sys.modules), sorted(sys.modules); sys.exit(status)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
