@@ -20,7 +20,6 @@ from pathlib import Path
 from sonjit.cli.run import Summary, Task, run_task, with_paths
 from sonjit.errors import InputError, JobError, SonjitError
 from sonjit.media import IMAGE_ENDINGS, TABLE_ENDINGS, VIDEO_ENDINGS, Header, load_frames, natural_key, open_writer
-from sonjit.results import Frame
 
 Done = Callable[[Path, Summary | SonjitError | None], None]
 """Called for each file with what it came to: a summary, an error, or None where it was finished before."""
@@ -84,8 +83,12 @@ def _drawn_ending(file: Path) -> str:
 
 def _names(files: Sequence[Path]) -> list[str]:
     """A name per file for its outputs: without its ending where that is enough to tell it from the others."""
-    stems = Counter(file.stem for file in files)
-    return [file.stem if stems[file.stem] == 1 else file.name for file in files]
+    stems, names = Counter(file.stem for file in files), Counter(file.name for file in files)
+    ways = [(file.stem, file.name, "_".join(file.relative_to(file.anchor).parts)) for file in files]
+    return [
+        stem if stems[stem] == 1 else name if names[name] == 1 else path  # a glob may match several folders
+        for stem, name, path in ways
+    ]
 
 
 def _place(output: str | None, name: str, ending: str) -> Path | None:
@@ -112,12 +115,14 @@ def _run_into_one_table(task: Task, files: Sequence[Path], names: Sequence[str],
     with open_writer(save, Header(task.source, None, None, None, task.model)) as table:  # refuses before any work
         key = hashlib.sha256(repr((task.source, task.kind, task.options)).encode()).hexdigest()[:12]
         work = save.with_name(f".{save.name}.{key}.work")
-        failures = run_files(replace(task, save=f"{work}/{{name}}.jsonl"), files, jobs=jobs, done=done)
-        for index, (file, name) in enumerate(zip(files, names, strict=True)):
-            part = work / f"{name}.jsonl"
-            if part.is_file():
-                (frame,) = load_frames(part)[1]
-                table.write(Frame(index, None, frame.hands, file.name))
+        try:
+            failures = run_files(replace(task, save=f"{work}/{{name}}.jsonl"), files, jobs=jobs, done=done)
+        finally:  # after Ctrl-C too: the table holds what was finished
+            for index, (file, name) in enumerate(zip(files, names, strict=True)):
+                part = work / f"{name}.jsonl"
+                if part.is_file():
+                    (frame,) = load_frames(part)[1]
+                    table.write(replace(frame, index=index, time=None, source=file.name))
     if failures:
         # The table holds the others; the next run looks at the failed ones again.
         return failures
