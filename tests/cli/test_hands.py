@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import pytest
 
-from sonjit.cli import main
+from sonjit.cli import batch, main
 from sonjit.media import TABLE_ENDINGS, load_frames, open_source
 
 FRAMES = 8
@@ -249,6 +249,39 @@ def test_what_a_killed_run_left_does_no_harm(sonjit, stills, out):
     assert load_frames(out / "tables" / "f2.json")[1][0].hands
 
 
+@pytest.mark.parametrize("save", ["t.json", "tables/"])
+def test_after_ctrl_c_a_folder_goes_on_where_it_stood(sonjit, stills, out, monkeypatch, save):
+    done, attempt = [], batch._attempt
+
+    def stop_after_two(task):
+        if len(done) == 2:
+            raise KeyboardInterrupt
+        done.append(task.source)
+        return attempt(task)
+
+    monkeypatch.setattr(batch, "_attempt", stop_after_two)
+    status, _, lines = sonjit("hands", stills, "--save", f"{out}/{save}")
+    assert (status, lines) == (130, ["sonjit: stopped; what was finished is kept"])
+    if save == "t.json":
+        assert [frame.source for frame in load_frames(out / "t.json")[1]] == ["f2.png", "f9.png"]
+    monkeypatch.undo()
+    status, _, (line,) = sonjit("hands", stills, "--save", f"{out}/{save}")
+    assert status == 0
+    assert line.startswith("1 files, ")
+    assert "2 finished before" in line
+    assert len(names_in(out)) == (1 if save == "t.json" else 3)
+
+
+@pytest.mark.parametrize("save", ["t.json", "tables/"])
+def test_pictures_of_one_name_in_two_folders_do_not_mix(sonjit, photo, weights, tmp_path, out, save):
+    for name, rgb in (("a", photo), ("b", np.zeros_like(photo))):
+        (tmp_path / "shots" / name).mkdir(parents=True)
+        write_picture(tmp_path / "shots" / name / "x.png", rgb)
+    assert sonjit("hands", f"{tmp_path}/shots/*/x.png", "--save", f"{out}/{save}")[0] == 0
+    frames = [frame for name in names_in(out) for frame in load_frames(out / name)[1]]
+    assert [bool(frame.hands) for frame in frames] == [True, False]
+
+
 def test_a_broken_file_is_named_and_the_others_are_finished(sonjit, stills, out):
     (stills / "f3.png").write_bytes(b"this is a text\n")
     status, _, lines = sonjit("hands", stills, "--save", f"{out}/tables/")
@@ -377,7 +410,7 @@ def test_without_weights_the_line_to_type_is_named(sonjit, photo, tmp_path, out,
 INTERRUPTIBLE = """
 import signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job has it switched off
-from sonjit.cli import main
+from sonjit.cli import batch, main
 sys.exit(main(sys.argv[1:]))
 """
 
