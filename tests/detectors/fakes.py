@@ -61,7 +61,7 @@ class Scene(Kind):
         x, y = track.observation.keypoints[:2, :2].mean(axis=0).tolist()
         return RotatedBox(x, y, 100, 100)
 
-    def result(self, observation, track):
+    def result(self, rgb, observation, track):
         return (None if track is None else track.id, round(float(observation.keypoints[:2, 0].mean())))
 
     def flip(self, result, width):

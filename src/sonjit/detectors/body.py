@@ -126,7 +126,9 @@ class Bodies(Kind[BodyObservation, Body]):
         """Whether both boxes stand on the same hips: those of people side by side overlap by far more than half."""
         return math.dist(box[:2], other[:2]) < _SAME_HIPS * max(box.width, other.width)
 
-    def result(self, observation: BodyObservation, track: Track[BodyObservation] | None) -> Body:
+    def result(
+        self, rgb: NDArray[np.uint8], observation: BodyObservation, track: Track[BodyObservation] | None
+    ) -> Body:
         """The public result."""
         return Body(
             score=observation.score,

@@ -14,7 +14,6 @@ from sonjit.engines import load_engine
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sonjit.detectors.body_smoothing import FilterChoice
     from sonjit.detectors.request import Request
 
 _DETECTOR_RANGE = (-1.0, 1.0)
@@ -37,6 +36,6 @@ def load_bodies(request: Request) -> Bodies:
     return Bodies(PersonFinder(people), landmarks, mirrored=request.mirrored)
 
 
-def body_smoothers(keypoints: FilterChoice, request: Request) -> Callable[[], BodySmoother]:
+def body_smoothers(request: Request) -> Callable[[], BodySmoother]:
     """A function that makes a new person's smoother."""
-    return lambda: BodySmoother(keypoints, mask=request.segmentation and request.smooth_segmentation)
+    return lambda: BodySmoother(request.smoothing, mask=request.segmentation and request.smooth_segmentation)

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from sonjit.detectors.body_mask import MaskSmoother
-from sonjit.detectors.smoothing import Filter, KeypointSmoother, OneEuro
+from sonjit.detectors.smoothing import KeypointSmoother, OneEuro
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sonjit.detectors.body import BodyObservation
-
-FilterChoice: TypeAlias = "Literal['published'] | Filter | None"
+    from sonjit.detectors.smoothing import FilterChoice
 
 _VISIBILITY_ALPHA = 0.1
 

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, Literal
 from sonjit.detectors.body_models import body_smoothers, load_bodies
 from sonjit.detectors.face_models import load_faces
 from sonjit.detectors.hands import load_hands
+from sonjit.detectors.holistic_models import load_holistic
 from sonjit.detectors.pipeline import Detector, Kind, LoopOptions
-from sonjit.detectors.request import Request
-from sonjit.detectors.smoothing import KeypointSmoother, OneEuro, Smoother
+from sonjit.detectors.request import Request, keypoint_smoothers
+from sonjit.detectors.smoothing import OneEuro, Smoother
 from sonjit.detectors.tracking import Tracker
 from sonjit.engines import EngineOptions
 from sonjit.errors import InputError
@@ -21,18 +22,10 @@ from sonjit.weights import cache_folder
 if TYPE_CHECKING:
     from os import PathLike
 
-    from sonjit.detectors.body_smoothing import FilterChoice
-    from sonjit.detectors.smoothing import Filter
+    from sonjit.detectors.smoothing import Filter, FilterChoice
     from sonjit.engines import EngineName, Precision
 
 NewSmoother = Callable[[], Smoother[Any] | None]
-
-
-def _keypoint_smoothers(keypoints: FilterChoice, _: Request) -> NewSmoother:
-    """The same filter for image and world keypoints of a new track; none where nothing is published."""
-    if keypoints is None or keypoints == "published":
-        return lambda: None
-    return lambda: KeypointSmoother(keypoints)
 
 
 @dataclass(frozen=True)
@@ -50,7 +43,7 @@ class KindEntry:
     models: tuple[str, ...]
     max_instances: int
     load: Callable[[Request], Kind[Any, Any]]
-    smoothers: Callable[[FilterChoice, Request], NewSmoother] = _keypoint_smoothers
+    smoothers: Callable[[Request], NewSmoother] = keypoint_smoothers
     detection_scores: Mapping[str, float] = field(default_factory=dict[str, float])
 
 
@@ -58,11 +51,12 @@ KINDS = {
     "hands": KindEntry(("full", "lite"), 2, load_hands),
     "face": KindEntry(("attention", "mesh", "box", "box-full"), 1, load_faces, detection_scores={"box-full": 0.6}),
     "body": KindEntry(("full", "lite", "heavy"), 1, load_bodies, body_smoothers),
+    "holistic": KindEntry(("full", "lite", "heavy"), 1, load_holistic, body_smoothers),
 }
 
 
 def create_detector(
-    kind: Literal["hands", "face", "body"] = "hands",
+    kind: Literal["hands", "face", "body", "holistic"] = "hands",
     *,
     model: str | None = None,
     max_instances: int | None = None,
@@ -131,7 +125,6 @@ def create_detector(
         min_presence_score=min_presence_score,
         search_interval=search_interval,
     )
-    keypoint_filter = _filter(smoothing)
     request = Request(
         model=model,
         mirrored=mirrored,
@@ -141,8 +134,11 @@ def create_detector(
         engine=EngineOptions(engine, device, precision, threads, cache=cache_folder() / "compiled"),
         segmentation=segmentation,
         smooth_segmentation=smooth_segmentation,
+        min_presence_score=min_presence_score,
+        search_interval=search_interval,
+        smoothing=_filter(smoothing),
     )
-    return Detector(entry.load(request), Tracker(entry.smoothers(keypoint_filter, request)), loop)
+    return Detector(entry.load(request), Tracker(entry.smoothers(request)), loop)
 
 
 def _path(given: str | PathLike[str] | None) -> Path | None:

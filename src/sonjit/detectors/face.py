@@ -84,12 +84,18 @@ class FaceMeshes(Kind[FaceObservation, Face]):
         return FaceObservation(1 / (1 + math.exp(-logit.item())), points_from_crop(points, box))
 
     def follow(self, track: Track[FaceObservation]) -> RotatedBox:
-        """The next frame's box: the upright box around all landmarks, turned to have the eyes level, and larger."""
-        points = track.observation.keypoints
+        """The next frame's box, from the face as seen."""
+        return self.box_after(track.observation)
+
+    def box_after(self, observation: FaceObservation) -> RotatedBox:
+        """The box around a face just seen: upright around all landmarks, turned to have the eyes level, and larger."""
+        points = observation.keypoints
         right, left = points[_RIGHT_CORNER, :2].tolist(), points[_LEFT_CORNER, :2].tolist()
         return _box_from_corners(np.array(box_around(points)), right, left)
 
-    def result(self, observation: FaceObservation, track: Track[FaceObservation] | None) -> Face:
+    def result(
+        self, rgb: NDArray[np.uint8], observation: FaceObservation, track: Track[FaceObservation] | None
+    ) -> Face:
         """The public result."""
         keypoints = observation.keypoints
         return Face(observation.score, keypoints, box_around(keypoints), None if track is None else track.id)

@@ -66,7 +66,9 @@ class FaceBoxes(Kind[FaceObservation, Face]):
         """Never: the detector has blended what overlaps."""
         return False
 
-    def result(self, observation: FaceObservation, track: Track[FaceObservation] | None) -> Face:
+    def result(
+        self, rgb: NDArray[np.uint8], observation: FaceObservation, track: Track[FaceObservation] | None
+    ) -> Face:
         """The public result."""
         x_min, y_min, x_max, y_max = observation.keypoints[:2, :2].ravel().tolist()
         keypoints, number = observation.keypoints[2:], None if track is None else track.id

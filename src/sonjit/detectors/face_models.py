@@ -24,11 +24,20 @@ _DETECTORS = {"box": ("face-short", SHORT_GRID), "box-full": ("face-full", FULL_
 
 def load_faces(request: Request) -> FaceMeshes | FaceBoxes:
     """Face detector, and for meshes the landmark network, of one model."""
-    name, grid = _DETECTORS.get(request.model, _DETECTORS["box"])
+    if request.model not in _DETECTORS:
+        return load_meshes(request)
+    name, grid = _DETECTORS[request.model]
     face_file = request.file(name, request.detector_model)
-    load_detector = partial(load_engine, face_file, request.engine, value_range=_DETECTOR_RANGE)
-    if request.model in _DETECTORS:
-        return FaceBoxes(load_detector(), grid)
+    return FaceBoxes(load_engine(face_file, request.engine, value_range=_DETECTOR_RANGE), grid)
+
+
+def load_meshes(request: Request) -> FaceMeshes:
+    """Short-range face detector and landmark network of one mesh model."""
+    name, grid = _DETECTORS["box"]
+    face_file = request.file(name, request.detector_model)
     mesh_file = request.file(f"face-{request.model}", request.landmark_model)
-    faces, landmarks = load_together(load_detector, partial(load_engine, mesh_file, request.engine))
+    faces, landmarks = load_together(
+        partial(load_engine, face_file, request.engine, value_range=_DETECTOR_RANGE),
+        partial(load_engine, mesh_file, request.engine),
+    )
     return FaceMeshes(FaceFinder(faces, grid), landmarks)

@@ -80,13 +80,13 @@ class Hands(Kind[HandObservation, Hand]):
     """Palm detector and hand landmarks.
 
     Args:
-        palms: finds new hands.
+        palms: finds new hands; None where others say where to look.
         landmarks: network with a square picture in and keypoints (1, 63) in its pixels, presence (1, 1),
             handedness (1, 1) and world keypoints (1, 63) out.
         mirrored: the pictures are selfie views.
     """
 
-    def __init__(self, palms: PalmFinder, landmarks: Engine, *, mirrored: bool) -> None:
+    def __init__(self, palms: PalmFinder | None, landmarks: Engine, *, mirrored: bool) -> None:
         self._palms = palms
         self._landmarks = landmarks
         self._mirrored = mirrored
@@ -95,7 +95,7 @@ class Hands(Kind[HandObservation, Hand]):
 
     def find(self, rgb: NDArray[np.uint8], min_score: float) -> list[RotatedBox]:
         """Boxes of whole hands from the palms in a picture (H, W, 3), best first."""
-        return self._palms.find(rgb, min_score)
+        return [] if self._palms is None else self._palms.find(rgb, min_score)
 
     def observe(self, rgb: NDArray[np.uint8], box: RotatedBox) -> HandObservation:
         """21 keypoints, presence and handedness from one box."""
@@ -113,13 +113,19 @@ class Hands(Kind[HandObservation, Hand]):
         )
 
     def follow(self, track: Track[HandObservation]) -> RotatedBox:
-        """The next frame's box: upright along wrist to knuckles, twice as large as wrist, palm and first joints."""
-        points = track.observation.keypoints[:, :2].astype(np.float64)  # as seen: smoothing would drag behind
+        """The next frame's box, from the hand as seen: smoothing would drag it behind."""
+        return self.box_after(track.observation)
+
+    def box_after(self, observation: HandObservation) -> RotatedBox:
+        """The box around a hand just seen: upright along it, twice as large as wrist, palm and first joints."""
+        points = observation.keypoints[:, :2].astype(np.float64)
         knuckles = ((points[_INDEX_MCP] + points[_RING_MCP]) / 2 + points[_MIDDLE_MCP]) / 2
         tight = rotated_box_around(points[_BOX_KEYPOINTS], _upright(points[_WRIST], knuckles))
         return square_box(tight, scale=2.0, shift_y=-0.1)
 
-    def result(self, observation: HandObservation, track: Track[HandObservation] | None) -> Hand:
+    def result(
+        self, rgb: NDArray[np.uint8], observation: HandObservation, track: Track[HandObservation] | None
+    ) -> Hand:
         """The public result; for a track with the side that all its frames speak for."""
         left = observation.left if track is None or track.left is None else track.left
         return Hand(

@@ -63,8 +63,14 @@ class Kind(ABC, Generic[O, R]):
         return iou(box, other) > 0.5
 
     @abstractmethod
-    def result(self, observation: O, track: Track[O] | None) -> R:
-        """The public result; `track` is None for stills, else it says who this is."""
+    def result(self, rgb: NDArray[np.uint8], observation: O, track: Track[O] | None) -> R:
+        """The public result for one instance in a picture (H, W, 3).
+
+        Args:
+            rgb: the picture, for kinds that look again.
+            observation: smoothed where asked for.
+            track: who this is; None for stills.
+        """
 
     @abstractmethod
     def flip(self, result: R, width: int) -> R:
@@ -128,10 +134,12 @@ class Detector(Generic[O, R]):
             raise InputError(
                 f"picture of {rgb.shape[1]} x {rgb.shape[0]} px: shrink it to at most {_MAX_SIDE_PX} px a side"
             )
+        seen: list[tuple[O, Track[O] | None]]
         if self._options.static_image:
-            results = [self._kind.result(seen, None) for seen in self._look(rgb, boxes)]
+            seen = [(observation, None) for observation in self._look(rgb, boxes)]
         else:
-            results = [self._kind.result(track.smoothed, track) for track in self._step(rgb, time, boxes)]
+            seen = [(track.smoothed, track) for track in self._step(rgb, time, boxes)]
+        results = [self._kind.result(rgb, observation, track) for observation, track in seen]
         if self._options.flip_horizontal:
             results = [self._kind.flip(result, rgb.shape[1]) for result in results]
         return results

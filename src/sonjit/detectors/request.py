@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from sonjit.detectors.smoothing import KeypointSmoother
 from sonjit.weights import find_weight
 
 if TYPE_CHECKING:
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import TypeVar
 
+    from sonjit.detectors.smoothing import FilterChoice
     from sonjit.engines import EngineOptions
 
     T = TypeVar("T")
@@ -31,6 +33,9 @@ class Request:
         engine: how networks run.
         segmentation: masks are wanted.
         smooth_segmentation: and smoothed over time.
+        min_presence_score: of an instance in its crop.
+        search_interval: frames between searches.
+        smoothing: "published", a filter, or None.
     """
 
     model: str
@@ -41,6 +46,9 @@ class Request:
     engine: EngineOptions
     segmentation: bool = False
     smooth_segmentation: bool = True
+    min_presence_score: float = 0.5
+    search_interval: int = 5
+    smoothing: FilterChoice = "published"
 
     def file(self, name: str, own: Path | None = None) -> Path:
         """The caller's own file, or the published one of that name in the catalogue."""
@@ -51,3 +59,11 @@ def load_together(*loaders: Callable[[], T]) -> list[T]:
     """Run loaders side by side: reading and compiling lets go of the interpreter."""
     with ThreadPoolExecutor(len(loaders)) as pool:
         return [future.result() for future in [pool.submit(loader) for loader in loaders]]
+
+
+def keypoint_smoothers(request: Request) -> Callable[[], KeypointSmoother | None]:
+    """A function that makes a new track's smoother; for kinds where nothing is published."""
+    pattern = request.smoothing
+    if pattern is None or pattern == "published":
+        return lambda: None
+    return lambda: KeypointSmoother(pattern)

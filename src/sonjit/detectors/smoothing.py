@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 import math
 from dataclasses import replace
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -35,6 +35,10 @@ class Filter(Protocol):
     def reset(self) -> None:
         """Forget the past: the next values pass through."""
         ...
+
+
+FilterChoice: TypeAlias = "Literal['published'] | Filter | None"
+"""What MediaPipe's own graph of a kind does, a filter, or nothing."""
 
 
 class OneEuro:
