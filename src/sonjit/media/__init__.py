@@ -1,6 +1,6 @@
 """Frames in (image, folder, video, camera), frames and tables out, drawing."""
 
-from sonjit.media.drawing import draw_hands
+from sonjit.media.drawing import draw_frame, draw_hands
 from sonjit.media.drawn import DRAWN_VIDEO_ENDINGS, PICTURE_ENDINGS, DrawingWriter, open_drawing_writer
 from sonjit.media.frame_writer import FrameWriter, Header
 from sonjit.media.image_files import IMAGE_ENDINGS
@@ -23,6 +23,7 @@ __all__ = [
     "ImageLike",
     "Source",
     "SourceFrame",
+    "draw_frame",
     "draw_hands",
     "load_frames",
     "natural_key",

@@ -1,4 +1,4 @@
-"""A line of text on a small dark plate, kept inside the picture."""
+"""Lines of text on small dark plates, kept inside the picture."""
 
 from __future__ import annotations
 
@@ -6,14 +6,29 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sonjit.media.drawing.strokes import INK, NEUTRAL
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-_PLATE = (18, 20, 28)
+    from sonjit.media.drawing.strokes import Colour
+    from sonjit.results import Instance
+
 _TEXT = (245, 246, 250)
-_OPACITY = 0.78
+_OPACITY = 0.8
+
+
+def label_text(what: str, one: Instance) -> str:
+    """What it is, its score and its id.
+
+    >>> import numpy as np
+    >>> from sonjit.results import Face
+    >>> label_text("Face", Face(0.974, np.zeros((6, 3), np.float32), (0, 0, 1, 1), id=4))
+    'Face 0.97 #4'
+    """
+    return f"{what} {one.score:.2f}" + ("" if one.id is None else f" #{one.id}")
 
 
 def draw_label(
@@ -21,34 +36,69 @@ def draw_label(
     text: str,
     anchor: NDArray[np.float64],
     directions: Sequence[NDArray[np.float64]],
-    accent: tuple[int, int, int],
+    accent: Colour,
 ) -> None:
     """Write text beside a point, in place.
 
     Args:
         canvas: (H, W, 3) uint8 RGB.
         text: one line of ASCII; it is left out where the picture is too small for it.
-        anchor: (2,) the point in pixels; it may lie outside the picture.
+        anchor: (2,) the point in pixels; it may lie outside the picture; where it is unknown nothing is written.
         directions: (2,) unit vectors from the point to where the plate may stand, best first.
         accent: RGB of the bar at the plate's left edge.
     """
-    import cv2
-
     height, width = canvas.shape[:2]
-    scale = float(np.clip(min(height, width) / 1100, 0.36, 2.4))
-    stroke = max(1, round(scale * 1.4))
-    font = cv2.FONT_HERSHEY_SIMPLEX
-    (text_w, text_h), _ = cv2.getTextSize(text, font, scale, stroke)
-    pad = max(3, round(text_h * 0.5))
-    bar = max(2, round(text_h * 0.25))
-    plate_w, plate_h = text_w + 2 * pad + bar, text_h + 2 * pad
-    if plate_w > width or plate_h > height:
-        return
-    left, top = _place(anchor, directions, np.array([plate_w, plate_h]), np.array([width, height]), 2.0 * pad)
-    plate = canvas[top : top + plate_h, left : left + plate_w]
-    plate[:] = (plate * (1 - _OPACITY) + np.array(_PLATE) * _OPACITY).astype(np.uint8)
-    plate[:, :bar] = accent
-    cv2.putText(canvas, text, (left + bar + pad, top + pad + text_h), font, scale, _TEXT, stroke, cv2.LINE_AA)
+    plate = _Plate(text, float(np.clip(min(height, width) / 1100, 0.36, 2.4)))
+    if np.isfinite(anchor).all() and plate.width <= width and plate.height <= height:
+        size, room = np.array([plate.width, plate.height]), np.array([width, height])
+        plate.draw(canvas, *_place(anchor, directions, size, room, 2.0 * plate.pad), accent)
+
+
+def draw_captions(canvas: NDArray[np.uint8], lines: Sequence[str]) -> None:
+    """Write lines of ASCII one below the other in the upper left corner, in place.
+
+    A long one stands in smaller letters, and is cut where they would be too small to read.
+    """
+    height, width = canvas.shape[:2]
+    scale = float(np.clip(min(height, width) / 750, 0.45, 3.2))
+    margin = top = round(14 * scale)
+    for line in lines:
+        plate = _Plate(line, scale)
+        if plate.width > width - 2 * margin:
+            smaller = max(0.32, 0.97 * scale * (width - 2 * margin) / plate.width)
+            plate = _Plate(line, smaller)
+            while plate.width > width - 2 * margin and len(line) > 4:
+                line = line[: -max(4, len(line) // 20)] + "..."
+                plate = _Plate(line, smaller)
+        if plate.width > width - 2 * margin or top + plate.height > height:
+            break
+        plate.draw(canvas, margin, top, NEUTRAL)
+        top += plate.height + max(2, margin // 3)
+
+
+class _Plate:
+    """One line of text with room around it and a bar at its left edge; sizes in pixels."""
+
+    def __init__(self, text: str, scale: float) -> None:
+        import cv2
+
+        self._text, self._scale = text, scale
+        self._font = cv2.FONT_HERSHEY_SIMPLEX
+        self._stroke = max(1, round(scale * 1.4))
+        (text_width, self._text_height), _ = cv2.getTextSize(text, self._font, scale, self._stroke)
+        self.pad = max(3, round(self._text_height * 0.5))
+        self._bar = max(2, round(self._text_height * 0.25))
+        self.width, self.height = text_width + 2 * self.pad + self._bar, self._text_height + 2 * self.pad
+
+    def draw(self, canvas: NDArray[np.uint8], left: int, top: int, accent: Colour) -> None:
+        """Lay it over the canvas, where it must have room."""
+        import cv2
+
+        plate = canvas[top : top + self.height, left : left + self.width]
+        plate[:] = (plate * (1 - _OPACITY) + np.array(INK) * _OPACITY).astype(np.uint8)
+        plate[:, : self._bar] = accent
+        at = left + self._bar + self.pad, top + self.pad + self._text_height
+        cv2.putText(canvas, self._text, at, self._font, self._scale, _TEXT, self._stroke, cv2.LINE_AA)
 
 
 def _place(

@@ -1,0 +1,143 @@
+"""Lines and dots at sub-pixel places, safe for points that are unknown or far away; colours and shades."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from numpy.typing import NDArray
+
+    from sonjit.results import Box
+
+Colour: TypeAlias = tuple[int, int, int]
+
+LEFT: Colour = (255, 170, 51)
+RIGHT: Colour = (56, 189, 255)
+NEUTRAL: Colour = (236, 236, 242)
+"""RGB of the person's own left, their right, and what belongs to neither."""
+
+INK: Colour = (18, 20, 28)
+"""The dark edge that keeps lines readable on skin and on white."""
+
+_FAR_PX = 1e5  # points further out than this are not drawn: OpenCV's fixed-point coordinates would overflow
+_SHIFT = 4  # fractional bits of OpenCV's drawing coordinates
+
+
+class Strokes:
+    """A pen over a canvas for the keypoints of one instance; lines to points that cannot be drawn are left out.
+
+    Args:
+        canvas: (H, W, 3) uint8 RGB, drawn on in place.
+        keypoints: (K, 2 or 3): x, y in its pixels, and z in the same scale.
+
+    Attributes:
+        points: (K, 2) x, y.
+        drawable: (K,) whether a point is known and not far outside.
+        size: diagonal in pixels of the box around the drawable points; 0 without any.
+        near: (K,) 0 far .. 1 near within this instance, 0.5 where the depth is unknown; what is flat stays near 0.5.
+    """
+
+    def __init__(self, canvas: NDArray[np.uint8], keypoints: NDArray[np.float32]) -> None:
+        self.canvas = canvas
+        self.points = np.asarray(keypoints, np.float64)[:, :2]
+        self.drawable = np.all(np.abs(self.points) < _FAR_PX, axis=1)  # (K,), False for NaN too
+        known = self.points[self.drawable]
+        self.size = float(np.hypot(*np.ptp(known, axis=0))) if len(known) else 0.0
+        self.near = _nearness(np.asarray(keypoints, np.float64)[:, 2], self.size)
+        self._fixed = np.zeros(self.points.shape, np.int64)
+        self._fixed[self.drawable] = _fixed(known)
+
+    def width(self, share: float) -> float:
+        """A line's width: a share of the instance's size, at least a pixel, not too bold for the picture."""
+        return float(np.clip(self.size * share, 1.0, max(self.canvas.shape[:2]) * 0.008 + 1))
+
+    @staticmethod
+    def edge(width: float) -> float:
+        """How far the dark edge of a line of this width stands out; fine lines keep a fine one."""
+        return max(0.5, width * 0.27)
+
+    def region(self, margin: float) -> Box:
+        """Box around the drawable points, wider by a margin in pixels."""
+        known = self.points[self.drawable]
+        if not len(known):
+            return 0.0, 0.0, 0.0, 0.0
+        (x_min, y_min), (x_max, y_max) = (known.min(axis=0) - margin).tolist(), (known.max(axis=0) + margin).tolist()
+        return x_min, y_min, x_max, y_max
+
+    def line(self, a: int, b: int, colour: Colour, width: float) -> None:
+        """A line between two keypoints."""
+        import cv2
+
+        if self.drawable[a] and self.drawable[b]:
+            start, end = self._fixed[a].tolist(), self._fixed[b].tolist()
+            cv2.line(self.canvas, start, end, colour, max(1, round(width)), cv2.LINE_AA, _SHIFT)
+
+    def dot(self, k: int, colour: Colour, radius: float) -> None:
+        """A disc at a keypoint."""
+        import cv2
+
+        if self.drawable[k]:
+            centre = self._fixed[k].tolist()
+            cv2.circle(self.canvas, centre, round(radius * (1 << _SHIFT)), colour, -1, cv2.LINE_AA, _SHIFT)
+
+
+def draw_ring(
+    canvas: NDArray[np.uint8], centre: NDArray[np.float64], radius: float, colour: Colour, width: float
+) -> None:
+    """A circle around any point, if it is known and the circle not larger than the picture."""
+    import cv2
+
+    if np.all(np.abs(centre) < _FAR_PX) and radius <= max(canvas.shape[:2]):
+        at, fixed_radius = _fixed(centre).tolist(), round(radius * (1 << _SHIFT))
+        cv2.circle(canvas, at, fixed_radius, colour, max(1, round(width)), cv2.LINE_AA, _SHIFT)
+
+
+def draw_path(canvas: NDArray[np.uint8], points: NDArray[np.float64], colour: Colour, width: float) -> None:
+    """A closed line through points (N, 2), if they all are known."""
+    import cv2
+
+    if np.all(np.abs(points) < _FAR_PX):
+        path = _fixed(points).astype(np.int32)
+        cv2.polylines(canvas, [path], True, colour, max(1, round(width)), cv2.LINE_AA, _SHIFT)
+
+
+@contextmanager
+def translucent(canvas: NDArray[np.uint8], region: Box, opacity: float) -> Generator[None]:
+    """What is drawn inside the block shows by `opacity`, 0..1, within a region in pixels."""
+    import cv2
+
+    height, width = canvas.shape[:2]
+    left, top, right, bottom = (round(min(max(edge, 0), end)) for edge, end in zip(region, (width, height) * 2))  # noqa: B905
+    part = canvas[top:bottom, left:right]
+    before = part.copy()
+    yield
+    if part.size:
+        part[:] = cv2.addWeighted(part, opacity, before, 1 - opacity, 0)
+
+
+def shade(colour: Colour, near: float) -> Colour:
+    """Darker when far (0), the colour itself in the middle, towards white when near (1)."""
+    near = min(max(float(near), 0.0), 1.0)
+    base = np.asarray(colour, np.float64)
+    mixed = base * (0.5 + near) if near < 0.5 else base + (255 - base) * (near - 0.5) * 0.9
+    red, green, blue = np.clip(mixed, 0, 255).astype(int).tolist()
+    return red, green, blue
+
+
+def _fixed(points: NDArray[np.float64]) -> NDArray[np.int64]:
+    """OpenCV's fixed-point coordinates; its pixel centres lie at whole numbers, ours at halves."""
+    return np.round((points - 0.5) * (1 << _SHIFT)).astype(np.int64)
+
+
+def _nearness(z: NDArray[np.float64], size: float) -> NDArray[np.float64]:
+    near = np.full(len(z), 0.5)
+    known = np.isfinite(z)
+    if known.any() and size > 0:
+        middle = (z[known].max() + z[known].min()) / 2
+        near[known] = np.clip(0.5 - (z[known] - middle) / (0.38 * size), 0, 1)
+    return near

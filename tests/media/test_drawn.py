@@ -1,0 +1,178 @@
+import threading
+from fractions import Fraction
+
+import av
+import cv2
+import numpy as np
+import pytest
+
+from sonjit.errors import InputError, JobError
+from sonjit.media import open_drawing_writer, open_source
+
+TIMES = (0, 0.04, 0.08, 0.2, 0.24, 0.5, 0.9, 1.3)
+
+
+def sound_seconds(path):
+    with av.open(str(path)) as container:
+        track = container.streams.audio[0]
+        return sum(frame.samples for frame in container.decode(track)) / track.rate
+
+
+def copy_frames(source, writer, limit=None):
+    for frame in source:
+        writer.write(frame.rgb, frame.time, index=frame.index)
+        if limit is not None and frame.index + 1 == limit:
+            break
+
+
+@pytest.mark.parametrize("ending", [".png", ".jpg", ".webp", ".bmp", ".tiff"])
+def test_picture(tmp_path, noise, ending):
+    cv2.imwrite(str(tmp_path / "in.png"), noise[..., ::-1])
+    out = tmp_path / f"out{ending}"
+    with open_source(tmp_path / "in.png") as source, open_drawing_writer(out, source) as writer:
+        writer.write(np.full((40, 60, 3), 77, np.uint8), None)
+        assert not out.exists()
+    assert np.abs(cv2.imread(str(out)).astype(int) - 77).max() < 3
+
+
+def test_folder_keeps_the_names(tmp_path, noise):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine.txt").write_text("x")
+    for name in ("a.png", "c.jpg"):
+        cv2.imwrite(str(tmp_path / "in" / name), noise)
+    (tmp_path / "in" / "b.png").write_bytes(b"broken")
+    for out in ("out", "fresh"):
+        with open_source(tmp_path / "in") as source, open_drawing_writer(tmp_path / out, source) as writer:
+            copy_frames(source, writer)
+        assert {"a.png", "c.jpg"} <= {f.name for f in (tmp_path / out).iterdir()} <= {"a.png", "c.jpg", "mine.txt"}
+    with (
+        pytest.raises(ZeroDivisionError),
+        open_source(tmp_path / "in") as source,
+        open_drawing_writer(tmp_path / "gone", source) as writer,
+    ):
+        copy_frames(source, writer, limit=1 // 0)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["fresh", "in", "out"]
+
+
+@pytest.mark.parametrize("ending", [".mp4", ".mkv", ".mov", ".webm"])
+@pytest.mark.parametrize(("origin", "sound"), [(".mp4", "aac"), (".mkv", "pcm_s16le"), (".webm", "libopus")])
+def test_video_keeps_times_and_sound(tmp_path, clip, ending, origin, sound):
+    path = clip(f"v{origin}", TIMES, sound=sound, start_s=0.6 if origin == ".mkv" else 0.0)
+    out = tmp_path / f"drawn{ending}"
+    with open_source(path) as source, open_drawing_writer(out, source) as writer:
+        copy_frames(source, writer)
+    with open_source(out) as drawn:
+        frames = list(drawn)
+    np.testing.assert_allclose([f.time for f in frames], TIMES, atol=2e-3)
+    assert sound_seconds(out) == pytest.approx(sound_seconds(path), abs=0.1)
+    with av.open(str(out)) as container:
+        video, audio = container.streams.video[0], container.streams.audio[0]
+        starts = [float((s.start_time or 0) * s.time_base) for s in (video, audio)]
+        assert abs(starts[0] - starts[1]) < 0.05
+    assert drawn.problems == []
+
+
+def test_avi_and_odd_sizes(tmp_path, clip):
+    path = clip("v.mkv", size=(65, 49), pix_fmt="yuv444p")
+    for ending in (".avi", ".mp4"):
+        out = tmp_path / f"o{ending}"
+        with open_source(path) as source, open_drawing_writer(out, source) as writer:
+            copy_frames(source, writer)
+        with open_source(out) as drawn:
+            frames = list(drawn)
+        assert (drawn.width, drawn.height, len(frames)) == (66, 50, 10)
+        np.testing.assert_allclose([f.time for f in frames], [i / 25 for i in range(10)], atol=2e-3)
+
+
+def test_stopping_early_keeps_a_valid_video_and_as_much_sound(tmp_path, clip):
+    path = clip("v.mp4", [i / 25 for i in range(100)], sound="aac")
+    out = tmp_path / "o.mp4"
+    with (
+        pytest.raises(KeyboardInterrupt),
+        open_source(path) as source,
+        open_drawing_writer(out, source) as writer,
+    ):
+        stop_after(source, writer, 25)
+    with open_source(out) as drawn:
+        assert len(list(drawn)) == 25
+    assert sound_seconds(out) == pytest.approx(1.0, abs=0.1)
+
+
+def stop_after(source, writer, limit):
+    copy_frames(source, writer, limit)
+    raise KeyboardInterrupt
+
+
+def test_a_cut_video_is_drawn_as_far_as_it_goes(tmp_path, clip):
+    path = clip("v.mkv", [i / 25 for i in range(100)], sound="aac")
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    out = tmp_path / "o.mp4"
+    with open_source(path) as source, open_drawing_writer(out, source) as writer:
+        copy_frames(source, writer)
+    assert source.problems
+    with open_source(out) as drawn:
+        assert 0 < len(list(drawn)) < 100
+    assert drawn.problems == []
+
+
+def test_nothing_written_leaves_nothing(tmp_path, clip):
+    with open_source(clip("v.mp4")) as source:
+        with open_drawing_writer(tmp_path / "o.mp4", source):
+            pass
+        writer = open_drawing_writer(tmp_path / "o.mp4", source)
+        writer.write(np.zeros((48, 64, 3), np.uint8), 0.0)
+        writer.discard()
+        writer.close()
+    assert [p.name for p in tmp_path.iterdir()] == ["v.mp4"]
+    assert not [t for t in threading.enumerate() if t.name.startswith("sonjit")]
+
+
+def test_video_pictures_need_their_time(tmp_path, clip):
+    with open_source(clip("v.mp4")) as source:
+        writer = open_drawing_writer(tmp_path / "o.mp4", source)
+        with pytest.raises(InputError, match="needs its time"):
+            writer.write(np.zeros((48, 64, 3), np.uint8), None)
+        writer.discard()
+    assert [p.name for p in tmp_path.iterdir()] == ["v.mp4"]
+
+
+def test_endings_and_places_that_do_not_fit(tmp_path, noise, clip, unwritable):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    cv2.imwrite(str(folder / "a.png"), noise)
+    video = clip("v.mp4")
+    for named, out, says in (
+        (video, "o.png", r"\.mp4"),
+        (video, "o.txt", r"\.mp4"),
+        (video, video, "input itself"),
+        (video, unwritable / "o.mp4", "folder"),
+        (folder / "a.png", "o.mp4", r"\.png"),
+        (folder, "o.mp4", "into a folder"),
+        (folder, folder, "another folder"),
+        (folder, video.parent / "file", "is a file"),
+    ):
+        with open_source(named) as source, pytest.raises(InputError, match=says):
+            open_drawing_writer(tmp_path / out, source)
+
+
+def test_live_sources_write_their_own_clock(tmp_path, clip):
+    with open_source(clip("v.mp4")) as source:
+        source.time_base = None
+        source.path = None
+        with open_drawing_writer(tmp_path / "o.mp4", source) as writer:
+            for time in (0.0, 0.0331, 0.0331, 0.1207):
+                writer.write(np.zeros((48, 64, 3), np.uint8), time)
+    with open_source(tmp_path / "o.mp4") as drawn:
+        times = [frame.time for frame in drawn]
+    tick = float(Fraction(1, 90_000))
+    np.testing.assert_allclose(times, [0, 0.0331, 0.0331 + tick, 0.1207], atol=1.1 * tick)
+
+
+def test_pictures_too_large_for_a_format_say_so(tmp_path, noise):
+    cv2.imwrite(str(tmp_path / "in.png"), noise)
+    with open_source(tmp_path / "in.png") as source:
+        writer = open_drawing_writer(tmp_path / "o.webp", source)
+        with pytest.raises(JobError, match="does not fit"):
+            writer.write(np.zeros((1, 20_000, 3), np.uint8), None)
+        writer.discard()
