@@ -15,7 +15,7 @@ import numpy as np
 from sonjit.skeletons import Skeleton, load_skeleton
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -292,6 +292,16 @@ class Frame:
     bodies: list[Body] = field(default_factory=list[Body])
     people: list[Person] = field(default_factory=list[Person])
 
+    @classmethod
+    def holding(
+        cls, index: int, time: float | None, found: Sequence[Hand | Face | Body | Person], source: str | None = None
+    ) -> Self:
+        """The frame with what a detector gave, each in the list of its kind."""
+        frame = cls(index, time, source=source)
+        for one in found:
+            getattr(frame, _LIST_OF[type(one)]).append(one)
+        return frame
+
     def instances(self) -> Iterator[tuple[int, Instance]]:
         """Everything with keypoints of its own, with its number among its kind; parts have their person's number."""
         yield from enumerate(self.hands)
@@ -334,6 +344,9 @@ FRAME_KINDS: dict[str, type[Hand | Face | Body | Person]] = {
     "people": Person,
 }
 """Names of a frame's lists, with what they hold."""
+
+
+_LIST_OF = {kind: name for name, kind in FRAME_KINDS.items()}
 
 
 def box_around(keypoints: NDArray[np.float32]) -> Box:

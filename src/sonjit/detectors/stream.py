@@ -14,13 +14,12 @@ if TYPE_CHECKING:
 
     from sonjit.detectors.pipeline import Detector
     from sonjit.media import Source
-    from sonjit.results import Hand
 
 
-def detect_frames(source: Source, detector: Detector[Any, Hand]) -> Iterator[tuple[Frame, NDArray[np.uint8]]]:
+def detect_frames(source: Source, detector: Detector[Any, Any]) -> Iterator[tuple[Frame, NDArray[np.uint8]]]:
     """What a detector finds in each picture of a source, with the picture (H, W, 3) itself.
 
     Reading runs ahead in a thread of the source's own; leaving the loop early ends it.
     """
     for index, time, rgb in source:
-        yield Frame(index, time, detector.detect(rgb, time=time), source.frame_source(index)), rgb
+        yield Frame.holding(index, time, detector.detect(rgb, time=time), source.frame_source(index)), rgb
