@@ -17,19 +17,19 @@ if TYPE_CHECKING:
     from sonjit.detectors.request import Request
 
 _DETECTOR_RANGE = (-1.0, 1.0)
-_PRECISION = "f32"
 
 
 def load_bodies(request: Request) -> Bodies:
     """Person detector and landmark network of one model; without masks, the network's part for them is cut off."""
     person_file = request.file("pose-detector", request.detector_model)
     body_file = request.file(f"body-{request.model}", request.landmark_model)
+    engine = replace(request.engine, precision="f32") if request.engine.precision == "auto" else request.engine
     people, landmarks = load_together(
-        partial(load_engine, person_file, request.engine, value_range=_DETECTOR_RANGE),
+        partial(load_engine, person_file, engine, value_range=_DETECTOR_RANGE),
         partial(
             load_engine,
             body_file,
-            replace(request.engine, precision=_PRECISION) if request.engine.precision == "auto" else request.engine,
+            engine,
             outputs=(*KEYPOINT_OUTPUTS, MASK_OUTPUT) if request.segmentation else KEYPOINT_OUTPUTS,
         ),
     )

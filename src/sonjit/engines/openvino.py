@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
     from sonjit.engines.base import Calibration, EngineOptions
 
+_REVISION = 2
+"""Of how networks are changed before they are compiled; kept ones of another revision are not taken."""
+
 _HINT = {"f32": "f32", "bf16": "bf16", "f16": "f16"}
 
 
@@ -171,7 +174,7 @@ def _blob_path(
     key = repr(
         (
             str(path.resolve()), stat.st_size, stat.st_mtime_ns, ov.__version__, device, os.cpu_count(),
-            options.device, options.precision, sorted(config.items()), value_range, outputs,
+            options.device, options.precision, sorted(config.items()), value_range, outputs, _REVISION,
         )
     )  # fmt: skip
     return options.cache / f"{path.stem}-{hashlib.sha256(key.encode()).hexdigest()[:20]}.blob"
