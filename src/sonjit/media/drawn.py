@@ -28,13 +28,16 @@ class DrawingWriter(Output):
         """Append one picture.
 
         Args:
-            rgb: (H, W, 3) uint8 RGB; it must not be changed afterwards.
+            rgb: (H, W, 3) uint8 RGB, (H, W) grey, or (H, W, 4) RGBA where the format holds transparency; it must not be
+                changed afterwards.
             time: its `SourceFrame.time` in seconds; `None` for stills.
             index: its `SourceFrame.index`, which names the picture of a folder; by default the next one.
         """
 
 
-def open_drawing_writer(path: str | os.PathLike[str], source: Source) -> DrawingWriter:
+def open_drawing_writer(
+    path: str | os.PathLike[str], source: Source, *, folder_ending: str | None = None
+) -> DrawingWriter:
     """Open a file or folder for the drawn pictures of one source.
 
     One image becomes a picture; a folder or glob becomes a folder with a picture per input under the same name; a video
@@ -44,6 +47,7 @@ def open_drawing_writer(path: str | os.PathLike[str], source: Source) -> Drawing
     Args:
         path: the ending picks the format: `PICTURE_ENDINGS` or `DRAWN_VIDEO_ENDINGS`; a folder has none.
         source: the open source that is being drawn.
+        folder_ending: format of the pictures of a folder; by default each input's own.
 
     Raises:
         InputError: an ending that does not fit the source, a missing or read-only folder, or the source's own file.
@@ -58,7 +62,7 @@ def open_drawing_writer(path: str | os.PathLike[str], source: Source) -> Drawing
     if source.kind == "folder":
         if ending in (*PICTURE_ENDINGS, *DRAWN_VIDEO_ENDINGS):
             raise InputError(f"{path}: pictures of a folder are drawn into a folder; name one, without an ending")
-        return FolderWriter(path, source)
+        return FolderWriter(path, source, folder_ending)
     if source.kind == "image":
         _check_ending(path, PICTURE_ENDINGS, "an image")
         return PictureWriter(path)

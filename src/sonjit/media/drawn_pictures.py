@@ -25,16 +25,18 @@ def encode_picture(rgb: NDArray[np.uint8], ending: str) -> bytes:
     """One picture as an image file's bytes.
 
     Args:
-        rgb: (H, W, 3) uint8 RGB.
+        rgb: (H, W, 3) uint8 RGB, (H, W) grey or (H, W, 4) RGBA.
         ending: one of `PICTURE_ENDINGS`.
     """
     import cv2
 
     quality = {".jpg": cv2.IMWRITE_JPEG_QUALITY, ".jpeg": cv2.IMWRITE_JPEG_QUALITY, ".webp": cv2.IMWRITE_WEBP_QUALITY}
     options = [quality[ending], _QUALITY] if ending in quality else []
+    order = {3: cv2.COLOR_RGB2BGR, 4: cv2.COLOR_RGBA2BGRA}
     try:
         with quiet_opencv():
-            done, data = cv2.imencode(ending, cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), options)
+            pixels = rgb if rgb.ndim == 2 else cv2.cvtColor(rgb, order[rgb.shape[2]])
+            done, data = cv2.imencode(ending, pixels, options)
     except cv2.error as error:
         raise JobError(f"a {rgb.shape[1]} x {rgb.shape[0]} picture does not fit {ending}: {error.err}") from None
     if not done:
@@ -73,12 +75,12 @@ class FolderWriter(DrawingWriter):
     The folder is made where it is missing; in one that exists only pictures of the same names are replaced.
     """
 
-    def __init__(self, path: Path, source: Source) -> None:
+    def __init__(self, path: Path, source: Source, ending: str | None = None) -> None:
         super().__init__()
         folder = path.resolve()
         if any(file.resolve().parent == folder for file in source.files):
             raise InputError(f"{path} holds the inputs themselves: choose another folder for the drawings")
-        self._names = _names(source.files)
+        self._names = _names(source.files, ending)
         self._draft = Draft(path, folder=True)
         self._next = 0
 
@@ -98,12 +100,12 @@ class FolderWriter(DrawingWriter):
         self._draft.drop()
 
 
-def _names(files: list[Path]) -> list[str]:
+def _names(files: list[Path], given: str | None) -> list[str]:
     """File names of the drawings; inputs of the same name in several folders get a number."""
     names: list[str] = []
     taken: set[str] = set()
     for file in files:
-        ending = file.suffix if file.suffix.lower() in PICTURE_ENDINGS else ".png"
+        ending = given or (file.suffix if file.suffix.lower() in PICTURE_ENDINGS else ".png")
         name, number = f"{file.stem}{ending}", 2
         while name in taken:
             name, number = f"{file.stem}-{number}{ending}", number + 1

@@ -1,9 +1,9 @@
-"""Drawn video: H.264, VP9 or MPEG-4 with the source's own times, and its sound."""
+"""Drawn video: H.264, VP9, MPEG-4, or ProRes with transparency, at the source's own times, and with its sound."""
 
 from __future__ import annotations
 
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -20,10 +20,24 @@ if TYPE_CHECKING:
 
     from sonjit.media.source import Source
 
-_H264 = ("libx264", {"preset": "veryfast", "crf": "20"})
-_VP9 = ("libvpx-vp9", {"deadline": "realtime", "cpu-used": "8", "row-mt": "1", "crf": "31", "b": "0"})
-_MPEG4: tuple[str, dict[str, str]] = ("mpeg4", {"qmin": "2", "qmax": "5", "b": "100M"})
-_CODECS = {".webm": _VP9, ".avi": _MPEG4}  # AVI keeps no times of its own: H.264's would be guessed wrongly
+
+class _Codec(NamedTuple):
+    name: str
+    pixels: str
+    options: dict[str, str]
+
+
+_VP9_OPTIONS = {"deadline": "realtime", "cpu-used": "8", "row-mt": "1", "crf": "31", "b": "0"}
+_H264 = _Codec("libx264", "yuv420p", {"preset": "veryfast", "crf": "20"})
+_CODECS = {
+    ".webm": _Codec("libvpx-vp9", "yuv420p", _VP9_OPTIONS),
+    # AVI keeps no times of its own: H.264's would be guessed wrongly
+    ".avi": _Codec("mpeg4", "yuv420p", {"qmin": "2", "qmax": "5", "b": "100M"}),
+}
+_TRANSPARENT_CODECS = {
+    ".webm": _Codec("libvpx-vp9", "yuva420p", _VP9_OPTIONS),
+    ".mov": _Codec("prores_ks", "yuva444p10le", {"profile": "4444", "alpha_bits": "16", "vendor": "apl0"}),
+}
 _LIVE_CLOCK = Fraction(1, 90_000)
 _BT709 = 1  # the number of this colour standard in FFmpeg, for matrix, primaries and transfer alike
 _LIMITED = 1
@@ -32,6 +46,7 @@ _LIMITED = 1
 class VideoWriter(DrawingWriter):
     """Encode pictures at the times given with libx264 (VP9 in WebM, MPEG-4 in AVI), and carry the source's sound over.
 
+    RGBA pictures keep their alpha in WebM (VP9) and MOV (ProRes 4444).
     Odd sizes grow by one pixel, repeating the border. All pictures take the size of the first. AVI knows only a fixed
     rate: times are rounded to it.
     """
@@ -77,12 +92,13 @@ class VideoWriter(DrawingWriter):
             raise JobError(f"writing {self._draft.final} failed: {error.strerror or error}") from error
 
     def _begin(self, rgb: NDArray[np.uint8]) -> VideoStream:
-        codec, options = _CODECS.get(self._ending, _H264)
+        transparent = rgb.ndim == 3 and rgb.shape[2] == 4
+        codec = _TRANSPARENT_CODECS[self._ending] if transparent else _CODECS.get(self._ending, _H264)
         rate = Fraction(1 / self._step_s).limit_denominator(1001)
-        stream: Any = self._container.add_stream(codec, rate=rate, options=options)
+        stream: Any = self._container.add_stream(codec.name, rate=rate, options=codec.options)
         height, width = rgb.shape[:2]
         stream.width, stream.height = width + width % 2, height + height % 2
-        stream.pix_fmt = "yuv420p"
+        stream.pix_fmt = codec.pixels
         context = stream.codec_context
         context.time_base = self._clock
         context.thread_type = "AUTO"
@@ -131,13 +147,15 @@ def _yuv_frame(rgb: NDArray[np.uint8], stream: VideoStream) -> Any:  # noqa: ANN
     from av import VideoFrame
     from av.video.reformatter import ColorRange, Colorspace, Interpolation
 
+    if rgb.ndim == 2:
+        rgb = np.repeat(rgb[..., None], 3, axis=2)
     pad_y, pad_x = rgb.shape[0] % 2, rgb.shape[1] % 2
     if pad_y or pad_x:
         rgb = np.pad(rgb, ((0, pad_y), (0, pad_x), (0, 0)), "edge")
-    return VideoFrame.from_ndarray(rgb, format="rgb24").reformat(
+    return VideoFrame.from_ndarray(rgb, format="rgba" if rgb.shape[2] == 4 else "rgb24").reformat(
         stream.width,
         stream.height,
-        "yuv420p",
+        stream.pix_fmt,
         dst_colorspace=Colorspace.ITU709,
         dst_color_range=ColorRange.MPEG,
         interpolation=Interpolation.BICUBIC | Interpolation.ACCURATE_RND,
