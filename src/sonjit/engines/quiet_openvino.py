@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import sys
 
+import numpy as np
+
 _CONVERTER = "openvino.tools.ovc"
 
 sys.modules.setdefault("openvino_telemetry", None)  # pyright: ignore[reportArgumentType]
@@ -21,5 +23,9 @@ else:
         import openvino as ov
     finally:
         del sys.modules[_CONVERTER]
+
+# Two threads that touch a tensor's data for the very first time at once can wait for each other for ever, one inside
+# OpenVINO's one-time set-up of NumPy and the other for the interpreter: let this thread do it, alone.
+_ = ov.Tensor(np.zeros(1, np.uint8)).data
 
 __all__ = ["ov"]
