@@ -17,6 +17,8 @@ from sonjit.weights import find_weight
 PROJECT = Path(__file__).parents[1]
 DATA = (PROJECT / os.environ.get("SONJIT_TEST_DATA", "../shared")).resolve()
 
+os.environ.setdefault("SONJIT_THREADS", "1")  # networks of many threads slow each other down on a busy machine
+
 hypothesis.settings.register_profile("sonjit", deadline=None, derandomize=True, database=None, max_examples=60)
 hypothesis.settings.load_profile("sonjit")
 
@@ -59,7 +61,7 @@ def weights():
     try:
         return {name: find_weight(name) for name in ("palm-lite", "palm-full", "hand-lite", "hand-full")}
     except SonjitError as error:
-        pytest.skip(f"{error}; type: sonjit models pull")
+        pytest.skip(f"{str(error).partition(';')[0]}; type: sonjit models pull")
 
 
 @pytest.fixture(scope="session")

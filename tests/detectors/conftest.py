@@ -13,6 +13,9 @@ from sonjit.engines.openvino import resolve_precision
 from sonjit.geometry import RotatedBox, iou
 from sonjit.media import open_source
 
+BF16_STEP = 3
+"""Frames from one comparison of bf16 with f32 to the next."""
+
 
 class Pair(NamedTuple):
     """One frame: what the reference saw, what we see freely, and what in its own boxes (None where not comparable)."""
@@ -33,6 +36,11 @@ class Replay(NamedTuple):
 def keypoint_distances(hand, instance):
     """(21,) pixels between a hand and a golden instance."""
     return np.linalg.norm(hand.keypoints[:, :2] - np.array(instance["keypoints"])[:, :2], axis=1)
+
+
+def is_inside(points, size):
+    """Whether every point (K, 2) lies within a picture of that size."""
+    return bool(((points >= 0) & (points <= size)).all())
 
 
 def matched(hands, instances):
@@ -94,8 +102,13 @@ def replay(golden_frames, hands):
             seen = free.detect(rgb)
             if index in by_index:
                 boxes = _carried_boxes(by_index.get(index - 1), by_index[index], *size)
-                forced = [d.detect(rgb, boxes=boxes) if d and boxes else None for d in (exact, rough)]
-                pairs.append(Pair(by_index[index]["instances"], seen, *forced))
+                forced = exact.detect(rgb, boxes=boxes) if boxes else None
+                is_turn = boxes and rough and index % BF16_STEP == 0
+                pairs.append(
+                    Pair(
+                        by_index[index]["instances"], seen, forced, rough.detect(rgb, boxes=boxes) if is_turn else None
+                    )
+                )
             if index >= max(by_index):
                 break
         return Replay(golden, synthetic, size, pairs)

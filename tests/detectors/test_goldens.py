@@ -8,7 +8,7 @@ import pytest
 from sonjit.engines import EngineOptions, load_engine
 from sonjit.media import VIDEO_ENDINGS, open_source
 
-from .conftest import keypoint_distances, matched
+from .conftest import is_inside, keypoint_distances, matched
 
 pytestmark = pytest.mark.golden
 STILLS = pytest.mark.files("goldens/mediapipe/hands.*.static*.json")
@@ -55,8 +55,7 @@ def test_videos_in_the_references_own_boxes(file, replay):
     inside, cut = [], []
     for pair in pairs:
         for hand, instance in zip(pair.forced, pair.expected, strict=True):
-            points = np.array(instance["keypoints"])[:, :2]
-            whole = ((points >= 0) & (points <= run.size)).all()
+            whole = is_inside(np.array(instance["keypoints"])[:, :2], run.size)
             (inside if whole else cut).append(keypoint_distances(hand, instance))
     assert np.mean(inside) < 0.1
     assert np.percentile(inside, 95) < 0.3
@@ -66,14 +65,19 @@ def test_videos_in_the_references_own_boxes(file, replay):
 
 @VIDEOS
 def test_bf16_stays_within_a_pixel_of_f32(file, replay):
-    pairs = [pair for pair in replay(file).pairs if pair.forced_bf16 is not None]
+    run = replay(file)
+    pairs = [pair for pair in run.pairs if pair.forced_bf16 is not None]
     if not pairs:
         pytest.skip("this CPU has no bf16, or no two golden frames are in a row")
-    same = [pair for pair in pairs if len(pair.forced) == len(pair.forced_bf16)]  # presence can pass 0.5 in between
-    assert len(same) >= 0.95 * len(pairs)
-    exact = np.array([hand.keypoints for pair in same for hand in pair.forced])
-    rough = np.array([hand.keypoints for pair in same for hand in pair.forced_bf16])
-    assert np.linalg.norm((exact - rough)[..., :2], axis=-1).mean() < 1
+    whole = [
+        (exact.keypoints[:, :2], rough.keypoints[:, :2])
+        for pair in pairs
+        if len(pair.forced) == len(pair.forced_bf16)  # the presence of a hand cut by the edge can pass 0.5 in between
+        for exact, rough in zip(pair.forced, pair.forced_bf16, strict=True)
+        if is_inside(exact.keypoints[:, :2], run.size)
+    ]
+    assert len(whole) >= 0.5 * len(pairs)
+    assert np.mean([np.linalg.norm(exact - rough, axis=1) for exact, rough in whole]) < 1
 
 
 @pytest.mark.files("real/tfjs-models/hand-pose-detection/test_data/*.full.json")

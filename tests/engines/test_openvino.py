@@ -91,7 +91,7 @@ def test_another_file_or_setting_is_another_blob(change, model, cached):
     elif change == "range":
         value_range = (-1.0, 1.0)
     else:
-        changes = {"precision": "bf16"} if change == "precision" else {"threads": 1}
+        changes = {"precision": "bf16"} if change == "precision" else {"threads": 3}
         options = EngineOptions(**{"precision": "f32", "cache": cached.cache} | changes)
     load_engine(model, options, value_range=value_range)
     assert len(blobs(cached)) == 2
