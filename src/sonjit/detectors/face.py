@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sonjit.detectors.face_refinement import refined
 from sonjit.detectors.pipeline import Kind
 from sonjit.detectors.ssd import SingleShotDetector
 from sonjit.geometry import RotatedBox, crop, points_from_crop, square_box, wrap_angle
@@ -64,7 +65,7 @@ class FaceMeshes(Kind[FaceObservation, Face]):
     Args:
         faces: finds new faces.
         landmarks: network with a square picture in and, in its pixels, 468 x (x, y, z) out and the logit of a face;
-            or refined besides: 80 x (x, y) of the lips, 71 of each eye, 5 of each iris, as in `_refined`.
+            or, between the two, the points of `refined`'s regions.
     """
 
     def __init__(self, faces: FaceFinder, landmarks: Engine) -> None:
@@ -79,9 +80,12 @@ class FaceMeshes(Kind[FaceObservation, Face]):
     def observe(self, rgb: NDArray[np.uint8], box: RotatedBox) -> FaceObservation:
         """Landmarks and presence from one box."""
         crop(rgb, box, self._size, self._size, out=self._landmarks.input[0])
-        mesh, *_, logit = self._landmarks.run()
-        points = mesh.reshape(-1, 3) * np.float32(1 / self._size)
-        return FaceObservation(1 / (1 + math.exp(-logit.item())), points_from_crop(points, box))
+        mesh, *regions, logit = self._landmarks.run()
+        points = mesh.reshape(-1, 3)
+        if regions:
+            points = refined(points, regions)
+        probability = 0.5 + 0.5 * math.tanh(logit.item() / 2)
+        return FaceObservation(probability, points_from_crop(points * np.float32(1 / self._size), box))
 
     def follow(self, track: Track[FaceObservation]) -> RotatedBox:
         """The next frame's box, from the face as seen."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -12,7 +14,10 @@ from sonjit.detectors.request import load_together
 from sonjit.engines import load_engine
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from sonjit.detectors.request import Request
+    from sonjit.engines import Engine, EngineOptions, Precision
 
 SHORT_GRID = AnchorGrid(input_size=128, strides=(8, 16, 16, 16))
 """Of the detector for faces up to about 2 m away."""
@@ -28,7 +33,7 @@ def load_faces(request: Request) -> FaceMeshes | FaceBoxes:
         return load_meshes(request)
     name, grid = _DETECTORS[request.model]
     face_file = request.file(name, request.detector_model)
-    return FaceBoxes(load_engine(face_file, request.engine, value_range=_DETECTOR_RANGE), grid)
+    return FaceBoxes(_load_detector(face_file, request), grid)
 
 
 def load_meshes(request: Request) -> FaceMeshes:
@@ -37,7 +42,33 @@ def load_meshes(request: Request) -> FaceMeshes:
     face_file = request.file(name, request.detector_model)
     mesh_file = request.file(f"face-{request.model}", request.landmark_model)
     faces, landmarks = load_together(
-        partial(load_engine, face_file, request.engine, value_range=_DETECTOR_RANGE),
-        partial(load_engine, mesh_file, request.engine),
+        partial(_load_detector, face_file, request),
+        partial(load_engine, mesh_file, _landmark_options(request)),
     )
     return FaceMeshes(FaceFinder(faces, grid), landmarks)
+
+
+def _load_detector(file: Path, request: Request) -> Engine:
+    """In f32 unless the caller says otherwise: bf16 moves keypoints by 0.6 px and saves 0.1 ms."""
+    return load_engine(file, _small(request.engine, "auto"), value_range=_DETECTOR_RANGE)
+
+
+def _landmark_options(request: Request) -> EngineOptions:
+    """The plain mesh loses 0.02 px in bf16; the attention mesh, which cuts out its regions at places that it computes
+    on the way, 2 px of the lips for a tenth of the time. It never runs so.
+    """
+    return _small(request.engine, *(("auto", "bf16") if request.model == "attention" else ()))
+
+
+def _small(options: EngineOptions, *as_f32: Precision) -> EngineOptions:
+    """Options for a network of less than a millisecond: several threads wait for each other longer than they save.
+
+    Args:
+        options: the caller's; what they say counts.
+        as_f32: precisions that mean f32 here.
+    """
+    if options.threads is None and "SONJIT_THREADS" not in os.environ:
+        options = replace(options, threads=1)
+    if options.precision in as_f32 and options.device == "CPU":
+        options = replace(options, precision="f32")
+    return options
