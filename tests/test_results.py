@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from sonjit import Frame, Hand
-from sonjit.results import shortest_floats
+from sonjit import Body, Face, Frame, Hand, Person
+from sonjit.results import FRAME_KINDS, box_around, shortest_floats
 
 coordinates = st.floats(width=32, allow_nan=False, allow_infinity=False)
 keypoints = arrays(np.float32, (21, 3), elements=coordinates)
@@ -21,11 +21,31 @@ hands = st.builds(
     id=st.none() | st.integers(1, 10**9),
     handedness_score=st.none() | scores,
 )
+
+
+def points(*shape):
+    return arrays(np.float32, shape, elements=coordinates, fill=coordinates)
+
+
+def mesh(score, points, one_id):
+    """With a box that reads back from JSON as it is."""
+    return Face(score, points, tuple(shortest_floats(np.float32(box_around(points)))), one_id)
+
+
+faces = st.builds(
+    mesh, scores, st.sampled_from([468, 478]).flatmap(lambda count: points(count, 3)), st.none() | st.integers(1, 9)
+)
+bodies = st.builds(
+    Body, scores, points(33, 3), points(33, 3), points(33), points(33), st.none() | st.integers(1, 10**9)
+)
+people = st.builds(Person, bodies, st.none() | hands, st.none() | hands, st.none() | faces)
 frames = st.builds(
     Frame,
     index=st.integers(0, 10**9),
     time=st.none() | st.floats(0, 1e6),
-    hands=st.lists(hands, max_size=3),
+    hands=st.lists(hands, max_size=2),
+    bodies=st.lists(bodies, max_size=2),
+    people=st.lists(people, max_size=2),
     source=st.none() | st.text(max_size=20),
 )
 
@@ -34,6 +54,18 @@ frames = st.builds(
 def hand():
     grid = np.arange(63, dtype=np.float32).reshape(21, 3)
     return Hand("Left", 0.75, grid * 10 + 0.5, grid / 1000, id=4, handedness_score=0.9)
+
+
+@pytest.fixture
+def face():
+    points = np.arange(478 * 3, dtype=np.float32).reshape(478, 3)
+    return Face(0.75, points, box_around(points), id=4)
+
+
+@pytest.fixture
+def body():
+    grid = np.arange(99, dtype=np.float32).reshape(33, 3)
+    return Body(0.75, grid, grid / 2, np.full(33, 0.5, np.float32), np.full(33, 0.25, np.float32), id=4)
 
 
 def through_json(value):
@@ -85,6 +117,63 @@ def test_a_frame_comes_back_as_it_was(frame):
     data = through_json(frame.to_dict())
     assert Frame.from_dict(data) == frame
     assert ("source" in data) == (frame.source is not None)
+
+
+@settings(max_examples=10)
+@given(faces)
+def test_a_face_comes_back_bit_for_bit(face):
+    assert Face.from_dict(through_json(face.to_dict(full=True))) == face
+
+
+def test_the_plain_shapes_of_faces_and_bodies_are_those_of_tfjs_models(face, body):
+    data = face.to_dict()
+    assert list(data) == ["keypoints", "box"]
+    assert data["box"] == {"xMin": 0.0, "yMin": 1.0, "xMax": 1431.0, "yMax": 1432.0, "width": 1431.0, "height": 1431.0}
+    assert data["keypoints"][0] == {"x": 0.0, "y": 1.0, "z": 2.0, "name": "lips"}
+    assert data["keypoints"][1] == {"x": 3.0, "y": 4.0, "z": 5.0}
+    assert set(face.to_dict(full=True)) - set(data) == {"score", "id"}
+    data = body.to_dict()
+    assert list(data) == ["score", "keypoints", "keypoints3D"]
+    assert data["keypoints"][2] == {"x": 6.0, "y": 7.0, "z": 8.0, "score": 0.5, "name": "left_eye"}
+    assert data["keypoints3D"][2] == {"x": 3.0, "y": 3.5, "z": 4.0, "score": 0.5, "name": "left_eye"}
+    full = body.to_dict(full=True)
+    assert set(full) - set(data) == {"id", "box"}
+    assert full["keypoints"][2]["presence"] == 0.25
+    assert "mask" not in full
+
+
+def test_a_box_of_a_face_has_six_points_without_depth():
+    points = np.full((6, 3), np.nan, np.float32)
+    points[:, :2] = np.arange(12).reshape(6, 2)
+    face = Face(0.9, points, (0.0, 1.5, 20.0, 30.25))
+    data = through_json(face.to_dict(full=True))
+    assert data["keypoints"][0] == {"x": 0.0, "y": 1.0, "name": "rightEye"}
+    assert Face.from_dict(data) == face
+
+
+def test_a_person_is_its_parts(hand, face, body):
+    person = Person(body, left_hand=hand, face=face)
+    assert person.parts == [body, hand, face]
+    assert person.id == body.id
+    data = person.to_dict()
+    assert list(data) == ["body", "leftHand", "rightHand", "face"]
+    assert data["rightHand"] is None
+    assert Person.from_dict(through_json(person.to_dict(full=True))) == person
+
+
+def test_instances_count_each_kind_and_give_parts_their_person_s_number(hand, face, body):
+    frame = Frame(
+        0, None, [hand, hand], faces=[face], bodies=[body], people=[Person(body), Person(body, hand, None, face)]
+    )
+    found = [(number, part.kind) for number, part in frame.instances()]
+    assert found[:4] == [(0, "hand"), (1, "hand"), (0, "face"), (0, "body")]
+    assert found[4:] == [(0, "body"), (1, "body"), (1, "hand"), (1, "face")]
+
+
+@pytest.mark.parametrize("kind", FRAME_KINDS)
+def test_a_frame_always_has_the_list_that_was_asked_for(kind, body):
+    assert Frame(0, None).to_dict((kind,)) == {"index": 0, "time": None, kind: []}
+    assert set(Frame(0, None, bodies=[body]).to_dict((kind,))) == {"index", "time", kind, "bodies"}
 
 
 def test_a_frame_with_nothing_in_it_has_an_empty_list():

@@ -59,19 +59,19 @@ def _draw_mesh(canvas: NDArray[np.uint8], face: Face) -> None:
                 strokes.dot(k, shade(_MESH, near[k]), max(0.6, width * (0.3 + 0.5 * near[k])))
     contours = {name: set(members) for name, members in groups.items() if not name.endswith("Iris")}
     lines = [
-        (a, b, CONTOURS.get(name, NEUTRAL))
+        (a, b, CONTOURS.get(name, NEUTRAL), width * (0.7 if "Eye" in name else 1.0))
         for a, b in face.skeleton.connections
         for name, members in contours.items()
         if a in members and b in members
     ]
     with translucent(canvas, region, 0.4 * min(1.0, strokes.size / 240)):
-        for a, b, _ in lines:
-            strokes.line(a, b, INK, width + 1.6)
-    for a, b, colour in lines:
-        strokes.line(a, b, colour, width)
+        for a, b, _, thickness in lines:
+            strokes.line(a, b, INK, thickness + 1.6)
+    for a, b, colour, thickness in lines:
+        strokes.line(a, b, colour, thickness)
     for name, members in groups.items():
         if name.endswith("Iris"):
-            _draw_iris(strokes, np.array(members), CONTOURS.get(name, NEUTRAL), width)
+            _draw_iris(strokes, np.array(members), CONTOURS.get(name, NEUTRAL), width * 0.7)
 
 
 def _draw_iris(strokes: Strokes, ring: NDArray[np.int64], colour: Colour, width: float) -> None:
