@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from sonjit.measures.hands import finger_reach, hand_length_m, pinch_distance_m, thumb_spread_rad
+from sonjit.measures.hands import finger_curl_rad, finger_reach, hand_length_m, pinch_distance_m, thumb_spread_rad
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -36,8 +36,9 @@ CLEAR_SCORE = 0.5
 # Where each membership is 0 and 1; halfway lies the decision. Reach in parts of the finger's length, angles in radians.
 _FINGER_OUT = (0.65, 0.85)
 _THUMB_OUT_RAD = (-0.5, -0.1)
-_THUMB_WIDE_RAD = (0.05, 0.45)
+_THUMB_WIDE_RAD = (-0.15, 0.25)
 _PINCHED = (0.25, 0.13)
+_CLENCHED_RAD = (2.5, 3.1)
 _THUMB_UPRIGHT_RAD = (math.radians(60), math.radians(30))
 
 
@@ -67,21 +68,22 @@ def gesture_scores(hand: Hand) -> dict[str, float]:
     index, middle, ring, pinky = _soft(finger_reach(points)[1:], *_FINGER_OUT).tolist()
     spread = thumb_spread_rad(points)
     thumb, wide = float(_soft(spread, *_THUMB_OUT_RAD)), float(_soft(spread, *_THUMB_WIDE_RAD))
-    pinch = float(_soft(pinch_distance_m(points)[0] / hand_length_m(points), *_PINCHED))
+    pinch, pinch_middle, *_ = _soft(pinch_distance_m(points) / hand_length_m(points), *_PINCHED).tolist()
     up = _tilt_from_up_rad(hand.keypoints)
     upward, downward = (float(_soft(tilt, *_THUMB_UPRIGHT_RAD)) for tilt in (up, math.pi - up))
     apart, narrow = 1 - pinch, 1 - wide
     curled = 1 - max(index, middle, ring, pinky)
+    clenched = float(_soft(finger_curl_rad(points)[1:].mean(), *_CLENCHED_RAD))  # not a hand that holds a pen
     rules = {
         "open": (thumb, index, middle, ring, pinky, apart),
-        "fist": (narrow, curled),
+        "fist": (narrow, curled, clenched),
         "point": (narrow, index, 1 - middle, 1 - ring, 1 - pinky, apart),
         "victory": (narrow, index, middle, 1 - ring, 1 - pinky, apart),
         "three": (index, middle, 1 - pinky, max(min(narrow, ring), min(wide, 1 - ring)), apart),
         "four": (1 - thumb, index, middle, ring, pinky, apart),
         "thumb_up": (wide, curled, upward),
         "thumb_down": (wide, curled, downward),
-        "ok": (pinch, middle, ring, pinky),
+        "ok": (pinch, middle, ring, pinky, 1 - pinch_middle),
         "call_me": (thumb, 1 - index, 1 - middle, 1 - ring, pinky),
         "i_love_you": (thumb, index, 1 - middle, 1 - ring, pinky, apart),
     }
