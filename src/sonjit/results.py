@@ -147,10 +147,11 @@ class Face(_ByValue):
     def from_dict(cls, data: dict[str, Any]) -> Self:
         """The face that `to_dict(full=True)` wrote."""
         box = data["box"]
+        x_min, y_min, x_max, y_max = np.array([box["xMin"], box["yMin"], box["xMax"], box["yMax"]], np.float32).tolist()
         return cls(
             score=data["score"],
             keypoints=_points_from_dicts(data["keypoints"]),
-            box=(box["xMin"], box["yMin"], box["xMax"], box["yMax"]),
+            box=(x_min, y_min, x_max, y_max),
             id=data.get("id"),
         )
 

@@ -24,7 +24,8 @@ def build_app() -> App:
         version=__version__,
         suppress_keyboard_interrupt=False,  # `main` says what was kept
     )
-    app.command("sonjit.cli.find:hands", name="hands")
+    for kind in ("hands", "face", "body", "holistic"):
+        app.command(f"sonjit.cli.find:{kind}", name=kind)
     app.command("sonjit.cli.demo:demo", name="demo")
     app.command("sonjit.cli.models:app", name="models")
     app.command("sonjit.cli.doctor:doctor", name="doctor")

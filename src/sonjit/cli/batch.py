@@ -17,9 +17,19 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from pathlib import Path
 
-from sonjit.cli.run import Summary, Task, run_task, with_paths
+from sonjit.cli.meaning import Meaning, extras_of
+from sonjit.cli.run import LISTS, Summary, Task, run_task
 from sonjit.errors import InputError, JobError, SonjitError
-from sonjit.media import IMAGE_ENDINGS, TABLE_ENDINGS, VIDEO_ENDINGS, Header, load_frames, natural_key, open_writer
+from sonjit.media import (
+    IMAGE_ENDINGS,
+    TABLE_ENDINGS,
+    VIDEO_ENDINGS,
+    Header,
+    load_frames,
+    natural_key,
+    open_source,
+    open_writer,
+)
 
 Done = Callable[[Path, Summary | SonjitError | None], None]
 """Called for each file with what it came to: a summary, an error, or None where it was finished before."""
@@ -58,11 +68,12 @@ def run_files(task: Task, files: Sequence[Path], *, jobs: int, done: Done) -> li
     if task.save is not None and not is_many(task.save):
         return _run_into_one_table(task, files, names, jobs=jobs, done=done)
     tasks = [
-        with_paths(
+        replace(
             task,
-            file,
-            _place(task.save, name, ".json"),
-            _place(task.draw, name, file.suffix if file.suffix.lower() in _DRAWN_AS_IS else _drawn_ending(file)),
+            source=str(file),
+            save=_place(task.save, name, ".json"),
+            draw=_place(task.draw, name, _drawn_ending(file)),
+            mask=_place(task.mask, name, ".webm" if file.suffix.lower() in VIDEO_ENDINGS else ".png"),
         )
         for file, name in zip(files, names, strict=True)
     ]
@@ -78,6 +89,8 @@ _DRAWN_AS_IS = (".jpg", ".jpeg", ".png", ".webp", ".mp4", ".mov", ".mkv", ".webm
 
 
 def _drawn_ending(file: Path) -> str:
+    if file.suffix.lower() in _DRAWN_AS_IS:
+        return file.suffix
     return ".mp4" if file.suffix.lower() in VIDEO_ENDINGS else ".png"
 
 
@@ -91,7 +104,7 @@ def _names(files: Sequence[Path]) -> list[str]:
     ]
 
 
-def _place(output: str | None, name: str, ending: str) -> Path | None:
+def _place(output: str | None, name: str, ending: str) -> str | None:
     """Where one file's output goes."""
     if output is None:
         return None
@@ -100,7 +113,7 @@ def _place(output: str | None, name: str, ending: str) -> Path | None:
         place.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"{place.parent} cannot be made: {error.strerror}; choose another folder") from None
-    return place
+    return str(place)
 
 
 def _run_into_one_table(task: Task, files: Sequence[Path], names: Sequence[str], *, jobs: int, done: Done) -> list[str]:
@@ -112,7 +125,10 @@ def _run_into_one_table(task: Task, files: Sequence[Path], names: Sequence[str],
     videos = [file.name for file in files if file.suffix.lower() in VIDEO_ENDINGS]
     if videos:
         raise InputError(f"{len(videos)} videos ({videos[0]}, ...) do not go into one table: give --save out/ instead")
-    with open_writer(save, Header(task.source, None, None, None, task.model)) as table:  # refuses before any work
+    with open_source(task.source) as source:
+        header = Header.from_source(source, task.model, LISTS[task.kind])
+    columns = task.columns
+    with open_writer(save, header, columns) as table:  # refuses before any work
         key = hashlib.sha256(repr((task.source, task.kind, task.options)).encode()).hexdigest()[:12]
         work = save.with_name(f".{save.name}.{key}.work")
         try:
@@ -122,7 +138,9 @@ def _run_into_one_table(task: Task, files: Sequence[Path], names: Sequence[str],
                 part = work / f"{name}.jsonl"
                 if part.is_file():
                     (frame,) = load_frames(part)[1]
-                    table.write(replace(frame, index=index, time=None, source=file.name))
+                    frame = replace(frame, index=index, time=None, source=file.name)
+                    extras = extras_of(frame, Meaning().gestures(frame), columns) if columns else None
+                    table.write(frame, extras)
     if failures:
         # The table holds the others; the next run looks at the failed ones again.
         return failures
@@ -134,8 +152,7 @@ def _run_all(tasks: Sequence[Task], *, jobs: int, done: Done) -> list[str]:
     failures: list[str] = []
     waiting: list[Task] = []
     for task in tasks:
-        outputs = [Path(output) for output in (task.save, task.draw) if output is not None]
-        if outputs and all(output.is_file() for output in outputs):
+        if _is_finished(task):
             done(Path(task.source), None)
         else:
             waiting.append(task)
@@ -146,6 +163,13 @@ def _run_all(tasks: Sequence[Task], *, jobs: int, done: Done) -> list[str]:
             failures.extend(result.problems)
         done(Path(task.source), result)
     return failures
+
+
+def _is_finished(task: Task) -> bool:
+    """Whether every output is there and none is older than its input."""
+    changed = Path(task.source).stat().st_mtime
+    outputs = [Path(output) for output in task.outputs]
+    return all(output.is_file() and output.stat().st_mtime >= changed for output in outputs)
 
 
 def _results(tasks: Sequence[Task], jobs: int) -> Iterator[tuple[Task, Summary | SonjitError]]:

@@ -34,7 +34,7 @@ def demo(*, out: Annotated[str, Parameter(name="--out")] = "sonjit-demo") -> int
         "hands.mp4": "the clip with the hands drawn in",
     }
     with resources.as_file(resources.files("sonjit") / "assets" / "demo.mp4") as clip:
-        options = (("max_instances", 2),)
+        options = (("model", "full"), ("max_instances", 2))
         with progress(None, "frames") as advance:
             summary = run_task(
                 Task(str(clip), "hands", options, str(folder / "hands.json"), str(folder / "hands.mp4")),

@@ -1,17 +1,15 @@
-"""`sonjit hands`: from images, folders, videos and cameras to tables and drawings."""
+"""`sonjit hands|face|body|holistic`: from images, folders, videos and cameras to tables and drawings."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from sonjit.cli.options import Finding, Output, Running, detector_options
-
-if TYPE_CHECKING:
-    pass
+from sonjit.cli.options import OUTPUT, Finding, Output, Running, detector_options
 
 _Input = Annotated[str, Parameter(name="INPUT", allow_leading_hyphen=True)]  # - is standard input
+_Mask = Annotated[str | None, Parameter(group=OUTPUT)]
 _OUTPUT, _FINDING, _RUNNING = Output(), Finding(), Running()
 
 
@@ -41,7 +39,88 @@ def hands(
     return _find("hands", source, {"model": model}, output, finding, running)
 
 
-def _find(kind: str, source: str, options: dict[str, Any], output: Output, finding: Finding, running: Running) -> int:
+def face(
+    source: _Input,
+    /,
+    *,
+    model: Literal["attention", "mesh", "box", "box-full"] = "attention",
+    output: Output = _OUTPUT,
+    finding: Finding = _FINDING,
+    running: Running = _RUNNING,
+) -> int:
+    """Find faces: a mesh of 478 keypoints with lips, eyes and irises, or boxes. Nothing tells who a person is.
+
+    `sonjit face photo.jpg --draw drawn.jpg` draws the mesh.
+
+    `sonjit face clip.mp4 --save clip.parquet --measures --max-instances 3` writes head pose and openness too.
+
+    `sonjit face crowd.jpg --model box-full --max-instances 50 --save boxes.json` finds small faces as boxes.
+
+    Args:
+        source: An image, a folder, a glob in quotes, a video, camera:0, or - for standard input.
+        model: attention refines lips, eyes and irises; mesh is faster; box and box-full (to about 5 m) give boxes.
+    """
+    return _find("face", source, {"model": model}, output, finding, running)
+
+
+def body(
+    source: _Input,
+    /,
+    *,
+    model: Literal["lite", "full", "heavy"] = "full",
+    mask: _Mask = None,
+    output: Output = _OUTPUT,
+    finding: Finding = _FINDING,
+    running: Running = _RUNNING,
+) -> int:
+    """Find bodies: 33 keypoints each with visibility, in pixels and in metres, of one or several people.
+
+    `sonjit body clip.mp4 --save clip.csv --measures --draw drawn.mp4` writes joint angles too.
+
+    `sonjit body clip.mp4 --mask cutout.webm` writes the people without their background.
+
+    `sonjit models pull body-lite body-heavy` fetches the two other sizes.
+
+    Args:
+        source: An image, a folder, a glob in quotes, a video, camera:0, or - for standard input.
+        model: lite is fastest, heavy most exact.
+        mask: People cut out of the picture: .png for a picture, .webm for a video; for many files a folder.
+    """
+    return _find("body", source, {"model": model, "segmentation": mask is not None}, output, finding, running, mask)
+
+
+def holistic(
+    source: _Input,
+    /,
+    *,
+    model: Literal["lite", "full", "heavy"] = "full",
+    mask: _Mask = None,
+    output: Output = _OUTPUT,
+    finding: Finding = _FINDING,
+    running: Running = _RUNNING,
+) -> int:
+    """Find people: each body with its own hands and face.
+
+    `sonjit holistic clip.mp4 --max-instances 2 --save clip.json --draw drawn.mp4` follows two people.
+
+    Args:
+        source: An image, a folder, a glob in quotes, a video, camera:0, or - for standard input.
+        model: Of the body; lite takes the lighter hand and face networks too.
+        mask: People cut out of the picture: .png for a picture, .webm for a video; for many files a folder.
+    """
+    options = {"model": model, "segmentation": mask is not None}
+    return _find("holistic", source, options, output, finding, running, mask)
+
+
+def _find(
+    kind: str,
+    source: str,
+    options: dict[str, Any],
+    output: Output,
+    finding: Finding,
+    running: Running,
+    mask: str | None = None,
+) -> int:
     from sonjit.cli.report import run
     from sonjit.cli.run import Task
     from sonjit.errors import InputError
@@ -51,5 +130,5 @@ def _find(kind: str, source: str, options: dict[str, Any], output: Output, findi
     if output.limit is not None and output.limit < 1:
         raise InputError(f"--limit {output.limit}: give at least 1 frame")
     options |= detector_options(finding, running)
-    task = Task(source, kind, tuple(options.items()), output.save, output.draw, output.limit)
+    task = Task(source, kind, tuple(options.items()), output.save, output.draw, mask, output.measures, output.limit)
     return run(task, jobs=running.jobs)

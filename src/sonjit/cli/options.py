@@ -7,12 +7,12 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Group, Parameter
 
-_OUTPUT = Group("Output", sort_key=1)
+OUTPUT = Group("Output", sort_key=1)
 _FINDING = Group("Finding", sort_key=2)
 _RUNNING = Group("Running", sort_key=3)
 
 
-@Parameter(name="*", group=_OUTPUT)
+@Parameter(name="*", group=OUTPUT)
 @dataclass(frozen=True)
 class Output:
     """What becomes of an input.
@@ -42,7 +42,7 @@ class Finding:
         flip_horizontal: Flip the x of the output.
         static_image: Take every picture on its own; by default so for images, not for videos.
         smoothing: Of keypoints over time; by default one_euro for hands and faces in videos, published for bodies.
-        min_detection_score: Least score of what a search finds, 0 to 1.
+        min_detection_score: Least score of what a search finds, 0 to 1; by default 0.5, of box-full 0.6.
         min_presence_score: Least score in its crop, 0 to 1.
         search_interval: Frames between searches for more while some are held; 1 finds them soonest.
     """
@@ -52,7 +52,7 @@ class Finding:
     flip_horizontal: Annotated[bool, Parameter(negative="")] = False
     static_image: bool | None = None
     smoothing: Literal["none", "published", "one_euro"] | None = None
-    min_detection_score: float = 0.5
+    min_detection_score: float | None = None
     min_presence_score: float = 0.5
     search_interval: int = 5
 

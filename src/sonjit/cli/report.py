@@ -12,14 +12,16 @@ if TYPE_CHECKING:
 
     from sonjit.cli.run import Summary, Task
     from sonjit.errors import SonjitError
-    from sonjit.results import Hand
+
+
+_ONE = {"hands": "hand", "faces": "face", "bodies": "body", "people": "person"}
 
 
 def run(task: Task, *, jobs: int = 1) -> int:
     """Do a task with a progress bar and a closing line; 1 if anything could not be read."""
     from sonjit.cli.batch import media_files, run_files
 
-    files = media_files(task.source) if task.source != "-" and (task.save or task.draw) and task.save != "-" else None
+    files = media_files(task.source) if task.source != "-" and task.outputs and task.save != "-" else None
     if files is None:
         return _run_one(task)
     counts = {"done": 0, "before": 0, "instances": 0}
@@ -37,7 +39,7 @@ def run(task: Task, *, jobs: int = 1) -> int:
         _say(f"sonjit: {line}")
     before = f", {counts['before']} finished before" if counts["before"] else ""
     failed = f", {len(failures)} failed" if failures else ""
-    _say(f"{counts['done']} files, {counts['instances']} {task.kind}{before}{failed}; wrote {_outputs(task)}")
+    _say(f"{counts['done']} files, {_found(task, counts['instances'])}{before}{failed}; wrote {_outputs(task)}")
     return 1 if failures else 0
 
 
@@ -48,12 +50,12 @@ def _run_one(task: Task) -> int:
         summary = run_task(task, opened=advance.expect, advance=advance)
     for line in summary.problems:
         _say(f"sonjit: {line}")
-    if not task.save and not task.draw:
+    if not task.outputs:
         _print_last(summary)
     rate = f" ({summary.frames / summary.seconds:.0f} frames/s)" if summary.frames > 1 else ""
-    wrote = f"; wrote {_outputs(task)}" if task.save or task.draw else ""
+    wrote = f"; wrote {_outputs(task)}" if task.outputs else ""
     frames = "1 frame" if summary.frames == 1 else f"{summary.frames} frames"
-    _say(f"{frames}, {summary.instances} {task.kind} in {summary.seconds:.2f} s{rate}{wrote}")
+    _say(f"{frames}, {_found(task, summary.instances)} in {summary.seconds:.2f} s{rate}{wrote}")
     return 1 if summary.problems else 0
 
 
@@ -85,27 +87,31 @@ def progress(total: int | None, unit: str) -> Generator[Advance]:
 
 def _print_last(summary: Summary) -> None:
     """What stands in the newest frame, as a table on standard output."""
-    if summary.last is None or not summary.last.hands:
+    instances = [] if summary.last is None else list(summary.last.instances())
+    if not instances:
         return
     from rich.console import Console
     from rich.table import Table
 
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for heading in ("hand", "score", "id", "wrist px", "box px"):
+    for heading in ("what", "score", "id", "box px"):
         table.add_column(heading)
-    for hand in summary.last.hands:
-        table.add_row(*_cells(hand))
+    for _, one in instances:
+        what = f"{one.handedness} {one.kind}" if one.handedness else one.kind
+        box = ", ".join(f"{value:.0f}" for value in one.box)
+        table.add_row(what, f"{one.score:.2f}", "" if one.id is None else str(one.id), box)
     Console().print(table)
 
 
-def _cells(hand: Hand) -> tuple[str, ...]:
-    wrist = ", ".join(f"{v:.0f}" for v in hand.keypoints[0, :2])
-    box = ", ".join(f"{v:.0f}" for v in hand.box)
-    return hand.handedness, f"{hand.score:.2f}", "" if hand.id is None else str(hand.id), wrist, box
+def _found(task: Task, count: int) -> str:
+    from sonjit.cli.run import LISTS
+
+    plural = LISTS[task.kind]
+    return f"1 {_ONE[plural]}" if count == 1 else f"{count} {plural}"
 
 
 def _outputs(task: Task) -> str:
-    return " and ".join(name for name in (task.save, task.draw) if name)
+    return " and ".join(task.outputs)
 
 
 def _say(line: str) -> None:

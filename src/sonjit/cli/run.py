@@ -6,13 +6,21 @@ import queue
 import threading
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from sonjit.cli.meaning import Meaning, captions_of, extras_of, table_columns
 from sonjit.detectors import create_detector, detect_frames
-from sonjit.media import Header, draw_hands, open_drawing_writer, open_source, open_writer
+from sonjit.media import (
+    Header,
+    draw_frame,
+    mask_from_frame,
+    open_drawing_writer,
+    open_mask_writer,
+    open_source,
+    open_writer,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,10 +30,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sonjit.detectors import Detector
-    from sonjit.media import DrawingWriter, FrameWriter
-    from sonjit.results import Frame, Hand
+    from sonjit.media import Source
+    from sonjit.results import Frame
 
 _STILL = ("image", "folder")
+_SMOOTHING = {"hands": "one_euro", "face": "one_euro", "body": "published", "holistic": "published"}
+LISTS = {"hands": "hands", "face": "faces", "body": "bodies", "holistic": "people"}
+"""For each kind of detector the list of a frame that holds its results."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +49,8 @@ class Task:
         options: of `create_detector`, as given; what is not given depends on whether the input is a still.
         save: table to write, or None.
         draw: drawing to write, or None.
+        mask: cut-out of the people to write, or None.
+        measures: write measures and gestures into the table.
         limit: stop after so many frames.
     """
 
@@ -46,12 +59,24 @@ class Task:
     options: tuple[tuple[str, Any], ...] = ()
     save: str | None = None
     draw: str | None = None
+    mask: str | None = None
+    measures: bool = False
     limit: int | None = None
 
     @property
     def model(self) -> str:
         """Name of the model for the table's header, e.g. `hands-full`."""
-        return f"{self.kind}-{dict(self.options).get('model') or 'full'}"
+        return f"{self.kind}-{dict(self.options)['model']}"
+
+    @property
+    def columns(self) -> dict[str, type[float] | type[str]]:
+        """Names and types of the table's further columns."""
+        return table_columns(self.model, measures=self.measures)
+
+    @property
+    def outputs(self) -> list[str]:
+        """Every file or folder to write."""
+        return [output for output in (self.save, self.draw, self.mask) if output is not None]
 
 
 @dataclass
@@ -87,43 +112,80 @@ def run_task(
         advance: called after each picture.
     """
     summary, start = Summary(), time.perf_counter()
-    with open_source(task.source) as source, ExitStack() as stack:
-        table = drawing = None
-        if task.save is not None:
-            table = stack.enter_context(open_writer(task.save, Header.from_source(source, task.model)))
-        if task.draw is not None:
-            drawing = stack.enter_context(open_drawing_writer(task.draw, source))
+    with open_source(task.source) as source, _Outputs(task, source) as outputs:
         detector = _detector(task.kind, source.kind in _STILL, task.options)
         detector.reset()
         opened(source.count if task.limit is None else min(source.count or task.limit, task.limit))
-        sink = stack.enter_context(_Sink(table, drawing))
-        for frame, rgb in detect_frames(source, detector):
-            sink.put(frame, rgb)
-            summary.frames += 1
-            summary.instances += len(frame.hands)
-            summary.last = frame
-            advance()
-            if task.limit is not None and summary.frames >= task.limit:
-                break
+        with _Behind(outputs) as behind:
+            for frame, rgb in detect_frames(source, detector):
+                behind.put(frame, rgb)
+                summary.frames += 1
+                summary.instances += len(getattr(frame, LISTS[task.kind]))
+                summary.last = frame
+                advance()
+                if task.limit is not None and summary.frames >= task.limit:
+                    break
         summary.problems = list(source.problems)
     summary.seconds = time.perf_counter() - start
     return summary
 
 
 @lru_cache(maxsize=2)
-def _detector(kind: str, still: bool, options: tuple[tuple[str, Any], ...]) -> Detector[Any, Hand]:
+def _detector(kind: str, still: bool, options: tuple[tuple[str, Any], ...]) -> Detector[Any, Any]:
     """The detector for stills or streams, kept for the next file of a folder."""
     given = dict(options)
     given.setdefault("static_image", still)
-    given.setdefault("smoothing", None if still else "one_euro")
+    given.setdefault("smoothing", None if still else _SMOOTHING[kind])
     return create_detector(kind, **given)  # pyright: ignore[reportArgumentType]
 
 
-class _Sink:
-    """Writes and draws in a thread of its own, a few frames behind the detector."""
+class _Outputs:
+    """The files that one task writes; a context manager that finishes or discards them together."""
 
-    def __init__(self, table: FrameWriter | None, drawing: DrawingWriter | None) -> None:
-        self._table, self._drawing = table, drawing
+    def __init__(self, task: Task, source: Source) -> None:
+        self._stack = ExitStack()
+        self._columns = task.columns
+        self._meaning = Meaning()
+        self._table = self._drawing = self._mask = None
+        with ExitStack() as stack:  # a refusal of the second output takes back the first
+            if task.save is not None:
+                header = Header.from_source(source, task.model, LISTS[task.kind])
+                self._table = stack.enter_context(open_writer(task.save, header, self._columns))
+            if task.draw is not None:
+                self._drawing = stack.enter_context(open_drawing_writer(task.draw, source))
+            if task.mask is not None:
+                self._mask = stack.enter_context(open_mask_writer(task.mask, source))
+            self._stack = stack.pop_all()
+
+    def __bool__(self) -> bool:
+        """Whether there is anything to write."""
+        return any(output is not None for output in (self._table, self._drawing, self._mask))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._stack.__exit__(kind, error, traceback)
+
+    def write(self, frame: Frame, rgb: NDArray[np.uint8]) -> None:
+        """Write one frame to every output."""
+        gestures = self._meaning.gestures(frame) if self._columns or self._drawing is not None else {}
+        if self._table is not None:
+            self._table.write(frame, extras_of(frame, gestures, self._columns) if self._columns else None)
+        if self._drawing is not None:
+            drawn = draw_frame(rgb, frame, captions=captions_of(frame, gestures))
+            self._drawing.write(drawn, frame.time, index=frame.index)
+        if self._mask is not None:
+            self._mask.write(rgb, mask_from_frame(frame), frame.time, index=frame.index)
+
+
+class _Behind:
+    """Works in a thread of its own, a few frames behind the detector."""
+
+    def __init__(self, outputs: _Outputs) -> None:
+        self._outputs = outputs
         self._waiting: queue.Queue[tuple[Frame, NDArray[np.uint8]] | None] = queue.Queue(maxsize=4)
         self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._work, name="sonjit-write", daemon=True)
@@ -132,8 +194,8 @@ class _Sink:
         """Hand over one frame; raises what went wrong with an earlier one."""
         if self._failure is not None:
             raise self._failure
-        if self._table is not None or self._drawing is not None:
-            # The detector may go on with its own arrays: results are not changed after they are given out.
+        if self._outputs:
+            # Results are not changed after they are given out, so no copy is needed.
             self._waiting.put((frame, rgb))
 
     def __enter__(self) -> Self:
@@ -152,18 +214,7 @@ class _Sink:
         while (item := self._waiting.get()) is not None:
             if self._failure is not None:
                 continue  # keep emptying the queue, so that the other side never waits for ever
-            frame, rgb = item
             try:
-                if self._table is not None:
-                    self._table.write(frame)
-                if self._drawing is not None:
-                    self._drawing.write(draw_hands(rgb, frame.hands), frame.time, index=frame.index)
+                self._outputs.write(*item)
             except BaseException as failure:  # handed over to the main thread
                 self._failure = failure
-
-
-def with_paths(task: Task, source: Path, save: Path | None, draw: Path | None) -> Task:
-    """The same task for one file of many."""
-    return replace(
-        task, source=str(source), save=None if save is None else str(save), draw=None if draw is None else str(draw)
-    )
