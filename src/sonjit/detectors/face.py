@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,14 +18,17 @@ from sonjit.detectors.face_refinement import refined
 from sonjit.detectors.pipeline import Kind
 from sonjit.detectors.ssd import SingleShotDetector
 from sonjit.geometry import RotatedBox, crop, points_from_crop, square_box, wrap_angle
-from sonjit.results import Face, box_around
+from sonjit.results import Face
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from sonjit.detectors.anchors import AnchorGrid
     from sonjit.detectors.tracking import Track
     from sonjit.engines import Engine
+    from sonjit.results import Box
 
 _RIGHT_CORNER, _LEFT_CORNER = 33, 263  # outer corners of the person's eyes
 _BOX_SCALE = 1.5
@@ -38,6 +42,12 @@ class FaceObservation:
     keypoints: NDArray[np.float32]
     keypoints_3d: None = None
     left: None = None
+
+    @cached_property
+    def box(self) -> Box:
+        """Upright box around the keypoints; asked for twice a frame, and worked out once."""
+        x, y = self.keypoints[:, 0], self.keypoints[:, 1]
+        return float(x.min()), float(y.min()), float(x.max()), float(y.max())
 
 
 class FaceFinder:
@@ -54,7 +64,7 @@ class FaceFinder:
     def find(self, rgb: NDArray[np.uint8], min_score: float) -> list[RotatedBox]:
         """Boxes in a picture (H, W, 3) with the eyes level in them, best first."""
         return [
-            _box_from_corners(face.box, *face.keypoints[:2].tolist())  # the person's right eye, then the left
+            _box_from_corners(face.box.tolist(), *face.keypoints[:2].tolist())  # the person's right eye, then the left
             for face in self._faces.find(rgb, min_score)
         ]
 
@@ -95,14 +105,13 @@ class FaceMeshes(Kind[FaceObservation, Face]):
         """The box around a face just seen: upright around all landmarks, turned to have the eyes level, and larger."""
         points = observation.keypoints
         right, left = points[_RIGHT_CORNER, :2].tolist(), points[_LEFT_CORNER, :2].tolist()
-        return _box_from_corners(np.array(box_around(points)), right, left)
+        return _box_from_corners(observation.box, right, left)
 
     def result(
         self, rgb: NDArray[np.uint8], observation: FaceObservation, track: Track[FaceObservation] | None
     ) -> Face:
         """The public result."""
-        keypoints = observation.keypoints
-        return Face(observation.score, keypoints, box_around(keypoints), None if track is None else track.id)
+        return Face(observation.score, observation.keypoints, observation.box, None if track is None else track.id)
 
     def flip(self, result: Face, width: int) -> Face:
         """The face as it stands on a mirrored canvas; names stay the person's own left and right."""
@@ -117,9 +126,9 @@ def flipped(face: Face, width: int) -> Face:
     return face
 
 
-def _box_from_corners(corners: NDArray[np.float64], right_eye: list[float], left_eye: list[float]) -> RotatedBox:
-    """The landmark network's box from a face's upright box (4,) and two points of its eyes' line."""
-    x_min, y_min, x_max, y_max = corners.tolist()
+def _box_from_corners(corners: Sequence[float], right_eye: list[float], left_eye: list[float]) -> RotatedBox:
+    """The landmark network's box from a face's upright box and two points of its eyes' line."""
+    x_min, y_min, x_max, y_max = corners
     dx, dy = left_eye[0] - right_eye[0], left_eye[1] - right_eye[1]
     rotation = wrap_angle(-math.atan2(-dy, dx))
     face = RotatedBox((x_min + x_max) / 2, (y_min + y_max) / 2, x_max - x_min, y_max - y_min, rotation)

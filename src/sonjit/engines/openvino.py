@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from sonjit.engines.base import Calibration, EngineOptions
 
-_REVISION = 2
+_REVISION = 3
 """Of how networks are changed before they are compiled; kept ones of another revision are not taken."""
 
 _HINT = {"f32": "f32", "bf16": "bf16", "f16": "f16"}
@@ -153,7 +153,8 @@ def _with_outputs(model: ov.Model, path: Path, outputs: tuple[int, ...]) -> ov.M
 
 def _take_pictures(model: ov.Model, path: Path, value_range: tuple[float, float]) -> ov.Model:
     """The same network with a uint8 NHWC input of batch 1, scaled inside."""
-    from openvino.preprocess import PrePostProcessor
+    import numpy as np
+    from openvino import opset13 as ops
 
     if len(model.inputs) != 1 or model.input(0).partial_shape.rank.get_length() != 4:
         raise InputError(f"{path}: takes {len(model.inputs)} input(s), not one picture of shape 1 x H x W x 3")
@@ -163,16 +164,19 @@ def _take_pictures(model: ov.Model, path: Path, value_range: tuple[float, float]
     layout = "NHWC" if shape[3] == 3 else "NCHW"
     if shape[0] != 1:
         model.reshape([1, *shape[1:]])
+    picture = ops.parameter([1, *(shape[1:3] if layout == "NHWC" else shape[2:]), 3], ov.Type.u8, "picture")
     low, high = value_range
-    scale = 255.0 / (high - low)
-    steps = PrePostProcessor(model)
-    steps.input(0).tensor().set_element_type(ov.Type.u8).set_layout(ov.Layout("NHWC"))
-    steps.input(0).model().set_layout(ov.Layout(layout))
-    values = steps.input(0).preprocess().convert_element_type(ov.Type.f32)
+    # Row after row as one line: OpenVINO would else turn the bytes to NCHW first, and the numbers back after.
+    line = ops.convert(ops.reshape(picture, np.array([1, -1]), special_zero=False), "f32")
+    line = ops.multiply(line, np.float32((high - low) / 255))
     if low != 0:
-        values = values.mean(-low * scale)
-    values.scale(scale)
-    return steps.build()
+        line = ops.add(line, np.float32(low))
+    values = ops.reshape(line, np.array(list(picture.get_output_shape(0))), special_zero=False)
+    if layout == "NCHW":
+        values = ops.transpose(values, np.array([0, 3, 1, 2]))
+    old = model.get_parameters()[0]
+    old.output(0).replace(values.output(0))
+    return ov.Model(model.get_results(), [picture], model.get_friendly_name())  # pyright: ignore
 
 
 def _blob_path(
