@@ -1,0 +1,250 @@
+"""Bodies against what MediaPipe and tfjs-models found in the same pictures; several people at once."""
+
+import json
+import math
+from functools import cache
+from types import SimpleNamespace
+
+import cv2
+import numpy as np
+import pytest
+
+import sonjit
+from sonjit.detectors.body import KEYPOINT_OUTPUTS
+from sonjit.engines import EngineOptions, load_engine
+from sonjit.errors import SonjitError
+from sonjit.media import VIDEO_ENDINGS, open_source
+from sonjit.weights import find_weight
+
+from .conftest import boxes_from, keypoint_distances
+
+pytestmark = pytest.mark.golden
+STILLS = pytest.mark.files("goldens/mediapipe/pose.*.static*.json")
+VIDEOS = pytest.mark.files("goldens/mediapipe/pose.*.track*.json")
+MODELS = ("lite", "full", "heavy")
+
+
+@pytest.fixture(scope="module")
+def bodies():
+    """`bodies(**options)`: a detector of bodies that has seen nothing yet; made once for all tests."""
+    try:
+        for name in ("pose-detector", *(f"body-{model}" for model in MODELS)):
+            find_weight(name)
+    except SonjitError as error:
+        pytest.skip(f"{str(error).partition(';')[0]}; type: sonjit models pull")
+    made = {}
+
+    def get(**options):
+        key = json.dumps(options, sort_keys=True)
+        if key not in made:
+            made[key] = sonjit.create_detector("body", **options)
+        made[key].reset()
+        return made[key]
+
+    yield get
+    for detector in made.values():
+        detector.close()
+
+
+@pytest.fixture(scope="module")
+def replay(golden_frames, bodies):
+    """`replay(file, **options)`: pairs of a golden frame and what we see freely and in its box; worked out once."""
+
+    @cache
+    def run(file, **options):
+        golden = json.loads(file.read_text("utf-8"))
+        config = golden["config"]
+        options |= {
+            "model": MODELS[config["model_complexity"]],
+            "static_image": config["static_image_mode"],
+            "smoothing": "published" if config.get("smooth_landmarks", True) else None,
+            "segmentation": config.get("enable_segmentation", False),
+        }
+        by_index = {frame["frame"]: frame for frame in golden["frames"]}
+        frames = [(i, rgb) for i, rgb in enumerate(golden_frames(file, golden)[1]) if i <= max(by_index)]
+        runs = []
+        for is_forced in (False, True):
+            detector = bodies(**options)
+            seen = []
+            for index, rgb in frames:
+                before = by_index.get(index - 1, {}).get("roi_next") if is_forced else None
+                boxes = boxes_from([before], rgb.shape[1], rgb.shape[0]) if before else None
+                seen.append(detector.detect(rgb, boxes=boxes))
+            runs.append(seen)
+        return [SimpleNamespace(golden=by_index[i], free=runs[0][i], forced=runs[1][i]) for i in sorted(by_index)]
+
+    return run
+
+
+def distances(pairs, name):
+    """(N, 33) pixels between our bodies and the golden's, after the counts of every frame were the same."""
+    ours = [getattr(pair, name) for pair in pairs]
+    assert [len(bodies) for bodies in ours] == [len(pair.golden["instances"]) for pair in pairs]
+    return np.array(
+        [
+            keypoint_distances(body, instance)
+            for pair, seen in zip(pairs, ours, strict=True)
+            for body, instance in zip(seen, pair.golden["instances"], strict=True)
+        ]
+    )
+
+
+@STILLS
+@pytest.mark.parametrize(("precision", "limit"), [("f32", 0.5), ("auto", 1.5)])
+def test_stills(file, replay, precision, limit):
+    (pair,) = replay(file, precision=precision)
+    found = distances([pair], "free")
+    if not found.size:
+        return
+    assert found.mean() < limit
+    (body,), (instance,) = pair.free, pair.golden["instances"]
+    points = np.array(instance["keypoints"])
+    np.testing.assert_allclose(body.visibility, points[:, 3], atol=0.01)
+    np.testing.assert_allclose(body.keypoints_3d, instance["world"], atol=0.01)
+    assert np.abs(body.keypoints[:, 2] - points[:, 2]).mean() < 3
+    assert body.mask is None or body.mask.shape == tuple(reversed(json.loads(file.read_text("utf-8"))["size"]))
+
+
+@STILLS
+def test_masks(file, replay):
+    (pair,) = replay(file, precision="f32")
+    if "mask_png" not in pair.golden:
+        pytest.skip(f"{file.name} has no mask")
+    expected = cv2.imread(str(file.with_name(pair.golden["mask_png"])), cv2.IMREAD_GRAYSCALE) / 255
+    mask = pair.free[0].mask
+    ours, theirs = mask > 0.5, expected > 0.5
+    assert (ours & theirs).sum() / (ours | theirs).sum() > 0.97
+    assert np.abs(mask - expected).mean() < 1e-3
+
+
+@VIDEOS
+@pytest.mark.parametrize("precision", ["f32", "auto"])
+def test_videos_tracked_freely(file, replay, precision):
+    """A tracker feeds its landmarks back and so amplifies rounding: only the mean says something."""
+    found = distances(replay(file, precision=precision), "free")
+    assert found.mean() < 1.5
+
+
+@VIDEOS
+def test_videos_in_the_references_own_boxes(file, replay):
+    pairs = replay(file, precision="f32")
+    found = distances(pairs, "forced")
+    assert found.mean() < 0.15
+    assert np.percentile(found, 95) < 0.4
+    for pair in pairs:
+        if not pair.forced:  # behind a gap our filters start anew; MediaPipe carries those of these two over it
+            break
+        instance = pair.golden["instances"][0]
+        np.testing.assert_allclose(pair.forced[0].visibility, np.array(instance["keypoints"])[:, 3], atol=0.01)
+        np.testing.assert_allclose(pair.forced[0].keypoints_3d, instance["world"], atol=0.03)
+
+
+@pytest.mark.files("real/tfjs-models/pose-detection/test_data/*.full.json")
+def test_videos_match_tfjs_models_expectations(file, bodies):
+    """An older network with other times: no more than tfjs-models itself asks for."""
+    in_metres = "_3d" in file.name
+    stem = file.name.removesuffix(".full.json").removesuffix("_3d")
+    videos = [path for path in file.parent.glob(f"{stem}.*") if path.suffix in VIDEO_ENDINGS]
+    if not videos:
+        pytest.skip(f"no video beside {file.name}")
+    expected = np.array(json.loads(file.read_text("utf-8")))
+    detector = bodies(model="full")
+    with open_source(videos[0]) as source:
+        frames = [detector.detect(frame.rgb) for frame in source]
+    assert [len(people) for people in frames] == [1] * len(expected)
+    points = np.array([body.keypoints_3d if in_metres else body.keypoints for (body,) in frames])
+    axes = 3 if in_metres else 2
+    assert np.abs(points - expected)[..., :axes].max() < (0.5 if in_metres else 28)
+
+
+@pytest.mark.files("goldens/mediapipe/tensors/pose_*.npz")
+def test_tensors(file):
+    names = {"pose_detection": "pose-detector"} | {f"pose_landmark_{model}": f"body-{model}" for model in MODELS}
+    try:
+        path = find_weight(names.get(file.stem, file.stem))
+    except SonjitError as error:
+        pytest.skip(str(error))
+    golden = np.load(file)
+    options, value_range = EngineOptions(precision="f32"), tuple(golden["crop_range"])
+    network = load_engine(path, options, value_range=value_range)
+    network.input[0] = golden["crop_u8"]
+    outputs = network.run()
+    expected = [golden[key] for key in sorted(golden) if key.startswith("real.")]
+    assert len(outputs) == len(expected)
+    for output, wanted in zip(outputs, expected, strict=True):
+        step = 1 if output[0].shape == wanted.shape else 2  # large maps are stored at every second pixel
+        thinned = output[0] if step == 1 else output[0][::step, ::step]
+        tolerance = 1e-3 if wanted.dtype == np.float32 else 1e-2
+        np.testing.assert_allclose(thinned, wanted, atol=tolerance * max(float(np.ptp(wanted)), 1.0))
+    if len(outputs) > max(KEYPOINT_OUTPUTS):
+        cut = load_engine(path, options, value_range=value_range, outputs=KEYPOINT_OUTPUTS)
+        cut.input[0] = golden["crop_u8"]
+        for output, index in zip(cut.run(), KEYPOINT_OUTPUTS, strict=True):
+            np.testing.assert_allclose(output, outputs[index], atol=1e-3)
+
+
+@pytest.fixture(scope="module")
+def crowd(data, read_rgb):
+    """`crowd(file)`: a golden's picture twice side by side, and a person's box in each; skips what would not fit."""
+
+    def make(file):
+        golden = json.loads(file.read_text("utf-8"))
+        roi = golden["frames"][0].get("roi_next")
+        rgb = read_rgb(data / golden["source"])
+        height, width = rgb.shape[:2]
+        box = boxes_from([roi], width, height)[0] if roi else None
+        reach = box and box.width / 2 * (abs(math.cos(box.rotation)) + abs(math.sin(box.rotation))) + 1
+        if not reach or box.cx < reach or box.cx > width - reach:
+            pytest.skip("nobody, or a crop that reaches over the seam between the pictures")
+        return np.hstack([rgb, rgb]), box, box._replace(cx=box.cx + width)
+
+    return make
+
+
+@STILLS
+def test_two_people_are_each_seen_as_if_alone(file, crowd, bodies):
+    scene, left, right = crowd(file)
+    half = scene.shape[1] // 2
+    detector = bodies(static_image=True, max_instances=2, segmentation=True)
+    both = detector.detect(scene, boxes=[left, right])
+    (alone,) = detector.detect(scene[:, :half], boxes=[left])
+    assert len(both) == 2
+    for body, shift in zip(both, (0, half), strict=True):
+        np.testing.assert_allclose(body.keypoints[:, :2], alone.keypoints[:, :2] + (shift, 0), atol=1)
+        np.testing.assert_allclose(body.keypoints_3d, alone.keypoints_3d, atol=0.01)
+        mask = np.roll(body.mask, -shift, axis=1)[:, :half]
+        assert np.abs(mask - alone.mask).mean() < 0.01
+    found = detector.detect(scene)
+    if len(found) != 2:  # the detector is not sure of everybody whom it sees smaller
+        pytest.skip("the detector does not find both")
+    found.sort(key=lambda body: body.box[0])
+    for body, shift in zip(found, (0, half), strict=True):
+        distance = np.linalg.norm(body.keypoints[:, :2] - alone.keypoints[:, :2] - (shift, 0), axis=1)
+        assert distance.mean() < 0.02 * left.width
+
+
+@STILLS
+def test_two_people_keep_their_ids(file, crowd, bodies):
+    scene, left, right = crowd(file)
+    detector = bodies(max_instances=2)
+    ids = [body.id for body in detector.detect(scene, boxes=[left, right])]
+    assert len(set(ids)) == 2
+    for step in range(12):
+        shift = 4 * (4 - abs(step % 8 - 4))
+        people = detector.detect(np.roll(scene, shift, axis=1))
+        assert [body.id for body in people] == ids
+        for body, box in zip(people, (left, right), strict=True):
+            assert abs(body.keypoints[23:25, 0].mean() - shift - box.cx) < 0.1 * box.width
+
+
+@STILLS
+def test_one_person_stays_one_where_two_are_looked_for(file, crowd, bodies):
+    scene, left, _ = crowd(file)
+    alone = scene[:, : scene.shape[1] // 2]
+    detector = bodies(max_instances=2, search_interval=1)
+    (first,) = detector.detect(alone, boxes=[left])
+    for _ in range(4):
+        people = detector.detect(alone)
+        assert [body.id for body in people][:1] == [first.id]
+        centres = [body.keypoints[:, :2].mean(axis=0) for body in people]
+        assert all(math.dist(centres[0], centre) > 0.1 * left.width for centre in centres[1:])
