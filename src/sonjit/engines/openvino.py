@@ -168,9 +168,10 @@ def _take_pictures(model: ov.Model, path: Path, value_range: tuple[float, float]
     low, high = value_range
     # Row after row as one line: OpenVINO would else turn the bytes to NCHW first, and the numbers back after.
     line = ops.convert(ops.reshape(picture, np.array([1, -1]), special_zero=False), "f32")
-    line = ops.multiply(line, np.float32((high - low) / 255))
+    scale = 255 / (high - low)  # exact in bf16 too, as the zero point is, for the usual ranges
     if low != 0:
-        line = ops.add(line, np.float32(low))
+        line = ops.subtract(line, np.float32(-low * scale))
+    line = ops.divide(line, np.float32(scale))
     values = ops.reshape(line, np.array(list(picture.get_output_shape(0))), special_zero=False)
     if layout == "NCHW":
         values = ops.transpose(values, np.array([0, 3, 1, 2]))
