@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from sonjit.engines.base import Calibration, EngineOptions
 
-_REVISION = 3
+_REVISION = 4
 """Of how networks are changed before they are compiled; kept ones of another revision are not taken."""
 
 _HINT = {"f32": "f32", "bf16": "bf16", "f16": "f16"}
