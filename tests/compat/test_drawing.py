@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 from sonjit.compat import mediapipe as mp
+from sonjit.compat.mediapipe.framework.formats.detection_pb2 import Detection
 from sonjit.compat.mediapipe.framework.formats.landmark_pb2 import NormalizedLandmark, NormalizedLandmarkList
+from sonjit.compat.mediapipe.framework.formats.location_data_pb2 import LocationData
 
 drawing, styles, hands = mp.solutions.drawing_utils, mp.solutions.drawing_styles, mp.solutions.hands
 
@@ -85,18 +87,46 @@ def test_default_styles_cover_the_hand(picture):
     assert picture.any()
 
 
+def test_default_styles_of_faces_and_bodies():
+    mesh, pose = mp.solutions.face_mesh, mp.solutions.pose
+    contours, parts = (styles.get_default_face_mesh_contours_style(i) for i in (0, 1))
+    assert set(contours) == mesh.FACEMESH_CONTOURS
+    assert set(parts) == mesh.FACEMESH_CONTOURS | mesh.FACEMESH_NOSE
+    assert len({spec.color for spec in contours.values()}) == 3
+    assert len({spec.color for spec in parts.values()}) == 7
+    with pytest.raises(ValueError, match="i=2: give 0 or 1"):
+        styles.get_default_face_mesh_contours_style(2)
+    irises = styles.get_default_face_mesh_iris_connections_style()
+    assert set(irises) == mesh.FACEMESH_IRISES
+    for side in ("LEFT", "RIGHT"):
+        (color,) = {irises[pair].color for pair in getattr(mesh, f"FACEMESH_{side}_IRIS")}
+        assert {contours[pair].color for pair in getattr(mesh, f"FACEMESH_{side}_EYE")} == {color}
+    assert styles.get_default_face_mesh_tesselation_style().thickness == 1
+    dots = styles.get_default_pose_landmarks_style()
+    assert set(dots) == set(pose.PoseLandmark)
+    assert dots[pose.PoseLandmark.NOSE].color == drawing.WHITE_COLOR
+    sides = {side: {dots[mark].color for mark in dots if side in mark.name} for side in ("LEFT", "RIGHT")}
+    assert [len(colors) for colors in sides.values()] == [1, 1]
+    assert sides["LEFT"] != sides["RIGHT"]
+
+
 def test_a_detection_beyond_the_picture_is_drawn_as_far_as_it_lies_in_it(picture):
-    location = SimpleNamespace(
-        format=2,
-        relative_keypoints=[SimpleNamespace(x=0.5, y=0.5), SimpleNamespace(x=1.5, y=0.5)],
-        relative_bounding_box=SimpleNamespace(xmin=-0.5, ymin=0.25, width=0.75, height=2.0),
-    )
-    drawing.draw_detection(picture, SimpleNamespace(location_data=location))
+    box = LocationData.RelativeBoundingBox(xmin=-0.5, ymin=0.25, width=0.75, height=2.0)
+    points = [LocationData.RelativeKeypoint(x=x, y=0.5) for x in (0.5, 1.5)]
+    location = LocationData(format=2, relative_bounding_box=box, relative_keypoints=points)
+    drawing.draw_detection(picture, Detection(location_data=location))
     assert picture[25, 30].tolist() == picture[60, 50].tolist() == list(drawing.WHITE_COLOR)
     assert picture[50, 102].tolist() == list(drawing.RED_COLOR)
-    location.format = 0
+    location.format = LocationData.GLOBAL
     with pytest.raises(ValueError, match="relative"):
-        drawing.draw_detection(picture, SimpleNamespace(location_data=location))
+        drawing.draw_detection(picture, Detection(location_data=location))
+
+
+def test_a_detection_without_a_place_or_a_box_draws_none(picture):
+    drawing.draw_detection(picture, Detection(score=[0.9]))
+    assert not picture.any()
+    drawing.draw_detection(picture, Detection(location_data=LocationData(format=2)))
+    assert not picture.any()
 
 
 def test_axes_point_right_and_up_in_their_colours(picture):

@@ -5,9 +5,10 @@ import pickle
 
 import pytest
 
-from sonjit.compat.mediapipe.framework.formats import classification_pb2, landmark_pb2
+from sonjit.compat.mediapipe.framework.formats import classification_pb2, detection_pb2, landmark_pb2, location_data_pb2
 from sonjit.compat.mediapipe.json_format import MessageToDict
 
+Detection, Location = detection_pb2.Detection, location_data_pb2.LocationData
 Point, Points = landmark_pb2.NormalizedLandmark, landmark_pb2.NormalizedLandmarkList
 
 
@@ -84,3 +85,55 @@ def test_message_to_dict():
     assert MessageToDict(sides) == {"classification": [plain | {"displayName": "L"}]}
     assert MessageToDict(side, preserving_proto_field_name=True) == plain | {"display_name": "L"}
     assert MessageToDict(Points()) == {}
+
+
+def detection():
+    box = Location.RelativeBoundingBox(xmin=0.25, ymin=0.5, width=0.125)
+    location = Location(format=Location.RELATIVE_BOUNDING_BOX, relative_bounding_box=box)
+    location.relative_keypoints.add(x=0.75, y=0.1)
+    return Detection(label_id=[0], score=[0.921885848], location_data=location)
+
+
+def test_messages_within_messages():
+    face = Detection()
+    assert not face.HasField("location_data")
+    assert face.location_data.relative_bounding_box.xmin == 0
+    face.location_data.relative_bounding_box.xmin = 0.25
+    assert face.HasField("location_data")
+    assert face.location_data.HasField("relative_bounding_box")
+    assert Detection() != face
+    assert not Detection().HasField("location_data")
+    with pytest.raises(AttributeError, match="CopyFrom"):
+        face.location_data = Location()
+    face.location_data.CopyFrom(detection().location_data)
+    assert face.location_data == detection().location_data
+    face.ClearField("location_data")
+    assert face == Detection()
+
+
+def test_copies_share_nothing_at_any_depth():
+    face = detection()
+    faces = detection_pb2.DetectionList(detection=[face])
+    for other in (copy.copy(face), copy.deepcopy(face), faces.detection[0], pickle.loads(pickle.dumps(face))):
+        assert other == face
+        other.location_data.relative_keypoints[0].x = 0.5
+        other.location_data.relative_bounding_box.xmin = 0.5
+        other.score.append(0.5)
+    assert face == detection()
+
+
+def test_text_and_dict_of_a_detection():
+    assert str(detection()) == (
+        "label_id: 0\nscore: 0.921885848\nlocation_data {\n  format: RELATIVE_BOUNDING_BOX\n"
+        "  relative_bounding_box {\n    xmin: 0.25\n    ymin: 0.5\n    width: 0.125\n  }\n"
+        "  relative_keypoints {\n    x: 0.75\n    y: 0.1\n  }\n}\n"
+    )
+    assert MessageToDict(detection()) == {
+        "labelId": [0],
+        "score": [0.92188585],
+        "locationData": {
+            "format": "RELATIVE_BOUNDING_BOX",
+            "relativeBoundingBox": {"xmin": 0.25, "ymin": 0.5, "width": 0.125},
+            "relativeKeypoints": [{"x": 0.75, "y": 0.1}],
+        },
+    }

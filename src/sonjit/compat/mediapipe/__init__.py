@@ -1,4 +1,4 @@
-"""The hands part of `mediapipe.solutions`, computed by Sonjit.
+"""`mediapipe.solutions`, computed by Sonjit: hands, faces, bodies, holistic, selfie masks and drawing.
 
 A script changes one line, `import mediapipe as mp`, to `from sonjit.compat import mediapipe as mp`; see
 docs/migrating-from-mediapipe.md for what is covered and what differs. The names below this package are MediaPipe's.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import IntEnum
 from typing import Any
 
 import numpy as np
@@ -13,16 +14,24 @@ def MessageToDict(message: Message, *, preserving_proto_field_name: bool = False
     """The fields that are set, as plain JSON types; the name is protobuf's.
 
     Args:
-        message: a landmark, a classification or a list of them.
+        message: a landmark, a classification, a detection or a list of them.
         preserving_proto_field_name: `display_name` instead of `displayName`.
     """
+
+    def plain(value: object) -> object:
+        if isinstance(value, Repeated):
+            return [plain(item) for item in value]
+        if isinstance(value, Message):
+            return MessageToDict(value, preserving_proto_field_name=preserving_proto_field_name)
+        if isinstance(value, IntEnum):
+            return value.name
+        if isinstance(value, float):
+            return float(str(np.float32(value)))  # messages hold 32 bits: as few decimals as tell them apart
+        return value
+
     result: dict[str, Any] = {}
     for name, value in message.ListFields():
         head, *tail = name.split("_")
         key = name if preserving_proto_field_name else head + "".join(map(str.capitalize, tail))
-        if isinstance(value, Repeated):
-            value = [MessageToDict(item, preserving_proto_field_name=preserving_proto_field_name) for item in value]
-        elif isinstance(value, float):
-            value = float(str(np.float32(value)))  # messages hold 32 bits: as few decimals as tell them apart
-        result[key] = value
+        result[key] = plain(value)
     return result

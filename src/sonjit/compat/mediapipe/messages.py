@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+from enum import IntEnum
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
 if TYPE_CHECKING:
@@ -16,16 +17,21 @@ if TYPE_CHECKING:
 
 
 class Message:
-    """Base of all messages. A subclass declares its fields as annotated defaults; a list field's is a `Repeated`."""
+    """Base of all messages. A subclass declares its fields as annotated defaults.
+
+    A list field's default is a `Repeated`; a field that holds a message has an empty one.
+    """
 
     _fields: ClassVar[tuple[str, ...]] = ()
-    _repeated: ClassVar[dict[str, type[Message]]] = {}
+    _repeated: ClassVar[dict[str, type[Any]]] = {}
+    _nested: ClassVar[dict[str, type[Message]]] = {}
 
     def __init_subclass__(cls) -> None:
         """Read the fields from the annotations."""
         cls._fields = tuple(inspect.get_annotations(cls))
         defaults = {name: vars(cls)[name] for name in cls._fields}
         cls._repeated = {name: value.kind for name, value in defaults.items() if isinstance(value, Repeated)}
+        cls._nested = {name: type(value) for name, value in defaults.items() if isinstance(value, Message)}
 
     def __init__(self, **fields: object) -> None:
         for name in fields.keys() - set(self._fields):
@@ -34,6 +40,9 @@ class Message:
         for name, kind in self._repeated.items():
             items: Any = fields.pop(name, ())
             state[name] = Repeated(kind, items)
+        for name, kind in self._nested.items():
+            value = fields.pop(name, None)
+            state[name] = kind() if value is None else copy.copy(value)
         state.update((name, value) for name, value in fields.items() if value is not None)
 
     def __setattr__(self, name: str, value: object) -> None:
@@ -44,31 +53,50 @@ class Message:
             raise AttributeError(
                 f"the list {name!r} cannot be replaced: use .extend(...), or del .{name}[:] to empty it"
             )
+        if name in self._nested:
+            raise AttributeError(f"the message {name!r} cannot be replaced: use .{name}.CopyFrom(...)")
         self.__dict__[name] = value
 
     def HasField(self, name: str) -> bool:
-        """Whether a field was set."""
+        """Whether a field was set; of a message, whether any of its own was."""
         if name not in self._fields or name in self._repeated:
             raise ValueError(f"{type(self).__name__} has no field {name!r} that can be unset")
-        return name in self.__dict__
+        return bool(self.__dict__[name].ListFields()) if name in self._nested else name in self.__dict__
 
     def ListFields(self) -> list[tuple[str, Any]]:
         """The fields that are set, as pairs of name (protobuf: a descriptor) and value; empty lists are left out."""
-        state = self.__dict__
-        return [(name, state[name]) for name in self._fields if name in state and state[name] != []]
+        return [
+            (name, self.__dict__[name])
+            for name in self._fields
+            if (self.__dict__[name] if name in self._repeated else self.HasField(name))
+        ]
 
     def ClearField(self, name: str) -> None:
         """Unset a field."""
         if name in self._repeated:
             self.__dict__[name].clear()
+        elif name in self._nested:
+            self.__dict__[name] = self._nested[name]()
         else:
             self.__dict__.pop(name, None)
 
     def CopyFrom(self, other: Self) -> None:
         """Take over every field of another message of the same type."""
-        state = copy.deepcopy(other.__dict__)
+        state = copy.copy(other).__dict__
         self.__dict__.clear()
         self.__dict__.update(state)
+
+    def __copy__(self) -> Self:
+        """A message of its own: lists and messages within are copied too."""
+        duplicate = object.__new__(type(self))
+        duplicate.__dict__.update(self.__dict__)
+        for name in (*self._repeated, *self._nested):
+            duplicate.__dict__[name] = copy.copy(self.__dict__[name])
+        return duplicate
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """The same."""
+        return copy.copy(self)
 
     def __eq__(self, other: object) -> bool:
         """Same type and same fields set to the same values."""
@@ -78,37 +106,53 @@ class Message:
 
     def __repr__(self) -> str:
         """One field a line, as protobuf prints messages."""
-        lines: list[str] = []
-        for name, value in self.ListFields():
-            if isinstance(value, Repeated):
-                for item in value:
-                    inner = "".join(f"  {line}\n" for line in repr(item).splitlines())
-                    lines.append(f"{name} {{\n{inner}}}\n")
-            else:
-                text = f"{value:.9g}" if isinstance(value, float) else f'"{value}"' if isinstance(value, str) else value
-                lines.append(f"{name}: {text}\n")
-        return "".join(lines)
+        return "".join(
+            _text(name, item)
+            for name, value in self.ListFields()
+            for item in (value if isinstance(value, Repeated) else [value])
+        )
 
 
-M = TypeVar("M", bound=Message)
+def _text(name: str, value: object) -> str:
+    if isinstance(value, Message):
+        inner = "".join(f"  {line}\n" for line in repr(value).splitlines())
+        return f"{name} {{\n{inner}}}\n"
+    if isinstance(value, IntEnum):
+        value = value.name
+    elif isinstance(value, float):
+        value = f"{value:.9g}"
+    elif isinstance(value, str):
+        value = f'"{value}"'
+    return f"{name}: {value}\n"
 
 
-class Repeated(list[M]):
-    """A list field. What is put in is copied, as in protobuf."""
+T = TypeVar("T")
 
-    def __init__(self, kind: type[M], items: Iterable[M] = ()) -> None:
+
+class Repeated(list[T]):
+    """A list field, of messages or of numbers. What is put in is copied, as in protobuf."""
+
+    def __init__(self, kind: type[T], items: Iterable[T] = ()) -> None:
         super().__init__(map(copy.copy, items))
         self.kind = kind
 
-    def add(self, **fields: object) -> M:
-        """Append a new item and return it."""
+    def add(self, **fields: object) -> T:
+        """Append a new message and return it."""
         super().append(self.kind(**fields))
         return self[-1]
 
-    def append(self, item: M, /) -> None:
+    def append(self, item: T, /) -> None:
         """Append a copy."""
         super().append(copy.copy(item))
 
-    def extend(self, items: Iterable[M], /) -> None:
+    def extend(self, items: Iterable[T], /) -> None:
         """Append copies."""
         super().extend(map(copy.copy, items))
+
+    def __copy__(self) -> Repeated[T]:
+        """A list of copies."""
+        return Repeated(self.kind, self)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Repeated[T]:
+        """The same."""
+        return copy.copy(self)

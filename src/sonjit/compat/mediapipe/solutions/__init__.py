@@ -1,13 +1,37 @@
-"""The covered solutions: hands and drawing."""
+"""The covered solutions."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from sonjit.compat.mediapipe.not_covered import not_covered
-from sonjit.compat.mediapipe.solutions import drawing_styles, drawing_utils, hands, hands_connections
+from sonjit.compat.mediapipe.solutions import (
+    drawing_styles,
+    drawing_utils,
+    face_detection,
+    face_mesh,
+    face_mesh_connections,
+    hands,
+    hands_connections,
+    holistic,
+    pose,
+    pose_connections,
+    selfie_segmentation,
+)
 
-__all__ = ["drawing_styles", "drawing_utils", "hands", "hands_connections"]
+__all__ = [
+    "drawing_styles",
+    "drawing_utils",
+    "face_detection",
+    "face_mesh",
+    "face_mesh_connections",
+    "hands",
+    "hands_connections",
+    "holistic",
+    "pose",
+    "pose_connections",
+    "selfie_segmentation",
+]
 
 if not TYPE_CHECKING:  # a type checker shall keep complaining about unknown names
 

@@ -1,36 +1,72 @@
-"""Colours for hands: red knuckles, grey palm, one colour per finger."""
+"""Colours for hands, faces and bodies.
+
+Hands have red knuckles, a grey palm and one colour per finger; faces and bodies one colour per side of the person.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from sonjit.compat.mediapipe.not_covered import not_covered
+from sonjit.compat.mediapipe.solutions import face_mesh_connections as face
 from sonjit.compat.mediapipe.solutions import hands_connections as lines
-from sonjit.compat.mediapipe.solutions.drawing_utils import DrawingSpec
+from sonjit.compat.mediapipe.solutions.drawing_utils import WHITE_COLOR, DrawingSpec
 from sonjit.compat.mediapipe.solutions.hands import HandLandmark
+from sonjit.compat.mediapipe.solutions.pose import PoseLandmark
+from sonjit.errors import InputError
 
 if TYPE_CHECKING:
     from sonjit.compat.mediapipe.solutions.drawing_utils import Color
+    from sonjit.compat.mediapipe.solutions.face_mesh_connections import Connections
     from sonjit.compat.mediapipe.solutions.hands_connections import Connection
 
-__all__ = ["get_default_hand_connections_style", "get_default_hand_landmarks_style"]
+__all__ = [
+    "get_default_face_mesh_contours_style",
+    "get_default_face_mesh_iris_connections_style",
+    "get_default_face_mesh_tesselation_style",
+    "get_default_hand_connections_style",
+    "get_default_hand_landmarks_style",
+    "get_default_pose_landmarks_style",
+]
 
-_KNUCKLES: Color = (48, 48, 255)
-_PALM: Color = (128, 128, 128)
+_RED: Color = (48, 48, 255)
+_GREEN: Color = (48, 255, 48)
+_BLUE: Color = (192, 101, 21)
+_YELLOW: Color = (0, 204, 255)
+_GREY: Color = (128, 128, 128)
 _FINGERS: list[tuple[Color, tuple[Connection, ...]]] = [
     ((180, 229, 255), lines.HAND_THUMB_CONNECTIONS),
     ((128, 64, 128), lines.HAND_INDEX_FINGER_CONNECTIONS),
-    ((0, 204, 255), lines.HAND_MIDDLE_FINGER_CONNECTIONS),
-    ((48, 255, 48), lines.HAND_RING_FINGER_CONNECTIONS),
-    ((192, 101, 21), lines.HAND_PINKY_FINGER_CONNECTIONS),
+    (_YELLOW, lines.HAND_MIDDLE_FINGER_CONNECTIONS),
+    (_GREEN, lines.HAND_RING_FINGER_CONNECTIONS),
+    (_BLUE, lines.HAND_PINKY_FINGER_CONNECTIONS),
 ]
+_CONTOURS: list[list[tuple[Color, Connections]]] = [
+    [
+        (WHITE_COLOR, face.FACEMESH_LIPS | face.FACEMESH_FACE_OVAL),
+        (_GREEN, face.FACEMESH_LEFT_EYE | face.FACEMESH_LEFT_EYEBROW),
+        (_RED, face.FACEMESH_RIGHT_EYE | face.FACEMESH_RIGHT_EYEBROW),
+    ],
+    [
+        (WHITE_COLOR, face.FACEMESH_FACE_OVAL),
+        (_BLUE, face.FACEMESH_LIPS),
+        (_YELLOW, face.FACEMESH_NOSE),
+        ((192, 255, 48), face.FACEMESH_LEFT_EYE),
+        (_GREEN, face.FACEMESH_LEFT_EYEBROW),
+        ((192, 48, 255), face.FACEMESH_RIGHT_EYE),
+        (_RED, face.FACEMESH_RIGHT_EYEBROW),
+    ],
+]
+_IRISES: list[tuple[Color, Connections]] = [(_GREEN, face.FACEMESH_LEFT_IRIS), (_RED, face.FACEMESH_RIGHT_IRIS)]
+_LEFT_SIDE: Color = (0, 138, 255)
+_RIGHT_SIDE: Color = (231, 217, 0)
 _DOT_RADIUS = 5
 _FILLED = -1
 
 
 def get_default_hand_landmarks_style() -> dict[HandLandmark, DrawingSpec]:
     """A filled dot per landmark: in its finger's colour, where a finger meets the palm and at the wrist red."""
-    colors = dict.fromkeys(HandLandmark, _KNUCKLES)
+    colors = dict.fromkeys(HandLandmark, _RED)
     for color, pairs in _FINGERS:
         colors.update({HandLandmark(outer): color for _, outer in pairs})
     return {landmark: DrawingSpec(color, _FILLED, _DOT_RADIUS) for landmark, color in colors.items()}
@@ -38,8 +74,40 @@ def get_default_hand_landmarks_style() -> dict[HandLandmark, DrawingSpec]:
 
 def get_default_hand_connections_style() -> dict[Connection, DrawingSpec]:
     """A line per connection: in its finger's colour, the palm's grey and thicker."""
-    style = {pair: DrawingSpec(_PALM, thickness=3) for pair in lines.HAND_PALM_CONNECTIONS}
+    style = {pair: DrawingSpec(_GREY, thickness=3) for pair in lines.HAND_PALM_CONNECTIONS}
     return style | {pair: DrawingSpec(color, thickness=2) for color, pairs in _FINGERS for pair in pairs}
+
+
+def get_default_face_mesh_contours_style(i: int = 0) -> dict[Connection, DrawingSpec]:
+    """A line per connection of the contours.
+
+    Args:
+        i: 0 for white lips and oval and one colour per side; 1 for a colour per part, and for the nose as well.
+    """
+    if i not in (0, 1):
+        raise InputError(f"i={i}: give 0 or 1")
+    return _lines(_CONTOURS[i])
+
+
+def get_default_face_mesh_tesselation_style() -> DrawingSpec:
+    """Thin grey lines."""
+    return DrawingSpec(_GREY, thickness=1)
+
+
+def get_default_face_mesh_iris_connections_style() -> dict[Connection, DrawingSpec]:
+    """A line per connection of the irises: the left eye's green, the right eye's red."""
+    return _lines(_IRISES)
+
+
+def get_default_pose_landmarks_style() -> dict[PoseLandmark, DrawingSpec]:
+    """A dot per landmark: the left side's orange, the right side's blue, the nose white."""
+    colors = {"LEFT": _LEFT_SIDE, "RIGHT": _RIGHT_SIDE}
+    sides = {mark: next((side for side in colors if side in mark.name.split("_")), "") for mark in PoseLandmark}
+    return {mark: DrawingSpec(colors.get(side, WHITE_COLOR)) for mark, side in sides.items()}
+
+
+def _lines(colors: list[tuple[Color, Connections]]) -> dict[Connection, DrawingSpec]:
+    return {pair: DrawingSpec(color) for color, pairs in colors for pair in pairs}
 
 
 if not TYPE_CHECKING:  # a type checker shall keep complaining about unknown names

@@ -10,18 +10,19 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from sonjit.compat.mediapipe.framework.formats.location_data_pb2 import LocationData
 from sonjit.errors import InputError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from sonjit.compat.mediapipe.framework.formats.detection_pb2 import Detection
     from sonjit.compat.mediapipe.framework.formats.landmark_pb2 import (
         Landmark,
         LandmarkList,
         NormalizedLandmark,
         NormalizedLandmarkList,
     )
-    from sonjit.compat.mediapipe.solutions.detections import Detection
 
 Color: TypeAlias = tuple[int, int, int]
 Pixel: TypeAlias = tuple[int, int]
@@ -32,7 +33,6 @@ RED_COLOR: Color = (0, 0, 255)
 GREEN_COLOR: Color = (0, 128, 0)
 BLUE_COLOR: Color = (255, 0, 0)
 
-_RELATIVE_BOUNDING_BOX = 2
 _LEAST_SHOWN = 0.5
 _CONFIDENCES = ("visibility", "presence")
 
@@ -112,18 +112,18 @@ def draw_detection(
     import cv2
 
     location = detection.location_data
-    if not location:
+    if not detection.HasField("location_data"):
         return
     height, width = _size_of_bgr(image)
-    if location.format != _RELATIVE_BOUNDING_BOX:
+    if location.format != LocationData.RELATIVE_BOUNDING_BOX:
         raise InputError(f"location_data.format is {location.format}: only relative boxes (2) can be drawn")
     for keypoint in location.relative_keypoints:
         pixel = _normalized_to_pixel_coordinates(keypoint.x, keypoint.y, width, height)
         if pixel is not None:
             spec = keypoint_drawing_spec
             cv2.circle(image, pixel, spec.circle_radius, spec.color, spec.thickness)
-    box = location.relative_bounding_box
-    if box:
+    if location.HasField("relative_bounding_box"):
+        box = location.relative_bounding_box
         low = math.floor(box.xmin * width), math.floor(box.ymin * height)
         high = math.floor((box.xmin + box.width) * width), math.floor((box.ymin + box.height) * height)
         start, end = ((min(max(x, 0), width - 1), min(max(y, 0), height - 1)) for x, y in (low, high))

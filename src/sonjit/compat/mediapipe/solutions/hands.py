@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
-
-import numpy as np
+from typing import TYPE_CHECKING, NamedTuple
 
 from sonjit.compat.mediapipe.framework.formats.classification_pb2 import Classification, ClassificationList
-from sonjit.compat.mediapipe.framework.formats.landmark_pb2 import (
-    Landmark,
-    LandmarkList,
-    NormalizedLandmark,
-    NormalizedLandmarkList,
+from sonjit.compat.mediapipe.solution import (
+    Solution,
+    check_probabilities,
+    check_rgb,
+    choice,
+    image_landmarks,
+    world_landmarks,
 )
 from sonjit.compat.mediapipe.solutions.hands_connections import (
     HAND_CONNECTIONS,
@@ -26,8 +26,10 @@ from sonjit.compat.mediapipe.solutions.hands_connections import (
 from sonjit.errors import InputError
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
+    from sonjit.compat.mediapipe.framework.formats.landmark_pb2 import LandmarkList, NormalizedLandmarkList
     from sonjit.engines import Precision
     from sonjit.results import Hand
 
@@ -88,7 +90,7 @@ class SolutionOutputs(NamedTuple):
     multi_handedness: list[ClassificationList] | None = None
 
 
-class Hands:
+class Hands(Solution):
     """Finds hands in pictures; a context manager.
 
     Labels hold for selfie views, as MediaPipe's do: of a picture that is not mirrored, flip it first or exchange
@@ -121,15 +123,15 @@ class Hands:
     ) -> None:
         from sonjit.detectors import create_detector  # brings in the engine and OpenCV
 
-        if model_complexity not in _MODELS:
-            raise InputError(f"model_complexity={model_complexity}: give 0 (lite) or 1 (full)")
+        model = choice("model_complexity", model_complexity, _MODELS)
         if max_num_hands < 1:
             raise InputError(f"max_num_hands={max_num_hands}: ask for at least 1")
-        _check_probability("min_detection_confidence", min_detection_confidence)
-        _check_probability("min_tracking_confidence", min_tracking_confidence)
+        check_probabilities(
+            min_detection_confidence=min_detection_confidence, min_tracking_confidence=min_tracking_confidence
+        )
         self._detector = create_detector(
             "hands",
-            model=_MODELS[model_complexity],
+            model=model,
             max_instances=max_num_hands,
             static_image=static_image_mode,
             mirrored=True,
@@ -148,56 +150,16 @@ class Hands:
         Raises:
             InputError: anything else, or a closed object; it is a ValueError.
         """
-        _check_rgb(image)
+        check_rgb(image)
         hands: list[Hand] = self._detector.detect(image)
         if not hands:
             return SolutionOutputs()
-        height, width = image.shape[:2]
-        size = np.array([width, height, width], np.float32)
         return SolutionOutputs(
-            [
-                NormalizedLandmarkList(
-                    landmark=[NormalizedLandmark(x=x, y=y, z=z) for x, y, z in (hand.keypoints / size).tolist()]
-                )
-                for hand in hands
-            ],
-            [
-                LandmarkList(landmark=[Landmark(x=x, y=y, z=z) for x, y, z in hand.keypoints_3d.tolist()])
-                for hand in hands
-            ],
+            [image_landmarks(hand.keypoints, image) for hand in hands],
+            [world_landmarks(hand.keypoints_3d) for hand in hands],
             [ClassificationList(classification=[_classification(hand)]) for hand in hands],
         )
-
-    def reset(self) -> None:
-        """Forget the hands held: the next picture starts a new video."""
-        self._detector.reset()
-
-    def close(self) -> None:
-        """Free the networks."""
-        self._detector.close()
-
-    def __enter__(self) -> Self:
-        """The object itself."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Close it."""
-        self.close()
 
 
 def _classification(hand: Hand) -> Classification:
     return Classification(index=_LABELS.index(hand.handedness), score=hand.handedness_score, label=hand.handedness)
-
-
-def _check_probability(name: str, value: float) -> None:
-    if not 0 <= value <= 1:
-        raise InputError(f"{name}={value}: give a probability between 0 and 1")
-
-
-def _check_rgb(image: Any) -> None:  # noqa: ANN401  # whatever a script passes
-    if image is None:
-        raise InputError("process() got None for a picture: the file or the camera frame could not be read")
-    if not isinstance(image, np.ndarray):
-        raise InputError(f"process() takes an RGB array, not a {type(image).__name__}")
-    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
-        raise InputError(f"process() takes RGB, (H, W, 3) uint8, not {image.shape} {image.dtype}")

@@ -24,12 +24,12 @@ class Landmark(Message):
 
 
 class NormalizedLandmarkList(Message):
-    """The landmarks of one hand in the picture."""
+    """The landmarks of one hand, face or body in the picture."""
 
     landmark: Repeated[NormalizedLandmark] = Repeated(NormalizedLandmark)
 
 
 class LandmarkList(Message):
-    """The landmarks of one hand in metres."""
+    """The landmarks of one hand or body in metres."""
 
     landmark: Repeated[Landmark] = Repeated(Landmark)

@@ -1,0 +1,45 @@
+"""Where a detection lies in the picture."""
+
+from enum import IntEnum
+
+from sonjit.compat.mediapipe.messages import Message, Repeated
+
+
+class _Format(IntEnum):
+    """What a location is given by."""
+
+    GLOBAL = 0
+    BOUNDING_BOX = 1
+    RELATIVE_BOUNDING_BOX = 2
+    MASK = 3
+
+
+class _RelativeBoundingBox(Message):
+    """A box: x and width as parts of the picture's width, y and height of its height."""
+
+    xmin: float = 0.0
+    ymin: float = 0.0
+    width: float = 0.0
+    height: float = 0.0
+
+
+class _RelativeKeypoint(Message):
+    """A point: x as a part of the picture's width, y of its height."""
+
+    x: float = 0.0
+    y: float = 0.0
+    keypoint_label: str = ""
+    score: float = 0.0
+
+
+class LocationData(Message):
+    """A location; of the formats, only boxes relative to the picture are in use."""
+
+    Format = _Format
+    RelativeBoundingBox = _RelativeBoundingBox
+    RelativeKeypoint = _RelativeKeypoint
+    GLOBAL, BOUNDING_BOX, RELATIVE_BOUNDING_BOX, MASK = _Format
+
+    format: _Format = _Format.GLOBAL
+    relative_bounding_box: _RelativeBoundingBox = _RelativeBoundingBox()
+    relative_keypoints: Repeated[_RelativeKeypoint] = Repeated(_RelativeKeypoint)

@@ -1,0 +1,110 @@
+"""`FaceDetection`: a box and six key points of each face, under MediaPipe's names."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import TYPE_CHECKING, NamedTuple
+
+from sonjit.compat.mediapipe.framework.formats.detection_pb2 import Detection
+from sonjit.compat.mediapipe.framework.formats.location_data_pb2 import LocationData
+from sonjit.compat.mediapipe.solution import Solution, check_probabilities, check_rgb, choice
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from sonjit.engines import Precision
+    from sonjit.results import Face
+
+__all__ = ["FaceDetection", "FaceKeyPoint", "SolutionOutputs", "get_key_point"]
+
+_MODELS = {0: "short range", 1: "full range"}
+_MAX_FACES = 100
+"""More than the networks tell apart."""
+
+
+class FaceKeyPoint(IntEnum):
+    """Index of each key point of a face; left and right are the person's own."""
+
+    RIGHT_EYE = 0
+    LEFT_EYE = 1
+    NOSE_TIP = 2
+    MOUTH_CENTER = 3
+    RIGHT_EAR_TRAGION = 4
+    LEFT_EAR_TRAGION = 5
+
+
+class SolutionOutputs(NamedTuple):
+    """What `FaceDetection.process` found.
+
+    Attributes:
+        detections: one per face, the surest first; None for no face.
+    """
+
+    detections: list[Detection] | None = None
+
+
+def get_key_point(detection: Detection, key_point_enum: FaceKeyPoint) -> LocationData.RelativeKeypoint | None:
+    """A key point of a face, as parts of the picture; None for a detection without any."""
+    points = detection.location_data.relative_keypoints
+    return points[key_point_enum] if points else None
+
+
+class FaceDetection(Solution):
+    """Finds faces in pictures, each of which stands alone; a context manager.
+
+    Args:
+        min_detection_confidence: of a face, 0..1; by default 0.5, for the full range 0.6. MediaPipe's Python package
+            takes this argument and does not heed it: there the defaults always hold.
+        model_selection: 0 for faces up to about 2 m away, 1 for those up to about 5 m.
+        precision: Sonjit's own: `"f32"` computes as MediaPipe does, `"auto"` takes what is fast and near to it.
+
+    Raises:
+        InputError: a value out of range, or missing weights; it is a ValueError.
+    """
+
+    def __init__(
+        self, min_detection_confidence: float | None = None, model_selection: int = 0, *, precision: Precision = "auto"
+    ) -> None:
+        from sonjit.detectors import create_detector  # brings in the engine and OpenCV
+
+        if min_detection_confidence is not None:
+            check_probabilities(min_detection_confidence=min_detection_confidence)
+        is_full = choice("model_selection", model_selection, _MODELS) == _MODELS[1]
+        self._detector = create_detector(
+            "face",
+            model="box-full" if is_full else "box",
+            max_instances=_MAX_FACES,
+            static_image=True,
+            min_detection_score=min_detection_confidence,
+            precision=precision,
+        )
+
+    def process(self, image: NDArray[np.uint8]) -> SolutionOutputs:
+        """Faces in one picture.
+
+        Args:
+            image: (H, W, 3) uint8 RGB; it is only read.
+
+        Raises:
+            InputError: anything else, or a closed object; it is a ValueError.
+        """
+        check_rgb(image)
+        height, width = image.shape[:2]
+        faces: list[Face] = self._detector.detect(image)
+        return SolutionOutputs([_detection(face, width, height) for face in faces] or None)
+
+
+def _detection(face: Face, width: int, height: int) -> Detection:
+    x_min, y_min, x_max, y_max = face.box
+    box = LocationData.RelativeBoundingBox(
+        xmin=x_min / width, ymin=y_min / height, width=(x_max - x_min) / width, height=(y_max - y_min) / height
+    )
+    detection = Detection(
+        label_id=[0],
+        score=[face.score],
+        location_data=LocationData(format=LocationData.RELATIVE_BOUNDING_BOX, relative_bounding_box=box),
+    )
+    for x, y, _ in face.keypoints.tolist():
+        detection.location_data.relative_keypoints.add(x=x / width, y=y / height)
+    return detection

@@ -1,0 +1,122 @@
+"""`FaceMesh`: 468 landmarks of each face, or 478 with irises, under MediaPipe's names."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from sonjit.compat.mediapipe.solution import Solution, check_probabilities, check_rgb, image_landmarks
+from sonjit.compat.mediapipe.solutions.face_mesh_connections import (
+    FACEMESH_CONTOURS,
+    FACEMESH_FACE_OVAL,
+    FACEMESH_IRISES,
+    FACEMESH_LEFT_EYE,
+    FACEMESH_LEFT_EYEBROW,
+    FACEMESH_LEFT_IRIS,
+    FACEMESH_LIPS,
+    FACEMESH_NOSE,
+    FACEMESH_RIGHT_EYE,
+    FACEMESH_RIGHT_EYEBROW,
+    FACEMESH_RIGHT_IRIS,
+    FACEMESH_TESSELATION,
+)
+from sonjit.errors import InputError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from sonjit.compat.mediapipe.framework.formats.landmark_pb2 import NormalizedLandmarkList
+    from sonjit.engines import Precision
+    from sonjit.results import Face
+
+__all__ = [
+    "FACEMESH_CONTOURS",
+    "FACEMESH_FACE_OVAL",
+    "FACEMESH_IRISES",
+    "FACEMESH_LEFT_EYE",
+    "FACEMESH_LEFT_EYEBROW",
+    "FACEMESH_LEFT_IRIS",
+    "FACEMESH_LIPS",
+    "FACEMESH_NOSE",
+    "FACEMESH_NUM_LANDMARKS",
+    "FACEMESH_NUM_LANDMARKS_WITH_IRISES",
+    "FACEMESH_RIGHT_EYE",
+    "FACEMESH_RIGHT_EYEBROW",
+    "FACEMESH_RIGHT_IRIS",
+    "FACEMESH_TESSELATION",
+    "FaceMesh",
+    "SolutionOutputs",
+]
+
+FACEMESH_NUM_LANDMARKS = 468
+FACEMESH_NUM_LANDMARKS_WITH_IRISES = 478
+
+
+class SolutionOutputs(NamedTuple):
+    """What `FaceMesh.process` found.
+
+    Attributes:
+        multi_face_landmarks: 468 or 478 landmarks per face, as parts of the picture; None for no face.
+    """
+
+    multi_face_landmarks: list[NormalizedLandmarkList] | None = None
+
+
+class FaceMesh(Solution):
+    """Finds faces in pictures; a context manager.
+
+    Args:
+        static_image_mode: every picture stands alone; otherwise pictures are frames of one video.
+        max_num_faces: how many faces to find at most.
+        refine_landmarks: exact lips and eyes, and ten more landmarks for the irises.
+        min_detection_confidence: of a face, 0..1.
+        min_tracking_confidence: that a face is present where one is looked at, 0..1.
+        search_interval: Sonjit's own: frames between searches for more faces while some are held; 1 is MediaPipe's
+            schedule, and slower.
+        precision: Sonjit's own: `"f32"` computes as MediaPipe does, `"auto"` takes what is fast and near to it.
+
+    Raises:
+        InputError: a value out of range, or missing weights; it is a ValueError.
+    """
+
+    def __init__(
+        self,
+        static_image_mode: bool = False,
+        max_num_faces: int = 1,
+        refine_landmarks: bool = False,
+        min_detection_confidence: float = 0.5,
+        min_tracking_confidence: float = 0.5,
+        *,
+        search_interval: int = 5,
+        precision: Precision = "auto",
+    ) -> None:
+        from sonjit.detectors import create_detector  # brings in the engine and OpenCV
+
+        if max_num_faces < 1:
+            raise InputError(f"max_num_faces={max_num_faces}: ask for at least 1")
+        check_probabilities(
+            min_detection_confidence=min_detection_confidence, min_tracking_confidence=min_tracking_confidence
+        )
+        self._detector = create_detector(
+            "face",
+            model="attention" if refine_landmarks else "mesh",
+            max_instances=max_num_faces,
+            static_image=static_image_mode,
+            min_detection_score=min_detection_confidence,
+            min_presence_score=min_tracking_confidence,
+            search_interval=search_interval,
+            precision=precision,
+        )
+
+    def process(self, image: NDArray[np.uint8]) -> SolutionOutputs:
+        """Faces in one picture.
+
+        Args:
+            image: (H, W, 3) uint8 RGB; it is only read.
+
+        Raises:
+            InputError: anything else, or a closed object; it is a ValueError.
+        """
+        check_rgb(image)
+        faces: list[Face] = self._detector.detect(image)
+        return SolutionOutputs([image_landmarks(face.keypoints, image) for face in faces] or None)

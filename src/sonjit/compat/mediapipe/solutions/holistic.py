@@ -1,0 +1,131 @@
+"""`Holistic`: a person's body with its own hands and face, under MediaPipe's names."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from sonjit.compat.mediapipe.solution import Solution, check_probabilities, check_rgb, choice, image_landmarks
+from sonjit.compat.mediapipe.solutions.face_mesh_connections import FACEMESH_CONTOURS, FACEMESH_TESSELATION
+from sonjit.compat.mediapipe.solutions.hands import HAND_CONNECTIONS, HandLandmark
+from sonjit.compat.mediapipe.solutions.pose import MODELS, POSE_CONNECTIONS, PoseLandmark, pose_outputs
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from sonjit.compat.mediapipe.framework.formats.landmark_pb2 import LandmarkList, NormalizedLandmarkList
+    from sonjit.engines import Precision
+    from sonjit.results import Face, Hand, Person
+
+__all__ = [
+    "FACEMESH_CONTOURS",
+    "FACEMESH_TESSELATION",
+    "HAND_CONNECTIONS",
+    "POSE_CONNECTIONS",
+    "HandLandmark",
+    "Holistic",
+    "PoseLandmark",
+    "SolutionOutputs",
+]
+
+
+class SolutionOutputs(NamedTuple):
+    """What `Holistic.process` found; None for what was not.
+
+    Attributes:
+        pose_landmarks: 33 landmarks with their visibility, as parts of the picture.
+        pose_world_landmarks: the same landmarks in metres, origin between the hips.
+        left_hand_landmarks: 21 landmarks of the hand at the pose's left wrist: the person's own left one.
+        right_hand_landmarks: and of the right one.
+        face_landmarks: 468 landmarks, or 478 with irises.
+        segmentation_mask: (H, W) float32 probability of the person per pixel; None also where not asked for.
+    """
+
+    pose_landmarks: NormalizedLandmarkList | None = None
+    pose_world_landmarks: LandmarkList | None = None
+    left_hand_landmarks: NormalizedLandmarkList | None = None
+    right_hand_landmarks: NormalizedLandmarkList | None = None
+    face_landmarks: NormalizedLandmarkList | None = None
+    segmentation_mask: NDArray[np.float32] | None = None
+
+
+class Holistic(Solution):
+    """Finds one person with hands and face in pictures; a context manager.
+
+    Args:
+        static_image_mode: every picture stands alone; otherwise pictures are frames of one video.
+        model_complexity: of the body: 0 for the lite network, 1 for the full one, 2 for the heavy one.
+        smooth_landmarks: smooth the body's landmarks over a video's frames.
+        enable_segmentation: give the mask too.
+        smooth_segmentation: smooth masks over a video's frames; MediaPipe's Python package takes this argument and
+            does not smooth.
+        refine_face_landmarks: exact lips and eyes, and ten more landmarks for the irises.
+        min_detection_confidence: of a person, 0..1.
+        min_tracking_confidence: that a body, a hand or a face is present where one is looked at, 0..1.
+        search_interval: Sonjit's own: frames between searches for hands and face while they are not held; 1 searches
+            on every frame, as MediaPipe does.
+        precision: Sonjit's own: `"f32"` computes as MediaPipe does, `"auto"` takes bf16 for hands where the CPU has
+            it.
+
+    Raises:
+        InputError: a value out of range, or missing weights; it is a ValueError.
+    """
+
+    def __init__(
+        self,
+        static_image_mode: bool = False,
+        model_complexity: int = 1,
+        smooth_landmarks: bool = True,
+        enable_segmentation: bool = False,
+        smooth_segmentation: bool = True,
+        refine_face_landmarks: bool = False,
+        min_detection_confidence: float = 0.5,
+        min_tracking_confidence: float = 0.5,
+        *,
+        search_interval: int = 5,
+        precision: Precision = "auto",
+    ) -> None:
+        from sonjit.compat.mediapipe.holistic_detector import create_holistic_detector  # brings in the engine
+
+        check_probabilities(
+            min_detection_confidence=min_detection_confidence, min_tracking_confidence=min_tracking_confidence
+        )
+        self._detector = create_holistic_detector(
+            model=choice("model_complexity", model_complexity, MODELS),
+            face_model="attention" if refine_face_landmarks else "mesh",
+            static_image=static_image_mode,
+            smooth=smooth_landmarks,
+            segmentation=enable_segmentation,
+            smooth_segmentation=smooth_segmentation,
+            min_detection_score=min_detection_confidence,
+            min_presence_score=min_tracking_confidence,
+            search_interval=search_interval,
+            precision=precision,
+        )
+
+    def process(self, image: NDArray[np.uint8]) -> SolutionOutputs:
+        """The person in one picture.
+
+        Args:
+            image: (H, W, 3) uint8 RGB; it is only read.
+
+        Raises:
+            InputError: anything else, or a closed object; it is a ValueError.
+        """
+        check_rgb(image)
+        people: list[Person] = self._detector.detect(image)
+        if not people:
+            return SolutionOutputs()
+        pose = pose_outputs(people[0].body, image)
+
+        def landmarks(part: Hand | Face | None) -> NormalizedLandmarkList | None:
+            return None if part is None else image_landmarks(part.keypoints, image)
+
+        return SolutionOutputs(
+            pose.pose_landmarks,
+            pose.pose_world_landmarks,
+            landmarks(people[0].left_hand),
+            landmarks(people[0].right_hand),
+            landmarks(people[0].face),
+            pose.segmentation_mask,
+        )

@@ -1,0 +1,150 @@
+"""`Pose`: 33 landmarks, world landmarks and the mask of one person, under MediaPipe's names."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import TYPE_CHECKING, NamedTuple
+
+from sonjit.compat.mediapipe.solution import (
+    Solution,
+    check_probabilities,
+    check_rgb,
+    choice,
+    image_landmarks,
+    world_landmarks,
+)
+from sonjit.compat.mediapipe.solutions.pose_connections import POSE_CONNECTIONS
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from sonjit.compat.mediapipe.framework.formats.landmark_pb2 import LandmarkList, NormalizedLandmarkList
+    from sonjit.engines import Precision
+    from sonjit.results import Body
+
+__all__ = ["POSE_CONNECTIONS", "Pose", "PoseLandmark", "SolutionOutputs"]
+
+MODELS = {0: "lite", 1: "full", 2: "heavy"}
+
+
+class PoseLandmark(IntEnum):
+    """Index of each landmark of a body; left and right are the person's own."""
+
+    NOSE = 0
+    LEFT_EYE_INNER = 1
+    LEFT_EYE = 2
+    LEFT_EYE_OUTER = 3
+    RIGHT_EYE_INNER = 4
+    RIGHT_EYE = 5
+    RIGHT_EYE_OUTER = 6
+    LEFT_EAR = 7
+    RIGHT_EAR = 8
+    MOUTH_LEFT = 9
+    MOUTH_RIGHT = 10
+    LEFT_SHOULDER = 11
+    RIGHT_SHOULDER = 12
+    LEFT_ELBOW = 13
+    RIGHT_ELBOW = 14
+    LEFT_WRIST = 15
+    RIGHT_WRIST = 16
+    LEFT_PINKY = 17
+    RIGHT_PINKY = 18
+    LEFT_INDEX = 19
+    RIGHT_INDEX = 20
+    LEFT_THUMB = 21
+    RIGHT_THUMB = 22
+    LEFT_HIP = 23
+    RIGHT_HIP = 24
+    LEFT_KNEE = 25
+    RIGHT_KNEE = 26
+    LEFT_ANKLE = 27
+    RIGHT_ANKLE = 28
+    LEFT_HEEL = 29
+    RIGHT_HEEL = 30
+    LEFT_FOOT_INDEX = 31
+    RIGHT_FOOT_INDEX = 32
+
+
+class SolutionOutputs(NamedTuple):
+    """What `Pose.process` found; None for no person.
+
+    Attributes:
+        pose_landmarks: 33 landmarks with their visibility, as parts of the picture.
+        pose_world_landmarks: the same landmarks in metres, origin between the hips.
+        segmentation_mask: (H, W) float32 probability of the person per pixel; None also where not asked for.
+    """
+
+    pose_landmarks: NormalizedLandmarkList | None = None
+    pose_world_landmarks: LandmarkList | None = None
+    segmentation_mask: NDArray[np.float32] | None = None
+
+
+class Pose(Solution):
+    """Finds one person in pictures; a context manager.
+
+    Args:
+        static_image_mode: every picture stands alone; otherwise pictures are frames of one video.
+        model_complexity: 0 for the lite network, 1 for the full one, 2 for the heavy one.
+        smooth_landmarks: smooth landmarks over a video's frames.
+        enable_segmentation: give the mask too.
+        smooth_segmentation: smooth masks over a video's frames; MediaPipe's Python package takes this argument and
+            does not smooth.
+        min_detection_confidence: of a person, 0..1.
+        min_tracking_confidence: that a person is present where one is looked at, 0..1.
+        precision: Sonjit's own: what the networks compute in; `"auto"` is f32 here, as in MediaPipe.
+
+    Raises:
+        InputError: a value out of range, or missing weights; it is a ValueError.
+    """
+
+    def __init__(
+        self,
+        static_image_mode: bool = False,
+        model_complexity: int = 1,
+        smooth_landmarks: bool = True,
+        enable_segmentation: bool = False,
+        smooth_segmentation: bool = True,
+        min_detection_confidence: float = 0.5,
+        min_tracking_confidence: float = 0.5,
+        *,
+        precision: Precision = "auto",
+    ) -> None:
+        from sonjit.detectors import create_detector  # brings in the engine and OpenCV
+
+        check_probabilities(
+            min_detection_confidence=min_detection_confidence, min_tracking_confidence=min_tracking_confidence
+        )
+        self._detector = create_detector(
+            "body",
+            model=choice("model_complexity", model_complexity, MODELS),
+            static_image=static_image_mode,
+            smoothing="published" if smooth_landmarks else None,
+            min_detection_score=min_detection_confidence,
+            min_presence_score=min_tracking_confidence,
+            segmentation=enable_segmentation,
+            smooth_segmentation=smooth_segmentation,
+            precision=precision,
+        )
+
+    def process(self, image: NDArray[np.uint8]) -> SolutionOutputs:
+        """The person in one picture.
+
+        Args:
+            image: (H, W, 3) uint8 RGB; it is only read.
+
+        Raises:
+            InputError: anything else, or a closed object; it is a ValueError.
+        """
+        check_rgb(image)
+        bodies: list[Body] = self._detector.detect(image)
+        return pose_outputs(bodies[0], image) if bodies else SolutionOutputs()
+
+
+def pose_outputs(body: Body, image: NDArray[np.uint8]) -> SolutionOutputs:
+    """A body found in a picture (H, W, 3)."""
+    return SolutionOutputs(
+        image_landmarks(body.keypoints, image, body.visibility),
+        world_landmarks(body.keypoints_3d, body.visibility),
+        body.mask,
+    )

@@ -1,0 +1,105 @@
+"""MediaPipe Selfie Segmentation: the mask of the people in front of a camera.
+
+Source: MediaPipe Selfie Segmentation, model card of 2021; the constants are those of mediapipe 0.10.21's CPU graph.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from sonjit.detectors.body_mask import sigmoid
+from sonjit.engines import EngineOptions, load_engine
+from sonjit.engines.tflite import TfliteFile
+from sonjit.errors import InputError
+from sonjit.geometry import RotatedBox, crop
+from sonjit.weights import find_weight
+
+if TYPE_CHECKING:
+    from os import PathLike
+
+    from numpy.typing import NDArray
+
+    from sonjit.engines import Engine, Precision
+
+SelfieModel = Literal["general", "landscape"]
+
+_WEIGHTS: dict[str, str] = {"general": "selfie", "landscape": "selfie-landscape"}
+_LAST = "Convolution2DTransposeBias"
+_STEP = 2  # of that operator: each pixel of its input becomes 2 x 2 of its output, and no two overlap
+
+
+class SelfieSegmenter:
+    """Gives the mask of the people in a picture.
+
+    Args:
+        engine: network with a picture in and the last operator's three inputs out: a map (1, h, w, C), the kernel
+            (1, 2, 2, C) and the bias (1,).
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine: Engine | None = engine
+
+    def mask(self, rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """(H, W) float32 probability of a person per pixel of a picture (H, W, 3)."""
+        import cv2
+
+        if self._engine is None:
+            raise InputError("this segmenter is closed; make a new one")
+        height, width = rgb.shape[:2]
+        _, rows, columns, _ = self._engine.input.shape
+        whole = RotatedBox(width / 2, height / 2, width, height)
+        crop(rgb, whole, columns, rows, out=self._engine.input[0])  # stretched to the network's shape
+        features, kernel, bias = self._engine.run()
+        logits = _upsampled(features[0], kernel[0]) + bias
+        return cv2.resize(sigmoid(logits), (width, height))  # pyright: ignore
+
+    def close(self) -> None:
+        """Free the network."""
+        self._engine = None
+
+
+def load_selfie_segmenter(
+    model: SelfieModel = "general", *, models_dir: PathLike[str] | None = None, precision: Precision = "auto"
+) -> SelfieSegmenter:
+    """Load one of the two networks.
+
+    Args:
+        model: `"general"` looks at 256 x 256 pixels, `"landscape"` at 144 x 256, in half the time.
+        models_dir: folder with the published weight files, instead of the cache.
+        precision: `auto` is f32: the networks are small.
+
+    Raises:
+        InputError: an unknown name, or a weight file that is missing or damaged.
+    """
+    if model not in _WEIGHTS:
+        raise InputError(f"unknown selfie model {model!r}; known: {', '.join(_WEIGHTS)}")
+    path = find_weight(_WEIGHTS[model], None if models_dir is None else Path(models_dir))
+    try:
+        part = _without_last(TfliteFile(path.read_bytes()))
+    except ValueError as error:
+        raise InputError(f"{path}: {error}; type: sonjit models pull {_WEIGHTS[model]}") from None
+    options = EngineOptions(precision="f32" if precision == "auto" else precision)
+    with tempfile.TemporaryDirectory() as folder:  # OpenVINO reads TFLite from files only
+        (file := Path(folder) / path.name).write_bytes(part)
+        return SelfieSegmenter(load_engine(file, options))
+
+
+def _without_last(file: TfliteFile) -> bytes:
+    """The network up to its transposed convolution, an operator that OpenVINO does not know."""
+    for operator in file.operators:
+        if operator.custom == _LAST:
+            features, kernel, bias = operator.inputs
+            return file.part(file.inputs, (features, kernel, bias))
+    raise ValueError(f"no operator {_LAST} in it")
+
+
+def _upsampled(features: NDArray[np.float32], kernel: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Transposed convolution of a map (h, w, C) with a kernel (2, 2, C), in steps of 2: (2 h, 2 w)."""
+    height, width, channels = features.shape
+    products = features.reshape(-1, channels) @ kernel.reshape(-1, channels).T  # (h * w, 4)
+    tiles = products.reshape(height, width, _STEP, _STEP)
+    return tiles.transpose(0, 2, 1, 3).reshape(_STEP * height, _STEP * width)
