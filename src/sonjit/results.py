@@ -352,9 +352,8 @@ _LIST_OF = {kind: name for name, kind in FRAME_KINDS.items()}
 
 def box_around(keypoints: NDArray[np.float32]) -> Box:
     """Tight box around keypoints (K, 2 or more): x_min, y_min, x_max, y_max."""
-    x_min, y_min = keypoints[:, :2].min(axis=0).tolist()
-    x_max, y_max = keypoints[:, :2].max(axis=0).tolist()
-    return x_min, y_min, x_max, y_max
+    x, y = keypoints[:, 0], keypoints[:, 1]
+    return float(x.min()), float(y.min()), float(x.max()), float(y.max())
 
 
 def shortest_floats(array: NDArray[np.float32]) -> list[Any]:
