@@ -102,7 +102,8 @@ def create_detector(
         landmark_model: a landmark network of your own.
         engine: `"openvino"` or `"onnxruntime"`.
         device: passed to the engine: `CPU`, `GPU`, `NPU`, `AUTO`.
-        precision: `auto` takes bf16 where the CPU has it natively, else f32; bodies' landmarks are f32.
+        precision: `auto` takes bf16 where the CPU has it natively, else f32, as far as the network bears
+            it: faces and most bodies are f32.
         threads: 0 for all cores; SONJIT_THREADS where not given.
 
     Raises:
@@ -137,6 +138,7 @@ def create_detector(
         min_presence_score=min_presence_score,
         search_interval=search_interval,
         smoothing=_filter(smoothing),
+        static_image=static_image,
     )
     return Detector(entry.load(request), Tracker(entry.smoothers(request)), loop)
 

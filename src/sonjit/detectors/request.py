@@ -36,6 +36,7 @@ class Request:
         min_presence_score: of an instance in its crop.
         search_interval: frames between searches.
         smoothing: "published", a filter, or None.
+        static_image: every picture stands alone.
     """
 
     model: str
@@ -49,6 +50,7 @@ class Request:
     min_presence_score: float = 0.5
     search_interval: int = 5
     smoothing: FilterChoice = "published"
+    static_image: bool = False
 
     def file(self, name: str, own: Path | None = None) -> Path:
         """The caller's own file, or the published one of that name in the catalogue."""
