@@ -9,11 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sonjit.detectors.body import Bodies, BodyObservation, box_from_alignment, refine_by_heatmaps
-from sonjit.detectors.body_crop import crop_into
 from sonjit.detectors.body_mask import MaskSmoother, mask_from_logits
 from sonjit.detectors.body_smoothing import BodySmoother
 from sonjit.detectors.smoothing import OneEuro
-from sonjit.geometry import RotatedBox, crop, crop_matrix
+from sonjit.geometry import RotatedBox, crop, crop_matrix, crop_on_grid
 from sonjit.skeletons import load_skeleton
 
 
@@ -92,7 +91,7 @@ def test_crop_samples_the_exact_bilinear_values_to_a_thirtysecond_of_a_pixel(cx,
     ramp = np.stack([x, y, np.full_like(x, 7)], axis=-1).astype(np.uint8)
     box = RotatedBox(cx, cy, side, side, rotation)
     out = np.empty((32, 32, 3), np.uint8)
-    crop_into(ramp, box, out)
+    crop_on_grid(ramp, box, out)
     columns, rows = np.meshgrid(np.arange(32), np.arange(32))
     points = crop_matrix(box, 32, 32) @ np.stack([columns.ravel(), rows.ravel(), np.ones(1024)])
     expected = points.clip(0, 199).T.reshape(32, 32, 2)
@@ -104,7 +103,7 @@ def test_crop_far_outside_the_picture_is_its_border():
     rgb = np.random.default_rng(1).integers(0, 255, (50, 60, 3), np.uint8)
     box = RotatedBox(1e6, 1e6, 100, 100)
     out = np.empty((8, 8, 3), np.uint8)
-    crop_into(rgb, box, out)
+    crop_on_grid(rgb, box, out)
     np.testing.assert_array_equal(out, crop(rgb, box, 8, 8))
 
 

@@ -57,7 +57,6 @@ def test_a_file_that_is_no_model_is_refused(option, content, tmp_path, weights):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.xfail(reason="fails only in detect, as a bare ValueError of NumPy's", strict=True)
 @pytest.mark.parametrize("option", ["detector_model", "landmark_model"])
 def test_a_network_for_another_job_is_refused(option, weights, photo):
     other = weights["hand-full" if option == "detector_model" else "palm-full"]

@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sonjit.detectors.anchors import AnchorGrid
-from sonjit.detectors.body_crop import crop_into
 from sonjit.detectors.body_mask import mask_from_logits, sigmoid
 from sonjit.detectors.pipeline import Kind
 from sonjit.detectors.ssd import SingleShotDetector
-from sonjit.geometry import RotatedBox, points_from_crop, square_box, wrap_angle
+from sonjit.geometry import RotatedBox, crop_on_grid, points_from_crop, square_box, wrap_angle
 from sonjit.results import Body
 from sonjit.skeletons import load_skeleton
 
@@ -101,7 +100,7 @@ class Bodies(Kind[BodyObservation, Body]):
 
     def observe(self, rgb: NDArray[np.uint8], box: RotatedBox) -> BodyObservation:
         """33 keypoints, presence and, where the network gives one, the mask from one box."""
-        crop_into(rgb, box, self._landmarks.input[0])
+        crop_on_grid(rgb, box, self._landmarks.input[0])
         image, presence, heatmaps, world, *masks = self._landmarks.run()
         values = image.reshape(-1, 5)[:_USED]
         points = refine_by_heatmaps(values[:, :3] / self._size, heatmaps[0], self._kernel)
@@ -143,7 +142,7 @@ class Bodies(Kind[BodyObservation, Body]):
 
     def flip(self, result: Body, width: int) -> Body:
         """The body as it stands on a mirrored canvas; names stay the person's own left and right."""
-        result.keypoints = result.keypoints * (-1, 1, 1) + np.array([width, 0, 0], np.float32)
+        result.keypoints = result.keypoints * np.array([-1, 1, 1], np.float32) + np.array([width, 0, 0], np.float32)
         result.keypoints_3d = result.keypoints_3d * np.array([-1, 1, 1], np.float32)
         if result.mask is not None:
             result.mask = np.ascontiguousarray(result.mask[:, ::-1])

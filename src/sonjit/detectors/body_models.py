@@ -17,12 +17,11 @@ Masks nearly double the time of lite and full: where they are not asked for, the
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING
 
-from sonjit.detectors.body import KEYPOINT_OUTPUTS, MASK_OUTPUT, Bodies, PersonFinder
+from sonjit.detectors.body import KEYPOINT_OUTPUTS, MASK_OUTPUT, PERSON_GRID, Bodies, PersonFinder
 from sonjit.detectors.body_smoothing import BodySmoother
-from sonjit.detectors.request import load_together
+from sonjit.detectors.request import expect
 from sonjit.engines import load_engine
 
 if TYPE_CHECKING:
@@ -40,15 +39,12 @@ def load_bodies(request: Request) -> Bodies:
     body_file = request.file(f"body-{request.model}", request.landmark_model)
     exact = _exact(request.engine)
     landmark_engine = request.engine if _bears_bf16(request) else exact
-    people, landmarks = load_together(
-        partial(load_engine, person_file, exact, value_range=_DETECTOR_RANGE),
-        partial(
-            load_engine,
-            body_file,
-            landmark_engine,
-            outputs=(*KEYPOINT_OUTPUTS, MASK_OUTPUT) if request.segmentation else KEYPOINT_OUTPUTS,
-        ),
-    )
+    people = load_engine(person_file, exact, value_range=_DETECTOR_RANGE)
+    expect(people, person_file, "person detector", size=PERSON_GRID.input_size, outputs=(2254 * 12, 2254))
+    outputs = (*KEYPOINT_OUTPUTS, MASK_OUTPUT) if request.segmentation else KEYPOINT_OUTPUTS
+    landmarks = load_engine(body_file, landmark_engine, outputs=outputs)
+    sizes = (195, 1, 64 * 64 * 39, 117, *((256 * 256,) if request.segmentation else ()))
+    expect(landmarks, body_file, "body landmark network", size=256, outputs=sizes)
     return Bodies(PersonFinder(people), landmarks, mirrored=request.mirrored)
 
 

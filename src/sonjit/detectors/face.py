@@ -122,7 +122,8 @@ def flipped(face: Face, width: int) -> Face:
     """A face with x mirrored in a picture of that width."""
     x_min, y_min, x_max, y_max = face.box
     face.keypoints = face.keypoints * np.array([-1, 1, 1], np.float32) + np.array([width, 0, 0], np.float32)
-    face.box = (width - x_max, y_min, width - x_min, y_max)
+    left, right = (float(np.float32(width - x)) for x in (x_max, x_min))
+    face.box = (left, y_min, right, y_max)
     return face
 
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING
 
 from sonjit.detectors.anchors import AnchorGrid
 from sonjit.detectors.face import FaceFinder, FaceMeshes
 from sonjit.detectors.face_boxes import FaceBoxes
-from sonjit.detectors.request import load_together
+from sonjit.detectors.request import expect
 from sonjit.engines import load_engine
 
 if TYPE_CHECKING:
@@ -24,6 +23,7 @@ SHORT_GRID = AnchorGrid(input_size=128, strides=(8, 16, 16, 16))
 FULL_GRID = AnchorGrid(input_size=192, strides=(4,), interpolated_aspect_ratio=0.0)
 """Of the detector for faces up to about 5 m away."""
 _DETECTOR_RANGE = (-1.0, 1.0)
+_MESH_OUTPUTS = {"mesh": (468 * 3, 1), "attention": (468 * 3, 80 * 2, 71 * 2, 71 * 2, 5 * 2, 5 * 2, 1)}
 _DETECTORS = {"box": ("face-short", SHORT_GRID), "box-full": ("face-full", FULL_GRID)}
 
 
@@ -33,7 +33,7 @@ def load_faces(request: Request) -> FaceMeshes | FaceBoxes:
         return load_meshes(request)
     name, grid = _DETECTORS[request.model]
     face_file = request.file(name, request.detector_model)
-    return FaceBoxes(_load_detector(face_file, request), grid)
+    return FaceBoxes(_load_detector(face_file, request, grid), grid)
 
 
 def load_meshes(request: Request) -> FaceMeshes:
@@ -41,15 +41,16 @@ def load_meshes(request: Request) -> FaceMeshes:
     name, grid = _DETECTORS["box"]
     face_file = request.file(name, request.detector_model)
     mesh_file = request.file(f"face-{request.model}", request.landmark_model)
-    faces, landmarks = load_together(
-        partial(_load_detector, face_file, request),
-        partial(load_engine, mesh_file, _landmark_options(request)),
-    )
+    faces = _load_detector(face_file, request, grid)
+    landmarks = load_engine(mesh_file, _landmark_options(request))
+    expect(landmarks, mesh_file, f"face {request.model} network", size=None, outputs=_MESH_OUTPUTS[request.model])
     return FaceMeshes(FaceFinder(faces, grid), landmarks)
 
 
-def _load_detector(file: Path, request: Request) -> Engine:
-    return load_engine(file, _small(request.engine, "auto"), value_range=_DETECTOR_RANGE)
+def _load_detector(file: Path, request: Request, grid: AnchorGrid) -> Engine:
+    engine = load_engine(file, _small(request.engine, "auto"), value_range=_DETECTOR_RANGE)
+    count = len(grid.anchors())
+    return expect(engine, file, "face detector", size=grid.input_size, outputs=(count * 16, count))
 
 
 def _landmark_options(request: Request) -> EngineOptions:

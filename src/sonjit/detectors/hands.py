@@ -16,12 +16,13 @@ import numpy as np
 from sonjit.detectors import calibration
 from sonjit.detectors.anchors import AnchorGrid
 from sonjit.detectors.pipeline import Kind
-from sonjit.detectors.request import load_together
+from sonjit.detectors.request import expect
 from sonjit.detectors.ssd import SingleShotDetector
 from sonjit.engines import load_engine
 from sonjit.geometry import (
     RotatedBox,
     crop,
+    crop_on_grid,
     points_from_crop,
     rotated_box_around,
     square_box,
@@ -99,7 +100,10 @@ class Hands(Kind[HandObservation, Hand]):
 
     def observe(self, rgb: NDArray[np.uint8], box: RotatedBox) -> HandObservation:
         """21 keypoints, presence and handedness from one box."""
-        crop(rgb, box, self._size, self._size, out=self._landmarks.input[0])
+        if self._landmarks.precision == "f32":  # as exact as the network: the same answers as MediaPipe's
+            crop_on_grid(rgb, box, self._landmarks.input[0])
+        else:
+            crop(rgb, box, self._size, self._size, out=self._landmarks.input[0])
         image, presence, handedness, world = self._landmarks.run()
         # The network was trained on selfie views: there its label is the person's own hand.
         left = float(handedness.flat[0])
@@ -139,7 +143,7 @@ class Hands(Kind[HandObservation, Hand]):
 
     def flip(self, result: Hand, width: int) -> Hand:
         """The hand as it stands on a mirrored canvas; the label stays the person's own hand."""
-        result.keypoints = result.keypoints * (-1, 1, 1) + np.array([width, 0, 0], np.float32)
+        result.keypoints = result.keypoints * np.array([-1, 1, 1], np.float32) + np.array([width, 0, 0], np.float32)
         result.keypoints_3d = result.keypoints_3d * np.array([-1, 1, 1], np.float32)
         return result
 
@@ -159,13 +163,9 @@ def load_hands(request: Request) -> Hands:
         finder = PalmFinder(load_engine(palm_file, replace(request.engine, precision="f32")))
         return calibration.crops(_HAND_SIZE, lambda rgb: finder.find(rgb, 0.5))
 
-    palms, landmarks = load_together(
-        partial(
-            load_engine,
-            palm_file,
-            request.engine,
-            calibration=partial(calibration.whole_pictures, PALM_GRID.input_size),
-        ),
-        partial(load_engine, hand_file, request.engine, calibration=crops_of_hands),
-    )
+    whole_pictures = partial(calibration.whole_pictures, PALM_GRID.input_size)
+    palms = load_engine(palm_file, request.engine, calibration=whole_pictures)
+    landmarks = load_engine(hand_file, request.engine, calibration=crops_of_hands)
+    expect(palms, palm_file, "palm detector", size=PALM_GRID.input_size, outputs=(2016 * 18, 2016))
+    expect(landmarks, hand_file, "hand landmark network", size=None, outputs=(63, 1, 1, 63))
     return Hands(PalmFinder(palms), landmarks, mirrored=request.mirrored)

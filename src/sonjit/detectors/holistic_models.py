@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -24,14 +23,10 @@ def load_holistic(request: Request) -> Holistic:
     """Bodies of one model, with hands and faces to match; the caller's own networks are the body's."""
     hand_name, face_model = _PARTS[request.model]
     published = replace(request, detector_model=None, landmark_model=None)
-    with ThreadPoolExecutor(3) as pool:
-        bodies = pool.submit(load_bodies, request)
-        faces = pool.submit(load_meshes, replace(published, model=face_model))
-        hand_landmarks = pool.submit(load_engine, published.file(hand_name), request.engine)
     return Holistic(
-        bodies.result(),
-        Hands(None, hand_landmarks.result(), mirrored=request.mirrored),
-        faces.result(),
+        load_bodies(request),
+        Hands(None, load_engine(published.file(hand_name), request.engine), mirrored=request.mirrored),
+        load_meshes(replace(published, model=face_model)),
         new_smoother=keypoint_smoothers(request),
         min_presence_score=request.min_presence_score,
         search_interval=request.search_interval,

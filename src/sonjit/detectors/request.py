@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sonjit.detectors.smoothing import KeypointSmoother
+from sonjit.errors import InputError
 from sonjit.weights import find_weight
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
-    from typing import TypeVar
 
     from sonjit.detectors.smoothing import FilterChoice
-    from sonjit.engines import EngineOptions
-
-    T = TypeVar("T")
+    from sonjit.engines import Engine, EngineOptions
 
 
 @dataclass(frozen=True)
@@ -57,10 +54,30 @@ class Request:
         return own or find_weight(name, self.models_dir)
 
 
-def load_together(*loaders: Callable[[], T]) -> list[T]:
-    """Run loaders side by side: reading and compiling lets go of the interpreter."""
-    with ThreadPoolExecutor(len(loaders)) as pool:
-        return [future.result() for future in [pool.submit(loader) for loader in loaders]]
+def expect(engine: Engine, path: Path, what: str, *, size: int | None, outputs: Sequence[int]) -> Engine:
+    """The engine itself, if it looks like the network that was meant.
+
+    Args:
+        engine: just loaded.
+        path: from where, for the message.
+        what: the network that was meant, e.g. "palm detector".
+        size: side of its square input in pixels; None where any will do.
+        outputs: how many numbers each of its outputs holds, in any order.
+
+    Raises:
+        InputError: it takes or gives something else.
+    """
+    height, width = engine.input.shape[1:3]
+    if height != width or size not in (None, height) or sorted(engine.output_sizes) != sorted(outputs):
+        raise InputError(
+            f"{path} is no {what}: it takes {width} x {height} px and gives {_listed(engine.output_sizes)} numbers, "
+            f"not {'any square' if size is None else f'{size} x {size} px'} and {_listed(outputs)}"
+        )
+    return engine
+
+
+def _listed(sizes: Sequence[int]) -> str:
+    return " + ".join(str(size) for size in sizes)
 
 
 def keypoint_smoothers(request: Request) -> Callable[[], KeypointSmoother | None]:

@@ -67,10 +67,12 @@ class Engine(Protocol):
     Attributes:
         input: (1, H, W, 3) uint8, the network's own input buffer: write a picture into it, then `run()`.
         precision: what the network runs in.
+        output_sizes: how many numbers each output holds, in the order of `run`.
     """
 
     input: NDArray[np.uint8]
     precision: str
+    output_sizes: list[int]
 
     def run(self) -> list[NDArray[np.float32]]:
         """The chosen outputs for what stands in `input`, in file order if all are; valid until the next run."""

@@ -21,6 +21,7 @@ class OnnxRuntimeEngine:
 
     input: NDArray[np.uint8]
     precision = "f32"
+    output_sizes: list[int]
 
     def __init__(
         self,
@@ -62,6 +63,7 @@ class OnnxRuntimeEngine:
         self.input = np.zeros((1, height, width, 3), np.uint8)
         low, high = value_range
         self._scale, self._low = np.float32((high - low) / 255.0), np.float32(low)
+        self.output_sizes = [output.size for output in self.run()]
 
     def run(self) -> list[NDArray[np.float32]]:
         """The chosen outputs for the picture in `input`."""

@@ -31,6 +31,7 @@ class OpenVinoEngine:
 
     input: NDArray[np.uint8]
     precision: str
+    output_sizes: list[int]
 
     def __init__(
         self,
@@ -52,6 +53,7 @@ class OpenVinoEngine:
         self._request = network.create_infer_request()
         self.input = self._request.get_input_tensor(0).data
         self._outputs = [self._request.get_output_tensor(i).data for i in range(len(network.outputs))]
+        self.output_sizes = [output.size for output in self._outputs]
 
     def run(self) -> list[NDArray[np.float32]]:
         """The chosen outputs for the picture in `input`; overwritten by the next run."""

@@ -159,7 +159,7 @@ def _items(data: bytes) -> Iterable[tuple[str, Option]]:
     width = data[-1]  # of the last value, which leads to the map
 
     def whole(position: int, width: int, signed: bool = False) -> int:
-        if position < 0 or width not in (1, 2, 4, 8):
+        if width not in (1, 2, 4, 8) or not 0 <= position <= len(data) - width:
             raise IndexError
         return int.from_bytes(data[position : position + width], "little", signed=signed)
 

@@ -7,12 +7,13 @@ from sonjit.geometry.boxes import (
     square_box,
     wrap_angle,
 )
-from sonjit.geometry.crops import crop, crop_matrix, letterbox, letterbox_box, points_from_crop
+from sonjit.geometry.crops import crop, crop_matrix, crop_on_grid, letterbox, letterbox_box, points_from_crop
 
 __all__ = [
     "RotatedBox",
     "crop",
     "crop_matrix",
+    "crop_on_grid",
     "iou",
     "letterbox",
     "letterbox_box",
