@@ -1,35 +1,85 @@
-"""Where the weights and the reference data are, or why a test is skipped."""
+"""Which weights and reference pictures a test needs, or why it is skipped."""
 
-import os
-from pathlib import Path
+import hashlib
+import json
 
+import cv2
+import numpy as np
 import pytest
 
 from sonjit.errors import SonjitError
 from sonjit.weights import find_weight
 
-DATA = Path(os.environ.get("SONJIT_TEST_DATA", Path(__file__).parents[3] / "shared"))
-GOLDENS = sorted((DATA / "goldens" / "mediapipe").glob("hands.*static*.json"))
+
+@pytest.fixture(scope="session")
+def need():
+    """`need(*names)`: skip where these networks are not on this machine."""
+
+    def need(*names):
+        for name in names:
+            try:
+                find_weight(name)
+            except SonjitError:
+                pytest.skip(f"the weights {name!r} are not here; type: sonjit models pull {name}")
+
+    return need
 
 
 @pytest.fixture
-def weights():
+def weights(need):
     """Skip where the hand networks are not on this machine."""
-    for name in ("palm-lite", "palm-full", "hand-lite", "hand-full"):
-        try:
-            find_weight(name)
-        except SonjitError as error:
-            pytest.skip(str(error))
+    need("palm-lite", "palm-full", "hand-lite", "hand-full")
 
 
 @pytest.fixture
-def data():
-    """The reference data's folder."""
-    return DATA
+def golden(file, data):
+    """What the reference program says of one picture, and the picture (H, W, 3) RGB."""
+    golden = json.loads(file.read_text("utf-8"))
+    picture = cv2.imread(str(data / golden["source"]))
+    if picture is None:
+        pytest.skip(f"{data / golden['source']} is not there")
+    rgb = cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
+    if hashlib.sha256(rgb.tobytes()).hexdigest() != golden["first_frame_rgb_sha256"]:
+        pytest.skip("this OpenCV decodes the picture to other pixels than the reference saw")
+    return golden, rgb
 
 
-def pytest_generate_tests(metafunc):
-    """One case per golden file of stills."""
-    if "golden_file" in metafunc.fixturenames:
-        absent = pytest.param(None, marks=pytest.mark.skip(f"no goldens/mediapipe/hands.*static*.json in {DATA}"))
-        metafunc.parametrize("golden_file", GOLDENS or [absent], ids=lambda file: file and file.stem)
+@pytest.fixture
+def pixels():
+    """`pixels(landmarks, rgb)`: x, y and z of landmarks in pixels of a picture, (K, 3)."""
+
+    def pixels(landmarks, rgb):
+        size = (rgb.shape[1], rgb.shape[0], rgb.shape[1])
+        return np.array([(mark.x, mark.y, mark.z) for mark in landmarks.landmark]) * size
+
+    return pixels
+
+
+class FakeDetector:
+    """Stands in for a detector: finds what it is told to."""
+
+    def __init__(self):
+        self.found, self.calls, self.kind, self.options = [], [], "", {}
+
+    def detect(self, image):
+        return self.found
+
+    def reset(self):
+        self.calls.append("reset")
+
+    def close(self):
+        self.calls.append("close")
+
+
+@pytest.fixture
+def detector(monkeypatch):
+    """What every solution gets for a detector; it says what it was asked for."""
+    fake = FakeDetector()
+
+    def create(kind="holistic", **options):
+        fake.kind, fake.options = kind, options
+        return fake
+
+    monkeypatch.setattr("sonjit.detectors.create_detector", create)
+    monkeypatch.setattr("sonjit.compat.mediapipe.holistic_detector.create_holistic_detector", create)
+    return fake

@@ -1,7 +1,5 @@
 """`Hands`: names, calls and results; against MediaPipe's own where the reference data are."""
 
-import hashlib
-import json
 import subprocess
 import sys
 
@@ -14,34 +12,6 @@ from sonjit.compat.mediapipe.solutions import hands_connections
 
 mp_hands = mp.solutions.hands
 BLACK = np.zeros((40, 80, 3), np.uint8)
-
-
-class FakeDetector:
-    """Stands in for a detector: finds what it is told to."""
-
-    def __init__(self):
-        self.found, self.calls, self.options = [], [], {}
-
-    def detect(self, image):
-        return self.found
-
-    def reset(self):
-        self.calls.append("reset")
-
-    def close(self):
-        self.calls.append("close")
-
-
-@pytest.fixture
-def detector(monkeypatch):
-    fake = FakeDetector()
-
-    def create(kind, **options):
-        fake.options = options
-        return fake
-
-    monkeypatch.setattr("sonjit.detectors.create_detector", create)
-    return fake
 
 
 def test_names_match_mediapipe():
@@ -160,18 +130,11 @@ def test_pictures_that_are_read_only_or_not_contiguous(weights):
 
 
 @pytest.mark.golden
-def test_stills_match_mediapipe(golden_file, data, weights):
-    import cv2
-
-    golden = json.loads(golden_file.read_text("utf-8"))
-    picture = cv2.imread(str(data / golden["source"]))
-    if picture is None:
-        pytest.skip(f"{data / golden['source']} is not there")
-    rgb = cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
-    if hashlib.sha256(rgb.tobytes()).hexdigest() != golden["first_frame_rgb_sha256"]:
-        pytest.skip("this OpenCV decodes the picture to other pixels than the reference saw")
-    expected = golden["frames"][0]["instances"]
-    with mp_hands.Hands(**golden["config"], precision="f32") as hands:
+@pytest.mark.files("goldens/mediapipe/hands.*static*.json")
+def test_stills_match_mediapipe(golden, pixels, weights):
+    truth, rgb = golden
+    expected = truth["frames"][0]["instances"]
+    with mp_hands.Hands(**truth["config"], precision="f32") as hands:
         points, world, sides = hands.process(rgb)
     if not expected:
         assert (points, world, sides) == (None, None, None)
@@ -179,9 +142,7 @@ def test_stills_match_mediapipe(golden_file, data, weights):
     assert [side.classification[0].label for side in sides] == [hand["handedness"] for hand in expected]
     scores = [side.classification[0].score for side in sides]
     assert scores == pytest.approx([hand["score"] for hand in expected], abs=0.01)
-    size = (rgb.shape[1], rgb.shape[0], rgb.shape[1])
-    for hand, in_metres, truth in zip(points, world, expected, strict=True):
-        pixels = np.array([(mark.x, mark.y, mark.z) for mark in hand.landmark]) * size
-        assert np.linalg.norm(pixels - truth["keypoints"], axis=1).mean() < 0.3
+    for hand, in_metres, hand_truth in zip(points, world, expected, strict=True):
+        assert np.linalg.norm(pixels(hand, rgb) - hand_truth["keypoints"], axis=1).mean() < 0.3
         metres = np.array([(mark.x, mark.y, mark.z) for mark in in_metres.landmark])
-        assert np.linalg.norm(metres - truth["world"], axis=1).mean() < 0.001
+        assert np.linalg.norm(metres - hand_truth["world"], axis=1).mean() < 0.001

@@ -1,0 +1,153 @@
+"""`Pose` and `Holistic`: names, calls and results; against MediaPipe's own where the reference data are."""
+
+import cv2
+import numpy as np
+import pytest
+
+from sonjit import Body, Face, Hand
+from sonjit.compat import mediapipe as mp
+from sonjit.results import Person
+from sonjit.skeletons import load_skeleton
+
+mp_pose, mp_holistic = mp.solutions.pose, mp.solutions.holistic
+BLACK = np.zeros((40, 80, 3), np.uint8)
+
+
+def points(count):
+    return np.tile(np.array([40, 10, -20], np.float32), (count, 1))
+
+
+def body(mask=None):
+    visibility = np.linspace(0, 1, 33, dtype=np.float32)
+    return Body(0.9, points(33), points(33) / 1000, visibility, np.ones(33, np.float32), mask=mask)
+
+
+def hand(side, x):
+    return Hand(side, 0.9, points(21) + np.array([x, 0, 0], np.float32), points(21))
+
+
+def test_names_match_mediapipe():
+    names = [mark.name.lower() for mark in mp_pose.PoseLandmark]
+    assert names == list(load_skeleton("body_blazepose33").keypoints)
+    assert [mark.value for mark in mp_pose.PoseLandmark] == list(range(33))
+    assert len(mp_pose.POSE_CONNECTIONS) == 35
+    for name in ("POSE_CONNECTIONS", "HAND_CONNECTIONS", "FACEMESH_CONTOURS", "FACEMESH_TESSELATION"):
+        assert isinstance(getattr(mp_holistic, name), frozenset)
+    assert mp_holistic.PoseLandmark is mp_pose.PoseLandmark
+    assert mp_holistic.HandLandmark is mp.solutions.hands.HandLandmark
+
+
+def test_pose_options_are_passed_on(detector):
+    mp_pose.Pose(True, 2, False, True, False, 0.7, 0.6, precision="f32")
+    assert (detector.kind, detector.options) == ("body", {
+        "model": "heavy", "static_image": True, "smoothing": None, "segmentation": True,
+        "smooth_segmentation": False, "min_detection_score": 0.7, "min_presence_score": 0.6, "precision": "f32",
+    })  # fmt: skip
+    mp_pose.Pose()
+    assert (detector.options["model"], detector.options["smoothing"]) == ("full", "published")
+
+
+def test_holistic_options_are_passed_on(detector):
+    mp_holistic.Holistic(True, 0, False, True, False, True, 0.7, 0.6, search_interval=2, precision="f32")
+    assert detector.options == {
+        "model": "lite", "face_model": "attention", "static_image": True, "smooth": False, "segmentation": True,
+        "smooth_segmentation": False, "min_detection_score": 0.7, "min_presence_score": 0.6, "search_interval": 2,
+        "precision": "f32",
+    }  # fmt: skip
+    mp_holistic.Holistic()
+    assert (detector.options["model"], detector.options["face_model"]) == ("full", "mesh")
+
+
+@pytest.mark.parametrize(
+    ("solution", "wrong"),
+    [
+        (mp_pose.Pose, {"model_complexity": 3}),
+        (mp_pose.Pose, {"min_tracking_confidence": 1.5}),
+        (mp_holistic.Holistic, {"model_complexity": -1}),
+        (mp_holistic.Holistic, {"min_detection_confidence": -1}),
+    ],
+)
+def test_options_out_of_range_are_named(detector, solution, wrong):
+    ((name, value),) = wrong.items()
+    with pytest.raises(ValueError, match=f"{name}={value}:"):
+        solution(**wrong)
+
+
+def test_a_pose_has_parts_metres_and_visibility(detector):
+    mask = np.ones((40, 80), np.float32)
+    detector.found = [body(mask)]
+    pose, world, segmentation = mp_pose.Pose(enable_segmentation=True).process(BLACK)
+    nose, last = pose.landmark[mp_pose.PoseLandmark.NOSE], pose.landmark[mp_pose.PoseLandmark.RIGHT_FOOT_INDEX]
+    assert (nose.x, nose.y, nose.z, nose.visibility, last.visibility) == (0.5, 0.25, -0.25, 0, 1)
+    assert nose.HasField("visibility")
+    assert not nose.HasField("presence")
+    assert (world.landmark[32].x, world.landmark[32].visibility) == (pytest.approx(0.04), 1)
+    assert segmentation is mask
+
+
+def test_a_persons_parts_stand_in_their_places(detector):
+    face = Face(0.9, points(468), (0, 0, 1, 1))
+    detector.found = [Person(body(), left_hand=hand("Left", 0), right_hand=hand("Right", 8), face=face)]
+    found = mp_holistic.Holistic().process(BLACK)
+    assert found.left_hand_landmarks.landmark[0].x == 0.5
+    assert found.right_hand_landmarks.landmark[0].x == pytest.approx(0.6)
+    assert len(found.face_landmarks.landmark) == 468
+    assert found.pose_world_landmarks.landmark[32].visibility == 1
+    assert found.segmentation_mask is None
+    detector.found = [Person(body())]
+    found = mp_holistic.Holistic().process(BLACK)
+    assert found.pose_landmarks is not None
+    assert (found.left_hand_landmarks, found.right_hand_landmarks, found.face_landmarks) == (None, None, None)
+
+
+@pytest.mark.parametrize("solution", [mp_pose.Pose, mp_holistic.Holistic])
+def test_nothing_found_is_none_and_wrong_pictures_are_value_errors(detector, solution):
+    with solution() as found:
+        assert set(found.process(BLACK)) == {None}
+        with pytest.raises(ValueError, match="could not be read"):
+            found.process(None)
+    assert detector.calls == ["close"]
+
+
+@pytest.mark.golden
+@pytest.mark.files("goldens/mediapipe/pose.*static*.json")
+def test_poses_match_mediapipe(file, golden, pixels, need):
+    need("pose-detector", "body-lite", "body-full", "body-heavy")
+    truth, rgb = golden
+    frame = truth["frames"][0]
+    with mp_pose.Pose(**truth["config"], precision="f32") as pose:
+        found, world, mask = pose.process(rgb)
+    assert (found is not None) == bool(frame["instances"])
+    for expected in frame["instances"]:
+        keypoints = np.array(expected["keypoints"])
+        assert np.linalg.norm(pixels(found, rgb)[:, :2] - keypoints[:, :2], axis=1).mean() < 1.5
+        visibility = np.array([mark.visibility for mark in found.landmark])
+        assert np.abs(visibility - keypoints[:, 3]).max() < 0.05
+        metres = np.array([(mark.x, mark.y, mark.z) for mark in world.landmark])
+        assert np.linalg.norm(metres - expected["world"], axis=1).mean() < 0.01
+    if "mask_png" in frame:
+        expected = cv2.imread(str(file.parent / frame["mask_png"]), cv2.IMREAD_GRAYSCALE) > 127
+        assert mask.dtype == np.float32
+        assert ((mask > 0.5) & expected).sum() / ((mask > 0.5) | expected).sum() > 0.97
+
+
+@pytest.mark.golden
+@pytest.mark.files("goldens/mediapipe/pose.*static.full.json")
+@pytest.mark.parametrize("refine", [False, True])
+def test_a_whole_persons_hands_are_at_the_wrists_of_their_side(golden, pixels, need, refine):
+    need("pose-detector", "body-full", "hand-full", "face-short", "face-mesh", "face-attention")
+    _, rgb = golden
+    with mp_holistic.Holistic(static_image_mode=True, refine_face_landmarks=refine, precision="f32") as holistic:
+        found = holistic.process(rgb)
+    assert found.pose_landmarks is not None
+    pose = pixels(found.pose_landmarks, rgb)
+    size = np.ptp(pose[:, :2], axis=0).max()
+    for side in ("left", "right"):
+        landmarks = getattr(found, f"{side}_hand_landmarks")
+        wrist = pose[mp_pose.PoseLandmark[f"{side.upper()}_WRIST"]]
+        if landmarks is not None:
+            assert np.linalg.norm(pixels(landmarks, rgb)[0, :2] - wrist[:2]) < 0.1 * size
+    if found.face_landmarks is not None:
+        face = pixels(found.face_landmarks, rgb)
+        assert len(face) == (478 if refine else 468)
+        assert np.linalg.norm(face[:468, :2].mean(axis=0) - pose[:11, :2].mean(axis=0)) < 0.1 * size
