@@ -12,6 +12,8 @@ import pytest
 import sonjit
 from sonjit.detectors.body import KEYPOINT_OUTPUTS
 from sonjit.engines import EngineOptions, load_engine
+from sonjit.engines.precision import keep_heads_in_f32
+from sonjit.engines.quiet_openvino import ov
 from sonjit.errors import SonjitError
 from sonjit.media import VIDEO_ENDINGS, open_source
 from sonjit.weights import find_weight
@@ -181,6 +183,29 @@ def test_tensors(file):
         cut.input[0] = golden["crop_u8"]
         for output, index in zip(cut.run(), KEYPOINT_OUTPUTS, strict=True):
             np.testing.assert_allclose(output, outputs[index], atol=1e-3)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_networks_with_their_tail_rewritten_for_bf16_say_the_same_in_f32(model):
+    """What the rewriting changes is rounding alone."""
+    try:
+        network = ov.Core().read_model(find_weight(f"body-{model}"))
+    except SonjitError as error:
+        pytest.skip(str(error))
+    rewritten = network.clone()
+    keep_heads_in_f32(rewritten)
+    before, after = (
+        [node.get_type_name() for node in model.get_ordered_ops()].count("Convolution")
+        for model in (network, rewritten)
+    )
+    assert after < before
+    picture = np.random.default_rng(0).uniform(0, 1, network.input(0).shape).astype(np.float32)
+    exact, other = (
+        list(ov.Core().compile_model(m, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})(picture).values())
+        for m in (network, rewritten)
+    )
+    for a, b in zip(exact, other, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-3 * max(float(np.ptp(a)), 1.0))
 
 
 @pytest.fixture(scope="module")
