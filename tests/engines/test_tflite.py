@@ -1,0 +1,164 @@
+"""TFLite files taken apart: their operators, parts of their graph, and what damage does."""
+
+import struct
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sonjit import InputError
+from sonjit.engines import EngineOptions, load_engine
+from sonjit.engines.tflite import TfliteFile, read_options
+from sonjit.errors import SonjitError
+from sonjit.weights import find_weight
+
+ADD, CUSTOM = 0, 32
+OPTIONS = b"n\0\x01\x03\x01\x01\x01\x07\x04\x02\x24\x01"  # the flexbuffer of {"n": 7}
+
+
+def write_table(fields, data=None):
+    """A flatbuffer table {field: number, bytes, list of numbers or list of tables} after `data`; its position too."""
+    data = bytearray() if data is None else data
+    data += bytes(-len(data) % 4)
+    vtable, count = len(data), max(fields, default=-1) + 1
+    data += struct.pack("<2H", 4 + 2 * count, 4 + 4 * count)
+    data += b"".join(struct.pack("<H", 4 + 4 * i if i in fields else 0) for i in range(count))
+    data += bytes(-len(data) % 4)
+    table = len(data)
+    data += struct.pack("<i", table - vtable) + bytes(4 * count)
+    for number, value in fields.items():
+        write_value(data, table + 4 + 4 * number, value)
+    return data, table
+
+
+def write_value(data, position, value):
+    if isinstance(value, int):
+        struct.pack_into("<i", data, position, value)
+        return
+    data += bytes(-len(data) % 4)
+    struct.pack_into("<I", data, position, len(data) - position)
+    start = len(data) + 4
+    data += struct.pack("<I", len(value))
+    if isinstance(value, bytes):
+        data += value + b"\0"
+    elif value and isinstance(value[0], dict):
+        data += bytes(4 * len(value))
+        for index, fields in enumerate(value):
+            _, table = write_table(fields, data)
+            struct.pack_into("<I", data, start + 4 * index, table - (start + 4 * index))
+    else:
+        data += struct.pack(f"<{len(value)}i", *value)
+
+
+def make_file(*operators, inputs=(0,), outputs=(3,), custom=b"Twist"):
+    """A TFLite file of operators (number of its code, inputs, outputs, options)."""
+    graph = {
+        1: list(inputs),
+        2: list(outputs),
+        3: [{0: c, 1: list(i), 2: list(o)} | ({5: options} if options else {}) for c, i, o, options in operators],
+    }
+    data = bytearray(8)
+    _, model = write_table({0: 3, 1: [{0: ADD}, {0: CUSTOM, 1: custom, 3: CUSTOM}], 2: [graph]}, data)
+    data[:8] = struct.pack("<I", model) + b"TFL3"
+    return bytes(data)
+
+
+CHAIN = make_file((0, (0, 9), (1,), b""), (1, (1,), (2,), OPTIONS), (0, (2,), (3,), b""), (0, (1,), (4,), b""))
+
+
+@pytest.fixture(scope="module")
+def attention():
+    try:
+        return find_weight("face-attention")
+    except SonjitError as error:
+        pytest.skip(f"{str(error).partition(';')[0]}; type: sonjit models pull")
+
+
+def test_operators_are_read():
+    file = TfliteFile(CHAIN)
+    assert (file.inputs, file.outputs) == ((0,), (3,))
+    assert [operator.custom for operator in file.operators] == ["", "Twist", "", ""]
+    assert [(operator.inputs, operator.outputs) for operator in file.operators[:2]] == [((0, 9), (1,)), ((1,), (2,))]
+    assert read_options(file.operators[1].options) == {"n": 7}
+
+
+def test_a_part_holds_what_leads_from_its_inputs_to_its_outputs():
+    whole = TfliteFile(CHAIN)
+    part = TfliteFile(whole.part([2], [3]))
+    assert (part.inputs, part.outputs, part.operators) == ((2,), (3,), [whole.operators[2]])
+    both = TfliteFile(whole.part([0], [4, 2]))
+    assert (both.inputs, both.outputs) == ((0,), (4, 2))
+    assert both.operators == [whole.operators[0], whole.operators[1], whole.operators[3]]
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"TFL3", b"\x08\0\0\0TFL3", b"\xff\xff\xff\xffTFL3" + bytes(9), b"no file at all"]
+)
+def test_what_is_no_tflite_file_is_refused(data):
+    with pytest.raises(ValueError, match="TFLite"):
+        TfliteFile(data)
+
+
+@given(st.integers(0, len(CHAIN) - 1), st.integers(0, 255), st.integers(0, len(CHAIN)))
+def test_damage_never_does_more_than_a_value_error(position, value, length):
+    data = bytearray(CHAIN)
+    data[position] = value
+    for damaged in (bytes(data), CHAIN[:length]):
+        try:
+            file = TfliteFile(damaged)
+            for operator in file.operators:
+                read_options(operator.options)
+            file.part(file.inputs, file.outputs)
+        except ValueError:
+            pass
+
+
+@given(st.binary(max_size=40))
+def test_options_are_a_map_or_a_value_error(data):
+    try:
+        options = read_options(data)
+    except ValueError:
+        return
+    assert all(isinstance(name, str) for name in options)
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [(CHAIN, "custom operators Twist"), (CHAIN[:200], "damaged"), (b"nothing", "no TFLite file")],
+)
+def test_the_engine_says_in_one_line_what_it_cannot_read(data, reason, tmp_path):
+    path = tmp_path / "net.tflite"
+    path.write_bytes(data)
+    with pytest.raises(InputError, match=reason) as caught:
+        load_engine(path, EngineOptions(precision="f32"))
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kept", [0.1, 0.5, 0.999])
+def test_a_cut_off_attention_mesh_is_refused_in_one_line(kept, attention, tmp_path):
+    whole = attention.read_bytes()
+    path = tmp_path / attention.name
+    path.write_bytes(whole[: int(kept * len(whole))])
+    with pytest.raises(InputError, match=path.name) as caught:
+        load_engine(path, EngineOptions(precision="f32"))
+    assert "\n" not in str(caught.value)
+
+
+def test_the_attention_mesh_runs_as_one_network(attention):
+    network = load_engine(attention, EngineOptions(precision="f32"))
+    network.input[:] = np.random.default_rng(1).integers(0, 256, network.input.shape, np.uint8)
+    outputs = network.run()
+    assert [output.shape for output in outputs] == [(1, 1, 1, size) for size in (1404, 160, 142, 142, 10, 10, 1)]
+    assert all(np.isfinite(output).all() for output in outputs)
+
+
+def test_every_region_of_the_attention_mesh_reads_its_own_landmarks(attention):
+    nodes = [n for n in TfliteFile(attention.read_bytes()).operators if n.custom == "Landmarks2TransformMatrix"]
+    options = [read_options(node.options) for node in nodes]
+    assert len({option["subset_idxs"] for option in options}) == len(nodes) > 1
+    for option in options:
+        assert option["scale_x"] > 1
+        assert 0 <= min(option["subset_idxs"]) <= max(option["subset_idxs"]) < 468
+        assert {option["left_rotation_idx"], option["right_rotation_idx"]} <= set(option["subset_idxs"])
