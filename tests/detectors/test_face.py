@@ -1,0 +1,287 @@
+"""Faces against what MediaPipe found in the same pictures, and what holds without it."""
+
+import json
+
+import numpy as np
+import pytest
+
+import sonjit
+from sonjit import Face, InputError
+from sonjit.detectors.face import FaceMeshes, FaceObservation
+from sonjit.detectors.face_refinement import refined
+from sonjit.engines import EngineOptions, load_engine
+from sonjit.errors import SonjitError
+from sonjit.skeletons import load_skeleton
+from sonjit.weights import find_weight
+
+from .conftest import boxes_from, has_bf16, keypoint_distances, matched
+
+MESHES = {False: "mesh", True: "attention"}
+BOXES = ("box", "box-full")
+STILLS = pytest.mark.files("goldens/mediapipe/facemesh.*.static*.json")
+TRACKED = pytest.mark.files("goldens/mediapipe/facemesh.*.track*.json")
+TENSORS = {"face_landmark": "mesh", "face_landmark_with_attention": "attention"} | {
+    "face_detection_short_range": "short",
+    "face_detection_full_range_sparse": "full",
+}
+
+
+@pytest.fixture(scope="module")
+def networks():
+    """Skip where the face networks are not on this machine."""
+    try:
+        return {name: find_weight(f"face-{name}") for name in TENSORS.values()}
+    except SonjitError as error:
+        pytest.skip(f"{str(error).partition(';')[0]}; type: sonjit models pull")
+
+
+@pytest.fixture(scope="module")
+def faces(networks):
+    """`faces(**options)`: a face detector that has seen nothing yet; made once for all tests."""
+    made = {}
+
+    def get(**options):
+        key = json.dumps(options, sort_keys=True)
+        if key not in made:
+            made[key] = sonjit.create_detector("face", **options)
+        made[key].reset()
+        return made[key]
+
+    yield get
+    for detector in made.values():
+        detector.close()
+
+
+@pytest.fixture(scope="module")
+def portrait(data, read_rgb):
+    """A picture with one face, and that face as MediaPipe sees it; the first among the goldens."""
+    for file in sorted(data.glob("goldens/mediapipe/facemesh.*.static*.json")):
+        golden = json.loads(file.read_text("utf-8"))
+        if len(golden["frames"][0]["instances"]) == 1:
+            return read_rgb(data / golden["source"])
+    pytest.skip(f"no golden of one face in {data}")
+
+
+def overlap(a, b):
+    """Intersection over union of two boxes (x_min, y_min, x_max, y_max)."""
+    a, b = np.array(a), np.array(b)
+    shared = np.clip(np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2]), 0, None).prod()
+    return shared / ((a[2:] - a[:2]).prod() + (b[2:] - b[:2]).prod() - shared)
+
+
+@pytest.mark.golden
+@STILLS
+@pytest.mark.parametrize("precision", ["f32", "auto"])
+def test_stills(file, precision, data, read_rgb, faces):
+    golden = json.loads(file.read_text("utf-8"))
+    config, expected = golden["config"], golden["frames"][0]["instances"]
+    model, most = MESHES[config["refine_landmarks"]], config["max_num_faces"]
+    detector = faces(model=model, max_instances=most, static_image=True, precision=precision)
+    found = detector.detect(read_rgb(data / golden["source"]))
+    assert len(found) == len(expected)
+    if not expected:
+        return
+    pairs = matched(found, expected)
+    assert np.mean([keypoint_distances(*pair) for pair in pairs]) < 0.3
+    for face, instance in pairs:
+        np.testing.assert_allclose(face.keypoints[:, 2], np.array(instance["keypoints"])[:, 2], atol=1.5)
+
+
+@pytest.mark.golden
+@pytest.mark.files("goldens/mediapipe/facedet.*.json")
+def test_boxes(file, data, read_rgb, faces):
+    golden = json.loads(file.read_text("utf-8"))
+    expected = golden["frames"][0]["instances"]
+    detector = faces(model=BOXES[golden["config"]["model_selection"]], max_instances=99, static_image=True)
+    rgb = read_rgb(data / golden["source"])
+    found = detector.detect(rgb)
+    assert len(found) == len(expected)
+    size = np.array(rgb.shape[1::-1])
+    for face, instance in zip(found, expected, strict=True):
+        corner, extent = np.array(instance["box"]).reshape(2, 2) * size
+        assert overlap(face.box, (*corner, *(corner + extent))) > 0.95
+        assert face.score == pytest.approx(instance["score"], abs=0.01)
+        assert np.abs(face.keypoints[:, :2] - np.array(instance["kps"]) * size).max() < 1
+
+
+@pytest.mark.golden
+@TRACKED
+def test_tracked_freely(file, golden_frames, faces):
+    """A tracker feeds its landmarks back and so amplifies rounding: only the mean says something."""
+    golden = json.loads(file.read_text("utf-8"))
+    by_index = {int(frame["frame"]): frame["instances"] for frame in golden["frames"]}
+    detector = faces(model=MESHES[golden["config"]["refine_landmarks"]], precision="f32", search_interval=1)
+    distances = []
+    for index, rgb in enumerate(golden_frames(file, golden)[1]):
+        found = detector.detect(rgb)
+        if index in by_index:
+            assert len(found) == len(by_index[index])
+            distances += [keypoint_distances(*pair) for pair in matched(found, by_index[index])]
+    assert np.mean(distances) < 1
+
+
+@pytest.mark.golden
+@TRACKED
+def test_tracked_in_the_references_own_boxes(file, golden_frames, faces):
+    golden = json.loads(file.read_text("utf-8"))
+    frames = {int(frame["frame"]): frame for frame in golden["frames"]}
+    detector = faces(model=MESHES[golden["config"]["refine_landmarks"]], precision="f32", static_image=True)
+    distances = []
+    for index, rgb in enumerate(golden_frames(file, golden)[1]):
+        if index in frames and index - 1 in frames:
+            boxes = boxes_from(frames[index - 1]["rois_next"], *rgb.shape[1::-1])
+            (face,), (instance,) = detector.detect(rgb, boxes=boxes), frames[index]["instances"]
+            distances.append(keypoint_distances(face, instance))
+    if not distances:
+        pytest.skip(f"{file.name} has no two frames in a row")
+    assert np.mean(distances) < 0.1
+    assert np.percentile(distances, 95) < 0.3
+
+
+@pytest.mark.golden
+@pytest.mark.files("goldens/mediapipe/facemesh.*.json")
+def test_the_next_box_is_the_references(file):
+    golden = json.loads(file.read_text("utf-8"))
+    width, height = golden["size"]
+    for frame in golden["frames"]:
+        boxes = boxes_from(frame.get("rois_next"), width, height)
+        for box, instance in zip(boxes, frame["instances"], strict=True):
+            seen = FaceObservation(1.0, np.array(instance["keypoints"], np.float32))
+            np.testing.assert_allclose(FaceMeshes.box_after(None, seen), box, rtol=1e-3, atol=0.05)
+
+
+@pytest.mark.golden
+@pytest.mark.files("goldens/mediapipe/tensors/face_*.npz")
+def test_tensors(file, networks):
+    if file.stem not in TENSORS:
+        pytest.skip(f"{file.stem} is no network of Sonjit's")
+    golden = np.load(file)
+    pictures = {"real": golden["crop_u8"]} | ({"rand": golden["rand_u8"]} if "rand_u8" in golden else {})
+    network = load_engine(
+        networks[TENSORS[file.stem]], EngineOptions(precision="f32"), value_range=tuple(golden["crop_range"])
+    )
+    for name, picture in pictures.items():
+        network.input[0] = picture
+        expected = [golden[key] for key in golden if key.startswith(f"{name}.")]
+        for output, wanted in zip(network.run(), expected, strict=True):
+            scale = max(float(np.ptp(wanted)), 1.0)
+            np.testing.assert_allclose(output.ravel(), wanted.ravel(), atol=1e-3 * scale)
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize("model", ["mesh", "attention"])
+def test_bf16_stays_within_half_a_pixel_of_f32(model, portrait, faces):
+    if not has_bf16():
+        pytest.skip("this CPU has no bf16")
+    (exact,) = faces(model=model, precision="f32", static_image=True).detect(portrait)
+    x_min, y_min, x_max, y_max = exact.box
+    side = 1.5 * max(x_max - x_min, y_max - y_min)
+    box = sonjit.RotatedBox((x_min + x_max) / 2, (y_min + y_max) / 2, side, side)
+    one, other = (
+        faces(model=model, precision=precision, static_image=True).detect(portrait, boxes=[box])[0]
+        for precision in ("f32", "bf16")
+    )
+    assert np.linalg.norm((one.keypoints - other.keypoints)[:, :2], axis=1).mean() < 0.5
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize("model", ["attention", "mesh", "box", "box-full"])
+def test_two_faces_side_by_side_keep_their_ids(model, portrait, faces):
+    pair = np.hstack([portrait, portrait])
+    detector = faces(model=model, max_instances=2)
+    first, second = detector.detect(pair)
+    assert {first.id, second.id} == {1, 2}
+    left, right = sorted((first, second), key=lambda face: face.box[0])
+    assert overlap(np.array(right.box) - (portrait.shape[1], 0, portrait.shape[1], 0), left.box) > 0.9
+    before = {face.id: face.box for face in (first, second)}
+    for _ in range(3):
+        after = {face.id: face.box for face in detector.detect(pair)}
+        assert after.keys() == before.keys()
+        assert all(overlap(after[number], before[number]) > 0.9 for number in after)
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize("model", ["attention", "mesh", "box"])
+def test_a_face_that_comes_back_has_its_id(model, portrait, faces):
+    detector = faces(model=model)
+    assert [face.id for face in detector.detect(portrait)] == [1]
+    assert detector.detect(np.zeros_like(portrait)) == []
+    assert [face.id for face in detector.detect(portrait)] == [1]
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize(("model", "count"), [("attention", 478), ("mesh", 468), ("box", 6), ("box-full", 6)])
+def test_a_result_is_whole(model, count, portrait, faces):
+    (face,) = faces(model=model, static_image=True).detect(portrait)
+    assert face.keypoints.shape == (count, 3)
+    assert face.keypoints.dtype == np.float32
+    assert face.id is None
+    assert 0 < face.score <= 1
+    assert len(face.skeleton.keypoints) == count
+    assert np.isnan(face.keypoints[:, 2]).all() == (count == 6)
+    x_min, y_min, x_max, y_max = face.box
+    assert x_min < face.keypoints[0, 0] < x_max
+    assert y_min < face.keypoints[0, 1] < y_max
+    assert Face.from_dict(json.loads(json.dumps(face.to_dict(full=True)))) == face
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize("model", ["attention", "box"])
+def test_flipping_mirrors_the_output_alone(model, portrait, faces):
+    (face,) = faces(model=model, static_image=True).detect(portrait)
+    (flipped,) = faces(model=model, static_image=True, flip_horizontal=True).detect(portrait)
+    width = portrait.shape[1]
+    np.testing.assert_allclose(flipped.keypoints[:, 0], width - face.keypoints[:, 0], atol=1e-3)
+    np.testing.assert_array_equal(flipped.keypoints[:, 1:], face.keypoints[:, 1:])
+    assert flipped.box == pytest.approx((width - face.box[2], face.box[1], width - face.box[0], face.box[3]))
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize("model", ["attention", "box"])
+def test_smoothing_comes_to_rest_where_the_face_is(model, portrait, faces):
+    shown = [portrait] * 3 + [np.roll(portrait, 7, axis=1)] * 40
+    raw, smooth = (faces(model=model, smoothing=smoothing) for smoothing in (None, "one_euro"))
+    pairs = [(raw.detect(rgb)[0], smooth.detect(rgb)[0]) for rgb in shown]
+    np.testing.assert_array_equal(*(face.keypoints for face in pairs[0]))
+    apart = [np.abs(one.keypoints[:, :2] - other.keypoints[:, :2]).mean() for one, other in pairs]
+    assert max(apart) > 0.01
+    assert apart[-1] < 1
+    assert pairs[-1][0].box == pytest.approx(pairs[-1][1].box, abs=2)
+
+
+@pytest.mark.parametrize("model", ["attention", "mesh", "box", "box-full"])
+@pytest.mark.parametrize("shape", [(1, 1), (2, 300), (240, 320)])
+def test_nothing_is_found_where_nothing_is(model, shape, faces):
+    assert faces(model=model).detect(np.zeros((*shape, 3), np.uint8)) == []
+
+
+def test_boxes_alone_look_into_no_given_box(faces):
+    with pytest.raises(InputError, match="model='mesh' or 'attention'"):
+        faces(model="box").detect(np.zeros((9, 9, 3), np.uint8), boxes=[sonjit.RotatedBox(4, 4, 4, 4)])
+
+
+def test_unknown_models_are_named():
+    with pytest.raises(InputError, match="attention, mesh, box, box-full"):
+        sonjit.create_detector("face", model="full")
+
+
+def test_refinement_moves_each_regions_points_and_sets_the_irises_depth():
+    mesh = np.stack([np.arange(468), np.arange(468), -np.arange(468)], axis=1).astype(np.float32)
+    sizes = {"lips": 80, "leftEye": 71, "rightEye": 71, "leftIris": 5, "rightIris": 5}
+    values = dict(zip(sizes, (1001.0, 1002.0, 1003.0, 1004.0, 1005.0), strict=True))
+    regions = [np.full((1, 1, 1, 2 * size), values[name], np.float32) for name, size in sizes.items()]
+    points = refined(mesh, regions)
+    assert points.shape == (478, 3)
+    np.testing.assert_array_equal(points[:468, 2], mesh[:, 2])
+    moved = (points[:468, 0] > 1000).nonzero()[0]
+    assert len(moved) == 80 + 71 + 71
+    np.testing.assert_array_equal(np.delete(points, moved, axis=0)[:-10, :2], np.delete(mesh, moved, axis=0)[:, :2])
+    groups = load_skeleton("face_mediapipe478").groups
+    assert set(points[list(groups["lips"]), 0]) == {values["lips"]}
+    # The network calls the picture's left what is the person's right.
+    for side, other in (("left", "right"), ("right", "left")):
+        rim = list(groups[f"{side}Eye"])
+        assert set(points[rim + list(groups[f"{side}Eyebrow"]), 0]) == {values[f"{other}Eye"]}
+        iris = list(groups[f"{side}Iris"])
+        assert set(points[iris, 0]) == {values[f"{other}Iris"]}
+        np.testing.assert_allclose(points[iris, 2], mesh[rim, 2].mean(), rtol=1e-6)
