@@ -6,9 +6,9 @@ branch for masks on one thread of a CPU with avx512_bf16.
 
 | network        | f32: stills, tracked | bf16: stills, tracked | f32    | bf16   | `auto`                |
 |----------------|----------------------|-----------------------|--------|--------|-----------------------|
-| lite           | 0.08, 0.6            | 2.0, 2.4              | 2.6 ms | 1.9 ms | f32                   |
-| full           | 0.08, 0.5            | 2.7, 1.1              | 4.8 ms | 3.1 ms | bf16 smoothed clips   |
-| heavy          | 0.03, 0.2            | 1.7, 1.9              | 20 ms  | 12 ms  | f32                   |
+| lite           | 0.08, 0.9            | 2.0, 2.4              | 2.6 ms | 1.9 ms | f32                   |
+| full           | 0.08, 0.7            | 2.7, 1.1              | 4.8 ms | 3.1 ms | bf16 smoothed clips   |
+| heavy          | 0.03, 0.5            | 1.7, 1.9              | 20 ms  | 12 ms  | f32                   |
 | detector alone | -                    | 22, -                 | 4.6 ms | 2.6 ms | f32                   |
 
 Masks nearly double the time of lite and full: where they are not asked for, their branch is cut off.
