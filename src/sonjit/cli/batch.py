@@ -127,6 +127,7 @@ def _run_into_one_table(task: Task, files: Sequence[Path], names: Sequence[str],
         raise InputError(f"{len(videos)} videos ({videos[0]}, ...) do not go into one table: give --save out/ instead")
     with open_source(task.source) as source:
         header = Header.from_source(source, task.model, LISTS[task.kind])
+        sources = {file: source.frame_source(index) for index, file in enumerate(source.files)}
     columns = task.columns
     with open_writer(save, header, columns) as table:  # refuses before any work
         key = hashlib.sha256(repr((task.source, task.kind, task.options)).encode()).hexdigest()[:12]
@@ -138,12 +139,9 @@ def _run_into_one_table(task: Task, files: Sequence[Path], names: Sequence[str],
                 part = work / f"{name}.jsonl"
                 if part.is_file():
                     (frame,) = load_frames(part)[1]
-                    frame = replace(frame, index=index, time=None, source=file.name)
+                    frame = replace(frame, index=index, time=None, source=sources.get(file, file.name))
                     extras = extras_of(frame, Meaning().gestures(frame), columns) if columns else None
                     table.write(frame, extras)
-    if failures:
-        # The table holds the others; the next run looks at the failed ones again.
-        return failures
     shutil.rmtree(work, ignore_errors=True)
     return failures
 
