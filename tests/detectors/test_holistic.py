@@ -1,0 +1,118 @@
+"""People with their own hands and face: everything of a person belongs to that person."""
+
+import json
+
+import numpy as np
+import pytest
+
+from sonjit import create_detector
+from sonjit.geometry import RotatedBox
+from sonjit.media import open_source, rgb_from
+
+STILLS = pytest.mark.files("goldens/mediapipe/pose.*.static.full.json")
+VIDEOS = pytest.mark.files("goldens/mediapipe/pose.*.track.full.json")
+
+
+def medium(file):
+    """The picture or clip of a golden, or a skip where it is made and not stored."""
+    golden = json.loads(file.read_text("utf-8"))
+    path = file.parents[2] / golden["source"]
+    if not path.is_file():
+        pytest.skip(f"{path.name} is not in the test data")
+    return golden, path
+
+
+@pytest.fixture(scope="module")
+def holistic(weights):
+    with create_detector("holistic", static_image=True, max_instances=2) as detector:
+        yield detector
+
+
+@pytest.fixture(scope="module")
+def bodies(weights):
+    with create_detector("body", static_image=True, max_instances=2) as detector:
+        yield detector
+
+
+def parts_of(person):
+    return [part for part in (person.left_hand, person.right_hand) if part is not None]
+
+
+@pytest.mark.golden
+@STILLS
+def test_bodies_are_those_of_the_body_detector(file, holistic, bodies):
+    _, path = medium(file)
+    rgb = rgb_from(path)
+    for person, body in zip(holistic.detect(rgb), bodies.detect(rgb), strict=True):
+        np.testing.assert_array_equal(person.body.keypoints, body.keypoints)
+
+
+@pytest.mark.golden
+@STILLS
+def test_hands_and_face_are_where_the_body_has_them(file, holistic):
+    _, path = medium(file)
+    for person in holistic.detect(path):
+        body = person.body
+        for hand, wrist in ((person.left_hand, 15), (person.right_hand, 16)):
+            if hand is not None:
+                assert hand.handedness == ("Left" if wrist == 15 else "Right")
+                size = np.ptp(hand.keypoints[:, :2], axis=0).max()
+                assert np.linalg.norm(hand.keypoints[0, :2] - body.keypoints[wrist, :2]) < size
+        if person.face is not None:
+            x_min, y_min, x_max, y_max = person.face.box
+            nose = body.keypoints[0, :2]
+            assert x_min - (x_max - x_min) < nose[0] < x_max + (x_max - x_min)
+            assert y_min < nose[1] < y_max
+
+
+@pytest.mark.golden
+@STILLS
+def test_two_people_are_each_as_they_are_alone(file, holistic):
+    """The same picture twice, one below the other, looked at in the boxes of the one alone."""
+    _, path = medium(file)
+    rgb = rgb_from(path)
+    alone = holistic.detect(rgb)[:1]
+    if not alone:
+        pytest.skip(f"nobody is found in {path.name}")
+    height = rgb.shape[0]
+    box = holistic._kind.find(rgb, 0.5)[0]
+    both = holistic.detect(np.vstack([rgb, rgb]), boxes=[box, box._replace(cy=box.cy + height)])
+    reach = box.height / 2 * (abs(np.cos(box.rotation)) + abs(np.sin(box.rotation)))
+    if not 0 < box.cy - reach < box.cy + reach < height:
+        pytest.skip(f"the box of {path.name} reaches over the seam")
+    assert len(both) == 2
+    for person, shift in zip(both, (0, height), strict=True):
+        for mine, theirs in zip(person.parts, alone[0].parts, strict=True):
+            moved = mine.keypoints[:, :2] - (0, shift)
+            assert np.linalg.norm(moved - theirs.keypoints[:, :2], axis=1).mean() < 1
+
+
+@pytest.mark.golden
+@VIDEOS
+def test_everything_of_a_person_keeps_one_id(file, weights):
+    _, path = medium(file)
+    with create_detector("holistic", max_instances=1) as detector, open_source(path) as source:
+        frames = [detector.detect(rgb, time=time) for _, time, rgb in source]
+    assert all(len(people) == 1 for people in frames[1:])
+    assert {part.id for people in frames for person in people for part in person.parts} == {1}
+
+
+def test_an_empty_picture_has_nobody(holistic):
+    assert holistic.detect(np.zeros((120, 160, 3), np.uint8)) == []
+
+
+@pytest.mark.golden
+@STILLS
+def test_flipped_people_are_flipped_whole(file, weights, holistic):
+    _, path = medium(file)
+    rgb = rgb_from(path)
+    with create_detector("holistic", static_image=True, max_instances=2, flip_horizontal=True) as flipping:
+        for mine, theirs in zip(flipping.detect(rgb), holistic.detect(rgb), strict=True):
+            for a, b in zip(mine.parts, theirs.parts, strict=True):
+                np.testing.assert_allclose(a.keypoints[:, 0], rgb.shape[1] - b.keypoints[:, 0], rtol=1e-5, atol=1e-2)
+                assert a.keypoints.dtype == np.float32
+
+
+def test_forced_boxes_that_hold_nobody_give_nobody(holistic):
+    noise = np.random.default_rng(0).integers(0, 255, (200, 200, 3), np.uint8)
+    assert holistic.detect(noise, boxes=[RotatedBox(100, 100, 120, 120, 0.0)]) == []
