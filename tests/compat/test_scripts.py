@@ -1,11 +1,13 @@
 """Scripts in the style people write them for MediaPipe run with only their import lines changed."""
 
 import csv
+import json
 import runpy
 from importlib import resources
 from pathlib import Path
 
 import cv2
+import numpy as np
 import pytest
 
 SCRIPTS = Path(__file__).parent / "scripts"
@@ -19,7 +21,7 @@ ESCAPE = 27
 
 
 @pytest.fixture
-def run(tmp_path, monkeypatch, weights):
+def run(tmp_path, monkeypatch):
     """Run a script in an empty folder, after its import lines are changed."""
     monkeypatch.chdir(tmp_path)
 
@@ -34,12 +36,12 @@ def run(tmp_path, monkeypatch, weights):
 
 
 class Clip:
-    """A capture that ends after some frames of the demo clip, whatever it was asked to open."""
+    """A capture that ends after some frames of the demo clip, or of another, whatever it was asked to open."""
 
-    frames = 30
+    path, frames = CLIP, 30
 
     def __init__(self, source):
-        self._capture, self._left = _open(CLIP), self.frames
+        self._capture, self._left = _open(self.path), self.frames
 
     def isOpened(self):  # noqa: N802 - OpenCV's name
         return self._left > 0
@@ -55,12 +57,46 @@ class Clip:
 _open = cv2.VideoCapture
 
 
-def test_webcam_loop(run, monkeypatch):
-    shown = []
+@pytest.fixture
+def shown(monkeypatch):
+    """The pictures that a script shows; after twenty somebody presses escape."""
+    pictures = []
     monkeypatch.setattr(cv2, "VideoCapture", Clip)
-    monkeypatch.setattr(cv2, "imshow", lambda _, image: shown.append(image), raising=False)
-    monkeypatch.setattr(cv2, "waitKey", lambda _: ESCAPE if len(shown) == 20 else -1, raising=False)
+    monkeypatch.setattr(cv2, "imshow", lambda _, image: pictures.append(image), raising=False)
+    monkeypatch.setattr(cv2, "waitKey", lambda _: ESCAPE if len(pictures) == 20 else -1, raising=False)
     monkeypatch.setattr(cv2, "destroyAllWindows", lambda: None, raising=False)
+    return pictures
+
+
+@pytest.fixture
+def source_of(data):
+    """`source_of(pattern)`: the first picture or clip of the reference data in which such a golden found somebody."""
+
+    def source_of(pattern):
+        for file in sorted((data / "goldens" / "mediapipe").glob(pattern)):
+            golden = json.loads(file.read_text("utf-8"))
+            if golden["frames"][0]["instances"] and (data / golden["source"]).is_file():
+                return data / golden["source"]
+        pytest.skip(f"no {pattern} with its picture in {data}")
+
+    return source_of
+
+
+@pytest.fixture
+def pictures(source_of, tmp_path):
+    """`pictures(pattern)`: put such a picture into a script's folder as a.png, and a black one as b.png."""
+
+    def pictures(pattern):
+        (tmp_path / "pictures").mkdir()
+        image = cv2.imread(str(source_of(pattern)))
+        cv2.imwrite(str(tmp_path / "pictures" / "a.png"), image)
+        cv2.imwrite(str(tmp_path / "pictures" / "b.png"), image * 0)
+        return image
+
+    return pictures
+
+
+def test_webcam_loop(run, weights, shown):
     run("webcam_loop")
     assert len(shown) == 20
     capture = _open(CLIP)
@@ -69,7 +105,7 @@ def test_webcam_loop(run, monkeypatch):
         assert (image != cv2.flip(plain, 1)).any()
 
 
-def test_static_images(run, capsys, tmp_path):
+def test_static_images(run, weights, capsys, tmp_path):
     (tmp_path / "pictures").mkdir()
     _, image = _open(CLIP).read()
     cv2.imwrite(str(tmp_path / "pictures" / "a.png"), image)
@@ -84,10 +120,63 @@ def test_static_images(run, capsys, tmp_path):
     assert not (tmp_path / "annotated_1.png").exists()
 
 
-def test_fingertip_distance(run, monkeypatch, tmp_path):
+def test_fingertip_distance(run, weights, monkeypatch, tmp_path):
     monkeypatch.setattr(cv2, "VideoCapture", Clip)
     run("fingertip_distance")
     with (tmp_path / "distances.csv").open(newline="") as file:
         rows = [(int(frame), label, float(distance)) for frame, label, distance in csv.reader(file)]
     assert {frame for frame, _, _ in rows} == set(range(Clip.frames))
     assert all(1 < distance < 200 for _, _, distance in rows)
+
+
+def test_face_mesh_images(run, need, pictures, capsys, tmp_path):
+    need("face-short", "face-attention")
+    image = pictures("facemesh.*static*.json")
+    run("face_mesh_images")
+    printed = capsys.readouterr().out
+    assert "a.png landmarks: 478" in printed
+    assert "b.png no face" in printed
+    assert 0 < float(printed.split("eye ratio: ")[1].split()[0]) < 1
+    drawn = cv2.imread(str(tmp_path / "face_0.png"))
+    for color in ((48, 255, 48), (48, 48, 255), (224, 224, 224)):
+        assert ((drawn == color).all(axis=2) & (image != color).any(axis=2)).any()
+
+
+def test_face_boxes(run, need, pictures, capsys, tmp_path):
+    need("face-short")
+    pictures("facedet.*short.json")
+    run("face_boxes")
+    printed = capsys.readouterr().out
+    assert "label 0 nose 0." in printed
+    assert "RELATIVE_BOUNDING_BOX" in printed
+    assert (cv2.imread(str(tmp_path / "boxes.png")) == (255, 0, 255)).all(axis=2).any()
+
+
+def test_pose_angles(run, need, source_of, monkeypatch, shown, capsys):
+    need("pose-detector", "body-full")
+    monkeypatch.setattr(Clip, "path", str(source_of("pose.*track.full.json")))
+    monkeypatch.setattr(Clip, "frames", 8)
+    run("pose_angles")
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert len(lines) == len(shown) == 8
+    assert all(0 <= float(angle) <= 180 and 0 <= float(visibility) <= 1 for _, angle, visibility in lines)
+    assert all((image == 192).all(axis=2).mean() > 0.1 for image in shown)
+
+
+def test_holistic_features(run, need, pictures, tmp_path):
+    need("pose-detector", "body-full", "hand-full", "face-short", "face-mesh")
+    image = pictures("pose.*static.full.json")
+    run("holistic_features")
+    features = np.load(tmp_path / "features.npy")
+    assert features.shape == (33 * 4 + 468 * 3 + 2 * 21 * 3,)
+    assert features[: 33 * 4].all()
+    assert (cv2.imread(str(tmp_path / "holistic.png")) != image).any()
+
+
+def test_selfie_background(run, need, source_of, monkeypatch, shown):
+    need("selfie-landscape")
+    monkeypatch.setattr(Clip, "path", str(source_of("pose.*track.full.json")))
+    run("selfie_background")
+    assert len(shown) == 20
+    grey = [(image == 192).all(axis=2).mean() for image in shown]
+    assert all(0.1 < share < 0.99 for share in grey)

@@ -49,6 +49,7 @@ def create_holistic_detector(
         segmentation=segmentation,
         smooth_segmentation=smooth_segmentation,
         smoothing="published" if smooth else None,
+        static_image=static_image,
     )
     people = Holistic(
         load_bodies(request),

@@ -64,8 +64,7 @@ class Holistic(Solution):
         min_tracking_confidence: that a body, a hand or a face is present where one is looked at, 0..1.
         search_interval: Sonjit's own: frames between searches for hands and face while they are not held; 1 searches
             on every frame, as MediaPipe does.
-        precision: Sonjit's own: `"f32"` computes as MediaPipe does, `"auto"` takes bf16 for hands where the CPU has
-            it.
+        precision: Sonjit's own: `"f32"` computes as MediaPipe does, `"auto"` takes what is fast and near to it.
 
     Raises:
         InputError: a value out of range, or missing weights; it is a ValueError.

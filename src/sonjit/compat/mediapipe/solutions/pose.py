@@ -92,7 +92,7 @@ class Pose(Solution):
             does not smooth.
         min_detection_confidence: of a person, 0..1.
         min_tracking_confidence: that a person is present where one is looked at, 0..1.
-        precision: Sonjit's own: what the networks compute in; `"auto"` is f32 here, as in MediaPipe.
+        precision: Sonjit's own: `"f32"` computes as MediaPipe does, `"auto"` takes what is fast and near to it.
 
     Raises:
         InputError: a value out of range, or missing weights; it is a ValueError.
