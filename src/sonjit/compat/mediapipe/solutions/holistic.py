@@ -5,7 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from sonjit.compat.mediapipe.solution import Solution, check_probabilities, check_rgb, choice, image_landmarks
-from sonjit.compat.mediapipe.solutions.face_mesh_connections import FACEMESH_CONTOURS, FACEMESH_TESSELATION
+from sonjit.compat.mediapipe.solutions.face_mesh_connections import (
+    FACEMESH_CONTOURS,
+    FACEMESH_FACE_OVAL,
+    FACEMESH_IRISES,
+    FACEMESH_LEFT_EYE,
+    FACEMESH_LEFT_EYEBROW,
+    FACEMESH_LEFT_IRIS,
+    FACEMESH_LIPS,
+    FACEMESH_NOSE,
+    FACEMESH_RIGHT_EYE,
+    FACEMESH_RIGHT_EYEBROW,
+    FACEMESH_RIGHT_IRIS,
+    FACEMESH_TESSELATION,
+)
 from sonjit.compat.mediapipe.solutions.hands import HAND_CONNECTIONS, HandLandmark
 from sonjit.compat.mediapipe.solutions.pose import MODELS, POSE_CONNECTIONS, PoseLandmark, pose_outputs
 
@@ -19,6 +32,16 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FACEMESH_CONTOURS",
+    "FACEMESH_FACE_OVAL",
+    "FACEMESH_IRISES",
+    "FACEMESH_LEFT_EYE",
+    "FACEMESH_LEFT_EYEBROW",
+    "FACEMESH_LEFT_IRIS",
+    "FACEMESH_LIPS",
+    "FACEMESH_NOSE",
+    "FACEMESH_RIGHT_EYE",
+    "FACEMESH_RIGHT_EYEBROW",
+    "FACEMESH_RIGHT_IRIS",
     "FACEMESH_TESSELATION",
     "HAND_CONNECTIONS",
     "POSE_CONNECTIONS",
