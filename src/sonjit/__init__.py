@@ -2,7 +2,7 @@
 
 >>> import sonjit
 >>> sorted(sonjit.__all__)[0]
-'Detector'
+'Body'
 """
 
 from __future__ import annotations
