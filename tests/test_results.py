@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from sonjit import Body, Face, Frame, Hand, Person
-from sonjit.results import FRAME_KINDS, box_around
+from sonjit.results import FRAME_KINDS, box_around, shortest_floats
 
 coordinates = st.floats(width=32, allow_nan=False, allow_infinity=False)
 keypoints = arrays(np.float32, (21, 3), elements=coordinates)

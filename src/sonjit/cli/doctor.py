@@ -51,7 +51,7 @@ def examine() -> Iterator[Finding]:
     for package in _BASE:
         yield _package(package)
     yield from _engine()
-    yield _weights()
+    yield from _weights()
     yield from _video()
     for extra, module in _EXTRAS.items():
         found = importlib.util.find_spec(module) is not None
@@ -85,14 +85,18 @@ def _engine() -> Iterator[Finding]:
     yield Finding("ok", "telemetry", "none: OpenVINO's usage reports are kept from loading")
 
 
-def _weights() -> Finding:
+def _weights() -> Iterator[Finding]:
     from sonjit.weights import models_folder, verify_weights
 
-    problems = verify_weights(["hands"])
-    if not problems:
-        return Finding("ok", "weights for hands", str(models_folder()))
-    names = ", ".join(problem.name for problem in problems)
-    return Finding("missing", "weights for hands", f"{names}; type: sonjit models pull")
+    for group in ("hands", "face", "body"):
+        problems = verify_weights([group])
+        if not problems:
+            yield Finding("ok", f"weights for {group}", str(models_folder()))
+            continue
+        names = ", ".join(problem.name for problem in problems)
+        pull = "sonjit models pull" if group == "hands" else f"sonjit models pull {group}"
+        state: State = "missing" if group == "hands" else "note"
+        yield Finding(state, f"weights for {group}", f"{names}; type: {pull}")
 
 
 def _video() -> Iterator[Finding]:
