@@ -15,10 +15,10 @@ def side(scale, precision, **more):
 @pytest.fixture
 def report():
     closure = {"python": "3.11.7", "bytes": 500_000_000}
-    case = {"name": "tracked, 1 of max 1, full", "max_instances": 1, "static_image": False}
+    case = {"name": "hands: tracked, full", "max_instances": 1, "static_image": False, "against": None}
     return {
         "machine": {"cpu": "A CPU", "cores": 2, "flags": ["avx2"], "load_before": 0.1, "load_after": None},
-        "settings": {"media": "bundled clip", "frames": 300, "warm_up": 6, "repeat": 3},
+        "settings": {"media": {"hands": "bundled clip"}, "frames": 300, "warm_up": 6, "repeat": 3},
         "libraries": {
             "sonjit": {**closure, "distributions": {"sonjit": {"version": "1.2.3", "bytes": 500_000_000}}},
             "mediapipe": {**closure, "distributions": {"mediapipe": {"version": "0.10.21", "bytes": 500_000_000}}},
@@ -39,9 +39,9 @@ def row(report, library):
     return line.split(library)[1].split()
 
 
-def test_ratios_divide_ours_by_theirs(report):
-    assert ratios(report["cases"][0])["p50_ms"] == 0.25
-    assert ratios(report["cases"][0])["cold_s"] == 1
+def test_ratios_divide_ours_by_theirs():
+    assert ratios(side(1, "bf16"), side(4, "f32"))["p50_ms"] == 0.25
+    assert ratios(side(1, "bf16"), side(4, "f32"))["cold_s"] == 1
 
 
 def test_table_shows_both_sides_and_the_ratio(report):
@@ -64,3 +64,16 @@ def test_a_figure_that_the_system_does_not_tell_is_a_dash(report):
     del report["cases"][0]["sonjit"]["median"]["rss_mb"]
     assert row(report, "bf16")[4] == "-"
     assert row(report, "ratio")[4] == "-"
+
+
+def test_a_case_that_the_peer_cannot_do_has_empty_cells(report):
+    del report["cases"][0]["mediapipe"]
+    (line,) = (line for line in text(report).splitlines() if line.split()[:1] == ["mediapipe"] and "0.10" not in line)
+    assert set(line.split()[1:]) == {"-"}
+
+
+def test_a_case_is_compared_with_another(report):
+    two = {"name": "two", "max_instances": 2, "static_image": False, "against": "hands: tracked, full"}
+    report["cases"].append({"case": two, "sonjit": side(1.5, "bf16")})
+    (line,) = (line for line in text(report).splitlines() if " to hands: tracked, full " in line)
+    assert line.split("full")[1].split()[:2] == ["1.50", "1.50"]

@@ -1,13 +1,16 @@
 import json
 import subprocess
 import sys
+from dataclasses import asdict
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from sonjit.benchmark import CASES
-from sonjit.benchmark.run import FIGURES, benchmark, run_python, save_clip
-from sonjit.benchmark.worker import Clip
+from sonjit.benchmark.clips import save_clip
+from sonjit.benchmark.run import FIGURES, benchmark, run_python
+from sonjit.benchmark.worker import Clip, Sonjit, run_job
 from sonjit.errors import InputError, JobError
 from sonjit.weights import find_weight
 
@@ -40,17 +43,6 @@ def job(clip, **changes):
         "weights": CASES[1].weights,
         **changes,
     }
-
-
-def test_saved_clip_is_an_npy_file(clip):
-    frames = np.load(clip)
-    assert frames.shape == (4, 480, 640, 3)
-    assert frames.dtype == np.uint8
-
-
-def test_saved_clip_of_a_short_video_tells_its_true_length(tmp_path):
-    save_clip(None, tmp_path / "all.npy", 100_000)
-    assert np.load(tmp_path / "all.npy", mmap_mode="r").shape[0] == 360
 
 
 def test_clip_is_played_there_and_back(clip):
@@ -106,7 +98,7 @@ def test_hanging_worker_is_one_line(tmp_path, monkeypatch):
 def test_benchmark_of_one_case():
     seen = []
     report = benchmark(cases=CASES[1:2], repeat=1, count=8, progress=seen.append)
-    assert seen == ["[1/1] tracked, 1 of max 1, lite"]
+    assert seen == ["[1/1] hands: tracked, 1 of max 1, lite"]
     (case,) = report["cases"]
     assert case["case"]["max_instances"] == 1
     assert set(case["sonjit"]["median"]) == set(FIGURES)
@@ -121,4 +113,33 @@ def test_benchmark_of_one_case():
 )
 def test_benchmark_refuses_what_measures_nothing(options, message):
     with pytest.raises(InputError, match=message):
-        benchmark(**options)
+        benchmark(cases=CASES[1:2], **options)
+
+
+@pytest.mark.parametrize("kind", ["face", "body", "holistic"])
+def test_benchmark_says_what_a_case_needs(kind):
+    case = next(case for case in CASES if case.kind == kind)
+    flag = "--face-media" if kind == "face" else "--body-media"
+    with pytest.raises(InputError, match=rf"^{kind}: no clip is bundled; give {flag} a video or picture of one "):
+        benchmark(cases=[case], media={"hands": "clip.mp4"})
+
+
+def test_worker_describes_every_kind():
+    hand, face = (SimpleNamespace(handedness=h, id=1, keypoints=np.zeros((2, 3))) for h in ("Left", None))
+    assert [part["handedness"] for part in Sonjit().describe([hand], np.zeros(0))] == ["Left"]
+    person = SimpleNamespace(parts=[face, hand])
+    assert [part["handedness"] for part in Sonjit().describe([person], np.zeros(0))] == [None, "Left"]
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_worker_measures_every_case(case, tmp_path):
+    try:
+        for name in case.weights:
+            find_weight(name)
+    except InputError as error:
+        pytest.skip(f"{error}; run: sonjit models pull all")
+    np.save(tmp_path / "grey.npy", np.full((1, 64, 64, 3), 127, np.uint8))
+    worker = Sonjit()
+    outcome = run_job(job(tmp_path / "grey.npy", **asdict(case)), worker)
+    assert outcome["precision"] == "f32"
+    assert (outcome["bare_ms"] is None) == (case.kind == "holistic")

@@ -9,14 +9,18 @@ from sonjit.errors import InputError
 from sonjit.weights import find_weight
 
 
-@pytest.fixture(autouse=True)
-def needs_weights():
+def skip_without(*kinds):
     try:
         for case in CASES:
-            for name in case.weights:
+            for name in case.weights if case.kind in kinds else ():
                 find_weight(name)
     except InputError as error:
-        pytest.skip(f"{error}; run: sonjit models pull")
+        pytest.skip(f"{error}; run: sonjit models pull all")
+
+
+@pytest.fixture(autouse=True)
+def needs_weights():
+    skip_without("hands")
 
 
 def run(capsys, *arguments):
@@ -62,5 +66,37 @@ def test_table_on_stdout_and_json_in_the_file(capsys, tmp_path, monkeypatch):
     status, out, err = run(capsys, "--model", "lite", "--precision", "f32", "--repeat", "1", "--save", str(save))
     assert status == 0
     assert "sonjit f32" in out
-    assert err.splitlines() == ["[1/1] tracked, 1 of max 1, lite"]
+    assert err.splitlines() == ["[1/1] hands: tracked, 1 of max 1, lite"]
     assert json.loads(save.read_text())["settings"]["precision"] == "f32"
+
+
+def test_kind_without_media_says_what_it_needs(capsys):
+    status, out, err = run(capsys, "--kind", "face")
+    assert (status, out) == (2, "")
+    (line,) = err.splitlines()
+    assert line == "sonjit: face: no clip is bundled; give --face-media a video or picture of one face"
+
+
+def test_media_goes_to_the_kind(capsys, tmp_path):
+    skip_without("holistic")
+    status, _, err = run(capsys, "--kind", "holistic", "--media", str(tmp_path / "no.mp4"))
+    assert status == 2
+    assert err.splitlines()[-1].endswith("no.mp4: no such file or folder")
+
+
+def test_all_leaves_out_what_has_no_media(capsys, tmp_path):
+    skip_without("face")
+    missing = str(tmp_path / "no.mp4")
+    status, _, err = run(capsys, "--kind", "all", "--media", missing, "--face-media", missing)
+    assert status == 2
+    assert err.splitlines()[:2] == [
+        "left out body: no clip is bundled; give --body-media a video or picture of one whole person",
+        "left out holistic: no clip is bundled; give --body-media a video or picture of one whole person",
+    ]
+    assert err.splitlines()[2].startswith("[1/12] hands: ")
+
+
+def test_model_that_a_kind_has_not(capsys):
+    status, _, err = run(capsys, "--kind", "face", "--model", "lite")
+    assert status == 2
+    assert err == "sonjit: --model lite: --kind face has none of that name; known: mesh, attention, box, box-full\n"

@@ -1,10 +1,10 @@
 """Speed, memory, start and size of Sonjit, alone or beside another library in an interpreter of its own.
 
-`worker` measures one configuration in a fresh process, `peer_mediapipe` lets the peer's interpreter run the same loop,
-`run` brings them together and `report` shows the outcome.
+`clips` decodes what they look at, `worker` measures one configuration in a fresh process, `peer_mediapipe` lets the
+peer's interpreter run the same loop, `run` brings them together and `report` shows the outcome.
 """
 
 from sonjit.benchmark.cases import CASES, Case
-from sonjit.benchmark.run import benchmark
+from sonjit.benchmark.run import benchmark, check_media
 
-__all__ = ["CASES", "Case", "benchmark"]
+__all__ = ["CASES", "Case", "benchmark", "check_media"]

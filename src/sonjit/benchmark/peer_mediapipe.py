@@ -1,4 +1,4 @@
-"""MediaPipe Hands (`mediapipe.solutions`) as a library under test: run by an interpreter that has mediapipe.
+"""MediaPipe (`mediapipe.solutions`) as a library under test: run by an interpreter that has mediapipe.
 
 `PEER_PYTHON peer_mediapipe.py JOB_JSON`; Python 3.9 or newer, nothing of Sonjit but the loop in the file beside it.
 """
@@ -8,15 +8,26 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import numpy as np
     from numpy.typing import NDArray
 
 Result = Any
 _OTHER = {"Left": "Right", "Right": "Left"}
+_OWN = {
+    "pose_landmarks": None,
+    "left_hand_landmarks": "Left",
+    "right_hand_landmarks": "Right",
+    "face_landmarks": None,
+}
+
+
+_COMPLEXITY = {"lite": 0, "full": 1, "heavy": 2}
 
 
 class MediaPipe:
-    """MediaPipe Hands with its defaults."""
+    """MediaPipe's solutions with their defaults."""
 
     def load(self) -> None:
         """Import it."""
@@ -26,27 +37,56 @@ class MediaPipe:
 
     def create(self, job: dict[str, Any]) -> None:
         """Make a detector with the job's options."""
-        self._hands = self._module.solutions.hands.Hands(
-            static_image_mode=job["static_image"],
-            max_num_hands=job["max_instances"],
-            model_complexity={"lite": 0, "full": 1}[job["model"]],
-        )
+        solutions, model = self._module.solutions, job["model"]
+        shared = {"static_image_mode": job["static_image"]}
+        if job["kind"] == "hands":
+            shared.update(max_num_hands=job["max_instances"], model_complexity=_COMPLEXITY[model])
+            self._solution = solutions.hands.Hands(**shared)
+        elif job["kind"] == "body":
+            shared.update(model_complexity=_COMPLEXITY[model], enable_segmentation=job["segmentation"])
+            self._solution = solutions.pose.Pose(**shared)
+        elif job["kind"] == "holistic":
+            shared.update(model_complexity=_COMPLEXITY[model], refine_face_landmarks=True)
+            self._solution = solutions.holistic.Holistic(**shared)
+        elif model in ("mesh", "attention"):
+            shared.update(max_num_faces=job["max_instances"], refine_landmarks=model == "attention")
+            self._solution = solutions.face_mesh.FaceMesh(**shared)
+        else:
+            number = {"box": 0, "box-full": 1}[model]
+            self._solution = solutions.face_detection.FaceDetection(model_selection=number)
 
     def detect(self, rgb: NDArray[np.uint8]) -> Result:
         """One frame."""
-        return self._hands.process(rgb)
+        return self._solution.process(rgb)
 
     def describe(self, result: Result, rgb: NDArray[np.uint8]) -> list[dict[str, Any]]:
-        """Hands as plain JSON types; its label takes a selfie view for granted, so it is turned around."""
+        """Parts as plain JSON types; the label of a hand takes a selfie view for granted, so it is turned around."""
         height, width = rgb.shape[:2]
-        labels = [_OTHER[sides.classification[0].label] for sides in result.multi_handedness or ()]
-        points = [[[p.x * width, p.y * height] for p in hand.landmark] for hand in result.multi_hand_landmarks or ()]
-        return [{"handedness": labels[i], "id": None, "xy": points[i]} for i in range(len(points))]
+        return [
+            {"handedness": side, "id": None, "xy": [[p.x * width, p.y * height] for p in points]}
+            for side, points in _parts(result)
+        ]
 
     def extras(self, job: dict[str, Any], rgb: NDArray[np.uint8]) -> dict[str, Any]:
         """XNNPACK runs in f32."""
         del job, rgb
         return {"precision": "f32"}
+
+
+def _parts(result: Result) -> Iterator[tuple[str | None, Any]]:
+    """Handedness, or None, and the points of all that a solution found."""
+    labels = getattr(result, "multi_handedness", None) or ()
+    hands = getattr(result, "multi_hand_landmarks", None) or ()
+    for sides, hand in zip(labels, hands):  # noqa: B905  # Python 3.9 has no `strict`
+        yield _OTHER[sides.classification[0].label], hand.landmark
+    for face in getattr(result, "multi_face_landmarks", None) or ():
+        yield None, face.landmark
+    for face in getattr(result, "detections", None) or ():
+        yield None, face.location_data.relative_keypoints
+    for name, side in _OWN.items():
+        part = getattr(result, name, None)
+        if part is not None:
+            yield side, part.landmark
 
 
 if __name__ == "__main__":

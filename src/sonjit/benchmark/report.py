@@ -24,37 +24,54 @@ def draw_report(report: dict[str, Any]) -> Group:
     from rich.console import Group
 
     machine, settings = report["machine"], report["settings"]
+    media = ", ".join(f"{subject}: {name}" for subject, name in settings["media"].items())
     lines = [
         f"{machine['cpu']}, {machine['cores']} cores ({' '.join(machine['flags'])}), "
         f"load {machine['load_before']} before and {machine.get('load_after')} after",
-        f"{settings['media']}: {settings['frames']} frames, the first {settings['warm_up']} left out; "
+        f"{media}: {settings['frames']} frames, the first {settings['warm_up']} left out; "
         f"median of {settings['repeat']} processes a side, taking turns",
     ]
     return Group(*lines, "", _figures(report), "", _sizes(report))
 
 
-def ratios(case: dict[str, Any]) -> dict[str, float]:
-    """Sonjit's figures divided by the peer's, where both have one."""
-    ours, theirs = case["sonjit"]["median"], case.get("mediapipe", {}).get("median", {})
+def ratios(side: dict[str, Any], other: dict[str, Any]) -> dict[str, float]:
+    """One side's figures divided by another's, where both have one."""
+    ours, theirs = side["median"], other["median"]
     return {key: ours[key] / theirs[key] for key in _COLUMNS if key in ours and theirs.get(key)}
 
 
+def mean_found(found: dict[str, int]) -> float:
+    """Hands, faces, bodies or parts of a person per frame."""
+    return sum(int(number) * frames for number, frames in found.items()) / max(sum(found.values()), 1)
+
+
 def _figures(report: dict[str, Any]) -> Table:
-    table = _table("case", "library", *(heading for heading, _ in _COLUMNS.values()), "hands", "bare ms", "x bare")
+    table = _table("case", "library", *(heading for heading, _ in _COLUMNS.values()), "found", "bare ms", "x bare")
+    by_name = {case["case"]["name"]: case for case in report["cases"]}
     for case in report["cases"]:
         title = case["case"]["name"]
         for name in report["libraries"]:
+            if name not in case:
+                table.add_row("", name, *("-" for _ in _COLUMNS), "-", "-", "-")
+                continue
             side = case[name]
             median = side["median"]
             cells = [f"{median[key]:.{digits}f}" if key in median else "-" for key, (_, digits) in _COLUMNS.items()]
-            table.add_row(title, f"{name} {side['precision']}", *cells, _mean_found(side["found"]), *_bare(case, name))
+            found = f"{mean_found(side['found']):.2f}"
+            table.add_row(title, f"{name} {side['precision']}", *cells, found, *_bare(case, name))
             title = ""
         if "mediapipe" in case:
-            ratio = ratios(case)
-            cells = [f"{ratio[key]:.2f}" if key in ratio else "-" for key in _COLUMNS]
-            table.add_row("", "ratio", *cells, style="bold")
+            _add_ratios(table, "ratio", ratios(case["sonjit"], case["mediapipe"]))
+        against = case["case"]["against"]
+        if against in by_name:
+            _add_ratios(table, f"to {against}", ratios(case["sonjit"], by_name[against]["sonjit"]))
         table.add_section()
     return table
+
+
+def _add_ratios(table: Table, label: str, ratio: dict[str, float]) -> None:
+    cells = [f"{ratio[key]:.2f}" if key in ratio else "-" for key in _COLUMNS]
+    table.add_row("", label, *cells, style="bold")
 
 
 def _bare(case: dict[str, Any], name: str) -> tuple[str, str]:
@@ -78,11 +95,6 @@ def _sizes(report: dict[str, Any]) -> Table:
     weights = report["weights"]
     table.add_row("sonjit's weights", "", "", f"{sum(weights.values()) / 1e6:.0f}", "", ", ".join(weights))
     return table
-
-
-def _mean_found(found: dict[str, int]) -> str:
-    """Hands per frame on average."""
-    return f"{sum(int(hands) * frames for hands, frames in found.items()) / max(sum(found.values()), 1):.2f}"
 
 
 def _table(*headings: str) -> Table:

@@ -15,8 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import numpy as np
     from numpy.typing import NDArray
+
+    from sonjit.engines import Engine
 
 Result = Any
 """What a library itself gives for one frame."""
@@ -37,11 +41,14 @@ class Library(Protocol):
         ...
 
     def detect(self, rgb: NDArray[np.uint8]) -> Result:
-        """The hands of one frame, in the library's own form."""
+        """What is found in one frame, in the library's own form."""
         ...
 
     def describe(self, result: Result, rgb: NDArray[np.uint8]) -> list[dict[str, Any]]:
-        """The hands of a result: "handedness" (the person's own), "id" or None, "xy" (21 x 2 pixels)."""
+        """The hands, faces and bodies of a result: "handedness" (the person's own), "id", both or None, "xy" (pixels).
+
+        The person of holistic is as many as it has parts.
+        """
         ...
 
     def extras(self, job: dict[str, Any], rgb: NDArray[np.uint8]) -> dict[str, Any]:
@@ -85,8 +92,8 @@ def run_job(job: dict[str, Any], library: Library) -> dict[str, Any]:
 
     Returns:
         For "time": p50_ms, p90_ms, mean_ms and cpu_ms (of all threads) per frame, rss_mb (peak), import_s, create_s,
-        first_s, cold_s (their sum) and "found": how many frames showed how many hands. For "find": "frames", the
-        described hands of each.
+        first_s, cold_s (their sum) and "found": how many frames showed how many. For "find": "frames", what was
+        found in each.
     """
     start = time.perf_counter()
     library.load()
@@ -118,8 +125,8 @@ def _time_frames(clip: Clip, count: int, library: Library) -> dict[str, Any]:
         result = library.detect(rgb)
         walls.append(time.perf_counter() - wall)
         cpus.append(time.process_time() - cpu)
-        hands = str(len(library.describe(result, rgb)))
-        found[hands] = found.get(hands, 0) + 1
+        number = str(len(library.describe(result, rgb)))
+        found[number] = found.get(number, 0) + 1
     ms = np.array(walls[WARM_UP:]) * 1e3
     return {
         "p50_ms": float(np.percentile(ms, 50)),
@@ -155,35 +162,50 @@ class Sonjit:
 
     def create(self, job: dict[str, Any]) -> None:
         """Make a detector with the job's options."""
-        names = ("model", "max_instances", "static_image", "precision", "threads")
-        self._detector = self._create(job["kind"], **{name: job[name] for name in names})
+        names = ("model", "max_instances", "static_image", "segmentation", "precision", "threads")
+        self._detector = self._create(job["kind"], **{name: job[name] for name in names if name in job})
 
     def detect(self, rgb: NDArray[np.uint8]) -> Result:
         """One frame."""
         return self._detector.detect(rgb)
 
     def describe(self, result: Result, rgb: NDArray[np.uint8]) -> list[dict[str, Any]]:
-        """Hands as plain JSON types."""
+        """Parts as plain JSON types."""
         del rgb
-        return [{"handedness": h.handedness, "id": h.id, "xy": h.keypoints[:, :2].tolist()} for h in result]
+        parts = [part for one in result for part in getattr(one, "parts", (one,))]
+        return [{"handedness": part.handedness, "id": part.id, "xy": part.keypoints[:, :2].tolist()} for part in parts]
 
     def extras(self, job: dict[str, Any], rgb: NDArray[np.uint8]) -> dict[str, Any]:
-        """bare_ms: p50 of the landmark network alone, its input filled once; precision: what it ran in."""
-        from sonjit.engines import EngineOptions, load_engine
-        from sonjit.weights import cache_folder, find_weight
+        """precision: what the networks ran in.
 
-        self._detector.close()
-        options = EngineOptions(precision=job["precision"], threads=job["threads"], cache=cache_folder() / "compiled")
-        engine = load_engine(find_weight(job["weights"][-1]), options)
-        height, width = engine.input.shape[1:3]
-        part = rgb[:height, :width]
-        engine.input[0, : part.shape[0], : part.shape[1]] = part
+        bare_ms: p50 of the landmark network alone, or of the detector where there is no other, on the last crop that
+        it was given; None for holistic, which has several.
+        """
+        del rgb
+        engines = list(_engines_of(self._detector))
+        precision = "+".join(sorted({engine.precision for engine in engines}))
+        if job["kind"] == "holistic":
+            return {"bare_ms": None, "precision": precision}
         walls: list[float] = []
         for _ in range(_BARE_RUNS):
             wall = time.perf_counter()
-            engine.run()
+            engines[-1].run()
             walls.append(time.perf_counter() - wall)
-        return {"bare_ms": sorted(walls)[len(walls) // 2] * 1e3, "precision": engine.precision}
+        return {"bare_ms": sorted(walls)[len(walls) // 2] * 1e3, "precision": precision}
+
+
+def _engines_of(part: object) -> Iterator[Engine]:
+    """The networks in a detector's parts, as they run there: threads, precision and outputs are each kind's choice.
+
+    Every kind has its landmark network last.
+    """
+    from sonjit.engines.openvino import OpenVinoEngine
+
+    if isinstance(part, OpenVinoEngine):
+        yield part
+    elif type(part).__module__.startswith("sonjit.detectors."):
+        for value in getattr(part, "__dict__", {}).values():
+            yield from _engines_of(value)
 
 
 def main(library: Library) -> None:

@@ -5,14 +5,24 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+from sonjit.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sonjit.benchmark import Case
 
 
 def bench(
     *,
+    kind: Literal["hands", "face", "body", "holistic", "all"] = "hands",
     peer: str | None = None,
     media: str | None = None,
-    model: Literal["full", "lite"] | None = None,
+    face_media: str | None = None,
+    body_media: str | None = None,
+    model: str | None = None,
     precision: Literal["auto", "f32", "bf16"] = "auto",
     threads: int | None = None,
     repeat: int = 3,
@@ -23,35 +33,48 @@ def bench(
     Every configuration runs in fresh processes on frames that were decoded before; with a peer, both sides take turns
     on the same frames. Ratios below 1 say that Sonjit needs less. Give it a quiet machine.
 
-    Example: `sonjit bench --peer other-venv/bin/python --save bench.json`
+    Example: `sonjit bench --kind all --face-media face.jpg --body-media squats.mp4 --save bench.json`
 
     Args:
+        kind: What is to be found; all leaves out what has no media.
         peer: A Python interpreter that has mediapipe with mediapipe.solutions; without it, only Sonjit is measured.
-        media: A video instead of the bundled clip.
-        model: Only this model; both where not given.
-        precision: What Sonjit's networks run in; auto takes bf16 where the processor has it, else f32.
+        media: A video or picture for the kind, with all for hands; hands have a bundled clip. A picture is made to
+            drift.
+        face_media: The same for face.
+        body_media: The same for body and holistic.
+        model: Only this model; all of the kind where not given.
+        precision: What Sonjit's networks run in; auto takes bf16 where the processor and the network bear it, else f32.
         threads: For Sonjit, 0 for all cores; SONJIT_THREADS where not given.
         repeat: Fresh processes per case and side; the median of each figure counts.
         save: A JSON file for all figures of all processes.
     """
     from rich.console import Console
 
-    from sonjit.benchmark import CASES, benchmark
+    from sonjit.benchmark import benchmark
     from sonjit.benchmark.report import draw_report
     from sonjit.media.outputs import Draft, failing_as_job
 
+    console = Console(stderr=True)
+    subject = {"all": "hands", "holistic": "body"}.get(kind, kind)
+    given = {subject: media, **{name: path for name, path in (("face", face_media), ("body", body_media)) if path}}
+    pictures = {name: path for name, path in given.items() if path}
+
+    def say(line: str) -> None:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    cases = _choose(kind, model, pictures, say)
     draft = Draft(Path(save)) if save else None  # a path that cannot be written is said before the long part
     try:
         report = benchmark(
+            cases=cases,
             peer=peer,
-            media=media,
-            cases=[case for case in CASES if model in (None, case.model)],
+            media=pictures,
             precision=precision,
             threads=threads,
             repeat=repeat,
-            progress=lambda line: Console(stderr=True).print(line, markup=False, highlight=False),
+            progress=say,
         )
-        Console(width=None if sys.stdout.isatty() else 160).print(draw_report(report))
+        Console(width=None if sys.stdout.isatty() else 180).print(draw_report(report))
         if draft:
             with failing_as_job(draft.final):
                 draft.draft.write_text(json.dumps(report, indent=1) + "\n")
@@ -59,3 +82,23 @@ def bench(
     finally:
         if draft:
             draft.drop()
+
+
+def _choose(kind: str, model: str | None, media: dict[str, str], say: Callable[[str], None]) -> list[Case]:
+    """The cases that are asked for; of all kinds those that have something to look at."""
+    from sonjit.benchmark import CASES, check_media
+
+    cases = [case for case in CASES if kind in (case.kind, "all")]
+    known = dict.fromkeys(case.model for case in cases)
+    cases = [case for case in cases if model in (None, case.model)]
+    if not cases:
+        raise InputError(f"--model {model}: --kind {kind} has none of that name; known: {', '.join(known)}")
+    left_out: dict[str, str] = {}
+    for case in cases if kind == "all" else ():
+        try:
+            check_media(case, media)
+        except InputError as error:
+            left_out[case.kind] = str(error)
+    for reason in left_out.values():
+        say(f"left out {reason}")
+    return [case for case in cases if case.kind not in left_out]
