@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from sonjit.engines.base import Calibration, Engine, EngineOptions
 
 
+_ENDINGS = (".tflite", ".onnx", ".xml")
+
+
 def load_engine(
     path: Path,
     options: EngineOptions,
@@ -36,6 +39,8 @@ def load_engine(
     """
     if not path.is_file():
         raise InputError(f"{path}: no such model file")
+    if path.suffix not in _ENDINGS:
+        raise InputError(f"{path}: unknown ending {path.suffix!r} of a model file; known: {', '.join(_ENDINGS)}")
     if options.engine == "onnxruntime":
         from sonjit.engines.onnxruntime import OnnxRuntimeEngine
 
