@@ -30,7 +30,7 @@ def quantize(model: ov.Model, pictures: Sequence[NDArray[np.uint8]]) -> ov.Model
         MissingExtraError: NNCF is not installed.
     """
     try:
-        import nncf
+        import nncf  # pyright: ignore[reportMissingImports]
     except ImportError:
         raise MissingExtraError("precision='int8'", "int8") from None
     logging.getLogger("nncf").setLevel(logging.ERROR)
