@@ -39,8 +39,13 @@ check: install
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 
+# FACE_MEDIA and BODY_MEDIA, a video or picture each, add faces, and bodies and holistic.
+bench: RESULT = $(or $(SAVE),benchmarks/results/bench.json)
 bench: models
-	$(BIN)/sonjit bench $(if $(PEER),--peer $(PEER))
+	$(if $(FACE_MEDIA)$(BODY_MEDIA),$(BIN)/sonjit models pull face body)
+	$(BIN)/sonjit bench --kind all --save $(RESULT) $(if $(PEER),--peer $(PEER)) \
+	  $(if $(FACE_MEDIA),--face-media $(FACE_MEDIA)) $(if $(BODY_MEDIA),--body-media $(BODY_MEDIA))
+	$(BIN)/python benchmarks/table.py $(RESULT)
 	$(BIN)/python benchmarks/accuracy.py $(if $(PEER),--peer $(PEER))
 	$(BIN)/python benchmarks/jitter.py
 	$(BIN)/python benchmarks/soak.py
