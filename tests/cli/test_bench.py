@@ -100,3 +100,9 @@ def test_model_that_a_kind_has_not(capsys):
     status, _, err = run(capsys, "--kind", "face", "--model", "lite")
     assert status == 2
     assert err == "sonjit: --model lite: --kind face has none of that name; known: mesh, attention, box, box-full\n"
+
+
+def test_all_with_nothing_left(capsys):
+    status, out, err = run(capsys, "--kind", "all", "--model", "mesh")
+    assert (status, out) == (2, "")
+    assert err == "sonjit: face: no clip is bundled; give --face-media a video or picture of one face\n"

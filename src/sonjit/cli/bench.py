@@ -99,6 +99,8 @@ def _choose(kind: str, model: str | None, media: dict[str, str], say: Callable[[
             check_media(case, media)
         except InputError as error:
             left_out[case.kind] = str(error)
+    if len(left_out) == len({case.kind for case in cases}):
+        raise InputError("; ".join(left_out.values()))
     for reason in left_out.values():
         say(f"left out {reason}")
     return [case for case in cases if case.kind not in left_out]
