@@ -379,7 +379,7 @@ def test_an_input_that_cannot_be_used_is_one_line(sonjit, name, tmp_path, out):
         (["hands", "{photo}", "--limit", "0"], "--limit 0"),
         (["hands", "{photo}", "--threads", "-1"], "threads=-1"),
         (["hands", "{photo}", "--device", "TOASTER"], "TOASTER"),
-        (["hands", "{photo}", "--landmark-model", "{photo}"], "not a model"),
+        (["hands", "{photo}", "--landmark-model", "{photo}"], "unknown ending"),
         (["hands", "{photo}", "--models-dir", "{out}"], "sonjit models pull"),
         (["hands", "{photo}", "--frobnicate"], "--frobnicate"),
         (["hands", "{photo}", "{clip}", "--save", "{out}/t.json"], "clip.mp4"),

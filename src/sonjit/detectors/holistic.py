@@ -4,8 +4,7 @@ Bodies come from the loop like any other kind. Each person's hands are looked fo
 face where the head is, so that small and far ones are found too; then they are carried from frame to frame like every
 instance. What is carried belongs to one person's track and goes with it: nothing passes from person to person.
 
-Source: Grishchenko and Bazarevsky 2020, MediaPipe Holistic. Two things differ from the published graph: a hand's first
-box is refined by looking a second time instead of by a re-crop network, and several people are followed.
+Source: Grishchenko and Bazarevsky 2020, MediaPipe Holistic; unlike the published graph, it follows several people.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ import numpy as np
 from sonjit.detectors.pipeline import Kind
 from sonjit.detectors.smoothing import size_of
 from sonjit.detectors.tracking import Observation, Track, is_same_object
-from sonjit.geometry import RotatedBox, square_box, wrap_angle
+from sonjit.geometry import RotatedBox, crop, points_from_crop, square_box, wrap_angle
 from sonjit.results import Hand, Handedness, Person
 
 if TYPE_CHECKING:
@@ -32,17 +31,20 @@ if TYPE_CHECKING:
     from sonjit.detectors.face import FaceMeshes, FaceObservation
     from sonjit.detectors.hands import HandObservation, Hands
     from sonjit.detectors.smoothing import KeypointSmoother
+    from sonjit.engines import Engine
 
 P = TypeVar("P", bound=Observation)
 
 # Of the body's keypoints, for (left, right).
 _WRIST, _PINKY, _INDEX = (15, 16), (17, 18), (19, 20)
 _HEAD = slice(0, 11)
-_HAND_SCALE = 2.0
+_HAND_SCALE = 2.7
 _HEAD_SCALE = 3.0
 _MIN_VISIBILITY = 0.1
 _MIN_HEAD_PX = 8
 _MIN_FACE_SCORE = 0.5
+_STRIDE = 0.1
+"""How far the body must carry a part, in widths of its box, before the box goes with it."""
 _ASTRAY = 1.0
 """How far, in hand sizes, a hand's wrist may be from the body's before it is taken for somebody else's."""
 
@@ -60,37 +62,44 @@ class _Part(Generic[P]):
 
     Attributes:
         box: where to look in the next frame; None while it is not held.
+        anchor: (2,) pixels, where the body had the part when the box was made.
         wait: frames until the next search.
     """
 
     smoother: KeypointSmoother | None
     box: RotatedBox | None = None
+    anchor: NDArray[np.float32] | None = None
     wait: int = 0
 
     def look(
         self,
         kind: _PartKind[P],
         rgb: NDArray[np.uint8],
+        anchor: NDArray[np.float32],
         search: Callable[[], RotatedBox | None],
         *,
         min_score: float,
         interval: int,
     ) -> P | None:
-        """What is seen of the part in one picture: where it was, or else where a search says."""
-        seen, held = None, self.box is not None
-        if self.box is not None:
+        """What is seen of the part in one picture: where the body carried it, or else where a search says."""
+        seen = None
+        if self.box is not None and self.anchor is not None:
+            moved = anchor - self.anchor
+            if np.linalg.norm(moved) > _STRIDE * self.box.width:  # less than that is noise of the body's
+                self.box = self.box._replace(cx=self.box.cx + float(moved[0]), cy=self.box.cy + float(moved[1]))
             seen = kind.observe(rgb, self.box)
-        elif self.wait > 0:
+        if self.box is not None and (seen is None or seen.score <= min_score):
+            self.box, self.wait = None, 0  # it moved too far: look where the body says, in this very frame
+        if self.box is None and self.wait > 0:
             self.wait -= 1
-        else:
+            return None
+        if self.box is None:
             self.wait = interval - 1
             box = search()
-            if box is not None:  # rough, so what is seen in it only says where to look
-                seen = kind.observe(rgb, kind.box_after(kind.observe(rgb, box)))
+            seen = None if box is None else kind.observe(rgb, box)
         if seen is None or seen.score <= min_score:
-            self.box, self.wait = None, 0 if held else self.wait
             return None
-        self.box = kind.box_after(seen)
+        self.box, self.anchor = kind.box_after(seen), anchor
         return seen
 
     def smooth(self, seen: P, now_s: float) -> P:
@@ -103,6 +112,8 @@ class Holistic(Kind["BodyObservation", Person]):
 
     Args:
         bodies, hands, faces: the kinds that see the parts.
+        recrop: network with a picture of a forearm's end in and, in its pixels, (1, 1, 1, 4) out: the hand's centre and
+            the middle of its lower edge.
         new_smoother: makes the smoother of a hand's or face's keypoints, or None.
         min_presence_score: of each part in its crop.
         search_interval: frames between searches for a part that is not held.
@@ -113,12 +124,14 @@ class Holistic(Kind["BodyObservation", Person]):
         bodies: Bodies,
         hands: Hands,
         faces: FaceMeshes,
+        recrop: Engine,
         *,
         new_smoother: Callable[[], KeypointSmoother | None],
         min_presence_score: float,
         search_interval: int,
     ) -> None:
         self._bodies, self._hands, self._faces = bodies, hands, faces
+        self._recrop = recrop
         self._new_smoother = new_smoother
         self._min_score = min_presence_score
         self._interval = search_interval
@@ -150,7 +163,8 @@ class Holistic(Kind["BodyObservation", Person]):
             part.look(
                 self._hands,
                 rgb,
-                lambda side=side: hand_box(body, side),
+                body.keypoints[_WRIST[side], :2],
+                lambda side=side: self._hand_box(rgb, body, side),
                 min_score=self._min_score,
                 interval=self._interval,
             )
@@ -158,7 +172,12 @@ class Holistic(Kind["BodyObservation", Person]):
         ]
         self._drop_strays(body, parts, hands)
         face = parts.face.look(
-            self._faces, rgb, lambda: self._face_box(rgb, body), min_score=self._min_score, interval=self._interval
+            self._faces,
+            rgb,
+            body.keypoints[_HEAD, :2].mean(axis=0),
+            lambda: self._face_box(rgb, body),
+            min_score=self._min_score,
+            interval=self._interval,
         )
         now_s = 0.0 if track is None else track.seen_s
         id = None if track is None else track.id
@@ -206,6 +225,21 @@ class Holistic(Kind["BodyObservation", Person]):
         own = seen.left if handedness == "Left" else 1 - seen.left
         return Hand(handedness, seen.score, seen.keypoints, seen.keypoints_3d, id, own)
 
+    def _hand_box(self, rgb: NDArray[np.uint8], body: BodyObservation, side: int) -> RotatedBox | None:
+        """Where the re-crop network says that a hand is, near the body's wrist, or None."""
+        rough = hand_box(body, side)
+        if rough is None:
+            return None
+        height, width = self._recrop.input.shape[1:3]
+        crop(rgb, rough, width, height, out=self._recrop.input[0])
+        points = np.zeros((2, 3), np.float32)
+        points[:, :2] = self._recrop.run()[0].reshape(2, 2) / (width, height)
+        centre, bottom = points_from_crop(points, rough)[:, :2].astype(np.float64)
+        side_px = 2 * math.dist(centre, bottom)
+        dx, dy = (bottom - centre).tolist()
+        rotation = wrap_angle(-math.pi / 2 - math.atan2(-dy, dx))
+        return RotatedBox(centre[0].item(), centre[1].item(), side_px, side_px, rotation)
+
     def _face_box(self, rgb: NDArray[np.uint8], body: BodyObservation) -> RotatedBox | None:
         """Where the face detector finds a face in a cut-out of the head, or None."""
         points = body.keypoints[_HEAD, :2]
@@ -248,7 +282,7 @@ def hand_box(body: BodyObservation, side: int) -> RotatedBox | None:
     dx, dy = (knuckles - wrist).tolist()
     rotation = wrap_angle(math.pi / 2 - math.atan2(-dy, dx))
     box = RotatedBox(float(knuckles[0]), float(knuckles[1]), side_px, side_px, rotation)
-    return square_box(box, scale=_HAND_SCALE, shift_y=-0.1)
+    return square_box(box, scale=_HAND_SCALE)
 
 
 def _wrist_distance(body: BodyObservation, side: int, hand: HandObservation) -> float:

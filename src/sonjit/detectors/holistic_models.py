@@ -9,14 +9,17 @@ from sonjit.detectors.body_models import load_bodies
 from sonjit.detectors.face_models import load_meshes
 from sonjit.detectors.hands import Hands
 from sonjit.detectors.holistic import Holistic
-from sonjit.detectors.request import keypoint_smoothers
+from sonjit.detectors.request import expect, keypoint_smoothers
 from sonjit.engines import load_engine
 
 if TYPE_CHECKING:
     from sonjit.detectors.request import Request
+    from sonjit.engines import Engine
 
 _PARTS = {"full": ("hand-full", "attention"), "lite": ("hand-lite", "mesh"), "heavy": ("hand-full", "attention")}
 """For each body model the hand and face model beside it."""
+_PART_INTERVAL = 2
+"""Frames between searches for a missing hand or face, at most: the body says where to look, so one costs little."""
 
 
 def load_holistic(request: Request) -> Holistic:
@@ -27,7 +30,15 @@ def load_holistic(request: Request) -> Holistic:
         load_bodies(request),
         Hands(None, load_engine(published.file(hand_name), request.engine), mirrored=request.mirrored),
         load_meshes(replace(published, model=face_model)),
+        load_recrop(request),
         new_smoother=keypoint_smoothers(request),
         min_presence_score=request.min_presence_score,
-        search_interval=request.search_interval,
+        search_interval=min(request.search_interval, _PART_INTERVAL),
     )
+
+
+def load_recrop(request: Request) -> Engine:
+    """The network that finds a hand in a picture of a forearm's end: small, so exact and on one thread."""
+    file = request.file("hand-recrop")
+    engine = load_engine(file, replace(request.engine, precision="f32", threads=request.engine.threads or 1))
+    return expect(engine, file, "hand re-crop network", size=256, outputs=(4,))

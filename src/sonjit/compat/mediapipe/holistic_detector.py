@@ -13,6 +13,7 @@ from sonjit.detectors.body_models import body_smoothers, load_bodies
 from sonjit.detectors.face_models import load_meshes
 from sonjit.detectors.hands import Hands
 from sonjit.detectors.holistic import Holistic
+from sonjit.detectors.holistic_models import load_recrop
 from sonjit.detectors.pipeline import Detector, LoopOptions
 from sonjit.detectors.request import Request
 from sonjit.detectors.tracking import Tracker
@@ -55,6 +56,7 @@ def create_holistic_detector(
         load_bodies(request),
         Hands(None, load_engine(request.file("hand-full"), request.engine), mirrored=False),
         load_meshes(replace(request, model=face_model)),
+        load_recrop(request),
         new_smoother=lambda: None,
         min_presence_score=min_presence_score,
         search_interval=search_interval,
