@@ -14,9 +14,9 @@ import numpy as np
 
 from sonjit.detectors.anchors import AnchorGrid
 from sonjit.detectors.body_mask import mask_from_logits, sigmoid
-from sonjit.detectors.pipeline import Kind
+from sonjit.detectors.pipeline import Kind, crop_for
 from sonjit.detectors.ssd import SingleShotDetector
-from sonjit.geometry import RotatedBox, crop_on_grid, points_from_crop, square_box, wrap_angle
+from sonjit.geometry import RotatedBox, points_from_crop, square_box, wrap_angle
 from sonjit.results import Body
 from sonjit.skeletons import load_skeleton
 
@@ -100,7 +100,7 @@ class Bodies(Kind[BodyObservation, Body]):
 
     def observe(self, rgb: NDArray[np.uint8], box: RotatedBox) -> BodyObservation:
         """33 keypoints, presence and, where the network gives one, the mask from one box."""
-        crop_on_grid(rgb, box, self._landmarks.input[0])
+        crop_for(self._landmarks, rgb, box)
         image, presence, heatmaps, world, *masks = self._landmarks.run()
         values = image.reshape(-1, 5)[:_USED]
         points = refine_by_heatmaps(values[:, :3] / self._size, heatmaps[0], self._kernel)

@@ -15,14 +15,12 @@ import numpy as np
 
 from sonjit.detectors import calibration
 from sonjit.detectors.anchors import AnchorGrid
-from sonjit.detectors.pipeline import Kind
+from sonjit.detectors.pipeline import Kind, crop_for
 from sonjit.detectors.request import expect
 from sonjit.detectors.ssd import SingleShotDetector
 from sonjit.engines import load_engine
 from sonjit.geometry import (
     RotatedBox,
-    crop,
-    crop_on_grid,
     points_from_crop,
     rotated_box_around,
     square_box,
@@ -100,10 +98,7 @@ class Hands(Kind[HandObservation, Hand]):
 
     def observe(self, rgb: NDArray[np.uint8], box: RotatedBox) -> HandObservation:
         """21 keypoints, presence and handedness from one box."""
-        if self._landmarks.precision == "f32":  # as exact as the network: the same answers as MediaPipe's
-            crop_on_grid(rgb, box, self._landmarks.input[0])
-        else:
-            crop(rgb, box, self._size, self._size, out=self._landmarks.input[0])
+        crop_for(self._landmarks, rgb, box)
         image, presence, handedness, world = self._landmarks.run()
         # The network was trained on selfie views: there its label is the person's own hand.
         left = float(handedness.flat[0])
