@@ -10,6 +10,7 @@ Source: Grishchenko and Bazarevsky 2020, MediaPipe Holistic; unlike the publishe
 from __future__ import annotations
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 from weakref import WeakKeyDictionary
@@ -132,6 +133,7 @@ class Holistic(Kind["BodyObservation", Person]):
     ) -> None:
         self._bodies, self._hands, self._faces = bodies, hands, faces
         self._recrop = recrop
+        self._beside = ThreadPoolExecutor(1, thread_name_prefix="sonjit-face")
         self._new_smoother = new_smoother
         self._min_score = min_presence_score
         self._interval = search_interval
@@ -159,6 +161,15 @@ class Holistic(Kind["BodyObservation", Person]):
         """The body with its hands and face."""
         parts = self._parts_of(track)
         body = observation if track is None else track.observation  # smoothed keypoints lag behind the picture
+        face_seen = self._beside.submit(  # its network runs on one thread and leaves room for the hands'
+            parts.face.look,
+            self._faces,
+            rgb,
+            body.keypoints[_HEAD, :2].mean(axis=0),
+            lambda: self._face_box(rgb, body),
+            min_score=self._min_score,
+            interval=self._interval,
+        )
         hands = [
             part.look(
                 self._hands,
@@ -171,14 +182,7 @@ class Holistic(Kind["BodyObservation", Person]):
             for side, part in enumerate(parts.hands)
         ]
         self._drop_strays(body, parts, hands)
-        face = parts.face.look(
-            self._faces,
-            rgb,
-            body.keypoints[_HEAD, :2].mean(axis=0),
-            lambda: self._face_box(rgb, body),
-            min_score=self._min_score,
-            interval=self._interval,
-        )
+        face = face_seen.result()
         now_s = 0.0 if track is None else track.seen_s
         id = None if track is None else track.id
         left, right = (
