@@ -27,7 +27,7 @@ def _pyarrow() -> Any:  # noqa: ANN401  # a module; its stubs are partial
         import pyarrow as pa
         import pyarrow.parquet  # pyright: ignore[reportUnusedImport]  # makes pa.parquet exist
     except ImportError:
-        raise MissingExtraError("Parquet tables", "tables") from None
+        raise MissingExtraError("reading or writing Parquet", "tables") from None
     return pa
 
 
