@@ -17,7 +17,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from pathlib import Path
 
-from sonjit.cli.meaning import Meaning, extras_of
+from sonjit.cli.meaning import Meaning
 from sonjit.cli.run import LISTS, Summary, Task, run_task
 from sonjit.errors import InputError, JobError, SonjitError
 from sonjit.media import (
@@ -128,8 +128,8 @@ def _run_into_one_table(task: Task, files: Sequence[Path], names: Sequence[str],
     with open_source(task.source) as source:
         header = Header.from_source(source, task.model, LISTS[task.kind])
         sources = {file: source.frame_source(index) for index, file in enumerate(source.files)}
-    columns = task.columns
-    with open_writer(save, header, columns) as table:  # refuses before any work
+    meaning = Meaning(task.columns, None)  # repetitions take time, which stills have not
+    with open_writer(save, header, task.columns) as table:  # refuses before any work
         key = hashlib.sha256(repr((task.source, task.kind, task.options)).encode()).hexdigest()[:12]
         work = save.with_name(f".{save.name}.{key}.work")
         try:
@@ -140,8 +140,7 @@ def _run_into_one_table(task: Task, files: Sequence[Path], names: Sequence[str],
                 if part.is_file():
                     (frame,) = load_frames(part)[1]
                     frame = replace(frame, index=index, time=None, source=sources.get(file, file.name))
-                    extras = extras_of(frame, Meaning().gestures(frame), columns) if columns else None
-                    table.write(frame, extras)
+                    table.write(frame, meaning.of(frame).extras)
     shutil.rmtree(work, ignore_errors=True)
     return failures
 

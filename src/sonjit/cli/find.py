@@ -79,6 +79,8 @@ def body(
 
     `sonjit body clip.mp4 --mask cutout.webm` writes the people without their background.
 
+    `sonjit body squats.mp4 --count left_knee_angle_rad --draw counted.mp4` counts squats.
+
     `sonjit models pull body-lite body-heavy` fetches the two other sizes.
 
     Args:
@@ -130,5 +132,16 @@ def _find(
     if output.limit is not None and output.limit < 1:
         raise InputError(f"--limit {output.limit}: give at least 1 frame")
     options |= detector_options(finding, running)
-    task = Task(source, kind, tuple(options.items()), output.save, output.draw, mask, output.measures, output.limit)
+    task = Task(
+        source,
+        kind,
+        tuple(options.items()),
+        save=output.save,
+        draw=output.draw,
+        mask=mask,
+        measures=output.measures,
+        count=output.count,
+        limit=output.limit,
+    )
+    _ = task.counting  # refuses a wrong name before any work
     return run(task, jobs=running.jobs)

@@ -1,10 +1,13 @@
-"""What tables and drawings say beyond keypoints: measures and gestures."""
+"""What tables and drawings say beyond keypoints: measures, gestures and repetitions."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeAlias
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
-from sonjit.measures import MEASURE_NAMES, GestureSmoother, gesture_of, measures
+from sonjit.errors import InputError
+from sonjit.measures import MEASURE_NAMES, GestureSmoother, RepetitionCounter, gesture_of, measures
 from sonjit.results import Hand
 
 if TYPE_CHECKING:
@@ -18,7 +21,7 @@ _BOX = ("x_min", "y_min", "x_max", "y_max")
 Columns: TypeAlias = "dict[str, type[float] | type[str]]"
 
 
-def table_columns(model: str, *, measures: bool) -> Columns:
+def table_columns(model: str, *, measures: bool, counts: bool = False) -> Columns:
     """Names and types of a table's further columns for a model such as `hands-full`.
 
     Boxes always have theirs: the six keypoints of a face do not tell where its box is.
@@ -30,48 +33,94 @@ def table_columns(model: str, *, measures: bool) -> Columns:
         if "hand" in kinds:
             columns |= {"gesture": str, "gesture_score": float}
         columns |= {name: float for one in kinds for name in MEASURE_NAMES[one]}
+    if counts:
+        columns["repetitions"] = float
     return columns
 
 
-class Meaning:
-    """Follows the gestures of one stream."""
+@dataclass(frozen=True)
+class Counting:
+    """What `--count` asks for: repetitions of an angle between two limits.
 
-    def __init__(self) -> None:
-        self._smoother = GestureSmoother()
+    Attributes:
+        measure: name of the angle's measure.
+        low_rad: at or below it the joint is bent.
+        high_rad: at or above it the joint is straight again.
+    """
+
+    measure: str
+    low_rad: float = math.radians(110)
+    high_rad: float = math.radians(150)
+
+    @classmethod
+    def from_text(cls, text: str, kind: str) -> Counting:
+        """Read `NAME` or `NAME:LOW:HIGH`, the limits in degrees, for a kind of detector."""
+        name, *limits = text.split(":")
+        known = [measure for one in _KINDS[kind] for measure in MEASURE_NAMES[one] if measure.endswith("_rad")]
+        if name not in known:
+            raise InputError(f"--count {text}: no angle {name!r}; known: {', '.join(known)}")
+        if not limits:
+            return cls(name)
+        try:
+            low, high = (math.radians(float(limit)) for limit in limits)
+        except ValueError:
+            raise InputError(f"--count {text}: give NAME or NAME:LOW:HIGH with limits in degrees") from None
+        if not low < high:
+            raise InputError(f"--count {text}: the low limit must be below the high one")
+        return cls(name, low, high)
+
+
+class Said(NamedTuple):
+    """What is said of one frame: its further columns' values per instance, and lines for the top of the picture."""
+
+    extras: list[dict[str, float | str | None]] | None
+    captions: list[str]
+
+
+class Meaning:
+    """Says what is in the frames of one stream: follows gestures and counts repetitions.
+
+    Args:
+        columns: the table's further columns; empty for none.
+        counting: what to count, or None.
+    """
+
+    def __init__(self, columns: Columns, counting: Counting | None) -> None:
+        self._columns, self._counting = columns, counting
+        self._gestures = GestureSmoother()
+        self._counters: dict[tuple[int, str | None], RepetitionCounter] = {}
         self._time = 0.0
 
-    def gestures(self, frame: Frame) -> dict[int, Gesture]:
-        """The steady gesture of each hand of a frame, by the hand's place in `frame.instances()`."""
-        found: dict[int, Gesture] = {}
+    def of(self, frame: Frame) -> Said:
+        """What is said of the next frame."""
         self._time = max(self._time, frame.time or 0.0)  # a damaged video's times may step back
-        for place, (_, one) in enumerate(frame.instances()):
+        rows: list[dict[str, float | str | None]] = []
+        captions: list[str] = []
+        for _, one in frame.instances():
+            measured = measures(one) if self._columns or self._counting else {}
+            row: dict[str, float | str | None] = dict(measured)
             if isinstance(one, Hand):
-                seen = gesture_of(one)
-                # A person's two hands share an id.
-                key = None if one.id is None else 2 * one.id + (one.handedness == "Left")
-                found[place] = seen if key is None else self._smoother.update(key, seen, self._time)
-        return found
+                gesture = self._gesture(one)
+                row |= {"gesture": gesture.name, "gesture_score": gesture.score}
+                if gesture.name != "none":
+                    captions.append(f"{one.handedness}: {gesture.name.replace('_', ' ')} {gesture.score:.2f}")
+            if self._counting and one.id is not None and self._counting.measure in measured:
+                row["repetitions"] = count = self._count((one.id, one.handedness), measured[self._counting.measure])
+                captions.append(f"#{one.id}: {count} repetition{'' if count == 1 else 's'}")
+            row |= dict(zip(_BOX, one.box, strict=True))
+            rows.append({name: row[name] for name in self._columns if name in row})
+        return Said(rows if self._columns else None, captions)
 
+    def _gesture(self, hand: Hand) -> Gesture:
+        """The steady gesture of a tracked hand, or that of a still."""
+        seen = gesture_of(hand)
+        if hand.id is None:
+            return seen
+        key = 2 * hand.id + (hand.handedness == "Left")  # a person's two hands share an id
+        return self._gestures.update(key, seen, self._time)
 
-def extras_of(frame: Frame, gestures: dict[int, Gesture], columns: Columns) -> list[dict[str, float | str | None]]:
-    """The further columns' values for each instance of a frame."""
-    rows: list[dict[str, float | str | None]] = []
-    for place, (_, one) in enumerate(frame.instances()):
-        if _BOX[0] in columns:
-            rows.append(dict(zip(_BOX, one.box, strict=True)))
-            continue
-        row: dict[str, float | str | None] = dict(measures(one))
-        if place in gestures:
-            row |= {"gesture": gestures[place].name, "gesture_score": gestures[place].score}
-        rows.append(row)
-    return rows
-
-
-def captions_of(frame: Frame, gestures: dict[int, Gesture]) -> list[str]:
-    """A line per hand that makes a gesture, for the top of the picture."""
-    instances = [one for _, one in frame.instances()]
-    return [
-        f"{instances[place].handedness}: {gesture.name.replace('_', ' ')} {gesture.score:.2f}"
-        for place, gesture in gestures.items()
-        if gesture.name != "none"
-    ]
+    def _count(self, key: tuple[int, str | None], angle_rad: float) -> int:
+        assert self._counting is not None
+        if key not in self._counters:
+            self._counters[key] = RepetitionCounter(self._counting.low_rad, self._counting.high_rad)
+        return self._counters[key].update(angle_rad, self._time)

@@ -21,12 +21,15 @@ class Output:
         save: Table to write: .json, .jsonl, .csv or .parquet, or - for JSON lines on standard output. For many files a
             folder, or a name with {name} in it such as 'tables/{name}.csv'.
         draw: Picture or video to write with what was found drawn in; for many files a folder.
+        count: Count repetitions of an angle, e.g. left_knee_angle_rad for squats, or with limits in degrees
+            left_elbow_angle_rad:70:140; drawn, and a column of the table.
         measures: Add angles, distances and gestures to the table, and gestures to the drawing.
         limit: Stop after so many frames.
     """
 
     save: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None  # - is standard output
     draw: str | None = None
+    count: str | None = None
     measures: Annotated[bool, Parameter(negative="")] = False
     limit: int | None = None
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Self
 
-from sonjit.cli.meaning import Meaning, captions_of, extras_of, table_columns
+from sonjit.cli.meaning import Counting, Meaning, Said, table_columns
 from sonjit.detectors import create_detector, detect_frames
 from sonjit.media import (
     Header,
@@ -51,6 +51,7 @@ class Task:
         draw: drawing to write, or None.
         mask: cut-out of the people to write, or None.
         measures: write measures and gestures into the table.
+        count: angle whose repetitions to count, as `Counting.from_text` reads it, or None.
         limit: stop after so many frames.
     """
 
@@ -61,6 +62,7 @@ class Task:
     draw: str | None = None
     mask: str | None = None
     measures: bool = False
+    count: str | None = None
     limit: int | None = None
 
     @property
@@ -71,7 +73,12 @@ class Task:
     @property
     def columns(self) -> dict[str, type[float] | type[str]]:
         """Names and types of the table's further columns."""
-        return table_columns(self.model, measures=self.measures)
+        return table_columns(self.model, measures=self.measures, counts=self.count is not None)
+
+    @property
+    def counting(self) -> Counting | None:
+        """What to count; InputError where it names no angle."""
+        return None if self.count is None else Counting.from_text(self.count, self.kind)
 
     @property
     def outputs(self) -> list[str]:
@@ -144,18 +151,19 @@ class _Outputs:
 
     def __init__(self, task: Task, source: Source) -> None:
         self._stack = ExitStack()
-        self._columns = task.columns
-        self._meaning = Meaning()
+        columns = task.columns
+        self._meaning = Meaning(columns, task.counting)
         self._table = self._drawing = self._mask = None
         with ExitStack() as stack:  # a refusal of the second output takes back the first
             if task.save is not None:
                 header = Header.from_source(source, task.model, LISTS[task.kind])
-                self._table = stack.enter_context(open_writer(task.save, header, self._columns))
+                self._table = stack.enter_context(open_writer(task.save, header, columns))
             if task.draw is not None:
                 self._drawing = stack.enter_context(open_drawing_writer(task.draw, source))
             if task.mask is not None:
                 self._mask = stack.enter_context(open_mask_writer(task.mask, source))
             self._stack = stack.pop_all()
+        self._speaks = bool(columns) or self._drawing is not None
 
     def __bool__(self) -> bool:
         """Whether there is anything to write."""
@@ -171,11 +179,11 @@ class _Outputs:
 
     def write(self, frame: Frame, rgb: NDArray[np.uint8]) -> None:
         """Write one frame to every output."""
-        gestures = self._meaning.gestures(frame) if self._columns or self._drawing is not None else {}
+        said = self._meaning.of(frame) if self._speaks else Said(None, [])
         if self._table is not None:
-            self._table.write(frame, extras_of(frame, gestures, self._columns) if self._columns else None)
+            self._table.write(frame, said.extras)
         if self._drawing is not None:
-            drawn = draw_frame(rgb, frame, captions=captions_of(frame, gestures))
+            drawn = draw_frame(rgb, frame, captions=said.captions)
             self._drawing.write(drawn, frame.time, index=frame.index)
         if self._mask is not None:
             self._mask.write(rgb, mask_from_frame(frame), frame.time, index=frame.index)

@@ -1,0 +1,115 @@
+"""Faces, bodies and people from the command line; measures, gestures, counts and masks of every kind."""
+
+import csv
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+from sonjit.cli import main
+from sonjit.cli.meaning import Counting, Meaning, table_columns
+from sonjit.errors import InputError
+from sonjit.media import load_frames
+from sonjit.results import Body, Frame
+
+STILLS = pytest.mark.files("goldens/mediapipe/pose.*.static.full.json")
+LISTS = {"face": "faces", "body": "bodies", "holistic": "people"}
+
+
+@pytest.fixture
+def sonjit(capsys):
+    """Run a command in this process: exit status and lines of standard error."""
+
+    def run(*arguments):
+        status = main([str(argument) for argument in arguments])
+        return status, capsys.readouterr().err.splitlines()
+
+    return run
+
+
+@pytest.fixture
+def picture(file):
+    """The picture of a golden with a person in it."""
+    golden = json.loads(file.read_text("utf-8"))
+    path = file.parents[2] / golden["source"]
+    if not path.is_file() or not golden["frames"][0]["instances"]:
+        pytest.skip(f"{golden['source']} is not there, or shows nobody")
+    return path
+
+
+@pytest.mark.golden
+@STILLS
+@pytest.mark.parametrize("kind", LISTS)
+def test_every_kind_is_saved_and_drawn(sonjit, picture, kind, tmp_path, weights):
+    table, drawn = tmp_path / "t.json", tmp_path / "d.png"
+    assert sonjit(kind, picture, "--save", table, "--draw", drawn, "--measures")[0] == 0
+    (record,) = json.loads(table.read_text("utf-8"))["frames"]
+    assert LISTS[kind] in record
+    (frame,) = load_frames(table)[1]
+    assert len(getattr(frame, LISTS[kind])) == len(record[LISTS[kind]])
+    assert cv2.imread(str(drawn)).shape == cv2.imread(str(picture)).shape
+
+
+@pytest.mark.golden
+@STILLS
+def test_people_are_cut_out(sonjit, picture, tmp_path, weights):
+    cut = tmp_path / "cut.png"
+    assert sonjit("body", picture, "--mask", cut)[0] == 0
+    alpha = cv2.imread(str(cut), cv2.IMREAD_UNCHANGED)[..., 3]
+    assert alpha.shape == cv2.imread(str(picture)).shape[:2]
+    assert 0 < (alpha > 127).mean() < 1
+
+
+@pytest.mark.golden
+@STILLS
+def test_boxes_of_faces_have_their_columns(sonjit, picture, tmp_path, weights):
+    table = tmp_path / "t.csv"
+    assert sonjit("face", picture, "--model", "box-full", "--max-instances", "9", "--save", table)[0] == 0
+    with table.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert set(rows[0]) > {"x_min", "y_min", "x_max", "y_max"}
+    assert all(float(row["x_min"]) < float(row["x_max"]) for row in rows if row["kind"])
+
+
+def test_measures_of_hands_are_columns(sonjit, photo, weights, tmp_path):
+    picture, table = tmp_path / "p.png", tmp_path / "t.csv"
+    cv2.imwrite(str(picture), photo[..., ::-1])
+    assert sonjit("hands", picture, "--measures", "--save", table)[0] == 0
+    with table.open(encoding="utf-8", newline="") as file:
+        row = next(csv.DictReader(file))
+    assert row["gesture"]
+    assert 0 < float(row["hand_length_m"]) < 0.4
+
+
+@pytest.mark.parametrize(
+    "text", ["left_knee_angle", "left_thigh_m", "left_knee_angle_rad:9", "left_knee_angle_rad:9:x"]
+)
+def test_what_cannot_be_counted_is_refused(text):
+    with pytest.raises(InputError, match=text) as caught:
+        Counting.from_text(text, "body")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_wrong_count_is_refused_before_any_work(sonjit, tmp_path):
+    status, (line,) = sonjit("body", tmp_path / "none.mp4", "--count", "left_knee_angle_rad:150:110")
+    assert (status, line.startswith("sonjit: --count")) == (2, True)
+
+
+def bent(angle_rad):
+    """A body whose left knee has an angle."""
+    points = np.tile(np.float32([0, 0, 0]), (33, 1))
+    hip, knee, ankle = 23, 25, 27
+    points[hip], points[ankle] = (0, -1, 0), (np.sin(angle_rad), -np.cos(angle_rad), 0)
+    points[knee] = 0
+    seen = np.ones(33, np.float32)
+    return Body(1.0, points, points, seen, seen, id=7)
+
+
+def test_repetitions_are_counted_per_person():
+    angles = np.radians(130 + 45 * np.cos(np.linspace(0, 3 * 2 * np.pi, 180)))
+    meaning = Meaning(table_columns("body-full", measures=False, counts=True), Counting("left_knee_angle_rad"))
+    said = [meaning.of(Frame(i, i / 30, bodies=[bent(angle)])) for i, angle in enumerate(angles)]
+    assert said[0].extras == [{"repetitions": 0}]
+    assert said[-1].extras == [{"repetitions": 3}]
+    assert said[-1].captions == ["#7: 3 repetitions"]
