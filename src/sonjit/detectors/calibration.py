@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sonjit.geometry import crop, letterbox
+from sonjit.geometry import crop
 from sonjit.media import open_source
 
 if TYPE_CHECKING:
@@ -30,11 +30,6 @@ def clip_frames() -> Iterator[NDArray[np.uint8]]:
         for index, _, rgb in clip:
             if index % _STEP == 0:
                 yield rgb
-
-
-def whole_pictures(size: int) -> list[NDArray[np.uint8]]:
-    """What a detector of that input size sees: (1, size, size, 3) each."""
-    return [letterbox(rgb, size, size)[np.newaxis] for rgb in clip_frames()]
 
 
 def crops(size: int, find: Callable[[NDArray[np.uint8]], Sequence[RotatedBox]]) -> list[NDArray[np.uint8]]:

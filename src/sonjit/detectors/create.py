@@ -104,7 +104,7 @@ def create_detector(
         device: passed to the engine: `CPU`, `GPU`, `NPU`, `AUTO`.
         precision: `auto` takes bf16 where the CPU has it natively, else f32, as far as the network bears
             it: faces and most bodies are f32.
-        threads: 0 for all cores; SONJIT_THREADS where not given.
+        threads: 0 for all cores; where not given SONJIT_THREADS, else all cores (faces: one, they are that small).
 
     Raises:
         InputError: an unknown name, a value that can find nothing, or a model file that is missing; the message

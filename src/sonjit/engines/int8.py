@@ -1,4 +1,8 @@
-"""Post-training quantization to int8 by NNCF (extra `[int8]`): for CPUs with VNNI and without bf16."""
+"""Post-training quantization to int8 by NNCF (extra `[int8]`): for CPUs with VNNI and without bf16.
+
+Hand landmarks, full, on a 2-core EPYC: 1.9 times as fast a frame as f32 (bf16: 1.6), 1.2 px mean from it on stills
+(bf16: 0.5). The first start takes seconds to quantize; the result is kept with the compiled networks.
+"""
 
 from __future__ import annotations
 
