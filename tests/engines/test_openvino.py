@@ -1,5 +1,8 @@
 """The cache of compiled networks, and the heads that stay exact."""
 
+import os
+import time
+
 import numpy as np
 import openvino as ov
 import pytest
@@ -72,6 +75,16 @@ def test_a_damaged_blob_is_made_anew(damage, model, cached, no_compiling):
     np.testing.assert_array_equal(result(load_engine(model, cached)), first)
     no_compiling()
     np.testing.assert_array_equal(result(load_engine(model, cached)), first)
+
+
+def test_blobs_that_nobody_used_for_long_are_cleared_away(model, cached):
+    cached.cache.mkdir(parents=True, exist_ok=True)
+    old, recent = cached.cache / "old.blob", cached.cache / "recent.blob"
+    for blob, days in ((old, 100), (recent, 10)):
+        blob.write_bytes(b"x")
+        os.utime(blob, (time.time() - days * 86_400,) * 2)
+    load_engine(model, cached)
+    assert (old.exists(), recent.exists()) == (False, True)
 
 
 def test_a_cache_that_cannot_be_written_is_no_error(model, tmp_path):

@@ -6,7 +6,9 @@ import hashlib
 import io
 import os
 import tempfile
+import time
 import zlib
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 _REVISION = 4
 """Of how networks are changed before they are compiled; kept ones of another revision are not taken."""
 
+_KEPT_S = 90 * 24 * 3600
 _HINT = {"f32": "f32", "bf16": "bf16", "f16": "f16"}
 
 
@@ -212,9 +215,12 @@ def _import_blob(blob: Path, device: str, config: dict[str, Any]) -> ov.Compiled
     if zlib.crc32(data).to_bytes(4, "little") != checksum:
         return None
     try:
-        return _core().import_model(io.BytesIO(data), device, config)
+        network = _core().import_model(io.BytesIO(data), device, config)
     except RuntimeError:
         return None
+    with suppress(OSError):
+        blob.touch()  # used today: not to be cleared away
+    return network
 
 
 def _keep_blob(blob: Path, network: ov.CompiledModel) -> None:
@@ -230,8 +236,18 @@ def _keep_blob(blob: Path, network: ov.CompiledModel) -> None:
             file.write(zlib.crc32(data).to_bytes(4, "little"))
             file.write(data)
         Path(temporary).replace(blob)
+        _clear_unused(blob.parent)
     except OSError:
         Path(temporary).unlink(missing_ok=True)
+
+
+def _clear_unused(folder: Path) -> None:
+    """Remove compiled networks that nobody has used for a quarter: of older versions, say."""
+    oldest = time.time() - _KEPT_S
+    for blob in folder.glob("*.blob"):
+        with suppress(OSError):
+            if blob.stat().st_mtime < oldest:
+                blob.unlink()
 
 
 def _first_line(error: Exception) -> str:
