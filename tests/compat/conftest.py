@@ -76,10 +76,9 @@ def detector(monkeypatch):
     """What every solution gets for a detector; it says what it was asked for."""
     fake = FakeDetector()
 
-    def create(kind="holistic", **options):
+    def create(kind, **options):
         fake.kind, fake.options = kind, options
         return fake
 
     monkeypatch.setattr("sonjit.detectors.create_detector", create)
-    monkeypatch.setattr("sonjit.compat.mediapipe.holistic_detector.create_holistic_detector", create)
     return fake

@@ -125,3 +125,9 @@ def test_one_detector_after_the_other_and_as_a_context(weights, photo):
     with create_detector() as second:
         assert second.detect(photo) == found
     assert all(isinstance(hand, sonjit.Hand) for hand in found)
+
+
+@pytest.mark.parametrize("option", ["hand_model", "face_model"])
+def test_unknown_models_of_a_person_s_parts_are_named(option):
+    with pytest.raises(InputError, match=f"unknown {option} 'huge'; known: "):
+        create_detector("holistic", **{option: "huge"})

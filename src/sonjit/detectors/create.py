@@ -69,6 +69,8 @@ def create_detector(
     search_interval: int = 5,
     segmentation: bool = False,
     smooth_segmentation: bool = True,
+    hand_model: Literal["lite", "full"] | None = None,
+    face_model: Literal["mesh", "attention"] | None = None,
     models_dir: str | PathLike[str] | None = None,
     detector_model: str | PathLike[str] | None = None,
     landmark_model: str | PathLike[str] | None = None,
@@ -97,6 +99,8 @@ def create_detector(
             `max_instances`; 1 searches on every frame, as MediaPipe does.
         segmentation: give each body its mask.
         smooth_segmentation: and smooth masks over time.
+        hand_model: of `"holistic"`; by default lite beside a lite body, else full.
+        face_model: of `"holistic"`; by default mesh beside a lite body, else attention.
         models_dir: folder with the published weight files, instead of the cache.
         detector_model: a palm, face or person detector of your own, `.tflite`, `.onnx` or `.xml`.
         landmark_model: a landmark network of your own.
@@ -135,12 +139,20 @@ def create_detector(
         engine=EngineOptions(engine, device, precision, threads, cache=cache_folder() / "compiled"),
         segmentation=segmentation,
         smooth_segmentation=smooth_segmentation,
+        hand_model=_known("hand_model", hand_model, ("lite", "full")),
+        face_model=_known("face_model", face_model, ("mesh", "attention")),
         min_presence_score=min_presence_score,
         search_interval=search_interval,
         smoothing=_filter(smoothing),
         static_image=static_image,
     )
     return Detector(entry.load(request), Tracker(entry.smoothers(request)), loop)
+
+
+def _known(name: str, given: str | None, known: tuple[str, ...]) -> str | None:
+    if given is not None and given not in known:
+        raise InputError(f"unknown {name} {given!r}; known: {', '.join(known)}")
+    return given
 
 
 def _path(given: str | PathLike[str] | None) -> Path | None:

@@ -30,6 +30,7 @@ class Request:
         engine: how networks run.
         segmentation: masks are wanted.
         smooth_segmentation: and smoothed over time.
+        hand_model, face_model: of the parts of people; None to match the body's.
         min_presence_score: of an instance in its crop.
         search_interval: frames between searches.
         smoothing: "published", a filter, or None.
@@ -44,6 +45,8 @@ class Request:
     engine: EngineOptions
     segmentation: bool = False
     smooth_segmentation: bool = True
+    hand_model: str | None = None
+    face_model: str | None = None
     min_presence_score: float = 0.5
     search_interval: int = 5
     smoothing: FilterChoice = "published"

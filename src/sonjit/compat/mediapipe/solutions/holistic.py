@@ -107,16 +107,18 @@ class Holistic(Solution):
         search_interval: int = 5,
         precision: Precision = "auto",
     ) -> None:
-        from sonjit.compat.mediapipe.holistic_detector import create_holistic_detector  # brings in the engine
+        from sonjit.detectors import create_detector  # brings in the engine and OpenCV
 
         check_probabilities(
             min_detection_confidence=min_detection_confidence, min_tracking_confidence=min_tracking_confidence
         )
-        self._detector = create_holistic_detector(
+        self._detector = create_detector(
+            "holistic",
             model=choice("model_complexity", model_complexity, MODELS),
+            hand_model="full",
             face_model="attention" if refine_face_landmarks else "mesh",
             static_image=static_image_mode,
-            smooth=smooth_landmarks,
+            smoothing="published" if smooth_landmarks else None,
             segmentation=enable_segmentation,
             smooth_segmentation=smooth_segmentation,
             min_detection_score=min_detection_confidence,
