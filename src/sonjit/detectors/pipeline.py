@@ -241,7 +241,7 @@ class Detector(Generic[O, R]):
         return time
 
     def _without_taken(self, boxes: Sequence[RotatedBox], taken: Sequence[RotatedBox] = ()) -> list[RotatedBox]:
-        """Boxes without those of instances that are taken, and of their own list the later of two of one instance."""
+        """Boxes of instances that are not taken; of two of one instance the later stays, as in MediaPipe."""
         kept: list[RotatedBox] = []
         for box in boxes:
             kept = [other for other in kept if not self._kind.is_taken(box, other)]

@@ -26,7 +26,6 @@ _REVISION = 4
 """Of how networks are changed before they are compiled; kept ones of another revision are not taken."""
 
 _KEPT_S = 90 * 24 * 3600
-_HINT = {"f32": "f32", "bf16": "bf16", "f16": "f16"}
 
 
 class OpenVinoEngine:
@@ -50,8 +49,8 @@ class OpenVinoEngine:
             config["INFERENCE_NUM_THREADS"] = options.thread_count
             # Pinned threads wait for their core where others work too: three times the time on a busy machine.
             config["ENABLE_CPU_PINNING"] = False
-        if self.precision in _HINT:
-            config["INFERENCE_PRECISION_HINT"] = _HINT[self.precision]
+        if self.precision in ("f32", "bf16", "f16"):
+            config["INFERENCE_PRECISION_HINT"] = self.precision
         network = _load(path, options, config, value_range, calibration, outputs)
         self._request = network.create_infer_request()
         self.input = self._request.get_input_tensor(0).data
