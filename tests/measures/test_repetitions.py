@@ -74,7 +74,6 @@ def test_streaming_is_the_same():
     assert sorted(counts) == counts
     counter.reset()
     assert counter.count == 0
-    assert not counter.is_low
 
 
 def test_wrong_calls_are_told():

@@ -54,11 +54,6 @@ class RepetitionCounter:
         self._last_s = self._seen_s = -math.inf
         self._drop()
 
-    @property
-    def is_low(self) -> bool:
-        """Whether the joint is bent now, that is, a repetition is half done."""
-        return self._state == "low"
-
     def update(self, angle_rad: float, time_s: float) -> int:
         """Take one angle (NaN where unknown) and return the count so far.
 
