@@ -22,6 +22,7 @@ def demo(*, out: Annotated[str, Parameter(name="--out")] = "sonjit-demo") -> int
     """
     from sonjit.cli.report import progress
     from sonjit.cli.run import Task, run_task
+    from sonjit.media import load_frames, open_writer
 
     folder = Path(out)
     try:
@@ -41,7 +42,10 @@ def demo(*, out: Annotated[str, Parameter(name="--out")] = "sonjit-demo") -> int
                 opened=advance.expect,
                 advance=advance,
             )
-        run_task(Task(str(clip), "hands", options, str(folder / "hands.csv")))
+    header, frames = load_frames(folder / "hands.json")
+    with open_writer(folder / "hands.csv", header) as table:
+        for frame in frames:
+            table.write(frame)
     sys.stdout.write(
         f"{summary.frames} frames, {summary.instances} hands in {summary.seconds:.1f} s "
         f"({summary.frames / summary.seconds:.0f} frames/s, with reading, drawing and writing)\n"
