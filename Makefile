@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export SONJIT_TEST_DATA ?= ../shared
 
-.PHONY: help install models more-models demo test check bench clean
+.PHONY: help base install models more-models demo test check bench clean
 
 help:
 	@echo "make demo    install, fetch the weights, run on the bundled clip, say where the results are"

@@ -1,8 +1,8 @@
 import pytest
 
 from sonjit.cli import main
-from sonjit.cli.run import _detector
 from sonjit.media import load_frames, open_source
+from sonjit.tasks.run import _detector
 
 
 @pytest.fixture(scope="session")

@@ -17,8 +17,6 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from pathlib import Path
 
-from sonjit.cli.meaning import Meaning
-from sonjit.cli.run import LISTS, Summary, Task, run_task
 from sonjit.errors import InputError, JobError, SonjitError
 from sonjit.media import (
     IMAGE_ENDINGS,
@@ -30,6 +28,7 @@ from sonjit.media import (
     open_source,
     open_writer,
 )
+from sonjit.tasks import LISTS, Meaning, Summary, Task, run_task
 
 Done = Callable[[Path, Summary | SonjitError | None], None]
 """Called for each file with what it came to: a summary, an error, or None where it was finished before."""

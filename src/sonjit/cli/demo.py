@@ -21,8 +21,8 @@ def demo(*, out: Annotated[str, Parameter(name="--out")] = "sonjit-demo") -> int
         out: Folder for the results; made if it does not exist.
     """
     from sonjit.cli.report import progress
-    from sonjit.cli.run import Task, run_task
     from sonjit.media import load_frames, open_writer
+    from sonjit.tasks import Task, run_task
 
     folder = Path(out)
     try:

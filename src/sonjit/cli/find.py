@@ -124,8 +124,8 @@ def _find(
     mask: str | None = None,
 ) -> int:
     from sonjit.cli.report import run
-    from sonjit.cli.run import Task
     from sonjit.errors import InputError
+    from sonjit.tasks import Task
 
     if running.jobs < 1:
         raise InputError(f"--jobs {running.jobs}: give at least 1")

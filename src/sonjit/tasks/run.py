@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Self
 
-from sonjit.cli.meaning import Counting, Meaning, Said, table_columns
 from sonjit.detectors import create_detector, detect_frames
 from sonjit.media import (
     Header,
@@ -21,6 +20,7 @@ from sonjit.media import (
     open_source,
     open_writer,
 )
+from sonjit.tasks.meaning import Counting, Meaning, Said, table_columns
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from sonjit.results import Frame
 
 _STILL = ("image", "folder")
-_SMOOTHING = {"hands": "one_euro", "face": "one_euro", "body": "published", "holistic": "published"}
+STREAM_SMOOTHING = {"hands": "one_euro", "face": "one_euro", "body": "published", "holistic": "published"}
+"""For each kind of detector how videos and cameras are smoothed where nothing is said."""
 LISTS = {"hands": "hands", "face": "faces", "body": "bodies", "holistic": "people"}
 """For each kind of detector the list of a frame that holds its results."""
 
@@ -142,7 +143,7 @@ def _detector(kind: str, still: bool, options: tuple[tuple[str, Any], ...]) -> D
     """The detector for stills or streams, kept for the next file of a folder."""
     given = dict(options)
     given.setdefault("static_image", still)
-    given.setdefault("smoothing", None if still else _SMOOTHING[kind])
+    given.setdefault("smoothing", None if still else STREAM_SMOOTHING[kind])
     return create_detector(kind, **given)  # pyright: ignore[reportArgumentType]
 
 
