@@ -1,0 +1,248 @@
+/** One stream to the server, as docs/server.md has it: configure, send pictures, get answers, connect again by itself. */
+
+import { ServerError, call, thisServer, tokenOfPage } from "./doors.js";
+
+export { ServerError, detectPicture, thisServer } from "./doors.js";
+
+/** @typedef {{kind: string, [option: string]: unknown}} DetectorOptions */
+/** @typedef {{detectors?: DetectorOptions[], measures?: boolean}} Configuration */
+/** @typedef {{blob: Blob} | {rgba: ImageData}} Picture */
+/** @typedef {"connecting" | "loading" | "ready" | "waiting" | "closed"} State */
+/** @typedef {Record<string, any> & {frame: number, sent_ms: number, answered_ms: number}} Answer */
+
+const HEADER_BYTES = 24;
+const RGBA = 1;
+const FIRST_RETRY_S = 0.5;
+const LONGEST_RETRY_S = 8;
+const REFUSED = 1008; // wrong origin, token or message: trying again changes nothing
+const FULL = 1013;
+
+/** A stream of pictures; see docs/server.md. Events: "state" and "error", what they tell in `detail`. */
+export class Connection extends EventTarget {
+  /** @type {WebSocket | null} */ #socket = null;
+  /** @type {State} */ #state = "closed";
+  #url;
+  #token;
+  /** @type {Configuration} */ #wanted;
+  /** @type {Configuration | null} what the server last agreed to */ #agreed = null;
+  /** @type {{configuration: Configuration, resolve: Function, reject: Function}[]} in order of sending */ #asked = [];
+  /** @type {Map<number, {resolve: Function, reject: Function, sent_ms: number}>} in order of sending */ #frames = new Map();
+  /** @type {PromiseWithResolvers<any> | null} */ #opening = null;
+  #next = 0;
+  #failures = 0;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */ #timer;
+
+  /** @param {Configuration & {url?: string, token?: string | null}} [options] */
+  constructor({ url = thisServer, token, detectors = [], measures = false } = {}) {
+    super();
+    this.#url = url;
+    this.#token = token ?? tokenOfPage(url);
+    this.#wanted = { detectors, measures };
+  }
+
+  get state() {
+    return this.#state;
+  }
+
+  /** Pictures that wait for their answer. */
+  get inFlight() {
+    return this.#frames.size;
+  }
+
+  /**
+   * Connect; it stays connected until `close()`.
+   *
+   * @returns {Promise<object>} the first "ready" message; it waits for a server that is not there yet
+   * @throws {ServerError} where the server refuses, or after `close()`
+   */
+  open() {
+    if (!this.#opening) {
+      this.#opening = Promise.withResolvers();
+      this.#opening.promise.catch(() => {}); // whoever asked hears of it; nobody asking is no error
+      this.#connect();
+    }
+    return this.#opening.promise;
+  }
+
+  /**
+   * Change detectors or measures; what is left out stays. Before the connection is there, it takes effect with it.
+   *
+   * @param {Configuration} configuration
+   * @returns {Promise<object>} the "ready" message
+   * @throws {ServerError} where the server refuses; it then goes on as before
+   */
+  configure(configuration) {
+    this.#wanted = { ...this.#wanted, ...configuration };
+    return this.#isOpen() ? this.#ask(this.#wanted) : this.open();
+  }
+
+  /** Forget every instance. */
+  reset() {
+    if (this.#isOpen()) this.#socket?.send(JSON.stringify({ type: "reset" }));
+  }
+
+  /** Leave; what waits for an answer is refused. */
+  close() {
+    clearTimeout(this.#timer);
+    const socket = this.#socket;
+    this.#socket = null;
+    socket?.close(1000);
+    this.#end(new ServerError("closed", "The connection is closed."));
+  }
+
+  /**
+   * One picture of the stream.
+   *
+   * @param {Picture & {time: number}} picture `time` in seconds
+   * @returns {Promise<Answer>} the server's "frame" message; `sent_ms` and `answered_ms` are on performance.now()'s clock
+   * @throws {ServerError} "dropped" where the server took a newer picture instead, "closed" where no connection is open
+   */
+  async send({ time, ...picture }) {
+    const socket = this.#socket;
+    if (!this.#isOpen() || !socket) throw new ServerError("closed", "No connection is open: wait for the state ready.");
+    const frame = this.#next;
+    this.#next = (frame + 1) % 2 ** 32;
+    socket.send(message(frame, time, picture));
+    return new Promise((resolve, reject) => this.#frames.set(frame, { resolve, reject, sent_ms: performance.now() }));
+  }
+
+  #isOpen() {
+    return this.#socket?.readyState === WebSocket.OPEN;
+  }
+
+  #connect() {
+    this.#become("connecting");
+    const address = new URL("/v1/stream", this.#url.replace(/^http/, "ws"));
+    if (this.#token) address.searchParams.set("token", this.#token);
+    const socket = new WebSocket(address);
+    this.#socket = socket;
+    socket.onopen = () => this.#ask(this.#wanted).then((ready) => this.#opening?.resolve(ready), (e) => this.#refused(e));
+    socket.onmessage = ({ data }) => this.#socket === socket && this.#hear(JSON.parse(data));
+    socket.onclose = (event) => this.#socket === socket && this.#lost(event);
+  }
+
+  /** The first configuration was refused: nothing to go on with. @param {ServerError} error */
+  #refused(error) {
+    if (error.code !== "gone") this.#opening?.reject(error);
+  }
+
+  /** @param {Configuration} configuration @returns {Promise<object>} */
+  #ask(configuration) {
+    const { promise, resolve, reject } = Promise.withResolvers();
+    this.#asked.push({ configuration, resolve, reject });
+    this.#socket?.send(JSON.stringify({ type: "configure", ...configuration }));
+    return promise;
+  }
+
+  /** @param {Record<string, any>} heard */
+  #hear(heard) {
+    if (heard.type === "frame") this.#answered(heard);
+    else if (heard.type === "loading") this.#become("loading", heard);
+    else if (heard.type === "ready") this.#ready(heard);
+    else if (heard.type === "error") this.#failed(heard);
+  }
+
+  /** @param {Record<string, any>} heard */
+  #answered(heard) {
+    for (const [frame, waiting] of this.#frames) {
+      this.#frames.delete(frame);
+      if (frame === heard.frame) {
+        waiting.resolve({ ...heard, sent_ms: waiting.sent_ms, answered_ms: performance.now() });
+        return;
+      }
+      waiting.reject(new ServerError("dropped", "The server took a newer picture instead.")); // answers come in order
+    }
+  }
+
+  /** @param {Record<string, any>} heard */
+  #ready(heard) {
+    const asked = this.#asked.shift();
+    this.#failures = 0;
+    if (asked) this.#agreed = asked.configuration;
+    if (!this.#asked.length) this.#become("ready", heard);
+    asked?.resolve(heard);
+  }
+
+  /** @param {Record<string, any>} heard */
+  #failed({ code, message, frame }) {
+    const error = new ServerError(code, message);
+    if (frame === undefined || frame === null) {
+      this.#asked.shift()?.reject(error);
+      this.#wanted = this.#asked.at(-1)?.configuration ?? this.#agreed ?? this.#wanted;
+      if (this.#agreed && this.#state === "loading" && !this.#asked.length) this.#become("ready");
+    } else {
+      this.#frames.get(frame)?.reject(error);
+      this.#frames.delete(frame);
+    }
+    this.#tell("error", { code, message, frame });
+  }
+
+  /** @param {CloseEvent} event */
+  async #lost({ code, reason }) {
+    this.#socket = null;
+    const gone = new ServerError("gone", reason || "The server is gone; it is tried again.");
+    this.#forget(gone);
+    if (code === REFUSED) return this.#end(new ServerError("closed", reason || "The server refused the connection."));
+    const seconds = Math.min(FIRST_RETRY_S * 2 ** this.#failures++, LONGEST_RETRY_S);
+    this.#timer = setTimeout(() => this.#connect(), seconds * 1000);
+    this.#become("waiting", { retryIn: seconds, reason: reason || (code === FULL ? "The server is full." : gone.message) });
+    await this.#askWhy();
+  }
+
+  /** A browser hides why a handshake failed; the same door over HTTP says it. */
+  async #askWhy() {
+    try {
+      await call(new URL("/healthz", this.#url), this.#token);
+    } catch (error) {
+      if (!(error instanceof ServerError) || error.code === "gone" || this.#state !== "waiting") return;
+      clearTimeout(this.#timer);
+      this.#end(error);
+    }
+  }
+
+  /** Give up. @param {ServerError} error */
+  #end(error) {
+    this.#forget(error);
+    this.#opening?.reject(error);
+    this.#opening = null;
+    if (this.#state !== "closed") this.#become("closed", { reason: error.message });
+  }
+
+  /** Nothing that waits will be answered. @param {ServerError} error */
+  #forget(error) {
+    const waiting = [...this.#asked.splice(0), ...this.#frames.values()];
+    this.#frames.clear();
+    for (const { reject } of waiting) reject(error);
+  }
+
+  /** @param {State} state @param {object} [more] */
+  #become(state, more = {}) {
+    this.#state = state;
+    this.#tell("state", { ...more, state });
+  }
+
+  /** @param {string} name @param {object} detail */
+  #tell(name, detail) {
+    this.dispatchEvent(new CustomEvent(name, { detail }));
+  }
+}
+
+/**
+ * A frame's bytes: 24 of header, then the picture.
+ *
+ * @param {number} frame @param {number} time seconds @param {Picture} picture
+ * @returns {Blob | Uint8Array<ArrayBuffer>}
+ */
+function message(frame, time, picture) {
+  const bytes = new Uint8Array(HEADER_BYTES + ("rgba" in picture ? picture.rgba.data.length : 0));
+  const header = new DataView(bytes.buffer);
+  bytes.set([0x53, 0x4e, 0x4a, 0x31]); // SNJ1
+  header.setUint32(4, frame, true);
+  header.setFloat64(8, time, true);
+  if ("blob" in picture) return new Blob([bytes, picture.blob]);
+  header.setUint8(16, RGBA);
+  header.setUint16(20, picture.rgba.width, true);
+  header.setUint16(22, picture.rgba.height, true);
+  bytes.set(picture.rgba.data, HEADER_BYTES);
+  return bytes;
+}

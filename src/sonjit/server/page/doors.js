@@ -1,0 +1,65 @@
+/** The server's HTTP doors, and its errors. */
+
+/** The origin that this file came from. */
+export const thisServer = new URL(import.meta.url).origin;
+
+/** What the server, or the way to it, refused. `code`: one of docs/server.md, "gone", "closed" or "dropped". */
+export class ServerError extends Error {
+  /** @param {string} code @param {string} message */
+  constructor(code, message) {
+    super(message);
+    this.name = "ServerError";
+    this.code = code;
+  }
+}
+
+/**
+ * What is in one picture.
+ *
+ * @param {string} kind "hands", "face", "body" or "holistic"
+ * @param {Blob} blob an encoded picture
+ * @param {Record<string, unknown>} [options] of the detector
+ * @param {{url?: string, token?: string | null}} [server]
+ * @returns {Promise<Record<string, any>>} the answer of `POST /v1/KIND`
+ * @throws {ServerError}
+ */
+export async function detectPicture(kind, blob, options = {}, { url = thisServer, token } = {}) {
+  const door = new URL(`/v1/${kind}`, url);
+  for (const [name, value] of Object.entries(options)) {
+    if (value !== undefined && value !== null) door.searchParams.set(name, String(value));
+  }
+  return call(door, token ?? tokenOfPage(url), { method: "POST", body: blob });
+}
+
+/**
+ * One call of a door that answers JSON.
+ *
+ * @param {URL} door
+ * @param {string | null} token
+ * @param {RequestInit} [request]
+ * @returns {Promise<Record<string, any>>}
+ * @throws {ServerError}
+ */
+export async function call(door, token, request = {}) {
+  const headers = token ? { Authorization: `Bearer ${token}` } : undefined;
+  let answer, body;
+  try {
+    answer = await fetch(door, { ...request, headers });
+    body = await answer.json();
+  } catch {
+    throw new ServerError("gone", `No answer from ${door.origin}: start it with sonjit serve.`);
+  }
+  if (!answer.ok) throw new ServerError(body.error?.code ?? "failed", body.error?.message ?? answer.statusText);
+  return body;
+}
+
+/**
+ * The token in the address of a page that the server itself gave out.
+ *
+ * @param {string} url the server's
+ * @returns {string | null}
+ */
+export function tokenOfPage(url) {
+  const page = globalThis.location;
+  return page?.origin === new URL(url).origin ? new URLSearchParams(page.search).get("token") : null;
+}
