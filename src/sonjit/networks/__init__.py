@@ -1,0 +1,29 @@
+"""The networks as PyTorch modules: one network, one file; a registry; published weights and official checkpoints load.
+
+Needs the extra `train`. A network is a `Network`: float32 pictures (B, 3, H, W) in, a mapping from name to tensor out.
+"""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+from sonjit.errors import MissingExtraError
+
+if find_spec("torch") is None:
+    raise MissingExtraError("sonjit.networks", "train")
+
+from sonjit.networks.base import Network
+from sonjit.networks.checkpoints import load_checkpoint, save_checkpoint
+from sonjit.networks.registry import InputSpec, NetworkEntry, create_network, list_networks, network_entry, register
+
+__all__ = [
+    "InputSpec",
+    "Network",
+    "NetworkEntry",
+    "create_network",
+    "list_networks",
+    "load_checkpoint",
+    "network_entry",
+    "register",
+    "save_checkpoint",
+]

@@ -1,0 +1,126 @@
+"""Checkpoint files in and out, without running any code in them."""
+
+from __future__ import annotations
+
+import pickle
+import warnings
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from sonjit.errors import InputError, JobError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from torch import Tensor, nn
+
+_ENDINGS = (".safetensors", ".pt", ".pth", ".tar", ".bin", ".ckpt")
+_WRAPPERS = ("state_dict", "model_state_dict", "model", "network", "net", "params", "weights")
+"""Under which training scripts keep the weights beside optimizer and epoch."""
+_SHOWN = 3
+
+
+def load_checkpoint(path: Path) -> dict[str, Tensor]:
+    """The weights in a checkpoint file, by name, on the CPU.
+
+    Reads safetensors and the files of `torch.save` (old and new format); weights that stand beside an optimizer's state
+    are found. Only tensors and plain containers are read: a pickle that would call anything is refused, and not run.
+
+    Raises:
+        InputError: the file is missing, damaged, of unknown kind, or would run code.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: no such checkpoint")
+    if path.suffix not in _ENDINGS:
+        raise InputError(f"{path}: unknown ending {path.suffix!r} of a checkpoint; known: {', '.join(_ENDINGS)}")
+    try:
+        loaded: Any = load_file(path) if path.suffix == ".safetensors" else _load_pickle(path)
+    except pickle.UnpicklingError as error:
+        raise InputError(
+            f"{path}: not loaded, for it holds more than tensors ({_first_line(error)}); "
+            "save its state_dict alone, as safetensors"
+        ) from None
+    except (SafetensorError, RuntimeError, EOFError, ValueError, KeyError, OSError, AttributeError) as error:
+        raise InputError(f"{path}: a damaged checkpoint ({_first_line(error)}); copy it again") from None
+    weights = _weights_in(loaded)
+    if weights is None:
+        raise InputError(f"{path}: no weights by name in it; save a state_dict")
+    return weights
+
+
+def save_checkpoint(network: nn.Module, path: Path) -> None:
+    """Write a network's weights as safetensors.
+
+    Raises:
+        InputError: another ending, or a folder that is missing.
+        JobError: the disk refuses.
+    """
+    if path.suffix != ".safetensors":
+        raise InputError(f"{path}: checkpoints are written as .safetensors")
+    if not path.parent.is_dir():
+        raise InputError(f"{path}: the folder {path.parent} does not exist; make it first")
+    draft = path.with_name(f".{path.name}.part")
+    try:
+        save_file({key: value.detach().contiguous().cpu() for key, value in network.state_dict().items()}, draft)
+        draft.replace(path)
+    except (OSError, SafetensorError) as error:
+        draft.unlink(missing_ok=True)
+        raise JobError(f"writing {path} failed: {_first_line(error)}") from None
+
+
+def fit_state_dict(network: nn.Module, state_dict: Mapping[str, Tensor], *, strict: bool = True) -> None:
+    """Load weights into a network, or say what does not fit.
+
+    Args:
+        network: whose weights are replaced; it is left as it was where they do not fit.
+        state_dict: in the network's own names.
+        strict: refuse missing and unexpected keys too, not only those of another shape.
+
+    Raises:
+        InputError: naming missing, unexpected and differently shaped keys, and which network it looks like.
+    """
+    own = network.state_dict()
+    missing = sorted(own.keys() - state_dict.keys())
+    unexpected = sorted(state_dict.keys() - own.keys())
+    reshaped = [
+        f"{key} {tuple(state_dict[key].shape)} instead of {tuple(value.shape)}"
+        for key, value in own.items()
+        if key in state_dict and state_dict[key].shape != value.shape
+    ]
+    if reshaped or (strict and (missing or unexpected)):
+        from sonjit.networks.registry import network_like
+
+        said = [
+            f"{len(keys)} {what} ({', '.join(keys[:_SHOWN])}{', …' if len(keys) > _SHOWN else ''})"
+            for what, keys in (("missing", missing), ("unexpected", unexpected), ("of another shape", reshaped))
+            if keys
+        ]
+        like = network_like(state_dict)
+        name = getattr(network, "name", type(network).__name__)
+        hint = f"; it looks like {like}" if like and like != name else ""
+        raise InputError(f"these weights do not fit {name}: keys {'; '.join(said)}{hint}")
+    network.load_state_dict(dict(state_dict), strict=False)
+
+
+def _load_pickle(path: Path) -> Any:  # noqa: ANN401  # whatever was saved
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of formats that torch reads but would rather not
+        return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def _weights_in(loaded: Any) -> dict[str, Tensor] | None:  # noqa: ANN401
+    """The mapping from name to tensor in what was saved, unwrapped."""
+    if not isinstance(loaded, Mapping):
+        return None
+    if loaded and all(isinstance(key, str) and isinstance(value, torch.Tensor) for key, value in loaded.items()):
+        return dict(loaded)
+    inner = next((loaded[name] for name in _WRAPPERS if isinstance(loaded.get(name), Mapping)), None)
+    return None if inner is None else _weights_in(inner)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
