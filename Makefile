@@ -3,34 +3,50 @@ PYTHON ?= python3
 BIN := .venv/bin
 export SONJIT_TEST_DATA ?= ../shared
 
-.PHONY: help base install models more-models demo test check bench clean
+.PHONY: help install models more-models browser demo serve test check bench clean
 
 help:
 	@echo "make demo    install, fetch the weights, run on the bundled clip, say where the results are"
-	@echo "make test    install, fetch the weights, run every test"
+	@echo "make serve   install, fetch the weights, open the live app in the browser"
+	@echo "make test    install, fetch the weights and a browser, run every test"
 	@echo "make check   format, lint, types, import rules"
 	@echo "make bench   time and memory on this machine; PEER=python-with-mediapipe compares"
 
-install: .venv/installed
-
-.venv/installed: pyproject.toml
+# What users need: small. What developers need brings PyTorch.
+.venv/base: pyproject.toml
 	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'Sonjit needs Python 3.11 or newer: make PYTHON=python3.12 ...')"
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --editable '.[serve,tables]'
+	touch $@
+
+.venv/installed: .venv/base
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	touch $@
 
-models: install
+install: .venv/installed
+
+models: .venv/base
 	$(BIN)/sonjit models pull hands
 
-# What the tests want besides; npm brings some of it.
+# What the tests and the page want besides; npm brings some of it.
 more-models: models
 	@for group in face body holistic segmentation; do \
-	  $(BIN)/sonjit models pull $$group || echo "left out: the tests that need every network of $$group"; done
+	  $(BIN)/sonjit models pull $$group || echo "left out: what needs every network of $$group"; done
+
+# The page is tested in Debian's Chromium; elsewhere the tests take a chromium and chromedriver that they find.
+browser:
+	@command -v chromedriver >/dev/null && { command -v chromium || command -v google-chrome; } >/dev/null \
+	  || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && apt-get update -qq \
+	       && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium chromium-driver fonts-noto-cjk >/dev/null; } \
+	  || echo "left out: the tests in a browser; they need chromium and chromedriver (Debian: apt-get install chromium chromium-driver)"
 
 demo: models
 	$(BIN)/sonjit demo
 
-test: more-models
+serve: more-models
+	$(BIN)/sonjit serve --open
+
+test: install more-models browser
 	$(BIN)/python -m pytest
 
 check: install
@@ -41,7 +57,7 @@ check: install
 
 # FACE_MEDIA and BODY_MEDIA, a video or picture each, add faces, and bodies and holistic.
 bench: RESULT = $(or $(SAVE),benchmarks/results/bench.json)
-bench: models
+bench: install models
 	$(if $(FACE_MEDIA)$(BODY_MEDIA),$(BIN)/sonjit models pull face body)
 	$(BIN)/sonjit bench --kind all --save $(RESULT) $(if $(PEER),--peer $(PEER)) \
 	  $(if $(FACE_MEDIA),--face-media $(FACE_MEDIA)) $(if $(BODY_MEDIA),--body-media $(BODY_MEDIA))
