@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from sonjit.errors import InputError, JobError, MissingExtraError
-from sonjit.media import TABLE_ENDINGS, Header, load_frames, open_source, open_writer
+from sonjit.media import TABLE_ENDINGS, Header, convert_table, load_frames, open_source, open_writer
 from sonjit.media.row_tables import COLUMNS
 from sonjit.results import FRAME_KINDS, Body, Face, Frame, Hand, Person, box_around
 
@@ -190,6 +190,21 @@ def test_extras_are_written_and_do_not_disturb_reading(tmp_path, hand, person, e
         assert values[0] == (None, None, None)
         assert values[1:34] == [(0.5, 'vic,"tory"', 2.0)] * 33
         assert set(values[34:]) == {(None, None, None)}
+
+
+@pytest.mark.parametrize("ending", TABLE_ENDINGS)
+def test_a_converted_table_is_the_same_file(tmp_path, hand, face, person, ending):
+    frames = [
+        Frame(0, None, source="한 장\u2028.png"),
+        Frame(1, None, [hand(id=3), hand()], "b.png", [face()]),
+        Frame(2, None, source="c.png", people=[person(left_hand=None), person(face=None)]),
+    ]
+    for path in (tmp_path / "lines.jsonl", tmp_path / f"direct{ending}"):
+        with open_writer(path, replace(HEADER, kind="people"), EXTRA) as writer:
+            for frame, extras in zip(frames, ([], MEASURES, None), strict=True):
+                writer.write(frame, extras)
+    convert_table(tmp_path / "lines.jsonl", tmp_path / f"converted{ending}", EXTRA)
+    assert (tmp_path / f"converted{ending}").read_bytes() == (tmp_path / f"direct{ending}").read_bytes()
 
 
 def load_without_extras(path, frames):

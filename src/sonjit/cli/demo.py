@@ -40,7 +40,7 @@ def demo(*, out: Annotated[str, Parameter(name="--out")] = "sonjit-demo") -> int
             summary = run_task(
                 Task(str(clip), "hands", options, str(folder / "hands.json"), str(folder / "hands.mp4")),
                 opened=advance.expect,
-                advance=advance,
+                advance=lambda _: advance(),
             )
     header, frames = load_frames(folder / "hands.json")
     with open_writer(folder / "hands.csv", header) as table:

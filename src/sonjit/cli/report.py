@@ -47,7 +47,7 @@ def _run_one(task: Task) -> int:
     from sonjit.tasks import run_task
 
     with progress(None, "frames") as advance:
-        summary = run_task(task, opened=advance.expect, advance=advance)
+        summary = run_task(task, opened=advance.expect, advance=lambda _: advance())
     for line in summary.problems:
         _say(f"sonjit: {line}")
     if not task.outputs:

@@ -9,7 +9,7 @@ from sonjit.media.masks import TRANSPARENT_ENDINGS, MaskWriter, mask_from_frame,
 from sonjit.media.source import Source, SourceFrame
 from sonjit.media.sources import open_source
 from sonjit.media.stills import natural_key
-from sonjit.media.tables import TABLE_ENDINGS, load_frames, open_writer
+from sonjit.media.tables import TABLE_ENDINGS, convert_table, load_frames, open_writer
 from sonjit.media.video import VIDEO_ENDINGS
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "MaskWriter",
     "Source",
     "SourceFrame",
+    "convert_table",
     "draw_frame",
     "draw_hands",
     "load_frames",

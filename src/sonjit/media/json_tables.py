@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from sonjit.media.frame_writer import FrameWriter, Header, known_extras
@@ -12,7 +13,7 @@ from sonjit.media.outputs import Draft, failing_as_job
 from sonjit.results import FRAME_KINDS, Frame
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
     from pathlib import Path
 
     from sonjit.media.frame_writer import Extras, ExtraTypes
@@ -145,3 +146,12 @@ def load_json_lines(path: Path) -> tuple[Header, list[Frame]]:
     with path.open(encoding="utf-8") as lines:
         header = Header.from_dict(json.loads(next(lines, "")))
         return header, [Frame.from_dict(json.loads(line)) for line in lines if line.strip()]
+
+
+@contextmanager
+def open_json_lines(path: Path) -> Generator[tuple[Header, Iterator[tuple[Frame, list[dict[str, Any]]]]]]:
+    """Read what JsonLinesWriter wrote frame by frame, each with its instances' further values."""
+    with path.open(encoding="utf-8", errors="surrogateescape") as lines:
+        header = Header.from_dict(json.loads(next(lines, "")))
+        frames = (json.loads(line) for line in lines)
+        yield header, ((Frame.from_dict(f), [one.get("measures", {}) for one in _instances(f)]) for f in frames)

@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING
 from sonjit.errors import InputError
 from sonjit.media.csv_tables import CsvWriter, load_csv
 from sonjit.media.frame_writer import FrameWriter, Header, extra_types
-from sonjit.media.json_tables import JsonLinesWriter, JsonWriter, StandardOutputWriter, load_json, load_json_lines
+from sonjit.media.json_tables import (
+    JsonLinesWriter,
+    JsonWriter,
+    StandardOutputWriter,
+    load_json,
+    load_json_lines,
+    open_json_lines,
+)
 from sonjit.media.row_tables import COLUMNS, SOURCE_COLUMN
 
 if TYPE_CHECKING:
@@ -52,6 +59,21 @@ def open_writer(path: str | os.PathLike[str], header: Header, extra: Iterable[st
             from sonjit.media.parquet_tables import ParquetWriter
 
             return ParquetWriter(path, header, types)
+
+
+def convert_table(
+    lines: str | os.PathLike[str], path: str | os.PathLike[str], extra: Iterable[str] | ExtraTypes = ()
+) -> None:
+    """Write a JSON Lines table of ours once more in the format of another ending, as if it had been written so at once.
+
+    Args:
+        lines: a `.jsonl` file that `open_writer` wrote; read frame by frame.
+        path: where to write, as of `open_writer`.
+        extra: the further values that it was written with.
+    """
+    with open_json_lines(Path(lines)) as (header, frames), open_writer(path, header, extra) as writer:
+        for frame, extras in frames:
+            writer.write(frame, extras)
 
 
 def load_frames(path: str | os.PathLike[str]) -> tuple[Header, list[Frame]]:

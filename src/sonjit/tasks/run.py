@@ -6,7 +6,7 @@ import queue
 import threading
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Self
 
@@ -54,6 +54,7 @@ class Task:
         measures: write measures and gestures into the table.
         count: angle whose repetitions to count, as `Counting.from_text` reads it, or None.
         limit: stop after so many frames.
+        name: what the table calls the source; by default as `source` says.
     """
 
     source: str
@@ -65,6 +66,7 @@ class Task:
     measures: bool = False
     count: str | None = None
     limit: int | None = None
+    name: str | None = None
 
     @property
     def model(self) -> str:
@@ -110,14 +112,14 @@ def run_task(
     task: Task,
     *,
     opened: Callable[[int | None], None] = lambda _: None,
-    advance: Callable[[], None] = lambda: None,
+    advance: Callable[[Summary], None] = lambda _: None,
 ) -> Summary:
     """Do one task. Ctrl-C keeps what was finished; any other failure leaves no half-written output.
 
     Args:
         task: what to do.
         opened: called with the expected number of pictures, or None, once the input is open.
-        advance: called after each picture.
+        advance: called with what it came to so far after each picture; what either raises ends the task at once.
     """
     summary, start = Summary(), time.perf_counter()
     with open_source(task.source) as source, _Outputs(task, source) as outputs:
@@ -130,7 +132,7 @@ def run_task(
                 summary.frames += 1
                 summary.instances += len(getattr(frame, LISTS[task.kind]))
                 summary.last = frame
-                advance()
+                advance(summary)
                 if task.limit is not None and summary.frames >= task.limit:
                     break
         summary.problems = list(source.problems)
@@ -158,6 +160,7 @@ class _Outputs:
         with ExitStack() as stack:  # a refusal of the second output takes back the first
             if task.save is not None:
                 header = Header.from_source(source, task.model, LISTS[task.kind])
+                header = replace(header, source=task.name or header.source)
                 self._table = stack.enter_context(open_writer(task.save, header, columns))
             if task.draw is not None:
                 self._drawing = stack.enter_context(open_drawing_writer(task.draw, source))
@@ -214,6 +217,8 @@ class _Behind:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        if error is not None and not isinstance(error, KeyboardInterrupt):
+            self._failure = error  # the outputs will be thrown away: what waits need not be drawn
         self._waiting.put(None)
         self._thread.join()
         if kind is None and self._failure is not None:

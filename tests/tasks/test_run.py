@@ -1,0 +1,43 @@
+import json
+
+import pytest
+
+from sonjit.tasks import Task, run_task
+
+OPTIONS = (("model", "full"), ("max_instances", 1))
+
+
+class Stop(Exception):
+    pass
+
+
+@pytest.fixture
+def task(weights, demo_clip, tmp_path):
+    path, _, _ = demo_clip
+    return lambda **more: Task(str(path), "hands", OPTIONS, save=str(tmp_path / "t.jsonl"), limit=6, **more)
+
+
+def test_a_table_calls_its_source_by_the_name_given(task, tmp_path):
+    run_task(task(name="손.mp4"))
+    assert json.loads((tmp_path / "t.jsonl").read_text("utf-8").splitlines()[0])["source"] == "손.mp4"
+
+
+def test_what_it_came_to_so_far_is_told_after_each_picture(task):
+    seen = []
+    summary = run_task(task(), advance=lambda so_far: seen.append((so_far.frames, so_far.instances)))
+    assert [frames for frames, _ in seen] == list(range(1, 7))
+    assert seen[-1] == (summary.frames, summary.instances)
+
+
+def test_an_exception_of_the_caller_ends_it_and_leaves_nothing(task, tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr("sonjit.tasks.run.draw_frame", lambda rgb, frame, **_: drawn.append(frame.index) or rgb)
+
+    def advance(so_far):
+        if so_far.frames == 3:
+            raise Stop
+
+    with pytest.raises(Stop):
+        run_task(task(draw=str(tmp_path / "drawn.mp4")), advance=advance)
+    assert max(drawn, default=0) < 3
+    assert list(tmp_path.iterdir()) == []
