@@ -1,4 +1,6 @@
 import json
+import threading
+import time
 
 import pytest
 
@@ -7,7 +9,7 @@ from sonjit.tasks import Task, run_task
 OPTIONS = (("model", "full"), ("max_instances", 1))
 
 
-class Stop(Exception):
+class StopError(Exception):
     pass
 
 
@@ -30,14 +32,21 @@ def test_what_it_came_to_so_far_is_told_after_each_picture(task):
 
 
 def test_an_exception_of_the_caller_ends_it_and_leaves_nothing(task, tmp_path, monkeypatch):
-    drawn = []
-    monkeypatch.setattr("sonjit.tasks.run.draw_frame", lambda rgb, frame, **_: drawn.append(frame.index) or rgb)
+    drawn, raised = [], threading.Event()
+
+    def draw(rgb, frame, **_):
+        drawn.append(frame.index)
+        raised.wait(10)
+        time.sleep(0.1)  # long enough for the exception to reach the thread that draws
+        return rgb
 
     def advance(so_far):
         if so_far.frames == 3:
-            raise Stop
+            raised.set()
+            raise StopError
 
-    with pytest.raises(Stop):
+    monkeypatch.setattr("sonjit.tasks.run.draw_frame", draw)
+    with pytest.raises(StopError):
         run_task(task(draw=str(tmp_path / "drawn.mp4")), advance=advance)
-    assert max(drawn, default=0) < 3
+    assert drawn == [0]
     assert list(tmp_path.iterdir()) == []
