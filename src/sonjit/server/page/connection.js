@@ -1,17 +1,15 @@
 /** One stream to the server, as docs/server.md has it: configure, send pictures, get answers, connect again by itself. */
 
-import { ServerError, call, thisServer, tokenOfPage } from "./doors.js";
+import { ServerError, call, frameMessage, thisServer, tokenOfPage } from "./doors.js";
 
 export { ServerError, detectPicture, thisServer } from "./doors.js";
 
 /** @typedef {{kind: string, [option: string]: unknown}} DetectorOptions */
 /** @typedef {{detectors?: DetectorOptions[], measures?: boolean}} Configuration */
-/** @typedef {{blob: Blob} | {rgba: ImageData}} Picture */
+/** @typedef {import("./doors.js").Picture} Picture */
 /** @typedef {"connecting" | "loading" | "ready" | "waiting" | "closed"} State */
 /** @typedef {Record<string, any> & {frame: number, sent_ms: number, answered_ms: number}} Answer */
 
-const HEADER_BYTES = 24;
-const RGBA = 1;
 const FIRST_RETRY_S = 0.5;
 const LONGEST_RETRY_S = 8;
 const REFUSED = 1008; // wrong origin, token or message: trying again changes nothing
@@ -52,16 +50,15 @@ export class Connection extends EventTarget {
   /**
    * Connect; it stays connected until `close()`.
    *
-   * @returns {Promise<object>} the first "ready" message; it waits for a server that is not there yet
+   * @returns {Promise<object>} the "ready" message, the next one after a loss; it waits for a server that is not there
    * @throws {ServerError} where the server refuses, or after `close()`
    */
   open() {
     if (!this.#opening) {
-      this.#opening = Promise.withResolvers();
-      this.#opening.promise.catch(() => {}); // whoever asked hears of it; nobody asking is no error
+      this.#expect();
       this.#connect();
     }
-    return this.#opening.promise;
+    return /** @type {Promise<object>} */ (this.#opening?.promise);
   }
 
   /**
@@ -102,12 +99,19 @@ export class Connection extends EventTarget {
     if (!this.#isOpen() || !socket) throw new ServerError("closed", "No connection is open: wait for the state ready.");
     const frame = this.#next;
     this.#next = (frame + 1) % 2 ** 32;
-    socket.send(message(frame, time, picture));
+    socket.send(frameMessage(frame, time, picture));
     return new Promise((resolve, reject) => this.#frames.set(frame, { resolve, reject, sent_ms: performance.now() }));
   }
 
   #isOpen() {
     return this.#socket?.readyState === WebSocket.OPEN;
+  }
+
+  /** From now on `open()` waits for the next "ready". */
+  #expect() {
+    const last = this.#opening;
+    this.#opening = Promise.withResolvers();
+    this.#opening.promise.then(last?.resolve, last?.reject ?? (() => {})); // nobody asking is no error
   }
 
   #connect() {
@@ -116,9 +120,13 @@ export class Connection extends EventTarget {
     if (this.#token) address.searchParams.set("token", this.#token);
     const socket = new WebSocket(address);
     this.#socket = socket;
-    socket.onopen = () => this.#ask(this.#wanted).then((ready) => this.#opening?.resolve(ready), (e) => this.#refused(e));
+    let opened = false;
+    socket.onopen = () => {
+      opened = true;
+      this.#ask(this.#wanted).then((ready) => this.#opening?.resolve(ready), (error) => this.#refused(error));
+    };
     socket.onmessage = ({ data }) => this.#socket === socket && this.#hear(JSON.parse(data));
-    socket.onclose = (event) => this.#socket === socket && this.#lost(event);
+    socket.onclose = (event) => this.#socket === socket && this.#lost(event, opened);
   }
 
   /** The first configuration was refused: nothing to go on with. @param {ServerError} error */
@@ -177,16 +185,17 @@ export class Connection extends EventTarget {
     this.#tell("error", { code, message, frame });
   }
 
-  /** @param {CloseEvent} event */
-  async #lost({ code, reason }) {
+  /** @param {CloseEvent} event @param {boolean} opened */
+  #lost({ code, reason }, opened) {
     this.#socket = null;
+    if (opened) this.#expect();
     const gone = new ServerError("gone", reason || "The server is gone; it is tried again.");
     this.#forget(gone);
     if (code === REFUSED) return this.#end(new ServerError("closed", reason || "The server refused the connection."));
     const seconds = Math.min(FIRST_RETRY_S * 2 ** this.#failures++, LONGEST_RETRY_S);
     this.#timer = setTimeout(() => this.#connect(), seconds * 1000);
     this.#become("waiting", { retryIn: seconds, reason: reason || (code === FULL ? "The server is full." : gone.message) });
-    await this.#askWhy();
+    if (!opened) this.#askWhy();
   }
 
   /** A browser hides why a handshake failed; the same door over HTTP says it. */
@@ -225,24 +234,4 @@ export class Connection extends EventTarget {
   #tell(name, detail) {
     this.dispatchEvent(new CustomEvent(name, { detail }));
   }
-}
-
-/**
- * A frame's bytes: 24 of header, then the picture.
- *
- * @param {number} frame @param {number} time seconds @param {Picture} picture
- * @returns {Blob | Uint8Array<ArrayBuffer>}
- */
-function message(frame, time, picture) {
-  const bytes = new Uint8Array(HEADER_BYTES + ("rgba" in picture ? picture.rgba.data.length : 0));
-  const header = new DataView(bytes.buffer);
-  bytes.set([0x53, 0x4e, 0x4a, 0x31]); // SNJ1
-  header.setUint32(4, frame, true);
-  header.setFloat64(8, time, true);
-  if ("blob" in picture) return new Blob([bytes, picture.blob]);
-  header.setUint8(16, RGBA);
-  header.setUint16(20, picture.rgba.width, true);
-  header.setUint16(22, picture.rgba.height, true);
-  bytes.set(picture.rgba.data, HEADER_BYTES);
-  return bytes;
 }

@@ -1,4 +1,9 @@
-/** The server's HTTP doors, and its errors. */
+/** What goes through the server's doors, as docs/server.md has it: HTTP calls, frames, errors. */
+
+/** @typedef {{blob: Blob} | {rgba: ImageData}} Picture */
+
+const HEADER_BYTES = 24;
+const RGBA = 1;
 
 /** The origin that this file came from. */
 export const thisServer = new URL(import.meta.url).origin;
@@ -62,4 +67,24 @@ export async function call(door, token, request = {}) {
 export function tokenOfPage(url) {
   const page = globalThis.location;
   return page?.origin === new URL(url).origin ? new URLSearchParams(page.search).get("token") : null;
+}
+
+/**
+ * One picture as a message of the stream.
+ *
+ * @param {number} frame @param {number} time seconds @param {Picture} picture
+ * @returns {Blob | Uint8Array<ArrayBuffer>}
+ */
+export function frameMessage(frame, time, picture) {
+  const bytes = new Uint8Array(HEADER_BYTES + ("rgba" in picture ? picture.rgba.data.length : 0));
+  const header = new DataView(bytes.buffer);
+  bytes.set([0x53, 0x4e, 0x4a, 0x31]); // SNJ1
+  header.setUint32(4, frame, true);
+  header.setFloat64(8, time, true);
+  if ("blob" in picture) return new Blob([bytes, picture.blob]);
+  header.setUint8(16, RGBA);
+  header.setUint16(20, picture.rgba.width, true);
+  header.setUint16(22, picture.rgba.height, true);
+  bytes.set(picture.rgba.data, HEADER_BYTES);
+  return bytes;
 }
