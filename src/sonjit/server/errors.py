@@ -1,0 +1,95 @@
+"""What a door answers when it cannot do what was asked: a code, a status and one line that says what to do."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.responses import JSONResponse, Response
+
+from sonjit.errors import SonjitError
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+    from starlette.requests import Request
+
+STATUS = {
+    "bad_option": 400,
+    "no_token": 401,
+    "bad_origin": 403,
+    "not_found": 404,
+    "too_slow": 408,
+    "conflict": 409,
+    "too_large": 413,
+    "too_many_pixels": 413,
+    "bad_image": 422,
+    "failed": 500,
+    "busy": 503,
+    "missing_weights": 503,
+}
+"""The HTTP status of each code."""
+_LOG = logging.getLogger("sonjit.server")
+
+
+class RefusedError(SonjitError):
+    """Something that a door refuses; its message is the one line that the client reads.
+
+    Args:
+        code: one of `STATUS`.
+        message: names the thing, the value and what to do.
+    """
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(" ".join(message.split()))
+        self.code = code
+
+    @property
+    def status(self) -> int:
+        """Of the HTTP response."""
+        return STATUS[self.code]
+
+    def to_dict(self) -> dict[str, str]:
+        """`{"code", "message"}`."""
+        return {"code": self.code, "message": str(self)}
+
+    def response(self) -> JSONResponse:
+        """The HTTP response. What the client may still be sending is not waited for."""
+        headers = {"connection": "close"} if self.code in ("too_large", "too_slow", "busy") else None
+        return JSONResponse({"error": self.to_dict()}, self.status, headers)
+
+
+def refusal_from(error: Exception, code: str = "failed") -> RefusedError:
+    """Any error as a refusal: one of ours keeps its line, another is the server's own mistake.
+
+    Args:
+        error: what was raised.
+        code: for errors of Sonjit's that are no refusals yet.
+    """
+    if isinstance(error, RefusedError):
+        return error
+    if isinstance(error, SonjitError):
+        return RefusedError(code, str(error))
+    _LOG.error("%s: %s", type(error).__name__, error, exc_info=error)
+    return RefusedError("failed", f"the server failed ({type(error).__name__}); its own output says more")
+
+
+def answer_errors(app: FastAPI) -> None:
+    """Let every error leave the app in the one shape."""
+
+    async def refuse(_: Request, error: Exception) -> Response:
+        return refusal_from(error).response()
+
+    async def no_door(request: Request, error: Exception) -> Response:
+        if isinstance(error, HTTPException) and error.status_code not in (404, 405):
+            return RefusedError("bad_option", str(error.detail)).response()
+        return RefusedError("not_found", f"no door {request.method} {request.url.path}; /docs lists them").response()
+
+    async def left(_: Request, __: Exception) -> Response:
+        return Response(status_code=400)  # nobody reads it
+
+    app.add_exception_handler(SonjitError, refuse)
+    app.add_exception_handler(HTTPException, no_door)
+    app.add_exception_handler(ClientDisconnect, left)
+    app.add_exception_handler(Exception, refuse)

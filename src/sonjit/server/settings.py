@@ -1,0 +1,116 @@
+"""What a server is asked to be: where it listens, who may call, and its limits."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from sonjit.errors import InputError
+
+MB = 1_000_000
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How the server runs; the options of `sonjit serve`.
+
+    Attributes:
+        host: name or address to listen on.
+        token: what every call must show; needed beyond loopback.
+        allow_origins: origins of other pages that may call, such as `http://localhost:3000`.
+        queue: frames of a stream that may wait; of more, the oldest are dropped.
+        workers: threads that decode and detect, each on one core.
+        max_models: detectors kept for the next client after the last one left.
+        max_clients: streams at a time, and single pictures at a time.
+        max_body_mb: of a picture or a frame.
+        max_megapixels: of a picture or a frame.
+        max_job_mb: of everything that one job is given.
+        max_job_minutes: that one job may run.
+        max_jobs: waiting or running.
+        keep_jobs: finished ones whose files are kept.
+        read_timeout_s: longest pause while a request is coming in.
+    """
+
+    host: str = "127.0.0.1"
+    token: str | None = None
+    allow_origins: tuple[str, ...] = ()
+    queue: int = 2
+    workers: int = field(default_factory=lambda: os.cpu_count() or 1)
+    max_models: int = 8
+    max_clients: int = 16
+    max_body_mb: float = 20
+    max_megapixels: float = 50
+    max_job_mb: float = 2000
+    max_job_minutes: float = 60
+    max_jobs: int = 8
+    keep_jobs: int = 20
+    read_timeout_s: float = 20
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot work, in one line."""
+        for name in ("queue", "workers", "max_clients", "max_body_mb", "max_megapixels", "max_job_mb",
+                     "max_job_minutes", "max_jobs", "keep_jobs", "read_timeout_s"):  # fmt: skip
+            if not getattr(self, name) > 0:
+                raise InputError(f"{option_name(name)} {getattr(self, name)}: give more than 0")
+        if self.max_models < 0:
+            raise InputError(f"--max-models {self.max_models}: give 0 or more")
+        if self.token is not None and not (self.token.isascii() and self.token.isprintable() and self.token.strip()):
+            raise InputError("--token: give printable ASCII characters")
+        if self.token is None and not is_loopback(self.host):
+            raise InputError(f"--host {self.host} can be reached from other machines: give a --token as well")
+        for origin in self.allow_origins:
+            if not _is_origin(origin):
+                raise InputError(f"--allow-origin {origin}: give scheme, name and port, e.g. http://localhost:3000")
+
+    @property
+    def max_body_bytes(self) -> int:
+        """Of a picture or a frame."""
+        return int(self.max_body_mb * MB)
+
+    @property
+    def max_job_bytes(self) -> int:
+        """Of everything that one job is given."""
+        return int(self.max_job_mb * MB)
+
+    @property
+    def max_pixels(self) -> int:
+        """Of a picture or a frame."""
+        return int(self.max_megapixels * 1e6)
+
+    def limits(self) -> dict[str, float]:
+        """What clients may want to know, by name."""
+        names = ("queue", "max_clients", "max_body_mb", "max_megapixels", "max_job_mb", "max_job_minutes", "max_jobs",
+                 "keep_jobs", "read_timeout_s")  # fmt: skip
+        return {name: getattr(self, name) for name in names}
+
+
+def option_name(name: str) -> str:
+    """A setting as the command line calls it.
+
+    >>> option_name("read_timeout_s")
+    '--read-timeout'
+    """
+    return "--" + name.removesuffix("_s").replace("_", "-")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a name or address means this machine alone.
+
+    >>> [is_loopback(host) for host in ("localhost", "127.0.0.2", "::1", "0.0.0.0", "example.org")]
+    [True, True, True, False, False]
+    """
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
+def _is_origin(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        _ = parts.port  # refuses what is no number
+    except ValueError:
+        return False
+    return parts.scheme in ("http", "https") and bool(parts.hostname) and text == f"{parts.scheme}://{parts.netloc}"
