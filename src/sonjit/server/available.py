@@ -10,7 +10,7 @@ from sonjit.weights import find_weight
 _BODY = ("pose-detector", "body-{}")
 _MESH = ("face-short", "face-{}")
 _PARTS = {"lite": ("hand-lite", "face-mesh"), "full": ("hand-full", "face-attention")}
-_FILES = {
+_FILES: dict[str, dict[str, tuple[str, ...]]] = {
     "hands": dict.fromkeys(("full", "lite"), ("palm-{}", "hand-{}")),
     "face": {"attention": _MESH, "mesh": _MESH, "box": ("face-short",), "box-full": ("face-full",)},
     "body": dict.fromkeys(("full", "lite", "heavy"), _BODY),
