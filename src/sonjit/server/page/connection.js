@@ -13,6 +13,7 @@ export { ServerError, detectPicture, thisServer } from "./doors.js";
 const FIRST_RETRY_S = 0.5;
 const LONGEST_RETRY_S = 8;
 const REFUSED = 1008; // wrong origin, token or message: trying again changes nothing
+const TOO_LARGE = 1009;
 const FULL = 1013;
 
 /** A stream of pictures; see docs/server.md. Events: "state" and "error", what they tell in `detail`. */
@@ -92,11 +93,13 @@ export class Connection extends EventTarget {
    *
    * @param {Picture & {time: number}} picture `time` in seconds
    * @returns {Promise<Answer>} the server's "frame" message; `sent_ms` and `answered_ms` are on performance.now()'s clock
-   * @throws {ServerError} "dropped" where the server took a newer picture instead, "closed" where no connection is open
+   * @throws {ServerError} "dropped" where the server took a newer picture instead, "gone" where it is not there now
    */
   async send({ time, ...picture }) {
     const socket = this.#socket;
-    if (!this.#isOpen() || !socket) throw new ServerError("closed", "No connection is open: wait for the state ready.");
+    if (!this.#isOpen() || !socket) {
+      throw new ServerError(this.#state === "closed" ? "closed" : "gone", "No connection is open: wait for the state ready.");
+    }
     const frame = this.#next;
     this.#next = (frame + 1) % 2 ** 32;
     socket.send(frameMessage(frame, time, picture));
@@ -190,7 +193,7 @@ export class Connection extends EventTarget {
     this.#socket = null;
     if (opened) this.#expect();
     const gone = new ServerError("gone", reason || "The server is gone; it is tried again.");
-    this.#forget(gone);
+    this.#forget(code === TOO_LARGE ? new ServerError("too_large", reason || "The picture is too large.") : gone);
     if (code === REFUSED) return this.#end(new ServerError("closed", reason || "The server refused the connection."));
     const seconds = Math.min(FIRST_RETRY_S * 2 ** this.#failures++, LONGEST_RETRY_S);
     this.#timer = setTimeout(() => this.#connect(), seconds * 1000);

@@ -52,7 +52,9 @@ export async function call(door, token, request = {}) {
     answer = await fetch(door, { ...request, headers });
     body = await answer.json();
   } catch {
-    throw new ServerError("gone", `No answer from ${door.origin}: start it with sonjit serve.`);
+    const here = globalThis.location?.origin;
+    const allowed = here === door.origin ? "" : ` --allow-origin ${here}`;
+    throw new ServerError("gone", `No answer from ${door.origin}: start it with sonjit serve${allowed}.`);
   }
   if (!answer.ok) throw new ServerError(body.error?.code ?? "failed", body.error?.message ?? answer.statusText);
   return body;

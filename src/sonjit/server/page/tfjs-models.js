@@ -1,0 +1,112 @@
+/** The models of tfjs-models: their options, and how a Sonjit server is asked and answers. */
+
+/** @typedef {Record<string, any>} Options */
+/** @typedef {"flag" | "count" | readonly string[]} Rule what an option may be */
+/** @typedef {Record<string, [Rule, unknown]>} Known options with their rule and default */
+/**
+ * @typedef {object} Model
+ * @property {string} kind of the server's doors
+ * @property {string} list where an answer holds what was found
+ * @property {string} estimate the detector's method
+ * @property {Known} config of createDetector
+ * @property {Known} [estimation] of the method, beyond what all have
+ * @property {(options: Options) => Options} wanted the server's options
+ * @property {(found: any) => object} shape an instance as tfjs-models has it
+ */
+
+const MOST_INSTANCES = 10;
+
+/** Options that every estimate has. @type {Known} */
+export const EVERY_ESTIMATION = { flipHorizontal: ["flag", false], staticImageMode: ["flag", false] };
+
+/** @type {Record<string, Model>} */
+export const MODELS = {
+  MediaPipeHands: {
+    kind: "hands",
+    list: "hands",
+    estimate: "estimateHands",
+    config: { maxHands: ["count", 2], modelType: [["lite", "full"], "full"], handedness: [["tfjs", "own"], "tfjs"] },
+    wanted: ({ maxHands, modelType, handedness, flipHorizontal }) => ({
+      model: modelType,
+      max_instances: maxHands,
+      mirrored: handedness === "tfjs" || flipHorizontal, // tfjs takes every picture for a selfie view
+      smoothing: "published",
+    }),
+    shape: ({ keypoints, keypoints3D, handedness, score }) => ({
+      keypoints: keypoints.map((/** @type {any} */ { x, y, name }) => ({ x, y, name })),
+      keypoints3D,
+      handedness,
+      score,
+    }),
+  },
+  MediaPipeFaceMesh: {
+    kind: "face",
+    list: "faces",
+    estimate: "estimateFaces",
+    config: { maxFaces: ["count", 1], refineLandmarks: ["flag", false] },
+    wanted: ({ maxFaces, refineLandmarks }) => ({
+      model: refineLandmarks ? "attention" : "mesh",
+      max_instances: maxFaces,
+      smoothing: "published",
+    }),
+    shape: ({ keypoints, box }) => ({ keypoints, box }),
+  },
+  MediaPipeFaceDetector: {
+    kind: "face",
+    list: "faces",
+    estimate: "estimateFaces",
+    config: { maxFaces: ["count", 1], modelType: [["short", "full"], "short"] },
+    wanted: ({ maxFaces, modelType }) => ({ model: modelType === "full" ? "box-full" : "box", max_instances: maxFaces }),
+    shape: ({ keypoints, box }) => ({ keypoints, box }),
+  },
+  BlazePose: {
+    kind: "body",
+    list: "bodies",
+    estimate: "estimatePoses",
+    config: {
+      modelType: [["lite", "full", "heavy"], "full"],
+      enableSmoothing: ["flag", true],
+      enableSegmentation: ["flag", false],
+      smoothSegmentation: ["flag", true],
+    },
+    estimation: { maxPoses: ["count", 1] },
+    wanted: ({ modelType, maxPoses, enableSmoothing }) => ({
+      model: modelType,
+      max_instances: maxPoses,
+      smoothing: enableSmoothing ? "published" : "none",
+    }),
+    shape: ({ score, keypoints, keypoints3D }) => ({
+      score,
+      keypoints: keypoints.map((/** @type {any} */ { presence, ...point }) => point),
+      keypoints3D,
+    }),
+  },
+};
+
+/**
+ * Options with defaults filled in.
+ *
+ * @param {Options} given @param {Known} known @param {readonly string[]} [others] known elsewhere, for the message
+ * @returns {Options}
+ */
+export function checked(given, known, others = []) {
+  /** @type {Options} */ const all = {};
+  for (const [name, [, value]] of Object.entries(known)) all[name] = value;
+  for (const [name, value] of Object.entries(given)) {
+    if (!Object.hasOwn(known, name)) throw unknown("option", name, [...Object.keys(known), ...others]);
+    if (value === undefined || value === null) continue;
+    const [rule] = known[name];
+    if (rule === "flag" && typeof value !== "boolean") throw unknown(name, value, ["true", "false"]);
+    if (rule === "count" && !(Number.isInteger(value) && value >= 1 && value <= MOST_INSTANCES)) {
+      throw unknown(name, value, [`1 to ${MOST_INSTANCES}`]);
+    }
+    if (typeof rule !== "string" && !rule.includes(value)) throw unknown(name, value, rule);
+    all[name] = value;
+  }
+  return all;
+}
+
+/** @param {string} what @param {unknown} value @param {readonly string[]} known */
+export function unknown(what, value, known) {
+  return new Error(`unknown ${what} ${JSON.stringify(value)}; known: ${known.join(", ")}`);
+}
