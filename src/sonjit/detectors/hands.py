@@ -116,11 +116,8 @@ class Hands(Kind[HandObservation, Hand]):
         return self.box_after(track.observation)
 
     def box_after(self, observation: HandObservation) -> RotatedBox:
-        """The box around a hand just seen: upright along it, twice as large as wrist, palm and first joints."""
-        points = observation.keypoints[:, :2].astype(np.float64)
-        knuckles = ((points[_INDEX_MCP] + points[_RING_MCP]) / 2 + points[_MIDDLE_MCP]) / 2
-        tight = rotated_box_around(points[_BOX_KEYPOINTS], _upright(points[_WRIST], knuckles))
-        return square_box(tight, scale=2.0, shift_y=-0.1)
+        """The box around a hand just seen."""
+        return box_around_hand(observation.keypoints)
 
     def result(
         self, rgb: NDArray[np.uint8], observation: HandObservation, track: Track[HandObservation] | None
@@ -141,6 +138,17 @@ class Hands(Kind[HandObservation, Hand]):
         result.keypoints = result.keypoints * np.array([-1, 1, 1], np.float32) + np.array([width, 0, 0], np.float32)
         result.keypoints_3d = result.keypoints_3d * np.array([-1, 1, 1], np.float32)
         return result
+
+
+def box_around_hand(keypoints: NDArray[np.floating]) -> RotatedBox:
+    """The box to look into for a hand of known keypoints (21, 2 or 3) in pixels.
+
+    Upright along the hand, twice as large as wrist, palm and first joints.
+    """
+    points = keypoints[:, :2].astype(np.float64)
+    knuckles = ((points[_INDEX_MCP] + points[_RING_MCP]) / 2 + points[_MIDDLE_MCP]) / 2
+    tight = rotated_box_around(points[_BOX_KEYPOINTS], _upright(points[_WRIST], knuckles))
+    return square_box(tight, scale=2.0, shift_y=-0.1)
 
 
 def _upright(start: NDArray[np.float64], end: NDArray[np.float64]) -> float:

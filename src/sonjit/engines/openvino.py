@@ -44,13 +44,7 @@ class OpenVinoEngine:
         outputs: tuple[int, ...] | None = None,
     ) -> None:
         self.precision = resolve_precision(options)
-        config: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
-        if options.device == "CPU":
-            config["INFERENCE_NUM_THREADS"] = options.thread_count
-            # Pinned threads wait for their core where others work too: three times the time on a busy machine.
-            config["ENABLE_CPU_PINNING"] = False
-        if self.precision in ("f32", "bf16", "f16"):
-            config["INFERENCE_PRECISION_HINT"] = self.precision
+        config = compile_settings(options, self.precision)
         network = _load(path, options, config, value_range, calibration, outputs)
         self._request = network.create_infer_request()
         self.input = self._request.get_input_tensor(0).data
@@ -63,22 +57,35 @@ class OpenVinoEngine:
         return self._outputs
 
 
+def compile_settings(options: EngineOptions, precision: str) -> dict[str, Any]:
+    """What OpenVINO is told when it compiles a network that runs in this precision."""
+    config: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
+    if options.device == "CPU":
+        config["INFERENCE_NUM_THREADS"] = options.thread_count
+        # Pinned threads wait for their core where others work too: three times the time on a busy machine.
+        config["ENABLE_CPU_PINNING"] = False
+    if precision in ("f32", "bf16", "f16"):
+        config["INFERENCE_PRECISION_HINT"] = precision
+    return config
+
+
 def resolve_precision(options: EngineOptions) -> str:
     """`auto` as what this device runs natively: bf16 where the CPU has it, else f32; `default` off the CPU."""
     if options.precision != "auto":
         return options.precision
     if options.device != "CPU":
         return "default"
-    return "bf16" if "BF16" in _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES") else "f32"
+    return "bf16" if "BF16" in core().get_property("CPU", "OPTIMIZATION_CAPABILITIES") else "f32"
 
 
 def devices() -> dict[str, str]:
     """OpenVINO's devices here, with their full names."""
-    return {device: _core().get_property(device, "FULL_DEVICE_NAME") for device in _core().available_devices}
+    return {device: core().get_property(device, "FULL_DEVICE_NAME") for device in core().available_devices}
 
 
 @cache
-def _core() -> ov.Core:
+def core() -> ov.Core:
+    """OpenVINO itself, once for all networks."""
     return ov.Core()
 
 
@@ -108,10 +115,10 @@ def _compile(
     calibration: Calibration | None,
     outputs: tuple[int, ...] | None,
 ) -> ov.CompiledModel:
-    model = _read(path)
+    model = read_model(path)
     if outputs is not None:
         model = _with_outputs(model, path, outputs)
-    model = _take_pictures(model, path, value_range)
+    model = take_pictures(model, path, value_range)
     if options.precision == "int8":
         from sonjit.engines.int8 import quantize
 
@@ -123,25 +130,25 @@ def _compile(
 
         keep_heads_in_f32(model)
     try:
-        return _core().compile_model(model, options.device, config)
+        return core().compile_model(model, options.device, config)
     except RuntimeError as error:
         raise InputError(
             f"OpenVINO cannot run {path.name} on device {options.device!r} ({_first_line(error)}); "
-            f"devices here: {', '.join(_core().available_devices)}"
+            f"devices here: {', '.join(core().available_devices)}"
         ) from None
 
 
-def _read(path: Path) -> ov.Model:
-    """The network in a file, with the custom operators that Sonjit knows."""
+def read_model(path: Path) -> ov.Model:
+    """The network in a file, with the custom operators that Sonjit knows; InputError where it cannot be read."""
     try:
-        return _core().read_model(path)
+        return core().read_model(path)
     except RuntimeError as error:
         reason = _first_line(error)
     if path.suffix == ".tflite":
         from sonjit.engines.tflite_custom import read_with_custom_operators
 
         try:
-            return read_with_custom_operators(_core(), path)
+            return read_with_custom_operators(core(), path)
         except (ValueError, RuntimeError) as error:
             reason = _first_line(error)
     raise InputError(f"{path}: not a model that OpenVINO reads ({reason})")
@@ -155,7 +162,7 @@ def _with_outputs(model: ov.Model, path: Path, outputs: tuple[int, ...]) -> ov.M
     return ov.Model([results[index] for index in outputs], model.get_parameters())  # pyright: ignore
 
 
-def _take_pictures(model: ov.Model, path: Path, value_range: tuple[float, float]) -> ov.Model:
+def take_pictures(model: ov.Model, path: Path, value_range: tuple[float, float]) -> ov.Model:
     """The same network with a uint8 NHWC input of batch 1, scaled inside."""
     import numpy as np
     from openvino import opset13 as ops
@@ -194,7 +201,7 @@ def _blob_path(
     """Where the compiled form of this file, on this device, in this version, with these options would stand."""
     assert options.cache is not None
     stat = path.stat()
-    device = "CPU" if options.device != "CPU" else _core().get_property("CPU", "FULL_DEVICE_NAME")
+    device = "CPU" if options.device != "CPU" else core().get_property("CPU", "FULL_DEVICE_NAME")
     key = repr(
         (
             str(path.resolve()), stat.st_size, stat.st_mtime_ns, ov.__version__, device, os.cpu_count(),
@@ -214,7 +221,7 @@ def _import_blob(blob: Path, device: str, config: dict[str, Any]) -> ov.Compiled
     if zlib.crc32(data).to_bytes(4, "little") != checksum:
         return None
     try:
-        network = _core().import_model(io.BytesIO(data), device, config)
+        network = core().import_model(io.BytesIO(data), device, config)
     except RuntimeError:
         return None
     with suppress(OSError):
