@@ -11,11 +11,11 @@ _LONGEST_BYTES = 150  # file systems take 255; drafts and drawings add to it
 
 
 def split_name(sent: str) -> tuple[str | None, str]:
-    """The chosen folder in a sent name, or None, and the file's own name, with the folders between joined by `_`.
+    r"""The chosen folder in a sent name, or None, and the file's own name, with the folders between joined by `_`.
 
     >>> split_name("shots/day 1/9.jpg")
     ('shots', 'day 1_9.jpg')
-    >>> split_name("..\\\\..\\\\boot.ini")
+    >>> split_name(r"..\..\boot.ini")
     (None, 'boot.ini')
     """
     parts = [part for part in map(_clean, re.split(r"[/\\]", sent)) if part]

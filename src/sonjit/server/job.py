@@ -1,0 +1,216 @@
+"""One job: what it is asked, how far it is, and its files."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import threading
+import time
+import zipfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from sonjit.errors import JobError
+from sonjit.media import TABLE_ENDINGS, convert_table, natural_key
+from sonjit.media.outputs import Draft, failing_as_job
+from sonjit.server.errors import refusal_from
+from sonjit.server.options import detector_arguments
+from sonjit.tasks import Task, run_task
+
+if TYPE_CHECKING:
+    from sonjit.server.job_input import JobInput
+    from sonjit.tasks import Summary
+
+State = Literal["waiting", "running", "done", "failed", "cancelled"]
+INPUT = "input"
+"""The folder within a job's own that holds what was uploaded."""
+ENDED = ("done", "failed", "cancelled")
+
+
+class _Cancelled(Exception):  # noqa: N818  # not an error: the way out of the loop
+    """The job was cancelled while it ran."""
+
+
+@dataclass(eq=False)
+class Job:
+    """A detector's run over one upload. One thread runs it; any may look at it and cancel it.
+
+    Attributes:
+        folder: its own, with its input and what it makes; removed with it.
+        given: what it runs on.
+        kind: of detector.
+        options: of the detector, as `read_options` gives them.
+        draw: whether to make a drawing.
+        max_minutes: that it may run.
+        id: that nobody can guess.
+        state: how far it is; changes under `lock` alone.
+        frames, of: pictures looked at, and expected (None where it is not known).
+        instances: found so far.
+        message: why it failed.
+        problems: what could not be read, one line each.
+    """
+
+    folder: Path
+    given: JobInput
+    kind: str
+    options: dict[str, Any]
+    draw: bool
+    max_minutes: float
+    id: str = field(default_factory=lambda: secrets.token_hex(8), init=False)
+    state: State = field(default="waiting", init=False)
+    frames: int = field(default=0, init=False)
+    of: int | None = field(default=None, init=False)
+    instances: int = field(default=0, init=False)
+    message: str | None = field(default=None, init=False)
+    problems: list[str] = field(default_factory=list[str], init=False)
+    lock: threading.Lock = field(default_factory=threading.Lock, init=False)
+    _converting: threading.Lock = field(default_factory=threading.Lock, init=False)
+    _begun_s: float | None = field(default=None, init=False)
+    _ended_s: float | None = field(default=None, init=False)
+
+    @property
+    def model(self) -> str:
+        """Of the detector, e.g. `hands-full`."""
+        return f"{self.kind}-{self.options['model']}"
+
+    @property
+    def drawing(self) -> Path | None:
+        """Where its drawing lies when it is done; None where none was asked for."""
+        return self.folder / f"drawn{self.given.drawing}" if self.draw else None
+
+    @property
+    def seconds(self) -> float:
+        """That it has run."""
+        if self._begun_s is None:
+            return 0.0
+        return (self._ended_s or time.monotonic()) - self._begun_s
+
+    def to_dict(self) -> dict[str, Any]:
+        """The job as clients see it."""
+        state = self.state  # read first: what it promises is there already
+        door, drawing = f"/v1/jobs/{self.id}", self.drawing
+        downloads = {ending[1:]: f"{door}/result{ending}" for ending in TABLE_ENDINGS}
+        if drawing is not None:
+            downloads["drawn"] = f"{door}/{drawing.name}"
+        return {
+            "id": self.id,
+            "kind": self.kind,
+            "model": self.model,
+            "name": self.given.name,
+            "state": state,
+            "frames": self.frames,
+            "of": self.of,
+            "instances": self.instances,
+            "seconds": round(self.seconds, 2),
+            "message": self.message,
+            "problems": list(self.problems),
+            "downloads": downloads if state == "done" else {},
+        }
+
+    def run(self) -> None:
+        """Do the work, in the thread of the caller; what goes wrong becomes its state."""
+        with self.lock:
+            if self.state != "waiting":
+                return
+            self.state = "running"
+            self._begun_s = time.monotonic()
+        end: State = "done"
+        try:
+            self._work()
+        except _Cancelled:
+            end = "cancelled"
+        except Exception as error:
+            if self.state == "running":  # else it lost its files on the way
+                end, self.message = "failed", self._told(str(refusal_from(error)))
+        with self.lock:
+            self._ended_s = time.monotonic()
+            self.state = end if self.state == "running" else self.state
+        shutil.rmtree(self.folder if self.state != "done" else self.folder / INPUT, ignore_errors=True)
+
+    def cancel(self) -> None:
+        """Stop it, now or at its next picture; nothing happens where it has ended."""
+        with self.lock:
+            was = self.state
+            if was in ENDED:
+                return
+            self.state = "cancelled"
+        if was == "waiting":  # otherwise the thread that runs it is still writing there
+            self.clear()
+
+    def clear(self) -> None:
+        """Remove its files."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def table(self, ending: str) -> Path:
+        """Its table in one of the formats, made when it is first asked for.
+
+        Raises:
+            JobError: the disk refuses it.
+            MissingExtraError: Parquet without pyarrow.
+        """
+        lines, path = self.folder / "result.jsonl", self.folder / f"result{ending}"
+        with self._converting:
+            if not path.exists():
+                convert_table(lines, path, self._task().columns)
+        return path
+
+    def _task(self) -> Task:
+        """What is to be done; several drawings go into a folder first."""
+        arguments = tuple(detector_arguments(self.options).items())
+        drawing = self.drawing
+        return Task(
+            str(self.given.source),
+            self.kind,
+            arguments,
+            save=str(self.folder / "result.jsonl"),
+            draw=None if drawing is None else str(drawing).removesuffix(".zip"),
+            measures=self.options.get("measures", False),
+            name=self.given.name,
+        )
+
+    def _work(self) -> None:
+        summary = run_task(self._task(), opened=self._opened, advance=self._advance)
+        self.problems = [self._told(line) for line in summary.problems]
+        if self.drawing is not None and self.drawing.suffix == ".zip":
+            self._zip(self.drawing)
+
+    def _opened(self, count: int | None) -> None:
+        self.of = count
+        self._go_on()
+
+    def _advance(self, so_far: Summary) -> None:
+        self.frames, self.instances = so_far.frames, so_far.instances
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """Raise where the job must stop."""
+        if self.state != "running":
+            raise _Cancelled
+        if self.seconds > 60 * self.max_minutes:
+            raise JobError(
+                f"{self.given.name} ran for {self.max_minutes:g} minutes and was stopped after {self.frames} pictures: "
+                "send less, or raise --max-job-minutes"
+            )
+
+    def _zip(self, path: Path) -> None:
+        """Gather the drawn pictures, compressed as they are, in one file."""
+        folder = path.with_suffix("")
+        draft = Draft(path)
+        try:
+            with failing_as_job(path), zipfile.ZipFile(draft.draft, "w") as archive:
+                for file in sorted(folder.iterdir(), key=lambda file: natural_key(file.name)):
+                    self._go_on()
+                    archive.write(file, file.name)
+        except BaseException:
+            draft.drop()
+            raise
+        draft.keep()
+        shutil.rmtree(folder, ignore_errors=True)
+
+    def _told(self, line: str) -> str:
+        """A message without the places where files lie on the server."""
+        for inside in (self.given.source, self.folder):
+            line = line.replace(f"{inside}{os.sep}", "")
+        return line.replace(str(self.given.source), self.given.name)

@@ -1,0 +1,187 @@
+"""The doors of jobs: a whole video or any number of pictures in; tables and a drawing out."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any
+
+from fastapi import APIRouter, Request
+from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
+
+from sonjit.errors import SonjitError
+from sonjit.media import TABLE_ENDINGS
+from sonjit.media.json_tables import json_from
+from sonjit.server.available import require_weights
+from sonjit.server.bodies import limited
+from sonjit.server.errors import RefusedError, refusal_from
+from sonjit.server.job import ENDED, INPUT, Job
+from sonjit.server.job_input import input_from_files
+from sonjit.server.job_queue import storage_refusal
+from sonjit.server.job_upload import open_upload
+from sonjit.server.options import read_kind, read_options, read_value, single_values
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Mapping
+    from pathlib import Path
+
+    from sonjit.server.job_queue import Jobs
+    from sonjit.server.job_upload import Upload
+
+_MEDIA_TYPES = {
+    ".json": "application/json",
+    ".jsonl": "application/x-ndjson",
+    ".csv": "text/csv; charset=utf-8",
+    ".parquet": "application/vnd.apache.parquet",
+    ".mp4": "video/mp4",
+    ".jpg": "image/jpeg",
+    ".zip": "application/zip",
+}
+_PIECE_BYTES = 1 << 20  # of an upload: written by another thread, while the loop serves others
+_BETWEEN_EVENTS_S = 0.1
+_KEEP_ALIVE_S = 15
+
+
+def job_router(jobs: Jobs) -> APIRouter:
+    """The doors below `/v1/jobs`."""
+    router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+
+    @router.post("", status_code=202)
+    async def create(request: Request) -> Response:
+        """Begin a job: a video or pictures as the body, or as files called `file` of a multipart form."""
+        job = await _job_from(request, jobs)
+        return JSONResponse(job.to_dict(), 202, {"location": f"/v1/jobs/{job.id}"})
+
+    @router.get("")
+    async def list_jobs() -> Response:
+        """The jobs there are, newest first."""
+        return JSONResponse([job.to_dict() for job in jobs.newest_first()])
+
+    @router.get("/{job_id}")
+    async def look(job_id: str) -> Response:
+        """One job."""
+        return JSONResponse(jobs.find(job_id).to_dict())
+
+    @router.get("/{job_id}/events")
+    async def events(job_id: str) -> Response:
+        """Server-sent events: the job after every change, the last when it has ended."""
+        headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
+        return StreamingResponse(_events(jobs.find(job_id)), media_type="text/event-stream", headers=headers)
+
+    @router.post("/{job_id}/cancel")
+    def cancel(job_id: str) -> Response:
+        """Stop it; what was made is thrown away."""
+        job = jobs.find(job_id)
+        job.cancel()
+        return JSONResponse(job.to_dict())
+
+    @router.delete("/{job_id}", status_code=204)
+    def delete(job_id: str) -> Response:
+        """Cancel it if need be, and remove its files."""
+        jobs.delete(job_id)
+        return Response(status_code=204)
+
+    @router.get("/{job_id}/result.{ending}")
+    def result(job_id: str, ending: str) -> Response:
+        """The table: `json`, `jsonl`, `csv` or `parquet`."""
+        job = _done(jobs, job_id)
+        if f".{ending}" not in TABLE_ENDINGS:
+            raise RefusedError("not_found", f"no table {ending[:20]!r}; known: {', '.join(TABLE_ENDINGS)}")
+        return _download(jobs, job, lambda: job.table(f".{ending}"), "")
+
+    @router.get("/{job_id}/drawn.{ending}")
+    def drawn(job_id: str, ending: str) -> Response:
+        """The drawing: `mp4` of a video, `jpg` of one picture, `zip` of several."""
+        job = _done(jobs, job_id)
+        path = job.drawing
+        if path is None or path.suffix != f".{ending}":
+            there = "was not asked for (draw=false)" if path is None else f"is {path.name}"
+            raise RefusedError("not_found", f"no drawn.{ending[:20]}: the drawing of this job {there}")
+        return _download(jobs, job, lambda: path, "-drawn")
+
+    return router
+
+
+async def _job_from(request: Request, jobs: Jobs) -> Job:
+    """The job that a request asks for, waiting in the queue; refuses what it can before it reads the body."""
+    settings = jobs.settings
+    query = single_values(request.query_params)
+    kind = read_kind(query.pop("kind", None))
+    draw = read_value("draw", query.pop("draw", True), {"type": "boolean"})
+    name = query.pop("name", "upload")
+    options = read_options(kind, query)
+    require_weights(kind, options["model"])
+    body = limited(request, settings.max_job_bytes, "--max-job-mb")
+    with jobs.place() as folder:
+        try:
+            upload = open_upload(folder / INPUT, request.headers.get("content-type", ""), name)
+            try:
+                await _receive(body, upload)
+            finally:
+                upload.close()
+            given = await asyncio.to_thread(
+                input_from_files, upload.files, upload.folder, max_pixels=settings.max_pixels
+            )
+        except OSError as error:
+            raise storage_refusal(error) from None
+        except SonjitError as error:
+            raise refusal_from(error, "bad_image") from None
+        job = Job(folder, given, kind, options, draw, settings.max_job_minutes)
+        jobs.add(job)
+    return job
+
+
+async def _receive(body: Request, upload: Upload) -> None:
+    """Read a body to its end into files."""
+    piece = bytearray()
+    async for data in body.stream():
+        piece += data
+        if len(piece) >= _PIECE_BYTES:
+            await asyncio.to_thread(upload.feed, bytes(piece))
+            piece.clear()
+    await asyncio.to_thread(upload.feed, bytes(piece))
+    upload.finish()
+
+
+async def _events(job: Job) -> AsyncIterator[str]:
+    """The job whenever it has changed; looking is cheap enough to need no queue per listener."""
+    told: Mapping[str, Any] = {}
+    last_s = time.monotonic()
+    while True:
+        now = job.to_dict()
+        if now | {"seconds": 0} != told:
+            told, last_s = now | {"seconds": 0}, time.monotonic()
+            yield f"data: {json_from(now)}\n\n"
+        elif time.monotonic() - last_s > _KEEP_ALIVE_S:
+            last_s = time.monotonic()
+            yield ": still here\n\n"
+        if now["state"] in ENDED:
+            return
+        await asyncio.sleep(_BETWEEN_EVENTS_S)
+
+
+def _done(jobs: Jobs, job_id: str) -> Job:
+    """A job that has results."""
+    job = jobs.find(job_id)
+    if job.state in ("waiting", "running"):
+        raise RefusedError("conflict", f"job {job.id} is {job.state}: wait until it is done")
+    if job.state != "done":
+        raise RefusedError("not_found", f"job {job.id} has no results: it {_ending_of(job)}")
+    return job
+
+
+def _ending_of(job: Job) -> str:
+    return "was cancelled" if job.state == "cancelled" else f"failed: {job.message}"
+
+
+def _download(jobs: Jobs, job: Job, make: Callable[[], Path], addition: str) -> Response:
+    """A file named after the source; browsers may ask for parts of it."""
+    try:
+        path = make()
+        size = path.stat()
+    except (OSError, SonjitError):
+        jobs.find(job.id)  # where it was deleted meanwhile, that is what to say
+        raise
+    name = f"{PurePath(job.given.name).stem}{addition}{path.suffix}"
+    return FileResponse(path, media_type=_MEDIA_TYPES[path.suffix], filename=name, stat_result=size)
