@@ -1,9 +1,9 @@
 """TFLite files: read what their operators are, and cut out a part as a file of its own.
 
-A TFLite file is a flatbuffer: tables point forward to their fields' values, and a table's vtable says where each
-field stands. A part keeps everything of the file but the list of operators and of the graph's inputs and outputs.
+A TFLite file is a flatbuffer. A part keeps everything of the file but the list of operators and of the graph's inputs
+and outputs.
 
-Source: the schema of TensorFlow Lite (`schema.fbs`, version 3) and the flatbuffers' and flexbuffers' "internals".
+Source: the schema of TensorFlow Lite (`schema.fbs`, version 3) and the flexbuffers' "internals".
 """
 
 from __future__ import annotations
@@ -12,17 +12,31 @@ import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from sonjit.engines.flatbuffers import FlatBuffer
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 Option = int | float | tuple[int, ...]
 
 _CUSTOM = 32  # of the enumeration BuiltinOperator
+_KINDS = {
+    0: "ADD", 1: "AVERAGE_POOL_2D", 2: "CONCATENATION", 3: "CONV_2D", 4: "DEPTHWISE_CONV_2D", 6: "DEQUANTIZE",
+    9: "FULLY_CONNECTED", 14: "LOGISTIC", 17: "MAX_POOL_2D", 18: "MUL", 19: "RELU", 21: "RELU6", 22: "RESHAPE",
+    23: "RESIZE_BILINEAR", 34: "PAD", 40: "MEAN", 54: "PRELU", 67: "TRANSPOSE_CONV", 117: "HARD_SWISH", 124: "DENSIFY",
+}  # fmt: skip
+_ACTIVATIONS = {0: "", 1: "RELU", 2: "RELU_N1_TO_1", 3: "RELU6", 4: "TANH", 5: "SIGN_BIT"}
+_ACTIVATION_FIELD = {
+    "CONV_2D": 3, "DEPTHWISE_CONV_2D": 4, "TRANSPOSE_CONV": 3, "AVERAGE_POOL_2D": 5, "MAX_POOL_2D": 5,
+    "ADD": 0, "MUL": 0, "FULLY_CONNECTED": 0, "CONCATENATION": 1,
+}  # fmt: skip
+_WITH_WINDOW = {"CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "AVERAGE_POOL_2D", "MAX_POOL_2D"}
 # Numbers of the fields in their tables.
 _MODEL_CODES, _MODEL_SUBGRAPHS = 1, 2
 _CODE_OLD_BUILTIN, _CODE_CUSTOM_NAME, _CODE_BUILTIN = 0, 1, 3
 _GRAPH_INPUTS, _GRAPH_OUTPUTS, _GRAPH_OPERATORS = 1, 2, 3
-_OPERATOR_CODE, _OPERATOR_INPUTS, _OPERATOR_OUTPUTS, _OPERATOR_CUSTOM_OPTIONS = 0, 1, 2, 5
+_OPERATOR_CODE, _OPERATOR_INPUTS, _OPERATOR_OUTPUTS, _OPERATOR_BUILTIN_OPTIONS, _OPERATOR_CUSTOM_OPTIONS = 0, 1, 2, 4, 5
+_WINDOW_PADDING, _WINDOW_STRIDE_X, _WINDOW_STRIDE_Y = 0, 1, 2
 
 
 @dataclass(frozen=True)
@@ -34,12 +48,20 @@ class Operator:
         outputs: numbers of the tensors that it writes.
         custom: name of an operator that is none of TFLite's own, else "".
         options: of a custom operator.
+        kind: TFLite's name of one of its own operators, or the number of one that no network here has.
+        activation: that is fused into it, e.g. "RELU6", else "".
+        stride: vertical and horizontal, of one that slides a window; else (1, 1).
+        same: whether such a window is padded to keep the size, as far as the stride does.
     """
 
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
     custom: str
     options: bytes
+    kind: str = ""
+    activation: str = ""
+    stride: tuple[int, int] = (1, 1)
+    same: bool = True
 
 
 class TfliteFile:
@@ -49,6 +71,8 @@ class TfliteFile:
         operators: in an order in which they can run.
         inputs: numbers of the graph's input tensors.
         outputs: numbers of its output tensors.
+        flat: the flatbuffer beneath.
+        model, graph: positions of these two tables in it.
 
     Raises:
         ValueError: the bytes are no TFLite file, or a damaged one.
@@ -57,27 +81,44 @@ class TfliteFile:
     def __init__(self, data: bytes) -> None:
         if data[4:8] != b"TFL3":
             raise ValueError("no TFLite file")
-        self._data = data
+        self.flat = FlatBuffer(data)
         try:
             self._read()
         except (struct.error, IndexError, UnicodeDecodeError) as error:
             raise ValueError("a damaged TFLite file") from error
 
     def _read(self) -> None:
-        model = self._target(0)
-        names = [self._code_name(code) for code in self._tables(model, _MODEL_CODES)]
-        self._graph = self._tables(model, _MODEL_SUBGRAPHS)[0]
-        self.inputs = self._numbers(self._graph, _GRAPH_INPUTS)
-        self.outputs = self._numbers(self._graph, _GRAPH_OUTPUTS)
+        flat = self.flat
+        self.model = flat.target(0)
+        codes = [self._code(code) for code in flat.tables(self.model, _MODEL_CODES)]
+        self.graph = flat.tables(self.model, _MODEL_SUBGRAPHS)[0]
+        self.inputs = flat.numbers(self.graph, _GRAPH_INPUTS)
+        self.outputs = flat.numbers(self.graph, _GRAPH_OUTPUTS)
         self.operators = [
-            Operator(
-                self._numbers(table, _OPERATOR_INPUTS),
-                self._numbers(table, _OPERATOR_OUTPUTS),
-                names[self._number(table, _OPERATOR_CODE)],
-                self._bytes(table, _OPERATOR_CUSTOM_OPTIONS),
-            )
-            for table in self._tables(self._graph, _GRAPH_OPERATORS)
+            self._operator(table, *codes[flat.number(table, _OPERATOR_CODE)])
+            for table in flat.tables(self.graph, _GRAPH_OPERATORS)
         ]
+
+    def _operator(self, table: int, kind: str, custom: str) -> Operator:
+        flat = self.flat
+        activation, stride, same = "", (1, 1), True
+        if options := flat.table(table, _OPERATOR_BUILTIN_OPTIONS):
+            if kind in _ACTIVATION_FIELD:
+                number = flat.byte(options, _ACTIVATION_FIELD[kind])
+                activation = _ACTIVATIONS.get(number, str(number))
+            if kind in _WITH_WINDOW:
+                same = flat.byte(options, _WINDOW_PADDING) == 0
+                stride = flat.number(options, _WINDOW_STRIDE_Y), flat.number(options, _WINDOW_STRIDE_X)
+        return Operator(
+            flat.numbers(table, _OPERATOR_INPUTS),
+            flat.numbers(table, _OPERATOR_OUTPUTS),
+            custom,
+            flat.bytes(table, _OPERATOR_CUSTOM_OPTIONS),
+            kind,
+            activation,
+            stride,
+            same,
+        )
 
     def part(self, inputs: Iterable[int], outputs: Iterable[int]) -> bytes:
         """A file with only the operators that lead from some tensors to some others."""
@@ -88,59 +129,28 @@ class TfliteFile:
             if needed.intersection(operator.outputs):
                 kept.append(index)
                 needed.update(set(operator.inputs) - set(inputs))
-        data = bytearray(self._data)
+        data = bytearray(self.flat.data)
         # In place: offsets only point forward, and each kept entry moves towards the front.
-        start, _ = self._vector(self._graph, _GRAPH_OPERATORS)
+        start, _ = self.flat.vector(self.graph, _GRAPH_OPERATORS)
         struct.pack_into("<I", data, start - 4, len(kept))
         for place, index in enumerate(reversed(kept)):
-            target = self._target(start + 4 * index)
+            target = self.flat.target(start + 4 * index)
             struct.pack_into("<I", data, start + 4 * place, target - (start + 4 * place))
         for field, numbers in ((_GRAPH_INPUTS, inputs), (_GRAPH_OUTPUTS, wanted)):
             data += bytes(-len(data) % 4)
-            position = self._field(self._graph, field)
+            position = self.flat.field(self.graph, field)
             struct.pack_into("<I", data, position, len(data) - position)
             data += struct.pack(f"<I{len(numbers)}i", len(numbers), *numbers)
         return bytes(data)
 
-    def _code_name(self, code: int) -> str:
-        old, new = self._field(code, _CODE_OLD_BUILTIN), self._number(code, _CODE_BUILTIN)
-        builtin = max(self._data[old] if old else 0, new)  # files of before 2020 have only the first
-        return self._bytes(code, _CODE_CUSTOM_NAME).decode() if builtin == _CUSTOM else ""
-
-    def _target(self, position: int) -> int:
-        return position + struct.unpack_from("<I", self._data, position)[0]
-
-    def _field(self, table: int, number: int) -> int:
-        """Where a table's field stands, 0 for one left out."""
-        vtable = table - struct.unpack_from("<i", self._data, table)[0]
-        (size,) = struct.unpack_from("<H", self._data, vtable)
-        entry = 4 + 2 * number
-        offset = struct.unpack_from("<H", self._data, vtable + entry)[0] if entry < size else 0
-        return table + offset if offset else 0
-
-    def _number(self, table: int, number: int) -> int:
-        position = self._field(table, number)
-        return struct.unpack_from("<i", self._data, position)[0] if position else 0
-
-    def _vector(self, table: int, number: int) -> tuple[int, int]:
-        """Where the elements of a vector begin, and how many they are."""
-        position = self._field(table, number)
-        if not position:
-            return 0, 0
-        start = self._target(position)
-        return start + 4, struct.unpack_from("<I", self._data, start)[0]
-
-    def _numbers(self, table: int, number: int) -> tuple[int, ...]:
-        start, count = self._vector(table, number)
-        return struct.unpack_from(f"<{count}i", self._data, start)
-
-    def _tables(self, table: int, number: int) -> list[int]:
-        start, count = self._vector(table, number)
-        return [self._target(start + 4 * index) for index in range(count)]
-
-    def _bytes(self, table: int, number: int) -> bytes:
-        start, count = self._vector(table, number)
-        return struct.unpack_from(f"{count}s", self._data, start)[0]
+    def _code(self, code: int) -> tuple[str, str]:
+        """TFLite's own name of an operator, or that of a custom one."""
+        flat = self.flat
+        # Files of before 2020 have only the old field.
+        builtin = max(flat.byte(code, _CODE_OLD_BUILTIN), flat.number(code, _CODE_BUILTIN))
+        if builtin == _CUSTOM:
+            return "", flat.bytes(code, _CODE_CUSTOM_NAME).decode()
+        return _KINDS.get(builtin, str(builtin)), ""
 
 
 def read_options(data: bytes) -> dict[str, Option]:

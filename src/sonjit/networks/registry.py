@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
     from sonjit.networks.base import Network
 
-_FILES: tuple[str, ...] = ()
+_FILES: tuple[str, ...] = (
+    "hand_landmark",
+    "palm_detection",
+)
 """The files of this room that register networks."""
 
 

@@ -1,0 +1,131 @@
+"""Fill a module from a published TFLite file: the file's layers in its order, beside the module's own in theirs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import nn
+
+from sonjit.engines.tflite import TfliteFile
+from sonjit.engines.tflite_tensors import TfliteTensors
+from sonjit.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from torch import Tensor
+
+_AXES = {  # from TFLite's layout to PyTorch's
+    "CONV_2D": (0, 3, 1, 2),  # (O, H, W, I)
+    "DEPTHWISE_CONV_2D": (3, 0, 1, 2),  # (1, H, W, C)
+    "FULLY_CONNECTED": (0, 1),  # (O, I)
+    "PRELU": (2, 0, 1),  # (1, 1, C)
+}
+_LAYERS = (nn.Conv2d, nn.Linear, nn.PReLU)
+
+
+@dataclass(frozen=True)
+class TfliteLayer:
+    """One layer with weights of a TFLite file.
+
+    Attributes:
+        kind: TFLite's name of the operator.
+        weight: in PyTorch's layout: (O, I, H, W), (C, 1, H, W) or (O, I); of a PReLU its slopes (C,).
+        bias: (O,), or None where there is none, or only zeros.
+        stride: vertical and horizontal.
+    """
+
+    kind: str
+    weight: Tensor
+    bias: Tensor | None
+    stride: tuple[int, int] = (1, 1)
+
+    def __str__(self) -> str:
+        """What it is, for messages."""
+        return f"{self.kind} {tuple(self.weight.shape)}"
+
+
+def read_tflite_layers(path: Path) -> list[TfliteLayer]:
+    """The layers with weights in a TFLite file, in the order in which they run there.
+
+    Raises:
+        InputError: no such file, no TFLite file, or a damaged one.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: no such file")
+    try:
+        file = TfliteFile(path.read_bytes())
+        tensors = TfliteTensors(file)
+        layers: list[TfliteLayer] = []
+        for operator in file.operators:
+            if operator.kind not in _AXES:
+                continue
+            weight, *bias = [_tensor(tensors.constant(number)) for number in operator.inputs[1:]]
+            if weight is None:
+                raise ValueError(f"{operator.kind} without weights")
+            weight = weight.permute(_AXES[operator.kind]).contiguous()
+            if operator.kind == "PRELU":
+                weight = weight.flatten()
+            given = bias[0] if bias and bias[0] is not None and bias[0].any() else None
+            layers.append(TfliteLayer(operator.kind, weight, given, operator.stride))
+    except (ValueError, RuntimeError, IndexError) as error:
+        raise InputError(f"{path}: cannot be read: {error}") from None
+    return layers
+
+
+def fill_from_tflite(network: nn.Module, path: Path, order: Iterable[nn.Module] | None = None) -> None:
+    """Take over the weights of a TFLite file into a module of the same architecture.
+
+    Args:
+        network: whose convolutions, linear layers and PReLUs are filled; it is left as it was where they do not fit.
+        path: of the file.
+        order: the modules in which those layers are found, in the order in which the file runs them; by default
+            the network alone: its layers in the order in which they were made.
+
+    Raises:
+        InputError: the file is missing, damaged, or that of another network.
+    """
+    own = [
+        (name, layer)
+        for part in ([network] if order is None else order)
+        for name, layer in part.named_modules()
+        if isinstance(layer, _LAYERS)
+    ]
+    given = read_tflite_layers(path)
+    if len(own) != len(given):
+        raise InputError(f"{path}: not the file of {_name(network)}: {len(given)} layers with weights, not {len(own)}")
+    for number, ((name, layer), its) in enumerate(zip(own, given, strict=True)):
+        if not _fits(layer, its):
+            want = f"{type(layer).__name__} {tuple(layer.weight.shape)}"
+            raise InputError(f"{path}: not the file of {_name(network)}: layer {number} is {its}, not {name}: {want}")
+    with torch.no_grad():
+        for (_, layer), its in zip(own, given, strict=True):
+            layer.weight.copy_(its.weight)
+            bias = None if isinstance(layer, nn.PReLU) else layer.bias
+            if bias is not None:
+                bias.zero_() if its.bias is None else bias.copy_(its.bias)
+
+
+def _fits(layer: nn.Conv2d | nn.Linear | nn.PReLU, its: TfliteLayer) -> bool:
+    if layer.weight.shape != its.weight.shape:
+        return False
+    if isinstance(layer, nn.PReLU):
+        return its.kind == "PRELU"
+    if its.bias is not None and layer.bias is None:
+        return False
+    if isinstance(layer, nn.Linear):
+        return its.kind == "FULLY_CONNECTED"
+    depthwise = layer.groups == layer.out_channels > 1
+    return layer.stride == its.stride and its.kind == ("DEPTHWISE_CONV_2D" if depthwise else "CONV_2D")
+
+
+def _tensor(values: np.ndarray | None) -> Tensor | None:
+    return None if values is None else torch.from_numpy(np.array(values, np.float32))
+
+
+def _name(network: nn.Module) -> str:
+    return str(getattr(network, "name", type(network).__name__))
