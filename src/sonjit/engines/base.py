@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, get_args
 
 from sonjit.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Generator, Sequence
     from pathlib import Path
 
     import numpy as np
@@ -23,6 +25,23 @@ Calibration: TypeAlias = "Callable[[], Sequence[NDArray[np.uint8]]]"
 """Gives pictures (1, H, W, 3) like those that a network will see, to quantize it."""
 
 
+_IS_SHARED = ContextVar("sonjit_shared_networks", default=False)
+
+
+@contextmanager
+def shared_networks() -> Generator[None]:
+    """Detectors made inside share their networks with one another: each costs its buffers only.
+
+    A shared network runs as many pictures at a time as there are pairs of cores. One that is not shared belongs to
+    its detector, which disturbs no other.
+    """
+    token = _IS_SHARED.set(True)
+    try:
+        yield
+    finally:
+        _IS_SHARED.reset(token)
+
+
 @dataclass(frozen=True)
 class EngineOptions:
     """How a network runs.
@@ -33,6 +52,7 @@ class EngineOptions:
         precision: `auto` takes bf16 where the CPU has it natively, else f32.
         threads: how many, 0 for all cores; the environment's SONJIT_THREADS stands in where it is None.
         cache: folder for compiled networks, or None to keep none.
+        shared: with other engines that ask for the same; see `shared_networks`. OpenVINO only.
     """
 
     engine: EngineName = "openvino"
@@ -40,6 +60,7 @@ class EngineOptions:
     precision: Precision = "auto"
     threads: int | None = None
     cache: Path | None = None
+    shared: bool = field(default_factory=_IS_SHARED.get)
 
     def __post_init__(self) -> None:
         """Refuse unknown names at once, in one line."""

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import os
-import tempfile
-import time
-import zlib
-from contextlib import suppress
-from functools import cache
-from pathlib import Path
+from dataclasses import dataclass, field
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
+from sonjit.engines.kept_networks import SharedNetworks, import_blob, keep_blob
 from sonjit.engines.quiet_openvino import ov
 from sonjit.errors import InputError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -25,7 +23,31 @@ if TYPE_CHECKING:
 _REVISION = 4
 """Of how networks are changed before they are compiled; kept ones of another revision are not taken."""
 
-_KEPT_S = 90 * 24 * 3600
+_SHARED_THREADS = 2
+"""Of one picture on a shared network: one alone is nearly twice as fast as on one thread, and many lose a sixth."""
+_SHARED = SharedNetworks()
+
+
+@dataclass(frozen=True)
+class _Network:
+    """Which network, and how it runs: equal ones can stand for each other.
+
+    Attributes:
+        size, changed_ns: of the file.
+        value_range: what it expects for the bytes 0 and 255.
+        outputs: wanted ones, or None for all.
+        config: OpenVINO's settings.
+        calibration: gives pictures for int8.
+    """
+
+    path: Path
+    size: int
+    changed_ns: int
+    options: EngineOptions
+    value_range: tuple[float, float]
+    outputs: tuple[int, ...] | None
+    config: tuple[tuple[str, Any], ...]
+    calibration: Calibration | None = field(compare=False)
 
 
 class OpenVinoEngine:
@@ -44,8 +66,19 @@ class OpenVinoEngine:
         outputs: tuple[int, ...] | None = None,
     ) -> None:
         self.precision = resolve_precision(options)
-        config = compile_settings(options, self.precision)
-        network = _load(path, options, config, value_range, calibration, outputs)
+        stat, config = path.stat(), compile_settings(options, self.precision)
+        wanted = _Network(
+            path.resolve(),
+            stat.st_size,
+            stat.st_mtime_ns,
+            options,
+            value_range,
+            outputs,
+            tuple(sorted(config.items())),
+            calibration,
+        )
+        network = _SHARED.get(wanted, partial(_load, wanted)) if options.shared else _load(wanted)
+        self._network = network  # others find it only as long as somebody holds it
         self._request = network.create_infer_request()
         self.input = self._request.get_input_tensor(0).data
         self._outputs = [self._request.get_output_tensor(i).data for i in range(len(network.outputs))]
@@ -61,7 +94,12 @@ def compile_settings(options: EngineOptions, precision: str) -> dict[str, Any]:
     """What OpenVINO is told when it compiles a network that runs in this precision."""
     config: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
     if options.device == "CPU":
-        config["INFERENCE_NUM_THREADS"] = options.thread_count
+        threads = options.thread_count
+        if options.shared:
+            threads = threads or _SHARED_THREADS
+            config["NUM_STREAMS"] = streams = max(1, (os.cpu_count() or 1) // threads)
+            threads *= streams
+        config["INFERENCE_NUM_THREADS"] = threads
         # Pinned threads wait for their core where others work too: three times the time on a busy machine.
         config["ENABLE_CPU_PINNING"] = False
     if precision in ("f32", "bf16", "f16"):
@@ -89,42 +127,29 @@ def core() -> ov.Core:
     return ov.Core()
 
 
-def _load(
-    path: Path,
-    options: EngineOptions,
-    config: dict[str, Any],
-    value_range: tuple[float, float],
-    calibration: Calibration | None,
-    outputs: tuple[int, ...] | None,
-) -> ov.CompiledModel:
+def _load(network: _Network) -> ov.CompiledModel:
     """The compiled network, from the cache where it stands there."""
-    blob = _blob_path(path, options, config, value_range, outputs) if options.cache else None
-    if blob and (network := _import_blob(blob, options.device, config)):
-        return network
-    network = _compile(path, options, config, value_range, calibration, outputs)
+    blob = _blob_path(network, network.options.cache) if network.options.cache else None
+    if blob and (kept := import_blob(core(), blob, network.options.device, dict(network.config))):
+        return kept
+    compiled = _compile(network)
     if blob:
-        _keep_blob(blob, network)
-    return network
+        keep_blob(blob, compiled)
+    return compiled
 
 
-def _compile(
-    path: Path,
-    options: EngineOptions,
-    config: dict[str, Any],
-    value_range: tuple[float, float],
-    calibration: Calibration | None,
-    outputs: tuple[int, ...] | None,
-) -> ov.CompiledModel:
+def _compile(network: _Network) -> ov.CompiledModel:
+    path, options, config = network.path, network.options, dict(network.config)
     model = read_model(path)
-    if outputs is not None:
-        model = _with_outputs(model, path, outputs)
-    model = take_pictures(model, path, value_range)
+    if network.outputs is not None:
+        model = _with_outputs(model, path, network.outputs)
+    model = take_pictures(model, path, network.value_range)
     if options.precision == "int8":
         from sonjit.engines.int8 import quantize
 
-        if calibration is None:
+        if network.calibration is None:
             raise InputError(f"{path.name}: no pictures to set int8 ranges with; use precision='auto'")
-        model = quantize(model, calibration())
+        model = quantize(model, network.calibration())
     if config.get("INFERENCE_PRECISION_HINT") == "bf16":
         from sonjit.engines.precision import keep_heads_in_f32
 
@@ -191,69 +216,17 @@ def take_pictures(model: ov.Model, path: Path, value_range: tuple[float, float])
     return ov.Model(model.get_results(), [picture], model.get_friendly_name())  # pyright: ignore
 
 
-def _blob_path(
-    path: Path,
-    options: EngineOptions,
-    config: dict[str, Any],
-    value_range: tuple[float, float],
-    outputs: tuple[int, ...] | None,
-) -> Path:
+def _blob_path(network: _Network, folder: Path) -> Path:
     """Where the compiled form of this file, on this device, in this version, with these options would stand."""
-    assert options.cache is not None
-    stat = path.stat()
+    options = network.options
     device = "CPU" if options.device != "CPU" else core().get_property("CPU", "FULL_DEVICE_NAME")
     key = repr(
         (
-            str(path.resolve()), stat.st_size, stat.st_mtime_ns, ov.__version__, device, os.cpu_count(),
-            options.device, options.precision, sorted(config.items()), value_range, outputs, _REVISION,
+            str(network.path), network.size, network.changed_ns, ov.__version__, device, os.cpu_count(), options.device,
+            options.precision, list(network.config), network.value_range, network.outputs, _REVISION,
         )
     )  # fmt: skip
-    return options.cache / f"{path.stem}-{hashlib.sha256(key.encode()).hexdigest()[:20]}.blob"
-
-
-def _import_blob(blob: Path, device: str, config: dict[str, Any]) -> ov.CompiledModel | None:
-    """The kept network, or None where there is none or it is damaged: it is then made anew."""
-    try:
-        with blob.open("rb") as file:
-            checksum, data = file.read(4), file.read()
-    except OSError:
-        return None
-    if zlib.crc32(data).to_bytes(4, "little") != checksum:
-        return None
-    try:
-        network = core().import_model(io.BytesIO(data), device, config)
-    except RuntimeError:
-        return None
-    with suppress(OSError):
-        blob.touch()  # used today: not to be cleared away
-    return network
-
-
-def _keep_blob(blob: Path, network: ov.CompiledModel) -> None:
-    """Keep the compiled network for the next start; a cache that cannot be written is no error."""
-    try:
-        data: bytes = network.export_model().getvalue()
-        blob.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=blob.parent, suffix=".part")
-    except (OSError, RuntimeError):
-        return
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(zlib.crc32(data).to_bytes(4, "little"))
-            file.write(data)
-        Path(temporary).replace(blob)
-        _clear_unused(blob.parent)
-    except OSError:
-        Path(temporary).unlink(missing_ok=True)
-
-
-def _clear_unused(folder: Path) -> None:
-    """Remove compiled networks that nobody has used for a quarter: of older versions, say."""
-    oldest = time.time() - _KEPT_S
-    for blob in folder.glob("*.blob"):
-        with suppress(OSError):
-            if blob.stat().st_mtime < oldest:
-                blob.unlink()
+    return folder / f"{network.path.stem}-{hashlib.sha256(key.encode()).hexdigest()[:20]}.blob"
 
 
 def _first_line(error: Exception) -> str:

@@ -1,0 +1,79 @@
+"""Detectors that share their networks: loaded once, freed with the last, and each gives what it gives alone."""
+
+import gc
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from sonjit import create_detector
+from sonjit.engines import EngineOptions, load_engine, shared_networks
+from sonjit.engines import openvino as engine
+
+
+@pytest.fixture
+def loads(monkeypatch):
+    """Names of the networks loaded so far."""
+    names, load = [], engine._load
+
+    def count(network):
+        names.append(network.path.name)
+        return load(network)
+
+    monkeypatch.setattr(engine, "_load", count)
+    return names
+
+
+def shared(path, **options):
+    with shared_networks():
+        return load_engine(path, EngineOptions(**options))
+
+
+def test_engines_that_ask_for_the_same_share_one_network(weights, loads):
+    first, second = shared(weights["hand-lite"]), shared(weights["hand-lite"])
+    assert len(loads) == 1
+    assert first._network is second._network
+    first.input[:], second.input[:] = 10, 200
+    alone = [output.copy() for output in first.run()]
+    second.run()
+    assert all((a == b).all() for a, b in zip(alone, first._outputs, strict=True))  # buffers of their own
+
+
+def test_other_options_and_engines_that_do_not_share_have_networks_of_their_own(weights, loads):
+    path = weights["hand-lite"]
+    held = [shared(path), shared(path, precision="f32"), shared(path, threads=1)]
+    held += [load_engine(path, EngineOptions()), load_engine(path, EngineOptions())]
+    assert len({id(one._network) for one in held}) == len(held) == len(loads)
+
+
+def test_a_network_that_nobody_holds_is_freed(weights, loads):
+    path = weights["hand-lite"]
+    one = shared(path)
+    del one
+    gc.collect()
+    shared(path)
+    assert len(loads) == 2
+
+
+def test_many_threads_load_a_network_once(weights, loads):
+    with ThreadPoolExecutor(8) as pool:
+        held = list(pool.map(shared, [weights["hand-lite"]] * 8))
+    assert len(loads) == 1
+    assert len({id(one._network) for one in held}) == 1
+
+
+def test_eight_threads_on_shared_networks_give_what_one_gives(weights, demo_clip, loads):
+    frames = demo_clip[1][100:130]
+
+    def run(_):
+        with shared_networks():
+            detector = create_detector("hands", model="lite", max_instances=1)
+        with detector:
+            return [detector.detect(rgb) for rgb in frames]
+
+    alone = run(0)
+    assert any(alone)
+    loads.clear()
+    with shared_networks(), create_detector("hands", model="lite"), ThreadPoolExecutor(8) as pool:
+        for together in pool.map(run, range(8)):
+            assert together == alone
+    assert len(loads) == 2  # the palm detector and the landmarks
