@@ -158,12 +158,12 @@ class Job:
 
     def _task(self) -> Task:
         """What is to be done; several drawings go into a folder first."""
-        arguments = tuple(detector_arguments(self.options).items())
+        arguments = detector_arguments(self.options) | {"threads": 1}  # streams keep the other cores
         drawing = self.drawing
         return Task(
             str(self.given.source),
             self.kind,
-            arguments,
+            tuple(arguments.items()),
             save=str(self.folder / "result.jsonl"),
             draw=None if drawing is None else str(drawing).removesuffix(".zip"),
             measures=self.options.get("measures", False),
