@@ -39,8 +39,10 @@ class SameConv2d(nn.Conv2d):
         return total // 2, total - total // 2
 
 
-def depthwise(channels: int, kernel: int, stride: int = 1, *, bias: bool = True) -> SameConv2d:
-    """A convolution of each channel by itself."""
+def depthwise(channels: int, kernel: int, stride: int = 1, *, bias: bool = True, even: bool = False) -> nn.Conv2d:
+    """A convolution of each channel by itself; `even`: padded as much on either side, whatever the stride."""
+    if even:
+        return nn.Conv2d(channels, channels, kernel, stride, kernel // 2, groups=channels, bias=bias)
     return SameConv2d(channels, channels, kernel, stride, groups=channels, bias=bias)
 
 
@@ -56,6 +58,7 @@ class BlazeBlock(nn.Module):
         kernel: of the depthwise convolution.
         stride: 1 or 2.
         depthwise_bias: the depthwise convolution has one too.
+        between: activation between the two convolutions; none by default.
 
     Source: Bazarevsky et al. 2019, BlazeFace, section 3.2.
     """
@@ -69,9 +72,11 @@ class BlazeBlock(nn.Module):
         kernel: int = 5,
         stride: int = 1,
         depthwise_bias: bool = True,
+        between: nn.Module | None = None,
     ) -> None:
         super().__init__()
         self.depthwise = depthwise(channels, kernel, stride, bias=depthwise_bias)
+        self.between = nn.Identity() if between is None else between
         self.pointwise = nn.Conv2d(channels, out, 1)
         self.activation = activation
         self._more, self._stride = out - channels, stride
@@ -81,7 +86,7 @@ class BlazeBlock(nn.Module):
         shortcut = values if self._stride == 1 else F.max_pool2d(values, self._stride)
         if self._more:
             shortcut = F.pad(shortcut, (0, 0, 0, 0, 0, self._more))
-        return self.activation(self.pointwise(self.depthwise(values)) + shortcut)
+        return self.activation(self.pointwise(self.between(self.depthwise(values))) + shortcut)
 
 
 class InvertedResidual(nn.Module):
@@ -95,14 +100,17 @@ class InvertedResidual(nn.Module):
         out: channels that go out.
         kernel: of the depthwise convolution.
         stride: 1 or 2.
+        even: the depthwise convolution is padded as much on either side, whatever the stride.
 
     Source: Sandler et al. 2018, MobileNetV2, section 3.3.
     """
 
-    def __init__(self, channels: int, expanded: int, out: int, *, kernel: int = 3, stride: int = 1) -> None:
+    def __init__(
+        self, channels: int, expanded: int, out: int, *, kernel: int = 3, stride: int = 1, even: bool = False
+    ) -> None:
         super().__init__()
         self.expand = None if expanded == channels else nn.Conv2d(channels, expanded, 1)
-        self.depthwise = depthwise(expanded, kernel, stride)
+        self.depthwise = depthwise(expanded, kernel, stride, even=even)
         self.project = nn.Conv2d(expanded, out, 1)
         self._has_shortcut, self._stride = channels == out, stride
 
