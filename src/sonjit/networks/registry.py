@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from sonjit.networks.base import Network
 
 _FILES: tuple[str, ...] = (
+    "cam",
     "hand_landmark",
     "palm_detection",
 )
