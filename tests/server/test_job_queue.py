@@ -1,0 +1,234 @@
+import os
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from sonjit.errors import JobError
+from sonjit.server import job as job_module
+from sonjit.server.errors import RefusedError
+from sonjit.server.job import INPUT, Job
+from sonjit.server.job_input import JobInput
+from sonjit.server.job_queue import Jobs
+from sonjit.server.settings import Settings
+from sonjit.tasks import Summary
+
+
+@pytest.fixture
+def runs(monkeypatch):
+    """Instead of a detector: `runs.steps` lets a job go on by one picture, of three; `runs.begun` names them."""
+
+    class Runs:
+        begun: list[str] = []  # noqa: RUF012
+        steps = threading.Semaphore(0)
+        failure: Exception | None = None
+
+        def __call__(self, task, *, opened, advance):
+            self.begun.append(task.name)
+            opened(3)
+            summary = Summary()
+            for _ in range(3):
+                self.steps.acquire(timeout=10)
+                if self.failure is not None:
+                    raise self.failure
+                summary.frames += 1
+                Path(task.save).write_text(str(summary.frames))
+                advance(summary)
+            return summary
+
+    made = Runs()
+    made.begun = []
+    monkeypatch.setattr(job_module, "run_task", made)
+    yield made
+    made.steps.release(1000)
+
+
+@pytest.fixture
+def jobs(runs):
+    """`jobs(**settings)`: a queue, closed at the end."""
+    made = []
+
+    def get(**settings):
+        made.append(Jobs(Settings(**settings)))
+        return made[-1]
+
+    yield get
+    runs.steps.release(1000)
+    for one in made:
+        one.close()
+
+
+def add(jobs, name="a.mp4"):
+    with jobs.place() as folder:
+        (folder / INPUT / name).write_bytes(b"x")
+        job = Job(
+            folder,
+            JobInput(folder / INPUT / name, name, ".mp4"),
+            "hands",
+            {"model": "full"},
+            False,
+            jobs.settings.max_job_minutes,
+        )
+        jobs.add(job)
+    return job
+
+
+def wait_for(condition):
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+
+
+def test_jobs_run_one_after_the_other_in_their_order(jobs, runs):
+    jobs = jobs()
+    first, second = add(jobs, "1.mp4"), add(jobs, "2.mp4")
+    wait_for(lambda: first.state == "running")
+    assert (second.state, runs.begun) == ("waiting", ["1.mp4"])
+    assert [job.id for job in jobs.newest_first()] == [second.id, first.id]
+    runs.steps.release(6)
+    wait_for(lambda: second.state == "done")
+    assert (first.state, runs.begun, jobs.active) == ("done", ["1.mp4", "2.mp4"], 0)
+
+
+def test_only_what_was_made_is_kept(jobs, runs):
+    job = add(jobs())
+    runs.steps.release(3)
+    wait_for(lambda: job.state == "done" and not (job.folder / INPUT).exists())
+    assert [file.name for file in job.folder.iterdir()] == ["result.jsonl"]
+
+
+def test_progress_and_time(jobs, runs):
+    job = add(jobs())
+    assert job.to_dict()["downloads"] == {}
+    runs.steps.release(2)
+    wait_for(lambda: job.frames == 2)
+    said = job.to_dict()
+    assert (said["state"], said["frames"], said["of"]) == ("running", 2, 3)
+    assert said["seconds"] >= 0
+    runs.steps.release(1)
+    wait_for(lambda: job.state == "done")
+    assert job.to_dict()["seconds"] == job.to_dict()["seconds"]
+    assert set(job.to_dict()["downloads"]) == {"json", "jsonl", "csv", "parquet"}
+
+
+def test_a_cancelled_job_stops_at_its_next_picture_and_leaves_no_file(jobs, runs):
+    jobs = jobs()
+    running, waiting, next_one = add(jobs), add(jobs), add(jobs)
+    runs.steps.release(1)
+    wait_for(lambda: running.frames == 1)
+    waiting.cancel()
+    assert (waiting.state, waiting.folder.exists()) == ("cancelled", False)
+    running.cancel()
+    assert running.state == "cancelled"
+    runs.steps.release(1)
+    wait_for(lambda: not running.folder.exists())
+    assert running.frames == 2
+    runs.steps.release(3)
+    wait_for(lambda: next_one.state == "done")
+    next_one.cancel()  # too late: nothing happens
+    assert next_one.state == "done"
+    assert len(runs.begun) == 2
+
+
+def test_a_deleted_job_is_gone_whatever_it_was_doing(jobs, runs):
+    jobs = jobs()
+    running, waiting = add(jobs), add(jobs)
+    wait_for(lambda: running.state == "running")
+    for job in (running, waiting):
+        jobs.delete(job.id)
+        with pytest.raises(RefusedError, match="no job"):
+            jobs.find(job.id)
+    runs.steps.release(9)
+    wait_for(lambda: not running.folder.exists() and not waiting.folder.exists())
+    assert (jobs.active, jobs.newest_first()) == (0, [])
+
+
+def test_only_so_many_may_wait_uploads_among_them(jobs):
+    jobs = jobs(max_jobs=2)
+    add(jobs)
+    with jobs.place(), pytest.raises(RefusedError, match="2 jobs") as refused, jobs.place():
+        pass
+    assert refused.value.code == "busy"
+    add(jobs)
+
+
+def test_an_upload_that_fails_gives_its_place_back(jobs):
+    jobs = jobs(max_jobs=1)
+    for _ in range(3):
+        with pytest.raises(ZeroDivisionError), jobs.place() as folder:
+            raise ZeroDivisionError
+        assert not folder.exists()
+
+
+def test_younger_results_push_out_the_oldest(jobs, runs):
+    jobs = jobs(keep_jobs=2)
+    runs.steps.release(99)
+    made = []
+    for _ in range(5):
+        job = add(jobs)
+        made.append(job)
+        wait_for(lambda job=job: job.state == "done")
+    wait_for(lambda: len(jobs.newest_first()) == 2)
+    assert jobs.newest_first() == made[:2:-1]
+    wait_for(lambda: [job.folder.exists() for job in made] == [False] * 3 + [True] * 2)
+
+
+def test_a_job_that_runs_too_long_fails_and_says_so(jobs, runs):
+    job = add(jobs(max_job_minutes=1e-9))
+    runs.steps.release(3)
+    wait_for(lambda: job.state == "failed" and not job.folder.exists())
+    assert "--max-job-minutes" in job.message
+    assert job.to_dict()["downloads"] == {}
+
+
+@pytest.mark.parametrize(
+    ("failure", "says"),
+    [
+        (JobError("{input} is cut"), "a.mp4 is cut"),
+        (
+            JobError("{folder}/input: none can be read; first: {folder}/input/1.jpg"),
+            "a.mp4: none can be read; first: 1.jpg",
+        ),
+        (JobError("writing {folder}/drawn.mp4 failed: No space left"), "writing drawn.mp4 failed: No space left"),
+        (ZeroDivisionError("x"), "the server failed (ZeroDivisionError); its own output says more"),
+    ],
+)
+def test_a_failure_is_one_line_that_names_no_place_on_the_server(jobs, runs, failure, says):
+    job = add(jobs())
+    wait_for(lambda: job.state == "running")
+    runs.failure = type(failure)(str(failure).format(input=job.given.source, folder=job.folder))
+    runs.steps.release(1)
+    wait_for(lambda: job.state == "failed")
+    assert job.message == says
+
+
+def test_closing_stops_everything_and_leaves_nothing(jobs, runs):
+    jobs = jobs()
+    running, waiting = add(jobs), add(jobs)
+    wait_for(lambda: running.state == "running")
+    root = running.folder.parent
+    if os.name == "posix":
+        assert root.stat().st_mode & 0o77 == 0
+    with jobs.place() as uploading:
+        threading.Timer(0.05, runs.steps.release, (9,)).start()
+        jobs.close()
+        late = Job(uploading, running.given, "hands", {"model": "full"}, False, 60)
+        with pytest.raises(RefusedError, match="stopping"):
+            jobs.add(late)
+    assert (running.state, waiting.state) == ("cancelled", "cancelled")
+    assert not root.exists()
+    with pytest.raises(RefusedError, match="stopping"), jobs.place():
+        pass
+    jobs.close()
+
+
+def test_a_disk_that_refuses_is_named(jobs, monkeypatch):
+    def refuse(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("sonjit.server.job_queue.tempfile.TemporaryDirectory", refuse)
+    with pytest.raises(RefusedError, match="No space left on device") as refused, jobs().place():
+        pass
+    assert refused.value.code == "failed"
