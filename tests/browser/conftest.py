@@ -1,0 +1,206 @@
+"""One Chromium for all tests of the page, its camera the bundled clip; a server to look at."""
+
+import http.server
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from fractions import Fraction
+from types import SimpleNamespace
+from urllib.parse import urlsplit
+
+import av
+import pytest
+
+BROWSER, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+FLAGS = (
+    *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-dev-shm-usage", "--lang=en"),
+    *("--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream", "--window-size=1280,1000"),
+    "--autoplay-policy=no-user-gesture-required",
+)
+os.environ |= {"SE_OFFLINE": "true", "SE_AVOID_STATS": "true"}
+
+
+class Server:
+    """`sonjit serve` in a process of its own."""
+
+    def __init__(self, folder):
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._log = (folder / "server.log").open("a+")
+        self._process = None
+
+    def start(self, *options):
+        command = [sys.executable, "-m", "sonjit", "serve", "--port", str(self.port), *options]
+        self._process = subprocess.Popen(command, stdout=self._log, stderr=self._log)
+        wait_until(self.answers, 40, lambda: f"no server: {self.log()}")
+
+    def answers(self):
+        if self._process.poll() is not None:
+            pytest.fail(f"the server ended: {self.log()}")
+        try:
+            return bool(self.get("/healthz"))
+        except (urllib.error.URLError, ConnectionError):
+            return False
+
+    def get(self, path):
+        with urllib.request.urlopen(self.url + path, timeout=10) as answer:
+            return json.load(answer)
+
+    def stop(self, how=signal.SIGINT):
+        if self._process is not None:
+            self._process.send_signal(how)
+            self._process.wait(20)
+            self._process = None
+
+    def log(self):
+        self._log.seek(0)
+        return self._log.read()
+
+    def close(self):
+        self.stop()
+        self._log.close()
+
+
+@pytest.fixture(scope="session")
+def new_server(weights, tmp_path_factory):
+    """`new_server(*options)`: one more server."""
+    made = []
+
+    def make(*options):
+        server = Server(tmp_path_factory.mktemp("server"))
+        made.append(server)
+        server.start(*options)
+        return server
+
+    yield make
+    for server in made:
+        server.close()
+
+
+@pytest.fixture(scope="session")
+def site():
+    """A web site of another origin: what stands in `site.files` by path, as (type, bytes)."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            kind, body = files.get(self.path, ("text/plain", None))
+            self.send_response(404 if body is None else 200)
+            self.send_header("Content-Type", kind)
+            self.end_headers()
+            self.wfile.write(body or b"")
+
+        def log_message(self, *_):
+            pass
+
+    files = {"/favicon.ico": ("image/png", b"")}
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as listener:
+        thread = threading.Thread(target=listener.serve_forever)
+        thread.start()
+        yield SimpleNamespace(files=files, url=f"http://127.0.0.1:{listener.server_port}")
+        listener.shutdown()
+        thread.join()
+
+
+@pytest.fixture(scope="session")
+def server(new_server, site):
+    return new_server("--allow-origin", site.url)
+
+
+@pytest.fixture(scope="session")
+def camera_clip(demo_clip, tmp_path_factory):
+    """The bundled clip as Chromium's fake camera reads it."""
+    path = tmp_path_factory.mktemp("camera") / "clip.mjpeg"
+    with av.open(str(path), "w", format="mjpeg") as container:
+        stream = container.add_stream("mjpeg", rate=30, options={"qscale": "2"})
+        stream.width, stream.height, stream.pix_fmt = 640, 480, "yuvj420p"
+        stream.time_base = Fraction(1, 30)
+        for rgb in demo_clip[1][:120]:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(rgb)))
+        container.mux(stream.encode())
+    return path
+
+
+@pytest.fixture(scope="session")
+def chromium(camera_clip, tmp_path_factory):
+    """The browser, as selenium drives it."""
+    webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed: pip install selenium")
+    if not (BROWSER and DRIVER):
+        pytest.skip("chromium or chromedriver is not installed")
+    options = webdriver.ChromeOptions()
+    options.binary_location = BROWSER
+    downloads = tmp_path_factory.mktemp("downloads")
+    profile = tmp_path_factory.mktemp("profile")
+    for flag in (*FLAGS, f"--use-file-for-fake-video-capture={camera_clip}", f"--user-data-dir={profile}"):
+        options.add_argument(flag)
+    options.add_experimental_option("prefs", {"download.default_directory": str(downloads)})
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
+    driver.set_script_timeout(30)
+    driver.downloads = downloads
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture
+def browser(chromium):
+    """The browser; a test fails on any error in the console and on any request that leaves this machine.
+
+    A test that breaks something on purpose says which errors are due: `browser.expected.append("part of it")`.
+    """
+    chromium.expected = []
+    for kind in ("browser", "performance"):
+        chromium.get_log(kind)
+    yield chromium
+    errors = [entry["message"] for entry in chromium.get_log("browser") if entry["level"] == "SEVERE"]
+    assert [text for text in errors if not any(part in text for part in chromium.expected)] == []
+    assert {host for host in map(host_of, chromium.get_log("performance")) if host not in ("127.0.0.1", None)} == set()
+
+
+def host_of(entry):
+    """The host that an entry of the network's log asks, if it is a request to one."""
+    message = json.loads(entry["message"])["message"]
+    if message["method"] == "Network.requestWillBeSent":
+        url = message["params"]["request"]["url"]
+    elif message["method"] == "Network.webSocketCreated":
+        url = message["params"]["url"]
+    else:
+        return None
+    return urlsplit(url).hostname
+
+
+def run(browser, body, *arguments):
+    """What an async function of that body gives in the page; its error's message as RuntimeError."""
+    script = """
+        const done = arguments[arguments.length - 1];
+        (async (...given) => { %s })(...arguments)
+            .then((value) => done({value}), (error) => done({error: `${error.message ?? error}`}));
+    """
+    answer = browser.execute_async_script(script % body, *arguments)
+    if "error" in answer:
+        raise RuntimeError(answer["error"])
+    return answer.get("value")
+
+
+def free_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def wait_until(condition, seconds, what):
+    """Poll until the condition holds; `what()` says what was missed."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if found := condition():
+            return found
+        time.sleep(0.05)
+    return pytest.fail(what())

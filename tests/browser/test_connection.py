@@ -1,0 +1,130 @@
+"""The stream as pages use it: answers, refusals, dropped frames, and a server that goes and comes back."""
+
+import signal
+
+import cv2
+import pytest
+
+from .conftest import run
+
+START = """
+    const {Connection} = await import(`${given[0]}/connection.js`);
+    globalThis.connection?.close();
+    globalThis.seen = [];
+    globalThis.connection = new Connection({detectors: [{kind: "hands"}], token: given[1]});
+    for (const name of ["state", "error"]) {
+      connection.addEventListener(name, ({detail}) => seen.push(detail.state ?? detail.code));
+    }
+"""
+SHOT = """
+    const file = await (await fetch("/photo.png")).blob();
+    const bitmap = await createImageBitmap(file);
+    const pen = new OffscreenCanvas(bitmap.width, bitmap.height).getContext("2d");
+    pen.drawImage(bitmap, 0, 0);
+    const rgba = pen.getImageData(0, 0, bitmap.width, bitmap.height);
+"""
+
+
+@pytest.fixture
+def page(browser, site, photo):
+    site.files["/blank"] = ("text/html", b"<!doctype html><title>blank</title>")
+    site.files["/photo.png"] = ("image/png", cv2.imencode(".png", photo[..., ::-1])[1].tobytes())
+    browser.get(f"{site.url}/blank")
+    yield browser
+    run(browser, "globalThis.connection?.close()")
+
+
+@pytest.fixture(scope="module")
+def mortal(new_server, site):
+    """A server to be killed; it asks for a token."""
+    return new_server("--allow-origin", site.url, "--token", "open-sesame")
+
+
+def test_an_encoded_picture_and_raw_pixels_get_the_same_answer(page, server, photo):
+    encoded, raw, sizes = run(page, f"""{START} {SHOT}
+        await connection.open();
+        const encoded = await connection.send({{blob: file, time: 0}});
+        connection.reset();
+        const raw = await connection.send({{rgba, time: 1}});
+        return [encoded, raw, connection.inFlight];
+    """, server.url)  # fmt: skip
+    assert sizes == 0
+    assert (raw["width"], raw["height"]) == photo.shape[1::-1]
+    assert raw["hands"]
+    points = [[hand["keypoints"] for hand in answer["hands"]] for answer in (encoded, raw)]
+    assert points[0] == points[1]
+    assert [encoded["frame"], encoded["time"], raw["frame"], raw["time"]] == [0, 0, 1, 1]
+    assert encoded["sent_ms"] < encoded["answered_ms"]
+
+
+def test_a_refused_configuration_changes_nothing(page, server):
+    message, answer, after = run(page, f"""{START} {SHOT}
+        await connection.open();
+        const best = [{{kind: "hands", model: "best"}}];
+        const message = await connection.configure({{detectors: best}}).catch((error) => error.message);
+        const answer = await connection.send({{blob: file, time: 0}});
+        await connection.configure({{detectors: [{{kind: "face"}}]}});
+        return [message, answer, await connection.send({{blob: file, time: 1}})];
+    """, server.url)  # fmt: skip
+    assert "lite" in message
+    assert answer["hands"]
+    assert "hands" not in after
+    assert isinstance(after["faces"], list)
+
+
+def test_what_is_no_picture_is_refused_and_the_stream_goes_on(page, server):
+    code, answer, seen = run(page, f"""{START} {SHOT}
+        await connection.open();
+        const code = await connection.send({{blob: new Blob(["x"]), time: 0}}).catch((error) => error.code);
+        return [code, await connection.send({{blob: file, time: 1}}), seen];
+    """, server.url)  # fmt: skip
+    assert code == "bad_image"
+    assert answer["hands"]
+    assert seen[0] == "connecting"
+    assert seen[-2:] == ["ready", "bad_image"]
+
+
+def test_every_frame_is_answered_or_told_that_it_was_dropped(page, server):
+    outcomes = run(page, f"""{START} {SHOT}
+        await connection.open();
+        const frames = Array.from({{length: 40}}, (_, i) => connection.send({{blob: file, time: i / 30}}));
+        return Promise.all(frames.map((frame) => frame.then((answer) => answer.frame, (error) => error.code)));
+    """, server.url)  # fmt: skip
+    answered = [outcome for outcome in outcomes if outcome != "dropped"]
+    assert answered == [number for number, outcome in enumerate(outcomes) if outcome != "dropped"]
+    assert 0 < len(answered) < len(outcomes)
+    assert outcomes[-1] == 39  # the newest is never the one that goes
+
+
+def test_a_server_that_goes_and_comes_back(page, mortal):
+    page.expected += ["ERR_CONNECTION_REFUSED", "WebSocket connection"]
+    run(page, f"{START} {SHOT} await connection.open(); globalThis.file = file;", mortal.url, "open-sesame")
+    mortal.stop(signal.SIGKILL)
+    lost = run(page, """
+        while (connection.state !== "waiting") await new Promise((next) => setTimeout(next, 20));
+        return connection.send({blob: file, time: 0}).catch((error) => error.code);
+    """)  # fmt: skip
+    mortal.start("--allow-origin", page.current_url.removesuffix("/blank"), "--token", "open-sesame")
+    answer, seen = run(page, "await connection.open(); return [await connection.send({blob: file, time: 1}), seen]")
+    assert lost == "gone"
+    assert answer["hands"]
+    assert "waiting" in seen
+    assert seen[-1] == "ready"
+
+
+def test_a_wrong_token_is_not_tried_again(page, mortal):
+    page.expected += ["401", "403", "WebSocket connection"]
+    code, state = run(page, f"{START} return [await connection.open().catch((e) => e.code), connection.state]",
+                      mortal.url, "wrong")  # fmt: skip
+    assert code in ("no_token", "closed")
+    assert state == "closed"
+
+
+def test_after_close_nothing_is_sent(page, server):
+    codes = run(page, f"""{START} {SHOT}
+        await connection.open();
+        const late = connection.send({{blob: file, time: 0}}).catch((error) => error.code);
+        connection.close();
+        return [await late, await connection.send({{blob: file, time: 1}}).catch((error) => error.code), seen.at(-1)];
+    """, server.url)  # fmt: skip
+    assert codes == ["closed", "closed", "closed"]

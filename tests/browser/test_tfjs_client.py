@@ -1,0 +1,209 @@
+"""A page written for tfjs-models, on another origin, with its import changed: the results of Sonjit's own detectors."""
+
+import cv2
+import numpy as np
+import pytest
+
+import sonjit
+from sonjit.skeletons import load_skeleton
+
+from .conftest import free_port, run
+
+HANDS, FACES, BOXES, POSES = "MediaPipeHands", "MediaPipeFaceMesh", "MediaPipeFaceDetector", "BlazePose"
+KITS = ("hand-pose-detection", "face-landmarks-detection", "face-detection", "pose-detection")
+PAGE = """<!doctype html><title>page</title>
+<script type="importmap">{"imports": {%s}}</script>
+<script type="module">
+  %s
+  globalThis.kit = kit0;
+  globalThis.load = async (path) => {
+    const image = new Image();
+    image.src = path;
+    await image.decode();
+    return image;
+  };
+  globalThis.pixels = async (path) => {
+    const image = await load(path);
+    const pen = new OffscreenCanvas(image.width, image.height).getContext("2d");
+    pen.drawImage(image, 0, 0);
+    return pen.getImageData(0, 0, image.width, image.height);
+  };
+  globalThis.once = async (model, config, picture, options) => {
+    const detector = await kit.createDetector(model, config);
+    try {
+      return await (detector.estimateHands ?? detector.estimateFaces ?? detector.estimatePoses)(picture, options);
+    } finally {
+      detector.dispose();
+    }
+  };
+  document.documentElement.dataset.ready = "true";
+</script>"""
+
+
+@pytest.fixture
+def page(browser, server, site):
+    imports = ", ".join(f'"@tensorflow-models/{name}": "{server.url}/sonjit-client.js"' for name in KITS)
+    lines = "\n".join(f'import * as kit{i} from "@tensorflow-models/{name}";' for i, name in enumerate(KITS))
+    site.files["/"] = ("text/html", (PAGE % (imports, lines)).encode())
+    if not browser.current_url.startswith(site.url):
+        browser.get(site.url)
+    run(browser, "while (!document.documentElement.dataset.ready) await new Promise((next) => setTimeout(next, 20))")
+    return browser
+
+
+@pytest.fixture
+def show(site):
+    """`show(rgb)`: the path of a picture on the site."""
+
+    def show(rgb):
+        path = f"/{len(site.files)}.png"
+        site.files[path] = ("image/png", cv2.imencode(".png", rgb[..., ::-1])[1].tobytes())
+        return path
+
+    return show
+
+
+def found_by(kind, rgb, **options):
+    with sonjit.create_detector(kind, static_image=True, **options) as detector:
+        return [instance.to_dict() for instance in detector.detect(np.ascontiguousarray(rgb))]
+
+
+def assert_same(found, expected):
+    """The same members, names and labels, and numbers to the rounding of another machine's threads."""
+    assert type(found) is type(expected) or {type(found), type(expected)} <= {int, float}
+    if isinstance(expected, dict):
+        assert found.keys() == expected.keys()
+        for name, value in expected.items():
+            assert_same(found[name], value)
+    elif isinstance(expected, list):
+        assert len(found) == len(expected)
+        for one, other in zip(found, expected, strict=True):
+            assert_same(one, other)
+    elif isinstance(expected, float):
+        assert found == pytest.approx(expected, abs=0.05)
+    else:
+        assert found == expected
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_a_picture_with_hands(page, show, photo, flip):
+    found = run(page, "return once(given[0], {runtime: 'tfjs'}, await load(given[1]), {flipHorizontal: given[2]})",
+                HANDS, show(photo), flip)  # fmt: skip
+    expected = found_by("hands", photo[:, ::-1] if flip else photo, mirrored=True)
+    assert expected
+    assert_same(found, expected)
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_own_hand(page, show, photo, flip):
+    found = run(page, "return once(given[0], {handedness: 'own'}, await load(given[1]), {flipHorizontal: given[2]})",
+                HANDS, show(photo), flip)  # fmt: skip
+    assert {hand["handedness"] for hand in found} == {hand["handedness"] for hand in found_by("hands", photo)}
+
+
+@pytest.mark.golden
+@pytest.mark.files("real/tfjs-models/*/test_data/*.jpg")
+@pytest.mark.parametrize(
+    ("model", "config", "kind", "options"),
+    [
+        (HANDS, {"modelType": "lite", "maxHands": 4}, "hands", {"model": "lite", "max_instances": 4, "mirrored": True}),
+        (FACES, {}, "face", {"model": "mesh"}),
+        (FACES, {"refineLandmarks": True, "maxFaces": 3}, "face", {"max_instances": 3}),
+        (BOXES, {}, "face", {"model": "box"}),
+        (BOXES, {"modelType": "full"}, "face", {"model": "box-full"}),
+        (POSES, {"modelType": "lite"}, "body", {"model": "lite"}),
+        (POSES, {"enableSmoothing": False}, "body", {}),
+    ],
+)
+def test_a_photograph(page, show, file, read_rgb, model, config, kind, options):
+    rgb = read_rgb(file)
+    found = run(page, "return once(given[0], given[1], await pixels(given[2]), {staticImageMode: true})",
+                model, config, show(rgb))  # fmt: skip
+    assert_same(found, found_by(kind, rgb, **options))
+
+
+def test_frames_of_a_stream_are_tracked(page, show, demo_clip):
+    frames = demo_clip[1][60:120:6]
+    found = run(page, """
+        const detector = await kit.createDetector(kit.SupportedModels.MediaPipeHands, {maxHands: 2});
+        const pictures = await Promise.all(given[0].map(pixels));
+        const all = await Promise.all(pictures.map((picture, i) => detector.estimateHands(picture, null, i * 200)));
+        detector.dispose();
+        return all;
+    """, [show(rgb) for rgb in frames])  # fmt: skip
+    with sonjit.create_detector("hands", mirrored=True) as detector:
+        expected = [[hand.to_dict() for hand in detector.detect(rgb, time=i / 5)] for i, rgb in enumerate(frames)]
+    assert any(expected)
+    assert_same(found, expected)
+
+
+def test_a_video(page, site, demo_clip):
+    site.files["/clip.mp4"] = ("video/mp4", demo_clip[0].read_bytes())
+    hands = run(page, """
+        const video = Object.assign(document.createElement("video"), {muted: true});
+        const detector = await kit.createDetector("MediaPipeHands");
+        const early = await detector.estimateHands(video).catch((error) => error.message);
+        const clip = await (await fetch("/clip.mp4")).blob();
+        await new Promise((next) => Object.assign(video, {src: URL.createObjectURL(clip), onloadeddata: next}));
+        video.currentTime = 6;
+        await new Promise((next) => { video.onseeked = next; });
+        const hands = await detector.estimateHands(video);
+        detector.reset();
+        const none = await detector.estimateHands(null);
+        detector.dispose();
+        return {early, hands, none};
+    """)  # fmt: skip
+    truth = demo_clip[2][180]["hands"]
+    assert "loadeddata" in hands["early"]
+    assert hands["none"] == []
+    wrists = sorted((hand["keypoints"][0]["x"], hand["keypoints"][0]["y"]) for hand in hands["hands"])
+    np.testing.assert_allclose(wrists, sorted(hand["xy"][0] for hand in truth), atol=40)
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        ("kit.createDetector('MoveNet')", "known: MediaPipeHands, MediaPipeFaceMesh, MediaPipeFaceDetector, BlazePose"),
+        ("kit.createDetector('MediaPipeHands', {maxHands: 11})", "1 to 10"),
+        ("kit.createDetector('MediaPipeHands', {hands: 2})", "known: maxHands, modelType"),
+        ("kit.createDetector('MediaPipeHands', {modelType: 'heavy'})", "known: lite, full"),
+        ("kit.createDetector('MediaPipeHands', {detectorModelUrl: '/m.json'})", "detectorModelUrl: the server runs"),
+        ("kit.createDetector('MediaPipeFaceMesh', {refineLandmarks: 1})", "known: true, false"),
+        (
+            "kit.createDetector('BlazePose', {enableSegmentation: true})",
+            "enableSegmentation: the server gives no masks",
+        ),
+        ("once('BlazePose', {}, document.createElement('canvas'), {maxPoses: 0})", "1 to 10"),
+        ("once('MediaPipeHands', {}, document.createElement('canvas'), {flip: true})", "known: flipHorizontal"),
+        ("once('MediaPipeHands', {}, {dataSync: () => []})", "a tensor cannot be sent"),
+        ("once('MediaPipeHands', {}, 'photo.png')", "a String is no picture; known: HTMLImageElement"),
+        ("once('MediaPipeHands', {}, new Image())", "the picture is empty"),
+        ("once('MediaPipeHands', {}, new Blob(['x']))", "picture"),
+    ],
+)
+def test_what_is_unknown_is_refused_with_what_is_known(page, call, says):
+    page.expected.append("/v1/hands")  # the browser's own line about the refused Blob
+    with pytest.raises(RuntimeError, match=says.replace("(", r"\(")):
+        run(page, f"await {call}")
+
+
+def test_no_server(page):
+    page.expected.append("ERR_CONNECTION_REFUSED")
+    with pytest.raises(RuntimeError, match=r"start it with sonjit serve --allow-origin http://127"):
+        run(page, "await kit.createDetector('MediaPipeHands', {server: given[0]})", f"http://127.0.0.1:{free_port()}")
+
+
+def test_helpers_agree_with_the_skeletons(page):
+    contours, pairs = run(page, """
+        const {getAdjacentPairs, getKeypointIndexByContour} = kit.util;
+        return [getKeypointIndexByContour("MediaPipeFaceMesh"), Object.values(kit.SupportedModels)
+            .filter((model) => model !== "MediaPipeFaceDetector").map(getAdjacentPairs)];
+    """)  # fmt: skip
+    face = load_skeleton("face_mediapipe478")
+    assert {name: sorted(set(indices)) for name, indices in contours.items()} == {
+        name: sorted(set(indices)) for name, indices in face.groups.items()
+    }
+    hands, mesh, body = ({tuple(pair) for pair in some} for some in pairs)
+    assert hands == set(load_skeleton("hand_mediapipe21").connections)
+    assert body == set(load_skeleton("body_blazepose33").connections)
+    assert {point for pair in mesh for point in pair} == set(range(468))
