@@ -5,6 +5,8 @@ from __future__ import annotations
 import struct
 import zlib
 
+from sonjit.media.image_size import JPEG_SCAN, jpeg_segments
+
 _CUT = "the image is cut short"
 
 
@@ -27,19 +29,7 @@ def _jpeg_damage(data: bytes) -> str | None:
 
 def _jpeg_scan_start(data: bytes) -> int | None:
     """Offset of the first scan; the markers before it may hold a thumbnail with an end marker of its own."""
-    position = 2
-    while position + 4 <= len(data):
-        if data[position] != 0xFF:
-            position += 1  # padding or junk between segments, which decoders step over too
-            continue
-        marker = data[position + 1]
-        if marker == 0xDA:
-            return position
-        if marker == 0xFF or marker == 0x00 or marker == 0x01 or 0xD0 <= marker <= 0xD8:
-            position += 1 if marker == 0xFF else 2
-            continue
-        position += 2 + int.from_bytes(data[position + 2 : position + 4])
-    return None
+    return next((position for marker, position in jpeg_segments(data) if marker == JPEG_SCAN), None)
 
 
 def _png_damage(data: bytes) -> str | None:
