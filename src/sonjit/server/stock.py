@@ -1,0 +1,89 @@
+"""Detectors for those who come: made when first asked for, kept for a while when their client has left."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from sonjit.detectors import create_detector
+from sonjit.engines import shared_networks
+from sonjit.errors import SonjitError
+from sonjit.server.available import require_weights
+from sonjit.server.errors import RefusedError
+from sonjit.server.options import detector_arguments
+
+if TYPE_CHECKING:
+    from sonjit.detectors import Detector
+    from sonjit.server.options import Spec
+
+
+class Stock:
+    """Lends detectors; all of them share their networks, so that one more costs its buffers only.
+
+    Args:
+        most: how many to keep that nobody uses, the longest unused ones going first.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._idle: OrderedDict[Spec, Detector[Any, Any]] = OrderedDict()
+        self._lock = threading.Lock()
+        self._is_closed = False
+        self.lent = 0
+
+    def has(self, spec: Spec) -> bool:
+        """Whether `take` gives one without loading anything."""
+        with self._lock:
+            return _key(spec) in self._idle
+
+    def take(self, spec: Spec) -> Detector[Any, Any]:
+        """A detector that has seen nothing yet; loads its networks where need be.
+
+        Raises:
+            RefusedError: weights are missing, or an option cannot be had.
+        """
+        with self._lock:
+            detector = self._idle.pop(_key(spec), None)
+        if detector is None:
+            require_weights(spec.kind, spec.model)
+            try:
+                with shared_networks():
+                    detector = create_detector(**spec_arguments(spec))
+            except SonjitError as error:
+                raise RefusedError("bad_option", f"{spec.name}: {error}") from error
+        with self._lock:
+            self.lent += 1
+        return detector
+
+    def give_back(self, spec: Spec, detector: Detector[Any, Any]) -> None:
+        """What `take` gave."""
+        detector.reset()
+        with self._lock:
+            self.lent -= 1
+            old = self._idle.pop(_key(spec), None)
+            gone = [] if old is None else [old]
+            self._idle[_key(spec)] = detector
+            while len(self._idle) > (0 if self._is_closed else self._most):
+                gone.append(self._idle.popitem(last=False)[1])
+        for one in gone:
+            one.close()
+
+    def close(self) -> None:
+        """Free every detector; those lent go when they come back."""
+        with self._lock:
+            self._is_closed = True
+            gone = list(self._idle.values())
+            self._idle.clear()
+        for one in gone:
+            one.close()
+
+
+def spec_arguments(spec: Spec) -> dict[str, Any]:
+    """A spec as `create_detector` takes it."""
+    return {"kind": spec.kind} | detector_arguments(spec.to_dict())
+
+
+def _key(spec: Spec) -> Spec:
+    return replace(spec, measures=False)

@@ -1,0 +1,49 @@
+"""The fast text reads as what `to_dict(full=True)` holds."""
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as npst
+
+from sonjit.media.json_tables import json_from
+from sonjit.results import Body, Face, Hand, Person
+from sonjit.server.encode import json_of_all
+
+FLOATS = st.floats(width=32)
+
+
+def points(count):
+    return npst.arrays(np.float32, (count, 3), elements=FLOATS, fill=FLOATS)
+
+
+def scores(count):
+    return npst.arrays(np.float32, (count,), elements=FLOATS, fill=FLOATS)
+
+
+IDS = st.none() | st.integers(1, 99)
+SCORES = st.floats(0, 1)
+HANDS = st.builds(Hand, st.sampled_from(["Left", "Right"]), SCORES, points(21), points(21), IDS, st.none() | SCORES)
+BOXES = st.tuples(*[st.floats(-1e4, 1e4, width=32)] * 4)
+FACES = st.sampled_from([6, 468, 478]).flatmap(lambda count: st.builds(Face, SCORES, points(count), BOXES, IDS))
+BODIES = st.builds(Body, SCORES, points(33), points(33), scores(33), scores(33), IDS)
+PEOPLE = st.builds(Person, BODIES, st.none() | HANDS, st.none() | HANDS, st.none() | FACES)
+
+
+@pytest.mark.filterwarnings("ignore:overflow", "ignore:invalid value")  # of boxes around infinite keypoints
+@pytest.mark.parametrize("kind", [HANDS, FACES, BODIES, PEOPLE], ids=["hands", "faces", "bodies", "people"])
+@given(data=st.data())
+def test_the_text_reads_as_the_dicts(kind, data):
+    found = data.draw(st.lists(kind, max_size=2))
+    assert json.loads(json_of_all(found, None)) == json.loads(json_from([one.to_dict(full=True) for one in found]))
+
+
+@given(PEOPLE)
+@pytest.mark.filterwarnings("ignore:overflow", "ignore:invalid value")
+def test_what_is_said_stands_with_its_instance(person):
+    said = [{"measures": {"number": number}} for number in range(len(person.parts))]
+    (one,) = json.loads(json_of_all([person], said))
+    parts = [one[name] for name in ("body", "leftHand", "rightHand", "face") if one[name]]
+    assert [part["measures"]["number"] for part in parts] == list(range(len(parts)))

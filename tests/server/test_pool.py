@@ -1,0 +1,80 @@
+"""Workers take turns between lanes, and leave nothing behind."""
+
+import asyncio
+import threading
+
+import pytest
+
+from sonjit.server.pool import Pool
+
+
+@pytest.fixture
+def pool():
+    pool = Pool(1)
+    yield pool
+    pool.close()
+
+
+def test_results_and_errors_come_back(pool):
+    async def go():
+        lane = pool.lane()
+        assert await lane.run(lambda: 7) == 7
+        with pytest.raises(ZeroDivisionError):
+            await lane.run(lambda: 1 // 0)
+
+    asyncio.run(go())
+
+
+def test_lanes_take_turns_however_much_one_of_them_queues(pool):
+    order, started, gate = [], threading.Event(), threading.Event()
+
+    async def go():
+        busy, others = pool.lane(), [pool.lane() for _ in range(3)]
+        held = asyncio.ensure_future(busy.run(lambda: started.set() or gate.wait()))
+        await asyncio.to_thread(started.wait)
+        work = [busy.run(lambda: order.append("busy")) for _ in range(20)]
+        work += [lane.run(lambda name=name: order.append(name)) for name, lane in enumerate(others)]
+        tasks = [asyncio.ensure_future(one) for one in work]
+        await asyncio.sleep(0)
+        gate.set()
+        await asyncio.gather(held, *tasks)
+
+    asyncio.run(go())
+    assert order[:4] == ["busy", 0, 1, 2]
+    assert order[4:] == ["busy"] * 19
+
+
+def test_closing_a_lane_drops_what_waits_and_waits_for_what_runs(pool):
+    started, gate, done = threading.Event(), threading.Event(), []
+
+    def work():
+        started.set()
+        gate.wait()
+        done.append("running")
+
+    async def go():
+        lane = pool.lane()
+        running = asyncio.ensure_future(lane.run(work))
+        waiting = asyncio.ensure_future(lane.run(lambda: done.append("waiting")))
+        await asyncio.to_thread(started.wait)
+        closing = asyncio.ensure_future(lane.close())
+        await asyncio.sleep(0.01)
+        assert not closing.done()
+        gate.set()
+        await closing
+        await running
+        assert waiting.cancelled() or isinstance(waiting.exception(), asyncio.CancelledError)
+
+    asyncio.run(go())
+    assert done == ["running"]
+
+
+def test_a_closed_pool_cancels(pool):
+    async def go():
+        lane = pool.lane()
+        pool.close()
+        with pytest.raises(asyncio.CancelledError):
+            await lane.run(lambda: None)
+
+    asyncio.run(go())
+    assert not any(thread.is_alive() for thread in pool._threads)
