@@ -72,7 +72,7 @@ def _source_from_file(path: Path) -> Source:
         return VideoSource(str(path), path)
     except InputError as error:
         hint = "; an MP4 without its index was cut or never finished: copy or record it again"
-        raise InputError(f"{error}{hint if _is_mp4(head) else ''}") from None
+        raise InputError(f"{error}{hint if is_mp4(head) else ''}") from None
 
 
 def _source_from_folder(path: Path) -> Source:
@@ -104,14 +104,15 @@ def _source_from_stream(stream: BinaryIO, name: str) -> Source:
         return VideoSource(name, cast("BinaryIO", _Rejoined(head, stream)))
     except InputError as error:
         hint = "; an MP4 with its index at the end cannot be piped: name the file itself"
-        raise InputError(f"{error}{hint if _is_mp4(head) else ''}") from None
+        raise InputError(f"{error}{hint if is_mp4(head) else ''}") from None
 
 
 def _is_still(head: bytes) -> bool:
     return image_format(head) not in (None, "gif")  # a GIF moves: FFmpeg reads it as a video
 
 
-def _is_mp4(head: bytes) -> bool:
+def is_mp4(head: bytes) -> bool:
+    """Whether a file's first bytes are those of an MP4 or QuickTime file."""
     return head[4:8] in (b"ftyp", b"mdat", b"wide", b"free")
 
 

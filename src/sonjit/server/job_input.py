@@ -7,13 +7,19 @@ from typing import TYPE_CHECKING
 
 from sonjit.errors import InputError
 from sonjit.media import IMAGE_ENDINGS
+from sonjit.media.damage import image_damage
 from sonjit.media.image_files import SNIFF_BYTES, image_format, is_text
+from sonjit.media.image_size import image_size
+from sonjit.media.sources import is_mp4
 from sonjit.media.video import open_container, video_stream
 from sonjit.server.errors import RefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
+
+_PIXEL_BYTES = 8  # of 16 bits and four channels, without compression
+_HEADER_BYTES = 10_000_000  # room for thumbnails and colour profiles
 
 
 @dataclass(frozen=True)
@@ -58,7 +64,7 @@ def input_from_files(files: Sequence[Path], folder: str | None, *, max_pixels: i
 
 
 def _is_video(file: Path, max_pixels: int, *, or_broken_picture: bool = False) -> bool:
-    """Whether a file is a video; otherwise it is a picture, of which only the beginning was looked at.
+    """Whether a file is a video; otherwise it is a picture, of which only the header was read.
 
     Args:
         file: to look into.
@@ -67,7 +73,9 @@ def _is_video(file: Path, max_pixels: int, *, or_broken_picture: bool = False) -
     """
     with file.open("rb") as opened:
         head = opened.read(SNIFF_BYTES)
-    if image_format(head) not in (None, "gif"):
+    found = image_format(head)
+    if found not in (None, "gif"):
+        _check_picture(file, found, max_pixels)
         return False
     try:
         if not head or is_text(head):
@@ -80,9 +88,22 @@ def _is_video(file: Path, max_pixels: int, *, or_broken_picture: bool = False) -
     except InputError as error:
         if or_broken_picture and file.suffix.lower() in IMAGE_ENDINGS:
             return False
-        reason = str(error)
-        raise RefusedError("bad_image", f"{reason}: send a video, or pictures (JPEG, PNG, WebP, ...)") from None
+        cut = "; an MP4 without its index was cut or never finished" if is_mp4(head) else ""
+        raise RefusedError("bad_image", f"{error}{cut}: send a video, or pictures (JPEG, PNG, WebP, ...)") from None
     return True
+
+
+def _check_picture(file: Path, found: str, max_pixels: int) -> None:
+    """Refuse a picture that would take too much memory; a damaged one never comes so far as to be decoded."""
+    largest = _PIXEL_BYTES * max_pixels + _HEADER_BYTES
+    if file.stat().st_size > largest:
+        raise RefusedError("too_large", f"{file.name} is larger than any picture of {max_pixels / 1e6:g} megapixels")
+    data = file.read_bytes()
+    size = image_size(data, found)
+    if size is not None:
+        _check_pixels(file, size[0] * size[1], max_pixels)
+    elif image_damage(data, found) is None:
+        raise RefusedError("bad_image", f"{file.name} does not say how large it is: export it again")
 
 
 def _check_pixels(file: Path, pixels: int, max_pixels: int) -> None:

@@ -1,0 +1,126 @@
+import struct
+import zlib
+
+import av
+import cv2
+import numpy as np
+import pytest
+
+from sonjit.media import open_source
+from sonjit.server.errors import RefusedError
+from sonjit.server.job_input import input_from_files
+
+MANY = 50_000_000
+GREY = np.full((24, 32, 3), 120, np.uint8)
+
+
+def picture(path, ending=".png"):
+    path.write_bytes(cv2.imencode(ending, GREY)[1].tobytes())
+    return path
+
+
+def video(path, size=(64, 48)):
+    with av.open(str(path), "w", format="mp4") as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
+        frame = av.VideoFrame.from_ndarray(np.zeros((size[1], size[0], 3), np.uint8))
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[:-600])  # where an MP4 has its index
+    return path
+
+
+def sound(path):
+    with av.open(str(path), "w", format="wav") as container:
+        stream = container.add_stream("pcm_s16le", rate=8000, layout="mono")
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 800), np.int16), format="s16", layout="mono")
+        frame.sample_rate = 8000
+        container.mux(stream.encode(frame))
+    return path
+
+
+def png_of(width, height):
+    """A PNG of few bytes that states a size."""
+
+    def part(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + part(b"IHDR", header) + part(b"IDAT", zlib.compress(b"")) + part(b"IEND", b"")
+
+
+def test_one_video_whatever_its_name(tmp_path):
+    file = video(tmp_path / "손.jpg")
+    given = input_from_files([file], None, max_pixels=MANY)
+    assert (given.source, given.name, given.drawing) == (file, "손.jpg", ".mp4")
+
+
+def test_one_picture_whatever_its_name(tmp_path):
+    file = picture(tmp_path / "upload")
+    given = input_from_files([file], None, max_pixels=MANY)
+    assert (given.source, given.name, given.drawing) == (file, "upload", ".jpg")
+
+
+def test_pictures_become_a_folder_that_is_read_whole_and_in_order(tmp_path):
+    files = [picture(tmp_path / name) for name in ("f10.png", "f9", "F1.jpeg", "f2.bin")]
+    (tmp_path / "f3.webp").write_bytes(b"text")  # a problem of the job's, not of the upload's
+    given = input_from_files([*files, tmp_path / "f3.webp"], "shots", max_pixels=MANY)
+    assert (given.source, given.name, given.drawing) == (tmp_path, "shots", ".zip")
+    with open_source(given.source) as source:
+        assert [source.frame_source(frame.index) for frame in source] == ["F1.jpeg", "f2.bin.jpg", "f9.jpg", "f10.png"]
+        assert len(source.problems) == 1
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda folder: [], "no file came"),
+        (lambda folder: [write(folder / "a.txt", b"hello there")], "a.txt holds text"),
+        (lambda folder: [write(folder / "a.mp4", b"")], "a.mp4 is empty"),
+        (lambda folder: [write(folder / "a.mp4", bytes(range(256)) * 9)], "a.mp4 is neither"),
+        (lambda folder: [cut(video(folder / "a.mp4"))], "a.mp4 .* never finished"),
+        (lambda folder: [write(folder / "a.tif", b"II*\0" + b"\xff" * 90)], "a.tif does not say how large"),
+        (lambda folder: [sound(folder / "a.wav")], "a.wav holds no video"),
+        (lambda folder: [picture(folder / "a.png"), write(folder / "b.bin", b"\0\1" * 99)], "b.bin is neither"),
+        (lambda folder: [picture(folder / "a.png"), video(folder / "b.mp4")], "b.mp4 is a video among"),
+        (lambda folder: [video(folder / "a.mp4"), video(folder / "b.mp4")], "a.mp4 is a video among"),
+    ],
+)
+def test_what_is_no_input_is_named(tmp_path, make, says):
+    files = make(tmp_path)
+    with pytest.raises(RefusedError, match=says) as refused:
+        input_from_files(files, None, max_pixels=MANY)
+    assert refused.value.code == "bad_image"
+    assert str(tmp_path) not in str(refused.value)
+
+
+def write(path, data):
+    path.write_bytes(data)
+    return path
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda folder: [video(folder / "big", (640, 480))],
+        lambda folder: [write(folder / "big", png_of(60_000, 60_000))],
+        lambda folder: [picture(folder / "a.png"), write(folder / "big", png_of(60_000, 60_000))],
+    ],
+)
+def test_too_many_pixels_are_refused_before_they_are_decoded(tmp_path, make):
+    with pytest.raises(RefusedError, match="big has") as refused:
+        input_from_files(make(tmp_path), None, max_pixels=640 * 480 - 1)
+    assert refused.value.code == "too_many_pixels"
+
+
+def test_a_file_that_no_picture_can_fill_is_not_read(tmp_path):
+    file = picture(tmp_path / "big.png")
+    with file.open("ab") as opened:
+        opened.truncate(100_000_000)
+    with pytest.raises(RefusedError, match="larger than any picture") as refused:
+        input_from_files([file], None, max_pixels=1_000_000)
+    assert refused.value.code == "too_large"
