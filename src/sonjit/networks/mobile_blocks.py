@@ -131,3 +131,12 @@ def upsample(values: Tensor, factor: int = 2) -> Tensor:
 def rows_from_map(values: Tensor, length: int) -> Tensor:
     """A map (B, N * length, H, W) of N anchors a cell as rows (B, H * W * N, length), cell by cell."""
     return values.permute(0, 2, 3, 1).flatten(1).unflatten(1, (-1, length))  # (B, H * W * N, length)
+
+
+def depth_to_space(values: Tensor, factor: int = 2) -> Tensor:
+    """(B, factor * factor * C, H, W) to (B, C, factor * H, factor * W): a cell's groups of C channels, row by row.
+
+    TensorFlow's order of channels, which is not that of PyTorch's `pixel_shuffle`.
+    """
+    groups = values.unflatten(1, (factor * factor, -1))  # (B, factor * factor, C, H, W)
+    return F.pixel_shuffle(groups.transpose(1, 2).flatten(1, 2), factor)
