@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _FILES: tuple[str, ...] = (
     "cam",
     "hand_landmark",
+    "mask_rcnn",
     "palm_detection",
 )
 """The files of this room that register networks."""

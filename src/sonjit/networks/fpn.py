@@ -1,0 +1,174 @@
+"""A residual network and the feature pyramid on top of it: pictures -> P2..P6.
+
+Sources: He et al., Deep Residual Learning (2015), with the stride in the 3x3 convolution of a bottleneck as in
+torchvision; Lin et al., Feature Pyramid Networks (2017); Wu and He, Group Normalization (2018).
+"""
+
+from __future__ import annotations
+
+from math import gcd
+from typing import TYPE_CHECKING, Literal
+
+import torch
+from torch import nn
+from torch.nn import functional as F  # noqa: N812  # the field's name
+
+from sonjit.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import Tensor
+
+Norm = Literal["frozen", "batch", "group"]
+
+_DEPTHS: dict[int, tuple[bool, tuple[int, int, int, int]]] = {
+    10: (False, (1, 1, 1, 1)),
+    18: (False, (2, 2, 2, 2)),
+    34: (False, (3, 4, 6, 3)),
+    50: (True, (3, 4, 6, 3)),
+    101: (True, (3, 4, 23, 3)),
+}
+"""Layers in all -> whether its blocks are bottlenecks, and how many of them each of the four stages has."""
+
+
+class FrozenNorm(nn.Module):
+    """Batch normalization whose statistics, scale and shift never change; nothing is added to the variance."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        for name, start in (("weight", 1.0), ("bias", 0.0), ("running_mean", 0.0), ("running_var", 1.0)):
+            self.register_buffer(name, torch.full((channels,), start))
+
+    weight: Tensor
+    bias: Tensor
+    running_mean: Tensor
+    running_var: Tensor
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> the same shape."""
+        scale = self.weight * self.running_var.rsqrt()
+        shift = self.bias - self.running_mean * scale
+        return torch.addcmul(shift[:, None, None], x, scale[:, None, None])
+
+
+def norm_layer(norm: Norm, channels: int) -> nn.Module:
+    """A normalization of so many channels; groups suit batches of one or two pictures."""
+    if norm == "frozen":
+        return FrozenNorm(channels)
+    return nn.BatchNorm2d(channels) if norm == "batch" else nn.GroupNorm(gcd(32, channels), channels)
+
+
+def conv_block(inputs: int, outputs: int, kernel: int, *, norm: Norm | None, relu: bool = True) -> nn.Sequential:
+    """Convolution, normalization if any, ReLU if wanted; its bias is the normalization's where there is one."""
+    conv = nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, bias=norm is None)
+    nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
+    if conv.bias is not None:
+        nn.init.zeros_(conv.bias)
+    rest = [norm_layer(norm, outputs)] if norm else []
+    return nn.Sequential(conv, *rest, *([nn.ReLU(inplace=True)] if relu else []))
+
+
+class ResidualBlock(nn.Module):
+    """relu(x + f(x)), f being two 3x3 convolutions, or 1x1, 3x3 and 1x1 with a quarter of the channels between.
+
+    Args:
+        inputs: channels in.
+        width: channels between.
+        bottleneck: whether f is of the second kind, which gives 4 * width channels; else width.
+        stride: of the 3x3 convolution (the first of two).
+        norm: after each convolution.
+    """
+
+    def __init__(self, inputs: int, width: int, *, bottleneck: bool, stride: int, norm: Norm) -> None:
+        super().__init__()
+        self.outputs = width * 4 if bottleneck else width
+        kernels = (1, 3, 1) if bottleneck else (3, 3)
+        channels = (inputs, width, width, self.outputs) if bottleneck else (inputs, width, width)
+        strided = kernels.index(3)
+        self.count = len(kernels)
+        for i, kernel in enumerate(kernels):
+            step = stride if i == strided else 1
+            conv = nn.Conv2d(channels[i], channels[i + 1], kernel, step, kernel // 2, bias=False)
+            self.add_module(f"conv{i + 1}", conv)
+            self.add_module(f"bn{i + 1}", norm_layer(norm, channels[i + 1]))
+        self.downsample: nn.Sequential | None = None
+        if stride > 1 or inputs != self.outputs:
+            shortcut = nn.Conv2d(inputs, self.outputs, 1, stride, bias=False)
+            self.downsample = nn.Sequential(shortcut, norm_layer(norm, self.outputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, inputs, H, W) -> (B, outputs, H / stride, W / stride)."""
+        y = x
+        for i in range(1, self.count + 1):
+            y = self.get_submodule(f"bn{i}")(self.get_submodule(f"conv{i}")(y))
+            if i < self.count:
+                y = y.relu_()
+        return (y + (x if self.downsample is None else self.downsample(x))).relu_()
+
+
+class ResNet(nn.Module):
+    """The four stages of a residual network, C2..C5; keys are those of torchvision's ResNet without its classifier.
+
+    Args:
+        depth: 10, 18, 34, 50 or 101 layers.
+        width: channels of the first stage's 3x3 convolutions; 64 in the paper.
+        norm: "frozen" takes over trained statistics, "batch" learns them, "group" needs none.
+    """
+
+    def __init__(self, depth: int = 50, width: int = 64, norm: Norm = "frozen") -> None:
+        super().__init__()
+        if depth not in _DEPTHS:
+            raise InputError(f"depth {depth}: known are {', '.join(map(str, _DEPTHS))}")
+        bottleneck, blocks = _DEPTHS[depth]
+        self.conv1 = nn.Conv2d(3, width, 7, 2, 3, bias=False)
+        self.bn1 = norm_layer(norm, width)
+        channels = width
+        self.channels: list[int] = []  # of C2..C5
+        for stage, count in enumerate(blocks):
+            layer = nn.Sequential()
+            for i in range(count):
+                stride = 2 if stage and not i else 1
+                block = ResidualBlock(channels, width << stage, bottleneck=bottleneck, stride=stride, norm=norm)
+                channels = block.outputs
+                layer.append(block)
+            self.add_module(f"layer{stage + 1}", layer)
+            self.channels.append(channels)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    def forward(self, pictures: Tensor) -> list[Tensor]:
+        """(B, 3, H, W) -> C2..C5 of strides 4, 8, 16, 32."""
+        x = F.max_pool2d(self.bn1(self.conv1(pictures)).relu_(), 3, 2, 1)
+        maps: list[Tensor] = []
+        for stage in range(1, 5):
+            x = self.get_submodule(f"layer{stage}")(x)
+            maps.append(x)
+        return maps
+
+
+class FeaturePyramid(nn.Module):
+    """C2..C5 -> P2..P6: the coarse maps, rich in meaning, are added to the fine ones, rich in place.
+
+    Args:
+        inputs: channels of C2..C5.
+        channels: of every level.
+        norm: after each convolution, or None.
+    """
+
+    def __init__(self, inputs: Sequence[int], channels: int = 256, norm: Norm | None = None) -> None:
+        super().__init__()
+        self.lateral = nn.ModuleList(conv_block(count, channels, 1, norm=norm, relu=False) for count in inputs)
+        self.output = nn.ModuleList(conv_block(channels, channels, 3, norm=norm, relu=False) for _ in inputs)
+        for conv in self.modules():
+            if isinstance(conv, nn.Conv2d):
+                nn.init.kaiming_uniform_(conv.weight, a=1)
+
+    def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
+        """C2..C5 (B, C_l, H_l, W_l) -> P2..P6 (B, channels, H_l, W_l); P6 is every second pixel of P5."""
+        laterals = [lateral(x) for lateral, x in zip(self.lateral, maps, strict=True)]
+        for fine, coarse in zip(reversed(laterals[:-1]), reversed(laterals[1:]), strict=True):
+            fine += F.interpolate(coarse, fine.shape[-2:], mode="nearest")
+        levels = [output(x) for output, x in zip(self.output, laterals, strict=True)]
+        return [*levels, F.max_pool2d(levels[-1], 1, 2)]

@@ -1,0 +1,251 @@
+"""Mask R-CNN: objects as boxes, classes and masks.
+
+Source: He et al., Mask R-CNN (2017), with the pyramid of section 3.1. Checkpoints of torchvision's
+`maskrcnn_resnet50_fpn` and `maskrcnn_resnet50_fpn_v2` load by `load_official`, and the answers are the same.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from sonjit.networks.base import Network
+from sonjit.networks.fpn import FeaturePyramid, ResNet
+from sonjit.networks.picture_batches import batch_of, ratio_to, resize_target
+from sonjit.networks.registry import InputSpec, NetworkEntry, register
+from sonjit.networks.roi_align import pool_levels
+from sonjit.networks.roi_heads import (
+    BoxHead,
+    Instances,
+    MaskHead,
+    Samples,
+    Target,
+    box_losses,
+    boxes_from_scores,
+    mask_loss,
+    paste_masks,
+    sample_proposals,
+)
+from sonjit.networks.rpn import RegionProposals, RpnSteps
+from sonjit.networks.torchvision_keys import weights_from_torchvision
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from torch import Tensor
+
+    from sonjit.networks.fpn import Norm
+    from sonjit.networks.roi_align import Pooling
+
+__all__ = ["Instances", "MaskRCNN", "Steps", "Target", "paste_masks"]
+
+CLASS_LAYERS = ("box_head.scores.", "box_head.deltas.", "mask_head.logits.")
+"""Beginnings of the keys that depend on how many classes there are."""
+
+
+@dataclass(frozen=True)
+class Steps:
+    """Each intermediate step of a forward pass over B pictures.
+
+    Attributes:
+        pictures: (B, 3, H, W) resized, normalised, padded with 0.
+        sizes: height and width of each picture within that.
+        pyramid: P2..P6, (B, C, H / 2^l, W / 2^l).
+        rpn: anchors, objectness, deltas, proposals before and after NMS, and those left at the end.
+        levels: (R,) level that each proposal is looked at on, all pictures one after the other.
+        box_maps: (R, C, 7, 7) of each proposal.
+        logits: (R, classes).
+        deltas: (R, classes, 4).
+        boxes: of each picture's instances, (N_b, 4) pixels of the resized picture.
+        mask_maps: (N, C, 14, 14) of each instance; or 7x7.
+        mask_logits: (N, classes, 28, 28); or 14x14.
+    """
+
+    pictures: Tensor
+    sizes: list[tuple[int, int]]
+    pyramid: list[Tensor]
+    rpn: RpnSteps
+    levels: Tensor
+    box_maps: Tensor
+    logits: Tensor
+    deltas: Tensor
+    boxes: list[Tensor]
+    mask_maps: Tensor
+    mask_logits: Tensor
+
+
+class MaskRCNN(Network):
+    """A residual network with a pyramid, a region proposal network on it, and a box and a mask head.
+
+    Args:
+        classes: with the background, which is class 0.
+        depth: layers of the residual network: 10, 18, 34, 50 or 101.
+        width: channels of its first stage.
+        channels: of the pyramid and the heads.
+        hidden: of the box head's fully connected layers.
+        norm: "frozen" takes over trained statistics, in the residual network alone; "batch" learns them and "group"
+            needs none, in pyramid and heads too.
+        rpn_convs, box_convs: 3x3 convolutions of the region proposal network and the box head.
+        anchors_px: side of the anchors of P2..P6.
+        before_nms: anchors of each level that are looked at; doubled in training.
+        after_nms: proposals that are left; doubled in training.
+        roi: RoIAlign, or RoIPool for comparison.
+        masks: False for Faster R-CNN, the same without masks.
+        mask_map: 14 for 28x28 masks, 7 for the paper's 14x14 ones.
+        min_side, max_side: pictures are resized so that their short side is the one, or their long side the other, in
+            pixels.
+        min_score: below which nothing is an instance.
+        most: instances of a picture at most.
+    """
+
+    def __init__(
+        self,
+        classes: int = 91,
+        *,
+        depth: int = 50,
+        width: int = 64,
+        channels: int = 256,
+        hidden: int = 1024,
+        norm: Norm = "frozen",
+        rpn_convs: int = 1,
+        box_convs: int = 0,
+        anchors_px: Sequence[float] = (32, 64, 128, 256, 512),
+        before_nms: int = 1000,
+        after_nms: int = 1000,
+        roi: Pooling = "align",
+        masks: bool = True,
+        mask_map: int = 14,
+        min_side: int = 800,
+        max_side: int = 1333,
+        min_score: float = 0.05,
+        most: int = 100,
+    ) -> None:
+        super().__init__()
+        self.roi: Pooling = roi
+        self.mask_map, self.min_side, self.max_side = mask_map, min_side, max_side
+        self.min_score, self.most = min_score, most
+        self.frozen = norm == "frozen"
+        norm_of_heads = None if self.frozen else norm
+        self.backbone = ResNet(depth, width, norm)
+        self.pyramid = FeaturePyramid(self.backbone.channels, channels, norm_of_heads)
+        self.rpn = RegionProposals(
+            channels, convs=rpn_convs, sizes_px=anchors_px, before_nms=before_nms, after_nms=after_nms
+        )
+        self.box_head = BoxHead(classes, channels, hidden, box_convs, norm_of_heads)
+        self.mask_head = MaskHead(classes, channels, norm_of_heads) if masks else None
+
+    def forward(self, images: Tensor, *, steps: bool = False) -> dict[str, Any]:
+        """What is in pictures of one size, in tensors of one size.
+
+        Args:
+            images: (B, 3, H, W) RGB, 0..1.
+            steps: give the intermediate `Steps` too, under "steps".
+
+        Returns:
+            "boxes" (B, N, 4) in pixels of the pictures, "scores" (B, N), "labels" (B, N) int64 and "masks"
+            (B, N, M, M), best first, N the most that may be found; what is left over is 0.
+        """
+        found, between = self.find_with_steps(list(images))
+        filled = {name: [_filled(getattr(one, name), self.most) for one in found] for name in Instances._fields}
+        outputs: dict[str, Any] = {name: torch.stack(parts) for name, parts in filled.items()}
+        return outputs | {"steps": between} if steps else outputs
+
+    def find(self, pictures: Sequence[Tensor]) -> list[Instances]:
+        """What is in each of several pictures (3, H, W), RGB 0..1, which may differ in size."""
+        return self.find_with_steps(pictures)[0]
+
+    def find_with_steps(self, pictures: Sequence[Tensor]) -> tuple[list[Instances], Steps]:
+        """`find`, with each step on the way."""
+        batch, sizes = batch_of(pictures, self.min_side, self.max_side)
+        pyramid = self.pyramid(self.backbone(batch))
+        rpn = self.rpn(pyramid, (batch.shape[-2], batch.shape[-1]), sizes)
+        proposals = [one.boxes for one in rpn.proposals]
+        maps, levels = pool_levels(pyramid[:4], proposals, 7, kind=self.roi)
+        logits, deltas = self.box_head(maps)
+        counts = [len(one) for one in proposals]
+        parts = zip(logits.split(counts), deltas.split(counts), proposals, sizes, strict=True)
+        kept = [boxes_from_scores(*part, min_score=self.min_score, nms_iou=0.5, most=self.most) for part in parts]
+        boxes = [one[0] for one in kept]
+        mask_maps, mask_logits = maps[:0], logits.new_zeros(sum(map(len, boxes)), logits.shape[1], 0, 0)
+        if self.mask_head is not None:
+            mask_maps, _ = pool_levels(pyramid[:4], boxes, self.mask_map, kind=self.roi)
+            mask_logits = self.mask_head(mask_maps)
+        found: list[Instances] = []
+        masks = mask_logits.split([len(one) for one in boxes])
+        for picture, size, (place, scores, labels), one in zip(pictures, sizes, kept, masks, strict=True):
+            own = one[torch.arange(len(labels), device=labels.device), labels].sigmoid()
+            found.append(Instances(place * ratio_to(picture, size), scores, labels, own))
+        return found, Steps(batch, sizes, pyramid, rpn, levels, maps, logits, deltas, boxes, mask_maps, mask_logits)
+
+    def losses(self, pictures: Sequence[Tensor], targets: Sequence[Target]) -> dict[str, Tensor]:
+        """The parts of the multi-task loss, whose sum is minimised: L = L_cls + L_box + L_mask, and the RPN's two.
+
+        Args:
+            pictures: (3, H, W) RGB 0..1.
+            targets: what stands in each, in its pixels.
+        """
+        batch, sizes = batch_of(pictures, self.min_side, self.max_side)
+        parts = zip(pictures, sizes, targets, strict=True)
+        resized = [resize_target(picture, size, target) for picture, size, target in parts]
+        pyramid = self.pyramid(self.backbone(batch))
+        rpn = self.rpn(pyramid, (batch.shape[-2], batch.shape[-1]), sizes)
+        losses = self.rpn.losses(rpn, [one.boxes for one in resized])
+        samples = [
+            sample_proposals(one.boxes, target, self.box_samples)
+            for one, target in zip(rpn.proposals, resized, strict=True)
+        ]
+        maps, _ = pool_levels(pyramid[:4], [one.boxes for one in samples], 7, kind=self.roi)
+        logits, deltas = self.box_head(maps)
+        losses |= box_losses(logits, deltas, samples, resized)
+        if self.mask_head is not None:
+            objects = [Samples(one.boxes[one.matches >= 0], one.matches[one.matches >= 0]) for one in samples]
+            maps, _ = pool_levels(pyramid[:4], [one.boxes for one in objects], self.mask_map, kind=self.roi)
+            losses["masks"] = mask_loss(self.mask_head(maps), objects, resized)
+        return losses
+
+    box_samples = 512
+    """Proposals of a picture that the losses of the heads are taken over."""
+
+    def from_official(self, state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The names of torchvision as ours."""
+        return weights_from_torchvision(super().from_official(state_dict), frozen=self.frozen)
+
+
+def _filled(values: Tensor, count: int) -> Tensor:
+    """(N, ...) -> (count, ...), zeros at the end."""
+    return torch.cat([values, values.new_zeros(count - len(values), *values.shape[1:])])
+
+
+_TINY: dict[str, Any] = {
+    "classes": 3, "depth": 10, "width": 8, "channels": 16, "hidden": 32, "anchors_px": (8, 16, 32, 64, 128),
+    "before_nms": 50, "after_nms": 20, "min_side": 64, "max_side": 96, "most": 10,
+}  # fmt: skip
+_PICTURE = (InputSpec("images", (3, 480, 640)),)
+_SMALL_PICTURE = (InputSpec("images", (3, 64, 96)),)
+
+for _name, _build, _summary, _file in (
+    ("mask-rcnn", MaskRCNN, "objects: box, class and mask", "maskrcnn_resnet50_fpn_coco"),
+    (
+        "mask-rcnn-v2",
+        partial(MaskRCNN, norm="batch", rpn_convs=2, box_convs=4),
+        "objects: box, class and mask; more layers, more exact",
+        "maskrcnn_resnet50_fpn_v2_coco",
+    ),
+):
+    register(
+        NetworkEntry(
+            name=_name,
+            build=_build,
+            summary=_summary,
+            source="He et al., Mask R-CNN, 2017; layers as torchvision's",
+            licence="BSD-3-Clause",
+            inputs=_PICTURE,
+            where=f"fetch {_file}*.pth from https://download.pytorch.org/models/ and name the file, or train your own: "
+            "sonjit train mask-rcnn",
+            tiny=_TINY,
+            tiny_inputs=_SMALL_PICTURE,
+        )
+    )
