@@ -1,0 +1,203 @@
+/** The page, wired: what is chosen goes into the store, what the store says goes to the detectors and the views. */
+
+import { Capture } from "./capture.js";
+import { Detectors } from "./detectors.js";
+import { call, thisServer, tokenOfPage } from "./doors.js";
+import { GestureView } from "./gestures.js";
+import { onLanguage, preferredLanguage, speak, text } from "./i18n.js";
+import { Inspector } from "./inspector.js";
+import { Jobs } from "./jobs.js";
+import { PageError, messagesIn } from "./messages.js";
+import { Meter } from "./meter.js";
+import { OverlayView } from "./overlay.js";
+import { Recorder, listRecording } from "./recorder.js";
+import { configuredDetectors, rememberedSettings, wireSettings } from "./settings.js";
+import { loadSkeletons } from "./skeletons.js";
+import { SourceChooser } from "./source-chooser.js";
+import { Store, memory } from "./state.js";
+import { Table, nameNow, save } from "./tables.js";
+import { View3D } from "./view3d.js";
+
+const RUNNING = ["connecting", "loading", "running", "error"];
+const CONFIGURE_AFTER_MS = 120; // a slider that is dragged asks once
+
+const find = (/** @type {string} */ id) => /** @type {any} */ (document.getElementById(id));
+const store = new Store({ ...rememberedSettings(), phase: "idle", detail: {}, source: null, started: false, recording: false, missing: [] });
+const messages = messagesIn(find("message"));
+const overlay = new OverlayView(find("picture"), find("overlay"), find("stage"));
+const views = [overlay, new View3D(find("view3d")), new GestureView(find("gesture")), new Inspector(find("json"))];
+const meter = new Meter({ fps: find("fps"), latency: find("latency"), dropped: find("dropped") });
+const table = new Table();
+const recorder = new Recorder(overlay);
+/** @type {Record<string, any> | null} */ let latest = null;
+
+const detectors = new Detectors(
+  [...views, { draw: keep, clear: () => (latest = null) }],
+  new Capture(),
+  {
+    phase: onPhase,
+    error: (error) => messages.show(error),
+    frame: (_, latency, dropped) => meter.add(latency, dropped),
+  },
+);
+const chooser = new SourceChooser(store, overlay, { error: (error) => messages.show(error), changed: onSource });
+const jobs = new Jobs(find("jobs"), (error) => messages.show(error));
+
+/** What every answer leaves behind beside the drawing. @param {Record<string, any>} frame @param {import("./detectors.js").Seen} seen */
+function keep(frame, seen) {
+  latest = frame;
+  table.add(frame, seen);
+  recorder.add(frame, seen);
+  showTable();
+}
+
+/** @param {string} phase @param {object} [detail] */
+function onPhase(phase, detail = {}) {
+  if (phase === "ended") return stop();
+  if ("retryIn" in detail) messages.show(new PageError("server_gone", detail));
+  else if (phase === "running") messages.clear();
+  if (phase !== "running") meter.clear();
+  store.set({ phase, detail });
+}
+
+function configuration() {
+  return configuredDetectors(store.state, chooser.isStill);
+}
+
+async function start() {
+  messages.clear();
+  store.set({ phase: "connecting", detail: {}, started: true });
+  try {
+    const source = await chooser.open();
+    if (!store.state.started) return source.close(); // stopped while the camera was asked for
+    table.begin({ source: source.name, detectors: configuration() });
+    showTable();
+    detectors.start(source, configuration());
+  } catch (error) {
+    await stop("error");
+    messages.show(error);
+  }
+}
+
+/** @param {string} [phase] */
+async function stop(phase = "stopped") {
+  store.set({ started: false });
+  detectors.stop();
+  overlay.clearPicture();
+  meter.clear();
+  store.set({ phase, detail: {} });
+  await stopRecording();
+  await chooser.preview();
+}
+
+/** Another source: what runs goes on with it. */
+async function onSource() {
+  const wasStarted = store.state.started;
+  if (wasStarted) await stop();
+  else await chooser.preview();
+  messages.clear();
+  if (wasStarted) await start();
+}
+
+function record() {
+  if (recorder.on) return stopRecording();
+  try {
+    recorder.start({ source: chooser.name, detectors: configuration() });
+    store.set({ recording: true });
+  } catch (error) {
+    messages.show(error);
+  }
+  return undefined;
+}
+
+async function stopRecording() {
+  const files = await recorder.stop();
+  store.set({ recording: false });
+  if (files) listRecording(find("recordings"), files, nameNow(""), text("recording.made", { frames: files[0].frames }));
+}
+
+function snapshot() {
+  const canvas = document.createElement("canvas");
+  overlay.compose(canvas);
+  canvas.toBlob((blob) => save(blob, nameNow(".png")));
+}
+
+function showTable() {
+  find("table-state").textContent = table.count ? text("table.frames", { count: table.count }) : text("table.empty");
+  find("download-csv").disabled = find("download-json").disabled = !table.count;
+}
+
+function showPhase() {
+  const { phase, detail, started, recording } = store.state;
+  const status = find("status");
+  status.dataset.state = phase;
+  const key = phase === "loading" && detail.of ? "status.loading.of" : "retryIn" in detail ? "status.waiting" : `status.${phase}`;
+  const words = text(key, { ...detail, number: (detail.done ?? 0) + 1 });
+  if (status.textContent !== words) status.textContent = words;
+  const share = detail.of ? detail.done / detail.of : 0;
+  status.style.setProperty("--share", String(share));
+  const isOn = started && RUNNING.includes(phase);
+  find("start").disabled = isOn;
+  find("stop").disabled = !isOn;
+  find("snapshot").disabled = find("record").disabled = phase !== "running";
+  if (recording) find("record").disabled = false;
+  find("record").setAttribute("aria-pressed", String(recording));
+  find("record").querySelector("span").textContent = text(recording ? "record.stop" : "record");
+  find("stage").classList.toggle("running", isOn);
+}
+
+/** What the server has, and what it lacks. */
+async function greet() {
+  try {
+    const { missing } = await call(new URL("/healthz", thisServer), tokenOfPage(thisServer));
+    store.set({ missing: missing ?? [] });
+    await jobs.load();
+  } catch (error) {
+    messages.show(error);
+  }
+}
+
+function wire() {
+  wireSettings(store, document);
+  find("start").onclick = start;
+  find("stop").onclick = () => stop();
+  find("snapshot").onclick = snapshot;
+  find("record").onclick = record;
+  find("download-csv").onclick = async () => save(await table.csv(), nameNow(".csv"));
+  find("download-json").onclick = async () => save(await table.json(), nameNow(".json"));
+  find("job-start").onclick = async () => jobs.start(await chooser.files(), configuration()).catch((error) => messages.show(error));
+  find("language").onchange = async () => {
+    memory.write("language", find("language").value);
+    await speak(find("language").value);
+  };
+  onLanguage(() => {
+    messages.render();
+    showTable();
+    showPhase();
+  });
+  store.watch(["phase", "detail", "started", "recording"], showPhase);
+  store.watch(["options"], ({ options }) => (overlay.mirror = options.mirror));
+  /** @type {ReturnType<typeof setTimeout> | undefined} */ let timer;
+  let asked = JSON.stringify(configuration());
+  store.watch(["detectors", "options", "source"], () => {
+    const wanted = JSON.stringify(configuration());
+    if (wanted === asked) return;
+    asked = wanted;
+    clearTimeout(timer);
+    timer = setTimeout(() => detectors.configure(configuration()), CONFIGURE_AFTER_MS);
+  });
+  globalThis.addEventListener("pagehide", () => detectors.stop());
+}
+
+Object.defineProperty(globalThis, "sonjitPage", { value: Object.freeze({
+  get state() {
+    return { ...store.state, frames: table.count, latest };
+  },
+}) });
+
+const language = preferredLanguage();
+find("language").value = language;
+await Promise.all([speak(language), loadSkeletons()]);
+wire();
+await Promise.all([greet(), chooser.wire()]);
+document.documentElement.dataset.ready = "true";

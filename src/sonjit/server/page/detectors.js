@@ -1,0 +1,147 @@
+/** The run: pictures go to the server, answers to every view; whatever was drawn goes away when the run ends. */
+
+import { Connection } from "./connection.js";
+
+const MOST_IN_FLIGHT = 2; // one is being looked at while the next is on its way; more would only wait
+
+/**
+ * @typedef {{picture: HTMLCanvasElement, flipped: boolean, source?: string, index?: number}} Seen
+ * @typedef {{draw(frame: Record<string, any>, seen: Seen): void, clear(): void}} View
+ * @typedef {{capture_ms: number, send_ms: number, detect_ms: number, draw_ms: number, total_ms: number}} Latency
+ */
+
+/** One place that starts, draws, clears and stops, for any number of detectors at once. */
+export class Detectors {
+  #views;
+  #capture;
+  #told;
+  /** @type {Connection | null} */ #connection = null;
+  /** @type {import("./sources.js").Source | null} */ #source = null;
+  #ready = false;
+  #flipped = false;
+  #taking = false;
+  #skipped = 0;
+
+  /**
+   * @param {View[]} views each shows a frame in place of the last one
+   * @param {import("./capture.js").Capture} capture
+   * @param {{phase(phase: string, detail?: object): void, error(error: unknown): void, frame(frame: Record<string, any>, latency: Latency, dropped: number): void}} told
+   */
+  constructor(views, capture, told) {
+    [this.#views, this.#capture, this.#told] = [views, capture, told];
+  }
+
+  /** @param {import("./sources.js").Source} source @param {{kind: string}[]} detectors */
+  start(source, detectors) {
+    this.stop();
+    this.#skipped = 0;
+    this.#source = source;
+    const connection = new Connection({ detectors, measures: true });
+    this.#connection = connection;
+    connection.addEventListener("state", (event) => {
+      if (this.#connection === connection) this.#become(/** @type {CustomEvent} */ (event).detail);
+    });
+    source.play((tick) => this.#take(tick), (error) => this.#ended(source, error));
+    connection.open().catch((error) => this.#connection === connection && this.#failed(error));
+  }
+
+  /** Look for something else, or otherwise, from the next picture on. @param {{kind: string}[]} detectors */
+  async configure(detectors) {
+    const connection = this.#connection;
+    if (!connection) return;
+    this.#ready = false;
+    try {
+      await connection.configure({ detectors });
+    } catch (error) {
+      if (this.#connection === connection) this.#failed(error);
+    }
+  }
+
+  /** End the run; nothing that was drawn stays. */
+  stop() {
+    const [connection, source] = [this.#connection, this.#source];
+    [this.#connection, this.#source, this.#ready, this.#taking] = [null, null, false, false];
+    connection?.close();
+    source?.close();
+    this.#clear();
+  }
+
+  /** @param {{state: string, detectors?: {flip_horizontal?: boolean}[], [name: string]: any}} detail */
+  #become({ state, ...detail }) {
+    this.#ready = state === "ready";
+    if (this.#ready) {
+      this.#flipped = detail.detectors?.some((one) => one.flip_horizontal) ?? this.#flipped;
+      this.#told.phase("running");
+      this.#source?.refresh();
+    } else if (state === "waiting") {
+      this.#clear(); // what was found is no longer so
+      this.#told.phase("connecting", detail);
+    } else if (state === "connecting" || state === "loading") {
+      this.#told.phase(state, detail);
+    }
+  }
+
+  /** @param {unknown} error */
+  #failed(error) {
+    this.#ready = false;
+    this.#clear();
+    this.#told.phase("error");
+    this.#told.error(error);
+  }
+
+  /** @param {import("./sources.js").Source} source @param {unknown} [error] */
+  #ended(source, error) {
+    if (this.#source !== source) return;
+    if (error) this.#told.error(error);
+    if (!source.still) this.#told.phase("ended");
+  }
+
+  /** One picture there and back. @param {import("./sources.js").Tick} tick @returns {Promise<boolean>} whether it was looked at */
+  async #take(tick) {
+    const connection = this.#connection;
+    if (!connection || !this.#ready) return false;
+    if (this.#taking || connection.inFlight >= MOST_IN_FLIGHT) {
+      this.#skipped += 1;
+      return false;
+    }
+    this.#taking = true;
+    const flipped = this.#flipped;
+    try {
+      const { bitmap, file, video } = tick;
+      const shot = bitmap && file ? this.#capture.still(bitmap, file) : await this.#capture.take(/** @type {HTMLVideoElement} */ (video));
+      if (this.#connection !== connection) return false;
+      this.#taking = false;
+      const { rgba, blob, picture } = shot;
+      const frame = await connection.send(/** @type {any} */ ({ ...(rgba ? { rgba } : { blob }), time: tick.time }));
+      if (this.#connection !== connection) return false;
+      this.#present(frame, { picture, flipped, source: tick.source, index: tick.index }, tick.since);
+      return true;
+    } catch (error) {
+      if (this.#connection !== connection) return false;
+      this.#taking = false;
+      const code = /** @type {{code?: string}} */ (error).code ?? "";
+      if (["dropped", "gone", "closed"].includes(code)) return false; // counted by the server, told by the connection
+      this.#clear();
+      this.#told.error(error);
+      return true;
+    }
+  }
+
+  /** @param {Record<string, any>} frame @param {Seen} seen @param {number} since */
+  #present(frame, seen, since) {
+    for (const view of this.#views) view.draw(frame, seen);
+    const drawn = performance.now();
+    const detect_ms = frame.timing?.detect_ms ?? 0;
+    this.#told.frame(frame, {
+      capture_ms: frame.sent_ms - since,
+      send_ms: Math.max(frame.answered_ms - frame.sent_ms - detect_ms, 0),
+      detect_ms,
+      draw_ms: drawn - frame.answered_ms,
+      total_ms: drawn - since,
+    }, (frame.dropped ?? 0) + this.#skipped);
+  }
+
+  #clear() {
+    for (const view of this.#views) view.clear();
+  }
+}

@@ -1,0 +1,52 @@
+/** The page's texts in the reader's language: i18n/LANGUAGE.json, by key; `{name}` in a text is filled in. */
+
+import { memory } from "./state.js";
+
+const LANGUAGES = ["en", "ko"];
+/** @type {Record<string, string>} */ let texts = {};
+/** @type {Set<() => void>} */ const listeners = new Set();
+
+/** @returns {string} what was chosen here before, else the browser's own, else English */
+export function preferredLanguage() {
+  const wanted = [memory.read("language"), ...navigator.languages.map((tag) => tag.slice(0, 2))];
+  return wanted.find((language) => LANGUAGES.includes(language)) ?? "en";
+}
+
+/** Load a language and write its texts into the page. @param {string} language */
+export async function speak(language) {
+  const answer = await fetch(new URL(`./i18n/${language}.json`, import.meta.url));
+  texts = await answer.json();
+  document.documentElement.lang = language;
+  translate(document);
+  for (const listener of listeners) listener();
+}
+
+/** Call now, and whenever the language changes. @param {() => void} listener */
+export function onLanguage(listener) {
+  listeners.add(listener);
+  if (Object.keys(texts).length) listener();
+}
+
+/**
+ * One text.
+ *
+ * @param {string} key @param {Record<string, unknown>} [values] @returns {string} the key itself where there is no text
+ */
+export function text(key, values = {}) {
+  return (texts[key] ?? key).replace(/\{(\w+)\}/g, (whole, name) => String(values[name] ?? whole));
+}
+
+/** @param {string} key */
+export function hasText(key) {
+  return key in texts;
+}
+
+/** Fill in everything under a node that names its text. @param {ParentNode} root */
+export function translate(root) {
+  for (const node of /** @type {NodeListOf<HTMLElement>} */ (root.querySelectorAll("[data-i18n]"))) {
+    node.textContent = text(node.dataset.i18n ?? "");
+  }
+  for (const node of /** @type {NodeListOf<HTMLElement>} */ (root.querySelectorAll("[data-i18n-label]"))) {
+    node.setAttribute("aria-label", text(node.dataset.i18nLabel ?? ""));
+  }
+}

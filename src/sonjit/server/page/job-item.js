@@ -1,0 +1,102 @@
+/** One job in the list. */
+
+import { text } from "./i18n.js";
+import { addressOf } from "./jobs.js";
+
+const TABLES = ["csv", "json", "jsonl", "parquet"];
+
+export class JobItem {
+  /** @type {EventSource | undefined} */ events;
+  /** @type {() => void} what stops the upload */ abort = () => {};
+  #does;
+  #rendered = "";
+
+  /** @param {any} job @param {{cancel(): void, remove(): void}} does */
+  constructor(job, does) {
+    this.job = job;
+    this.#does = does;
+    this.node = document.createElement("li");
+    this.node.className = "job";
+    this.render();
+  }
+
+  /** @param {any} changes */
+  update(changes) {
+    const { state } = this.job;
+    this.job = { ...this.job, ...changes };
+    if (this.job.state !== state || changes.id) this.#rendered === this.job.state ? this.#progress() : this.render();
+    else this.#progress();
+  }
+
+  /** Everything anew, for another state or language. */
+  render() {
+    const { name, model, state, message, problems = [] } = this.job;
+    this.#rendered = state;
+    this.node.dataset.state = state;
+    const isOn = ["uploading", "waiting", "running"].includes(state);
+    const title = element("p", "job-title", element("strong", "", name), element("span", "tag", model));
+    const words = element("p", "job-state");
+    const bar = Object.assign(document.createElement("progress"), { max: 1, hidden: !isOn });
+    bar.setAttribute("aria-label", text("job.progress", { name }));
+    const buttons = element("div", "row");
+    if (state === "done") buttons.append(...this.#results());
+    const end = element("button", "button small", text(isOn ? "job.cancel" : "job.remove"));
+    end.setAttribute("aria-label", `${text(isOn ? "job.cancel" : "job.remove")}: ${name}`);
+    end.onclick = () => (isOn ? this.#does.cancel() : this.#does.remove());
+    buttons.append(end);
+    const notes = [message, ...problems].filter(Boolean).map((note) => element("p", "hint", String(note)));
+    this.node.replaceChildren(title, words, bar, ...notes, buttons);
+    this.#progress();
+  }
+
+  #progress() {
+    const { state, share = 0, frames = 0, of, instances = 0, seconds = 0 } = this.job;
+    const bar = /** @type {HTMLProgressElement} */ (this.node.querySelector("progress"));
+    if (state === "uploading") bar.value = share;
+    else if (of) bar.value = frames / of;
+    else bar.removeAttribute("value");
+    const values = { frames, of: of ?? "?", instances, seconds: Number(seconds).toFixed(1), percent: Math.round(share * 100) };
+    /** @type {HTMLElement} */ (this.node.querySelector(".job-state")).textContent = text(`job.${state}`, values);
+  }
+
+  /** Links to what was made, and a look at the drawing. */
+  #results() {
+    const { downloads = {}, name } = this.job;
+    const link = (/** @type {string} */ href, /** @type {string} */ words) => {
+      const node = /** @type {HTMLAnchorElement} */ (element("a", "button small", words));
+      Object.assign(node, { href: addressOf(href), download: "" });
+      node.setAttribute("aria-label", `${words}: ${name}`);
+      return node;
+    };
+    const nodes = TABLES.filter((ending) => downloads[ending]).map((ending) => link(downloads[ending], ending.toUpperCase()));
+    if (!downloads.drawn) return nodes;
+    const look = element("button", "button small", text("job.look"));
+    look.setAttribute("aria-expanded", "false");
+    look.onclick = () => this.#look(look, downloads.drawn);
+    const isZip = downloads.drawn.endsWith(".zip");
+    return [...nodes, link(downloads.drawn, text("job.drawn")), ...(isZip ? [] : [look])];
+  }
+
+  /** Show the drawing, or put it away. @param {HTMLElement} button @param {string} path */
+  #look(button, path) {
+    const shown = this.node.querySelector(".drawn");
+    button.setAttribute("aria-expanded", String(!shown));
+    if (shown) return shown.remove();
+    const isVideo = path.endsWith(".mp4");
+    const view = document.createElement(isVideo ? "video" : "img");
+    if (view instanceof HTMLVideoElement) Object.assign(view, { controls: true, autoplay: true, muted: true, loop: true });
+    else view.alt = text("job.drawn");
+    view.className = "drawn";
+    view.src = addressOf(path);
+    this.node.append(view);
+  }
+}
+
+/** @param {string} tag @param {string} className @param {(string | Node)[]} content */
+function element(tag, className, ...content) {
+  const node = document.createElement(tag);
+  node.className = className;
+  if (node instanceof HTMLButtonElement) node.type = "button";
+  node.append(...content);
+  return node;
+}

@@ -1,0 +1,149 @@
+/** Whole videos and folders through the server's jobs: upload, progress, cancel, results. */
+
+import { ServerError, call, thisServer, tokenOfPage } from "./doors.js";
+import { onLanguage, text } from "./i18n.js";
+import { JobItem } from "./job-item.js";
+import { isPicture, isVideo } from "./sources.js";
+
+const ENDED = ["done", "failed", "cancelled"];
+const token = tokenOfPage(thisServer);
+
+/** A door's address that a link or a stream of events can use: these cannot send headers. @param {string} path */
+export function addressOf(path) {
+  const address = new URL(path, thisServer);
+  if (token) address.searchParams.set("token", token);
+  return address.href;
+}
+
+/** The list of jobs. */
+export class Jobs {
+  #list;
+  #onError;
+  /** @type {Map<string, JobItem>} */ #items = new Map();
+
+  /** @param {HTMLElement} list @param {(error: unknown) => void} onError */
+  constructor(list, onError) {
+    [this.#list, this.#onError] = [list, onError];
+    onLanguage(() => this.#items.forEach((item) => item.render()));
+  }
+
+  /** The jobs that the server has already. */
+  async load() {
+    const jobs = await call(new URL("/v1/jobs", thisServer), token);
+    for (const job of [...jobs].reverse()) this.#follow(this.#item(job), job);
+  }
+
+  /**
+   * For each detector one job for all pictures, and one for each video.
+   *
+   * @param {File[]} files @param {{kind: string, [option: string]: unknown}[]} detectors as of a stream
+   */
+  async start(files, detectors) {
+    const pictures = files.filter(isPicture);
+    const sets = [...(pictures.length ? [pictures] : []), ...files.filter(isVideo).map((file) => [file])];
+    await Promise.all(sets.flatMap((set) => detectors.map((detector) => this.#upload(set, detector))));
+  }
+
+  /** @param {File[]} files @param {{kind: string, [option: string]: unknown}} options */
+  async #upload(files, options) {
+    const [{ name: first, webkitRelativePath: path }] = files;
+    const name = files.length === 1 ? first : path.split("/")[0] || text("job.pictures", { count: files.length });
+    const item = this.#item({ name, model: `${options.kind}-${options.model}`, state: "uploading", share: 0 });
+    const form = new FormData();
+    for (const file of files) form.append("file", file, file.webkitRelativePath || file.name);
+    try {
+      const { static_image, ...rest } = options; // the server knows whether it is a video
+      const query = new URLSearchParams(Object.entries({ ...rest, measures: true }).map(([key, value]) => [key, String(value)]));
+      const job = await post(`/v1/jobs?${query}`, form, (share) => item.update({ share }), (abort) => (item.abort = abort));
+      this.#follow(item, job);
+    } catch (error) {
+      this.#remove(item);
+      if (/** @type {ServerError} */ (error).code !== "aborted") this.#onError(error);
+    }
+  }
+
+  /** @param {object} job */
+  #item(job) {
+    const item = new JobItem(job, { cancel: () => this.#cancel(item), remove: () => this.#delete(item) });
+    this.#list.prepend(item.node);
+    return item;
+  }
+
+  /** @param {JobItem} item @param {any} job */
+  #follow(item, job) {
+    this.#items.set(job.id, item);
+    item.update(job);
+    if (ENDED.includes(job.state)) return;
+    const events = new EventSource(addressOf(`/v1/jobs/${job.id}/events`));
+    item.events = events;
+    events.onmessage = ({ data }) => {
+      const now = JSON.parse(data);
+      item.update(now);
+      if (ENDED.includes(now.state)) events.close();
+    };
+    events.onerror = () => {
+      if (events.readyState === EventSource.CLOSED) item.update({ state: "failed", message: text("job.lost") });
+    };
+  }
+
+  /** @param {JobItem} item */
+  async #cancel(item) {
+    if (item.job.id === undefined) return item.abort();
+    await this.#ask(`/v1/jobs/${item.job.id}/cancel`, "POST");
+  }
+
+  /** @param {JobItem} item */
+  async #delete(item) {
+    if (await this.#ask(`/v1/jobs/${item.job.id}`, "DELETE")) this.#remove(item);
+  }
+
+  /** @param {JobItem} item */
+  #remove(item) {
+    item.events?.close();
+    this.#items.delete(item.job.id);
+    item.node.remove();
+  }
+
+  /** @param {string} path @param {string} method @returns {Promise<boolean>} whether it is so now */
+  async #ask(path, method) {
+    const headers = token ? { Authorization: `Bearer ${token}` } : undefined;
+    try {
+      const answer = await fetch(new URL(path, thisServer), { method, headers });
+      if (answer.ok || answer.status === 404) return true;
+      this.#onError(errorOf(await answer.text()));
+    } catch {
+      this.#onError(new ServerError("gone", ""));
+    }
+    return false;
+  }
+}
+
+/**
+ * Send a form; unlike `fetch`, this tells how much has gone.
+ *
+ * @param {string} path @param {FormData} form @param {(share: number) => void} onShare @param {(abort: () => void) => void} onAbort gets what stops it
+ * @returns {Promise<any>}
+ */
+function post(path, form, onShare, onAbort) {
+  return new Promise((resolve, reject) => {
+    const request = new XMLHttpRequest();
+    request.open("POST", new URL(path, thisServer));
+    if (token) request.setRequestHeader("Authorization", `Bearer ${token}`);
+    request.upload.onprogress = ({ loaded, total }) => onShare(loaded / total);
+    request.onload = () => (request.status === 202 ? resolve(JSON.parse(request.responseText)) : reject(errorOf(request.responseText)));
+    request.onerror = () => reject(new ServerError("gone", ""));
+    request.onabort = () => reject(new ServerError("aborted", ""));
+    onAbort(() => request.abort());
+    request.send(form);
+  });
+}
+
+/** @param {string} body */
+function errorOf(body) {
+  try {
+    const { code, message } = JSON.parse(body).error;
+    return new ServerError(code, message);
+  } catch {
+    return new ServerError("failed", body.slice(0, 200));
+  }
+}

@@ -1,0 +1,89 @@
+/** From a failure to what can be done about it. */
+
+import { hasText, text } from "./i18n.js";
+
+const CAMERA = {
+  NotAllowedError: "camera_denied",
+  SecurityError: "camera_denied",
+  NotFoundError: "camera_none",
+  OverconstrainedError: "camera_none",
+  NotReadableError: "camera_busy",
+  AbortError: "camera_busy",
+};
+
+/** A failure of the page itself. `code` names its text. */
+export class PageError extends Error {
+  /** @param {string} code @param {Record<string, unknown>} [values] for the text */
+  constructor(code, values = {}) {
+    super(code);
+    this.name = "PageError";
+    this.code = code;
+    this.values = values;
+  }
+}
+
+/**
+ * What a camera refused.
+ *
+ * @param {unknown} error of getUserMedia
+ */
+export function cameraError(error) {
+  const name = error instanceof Error ? error.name : "";
+  return new PageError(CAMERA[/** @type {keyof CAMERA} */ (name)] ?? "camera_failed", { reason: String(error) });
+}
+
+/**
+ * What happened and what to do.
+ *
+ * @param {any} error a PageError, a ServerError, or one that nobody foresaw
+ * @returns {{code: string, title: string, action: string, detail: string}} `detail`: the server's own words, or ""
+ */
+export function explain(error) {
+  const code = hasText(`error.${error?.code}`) ? error.code : "unknown";
+  const values = { host: location.host, message: error?.message ?? String(error), ...error?.values };
+  const detail = error instanceof PageError ? "" : values.message;
+  return { code, title: text(`error.${code}`, values), action: text(`error.${code}.do`, values), detail };
+}
+
+/**
+ * Show failures in one place, the last one only.
+ *
+ * @param {HTMLElement} place
+ */
+export function messagesIn(place) {
+  /** @type {unknown} */ let shown = null;
+  const render = () => {
+    place.hidden = shown === null;
+    if (shown === null) return place.replaceChildren();
+    const { code, title, action, detail } = explain(shown);
+    place.dataset.code = code;
+    const close = Object.assign(document.createElement("button"), { type: "button", className: "close", textContent: "×" });
+    close.setAttribute("aria-label", text("close"));
+    close.onclick = () => api.clear();
+    place.replaceChildren(line("strong", title), line("span", action), line("small", detail), close);
+  };
+  const api = {
+    /** @param {unknown} error */
+    show(error) {
+      shown = error;
+      render();
+    },
+    /** @param {string} [code] only if it is this one */
+    clear(code) {
+      if (code && place.dataset.code !== code) return;
+      shown = null;
+      delete place.dataset.code;
+      render();
+    },
+    render,
+  };
+  return api;
+}
+
+/** @param {string} tag @param {string} content */
+function line(tag, content) {
+  const node = document.createElement(tag);
+  node.textContent = content;
+  node.hidden = !content;
+  return node;
+}

@@ -1,0 +1,64 @@
+/** How fast it goes and where the time goes: the last seconds, shown a few times a second. */
+
+import { text } from "./i18n.js";
+
+const WINDOW_MS = 3000;
+const SHOWN_EVERY_MS = 250;
+const PARTS = ["capture", "send", "detect", "draw"];
+
+export class Meter {
+  #places;
+  /** @type {{at: number, [part: string]: number}[]} */ #samples = [];
+  #dropped = 0;
+  #shown = 0;
+
+  /** @param {{fps: HTMLElement, latency: HTMLElement, dropped: HTMLElement}} places */
+  constructor(places) {
+    this.#places = places;
+  }
+
+  /** @param {import("./detectors.js").Latency} latency @param {number} dropped in all */
+  add(latency, dropped) {
+    const at = performance.now();
+    this.#samples.push({ at, ...latency });
+    this.#samples = this.#samples.filter((sample) => sample.at > at - WINDOW_MS);
+    this.#dropped = dropped;
+    if (at - this.#shown > SHOWN_EVERY_MS) this.#show(at);
+  }
+
+  clear() {
+    this.#samples = [];
+    const { fps, latency } = this.#places;
+    fps.textContent = "–";
+    /** @type {HTMLElement} */ (latency.querySelector(".latency-text")).textContent = "–";
+    for (const part of PARTS) /** @type {HTMLElement} */ (latency.querySelector(`.bar .${part}`)).style.flexGrow = "0";
+    for (const name of [...PARTS, "total", "p95"]) delete latency.dataset[name];
+  }
+
+  /** @param {number} at */
+  #show(at) {
+    this.#shown = at;
+    const samples = this.#samples;
+    const { fps, latency, dropped } = this.#places;
+    const seconds = (at - samples[0].at) / 1000;
+    fps.textContent = samples.length > 1 ? ((samples.length - 1) / seconds).toFixed(1) : "–";
+    dropped.textContent = String(this.#dropped);
+    for (const part of PARTS) {
+      const ms = mean(samples.map((sample) => sample[`${part}_ms`]));
+      latency.dataset[part] = ms.toFixed(1);
+      const bar = /** @type {HTMLElement} */ (latency.querySelector(`.bar .${part}`));
+      bar.style.flexGrow = ms.toFixed(1);
+      /** @type {HTMLElement} */ (latency.querySelector(`.legend .${part}`)).dataset.ms = ms.toFixed(0);
+    }
+    const totals = samples.map((sample) => sample.total_ms).sort((a, b) => a - b);
+    latency.dataset.total = mean(totals).toFixed(1);
+    latency.dataset.p95 = totals[Math.min(Math.floor(totals.length * 0.95), totals.length - 1)].toFixed(1);
+    const words = text("latency.value", { total: Number(latency.dataset.total).toFixed(0), p95: Number(latency.dataset.p95).toFixed(0) });
+    /** @type {HTMLElement} */ (latency.querySelector(".latency-text")).textContent = words;
+  }
+}
+
+/** @param {number[]} values */
+function mean(values) {
+  return values.reduce((sum, value) => sum + value, 0) / values.length;
+}

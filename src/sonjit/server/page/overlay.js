@@ -1,0 +1,90 @@
+/** The picture that was looked at, and over it what was found in it. */
+
+import { paint } from "./painter.js";
+
+const MOST_SCALE = 3;
+
+export class OverlayView {
+  #picture;
+  #overlay;
+  #stage;
+  /** @type {{frame: Record<string, any>, mirrored: boolean} | null} what is drawn now */ #last = null;
+  #mirror = false;
+
+  /** @param {HTMLCanvasElement} picture @param {HTMLCanvasElement} overlay @param {HTMLElement} stage around both */
+  constructor(picture, overlay, stage) {
+    this.#picture = picture;
+    this.#overlay = overlay;
+    this.#stage = stage;
+    new ResizeObserver(() => this.#redraw()).observe(stage);
+  }
+
+  /** Turn the view around, or back. @param {boolean} on */
+  set mirror(on) {
+    this.#mirror = on;
+    this.#stage.classList.toggle("mirrored", on); // turns the picture; the overlay is drawn anew so that text stays text
+    this.#redraw();
+  }
+
+  /** Show a picture before, or without, anything found in it. @param {CanvasImageSource} picture @param {number} width @param {number} height */
+  show(picture, width, height) {
+    fit(this.#picture, width, height);
+    this.#picture.getContext("2d")?.drawImage(picture, 0, 0, width, height);
+    this.#stage.style.aspectRatio = `${width} / ${height}`;
+  }
+
+  /** @param {Record<string, any>} frame @param {{picture: CanvasImageSource, flipped: boolean}} seen `flipped`: the frame's x count from the right */
+  draw(frame, { picture, flipped }) {
+    this.#last = { frame, mirrored: flipped };
+    this.show(picture, frame.width, frame.height);
+    this.#redraw();
+  }
+
+  clear() {
+    this.#last = null;
+    wipe(this.#overlay);
+  }
+
+  /** The picture goes as well. */
+  clearPicture() {
+    wipe(this.#picture);
+  }
+
+  /**
+   * Picture and drawing in one, in the picture's size; the last frame where there is one.
+   *
+   * @param {HTMLCanvasElement} canvas is made to fit
+   */
+  compose(canvas) {
+    const { width, height } = this.#picture;
+    fit(canvas, width, height);
+    const ctx = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
+    if (this.#mirror) ctx.setTransform(-1, 0, 0, 1, width, 0);
+    ctx.drawImage(this.#picture, 0, 0);
+    ctx.resetTransform();
+    if (this.#last) paint(ctx, this.#last.frame, { mirrored: this.#last.mirrored !== this.#mirror, gestures: true });
+  }
+
+  #redraw() {
+    wipe(this.#overlay);
+    if (!this.#last) return;
+    const { frame, mirrored } = this.#last;
+    const shown = this.#stage.clientWidth * devicePixelRatio;
+    const scale = Math.min(Math.max(shown / frame.width, 1), MOST_SCALE, Math.max(1, 1920 / frame.width));
+    fit(this.#overlay, Math.round(frame.width * scale), Math.round(frame.height * scale));
+    const ctx = /** @type {CanvasRenderingContext2D} */ (this.#overlay.getContext("2d"));
+    ctx.setTransform(this.#overlay.width / frame.width, 0, 0, this.#overlay.height / frame.height, 0, 0);
+    paint(ctx, frame, { mirrored: mirrored !== this.#mirror });
+    ctx.resetTransform();
+  }
+}
+
+/** Set a canvas's size where it differs, which also empties it. @param {HTMLCanvasElement} canvas @param {number} width @param {number} height */
+function fit(canvas, width, height) {
+  if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
+}
+
+/** @param {HTMLCanvasElement} canvas */
+function wipe(canvas) {
+  canvas.getContext("2d")?.clearRect(0, 0, canvas.width, canvas.height);
+}

@@ -1,0 +1,187 @@
+/** Which source is chosen: tiles, files, drag and drop, cameras; a look at it before the start. */
+
+import { onLanguage, text } from "./i18n.js";
+import { PageError } from "./messages.js";
+import { cameras, isPicture, isVideo, openCamera, openPictures, openVideo } from "./sources.js";
+import { memory } from "./state.js";
+
+const SAMPLE = "sample.mp4";
+const find = (/** @type {string} */ id) => /** @type {any} */ (document.getElementById(id));
+
+export class SourceChooser {
+  #store;
+  #overlay;
+  #does;
+  /** @type {"camera" | "sample" | "files"} */ #kind = "camera";
+  /** @type {File[]} */ #files = [];
+  /** @type {import("./sources.js").Source | null} what is shown before the start */ #shown = null;
+
+  /**
+   * @param {import("./state.js").Store} store @param {import("./overlay.js").OverlayView} overlay
+   * @param {{error(error: unknown): void, changed(): void}} does
+   */
+  constructor(store, overlay, does) {
+    [this.#store, this.#overlay, this.#does] = [store, overlay, does];
+  }
+
+  /** Whether single pictures come. */
+  get isStill() {
+    return this.#kind === "files" && this.#files.some(isPicture);
+  }
+
+  get name() {
+    if (this.#kind === "camera") return "camera";
+    if (this.#kind === "sample") return SAMPLE;
+    return this.#files.length === 1 ? this.#files[0].name : this.#files[0].webkitRelativePath.split("/")[0] || this.#files[0].name;
+  }
+
+  /** What a job takes. @returns {Promise<File[]>} */
+  async files() {
+    if (this.#kind === "files") return this.#files;
+    const answer = await fetch(SAMPLE);
+    return [new File([await answer.blob()], SAMPLE, { type: "video/mp4" })];
+  }
+
+  /** The chosen source, to be played. @returns {Promise<import("./sources.js").Source>} */
+  async open() {
+    this.#leave();
+    const video = find("video");
+    if (this.#kind === "sample") return openVideo(video, SAMPLE, { name: SAMPLE, loop: true });
+    if (this.#kind === "files") {
+      const pictures = this.#files.filter(isPicture);
+      if (pictures.length) return openPictures(pictures);
+      return openVideo(video, this.#files[0], { name: this.#files[0].name });
+    }
+    const source = await openCamera(video, find("camera-chooser").value);
+    await this.#nameCameras(); // they have names now
+    return source;
+  }
+
+  /** Show what is chosen, without looking for anything in it. */
+  async preview() {
+    this.#leave();
+    this.#overlay.clearPicture();
+    if (this.#kind === "camera") return;
+    try {
+      const first = this.#files.find(isPicture);
+      if (this.isStill && first) {
+        const bitmap = await createImageBitmap(first).catch(() => {
+          throw new PageError("unsupported", { name: first.name });
+        });
+        if (!this.#store.state.started) this.#overlay.show(bitmap, bitmap.width, bitmap.height);
+      } else {
+        this.#shown = await this.#openPaused();
+      }
+    } catch (error) {
+      this.#does.error(error);
+    }
+  }
+
+  /** Listen to everything that chooses. */
+  async wire() {
+    find("source-camera").onclick = () => this.#choose("camera");
+    find("source-sample").onclick = () => this.#choose("sample");
+    for (const id of ["source-file", "source-folder"]) {
+      const input = find(id);
+      input.onchange = () => {
+        this.#take([...input.files]);
+        input.value = ""; // the same file may be chosen again
+      };
+    }
+    find("camera-chooser").onchange = () => {
+      memory.write("camera", find("camera-chooser").value);
+      this.#does.changed();
+    };
+    this.#wireDrop(find("stage"));
+    onLanguage(() => this.#show());
+    onLanguage(() => this.#nameCameras());
+    navigator.mediaDevices?.addEventListener("devicechange", () => this.#nameCameras());
+    await this.#nameCameras();
+  }
+
+  #openPaused() {
+    const [what, name] = this.#kind === "sample" ? [SAMPLE, SAMPLE] : [this.#files[0], this.#files[0].name];
+    return openVideo(find("video"), what, { name });
+  }
+
+  #leave() {
+    this.#shown?.close();
+    this.#shown = null;
+  }
+
+  /** @param {"camera" | "sample" | "files"} kind */
+  #choose(kind) {
+    this.#kind = kind;
+    this.#show();
+    this.#store.set({ source: { kind, name: this.name, still: this.isStill } });
+    this.#does.changed();
+  }
+
+  /** Files that came by any way, in the order of their names; where pictures are among them, only those run live. @param {File[]} files */
+  #take(files) {
+    if (!files.length) return;
+    const order = new Intl.Collator(undefined, { numeric: true });
+    const path = (/** @type {File} */ file) => file.webkitRelativePath || file.name;
+    const usable = files.filter((file) => isPicture(file) || isVideo(file)).sort((a, b) => order.compare(path(a), path(b)));
+    if (!usable.length) return this.#does.error(new PageError("unsupported", { name: files[0].name }));
+    this.#files = usable;
+    this.#choose("files");
+  }
+
+  #show() {
+    const kind = this.#kind;
+    find("source-camera").setAttribute("aria-pressed", String(kind === "camera"));
+    find("source-sample").setAttribute("aria-pressed", String(kind === "sample"));
+    const isFolder = kind === "files" && this.#files.length > 1;
+    find("source-file").parentElement.classList.toggle("chosen", kind === "files" && !isFolder);
+    find("source-folder").parentElement.classList.toggle("chosen", isFolder);
+    find("camera-chooser").parentElement.hidden = kind !== "camera";
+    find("job-start").hidden = kind === "camera";
+    find("source-name").hidden = kind !== "files";
+    if (kind === "files") find("source-name").textContent = isFolder ? text("source.several", { name: this.name, count: this.#files.length }) : this.name;
+    find("stage").classList.toggle("chosen", kind !== "camera");
+  }
+
+  async #nameCameras() {
+    const chooser = find("camera-chooser");
+    const chosen = chooser.value || memory.read("camera") || "";
+    const known = (await cameras()).filter(({ id }) => id);
+    const options = known.map(({ id, label }, number) => new Option(label || text("camera.number", { number: number + 1 }), id));
+    chooser.replaceChildren(new Option(text("camera.any"), ""), ...options);
+    chooser.value = known.some(({ id }) => id === chosen) ? chosen : "";
+  }
+
+  /** @param {HTMLElement} stage */
+  #wireDrop(stage) {
+    const over = (/** @type {boolean} */ on) => stage.classList.toggle("dropping", on);
+    document.addEventListener("dragover", (event) => {
+      event.preventDefault();
+      over(true);
+    });
+    document.addEventListener("dragleave", (event) => event.relatedTarget === null && over(false));
+    document.addEventListener("drop", async (event) => {
+      event.preventDefault();
+      over(false);
+      this.#take(await filesOf(/** @type {DataTransfer} */ (event.dataTransfer)));
+    });
+  }
+}
+
+/** Dropped files, and those inside dropped folders. @param {DataTransfer} dropped @returns {Promise<File[]>} */
+async function filesOf(dropped) {
+  const entries = [...dropped.items].map((item) => item.webkitGetAsEntry?.()).filter((entry) => entry !== null && entry !== undefined);
+  if (!entries.length) return [...dropped.files];
+  return (await Promise.all(entries.map(filesOfEntry))).flat();
+}
+
+/** @param {any} entry a FileSystemEntry @returns {Promise<File[]>} */
+async function filesOfEntry(entry) {
+  if (entry.isFile) return [await new Promise((resolve, reject) => entry.file(resolve, reject))];
+  const reader = entry.createReader();
+  /** @type {File[]} */ const files = [];
+  for (;;) {
+    const some = await new Promise((resolve, reject) => reader.readEntries(resolve, reject)); // a hundred at a time
+    if (!some.length) return files;
+    for (const one of some) files.push(...(await filesOfEntry(one)));
+  }
+}

@@ -1,0 +1,187 @@
+/** The world keypoints in a space that one can turn: drag, wheel, arrow keys, + and -, Home. */
+
+import { boundsOf, figuresOf } from "./scene.js";
+import { lineColour } from "./skeletons.js";
+import { shade } from "./strokes.js";
+
+/** @typedef {import("./scene.js").Vector} Vector */
+
+const HOME = { yaw: 0.5, pitch: 0.22, zoom: 1 };
+const KEYS = {
+  ArrowLeft: { yaw: -0.12 }, ArrowRight: { yaw: 0.12 }, ArrowUp: { pitch: 0.1 }, ArrowDown: { pitch: -0.1 },
+  "+": { zoom: 1.15 }, "=": { zoom: 1.15 }, "-": { zoom: 1 / 1.15 },
+};
+const STEEPEST = 1.5;
+const DISTANCE = 3.4; // of the eye, in reaches of what is seen
+const EASE = 0.08; // of the way to the new bounds per frame, so that the view is calm
+
+export class View3D {
+  #canvas;
+  #view = { ...HOME };
+  /** @type {import("./scene.js").Figure[]} */ #figures = [];
+  /** @type {{middle: Vector, reach: number, floor: number} | null} */ #bounds = null;
+  #asked = false;
+
+  /** @param {HTMLCanvasElement} canvas */
+  constructor(canvas) {
+    this.#canvas = canvas;
+    canvas.addEventListener("keydown", (event) => this.#onKey(event));
+    canvas.addEventListener("pointerdown", (event) => canvas.setPointerCapture(event.pointerId));
+    canvas.addEventListener("pointermove", ({ buttons, movementX, movementY }) => {
+      if (buttons) this.#turn({ yaw: movementX * 0.01, pitch: movementY * 0.01 });
+    });
+    canvas.addEventListener("wheel", (event) => {
+      if (document.activeElement !== canvas) return; // the page scrolls unless this is being used
+      event.preventDefault();
+      this.#turn({ zoom: Math.exp(-event.deltaY * 0.0012) });
+    }, { passive: false });
+    canvas.addEventListener("dblclick", () => this.#home());
+    new ResizeObserver(() => this.#ask()).observe(canvas);
+  }
+
+  /** @param {Record<string, any>} frame */
+  draw(frame) {
+    this.#figures = figuresOf(frame);
+    this.#ask();
+  }
+
+  clear() {
+    this.#figures = [];
+    this.#bounds = null;
+    this.#render();
+  }
+
+  /** Draw with the next picture of the screen, once, and not at all while nobody can see it. */
+  #ask() {
+    if (this.#asked) return;
+    this.#asked = true;
+    requestAnimationFrame(() => {
+      this.#asked = false;
+      this.#render();
+    });
+  }
+
+  /** @param {{yaw?: number, pitch?: number, zoom?: number}} by */
+  #turn({ yaw = 0, pitch = 0, zoom = 1 }) {
+    const view = this.#view;
+    view.yaw += yaw;
+    view.pitch = Math.min(Math.max(view.pitch + pitch, -STEEPEST), STEEPEST);
+    view.zoom = Math.min(Math.max(view.zoom * zoom, 0.4), 4);
+    this.#ask();
+  }
+
+  #home() {
+    this.#view = { ...HOME };
+    this.#ask();
+  }
+
+  /** @param {KeyboardEvent} event */
+  #onKey(event) {
+    if (event.key === "Home") this.#home();
+    else if (event.key in KEYS) this.#turn(KEYS[/** @type {keyof KEYS} */ (event.key)]);
+    else return;
+    event.preventDefault();
+  }
+
+  #render() {
+    const canvas = this.#canvas;
+    const [width, height] = [canvas.clientWidth, canvas.clientHeight].map((side) => Math.round(side * devicePixelRatio));
+    if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
+    const ctx = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
+    ctx.clearRect(0, 0, width, height);
+    canvas.dataset.figures = String(this.#figures.length);
+    if (!this.#figures.length) return;
+    const project = this.#projection(width, height);
+    ctx.lineCap = "round";
+    drawFloor(ctx, project, /** @type {any} */ (this.#bounds));
+    const figures = this.#figures.map((figure) => ({ ...figure, seen: figure.points.map(project) }));
+    figures.sort((a, b) => b.seen[0].depth - a.seen[0].depth);
+    for (const figure of figures) drawFigure(ctx, figure, Math.min(width, height) / 400);
+  }
+
+  /** From metres to the canvas: turned about the middle of what is seen, then in perspective. @param {number} width @param {number} height */
+  #projection(width, height) {
+    const { middle, reach } = this.#settledBounds();
+    const { yaw, pitch, zoom } = this.#view;
+    const [cosYaw, sinYaw, cosPitch, sinPitch] = [Math.cos(yaw), Math.sin(yaw), Math.cos(pitch), Math.sin(pitch)];
+    const scale = (Math.min(width, height) * 0.46 * zoom * DISTANCE) / reach;
+    return (/** @type {Vector} */ point) => {
+      const [x, y, z] = [point[0] - middle[0], point[1] - middle[1], point[2] - middle[2]];
+      const [x1, z1] = [x * cosYaw + z * sinYaw, z * cosYaw - x * sinYaw];
+      const [y2, z2] = [y * cosPitch + z1 * sinPitch, z1 * cosPitch - y * sinPitch];
+      const away = DISTANCE + z2 / reach; // in reaches
+      const shrink = scale / Math.max(away, 0.2);
+      return { x: width / 2 + x1 * shrink, y: height / 2 + y2 * shrink, depth: z2 / reach };
+    };
+  }
+
+  /** The bounds follow what is seen slowly. */
+  #settledBounds() {
+    const now = boundsOf(this.#figures);
+    now.reach = Math.max(now.reach, 0.05);
+    const last = this.#bounds ?? now;
+    const ease = (/** @type {number} */ from, /** @type {number} */ to) => from + (to - from) * EASE;
+    this.#bounds = {
+      middle: /** @type {Vector} */ (last.middle.map((value, axis) => ease(value, now.middle[axis]))),
+      reach: ease(last.reach, now.reach),
+      floor: ease(last.floor, now.floor),
+    };
+    return this.#bounds;
+  }
+}
+
+/** Rings below, to show how the space lies. @param {CanvasRenderingContext2D} ctx @param {Function} project @param {any} bounds */
+function drawFloor(ctx, project, { middle, reach, floor }) {
+  ctx.strokeStyle = "#8b93a6";
+  ctx.lineWidth = devicePixelRatio;
+  for (const [share, alpha] of [[0.4, 0.4], [0.8, 0.28], [1.2, 0.16]]) {
+    ctx.globalAlpha = alpha;
+    ctx.beginPath();
+    for (let step = 0; step <= 64; step += 1) {
+      const turn = (step / 64) * 2 * Math.PI;
+      const spot = project([middle[0] + Math.cos(turn) * reach * share, floor + reach * 0.08, middle[2] + Math.sin(turn) * reach * share]);
+      ctx.lineTo(spot.x, spot.y);
+    }
+    ctx.stroke();
+  }
+  ctx.globalAlpha = 1;
+}
+
+/** Bones and points from far to near. @param {CanvasRenderingContext2D} ctx @param {any} figure @param {number} unit one of its pixels */
+function drawFigure(ctx, { kind, seen, skeleton }, unit) {
+  const near = (/** @type {number} */ depth) => Math.min(Math.max(0.5 - depth * 0.6, 0), 1);
+  const line = (/** @type {number} */ a, /** @type {number} */ b) => {
+    ctx.beginPath();
+    ctx.moveTo(seen[a].x, seen[a].y);
+    ctx.lineTo(seen[b].x, seen[b].y);
+    ctx.stroke();
+  };
+  const edges = skeleton.edges ?? [];
+  ctx.globalAlpha = 0.22;
+  ctx.strokeStyle = "#8b93a6";
+  ctx.lineWidth = unit * 0.8;
+  ctx.beginPath();
+  for (const [a, b] of edges) {
+    ctx.moveTo(seen[a].x, seen[a].y);
+    ctx.lineTo(seen[b].x, seen[b].y);
+  }
+  ctx.stroke();
+  ctx.globalAlpha = 1;
+  const bold = kind === "face" ? 1.6 : 5;
+  const depth = (/** @type {[number, number]} */ [a, b]) => seen[a].depth + seen[b].depth;
+  for (const [a, b] of [...skeleton.connections].sort((one, other) => depth(other) - depth(one))) {
+    const close = near((seen[a].depth + seen[b].depth) / 2);
+    ctx.strokeStyle = shade(lineColour(skeleton, a, b), close);
+    ctx.lineWidth = unit * bold * (0.5 + 0.8 * close);
+    line(a, b);
+  }
+  if (kind === "face") return;
+  const order = seen.map((_, k) => k).sort((a, b) => seen[b].depth - seen[a].depth);
+  for (const k of order) {
+    const close = near(seen[k].depth);
+    ctx.fillStyle = shade(skeleton.colours[k], close + 0.2);
+    ctx.beginPath();
+    ctx.arc(seen[k].x, seen[k].y, unit * (2.4 + 4.2 * close), 0, 2 * Math.PI);
+    ctx.fill();
+  }
+}
