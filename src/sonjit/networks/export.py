@@ -36,10 +36,12 @@ class Exported:
 
     Attributes:
         path: of it; the weights of OpenVINO's IR stand beside it as `.bin`.
+        size: in bytes, with those weights.
         differences: by output, the largest difference from PyTorch on seeded inputs, as part of the output's range.
     """
 
     path: Path
+    size: int
     differences: Mapping[str, float]
 
 
@@ -83,14 +85,16 @@ def export_network(
                     f"{path}: not written, for its {worst} differs from PyTorch's by {differences[worst]:.1e} of the "
                     f"range (at most {MOST_DIFFERENT:g} is allowed)"
                 )
+            size = draft.stat().st_size
             if kind == "openvino":
+                size += draft.with_suffix(".bin").stat().st_size
                 draft.with_suffix(".bin").replace(path.with_suffix(".bin"))
             draft.replace(path)
     except OSError as error:
         raise JobError(f"writing {path} failed: {error.strerror or error}") from None
     finally:
         network.train(training)
-    return Exported(path, differences)
+    return Exported(path, size, differences)
 
 
 def _format(path: Path, to: Format | None) -> Format:

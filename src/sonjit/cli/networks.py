@@ -1,0 +1,70 @@
+"""`sonjit networks`: which networks there are, what they cost and where their weights are."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+if TYPE_CHECKING:
+    from sonjit.networks.describe import NetworkFacts
+    from sonjit.networks.registry import InputSpec
+
+
+def networks(pattern: str = "*", /, *, as_json: Annotated[bool, Parameter(name="--json", negative="")] = False) -> None:
+    """List the networks that can be created, trained and exported: their size, work, input, licence and weights.
+
+    `sonjit networks "hand-*"` shows those of the hand. The work of one picture is in millions of floating point
+    operations, a multiply-add counted as two; "?" where it depends on what is in the picture.
+
+    Args:
+        pattern: Names to list, with * and ?.
+        as_json: Print a JSON array instead, with paper and summary too.
+    """
+    from sonjit.errors import InputError
+    from sonjit.networks import list_networks
+    from sonjit.networks.describe import describe_network
+
+    names = list_networks(pattern)
+    if not names:
+        raise InputError(f"no network is called {pattern!r}; known: {', '.join(list_networks())}")
+    facts = [describe_network(name) for name in names]
+    if as_json:
+        sys.stdout.write(json.dumps([_to_dict(network) for network in facts], indent=2) + "\n")
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(width=None if sys.stdout.isatty() else 200)  # a pipe has no width: leave no name cut off
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for heading in ("name", "parameters", "MFLOP", "input", "licence", "weights"):
+        number = heading in ("parameters", "MFLOP")
+        table.add_column(heading, justify="right" if number else "left", no_wrap=heading == "name")
+    for network in facts:
+        work = "?" if network.flops is None else f"{network.flops / 1e6:.0f}"
+        inputs = ", ".join(_in_words(spec) for spec in network.inputs)
+        weights = "here" if network.here else network.weights
+        table.add_row(network.name, f"{network.parameters:,}", work, inputs, network.licence, weights)
+    console.print(table)
+
+
+def _in_words(spec: InputSpec) -> str:
+    return f"{' x '.join(map(str, spec.shape))} in {spec.low:g}..{spec.high:g}"
+
+
+def _to_dict(network: NetworkFacts) -> dict[str, object]:
+    return {
+        "name": network.name,
+        "summary": network.summary,
+        "source": network.source,
+        "parameters": network.parameters,
+        "flops": network.flops,
+        "inputs": [
+            {"name": spec.name, "shape": list(spec.shape), "range": [spec.low, spec.high]} for spec in network.inputs
+        ],
+        "licence": network.licence,
+        "weights": network.weights,
+        "here": network.here,
+    }
