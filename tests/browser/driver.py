@@ -1,0 +1,122 @@
+"""The page as its visitor sees it."""
+
+import contextlib
+
+from .conftest import run, wait_until
+
+EMPTY = """
+    const canvas = document.getElementById(given[0]);
+    if (!canvas.width || !canvas.height) return 0;
+    const {data} = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+    let ink = 0;
+    for (let i = 3; i < data.length; i += 4) ink += data[i] > 0;
+    return ink / (canvas.width * canvas.height);
+"""
+NEAR = """
+    const [points, width, height] = given;
+    const canvas = document.getElementById("overlay");
+    const pen = canvas.getContext("2d");
+    const scale = canvas.width / width;
+    return points.map(([x, y]) => {
+        const {data} = pen.getImageData(x * scale - 3, y * scale - 3, 7, 7);
+        return data.some((value, i) => i % 4 === 3 && value > 0);
+    });
+"""
+
+
+class Page:
+    """The page in a browser.
+
+    Args:
+        browser: selenium's driver.
+        url: the server's, with a token where it asks for one.
+    """
+
+    def __init__(self, browser, url):
+        self.browser = browser
+        browser.execute_cdp_cmd("Storage.clearDataForOrigin", {"origin": url.split("?")[0], "storageTypes": "all"})
+        browser.get(url)
+        self.wait(lambda: browser.execute_script("return document.documentElement.dataset.ready") == "true", "ready")
+
+    def __getitem__(self, name):
+        return self.browser.find_element("id", name)
+
+    @property
+    def state(self):
+        return self.browser.execute_script("return globalThis.sonjitPage.state")
+
+    @property
+    def latest(self):
+        return self.state["latest"] or {}
+
+    @property
+    def status(self):
+        return self["status"].get_attribute("data-state")
+
+    @property
+    def ink(self):
+        """Share of the overlay that is painted."""
+        return run(self.browser, EMPTY, "overlay")
+
+    def painted_at(self, points, width, height):
+        """Whether something is painted at each point (x, y) of a picture of that size."""
+        return run(self.browser, NEAR, [[float(x), float(y)] for x, y in points], width, height)
+
+    def wait(self, condition, what, seconds=15):
+        def say():
+            told = self.browser.execute_script(
+                "return ['message', 'status'].map((id) => document.getElementById(id)?.innerText)"
+            )
+            return f"waited in vain for {what}; the page says {told}"
+
+        return wait_until(condition, seconds, say)
+
+    def wait_for(self, *states):
+        self.wait(lambda: self.status in states, f"the status {states}")
+
+    def click(self, name):
+        """A click as a visitor's: what is folded away is opened first."""
+        element = self[name]
+        self.browser.execute_script("arguments[0].closest('details')?.setAttribute('open', '')", element)
+        self.browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", element)
+        (element if element.is_displayed() and element.size["width"] > 2 else self.label_of(name)).click()
+
+    def label_of(self, name):
+        """A switch may show its label in place of itself."""
+        return self.browser.execute_script("return document.getElementById(arguments[0]).labels[0]", name)
+
+    def tick(self, name, on=True):
+        if self[name].is_selected() != on:
+            self.click(name)
+
+    def choose(self, name, value):
+        self.browser.execute_script(
+            """const field = document.getElementById(arguments[0]);
+            field.value = arguments[1];
+            for (const kind of ["input", "change"]) field.dispatchEvent(new Event(kind, {bubbles: true}));""",
+            *(name, value),
+        )
+
+    def upload(self, name, *paths):
+        self[name].send_keys("\n".join(map(str, paths)))
+
+    def start(self):
+        self.click("start")
+        self.wait_for("running")
+
+    def stop(self):
+        self.click("stop")
+        self.wait_for("stopped")
+
+    def download(self, name, ending):
+        """Click, and read the file that comes."""
+        before = set(self.browser.downloads.iterdir())
+        self.click(name)
+
+        def arrived():
+            new = [path for path in set(self.browser.downloads.iterdir()) - before if path.name.endswith(ending)]
+            with contextlib.suppress(FileNotFoundError):
+                return [path for path in new if path.stat().st_size]
+            return None
+
+        return self.wait(arrived, f"a file {ending}")[0]

@@ -1,0 +1,108 @@
+"""The page for everyone: two languages, the keyboard alone, a name for every control."""
+
+import json
+import re
+from importlib.resources import files
+
+import pytest
+
+from .conftest import run
+from .driver import Page
+
+TEXTS = files("sonjit.server") / "page" / "i18n"
+CONTROLS = "a[href], button, input, select, summary, [tabindex='0'], video[controls]"
+HANGUL = re.compile("[가-힣]")
+
+
+@pytest.fixture
+def page(browser, server):
+    return Page(browser, server.url)
+
+
+def press(page, *keys):
+    from selenium.webdriver import ActionChains
+
+    ActionChains(page.browser).send_keys(*keys).perform()
+
+
+def tab_to(page, name):
+    """Press Tab until the control has the focus."""
+    for _ in range(80):
+        if page.browser.switch_to.active_element.get_attribute("id") == name:
+            return
+        press(page, "\ue004")
+    pytest.fail(f"Tab does not reach {name}")
+
+
+def test_both_languages_say_the_same_things():
+    english, korean = (json.loads((TEXTS / f"{name}.json").read_text("utf-8")) for name in ("en", "ko"))
+    assert english.keys() == korean.keys()
+    holes = [{key: set(re.findall(r"\{\w+\}", text)) for key, text in texts.items()} for texts in (english, korean)]
+    assert holes[0] == holes[1]
+    assert [key for key, text in english.items() if HANGUL.search(text) and not key.startswith("language")] == []
+
+
+def test_every_text_that_is_asked_for_is_there(page):
+    for language in ("ko", "en"):
+        page.choose("language", language)
+        page.wait(
+            lambda language=language: page.browser.execute_script("return document.documentElement.lang") == language,
+            language,
+        )
+        bare = run(page.browser, """
+            const nodes = [...document.querySelectorAll("[data-i18n]")];
+            return nodes.filter((node) => node.textContent === node.dataset.i18n || !node.textContent.trim())
+                .map((node) => node.dataset.i18n);
+        """)  # fmt: skip
+        texts = json.loads((TEXTS / f"{language}.json").read_text("utf-8"))
+        assert [key for key in bare if texts.get(key) != key] == []
+
+
+def test_korean_is_spoken_and_remembered(page):
+    page.choose("language", "ko")
+    page.wait(lambda: HANGUL.search(page["start"].text), "a Korean button")
+    assert HANGUL.search(page["status"].text)
+    page.browser.refresh()
+    page.wait(lambda: HANGUL.search(page["start"].text), "Korean after a reload")
+    page.choose("language", "en")
+    page.wait(lambda: not HANGUL.search(page["start"].text), "English again")
+
+
+@pytest.mark.parametrize("language", ["en", "ko"])
+def test_every_control_has_a_name(page, language):
+    page.choose("language", language)
+    page.browser.execute_script("for (const fold of document.querySelectorAll('details')) fold.open = true")
+    controls = [element for element in page.browser.find_elements("css selector", CONTROLS) if element.is_displayed()]
+    assert len(controls) > 20
+    assert [
+        element.get_attribute("outerHTML")[:120] for element in controls if not element.accessible_name.strip()
+    ] == []
+
+
+def test_no_id_stands_twice_and_every_label_has_its_control(page):
+    twice, lost = run(page.browser, """
+        const ids = [...document.querySelectorAll("[id]")].map(({id}) => id);
+        const labels = [...document.querySelectorAll("label")].filter((label) => label.control === null);
+        return [ids.filter((id, i) => ids.indexOf(id) < i), labels.map((label) => label.textContent)];
+    """)  # fmt: skip
+    assert twice == []
+    assert lost == []
+
+
+def test_the_keyboard_alone_is_enough(page):
+    enter, space, right = "\ue007", " ", "\ue014"
+    tab_to(page, "source-sample")
+    press(page, enter)
+    tab_to(page, "detector-face")
+    press(page, space)
+    assert page["detector-face"].is_selected()
+    page.browser.execute_script("document.activeElement.blur()")
+    tab_to(page, "start")
+    press(page, enter)
+    page.wait_for("running")
+    page.wait(lambda: "faces" in page.latest and page.ink, "a drawing")
+    tab_to(page, "stop")
+    press(page, space)
+    page.wait_for("stopped")
+    tab_to(page, "view3d")
+    press(page, right)

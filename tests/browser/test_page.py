@@ -1,0 +1,214 @@
+"""What a visitor does with the page, from the first look to the tables, and what it says when something is amiss."""
+
+import base64
+import csv
+import json
+import signal
+
+import cv2
+import numpy as np
+import pytest
+
+from sonjit.media import open_source
+
+from .conftest import run
+from .driver import Page
+
+
+@pytest.fixture
+def page(browser, server):
+    page = Page(browser, server.url)
+    yield page
+    if page["stop"].is_enabled():
+        page.stop()
+
+
+@pytest.fixture(scope="module")
+def pictures(photo, tmp_path_factory):
+    """A folder with a picture of hands, one of nothing, and another of hands, half as large."""
+    folder = tmp_path_factory.mktemp("pictures")
+    for name, rgb in {"1": photo, "2": np.full_like(photo, 90), "3": photo[::2, ::2]}.items():
+        cv2.imwrite(str(folder / f"{name}.png"), rgb[..., ::-1])
+    return folder
+
+
+@pytest.fixture
+def shown(page, pictures):
+    """The page after it has looked at the first picture."""
+    page.upload("source-file", pictures / "1.png")
+    page.start()
+    page.wait(lambda: page.latest.get("hands"), "hands")
+    return page
+
+
+def test_the_camera_is_drawn_over_and_cleared_on_stop(page):
+    assert page.ink == 0
+    page.start()
+    page.wait(lambda: page.ink, "a drawing")
+    hands = page.wait(lambda: page.latest.get("hands"), "hands")
+    assert "keypoints" in hands[0]
+    page.wait(lambda: page["latency"].get_attribute("data-p95"), "a latency")
+    shown = page.browser.execute_script("return {...document.getElementById('latency').dataset}")
+    times = [float(shown[name]) for name in ("capture", "send", "detect", "draw")]
+    assert min(times) >= 0
+    assert sum(times) == pytest.approx(float(shown["total"]), abs=1)
+    page.wait(lambda: page["fps"].text.replace(".", "").isdigit(), "frames a second")
+    assert "hands" in page["json"].text
+    page.stop()
+    assert page.ink == 0
+    assert page["gesture"].text == ""
+    assert page.latest == {}
+
+
+def test_a_drawing_stands_where_the_hand_is(shown, photo):
+    page, (height, width) = shown, photo.shape[:2]
+    points = [(p["x"], p["y"]) for hand in page.latest["hands"] for p in hand["keypoints"]]
+    assert all(page.painted_at(points, width, height))
+    assert page.ink < 0.5
+
+
+def test_mirroring_turns_the_view_and_no_label(shown, photo):
+    page, (height, width) = shown, photo.shape[:2]
+    labels = [hand["handedness"] for hand in page.latest["hands"]]
+    points = [(p["x"], p["y"]) for hand in page.latest["hands"] for p in hand["keypoints"]]
+    page.click("mirror")
+    page.wait(lambda: all(page.painted_at([(width - x, y) for x, y in points], width, height)), "a turned drawing")
+    assert [hand["handedness"] for hand in page.latest["hands"]] == labels
+
+
+def test_where_nothing_is_found_the_last_drawing_goes(shown, pictures):
+    shown.wait(lambda: shown.ink, "a drawing")
+    shown.upload("source-file", pictures / "2.png")
+    shown.wait(lambda: shown.latest.get("hands") == [], "an answer without hands")
+    assert shown.ink == 0
+    assert shown.status == "running"
+
+
+def test_detectors_change_while_it_runs_and_all_are_cleared(page):
+    page.click("source-sample")
+    page.start()
+    page.wait(lambda: page.latest.get("hands"), "hands")
+    for kind in ("face", "body"):
+        page.tick(f"detector-{kind}")
+    page.wait(lambda: {"hands", "faces", "bodies"} <= page.latest.keys(), "three kinds at once")
+    page.tick("detector-hands", on=False)
+    page.wait(lambda: page.latest and "hands" not in page.latest, "an answer without hands")
+    page.tick("detector-hands")
+    page.choose("model-hands", "lite")
+    page.choose("max-hands", "1")
+    page.wait(lambda: len(page.latest.get("hands", ())) == 1, "one hand")
+    page.wait(lambda: page.ink, "a drawing")
+    page.stop()
+    assert page.ink == 0
+
+
+def test_flip_turns_the_numbers(shown, photo):
+    wrists = sorted(hand["keypoints"][0]["x"] for hand in shown.latest["hands"])
+    shown.click("flip")
+    turned = [photo.shape[1] - x for x in reversed(wrists)]
+    shown.wait(lambda: np.allclose(sorted(h["keypoints"][0]["x"] for h in shown.latest.get("hands", ())) or 0, turned,
+                                   atol=1), "flipped numbers")  # fmt: skip
+
+
+def test_a_video_runs_to_its_end(page, demo_clip):
+    page.upload("source-file", demo_clip[0])
+    page.start()
+    page.wait(lambda: page.latest.get("hands"), "hands")
+    page.browser.execute_script("document.getElementById('video').currentTime = 11.5")
+    page.wait_for("stopped")
+    assert page.ink == 0
+
+
+def test_a_folder_and_its_tables(page, pictures):
+    page.upload("source-folder", pictures)
+    page.start()
+    page.wait(lambda: page.state["frames"] == 3, "three frames")
+    document = json.loads(page.download("download-json", ".json").read_text("utf-8"))
+    with page.download("download-csv", ".csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [len(frame["hands"]) > 0 for frame in document["frames"]] == [True, False, True]
+    assert [frame["source"].rpartition("/")[2] for frame in document["frames"]] == ["1.png", "2.png", "3.png"]
+    assert {row["frame"] for row in rows} == {"0", "1", "2"}
+    points = [point for frame in document["frames"] for hand in frame["hands"] for point in hand["keypoints"]]
+    filled = [row for row in rows if row["keypoint"]]
+    assert [(float(row["x"]), float(row["y"]), row["name"]) for row in filled] == [
+        (point["x"], point["y"], point["name"]) for point in points
+    ]
+
+
+def test_a_snapshot_holds_picture_and_drawing(shown, photo):
+    shown.wait(lambda: shown.ink, "a drawing")
+    rgb = cv2.imread(str(shown.download("snapshot", ".png")))[..., ::-1].astype(int)
+    assert rgb.shape == photo.shape
+    differs = (abs(rgb - photo) > 40).any(axis=2)
+    assert 0 < differs.mean() < 0.5
+
+
+def test_a_recording_is_a_video_and_its_frames(page, tmp_path):
+    page.click("source-sample")
+    page.start()
+    page.wait(lambda: page.latest.get("hands"), "hands")
+    page.click("record")
+    count = page.state["frames"]
+    page.wait(lambda: page.state["frames"] > count + 10, "ten frames")
+    page.click("record")
+    links = page.wait(lambda: page["recordings"].find_elements("tag name", "a"), "links")
+    files = {link.get_attribute("download").rpartition(".")[2]: link.get_attribute("href") for link in links}
+    read = """
+        const bytes = new Uint8Array(await (await fetch(given[0])).arrayBuffer());
+        return btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join(""));
+    """
+    lines = run(page.browser, "return (await (await fetch(given[0])).text()).trim().split('\\n')", files["jsonl"])
+    assert len(lines) > 10
+    assert all(json.loads(line) for line in lines)
+    film = tmp_path / "film.webm"
+    film.write_bytes(base64.b64decode(run(page.browser, read, files["webm"])))
+    with open_source(film) as source:
+        frame = next(iter(source))
+    assert frame.rgb.shape[0] > 0
+
+
+@pytest.mark.parametrize("name", ["NotAllowedError", "NotFoundError", "NotReadableError", "SecurityError", "TypeError"])
+def test_a_camera_that_fails_is_told(page, name):
+    page.browser.execute_script(
+        "navigator.mediaDevices.getUserMedia = async () => { throw new DOMException('refused', arguments[0]); }", name
+    )
+    page.click("start")
+    page.wait_for("error")
+    assert page["message"].is_displayed()
+    assert len(page["message"].text) > 40
+    assert page["start"].is_enabled()
+
+
+def test_what_is_neither_picture_nor_video_is_told(page, tmp_path):
+    for name, content in (("notes.txt", "no picture"), ("broken.png", "no picture")):
+        path = tmp_path / name
+        path.write_text(content)
+        page.upload("source-file", path)
+        page.wait(lambda name=name: name in page["message"].text, f"a message about {name}")
+
+
+def test_a_server_that_goes_is_told_and_found_again(browser, new_server):
+    server = new_server()
+    browser.expected += ["ERR_CONNECTION_REFUSED", "WebSocket connection", "ERR_CONNECTION_RESET", "ERR_EMPTY_RESPONSE"]
+    page = Page(browser, server.url)
+    page.start()
+    page.wait(lambda: page.ink, "a drawing")
+    server.stop(signal.SIGKILL)
+    page.wait(lambda: page["message"].is_displayed() and page.ink == 0, "a message and nothing drawn")
+    server.start()
+    page.wait(lambda: page.status == "running" and page.ink, "a drawing after the restart", 25)
+    assert not page["message"].is_displayed()
+    page.stop()
+
+
+def test_whole_files_become_jobs(page, pictures):
+    page.upload("source-folder", pictures)
+    page.click("job-start")
+    links = page.wait(lambda: page["jobs"].find_elements("css selector", "a[href*='result.csv']"), "a result", 30)
+    lines = run(
+        page.browser,
+        "return (await (await fetch(given[0])).text()).trim().split('\\n')",
+        links[0].get_attribute("href"),
+    )
+    assert len(list(csv.DictReader(lines))) > 20
