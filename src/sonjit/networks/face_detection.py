@@ -194,9 +194,9 @@ class FullRangeFaceNetwork(Network):
         return {"boxes": self.boxes(values), "scores": self.scores(values)}
 
     def load_tflite(self, path: Path) -> None:
-        """Take over `face_detection_full_range_sparse.tflite`; the zeros that it leaves out are trained like the rest."""
-        ups = list(self.ups)
-        laterals = [step.lateral for step in ups[::-1]]
+        """Take over `face_detection_full_range_sparse.tflite`; the zeros that it leaves out can be trained too."""
+        ups = [step for step in self.ups if isinstance(step, UpStep)]
+        laterals = [step.lateral for step in reversed(ups)]
         order: list[nn.Module] = [self.stem, self.first]
         for number, stage in enumerate(self.stages):  # the file's maps branch off before the way down goes on
             order += [stage, *laterals[number : number + 1]]

@@ -110,6 +110,12 @@ def fill_from_tflite(network: nn.Module, path: Path, order: Iterable[nn.Module] 
                 bias.zero_() if its.bias is None else bias.copy_(its.bias)
 
 
+def interleaved_layers(*branches: nn.Module) -> list[nn.Module]:
+    """The layers of branches that run side by side: the first of each, then the second of each, and so on."""
+    layers = ([layer for layer in branch.modules() if isinstance(layer, _LAYERS)] for branch in branches)
+    return [layer for step in zip(*layers, strict=True) for layer in step]
+
+
 def _fits(layer: nn.Conv2d | nn.Linear | nn.PReLU, its: TfliteLayer) -> bool:
     if layer.weight.shape != its.weight.shape:
         return False
