@@ -1,0 +1,124 @@
+"""Masks as COCO writes them: run lengths, plain or packed into text, and polygons.
+
+Runs go down the columns, beginning with how many pixels are empty. Source: the format of the COCO data set,
+https://cocodataset.org/#format-data; the packed form is that of its reference tools.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sonjit.errors import InputError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_BITS, _MORE, _SIGN, _FIRST = 5, 0x20, 0x10, 48  # of one character: its payload, two flags, the code of zero
+_SHIFT = 4  # fractional bits of OpenCV's polygon corners
+
+
+def mask_from_segmentation(segmentation: object, height: int, width: int) -> NDArray[np.bool_]:
+    """The mask of an annotation.
+
+    Args:
+        segmentation: `{"size": [h, w], "counts": [...] or text}`, or a list of polygons `[x, y, x, y, ...]` in pixels.
+        height: of the picture.
+        width: of the picture.
+
+    Returns:
+        (height, width).
+
+    Raises:
+        InputError: neither of both, or of another size.
+
+    >>> mask_from_segmentation({"size": [2, 3], "counts": [1, 2, 3]}, 2, 3).astype(int)
+    array([[0, 1, 0],
+           [1, 0, 0]])
+    >>> mask_from_segmentation([[1, 0, 3, 0, 3, 2, 1, 2]], 3, 4).astype(int)
+    array([[0, 1, 1, 0],
+           [0, 1, 1, 0],
+           [0, 0, 0, 0]])
+    """
+    if isinstance(segmentation, Mapping):
+        return _mask_from_rle(segmentation, height, width)
+    if isinstance(segmentation, Sequence) and not isinstance(segmentation, str):
+        return _mask_from_polygons(segmentation, height, width)
+    raise InputError(f"a segmentation is run lengths or a list of polygons, not {type(segmentation).__name__}")
+
+
+def rle_from_mask(mask: NDArray[np.bool_]) -> dict[str, Any]:
+    """A mask (H, W) as packed run lengths.
+
+    >>> rle_from_mask(np.array([[False, True, False], [True, False, False]]))
+    {'size': [2, 3], 'counts': '123'}
+    """
+    runs = _runs(mask.T.ravel())
+    text: list[str] = []
+    for index, run in enumerate(runs):
+        left = run - runs[index - 2] if index > 2 else run
+        more = True
+        while more:
+            part = left & 0x1F
+            left >>= _BITS
+            more = left != (-1 if part & _SIGN else 0)
+            text.append(chr((part | (_MORE if more else 0)) + _FIRST))
+    return {"size": [mask.shape[0], mask.shape[1]], "counts": "".join(text)}
+
+
+def _runs(column_major: NDArray[np.bool_]) -> list[int]:
+    changes = np.flatnonzero(np.diff(column_major)) + 1
+    edges = [0, *([0] if column_major.size and column_major[0] else []), *changes.tolist(), column_major.size]
+    return [end - start for start, end in pairwise(edges)]
+
+
+def _mask_from_rle(rle: Mapping[Any, Any], height: int, width: int) -> NDArray[np.bool_]:
+    counts = rle.get("counts")
+    if rle.get("size") != [height, width]:
+        raise InputError(f"a mask of size {rle.get('size')} does not fit a picture of size {[height, width]}")
+    runs = _unpacked(counts) if isinstance(counts, str) else counts
+    if not isinstance(runs, list) or not all(isinstance(run, int) and run >= 0 for run in runs):
+        raise InputError("a mask's counts are a text or a list of whole numbers")
+    if sum(runs) > height * width:
+        raise InputError(f"a mask's counts add up to {sum(runs)} pixels and the picture has {height * width}")
+    flat = np.zeros(height * width, np.bool_)
+    flat[: sum(runs)] = np.repeat(np.arange(len(runs)) % 2 == 1, runs)
+    return flat.reshape(width, height).T
+
+
+def _unpacked(text: str) -> list[int]:
+    runs: list[int] = []
+    value = shift = 0
+    for character in text:
+        part = ord(character) - _FIRST
+        if not 0 <= part < 2 * _MORE:
+            raise InputError(f"a mask's counts hold {character!r}, which is no part of packed run lengths")
+        value |= (part & 0x1F) << shift
+        shift += _BITS
+        if not part & _MORE:
+            value -= (1 << shift) if part & _SIGN else 0
+            runs.append(value + (runs[-2] if len(runs) > 2 else 0))
+            value = shift = 0
+    return runs
+
+
+def _mask_from_polygons(polygons: Sequence[Any], height: int, width: int) -> NDArray[np.bool_]:
+    """Pixels whose centres lie inside of any polygon, but for those on its edge, which OpenCV decides."""
+    import cv2
+
+    mask = np.zeros((height, width), np.uint8)
+    for polygon in polygons:
+        try:
+            corners = np.asarray(polygon, np.float64).reshape(-1, 2)
+        except (TypeError, ValueError):
+            corners = np.zeros((0, 2))
+        if len(corners) < 3 or not (np.abs(corners) < 1e6).all():
+            raise InputError("a polygon is a list x, y, x, y, ... of at least three corners in pixels")
+        # OpenCV's pixel centres lie at whole numbers, and it fills the edge too: a hair inwards keeps 2 of 2 pixels.
+        middle = corners.mean(axis=0)
+        inner = corners - 0.5 - np.sign(corners - middle) * 0.45
+        cv2.fillPoly(mask, [np.round(inner * (1 << _SHIFT)).astype(np.int32)], 1, cv2.LINE_8, _SHIFT)
+    return mask.astype(np.bool_)
