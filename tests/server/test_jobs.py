@@ -304,6 +304,7 @@ def test_what_is_no_media_is_refused_and_leaves_nothing(doors, media):
         ({"files": {"other": ("a.jpg", picture)}}, "no file came"),
         ({"files": [("file", ("a.jpg", picture)), ("file", ("b.mp4", clip))]}, "b.mp4 is a video among"),
         ({"content": b"x", "headers": {"content-type": "multipart/form-data"}}, "no boundary"),
+        ({"content": b"x", "headers": {"content-type": f"multipart/form-data; boundary={'q' * 500}"}}, "no boundary"),
         ({"content": b"x", "headers": {"content-type": "multipart/form-data; boundary=q"}}, "form is damaged"),
     ):
         assert says in refused(client.post("/v1/jobs?kind=hands", **call), "bad_image", 422)

@@ -69,6 +69,15 @@ def test_an_upload_that_breaks_off_leaves_nothing(served, headers, start):
     assert jobs.newest_first() == []
 
 
+def test_an_upload_that_is_refused_can_be_sent_to_its_end_and_reads_why(served):
+    jobs, _, connect = served
+    size = 30_000_000  # more than sockets hold
+    with jobs.place(), connect() as client:
+        client.sendall(f"POST /v1/jobs?kind=hands HTTP/1.1\r\nHost: x\r\nContent-Length: {size}\r\n\r\n".encode())
+        client.sendall(b"\0" * size)
+        assert b" 503 " in client.recv(10_000)
+
+
 def test_listeners_that_leave_are_forgotten_and_the_others_hear_the_end(served, photo, monkeypatch):
     import cv2
 

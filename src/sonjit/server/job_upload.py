@@ -49,9 +49,9 @@ def open_upload(into: Path, content_type: str, name: str) -> Upload:
     kind, parameters = parse_options_header(content_type)
     if kind != b"multipart/form-data":
         return _RawUpload(into, name)
-    boundary = parameters.get(b"boundary")
-    if not boundary:
-        raise InputError("the form has no boundary: let the HTTP library set the Content-Type")
+    boundary = parameters.get(b"boundary", b"")
+    if not 0 < len(boundary) <= 70:  # RFC 2046
+        raise InputError("the form has no boundary of 1 to 70 characters: let the HTTP library set the Content-Type")
     return _FormUpload(into, boundary)
 
 

@@ -50,7 +50,13 @@ def job_router(jobs: Jobs) -> APIRouter:
     @router.post("", status_code=202)
     async def create(request: Request) -> Response:
         """Begin a job: a video or pictures as the body, or as files called `file` of a multipart form."""
-        job = await _job_from(request, jobs)
+        try:
+            job = await _job_from(request, jobs)
+        except RefusedError as refusal:
+            response = refusal.response()
+            if "content-length" in request.headers:  # it will end: a client cut off in its upload reads no answer
+                del response.headers["connection"]
+            return response
         return JSONResponse(job.to_dict(), 202, {"location": f"/v1/jobs/{job.id}"})
 
     @router.get("")
