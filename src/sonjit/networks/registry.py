@@ -22,7 +22,11 @@ if TYPE_CHECKING:
 
 _FILES: tuple[str, ...] = (
     "cam",
+    "face_attention",
+    "face_detection",
+    "face_landmark",
     "hand_landmark",
+    "iris_landmark",
     "mask_rcnn",
     "palm_detection",
 )
