@@ -93,9 +93,9 @@ async function stop(phase = "stopped") {
 /** Another source: what runs goes on with it. */
 async function onSource() {
   const wasStarted = store.state.started;
+  messages.clear();
   if (wasStarted) await stop();
   else await chooser.preview();
-  messages.clear();
   if (wasStarted) await start();
 }
 

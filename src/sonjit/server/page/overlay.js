@@ -2,7 +2,8 @@
 
 import { paint } from "./painter.js";
 
-const MOST_SCALE = 3;
+const MOST_SCALE = 3; // of the overlay against the picture, so that lines are fine on fine screens
+const LARGEST = 1920;
 
 export class OverlayView {
   #picture;
@@ -69,12 +70,13 @@ export class OverlayView {
     wipe(this.#overlay);
     if (!this.#last) return;
     const { frame, mirrored } = this.#last;
-    const shown = this.#stage.clientWidth * devicePixelRatio;
-    const scale = Math.min(Math.max(shown / frame.width, 1), MOST_SCALE, Math.max(1, 1920 / frame.width));
+    const { clientWidth, clientHeight } = this.#stage;
+    const shown = Math.min(clientWidth / frame.width, clientHeight / frame.height) || 1; // of a pixel of the picture
+    const scale = Math.min(Math.max(shown * devicePixelRatio, 1), MOST_SCALE, Math.max(1, LARGEST / frame.width));
     fit(this.#overlay, Math.round(frame.width * scale), Math.round(frame.height * scale));
     const ctx = /** @type {CanvasRenderingContext2D} */ (this.#overlay.getContext("2d"));
     ctx.setTransform(this.#overlay.width / frame.width, 0, 0, this.#overlay.height / frame.height, 0, 0);
-    paint(ctx, frame, { mirrored: mirrored !== this.#mirror });
+    paint(ctx, frame, { mirrored: mirrored !== this.#mirror, unit: 1 / shown });
     ctx.resetTransform();
   }
 }

@@ -13,9 +13,10 @@ const ORDER = { body: 0, face: 1, hand: 2 }; // hands are in front mostly
  *
  * @param {CanvasRenderingContext2D} ctx scaled to pixels of the picture
  * @param {Record<string, any>} frame
- * @param {{mirrored?: boolean, gestures?: boolean}} [how] `mirrored`: x counted from the right; `gestures`: at the top too
+ * @param {{mirrored?: boolean, gestures?: boolean, unit?: number}} [how] `mirrored`: x counted from the right; `gestures`: at the
+ *   top too; `unit`: pixels of the picture in one of the screen, so that letters stay readable
  */
-export function paint(ctx, frame, { mirrored = false, gestures = false } = {}) {
+export function paint(ctx, frame, { mirrored = false, gestures = false, unit = 1 } = {}) {
   const { width, height } = frame;
   const longest = Math.max(width, height);
   const place = (/** @type {any[]} */ points) => (mirrored ? points.map((p) => ({ ...p, x: width - p.x })) : points);
@@ -26,7 +27,7 @@ export function paint(ctx, frame, { mirrored = false, gestures = false } = {}) {
     else if (kind === "face") paintFace(ctx, one, place, longest);
     else paintHand(ctx, new Strokes(ctx, place(one.keypoints), longest));
   }
-  const size = Math.max(longest * 0.018, 9);
+  const size = Math.max(longest * 0.018, 11 * unit);
   for (const { kind, one, person } of found) {
     if (kind === "body" || !person) paintLabel(ctx, kind, one, place(one.keypoints), { width, height, size });
   }

@@ -104,7 +104,7 @@ export class View3D {
     const { middle, reach } = this.#settledBounds();
     const { yaw, pitch, zoom } = this.#view;
     const [cosYaw, sinYaw, cosPitch, sinPitch] = [Math.cos(yaw), Math.sin(yaw), Math.cos(pitch), Math.sin(pitch)];
-    const scale = (Math.min(width, height) * 0.46 * zoom * DISTANCE) / reach;
+    const scale = (Math.min(width, height) * 0.43 * zoom * DISTANCE) / reach;
     return (/** @type {Vector} */ point) => {
       const [x, y, z] = [point[0] - middle[0], point[1] - middle[1], point[2] - middle[2]];
       const [x1, z1] = [x * cosYaw + z * sinYaw, z * cosYaw - x * sinYaw];
