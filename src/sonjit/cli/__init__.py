@@ -30,6 +30,7 @@ def build_app() -> App:
     app.command("sonjit.cli.models:app", name="models")
     app.command("sonjit.cli.doctor:doctor", name="doctor")
     app.command("sonjit.cli.bench:bench", name="bench")
+    app.command("sonjit.cli.serve:serve", name="serve")
     app.command("sonjit.cli.networks:networks", name="networks")
     app.command("sonjit.cli.export:export", name="export")
     return app

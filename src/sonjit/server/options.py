@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from sonjit.detectors.create import KINDS
@@ -52,6 +52,11 @@ class Spec:
     def name(self) -> str:
         """Of its networks, e.g. `hands-full`."""
         return f"{self.kind}-{self.model}"
+
+    @property
+    def detector(self) -> Spec:
+        """The same without what does not concern the detector itself."""
+        return replace(self, measures=False)
 
     @classmethod
     def filled(cls, kind: str, options: Mapping[str, Any], *, still: bool) -> Spec:

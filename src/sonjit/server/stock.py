@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from sonjit.detectors import create_detector
@@ -36,7 +35,7 @@ class Stock:
     def has(self, spec: Spec) -> bool:
         """Whether `take` gives one without loading anything."""
         with self._lock:
-            return _key(spec) in self._idle
+            return spec.detector in self._idle
 
     def take(self, spec: Spec) -> Detector[Any, Any]:
         """A detector that has seen nothing yet; loads its networks where need be.
@@ -45,7 +44,7 @@ class Stock:
             RefusedError: weights are missing, or an option cannot be had.
         """
         with self._lock:
-            detector = self._idle.pop(_key(spec), None)
+            detector = self._idle.pop(spec.detector, None)
         if detector is None:
             require_weights(spec.kind, spec.model)
             try:
@@ -62,9 +61,9 @@ class Stock:
         detector.reset()
         with self._lock:
             self.lent -= 1
-            old = self._idle.pop(_key(spec), None)
+            old = self._idle.pop(spec.detector, None)
             gone = [] if old is None else [old]
-            self._idle[_key(spec)] = detector
+            self._idle[spec.detector] = detector
             while len(self._idle) > (0 if self._is_closed else self._most):
                 gone.append(self._idle.popitem(last=False)[1])
         for one in gone:
@@ -83,7 +82,3 @@ class Stock:
 def spec_arguments(spec: Spec) -> dict[str, Any]:
     """A spec as `create_detector` takes it."""
     return {"kind": spec.kind} | detector_arguments(spec.to_dict())
-
-
-def _key(spec: Spec) -> Spec:
-    return replace(spec, measures=False)

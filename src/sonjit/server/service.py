@@ -1,0 +1,64 @@
+"""What all doors share: workers, detectors, streams and jobs; and how all of it ends."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from sonjit.server.errors import RefusedError
+from sonjit.server.job_queue import Jobs
+from sonjit.server.pool import Pool
+from sonjit.server.stock import Stock
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from sonjit.server.settings import Settings
+    from sonjit.server.stream import Stream
+
+
+class Service:
+    """The server's parts.
+
+    Attributes:
+        streams: the connections that are open.
+        stills: the lane of single pictures, which take one turn together.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.pool = Pool(settings.workers)
+        self.stock = Stock(settings.max_models)
+        self.jobs = Jobs(settings)
+        self.streams: set[Stream] = set()
+        self.stills = self.pool.lane()
+        self._pictures = 0
+        self._is_stopped = False
+
+    @contextmanager
+    def picture(self) -> Generator[None]:
+        """Room for one single picture; RefusedError `busy` where there is none."""
+        if self._pictures >= self.settings.max_clients:
+            raise RefusedError(
+                "busy",
+                f"{self._pictures} pictures are being looked at: send this one again later, or raise --max-clients",
+            )
+        self._pictures += 1
+        try:
+            yield
+        finally:
+            self._pictures -= 1
+
+    async def stop(self) -> None:
+        """Say good-bye to every client, and free everything; a second call does nothing."""
+        if self._is_stopped:
+            return
+        self._is_stopped = True
+        await asyncio.gather(*(stream.stop() for stream in list(self.streams)))
+        await asyncio.to_thread(self._close)
+
+    def _close(self) -> None:
+        self.jobs.close()
+        self.pool.close()
+        self.stock.close()

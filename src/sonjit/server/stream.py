@@ -1,0 +1,232 @@
+"""`WS /v1/stream`: pictures of one client in order, each answered by what is in it.
+
+Three tasks hand pictures on: one receives and lets the oldest fall where too many wait, one has them decoded, one has
+them looked at and answers. So the next picture is decoded while this one is looked at.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from starlette.websockets import WebSocketDisconnect, WebSocketState
+
+from sonjit.media.json_tables import json_from
+from sonjit.server.errors import RefusedError, refusal_from
+from sonjit.server.looking import Looker
+from sonjit.server.messages import Configure, Message, NoMessageError, Picture, Reset, read_picture, read_text
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from starlette.websockets import WebSocket
+
+    from sonjit.server.options import Spec
+    from sonjit.server.service import Service
+
+_GOING_AWAY, _REFUSED, _FULL = 1001, 1008, 1013
+_MOST_SETTINGS = 32
+"""Messages that are no pictures may wait for as many; who sends more does not wait for answers."""
+
+
+class Stream:
+    """One connection, from its first message to its last.
+
+    Args:
+        socket: not accepted yet.
+        service: the server's parts.
+    """
+
+    def __init__(self, socket: WebSocket, service: Service) -> None:
+        self._socket = socket
+        self._service = service
+        self._lane = service.pool.lane()
+        self._lookers: list[Looker] = []
+        self._waiting: deque[Message] = deque()
+        self._arrived = asyncio.Event()
+        self._decoded: asyncio.Queue[_Decoded | Configure | Reset] = asyncio.Queue(maxsize=1)
+        self._dropped = 0
+        self._stopping = asyncio.Event()
+        self._ended = asyncio.Event()
+
+    async def run(self) -> None:
+        """Serve the client until one of both sides leaves."""
+        await self._socket.accept()
+        settings = self._service.settings
+        if len(self._service.streams) >= settings.max_clients:
+            await self._close(_FULL, f"{settings.max_clients} clients are served already: try again later")
+            return
+        self._service.streams.add(self)
+        work = [self._receive(), self._decode(), self._answer(), self._stopping.wait()]
+        tasks = [asyncio.ensure_future(one) for one in work]
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            await self._say_good_bye(next((error for task in done if (error := task.exception())), None))
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await self._lane.close()
+            self._waiting.clear()
+            self._give_back(self._lookers)
+            self._service.streams.discard(self)
+            self._ended.set()
+
+    async def stop(self) -> None:
+        """Close the connection because the server stops."""
+        self._stopping.set()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._ended.wait(), 5)
+
+    async def _say_good_bye(self, error: BaseException | None) -> None:
+        if isinstance(error, NoMessageError):
+            await self._close(_REFUSED, str(error))
+        elif isinstance(error, Exception) and not isinstance(error, WebSocketDisconnect):
+            await self._close(1011, str(refusal_from(error)))
+        elif self._stopping.is_set():
+            await self._close(_GOING_AWAY, "the server stops")
+
+    async def _close(self, code: int, reason: str) -> None:
+        if self._socket.client_state is WebSocketState.CONNECTED:
+            with suppress(Exception):  # the other side may be gone
+                await self._socket.close(code, reason.encode()[:120].decode(errors="ignore"))
+
+    async def _receive(self) -> None:
+        """Take what comes; of the pictures that wait, let the oldest fall."""
+        while (message := await self._socket.receive())["type"] != "websocket.disconnect":
+            data = message.get("bytes")
+            if data is None:
+                self._waiting.append(read_text(message["text"]))
+            else:
+                self._waiting.append(read_picture(data))
+            self._drop_oldest()
+            self._arrived.set()
+
+    def _drop_oldest(self) -> None:
+        pictures = [item for item in self._waiting if isinstance(item, Picture)]
+        if len(pictures) > self._service.settings.queue:
+            self._waiting.remove(pictures[0])
+            self._dropped += 1
+        elif len(self._waiting) - len(pictures) > _MOST_SETTINGS:
+            raise NoMessageError(f"more than {_MOST_SETTINGS} messages wait: wait for the answers")
+
+    async def _decode(self) -> None:
+        """Have each picture decoded, in order; hand everything on."""
+        while True:
+            while not self._waiting:
+                self._arrived.clear()
+                await self._arrived.wait()
+            item = self._waiting.popleft()
+            await self._decoded.put(await self._decode_one(item) if isinstance(item, Picture) else item)
+            del item  # holds a picture, and the next may be long in coming
+
+    async def _decode_one(self, picture: Picture) -> _Decoded:
+        start = time.perf_counter()
+        rgb: NDArray[np.uint8] | RefusedError
+        try:
+            rgb = await self._lane.run(partial(picture.decode, self._service.settings.max_pixels))
+        except Exception as error:
+            rgb = refusal_from(error)
+        wait_ms, decode_ms = 1e3 * (start - picture.arrived_s), 1e3 * (time.perf_counter() - start)
+        return _Decoded(picture.number, picture.time_s, rgb, wait_ms, decode_ms)
+
+    async def _answer(self) -> None:
+        """Answer everything, in order."""
+        while True:
+            item = await self._decoded.get()
+            if isinstance(item, Configure):
+                await self._configure(item)
+            elif isinstance(item, Reset):
+                for looker in self._lookers:
+                    looker.reset()
+            else:
+                await self._socket.send_text(await self._look(item))
+            del item
+
+    async def _look(self, decoded: _Decoded) -> str:
+        """The answer to one picture."""
+        start = time.perf_counter()
+        try:
+            if isinstance(decoded.rgb, RefusedError):
+                raise decoded.rgb
+            height, width = decoded.rgb.shape[:2]
+            looks = [partial(looker.look, decoded.rgb, decoded.time_s) for looker in self._lookers]
+            # All of them have to end: a detector still at work must not see the next picture.
+            members = await asyncio.gather(*map(self._lane.run, looks), return_exceptions=True)
+            if failure := next((one for one in members if isinstance(one, BaseException)), None):
+                raise failure
+        except Exception as error:
+            return json_from({"type": "error", "frame": decoded.number, **refusal_from(error).to_dict()})
+        timing = {
+            "wait_ms": round(decoded.wait_ms, 2),
+            "decode_ms": round(decoded.decode_ms, 2),
+            "detect_ms": round(1e3 * (time.perf_counter() - start), 2),
+        }
+        head = {"type": "frame", "frame": decoded.number, "time": decoded.time_s, "width": width, "height": height}
+        head |= {"dropped": self._dropped, "timing": timing}
+        return ",".join([json_from(head)[:-1], *map(str, members)]) + "}"
+
+    async def _configure(self, configure: Configure) -> None:
+        """Take the detectors that are wanted; those whose options stay the same keep their instances."""
+        specs, new = configure.specs, list[Looker]()
+        try:
+            if isinstance(specs, RefusedError):
+                raise specs
+            held = {looker.spec.detector: looker for looker in self._lookers}
+            missing = [spec for spec in specs if spec.detector not in held]
+            unloaded = [spec for spec in missing if not self._service.stock.has(spec)]
+            for spec in missing:
+                if spec in unloaded:
+                    await self._tell_loading(spec, unloaded)
+                new.append(await self._take(spec))
+        except Exception as error:
+            self._give_back(new)
+            if isinstance(error, WebSocketDisconnect):
+                raise
+            await self._socket.send_text(json_from({"type": "error", **refusal_from(error).to_dict()}))
+            return
+        except asyncio.CancelledError:
+            self._give_back(new)
+            raise
+        held |= {looker.spec.detector: looker for looker in new}
+        wanted = [held.pop(spec.detector) for spec in specs]
+        self._give_back(list(held.values()))
+        self._lookers = wanted
+        for looker, spec in zip(wanted, specs, strict=True):
+            looker.say_as(spec)
+        await self._socket.send_text(json_from({"type": "ready", "detectors": [spec.to_dict() for spec in specs]}))
+
+    async def _tell_loading(self, spec: Spec, unloaded: list[Spec]) -> None:
+        progress = {"model": spec.name, "done": unloaded.index(spec), "of": len(unloaded)}
+        await self._socket.send_text(json_from({"type": "loading", **progress}))
+
+    async def _take(self, spec: Spec) -> Looker:
+        """A detector of the stock; where the client leaves while it is loading, it goes back."""
+        stock = self._service.stock
+        taking = asyncio.ensure_future(asyncio.to_thread(stock.take, spec))
+        try:
+            return Looker(spec, await asyncio.shield(taking))
+        except asyncio.CancelledError:
+            with suppress(Exception):
+                stock.give_back(spec, await taking)
+            raise
+
+    def _give_back(self, lookers: list[Looker]) -> None:
+        for looker in lookers:
+            self._service.stock.give_back(looker.spec, looker.detector)
+
+
+@dataclass(slots=True)
+class _Decoded:
+    """A picture (H, W, 3), or why there is none."""
+
+    number: int
+    time_s: float
+    rgb: NDArray[np.uint8] | RefusedError
+    wait_ms: float
+    decode_ms: float
