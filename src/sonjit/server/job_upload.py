@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Protocol
 
 from python_multipart import MultipartParser
@@ -111,6 +112,7 @@ class _FormUpload(_Files):
 
     def __init__(self, into: Path, boundary: bytes) -> None:
         super().__init__(into)
+        logging.getLogger("python_multipart").setLevel(logging.ERROR)  # what it warns of is raised as well
         self._ended = False
         self._field, self._value, self._disposition = b"", b"", b""
         self._parser = MultipartParser(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from fastapi import APIRouter, Request
 from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
 
+from sonjit.detectors.create import KINDS
 from sonjit.errors import SonjitError
 from sonjit.media import TABLE_ENDINGS
 from sonjit.media.json_tables import json_from
@@ -20,7 +21,7 @@ from sonjit.server.job import ENDED, INPUT, Job
 from sonjit.server.job_input import input_from_files
 from sonjit.server.job_queue import storage_refusal
 from sonjit.server.job_upload import open_upload
-from sonjit.server.options import read_kind, read_options, read_value, single_values
+from sonjit.server.options import OPTIONS, Schema, read_kind, read_options, read_value, single_values
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
@@ -38,6 +39,29 @@ _MEDIA_TYPES = {
     ".jpg": "image/jpeg",
     ".zip": "application/zip",
 }
+_OWN: dict[str, Schema] = {
+    "kind": {"type": "string", "enum": list(KINDS)},
+    "draw": {"type": "boolean", "description": "make a drawing as well; true by default"},
+    "name": {"type": "string", "description": "what to call a body that is one file"},
+}
+_DESCRIPTION: dict[str, Any] = {
+    "parameters": [
+        {"name": name, "in": "query", "required": name == "kind", "schema": schema}
+        for name, schema in (_OWN | OPTIONS).items()
+    ],
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "properties": {"file": {"type": "array", "items": {"type": "string", "format": "binary"}}},
+                }
+            },
+        },
+    },
+}
 _PIECE_BYTES = 1 << 20  # of an upload: written by another thread, while the loop serves others
 _BETWEEN_EVENTS_S = 0.1
 _KEEP_ALIVE_S = 15
@@ -47,7 +71,7 @@ def job_router(jobs: Jobs) -> APIRouter:
     """The doors below `/v1/jobs`."""
     router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
-    @router.post("", status_code=202)
+    @router.post("", status_code=202, openapi_extra=_DESCRIPTION)
     async def create(request: Request) -> Response:
         """Begin a job: a video or pictures as the body, or as files called `file` of a multipart form."""
         try:
@@ -114,7 +138,7 @@ async def _job_from(request: Request, jobs: Jobs) -> Job:
     settings = jobs.settings
     query = single_values(request.query_params)
     kind = read_kind(query.pop("kind", None))
-    draw = read_value("draw", query.pop("draw", True), {"type": "boolean"})
+    draw = read_value("draw", query.pop("draw", True), _OWN["draw"])
     name = query.pop("name", "upload")
     options = read_options(kind, query)
     require_weights(kind, options["model"])
