@@ -140,13 +140,15 @@ def nin(tiny: bool = False) -> Backbone:
 
 
 def small(tiny: bool = False) -> Backbone:
-    """Four strided convolutions with batch norms: 128 channels at 1/8, to train on a CPU in minutes."""
+    """Six convolutions with batch norms: 128 channels at 1/8, to train on a CPU in a minute.
+
+    Each value of the features sees 43 px of the picture: what sees much more puts an object's edges far outside it.
+    """
     layers: list[nn.Module] = []
     channels = 3
-    for size, stride in ((16, 2), (32, 2), (64, 2), (128, 1)):
+    for size, stride in ((16, 2), (16, 1), (32, 2), (32, 1), (64, 2), (128, 1)):
         out = _narrow(size, tiny)
         layers += [nn.Conv2d(channels, out, 3, stride, 1, bias=False), nn.BatchNorm2d(out), nn.ReLU()]
-        layers += [nn.Conv2d(out, out, 3, 1, 1, bias=False), nn.BatchNorm2d(out), nn.ReLU()]
         channels = out
     return Convolutions(nn.Sequential(*layers), channels)
 

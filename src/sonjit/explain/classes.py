@@ -1,0 +1,104 @@
+"""Class activation maps of pictures by a network of `sonjit.networks`, beside their scores."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+import torch
+
+from sonjit.errors import InputError
+from sonjit.explain.boxes import box_from_map
+from sonjit.explain.overlay import enlarge
+from sonjit.networks.cam import CamNetwork, class_activation_map
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from sonjit.networks import Network
+
+
+@dataclass(frozen=True, eq=False)
+class ClassMap:
+    """Which parts of a picture speak for one class.
+
+    Attributes:
+        label: index of the class.
+        probability: by the softmax, 0..1.
+        score: before the softmax; with mean pooling `mean(values) + bias`.
+        bias: of the class.
+        values: (h, w) float32.
+    """
+
+    label: int
+    probability: float
+    score: float
+    bias: float
+    values: NDArray[np.float32]
+
+
+def explain_classes(
+    network: Network, rgb: NDArray[np.uint8], size: int, classes: Sequence[int] | None = None, top: int = 1
+) -> list[ClassMap]:
+    """Maps of some classes of one picture, from a single forward pass.
+
+    Args:
+        network: one of `list_networks("cam-*")`, in eval mode.
+        rgb: (H, W, 3) uint8; it is scaled to the input without keeping its aspect, so that maps cover all of it.
+        size: side of the network's square input in pixels.
+        classes: which; the `top` most probable ones where None.
+        top: how many, where no classes are given.
+
+    Raises:
+        InputError: a class that the network does not have, or a network without maps.
+    """
+    cam = cam_network(network)
+    with torch.inference_mode():
+        out = network(image_tensor(rgb, size))
+        scores = out["scores"][0]
+        if classes is None:
+            classes = cast("list[int]", scores.argsort(descending=True)[:top].tolist())
+        wrong = [label for label in classes if not 0 <= label < len(scores)]
+        if wrong:
+            raise InputError(f"class {wrong[0]}: {network.name} has the classes 0 to {len(scores) - 1}")
+        maps = class_activation_map(out["features"], cam.head.weight, classes)[0]  # (C', h, w)
+        shares = scores.softmax(0)
+    return [
+        ClassMap(label, float(shares[label]), float(scores[label]), float(cam.head.bias[label]), values.numpy())
+        for label, values in zip(classes, maps, strict=True)
+    ]
+
+
+def cam_network(network: Network) -> CamNetwork:
+    """The network itself, if it ends in a pooled map and a linear layer; else InputError."""
+    if not isinstance(network, CamNetwork):
+        raise InputError(f"{network.name} has no class activation maps; take one of sonjit networks 'cam-*'")
+    return network
+
+
+def image_tensor(rgb: NDArray[np.uint8], size: int) -> torch.Tensor:
+    """A picture (H, W, 3) as a network's input, (1, 3, size, size) float32 in 0..1."""
+    import cv2
+
+    scaled = cv2.resize(rgb, (size, size), interpolation=cv2.INTER_AREA)
+    return torch.from_numpy(np.ascontiguousarray(scaled)).permute(2, 0, 1)[None].float() / 255
+
+
+def classify_crop(
+    network: Network, rgb: NDArray[np.uint8], size: int, threshold: float = 0.2
+) -> tuple[ClassMap, ClassMap]:
+    """Fine-grained recognition: the best class of the whole picture, and of what its map cuts out of it.
+
+    Source: Zhou et al. 2016, section 4.1, where the crop gains birds' species over the whole picture.
+    """
+    (whole,) = explain_classes(network, rgb, size)
+    height, width = rgb.shape[:2]
+    box = box_from_map(enlarge(whole.values, width, height), threshold)
+    if box is None:
+        return whole, whole
+    x_min, y_min, x_max, y_max = (round(edge) for edge in box)
+    (cropped,) = explain_classes(network, np.ascontiguousarray(rgb[y_min:y_max, x_min:x_max]), size)
+    return whole, cropped

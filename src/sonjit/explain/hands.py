@@ -1,0 +1,159 @@
+"""Exact maps of what the hand landmark network says: presence, handedness, every coordinate of every keypoint.
+
+The network ends in a 7 x 7 map, its mean and linear layers. Each number it says is therefore `mean(map) + bias` of a
+map of its own: no approximation, no gradient, and no PyTorch. Source of the idea: Zhou et al. 2016, section 2.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sonjit.detectors.hands import box_around_hand
+from sonjit.engines.pooled import PooledNetwork
+from sonjit.errors import InputError
+from sonjit.geometry import RotatedBox, crop_on_grid
+from sonjit.skeletons import load_skeleton
+from sonjit.weights import find_weight
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from sonjit.results import Hand
+
+_POINTS, _PRESENCE, _LABEL, _WORLD = range(4)
+"""Order of the network's outputs."""
+
+
+@dataclass(frozen=True, eq=False)
+class TargetMap:
+    """Which parts of a crop speak for one number.
+
+    Attributes:
+        target: name of the number, such as "handedness".
+        values: (h, w) float32; `mean(values) + bias` is the number.
+        bias: what it would be over an empty map.
+        value: the number as the network says it, in `unit`.
+        unit: "logit", "px" (of the network's own input) or "m" (in the crop's axes).
+        box: where the map lies in the picture, in pixels.
+    """
+
+    target: str
+    values: NDArray[np.float32]
+    bias: float
+    value: float
+    unit: str
+    box: RotatedBox
+
+
+class HandExplainer:
+    """Looks at hands with the landmark network and keeps what led to each answer.
+
+    One look is one run of the network in f32; every further target of the same hand is a sum over its channels. Several
+    threads may use it: they wait for each other.
+
+    Args:
+        path: the landmark network: the published one, or one of the caller's own that ends alike.
+        mirrored: the pictures are selfie views.
+        threads: as in `create_detector`.
+
+    Attributes:
+        targets: every name that `look` knows.
+
+    Raises:
+        InputError: the file is no hand landmark network, or does not end in linear layers over a mean.
+    """
+
+    def __init__(self, path: Path, *, mirrored: bool = False, threads: int | None = None) -> None:
+        self._network = PooledNetwork(path, threads)
+        sizes = self._network.output_sizes
+        if len(sizes) != 4 or sizes[_PRESENCE : _LABEL + 1] != [1, 1] or sizes[_POINTS] != sizes[_WORLD]:
+            said = " + ".join(map(str, sizes))
+            raise InputError(f"{path} is no hand landmark network: it gives {said} numbers, not 63 + 1 + 1 + 63")
+        self._rows: dict[str, tuple[int, int, str]] = {"handedness": (_LABEL, 0, "logit")}
+        self._rows["presence"] = (_PRESENCE, 0, "logit")
+        names = load_skeleton("hand_mediapipe21").keypoints
+        for row in range(sizes[_POINTS]):
+            point, axis = row // 3, "xyz"[row % 3]
+            name = names[point] if point < len(names) else f"keypoint_{point}"
+            self._rows[f"{name}.{axis}"] = (_POINTS, row, "px")
+            self._rows[f"{name}.{axis}_m"] = (_WORLD, row, "m")
+        self.targets = tuple(self._rows)
+        # The network was trained on selfie views; ours says how much speaks for the person's own right hand.
+        self._sign = {"handedness": -1.0 if mirrored else 1.0}
+        self._lock = threading.Lock()
+
+    def check(self, target: str) -> None:
+        """InputError, with the known names, where there is no such target."""
+        if target not in self._rows:
+            points = dict.fromkeys(name.partition(".")[0] for name in self.targets[2:])
+            raise InputError(
+                f"unknown target {target!r}; known: presence, handedness, and x, y, z (pixels of the crop) or x_m, "
+                f"y_m, z_m (metres) of a keypoint, as in index_finger_tip.x; keypoints: {', '.join(points)}"
+            )
+
+    def look(self, rgb: NDArray[np.uint8], where: Hand | RotatedBox, targets: Sequence[str]) -> list[TargetMap]:
+        """One map per target.
+
+        Args:
+            rgb: (H, W, 3) uint8 picture.
+            where: a hand that was found: the box that tracking would look into next; or a box in pixels.
+            targets: names out of `targets`. "handedness" is the logit of the person's own right hand, "presence"
+                that of a hand.
+
+        Raises:
+            InputError: an unknown target.
+        """
+        for target in targets:
+            self.check(target)
+        box = where if isinstance(where, RotatedBox) else box_around_hand(where.keypoints)
+        with self._lock:
+            crop_on_grid(rgb, box, self._network.input[0])
+            features, _ = self._network.run()  # (K, h, w)
+        return [self._map(target, features, box) for target in targets]
+
+    def _map(self, target: str, features: NDArray[np.float32], box: RotatedBox) -> TargetMap:
+        number, row, unit = self._rows[target]
+        head, sign = self._network.heads[number], self._sign.get(target, 1.0)
+        values = sign * np.tensordot(head.weights[row], features, 1)  # (h, w)
+        bias = sign * float(head.bias[row])
+        return TargetMap(target, values.astype(np.float32), bias, float(values.mean(dtype=float)) + bias, unit, box)
+
+
+def load_hand_explainer(
+    model: str = "full",
+    *,
+    landmark_model: str | Path | None = None,
+    models_dir: str | Path | None = None,
+    mirrored: bool = False,
+    threads: int | None = None,
+) -> HandExplainer:
+    """The explainer of a published network, or of the caller's own; the arguments are those of `create_detector`."""
+    if model not in ("full", "lite"):
+        raise InputError(f"unknown hands model {model!r}; known: full, lite")
+    folder = None if models_dir is None else Path(models_dir)
+    path = find_weight(f"hand-{model}", folder) if landmark_model is None else Path(landmark_model)
+    return HandExplainer(path, mirrored=mirrored, threads=threads)
+
+
+def hand_map(
+    rgb: NDArray[np.uint8], hand: Hand, target: str = "handedness", *, model: str = "full", mirrored: bool = False
+) -> TargetMap:
+    """The map of one target of one hand in a picture (H, W, 3), for the live app.
+
+    The network is loaded at the first call and kept. A call is one crop and one run of the landmark network in f32.
+    """
+    (found,) = _kept(model, mirrored).look(rgb, hand, [target])
+    return found
+
+
+@lru_cache(maxsize=4)
+def _kept(model: str, mirrored: bool) -> HandExplainer:
+    return load_hand_explainer(model, mirrored=mirrored)

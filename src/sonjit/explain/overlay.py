@@ -1,0 +1,102 @@
+"""Maps over pictures: enlarged, coloured, laid over, framed and side by side."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from sonjit.geometry import RotatedBox, crop_matrix
+from sonjit.media.drawing.labels import draw_captions
+from sonjit.media.drawing.strokes import draw_path
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from numpy.typing import NDArray
+
+    from sonjit.results import Box
+
+TRUE_COLOUR: Final = (40, 200, 80)
+PREDICTED_COLOUR: Final = (235, 50, 50)
+"""RGB of the true box, green, and of the predicted one, red, as in figure 6 of Zhou et al. 2016."""
+_OPACITY = 0.5
+_FINE = 224  # side in pixels at which a map is laid into a rotated box
+
+
+def enlarge(values: NDArray[np.float32], width: int, height: int) -> NDArray[np.float32]:
+    """A map (h, w) at picture size (height, width), bilinear; each cell keeps its place in the picture."""
+    import cv2
+
+    return cv2.resize(values, (width, height), interpolation=cv2.INTER_LINEAR).astype(np.float32)
+
+
+def place(values: NDArray[np.float32], box: RotatedBox, width: int, height: int) -> NDArray[np.float32]:
+    """A map (h, w) of a rotated box in a picture: (height, width), NaN outside the box."""
+    import cv2
+
+    fine = enlarge(values, _FINE, _FINE)
+    # A margin of the border's own values: interpolation would else mix them with what lies outside.
+    fine = cv2.copyMakeBorder(fine, 1, 1, 1, 1, cv2.BORDER_REPLICATE)
+    matrix = crop_matrix(box, _FINE, _FINE)
+    shifted = matrix.copy()
+    shifted[:, 2] -= matrix[:, 0] + matrix[:, 1]
+    inside = cv2.warpAffine(np.ones((_FINE, _FINE), np.float32), matrix, (width, height), flags=cv2.INTER_NEAREST)
+    placed = cv2.warpAffine(fine, shifted, (width, height), flags=cv2.INTER_LINEAR).astype(np.float32)
+    placed[inside < 0.5] = np.nan
+    return placed
+
+
+def overlay(rgb: NDArray[np.uint8], values: NDArray[np.float32], opacity: float = _OPACITY) -> NDArray[np.uint8]:
+    """A new picture with a map of its size as a heat map over it: blue is the map's least value, red its greatest.
+
+    Args:
+        rgb: (H, W, 3) uint8.
+        values: (H, W); where they are NaN the picture stays as it is.
+        opacity: of the colours, 0..1.
+    """
+    import cv2
+
+    known = np.isfinite(values)
+    canvas = rgb.copy()
+    if not known.any():
+        return canvas
+    low, high = float(values[known].min()), float(values[known].max())
+    share = (np.where(known, values, low) - low) / max(high - low, 1e-12)
+    colours = cv2.applyColorMap((share * 255).astype(np.uint8), cv2.COLORMAP_TURBO)[..., ::-1]  # BGR -> RGB
+    mixed = cv2.addWeighted(canvas, 1 - opacity, np.ascontiguousarray(colours), opacity, 0)
+    canvas[known] = mixed[known]
+    return canvas
+
+
+def draw_boxes(canvas: NDArray[np.uint8], *, true: Iterable[Box] = (), predicted: Iterable[Box] = ()) -> None:
+    """True boxes in green and predicted ones in red, in place; x_min, y_min, x_max, y_max in pixels."""
+    width = max(2, round(max(canvas.shape[:2]) / 200))
+    for boxes, colour in ((true, TRUE_COLOUR), (predicted, PREDICTED_COLOUR)):
+        for x_min, y_min, x_max, y_max in boxes:
+            corners = np.array([[x_min, y_min], [x_max, y_min], [x_max, y_max], [x_min, y_max]], np.float64)
+            draw_path(canvas, corners, colour, width)
+
+
+def draw_outline(canvas: NDArray[np.uint8], box: RotatedBox) -> None:
+    """The outline of a rotated box, in place."""
+    matrix = crop_matrix(box, 1, 1)
+    corners = np.array([[0, 0, 1], [1, 0, 1], [1, 1, 1], [0, 1, 1]]) @ matrix.T  # (4, 2)
+    draw_path(canvas, corners, (236, 236, 242), 1)
+
+
+def panel(rgb: NDArray[np.uint8], values: NDArray[np.float32], title: str) -> NDArray[np.uint8]:
+    """One map over its picture with a line of ASCII in the upper left corner, such as class name and score."""
+    canvas = overlay(rgb, values)
+    draw_captions(canvas, [title])
+    return canvas
+
+
+def side_by_side(panels: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    """Panels of one size in a row: several classes of one picture, or one column per network."""
+    return np.concatenate(list(panels), axis=1)
+
+
+def grid(rows: Sequence[Sequence[NDArray[np.uint8]]]) -> NDArray[np.uint8]:
+    """Rows of panels of one size: a row per picture and a column per network, say."""
+    return np.concatenate([side_by_side(row) for row in rows], axis=0)
