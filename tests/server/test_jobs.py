@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 import zipfile
+from contextlib import ExitStack
 from itertools import pairwise
 from urllib.parse import unquote
 
@@ -14,16 +15,14 @@ import av
 import cv2
 import numpy as np
 import pytest
-from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 from sonjit.cli import main
 from sonjit.media import natural_key, open_source
 from sonjit.server import job_queue, job_upload
 from sonjit.server import jobs as jobs_module
-from sonjit.server.errors import answer_errors
-from sonjit.server.job_queue import Jobs
-from sonjit.server.jobs import job_router
+from sonjit.server.app import create_app
+from sonjit.server.options import OPTIONS
 from sonjit.server.settings import Settings
 
 FRAMES = 20
@@ -57,21 +56,15 @@ def doors(tmp_path, monkeypatch):
     place = tmp_path / "server"
     place.mkdir()
     monkeypatch.setattr(job_queue.tempfile, "tempdir", str(place))
-    made = []
+    with ExitStack() as clients:
 
-    def get(**settings):
-        jobs = Jobs(Settings(**settings))
-        app = FastAPI()
-        answer_errors(app)
-        app.include_router(job_router(jobs))
-        made.append(jobs)
-        client = TestClient(app, raise_server_exceptions=False)
-        client.place = place
-        return client
+        def get(**settings):
+            app = create_app(Settings(**settings))
+            client = TestClient(app, "http://127.0.0.1", raise_server_exceptions=False)
+            client.place = place
+            return clients.enter_context(client)
 
-    yield get
-    for jobs in made:
-        jobs.close()
+        yield get
     assert list(place.iterdir()) == []
 
 
@@ -359,3 +352,43 @@ def test_a_crowd_is_told_to_wait(doors, media, monkeypatch):
     gate.set()
     assert end_of(client, first)["state"] == "done"
     assert end_of(client, client.post("/v1/jobs?kind=hands", content=body))["state"] == "done"
+
+
+def test_pages_of_other_sites_may_not_begin_or_read_jobs(doors, media):
+    client = doors()
+    body = (media / "photo.jpg").read_bytes()
+    foreign = {"origin": "http://example.org"}
+    for call, door in (("POST", "/v1/jobs?kind=hands"), ("GET", "/v1/jobs"), ("POST", "/v1/jobs/x/cancel")):
+        refused(client.request(call, door, content=body, headers=foreign), "bad_origin", 403)
+    assert client.get("/v1/jobs").json() == []
+    assert list(client.place.iterdir()) == []
+
+
+def test_every_door_wants_the_token_where_there_is_one(doors, media):
+    client = doors(token="s3cret")
+    body = (media / "photo.jpg").read_bytes()
+    refused(client.post("/v1/jobs?kind=hands", content=body), "no_token", 401)
+    shown = client.post("/v1/jobs?kind=hands", content=body, headers={"authorization": "Bearer s3cret"})
+    door = f"/v1/jobs/{shown.json()['id']}"
+    for path in (door, f"{door}/events", f"{door}/result.csv", f"{door}/drawn.jpg"):
+        refused(client.get(path), "no_token", 401)
+    with client.stream("GET", f"{door}/events?token=s3cret") as events:
+        assert '"state":"done"' in list(events.iter_lines())[-2]
+    assert client.get(f"{door}/drawn.jpg?token=s3cret").status_code == 200
+
+
+def test_health_counts_jobs_under_way(doors, media, monkeypatch):
+    client, gate = doors(), threading.Event()
+    monkeypatch.setattr("sonjit.tasks.run.draw_frame", lambda rgb, *_, **__: gate.wait(10) and rgb)
+    begun = client.post("/v1/jobs?kind=hands", content=(media / "photo.jpg").read_bytes())
+    assert client.get("/healthz").json()["jobs"] == 1
+    gate.set()
+    end_of(client, begun)
+    assert client.get("/healthz").json()["jobs"] == 0
+
+
+def test_the_description_names_every_parameter(doors):
+    door = doors().get("/openapi.json").json()["paths"]["/v1/jobs"]["post"]
+    names = [parameter["name"] for parameter in door["parameters"]]
+    assert names == ["kind", "draw", "name", *OPTIONS]
+    assert door["requestBody"]["content"].keys() == {"application/octet-stream", "multipart/form-data"}

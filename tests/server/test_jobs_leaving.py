@@ -4,36 +4,40 @@ import json
 import socket
 import threading
 import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
 
+import cv2
 import pytest
 import uvicorn
-from fastapi import FastAPI
 
 from sonjit.server import job_queue
 from sonjit.server import jobs as jobs_module
-from sonjit.server.errors import answer_errors
 from sonjit.server.job_queue import Jobs
-from sonjit.server.jobs import job_router
+from sonjit.server.run import make_server
 from sonjit.server.settings import Settings
+
+
+class Served(NamedTuple):
+    jobs: Jobs
+    folder: Path
+    connect: Callable[[], socket.socket]
+    server: uvicorn.Server
 
 
 @pytest.fixture
 def served(tmp_path, monkeypatch, weights):
-    """A running server: its queue, the folder that its files go to, and `connect()`."""
+    """A running server, and the folder that its files go to."""
     monkeypatch.setattr(job_queue.tempfile, "tempdir", str(tmp_path))
-    jobs = Jobs(Settings(max_jobs=1))
-    app = FastAPI()
-    answer_errors(app)
-    app.include_router(job_router(jobs))
-    listening = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(app, log_level="critical", lifespan="off"))
-    thread = threading.Thread(target=server.run, args=([listening],))
-    thread.start()
-    yield jobs, tmp_path, lambda: socket.create_connection(listening.getsockname(), timeout=10)
-    server.should_exit = True
-    jobs.close()
-    thread.join(20)
-    listening.close()
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        server = make_server(Settings(max_jobs=1), listening)
+        jobs = server.config.app.state.service.jobs
+        thread = threading.Thread(target=server.run, args=([listening],))
+        thread.start()
+        yield Served(jobs, tmp_path, lambda: socket.create_connection(listening.getsockname(), timeout=10), server)
+        server.should_exit = True
+        thread.join(20)
     assert not thread.is_alive()
     assert list(tmp_path.iterdir()) == []
 
@@ -59,9 +63,9 @@ def files_below(folder):
     ],
 )  # fmt: skip
 def test_an_upload_that_breaks_off_leaves_nothing(served, headers, start):
-    jobs, folder, connect = served
+    jobs, folder, connect, _ = served
     with connect() as client:
-        client.sendall(f"POST /v1/jobs?kind=hands HTTP/1.1\r\nHost: x\r\n{headers}\r\n".encode() + start)
+        client.sendall(f"POST /v1/jobs?kind=hands HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n".encode() + start)
         wait_for(lambda: files_below(folder))
         assert jobs.active == 1
         assert sum(file.stat().st_size for file in files_below(folder)) <= len(start)
@@ -70,26 +74,38 @@ def test_an_upload_that_breaks_off_leaves_nothing(served, headers, start):
 
 
 def test_an_upload_that_is_refused_can_be_sent_to_its_end_and_reads_why(served):
-    jobs, _, connect = served
+    jobs, _, connect, _ = served
     size = 30_000_000  # more than sockets hold
+    head = f"POST /v1/jobs?kind=hands HTTP/1.1\r\nHost: localhost\r\nContent-Length: {size}\r\n\r\n"
     with jobs.place(), connect() as client:
-        client.sendall(f"POST /v1/jobs?kind=hands HTTP/1.1\r\nHost: x\r\nContent-Length: {size}\r\n\r\n".encode())
+        client.sendall(head.encode())
         client.sendall(b"\0" * size)
         assert b" 503 " in client.recv(10_000)
 
 
-def test_listeners_that_leave_are_forgotten_and_the_others_hear_the_end(served, photo, monkeypatch):
-    import cv2
-
-    jobs, _, connect = served
+@pytest.fixture
+def drawing(served, photo, monkeypatch):
+    """A job that waits for `gate` while it draws, and the request that listens to it."""
     gate, body = threading.Event(), cv2.imencode(".png", photo[..., ::-1])[1].tobytes()
     monkeypatch.setattr("sonjit.tasks.run.draw_frame", lambda rgb, *_, **__: gate.wait(10) and rgb)
-    with connect() as client:
-        head = f"POST /v1/jobs?kind=hands HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
+    with served.connect() as client:
+        head = f"POST /v1/jobs?kind=hands HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
         client.sendall(head.encode() + body)
         client.recv(100)
-    (job,) = jobs.newest_first()
-    ask = f"GET /v1/jobs/{job.id}/events HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+    (job,) = served.jobs.newest_first()
+    yield gate, f"GET /v1/jobs/{job.id}/events HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
+    gate.set()
+
+
+def last_event(client):
+    heard = b""
+    while b"0\r\n\r\n" not in heard:
+        heard += client.recv(10_000)
+    return json.loads([line for line in heard.split(b"\n") if line.startswith(b"data: ")][-1].removeprefix(b"data: "))
+
+
+def test_listeners_that_leave_are_forgotten_and_the_others_hear_the_end(served, drawing, monkeypatch):
+    gate, ask = drawing
     listening, events = [], jobs_module._events
 
     async def counted(job):
@@ -101,17 +117,23 @@ def test_listeners_that_leave_are_forgotten_and_the_others_hear_the_end(served, 
             listening.pop()
 
     monkeypatch.setattr(jobs_module, "_events", counted)
-    stays = connect()
-    stays.sendall(ask)
-    for _ in range(20):
-        with connect() as leaves:
-            leaves.sendall(ask)
-            leaves.recv(100)
-    wait_for(lambda: len(listening) == 1)
-    gate.set()
-    heard = b""
-    while b"0\r\n\r\n" not in heard:
-        heard += stays.recv(10_000)
-    stays.close()
-    last = [line for line in heard.split(b"\n") if line.startswith(b"data: ")][-1]
-    assert json.loads(last.removeprefix(b"data: "))["state"] == "done"
+    with served.connect() as stays:
+        stays.sendall(ask)
+        for _ in range(20):
+            with served.connect() as leaves:
+                leaves.sendall(ask)
+                leaves.recv(100)
+        wait_for(lambda: len(listening) == 1)
+        gate.set()
+        assert last_event(stays)["state"] == "done"
+
+
+def test_a_server_that_stops_cancels_its_jobs_and_says_so(served, drawing):
+    gate, ask = drawing
+    with served.connect() as client:
+        client.sendall(ask)
+        client.recv(10)
+        served.server.should_exit = True
+        wait_for(lambda: served.jobs.active == 0)
+        gate.set()
+        assert last_event(client)["state"] == "cancelled"
