@@ -111,8 +111,8 @@ export class Detectors {
       const shot = bitmap && file ? this.#capture.still(bitmap, file) : await this.#capture.take(/** @type {HTMLVideoElement} */ (video));
       if (this.#connection !== connection) return false;
       this.#taking = false;
-      const { rgba, blob, picture } = shot;
-      const frame = await connection.send(/** @type {any} */ ({ ...(rgba ? { rgba } : { blob }), time: tick.time }));
+      const { blob, picture } = shot;
+      const frame = await connection.send({ blob, time: tick.time });
       if (this.#connection !== connection) return false;
       this.#present(frame, { picture, flipped, source: tick.source, index: tick.index }, tick.since);
       return true;
