@@ -66,6 +66,7 @@ class Recipe:
 
 
 RECIPES: dict[str, Recipe] = {
+    "cam": Recipe("tell left hands from right ones, and show where they are", "sonjit.training.cam:train_cam"),
     "hand-full": Recipe("fine-tune the hand landmark network, with more keypoints where asked for",
                         "sonjit.training.landmarks:train_landmarks"),
     "hand-lite": Recipe("the same for the smaller network", "sonjit.training.landmarks:train_landmarks"),
