@@ -108,10 +108,10 @@ class Page:
         self.click("stop")
         self.wait_for("stopped")
 
-    def download(self, name, ending):
-        """Click, and read the file that comes."""
+    def download(self, control, ending):
+        """Click a control, by its id or itself, and read the file that comes."""
         before = set(self.browser.downloads.iterdir())
-        self.click(name)
+        self.click(control) if isinstance(control, str) else control.click()
 
         def arrived():
             new = [path for path in set(self.browser.downloads.iterdir()) - before if path.name.endswith(ending)]

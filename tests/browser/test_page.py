@@ -1,6 +1,5 @@
 """What a visitor does with the page, from the first look to the tables, and what it says when something is amiss."""
 
-import base64
 import csv
 import json
 import signal
@@ -144,7 +143,7 @@ def test_a_snapshot_holds_picture_and_drawing(shown, photo):
     assert 0 < differs.mean() < 0.5
 
 
-def test_a_recording_is_a_video_and_its_frames(page, tmp_path):
+def test_a_recording_is_a_video_and_its_frames(page):
     page.click("source-sample")
     page.start()
     page.wait(lambda: page.latest.get("hands"), "hands")
@@ -153,19 +152,12 @@ def test_a_recording_is_a_video_and_its_frames(page, tmp_path):
     page.wait(lambda: page.state["frames"] > count + 10, "ten frames")
     page.click("record")
     links = page.wait(lambda: page["recordings"].find_elements("tag name", "a"), "links")
-    files = {link.get_attribute("download").rpartition(".")[2]: link.get_attribute("href") for link in links}
-    read = """
-        const bytes = new Uint8Array(await (await fetch(given[0])).arrayBuffer());
-        return btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join(""));
-    """
-    lines = run(page.browser, "return (await (await fetch(given[0])).text()).trim().split('\\n')", files["jsonl"])
+    files = {link.get_attribute("download").rpartition(".")[2]: link for link in links}
+    lines = page.download(files["jsonl"], ".jsonl").read_text("utf-8").splitlines()
     assert len(lines) > 10
     assert all(json.loads(line) for line in lines)
-    film = tmp_path / "film.webm"
-    film.write_bytes(base64.b64decode(run(page.browser, read, files["webm"])))
-    with open_source(film) as source:
-        frame = next(iter(source))
-    assert frame.rgb.shape[0] > 0
+    with open_source(page.download(files["webm"], ".webm")) as source:
+        assert next(iter(source)).rgb.shape[2] == 3
 
 
 @pytest.mark.parametrize("name", ["NotAllowedError", "NotFoundError", "NotReadableError", "SecurityError", "TypeError"])

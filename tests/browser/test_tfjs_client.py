@@ -102,7 +102,7 @@ def test_own_hand(page, show, photo, flip):
 
 
 @pytest.mark.golden
-@pytest.mark.files("real/tfjs-models/*/test_data/*.jpg")
+@pytest.mark.files("real/tfjs-models/*-*/test_data/*.jpg")
 @pytest.mark.parametrize(
     ("model", "config", "kind", "options"),
     [
@@ -111,8 +111,7 @@ def test_own_hand(page, show, photo, flip):
         (FACES, {"refineLandmarks": True, "maxFaces": 3}, "face", {"max_instances": 3}),
         (BOXES, {}, "face", {"model": "box"}),
         (BOXES, {"modelType": "full"}, "face", {"model": "box-full"}),
-        (POSES, {"modelType": "lite"}, "body", {"model": "lite"}),
-        (POSES, {"enableSmoothing": False}, "body", {}),
+        (POSES, {"modelType": "lite", "enableSmoothing": False}, "body", {"model": "lite"}),
     ],
 )
 def test_a_photograph(page, show, file, read_rgb, model, config, kind, options):

@@ -147,22 +147,22 @@ export class Connection extends EventTarget {
 
   /** @param {Record<string, any>} heard */
   #hear(heard) {
-    if (heard.type === "frame") this.#answered(heard);
-    else if (heard.type === "loading") this.#become("loading", heard);
+    if (heard.type === "frame") {
+      const waiting = this.#take(heard.frame);
+      waiting?.resolve({ ...heard, sent_ms: waiting.sent_ms, answered_ms: performance.now() });
+    } else if (heard.type === "loading") this.#become("loading", heard);
     else if (heard.type === "ready") this.#ready(heard);
     else if (heard.type === "error") this.#failed(heard);
   }
 
-  /** @param {Record<string, any>} heard */
-  #answered(heard) {
+  /** The end of one frame's wait, and of those before it: answers come in order. @param {number} number */
+  #take(number) {
     for (const [frame, waiting] of this.#frames) {
       this.#frames.delete(frame);
-      if (frame === heard.frame) {
-        waiting.resolve({ ...heard, sent_ms: waiting.sent_ms, answered_ms: performance.now() });
-        return;
-      }
-      waiting.reject(new ServerError("dropped", "The server took a newer picture instead.")); // answers come in order
+      if (frame === number) return waiting;
+      waiting.reject(new ServerError("dropped", "The server took a newer picture instead."));
     }
+    return undefined;
   }
 
   /** @param {Record<string, any>} heard */
@@ -182,8 +182,7 @@ export class Connection extends EventTarget {
       this.#wanted = this.#asked.at(-1)?.configuration ?? this.#agreed ?? this.#wanted;
       if (this.#agreed && this.#state === "loading" && !this.#asked.length) this.#become("ready");
     } else {
-      this.#frames.get(frame)?.reject(error);
-      this.#frames.delete(frame);
+      this.#take(frame)?.reject(error);
     }
     this.#tell("error", { code, message, frame });
   }
