@@ -29,6 +29,8 @@ _FILES: tuple[str, ...] = (
     "iris_landmark",
     "mask_rcnn",
     "palm_detection",
+    "pose_detection",
+    "pose_landmark",
 )
 """The files of this room that register networks."""
 
