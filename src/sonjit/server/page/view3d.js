@@ -149,6 +149,10 @@ function drawFloor(ctx, project, { middle, reach, floor }) {
 
 /** Bones and points from far to near. @param {CanvasRenderingContext2D} ctx @param {any} figure @param {number} unit one of its pixels */
 function drawFigure(ctx, { kind, seen, skeleton }, unit) {
+  const xs = seen.map((/** @type {any} */ spot) => spot.x);
+  const ys = seen.map((/** @type {any} */ spot) => spot.y);
+  const size = Math.hypot(Math.max(...xs) - Math.min(...xs), Math.max(...ys) - Math.min(...ys));
+  unit *= Math.min(Math.max(size / (260 * unit), 0.25), 1); // a hand beside its whole person has finer lines
   const near = (/** @type {number} */ depth) => Math.min(Math.max(0.5 - depth * 0.6, 0), 1);
   const line = (/** @type {number} */ a, /** @type {number} */ b) => {
     ctx.beginPath();
