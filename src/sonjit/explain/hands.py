@@ -137,7 +137,7 @@ def load_hand_explainer(
 ) -> HandExplainer:
     """The explainer of a published network, or of the caller's own; the arguments are those of `create_detector`."""
     if model not in ("full", "lite"):
-        raise InputError(f"unknown hands model {model!r}; known: full, lite")
+        raise InputError(f"unknown model {model!r}; known: full and lite, and classifiers: sonjit networks 'cam-*'")
     folder = None if models_dir is None else Path(models_dir)
     path = find_weight(f"hand-{model}", folder) if landmark_model is None else Path(landmark_model)
     return HandExplainer(path, mirrored=mirrored, threads=threads)

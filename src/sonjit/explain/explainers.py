@@ -1,0 +1,169 @@
+"""What explains the pictures of an input: hands by their landmark network, pictures by a classifier."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sonjit.explain.boxes import box_from_map
+from sonjit.explain.overlay import draw_boxes, draw_outline, enlarge, overlay, panel, place, side_by_side
+from sonjit.explain.run import Explained
+from sonjit.media.drawing.labels import draw_captions
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from sonjit.detectors import Detector
+    from sonjit.explain.hands import HandExplainer, TargetMap
+    from sonjit.networks import Network
+    from sonjit.results import Hand
+
+
+class HandsExplained:
+    """Finds hands and explains what their landmark network says of each.
+
+    Args:
+        detector: of hands.
+        explainer: of their landmark network.
+        targets: names that it knows.
+        number: only this hand, counted from 1 in the detector's order; all of them where None.
+        model: name for the JSON file.
+    """
+
+    def __init__(
+        self,
+        detector: Detector[Any, Any],
+        explainer: HandExplainer,
+        targets: Sequence[str],
+        *,
+        number: int | None = None,
+        model: str = "hands-full",
+    ) -> None:
+        for target in targets:
+            explainer.check(target)
+        self.model = model
+        self._detector, self._explainer = detector, explainer
+        self._targets, self._number = targets, number
+
+    def __call__(self, rgb: NDArray[np.uint8], time: float | None, *, draw: bool) -> Explained:
+        """One line per hand and target, one panel per target."""
+        hands: list[Hand] = self._detector.detect(rgb, time=time)
+        if self._number is not None:
+            hands = hands[self._number - 1 : self._number]
+        maps = [self._explainer.look(rgb, hand, self._targets) for hand in hands]
+        record = {
+            "hands": [
+                {
+                    "handedness": hand.handedness,
+                    "score": hand.score,
+                    "id": hand.id,
+                    "maps": [_to_dict(m) for m in looks],
+                }
+                for hand, looks in zip(hands, maps, strict=True)
+            ]
+        }
+        lines = [
+            f"{hand.handedness} hand {hand.score:.2f}: {_said(one)}"
+            for hand, looks in zip(hands, maps, strict=True)
+            for one in looks
+        ]
+        return Explained(record, lines, self._panels(rgb, hands, maps) if draw else None)
+
+    def _panels(self, rgb: NDArray[np.uint8], hands: list[Hand], maps: list[list[TargetMap]]) -> NDArray[np.uint8]:
+        height, width = rgb.shape[:2]
+        panels: list[NDArray[np.uint8]] = []
+        for number in range(len(self._targets)):
+            canvas = rgb.copy()
+            for looks in maps:
+                canvas = overlay(canvas, place(looks[number].values, looks[number].box, width, height))
+                draw_outline(canvas, looks[number].box)
+            captions = [f"{hand.handedness}: {_short(looks[number])}" for hand, looks in zip(hands, maps, strict=True)]
+            draw_captions(canvas, captions or ["no hand found"])
+            panels.append(canvas)
+        return side_by_side(panels)
+
+
+class ClassesExplained:
+    """Explains the classes of whole pictures.
+
+    Args:
+        network: one of `list_networks("cam-*")`, in eval mode.
+        size: side of its square input in pixels.
+        names: of the classes; their numbers where there is none.
+        classes: which to explain; the `top` most probable where None.
+        top: how many, where no classes are given.
+        boxes: draw the box around the largest part above 20 % of each map's maximum.
+        backprop: draw the baseline's saliency beside each map.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        size: int,
+        names: Sequence[str] = (),
+        *,
+        classes: Sequence[int] | None = None,
+        top: int = 1,
+        boxes: bool = False,
+        backprop: bool = False,
+    ) -> None:
+        self.model = network.name
+        self._network, self._size, self._names = network, size, names
+        self._classes, self._top, self._boxes, self._backprop = classes, top, boxes, backprop
+
+    def __call__(self, rgb: NDArray[np.uint8], time: float | None, *, draw: bool) -> Explained:
+        """One line and one panel per class."""
+        from sonjit.explain.classes import explain_classes
+
+        height, width = rgb.shape[:2]
+        records: list[dict[str, Any]] = []
+        lines: list[str] = []
+        panels: list[NDArray[np.uint8]] = []
+        for one in explain_classes(self._network, rgb, self._size, self._classes, self._top):
+            name = self._names[one.label] if one.label < len(self._names) else f"class {one.label}"
+            large = enlarge(one.values, width, height)
+            box = box_from_map(large)
+            records.append({
+                "class": name, "label": one.label, "probability": one.probability, "score": one.score, "bias": one.bias,
+                "box": None if box is None else dict(zip(("xMin", "yMin", "xMax", "yMax"), box, strict=True)),
+                "map": one.values.tolist(),
+            })  # fmt: skip
+            lines.append(f"{name} {one.probability:.2f}: score {one.score:.4g}")
+            if draw:
+                panels.append(panel(rgb, large, f"{name} {one.probability:.2f}"))
+                if self._boxes and box is not None:
+                    draw_boxes(panels[-1], predicted=[box])
+                if self._backprop:
+                    panels.append(panel(rgb, self._saliency(rgb, one.label), f"{name}, backprop"))
+        return Explained({"classes": records}, lines, side_by_side(panels) if draw else None)
+
+    def _saliency(self, rgb: NDArray[np.uint8], label: int) -> NDArray[np.float32]:
+        from sonjit.explain.classes import image_tensor
+        from sonjit.explain.saliency import backprop_saliency
+
+        saliency = backprop_saliency(self._network, image_tensor(rgb, self._size), [label])
+        return enlarge(saliency[0].numpy(), rgb.shape[1], rgb.shape[0])
+
+
+def _to_dict(one: TargetMap) -> dict[str, Any]:
+    return {
+        "target": one.target, "value": one.value, "unit": one.unit, "bias": one.bias,
+        "box": one.box._asdict(), "map": one.values.tolist(),
+    }  # fmt: skip
+
+
+def _short(one: TargetMap) -> str:
+    """The number, and what it comes to as a probability.
+
+    A label speaks for the person's right hand, so a left one's number is negative.
+    """
+    share = f" (p {1 / (1 + math.exp(-one.value)):.2f})" if one.unit == "logit" else f" {one.unit}"
+    return f"{one.target} {one.value:.4g}{share}"
+
+
+def _said(one: TargetMap) -> str:
+    return f"{_short(one)} = mean of the map {one.values.mean(dtype=np.float64):.4g} + bias {one.bias:.4g}"
