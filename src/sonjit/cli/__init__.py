@@ -33,6 +33,7 @@ def build_app() -> App:
     app.command("sonjit.cli.serve:serve", name="serve")
     app.command("sonjit.cli.networks:networks", name="networks")
     app.command("sonjit.cli.export:export", name="export")
+    app.command("sonjit.cli.explain:explain", name="explain")
     return app
 
 
