@@ -68,19 +68,19 @@ def found_by(kind, rgb, **options):
         return [instance.to_dict() for instance in detector.detect(np.ascontiguousarray(rgb))]
 
 
-def assert_same(found, expected):
-    """The same members, names and labels, and numbers to the rounding of another machine's threads."""
+def assert_same(found, expected, tolerance=0.05):
+    """The same members, names and labels; pixels to a tolerance, metres and scores to 0.05."""
     assert type(found) is type(expected) or {type(found), type(expected)} <= {int, float}
     if isinstance(expected, dict):
         assert found.keys() == expected.keys()
         for name, value in expected.items():
-            assert_same(found[name], value)
+            assert_same(found[name], value, 0.05 if name in ("keypoints3D", "score") else tolerance)
     elif isinstance(expected, list):
         assert len(found) == len(expected)
         for one, other in zip(found, expected, strict=True):
-            assert_same(one, other)
+            assert_same(one, other, tolerance)
     elif isinstance(expected, float):
-        assert found == pytest.approx(expected, abs=0.05)
+        assert found == pytest.approx(expected, abs=tolerance)
     else:
         assert found == expected
 
@@ -133,7 +133,7 @@ def test_frames_of_a_stream_are_tracked(page, show, demo_clip):
     with sonjit.create_detector("hands", mirrored=True) as detector:
         expected = [[hand.to_dict() for hand in detector.detect(rgb, time=i / 5)] for i, rgb in enumerate(frames)]
     assert any(expected)
-    assert_same(found, expected)
+    assert_same(found, expected, tolerance=4)  # frames go as JPEG
 
 
 def test_a_video(page, site, demo_clip):

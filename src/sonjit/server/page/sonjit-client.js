@@ -9,7 +9,7 @@
 import { Connection, ServerError, detectPicture, thisServer } from "./connection.js";
 import { call, tokenOfPage } from "./doors.js";
 import { EVERY_ESTIMATION, MODELS, checked, unknown } from "./tfjs-models.js";
-import { encode, pixelsOf } from "./tfjs-pictures.js";
+import { fileOf } from "./tfjs-pictures.js";
 import { getAdjacentPairs, getKeypointIndexByContour } from "./tfjs-skeletons.js";
 
 /** @typedef {import("./tfjs-pictures.js").ImageLike} ImageLike */
@@ -25,7 +25,6 @@ export const SupportedModels = Object.freeze({
 
 export const util = Object.freeze({ getAdjacentPairs, getKeypointIndexByContour });
 
-const MOST_RAW_BYTES = 8 << 20; // full HD; what is larger is sent as JPEG
 const IGNORED = ["runtime", "solutionPath"];
 const REFUSED = ["detectorModelUrl", "landmarkModelUrl"];
 
@@ -118,10 +117,10 @@ class Detector {
     }
     const time = timestamp ?? (image instanceof HTMLVideoElement ? image.currentTime * 1000 : performance.now());
     const alone = asked.staticImageMode || image instanceof HTMLImageElement || image instanceof Blob;
-    const picture = image instanceof Blob && !asked.flipHorizontal ? image : await pixelsOf(image, asked.flipHorizontal);
     if (this.#connection.state === "closed") throw new Error("this detector is disposed of; create a new one");
-    const answer = alone ? this.#still(picture, asked) : this.#frame(/** @type {ImageData} */ (picture), asked, time / 1000);
-    return (await answer)[this.#model.list].map(this.#model.shape);
+    const file = fileOf(image, { flip: asked.flipHorizontal, type: alone ? "image/png" : "image/jpeg" });
+    const answer = await (alone ? this.#still(file, asked) : this.#frame(file, asked, time / 1000));
+    return answer[this.#model.list].map(this.#model.shape);
   }
 
   /** @param {Options} asked @returns {{kind: string} & Options} */
@@ -129,22 +128,21 @@ class Detector {
     return { kind: this.#model.kind, ...this.#model.wanted({ ...this.#chosen, ...asked }) };
   }
 
-  /** A picture that stands alone. @param {ImageData | Blob} picture @param {Options} asked */
-  async #still(picture, asked) {
+  /** A picture that stands alone. @param {Promise<Blob>} file @param {Options} asked */
+  async #still(file, asked) {
     const { kind, smoothing, ...options } = this.#wanted(asked);
-    const file = picture instanceof Blob ? picture : await encode(picture, "image/png");
-    return detectPicture(kind, file, options, this.#server);
+    return detectPicture(kind, await file, options, this.#server);
   }
 
-  /** The next picture of the stream, after those before it. @param {ImageData} pixels @param {Options} asked @param {number} time */
-  #frame(pixels, asked, time) {
-    const turn = this.#last.then(() => this.#send(pixels, asked, time));
+  /** The next picture of the stream, after those before it. @param {Promise<Blob>} file @param {Options} asked @param {number} time */
+  #frame(file, asked, time) {
+    const turn = Promise.all([file, this.#last]).then(([blob]) => this.#send(blob, asked, time));
     this.#last = turn.catch(() => {});
     return turn;
   }
 
-  /** @param {ImageData} pixels @param {Options} asked @param {number} time */
-  async #send(pixels, asked, time) {
+  /** @param {Blob} blob @param {Options} asked @param {number} time */
+  async #send(blob, asked, time) {
     const wanted = this.#wanted(asked);
     if (JSON.stringify(wanted) !== JSON.stringify(this.#configured)) {
       await this.#connection.configure({ detectors: [wanted] });
@@ -152,20 +150,13 @@ class Detector {
     }
     if (asked.flipHorizontal !== this.#flipped) this.reset();
     this.#flipped = asked.flipHorizontal;
-    const raw = pixels.data.length <= MOST_RAW_BYTES && isLoopback(this.#server.url);
-    const picture = raw ? { rgba: pixels } : { blob: await encode(pixels, "image/jpeg") };
     for (;;) {
       await this.#connection.open(); // waits where the server is gone for a while
       try {
-        return await this.#connection.send({ ...picture, time });
+        return await this.#connection.send({ blob, time });
       } catch (error) {
         if (!(error instanceof ServerError) || error.code !== "gone") throw error;
       }
     }
   }
-}
-
-/** @param {string} url */
-function isLoopback(url) {
-  return /^(localhost|127\.[\d.]+|\[::1\])$/.test(new URL(url).hostname);
 }

@@ -1,32 +1,26 @@
-/** Whatever tfjs-models takes as a picture, as pixels and as files. */
+/** Whatever tfjs-models takes as a picture, as files for the server. */
 
 /** @typedef {HTMLImageElement | HTMLVideoElement | HTMLCanvasElement | OffscreenCanvas | ImageBitmap | ImageData | Blob} ImageLike */
 
 const KNOWN = "HTMLImageElement, HTMLVideoElement, HTMLCanvasElement, OffscreenCanvas, ImageBitmap, ImageData or Blob";
-const canvas = new OffscreenCanvas(1, 1);
-const pen = /** @type {OffscreenCanvasRenderingContext2D} */ (canvas.getContext("2d", { willReadFrequently: true }));
 
 /**
- * The picture as it stands now; what moves is read before the first await.
+ * The picture as it stands now, as a file; what moves is read before the first await.
  *
  * @param {ImageLike} image
- * @param {boolean} flip exchange left and right
- * @returns {Promise<ImageData>}
- */
-export async function pixelsOf(image, flip) {
-  if (image instanceof ImageData) return flip ? draw(await createImageBitmap(image), flip) : image;
-  return draw(image instanceof Blob ? await decode(image) : image, flip);
-}
-
-/**
- * @param {ImageData} pixels
- * @param {"image/png" | "image/jpeg"} type
+ * @param {{flip: boolean, type: "image/png" | "image/jpeg"}} how `flip`: exchange left and right
  * @returns {Promise<Blob>}
  */
-export function encode(pixels, type) {
-  const sheet = new OffscreenCanvas(pixels.width, pixels.height);
-  sheet.getContext("2d")?.putImageData(pixels, 0, 0);
-  return sheet.convertToBlob({ type, quality: 0.95 });
+export async function fileOf(image, { flip, type }) {
+  if (image instanceof Blob && !flip) return image;
+  const drawable = image instanceof Blob ? decode(image) : image instanceof ImageData ? createImageBitmap(image) : image;
+  const canvas = draw(drawable instanceof Promise ? await drawable : drawable, flip);
+  try {
+    return await canvas.convertToBlob({ type, quality: 0.95 });
+  } catch (error) {
+    const reason = /** @type {Error} */ (error).message;
+    throw new Error(`the pixels may not be read (${reason}): load the picture from this page's origin or with crossorigin`);
+  }
 }
 
 /** @param {Blob} file @returns {Promise<ImageBitmap>} */
@@ -38,18 +32,14 @@ async function decode(file) {
   }
 }
 
-/** @param {Exclude<ImageLike, ImageData | Blob>} image @param {boolean} flip @returns {ImageData} */
+/** @param {Exclude<ImageLike, ImageData | Blob>} image @param {boolean} flip @returns {OffscreenCanvas} */
 function draw(image, flip) {
   const [width, height] = sizeOf(image);
-  if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
-  pen.setTransform(flip ? -1 : 1, 0, 0, 1, flip ? width : 0, 0);
-  pen.clearRect(0, 0, width, height);
-  try {
-    pen.drawImage(image, 0, 0, width, height);
-    return pen.getImageData(0, 0, width, height);
-  } catch (error) {
-    throw new Error(`the pixels may not be read (${/** @type {Error} */ (error).message}): load the picture from this page's origin or with crossorigin`);
-  }
+  const canvas = new OffscreenCanvas(width, height);
+  const pen = /** @type {OffscreenCanvasRenderingContext2D} */ (canvas.getContext("2d"));
+  if (flip) pen.setTransform(-1, 0, 0, 1, width, 0);
+  pen.drawImage(image, 0, 0, width, height);
+  return canvas;
 }
 
 /** Width and height as tfjs takes them: an <img> counts as large as it is shown. @param {any} image */
