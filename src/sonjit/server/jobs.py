@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import time
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
     from pathlib import Path
 
+    from sonjit.server.job_input import JobInput
     from sonjit.server.job_queue import Jobs
     from sonjit.server.job_upload import Upload
 
@@ -145,21 +147,28 @@ async def _job_from(request: Request, jobs: Jobs) -> Job:
     body = limited(request, settings.max_job_bytes, "--max-job-mb")
     with jobs.place() as folder:
         try:
-            upload = open_upload(folder / INPUT, request.headers.get("content-type", ""), name)
-            try:
-                await _receive(body, upload)
-            finally:
-                upload.close()
-            given = await asyncio.to_thread(
-                input_from_files, upload.files, upload.folder, max_pixels=settings.max_pixels
-            )
-        except OSError as error:
-            raise storage_refusal(error) from None
-        except SonjitError as error:
-            raise refusal_from(error, "bad_image") from None
+            given = await _take_in(body, folder / INPUT, name, settings.max_pixels)
+        except BaseException:
+            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)  # gigabytes take long: not in the loop
+            raise
         job = Job(folder, given, kind, options, draw, settings.max_job_minutes)
         jobs.add(job)
     return job
+
+
+async def _take_in(body: Request, folder: Path, name: str, max_pixels: int) -> JobInput:
+    """What a body holds, in files below a folder; RefusedError where that is no job's input."""
+    try:
+        upload = open_upload(folder, body.headers.get("content-type", ""), name)
+        try:
+            await _receive(body, upload)
+        finally:
+            upload.close()
+        return await asyncio.to_thread(input_from_files, upload.files, upload.folder, max_pixels=max_pixels)
+    except OSError as error:
+        raise storage_refusal(error) from None
+    except SonjitError as error:
+        raise refusal_from(error, "bad_image") from None
 
 
 async def _receive(body: Request, upload: Upload) -> None:
