@@ -158,6 +158,7 @@ async function greet() {
 }
 
 function wire() {
+  find("docs").search = location.search; // its token, where there is one
   wireSettings(store, document);
   find("start").onclick = start;
   find("stop").onclick = () => stop();

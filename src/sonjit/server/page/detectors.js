@@ -28,7 +28,9 @@ export class Detectors {
    * @param {{phase(phase: string, detail?: object): void, error(error: unknown): void, frame(frame: Record<string, any>, latency: Latency, dropped: number): void}} told
    */
   constructor(views, capture, told) {
-    [this.#views, this.#capture, this.#told] = [views, capture, told];
+    this.#views = views;
+    this.#capture = capture;
+    this.#told = told;
   }
 
   /** @param {import("./sources.js").Source} source @param {{kind: string}[]} detectors */

@@ -23,14 +23,15 @@ export class Jobs {
 
   /** @param {HTMLElement} list @param {(error: unknown) => void} onError */
   constructor(list, onError) {
-    [this.#list, this.#onError] = [list, onError];
+    this.#list = list;
+    this.#onError = onError;
     onLanguage(() => this.#items.forEach((item) => item.render()));
   }
 
   /** The jobs that the server has already. */
   async load() {
-    const jobs = await call(new URL("/v1/jobs", thisServer), token);
-    for (const job of [...jobs].reverse()) this.#follow(this.#item(job), job);
+    const jobs = /** @type {any} */ (await call(new URL("/v1/jobs", thisServer), token));
+    for (const job of jobs.reverse()) this.#follow(this.#item(job), job);
   }
 
   /**

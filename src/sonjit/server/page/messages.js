@@ -40,7 +40,7 @@ export function cameraError(error) {
  */
 export function explain(error) {
   const code = hasText(`error.${error?.code}`) ? error.code : "unknown";
-  const values = { host: location.host, message: error?.message ?? String(error), ...error?.values };
+  const values = { host: location.hostname, port: location.port || 80, message: error?.message ?? String(error), ...error?.values };
   const detail = error instanceof PageError ? "" : values.message;
   return { code, title: text(`error.${code}`, values), action: text(`error.${code}.do`, values), detail };
 }

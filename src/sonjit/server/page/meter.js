@@ -28,10 +28,14 @@ export class Meter {
 
   clear() {
     this.#samples = [];
-    const { fps, latency } = this.#places;
+    const { fps, latency, dropped } = this.#places;
     fps.textContent = "–";
+    dropped.textContent = "0";
     /** @type {HTMLElement} */ (latency.querySelector(".latency-text")).textContent = "–";
-    for (const part of PARTS) /** @type {HTMLElement} */ (latency.querySelector(`.bar .${part}`)).style.flexGrow = "0";
+    for (const part of PARTS) {
+      /** @type {HTMLElement} */ (latency.querySelector(`.bar .${part}`)).style.flexGrow = "0";
+      delete (/** @type {HTMLElement} */ (latency.querySelector(`.legend .${part}`)).dataset.ms);
+    }
     for (const name of [...PARTS, "total", "p95"]) delete latency.dataset[name];
   }
 

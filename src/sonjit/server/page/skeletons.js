@@ -24,7 +24,7 @@ export async function loadSkeletons() {
   const edges = edgesOf(triangles);
   await Promise.all(Object.entries(TABLES).map(async ([count, name]) => {
     const skeleton = { ...(await table(name)), colours: [] };
-    skeleton.colours = skeleton.keypoints.map((_, k) => colourOf(skeleton, k));
+    skeleton.colours = skeleton.keypoints.map((/** @type {string} */ _, /** @type {number} */ k) => colourOf(skeleton, k));
     if (skeleton.keypoints.length > 100) skeleton.edges = edges;
     skeletons.set(Number(count), skeleton);
   }));

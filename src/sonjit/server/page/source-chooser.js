@@ -21,7 +21,9 @@ export class SourceChooser {
    * @param {{error(error: unknown): void, changed(): void}} does
    */
   constructor(store, overlay, does) {
-    [this.#store, this.#overlay, this.#does] = [store, overlay, does];
+    this.#store = store;
+    this.#overlay = overlay;
+    this.#does = does;
   }
 
   /** Whether single pictures come. */

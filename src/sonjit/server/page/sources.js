@@ -119,13 +119,15 @@ function onFrame(video, react) {
 export async function openPictures(files) {
   const several = files.length > 1;
   let [index, turn, open] = [0, 0, true];
-  /** @type {(tick: Tick) => unknown} */ let onTick = () => {};
+  /** @type {(tick: Tick) => any} */ let onTick = () => {};
   /** @type {(error?: unknown) => void} */ let onEnd = () => {};
   const run = async () => {
     const mine = ++turn;
     const current = () => open && mine === turn;
     for (;;) {
-      const tick = await tickOf(files[index], index, several).catch((error) => current() && onEnd(error));
+      const tick = await tickOf(files[index], index, several).catch((error) => {
+        if (current()) onEnd(error);
+      });
       if (!current()) return;
       const done = tick ? await onTick(tick) : true; // what cannot be read is told, and passed over
       if (!current() || !done || index + 1 >= files.length) return;

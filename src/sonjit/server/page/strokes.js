@@ -134,7 +134,7 @@ export function plate(ctx, words, x, y, { width, height, size, accent }) {
 
 /** @param {Point[]} points @param {number} size */
 function nearness(points, size) {
-  const known = points.map(({ z }) => z).filter((z) => typeof z === "number" && Number.isFinite(z));
+  const known = points.flatMap(({ z }) => (typeof z === "number" && Number.isFinite(z) ? [z] : []));
   if (!known.length || !size) return points.map(() => 0.5);
   const middle = (Math.max(...known) + Math.min(...known)) / 2;
   return points.map(({ z }) => (typeof z === "number" ? Math.min(Math.max(0.5 - (z - middle) / (0.38 * size), 0), 1) : 0.5));

@@ -180,7 +180,7 @@ function drawFigure(ctx, { kind, seen, skeleton }, unit) {
     line(a, b);
   }
   if (kind === "face") return;
-  const order = seen.map((_, k) => k).sort((a, b) => seen[b].depth - seen[a].depth);
+  const order = [...seen.keys()].sort((a, b) => seen[b].depth - seen[a].depth);
   for (const k of order) {
     const close = near(seen[k].depth);
     ctx.fillStyle = shade(skeleton.colours[k], close + 0.2);
