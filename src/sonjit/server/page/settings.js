@@ -62,13 +62,13 @@ export function wireSettings(store, page) {
 function wireDetector(store, page, kind) {
   const template = /** @type {HTMLTemplateElement} */ (page.getElementById("detector-row"));
   const row = /** @type {HTMLElement} */ (template.content.cloneNode(true)).firstElementChild;
-  const find = (/** @type {string} */ selector) => /** @type {any} */ (row?.querySelector(selector));
-  const [on, model, max] = [find("[type=checkbox]"), find("select"), find("[type=number]")];
+  const part = (/** @type {string} */ selector) => /** @type {any} */ (row?.querySelector(selector));
+  const [on, model, max] = [part("[type=checkbox]"), part("select"), part("[type=number]")];
   on.id = `detector-${kind}`;
-  model.id = find(".model-label").htmlFor = `model-${kind}`;
-  max.id = find(".max-label").htmlFor = `max-${kind}`;
-  find("use").setAttribute("href", `icons.svg#${kind}`);
-  find(".name").dataset.i18n = `kind.${kind}`;
+  model.id = part(".model-label").htmlFor = `model-${kind}`;
+  max.id = part(".max-label").htmlFor = `max-${kind}`;
+  part("use").setAttribute("href", `icons.svg#${kind}`);
+  part(".name").dataset.i18n = `kind.${kind}`;
   const change = (/** @type {object} */ changes) => {
     const { detectors } = store.state;
     store.set({ detectors: { ...detectors, [kind]: { ...detectors[kind], ...changes } } });

@@ -1,0 +1,81 @@
+"""The page's files by themselves: nothing from elsewhere, nothing that its policy forbids, every text known."""
+
+import json
+import re
+import shutil
+import subprocess
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+
+from sonjit.server.errors import STATUS
+
+PAGE = Path(str(files("sonjit.server"))) / "page"
+MODULES = sorted(PAGE.glob("*.js"))
+DOCUMENTS = sorted(PAGE.glob("*.html"))
+TEXTS = {path.stem: json.loads(path.read_text("utf-8")) for path in sorted((PAGE / "i18n").glob("*.json"))}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.name)
+def test_a_module_is_well_formed(path):
+    node = shutil.which("node")
+    if node is None:
+        pytest.skip("node is not installed")
+    with path.open("rb") as module:
+        result = subprocess.run([node, "--check", "--input-type=module"], stdin=module, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize("path", [*DOCUMENTS, *sorted(PAGE.glob("css/*.css")), *MODULES], ids=lambda path: path.name)
+def test_nothing_is_loaded_from_elsewhere(path):
+    text = re.sub(r"/\*.*?\*/", "", path.read_text("utf-8"), flags=re.DOTALL)
+    loading = r"""(?:\bsrc=|\bhref=|\burl\(|\bfrom\s|\bimport\(|@import\s)"""
+    assert re.findall(loading + r"""\s*["']?(?:https?:)?//[^"')\s]+""", text) == []
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_a_document_has_no_script_or_style_of_its_own(path):
+    text = path.read_text("utf-8")
+    assert re.findall(r"<style|\sstyle=|\son\w+=|javascript:", text) == []
+    assert [body for body in re.findall(r"<script[^>]*>(.*?)</script>", text, re.DOTALL) if body.strip()] == []
+
+
+@pytest.mark.parametrize("path", [*MODULES, *DOCUMENTS, *sorted(PAGE.glob("css/*.css"))], ids=lambda path: path.name)
+def test_every_file_that_a_file_names_is_there(path):
+    text = path.read_text("utf-8")
+    named = re.findall(r"""(?:from|import\(|new URL\()\s*"(\./[\w./-]+)["#?]""", text)
+    named += re.findall(r"""(?:\bsrc|\bhref)="([\w./-]+\.\w+)["#?]""", text)
+    assert [name for name in named if not (PAGE / name).is_file()] == []
+
+
+@pytest.mark.parametrize("language", TEXTS)
+def test_every_text_that_is_asked_for_is_known(language):
+    document = (PAGE / "index.html").read_text("utf-8")
+    asked = set(re.findall(r'data-i18n(?:-label)?="([^"]+)"', document))
+    for path in MODULES:
+        asked |= set(re.findall(r'\btext\("([^"]+)"', path.read_text("utf-8")))
+        asked |= {f"error.{code}" for code in re.findall(r'new PageError\("(\w+)"', path.read_text("utf-8"))}
+    assert asked - TEXTS[language].keys() == set()
+
+
+@pytest.mark.parametrize("language", TEXTS)
+def test_every_failure_says_what_to_do(language):
+    texts = TEXTS[language]
+    failures = [key for key in texts if key.startswith("error.") and not key.endswith(".do")]
+    assert failures
+    assert [key for key in failures if not texts.get(f"{key}.do")] == []
+
+
+@pytest.mark.parametrize("language", TEXTS)
+def test_every_refusal_of_the_server_has_its_text(language):
+    others = {"not_found", "conflict", "too_slow"}  # nothing that the page asks for ends so, or it says it otherwise
+    assert {f"error.{code}" for code in STATUS.keys() - others} - TEXTS[language].keys() == set()
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.name)
+def test_every_id_that_is_looked_for_is_there(path):
+    document = "".join(one.read_text("utf-8") for one in DOCUMENTS)
+    known = set(re.findall(r'\bid="([^"]+)"', document))
+    asked = set(re.findall(r'(?:\bfind|getElementById)\("([\w-]+)"\)', path.read_text("utf-8")))
+    assert asked - known == set()
