@@ -169,6 +169,16 @@ def test_one_picture_and_its_korean_name(doors, media, tmp_path, monkeypatch):
     assert job["downloads"].keys() == {*TABLES, "drawn"}
 
 
+def test_pictures_may_be_tracked_as_a_video_is(doors, media):
+    client = doors()
+    files = [("file", (f"{i}.jpg", (media / "photo.jpg").read_bytes())) for i in range(3)]
+    job = end_of(client, client.post("/v1/jobs?kind=hands&static_image=false&draw=false&measures=true", files=files))
+    frames = client.get(job["downloads"]["json"]).json()["frames"]
+    ids = [[hand["id"] for hand in frame["hands"]] for frame in frames]
+    assert ids[0] == ids[1] == ids[2] != []
+    assert None not in ids[0]
+
+
 def test_without_a_drawing(doors, media):
     client = doors()
     job = end_of(client, client.post("/v1/jobs?kind=hands&draw=false", content=(media / "photo.jpg").read_bytes()))
