@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 PALM_GRID = AnchorGrid(input_size=192, strides=(8, 16, 16, 16))
 _WRIST, _INDEX_MCP, _MIDDLE_MCP, _RING_MCP = 0, 5, 9, 13
 _PALM_WRIST, _PALM_MIDDLE_MCP = 0, 2  # of the palm detector's seven keypoints
-_BOX_KEYPOINTS = [0, 1, 2, 3, 5, 6, 9, 10, 13, 14, 17, 18]  # all but the last two joints of each finger
+BOX_KEYPOINTS = [0, 1, 2, 3, 5, 6, 9, 10, 13, 14, 17, 18]  # all but the last two joints of each finger
 _Z_SCALE = 0.4
 _HAND_SIZE = 224
 
@@ -147,7 +147,7 @@ def box_around_hand(keypoints: NDArray[np.floating]) -> RotatedBox:
     """
     points = keypoints[:, :2].astype(np.float64)
     knuckles = ((points[_INDEX_MCP] + points[_RING_MCP]) / 2 + points[_MIDDLE_MCP]) / 2
-    tight = rotated_box_around(points[_BOX_KEYPOINTS], _upright(points[_WRIST], knuckles))
+    tight = rotated_box_around(points[BOX_KEYPOINTS], _upright(points[_WRIST], knuckles))
     return square_box(tight, scale=2.0, shift_y=-0.1)
 
 

@@ -16,6 +16,8 @@ from sonjit.errors import InputError
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from sonjit.networks.export import Format
+
 S = TypeVar("S")
 
 Progress: TypeAlias = Callable[[int, int, Mapping[str, float]], None]
@@ -39,6 +41,7 @@ class TrainingRequest:
         device: of torch, e.g. `cpu` or `cuda`.
         settings: the recipe's own, as typed: `{"steps": "200"}`.
         progress: told after each step.
+        export: also write the trained network for another runtime, where the recipe can.
     """
 
     recipe: str
@@ -49,6 +52,7 @@ class TrainingRequest:
     device: str = "cpu"
     settings: Mapping[str, str] = field(default_factory=dict[str, str])
     progress: Progress = no_progress
+    export: Format | None = None
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,8 @@ RECIPES: dict[str, Recipe] = {
     "hand-full": Recipe("fine-tune the hand landmark network, with more keypoints where asked for",
                         "sonjit.training.landmarks:train_landmarks"),
     "hand-lite": Recipe("the same for the smaller network", "sonjit.training.landmarks:train_landmarks"),
+    "mask-rcnn": Recipe("train Mask R-CNN on a data set in COCO's format and judge it on pictures held out",
+                        "sonjit.training.instances:train_instances"),
 }  # fmt: skip
 
 
