@@ -109,6 +109,30 @@ def test_flip_turns_the_numbers(shown, photo):
                                    atol=1), "flipped numbers")  # fmt: skip
 
 
+def test_the_hands_in_space_turn_with_the_arrow_keys(page, pictures):
+    def look():
+        return page.browser.execute_script("return document.getElementById('view3d').toDataURL()")
+
+    empty = look()
+    page.upload("source-file", pictures / "1.png")
+    page.start()
+    page.wait(lambda: page.latest.get("hands") and look() != empty, "hands in space")
+    before = page.wait(lambda: (one := look()) == look() and one, "hands at rest")
+    page["view3d"].send_keys("\ue014")
+    page.wait(lambda: look() != before, "turned hands")
+
+
+def test_the_camera_that_is_chosen_is_the_one_used(page):
+    used = "return document.getElementById('video').srcObject?.getVideoTracks()[0].getSettings().deviceId"
+    page.start()
+    cameras = page.wait(lambda: page["camera-chooser"].find_elements("css selector", "option")[1:], "cameras by name")
+    assert all(camera.text for camera in cameras)
+    chosen = cameras[0].get_attribute("value")
+    page.choose("camera-chooser", chosen)
+    page.wait(lambda: page.browser.execute_script(used) == chosen, "that camera")
+    page.wait(lambda: page.status == "running" and page.ink, "a drawing")
+
+
 def test_a_video_runs_to_its_end(page, demo_clip):
     page.upload("source-file", demo_clip[0])
     page.start()
@@ -181,14 +205,15 @@ def test_what_is_neither_picture_nor_video_is_told(page, tmp_path):
 
 
 def test_a_server_that_goes_is_told_and_found_again(browser, new_server):
-    server = new_server()
+    token = ("--token", "open-sesame")
+    server = new_server(*token)
     browser.expected += ["ERR_CONNECTION_REFUSED", "WebSocket connection", "ERR_CONNECTION_RESET", "ERR_EMPTY_RESPONSE"]
-    page = Page(browser, server.url)
+    page = Page(browser, f"{server.url}/?token=open-sesame")
     page.start()
     page.wait(lambda: page.ink, "a drawing")
     server.stop(signal.SIGKILL)
     page.wait(lambda: page["message"].is_displayed() and page.ink == 0, "a message and nothing drawn")
-    server.start()
+    server.start(*token)
     page.wait(lambda: page.status == "running" and page.ink, "a drawing after the restart", 25)
     assert not page["message"].is_displayed()
     page.stop()
