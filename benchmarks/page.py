@@ -58,6 +58,8 @@ def main():
     parser.add_argument("--screenshot", type=Path, help="a picture of the page while it runs (.png)")
     parser.add_argument("--dark", action="store_true", help="for the screenshot")
     options = parser.parse_args()
+    if options.seconds < 1:
+        raise InputError(f"--seconds {options.seconds}: give 1 or more")
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         server, url = serve(stack, folder)
