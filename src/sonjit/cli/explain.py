@@ -115,7 +115,7 @@ def _classes(name: str, weights: str | None, names: str | None, wanted: list[str
     if weights is None:
         raise InputError(f"{name}: name its checkpoint with --weights; untrained, its maps mean nothing")
     path = Path(weights)
-    held = load_checkpoint(path)
+    held = {key.removeprefix("module."): value for key, value in load_checkpoint(path).items()}
     head = held.get("head.weight", held.get("fc.weight") if name.startswith("cam-resnet") else None)
     if head is None:
         raise InputError(f"{path}: holds no layer of classes for {name}; train it first")
@@ -130,8 +130,8 @@ def _classes(name: str, weights: str | None, names: str | None, wanted: list[str
 def _settings_beside(path: Path) -> dict[str, Any]:
     file = path.with_name("settings.json")
     try:
-        return json.loads(file.read_text("utf-8")) if file.is_file() else {}
-    except (OSError, ValueError) as error:
+        return dict(json.loads(file.read_text("utf-8"))) if file.is_file() else {}
+    except (OSError, ValueError, TypeError) as error:
         raise InputError(f"{file}: cannot be read ({error}); remove it or copy it again") from None
 
 

@@ -1,1 +1,40 @@
-"""Where a network looked: class activation maps and saliency, on pictures and on what the detectors cut out of them."""
+"""Where a network looked: class activation maps and saliency, on pictures and on what the detectors cut out of them.
+
+What is named here needs no PyTorch. Classifiers are explained by `sonjit.explain.classes` and, for comparison, by
+`sonjit.explain.saliency`; both need the extra `train`.
+"""
+
+from sonjit.explain.boxes import box_from_map, boxes_from_maps
+from sonjit.explain.hands import HandExplainer, TargetMap, hand_map, load_hand_explainer
+from sonjit.explain.localization import box_iou, classification_error, localization_error
+from sonjit.explain.overlay import draw_boxes, enlarge, grid, overlay, panel, place, side_by_side
+from sonjit.explain.patterns import Region, informative_regions, mean_map
+from sonjit.explain.questions import Answerer, train_answerer
+from sonjit.explain.report import ErrorRow, ErrorTable, load_published_errors
+
+__all__ = [
+    "Answerer",
+    "ErrorRow",
+    "ErrorTable",
+    "HandExplainer",
+    "Region",
+    "TargetMap",
+    "box_from_map",
+    "box_iou",
+    "boxes_from_maps",
+    "classification_error",
+    "draw_boxes",
+    "enlarge",
+    "grid",
+    "hand_map",
+    "informative_regions",
+    "load_hand_explainer",
+    "load_published_errors",
+    "localization_error",
+    "mean_map",
+    "overlay",
+    "panel",
+    "place",
+    "side_by_side",
+    "train_answerer",
+]

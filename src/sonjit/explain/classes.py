@@ -65,9 +65,9 @@ def explain_classes(
         if wrong:
             raise InputError(f"class {wrong[0]}: {network.name} has the classes 0 to {len(scores) - 1}")
         maps = class_activation_map(out["features"], cam.head.weight, classes)[0]  # (C', h, w)
-        shares = scores.softmax(0)
+        shares, biases = scores.softmax(0).tolist(), cam.head.bias.tolist()
     return [
-        ClassMap(label, float(shares[label]), float(scores[label]), float(cam.head.bias[label]), values.numpy())
+        ClassMap(label, shares[label], float(scores[label]), biases[label], values.numpy())
         for label, values in zip(classes, maps, strict=True)
     ]
 

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sonjit.detectors.hands import box_around_hand
-from sonjit.engines.pooled import PooledNetwork
 from sonjit.errors import InputError
 from sonjit.geometry import RotatedBox, crop_on_grid
 from sonjit.skeletons import load_skeleton
@@ -72,6 +71,8 @@ class HandExplainer:
     """
 
     def __init__(self, path: Path, *, mirrored: bool = False, threads: int | None = None) -> None:
+        from sonjit.engines.pooled import PooledNetwork  # OpenVINO, which loads slowly
+
         self._network = PooledNetwork(path, threads)
         sizes = self._network.output_sizes
         if len(sizes) != 4 or sizes[_PRESENCE : _LABEL + 1] != [1, 1] or sizes[_POINTS] != sizes[_WORLD]:
