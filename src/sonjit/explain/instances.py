@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sonjit.datasets import coco_result
 from sonjit.media.drawing.labels import draw_captions, draw_label
 from sonjit.media.drawing.strokes import draw_path
 from sonjit.media.drawing.tints import PERSON_COLOURS, draw_tint
@@ -51,6 +52,25 @@ def draw_instances(rgb: NDArray[np.uint8], found: Instances, names: Sequence[str
     return canvas
 
 
+def results_from_instances(
+    found: Instances, size: tuple[int, int], picture_id: int, category_ids: Sequence[int]
+) -> list[dict[str, Any]]:
+    """Instances as records of COCO's results format.
+
+    Args:
+        found: in one picture.
+        size: its height and width.
+        picture_id: its id in the data set.
+        category_ids: of the labels 1, 2, ...
+    """
+    masks: Sequence[NDArray[np.bool_] | None] = [None] * len(found.boxes)
+    if found.masks.shape[-1]:
+        masks = list(paste_masks(found.masks, found.boxes, size).cpu().numpy() >= 0.5)
+    ids = [category_ids[label - 1] for label in found.labels.tolist()]
+    rows = zip(ids, found.boxes.tolist(), found.scores.tolist(), masks, strict=True)
+    return [coco_result(picture_id, *row) for row in rows]
+
+
 def step_pictures(
     rgb: NDArray[np.uint8], found: Instances, steps: Steps, names: Sequence[str]
 ) -> Iterator[tuple[str, NDArray[np.uint8]]]:
@@ -91,7 +111,9 @@ def _pyramid_picture(steps: Steps) -> NDArray[np.uint8]:
         cells = logits[0].sigmoid().reshape(*grid.shape[-2:], -1).amax(-1)
         mean, likely = _heat(grid[0].mean(0), size), _heat(cells, size)
         shape = f"{grid.shape[-1]}x{grid.shape[-2]}"
-        tiles.append(np.vstack([_titled(mean, f"P{level} {shape}"), _titled(likely, f"objectness to {cells.max():.2f}")]))
+        tiles.append(
+            np.vstack([_titled(mean, f"P{level} {shape}"), _titled(likely, f"objectness to {cells.max():.2f}")])
+        )
     return np.hstack(tiles)
 
 
@@ -125,11 +147,15 @@ def _roi_picture(small: NDArray[np.uint8], steps: Steps) -> NDArray[np.uint8]:
     boxes, scores = steps.rpn.proposals[0].boxes[:_ROWS], steps.rpn.proposals[0].scores
     size = _SIDE_PX, _SIDE_PX
     tiles = [
-        np.vstack([
-            _titled(_cut(small, box, size), f"objectness {score:.2f}"),
-            _titled(_heat(grid.mean(0), size), f"{grid.shape[-1]}x{grid.shape[-2]} of P{level}"),
-        ])
-        for box, score, grid, level in zip(boxes.tolist(), scores.tolist(), steps.box_maps, steps.levels.tolist(), strict=False)
+        np.vstack(
+            [
+                _titled(_cut(small, box, size), f"objectness {score:.2f}"),
+                _titled(_heat(grid.mean(0), size), f"{grid.shape[-1]}x{grid.shape[-2]} of P{level}"),
+            ]
+        )
+        for box, score, grid, level in zip(
+            boxes.tolist(), scores.tolist(), steps.box_maps, steps.levels.tolist(), strict=False
+        )
     ]
     return np.hstack(tiles) if tiles else _titled(small // 2, "7 no proposals")
 
@@ -139,10 +165,12 @@ def _mask_picture(rgb: NDArray[np.uint8], found: Instances, names: Sequence[str]
     size = _SIDE_PX, _SIDE_PX
     rows = zip(found.boxes.tolist(), found.scores.tolist(), found.labels.tolist(), found.masks, strict=True)
     tiles = [
-        np.vstack([
-            _titled(_cut(rgb, box, size), f"{names[label - 1]} {score:.2f}"),
-            _titled(_heat(mask, size), f"mask {mask.shape[-1]}x{mask.shape[-2]}"),
-        ])
+        np.vstack(
+            [
+                _titled(_cut(rgb, box, size), f"{names[label - 1]} {score:.2f}"),
+                _titled(_heat(mask, size), f"mask {mask.shape[-1]}x{mask.shape[-2]}"),
+            ]
+        )
         for box, score, label, mask in list(rows)[:_ROWS]
         if mask.numel()
     ]

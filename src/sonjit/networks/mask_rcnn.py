@@ -6,14 +6,15 @@ Source: He et al., Mask R-CNN (2017), with the pyramid of section 3.1. Checkpoin
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import nn
 
 from sonjit.networks.base import Network
 from sonjit.networks.fpn import FeaturePyramid, ResNet
+from sonjit.networks.mask_rcnn_steps import Steps
 from sonjit.networks.picture_batches import batch_of, ratio_to, resize_target
 from sonjit.networks.registry import InputSpec, NetworkEntry, register
 from sonjit.networks.roi_align import pool_levels
@@ -29,7 +30,7 @@ from sonjit.networks.roi_heads import (
     paste_masks,
     sample_proposals,
 )
-from sonjit.networks.rpn import RegionProposals, RpnSteps
+from sonjit.networks.rpn import RegionProposals
 from sonjit.networks.torchvision_keys import weights_from_torchvision
 
 if TYPE_CHECKING:
@@ -41,40 +42,6 @@ if TYPE_CHECKING:
     from sonjit.networks.roi_align import Pooling
 
 __all__ = ["Instances", "MaskRCNN", "Steps", "Target", "paste_masks"]
-
-CLASS_LAYERS = ("box_head.scores.", "box_head.deltas.", "mask_head.logits.")
-"""Beginnings of the keys that depend on how many classes there are."""
-
-
-@dataclass(frozen=True)
-class Steps:
-    """Each intermediate step of a forward pass over B pictures.
-
-    Attributes:
-        pictures: (B, 3, H, W) resized, normalised, padded with 0.
-        sizes: height and width of each picture within that.
-        pyramid: P2..P6, (B, C, H / 2^l, W / 2^l).
-        rpn: anchors, objectness, deltas, proposals before and after NMS, and those left at the end.
-        levels: (R,) level that each proposal is looked at on, all pictures one after the other.
-        box_maps: (R, C, 7, 7) of each proposal.
-        logits: (R, classes).
-        deltas: (R, classes, 4).
-        boxes: of each picture's instances, (N_b, 4) pixels of the resized picture.
-        mask_maps: (N, C, 14, 14) of each instance; or 7x7.
-        mask_logits: (N, classes, 28, 28); or 14x14.
-    """
-
-    pictures: Tensor
-    sizes: list[tuple[int, int]]
-    pyramid: list[Tensor]
-    rpn: RpnSteps
-    levels: Tensor
-    box_maps: Tensor
-    logits: Tensor
-    deltas: Tensor
-    boxes: list[Tensor]
-    mask_maps: Tensor
-    mask_logits: Tensor
 
 
 class MaskRCNN(Network):
@@ -208,6 +175,13 @@ class MaskRCNN(Network):
 
     box_samples = 512
     """Proposals of a picture that the losses of the heads are taken over."""
+
+    def forget_classes(self, classes: int) -> None:
+        """Begin the layers that depend on the classes anew, for so many with the background."""
+        self.box_head.scores = nn.Linear(self.box_head.scores.in_features, classes)
+        self.box_head.deltas = nn.Linear(self.box_head.deltas.in_features, classes * 4)
+        if self.mask_head is not None:
+            self.mask_head.logits = nn.Conv2d(self.mask_head.logits.in_channels, classes, 1)
 
     def from_official(self, state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The names of torchvision as ours."""
