@@ -12,7 +12,7 @@ from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from starlette.websockets import WebSocketDisconnect, WebSocketState
 
@@ -63,25 +63,30 @@ class Stream:
             return
         self._service.streams.add(self)
         work = [self._receive(), self._decode(), self._answer(), self._stopping.wait()]
-        tasks = [asyncio.ensure_future(one) for one in work]
+        tasks: list[asyncio.Future[Any]] = [asyncio.ensure_future(one) for one in work]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             await self._say_good_bye(next((error for task in done if (error := task.exception())), None))
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            await self._lane.close()
-            self._waiting.clear()
-            self._give_back(self._lookers)
-            self._service.streams.discard(self)
-            self._ended.set()
+            # A task of its own: where this one is cancelled, detectors still come back only once nobody uses them.
+            self._ending = asyncio.ensure_future(self._end(tasks))
+            await asyncio.shield(self._ending)
 
     async def stop(self) -> None:
         """Close the connection because the server stops."""
         self._stopping.set()
         with suppress(TimeoutError):
             await asyncio.wait_for(self._ended.wait(), 5)
+
+    async def _end(self, tasks: list[asyncio.Future[Any]]) -> None:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._lane.close()
+        self._waiting.clear()
+        self._give_back(self._lookers)
+        self._service.streams.discard(self)
+        self._ended.set()
 
     async def _say_good_bye(self, error: BaseException | None) -> None:
         if isinstance(error, NoMessageError):

@@ -1,0 +1,187 @@
+"""`POST /v1/{kind}`: what `create_detector` finds, and one line for everything that is no picture."""
+
+import io
+import json
+import struct
+import zlib
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+import sonjit
+from sonjit.detectors.create import KINDS
+from sonjit.server import available, pictures
+from sonjit.server.errors import RefusedError
+from sonjit.server.images import decode_picture
+from sonjit.server.options import OPTIONS
+from sonjit.weights import verify_weights
+
+from .conftest import jpeg_of, refusal
+
+LISTS = {"hands": "hands", "face": "faces", "body": "bodies", "holistic": "people"}
+
+
+@pytest.fixture(scope="module")
+def all_weights():
+    if verify_weights(["hands", "face", "body", "holistic"]):
+        pytest.skip("weights are missing; type: sonjit models pull hands face body holistic")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_door_gives_what_a_detector_gives(kind, all_weights, ask, photo):
+    data = jpeg_of(photo)
+    answer = ask().post(f"/v1/{kind}", content=data, params={"max_instances": 2}).json()
+    assert (answer["height"], answer["width"]) == photo.shape[:2]
+    assert answer["model"] == f"{kind}-{KINDS[kind].models[0]}"
+    with sonjit.create_detector(kind, max_instances=2, static_image=True, smoothing=None) as detector:
+        expected = [one.to_dict(full=True) for one in detector.detect(data)]
+    assert answer[LISTS[kind]] == json.loads(json.dumps(expected))
+    assert expected or kind != "hands"
+
+
+def test_bodies_and_files_of_forms_are_alike_and_strict_leaves_off(weights, ask, photo):
+    client, data = ask(), jpeg_of(photo)
+    one = client.post("/v1/hands", content=data).json()
+    assert client.post("/v1/hands", files={"file": ("a.jpg", data)}).json() == one
+    strict = client.post("/v1/hands?strict=true&model=full", content=data).json()
+    assert set(one["hands"][0]) - set(strict["hands"][0]) == {"id", "box", "handednessScore"}
+    measured = client.post("/v1/hands?measures=true", content=data).json()["hands"][0]
+    assert set(measured["gesture"]) == {"name", "score"}
+    assert all(value is None or isinstance(value, float) for value in measured["measures"].values())
+
+
+def test_pictures_are_turned_upright(weights, ask, photo):
+    file = io.BytesIO()
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(photo).save(file, "jpeg", exif=exif)
+    answer = ask().post("/v1/hands", content=file.getvalue()).json()
+    assert (answer["width"], answer["height"]) == photo.shape[:2]
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["model=huge", "max_instances=0", "max_instances=11", "max_instances=2.5", "static_image=yes", "smoothing=",
+     "min_presence_score=nan", "min_detection_score=-1", "search_interval=0", "colour=red", "kind=face",
+     "model=full&model=lite", "measures=1", "strict=maybe", "max_instances=" + "9" * 5000],
+)  # fmt: skip
+def test_wrong_options_are_told_with_the_known_ones(query, weights, ask, photo):
+    message = refusal(ask().post(f"/v1/hands?{query}", content=jpeg_of(photo)), 400, "bad_option")
+    assert query.partition("=")[0].strip("&") in message
+    assert len(message) < 300
+
+
+def test_every_option_is_described(ask):
+    described = ask().get("/openapi.json").json()["paths"]
+    for kind, entry in KINDS.items():
+        parameters = {one["name"]: one["schema"] for one in described[f"/v1/{kind}"]["post"]["parameters"]}
+        assert set(parameters) == {*OPTIONS, "strict"}
+        assert parameters["model"]["enum"] == list(entry.models)
+
+
+def png_of(width, height):
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+
+
+def test_a_bomb_is_refused_before_it_is_decoded(weights, ask, monkeypatch):
+    monkeypatch.setattr("sonjit.server.images.decode_image", lambda *_: pytest.fail("decoded"))
+    bomb = png_of(60_000, 60_000)
+    assert len(bomb) < 100
+    message = refusal(ask().post("/v1/hands", content=bomb), 413, "too_many_pixels")
+    assert "60000 x 60000" in message
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"text of no picture", bytes(5000), b"\xff\xd8\xff", png_of(10, 10), b"GIF89a" + bytes(40)],
+    ids=["empty", "text", "zeros", "jpeg-head", "png-of-nothing", "gif-head"],
+)  # fmt: skip
+def test_what_is_no_picture_is_told(data, weights, ask):
+    refusal(ask().post("/v1/hands", content=data), 422, "bad_image")
+
+
+def test_forms_without_a_file_or_broken_are_told(weights, ask):
+    client = ask()
+    form = {"content-type": "multipart/form-data; boundary=x"}
+    empty = b'--x\r\ncontent-disposition: form-data; name="a"\r\n\r\nb\r\n--x--\r\n'
+    refusal(client.post("/v1/hands", content=empty, headers=form), 422, "bad_image")
+    refusal(client.post("/v1/hands", content=b"nothing", headers=form), 400, "bad_option")
+    refusal(client.post("/v1/hands", content=b"", headers={"content-type": "multipart/form-data"}), 400, "bad_option")
+
+
+@given(st.data())
+def test_damaged_pictures_are_pictures_or_refused(data):
+    image = np.random.default_rng(3).integers(0, 255, (24, 40, 3), np.uint8)
+    ending = data.draw(st.sampled_from([".jpg", ".png", ".webp", ".bmp"]))
+    bytes_ = bytearray(cv2.imencode(ending, image)[1].tobytes())
+    for place in data.draw(st.lists(st.integers(0, len(bytes_) - 1), max_size=4)):
+        bytes_[place] ^= data.draw(st.integers(1, 255))
+    del bytes_[data.draw(st.integers(0, len(bytes_))) :]
+    try:
+        rgb = decode_picture(bytes(bytes_), 10_000)
+    except RefusedError as error:
+        rgb, code = np.zeros((1, 1, 3)), error.code
+    else:
+        code = "bad_image"
+    assert code in ("bad_image", "too_many_pixels")
+    assert rgb.shape[0] * rgb.shape[1] <= 10_000
+
+
+def test_missing_weights_are_told_with_what_to_type(ask, photo, monkeypatch, tmp_path):
+    monkeypatch.setenv("SONJIT_HOME", str(tmp_path))
+    client = ask()
+    message = refusal(client.post("/v1/hands", content=jpeg_of(photo)), 503, "missing_weights")
+    assert "sonjit models pull hands" in message
+    health = client.get("/healthz").json()
+    assert sorted(health["missing"]) == sorted(f"{kind}-{model}" for kind in KINDS for model in KINDS[kind].models)
+
+
+def test_weights_that_are_said_to_be_needed_are_those_that_are_loaded(all_weights, monkeypatch):
+    asked = []
+    find = sonjit.detectors.request.find_weight
+    monkeypatch.setattr(
+        "sonjit.detectors.request.find_weight", lambda name, *rest: asked.append(name) or find(name, *rest)
+    )
+    for kind, entry in KINDS.items():
+        for model in entry.models:
+            asked.clear()
+            sonjit.create_detector(kind, model=model).close()
+            assert set(asked) == set(available.needed_weights(kind, model)), (kind, model)
+
+
+def test_more_pictures_than_clients_are_sent_away(weights, ask, photo):
+    client = ask(max_clients=1)
+    service = client.app.state.service
+    with service.picture():
+        refusal(client.post("/v1/hands", content=jpeg_of(photo)), 503, "busy")
+    assert client.post("/v1/hands", content=jpeg_of(photo)).status_code == 200
+
+
+def test_a_failure_of_the_servers_own_is_one_line_and_gives_its_detector_back(weights, ask, photo, monkeypatch):
+    monkeypatch.setattr(pictures, "decode_picture", lambda *_: 1 // 0)
+    client = ask()
+    assert "ZeroDivisionError" in refusal(client.post("/v1/hands", content=jpeg_of(photo)), 500, "failed")
+    assert client.app.state.service.stock.lent == 0
+
+
+def test_idle_detectors_are_bounded_and_used_again(weights, ask, photo):
+    client = ask(max_models=2)
+    stock = client.app.state.service.stock
+    for most in (1, 2, 3, 3):
+        assert client.post(f"/v1/hands?max_instances={most}", content=jpeg_of(photo)).status_code == 200
+    assert [spec.max_instances for spec in stock._idle] == [2, 3]
+    assert stock.lent == 0
+
+
+def test_bodies_beyond_the_limit_are_refused(weights, ask, photo):
+    client = ask(max_body_mb=0.001)
+    refusal(client.post("/v1/hands", content=jpeg_of(photo)), 413, "too_large")
+    refusal(client.post("/v1/hands", content=iter([bytes(600), bytes(600)])), 413, "too_large")
+    refusal(client.post("/v1/hands", files={"file": bytes(2000)}), 413, "too_large")

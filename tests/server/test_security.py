@@ -1,0 +1,150 @@
+"""Who may call: hosts, origins, the token; what every answer says to a browser."""
+
+import pytest
+
+from sonjit import InputError
+from sonjit.server.settings import Settings
+
+from .conftest import configure, open_stream, refusal
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1:8765", "[::1]:8765", "LOCALHOST:1", "192.168.0.7"])
+def test_hosts_that_are_this_machine(host, ask):
+    assert ask().get("/healthz", headers={"host": host}).status_code == 200
+
+
+@pytest.mark.parametrize("host", ["evil.example", "localhost.evil.example", "127.0.0.1.nip.io", "[", "a b"])
+def test_other_names_that_lead_here_are_refused(host, ask):
+    client = ask()
+    refusal(client.get("/healthz", headers={"host": host}), 403, "bad_origin")
+    refusal(client.get("/", headers={"host": host}), 403, "bad_origin")
+
+
+@pytest.mark.parametrize(
+    "origin", ["https://evil.example", "null", "http://127.0.0.1:9", "http://127.0.0.1.evil.example", ""]
+)
+def test_pages_of_other_origins_are_refused(origin, ask, listen):
+    client = ask(allow_origins=("http://friend.example:3000",))
+    for method, door in (("GET", "/healthz"), ("POST", "/v1/hands"), ("POST", "/v1/jobs"), ("DELETE", "/v1/jobs/1")):
+        refusal(client.request(method, door, headers={"origin": origin}), 403, "bad_origin")
+    with open_stream(listen(), origin=origin) as socket:
+        closed = socket.end()
+    assert closed.code == 1008
+    assert "--allow-origin" in closed.reason
+
+
+def test_a_picture_or_form_on_another_site_is_refused_and_a_link_is_not(ask):
+    client = ask()
+    refusal(
+        client.get("/healthz", headers={"sec-fetch-site": "cross-site", "sec-fetch-mode": "no-cors"}), 403, "bad_origin"
+    )
+    link = {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate"}
+    assert client.get("/healthz", headers=link).status_code == 200
+    refusal(client.post("/v1/jobs", headers=link | {"origin": "https://evil.example"}), 403, "bad_origin")
+
+
+def test_allowed_origins_get_cors_headers(ask):
+    friend = "http://friend.example:3000"
+    client = ask(allow_origins=(friend,), token="secret")
+    asked = {
+        "origin": friend,
+        "access-control-request-method": "POST",
+        "access-control-request-headers": "authorization",
+    }
+    preflight = client.options("/v1/hands", headers=asked)
+    assert preflight.status_code == 200
+    assert preflight.headers["access-control-allow-origin"] == friend
+    refused = client.get("/healthz", headers={"origin": friend})
+    refusal(refused, 401, "no_token")
+    assert refused.headers["access-control-allow-origin"] == friend  # else the page could not read why
+    assert "access-control-allow-origin" not in client.get("/healthz").headers
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/v1/jobs"])
+def test_the_token_goes_with_every_call(path, ask):
+    client = ask(token="s&cret 1")
+    for headers in ({}, {"authorization": "Bearer wrong"}, {"authorization": "Basic s&cret 1"}):
+        refusal(client.get(path, headers=headers), 401, "no_token")
+    assert client.get(path, headers={"authorization": "Bearer s&cret 1"}).status_code == 200
+    assert client.get(path, params={"token": "s&cret 1"}).status_code == 200
+    assert client.get("/skeletons/hand_mediapipe21.json").status_code == 200  # the same in every installation
+
+
+def test_the_token_of_a_stream(listen):
+    live = listen(token="secret", allow_origins=("http://friend.example:3000",))
+    for query in ("", "?token=wrong", "?token=s%C3%A9cret"):
+        with open_stream(live, query) as socket:
+            closed = socket.end()
+        assert closed.code == 1008
+        assert "token" in closed.reason
+    for origin in (f"http://127.0.0.1:{live.port}", "http://friend.example:3000", None):
+        with open_stream(live, "?token=secret", origin) as socket:
+            assert configure(socket)[-1]["type"] == "ready"
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"host": "0.0.0.0"}, "--token"),
+        ({"host": "192.168.0.7"}, "--token"),
+        ({"token": ""}, "--token"),
+        ({"token": "손"}, "--token"),
+        ({"allow_origins": ("friend.example",)}, "friend.example"),
+        ({"allow_origins": ("http://friend.example/",)}, "friend.example"),
+        ({"max_clients": 0}, "--max-clients 0"),
+        ({"read_timeout_s": -1.0}, "--read-timeout -1"),
+        ({"max_megapixels": float("nan")}, "--max-megapixels"),
+        ({"max_models": -1}, "--max-models"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused(settings, said):
+    with pytest.raises(InputError, match=said):
+        Settings(**settings)
+
+
+def test_every_answer_is_strict_with_browsers(ask):
+    client = ask()
+    for path in ("/healthz", "/nothing-here", "/skeletons/hand_mediapipe21.json", "/openapi.json"):
+        headers = client.get(path).headers
+        assert "default-src 'self'" in headers["content-security-policy"]
+        assert "unsafe" not in headers["content-security-policy"]
+        assert headers["x-content-type-options"] == "nosniff"
+        assert headers["referrer-policy"] == "no-referrer"
+
+
+def test_doors_that_are_not_there_are_told(ask):
+    client = ask()
+    for method, path in (("GET", "/v1/hands"), ("POST", "/v1/tails"), ("GET", "/../settings.py"), ("PUT", "/healthz")):
+        refusal(client.request(method, path), 404, "not_found")
+    refusal(client.get("/skeletons/tail.json"), 404, "not_found")
+    for path in ("/skeletons/..%2F__init__.json", "/%2e%2e/app.py", "/..%2f..%2fapp.py"):
+        assert client.get(path).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [("/", "text/html"), ("/sonjit-client.js", "text/javascript"), ("/docs", "text/html"), ("/sample.mp4", "video/mp4"),
+     ("/api.js", "text/javascript"), ("/skeletons/hand_mediapipe21.json", "application/json")],
+)  # fmt: skip
+def test_files_have_their_type_and_are_kept_by_browsers_only_while_they_are_the_same(path, kind, ask):
+    client = ask()
+    response = client.get(path)
+    assert response.status_code == 200
+    assert response.headers["content-type"].startswith(kind)
+    assert response.headers["cache-control"] == "no-cache"
+    assert response.headers["etag"]
+
+
+def test_the_clip_can_be_sought(ask):
+    part = ask().get("/sample.mp4", headers={"range": "bytes=100-199"})
+    assert (part.status_code, len(part.content)) == (206, 100)
+
+
+def test_pages_load_nothing_from_elsewhere(ask):
+    client = ask()
+    for path in ("/", "/docs", "/api.js"):
+        text = client.get(path).text.replace("http://www.w3.org/", "")
+        assert "http://" not in text
+        assert "https://" not in text
+        assert "<script>" not in text
+        assert " style=" not in text
