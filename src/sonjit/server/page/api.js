@@ -1,0 +1,97 @@
+/** The page of the doors: made of /openapi.json, with a form to try one picture. */
+
+import { call, tokenOfPage, thisServer } from "./doors.js";
+
+const LONGEST_ANSWER = 20_000; // characters; a browser is slow to lay out more
+
+/** @template {HTMLElement} T @param {string} id @returns {T} */
+const find = (id) => /** @type {T} */ (document.getElementById(id));
+
+/** @param {string} name @param {Record<string, unknown>} members @param {(Node | string)[]} inside */
+const make = (name, members = {}, ...inside) => {
+  const one = Object.assign(document.createElement(name), members);
+  one.append(...inside);
+  return one;
+};
+
+const description = await (await fetch("/openapi.json")).json();
+const token = tokenOfPage(thisServer);
+const pictures = Object.entries(description.paths)
+  .filter(([, doors]) => doors.post?.tags?.includes("pictures"))
+  .map(([path, doors]) => ({ path, ...doors.post }));
+
+/** @returns {{path: string, parameters: {name: string, schema: Record<string, any>}[]}} */
+const chosen = () => pictures.find(({ path }) => path === find("kind").value) ?? pictures[0];
+
+/** Values that an option may have, as choices; null where it is a number. @param {Record<string, any>} schema */
+const choices = (schema) => schema.enum ?? (schema.type === "boolean" ? ["true", "false"] : null);
+
+/** @param {string} name @param {Record<string, any>} schema */
+function field(name, schema) {
+  const id = `option-${name}`;
+  const listed = choices(schema);
+  const input = listed
+    ? make("select", { id, name }, make("option", { value: "" }, "default"), ...listed.map((one) => make("option", { value: one }, one)))
+    : make("input", { id, name, type: "number", min: schema.minimum, max: schema.maximum, placeholder: "default",
+      step: schema.type === "integer" ? 1 : "any" });
+  return make("p", {}, make("label", { htmlFor: id, title: schema.description ?? "" }, name), input);
+}
+
+function showOptions() {
+  find("options").replaceChildren(...chosen().parameters.map(({ name, schema }) => field(name, schema)));
+  showCommand();
+}
+
+/** The door with the options that were set. */
+function door() {
+  const address = new URL(chosen().path, thisServer);
+  for (const input of find("options").querySelectorAll("input, select")) {
+    if (input.value) address.searchParams.set(input.name, input.value);
+  }
+  return address;
+}
+
+function showCommand() {
+  const name = find("picture").files[0]?.name ?? "photo.jpg";
+  const header = token ? " -H 'Authorization: Bearer TOKEN'" : "";
+  find("shell").textContent = `curl${header} --data-binary '@${name.replaceAll("'", "")}' '${door()}'`;
+}
+
+/** @param {SubmitEvent} event */
+async function send(event) {
+  event.preventDefault();
+  const start = performance.now();
+  find("state").textContent = "Sending…";
+  find("answer").textContent = "";
+  try {
+    const answer = await call(door(), token, { method: "POST", body: find("picture").files[0] });
+    const text = JSON.stringify(answer, null, 1);
+    find("answer").textContent = text.length > LONGEST_ANSWER ? `${text.slice(0, LONGEST_ANSWER)}\n…` : text;
+    find("state").textContent = `Answered in ${Math.round(performance.now() - start)} ms.`;
+  } catch (error) {
+    find("state").textContent = `${error.code}: ${error.message}`;
+  }
+}
+
+/** @param {string} path @param {string} method @param {Record<string, any>} said */
+function doorRow(path, method, said) {
+  const title = [make("code", { className: "method" }, method.toUpperCase()), " ", make("code", {}, path)];
+  const words = make("p", {}, said.description ?? said.summary ?? "");
+  const rows = (said.parameters ?? []).filter((one) => one.in === "query").map(({ name, schema }) => {
+    const range = schema.enum?.join(", ") ?? (schema.minimum === undefined ? schema.type : `${schema.minimum} to ${schema.maximum}`);
+    return make("tr", {}, make("th", { scope: "row" }, name), make("td", {}, range), make("td", {}, schema.description ?? ""));
+  });
+  const table = rows.length ? [make("table", {}, make("tbody", {}, ...rows))] : [];
+  return make("details", {}, make("summary", {}, ...title), words, ...table);
+}
+
+find("home").search = location.search; // its token, where there is one
+find("kind").append(...pictures.map(({ path }) => make("option", { value: path }, path.split("/").at(-1) ?? path)));
+find("kind").addEventListener("change", showOptions);
+find("options").addEventListener("input", showCommand);
+find("picture").addEventListener("change", showCommand);
+find("try").addEventListener("submit", send);
+find("doors").append(...Object.entries(description.paths).flatMap(([path, doors]) =>
+  Object.entries(doors).map(([method, said]) => doorRow(path, method, said))));
+showOptions();
+document.documentElement.dataset.ready = "true";
