@@ -45,7 +45,7 @@ def test_a_document_has_no_script_or_style_of_its_own(path):
 def test_every_file_that_a_file_names_is_there(path):
     text = path.read_text("utf-8")
     named = re.findall(r"""(?:from|import\(|new URL\()\s*"(\./[\w./-]+)["#?]""", text)
-    named += re.findall(r"""(?:\bsrc|\bhref)="([\w./-]+\.\w+)["#?]""", text)
+    named += re.findall(r"""<(?:link|script|img|use)\b[^>]*?\b(?:src|href)="/?([\w./-]+\.\w+)["#?]""", text)
     assert [name for name in named if not (PAGE / name).is_file()] == []
 
 
