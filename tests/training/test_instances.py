@@ -1,0 +1,252 @@
+"""Mask R-CNN from the command line: trained on made-up shapes, judged by COCO's measure, taken up again, segmenting."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sonjit.cli import main
+from sonjit.datasets import CocoInstance, CocoPicture, load_coco, mask_from_segmentation, rle_from_mask
+from sonjit.networks import create_network
+from sonjit.networks.mask_rcnn_files import load_mask_rcnn
+from sonjit.training.average_precision import average_precisions
+from sonjit.training.instance_examples import example_from_coco, mirrored_labels, tensors_from_example, varied
+
+NAMES = ["left_disc", "right_disc"]
+SMALL = {
+    "batch": 2, "side": 64, "depth": 10, "width": 8, "channels": 16, "hidden": 32, "samples": 64, "save_every": 2,
+    "held_out": 4, "rate": 0.01,
+}  # fmt: skip
+
+
+def shapes(folder, count=10, size=(64, 96)):
+    """Bright discs on the left and dark ones on the right of a noisy ground, in COCO's format."""
+    rng = np.random.default_rng(0)
+    (folder / "images").mkdir(parents=True)
+    images, annotations = [], []
+    for i in range(count):
+        rgb = rng.integers(100, 140, (*size, 3), dtype=np.uint8)
+        images.append({"id": i + 10, "file_name": f"{i:03}.png", "width": size[1], "height": size[0]})
+        for category, centre, shade in ((1, (24, 32), 240), (2, (70, 32), 10)):
+            mask = np.zeros(size, np.uint8)
+            place = tuple(int(value) for value in np.add(centre, rng.integers(-6, 7, 2)))
+            cv2.circle(mask, place, int(rng.integers(10, 16)), 1, -1)
+            rgb[mask > 0] = shade
+            x, y, wide, high = cv2.boundingRect(mask)
+            annotations.append({
+                "id": len(annotations) + 1, "image_id": i + 10, "category_id": category, "iscrowd": 0,
+                "bbox": [x, y, wide, high], "area": int(mask.sum()), "segmentation": rle_from_mask(mask > 0),
+            })  # fmt: skip
+        cv2.imwrite(str(folder / "images" / f"{i:03}.png"), rgb)
+    categories = [{"id": i, "name": name} for i, name in enumerate(NAMES, 1)]
+    data = {"images": images, "annotations": annotations, "categories": categories}
+    (folder / "set.json").write_text(json.dumps(data), "utf-8")
+    return folder
+
+
+def train(data, out, steps, *more, **settings):
+    given = [f"--set={key}={value}" for key, value in (SMALL | settings).items()]
+    return main(["train", "mask-rcnn", "--data", str(data), "--out", str(out), "--steps", str(steps), *given, *more])
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A data set, and a run on it that has learnt something."""
+    folder = tmp_path_factory.mktemp("instances")
+    data = shapes(folder / "data")
+    assert train(data, folder / "run", 50) == 0
+    return data, folder / "run"
+
+
+def test_a_run_learns_and_says_how_well(run):
+    _, out = run
+    log = [json.loads(line) for line in (out / "log.jsonl").read_text("utf-8").splitlines()]
+    parts = ("rpn_objectness", "rpn_boxes", "classes", "boxes", "masks")
+    totals = [sum(line[part] for part in parts) for line in log]
+    assert np.mean(totals[-10:]) < 0.6 * np.mean(totals[:10])
+    figures = json.loads((out / "metrics.json").read_text("utf-8"))
+    assert figures["box_ap50"] > 0.3
+    assert figures["mask_ap50"] > 0.3
+    assert figures["held_out"] == 2
+
+
+def test_a_run_segments_pictures(run, tmp_path):
+    data, out = run
+    outputs = [
+        "--save",
+        str(tmp_path / "found.json"),
+        "--draw",
+        str(tmp_path / "drawn"),
+        "--steps",
+        str(tmp_path / "steps"),
+    ]
+    assert main(["segment", str(data / "images"), "--weights", str(out), "--min-score", "0.05", *outputs]) == 0
+    records = json.loads((tmp_path / "found.json").read_text("utf-8"))
+    assert {record["image_id"] for record in records} <= set(range(10))
+    assert {record["category_id"] for record in records} <= {1, 2}
+    for record in records:
+        mask = mask_from_segmentation(record["segmentation"], 64, 96)
+        x, y, wide, high = record["bbox"]
+        rows, columns = np.nonzero(mask)
+        if len(rows):
+            assert x - 4 <= columns.min() <= columns.max() <= x + wide + 4
+            assert y - 4 <= rows.min() <= rows.max() <= y + high + 4
+    assert len(list((tmp_path / "drawn").iterdir())) == 10
+    steps = sorted(path.stem for path in (tmp_path / "steps").iterdir())
+    assert [name[0] for name in steps] == list("123456789")
+    assert all(cv2.imread(str(path)) is not None for path in (tmp_path / "steps").iterdir())
+
+
+def test_a_stopped_run_goes_on_as_if_it_had_not_been(tmp_path, monkeypatch):
+    data = shapes(tmp_path / "data", count=6)
+    assert train(data, tmp_path / "whole", 4) == 0
+    before = torch.optim.AdamW.step
+    calls = []
+
+    def stopping(self, *arguments, **options):
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        calls.append(1)
+        return before(self, *arguments, **options)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", stopping)
+    assert train(data, tmp_path / "stopped", 4) == 130
+    monkeypatch.undo()
+    assert train(data, tmp_path / "stopped", 4) == 0
+    one, other = (load_mask_rcnn(tmp_path / name).network.state_dict() for name in ("whole", "stopped"))
+    assert one.keys() == other.keys()
+    assert all(torch.equal(one[key], other[key]) for key in one)
+
+
+def test_a_run_begins_with_the_weights_of_another(run, tmp_path):
+    data, out = run
+    assert train(data, tmp_path / "next", 1, "--weights", str(out)) == 0
+    one, other = load_mask_rcnn(out), load_mask_rcnn(tmp_path / "next")
+    assert other.options == one.options
+    moved = (one.network.box_head.scores.weight - other.network.box_head.scores.weight).abs().max()
+    assert 0 < moved < 0.05
+
+
+def test_faster_rcnn_is_judged_without_masks(tmp_path):
+    data = shapes(tmp_path / "data", count=5)
+    assert train(data, tmp_path / "run", 1, masks="false") == 0
+    figures = json.loads((tmp_path / "run" / "metrics.json").read_text("utf-8"))
+    assert "box_ap" in figures
+    assert "mask_ap" not in figures
+
+
+def test_perfect_results_have_an_average_precision_of_one(tmp_path):
+    data = load_coco(shapes(tmp_path, count=3) / "set.json")
+    records = [
+        {
+            "image_id": picture.id, "category_id": one.category_id, "score": 0.9, "segmentation": one.segmentation,
+            "bbox": [one.box[0], one.box[1], one.box[2] - one.box[0], one.box[3] - one.box[1]],
+        }
+        for picture in data.pictures for one in picture.instances
+    ]  # fmt: skip
+    ids = [picture.id for picture in data.pictures]
+    assert set(average_precisions(data.path, ids, records).values()) == {1.0}
+    missing = average_precisions(data.path, ids, records[:3])
+    assert 0 < missing["mask_ap50"] < 1
+    assert average_precisions(data.path, ids, [])["box_ap"] == 0
+
+
+def test_weights_of_torchvision_say_their_version_and_classes(tmp_path):
+    from torchvision.models.detection import maskrcnn_resnet50_fpn
+
+    official = maskrcnn_resnet50_fpn(weights=None, weights_backbone=None, num_classes=3)
+    torch.save(official.state_dict(), tmp_path / "weights.pth")
+    saved = load_mask_rcnn(tmp_path / "weights.pth", min_side=64)
+    assert saved.name == "mask-rcnn"
+    assert [one.name for one in saved.categories] == ["class 1", "class 2"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "download.pytorch.org"),
+        (["--weights", "absent.pth"], "no such checkpoint"),
+        (["--weights", "."], "holds no network.json"),
+        (["--weights", "hand.safetensors"], "neither a run"),
+        (["--weights", "demo", "--min-score", "2"], "give 0 to 1"),
+        (["--weights", "demo", "--limit", "0"], "at least 1"),
+    ],
+    ids=str,
+)
+def test_segment_refuses_in_one_line(tmp_path, monkeypatch, capsys, arguments, said):
+    from sonjit.networks import save_checkpoint
+
+    monkeypatch.chdir(tmp_path)
+    save_checkpoint(torch.nn.Linear(2, 2), tmp_path / "hand.safetensors")
+    cv2.imwrite("a.png", np.zeros((40, 40, 3), np.uint8))
+    assert main(["segment", "a.png", *arguments]) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"), [({"pictures": 10}, "leave some to judge by"), ({"batch": 0}, "batch=0")], ids=str
+)
+def test_training_refuses_in_one_line(run, tmp_path, capsys, settings, said):
+    assert train(run[0], tmp_path / "out", 1, **settings) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.count("\n") == 1
+
+
+def example():
+    masks = np.zeros((40, 60), bool)
+    masks[10:30, 5:25] = True
+    instances = tuple(
+        CocoInstance(i + 1, (5, 10, 25, 30), rle_from_mask(one)) for i, one in enumerate((masks, masks[:, ::-1]))
+    )
+    picture = CocoPicture(1, "a.png", 60, 40, instances)
+    rgb = np.full((40, 60, 3), 50, np.uint8)
+    rgb[masks], rgb[masks[:, ::-1]] = (250, 0, 0), (0, 0, 250)
+    return example_from_coco(picture, rgb, [1, 2], 60)
+
+
+@given(st.integers(0, 10_000))
+def test_masks_move_with_the_picture(seed):
+    """Whatever is left of an instance shows its own colour; in a mirror the classes change places."""
+    moved = varied(example(), mirrored_labels(NAMES), np.random.default_rng(seed))
+    picture, target = tensors_from_example(moved, "cpu")
+    assert picture.shape == (3, 40, 60)
+    assert (target.boxes[:, 2:] > target.boxes[:, :2]).all()
+    means = [picture[:, mask > 0].mean(1) for mask in target.masks]
+    reds = [label for label, mean in zip(target.labels.tolist(), means, strict=True) if mean[0] > mean[2]]
+    blues = [label for label, mean in zip(target.labels.tolist(), means, strict=True) if mean[2] > mean[0]]
+    assert len(reds) <= 1
+    assert len(blues) <= 1
+    assert set(reds) != set(blues) or not reds
+    if len(reds) == len(blues) == 1:
+        of_red, of_blue = (target.boxes[target.labels == label][0] for label in (reds[0], blues[0]))
+        flipped = of_red[0] > of_blue[0]
+        assert reds == ([2] if flipped else [1])
+
+
+@given(st.integers(20, 300))
+def test_a_large_picture_is_kept_small(max_side):
+    small = example_from_coco(
+        CocoPicture(1, "a.png", 120, 80, (CocoInstance(1, (10, 10, 110, 70)),)),
+        np.zeros((80, 120, 3), np.uint8),
+        [1],
+        max_side,
+    )
+    assert max(small.rgb.shape[:2]) == min(max_side, 120)
+    assert small.masks.shape[1:] == small.rgb.shape[:2]
+    assert small.masks.mean() == pytest.approx(100 * 60 / (120 * 80), abs=0.1)
+
+
+def test_forgetting_classes_keeps_the_rest():
+    network = create_network("mask-rcnn", classes=3, depth=10, width=8, channels=16, hidden=32)
+    kept = network.box_head.hidden[0].weight.clone()
+    network.forget_classes(6)
+    assert torch.equal(network.box_head.hidden[0].weight, kept)
+    assert network.box_head.scores.out_features == 6
+    assert network.mask_head.logits.out_channels == 6
