@@ -1,0 +1,273 @@
+"""MANO: a hand's mesh and joints from pose and shape, as a layer that passes gradients.
+
+Source: Romero, Tzionas and Black 2017, Embodied Hands; linear blend skinning as in Loper et al. 2015, SMPL.
+"""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
+
+import numpy as np
+
+from sonjit.errors import InputError, MissingExtraError
+
+if find_spec("torch") is None:
+    raise MissingExtraError("MANO", "train")
+
+import torch
+from torch import Tensor, nn
+
+from sonjit.hand_models.mano_files import JOINTS, PARENTS, SHAPES, VERTICES, read_mano
+from sonjit.hand_models.rotations import axis_angle_from_matrix, matrix_from_6d, matrix_from_axis_angle
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+Side = Literal["right", "left"]
+SIDES: Final = ("right", "left")
+TO_MEDIAPIPE21: Final = (0, 13, 14, 15, 16, 1, 2, 3, 17, 4, 5, 6, 18, 10, 11, 12, 19, 7, 8, 9, 20)
+"""Index of each of MediaPipe's 21 keypoints among MANO's 16 joints and, after them, the tips from thumb to little
+finger."""
+
+_LEVELS: Final = ((0,), (1, 4, 7, 10, 13), (2, 5, 8, 11, 14), (3, 6, 9, 12, 15))
+"""Joints by their distance from the wrist: each level hangs on the one before."""
+_BY_ID: Final = tuple(np.argsort([joint for level in _LEVELS for joint in level]).tolist())
+_HANDS_AT_ONCE: Final = 64  # whose mixed transforms fit a processor's cache
+_POSE: Final = 3 * JOINTS
+
+
+@dataclass(frozen=True)
+class JointLayout:
+    """Which vertices stand for the finger tips, and where the hand is put.
+
+    Attributes:
+        right: tip vertices of a right hand: thumb, index, middle, ring, little finger.
+        left: those of a left one.
+        centred: the wrist is the origin, unless a translation is given.
+    """
+
+    right: tuple[int, int, int, int, int]
+    left: tuple[int, int, int, int, int]
+    centred: bool = False
+
+
+_MANOPTH = JointLayout(right=(745, 317, 444, 556, 673), left=(745, 317, 445, 556, 673))
+_HO3D = (728, 353, 442, 576, 694)
+LAYOUTS: Final[dict[str, JointLayout]] = {
+    "handoccnet": _MANOPTH,
+    "deformer_ho3d": JointLayout(_HO3D, _HO3D, centred=True),
+    "deformer_dexycb": _MANOPTH,
+}
+"""The layouts of the networks that use MANO, by the value of `tips`."""
+
+
+class PosedHand(NamedTuple):
+    """What MANO makes of a pose; metres."""
+
+    vertices: Tensor  # (N, 778, 3)
+    joints: Tensor  # (N, 21, 3) in MediaPipe-21 order
+    transforms: Tensor  # (N, 16, 4, 4) from each joint's frame, in MANO's order
+
+
+class Mano(nn.Module):
+    """MANO as a layer.
+
+    Its numbers are no part of a state_dict: the licence forbids to pass them on with trained weights.
+
+    Args:
+        fields: MANO's fields, checked by `read_mano`.
+        side: whose they are; the files do not say.
+    """
+
+    template: Tensor
+    joints_of_template: Tensor
+    blend_shapes: Tensor
+    joint_shapes: Tensor
+    skinning: Tensor
+    components: Tensor
+    mean_pose: Tensor
+    faces: Tensor
+
+    def __init__(self, fields: Mapping[str, np.ndarray], side: Side) -> None:
+        super().__init__()
+        self.side: Side = side
+        shapes, regressor = fields["shapedirs"], fields["J_regressor"]
+        corrections = np.concatenate([shapes, fields["posedirs"]], 2)  # (778, 3, 145)
+        kept = {
+            "template": fields["v_template"].T.reshape(-1),  # (3 * 778,): all x, all y, all z
+            "joints_of_template": regressor @ fields["v_template"],  # (16, 3)
+            "blend_shapes": corrections.transpose(2, 1, 0).reshape(-1, 3 * VERTICES),  # (145, 3 * 778)
+            "joint_shapes": np.einsum("jv,vkb->bjk", regressor, shapes).reshape(shapes.shape[2], -1),  # (10, 16 * 3)
+            "skinning": fields["weights"],
+            "components": fields["hands_components"],
+            "mean_pose": fields["hands_mean"],
+        }
+        for name, value in kept.items():
+            self.register_buffer(name, torch.tensor(value, dtype=torch.get_default_dtype()), persistent=False)
+        self.register_buffer("faces", torch.tensor(fields["f"]), persistent=False)
+
+    def forward(
+        self,
+        pose: Tensor,
+        betas: Tensor | None = None,
+        translation: Tensor | None = None,
+        flat_hand_mean: bool = True,
+        tips: str = "handoccnet",
+        pca: bool = False,
+    ) -> tuple[Tensor, Tensor]:
+        """Vertices (N, 778, 3) and joints (N, 21, 3) in MediaPipe-21 order, metres; the arguments are `posed`'s."""
+        return self.posed(pose, betas, translation, flat_hand_mean, tips, pca)[:2]
+
+    def posed(
+        self,
+        pose: Tensor,
+        betas: Tensor | None = None,
+        translation: Tensor | None = None,
+        flat_hand_mean: bool = True,
+        tips: str = "handoccnet",
+        pca: bool = False,
+    ) -> PosedHand:
+        """The mesh of each pose, its joints and their frames.
+
+        Args:
+            pose: of the wrist and 15 joints in MANO's order: axis-angles in radians (N, 48); six numbers each (N, 96);
+                or, with `pca`, the wrist's axis-angle and up to 45 coefficients (N, 3 + K).
+            betas: shape (N, 10); None for the mean hand.
+            translation: (N, 3) metres, added to everything.
+            flat_hand_mean: the zero pose is the flat hand. Otherwise the mean pose is added to the fingers'
+                axis-angles: as numbers, not composed as rotations, for so the published networks were trained.
+            tips: `handoccnet`, `deformer_ho3d` or `deformer_dexycb`: see `LAYOUTS`.
+            pca: the fingers' numbers are coefficients of MANO's principal components.
+
+        Raises:
+            InputError: shapes that do not fit, or an unknown layout.
+        """
+        layout = LAYOUTS.get(tips)
+        if layout is None:
+            raise InputError(f"tips={tips!r}: unknown layout; known: {', '.join(LAYOUTS)}")
+        rotations = self._rotations(pose, flat_hand_mean, pca)  # (N, 16, 3, 3)
+        count = len(rotations)
+        if betas is None:
+            betas = pose.new_zeros(count, self.joint_shapes.shape[0])
+        _check("betas", betas, (count, self.joint_shapes.shape[0]))
+
+        bent = rotations[:, 1:] - torch.eye(3, dtype=pose.dtype, device=pose.device)
+        coefficients = torch.cat([betas, bent.flatten(1)], 1)  # (N, 145)
+        vertices = torch.addmm(self.template, coefficients, self.blend_shapes).unflatten(1, (3, VERTICES))
+        joints = torch.addmm(self.joints_of_template.flatten(), betas, self.joint_shapes).unflatten(1, (JOINTS, 3))
+        turned, placed = _chain(rotations, joints)  # (N, 16, 3, 3), (N, 16, 3)
+        moved = placed - (turned @ joints[..., None]).squeeze(-1)  # (N, 16, 3): where the origin goes
+        vertices = self._skinned(vertices, turned, moved)
+
+        every = torch.cat([placed, vertices[:, getattr(layout, self.side)]], 1)[:, TO_MEDIAPIPE21]  # (N, 21, 3)
+        offset = translation
+        if offset is None and layout.centred:
+            offset = -every[:, 0]
+        if offset is not None:
+            _check("translation", offset, (count, 3))
+            vertices, every, placed = (points + offset[:, None] for points in (vertices, every, placed))
+        last = pose.new_tensor([0.0, 0.0, 0.0, 1.0]).expand(count, JOINTS, 1, 4)
+        transforms = torch.cat([torch.cat([turned, placed[..., None]], 3), last], 2)
+        return PosedHand(vertices, every, transforms)
+
+    def axis_angles(self, coefficients: Tensor) -> Tensor:
+        """Coefficients (N, K) of the first K principal components -> the fingers' axis-angles (N, 45)."""
+        return coefficients @ self.components[: coefficients.shape[1]]
+
+    def _rotations(self, pose: Tensor, flat_hand_mean: bool, pca: bool) -> Tensor:
+        """Rotation matrices (N, 16, 3, 3) of a pose in any of its forms."""
+        if pca and pose.ndim == 2 and 3 < pose.shape[1] <= _POSE:
+            pose = torch.cat([pose[:, :3], self.axis_angles(pose[:, 3:])], 1)
+        if pose.ndim == 2 and pose.shape[1] == 2 * _POSE and not pca:
+            matrices = matrix_from_6d(pose.unflatten(1, (JOINTS, 6)))
+            if flat_hand_mean:
+                return matrices
+            pose = axis_angle_from_matrix(matrices).flatten(1)
+        if pose.ndim != 2 or pose.shape[1] != _POSE:
+            wanted = "(N, 4) to (N, 48) with pca" if pca else f"(N, {_POSE}) or (N, {2 * _POSE})"
+            raise InputError(f"pose has shape {tuple(pose.shape)}; give {wanted}")
+        if not flat_hand_mean:
+            pose = torch.cat([pose[:, :3], pose[:, 3:] + self.mean_pose], 1)
+        return matrix_from_axis_angle(pose.unflatten(1, (JOINTS, 3)))
+
+    def _skinned(self, vertices: Tensor, turned: Tensor, moved: Tensor) -> Tensor:
+        """Vertices (N, 3, 778) of the rest pose as (N, 778, 3), where the joints' rotations and shifts carry them."""
+        if len(vertices) <= _HANDS_AT_ONCE:
+            return _skin(self.skinning, vertices, turned, moved)
+        parts = zip(*(values.split(_HANDS_AT_ONCE) for values in (vertices, turned, moved)), strict=True)
+        return torch.cat([_skin(self.skinning, *part) for part in parts])
+
+
+def load_mano(source: str | Path | Mapping[str, Any], side: Side = "right") -> Mano:
+    """MANO from a file of your own.
+
+    Args:
+        source: the licensed `.pkl`, read without running anything in it; an `.npz` or a mapping with its field names.
+        side: `right` or `left`: the files do not say whose hand they hold.
+
+    Raises:
+        InputError: the file is missing, damaged, of another kind or not MANO.
+    """
+    if side not in SIDES:
+        raise InputError(f"side={side!r}: give right or left")
+    return Mano(read_mano(source), side)
+
+
+def demo_mano(side: Side = "right") -> Mano:
+    """A model with MANO's shapes and random numbers, the same everywhere: to try things out without a licence.
+
+    It is no hand: its answers mean nothing.
+    """
+    prefix = "mano" if side == "right" else "mano_left"
+
+    def drawn(field: str, spread: float | None = None) -> np.ndarray:
+        rng = np.random.default_rng(zlib.crc32(f"{prefix}.{field}".encode()))
+        if spread is not None:
+            return rng.normal(0, spread, SHAPES[field]).astype(np.float32)
+        shares = rng.uniform(0, 1, SHAPES[field]) ** 8
+        return (shares / shares.sum(1, keepdims=True)).astype(np.float32)
+
+    faces = np.random.default_rng(zlib.crc32(f"{prefix}.f".encode())).integers(0, VERTICES, SHAPES["f"])
+    fields = {
+        "v_template": drawn("v_template", 0.05),
+        "shapedirs": drawn("shapedirs", 0.005),
+        "posedirs": drawn("posedirs", 0.0005),
+        "J_regressor": drawn("J_regressor"),
+        "weights": drawn("weights"),
+        "hands_components": drawn("hands_components", 0.15),
+        "hands_mean": drawn("hands_mean", 0.2),
+        "f": faces,
+        "kintree_table": np.array([PARENTS, range(JOINTS)]),
+    }
+    return load_mano(fields, side)
+
+
+def _chain(rotations: Tensor, joints: Tensor) -> tuple[Tensor, Tensor]:
+    """Each joint's rotation (N, 16, 3, 3) and place (N, 16, 3) from those relative to its parent and the rest pose."""
+    turned, placed = rotations[:, :1], joints[:, :1]
+    all_turned, all_placed = [turned], [placed]
+    for level in _LEVELS[1:]:
+        parents = [PARENTS[joint] for joint in level]
+        placed = placed + (turned @ (joints[:, level] - joints[:, parents])[..., None]).squeeze(-1)
+        turned = turned @ rotations[:, level]
+        all_turned.append(turned)
+        all_placed.append(placed)
+    return torch.cat(all_turned, 1)[:, _BY_ID], torch.cat(all_placed, 1)[:, _BY_ID]
+
+
+def _skin(weights: Tensor, vertices: Tensor, turned: Tensor, moved: Tensor) -> Tensor:
+    """Linear blend skinning by weights (778, 16), coordinate by coordinate: see `Mano._skinned`."""
+    affine = torch.cat([turned.permute(0, 3, 2, 1).flatten(1, 2), moved.transpose(1, 2)], 1)  # (N, 12, 16)
+    along_x, along_y, along_z, shift = (affine @ weights.T).split(3, 1)  # (N, 3, 778) each
+    x, y, z = vertices.split(1, 1)  # (N, 1, 778) each
+    carried = torch.addcmul(torch.addcmul(torch.addcmul(shift, along_x, x), along_y, y), along_z, z)
+    return carried.transpose(1, 2)
+
+
+def _check(name: str, given: Tensor, shape: tuple[int, ...]) -> None:
+    if tuple(given.shape) != shape:
+        raise InputError(f"{name} has shape {tuple(given.shape)} instead of {shape}")

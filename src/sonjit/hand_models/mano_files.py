@@ -1,0 +1,109 @@
+"""MANO's numbers: read from the licensed `.pkl`, from `.npz` or a mapping, and checked.
+
+MANO may not be passed on: everybody fetches MANO_RIGHT.pkl and MANO_LEFT.pkl from https://mano.is.tue.mpg.de.
+"""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from sonjit.errors import InputError
+from sonjit.hand_models.mano_pickle import plain_array, read_pickled_fields
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+VERTICES: Final = 778
+JOINTS: Final = 16
+SHAPES: Final[dict[str, tuple[int, ...]]] = {
+    "v_template": (VERTICES, 3),
+    "shapedirs": (VERTICES, 3, 10),
+    "posedirs": (VERTICES, 3, 9 * (JOINTS - 1)),
+    "J_regressor": (JOINTS, VERTICES),
+    "weights": (VERTICES, JOINTS),
+    "hands_components": (45, 45),
+    "hands_mean": (45,),
+    "f": (1538, 3),
+    "kintree_table": (2, JOINTS),
+}
+"""MANO's fields, by the names in its files, and their shapes; lengths in metres."""
+
+PARENTS: Final = (-1, 0, 1, 2, 0, 4, 5, 0, 7, 8, 0, 10, 11, 0, 13, 14)
+"""Of the 16 joints: wrist, then three each of index, middle, little and ring finger and thumb."""
+
+_WHERE = "MANO_RIGHT.pkl and MANO_LEFT.pkl are to be had, after registration, from https://mano.is.tue.mpg.de"
+_LARGEST_FILE = 64 << 20  # bytes; the licensed files have under 4 million
+_INTEGERS = ("f", "kintree_table")
+
+
+def read_mano(source: str | Path | Mapping[str, Any]) -> dict[str, NDArray[Any]]:
+    """MANO's fields by name, of the shapes above, checked: float64, and int64 for faces and parents.
+
+    Args:
+        source: the licensed `.pkl`, read without running anything in it; an `.npz` or a mapping with its field names.
+
+    Raises:
+        InputError: the file is missing, damaged, of another kind or not MANO, or a field is.
+    """
+    if isinstance(source, Mapping):
+        return _checked(source, "this mapping")
+    path = Path(source)
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; {_WHERE}")
+    if path.suffix not in (".pkl", ".npz"):
+        raise InputError(f"{path}: unknown ending {path.suffix!r} of a MANO file; known: .pkl, .npz")
+    try:
+        if path.stat().st_size > _LARGEST_FILE:
+            raise InputError("too large for a MANO file")
+        fields = read_pickled_fields(path.read_bytes()) if path.suffix == ".pkl" else _read_npz(path)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    return _checked(fields, str(path))
+
+
+def _read_npz(path: Path) -> dict[str, NDArray[Any]]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if any(entry.file_size > _LARGEST_FILE for entry in archive.infolist()):
+                raise InputError("too large for a MANO file once unpacked")
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[name] for name in SHAPES if name in archive.files}
+    except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, KeyError, NotImplementedError, MemoryError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"a damaged .npz ({(str(error) or type(error).__name__).splitlines()[0][:120]})") from None
+
+
+def _checked(fields: Mapping[str, Any], name: str) -> dict[str, NDArray[Any]]:
+    missing = [field for field in SHAPES if field not in fields]
+    if missing:
+        raise InputError(f"{name}: no MANO model: without {', '.join(missing)}; {_WHERE}")
+    checked: dict[str, NDArray[Any]] = {}
+    for field, shape in SHAPES.items():
+        try:
+            array = plain_array(fields[field])
+            wide = array.astype(np.int64 if field in _INTEGERS else np.float64)
+        except Exception as error:  # a forged field can fail in any way that numpy knows
+            told = (str(error) or type(error).__name__).splitlines()[0][:120]
+            raise InputError(f"{name}: its {field} is no array of numbers ({told})") from None
+        if wide.shape != shape:
+            raise InputError(f"{name}: its {field} has shape {wide.shape} instead of {shape}: not a MANO model")
+        if not np.isfinite(wide).all():
+            raise InputError(f"{name}: its {field} holds values that are no numbers")
+        checked[field] = wide
+    if checked["f"].min() < 0 or checked["f"].max() >= VERTICES:
+        raise InputError(f"{name}: its faces speak of vertices that there are not")
+    if tuple(checked["kintree_table"][0, 1:]) != PARENTS[1:]:
+        raise InputError(f"{name}: its joints hang together otherwise than MANO's")
+    for field in ("weights", "J_regressor"):
+        if np.abs(checked[field].sum(1) - 1).max() > 1e-3:
+            raise InputError(f"{name}: rows of its {field} do not sum to 1")
+    return checked
