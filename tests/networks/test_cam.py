@@ -66,7 +66,7 @@ def test_a_checkpoint_of_torchvision_gives_torchvisions_scores(tmp_path):
 def test_a_backbone_of_torchvision_loads_and_what_it_lacks_stays(tmp_path):
     official = torchvision.models.GoogLeNet(num_classes=2, init_weights=False).eval()
     torch.save(official.state_dict(), tmp_path / "googlenet.pth")
-    fresh = create_network("cam-googlenet", "demo", tiny=True, classes=3, units=(16,))
+    fresh = create_network("cam-googlenet", classes=3, units=(16,))
     head = fresh.head.weight.clone()
     fresh.load_official(official.state_dict())
     torch.testing.assert_close(fresh.head.weight, head)

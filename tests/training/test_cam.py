@@ -54,9 +54,10 @@ def test_every_held_out_crop_stands_there_mirrored_as_the_other_hand(crops):
 def test_a_short_training_tells_the_hands_apart(tmp_path, crops, monkeypatch):
     monkeypatch.setattr("sonjit.training.cam.HandCrops", lambda *_, **__: crops)
     settings = {"steps": "60", "size": "32", "batch": "24", "rate": "4e-3"}
-    told = run_recipe(TrainingRequest("cam", tmp_path / "run", settings=settings))
+    told = run_recipe(TrainingRequest("cam", tmp_path / "run", settings=settings, export="onnx"))
     assert told["accuracy"] > 0.8
     assert told["weights"].is_file()
+    assert told["export"].is_file()
     kept = json.loads((tmp_path / "run" / "settings.json").read_text("utf-8"))
     assert kept["classes"] == list(CLASSES)
     log = [json.loads(line)["cross_entropy"] for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]

@@ -58,7 +58,6 @@ class Convolutions(Backbone):
 class GoogLeNetTo4e(Backbone):
     """GoogLeNet (Szegedy et al. 2015) with batch norms, up to inception 4e: 832 channels at 1/16."""
 
-    channels = 832
     mean = std = (0.5, 0.5, 0.5)  # what torchvision's transform_input comes to
     left_out = ("inception5", "aux1.", "aux2.", "fc.")
     _LAYERS = (
@@ -66,15 +65,17 @@ class GoogLeNetTo4e(Backbone):
         "inception4a", "inception4b", "inception4c", "inception4d", "inception4e",
     )  # fmt: skip
 
-    def __init__(self) -> None:
+    def __init__(self, tiny: bool) -> None:
         super().__init__()
         whole = GoogLeNet(num_classes=1, aux_logits=False, init_weights=False)
-        for name in self._LAYERS:
+        self.channels = 480 if tiny else 832
+        self._names = self._LAYERS[:7] if tiny else self._LAYERS
+        for name in self._names:
             self.add_module(name, whole.get_submodule(name))
 
     def forward(self, images: Tensor) -> Tensor:
         """Features (B, 832, H / 16, W / 16)."""
-        for name in self._LAYERS:
+        for name in self._names:
             images = self.get_submodule(name)(images)
         return images
 
@@ -118,9 +119,8 @@ def alexnet(tiny: bool = False) -> Backbone:
 
 
 def googlenet(tiny: bool = False) -> Backbone:
-    """GoogLeNet up to inception 4e; it is small enough to be its own twin."""
-    del tiny
-    return GoogLeNetTo4e()
+    """GoogLeNet up to inception 4e; its twin ends with 3b."""
+    return GoogLeNetTo4e(tiny)
 
 
 def nin(tiny: bool = False) -> Backbone:

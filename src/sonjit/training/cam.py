@@ -15,7 +15,8 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from sonjit.errors import InputError
-from sonjit.networks import create_network
+from sonjit.networks import InputSpec, create_network
+from sonjit.networks.export import ENDINGS, export_network
 from sonjit.training.hand_crops import CLASSES, Crop, HandCrops
 from sonjit.training.loop import WEIGHTS, LoopOptions, train
 from sonjit.training.recipes import settings_from
@@ -69,7 +70,14 @@ def train_cam(request: TrainingRequest) -> dict[str, object]:
         crops = HandCrops(clip, truth, size=settings.size, context=settings.context, segment=settings.segment)
     network = train_classifier(crops, settings, request)
     test = crops.test()
-    return {"weights": request.out / WEIGHTS, "accuracy": accuracy(network, test), "held_out_crops": len(test)}
+    told: dict[str, object] = {
+        "weights": request.out / WEIGHTS, "accuracy": accuracy(network, test), "held_out_crops": len(test),
+    }  # fmt: skip
+    if request.export:
+        inputs = [InputSpec("images", (3, settings.size, settings.size))]
+        file = request.out / f"cam{ENDINGS[request.export]}"
+        told["export"] = export_network(network, inputs, file).path
+    return told
 
 
 def train_classifier(crops: HandCrops, settings: CamSettings, request: TrainingRequest | None = None) -> Network:
