@@ -9,11 +9,13 @@ from __future__ import annotations
 import math
 import struct
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from sonjit.engines.tflite import TfliteFile
@@ -26,7 +28,9 @@ _MODEL_BUFFERS, _GRAPH_TENSORS, _BUFFER_DATA = 4, 0, 0
 _SHAPE, _TYPE, _BUFFER, _NAME, _QUANTIZATION, _SPARSITY = 0, 1, 2, 3, 4, 6
 _SCALE, _ZERO_POINT, _QUANTIZED_AXIS = 2, 3, 6
 _TRAVERSAL, _BLOCK_MAP, _LEVELS = 0, 1, 2
-_LEVEL_FORMAT, _LEVEL_SIZE, _SEGMENTS, _INDICES = 0, 1, 3, 5  # a union's type stands one before it
+_LEVEL_FORMAT, _LEVEL_SIZE = 0, 1
+_SPARSE = (3, 5)  # segments and indices
+_MOST = 2**28  # values of a sparse tensor: a damaged size must not take all memory
 _UNION_DTYPES = {1: "<i4", 2: "<u2", 3: "u1"}
 
 
@@ -125,33 +129,79 @@ class TfliteTensors:
         return scale.reshape(shape) * (values.astype(np.int64) - zero.reshape(shape)).astype(np.float32)
 
     def _densified(self, values: NDArray[np.generic], table: int, shape: tuple[int, ...]) -> NDArray[np.generic]:
-        """Stored values in their places, zeros elsewhere.
-
-        The levels go through the tensor's axes, then through the axes of the blocks in which some are stored. A dense
-        level has all its places, a sparse one those of `indices`, from `segments[parent]` to `segments[parent + 1]`.
-        """
         flat = self._flat
-        order, blocks = flat.numbers(table, _TRAVERSAL), flat.numbers(table, _BLOCK_MAP)
-        sizes = [flat.number(level, _LEVEL_SIZE) for level in flat.tables(table, _LEVELS)]
-        block_size = {axis: sizes[order.index(len(shape) + place)] for place, axis in enumerate(blocks)}
-        places = np.zeros((len(shape), 1), np.int64)  # (axes, stored so far)
-        for axis, level, size in zip(order, flat.tables(table, _LEVELS), sizes, strict=True):
-            if flat.byte(level, _LEVEL_FORMAT) == 0:
-                parents, here = np.divmod(np.arange(places.shape[1] * size), size)
-            else:
-                segments, here = self._numbers(level, _SEGMENTS), self._numbers(level, _INDICES)
-                parents = np.repeat(np.arange(places.shape[1]), np.diff(segments))
-            within = axis >= len(shape)
-            axis = blocks[axis - len(shape)] if within else axis
-            places = places[:, parents]
-            places[axis] += here if within else here * block_size.get(axis, 1)
-        dense = np.zeros(shape, values.dtype)
-        if places.shape[1] != values.size:
-            raise IndexError
-        dense[tuple(places)] = values
-        return dense
+        levels = [
+            Level(
+                flat.number(level, _LEVEL_SIZE),
+                *(None if flat.byte(level, _LEVEL_FORMAT) == 0 else self._union(level, field) for field in _SPARSE),
+            )
+            for level in flat.tables(table, _LEVELS)
+        ]
+        return dense_from_sparse(
+            values, shape, flat.numbers(table, _TRAVERSAL), flat.numbers(table, _BLOCK_MAP), levels
+        )
 
-    def _numbers(self, level: int, field: int) -> NDArray[np.int64]:
-        """A union of vectors of 32-, 16- and 8-bit numbers."""
+    def _union(self, level: int, field: int) -> NDArray[np.int64]:
+        """A union of vectors of 32-, 16- and 8-bit numbers; its type stands in the field before."""
         dtype = _UNION_DTYPES[self._flat.byte(level, field - 1)]
         return self._flat.array(self._flat.table(level, field), 0, dtype).astype(np.int64)
+
+
+class Level(NamedTuple):
+    """One level of a sparse tensor: all places of an axis, or some for each place of the level above.
+
+    Attributes:
+        size: of the axis, in blocks where it has any.
+        segments: (parents + 1,) where each parent's indices begin; None for a dense level.
+        indices: places along the axis; None for a dense level.
+    """
+
+    size: int
+    segments: NDArray[np.int64] | None = None
+    indices: NDArray[np.int64] | None = None
+
+
+def dense_from_sparse(
+    values: NDArray[np.generic],
+    shape: tuple[int, ...],
+    order: Sequence[int],
+    blocks: Sequence[int],
+    levels: Sequence[Level],
+) -> NDArray[np.generic]:
+    """Stored values in their places, zeros elsewhere.
+
+    Args:
+        values: (N,) in the order of the levels.
+        shape: of the whole.
+        order: the axis of each level; numbers from len(shape) on are axes within the blocks.
+        blocks: which axis each axis within the blocks lies along.
+        levels: from the outermost to the innermost.
+
+    Raises:
+        IndexError: they do not fit together.
+
+    >>> rows, columns = Level(2), Level(3, np.array([0, 2, 3]), np.array([0, 2, 1]))
+    >>> dense_from_sparse(np.array([5, 6, 7]), (2, 3), (0, 1), (), (rows, columns)).tolist()
+    [[5, 0, 6], [0, 7, 0]]
+    """
+    if not 0 <= (size := math.prod(shape)) <= _MOST:
+        raise IndexError(f"a tensor of {size} values")
+    block_size = {axis: levels[order.index(len(shape) + place)].size for place, axis in enumerate(blocks)}
+    places = np.zeros((len(shape), 1), np.int64)  # (axes, stored so far)
+    for axis, level in zip(order, levels, strict=True):
+        if level.segments is None or level.indices is None:
+            if not 0 <= places.shape[1] * level.size <= max(size, 1):
+                raise IndexError("a level larger than the tensor")
+            parents, here = np.divmod(np.arange(places.shape[1] * level.size), level.size)
+        else:
+            parents, here = np.repeat(np.arange(places.shape[1]), np.diff(level.segments)), level.indices
+        places = places[:, parents]
+        if axis < len(shape):
+            places[axis] += here * block_size.get(axis, 1)
+        else:
+            places[blocks[axis - len(shape)]] += here
+    if places.shape[1] != values.size:
+        raise IndexError("as many places as values")
+    dense = np.zeros(shape, values.dtype)
+    dense[tuple(places)] = values
+    return dense
