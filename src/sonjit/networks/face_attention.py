@@ -112,6 +112,9 @@ class FaceAttentionNetwork(Network):
         self.stages = nn.Sequential(mesh_block(second), mesh_block(second), *mesh_stages((second, *rest)))
         self.narrow = narrowing(rest[-1], narrow)
         self.keypoints = nn.Conv2d(narrow, 3 * MESH, size, size)
+        # Untrained, too, its regions shall lie in the crop.
+        crop = size * 2 ** len(channels)
+        nn.init.uniform_(self.keypoints.get_parameter("bias"), crop / 4, crop * 3 / 4)
         self.lips = Region(LIPS, (61, 291), region_channels, narrow, [len(LIPS)])
         self.left_eye = Region(LEFT_EYE, (33, 133), region_channels, narrow, [len(LEFT_EYE), _IRIS])
         self.right_eye = Region(RIGHT_EYE, (362, 263), region_channels, narrow, [len(RIGHT_EYE), _IRIS])
