@@ -2,6 +2,8 @@
 
 import json
 import math
+import subprocess
+import sys
 
 import numpy as np
 import openvino as ov
@@ -137,6 +139,14 @@ def test_the_command_saves_and_draws(picture, found, tmp_path, capsys):
     assert cv2.imread(str(drawn)).shape == (height, 2 * width, 3)
 
 
+def test_hands_need_no_pytorch(picture, weights):
+    code = "import sys; sys.modules['torch'] = None; from sonjit.cli import main; sys.exit(main(sys.argv[1:]))"
+    command = [sys.executable, "-W", "error", "-c", code, "explain", str(picture), "--of", "presence"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "presence" in done.stdout
+
+
 def test_one_hand_can_be_chosen(picture, found, capsys):
     assert main(["explain", str(picture), "--hand", "1"]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 1
@@ -165,6 +175,7 @@ def test_a_picture_without_hands_is_no_error(tmp_path, weights, capsys):
         (["--hand", "0"], "--hand 0"),
         (["--model", "huge"], "unknown model 'huge'"),
         (["--save", "maps.csv"], "saved as .json"),
+        (["--weights", "w.pt"], "--weights is for classifiers"),
         (["--landmark-model", "none.tflite"], "none.tflite: no such model file"),
     ],
     ids=lambda one: one[0] if isinstance(one, list) else "",

@@ -74,6 +74,10 @@ def explain(
     wanted = None if of is None else [part.strip() for part in of.split(",") if part.strip()]
     if wanted == []:
         raise InputError(f"--of {of!r}: name at least one target")
+    if weights is not None and not model.startswith("cam-"):
+        raise InputError(
+            "--weights is for classifiers, as in --model cam-small; a hand network goes by --landmark-model"
+        )
 
     def make(opened: Source) -> Explains:
         if model.startswith("cam-"):
