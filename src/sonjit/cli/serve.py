@@ -96,8 +96,8 @@ def serve(
 
 def _tell(*, open_page: bool) -> Callable[[str], None]:
     def tell(address: str) -> None:
-        sys.stderr.write(f"sonjit: serving at {address} (Ctrl-C stops)\n")
-        sys.stderr.flush()
+        sys.stdout.write(f"serving at {address}\n")
+        sys.stdout.flush()
         if open_page:
             import threading
             import webbrowser

@@ -48,7 +48,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
     app.state.service = service
-    app.add_middleware(Gate, settings=settings)
+    app.add_middleware(Gate, service=service)
     if settings.allow_origins:
         app.add_middleware(
             CORSMiddleware,

@@ -14,7 +14,7 @@ from sonjit.server.security import check_caller
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-    from sonjit.server.settings import Settings
+    from sonjit.server.service import Service
 
 _HEADERS = {
     "content-security-policy": (
@@ -34,12 +34,13 @@ class Gate:
 
     Args:
         app: what is behind.
-        settings: limits and who may come in.
+        service: the server's parts.
     """
 
-    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+    def __init__(self, app: ASGIApp, service: Service) -> None:
         self._app = app
-        self._settings = settings
+        self._service = service
+        self._settings = service.settings
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request or WebSocket."""
@@ -61,7 +62,7 @@ class Gate:
         await self._app(scope, receive, send)
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
-        body = _Body(receive, self._settings.read_timeout_s)
+        body = _Body(receive, self._service)
 
         async def send_more(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -90,21 +91,23 @@ class _Body:
         is_read: to its end.
     """
 
-    def __init__(self, receive: Receive, timeout_s: float) -> None:
+    def __init__(self, receive: Receive, service: Service) -> None:
         self._receive = receive
-        self._timeout_s = timeout_s
+        self._service = service
         self.is_read = False
 
     async def receive(self) -> Message:
         """The next message; RefusedError where the client pauses for too long before the end of its body."""
         if self.is_read:
             return await self._receive()
+        timeout_s = self._service.settings.read_timeout_s
         try:
-            message = await asyncio.wait_for(self._receive(), self._timeout_s)
+            async with self._service.at_most(timeout_s):
+                message = await self._receive()
         except TimeoutError:
             self.is_read = True  # nothing more is waited for
             raise RefusedError(
-                "too_slow", f"no byte came for {self._timeout_s:g} s: send without pauses or raise --read-timeout"
+                "too_slow", f"no byte came for {timeout_s:g} s: send without pauses or raise --read-timeout"
             ) from None
         self.is_read = message["type"] != "http.request" or not message.get("more_body", False)
         return message

@@ -48,8 +48,8 @@ def _door(service: Service, kind: str) -> Callable[[Request], Awaitable[Response
         strict = read_value("strict", query.pop("strict", False), _STRICT)
         spec = Spec.filled(kind, read_options(kind, query), still=True)
         require_weights(spec.kind, spec.model)
+        data = await _read_picture(limited(request, service.settings.max_body_bytes, "--max-body-mb"))
         with service.picture():
-            data = await _read_picture(limited(request, service.settings.max_body_bytes, "--max-body-mb"))
             return Response(await _answer(service, spec, data, strict=strict), media_type="application/json")
 
     return look

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from asyncio import TimerHandle
 
 _MOST_HEADER_BYTES = 65_536
-_LINGER_S = 2.0
+_LINGER_S = 1.0
 
 
 def http_protocol(header_timeout_s: float) -> type[asyncio.Protocol]:

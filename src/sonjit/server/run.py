@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from sonjit.server.settings import Settings
 
 _HEADER_BYTES = 24  # of a frame, beside the picture
-_STOP_S = 5
+_STOP_S = 2
 
 
 class _Server(uvicorn.Server):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING
 
 from sonjit.server.errors import RefusedError
@@ -12,7 +12,7 @@ from sonjit.server.pool import Pool
 from sonjit.server.stock import Stock
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import AsyncGenerator, Generator
 
     from sonjit.server.settings import Settings
     from sonjit.server.stream import Stream
@@ -34,6 +34,7 @@ class Service:
         self.streams: set[Stream] = set()
         self.stills = self.pool.lane()
         self._pictures = 0
+        self._timeouts: set[asyncio.Timeout] = set()
         self._is_stopped = False
 
     @contextmanager
@@ -50,11 +51,23 @@ class Service:
         finally:
             self._pictures -= 1
 
+    @asynccontextmanager
+    async def at_most(self, seconds: float) -> AsyncGenerator[None]:
+        """A wait for a client that TimeoutError ends: after so many seconds, or when the server stops."""
+        async with asyncio.timeout(0 if self._is_stopped else seconds) as timeout:
+            self._timeouts.add(timeout)
+            try:
+                yield
+            finally:
+                self._timeouts.discard(timeout)
+
     async def stop(self) -> None:
         """Say good-bye to every client, and free everything; a second call does nothing."""
         if self._is_stopped:
             return
         self._is_stopped = True
+        for timeout in list(self._timeouts):
+            timeout.reschedule(asyncio.get_running_loop().time())
         await asyncio.gather(*(stream.stop() for stream in list(self.streams)))
         await asyncio.to_thread(self._close)
 

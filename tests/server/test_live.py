@@ -1,0 +1,223 @@
+"""A real port: bodies without end, connections that say nothing, clients that push, a server that stops."""
+
+import json
+import os
+import socket
+import threading
+import time
+
+import pytest
+
+from .conftest import configure, frame_message, jpeg_of, open_stream, settled
+
+
+def answer_of(connection):
+    """Status and body of the answer on a raw connection; 0 where it is closed without one."""
+    received = b""
+    try:
+        while b"\r\n\r\n" not in received:
+            if not (piece := connection.recv(65_536)):
+                return 0, b""
+            received += piece
+        head, _, body = received.partition(b"\r\n\r\n")
+        length = next(int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
+        while len(body) < length:
+            body += connection.recv(65_536)
+    except ConnectionError:
+        return 0, b""
+    return int(head.split()[1]), body
+
+
+def get(live, path="/healthz"):
+    with live.connect() as connection:
+        connection.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        return answer_of(connection)
+
+
+def head_of_post(*lines):
+    return "\r\n".join(["POST /v1/hands HTTP/1.1", "Host: localhost", *lines, "", ""]).encode()
+
+
+def test_a_stated_gigabyte_is_refused_before_it_is_read(weights, listen):
+    live = listen()
+    with live.connect() as connection:
+        connection.sendall(head_of_post("Content-Length: 1000000000"))
+        status, body = answer_of(connection)
+    assert (status, json.loads(body)["error"]["code"]) == (413, "too_large")
+
+
+def test_who_asks_before_sending_is_told_not_to(weights, listen):
+    with listen().connect() as connection:
+        connection.sendall(head_of_post("Content-Length: 1000000000", "Expect: 100-continue"))
+        assert answer_of(connection)[0] == 413
+
+
+def test_a_gigabyte_of_unknown_length_is_cut_off(weights, listen):
+    live, sent = listen(max_body_mb=1), 0
+    piece = b"%x\r\n" % 65_536 + bytes(65_536) + b"\r\n"
+    with live.connect() as connection:
+        connection.sendall(head_of_post("Transfer-Encoding: chunked"))
+        try:
+            while sent < 1_000_000_000:
+                connection.sendall(piece)
+                sent += 65_536
+                connection.setblocking(False)
+                try:
+                    first = connection.recv(4096)
+                except BlockingIOError:
+                    first = b""
+                finally:
+                    connection.setblocking(True)
+                if first:
+                    break
+        except ConnectionError:
+            first = b"HTTP/1.1 413"  # closed on a sender that does not read
+    assert first.startswith(b"HTTP/1.1 413")
+    assert sent < 100_000_000
+
+
+def test_a_picture_that_is_a_little_too_large_gets_its_answer(weights, listen):
+    """Many clients read nothing before they have sent everything."""
+    body = bytes(3_000_000)
+    with listen(max_body_mb=1).connect() as connection:
+        connection.sendall(head_of_post(f"Content-Length: {len(body)}"))
+        connection.sendall(body)
+        assert answer_of(connection)[0] == 413
+
+
+def test_half_open_connections_hold_up_nobody_and_are_closed(weights, listen):
+    live = listen(read_timeout_s=1.5)
+    idle = [live.connect() for _ in range(100)]
+    for number, connection in enumerate(idle):
+        connection.sendall(
+            [b"", b"GET /healthz HTTP/1.1\r\nHost: loc", head_of_post("Content-Length: 100") + b"x"][number % 3]
+        )
+    assert get(live)[0] == 200
+    with open_stream(live) as stream:
+        assert configure(stream)[-1]["type"] == "ready"
+    answers = [answer_of(connection)[0] for connection in idle]
+    assert answers == [0, 0, 408] * 33 + [0]
+    for connection in idle:
+        connection.close()
+
+
+def send_until_closed(connection, piece, pause_s=0.0):
+    """Whether the server closes while a client sends on and on."""
+    try:
+        for _ in range(10_000):
+            connection.sendall(piece)
+            time.sleep(pause_s)
+    except ConnectionError:
+        return True
+    return False
+
+
+def test_headers_that_drip_are_no_way_to_stay(listen):
+    with listen(read_timeout_s=0.5).connect() as connection:
+        connection.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n")
+        assert send_until_closed(connection, b"x: y\r\n", 0.01)
+
+
+def test_headers_without_end_are_cut_off(listen):
+    with listen().connect() as connection:
+        connection.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n")
+        assert send_until_closed(connection, b"x: " + b"y" * 4000 + b"\r\n")
+
+
+def test_a_pause_between_requests_on_one_connection_is_no_fault(listen):
+    live = listen(read_timeout_s=0.5)
+    with live.connect() as connection:
+        for _ in range(2):
+            connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert answer_of(connection)[0] == 200
+            time.sleep(0.8)
+
+
+def test_any_bytes_leave_the_server_standing(listen):
+    live = listen()
+    for number in range(40):
+        with live.connect() as connection:
+            connection.sendall(
+                os.urandom(50 * number) if number % 2 else head_of_post("Content-Length: -5", "x" * number)
+            )
+            connection.shutdown(socket.SHUT_WR)
+            answer_of_or_nothing(connection)
+    assert get(live)[0] == 200
+
+
+def answer_of_or_nothing(connection):
+    try:
+        while connection.recv(4096):
+            pass
+    except ConnectionError:
+        pass
+
+
+def test_a_message_that_is_too_large_closes_its_stream_alone(weights, listen, photo):
+    live = listen(max_body_mb=1)
+    with open_stream(live) as other, open_stream(live) as stream:
+        configure(other, {"kind": "hands", "model": "lite"})
+        stream.send(frame_message(1, bytes(3_000_000)))
+        assert stream.end().code == 1009
+        other.send(frame_message(1, jpeg_of(photo)))
+        assert other.receive()["type"] == "frame"
+    assert settled(lambda: not live.service.streams)
+
+
+def test_a_client_that_vanishes_is_forgotten(weights, listen, photo):
+    live = listen()
+    with open_stream(live) as stream:
+        configure(stream, {"kind": "hands", "model": "lite"})
+        stream.send(frame_message(1, jpeg_of(photo)))
+        stream._socket.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        stream._socket.socket.close()  # a reset, without a word
+        assert settled(lambda: not live.service.streams and not live.service.stock.lent)
+
+
+def test_a_client_that_reads_nothing_holds_up_only_itself(weights, listen, photo):
+    live, data = listen(), jpeg_of(photo)
+    stop = threading.Event()
+
+    def flood():
+        with live.connect() as deaf:
+            deaf.sendall(
+                b"GET /v1/stream HTTP/1.1\r\nHost: localhost\r\nConnection: upgrade\r\nUpgrade: websocket\r\n"
+                b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+            )
+            answer = deaf.recv(4096)
+            assert b" 101 " in answer
+            text = json.dumps({"type": "configure", "detectors": [{"kind": "hands", "model": "lite"}]}).encode()
+            deaf.sendall(b"\x81" + bytes([128 + len(text)]) + bytes(4) + text)
+            message = frame_message(1, data)
+            masked = b"\x82\xff" + len(message).to_bytes(8) + bytes(4) + message
+            deaf.settimeout(0.5)
+            try:
+                while not stop.is_set():
+                    deaf.sendall(masked)
+            except TimeoutError:
+                stop.wait()
+
+    thread = threading.Thread(target=flood)
+    thread.start()
+    try:
+        with open_stream(live) as stream:
+            configure(stream, {"kind": "hands", "model": "lite"})
+            for number in range(40):
+                stream.send(frame_message(number, data))
+                assert stream.receive()["frame"] == number
+        assert max((len(one._waiting) for one in live.service.streams), default=0) <= 2
+    finally:
+        stop.set()
+        thread.join()
+
+
+def test_the_server_stops_though_clients_stay(weights, listen, photo):
+    live = listen()
+    with open_stream(live) as stream, live.connect() as idle, live.connect() as half:
+        configure(stream, {"kind": "hands", "model": "lite"})
+        half.sendall(head_of_post("Content-Length: 100") + b"x")
+        idle.sendall(b"GET")
+        live.stop()
+        assert stream.end().code == 1001
+    with pytest.raises(ConnectionError):
+        live.connect()
