@@ -75,9 +75,7 @@ def explain(
     if wanted == []:
         raise InputError(f"--of {of!r}: name at least one target")
     if weights is not None and not model.startswith("cam-"):
-        raise InputError(
-            "--weights is for classifiers, as in --model cam-small; a hand network goes by --landmark-model"
-        )
+        raise InputError("--weights is for classifiers such as --model cam-small; for hands use --landmark-model")
 
     def make(opened: Source) -> Explains:
         if model.startswith("cam-"):
