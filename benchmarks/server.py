@@ -1,0 +1,225 @@
+"""How fast the server answers, how it shares itself out, and whether its memory grows.
+
+Starts `sonjit serve` in a process of its own; the clients are this process. Pictures are the bundled clip's, 640 x 480.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import re
+import struct
+import subprocess
+import sys
+import time
+from importlib.resources import files
+from pathlib import Path
+
+import cv2
+import psutil
+from rich.console import Console
+from rich.table import Table
+from websockets.asyncio.client import connect
+
+from sonjit import SonjitError
+from sonjit.media import open_source
+
+LIMIT_MB = 20
+SIZE = (640, 480)
+DEPTH = 3  # pictures on their way: one looked at, one decoded, one travelling
+WARM_FRAMES, WARM_CYCLES = 300, 5
+
+
+@contextlib.contextmanager
+def served(*options):
+    """A server: its address and its process."""
+    command = [sys.executable, "-m", "sonjit", "serve", "--port", "0", *options]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            found = re.search(r"http://([^/]+)/", process.stdout.readline())
+            if not found:
+                raise SonjitError("the server did not start")
+            yield f"ws://{found[1]}/v1/stream", psutil.Process(process.pid)
+        finally:
+            process.terminate()
+
+
+def messages_of(clip, raw):
+    """The body of each frame's message."""
+    made = []
+    for rgb in clip:
+        small = cv2.resize(rgb, SIZE, interpolation=cv2.INTER_AREA)
+        if raw:
+            made.append((1, *SIZE, cv2.cvtColor(small, cv2.COLOR_RGB2RGBA).tobytes()))
+        else:
+            made.append((0, 0, 0, cv2.imencode(".jpg", small[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 80])[1].tobytes()))
+    return made
+
+
+class Client:
+    """One stream with a few pictures on their way."""
+
+    def __init__(self, socket, pictures):
+        self.socket, self.pictures = socket, pictures
+        self.answered, self.dropped, self.timing, self.latency_ms = 0, 0, [], []
+        self._sent = {}
+        self._number = 0
+
+    async def configure(self, kind):
+        await self.socket.send(json.dumps({"type": "configure", "detectors": [{"kind": kind}]}))
+        while json.loads(await self.socket.recv())["type"] != "ready":
+            pass
+
+    async def run(self, enough):
+        """Send and hear until `enough(self)`."""
+        while not enough(self):
+            while len(self._sent) < DEPTH:
+                await self._send()
+            self._hear(json.loads(await self.socket.recv()))
+
+    async def _send(self):
+        form, width, height, data = self.pictures[self._number % len(self.pictures)]
+        header = struct.pack("<4sIdB3x2H", b"SNJ1", self._number, self._number / 30, form, width, height)
+        self._sent[self._number] = time.perf_counter()
+        self._number += 1
+        await self.socket.send(header + data)
+
+    def _hear(self, message):
+        if message["type"] != "frame":
+            raise SonjitError(f"the server says: {message['message']}")
+        number = message["frame"]
+        self.latency_ms.append(1e3 * (time.perf_counter() - self._sent[number]))
+        self._sent = {one: sent for one, sent in self._sent.items() if one > number}
+        self.answered += 1
+        self.dropped = message["dropped"]
+        self.timing.append(message["timing"])
+
+
+def middle(values):
+    return sorted(values)[len(values) // 2]
+
+
+async def measure_rate(address, process, pictures, kind, frames):
+    """Frames a second over one stream."""
+    async with connect(address, compression=None, max_size=None) as socket:
+        client = Client(socket, pictures)
+        await client.configure(kind)
+        await client.run(lambda one: one.answered >= WARM_FRAMES)
+        client.timing.clear(), client.latency_ms.clear()
+        used, own, start = sum(process.cpu_times()[:2]), time.process_time(), time.perf_counter()
+        await client.run(lambda one: one.answered >= WARM_FRAMES + frames)
+        seconds, spent = time.perf_counter() - start, sum(process.cpu_times()[:2]) - used
+        return {
+            "fps": frames / seconds,
+            "latency_ms": middle(client.latency_ms),
+            "decode_ms": middle([one["decode_ms"] for one in client.timing]),
+            "detect_ms": middle([one["detect_ms"] for one in client.timing]),
+            "server_cpu_ms": 1e3 * spent / frames,
+            "client_cpu_ms": 1e3 * (time.process_time() - own) / frames,
+            "dropped": client.dropped,
+        }
+
+
+async def measure_shares(address, pictures, kind, clients, seconds):
+    """Frames a second of each of several clients at once."""
+    async with contextlib.AsyncExitStack() as stack:
+        sockets = [
+            await stack.enter_async_context(connect(address, compression=None, max_size=None)) for _ in range(clients)
+        ]
+        all_of_them = [Client(socket, pictures) for socket in sockets]
+        for client in all_of_them:
+            await client.configure(kind)
+        end = time.perf_counter() + seconds
+        await asyncio.gather(*(client.run(lambda _: time.perf_counter() > end) for client in all_of_them))
+        rates = [client.answered / seconds for client in all_of_them]
+        return {"clients": clients, "fps": sum(rates), "least": min(rates), "most": max(rates)}
+
+
+async def measure_memory(address, process, pictures, kind, cycles, minutes):
+    """Growth of the server's memory over clients that come and go, and over one that stays."""
+
+    async def visit():
+        async with connect(address, compression=None, max_size=None) as socket:
+            client = Client(socket, pictures)
+            await client.configure(kind)
+            await client.run(lambda one: one.answered >= 10)
+
+    for _ in range(WARM_CYCLES):
+        await visit()
+    start = process.memory_info().rss / 1e6
+    for _ in range(cycles):
+        await visit()
+    after_cycles = process.memory_info().rss / 1e6
+    async with connect(address, compression=None, max_size=None) as socket:
+        client = Client(socket, pictures)
+        await client.configure(kind)
+        await client.run(lambda one: one.answered >= WARM_FRAMES)
+        before = process.memory_info().rss / 1e6
+        end = time.perf_counter() + 60 * minutes
+        await client.run(lambda _: time.perf_counter() > end)
+        after = process.memory_info().rss / 1e6
+    return {
+        "start_mb": start,
+        "cycles": cycles,
+        "cycles_mb": after_cycles - start,
+        "minutes": minutes,
+        "frames": client.answered,
+        "frames_mb": after - before,
+    }
+
+
+async def measure(options):
+    with open_source(str(files("sonjit") / "assets" / "demo.mp4")) as source:
+        clip = [frame.rgb for frame in source]
+    jpeg, raw = messages_of(clip, raw=False), messages_of(clip, raw=True)
+    with served(*options.serve) as (address, process):
+        rates = {"JPEG": await measure_rate(address, process, jpeg, options.kind, options.frames)}
+        rates["raw RGBA"] = await measure_rate(address, process, raw, options.kind, options.frames)
+        shares = await measure_shares(address, jpeg, options.kind, options.clients, options.seconds)
+        memory = await measure_memory(address, process, jpeg, options.kind, options.cycles, options.minutes)
+    return {"kind": options.kind, "load": psutil.getloadavg()[0], "rates": rates, "shares": shares, "memory": memory}
+
+
+def show(result):
+    console = Console()
+    names = list(result["rates"]["JPEG"])
+    table = Table("one stream", *names, title=f"{result['kind']}, {SIZE[0]} x {SIZE[1]}, load {result['load']:.1f}")
+    for name, row in result["rates"].items():
+        table.add_row(name, *(f"{row[column]:.1f}" for column in names))
+    console.print(table)
+    shares, memory = result["shares"], result["memory"]
+    console.print(
+        f"{shares['clients']} clients: {shares['fps']:.0f} frames/s together, {shares['least']:.1f} to "
+        f"{shares['most']:.1f} each\n{memory['cycles']} clients one after the other: {memory['cycles_mb']:+.1f} MB on "
+        f"{memory['start_mb']:.0f} MB\n"
+        f"{memory['minutes']} minutes, {memory['frames']} frames: {memory['frames_mb']:+.1f} MB",
+        highlight=False,
+    )
+    return max(memory["cycles_mb"], memory["frames_mb"]) < LIMIT_MB
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--kind", choices=["hands", "face", "body", "holistic"], default="hands")
+    parser.add_argument("--frames", type=int, default=2000)
+    parser.add_argument("--clients", type=int, default=8)
+    parser.add_argument("--seconds", type=float, default=10, help="for the clients' shares")
+    parser.add_argument("--cycles", type=int, default=50)
+    parser.add_argument("--minutes", type=float, default=1, help="of streaming while memory is watched")
+    parser.add_argument("--save", type=Path, help="JSON file")
+    parser.add_argument("serve", nargs="*", help="options for sonjit serve, after --")
+    options = parser.parse_args()
+    result = asyncio.run(measure(options))
+    is_good = show(result)
+    if options.save:
+        options.save.write_text(json.dumps(result, indent=1) + "\n", "utf-8")
+    return 0 if is_good else 1
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except SonjitError as error:
+        sys.exit(f"server.py: {error}")
