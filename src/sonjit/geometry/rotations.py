@@ -1,0 +1,60 @@
+"""Rotations and rigid alignment of stacks of points: NumPy arrays, matrices that act on columns, radians."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+def matrix_from_rotation_vector(vectors: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Axis times angle (..., 3) -> matrices (..., 3, 3), by Rodrigues' formula.
+
+    >>> matrix_from_rotation_vector(np.array([0, 0, np.pi / 2])).round(6) @ [1, 0, 0]
+    array([0., 1., 0.])
+    """
+    vectors = np.asarray(vectors, np.float64)
+    angle = np.linalg.norm(vectors, axis=-1)[..., None, None]
+    x, y, z = np.moveaxis(vectors, -1, 0)
+    zero = np.zeros_like(x)
+    cross = np.stack([zero, -z, y, z, zero, -x, -y, x, zero], -1).reshape(*x.shape, 3, 3)
+    # np.sinc(t) is sin(pi t) / (pi t): both factors stay exact at no rotation
+    return np.eye(3) + np.sinc(angle / np.pi) * cross + np.sinc(angle / (2 * np.pi)) ** 2 / 2 * (cross @ cross)
+
+
+def quaternion_from_matrix(matrices: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Rotation matrices (..., 3, 3) -> unit quaternions (..., 4) as x, y, z, w.
+
+    The largest of the four numbers is found first and divides the others (Shepperd 1978).
+    """
+    m = np.asarray(matrices, np.float64)
+    trace = np.trace(m, axis1=-2, axis2=-1)
+    squares = np.stack([*(2 * m[..., k, k] - trace for k in range(3)), trace], -1)  # 4 q² - 1
+    outer = np.empty((*m.shape[:-2], 4, 4))  # 4 q qᵀ
+    outer[..., range(4), range(4)] = squares + 1
+    for k in range(3):
+        i, j = (k + 1) % 3, (k + 2) % 3
+        outer[..., i, j] = outer[..., j, i] = m[..., i, j] + m[..., j, i]
+        outer[..., k, 3] = outer[..., 3, k] = m[..., j, i] - m[..., i, j]
+    row = np.take_along_axis(outer, squares.argmax(-1)[..., None, None], -2)[..., 0, :]
+    return row / np.linalg.norm(row, axis=-1, keepdims=True)
+
+
+def align_rigidly(
+    source: NDArray[np.floating], target: NDArray[np.floating]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The rotations (..., 3, 3) and translations (..., 3) that take points onto others, least squares (Kabsch 1976).
+
+    Args:
+        source: (..., K, 3) points, one set or as many as of targets.
+        target: (..., K, 3).
+    """
+    source, target = np.asarray(source, np.float64), np.asarray(target, np.float64)
+    source_mean, target_mean = source.mean(-2, keepdims=True), target.mean(-2, keepdims=True)
+    u, _, vt = np.linalg.svd(np.swapaxes(target - target_mean, -1, -2) @ (source - source_mean))
+    u[..., 2] *= np.sign(np.linalg.det(u @ vt))[..., None]  # no mirroring
+    rotation = u @ vt
+    return rotation, target_mean[..., 0, :] - (rotation @ np.swapaxes(source_mean, -1, -2))[..., 0]

@@ -1,0 +1,237 @@
+"""A rigged hand that needs no licence: the WebXR generic hand (MIT), its skeleton, its skin and its poses.
+
+Frames of joints are those of WebXR Hand Input: x is the axis that the joint bends about, y points out of the back of
+the hand, z back along the bone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Literal
+
+import numpy as np
+
+from sonjit.errors import InputError
+from sonjit.geometry.rotations import matrix_from_rotation_vector
+from sonjit.hand_models.glb import Glb
+from sonjit.weights import find_weight
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+Side = Literal["Left", "Right"]
+
+_BONES: Final = ("metacarpal", "phalanx-proximal", "phalanx-intermediate", "phalanx-distal", "tip")
+JOINTS: Final = (
+    "wrist",
+    *(f"thumb-{bone}" for bone in _BONES if bone != "phalanx-intermediate"),
+    *(f"{finger}-finger-{bone}" for finger in ("index", "middle", "ring", "pinky") for bone in _BONES),
+)
+"""The 25 joints by their WebXR names."""
+PARENTS: Final = (-1, 0, 1, 2, 3, 0, 5, 6, 7, 8, 0, 10, 11, 12, 13, 0, 15, 16, 17, 18, 0, 20, 21, 22, 23)
+FINGERS: Final = ((1, 2, 3, 4), (6, 7, 8, 9), (11, 12, 13, 14), (16, 17, 18, 19), (21, 22, 23, 24))
+"""Three joints that move and the tip of each finger, thumb first: after the wrist, the order of MediaPipe-21."""
+KEYPOINTS: Final = (0, *(joint for finger in FINGERS for joint in finger))
+"""Index of the joint that each of MediaPipe's 21 keypoints stands for."""
+_FINGERS, _PARENTS = np.array(FINGERS), np.array(PARENTS)
+_PALM = [0, 5, 10, 15, 20]
+
+
+@dataclass(frozen=True)
+class RigPose:
+    """Where a rig is and how it is bent, in N frames.
+
+    Attributes:
+        rotation: (N, 3, 3) of the hand, from the rig's rest axes.
+        translation: (N, 3) position of the wrist, metres.
+        angles: (N, 5, 3, 3) radians from the rest pose: per finger, thumb first, and joint from the palm outwards the
+            turn towards the thumb, the bend towards the palm and the twist about the bone. It is applied in the order
+            twist, bend, turn.
+    """
+
+    rotation: NDArray[np.float64]
+    translation: NDArray[np.float64]
+    angles: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.rotation)
+
+    def moved(self, translation: NDArray[np.floating]) -> RigPose:
+        """The same with (N, 3) metres added to its place."""
+        return replace(self, translation=self.translation + translation)
+
+
+@dataclass(frozen=True)
+class Rig:
+    """A skinned hand at rest.
+
+    Attributes:
+        side: whose hand it is.
+        joints: (25, 3) metres.
+        frames: (25, 3, 3) axes of the joints as columns.
+        vertices: (V, 3) metres.
+        normals: (V, 3).
+        faces: (F, 3) indices, counterclockwise from outside.
+        weights: (V, 25) share of each joint in each vertex.
+    """
+
+    side: Side
+    joints: NDArray[np.float64]
+    frames: NDArray[np.float64]
+    vertices: NDArray[np.float64]
+    normals: NDArray[np.float64]
+    faces: NDArray[np.int64]
+    weights: NDArray[np.float64]
+
+    @property
+    def lengths(self) -> NDArray[np.float64]:
+        """(20,) metres from each of MediaPipe's keypoints but the wrist to its parent."""
+        return np.linalg.norm(np.diff(self._chains, axis=1), axis=-1).reshape(-1)
+
+    @property
+    def axes(self) -> NDArray[np.float64]:
+        """(3, 3) axes in a joint's frame of the turn towards the thumb, the bend and the twist, one a row."""
+        side = 1.0 if self.side == "Right" else -1.0
+        return np.array([[0, side, 0], [-1, 0, 0], [0, 0, side]], np.float64)
+
+    @property
+    def _chains(self) -> NDArray[np.float64]:
+        """(5, 5, 3) the wrist, then the joints of each finger."""
+        return np.concatenate([np.broadcast_to(self.joints[0], (5, 1, 3)), self.joints[_FINGERS]], 1)
+
+    def resized(self, lengths: NDArray[np.floating]) -> Rig:
+        """The same hand with other bones: the skin grows with them.
+
+        Directions at rest stay. The skin stretches along each bone with it and takes the hand's mean growth across;
+        beyond the last joint of a finger it takes the mean growth alone, whatever stands for the tip.
+
+        Args:
+            lengths: (20,) metres, as `lengths` gives.
+        """
+        growth = (np.asarray(lengths, np.float64) / self.lengths).reshape(5, 4)
+        mean = float((growth * self.lengths.reshape(5, 4))[:, :3].sum() / self.lengths.reshape(5, 4)[:, :3].sum())
+        steps = np.diff(self._chains, axis=1) * growth[..., None]
+        joints = self.joints.copy()
+        joints[_FINGERS] = joints[0] + steps.cumsum(1)
+        palm = np.array(_PALM[1:])
+        joints[palm] = joints[0] + (self.joints[palm] - self.joints[0]) * growth[1:, :1]
+        along = np.full(25, mean)  # growth along the bone that starts at each joint
+        along[_FINGERS[:, :2]] = growth[:, 1:3]
+        along[palm] = growth[1:, 0]
+        bones = self.frames[:, :, 2]
+        stretch = mean * np.eye(3) + (along - mean)[:, None, None] * bones[:, :, None] * bones[:, None, :]
+        moved = joints[:, None] + (self.vertices - self.joints[:, None]) @ stretch  # (25, V, 3); stretch is symmetric
+        return replace(self, joints=joints, vertices=np.einsum("vj,jvc->vc", self.weights, moved))
+
+    def place(self, pose: RigPose) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Axes (N, 25, 3, 3) and positions (N, 25, 3) of the joints in a pose."""
+        count, turns = len(pose), self._turns(pose.angles)
+        frames, joints = np.empty((count, 25, 3, 3)), np.empty((count, 25, 3))
+        palm = _PALM
+        frames[:, palm] = pose.rotation[:, None] @ self.frames[palm]
+        joints[:, palm] = pose.translation[:, None] + (self.joints[palm] - self.joints[0]) @ np.swapaxes(
+            pose.rotation, 1, 2
+        )
+        for step in range(4):
+            at = _FINGERS[:, step]
+            parent = np.zeros(5, int) if step == 0 else _FINGERS[:, step - 1]
+            back = np.swapaxes(self.frames[parent], -1, -2)  # into the parent's axes
+            offset = back @ (self.joints[at] - self.joints[parent])[..., None]
+            joints[:, at] = joints[:, parent] + (frames[:, parent] @ offset)[..., 0]
+            frames[:, at] = frames[:, parent] @ (back @ self.frames[at])
+            if step < 3:
+                frames[:, at] = frames[:, at] @ turns[:, :, step]
+        return frames, joints
+
+    def keypoints(self, pose: RigPose) -> NDArray[np.float64]:
+        """(N, 21, 3) metres in MediaPipe's order."""
+        return self.place(pose)[1][:, KEYPOINTS]
+
+    def skin(self, pose: RigPose) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Vertices (N, V, 3) in metres and normals (N, V, 3) in a pose, by linear blending."""
+        frames, joints = self.place(pose)
+        turn = frames @ np.swapaxes(self.frames, 1, 2)
+        shift = joints - (turn @ self.joints[..., None])[..., 0]
+        blended = self.weights @ np.concatenate([turn, shift[..., None]], -1).reshape(len(pose), 25, 12)
+        blended = blended.reshape(len(pose), -1, 3, 4)
+        vertices = (blended[..., :3] @ self.vertices[..., None])[..., 0] + blended[..., 3]
+        normals = (blended[..., :3] @ self.normals[..., None])[..., 0]
+        return vertices, normals / np.linalg.norm(normals, axis=-1, keepdims=True)
+
+    def _turns(self, angles: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(N, 5, 3, 3, 3) rotation of each joint from its angles (N, 5, 3, 3)."""
+        turn, bend, twist = np.moveaxis(matrix_from_rotation_vector(angles[..., None] * self.axes), -3, 0)
+        return turn @ bend @ twist
+
+
+@dataclass(frozen=True)
+class RigMotion:
+    """One hand through a video, or in one picture.
+
+    Attributes:
+        name: of the hand in files, such as "right-1".
+        rig: with the hand's own bone lengths, the same in all frames.
+        pose: N frames in the camera's axes (x right, y down, z forward), metres.
+        indices: (N,) frames of the source, rising.
+        times: (N,) seconds, rising; None for a picture.
+    """
+
+    name: str
+    rig: Rig
+    pose: RigPose
+    indices: NDArray[np.int64]
+    times: NDArray[np.float64] | None = None
+
+
+def load_rig(side: Side, models_dir: str | Path | None = None) -> Rig:
+    """The WebXR generic hand, fetched by `sonjit models pull rigs`.
+
+    Raises:
+        InputError: the file is not there (the line says how to fetch it) or is no such hand.
+    """
+    return _read_rig(side, find_weight(f"hand-rig-{side.lower()}", models_dir))
+
+
+@lru_cache(maxsize=4)
+def _read_rig(side: Side, path: Path) -> Rig:
+    glb = Glb(path)
+    try:
+        document = glb.document
+        primitive, skin = document["meshes"][0]["primitives"][0], document["skins"][0]
+        names = [document["nodes"][node]["name"] for node in skin["joints"]]
+        order = [names.index(name) for name in JOINTS]
+        attributes = {name: glb.array(number) for name, number in primitive["attributes"].items()}
+        inverse = glb.array(skin["inverseBindMatrices"])[order]
+        bind = np.linalg.inv(inverse.astype(np.float64)).astype(np.float64)
+        faces = glb.array(primitive["indices"]).astype(np.int64).reshape(-1, 3)
+        weights = np.zeros((len(attributes["POSITION"]), len(names)))
+        np.add.at(weights, (np.arange(len(weights))[:, None], attributes["JOINTS_0"]), attributes["WEIGHTS_0"])
+    except (KeyError, IndexError, ValueError, TypeError, np.linalg.LinAlgError) as error:
+        raise InputError(f"{path} is no rigged hand with the 25 WebXR joints ({error}); fetch it anew") from None
+    weights = weights[:, order]
+    return Rig(
+        side,
+        joints=bind[:, :3, 3],
+        frames=_bone_frames(bind[:, :3, :3], bind[:, :3, 3]),
+        vertices=attributes["POSITION"].astype(np.float64),
+        normals=attributes["NORMAL"].astype(np.float64),
+        faces=faces,
+        weights=weights / weights.sum(1, keepdims=True),
+    )
+
+
+def _bone_frames(frames: NDArray[np.float64], joints: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Frames whose z is exactly the bone to the next joint; tips take their bone's."""
+    frames = frames.copy()
+    for joint, parent in enumerate(_PARENTS):
+        if parent > 0:
+            z = joints[parent] - joints[joint]
+            z /= np.linalg.norm(z)
+            x = frames[parent, :, 0] - z * (frames[parent, :, 0] @ z)
+            x /= np.linalg.norm(x)
+            frames[parent] = np.stack([x, np.cross(z, x), z], -1)
+    tips = _FINGERS[:, 3]
+    frames[tips] = frames[_FINGERS[:, 2]]
+    return frames

@@ -1,0 +1,143 @@
+"""Animated GLB out of rigged hands: mesh, skin, and one rotation per joint and frame.
+
+Joints stand in the camera's axes under one node that turns them into glTF's (y up, z towards the viewer). A joint's own
+x bends it, y points out of the back of the hand, z back along the bone; its twist about z is what the fit gave, zero
+but for the first joint of each finger. A hand that is out of sight is scaled to nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from sonjit.geometry.rotations import quaternion_from_matrix
+from sonjit.hand_models.glb import GlbBuilder
+from sonjit.hand_models.rig import JOINTS, PARENTS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from sonjit.hand_models.rig import Rig, RigMotion
+
+_SKIN: Final = (0.6, 0.36, 0.26)  # linear RGB
+_AWAY_S: Final = 0.25  # a hand that is not seen for longer is hidden
+_STATIC: Final = frozenset(joint for joint, name in enumerate(JOINTS) if name.endswith(("finger-metacarpal", "tip")))
+
+
+def glb_from_motions(motions: Sequence[RigMotion]) -> bytes:
+    """A GLB file of hands: animated where they have times, else posed."""
+    builder = GlbBuilder()
+    camera: dict[str, Any] = {"name": "camera axes", "rotation": [1.0, 0.0, 0.0, 0.0], "children": []}
+    builder.document |= {"scene": 0, "scenes": [{"nodes": [0]}], "nodes": [camera]}
+    end = max((float(motion.times[-1]) for motion in motions if motion.times is not None), default=0.0)
+    channels: list[dict[str, Any]] = []
+    samplers: list[dict[str, Any]] = []
+    for motion in motions:
+        first = _add_hand(builder, motion)
+        if motion.times is not None:
+            _animate(builder, motion, first, end, channels, samplers)
+    if channels:
+        builder.document["animations"] = [{"name": "hands", "channels": channels, "samplers": samplers}]
+    if not motions:  # glTF allows no empty lists
+        del camera["children"]
+    return builder.to_bytes()
+
+
+def _add_hand(builder: GlbBuilder, motion: RigMotion) -> int:
+    """Add nodes in the pose of the first frame, mesh and skin; returns the wrist's node, the other joints follow it."""
+    rig, document = motion.rig, builder.document
+    nodes = document["nodes"]
+    first = len(nodes)
+    rotations, translations = _local(motion)
+    for joint, name in enumerate(JOINTS):
+        children = [first + child for child, parent in enumerate(PARENTS) if parent == joint]
+        node = {
+            "name": f"{motion.name} {name}",
+            "rotation": rotations[0, joint].tolist(),
+            "translation": translations[0, joint].tolist(),
+        }
+        nodes.append(node | ({"children": children} if children else {}))
+    nodes[0]["children"].append(first)
+    bind = np.zeros((len(JOINTS), 4, 4))
+    bind[:, :3, :3], bind[:, :3, 3], bind[:, 3, 3] = rig.frames, rig.joints, 1
+    skins = document.setdefault("skins", [])
+    skins.append({
+        "joints": list(range(first, first + len(JOINTS))),
+        "skeleton": first,
+        "inverseBindMatrices": builder.add(np.linalg.inv(bind).astype(np.float32)),
+    })  # fmt: skip
+    joints, weights = _four_weights(rig)
+    mesh = builder.add_mesh(
+        rig.faces,
+        _SKIN,
+        POSITION=rig.vertices.astype(np.float32),
+        NORMAL=rig.normals.astype(np.float32),
+        JOINTS_0=joints,
+        WEIGHTS_0=weights,
+    )
+    document["scenes"][0]["nodes"].append(len(nodes))  # a skin places its mesh: the mesh's own node stands at the root
+    nodes.append({"name": motion.name, "mesh": mesh, "skin": len(skins) - 1})
+    return first
+
+
+def _animate(
+    builder: GlbBuilder,
+    motion: RigMotion,
+    first: int,
+    end: float,
+    channels: list[dict[str, Any]],
+    samplers: list[dict[str, Any]],
+) -> None:
+    assert motion.times is not None
+    rotations, translations = _local(motion)
+    clock = builder.add(motion.times.astype(np.float32), bounds=True)
+
+    def add(node: int, path: str, inputs: int, values: NDArray[np.float64], interpolation: str = "LINEAR") -> None:
+        output = builder.add(values.astype(np.float32))
+        channels.append({"sampler": len(samplers), "target": {"node": node, "path": path}})
+        samplers.append({"input": inputs, "output": output, "interpolation": interpolation})
+
+    add(first, "translation", clock, translations[:, 0])
+    for joint in range(len(JOINTS)):
+        if joint not in _STATIC:
+            add(first + joint, "rotation", clock, rotations[:, joint])
+    times, shown = _presence(motion.times, end)
+    if not all(shown):
+        scales = np.repeat(np.array(shown, np.float64)[:, None], 3, 1)
+        add(first, "scale", builder.add(np.array(times, np.float32), bounds=True), scales, "STEP")
+
+
+def _presence(times: NDArray[np.float64], end: float) -> tuple[list[float], list[bool]]:
+    """When a hand is seen from, and when no longer; rising times."""
+    step = float(np.median(np.diff(times))) if len(times) > 1 else 1 / 30
+    changes: list[tuple[float, bool]] = [(0.0, False)] if times[0] > 0 else []
+    changes.append((float(times[0]), True))
+    for before, after in zip(times[:-1].tolist(), times[1:].tolist(), strict=True):
+        if after - before > _AWAY_S:
+            changes += [(before + step / 2, False), (after, True)]
+    if times[-1] + step < end:
+        changes.append((float(times[-1]) + step / 2, False))
+    return [time for time, _ in changes], [shown for _, shown in changes]
+
+
+def _local(motion: RigMotion) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Each joint in its parent's frame: quaternions (N, 25, 4) as x, y, z, w and translations (N, 25, 3)."""
+    frames, joints = motion.rig.place(motion.pose)
+    parents = np.array(PARENTS[1:])
+    back = np.swapaxes(frames[:, parents], -1, -2)
+    translations = np.concatenate([joints[:, :1], (back @ (joints[:, 1:] - joints[:, parents])[..., None])[..., 0]], 1)
+    quaternions = quaternion_from_matrix(np.concatenate([frames[:, :1], back @ frames[:, 1:]], 1))
+    turned = (quaternions[1:] * quaternions[:-1]).sum(-1) < 0  # q and -q are one rotation: stay on one side
+    quaternions[1:] *= np.where(turned.cumsum(0) % 2, -1.0, 1.0)[..., None]
+    return quaternions, translations
+
+
+def _four_weights(rig: Rig) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    """The four joints (V, 4) that move each vertex most, and their shares (V, 4)."""
+    joints = np.argsort(-rig.weights, axis=1, kind="stable")[:, :4]
+    weights = np.take_along_axis(rig.weights, joints, 1)
+    weights /= weights.sum(1, keepdims=True)
+    return np.where(weights > 0, joints, 0).astype(np.uint8), weights.astype(np.float32)

@@ -1,0 +1,200 @@
+"""Inverse kinematics: a rigged hand posed to 21 keypoints, with fixed bone lengths and joint limits, smooth over time.
+
+A bone's direction is seen in its two keypoints, its twist is not. Only the first joint of each finger may twist, a
+little and against a prior, where that lets the hinges beyond it agree with their keypoints; hinges never do.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import numpy as np
+
+from sonjit.errors import InputError
+from sonjit.geometry.rotations import align_rigidly, matrix_from_rotation_vector
+from sonjit.hand_models.rig import FINGERS, KEYPOINTS, RigPose
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from sonjit.hand_models.rig import Rig
+
+_PALM: Final = [0, 1, 5, 9, 13, 17]  # keypoints that no finger joint moves
+_LINKED_S: Final = 0.25  # frames further apart say nothing of each other
+_KEYPOINT_M: Final = 0.003  # how far keypoints are trusted to lie off
+_STEP_RAD: Final = 0.15  # how far a joint's angle lies off the mean of its neighbours in time
+_ROUNDS: Final = 10
+
+_NO: Final = (0.0, 0.0, 0.0)
+_LIMITS: Final = (  # per finger and joint: (least, greatest, spread) of turn, bend and twist; degrees
+    (((-45, 45, 40), (-40, 60, 40), (-35, 35, 20)), ((-15, 15, 8), (-25, 75, 40), _NO), (_NO, (-30, 95, 50), _NO)),
+    *[(((-28, 28, 15), (-40, 100, 60), (-15, 15, 6)), (_NO, (-15, 118, 60), _NO), (_NO, (-25, 95, 50), _NO))] * 4,
+)
+"""Bends count from the straight joint, all else from the rig's rest. Sources: the ranges of motion of the American
+Academy of Orthopaedic Surgeons, widened by what pressing a finger adds; the thumb's saddle joint in the rig's axes."""
+
+
+class _Joints(NamedTuple):
+    """The angles that are free; P of them."""
+
+    which: tuple[NDArray[np.intp], ...]  # finger, joint, angle
+    low: NDArray[np.float64]  # (P,) rad
+    high: NDArray[np.float64]
+    spread: NDArray[np.float64]
+
+
+def fit_lengths(rig: Rig, keypoints: NDArray[np.floating]) -> NDArray[np.float64]:
+    """(20,) metres: the median length of each bone over the frames, within 0.6 to 1.6 times the hand's mean growth.
+
+    What stands for a finger's tip may lie anywhere from a half to three times as far as the rig's.
+
+    Args:
+        rig: a hand at rest.
+        keypoints: (N, 21, 3) metres in MediaPipe's order.
+    """
+    keypoints = _checked(keypoints)
+    chains = keypoints[:, np.array([[0, *range(1 + 4 * f, 5 + 4 * f)] for f in range(5)])]
+    seen = np.median(np.linalg.norm(np.diff(chains, axis=2), axis=-1), axis=0)  # (5, 4)
+    rest = rig.lengths.reshape(5, 4)
+    mean = seen[:, :3].sum() / rest[:, :3].sum()
+    low, high = np.array([0.6, 0.6, 0.6, 0.5]), np.array([1.6, 1.6, 1.6, 3.0])
+    return np.clip(seen, mean * low * rest, mean * high * rest).reshape(-1)
+
+
+def fit_pose(rig: Rig, keypoints: NDArray[np.floating], times: NDArray[np.floating] | None = None) -> RigPose:
+    """The pose whose keypoints come nearest, frame by frame.
+
+    Directions of the bones give a first pose; damped Gauss-Newton steps over all frames at once refine it.
+
+    Args:
+        rig: a hand with the right bone lengths, see `fit_lengths`.
+        keypoints: (N, 21, 3) metres in MediaPipe's order.
+        times: (N,) seconds, rising; frames close in time are smoothed. None takes each frame for itself.
+
+    Raises:
+        InputError: keypoints of another shape, or not finite.
+    """
+    keypoints = _checked(keypoints)
+    joints = _free_joints(rig)
+    pose = _first_pose(rig, keypoints, joints)
+    links = np.zeros(len(keypoints) + 1)  # between a frame and the one before
+    if times is not None:
+        links[1:-1] = np.diff(times) < _LINKED_S
+    for _ in range(_ROUNDS):
+        pose = _improve(rig, keypoints, pose, joints, links)
+    return pose
+
+
+def _first_pose(rig: Rig, keypoints: NDArray[np.float64], joints: _Joints) -> RigPose:
+    """The palm laid over its keypoints, then each joint turned so that its bone points where it should."""
+    rest = rig.joints[[0, *(finger[0] for finger in FINGERS)]]
+    rotation, shift = align_rigidly(rest, keypoints[:, _PALM])
+    translation = shift + rotation @ rig.joints[0]
+    pose = RigPose(rotation, translation, np.zeros((len(keypoints), 5, 3, 3)))
+    chains = keypoints[:, 1:].reshape(-1, 5, 4, 3)
+    side = rig.axes[0, 1]
+    bounds = _limit_arrays(joints)
+    for step in range(3):
+        frames = rig.place(pose)[0][:, [finger[step] for finger in FINGERS]]
+        x, y, z = np.moveaxis((chains[:, :, step + 1] - chains[:, :, step])[..., None, :] @ frames, -1, 0)[..., 0]
+        over = np.where(z > 0, -1.0, 1.0)  # bent by more than a right angle
+        if step == 0:
+            pose.angles[:, :, 0, 0] = side * np.arctan2(-x * over, -z * over)
+            pose.angles[:, :, 0, 1] = np.arctan2(-y, over * np.hypot(x, z))
+        else:
+            pose.angles[:, :, step, 1] = np.arctan2(-y, -z)
+        np.clip(pose.angles, *bounds, out=pose.angles)
+    return pose
+
+
+def _improve(
+    rig: Rig, keypoints: NDArray[np.float64], pose: RigPose, joints: _Joints, links: NDArray[np.float64]
+) -> RigPose:
+    """One damped Gauss-Newton step on all frames; angles are held in their limits."""
+    slopes, errors = _slopes(rig, keypoints, pose, joints)
+    count = len(joints.low)
+    values = pose.angles[:, *joints.which]
+    before, after = links[:-1, None], links[1:, None]
+    near = before * np.roll(values, 1, 0) + after * np.roll(values, -1, 0)
+    near = np.where(before + after > 0, near / np.maximum(before + after, 1), values)
+    calm = (_KEYPOINT_M / _STEP_RAD) ** 2 * (before + after) / 2
+    prior = (_KEYPOINT_M / joints.spread) ** 2
+    weight, pull = np.full((len(pose), 6 + count), 1e-9), np.zeros((len(pose), 6 + count))
+    weight[:, 6:] += prior + calm
+    pull[:, 6:] = calm * (near - values) - prior * values
+    transposed = np.swapaxes(slopes, 1, 2)
+    normal = transposed @ slopes
+    normal[:, range(6 + count), range(6 + count)] += weight
+    step = np.linalg.solve(normal, transposed @ errors[..., None] + pull[..., None])[..., 0]
+    angles = pose.angles.copy()
+    angles[:, *joints.which] = np.clip(values + step[:, 6:], joints.low, joints.high)
+    return RigPose(matrix_from_rotation_vector(step[:, :3]) @ pose.rotation, pose.translation + step[:, 3:6], angles)
+
+
+def _slopes(
+    rig: Rig, keypoints: NDArray[np.float64], pose: RigPose, joints: _Joints
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """How the keypoints move (N, 63, 6 + P) with the hand's rotation, place and free angles; and how far (N, 63)."""
+    frames, positions = rig.place(pose)
+    chains, count = positions[:, FINGERS], len(pose)  # (N, 5, 4, 3)
+    own = positions[:, KEYPOINTS]
+    slopes = np.zeros((count, 21, 3, 6 + len(joints.low)))
+    slopes[..., :3] = -_cross_matrices(own - pose.translation[:, None])
+    slopes[..., 3:6] = np.eye(3)
+    axes = _turn_axes(rig, frames[:, FINGERS][:, :, :3], pose.angles)  # (N, 5, 3, 3 angles, 3)
+    arms = chains[:, :, None] - chains[:, :, :3, None]  # (N, 5, from joint, to keypoint, 3)
+    finger, joint, angle = joints.which
+    moves = np.cross(axes[:, finger, joint, angle][:, :, None], arms[:, finger, joint])  # (N, P, 4, 3)
+    moves *= (np.arange(4) > joint[:, None])[..., None]
+    for number, chain in enumerate(finger):
+        slopes[:, 1 + 4 * chain : 5 + 4 * chain, :, 6 + number] = moves[:, number]
+    return slopes.reshape(count, 63, -1), (keypoints - own).reshape(count, 63)
+
+
+def _turn_axes(rig: Rig, frames: NDArray[np.float64], angles: NDArray[np.float64]) -> NDArray[np.float64]:
+    """World axes (N, 5, 3, 3, 3) that each angle turns about now: the twist's moves with the bend, both with the turn.
+
+    Frames (N, 5, 3, 3, 3) are those after all three.
+    """
+    turn, bend, twist = rig.axes
+    untwist = matrix_from_rotation_vector(-angles[..., 2, None] * twist)
+    unbend = matrix_from_rotation_vector(-angles[..., 1, None] * bend)
+    local = np.stack([untwist @ unbend @ turn, untwist @ bend, np.broadcast_to(twist, angles.shape)], -2)
+    return local @ np.swapaxes(frames, -1, -2)
+
+
+def _free_joints(rig: Rig) -> _Joints:
+    """The free angles, their bends counted from the rig's rest."""
+    low, high, spread = np.deg2rad(np.moveaxis(np.array(_LIMITS, np.float64), -1, 0))  # each (5, 3, 3)
+    for finger, chain in enumerate(FINGERS):
+        for step in range(1 if finger == 0 else 0, 3):  # the thumb's first joint has no straight pose
+            parent = chain[step] - 1  # in the fingers the metacarpal stands before the first joint
+            _, y, z = rig.frames[chain[step]][:, 2] @ rig.frames[parent]
+            rest = np.arctan2(y, z)
+            low[finger, step, 1] -= rest
+            high[finger, step, 1] -= rest
+    index = np.nonzero(spread)
+    return _Joints(index, low[index], high[index], spread[index])
+
+
+def _limit_arrays(joints: _Joints) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Least and greatest of all angles (5, 3, 3); those that are not free stay zero."""
+    low, high = np.zeros((5, 3, 3)), np.zeros((5, 3, 3))
+    low[joints.which], high[joints.which] = joints.low, joints.high
+    return low, high
+
+
+def _cross_matrices(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(..., 3, 3) matrices M with M w = v × w."""
+    x, y, z = np.moveaxis(vectors, -1, 0)
+    zero = np.zeros_like(x)
+    return np.stack([zero, -z, y, z, zero, -x, -y, x, zero], -1).reshape(*x.shape, 3, 3)
+
+
+def _checked(keypoints: NDArray[np.floating]) -> NDArray[np.float64]:
+    keypoints = np.asarray(keypoints, np.float64)
+    if keypoints.ndim != 3 or keypoints.shape[1:] != (21, 3) or not len(keypoints):
+        raise InputError(f"keypoints of shape {keypoints.shape}: give (N, 21, 3) metres, at least one frame")
+    if not np.isfinite(keypoints).all():
+        raise InputError("keypoints hold NaN or infinity: leave out the frames without a hand")
+    return keypoints
