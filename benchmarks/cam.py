@@ -1,0 +1,195 @@
+"""Where classifiers of hands look: accuracy and overlap with the hand's box, by class activation maps and by backprop.
+
+Trains the small classifier twice, with mean and with maximum pooling, on the crops of the bundled clip that are learnt
+from, and judges it on those held out. `--write` puts the tables and the picture into docs/.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from importlib.resources import files
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+
+import sonjit
+from sonjit.explain import (
+    ErrorRow,
+    ErrorTable,
+    box_from_map,
+    box_iou,
+    boxes_from_maps,
+    classification_error,
+    draw_boxes,
+    enlarge,
+    grid,
+    load_hand_explainer,
+    load_published_errors,
+    localization_error,
+    overlay,
+)
+from sonjit.explain.explainers import HandsExplained
+from sonjit.explain.saliency import backprop_saliency
+from sonjit.media import open_source
+from sonjit.media.drawn_pictures import encode_picture
+from sonjit.networks.cam import class_activation_map
+from sonjit.training.cam import CLASSES, CamSettings, accuracy, images_from, train_classifier
+from sonjit.training.hand_crops import HandCrops
+
+DOCS = Path(__file__).parents[1] / "docs"
+BEGIN, END = "<!-- python benchmarks/cam.py --write -->", "<!-- end -->"
+SHARES = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
+"""Of the maximum: the paper's threshold, and those among which each method's best is looked for."""
+BLUR = 1 / 32  # of a crop's side: raw gradients are too ragged for one connected part
+
+
+def maps_of(network, crops):
+    """Scores (N, C), and for each method and crop the map (size, size) of the class that is found."""
+    images = images_from(crops)
+    with torch.inference_mode():
+        out = network(images)
+        maps = class_activation_map(out["features"], network.head.weight).numpy()  # (N, C, h, w)
+    found = out["scores"].argmax(1)
+    saliency = backprop_saliency(network, images, found).numpy()
+    size = images.shape[-1]
+    cams = [[enlarge(one, size, size) for one in of_crop] for of_crop in maps]
+    methods = {
+        "CAM": [of_crop[label] for of_crop, label in zip(cams, found.tolist(), strict=True)],
+        "backprop": list(saliency),
+        "backprop, blurred": [cv2.GaussianBlur(one, (0, 0), size * BLUR) for one in saliency],
+    }
+    return out["scores"].numpy(), methods, cams
+
+
+def boxes(maps, share):
+    return [box_from_map(one, share) or (0, 0, 1, 1) for one in maps]
+
+
+def mean_iou(found, crops):
+    return float(np.mean([box_iou(box, crop.box) for box, crop in zip(found, crops, strict=True)]))
+
+
+def best_share(maps, crops):
+    """The threshold that does best on crops that were learnt from."""
+    return max(SHARES, key=lambda share: mean_iou(boxes(maps, share), crops))
+
+
+def judge(network, learnt, held_out):
+    """For each method: (mean IoU at 20 %, best share, mean IoU there), and the localization errors there."""
+    scores, methods, cams = maps_of(network, held_out)
+    labels = [crop.label for crop in held_out]
+    truth = [(crop.label, [crop.box]) for crop in held_out]
+    found, learnt_maps = scores.argmax(1).tolist(), maps_of(network, learnt)[1]
+    rows, overlaps = [], {}
+    for method, maps in methods.items():
+        share = best_share(learnt_maps[method], learnt)
+        chosen = boxes(maps, share)
+        overlaps[method] = (mean_iou(boxes(maps, 0.2), held_out), share, mean_iou(chosen, held_out))
+        guesses = [[(label, box)] for label, box in zip(found, chosen, strict=True)]
+        rows.append((method, (100 * classification_error(scores, labels), 100 * localization_error(guesses, truth))))
+    guesses = []
+    for row, of_crop in zip(scores, cams, strict=True):
+        order = np.argsort(-row).tolist()
+        guesses.append([(order[place], box) for place, box in boxes_from_maps([of_crop[label] for label in order])])
+    rows.append(
+        (
+            "CAM, heuristics (5 boxes)",
+            (100 * classification_error(scores, labels), 100 * localization_error(guesses, truth, 5)),
+        )
+    )
+    return overlaps, rows
+
+
+def examples(network, crops, share):
+    """Rows of CAM and backprop over a few crops: truth green, found red."""
+    chosen = crops[:: max(len(crops) // 6, 1)][:6]
+    scores, methods, _ = maps_of(network, chosen)
+    rows = []
+    for method in ("CAM", "backprop, blurred"):
+        row = []
+        for crop, one, values in zip(chosen, methods[method], scores, strict=True):
+            canvas = cv2.resize(overlay(crop.image, one), (192, 192), interpolation=cv2.INTER_LINEAR)
+            zoom = 192 / crop.image.shape[0]
+            box = box_from_map(one, share[method])
+            draw_boxes(
+                canvas,
+                true=[tuple(zoom * edge for edge in crop.box)],
+                predicted=[] if box is None else [tuple(zoom * edge for edge in box)],
+            )
+            cv2.putText(canvas, CLASSES[values.argmax()], (6, 186), 0, 0.5, (255, 255, 255), 1, cv2.LINE_AA)
+            row.append(canvas)
+        rows.append(row)
+    return grid(rows)
+
+
+def hand_picture():
+    """A frame of the bundled clip with what speaks for handedness and for a coordinate."""
+    with open_source(str(files("sonjit") / "assets" / "demo.mp4")) as source:
+        rgb = next(frame.rgb for frame in source if frame.index == 190)
+    with sonjit.create_detector("hands", static_image=True, precision="f32") as detector:
+        said = HandsExplained(detector, load_hand_explainer(), ["handedness", "presence"])(rgb, None, draw=True)
+    return cv2.resize(said.drawn, None, fx=0.6, fy=0.6, interpolation=cv2.INTER_AREA)
+
+
+def report(seeds, steps):
+    """The tables as Markdown, and the picture."""
+    assets = Path(str(files("sonjit") / "assets"))
+    lines = ["| pooling | seed | accuracy % | method | mean IoU at 20 % | best share | mean IoU there |"]
+    lines += ["| --- | ---: | ---: | --- | ---: | ---: | ---: |"]
+    tables, picture = [], None
+    for pooling in ("gap", "gmp"):
+        for seed in range(seeds):
+            settings = CamSettings(pooling=pooling, seed=seed, **({} if steps is None else {"steps": steps}))
+            crops = HandCrops(
+                assets / "demo.mp4", assets / "demo.json",
+                size=settings.size, context=settings.context, segment=settings.segment,
+            )  # fmt: skip
+            held_out = crops.test()
+            drawn = crops.draw(np.random.default_rng(1), 200)
+            network = train_classifier(crops, settings)
+            overlaps, rows = judge(network, [crop for crop in drawn if crop.box], held_out)
+            right = 100 * accuracy(network, held_out)
+            for method, (at_20, share, best) in overlaps.items():
+                lines.append(
+                    f"| {pooling} | {seed} | {right:.1f} | {method} | {at_20:.3f} | {share:.0%} | {best:.3f} |"
+                )
+            if seed == 0:
+                named = [ErrorRow(f"{pooling.upper()}: {method}", "weak", errors) for method, errors in rows]
+                tables += named
+            if picture is None:
+                picture = examples(network, held_out, {method: one[1] for method, one in overlaps.items()})
+            sys.stderr.write(f"{pooling} {seed}: {right:.1f} %, {overlaps}\n")
+    own = ErrorTable("Left or right hand, held-out crops", ("classification", "localization"), tuple(tables))
+    text = [
+        f"{len(held_out)} held-out crops (every hand of the last quarter of each 2 s, and its mirror image); "
+        f"{settings.steps} steps of {settings.batch} crops of {settings.size} px.",
+        "", *lines, "", f"**{own.title}** (seed 0, boxes at each method's best share)", "", own.markdown(),
+    ]  # fmt: skip
+    for table in load_published_errors():
+        text += ["", f"**{table.title}** (Zhou et al. 2016)", "", table.markdown()]
+    return "\n".join(text), picture
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--steps", type=int)
+    parser.add_argument("--write", action="store_true", help="into docs/cam.md and docs/images/")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    text, picture = report(arguments.seeds, arguments.steps)
+    if not arguments.write:
+        sys.stdout.write(text + "\n")
+        return
+    page = DOCS / "cam.md"
+    before, _, rest = page.read_text("utf-8").partition(BEGIN)
+    page.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{rest.partition(END)[2]}", "utf-8")
+    (DOCS / "images" / "cam_crops.jpg").write_bytes(encode_picture(picture, ".jpg"))
+    (DOCS / "images" / "cam_hands.jpg").write_bytes(encode_picture(hand_picture(), ".jpg"))
+
+
+if __name__ == "__main__":
+    main()
