@@ -6,11 +6,12 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sonjit.hand_models.mano import Mano, demo_mano, load_mano
+    from sonjit.hand_models.mano import Mano, load_mano
+    from sonjit.hand_models.mano_demo import demo_mano
 
 __all__ = ["Mano", "demo_mano", "load_mano"]
 
-_HOMES = {"Mano": "mano", "demo_mano": "mano", "load_mano": "mano"}
+_HOMES = {"Mano": "mano", "demo_mano": "mano_demo", "load_mano": "mano"}
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401

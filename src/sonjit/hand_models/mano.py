@@ -5,7 +5,6 @@ Source: Romero, Tzionas and Black 2017, Embodied Hands; linear blend skinning as
 
 from __future__ import annotations
 
-import zlib
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
@@ -20,7 +19,7 @@ if find_spec("torch") is None:
 import torch
 from torch import Tensor, nn
 
-from sonjit.hand_models.mano_files import JOINTS, PARENTS, SHAPES, VERTICES, read_mano
+from sonjit.hand_models.mano_files import JOINTS, PARENTS, VERTICES, read_mano
 from sonjit.hand_models.rotations import axis_angle_from_matrix, matrix_from_6d, matrix_from_axis_angle
 
 if TYPE_CHECKING:
@@ -84,6 +83,7 @@ class Mano(nn.Module):
     """
 
     template: Tensor
+    joint_regressor: Tensor
     joints_of_template: Tensor
     blend_shapes: Tensor
     joint_shapes: Tensor
@@ -99,6 +99,7 @@ class Mano(nn.Module):
         corrections = np.concatenate([shapes, fields["posedirs"]], 2)  # (778, 3, 145)
         kept = {
             "template": fields["v_template"].T.reshape(-1),  # (3 * 778,): all x, all y, all z
+            "joint_regressor": regressor,
             "joints_of_template": regressor @ fields["v_template"],  # (16, 3)
             "blend_shapes": corrections.transpose(2, 1, 0).reshape(-1, 3 * VERTICES),  # (145, 3 * 778)
             "joint_shapes": np.einsum("jv,vkb->bjk", regressor, shapes).reshape(shapes.shape[2], -1),  # (10, 16 * 3)
@@ -215,35 +216,6 @@ def load_mano(source: str | Path | Mapping[str, Any], side: Side = "right") -> M
     if side not in SIDES:
         raise InputError(f"side={side!r}: give right or left")
     return Mano(read_mano(source), side)
-
-
-def demo_mano(side: Side = "right") -> Mano:
-    """A model with MANO's shapes and random numbers, the same everywhere: to try things out without a licence.
-
-    It is no hand: its answers mean nothing.
-    """
-    prefix = "mano" if side == "right" else "mano_left"
-
-    def drawn(field: str, spread: float | None = None) -> np.ndarray:
-        rng = np.random.default_rng(zlib.crc32(f"{prefix}.{field}".encode()))
-        if spread is not None:
-            return rng.normal(0, spread, SHAPES[field]).astype(np.float32)
-        shares = rng.uniform(0, 1, SHAPES[field]) ** 8
-        return (shares / shares.sum(1, keepdims=True)).astype(np.float32)
-
-    faces = np.random.default_rng(zlib.crc32(f"{prefix}.f".encode())).integers(0, VERTICES, SHAPES["f"])
-    fields = {
-        "v_template": drawn("v_template", 0.05),
-        "shapedirs": drawn("shapedirs", 0.005),
-        "posedirs": drawn("posedirs", 0.0005),
-        "J_regressor": drawn("J_regressor"),
-        "weights": drawn("weights"),
-        "hands_components": drawn("hands_components", 0.15),
-        "hands_mean": drawn("hands_mean", 0.2),
-        "f": faces,
-        "kintree_table": np.array([PARENTS, range(JOINTS)]),
-    }
-    return load_mano(fields, side)
 
 
 def _chain(rotations: Tensor, joints: Tensor) -> tuple[Tensor, Tensor]:

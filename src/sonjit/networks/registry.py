@@ -26,6 +26,7 @@ _FILES: tuple[str, ...] = (
     "face_detection",
     "face_landmark",
     "hand_landmark",
+    "handoccnet",
     "iris_landmark",
     "mask_rcnn",
     "palm_detection",
