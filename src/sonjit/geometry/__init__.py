@@ -1,4 +1,4 @@
-"""Pure functions on arrays: rotated boxes and crops."""
+"""Pure functions on arrays: rotated boxes, crops and cameras."""
 
 from sonjit.geometry.boxes import (
     RotatedBox,
@@ -7,18 +7,33 @@ from sonjit.geometry.boxes import (
     square_box,
     wrap_angle,
 )
-from sonjit.geometry.crops import crop, crop_matrix, crop_on_grid, letterbox, letterbox_box, points_from_crop
+from sonjit.geometry.cameras import ASSUMED_VIEW_DEG, Camera, assumed_camera, camera_from_text, translation_to_view
+from sonjit.geometry.crops import (
+    crop,
+    crop_matrix,
+    crop_on_grid,
+    inverse_affine,
+    letterbox,
+    letterbox_box,
+    points_from_crop,
+)
 
 __all__ = [
+    "ASSUMED_VIEW_DEG",
+    "Camera",
     "RotatedBox",
+    "assumed_camera",
+    "camera_from_text",
     "crop",
     "crop_matrix",
     "crop_on_grid",
+    "inverse_affine",
     "iou",
     "letterbox",
     "letterbox_box",
     "points_from_crop",
     "rotated_box_around",
     "square_box",
+    "translation_to_view",
     "wrap_angle",
 ]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import numpy as np
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _REACH_PX = 32_766  # of OpenCV's maps
 Border = Literal["replicate", "zero"]
+P = TypeVar("P", np.uint8, np.float32)
 
 
 def crop_matrix(box: RotatedBox, width: int, height: int) -> NDArray[np.float64]:
@@ -33,24 +34,30 @@ def crop_matrix(box: RotatedBox, width: int, height: int) -> NDArray[np.float64]
     )
 
 
+def inverse_affine(matrix: NDArray[np.floating]) -> NDArray[np.float64]:
+    """The (2, 3) matrix that undoes another."""
+    turn = np.linalg.inv(matrix[:, :2])
+    return np.column_stack([turn, -turn @ matrix[:, 2]]).astype(np.float64)
+
+
 def crop(
-    image: NDArray[np.uint8],
+    image: NDArray[P],
     box: RotatedBox,
     width: int,
     height: int,
     *,
     border: Border = "replicate",
-    out: NDArray[np.uint8] | None = None,
-) -> NDArray[np.uint8]:
+    out: NDArray[P] | None = None,
+) -> NDArray[P]:
     """Cut a rotated box out of a picture by one bilinear warp.
 
     Args:
-        image: (H, W, 3) uint8.
+        image: (H, W, 3) uint8, or float32 where nothing shall be rounded.
         box: in pixels of the picture; it may leave the picture.
         width: of the crop in pixels.
         height: of the crop in pixels.
         border: what stands outside the picture: its nearest pixel or zero.
-        out: (height, width, 3) uint8 to write into, such as a network's input buffer.
+        out: (height, width, 3) to write into, such as a network's input buffer.
     """
     import cv2
 

@@ -27,11 +27,13 @@ _FILES: tuple[str, ...] = (
     "face_landmark",
     "hand_landmark",
     "handoccnet",
+    "internet",
     "iris_landmark",
     "mask_rcnn",
     "palm_detection",
     "pose_detection",
     "pose_landmark",
+    "rootnet",
 )
 """The files of this room that register networks."""
 
