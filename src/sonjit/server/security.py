@@ -50,12 +50,16 @@ def check_caller(scope: Scope, settings: Settings) -> None:
 
 
 def _is_own_host(host: str, settings: Settings) -> bool:
-    """Whether a Host header names this machine. An address does in any case: only names can be made to lead here."""
+    """Whether a Host header names this machine. An address does in any case: only names can be made to lead here.
+
+    A server on all addresses has names that it does not know; there the token, which it must have, keeps others out.
+    """
     try:
         name = urlsplit(f"//{host}").hostname or ""
     except ValueError:
         return False
-    return _is_address(name) or is_loopback(name) or name == settings.host.lower()
+    on_all = settings.token is not None and settings.host in ("0.0.0.0", "::")
+    return _is_address(name) or is_loopback(name) or name == settings.host.lower() or (on_all and bool(name))
 
 
 def _is_address(name: str) -> bool:
