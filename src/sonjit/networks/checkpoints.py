@@ -44,7 +44,7 @@ def load_checkpoint(path: Path) -> dict[str, Tensor]:
             f"{path}: not loaded, for it holds more than tensors ({_first_line(error)}); "
             "save its state_dict alone, as safetensors"
         ) from None
-    except (SafetensorError, RuntimeError, EOFError, ValueError, KeyError, OSError, AttributeError) as error:
+    except Exception as error:  # torch's reader fails in any way on what is damaged
         raise InputError(f"{path}: a damaged checkpoint ({_first_line(error)}); copy it again") from None
     weights = _weights_in(loaded)
     if weights is None:
