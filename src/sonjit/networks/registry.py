@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,6 +35,7 @@ _FILES: tuple[str, ...] = (
     "pose_detection",
     "pose_landmark",
     "rootnet",
+    "selfie_segmentation",
 )
 """The files of this room that register networks."""
 
@@ -144,16 +146,23 @@ def network_like(state_dict: Mapping[str, Tensor]) -> str | None:
     """The network whose keys and shapes these are for the most part; None where none comes near."""
     given = {(key, tuple(value.shape)) for key, value in state_dict.items()}
     best, most = None, 0.5
-    for name, entry in _entries().items():
-        try:
-            with torch.device("meta"):
-                own = {(key, tuple(value.shape)) for key, value in entry.build().state_dict().items()}
-        except (InputError, TypeError, RuntimeError, NotImplementedError):
-            continue  # needs options that nobody gave
+    for name in _entries():
+        own = _keys_and_shapes(name)
         share = len(own & given) / max(len(own | given), 1)
         if share > most:
             best, most = name, share
     return best
+
+
+@cache
+def _keys_and_shapes(name: str) -> frozenset[tuple[str, tuple[int, ...]]]:
+    """Of a network's weights; nothing for one that needs options."""
+    try:
+        with torch.device("meta"):
+            network = _ENTRIES[name].build()
+    except (InputError, TypeError, RuntimeError, NotImplementedError):
+        return frozenset()
+    return frozenset((key, tuple(value.shape)) for key, value in network.state_dict().items())
 
 
 def _entries() -> dict[str, NetworkEntry]:
