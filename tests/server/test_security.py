@@ -20,6 +20,14 @@ def test_other_names_that_lead_here_are_refused(host, ask):
     refusal(client.get("/", headers={"host": host}), 403, "bad_origin")
 
 
+def test_a_server_on_all_addresses_goes_by_any_name_and_asks_for_the_token(ask):
+    client = ask(host="0.0.0.0", token="secret")
+    named = {"host": "laptop.local:8765", "origin": "http://laptop.local:8765"}
+    refusal(client.get("/healthz", headers=named), 401, "no_token")
+    assert client.get("/healthz?token=secret", headers=named).status_code == 200
+    refusal(client.get("/healthz?token=secret", headers=named | {"origin": "http://evil.example"}), 403, "bad_origin")
+
+
 @pytest.mark.parametrize(
     "origin", ["https://evil.example", "null", "http://127.0.0.1:9", "http://127.0.0.1.evil.example", ""]
 )
