@@ -24,8 +24,9 @@ _AXES = {  # from TFLite's layout to PyTorch's
     "DEPTHWISE_CONV_2D": (3, 0, 1, 2),  # (1, H, W, C)
     "FULLY_CONNECTED": (0, 1),  # (O, I)
     "PRELU": (2, 0, 1),  # (1, 1, C)
+    "Convolution2DTransposeBias": (3, 0, 1, 2),  # (O, H, W, I)
 }
-_LAYERS = (nn.Conv2d, nn.Linear, nn.PReLU)
+_LAYERS = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear, nn.PReLU)
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,8 @@ class TfliteLayer:
 
     Attributes:
         kind: TFLite's name of the operator.
-        weight: in PyTorch's layout: (O, I, H, W), (C, 1, H, W) or (O, I); of a PReLU its slopes (C,).
+        weight: in PyTorch's layout: (O, I, H, W), (C, 1, H, W), (I, O, H, W) of a
+            transposed convolution, or (O, I); of a PReLU its slopes (C,).
         bias: (O,), or None where there is none, or only zeros.
         stride: vertical and horizontal.
     """
@@ -62,16 +64,17 @@ def read_tflite_layers(path: Path) -> list[TfliteLayer]:
         tensors = TfliteTensors(file)
         layers: list[TfliteLayer] = []
         for operator in file.operators:
-            if operator.kind not in _AXES:
+            kind = operator.custom or operator.kind
+            if kind not in _AXES:
                 continue
             weight, *bias = [_tensor(tensors.constant(number)) for number in operator.inputs[1:]]
             if weight is None:
-                raise ValueError(f"{operator.kind} without weights")
-            weight = weight.permute(_AXES[operator.kind]).contiguous()
-            if operator.kind == "PRELU":
+                raise ValueError(f"{kind} without weights")
+            weight = weight.permute(_AXES[kind]).contiguous()
+            if kind == "PRELU":
                 weight = weight.flatten()
             given = bias[0] if bias and bias[0] is not None and bias[0].any() else None
-            layers.append(TfliteLayer(operator.kind, weight, given, operator.stride))
+            layers.append(TfliteLayer(kind, weight, given, operator.stride))
     except (ValueError, RuntimeError, IndexError) as error:
         raise InputError(f"{path}: cannot be read: {error}") from None
     return layers
@@ -116,7 +119,7 @@ def interleaved_layers(*branches: nn.Module) -> list[nn.Module]:
     return [layer for step in zip(*layers, strict=True) for layer in step]
 
 
-def _fits(layer: nn.Conv2d | nn.Linear | nn.PReLU, its: TfliteLayer) -> bool:
+def _fits(layer: nn.Conv2d | nn.ConvTranspose2d | nn.Linear | nn.PReLU, its: TfliteLayer) -> bool:
     if layer.weight.shape != its.weight.shape:
         return False
     if isinstance(layer, nn.PReLU):
@@ -125,6 +128,8 @@ def _fits(layer: nn.Conv2d | nn.Linear | nn.PReLU, its: TfliteLayer) -> bool:
         return False
     if isinstance(layer, nn.Linear):
         return its.kind == "FULLY_CONNECTED"
+    if isinstance(layer, nn.ConvTranspose2d):
+        return its.kind == "Convolution2DTransposeBias"
     depthwise = layer.groups == layer.out_channels > 1
     return layer.stride == its.stride and its.kind == ("DEPTHWISE_CONV_2D" if depthwise else "CONV_2D")
 
