@@ -34,6 +34,7 @@ def build_app() -> App:
     app.command("sonjit.cli.networks:networks", name="networks")
     app.command("sonjit.cli.export:export", name="export")
     app.command("sonjit.cli.explain:explain", name="explain")
+    app.command("sonjit.cli.mesh:mesh", name="mesh")
     app.command("sonjit.cli.segment:segment", name="segment")
     app.command("sonjit.cli.train:train", name="train")
     return app

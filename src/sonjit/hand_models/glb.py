@@ -24,6 +24,10 @@ _DTYPES: Final = {5121: "<u1", 5123: "<u2", 5125: "<u4", 5126: "<f4"}
 _SHAPES: Final[dict[str, tuple[int, ...]]] = {
     "SCALAR": (), "VEC2": (2,), "VEC3": (3,), "VEC4": (4,), "MAT4": (4, 4),
 }  # fmt: skip
+CAMERA_AXES: Final = [1.0, 0.0, 0.0, 0.0]
+"""Quaternion x, y, z, w of a node that turns a camera's axes (y down, z forward) into glTF's (y up, z backward)."""
+SKIN: Final = (0.6, 0.36, 0.26)
+"""Colour of a hand, linear RGB."""
 _MAGIC, _JSON, _BIN = 0x46546C67, 0x4E4F534A, 0x004E4942
 _VERTICES, _INDICES = 34962, 34963  # what a buffer view is for
 
@@ -124,10 +128,13 @@ class GlbBuilder:
         return len(meshes) - 1
 
     def to_bytes(self) -> bytes:
-        """The whole file."""
-        document = self.document | {"buffers": [{"byteLength": len(self._binary)}]}
+        """The whole file; what stayed empty is left out, as glTF wants it."""
+        document = {key: value for key, value in self.document.items() if value != []}
+        if self._binary:
+            document["buffers"] = [{"byteLength": len(self._binary)}]
         text = json.dumps(document, separators=(",", ":")).encode()
         text += b" " * (-len(text) % 4)
-        total = 28 + len(text) + len(self._binary)
-        head = struct.pack("<5I", _MAGIC, 2, total, len(text), _JSON)
-        return head + text + struct.pack("<2I", len(self._binary), _BIN) + self._binary
+        chunks = struct.pack("<2I", len(text), _JSON) + text
+        if self._binary:
+            chunks += struct.pack("<2I", len(self._binary), _BIN) + self._binary
+        return struct.pack("<3I", _MAGIC, 2, 12 + len(chunks)) + chunks

@@ -151,7 +151,7 @@ class Mano(nn.Module):
         if layout is None:
             raise InputError(f"tips={tips!r}: unknown layout; known: {', '.join(LAYOUTS)}")
         rotations = self._rotations(pose, flat_hand_mean, pca)  # (N, 16, 3, 3)
-        count = len(rotations)
+        count = rotations.shape[0]
         if betas is None:
             betas = pose.new_zeros(count, self.joint_shapes.shape[0])
         _check("betas", betas, (count, self.joint_shapes.shape[0]))
@@ -197,7 +197,7 @@ class Mano(nn.Module):
 
     def _skinned(self, vertices: Tensor, turned: Tensor, moved: Tensor) -> Tensor:
         """Vertices (N, 3, 778) of the rest pose as (N, 778, 3), where the joints' rotations and shifts carry them."""
-        if len(vertices) <= _HANDS_AT_ONCE:
+        if torch.compiler.is_exporting() or vertices.shape[0] <= _HANDS_AT_ONCE:
             return _skin(self.skinning, vertices, turned, moved)
         parts = zip(*(values.split(_HANDS_AT_ONCE) for values in (vertices, turned, moved)), strict=True)
         return torch.cat([_skin(self.skinning, *part) for part in parts])

@@ -58,6 +58,11 @@ class RigPose:
     def __len__(self) -> int:
         return len(self.rotation)
 
+    def __getitem__(self, frame: int) -> RigPose:
+        """One frame, as a pose of one."""
+        part = slice(frame, frame + 1)
+        return RigPose(self.rotation[part], self.translation[part], self.angles[part])
+
     def moved(self, translation: NDArray[np.floating]) -> RigPose:
         """The same with (N, 3) metres added to its place."""
         return replace(self, translation=self.translation + translation)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from sonjit.geometry.rotations import quaternion_from_matrix
-from sonjit.hand_models.glb import GlbBuilder
+from sonjit.hand_models.glb import CAMERA_AXES, SKIN, GlbBuilder
 from sonjit.hand_models.rig import JOINTS, PARENTS
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from sonjit.hand_models.rig import Rig, RigMotion
 
-_SKIN: Final = (0.6, 0.36, 0.26)  # linear RGB
 _AWAY_S: Final = 0.25  # a hand that is not seen for longer is hidden
 _STATIC: Final = frozenset(joint for joint, name in enumerate(JOINTS) if name.endswith(("finger-metacarpal", "tip")))
 
@@ -30,7 +29,7 @@ _STATIC: Final = frozenset(joint for joint, name in enumerate(JOINTS) if name.en
 def glb_from_motions(motions: Sequence[RigMotion]) -> bytes:
     """A GLB file of hands: animated where they have times, else posed."""
     builder = GlbBuilder()
-    camera: dict[str, Any] = {"name": "camera axes", "rotation": [1.0, 0.0, 0.0, 0.0], "children": []}
+    camera: dict[str, Any] = {"name": "camera axes", "rotation": CAMERA_AXES}
     builder.document |= {"scene": 0, "scenes": [{"nodes": [0]}], "nodes": [camera]}
     end = max((float(motion.times[-1]) for motion in motions if motion.times is not None), default=0.0)
     channels: list[dict[str, Any]] = []
@@ -41,8 +40,6 @@ def glb_from_motions(motions: Sequence[RigMotion]) -> bytes:
             _animate(builder, motion, first, end, channels, samplers)
     if channels:
         builder.document["animations"] = [{"name": "hands", "channels": channels, "samplers": samplers}]
-    if not motions:  # glTF allows no empty lists
-        del camera["children"]
     return builder.to_bytes()
 
 
@@ -60,7 +57,7 @@ def _add_hand(builder: GlbBuilder, motion: RigMotion) -> int:
             "translation": translations[0, joint].tolist(),
         }
         nodes.append(node | ({"children": children} if children else {}))
-    nodes[0]["children"].append(first)
+    nodes[0].setdefault("children", []).append(first)
     bind = np.zeros((len(JOINTS), 4, 4))
     bind[:, :3, :3], bind[:, :3, 3], bind[:, 3, 3] = rig.frames, rig.joints, 1
     skins = document.setdefault("skins", [])
@@ -72,7 +69,7 @@ def _add_hand(builder: GlbBuilder, motion: RigMotion) -> int:
     joints, weights = _four_weights(rig)
     mesh = builder.add_mesh(
         rig.faces,
-        _SKIN,
+        SKIN,
         POSITION=rig.vertices.astype(np.float32),
         NORMAL=rig.normals.astype(np.float32),
         JOINTS_0=joints,

@@ -1,13 +1,17 @@
-"""Wavefront OBJ: meshes as text, one object each."""
+"""Plain meshes as files: Wavefront OBJ and GLB."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from sonjit.geometry.triangles import vertex_normals
+from sonjit.hand_models.glb import CAMERA_AXES, SKIN, GlbBuilder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    import numpy as np
     from numpy.typing import NDArray
 
 
@@ -35,3 +39,16 @@ def obj_from_meshes(meshes: Iterable[Mesh]) -> str:
         lines += [f"f {a} {b} {c}" for a, b, c in (faces + first).tolist()]
         first += len(vertices)
     return "\n".join(lines) + "\n"
+
+
+def glb_from_meshes(meshes: Iterable[Mesh]) -> bytes:
+    """A GLB file: the vertices in the camera's axes, under nodes that turn them into glTF's."""
+    builder = GlbBuilder()
+    nodes: list[dict[str, Any]] = []
+    for name, vertices, faces in meshes:
+        points, normals = vertices.astype(np.float32), vertex_normals(vertices, faces).astype(np.float32)
+        mesh = builder.add_mesh(faces, SKIN, POSITION=points, NORMAL=normals)
+        nodes.append({"name": name, "mesh": mesh, "rotation": CAMERA_AXES})
+    scene = {"nodes": list(range(len(nodes)))} if nodes else {}
+    builder.document |= {"scene": 0, "scenes": [scene], "nodes": nodes}
+    return builder.to_bytes()

@@ -1,0 +1,138 @@
+"""`sonjit mesh`: hands as meshes, over the picture and as files for animation programs."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import Parameter
+
+from sonjit.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sonjit.detectors import Detector
+    from sonjit.media import Source
+    from sonjit.meshes.hand_mesh import MeshModel, Sight
+    from sonjit.meshes.run import MeshSummary
+
+
+def mesh(
+    source: Annotated[str, Parameter(name="INPUT")],
+    /,
+    *,
+    model: Literal["rig", "handoccnet", "deformer"] = "rig",
+    weights: str | None = None,
+    mano: str | None = None,
+    mano_left: str | None = None,
+    save: str | None = None,
+    draw: str | None = None,
+    camera: str | None = None,
+    max_instances: int = 2,
+    mirrored: Annotated[bool, Parameter(negative="")] = False,
+    models_dir: str | None = None,
+    limit: int | None = None,
+) -> int:
+    """Turn the hands of a picture or video into meshes.
+
+    `sonjit mesh clip.mp4 --draw clip-meshes.mp4 --save hands.glb` poses a rigged hand to the found keypoints, with one
+    length per bone over the whole video, and writes it animated. It needs `sonjit models pull rigs` once.
+
+    `sonjit mesh clip.mp4 --save hands.bvh` writes the motion, a file for each hand.
+
+    `sonjit mesh photo.jpg --save hands.obj` writes the mesh; `--save 'meshes/{index}.obj'` one file per picture.
+
+    `sonjit mesh photo.jpg --model handoccnet --weights snapshot.pth.tar --mano MANO_RIGHT.pkl --draw over.png` asks a
+    network for MANO's mesh.
+
+    Files are in metres, y up, z towards the viewer, the camera at the origin. Without --camera a view of 60 degrees is
+    assumed for them, and the overlay lays each mesh over its keypoints by weak perspective.
+
+    Args:
+        source: An image, a folder, a glob in quotes, a video or camera:0.
+        model: rig needs no licence; handoccnet and deformer need their checkpoint and your MANO files.
+        weights: Checkpoint of the network.
+        mano: MANO's right hand: MANO_RIGHT.pkl or .npz.
+        mano_left: MANO's left hand, for deformer.
+        save: .json with the parameters, .obj, .glb (animated for the rig) or .bvh (the rig in a video).
+        draw: Picture, folder or video with the meshes over it.
+        camera: The camera's fx,fy,cx,cy in pixels.
+        max_instances: How many hands to look for.
+        mirrored: The input is a selfie view.
+        models_dir: Folder with the published weight files.
+        limit: Stop after so many frames.
+    """
+    from sonjit.cli.report import progress
+    from sonjit.meshes.run import mesh_source
+
+    for option, value in (("--max-instances", max_instances), ("--limit", limit)):
+        if value is not None and value < 1:
+            raise InputError(f"{option} {value}: give at least 1")
+    given = {"--weights": weights, "--mano": mano, "--mano-left": mano_left}
+    if model == "rig" and (needless := [option for option, value in given.items() if value]):
+        raise InputError(f"{', '.join(needless)}: the rigged hand needs none; name --model handoccnet or deformer")
+    make_model = _model(model, _sight(camera), weights, mano, mano_left, models_dir)
+
+    def make(opened: Source) -> tuple[Detector[Any, Any], MeshModel]:
+        from sonjit.detectors import create_detector
+
+        still = opened.kind in ("image", "folder")
+        smoothing = None if still else "one_euro"
+        options: dict[str, Any] = {"models_dir": models_dir, "mirrored": mirrored, "smoothing": smoothing}
+        return create_detector("hands", max_instances=max_instances, static_image=still, **options), make_model()
+
+    with progress(None, "frames") as advance:
+        summary = mesh_source(
+            source,
+            make,
+            rigged=model == "rig",
+            save=save,
+            draw=draw,
+            limit=limit,
+            opened=advance.expect,
+            advance=advance,
+        )
+    return _tell(summary)
+
+
+def _sight(camera: str | None) -> Callable[[int, int], Sight]:
+    """The camera given, or one assumed for each size of picture."""
+    from sonjit.geometry.cameras import assumed_camera, camera_from_text
+    from sonjit.meshes.hand_mesh import Sight
+
+    if camera is None:
+        return lambda width, height: Sight(assumed_camera(width, height), assumed=True)
+    given = Sight(camera_from_text(camera), assumed=False)
+    return lambda width, height: given
+
+
+def _model(
+    model: str,
+    sight: Callable[[int, int], Sight],
+    weights: str | None,
+    mano: str | None,
+    mano_left: str | None,
+    models_dir: str | None,
+) -> Callable[[], MeshModel]:
+    """Makes the model; what is missing is said at once."""
+    from sonjit.meshes.rigged import RiggedHands
+
+    return lambda: RiggedHands(sight, models_dir)
+
+
+def _tell(summary: MeshSummary) -> int:
+    for line in summary.problems:
+        sys.stderr.write(f"sonjit: {line}\n")
+    for hand in summary.about.get("hands", []):
+        frames = "1 frame" if hand["frames"] == 1 else f"{hand['frames']} frames"
+        sys.stdout.write(f"{hand['name']}: {frames}, {hand['fit_error_mm']:.1f} mm from its keypoints on average\n")
+    frames = "1 frame" if summary.frames == 1 else f"{summary.frames} frames"
+    hands = "1 hand" if summary.hands == 1 else f"{summary.hands} hands"
+    wrote = f"; wrote {_few(summary.written)}" if summary.written else ""
+    sys.stderr.write(f"{frames}, {hands}{wrote}\n")
+    return 1 if summary.problems else 0
+
+
+def _few(names: list[str]) -> str:
+    return " and ".join(names) if len(names) <= 4 else f"{names[0]} and {len(names) - 1} more"

@@ -1,0 +1,1 @@
+"""Meshes of hands in pictures and videos: a rigged hand posed to keypoints, or networks that give MANO."""

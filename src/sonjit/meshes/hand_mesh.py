@@ -1,0 +1,124 @@
+"""What every way to a hand's mesh gives, and where a mesh stands before the camera."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+import numpy as np
+
+from sonjit.geometry.cameras import Camera, translation_to_view
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from sonjit.hand_models.rig import RigMotion
+    from sonjit.results import Frame, Handedness
+
+
+@dataclass(frozen=True)
+class HandMesh:
+    """One hand's mesh in one picture.
+
+    Attributes:
+        name: in files, such as "right-1".
+        handedness: the person's own hand.
+        vertices: (V, 3) metres before the camera: x right, y down, z forward.
+        faces: (F, 3) indices, counterclockwise from outside.
+        pixels: (V, 3) where the picture shows the vertices, and their depth in pixels.
+        normals: (V, 3), or None to take those of the faces.
+        record: parameters for the JSON file.
+    """
+
+    name: str
+    handedness: Handedness
+    vertices: NDArray[np.floating]
+    faces: NDArray[np.integer]
+    pixels: NDArray[np.float64]
+    normals: NDArray[np.float64] | None
+    record: dict[str, Any]
+
+
+class MeshModel(Protocol):
+    """Looks at pictures one after the other, then gives the meshes of each."""
+
+    @property
+    def model(self) -> str:
+        """Name for files."""
+        ...
+
+    def look(self, frame: Frame, rgb: NDArray[np.uint8]) -> None:
+        """Take in a picture (H, W, 3) and the hands that were found in it; indices rise."""
+        ...
+
+    def finish(self) -> None:
+        """No more pictures come."""
+        ...
+
+    def meshes(self, index: int) -> list[HandMesh]:
+        """The meshes of the picture of this index; after `finish`."""
+        ...
+
+    @property
+    def motions(self) -> Sequence[RigMotion] | None:
+        """Rigged hands over time, after `finish`; None from a model that has no rig."""
+        ...
+
+    def about(self) -> dict[str, Any]:
+        """What the JSON file says once; after `finish`."""
+        ...
+
+
+class WeakView(NamedTuple):
+    """A camera so far away that depth does not matter: pixels are metres times `scale`, plus `offset`."""
+
+    scale: float
+    offset: tuple[float, float]
+
+    def pixels(self, points: NDArray[np.floating]) -> NDArray[np.float64]:
+        """(..., 3) pixels, with depth in the same scale, of points (..., 3) in metres."""
+        return np.asarray(points, np.float64) * self.scale + (*self.offset, 0.0)
+
+
+def weak_view(points: NDArray[np.floating], xy_px: NDArray[np.floating]) -> WeakView:
+    """The weak perspective that shows points (K, 3) at pixels (K, 2): equal centres and equal spread."""
+    flat, xy = np.asarray(points, np.float64)[:, :2], np.asarray(xy_px, np.float64)
+    middle, xy_middle = flat.mean(0), xy.mean(0)
+    spread = max(float(np.linalg.norm(flat - middle)), 1e-9)
+    scale = max(float(np.linalg.norm(xy - xy_middle)) / spread, 1e-6)
+    x, y = (xy_middle - scale * middle).tolist()
+    return WeakView(scale, (x, y))
+
+
+class Sight(NamedTuple):
+    """The camera of a picture, given or assumed."""
+
+    camera: Camera
+    assumed: bool
+
+    def translation(self, points: NDArray[np.floating], xy_px: NDArray[np.floating]) -> NDArray[np.float64]:
+        """(3,) metres that take points (K, 3) to where the camera sees them at pixels (K, 2)."""
+        found = translation_to_view(points, xy_px, self.camera)
+        if found is not None:
+            return found
+        scale, offset = weak_view(points, xy_px)  # shapes that no perspective fits are put at their size's distance
+        x, y = (np.array(offset) - self.camera[2:]) / scale
+        return np.array([x, y, (self.camera.fx + self.camera.fy) / 2 / scale])
+
+    def pixels(
+        self, placed: NDArray[np.floating], joints: NDArray[np.floating], xy_px: NDArray[np.floating]
+    ) -> NDArray[np.float64]:
+        """(V, 3) pixels and depth of vertices (V, 3) that stand before the camera.
+
+        A given camera projects them. An assumed one would draw them beside the picture's hand: weak perspective lays
+        the joints (21, 3), from the same origin, over their pixels (21, 2).
+        """
+        if self.assumed:
+            return weak_view(joints, xy_px).pixels(placed)
+        return np.concatenate([self.camera.project(placed), placed[:, 2:] * self.camera.fx / joints[:, 2].mean()], 1)
+
+    def to_dict(self) -> dict[str, Any]:
+        """For the JSON file."""
+        return self.camera._asdict() | {"assumed": self.assumed}

@@ -1,0 +1,175 @@
+"""Found hands -> the rigged hand, posed by inverse kinematics, with one length for each bone over a whole video."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sonjit.geometry.rotations import quaternion_from_matrix
+from sonjit.hand_models.rig import RigMotion, RigPose, load_rig
+from sonjit.hand_models.rig_ik import fit_lengths, fit_pose
+from sonjit.meshes.hand_mesh import HandMesh, Sight, weak_view
+from sonjit.skeletons import load_skeleton
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from sonjit.results import Frame, Hand, Handedness
+
+_FINGERS = ("thumb", "index", "middle", "ring", "pinky")
+
+
+@dataclass
+class _Track:
+    """One hand through a source."""
+
+    number: int
+    indices: list[int] = field(default_factory=list[int])
+    times: list[float | None] = field(default_factory=list["float | None"])
+    hands: list[Hand] = field(default_factory=list["Hand"])
+    sights: list[Sight] = field(default_factory=list[Sight])
+
+    @property
+    def side(self) -> Handedness:
+        """What most frames say."""
+        return "Right" if sum(hand.handedness == "Right" for hand in self.hands) * 2 >= len(self.hands) else "Left"
+
+
+@dataclass
+class _Fitted:
+    track: _Track
+    motion: RigMotion
+    errors_mm: NDArray[np.float64]  # (N,) mean over the keypoints
+
+
+class RiggedHands:
+    """The rigged hand in every picture.
+
+    It is fitted when all pictures were seen, for its bones' lengths are their medians over the video: 0.5 kB are kept
+    for each hand and frame until then. x and y of the keypoints come from the picture, where they are seen best, z from
+    the metric keypoints.
+
+    Args:
+        sight: the camera of a picture of this width and height.
+        models_dir: folder with the rigs, where it is not the cache.
+    """
+
+    model = "rig"
+
+    def __init__(self, sight: Callable[[int, int], Sight], models_dir: str | Path | None = None) -> None:
+        self._rigs = {side: load_rig(side, models_dir) for side in ("Right", "Left")}
+        self._sight = sight
+        self._tracks: dict[Hashable, _Track] = {}
+        self._fitted: list[_Fitted] = []
+        self._rows: defaultdict[int, list[tuple[_Fitted, int]]] = defaultdict(list)
+
+    def look(self, frame: Frame, rgb: NDArray[np.uint8]) -> None:
+        """Note the hands of a picture."""
+        for number, hand in enumerate(frame.hands):
+            key = (frame.index, number) if hand.id is None else hand.id
+            name = number + 1 if hand.id is None else hand.id
+            track = self._tracks.setdefault(key, _Track(name))
+            track.indices.append(frame.index)
+            track.times.append(frame.time)
+            track.hands.append(hand)
+            track.sights.append(self._sight(rgb.shape[1], rgb.shape[0]))
+
+    def finish(self) -> None:
+        """Fit every hand."""
+        self._fitted = [self._fit(track) for track in self._tracks.values()]
+        for fitted in self._fitted:
+            for row, index in enumerate(fitted.track.indices):
+                self._rows[index].append((fitted, row))
+
+    @property
+    def motions(self) -> list[RigMotion]:
+        """One for each hand."""
+        return [fitted.motion for fitted in self._fitted]
+
+    def motions_at(self, index: int) -> list[RigMotion]:
+        """The hands of one picture, posed and still."""
+        return [
+            RigMotion(fitted.motion.name, fitted.motion.rig, fitted.motion.pose[row], np.array([index]))
+            for fitted, row in self._rows[index]
+        ]
+
+    def meshes(self, index: int) -> list[HandMesh]:
+        """The hands of one picture."""
+        return [_mesh(fitted, row) for fitted, row in self._rows[index]]
+
+    def about(self) -> dict[str, Any]:
+        """Each hand's bones, and how near the fit came."""
+        names = load_skeleton("hand_mediapipe21").keypoints[1:]
+        return {
+            "angles": "radians from the rig's rest: turn towards the thumb, bend towards the palm, twist; keypoints do "
+            "not show a bone's twist: hinges have none, a finger's first joint what its hinges ask for",
+            "hands": [
+                {
+                    "name": fitted.motion.name,
+                    "handedness": fitted.track.side,
+                    "frames": len(fitted.errors_mm),
+                    "fit_error_mm": round(float(fitted.errors_mm.mean()), 3),
+                    "bones_m": dict(zip(names, fitted.motion.rig.lengths.round(5).tolist(), strict=True)),
+                }
+                for fitted in self._fitted
+            ],
+        }
+
+    def _fit(self, track: _Track) -> _Fitted:
+        """The pose of a hand in each of its frames, before the camera."""
+        keypoints = np.stack([_metric_keypoints(hand) for hand in track.hands])
+        rest = self._rigs[track.side]
+        rig = rest.resized(fit_lengths(rest, keypoints))
+        times = None if track.times[0] is None else np.array(track.times, np.float64)
+        pose = fit_pose(rig, keypoints, times)
+        joints = rig.keypoints(pose)
+        errors = np.linalg.norm(joints - keypoints, axis=-1).mean(-1) * 1000
+        shifts = [
+            sight.translation(points, hand.keypoints[:, :2])
+            for sight, points, hand in zip(track.sights, joints, track.hands, strict=True)
+        ]
+        name = f"{track.side.lower()}-{track.number}"
+        motion = RigMotion(name, rig, pose.moved(np.stack(shifts)), np.array(track.indices), times)
+        return _Fitted(track, motion, errors)
+
+
+def _metric_keypoints(hand: Hand) -> NDArray[np.float64]:
+    """(21, 3) metres: x and y as the picture shows them, in the scale of the metric keypoints; z theirs."""
+    metric = hand.keypoints_3d.astype(np.float64)
+    view = weak_view(metric, hand.keypoints[:, :2])
+    seen = (hand.keypoints[:, :2] - np.array(view.offset)) / view.scale
+    metric[:, :2] = seen
+    return metric
+
+
+def _mesh(fitted: _Fitted, row: int) -> HandMesh:
+    track, motion = fitted.track, fitted.motion
+    hand, sight, pose = track.hands[row], track.sights[row], motion.pose[row]
+    (vertices,), (normals,) = motion.rig.skin(pose)
+    (joints,) = motion.rig.keypoints(pose)
+    pixels = sight.pixels(vertices, joints, hand.keypoints[:, :2])
+    record = _record(motion.name, hand, pose, joints) | {"fit_error_mm": round(float(fitted.errors_mm[row]), 3)}
+    return HandMesh(motion.name, track.side, vertices, motion.rig.faces, pixels, normals, record)
+
+
+def _record(name: str, hand: Hand, pose: RigPose, joints: NDArray[np.float64]) -> dict[str, Any]:
+    names = load_skeleton("hand_mediapipe21").keypoints
+    return {
+        "name": name,
+        "id": hand.id,
+        "handedness": hand.handedness,
+        "score": round(float(hand.score), 4),
+        "rotation_xyzw": quaternion_from_matrix(pose.rotation[0]).round(6).tolist(),
+        "wrist_m": pose.translation[0].round(6).tolist(),
+        "angles_rad": dict(zip(_FINGERS, pose.angles[0].round(5).tolist(), strict=True)),
+        "keypoints3D": [
+            {"x": x, "y": y, "z": z, "name": name}
+            for (x, y, z), name in zip(joints.round(6).tolist(), names, strict=True)
+        ],
+    }
