@@ -197,7 +197,7 @@ class Mano(nn.Module):
 
     def _skinned(self, vertices: Tensor, turned: Tensor, moved: Tensor) -> Tensor:
         """Vertices (N, 3, 778) of the rest pose as (N, 778, 3), where the joints' rotations and shifts carry them."""
-        if torch.compiler.is_exporting() or vertices.shape[0] <= _HANDS_AT_ONCE:
+        if torch.compiler.is_compiling() or vertices.shape[0] <= _HANDS_AT_ONCE:
             return _skin(self.skinning, vertices, turned, moved)
         parts = zip(*(values.split(_HANDS_AT_ONCE) for values in (vertices, turned, moved)), strict=True)
         return torch.cat([_skin(self.skinning, *part) for part in parts])
