@@ -96,15 +96,15 @@ class CamNetwork(Network):
 
     def from_official(self, state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Torchvision's keys; the layers that only this network has keep what they hold, to be trained."""
-        given = super().from_official(state_dict)
-        if any(key.startswith(("backbone.", "extra.", "head.")) for key in given):
-            return given  # of another network of this file
+        given, own = super().from_official(state_dict), self.state_dict()
+        if not any(f"backbone.{key}" in own for key in given):
+            return given  # another network's, whose names say most as they are
         named = {
             key.replace("fc.", "head.", 1) if key.startswith("fc.") else f"backbone.{key}": value
             for key, value in given.items()
             if not key.startswith(self.backbone.left_out)
         }
-        kept = {key: value for key, value in self.state_dict().items() if key.startswith(("extra.", "head."))}
+        kept = {key: value for key, value in own.items() if key.startswith(("extra.", "head."))}
         return kept | named
 
 

@@ -85,9 +85,10 @@ class ResNetMaps(Backbone):
 
     _LAYERS = ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4")
 
-    def __init__(self, block: type[BasicBlock | Bottleneck], layers: Sequence[int]) -> None:
+    def __init__(self, block: type[BasicBlock | Bottleneck], layers: Sequence[int], width: int = 64) -> None:
         super().__init__()
-        whole = ResNet(block, list(layers), num_classes=1)
+        # Blocks that begin as nothing (Goyal et al. 2017) train more evenly from scratch.
+        whole = ResNet(block, list(layers), num_classes=1, zero_init_residual=True, width_per_group=width)
         for name in self._LAYERS:
             self.add_module(name, whole.get_submodule(name))
         self.channels = 512 * block.expansion
@@ -160,7 +161,7 @@ def resnet18(tiny: bool = False) -> Backbone:
 
 def resnet50(tiny: bool = False) -> Backbone:
     """ResNet-50."""
-    return ResNetMaps(Bottleneck, (1, 1, 1, 1) if tiny else (3, 4, 6, 3))
+    return ResNetMaps(Bottleneck, (1, 1, 1, 1), width=4) if tiny else ResNetMaps(Bottleneck, (3, 4, 6, 3))
 
 
 def _mlpconv(channels: int, out: int, kernel: int, stride: int, padding: int) -> list[nn.Module]:
