@@ -44,7 +44,8 @@ class Hand(_ByValue):
         score: probability that the crop holds a hand (presence), 0..1.
         keypoints: (21, 3) float32: x, y in pixels of the input; z in the same scale, relative to the wrist,
             smaller is nearer to the camera.
-        keypoints_3d: (21, 3) float32 metres, origin at the hand's geometric centre.
+        keypoints_3d: (21, 3) float32 metres, origin at the hand's geometric centre; at the camera's lens for a hand
+            that was lifted (`sonjit.lifting`), NaN where its distance could not be told.
         id: stable while the hand is tracked; `None` for stills.
         handedness_score: probability of the label, 0.5..1.
     """

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
+from sonjit.cli.lifting import Lifting, lift_from
 from sonjit.cli.options import OUTPUT, Finding, Output, Running, detector_options
+
+if TYPE_CHECKING:
+    from sonjit.lifting import Lift
 
 _Input = Annotated[str, Parameter(name="INPUT", allow_leading_hyphen=True)]  # - is standard input
 _Mask = Annotated[str | None, Parameter(group=OUTPUT)]
-_OUTPUT, _FINDING, _RUNNING = Output(), Finding(), Running()
+_OUTPUT, _FINDING, _RUNNING, _LIFTING = Output(), Finding(), Running(), Lifting()
 
 
 def hands(
@@ -21,6 +25,7 @@ def hands(
     output: Output = _OUTPUT,
     finding: Finding = _FINDING,
     running: Running = _RUNNING,
+    lifting: Lifting = _LIFTING,
 ) -> int:
     """Find hands: 21 keypoints each, left or right, in pixels and in metres.
 
@@ -32,11 +37,14 @@ def hands(
 
     `sonjit hands camera:0 --mirrored --draw me.mp4` records until Ctrl-C.
 
+    `sonjit hands photo.jpg --lift internet --lift-weights snapshot_20.pth.tar --save hands.json` puts them into the
+    camera's space, with InterNet's weights.
+
     Args:
         source: An image, a folder, a glob in quotes, a video, camera:0, or - for standard input.
         model: lite is faster, full more exact.
     """
-    return _find("hands", source, {"model": model}, output, finding, running)
+    return _find("hands", source, {"model": model}, output, finding, running, lift=lift_from(lifting, finding))
 
 
 def face(
@@ -122,6 +130,7 @@ def _find(
     finding: Finding,
     running: Running,
     mask: str | None = None,
+    lift: Lift | None = None,
 ) -> int:
     from sonjit.cli.report import run
     from sonjit.errors import InputError
@@ -142,6 +151,7 @@ def _find(
         measures=output.measures,
         count=output.count,
         limit=output.limit,
+        lift=lift,
     )
     _ = task.counting  # refuses a wrong name before any work
     return run(task, jobs=running.jobs)

@@ -45,6 +45,11 @@ class HandLayout:
         """Where a hand's root stands among the 42."""
         return self.joints(side).start + self.skeleton.parents.index(-1)
 
+    @property
+    def root_keypoints(self) -> tuple[int, ...]:
+        """MediaPipe's keypoints between which the root lies: the wrist, or wrist and middle finger's knuckle."""
+        return (0,) if "wrist" in self.skeleton.keypoints else (0, 9)
+
     def mediapipe21(self, joints: NDArray[np.floating], side: Side) -> NDArray[np.floating]:
         """One of two hands (..., 42, D) in MediaPipe's order (..., 21, D).
 

@@ -170,7 +170,7 @@ register(
         licence="CC-BY-NC-4.0",
         inputs=(InputSpec("images", (3, INPUT_SIZE, INPUT_SIZE)),),
         where="the released snapshot_20.pth.tar, by the links in github.com/facebookresearch/InterHand2.6M",
-        tiny={"depth": 10, "width": 8, "channels": 8, "hidden": 16, "bins": 16},
-        tiny_inputs=(InputSpec("images", (3, 64, 64)),),
+        tiny={"depth": 10, "width": 8, "channels": 8, "hidden": 16, "bins": 8},
+        tiny_inputs=(InputSpec("images", (3, 32, 32)),),
     )
 )

@@ -123,6 +123,6 @@ register(
         ),
         where="for bodies by the links in github.com/mks0601/3DMPPE_ROOTNET_RELEASE; for hands none was published",
         tiny={"depth": 10, "width": 8, "channels": 8},
-        tiny_inputs=(InputSpec("images", (3, 64, 64), -2.1, 2.7), InputSpec("k_value", (1,), 500.0, 3000.0)),
+        tiny_inputs=(InputSpec("images", (3, 64, 64), -2.1, 2.7), InputSpec("k_value", (1,), 0.5, 3.0)),
     )
 )

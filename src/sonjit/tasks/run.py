@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Self
 
 from sonjit.detectors import create_detector, detect_frames
+from sonjit.lifting import create_lifter
 from sonjit.media import (
     Header,
     draw_frame,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sonjit.detectors import Detector
+    from sonjit.lifting import Lift
     from sonjit.media import Source
     from sonjit.results import Frame
 
@@ -54,6 +56,7 @@ class Task:
         measures: write measures and gestures into the table.
         count: angle whose repetitions to count, as `Counting.from_text` reads it, or None.
         limit: stop after so many frames.
+        lift: with what to put the hands into the camera's space, or None.
         name: what the table calls the source; by default as `source` says.
     """
 
@@ -66,12 +69,14 @@ class Task:
     measures: bool = False
     count: str | None = None
     limit: int | None = None
+    lift: Lift | None = None
     name: str | None = None
 
     @property
     def model(self) -> str:
-        """Name of the model for the table's header, e.g. `hands-full`."""
-        return f"{self.kind}-{dict(self.options)['model']}"
+        """Name of the model for the table's header, e.g. `hands-full`, or `hands-full+internet`."""
+        lifted = "" if self.lift is None else f"+{self.lift.network}"
+        return f"{self.kind}-{dict(self.options)['model']}{lifted}"
 
     @property
     def columns(self) -> dict[str, type[float] | type[str]]:
@@ -125,9 +130,12 @@ def run_task(
     with open_source(task.source) as source, _Outputs(task, source) as outputs:
         detector = _detector(task.kind, source.kind in _STILL, task.options)
         detector.reset()
+        lifter = None if task.lift is None else create_lifter(task.lift)
         opened(source.count if task.limit is None else min(source.count or task.limit, task.limit))
         with _Behind(outputs) as behind:
             for frame, rgb in detect_frames(source, detector):
+                if lifter is not None:
+                    frame.hands = lifter.lift(rgb, frame.hands)
                 behind.put(frame, rgb)
                 summary.frames += 1
                 summary.instances += len(getattr(frame, LISTS[task.kind]))

@@ -1,0 +1,64 @@
+"""The options of `sonjit hands` that put hands into the camera's space."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import Group, Parameter
+
+from sonjit.errors import InputError
+
+if TYPE_CHECKING:
+    from sonjit.cli.options import Finding
+    from sonjit.lifting import Lift
+
+
+@Parameter(name="*", group=Group("Lifting", sort_key=4))
+@dataclass(frozen=True)
+class Lifting:
+    """Hands in the camera's space.
+
+    Attributes:
+        lift: Network that sees both hands at once: x_m, y_m and z_m are then metres from the lens, not from the hand.
+        lift_weights: Its checkpoint, official or own; demo for numbers that mean nothing.
+        lift_layout: Data set of that checkpoint.
+        root_weights: Checkpoint of RootNet, for the distance; without it that comes from the size of the hands.
+        camera: fx,fy,cx,cy in pixels; without it 60 degrees across the longer side are assumed.
+    """
+
+    lift: Literal["internet"] | None = None
+    lift_weights: str | None = None
+    lift_layout: Literal["interhand", "stb", "rhd"] = "interhand"
+    root_weights: str | None = None
+    camera: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None
+
+
+def lift_from(lifting: Lifting, finding: Finding) -> Lift | None:
+    """What is asked for; its networks are loaded, and what was taken for granted is said.
+
+    Raises:
+        InputError: options that do not go together, or weights that are missing or do not fit.
+    """
+    if lifting.lift is None:
+        if lifting != Lifting():
+            raise InputError("--lift-weights, --lift-layout, --root-weights and --camera go with --lift internet")
+        return None
+    if finding.flip_horizontal:
+        raise InputError("--flip-horizontal moves hands away from where the camera sees them: leave it out with --lift")
+    from sonjit.geometry import camera_from_text
+    from sonjit.lifting import Lift, create_lifter
+
+    lift = Lift(
+        lifting.lift,
+        lifting.lift_weights,
+        lifting.root_weights,
+        lifting.lift_layout,
+        None if lifting.camera is None else camera_from_text(lifting.camera),
+        finding.mirrored,
+    )
+    create_lifter(lift)
+    for note in lift.notes:
+        sys.stderr.write(f"sonjit: {note}\n")
+    return lift

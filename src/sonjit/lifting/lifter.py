@@ -1,0 +1,138 @@
+"""InterNet on hands that a detector found: one crop for both, joints in the camera's space."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from sonjit.geometry import RotatedBox, assumed_camera, crop, crop_matrix, translation_to_view
+from sonjit.lifting.pairs import pairs_of_hands
+from sonjit.networks.hand_layouts import SIDES
+from sonjit.networks.internet import INPUT_SIZE
+from sonjit.networks.internet_steps import (
+    area_of_box,
+    box_of_joints,
+    joints_in_camera,
+    two_hands_from_outputs,
+    with_relative_depth,
+)
+from sonjit.networks.rootnet import depth_of_box
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from sonjit.geometry import Camera
+    from sonjit.networks.hand_layouts import Side
+    from sonjit.networks.internet import InterNet
+    from sonjit.networks.rootnet import RootNet
+    from sonjit.results import Hand
+
+_MM = 1000.0
+
+
+class Lifter:
+    """Gives hands their place in the camera's space.
+
+    Args:
+        internet: sees one or two hands in a crop.
+        rootnet: sees how far a hand is; without it that comes from the size of the detector's own hand in metres.
+        camera: of all pictures; None assumes one for each.
+        mirrored: the pictures are selfie views, where a right hand looks like a left one.
+    """
+
+    def __init__(
+        self,
+        internet: InterNet,
+        rootnet: RootNet | None = None,
+        *,
+        camera: Camera | None = None,
+        mirrored: bool = False,
+    ) -> None:
+        self._internet = internet.eval()
+        self._rootnet = None if rootnet is None else rootnet.eval()
+        self._camera = camera
+        self._mirrored = mirrored
+
+    @torch.inference_mode()
+    def lift(self, rgb: NDArray[np.uint8], hands: Sequence[Hand]) -> list[Hand]:
+        """The same hands with `keypoints_3d` from InterNet.
+
+        Which hand is where, its side, score and pixels stay the detector's. A right and a left hand near each other
+        are seen in one crop.
+
+        Args:
+            rgb: (H, W, 3) uint8.
+            hands: found in it.
+
+        Returns:
+            Hands in the same order; `keypoints_3d` (21, 3) in metres in the camera's frame: x right, y down, z forward
+            from the lens; NaN where a hand's distance cannot be told.
+        """
+        if not hands:
+            return []
+        camera = self._camera or assumed_camera(rgb.shape[1], rgb.shape[0])
+        sides: list[Side] = [SIDES[(hand.handedness == "Left") != self._mirrored] for hand in hands]  # as they look
+        pairs = pairs_of_hands([hand.keypoints[:, :2] for hand in hands], sides)
+        areas = [
+            area_of_box(box_of_joints(np.concatenate([hands[index].keypoints[:, :2] for index in pair.values()])))
+            for pair in pairs
+        ]
+        to_picture = np.stack([crop_matrix(area, INPUT_SIZE, INPUT_SIZE) for area in areas])
+        seen = two_hands_from_outputs(self._internet(_crops(rgb, areas)), to_picture)
+        found = np.array([[side in pair for side in SIDES] for pair in pairs])  # (B, 2)
+        own_mm = np.full(found.shape, np.nan)
+        own_mm[found] = self._own_depths_mm(
+            rgb, [hands[pair[side]] for pair in pairs for side in SIDES if side in pair], camera
+        )
+        seen = seen._replace(present=seen.present & found)
+        layout = self._internet.layout
+        joints = joints_in_camera(seen, with_relative_depth(own_mm, seen), layout, camera) / _MM
+        lifted = list(hands)
+        for number, pair in enumerate(pairs):
+            for side, index in pair.items():
+                points = layout.mediapipe21(joints[number], side).astype(np.float32)
+                lifted[index] = replace(hands[index], keypoints_3d=points)
+        return lifted
+
+    def _own_depths_mm(self, rgb: NDArray[np.uint8], hands: Sequence[Hand], camera: Camera) -> NDArray[np.float64]:
+        """Depth of each hand's root, seen by itself."""
+        if self._rootnet is None:
+            return np.array([self._depth_by_size_mm(hand, camera) for hand in hands])
+        areas = [area_of_box(box_of_joints(hand.keypoints[:, :2])) for hand in hands]
+        at_box = [depth_of_box((area.width, area.height), (camera.fx, camera.fy)) for area in areas]
+        crops = self._rootnet.normalised(_crops(rgb, areas))
+        return self._rootnet(crops, crops.new_tensor(at_box)[:, None])["coord"][:, 2].double().numpy()
+
+    def _depth_by_size_mm(self, hand: Hand, camera: Camera) -> float:
+        """Where the detector's own hand in metres must stand to be seen at its pixels."""
+        shift = translation_to_view(hand.keypoints_3d, hand.keypoints[:, :2], camera)
+        if shift is None:
+            return np.nan
+        root = hand.keypoints_3d[list(self._internet.layout.root_keypoints), 2].mean()
+        return float(root + shift[2]) * _MM
+
+
+def _crops(rgb: NDArray[np.uint8], areas: Sequence[RotatedBox]) -> Tensor:
+    """What stands in upright areas of a picture, (B, 3, 256, 256) in 0..1, black outside it.
+
+    Only the part that is needed is made floating, so that a large picture costs no more than a small one.
+    """
+    height, width = rgb.shape[:2]
+    crops: list[NDArray[np.float32]] = []
+    for area in areas:
+        half = area.width / 2 + 2  # a crop's edge samples one pixel beyond it
+        left, right = (int(np.clip(edge, 0, width)) for edge in (area.cx - half, area.cx + half))
+        top, bottom = (int(np.clip(edge, 0, height)) for edge in (area.cy - half, area.cy + half))
+        if left == right or top == bottom:
+            crops.append(np.zeros((INPUT_SIZE, INPUT_SIZE, 3), np.float32))
+            continue
+        part = rgb[top:bottom, left:right].astype(np.float32)
+        moved = area._replace(cx=area.cx - left, cy=area.cy - top)
+        crops.append(crop(part, moved, INPUT_SIZE, INPUT_SIZE, border="zero"))
+    return torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2) / 255
