@@ -2,6 +2,7 @@
 
 from sonjit.geometry.boxes import (
     RotatedBox,
+    clamped_box,
     iou,
     rotated_box_around,
     square_box,
@@ -24,6 +25,7 @@ __all__ = [
     "RotatedBox",
     "assumed_camera",
     "camera_from_text",
+    "clamped_box",
     "crop",
     "crop_matrix",
     "crop_on_grid",

@@ -45,6 +45,19 @@ def square_box(box: RotatedBox, *, scale: float, shift_y: float = 0.0) -> Rotate
     return RotatedBox(cx - shift * math.sin(rotation), cy + shift * math.cos(rotation), side, side, rotation)
 
 
+def clamped_box(box: RotatedBox, width: int, height: int) -> RotatedBox | None:
+    """The part of an upright box that a picture shows, to its last pixel; None where it shows none.
+
+    A box of w pixels ends at its last pixel, w - 1 after its first, as the code of HandOccNet has it.
+    """
+    left, top = max(0.0, box.cx - box.width / 2), max(0.0, box.cy - box.height / 2)
+    right = min(width - 1.0, left + max(0.0, box.width - 1))
+    bottom = min(height - 1.0, top + max(0.0, box.height - 1))
+    if box.width * box.height <= 0 or right < left or bottom < top:
+        return None
+    return RotatedBox((left + right) / 2, (top + bottom) / 2, right - left, bottom - top)
+
+
 def rotated_box_around(points: NDArray[np.floating], rotation_rad: float) -> RotatedBox:
     """Smallest box of the given rotation around points (K, 2) in pixels."""
     cos, sin = math.cos(rotation_rad), math.sin(rotation_rad)
