@@ -34,7 +34,7 @@ _PALM_M = 0.09
 
 @dataclass(frozen=True)
 class LandmarkSettings(LoopOptions):
-    """What `--set` changes.
+    """What `--set` changes; the first are those of every loop.
 
     Attributes:
         batch: hands a step.
@@ -45,9 +45,11 @@ class LandmarkSettings(LoopOptions):
         limit: first so many hands; 0 for all.
     """
 
+    rate: float = 3e-4
+    warmup: int = 5
     batch: int = 8
     augment: bool = True
-    keep: float = 1.0
+    keep: float = 0.1
     held_out: float = 0.1
     extra_keypoints: tuple[str, ...] = ()
     limit: int = 0

@@ -1,0 +1,139 @@
+"""Exports: files that detectors run with the same results, and what is refused without leaving anything."""
+
+from functools import cache
+from itertools import chain
+
+import numpy as np
+import pytest
+import torch
+
+import sonjit
+from sonjit import InputError
+from sonjit.cli import main
+from sonjit.errors import JobError
+from sonjit.networks import create_network, network_entry
+from sonjit.networks.export import export_network
+
+FRAMES = 90  # every so many of the clip
+
+
+def tiny(name="hand-full"):
+    entry = network_entry(name)
+    return create_network(name, "demo", **entry.tiny).eval(), entry.tiny_inputs
+
+
+def found(frames, **options):
+    with sonjit.create_detector("hands", precision="f32", static_image=True, **options) as detector:
+        return [detector.detect(frame) for frame in frames]
+
+
+@pytest.fixture(scope="module")
+def pictures(demo_clip):
+    _, frames, _ = demo_clip
+    return frames[FRAMES // 2 :: FRAMES]
+
+
+@pytest.fixture(scope="module")
+def published_hands(weights, pictures):
+    del weights
+    hands = found(pictures)
+    assert sum(map(len, hands)) > len(pictures) // 2
+    return hands
+
+
+@pytest.fixture(scope="module")
+def exported(published, tmp_path_factory):
+    """`exported(name, ending)`: a published network as such a file, written once."""
+    folder = tmp_path_factory.mktemp("exported")
+
+    @cache
+    def write(name, ending):
+        return export_network(published(name), network_entry(name).inputs, folder / f"{name}{ending}").path
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("palms", "landmarks", "engine"),
+    [(".xml", ".onnx", "openvino"), (".onnx", ".xml", "openvino"), (".onnx", ".onnx", "onnxruntime")],
+)
+def test_exports_find_the_same_hands(palms, landmarks, engine, exported, pictures, published_hands):
+    own = {"detector_model": exported("palm-full", palms), "landmark_model": exported("hand-full", landmarks)}
+    given = found(pictures, engine=engine, **own)
+    assert [len(hands) for hands in given] == [len(hands) for hands in published_hands]
+    for hand, wanted in zip(chain(*given), chain(*published_hands), strict=True):
+        assert hand.handedness == wanted.handedness
+        assert hand.score == pytest.approx(wanted.score, abs=1e-3)
+        # Another runtime rounds the palm's box elsewhere, and the crop moves with it.
+        np.testing.assert_allclose(hand.keypoints, wanted.keypoints, atol=0.2 if engine == "onnxruntime" else 1e-2)
+
+
+@pytest.mark.parametrize("ending", [".onnx", ".xml"])
+def test_batches_of_any_size(ending, tmp_path):
+    from sonjit.engines.quiet_openvino import ov
+
+    network, inputs = tiny()
+    exported = export_network(network, inputs, tmp_path / f"net{ending}", dynamic_batch=True)
+    model = ov.Core().compile_model(exported.path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    for batch in (1, 5):
+        images = inputs[0].example(batch)
+        given = model([images.numpy()])
+        with torch.inference_mode():
+            for index, wanted in enumerate(network(images).values()):
+                np.testing.assert_allclose(given[index], wanted.numpy(), rtol=1e-3, atol=1e-3)
+
+
+def test_nothing_of_this_machine_stands_in_the_file(tmp_path):
+    network, inputs = tiny()
+    data = export_network(network, inputs, tmp_path / "net.onnx").path.read_bytes()
+    assert b"sonjit/networks" not in data
+    assert str(tmp_path).encode() not in data
+
+
+def test_a_file_that_gives_other_numbers_is_not_written(tmp_path):
+    """Rows of noise drawn anew in each run: PyTorch cannot agree with the file, nor with itself."""
+    network, inputs = tiny()
+    network.mix.register_forward_hook(lambda _layer, _inputs, output: output + torch.randn_like(output))
+    with pytest.raises(JobError, match=r"differs from PyTorch's by|cannot be written") as caught:
+        export_network(network, inputs, tmp_path / "net.onnx")
+    assert "\n" not in str(caught.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_wrong_calls_are_refused(tmp_path):
+    network, inputs = tiny()
+    for name, to, said in (
+        ("net.pt", None, r"unknown ending '.pt' of an export; known: .onnx, .xml"),
+        ("net.onnx", "openvino", "a file for openvino ends with .xml"),
+        ("absent/net.onnx", None, "does not exist; make it first"),
+    ):
+        with pytest.raises(InputError, match=said):
+            export_network(network, inputs, tmp_path / name, to=to)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_command_writes_a_file_and_says_how_exact_it_is(tmp_path, capfd):
+    file = tmp_path / "hand.xml"
+    command = ["export", "hand-lite", "--weights", "demo", "--set", "trunk=tiny", "--set", "keypoints=22"]
+    assert main([*command, "--to", "openvino", "--out", str(file)]) == 0
+    out, err = capfd.readouterr()
+    assert out.startswith(f"{file}: ")
+    assert "keypoints_3d" in out
+    assert not err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["hand.bin", "hand.xml"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["hand-huge"], "unknown network 'hand-huge'"),
+        (["hand-lite", "--weights", "demo", "--set", "trunk"], "--set trunk: give key=value"),
+        (["hand-lite", "--weights", "demo", "--set", "thumbs=2"], "unknown option 'thumbs'"),
+        (["mask-rcnn"], "mask-rcnn has no published weights: give --weights"),
+    ],
+)
+def test_the_command_says_in_one_line_what_is_wrong(arguments, said, tmp_path, capfd):
+    assert main(["export", *arguments, "--out", str(tmp_path / "net.onnx")]) == 2
+    _, err = capfd.readouterr()
+    assert said in err
+    assert err.count("\n") == 1
