@@ -89,14 +89,15 @@ def step_pictures(
     padded = "x".join(map(str, reversed(steps.pictures.shape[-2:])))
     yield "1-resized", _titled(small, f"1 resized to {wide}x{high}, padded to {padded}")
     yield "2-pyramid", _pyramid_picture(steps)
-    yield "3-anchors", _anchor_picture(small, steps)
+    ratio = np.array([rgb.shape[1] / wide, rgb.shape[0] / high] * 2)
+    yield "3-anchors", _anchor_picture(rgb, steps, ratio)
     before, after, final = steps.rpn.before_nms[0], steps.rpn.after_nms[0], steps.rpn.proposals[0]
     for name, title, boxes in (
         ("4-proposals-before-nms", "4 moved and clipped, before NMS", before),
         ("5-proposals-after-nms", "5 after NMS on each level", after),
         ("6-proposals", "6 best of all levels", final),
     ):
-        yield name, _candidate_picture(small, boxes, title)
+        yield name, _candidate_picture(rgb, boxes, title, ratio)
     yield "7-roi-features", _roi_picture(small, steps)
     yield "8-masks", _mask_picture(rgb, found, names)
     yield "9-instances", _titled(draw_instances(rgb, found, names), f"9 found: {len(found.boxes)}")
@@ -117,25 +118,28 @@ def _pyramid_picture(steps: Steps) -> NDArray[np.uint8]:
     return np.hstack(tiles)
 
 
-def _anchor_picture(small: NDArray[np.uint8], steps: Steps) -> NDArray[np.uint8]:
+def _anchor_picture(rgb: NDArray[np.uint8], steps: Steps, ratio: NDArray[np.float64]) -> NDArray[np.uint8]:
     """The three anchors of each level's middle cell, and how many there are in all."""
-    canvas = small // 2
+    canvas = rgb // 2
     lines: list[str] = ["3 anchors of the middle cell of each level"]
     for level, (grid, anchors) in enumerate(zip(steps.pyramid, steps.rpn.anchors, strict=True), 2):
         rows, columns = grid.shape[-2:]
         middle = ((rows // 2) * columns + columns // 2) * 3
         for box in anchors[middle : middle + 3].tolist():
-            _draw_box(canvas, box, _LEVEL_COLOURS[level])
+            _draw_box(canvas, box * ratio, _LEVEL_COLOURS[level])
         lines.append(f"P{level}: {len(anchors)}")
     draw_captions(canvas, lines)
     return canvas
 
 
-def _candidate_picture(small: NDArray[np.uint8], candidates: Candidates, title: str) -> NDArray[np.uint8]:
-    canvas = small // 2
+def _candidate_picture(
+    rgb: NDArray[np.uint8], candidates: Candidates, title: str, ratio: NDArray[np.float64]
+) -> NDArray[np.uint8]:
+    """The likeliest boxes in their level's colour, enlarged by a ratio to the picture."""
+    canvas = rgb // 2
     best = candidates.scores.sort(descending=True).indices[:_MOST_BOXES].flip(0)  # the best on top
     for box, level in zip(candidates.boxes[best].tolist(), candidates.levels[best].tolist(), strict=True):
-        _draw_box(canvas, box, _LEVEL_COLOURS[level])
+        _draw_box(canvas, box * ratio, _LEVEL_COLOURS[level])
     counts = ", ".join(f"P{level} {int((candidates.levels == level).sum())}" for level in _LEVEL_COLOURS)
     shown = f"; the best {_MOST_BOXES} drawn" if len(candidates.boxes) > _MOST_BOXES else ""
     draw_captions(canvas, [f"{title}: {len(candidates.boxes)}{shown}", counts])
@@ -197,12 +201,12 @@ def _cut(rgb: NDArray[np.uint8], box: Sequence[float], size: tuple[int, int]) ->
 
 
 def _titled(canvas: NDArray[np.uint8], title: str) -> NDArray[np.uint8]:
-    titled = np.ascontiguousarray(canvas)
+    titled = np.array(canvas, order="C")
     draw_captions(titled, [title])
     return titled
 
 
-def _draw_box(canvas: NDArray[np.uint8], box: Sequence[float], colour: Colour) -> None:
+def _draw_box(canvas: NDArray[np.uint8], box: Sequence[float] | NDArray[np.float64], colour: Colour) -> None:
     x_min, y_min, x_max, y_max = box
     corners = np.array([[x_min, y_min], [x_max, y_min], [x_max, y_max], [x_min, y_max]], np.float64)
     draw_path(canvas, corners, colour, max(1, round(max(canvas.shape[:2]) / 400)))

@@ -115,17 +115,21 @@ class MaskRCNN(Network):
             "boxes" (B, N, 4) in pixels of the pictures, "scores" (B, N), "labels" (B, N) int64 and "masks"
             (B, N, M, M), best first, N the most that may be found; what is left over is 0.
         """
-        found, between = self.find_with_steps(list(images))
+        found, between = self._run(list(images), every_class=steps)
         filled = {name: [_filled(getattr(one, name), self.most) for one in found] for name in Instances._fields}
         outputs: dict[str, Any] = {name: torch.stack(parts) for name, parts in filled.items()}
         return outputs | {"steps": between} if steps else outputs
 
     def find(self, pictures: Sequence[Tensor]) -> list[Instances]:
         """What is in each of several pictures (3, H, W), RGB 0..1, which may differ in size."""
-        return self.find_with_steps(pictures)[0]
+        return self._run(pictures, every_class=False)[0]
 
     def find_with_steps(self, pictures: Sequence[Tensor]) -> tuple[list[Instances], Steps]:
         """`find`, with each step on the way."""
+        return self._run(pictures, every_class=True)
+
+    def _run(self, pictures: Sequence[Tensor], *, every_class: bool) -> tuple[list[Instances], Steps]:
+        """Instances and steps; the mask logits of each instance's own class alone where not every class is wanted."""
         batch, sizes = batch_of(pictures, self.min_side, self.max_side)
         pyramid = self.pyramid(self.backbone(batch))
         rpn = self.rpn(pyramid, (batch.shape[-2], batch.shape[-1]), sizes)
@@ -136,15 +140,18 @@ class MaskRCNN(Network):
         parts = zip(logits.split(counts), deltas.split(counts), proposals, sizes, strict=True)
         kept = [boxes_from_scores(*part, min_score=self.min_score, nms_iou=0.5, most=self.most) for part in parts]
         boxes = [one[0] for one in kept]
-        mask_maps, mask_logits = maps[:0], logits.new_zeros(sum(map(len, boxes)), logits.shape[1], 0, 0)
+        labels = torch.cat([one[2] for one in kept])
+        mask_maps, mask_logits, own = maps[:0], logits[:0], logits.new_zeros(len(labels), 0, 0)
         if self.mask_head is not None:
             mask_maps, _ = pool_levels(pyramid[:4], boxes, self.mask_map, kind=self.roi)
-            mask_logits = self.mask_head(mask_maps)
-        found: list[Instances] = []
-        masks = mask_logits.split([len(one) for one in boxes])
-        for picture, size, (place, scores, labels), one in zip(pictures, sizes, kept, masks, strict=True):
-            own = one[torch.arange(len(labels), device=labels.device), labels].sigmoid()
-            found.append(Instances(place * ratio_to(picture, size), scores, labels, own))
+            features = self.mask_head.features(mask_maps)
+            own = self.mask_head.logits_of(features, labels)
+            mask_logits = self.mask_head.logits(features) if every_class else own[:, None]
+        masks = own.sigmoid().split([len(one) for one in boxes])
+        found = [
+            Instances(place * ratio_to(picture, size), scores, classes, mask)
+            for picture, size, (place, scores, classes), mask in zip(pictures, sizes, kept, masks, strict=True)
+        ]
         return found, Steps(batch, sizes, pyramid, rpn, levels, maps, logits, deltas, boxes, mask_maps, mask_logits)
 
     def losses(self, pictures: Sequence[Tensor], targets: Sequence[Target]) -> dict[str, Tensor]:

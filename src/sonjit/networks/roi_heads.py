@@ -116,7 +116,17 @@ class MaskHead(nn.Module):
 
     def forward(self, maps: Tensor) -> Tensor:
         """(N, C, M, M) -> logits (N, classes, 2M, 2M)."""
-        return self.logits(self.upsample(self.convs(maps)).relu_())
+        return self.logits(self.features(maps))
+
+    def features(self, maps: Tensor) -> Tensor:
+        """(N, C, M, M) -> (N, C, 2M, 2M), of which the logits are linear."""
+        return self.upsample(self.convs(maps)).relu_()
+
+    def logits_of(self, features: Tensor, labels: Tensor) -> Tensor:
+        """(N, C, 2M, 2M) and one class each (N,) -> logits (N, 2M, 2M), without those of all other classes."""
+        weight, bias = self.logits.weight[labels].flatten(1), self.logits.bias  # (N, C)
+        own = torch.bmm(weight[:, None], features.flatten(2)).unflatten(2, features.shape[2:])[:, 0]
+        return own if bias is None else own + bias[labels, None, None]
 
 
 def boxes_from_scores(
