@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from sonjit.errors import InputError
+from sonjit.errors import InputError, MissingExtraError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,7 +73,7 @@ def mesh(
     given = {"--weights": weights, "--mano": mano, "--mano-left": mano_left}
     if model == "rig" and (needless := [option for option, value in given.items() if value]):
         raise InputError(f"{', '.join(needless)}: the rigged hand needs none; name --model handoccnet or deformer")
-    make_model = _model(model, _sight(camera), weights, mano, mano_left, models_dir)
+    make_model = _maker(model, _sight(camera), weights, mano, mano_left, models_dir, mirrored=mirrored)
 
     def make(opened: Source) -> tuple[Detector[Any, Any], MeshModel]:
         from sonjit.detectors import create_detector
@@ -107,18 +108,30 @@ def _sight(camera: str | None) -> Callable[[int, int], Sight]:
     return lambda width, height: given
 
 
-def _model(
+def _maker(
     model: str,
     sight: Callable[[int, int], Sight],
     weights: str | None,
     mano: str | None,
     mano_left: str | None,
     models_dir: str | None,
+    *,
+    mirrored: bool,
 ) -> Callable[[], MeshModel]:
-    """Makes the model; what is missing is said at once."""
-    from sonjit.meshes.rigged import RiggedHands
+    """Makes the model."""
 
-    return lambda: RiggedHands(sight, models_dir)
+    def make() -> MeshModel:
+        if model == "rig":
+            from sonjit.meshes.rigged import RiggedHands
+
+            return RiggedHands(sight, models_dir, mirrored=mirrored)
+        if find_spec("torch") is None:
+            raise MissingExtraError(f"--model {model}", "train")
+        from sonjit.meshes.mano_hands import HandOccHands
+
+        return HandOccHands(sight, weights, mano, mirrored=mirrored)
+
+    return make
 
 
 def _tell(summary: MeshSummary) -> int:

@@ -108,15 +108,15 @@ def _animate(
 
 
 def _presence(times: NDArray[np.float64], end: float) -> tuple[list[float], list[bool]]:
-    """When a hand is seen from, and when no longer; rising times."""
-    step = float(np.median(np.diff(times))) if len(times) > 1 else 1 / 30
-    changes: list[tuple[float, bool]] = [(0.0, False)] if times[0] > 0 else []
-    changes.append((float(times[0]), True))
+    """When a hand is seen from, and when no longer: half a frame off, so that no rounding hides a frame."""
+    half = (float(np.median(np.diff(times))) if len(times) > 1 else 1 / 30) / 2
+    first, last = float(times[0]), float(times[-1])
+    changes = [(0.0, False), (first - half, True)] if first > half else [(first, True)]
     for before, after in zip(times[:-1].tolist(), times[1:].tolist(), strict=True):
         if after - before > _AWAY_S:
-            changes += [(before + step / 2, False), (after, True)]
-    if times[-1] + step < end:
-        changes.append((float(times[-1]) + step / 2, False))
+            changes += [(before + half, False), (after - half, True)]
+    if last + half < end:
+        changes.append((last + half, False))
     return [time for time, _ in changes], [shown for _, shown in changes]
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from sonjit.hand_models.rig import Rig
     from sonjit.results import Frame, Hand, Handedness
 
 _FINGERS = ("thumb", "index", "middle", "ring", "pinky")
@@ -58,13 +59,19 @@ class RiggedHands:
     Args:
         sight: the camera of a picture of this width and height.
         models_dir: folder with the rigs, where it is not the cache.
+        mirrored: the pictures are selfie views, where a right hand looks like a left one.
     """
 
     model = "rig"
 
-    def __init__(self, sight: Callable[[int, int], Sight], models_dir: str | Path | None = None) -> None:
-        self._rigs = {side: load_rig(side, models_dir) for side in ("Right", "Left")}
+    def __init__(
+        self, sight: Callable[[int, int], Sight], models_dir: str | Path | None = None, *, mirrored: bool = False
+    ) -> None:
+        self._rigs: dict[Handedness, Rig] = {side: load_rig(side, models_dir) for side in ("Right", "Left")}
         self._sight = sight
+        self._looks_like: dict[Handedness, Handedness] = (
+            {"Right": "Left", "Left": "Right"} if mirrored else {"Right": "Right", "Left": "Left"}
+        )
         self._tracks: dict[Hashable, _Track] = {}
         self._fitted: list[_Fitted] = []
         self._rows: defaultdict[int, list[tuple[_Fitted, int]]] = defaultdict(list)
@@ -124,7 +131,7 @@ class RiggedHands:
     def _fit(self, track: _Track) -> _Fitted:
         """The pose of a hand in each of its frames, before the camera."""
         keypoints = np.stack([_metric_keypoints(hand) for hand in track.hands])
-        rest = self._rigs[track.side]
+        rest = self._rigs[self._looks_like[track.side]]
         rig = rest.resized(fit_lengths(rest, keypoints))
         times = None if track.times[0] is None else np.array(track.times, np.float64)
         pose = fit_pose(rig, keypoints, times)

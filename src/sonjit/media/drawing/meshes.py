@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from sonjit.media.drawing.strokes import Colour
 
-_LONGEST: Final = 448  # side in pixels that a mesh is rendered at, at most: its cost has a bound
+_LONGEST: Final = 320  # side in pixels that a mesh is rendered at, at most: its cost has a bound
 _FINEST: Final = 2.0  # small meshes are rendered larger and shrunk, for smooth edges
 _LIGHT: Final = np.array([-0.45, -0.65, -0.61])  # where it comes from: over the viewer's left shoulder
 _MARGIN: Final = 2

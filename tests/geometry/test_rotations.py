@@ -1,0 +1,60 @@
+"""Rotations are rotations, and go from one form to the other and back."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sonjit.geometry.rotations import align_rigidly, matrix_from_rotation_vector, quaternion_from_matrix
+
+VECTORS = st.lists(st.floats(-6, 6), min_size=3, max_size=3).map(np.array)
+
+
+def turned(quaternion, vector):
+    """q v q*, by the vector form."""
+    axis, w = quaternion[:3], quaternion[3]
+    twice = 2 * np.cross(axis, vector)
+    return vector + w * twice + np.cross(axis, twice)
+
+
+@given(VECTORS, VECTORS)
+def test_quaternion_turns_as_its_matrix(vector, point):
+    matrix = matrix_from_rotation_vector(vector)
+    assert np.allclose(matrix @ matrix.T, np.eye(3), atol=1e-12)
+    assert np.linalg.det(matrix) == pytest.approx(1)
+    quaternion = quaternion_from_matrix(matrix)
+    assert np.linalg.norm(quaternion) == pytest.approx(1)
+    assert np.allclose(turned(quaternion, point), matrix @ point, atol=1e-9)
+
+
+@pytest.mark.parametrize("axis", range(3))
+def test_half_turns(axis):
+    vector = np.zeros(3)
+    vector[axis] = np.pi
+    quaternion = quaternion_from_matrix(matrix_from_rotation_vector(vector))
+    assert np.allclose(np.abs(quaternion), np.eye(4)[axis], atol=1e-12)
+
+
+@given(VECTORS, VECTORS)
+def test_axis_stays_and_angles_add(vector, other):
+    matrix = matrix_from_rotation_vector(vector)
+    assert np.allclose(matrix @ vector, vector, atol=1e-9)
+    assert np.allclose(matrix @ matrix, matrix_from_rotation_vector(2 * vector), atol=1e-9)
+    together = matrix_from_rotation_vector(np.stack([vector, other]).reshape(2, 1, 3))
+    assert together.shape == (2, 1, 3, 3)
+    assert np.allclose(together[1, 0], matrix_from_rotation_vector(other))
+
+
+@given(VECTORS, VECTORS, st.booleans())
+def test_alignment_finds_what_was_done(vector, shift, flat):
+    points = np.random.default_rng(5).normal(size=(7, 3)) * (1, 1, 0 if flat else 1)
+    rotation = matrix_from_rotation_vector(vector)
+    found, translation = align_rigidly(points, (points @ rotation.T + shift)[None])
+    assert np.allclose(found, rotation, atol=1e-7)
+    assert np.allclose(translation, shift, atol=1e-7)
+
+
+def test_alignment_never_mirrors():
+    points = np.random.default_rng(5).normal(size=(7, 3))
+    found, _ = align_rigidly(points, points * (-1, 1, 1))
+    assert np.linalg.det(found) == pytest.approx(1)
