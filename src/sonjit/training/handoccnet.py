@@ -5,6 +5,7 @@ Source: Park et al. 2022, HandOccNet, section 3.5 and the authors' code.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -97,7 +98,7 @@ def draw_augmentation(rng: np.random.Generator) -> Augmentation:
 
 def turned(pose: Tensor, rotation_deg: float) -> Tensor:
     """Poses (B, 48) of hands whose crop was turned: the wrist turns the other way about the axis of view."""
-    around = matrix_from_axis_angle(pose.new_tensor([0.0, 0.0, -np.deg2rad(rotation_deg)]))
+    around = matrix_from_axis_angle(pose.new_tensor([0.0, 0.0, -math.radians(rotation_deg)]))
     root = axis_angle_from_matrix(around @ matrix_from_axis_angle(pose[:, :3]))
     return torch.cat([root, pose[:, 3:]], 1)
 
