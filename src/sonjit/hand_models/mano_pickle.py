@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import math
 import pickle
+import pickletools
 import re
 from typing import Any
 
@@ -27,6 +28,7 @@ def read_pickled_fields(content: bytes) -> dict[str, Any]:
         InputError: it is no such pickle, it is damaged, or it names something that is not allowed; without a path.
     """
     try:
+        _look_through(content)
         loaded = _Unpickler(io.BytesIO(content), encoding="latin1").load()
     except InputError:
         raise
@@ -184,6 +186,13 @@ _ALLOWED: dict[tuple[str, str], type] = {
                                   ("numeric", "_frombuffer", _Buffer))},
 }  # fmt: skip
 """What a pickle may name -> what stands in for it."""
+
+
+def _look_through(content: bytes) -> None:
+    """Refuse what the unpickler's own code stumbles over: parts that are cut off, and numbers of places far off."""
+    for opcode, argument, _ in pickletools.genops(content):
+        if opcode.name in ("PUT", "LONG_BINPUT") and isinstance(argument, int) and argument > len(content):
+            raise ValueError(f"it keeps more than {len(content)} bytes can hold")
 
 
 class _Unpickler(pickle.Unpickler):
