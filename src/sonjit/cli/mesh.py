@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
@@ -29,6 +30,7 @@ def mesh(
     mano_left: str | None = None,
     save: str | None = None,
     draw: str | None = None,
+    figure: str | None = None,
     camera: str | None = None,
     max_instances: int = 2,
     mirrored: Annotated[bool, Parameter(negative="")] = False,
@@ -58,6 +60,7 @@ def mesh(
         mano_left: MANO's left hand, for deformer.
         save: .json with the parameters, .obj, .glb (animated for the rig) or .bvh (the rig in a video).
         draw: Picture, folder or video with the meshes over it.
+        figure: Picture to write of the maps inside handoccnet: where the first hand shows, where the network looks.
         camera: The camera's fx,fy,cx,cy in pixels.
         max_instances: How many hands to look for.
         mirrored: The input is a selfie view.
@@ -65,6 +68,7 @@ def mesh(
         limit: Stop after so many frames.
     """
     from sonjit.cli.report import progress
+    from sonjit.media.drawn import PICTURE_ENDINGS
     from sonjit.meshes.run import mesh_source
 
     for option, value in (("--max-instances", max_instances), ("--limit", limit)):
@@ -73,7 +77,10 @@ def mesh(
     given = {"--weights": weights, "--mano": mano, "--mano-left": mano_left}
     if model == "rig" and (needless := [option for option, value in given.items() if value]):
         raise InputError(f"{', '.join(needless)}: the rigged hand needs none; name --model handoccnet or deformer")
-    make_model = _maker(model, _sight(camera), weights, mano, mano_left, models_dir, mirrored=mirrored)
+    if figure is not None and (model != "handoccnet" or Path(figure).suffix.lower() not in PICTURE_ENDINGS):
+        raise InputError(f"--figure {figure}: a picture such as maps.png, of --model handoccnet")
+    sight = _sight(camera)
+    made: list[MeshModel] = []
 
     def make(opened: Source) -> tuple[Detector[Any, Any], MeshModel]:
         from sonjit.detectors import create_detector
@@ -81,7 +88,13 @@ def mesh(
         still = opened.kind in ("image", "folder")
         smoothing = None if still else "one_euro"
         options: dict[str, Any] = {"models_dir": models_dir, "mirrored": mirrored, "smoothing": smoothing}
-        return create_detector("hands", max_instances=max_instances, static_image=still, **options), make_model()
+        if model == "rig":
+            from sonjit.meshes.rigged import RiggedHands
+
+            made.append(RiggedHands(sight, models_dir, mirrored=mirrored))
+        else:
+            made.append(_network(model, sight, weights, mano, mirrored=mirrored, features=figure is not None))
+        return create_detector("hands", max_instances=max_instances, static_image=still, **options), made[0]
 
     with progress(None, "frames") as advance:
         summary = mesh_source(
@@ -94,6 +107,8 @@ def mesh(
             opened=advance.expect,
             advance=advance,
         )
+    if figure is not None and _draw_figure(Path(figure), made[0]):
+        summary.written.append(figure)
     return _tell(summary)
 
 
@@ -108,30 +123,33 @@ def _sight(camera: str | None) -> Callable[[int, int], Sight]:
     return lambda width, height: given
 
 
-def _maker(
-    model: str,
-    sight: Callable[[int, int], Sight],
-    weights: str | None,
-    mano: str | None,
-    mano_left: str | None,
-    models_dir: str | None,
-    *,
-    mirrored: bool,
-) -> Callable[[], MeshModel]:
-    """Makes the model."""
+def _network(
+    model: str, sight: Callable[[int, int], Sight], weights: str | None, mano: str | None, **options: bool
+) -> MeshModel:
+    if find_spec("torch") is None:
+        raise MissingExtraError(f"--model {model}", "train")
+    from sonjit.meshes.mano_hands import HandOccHands
 
-    def make() -> MeshModel:
-        if model == "rig":
-            from sonjit.meshes.rigged import RiggedHands
+    return HandOccHands(sight, weights, mano, **options)
 
-            return RiggedHands(sight, models_dir, mirrored=mirrored)
-        if find_spec("torch") is None:
-            raise MissingExtraError(f"--model {model}", "train")
-        from sonjit.meshes.mano_hands import HandOccHands
 
-        return HandOccHands(sight, weights, mano, mirrored=mirrored)
+def _draw_figure(path: Path, model: MeshModel) -> bool:
+    """The maps of the first hand; none where no hand was seen."""
+    from sonjit.explain.feature_maps import draw_feature_maps, occlusion_maps
+    from sonjit.media.drawn_pictures import encode_picture
+    from sonjit.media.outputs import Draft, failing_as_job
+    from sonjit.meshes.mano_hands import HandOccHands
 
-    return make
+    assert isinstance(model, HandOccHands)
+    if model.seen is None:
+        return False
+    crop, outputs = model.seen
+    data = encode_picture(draw_feature_maps(occlusion_maps(outputs), crop), path.suffix.lower())
+    draft = Draft(path)
+    with failing_as_job(path):
+        draft.draft.write_bytes(data)
+    draft.keep()
+    return True
 
 
 def _tell(summary: MeshSummary) -> int:

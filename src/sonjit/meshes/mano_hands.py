@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from sonjit.errors import InputError
-from sonjit.geometry import RotatedBox, crop, rotated_box_around, square_box
+from sonjit.geometry import RotatedBox, clamped_box, crop, rotated_box_around, square_box
 from sonjit.hand_models import load_mano
 from sonjit.meshes.hand_mesh import HandMesh, Sight
 from sonjit.networks import create_network, network_entry
@@ -58,6 +58,7 @@ class HandOccHands:
         weights: the network's checkpoint; "demo" for numbers that mean nothing.
         mano: MANO's right hand; "demo" for a model of random numbers.
         mirrored: the pictures are selfie views, where a right hand looks like a left one.
+        features: keep the network's maps of the first hand.
 
     Raises:
         InputError: a file is missing or does not fit; the line says where it is to be had.
@@ -67,17 +68,22 @@ class HandOccHands:
     motions = None
 
     def __init__(
-        self, sight: Callable[[int, int], Sight], weights: str | None, mano: str | None, *, mirrored: bool = False
+        self,
+        sight: Callable[[int, int], Sight],
+        weights: str | None,
+        mano: str | None,
+        *,
+        mirrored: bool = False,
+        features: bool = False,
     ) -> None:
         self._mano = read_mano_option("handoccnet", "--mano", mano)
         network = create_network("handoccnet", checkpoint_option("handoccnet", weights), mano=self._mano).eval()
         assert isinstance(network, HandOccNetwork)
         self._network, self._sight, self._mirrored = network, sight, mirrored
         self._hands: defaultdict[int, list[ManoHand]] = defaultdict(list)
-        self.maps: dict[str, NDArray[np.float32]] = {}
-        """Of the first hand that was seen, by name: see `HandOccNetwork.forward`."""
-        self.crop: NDArray[np.uint8] | None = None
-        """Where those were seen, (256, 256, 3)."""
+        self._wants_features = features
+        self.seen: tuple[NDArray[np.uint8], dict[str, torch.Tensor]] | None = None
+        """Crop (S, S, 3) and outputs of the first hand, with all maps."""
 
     @torch.inference_mode()
     def look(self, frame: Frame, rgb: NDArray[np.uint8]) -> None:
@@ -85,18 +91,17 @@ class HandOccHands:
         if not frame.hands:
             return
         left = [(hand.handedness == "Left") != self._mirrored for hand in frame.hands]
+        sizes = rgb.shape[1], rgb.shape[0]
         side = network_entry("handoccnet").inputs[0].shape[-1]
         crops = [
-            hand_crop(rgb, box_of_hand(hand), side, mirrored=mirrored)
+            hand_crop(rgb, box_of_hand(hand, *sizes), side, mirrored=mirrored)
             for hand, mirrored in zip(frame.hands, left, strict=True)
         ]
         images = torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).float() / 255
         out = self._network(images)
-        if self.crop is None:
-            self.crop = crops[0]
-            maps = self._network(images[:1], features=True)
-            self.maps = {name: values[0].numpy() for name, values in maps.items()}
-        sight = self._sight(rgb.shape[1], rgb.shape[0])
+        if self._wants_features and self.seen is None:
+            self.seen = crops[0], self._network(images[:1], features=True)
+        sight = self._sight(*sizes)
         for number, (hand, mirrored) in enumerate(zip(frame.hands, left, strict=True)):
             pose, shape = out["mano_pose"][number].numpy(), out["mano_shape"][number].numpy()
             name = f"{hand.handedness.lower()}-{hand.id or number + 1}"
@@ -151,9 +156,11 @@ def mesh_from_mano(
     return HandMesh(one.name, one.hand.handedness, vertices, faces, pixels, None, record)
 
 
-def box_of_hand(hand: Hand) -> RotatedBox:
-    """The upright square that the networks look at."""
-    return square_box(rotated_box_around(hand.keypoints[:, :2], 0.0), scale=_AROUND)
+def box_of_hand(hand: Hand, width: int, height: int) -> RotatedBox:
+    """The upright square of a picture that the networks look at, as in training."""
+    around = rotated_box_around(hand.keypoints[:, :2], 0.0)
+    wide = around._replace(width=around.width * _AROUND, height=around.height * _AROUND)
+    return square_box(clamped_box(wide, width, height) or wide, scale=1.0)
 
 
 def hand_crop(rgb: NDArray[np.uint8], box: RotatedBox, side: int, *, mirrored: bool) -> NDArray[np.uint8]:
