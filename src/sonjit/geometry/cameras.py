@@ -73,12 +73,15 @@ def translation_to_view(
         camera: which.
 
     Returns:
-        (3,) what to add to the points, in their unit, least squares; None where that would not be before the camera.
+        (3,) what to add to the points, in their unit, least squares; None where that would not be before the
+        camera, or something is unknown.
     """
+    if not (np.isfinite(points).all() and np.isfinite(xy_px).all()):
+        return None
     rays = (np.asarray(xy_px, np.float64) - np.array(camera[2:])) / camera[:2]  # (K, 2) at depth 1
     known = rays * points[:, 2:] - points[:, :2]  # (K, 2) of tx - ray_x tz and ty - ray_y tz
     zero, one = np.zeros(len(rays)), np.ones(len(rays))
     rows = np.stack([np.stack([one, zero, -rays[:, 0]], 1), np.stack([zero, one, -rays[:, 1]], 1)], 1)
     # Of a ray's misfit at depth 1 the translation is a linear function: (K, 2, 3) t = (K, 2).
     shift = np.linalg.lstsq(rows.reshape(-1, 3), known.reshape(-1), rcond=None)[0].astype(np.float64)
-    return shift if np.isfinite(shift).all() and (points[:, 2] + shift[2] > 0).all() else None
+    return shift if (points[:, 2] + shift[2] > 0).all() else None

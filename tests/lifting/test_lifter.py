@@ -1,0 +1,203 @@
+"""Lifting: perfect networks put hands where they are; which hands share a crop; what is refused and what is said."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+import sonjit
+from sonjit import InputError
+from sonjit.geometry import Camera, assumed_camera, crop, crop_matrix, inverse_affine
+from sonjit.lifting import Lift, create_lifter
+from sonjit.lifting.lifter import Lifter
+from sonjit.lifting.pairs import pairs_of_hands
+from sonjit.networks.hand_layouts import LAYOUTS, SIDES
+from sonjit.networks.internet_steps import HeatmapSpace, area_of_box, box_of_joints
+from sonjit.results import Hand
+
+SPACE = HeatmapSpace()
+CLIP = json.loads((Path(sonjit.__file__).parent / "assets" / "demo.json").read_text("utf-8"))
+CAMERA = Camera(CLIP["fx"], CLIP["fx"], CLIP["cx"], CLIP["cy"])
+OTHER = {"Right": "Left", "Left": "Right"}
+
+
+def true_hands(index):
+    """The clip's hands as a perfect detector has them, and where they are, in metres."""
+    records = CLIP["frames"][index]["hands"]
+    places = [np.array(record["xyz_m"]) for record in records]
+    hands = [
+        Hand(
+            record["handedness"],
+            0.9,
+            np.column_stack([record["xy"], np.zeros(21)]).astype(np.float32),
+            (place - place.mean(0)).astype(np.float32),
+            id=number,
+        )
+        for number, (record, place) in enumerate(zip(records, places, strict=True))
+    ]
+    return hands, places
+
+
+@pytest.fixture(scope="module")
+def two():
+    """A frame of the clip with both hands near each other."""
+    frames = (frame["index"] for frame in CLIP["frames"] if len(frame["hands"]) == 2)
+    return next(
+        found for found in map(true_hands, frames) if len(pairs(found[0])) == 1 and found[0][0].handedness != "Left"
+    )
+
+
+def pairs(hands):
+    return pairs_of_hands([hand.keypoints[:, :2] for hand in hands], [hand.handedness for hand in hands])
+
+
+def own_order(layout, hand):
+    """A hand in MediaPipe's order (21, D) in a layout's own."""
+    names = sonjit.skeletons.load_skeleton("hand_mediapipe21").keypoints
+    palm = (hand[0] + hand[9]) / 2
+    return np.stack([hand[names.index(name)] if name in names else palm for name in layout.skeleton.keypoints])
+
+
+class Perfect(torch.nn.Module):
+    """Gives the truth in bins, in fractions of them; keeps the crops that it was given."""
+
+    def __init__(self, layout, hands, places, sides, present=(0.9, 0.9)):
+        super().__init__()
+        self.layout = layout
+        self._truth = [
+            (side, hand.keypoints[:, :2], place) for side, hand, place in zip(sides, hands, places, strict=True)
+        ]
+        self._present = present
+        self.crops = None
+
+    def forward(self, images):
+        self.crops = images
+        (pair,) = pairs_of_hands([xy for _, xy, _ in self._truth], [side for side, _, _ in self._truth])
+        self.area = area_of_box(box_of_joints(np.concatenate([self._truth[index][1] for index in pair.values()])))
+        into = inverse_affine(crop_matrix(self.area, 256, 256))
+        joints, roots = np.zeros((42, 3)), {}
+        for side, _, place in self._truth:
+            own = own_order(self.layout, place)
+            roots[side] = own[self.layout.skeleton.parents.index(-1), 2]
+            crop_px = CAMERA.project(own) @ into[:, :2].T + into[:, 2]
+            depth = SPACE.bins_from_mm((own[:, 2] - roots[side]) * 1000)
+            joints[self.layout.joints(side)] = np.column_stack([SPACE.bins_from_px(crop_px), depth])
+        apart = (roots["Left"] - roots["Right"]) * 1000 if len(roots) == 2 else 0.0
+        return {
+            "joint_coord": torch.from_numpy(joints)[None],
+            "rel_root_depth": torch.tensor([[SPACE.bins_from_mm(apart)]]),
+            "hand_type": torch.tensor([self._present]),
+        }
+
+
+PICTURE = np.random.default_rng(0).integers(0, 256, (CLIP["height"], CLIP["width"], 3), np.uint8)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("mirrored", [False, True], ids=["", "mirrored"])
+@pytest.mark.parametrize("present", [(0.9, 0.9), (0.9, 0.1)], ids=["both", "apart"])
+def test_perfect_networks_put_hands_where_they_are(two, layout, mirrored, present):
+    hands, places = two
+    if mirrored:  # the person's other hands look like these
+        hands = [replace(hand, handedness=OTHER[hand.handedness]) for hand in hands]
+    sides = [OTHER[hand.handedness] if mirrored else hand.handedness for hand in hands]
+    network = Perfect(LAYOUTS[layout], hands, places, sides, present)
+    lifted = Lifter(network, camera=CAMERA, mirrored=mirrored).lift(PICTURE, hands)
+    assert len(lifted) == len(hands)
+    for hand, before, place in zip(lifted, hands, places, strict=True):
+        assert hand == replace(before, keypoints_3d=hand.keypoints_3d)
+        assert hand.keypoints_3d.dtype == np.float32
+        wrist = 2 if layout == "stb" else 1  # derived from two joints, each seen along its own ray
+        np.testing.assert_allclose(hand.keypoints_3d[1:], place[1:], atol=2e-3)
+        np.testing.assert_allclose(hand.keypoints_3d[0], place[0], atol=2e-3 * wrist)
+
+
+def test_the_crop_is_the_pictures_own_and_black_outside(two):
+    hands, places = two
+    network = Perfect(LAYOUTS["interhand"], hands, places, [hand.handedness for hand in hands])
+    for shift in (0, -250):  # beyond the left edge
+        moved = [replace(hand, keypoints=hand.keypoints + np.float32([shift, 0, 0])) for hand in hands]
+        network = Perfect(LAYOUTS["interhand"], moved, places, [hand.handedness for hand in moved])
+        Lifter(network, camera=CAMERA).lift(PICTURE, moved)
+        wanted = crop(PICTURE.astype(np.float32), network.area, 256, 256, border="zero") / 255
+        np.testing.assert_allclose(network.crops[0].permute(1, 2, 0), wanted, atol=2e-3 if shift else 1e-5)
+
+
+def test_rootnet_tells_the_distance_where_it_is_given(two):
+    hands, places = ([two[0][0]], [two[1][0]])
+
+    class Root(torch.nn.Module):
+        def normalised(self, images):
+            return images
+
+        def forward(self, images, k_value):
+            assert images.shape == (1, 3, 256, 256)
+            return {"coord": torch.tensor([[0.0, 0.0, 2.0]]) * k_value}
+
+    network = Perfect(LAYOUTS["interhand"], hands, places, ["Right"])
+    (hand,) = Lifter(network, Root(), camera=CAMERA).lift(PICTURE, hands)
+    area = area_of_box(box_of_joints(hands[0].keypoints[:, :2]))
+    assert hand.keypoints_3d[0, 2] == pytest.approx(2 * 0.3 * CAMERA.fx / area.width, rel=1e-5)
+    np.testing.assert_allclose(CAMERA.project(hand.keypoints_3d), hands[0].keypoints[:, :2], atol=0.1)
+
+
+def test_a_distance_that_cannot_be_told_is_nan_and_nothing_found_is_nothing(two):
+    hands, places = ([two[0][0]], [two[1][0]])
+    inside_out = [replace(hands[0], keypoints_3d=-hands[0].keypoints_3d)]
+    network = Perfect(LAYOUTS["interhand"], hands, places, ["Right"])
+    (hand,) = Lifter(network, camera=CAMERA).lift(PICTURE, inside_out)
+    assert np.isnan(hand.keypoints_3d).all()
+    assert Lifter(network).lift(PICTURE, []) == []
+
+
+def test_a_camera_is_assumed_for_each_picture(two):
+    hands, places = ([two[0][0]], [two[1][0]])
+    network = Perfect(LAYOUTS["interhand"], hands, places, ["Right"])
+    (hand,) = Lifter(network).lift(PICTURE, hands)
+    camera = assumed_camera(PICTURE.shape[1], PICTURE.shape[0])
+    np.testing.assert_allclose(camera.project(hand.keypoints_3d), hands[0].keypoints[:, :2], atol=0.1)
+
+
+hand_boxes = st.lists(
+    st.tuples(st.sampled_from(SIDES), st.floats(0, 600), st.floats(0, 600), st.floats(20, 200)), max_size=6
+)
+
+
+@given(hand_boxes)
+def test_every_hand_stands_in_one_crop_with_at_most_its_other_hand(boxes):
+    sides = [side for side, *_ in boxes]
+    found = pairs_of_hands([np.array([[x, y], [x + size, y + size]]) for _, x, y, size in boxes], sides)
+    assert sorted(index for pair in found for index in pair.values()) == list(range(len(boxes)))
+    assert all(sides[index] == side for pair in found for side, index in pair.items())
+
+
+def test_hands_far_apart_are_seen_each_in_its_own_crop():
+    corners = np.array([[0.0, 0.0], [100.0, 100.0]])
+    near, far = pairs_of_hands([corners, corners + 90], SIDES), pairs_of_hands([corners, corners + 400], SIDES)
+    assert near == [{"Right": 0, "Left": 1}]
+    assert far == [{"Right": 0}, {"Left": 1}]
+    both = pairs_of_hands([corners, corners + 150, corners + 100], ["Right", "Left", "Left"])
+    assert both == [{"Right": 0, "Left": 2}, {"Left": 1}]
+
+
+def test_without_weights_it_says_which_file_and_where():
+    with pytest.raises(InputError, match=r"--lift-weights FILE: .*snapshot_20.pth.tar.*InterHand2.6M") as error:
+        Lift()
+    assert "\n" not in str(error.value)
+    with pytest.raises(InputError, match="unknown network to lift with 'mano'; known: internet"):
+        Lift("mano")
+    with pytest.raises(InputError, match=r"nope\.pth: no such checkpoint"):
+        create_lifter(Lift(weights="nope.pth"))
+
+
+def test_what_was_taken_for_granted_is_said():
+    assumed = Lift(weights="demo").notes
+    assert "camera assumed: 60 degrees" in assumed[0]
+    assert "size" in assumed[1]
+    (known,) = Lift(weights="demo", root_weights="demo", camera=CAMERA).notes
+    assert "RootNet" in known
