@@ -32,7 +32,7 @@ def seconds(function, device):
 
 
 def speed_rows(side, batches, repeats, device):
-    """Per network and batch the fastest of torchvision's calls and ours, which take turns, with masks on the pictures."""
+    """Per network and batch the fastest of torchvision's calls and ours, masks on the picture; both take turns."""
     for name, make in OFFICIAL.items():
         torch.manual_seed(0)
         official = make(weights=None, weights_backbone=None, min_size=side, max_size=2 * side).eval()
