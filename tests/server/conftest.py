@@ -7,15 +7,22 @@ import struct
 import threading
 import time
 
+import av
 import cv2
+import numpy as np
 import pytest
 from starlette.testclient import TestClient
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
+from sonjit.server import job_queue
 from sonjit.server.app import create_app
 from sonjit.server.run import make_server
 from sonjit.server.settings import Settings
+from sonjit.weights import verify_weights
+
+FRAMES = 20
+LITE = {"kind": "hands", "model": "lite"}
 
 
 @pytest.fixture
@@ -28,6 +35,18 @@ def ask():
             return stack.enter_context(TestClient(app, "http://127.0.0.1", raise_server_exceptions=False))
 
         yield get
+
+
+@pytest.fixture
+def frames(demo_clip):
+    """Frames with hands in them, encoded."""
+    return [jpeg_of(rgb) for rgb in demo_clip[1][100:106]]
+
+
+@pytest.fixture(scope="module")
+def all_weights():
+    if verify_weights(["hands", "face", "body", "holistic"]):
+        pytest.skip("weights are missing; type: sonjit models pull hands face body holistic")
 
 
 @pytest.fixture
@@ -119,6 +138,11 @@ def configure(socket, *detectors, **others):
     return answers
 
 
+def answer(socket, number, data, **others):
+    socket.send(frame_message(number, data, **others))
+    return socket.receive()
+
+
 def refusal(response, status, code):
     """The line of a refusal, after a look at its shape."""
     assert response.status_code == status, response.text
@@ -128,3 +152,53 @@ def refusal(response, status, code):
     assert error["code"] == code
     assert "\n" not in error["message"]
     return error["message"]
+
+
+@pytest.fixture(scope="module")
+def media(tmp_path_factory, demo_clip, photo, weights):
+    """`clip.mp4` of 20 frames, `photo.jpg`, and the folder `shots` with three pictures and a broken one."""
+    folder = tmp_path_factory.mktemp("media")
+    _, frames, truth = demo_clip
+    start = next(i for i, record in enumerate(truth) if len(record["hands"]) == 2)
+    with av.open(str(folder / "clip.mp4"), "w", options={"movflags": "faststart"}) as container:
+        stream = container.add_stream("libx264", rate=30, options={"preset": "ultrafast"})
+        stream.height, stream.width = photo.shape[:2]
+        stream.pix_fmt = "yuv420p"
+        for rgb in frames[start : start + FRAMES]:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(rgb)))
+        container.mux(stream.encode(None))
+    (folder / "shots").mkdir()
+    for name, rgb in (("9.jpg", photo), ("10.png", np.zeros_like(photo)), ("손.jpg", frames[start])):
+        cv2.imencode(name[-4:], rgb[..., ::-1])[1].tofile(folder / "shots" / name)
+    (folder / "photo.jpg").write_bytes((folder / "shots" / "9.jpg").read_bytes())
+    (folder / "shots" / "11.jpg").write_bytes((folder / "photo.jpg").read_bytes()[:2000])
+    return folder
+
+
+@pytest.fixture
+def doors(tmp_path, monkeypatch):
+    """`doors(**settings)`: a client of a new server, closed at the end; nothing may be left where files were kept."""
+    place = tmp_path / "server"
+    place.mkdir()
+    monkeypatch.setattr(job_queue.tempfile, "tempdir", str(place))
+    with contextlib.ExitStack() as clients:
+
+        def get(**settings):
+            app = create_app(Settings(**settings))
+            client = TestClient(app, "http://127.0.0.1", raise_server_exceptions=False)
+            client.place = place
+            return clients.enter_context(client)
+
+        yield get
+    assert list(place.iterdir()) == []
+
+
+def end_of(client, response):
+    """The job that a POST began, when it has ended."""
+    assert response.status_code == 202, response.text
+    return events_of(client, response.json()["id"])[-1]
+
+
+def events_of(client, job_id):
+    with client.stream("GET", f"/v1/jobs/{job_id}/events") as stream:
+        return [json.loads(line.removeprefix("data: ")) for line in stream.iter_lines() if line.startswith("data: ")]

@@ -1,7 +1,9 @@
 """The fast text reads as what `to_dict(full=True)` holds."""
 
+import base64
 import json
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given
@@ -10,7 +12,7 @@ from hypothesis.extra import numpy as npst
 
 from sonjit.media.json_tables import json_from
 from sonjit.results import Body, Face, Hand, Person
-from sonjit.server.encode import json_of_all
+from sonjit.server.encode import json_of_all, segmentation_dict, strict_dict
 
 FLOATS = st.floats(width=32)
 
@@ -47,3 +49,34 @@ def test_what_is_said_stands_with_its_instance(person):
     (one,) = json.loads(json_of_all([person], said))
     parts = [one[name] for name in ("body", "leftHand", "rightHand", "face") if one[name]]
     assert [part["measures"]["number"] for part in parts] == list(range(len(parts)))
+
+
+def mask_from(segmentation):
+    png = np.frombuffer(base64.b64decode(segmentation["png"]), np.uint8)
+    grey = cv2.imdecode(png, cv2.IMREAD_UNCHANGED)
+    assert grey.shape == (segmentation["height"], segmentation["width"])
+    return grey / 255
+
+
+@given(npst.arrays(np.float32, st.tuples(st.integers(1, 20), st.integers(1, 20)), elements=st.floats(0, 1, width=32)))
+def test_a_mask_reads_as_it_was(mask):
+    np.testing.assert_allclose(mask_from(segmentation_dict(mask)), mask, atol=0.51 / 255)
+
+
+@pytest.mark.parametrize("shape", [(900, 1500), (3, 5000), (600, 512)])
+def test_a_large_mask_is_made_smaller(shape):
+    mask = np.linspace(0, 1, shape[1], dtype=np.float32) * np.ones(shape, np.float32)
+    shown = mask_from(segmentation_dict(mask))
+    assert max(shown.shape) == 512
+    np.testing.assert_allclose(shown[0], np.interp(np.linspace(0, 1, shown.shape[1]), [0, 1], [0, 1]), atol=0.01)
+
+
+@given(BODIES)
+@pytest.mark.filterwarnings("ignore:overflow", "ignore:invalid value")
+def test_a_mask_stands_with_its_body_in_either_shape(body):
+    body.mask = np.eye(4, dtype=np.float32)
+    segmentation = segmentation_dict(body.mask)
+    (full,) = json.loads(json_of_all([body], None))
+    (person,) = json.loads(json_of_all([Person(body)], None))
+    assert full["segmentation"] == person["body"]["segmentation"] == segmentation
+    assert strict_dict(body).keys() == strict_dict(Person(body))["body"].keys() == {*body.to_dict(), "segmentation"}

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from .conftest import configure, frame_message, jpeg_of, open_stream, settled
+from .conftest import LITE, answer, configure, frame_message, jpeg_of, open_stream, settled
 
 
 def answer_of(connection):
@@ -209,6 +209,18 @@ def test_a_client_that_reads_nothing_holds_up_only_itself(weights, listen, photo
     finally:
         stop.set()
         thread.join()
+
+
+def test_a_stream_that_says_nothing_for_long_gives_its_place_back(weights, listen, photo):
+    live = listen(idle_minutes=0.04)
+    with open_stream(live) as silent, open_stream(live) as busy:
+        configure(busy, LITE)
+        for number in range(10):
+            time.sleep(0.3)
+            assert answer(busy, number, jpeg_of(photo))["frame"] == number
+        closed = silent.end()
+        assert (closed.code, "--idle-minutes" in closed.reason) == (4408, True)
+        assert len(live.service.streams) == 1
 
 
 def test_the_server_stops_though_clients_stay(weights, listen, photo):

@@ -15,20 +15,14 @@ from PIL import Image
 import sonjit
 from sonjit.detectors.create import KINDS
 from sonjit.server import available, pictures
+from sonjit.server.bodies import Room
 from sonjit.server.errors import RefusedError
 from sonjit.server.images import decode_picture
-from sonjit.server.options import OPTIONS
-from sonjit.weights import verify_weights
+from sonjit.server.options import known_options
 
 from .conftest import jpeg_of, refusal
 
 LISTS = {"hands": "hands", "face": "faces", "body": "bodies", "holistic": "people"}
-
-
-@pytest.fixture(scope="module")
-def all_weights():
-    if verify_weights(["hands", "face", "body", "holistic"]):
-        pytest.skip("weights are missing; type: sonjit models pull hands face body holistic")
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -67,7 +61,7 @@ def test_pictures_are_turned_upright(weights, ask, photo):
     "query",
     ["model=huge", "max_instances=0", "max_instances=11", "max_instances=2.5", "static_image=yes", "smoothing=",
      "min_presence_score=nan", "min_detection_score=-1", "search_interval=0", "colour=red", "kind=face",
-     "model=full&model=lite", "measures=1", "strict=maybe", "max_instances=" + "9" * 5000],
+     "model=full&model=lite", "measures=1", "strict=maybe", "max_instances=" + "9" * 5000, "segmentation=true"],
 )  # fmt: skip
 def test_wrong_options_are_told_with_the_known_ones(query, weights, ask, photo):
     message = refusal(ask().post(f"/v1/hands?{query}", content=jpeg_of(photo)), 400, "bad_option")
@@ -79,7 +73,7 @@ def test_every_option_is_described(ask):
     described = ask().get("/openapi.json").json()["paths"]
     for kind, entry in KINDS.items():
         parameters = {one["name"]: one["schema"] for one in described[f"/v1/{kind}"]["post"]["parameters"]}
-        assert set(parameters) == {*OPTIONS, "strict"}
+        assert set(parameters) == {*known_options(kind), "strict"}
         assert parameters["model"]["enum"] == list(entry.models)
 
 
@@ -185,3 +179,15 @@ def test_bodies_beyond_the_limit_are_refused(weights, ask, photo):
     refusal(client.post("/v1/hands", content=jpeg_of(photo)), 413, "too_large")
     refusal(client.post("/v1/hands", content=iter([bytes(600), bytes(600)])), 413, "too_large")
     refusal(client.post("/v1/hands", files={"file": bytes(2000)}), 413, "too_large")
+    assert client.app.state.service.room.held == 0
+
+
+def test_bodies_that_are_too_many_together_are_sent_away(weights, ask, photo):
+    client, data = ask(), jpeg_of(photo)
+    room = client.app.state.service.room = Room(len(data))
+    with room.body() as take:
+        take(1)
+        refusal(client.post("/v1/hands", content=data), 503, "busy")
+        assert room.held == 1
+    assert client.post("/v1/hands", content=data).status_code == 200
+    assert room.held == 0

@@ -12,20 +12,7 @@ import sonjit
 from sonjit.server.errors import RefusedError
 from sonjit.server.messages import Configure, NoMessageError, Picture, Reset, read_picture, read_text
 
-from .conftest import configure, frame_message, jpeg_of, open_stream
-
-LITE = {"kind": "hands", "model": "lite"}
-
-
-@pytest.fixture
-def frames(demo_clip):
-    """Frames with hands in them, encoded."""
-    return [jpeg_of(rgb) for rgb in demo_clip[1][100:106]]
-
-
-def answer(socket, number, data, **others):
-    socket.send(frame_message(number, data, **others))
-    return socket.receive()
+from .conftest import LITE, answer, configure, frame_message, jpeg_of, open_stream
 
 
 def test_a_stream_gives_what_a_detector_gives(weights, listen, frames):
@@ -115,6 +102,9 @@ def test_a_stream_that_was_here_before_loads_nothing(weights, listen):
         ({"detectors": [{"kind": "hands", "max_instances": True}]}, "max_instances"),
         ({"detectors": [{"kind": "hands", "min_presence_score": float("nan")}]}, "min_presence_score"),
         ({"detectors": [{"kind": "hands", "hue": 1}]}, "known: model"),
+        ({"detectors": [{"kind": "face", "explain": "presence"}]}, "face: unknown option 'explain'"),
+        ({"detectors": [{"kind": "hands", "explain": "thumb"}]}, "index_finger_tip.x; keypoints: wrist"),
+        ({"detectors": [{"kind": "body", "segmentation": 1}]}, "segmentation=1: give true or false"),
         ({"detectors": [{"kind": "hands"}, {"kind": "hands", "model": "lite"}]}, "more than once"),
         ({"detectors": {"kind": "hands"}}, "give a list"),
         ({"detectors": ["hands"]}, "each is an object"),

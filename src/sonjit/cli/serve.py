@@ -31,6 +31,7 @@ class Limits:
         max_jobs: Jobs waiting or running.
         keep_jobs: Finished jobs whose files are kept.
         read_timeout: Seconds that a request may pause while it comes in.
+        idle_minutes: Minutes that a stream may send nothing.
         queue: Frames of a stream that may wait; of more, the oldest are dropped.
         workers: Threads that decode and detect; by default one per core.
         max_models: Detectors kept for the next client.
@@ -44,6 +45,7 @@ class Limits:
     max_jobs: int = 8
     keep_jobs: int = 20
     read_timeout: float = 20
+    idle_minutes: float = 10
     queue: int = 2
     workers: int | None = None
     max_models: int = 8

@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 import shutil
 import time
-from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, Request
-from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
+from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from sonjit.detectors.create import KINDS
 from sonjit.errors import SonjitError
@@ -17,30 +16,22 @@ from sonjit.media import TABLE_ENDINGS
 from sonjit.media.json_tables import json_from
 from sonjit.server.available import require_weights
 from sonjit.server.bodies import limited
+from sonjit.server.downloads import download
 from sonjit.server.errors import RefusedError, refusal_from
 from sonjit.server.job import ENDED, INPUT, Job
 from sonjit.server.job_input import input_from_files
 from sonjit.server.job_queue import storage_refusal
 from sonjit.server.job_upload import open_upload
-from sonjit.server.options import OPTIONS, Schema, read_kind, read_options, read_value, single_values
+from sonjit.server.options import Schema, job_options, read_kind, read_options, read_value, single_values
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping
+    from collections.abc import AsyncIterator, Mapping
     from pathlib import Path
 
     from sonjit.server.job_input import JobInput
     from sonjit.server.job_queue import Jobs
     from sonjit.server.job_upload import Upload
 
-_MEDIA_TYPES = {
-    ".json": "application/json",
-    ".jsonl": "application/x-ndjson",
-    ".csv": "text/csv; charset=utf-8",
-    ".parquet": "application/vnd.apache.parquet",
-    ".mp4": "video/mp4",
-    ".jpg": "image/jpeg",
-    ".zip": "application/zip",
-}
 _OWN: dict[str, Schema] = {
     "kind": {"type": "string", "enum": list(KINDS)},
     "draw": {"type": "boolean", "description": "make a drawing as well; true by default"},
@@ -49,7 +40,7 @@ _OWN: dict[str, Schema] = {
 _DESCRIPTION: dict[str, Any] = {
     "parameters": [
         {"name": name, "in": "query", "required": name == "kind", "schema": schema}
-        for name, schema in (_OWN | OPTIONS).items()
+        for name, schema in (_OWN | job_options()).items()
     ],
     "requestBody": {
         "required": True,
@@ -120,7 +111,7 @@ def job_router(jobs: Jobs) -> APIRouter:
         job = _done(jobs, job_id)
         if f".{ending}" not in TABLE_ENDINGS:
             raise RefusedError("not_found", f"no table {ending[:20]!r}; known: {', '.join(TABLE_ENDINGS)}")
-        return _download(jobs, job, lambda: job.table(f".{ending}"), "")
+        return download(jobs, job, lambda: job.table(f".{ending}"), "")
 
     @router.get("/{job_id}/drawn.{ending}")
     def drawn(job_id: str, ending: str) -> Response:
@@ -130,7 +121,7 @@ def job_router(jobs: Jobs) -> APIRouter:
         if path is None or path.suffix != f".{ending}":
             there = "was not asked for (draw=false)" if path is None else f"is {path.name}"
             raise RefusedError("not_found", f"no drawn.{ending[:20]}: the drawing of this job {there}")
-        return _download(jobs, job, lambda: path, "-drawn")
+        return download(jobs, job, lambda: path, "-drawn")
 
     return router
 
@@ -142,7 +133,7 @@ async def _job_from(request: Request, jobs: Jobs) -> Job:
     kind = read_kind(query.pop("kind", None))
     draw = read_value("draw", query.pop("draw", True), _OWN["draw"])
     name = query.pop("name", "upload")
-    options = read_options(kind, query)
+    options = read_options(kind, query, job=True)
     require_weights(kind, options["model"])
     body = limited(request, settings.max_job_bytes, "--max-job-mb")
     with jobs.place() as folder:
@@ -212,15 +203,3 @@ def _done(jobs: Jobs, job_id: str) -> Job:
 
 def _ending_of(job: Job) -> str:
     return "was cancelled" if job.state == "cancelled" else f"failed: {job.message}"
-
-
-def _download(jobs: Jobs, job: Job, make: Callable[[], Path], addition: str) -> Response:
-    """A file named after the source; browsers may ask for parts of it."""
-    try:
-        path = make()
-        size = path.stat()
-    except (OSError, SonjitError):
-        jobs.find(job.id)  # where it was deleted meanwhile, that is what to say
-        raise
-    name = f"{PurePath(job.given.name).stem}{addition}{path.suffix}"
-    return FileResponse(path, media_type=_MEDIA_TYPES[path.suffix], filename=name, stat_result=size)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from sonjit.media.json_tables import json_from
 from sonjit.results import Frame
-from sonjit.server.encode import json_of_all
+from sonjit.server.encode import json_of_all, strict_dict
 from sonjit.tasks import LISTS, Meaning, table_columns
 
 if TYPE_CHECKING:
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from sonjit.detectors import Detector
     from sonjit.server.encode import Said
+    from sonjit.server.explaining import Explainers
     from sonjit.server.options import Spec
 
 _GESTURE, _GESTURE_SCORE = "gesture", "gesture_score"
@@ -26,13 +27,15 @@ class Looker:
     Args:
         spec: what it was made of.
         detector: of the stock.
+        explainers: where networks looked is asked of these.
 
     Attributes:
         list: name of the list that its results stand in.
     """
 
-    def __init__(self, spec: Spec, detector: Detector[Any, Any]) -> None:
+    def __init__(self, spec: Spec, detector: Detector[Any, Any], explainers: Explainers) -> None:
         self.detector = detector
+        self._explainers = explainers
         self.list = LISTS[spec.kind]
         self._begin(spec)
 
@@ -56,8 +59,11 @@ class Looker:
         """
         found = self.detector.detect(rgb, time=time_s)
         if strict:
-            return f'"{self.list}":{json_from([one.to_dict() for one in found])}'
+            return f'"{self.list}":{json_from([strict_dict(one) for one in found])}'
         said = self._say(Frame.holding(0, time_s, found)) if self.spec.measures else None
+        if self.spec.explain != "none":
+            maps = self._explainers.maps(rgb, found, self.spec)
+            said = [members | {"map": one} for members, one in zip(said or [{}] * len(maps), maps, strict=True)]
         return f'"{self.list}":{json_of_all(found, said)}'
 
     def _say(self, frame: Frame) -> list[Said]:

@@ -54,6 +54,17 @@ class Picture:
         return raw_picture(self.data, self.width, self.height, _CHANNELS[self.format], max_pixels)
 
 
+@dataclass(slots=True)
+class Decoded:
+    """A picture (H, W, 3) with its number and time, or why there is none; how long it waited and was decoded."""
+
+    number: int
+    time_s: float
+    rgb: NDArray[np.uint8] | RefusedError
+    wait_ms: float
+    decode_ms: float
+
+
 @dataclass(frozen=True, slots=True)
 class Configure:
     """Which detectors shall look from now on, or why they cannot."""

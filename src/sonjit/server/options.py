@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sonjit.detectors.create import KINDS
 from sonjit.server.errors import RefusedError
+from sonjit.server.explaining import TARGETS, TARGETS_TOLD
 from sonjit.tasks import STREAM_SMOOTHING
 
 if TYPE_CHECKING:
@@ -29,7 +30,14 @@ OPTIONS: dict[str, Schema] = {
     "min_presence_score": {"type": "number", "minimum": 0, "maximum": 1},
     "search_interval": {"type": "integer", "minimum": 1, "maximum": 1_000_000},
     "measures": {"type": "boolean", "description": "add measures to each instance, and its gesture to each hand"},
+    "segmentation": {"type": "boolean", "description": "give each body its mask"},
+    "smooth_segmentation": {"type": "boolean", "description": "smooth masks over time; true by default"},
+    "explain": {"type": "string", "enum": ["none", *TARGETS], "description": f"none, {TARGETS_TOLD}"},
 }
+_PEOPLE = ("body", "holistic")
+_KINDS_OF = {"segmentation": _PEOPLE, "smooth_segmentation": _PEOPLE, "explain": ("hands",)}
+"""Options that are of some kinds alone, and of pictures and streams: tables and drawings hold none of what they add."""
+_SHORT = 10
 
 
 @dataclass(frozen=True)
@@ -47,6 +55,9 @@ class Spec:
     min_presence_score: float
     search_interval: int
     measures: bool
+    segmentation: bool = False
+    smooth_segmentation: bool = True
+    explain: str = "none"
 
     @property
     def name(self) -> str:
@@ -56,7 +67,7 @@ class Spec:
     @property
     def detector(self) -> Spec:
         """The same without what does not concern the detector itself."""
-        return replace(self, measures=False)
+        return replace(self, measures=False, explain="none")
 
     @classmethod
     def filled(cls, kind: str, options: Mapping[str, Any], *, still: bool) -> Spec:
@@ -77,7 +88,9 @@ class Spec:
 
     def to_dict(self) -> dict[str, Any]:
         """As a client would write it."""
-        return asdict(self)
+        return {
+            name: value for name, value in asdict(self).items() if name == "kind" or name in known_options(self.kind)
+        }
 
 
 def read_kind(kind: object) -> str:
@@ -87,27 +100,37 @@ def read_kind(kind: object) -> str:
     return kind
 
 
-def read_options(kind: str, given: Mapping[str, object]) -> dict[str, Any]:
+def read_options(kind: str, given: Mapping[str, object], *, job: bool = False) -> dict[str, Any]:
     """Options of one detector, checked; the model stands there in any case.
 
     Args:
         kind: as `read_kind` gives it.
         given: by name; a value may be the text of a query.
+        job: whether they are those of a job.
 
     Raises:
         RefusedError: an unknown name or value.
     """
+    known = known_options(kind, job=job)
     for name in given:
-        if name not in OPTIONS:
-            raise RefusedError("bad_option", f"unknown option {_shown(name)}; known: {', '.join(OPTIONS)}")
-    models = list(KINDS[kind].models)
-    values = {name: read_value(name, value, option_schema(kind, name)) for name, value in given.items()}
-    return {"model": models[0]} | values
+        if name not in known:
+            whose = f"a job of {kind}" if job else kind
+            raise RefusedError("bad_option", f"{whose}: unknown option {_shown(name)}; known: {', '.join(known)}")
+    values = {name: read_value(name, value, known[name]) for name, value in given.items()}
+    return {"model": KINDS[kind].models[0]} | values
 
 
-def option_schema(kind: str, name: str) -> Schema:
-    """What an option may be for a kind of detector."""
-    return OPTIONS[name] | ({"enum": list(KINDS[kind].models)} if name == "model" else {})
+def known_options(kind: str, *, job: bool = False) -> dict[str, Schema]:
+    """The options of a kind of detector by name, and what each may be; jobs have fewer."""
+    known = {name: schema for name, schema in OPTIONS.items() if name not in _KINDS_OF or kind in _KINDS_OF[name]}
+    if job:
+        known = {name: known[name] for name in job_options()}
+    return known | {"model": OPTIONS["model"] | {"enum": list(KINDS[kind].models)}}
+
+
+def job_options() -> dict[str, Schema]:
+    """The options of jobs of any kind."""
+    return {name: schema for name, schema in OPTIONS.items() if name not in _KINDS_OF}
 
 
 def read_value(name: str, value: object, schema: Schema) -> Any:  # noqa: ANN401  # of the schema's type
@@ -134,7 +157,7 @@ def single_values(query: QueryParams) -> dict[str, str]:
 
 def detector_arguments(options: Mapping[str, Any]) -> dict[str, Any]:
     """Options as `create_detector` and `Task` take them."""
-    arguments = {name: value for name, value in options.items() if name not in ("kind", "measures")}
+    arguments = {name: value for name, value in options.items() if name not in ("kind", "measures", "explain")}
     if arguments.get("smoothing") == "none":
         arguments["smoothing"] = None
     return arguments
@@ -160,7 +183,7 @@ def _is_within(value: Any, schema: Schema) -> bool:  # noqa: ANN401
 
 def _wanted(schema: Schema) -> str:
     if "enum" in schema:
-        return f"one of {', '.join(schema['enum'])}"
+        return f"one of {', '.join(schema['enum'])}" if len(schema["enum"]) < _SHORT else schema["description"]
     if schema["type"] == "boolean":
         return "true or false"
     noun = "a whole number" if schema["type"] == "integer" else "a number"

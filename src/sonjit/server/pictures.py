@@ -17,7 +17,7 @@ from sonjit.server.bodies import limited
 from sonjit.server.errors import RefusedError
 from sonjit.server.images import decode_picture
 from sonjit.server.looking import Looker
-from sonjit.server.options import OPTIONS, Spec, option_schema, read_options, read_value, single_values
+from sonjit.server.options import Spec, known_options, read_options, read_value, single_values
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -48,9 +48,10 @@ def _door(service: Service, kind: str) -> Callable[[Request], Awaitable[Response
         strict = read_value("strict", query.pop("strict", False), _STRICT)
         spec = Spec.filled(kind, read_options(kind, query), still=True)
         require_weights(spec.kind, spec.model)
-        data = await _read_picture(limited(request, service.settings.max_body_bytes, "--max-body-mb"))
-        with service.picture():
-            return Response(await _answer(service, spec, data, strict=strict), media_type="application/json")
+        with service.room.body() as take:
+            data = await _read_picture(limited(request, service.settings.max_body_bytes, "--max-body-mb", take))
+            with service.picture():
+                return Response(await _answer(service, spec, data, strict=strict), media_type="application/json")
 
     return look
 
@@ -68,7 +69,7 @@ async def _read_picture(request: Request) -> bytes:
 
 async def _answer(service: Service, spec: Spec, data: bytes, *, strict: bool) -> str:
     detector = await asyncio.to_thread(service.stock.take, spec)
-    looker = Looker(spec, detector)
+    looker = Looker(spec, detector, service.explainers)
 
     def work() -> str:
         rgb = decode_picture(data, service.settings.max_pixels)
@@ -94,5 +95,5 @@ _BODY = {
 
 def _parameters(kind: str) -> list[dict[str, Any]]:
     """The query's parameters, for the description of the doors."""
-    schemas = {name: option_schema(kind, name) for name in OPTIONS} | {"strict": _STRICT}
+    schemas = known_options(kind) | {"strict": _STRICT}
     return [{"name": name, "in": "query", "required": False, "schema": schema} for name, schema in schemas.items()]

@@ -6,7 +6,9 @@ import asyncio
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING
 
+from sonjit.server.bodies import Room
 from sonjit.server.errors import RefusedError
+from sonjit.server.explaining import Explainers
 from sonjit.server.job_queue import Jobs
 from sonjit.server.pool import Pool
 from sonjit.server.stock import Stock
@@ -23,6 +25,7 @@ class Service:
 
     Attributes:
         streams: the connections that are open.
+        room: for the bodies of single pictures.
         stills: the lane of single pictures, which take one turn together.
     """
 
@@ -30,8 +33,10 @@ class Service:
         self.settings = settings
         self.pool = Pool(settings.workers)
         self.stock = Stock(settings.max_models)
+        self.explainers = Explainers()
         self.jobs = Jobs(settings)
         self.streams: set[Stream] = set()
+        self.room = Room(settings.max_clients * settings.max_body_bytes)
         self.stills = self.pool.lane()
         self._pictures = 0
         self._timeouts: set[asyncio.Timeout] = set()

@@ -31,6 +31,7 @@ class Settings:
         max_jobs: waiting or running.
         keep_jobs: finished ones whose files are kept.
         read_timeout_s: longest pause while a request is coming in.
+        idle_minutes: longest time that a stream may send nothing.
     """
 
     host: str = "127.0.0.1"
@@ -47,11 +48,12 @@ class Settings:
     max_jobs: int = 8
     keep_jobs: int = 20
     read_timeout_s: float = 20
+    idle_minutes: float = 10
 
     def __post_init__(self) -> None:
         """Refuse what cannot work, in one line."""
         for name in ("queue", "workers", "max_clients", "max_body_mb", "max_megapixels", "max_job_mb",
-                     "max_job_minutes", "max_jobs", "keep_jobs", "read_timeout_s"):  # fmt: skip
+                     "max_job_minutes", "max_jobs", "keep_jobs", "read_timeout_s", "idle_minutes"):  # fmt: skip
             if not getattr(self, name) > 0:
                 raise InputError(f"{option_name(name)} {getattr(self, name)}: give more than 0")
         if self.max_models < 0:
@@ -82,7 +84,7 @@ class Settings:
     def limits(self) -> dict[str, float]:
         """What clients may want to know, by name."""
         names = ("queue", "max_clients", "max_body_mb", "max_megapixels", "max_job_mb", "max_job_minutes", "max_jobs",
-                 "keep_jobs", "read_timeout_s")  # fmt: skip
+                 "keep_jobs", "read_timeout_s", "idle_minutes")  # fmt: skip
         return {name: getattr(self, name) for name in names}
 
 

@@ -10,7 +10,6 @@ import asyncio
 import time
 from collections import deque
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +18,7 @@ from starlette.websockets import WebSocketDisconnect, WebSocketState
 from sonjit.media.json_tables import json_from
 from sonjit.server.errors import RefusedError, refusal_from
 from sonjit.server.looking import Looker
-from sonjit.server.messages import Configure, Message, NoMessageError, Picture, Reset, read_picture, read_text
+from sonjit.server.messages import Configure, Decoded, Message, NoMessageError, Picture, Reset, read_picture, read_text
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
     from sonjit.server.options import Spec
     from sonjit.server.service import Service
 
-_GOING_AWAY, _REFUSED, _FULL = 1001, 1008, 1013
+_GOING_AWAY, _REFUSED, _FULL, _IDLE = 1001, 1008, 1013, 4408
 _MOST_SETTINGS = 32
 """Messages that are no pictures may wait for as many; who sends more does not wait for answers."""
 
@@ -49,8 +48,9 @@ class Stream:
         self._lookers: list[Looker] = []
         self._waiting: deque[Message] = deque()
         self._arrived = asyncio.Event()
-        self._decoded: asyncio.Queue[_Decoded | Configure | Reset] = asyncio.Queue(maxsize=1)
+        self._decoded: asyncio.Queue[Decoded | Configure | Reset] = asyncio.Queue(maxsize=1)
         self._dropped = 0
+        self._heard_s = time.monotonic()
         self._stopping = asyncio.Event()
         self._ended = asyncio.Event()
 
@@ -62,7 +62,7 @@ class Stream:
             await self._close(_FULL, f"{settings.max_clients} clients are served already: try again later")
             return
         self._service.streams.add(self)
-        work = [self._receive(), self._decode(), self._answer(), self._stopping.wait()]
+        work = [self._receive(), self._decode(), self._answer(), self._tire(), self._stopping.wait()]
         tasks: list[asyncio.Future[Any]] = [asyncio.ensure_future(one) for one in work]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -95,6 +95,19 @@ class Stream:
             await self._close(1011, str(refusal_from(error)))
         elif self._stopping.is_set():
             await self._close(_GOING_AWAY, "the server stops")
+        elif self._left_s <= 0:
+            minutes = self._service.settings.idle_minutes
+            await self._close(_IDLE, f"nothing came for {minutes:g} minutes (--idle-minutes): connect again to go on")
+
+    @property
+    def _left_s(self) -> float:
+        """Until the client has been silent for too long."""
+        return self._heard_s + 60 * self._service.settings.idle_minutes - time.monotonic()
+
+    async def _tire(self) -> None:
+        """Wait until nothing has come for too long."""
+        while (left_s := self._left_s) > 0:
+            await asyncio.sleep(left_s)
 
     async def _close(self, code: int, reason: str) -> None:
         if self._socket.client_state is WebSocketState.CONNECTED:
@@ -104,6 +117,7 @@ class Stream:
     async def _receive(self) -> None:
         """Take what comes; of the pictures that wait, let the oldest fall."""
         while (message := await self._socket.receive())["type"] != "websocket.disconnect":
+            self._heard_s = time.monotonic()
             data = message.get("bytes")
             if data is None:
                 self._waiting.append(read_text(message["text"]))
@@ -130,7 +144,7 @@ class Stream:
             await self._decoded.put(await self._decode_one(item) if isinstance(item, Picture) else item)
             del item  # holds a picture, and the next may be long in coming
 
-    async def _decode_one(self, picture: Picture) -> _Decoded:
+    async def _decode_one(self, picture: Picture) -> Decoded:
         start = time.perf_counter()
         rgb: NDArray[np.uint8] | RefusedError
         try:
@@ -138,7 +152,7 @@ class Stream:
         except Exception as error:
             rgb = refusal_from(error)
         wait_ms, decode_ms = 1e3 * (start - picture.arrived_s), 1e3 * (time.perf_counter() - start)
-        return _Decoded(picture.number, picture.time_s, rgb, wait_ms, decode_ms)
+        return Decoded(picture.number, picture.time_s, rgb, wait_ms, decode_ms)
 
     async def _answer(self) -> None:
         """Answer everything, in order."""
@@ -153,7 +167,7 @@ class Stream:
                 await self._socket.send_text(await self._look(item))
             del item
 
-    async def _look(self, decoded: _Decoded) -> str:
+    async def _look(self, decoded: Decoded) -> str:
         """The answer to one picture."""
         start = time.perf_counter()
         try:
@@ -215,7 +229,7 @@ class Stream:
         stock = self._service.stock
         taking = asyncio.ensure_future(asyncio.to_thread(stock.take, spec))
         try:
-            return Looker(spec, await asyncio.shield(taking))
+            return Looker(spec, await asyncio.shield(taking), self._service.explainers)
         except asyncio.CancelledError:
             with suppress(Exception):
                 stock.give_back(spec, await taking)
@@ -224,14 +238,3 @@ class Stream:
     def _give_back(self, lookers: list[Looker]) -> None:
         for looker in lookers:
             self._service.stock.give_back(looker.spec, looker.detector)
-
-
-@dataclass(slots=True)
-class _Decoded:
-    """A picture (H, W, 3), or why there is none."""
-
-    number: int
-    time_s: float
-    rgb: NDArray[np.uint8] | RefusedError
-    wait_ms: float
-    decode_ms: float

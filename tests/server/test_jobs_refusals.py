@@ -1,0 +1,114 @@
+"""What a job cannot be made of, and what goes wrong on the way: one line, and nothing left behind."""
+
+import errno
+import sys
+import threading
+
+import pytest
+
+from sonjit.server import job_upload
+from sonjit.server import jobs as jobs_module
+
+from .conftest import FRAMES, end_of, refusal
+
+
+def test_a_video_that_was_cut_gives_what_it_has(doors, media):
+    client = doors()
+    body = (media / "clip.mp4").read_bytes()
+    job = end_of(client, client.post("/v1/jobs?kind=hands&name=cut.mp4", content=body[: len(body) * 2 // 3]))
+    assert job["state"] == "done"
+    assert 0 < job["frames"] < FRAMES
+    assert any(problem.startswith("cut.mp4 is cut") for problem in job["problems"])
+
+
+def test_a_picture_that_was_cut_fails_and_says_so(doors, media):
+    client = doors()
+    files = {"file": ("../../cut.jpg", (media / "photo.jpg").read_bytes()[:3000])}
+    job = end_of(client, client.post("/v1/jobs?kind=hands", files=files))
+    assert (job["state"], job["downloads"]) == ("failed", {})
+    assert job["message"].startswith("cut.jpg: the image is cut short")
+
+
+@pytest.mark.parametrize(
+    ("query", "says"),
+    [
+        ("", "unknown kind"),
+        ("kind=feet", "unknown kind 'feet'"),
+        ("kind=hands&model=heavy", "full, lite"),
+        ("kind=hands&max_instances=0", "from 1 to 10"),
+        ("kind=hands&draw=maybe", "draw='maybe': give true or false"),
+        ("kind=hands&colour=red", "colour"),
+        ("kind=body&segmentation=true", "a job of body: unknown option 'segmentation'"),
+        ("kind=hands&explain=presence", "a job of hands: unknown option"),
+        ("kind=hands&kind=face", "more than once"),
+    ],
+)
+def test_wrong_options_are_refused(doors, query, says):
+    assert says in refusal(doors().post(f"/v1/jobs?{query}", content=b"x"), 400, "bad_option")
+
+
+def test_what_is_no_media_is_refused_and_leaves_nothing(doors, media):
+    client = doors(max_jobs=1)
+    picture = (media / "photo.jpg").read_bytes()
+    clip = (media / "clip.mp4").read_bytes()
+    for call, says in (
+        ({"content": b"hello there"}, "upload holds text"),
+        ({"content": b""}, "upload is empty"),
+        ({"files": {"other": ("a.jpg", picture)}}, "no file came"),
+        ({"files": [("file", ("a.jpg", picture)), ("file", ("b.mp4", clip))]}, "b.mp4 is a video among"),
+        ({"content": b"x", "headers": {"content-type": "multipart/form-data"}}, "no boundary"),
+        ({"content": b"x", "headers": {"content-type": f"multipart/form-data; boundary={'q' * 500}"}}, "no boundary"),
+        ({"content": b"x", "headers": {"content-type": "multipart/form-data; boundary=q"}}, "form is damaged"),
+    ):
+        assert says in refusal(client.post("/v1/jobs?kind=hands", **call), 422, "bad_image")
+    assert [list(root.iterdir()) for root in client.place.iterdir()] == [[]]
+    assert client.get("/v1/jobs").json() == []
+
+
+def test_a_body_that_is_too_large_is_refused(doors, monkeypatch):
+    client = doors(max_job_mb=0.01)
+    monkeypatch.setattr(jobs_module, "_PIECE_BYTES", 1000)
+    stated = client.post("/v1/jobs?kind=hands", content=b"x" * 10_001)
+    assert "--max-job-mb" in refusal(stated, 413, "too_large")
+    chunked = client.post("/v1/jobs?kind=hands", content=(b"x" * 1000 for _ in range(11)))
+    refusal(chunked, 413, "too_large")
+    assert [list(root.iterdir()) for root in client.place.iterdir()] == [[]]
+
+
+def test_missing_weights_are_said_before_anything_is_stored(doors, monkeypatch, tmp_path):
+    monkeypatch.setenv("SONJIT_HOME", str(tmp_path / "empty"))
+    client = doors()
+    message = refusal(client.post("/v1/jobs?kind=hands", content=b"x"), 503, "missing_weights")
+    assert "sonjit models pull" in message
+    assert list(client.place.iterdir()) == []
+
+
+def test_parquet_names_its_extra(doors, media, monkeypatch):
+    client = doors()
+    job = end_of(client, client.post("/v1/jobs?kind=hands&draw=false", content=(media / "photo.jpg").read_bytes()))
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    message = refusal(client.get(job["downloads"]["parquet"]), 500, "failed")
+    assert "sonjit[tables]" in message
+
+
+def test_a_full_disk_is_named(doors, monkeypatch, weights):
+    client = doors()
+
+    def refuse(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(job_upload._RawUpload, "feed", refuse)
+    message = refusal(client.post("/v1/jobs?kind=hands", content=b"x"), 500, "failed")
+    assert "No space left on device" in message
+    assert [list(root.iterdir()) for root in client.place.iterdir()] == [[]]
+
+
+def test_a_crowd_is_told_to_wait(doors, media, monkeypatch):
+    client, gate = doors(max_jobs=1), threading.Event()
+    monkeypatch.setattr("sonjit.tasks.run.draw_frame", lambda rgb, *_, **__: gate.wait(10) and rgb)
+    body = (media / "photo.jpg").read_bytes()
+    first = client.post("/v1/jobs?kind=hands", content=body)
+    assert "--max-jobs" in refusal(client.post("/v1/jobs?kind=hands", content=body), 503, "busy")
+    gate.set()
+    assert end_of(client, first)["state"] == "done"
+    assert end_of(client, client.post("/v1/jobs?kind=hands", content=body))["state"] == "done"

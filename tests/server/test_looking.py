@@ -1,0 +1,71 @@
+"""Masks of bodies and where the hand network looked, through a stream."""
+
+import cv2
+import numpy as np
+import pytest
+
+import sonjit
+from sonjit.explain import hand_map, load_hand_explainer
+from sonjit.geometry import RotatedBox
+from sonjit.server.encode import segmentation_dict
+from sonjit.server.explaining import TARGETS, Explainers
+
+from .conftest import LITE, answer, configure, open_stream
+
+
+def test_masks_come_with_bodies_where_asked_for(all_weights, listen, frames, demo_clip):
+    body = {"kind": "body", "model": "lite", "segmentation": True, "smooth_segmentation": False}
+    with open_stream(listen()) as socket:
+        ready = configure(socket, body)[-1]
+        assert (ready["detectors"][0]["segmentation"], ready["detectors"][0]["smooth_segmentation"]) == (True, False)
+        assert "explain" not in ready["detectors"][0]
+        bodies = answer(socket, 1, frames[0])["bodies"]
+        assert configure(socket, ready["detectors"][0]) == [ready]
+    height, width = demo_clip[1][0].shape[:2]
+    assert bodies
+    for one in bodies:
+        shown = one["segmentation"]
+        assert shown["width"] / shown["height"] == pytest.approx(width / height, abs=0.02)
+    with sonjit.create_detector("body", model="lite", segmentation=True, smoothing="published") as detector:
+        found = detector.detect(frames[0], time=0)
+    assert [one["segmentation"] for one in bodies] == [segmentation_dict(one.mask) for one in found]
+
+
+@pytest.mark.parametrize("flip", [False, True])
+@pytest.mark.parametrize("target", ["handedness", "index_finger_tip.x"])
+def test_where_the_network_looked(weights, listen, photo, target, flip):
+    spec = LITE | {"explain": target, "static_image": True, "smoothing": "none", "flip_horizontal": flip}
+    png, width = cv2.imencode(".png", photo[..., ::-1])[1].tobytes(), photo.shape[1]
+    with open_stream(listen()) as socket:
+        configure(socket, spec, measures=True)
+        hands = answer(socket, 1, png)["hands"]
+        (ready,) = configure(socket, spec | {"explain": "none"})  # the detector itself stays
+        assert ready["detectors"][0]["explain"] == "none"
+        assert all("map" not in one for one in answer(socket, 2, png)["hands"])
+    assert hands
+    with sonjit.create_detector("hands", model="lite", static_image=True) as detector:
+        found = detector.detect(photo)
+    for hand, one in zip(hands, found, strict=True):
+        shown, truth = hand["map"], hand_map(photo, one, target, model="lite")
+        assert (shown["of"], shown["unit"], shown["size"]) == (target, truth.unit, list(truth.values.shape))
+        values = np.array(shown["values"]).reshape(shown["size"])
+        assert values.mean() + shown["bias"] == pytest.approx(shown["value"], abs=1e-2)
+        np.testing.assert_allclose(values[:, ::-1] if flip else values, truth.values, atol=0.05)
+        box = RotatedBox(**shown["box"])
+        if flip:
+            box = box._replace(cx=width - box.cx, rotation=-box.rotation)
+        np.testing.assert_allclose(box, truth.box, atol=0.1)
+        assert hand["gesture"]
+
+
+def test_every_target_of_the_network_can_be_asked_for(weights):
+    assert set(TARGETS) == set(load_hand_explainer("lite").targets)
+
+
+def test_explainers_are_as_many_as_are_in_use(weights):
+    explainers = Explainers()
+    with explainers.lent("lite", mirrored=False) as one, explainers.lent("lite", mirrored=False) as other:
+        assert one is not other
+    with explainers.lent("lite", mirrored=False) as again, explainers.lent("lite", mirrored=True) as turned:
+        assert again in (one, other)
+        assert turned not in (one, other)
