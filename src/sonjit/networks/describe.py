@@ -47,12 +47,14 @@ def describe_network(name: str) -> NetworkFacts:
     entry = network_entry(name)
     with torch.device("meta"):
         network = entry.build().eval()
+    parameters = sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
+    network.requires_grad_(False)  # the counter stumbles over parameters that are handed from module to module
     weights, here = _weights(entry)
     return NetworkFacts(
         name=name,
         summary=entry.summary,
         source=entry.source,
-        parameters=sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad),
+        parameters=parameters,
         flops=_flops(network, entry.inputs),
         inputs=entry.inputs,
         licence=entry.licence,

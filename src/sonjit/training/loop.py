@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import pickle
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -168,8 +167,10 @@ class _Run:
         if file.exists():
             try:
                 state: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
-            except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
-                raise InputError(f"{file}: a damaged checkpoint ({error}); remove it to begin anew") from None
+            except Exception as error:  # torch's reader fails in any way on what is damaged
+                raise InputError(
+                    f"{file}: a damaged checkpoint ({type(error).__name__}); remove it to begin anew"
+                ) from None
             done = int(state["step"])
             network.load_state_dict(state["network"])
             optimizer.load_state_dict(state["optimizer"])
