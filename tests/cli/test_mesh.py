@@ -161,7 +161,6 @@ class TestRefusals:
 
 class TestHandOccNet:
     def test_says_which_files_are_needed_and_where_they_are(self, capsys, media, tmp_path):
-        pytest.importorskip("torch", reason="PyTorch is not installed")
         options = ["--model", "handoccnet"]
         assert "mano.is.tue.mpg.de" in refused(capsys, media / "photo.png", *options)
         err = refused(capsys, media / "photo.png", *options, "--mano", "demo")
@@ -171,7 +170,6 @@ class TestHandOccNet:
         assert str(missing) in refused(capsys, media / "photo.png", *options, "--mano", missing)
 
     def test_writes_parameters_mesh_overlay_and_maps(self, capsys, media, tmp_path):
-        pytest.importorskip("torch", reason="PyTorch is not installed")
         options = ["--model", "handoccnet", "--weights", "demo", "--mano", "demo", "--max-instances", "1"]
         overlay, maps = tmp_path / "over.png", tmp_path / "maps.png"
         outputs = ["--save", tmp_path / "out.json", "--draw", overlay, "--figure", maps]

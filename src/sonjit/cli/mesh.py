@@ -128,9 +128,9 @@ def _network(
 ) -> MeshModel:
     if find_spec("torch") is None:
         raise MissingExtraError(f"--model {model}", "train")
-    from sonjit.meshes.mano_hands import HandOccHands
+    from sonjit.meshes.handocc_hands import HandOccHands, load_handoccnet
 
-    return HandOccHands(sight, weights, mano, **options)
+    return HandOccHands(load_handoccnet(weights, mano), sight, **options)
 
 
 def _draw_figure(path: Path, model: MeshModel) -> bool:
@@ -138,7 +138,7 @@ def _draw_figure(path: Path, model: MeshModel) -> bool:
     from sonjit.explain.feature_maps import draw_feature_maps, occlusion_maps
     from sonjit.media.drawn_pictures import encode_picture
     from sonjit.media.outputs import Draft, failing_as_job
-    from sonjit.meshes.mano_hands import HandOccHands
+    from sonjit.meshes.handocc_hands import HandOccHands
 
     assert isinstance(model, HandOccHands)
     if model.seen is None:
