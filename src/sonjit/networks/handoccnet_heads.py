@@ -76,30 +76,46 @@ class _Fc(nn.Module):
         return self.block(values)
 
 
-class SpatialSoftmaxHead(nn.Module):
-    """Where the 21 joints are in the crop, by the mean place of a heatmap each."""
+class SpatialSoftmax(nn.Module):
+    """Where joints are in a square map: the mean place of a heatmap each.
+
+    Args:
+        side: of the map.
+    """
 
     uu: Tensor
     vv: Tensor
 
-    def __init__(self, channels: int, side: int, depth: int) -> None:
+    def __init__(self, side: int) -> None:
         super().__init__()
-        self.hg = nn.ModuleList([Hourglass(channels, depth)])
-        self.res = nn.ModuleList([nn.Sequential(PreActivation(channels))])
-        self.fc = nn.ModuleList([_Fc(channels)])
-        self.score = nn.ModuleList([nn.Conv2d(channels, KEYPOINTS, 1)])
         self.betas = nn.Parameter(torch.ones(KEYPOINTS, 1))  # how peaked each joint's heatmap is
         centres = (torch.arange(side, dtype=torch.get_default_dtype()) + 0.5) / side
         self.register_buffer("uu", centres.repeat(side, 1), persistent=False)
         self.register_buffer("vv", centres[:, None].repeat(1, side), persistent=False)
 
+    def places(self, scores: Tensor) -> tuple[Tensor, Tensor]:
+        """Scores (B, 21, H * W) -> joints (B, 21, 2) as x, y in 0..1, heatmaps (B, 21, H * W) that sum to 1."""
+        heatmaps = torch.softmax(scores * self.betas, -1)
+        grid = torch.stack([self.uu.flatten(), self.vv.flatten()], -1)  # (H * W, 2)
+        return heatmaps @ grid, heatmaps
+
+
+class SpatialSoftmaxHead(SpatialSoftmax):
+    """Where the 21 joints are in the crop, after an hourglass."""
+
+    def __init__(self, channels: int, side: int, depth: int) -> None:
+        super().__init__(side)
+        self.hg = nn.ModuleList([Hourglass(channels, depth)])
+        self.res = nn.ModuleList([nn.Sequential(PreActivation(channels))])
+        self.fc = nn.ModuleList([_Fc(channels)])
+        self.score = nn.ModuleList([nn.Conv2d(channels, KEYPOINTS, 1)])
+
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Joints (B, 21, 2) in 0..1, heatmaps (B, 21, H, W), encoding (B, C, H, W) and scores (B, 21, H, W)."""
         encoding = self.fc[0](self.res[0](self.hg[0](features)))
         scores = self.score[0](encoding)
-        heatmaps = torch.softmax(scores.flatten(2) * self.betas, -1)  # (B, 21, H * W)
-        grid = torch.stack([self.uu.flatten(), self.vv.flatten()], -1)  # (H * W, 2)
-        return heatmaps @ grid, heatmaps.unflatten(2, scores.shape[2:]), encoding, scores
+        joints, heatmaps = self.places(scores.flatten(2))
+        return joints, heatmaps.unflatten(2, scores.shape[2:]), encoding, scores
 
 
 class HandEncoder(nn.Module):

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _FILES: tuple[str, ...] = (
     "cam",
+    "deformer",
     "face_attention",
     "face_detection",
     "face_landmark",
@@ -31,6 +32,7 @@ _FILES: tuple[str, ...] = (
     "internet",
     "iris_landmark",
     "mask_rcnn",
+    "motion_discriminator",
     "palm_detection",
     "pose_detection",
     "pose_landmark",
