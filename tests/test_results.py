@@ -20,6 +20,7 @@ hands = st.builds(
     keypoints_3d=keypoints,
     id=st.none() | st.integers(1, 10**9),
     handedness_score=st.none() | scores,
+    extra_keypoints=st.none() | arrays(np.float32, (2, 2), elements=coordinates),
 )
 
 

@@ -48,6 +48,8 @@ class Hand(_ByValue):
             that was lifted (`sonjit.lifting`), NaN where its distance could not be told.
         id: stable while the hand is tracked; `None` for stills.
         handedness_score: probability of the label, 0.5..1.
+        extra_keypoints: (E, 2) float32 pixels: what a landmark network of your own was taught beside the 21, in the
+            order in which it was taught.
     """
 
     handedness: Handedness
@@ -56,6 +58,7 @@ class Hand(_ByValue):
     keypoints_3d: NDArray[np.float32]
     id: int | None = None
     handedness_score: float | None = None
+    extra_keypoints: NDArray[np.float32] | None = None
 
     kind: ClassVar[str] = "hand"
     visibility: ClassVar[None] = None
@@ -75,7 +78,8 @@ class Hand(_ByValue):
 
         `{"score", "handedness", "keypoints": [{"x", "y", "name"}], "keypoints3D": [{"x", "y", "z", "name"}]}`,
         image coordinates in pixels, 3D in metres. With `full=True` it also holds "id", "handednessScore", "box"
-        and a "z" (pixels) per image keypoint, so that `from_dict` gives back the same hand exactly.
+        and a "z" (pixels) per image keypoint, so that `from_dict` gives back the same hand exactly. A network of your
+        own that was taught more keypoints adds "extraKeypoints": [{"x", "y"}].
         """
         names = self.skeleton.keypoints
         result: dict[str, Any] = {
@@ -84,6 +88,8 @@ class Hand(_ByValue):
             "keypoints": _points_to_dicts(self.keypoints, names, "xyz" if full else "xy"),
             "keypoints3D": _points_to_dicts(self.keypoints_3d, names),
         }
+        if self.extra_keypoints is not None:
+            result["extraKeypoints"] = _points_to_dicts(self.extra_keypoints, ("",) * len(self.extra_keypoints), "xy")
         if full:
             result |= {"id": self.id, "handednessScore": self.handedness_score, "box": _box_to_dict(self.box)}
         return result
@@ -98,6 +104,7 @@ class Hand(_ByValue):
             keypoints_3d=_points_from_dicts(data["keypoints3D"]),
             id=data.get("id"),
             handedness_score=data.get("handednessScore"),
+            extra_keypoints=_points_from_dicts(data["extraKeypoints"])[:, :2] if "extraKeypoints" in data else None,
         )
 
 

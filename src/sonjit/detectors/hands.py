@@ -41,6 +41,7 @@ _PALM_WRIST, _PALM_MIDDLE_MCP = 0, 2  # of the palm detector's seven keypoints
 BOX_KEYPOINTS = [0, 1, 2, 3, 5, 6, 9, 10, 13, 14, 17, 18]  # all but the last two joints of each finger
 _Z_SCALE = 0.4
 _HAND_SIZE = 224
+_KEYPOINTS = 21
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +52,7 @@ class HandObservation:
     keypoints: NDArray[np.float32]
     keypoints_3d: NDArray[np.float32]
     left: float
+    extra: NDArray[np.float32] | None = None
 
 
 class PalmFinder:
@@ -81,7 +83,7 @@ class Hands(Kind[HandObservation, Hand]):
     Args:
         palms: finds new hands; None where others say where to look.
         landmarks: network with a square picture in and keypoints (1, 63) in its pixels, presence (1, 1),
-            handedness (1, 1) and world keypoints (1, 63) out.
+            handedness (1, 1) and world keypoints (1, 63) out; one of the caller's own may give more keypoints.
         mirrored: the pictures are selfie views.
     """
 
@@ -104,11 +106,13 @@ class Hands(Kind[HandObservation, Hand]):
         left = float(handedness.flat[0])
         cos, sin = math.cos(box.rotation), math.sin(box.rotation)
         turn = np.array([[cos, sin, 0], [-sin, cos, 0], [0, 0, 1]], np.float32)
+        points = points_from_crop(image.reshape(-1, 3) * self._to_fraction, box)
         return HandObservation(
             score=float(presence.flat[0]),
-            keypoints=points_from_crop(image.reshape(-1, 3) * self._to_fraction, box),
-            keypoints_3d=world.reshape(-1, 3) @ turn,
+            keypoints=points[:_KEYPOINTS],
+            keypoints_3d=world.reshape(-1, 3)[:_KEYPOINTS] @ turn,
             left=left if self._mirrored else 1 - left,
+            extra=points[_KEYPOINTS:, :2] if len(points) > _KEYPOINTS else None,
         )
 
     def follow(self, track: Track[HandObservation]) -> RotatedBox:
@@ -131,12 +135,17 @@ class Hands(Kind[HandObservation, Hand]):
             keypoints_3d=observation.keypoints_3d,
             id=None if track is None else track.id,
             handedness_score=max(left, 1 - left),
+            extra_keypoints=observation.extra,
         )
 
     def flip(self, result: Hand, width: int) -> Hand:
         """The hand as it stands on a mirrored canvas; the label stays the person's own hand."""
         result.keypoints = result.keypoints * np.array([-1, 1, 1], np.float32) + np.array([width, 0, 0], np.float32)
         result.keypoints_3d = result.keypoints_3d * np.array([-1, 1, 1], np.float32)
+        if result.extra_keypoints is not None:
+            result.extra_keypoints = result.extra_keypoints * np.array([-1, 1], np.float32) + np.array(
+                [width, 0], np.float32
+            )
         return result
 
 
@@ -169,5 +178,8 @@ def load_hands(request: Request) -> Hands:
     finder = PalmFinder(palms)
     crops = partial(calibration.crops, _HAND_SIZE, partial(finder.find, min_score=0.5))
     landmarks = load_engine(hand_file, request.engine, calibration=crops)
-    expect(landmarks, hand_file, "hand landmark network", size=None, outputs=(63, 1, 1, 63))
+    sizes = landmarks.output_sizes
+    more = len(sizes) == 4 and max(sizes) > 3 * _KEYPOINTS and max(sizes) % 3 == 0  # taught keypoints of one's own
+    points = max(sizes) if more else 3 * _KEYPOINTS
+    expect(landmarks, hand_file, "hand landmark network", size=None, outputs=(points, 1, 1, points))
     return Hands(finder, landmarks, mirrored=request.mirrored)

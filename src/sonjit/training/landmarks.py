@@ -88,6 +88,7 @@ def train_landmarks(request: TrainingRequest) -> Mapping[str, object]:
     network = create_network(request.recipe, request.weights or "published", keypoints=count)
     assert isinstance(network, HandLandmarkNetwork)
     network.to(request.device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    begin_at_the_nearest(network, learned)
     before = mean_error_px(network, learned, request.device)
     fine_tune(network, learned, settings, request)
     told: dict[str, object] = {
@@ -102,6 +103,28 @@ def train_landmarks(request: TrainingRequest) -> Mapping[str, object]:
         file = request.out / f"{request.recipe}{ENDINGS[request.export]}"
         told["export"] = export_network(network.cpu(), network_entry(request.recipe).inputs, file).path
     return told
+
+
+def begin_at_the_nearest(network: HandLandmarkNetwork, crops: Sequence[LandmarkCrop]) -> None:
+    """Let each new keypoint begin as the published one that it is nearest to on average, moved by their distance."""
+    head = network.keypoints
+    points = np.stack([crop.keypoints for crop in crops])  # (N, K, 2)
+    known = np.stack([crop.known for crop in crops])  # (N, K)
+    for index in range(PUBLISHED_KEYPOINTS, points.shape[1]):
+        if head.weight[3 * index : 3 * index + 3].any():
+            continue  # it was taught before
+        both = known[:, index, None] & known[:, :PUBLISHED_KEYPOINTS]  # (N, 21)
+        away = np.where(both[..., None], points[:, index, None] - points[:, :PUBLISHED_KEYPOINTS], np.nan)
+        seen = both.any(axis=0)
+        if not seen.any():
+            raise InputError(f"the extra keypoint {index - PUBLISHED_KEYPOINTS + 1} is annotated nowhere")
+        distances = np.full(PUBLISHED_KEYPOINTS, np.inf)
+        distances[seen] = np.nanmean(np.linalg.norm(away[:, seen], axis=2), axis=0)
+        nearest = int(distances.argmin())
+        offset = torch.from_numpy(np.nanmean(away[:, nearest], axis=0))
+        with torch.no_grad():
+            head.weight[3 * index : 3 * index + 2] = head.weight[3 * nearest : 3 * nearest + 2]
+            head.bias[3 * index : 3 * index + 2] = head.bias[3 * nearest : 3 * nearest + 2] + offset.to(head.bias)
 
 
 def fine_tune(
