@@ -4,13 +4,13 @@ What is named here needs no PyTorch. Classifiers are explained by `sonjit.explai
 `sonjit.explain.saliency`; both need the extra `train`.
 """
 
-from sonjit.explain.boxes import box_from_map, boxes_from_maps
 from sonjit.explain.hands import HandExplainer, TargetMap, hand_map, load_hand_explainer
-from sonjit.explain.localization import box_iou, classification_error, localization_error
 from sonjit.explain.overlay import draw_boxes, enlarge, grid, overlay, panel, place, side_by_side
 from sonjit.explain.patterns import Region, informative_regions, mean_map
 from sonjit.explain.questions import Answerer, train_answerer
 from sonjit.explain.report import ErrorRow, ErrorTable, load_published_errors
+from sonjit.metrics.boxes_from_maps import box_from_map, boxes_from_maps
+from sonjit.metrics.localization import box_iou, classification_error, localization_error
 
 __all__ = [
     "Answerer",

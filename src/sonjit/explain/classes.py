@@ -9,8 +9,8 @@ import numpy as np
 import torch
 
 from sonjit.errors import InputError
-from sonjit.explain.boxes import box_from_map
 from sonjit.explain.overlay import enlarge
+from sonjit.metrics.boxes_from_maps import box_from_map
 from sonjit.networks.cam import CamNetwork, class_activation_map
 
 if TYPE_CHECKING:

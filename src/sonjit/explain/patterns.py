@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sonjit.errors import InputError
-from sonjit.explain.boxes import box_from_map
 from sonjit.explain.overlay import enlarge
+from sonjit.metrics.boxes_from_maps import box_from_map
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -1,0 +1,98 @@
+"""How sure a mean is: intervals from samples drawn anew, with replacement. The same seed gives the same interval.
+
+What is drawn is whole samples, whose keypoints belong together, or whole clusters of them, such as all of a subject.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import numpy as np
+
+from sonjit.errors import InputError
+from sonjit.metrics.arrays import ratio, rows
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Sequence
+
+    from numpy.typing import ArrayLike, NDArray
+
+RESAMPLES: Final = 1000
+_BLOCK: Final = 1 << 20  # weights held at once, to keep memory flat
+
+
+class Interval(NamedTuple):
+    """Where a mean lies with the level asked for; NaN where fewer than two samples say nothing of it."""
+
+    low: float
+    high: float
+
+
+def mean_interval(
+    values: ArrayLike,
+    *,
+    level: float = 0.95,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+    clusters: Sequence[Hashable] | None = None,
+) -> Interval:
+    """Percentile bootstrap of the mean over all values (N,) or (N, K) that are finite, drawn by rows."""
+    table = rows(values)
+    known = np.isfinite(table)
+    sums = np.where(known, table, 0).sum(1, keepdims=True)
+    drawn = resampled_means(sums, known.sum(1, keepdims=True), resamples=resamples, seed=seed, clusters=clusters)
+    return intervals(drawn, level)[0]
+
+
+def resampled_means(
+    sums: NDArray[Any],
+    counts: NDArray[Any],
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+    clusters: Sequence[Hashable] | None = None,
+) -> NDArray[np.float64]:
+    """Means (resamples, M) of M quantities from their sums and counts in each sample (N, M).
+
+    NaN where a draw has none of a quantity, and throughout for one that fewer than two samples have.
+    """
+    if clusters is not None:
+        sums, counts = _by_cluster(sums, clusters), _by_cluster(counts, clusters)
+    random = np.random.default_rng(seed)
+    samples = len(sums)
+    both = np.concatenate([sums, counts], 1).astype(np.float64)  # (N, 2 M)
+    means = np.full((resamples, sums.shape[1]), np.nan)
+    step = max(1, _BLOCK // max(1, samples))
+    for start in range(0, resamples, step):
+        times = min(step, resamples - start)
+        weights = np.empty((times, samples))
+        for one in weights:
+            one[:] = np.bincount(random.integers(max(1, samples), size=samples), minlength=samples)
+        totals = weights @ both
+        means[start : start + times] = ratio(totals[:, : sums.shape[1]], totals[:, sums.shape[1] :])
+    means[:, (counts > 0).sum(0) < 2] = np.nan
+    return means
+
+
+def intervals(drawn: NDArray[np.float64], level: float = 0.95) -> list[Interval]:
+    """The middle part, of that level, of each column of means (resamples, M)."""
+    if not 0 < level < 1:
+        raise InputError(f"level={level}: give a share between 0 and 1")
+    return [_interval(column[~np.isnan(column)], level) for column in drawn.T]
+
+
+def _interval(drawn: NDArray[np.float64], level: float) -> Interval:
+    if not drawn.size:
+        return Interval(float("nan"), float("nan"))
+    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2]).tolist()
+    return Interval(low, high)
+
+
+def _by_cluster(values: NDArray[np.generic], clusters: Sequence[Hashable]) -> NDArray[np.float64]:
+    """Values (N, M) added up by cluster: (C, M)."""
+    if len(clusters) != len(values):
+        raise InputError(f"{len(clusters)} clusters for {len(values)} samples: give one per sample")
+    numbers = {label: number for number, label in enumerate(dict.fromkeys(clusters))}
+    total = np.zeros((len(numbers), values.shape[1]))
+    np.add.at(total, [numbers[label] for label in clusters], values)
+    return total

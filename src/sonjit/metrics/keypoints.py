@@ -1,0 +1,232 @@
+"""Distances of predicted keypoints from true ones, and what is read off them: MPJPE, EPE, PCK, AUC.
+
+Everything goes through one matrix of errors, in the unit of the points: **NaN where there is nothing to compare with**
+(invalid, or truth not finite), **inf where nothing was predicted**. A keypoint that is missing then counts as a miss in
+PCK and AUC, pushes medians up and makes means NaN; `found` leaves it out and `missing_count` says how often.
+
+Sources: Zimmermann et al. 2019, FreiHAND, and the evaluation of HO-3D and DexYCB (means by joint first, PCK with <=).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+import numpy as np
+
+from sonjit.errors import InputError
+from sonjit.metrics.alignment import root_relative, similarity_aligned
+from sonjit.metrics.arrays import checked_points, known_mean, numbers, ratio, rows
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+Average = Literal["joint", "all"]
+"""`joint`: a mean per joint, then over the joints that have data, as most servers do; `all`: over all that is valid."""
+
+
+class EndPointError(NamedTuple):
+    """Over joints, the mean of their means and the mean of their medians, in the unit of the points."""
+
+    mean: float
+    median: float
+
+
+def joint_errors(predicted: ArrayLike, truth: ArrayLike, valid: ArrayLike | None = None) -> NDArray[np.float64]:
+    """Euclidean distance of each keypoint from its truth.
+
+    Args:
+        predicted: (..., K, D).
+        truth: (..., K, D) in the same unit and frame.
+        valid: (..., K); all by default.
+
+    Returns:
+        (..., K) in the unit of the points; NaN where truth is unknown, inf where nothing was predicted.
+
+    >>> joint_errors([[[0, 0], [3, 4], [np.nan, 1]]], [[[np.nan, 0], [0, 0], [0, 0]]])
+    array([[nan,  5., inf]])
+    """
+    points = checked_points(predicted, truth, valid)
+    apart = points.predicted - points.truth
+    errors = np.sqrt(np.einsum("...d,...d->...", apart, apart))
+    errors[np.isnan(errors)] = np.inf
+    errors[~points.valid] = np.nan
+    return errors
+
+
+def missing_count(errors: ArrayLike) -> int:
+    """How many keypoints should have been predicted and were not."""
+    return int(np.isposinf(numbers("errors", errors)).sum())
+
+
+def found(errors: ArrayLike) -> NDArray[np.float64]:
+    """Errors (..., K) of what was predicted alone; give `missing_count` beside any number made of them."""
+    array = numbers("errors", errors)
+    return np.where(np.isposinf(array), np.nan, array)
+
+
+def joint_means(errors: ArrayLike) -> NDArray[np.float64]:
+    """Mean error of each joint (K,) over errors (..., K); NaN without data or with a missing prediction."""
+    means = _joint_means(errors)
+    return np.where(np.isinf(means), np.nan, means)
+
+
+def joint_medians(errors: ArrayLike) -> NDArray[np.float64]:
+    """Median error of each joint (K,) over errors (..., K); NaN without data or where half was not predicted."""
+    medians = [_median(column) for column in rows(errors).T]
+    return np.array(medians, np.float64)
+
+
+def mean_error(errors: ArrayLike, average: Average = "joint") -> float:
+    """Mean over errors (..., K); NaN without data or with a missing prediction.
+
+    >>> mean_error([[1.0, 5.0], [3.0, np.nan]]), mean_error([[1.0, 5.0], [3.0, np.nan]], "all")
+    (3.5, 3.0)
+    """
+    mean = known_mean(_joint_means(errors) if average == "joint" else numbers("errors", errors))
+    return mean if np.isfinite(mean) else float("nan")
+
+
+def mpjpe(
+    predicted: ArrayLike,
+    truth: ArrayLike,
+    valid: ArrayLike | None = None,
+    *,
+    root: int | None = None,
+    average: Average = "joint",
+) -> float:
+    """Mean per joint position error, in the unit of the points.
+
+    Args:
+        predicted: (..., K, D).
+        truth: (..., K, D) in the same unit and frame.
+        valid: (..., K); all by default.
+        root: index of the joint to subtract from both first; a sample whose root is unknown does not count.
+        average: by joint first, or over all.
+    """
+    points = checked_points(predicted, truth, valid)
+    return mean_error(joint_errors(*(points if root is None else root_relative(*points, root=root))), average)
+
+
+def pa_mpjpe(
+    predicted: ArrayLike,
+    truth: ArrayLike,
+    valid: ArrayLike | None = None,
+    *,
+    mirror: bool = False,
+    average: Average = "joint",
+) -> float:
+    """MPJPE after the best similarity (scale, rotation, translation) of each sample, fitted on its valid joints.
+
+    Args:
+        predicted: (N, K, D).
+        truth: (N, K, D).
+        valid: (N, K); all by default.
+        mirror: also allow a reflection, as the servers of FreiHAND, HO-3D and DexYCB do.
+        average: by joint first, or over all.
+    """
+    return mean_error(joint_errors(*similarity_aligned(predicted, truth, valid, mirror=mirror)), average)
+
+
+def end_point_error(predicted: ArrayLike, truth: ArrayLike, valid: ArrayLike | None = None) -> EndPointError:
+    """EPE: mean over joints of their mean and of their median errors."""
+    errors = joint_errors(predicted, truth, valid)
+    return EndPointError(mean_error(errors), known_mean(joint_medians(errors)))
+
+
+def pck(errors: ArrayLike, threshold: float, *, average: Average = "joint", strict: bool = False) -> float:
+    """Share of keypoints within a threshold, 0..1; NaN without data.
+
+    Args:
+        errors: (..., K).
+        threshold: in the unit of the errors.
+        average: by joint first, or over all.
+        strict: below the threshold instead of at most at it.
+
+    >>> pck([[5.0, np.inf]], 5.0), pck([[5.0, np.inf]], 5.0, strict=True)
+    (0.5, 0.0)
+    """
+    return float(pck_curve(errors, [threshold], average=average, strict=strict)[0])
+
+
+def pck_curve(
+    errors: ArrayLike, thresholds: ArrayLike, *, average: Average = "joint", strict: bool = False
+) -> NDArray[np.float64]:
+    """`pck` at each of T ascending thresholds: (T,)."""
+    return pck_from_hits(*hits_within(errors, thresholds, strict=strict), average=average)
+
+
+def pck_auc(
+    errors: ArrayLike,
+    low: float,
+    high: float,
+    *,
+    steps: int = 100,
+    average: Average = "joint",
+    strict: bool = False,
+) -> float:
+    """Area under the curve of PCK over its thresholds from low to high, as a share of the whole: 0..1.
+
+    Servers take 0 to 50 mm; STB and RHD are habitually judged from 20 to 50 mm.
+
+    Args:
+        errors: (..., K).
+        low: least threshold, in the unit of the errors.
+        high: greatest threshold.
+        steps: how many thresholds, ends included.
+        average: by joint first, or over all.
+        strict: below the threshold instead of at most at it.
+    """
+    thresholds = thresholds_between(low, high, steps)
+    return area_under(thresholds, pck_curve(errors, thresholds, average=average, strict=strict))
+
+
+def thresholds_between(low: float, high: float, steps: int) -> NDArray[np.float64]:
+    """Evenly spaced thresholds, ends included: (steps,)."""
+    if not low < high or steps < 2:
+        raise InputError(f"thresholds from {low} to {high} in {steps} steps: give low below high and two or more steps")
+    return np.linspace(low, high, steps)
+
+
+def area_under(thresholds: NDArray[np.float64], shares: NDArray[np.float64]) -> float:
+    """Trapezoids under shares (T,) at thresholds (T,), over the thresholds' range."""
+    heights = (shares[1:] + shares[:-1]) / 2
+    return float((heights * np.diff(thresholds)).sum() / (thresholds[-1] - thresholds[0]))
+
+
+def hits_within(
+    errors: ArrayLike, thresholds: ArrayLike, *, strict: bool = False
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """How many errors (..., K) of each joint are within each threshold (T, K), and how many there are (K,)."""
+    table, limits = rows(errors), np.asarray(thresholds, np.float64)
+    if limits.ndim != 1 or not (np.diff(limits) > 0).all() or not np.isfinite(limits).all():
+        raise InputError(f"thresholds {limits.tolist()}: give finite ones, ascending")
+    joints, bins = table.shape[1], len(limits) + 1
+    # The first threshold that each error is within; NaN and inf are within none, and come last.
+    first = np.searchsorted(limits, table, side="right" if strict else "left")  # (N, K)
+    first += np.arange(joints) * bins
+    histogram = np.bincount(first.ravel(), minlength=joints * bins).reshape(joints, bins)
+    hits = histogram[:, :-1].cumsum(1).T.astype(np.int64)  # (T, K)
+    return hits, (~np.isnan(table)).sum(0).astype(np.int64)
+
+
+def pck_from_hits(
+    hits: NDArray[np.integer], counts: NDArray[np.integer], *, average: Average = "joint"
+) -> NDArray[np.float64]:
+    """PCK (T,) of counts that `hits_within` gave."""
+    if average == "all":
+        return ratio(hits.sum(1), counts.sum())
+    return np.array([known_mean(shares) for shares in ratio(hits, counts)])
+
+
+def _joint_means(errors: ArrayLike) -> NDArray[np.float64]:
+    """(K,) NaN without data, inf with a missing prediction."""
+    table = rows(errors)
+    known = ~np.isnan(table)
+    return ratio(np.where(known, table, 0).sum(0), known.sum(0))
+
+
+def _median(errors: NDArray[np.float64]) -> float:
+    known = errors[~np.isnan(errors)]
+    # The median of two middles, one of them inf, is inf too; numpy would take inf - inf on its way there.
+    middle = np.sort(known)[[(known.size - 1) // 2, known.size // 2]] if known.size else np.array([np.nan])
+    return float(middle.mean()) if np.isfinite(middle).all() else float("nan")

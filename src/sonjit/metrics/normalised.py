@@ -1,0 +1,166 @@
+"""2D errors in parts of something on the person: MediaPipe's model cards, and faces by the distance of the eyes.
+
+A sample whose size is 0 or unknown cannot be judged: its errors are NaN, and `left_out` counts it.
+
+Sources: the model cards of MediaPipe's hands (MNAE), BlazePose (PDJ) and face mesh (IOD MAE); 300W (NME).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+
+import numpy as np
+
+from sonjit.errors import InputError
+from sonjit.metrics.arrays import known_mean, numbers
+from sonjit.metrics.keypoints import joint_errors, joint_means, mean_error
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+_SHOULDERS: Final = (11, 12)  # BlazePose: left, right
+_HIPS: Final = (23, 24)
+_RIGHT_EYE: Final = (33, 133)  # MediaPipe's face mesh: outer, inner corner
+_LEFT_EYE: Final = (263, 362)
+_OUTER_CORNERS: Final = (36, 45)  # of the eyes, among 300W's 68 points
+PDJ_SHARE: Final = 0.2
+"""Of the torso: how far off a landmark may be."""
+
+
+class NormalisedError(NamedTuple):
+    """Mean errors in parts of a size; times 100 for per cent.
+
+    Attributes:
+        mean: over all that is valid; NaN with a missing prediction.
+        per_joint: (K,).
+        per_sample: (N,).
+        left_out: how many samples have no usable size.
+    """
+
+    mean: float
+    per_joint: NDArray[np.float64]
+    per_sample: NDArray[np.float64]
+    left_out: int
+
+
+def normalised_errors(
+    predicted: ArrayLike, truth: ArrayLike, sizes: ArrayLike, valid: ArrayLike | None = None
+) -> NDArray[np.float64]:
+    """Distances (N, K) in x and y of points (N, K, 2 or more), in parts of each sample's size (N,).
+
+    NaN where truth or size is unknown or the size is 0; inf where nothing was predicted.
+    """
+    guess, true, lengths = numbers("predicted", predicted), numbers("truth", truth), numbers("sizes", sizes)
+    if lengths.shape != true.shape[:1]:
+        raise InputError(f"sizes {lengths.shape}: give one per sample, {true.shape[:1]}")
+    usable = usable_sizes(lengths)
+    return joint_errors(guess[..., :2], true[..., :2], valid) / np.where(usable, lengths, np.nan)[:, None]
+
+
+def usable_sizes(sizes: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """Which sizes (N,) something can be divided by."""
+    return np.isfinite(sizes) & (sizes > 0)
+
+
+def palm_sizes(truth: ArrayLike, *, wrist: int = 0, knuckle: int = 9) -> NDArray[np.float64]:
+    """Distance (N,) in x and y from the wrist to the middle finger's knuckle of true hands (N, K, 2 or more)."""
+    points = numbers("truth", truth)[..., :2]
+    return np.linalg.norm(points[:, knuckle] - points[:, wrist], axis=-1)
+
+
+def eye_distances(truth: ArrayLike) -> NDArray[np.float64]:
+    """Distance (N,) of the eyes' centres of true face meshes (N, 468 or 478, 3); centres lie between the corners."""
+    points = numbers("truth", truth)
+    return np.linalg.norm(points[:, _LEFT_EYE].mean(1) - points[:, _RIGHT_EYE].mean(1), axis=-1)
+
+
+def outer_corner_distances(truth: ArrayLike) -> NDArray[np.float64]:
+    """Distance (N,) of the eyes' outer corners of true faces (N, 68, 2) in 300W's order."""
+    points = numbers("truth", truth)
+    return np.linalg.norm(points[:, _OUTER_CORNERS[1]] - points[:, _OUTER_CORNERS[0]], axis=-1)
+
+
+def torso_sizes(truth: ArrayLike, kind: Literal["diagonal", "middle"] = "diagonal") -> NDArray[np.float64]:
+    """Torso's size (N,) in x and y of true bodies (N, 33, 2 or more); the card leaves open which.
+
+    `diagonal`: left shoulder to right hip; `middle`: from between the shoulders to between the hips.
+    """
+    points = numbers("truth", truth)[..., :2]
+    if kind == "diagonal":
+        return np.linalg.norm(points[:, _HIPS[1]] - points[:, _SHOULDERS[0]], axis=-1)
+    return np.linalg.norm(points[:, _HIPS].mean(1) - points[:, _SHOULDERS].mean(1), axis=-1)
+
+
+def normalised_error(
+    predicted: ArrayLike, truth: ArrayLike, sizes: ArrayLike, valid: ArrayLike | None = None
+) -> NormalisedError:
+    """Means of `normalised_errors`."""
+    errors = normalised_errors(predicted, truth, sizes, valid)
+    left_out = int((~usable_sizes(numbers("sizes", sizes))).sum())
+    return NormalisedError(mean_error(errors, "all"), joint_means(errors), joint_means(errors.T), left_out)
+
+
+def mnae(
+    predicted: ArrayLike, truth: ArrayLike, valid: ArrayLike | None = None, *, wrist: int = 0, knuckle: int = 9
+) -> NormalisedError:
+    """Mean 2D error of hands (N, 21, 2) in palm sizes: the card's mean normalised absolute error."""
+    return normalised_error(predicted, truth, palm_sizes(truth, wrist=wrist, knuckle=knuckle), valid)
+
+
+def iod_mae(predicted: ArrayLike, truth: ArrayLike, valid: ArrayLike | None = None) -> NormalisedError:
+    """Mean 2D error of face meshes in interocular distances, which are 3D: truth (N, 468, 3), predicted alike or 2D."""
+    return normalised_error(predicted, numbers("truth", truth), eye_distances(truth), valid)
+
+
+def nme_300w(predicted: ArrayLike, truth: ArrayLike, valid: ArrayLike | None = None) -> NormalisedError:
+    """Mean error of faces (N, 68, 2) in distances of the eyes' outer corners."""
+    return normalised_error(predicted, truth, outer_corner_distances(truth), valid)
+
+
+def pdj_hits(
+    predicted: ArrayLike,
+    truth: ArrayLike,
+    *,
+    predicted_visible: ArrayLike,
+    true_visible: ArrayLike,
+    sizes: ArrayLike,
+    share: float = PDJ_SHARE,
+) -> NDArray[np.float64]:
+    """1 where a landmark's visibility is right and it is nearer to its truth than a share of the torso, else 0.
+
+    Args:
+        predicted: (N, K, 2 or more).
+        truth: (N, K, 2 or more).
+        predicted_visible: (N, K).
+        true_visible: (N, K).
+        sizes: (N,) as of `torso_sizes`.
+        share: of the size; strict.
+
+    Returns:
+        (N, K); NaN where truth or size is unknown.
+    """
+    errors = normalised_errors(predicted, truth, sizes)
+    said, true = (np.asarray(one).astype(np.bool_) for one in (predicted_visible, true_visible))
+    if said.shape != errors.shape or true.shape != errors.shape:
+        raise InputError(f"visibility {said.shape} and {true.shape}: give {errors.shape}, one per landmark")
+    return np.where(np.isnan(errors), np.nan, (said == true) & (errors < share))
+
+
+def pdj(
+    predicted: ArrayLike,
+    truth: ArrayLike,
+    *,
+    predicted_visible: ArrayLike,
+    true_visible: ArrayLike,
+    torso: Literal["diagonal", "middle"] = "diagonal",
+) -> float:
+    """Percentage of detected joints as a share, 0..1, of bodies (N, 33, 2) in BlazePose's order."""
+    return known_mean(
+        pdj_hits(
+            predicted,
+            truth,
+            predicted_visible=predicted_visible,
+            true_visible=true_visible,
+            sizes=torso_sizes(truth, torso),
+        )
+    )

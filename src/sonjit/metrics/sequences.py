@@ -1,0 +1,62 @@
+"""Over time: acceleration error, jitter, and how often who is who changes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sonjit.metrics.arrays import checked_points, known_mean, numbers
+from sonjit.metrics.keypoints import joint_errors, mean_error
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Iterable, Mapping
+
+    from numpy.typing import ArrayLike, NDArray
+
+
+def acceleration_errors(predicted: ArrayLike, truth: ArrayLike, valid: ArrayLike | None = None) -> NDArray[np.float64]:
+    """Distances of second differences: (T - 2, K), in the unit of the points per frame squared.
+
+    Args:
+        predicted: (T, K, D) of one sequence, frame by frame.
+        truth: (T, K, D).
+        valid: (T, K), or (T,) for whole frames; only three valid frames in a row count.
+    """
+    true = numbers("truth", truth)
+    if valid is not None and np.ndim(valid) == 1 and true.ndim == 3:
+        valid = np.repeat(np.asarray(valid)[:, None], true.shape[1], axis=1)
+    points = checked_points(predicted, true, valid)
+    triples = points.valid[:-2] & points.valid[1:-1] & points.valid[2:]
+    return joint_errors(np.diff(points.predicted, 2, axis=0), np.diff(points.truth, 2, axis=0), triples)
+
+
+def acceleration_error(predicted: ArrayLike, truth: ArrayLike, valid: ArrayLike | None = None) -> float:
+    """Mean of `acceleration_errors` over all that is valid; NaN with fewer than three frames."""
+    return mean_error(acceleration_errors(predicted, truth, valid), "all")
+
+
+def jitter(predicted: ArrayLike) -> float:
+    """Mean length of third differences of points (T, K, D), in their unit per frame cubed: unsteadiness without truth.
+
+    Four frames in a row count where the point was predicted in all of them; NaN without any.
+    """
+    points = checked_points(predicted, predicted).predicted
+    return known_mean(np.linalg.norm(np.diff(points, 3, axis=0), axis=-1))
+
+
+def id_switches(frames: Iterable[Mapping[Hashable, Hashable]]) -> int:
+    """How often a true instance is followed under another id than the last one it had; gaps do not matter.
+
+    Args:
+        frames: per frame the id that was given to each true instance that was found.
+
+    >>> id_switches([{"left": 1, "right": 2}, {"left": 1}, {"left": 2, "right": 1}])
+    2
+    """
+    last: dict[Hashable, Hashable] = {}
+    switches = 0
+    for frame in frames:
+        switches += sum(1 for true, given in frame.items() if last.get(true, given) != given)
+        last.update(frame)
+    return switches
