@@ -112,6 +112,21 @@ def test_a_server_that_goes_and_comes_back(page, mortal):
     assert seen[-1] == "ready"
 
 
+def test_a_stream_that_was_silent_connects_again_when_it_sends(page, new_server, site):
+    hasty = new_server("--allow-origin", site.url, "--idle-minutes", "0.02")
+    first, second, seen = run(page, f"""{START} {SHOT}
+        await connection.open();
+        const first = await connection.send({{blob: file, time: 0}});
+        while (connection.state !== "idle") await new Promise((next) => setTimeout(next, 20));
+        await new Promise((next) => setTimeout(next, 800)); // it would have tried by now
+        const rested = seen.length;
+        return [first, await connection.send({{blob: file, time: 1}}), seen.slice(rested - 1)];
+    """, hasty.url)  # fmt: skip
+    assert first["hands"]
+    assert second["hands"]
+    assert (seen[0], seen[1], seen[-1]) == ("idle", "connecting", "ready")
+
+
 def test_a_wrong_token_is_not_tried_again(page, mortal):
     page.expected += ["401", "403", "WebSocket connection"]
     code, state = run(page, f"{START} return [await connection.open().catch((e) => e.code), connection.state]",

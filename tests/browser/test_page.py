@@ -1,5 +1,6 @@
 """What a visitor does with the page, from the first look to the tables, and what it says when something is amiss."""
 
+import base64
 import csv
 import json
 import signal
@@ -66,13 +67,82 @@ def test_a_drawing_stands_where_the_hand_is(shown, photo):
     assert page.ink < 0.5
 
 
+def on_top(page):
+    """What lies uppermost in the middle of the picture, and how the picture itself is turned."""
+    return run(page.browser, """
+        const overlay = document.getElementById("overlay");
+        overlay.scrollIntoView({block: "center"});
+        const {left, top, width, height} = overlay.getBoundingClientRect();
+        const shade = document.getElementById("gesture");
+        const there = document.elementsFromPoint(left + width / 2, top + height / 2);
+        const [above] = there.filter((one) => !shade.contains(one));
+        return [above.id, getComputedStyle(document.getElementById("picture")).transform];
+    """)  # fmt: skip
+
+
 def test_mirroring_turns_the_view_and_no_label(shown, photo):
     page, (height, width) = shown, photo.shape[:2]
     labels = [hand["handedness"] for hand in page.latest["hands"]]
     points = [(p["x"], p["y"]) for hand in page.latest["hands"] for p in hand["keypoints"]]
+    assert on_top(page) == ["overlay", "none"]
     page.click("mirror")
+    assert on_top(page) == ["overlay", "matrix(-1, 0, 0, 1, 0, 0)"]
     page.wait(lambda: all(page.painted_at([(width - x, y) for x, y in points], width, height)), "a turned drawing")
     assert [hand["handedness"] for hand in page.latest["hands"]] == labels
+
+
+def darkness(page, width, height):
+    """Opacity of the overlay, 0 to 1, at picture size."""
+    rows = run(page.browser, """
+        const [width, height] = given;
+        const pen = new OffscreenCanvas(width, height).getContext("2d");
+        pen.drawImage(document.getElementById("overlay"), 0, 0, width, height);
+        return [...pen.getImageData(0, 0, width, height).data.filter((_, i) => i % 4 === 3)];
+    """, width, height)  # fmt: skip
+    return np.reshape(rows, (height, width)) / 255
+
+
+@pytest.mark.parametrize("kind", ["body", "holistic"])
+def test_the_background_is_cut_out_and_comes_back(shown, photo, kind):
+    page, (height, width) = shown, photo.shape[:2]
+    page.tick("detector-hands", on=False)
+    page.tick(f"detector-{kind}")
+    page.tick("cutout")
+    list_ = "people" if kind == "holistic" else "bodies"
+    (one,) = page.wait(lambda: page.latest.get(list_), "a body")
+    png = base64.b64decode(one.get("body", one)["segmentation"]["png"])
+    mask = cv2.resize(cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_GRAYSCALE), (width, height)) / 255
+    dark = darkness(page, width, height)
+    nobody = dark[mask == 0]
+    assert nobody.size
+    assert np.mean(nobody > 0.85) > 0.95
+    assert np.median(dark[mask > 0.99]) < 0.2
+    page.click("mirror")
+    page.wait(lambda: np.mean(darkness(page, width, height)[:, ::-1][mask == 0] > 0.85) > 0.95, "a turned veil")
+    page.click("cutout")
+    page.wait(lambda: "segmentation" not in page.latest[list_][0].get("body", page.latest[list_][0]), "no mask")
+    assert page.ink < 0.5
+    assert "segmentation" not in page.download("download-json", ".json").read_text("utf-8")
+
+
+def test_where_it_looks_is_shown_as_heat_with_its_number(shown, photo):
+    page, (height, width) = shown, photo.shape[:2]
+    before = page.ink
+    page.choose("explain", "index_finger_tip.x")
+    maps = page.wait(lambda: [hand["map"] for hand in page.latest.get("hands", ()) if "map" in hand], "maps")
+    assert {one["of"] for one in maps} == {"index_finger_tip.x"}
+    page.wait(lambda: page.ink > before, "heat")
+    dark = darkness(page, width, height)
+    for box in (one["box"] for one in maps):
+        corners = cv2.boxPoints(((box["cx"], box["cy"]), (box["width"], box["height"]), np.degrees(box["rotation"])))
+        inner = corners * 0.9 + corners.mean(axis=0) * 0.1
+        inside = cv2.fillConvexPoly(np.zeros((height, width), np.uint8), np.round(inner).astype(np.int32), 1) > 0
+        assert dark[inside].min() > 0.2
+    page.click("mirror")
+    page.wait(lambda: (darkness(page, width, height)[:, ::-1][inside] > 0.2).all(), "turned heat")
+    page.choose("explain", "none")
+    page.wait(lambda: all("map" not in hand for hand in page.latest["hands"]), "no map")
+    assert page.ink == pytest.approx(before, rel=0.1)
 
 
 def test_where_nothing_is_found_the_last_drawing_goes(shown, pictures):
@@ -216,6 +286,27 @@ def test_a_server_that_goes_is_told_and_found_again(browser, new_server):
     server.start(*token)
     page.wait(lambda: page.status == "running" and page.ink, "a drawing after the restart", 25)
     assert not page["message"].is_displayed()
+    page.stop()
+
+
+def test_a_server_that_comes_back_with_another_token_says_so(browser, new_server):
+    server = new_server("--token", "open-sesame")
+    browser.expected += [
+        "ERR_CONNECTION_REFUSED",
+        "WebSocket connection",
+        "ERR_CONNECTION_RESET",
+        "ERR_EMPTY_RESPONSE",
+        "401",
+    ]
+    page = Page(browser, f"{server.url}/?token=open-sesame")
+    page.start()
+    server.stop(signal.SIGKILL)
+    page.wait(lambda: page["message"].get_attribute("data-code") == "server_gone", "that it is gone")
+    server.start("--token", "close-sesame")
+    page.wait(lambda: page["message"].get_attribute("data-code") in ("closed", "no_token"), "why it is refused", 25)
+    assert page.status == "error"
+    assert "token" in page["message"].text
+    assert page.ink == 0
     page.stop()
 
 

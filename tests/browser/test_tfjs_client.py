@@ -136,6 +136,43 @@ def test_frames_of_a_stream_are_tracked(page, show, demo_clip):
     assert_same(found, expected, tolerance=4)  # frames go as JPEG
 
 
+@pytest.mark.parametrize("flip", [False, True])
+def test_a_pose_with_its_mask(page, show, photo, flip):
+    shape = {"segmentation": True, "smoothing": None}
+    pixels = np.ascontiguousarray(photo[:, ::-1] if flip else photo)
+    with sonjit.create_detector("body", static_image=True, **shape) as detector:
+        (expected,) = detector.detect(pixels)
+    found = run(page, """
+        const config = {enableSegmentation: true, smoothSegmentation: false};
+        const [pose] = await once("BlazePose", config, await load(given[0]), {flipHorizontal: given[1]});
+        const {segmentation: {mask, maskValueToLabel}} = pose;
+        const {width, height, data} = await mask.toImageData();
+        const canvas = await mask.toCanvasImageSource();
+        const lone = await mask.toTensor().catch((error) => error.message);
+        globalThis.tf = {browser: {fromPixels: (image, channels) => [image.width, image.height, channels]}};
+        const tensor = await mask.toTensor();
+        delete globalThis.tf;
+        return {
+            names: Object.keys(pose), width, height, tensor, lone, label: maskValueToLabel(data[0]),
+            canvas: [canvas.width, canvas.height], type: mask.getUnderlyingType(),
+            refused: (() => { try { return maskValueToLabel(256); } catch ({message}) { return message; } })(),
+            sums: [0, 1, 2, 3].map((c) => data.reduce((sum, value, i) => sum + (i % 4 === c ? value : 0), 0)),
+            row: [...data.slice(width * (height >> 1) * 4, width * ((height >> 1) + 1) * 4)],
+        };
+    """, show(photo), flip)  # fmt: skip
+    height, width = expected.mask.shape
+    assert found["names"] == ["score", "keypoints", "keypoints3D", "segmentation"]
+    assert (found["width"], found["height"], found["canvas"]) == (width, height, [width, height])
+    assert (found["tensor"], found["type"], found["label"]) == ([width, height, 4], "imagedata", "person")
+    assert "no global tf" in found["lone"]
+    assert "0 to 255" in found["refused"]
+    red, green, blue, alpha = found["sums"]
+    assert (green, blue) == (0, 0)
+    assert red == alpha == pytest.approx(255 * expected.mask.sum(), rel=0.02)
+    row = np.reshape(found["row"], (width, 4))
+    assert np.mean(abs(row[:, 3] / 255 - expected.mask[height // 2])) < 0.02
+
+
 def test_a_video(page, site, demo_clip):
     site.files["/clip.mp4"] = ("video/mp4", demo_clip[0].read_bytes())
     hands = run(page, """
@@ -168,10 +205,7 @@ def test_a_video(page, site, demo_clip):
         ("kit.createDetector('MediaPipeHands', {modelType: 'heavy'})", "known: lite, full"),
         ("kit.createDetector('MediaPipeHands', {detectorModelUrl: '/m.json'})", "detectorModelUrl: the server runs"),
         ("kit.createDetector('MediaPipeFaceMesh', {refineLandmarks: 1})", "known: true, false"),
-        (
-            "kit.createDetector('BlazePose', {enableSegmentation: true})",
-            "enableSegmentation: the server gives no masks",
-        ),
+        ("kit.createDetector('BlazePose', {enableSegmentation: 1})", "known: true, false"),
         ("once('BlazePose', {}, document.createElement('canvas'), {maxPoses: 0})", "1 to 10"),
         ("once('MediaPipeHands', {}, document.createElement('canvas'), {flip: true})", "known: flipHorizontal"),
         ("once('MediaPipeHands', {}, {dataSync: () => []})", "a tensor cannot be sent"),

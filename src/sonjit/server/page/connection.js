@@ -7,7 +7,7 @@ export { ServerError, detectPicture, thisServer } from "./doors.js";
 /** @typedef {{kind: string, [option: string]: unknown}} DetectorOptions */
 /** @typedef {{detectors?: DetectorOptions[], measures?: boolean}} Configuration */
 /** @typedef {import("./doors.js").Picture} Picture */
-/** @typedef {"connecting" | "loading" | "ready" | "waiting" | "closed"} State */
+/** @typedef {"connecting" | "loading" | "ready" | "waiting" | "idle" | "closed"} State `idle`: closed for want of pictures */
 /** @typedef {Record<string, any> & {frame: number, sent_ms: number, answered_ms: number}} Answer */
 
 const FIRST_RETRY_S = 0.5;
@@ -15,6 +15,7 @@ const LONGEST_RETRY_S = 8;
 const REFUSED = 1008; // wrong origin, token or message: trying again changes nothing
 const TOO_LARGE = 1009;
 const FULL = 1013;
+const IDLE = 4408;
 
 /** A stream of pictures; see docs/server.md. Events: "state" and "error", what they tell in `detail`. */
 export class Connection extends EventTarget {
@@ -96,6 +97,7 @@ export class Connection extends EventTarget {
    * @throws {ServerError} "dropped" where the server took a newer picture instead, "gone" where it is not there now
    */
   async send({ time, ...picture }) {
+    if (this.#state === "idle") await this.open();
     const socket = this.#socket;
     if (!this.#isOpen() || !socket) {
       throw new ServerError(this.#state === "closed" ? "closed" : "gone", "No connection is open: wait for the state ready.");
@@ -190,6 +192,7 @@ export class Connection extends EventTarget {
   /** @param {CloseEvent} event @param {boolean} opened */
   #lost({ code, reason }, opened) {
     this.#socket = null;
+    if (code === IDLE) return this.#rest(reason);
     if (opened) this.#expect();
     const gone = new ServerError("gone", reason || "The server is gone; it is tried again.");
     this.#forget(code === TOO_LARGE ? new ServerError("too_large", reason || "The picture is too large.") : gone);
@@ -198,6 +201,13 @@ export class Connection extends EventTarget {
     this.#timer = setTimeout(() => this.#connect(), seconds * 1000);
     this.#become("waiting", { retryIn: seconds, reason: reason || (code === FULL ? "The server is full." : gone.message) });
     if (!opened) this.#askWhy();
+  }
+
+  /** Connect again only when there is something to send. @param {string} reason */
+  #rest(reason) {
+    this.#forget(new ServerError("gone", reason));
+    this.#opening = null;
+    this.#become("idle", { reason });
   }
 
   /** A browser hides why a handshake failed; the same door over HTTP says it. */
@@ -216,7 +226,7 @@ export class Connection extends EventTarget {
     this.#forget(error);
     this.#opening?.reject(error);
     this.#opening = null;
-    if (this.#state !== "closed") this.#become("closed", { reason: error.message });
+    if (this.#state !== "closed") this.#become("closed", { code: error.code, reason: error.message });
   }
 
   /** Nothing that waits will be answered. @param {ServerError} error */

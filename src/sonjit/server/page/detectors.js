@@ -1,11 +1,12 @@
 /** The run: pictures go to the server, answers to every view; whatever was drawn goes away when the run ends. */
 
-import { Connection } from "./connection.js";
+import { Connection, ServerError } from "./connection.js";
+import { veilOf } from "./masks.js";
 
 const MOST_IN_FLIGHT = 2; // one is being looked at while the next is on its way; more would only wait
 
 /**
- * @typedef {{picture: HTMLCanvasElement, flipped: boolean, source?: string, index?: number}} Seen
+ * @typedef {{picture: HTMLCanvasElement, flipped: boolean, veil: OffscreenCanvas | null, source?: string, index?: number}} Seen
  * @typedef {{draw(frame: Record<string, any>, seen: Seen): void, clear(): void}} View
  * @typedef {{capture_ms: number, send_ms: number, detect_ms: number, draw_ms: number, total_ms: number}} Latency
  */
@@ -21,6 +22,7 @@ export class Detectors {
   #flipped = false;
   #taking = false;
   #skipped = 0;
+  #shown = -1; // number of the frame that is shown
 
   /**
    * @param {View[]} views each shows a frame in place of the last one
@@ -37,6 +39,7 @@ export class Detectors {
   start(source, detectors) {
     this.stop();
     this.#skipped = 0;
+    this.#shown = -1;
     this.#source = source;
     const connection = new Connection({ detectors, measures: true });
     this.#connection = connection;
@@ -70,14 +73,16 @@ export class Detectors {
 
   /** @param {{state: string, detectors?: {flip_horizontal?: boolean}[], [name: string]: any}} detail */
   #become({ state, ...detail }) {
-    this.#ready = state === "ready";
-    if (this.#ready) {
+    this.#ready = state === "ready" || state === "idle"; // from idle the next picture connects again
+    if (state === "ready") {
       this.#flipped = detail.detectors?.some((one) => one.flip_horizontal) ?? this.#flipped;
       this.#told.phase("running");
       this.#source?.refresh();
     } else if (state === "waiting") {
       this.#clear(); // what was found is no longer so
       this.#told.phase("connecting", detail);
+    } else if (state === "closed") {
+      this.#failed(new ServerError(detail.code, detail.reason));
     } else if (state === "connecting" || state === "loading") {
       this.#told.phase(state, detail);
     }
@@ -115,8 +120,11 @@ export class Detectors {
       this.#taking = false;
       const { blob, picture } = shot;
       const frame = await connection.send({ blob, time: tick.time });
+      const veil = await veilOf(frame);
       if (this.#connection !== connection) return false;
-      this.#present(frame, { picture, flipped, source: tick.source, index: tick.index }, tick.since);
+      if (frame.frame < this.#shown) return true; // its masks took longer than the next picture's
+      this.#shown = frame.frame;
+      this.#present(frame, { picture, flipped, veil, source: tick.source, index: tick.index }, tick.since);
       return true;
     } catch (error) {
       if (this.#connection !== connection) return false;

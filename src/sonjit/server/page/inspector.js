@@ -1,6 +1,7 @@
 /** The last answer as text, one keypoint a line. */
 
 const EVERY_MS = 250;
+const LONGEST = 60; // letters of a text: masks are long
 
 export class Inspector {
   #place;
@@ -47,7 +48,9 @@ export class Inspector {
 function pretty(value, indent) {
   const isObject = value !== null && typeof value === "object";
   const values = isObject ? Object.values(value) : [];
+  if (typeof value === "string" && value.length > LONGEST) return JSON.stringify(`${value.slice(0, LONGEST)}…`);
   if (!isObject || !values.length) return JSON.stringify(value);
+  if (values.every((one) => typeof one === "number") && Array.isArray(value)) return JSON.stringify(value);
   const isFlat = !Array.isArray(value) && values.length <= 6 && values.every((one) => one === null || typeof one !== "object");
   if (isFlat) return `{${Object.entries(value).map(([key, one]) => `"${key}": ${JSON.stringify(one)}`).join(", ")}}`;
   const further = `${indent}  `;

@@ -53,7 +53,8 @@ export class Jobs {
     const form = new FormData();
     for (const file of files) form.append("file", file, file.webkitRelativePath || file.name);
     try {
-      const { static_image, ...rest } = options; // the server knows whether it is a video
+      // The server knows whether it is a video, and tables hold neither masks nor maps.
+      const { static_image, segmentation, explain, ...rest } = options;
       const query = new URLSearchParams(Object.entries({ ...rest, measures: true }).map(([key, value]) => [key, String(value)]));
       const job = await post(`/v1/jobs?${query}`, form, (share) => item.update({ share }), (abort) => (item.abort = abort));
       this.#follow(item, job);

@@ -9,7 +9,7 @@ export class OverlayView {
   #picture;
   #overlay;
   #stage;
-  /** @type {{frame: Record<string, any>, mirrored: boolean} | null} what is drawn now */ #last = null;
+  /** @type {{frame: Record<string, any>, mirrored: boolean, veil: OffscreenCanvas | null} | null} what is drawn now */ #last = null;
   #mirror = false;
 
   /** @param {HTMLCanvasElement} picture @param {HTMLCanvasElement} overlay @param {HTMLElement} stage around both */
@@ -34,9 +34,9 @@ export class OverlayView {
     this.#stage.style.aspectRatio = `${width} / ${height}`;
   }
 
-  /** @param {Record<string, any>} frame @param {{picture: CanvasImageSource, flipped: boolean}} seen `flipped`: the frame's x count from the right */
-  draw(frame, { picture, flipped }) {
-    this.#last = { frame, mirrored: flipped };
+  /** @param {Record<string, any>} frame @param {import("./detectors.js").Seen} seen `flipped`: the frame's x count from the right */
+  draw(frame, { picture, flipped, veil }) {
+    this.#last = { frame, mirrored: flipped, veil };
     this.show(picture, frame.width, frame.height);
     this.#redraw();
   }
@@ -63,20 +63,22 @@ export class OverlayView {
     if (this.#mirror) ctx.setTransform(-1, 0, 0, 1, width, 0);
     ctx.drawImage(this.#picture, 0, 0);
     ctx.resetTransform();
-    if (this.#last) paint(ctx, this.#last.frame, { mirrored: this.#last.mirrored !== this.#mirror, gestures: true });
+    if (!this.#last) return;
+    const { frame, mirrored, veil } = this.#last;
+    paint(ctx, frame, { mirrored: mirrored !== this.#mirror, gestures: true, veil });
   }
 
   #redraw() {
     wipe(this.#overlay);
     if (!this.#last) return;
-    const { frame, mirrored } = this.#last;
+    const { frame, mirrored, veil } = this.#last;
     const { clientWidth, clientHeight } = this.#stage;
     const shown = Math.min(clientWidth / frame.width, clientHeight / frame.height) || 1; // of a pixel of the picture
     const scale = Math.min(Math.max(shown * devicePixelRatio, 1), MOST_SCALE, Math.max(1, LARGEST / frame.width));
     fit(this.#overlay, Math.round(frame.width * scale), Math.round(frame.height * scale));
     const ctx = /** @type {CanvasRenderingContext2D} */ (this.#overlay.getContext("2d"));
     ctx.setTransform(this.#overlay.width / frame.width, 0, 0, this.#overlay.height / frame.height, 0, 0);
-    paint(ctx, frame, { mirrored: mirrored !== this.#mirror, unit: 1 / shown });
+    paint(ctx, frame, { mirrored: mirrored !== this.#mirror, unit: 1 / shown, veil });
     ctx.resetTransform();
   }
 }

@@ -1,6 +1,7 @@
 /** What was found, drawn in pixels of its picture; overlay, snapshots and recordings are all drawn by this. */
 
 import { gesturesOf } from "./gestures.js";
+import { labelHeat, paintHeat } from "./heat.js";
 import { text } from "./i18n.js";
 import { INK, LEFT, NEUTRAL, RIGHT, instancesOf, lineColour, skeletonOf } from "./skeletons.js";
 import { Strokes, plate, shade } from "./strokes.js";
@@ -13,15 +14,21 @@ const ORDER = { body: 0, face: 1, hand: 2 }; // hands are in front mostly
  *
  * @param {CanvasRenderingContext2D} ctx scaled to pixels of the picture
  * @param {Record<string, any>} frame
- * @param {{mirrored?: boolean, gestures?: boolean, unit?: number}} [how] `mirrored`: x counted from the right; `gestures`: at the
- *   top too; `unit`: pixels of the picture in one of the screen, so that letters stay readable
+ * @param {{mirrored?: boolean, gestures?: boolean, unit?: number, veil?: CanvasImageSource | null}} [how] `mirrored`: x counted from the right; `gestures`: at the
+ *   top too; `unit`: pixels of the picture in one of the screen, so that letters stay readable; `veil`: what lies over the background
  */
-export function paint(ctx, frame, { mirrored = false, gestures = false, unit = 1 } = {}) {
+export function paint(ctx, frame, { mirrored = false, gestures = false, unit = 1, veil = null } = {}) {
   const { width, height } = frame;
   const longest = Math.max(width, height);
   const place = (/** @type {any[]} */ points) => (mirrored ? points.map((p) => ({ ...p, x: width - p.x })) : points);
   ctx.lineCap = ctx.lineJoin = "round";
   const found = instancesOf(frame).sort((a, b) => ORDER[a.kind] - ORDER[b.kind]);
+  const maps = found.flatMap(({ one }) => one.map ?? []);
+  ctx.save();
+  if (mirrored) ctx.transform(-1, 0, 0, 1, width, 0);
+  if (veil) ctx.drawImage(veil, 0, 0, width, height);
+  for (const map of maps) paintHeat(ctx, map);
+  ctx.restore();
   for (const { kind, one, person } of found) {
     if (kind === "body") paintBody(ctx, joined(one, person), place, longest);
     else if (kind === "face") paintFace(ctx, one, place, longest);
@@ -31,6 +38,7 @@ export function paint(ctx, frame, { mirrored = false, gestures = false, unit = 1
   for (const { kind, one, person } of found) {
     if (kind === "body" || !person) paintLabel(ctx, kind, one, place(one.keypoints), { width, height, size });
   }
+  for (const map of maps) labelHeat(ctx, map, mirrored ? width - map.box.cx : map.box.cx, { width, height, size });
   if (gestures) {
     const words = gesturesOf(frame).map(({ label }) => label).join("   ");
     if (words) plate(ctx, words, width / 2, size * 2.4, { width, height, size: size * 1.5 });

@@ -1,6 +1,8 @@
 /** What is looked for, and how: the form's detectors and options, remembered, and as a stream's configuration. */
 
+import { targetName } from "./heat.js";
 import { onLanguage, text, translate } from "./i18n.js";
+import { skeletonOf } from "./skeletons.js";
 import { memory } from "./state.js";
 
 /** Each kind of detector: its list in a frame, its models (the first is the default) and how many it looks for. */
@@ -11,10 +13,12 @@ export const KINDS = {
   holistic: { list: "people", models: ["full", "lite", "heavy"], max: 1 },
 };
 
-const OPTIONS = { flip: false, mirror: false, static: false, selfie: false, smoothing: "", minDetection: 0.5, minPresence: 0.5 };
+const OPTIONS = {
+  flip: false, mirror: false, static: false, selfie: false, cutout: false, explain: "none", smoothing: "", minDetection: 0.5, minPresence: 0.5,
+};
 const FIELDS = {
-  flip: "flip", mirror: "mirror", static: "static", selfie: "selfie", smoothing: "smoothing",
-  minDetection: "min-detection", minPresence: "min-presence",
+  flip: "flip", mirror: "mirror", static: "static", selfie: "selfie", cutout: "cutout", explain: "explain",
+  smoothing: "smoothing", minDetection: "min-detection", minPresence: "min-presence",
 };
 
 /** @returns {{detectors: Record<string, {on: boolean, model: string, max: number}>, options: typeof OPTIONS}} */
@@ -42,9 +46,12 @@ export function configuredDetectors({ detectors, options }, still) {
     min_presence_score: options.minPresence,
     ...(options.smoothing && !still ? { smoothing: options.smoothing } : {}),
   };
+  const person = options.cutout ? { segmentation: true } : {};
+  /** @type {Record<string, object>} */
+  const own = { hands: options.explain === "none" ? {} : { explain: options.explain }, body: person, holistic: person };
   return Object.entries(detectors)
     .filter(([, { on }]) => on)
-    .map(([kind, { model, max }]) => ({ kind, model, max_instances: max, ...common }));
+    .map(([kind, { model, max }]) => ({ kind, model, max_instances: max, ...common, ...own[kind] }));
 }
 
 /**
@@ -53,6 +60,7 @@ export function configuredDetectors({ detectors, options }, still) {
  * @param {import("./state.js").Store} store @param {Document} page
  */
 export function wireSettings(store, page) {
+  listTargets(/** @type {HTMLSelectElement} */ (page.getElementById("explain")));
   for (const kind of Object.keys(KINDS)) wireDetector(store, page, kind);
   for (const [name, id] of Object.entries(FIELDS)) wireOption(store, page, name, id);
   store.watch(["detectors", "options"], ({ detectors, options }) => memory.write("settings", { detectors, options }));
@@ -95,6 +103,16 @@ function wireDetector(store, page, kind) {
     model.value = detectors[kind].model;
     max.value = detectors[kind].max;
     row?.classList.toggle("on", on.checked);
+  });
+}
+
+/** Everything whose reasons can be looked at. @param {HTMLSelectElement} chooser */
+function listTargets(chooser) {
+  const places = skeletonOf(21).keypoints.flatMap((name) => [`${name}.x`, `${name}.y`]);
+  onLanguage(() => {
+    const { value } = chooser;
+    chooser.replaceChildren(...["none", "handedness", "presence", ...places].map((target) => new Option(targetName(target), target)));
+    if (value) chooser.value = value;
   });
 }
 

@@ -47,9 +47,6 @@ export async function createDetector(model, config) {
   if (ignored.length) console.info(`Sonjit: ${ignored.join(" and ")} ignored: the server computes`);
   for (const name of [...IGNORED, ...REFUSED]) delete options[name];
   const chosen = checked(options, MODELS[model].config, ["server", ...IGNORED]);
-  if (chosen.enableSegmentation) {
-    throw new Error("enableSegmentation: the server gives no masks; leave it out (sonjit body --mask writes them)");
-  }
   const { url = thisServer, token = tokenOfPage(url) } = typeof server === "string" ? { url: server } : server;
   await call(new URL("/healthz", url), token); // says more of what is wrong than a WebSocket does
   const detector = new Detector(MODELS[model], chosen, { url, token });
@@ -120,7 +117,7 @@ class Detector {
     if (this.#connection.state === "closed") throw new Error("this detector is disposed of; create a new one");
     const file = fileOf(image, { flip: asked.flipHorizontal, type: alone ? "image/png" : "image/jpeg" });
     const answer = await (alone ? this.#still(file, asked) : this.#frame(file, asked, time / 1000));
-    return answer[this.#model.list].map(this.#model.shape);
+    return answer[this.#model.list].map((/** @type {any} */ one) => this.#model.shape(one, /** @type {any} */ (answer)));
   }
 
   /** @param {Options} asked @returns {{kind: string} & Options} */

@@ -40,7 +40,7 @@ export class Table {
     this.#lastIndex = index;
     this.#header.width ??= frame.width;
     this.#header.height ??= frame.height;
-    const lists = Object.fromEntries(LISTS.filter((list) => list in frame).map((list) => [list, frame[list]]));
+    const lists = Object.fromEntries(LISTS.filter((list) => list in frame).map((list) => [list, frame[list].map(plain)]));
     const row = { index, time: source === undefined ? frame.time : null, ...(source === undefined ? {} : { source }), ...lists };
     this.#lines.push(JSON.stringify(row));
     if (this.#lines.length > LINES_PER_BLOB) {
@@ -91,6 +91,11 @@ export function save(blob, name) {
 export function nameNow(ending) {
   const now = new Date(Date.now() - new Date().getTimezoneOffset() * 60_000);
   return `sonjit-${now.toISOString().slice(0, 19).replace(/[-:]/g, "").replace("T", "-")}${ending}`;
+}
+
+/** An instance without its mask and its map, which no table holds. @param {any} one @returns {any} */
+function plain({ segmentation, map, ...one }) {
+  return one.body ? { ...one, body: plain(one.body) } : one;
 }
 
 /** @param {Record<string, any>} frame @param {boolean} withSource */

@@ -1,5 +1,7 @@
 /** The models of tfjs-models: their options, and how a Sonjit server is asked and answers. */
 
+import { segmentationFrom } from "./tfjs-masks.js";
+
 /** @typedef {Record<string, any>} Options */
 /** @typedef {"flag" | "count" | readonly string[]} Rule what an option may be */
 /** @typedef {Record<string, [Rule, unknown]>} Known options with their rule and default */
@@ -11,7 +13,7 @@
  * @property {Known} config of createDetector
  * @property {Known} [estimation] of the method, beyond what all have
  * @property {(options: Options) => Options} wanted the server's options
- * @property {(found: any) => object} shape an instance as tfjs-models has it
+ * @property {(found: any, answer: {width: number, height: number}) => object} shape an instance as tfjs-models has it
  */
 
 const MOST_INSTANCES = 10;
@@ -70,15 +72,17 @@ export const MODELS = {
       smoothSegmentation: ["flag", true],
     },
     estimation: { maxPoses: ["count", 1] },
-    wanted: ({ modelType, maxPoses, enableSmoothing }) => ({
+    wanted: ({ modelType, maxPoses, enableSmoothing, enableSegmentation, smoothSegmentation }) => ({
       model: modelType,
       max_instances: maxPoses,
       smoothing: enableSmoothing ? "published" : "none",
+      ...(enableSegmentation ? { segmentation: true, smooth_segmentation: smoothSegmentation } : {}),
     }),
-    shape: ({ score, keypoints, keypoints3D }) => ({
+    shape: ({ score, keypoints, keypoints3D, segmentation }, { width, height }) => ({
       score,
       keypoints: keypoints.map((/** @type {any} */ { presence, ...point }) => point),
       keypoints3D,
+      ...(segmentation ? { segmentation: segmentationFrom(segmentation, { width, height }) } : {}),
     }),
   },
 };

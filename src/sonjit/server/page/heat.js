@@ -1,0 +1,62 @@
+/** Where the hand network looked: its map as heat over the box that it was shown. */
+
+import { hasText, text } from "./i18n.js";
+import { plate } from "./strokes.js";
+
+const HEAT = [[56, 88, 233], [52, 190, 220], [140, 222, 92], [250, 190, 50], [232, 48, 40]]; // against to for
+const FAINT = 70; // opacity of what speaks least, of 255
+const STRONG = 190;
+
+/** @typedef {{of: string, value: number, unit: string, size: [number, number], values: number[],
+ *   box: {cx: number, cy: number, width: number, height: number, rotation: number}}} LookMap */
+
+/** What a number of the network is called. @param {string} target */
+export function targetName(target) {
+  return hasText(`target.${target}`) ? text(`target.${target}`) : target.replaceAll("_", " ").replace(".", " · ");
+}
+
+/**
+ * One map over its box.
+ *
+ * @param {CanvasRenderingContext2D} ctx scaled to pixels of the picture @param {LookMap} map
+ */
+export function paintHeat(ctx, { size: [rows, columns], values, box }) {
+  const cells = new OffscreenCanvas(columns, rows);
+  cells.getContext("2d")?.putImageData(colours(values, columns, rows), 0, 0);
+  ctx.save();
+  ctx.translate(box.cx, box.cy);
+  ctx.rotate(box.rotation);
+  ctx.beginPath();
+  ctx.roundRect(-box.width / 2, -box.height / 2, box.width, box.height, box.width * 0.04);
+  ctx.clip();
+  ctx.imageSmoothingQuality = "high";
+  ctx.drawImage(cells, -box.width / 2, -box.height / 2, box.width, box.height);
+  ctx.restore();
+}
+
+/**
+ * The number that a map is of, below its box.
+ *
+ * @param {CanvasRenderingContext2D} ctx @param {LookMap} map @param {number} x of the box's middle as it is drawn
+ * @param {{width: number, height: number, size: number}} look
+ */
+export function labelHeat(ctx, { of, value, unit, box }, x, look) {
+  const reach = (Math.abs(Math.sin(box.rotation)) * box.width + Math.abs(Math.cos(box.rotation)) * box.height) / 2;
+  const digits = unit === "m" ? 3 : 1;
+  plate(ctx, `${targetName(of)}: ${value.toFixed(digits)} ${unit}`, x, box.cy + reach, look);
+}
+
+/** Red where a map is greatest, blue where least. @param {number[]} values @param {number} columns @param {number} rows */
+function colours(values, columns, rows) {
+  const pixels = new ImageData(columns, rows);
+  const low = Math.min(...values);
+  const span = Math.max(...values) - low || 1;
+  values.forEach((value, cell) => {
+    const share = (value - low) / span;
+    const place = Math.min(share * (HEAT.length - 1), HEAT.length - 1.001);
+    const [from, to, part] = [HEAT[Math.floor(place)], HEAT[Math.floor(place) + 1], place % 1];
+    from.forEach((channel, i) => (pixels.data[4 * cell + i] = channel + (to[i] - channel) * part));
+    pixels.data[4 * cell + 3] = FAINT + (STRONG - FAINT) * share;
+  });
+  return pixels;
+}
