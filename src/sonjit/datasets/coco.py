@@ -185,6 +185,8 @@ def coco_result(
 
 def _from_folder(data: CocoData, folder: Path) -> Iterator[tuple[CocoPicture, NDArray[np.uint8]]]:
     for picture in data.pictures:
+        if not (folder / picture.name).is_file():
+            raise InputError(f"{picture.name} is not in {folder}: name the folder or the video of the pictures")
         with open_source(folder / picture.name) as source:
             for frame in source:
                 yield picture, frame.rgb
