@@ -120,5 +120,5 @@ class _Mlp(nn.Module):
 
 
 def _heads(values: Tensor) -> Tensor:
-    """(B, C, H, W) -> (B, heads, H * W, C / heads)."""
-    return values.flatten(2).unflatten(1, (HEADS, -1)).transpose(2, 3)
+    """(B, C, H, W) -> (B, heads, H * W, C / heads), with the channels next to each other: attention is fast so."""
+    return values.flatten(2).transpose(1, 2).contiguous().unflatten(2, (HEADS, -1)).transpose(1, 2)
