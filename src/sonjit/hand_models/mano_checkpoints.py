@@ -56,5 +56,6 @@ def _fields(mano: Mano) -> dict[str, Tensor]:
         "weights": mano.skinning,
         "J_regressor": mano.joint_regressor,
         "hands_mean": mano.mean_pose,
+        "comps": mano.components,  # kept only where poses are their coefficients
         "faces": mano.faces,
     }

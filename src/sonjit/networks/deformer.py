@@ -13,13 +13,12 @@ from torch import Tensor, nn
 from torchvision.ops import roi_align
 
 from sonjit.errors import InputError
-from sonjit.hand_models import demo_mano
 from sonjit.hand_models.mano_checkpoints import without_mano
 from sonjit.hand_models.rotations import axis_angle_from_matrix, matrix_from_6d
 from sonjit.networks.base import Network
+from sonjit.networks.deformer_hands import VARIANTS, VariantHands
 from sonjit.networks.deformer_parts import (
     SIZES,
-    VARIANTS,
     DynamicHead,
     JointPlaces,
     SpatialTransformer,
@@ -35,10 +34,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from sonjit.hand_models import Mano
-    from sonjit.hand_models.mano import Side
 
 _PREFIXES = ("module.", "honet.", "module.")  # of a checkpoint that was saved from parallel training
-_MANO_KEYS = {"right": "mano_branch.mano_layer_right.", "left": "mano_branch.mano_layer_left."}
+_MANO_KEYS = ("mano_branch.mano_layer_right.", "mano_branch.mano_layer_left.")
 _NOT_WEIGHTS = ("hand_hm_layer.uu", "hand_hm_layer.vv", "mano_branch.coord_change_mat")
 """In published checkpoints, and no part of this network: the places of a heatmap's cells, and the turn of the axes."""
 _PIXELS_PER_CELL = 4  # of the pyramid's finest map
@@ -83,9 +81,7 @@ class DeformerNetwork(Network):
         self.temporal_hand_query_embed = nn.Embedding(1, numbers.channels)
         self.mano_branch = DynamicHead(numbers)
         self.register_buffer("positions", sine_positions(numbers.frames, numbers.channels), persistent=False)
-        self.mano = _hand_model(mano, "right")
-        self.mano_left = _hand_model(mano_left, "left")
-        self.variant = VARIANTS[variant]
+        self.hands = VariantHands(VARIANTS[variant], mano, mano_left)
         self.size = numbers
 
     def forward(
@@ -172,44 +168,12 @@ class DeformerNetwork(Network):
             "fw6d": motion.forward.flatten(0, 1),
             "bw6d": motion.backward.flatten(0, 1),
         }
-        if self.mano is not None:
+        if self.hands.right is not None or self.hands.left is not None:
             vertices, hand = self.hands(pose, shape, None if side is None else side.mean(1))
             root = 0 if roots is None else roots.reshape(*tokens.shape[:2], 3)[:, tokens.shape[1] // 2, None]
             axes = tokens.new_tensor([1, -1, -1])
             out |= {"joints3d": (hand + root) * axes, "verts3d": (vertices + root) * axes}
         return out
-
-    def hands(self, pose: Tensor, shape: Tensor, side: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """MANO's hands as this variant has them.
-
-        Args:
-            pose: (N, 48).
-            shape: (N, 10).
-            side: (N,) 0 for right, 1 for left; None: right.
-
-        Returns:
-            Vertices (N, 778, 3) and joints (N, 21, 3), metres in MANO's axes.
-
-        Raises:
-            InputError: a model that is needed was not given, or another side.
-        """
-        if self.mano is None:
-            raise InputError(f"{self.name}: meshes need mano=load_mano(MANO_RIGHT.pkl)")
-        if side is None or not side.any():
-            return self.variant.hands(self.mano, pose, shape)
-        if not ((side == 0) | (side == 1)).all():
-            raise InputError(f"{self.name}: side={side.tolist()}; give 0 for right or 1 for left, the same in a window")
-        if self.mano_left is None:
-            raise InputError(f"{self.name}: left hands need mano_left=load_mano(MANO_LEFT.pkl, side='left')")
-        order = side.argsort(stable=True)
-        rights = int((side == 0).sum())
-        right, left = order[:rights], order[rights:]
-        parts = [
-            self.variant.hands(mano, pose[at], shape[at]) for mano, at in ((self.mano, right), (self.mano_left, left))
-        ]
-        back = order.argsort()
-        vertices, joints = (torch.cat(each)[back] for each in zip(*parts, strict=True))
-        return vertices, joints
 
     def from_official(self, state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Without what a published checkpoint holds beside weights; its MANO models must be those given.
@@ -220,8 +184,8 @@ class DeformerNetwork(Network):
         weights = dict(state_dict)
         for prefix in _PREFIXES:
             weights = {key.removeprefix(prefix): value for key, value in weights.items()}
-        for prefix, mano in zip(_MANO_KEYS.values(), (self.mano, self.mano_left), strict=True):
-            if self.variant.flat_hand_mean:
+        for prefix, mano in zip(_MANO_KEYS, (self.hands.right, self.hands.left), strict=True):
+            if self.hands.variant.flat_hand_mean:
                 weights.pop(f"{prefix}th_hands_mean", None)  # zeros there, whatever the model's mean pose
             weights = without_mano(weights, prefix, mano)
         return {key: value for key, value in weights.items() if key not in _NOT_WEIGHTS}
@@ -231,16 +195,6 @@ def rotations_from_6d(six: Tensor) -> tuple[Tensor, Tensor]:
     """Poses (N, 96) as matrices (N, 16, 3, 3) and as axis-angles (N, 48)."""
     matrices = matrix_from_6d(six.unflatten(1, (-1, 6)))
     return matrices, axis_angle_from_matrix(matrices).flatten(1).nan_to_num(nan=0.0)
-
-
-def _hand_model(given: Mano | str | None, side: Side) -> Mano | None:
-    if given == "demo":
-        return demo_mano(side)
-    if isinstance(given, str):
-        raise InputError(f"{given!r} as a MANO model: give load_mano({given!r}, side={side!r})")
-    if given is not None and given.side != side:
-        raise InputError(f"a {given.side} hand as deformer's {side} MANO model: give load_mano(FILE, side={side!r})")
-    return given
 
 
 register(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -12,9 +12,6 @@ from torch import Tensor, nn
 from sonjit.networks.handoccnet_heads import KEYPOINTS, SpatialSoftmax
 from sonjit.networks.leaky_pyramid import BLOCKS
 from sonjit.networks.transformer_layers import Decoder, Encoder, sine_grid
-
-if TYPE_CHECKING:
-    from sonjit.hand_models import Mano
 
 ROTATIONS: Final = 6 * 16
 """Numbers of a pose: six for the wrist and each of 15 joints."""
@@ -52,34 +49,6 @@ class Size:
 SIZES: Final = {
     "full": Size(512, 7, 64, BLOCKS, 256, 32, 8, 256, 3, (1024, 512)),
     "tiny": Size(64, 3, 4, (1, 1, 1, 1), 16, 4, 2, 16, 1, (32, 16)),
-}
-
-
-@dataclass(frozen=True)
-class Variant:
-    """How one data set's networks use MANO.
-
-    Attributes:
-        tips: layout of the joints, of `hand_models.mano.LAYOUTS`.
-        pca: the fingers' 45 numbers are coefficients of MANO's principal components, three of which at a time go
-            through six numbers and a rotation matrix as if they were an axis-angle.
-        flat_hand_mean: MANO's mean pose is not added.
-        stops_at_gap: beyond a frame that is missing, farther ones on its side are not looked for.
-    """
-
-    tips: str
-    pca: bool
-    flat_hand_mean: bool
-    stops_at_gap: bool
-
-    def hands(self, mano: Mano, pose: Tensor, shape: Tensor) -> tuple[Tensor, Tensor]:
-        """Vertices (N, 778, 3) and joints (N, 21, 3) in metres of poses (N, 48) and shapes (N, 10)."""
-        return mano(pose, shape, flat_hand_mean=self.flat_hand_mean, tips=self.tips, pca=self.pca)
-
-
-VARIANTS: Final = {
-    "ho3d": Variant("deformer_ho3d", pca=False, flat_hand_mean=True, stops_at_gap=False),
-    "dexycb": Variant("deformer_dexycb", pca=True, flat_hand_mean=False, stops_at_gap=True),
 }
 
 
