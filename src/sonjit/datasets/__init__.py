@@ -5,11 +5,10 @@ from sonjit.datasets.coco import (
     CocoData,
     CocoInstance,
     CocoPicture,
-    coco_result,
     load_coco,
     read_pictures,
 )
-from sonjit.datasets.coco_masks import mask_from_segmentation, rle_from_mask
+from sonjit.datasets.coco_masks import coco_result, mask_from_segmentation, rle_from_mask
 
 __all__ = [
     "CocoCategory",

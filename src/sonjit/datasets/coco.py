@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sonjit.datasets.coco_masks import mask_from_segmentation, rle_from_mask
+from sonjit.datasets.coco_masks import mask_from_segmentation
 from sonjit.errors import InputError
 from sonjit.media import open_source
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
@@ -160,27 +160,6 @@ def read_pictures(data: CocoData, images: Path | None = None) -> Iterator[tuple[
                 f"and the annotations say {picture.width} x {picture.height}"
             )
         yield picture, rgb
-
-
-def coco_result(
-    picture_id: int, category_id: int, box: Sequence[float], score: float, mask: NDArray[np.bool_] | None = None
-) -> dict[str, Any]:
-    """One record of COCO's results format.
-
-    Args:
-        picture_id: in the data set.
-        category_id: in the data set.
-        box: x_min, y_min, x_max, y_max in pixels.
-        score: 0..1.
-        mask: (H, W) of the picture.
-
-    >>> coco_result(3, 1, (10, 20, 14.5, 26), 0.75)
-    {'image_id': 3, 'category_id': 1, 'bbox': [10, 20, 4.5, 6], 'score': 0.75}
-    """
-    x_min, y_min, x_max, y_max = (round(edge, 2) for edge in box)
-    bbox = [x_min, y_min, round(x_max - x_min, 2), round(y_max - y_min, 2)]
-    record = {"image_id": picture_id, "category_id": category_id, "bbox": bbox, "score": round(score, 5)}
-    return record if mask is None else record | {"segmentation": rle_from_mask(mask)}
 
 
 def _from_folder(data: CocoData, folder: Path) -> Iterator[tuple[CocoPicture, NDArray[np.uint8]]]:

@@ -1,4 +1,4 @@
-"""Masks as COCO writes them: run lengths, plain or packed into text, and polygons.
+"""Masks and results as COCO writes them: run lengths, plain or packed into text, and polygons.
 
 Runs go down the columns, beginning with how many pixels are empty. Source: the format of the COCO data set,
 https://cocodataset.org/#format-data; the packed form is that of its reference tools.
@@ -67,6 +67,27 @@ def rle_from_mask(mask: NDArray[np.bool_]) -> dict[str, Any]:
             more = left != (-1 if part & _SIGN else 0)
             text.append(chr((part | (_MORE if more else 0)) + _FIRST))
     return {"size": [mask.shape[0], mask.shape[1]], "counts": "".join(text)}
+
+
+def coco_result(
+    picture_id: int, category_id: int, box: Sequence[float], score: float, mask: NDArray[np.bool_] | None = None
+) -> dict[str, Any]:
+    """One record of COCO's results format.
+
+    Args:
+        picture_id: in the data set.
+        category_id: in the data set.
+        box: x_min, y_min, x_max, y_max in pixels.
+        score: 0..1.
+        mask: (H, W) of the picture.
+
+    >>> coco_result(3, 1, (10, 20, 14.5, 26), 0.75)
+    {'image_id': 3, 'category_id': 1, 'bbox': [10, 20, 4.5, 6], 'score': 0.75}
+    """
+    x_min, y_min, x_max, y_max = (round(edge, 2) for edge in box)
+    bbox = [x_min, y_min, round(x_max - x_min, 2), round(y_max - y_min, 2)]
+    record = {"image_id": picture_id, "category_id": category_id, "bbox": bbox, "score": round(score, 5)}
+    return record if mask is None else record | {"segmentation": rle_from_mask(mask)}
 
 
 def _runs(column_major: NDArray[np.bool_]) -> list[int]:
