@@ -9,8 +9,7 @@ from sonjit.explain.overlay import draw_boxes, enlarge, grid, overlay, panel, pl
 from sonjit.explain.patterns import Region, informative_regions, mean_map
 from sonjit.explain.questions import Answerer, train_answerer
 from sonjit.explain.report import ErrorRow, ErrorTable, load_published_errors
-from sonjit.metrics.boxes_from_maps import box_from_map, boxes_from_maps
-from sonjit.metrics.localization import box_iou, classification_error, localization_error
+from sonjit.metrics.localization import box_from_map, box_iou, boxes_from_maps, classification_error, localization_error
 
 __all__ = [
     "Answerer",

@@ -10,7 +10,7 @@ import torch
 
 from sonjit.errors import InputError
 from sonjit.explain.overlay import enlarge
-from sonjit.metrics.boxes_from_maps import box_from_map
+from sonjit.metrics.localization import box_from_map
 from sonjit.networks.cam import CamNetwork, class_activation_map
 
 if TYPE_CHECKING:

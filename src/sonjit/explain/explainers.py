@@ -10,7 +10,7 @@ import numpy as np
 from sonjit.explain.overlay import draw_boxes, draw_outline, enlarge, overlay, panel, place, side_by_side
 from sonjit.explain.run import Explained
 from sonjit.media.drawing.labels import draw_captions
-from sonjit.metrics.boxes_from_maps import box_from_map
+from sonjit.metrics.localization import box_from_map
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

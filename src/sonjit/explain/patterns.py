@@ -13,7 +13,7 @@ import numpy as np
 
 from sonjit.errors import InputError
 from sonjit.explain.overlay import enlarge
-from sonjit.metrics.boxes_from_maps import box_from_map
+from sonjit.metrics.localization import box_from_map
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

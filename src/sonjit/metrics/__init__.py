@@ -7,7 +7,6 @@ predicted. Align, compare, then ask: `mean_error(joint_errors(*root_relative(pre
 from sonjit.metrics.alignment import bone_aligned, root_relative, scale_translation_aligned, similarity_aligned
 from sonjit.metrics.arrays import Points
 from sonjit.metrics.bootstrap import Interval, mean_interval
-from sonjit.metrics.boxes_from_maps import box_from_map, boxes_from_maps
 from sonjit.metrics.breakdown import OCCLUSION_EDGES, Part, by_bin, by_joint, by_joints
 from sonjit.metrics.detection import (
     COCO_SIGMAS,
@@ -35,7 +34,7 @@ from sonjit.metrics.keypoints import (
     pck_auc,
     pck_curve,
 )
-from sonjit.metrics.localization import box_iou, classification_error, localization_error
+from sonjit.metrics.localization import box_from_map, box_iou, boxes_from_maps, classification_error, localization_error
 from sonjit.metrics.max_mse import max_mse
 from sonjit.metrics.meshes import FScore, f_score, f_scores
 from sonjit.metrics.normalised import (

@@ -1,8 +1,12 @@
-"""Classification and localization error as ILSVRC counts them."""
+"""Where things are: boxes from maps, overlap, and classification and localization error as ILSVRC counts them.
+
+Sources: Zhou et al. 2016, Learning Deep Features for Discriminative Localization, sections 3.2 and 3.3; Russakovsky et
+al. 2015, ImageNet Large Scale Visual Recognition Challenge, section 4.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -14,6 +18,61 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sonjit.results import Box
+
+LOOSE, TIGHT = 0.2, 0.5
+"""Shares of the greatest value; the paper gives 20 % for its one box, and none for the tight one: ours."""
+
+
+def box_from_map(
+    values: NDArray[np.floating], threshold: float = LOOSE, *, connectivity: Literal[4, 8] = 8
+) -> Box | None:
+    """Box around the largest connected part of a map above a share of its maximum.
+
+    Args:
+        values: (H, W) map at picture size; what is NaN is in no part.
+        threshold: share of the maximum, in 0..1.
+        connectivity: 8 where cells that touch at a corner are one part, 4 where they are not.
+
+    Returns:
+        x_min, y_min, x_max, y_max in pixels, the outer edges of the cells; None where nothing is above zero.
+
+    >>> import numpy as np
+    >>> box_from_map(np.array([[0, 0, 0, 0], [0, 9, 5, 0], [0, 0, 0, 2]]))
+    (1.0, 1.0, 4.0, 3.0)
+    >>> box_from_map(np.array([[0, 0, 0, 0], [0, 9, 5, 0], [0, 0, 0, 2]]), threshold=0.5)
+    (1.0, 1.0, 3.0, 2.0)
+    """
+    import cv2
+
+    if not 0 <= threshold < 1:
+        raise InputError(f"threshold={threshold}: give a share of the maximum, at least 0 and below 1")
+    if values.ndim != 2:
+        raise InputError(f"map {values.shape}: give (H, W)")
+    peak = float(np.where(np.isnan(values), -np.inf, values).max(initial=-np.inf))
+    if not peak > 0:
+        return None
+    above = (values > threshold * peak).astype(np.uint8)
+    _, _, parts, _ = cv2.connectedComponentsWithStats(above, connectivity=connectivity)
+    x, y, width, height, _ = parts[1 + int(parts[1:, cv2.CC_STAT_AREA].argmax())].tolist()
+    return float(x), float(y), float(x + width), float(y + height)
+
+
+def boxes_from_maps(maps: Sequence[NDArray[np.floating]]) -> list[tuple[int, Box]]:
+    """The heuristic choice of several boxes: tight and loose for the first two classes, loose for the third.
+
+    Args:
+        maps: (H, W) at picture size, of the most probable classes, best first.
+
+    Returns:
+        (place in `maps`, box), at most five, best class first; identical boxes of a class once.
+    """
+    chosen: list[tuple[int, Box]] = []
+    for place, values in enumerate(maps[:3]):
+        for threshold in (TIGHT, LOOSE) if place < 2 else (LOOSE,):
+            box = box_from_map(values, threshold)
+            if box is not None and (place, box) not in chosen:
+                chosen.append((place, box))
+    return chosen
 
 
 def box_iou(a: Box, b: Box) -> float:
@@ -34,35 +93,55 @@ def classification_error(scores: NDArray[np.floating], labels: Sequence[int], to
     Args:
         scores: (N, C).
         labels: N classes.
-        top: 1 or 5 in the literature; with no more classes than that the error is 0.
+        top: 1 or 5 in the literature; with no more classes than that the error is 0. A score that is NaN is no guess.
+
+    Returns:
+        The share; NaN without pictures.
 
     >>> import numpy as np
     >>> classification_error(np.array([[0.1, 0.7, 0.2], [0.5, 0.3, 0.2]]), [1, 2])
     0.5
     """
-    if len(scores) != len(labels) or not len(scores):
-        raise InputError(f"{len(scores)} rows of scores for {len(labels)} labels: give one per picture, at least one")
-    best = np.argsort(-scores, axis=1, kind="stable")[:, :top]  # (N, top)
-    return 1 - float((best == np.asarray(labels)[:, None]).any(axis=1).mean())
+    if len(scores) != len(labels):
+        raise InputError(f"{len(scores)} rows of scores for {len(labels)} labels: give one per picture")
+    if not len(scores):
+        return float("nan")
+    best = np.argsort(-scores, axis=1, kind="stable")[:, :top]  # (N, top); NaN comes last
+    guessed = ~np.isnan(np.take_along_axis(scores, best, 1))
+    return 1 - float((guessed & (best == np.asarray(labels)[:, None])).any(axis=1).mean())
 
 
 def localization_error(
-    guesses: Sequence[Sequence[tuple[int, Box]]], truth: Sequence[tuple[int, Sequence[Box]]], top: int = 1
+    guesses: Sequence[Sequence[tuple[int, Box | None]]],
+    truth: Sequence[tuple[int, Sequence[Box]]],
+    top: int = 1,
+    *,
+    overlap: float = 0.5,
 ) -> float:
     """Share of pictures without a guess of the right class that overlaps a true box by at least one half, 0..1.
 
     Args:
-        guesses: per picture (class, box), best first; only the first `top` count.
+        guesses: per picture (class, box), best first; only the first `top` count. No box is a guess, and wrong.
         truth: per picture its class and the boxes of it.
         top: 1 or 5.
+        overlap: intersection over union that is enough.
+
+    Returns:
+        The share; NaN without pictures.
 
     >>> localization_error([[(0, (0, 0, 4, 4)), (1, (0, 0, 2, 4))]], [(1, [(0, 0, 2, 3)])], top=5)
     0.0
     """
-    if len(guesses) != len(truth) or not truth:
-        raise InputError(f"guesses of {len(guesses)} pictures for {len(truth)} of truth: give as many, at least one")
+    if len(guesses) != len(truth):
+        raise InputError(f"guesses of {len(guesses)} pictures for {len(truth)} of truth: give as many")
+    if not truth:
+        return float("nan")
     hits = [
-        any(kind == label and box_iou(box, true) >= 0.5 for kind, box in guess[:top] for true in boxes)
+        any(
+            kind == label and box is not None and box_iou(box, true) >= overlap
+            for kind, box in guess[:top]
+            for true in boxes
+        )
         for guess, (label, boxes) in zip(guesses, truth, strict=True)
     ]
     return 1 - sum(hits) / len(hits)

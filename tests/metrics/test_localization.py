@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sonjit import InputError
-from sonjit.explain import box_from_map, box_iou, boxes_from_maps, classification_error, localization_error
+from sonjit.metrics import box_from_map, box_iou, boxes_from_maps, classification_error, localization_error
 
 sizes = st.integers(1, 9)
 
@@ -72,8 +72,36 @@ def test_a_place_counts_only_with_the_right_class_and_half_of_the_box():
     assert localization_error([[wrong, right]], truth, top=5) == 0
 
 
-def test_errors_of_nothing_are_refused():
-    with pytest.raises(InputError, match="at least one"):
-        classification_error(np.zeros((0, 3)), [])
-    with pytest.raises(InputError, match="at least one"):
-        localization_error([], [])
+def test_a_map_of_nothing_gives_no_box_and_no_box_is_never_right():
+    assert box_from_map(np.zeros((8, 8))) is None
+    assert localization_error([[(3, None)], [(3, (0, 0, 2, 2))]], [(3, [(0, 0, 2, 2)])] * 2, top=1) == 0.5
+
+
+def test_what_is_nan_in_a_map_is_in_no_box():
+    values = block(2, 3, 4, 5)
+    values[0, :] = np.nan
+    assert box_from_map(values) == (2, 3, 6, 8)
+
+
+def test_corners_join_parts_only_where_asked():
+    corner_to_corner = block(0, 0, 2, 2) + block(2, 2, 3, 3)
+    assert box_from_map(corner_to_corner) == (0, 0, 5, 5)
+    assert box_from_map(corner_to_corner, connectivity=4) == (2, 2, 5, 5)
+
+
+def test_a_score_that_is_nan_is_no_guess():
+    assert classification_error(np.array([[np.nan, 0.2], [0.5, np.nan]]), [0, 0], top=2) == 0.5
+
+
+def test_errors_of_nothing_are_unknown():
+    assert np.isnan(classification_error(np.zeros((0, 3)), []))
+    assert np.isnan(localization_error([], []))
+
+
+def test_numbers_that_do_not_fit_are_refused():
+    with pytest.raises(InputError, match="one per picture"):
+        classification_error(np.zeros((2, 3)), [1])
+    with pytest.raises(InputError, match="as many"):
+        localization_error([[]], [])
+    with pytest.raises(InputError, match=r"\(H, W\)"):
+        box_from_map(np.zeros(3))
