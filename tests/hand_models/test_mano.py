@@ -67,6 +67,12 @@ def test_meshes_are_the_references(mano, golden, tips):
 
 
 @pytest.mark.golden
+def test_axis_angles_turn_as_the_references(golden):
+    given_ = matrix_from_axis_angle(golden["pose"].unflatten(1, (JOINTS, 3))).flatten(2)
+    assert_near(given_, golden["rodrigues"], 1e-6)
+
+
+@pytest.mark.golden
 @pytest.mark.parametrize("side", SIDES)
 def test_the_demo_model_is_the_one_of_the_reference(data, side):
     path = data / f"goldens/networks/mano_synthetic{'' if side == 'right' else '_left'}.npz"

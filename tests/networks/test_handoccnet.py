@@ -251,6 +251,26 @@ def test_attention_is_what_the_paper_writes(injecting):
     torch.testing.assert_close(given, tokens.mT.view(2, 8, 3, 3), rtol=1e-4, atol=1e-5)
 
 
+def test_softmax_alone_lets_what_is_unrelated_look_as_much():
+    """The paper's case: a place unlike the hand looks at it all the same, but takes nothing."""
+    block = Attention(8, 2, injecting=True)
+    with torch.no_grad():
+        for name, value in block.named_parameters():
+            value.zero_()
+            if name.startswith("encode") and value.ndim == 4:
+                value.copy_(torch.eye(8)[:, :, None, None])
+    hand = torch.ones(1, 8, 2, 2)
+    query = hand * torch.tensor([[9.0, 9.0], [-9.0, -9.0]])  # above like the hand, below its contrary
+    maps = {}
+    with torch.inference_mode():
+        made = block(query, hand, maps, "block")
+    torch.testing.assert_close(maps["block.soft"].sum(-1), torch.ones(1, 4, 4))
+    takes = maps["block.sigmoid"][0]
+    assert takes[:, 0].min() > 0.99
+    assert takes[:, 1].max() < 0.01
+    assert made[0, :, 0].min() > 0.99 > 0.01 > made[0, :, 1].abs().max()
+
+
 def test_the_trunk_begins_from_torchvisions_weights():
     torchvision = pytest.importorskip("torchvision")
     resnet = torchvision.models.ResNet(torchvision.models.resnet.Bottleneck, [1, 1, 1, 1])

@@ -148,7 +148,7 @@ class HandOccNetwork(Network):
         refined = self.SET(injected, injected, maps, "SET")
         joints, scores, pose6d, shape = self.regressor(refined)
         rotations = matrix_from_6d(pose6d.unflatten(1, (-1, 6)))
-        pose = axis_angle_from_matrix(rotations).flatten(1).nan_to_num(nan=0.0)
+        pose = axis_angle_from_matrix(rotations).flatten(1).nan_to_num(nan=0.0)  # as published; no rotation gives one
         out = {
             "gate": gate.squeeze(1),
             "pose6d": pose6d,
@@ -191,7 +191,7 @@ register(
         build=HandOccNetwork,
         summary="mesh and joints of one hand, much of which may be hidden, through MANO",
         source="Park et al. 2022, HandOccNet",
-        licence="none stated by its authors; MANO's own licence for the mesh",
+        licence="none stated in its repository; MANO's own for the mesh",
         inputs=(InputSpec("images", (3, SIZES["full"].image, SIZES["full"].image)),),
         where="snapshot_demo.pth.tar, from the links at https://github.com/namepllet/HandOccNet",
         tiny={"mano": "demo", "size": "tiny"},
