@@ -1,7 +1,8 @@
 """`sonjit mesh`: what it writes of pictures and videos, and one line for whatever goes wrong."""
 
 import json
-from itertools import pairwise
+from functools import partial
+from itertools import islice, pairwise
 
 import av
 import cv2
@@ -9,8 +10,12 @@ import numpy as np
 import pytest
 
 from sonjit.cli import main
+from sonjit.detectors import detect_frames
 from sonjit.errors import SonjitError
 from sonjit.media import open_source
+from sonjit.meshes import handocc_hands
+from sonjit.meshes import run as meshes_run
+from sonjit.networks import create_network
 from sonjit.weights import find_weight
 
 FRAMES = 6
@@ -127,6 +132,18 @@ class TestRig:
             assert "0 hands" in err
             assert (tmp_path / f"out{ending}").is_file()
 
+    def test_stopped_it_keeps_what_was_seen(self, capsys, media, tmp_path, monkeypatch):
+        def stopping(source, detector):
+            yield from islice(detect_frames(source, detector), 3)
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(meshes_run, "detect_frames", stopping)
+        outputs = "--save", tmp_path / "out.json", "--draw", tmp_path / "out.mp4"
+        assert run(capsys, media / "clip.mp4", *outputs)[0] == 130
+        assert len(json.loads((tmp_path / "out.json").read_text("utf-8"))["frames"]) == 3
+        with open_source(tmp_path / "out.mp4") as drawn:
+            assert sum(1 for _ in drawn) == 3
+
     def test_missing_rig_says_how_to_fetch_it(self, capsys, media, tmp_path):
         assert "sonjit models pull hand-rig" in refused(capsys, media / "photo.png", "--models-dir", tmp_path)
 
@@ -137,6 +154,7 @@ class TestRefusals:
         [
             (["--save", "out.ply"], "saved as"),
             (["--save", "out.obj"], "{index}"),
+            (["--save", "{index}.json"], "leave {index} out"),
             (["--save", "missing/out.glb"], "does not exist"),
             (["--draw", "out.png"], "ends in"),
             (["--camera", "1,2,3"], "fx,fy,cx,cy"),
@@ -169,7 +187,9 @@ class TestHandOccNet:
         missing = tmp_path / "MANO_RIGHT.pkl"
         assert str(missing) in refused(capsys, media / "photo.png", *options, "--mano", missing)
 
-    def test_writes_parameters_mesh_overlay_and_maps(self, capsys, media, tmp_path):
+    def test_writes_parameters_mesh_overlay_and_maps(self, capsys, media, tmp_path, monkeypatch):
+        monkeypatch.setattr(handocc_hands, "_SIDE", 64)
+        monkeypatch.setattr(handocc_hands, "create_network", partial(create_network, size="tiny"))
         options = ["--model", "handoccnet", "--weights", "demo", "--mano", "demo", "--max-instances", "1"]
         overlay, maps = tmp_path / "over.png", tmp_path / "maps.png"
         outputs = ["--save", tmp_path / "out.json", "--draw", overlay, "--figure", maps]
@@ -179,4 +199,12 @@ class TestHandOccNet:
         assert len(hand["mano_shape"]) == 10
         assert hand["mirrored"] == (hand["handedness"] == "Left")
         assert (cv2.imread(str(overlay)) != cv2.imread(str(media / "photo.png"))).any()
-        assert cv2.imread(str(maps)).shape[1] > 256
+        assert cv2.imread(str(maps)).shape[1] == 4 * 64
+
+
+def test_deformer_says_which_files_are_needed(capsys, media):
+    options = ["--model", "deformer"]
+    assert "--mano FILE" in refused(capsys, media / "clip.mp4", *options)
+    assert "--mano-left FILE" in refused(capsys, media / "clip.mp4", *options, "--mano", "demo")
+    both = ["--mano", "demo", "--mano-left", "demo"]
+    assert "--weights FILE" in refused(capsys, media / "clip.mp4", *options, *both)

@@ -28,6 +28,7 @@ def mesh(
     weights: str | None = None,
     mano: str | None = None,
     mano_left: str | None = None,
+    variant: Literal["ho3d", "dexycb"] = "ho3d",
     save: str | None = None,
     draw: str | None = None,
     figure: str | None = None,
@@ -58,6 +59,7 @@ def mesh(
         weights: Checkpoint of the network.
         mano: MANO's right hand: MANO_RIGHT.pkl or .npz.
         mano_left: MANO's left hand, for deformer.
+        variant: Which data set deformer's checkpoint was trained on.
         save: .json with the parameters, .obj, .glb (animated for the rig) or .bvh (the rig in a video).
         draw: Picture, folder or video with the meshes over it.
         figure: Picture to write of the maps inside handoccnet: where the first hand shows, where the network looks.
@@ -82,6 +84,16 @@ def mesh(
     sight = _sight(camera)
     made: list[MeshModel] = []
 
+    def network() -> MeshModel:
+        if model == "deformer":
+            from sonjit.meshes.deformer_hands import DeformerHands, load_deformer
+
+            return DeformerHands(load_deformer(weights, mano, mano_left, variant), sight, mirrored=mirrored)
+        from sonjit.meshes.handocc_hands import HandOccHands, load_handoccnet
+
+        features = figure is not None
+        return HandOccHands(load_handoccnet(weights, mano), sight, mirrored=mirrored, features=features)
+
     def make(opened: Source) -> tuple[Detector[Any, Any], MeshModel]:
         from sonjit.detectors import create_detector
 
@@ -93,7 +105,9 @@ def mesh(
 
             made.append(RiggedHands(sight, models_dir, mirrored=mirrored))
         else:
-            made.append(_network(model, sight, weights, mano, mirrored=mirrored, features=figure is not None))
+            if find_spec("torch") is None:
+                raise MissingExtraError(f"--model {model}", "train")
+            made.append(network())
         return create_detector("hands", max_instances=max_instances, static_image=still, **options), made[0]
 
     with progress(None, "frames") as advance:
@@ -121,16 +135,6 @@ def _sight(camera: str | None) -> Callable[[int, int], Sight]:
         return lambda width, height: Sight(assumed_camera(width, height), assumed=True)
     given = Sight(camera_from_text(camera), assumed=False)
     return lambda width, height: given
-
-
-def _network(
-    model: str, sight: Callable[[int, int], Sight], weights: str | None, mano: str | None, **options: bool
-) -> MeshModel:
-    if find_spec("torch") is None:
-        raise MissingExtraError(f"--model {model}", "train")
-    from sonjit.meshes.handocc_hands import HandOccHands, load_handoccnet
-
-    return HandOccHands(load_handoccnet(weights, mano), sight, **options)
 
 
 def _draw_figure(path: Path, model: MeshModel) -> bool:

@@ -113,18 +113,18 @@ class GlbBuilder:
         return len(self.document["accessors"]) - 1
 
     def add_mesh(
-        self, faces: NDArray[np.integer], colour: tuple[float, float, float], **attributes: NDArray[Any]
+        self, name: str, faces: NDArray[np.integer], colour: tuple[float, float, float], **attributes: NDArray[Any]
     ) -> int:
         """Add a mesh of triangles (F, 3) in one plain colour (linear RGB, 0..1) and return its number."""
         materials, meshes = self.document.setdefault("materials", []), self.document.setdefault("meshes", [])
         pbr = {"baseColorFactor": [*colour, 1.0], "metallicFactor": 0.0, "roughnessFactor": 0.6}
         materials.append({"pbrMetallicRoughness": pbr})
         accessors = {
-            name: self.add(array, used_by=_VERTICES, bounds=name == "POSITION") for name, array in attributes.items()
+            kind: self.add(array, used_by=_VERTICES, bounds=kind == "POSITION") for kind, array in attributes.items()
         }
         indices = self.add(faces.astype(np.uint16).reshape(-1), used_by=_INDICES)
         primitive = {"attributes": accessors, "indices": indices, "material": len(materials) - 1}
-        meshes.append({"primitives": [primitive]})
+        meshes.append({"name": name, "primitives": [primitive]})
         return len(meshes) - 1
 
     def to_bytes(self) -> bytes:

@@ -47,7 +47,7 @@ def glb_from_meshes(meshes: Iterable[Mesh]) -> bytes:
     nodes: list[dict[str, Any]] = []
     for name, vertices, faces in meshes:
         points, normals = vertices.astype(np.float32), vertex_normals(vertices, faces).astype(np.float32)
-        mesh = builder.add_mesh(faces, SKIN, POSITION=points, NORMAL=normals)
+        mesh = builder.add_mesh(name, faces, SKIN, POSITION=points, NORMAL=normals)
         nodes.append({"name": name, "mesh": mesh, "rotation": CAMERA_AXES})
     scene = {"nodes": list(range(len(nodes)))} if nodes else {}
     builder.document |= {"scene": 0, "scenes": [scene], "nodes": nodes}

@@ -68,6 +68,7 @@ def _add_hand(builder: GlbBuilder, motion: RigMotion) -> int:
     })  # fmt: skip
     joints, weights = _four_weights(rig)
     mesh = builder.add_mesh(
+        motion.name,
         rig.faces,
         SKIN,
         POSITION=rig.vertices.astype(np.float32),

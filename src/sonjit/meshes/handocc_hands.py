@@ -31,7 +31,7 @@ class HandOccHands(ManoHands):
         sight: the camera of a picture of this width and height.
         mirrored: the pictures are selfie views.
         features: keep the network's maps of the first hand.
-        side: of the network's crops in pixels.
+        side: of the network's crops in pixels; None for the published size.
     """
 
     model = "handoccnet"
@@ -43,11 +43,12 @@ class HandOccHands(ManoHands):
         *,
         mirrored: bool = False,
         features: bool = False,
-        side: int = _SIDE,
+        side: int | None = None,
     ) -> None:
         super().__init__(sight, mirrored=mirrored)
         assert network.mano is not None
-        self._network, self._mano, self._side, self._wants_features = network.eval(), network.mano, side, features
+        self._network, self._mano, self._wants_features = network.eval(), network.mano, features
+        self._side = _SIDE if side is None else side
         self.seen: tuple[NDArray[np.uint8], dict[str, Tensor]] | None = None
         """Crop (S, S, 3) and outputs of the first hand, with all maps."""
 

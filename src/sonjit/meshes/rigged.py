@@ -99,13 +99,6 @@ class RiggedHands:
         """One for each hand."""
         return [fitted.motion for fitted in self._fitted]
 
-    def motions_at(self, index: int) -> list[RigMotion]:
-        """The hands of one picture, posed and still."""
-        return [
-            RigMotion(fitted.motion.name, fitted.motion.rig, fitted.motion.pose[row], np.array([index]))
-            for fitted, row in self._rows[index]
-        ]
-
     def meshes(self, index: int) -> list[HandMesh]:
         """The hands of one picture."""
         return [_mesh(fitted, row) for fitted, row in self._rows[index]]

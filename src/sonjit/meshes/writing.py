@@ -37,6 +37,8 @@ def check_save(path: str, source: Source, *, rigged: bool) -> None:
     if ending == ".bvh" and not (rigged and moving):
         raise InputError(f"{path}: BVH holds the motion of the rigged hand in a video; save .glb or .obj")
     one = ending in (".json", ".bvh") or source.kind == "image" or (ending == ".glb" and rigged and moving)
+    if _INDEX in path and ending in (".json", ".bvh"):
+        raise InputError(f"{path}: {ending} holds all pictures in one file; leave {_INDEX} out")
     if not one and _INDEX not in path:
         raise InputError(f"{path}: one file per picture: put {_INDEX} into the name, such as meshes/{_INDEX}{ending}")
     if not Path(path).parent.is_dir():

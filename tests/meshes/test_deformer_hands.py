@@ -1,0 +1,75 @@
+"""Deformer on found hands: every frame is answered, by its own side's MANO, in pictures and videos alike."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from sonjit.geometry.cameras import Camera
+from sonjit.meshes.deformer_hands import DeformerHands
+from sonjit.meshes.hand_mesh import Sight
+from sonjit.networks import create_network, network_entry
+from sonjit.results import Frame, Hand
+
+CAMERA = Camera(300, 300, 160, 120)
+
+
+@pytest.fixture(scope="module")
+def network():
+    return create_network("deformer", "demo", **network_entry("deformer").tiny)
+
+
+@pytest.fixture(scope="module")
+def hand():
+    rng = np.random.default_rng(4)
+    keypoints = np.c_[rng.uniform((100, 60), (180, 160), (21, 2)), np.zeros(21)].astype(np.float32)
+    return Hand("Right", 0.9, keypoints, rng.normal(0, 0.05, (21, 3)).astype(np.float32), id=3)
+
+
+@pytest.fixture(scope="module")
+def pictures():
+    return np.random.default_rng(6).integers(0, 256, (24, 240, 320, 3)).astype(np.uint8)
+
+
+def looked(network, frames, pictures, **options):
+    model = DeformerHands(network, lambda *_: Sight(CAMERA, assumed=True), **options)
+    for frame in frames:
+        model.look(frame, pictures[frame.index])
+    model.finish()
+    return model
+
+
+def test_every_frame_is_answered_once(network, hand, pictures):
+    seen = [index for index in range(24) if index not in (5, 6, 17)]
+    model = looked(network, [Frame(index, index / 30, [hand]) for index in seen], pictures)
+    assert [index for index in range(24) if model.meshes(index)] == seen
+    assert all(len(model.meshes(index)) == 1 for index in seen)
+    assert {model.meshes(index)[0].name for index in seen} == {"right-3"}
+
+
+def test_neighbours_in_time_change_the_answer(network, hand, pictures):
+    frames = [Frame(index, index / 30, [hand]) for index in range(24)]
+    video, alone = looked(network, frames, pictures), looked(network, frames[12:13], pictures)
+    shapes = [model.meshes(12)[0].record["mano_shape"] for model in (video, alone)]
+    assert not np.allclose(*shapes, atol=1e-5)
+
+
+def test_stills_know_nothing_of_each_other(network, hand, pictures):
+    still = replace(hand, id=None)
+    both = looked(network, [Frame(0, None, [still, still]), Frame(10, None, [still])], pictures)
+    alone = looked(network, [Frame(10, None, [still])], pictures)
+    assert [mesh.name for mesh in both.meshes(0)] == ["right-1", "right-2"]
+    assert both.meshes(10)[0].record == alone.meshes(10)[0].record
+
+
+@pytest.mark.parametrize(("mirrored", "side"), [(False, "right"), (True, "left")])
+def test_mano_is_of_the_side_that_the_picture_shows(network, hand, pictures, mirrored, side):
+    model = looked(network, [Frame(0, None, [hand])], pictures, mirrored=mirrored)
+    (mesh,) = model.meshes(0)
+    assert mesh.handedness == "Right"
+    pose, shape = (torch.tensor([mesh.record[name]]) for name in ("mano_pose", "mano_shape"))
+    vertices, _ = network.hands(pose, shape, torch.tensor([float(side == "left")]))
+    shift = np.array(mesh.record["translation_m"])
+    assert np.allclose(mesh.vertices, vertices[0].numpy() + shift, atol=1e-3 * np.ptp(mesh.vertices))
+    assert mesh.record["mirrored"] is False
