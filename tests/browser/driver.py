@@ -36,7 +36,7 @@ class Page:
         self.browser = browser
         browser.execute_cdp_cmd("Storage.clearDataForOrigin", {"origin": url.split("?")[0], "storageTypes": "all"})
         browser.get(url)
-        self.wait(lambda: browser.execute_script("return document.documentElement.dataset.ready") == "true", "ready")
+        self.wait_until_ready()
 
     def __getitem__(self, name):
         return self.browser.find_element("id", name)
@@ -70,6 +70,10 @@ class Page:
             return f"waited in vain for {what}; the page says {told}"
 
         return wait_until(condition, seconds, say)
+
+    def wait_until_ready(self):
+        ready = "return document.documentElement.dataset.ready"
+        self.wait(lambda: self.browser.execute_script(ready) == "true", "the page")
 
     def wait_for(self, *states):
         self.wait(lambda: self.status in states, f"the status {states}")

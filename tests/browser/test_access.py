@@ -63,6 +63,7 @@ def test_korean_is_spoken_and_remembered(page):
     page.wait(lambda: HANGUL.search(page["start"].text), "a Korean button")
     assert HANGUL.search(page["status"].text)
     page.browser.refresh()
+    page.wait_until_ready()
     page.wait(lambda: HANGUL.search(page["start"].text), "Korean after a reload")
     page.choose("language", "en")
     page.wait(lambda: not HANGUL.search(page["start"].text), "English again")

@@ -43,6 +43,12 @@ class Explainers:
         self._idle: defaultdict[tuple[str, bool], list[HandExplainer]] = defaultdict(list)
         self._lock = threading.Lock()
 
+    def load(self, spec: Spec) -> None:
+        """Have what a spec needs ready for its first picture."""
+        if spec.explain != "none":
+            with self.lent(spec.model, mirrored=spec.mirrored):
+                pass
+
     @contextmanager
     def lent(self, model: str, *, mirrored: bool) -> Generator[HandExplainer]:
         """One for the time of a block, in the thread of the caller; loaded where all are in use."""

@@ -203,6 +203,8 @@ class Stream:
                 if spec in unloaded:
                     await self._tell_loading(spec, unloaded)
                 new.append(await self._take(spec))
+            for spec in specs:
+                await asyncio.to_thread(self._service.explainers.load, spec)
         except Exception as error:
             self._give_back(new)
             if isinstance(error, WebSocketDisconnect):

@@ -4,8 +4,8 @@ import { hasText, text } from "./i18n.js";
 import { plate } from "./strokes.js";
 
 const HEAT = [[56, 88, 233], [52, 190, 220], [140, 222, 92], [250, 190, 50], [232, 48, 40]]; // against to for
-const FAINT = 70; // opacity of what speaks least, of 255
-const STRONG = 190;
+const FAINT = 40; // opacity of what speaks least, of 255
+const STRONG = 160;
 
 /** @typedef {{of: string, value: number, unit: string, size: [number, number], values: number[],
  *   box: {cx: number, cy: number, width: number, height: number, rotation: number}}} LookMap */
@@ -35,15 +35,16 @@ export function paintHeat(ctx, { size: [rows, columns], values, box }) {
 }
 
 /**
- * The number that a map is of, below its box.
+ * The number that a map is of, on the palm.
  *
- * @param {CanvasRenderingContext2D} ctx @param {LookMap} map @param {number} x of the box's middle as it is drawn
- * @param {{width: number, height: number, size: number}} look
+ * @param {CanvasRenderingContext2D} ctx @param {LookMap} map
+ * @param {{width: number, height: number, size: number, mirrored: boolean}} look
  */
-export function labelHeat(ctx, { of, value, unit, box }, x, look) {
-  const reach = (Math.abs(Math.sin(box.rotation)) * box.width + Math.abs(Math.cos(box.rotation)) * box.height) / 2;
-  const digits = unit === "m" ? 3 : 1;
-  plate(ctx, `${targetName(of)}: ${value.toFixed(digits)} ${unit}`, x, box.cy + reach, look);
+export function labelHeat(ctx, { of, value, unit, box }, { mirrored, ...look }) {
+  const reach = box.height * 0.1; // from the middle of the box, which is at the knuckles
+  const x = box.cx - Math.sin(box.rotation) * reach;
+  const words = `${targetName(of)}: ${value.toFixed(unit === "m" ? 3 : 1)} ${unit}`;
+  plate(ctx, words, mirrored ? look.width - x : x, box.cy + Math.cos(box.rotation) * reach, look);
 }
 
 /** Red where a map is greatest, blue where least. @param {number[]} values @param {number} columns @param {number} rows */

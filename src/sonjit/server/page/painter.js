@@ -38,7 +38,7 @@ export function paint(ctx, frame, { mirrored = false, gestures = false, unit = 1
   for (const { kind, one, person } of found) {
     if (kind === "body" || !person) paintLabel(ctx, kind, one, place(one.keypoints), { width, height, size });
   }
-  for (const map of maps) labelHeat(ctx, map, mirrored ? width - map.box.cx : map.box.cx, { width, height, size });
+  for (const map of maps) labelHeat(ctx, map, { width, height, size, mirrored });
   if (gestures) {
     const words = gesturesOf(frame).map(({ label }) => label).join("   ");
     if (words) plate(ctx, words, width / 2, size * 2.4, { width, height, size: size * 1.5 });
