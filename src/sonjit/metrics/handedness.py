@@ -44,7 +44,7 @@ def handedness_accuracy(probabilities: ArrayLike, present: ArrayLike, valid: Arr
 
 
 def average_precision(scores: ArrayLike, positive: ArrayLike) -> float:
-    """Area under precision over recall in steps, equal scores at once; a score that is NaN comes last.
+    """Area under precision over recall in steps, equal scores at once; a score that is NaN is as wrong as can be.
 
     Args:
         scores: (N,).
@@ -61,13 +61,15 @@ def average_precision(scores: ArrayLike, positive: ArrayLike) -> float:
         raise InputError(f"scores {values.shape}: give (N,)")
     if not sought.any():
         return float("nan")
-    values = np.where(np.isnan(values), -np.inf, values)
-    order = np.argsort(-values, kind="stable")
-    values, hits = values[order], sought[order].cumsum()
-    last = np.append(values[1:] != values[:-1], True)  # of equal scores
+    # One that is sought is then never found, and any other is found before all.
+    values, hits = np.where(np.isnan(values), np.inf, values), sought & ~np.isnan(values)
+    listed = hits | ~sought
+    order = np.argsort(-values[listed], kind="stable")
+    values, hits = values[listed][order], hits[listed][order].cumsum()
+    last = np.append(values[1:] != values[:-1], True)[: len(values)]  # of equal scores
     hits, taken = hits[last], np.flatnonzero(last) + 1
     gained = np.diff(hits, prepend=0)
-    return float((gained * hits / taken).sum() / hits[-1])
+    return float((gained * hits / taken).sum() / sought.sum())
 
 
 def _pair(scores: ArrayLike, truth: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
