@@ -35,16 +35,16 @@ export function paintHeat(ctx, { size: [rows, columns], values, box }) {
 }
 
 /**
- * The number that a map is of, on the palm.
+ * The number that a map is of, at the upper edge of its box.
  *
  * @param {CanvasRenderingContext2D} ctx @param {LookMap} map
  * @param {{width: number, height: number, size: number, mirrored: boolean}} look
  */
 export function labelHeat(ctx, { of, value, unit, box }, { mirrored, ...look }) {
-  const reach = box.height * 0.1; // from the middle of the box, which is at the knuckles
-  const x = box.cx - Math.sin(box.rotation) * reach;
+  const reach = box.height / 2;
+  const x = box.cx + Math.sin(box.rotation) * reach;
   const words = `${targetName(of)}: ${value.toFixed(unit === "m" ? 3 : 1)} ${unit}`;
-  plate(ctx, words, mirrored ? look.width - x : x, box.cy + Math.cos(box.rotation) * reach, look);
+  plate(ctx, words, mirrored ? look.width - x : x, box.cy - Math.cos(box.rotation) * reach, look);
 }
 
 /** Red where a map is greatest, blue where least. @param {number[]} values @param {number} columns @param {number} rows */
