@@ -162,3 +162,10 @@ def test_pdj_wants_both_place_and_visibility():
     assert np.isnan(metrics.pdj(gt, gt, predicted_visible=seen, true_visible=seen))
     with pytest.raises(InputError, match="one per landmark"):
         metrics.pdj(gt, gt, predicted_visible=seen[:1], true_visible=seen)
+
+
+@pytest.mark.parametrize("measure", [metrics.mnae, metrics.iod_mae, metrics.nme_300w])
+@pytest.mark.parametrize("shape", [(21, 2), (2, 5, 2)])
+def test_too_few_points_are_named(measure, shape):
+    with pytest.raises(InputError, match="more than"):
+        measure(np.zeros(shape), np.zeros(shape))

@@ -102,8 +102,8 @@ def classification_error(scores: NDArray[np.floating], labels: Sequence[int], to
     >>> classification_error(np.array([[0.1, 0.7, 0.2], [0.5, 0.3, 0.2]]), [1, 2])
     0.5
     """
-    if len(scores) != len(labels):
-        raise InputError(f"{len(scores)} rows of scores for {len(labels)} labels: give one per picture")
+    if scores.ndim != 2 or len(scores) != len(labels):
+        raise InputError(f"scores {scores.shape} for {len(labels)} labels: give one per picture")
     if not len(scores):
         return float("nan")
     best = np.argsort(-scores, axis=1, kind="stable")[:, :top]  # (N, top); NaN comes last

@@ -64,19 +64,19 @@ def usable_sizes(sizes: NDArray[np.floating]) -> NDArray[np.bool_]:
 
 def palm_sizes(truth: ArrayLike, *, wrist: int = 0, knuckle: int = 9) -> NDArray[np.float64]:
     """Distance (N,) in x and y from the wrist to the middle finger's knuckle of true hands (N, K, 2 or more)."""
-    points = numbers("truth", truth)[..., :2]
+    points = _samples(truth, max(wrist, knuckle))[..., :2]
     return np.linalg.norm(points[:, knuckle] - points[:, wrist], axis=-1)
 
 
 def eye_distances(truth: ArrayLike) -> NDArray[np.float64]:
     """Distance (N,) of the eyes' centres of true face meshes (N, 468 or 478, 3); centres lie between the corners."""
-    points = numbers("truth", truth)
+    points = _samples(truth, max(_LEFT_EYE))
     return np.linalg.norm(points[:, _LEFT_EYE].mean(1) - points[:, _RIGHT_EYE].mean(1), axis=-1)
 
 
 def outer_corner_distances(truth: ArrayLike) -> NDArray[np.float64]:
     """Distance (N,) of the eyes' outer corners of true faces (N, 68, 2) in 300W's order."""
-    points = numbers("truth", truth)
+    points = _samples(truth, max(_OUTER_CORNERS))
     return np.linalg.norm(points[:, _OUTER_CORNERS[1]] - points[:, _OUTER_CORNERS[0]], axis=-1)
 
 
@@ -85,7 +85,7 @@ def torso_sizes(truth: ArrayLike, kind: Literal["diagonal", "middle"] = "diagona
 
     `diagonal`: left shoulder to right hip; `middle`: from between the shoulders to between the hips.
     """
-    points = numbers("truth", truth)[..., :2]
+    points = _samples(truth, max(_HIPS))[..., :2]
     if kind == "diagonal":
         return np.linalg.norm(points[:, _HIPS[1]] - points[:, _SHOULDERS[0]], axis=-1)
     return np.linalg.norm(points[:, _HIPS].mean(1) - points[:, _SHOULDERS].mean(1), axis=-1)
@@ -164,3 +164,11 @@ def pdj(
             sizes=torso_sizes(truth, torso),
         )
     )
+
+
+def _samples(truth: ArrayLike, last: int) -> NDArray[np.float64]:
+    """True points (N, K, D) that have a point of the number `last`."""
+    points = numbers("truth", truth)
+    if points.ndim != 3 or points.shape[1] <= last:
+        raise InputError(f"truth {points.shape}: give (N, K, D) with more than {last} points")
+    return points
