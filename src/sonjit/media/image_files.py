@@ -69,19 +69,20 @@ def read_bytes(path: Path) -> bytes:
         raise InputError(f"{path} cannot be read: {reason}") from None
 
 
-def load_image(path: Path) -> NDArray[np.uint8]:
-    """An image file as (H, W, 3) uint8 RGB, turned upright by its EXIF orientation; InputError where it is none."""
-    return decode_image(read_bytes(path), str(path))
+def load_image(path: Path, *, upright: bool = True) -> NDArray[np.uint8]:
+    """An image file as (H, W, 3) uint8 RGB, see `decode_image`; InputError where it is none."""
+    return decode_image(read_bytes(path), str(path), upright=upright)
 
 
-def decode_image(data: bytes, name: str) -> NDArray[np.uint8]:
-    """Encoded bytes as (H, W, 3) uint8 RGB, turned upright by their EXIF orientation.
+def decode_image(data: bytes, name: str, *, upright: bool = True) -> NDArray[np.uint8]:
+    """Encoded bytes as (H, W, 3) uint8 RGB.
 
     Alpha is dropped and 16 bits are cut to the upper 8.
 
     Args:
         data: the whole file.
         name: what error messages call it.
+        upright: turn it as its EXIF orientation says; HEIC is always turned.
 
     Raises:
         InputError: empty, cut, damaged or no image.
@@ -96,7 +97,7 @@ def decode_image(data: bytes, name: str) -> NDArray[np.uint8]:
         raise InputError(f"{name}: {damage}; copy or export it again")
     if found == "heic":
         return _decode_heic(data, name)
-    rgb = _decode_opencv(data, name)
+    rgb = _decode_opencv(data, name, upright=upright)
     if rgb is None:
         if found is None:
             raise InputError(f"{name} is not an image: name a JPEG, PNG, WebP, BMP, TIFF or HEIC file")
@@ -104,12 +105,13 @@ def decode_image(data: bytes, name: str) -> NDArray[np.uint8]:
     return rgb
 
 
-def _decode_opencv(data: bytes, name: str) -> NDArray[np.uint8] | None:
+def _decode_opencv(data: bytes, name: str, *, upright: bool) -> NDArray[np.uint8] | None:
     import cv2
 
+    flags = cv2.IMREAD_COLOR if upright else cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
     try:
         with quiet_opencv():
-            bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+            bgr = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except (cv2.error, MemoryError) as error:
         reason = getattr(error, "err", "") or "out of memory"
         raise InputError(f"{name} cannot be decoded: {reason}; make it smaller or export it again") from None

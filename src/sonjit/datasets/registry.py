@@ -1,0 +1,133 @@
+"""Which data sets there are: one record each, made by `register` in the set's own file."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from sonjit.datasets.checks import check_all, check_sample
+from sonjit.errors import InputError
+
+if TYPE_CHECKING:
+    import os
+
+    from sonjit.datasets.dataset import Dataset
+    from sonjit.datasets.sample import Kind
+
+_FILES: tuple[str, ...] = ()
+"""The files of this room that register data sets."""
+
+Check = Literal["first", "all", "none"]
+"""Which samples are looked at when a set is opened: see `checks.check_sample`."""
+
+
+@dataclass(frozen=True)
+class DatasetEntry:
+    """What is known of a data set before it is opened.
+
+    Attributes:
+        name: as it is asked for.
+        title: as its owners write it.
+        open: makes the set: `open(entry, root, split, **options)`.
+        splits: which there are; the first is the default.
+        kinds: what its instances are.
+        licence: what its owners allow, in a few words.
+        where: the page where it is to be had.
+        needs: what has to be below the root, `{split}` standing for the split.
+    """
+
+    name: str
+    title: str
+    open: Callable[..., Dataset]
+    splits: tuple[str, ...]
+    kinds: tuple[Kind, ...]
+    licence: str
+    where: str
+    needs: tuple[str, ...]
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """What `open_dataset` takes for this set beside root and split."""
+        return tuple(inspect.signature(self.open).parameters)[3:]
+
+
+_ENTRIES: dict[str, DatasetEntry] = {}
+
+
+def register(entry: DatasetEntry) -> DatasetEntry:
+    """Make a data set known; each set's file calls it once per name."""
+    _ENTRIES[entry.name] = entry
+    return entry
+
+
+def list_datasets() -> list[str]:
+    """Names of all data sets, in order."""
+    return sorted(_entries())
+
+
+def dataset_entry(name: str) -> DatasetEntry:
+    """The record of a data set.
+
+    Raises:
+        InputError: no such set; names the known ones.
+    """
+    entries = _entries()
+    if name not in entries:
+        raise InputError(f"unknown data set {name!r}; known: {', '.join(sorted(entries))}")
+    return entries[name]
+
+
+def open_dataset(
+    name: str,
+    root: str | os.PathLike[str],
+    split: str | None = None,
+    *,
+    check: Check = "first",
+    skip_bad: bool = False,
+    **options: Any,  # noqa: ANN401  # each set's own
+) -> Dataset:
+    """Open one split of a data set.
+
+    Args:
+        name: as `list_datasets` gives it.
+        root: the folder that it was unpacked into.
+        split: by default the entry's first.
+        check: whose labels are held against themselves before anything is handed out.
+        skip_bad: look at all samples, leave the bad ones out and list them in `Dataset.skipped`.
+        **options: the set's own, see `DatasetEntry.options`.
+
+    Raises:
+        InputError: an unknown name, split or option; a missing file, with where it is to be had; a bad annotation, with
+            file and field; labels whose 3D does not fall on their 2D.
+    """
+    entry = dataset_entry(name)
+    chosen = entry.splits[0] if split is None else split
+    if chosen not in entry.splits:
+        raise InputError(f"{name} has no split {chosen!r}; known: {', '.join(entry.splits)}")
+    if unknown := sorted(set(options) - set(entry.options)):
+        known = ", ".join(entry.options) or "none"
+        raise InputError(f"{name}: unknown option {', '.join(map(repr, unknown))}; known: {known}")
+    dataset = entry.open(entry, Path(root), chosen, **options)
+    if skip_bad:
+        return check_all(dataset, skip_bad=True)
+    if check == "all":
+        return check_all(dataset)
+    if check == "first" and len(dataset):
+        check_sample(dataset[0])
+    return dataset
+
+
+@cache
+def _load_files() -> None:
+    for file in _FILES:
+        import_module(f"sonjit.datasets.{file}")
+
+
+def _entries() -> dict[str, DatasetEntry]:
+    _load_files()
+    return _ENTRIES

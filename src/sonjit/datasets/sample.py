@@ -1,0 +1,232 @@
+"""One picture of a data set with what is known of it: the type that every loader gives.
+
+Camera frame: x right, y down, z forward, metres. Pixels are those of the picture as it is stored. What is unknown is
+`None`, or NaN within an array.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from sonjit.errors import InputError
+from sonjit.geometry.cameras import Camera
+from sonjit.media.image_files import decode_image, load_image
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from sonjit.results import Box
+
+Kind = Literal["hand", "face", "body", "object"]
+"""What an instance is."""
+
+Side = Literal["Right", "Left"]
+"""The person's own hand, spelled as in `results.Hand.handedness`."""
+
+HAND_SKELETON = "hand_mediapipe21"
+"""The order in which every loader gives a hand's keypoints, whatever the order in its files."""
+
+
+@dataclass(frozen=True, eq=False)
+class SampleCamera:
+    """A calibrated camera, and where it stands where that is known.
+
+    Attributes:
+        K: (3, 3) pixels.
+        R: (3, 3) world to camera, on column vectors; None where no world is known.
+        t: (3,) metres, x_camera = R x_world + t; None likewise.
+        distortion: (5,) k1, k2, p1, p2, k3 as OpenCV orders them; None without.
+    """
+
+    K: NDArray[np.float64]
+    R: NDArray[np.float64] | None = None
+    t: NDArray[np.float64] | None = None
+    distortion: NDArray[np.float64] | None = None
+
+    @property
+    def pinhole(self) -> Camera:
+        """Focal lengths and principal point alone, in pixels."""
+        return Camera(*(float(self.K[place]) for place in ((0, 0), (1, 1), (0, 2), (1, 2))))
+
+    def project(self, points_m: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Pixels (..., 2) of points (..., 3) in the camera's frame; NaN for points that are not before it."""
+        depth = np.where(points_m[..., 2:] > 0, points_m[..., 2:], np.nan)
+        rays = np.asarray(points_m[..., :2] / depth, np.float64)  # (..., 2) at depth 1
+        if self.distortion is not None:
+            rays = _distorted(rays, self.distortion)
+        return rays @ self.K[:2, :2].T + self.K[:2, 2]
+
+    def from_world(self, points_m: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Points (..., 3) of the world in the camera's frame, metres.
+
+        Raises:
+            InputError: it is not known where the camera stands.
+        """
+        if self.R is None or self.t is None:
+            raise InputError("this camera's place in the world is not known: the data set gives no extrinsics")
+        return np.asarray(points_m @ self.R.T + self.t, np.float64)
+
+
+@dataclass(frozen=True, eq=False)
+class ManoParameters:
+    """An official fit of MANO's hand, kept as its file holds it.
+
+    Attributes:
+        pose: (48,) the root's turn as an axis-angle, then 45 numbers: 15 axis-angles, or components where `pca`.
+        betas: (10,) shape.
+        trans: (3,) metres; None where the file gives none.
+        frame: which axes pose and place refer to: the camera's, the world's, or OpenGL's (y up, z backward).
+        pca: the 45 numbers are principal components.
+        flat_mean: the pose counts from the flat hand, not from MANO's mean pose; None where the set does not say.
+    """
+
+    pose: NDArray[np.float64]
+    betas: NDArray[np.float64]
+    trans: NDArray[np.float64] | None
+    frame: Literal["camera", "world", "opengl"]
+    pca: bool = False
+    flat_mean: bool | None = None
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Instance:
+    """One hand, face, body or object in a picture.
+
+    Attributes:
+        kind: what it is.
+        side: whose hand; None where unknown, and for anything else.
+        skeleton: in which order keypoints stand, as `load_skeleton` knows it or as the set's own page names it.
+        keypoints_px: (K, 2) x, y; NaN where unknown.
+        valid_px: (K,) which of them are labelled.
+        visible: (K,) which of them are seen, not hidden; None where the set does not say.
+        keypoints_m: (K, 3) metres in the camera's frame; NaN where unknown.
+        valid_m: (K,) which of them are labelled.
+        derived: indices of keypoints that the set does not hold and that were worked out from others.
+        box: x_min, y_min, x_max, y_max in pixels, as the set gives it; None where it gives none.
+        area_px2: of its mask, as the set gives it.
+        mesh: MANO's parameters.
+        vertices_m: (V, 3) metres in the camera's frame.
+        category: name of its class.
+        category_id: of its class, in the set's own counting.
+        crowd: it stands for many.
+        extra: whatever else the set says of it, by its own names.
+        read_mask: gives the (H, W) mask; picklable, such as a `functools.partial` of a module's function.
+    """
+
+    kind: Kind
+    side: Side | None = None
+    skeleton: str | None = None
+    keypoints_px: NDArray[np.float64] | None = None
+    valid_px: NDArray[np.bool_] | None = None
+    visible: NDArray[np.bool_] | None = None
+    keypoints_m: NDArray[np.float64] | None = None
+    valid_m: NDArray[np.bool_] | None = None
+    derived: tuple[int, ...] = ()
+    box: Box | None = None
+    area_px2: float | None = None
+    mesh: ManoParameters | None = None
+    vertices_m: NDArray[np.float64] | None = None
+    category: str | None = None
+    category_id: int | None = None
+    crowd: bool = False
+    extra: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    read_mask: Callable[[], NDArray[np.bool_]] | None = None
+
+    def mask(self) -> NDArray[np.bool_] | None:
+        """(H, W) where it is seen, read anew at every call; None where the set has none."""
+        return self.read_mask() if self.read_mask else None
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Sample:
+    """One picture with what is known of it.
+
+    Attributes:
+        dataset: the set's name.
+        id: unique within the set, e.g. the picture's path below the root.
+        image: the file, its encoded bytes, or the (H, W, 3) uint8 RGB picture itself.
+        width: pixels that the labels refer to.
+        height: likewise.
+        instances: what stands in it; empty where nothing does.
+        camera: that took it; None where unknown.
+        subject: whose hands or face; None where unknown.
+        sequence: the recording.
+        frame: its number within the recording.
+        view: which of several cameras.
+        tags: what else the set says of the picture, by name.
+        source: the annotation file, for error messages and reports.
+        licence: under which its owner gives it.
+        upright: the picture is turned as its EXIF orientation says; research sets were labelled without.
+        reduced: copies of the set at a smaller size are in use; `rgb` brings those to `width` and `height`.
+        read_depth: gives the (H, W) depth in metres, 0 where unknown; picklable.
+    """
+
+    dataset: str
+    id: str
+    image: Path | bytes | NDArray[np.uint8]
+    width: int
+    height: int
+    instances: tuple[Instance, ...] = ()
+    camera: SampleCamera | None = None
+    subject: str | None = None
+    sequence: str | None = None
+    frame: int | None = None
+    view: str | None = None
+    tags: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    source: str = ""
+    licence: str = ""
+    upright: bool = False
+    reduced: bool = False
+    read_depth: Callable[[], NDArray[np.float32]] | None = None
+
+    def rgb(self) -> NDArray[np.uint8]:
+        """The picture, (height, width, 3) uint8 RGB, read anew at every call.
+
+        Raises:
+            InputError: it is missing, damaged or of another size than the labels say.
+        """
+        rgb = self._decoded()
+        height, width = rgb.shape[:2]
+        if (width, height) == (self.width, self.height):
+            return rgb
+        if self.reduced and abs(width * self.height - height * self.width) <= max(self.width, self.height):
+            import cv2
+
+            return np.asarray(cv2.resize(rgb, (self.width, self.height), interpolation=cv2.INTER_LINEAR), np.uint8)
+        raise InputError(
+            f"{self.dataset} {self.id}: the picture has {width} x {height} pixels and "
+            f"{self.source or 'its annotation'} says {self.width} x {self.height} (width, height)"
+        )
+
+    def depth(self) -> NDArray[np.float32] | None:
+        """(H, W) depth in metres, 0 where unknown, read anew at every call; None where the set has none."""
+        return self.read_depth() if self.read_depth else None
+
+    def _decoded(self) -> NDArray[np.uint8]:
+        match self.image:
+            case Path():
+                return load_image(self.image, upright=self.upright)
+            case bytes():
+                return decode_image(self.image, f"{self.dataset} {self.id}", upright=self.upright)
+            case _:
+                return self.image
+
+
+def _distorted(rays: NDArray[np.float64], coefficients: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Rays (..., 2) as a lens bends them; source: OpenCV's camera model."""
+    k1, k2, p1, p2, k3 = coefficients
+    x, y = rays[..., 0], rays[..., 1]
+    r2 = x * x + y * y
+    radial = 1 + r2 * (k1 + r2 * (k2 + r2 * k3))
+    return np.stack(
+        [
+            x * radial + 2 * p1 * x * y + p2 * (r2 + 2 * x * x),
+            y * radial + p1 * (r2 + 2 * y * y) + 2 * p2 * x * y,
+        ],
+        -1,
+    )
