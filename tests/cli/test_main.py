@@ -71,3 +71,17 @@ def test_help_loads_nothing_heavy():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    "arguments", [["train", "hand-full", "--out", "run"], ["segment", "a.jpg"], ["networks"], ["serve"]]
+)
+def test_a_missing_extra_is_one_line_and_status_2(arguments):
+    code = (
+        "import sys; sys.modules.update(dict.fromkeys(('torch', 'torchvision', 'fastapi')));"  # None: not to be found
+        f"import sonjit.cli; sys.exit(sonjit.cli.main({arguments}))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "pip install 'sonjit[" in done.stderr
+    assert done.stderr.count("\n") == 1

@@ -6,12 +6,19 @@ import sys
 from typing import TYPE_CHECKING
 
 from sonjit._version import __version__
-from sonjit.errors import SonjitError
+from sonjit.errors import MissingExtraError, SonjitError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from cyclopts import App
+
+
+_EXTRAS = {
+    "train": ("torch", "torchvision", "timm", "safetensors", "onnxscript"),
+    "serve": ("fastapi", "starlette", "uvicorn", "python_multipart"),
+    "eval": ("faster_coco_eval",),
+}
 
 
 def build_app() -> App:
@@ -52,6 +59,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except CycloptsError as error:
         complain(str(error))
         return 2
+    except ModuleNotFoundError as error:
+        extra = next((extra for extra, modules in _EXTRAS.items() if error.name in modules), None)
+        if extra is None:
+            raise
+        complain(str(MissingExtraError("this command", extra)))
+        return MissingExtraError.exit_status
     except KeyboardInterrupt:
         complain("stopped; what was finished is kept")
         return 130
