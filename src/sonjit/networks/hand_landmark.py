@@ -105,12 +105,13 @@ class HandLandmarkNetwork(Network):
         self.presence = nn.Linear(numbers.features, 1)
         self.keypoints = nn.Linear(numbers.features, 3 * keypoints)
         self.keypoints_3d = nn.Linear(numbers.features, 3 * keypoints)
+        self.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  # up to twice as fast on a CPU
 
     def features(self, images: Tensor) -> Tensor:
         """The last map (B, C, H / 32, W / 32) of crops (B, 3, H, W) in 0..1."""
-        values = F.relu6(self.stem(images))
+        values = F.relu6(self.stem(images), inplace=True)
         values = self.blocks(self.first(values))
-        return F.relu6(self.mix(F.relu6(self.widen(values))))
+        return F.relu6(self.mix(F.relu6(self.widen(values), inplace=True)), inplace=True)
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """What is seen in crops.

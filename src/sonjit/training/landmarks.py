@@ -87,7 +87,7 @@ def train_landmarks(request: TrainingRequest) -> Mapping[str, object]:
     count = PUBLISHED_KEYPOINTS + len(settings.extra_keypoints)
     network = create_network(request.recipe, request.weights or "published", keypoints=count)
     assert isinstance(network, HandLandmarkNetwork)
-    network.to(request.device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    network.to(request.device)
     begin_at_the_nearest(network, learned)
     before = mean_error_px(network, learned, request.device)
     fine_tune(network, learned, settings, request)
