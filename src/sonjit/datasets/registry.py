@@ -19,7 +19,15 @@ if TYPE_CHECKING:
     from sonjit.datasets.dataset import Dataset
     from sonjit.datasets.sample import Kind
 
-_FILES: tuple[str, ...] = ()
+_FILES: tuple[str, ...] = (
+    "coco_hands",
+    "coco_sets",
+    "cub200",
+    "face_300w",
+    "hagrid",
+    "ilsvrc",
+    "wflw",
+)
 """The files of this room that register data sets."""
 
 Check = Literal["first", "all", "none"]
