@@ -1,4 +1,4 @@
-"""MANO's pickles read without running anything in them, and without chumpy or scipy.
+"""Pickles of MANO and of data sets, read without running anything in them, and without chumpy or scipy.
 
 Every class that such a file names is replaced by one of this file that only keeps numbers; any other name is refused
 before anything is made of it. Arrays are built from their bytes here, so that not even numpy is handed a forged state.
@@ -22,7 +22,16 @@ _DEEPEST = 8
 
 
 def read_pickled_fields(content: bytes) -> dict[str, Any]:
-    """The arrays and plain values of a pickled mapping, by name; what is neither is left out.
+    """The arrays and plain values of a pickled mapping, by name; what is under no name is left out.
+
+    Raises:
+        InputError: as `read_pickled_mapping`.
+    """
+    return {name: value for name, value in read_pickled_mapping(content).items() if isinstance(name, str)}
+
+
+def read_pickled_mapping(content: bytes) -> dict[Any, Any]:
+    """A pickled mapping; `plain_array` makes arrays of its values.
 
     Raises:
         InputError: it is no such pickle, it is damaged, or it names something that is not allowed; without a path.
@@ -35,8 +44,8 @@ def read_pickled_fields(content: bytes) -> dict[str, Any]:
     except Exception as error:  # forged bytes can fail in any way that the unpickler knows
         raise InputError(f"a damaged pickle ({(str(error) or type(error).__name__).splitlines()[0][:120]})") from None
     if not isinstance(loaded, dict):
-        raise InputError(f"it holds a {type(loaded).__name__}, not a mapping of MANO's fields")
-    return {name: value for name, value in loaded.items() if isinstance(name, str)}
+        raise InputError(f"it holds a {type(loaded).__name__}, not a mapping of fields")
+    return loaded
 
 
 def plain_array(value: Any, depth: int = 0) -> np.ndarray:  # noqa: ANN401  # whatever was read
@@ -200,5 +209,5 @@ class _Unpickler(pickle.Unpickler):
         kind = _ALLOWED.get((module, name))
         if kind is None:
             asked = ascii(f"{module}.{name}"[:120])[1:-1]  # forged names hold anything
-            raise InputError(f"it asks for {asked}, which no MANO file needs: not read, and nothing was run")
+            raise InputError(f"it asks for {asked}, which no such file needs: not read, and nothing was run")
         return kind
