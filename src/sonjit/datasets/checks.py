@@ -28,8 +28,8 @@ def check_sample(sample: Sample) -> None:
     """Refuse a sample whose labels contradict each other.
 
     Its picture has to be there. What has both 3D and 2D labels has to fall onto itself when projected; what has 3D has
-    to lie before the camera, and at least half of any labels in the picture and in their own box, with a margin: hands
-    at the edge are labelled past it.
+    to lie before the camera. Of labels that are seen some have to lie in the picture and half in their own box, with a
+    margin: hands at the edge are labelled past it.
 
     Raises:
         InputError: names the set, the sample, what is wrong and by how many pixels.
@@ -93,18 +93,21 @@ def _check_projection(sample: Sample, instance: Instance, camera: SampleCamera) 
 
 
 def _check_place(sample: Sample, instance: Instance, keypoints_px: NDArray[np.float64]) -> None:
-    points = _labelled(keypoints_px, instance.valid_px)
+    valid = instance.valid_px
+    if instance.visible is not None:
+        valid = instance.visible if valid is None else valid & instance.visible
+    points = _labelled(keypoints_px, valid)
     if not len(points):
         return
-    frames: list[tuple[str, Box]] = [("picture", (0, 0, sample.width, sample.height))]
+    frames: list[tuple[str, Box, float]] = [("picture", (0, 0, sample.width, sample.height), 1.0)]
     if instance.box is not None:
-        frames.append(("own box", instance.box))
-    for what, (x_min, y_min, x_max, y_max) in frames:
+        frames.append(("own box", instance.box, _SHARE))
+    for what, (x_min, y_min, x_max, y_max), share in frames:
         margin = _MARGIN * max(x_max - x_min, y_max - y_min)
         outside = np.maximum(
             np.array([x_min - margin, y_min - margin]) - points, points - np.array([x_max + margin, y_max + margin])
         ).max(axis=1)
-        if (outside > 0).mean() > _SHARE:
+        if (outside > 0).mean() >= share:
             raise InputError(
                 f"{_named(sample, instance)}: {(outside > 0).sum()} of {len(points)} keypoints lie outside of the "
                 f"{what}, up to {outside.max():.1f} px: joint order, unit, axes or camera are not those of this set"

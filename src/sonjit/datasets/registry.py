@@ -23,9 +23,16 @@ _FILES: tuple[str, ...] = (
     "coco_hands",
     "coco_sets",
     "cub200",
+    "dexycb",
     "face_300w",
+    "fpha",
+    "freihand",
     "hagrid",
+    "ho3d",
     "ilsvrc",
+    "interhand",
+    "rhd",
+    "stb",
     "wflw",
 )
 """The files of this room that register data sets."""

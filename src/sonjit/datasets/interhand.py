@@ -1,0 +1,167 @@
+"""InterHand2.6M: one and two hands before many calibrated cameras.
+
+Source: Moon et al., ECCV 2020, https://mks0601.github.io/InterHand2.6M. Joints are millimetres in the world of a
+capture, x_camera = R (x_world - centre); MANO's fits are metres in that world.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from sonjit.datasets.dataset import Dataset
+from sonjit.datasets.hand_labels import MM, box_from_xywh, camera_matrix, hand_before_camera
+from sonjit.datasets.interhand_index import Picture, index_joints, index_mano, index_pictures
+from sonjit.datasets.joint_orders import INTERHAND
+from sonjit.datasets.reading import field, load_json, numbers
+from sonjit.datasets.registry import DatasetEntry, register
+from sonjit.datasets.sample import ManoParameters, Sample, SampleCamera, Side
+from sonjit.errors import InputError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from sonjit.datasets.sample import Instance
+
+Annotations = Literal["all", "human", "machine"]
+_SIDES: tuple[Side, Side] = ("Right", "Left")
+_OLD_FOLDERS = {"all": "all", "human": "human_annot", "machine": "machine_annot"}
+
+
+class InterHand(Dataset):
+    """One split of one release.
+
+    Args:
+        entry: the set's record.
+        root: the folder that holds `images` and `annotations`, or the releases' own folders.
+        split: train, val or test.
+        annotations: by whom: all, human or machine. Version 1.0 comes without lists of which is which: they are read
+            from `annotations/{split}/aid_{human,machine}_annot_{split}.txt`; version 0.0 has a folder for each.
+        fps: of the release, where the root holds folders of several: 5 or 30.
+
+    Raises:
+        InputError: a piece is missing or damaged.
+    """
+
+    def __init__(
+        self, entry: DatasetEntry, root: Path, split: str, *, annotations: Annotations = "all", fps: int = 5
+    ) -> None:
+        super().__init__(entry, root, split)
+        if annotations not in _OLD_FOLDERS:
+            raise InputError(f"annotations {annotations!r}: all, human or machine")
+        self._base = "" if (root / "annotations").is_dir() else f"InterHand2.6M_{fps}fps_batch1/"
+        if self._base and not (root / self._base).is_dir():
+            self._base = ""
+        folder = f"{self._base}annotations/{split}"
+        old = f"{self._base}annotations/{_OLD_FOLDERS[annotations]}"
+        is_old = not (root / folder).is_dir() and (root / old).is_dir()
+        stem = f"{old if is_old else folder}/InterHand2.6M_{split}_"
+        self._index = index_pictures(self.need(f"{stem}data.json"))
+        self._cameras_path = self.need(f"{stem}camera.json")
+        self._cameras: dict[str, Any] = load_json(self._cameras_path)
+        self._joints_path = self.need(f"{stem}joint_3d.json")
+        self._joints = index_joints(self._joints_path)
+        mano = root / f"{stem}MANO_NeuralAnnot.json"
+        self._mano = index_mano(mano) if mano.is_file() else None
+        self._kept = np.arange(len(self._index.annotation_ids), dtype=np.int32)
+        if annotations != "all" and not is_old:
+            self._kept = self._listed(f"{folder}/aid_{annotations}_annot_{split}.txt")
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def load(self, index: int) -> Sample:
+        """The sample of one annotation; a wrong record is an InputError with file and field."""
+        picture = self._index.picture(int(self._kept[index]))
+        camera = self._camera(picture)
+        world = self._joints.row(picture.capture, picture.frame)
+        if world is None:
+            raise InputError(f"{self._joints_path} has no {picture.capture}.{picture.frame}")
+        valid = picture.joint_valid & np.isfinite(world).all(axis=1) & ~(world == 1).all(axis=1)
+        joints = camera.from_world(world * MM)  # (42, 3)
+        return Sample(
+            dataset=self.entry.name,
+            id=f"{self.split}/{picture.file_name}",
+            image=self.root / f"{self._base}images/{self.split}/{picture.file_name}",
+            width=picture.width,
+            height=picture.height,
+            instances=tuple(self._hand(place, picture, joints, valid, camera) for place in _present(picture, valid)),
+            camera=camera,
+            subject=f"{self.split}/{picture.subject}",  # captures and people are counted anew in each split
+            sequence=f"{self.split}/Capture{picture.capture}/{picture.sequence}",
+            frame=picture.frame,
+            view=picture.camera,
+            tags={
+                "annotation_id": picture.annotation_id,
+                "hand_type": picture.hand_type,
+                "hand_type_valid": picture.hand_type_valid,
+                "box": box_from_xywh(picture.box_xywh),
+            },
+            source=str(self._index.path),
+            licence=self.entry.licence,
+        )
+
+    def _hand(
+        self, place: int, picture: Picture, joints: NDArray[np.float64], valid: NDArray[np.bool_], camera: SampleCamera
+    ) -> Instance:
+        own = np.array(INTERHAND) + 21 * place
+        fit = None if self._mano is None else self._mano.row(picture.capture, picture.frame)
+        mesh = None
+        if fit is not None and np.isfinite(fit[place]).all():
+            mesh = ManoParameters(fit[place, :48], fit[place, 48:58], fit[place, 58:], "world", flat_mean=False)
+        box = box_from_xywh(picture.box_xywh) if picture.hand_type != "interacting" else None  # of both hands there
+        return hand_before_camera(joints[own], camera, _SIDES[place], valid=valid[own], mesh=mesh, box=box)
+
+    def _camera(self, picture: Picture) -> SampleCamera:
+        named = f"{self._cameras_path}: {picture.capture}"
+        of_capture = field(self._cameras, picture.capture, str(self._cameras_path))
+        centre, turn, focal, middle = (
+            numbers(
+                field(field(of_capture, name, named), picture.camera, f"{named}.{name}"),
+                shape,
+                f"{named}.{name}.{picture.camera}",
+            )
+            for name, shape in (("campos", (3,)), ("camrot", (3, 3)), ("focal", (2,)), ("princpt", (2,)))
+        )
+        return SampleCamera(camera_matrix(focal, middle), turn, -turn @ centre * MM)
+
+    def _listed(self, below_root: str) -> NDArray[np.int32]:
+        path = self.root / below_root
+        if not path.is_file():
+            raise InputError(
+                f"{self.entry.name}: {below_root} is missing in {self.root}; it lists annotations' ids, one a line: "
+                f"ask the set's owners for it at {self.entry.where}"
+            )
+        try:
+            wanted = np.array(path.read_text("utf-8").split(), np.int64)
+        except ValueError as error:
+            raise InputError(f"{path} holds something that is no id: {error}") from None
+        return np.flatnonzero(np.isin(self._index.annotation_ids, wanted)).astype(np.int32)
+
+
+def _present(picture: Picture, valid: NDArray[np.bool_]) -> list[int]:
+    """Which hands are in the picture: 0 the right one, 1 the left one."""
+    if not picture.hand_type_valid:
+        return [place for place in (0, 1) if valid[21 * place : 21 * place + 21].any()]
+    return {"right": [0], "left": [1], "interacting": [0, 1]}[picture.hand_type]
+
+
+register(
+    DatasetEntry(
+        name="interhand2.6m",
+        title="InterHand2.6M",
+        open=InterHand,
+        splits=("train", "val", "test"),
+        kinds=("hand",),
+        licence="CC-BY-NC 4.0",
+        where="https://mks0601.github.io/InterHand2.6M",
+        needs=(
+            "images/{split}",
+            "annotations/{split}/InterHand2.6M_{split}_data.json",
+            "annotations/{split}/InterHand2.6M_{split}_camera.json",
+            "annotations/{split}/InterHand2.6M_{split}_joint_3d.json",
+        ),
+    )
+)

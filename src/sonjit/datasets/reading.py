@@ -1,0 +1,171 @@
+"""Annotation files read so that whatever is wrong in them is named with file and field."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sonjit.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+_CHUNK = 1 << 20  # characters read at once
+
+
+def numbers(value: object, shape: tuple[int, ...], named: str) -> NDArray[np.float64]:
+    """Numbers of a known shape; -1 in the shape for any length.
+
+    Args:
+        value: what was read.
+        shape: how many are wanted.
+        named: file and field, for the message.
+
+    Raises:
+        InputError: another shape, or no numbers.
+    """
+    try:
+        array = np.asarray(value, np.float64)
+    except (TypeError, ValueError):
+        raise InputError(f"{named} holds no {_by(shape)} numbers: {str(value)[:60]}") from None
+    fits = array.ndim == len(shape) and all(want in (-1, got) for want, got in zip(shape, array.shape, strict=True))
+    if not fits:
+        raise InputError(f"{named} has {_by(array.shape)} numbers and {_by(shape)} are wanted")
+    return array
+
+
+def field(record: Any, name: str, named: str) -> Any:  # noqa: ANN401  # JSON
+    """One field of a record.
+
+    Raises:
+        InputError: the record has no such field.
+    """
+    try:
+        return record[name]
+    except (KeyError, TypeError, IndexError):
+        raise InputError(f"{named} has no {name!r}") from None
+
+
+def load_json(path: Path) -> Any:  # noqa: ANN401  # JSON
+    """A whole JSON file.
+
+    Raises:
+        InputError: missing, cut off or no JSON; says where.
+    """
+    try:
+        return json.loads(path.read_bytes())
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from None
+    except ValueError as error:
+        raise InputError(f"{path} is cut off or no JSON: {error}; get it again") from None
+
+
+def stream_json(path: Path, depth: int) -> Iterator[tuple[tuple[str | int, ...], Any]]:
+    """What stands so many levels deep in a JSON file, one after the other, without holding the rest.
+
+    Args:
+        path: the file, of any size.
+        depth: 1 for the members of the outermost object or list.
+
+    Yields:
+        The keys and places that lead to a value, and the value; values that end at a lesser depth are left out.
+
+    Raises:
+        InputError: missing, cut off or no JSON; says where.
+    """
+    try:
+        with path.open(encoding="utf-8") as file:
+            text = _Text(file)
+            yield from _walk(text, depth, ())
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from None
+    except ValueError as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path} is cut off or no JSON: {error}; get it again") from None
+
+
+class _Text:
+    """A file's text from where it was read to."""
+
+    def __init__(self, file: Any) -> None:  # noqa: ANN401  # a text file
+        self._file = file
+        self._text = ""
+        self._at = 0
+        self._gone = 0  # characters that are no longer held
+        self._ended = False
+        self._decoder = json.JSONDecoder()
+
+    def peek(self) -> str:
+        """The next character that is no space; "" at the end."""
+        while True:
+            while self._at < len(self._text) and self._text[self._at] in " \t\r\n":
+                self._at += 1
+            if self._at < len(self._text) or not self._more():
+                return self._text[self._at : self._at + 1]
+
+    def take(self, wanted: str) -> str:
+        """The next character, which has to be one of those wanted."""
+        found = self.peek()
+        if not found or found not in wanted:
+            raise ValueError(f"{found or 'the end'!r} at character {self._gone + self._at}")
+        self._at += 1
+        return found
+
+    def value(self) -> Any:  # noqa: ANN401  # JSON
+        """The next whole value."""
+        self.peek()
+        while True:
+            try:
+                value, end = self._decoder.raw_decode(self._text, self._at)
+            except json.JSONDecodeError as error:
+                if not self._more():
+                    raise ValueError(f"{error.msg} at character {self._gone + error.pos}") from None
+                continue
+            if end < len(self._text) or not self._more():  # a number may go on behind what was read
+                self._at = end
+                return value
+
+    def _more(self) -> bool:
+        # Twice as much each time that a value does not end in it, so that a long one is not begun too often.
+        read = "" if self._ended else self._file.read(max(_CHUNK, len(self._text) - self._at))
+        self._ended = not read
+        if read:
+            self._gone += self._at
+            self._text = self._text[self._at :] + read
+            self._at = 0
+        return bool(read)
+
+
+def _walk(text: _Text, depth: int, keys: tuple[str | int, ...]) -> Iterator[tuple[tuple[str | int, ...], Any]]:
+    if depth == 0:
+        yield keys, text.value()
+        return
+    opening = text.peek()
+    if opening not in ("{", "["):
+        text.value()
+        return
+    closing = "}" if opening == "{" else "]"
+    text.take(opening)
+    if text.peek() == closing:
+        text.take(closing)
+        return
+    place = 0
+    while True:
+        key: str | int = place
+        if opening == "{":
+            key = str(text.value())
+            text.take(":")
+        yield from _walk(text, depth - 1, (*keys, key))
+        place += 1
+        if text.take("," + closing) == closing:
+            return
+
+
+def _by(shape: tuple[int, ...]) -> str:
+    return " x ".join("any" if size < 0 else str(size) for size in shape) or "1"
