@@ -7,6 +7,7 @@ of a loader, which lists of Python objects are not.
 from __future__ import annotations
 
 import json
+import struct
 from abc import abstractmethod
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ import numpy as np
 from sonjit.datasets.dataset import Dataset
 from sonjit.errors import InputError
 from sonjit.media.image_files import SNIFF_BYTES, image_format, read_bytes
-from sonjit.media.image_size import image_size
+from sonjit.media.image_size import image_size, jpeg_segments
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Mapping
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from sonjit.datasets.sample import Sample
     from sonjit.results import Box
 
+_APP1, _ORIENTATION, _QUARTER_TURNS = 0xE1, 0x0112, range(5, 9)  # of JPEG and EXIF
 _HEAD_BYTES = 1 << 16  # of a picture: holds the size but for pictures with very long comments
 
 
@@ -123,8 +125,12 @@ def read_lines(path: Path) -> list[str]:
         raise InputError(f"{path} is no text: {error.reason} at byte {error.start}") from None
 
 
-def picture_size(path: Path) -> tuple[int, int]:
+def picture_size(path: Path, *, upright: bool = False) -> tuple[int, int]:
     """Width and height in pixels, from the file's head alone.
+
+    Args:
+        path: of the picture.
+        upright: as it is when turned as its EXIF orientation says (JPEG), not as stored.
 
     Raises:
         InputError: missing, or no picture.
@@ -138,7 +144,24 @@ def picture_size(path: Path) -> tuple[int, int]:
     size = image_size(head, found) or image_size(read_bytes(path), found)
     if size is None:
         raise InputError(f"{path} is not a picture, or it is damaged; copy or download it again")
-    return size
+    lies = upright and found == "jpeg" and _exif_orientation(head) in _QUARTER_TURNS
+    return (size[1], size[0]) if lies else size
+
+
+def _exif_orientation(head: bytes) -> int:
+    """1..8 as EXIF counts; 1 where a JPEG's head says nothing."""
+    for marker, start in jpeg_segments(head):
+        if marker == _APP1 and head[start + 2 : start + 8] == b"Exif\0\0":
+            tiff = head[start + 8 : start + int.from_bytes(head[start : start + 2])]
+            order = "<" if tiff[:2] == b"II" else ">"
+            try:
+                (position,) = struct.unpack_from(order + "I", tiff, 4)
+                (count,) = struct.unpack_from(order + "H", tiff, position)
+                entries = (struct.unpack_from(order + "HHIH", tiff, position + 2 + 12 * k) for k in range(count))
+                return next((value for tag, _, _, value in entries if tag == _ORIENTATION), 1)
+            except struct.error:
+                return 1
+    return 1
 
 
 def points_with_flags(

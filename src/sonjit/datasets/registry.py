@@ -25,6 +25,7 @@ _FILES: tuple[str, ...] = (
     "cub200",
     "dexycb",
     "face_300w",
+    "folder",
     "fpha",
     "freihand",
     "hagrid",

@@ -1,0 +1,147 @@
+"""Samples side by side with all that is known of them drawn in: the quickest way to see a wrong convention."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sonjit.errors import InputError
+from sonjit.media.drawing.hands import FINGERS
+from sonjit.media.drawing.labels import draw_captions
+from sonjit.media.drawing.strokes import INK, LEFT, NEUTRAL, RIGHT, Strokes, draw_path, draw_ring
+from sonjit.media.drawing.tints import PERSON_COLOURS, draw_tint
+from sonjit.skeletons import load_skeleton
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from sonjit.datasets.sample import Instance, Sample
+    from sonjit.media.drawing.strokes import Colour
+
+CELL_PX = 360
+"""Longer side of each picture on the sheet."""
+
+_GAP_PX = 6
+_PROJECTED: Colour = (255, 255, 255)
+
+
+def draw_contact_sheet(
+    samples: Sequence[Sample], *, columns: int | None = None, cell_px: int = CELL_PX
+) -> NDArray[np.uint8]:
+    """A sheet of samples with their boxes, masks and keypoints.
+
+    Keypoints are dots, joined where their skeleton is known: a hand's in the colour of their finger, others warm on the
+    person's left and blue on their right. Hidden ones are rings. Small white rings are the 3D keypoints, projected:
+    they have to lie on the dots. A picture that cannot be read is a dark cell with the reason.
+
+    Args:
+        samples: which, in reading order.
+        columns: how many side by side; by default about as many as rows.
+        cell_px: longer side of each.
+
+    Returns:
+        (H, W, 3) uint8 RGB.
+
+    Raises:
+        InputError: no samples.
+    """
+    if not samples:
+        raise InputError("no samples to show")
+    columns = columns or min(len(samples), max(1, round(len(samples) ** 0.5 + 0.4)))
+    rows = -(-len(samples) // columns)
+    step = cell_px + _GAP_PX
+    sheet = np.full((rows * step + _GAP_PX, columns * step + _GAP_PX, 3), INK, np.uint8)
+    for place, sample in enumerate(samples):
+        cell = _cell(sample, cell_px)
+        height, width = cell.shape[:2]
+        top = _GAP_PX + place // columns * step + (cell_px - height) // 2
+        left = _GAP_PX + place % columns * step + (cell_px - width) // 2
+        sheet[top : top + height, left : left + width] = cell
+    return sheet
+
+
+def draw_sample(sample: Sample, size_px: int) -> NDArray[np.uint8]:
+    """One sample's picture, its longer side of so many pixels, with all that is known of it drawn in.
+
+    Raises:
+        InputError: the picture cannot be read.
+    """
+    import cv2
+
+    scale = size_px / max(sample.width, sample.height)
+    size = max(1, round(sample.width * scale)), max(1, round(sample.height * scale))
+    how = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    canvas = np.array(cv2.resize(sample.rgb(), size, interpolation=how), np.uint8)
+    for number, one in enumerate(sample.instances):
+        if (mask := one.mask()) is not None:
+            draw_tint(canvas, mask.astype(np.float32), PERSON_COLOURS[number % len(PERSON_COLOURS)])
+    for one in sample.instances:
+        _draw_box(canvas, one, scale)
+    for one in sample.instances:
+        if one.keypoints_px is not None:
+            _draw_keypoints(canvas, one, one.keypoints_px * scale)
+        if sample.camera is not None and one.keypoints_m is not None:
+            projected = sample.camera.project(one.keypoints_m) * scale
+            for point in projected[np.isfinite(projected).all(axis=1)]:
+                draw_ring(canvas, point, 3.0, _PROJECTED, 1)
+    return canvas
+
+
+def _cell(sample: Sample, size_px: int) -> NDArray[np.uint8]:
+    try:
+        canvas = draw_sample(sample, size_px)
+        about = ", ".join(dict.fromkeys(filter(None, map(_words, sample.instances)))) or "nothing in it"
+    except InputError as error:
+        canvas, about = np.full((size_px, size_px, 3), 40, np.uint8), str(error)
+    lines = (f"{sample.id[-40:]}  {sample.width}x{sample.height}", about)
+    draw_captions(canvas, [line.encode("ascii", "replace").decode() for line in lines])
+    return canvas
+
+
+def _words(one: Instance) -> str:
+    words = (one.side, one.category or one.kind, "crowd" if one.crowd else None)
+    return " ".join(word for word in words if word)
+
+
+def _draw_box(canvas: NDArray[np.uint8], one: Instance, scale: float) -> None:
+    if one.box is not None:
+        x_min, y_min, x_max, y_max = one.box
+        corners = np.array([[x_min, y_min], [x_max, y_min], [x_max, y_max], [x_min, y_max]]) * scale
+        draw_path(canvas, corners, INK, 3)
+        draw_path(canvas, corners, LEFT if one.side == "Left" else RIGHT if one.side == "Right" else NEUTRAL, 1)
+
+
+def _draw_keypoints(canvas: NDArray[np.uint8], one: Instance, points: NDArray[np.float64]) -> None:
+    """Labelled points and the lines between them."""
+    known = points if one.valid_px is None else np.where(one.valid_px[:, None], points, np.nan)
+    strokes = Strokes(canvas, np.column_stack([known, np.full(len(known), np.nan)]).astype(np.float32))
+    width = strokes.width(0.012)
+    colours, lines = _colours_and_lines(one, len(points))
+    for a, b in lines:
+        strokes.line(a, b, INK, width + 2)
+    for a, b in lines:
+        strokes.line(a, b, colours[b], width)
+    for k, colour in enumerate(colours):
+        if one.visible is not None and not one.visible[k]:
+            draw_ring(canvas, strokes.points[k], width + 1.5, colour, 1)
+        else:
+            strokes.dot(k, INK, width + 1)
+            strokes.dot(k, colour, width)
+
+
+def _colours_and_lines(one: Instance, count: int) -> tuple[list[Colour], tuple[tuple[int, int], ...]]:
+    """A colour per keypoint, and which of them are joined."""
+    try:
+        skeleton = load_skeleton(one.skeleton or "")
+    except InputError:  # a convention of the set's own: no names, no lines
+        return [NEUTRAL] * count, ()
+    fingers = {k: FINGERS[name] for name, members in skeleton.groups.items() if name in FINGERS for k in members}
+    sides = {"left": LEFT, "right": RIGHT}
+    colours = [
+        fingers.get(k) or next((colour for side, colour in sides.items() if name.startswith(side)), NEUTRAL)
+        for k, name in enumerate(skeleton.keypoints)
+    ]
+    return colours, skeleton.connections
