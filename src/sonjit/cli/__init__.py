@@ -44,6 +44,8 @@ def build_app() -> App:
     app.command("sonjit.cli.mesh:mesh", name="mesh")
     app.command("sonjit.cli.segment:segment", name="segment")
     app.command("sonjit.cli.train:train", name="train")
+    app.command("sonjit.cli.datasets:app", name="datasets")
+    app.command("sonjit.cli.eval:evaluate", name="eval")
     return app
 
 

@@ -1,0 +1,144 @@
+"""`sonjit eval`: judge a model by a protocol, and write figures one can trust."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import Parameter
+
+from sonjit.errors import InputError
+
+if TYPE_CHECKING:
+    from sonjit.evaluation import Outcome
+    from sonjit.evaluation.guesses import Mode
+
+
+def evaluate(
+    *,
+    protocol: str | None = None,
+    model: str | None = None,
+    root: str | None = None,
+    predictions: str | None = None,
+    out: str = "evaluation",
+    data: str | None = None,
+    split: str | None = None,
+    mode: Literal["tracking", "reacquisition", "both"] = "both",
+    limit: int | None = None,
+    weights: str | None = None,
+    root_weights: str | None = None,
+    mano: str | None = None,
+    classes: int = 1000,
+    models_dir: str | None = None,
+    landmark_model: str | None = None,
+    resume: Annotated[bool, Parameter(negative="")] = False,
+    skip_bad: Annotated[bool, Parameter(negative="")] = False,
+) -> int:
+    """Judge a model by a protocol: eval.json, report.html and report.md, with worst cases as pictures.
+
+    `sonjit eval` lists the protocols and models. `sonjit eval --protocol mediapipe-card --model hands-full --root sets`
+    tracks and searches hands anew, as the model cards do. `sonjit eval --protocol freihand --root FreiHAND_pub_v2
+    --predictions mine.npz` judges what another program said. A run that was stopped goes on with --resume.
+
+    Args:
+        protocol: Which recipe.
+        model: A detector's kind and model such as hands-full, or a network of sonjit networks with --weights.
+        root: Folder of the data set; of several sets, the folder that holds theirs.
+        predictions: File of predictions to judge instead: .npz with id (N,) and keypoints_px, keypoints_m, vertices_m,
+            side, score and so on; COCO's results as .json; or what sonjit hands --save wrote for a folder of pictures.
+        out: Folder for everything that is written.
+        data: Other sets than the protocol's, at the root itself: NAME or NAME:SPLIT, several with commas.
+        split: Another split than the protocol's.
+        mode: Of detectors: the crop from the result before, a search over each whole picture, or both.
+        limit: Only so many pictures of each set.
+        weights: Checkpoint of a network; demo for numbers that mean nothing.
+        root_weights: RootNet's checkpoint, beside InterNet's.
+        mano: MANO_RIGHT.pkl, for HandOccNet.
+        classes: Of a classifier.
+        models_dir: Folder with the published weight files.
+        landmark_model: Hand landmark network of your own, for detectors.
+        resume: Go on from what was judged before.
+        skip_bad: Leave bad samples out and list them.
+    """
+    from sonjit.cli.report import progress
+    from sonjit.evaluation import ModelChoice, Request, save_report
+    from sonjit.evaluation import evaluate as run
+
+    if protocol is None:
+        return _list()
+    if root is None:
+        raise InputError("name the folder of the data with --root")
+    if limit is not None and limit < 1:
+        raise InputError(f"--limit {limit}: give at least 1")
+    if model is not None and predictions is not None:
+        raise InputError("--model and --predictions: give one of both")
+    choice = ModelChoice(model, predictions, weights, root_weights, mano, models_dir, landmark_model, classes)
+    modes: tuple[Mode, ...] | None = None if mode == "both" else (mode,)
+    request = Request(
+        protocol=protocol,
+        model=choice,
+        root=Path(root),
+        data=tuple(part.strip() for part in data.split(",")) if data else (),
+        split=split,
+        modes=modes,
+        limit=limit,
+        skip_bad=skip_bad,
+        resume=resume,
+        command=shlex.join(["sonjit", *sys.argv[1:]]),
+    )
+    folder = _folder(out)
+    with progress(None, "pictures") as advance:
+        outcome = run(request, folder, expect=advance.expect, advance=advance)
+    save_report(outcome, folder)
+    _tell(outcome)
+    sys.stderr.write(f"wrote {folder / 'eval.json'}, report.html and report.md\n")
+    if outcome.stopped:
+        raise KeyboardInterrupt
+    return 0
+
+
+def _list() -> int:
+    from sonjit.evaluation import list_models, list_protocols, load_protocol
+
+    for name in list_protocols():
+        sys.stdout.write(f"{name:16} {load_protocol(name).title}\n")
+    sys.stdout.write(f"models: {', '.join(list_models())}\n")
+    return 0
+
+
+def _folder(name: str) -> Path:
+    folder = Path(name)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"--out {name}: {error.strerror}; name a folder that can be made") from None
+    return folder
+
+
+def _tell(outcome: Outcome) -> None:
+    """The figures on standard output, then the main one by keypoint."""
+    import json
+
+    from rich.console import Console
+    from rich.table import Table
+
+    from sonjit.evaluation.document import number
+    from sonjit.evaluation.report import figure_cells
+    from sonjit.media.json_tables import json_from
+
+    console = Console(width=None if sys.stdout.isatty() else 160)
+    for run in json.loads(json_from(outcome.record["runs"])):
+        table = Table("figure", "value", "95 % interval", "of", "not found", box=None, header_style="bold")
+        for one in run["figures"]:
+            table.add_row(one["title"], *figure_cells(one))
+        console.print(f"{run['mode']}: {run['judged']} judged in {run['samples']} pictures", style="bold")
+        console.print(table)
+        if "joint" in run["parts"]:
+            unit = next(one["unit"] for one in run["figures"] if one["name"] == run["main"])
+            table = Table("keypoint", f"{run['main']} {unit}", "95 % interval", "of", box=None, header_style="bold")
+            for row in run["parts"]["joint"]:
+                interval = f"{number(row['low'])} to {number(row['high'])}"
+                table.add_row(row["name"], number(row["mean"]), interval, str(row["counted"]))
+            console.print(table)

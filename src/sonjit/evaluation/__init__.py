@@ -1,0 +1,23 @@
+"""From any data set and any model to numbers one can trust: protocols, runs, reports and model cards."""
+
+from sonjit.evaluation.models import ModelChoice, list_models
+from sonjit.evaluation.protocols import Protocol, list_protocols, load_protocol
+from sonjit.evaluation.published import ImpossibleTableError, list_published, load_groups, load_table
+from sonjit.evaluation.report import save_report
+from sonjit.evaluation.run import Outcome, Request, evaluate
+
+__all__ = [
+    "ImpossibleTableError",
+    "ModelChoice",
+    "Outcome",
+    "Protocol",
+    "Request",
+    "evaluate",
+    "list_models",
+    "list_protocols",
+    "list_published",
+    "load_groups",
+    "load_protocol",
+    "load_table",
+    "save_report",
+]

@@ -1,0 +1,111 @@
+"""Sonjit's own detectors under evaluation: tracking, and searching every picture anew."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sonjit.detectors import create_detector
+from sonjit.evaluation.guesses import Guess
+from sonjit.results import Body, Person
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from sonjit.datasets import Sample
+    from sonjit.detectors import Detector
+    from sonjit.evaluation.guesses import Mode
+    from sonjit.results import Instance
+
+LOOKS = 5
+"""How often tracking looks at a picture that follows no other, so that its crop comes from the look before."""
+_MOST = 4
+"""Instances to hold: more than one picture labels, as sets leave some without labels."""
+_VISIBLE = 0.5
+
+
+class DetectorModel:
+    """A detector, asked in both ways of the model cards.
+
+    Tracking takes the pictures of a recording one after the other, each crop from the result before; a picture that
+    follows no other is looked at several times, as the cards do. Reacquisition searches every picture anew.
+
+    Args:
+        kind: as `create_detector` takes it.
+        model: likewise.
+        **options: likewise.
+    """
+
+    modes: tuple[Mode, ...] = ("tracking", "reacquisition")
+
+    def __init__(self, kind: str, model: str, **options: Any) -> None:  # noqa: ANN401  # the detector's own
+        self._kind, self._model, self._options = kind, model, options
+        self._detectors: dict[Mode, Detector[Any, Any]] = {}
+        self._before: tuple[str, str | None, str | None] | None = None
+        self._frame = -1
+
+    def find(self, sample: Sample, rgb: NDArray[np.uint8], mode: Mode) -> list[Guess]:
+        """What it says of a picture (H, W, 3)."""
+        detector = self._detector(mode)
+        if mode == "reacquisition":
+            return list(_guesses(detector.detect(rgb)))
+        found = detector.detect(rgb) if self._follows(sample) else self._look(detector, rgb)
+        return list(_guesses(found))
+
+    def forget(self) -> None:
+        """The next picture follows no other."""
+        self._before = None
+
+    def close(self) -> None:
+        """Free the networks."""
+        for detector in self._detectors.values():
+            detector.close()
+        self._detectors.clear()
+
+    def _detector(self, mode: Mode) -> Detector[Any, Any]:
+        if mode not in self._detectors:
+            self._detectors[mode] = create_detector(
+                self._kind,  # pyright: ignore[reportArgumentType]  # it refuses what it does not know
+                model=self._model,
+                max_instances=_MOST,
+                static_image=mode == "reacquisition",
+                **self._options,
+            )
+        return self._detectors[mode]
+
+    def _follows(self, sample: Sample) -> bool:
+        """Whether a picture is a later one of the recording of the picture before."""
+        now = (sample.dataset, sample.sequence, sample.view)
+        known = sample.sequence is not None and sample.frame is not None
+        follows = known and now == self._before and (sample.frame or 0) > self._frame
+        self._before, self._frame = (now if known else None), (sample.frame or 0)
+        return follows
+
+    def _look(self, detector: Detector[Any, Any], rgb: NDArray[np.uint8]) -> Sequence[Any]:
+        detector.reset()
+        for _ in range(LOOKS - 1):
+            detector.detect(rgb)
+        return detector.detect(rgb)
+
+
+def guess_from_result(one: Instance) -> Guess:
+    """A hand, face or body of Sonjit's as a guess."""
+    points = np.asarray(one.keypoints, np.float64)
+    return Guess(
+        skeleton=one.skeleton.name,
+        side=one.handedness,
+        score=float(one.score),
+        keypoints_px=points[:, :2],
+        visible=np.asarray(one.visibility > _VISIBLE, np.bool_) if isinstance(one, Body) else None,
+        keypoints_m=None if one.keypoints_3d is None else np.asarray(one.keypoints_3d, np.float64),
+        box=one.box,
+    )
+
+
+def _guesses(found: Sequence[Any]) -> Iterator[Guess]:
+    for one in found:
+        for part in one.parts if isinstance(one, Person) else (one,):
+            yield guess_from_result(part)

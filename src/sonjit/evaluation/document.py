@@ -1,0 +1,169 @@
+"""What a report or a card says, once, and its two forms: Markdown and a page of HTML."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+from sonjit.media.outputs import Draft, failing_as_job
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Heading:
+    """A heading below the title."""
+
+    text: str
+    level: int = 2
+
+
+@dataclass(frozen=True)
+class Text:
+    """A paragraph."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Points:
+    """A list."""
+
+    items: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of text; columns after the first stand to the right."""
+
+    headings: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A drawing of our own.
+
+    Attributes:
+        name: of its file, for Markdown.
+        svg: itself, for the page.
+        alt: what it shows.
+    """
+
+    name: str
+    svg: str
+    alt: str
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture beside the document."""
+
+    path: str
+    alt: str
+
+
+Block = Heading | Text | Points | Table | Plot | Picture
+
+_STYLE = """
+:root { color-scheme: light dark; --line: #8884; --soft: #8881; }
+body { font: 16px/1.55 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }
+h1, h2, h3 { line-height: 1.25; } h2 { margin-top: 2.2rem; }
+.wide { overflow-x: auto; } table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+th, td { padding: .3rem .7rem; border-bottom: 1px solid var(--line); text-align: right; }
+th:first-child, td:first-child { text-align: left; } tr:nth-child(even) td { background: var(--soft); }
+svg, img { max-width: 100%; height: auto; } figure { display: inline-block; margin: 0 .8rem .8rem 0; max-width: 19rem; }
+figcaption { font-size: .85rem; opacity: .8; }
+"""
+
+
+def number(value: Any, digits: int = 2) -> str:  # noqa: ANN401  # a number or None
+    """A number as text; a dash where there is none.
+
+    >>> number(3.14159), number(None), number(float("nan"))
+    ('3.14', '–', '–')
+    """
+    if value is None or not math.isfinite(value):
+        return "–"
+    return f"{value:.{digits}f}"
+
+
+def markdown_from(title: str, blocks: Sequence[Block], front: str = "") -> str:
+    """Markdown; plots are files beside it."""
+    parts = [front, f"# {title}", *(_markdown(block) for block in blocks)]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def html_from(title: str, blocks: Sequence[Block]) -> str:
+    """A page that needs nothing but the pictures beside it."""
+    body = "\n".join(_html(block) for block in blocks)
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
+        f"<h1>{escape(title)}</h1>\n{body}\n</body>\n</html>\n"
+    )
+
+
+def save_files(folder: Path, files: Mapping[str, str | bytes]) -> None:
+    """Write files into a folder that is there, each in one step.
+
+    Raises:
+        InputError: the folder cannot be written to.
+        JobError: the disk refuses.
+    """
+    for name, content in files.items():
+        draft = Draft(folder / name)
+        try:
+            with failing_as_job(draft.final):
+                draft.draft.write_bytes(content if isinstance(content, bytes) else content.encode())
+            draft.keep()
+        finally:
+            draft.drop()
+
+
+def plots_of(blocks: Sequence[Block]) -> dict[str, str]:
+    """Files of a document's plots."""
+    return {f"{block.name}.svg": block.svg for block in blocks if isinstance(block, Plot)}
+
+
+def _markdown(block: Block) -> str:
+    match block:
+        case Heading(text, level):
+            return f"{'#' * level} {text}"
+        case Text(text):
+            return text
+        case Points(items):
+            return "\n".join(f"* {item}" for item in items)
+        case Table(headings, rows):
+            lines = [headings, ("---", *("---:" for _ in headings[1:])), *rows]
+            return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines)
+        case Plot(name, _, alt):
+            return f"![{alt}]({name}.svg)"
+        case Picture(path, alt):
+            return f"![{alt}]({path})"
+
+
+def _html(block: Block) -> str:
+    match block:
+        case Heading(text, level):
+            return f"<h{level}>{escape(text)}</h{level}>"
+        case Text(text):
+            return f"<p>{escape(text)}</p>"
+        case Points(items):
+            return "<ul>" + "".join(f"<li>{escape(item)}</li>" for item in items) + "</ul>"
+        case Table(headings, rows):
+            head = "".join(f"<th>{escape(cell)}</th>" for cell in headings)
+            body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+            return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+        case Plot(_, svg, _):
+            return f'<div class="wide">{svg}</div>'
+        case Picture(path, alt):
+            return (
+                f'<figure><img src="{escape(path)}" alt="{escape(alt)}" loading="lazy">'
+                f"<figcaption>{escape(alt)}</figcaption></figure>"
+            )

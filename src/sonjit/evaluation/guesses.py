@@ -1,0 +1,188 @@
+"""What a model says of a picture, and what is kept of each judgement."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from sonjit.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from sonjit.datasets import Instance
+    from sonjit.results import Box
+
+_NEAR = 0.5
+"""Of the truth's longer side: a guess further off on average is of something else."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Guess:
+    """One thing that a model says is there.
+
+    Attributes:
+        skeleton: in which order its keypoints stand.
+        side: whose hand.
+        score: how sure, 0..1.
+        keypoints_px: (K, 2) pixels of the picture.
+        visible: (K,) which are said to be seen.
+        keypoints_m: (K, 3) metres in the camera's axes; from anywhere, unless it is `placed`.
+        placed: its 3D stands where it is before the camera.
+        vertices_m: (V, 3) in the same frame.
+        box: x_min, y_min, x_max, y_max in pixels.
+        mask: (H, W).
+        category_id: of its class, in the data set's counting.
+        instance: which of the sample's instances it is meant for; None where that is to be found out.
+    """
+
+    skeleton: str = "hand_mediapipe21"
+    side: str | None = None
+    score: float = 1.0
+    keypoints_px: NDArray[np.floating] | None = None
+    visible: NDArray[np.bool_] | None = None
+    keypoints_m: NDArray[np.floating] | None = None
+    placed: bool = False
+    vertices_m: NDArray[np.floating] | None = None
+    box: Box | None = None
+    mask: NDArray[np.bool_] | None = None
+    category_id: int | None = None
+    instance: int | None = None
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Judged:
+    """What came of one thing that is judged: an instance, or a picture.
+
+    Attributes:
+        instance: its number in the sample, -1 for the picture.
+        side: whose hand, where known.
+        hidden: share of its keypoints that are hidden, NaN where unknown.
+        errors: by alignment or metric, per keypoint; NaN is not judged, inf not predicted.
+        numbers: single figures; NaN likewise.
+        points_px: (K, 2) as predicted, to draw.
+        records: what average precision needs, in COCO's format.
+    """
+
+    instance: int = -1
+    side: str | None = None
+    hidden: float = math.nan
+    errors: Mapping[str, NDArray[np.float64]] = field(default_factory=dict[str, "NDArray[np.float64]"])
+    numbers: Mapping[str, float] = field(default_factory=dict[str, float])
+    points_px: NDArray[np.float64] | None = None
+    records: Sequence[Mapping[str, Any]] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON: NaN is null, and infinity a text."""
+        return {
+            "instance": self.instance,
+            "side": self.side,
+            "hidden": _plain(self.hidden),
+            "errors": {name: _plain(one.tolist()) for name, one in self.errors.items()},
+            "numbers": {name: _plain(one) for name, one in self.numbers.items()},
+            "points_px": None if self.points_px is None else _plain(self.points_px.round(3).tolist()),
+            "records": list(self.records),
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Judged:
+        """What `to_dict` wrote."""
+        points = data["points_px"]
+        return cls(
+            instance=data["instance"],
+            side=data["side"],
+            hidden=float(_array(data["hidden"])),
+            errors={name: _array(one) for name, one in data["errors"].items()},
+            numbers={name: float(_array(one)) for name, one in data["numbers"].items()},
+            points_px=None if points is None else _array(points),
+            records=data["records"],
+        )
+
+
+Mode = Literal["tracking", "reacquisition", "true boxes", "predictions"]
+"""How a model is asked: its crop from the frame before, from its own search, from the truth; or it was asked before."""
+
+
+def matched(instances: Sequence[tuple[int, Instance]], guesses: Sequence[Guess]) -> dict[int, Guess]:
+    """Which guess is of which instance, each at most once, the nearest first.
+
+    A guess that names its instance belongs to it. Others go by their keypoints in the picture: to the nearest instance,
+    at most half of its size away on average. A guess without keypoints in the picture goes by its side, else it is
+    taken where there is but one of both.
+    """
+    found = {guess.instance: guess for guess in guesses if guess.instance is not None}
+    free = [guess for guess in guesses if guess.instance is None]
+    left = [(number, one) for number, one in instances if number not in found]
+    pairs = [
+        (apart, place, number, guess)
+        for place, guess in enumerate(free)
+        for number, one in left
+        if (apart := _distance(one, guess, alone=len(left) == len(free) == 1)) is not None
+    ]
+    taken: set[int] = set()
+    for _, place, number, guess in sorted(pairs, key=lambda pair: pair[:3]):
+        if place not in taken and number not in found:
+            taken.add(place)
+            found[number] = guess
+    return found
+
+
+def known_points(points: NDArray[np.float64] | None, valid: NDArray[np.bool_] | None) -> NDArray[np.float64] | None:
+    """Points (K, D) with NaN where they are not labelled; None without any."""
+    if points is None:
+        return None
+    known = np.asarray(np.isfinite(points).all(1), np.bool_)
+    if valid is not None:
+        known &= valid
+    return np.where(known[:, None], points, np.nan) if known.any() else None
+
+
+def hidden_share(one: Instance) -> float:
+    """How much of an instance's labelled keypoints is hidden, 0..1; NaN where the set does not say."""
+    if one.visible is None:
+        return math.nan
+    labelled = np.ones(len(one.visible), np.bool_) if one.valid_px is None else one.valid_px
+    return 1 - float(one.visible[labelled].mean()) if labelled.any() else math.nan
+
+
+def shaped(guess: NDArray[np.floating] | None, truth: NDArray[np.float64], what: str) -> NDArray[np.float64]:
+    """A guess as the truth is shaped (K, D); NaN without one.
+
+    Raises:
+        InputError: another shape.
+    """
+    if guess is None:
+        return np.full(truth.shape, np.nan)
+    if guess.shape != truth.shape:
+        raise InputError(f"{what} {guess.shape} for a truth of {truth.shape}: give one row per keypoint, in its order")
+    return np.asarray(guess, np.float64)
+
+
+def _distance(one: Instance, guess: Guess, *, alone: bool) -> float | None:
+    """How far a guess is from an instance, in parts of the instance's size; None where it is of something else."""
+    truth = known_points(one.keypoints_px, one.valid_px)
+    if truth is not None and guess.keypoints_px is not None and len(truth) == len(guess.keypoints_px):
+        apart = np.linalg.norm(np.asarray(guess.keypoints_px, np.float64)[:, :2] - truth, axis=1)
+        size = float(np.nanmax(np.nanmax(truth, 0) - np.nanmin(truth, 0)))
+        if not np.isfinite(apart).any() or not size > 0:
+            return None
+        share = float(np.nanmean(apart)) / size
+        return share if share <= _NEAR else None
+    if one.side is not None and guess.side is not None:
+        return 1.0 if one.side == guess.side else None
+    return 1.0 if alone else None
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401  # numbers, and lists of them
+    if isinstance(value, list):
+        return [_plain(one) for one in value]
+    return None if math.isnan(value) else "inf" if math.isinf(value) else value
+
+
+def _array(value: Any) -> NDArray[np.float64]:  # noqa: ANN401
+    return np.array(value, np.float64)  # None reads as NaN, "inf" as infinity

@@ -1,0 +1,213 @@
+"""3D joints and meshes of single hands, absolute, relative to the root, or after the best fit."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sonjit.evaluation.figures import (
+    Curve,
+    Figure,
+    Summary,
+    areas_under_pck,
+    mean_figure,
+    parts_of,
+    row_means,
+    stacked,
+)
+from sonjit.evaluation.guesses import Judged, hidden_share, known_points, matched, shaped
+from sonjit.metrics import (
+    OCCLUSION_EDGES,
+    Points,
+    bone_aligned,
+    by_bin,
+    f_scores,
+    joint_errors,
+    pck_curve,
+    root_relative,
+    similarity_aligned,
+)
+from sonjit.skeletons import load_skeleton
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Sequence
+
+    from numpy.typing import NDArray
+
+    from sonjit.datasets import Instance, Sample
+    from sonjit.evaluation.guesses import Guess
+    from sonjit.evaluation.protocols import Alignment, Protocol
+
+_MM = 1000.0
+_PREFIX = {"absolute": "absolute_", "root": "", "bone": "st_", "procrustes": "pa_"}
+_TITLE = {
+    "absolute": "in the camera's space",
+    "root": "relative to the wrist",
+    "bone": "scale and place fitted",
+    "procrustes": "Procrustes aligned",
+}
+
+
+class Joints:
+    """Judges keypoints in space and, where a set and a model have them, meshes; millimetres."""
+
+    def __init__(self, protocol: Protocol) -> None:
+        self._protocol = protocol
+        self._names = dict(protocol.names)
+        self.main = protocol.main
+
+    def judge(self, sample: Sample, guesses: Sequence[Guess]) -> list[Judged]:
+        """Every hand whose joints are known in space."""
+        truth = [
+            (number, one)
+            for number, one in enumerate(sample.instances)
+            if one.kind == "hand" and known_points(one.keypoints_m, one.valid_m) is not None
+        ]
+        own = matched(truth, guesses)
+        return [self._judge(number, one, own.get(number)) for number, one in truth]
+
+    def _judge(self, number: int, one: Instance, guess: Guess | None) -> Judged:
+        truth = known_points(one.keypoints_m, one.valid_m)
+        assert truth is not None
+        joints = shaped(None if guess is None else guess.keypoints_m, truth, "keypoints_m")
+        errors = {
+            self.error_name(alignment): _errors(joints, truth, alignment, guess, mirror=self._protocol.mirror)
+            for alignment in self._protocol.alignments
+        }
+        numbers: dict[str, float] = {}
+        if one.vertices_m is not None and guess is not None and guess.vertices_m is not None:
+            vertices = shaped(guess.vertices_m, one.vertices_m, "vertices_m")
+            for alignment in self._protocol.alignments:
+                numbers |= self._mesh(vertices, one.vertices_m, alignment, guess)
+        points = None if guess is None or guess.keypoints_px is None else np.asarray(guess.keypoints_px, np.float64)
+        return Judged(
+            instance=number,
+            side=one.side,
+            hidden=hidden_share(one),
+            errors=errors,
+            numbers=numbers,
+            points_px=None if points is None else points[:, :2],
+        )
+
+    def _mesh(
+        self, vertices: NDArray[np.float64], truth: NDArray[np.float64], alignment: Alignment, guess: Guess
+    ) -> dict[str, float]:
+        if alignment == "bone" or (alignment == "absolute" and not guess.placed):
+            return {}  # bones have no place among vertices
+        prefix = _PREFIX[alignment]
+        points = _aligned(vertices, truth, alignment, mirror=self._protocol.mirror)
+        numbers = {f"{prefix}mpvpe": _MM * float(joint_errors(*points).mean())}
+        scores = f_scores(points.predicted[0], points.truth[0], tuple(t / _MM for t in self._protocol.f_thresholds))
+        return numbers | {
+            f"{prefix}f{threshold:g}": 100 * score.f_score
+            for threshold, score in zip(self._protocol.f_thresholds, scores, strict=True)
+        }
+
+    def error_name(self, alignment: Alignment) -> str:
+        """The figure of an alignment's mean error."""
+        return self._names.get(alignment, f"{_PREFIX[alignment]}mpjpe")
+
+    def summary(self, judged: Sequence[Judged], clusters: Sequence[Hashable]) -> Summary:
+        """Means, AUC, meshes, by joint, finger and how much is hidden."""
+        summary = Summary()
+        hidden = np.array([one.hidden for one in judged], np.float64)
+        low, high, steps = self._protocol.auc
+        thresholds = np.linspace(low, high, steps)
+        average = self._protocol.average
+        for alignment in self._protocol.alignments:
+            name, title = self.error_name(alignment), _TITLE[alignment]
+            errors = stacked([one.errors[name] for one in judged])
+            if alignment == "absolute" and not np.isfinite(errors).any():
+                continue  # nothing that was predicted has a place before the camera
+            areas = 100 * areas_under_pck(errors, low, high, steps)
+            label = f"{self._names.get(alignment, 'MPJPE').upper()}, {title}"
+            summary.figures.append(mean_figure(name, label, errors, "mm", average=average, clusters=clusters))
+            auc = f"{_PREFIX[alignment]}auc"
+            until = f"PCK, area from {low:g} to {high:g} mm, {title}"
+            figure = mean_figure(auc, until, areas, "%", average=average, clusters=clusters, better="higher")
+            summary.figures.append(figure)
+            curve = pck_curve(errors, thresholds, average=average).tolist()
+            summary.curves.append(Curve(f"PCK, {title}", thresholds.tolist(), curve, "mm"))
+            if alignment == "procrustes":
+                summary.figures += _by_hidden(name, label, errors, hidden, clusters, "mm", "lower")
+                summary.figures += _by_hidden(auc, until, areas, hidden, clusters, "%", "higher")
+        for name in sorted({key for one in judged for key in one.numbers}):
+            column = np.array([one.numbers.get(name, np.nan) for one in judged], np.float64).reshape(-1, 1)
+            is_score = "mpvpe" not in name
+            summary.figures.append(
+                mean_figure(
+                    name,
+                    _mesh_title(name),
+                    column,
+                    "%" if is_score else "mm",
+                    clusters=clusters,
+                    better="higher" if is_score else "lower",
+                )
+            )
+        main = stacked([one.errors[self.main] for one in judged])
+        summary.parts = parts_of(main, load_skeleton("hand_mediapipe21"), hidden, clusters)
+        summary.values = row_means(main)
+        return summary
+
+
+def _errors(
+    joints: NDArray[np.float64],
+    truth: NDArray[np.float64],
+    alignment: Alignment,
+    guess: Guess | None,
+    *,
+    mirror: bool,
+) -> NDArray[np.float64]:
+    """(K,) millimetres; NaN where an alignment does not apply."""
+    if alignment == "absolute" and guess is not None and not guess.placed:
+        return np.full(len(truth), np.nan)
+    return _MM * joint_errors(*_aligned(joints, truth, alignment, mirror=mirror))[0]
+
+
+def _aligned(points: NDArray[np.float64], truth: NDArray[np.float64], alignment: Alignment, *, mirror: bool) -> Points:
+    guess, true = points[None], truth[None]
+    valid = np.asarray(np.isfinite(true).all(-1), np.bool_)
+    match alignment:
+        case "absolute":
+            return Points(guess, true, valid)
+        case "root":
+            return root_relative(guess, true, valid, root=0)
+        case "bone":
+            return bone_aligned(guess, true, valid, root=0, end=9)
+        case "procrustes":
+            return similarity_aligned(guess, true, valid, mirror=mirror)
+
+
+def _by_hidden(
+    name: str,
+    title: str,
+    values: NDArray[np.float64],
+    hidden: NDArray[np.float64],
+    clusters: Sequence[Hashable],
+    unit: str,
+    better: str,
+) -> list[Figure]:
+    """A figure per bin of how much is hidden; none where the set does not say."""
+    if not np.isfinite(hidden).any():
+        return []
+    return [
+        Figure(
+            f"{name} {part.name}",
+            f"{title}, {part.name} hidden",
+            part.mean,
+            unit,
+            "higher" if better == "higher" else "lower",
+            part.interval.low,
+            part.interval.high,
+            part.counted,
+            part.missing,
+        )
+        for part in by_bin(values, hidden, OCCLUSION_EDGES, clusters=clusters)
+    ]
+
+
+def _mesh_title(name: str) -> str:
+    aligned = ", Procrustes aligned" if name.startswith("pa_") else ""
+    bare = name.rpartition("_")[2]
+    return f"mesh error{aligned}" if bare == "mpvpe" else f"F@{bare.removeprefix('f')} mm{aligned}"

@@ -1,0 +1,151 @@
+"""What can be evaluated: Sonjit's detectors, networks of its registry, files of predictions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from sonjit.errors import InputError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from sonjit.datasets import Sample
+    from sonjit.evaluation.guesses import Guess, Mode
+    from sonjit.evaluation.landmarks import Kind
+
+_KINDS: dict[str, Kind] = {"hands": "hand", "face": "face", "body": "body", "holistic": "body"}
+_NETWORKS = ("internet", "handoccnet", "mask-rcnn", "cam-*")
+
+
+class Model(Protocol):
+    """Says what is in pictures."""
+
+    @property
+    def modes(self) -> tuple[Mode, ...]:
+        """The ways in which it can be asked."""
+        ...
+
+    def find(self, sample: Sample, rgb: NDArray[np.uint8], mode: Mode) -> list[Guess]:
+        """What it says of a picture (H, W, 3)."""
+        ...
+
+    def forget(self) -> None:
+        """The next picture follows no other."""
+        ...
+
+    def close(self) -> None:
+        """Free what it holds."""
+        ...
+
+
+@dataclass(frozen=True)
+class ModelChoice:
+    """Which model, with which files.
+
+    Attributes:
+        name: a detector's kind and model such as hands-full, or a network of the registry.
+        predictions: a file of predictions instead.
+        weights: checkpoint of a network.
+        root_weights: RootNet's, beside InterNet's.
+        mano: MANO's right hand, for meshes.
+        models_dir: folder with the published files.
+        landmark_model: a landmark network of your own, for a detector.
+        classes: of a classifier.
+    """
+
+    name: str | None = None
+    predictions: str | None = None
+    weights: str | None = None
+    root_weights: str | None = None
+    mano: str | None = None
+    models_dir: str | None = None
+    landmark_model: str | None = None
+    classes: int = 1000
+
+    @property
+    def title(self) -> str:
+        """What stands in the report."""
+        return self.name or Path(self.predictions or "").stem
+
+    @property
+    def kind(self) -> Kind:
+        """What it finds; hands where that is not known."""
+        return _KINDS.get((self.name or "hands").partition("-")[0], "hand")
+
+
+def list_models() -> list[str]:
+    """Names that `open_model` takes."""
+    from sonjit.detectors.create import KINDS
+
+    detectors = [f"{kind}-{model}" for kind, entry in KINDS.items() for model in entry.models]
+    return [*detectors, *_NETWORKS]
+
+
+def open_model(choice: ModelChoice) -> Model:
+    """The model that was chosen.
+
+    Raises:
+        InputError: an unknown name, which lists the known ones; a missing file.
+        MissingExtraError: a network without PyTorch.
+    """
+    if choice.predictions is not None:
+        from sonjit.evaluation.predictions import PredictionsModel
+
+        return PredictionsModel(Path(choice.predictions))
+    if choice.name is None:
+        raise InputError("name what is to be evaluated with --model, or a file with --predictions")
+    kind, _, model = choice.name.partition("-")
+    if kind in _KINDS:
+        return _detector(choice, kind, model)
+    from sonjit.evaluation import network_models
+
+    if choice.name == "internet":
+        return network_models.InterNetModel(choice.weights, choice.root_weights)
+    if choice.name == "handoccnet":
+        return network_models.HandOccNetModel(choice.weights, choice.mano)
+    if choice.name == "mask-rcnn":
+        return network_models.InstancesModel(choice.weights)
+    if choice.name.startswith("cam-"):
+        return network_models.ClassifierModel(choice.name, choice.weights, choice.classes)
+    raise InputError(f"unknown model {choice.name!r}; known: {', '.join(list_models())}")
+
+
+def describe_model(choice: ModelChoice) -> dict[str, Any]:
+    """Name and files of a model, each file with its hash."""
+    files = [choice.predictions, choice.weights, choice.root_weights, choice.mano, choice.landmark_model]
+    return {"name": choice.title, "files": [_described(Path(one)) for one in files if one] + _published(choice)}
+
+
+def _detector(choice: ModelChoice, kind: str, model: str) -> Model:
+    from sonjit.detectors.create import KINDS
+    from sonjit.evaluation.detector_models import DetectorModel
+
+    known = KINDS[kind].models
+    if model and model not in known:
+        raise InputError(f"unknown model {choice.name!r}; known: {', '.join(list_models())}")
+    options = {"models_dir": choice.models_dir, "landmark_model": choice.landmark_model}
+    return DetectorModel(kind, model or known[0], **{key: one for key, one in options.items() if one is not None})
+
+
+def _published(choice: ModelChoice) -> list[dict[str, Any]]:
+    """The catalogue's files behind a detector."""
+    from sonjit.benchmark import CASES
+    from sonjit.weights import find_weight
+
+    kind, _, model = (choice.name or "").partition("-")
+    names = next((one.weights for one in CASES if one.kind == kind and model in ("", one.model)), ())
+    if choice.landmark_model is not None:
+        names = names[:1]
+    return [{"name": name, **_described(find_weight(name, choice.models_dir))} for name in names]
+
+
+def _described(path: Path) -> dict[str, Any]:
+    import hashlib
+
+    if not path.is_file():
+        return {"file": str(path)}
+    with path.open("rb") as stream:
+        return {"file": path.name, "sha256": hashlib.file_digest(stream, "sha256").hexdigest()}

@@ -1,0 +1,192 @@
+"""Networks of the registry under evaluation: looking at the true boxes, or at whole pictures."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sonjit.errors import InputError
+from sonjit.evaluation.guesses import Guess, known_points
+from sonjit.geometry import assumed_camera
+from sonjit.results import Frame, Hand
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from sonjit.datasets import Sample
+    from sonjit.evaluation.guesses import Mode
+    from sonjit.geometry import Camera
+    from sonjit.lifting.lifter import Lifter
+    from sonjit.meshes.handocc_hands import HandOccHands
+    from sonjit.networks import Network
+    from sonjit.networks.mask_rcnn_files import SavedMaskRCNN
+
+_CLASSES = 5
+
+
+class _NetworkModel:
+    """What networks have in common: no memory, nothing to free."""
+
+    modes: tuple[Mode, ...] = ("true boxes",)
+
+    def forget(self) -> None:
+        """Nothing is kept from picture to picture."""
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+class InterNetModel(_NetworkModel):
+    """InterNet in crops around the true hands; depth of the roots by RootNet, or where it truly is.
+
+    Which hand is where comes from the truth, so that its own word on handedness is not judged.
+    """
+
+    def __init__(self, weights: str | None, root_weights: str | None) -> None:
+        from sonjit.networks import create_network
+
+        self._internet = create_network("internet", _given("internet", weights))
+        self._rootnet = None if root_weights is None else create_network("rootnet", root_weights)
+
+    def find(self, sample: Sample, rgb: NDArray[np.uint8], mode: Mode) -> list[Guess]:
+        """The hands of a picture (H, W, 3), placed before its camera."""
+        del mode
+        known = _true_hands(sample)
+        lifted = self._lifter(_camera(sample)).lift(rgb, [hand for _, hand in known])
+        return [
+            Guess(
+                side=hand.handedness,
+                score=math.nan,
+                keypoints_px=hand.keypoints[:, :2],
+                keypoints_m=np.asarray(hand.keypoints_3d, np.float64),
+                placed=True,
+                instance=number,
+            )
+            for (number, _), hand in zip(known, lifted, strict=True)
+        ]
+
+    def _lifter(self, camera: Camera) -> Lifter:
+        from sonjit.lifting.lifter import Lifter
+        from sonjit.networks.internet import InterNet
+        from sonjit.networks.rootnet import RootNet
+
+        assert isinstance(self._internet, InterNet)
+        assert self._rootnet is None or isinstance(self._rootnet, RootNet)
+        return Lifter(self._internet, self._rootnet, camera=camera)
+
+
+class HandOccNetModel(_NetworkModel):
+    """HandOccNet in crops around the true hands: joints and MANO's mesh from the wrist."""
+
+    def __init__(self, weights: str | None, mano: str | None) -> None:
+        from sonjit.meshes.handocc_hands import load_handoccnet
+
+        self._network = load_handoccnet(weights, mano)
+
+    def find(self, sample: Sample, rgb: NDArray[np.uint8], mode: Mode) -> list[Guess]:
+        """The hands of a picture (H, W, 3)."""
+        del mode
+        known = _true_hands(sample)
+        hands = self._hands(_camera(sample))
+        hands.look(Frame(0, None, [hand for _, hand in known]), rgb)
+        return [
+            Guess(
+                side=mesh.handedness,
+                keypoints_px=hand.keypoints[:, :2],
+                keypoints_m=_points(mesh.record["keypoints3D"]),
+                vertices_m=np.asarray(mesh.vertices, np.float64),
+                instance=number,
+            )
+            for (number, hand), mesh in zip(known, hands.meshes(0), strict=True)
+        ]
+
+    def _hands(self, camera: Camera) -> HandOccHands:
+        from sonjit.meshes.hand_mesh import Sight
+        from sonjit.meshes.handocc_hands import HandOccHands
+
+        return HandOccHands(self._network, lambda width, height: Sight(camera, assumed=False))
+
+
+class ClassifierModel(_NetworkModel):
+    """A network with class activation maps: its five likeliest classes, with a box of each one's map."""
+
+    modes = ("reacquisition",)
+
+    def __init__(self, name: str, weights: str | None, classes: int) -> None:
+        from sonjit.networks import create_network, network_entry
+
+        self._size = network_entry(name).inputs[0].shape[-1]
+        self._network: Network = create_network(name, _given(name, weights), classes=classes).eval()
+
+    def find(self, sample: Sample, rgb: NDArray[np.uint8], mode: Mode) -> list[Guess]:
+        """The classes of a picture (H, W, 3)."""
+        from sonjit.explain.classes import explain_classes
+        from sonjit.explain.overlay import enlarge
+        from sonjit.metrics import box_from_map
+
+        del mode
+        height, width = rgb.shape[:2]
+        return [
+            Guess(category_id=one.label, score=one.probability, box=box_from_map(enlarge(one.values, width, height)))
+            for one in explain_classes(self._network, rgb, self._size, top=_CLASSES)
+        ]
+
+
+class InstancesModel(_NetworkModel):
+    """Mask R-CNN over whole pictures."""
+
+    modes = ("reacquisition",)
+
+    def __init__(self, weights: str | None) -> None:
+        from sonjit.networks.mask_rcnn_files import load_mask_rcnn
+
+        self._saved: SavedMaskRCNN = load_mask_rcnn(weights)
+
+    def find(self, sample: Sample, rgb: NDArray[np.uint8], mode: Mode) -> list[Guess]:
+        """Instances of a picture (H, W, 3)."""
+        import torch
+
+        from sonjit.networks.mask_rcnn import paste_masks
+
+        del mode
+        with torch.inference_mode():
+            (found,) = self._saved.network.find([torch.from_numpy(rgb).permute(2, 0, 1).float() / 255])
+            masks = paste_masks(found.masks, found.boxes, rgb.shape[:2]).numpy() >= 0.5
+        ids = [one.id for one in self._saved.categories]
+        rows = zip(found.labels.tolist(), found.scores.tolist(), found.boxes.tolist(), masks, strict=True)
+        return [
+            Guess(category_id=ids[label - 1], score=score, box=(box[0], box[1], box[2], box[3]), mask=mask)
+            for label, score, box, mask in rows
+        ]
+
+
+def _true_hands(sample: Sample) -> list[tuple[int, Hand]]:
+    """Labelled hands as if a detector had found them, with their numbers in the sample."""
+    hands: list[tuple[int, Hand]] = []
+    for number, one in enumerate(sample.instances):
+        pixels, metres = known_points(one.keypoints_px, one.valid_px), known_points(one.keypoints_m, one.valid_m)
+        if one.kind != "hand" or pixels is None or metres is None or one.side is None:
+            continue
+        if np.isfinite(pixels).all() and np.isfinite(metres).all():
+            points = np.pad(pixels, ((0, 0), (0, 1))).astype(np.float32)
+            hands.append((number, Hand(one.side, 1.0, points, metres.astype(np.float32))))
+    return hands
+
+
+def _camera(sample: Sample) -> Camera:
+    return assumed_camera(sample.width, sample.height) if sample.camera is None else sample.camera.pinhole
+
+
+def _points(records: list[dict[str, Any]]) -> NDArray[np.float64]:
+    return np.array([[one["x"], one["y"], one["z"]] for one in records], np.float64)
+
+
+def _given(name: str, weights: str | None) -> str:
+    from sonjit.networks import network_entry
+
+    if weights is None:
+        entry = network_entry(name)
+        raise InputError(f"--model {name} needs its checkpoint, --weights FILE: {entry.where} ({entry.licence})")
+    return weights

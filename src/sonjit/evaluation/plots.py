@@ -1,0 +1,96 @@
+"""Curves and bars as SVG, readable on light and dark pages; nothing but text is needed to make them."""
+
+from __future__ import annotations
+
+import math
+from html import escape
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sonjit.evaluation.figures import Curve
+
+_COLOURS = ("#2f6fde", "#d9572b", "#2a9d5c", "#8a5bd1")
+_INK = "#7a7f87"  # between black and white
+_WIDTH, _HEIGHT = 640, 300
+_LEFT, _RIGHT, _TOP, _BOTTOM = 52, 16, 28, 44
+_ROW = 20
+_NAMES = 170
+
+
+def curves_svg(curves: Sequence[tuple[str, Curve]]) -> str:
+    """Shares over thresholds, one line each, with its name above; all in the unit of the first.
+
+    Args:
+        curves: names and what they are of.
+    """
+    x_min, x_max = curves[0][1].x[0], curves[0][1].x[-1]
+    wide, high = _WIDTH - _LEFT - _RIGHT, _HEIGHT - _TOP - _BOTTOM
+
+    def place(x: float, y: float) -> tuple[float, float]:
+        return _LEFT + (x - x_min) / (x_max - x_min) * wide, _TOP + (1 - y) * high
+
+    marks: list[str] = []
+    for step in range(5):
+        share = step / 4
+        _, y = place(x_min, share)
+        marks.append(_line(_LEFT, y, _WIDTH - _RIGHT, y, _INK, 0.4))
+        marks.append(_text(_LEFT - 6, y + 4, f"{100 * share:.0f} %", "end"))
+        x, _ = place(x_min + share * (x_max - x_min), 0)
+        marks.append(_text(x, _HEIGHT - _BOTTOM + 18, f"{x_min + share * (x_max - x_min):g}"))
+    marks.append(_text(_LEFT + wide / 2, _HEIGHT - 8, f"threshold, {curves[0][1].unit}"))
+    for number, (name, curve) in enumerate(curves):
+        colour = _COLOURS[number % len(_COLOURS)]
+        points = [place(x, y) for x, y in zip(curve.x, curve.y, strict=True) if math.isfinite(y)]
+        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+        marks.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>')
+        marks.append(_text(_LEFT + number * wide / len(curves), 16, name, "start", colour))
+    return _svg(_WIDTH, _HEIGHT, marks, "share of keypoints within a threshold")
+
+
+def bars_svg(rows: Sequence[tuple[str, float, float, float]], unit: str, title: str) -> str:
+    """A bar per row with its interval as a line over its end; a row without a number is left empty.
+
+    Args:
+        rows: name, mean, and ends of its interval, NaN where unknown.
+        unit: of them.
+        title: for those who do not see it.
+    """
+    ends = [end for _, *numbers in rows for end in numbers if math.isfinite(end)]
+    most = max([*ends, 0.0]) or 1.0
+    wide = _WIDTH - _NAMES - 80
+    marks: list[str] = []
+    for number, (name, mean, low, high) in enumerate(rows):
+        y = 8 + number * _ROW
+        marks.append(_text(_NAMES - 8, y + 13, name, "end"))
+        if not math.isfinite(mean):
+            marks.append(_text(_NAMES + 4, y + 13, "no data", "start"))
+            continue
+        bar = max(0.0, mean) / most * wide
+        marks.append(
+            f'<rect x="{_NAMES}" y="{y + 3}" width="{bar:.1f}" height="{_ROW - 6}" fill="{_COLOURS[0]}" '
+            'fill-opacity="0.75"/>'
+        )
+        end = bar
+        if math.isfinite(low) and math.isfinite(high):
+            left, end = _NAMES + max(0.0, low) / most * wide, max(bar, high / most * wide)
+            marks.append(_line(left, y + _ROW / 2, _NAMES + high / most * wide, y + _ROW / 2, _COLOURS[1], 2))
+        marks.append(_text(_NAMES + end + 6, y + 13, f"{mean:.3g} {unit}", "start"))
+    return _svg(_WIDTH, 16 + len(rows) * _ROW, marks, title)
+
+
+def _svg(width: int, height: int, marks: Sequence[str], title: str) -> str:
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
+        f'role="img" font-family="system-ui, sans-serif" font-size="12"><title>{escape(title)}</title>'
+        f"{''.join(marks)}</svg>"
+    )
+
+
+def _line(x1: float, y1: float, x2: float, y2: float, colour: str, width: float) -> str:
+    return f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" stroke="{colour}" stroke-width="{width}"/>'
+
+
+def _text(x: float, y: float, text: str, anchor: str = "middle", colour: str = _INK) -> str:
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" fill="{colour}">{escape(text)}</text>'

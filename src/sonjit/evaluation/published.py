@@ -1,0 +1,191 @@
+"""Tables that others published, as data: rows of a benchmark, and the groups of the model cards.
+
+Nothing of them is believed blindly: a mean outside its own range cannot be, whoever printed it.
+"""
+
+from __future__ import annotations
+
+import math
+import tomllib
+from dataclasses import dataclass
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+
+from sonjit.errors import InputError
+
+if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
+
+
+class ImpossibleTableError(InputError):
+    """A table whose own numbers contradict each other."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """One figure of a published table.
+
+    Attributes:
+        figure: by the name that Sonjit's evaluation gives it.
+        title: as the table has it.
+        unit: of its numbers; "" for shares.
+    """
+
+    figure: str
+    title: str
+    unit: str
+
+
+@dataclass(frozen=True)
+class Row:
+    """One method.
+
+    Attributes:
+        method: its name.
+        values: one per column; NaN where nothing was published.
+        source: paper, table or page.
+        kind: what sets it apart: what it looks at, or how it was trained; "" without.
+    """
+
+    method: str
+    values: tuple[float, ...]
+    source: str
+    kind: str = ""
+
+
+@dataclass(frozen=True)
+class PublishedTable:
+    """A published benchmark."""
+
+    name: str
+    title: str
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class GroupSummary:
+    """What is said of the means of groups, published or ours.
+
+    Attributes:
+        model: of which model.
+        factor: what the groups differ in.
+        mean: of the groups' means; NaN where it is not given, as below.
+        low: the least of them.
+        high: the greatest.
+        stdev: over the groups.
+        discrepancy: between groups: greatest minus least, or the average from the worst.
+        count: how many groups; None where it is not said.
+        mode: tracking or reacquisition; "" where it is not said.
+    """
+
+    model: str
+    factor: str
+    low: float
+    high: float
+    mean: float = math.nan
+    stdev: float = math.nan
+    discrepancy: float = math.nan
+    count: int | None = None
+    mode: str = ""
+
+
+@dataclass(frozen=True)
+class PublishedGroups:
+    """The groups of a published model card.
+
+    Attributes:
+        figure: by the name that Sonjit's evaluation gives it.
+        better: "lower" or "higher".
+        goal: greatest discrepancy that the card allows; NaN without.
+    """
+
+    name: str
+    title: str
+    figure: str
+    unit: str
+    better: str
+    source: str
+    groups: tuple[GroupSummary, ...]
+    goal: float = math.nan
+
+
+def list_published() -> list[str]:
+    """Names of all published tables, in order."""
+    return sorted(file.name.removesuffix(".toml") for file in _folder().iterdir() if file.name.endswith(".toml"))
+
+
+def load_table(name: str) -> PublishedTable:
+    """A published benchmark.
+
+    Raises:
+        InputError: an unknown name, or the groups of a card.
+    """
+    data = _read(name)
+    if "columns" not in data:
+        raise InputError(f"{name} holds the groups of a model card: see load_groups")
+    columns = tuple(Column(**one) for one in data["columns"])
+    rows = tuple(
+        Row(one["method"], tuple(map(float, one["values"])), one["source"], one.get("kind", "")) for one in data["rows"]
+    )
+    for row in rows:
+        if len(row.values) != len(columns):
+            raise ImpossibleTableError(f"{name}: {row.method} has {len(row.values)} values for {len(columns)} columns")
+    return PublishedTable(name, data["title"], columns, rows, tuple(data.get("notes", ())))
+
+
+def load_groups(name: str) -> PublishedGroups:
+    """The groups of a published card, as printed; `check_summary` says whether they can be.
+
+    Raises:
+        InputError: an unknown name, or a table of a benchmark.
+    """
+    data = _read(name)
+    if "groups" not in data:
+        raise InputError(f"{name} holds the rows of a benchmark: see load_table")
+    groups = tuple(GroupSummary(**one) for one in data["groups"])
+    about = {key: value for key, value in data.items() if key != "groups"}
+    return PublishedGroups(name=name, groups=groups, **about)
+
+
+def check_summary(one: GroupSummary, *, rounding: float = 0.05) -> None:
+    """Refuse what no groups can have: a mean outside their range, more spread than the range allows.
+
+    Args:
+        one: what is said of them.
+        rounding: by how much each number may be off for being printed with few digits.
+
+    Raises:
+        ImpossibleTableError: names model, factor, the number and what it contradicts.
+    """
+    whose = f"{one.model}, {one.factor}{f', {one.mode}' if one.mode else ''}"
+    if one.low > one.high + rounding:
+        raise ImpossibleTableError(f"{whose}: the least mean {one.low:g} is above the greatest, {one.high:g}")
+    slack = 2 * rounding
+    if not math.isnan(one.mean) and not one.low - slack <= one.mean <= one.high + slack:
+        raise ImpossibleTableError(
+            f"{whose}: the mean {one.mean:g} lies outside of its range, {one.low:g} to {one.high:g}"
+        )
+    if not math.isnan(one.stdev):
+        groups = one.count if one.count and one.count > 1 else 2
+        most = (one.high - one.low) / 2 * math.sqrt(groups / (groups - 1))  # Popoviciu's bound, of a sample
+        if not 0 <= one.stdev <= most + slack:
+            raise ImpossibleTableError(
+                f"{whose}: groups between {one.low:g} and {one.high:g} cannot have a standard deviation of "
+                f"{one.stdev:g}; at most {most:.3g}"
+            )
+    if not math.isnan(one.discrepancy) and not -slack <= one.discrepancy <= one.high - one.low + slack:
+        raise ImpossibleTableError(
+            f"{whose}: a discrepancy of {one.discrepancy:g} is more than the range, {one.low:g} to {one.high:g}"
+        )
+
+
+def _read(name: str) -> dict[str, Any]:
+    if name not in (known := list_published()):
+        raise InputError(f"unknown published table {name!r}; known: {', '.join(known)}")
+    return tomllib.loads(_folder().joinpath(f"{name}.toml").read_text("utf-8"))
+
+
+def _folder() -> Traversable:
+    return resources.files("sonjit.evaluation") / "published"

@@ -1,0 +1,260 @@
+"""The report of an evaluation: its figures beside the published ones, curves, parts, worst cases."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import TYPE_CHECKING, Any
+
+from sonjit.evaluation.document import (
+    Heading,
+    Picture,
+    Plot,
+    Points,
+    Table,
+    Text,
+    html_from,
+    markdown_from,
+    number,
+    plots_of,
+    save_files,
+)
+from sonjit.evaluation.figures import Curve
+from sonjit.evaluation.plots import bars_svg, curves_svg
+from sonjit.evaluation.published import (
+    ImpossibleTableError,
+    PublishedTable,
+    check_summary,
+    list_published,
+    load_groups,
+    load_table,
+)
+from sonjit.evaluation.worst import draw_worst, worst_of
+from sonjit.media.json_tables import json_from
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from sonjit.evaluation.document import Block
+    from sonjit.evaluation.run import Outcome
+
+_PARTS = {"joint": "By keypoint", "part": "By part", "hidden": "By how much is hidden"}
+
+
+def save_report(outcome: Outcome, out: Path) -> None:
+    """Write eval.json, report.md, report.html and the pictures of the worst cases into a folder that is there."""
+    record = outcome.record
+    pictures: dict[str, bytes] = {}
+    for run in record["runs"]:
+        main = next((one for one in run["figures"] if one["name"] == run["main"]), None)
+        rows = worst_of(run, higher_is_better=main is not None and main["better"] == "higher")
+        names = [f"worst-{_slug(run['mode'])}-{place:02}.jpg" for place in range(1, len(rows) + 1)]
+        run["worst"] = [{"row": row, "file": name} for row, name in zip(rows, names, strict=True)]
+        pictures |= zip(names, draw_worst(outcome.data, outcome.lines[run["mode"]], rows), strict=True)
+    title, blocks = report_blocks(json.loads(json_from(record)))
+    save_files(
+        out,
+        {
+            **pictures,
+            **plots_of(blocks),
+            "report.md": markdown_from(title, blocks),
+            "report.html": html_from(title, blocks),
+            "eval.json": json.dumps(json.loads(json_from(record)), indent=1, ensure_ascii=False) + "\n",
+        },
+    )
+
+
+def report_blocks(record: Mapping[str, Any]) -> tuple[str, list[Block]]:
+    """Title and content of a report, from eval.json alone."""
+    protocol, model = record["protocol"], record["model"]["name"]
+    return f"{model} by {protocol['title']}", list(_blocks(record))
+
+
+def figure_cells(one: Mapping[str, Any]) -> tuple[str, str, str, str]:
+    """Value with unit, interval, how many it is of, how many were not predicted."""
+    digits = 4 if one["unit"] == "" else 2
+    interval = "–" if one["low"] is None else f"{number(one['low'], digits)} to {number(one['high'], digits)}"
+    return f"{number(one['value'], digits)} {one['unit']}".strip(), interval, str(one["counted"]), str(one["missing"])
+
+
+def comparison(table: PublishedTable, record: Mapping[str, Any]) -> Table | None:
+    """A published table with a row of ours per mode; None where no figure of ours is in it."""
+    ours: list[tuple[str, ...]] = []
+    for run in record["runs"]:
+        figures = {one["name"]: one for one in run["figures"]}
+        cells = [
+            number(_in_unit(figures[column.figure], column.unit)) if column.figure in figures else "–"
+            for column in table.columns
+        ]
+        if any(cell != "–" for cell in cells):
+            ours.append((f"Sonjit: {record['model']['name']}, {run['mode']}", *cells, _sets(record)))
+    if not ours:
+        return None
+    headings = ("method", *(f"{one.title} {one.unit}".strip() for one in table.columns), "data or source")
+    rows = [
+        (f"{row.method}{f' ({row.kind})' if row.kind else ''}", *(number(value) for value in row.values), row.source)
+        for row in table.rows
+    ]
+    return Table(headings, (*ours, *rows))
+
+
+def published_groups(names: tuple[str, ...], figure: str) -> Iterator[Block]:
+    """Groups of published cards for a figure; what cannot be is told, not shown."""
+    for name in names:
+        card = load_groups(name)
+        if card.figure != figure:
+            continue
+        rows: list[tuple[str, ...]] = []
+        refused: list[str] = []
+        for one in card.groups:
+            try:
+                check_summary(one)
+            except ImpossibleTableError as error:
+                refused.append(f"not shown: {error}")
+                continue
+            who = f"{one.model}{f', {one.mode}' if one.mode else ''}"
+            cells = (one.mean, one.stdev, one.low, one.high, one.high - one.low)
+            rows.append((who, one.factor, *(number(value) for value in cells), str(one.count or "–")))
+        yield Heading(f"Published: {card.title}", 3)
+        yield Table(("model", "by", "mean %", "sd", "least", "greatest", "greatest - least", "groups"), tuple(rows))
+        if refused:
+            yield Points(tuple(refused))
+        yield Text(f"Source: {card.source}. On pictures that were never published: they do not rank against ours.")
+
+
+def cards_of(figure: str) -> tuple[str, ...]:
+    """Published cards with that figure."""
+    return tuple(name for name in list_published() if name.startswith("card-") and load_groups(name).figure == figure)
+
+
+def _blocks(record: Mapping[str, Any]) -> Iterator[Block]:
+    protocol = record["protocol"]
+    if not record["complete"]:
+        yield Text("This run was stopped: the figures are of what was judged until then. Go on with --resume.")
+    yield Text(f"Protocol {protocol['name']}: {protocol['source']}.")
+    yield Heading("Figures")
+    for run in record["runs"]:
+        yield Heading(f"{_mode_title(run['mode'])}: {run['judged']} judged in {run['samples']} pictures", 3)
+        rows = tuple((one["title"], *figure_cells(one)) for one in run["figures"])
+        yield Table(("figure", "value", "95 % interval", "of", "not found"), rows)
+        yield Text(
+            f"Means are of what was found. Intervals: bootstrap over {run['intervals_draw']}, 1000 draws, seed 0."
+        )
+    yield from _published(record)
+    yield from _curves(record)
+    for run in record["runs"]:
+        yield from _parts(run)
+        yield from _worst(run)
+    yield Heading("What was run")
+    yield Points(tuple(_facts(record)))
+    if protocol["notes"]:
+        yield Heading("Notes")
+        yield Points(tuple(protocol["notes"]))
+
+
+def _published(record: Mapping[str, Any]) -> Iterator[Block]:
+    main = {run["main"] for run in record["runs"]}
+    names = [name for name in record["protocol"]["tables"] if not name.startswith("card-")]
+    tables = [(table, comparison(table, record)) for table in map(load_table, names)]
+    shown = [(table, block) for table, block in tables if block is not None]
+    groups = [block for figure in sorted(main) for block in published_groups(cards_of(figure), figure)]
+    if not shown and not groups:
+        return
+    yield Heading("Beside what was published")
+    for table, block in shown:
+        yield Heading(table.title, 3)
+        yield block
+        yield from map(Text, table.notes)
+    yield from groups
+
+
+def _curves(record: Mapping[str, Any]) -> Iterator[Block]:
+    titles = dict.fromkeys(curve["title"] for run in record["runs"] for curve in run["curves"])
+    for place, title in enumerate(titles):
+        lines = [
+            (run["mode"], Curve(**curve | {"y": [math.nan if y is None else y for y in curve["y"]]}))
+            for run in record["runs"]
+            for curve in run["curves"]
+            if curve["title"] == title
+        ]
+        if not place:
+            yield Heading("Curves")
+        yield Plot(f"curve-{place + 1}", curves_svg(lines), f"{title}: share of keypoints within a threshold")
+
+
+def _parts(run: Mapping[str, Any]) -> Iterator[Block]:
+    unit = next((one["unit"] for one in run["figures"] if one["name"] == run["main"]), "")
+    for key, rows in run["parts"].items():
+        title = f"{_PARTS[key]}, {run['main']}, {run['mode']}"
+        yield Heading(title)
+        bars = [(one["name"], _float(one["mean"]), _float(one["low"]), _float(one["high"])) for one in rows]
+        yield Plot(f"{key}-{_slug(run['mode'])}", bars_svg(bars, unit, title), title)
+        cells = tuple(
+            (
+                one["name"],
+                *(number(one[end]) for end in ("mean", "low", "high")),
+                str(one["counted"]),
+                str(one["missing"]),
+            )
+            for one in rows
+        )
+        yield Table((key, f"mean {unit}", "from", "to", "of", "not found"), cells)
+
+
+def _worst(run: Mapping[str, Any]) -> Iterator[Block]:
+    if not run["worst"]:
+        return
+    yield Heading(f"Worst cases, {run['mode']}")
+    yield Text("Labels are green, predictions red.")
+    units = run["units"]
+    for one in run["worst"]:
+        row = one["row"]
+        value = units["value"][row]
+        told = "not found" if not units["found"][row] else f"{run['main']} {number(value)}"
+        yield Picture(one["file"], f"{units['dataset'][row]} {units['sample'][row]}: {told}")
+
+
+def _facts(record: Mapping[str, Any]) -> Iterator[str]:
+    for one in record["data"]:
+        yield f"data: {one['set']}, {one['split']} ({one['licence']}; {one['where']})"
+    yield f"labels and pictures, SHA-256: {record['data_sha256']}"
+    for one in record["model"]["files"]:
+        yield f"file: {one.get('name', one['file'])}, SHA-256 {one.get('sha256', 'unknown')}"
+    if record["command"]:
+        yield f"command: {record['command']}"
+    machine = record["machine"]
+    yield f"machine: {machine['cpu']}, {machine['cores']} cores, {machine['system']}, {machine['date']}"
+    yield f"versions: sonjit {record['sonjit']}, " + ", ".join(f"{k} {v}" for k, v in record["versions"].items())
+    left_out = [*record["skipped"], *(line for run in record["runs"] for line in run["left_out"])]
+    yield from (f"left out: {line}" for line in dict.fromkeys(left_out))
+
+
+def _mode_title(mode: str) -> str:
+    return {
+        "tracking": "Tracking, the crop from the result before",
+        "reacquisition": "Reacquisition, a search over the whole picture",
+        "true boxes": "In crops around the true boxes",
+        "predictions": "Predictions from a file",
+    }[mode]
+
+
+def _in_unit(figure: Mapping[str, Any], unit: str) -> float | None:
+    """A figure in a published table's unit: shares and per cent differ by 100."""
+    value = figure["value"]
+    if value is None or figure["unit"] == unit:
+        return value
+    return value / 100 if figure["unit"] == "%" else value * 100
+
+
+def _sets(record: Mapping[str, Any]) -> str:
+    samples = record["samples"]
+    return f"{', '.join(one['set'] for one in record['data'])}: {samples} picture{'s' * (samples != 1)}"
+
+
+def _slug(mode: str) -> str:
+    return mode.replace(" ", "-")
+
+
+def _float(value: float | None) -> float:
+    return math.nan if value is None else value

@@ -1,0 +1,250 @@
+"""One evaluation: samples through a model, judged by a protocol, to one record of everything."""
+
+from __future__ import annotations
+
+import math
+import platform
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+from sonjit._version import __version__
+from sonjit.benchmark.machine import describe_machine
+from sonjit.errors import InputError, SonjitError
+from sonjit.evaluation.data import ProtocolData
+from sonjit.evaluation.joints import Joints
+from sonjit.evaluation.journal import Journal, Line, hash_of, hash_of_lines
+from sonjit.evaluation.landmarks import Landmarks
+from sonjit.evaluation.models import describe_model, open_model
+from sonjit.evaluation.pictures import Instances, Localization
+from sonjit.evaluation.protocols import load_protocol
+from sonjit.evaluation.two_hands import TwoHands
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable, Sequence
+    from pathlib import Path
+
+    from sonjit.datasets import Sample
+    from sonjit.evaluation.figures import Summary
+    from sonjit.evaluation.guesses import Judged, Mode
+    from sonjit.evaluation.models import Model, ModelChoice
+    from sonjit.evaluation.protocols import Protocol
+
+Judge = Landmarks | Joints | TwoHands | Localization | Instances
+_LIBRARIES = ("numpy", "openvino", "opencv-python-headless", "torch", "faster-coco-eval")
+_FEWEST_SUBJECTS = 5
+"""From so many on, intervals draw whole subjects: pictures of one person are alike."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to evaluate.
+
+    Attributes:
+        protocol: its name.
+        model: which, with which files.
+        root: folder of the data.
+        data: other sets than the protocol's, "NAME" or "NAME:SPLIT".
+        split: instead of the protocol's.
+        modes: of the model's; all of them by default.
+        limit: only so many samples of each set.
+        skip_bad: leave bad samples out and list them.
+        resume: go on from what an earlier run has judged.
+        command: as it was typed, for the record.
+    """
+
+    protocol: str
+    model: ModelChoice
+    root: Path
+    data: tuple[str, ...] = ()
+    split: str | None = None
+    modes: tuple[Mode, ...] | None = None
+    limit: int | None = None
+    skip_bad: bool = False
+    resume: bool = False
+    command: str = ""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of it.
+
+    Attributes:
+        record: what stands in eval.json; NaN where there is no number.
+        data: the samples, to draw the worst of them.
+        lines: what was judged, by mode.
+        stopped: Ctrl-C came before the end.
+    """
+
+    record: dict[str, Any]
+    data: ProtocolData
+    lines: dict[Mode, list[Line]]
+    stopped: bool
+
+
+def evaluate(
+    request: Request,
+    out: Path,
+    *,
+    expect: Callable[[int], None] = lambda count: None,
+    advance: Callable[[], None] = lambda: None,
+) -> Outcome:
+    """Judge a model by a protocol.
+
+    Args:
+        request: what.
+        out: folder for the journals; it is there.
+        expect: told how many looks there will be.
+        advance: called after each.
+
+    Raises:
+        InputError: an unknown name; data or predictions that are missing or do not fit.
+    """
+    protocol = load_protocol(request.protocol)
+    data = ProtocolData(
+        protocol,
+        request.root,
+        chosen=request.data,
+        split=request.split,
+        skip_bad=request.skip_bad,
+        limit=request.limit,
+    )
+    described = describe_model(request.model)
+    model = open_model(request.model)
+    modes = _modes(model, request.modes)
+    about = {"protocol": asdict(protocol), "data": data.describe(), "samples": len(data), "model": described}
+    expect(len(data) * len(modes))
+    judge = judge_of(protocol, request.model)
+    lines: dict[Mode, list[Line]] = {}
+    stopped = False
+    try:
+        for mode in modes:
+            path = out / f"judged-{mode.replace(' ', '-')}.jsonl"
+            with Journal(path, about | {"mode": mode}, resume=request.resume) as journal:
+                lines[mode] = journal.lines
+                _judge_all(journal, data, model, judge, mode, skip_bad=request.skip_bad, advance=advance)
+        model.close()
+    except KeyboardInterrupt:
+        stopped = True
+    record = about | {
+        "sonjit": __version__,
+        "command": request.command,
+        "complete": not stopped,
+        "data_sha256": hash_of_lines(next(iter(lines.values()), [])),
+        "machine": describe_machine(),
+        "versions": _versions(),
+        "skipped": data.skipped,
+        "runs": [_run(judge, mode, judged) for mode, judged in lines.items()],
+    }
+    return Outcome(record, data, lines, stopped)
+
+
+def judge_of(protocol: Protocol, choice: ModelChoice) -> Judge:
+    """What judges by a protocol."""
+    match protocol.task:
+        case "landmarks_2d":
+            return Landmarks(protocol, choice.kind)
+        case "joints_3d":
+            return Joints(protocol)
+        case "two_hands":
+            return TwoHands(protocol)
+        case "localization":
+            return Localization(protocol)
+        case "instances":
+            return Instances(protocol)
+
+
+def _modes(model: Model, wanted: Sequence[Mode] | None) -> tuple[Mode, ...]:
+    modes: tuple[Mode, ...] = tuple(mode for mode in model.modes if wanted is None or mode in wanted)
+    if not modes:
+        raise InputError(f"--mode {', '.join(wanted or ())}: this model is asked by {', '.join(model.modes)}")
+    return modes
+
+
+def _judge_all(
+    journal: Journal,
+    data: ProtocolData,
+    model: Model,
+    judge: Judge,
+    mode: Mode,
+    *,
+    skip_bad: bool,
+    advance: Callable[[], None],
+) -> None:
+    """Judge what the journal does not hold yet."""
+    model.forget()
+    order = data.by_recording() if mode == "tracking" else list(range(len(data)))
+    done = len(journal.lines)
+    while (
+        mode == "tracking"
+        and 0 < done < len(order)
+        and _recording(data[order[done]]) == _recording(data[order[done - 1]]) is not None
+    ):
+        done -= 1  # a recording is tracked from its start, so that a run that was stopped comes to the same figures
+    journal.keep(done)
+    for _ in range(done):
+        advance()
+    for place in order[done:]:
+        try:
+            sample = data[place]
+            guesses = model.find(sample, sample.rgb(), mode)
+            judged = tuple(judge.judge(sample, guesses))
+            line = Line(place, sample.dataset, sample.id, sample.subject, hash_of(sample), judged)
+        except SonjitError as error:
+            if not skip_bad:
+                raise
+            line = Line(place, "", f"#{place}", None, "", (), str(error))
+        journal.add(line)
+        advance()
+
+
+def _recording(sample: Sample) -> tuple[str, str, str | None] | None:
+    return None if sample.sequence is None else (sample.dataset, sample.sequence, sample.view)
+
+
+def _run(judge: Judge, mode: Mode, lines: Sequence[Line]) -> dict[str, Any]:
+    """Figures of one mode, and one row per thing that was judged."""
+    pairs = [(line, one) for line in lines for one in line.judged]
+    clusters, drawn = _clusters([line for line, _ in pairs])
+    summary: Summary = judge.summary([one for _, one in pairs], clusters)
+    return {
+        "mode": mode,
+        "main": judge.main,
+        "samples": len(lines),
+        "judged": len(pairs),
+        "left_out": [f"{line.id}: {line.problem}" for line in lines if line.problem],
+        "intervals_draw": drawn,
+        **summary.to_dict(),
+        "units": _units(pairs, summary.values),
+    }
+
+
+def _units(pairs: Sequence[tuple[Line, Judged]], values: Sequence[float]) -> dict[str, list[Any]]:
+    return {
+        "place": [line.place for line, _ in pairs],
+        "dataset": [line.dataset for line, _ in pairs],
+        "sample": [line.id for line, _ in pairs],
+        "instance": [one.instance for _, one in pairs],
+        "subject": [line.subject for line, _ in pairs],
+        "side": [one.side for _, one in pairs],
+        "value": [value if math.isfinite(value) else math.nan for value in values],
+        "found": [not math.isinf(value) for value in values],
+    }
+
+
+def _clusters(lines: Sequence[Line]) -> tuple[list[Hashable], str]:
+    """What intervals draw as one, and its name."""
+    subjects = {line.subject for line in lines}
+    if None not in subjects and len(subjects) >= _FEWEST_SUBJECTS:
+        return [line.subject for line in lines], "subjects"
+    return [(line.dataset, line.id) for line in lines], "pictures"
+
+
+def _versions() -> dict[str, str]:
+    known = {"python": platform.python_version()}
+    for name in _LIBRARIES:
+        try:
+            known[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return known
