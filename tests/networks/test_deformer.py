@@ -281,7 +281,8 @@ def test_left_and_right_hands_share_a_batch(variant):
         middle = roots[at : at + 1, FRAMES // 2, None]
         for points, own in zip(mesh.values(), wanted, strict=True):
             torch.testing.assert_close(points, (own + middle) * torch.tensor([1.0, -1, -1]))
-    assert_same(run(network, images), run(network, images, torch.tensor([0.0, 0, 64, 64]).expand(3, FRAMES, 4)), 0)
+    assert_same(run(network, images), run(network, images, torch.tensor([0, 0, 64, 64]).expand(3, FRAMES, 4)), 0)
+    assert_same(run(network, images, boxes, side.int(), roots), together, 0)
 
 
 def test_wrong_options_and_inputs_are_named():

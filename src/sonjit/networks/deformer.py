@@ -110,7 +110,7 @@ class DeformerNetwork(Network):
             hand_boxes = images.new_tensor([0, 0, pixels, pixels]).expand(*images.shape[:2], 4)
         if hand_boxes.shape != (*images.shape[:2], 4):
             raise InputError(f"{self.name}: hand_boxes have shape {tuple(hand_boxes.shape)}; give (B, {frames}, 4)")
-        tokens, joints = self.look(images.flatten(0, 1), hand_boxes.flatten(0, 1))
+        tokens, joints = self.look(images.flatten(0, 1), hand_boxes.to(images).flatten(0, 1))
         windows = (-1, frames)
         return {
             **self.fuse(tokens.unflatten(0, windows), joints.unflatten(0, windows), side, roots),
@@ -129,8 +129,9 @@ class DeformerNetwork(Network):
         """
         owners = torch.arange(images.shape[0], dtype=hand_boxes.dtype, device=images.device)
         rois = torch.cat([owners[:, None], hand_boxes], 1)
+        features = self.base_net(images.contiguous(memory_format=torch.channels_last))  # a quarter faster on CPUs
         # As RoIAlign first came: as many points in a bin as it spans cells, and no shift by half a cell.
-        maps = roi_align(self.base_net(images), rois, self.size.side, 1 / _PIXELS_PER_CELL, -1, aligned=False)
+        maps = roi_align(features, rois, self.size.side, 1 / _PIXELS_PER_CELL, -1, aligned=False)
         answers, memory = self.hand_transformer(maps, self.hand_query_embed.weight)
         return answers.squeeze(1), self.hand_hm_layer(self.hand_hm_embed(memory))
 
@@ -169,7 +170,7 @@ class DeformerNetwork(Network):
             "bw6d": motion.backward.flatten(0, 1),
         }
         if self.hands.right is not None or self.hands.left is not None:
-            vertices, hand = self.hands(pose, shape, None if side is None else side.mean(1))
+            vertices, hand = self.hands(pose, shape, None if side is None else side.to(pose).mean(1))
             root = 0 if roots is None else roots.reshape(*tokens.shape[:2], 3)[:, tokens.shape[1] // 2, None]
             axes = tokens.new_tensor([1, -1, -1])
             out |= {"joints3d": (hand + root) * axes, "verts3d": (vertices + root) * axes}
