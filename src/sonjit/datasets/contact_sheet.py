@@ -29,7 +29,7 @@ _PROJECTED: Colour = (255, 255, 255)
 
 
 def draw_contact_sheet(
-    samples: Sequence[Sample], *, columns: int | None = None, cell_px: int = CELL_PX
+    samples: Sequence[Sample], *, columns: int | None = None, cell_px: int = CELL_PX, zoom: bool = False
 ) -> NDArray[np.uint8]:
     """A sheet of samples with their boxes, masks and keypoints.
 
@@ -41,6 +41,7 @@ def draw_contact_sheet(
         samples: which, in reading order.
         columns: how many side by side; by default about as many as rows.
         cell_px: longer side of each.
+        zoom: cut each picture around what is labelled in it.
 
     Returns:
         (H, W, 3) uint8 RGB.
@@ -55,7 +56,7 @@ def draw_contact_sheet(
     step = cell_px + _GAP_PX
     sheet = np.full((rows * step + _GAP_PX, columns * step + _GAP_PX, 3), INK, np.uint8)
     for place, sample in enumerate(samples):
-        cell = _cell(sample, cell_px)
+        cell = _cell(sample, cell_px, zoom=zoom)
         height, width = cell.shape[:2]
         top = _GAP_PX + place // columns * step + (cell_px - height) // 2
         left = _GAP_PX + place % columns * step + (cell_px - width) // 2
@@ -63,7 +64,7 @@ def draw_contact_sheet(
     return sheet
 
 
-def draw_sample(sample: Sample, size_px: int) -> NDArray[np.uint8]:
+def draw_sample(sample: Sample, size_px: int, *, zoom: bool = False) -> NDArray[np.uint8]:
     """One sample's picture, its longer side of so many pixels, with all that is known of it drawn in.
 
     Raises:
@@ -71,28 +72,48 @@ def draw_sample(sample: Sample, size_px: int) -> NDArray[np.uint8]:
     """
     import cv2
 
-    scale = size_px / max(sample.width, sample.height)
-    size = max(1, round(sample.width * scale)), max(1, round(sample.height * scale))
+    left, top, right, bottom = _labelled_part(sample) if zoom else (0, 0, sample.width, sample.height)
+    scale = size_px / max(right - left, bottom - top)
+    size = max(1, round((right - left) * scale)), max(1, round((bottom - top) * scale))
     how = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-    canvas = np.array(cv2.resize(sample.rgb(), size, interpolation=how), np.uint8)
+    canvas = np.array(cv2.resize(sample.rgb()[top:bottom, left:right], size, interpolation=how), np.uint8)
+    origin = np.array([left, top])
     for number, one in enumerate(sample.instances):
         if (mask := one.mask()) is not None:
-            draw_tint(canvas, mask.astype(np.float32), PERSON_COLOURS[number % len(PERSON_COLOURS)])
+            part = mask[top:bottom, left:right].astype(np.float32)
+            draw_tint(canvas, part, PERSON_COLOURS[number % len(PERSON_COLOURS)])
     for one in sample.instances:
-        _draw_box(canvas, one, scale)
+        if one.box is not None:
+            _draw_box(canvas, one, (np.reshape(one.box, (2, 2)) - origin) * scale)
     for one in sample.instances:
         if one.keypoints_px is not None:
-            _draw_keypoints(canvas, one, one.keypoints_px * scale)
+            _draw_keypoints(canvas, one, (one.keypoints_px - origin) * scale)
         if sample.camera is not None and one.keypoints_m is not None:
-            projected = sample.camera.project(one.keypoints_m) * scale
+            projected = (sample.camera.project(one.keypoints_m) - origin) * scale
             for point in projected[np.isfinite(projected).all(axis=1)]:
                 draw_ring(canvas, point, 3.0, _PROJECTED, 1)
     return canvas
 
 
-def _cell(sample: Sample, size_px: int) -> NDArray[np.uint8]:
+def _labelled_part(sample: Sample) -> tuple[int, int, int, int]:
+    """Left, top, right and bottom around all boxes and keypoints, with room, inside the picture."""
+    boxes = [np.reshape(one.box, (2, 2)) for one in sample.instances if one.box is not None]
+    points = [one.keypoints_px for one in sample.instances if one.keypoints_px is not None]
+    known = np.concatenate([*boxes, *points, np.zeros((0, 2))])
+    known = known[np.isfinite(known).all(axis=1)]
+    room = np.array([sample.width, sample.height])
+    if len(known):
+        margin = 0.15 * np.ptp(known, axis=0).max() + 4
+        left, top = np.clip(known.min(axis=0) - margin, 0, room).astype(int).tolist()
+        right, bottom = np.clip(np.ceil(known.max(axis=0) + margin), 0, room).astype(int).tolist()
+        if right > left and bottom > top:
+            return left, top, right, bottom
+    return 0, 0, sample.width, sample.height
+
+
+def _cell(sample: Sample, size_px: int, *, zoom: bool) -> NDArray[np.uint8]:
     try:
-        canvas = draw_sample(sample, size_px)
+        canvas = draw_sample(sample, size_px, zoom=zoom)
         about = ", ".join(dict.fromkeys(filter(None, map(_words, sample.instances)))) or "nothing in it"
     except InputError as error:
         canvas, about = np.full((size_px, size_px, 3), 40, np.uint8), str(error)
@@ -106,12 +127,12 @@ def _words(one: Instance) -> str:
     return " ".join(word for word in words if word)
 
 
-def _draw_box(canvas: NDArray[np.uint8], one: Instance, scale: float) -> None:
-    if one.box is not None:
-        x_min, y_min, x_max, y_max = one.box
-        corners = np.array([[x_min, y_min], [x_max, y_min], [x_max, y_max], [x_min, y_max]]) * scale
-        draw_path(canvas, corners, INK, 3)
-        draw_path(canvas, corners, LEFT if one.side == "Left" else RIGHT if one.side == "Right" else NEUTRAL, 1)
+def _draw_box(canvas: NDArray[np.uint8], one: Instance, corners: NDArray[np.float64]) -> None:
+    """A box from its first and last corner (2, 2)."""
+    (x_min, y_min), (x_max, y_max) = corners
+    path = np.array([[x_min, y_min], [x_max, y_min], [x_max, y_max], [x_min, y_max]])
+    draw_path(canvas, path, INK, 3)
+    draw_path(canvas, path, LEFT if one.side == "Left" else RIGHT if one.side == "Right" else NEUTRAL, 1)
 
 
 def _draw_keypoints(canvas: NDArray[np.uint8], one: Instance, points: NDArray[np.float64]) -> None:

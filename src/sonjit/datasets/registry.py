@@ -33,6 +33,7 @@ _FILES: tuple[str, ...] = (
     "ilsvrc",
     "interhand",
     "rhd",
+    "shards",
     "stb",
     "wflw",
 )

@@ -1,0 +1,260 @@
+"""`sonjit datasets`: which data sets are known, whether one is whole, how it looks, and other forms of it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import App, Group, Parameter
+
+from sonjit.cli.report import progress
+from sonjit.errors import InputError
+
+if TYPE_CHECKING:
+    from sonjit.datasets import Dataset, DatasetEntry, Skipped
+
+app = App(
+    name="datasets",
+    help="""Read data sets of hands, faces and bodies: list, check, show and convert them.
+
+    Nothing is downloaded: get a set from its owners, unpack it, and name that folder with --root.
+
+    Example: `sonjit datasets check freihand --root ~/data/freihand && sonjit datasets show freihand --root ...`
+    """,
+)
+
+_CHOICE = Group("Choice", sort_key=1)
+Root = Annotated[Path, Parameter(group=_CHOICE)]
+Split = Annotated[str | None, Parameter(group=_CHOICE)]
+Options = Annotated[list[str] | None, Parameter(name="--option", negative="", group=_CHOICE)]
+SkipBad = Annotated[bool, Parameter(negative="", group=_CHOICE)]
+
+
+@app.command(name="list")
+def list_command(
+    *, root: Path | None = None, as_json: Annotated[bool, Parameter(name="--json", negative="")] = False
+) -> None:
+    """List the known data sets: parts, what is in them, licence, where to get them and what they need.
+
+    Args:
+        root: Folder to look in, itself and its folders by the sets' names; shows which sets are there.
+        as_json: Print a JSON array instead.
+    """
+    from sonjit.datasets import dataset_entry, list_datasets
+
+    entries = [dataset_entry(name) for name in list_datasets()]
+    if as_json:
+        sys.stdout.write(json.dumps([_to_dict(entry, root) for entry in entries], indent=2) + "\n")
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(width=None if sys.stdout.isatty() else 320)  # a pipe has no width: leave no name cut off
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for heading in ("name", "parts", "holds", "licence", "needs", "from", *(["there"] if root else [])):
+        table.add_column(heading, no_wrap=heading == "name")
+    for entry in entries:
+        there = [_there(entry, root)] if root else []
+        cells = (", ".join(part) for part in (entry.splits, entry.kinds))
+        table.add_row(entry.name, *cells, entry.licence, ", ".join(entry.needs), entry.where, *there)
+    console.print(table)
+
+
+@app.command
+def check(
+    name: str,
+    /,
+    *,
+    root: Root,
+    split: Split = None,
+    option: Options = None,
+    skip_bad: SkipBad = False,
+    limit: int | None = None,
+    pictures: bool = True,
+) -> int:
+    """Look at every sample: its files, sizes and numbers of keypoints, and whether its 3D falls onto its 2D.
+
+    Args:
+        name: Of the set, see `sonjit datasets list`.
+        root: Folder that it was unpacked into.
+        split: Which part; by default the first that the list shows.
+        option: Further options of the set, as name=value; may be repeated.
+        skip_bad: Go on after a bad sample, and list them all at the end.
+        limit: Look at so many samples.
+        pictures: Decode every picture too.
+    """
+    dataset = _open(name, root, split, option, limit)
+    good, bad = _looked_at(dataset, skip_bad=skip_bad, pictures=pictures)
+    for one in bad:
+        sys.stderr.write(f"sonjit: {one.reason}\n")
+    left_out = f", {len(dataset.skipped)} without labels" if dataset.skipped else ""
+    sys.stderr.write(f"{name} {dataset.split}: {len(good)} samples are good, {len(bad)} bad{left_out}\n")
+    return 1 if bad else 0
+
+
+@app.command
+def show(
+    name: str,
+    /,
+    *,
+    root: Root,
+    out: Path = Path("sheet.png"),
+    split: Split = None,
+    option: Options = None,
+    samples: int = 12,
+    order: Literal["spread", "first", "random"] = "spread",
+    zoom: bool = False,
+) -> None:
+    """Draw a contact sheet: samples with boxes, masks, keypoints, and projected 3D keypoints as small white rings.
+
+    Args:
+        name: Of the set, see `sonjit datasets list`.
+        root: Folder that it was unpacked into.
+        out: Picture to write.
+        split: Which part; by default the first that the list shows.
+        option: Further options of the set, as name=value; may be repeated.
+        samples: How many.
+        order: Spread over the set, its first ones, or at random (the same ones every time).
+        zoom: Cut each picture around what is labelled in it.
+    """
+    import cv2
+    import numpy as np
+
+    from sonjit.datasets.contact_sheet import draw_contact_sheet
+    from sonjit.media.outputs import Draft
+
+    if samples < 1:
+        raise InputError(f"--samples {samples}: show at least 1")
+    dataset = _open(name, root, split, option, None, check="none")
+    count = min(samples, len(dataset))
+    places = {
+        "spread": np.linspace(0, len(dataset) - 1, count).round().astype(int),
+        "first": np.arange(count),
+        "random": np.sort(np.random.default_rng(0).choice(len(dataset), count, replace=False)),
+    }[order]
+    if out.suffix.lower() not in (".png", ".jpg", ".jpeg", ".webp"):
+        raise InputError(f"{out}: a contact sheet is a .png, .jpg or .webp picture")
+    draft = Draft(out)
+    try:
+        sheet = draw_contact_sheet([dataset[int(place)] for place in places], zoom=zoom)
+        cv2.imwrite(str(draft.draft), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
+        draft.keep()
+    finally:
+        draft.drop()
+    sys.stderr.write(f"{count} of {len(dataset)} samples of {name} {dataset.split}; wrote {out}\n")
+
+
+@app.command
+def convert(
+    name: str,
+    out: Path,
+    /,
+    *,
+    root: Root,
+    split: Split = None,
+    option: Options = None,
+    skip_bad: SkipBad = False,
+    limit: int | None = None,
+    per_shard: int = 1000,
+) -> int:
+    """Write a data set as COCO keypoints (.json), as a table (.parquet) or as WebDataset shards (a folder).
+
+    The first two point to the pictures where they lie, shards hold them. Shards of a run that was stopped are kept, and
+    the next run goes on. Read it back with the data set `folder` or `shards`.
+
+    Args:
+        name: Of the set, see `sonjit datasets list`.
+        out: File or folder to write.
+        root: Folder that it was unpacked into.
+        split: Which part; by default the first that the list shows.
+        option: Further options of the set, as name=value; may be repeated.
+        skip_bad: Leave bad samples out and list them at the end, instead of stopping at the first.
+        limit: Write so many samples.
+        per_shard: Samples in each shard.
+    """
+    from sonjit.datasets.convert import convert_dataset
+
+    dataset = _open(name, root, split, option, limit)
+    bad: list[Skipped] = []
+    if skip_bad:
+        good, bad = _looked_at(dataset, skip_bad=True, pictures=True)
+        dataset = dataset.subset(good)
+    with progress(len(dataset), "samples") as advance:
+        convert_dataset(dataset, out, per_shard=per_shard, advance=advance)
+    for one in bad:
+        sys.stderr.write(f"sonjit: left out: {one.reason}\n")
+    sys.stderr.write(f"{len(dataset)} samples of {name} {dataset.split}; wrote {out}\n")
+    return 1 if bad else 0
+
+
+def _open(
+    name: str, root: Path, split: str | None, options: list[str] | None, limit: int | None, check: str = "first"
+) -> Dataset:
+    from sonjit.datasets import open_dataset
+
+    given: dict[str, Any] = {}
+    for option in options or []:
+        key, equals, value = option.partition("=")
+        if not equals:
+            raise InputError(f"--option {option}: write name=value")
+        given[key] = _value(value)
+    if limit is not None and limit < 1:
+        raise InputError(f"--limit {limit}: take at least 1")
+    dataset = open_dataset(name, root, split, check="none" if check == "none" or limit else "first", **given)
+    return dataset if limit is None else dataset[:limit]
+
+
+def _looked_at(dataset: Dataset, *, skip_bad: bool, pictures: bool) -> tuple[list[int], list[Skipped]]:
+    """Places of the good samples, and the bad ones; the first bad one is an error where they are not to be skipped."""
+    from sonjit.datasets import Skipped
+    from sonjit.datasets.checks import check_sample
+
+    good: list[int] = []
+    bad: list[Skipped] = []
+    with progress(len(dataset), "samples") as advance:
+        for place in range(len(dataset)):
+            try:
+                sample = dataset[place]
+                check_sample(sample)
+                if pictures:
+                    sample.rgb()
+                good.append(place)
+            except InputError as error:
+                if not skip_bad:
+                    raise
+                bad.append(Skipped(f"#{place}", str(error)))
+            advance()
+    return good, bad
+
+
+def _value(text: str) -> str | int | float | bool:
+    """An option's value as what it looks like."""
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            pass
+    return text
+
+
+def _there(entry: DatasetEntry, root: Path | None) -> str:
+    """Whether what a set needs is below the root, or below the folder of its name."""
+    from sonjit.datasets import open_dataset
+
+    for folder in (root, root / entry.name) if root else ():
+        for split in entry.splits:
+            try:
+                count = len(open_dataset(entry.name, folder, split, check="none"))
+            except InputError:
+                continue
+            return f"{count} samples ({split}) in {folder}"
+    return "no"
+
+
+def _to_dict(entry: DatasetEntry, root: Path | None) -> dict[str, Any]:
+    names = ("name", "title", "splits", "kinds", "licence", "where", "needs", "options")
+    return {name: getattr(entry, name) for name in names} | ({"there": _there(entry, root)} if root else {})

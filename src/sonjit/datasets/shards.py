@@ -1,0 +1,185 @@
+"""WebDataset shards: tar files with a picture and its labels per sample, for sets too large for a folder of files.
+
+`000042.jpg` is the picture as its data set stores it and `000042.json` what `sample_to_dict` says of it; any reader of
+WebDataset can stream them. `index.json` tells how many there are. The same set gives the same bytes on every machine. A
+shard takes its name when it is finished, so that a stopped run goes on with the next.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sonjit.datasets.dataset import Dataset
+from sonjit.datasets.records import naming, read_json
+from sonjit.datasets.registry import DatasetEntry, register
+from sonjit.datasets.sample_json import sample_from_dict, sample_to_dict
+from sonjit.errors import InputError
+from sonjit.media.image_files import SNIFF_BYTES, image_format, read_bytes
+from sonjit.media.outputs import Draft, failing_as_job
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from sonjit.datasets.sample import Sample
+
+INDEX = "index.json"
+_ENDINGS = {"jpeg": "jpg", "tiff": "tif"}
+
+
+def save_shards(
+    folder: Path, dataset: Dataset, *, per_shard: int = 1000, advance: Callable[[], None] = lambda: None
+) -> list[Path]:
+    """Write a set as shards; those that are there from a run before are kept.
+
+    Args:
+        folder: made if need be.
+        dataset: what to write.
+        per_shard: samples in each.
+        advance: called after each sample.
+
+    Returns:
+        The shards that were written now.
+
+    Raises:
+        InputError: the folder holds shards of something else, or a sample is bad.
+        JobError: the disk is full.
+    """
+    if per_shard < 1:
+        raise InputError(f"per_shard is {per_shard} and must be at least 1")
+    index = {
+        "dataset": dataset.entry.name,
+        "split": dataset.split,
+        "licence": dataset.entry.licence,
+        "samples": len(dataset),
+        "per_shard": per_shard,
+    }
+    with failing_as_job(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    if (folder / INDEX).is_file():
+        if read_json(folder / INDEX) != index:
+            raise InputError(f"{folder} holds other shards, or with other settings: choose another folder or empty it")
+    else:
+        _write_whole(folder / INDEX, lambda draft: draft.write_text(json.dumps(index, indent=1) + "\n", "utf-8"))
+    written: list[Path] = []
+    for number in range(-(-len(dataset) // per_shard)):
+        path = folder / _shard_name(number)
+        places = range(number * per_shard, min((number + 1) * per_shard, len(dataset)))
+        if path.is_file():
+            for _ in places:
+                advance()
+            continue
+
+        def write(draft: Path, places: range = places) -> None:
+            with tarfile.open(draft, "w", format=tarfile.USTAR_FORMAT) as tar:
+                for place in places:
+                    _add_sample(tar, place, dataset[place])
+                    advance()
+
+        _write_whole(path, write)
+        written.append(path)
+    return written
+
+
+def picture_bytes(sample: Sample) -> tuple[bytes, str]:
+    """A sample's picture as a file's bytes, untouched where it is one, and the ending that fits them."""
+    match sample.image:
+        case Path():
+            data = read_bytes(sample.image)
+        case bytes():
+            data = sample.image
+        case _:
+            import cv2
+
+            bgr = cv2.cvtColor(sample.image, cv2.COLOR_RGB2BGR)
+            return cv2.imencode(".png", bgr)[1].tobytes(), "png"
+    found = image_format(data[:SNIFF_BYTES])
+    if found is None:
+        raise InputError(f"{sample.dataset} {sample.id}: the picture is none, or it is damaged")
+    return data, _ENDINGS.get(found, found)
+
+
+class Shards(Dataset):
+    """Shards read back, one sample at a time from where it stands; nothing stays in memory but where that is."""
+
+    def __init__(self, entry: DatasetEntry, root: Path, split: str) -> None:
+        super().__init__(entry, root, split)
+        index = read_json(self.need(INDEX))
+        with naming(str(root / INDEX)):
+            self._count, self._per_shard = int(index["samples"]), int(index["per_shard"])
+        self._places: dict[int, NDArray[np.int64]] = {}
+
+    def __len__(self) -> int:
+        return self._count
+
+    def load(self, index: int) -> Sample:
+        """The sample at a place."""
+        number, row = divmod(index, self._per_shard)
+        path = self.root / _shard_name(number)
+        if number not in self._places:
+            self._places[number] = self._places_in(path, min(self._per_shard, self._count - number * self._per_shard))
+        picture, picture_size, labels, labels_size = self._places[number][row].tolist()
+        with path.open("rb") as file:
+            file.seek(picture)
+            image = file.read(picture_size)
+            file.seek(labels)
+            text = file.read(labels_size)
+        with naming(f"{path}, sample {index}"):
+            return sample_from_dict(json.loads(text), image)
+
+    def _places_in(self, path: Path, count: int) -> NDArray[np.int64]:
+        """(N, 4) offset and size of each sample's picture and labels."""
+        self.need(path.name)
+        try:
+            with tarfile.open(path, "r:") as tar:
+                found = [(one.offset_data, one.size) for one in tar]
+        except (OSError, tarfile.TarError) as error:
+            raise InputError(f"{path} is no tar file or was cut off: {error}; convert or copy it again") from None
+        if len(found) != 2 * count:
+            raise InputError(f"{path} holds {len(found)} files and must hold {2 * count}; convert or copy it again")
+        return np.array(found, np.int64).reshape(count, 4)
+
+
+def _add_sample(tar: tarfile.TarFile, place: int, sample: Sample) -> None:
+    picture, ending = picture_bytes(sample)
+    labels = json.dumps(sample_to_dict(sample), sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    for name, data in ((ending, picture), ("json", labels.encode())):
+        member = tarfile.TarInfo(f"{place:08d}.{name}")  # of nobody, at no time: the same bytes every time
+        member.size = len(data)
+        tar.addfile(member, io.BytesIO(data))
+
+
+def _write_whole(path: Path, write: Callable[[Path], Any]) -> None:
+    draft = Draft(path)
+    try:
+        with failing_as_job(path):
+            write(draft.draft)
+        draft.keep()
+    except BaseException:
+        draft.drop()
+        raise
+
+
+def _shard_name(number: int) -> str:
+    return f"{number:06d}.tar"
+
+
+register(
+    DatasetEntry(
+        name="shards",
+        title="WebDataset shards made by sonjit datasets convert",
+        open=Shards,
+        splits=("all",),
+        kinds=("hand", "face", "body", "object"),
+        licence="that of the set which they were made of",
+        where="sonjit datasets convert",
+        needs=("index.json", "000000.tar"),
+    )
+)
