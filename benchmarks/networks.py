@@ -41,7 +41,7 @@ def measure_s(run, repeats, synchronize):
 
 def torch_runs(name, entry, batch, options):
     """How PyTorch can run the network: a name, and a function for each."""
-    layouts = {"eager": torch.contiguous_format, "channels_last": torch.channels_last}
+    layouts = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
     dtypes = {"f32": torch.float32} | ({"bf16": torch.bfloat16} if options.device != "cpu" else {})
     for precision, dtype in dtypes.items():
         for layout, memory_format in layouts.items():
