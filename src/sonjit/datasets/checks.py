@@ -22,14 +22,16 @@ TOLERANCE_PX = 2.0
 
 _MARGIN = 0.25  # of a box's or picture's longer side: how far outside labels may lie
 _SHARE = 0.5  # of labels that must lie inside
+_FEW = 10  # keypoints of a hand that may lie close together
+_HAND_M = 0.02, 0.6  # between which more of them span, across the diagonal of their box
 
 
 def check_sample(sample: Sample) -> None:
     """Refuse a sample whose labels contradict each other.
 
     Its picture has to be there. What has both 3D and 2D labels has to fall onto itself when projected; what has 3D has
-    to lie before the camera. Of labels that are seen some have to lie in the picture and half in their own box, with a
-    margin: hands at the edge are labelled past it.
+    to lie before the camera, and a hand has to be of a hand's size. Of labels that are seen some have to lie in the
+    picture and half in their own box, with a margin: hands at the edge are labelled past it.
 
     Raises:
         InputError: names the set, the sample, what is wrong and by how many pixels.
@@ -75,6 +77,11 @@ def _check_projection(sample: Sample, instance: Instance, camera: SampleCamera) 
     points = _labelled(instance.keypoints_m, instance.valid_m)
     if not len(points):
         return
+    span_m = float(np.linalg.norm(np.ptp(points, axis=0)))
+    if instance.kind == "hand" and len(points) > _FEW and not _HAND_M[0] < span_m < _HAND_M[1]:
+        raise InputError(
+            f"{_named(sample, instance)}: its keypoints span {span_m:.3g} m: the unit is not that of this set"
+        )
     behind = int((points[:, 2] <= 0).sum())
     if behind > _SHARE * len(points):
         raise InputError(
@@ -102,6 +109,8 @@ def _check_place(sample: Sample, instance: Instance, keypoints_px: NDArray[np.fl
     frames: list[tuple[str, Box, float]] = [("picture", (0, 0, sample.width, sample.height), 1.0)]
     if instance.box is not None:
         frames.append(("own box", instance.box, _SHARE))
+    if sample.box is not None:
+        frames.append(("box around all", sample.box, _SHARE))
     for what, (x_min, y_min, x_max, y_max), share in frames:
         margin = _MARGIN * max(x_max - x_min, y_max - y_min)
         outside = np.maximum(

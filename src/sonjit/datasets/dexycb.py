@@ -6,6 +6,7 @@ Source: Chao et al., CVPR 2021, https://dex-ycb.github.io. Metres in each camera
 from __future__ import annotations
 
 from functools import cache, partial
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from zipfile import BadZipFile
@@ -201,7 +202,7 @@ def _objects(sequence: _Sequence, labels: dict[str, NDArray[Any]], path: Path) -
 def _labels(path: Path) -> dict[str, NDArray[Any]]:
     """All but the mask, which is only named: it takes longer to unpack than the rest."""
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with np.load(BytesIO(path.read_bytes()), allow_pickle=False) as file:
             return {name: np.zeros(0) if name == "seg" else file[name] for name in file.files}
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}") from None

@@ -81,13 +81,15 @@ class InterHand(Dataset):
             raise InputError(f"{self._joints_path} has no {picture.capture}.{picture.frame}")
         valid = picture.joint_valid & np.isfinite(world).all(axis=1) & ~(world == 1).all(axis=1)
         joints = camera.from_world(world * MM)  # (42, 3)
+        name = f"images/{self.split}/{picture.file_name}"
         return Sample(
             dataset=self.entry.name,
-            id=f"{self.split}/{picture.file_name}",
-            image=self.root / f"{self._base}images/{self.split}/{picture.file_name}",
+            id=name,
+            image=self.root / self._base / name,
             width=picture.width,
             height=picture.height,
             instances=tuple(self._hand(place, picture, joints, valid, camera) for place in _present(picture, valid)),
+            box=box_from_xywh(picture.box_xywh) if picture.hand_type == "interacting" else None,
             camera=camera,
             subject=f"{self.split}/{picture.subject}",  # captures and people are counted anew in each split
             sequence=f"{self.split}/Capture{picture.capture}/{picture.sequence}",
@@ -97,7 +99,6 @@ class InterHand(Dataset):
                 "annotation_id": picture.annotation_id,
                 "hand_type": picture.hand_type,
                 "hand_type_valid": picture.hand_type_valid,
-                "box": box_from_xywh(picture.box_xywh),
             },
             source=str(self._index.path),
             licence=self.entry.licence,
@@ -111,7 +112,7 @@ class InterHand(Dataset):
         mesh = None
         if fit is not None and np.isfinite(fit[place]).all():
             mesh = ManoParameters(fit[place, :48], fit[place, 48:58], fit[place, 58:], "world", flat_mean=False)
-        box = box_from_xywh(picture.box_xywh) if picture.hand_type != "interacting" else None  # of both hands there
+        box = None if picture.hand_type == "interacting" else box_from_xywh(picture.box_xywh)
         return hand_before_camera(joints[own], camera, _SIDES[place], valid=valid[own], mesh=mesh, box=box)
 
     def _camera(self, picture: Picture) -> SampleCamera:

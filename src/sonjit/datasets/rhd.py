@@ -6,6 +6,8 @@ Source: Zimmermann and Brox, ICCV 2017. The official pickle holds the left hand 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,7 +20,7 @@ from sonjit.datasets.joint_orders import RHD
 from sonjit.datasets.parsed_hands import ParsedHands
 from sonjit.datasets.reading import field, numbers
 from sonjit.datasets.registry import DatasetEntry, register
-from sonjit.datasets.sample import Sample, SampleCamera, Side
+from sonjit.datasets.sample import Instance, Sample, SampleCamera, Side
 from sonjit.errors import InputError
 from sonjit.hand_models.mano_pickle import plain_array, read_pickled_mapping
 from sonjit.media.image_files import load_image
@@ -29,8 +31,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _FIELDS: Final = {"uv_vis": (42, 3), "xyz": (42, 3), "K": (3, 3)}
-_HANDS: Final[tuple[tuple[Side, int, range], ...]] = (("Left", 0, range(2, 18)), ("Right", 21, range(18, 34)))
-"""Whose hand, where its joints begin, its numbers in the mask."""
+_HANDS: Final[tuple[tuple[Side, slice, range], ...]] = (
+    ("Left", slice(0, 21), range(2, 18)),
+    ("Right", slice(21, 42), range(18, 34)),
+)
+"""Whose hand, its joints, its numbers in the mask."""
 _METRES_PER_STEP = 5 / 65535
 
 
@@ -75,15 +80,7 @@ class Rhd(Dataset):
         camera = SampleCamera(matrix)
         mask = self.root / self.split / "mask" / name
         hands = tuple(
-            hand_before_camera(
-                joints[first : first + 21][list(RHD)],
-                camera,
-                side,
-                keypoints_px=seen[first : first + 21, :2][list(RHD)],
-                visible=seen[first : first + 21, 2][list(RHD)] > 0,
-                read_mask=partial(_mask, mask, parts),
-            )
-            for side, first, parts in _HANDS
+            _hand(joints[own], seen[own], camera, side, partial(_mask, mask, parts)) for side, own, parts in _HANDS
         )
         return Sample(
             dataset=self.entry.name,
@@ -100,6 +97,20 @@ class Rhd(Dataset):
                 depth_from_png, self.root / self.split / "depth" / name, _METRES_PER_STEP, red_is_high=True
             ),
         )
+
+
+def _hand(
+    joints_m: NDArray[np.float64],
+    seen: NDArray[np.float64],
+    camera: SampleCamera,
+    side: Side,
+    read_mask: Callable[[], NDArray[np.bool_]],
+) -> Instance:
+    """A hand whose places are all known, and of which those count that are seen."""
+    order = list(RHD)
+    valid = seen[order, 2] > 0
+    hand = hand_before_camera(joints_m[order], camera, side, keypoints_px=seen[order, :2], read_mask=read_mask)
+    return replace(hand, valid_px=valid, valid_m=valid)
 
 
 def open_rhd(entry: DatasetEntry, root: Path, split: str) -> Dataset:

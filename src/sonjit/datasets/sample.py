@@ -153,6 +153,7 @@ class Sample:
         width: pixels that the labels refer to.
         height: likewise.
         instances: what stands in it; empty where nothing does.
+        box: x_min, y_min, x_max, y_max in pixels around all instances, where the set gives only that.
         camera: that took it; None where unknown.
         subject: whose hands or face; None where unknown.
         sequence: the recording.
@@ -172,6 +173,7 @@ class Sample:
     width: int
     height: int
     instances: tuple[Instance, ...] = ()
+    box: Box | None = None
     camera: SampleCamera | None = None
     subject: str | None = None
     sequence: str | None = None
