@@ -1,4 +1,4 @@
-"""Deformer: the reference's outputs, published checkpoints with two MANO models in them, windows and streams."""
+"""Deformer: the reference's outputs, published checkpoints with two MANO models in them, windows of both hands."""
 
 from functools import cache
 
@@ -7,12 +7,9 @@ import pytest
 import torch
 
 from sonjit import InputError
-from sonjit.geometry import crop_matrix, inverse_affine
 from sonjit.hand_models import demo_mano
 from sonjit.networks import create_network, network_entry
-from sonjit.networks.deformer_crops import Corners, box_around, crop_square, joints_in_box
 from sonjit.networks.deformer_parts import Motion, fused_pose, poses_at_centre
-from sonjit.networks.deformer_stream import DeformerStream
 from sonjit.networks.seeded import seeded_state_dict
 
 ENTRY = network_entry("deformer")
@@ -35,16 +32,12 @@ def twin(weights="demo", **options):
     return create_network("deformer", weights, **{**ENTRY.tiny, **options}).eval()
 
 
-def frames(count, seed=0):
-    """Pictures (N, 3, 64, 64) and boxes (N, 4) in them."""
-    generator = torch.Generator().manual_seed(seed)
-    low, size = torch.rand(2, count, 2, generator=generator)
-    low, size = 24 * low, 16 + 24 * size
-    return torch.rand(count, 3, 64, 64, generator=generator), torch.cat([low, low + size], 1)
-
-
 def windows(count, seed=0):
-    return [values.unflatten(0, (count, FRAMES)) for values in frames(count * FRAMES, seed)]
+    """Pictures (B, T, 3, 64, 64) and boxes (B, T, 4) in them."""
+    generator = torch.Generator().manual_seed(seed)
+    low, size = torch.rand(2, count, FRAMES, 2, generator=generator)
+    low, size = 24 * low, 16 + 24 * size
+    return torch.rand(count, FRAMES, 3, 64, 64, generator=generator), torch.cat([low, low + size], 2)
 
 
 def run(network, *inputs, **options):
@@ -160,41 +153,6 @@ def test_what_a_window_says_is_the_references(file):
             assert_near(value, golden[key])
 
 
-@pytest.mark.golden
-def test_crops_are_the_references(data):
-    path = data / "goldens/networks/protocols_mesh.npz"
-    if not path.is_file():
-        pytest.skip(f"no {path}")
-    with np.load(path) as golden:
-        hand, thing = box_around(golden["def.joints"]), box_around(golden["def.obj"])
-        np.testing.assert_allclose(hand, golden["def.hand_bbox"], atol=1e-3)
-        np.testing.assert_allclose(thing, golden["def.obj_bbox"], atol=1e-3)
-        for rotation, name in ((0.0, "norot"), (0.7, "rot0.7")):
-            square = crop_square(hand, 640, 480, thing, -rotation)
-            assert (square.cx, square.cy) == tuple(golden["def.center"])
-            np.testing.assert_allclose([square.width, square.height], golden["def.scale"], rtol=1e-6)
-            matrix = inverse_affine(crop_matrix(square, 512, 512))
-            np.testing.assert_allclose(matrix, golden[f"def.affine_{name}"][:2], atol=1e-3)
-        box = box_around(golden["def.joints_t"])
-        np.testing.assert_allclose(box, golden["def.bbox_hand"], atol=1e-3)
-        np.testing.assert_allclose(joints_in_box(golden["def.joints_t"], box), golden["def.joints_norm"], atol=1e-5)
-
-
-def test_crops_stay_in_the_picture_or_are_refused():
-    hand = Corners(-20, 30, 100, 90)
-    square = crop_square(hand, 640, 480)
-    assert square == (50, 60, 100, 100, 0)
-    assert hand.clipped(80, 480) == (0, 30, 80, 90)
-    with pytest.raises(InputError, match=r"the box \(700, 10, 800, 60\) is outside the picture of 640 x 480"):
-        crop_square(Corners(700, 10, 800, 60), 640, 480)
-    points = np.array([[0, 30], [50, 60], [-21, 60], [101, 60]])
-    assert joints_in_box(points, hand).tolist() == [
-        [pytest.approx(1 / 6), 0],
-        [pytest.approx(7 / 12), 0.5],
-        *[[-1, -1]] * 2,
-    ]
-
-
 def official(network, dexycb):
     """A tiny checkpoint with all that those of the released code hold."""
     held = {**network.state_dict(), "mano_branch.coord_change_mat": torch.eye(3)}
@@ -307,61 +265,3 @@ def test_wrong_options_and_inputs_are_named():
         run(twin(mano_left=None), images, boxes, left)
     with pytest.raises(InputError, match=r"deformer needs mano=load_mano\(FILE, side='right'\)"):
         run(twin(mano=None), images, boxes)
-
-
-MISSING = 4
-WINDOWS = {  # of frames 0 to 12 without one, two from each other
-    0: {"ho3d": [0, 0, 0, 2, 2], "dexycb": [0, 0, 0, 2, 2]},
-    1: {"ho3d": [1, 1, 1, 3, 5], "dexycb": [1, 1, 1, 3, 5]},
-    2: {"ho3d": [0, 0, 2, 2, 6], "dexycb": [0, 0, 2, 2, 2]},
-    6: {"ho3d": [2, 6, 6, 8, 10], "dexycb": [6, 6, 6, 8, 10]},
-    9: {"ho3d": [5, 7, 9, 11, 11], "dexycb": [5, 7, 9, 11, 11]},
-    12: {"ho3d": [8, 10, 12, 12, 12], "dexycb": [8, 10, 12, 12, 12]},
-}
-
-
-@pytest.mark.parametrize("left", [False, True])
-@pytest.mark.parametrize("variant", ["ho3d", "dexycb"])
-def test_a_stream_gives_what_windows_give(variant, left):
-    network = twin(variant=variant)
-    images, boxes = frames(13)
-    roots = torch.randn(13, 3)
-    stream = DeformerStream(network, gap=2, left=left)
-    for _ in range(2):  # a second video begins anew
-        answers = []
-        for index in range(13):
-            if index != MISSING:
-                due = stream.push(index, images[index], boxes[index], roots[index])
-                assert all(answer.frame <= index - 4 for answer in due)
-                answers += due
-        answers += stream.finish()
-        assert [answer.frame for answer in answers] == [index for index in range(13) if index != MISSING]
-    given = {answer.frame: answer.outputs for answer in answers}
-    side = torch.full((1, FRAMES), float(left))
-    for index, window in WINDOWS.items():
-        at = window[variant]
-        assert_same(given[index], run(network, images[at][None], boxes[at][None], side, roots[at][None]), 1e-4)
-
-
-def test_a_stream_looks_once_at_a_frame_and_forgets_it():
-    network = twin()
-    looked = []
-    network.base_net.register_forward_hook(lambda *call: looked.append(len(call[1][0])))
-    stream = DeformerStream(network, gap=3)
-    images, boxes = frames(4)
-    for index in range(40):
-        stream.push(index, images[index % 4], boxes[index % 4])
-        assert len(stream._seen) <= 2 * 2 * 3 + 1
-    assert len(stream.finish()) == 2 * 3
-    assert looked == [1] * 40
-    assert stream.finish() == []
-
-
-def test_a_stream_wants_frames_in_order():
-    stream = DeformerStream(twin())
-    images, boxes = frames(1)
-    stream.push(7, images[0], boxes[0])
-    with pytest.raises(InputError, match="frame 7 came after frame 7: push them in order"):
-        stream.push(7, images[0], boxes[0])
-    with pytest.raises(InputError, match="gap=0: give at least 1"):
-        DeformerStream(twin(), gap=0)
