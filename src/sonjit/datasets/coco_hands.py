@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sonjit.datasets.coco_sets import CocoSet, labelled, mask_reader
-from sonjit.datasets.records import RecordDataset, box_from_corner, picture_size, points_with_flags, read_json
+from sonjit.datasets.reading import load_json
+from sonjit.datasets.records import RecordDataset, box_from_corner, picture_size, points_with_flags
 from sonjit.datasets.registry import DatasetEntry, register
 from sonjit.datasets.sample import HAND_SKELETON, Instance, Sample
 
@@ -64,7 +65,7 @@ class PanopticHands(RecordDataset):
         path = self._folder / f"{record}.jpg"
         width, height = picture_size(path)
         file = path.with_suffix(".json")
-        labels = read_json(file)
+        labels = load_json(file)
         points, flags = points_with_flags(labels, "hand_pts", _JOINTS)
         hand = Instance(
             kind="hand",

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sonjit.datasets.coco_masks import mask_from_segmentation
-from sonjit.datasets.records import RecordDataset, box_from_corner, naming, points_with_flags, read_json
+from sonjit.datasets.reading import load_json
+from sonjit.datasets.records import RecordDataset, box_from_corner, naming, points_with_flags
 from sonjit.datasets.registry import DatasetEntry, register
 from sonjit.datasets.sample import HAND_SKELETON, Instance, Sample, Side
 from sonjit.errors import InputError
@@ -44,7 +45,7 @@ class CocoSet(RecordDataset):
             pictures: folders that its file names may be relative to, likeliest first.
         """
         self._folders = [str(folder) for folder in pictures]
-        data = read_json(annotations)
+        data = load_json(annotations)
         with naming(str(annotations)):
             self.categories: dict[int, Record] = {one["id"]: one for one in data["categories"]}
             licences = data.get("licenses") or []

@@ -89,7 +89,8 @@ def draw_sample(sample: Sample, size_px: int, *, zoom: bool = False) -> NDArray[
         if one.keypoints_px is not None:
             _draw_keypoints(canvas, one, (one.keypoints_px - origin) * scale)
         if sample.camera is not None and one.keypoints_m is not None:
-            projected = (sample.camera.project(one.keypoints_m) - origin) * scale
+            known = slice(None) if one.valid_m is None else one.valid_m
+            projected = (sample.camera.project(one.keypoints_m[known]) - origin) * scale
             for point in projected[np.isfinite(projected).all(axis=1)]:
                 draw_ring(canvas, point, 3.0, _PROJECTED, 1)
     return canvas

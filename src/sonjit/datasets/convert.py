@@ -120,7 +120,7 @@ def _annotation(number: int, picture: int, category: int, one: Instance) -> Json
         record["hand_side"] = one.side.lower()
     points = one.keypoints_px
     if points is not None:
-        known = np.isfinite(points).all(axis=1)
+        known = np.asarray(np.isfinite(points).all(axis=1), np.bool_)
         known = known if one.valid_px is None else known & one.valid_px
         hidden = np.zeros(len(points), np.bool_) if one.visible is None else ~one.visible
         flags = np.where(known, np.where(hidden, 1, 2), 0)

@@ -16,7 +16,8 @@ import numpy as np
 
 from sonjit.datasets.coco_sets import CocoSet, Record, labelled, mask_reader
 from sonjit.datasets.folder_tables import TableSet
-from sonjit.datasets.records import RecordDataset, box_from_corner, picture_size, read_json
+from sonjit.datasets.reading import load_json
+from sonjit.datasets.records import RecordDataset, box_from_corner, picture_size
 from sonjit.datasets.registry import DatasetEntry, register
 from sonjit.datasets.sample import Instance, Kind, Sample, SampleCamera
 from sonjit.datasets.skeleton_names import skeleton_of_names
@@ -161,7 +162,7 @@ def _open(
     if file is None:
         return ClassFolders(entry, root, split)
     pictures = Path(images) if images else None
-    is_coco = file.suffix.lower() == ".json" and "annotations" in (data := read_json(file)) and "images" in data
+    is_coco = file.suffix.lower() == ".json" and "annotations" in (data := load_json(file)) and "images" in data
     return (Folder if is_coco else TableSet)(entry, folder, split, file, pictures)
 
 

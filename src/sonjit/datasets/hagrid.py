@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sonjit.datasets.records import RecordDataset, picture_size, read_json
+from sonjit.datasets.reading import load_json
+from sonjit.datasets.records import RecordDataset, picture_size
 from sonjit.datasets.registry import DatasetEntry, register
 from sonjit.datasets.sample import HAND_SKELETON, Instance, Sample
 from sonjit.errors import InputError
@@ -81,7 +82,7 @@ def _hand(where: str, box: Any, label: str, landmarks: Any, scale: np.ndarray[An
 
 def _records(folder: Path) -> Iterator[tuple[str, str, dict[str, Any]]]:
     for file in sorted(folder.glob("*.json")):
-        labels = read_json(file)
+        labels = load_json(file)
         if not isinstance(labels, dict):
             raise InputError(f"{file}: not names of pictures with their labels")
         for name, one in labels.items():

@@ -104,19 +104,6 @@ def naming(where: str) -> Generator[None]:
         raise InputError(f"{where}: {error}") from None
 
 
-def read_json(path: Path) -> Any:  # noqa: ANN401  # JSON
-    """A JSON file.
-
-    Raises:
-        InputError: missing, cut off or no JSON, with line and column.
-    """
-    text = read_bytes(path)
-    try:
-        return json.loads(text)
-    except ValueError as error:
-        raise InputError(f"{path} is no JSON or was cut off: {error}; copy or download it again") from None
-
-
 def read_lines(path: Path) -> list[str]:
     """The lines of a text file that hold anything."""
     try:

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sonjit.datasets.dataset import Dataset
-from sonjit.datasets.records import naming, read_json
+from sonjit.datasets.reading import load_json
+from sonjit.datasets.records import naming
 from sonjit.datasets.registry import DatasetEntry, register
 from sonjit.datasets.sample_json import sample_from_dict, sample_to_dict
 from sonjit.errors import InputError
@@ -64,7 +65,7 @@ def save_shards(
     with failing_as_job(folder):
         folder.mkdir(parents=True, exist_ok=True)
     if (folder / INDEX).is_file():
-        if read_json(folder / INDEX) != index:
+        if load_json(folder / INDEX) != index:
             raise InputError(f"{folder} holds other shards, or with other settings: choose another folder or empty it")
     else:
         _write_whole(folder / INDEX, lambda draft: draft.write_text(json.dumps(index, indent=1) + "\n", "utf-8"))
@@ -111,7 +112,7 @@ class Shards(Dataset):
 
     def __init__(self, entry: DatasetEntry, root: Path, split: str) -> None:
         super().__init__(entry, root, split)
-        index = read_json(self.need(INDEX))
+        index = load_json(self.need(INDEX))
         with naming(str(root / INDEX)):
             self._count, self._per_shard = int(index["samples"]), int(index["per_shard"])
         self._places: dict[int, NDArray[np.int64]] = {}
