@@ -138,6 +138,10 @@ def _blocks(record: Mapping[str, Any]) -> Iterator[Block]:
         yield Heading(f"{_mode_title(run['mode'])}: {run['judged']} judged in {run['samples']} pictures", 3)
         rows = tuple((one["title"], *figure_cells(one)) for one in run["figures"])
         yield Table(("figure", "value", "95 % interval", "of", "not found"), rows)
+        if unjudged := sum(
+            found and value is None for found, value in zip(run["units"]["found"], run["units"]["value"], strict=True)
+        ):
+            yield Text(f"{unjudged} of them have labels too incomplete for {run['main']}, and do not count in it.")
         yield Text(
             f"Means are of what was found. Intervals: bootstrap over {run['intervals_draw']}, 1000 draws, seed 0."
         )
@@ -155,8 +159,7 @@ def _blocks(record: Mapping[str, Any]) -> Iterator[Block]:
 
 def _published(record: Mapping[str, Any]) -> Iterator[Block]:
     main = {run["main"] for run in record["runs"]}
-    names = [name for name in record["protocol"]["tables"] if not name.startswith("card-")]
-    tables = [(table, comparison(table, record)) for table in map(load_table, names)]
+    tables = [(table, comparison(table, record)) for table in map(load_table, record["protocol"]["tables"])]
     shown = [(table, block) for table, block in tables if block is not None]
     groups = [block for figure in sorted(main) for block in published_groups(cards_of(figure), figure)]
     if not shown and not groups:

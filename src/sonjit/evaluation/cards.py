@@ -1,0 +1,295 @@
+"""Model cards from evaluations: what a model is for, how well it does, and for whom."""
+
+from __future__ import annotations
+
+import json
+import math
+import tomllib
+from dataclasses import dataclass
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+
+from sonjit.errors import InputError
+from sonjit.evaluation.document import (
+    Heading,
+    Plot,
+    Points,
+    Table,
+    Text,
+    html_from,
+    markdown_from,
+    number,
+    plots_of,
+)
+from sonjit.evaluation.groups import FEWEST, factors_of, verdict
+from sonjit.evaluation.plots import bars_svg
+from sonjit.evaluation.published import ImpossibleTableError, load_groups
+from sonjit.evaluation.report import cards_of, figure_cells, published_groups
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from sonjit.evaluation.document import Block
+
+_TASK = "keypoint-detection"
+_FEW = 100
+"""Instances below which figures show that the way works, and little of how the model does."""
+
+
+@dataclass(frozen=True)
+class CardRequest:
+    """What goes into a card beside its evaluations.
+
+    Attributes:
+        groups: rows of a groups' file; none for a card without groups.
+        goal: greatest gap of the worst group from the average; NaN for what the published card set.
+        fewest: instances that a group needs to be judged.
+        bench: of `sonjit bench --save`; None for a card without latency.
+    """
+
+    groups: Sequence[Mapping[str, str]] = ()
+    goal: float = math.nan
+    fewest: int = FEWEST
+    bench: Mapping[str, Any] | None = None
+
+
+def load_evaluation(path: Path) -> dict[str, Any]:
+    """An eval.json, checked against itself.
+
+    Raises:
+        InputError: a missing file, or no evaluation of Sonjit's.
+        ImpossibleTableError: a mean outside of its own values.
+    """
+    try:
+        record: Any = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read as an evaluation ({error})") from None
+    if not isinstance(record, dict) or not {"protocol", "model", "runs", "data"} <= record.keys():
+        raise InputError(f"{path}: is no eval.json of sonjit eval")
+    try:
+        for run in record["runs"]:
+            _check(path, record, run)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{path}: is damaged, or of another version of sonjit eval ({error})") from None
+    return record
+
+
+def card_files(records: Sequence[Mapping[str, Any]], request: CardRequest) -> dict[str, str]:
+    """Markdown, HTML and plots of a card per model that was evaluated.
+
+    Args:
+        records: contents of eval.json, of one model or several.
+        request: what else goes into the cards.
+    """
+    files: dict[str, str] = {}
+    for model in dict.fromkeys(record["model"]["name"] for record in records):
+        own = [record for record in records if record["model"]["name"] == model]
+        title, blocks = f"{model}: model card", list(_blocks(model, own, request))
+        files |= plots_of(blocks)
+        files[f"{model}.md"] = markdown_from(title, blocks, _front_matter(model, own))
+        files[f"{model}.html"] = html_from(title, blocks)
+    return files
+
+
+def _check(path: Path, record: Mapping[str, Any], run: Mapping[str, Any]) -> None:
+    """Refuse figures that contradict themselves."""
+    main = _main(run)
+    for one in run["figures"]:
+        ends = one["low"], one["high"]
+        if None not in (*ends, one["value"]) and ends[0] > ends[1]:
+            raise ImpossibleTableError(f"{path}: {one['name']}: its interval {ends[0]:g} to {ends[1]:g} is upside down")
+    known = [value for value in run["units"]["value"] if value is not None]
+    if main is None or main["value"] is None or not known or record["protocol"]["average"] != "all":
+        return
+    low, high = min(known), max(known)
+    slack = 1e-6 * max(1.0, abs(high))
+    if not low - slack <= main["value"] <= high + slack:
+        raise ImpossibleTableError(
+            f"{path}: {main['name']}, {run['mode']}: the mean {main['value']:g} lies outside of its values, "
+            f"{low:g} to {high:g}"
+        )
+
+
+def _main(run: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    return next((one for one in run["figures"] if one["name"] == run["main"]), None)
+
+
+def _about(model: str) -> dict[str, Any]:
+    """What is known of a kind of model; nothing for one of your own."""
+    file = resources.files("sonjit.evaluation") / "about" / f"{model.partition('-')[0]}.toml"
+    return tomllib.loads(file.read_text("utf-8")) if file.is_file() else {}
+
+
+def _blocks(model: str, records: Sequence[Mapping[str, Any]], request: CardRequest) -> Iterator[Block]:
+    about = _about(model)
+    if about:
+        yield Text(about["summary"])
+        for heading, key in (
+            ("Intended use", "intended"),
+            ("Out of scope", "out_of_scope"),
+            ("Factors", "conditions"),
+            ("Input", "input"),
+            ("Output", "output"),
+        ):
+            yield Heading(heading)
+            yield Points(tuple(about[key]))
+    yield Heading("How well it does")
+    for record in records:
+        yield from _results(record)
+    yield Heading("For whom")
+    for record in records:
+        yield from _fairness(model, record, request)
+    yield from _published({run["main"] for record in records for run in record["runs"]})
+    if request.bench is not None:
+        yield from _latency(model, request.bench)
+    yield Heading("Licence")
+    yield Text(
+        f"Weights: {about.get('licence', 'as their owner says')}. Data are their owners', and are not part of it."
+    )
+    yield Heading("How this card was made")
+    yield Points(tuple(line for record in records for line in _facts(record)))
+
+
+def _results(record: Mapping[str, Any]) -> Iterator[Block]:
+    sets = ", ".join(f"{one['set']} {one['split']}" for one in record["data"])
+    for run in record["runs"]:
+        yield Heading(f"{record['protocol']['title']}, {run['mode']}", 3)
+        yield Text(f"{run['judged']} instances in {run['samples']} pictures of {sets}.")
+        if run["judged"] < _FEW:
+            yield Text(
+                f"{run['judged']} instances are few: these figures show that the way from data to card works; they say "
+                "little of how the model does elsewhere."
+            )
+        rows = tuple((one["title"], *figure_cells(one)) for one in run["figures"])
+        yield Table(("figure", "value", "95 % interval", "of", "not found"), rows)
+        main, joints = _main(run), run["parts"].get("joint", ())
+        if main is not None and joints:
+            title = f"{main['title']} by keypoint, {run['mode']}"
+            bars = [(one["name"], _float(one["mean"]), _float(one["low"]), _float(one["high"])) for one in joints]
+            name = f"{record['model']['name']}-{record['protocol']['name']}-{run['mode'].replace(' ', '-')}"
+            yield Plot(name, bars_svg(bars, main["unit"], title), title)
+
+
+def _fairness(model: str, record: Mapping[str, Any], request: CardRequest) -> Iterator[Block]:
+    if not request.groups:
+        yield Text(
+            "Not judged: it is not known here who the people in the pictures are. `sonjit card --groups groups.csv` "
+            "takes region, skin tone (Fitzpatrick, Monk), gender and age by subject or picture."
+        )
+        return
+    for run in record["runs"]:
+        main = _main(run)
+        if main is None:
+            continue
+        goal = _goal(main["name"], request.goal)
+        factors = factors_of(run["units"], request.groups, model=model, better=main["better"], fewest=request.fewest)
+        for factor in factors:
+            yield Heading(f"{main['title']} by {factor.name}, {run['mode']}", 3)
+            unit = main["unit"]
+            headings = (
+                "group",
+                f"mean {unit}",
+                "sd",
+                "least",
+                "greatest",
+                "95 % interval",
+                "of",
+                "people",
+                "not found",
+            )
+            yield Table(
+                headings,
+                tuple(
+                    (
+                        row.name if row.enough else f"{row.name} (too small to judge)",
+                        *(number(one) for one in (row.mean, row.stdev, row.least, row.greatest)),
+                        f"{number(row.low)} to {number(row.high)}",
+                        str(row.count),
+                        str(row.subjects or "–"),
+                        str(row.missing),
+                    )
+                    for row in factor.rows
+                ),
+            )
+            if factor.worst:
+                yield Text(
+                    f"Mean of the groups {number(factor.average)} {unit}, standard deviation {number(factor.stdev)}, "
+                    f"greatest minus least {number(factor.range)}."
+                )
+            yield Text(verdict(factor, goal, unit))
+            if factor.unknown:
+                yield Text(f"{factor.unknown} instances are of no known group.")
+
+
+def _goal(figure: str, given: float) -> float:
+    """The goal that was given, else that of the published card."""
+    if not math.isnan(given):
+        return given
+    return next((card.goal for card in map(load_groups, cards_of(figure))), math.nan)
+
+
+def _published(figures: set[str]) -> Iterator[Block]:
+    blocks = [block for figure in sorted(figures) for block in published_groups(cards_of(figure), figure)]
+    if blocks:
+        yield Heading("Beside the published cards")
+        yield from blocks
+
+
+def _latency(model: str, bench: Mapping[str, Any]) -> Iterator[Block]:
+    kind, _, variant = model.partition("-")
+    try:
+        rows = tuple(
+            (one["case"]["name"], *(number(one["sonjit"]["median"].get(key)) for key in ("p50_ms", "p90_ms", "rss_mb")))
+            for one in bench["cases"]
+            if one["case"]["kind"] == kind and variant in ("", one["case"]["model"])
+        )
+        machine = f"{bench['machine']['cpu']}, {bench['machine']['cores']} cores"
+    except (KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"--bench: is no file of sonjit bench --save ({error} is missing)") from None
+    yield Heading("Latency")
+    if not rows:
+        yield Text("Not measured: the file of sonjit bench has no case of this model.")
+        return
+    yield Table(("case", "median ms", "90 % ms", "memory MB"), rows)
+    yield Text(f"Whole frames, on {machine}.")
+
+
+def _facts(record: Mapping[str, Any]) -> Iterator[str]:
+    if record["command"]:
+        yield f"command: {record['command']}"
+    yield f"data, SHA-256 of labels and pictures: {record['data_sha256']}"
+    for one in record["model"]["files"]:
+        yield f"weights: {one.get('name', one['file'])}, SHA-256 {one.get('sha256', 'unknown')}"
+    yield f"sonjit {record['sonjit']}, {record['machine']['date']}, {record['machine']['cpu']}"
+
+
+def _front_matter(model: str, records: Sequence[Mapping[str, Any]]) -> str:
+    """Hugging Face's metadata, as YAML; JSON's strings are YAML's."""
+    about = _about(model)
+    lines = ["---", f"license: {about.get('licence', 'other')}", "library_name: sonjit", f"pipeline_tag: {_TASK}"]
+    lines += ["tags:", *(f"- {tag}" for tag in about.get("tags", ("landmarks",)))]
+    lines += ["model-index:", f"- name: {json.dumps(model)}", "  results:"]
+    for record in records:
+        for run in record["runs"]:
+            sets = ", ".join(f"{one['set']} {one['split']}" for one in record["data"])
+            lines += [
+                f"  - task: {{type: {_TASK}}}",
+                f"    dataset: {{name: {json.dumps(sets)}, type: {_slug(record)}}}",
+            ]
+            lines.append("    metrics:")
+            lines += [
+                f"    - {{type: {json.dumps(one['name'])}, name: {json.dumps(one['title'] + ', ' + run['mode'])}, "
+                f"value: {one['value']:.6g}}}"
+                for one in run["figures"]
+                if one["value"] is not None
+            ]
+    return "\n".join([*lines, "---"])
+
+
+def _slug(record: Mapping[str, Any]) -> str:
+    return str(record["protocol"]["name"])
+
+
+def _float(value: float | None) -> float:
+    return math.nan if value is None else value
