@@ -77,16 +77,16 @@ def _check_projection(sample: Sample, instance: Instance, camera: SampleCamera) 
     points = _labelled(instance.keypoints_m, instance.valid_m)
     if not len(points):
         return
-    span_m = float(np.linalg.norm(np.ptp(points, axis=0)))
-    if instance.kind == "hand" and len(points) > _FEW and not _HAND_M[0] < span_m < _HAND_M[1]:
-        raise InputError(
-            f"{_named(sample, instance)}: its keypoints span {span_m:.3g} m: the unit is not that of this set"
-        )
     behind = int((points[:, 2] <= 0).sum())
     if behind > _SHARE * len(points):
         raise InputError(
             f"{_named(sample, instance)}: {behind} of {len(points)} keypoints lie behind the camera: "
             "the axes or the extrinsics are not those of this set"
+        )
+    span_m = float(np.linalg.norm(np.ptp(points, axis=0)))
+    if instance.kind == "hand" and len(points) > _FEW and not _HAND_M[0] < span_m < _HAND_M[1]:
+        raise InputError(
+            f"{_named(sample, instance)}: its keypoints span {span_m:.3g} m: the unit is not that of this set"
         )
     if instance.keypoints_px is None or instance.keypoints_m is None:
         return

@@ -61,6 +61,7 @@ class InterHand(Dataset):
         self._index = index_pictures(self.need(f"{stem}data.json"))
         self._cameras_path = self.need(f"{stem}camera.json")
         self._cameras: dict[str, Any] = load_json(self._cameras_path)
+        self._made: dict[tuple[str, str], SampleCamera] = {}  # read often: a picture has one of a few hundred
         self._joints_path = self.need(f"{stem}joint_3d.json")
         self._joints = index_joints(self._joints_path)
         mano = root / f"{stem}MANO_NeuralAnnot.json"
@@ -75,7 +76,8 @@ class InterHand(Dataset):
     def load(self, index: int) -> Sample:
         """The sample of one annotation; a wrong record is an InputError with file and field."""
         picture = self._index.picture(int(self._kept[index]))
-        camera = self._camera(picture)
+        key = picture.capture, picture.camera
+        camera = self._made[key] if key in self._made else self._made.setdefault(key, self._camera(picture))
         world = self._joints.row(picture.capture, picture.frame)
         if world is None:
             raise InputError(f"{self._joints_path} has no {picture.capture}.{picture.frame}")

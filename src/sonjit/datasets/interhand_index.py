@@ -148,13 +148,7 @@ def index_pictures(path: Path) -> PictureIndex:
 
 @dataclass(frozen=True)
 class FrameTable:
-    """Arrays by capture and frame.
-
-    Attributes:
-        keys: sorted, see `frame_key`.
-        values: one row for each.
-        wrong: what is wrong in a row.
-    """
+    """Rows of `values` by capture and frame: `keys` are sorted, `wrong` says what is wrong in a key's row."""
 
     keys: NDArray[np.int64]
     values: NDArray[np.float64]
