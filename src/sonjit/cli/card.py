@@ -35,9 +35,10 @@ def card(
         fewest: Instances that a group needs to be judged.
         bench: File of sonjit bench --save, for latency.
     """
-    from sonjit.evaluation.cards import CardRequest, card_files, load_evaluation
+    from sonjit.evaluation.cards import CardRequest, card_files
     from sonjit.evaluation.document import save_files
     from sonjit.evaluation.groups import load_group_file
+    from sonjit.evaluation.records import load_evaluation
 
     if not evaluations:
         raise InputError("name at least one eval.json of sonjit eval")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import tomllib
 from dataclasses import dataclass
@@ -10,6 +9,8 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 from sonjit.errors import InputError
+from sonjit.evaluation.card_metadata import front_matter
+from sonjit.evaluation.comparisons import cards_of, published_groups
 from sonjit.evaluation.document import (
     Heading,
     Plot,
@@ -23,16 +24,15 @@ from sonjit.evaluation.document import (
 )
 from sonjit.evaluation.groups import FEWEST, factors_of, verdict
 from sonjit.evaluation.plots import bars_svg
-from sonjit.evaluation.published import ImpossibleTableError, load_groups
-from sonjit.evaluation.report import cards_of, figure_cells, published_groups
+from sonjit.evaluation.published import load_groups
+from sonjit.evaluation.records import main_figure
+from sonjit.evaluation.report import figure_cells
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from pathlib import Path
 
     from sonjit.evaluation.document import Block
 
-_TASK = "keypoint-detection"
 _FEW = 100
 """Instances below which figures show that the way works, and little of how the model does."""
 
@@ -54,27 +54,6 @@ class CardRequest:
     bench: Mapping[str, Any] | None = None
 
 
-def load_evaluation(path: Path) -> dict[str, Any]:
-    """An eval.json, checked against itself.
-
-    Raises:
-        InputError: a missing file, or no evaluation of Sonjit's.
-        ImpossibleTableError: a mean outside of its own values.
-    """
-    try:
-        record: Any = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read as an evaluation ({error})") from None
-    if not isinstance(record, dict) or not {"protocol", "model", "runs", "data"} <= record.keys():
-        raise InputError(f"{path}: is no eval.json of sonjit eval")
-    try:
-        for run in record["runs"]:
-            _check(path, record, run)
-    except (KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{path}: is damaged, or of another version of sonjit eval ({error})") from None
-    return record
-
-
 def card_files(records: Sequence[Mapping[str, Any]], request: CardRequest) -> dict[str, str]:
     """Markdown, HTML and plots of a card per model that was evaluated.
 
@@ -87,32 +66,9 @@ def card_files(records: Sequence[Mapping[str, Any]], request: CardRequest) -> di
         own = [record for record in records if record["model"]["name"] == model]
         title, blocks = f"{model}: model card", list(_blocks(model, own, request))
         files |= plots_of(blocks)
-        files[f"{model}.md"] = markdown_from(title, blocks, _front_matter(model, own))
+        files[f"{model}.md"] = markdown_from(title, blocks, front_matter(model, own, _about(model)))
         files[f"{model}.html"] = html_from(title, blocks)
     return files
-
-
-def _check(path: Path, record: Mapping[str, Any], run: Mapping[str, Any]) -> None:
-    """Refuse figures that contradict themselves."""
-    main = _main(run)
-    for one in run["figures"]:
-        ends = one["low"], one["high"]
-        if None not in (*ends, one["value"]) and ends[0] > ends[1]:
-            raise ImpossibleTableError(f"{path}: {one['name']}: its interval {ends[0]:g} to {ends[1]:g} is upside down")
-    known = [value for value in run["units"]["value"] if value is not None]
-    if main is None or main["value"] is None or not known or record["protocol"]["average"] != "all":
-        return
-    low, high = min(known), max(known)
-    slack = 1e-6 * max(1.0, abs(high))
-    if not low - slack <= main["value"] <= high + slack:
-        raise ImpossibleTableError(
-            f"{path}: {main['name']}, {run['mode']}: the mean {main['value']:g} lies outside of its values, "
-            f"{low:g} to {high:g}"
-        )
-
-
-def _main(run: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    return next((one for one in run["figures"] if one["name"] == run["main"]), None)
 
 
 def _about(model: str) -> dict[str, Any]:
@@ -163,7 +119,7 @@ def _results(record: Mapping[str, Any]) -> Iterator[Block]:
             )
         rows = tuple((one["title"], *figure_cells(one)) for one in run["figures"])
         yield Table(("figure", "value", "95 % interval", "of", "not found"), rows)
-        main, joints = _main(run), run["parts"].get("joint", ())
+        main, joints = main_figure(run), run["parts"].get("joint", ())
         if main is not None and joints:
             title = f"{main['title']} by keypoint, {run['mode']}"
             bars = [(one["name"], _float(one["mean"]), _float(one["low"]), _float(one["high"])) for one in joints]
@@ -179,7 +135,7 @@ def _fairness(model: str, record: Mapping[str, Any], request: CardRequest) -> It
         )
         return
     for run in record["runs"]:
-        main = _main(run)
+        main = main_figure(run)
         if main is None:
             continue
         goal = _goal(main["name"], request.goal)
@@ -262,33 +218,6 @@ def _facts(record: Mapping[str, Any]) -> Iterator[str]:
     for one in record["model"]["files"]:
         yield f"weights: {one.get('name', one['file'])}, SHA-256 {one.get('sha256', 'unknown')}"
     yield f"sonjit {record['sonjit']}, {record['machine']['date']}, {record['machine']['cpu']}"
-
-
-def _front_matter(model: str, records: Sequence[Mapping[str, Any]]) -> str:
-    """Hugging Face's metadata, as YAML; JSON's strings are YAML's."""
-    about = _about(model)
-    lines = ["---", f"license: {about.get('licence', 'other')}", "library_name: sonjit", f"pipeline_tag: {_TASK}"]
-    lines += ["tags:", *(f"- {tag}" for tag in about.get("tags", ("landmarks",)))]
-    lines += ["model-index:", f"- name: {json.dumps(model)}", "  results:"]
-    for record in records:
-        for run in record["runs"]:
-            sets = ", ".join(f"{one['set']} {one['split']}" for one in record["data"])
-            lines += [
-                f"  - task: {{type: {_TASK}}}",
-                f"    dataset: {{name: {json.dumps(sets)}, type: {_slug(record)}}}",
-            ]
-            lines.append("    metrics:")
-            lines += [
-                f"    - {{type: {json.dumps(one['name'])}, name: {json.dumps(one['title'] + ', ' + run['mode'])}, "
-                f"value: {one['value']:.6g}}}"
-                for one in run["figures"]
-                if one["value"] is not None
-            ]
-    return "\n".join([*lines, "---"])
-
-
-def _slug(record: Mapping[str, Any]) -> str:
-    return str(record["protocol"]["name"])
 
 
 def _float(value: float | None) -> float:

@@ -2,38 +2,27 @@
 
 from __future__ import annotations
 
-import math
-import platform
 from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 from sonjit._version import __version__
 from sonjit.benchmark.machine import describe_machine
 from sonjit.errors import InputError, SonjitError
 from sonjit.evaluation.data import ProtocolData
-from sonjit.evaluation.joints import Joints
 from sonjit.evaluation.journal import Journal, Line, hash_of, hash_of_lines
-from sonjit.evaluation.landmarks import Landmarks
+from sonjit.evaluation.judges import judge_of
 from sonjit.evaluation.models import describe_model, open_model
-from sonjit.evaluation.pictures import Instances, Localization
 from sonjit.evaluation.protocols import load_protocol
-from sonjit.evaluation.two_hands import TwoHands
+from sonjit.evaluation.records import library_versions, run_record
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from sonjit.datasets import Sample
-    from sonjit.evaluation.figures import Summary
-    from sonjit.evaluation.guesses import Judged, Mode
+    from sonjit.evaluation.guesses import Mode
+    from sonjit.evaluation.judges import Judge
     from sonjit.evaluation.models import Model, ModelChoice
-    from sonjit.evaluation.protocols import Protocol
-
-Judge = Landmarks | Joints | TwoHands | Localization | Instances
-_LIBRARIES = ("numpy", "openvino", "opencv-python-headless", "torch", "faster-coco-eval")
-_FEWEST_SUBJECTS = 5
-"""From so many on, intervals draw whole subjects: pictures of one person are alike."""
 
 
 @dataclass(frozen=True)
@@ -132,26 +121,11 @@ def evaluate(
         "complete": not stopped,
         "data_sha256": hash_of_lines(next(iter(lines.values()), [])),
         "machine": describe_machine(),
-        "versions": _versions(),
+        "versions": library_versions(),
         "skipped": data.skipped,
-        "runs": [_run(judge, mode, judged) for mode, judged in lines.items()],
+        "runs": [run_record(judge, mode, judged) for mode, judged in lines.items()],
     }
     return Outcome(record, data, lines, stopped)
-
-
-def judge_of(protocol: Protocol, choice: ModelChoice) -> Judge:
-    """What judges by a protocol."""
-    match protocol.task:
-        case "landmarks_2d":
-            return Landmarks(protocol, choice.kind)
-        case "joints_3d":
-            return Joints(protocol)
-        case "two_hands":
-            return TwoHands(protocol)
-        case "localization":
-            return Localization(protocol)
-        case "instances":
-            return Instances(protocol)
 
 
 def _modes(model: Model, wanted: Sequence[Mode] | None) -> tuple[Mode, ...]:
@@ -200,51 +174,3 @@ def _judge_all(
 
 def _recording(sample: Sample) -> tuple[str, str, str | None] | None:
     return None if sample.sequence is None else (sample.dataset, sample.sequence, sample.view)
-
-
-def _run(judge: Judge, mode: Mode, lines: Sequence[Line]) -> dict[str, Any]:
-    """Figures of one mode, and one row per thing that was judged."""
-    pairs = [(line, one) for line in lines for one in line.judged]
-    clusters, drawn = _clusters([line for line, _ in pairs])
-    summary: Summary = judge.summary([one for _, one in pairs], clusters)
-    return {
-        "mode": mode,
-        "main": judge.main,
-        "samples": len(lines),
-        "judged": len(pairs),
-        "left_out": [f"{line.id}: {line.problem}" for line in lines if line.problem],
-        "intervals_draw": drawn,
-        **summary.to_dict(),
-        "units": _units(pairs, summary.values),
-    }
-
-
-def _units(pairs: Sequence[tuple[Line, Judged]], values: Sequence[float]) -> dict[str, list[Any]]:
-    return {
-        "place": [line.place for line, _ in pairs],
-        "dataset": [line.dataset for line, _ in pairs],
-        "sample": [line.id for line, _ in pairs],
-        "instance": [one.instance for _, one in pairs],
-        "subject": [line.subject for line, _ in pairs],
-        "side": [one.side for _, one in pairs],
-        "value": [value if math.isfinite(value) else math.nan for value in values],
-        "found": [not math.isinf(value) for value in values],
-    }
-
-
-def _clusters(lines: Sequence[Line]) -> tuple[list[Hashable], str]:
-    """What intervals draw as one, and its name."""
-    subjects = {line.subject for line in lines}
-    if None not in subjects and len(subjects) >= _FEWEST_SUBJECTS:
-        return [line.subject for line in lines], "subjects"
-    return [(line.dataset, line.id) for line in lines], "pictures"
-
-
-def _versions() -> dict[str, str]:
-    known = {"python": platform.python_version()}
-    for name in _LIBRARIES:
-        try:
-            known[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return known

@@ -85,7 +85,7 @@ class TwoHands:
         if np.isfinite(offsets).any():
             summary.figures.append(mean_figure("mrrpe", "MRRPE", offsets, "mm", clusters=clusters))
         sides = _column(judged, "handedness")
-        figure: Figure = mean_figure("handedness", "right hands told", sides, "", clusters=clusters, better="higher")
+        figure: Figure = mean_figure("handedness", "handedness", sides, "", clusters=clusters, better="higher")
         summary.figures.append(figure)
         hand = load_skeleton("hand_mediapipe21")
         hidden = np.array([one.hidden for one in judged], np.float64)
