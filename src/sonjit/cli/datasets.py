@@ -85,7 +85,7 @@ def check(
         limit: Look at so many samples.
         pictures: Decode every picture too.
     """
-    dataset = _open(name, root, split, option, limit)
+    dataset = _open(name, root, split, option, limit, trust=False)
     good, bad = _looked_at(dataset, skip_bad=skip_bad, pictures=pictures)
     for one in bad:
         sys.stderr.write(f"sonjit: {one.reason}\n")
@@ -127,7 +127,7 @@ def show(
 
     if samples < 1:
         raise InputError(f"--samples {samples}: show at least 1")
-    dataset = _open(name, root, split, option, None, check="none")
+    dataset = _open(name, root, split, option, None, trust=False)
     count = min(samples, len(dataset))
     places = {
         "spread": np.linspace(0, len(dataset) - 1, count).round().astype(int),
@@ -176,7 +176,7 @@ def convert(
     """
     from sonjit.datasets.convert import convert_dataset
 
-    dataset = _open(name, root, split, option, limit)
+    dataset = _open(name, root, split, option, limit, trust=not skip_bad)
     bad: list[Skipped] = []
     if skip_bad:
         good, bad = _looked_at(dataset, skip_bad=True, pictures=True)
@@ -190,8 +190,9 @@ def convert(
 
 
 def _open(
-    name: str, root: Path, split: str | None, options: list[str] | None, limit: int | None, check: str = "first"
+    name: str, root: Path, split: str | None, options: list[str] | None, limit: int | None, *, trust: bool = True
 ) -> Dataset:
+    """A data set; its first sample is looked at unless all are going to be, or bad ones are wanted too."""
     from sonjit.datasets import open_dataset
 
     given: dict[str, Any] = {}
@@ -202,7 +203,7 @@ def _open(
         given[key] = _value(value)
     if limit is not None and limit < 1:
         raise InputError(f"--limit {limit}: take at least 1")
-    dataset = open_dataset(name, root, split, check="none" if check == "none" or limit else "first", **given)
+    dataset = open_dataset(name, root, split, check="first" if trust else "none", **given)
     return dataset if limit is None else dataset[:limit]
 
 

@@ -46,6 +46,8 @@ class CocoSet(RecordDataset):
         """
         self._folders = [str(folder) for folder in pictures]
         data = load_json(annotations)
+        if not isinstance(data, dict):
+            raise InputError(f"{annotations} is not in COCO's format: it holds no images, annotations and categories")
         with naming(str(annotations)):
             self.categories: dict[int, Record] = {one["id"]: one for one in data["categories"]}
             licences = data.get("licenses") or []

@@ -82,9 +82,9 @@ def draw_sample(sample: Sample, size_px: int, *, zoom: bool = False) -> NDArray[
         if (mask := one.mask()) is not None:
             part = mask[top:bottom, left:right].astype(np.float32)
             draw_tint(canvas, part, PERSON_COLOURS[number % len(PERSON_COLOURS)])
-    for one in sample.instances:
-        if one.box is not None:
-            _draw_box(canvas, one, (np.reshape(one.box, (2, 2)) - origin) * scale)
+    for side, box in ((None, sample.box), *((one.side, one.box) for one in sample.instances)):
+        if box is not None:
+            _draw_box(canvas, side, (np.reshape(box, (2, 2)) - origin) * scale)
     for one in sample.instances:
         if one.keypoints_px is not None:
             _draw_keypoints(canvas, one, (one.keypoints_px - origin) * scale)
@@ -128,12 +128,12 @@ def _words(one: Instance) -> str:
     return " ".join(word for word in words if word)
 
 
-def _draw_box(canvas: NDArray[np.uint8], one: Instance, corners: NDArray[np.float64]) -> None:
+def _draw_box(canvas: NDArray[np.uint8], side: str | None, corners: NDArray[np.float64]) -> None:
     """A box from its first and last corner (2, 2)."""
     (x_min, y_min), (x_max, y_max) = corners
     path = np.array([[x_min, y_min], [x_max, y_min], [x_max, y_max], [x_min, y_max]])
     draw_path(canvas, path, INK, 3)
-    draw_path(canvas, path, LEFT if one.side == "Left" else RIGHT if one.side == "Right" else NEUTRAL, 1)
+    draw_path(canvas, path, LEFT if side == "Left" else RIGHT if side == "Right" else NEUTRAL, 1)
 
 
 def _draw_keypoints(canvas: NDArray[np.uint8], one: Instance, points: NDArray[np.float64]) -> None:

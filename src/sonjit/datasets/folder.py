@@ -162,7 +162,7 @@ def _open(
     if file is None:
         return ClassFolders(entry, root, split)
     pictures = Path(images) if images else None
-    is_coco = file.suffix.lower() == ".json" and "annotations" in (data := load_json(file)) and "images" in data
+    is_coco = file.suffix.lower() == ".json" and "frames" not in load_json(file)
     return (Folder if is_coco else TableSet)(entry, folder, split, file, pictures)
 
 

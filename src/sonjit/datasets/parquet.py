@@ -1,7 +1,7 @@
 """Data sets as Parquet: one row per instance, its sample's fields repeated; a sample without any keeps one row.
 
 Names and units are those of `Sample` and `Instance`. Keypoints are flat lists; camera, tags, mesh, mask (packed run
-lengths) and extra are JSON text. `image` is the path of the picture, relative to the table.
+lengths), extra and whatever else is known are JSON text. `image` is the path of the picture, relative to the table.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ _OF_SAMPLE = {
     "reduced": "bool",
     "camera": "json",
     "tags": "json",
+    "sample_more": "json",
 }
 _OF_INSTANCE = {
     "instance": "int32",
@@ -59,6 +60,7 @@ _OF_INSTANCE = {
     "mesh": "json",
     "mask": "json",
     "extra": "json",
+    "instance_more": "json",
 }
 _COLUMNS = _OF_SAMPLE | _OF_INSTANCE
 _WIDTHS = {"keypoints_px": 2, "keypoints_m": 3, "vertices_m": 3}
@@ -102,21 +104,22 @@ def records_from_parquet(path: Path) -> Iterator[Json]:
         rows = (row for batch in file.iter_batches() for row in batch.to_pylist())
         for _, of_sample in groupby(rows, key=lambda row: row["sample"]):
             group = list(of_sample)
-            sample = _read(group[0], _OF_SAMPLE)
-            del sample["sample"]
             instances = [_read(row, _OF_INSTANCE) for row in group if row["instance"] is not None]
-            yield sample | {"instances": [{k: v for k, v in one.items() if k != "instance"} for one in instances]}
+            yield _read(group[0], _OF_SAMPLE) | {"instances": instances}
 
 
 def _rows(number: int, sample: Json) -> Iterator[Json]:
-    shared = _written(sample | {"sample": number}, _OF_SAMPLE)
+    shared = _written({"sample": number} | {k: v for k, v in sample.items() if k != "instances"}, _OF_SAMPLE)
     for place, one in enumerate(sample["instances"]):
-        yield shared | _written(one | {"instance": place}, _OF_INSTANCE)
+        yield shared | _written({"instance": place} | one, _OF_INSTANCE)
     if not sample["instances"]:
         yield shared
 
 
 def _written(values: Json, columns: dict[str, str]) -> Json:
+    """A row's cells; what has no column of its own goes into the last one."""
+    *_, last = columns
+    values = values | {last: {name: value for name, value in values.items() if name not in columns} or None}
     row: Json = {}
     for name, kind in columns.items():
         value = values.get(name)
@@ -129,12 +132,14 @@ def _written(values: Json, columns: dict[str, str]) -> Json:
 
 
 def _read(row: Json, columns: dict[str, str]) -> Json:
-    result: Json = {}
-    for name, kind in columns.items():
+    """What `_written` was given, less the number of the row."""
+    _, *names, last = columns
+    result: Json = json.loads(row[last]) if row[last] else {}
+    for name in names:
         value = row[name]
         if value is None:
             continue
-        if kind == "json":
+        if columns[name] == "json":
             value = json.loads(value)
         elif name in _WIDTHS:
             value = np.reshape(np.array(value, object), (-1, _WIDTHS[name])).tolist()

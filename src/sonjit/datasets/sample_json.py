@@ -41,7 +41,8 @@ def sample_to_dict(sample: Sample) -> Json:
 
 def sample_from_dict(data: Json, image: Path | bytes) -> Sample:
     """The sample that `sample_to_dict` wrote, with its picture; may raise what a wrong record makes Python raise."""
-    rest = {item.name: data[item.name] for item in fields(Sample) if item.name in data and item.name not in _LEFT_OUT}
+    names = (item.name for item in fields(Sample) if item.name in data and item.name not in _LEFT_OUT)
+    rest: Json = {name: tuple(data[name]) if isinstance(data[name], list) else data[name] for name in names}
     camera = data.get("camera")
     size = data["height"], data["width"]
     return Sample(

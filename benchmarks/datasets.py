@@ -1,0 +1,104 @@
+"""What a data set costs beside decoding its pictures, and what it takes in memory.
+
+    python benchmarks/datasets.py [--samples 100000] [--set NAME ROOT]...
+
+For each set: milliseconds per sample of `dataset[i].rgb()` and of the bare decode of the same files, in turns, and the
+share that is added. Then a made COCO file of many samples: how long it takes to open, how large it is in memory and
+whether reading all its labels keeps memory flat.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import psutil
+
+from sonjit.datasets import open_dataset
+from sonjit.datasets.convert import convert_dataset
+from sonjit.media.image_files import load_image
+
+_ROUNDS = 15
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--samples", type=int, default=100_000)
+    parser.add_argument("--set", nargs=2, action="append", default=[], metavar=("NAME", "ROOT"), dest="sets")
+    arguments = parser.parse_args()
+    cv2.setNumThreads(1)
+    print("| set | samples | decode ms | sample ms | added % |")
+    print("| --- | ---: | ---: | ---: | ---: |")
+    with tempfile.TemporaryDirectory() as folder:
+        made = _made(Path(folder) / "made", 100, pictures=True)
+        print(_row("made, 640 x 480, a hand each", open_dataset("folder", made)))
+        convert_dataset(open_dataset("folder", made), Path(folder) / "shards")
+        print(_row("the same as shards", open_dataset("shards", Path(folder) / "shards")))
+        for name, root in arguments.sets:
+            print(_row(name, open_dataset(name, root)))
+        _many(_made(Path(folder) / "many", arguments.samples, pictures=False), arguments.samples)
+
+
+def _row(name, dataset):
+    count = min(len(dataset), 100)
+    files = [dataset[k].image for k in range(count)]
+    bare, whole = [], []
+    for _ in range(_ROUNDS):
+        bare.append(_seconds(lambda: [_decoded(file) for file in files]))
+        whole.append(_seconds(lambda: [dataset[k].rgb() for k in range(count)]))
+    decode, sample = (1e3 * statistics.median(times) / count for times in (bare, whole))
+    return f"| {name} | {len(dataset)} | {decode:.3f} | {sample:.3f} | {100 * (sample / decode - 1):.1f} |"
+
+
+def _decoded(file):
+    return load_image(file, upright=False) if isinstance(file, Path) else cv2.imdecode(np.frombuffer(file, np.uint8), 1)
+
+
+def _seconds(work):
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def _many(root, count):
+    process = psutil.Process()
+    before = process.memory_info().rss
+    start = time.perf_counter()
+    dataset = open_dataset("folder", root, check="none")
+    opened = time.perf_counter() - start
+    block = len(dataset.records._block) / 1e6  # noqa: SLF001
+    start, marks = time.perf_counter(), []
+    for place, _ in enumerate(dataset):
+        if place % (count // 4) == 0:
+            marks.append((process.memory_info().rss - before) / 1e6)
+    read = time.perf_counter() - start
+    print(f"\n{count} made samples: opened in {opened:.1f} s, {block:.0f} MB of records; ", end="")
+    print(f"labels read at {count / read:.0f} a second; memory over the start, MB: {[round(mark) for mark in marks]}")
+
+
+def _made(root, count, *, pictures):
+    """A folder of one's own with a hand per picture."""
+    rng = np.random.default_rng(0)
+    (root / "images").mkdir(parents=True)
+    images, annotations = [], []
+    for number in range(count):
+        if pictures:
+            small = rng.integers(0, 255, (24, 32, 3), np.uint8)
+            cv2.imwrite(str(root / "images" / f"{number}.jpg"), cv2.resize(small, (640, 480)))
+        images.append({"id": number, "file_name": f"{number}.jpg", "width": 640, "height": 480, "subject": "s"})
+        points = np.hstack([rng.uniform(100, 300, (21, 2)).round(2), np.full((21, 1), 2)])
+        annotation = {"id": number, "image_id": number, "category_id": 1, "bbox": [100, 100, 200, 200]}
+        annotations.append(annotation | {"keypoints": points.ravel().tolist()})
+    labels = {"images": images, "annotations": annotations, "categories": [{"id": 1, "name": "hand"}]}
+    (root / "dataset.json").write_text(json.dumps(labels), "utf-8")
+    return root
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,106 @@
+"""`sonjit datasets`: what it lists, checks, shows and converts, and one line for whatever goes wrong."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+from sonjit.cli import main
+from sonjit.datasets import list_datasets, open_dataset
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """Three pictures with a COCO file that names a hand in each of them."""
+    root = tmp_path / "photos"
+    (root / "images").mkdir(parents=True)
+    points = np.random.default_rng(0).uniform(10, 50, (21, 2)).round(1)
+    keypoints = np.hstack([points, np.full((21, 1), 2)]).ravel().tolist()
+    images, annotations = [], []
+    for number in range(3):
+        cv2.imwrite(str(root / "images" / f"{number}.png"), np.zeros((60, 80, 3), np.uint8))
+        images.append({"id": number, "file_name": f"{number}.png", "width": 80, "height": 60})
+        annotation = {"id": number, "image_id": number, "category_id": 1, "keypoints": keypoints}
+        annotations.append(annotation | {"bbox": [9, 9, 42, 42]})
+    labels = {"images": images, "annotations": annotations, "categories": [{"id": 1, "name": "hand"}]}
+    (root / "dataset.json").write_text(json.dumps(labels), "utf-8")
+    return root
+
+
+def run(capsys, *arguments):
+    status = main(["datasets", *map(str, arguments)])
+    return status, *capsys.readouterr()
+
+
+def test_list_names_every_set_and_what_is_there(capsys, photos):
+    status, out, _ = run(capsys, "list", "--json", "--root", photos)
+    listed = {one["name"]: one for one in json.loads(out)}
+    assert status == 0
+    assert sorted(listed) == list_datasets()
+    assert {name for name, one in listed.items() if one["there"] != "no"} == {"folder"}
+    assert listed["folder"]["there"].startswith("3 samples")
+    _, out, _ = run(capsys, "list")
+    assert all(name in out for name in list_datasets())
+
+
+def test_check_finds_what_is_wrong(capsys, photos):
+    assert run(capsys, "check", "folder", "--root", photos)[::2] == (0, "folder all: 3 samples are good, 0 bad\n")
+    (photos / "images" / "1.png").write_bytes(b"no picture")
+    status, _, err = run(capsys, "check", "folder", "--root", photos)
+    assert status == 2
+    assert err.count("\n") == 1
+    assert "1.png" in err
+    status, _, err = run(capsys, "check", "folder", "--root", photos, "--skip-bad")
+    assert status == 1
+    assert err.splitlines()[1:] == ["folder all: 2 samples are good, 1 bad"]
+    assert run(capsys, "check", "folder", "--root", photos, "--no-pictures")[0] == 0
+
+
+def test_show_draws_a_sheet(capsys, photos, tmp_path):
+    for order in ("spread", "first", "random"):
+        out = tmp_path / f"{order}.png"
+        status, _, err = run(
+            capsys, "show", "folder", "--root", photos, "--out", out, "--samples", 2, "--order", order, "--zoom"
+        )
+        assert status == 0
+        assert err == f"2 of 3 samples of folder all; wrote {out}\n"
+        assert cv2.imread(str(out)).max() > 200
+
+
+@pytest.mark.parametrize("name", ["out.json", "out.parquet", "out"])
+def test_convert_writes_what_can_be_read_back(capsys, photos, tmp_path, name):
+    out = tmp_path / name
+    status, _, err = run(capsys, "convert", "folder", out, "--root", photos, "--limit", 2, "--per-shard", 1)
+    assert (status, err) == (0, f"2 samples of folder all; wrote {out}\n")
+    assert len(open_dataset("folder" if out.suffix else "shards", out, check="all")) == 2
+    (photos / "images" / "0.png").unlink()
+    status, _, err = run(capsys, "convert", "folder", tmp_path / f"good_{name}", "--root", photos, "--skip-bad")
+    assert status == 1
+    assert "left out: folder images/0.png: the picture" in err
+    assert err.endswith(f"2 samples of folder all; wrote {tmp_path / f'good_{name}'}\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["check", "nonsense", "--root", "."], "unknown data set 'nonsense'; known: 300vw"),
+        (["check", "stb", "--root", "absent"], "absent: no such folder"),
+        (["check", "folder", "--root", "absent"], "absent: no such file or folder"),
+        (["check", "cub200", "--root", ".", "--split", "x"], "no split 'x'; known: train, test, all"),
+        (["check", "coco", "--root", ".", "--option", "labels"], "--option labels: write name=value"),
+        (["check", "coco", "--root", ".", "--option", "labels=x"], "labels is 'keypoints' or 'instances', not 'x'"),
+        (["check", "coco", "--root", ".", "--option", "x=1"], "unknown option 'x'; known: labels"),
+        (["convert", "folder", "x.xml", "--root", "PHOTOS"], "unknown ending '.xml'"),
+        (["convert", "folder", "absent/x.json", "--root", "PHOTOS"], "does not exist; make it first"),
+        (["show", "folder", "--root", "PHOTOS", "--out", "x.gif"], "a contact sheet is a .png"),
+        (["show", "folder", "--root", "PHOTOS", "--samples", "0"], "--samples 0: show at least 1"),
+        (["check", "folder", "--root", "PHOTOS", "--limit", "0"], "--limit 0: take at least 1"),
+    ],
+)
+def test_wrong_calls_are_one_line(arguments, message, capsys, photos, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    status, out, err = run(capsys, *(photos if one == "PHOTOS" else one for one in arguments))
+    assert (status, out) == (2, "")
+    assert err.count("\n") == 1
+    assert message in err
