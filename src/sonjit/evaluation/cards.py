@@ -22,7 +22,7 @@ from sonjit.evaluation.document import (
     number,
     plots_of,
 )
-from sonjit.evaluation.groups import FEWEST, factors_of, verdict
+from sonjit.evaluation.groups import FEWEST, factors_of, groups_of, verdict
 from sonjit.evaluation.plots import bars_svg
 from sonjit.evaluation.published import load_groups
 from sonjit.evaluation.records import main_figure
@@ -128,10 +128,12 @@ def _results(record: Mapping[str, Any]) -> Iterator[Block]:
 
 
 def _fairness(model: str, record: Mapping[str, Any], request: CardRequest) -> Iterator[Block]:
-    if not request.groups:
+    groups = {run["mode"]: request.groups or groups_of(run["units"]) for run in record["runs"]}
+    if not any(groups.values()):
         yield Text(
             "Not judged: it is not known here who the people in the pictures are. `sonjit card --groups groups.csv` "
-            "takes region, skin tone (Fitzpatrick, Monk), gender and age by subject or picture."
+            "takes region, skin tone (Fitzpatrick, Monk), gender and age by subject or picture; a folder of your own "
+            "may say so itself."
         )
         return
     for run in record["runs"]:
@@ -139,7 +141,9 @@ def _fairness(model: str, record: Mapping[str, Any], request: CardRequest) -> It
         if main is None:
             continue
         goal = _goal(main["name"], request.goal)
-        factors = factors_of(run["units"], request.groups, model=model, better=main["better"], fewest=request.fewest)
+        factors = factors_of(
+            run["units"], groups[run["mode"]], model=model, better=main["better"], fewest=request.fewest
+        )
         for factor in factors:
             yield Heading(f"{main['title']} by {factor.name}, {run['mode']}", 3)
             unit = main["unit"]

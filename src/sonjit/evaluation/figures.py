@@ -171,6 +171,8 @@ def _interval(known: NDArray[np.float64], average: Average, clusters: Sequence[H
     sums = np.where(finite, known, 0.0)
     if average == "all":
         drawn = resampled_means(sums.sum(1, keepdims=True), finite.sum(1, keepdims=True), clusters=clusters)
+    elif (finite.sum(0) == 1).any():
+        return math.nan, math.nan  # nothing can be said of a joint that one sample has, nor of a mean with it
     else:
         drawn = _known_means(resampled_means(sums, finite.astype(np.int64), clusters=clusters))
     low, high = intervals(drawn)[0]

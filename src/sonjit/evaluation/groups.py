@@ -101,6 +101,18 @@ def load_group_file(path: Path) -> list[dict[str, str]]:
     return rows
 
 
+def groups_of(units: Mapping[str, Sequence[Any]]) -> list[dict[str, str]]:
+    """Rows as a groups' file has them, from what the data set itself says; none where it says nothing."""
+    names = sorted({name for group in units["group"] for name in group})
+    rows = zip(units["dataset"], units["sample"], units["instance"], units["group"], strict=True)
+    return [
+        {"dataset": dataset, "sample": sample, "instance": str(instance)}
+        | {name: group.get(name, "") for name in names}
+        for dataset, sample, instance, group in rows
+        if names
+    ]
+
+
 def factors_of(
     units: Mapping[str, Sequence[Any]],
     groups: Sequence[Mapping[str, str]],

@@ -67,6 +67,7 @@ class Judged:
         numbers: single figures; NaN likewise.
         points_px: (K, 2) as predicted, to draw.
         records: what average precision needs, in COCO's format.
+        group: what the set says of the person: region, skin tone, gender, age.
     """
 
     instance: int = -1
@@ -76,6 +77,7 @@ class Judged:
     numbers: Mapping[str, float] = field(default_factory=dict[str, float])
     points_px: NDArray[np.float64] | None = None
     records: Sequence[Mapping[str, Any]] = ()
+    group: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON: NaN is null, and infinity a text."""
@@ -87,6 +89,7 @@ class Judged:
             "numbers": {name: _plain(one) for name, one in self.numbers.items()},
             "points_px": None if self.points_px is None else _plain(self.points_px.round(3).tolist()),
             "records": list(self.records),
+            "group": dict(self.group),
         }
 
     @classmethod
@@ -101,6 +104,7 @@ class Judged:
             numbers={name: float(_array(one)) for name, one in data["numbers"].items()},
             points_px=None if points is None else _array(points),
             records=data["records"],
+            group=data["group"],
         )
 
 
@@ -140,6 +144,12 @@ def known_points(points: NDArray[np.float64] | None, valid: NDArray[np.bool_] | 
     if valid is not None:
         known &= valid
     return np.where(known[:, None], points, np.nan) if known.any() else None
+
+
+def group_of(one: Instance) -> dict[str, str]:
+    """What a set says of the person, but for who it is."""
+    group: Mapping[str, Any] = one.extra.get("group") or {}
+    return {str(name): str(value) for name, value in group.items() if name != "subject" and value is not None}
 
 
 def hidden_share(one: Instance) -> float:

@@ -16,7 +16,7 @@ from sonjit.evaluation.figures import (
     row_means,
     stacked,
 )
-from sonjit.evaluation.guesses import Judged, hidden_share, known_points, matched, shaped
+from sonjit.evaluation.guesses import Judged, group_of, hidden_share, known_points, matched, shaped
 from sonjit.metrics import (
     OCCLUSION_EDGES,
     Points,
@@ -85,6 +85,7 @@ class Joints:
             instance=number,
             side=one.side,
             hidden=hidden_share(one),
+            group=group_of(one),
             errors=errors,
             numbers=numbers,
             points_px=None if points is None else points[:, :2],

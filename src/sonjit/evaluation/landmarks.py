@@ -19,7 +19,7 @@ from sonjit.evaluation.figures import (
     row_means,
     stacked,
 )
-from sonjit.evaluation.guesses import Judged, hidden_share, known_points, matched
+from sonjit.evaluation.guesses import Judged, group_of, hidden_share, known_points, matched
 from sonjit.metrics import eye_distances, found, normalised_errors, palm_sizes, pck_curve, pdj_hits
 from sonjit.skeletons import load_skeleton
 
@@ -94,6 +94,7 @@ class Landmarks:
             instance=number,
             side=one.side,
             hidden=hidden_share(one),
+            group=group_of(one),
             errors=judged,
             numbers=numbers,
             points_px=None if guess is None else points,

@@ -76,6 +76,7 @@ def _units(pairs: Sequence[tuple[Line, Judged]], values: Sequence[float]) -> dic
         "instance": [one.instance for _, one in pairs],
         "subject": [line.subject for line, _ in pairs],
         "side": [one.side for _, one in pairs],
+        "group": [dict(one.group) for _, one in pairs],
         "value": [value if math.isfinite(value) else math.nan for value in values],
         "found": [not math.isinf(value) for value in values],
     }

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sonjit.evaluation.figures import Curve, Figure, Summary, mean_figure, parts_of, row_means, stacked
+from sonjit.evaluation.figures import Curve, Summary, mean_figure, parts_of, row_means, stacked
 from sonjit.evaluation.guesses import Judged, hidden_share, known_points, shaped
 from sonjit.metrics import handedness_hits, pck_curve, root_offset_errors, two_hand_errors
 from sonjit.skeletons import load_skeleton
@@ -55,7 +55,8 @@ class TwoHands:
         scores = [own[side].score if side in own else 0.0 for side in _SIDES]
         known = np.array([bool(sample.tags.get("hand_type_valid", True))])
         present = np.array([[side in hands for side in _SIDES]])
-        numbers["handedness"] = float(handedness_hits(np.array([scores]), present, known)[0])
+        told = np.isfinite(scores).all()  # not by a model that was shown which hands there are
+        numbers["handedness"] = float(handedness_hits(np.array([scores]), present, known)[0]) if told else math.nan
         points = [own[side].keypoints_px for side in hands if side in own]
         drawn = [np.asarray(one, np.float64)[:, :2] for one in points if one is not None]
         return [
@@ -85,8 +86,9 @@ class TwoHands:
         if np.isfinite(offsets).any():
             summary.figures.append(mean_figure("mrrpe", "MRRPE", offsets, "mm", clusters=clusters))
         sides = _column(judged, "handedness")
-        figure: Figure = mean_figure("handedness", "handedness", sides, "", clusters=clusters, better="higher")
-        summary.figures.append(figure)
+        if np.isfinite(sides).any():
+            figure = mean_figure("handedness", "handedness", sides, "", clusters=clusters, better="higher")
+            summary.figures.append(figure)
         hand = load_skeleton("hand_mediapipe21")
         hidden = np.array([one.hidden for one in judged], np.float64)
         both = np.concatenate([errors[:, :_JOINTS], errors[:, _JOINTS:]]) if len(judged) else errors
