@@ -1,6 +1,7 @@
 """`sonjit datasets`: what it lists, checks, shows and converts, and one line for whatever goes wrong."""
 
 import json
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -8,6 +9,8 @@ import pytest
 
 from sonjit.cli import main
 from sonjit.datasets import list_datasets, open_dataset
+
+PROJECT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -104,3 +107,8 @@ def test_wrong_calls_are_one_line(arguments, message, capsys, photos, tmp_path, 
     assert (status, out) == (2, "")
     assert err.count("\n") == 1
     assert message in err
+
+
+def test_the_page_names_every_set():
+    page = (PROJECT / "docs" / "datasets.md").read_text("utf-8")
+    assert [name for name in list_datasets() if f"`{name}`" not in page] == []

@@ -9,9 +9,12 @@ from sonjit.datasets.coco import (
     read_pictures,
 )
 from sonjit.datasets.coco_masks import coco_result, mask_from_segmentation, rle_from_mask
+from sonjit.datasets.contact_sheet import draw_contact_sheet
+from sonjit.datasets.convert import convert_dataset
 from sonjit.datasets.dataset import Dataset, Skipped
 from sonjit.datasets.registry import DatasetEntry, dataset_entry, list_datasets, open_dataset
 from sonjit.datasets.sample import Instance, ManoParameters, Sample, SampleCamera
+from sonjit.datasets.split import Part, split_dataset
 
 __all__ = [
     "CocoCategory",
@@ -22,15 +25,19 @@ __all__ = [
     "DatasetEntry",
     "Instance",
     "ManoParameters",
+    "Part",
     "Sample",
     "SampleCamera",
     "Skipped",
     "coco_result",
+    "convert_dataset",
     "dataset_entry",
+    "draw_contact_sheet",
     "list_datasets",
     "load_coco",
     "mask_from_segmentation",
     "open_dataset",
     "read_pictures",
     "rle_from_mask",
+    "split_dataset",
 ]

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from sonjit.datasets.coco_sets import CocoSet, labelled, mask_reader
 from sonjit.datasets.reading import load_json
 from sonjit.datasets.records import RecordDataset, box_from_corner, picture_size, points_with_flags
@@ -102,9 +100,9 @@ def _is_octagon(annotation: dict[str, Any]) -> bool:
     box, parts = box_from_corner(annotation, "bbox"), annotation.get("segmentation")
     if box is None or not parts or len(parts[0]) != 16:
         return False
-    corners = np.reshape(parts[0], (8, 2))
-    on_edge = np.isclose(corners, box[:2], atol=1) | np.isclose(corners, box[2:], atol=1)
-    return bool(on_edge.any(axis=1).all())
+    x_min, y_min, x_max, y_max = box
+    corners = zip(parts[0][::2], parts[0][1::2], strict=True)
+    return all(min(abs(x - x_min), abs(x - x_max), abs(y - y_min), abs(y - y_max)) < 1 for x, y in corners)
 
 
 register(

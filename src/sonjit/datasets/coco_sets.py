@@ -44,7 +44,10 @@ class CocoSet(RecordDataset):
             annotations: the JSON file.
             pictures: folders that its file names may be relative to, likeliest first.
         """
-        self._folders = [str(folder) for folder in pictures]
+        self._folders = [
+            (str(folder), folder.relative_to(self.root).as_posix() if folder.is_relative_to(self.root) else str(folder))
+            for folder in pictures
+        ]
         data = load_json(annotations)
         if not isinstance(data, dict):
             raise InputError(f"{annotations} is not in COCO's format: it holds no images, annotations and categories")
@@ -57,10 +60,10 @@ class CocoSet(RecordDataset):
     def sample(self, record: Any) -> Sample:  # noqa: ANN401  # JSON
         """One picture with all that is annotated in it."""
         picture, annotations = record
-        path = self.picture(picture["file_name"])
+        path, name = self._picture(picture["file_name"])
         return Sample(
             dataset=self.entry.name,
-            id=path.relative_to(self.root).as_posix() if path.is_relative_to(self.root) else str(path),
+            id=name,
             image=path,
             width=int(picture["width"]),
             height=int(picture["height"]),
@@ -70,12 +73,12 @@ class CocoSet(RecordDataset):
             **self.about(picture, annotations),
         )
 
-    def picture(self, name: str) -> Path:
-        """Where a picture is: in the first of the folders that has it, else where the first would have it."""
-        if len(self._folders) == 1:
-            return Path(self._folders[0], name)
-        paths = [Path(folder, name) for folder in self._folders]
-        return next((path for path in paths if path.is_file()), paths[0])
+    def _picture(self, name: str) -> tuple[Path, str]:
+        """Where a picture is, and that below the root: in the first of the folders that has it, else in the first."""
+        folders = self._folders
+        found = folders if len(folders) == 1 else (one for one in folders if Path(one[0], name).is_file())
+        folder, below = next(iter(found), folders[0])
+        return Path(folder, name), name if below == "." else f"{below}/{name}"
 
     def about(self, picture: Record, annotations: list[Record]) -> Mapping[str, Any]:
         """Further fields of the sample."""
