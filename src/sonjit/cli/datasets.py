@@ -230,16 +230,12 @@ def _looked_at(dataset: Dataset, *, skip_bad: bool, pictures: bool) -> tuple[lis
     return good, bad
 
 
-def _value(text: str) -> str | int | float | bool:
-    """An option's value as what it looks like."""
-    if text.lower() in ("true", "false"):
-        return text.lower() == "true"
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            pass
-    return text
+def _value(text: str) -> Any:  # noqa: ANN401  # JSON
+    """An option's value: a number, true or false where it looks like one, else the text."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 def _there(entry: DatasetEntry, root: Path | None) -> str:
