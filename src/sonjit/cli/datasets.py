@@ -120,30 +120,24 @@ def show(
         zoom: Cut each picture around what is labelled in it.
     """
     import cv2
-    import numpy as np
 
-    from sonjit.datasets.contact_sheet import draw_contact_sheet
+    from sonjit.datasets.contact_sheet import chosen_places, draw_contact_sheet
     from sonjit.media.outputs import Draft
 
     if samples < 1:
         raise InputError(f"--samples {samples}: show at least 1")
     dataset = _open(name, root, split, option, None, trust=False)
-    count = min(samples, len(dataset))
-    places = {
-        "spread": np.linspace(0, len(dataset) - 1, count).round().astype(int),
-        "first": np.arange(count),
-        "random": np.sort(np.random.default_rng(0).choice(len(dataset), count, replace=False)),
-    }[order]
+    places = chosen_places(len(dataset), samples, order)
     if out.suffix.lower() not in (".png", ".jpg", ".jpeg", ".webp"):
         raise InputError(f"{out}: a contact sheet is a .png, .jpg or .webp picture")
     draft = Draft(out)
     try:
-        sheet = draw_contact_sheet([dataset[int(place)] for place in places], zoom=zoom)
+        sheet = draw_contact_sheet(dataset.subset(places), zoom=zoom)
         cv2.imwrite(str(draft.draft), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
         draft.keep()
     finally:
         draft.drop()
-    sys.stderr.write(f"{count} of {len(dataset)} samples of {name} {dataset.split}; wrote {out}\n")
+    sys.stderr.write(f"{len(places)} of {len(dataset)} samples of {name} {dataset.split}; wrote {out}\n")
 
 
 @app.command

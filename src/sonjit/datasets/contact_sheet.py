@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -62,6 +62,22 @@ def draw_contact_sheet(
         left = _GAP_PX + place % columns * step + (cell_px - width) // 2
         sheet[top : top + height, left : left + width] = cell
     return sheet
+
+
+def chosen_places(count: int, wanted: int, order: Literal["spread", "first", "random"]) -> list[int]:
+    """Which of `count` samples to show: spread over all, the first, or at random, the same every time.
+
+    >>> chosen_places(9, 3, "spread"), chosen_places(2, 3, "first")
+    ([0, 4, 8], [0, 1])
+    """
+    wanted = min(wanted, count)
+    match order:
+        case "spread":
+            return np.linspace(0, count - 1, wanted).round().astype(int).tolist()
+        case "first":
+            return list(range(wanted))
+        case "random":
+            return np.sort(np.random.default_rng(0).choice(count, wanted, replace=False)).tolist()
 
 
 def draw_sample(sample: Sample, size_px: int, *, zoom: bool = False) -> NDArray[np.uint8]:
