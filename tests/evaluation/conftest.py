@@ -31,7 +31,8 @@ def clip_folder(demo_clip, tmp_path_factory):
             points = np.array(hand["xy"])
             low, high = points.min(0), points.max(0)
             annotations.append({
-                "id": len(annotations) + 1, "image_id": index, "category_id": 1, "hand_side": hand["handedness"].lower(),
+                "id": len(annotations) + 1, "image_id": index, "category_id": 1,
+                "hand_side": hand["handedness"].lower(),
                 "keypoints": [value for x, y in hand["xy"] for value in (x, y, 2)],
                 "keypoints3d": (1000 * np.array(hand["xyz_m"])).tolist(),
                 "bbox": [*low.tolist(), *(high - low).tolist()],
@@ -51,7 +52,7 @@ def hand_sample():
         random = np.random.default_rng(seed)
         instances = []
         for side in sides:
-            metres = random.normal(0, 0.04, (21, 3)) + [0, 0, 0.6]
+            metres = random.normal((0, 0, 0.6), 0.04, (21, 3))
             pixels = 500 * metres[:, :2] / metres[:, 2:] + 100
             instances.append(
                 Instance(kind="hand", side=side, skeleton="hand_mediapipe21", keypoints_m=metres, keypoints_px=pixels)

@@ -72,8 +72,6 @@ def evaluate(
         raise InputError("name the folder of the data with --root")
     if limit is not None and limit < 1:
         raise InputError(f"--limit {limit}: give at least 1")
-    if model is not None and predictions is not None:
-        raise InputError("--model and --predictions: give one of both")
     choice = ModelChoice(model, predictions, weights, root_weights, mano, models_dir, landmark_model, classes)
     modes: tuple[Mode, ...] | None = None if mode == "both" else (mode,)
     request = Request(

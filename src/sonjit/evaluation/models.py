@@ -65,6 +65,13 @@ class ModelChoice:
     landmark_model: str | None = None
     classes: int = 1000
 
+    def __post_init__(self) -> None:
+        """Refuse nothing, and two at once."""
+        if self.name is None and self.predictions is None:
+            raise InputError("name what is to be evaluated with --model, or a file with --predictions")
+        if self.name is not None and self.predictions is not None:
+            raise InputError("--model and --predictions: give one of both")
+
     @property
     def title(self) -> str:
         """What stands in the report."""
@@ -95,8 +102,7 @@ def open_model(choice: ModelChoice) -> Model:
         from sonjit.evaluation.predictions import PredictionsModel
 
         return PredictionsModel(Path(choice.predictions))
-    if choice.name is None:
-        raise InputError("name what is to be evaluated with --model, or a file with --predictions")
+    assert choice.name is not None
     kind, _, model = choice.name.partition("-")
     if kind in _KINDS:
         return _detector(choice, kind, model)

@@ -1,0 +1,61 @@
+"""`sonjit eval`: figures on standard output, files in a folder, one line for what is wrong."""
+
+import json
+
+import pytest
+
+from sonjit.cli import main
+from sonjit.evaluation import list_protocols
+
+
+def run(capsys, *arguments):
+    status = main(["eval", *map(str, arguments)])
+    out, err = capsys.readouterr()
+    return status, out, err
+
+
+def test_without_a_protocol_it_lists_them(capsys):
+    status, out, _ = run(capsys)
+    assert status == 0
+    assert all(name in out for name in list_protocols())
+    assert "hands-full" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--protocol", "none", "--root", "."), "unknown protocol 'none'; known: coco-instances"),
+        (("--protocol", "stb"), "--root"),
+        (("--protocol", "stb", "--root", "."), "--model, or a file with --predictions"),
+        (("--protocol", "stb", "--root", ".", "--model", "hands", "--predictions", "x.npz"), "give one of both"),
+        (("--protocol", "stb", "--root", ".", "--model", "hands", "--limit", "0"), "--limit 0"),
+        (("--protocol", "stb", "--root", "nowhere", "--model", "hands"), "no such folder"),
+        (("--protocol", "stb", "--root", ".", "--predictions", "x.npz"), "STB"),
+    ],
+)
+def test_wrong_calls_say_one_line(capsys, tmp_path, monkeypatch, arguments, said):
+    monkeypatch.chdir(tmp_path)
+    status, out, err = run(capsys, *arguments)
+    assert status == 2
+    assert out == ""
+    (line,) = err.splitlines()
+    assert said.lower() in line.lower()
+
+
+def test_real_hands_end_to_end(weights, data, capsys, tmp_path):
+    root = data / "real" / "datasets"
+    if not root.is_dir():
+        pytest.skip(f"no real samples in {data}")
+    status, out, err = run(
+        capsys, "--protocol", "mediapipe-card", "--model", "hands-lite", "--root", root, "--out", tmp_path, "--limit", 2
+    )
+    assert status == 0
+    assert "MNAE" in out
+    assert "middle_finger_tip" in out
+    assert "eval.json" in err
+    record = json.loads((tmp_path / "eval.json").read_text())
+    assert len(record["runs"]) == 2
+    assert len(record["data"]) > 1
+    for run_ in record["runs"]:
+        known = [one["mean"] for one in run_["parts"]["joint"]]
+        assert all(0 < mean < 100 for mean in known)

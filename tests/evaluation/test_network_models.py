@@ -1,0 +1,71 @@
+"""Networks under evaluation: what they are shown, and that their answers come in the judges' terms."""
+
+import numpy as np
+import pytest
+
+from sonjit.evaluation import network_models
+from sonjit.evaluation.judges import judge_of
+from sonjit.evaluation.models import ModelChoice
+from sonjit.evaluation.protocols import load_protocol
+from sonjit.meshes.handocc_hands import HandOccHands
+from sonjit.networks import create_network, network_entry
+from sonjit.networks.handoccnet import SIZES
+from sonjit.networks.mask_rcnn_files import Category, SavedMaskRCNN
+
+
+def test_internet_is_shown_the_true_hands_and_its_sides_are_not_judged(hand_sample, monkeypatch):
+    class Perfect:
+        def lift(self, rgb, hands):
+            return hands  # the truth is what it was shown
+
+    monkeypatch.setattr(network_models.InterNetModel, "__init__", lambda self: None)
+    monkeypatch.setattr(network_models.InterNetModel, "_lifter", lambda self, camera: Perfect())
+    model = network_models.InterNetModel()
+    own = judge_of(load_protocol("interhand2.6m"), ModelChoice("internet"))
+    judged = []
+    for seed in range(4):
+        sample = hand_sample(seed, ("Right", "Left") if seed % 2 else ("Left",))
+        judged += own.judge(sample, model.find(sample, sample.rgb(), "true boxes"))
+    figures = {one.name: one for one in own.summary(judged, list(range(4))).figures}
+    assert figures["mpjpe"].value == pytest.approx(0, abs=1e-3)
+    assert figures["mrrpe"].value == pytest.approx(0, abs=1e-3)
+    assert "handedness" not in figures
+
+
+def test_handoccnet_gives_joints_and_vertices_of_each_hand(hand_sample, monkeypatch):
+    tiny = create_network("handoccnet", "demo", **network_entry("handoccnet").tiny)
+
+    def hands(self, camera):
+        from sonjit.meshes.hand_mesh import Sight
+
+        return HandOccHands(tiny, lambda width, height: Sight(camera, False), side=SIZES["tiny"].image)
+
+    monkeypatch.setattr(network_models.HandOccNetModel, "__init__", lambda self: None)
+    monkeypatch.setattr(network_models.HandOccNetModel, "_hands", hands)
+    sample = hand_sample(0, ("Right", "Left"))
+    guesses = network_models.HandOccNetModel().find(sample, sample.rgb(), "true boxes")
+    assert [(one.instance, one.side) for one in guesses] == [(0, "Right"), (1, "Left")]
+    for one in guesses:
+        assert one.keypoints_m.shape == (21, 3)
+        assert one.vertices_m.shape == (778, 3)
+        assert np.isfinite(one.vertices_m).all()
+
+
+def test_classifiers_give_five_classes_with_boxes(hand_sample):
+    model = network_models.ClassifierModel("cam-small", "demo", 7)
+    sample = hand_sample()
+    guesses = model.find(sample, sample.rgb(), "reacquisition")
+    assert len({one.category_id for one in guesses}) == 5
+    assert [one.score for one in guesses] == sorted((one.score for one in guesses), reverse=True)
+
+
+def test_mask_rcnn_gives_the_data_sets_categories(hand_sample, monkeypatch):
+    tiny = create_network("mask-rcnn", "demo", **network_entry("mask-rcnn").tiny).eval()
+    saved = SavedMaskRCNN(tiny, tuple(Category(100 + i, str(i)) for i in range(90)), "mask-rcnn", {})
+    monkeypatch.setattr("sonjit.networks.mask_rcnn_files.load_mask_rcnn", lambda weights: saved)
+    model = network_models.InstancesModel("demo")
+    tiny.min_score = 0.0
+    sample = hand_sample()
+    guesses = model.find(sample, sample.rgb(), "reacquisition")
+    assert guesses
+    assert all(one.category_id >= 100 and one.mask.shape == (200, 200) for one in guesses)
