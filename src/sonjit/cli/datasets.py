@@ -56,9 +56,8 @@ def list_command(
     for heading in ("name", "parts", "holds", "licence", "needs", "from", *(["there"] if root else [])):
         table.add_column(heading, no_wrap=heading == "name")
     for entry in entries:
-        there = [_there(entry, root)] if root else []
-        cells = (", ".join(part) for part in (entry.splits, entry.kinds))
-        table.add_row(entry.name, *cells, entry.licence, ", ".join(entry.needs), entry.where, *there)
+        cells = [entry.name, ", ".join(entry.splits), ", ".join(entry.kinds), entry.licence, ", ".join(entry.needs)]
+        table.add_row(*cells, entry.where, *([_there(entry, root)] if root else []))
     console.print(table)
 
 
@@ -247,5 +246,5 @@ def _there(entry: DatasetEntry, root: Path | None) -> str:
 
 
 def _to_dict(entry: DatasetEntry, root: Path | None) -> dict[str, Any]:
-    names = ("name", "title", "splits", "kinds", "licence", "where", "needs", "options")
-    return {name: getattr(entry, name) for name in names} | ({"there": _there(entry, root)} if root else {})
+    fields = ("name", "title", "splits", "kinds", "licence", "where", "needs", "options")
+    return {name: getattr(entry, name) for name in fields} | ({"there": _there(entry, root)} if root else {})
