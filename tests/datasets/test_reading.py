@@ -1,18 +1,19 @@
-"""Streams of JSON, MATLAB's arrays, plain YAML and numbers of a known shape."""
+"""Streams of JSON, MATLAB's arrays, YAML and numbers of a known shape."""
 
 import json
-import struct
-import zlib
+import random
+import sys
+from io import BytesIO
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.io import savemat
 
-from sonjit.datasets.mat_files import load_mat
-from sonjit.datasets.plain_yaml import load_plain_yaml
-from sonjit.datasets.reading import load_json, numbers, stream_json
-from sonjit.errors import InputError
+from sonjit.datasets.matlab_files import load_matlab
+from sonjit.datasets.reading import load_json, load_yaml, numbers, stream_json
+from sonjit.errors import InputError, MissingExtraError
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
@@ -51,7 +52,7 @@ def test_streams_that_are_cut_off_say_so(tmp_path_factory, value, data):
 
 
 def test_missing_files_are_named(tmp_path):
-    for read in (lambda path: list(stream_json(path, 1)), load_json, load_mat, load_plain_yaml):
+    for read in (lambda path: list(stream_json(path, 1)), load_json, load_matlab, load_yaml):
         with pytest.raises(InputError, match=r"none\.x"):
             read(tmp_path / "none.x")
 
@@ -77,87 +78,141 @@ def test_numbers_of_any_length(rows, columns):
     assert np.array_equal(numbers(array.tolist(), (-1, columns), "x"), array)
 
 
-def element(kind, data, order):
-    return struct.pack(order + "II", kind, len(data)) + data + bytes(-len(data) % 8)
+def matlab(arrays, **options):
+    """A file's content as MATLAB writes it."""
+    file = BytesIO()
+    savemat(file, arrays, **options)
+    return file.getvalue()
 
 
-def matrix(name, array, order, numbers_kind, code):
-    """A variable as MATLAB writes it."""
-    text = name.encode()
-    small = struct.pack(order + "HH", *((1, len(text)) if order == "<" else (len(text), 1))) + text.ljust(4, b"\0")
-    return element(
-        14,
-        element(6, struct.pack(order + "II", 6, 0), order)
-        + element(5, np.array(array.shape, order + "i4").tobytes(), order)
-        + (small if len(text) <= 4 else element(1, text, order))
-        + element(numbers_kind, array.astype(order + code).tobytes(order="F"), order),
-        order,
-    )
-
-
-@pytest.mark.parametrize("order", ["<", ">"])
 @pytest.mark.parametrize("packed", [False, True])
-@pytest.mark.parametrize(("kind", "code"), [(9, "f8"), (7, "f4"), (4, "u2"), (2, "u1")])
-def test_matlab_arrays_come_back(tmp_path, order, packed, kind, code):
-    arrays = {"handPara": np.arange(3 * 21 * 2).reshape(3, 21, 2) % 251, "x": np.arange(6).reshape(2, 3)}
-    content = b""
-    for name, array in arrays.items():
-        data = matrix(name, array, order, kind, code)
-        if packed:
-            data = zlib.compress(data)
-            data = struct.pack(order + "II", 15, len(data)) + data
-        content += data
+@pytest.mark.parametrize("code", ["f8", "f4", "u2", "i1"])
+def test_matlab_arrays_come_back(tmp_path, packed, code):
+    arrays = {"handPara": np.arange(126).reshape(3, 21, 2).astype(code), "x": np.arange(6).reshape(2, 3).astype(code)}
     path = tmp_path / "labels.mat"
-    head = b"MATLAB 5.0 MAT-file".ljust(124) + struct.pack(order + "H", 0x0100) + (b"IM" if order == "<" else b"MI")
-    path.write_bytes(head + content)
-    read = load_mat(path)
+    path.write_bytes(matlab(arrays, do_compression=packed))
+    read = load_matlab(path)
     assert read.keys() == arrays.keys()
     for name, array in arrays.items():
         assert np.array_equal(read[name], array)
-    path.write_bytes(head + content[:-10])
-    with pytest.raises(InputError, match=r"labels\.mat is damaged"):
-        load_mat(path)
-    path.write_bytes(b"MATLAB 7.3" + head[10:] + content)
+
+
+@pytest.mark.parametrize("value", [{"inner": 1.0}, "text", np.array([1j]), np.array([1, "a"], object)])
+def test_matlab_variables_of_other_kinds_are_refused(tmp_path, value):
+    path = tmp_path / "labels.mat"
+    path.write_bytes(matlab({"handPara": value}))
+    with pytest.raises(InputError, match=r"labels\.mat is damaged: .*real numbers"):
+        load_matlab(path)
+
+
+@pytest.mark.parametrize("version", [b"\0\2IM", b"\0\0\0\0"])
+def test_matlab_files_of_other_versions_are_refused(tmp_path, version):
+    path = tmp_path / "labels.mat"
+    content = matlab({"handPara": np.ones(3)})
+    path.write_bytes(content[:124] + version + content[128:])
     with pytest.raises(InputError, match="-v7"):
-        load_mat(path)
+        load_matlab(path)
+
+
+def mutated(content, chance):
+    """Some bytes changed, put in or taken out, or the end cut off."""
+    content = bytearray(content)
+    for _ in range(chance.choice((1, 1, 3))):
+        place = chance.randrange(len(content))
+        place = chance.choice((place, min(place, 124 + chance.randrange(120))))
+        match chance.randrange(4):
+            case 0:
+                content[place] = chance.randrange(256)
+            case 1:
+                content[place : place + 4] = chance.choice((b"\xff" * 4, bytes(4), b"&*!["))
+            case 2:
+                content[place:place] = chance.randbytes(chance.randrange(1, 9))
+            case _:
+                del content[place : place + chance.choice((1, 8, len(content)))]
+        content = content or bytearray(b"\0")
+    return bytes(content)
+
+
+def complaint(path):
+    try:
+        load_matlab(path)
+    except InputError as error:
+        return str(error)
+    return None
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_damaged_matlab_files_are_one_line(tmp_path, packed):
+    chance = random.Random(0)
+    path = tmp_path / "labels.mat"
+    content = matlab({"x": np.arange(6.0), "handPara": np.arange(126.0)}, do_compression=packed)
+    refused = 0
+    for _ in range(400):
+        path.write_bytes(mutated(content, chance))
+        said = complaint(path)
+        refused += said is not None
+        assert said is None or (said.startswith(str(path)) and "\n" not in said)
+    assert refused
+
+
+def test_a_bit_that_ends_scipys_reader_is_refused(tmp_path):
+    content = bytearray(matlab({"handPara": np.arange(126.0)}))
+    tag = content.index(b"handPara") + 8
+    for kind in (0, 8, 10, 14, 15, 19, 118, 150, 255):
+        content[tag] = kind
+        path = tmp_path / "labels.mat"
+        path.write_bytes(content)
+        with pytest.raises(InputError, match=rf"unknown type {kind};"):
+            load_matlab(path)
 
 
 YAML = """\
 # a comment
 serials:
 - '836212060125'
-- "839512060362"
 num_frames: 72
-extrinsics: 20200702_151821
 scale: -1.5e-3
-color:
-  fx: 615.5
-  names: [1, 2]
+color: {fx: 615.5, names: [1, 2]}
 nothing:
-cameras:
-  '1':
-    - 0.5
-    - 2
 """
 
 
-def test_plain_yaml(tmp_path):
+def test_yaml_comes_back(tmp_path):
     path = tmp_path / "meta.yml"
     path.write_text(YAML, "utf-8")
-    assert load_plain_yaml(path) == {
-        "serials": ["836212060125", "839512060362"],
+    assert load_yaml(path) == {
+        "serials": ["836212060125"],
         "num_frames": 72,
-        "extrinsics": "20200702_151821",
         "scale": -1.5e-3,
         "color": {"fx": 615.5, "names": [1, 2]},
         "nothing": None,
-        "cameras": {"1": [0.5, 2]},
     }
 
 
-@pytest.mark.parametrize("text", ["", "- 1\n- 2\n", "a: 1\n   b: 2\n", "just text\n", "a:\n  b: 1\n c: 2\n"])
-def test_yaml_beyond_the_reader_is_refused(tmp_path, text):
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"- 1\n- 2\n",
+        b"a: 1\n   b: 2\n",
+        b"just text\n",
+        b"a: !!python/object/apply:os.getcwd []",
+        b"a: !!int ''",
+        b"a: 2020-99-99",
+        b"a: \xff",
+        b"[" * 5000,
+    ],
+)
+def test_other_yaml_is_one_line(tmp_path, content):
     path = tmp_path / "meta.yml"
-    path.write_text(text, "utf-8")
-    with pytest.raises(InputError, match=r"meta\.yml"):
-        load_plain_yaml(path)
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"meta\.yml") as caught:
+        load_yaml(path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("read", "package"), [(load_matlab, "scipy.io"), (load_yaml, "yaml")])
+def test_without_the_extra_its_name_is_said(tmp_path, monkeypatch, read, package):
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(MissingExtraError, match=r"sonjit\[eval\]"):
+        read(tmp_path / "labels")

@@ -15,8 +15,7 @@ import numpy as np
 
 from sonjit.datasets.dataset import Dataset
 from sonjit.datasets.hand_labels import camera_matrix, hand_before_camera
-from sonjit.datasets.plain_yaml import load_plain_yaml
-from sonjit.datasets.reading import field, numbers
+from sonjit.datasets.reading import field, load_yaml, numbers
 from sonjit.datasets.registry import DatasetEntry, register
 from sonjit.datasets.sample import Instance, ManoParameters, Sample, SampleCamera, Side
 from sonjit.errors import InputError
@@ -164,25 +163,32 @@ def _part(setup: str, person: int, number: int) -> str:
 
 def _sequence(folder: Path, root: Path) -> _Sequence:
     path = folder / "meta.yml"
-    meta = load_plain_yaml(path)
+    meta = load_yaml(path)
     named = str(path)
-    cameras = meta.get("serials") or sorted(one.name for one in folder.iterdir() if one.is_dir())
-    sides = [str(side) for side in field(meta, "mano_sides", named)]
-    betas = [str(one) for one in field(meta, "mano_calib", named)]
+    found = sorted(one.name for one in folder.iterdir() if one.is_dir())
+    cameras = _texts(meta, "serials", named) if meta.get("serials") else found
+    sides, betas = _texts(meta, "mano_sides", named), _texts(meta, "mano_calib", named)
     frames = field(meta, "num_frames", named)
     if not isinstance(frames, int) or frames < 1:
         raise InputError(f"{path}: num_frames is {frames!r}, not a number of frames")
     if len(betas) != len(sides) or not set(sides) <= set(_SIDES):
         raise InputError(f"{path}: mano_sides are {sides} and mano_calib {betas}; one of each for every hand")
     return _Sequence(
-        str(folder.relative_to(root).as_posix()),
+        folder.relative_to(root).as_posix(),
         frames,
-        tuple(str(one) for one in cameras),
+        tuple(cameras),
         tuple(sides),
         tuple(betas),
-        tuple(int(one) for one in field(meta, "ycb_ids", named)),
-        int(field(meta, "ycb_grasp_ind", named)),
+        tuple(numbers(field(meta, "ycb_ids", named), (-1,), f"{path}: ycb_ids").astype(int).tolist()),
+        int(numbers(field(meta, "ycb_grasp_ind", named), (), f"{path}: ycb_grasp_ind")),
     )
+
+
+def _texts(meta: dict[Any, Any], name: str, named: str) -> list[str]:
+    value = field(meta, name, named)
+    if not isinstance(value, list):
+        raise InputError(f"{named}: {name} is no list: {str(value)[:60]}")
+    return [str(one) for one in value]
 
 
 def _objects(sequence: _Sequence, labels: dict[str, NDArray[Any]], path: Path) -> list[Instance]:
@@ -217,7 +223,7 @@ def _mask(path: Path, value: int) -> NDArray[np.bool_]:
 
 @cache
 def _intrinsics(path: Path) -> NDArray[np.float64]:
-    colour = field(load_plain_yaml(path), "color", str(path))
+    colour = field(load_yaml(path), "color", str(path))
     fx, fy, cx, cy = (
         float(numbers(field(colour, name, f"{path}: color"), (), f"{path}: color.{name}"))
         for name in ("fx", "fy", "ppx", "ppy")
@@ -227,7 +233,7 @@ def _intrinsics(path: Path) -> NDArray[np.float64]:
 
 @cache
 def _betas(path: Path) -> NDArray[np.float64]:
-    return numbers(field(load_plain_yaml(path), "betas", str(path)), (10,), f"{path}: betas")
+    return numbers(field(load_yaml(path), "betas", str(path)), (10,), f"{path}: betas")
 
 
 register(

@@ -15,7 +15,7 @@ from sonjit.datasets.dataset import Dataset, Skipped
 from sonjit.datasets.depth_files import depth_from_png
 from sonjit.datasets.hand_labels import complete, hand_before_camera
 from sonjit.datasets.joint_orders import MANO
-from sonjit.datasets.reading import field, numbers
+from sonjit.datasets.reading import field, file_bytes, numbers
 from sonjit.datasets.registry import DatasetEntry, register
 from sonjit.datasets.sample import Instance, ManoParameters, Sample, SampleCamera
 from sonjit.errors import InputError
@@ -134,12 +134,11 @@ def _objects(meta: dict[str, Any], path: Path) -> tuple[Instance, ...]:
 
 
 def _read(path: Path) -> dict[str, Any]:
+    content = file_bytes(path)
     try:
-        return read_pickled_fields(path.read_bytes())
+        return read_pickled_fields(content)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}") from None
 
 
 def _numbers(meta: dict[str, Any], name: str, shape: tuple[int, ...], path: Path) -> NDArray[np.float64]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sonjit.errors import InputError
+from sonjit.errors import InputError, MissingExtraError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,18 +51,55 @@ def field(record: Any, name: str, named: str) -> Any:  # noqa: ANN401  # JSON
         raise InputError(f"{named} has no {name!r}") from None
 
 
+def file_bytes(path: Path) -> bytes:
+    """All of a file.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from None
+
+
+def one_line(error: Exception) -> str:
+    """What a library's error says; its name where it says nothing."""
+    return " ".join(str(error).split())[:200] or type(error).__name__
+
+
 def load_json(path: Path) -> Any:  # noqa: ANN401  # JSON
     """A whole JSON file.
 
     Raises:
         InputError: missing, cut off or no JSON; says where.
     """
+    content = file_bytes(path)
     try:
-        return json.loads(path.read_bytes())
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}") from None
+        return json.loads(content)
     except ValueError as error:
         raise InputError(f"{path} is cut off or no JSON: {error}; get it again") from None
+
+
+def load_yaml(path: Path) -> dict[Any, Any]:
+    """A whole YAML file that holds a mapping of plain values.
+
+    Raises:
+        InputError: missing, damaged, no mapping, or with tags that would make objects.
+        MissingExtraError: PyYAML is not installed.
+    """
+    try:
+        import yaml
+    except ImportError:
+        raise MissingExtraError("YAML files", "eval") from None
+    text = file_bytes(path)
+    try:
+        content = yaml.safe_load(text)
+    except Exception as error:  # beside its own errors, whatever its constructors trip over
+        raise InputError(f"{path} is damaged: {one_line(error)}; get it again") from None
+    if not isinstance(content, dict):
+        raise InputError(f"{path} holds no mapping; get it again")
+    return content
 
 
 def stream_json(path: Path, depth: int) -> Iterator[tuple[tuple[str | int, ...], Any]]:

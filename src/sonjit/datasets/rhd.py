@@ -18,7 +18,7 @@ from sonjit.datasets.depth_files import depth_from_png
 from sonjit.datasets.hand_labels import hand_before_camera
 from sonjit.datasets.joint_orders import RHD
 from sonjit.datasets.parsed_hands import ParsedHands
-from sonjit.datasets.reading import field, numbers
+from sonjit.datasets.reading import field, file_bytes, numbers
 from sonjit.datasets.registry import DatasetEntry, register
 from sonjit.datasets.sample import Instance, Sample, SampleCamera, Side
 from sonjit.errors import InputError
@@ -49,12 +49,11 @@ class Rhd(Dataset):
     def __init__(self, entry: DatasetEntry, root: Path, split: str) -> None:
         super().__init__(entry, root, split)
         self._path = self.need(f"{split}/anno_{split}.pickle")
+        content = file_bytes(self._path)
         try:
-            records = read_pickled_mapping(self._path.read_bytes())
+            records = read_pickled_mapping(content)
         except InputError as error:
             raise InputError(f"{self._path}: {error}") from None
-        except OSError as error:
-            raise InputError(f"{self._path} cannot be read: {error.strerror}") from None
         if not records:
             raise InputError(f"{self._path} holds no pictures")
         self._wrong: dict[int, str] = {}

@@ -14,7 +14,7 @@ import numpy as np
 from sonjit.datasets.dataset import Dataset
 from sonjit.datasets.hand_labels import MM, camera_matrix, hand_before_camera
 from sonjit.datasets.joint_orders import STB
-from sonjit.datasets.mat_files import load_mat
+from sonjit.datasets.matlab_files import load_matlab
 from sonjit.datasets.reading import field, numbers
 from sonjit.datasets.registry import DatasetEntry, register
 from sonjit.datasets.sample import Sample, SampleCamera
@@ -104,7 +104,7 @@ class Stb(Dataset):
 
 def _labels(file: Path) -> NDArray[np.float64]:
     """(frames, 21, 3) millimetres."""
-    content = field(load_mat(file), "handPara", str(file))
+    content = field(load_matlab(file), "handPara", str(file))
     return np.moveaxis(numbers(content, (3, 21, -1), f"{file}: handPara"), (2, 1), (0, 1)).copy()
 
 
