@@ -192,3 +192,19 @@ def test_bad_samples_are_skipped_and_listed(clip_folder, tmp_path):
     listed = [*record["skipped"], *record["runs"][0]["left_out"]]
     assert len(listed) == 1
     assert victim.name in listed[0]
+
+
+def test_a_set_with_nothing_to_judge_gives_no_figures(clip_folder, tmp_path):
+    file = save_truth(clip_folder, tmp_path / "truth.npz")
+    empty = tmp_path / "empty"
+    (empty / "images").mkdir(parents=True)
+    data = json.loads((clip_folder / "dataset.json").read_text())
+    name = data["images"][0]["file_name"]
+    (empty / "images" / name).write_bytes((clip_folder / "images" / name).read_bytes())
+    (empty / "dataset.json").write_text(json.dumps(data | {"images": data["images"][:1], "annotations": []}))
+    for protocol in (CARD, "freihand", "interhand2.6m", "ilsvrc-loc"):
+        outcome = evaluate(request(empty, predictions=file, protocol=protocol), tmp_path)
+        save_report(outcome, tmp_path)
+        (run,) = json.loads((tmp_path / "eval.json").read_text())["runs"]
+        assert run["judged"] == 0
+        assert all(one["value"] is None and one["counted"] == 0 for one in run["figures"])
