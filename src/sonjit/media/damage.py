@@ -23,7 +23,7 @@ def image_damage(data: bytes, image_format: str | None) -> str | None:
 
 def _jpeg_damage(data: bytes) -> str | None:
     scan = _jpeg_scan_start(data)
-    whole = scan is not None and data.find(b"\xff\xd9", scan) >= 0
+    whole = scan is not None and data.rfind(b"\xff\xd9", scan) >= 0  # from the end, where it mostly is
     return None if whole else f"{_CUT} (JPEG without its end marker)"
 
 
