@@ -163,8 +163,7 @@ def _part(setup: str, person: int, number: int) -> str:
 
 def _sequence(folder: Path, root: Path) -> _Sequence:
     path = folder / "meta.yml"
-    meta = load_yaml(path)
-    named = str(path)
+    meta, named = load_yaml(path), str(path)
     found = sorted(one.name for one in folder.iterdir() if one.is_dir())
     cameras = _texts(meta, "serials", named) if meta.get("serials") else found
     sides, betas = _texts(meta, "mano_sides", named), _texts(meta, "mano_calib", named)

@@ -70,6 +70,9 @@ class FreiHand(Dataset):
             said = ", ".join(f"{split}_{name}.json has {count}" for name, count in counts.items())
             raise InputError(f"{root}: files of one split differ in their number of samples: {said}; get them again")
         self._unique = counts["K"]
+        self._source = str(root / f"{split}_xyz.json")
+        self._masks = root / split / "mask"  # of the green screen, the same in all versions
+        self._has_masks = self._masks.is_dir()
         chosen = VERSIONS if versions == "all" else (versions,)
         self._versions = [VERSIONS.index(version) for version in chosen] if is_training else [0]
 
@@ -96,7 +99,7 @@ class FreiHand(Dataset):
             sequence=f"{self.split}/{number}",  # the same hand in four pictures: never to be parted
             frame=file,
             tags={"sample": number} | ({"version": VERSIONS[version]} if is_training else {}),
-            source=str(self.root / f"{self.split}_xyz.json"),
+            source=self._source,
             licence=self.entry.licence,
         )
 
@@ -109,9 +112,8 @@ class FreiHand(Dataset):
             more["extra"] |= {"mano_root_uv_px": fit[58:60], "mano_scale": float(fit[60])}
         if "verts" in of:
             more["vertices_m"] = of["verts"].astype(np.float64)
-        mask = self.root / f"{self.split}/mask/{number:08d}.jpg"  # of the green screen, the same in all versions
-        if mask.is_file():
-            more["read_mask"] = partial(_mask, mask)
+        if self._has_masks:
+            more["read_mask"] = partial(_mask, self._masks, number)
         if "xyz" not in of:
             return Instance(kind="hand", side="Right", **more)
         return hand_before_camera(of["xyz"], camera, "Right", **more)
@@ -138,8 +140,8 @@ def open_freihand(
     return FreiHand(entry, root, split, versions=versions, vertices=vertices)
 
 
-def _mask(path: Path) -> NDArray[np.bool_]:
-    return load_image(path, upright=False)[..., 0] > 127
+def _mask(folder: Path, number: int) -> NDArray[np.bool_]:
+    return load_image(folder / f"{number:08d}.jpg", upright=False)[..., 0] > 127
 
 
 register(

@@ -44,15 +44,18 @@ def hand_before_camera(
         keypoints_px: (21, 2) where the set itself says that they are; else they are projected.
         **more: what else `Instance` takes.
     """
-    known = np.ones(len(joints_m), np.bool_) if valid is None else valid
-    placed = np.where(known[:, None], joints_m, np.nan)
-    seen = camera.project(placed) if keypoints_px is None else np.where(known[:, None], keypoints_px, np.nan)
+    if valid is None:
+        known, placed = np.ones(len(joints_m), np.bool_), joints_m.copy()
+        seen = camera.project(placed) if keypoints_px is None else keypoints_px.copy()
+    else:
+        known, placed = valid, np.where(valid[:, None], joints_m, np.nan)
+        seen = camera.project(placed) if keypoints_px is None else np.where(valid[:, None], keypoints_px, np.nan)
     return Instance(
         kind="hand",
         side=side,
         skeleton=HAND_SKELETON,
         keypoints_px=seen,
-        valid_px=known & np.isfinite(seen).all(axis=1),
+        valid_px=known & complete(seen),
         keypoints_m=placed,
         valid_m=known,
         **more,
@@ -65,7 +68,7 @@ def box_from_xywh(xywh: ArrayLike) -> Box:
     >>> box_from_xywh([10, 20, 5, 6])
     (10.0, 20.0, 15.0, 26.0)
     """
-    x, y, width, height = (float(value) for value in np.asarray(xywh, np.float64))
+    x, y, width, height = np.asarray(xywh, np.float64).tolist()
     return x, y, x + width, y + height
 
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 Annotations = Literal["all", "human", "machine"]
 _SIDES: tuple[Side, Side] = ("Right", "Left")
+_JOINTS = np.array(INTERHAND), np.array(INTERHAND) + 21
 _OLD_FOLDERS = {"all": "all", "human": "human_annot", "machine": "machine_annot"}
 
 
@@ -61,6 +62,7 @@ class InterHand(Dataset):
         self._index = index_pictures(self.need(f"{stem}data.json"))
         self._cameras_path = self.need(f"{stem}camera.json")
         self._cameras: dict[str, Any] = load_json(self._cameras_path)
+        self._source = str(self._index.path)
         self._made: dict[tuple[str, str], SampleCamera] = {}  # read often: a picture has one of a few hundred
         self._joints_path = self.need(f"{stem}joint_3d.json")
         self._joints = index_joints(self._joints_path)
@@ -102,14 +104,14 @@ class InterHand(Dataset):
                 "hand_type": picture.hand_type,
                 "hand_type_valid": picture.hand_type_valid,
             },
-            source=str(self._index.path),
+            source=self._source,
             licence=self.entry.licence,
         )
 
     def _hand(
         self, place: int, picture: Picture, joints: NDArray[np.float64], valid: NDArray[np.bool_], camera: SampleCamera
     ) -> Instance:
-        own = np.array(INTERHAND) + 21 * place
+        own = _JOINTS[place]
         fit = None if self._mano is None else self._mano.row(picture.capture, picture.frame)
         mesh = None
         if fit is not None and np.isfinite(fit[place]).all():

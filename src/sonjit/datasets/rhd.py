@@ -106,9 +106,9 @@ def _hand(
     read_mask: Callable[[], NDArray[np.bool_]],
 ) -> Instance:
     """A hand whose places are all known, and of which those count that are seen."""
-    order = list(RHD)
-    valid = seen[order, 2] > 0
-    hand = hand_before_camera(joints_m[order], camera, side, keypoints_px=seen[order, :2], read_mask=read_mask)
+    seen = seen[list(RHD)]
+    valid = seen[:, 2] > 0
+    hand = hand_before_camera(joints_m[list(RHD)], camera, side, keypoints_px=seen[:, :2], read_mask=read_mask)
     return replace(hand, valid_px=valid, valid_m=valid)
 
 
