@@ -46,10 +46,11 @@ def test_hands_of_a_picture_come_out_in_the_cameras_space(sonjit, photo, weights
         (["--lift", "internet"], "--lift internet needs its weights, --lift-weights FILE: the released snapshot_20"),
         (["--lift", "internet", "--lift-weights", "no.pth"], "no.pth: no such checkpoint"),
         (["--lift", "internet", "--lift-weights", "demo", "--camera", "1,2"], "camera '1,2': give fx,fy,cx,cy"),
+        (["--lift", "internet", "--lift-weights", "demo", "--camera", "nan,1,2,3"], "all four numbers finite"),
         (["--lift", "internet", "--lift-weights", "demo", "--flip-horizontal"], "leave it out with --lift"),
-        (["--camera", "600,600,320,240"], "go with --lift internet"),
+        (["--camera", "600,600,320,240"], "--camera: only with --lift internet"),
     ],
-    ids=["no weights", "no such file", "half a camera", "flipped", "no lift"],
+    ids=["no weights", "no such file", "half a camera", "no camera", "flipped", "no lift"],
 )
 def test_what_cannot_be_done_is_one_line(sonjit, tmp_path, options, said):
     status, told = sonjit("hands", tmp_path / "photo.png", *options)

@@ -16,6 +16,7 @@ from sonjit.media import open_source
 from sonjit.meshes import handocc_hands
 from sonjit.meshes import run as meshes_run
 from sonjit.networks import create_network
+from sonjit.networks.checkpoints import save_checkpoint
 from sonjit.weights import find_weight
 
 FRAMES = 6
@@ -111,6 +112,20 @@ class TestRig:
         for side, angles in poses[0].items():
             assert np.allclose(np.array(angles)[:, 1], np.array(poses[1][side])[:, 1], atol=0.5)
 
+    def test_lifted_hands_stand_before_the_camera(self, capsys, media, tmp_path):
+        save_checkpoint(create_network("internet", "demo"), tmp_path / "w.safetensors")
+        options = ["--lift", "internet", "--lift-weights", tmp_path / "w.safetensors"]
+        outputs = ["--save", tmp_path / "p.json", "--draw", tmp_path / "p.png"]
+        status, _, err = run(capsys, media / "photo.png", *options, *outputs)
+        assert status == 0
+        assert "camera assumed" in err
+        data = json.loads((tmp_path / "p.json").read_text("utf-8"))
+        assert data["model"] == "rig+internet"
+        assert data["hands"]
+        for hand in data["frames"][0]["hands"]:
+            assert np.mean([point["z"] for point in hand["keypoints3D"]]) > 0.1
+        assert cv2.imread(str(tmp_path / "p.png")).shape == cv2.imread(str(media / "photo.png")).shape
+
     def test_animated_glb_and_bvh_per_hand(self, capsys, media, tmp_path):
         assert run(capsys, media / "clip.mp4", "--save", tmp_path / "hands.glb")[0] == 0
         assert (tmp_path / "hands.glb").read_bytes()[:4] == b"glTF"
@@ -162,6 +177,11 @@ class TestRefusals:
             (["--max-instances", "0"], "at least 1"),
             (["--weights", "w.pth"], "needs none"),
             (["--figure", "maps.png"], "handoccnet"),
+            (["--lift", "internet"], "--lift-weights FILE: the released snapshot_20"),
+            (["--lift", "internet", "--lift-weights", "no.pth"], "no.pth: no such checkpoint"),
+            (["--lift-weights", "demo"], "only with --lift internet"),
+            (["--model", "handoccnet", "--lift", "internet"], "for the rigged hand"),
+            (["--model", "deformer", "--lift", "internet"], "for the rigged hand"),
             (["--model", "other"], "other"),
         ],
     )

@@ -44,7 +44,12 @@ def hands(
         source: An image, a folder, a glob in quotes, a video, camera:0, or - for standard input.
         model: lite is faster, full more exact.
     """
-    return _find("hands", source, {"model": model}, output, finding, running, lift=lift_from(lifting, finding))
+    if finding.flip_horizontal and lifting.lift is not None:
+        from sonjit.errors import InputError
+
+        raise InputError("--flip-horizontal moves hands away from where the camera sees them: leave it out with --lift")
+    lift = lift_from(lifting, mirrored=finding.mirrored)
+    return _find("hands", source, {"model": model}, output, finding, running, lift=lift)
 
 
 def face(

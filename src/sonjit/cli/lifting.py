@@ -1,9 +1,9 @@
-"""The options of `sonjit hands` that put hands into the camera's space."""
+"""The options of `sonjit hands` and `sonjit mesh` that put hands into the camera's space."""
 
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Group, Parameter
@@ -11,7 +11,6 @@ from cyclopts import Group, Parameter
 from sonjit.errors import InputError
 
 if TYPE_CHECKING:
-    from sonjit.cli.options import Finding
     from sonjit.lifting import Lift
 
 
@@ -35,18 +34,22 @@ class Lifting:
     camera: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None
 
 
-def lift_from(lifting: Lifting, finding: Finding) -> Lift | None:
+def lift_from(lifting: Lifting, *, mirrored: bool, alone: tuple[str, ...] = ()) -> Lift | None:
     """What is asked for; its networks are loaded, and what was taken for granted is said.
+
+    Args:
+        lifting: the options.
+        mirrored: the pictures are selfie views.
+        alone: which of the options mean something without --lift too.
 
     Raises:
         InputError: options that do not go together, or weights that are missing or do not fit.
     """
     if lifting.lift is None:
-        if lifting != Lifting():
-            raise InputError("--lift-weights, --lift-layout, --root-weights and --camera go with --lift internet")
+        given = [item.name for item in fields(lifting) if getattr(lifting, item.name) != item.default]
+        if stray := [f"--{name.replace('_', '-')}" for name in given if name not in alone]:
+            raise InputError(f"{', '.join(stray)}: only with --lift internet")
         return None
-    if finding.flip_horizontal:
-        raise InputError("--flip-horizontal moves hands away from where the camera sees them: leave it out with --lift")
     from sonjit.geometry import camera_from_text
     from sonjit.lifting import Lift, create_lifter
 
@@ -56,7 +59,7 @@ def lift_from(lifting: Lifting, finding: Finding) -> Lift | None:
         lifting.root_weights,
         lifting.lift_layout,
         None if lifting.camera is None else camera_from_text(lifting.camera),
-        finding.mirrored,
+        mirrored,
     )
     create_lifter(lift)
     for note in lift.notes:

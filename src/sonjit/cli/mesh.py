@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
+from sonjit.cli.lifting import Lifting, lift_from
 from sonjit.errors import InputError, MissingExtraError
 
 if TYPE_CHECKING:
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from sonjit.media import Source
     from sonjit.meshes.hand_mesh import MeshModel, Sight
     from sonjit.meshes.run import MeshSummary
+
+_LIFTING = Lifting()
 
 
 def mesh(
@@ -32,11 +35,11 @@ def mesh(
     save: str | None = None,
     draw: str | None = None,
     figure: str | None = None,
-    camera: str | None = None,
     max_instances: int = 2,
     mirrored: Annotated[bool, Parameter(negative="")] = False,
     models_dir: str | None = None,
     limit: int | None = None,
+    lifting: Lifting = _LIFTING,
 ) -> int:
     """Turn the hands of a picture or video into meshes.
 
@@ -50,8 +53,12 @@ def mesh(
     `sonjit mesh photo.jpg --model handoccnet --weights snapshot.pth.tar --mano MANO_RIGHT.pkl --draw over.png` asks a
     network for MANO's mesh.
 
+    `sonjit mesh clip.mp4 --lift internet --lift-weights snapshot_20.pth.tar --save hands.glb` poses the rigged hand to
+    what InterNet sees, where it sees it.
+
     Files are in metres, y up, z towards the viewer, the camera at the origin. Without --camera a view of 60 degrees is
-    assumed for them, and the overlay lays each mesh over its keypoints by weak perspective.
+    assumed for them, and the overlay lays each mesh over its keypoints by weak perspective; a lifted one where the
+    camera sees it.
 
     Args:
         source: An image, a folder, a glob in quotes, a video or camera:0.
@@ -63,13 +70,13 @@ def mesh(
         save: .json with the parameters, .obj, .glb (animated for the rig) or .bvh (the rig in a video).
         draw: Picture, folder or video with the meshes over it.
         figure: Picture to write of the maps inside handoccnet: where the first hand shows, where the network looks.
-        camera: The camera's fx,fy,cx,cy in pixels.
         max_instances: How many hands to look for.
         mirrored: The input is a selfie view.
         models_dir: Folder with the published weight files.
         limit: Stop after so many frames.
     """
     from sonjit.cli.report import progress
+    from sonjit.lifting import create_lifter
     from sonjit.media.drawn import PICTURE_ENDINGS
     from sonjit.meshes.run import mesh_source
 
@@ -81,7 +88,10 @@ def mesh(
         raise InputError(f"{', '.join(needless)}: the rigged hand needs none; name --model handoccnet or deformer")
     if figure is not None and (model != "handoccnet" or Path(figure).suffix.lower() not in PICTURE_ENDINGS):
         raise InputError(f"--figure {figure}: a picture such as maps.png, of --model handoccnet")
-    sight = _sight(camera)
+    if model != "rig" and lifting.lift is not None:
+        raise InputError(f"--lift {lifting.lift}: for the rigged hand; {model} sees the joints itself, leave one out")
+    sight = _sight(lifting.camera)
+    lift = lift_from(lifting, mirrored=mirrored, alone=("camera",))
     made: list[MeshModel] = []
 
     def network() -> MeshModel:
@@ -103,7 +113,8 @@ def mesh(
         if model == "rig":
             from sonjit.meshes.rigged import RiggedHands
 
-            made.append(RiggedHands(sight, models_dir, mirrored=mirrored))
+            lifted_by = None if lift is None else lift.network
+            made.append(RiggedHands(sight, models_dir, mirrored=mirrored, lifted_by=lifted_by))
         else:
             if find_spec("torch") is None:
                 raise MissingExtraError(f"--model {model}", "train")
@@ -115,6 +126,7 @@ def mesh(
             source,
             make,
             rigged=model == "rig",
+            lift=None if lift is None else create_lifter(lift).lift,
             save=save,
             draw=draw,
             limit=limit,
@@ -164,6 +176,8 @@ def _tell(summary: MeshSummary) -> int:
         sys.stdout.write(f"{hand['name']}: {frames}, {hand['fit_error_mm']:.1f} mm from its keypoints on average\n")
     frames = "1 frame" if summary.frames == 1 else f"{summary.frames} frames"
     hands = "1 hand" if summary.hands == 1 else f"{summary.hands} hands"
+    if summary.unplaced:
+        hands += f" and {summary.unplaced} left out, for lifting could not tell where they are"
     wrote = f"; wrote {_few(summary.written)}" if summary.written else ""
     sys.stderr.write(f"{frames}, {hands}{wrote}\n")
     return 1 if summary.problems else 0

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from sonjit.hand_models.rig import RigMotion
     from sonjit.results import Frame, Handedness
 
+_NEAREST_M = 0.01
+"""A camera sees nothing nearer: what would lie behind the lens has no pixel."""
+
 
 @dataclass(frozen=True)
 class HandMesh:
@@ -117,8 +120,5 @@ class Sight(NamedTuple):
         """
         if self.assumed:
             return weak_view(joints, xy_px).pixels(placed)
+        placed = np.concatenate([placed[:, :2], np.maximum(placed[:, 2:], _NEAREST_M)], 1)
         return np.concatenate([self.camera.project(placed), placed[:, 2:] * self.camera.fx / joints[:, 2].mean()], 1)
-
-    def to_dict(self) -> dict[str, Any]:
-        """For the JSON file."""
-        return self.camera._asdict() | {"assumed": self.assumed}

@@ -54,19 +54,25 @@ class RiggedHands:
 
     It is fitted when all pictures were seen, for its bones' lengths are their medians over the video: 0.5 kB are kept
     for each hand and frame until then. x and y of the keypoints come from the picture, where they are seen best, z from
-    the metric keypoints.
+    the metric keypoints; keypoints that stand before the camera are taken as they are, and the hand stands there too.
 
     Args:
-        sight: the camera of a picture of this width and height.
+        sight: the camera of a picture of this width and height; that of the lifting, where hands were lifted.
         models_dir: folder with the rigs, where it is not the cache.
         mirrored: the pictures are selfie views, where a right hand looks like a left one.
+        lifted_by: the network that put the hands' metric keypoints before the camera, or None.
     """
 
-    model = "rig"
-
     def __init__(
-        self, sight: Callable[[int, int], Sight], models_dir: str | Path | None = None, *, mirrored: bool = False
+        self,
+        sight: Callable[[int, int], Sight],
+        models_dir: str | Path | None = None,
+        *,
+        mirrored: bool = False,
+        lifted_by: str | None = None,
     ) -> None:
+        self.model = "rig" if lifted_by is None else f"rig+{lifted_by}"
+        self._lifted = lifted_by is not None
         self._rigs: dict[Handedness, Rig] = {side: load_rig(side, models_dir) for side in ("Right", "Left")}
         self._sight = sight
         self._looks_like: dict[Handedness, Handedness] = (
@@ -85,7 +91,8 @@ class RiggedHands:
             track.indices.append(frame.index)
             track.times.append(frame.time)
             track.hands.append(hand)
-            track.sights.append(self._sight(rgb.shape[1], rgb.shape[0]))
+            sight = self._sight(rgb.shape[1], rgb.shape[0])
+            track.sights.append(sight._replace(assumed=False) if self._lifted else sight)  # lifted through that camera
 
     def finish(self) -> None:
         """Fit every hand."""
@@ -123,19 +130,23 @@ class RiggedHands:
 
     def _fit(self, track: _Track) -> _Fitted:
         """The pose of a hand in each of its frames, before the camera."""
-        keypoints = np.stack([_metric_keypoints(hand) for hand in track.hands])
+        keypoints = np.stack(
+            [hand.keypoints_3d.astype(np.float64) if self._lifted else _metric_keypoints(hand) for hand in track.hands]
+        )
         rest = self._rigs[self._looks_like[track.side]]
         rig = rest.resized(fit_lengths(rest, keypoints))
         times = None if track.times[0] is None else np.array(track.times, np.float64)
         pose = fit_pose(rig, keypoints, times)
         joints = rig.keypoints(pose)
         errors = np.linalg.norm(joints - keypoints, axis=-1).mean(-1) * 1000
-        shifts = [
-            sight.translation(points, hand.keypoints[:, :2])
-            for sight, points, hand in zip(track.sights, joints, track.hands, strict=True)
-        ]
+        if not self._lifted:
+            shifts = [
+                sight.translation(points, hand.keypoints[:, :2])
+                for sight, points, hand in zip(track.sights, joints, track.hands, strict=True)
+            ]
+            pose = pose.moved(np.stack(shifts))
         name = f"{track.side.lower()}-{track.number}"
-        motion = RigMotion(name, rig, pose.moved(np.stack(shifts)), np.array(track.indices), times)
+        motion = RigMotion(name, rig, pose, np.array(track.indices), times)
         return _Fitted(track, motion, errors)
 
 

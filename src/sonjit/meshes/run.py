@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from sonjit.detectors import Detector
     from sonjit.media import Source
     from sonjit.meshes.hand_mesh import HandMesh, MeshModel
+    from sonjit.results import Hand
 
 
 @dataclass
@@ -32,6 +33,7 @@ class MeshSummary:
     Attributes:
         frames: pictures looked at.
         hands: meshes, over all of them.
+        unplaced: hands without a mesh: lifting could not tell where they are, or put them behind the camera.
         about: what the model says of itself and of the hands.
         written: files.
         problems: what could not be read, one line each.
@@ -39,6 +41,7 @@ class MeshSummary:
 
     frames: int = 0
     hands: int = 0
+    unplaced: int = 0
     about: dict[str, Any] = field(default_factory=dict[str, "Any"])
     written: list[str] = field(default_factory=list[str])
     problems: list[str] = field(default_factory=list[str])
@@ -49,6 +52,7 @@ def mesh_source(
     make: Callable[[Source], tuple[Detector[Any, Any], MeshModel]],
     *,
     rigged: bool,
+    lift: Callable[[NDArray[np.uint8], list[Hand]], list[Hand]] | None = None,
     save: str | None = None,
     draw: str | None = None,
     limit: int | None = None,
@@ -64,6 +68,8 @@ def mesh_source(
         named: what `open_source` takes.
         make: the detector and the model for a source.
         rigged: the model will have a rig's motions.
+        lift: puts the hands of a picture into the camera's space before the model looks at them, or None; hands of
+            unknown place are left out.
         save: file for meshes or their parameters, or None; see `check_save`.
         draw: picture, folder or video to write, or None.
         limit: stop after so many pictures.
@@ -83,6 +89,10 @@ def mesh_source(
         stopped: KeyboardInterrupt | None = None
         try:
             for frame, rgb in detect_frames(source, detector):
+                if lift is not None:
+                    lifted = lift(rgb, frame.hands)
+                    frame.hands = [hand for hand in lifted if (hand.keypoints_3d[:, 2] > 0).all()]  # NaN is not
+                    summary.unplaced += len(lifted) - len(frame.hands)
                 model.look(frame, rgb)
                 seen.append((frame.index, frame.time))
                 summary.hands += len(frame.hands)
