@@ -1,0 +1,93 @@
+"""The rigged hand on lifted keypoints: it stands where they stand, in files and over the picture."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import sonjit
+from sonjit.errors import SonjitError
+from sonjit.geometry import Camera
+from sonjit.media import open_source
+from sonjit.meshes.hand_mesh import Sight
+from sonjit.meshes.rigged import RiggedHands
+from sonjit.meshes.run import mesh_source
+from sonjit.results import Frame, Hand
+
+ASSETS = Path(sonjit.__file__).parent / "assets"
+CLIP = json.loads((ASSETS / "demo.json").read_text("utf-8"))
+CAMERA = Camera(CLIP["fx"], CLIP["fx"], CLIP["cx"], CLIP["cy"])
+START = next(index for index, frame in enumerate(CLIP["frames"]) if len(frame["hands"]) == 2)
+
+
+def true_hands(index):
+    """The clip's hands, with keypoints in the camera's space."""
+    return [
+        Hand(
+            record["handedness"],
+            0.9,
+            np.column_stack([record["xy"], np.zeros(21)]).astype(np.float32),
+            np.float32(record["xyz_m"]),
+            id=number,
+        )
+        for number, record in enumerate(CLIP["frames"][index]["hands"])
+    ]
+
+
+@pytest.fixture
+def rigged():
+    """A model that takes hands as lifted, with the clip's camera called assumed."""
+    try:
+        return RiggedHands(lambda *_: Sight(CAMERA, assumed=True), lifted_by="internet")
+    except SonjitError as error:
+        pytest.skip(f"{str(error).partition(';')[0]}; type: sonjit models pull rigs")
+
+
+def test_lifted_hands_stand_where_they_are_and_show_where_they_are_seen(rigged):
+    frames = [true_hands(index) for index in range(START, START + 4)]
+    for number, hands in enumerate(frames):
+        rigged.look(Frame(number, number / 30, hands), np.zeros((480, 640, 3), np.uint8))
+    rigged.finish()
+    assert rigged.model == "rig+internet"
+    for number, hands in enumerate(frames):
+        meshes = rigged.meshes(number)
+        assert len(meshes) == len(hands)
+        for mesh, hand in zip(meshes, hands, strict=True):
+            points = np.array([[p["x"], p["y"], p["z"]] for p in mesh.record["keypoints3D"]])
+            assert np.linalg.norm(points - hand.keypoints_3d, axis=1).mean() < 0.01
+            np.testing.assert_allclose(mesh.pixels[:, :2], CAMERA.project(mesh.vertices), atol=1e-6)
+
+
+class Seeing:
+    """A detector that finds the same hands in every picture."""
+
+    def __init__(self, hands):
+        self.hands = hands
+
+    def detect(self, rgb, time=None):
+        return list(self.hands)
+
+
+def test_hands_that_lifting_cannot_place_are_left_out_and_counted(rigged, tmp_path):
+    hands = true_hands(START)
+    nowhere = [
+        replace(hands[0], keypoints_3d=hands[0].keypoints_3d * np.float32(np.nan)),
+        replace(hands[0], keypoints_3d=-hands[0].keypoints_3d),
+        hands[1],
+    ]
+    summary = mesh_source(
+        str(ASSETS / "demo.mp4"),
+        lambda source: (Seeing(hands), rigged),
+        rigged=True,
+        lift=lambda rgb, found: nowhere,
+        save=str(tmp_path / "out.json"),
+        draw=str(tmp_path / "out.mp4"),
+        limit=2,
+    )
+    assert (summary.frames, summary.hands, summary.unplaced) == (2, 2, 4)
+    written = json.loads((tmp_path / "out.json").read_text("utf-8"))
+    assert [len(frame["hands"]) for frame in written["frames"]] == [1, 1]
+    with open_source(tmp_path / "out.mp4") as drawn:
+        assert sum(1 for _ in drawn) == 2
