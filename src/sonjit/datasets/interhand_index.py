@@ -82,7 +82,7 @@ class PictureIndex:
         """
         if place in self.wrong:
             raise InputError(self.wrong[place])
-        width, height, capture, subject, sequence, camera, frame = (int(value) for value in self.columns[place])
+        width, height, capture, subject, sequence, camera, frame = self.columns[place].tolist()
         texts = self.names.texts
         name = self.other_names.get(place) or _file_name(texts[capture], texts[sequence], texts[camera], frame)
         return Picture(
