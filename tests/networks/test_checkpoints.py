@@ -120,6 +120,16 @@ def test_wrong_weights_change_nothing_and_say_what_is_wrong(tmp_path):
     assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
 
 
+def test_weights_that_are_not_finite_are_refused(tmp_path):
+    network, path = tiny(), tmp_path / "diverged.safetensors"
+    with torch.no_grad():
+        network.get_parameter("stem.bias")[0] = float("nan")
+    save_checkpoint(network, path)
+    with pytest.raises(InputError, match=r"1 of these weights hold NaN or infinity \(stem.bias\)") as caught:
+        create_network("hand-full", path, **network_entry("hand-full").tiny)
+    assert str(path) in str(caught.value)
+
+
 def test_saving_keeps_no_draft(tmp_path):
     network = tiny()
     with pytest.raises(InputError, match=r"written as .safetensors"):

@@ -41,8 +41,8 @@ def load_checkpoint(path: Path) -> dict[str, Tensor]:
         loaded: Any = load_file(path) if path.suffix == ".safetensors" else _load_pickle(path)
     except pickle.UnpicklingError as error:
         raise InputError(
-            f"{path}: not loaded, for it holds more than tensors ({_first_line(error)}); "
-            "save its state_dict alone, as safetensors"
+            f"{path}: not loaded, for it holds more than tensors, or is damaged ({_refusal(error)}); "
+            "copy it again, or save its state_dict alone, as safetensors"
         ) from None
     except Exception as error:  # torch's reader fails in any way on what is damaged
         raise InputError(f"{path}: a damaged checkpoint ({_first_line(error)}); copy it again") from None
@@ -81,7 +81,8 @@ def fit_state_dict(network: nn.Module, state_dict: Mapping[str, Tensor], *, stri
         strict: refuse missing and unexpected keys too, not only those of another shape.
 
     Raises:
-        InputError: naming missing, unexpected and differently shaped keys, and which network it looks like.
+        InputError: naming missing, unexpected and differently shaped keys, and which network it looks like; or
+            weights that are not finite.
     """
     own = network.state_dict()
     missing = sorted(own.keys() - state_dict.keys())
@@ -91,6 +92,10 @@ def fit_state_dict(network: nn.Module, state_dict: Mapping[str, Tensor], *, stri
         for key, value in own.items()
         if key in state_dict and state_dict[key].shape != value.shape
     ]
+    broken = [key for key in own if key in state_dict and not state_dict[key].isfinite().all()]
+    if broken:
+        shown = f"{', '.join(broken[:_SHOWN])}{', …' if len(broken) > _SHOWN else ''}"
+        raise InputError(f"{len(broken)} of these weights hold NaN or infinity ({shown}): take an earlier checkpoint")
     if reshaped or (strict and (missing or unexpected)):
         from sonjit.networks.registry import network_like
 
@@ -122,5 +127,13 @@ def _weights_in(loaded: Any) -> dict[str, Tensor] | None:  # noqa: ANN401
     return None if inner is None else _weights_in(inner)
 
 
+def _refusal(error: pickle.UnpicklingError) -> str:
+    """What torch would not read, without its advice to read it unsafely all the same."""
+    advice = "Weights only load failed", "Please file an issue", "Check the documentation"
+    lines = [line for line in str(error).splitlines() if line.strip() and not line.startswith(advice)]
+    return _first_line(ValueError(lines[0] if lines else "not a pickle of tensors"))
+
+
 def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+    """Its first sentence."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].partition(". ")[0].rstrip(".")[:200]
