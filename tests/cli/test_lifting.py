@@ -57,3 +57,8 @@ def test_what_cannot_be_done_is_one_line(sonjit, tmp_path, options, said):
     assert status == 2
     assert len(told) == 1
     assert said in told[0]
+
+
+def test_a_missing_picture_is_one_line_too(sonjit, tmp_path):
+    status, told = sonjit("hands", tmp_path / "photo.png", "--lift", "internet", "--lift-weights", "demo")
+    assert (status, len(told)) == (2, 1)

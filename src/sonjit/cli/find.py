@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from sonjit.cli.lifting import Lifting, lift_from
+from sonjit.cli.lifting import Lifting, lift_from, tell_notes
 from sonjit.cli.options import OUTPUT, Finding, Output, Running, detector_options
 
 if TYPE_CHECKING:
@@ -49,7 +49,9 @@ def hands(
 
         raise InputError("--flip-horizontal moves hands away from where the camera sees them: leave it out with --lift")
     lift = lift_from(lifting, mirrored=finding.mirrored)
-    return _find("hands", source, {"model": model}, output, finding, running, lift=lift)
+    status = _find("hands", source, {"model": model}, output, finding, running, lift=lift)
+    tell_notes(lift)
+    return status
 
 
 def face(

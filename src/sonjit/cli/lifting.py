@@ -35,7 +35,7 @@ class Lifting:
 
 
 def lift_from(lifting: Lifting, *, mirrored: bool, alone: tuple[str, ...] = ()) -> Lift | None:
-    """What is asked for; its networks are loaded, and what was taken for granted is said.
+    """What is asked for; its networks are loaded.
 
     Args:
         lifting: the options.
@@ -62,6 +62,10 @@ def lift_from(lifting: Lifting, *, mirrored: bool, alone: tuple[str, ...] = ()) 
         mirrored,
     )
     create_lifter(lift)
-    for note in lift.notes:
-        sys.stderr.write(f"sonjit: {note}\n")
     return lift
+
+
+def tell_notes(lift: Lift | None) -> None:
+    """Say what was taken for granted, once the work is done: a line that tells why it failed stands alone."""
+    for note in [] if lift is None else lift.notes:
+        sys.stderr.write(f"sonjit: {note}\n")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from sonjit.cli.lifting import Lifting, lift_from
+from sonjit.cli.lifting import Lifting, lift_from, tell_notes
 from sonjit.errors import InputError, MissingExtraError
 
 if TYPE_CHECKING:
@@ -135,6 +135,7 @@ def mesh(
         )
     if figure is not None and _draw_figure(Path(figure), made[0]):
         summary.written.append(figure)
+    tell_notes(lift)
     return _tell(summary)
 
 
