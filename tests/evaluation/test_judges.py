@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 
 from sonjit.datasets import Instance, Sample
 from sonjit.errors import InputError
-from sonjit.evaluation.figures import areas_under_pck
+from sonjit.evaluation.figures import areas_under_pck, mean_figure
 from sonjit.evaluation.guesses import Guess, Judged, matched
 from sonjit.evaluation.judges import judge_of
 from sonjit.evaluation.models import ModelChoice
 from sonjit.evaluation.protocols import list_protocols, load_protocol
+from sonjit.evaluation.records import clusters_of
 from sonjit.metrics import mnae, pck_auc
 from sonjit.skeletons import load_skeleton
 
@@ -193,3 +194,22 @@ def test_instances_that_are_all_found_have_full_precision():
     found, _ = figures(judged, own)
     assert found["mask_ap"].value == pytest.approx(100)
     assert found["box_ap"].value == pytest.approx(100)
+
+
+def test_intervals_draw_subjects_where_enough_are_known():
+    few = [("a", str(place), f"s{place % 4}") for place in range(20)]
+    many = [("a", str(place), f"s{place % 6}") for place in range(20)]
+    some = [("a", str(place // 2), None) for place in range(20)]
+    assert clusters_of(few) == (list(range(20)), "pictures")
+    assert clusters_of(many) == ([place % 6 for place in range(20)], "subjects")
+    assert clusters_of(some) == ([place // 2 for place in range(20)], "pictures")
+
+
+def test_intervals_of_very_many_are_as_wide_as_those_of_all():
+    random = np.random.default_rng(0)
+    values = random.gamma(2, 5, (20_000, 1))
+    clusters, _ = clusters_of([("a", str(place), None) for place in range(len(values))])
+    figure = mean_figure("x", "x", values, "", clusters=clusters)
+    expected = 2 * 1.96 * values.std() / np.sqrt(len(values))
+    assert figure.high - figure.low == pytest.approx(expected, rel=0.1)
+    assert figure.low < values.mean() < figure.high

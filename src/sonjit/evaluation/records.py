@@ -12,7 +12,7 @@ from sonjit.errors import InputError
 from sonjit.evaluation.published import ImpossibleTableError
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from sonjit.evaluation.figures import Summary
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _LIBRARIES = ("numpy", "openvino", "opencv-python-headless", "torch", "faster-coco-eval")
 _FEWEST_SUBJECTS = 5
 """From so many on, intervals draw whole subjects: pictures of one person are alike."""
+_MOST_CLUSTERS = 4096
 
 
 def load_evaluation(path: Path) -> dict[str, Any]:
@@ -54,7 +55,7 @@ def main_figure(run: Mapping[str, Any]) -> Mapping[str, Any] | None:
 def run_record(judge: Judge, mode: Mode, lines: Sequence[Line]) -> dict[str, Any]:
     """Figures of one mode, and one row per thing that was judged."""
     pairs = [(line, one) for line in lines for one in line.judged]
-    clusters, drawn = _clusters([line for line, _ in pairs])
+    clusters, drawn = clusters_of([(line.dataset, line.id, line.subject) for line, _ in pairs])
     summary: Summary = judge.summary([one for _, one in pairs], clusters)
     return {
         "mode": mode,
@@ -82,12 +83,21 @@ def _units(pairs: Sequence[tuple[Line, Judged]], values: Sequence[float]) -> dic
     }
 
 
-def _clusters(lines: Sequence[Line]) -> tuple[list[Hashable], str]:
-    """What intervals draw as one, and its name."""
-    subjects = {line.subject for line in lines}
-    if None not in subjects and len(subjects) >= _FEWEST_SUBJECTS:
-        return [line.subject for line in lines], "subjects"
-    return [(line.dataset, line.id) for line in lines], "pictures"
+def clusters_of(keys: Sequence[tuple[str, str, str | None]]) -> tuple[list[int], str]:
+    """What intervals draw as one, and its name: subjects where enough are known, else pictures.
+
+    Of very many, some go together at random places: that changes an interval's width by a hundredth, not by more.
+
+    Args:
+        keys: data set, sample and subject of each thing that was judged.
+    """
+    subjects = {subject for *_, subject in keys}
+    by_subject = None not in subjects and len(subjects) >= _FEWEST_SUBJECTS
+    numbers: dict[tuple[str, str | None], int] = {}
+    labels = [(dataset, subject if by_subject else sample) for dataset, sample, subject in keys]
+    for label in labels:
+        numbers.setdefault(label, len(numbers) % _MOST_CLUSTERS)
+    return [numbers[label] for label in labels], "subjects" if by_subject else "pictures"
 
 
 def library_versions() -> dict[str, str]:
