@@ -77,8 +77,8 @@ def test_help_loads_nothing_heavy():
     "arguments", [["train", "hand-full", "--out", "run"], ["segment", "a.jpg"], ["networks"], ["serve"]]
 )
 def test_a_missing_extra_is_one_line_and_status_2(arguments):
-    code = (
-        "import sys; sys.modules.update(dict.fromkeys(('torch', 'torchvision', 'fastapi')));"  # None: not to be found
+    code = (  # a module that is None is not to be found
+        "import sys; sys.modules.update(dict.fromkeys(('torch', 'torchvision', 'fastapi', 'uvicorn')));"
         f"import sonjit.cli; sys.exit(sonjit.cli.main({arguments}))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

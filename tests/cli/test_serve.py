@@ -64,17 +64,6 @@ def test_wrong_calls_are_one_line(options, said, capsys):
     assert complaint.count("\n") == 1
 
 
-@pytest.mark.parametrize("module", ["fastapi", "uvicorn"])
-def test_without_the_extra_it_says_what_to_type(module, monkeypatch, capsys):
-    for name in [name for name in sys.modules if name.startswith("sonjit.server")]:
-        monkeypatch.delitem(sys.modules, name)
-    for name in [name for name in sys.modules if name.partition(".")[0] == module]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, module, None)
-    assert main(["serve"]) == 2
-    assert "pip install 'sonjit[serve]'" in capsys.readouterr().err
-
-
 def test_help_tells_every_limit_of_the_settings(capsys):
     from dataclasses import fields
 

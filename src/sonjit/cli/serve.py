@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Group, Parameter
 
-from sonjit.errors import MissingExtraError
-
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -78,12 +76,7 @@ def serve(
         allow_origin: Let pages of another origin call, e.g. http://localhost:3000; may be given several times.
         verbose: Log every request.
     """
-    try:
-        from sonjit.server.run import serve
-    except ModuleNotFoundError as error:
-        if (error.name or "").startswith("sonjit"):
-            raise
-        raise MissingExtraError("sonjit serve", "serve") from None
+    from sonjit.server.run import serve
     from sonjit.server.settings import Settings
 
     given: dict[str, Any] = vars(limits) | {"read_timeout_s": limits.read_timeout}
