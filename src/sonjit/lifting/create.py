@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sonjit.errors import InputError
@@ -21,7 +22,8 @@ class Lift:
 
     Attributes:
         network: of `NETWORKS`.
-        weights: its checkpoint; "demo" for numbers that mean nothing.
+        weights: its checkpoint, or an .xml or .onnx that `sonjit export` made of it; "demo" for numbers that mean
+            nothing.
         root_weights: RootNet's checkpoint; None reads depths from the size of the hands.
         layout: the data set of the checkpoint: interhand, stb or rhd.
         camera: of all pictures; None assumes one for each.
@@ -77,13 +79,18 @@ def create_lifter(lift: Lift) -> Lifter:
         InputError: weights that are missing or do not fit.
         MissingExtraError: PyTorch is not installed.
     """
+    from sonjit.lifting.exported import EXPORTED, ExportedInterNet
     from sonjit.lifting.lifter import Lifter
     from sonjit.networks import create_network
     from sonjit.networks.internet import InterNet
     from sonjit.networks.rootnet import RootNet
 
-    internet = create_network(lift.network, lift.weights, layout=lift.layout)
+    weights = Path(lift.weights or "")
+    if weights.suffix in EXPORTED:
+        internet = ExportedInterNet(weights, lift.layout)
+    else:
+        internet = create_network(lift.network, lift.weights, layout=lift.layout)
     rootnet = None if lift.root_weights is None else create_network("rootnet", lift.root_weights)
-    assert isinstance(internet, InterNet)
+    assert isinstance(internet, InterNet | ExportedInterNet)
     assert rootnet is None or isinstance(rootnet, RootNet)
     return Lifter(internet, rootnet, camera=lift.camera, mirrored=lift.mirrored)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from sonjit.geometry import Camera
+    from sonjit.lifting.exported import ExportedInterNet
     from sonjit.networks.hand_layouts import Side
     from sonjit.networks.internet import InterNet
     from sonjit.networks.rootnet import RootNet
@@ -48,7 +49,7 @@ class Lifter:
 
     def __init__(
         self,
-        internet: InterNet,
+        internet: InterNet | ExportedInterNet,
         rootnet: RootNet | None = None,
         *,
         camera: Camera | None = None,

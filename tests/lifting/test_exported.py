@@ -1,0 +1,43 @@
+"""InterNet as an exported file: PyTorch's numbers, and one line for files that are none."""
+
+import numpy as np
+import pytest
+import torch
+
+from sonjit import InputError
+from sonjit.engines.quiet_openvino import ov
+from sonjit.lifting import Lift, create_lifter
+from sonjit.lifting.exported import ExportedInterNet
+from sonjit.networks import create_network, network_entry
+from sonjit.networks.export import export_network
+from sonjit.networks.hand_layouts import LAYOUTS
+
+
+@pytest.mark.parametrize(("ending", "dynamic"), [(".xml", False), (".onnx", True)])
+def test_an_exported_file_gives_the_networks_numbers(tmp_path, ending, dynamic):
+    network = create_network("internet", "demo", depth=10, width=8, channels=8, hidden=16).eval()
+    path = tmp_path / f"internet{ending}"
+    export_network(network, network_entry("internet").inputs, path, dynamic_batch=dynamic)
+    crops = torch.rand(2, 3, 256, 256, generator=torch.Generator().manual_seed(3))
+    exported = ExportedInterNet(path, "rhd").eval()
+    with torch.inference_mode():
+        wanted, given = network(crops), exported(crops)
+    assert given.keys() == {"joint_coord", "rel_root_depth", "hand_type"}
+    for name, value in given.items():
+        torch.testing.assert_close(value, wanted[name], rtol=1e-3, atol=1e-3)
+    assert exported.layout is LAYOUTS["rhd"]
+    create_lifter(Lift(weights=str(path)))
+
+
+def test_other_files_are_refused_in_one_line(tmp_path):
+    ops = ov.opset13
+    picture = ops.parameter([1, 3, 256, 256], np.float32)
+    ov.save_model(ov.Model([ops.relu(picture)], [picture]), tmp_path / "relu.xml")
+    (tmp_path / "junk.xml").write_bytes(b"<net")
+    (tmp_path / "junk.onnx").write_bytes(b"\0" * 40)
+    cases = {"relu.xml": "no InterNet", "junk.xml": "not a model", "junk.onnx": "o", "absent.xml": "no such model file"}
+    for name, said in cases.items():
+        with pytest.raises(InputError, match=said) as caught:
+            create_lifter(Lift(weights=str(tmp_path / name)))
+        assert name in str(caught.value)
+        assert "\n" not in str(caught.value)
