@@ -21,7 +21,7 @@ class Lifting:
 
     Attributes:
         lift: Network that sees both hands at once: x_m, y_m and z_m are then metres from the lens, not from the hand.
-        lift_weights: Its checkpoint, official or own; or the .xml that sonjit export made of it, twice as fast; or demo,
+        lift_weights: A checkpoint, official or own; the .xml that sonjit export made of it, twice as fast; or demo,
             numbers that mean nothing.
         lift_layout: Data set of that checkpoint.
         root_weights: Checkpoint of RootNet, for the distance; without it that comes from the size of the hands.
