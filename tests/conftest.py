@@ -18,6 +18,7 @@ PROJECT = Path(__file__).parents[1]
 DATA = (PROJECT / os.environ.get("SONJIT_TEST_DATA", "../shared")).resolve()
 
 os.environ.setdefault("SONJIT_THREADS", "1")  # networks of many threads slow each other down on a busy machine
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # PyTorch's too
 
 hypothesis.settings.register_profile("sonjit", deadline=None, derandomize=True, database=None, max_examples=60)
 hypothesis.settings.load_profile("sonjit")
