@@ -55,7 +55,7 @@ def exported(published, tmp_path_factory):
 
 @pytest.mark.parametrize(
     ("palms", "landmarks", "engine"),
-    [(".xml", ".onnx", "openvino"), (".onnx", ".xml", "openvino"), (".onnx", ".onnx", "onnxruntime")],
+    [(".xml", ".onnx", "openvino"), (".onnx", ".onnx", "onnxruntime")],
 )
 def test_exports_find_the_same_hands(palms, landmarks, engine, exported, pictures, published_hands):
     own = {"detector_model": exported("palm-full", palms), "landmark_model": exported("hand-full", landmarks)}
@@ -68,12 +68,12 @@ def test_exports_find_the_same_hands(palms, landmarks, engine, exported, picture
         np.testing.assert_allclose(hand.keypoints, wanted.keypoints, atol=0.2 if engine == "onnxruntime" else 1e-2)
 
 
-@pytest.mark.parametrize("ending", [".onnx", ".xml"])
-def test_batches_of_any_size(ending, tmp_path):
+def test_batches_of_any_size(tmp_path):
+    """Of OpenVINO's IR, which is made from the ONNX and can have no batch that this has not."""
     from sonjit.engines.quiet_openvino import ov
 
     network, inputs = tiny()
-    exported = export_network(network, inputs, tmp_path / f"net{ending}", dynamic_batch=True)
+    exported = export_network(network, inputs, tmp_path / "net.xml", dynamic_batch=True)
     model = ov.Core().compile_model(exported.path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     for batch in (1, 5):
         images = inputs[0].example(batch)
@@ -83,11 +83,11 @@ def test_batches_of_any_size(ending, tmp_path):
                 np.testing.assert_allclose(given[index], wanted.numpy(), rtol=1e-3, atol=1e-3)
 
 
-def test_nothing_of_this_machine_stands_in_the_file(tmp_path):
-    network, inputs = tiny()
-    data = export_network(network, inputs, tmp_path / "net.onnx").path.read_bytes()
+def test_nothing_of_this_machine_stands_in_the_file(exported_twin):
+    path = exported_twin("hand-full").path
+    data = path.read_bytes()
     assert b"sonjit/networks" not in data
-    assert str(tmp_path).encode() not in data
+    assert str(path.parent).encode() not in data
 
 
 def test_a_file_that_gives_other_numbers_is_not_written(tmp_path):

@@ -1,5 +1,7 @@
 """Against torchvision's Mask R-CNN with the same weights, step by step; the operators against their references."""
 
+import cv2
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -272,3 +274,22 @@ def test_masks_fill_their_boxes_and_nothing_else():
     assert (pasted[1, :4, :5] > 0.5).all()
     assert not pasted[0, :3].any()
     assert not pasted[1, :, 9:].any()
+
+
+def test_the_export_finds_the_same_on_frames_of_a_clip(exported_twin, demo_clip):
+    """In both runtimes."""
+    ort = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed; type: pip install sonjit[onnx]")
+    from sonjit.engines.quiet_openvino import ov
+
+    path = str(exported_twin("mask-rcnn").path)
+    compiled = ov.Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    session = ort.InferenceSession(path)
+    network = create_network("mask-rcnn", "demo", **network_entry("mask-rcnn").tiny).eval()
+    for frame in [*demo_clip[1][::200], np.zeros_like(demo_clip[1][0])]:
+        image = torch.from_numpy(cv2.resize(frame, (96, 64)).transpose(2, 0, 1)[None] / np.float32(255))
+        with torch.inference_mode():
+            wanted = network(image)
+        assert wanted["scores"].any(), "a picture in which nothing is found compares nothing"
+        for outputs in (compiled([image.numpy()]).to_tuple(), session.run(None, {"images": image.numpy()})):
+            for (name, value), other in zip(wanted.items(), outputs, strict=True):
+                np.testing.assert_allclose(other, value.numpy(), atol=1e-3, rtol=1e-5, err_msg=name)

@@ -7,7 +7,6 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from sonjit import InputError
-from sonjit.errors import JobError
 from sonjit.networks import (
     InputSpec,
     NetworkEntry,
@@ -19,11 +18,11 @@ from sonjit.networks import (
     save_checkpoint,
 )
 from sonjit.networks.describe import describe_network
-from sonjit.networks.export import MOST_DIFFERENT, export_network
+from sonjit.networks.export import MOST_DIFFERENT
 
 NAMES = list_networks()
-CHOOSING = {name for name in NAMES if describe_network(name).flops is None}
-"""Networks that pick out part of the picture: their work depends on what is in it, and ONNX has no form for that."""
+CHOOSING = {"mask-rcnn", "mask-rcnn-v2"}
+"""Networks that pick out part of the picture, and whose forward has no gradient for that."""
 
 
 def distinct_twins():
@@ -40,6 +39,9 @@ def distinct_twins():
 TWINS = distinct_twins()
 every_network = pytest.mark.parametrize("name", NAMES)
 every_twin = pytest.mark.parametrize("name", TWINS)
+one_twin_of_a_class = pytest.mark.parametrize(
+    "name", {type(network_entry(name).build(**network_entry(name).tiny)): name for name in reversed(TWINS)}.values()
+)
 every_plain_twin = pytest.mark.parametrize("name", [name for name in TWINS if name not in CHOOSING])
 
 
@@ -144,23 +146,13 @@ def test_weights_go_out_and_come_in(name, tmp_path):
     assert_same(run(twin(name, tmp_path / "old.pt"), *examples(name)), run(network, *examples(name)))
 
 
-@every_plain_twin
-def test_the_export_gives_the_same(name, tmp_path):
-    network = twin(name)
-    exported = export_network(network.train(), inputs_of(name), tmp_path / "net.onnx")
-    assert network.training
+@one_twin_of_a_class
+def test_the_export_gives_the_same(name, exported_twin):
+    exported = exported_twin(name)
     assert list(exported.differences) == list(run(twin(name), *examples(name)))
     assert all(value <= MOST_DIFFERENT for value in exported.differences.values())
-    assert [file.name for file in tmp_path.iterdir()] == ["net.onnx"]
+    assert [file.name for file in exported.path.parent.iterdir()] == ["net.onnx"]
     assert exported.size == exported.path.stat().st_size
-
-
-@pytest.mark.parametrize("name", sorted(CHOOSING)[:1])
-def test_what_has_no_form_in_onnx_is_refused_in_one_line(name, tmp_path):
-    with pytest.raises(JobError, match=f"{name} cannot be written as ONNX") as caught:
-        export_network(twin(name), inputs_of(name), tmp_path / "net.onnx")
-    assert "\n" not in str(caught.value)
-    assert not list(tmp_path.iterdir())
 
 
 @every_network
@@ -169,6 +161,7 @@ def test_facts_are_those_of_the_network(name):
     with torch.device("meta"):
         network = entry.build()
     assert facts.parameters == sum(value.numel() for value in network.parameters() if value.requires_grad)
+    assert facts.flops > 0
     assert facts.inputs == entry.inputs
     assert facts.summary
     assert facts.source

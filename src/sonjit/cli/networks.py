@@ -43,9 +43,9 @@ def networks(pattern: str = "*", /, *, as_json: Annotated[bool, Parameter(name="
         number = heading in ("parameters", "MFLOP")
         table.add_column(heading, justify="right" if number else "left", no_wrap=heading == "name")
     for network in facts:
-        work = "?" if network.flops is None else f"{network.flops / 1e6:.0f}"
         inputs = ", ".join(_in_words(spec) for spec in network.inputs)
         weights = "here" if network.here else network.weights
+        work = f"{network.flops / 1e6:.0f}"
         table.add_row(network.name, f"{network.parameters:,}", work, inputs, network.licence, weights)
     console.print(table)
 

@@ -9,9 +9,11 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from sonjit.errors import InputError
+from sonjit.networks.mask_rcnn import MaskRCNN
 from sonjit.networks.registry import network_entry
 
 if TYPE_CHECKING:
+    from sonjit.networks.base import Network
     from sonjit.networks.registry import InputSpec, NetworkEntry
 
 
@@ -24,7 +26,8 @@ class NetworkFacts:
         summary: one line: what it finds.
         source: the paper that it follows.
         parameters: that can be trained.
-        flops: of one picture, a multiply-add counted as two; None where it depends on what is in the picture.
+        flops: of one picture, a multiply-add counted as two; of Mask R-CNN with as many proposals and instances as
+            there may be (1000 and 100), for what it really costs depends on the picture.
         inputs: their names, shapes without the batch, and ranges.
         licence: of the published weights.
         weights: where they are to be had, in words or as the command that fetches them.
@@ -35,7 +38,7 @@ class NetworkFacts:
     summary: str
     source: str
     parameters: int
-    flops: int | None
+    flops: int
     inputs: tuple[InputSpec, ...]
     licence: str
     weights: str
@@ -63,14 +66,12 @@ def describe_network(name: str) -> NetworkFacts:
     )
 
 
-def _flops(network: torch.nn.Module, inputs: tuple[InputSpec, ...]) -> int | None:
+def _flops(network: Network, inputs: tuple[InputSpec, ...]) -> int:
     """Of one forward pass on shapes alone."""
     examples = [torch.empty((1, *spec.shape), device="meta") for spec in inputs]
+    work = network.on_full_budget if isinstance(network, MaskRCNN) else network
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        try:
-            network(*examples)
-        except (RuntimeError, NotImplementedError):  # it looks at values, which there are none of
-            return None
+        work(*examples)
     return counter.get_total_flops()
 
 

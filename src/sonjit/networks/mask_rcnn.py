@@ -136,23 +136,38 @@ class MaskRCNN(Network):
         proposals = [one.boxes for one in rpn.proposals]
         maps, levels = pool_levels(pyramid[:4], proposals, 7, kind=self.roi)
         logits, deltas = self.box_head(maps)
-        counts = [len(one) for one in proposals]
+        counts = [one.shape[0] for one in proposals]  # len() would be a number, which export has none of
         parts = zip(logits.split(counts), deltas.split(counts), proposals, sizes, strict=True)
         kept = [boxes_from_scores(*part, min_score=self.min_score, nms_iou=0.5, most=self.most) for part in parts]
+        if torch.compiler.is_exporting():  # other runtimes stumble over layers on no instance: give them empty ones
+            kept = [(_filled(a, self.most), _filled(b, self.most), _filled(c, self.most)) for a, b, c in kept]
         boxes = [one[0] for one in kept]
-        labels = torch.cat([one[2] for one in kept])
-        mask_maps, mask_logits, own = maps[:0], logits[:0], logits.new_zeros(len(labels), 0, 0)
+        likely, labels = (torch.cat([one[i] for one in kept]) for i in (1, 2))
+        mask_maps, mask_logits, own = maps[:0], logits[:0], logits.new_zeros(labels.shape[0], 0, 0)
         if self.mask_head is not None:
             mask_maps, _ = pool_levels(pyramid[:4], boxes, self.mask_map, kind=self.roi)
             features = self.mask_head.features(mask_maps)
             own = self.mask_head.logits_of(features, labels)
             mask_logits = self.mask_head.logits(features) if every_class else own[:, None]
-        masks = own.sigmoid().split([len(one) for one in boxes])
+        masks = (own.sigmoid() * (likely > 0)[:, None, None]).split([one.shape[0] for one in boxes])
         found = [
             Instances(place * ratio_to(picture, size), scores, classes, mask)
             for picture, size, (place, scores, classes), mask in zip(pictures, sizes, kept, masks, strict=True)
         ]
         return found, Steps(batch, sizes, pyramid, rpn, levels, maps, logits, deltas, boxes, mask_maps, mask_logits)
+
+    def on_full_budget(self, images: Tensor) -> None:
+        """Run every layer on as many proposals and instances as pictures (B, 3, H, W) may have: the most they cost."""
+        batch, _ = batch_of(list(images), self.min_side, self.max_side)
+        pyramid = self.pyramid(self.backbone(batch))
+        for level in pyramid:
+            self.rpn.on_level(level)
+        channels = pyramid[0].shape[1]
+        self.box_head(batch.new_zeros(len(images) * self.rpn.after_nms, channels, 7, 7))
+        if self.mask_head is not None:
+            maps = batch.new_zeros(len(images) * self.most, channels, self.mask_map, self.mask_map)
+            labels = torch.ones(len(maps), dtype=torch.int64, device=maps.device)
+            self.mask_head.logits_of(self.mask_head.features(maps), labels)
 
     def losses(self, pictures: Sequence[Tensor], targets: Sequence[Target]) -> dict[str, Tensor]:
         """The parts of the multi-task loss, whose sum is minimised: L = L_cls + L_box + L_mask, and the RPN's two.
@@ -197,7 +212,7 @@ class MaskRCNN(Network):
 
 def _filled(values: Tensor, count: int) -> Tensor:
     """(N, ...) -> (count, ...), zeros at the end."""
-    return torch.cat([values, values.new_zeros(count - len(values), *values.shape[1:])])
+    return torch.cat([values, values.new_zeros(count, *values.shape[1:])])[:count]
 
 
 _TINY: dict[str, Any] = {

@@ -172,7 +172,7 @@ def pool_levels(
     owners = torch.cat([torch.full_like(one[:, :1], i) for i, one in enumerate(boxes)])
     rois = torch.cat([owners, every], 1)  # (N, 5)
     levels = pyramid_levels(every, highest=len(pyramid) + 1)
-    maps = pyramid[0].new_zeros(len(every), pyramid[0].shape[1], size, size)
+    maps = pyramid[0].new_zeros(every.shape[0], pyramid[0].shape[1], size, size)
     for level, grid in enumerate(pyramid, 2):
         at = (levels == level).nonzero()[:, 0]
         scale = 2.0**-level

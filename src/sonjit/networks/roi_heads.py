@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import nn
 from torch.nn import functional as F  # noqa: N812
-from torchvision.ops import batched_nms, clip_boxes_to_image, remove_small_boxes, roi_align
+from torchvision.ops import clip_boxes_to_image, nms, remove_small_boxes, roi_align
 
 from sonjit.networks.box_deltas import decode_boxes, encode_boxes, match_boxes, sample_matches
 from sonjit.networks.fpn import conv_block
@@ -124,8 +124,8 @@ class MaskHead(nn.Module):
 
     def logits_of(self, features: Tensor, labels: Tensor) -> Tensor:
         """(N, C, 2M, 2M) and one class each (N,) -> logits (N, 2M, 2M), without those of all other classes."""
-        weight, bias = self.logits.weight[labels].flatten(1), self.logits.bias  # (N, C)
-        own = torch.bmm(weight[:, None], features.flatten(2)).unflatten(2, features.shape[2:])[:, 0]
+        weight, bias = self.logits.weight.flatten(1)[labels], self.logits.bias  # (N, C)
+        own = torch.einsum("nc,nchw->nhw", weight, features)
         return own if bias is None else own + bias[labels, None, None]
 
 
@@ -161,7 +161,8 @@ def boxes_from_scores(
     boxes = clip_boxes_to_image(boxes, size)
     large = remove_small_boxes(boxes, _SMALLEST_PX)
     boxes, scores, labels = boxes[large], scores[large], labels[large]
-    kept = batched_nms(boxes, scores, labels, nms_iou)[:most]
+    apart = labels[:, None] * (max(size) + 1.0)  # classes side by side, so that none covers another's boxes
+    kept = nms(boxes + apart, scores, nms_iou)[:most]
     return boxes[kept], scores[kept], labels[kept]
 
 

@@ -112,11 +112,10 @@ class RegionProposals(nn.Module):
         """
         anchors, objectness, deltas = [], [], []
         for level, size_px in zip(pyramid, self.sizes_px, strict=True):
-            x = self.convs(level)
-            batch, _, high, wide = x.shape
-            anchors.append(anchors_on_grid(high, wide, padded, size_px, like=x))
-            objectness.append(self.objectness(x).permute(0, 2, 3, 1).reshape(batch, -1))  # (B, A_l)
-            deltas.append(self.deltas(x).permute(0, 2, 3, 1).reshape(batch, -1, 4))  # (B, A_l, 4)
+            anchors.append(anchors_on_grid(level.shape[-2], level.shape[-1], padded, size_px, like=level))
+            likely, where = self.on_level(level)
+            objectness.append(likely)
+            deltas.append(where)
         before, after, final = [], [], []
         with torch.no_grad():
             for i, size in enumerate(sizes):
@@ -127,9 +126,15 @@ class RegionProposals(nn.Module):
                 kept = [one.at(nms(one.boxes, one.scores, self.nms_iou)) for one in levels]
                 before.append(_merge(levels))
                 after.append(_merge(kept))
-                best_first = after[-1].scores.sort(descending=True, stable=True).indices
+                best_first = after[-1].scores.argsort(descending=True)
                 final.append(after[-1].at(best_first[: self._doubled(self.after_nms)]))
         return RpnSteps(anchors, objectness, deltas, before, after, final)
+
+    def on_level(self, level: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, C, H, W) -> the objectness (B, A) and the deltas (B, A, 4) of its anchors."""
+        x = self.convs(level)
+        objectness, deltas = (layer(x).permute(0, 2, 3, 1) for layer in (self.objectness, self.deltas))
+        return objectness.reshape(len(x), -1), deltas.reshape(len(x), -1, 4)
 
     def losses(self, steps: RpnSteps, truth: Sequence[Tensor]) -> dict[str, Tensor]:
         """Binary cross-entropy of objectness and smooth L1 of deltas, over a sample of each picture's anchors.
