@@ -118,7 +118,7 @@ def train_instances(request: TrainingRequest) -> Mapping[str, object]:
     if request.data is None:
         raise InputError("mask-rcnn learns from a data set in COCO's format: give --data FILE.json or its folder")
     if request.export is not None:
-        raise InputError("mask-rcnn is not written for other runtimes: leave --export out")
+        raise InputError("mask-rcnn writes PyTorch weights alone, which sonjit segment reads: leave --export out")
     data = load_coco(request.data)
     categories = tuple(Category(one.id, one.name) for one in data.categories)
     torch.manual_seed(settings.seed)
