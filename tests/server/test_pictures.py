@@ -32,17 +32,17 @@ def test_a_door_gives_what_a_detector_gives(kind, all_weights, ask, photo):
     assert (answer["height"], answer["width"]) == photo.shape[:2]
     assert answer["model"] == f"{kind}-{KINDS[kind].models[0]}"
     with sonjit.create_detector(kind, max_instances=2, static_image=True, smoothing=None) as detector:
-        expected = [one.to_dict(full=True) for one in detector.detect(data)]
+        expected = [one.to_dict() for one in detector.detect(data)]
     assert answer[LISTS[kind]] == json.loads(json.dumps(expected))
     assert expected or kind != "hands"
 
 
-def test_bodies_and_files_of_forms_are_alike_and_strict_leaves_off(weights, ask, photo):
+def test_bodies_and_files_of_forms_are_alike_and_full_adds(weights, ask, photo):
     client, data = ask(), jpeg_of(photo)
     one = client.post("/v1/hands", content=data).json()
     assert client.post("/v1/hands", files={"file": ("a.jpg", data)}).json() == one
-    strict = client.post("/v1/hands?strict=true&model=full", content=data).json()
-    assert set(one["hands"][0]) - set(strict["hands"][0]) == {"id", "box", "handednessScore"}
+    full = client.post("/v1/hands?full=true&model=full", content=data).json()
+    assert set(full["hands"][0]) - set(one["hands"][0]) == {"id", "box", "handednessScore"}
     measured = client.post("/v1/hands?measures=true", content=data).json()["hands"][0]
     assert set(measured["gesture"]) == {"name", "score"}
     assert all(value is None or isinstance(value, float) for value in measured["measures"].values())
@@ -61,7 +61,7 @@ def test_pictures_are_turned_upright(weights, ask, photo):
     "query",
     ["model=huge", "max_instances=0", "max_instances=11", "max_instances=2.5", "static_image=yes", "smoothing=",
      "min_presence_score=nan", "min_detection_score=-1", "search_interval=0", "colour=red", "kind=face",
-     "model=full&model=lite", "measures=1", "strict=maybe", "max_instances=" + "9" * 5000, "segmentation=true"],
+     "model=full&model=lite", "measures=1", "full=maybe", "max_instances=" + "9" * 5000, "segmentation=true"],
 )  # fmt: skip
 def test_wrong_options_are_told_with_the_known_ones(query, weights, ask, photo):
     message = refusal(ask().post(f"/v1/hands?{query}", content=jpeg_of(photo)), 400, "bad_option")
@@ -73,7 +73,7 @@ def test_every_option_is_described(ask):
     described = ask().get("/openapi.json").json()["paths"]
     for kind, entry in KINDS.items():
         parameters = {one["name"]: one["schema"] for one in described[f"/v1/{kind}"]["post"]["parameters"]}
-        assert set(parameters) == {*known_options(kind), "strict"}
+        assert set(parameters) == {*known_options(kind), "full"}
         assert parameters["model"]["enum"] == list(entry.models)
 
 

@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 
     from sonjit.server.service import Service
 
-_STRICT = {"type": "boolean", "description": "only the members of tfjs-models' shape"}
+_FULL = {
+    "type": "boolean",
+    "description": "id, depth and box beside tfjs-models' members; measures and maps bring it",
+}
 
 
 def picture_router(service: Service) -> APIRouter:
@@ -45,12 +48,13 @@ def picture_router(service: Service) -> APIRouter:
 def _door(service: Service, kind: str) -> Callable[[Request], Awaitable[Response]]:
     async def look(request: Request) -> Response:
         query: dict[str, Any] = dict(single_values(request.query_params))
-        strict = read_value("strict", query.pop("strict", False), _STRICT)
+        full = read_value("full", query.pop("full", False), _FULL)
         spec = Spec.filled(kind, read_options(kind, query), still=True)
         require_weights(spec.kind, spec.model)
         with service.room.body() as take:
             data = await _read_picture(limited(request, service.settings.max_body_bytes, "--max-body-mb", take))
             with service.picture():
+                strict = not (full or spec.measures or spec.explain != "none")
                 return Response(await _answer(service, spec, data, strict=strict), media_type="application/json")
 
     return look
@@ -95,5 +99,5 @@ _BODY = {
 
 def _parameters(kind: str) -> list[dict[str, Any]]:
     """The query's parameters, for the description of the doors."""
-    schemas = known_options(kind) | {"strict": _STRICT}
+    schemas = known_options(kind) | {"full": _FULL}
     return [{"name": name, "in": "query", "required": False, "schema": schema} for name, schema in schemas.items()]

@@ -128,7 +128,7 @@ class Detector {
   /** A picture that stands alone. @param {Promise<Blob>} file @param {Options} asked */
   async #still(file, asked) {
     const { kind, smoothing, ...options } = this.#wanted(asked);
-    return detectPicture(kind, await file, options, this.#server);
+    return detectPicture(kind, await file, { ...options, full: true }, this.#server);
   }
 
   /** The next picture of the stream, after those before it. @param {Promise<Blob>} file @param {Options} asked @param {number} time */
