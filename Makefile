@@ -30,7 +30,7 @@ models: .venv/base
 
 # What the tests and the page want besides; npm brings some of it.
 more-models: models
-	@for group in face body holistic segmentation; do \
+	@for group in face body holistic segmentation rigs; do \
 	  $(BIN)/sonjit models pull $$group || echo "left out: what needs every network of $$group"; done
 
 # The page is tested in Debian's Chromium; elsewhere the tests take a chromium and chromedriver that they find.
