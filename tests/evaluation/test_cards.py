@@ -10,6 +10,7 @@ from sonjit.errors import InputError
 from sonjit.evaluation import ModelChoice, Request, evaluate, save_report
 from sonjit.evaluation.cards import CardRequest, card_files
 from sonjit.evaluation.groups import factors_of, load_group_file, verdict
+from sonjit.evaluation.looked import hand_maps_plot
 from sonjit.evaluation.published import ImpossibleTableError
 from sonjit.evaluation.records import load_evaluation
 
@@ -173,3 +174,16 @@ def test_what_cannot_be_in_a_published_card_is_told_not_shown(evaluated):
     text = card_files([record], CardRequest())["mine.md"]
     assert "not shown: lite, gender: the mean 83.7 lies outside of its range" in text
     assert "| 83.70 |" not in text
+
+
+def test_hand_networks_show_where_they_look(evaluated, weights):
+    record = copy.deepcopy(load_evaluation(evaluated))
+    record["model"]["name"] = "hands-lite"
+    plot = hand_maps_plot("lite")
+    files = card_files([record], CardRequest(looks={"hands-lite": plot}))
+    assert "## Where it looks" in files["hands-lite.md"]
+    assert files["hands-lite-maps.svg"] == plot.svg
+    cells = [float(part.split('"')[0]) for part in plot.svg.split('fill-opacity="')[1:]]
+    assert len(cells) == 4 * 7 * 7
+    assert max(cells) == 0.9
+    assert np.std(cells) > 0.1  # it looks somewhere rather than everywhere

@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 import math
 import sys
+from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
 from sonjit.errors import InputError
+
+if TYPE_CHECKING:
+    from sonjit.evaluation.document import Plot
 
 
 def card(
@@ -44,13 +48,15 @@ def card(
         raise InputError("name at least one eval.json of sonjit eval")
     if fewest < 2:
         raise InputError(f"--fewest {fewest}: give at least 2")
+    records = [load_evaluation(Path(one)) for one in evaluations]
     request = CardRequest(
         groups=load_group_file(Path(groups)) if groups else (),
         goal=math.nan if goal is None else goal,
         fewest=fewest,
         bench=_json(Path(bench)) if bench else None,
+        looks=_looks({record["model"]["name"] for record in records}),
     )
-    files = card_files([load_evaluation(Path(one)) for one in evaluations], request)
+    files = card_files(records, request)
     folder = Path(out)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -60,6 +66,17 @@ def card(
     names = sorted(name for name in files if name.endswith(".md"))
     sys.stderr.write(f"wrote {', '.join(str(folder / name) for name in names)}, each also as .html\n")
     return 0
+
+
+def _looks(models: set[str]) -> dict[str, Plot]:
+    """Where the published hand networks among the models look, those whose weights are here."""
+    from sonjit.evaluation.looked import hand_maps_plot
+
+    found: dict[str, Plot] = {}
+    for model in sorted(models & {"hands-full", "hands-lite"}):
+        with suppress(InputError):  # a card can do without
+            found[model] = hand_maps_plot(model.removeprefix("hands-"))
+    return found
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
@@ -46,12 +46,14 @@ class CardRequest:
         goal: greatest gap of the worst group from the average; NaN for what the published card set.
         fewest: instances that a group needs to be judged.
         bench: of `sonjit bench --save`; None for a card without latency.
+        looks: where models look, by their names.
     """
 
     groups: Sequence[Mapping[str, str]] = ()
     goal: float = math.nan
     fewest: int = FEWEST
     bench: Mapping[str, Any] | None = None
+    looks: Mapping[str, Plot] = field(default_factory=dict[str, Plot])
 
 
 def card_files(records: Sequence[Mapping[str, Any]], request: CardRequest) -> dict[str, str]:
@@ -93,6 +95,13 @@ def _blocks(model: str, records: Sequence[Mapping[str, Any]], request: CardReque
     yield Heading("How well it does")
     for record in records:
         yield from _results(record)
+    if model in request.looks:
+        yield Heading("Where it looks")
+        yield Text(
+            "Class activation maps, exact for this network, averaged over hands in upright crops: what speaks for the "
+            "number (orange) and against it (blue), with the mean hand."
+        )
+        yield request.looks[model]
     yield Heading("For whom")
     for record in records:
         yield from _fairness(model, record, request)

@@ -6,8 +6,12 @@ import math
 from html import escape
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from numpy.typing import NDArray
 
     from sonjit.evaluation.figures import Curve
 
@@ -78,6 +82,37 @@ def bars_svg(rows: Sequence[tuple[str, float, float, float]], unit: str, title: 
             marks.append(_line(left, y + _ROW / 2, _NAMES + high / most * wide, y + _ROW / 2, _COLOURS[1], 2))
         marks.append(_text(_NAMES + end + 6, y + 13, f"{mean:.3g} {unit}", "start"))
     return _svg(_WIDTH, 16 + len(rows) * _ROW, marks, title)
+
+
+def maps_svg(
+    maps: Sequence[tuple[str, NDArray[np.floating]]],
+    points: NDArray[np.floating],
+    bones: Sequence[tuple[int, int]],
+    title: str,
+) -> str:
+    """Maps side by side, each cell as strong as its value and in the colour of its sign, with a skeleton over them.
+
+    Args:
+        maps: names and values (H, W).
+        points: (K, 2) in fractions of the map.
+        bones: pairs of points to join.
+        title: for those who do not see it.
+    """
+    side, gap = 140, 14
+    marks: list[str] = []
+    for number, (name, values) in enumerate(maps):
+        left, rows, columns = gap + number * (side + gap), *values.shape
+        most = float(abs(values).max()) or 1.0
+        for (row, column), value in np.ndenumerate(values):
+            marks.append(
+                f'<rect x="{left + column * side / columns:.1f}" y="{_TOP + row * side / rows:.1f}" '
+                f'width="{side / columns:.1f}" height="{side / rows:.1f}" fill="{_COLOURS[int(value > 0)]}" '
+                f'fill-opacity="{0.9 * abs(float(value)) / most:.2f}"/>'
+            )
+        placed = [(left + side * x, _TOP + side * y) for x, y in points.tolist()]
+        marks += [_line(*placed[a], *placed[b], _INK, 1.5) for a, b in bones]
+        marks.append(_text(left + side / 2, 18, name))
+    return _svg(gap + len(maps) * (side + gap), _TOP + side + gap, marks, title)
 
 
 def _svg(width: int, height: int, marks: Sequence[str], title: str) -> str:
