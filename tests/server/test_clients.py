@@ -5,8 +5,10 @@ import json
 import threading
 import weakref
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import pytest
+from websockets.exceptions import ConnectionClosed
 
 from sonjit.server import messages
 from sonjit.server.messages import Configure
@@ -22,7 +24,8 @@ def frames(demo_clip):
     return [jpeg_of(rgb) for rgb in demo_clip[1][100:106]]
 
 
-def hold_decoding(monkeypatch):
+@pytest.fixture
+def hold_decoding(listen, monkeypatch):  # after `listen`: the gate opens before the servers have to stop
     """Pictures wait before they are decoded until the gate is set; `begun` is set once one does."""
     begun, gate, decode = threading.Event(), threading.Event(), messages.Picture.decode
 
@@ -32,12 +35,13 @@ def hold_decoding(monkeypatch):
         return decode(picture, max_pixels)
 
     monkeypatch.setattr(messages.Picture, "decode", wait)
-    return begun, gate
+    yield begun, gate
+    gate.set()
 
 
 @pytest.mark.parametrize("queue", [1, 3])
-def test_pictures_beyond_the_queue_push_out_the_oldest(queue, weights, listen, monkeypatch):
-    begun, gate = hold_decoding(monkeypatch)
+def test_pictures_beyond_the_queue_push_out_the_oldest(queue, weights, listen, hold_decoding):
+    begun, gate = hold_decoding
     pixel = frame_message(0, bytes(3), kind=2, size=(1, 1))[8:]
     live = listen(queue=queue)
     with open_stream(live) as socket:
@@ -70,10 +74,10 @@ def test_clients_beyond_the_limit_are_sent_away_and_may_come_later(listen):
         assert configure(three)[-1]["type"] == "ready"
 
 
-def test_a_client_that_leaves_leaves_nothing(weights, listen, frames, monkeypatch):
+def test_a_client_that_leaves_leaves_nothing(weights, listen, frames, hold_decoding):
     client = listen()
     service = client.service
-    begun, gate = hold_decoding(monkeypatch)
+    begun, gate = hold_decoding
     with open_stream(client) as socket:
         configure(socket, LITE)
         assert service.stock.lent == 1
@@ -88,13 +92,14 @@ def test_a_client_that_leaves_leaves_nothing(weights, listen, frames, monkeypatc
     assert settled(lambda: gc.collect() is not None and [one() for one in held] == [None, None])
 
 
-def test_many_settings_at_once_are_no_way_to_fill_the_memory(listen, monkeypatch):
-    begun, gate = hold_decoding(monkeypatch)
+def test_many_settings_at_once_are_no_way_to_fill_the_memory(listen, hold_decoding):
+    begun, gate = hold_decoding
     with open_stream(listen()) as socket:
         socket.send(frame_message(0, bytes(3), kind=2, size=(1, 1)))
         begun.wait()
-        for _ in range(100):
-            socket.send(json.dumps({"type": "reset"}))
+        with suppress(ConnectionClosed):  # the server may close before the last is sent
+            for _ in range(100):
+                socket.send(json.dumps({"type": "reset"}))
         gate.set()
         assert socket.end().code == 1008
 
