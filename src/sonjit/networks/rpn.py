@@ -126,7 +126,7 @@ class RegionProposals(nn.Module):
                 kept = [one.at(nms(one.boxes, one.scores, self.nms_iou)) for one in levels]
                 before.append(_merge(levels))
                 after.append(_merge(kept))
-                best_first = after[-1].scores.argsort(descending=True)
+                best_first = _best_first(after[-1].scores)
                 final.append(after[-1].at(best_first[: self._doubled(self.after_nms)]))
         return RpnSteps(anchors, objectness, deltas, before, after, final)
 
@@ -206,3 +206,10 @@ def _merge(parts: Sequence[Candidates]) -> Candidates:
         torch.cat([one.scores for one in parts]),
         torch.cat([one.levels for one in parts]),
     )
+
+
+def _best_first(scores: Tensor) -> Tensor:
+    """Places of the scores (N,), the greatest first and equal ones in their order."""
+    if torch.compiler.is_exporting():  # ONNX has no stable sort
+        return scores.argsort(descending=True)
+    return scores.argsort(descending=True, stable=True)
