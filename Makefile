@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export SONJIT_TEST_DATA ?= ../shared
 
-.PHONY: help install models more-models browser demo serve test check bench clean
+.PHONY: help install models more-models browser graphics demo serve test check bench clean
 
 help:
 	@echo "make demo    install, fetch the weights, run on the bundled clip, say where the results are"
@@ -40,13 +40,20 @@ browser:
 	       && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium chromium-driver fonts-noto-cjk >/dev/null; } \
 	  || echo "left out: the tests in a browser; they need chromium and chromedriver (Debian: apt-get install chromium chromium-driver)"
 
+# Rendered hands need OpenGL without a screen; Mesa's software renderer will do.
+graphics: install
+	@$(BIN)/python -c "import moderngl; moderngl.create_context(standalone=True, backend='egl')" 2>/dev/null \
+	  || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && apt-get update -qq \
+	       && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends libegl1 libgl1-mesa-dri >/dev/null; } \
+	  || echo "left out: rendered hands; they need EGL (Debian: apt-get install libegl1 libgl1-mesa-dri)"
+
 demo: models
 	$(BIN)/sonjit demo
 
 serve: more-models
 	$(BIN)/sonjit serve --open
 
-test: install more-models browser
+test: install more-models browser graphics
 	$(BIN)/python -m pytest
 
 check: install

@@ -18,6 +18,8 @@ _EXTRAS = {
     "train": ("torch", "torchvision", "timm", "safetensors", "onnxscript"),
     "serve": ("fastapi", "starlette", "uvicorn", "python_multipart"),
     "eval": ("faster_coco_eval",),
+    "synth": ("moderngl",),
+    "studio": ("scipy", "yaml"),
 }
 
 

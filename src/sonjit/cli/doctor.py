@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 State = Literal["ok", "note", "missing"]
 _BASE = ("numpy", "openvino", "opencv-python-headless", "av", "rich", "cyclopts")
-_EXTRAS = {"serve": "fastapi", "tables": "pyarrow", "train": "torch", "onnx": "onnxruntime", "heic": "pillow_heif"}
+_EXTRAS = {"serve": "fastapi", "tables": "pyarrow", "train": "torch", "onnx": "onnxruntime", "heic": "pillow_heif", "synth": "moderngl", "studio": "scipy"}
 _MARKS = {"ok": "[green]ok[/]", "note": "[yellow]note[/]", "missing": "[red]missing[/]"}
 
 

@@ -1,0 +1,1 @@
+"""The multi-view studio: calibrated cameras, triangulation, annotation, release (extra `[studio]`)."""
