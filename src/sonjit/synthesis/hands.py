@@ -1,0 +1,47 @@
+"""A hand of a scene as meshes to draw, and where its keypoints are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sonjit.hand_models.rig import load_rig
+from sonjit.synthesis.drawable import Drawable, Material
+from sonjit.synthesis.shape_names import SHAPE_NAMES
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from sonjit.synthesis.scene import SceneHand
+
+__all__ = ["SHAPE_NAMES", "drawables_from_hand", "keypoints_from_hand"]
+
+
+def drawables_from_hand(hand: SceneHand, instance: int, models_dir: str | Path | None = None) -> list[Drawable]:
+    """The hand's skin first, then what it wears.
+
+    Args:
+        hand: in the world.
+        instance: 1 to 99; what is worn gets 100 more.
+        models_dir: where the rig's file lies, as everywhere.
+
+    Raises:
+        InputError: the rig's file is not there.
+    """
+    rig = load_rig(hand.side, models_dir)
+    (vertices,), (normals,) = rig.skin(hand.pose)
+    skin = Material("skin", (0.60, 0.36, 0.26), seed=hand.look.seed, amounts=hand.look.amounts)
+    parts = rig.weights.argmax(1).astype(np.uint8)
+    return [Drawable(vertices, normals, rig.faces, skin, instance, rest=rig.vertices, parts=parts)]
+
+
+def keypoints_from_hand(hand: SceneHand, models_dir: str | Path | None = None) -> NDArray[np.float64]:
+    """(21, 3) metres in the world, MediaPipe's order: centres of the joints, and the tips within the fingers.
+
+    Raises:
+        InputError: the rig's file is not there.
+    """
+    return load_rig(hand.side, models_dir).keypoints(hand.pose)[0]
