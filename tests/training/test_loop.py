@@ -10,7 +10,6 @@ from sonjit import InputError
 from sonjit.errors import JobError
 from sonjit.networks import load_checkpoint
 from sonjit.training.loop import CHECKPOINT, LOG, SETTINGS, WEIGHTS, LoopOptions, rate_at, train
-from sonjit.training.recipes import RECIPES, TrainingRequest, run_recipe, settings_from
 
 OPTIONS = LoopOptions(steps=12, rate=1e-2, warmup=2, save_every=5)
 
@@ -125,21 +124,3 @@ def test_the_rate_rises_and_falls():
     assert rates[:10] == sorted(rates[:10])
     assert rates[9:] == sorted(rates[9:], reverse=True)
     assert 0 < rates[-1] < 0.01
-
-
-def test_settings_are_read_by_their_type():
-    read = settings_from(LoopOptions, {"steps": "7", "rate": "1e-4"})
-    assert (read.steps, read.rate) == (7, 1e-4)
-    for given, said in (
-        ({"step": "7"}, "unknown setting 'step'; known: steps, rate"),
-        ({"steps": "7.5"}, "steps=7.5: give a whole number"),
-        ({"rate": "fast"}, "rate=fast: give a number"),
-    ):
-        with pytest.raises(InputError, match=said):
-            settings_from(LoopOptions, given)
-
-
-def test_unknown_recipes_say_what_is_known(tmp_path):
-    with pytest.raises(InputError, match=r"unknown recipe 'feet'; known: .*hand-full"):
-        run_recipe(TrainingRequest("feet", tmp_path))
-    assert all(recipe.summary for recipe in RECIPES.values())

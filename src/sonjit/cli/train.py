@@ -28,8 +28,9 @@ def train(
     device: str = "cpu",
     export: Literal["onnx", "openvino"] | None = None,
     settings: Annotated[tuple[str, ...], Parameter(name="--set")] = (),
+    smoke: bool = False,
 ) -> None:
-    """Train a network: hand-full, hand-lite, cam or mask-rcnn.
+    """Train a network by a recipe, Sonjit's own or a TOML file of yours.
 
     `sonjit train hand-full --data hands.json --images photos/ --out runs/mine --export onnx` fine-tunes the hand
     network on your own hands, and writes what `sonjit hands --landmark-model runs/mine/hand-full.onnx` runs.
@@ -38,7 +39,7 @@ def train(
     keypoint. A run that was stopped goes on where it stopped when it is called again.
 
     Args:
-        recipe: What to train.
+        recipe: What to train: hand-full, hand-lite, cam, mask-rcnn, ..., or the path of a recipe.
         out: Folder of the run: weights.safetensors, log.jsonl, settings.json and the last checkpoint.
         data: Annotations: a JSON file in COCO's format, or the folder that holds it.
         images: Folder of the pictures, or the video that they are frames of.
@@ -48,6 +49,7 @@ def train(
         device: cpu, cuda or cuda:1.
         export: Write the trained network for another runtime too.
         settings: Setting of the recipe, e.g. rate=0.0003; may be given several times.
+        smoke: Train at the small size, which ends in minutes on a CPU.
     """
     from sonjit.training.recipes import TrainingRequest, run_recipe
 
@@ -68,6 +70,7 @@ def train(
                 settings=given,
                 progress=progress,
                 export=export,
+                smoke=smoke,
             )
         )
     lines = (f"{name}: {f'{value:.4g}' if isinstance(value, float) else value}\n" for name, value in told.items())

@@ -1,0 +1,24 @@
+"""What `sonjit train` can train: one TOML file per recipe, and the settings that `--set key=value` changes.
+
+A recipe names a function from a `TrainingRequest` to what is worth telling at the end; it stands in a file of its own,
+which is imported only when it is asked for.
+"""
+
+from sonjit.training.recipes.files import Ablation, AblationRow, Recipe, list_recipes, load_recipe
+from sonjit.training.recipes.request import Progress, TrainingRequest, no_progress
+from sonjit.training.recipes.run import prepare, run_recipe
+from sonjit.training.recipes.settings import settings_from
+
+__all__ = [
+    "Ablation",
+    "AblationRow",
+    "Progress",
+    "Recipe",
+    "TrainingRequest",
+    "list_recipes",
+    "load_recipe",
+    "no_progress",
+    "prepare",
+    "run_recipe",
+    "settings_from",
+]
