@@ -15,6 +15,7 @@ import numpy as np
 
 from sonjit.errors import InputError
 from sonjit.geometry.cameras import Camera
+from sonjit.geometry.lenses import bend_rays
 from sonjit.media.image_files import decode_image, load_image
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ class SampleCamera:
         depth = np.where(points_m[..., 2:] > 0, points_m[..., 2:], np.nan)
         rays = np.asarray(points_m[..., :2] / depth, np.float64)  # (..., 2) at depth 1
         if self.distortion is not None:
-            rays = _distorted(rays, self.distortion)
+            rays = bend_rays(rays, self.distortion)
         return rays @ self.K[:2, :2].T + self.K[:2, 2]
 
     def from_world(self, points_m: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -217,18 +218,3 @@ class Sample:
                 return decode_image(self.image, f"{self.dataset} {self.id}", upright=self.upright)
             case _:
                 return self.image
-
-
-def _distorted(rays: NDArray[np.float64], coefficients: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Rays (..., 2) as a lens bends them; source: OpenCV's camera model."""
-    k1, k2, p1, p2, k3 = coefficients
-    x, y = rays[..., 0], rays[..., 1]
-    r2 = x * x + y * y
-    radial = 1 + r2 * (k1 + r2 * (k2 + r2 * k3))
-    return np.stack(
-        [
-            x * radial + 2 * p1 * x * y + p2 * (r2 + 2 * x * x),
-            y * radial + p1 * (r2 + 2 * y * y) + 2 * p2 * x * y,
-        ],
-        -1,
-    )
