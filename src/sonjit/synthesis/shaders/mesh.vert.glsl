@@ -1,0 +1,48 @@
+// A mesh in the world onto the picture: OpenCV's camera, row 0 of the target is the picture's top.
+in vec3 in_position;
+in vec3 in_normal;
+in vec3 in_rest;
+in vec2 in_uv;
+in vec4 in_marks;
+in vec2 in_ids;
+
+uniform mat3 R;
+uniform vec3 t;
+uniform mat3 K;
+uniform vec2 size;
+uniform vec2 near_far;
+uniform float lens[5];    // k1, k2, p1, p2, k3
+uniform float lens_edge;  // radius squared up to which the lens does not fold
+
+out vec3 position;  // in the camera's frame, metres
+out vec3 normal;
+out vec3 world;
+out vec3 rest;
+out vec2 uv;
+out vec4 marks;
+flat out vec2 ids;
+
+void main() {
+    position = R * in_position + t;
+    normal = R * in_normal;
+    world = in_position;
+    rest = in_rest;
+    uv = in_uv;
+    marks = in_marks;
+    ids = in_ids;
+    float z = position.z;
+    vec2 ray = position.xy;  // times the depth, so that nothing is divided where the lens is plain
+    gl_ClipDistance[0] = 1.0;
+    if (lens_edge > 0.0) {
+        vec2 p = position.xy / max(z, 1e-6);
+        float r2 = dot(p, p);
+        float radial = 1.0 + r2 * (lens[0] + r2 * (lens[1] + r2 * lens[4]));
+        vec2 bent = p * radial + vec2(2.0 * lens[2] * p.x * p.y + lens[3] * (r2 + 2.0 * p.x * p.x),
+                                      lens[2] * (r2 + 2.0 * p.y * p.y) + 2.0 * lens[3] * p.x * p.y);
+        ray = bent * z;
+        gl_ClipDistance[0] = z > 1e-6 ? lens_edge - r2 : -1.0;
+    }
+    vec2 pixel = (K * vec3(ray, z)).xy;  // times the depth
+    float near = near_far.x, far = near_far.y;
+    gl_Position = vec4(2.0 * pixel / size - z, (z * (far + near) - 2.0 * far * near) / (far - near), z);
+}
