@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 PUBLISHED_KEYPOINTS = 21
 _INPUT_SIZE = 224
+_HEAVY_WIDTH = 1.23
+"""Widens `full` to the 4.02 million parameters of heavy in the paper's table 3, whose file was never published."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,23 @@ class Trunk:
     stem: tuple[int, int]
     blocks: tuple[tuple[int, int, int, int], ...]
     features: int
+
+    def widened(self, width: float) -> Trunk:
+        """The same trunk with every number of channels times `width`, in eights."""
+        if width == 1:
+            return self
+        if not width > 0:
+            raise InputError(f"width={width}: give a number above 0")
+        stem, features = (_eights(self.stem[0] * width), _eights(self.stem[1] * width)), _eights(self.features * width)
+        blocks = tuple(
+            (kernel, stride, _eights(expanded * width), _eights(out * width))
+            for kernel, stride, expanded, out in self.blocks
+        )
+        return Trunk(stem, blocks, features)
+
+
+def _eights(channels: float) -> int:
+    return max(round(channels / 8), 1) * 8
 
 
 TRUNKS = {
@@ -73,22 +92,23 @@ class HandLandmarkNetwork(Network):
     """Hand landmarks from a square crop.
 
     Args:
-        trunk: `full`, `lite` or, for tests, `tiny`.
+        trunk: `full`, `lite` or, for tests, `tiny`; `hand-heavy` is a wider `full`.
         keypoints: 21, or more: the published weights then fill the first 21, and the others begin at the crop's
             middle.
+        width: of the trunk, as a multiple of its own channels.
 
     Source: Zhang et al. 2020, MediaPipe Hands, section 2.2; the numbers are those of the published files, whose batch
     norms are folded into the convolutions.
     """
 
-    def __init__(self, trunk: str = "full", keypoints: int = PUBLISHED_KEYPOINTS) -> None:
+    def __init__(self, trunk: str = "full", keypoints: int = PUBLISHED_KEYPOINTS, width: float = 1.0) -> None:
         super().__init__()
         if trunk not in TRUNKS:
             raise InputError(f"unknown trunk {trunk!r}; known: {', '.join(TRUNKS)}")
         if keypoints < PUBLISHED_KEYPOINTS:
             raise InputError(f"keypoints={keypoints}: give {PUBLISHED_KEYPOINTS} or more")
-        self._trunk = trunk
-        numbers = TRUNKS[trunk]
+        self._trunk, self._width = trunk, width
+        numbers = TRUNKS[trunk].widened(width)
         first, second = numbers.stem
         self.stem = SameConv2d(3, first, 3, stride=2)
         self.first = InvertedResidual(first, first, second)
@@ -134,7 +154,7 @@ class HandLandmarkNetwork(Network):
 
     def load_tflite(self, path: Path) -> None:
         """Take over `hand_landmark_full.tflite` or `hand_landmark_lite.tflite`."""
-        published = HandLandmarkNetwork(self._trunk)
+        published = HandLandmarkNetwork(self._trunk, width=self._width)
         published.name = self.name
         fill_from_tflite(published, path)
         with torch.no_grad():
@@ -146,17 +166,22 @@ class HandLandmarkNetwork(Network):
                 own[key][: len(value)] = value
 
 
-for _name in ("lite", "full"):
+def _register(name: str, trunk: str, width: float, weight: str | None) -> None:
     register(
         NetworkEntry(
-            name=f"hand-{_name}",
-            build=partial(HandLandmarkNetwork, trunk=_name),
+            name=name,
+            build=partial(HandLandmarkNetwork, trunk=trunk, width=width),
             summary="21 keypoints, presence and handedness of one hand in its crop",
             source="Zhang et al. 2020, MediaPipe Hands, section 2.2",
             licence="Apache-2.0",
             inputs=(InputSpec("images", (3, _INPUT_SIZE, _INPUT_SIZE)),),
-            weight=f"hand-{_name}",
-            tiny={"trunk": "tiny"},
+            weight=weight,
+            tiny={"trunk": "tiny", "width": 1.0},
             tiny_inputs=(InputSpec("images", (3, 64, 64)),),
         )
     )
+
+
+_register("hand-lite", "lite", 1.0, "hand-lite")
+_register("hand-full", "full", 1.0, "hand-full")
+_register("hand-heavy", "full", _HEAVY_WIDTH, None)

@@ -68,22 +68,24 @@ class PalmDetectionNetwork(Network):
     Args:
         depth: blocks after each halving: 4 in `palm-full`, 3 in `palm-lite`.
         channels: of the stem and after each further halving.
+        decoder: two steps back up the pyramid; without them the heads read the trunk's own maps, and its last
+            halving, which no head reads, is left out.
 
     Source: Zhang et al. 2020, MediaPipe Hands, section 2.1; Bazarevsky et al. 2019, BlazeFace, section 3.2. The
     numbers are those of the published files, whose batch norms are folded into the pointwise convolutions.
     """
 
-    def __init__(self, depth: int = 4, channels: Sequence[int] = _CHANNELS) -> None:
+    def __init__(self, depth: int = 4, channels: Sequence[int] = _CHANNELS, decoder: bool = True) -> None:
         super().__init__()
         first, *_, fine, coarse, last = channels
         self.stem = nn.Sequential(SameConv2d(3, first, 5, stride=2), nn.PReLU(first), *_blocks(first, depth))
         self.stages = nn.ModuleList(
             nn.Sequential(_block(before, after, stride=2), *_blocks(after, depth))
-            for before, after in pairwise(channels)
+            for before, after in pairwise(channels if decoder else channels[:-1])
         )
-        self.to_coarse = UpStep(last, coarse)
+        self.to_coarse = UpStep(last, coarse) if decoder else None
         self.coarse_head = Head(coarse, _COARSE_ANCHORS)
-        self.to_fine = UpStep(coarse, fine)
+        self.to_fine = UpStep(coarse, fine) if decoder else None
         self.fine_head = Head(fine, _FINE_ANCHORS)
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
@@ -102,9 +104,12 @@ class PalmDetectionNetwork(Network):
         for stage in self.stages:
             values = stage(values)
             maps.append(values)
-        fine, coarse, last = maps[-3:]
-        coarse = self.to_coarse(last, coarse)
-        fine = self.to_fine(coarse, fine)
+        if self.to_coarse is None or self.to_fine is None:
+            fine, coarse = maps[-2:]
+        else:
+            fine, coarse, last = maps[-3:]
+            coarse = self.to_coarse(last, coarse)
+            fine = self.to_fine(coarse, fine)
         boxes, scores = zip(self.fine_head(fine), self.coarse_head(coarse), strict=True)
         return {"boxes": torch.cat(boxes, 1), "scores": torch.cat(scores, 1)}
 
