@@ -95,11 +95,7 @@ def test_what_is_wrong_with_a_file_is_told(text, said, recipe, tmp_path):
 
 def test_missing_files_are_told_before_any_work(recipe, tmp_path):
     gone = tmp_path / "gone.pth"
-    for given, said in (
-        ({"data": gone}, "no such file"),
-        ({"images": gone}, "no such"),
-        ({"weights": str(gone)}, "no"),
-    ):
+    for given in ({"data": gone}, {"images": gone}, {"weights": str(gone)}):
         with pytest.raises(InputError, match="no such file"):
             run_recipe(TrainingRequest(recipe(), tmp_path / "run", **given))
     with pytest.raises(InputError, match="give --data; it learns from nothing"):
