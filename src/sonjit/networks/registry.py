@@ -31,6 +31,7 @@ _FILES: tuple[str, ...] = (
     "handoccnet",
     "internet",
     "iris_landmark",
+    "keypoint_heatmaps",
     "mask_rcnn",
     "motion_discriminator",
     "palm_detection",
