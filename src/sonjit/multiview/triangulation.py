@@ -5,13 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+import numpy as np
+
+from sonjit.errors import InputError
+from sonjit.multiview.observations import linear_points, views_from_rig
+from sonjit.multiview.ransac import consensus
+from sonjit.multiview.refinement import covariances, refine_points
+
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     from sonjit.multiview.cameras import CameraRig
+    from sonjit.multiview.observations import Views
 
 Method = Literal["dlt", "ransac"]
+_CHUNK = 40_000
+"""Observations, views times points, in work at once: memory does not grow with the length of a recording."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,7 +30,7 @@ class Triangulation:
     Attributes:
         points_m: (..., 3) metres in the world; NaN where not ok.
         covariance_m2: (..., 3, 3) of the points, for 1 px of noise or the residuals' own, whichever is more; NaN.
-        residual_px: (C, ...) distance of each view's pixel from the point's projection, outliers too; NaN where the view has none.
+        residual_px: (C, ...) distance of each view's pixel from the point's projection, outliers too; NaN without.
         inlier: (C, ...) the views that the point was made from.
         ok: (...) at least two views that agree see it.
     """
@@ -57,4 +66,95 @@ def triangulate(
     Raises:
         InputError: the arrays do not fit to the rig or to each other, or the threshold is not above 0.
     """
-    raise NotImplementedError
+    pixels = np.asarray(points_px, np.float64)
+    known, weights = _checked(rig, pixels, valid, confidence, threshold_px)
+    shape, count = pixels.shape[1:-1], known[0].size
+    flat, weights = pixels.reshape(len(rig), count, 2), weights.reshape(len(rig), count)
+    views = views_from_rig(rig)
+    result = Triangulation(
+        np.empty((count, 3)),
+        np.empty((count, 3, 3)),
+        np.empty((len(rig), count)),
+        np.empty((len(rig), count), np.bool_),
+        np.empty(count, np.bool_),
+    )
+    size = max(_CHUNK // len(rig), 64)
+    for start in range(0, count, size):
+        part = slice(start, start + size)
+        _triangulate_part(rig, views, flat[:, part], weights[:, part], method, refine, threshold_px, result, part)
+    return Triangulation(
+        result.points_m.reshape(*shape, 3),
+        result.covariance_m2.reshape(*shape, 3, 3),
+        result.residual_px.reshape(len(rig), *shape),
+        result.inlier.reshape(len(rig), *shape),
+        result.ok.reshape(shape),
+    )
+
+
+def _triangulate_part(
+    rig: CameraRig,
+    views: Views,
+    pixels: NDArray[np.float64],
+    weights: NDArray[np.float64],
+    method: Method,
+    refine: bool,
+    threshold_px: float,
+    result: Triangulation,
+    part: slice,
+) -> None:
+    """Fill a part of the result from pixels (C, N, 2) and weights (C, N)."""
+    rays = np.stack([camera.straightened(seen) for camera, seen in zip(rig, pixels, strict=True)])
+    weights = np.where(np.isfinite(rays).all(-1), weights, 0)  # a pixel that the lens cannot show tells nothing
+    if method == "ransac":
+        points, inlier = consensus(views, pixels, rays, weights, threshold_px)
+    else:
+        inlier = weights > 0
+        points = linear_points(views, rays, weights)
+    used = np.where(inlier, weights, 0)
+    if refine:
+        points = refine_points(views, points, pixels, used)
+    gap = np.linalg.norm(views.project(points) - pixels, axis=-1)
+    if method == "ransac":
+        inlier = (weights > 0) & (gap <= threshold_px)
+        used = np.where(inlier, weights, 0)
+    spread = covariances(views, points, gap, used)
+    seen = np.isfinite(np.where(inlier, gap, 0)).all(0)  # by every view that it was made from
+    ok = (inlier.sum(0) >= 2) & seen & np.isfinite(points).all(1) & np.isfinite(spread).all((1, 2))
+    result.points_m[part] = np.where(ok[:, None], points, np.nan)
+    result.covariance_m2[part] = np.where(ok[:, None, None], spread, np.nan)
+    result.residual_px[:, part] = np.where(ok & (weights > 0), gap, np.nan)
+    result.inlier[:, part] = inlier & ok
+    result.ok[part] = ok
+
+
+def _checked(
+    rig: CameraRig,
+    pixels: NDArray[np.float64],
+    valid: NDArray[np.bool_] | None,
+    confidence: NDArray[np.floating] | None,
+    threshold_px: float,
+) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+    """(C, ...) what is known, and its weights, 0 where not.
+
+    Raises:
+        InputError: as `triangulate` says.
+    """
+    if pixels.ndim < 2 or pixels.shape[-1] != 2 or len(pixels) != len(rig):
+        raise InputError(
+            f"points_px has the shape {pixels.shape}: a rig of {len(rig)} cameras needs ({len(rig)}, ..., 2)"
+        )
+    known: NDArray[np.bool_] = np.isfinite(pixels[..., 0]) & np.isfinite(pixels[..., 1])
+    weights = np.ones(known.shape)
+    for name, array in (("valid", valid), ("confidence", confidence)):
+        if array is not None and np.shape(array) != known.shape:
+            raise InputError(f"{name} has the shape {np.shape(array)}: points_px needs {known.shape}")
+    if valid is not None:
+        known &= np.asarray(valid, np.bool_)
+    if confidence is not None:
+        weights = np.asarray(confidence, np.float64)
+        if (weights[known] < 0).any():
+            raise InputError(f"confidence {weights[known].min():g}: give weights of 0 or more")
+        known &= np.isfinite(weights)
+    if not threshold_px > 0:
+        raise InputError(f"threshold_px {threshold_px}: give pixels above 0")
+    return known, np.where(known, weights, 0)
