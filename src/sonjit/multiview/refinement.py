@@ -102,6 +102,6 @@ def _normal(weighted: NDArray[np.float64], slope: NDArray[np.float64]) -> NDArra
 
 def _is_sound(normal: NDArray[np.float64]) -> NDArray[np.bool_]:
     """(N,) whether matrices (N, 3, 3) are finite and can be inverted."""
-    finite: NDArray[np.bool_] = np.isfinite(normal).all((1, 2))
+    finite = np.isfinite(normal.sum((1, 2)))
     values: NDArray[np.float64] = np.linalg.eigvalsh(np.where(finite[:, None, None], normal, np.eye(3)))
     return finite & (values[:, 0] > _SINGULAR * values[:, 2])
