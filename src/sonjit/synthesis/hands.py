@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sonjit.hand_models.rig import load_rig
 from sonjit.synthesis.drawable import Drawable, Material
+from sonjit.synthesis.hand_mesh import load_hand_mesh
+from sonjit.synthesis.shape import rig_from_shape
 from sonjit.synthesis.shape_names import SHAPE_NAMES
 
 if TYPE_CHECKING:
@@ -31,11 +32,21 @@ def drawables_from_hand(hand: SceneHand, instance: int, models_dir: str | Path |
     Raises:
         InputError: the rig's file is not there.
     """
-    rig = load_rig(hand.side, models_dir)
+    rig = rig_from_shape(hand.side, hand.shape, models_dir)
     (vertices,), (normals,) = rig.skin(hand.pose)
     skin = Material("skin", (0.60, 0.36, 0.26), seed=hand.look.seed, amounts=hand.look.amounts)
     parts = rig.weights.argmax(1).astype(np.uint8)
-    return [Drawable(vertices, normals, rig.faces, skin, instance, rest=rig.vertices, parts=parts)]
+    return [
+        Drawable(
+            vertices,
+            normals,
+            rig.faces,
+            skin,
+            instance,
+            rest=load_hand_mesh(hand.side, models_dir).vertices,
+            parts=parts,
+        )
+    ]
 
 
 def keypoints_from_hand(hand: SceneHand, models_dir: str | Path | None = None) -> NDArray[np.float64]:
@@ -44,4 +55,4 @@ def keypoints_from_hand(hand: SceneHand, models_dir: str | Path | None = None) -
     Raises:
         InputError: the rig's file is not there.
     """
-    return load_rig(hand.side, models_dir).keypoints(hand.pose)[0]
+    return rig_from_shape(hand.side, hand.shape, models_dir).keypoints(hand.pose)[0]
