@@ -1,0 +1,168 @@
+"""How made samples lie in a folder: in chunks of some scenes, each finished at once, so that a stopped run goes on.
+
+A chunk's own file appears when all pictures of the chunk are there. What is written again after a stop is written with
+the same bytes, under the same names.
+"""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+import cv2
+import numpy as np
+
+from sonjit.media.outputs import failing_as_job
+from sonjit.synthesis.truth import read_truth, truth_line
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+    from pathlib import Path
+    from typing import TextIO
+
+    from numpy.typing import NDArray
+
+    from sonjit.datasets.sample import Sample
+    from sonjit.synthesis.drawable import Buffers
+
+TRUTH = "truth"
+_QUALITY = 95
+_DEPTH_UNIT_M = 1e-4
+
+
+class Made(NamedTuple):
+    """One picture with its truth.
+
+    Attributes:
+        scene: its number in the whole run.
+        view: which camera.
+        sample: its `image` is the picture (H, W, 3).
+        buffers: what else the camera saw.
+    """
+
+    scene: int
+    view: int
+    sample: Sample
+    buffers: Buffers
+
+
+@dataclass(frozen=True)
+class Layout(ABC):
+    """One form of a folder.
+
+    Attributes:
+        root: the folder.
+        extras: further pictures to write beside each: depth, normals, masks.
+        about: what the files say of themselves.
+    """
+
+    root: Path
+    extras: tuple[str, ...]
+    about: dict[str, Any]
+
+    needs_clips: ClassVar[bool] = False
+    """Whether a chunk has to be one whole sequence."""
+
+    def chunk_path(self, number: int) -> Path:
+        """The file whose being there says that the chunk is finished."""
+        return self.root / TRUTH / f"{number:06d}.jsonl"
+
+    @abstractmethod
+    def write(self, number: int, made: Iterator[Made]) -> None:
+        """Write one chunk."""
+
+    @abstractmethod
+    def finish(self, chunks: Sequence[int]) -> None:
+        """Write what tells of all finished chunks together."""
+
+    def records(self, chunks: Iterable[int]) -> Iterator[dict[str, Any]]:
+        """The truth of each picture in some chunks, one at a time."""
+        for number in chunks:
+            yield from read_truth(self.chunk_path(number))
+
+
+class PictureLayout(Layout):
+    """Pictures as files, their truth in lines of JSON."""
+
+    @abstractmethod
+    def name(self, one: Made, number: int) -> str:
+        """A picture's name below the root."""
+
+    def write(self, number: int, made: Iterator[Made]) -> None:
+        """Pictures first, then the chunk's truth."""
+        lines: list[bytes] = []
+        for one in made:
+            name = self.name(one, number)
+            assert isinstance(one.sample.image, np.ndarray)
+            write_whole(self.root / name, jpeg_bytes(one.sample.image))
+            lines.append(truth_line(one.sample, id=name))
+            for kind in self.extras:
+                stem = name.partition("/")[2].rpartition(".")[0]
+                write_whole(self.root / kind / f"{stem}.png", png_bytes(_EXTRAS[kind](one.buffers)))
+        write_whole(self.chunk_path(number), b"".join(lines))
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """A file that has its name only when it is whole.
+
+    Raises:
+        JobError: the disk refuses it.
+    """
+    with whole_path(path) as draft:
+        draft.write_bytes(data)
+
+
+@contextmanager
+def whole_file(path: Path) -> Generator[TextIO]:
+    """A text file that has its name only when it is whole.
+
+    Raises:
+        JobError: the disk refuses it.
+    """
+    with whole_path(path) as draft, draft.open("w", encoding="utf-8") as file:
+        yield file
+
+
+@contextmanager
+def whole_path(path: Path) -> Generator[Path]:
+    """Where to write what then takes the name; always the same hidden neighbour, so that a stopped run leaves none.
+
+    Raises:
+        JobError: the disk refuses it.
+    """
+    draft = path.with_name(f".{path.stem}.part{path.suffix}")
+    with failing_as_job(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield draft
+        os.replace(draft, path)  # noqa: PTH105  # the step that must be atomic, by its own name
+
+
+def jpeg_bytes(rgb: NDArray[np.uint8]) -> bytes:
+    """A picture (H, W, 3) as JPEG."""
+    return cv2.imencode(".jpg", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1].tobytes()
+
+
+def png_bytes(picture: NDArray[np.uint8] | NDArray[np.uint16]) -> bytes:
+    """A picture (H, W) or (H, W, 3) as PNG."""
+    bgr = picture[..., ::-1] if picture.ndim == 3 else picture
+    return cv2.imencode(".png", bgr, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1].tobytes()
+
+
+def _depth(buffers: Buffers) -> NDArray[np.uint16]:
+    return np.round(buffers.depth / _DEPTH_UNIT_M).clip(0, 65535).astype(np.uint16)
+
+
+def _normals(buffers: Buffers) -> NDArray[np.uint8]:
+    there = buffers.instances[..., None] > 0
+    return np.where(there, np.round(buffers.normals * 127 + 128).clip(1, 255), 0).astype(np.uint8)
+
+
+def _masks(buffers: Buffers) -> NDArray[np.uint8]:
+    return buffers.instances
+
+
+_EXTRAS: dict[str, Callable[[Buffers], NDArray[Any]]] = {"depth": _depth, "normals": _normals, "masks": _masks}
+EXTRAS = tuple(_EXTRAS)

@@ -1,0 +1,95 @@
+"""Scene → pictures with their truth, one sample for each camera."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from sonjit.datasets.sample import HAND_SKELETON, Instance, Sample
+from sonjit.synthesis.hands import SHAPE_NAMES, drawables_from_hand, keypoints_from_hand
+from sonjit.synthesis.labels import WORN, label_hands
+from sonjit.synthesis.truth import MaskReader
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from sonjit.synthesis.drawable import Buffers
+    from sonjit.synthesis.labels import HandLabel
+    from sonjit.synthesis.renderer import Renderer
+    from sonjit.synthesis.scene import Scene, SceneHand
+
+DATASET: Final = "synth"
+LEAST_PIXELS: Final = 16
+"""A hand of which less is seen is not said to be in the picture."""
+
+
+def render_samples(renderer: Renderer, scene: Scene) -> Iterator[tuple[Sample, Buffers]]:
+    """What each camera of a scene sees: its sample, the picture in it as an array, and the buffers.
+
+    A sample's `tags` are the scene's factors; an instance's `extra` holds `causes`, `palm_box` (cx, cy, width, height,
+    rotation in radians), `keypoints_world_m`, `shape`, `pose` and `instance`.
+    """
+    drawables = [
+        *(one for number, hand in enumerate(scene.hands, 1) for one in drawables_from_hand(hand, number)),
+        *scene.objects,
+    ]
+    keypoints = [keypoints_from_hand(hand) for hand in scene.hands]
+    gloves = [number + WORN for number, hand in enumerate(scene.hands, 1) if hand.look.glove]
+    about = [
+        _about(hand, points, number)
+        for number, (hand, points) in enumerate(zip(scene.hands, keypoints, strict=True), 1)
+    ]
+    for camera, size, background in zip(scene.cameras, scene.sizes, scene.background, strict=True):
+        buffers = renderer.render(drawables, camera, size, scene.lighting, background)
+        labels = label_hands(keypoints, gloves, drawables, camera, buffers)
+        hands = zip(scene.hands, labels, about, strict=True)
+        sample = Sample(
+            dataset=DATASET,
+            id="",
+            image=buffers.rgb,
+            width=size[0],
+            height=size[1],
+            instances=tuple(_instance(*hand) for hand in hands if np.count_nonzero(hand[1].mask) >= LEAST_PIXELS),
+            camera=camera,
+            tags=scene.factors,
+        )
+        yield sample, buffers
+
+
+def _about(hand: SceneHand, points: NDArray[np.float64], number: int) -> dict[str, Any]:
+    """What is the same for all cameras."""
+    pose = hand.pose
+    return {
+        "instance": number,
+        "group": {"skin_tone": hand.look.tone},
+        "keypoints_world_m": points.round(6),
+        "shape": dict(zip(SHAPE_NAMES, hand.shape.round(4).tolist(), strict=True)),
+        "pose": {
+            "rotation": pose.rotation[0].round(6),
+            "translation_m": pose.translation[0].round(6),
+            "angles_rad": pose.angles[0].round(5),
+        },
+    }
+
+
+def _instance(hand: SceneHand, label: HandLabel, about: dict[str, Any]) -> Instance:
+    causes = np.array(label.causes)
+    return Instance(
+        kind="hand",
+        side=hand.side,
+        skeleton=HAND_SKELETON,
+        keypoints_px=label.keypoints_px.round(3),
+        valid_px=causes != "outside",
+        visible=causes == "visible",
+        keypoints_m=label.keypoints_m.round(6),
+        valid_m=np.ones(21, np.bool_),
+        box=label.box,
+        area_px2=float(np.count_nonzero(label.mask)),
+        category=f"{hand.side.lower()}_hand",
+        category_id=1 if hand.side == "Left" else 2,
+        extra=about | {"causes": list(label.causes), "palm_box": [round(value, 3) for value in label.palm_box]},
+        read_mask=MaskReader(label.mask),
+    )
