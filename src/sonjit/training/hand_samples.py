@@ -1,0 +1,245 @@
+"""The pictures of hands that a recipe learns from and is judged by: a data set's, COCO's, or the bundled clip's."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+import numpy as np
+
+from sonjit.datasets import Instance, Sample, SampleCamera, load_coco, open_dataset, read_pictures
+from sonjit.datasets.hand_labels import camera_matrix, hand_before_camera
+from sonjit.datasets.sample import HAND_SKELETON
+from sonjit.errors import InputError
+from sonjit.media import open_source
+from sonjit.skeletons import load_skeleton
+from sonjit.training.loop import LoopOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from sonjit.datasets import CocoCategory, CocoInstance, CocoPicture
+    from sonjit.training.recipes import TrainingRequest
+
+T = TypeVar("T")
+
+_LONG_SIDE_PX = 320  # of the clip's frames that are kept
+_SEGMENT = 60  # frames of the clip, of which three parts in four are learnt from
+_TRIES = 50  # pictures that are looked at for one with what a network needs
+
+
+@dataclass(frozen=True)
+class HandSettings(LoopOptions):
+    """What recipes on pictures of hands have in common; the first are those of every loop.
+
+    Attributes:
+        dataset: whose folder `--data` is, by its name in `sonjit datasets list`; "" for COCO's format.
+        split: what is learnt from.
+        test_split: what is judged by; "" holds out the last fifth of `split`.
+        pictures: to learn from, spread evenly; 0 for all.
+        held_out: pictures to judge by, spread evenly, at most.
+        batch: examples a step.
+        workers: threads that read pictures.
+    """
+
+    dataset: str = ""
+    split: str = "train"
+    test_split: str = "test"
+    pictures: int = 0
+    held_out: int = 500
+    batch: int = 16
+    workers: int = 4
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that train nothing."""
+        super().__post_init__()
+        for name, least in (("pictures", 0), ("held_out", 1), ("batch", 1), ("workers", 1)):
+            if getattr(self, name) < least:
+                raise InputError(f"{name}={getattr(self, name)}: give at least {least}")
+
+
+class HandData(NamedTuple):
+    """Pictures to learn from, others to judge by, and where they are from."""
+
+    learnt: Sequence[Sample]
+    judged: Sequence[Sample]
+    name: str
+
+
+def hand_data(request: TrainingRequest, settings: HandSettings) -> HandData:
+    """What a recipe learns from: the bundled clip of rendered hands where no data are given.
+
+    Raises:
+        InputError: data that are missing or damaged, or too few.
+    """
+    if request.data is None:
+        learnt, judged, name = *_demo_samples(), "the bundled clip of rendered hands"
+    elif not settings.dataset:
+        every = _coco_samples(request.data, request.images)
+        learnt, judged, name = *_parted(every, str(request.data)), str(request.data)
+    else:
+        whole = open_dataset(settings.dataset, request.data, settings.split)
+        name = f"{settings.dataset} {settings.split} in {request.data}"
+        if settings.test_split:
+            learnt, judged = whole, open_dataset(settings.dataset, request.data, settings.test_split)
+        else:
+            learnt, judged = _parted(whole, name)
+    if not len(learnt) or not len(judged):
+        raise InputError(f"{name}: {len(learnt)} pictures to learn from and {len(judged)} to judge by: give some")
+    return HandData(_spread(learnt, settings.pictures), _spread(judged, settings.held_out), name)
+
+
+def drawn(
+    samples: Sequence[Sample],
+    make: Callable[[Sample, np.random.Generator], T | None],
+    rng: np.random.Generator,
+    count: int,
+    workers: int,
+) -> list[T]:
+    """So many examples of samples drawn at random, made by several threads; the same whatever their number.
+
+    Args:
+        samples: to draw from.
+        make: an example of a sample; None where the sample has not what is needed.
+        rng: of the draw.
+        count: of the examples.
+        workers: threads.
+
+    Raises:
+        InputError: hardly any sample has what is needed.
+    """
+
+    def one(own: np.random.Generator) -> T:
+        for _ in range(_TRIES):
+            example = make(samples[int(own.integers(len(samples)))], own)
+            if example is not None:
+                return example
+        raise InputError(f"of {_TRIES} pictures none has the labels that are needed: give another data set or split")
+
+    with ThreadPoolExecutor(workers) as pool:
+        return list(pool.map(one, rng.spawn(count)))
+
+
+def known_hands(sample: Sample) -> list[Instance]:
+    """The hands of a picture whose side and all of whose keypoints, in pixels and before the camera, are known."""
+    return [
+        one
+        for one in sample.instances
+        if one.kind == "hand"
+        and one.side is not None
+        and one.keypoints_px is not None
+        and one.keypoints_m is not None
+        and np.isfinite(one.keypoints_px).all()
+        and np.isfinite(one.keypoints_m).all()
+    ]
+
+
+def _spread(samples: Sequence[Sample], most: int) -> Sequence[Sample]:
+    """At most so many, evenly spread; 0 for all."""
+    if not most or most >= len(samples):
+        return samples
+    places = [i * len(samples) // most for i in range(most)]
+    return _Chosen(samples, np.array(places))
+
+
+class _Chosen(Sequence[Sample]):
+    """Some of the samples, read when they are asked for."""
+
+    def __init__(self, samples: Sequence[Sample], places: NDArray[np.int64]) -> None:
+        self._samples, self._places = samples, places
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __getitem__(self, index: int) -> Sample:  # pyright: ignore[reportIncompatibleMethodOverride]  # no slices
+        return self._samples[int(self._places[index])]
+
+
+def _parted(samples: Sequence[Sample], name: str) -> tuple[Sequence[Sample], Sequence[Sample]]:
+    """All but the last fifth, and that."""
+    first = len(samples) - max(len(samples) // 5, 1)
+    if first < 1:
+        raise InputError(f"{name} has {len(samples)} pictures: too few to learn from some and be judged by others")
+    return _Chosen(samples, np.arange(first)), _Chosen(samples, np.arange(first, len(samples)))
+
+
+def _demo_samples() -> tuple[list[Sample], list[Sample]]:
+    """The bundled clip, made smaller: most of each two seconds, and their last halves of a second."""
+    import cv2
+
+    learnt: list[Sample] = []
+    judged: list[Sample] = []
+    with resources.as_file(resources.files("sonjit") / "assets") as assets, open_source(assets / "demo.mp4") as source:
+        said = json.loads((assets / "demo.json").read_text("utf-8"))
+        scale = _LONG_SIDE_PX / max(said["width"], said["height"])
+        focal, middle = said["fx"] * scale, (said["cx"] * scale, said["cy"] * scale)
+        camera = SampleCamera(camera_matrix((focal, focal), middle))
+        size = round(said["width"] * scale), round(said["height"] * scale)
+        frames = {frame["index"]: frame["hands"] for frame in said["frames"]}
+        for frame in source:
+            hands = tuple(
+                hand_before_camera(np.array(one["xyz_m"], np.float64), camera, one["handedness"])
+                for one in frames[frame.index]
+            )
+            rgb = np.asarray(cv2.resize(frame.rgb, size, interpolation=cv2.INTER_AREA), np.uint8)
+            sample = Sample(
+                dataset="demo", id=f"demo.mp4#{frame.index}", image=rgb, width=size[0], height=size[1],
+                instances=hands, camera=camera, sequence="demo.mp4", frame=frame.index,
+            )  # fmt: skip
+            (learnt if frame.index % _SEGMENT < _SEGMENT * 3 // 4 else judged).append(sample)
+    return learnt, judged
+
+
+def _coco_samples(path: Path, images: Path | None) -> list[Sample]:
+    """Pictures of COCO's format whose categories name a hand's keypoints; of a video, frames are kept as JPEG."""
+    data = load_coco(path)
+    names = load_skeleton(HAND_SKELETON).keypoints
+    columns = {one.id: _columns(one, names) for one in data.categories}
+    if not any(columns.values()):
+        raise InputError(f"{data.path}: no category with a hand's keypoints; needed are {', '.join(names)}")
+    folder = images or (data.path.parent / "images")
+    folder = folder if folder.is_dir() or images else data.path.parent
+    if folder.is_dir():
+        missing = next((one.name for one in data.pictures if not (folder / one.name).is_file()), None)
+        if missing is not None:
+            raise InputError(f"{missing} is not in {folder}: name the folder or the video of the pictures")
+        return [_coco_sample(one, folder / one.name, columns, str(data.path)) for one in data.pictures]
+    return [_coco_sample(picture, _jpeg(rgb), columns, str(data.path)) for picture, rgb in read_pictures(data, images)]
+
+
+def _columns(category: CocoCategory, names: Sequence[str]) -> list[int]:
+    """Where a category has a hand's keypoints; empty where it lacks one."""
+    return [category.keypoints.index(name) for name in names] if set(names) <= set(category.keypoints) else []
+
+
+def _coco_sample(picture: CocoPicture, image: Path | bytes, columns: dict[int, list[int]], source: str) -> Sample:
+    hands = (_coco_hand(one, columns[one.category_id]) for one in picture.instances)
+    return Sample(
+        dataset="coco", id=picture.name, image=image, width=picture.width, height=picture.height,
+        instances=tuple(one for one in hands if one is not None), source=source,
+    )  # fmt: skip
+
+
+def _coco_hand(one: CocoInstance, columns: list[int]) -> Instance | None:
+    """A hand; a keypoint's flag is 0 where it is unknown, 1 where it is hidden and 2 where it is seen."""
+    if not columns or one.keypoints is None or len(one.keypoints) <= max(columns) or one.crowd:
+        return None
+    points = one.keypoints[columns].astype(np.float64)  # (21, 3)
+    known = points[:, 2] > 0
+    if not known.any():
+        return None
+    hand = Instance(kind="hand", skeleton=HAND_SKELETON, box=one.box, valid_px=known, visible=points[:, 2] > 1)
+    return replace(hand, keypoints_px=np.where(known[:, None], points[:, :2], np.nan))
+
+
+def _jpeg(rgb: NDArray[np.uint8]) -> bytes:
+    import cv2
+
+    return cv2.imencode(".jpg", rgb[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 95])[1].tobytes()

@@ -1,0 +1,178 @@
+"""The 2D detector of the annotation studio: keypoints of one hand from its crop, learned from labelled pictures."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor
+
+from sonjit.errors import InputError
+from sonjit.networks import InputSpec, create_network
+from sonjit.networks.export import ENDINGS, export_network
+from sonjit.networks.keypoint_detector import KeypointDetector, area_of_box, save_description, sigma_of
+from sonjit.networks.keypoint_heatmaps import KeypointHeatmaps, cell_from_px
+from sonjit.training.hand_samples import HandSettings, drawn, hand_data
+from sonjit.training.heatmap_crops import HeatmapExample, box_of_keypoints, example_from_hand, example_from_sample
+from sonjit.training.loop import WEIGHTS, train
+from sonjit.training.recipes import settings_from
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from sonjit.datasets import Sample
+    from sonjit.training.recipes import TrainingRequest
+
+_NEAR = 0.1  # of the longer side of a hand's box: within it a keypoint counts as found
+
+
+@dataclass(frozen=True)
+class KeypointDetectorSettings(HandSettings):
+    """How the detector is made and trained; the first are those of all recipes on hands.
+
+    Attributes:
+        backbone: an EfficientNet of timm.
+        backbone_weights: file of timm's weights for it; "" begins with random ones.
+        channels: of the maps that are read.
+        side: of the crops in pixels, a multiple of 32.
+    """
+
+    backbone: str = "tf_efficientnet_b0"
+    backbone_weights: str = ""
+    channels: int = 128
+    side: int = 256
+
+    def __post_init__(self) -> None:
+        """Refuse a side that the trunk cannot halve five times."""
+        super().__post_init__()
+        if self.side < 32 or self.side % 32:
+            raise InputError(f"side={self.side}: give a multiple of 32")
+
+
+class HeatmapTargets(NamedTuple):
+    """What is right for a batch; see `HeatmapExample`."""
+
+    keypoints: Tensor  # (B, 21, 2) pixels of the crop
+    known: Tensor  # (B, 21)
+    visible: Tensor  # (B, 21)
+    told: Tensor  # (B, 21)
+
+
+def train_keypoint_detector(request: TrainingRequest) -> Mapping[str, object]:
+    """The recipe: see the module.
+
+    Returns:
+        The weights' path; on hands held out `error_px`, the mean distance in pixels of the pictures, `error_of_hand`,
+        the same in longer sides of the hand's box, `mean_pose_error_of_hand`, what the mean pose has in its place,
+        `found`, the share within a tenth of a side, and `visible_right`, the share of keypoints rightly called seen or
+        hidden, where the labels say.
+    """
+    settings = settings_from(KeypointDetectorSettings, request.settings)
+    options = {"backbone": settings.backbone, "channels": settings.channels}
+    torch.manual_seed(settings.seed)
+    begin = {"backbone_weights": settings.backbone_weights} if settings.backbone_weights else {}
+    network = create_network("keypoint-detector", request.weights, **options, **begin).to(request.device).train()
+    data = hand_data(request, settings)
+    make = partial(example_from_sample, side=settings.side)
+
+    def batch(rng: np.random.Generator) -> tuple[Tensor, HeatmapTargets]:
+        examples = drawn(data.learnt, make, rng, settings.batch, settings.workers)
+        return tensors_from_examples(examples, request.device)
+
+    def losses(model: KeypointHeatmaps, drawn: tuple[Tensor, HeatmapTargets]) -> Mapping[str, Tensor]:
+        return heatmap_losses(model(drawn[0]), drawn[1])
+
+    assert isinstance(network, KeypointHeatmaps)
+    save_description(request.out, options, settings.side)
+    said: dict[str, Any] = {**asdict(settings), "recipe": request.recipe, "data": data.name, "weights": request.weights}
+    train(network, batch, losses, settings, out=request.out, settings=said, progress=request.progress)
+    told: dict[str, object] = {"weights": request.out / WEIGHTS, "learnt_from": len(data.learnt)}
+    told |= judge(KeypointDetector(request.out, request.device), data.learnt, data.judged)
+    if request.export:
+        file = request.out / f"keypoint-detector{ENDINGS[request.export]}"
+        inputs = [InputSpec("images", (3, settings.side, settings.side))]
+        told["export"] = export_network(network.cpu(), inputs, file).path
+    return told
+
+
+def heatmap_losses(outputs: Mapping[str, Tensor], targets: HeatmapTargets) -> dict[str, Tensor]:
+    """How far the maps are from Gaussians around the keypoints, and what is said of their being seen from the truth.
+
+    Returns:
+        `heatmaps`: cross entropy of the maps' distributions, the mean over known keypoints, less what a perfect map
+        has, so that 0 is the best; `visible`: binary cross entropy where it is known.
+    """
+    logits = outputs["heatmaps"]
+    wanted = _gaussians(cell_from_px(targets.keypoints), logits.shape[-1])  # (B, 21, h * w)
+    off = F.kl_div(logits.flatten(2).log_softmax(2), wanted, reduction="none").sum(2)
+    seen = F.binary_cross_entropy_with_logits(outputs["visible_logits"], targets.visible, reduction="none")
+    return {
+        "heatmaps": (off * targets.known).sum() / targets.known.sum().clamp(min=1),
+        "visible": (seen * targets.told).sum() / targets.told.sum().clamp(min=1),
+    }
+
+
+def _gaussians(places: Tensor, cells: int) -> Tensor:
+    """Distributions (B, K, cells * cells) around places (B, K, 2) in cells."""
+    line = torch.arange(cells, device=places.device)
+    off = (line - places[..., None]) / sigma_of(cells)  # (B, K, 2, cells)
+    x, y = (-off.square() / 2).unbind(2)
+    return (y[..., :, None] + x[..., None, :]).flatten(2).softmax(2)
+
+
+def tensors_from_examples(examples: Sequence[HeatmapExample], device: str) -> tuple[Tensor, HeatmapTargets]:
+    """Crops (B, 3, S, S) in 0..1 and what is right for them."""
+    images = torch.from_numpy(np.stack([one.image for one in examples])).to(device)
+    fields = ("keypoints", "known", "visible", "told")
+    targets = (torch.from_numpy(np.stack([getattr(one, name) for one in examples])).to(device) for name in fields)
+    return images.permute(0, 3, 1, 2).float() / 255, HeatmapTargets(*targets)
+
+
+def judge(detector: KeypointDetector, learnt: Sequence[Sample], judged: Sequence[Sample]) -> dict[str, float]:
+    """Figures on hands held out; see `train_keypoint_detector`."""
+    mean = _mean_pose(learnt)
+    px: list[float] = []
+    shares: list[float] = []
+    of_mean: list[float] = []
+    right: list[bool] = []
+    for sample in judged:
+        hands = [(one, box) for one in sample.instances if one.kind == "hand" and (box := box_of_keypoints(one))]
+        for (hand, box), found in zip(hands, detector.detect(sample.rgb(), [box for _, box in hands]), strict=True):
+            area = area_of_box(box)
+            truth = example_from_hand(sample.rgb(), hand, area, detector.side)
+            known = truth.known > 0
+            assert hand.keypoints_px is not None
+            hand_side = max(box[2] - box[0], box[3] - box[1])
+            off = np.linalg.norm(found.keypoints - hand.keypoints_px, axis=1)[known]
+            px += off.tolist()
+            shares += (off / hand_side).tolist()
+            by_mean = np.linalg.norm(mean - truth.keypoints / detector.side, axis=1)[known] * area.width
+            of_mean += (by_mean / hand_side).tolist()
+            right += ((found.visible > 0.5) == (truth.visible > 0.5))[truth.told > 0].tolist()
+    if not px:
+        raise InputError("no hand is labelled among what is held out: give another test_split")
+    told = {
+        "error_px": float(np.mean(px)),
+        "error_of_hand": float(np.mean(shares)),
+        "mean_pose_error_of_hand": float(np.mean(of_mean)),
+        "found": float(np.mean(np.array(shares) < _NEAR)),
+    }
+    return told | ({"visible_right": float(np.mean(right))} if right else {})
+
+
+def _mean_pose(samples: Sequence[Sample], most: int = 200) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Where keypoints stand on average, (21, 2) as parts of the crop, over some of the samples."""
+    poses: list[np.ndarray[Any, Any]] = []
+    for index in range(0, len(samples), max(len(samples) // most, 1)):
+        for hand in samples[index].instances:
+            box = box_of_keypoints(hand) if hand.kind == "hand" else None
+            if box is not None and hand.keypoints_px is not None:
+                area = area_of_box(box)
+                poses.append((hand.keypoints_px - (area.cx, area.cy)) / area.width + 0.5)
+    if not poses:
+        raise InputError("no hand is labelled among what is to be learnt from: give another split")
+    return np.nanmean(np.stack(poses), 0)
