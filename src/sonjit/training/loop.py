@@ -1,4 +1,4 @@
-"""The one training loop: AdamW, a warm start and a cosine to nothing, and checkpoints from which a run goes on exactly.
+"""The one training loop, and checkpoints from which a run goes on exactly.
 
 Whatever is drawn in a step depends on the seed and the step's number alone, so that nothing but weights and the
 optimizer's state must be kept.
@@ -6,62 +6,37 @@ optimizer's state must be kept.
 
 from __future__ import annotations
 
-import json
 import math
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 import torch
+from torch import Tensor, nn
 
-from sonjit.errors import InputError, JobError
+from sonjit.errors import JobError
 from sonjit.networks import save_checkpoint
+from sonjit.training.distributed import apart, from_first, in_step, mean_over_all, rank, share_of
+from sonjit.training.ema import moving_mean
+from sonjit.training.initialise import freeze, initialise
+from sonjit.training.monitor import layer_gradients
+from sonjit.training.optimizers import make_optimizer
+from sonjit.training.options import LoopOptions
 from sonjit.training.recipes import no_progress
+from sonjit.training.run_folder import BEST, CHECKPOINT, LOG, SETTINGS, WEIGHTS, RunFolder
+from sonjit.training.schedules import rate_at
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Generator, Mapping, Sequence
     from pathlib import Path
-
-    from torch import Tensor, nn
 
     from sonjit.training.recipes import Progress
 
+__all__ = ["BEST", "CHECKPOINT", "LOG", "SETTINGS", "WEIGHTS", "LoopOptions", "rate_at", "train"]
+
 T = TypeVar("T")
-N = TypeVar("N", bound="nn.Module")
-
-WEIGHTS, CHECKPOINT, LOG, SETTINGS = "weights.safetensors", "checkpoint.pt", "log.jsonl", "settings.json"
-"""What stands in a run's folder."""
-
-
-@dataclass(frozen=True)
-class LoopOptions:
-    """How to train.
-
-    Attributes:
-        steps: of the optimizer.
-        rate: learning rate at its highest.
-        weight_decay: AdamW's.
-        warmup: steps in which the rate rises.
-        clip_norm: to which longer gradients are cut.
-        seed: of everything that is drawn.
-        save_every: steps between checkpoints.
-    """
-
-    steps: int = 300
-    rate: float = 1e-3
-    weight_decay: float = 1e-2
-    warmup: int = 20
-    clip_norm: float = 1.0
-    seed: int = 0
-    save_every: int = 50
-
-    def __post_init__(self) -> None:
-        """Refuse numbers that train nothing."""
-        for name in ("steps", "save_every"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name}={getattr(self, name)}: give at least 1")
-        if not (self.rate > 0 and self.clip_norm > 0 and self.weight_decay >= 0 and self.warmup >= 0):
-            raise InputError("rate and clip_norm must be above 0, weight_decay and warmup 0 or more")
+N = TypeVar("N", bound=nn.Module)
 
 
 def train(
@@ -73,6 +48,8 @@ def train(
     out: Path | None = None,
     settings: Mapping[str, Any] | None = None,
     progress: Progress = no_progress,
+    evaluate: Callable[[N], Mapping[str, float]] | None = None,
+    higher_is_better: bool = False,
 ) -> N:
     """Train a network in place.
 
@@ -85,111 +62,128 @@ def train(
             last checkpoint as if it had not been; a finished one is only read.
         settings: what else makes this run what it is, in JSON's types, so that no other one goes on with it.
         progress: told after each step.
+        evaluate: figures of the network, in eval mode and without gradients; the weights with the best first figure
+            are kept as `best.safetensors`.
+        higher_is_better: of the first figure.
 
     Raises:
         InputError: the folder holds a run with other settings.
         JobError: a loss is no number any more, or the disk refuses.
     """
-    optimizer = torch.optim.AdamW(network.parameters(), lr=options.rate, weight_decay=options.weight_decay)
-    run = None if out is None else _Run(out, {**asdict(options), **(settings or {})})
-    done = 0 if run is None else run.restore(network, optimizer)
-    devices = range(torch.cuda.device_count()) if next(network.parameters()).is_cuda else ()
-    with torch.random.fork_rng(devices):
+    freeze(network, options.freeze)
+    initialise(network, options.initialise, options.seed)
+    mine, accumulate = share_of(options.accumulate)
+    optimizer = make_optimizer(network, options)
+    mean = moving_mean(network, options.ema)
+    kept: dict[str, Any] = {"network": network, "optimizer": optimizer} | ({"mean": mean} if mean else {})
+    whole = {**asdict(options), **(settings or {}), "accumulate": accumulate}
+    run = None if out is None or rank() else RunFolder(out, whole)
+    state = from_first(None if run is None else run.restore())
+    done, best = (state["step"], state["best"]) if state else (0, None)
+    if state:
+        for name, part in kept.items():
+            part.load_state_dict(state[name])
+    learner = in_step(_Learner(network, losses))
+    with _deterministic(network):
         for step in range(done, options.steps):
-            told = _step(network, batch, losses, options, optimizer, step)
-            if run is not None:
-                run.log({"step": step + 1, **told})
-                if (step + 1) % options.save_every == 0:
-                    run.save(network, optimizer, step + 1)
-            progress(step + 1, options.steps, told)
-    if run is not None:
-        run.save(network, optimizer, options.steps)
+            told, line = _step(network, learner, batch, options, optimizer, step, mine)
+            if mean:
+                mean.update_parameters(network)
+            last = step + 1 == options.steps
+            if evaluate and not rank() and (last or _due(step, options.evaluate_every)):
+                judged: Any = mean.module if mean else network
+                line["evaluation"] = figures = _evaluated(judged, evaluate)
+                figure = next(iter(figures.values()))
+                if best is None or (figure > best if higher_is_better else figure < best):
+                    best = figure
+                    if run:
+                        save_checkpoint(judged, run.folder / BEST)
+            if run:
+                run.log({"step": step + 1, **told, **line})
+                if last or _due(step, options.save_every):
+                    run.save({"step": step + 1, "best": best} | {name: one.state_dict() for name, one in kept.items()})
+            if not rank():
+                progress(step + 1, options.steps, told)
+    if mean:
+        network.load_state_dict(mean.module.state_dict())
+    if run:
         save_checkpoint(network, run.folder / WEIGHTS)
     return network
 
 
+class _Learner(nn.Module, Generic[N, T]):
+    """A network and its losses as one module, so that processes can keep in step whatever the losses call."""
+
+    def __init__(self, network: N, losses: Callable[[N, T], Mapping[str, Tensor]]) -> None:
+        super().__init__()
+        self.network, self.losses = network, losses
+
+    def forward(self, drawn: T) -> Mapping[str, Tensor]:
+        return self.losses(self.network, drawn)
+
+
 def _step(
-    network: N,
+    network: nn.Module,
+    learner: nn.Module,
     batch: Callable[[np.random.Generator], T],
-    losses: Callable[[N, T], Mapping[str, Tensor]],
     options: LoopOptions,
     optimizer: torch.optim.Optimizer,
     step: int,
-) -> dict[str, float]:
-    """One step; the losses before it."""
-    rng = np.random.default_rng((options.seed, step))
-    torch.manual_seed(int(rng.integers(2**63)))
+    mine: Sequence[int],
+) -> tuple[dict[str, float], dict[str, Any]]:
+    """One step over this process' batches; the losses before it, and the rate and the gradient's norms."""
+    rate = options.rate * rate_at(step, options)
     for group in optimizer.param_groups:
-        group["lr"] = options.rate * rate_at(step, options)
+        group["lr"] = rate
     optimizer.zero_grad(set_to_none=True)
-    parts = losses(network, batch(rng))
-    total = torch.stack(list(parts.values())).sum()
-    if not math.isfinite(total.item()):
-        raise JobError(f"step {step + 1}: the loss is {total.item()}; try a smaller rate than {options.rate:g}")
-    total.backward()
-    torch.nn.utils.clip_grad_norm_(network.parameters(), options.clip_norm)
+    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+    seen: list[Tensor] = []
+    names: Sequence[str] = ()
+    for number in mine:
+        rng = np.random.default_rng((options.seed, step, number) if number else (options.seed, step))
+        torch.manual_seed(int(rng.integers(2**63)))
+        drawn = batch(rng)
+        with nullcontext() if number == mine[-1] else apart(learner):
+            with torch.autocast(weights[0].device.type, torch.bfloat16, enabled=options.precision == "bf16"):
+                parts: Mapping[str, Tensor] = learner(drawn)
+            values = torch.stack([part.float() for part in parts.values()])
+            total = values.sum()
+            if not math.isfinite(total.item()):
+                raise JobError(f"step {step + 1}: the loss is {total.item()}; try a smaller rate than {options.rate:g}")
+            (total / len(mine)).backward()
+        names = list(parts)
+        seen.append(values.detach())
+    layers = layer_gradients(network) if _due(step, options.gradients_every or max(options.steps // 100, 1)) else None
+    norm = nn.utils.clip_grad_norm_(weights, options.clip_norm).item()
+    if not math.isfinite(norm):
+        raise JobError(f"step {step + 1}: the gradient is {norm}; try a smaller rate than {options.rate:g}")
     optimizer.step()
-    return {name: value.item() for name, value in parts.items()}
+    told = dict(zip(names, mean_over_all(torch.stack(seen).mean(0)).tolist(), strict=True))
+    return told, {"rate": rate, "gradient": norm} | ({"layers": layers} if layers else {})
 
 
-def rate_at(step: int, options: LoopOptions) -> float:
-    """Part of the highest learning rate in a step: a straight rise, then half a cosine.
-
-    >>> [round(rate_at(step, LoopOptions(steps=9, warmup=4)), 2) for step in range(9)]
-    [0.25, 0.5, 0.75, 1.0, 1.0, 0.9, 0.65, 0.35, 0.1]
-    """
-    if step < options.warmup:
-        return (step + 1) / options.warmup
-    passed = (step - options.warmup) / max(options.steps - options.warmup, 1)
-    return (1 + math.cos(math.pi * passed)) / 2
+def _evaluated(network: N, evaluate: Callable[[N], Mapping[str, float]]) -> dict[str, float]:
+    """Figures of a network, which then goes on in the modes that it was in."""
+    modes = [(module, module.training) for module in network.modules()]
+    with torch.no_grad():
+        figures = {name: float(value) for name, value in evaluate(network.eval()).items()}
+    for module, training in modes:
+        module.training = training
+    return figures
 
 
-class _Run:
-    """A run's folder."""
+def _due(step: int, every: int) -> bool:
+    return every > 0 and (step + 1) % every == 0
 
-    def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
-        self.folder = folder
-        text = json.dumps(settings, indent=2, sort_keys=True) + "\n"
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            file = folder / SETTINGS
-            if file.exists() and file.read_text("utf-8") != text:
-                raise InputError(f"{folder}: holds a run with other settings ({SETTINGS}); give another folder")
-            file.write_text(text, "utf-8")
-        except OSError as error:
-            raise InputError(f"{folder}: cannot be written: {error.strerror}") from None
 
-    def restore(self, network: nn.Module, optimizer: torch.optim.Optimizer) -> int:
-        """Take up the last checkpoint, if there is one; how many steps are done."""
-        file = self.folder / CHECKPOINT
-        kept: list[str] = []
-        done = 0
-        if file.exists():
-            try:
-                state: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
-            except Exception as error:  # torch's reader fails in any way on what is damaged
-                raise InputError(
-                    f"{file}: a damaged checkpoint ({type(error).__name__}); remove it to begin anew"
-                ) from None
-            done = int(state["step"])
-            network.load_state_dict(state["network"])
-            optimizer.load_state_dict(state["optimizer"])
-            kept = (self.folder / LOG).read_text("utf-8").splitlines(keepends=True)[:done]
-        (self.folder / LOG).write_text("".join(kept), "utf-8")
-        return done
-
-    def log(self, line: Mapping[str, float]) -> None:
-        """Add one line of JSON to the log."""
-        with (self.folder / LOG).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
-
-    def save(self, network: nn.Module, optimizer: torch.optim.Optimizer, done: int) -> None:
-        """Write a checkpoint; the one before stays until this one is whole."""
-        file = self.folder / CHECKPOINT
-        draft = file.with_suffix(".part")
-        try:
-            torch.save({"step": done, "network": network.state_dict(), "optimizer": optimizer.state_dict()}, draft)
-            draft.replace(file)
-        except (OSError, RuntimeError) as error:
-            draft.unlink(missing_ok=True)
-            raise JobError(f"writing {file} failed: {error}") from None
+@contextmanager
+def _deterministic(network: nn.Module) -> Generator[None]:
+    """The same numbers each time, where PyTorch can; the caller's generators and choice come back."""
+    cuda = next(network.parameters()).is_cuda
+    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        with torch.random.fork_rng(range(torch.cuda.device_count()) if cuda else ()):
+            yield
+    finally:
+        torch.use_deterministic_algorithms(before[0], warn_only=before[1])
