@@ -34,7 +34,7 @@ _LIMITS: Final = (  # per finger and joint: (least, greatest, spread) of turn, b
 Academy of Orthopaedic Surgeons, widened by what pressing a finger adds; the thumb's saddle joint in the rig's axes."""
 
 
-class _Joints(NamedTuple):
+class FreeJoints(NamedTuple):
     """The angles that are free; P of them."""
 
     which: tuple[NDArray[np.intp], ...]  # finger, joint, angle
@@ -75,7 +75,7 @@ def fit_pose(rig: Rig, keypoints: NDArray[np.floating], times: NDArray[np.floati
         InputError: keypoints of another shape, or not finite.
     """
     keypoints = _checked(keypoints)
-    joints = _free_joints(rig)
+    joints = free_joints(rig)
     pose = _first_pose(rig, keypoints, joints)
     links = np.zeros(len(keypoints) + 1)  # between a frame and the one before
     if times is not None:
@@ -85,7 +85,7 @@ def fit_pose(rig: Rig, keypoints: NDArray[np.floating], times: NDArray[np.floati
     return pose
 
 
-def _first_pose(rig: Rig, keypoints: NDArray[np.float64], joints: _Joints) -> RigPose:
+def _first_pose(rig: Rig, keypoints: NDArray[np.float64], joints: FreeJoints) -> RigPose:
     """The palm laid over its keypoints, then each joint turned so that its bone points where it should."""
     rest = rig.joints[[0, *(finger[0] for finger in FINGERS)]]
     rotation, shift = align_rigidly(rest, keypoints[:, _PALM])
@@ -93,7 +93,7 @@ def _first_pose(rig: Rig, keypoints: NDArray[np.float64], joints: _Joints) -> Ri
     pose = RigPose(rotation, translation, np.zeros((len(keypoints), 5, 3, 3)))
     chains = keypoints[:, 1:].reshape(-1, 5, 4, 3)
     side = rig.axes[0, 1]
-    bounds = _limit_arrays(joints)
+    bounds = joint_limits(joints)
     for step in range(3):
         frames = rig.place(pose)[0][:, [finger[step] for finger in FINGERS]]
         x, y, z = np.moveaxis((chains[:, :, step + 1] - chains[:, :, step])[..., None, :] @ frames, -1, 0)[..., 0]
@@ -108,7 +108,7 @@ def _first_pose(rig: Rig, keypoints: NDArray[np.float64], joints: _Joints) -> Ri
 
 
 def _improve(
-    rig: Rig, keypoints: NDArray[np.float64], pose: RigPose, joints: _Joints, links: NDArray[np.float64]
+    rig: Rig, keypoints: NDArray[np.float64], pose: RigPose, joints: FreeJoints, links: NDArray[np.float64]
 ) -> RigPose:
     """One damped Gauss-Newton step on all frames; angles are held in their limits."""
     slopes, errors = _slopes(rig, keypoints, pose, joints)
@@ -132,7 +132,7 @@ def _improve(
 
 
 def _slopes(
-    rig: Rig, keypoints: NDArray[np.float64], pose: RigPose, joints: _Joints
+    rig: Rig, keypoints: NDArray[np.float64], pose: RigPose, joints: FreeJoints
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """How the keypoints move (N, 63, 6 + P) with the hand's rotation, place and free angles; and how far (N, 63)."""
     frames, positions = rig.place(pose)
@@ -141,7 +141,7 @@ def _slopes(
     slopes = np.zeros((count, 21, 3, 6 + len(joints.low)))
     slopes[..., :3] = -_cross_matrices(own - pose.translation[:, None])
     slopes[..., 3:6] = np.eye(3)
-    axes = _turn_axes(rig, frames[:, FINGERS][:, :, :3], pose.angles)  # (N, 5, 3, 3 angles, 3)
+    axes = turn_axes(rig, frames[:, FINGERS][:, :, :3], pose.angles)  # (N, 5, 3, 3 angles, 3)
     arms = chains[:, :, None] - chains[:, :, :3, None]  # (N, 5, from joint, to keypoint, 3)
     finger, joint, angle = joints.which
     moves = np.cross(axes[:, finger, joint, angle][:, :, None], arms[:, finger, joint])  # (N, P, 4, 3)
@@ -151,7 +151,7 @@ def _slopes(
     return slopes.reshape(count, 63, -1), (keypoints - own).reshape(count, 63)
 
 
-def _turn_axes(rig: Rig, frames: NDArray[np.float64], angles: NDArray[np.float64]) -> NDArray[np.float64]:
+def turn_axes(rig: Rig, frames: NDArray[np.float64], angles: NDArray[np.float64]) -> NDArray[np.float64]:
     """World axes (N, 5, 3, 3, 3) that each angle turns about now: the twist's moves with the bend, both with the turn.
 
     Frames (N, 5, 3, 3, 3) are those after all three.
@@ -163,7 +163,7 @@ def _turn_axes(rig: Rig, frames: NDArray[np.float64], angles: NDArray[np.float64
     return local @ np.swapaxes(frames, -1, -2)
 
 
-def _free_joints(rig: Rig) -> _Joints:
+def free_joints(rig: Rig) -> FreeJoints:
     """The free angles, their bends counted from the rig's rest."""
     low, high, spread = np.deg2rad(np.moveaxis(np.array(_LIMITS, np.float64), -1, 0))  # each (5, 3, 3)
     for finger, chain in enumerate(FINGERS):
@@ -174,10 +174,10 @@ def _free_joints(rig: Rig) -> _Joints:
             low[finger, step, 1] -= rest
             high[finger, step, 1] -= rest
     index = np.nonzero(spread)
-    return _Joints(index, low[index], high[index], spread[index])
+    return FreeJoints(index, low[index], high[index], spread[index])
 
 
-def _limit_arrays(joints: _Joints) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def joint_limits(joints: FreeJoints) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Least and greatest of all angles (5, 3, 3); those that are not free stay zero."""
     low, high = np.zeros((5, 3, 3)), np.zeros((5, 3, 3))
     low[joints.which], high[joints.which] = joints.low, joints.high
