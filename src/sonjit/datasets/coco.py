@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from sonjit.datasets.sample import Side
     from sonjit.results import Box
+
+_SIDES: dict[object, Side] = {"left": "Left", "right": "Right"}
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,8 @@ class CocoInstance:
         segmentation: as the file holds it, see `mask_from_segmentation`; None without one.
         keypoints: (K, 3) x, y in pixels and 0 unknown, 1 hidden, 2 visible; None without any.
         crowd: a group that stands for many.
+        side: whose hand it is, the person's own; None where the annotation does not say.
+        keypoints_m: (K, 3) metres in the camera's frame, NaN where unknown; None without any.
     """
 
     category_id: int
@@ -51,6 +56,8 @@ class CocoInstance:
     segmentation: Any = None
     keypoints: NDArray[np.float32] | None = None
     crowd: bool = False
+    side: Side | None = None
+    keypoints_m: NDArray[np.float64] | None = None
 
     def mask(self, height: int, width: int) -> NDArray[np.bool_]:
         """(height, width) of the picture; the filled box where the file holds no mask."""
@@ -143,7 +150,7 @@ def read_pictures(data: CocoData, images: Path | None = None) -> Iterator[tuple[
     Args:
         data: of which.
         images: the folder that the file names are relative to, by default `images` beside the annotations where that
-            exists, else the annotations' own; or a video whose frame n is the picture of the file name n, e.g.
+            holds them, else the annotations' own; or a video whose frame n is the picture of the file name n, e.g.
             `000012.png` for frame 12, or of the id n where the name is no number.
 
     Raises:
@@ -151,7 +158,7 @@ def read_pictures(data: CocoData, images: Path | None = None) -> Iterator[tuple[
     """
     if images is None:
         beside = data.path.parent / "images"
-        images = beside if beside.is_dir() else data.path.parent
+        images = beside if (beside / data.pictures[0].name).is_file() else data.path.parent
     found = _from_folder(data, images) if images.is_dir() else _from_video(data, images)
     for picture, rgb in found:
         if rgb.shape[:2] != (picture.height, picture.width):
@@ -211,8 +218,15 @@ def _instance(one: Any) -> CocoInstance:  # noqa: ANN401  # JSON
         )
     keypoints = np.array(one["keypoints"], np.float32).reshape(-1, 3) if one.get("keypoints") else None
     box = (x, y, x + width, y + height)
+    points_m = np.array(one["keypoints3d"], np.float64).reshape(-1, 3) / 1000 if one.get("keypoints3d") else None
     return CocoInstance(
-        int(one["category_id"]), box, one.get("segmentation"), keypoints, crowd=bool(one.get("iscrowd", 0))
+        int(one["category_id"]),
+        box,
+        one.get("segmentation"),
+        keypoints,
+        crowd=bool(one.get("iscrowd", 0)),
+        side=_SIDES.get(one.get("hand_side")),
+        keypoints_m=points_m,
     )
 
 
