@@ -1,0 +1,175 @@
+"""Train the palm detector on pictures with and without hands, from scratch or from the published weights."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from sonjit.errors import InputError
+from sonjit.networks import create_network, save_checkpoint
+from sonjit.networks.palm_detection import Head, PalmDetectionNetwork
+from sonjit.training.batch_norms import fold_batch_norms, put_batch_norms
+from sonjit.training.loop import WEIGHTS, LoopOptions, train
+from sonjit.training.palm_examples import augmented, palm_pictures
+from sonjit.training.palm_precision import palm_precision
+from sonjit.training.palm_targets import ScoreLoss, palm_anchors, palm_losses, palm_targets
+from sonjit.training.recipes import settings_from
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from sonjit.training.palm_examples import PalmPicture
+    from sonjit.training.palm_targets import PalmTargets
+    from sonjit.training.recipes import TrainingRequest
+
+_PRIOR = 0.01
+"""Score of every anchor at the start, so that the many that see nothing do not drown the first steps (Lin et al. 2017,
+section 4.1); for both losses."""
+
+
+@dataclass(frozen=True)
+class PalmSettings(LoopOptions):
+    """What `--set` changes; the first are those of every loop.
+
+    Attributes:
+        batch: pictures a step.
+        size: of the square pictures that the network sees, in pixels; the published one sees 192.
+        depth: of the network, blocks after each halving.
+        channels: of the network, of the stem and after each further halving.
+        decoder: the network goes back up a feature pyramid.
+        loss: of the scores.
+        augment: turn, scale, shift, mirror and light each picture anew every time.
+        test: annotations of pictures that are only measured, relative to those that are learned from; "" holds out
+            the last tenth of these.
+        limit: first so many pictures; 0 for all.
+    """
+
+    batch: int = 32
+    size: int = 192
+    depth: int = 4
+    channels: tuple[int, ...] = (32, 64, 128, 256, 256)
+    decoder: bool = True
+    loss: ScoreLoss = "focal"
+    augment: bool = True
+    test: str = ""
+    limit: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that train nothing."""
+        super().__post_init__()
+        if self.batch < 1 or self.limit < 0 or self.depth < 0:
+            raise InputError("batch must be at least 1, limit and depth 0 or more")
+        if self.size < 32 or self.size % 32:
+            raise InputError(f"size={self.size}: give a multiple of 32, the coarsest map's pixels")
+        if len(self.channels) != 5 or min(self.channels) < 1 or list(self.channels) != sorted(self.channels):
+            raise InputError(f"channels={','.join(map(str, self.channels))}: give 5 numbers that do not fall")
+
+
+def train_palms(request: TrainingRequest) -> Mapping[str, object]:
+    """Train the palm detector; see `PalmSettings`.
+
+    Args:
+        request: its data are COCO keypoint annotations; its weights are for the settings' own network.
+
+    Returns:
+        "weights", "pictures", "tested" (pictures), "parameters", and "ap" and "ap_strict" as `palm_precision` says.
+
+    Raises:
+        InputError: settings or annotations that cannot be used.
+    """
+    settings = settings_from(PalmSettings, request.settings)
+    if request.data is None:
+        raise InputError("palm: give the annotations, a COCO keypoints JSON, with --data")
+    learned, tested = _pictures(request.data, request.images, settings)
+    anchors = palm_anchors(settings.size)
+    network = palm_network(settings, anchors, request.weights).to(request.device)
+    fit_palms(network, learned, anchors, settings, request)
+    fold_batch_norms(network.eval())
+    save_checkpoint(network, request.out / WEIGHTS)
+    return {
+        "weights": request.out / WEIGHTS,
+        "pictures": len(learned),
+        "tested": len(tested),
+        "parameters": sum(part.numel() for part in network.parameters()),
+        **palm_precision(network, tested, anchors, request.device),
+    }
+
+
+def palm_network(
+    settings: PalmSettings, anchors: NDArray[np.float64], weights: str | None = None
+) -> PalmDetectionNetwork:
+    """The network to train: given weights as they are, or batch norms and heads that say "an anchor, hardly a palm"."""
+    options = {"depth": settings.depth, "channels": settings.channels, "decoder": settings.decoder}
+    with torch.random.fork_rng([]):
+        torch.manual_seed(settings.seed)
+        network = create_network("palm-full", weights, **options)
+    assert isinstance(network, PalmDetectionNetwork)
+    if weights is None:
+        heads = (network.fine_head, network.coarse_head)
+        put_batch_norms(network, without=heads)
+        cells = (settings.size // 8) ** 2 * network.fine_head.scores.out_channels
+        for head, part in zip(heads, (anchors[:cells], anchors[cells:]), strict=True):
+            _begin(head, part)
+    return network.train()
+
+
+def _begin(head: Head, anchors: NDArray[np.float64]) -> None:
+    """Let a head's anchors (N, 4) begin with boxes of their own size at their centre, all keypoints there too."""
+    assert head.scores.bias is not None
+    assert head.boxes.bias is not None
+    bias = torch.zeros(head.scores.out_channels, len(head.boxes.bias) // head.scores.out_channels)  # (A, 18)
+    bias[:, 2:4] = torch.from_numpy(anchors[: len(bias), 2:])
+    with torch.no_grad():
+        head.scores.bias.fill_(-math.log((1 - _PRIOR) / _PRIOR))
+        head.boxes.bias.copy_(bias.flatten())
+
+
+def fit_palms(
+    network: PalmDetectionNetwork,
+    pictures: Sequence[PalmPicture],
+    anchors: NDArray[np.float64],
+    settings: PalmSettings,
+    request: TrainingRequest,
+) -> None:
+    """Train a network on pictures, into the request's folder."""
+    count = min(settings.batch, len(pictures))
+
+    def draw(rng: np.random.Generator) -> PalmTargets:
+        chosen = [pictures[index] for index in rng.choice(len(pictures), count, replace=False)]
+        return palm_targets(
+            anchors, [augmented(one, rng) for one in chosen] if settings.augment else chosen, request.device
+        )
+
+    def losses(network: PalmDetectionNetwork, batch: PalmTargets) -> Mapping[str, torch.Tensor]:
+        return palm_losses(network(batch.images), batch, settings.loss)
+
+    train(
+        network,
+        draw,
+        losses,
+        settings,
+        out=request.out,
+        settings={"recipe": request.recipe, "data": str(request.data), "weights": request.weights, **asdict(settings)},
+        progress=request.progress,
+    )
+
+
+def _pictures(data: Path, images: Path | None, settings: PalmSettings) -> tuple[list[PalmPicture], list[PalmPicture]]:
+    """Pictures to learn from and pictures to measure on."""
+    test = (data if data.is_dir() else data.parent) / settings.test if settings.test else None
+    if test is not None and not test.exists():
+        raise InputError(f"test={settings.test}: {test} is not there")
+    learned = palm_pictures(data, images, settings.size)[: settings.limit or None]
+    if test is not None:
+        return learned, palm_pictures(test, None, settings.size)
+    held_out = max(len(learned) // 10, 1)
+    if len(learned) < 2:
+        raise InputError(f"{data}: one picture, where some are to learn from and some to measure on")
+    return learned[:-held_out], learned[-held_out:]
