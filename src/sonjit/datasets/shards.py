@@ -71,7 +71,7 @@ def save_shards(
         _write_whole(folder / INDEX, lambda draft: draft.write_text(json.dumps(index, indent=1) + "\n", "utf-8"))
     written: list[Path] = []
     for number in range(-(-len(dataset) // per_shard)):
-        path = folder / _shard_name(number)
+        path = folder / shard_name(number)
         places = range(number * per_shard, min((number + 1) * per_shard, len(dataset)))
         if path.is_file():
             for _ in places:
@@ -81,7 +81,7 @@ def save_shards(
         def write(draft: Path, places: range = places) -> None:
             with tarfile.open(draft, "w", format=tarfile.USTAR_FORMAT) as tar:
                 for place in places:
-                    _add_sample(tar, place, dataset[place])
+                    add_sample(tar, place, dataset[place])
                     advance()
 
         _write_whole(path, write)
@@ -123,7 +123,7 @@ class Shards(Dataset):
     def load(self, index: int) -> Sample:
         """The sample at a place."""
         number, row = divmod(index, self._per_shard)
-        path = self.root / _shard_name(number)
+        path = self.root / shard_name(number)
         if number not in self._places:
             self._places[number] = self._places_in(path, min(self._per_shard, self._count - number * self._per_shard))
         picture, picture_size, labels, labels_size = self._places[number][row].tolist()
@@ -148,7 +148,8 @@ class Shards(Dataset):
         return np.array(found, np.int64).reshape(count, 4)
 
 
-def _add_sample(tar: tarfile.TarFile, place: int, sample: Sample) -> None:
+def add_sample(tar: tarfile.TarFile, place: int, sample: Sample) -> None:
+    """Append a sample's picture and labels to a shard; `place` is that in the whole set."""
     picture, ending = picture_bytes(sample)
     labels = json.dumps(sample_to_dict(sample), sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     for name, data in ((ending, picture), ("json", labels.encode())):
@@ -168,7 +169,8 @@ def _write_whole(path: Path, write: Callable[[Path], Any]) -> None:
         raise
 
 
-def _shard_name(number: int) -> str:
+def shard_name(number: int) -> str:
+    """Of the file of a shard."""
     return f"{number:06d}.tar"
 
 
