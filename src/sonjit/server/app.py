@@ -24,6 +24,8 @@ from sonjit.server.stream import Stream
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
+    from sonjit.multiview.project import Project
+
 
 def create_app(settings: Settings | None = None) -> FastAPI:
     """The whole server as an ASGI app; its parts are in `app.state.service`.
@@ -32,12 +34,15 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         settings: by default those of `sonjit serve` without options.
     """
     settings = settings or Settings()
+    project = _project(settings)
     service = Service(settings)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
         yield
         await service.stop()
+        if project is not None:
+            project.close()
 
     app = FastAPI(
         title="Sonjit",
@@ -77,7 +82,20 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         await Stream(socket, service).run()
 
     app.include_router(job_router(service.jobs))
+    if project is not None:
+        from sonjit.server.annotation import Studio, annotation_router
+
+        app.include_router(annotation_router(Studio(project, service), service))
     app.include_router(picture_router(service))
     app.include_router(file_router())
     app.mount("/", PageFiles())
     return app
+
+
+def _project(settings: Settings) -> Project | None:
+    """The annotation project that is to be served, if any."""
+    if settings.project is None:
+        return None
+    from sonjit.multiview.project import open_project
+
+    return open_project(settings.project)
