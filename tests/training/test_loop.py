@@ -1,6 +1,10 @@
 """The loop: runs that go on exactly where they stopped, logs, and what is refused."""
 
 import json
+import os
+import runpy
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -9,7 +13,7 @@ import torch
 from sonjit import InputError
 from sonjit.errors import JobError
 from sonjit.networks import load_checkpoint
-from sonjit.training.loop import CHECKPOINT, LOG, SETTINGS, WEIGHTS, LoopOptions, rate_at, train
+from sonjit.training.loop import BEST, CHECKPOINT, LOG, SETTINGS, WEIGHTS, LoopOptions, train
 
 OPTIONS = LoopOptions(steps=12, rate=1e-2, warmup=2, save_every=5)
 
@@ -110,17 +114,196 @@ def test_damage_and_failure_are_told_in_one_line(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"steps": 0}, {"save_every": 0}, {"rate": 0}, {"rate": float("nan")}, {"warmup": -1}]
+    "wrong",
+    [
+        *({"steps": 0}, {"save_every": 0}, {"rate": 0}, {"rate": float("nan")}, {"warmup": -1}, {"accumulate": 0}),
+        *({"ema": 1.0}, {"momentum": -0.1}, {"decay": 0.0}, {"decay_at": (2.0,)}, {"optimizer": "fast"}),
+        *({"evaluate_every": -1}, {"rate": float("inf")}, {"schedule": "steps"}, {"precision": "f8"}),
+    ],
 )
 def test_options_that_train_nothing_are_refused(wrong):
     with pytest.raises(InputError, match=next(iter(wrong))):
         LoopOptions(**wrong)
 
 
-def test_the_rate_rises_and_falls():
-    options = LoopOptions(steps=50, warmup=10)
-    rates = [rate_at(step, options) for step in range(50)]
-    assert max(rates) == rates[9] == 1
-    assert rates[:10] == sorted(rates[:10])
-    assert rates[9:] == sorted(rates[9:], reverse=True)
-    assert 0 < rates[-1] < 0.01
+KILLS = """
+import os, random, signal, sys, time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from sonjit.training.loop import LOG, WEIGHTS, LoopOptions, train
+
+torch.set_num_threads(1)
+options = LoopOptions(steps=60, rate=1e-2, warmup=2, save_every=4, ema=0.9, evaluate_every=7, accumulate=2)
+whole, cut = Path(sys.argv[1]), Path(sys.argv[2])
+
+
+def batch(rng):
+    values = torch.from_numpy(rng.standard_normal((16, 3), np.float32))
+    return values, values.sum(1, keepdim=True)
+
+
+def run(out, wait=0.0):
+    torch.manual_seed(1)
+    layers = torch.nn.Linear(3, 8), torch.nn.Dropout(0.3), torch.nn.BatchNorm1d(8), torch.nn.Linear(8, 1)
+    fixed = batch(np.random.default_rng(0))
+
+    def losses(network, data):
+        return {"squares": ((network(data[0]) - data[1]) ** 2).mean()}
+
+    train(torch.nn.Sequential(*layers), batch, losses, options, out=out, progress=lambda *_: time.sleep(wait),
+          evaluate=lambda network: {"error": losses(network, fixed)["squares"].item()})
+
+
+run(whole)
+chance, killed = random.Random(3), 0
+for kill in range(10):
+    child = os.fork()
+    if child == 0:
+        run(cut, wait=0.002)
+        os._exit(0)
+    log, lines = cut / LOG, min(5 * (kill + 1), 55)
+    while not (log.exists() and len(log.read_bytes().splitlines()) >= lines):
+        time.sleep(0.001)
+    time.sleep(chance.uniform(0, 0.01))
+    os.kill(child, signal.SIGKILL)
+    killed += os.WIFSIGNALED(os.waitpid(child, 0)[1])
+run(cut)
+print(killed)
+"""
+
+
+def test_ten_kills_change_neither_log_nor_weights(tmp_path):
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    done = subprocess.run(
+        [sys.executable, "-c", KILLS, whole, cut], check=False, capture_output=True, text=True, timeout=200
+    )
+    assert done.stdout.strip() == "10", done.stderr
+    for file in (LOG, SETTINGS, WEIGHTS, BEST):
+        assert (whole / file).read_bytes() == (cut / file).read_bytes(), file
+
+
+PROCESSES = """
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from sonjit.training.distributed import processes
+from sonjit.training.loop import LoopOptions, train
+
+
+def run(out, accumulate):
+    torch.manual_seed(1)
+    network = torch.nn.Sequential(torch.nn.Linear(3, 8), torch.nn.Dropout(0.3), torch.nn.Tanh(), torch.nn.Linear(8, 1))
+
+    def batch(rng):
+        values = torch.from_numpy(rng.standard_normal((8, 3), np.float32))
+        return values, values.sum(1, keepdim=True)
+
+    def losses(network, data):
+        return {"squares": ((network(data[0]) - data[1]) ** 2).mean()}
+
+    options = LoopOptions(steps=15, rate=1e-2, warmup=2, save_every=5, accumulate=accumulate)
+    train(network, batch, losses, options, out=out)
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    with processes():
+        for given in (1, 4):  # at least one for each process
+            run(Path(sys.argv[1]) / f"{max(given, 2)}", given)
+"""
+
+
+def test_two_processes_learn_what_one_does(tmp_path):
+    script, two = tmp_path / "script.py", tmp_path / "two"
+    script.write_text(PROCESSES, "utf-8")
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", script, two]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=200, env=environment)
+    assert done.returncode == 0, done.stderr
+    alone = runpy.run_path(str(script))["run"]
+    for accumulate in (2, 4):
+        one, other = tmp_path / f"one-{accumulate}", two / f"{accumulate}"
+        alone(one, accumulate)
+        wanted = load_checkpoint(one / WEIGHTS)
+        for key, value in load_checkpoint(other / WEIGHTS).items():
+            torch.testing.assert_close(value, wanted[key], rtol=0, atol=1e-5)
+        assert (one / SETTINGS).read_bytes() == (other / SETTINGS).read_bytes()
+        read = [[json.loads(line) for line in (run / LOG).read_text("utf-8").splitlines()] for run in (one, other)]
+        for first, second in zip(*read, strict=True):
+            assert first["squares"] == pytest.approx(second["squares"], abs=1e-5)
+
+
+def test_accumulated_batches_are_one_large_batch():
+    fixed = batch(np.random.default_rng(0))
+    halves = iter([tuple(part[:8] for part in fixed), tuple(part[8:] for part in fixed)])
+    options = {"steps": 1, "rate": 0.1, "warmup": 0, "optimizer": "sgd", "clip_norm": 100.0}
+    torch.manual_seed(1)
+    networks = [torch.nn.Linear(3, 1) for _ in range(2)]
+    networks[1].load_state_dict(networks[0].state_dict())
+    train(networks[0], lambda _: fixed, losses, LoopOptions(**options))
+    train(networks[1], lambda _: next(halves), losses, LoopOptions(**options, accumulate=2))
+    torch.testing.assert_close(networks[0].weight, networks[1].weight)
+
+
+def test_the_mean_is_kept_and_follows_the_weights():
+    networks = [line(), line()]
+    for network, ema in zip(networks, (0.0, 0.999), strict=True):
+        run(None, network=network, options=LoopOptions(steps=40, rate=1e-2, warmup=0, ema=ema))
+    begun = line()
+    moved = [(network[0].weight - begun[0].weight).norm() for network in networks]
+    assert moved[1] < moved[0] / 2
+
+
+def test_what_is_frozen_stays_and_the_rest_learns():
+    network = line()
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    run(None, network=network, options=LoopOptions(steps=3, warmup=0, freeze=("0", "2")))
+    for key, value in network.state_dict().items():
+        assert torch.equal(value, before[key]) == (not key.startswith("3")), key
+    with pytest.raises(InputError, match="freeze=4: no weight's name begins so; the network has 0, 2, 3"):
+        run(None, options=LoopOptions(steps=3, freeze=("4",)))
+    with pytest.raises(InputError, match="leaves nothing to train"):
+        run(None, options=LoopOptions(steps=3, freeze=("0", "2", "3")))
+
+
+def test_the_best_is_kept_and_evaluation_leaves_no_trace(tmp_path):
+    figures = iter([3.0, 1.0, 2.0])
+    seen = []
+
+    def evaluate(network):
+        assert not any(module.training for module in network.modules())
+        torch.rand(3)
+        seen.append(network[0].weight.clone())
+        return {"error": next(figures)}
+
+    options = LoopOptions(steps=12, rate=1e-2, warmup=2, evaluate_every=5)
+    judged = train(line(), batch, losses, options, out=tmp_path, evaluate=evaluate)
+    plain = train(line(), batch, losses, options)
+    assert all(torch.equal(value, plain.state_dict()[key]) for key, value in judged.state_dict().items())
+    assert torch.equal(load_checkpoint(tmp_path / BEST)["0.weight"], seen[1])
+    told = [json.loads(text) for text in (tmp_path / LOG).read_text("utf-8").splitlines()]
+    assert [(one["step"], one["evaluation"]["error"]) for one in told if "evaluation" in one] == [
+        (5, 3.0), (10, 1.0), (12, 2.0),
+    ]  # fmt: skip
+
+
+def test_bf16_learns_too_and_keeps_float32():
+    network = run(None, options=LoopOptions(steps=40, rate=2e-2, warmup=0, precision="bf16"))
+    values, wanted = batch(np.random.default_rng(9))
+    assert network[0].weight.dtype == torch.float32
+    assert ((network.eval()(values) - wanted) ** 2).mean() < ((line().eval()(values) - wanted) ** 2).mean() / 2
+
+
+def test_gradients_by_layer_are_logged_and_a_broken_one_is_told(tmp_path):
+    run(tmp_path, options=LoopOptions(steps=12, gradients_every=4))
+    told = [json.loads(text) for text in (tmp_path / LOG).read_text("utf-8").splitlines()]
+    assert [one["step"] for one in told if "layers" in one] == [4, 8, 12]
+    assert list(told[3]["layers"]) == ["0", "3"]
+    with pytest.raises(JobError, match="step 1: the gradient is "):
+        train(line(), batch, lambda net, _: {"root": (0 * net[0].weight).sum().sqrt()}, OPTIONS)
