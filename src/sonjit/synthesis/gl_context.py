@@ -53,7 +53,6 @@ def renderer_name() -> str:
 
 @lru_cache
 def shader(name: str, *defines: str) -> str:
-    """A shader's text: the version, `#define`s, what all share, then the file `shaders/<name>`."""
+    """The text of `shaders/<name>.glsl` after its version and `#define`s."""
     head = "".join(f"#define {define}\n" for define in defines)
-    shared = (_SHADERS / "shared.glsl").read_text("utf-8") if name.endswith(".frag.glsl") else ""
-    return f"#version 330\n{head}{shared}{(_SHADERS / name).read_text('utf-8')}"
+    return f"#version 330\n{head}{(_SHADERS / f'{name}.glsl').read_text('utf-8')}"

@@ -17,10 +17,9 @@ if TYPE_CHECKING:
 
     from sonjit.synthesis.drawable import Drawable
 
-LAYOUT: Final = "3f 3f 3f 2f 4f 2f"
-"""A row of `Packed.vertices` in moderngl's words."""
-ATTRIBUTES: Final = ("in_position", "in_normal", "in_rest", "in_uv", "in_marks", "in_ids")
-_COLUMNS: Final = 17
+ATTRIBUTES: Final = {"in_position": 3, "in_normal": 3, "in_place": 3, "in_marks": 4, "in_code": 1}
+"""What stands in a row of `Packed.vertices`, and how many numbers each takes."""
+_COLUMNS: Final = sum(ATTRIBUTES.values())
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,13 +27,16 @@ class Packed:
     """All meshes of a picture.
 
     Attributes:
-        vertices: (V, 17) as `LAYOUT` and `ATTRIBUTES` say.
+        vertices: (V, 14) as `ATTRIBUTES` says. The place is that at rest, or on the picture for an `image`; the code is
+            256 times the drawable's number plus the part.
         indices: (3F,) rows of `vertices`.
+        rows: per drawable its first vertex.
         spans: per drawable its first index and how many.
     """
 
     vertices: NDArray[np.float32]
     indices: NDArray[np.int32]
+    rows: tuple[int, ...]
     spans: tuple[tuple[int, int], ...]
 
 
@@ -46,26 +48,29 @@ def pack(drawables: Sequence[Drawable]) -> Packed:
     """
     rows = np.zeros((sum(len(each.vertices) for each in drawables), _COLUMNS), np.float32)
     indices = np.empty(sum(each.faces.size for each in drawables), np.int32)
+    starts: list[int] = []
     spans: list[tuple[int, int]] = []
     row = first = 0
-    for each in drawables:
+    for number, each in enumerate(drawables):
         _check(each)
         part = rows[row : row + len(each.vertices)]
         part[:, 0:3] = each.vertices
         part[:, 3:6] = each.normals
-        part[:, 6:9] = each.vertices if each.rest is None else each.rest
-        if each.uv is not None:
-            part[:, 9:11] = each.uv
+        if each.uv is not None and each.material.surface == "image":
+            part[:, 6:8] = each.uv
+        else:
+            part[:, 6:9] = each.vertices if each.rest is None else each.rest
         if each.marks is not None:
-            part[:, 11:15] = each.marks
-        part[:, 15] = each.instance
-        part[:, 16] = NO_PART if each.parts is None else each.parts
+            part[:, 9:13] = each.marks
+        part[:, 13] = NO_PART if each.parts is None else each.parts
+        part[:, 13] += 256 * number
         count = each.faces.size
         indices[first : first + count] = each.faces.reshape(-1)
         indices[first : first + count] += row
+        starts.append(row)
         spans.append((first, count))
         row, first = row + len(part), first + count
-    return Packed(rows, indices, tuple(spans))
+    return Packed(rows, indices, tuple(starts), tuple(spans))
 
 
 def _check(drawable: Drawable) -> None:

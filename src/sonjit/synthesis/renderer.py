@@ -1,17 +1,24 @@
-"""Meshes, light and a camera in; a picture and what stands at each of its pixels out."""
+"""Meshes, light and a camera in; a picture and what stands at each of its pixels out.
+
+All meshes are drawn once, without light, into samples of place, normal and owner; then each sample is lit once. A hand
+of thousands of small triangles costs a software renderer little that way.
+"""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Self
 
+import cv2
 import numpy as np
 
 from sonjit.errors import InputError
 from sonjit.synthesis.drawable import Buffers
 from sonjit.synthesis.gl_context import open_context, shader
-from sonjit.synthesis.packing import ATTRIBUTES, LAYOUT, Packed, pack
+from sonjit.synthesis.packing import ATTRIBUTES, Packed, pack
 from sonjit.synthesis.patterns import SIZE, solid_pattern
-from sonjit.synthesis.views import lens_edge, light_view, near_far
+from sonjit.synthesis.targets import Box, Targets
+from sonjit.synthesis.views import boxes_px, lens_edge, light_view, near_far
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,32 +27,18 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sonjit.datasets.sample import SampleCamera
-    from sonjit.synthesis.drawable import Drawable, Lighting, Material, Surface
+    from sonjit.synthesis.drawable import Drawable, Light, Lighting
 
 _SHADOW_SIZE: Final = 512
-_SAMPLES: Final = 4  # the most that Mesa's software renderer takes
 _CLIP_DISTANCE: Final = 0x3000  # GL_CLIP_DISTANCE0
-_PATTERNS, _SHADOWS, _IMAGE, _BACKGROUND = range(4)  # texture units
-
-
-class _Targets:
-    """What one size of picture is drawn into."""
-
-    def __init__(self, context: moderngl.Context, size: tuple[int, int]) -> None:
-        samples = min(_SAMPLES, context.max_samples)
-        self.smooth = context.framebuffer(
-            [context.renderbuffer(size, 4, samples=samples)], context.depth_renderbuffer(size, samples=samples)
-        )
-        self.plain = context.framebuffer([context.renderbuffer(size, 4)])
-        self.labels = context.framebuffer(
-            [context.renderbuffer(size, 4, dtype="f4"), context.renderbuffer(size, 2)], context.depth_renderbuffer(size)
-        )
-
-    def release(self) -> None:
-        for target in (self.smooth, self.plain, self.labels):
-            for each in (*target.color_attachments, target.depth_attachment, target):
-                if each:
-                    each.release()
+_MOST_PIXELS: Final = 1 << 21  # at once; larger pictures are drawn in strips
+_AMOUNTS: Final = ("pores", "creases", "nails", "veins", "freckles", "tattoo")
+_UNITS: Final = ("points", "facings", "mores", "kinds", "patterns", "shadow_map", "image")
+_SOURCES: Final = {
+    "mesh": ("mesh.vert", "mesh.frag"),
+    "shadow": ("shadow.vert", "shadow.frag"),
+    "picture": ("rectangle.vert", "picture.frag"),
+}
 
 
 class Renderer:
@@ -65,26 +58,24 @@ class Renderer:
         self._context = context = open_context()
         self._shadows = shadows
         self._programs: dict[str, moderngl.Program] = {}
-        self._targets: dict[tuple[int, int], _Targets] = {}
+        self._meshes: dict[str, moderngl.VertexArray] = {}
+        self._targets: dict[tuple[int, int], Targets] = {}
         self._images: dict[int, tuple[NDArray[np.uint8], moderngl.Texture]] = {}
         self._held: tuple[Drawable, ...] = ()
-        self._packed = Packed(np.zeros((0, 17), np.float32), np.zeros(0, np.int32), ())
-        self._light: tuple[float, ...] = ()
+        self._packed: Packed = pack(())
+        self._light: NDArray[np.float64] | None = None
         with context:
             context.enable_direct(_CLIP_DISTANCE)
+            context.front_face = "cw"  # the picture's rows run downwards
             self._vertices = context.buffer(reserve=1 << 20, dynamic=True)
             self._indices = context.buffer(reserve=1 << 18, dynamic=True)
-            self._meshes: dict[str, moderngl.VertexArray] = {}
-            cube = context.texture3d((SIZE, SIZE, SIZE), 4, solid_pattern().tobytes())
-            cube.build_mipmaps()
-            cube.filter = (context.LINEAR_MIPMAP_NEAREST, context.LINEAR)
-            depth = context.depth_texture((_SHADOW_SIZE, _SHADOW_SIZE))
-            depth.compare_func = "<="
-            depth.filter = (context.LINEAR, context.LINEAR)
-            depth.repeat_x = depth.repeat_y = False
-            self._cube, self._shadow_map = cube, depth
-            self._shadow = context.framebuffer(depth_attachment=depth)
-            self._background: moderngl.Texture | None = None
+            self._patterns = context.texture3d((SIZE, SIZE, SIZE), 4, solid_pattern().tobytes())
+            self._patterns.build_mipmaps()
+            self._patterns.filter = (context.LINEAR_MIPMAP_NEAREST, context.LINEAR)
+            self._shadow_map = context.depth_texture((_SHADOW_SIZE, _SHADOW_SIZE))
+            self._shadow_map.compare_func = "<="
+            self._shadow_map.repeat_x = self._shadow_map.repeat_y = False
+            self._shadow = context.framebuffer(depth_attachment=self._shadow_map)
 
     def __enter__(self) -> Self:
         return self
@@ -94,10 +85,6 @@ class Renderer:
 
     def close(self) -> None:
         """Give all memory back."""
-        self._targets.clear()
-        self._images.clear()
-        self._meshes.clear()
-        self._programs.clear()
         self._context.release()
 
     def render(
@@ -120,18 +107,51 @@ class Renderer:
         Raises:
             InputError: the size, the lighting or a drawable cannot be drawn.
         """
-        if min(size) < 1 or max(size) > 8192:
-            raise InputError(f"a picture of {size[0]} x {size[1]} pixels: 1 to 8192 each way can be drawn")
+        width, height = size
+        if min(size) < 1 or max(size) > 8000:
+            raise InputError(f"a picture of {width} x {height} pixels: 1 to 8000 each way can be drawn")
         if len(lighting.lights) > 4:
             raise InputError(f"{len(lighting.lights)} lights: at most 4 can be drawn")
+        if background.shape[:2] != (height, width):
+            shrinks = background.shape[0] > height
+            background = np.asarray(
+                cv2.resize(background, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR), np.uint8
+            )
+        rows = max(_MOST_PIXELS // width, 1)
         with self._context:
             self._load(drawables)
-            targets = self._target(size)
             self._draw_shadows(lighting)
-            uniforms = self._view(camera, size) | self._lit(lighting, camera)
-            self._draw_labels(targets, uniforms)
-            self._draw_picture(targets, uniforms, background)
-            return _read(targets, size)
+            strips = [
+                self._strip(camera, (width, min(rows, height - top)), lighting, background[top : top + rows], top)
+                for top in range(0, height, rows)
+            ]
+        if len(strips) == 1:
+            return strips[0]
+        return Buffers(*(np.concatenate([getattr(each, name) for each in strips]) for name in _BUFFERS))
+
+    def _strip(
+        self,
+        camera: SampleCamera,
+        size: tuple[int, int],
+        lighting: Lighting,
+        background: NDArray[np.uint8],
+        top: int,
+    ) -> Buffers:
+        """Rows of a picture from `top` on."""
+        if top:
+            K = camera.K.copy()
+            K[1, 2] -= top
+            camera = replace(camera, K=K)
+        targets = self._target(size)
+        R = np.eye(3) if camera.R is None else camera.R
+        t = np.zeros(3) if camera.t is None else camera.t
+        points = self._packed.vertices[:, :3] @ R.T.astype(np.float32) + t.astype(np.float32)
+        boxes = boxes_px(points, self._packed.rows, camera, size)
+        self._draw_geometry(targets, _camera_uniforms(R, t, camera, targets.samples, near_far(points[:, 2])))
+        self._draw_light(targets, boxes, self._light_uniforms(lighting, R, t))
+        self._draw_pixels(targets, boxes)
+        instances = np.array([each.instance for each in self._held], np.uint8)
+        return targets.read(_around(boxes), instances, background)
 
     def _load(self, drawables: Sequence[Drawable]) -> None:
         """Send the meshes, unless they are the very ones that were sent last."""
@@ -142,104 +162,102 @@ class Renderer:
             if buffer.size < array.nbytes:
                 buffer.orphan(2 * array.nbytes)
             buffer.write(array)
-        self._held, self._light = tuple(drawables), ()
+        self._held, self._light = tuple(drawables), None
 
-    def _target(self, size: tuple[int, int]) -> _Targets:
+    def _target(self, size: tuple[int, int]) -> Targets:
         if size not in self._targets:
-            if len(self._targets) == 4:
+            if len(self._targets) == 3:
                 self._targets.pop(next(iter(self._targets))).release()
-            self._targets[size] = _Targets(self._context, size)
+            self._targets[size] = Targets(self._context, size)
         return self._targets[size]
 
-    def _view(self, camera: SampleCamera, size: tuple[int, int]) -> dict[str, object]:
-        R = np.eye(3) if camera.R is None else camera.R
-        t = np.zeros(3) if camera.t is None else camera.t
-        return {
-            "R": _columns(R),
-            "t": tuple(t),
-            "K": _columns(camera.K),
-            "size": size,
-            "near_far": near_far(self._packed.vertices[:, :3] @ R[2].astype(np.float32) + np.float32(t[2])),
-            "lens": tuple(np.zeros(5) if camera.distortion is None else camera.distortion),
-            "lens_edge": 0.0 if camera.distortion is None else lens_edge(camera.distortion),
-        }
+    def _draw_shadows(self, lighting: Lighting) -> None:
+        first: Light | None = lighting.lights[0] if lighting.lights else None
+        if first is None or not first.shadows or not self._shadows or not self._held:
+            self._light = None
+            return
+        bodies = [each.vertices for each in self._held if each.parts is not None]
+        view = light_view(first.direction, np.concatenate(bodies or [each.vertices for each in self._held]))
+        if self._light is not None and np.array_equal(view, self._light):
+            return
+        self._light = view
+        self._shadow.use()
+        self._shadow.clear()
+        self._context.enable_only(self._context.DEPTH_TEST)
+        self._mesh("shadow", {"light_view": _columns(view)}).render(vertices=len(self._packed.indices))
 
-    def _lit(self, lighting: Lighting, camera: SampleCamera) -> dict[str, object]:
-        R = np.eye(3) if camera.R is None else camera.R
+    def _draw_geometry(self, targets: Targets, uniforms: dict[str, object]) -> None:
+        targets.geometry.use()
+        targets.geometry.clear()
+        self._context.enable_only(self._context.DEPTH_TEST)
+        self._context.depth_func = "<"
+        if self._held:
+            mesh = self._mesh("mesh", uniforms)
+            for drawable, (first, count) in zip(self._held, self._packed.spans, strict=True):
+                closed = drawable.material.surface == "skin"  # its back is never seen: half the work
+                (self._context.enable if closed else self._context.disable)(self._context.CULL_FACE)
+                mesh.render(vertices=count, first=first)
+
+    def _draw_light(self, targets: Targets, boxes: NDArray[np.int64], uniforms: dict[str, object]) -> None:
+        """Each drawable's samples in its own box; what is nearer or farther there is left out."""
+        context = self._context
+        targets.colours.use()
+        targets.colours.clear()
+        context.enable_only(context.DEPTH_TEST)
+        context.depth_func = ">"  # rectangles lie at the far end: they pass where anything was drawn
+        for unit, texture in enumerate((*targets.surfaces, self._patterns, self._shadow_map)):
+            texture.use(unit)
+        for number, drawable in enumerate(self._held):
+            left, top, right, bottom = boxes[number]
+            if right <= left or bottom <= top:
+                continue
+            material = drawable.material
+            edges = np.array([left, top, right + 0.5, bottom + 0.5]) * 4 / np.tile(targets.samples, 2) - 1
+            own: dict[str, object] = {
+                **{name: material.amounts.get(name, 0.0) for name in _AMOUNTS},
+                "box": tuple(edges),
+                "whose": float(number),
+                "albedo": material.albedo,
+                "roughness": material.roughness,
+                "variant": material.variant,
+                "seed": material.seed,
+            }
+            if material.surface == "image" and material.image is not None:
+                self._image(material.image).use(_UNITS.index("image"))
+            self._rectangle(material.surface, uniforms | own)
+
+    def _draw_pixels(self, targets: Targets, boxes: NDArray[np.int64]) -> None:
+        targets.picture.use()
+        self._context.enable_only(self._context.NOTHING)
+        for unit, texture in enumerate((*targets.surfaces[:2], targets.lights)):
+            texture.use(unit)
+        edges = np.array(_around(boxes)) * 2 / np.tile(targets.size, 2) - 1
+        uniforms: dict[str, object] = {"box": tuple(edges), "step": tuple(1 / np.array(targets.samples)), "lights": 2}
+        self._rectangle("picture", uniforms)
+
+    def _light_uniforms(self, lighting: Lighting, R: NDArray[np.float64], t: NDArray[np.float64]) -> dict[str, object]:
         directions, colours = np.zeros((4, 3)), np.zeros((4, 3))
         for index, light in enumerate(lighting.lights):
             directions[index], colours[index] = R @ np.array(light.direction), light.colour
+        back = np.eye(4)
+        back[:3, :3], back[:3, 3] = R.T, -R.T @ t
         return {
             "light_count": len(lighting.lights),
             "light_directions": [tuple(each) for each in directions],
             "light_colours": [tuple(each) for each in colours],
             "ambient": lighting.ambient,
             "up": tuple(-R[:, 1]),
-            "shadows": bool(self._light),
-            "light_view": self._light or (0.0,) * 16,
-        }
-
-    def _draw_shadows(self, lighting: Lighting) -> None:
-        first = lighting.lights[0] if lighting.lights else None
-        if first is None or not first.shadows or not self._shadows or not self._held:
-            self._light = ()
-            return
-        solid = [each.vertices for each in self._held if each.parts is not None] or [
-            each.vertices for each in self._held
-        ]
-        view = tuple(light_view(first.direction, np.concatenate(solid)).T.reshape(-1).tolist())
-        if view == self._light:
-            return
-        self._light = view
-        self._shadow.use()
-        self._shadow.clear()
-        self._context.enable_only(self._context.DEPTH_TEST)
-        self._mesh("shadow", {"light_view": view}).render()
-
-    def _draw_labels(self, targets: _Targets, uniforms: dict[str, object]) -> None:
-        targets.labels.use()
-        targets.labels.clear()
-        self._context.enable_only(self._context.DEPTH_TEST)
-        if self._held:
-            self._mesh("labels", uniforms).render(vertices=len(self._packed.indices))
-
-    def _draw_picture(self, targets: _Targets, uniforms: dict[str, object], background: NDArray[np.uint8]) -> None:
-        context = self._context
-        targets.smooth.use()
-        targets.smooth.clear()
-        context.enable_only(context.NOTHING)
-        self._draw_background(background)
-        context.enable_only(context.DEPTH_TEST)
-        self._cube.use(_PATTERNS)
-        self._shadow_map.use(_SHADOWS)
-        sent: set[Surface] = set()
-        for drawable, (first, count) in zip(self._held, self._packed.spans, strict=True):
-            material = drawable.material
-            own = self._surface(material)
-            if material.surface not in sent:
-                own |= uniforms
-            sent.add(material.surface)
-            self._mesh(material.surface, own).render(vertices=count, first=first)
-        context.copy_framebuffer(targets.plain, targets.smooth)
-
-    def _surface(self, material: Material) -> dict[str, object]:
-        if material.image is not None and material.surface == "image":
-            self._image(material.image).use(_IMAGE)
-        return {
-            "albedo": material.albedo,
-            "roughness": material.roughness,
-            "variant": material.variant,
-            "seed": material.seed,
-            **material.amounts,
+            "shadows": self._light is not None,
+            "light_view": _columns(back if self._light is None else self._light @ back),
         }
 
     def _image(self, image: NDArray[np.uint8]) -> moderngl.Texture:
-        """A texture of a picture, kept while the picture is in use."""
+        """A texture of a picture; the last few are kept."""
         if id(image) not in self._images:
             if len(self._images) == 8:
                 self._images.pop(next(iter(self._images)))[1].release()
             height, width = image.shape[:2]
-            texture = self._context.texture((width, height), 3, np.ascontiguousarray(image).tobytes())
+            texture = self._context.texture((width, height), 3, np.ascontiguousarray(image), alignment=1)
             texture.build_mipmaps()
             texture.filter = (self._context.LINEAR_MIPMAP_LINEAR, self._context.LINEAR)
             texture.anisotropy = 8.0
@@ -247,75 +265,70 @@ class Renderer:
             self._images[id(image)] = (image, texture)
         return self._images[id(image)][1]
 
-    def _draw_background(self, background: NDArray[np.uint8]) -> None:
-        height, width = background.shape[:2]
-        if self._background is None or self._background.size != (width, height):
-            if self._background is not None:
-                self._background.release()
-            self._background = self._context.texture((width, height), 3)
-            self._background.repeat_x = self._background.repeat_y = False
-        self._background.write(np.ascontiguousarray(background))
-        self._background.use(_BACKGROUND)
-        if "background" not in self._meshes:
-            program = self._program("background")
-            self._meshes["background"] = self._context.vertex_array(program, [])
-        self._meshes["background"].render(self._context.TRIANGLES, vertices=3)
-
     def _mesh(self, name: str, uniforms: dict[str, object]) -> moderngl.VertexArray:
-        """The meshes as one program draws them, its uniforms set; what it does not use is left out."""
-        program = self._program(name)
+        """All meshes, ready to be drawn by one program."""
         if name not in self._meshes:
-            layout = " ".join(
-                size if each in program else f"{4 * int(size[0])}x"
-                for each, size in zip(ATTRIBUTES, LAYOUT.split(), strict=True)
-            )
-            names = [each for each in ATTRIBUTES if each in program]
-            self._meshes[name] = self._context.vertex_array(
-                program, [(self._vertices, layout, *names)], self._indices, index_element_size=4
-            )
-        for key, value in uniforms.items():
-            if key in program:
-                program[key] = value
+            program = self._program(name)
+            layout = " ".join(f"{n}f" if each in program else f"{4 * n}x" for each, n in ATTRIBUTES.items())
+            used = [each for each in ATTRIBUTES if each in program]
+            content = [(self._vertices, layout, *used)]
+            self._meshes[name] = self._context.vertex_array(program, content, self._indices, index_element_size=4)
+        _set(self._program(name), uniforms)
         return self._meshes[name]
+
+    def _rectangle(self, name: str, uniforms: dict[str, object]) -> None:
+        """A rectangle by one program."""
+        if name not in self._meshes:
+            self._meshes[name] = self._context.vertex_array(self._program(name), [])
+        _set(self._program(name), uniforms)
+        self._meshes[name].render(self._context.TRIANGLE_STRIP, vertices=4)
 
     def _program(self, name: str) -> moderngl.Program:
         if name not in self._programs:
-            vertex, fragment, defines = _SOURCES.get(name, ("mesh", "surface", (name.upper(),)))
-            defines = (*defines, f"SHADOW_SIZE {_SHADOW_SIZE}.0")
-            program = self._context.program(
-                shader(f"{vertex}.vert.glsl", *defines), shader(f"{fragment}.frag.glsl", *defines)
-            )
-            units = {"patterns": _PATTERNS, "shadow_map": _SHADOWS, "image": _IMAGE, "picture": _BACKGROUND}
-            for sampler, unit in units.items():
-                if sampler in program:
-                    program[sampler] = unit
+            vertex, fragment = _SOURCES.get(name, ("rectangle.vert", "surface.frag"))
+            defines = (name.upper(), f"SHADOW_SIZE {_SHADOW_SIZE}.0")
+            program = self._context.program(shader(vertex, *defines), shader(fragment, *defines))
+            _set(program, {sampler: unit for unit, sampler in enumerate(_UNITS)})
             self._programs[name] = program
         return self._programs[name]
 
 
-_SOURCES: Final[dict[str, tuple[str, str, tuple[str, ...]]]] = {
-    "labels": ("mesh", "labels", ()),
-    "shadow": ("shadow", "shadow", ()),
-    "background": ("background", "background", ()),
-}
+_BUFFERS: Final = ("rgb", "cover", "depth", "normals", "instances", "parts")
 
 
-def _read(targets: _Targets, size: tuple[int, int]) -> Buffers:
-    width, height = size
-    rgba = np.frombuffer(targets.plain.read(components=4), np.uint8).reshape(height, width, 4)
-    surface = np.frombuffer(targets.labels.read(components=4, dtype="f4"), np.float32).reshape(height, width, 4)
-    names = np.frombuffer(targets.labels.read(components=2, attachment=1, alignment=1), np.uint8).reshape(
-        height, width, 2
-    )
-    there = names[..., 0] > 0
-    return Buffers(
-        rgb=np.ascontiguousarray(rgba[..., :3]),
-        cover=rgba[..., 3] * np.float32(1 / 255),
-        depth=np.ascontiguousarray(surface[..., 3]),
-        normals=np.ascontiguousarray(surface[..., :3]),
-        instances=np.ascontiguousarray(names[..., 0]),
-        parts=np.where(there, names[..., 1], np.uint8(255)),
-    )
+def _around(boxes: NDArray[np.int64]) -> Box:
+    """One box around all."""
+    if not len(boxes):
+        return 0, 0, 0, 0
+    left, top = boxes[:, :2].min(0).tolist()
+    right, bottom = boxes[:, 2:].max(0).tolist()
+    return left, top, max(left, right), max(top, bottom)
+
+
+def _camera_uniforms(
+    R: NDArray[np.float64],
+    t: NDArray[np.float64],
+    camera: SampleCamera,
+    samples: tuple[int, int],
+    depths: tuple[float, float],
+) -> dict[str, object]:
+    K = camera.K * np.array([[2], [2], [1]]) + np.array([[0, 0, 0.5], [0, 0, 0.5], [0, 0, 0]])
+    return {
+        "R": _columns(R),
+        "t": tuple(t),
+        "K": _columns(K),
+        "samples": samples,
+        "near_far": depths,
+        "lens": tuple(np.zeros(5) if camera.distortion is None else camera.distortion),
+        "lens_edge": 0.0 if camera.distortion is None else lens_edge(camera.distortion),
+    }
+
+
+def _set(program: moderngl.Program, uniforms: dict[str, object]) -> None:
+    """Those that the program uses."""
+    for name, value in uniforms.items():
+        if name in program:
+            program[name] = value
 
 
 def _columns(matrix: NDArray[np.floating]) -> tuple[float, ...]:

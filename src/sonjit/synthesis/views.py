@@ -9,6 +9,8 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from sonjit.datasets.sample import SampleCamera
+
 _NEAREST_M: Final = 0.01
 _WIDEST: Final = 9.0  # the squared tangent of 71.6 degrees: no lens here bends more
 
@@ -49,3 +51,27 @@ def light_view(direction: tuple[float, float, float], points_m: NDArray[np.float
     view[:3, :3] = axes / half[:, None]
     view[:3, 3] = -middle / half
     return view
+
+
+def boxes_px(
+    points_m: NDArray[np.floating], starts: tuple[int, ...], camera: SampleCamera, size: tuple[int, int]
+) -> NDArray[np.int64]:
+    """(D, 4) left, top, right, bottom in whole pixels around each of D meshes, cut at the picture's edges.
+
+    Args:
+        points_m: (V, 3) vertices of all meshes in the camera's frame.
+        starts: first vertex of each mesh.
+        camera: its lens, if it has one, makes every box the whole picture, as does a vertex that is not before it.
+        size: (width, height) pixels.
+    """
+    whole = np.array([0, 0, *size])
+    if camera.distortion is not None or not starts:
+        return np.tile(whole, (len(starts), 1))
+    depth = points_m[:, 2:]
+    pixels = (points_m @ camera.K[:2].T.astype(np.float32)) / np.maximum(depth, _NEAREST_M)
+    first = np.array(starts)
+    low, high = np.minimum.reduceat(pixels, first), np.maximum.reduceat(pixels, first)
+    boxes = np.concatenate([np.floor(low) - 1, np.ceil(high) + 1], 1)
+    boxes = np.clip(boxes, 0, np.tile(size, 2)).astype(np.int64)
+    boxes[np.minimum.reduceat(depth[:, 0], first) < _NEAREST_M] = whole
+    return boxes

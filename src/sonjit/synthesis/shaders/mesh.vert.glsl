@@ -1,35 +1,30 @@
-// A mesh in the world onto the picture: OpenCV's camera, row 0 of the target is the picture's top.
+// A mesh of the world in the picture: OpenCV's camera, row 0 of the target is the picture's top.
 in vec3 in_position;
 in vec3 in_normal;
-in vec3 in_rest;
-in vec2 in_uv;
+in vec3 in_place;
 in vec4 in_marks;
-in vec2 in_ids;
+in float in_code;
 
 uniform mat3 R;
 uniform vec3 t;
-uniform mat3 K;
-uniform vec2 size;
+uniform mat3 K;  // onto samples, not pixels
+uniform vec2 samples;
 uniform vec2 near_far;
 uniform float lens[5];    // k1, k2, p1, p2, k3
-uniform float lens_edge;  // radius squared up to which the lens does not fold
+uniform float lens_edge;  // radius squared up to which the lens does not fold; 0 without a lens
 
 out vec3 position;  // in the camera's frame, metres
 out vec3 normal;
-out vec3 world;
-out vec3 rest;
-out vec2 uv;
+out vec3 place;
 out vec4 marks;
-flat out vec2 ids;
+flat out float code;
 
 void main() {
     position = R * in_position + t;
     normal = R * in_normal;
-    world = in_position;
-    rest = in_rest;
-    uv = in_uv;
+    place = in_place;
     marks = in_marks;
-    ids = in_ids;
+    code = in_code;
     float z = position.z;
     vec2 ray = position.xy;  // times the depth, so that nothing is divided where the lens is plain
     gl_ClipDistance[0] = 1.0;
@@ -42,7 +37,7 @@ void main() {
         ray = bent * z;
         gl_ClipDistance[0] = z > 1e-6 ? lens_edge - r2 : -1.0;
     }
-    vec2 pixel = (K * vec3(ray, z)).xy;  // times the depth
+    vec2 sample_ = (K * vec3(ray, z)).xy;  // times the depth
     float near = near_far.x, far = near_far.y;
-    gl_Position = vec4(2.0 * pixel / size - z, (z * (far + near) - 2.0 * far * near) / (far - near), z);
+    gl_Position = vec4(2.0 * sample_ / samples - z, (z * (far + near) - 2.0 * far * near) / (far - near), z);
 }
