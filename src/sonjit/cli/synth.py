@@ -5,11 +5,14 @@ from __future__ import annotations
 import sys
 import time
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
 from sonjit.errors import InputError
+
+if TYPE_CHECKING:
+    from sonjit.synthesis.settings import Extra
 
 
 def synth(
@@ -22,7 +25,7 @@ def synth(
     size: str = "256x256",
     views: int = 1,
     rig: Literal["webcam", "glasses", "dome"] | None = None,
-    format: Literal["coco"] = "coco",  # the option's name
+    format: Literal["coco", "interhand", "shards"] = "coco",  # the option's name
     depth: Annotated[bool, Parameter(negative="")] = False,
     normals: Annotated[bool, Parameter(negative="")] = False,
     masks: Annotated[bool, Parameter(negative="")] = False,
@@ -52,7 +55,8 @@ def synth(
         list_factors: Print the factors instead.
     """
     from sonjit.cli.report import progress
-    from sonjit.synthesis.job import SynthSettings, synthesize
+    from sonjit.synthesis.job import synthesize
+    from sonjit.synthesis.settings import SynthSettings
 
     if list_factors:
         _print_factors()
@@ -61,7 +65,7 @@ def synth(
         raise InputError("name the folder to write, such as: sonjit synth hands --count 100")
     if jobs < 1:
         raise InputError(f"--jobs {jobs}: give at least 1")
-    extras = tuple(name for name, wanted in (("depth", depth), ("normals", normals), ("masks", masks)) if wanted)
+    wanted: tuple[tuple[Extra, bool], ...] = (("depth", depth), ("normals", normals), ("masks", masks))
     settings = SynthSettings(
         count=count,
         seed=seed,
@@ -70,7 +74,7 @@ def synth(
         views=views,
         size=_size(size),
         format=format,
-        extras=extras,
+        extras=tuple(name for name, asked in wanted if asked),
     )
     began = time.monotonic()
     with progress(count * views, "pictures") as step:

@@ -144,7 +144,7 @@ def _causes(
     causes = np.full(21, CAUSES.index("outside"))
     places = np.floor(seen[within]).astype(np.intp)[:, None] + _NEIGHBOURS  # (N, 9, 2) columns and rows
     columns, rows = places[..., 0].clip(0, width - 1), places[..., 1].clip(0, height - 1)
-    depth, which, parts = (part[rows, columns] for part in (buffers.depth, buffers.instances, buffers.parts))
+    depth, which, parts = buffers.depth[rows, columns], buffers.instances[rows, columns], buffers.parts[rows, columns]
     numbers = np.flatnonzero(within)
     before = (which > 0) & (depth < placed[within, 2:])
     found = _cause(instance, numbers[:, None], np.where(before, which, 0), parts, owners)  # (N, 9)

@@ -10,13 +10,15 @@ import os
 from abc import ABC, abstractmethod
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from itertools import zip_longest
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
 
 import cv2
 import numpy as np
 
+from sonjit.datasets.contact_sheet import chosen_places
 from sonjit.media.outputs import failing_as_job
-from sonjit.synthesis.truth import read_truth, truth_line
+from sonjit.synthesis.truth import read_truth, sample_from_truth, truth_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -27,24 +29,27 @@ if TYPE_CHECKING:
 
     from sonjit.datasets.sample import Sample
     from sonjit.synthesis.drawable import Buffers
+    from sonjit.synthesis.settings import SynthSettings
 
-TRUTH = "truth"
-_QUALITY = 95
-_DEPTH_UNIT_M = 1e-4
+TRUTH: Final = "truth"
+LEAST_PIXELS: Final = 16
+"""A hand of which less is seen is not said to be in the picture."""
+_QUALITY: Final = 95
+_DEPTH_UNIT_M: Final = 1e-4
 
 
 class Made(NamedTuple):
     """One picture with its truth.
 
     Attributes:
-        scene: its number in the whole run.
-        view: which camera.
-        sample: its `image` is the picture (H, W, 3).
+        place: its number in the whole run.
+        scene: its scene's.
+        sample: its `image` is the picture (H, W, 3); what it is called is left to the layout.
         buffers: what else the camera saw.
     """
 
+    place: int
     scene: int
-    view: int
     sample: Sample
     buffers: Buffers
 
@@ -55,16 +60,39 @@ class Layout(ABC):
 
     Attributes:
         root: the folder.
-        extras: further pictures to write beside each: depth, normals, masks.
-        about: what the files say of themselves.
+        settings: of the run.
     """
 
     root: Path
-    extras: tuple[str, ...]
-    about: dict[str, Any]
+    settings: SynthSettings
 
-    needs_clips: ClassVar[bool] = False
-    """Whether a chunk has to be one whole sequence."""
+    pictures_per_chunk: ClassVar[int] = 32
+
+    @property
+    def per_chunk(self) -> int:
+        """Scenes in each chunk."""
+        return max(1, self.pictures_per_chunk // self.settings.views)
+
+    @property
+    def chunks(self) -> int:
+        """How many there are."""
+        return -(-self.settings.scenes // self.per_chunk)
+
+    def scenes(self, number: int) -> range:
+        """Those of one chunk."""
+        return range(number * self.per_chunk, min((number + 1) * self.per_chunk, self.settings.scenes))
+
+    def pictures(self, numbers: Iterable[int]) -> int:
+        """In some chunks."""
+        return sum(map(len, map(self.scenes, numbers))) * self.settings.views
+
+    def check(self) -> None:
+        """Refuse settings that this form cannot hold.
+
+        Raises:
+            InputError: the line says which.
+        """
+        return
 
     def chunk_path(self, number: int) -> Path:
         """The file whose being there says that the chunk is finished."""
@@ -78,10 +106,9 @@ class Layout(ABC):
     def finish(self, chunks: Sequence[int]) -> None:
         """Write what tells of all finished chunks together."""
 
-    def records(self, chunks: Iterable[int]) -> Iterator[dict[str, Any]]:
-        """The truth of each picture in some chunks, one at a time."""
-        for number in chunks:
-            yield from read_truth(self.chunk_path(number))
+    @abstractmethod
+    def samples(self, chunks: Sequence[int], count: int) -> list[Sample]:
+        """Some samples spread over the finished chunks."""
 
 
 class PictureLayout(Layout):
@@ -96,13 +123,24 @@ class PictureLayout(Layout):
         lines: list[bytes] = []
         for one in made:
             name = self.name(one, number)
-            assert isinstance(one.sample.image, np.ndarray)
-            write_whole(self.root / name, jpeg_bytes(one.sample.image))
+            write_whole(self.root / name, jpeg_bytes(one.sample.rgb()))
             lines.append(truth_line(one.sample, id=name))
-            for kind in self.extras:
+            for kind in self.settings.extras:
                 stem = name.partition("/")[2].rpartition(".")[0]
                 write_whole(self.root / kind / f"{stem}.png", png_bytes(_EXTRAS[kind](one.buffers)))
         write_whole(self.chunk_path(number), b"".join(lines))
+
+    def records(self, chunks: Iterable[int]) -> Iterator[dict[str, Any]]:
+        """The truth of each picture in some chunks, one at a time."""
+        for number in chunks:
+            yield from read_truth(self.chunk_path(number))
+
+    def samples(self, chunks: Sequence[int], count: int) -> list[Sample]:
+        """As evenly as whole chunks allow."""
+        chosen = [chunks[place] for place in chosen_places(len(chunks), count, "spread")]
+        records = [list(read_truth(self.chunk_path(number))) for number in chosen]
+        pooled = [record for row in zip_longest(*records) for record in row if record][:count]
+        return [sample_from_truth(record, self.root) for record in pooled]
 
 
 def write_whole(path: Path, data: bytes) -> None:
@@ -136,13 +174,24 @@ def whole_path(path: Path) -> Generator[Path]:
     draft = path.with_name(f".{path.stem}.part{path.suffix}")
     with failing_as_job(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        yield draft
+        try:
+            yield draft
+        except BaseException:
+            draft.unlink(missing_ok=True)
+            raise
         os.replace(draft, path)  # noqa: PTH105  # the step that must be atomic, by its own name
+
+
+def join(write: Callable[[str], object], texts: Iterable[str]) -> None:
+    """Write the members of a JSON list or object, one a line."""
+    for number, text in enumerate(texts):
+        write(f",\n{text}" if number else text)
 
 
 def jpeg_bytes(rgb: NDArray[np.uint8]) -> bytes:
     """A picture (H, W, 3) as JPEG."""
-    return cv2.imencode(".jpg", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1].tobytes()
+    bgr = cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
+    return cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1].tobytes()
 
 
 def png_bytes(picture: NDArray[np.uint8] | NDArray[np.uint16]) -> bytes:
@@ -164,5 +213,4 @@ def _masks(buffers: Buffers) -> NDArray[np.uint8]:
     return buffers.instances
 
 
-_EXTRAS: dict[str, Callable[[Buffers], NDArray[Any]]] = {"depth": _depth, "normals": _normals, "masks": _masks}
-EXTRAS = tuple(_EXTRAS)
+_EXTRAS: Final[dict[str, Callable[[Buffers], NDArray[Any]]]] = {"depth": _depth, "normals": _normals, "masks": _masks}

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from sonjit.datasets.sample import HAND_SKELETON, Instance, Sample
+from sonjit.synthesis.cameras import view_name
 from sonjit.synthesis.hands import SHAPE_NAMES, drawables_from_hand, keypoints_from_hand
 from sonjit.synthesis.labels import WORN, label_hands
 from sonjit.synthesis.truth import MaskReader
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
     from sonjit.synthesis.scene import Scene, SceneHand
 
 DATASET: Final = "synth"
-LEAST_PIXELS: Final = 16
-"""A hand of which less is seen is not said to be in the picture."""
 
 
 def render_samples(renderer: Renderer, scene: Scene) -> Iterator[tuple[Sample, Buffers]]:
@@ -42,7 +41,9 @@ def render_samples(renderer: Renderer, scene: Scene) -> Iterator[tuple[Sample, B
         _about(hand, points, number)
         for number, (hand, points) in enumerate(zip(scene.hands, keypoints, strict=True), 1)
     ]
-    for camera, size, background in zip(scene.cameras, scene.sizes, scene.background, strict=True):
+    subject = f"person{scene.factors['person']}"
+    views = zip(scene.cameras, scene.sizes, scene.background, strict=True)
+    for view, (camera, size, background) in enumerate(views):
         buffers = renderer.render(drawables, camera, size, scene.lighting, background)
         labels = label_hands(keypoints, gloves, drawables, camera, buffers)
         hands = zip(scene.hands, labels, about, strict=True)
@@ -52,8 +53,12 @@ def render_samples(renderer: Renderer, scene: Scene) -> Iterator[tuple[Sample, B
             image=buffers.rgb,
             width=size[0],
             height=size[1],
-            instances=tuple(_instance(*hand) for hand in hands if np.count_nonzero(hand[1].mask) >= LEAST_PIXELS),
+            instances=tuple(_instance(*hand) for hand in hands),
             camera=camera,
+            subject=subject,
+            sequence=scene.sequence,
+            frame=scene.frame,
+            view=view_name(view),
             tags=scene.factors,
         )
         yield sample, buffers

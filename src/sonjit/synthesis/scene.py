@@ -74,7 +74,9 @@ class Scene:
         cameras: with R and t of the world; their sizes stand in `sizes`.
         sizes: (width, height) pixels of each camera.
         factors: every named factor and its value, as drawn.
-        time_s: within a sequence.
+        sequence: name of the recording that it belongs to.
+        frame: its number within that.
+        time_s: likewise.
     """
 
     hands: tuple[SceneHand, ...]
@@ -84,4 +86,6 @@ class Scene:
     cameras: tuple[SampleCamera, ...]
     sizes: tuple[tuple[int, int], ...]
     factors: dict[str, float | int | str | bool]
+    sequence: str = "still"
+    frame: int = 0
     time_s: float = 0.0

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Final
 
+from sonjit._version import __version__
 from sonjit.skeletons import load_skeleton
-from sonjit.synthesis.layouts import Made, PictureLayout, whole_file
+from sonjit.synthesis.layouts import LEAST_PIXELS, Made, PictureLayout, join, whole_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-    from typing import TextIO
+    from collections.abc import Iterator, Sequence
 
 COCO: Final = "coco.json"
 _OF_IMAGE: Final = ("subject", "sequence", "frame", "view", "tags")
@@ -22,34 +22,31 @@ class CocoLayout(PictureLayout):
 
     def name(self, one: Made, number: int) -> str:
         """In a folder for each chunk, so that none grows too large."""
-        return f"images/{number:06d}/{one.scene:08d}_{one.view:03d}.jpg"
+        return f"images/{number:06d}/{one.place:08d}.jpg"
 
     def finish(self, chunks: Sequence[int]) -> None:
-        """Annotations go to disk as they come; pictures, which are few bytes, at the end."""
+        """One pass over the truth for the annotations, one for the pictures: nothing is held in memory."""
         skeleton = load_skeleton("hand_mediapipe21")
         names, lines = list(skeleton.keypoints), [[a + 1, b + 1] for a, b in skeleton.connections]
         categories = [
             {"id": number, "name": f"{side}_hand", "supercategory": "hand", "keypoints": names, "skeleton": lines}
             for number, side in enumerate(("left", "right"), 1)
         ]
+        info = {"description": "hands rendered by Sonjit", "version": __version__, "seed": self.settings.seed}
         with whole_file(self.root / COCO) as file:
-            file.write(
-                f'{{"info": {json.dumps(self.about)},\n"categories": {json.dumps(categories)},\n"annotations": ['
-            )
-            images = _write_annotations(file, self.records(chunks))
-            file.write('\n],\n"images": [\n' + ",\n".join(images) + "\n]}\n")
+            file.write(f'{{"info": {json.dumps(info)},\n"categories": {json.dumps(categories)},\n"annotations": [\n')
+            join(file.write, (json.dumps(one) for one in self._annotations(chunks)))
+            file.write('\n],\n"images": [\n')
+            join(file.write, (json.dumps(_image(*one)) for one in enumerate(self.records(chunks), 1)))
+            file.write("\n]}\n")
 
-
-def _write_annotations(file: TextIO, records: Iterable[dict[str, Any]]) -> list[str]:
-    images: list[str] = []
-    count = 0
-    for number, record in enumerate(records, 1):
-        images.append(json.dumps(_image(number, record)))
-        for one in record["instances"]:
-            file.write(",\n" if count else "\n")
-            count += 1
-            file.write(json.dumps(_annotation(count, number, one)))
-    return images
+    def _annotations(self, chunks: Sequence[int]) -> Iterator[dict[str, Any]]:
+        count = 0
+        for image, record in enumerate(self.records(chunks), 1):
+            for one in record["instances"]:
+                if one.get("area_px2", 0) >= LEAST_PIXELS:
+                    count += 1
+                    yield _annotation(count, image, one)
 
 
 def _image(number: int, record: dict[str, Any]) -> dict[str, Any]:
