@@ -1,0 +1,182 @@
+import json
+import re
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sonjit import InputError
+from sonjit.datasets.sample import SampleCamera
+from sonjit.multiview.camera_files import load_cameras, save_cameras
+from sonjit.multiview.cameras import CameraRig, RigCamera
+
+from .rigs import assert_same_rig, random_rig
+
+FORMATS = {"sonjit": "r.json", "interhand": "i_camera.json", "anipose": "r.toml", "opencv": "r.yml", "colmap": "r"}
+
+
+def _saved(folder, form, rig=None):
+    path = folder / FORMATS[form]
+    save_cameras(rig or random_rig(3, lens=form != "interhand"), path, format=form)
+    return path
+
+
+@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("seed", range(4))
+def test_what_is_written_is_read_back(tmp_path, form, seed):
+    rig = random_rig(1 + 2 * seed, seed, lens=form != "interhand" and seed % 2 == 0)
+    assert_same_rig(load_cameras(_saved(tmp_path, form, rig)), rig)
+
+
+def test_a_folder_of_opencv_files_holds_a_camera_each(tmp_path):
+    rig = random_rig(11)
+    save_cameras(rig, tmp_path / "rig", format="opencv")
+    assert len(list((tmp_path / "rig").iterdir())) == 11
+    assert_same_rig(load_cameras(tmp_path / "rig"), rig)
+
+
+def test_names_that_look_like_numbers_stay_names(tmp_path):
+    view = random_rig(1).cameras[0]
+    rig = CameraRig([RigCamera("400002", 640, 480, view.camera)])
+    for form in ("sonjit", "anipose", "opencv", "colmap"):
+        assert load_cameras(_saved(tmp_path, form, rig)).names == ("400002",)
+
+
+def test_opencv_files_of_other_programs_are_read(tmp_path):
+    import cv2
+
+    view = random_rig(1).cameras[0]
+    storage = cv2.FileStorage(str(tmp_path / "left.yml"), cv2.FILE_STORAGE_WRITE)
+    for name, value in (("image_width", 640), ("image_height", 480), ("cameraMatrix", view.camera.K)):
+        storage.write(name, value)
+    storage.write("distCoeffs", view.camera.distortion)
+    storage.write("rvec", cv2.Rodrigues(view.R)[0])
+    storage.write("tvec", view.t * 1000)
+    storage.release()
+    with pytest.raises(InputError, match="unit"):
+        load_cameras(tmp_path / "left.yml")
+    rig = load_cameras(tmp_path / "left.yml", unit="mm")
+    assert_same_rig(rig, CameraRig([RigCamera("left", 640, 480, view.camera)]))
+
+
+@pytest.mark.files("fixtures/interhand_multiview/annotations/*/*_camera.json")
+def test_interhand_says_where_cameras_are_not_how_worlds_are_moved(file, tmp_path):
+    rig = load_cameras(file)  # picture sizes from the file beside it
+    raw = json.loads(file.read_text())
+    record = next(iter(raw.values()))
+    for view in rig:
+        np.testing.assert_allclose(view.centre_m * 1000, record["campos"][view.name], atol=1e-6)
+        assert view.inside(np.array([[view.camera.K[0, 2], view.camera.K[1, 2]]])).all()
+    save_cameras(rig, tmp_path / "again_camera.json", format="interhand")
+    assert_same_rig(load_cameras(tmp_path / "again_camera.json"), rig)
+    alone = tmp_path / "alone.json"
+    alone.write_text(json.dumps(raw))
+    with pytest.raises(InputError, match="--size"):
+        load_cameras(alone)
+    portrait = {(view.width < view.height) for view in load_cameras(alone, size=(512, 334))}
+    assert portrait == {view.width < view.height for view in rig}
+
+
+@pytest.mark.parametrize(
+    ("model", "numbers", "lens"),
+    [
+        ("SIMPLE_PINHOLE", "500 320 240", None),
+        ("SIMPLE_RADIAL", "500 320 240 -0.1", [-0.1, 0, 0, 0, 0]),
+        ("RADIAL", "500 320 240 -0.1 0.02", [-0.1, 0.02, 0, 0, 0]),
+        ("OPENCV", "500 510 320 240 -0.1 0.02 0.001 0.002", [-0.1, 0.02, 0.001, 0.002, 0]),
+        ("FULL_OPENCV", "500 510 320 240 -0.1 0.02 0.001 0.002 0.003 0 0 0", [-0.1, 0.02, 0.001, 0.002, 0.003]),
+    ],
+)
+def test_colmaps_lens_models(tmp_path, model, numbers, lens):
+    (tmp_path / "cameras.txt").write_text(f"# a comment\n7 {model} 640 480 {numbers}\n")
+    (tmp_path / "images.txt").write_text("# a comment\n1 1 0 0 0 0.1 0.2 0.3 7 views/left one.png\n1 2 -1\n")
+    (view,) = load_cameras(tmp_path, unit="m")
+    assert view.name == "views/left one"
+    assert view.camera.K[0].tolist() == [500, 0, 320]
+    np.testing.assert_allclose(view.t, [0.1, 0.2, 0.3])
+    assert (view.camera.distortion is None) if lens is None else view.camera.distortion.tolist() == lens
+
+
+@pytest.mark.parametrize(
+    "model", ["OPENCV_FISHEYE 640 480 5 5 3 2 0 0 0 0", "FULL_OPENCV 640 480 5 5 3 2 0 0 0 0 0 1 0 0"]
+)
+def test_a_lens_that_is_not_supported_is_named(tmp_path, model):
+    (tmp_path / "cameras.txt").write_text(f"1 {model}\n")
+    (tmp_path / "images.txt").write_text("1 1 0 0 0 0 0 0 1 a.png\n\n")
+    with pytest.raises(InputError, match=r"line 1: .*(OPENCV_FISHEYE|k4).* not supported"):
+        load_cameras(tmp_path, unit="m")
+
+
+def test_fisheye_and_long_lens_models_are_refused(tmp_path):
+    path = _saved(tmp_path, "anipose")
+    text = path.read_text()
+    path.write_text(text.replace("size =", "fisheye = true\nsize =", 1))
+    with pytest.raises(InputError, match="fisheye"):
+        load_cameras(path)
+    path.write_text(re.sub(r"distortions = \[", "distortions = [0.1, 0, 0, 0, 0, 0.2, ", text, count=1))
+    with pytest.raises(InputError, match="only k1, k2, p1, p2, k3"):
+        load_cameras(path)
+
+
+def test_what_a_format_cannot_say_is_not_written(tmp_path):
+    with pytest.raises(InputError, match="distortion"):
+        save_cameras(random_rig(2), tmp_path / "i.json", format="interhand")
+    camera = random_rig(1, lens=False).cameras[0].camera
+    skewed = camera.K.copy()
+    skewed[0, 1] = 3
+    rig = CameraRig([RigCamera("a", 640, 480, SampleCamera(skewed, camera.R, camera.t))])
+    for form in ("interhand", "colmap"):
+        with pytest.raises(InputError, match="skew"):
+            _saved(tmp_path, form, rig)
+    with pytest.raises(InputError, match=r"name a \.json"):
+        save_cameras(rig, tmp_path / "rig.doc")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"R": [[1, 0, 0], [0, 1, 0], [0, 0, -1]]}, "mirrors the world"),
+        ({"R": [[2, 0, 0], [0, 1, 0], [0, 0, 1]]}, "no rotation"),
+        ({"t": [0, 1]}, "3 are wanted"),
+        ({"K": [[0, 0, 1], [0, 5, 1], [0, 0, 1]]}, "focal lengths above 0"),
+        ({"width": 0}, "0 x 480 pixels"),
+        ({"name": "cam1"}, "two cameras are called 'cam1'"),
+        ({"distortion": "bent"}, "distortion"),
+    ],
+)
+def test_an_impossible_camera_is_named(tmp_path, change, says):
+    path = _saved(tmp_path, "sonjit")
+    content = json.loads(path.read_text())
+    content["cameras"][0] |= change
+    path.write_text(json.dumps(content))
+    with pytest.raises(InputError, match=says) as caught:
+        load_cameras(path)
+    assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize("form", FORMATS)
+@given(data=st.data())
+def test_damage_is_one_line(tmp_path_factory, form, data):
+    path = _saved(tmp_path_factory.mktemp("rig"), form)
+    file = path if path.is_file() else path / data.draw(st.sampled_from(["cameras.txt", "images.txt"]))
+    whole = file.read_text()
+    at = data.draw(st.integers(0, len(whole) - 1))
+    with_what = data.draw(st.sampled_from(["", "x", "{", "\n", "nan", "]", '"', ": ", "\x00", "[[", "-1e999"]))
+    file.write_text(whole[:at] + with_what + whole[at + data.draw(st.integers(0, 40)) :])
+    try:
+        said = str(load_cameras(path).names)
+    except InputError as error:
+        said = str(error)
+    assert "\n" not in said
+
+
+def test_nothing_there_is_one_line(tmp_path):
+    for name in ("none.json", "none.toml", "none.yml", "cameras.txt"):
+        with pytest.raises(InputError, match="cannot be read"):
+            load_cameras(tmp_path / name)
+    with pytest.raises(InputError, match="no files of cameras"):
+        load_cameras(tmp_path)
+    with pytest.raises(InputError, match="are read from"):
+        load_cameras(tmp_path / "rig.doc")

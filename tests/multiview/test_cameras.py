@@ -1,0 +1,128 @@
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sonjit import InputError
+from sonjit.datasets.sample import SampleCamera
+from sonjit.geometry.lenses import bend_rays, bending, fold_radius, straighten_rays
+from sonjit.geometry.rotations import matrix_from_rotation_vector
+from sonjit.multiview.cameras import CameraRig, RigCamera
+
+from .rigs import LENS, random_rig
+
+seeds = st.integers(0, 10**6)
+
+
+@given(seeds)
+def test_straightened_rays_are_bent_back_exactly(seed):
+    rng = np.random.default_rng(seed)
+    lens = rng.normal(0, [0.3, 0.1, 1e-3, 1e-3, 0.02])
+    reach = min(fold_radius(lens), 1.5) * 0.7
+    rays = rng.uniform(-reach, reach, (5, 4, 2)) / math.sqrt(2)
+    np.testing.assert_allclose(straighten_rays(bend_rays(rays, lens), lens), rays, atol=1e-9)
+
+
+def test_a_lens_bends_as_opencv_says():
+    import cv2
+
+    points = np.random.default_rng(0).uniform((-0.5, -0.5, 1.5), (0.5, 0.5, 2.5), (50, 3))
+    K = np.diag([500, 600, 1.0])
+    theirs = cv2.projectPoints(points, np.zeros(3), np.zeros(3), K, LENS)[0][:, 0]
+    ours = RigCamera("a", 9, 9, SampleCamera(K, np.eye(3), np.zeros(3), LENS)).project(points)
+    np.testing.assert_allclose(ours, theirs, atol=1e-9)
+
+
+@given(seeds)
+def test_the_slope_of_bending_is_that_of_small_steps(seed):
+    rng = np.random.default_rng(seed)
+    lens, rays, step = rng.normal(0, 0.1, 5), rng.uniform(-0.5, 0.5, (7, 2)), 1e-6
+    for axis in range(2):
+        move = np.eye(2)[axis] * step
+        steps = (bend_rays(rays + move, lens) - bend_rays(rays - move, lens)) / (2 * step)
+        np.testing.assert_allclose(bending(rays, lens)[..., axis], steps, atol=1e-7)
+
+
+def test_beyond_the_fold_of_a_lens_nothing_is_seen():
+    view = RigCamera(
+        "a", 640, 480, SampleCamera(np.diag([500, 500, 1.0]), np.eye(3), np.zeros(3), LENS * [2, 0, 0, 0, 0])
+    )
+    angle = np.linspace(0, 1.4, 200)
+    seen = view.project(np.stack([np.sin(angle), 0 * angle, np.cos(angle)], 1))[:, 0]
+    known = np.isfinite(seen)
+    assert known[0]
+    assert not known[-1]
+    assert (np.diff(seen[known]) > 0).all()  # without the fold it would come back into the picture
+    assert np.isnan(view.straightened(np.array([[5000.0, 0]]))).all()
+
+
+@given(seeds)
+def test_a_ray_meets_what_its_pixel_shows(seed):
+    rig, point = random_rig(3, seed % 50), np.random.default_rng(seed).normal(0, 0.1, (4, 3))
+    for view in rig:
+        there = view.directions(view.project(point))
+        apart = point - view.centre_m
+        np.testing.assert_allclose(there * np.linalg.norm(apart, axis=1)[:, None], apart, atol=1e-8)
+
+
+@given(seeds)
+def test_an_epipolar_line_passes_through_what_the_other_camera_sees(seed):
+    rig, point = random_rig(2, seed % 100), np.random.default_rng(seed).normal(0, 0.08, 3)
+    one, other = rig
+    if not other.inside(other.project(point)):
+        return
+    line = one.epipolar_line(one.project(point), other, points=300)
+    step = np.linalg.norm(np.diff(line, axis=0), axis=1).max()
+    assert np.linalg.norm(line - other.project(point), axis=1).min() <= step
+    before = one.epipolar_line(one.project(point), other, depth_m=(0.01, np.linalg.norm(point - one.centre_m) - 0.05))
+    assert len(before) == 0 or np.linalg.norm(before - other.project(point), axis=1).min() > 1
+
+
+def test_an_epipolar_line_bends_with_the_lens():
+    one, other = random_rig(2, 4)
+    line = one.epipolar_line(np.array([100.0, 60]), other)
+    assert _off_straight(line) > 1
+    assert _off_straight(other.undistorted_px(line)) < 1e-6
+
+
+def _off_straight(line):
+    """Pixels by which a line leaves the straight one between its ends."""
+    x, y = (line[-1] - line[0]) / np.linalg.norm(line[-1] - line[0])
+    return np.abs((line - line[0]) @ [-y, x]).max()
+
+
+def test_what_is_behind_the_other_camera_has_no_line():
+    K = np.array([[500, 0, 320], [0, 500, 240], [0, 0, 1.0]])
+    one = RigCamera("a", 640, 480, SampleCamera(K, np.eye(3), np.zeros(3)))
+    turned = np.diag([-1.0, 1, -1])
+    other = RigCamera("b", 640, 480, SampleCamera(K, turned, -turned @ [0, 0, -1.0]))  # behind, looking away
+    assert one.epipolar_line(np.array([320.0, 240]), other).shape == (0, 2)
+    assert one.epipolar_line(np.array([np.nan, 240]), other).shape == (0, 2)
+
+
+@given(seeds)
+def test_a_moved_rig_sees_the_moved_world(seed):
+    rng = np.random.default_rng(seed)
+    R, t, scale = matrix_from_rotation_vector(rng.normal(size=3)), rng.normal(size=3), rng.uniform(0.5, 2)
+    rig, points = random_rig(4, seed % 20), rng.normal(0, 0.1, (6, 3))
+    np.testing.assert_allclose(rig.moved(R, t, scale).project(scale * points @ R.T + t), rig.project(points), atol=1e-6)
+
+
+def test_cameras_are_found_by_name():
+    rig = random_rig(4)
+    assert rig.subset(["cam3", "cam1"]).names == ("cam3", "cam1")
+    assert rig["cam2"] is rig.cameras[2]
+    np.testing.assert_allclose(rig.centres_m[2], rig["cam2"].centre_m)
+    with pytest.raises(InputError, match=r"'cam9' is not in the rig: it has cam0, cam1, cam2, cam3"):
+        rig["cam9"]
+    with pytest.raises(InputError, match="two cameras are called 'cam0'"):
+        CameraRig([rig["cam0"], rig["cam0"]])
+    with pytest.raises(InputError, match="0 cameras"):
+        CameraRig([])
+
+
+def test_a_rig_needs_to_know_where_a_camera_stands():
+    with pytest.raises(InputError, match="where it stands is not known"):
+        RigCamera("a", 640, 480, SampleCamera(np.eye(3)))
