@@ -14,7 +14,7 @@ from cyclopts import Parameter
 from sonjit.errors import InputError
 
 if TYPE_CHECKING:
-    from sonjit.evaluation.document import Plot
+    from sonjit.documents.document import Plot
 
 
 def card(
@@ -39,8 +39,8 @@ def card(
         fewest: Instances that a group needs to be judged.
         bench: File of sonjit bench --save, for latency.
     """
+    from sonjit.documents.document import save_files
     from sonjit.evaluation.cards import CardRequest, card_files
-    from sonjit.evaluation.document import save_files
     from sonjit.evaluation.groups import load_group_file
     from sonjit.evaluation.records import load_evaluation
 

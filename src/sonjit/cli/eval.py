@@ -122,7 +122,7 @@ def _tell(outcome: Outcome) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from sonjit.evaluation.document import number
+    from sonjit.documents.document import number
     from sonjit.evaluation.report import figure_cells
     from sonjit.media.json_tables import json_from
 

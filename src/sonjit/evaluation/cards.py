@@ -8,10 +8,7 @@ from dataclasses import dataclass, field
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
-from sonjit.errors import InputError
-from sonjit.evaluation.card_metadata import front_matter
-from sonjit.evaluation.comparisons import cards_of, published_groups
-from sonjit.evaluation.document import (
+from sonjit.documents.document import (
     Heading,
     Plot,
     Points,
@@ -22,8 +19,11 @@ from sonjit.evaluation.document import (
     number,
     plots_of,
 )
+from sonjit.documents.plots import bars_svg
+from sonjit.errors import InputError
+from sonjit.evaluation.card_metadata import front_matter
+from sonjit.evaluation.comparisons import cards_of, published_groups
 from sonjit.evaluation.groups import FEWEST, factors_of, groups_of, verdict
-from sonjit.evaluation.plots import bars_svg
 from sonjit.evaluation.published import load_groups
 from sonjit.evaluation.records import main_figure
 from sonjit.evaluation.report import figure_cells
@@ -31,7 +31,7 @@ from sonjit.evaluation.report import figure_cells
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from sonjit.evaluation.document import Block
+    from sonjit.documents.document import Block
 
 _FEW = 100
 """Instances below which figures show that the way works, and little of how the model does."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sonjit.evaluation.document import Heading, Points, Table, Text, number
+from sonjit.documents.document import Heading, Points, Table, Text, number
 from sonjit.evaluation.published import (
     ImpossibleTableError,
     PublishedTable,
@@ -17,7 +17,7 @@ from sonjit.evaluation.published import (
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from sonjit.evaluation.document import Block
+    from sonjit.documents.document import Block
 
 
 def published_blocks(record: Mapping[str, Any]) -> Iterator[Block]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from sonjit.documents.plots import Curve
 from sonjit.metrics import by_bin, by_joint, by_joints, found, mean_error, missing_count
 from sonjit.metrics.bootstrap import intervals, resampled_means
 
@@ -49,23 +50,6 @@ class Figure:
     high: float = math.nan
     counted: int = 0
     missing: int = 0
-
-
-@dataclass(frozen=True)
-class Curve:
-    """Shares at thresholds.
-
-    Attributes:
-        title: for people.
-        x: thresholds.
-        y: shares, 0..1.
-        unit: of the thresholds.
-    """
-
-    title: str
-    x: list[float]
-    y: list[float]
-    unit: str
 
 
 @dataclass

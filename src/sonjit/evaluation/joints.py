@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sonjit.documents.plots import Curve
 from sonjit.evaluation.figures import (
-    Curve,
     Figure,
     Summary,
     areas_under_pck,

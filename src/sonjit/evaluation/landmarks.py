@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from sonjit.documents.plots import Curve
 from sonjit.errors import InputError
 from sonjit.evaluation.figures import (
-    Curve,
     Summary,
     areas_under_pck,
     mean_figure,

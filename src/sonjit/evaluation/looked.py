@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sonjit.detectors import create_detector
-from sonjit.evaluation.document import Plot
-from sonjit.evaluation.plots import maps_svg
+from sonjit.documents.document import Plot
+from sonjit.documents.plots import maps_svg
 from sonjit.explain import load_hand_explainer
 from sonjit.geometry import crop_matrix, inverse_affine
 from sonjit.media import open_source

@@ -6,8 +6,7 @@ import json
 import math
 from typing import TYPE_CHECKING, Any
 
-from sonjit.evaluation.comparisons import published_blocks
-from sonjit.evaluation.document import (
+from sonjit.documents.document import (
     Heading,
     Picture,
     Plot,
@@ -20,8 +19,8 @@ from sonjit.evaluation.document import (
     plots_of,
     save_files,
 )
-from sonjit.evaluation.figures import Curve
-from sonjit.evaluation.plots import bars_svg, curves_svg
+from sonjit.documents.plots import Curve, bars_svg, curves_svg
+from sonjit.evaluation.comparisons import published_blocks
 from sonjit.evaluation.worst import draw_worst, worst_of
 from sonjit.media.json_tables import json_from
 
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from sonjit.evaluation.document import Block
+    from sonjit.documents.document import Block
     from sonjit.evaluation.run import Outcome
 
 _PARTS = {"joint": "By keypoint", "part": "By part", "hidden": "By how much is hidden"}

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sonjit.evaluation.figures import Curve, Summary, mean_figure, parts_of, row_means, stacked
+from sonjit.documents.plots import Curve
+from sonjit.evaluation.figures import Summary, mean_figure, parts_of, row_means, stacked
 from sonjit.evaluation.guesses import Judged, hidden_share, known_points, shaped
 from sonjit.metrics import handedness_hits, pck_curve, root_offset_errors, two_hand_errors
 from sonjit.skeletons import load_skeleton

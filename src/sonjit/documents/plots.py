@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING
 
@@ -13,14 +14,29 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from sonjit.evaluation.figures import Curve
-
 _COLOURS = ("#2f6fde", "#d9572b", "#2a9d5c", "#8a5bd1")
 _INK = "#7a7f87"  # between black and white
 _WIDTH, _HEIGHT = 640, 300
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 16, 28, 44
 _ROW = 20
 _NAMES = 170
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Shares at thresholds.
+
+    Attributes:
+        title: for people.
+        x: thresholds.
+        y: shares, 0..1.
+        unit: of the thresholds.
+    """
+
+    title: str
+    x: list[float]
+    y: list[float]
+    unit: str
 
 
 def curves_svg(curves: Sequence[tuple[str, Curve]]) -> str:
