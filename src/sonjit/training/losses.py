@@ -1,0 +1,71 @@
+"""Losses by name: each takes what was predicted and what is true, and gives a scalar that is to fall.
+
+Deformer's maxMSE and its reasons stand in `sonjit.training.deformer`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch.nn.functional as F  # noqa: N812
+from torchvision.ops import sigmoid_focal_loss
+
+from sonjit.errors import InputError
+from sonjit.training.deformer import maxmse
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import Tensor
+
+    Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+def cross_entropy(scores: Tensor, truth: Tensor) -> Tensor:
+    """Of scores (B, C, ...) and classes (B, ...) of integers; or of yes and no: scores and truth 0..1 of one shape."""
+    if truth.is_floating_point():
+        return F.binary_cross_entropy_with_logits(scores, truth)
+    return F.cross_entropy(scores, truth)
+
+
+def focal(scores: Tensor, truth: Tensor, *, alpha: float = 0.25, gamma: float = 2.0) -> Tensor:
+    """Of scores and truth 0 or 1 of one shape (B, ...): easy ones count little; over the number of true ones.
+
+    Source: Lin et al. 2017, Focal Loss for Dense Object Detection, equation 5 and section 4.1.
+    """
+    return sigmoid_focal_loss(scores, truth, alpha, gamma, reduction="sum") / truth.sum().clamp(min=1)
+
+
+def heatmap(predicted: Tensor, truth: Tensor, *, negative_power: float = 4.0, positive_power: float = 2.0) -> Tensor:
+    """Focal loss of scores (B, K, H, W) and maps 0..1 whose peaks are exactly 1; over the number of peaks.
+
+    What is near a peak counts less as a mistake. Source: Law and Deng 2018, CornerNet, equation 1.
+    """
+    chance = predicted.sigmoid()
+    peak = truth.eq(1)
+    at_peaks = (1 - chance).pow(positive_power) * F.logsigmoid(predicted)
+    elsewhere = (1 - truth).pow(negative_power) * chance.pow(positive_power) * F.logsigmoid(-predicted)
+    return -at_peaks.where(peak, elsewhere).sum() / peak.sum().clamp(min=1)
+
+
+LOSSES: dict[str, Loss] = {
+    "cross-entropy": cross_entropy,
+    "focal": focal,
+    "mse": F.mse_loss,
+    "l1": F.l1_loss,
+    "smooth-l1": F.smooth_l1_loss,
+    "maxmse": maxmse,
+    "heatmap": heatmap,
+}
+"""By name. Maps that hold a Gaussian at each keypoint can be learnt by `mse` too; `maxmse` is of points (..., N, D)."""
+
+
+def loss_named(name: str) -> Loss:
+    """One of `LOSSES`.
+
+    Raises:
+        InputError: an unknown name; lists the known ones.
+    """
+    if name not in LOSSES:
+        raise InputError(f"unknown loss {name!r}; known: {', '.join(LOSSES)}")
+    return LOSSES[name]
