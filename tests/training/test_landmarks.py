@@ -16,7 +16,7 @@ from sonjit.geometry import crop_on_grid, points_from_crop
 from sonjit.networks import create_network
 from sonjit.skeletons import load_skeleton
 from sonjit.training.landmark_crops import augmented, landmark_crops
-from sonjit.training.landmarks import mean_error_px
+from sonjit.training.landmark_figures import landmark_figures
 
 NAMES = load_skeleton("hand_mediapipe21").keypoints
 NAIL = "thumb_nail"
@@ -109,12 +109,12 @@ def test_missing_keypoints_are_named(coco):
 def test_the_published_network_is_near_already(weights, crops):
     del weights
     network = create_network("hand-lite", "published")
-    assert mean_error_px(network, landmarks_of(crops)) < 8
+    assert landmark_figures(network, landmarks_of(crops))["error_px"] < 8
 
 
 def landmarks_of(crops):
     """The first crops with the 21 keypoints alone."""
-    return [replace(crop, keypoints=crop.keypoints[:21], known=crop.known[:21]) for crop in crops[:4]]
+    return [replace(crop, keypoints=crop.keypoints[:21], known=crop.known[:21], metres=crop.metres[:21]) for crop in crops[:4]]
 
 
 def test_one_command_adds_a_keypoint_and_detectors_find_it(weights, coco, demo_clip, tmp_path, capfd):

@@ -10,7 +10,7 @@ import numpy as np
 from sonjit.datasets import load_coco, read_pictures
 from sonjit.detectors.hands import BOX_KEYPOINTS, box_around_hand
 from sonjit.errors import InputError
-from sonjit.geometry import RotatedBox, crop, crop_matrix, crop_on_grid
+from sonjit.geometry import RotatedBox, crop, crop_matrix, crop_on_grid, inverse_affine
 from sonjit.skeletons import load_skeleton
 
 if TYPE_CHECKING:
@@ -20,40 +20,65 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sonjit.datasets import CocoCategory, CocoInstance
+    from sonjit.datasets.sample import Side
 
-_SIZE = 224
-_MARGIN = 56
-"""Around a crop, in its pixels: a whole number, so that the middle of the larger crop is the detector's own."""
-_WIDE = _SIZE + 2 * _MARGIN
+PUBLISHED_SIZE = 224
+_MARGIN = 0.25
+"""Around a crop, in its sides: of whole pixels, so that the middle of the larger crop is the detector's own."""
 _TURN_RAD, _SCALE, _SHIFT, _LIGHT = 0.35, (0.87, 1.15), 0.06, 0.2
+_TRIES = 10  # places for a crop without a hand before a picture is given up
 
 
 @dataclass(frozen=True, eq=False)
 class LandmarkCrop:
-    """One hand.
+    """One hand, or none.
 
     Attributes:
-        wide: (336, 336, 3) uint8 RGB, the crop with 56 px around it.
-        keypoints: (K, 2) in pixels of the crop.
+        wide: (1.5 S, 1.5 S, 3) uint8 RGB, the crop of side S with a quarter of S around it.
+        keypoints: (K, 2) in pixels of the crop; of no meaning without a hand.
         known: (K,) whether each is annotated.
+        metres: (K, 3) in the crop's axes, from anywhere; NaN where unknown.
+        side: whose hand it is, the person's own; None where unknown or there is none.
+        present: there is a hand; None where that is not to be taught.
     """
 
     wide: NDArray[np.uint8]
     keypoints: NDArray[np.float32]
     known: NDArray[np.bool_]
+    metres: NDArray[np.float32]
+    side: Side | None = None
+    present: bool | None = None
+
+    @property
+    def size(self) -> int:
+        """Side S of the crop in pixels."""
+        return 2 * self.wide.shape[0] // 3
 
     def image(self) -> NDArray[np.uint8]:
-        """(224, 224, 3): the crop itself."""
-        return self.wide[_MARGIN:-_MARGIN, _MARGIN:-_MARGIN]
+        """(S, S, 3): the crop itself."""
+        margin = (self.wide.shape[0] - self.size) // 2
+        return self.wide[margin:-margin, margin:-margin]
 
 
-def landmark_crops(annotations: Path, images: Path | None, extra_keypoints: Sequence[str] = ()) -> list[LandmarkCrop]:
+def landmark_crops(
+    annotations: Path,
+    images: Path | None,
+    extra_keypoints: Sequence[str] = (),
+    *,
+    size: int = PUBLISHED_SIZE,
+    limit: int = 0,
+    without_hands: bool = False,
+) -> list[LandmarkCrop]:
     """Every hand of a data set whose palm and first joints are annotated.
 
     Args:
         annotations: COCO keypoints JSON; its category names the keypoints as MediaPipe does, in any order.
         images: folder or video; None for what stands beside the annotations.
         extra_keypoints: names of keypoints that follow the 21.
+        size: side of the crops in pixels, a multiple of 4.
+        limit: of hands, the first ones; 0 for all.
+        without_hands: also one crop of each picture in which no annotated hand is, where there is room for one; so
+            that presence can be taught.
 
     Raises:
         InputError: no category has these keypoints, or no hand is annotated well enough.
@@ -67,25 +92,32 @@ def landmark_crops(annotations: Path, images: Path | None, extra_keypoints: Sequ
         lacks = f"the keypoint {missing[0]!r}" if missing else "all of a hand's keypoints"
         raise InputError(f"{data.path}: no category with {lacks}; needed are {', '.join(names)}")
     crops: list[LandmarkCrop] = []
+    empty: list[LandmarkCrop] = []
     for picture, rgb in read_pictures(data, images):
         for instance in picture.instances:
             chosen = columns[instance.category_id]
-            if chosen and (one := _crop(rgb, instance, chosen)):
-                crops.append(one)
+            if chosen and (one := _crop(rgb, instance, chosen, size)):
+                crops.append(replace(one, present=True if without_hands else None))
+        if without_hands:
+            empty += _empty_crop(rgb, picture.instances, np.random.default_rng(picture.id), len(names), size)
+        if limit and len(crops) >= limit:
+            break
     if not crops:
         raise InputError(f"{data.path}: no hand with wrist, palm and first joints annotated")
-    return crops
+    return crops[: limit or None] + empty
 
 
 def augmented(hand: LandmarkCrop, rng: np.random.Generator) -> LandmarkCrop:
     """The same hand a little turned, scaled, shifted and in another light."""
-    side = _SIZE * rng.uniform(*_SCALE)
-    cx, cy = _WIDE / 2 + _SIZE * rng.uniform(-_SHIFT, _SHIFT, 2)
+    size, whole = hand.size, hand.wide.shape[0]
+    side = size * rng.uniform(*_SCALE)
+    cx, cy = whole / 2 + size * rng.uniform(-_SHIFT, _SHIFT, 2)
     box = RotatedBox(cx, cy, side, side, rng.uniform(-_TURN_RAD, _TURN_RAD))
-    wide = crop(hand.wide, _wider(box), _WIDE, _WIDE)
+    wide = crop(hand.wide, _wider(box), whole, whole)
     gain, offset = rng.uniform(1 - _LIGHT, 1 + _LIGHT), 255 * rng.uniform(-_LIGHT, _LIGHT) / 2
     lit = np.clip(wide * np.float32(gain) + np.float32(offset), 0, 255).astype(np.uint8)
-    return replace(hand, wide=lit, keypoints=_into_crop(hand.keypoints + _MARGIN, box))
+    points = _into_crop(hand.keypoints + (whole - size) // 2, box, size)
+    return replace(hand, wide=lit, keypoints=points, metres=_turned(hand.metres, box))
 
 
 def _columns(category: CocoCategory, names: Sequence[str]) -> list[int]:
@@ -95,7 +127,7 @@ def _columns(category: CocoCategory, names: Sequence[str]) -> list[int]:
     return [category.keypoints.index(name) for name in names]
 
 
-def _crop(rgb: NDArray[np.uint8], instance: CocoInstance, columns: Sequence[int]) -> LandmarkCrop | None:
+def _crop(rgb: NDArray[np.uint8], instance: CocoInstance, columns: Sequence[int], size: int) -> LandmarkCrop | None:
     if instance.keypoints is None or len(instance.keypoints) <= max(columns):
         return None
     points = instance.keypoints[columns]  # (K, 3)
@@ -105,17 +137,52 @@ def _crop(rgb: NDArray[np.uint8], instance: CocoInstance, columns: Sequence[int]
     box = box_around_hand(points)
     if box.width < 1:
         return None
-    wide = np.empty((_WIDE, _WIDE, 3), np.uint8)
+    metres = np.full((len(points), 3), np.nan) if instance.keypoints_m is None else instance.keypoints_m[columns]
+    return LandmarkCrop(
+        _cut(rgb, box, size), _into_crop(points[:, :2], box, size), known, _turned(metres, box), instance.side
+    )
+
+
+def _empty_crop(
+    rgb: NDArray[np.uint8], instances: Sequence[CocoInstance], rng: np.random.Generator, keypoints: int, size: int
+) -> list[LandmarkCrop]:
+    """A crop of any place, size and turn that no hand's box reaches into; none where there is no room."""
+    height, width = rgb.shape[:2]
+    boxes = np.array([one.box for one in instances]).reshape(-1, 4)
+    for _ in range(_TRIES):
+        side = min(height, width) * rng.uniform(0.15, 0.6)
+        cx, cy, reach = rng.uniform(0, width), rng.uniform(0, height), side * 0.7
+        apart = (boxes[:, 0] > cx + reach) | (boxes[:, 2] < cx - reach)
+        apart |= (boxes[:, 1] > cy + reach) | (boxes[:, 3] < cy - reach)
+        if apart.all():
+            box = RotatedBox(cx, cy, side, side, rng.uniform(-np.pi, np.pi))
+            nothing = np.full((keypoints, 3), np.nan, np.float32)
+            unknown = np.zeros(keypoints, np.bool_)
+            return [
+                LandmarkCrop(_cut(rgb, box, size), np.zeros((keypoints, 2), np.float32), unknown, nothing, None, False)
+            ]
+    return []
+
+
+def _cut(rgb: NDArray[np.uint8], box: RotatedBox, size: int) -> NDArray[np.uint8]:
+    whole = size + 2 * round(_MARGIN * size)
+    wide = np.empty((whole, whole, 3), np.uint8)
     crop_on_grid(rgb, _wider(box), wide)
-    return LandmarkCrop(wide, _into_crop(points[:, :2], box), known)
+    return wide
 
 
 def _wider(box: RotatedBox) -> RotatedBox:
-    scale = _WIDE / _SIZE
+    scale = 1 + 2 * _MARGIN
     return box._replace(width=box.width * scale, height=box.height * scale)
 
 
-def _into_crop(points: NDArray[np.float32], box: RotatedBox) -> NDArray[np.float32]:
+def _into_crop(points: NDArray[np.float32], box: RotatedBox, size: int) -> NDArray[np.float32]:
     """Points (K, 2) of a picture in pixels of a box's crop."""
-    matrix = crop_matrix(box, _SIZE, _SIZE)
-    return np.linalg.solve(matrix[:, :2], (points - matrix[:, 2]).T).T.astype(np.float32)
+    matrix = inverse_affine(crop_matrix(box, size, size))
+    return (points @ matrix[:, :2].T + matrix[:, 2]).astype(np.float32)
+
+
+def _turned(metres: NDArray[np.floating], box: RotatedBox) -> NDArray[np.float32]:
+    """Points (K, 3) of a picture's axes in those of a box."""
+    cos, sin = np.cos(box.rotation), np.sin(box.rotation)
+    return (metres @ np.array([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1]])).astype(np.float32)

@@ -1,35 +1,40 @@
-"""Fine-tune a hand landmark network on hands with keypoints in COCO's format, and teach it keypoints of one's own.
+"""Train a hand landmark network on hands with keypoints in COCO's format: fine-tune the published one, or from scratch.
 
 Each hand is cut out as the detector would cut it out of a video, from the box around its keypoints. What the
-annotations do not say (depth, presence, handedness, metres) is held to what the network said before.
+annotations do not say (depth, presence, handedness, metres) is held to what the network said before, where it said
+anything.
 """
 
 from __future__ import annotations
 
 import copy
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
-import torch.nn.functional as F  # noqa: N812
-from torch import Tensor
+from torch import nn
 
 from sonjit.errors import InputError
-from sonjit.networks import create_network, network_entry
+from sonjit.networks import create_network, save_checkpoint
 from sonjit.networks.export import ENDINGS, export_network
 from sonjit.networks.hand_landmark import PUBLISHED_KEYPOINTS, HandLandmarkNetwork
-from sonjit.training.landmark_crops import LandmarkCrop, augmented, landmark_crops
+from sonjit.networks.registry import InputSpec
+from sonjit.training.batch_norms import fold_batch_norms, put_batch_norms
+from sonjit.training.hand_sizes import measured_ms
+from sonjit.training.landmark_crops import PUBLISHED_SIZE
+from sonjit.training.landmark_figures import landmark_figures
+from sonjit.training.landmark_losses import Batch, landmark_losses, to_batch
+from sonjit.training.landmark_sources import draw_crops, read_sources
 from sonjit.training.loop import WEIGHTS, LoopOptions, train
+from sonjit.training.recipes import settings_from
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Sequence
 
+    from sonjit.training.landmark_crops import LandmarkCrop
     from sonjit.training.recipes import TrainingRequest
-
-_WRIST, _MIDDLE_MCP = 0, 9
-_PALM_M = 0.09
-"""From the wrist to the middle finger's knuckle, as a unit for what is in metres."""
 
 
 @dataclass(frozen=True)
@@ -37,72 +42,116 @@ class LandmarkSettings(LoopOptions):
     """What `--set` changes; the first are those of every loop.
 
     Attributes:
+        network: which to train.
+        scratch: begin with nothing but batch norms, not with the published weights.
+        width: of a network from scratch, as a multiple of its own channels; 0 leaves them.
+        size: side of the crops in pixels, a multiple of 32.
         batch: hands a step.
+        mix: how much of each batch is from which source: annotations or their folders, relative to `--data`; empty:
+            all of it is from `--data` itself.
+        test: a source that is only measured; "" holds some of the others out.
+        heads_from: sources that teach handedness and presence, where not all of them do.
+        negatives: part of the crops with no hand in them, from pictures beside the annotated hands, for presence.
         augment: turn, scale, shift and light each crop anew every time.
         keep: weight of holding what is not annotated to what the network said before; 0 lets it go.
-        held_out: part of the hands, the last ones, that are only measured.
+        held_out: part of each source's hands, the last ones, that are only measured.
         extra_keypoints: names of keypoints to add after the 21.
-        limit: first so many hands; 0 for all.
+        limit: first so many hands of each source; 0 for all.
+        timed: also measure how long the trained network takes on this machine.
     """
 
     rate: float = 3e-4
     warmup: int = 5
+    network: Literal["hand-full", "hand-lite", "hand-heavy"] = "hand-full"
+    scratch: bool = False
+    width: float = 0.0
+    size: int = PUBLISHED_SIZE
     batch: int = 8
+    mix: Mapping[str, float] = field(default_factory=dict[str, float])
+    test: str = ""
+    heads_from: tuple[str, ...] = ()
+    negatives: float = 0.0
     augment: bool = True
     keep: float = 0.1
     held_out: float = 0.1
     extra_keypoints: tuple[str, ...] = ()
     limit: int = 0
+    timed: bool = False
 
     def __post_init__(self) -> None:
         """Refuse numbers that train nothing."""
         super().__post_init__()
         if self.batch < 1 or self.limit < 0 or self.keep < 0 or not 0 <= self.held_out < 1:
             raise InputError("batch must be at least 1, limit and keep 0 or more, held_out from 0 to below 1")
-
-
-class Batch(NamedTuple):
-    """What one step learns from; keypoints in pixels of the crops."""
-
-    images: Tensor  # (B, 3, S, S) in 0..1
-    keypoints: Tensor  # (B, K, 2)
-    known: Tensor  # (B, K)
-    palm: Tensor  # (B,) from wrist to the middle finger's knuckle
+        if self.size < 32 or self.size % 32:
+            raise InputError(f"size={self.size}: give a multiple of 32")
+        if not 0 <= self.negatives < 1:
+            raise InputError(f"negatives={self.negatives}: give a part from 0 to below 1")
+        if self.mix and (min(self.mix.values()) < 0 or not any(self.mix.values())):
+            raise InputError("mix: give no part below 0, and one above")
+        if unknown := set(self.heads_from) - set(self.mix):
+            raise InputError(f"heads_from={sorted(unknown)[0]}: not a source of mix")
+        if not self.scratch and (self.width or self.network == "hand-heavy"):
+            raise InputError(f"{self.network}, width={self.width:g}: no weights are published for it; set scratch=true")
+        if self.scratch and self.extra_keypoints:
+            raise InputError("extra_keypoints begin where published ones are; leave scratch")
 
 
 def train_landmarks(request: TrainingRequest) -> Mapping[str, object]:
     """The recipe: see the module.
 
+    Args:
+        request: its data are COCO keypoint annotations, or the folder that `mix` and `test` are in.
+
+    Returns:
+        "weights", "parameters", "hands" learned from, with the "error_before_px" and "error_px" on them; where some are
+        held out, their number as "held_out", "held_out_error_px", and their "mnae", "handedness" and "presence" as
+        `landmark_figures` says; "ms" where it is timed; and the path of the "export".
+
     Raises:
         InputError: settings or annotations that cannot be used.
     """
-    from sonjit.training.recipes import settings_from
-
     settings = settings_from(LandmarkSettings, request.settings)
     if request.data is None:
         raise InputError(f"{request.recipe}: give the annotations, a COCO keypoints JSON, with --data")
-    crops = landmark_crops(request.data, request.images, settings.extra_keypoints)[: settings.limit or None]
-    first_held_out = len(crops) - int(settings.held_out * len(crops))
-    learned, held_out = crops[:first_held_out], crops[first_held_out:]
-    count = PUBLISHED_KEYPOINTS + len(settings.extra_keypoints)
-    network = create_network(request.recipe, request.weights or "published", keypoints=count)
-    assert isinstance(network, HandLandmarkNetwork)
-    network.to(request.device)
-    begin_at_the_nearest(network, learned)
-    before = mean_error_px(network, learned, request.device)
-    fine_tune(network, learned, settings, request)
-    told: dict[str, object] = {
-        "weights": request.out / WEIGHTS,
-        "hands": len(learned),
-        "error_before_px": before,
-        "error_px": mean_error_px(network, learned, request.device),
-    }
-    if held_out:
-        told |= {"held_out": len(held_out), "held_out_error_px": mean_error_px(network, held_out, request.device)}
+    sources, tested = read_sources(request.data, request.images, settings)
+    learned = [crop for crops in sources.values() for crop in crops]
+    network = landmark_network(settings, request.weights).to(request.device)
+    told: dict[str, object] = {"weights": request.out / WEIGHTS, "hands": sum(crop.known.any() for crop in learned)}
+    if not settings.scratch:
+        begin_at_the_nearest(network, learned)
+        told["error_before_px"] = landmark_figures(network.eval(), learned, request.device)["error_px"]
+    fit_landmarks(network, sources, settings, request)
+    fold_batch_norms(network.eval())
+    save_checkpoint(network, request.out / WEIGHTS)
+    told["parameters"] = sum(part.numel() for part in network.parameters())
+    told["error_px"] = landmark_figures(network, learned, request.device)["error_px"]
+    if tested:
+        figures = landmark_figures(network, tested, request.device)
+        told |= {"held_out": len(tested), "held_out_error_px": figures.pop("error_px"), **figures}
+    inputs = (InputSpec("images", (3, settings.size, settings.size)),)
+    if settings.timed:
+        told["ms"] = measured_ms(network.cpu(), inputs, request.out)
     if request.export:
         file = request.out / f"{request.recipe}{ENDINGS[request.export]}"
-        told["export"] = export_network(network.cpu(), network_entry(request.recipe).inputs, file).path
+        told["export"] = export_network(network.cpu(), inputs, file).path
     return told
+
+
+def landmark_network(settings: LandmarkSettings, weights: str | None = None) -> HandLandmarkNetwork:
+    """The network to train: the published one or given weights as they are, or a new one with batch norms."""
+    options: dict[str, float] = {"width": settings.width} if settings.width else {}
+    count = PUBLISHED_KEYPOINTS + len(settings.extra_keypoints)
+    with torch.random.fork_rng([]):
+        torch.manual_seed(settings.seed)
+        begin = weights if settings.scratch else weights or "published"
+        network = create_network(settings.network, begin, keypoints=count, **options)
+    assert isinstance(network, HandLandmarkNetwork)
+    if begin is None:
+        put_batch_norms(network)
+        with torch.no_grad():  # every keypoint in the middle of the crop
+            network.keypoints.bias.copy_(torch.tensor([settings.size / 2, settings.size / 2, 0.0]).repeat(count))
+    return network
 
 
 def begin_at_the_nearest(network: HandLandmarkNetwork, crops: Sequence[LandmarkCrop]) -> None:
@@ -127,65 +176,25 @@ def begin_at_the_nearest(network: HandLandmarkNetwork, crops: Sequence[LandmarkC
             head.bias[3 * index : 3 * index + 2] = head.bias[3 * nearest : 3 * nearest + 2] + offset.to(head.bias)
 
 
-def fine_tune(
-    network: HandLandmarkNetwork, crops: Sequence[LandmarkCrop], settings: LandmarkSettings, request: TrainingRequest
+def fit_landmarks(
+    network: HandLandmarkNetwork,
+    sources: Mapping[str, Sequence[LandmarkCrop]],
+    settings: LandmarkSettings,
+    request: TrainingRequest,
 ) -> None:
-    """Train a network on crops, into the request's folder."""
-    before = copy.deepcopy(network).eval().requires_grad_(False)
-    count = min(settings.batch, len(crops))
+    """Train a network on crops by source, into the request's folder."""
+    normed = any(isinstance(module, nn.BatchNorm2d) for module in network.modules())
+    before = None if normed else copy.deepcopy(network).eval().requires_grad_(False)
 
     def draw(rng: np.random.Generator) -> Batch:
-        chosen = [crops[index] for index in rng.choice(len(crops), count, replace=False)]
-        return to_batch([augmented(crop, rng) for crop in chosen] if settings.augment else chosen, request.device)
+        return to_batch(draw_crops(sources, settings, rng), request.device)
 
     train(
-        network,
+        network.train(),
         draw,
-        _losses(before, settings.keep),
+        landmark_losses(before, settings.keep),
         settings,
         out=request.out,
         settings={"recipe": request.recipe, "data": str(request.data), "weights": request.weights, **asdict(settings)},
         progress=request.progress,
     )
-
-
-def to_batch(crops: Sequence[LandmarkCrop], device: str = "cpu") -> Batch:
-    """Crops as tensors."""
-    images = torch.from_numpy(np.stack([crop.image() for crop in crops])).to(device)  # (B, S, S, 3)
-    keypoints = torch.from_numpy(np.stack([crop.keypoints for crop in crops])).to(device)  # (B, K, 2)
-    known = torch.from_numpy(np.stack([crop.known for crop in crops])).to(device)
-    palm = (keypoints[:, _WRIST] - keypoints[:, _MIDDLE_MCP]).norm(dim=1)
-    return Batch(images.permute(0, 3, 1, 2) / 255, keypoints, known.float(), palm)
-
-
-def _losses(before: HandLandmarkNetwork, keep: float) -> Callable[[HandLandmarkNetwork, Batch], Mapping[str, Tensor]]:
-    """Distances on the crop in palms, and what is kept of the network as it was."""
-
-    def losses(network: HandLandmarkNetwork, batch: Batch) -> Mapping[str, Tensor]:
-        seen = network(batch.images)
-        points = seen["keypoints"].unflatten(1, (-1, 3))  # (B, K, 3)
-        off = (points[..., :2] - batch.keypoints).abs().mean(2) / batch.palm[:, None]  # (B, K)
-        parts = {"keypoints": (off * batch.known).sum() / batch.known.sum()}
-        if keep:
-            said = before(batch.images)
-            was = said["keypoints"].unflatten(1, (-1, 3))
-            depth = (points[..., 2] - was[..., 2])[:, :PUBLISHED_KEYPOINTS].abs() / batch.palm[:, None]
-            metres = (seen["keypoints_3d"] - said["keypoints_3d"])[:, : 3 * PUBLISHED_KEYPOINTS].abs() / _PALM_M
-            parts["kept_points"] = keep * (depth.mean() + metres.mean())
-            parts["kept_scores"] = keep * sum(
-                (F.mse_loss(seen[name], said[name]) for name in ("presence", "handedness")), torch.zeros(())
-            )
-        return parts
-
-    return losses
-
-
-def mean_error_px(network: HandLandmarkNetwork, crops: Sequence[LandmarkCrop], device: str = "cpu") -> float:
-    """Mean distance of known keypoints from where they are, in pixels of crops of 224 px, without augmentation."""
-    errors: list[Tensor] = []
-    with torch.inference_mode():
-        for start in range(0, len(crops), 32):
-            batch = to_batch(crops[start : start + 32], device)
-            points = network(batch.images)["keypoints"].unflatten(1, (-1, 3))[..., :2]
-            errors.append((points - batch.keypoints).norm(dim=2)[batch.known > 0])
-    return float(torch.cat(errors).mean())

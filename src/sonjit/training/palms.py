@@ -117,7 +117,7 @@ def palm_network(
         cells = (settings.size // 8) ** 2 * network.fine_head.scores.out_channels
         for head, part in zip(heads, (anchors[:cells], anchors[cells:]), strict=True):
             _begin(head, part)
-    return network.train()
+    return network.train().to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  # twice as fast
 
 
 def _begin(head: Head, anchors: NDArray[np.float64]) -> None:
