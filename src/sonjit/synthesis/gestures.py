@@ -50,14 +50,14 @@ def gesture_named(name: str) -> Gesture:
 @lru_cache(maxsize=1)
 def gestures() -> Mapping[str, Gesture]:
     """All gestures by name."""
-    table = tomllib.loads((files(__package__) / "gestures.toml").read_text("utf-8"))
+    table = tomllib.loads((files("sonjit.synthesis") / "gestures.toml").read_text("utf-8"))
     return {name: _gesture(name, entry, table) for name, entry in table["gestures"].items()}
 
 
 @lru_cache(maxsize=1)
 def thumb_postures() -> NDArray[np.float64]:
     """(T, 3, 3) radians: what a thumb does in some gesture."""
-    table = tomllib.loads((files(__package__) / "gestures.toml").read_text("utf-8"))
+    table = tomllib.loads((files("sonjit.synthesis") / "gestures.toml").read_text("utf-8"))
     return np.stack([_thumb(values) for values in table["thumbs"].values()])
 
 
