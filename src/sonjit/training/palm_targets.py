@@ -8,9 +8,10 @@ import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
-from torchvision.ops import box_iou, sigmoid_focal_loss
+from torchvision.ops import box_iou
 
 from sonjit.detectors.anchors import AnchorGrid
+from sonjit.training.losses import cross_entropy, focal
 from sonjit.training.palm_examples import palm_squares
 
 if TYPE_CHECKING:
@@ -20,10 +21,11 @@ if TYPE_CHECKING:
 
     from sonjit.training.palm_examples import PalmPicture
 
-ScoreLoss = Literal["focal", "cross_entropy"]
-_NEAR, _FAR = 0.5, 0.4
+ScoreLoss = Literal["focal", "cross-entropy"]
+_NEAR, _FAR = 0.4, 0.3
 """IoU from which an anchor is a palm's, and below which it is none's; those between are not judged."""
-_ALPHA, _GAMMA = 0.25, 2.0
+_BOXES = 4.0
+"""Weight of the boxes beside the scores."""
 
 
 class PalmTargets(NamedTuple):
@@ -54,7 +56,7 @@ def palm_anchors(size: int) -> NDArray[np.float64]:
 def palm_targets(anchors: NDArray[np.float64], pictures: Sequence[PalmPicture], device: str = "cpu") -> PalmTargets:
     """What a network shall say of pictures.
 
-    An anchor is a palm's where they overlap by half or more, and the palm's best one always is.
+    An anchor is a palm's where they overlap by `_NEAR` or more, and the palm's best one always is.
     """
     matched = [_matched(anchors, picture) for picture in pictures]
     found, boxes, sizes = (torch.from_numpy(np.stack(part)).to(device) for part in zip(*matched, strict=True))
@@ -99,16 +101,13 @@ def palm_losses(seen: Mapping[str, Tensor], wanted: PalmTargets, loss: ScoreLoss
     Returns:
         "scores" and "boxes" (in palm sizes), for each anchor that is a palm's.
     """
-    judged, is_palm = (wanted.found >= 0).float(), wanted.found > 0
-    count = is_palm.sum().clamp(min=1)
-    logits, truth = seen["scores"][..., 0].float(), is_palm.float()
-    if loss == "focal":
-        scores = sigmoid_focal_loss(logits, truth, alpha=_ALPHA, gamma=_GAMMA)
-    else:
-        scores = F.binary_cross_entropy_with_logits(logits, truth, reduction="none")
-    off = (seen["boxes"].float() - wanted.boxes)[is_palm] / wanted.sizes[is_palm][:, None]  # (n, 18)
+    judged, is_palm = wanted.found >= 0, wanted.found > 0
+    logits, truth = seen["scores"][..., 0][judged].float(), is_palm[judged].float()
+    count = truth.sum().clamp(min=1)
+    scores = focal(logits, truth) if loss == "focal" else cross_entropy(logits, truth) * len(truth) / count
+    off = (seen["boxes"][is_palm].float() - wanted.boxes[is_palm]) / wanted.sizes[is_palm][:, None]  # (n, 18)
     boxes = F.smooth_l1_loss(off, torch.zeros_like(off), reduction="sum", beta=0.1) / (18 * count)
-    return {"scores": (scores * judged).sum() / count, "boxes": 4 * boxes}
+    return {"scores": scores, "boxes": _BOXES * boxes}
 
 
 def _corners(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
