@@ -15,7 +15,15 @@ if TYPE_CHECKING:
 
 State = Literal["ok", "note", "missing"]
 _BASE = ("numpy", "openvino", "opencv-python-headless", "av", "rich", "cyclopts")
-_EXTRAS = {"serve": "fastapi", "tables": "pyarrow", "train": "torch", "onnx": "onnxruntime", "heic": "pillow_heif", "synth": "moderngl", "studio": "scipy"}
+_EXTRAS = {
+    "serve": "fastapi",
+    "tables": "pyarrow",
+    "train": "torch",
+    "onnx": "onnxruntime",
+    "heic": "pillow_heif",
+    "synth": "moderngl",
+    "studio": "scipy",
+}
 _MARKS = {"ok": "[green]ok[/]", "note": "[yellow]note[/]", "missing": "[red]missing[/]"}
 
 
@@ -56,6 +64,8 @@ def examine() -> Iterator[Finding]:
     for extra, module in _EXTRAS.items():
         found = importlib.util.find_spec(module) is not None
         yield Finding("ok" if found else "note", f"extra [{extra}]", module if found else _install(extra))
+    if importlib.util.find_spec("moderngl"):
+        yield _opengl()
     yield _cameras()
 
 
@@ -107,6 +117,16 @@ def _video() -> Iterator[Finding]:
         yield Finding(
             "ok" if there else "note", f"encoder {codec}", f"drawn {job}{'' if there else ' cannot be written'}"
         )
+
+
+def _opengl() -> Finding:
+    from sonjit.errors import JobError
+    from sonjit.synthesis.gl_context import renderer_name
+
+    try:
+        return Finding("ok", "OpenGL without a screen", renderer_name())
+    except JobError as error:
+        return Finding("note", "OpenGL without a screen", f"rendered hands need it: {error}")
 
 
 def _install(extra: str) -> str:

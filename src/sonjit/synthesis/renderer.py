@@ -32,11 +32,13 @@ if TYPE_CHECKING:
 _SHADOW_SIZE: Final = 512
 _CLIP_DISTANCE: Final = 0x3000  # GL_CLIP_DISTANCE0
 _MOST_PIXELS: Final = 1 << 21  # at once; larger pictures are drawn in strips
+_REACH_M: Final = 0.022  # how far what stands near a point takes light from it
 _AMOUNTS: Final = ("pores", "creases", "nails", "veins", "freckles", "tattoo")
-_UNITS: Final = ("points", "facings", "mores", "kinds", "patterns", "shadow_map", "image")
+_UNITS: Final = ("points", "facings", "mores", "kinds", "patterns", "shadow_map", "skies", "image")
 _SOURCES: Final = {
     "mesh": ("mesh.vert", "mesh.frag"),
     "shadow": ("shadow.vert", "shadow.frag"),
+    "openness": ("rectangle.vert", "openness.frag"),
     "picture": ("rectangle.vert", "picture.frag"),
 }
 
@@ -148,6 +150,7 @@ class Renderer:
         points = self._packed.vertices[:, :3] @ R.T.astype(np.float32) + t.astype(np.float32)
         boxes = boxes_px(points, self._packed.rows, camera, size)
         self._draw_geometry(targets, _camera_uniforms(R, t, camera, targets.samples, near_far(points[:, 2])))
+        self._draw_openness(targets, boxes, 2 * _REACH_M * float(camera.K[0, 0]))
         self._draw_light(targets, boxes, self._light_uniforms(lighting, R, t))
         self._draw_pixels(targets, boxes)
         instances = np.array([each.instance for each in self._held], np.uint8)
@@ -184,19 +187,30 @@ class Renderer:
         self._shadow.use()
         self._shadow.clear()
         self._context.enable_only(self._context.DEPTH_TEST)
-        self._mesh("shadow", {"light_view": _columns(view)}).render(vertices=len(self._packed.indices))
+        self._context.depth_func = "<"
+        self._render("shadow", {"light_view": _columns(view)})
 
     def _draw_geometry(self, targets: Targets, uniforms: dict[str, object]) -> None:
         targets.geometry.use()
         targets.geometry.clear()
         self._context.enable_only(self._context.DEPTH_TEST)
         self._context.depth_func = "<"
-        if self._held:
-            mesh = self._mesh("mesh", uniforms)
-            for drawable, (first, count) in zip(self._held, self._packed.spans, strict=True):
-                closed = drawable.material.surface == "skin"  # its back is never seen: half the work
-                (self._context.enable if closed else self._context.disable)(self._context.CULL_FACE)
-                mesh.render(vertices=count, first=first)
+        self._render("mesh", uniforms)
+
+    def _render(self, program: str, uniforms: dict[str, object]) -> None:
+        """All meshes by one program; of closed ones only what faces the camera or the light: half the work."""
+        mesh = self._mesh(program, uniforms)
+        for drawable, (first, count) in zip(self._held, self._packed.spans, strict=True):
+            closed = drawable.material.surface == "skin"
+            (self._context.enable if closed else self._context.disable)(self._context.CULL_FACE)
+            mesh.render(vertices=count, first=first)
+
+    def _draw_openness(self, targets: Targets, boxes: NDArray[np.int64], reach: float) -> None:
+        targets.sky.use()
+        self._context.enable_only(self._context.NOTHING)
+        for unit, texture in enumerate(targets.surfaces[:2]):
+            texture.use(unit)
+        self._rectangle("openness", {"box": _corners(_around(boxes), targets.size), "reach": reach})
 
     def _draw_light(self, targets: Targets, boxes: NDArray[np.int64], uniforms: dict[str, object]) -> None:
         """Each drawable's samples in its own box; what is nearer or farther there is left out."""
@@ -205,17 +219,16 @@ class Renderer:
         targets.colours.clear()
         context.enable_only(context.DEPTH_TEST)
         context.depth_func = ">"  # rectangles lie at the far end: they pass where anything was drawn
-        for unit, texture in enumerate((*targets.surfaces, self._patterns, self._shadow_map)):
+        for unit, texture in enumerate((*targets.surfaces, self._patterns, self._shadow_map, targets.skies)):
             texture.use(unit)
         for number, drawable in enumerate(self._held):
             left, top, right, bottom = boxes[number]
             if right <= left or bottom <= top:
                 continue
             material = drawable.material
-            edges = np.array([left, top, right + 0.5, bottom + 0.5]) * 4 / np.tile(targets.samples, 2) - 1
             own: dict[str, object] = {
                 **{name: material.amounts.get(name, 0.0) for name in _AMOUNTS},
-                "box": tuple(edges),
+                "box": _corners((2 * left, 2 * top, 2 * right + 1, 2 * bottom + 1), targets.samples),
                 "whose": float(number),
                 "albedo": material.albedo,
                 "roughness": material.roughness,
@@ -231,9 +244,8 @@ class Renderer:
         self._context.enable_only(self._context.NOTHING)
         for unit, texture in enumerate((*targets.surfaces[:2], targets.lights)):
             texture.use(unit)
-        edges = np.array(_around(boxes)) * 2 / np.tile(targets.size, 2) - 1
-        uniforms: dict[str, object] = {"box": tuple(edges), "step": tuple(1 / np.array(targets.samples)), "lights": 2}
-        self._rectangle("picture", uniforms)
+        step = tuple(1 / np.array(targets.samples))
+        self._rectangle("picture", {"box": _corners(_around(boxes), targets.size), "step": step, "lights": 2})
 
     def _light_uniforms(self, lighting: Lighting, R: NDArray[np.float64], t: NDArray[np.float64]) -> dict[str, object]:
         directions, colours = np.zeros((4, 3)), np.zeros((4, 3))
@@ -286,7 +298,7 @@ class Renderer:
     def _program(self, name: str) -> moderngl.Program:
         if name not in self._programs:
             vertex, fragment = _SOURCES.get(name, ("rectangle.vert", "surface.frag"))
-            defines = (name.upper(), f"SHADOW_SIZE {_SHADOW_SIZE}.0")
+            defines = (name.upper(), f"SHADOW_SIZE {_SHADOW_SIZE}.0", f"REACH {_REACH_M}")
             program = self._context.program(shader(vertex, *defines), shader(fragment, *defines))
             _set(program, {sampler: unit for unit, sampler in enumerate(_UNITS)})
             self._programs[name] = program
@@ -303,6 +315,11 @@ def _around(boxes: NDArray[np.int64]) -> Box:
     left, top = boxes[:, :2].min(0).tolist()
     right, bottom = boxes[:, 2:].max(0).tolist()
     return left, top, max(left, right), max(top, bottom)
+
+
+def _corners(box: Box, size: tuple[int, int]) -> tuple[float, ...]:
+    """A box of a target of that size, -1 to 1."""
+    return tuple((np.array(box) * 2 / np.tile(size, 2) - 1).tolist())
 
 
 def _camera_uniforms(

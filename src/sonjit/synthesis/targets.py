@@ -36,6 +36,9 @@ class Targets:
         ]
         for each in self.surfaces:
             each.filter = (context.NEAREST, context.NEAREST)
+        self.skies = context.texture(size, 1)
+        self.skies.repeat_x = self.skies.repeat_y = False
+        self.sky = context.framebuffer([self.skies])
         self.lights = context.texture(samples, 4)
         self.lights.repeat_x = self.lights.repeat_y = False
         self.geometry = context.framebuffer(self.surfaces, depth)
@@ -43,8 +46,8 @@ class Targets:
         self.colours.depth_mask = False
         kinds = ((4, "f1"), (4, "f4"), (1, "f4"))
         self.picture = context.framebuffer([context.renderbuffer(size, n, dtype=kind) for n, kind in kinds])
-        attached = (*self.surfaces, self.lights, depth, *self.picture.color_attachments)
-        self._all = (self.geometry, self.colours, self.picture, *attached)
+        attached = (*self.surfaces, self.lights, self.skies, depth, *self.picture.color_attachments)
+        self._all = (self.geometry, self.colours, self.sky, self.picture, *attached)
 
     def release(self) -> None:
         """Give the memory back."""
