@@ -74,7 +74,7 @@ def test_typed_settings_come_over_smoke_over_the_recipes_own(recipe, tmp_path):
         ("summary = ", "not TOML"),
         ("colour = 1\n" + RECIPE, "recipe mine: unknown setting 'colour'; known: name, summary"),
         (RECIPE.replace("data =", "# data ="), "recipe mine: data is missing"),
-        (RECIPE.replace("steps = 3", "stepz = 3"), "mine: unknown setting 'stepz'; known: network"),
+        (RECIPE.replace("steps = 3", "stepz = 3"), "mine: unknown setting 'stepz'; known: steps"),
         (RECIPE.replace("steps = 3", "steps = 3.5"), "mine: steps=3.5: give a whole number"),
         (RECIPE.replace("steps = 2", "steps = true").replace("[smoke]", "[more]"), "unknown setting 'more'"),
         (RECIPE + "[ablation.a]\ntitle = 'a'\nfigure = 'b'\n", "ablation.a: rows is missing"),

@@ -12,23 +12,26 @@ from cyclopts import Parameter
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
 
-    from sonjit.training.recipes import Progress
+    from sonjit.training.recipes import Progress, TrainingRequest
 
 
 def train(
-    recipe: str,
+    recipe: str = "",
     /,
     *,
-    out: str,
+    out: str | None = None,
     data: str | None = None,
     images: str | None = None,
     weights: str | None = None,
     extra_keypoints: str | None = None,
     steps: int | None = None,
     device: str = "cpu",
+    precision: Literal["f32", "bf16"] | None = None,
     export: Literal["onnx", "openvino"] | None = None,
     settings: Annotated[tuple[str, ...], Parameter(name="--set")] = (),
-    smoke: bool = False,
+    smoke: Annotated[bool, Parameter(negative="")] = False,
+    ablation: str | None = None,
+    list_: Annotated[bool, Parameter(name="--list", negative="")] = False,
 ) -> None:
     """Train a network by a recipe, Sonjit's own or a TOML file of yours.
 
@@ -38,43 +41,78 @@ def train(
     `sonjit train hand-full --data nails.json --images nails.mp4 --out runs/nails --extra-keypoints thumb_nail` adds a
     keypoint. A run that was stopped goes on where it stopped when it is called again.
 
+    `torchrun --nproc-per-node 2 -m sonjit train cam --device cuda` trains with two GPUs.
+
     Args:
         recipe: What to train: hand-full, hand-lite, cam, mask-rcnn, ..., or the path of a recipe.
-        out: Folder of the run: weights.safetensors, log.jsonl, settings.json and the last checkpoint.
+        out: Folder of the run: report.html, weights.safetensors, log.jsonl, settings.json, result.json and the last
+            checkpoint. runs/RECIPE by default.
         data: Annotations: a JSON file in COCO's format, or the folder that holds it.
         images: Folder of the pictures, or the video that they are frames of.
         weights: To begin with: published, demo, or a path.
         extra_keypoints: Names of keypoints to add after a hand's 21, with commas.
         steps: Of the optimizer.
         device: cpu, cuda or cuda:1.
+        precision: bf16 multiplies in bfloat16; weights stay float32.
         export: Write the trained network for another runtime too.
         settings: Setting of the recipe, e.g. rate=0.0003; may be given several times.
         smoke: Train at the small size, which ends in minutes on a CPU.
+        ablation: Run a grid of the recipe, each row with each seed, and show its table beside the published one.
+        list_: Show what can be trained.
     """
+    from sonjit.errors import InputError
     from sonjit.training.recipes import TrainingRequest, run_recipe
 
+    if list_:
+        sys.stdout.write(_recipes())
+        return
+    if not recipe:
+        raise InputError("say what to train; sonjit train --list shows what there is")
+    typed = {"steps": steps, "extra_keypoints": extra_keypoints, "precision": precision}
     given = dict(_pair(setting) for setting in settings)
-    if steps is not None:
-        given["steps"] = str(steps)
-    if extra_keypoints is not None:
-        given["extra_keypoints"] = extra_keypoints
+    given |= {name: str(value) for name, value in typed.items() if value is not None}
+    name = "-".join([Path(recipe).stem, *(["smoke"] if smoke else []), *([ablation] if ablation else [])])
     with _show_progress() as progress:
-        told = run_recipe(
-            TrainingRequest(
-                recipe=recipe,
-                out=Path(out),
-                data=None if data is None else Path(data),
-                images=None if images is None else Path(images),
-                weights=weights,
-                device=device,
-                settings=given,
-                progress=progress,
-                export=export,
-                smoke=smoke,
-            )
+        request = TrainingRequest(
+            recipe=recipe,
+            out=Path("runs", name) if out is None else Path(out),
+            data=None if data is None else Path(data),
+            images=None if images is None else Path(images),
+            weights=weights,
+            device=device,
+            settings=given,
+            progress=progress,
+            export=export,
+            smoke=smoke,
         )
+        told = {} if ablation else run_recipe(request)
+        table = _ablate(request, ablation) if ablation else ""
     lines = (f"{name}: {f'{value:.4g}' if isinstance(value, float) else value}\n" for name, value in told.items())
-    sys.stdout.write("".join(lines))
+    sys.stdout.write(table + "".join(lines))
+
+
+def _ablate(request: TrainingRequest, name: str) -> str:
+    """Run a grid and write its files; gives its table."""
+    from sonjit.training.ablation import run_ablation
+    from sonjit.training.ablation_report import save_ablation
+
+    def announce(line: str) -> None:
+        sys.stderr.write(f"{line}\n")
+
+    result = run_ablation(request, name, announce)
+    return save_ablation(result, request.out) if result.rows else ""
+
+
+def _recipes() -> str:
+    """Each recipe with what it does, learns from and compares."""
+    from sonjit.training.recipes import list_recipes, load_recipe
+
+    lines: list[str] = []
+    for name in list_recipes():
+        recipe = load_recipe(name)
+        lines += [f"{name}: {recipe.summary}", f"    from {recipe.data}"]
+        lines += [f"    --ablation {key}: {grid.title}" for key, grid in recipe.ablation.items()]
+    return "\n".join(lines) + "\n"
 
 
 def _pair(setting: str) -> tuple[str, str]:

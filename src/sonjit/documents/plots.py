@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-_COLOURS = ("#2f6fde", "#d9572b", "#2a9d5c", "#8a5bd1")
-_INK = "#7a7f87"  # between black and white
+COLOURS = ("#2f6fde", "#d9572b", "#2a9d5c", "#8a5bd1")
+INK = "#7a7f87"  # between black and white
 _WIDTH, _HEIGHT = 640, 300
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 16, 28, 44
 _ROW = 20
@@ -55,18 +55,18 @@ def curves_svg(curves: Sequence[tuple[str, Curve]]) -> str:
     for step in range(5):
         share = step / 4
         _, y = place(x_min, share)
-        marks.append(_line(_LEFT, y, _WIDTH - _RIGHT, y, _INK, 0.4))
-        marks.append(_text(_LEFT - 6, y + 4, f"{100 * share:.0f} %", "end"))
+        marks.append(line_mark(_LEFT, y, _WIDTH - _RIGHT, y, INK, 0.4))
+        marks.append(text_mark(_LEFT - 6, y + 4, f"{100 * share:.0f} %", "end"))
         x, _ = place(x_min + share * (x_max - x_min), 0)
-        marks.append(_text(x, _HEIGHT - _BOTTOM + 18, f"{x_min + share * (x_max - x_min):g}"))
-    marks.append(_text(_LEFT + wide / 2, _HEIGHT - 8, f"threshold, {curves[0][1].unit}"))
+        marks.append(text_mark(x, _HEIGHT - _BOTTOM + 18, f"{x_min + share * (x_max - x_min):g}"))
+    marks.append(text_mark(_LEFT + wide / 2, _HEIGHT - 8, f"threshold, {curves[0][1].unit}"))
     for number, (name, curve) in enumerate(curves):
-        colour = _COLOURS[number % len(_COLOURS)]
+        colour = COLOURS[number % len(COLOURS)]
         points = [place(x, y) for x, y in zip(curve.x, curve.y, strict=True) if math.isfinite(y)]
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
         marks.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>')
-        marks.append(_text(_LEFT + number * wide / len(curves), 16, name, "start", colour))
-    return _svg(_WIDTH, _HEIGHT, marks, "share of keypoints within a threshold")
+        marks.append(text_mark(_LEFT + number * wide / len(curves), 16, name, "start", colour))
+    return svg_of(_WIDTH, _HEIGHT, marks, "share of keypoints within a threshold")
 
 
 def bars_svg(rows: Sequence[tuple[str, float, float, float]], unit: str, title: str) -> str:
@@ -83,21 +83,21 @@ def bars_svg(rows: Sequence[tuple[str, float, float, float]], unit: str, title: 
     marks: list[str] = []
     for number, (name, mean, low, high) in enumerate(rows):
         y = 8 + number * _ROW
-        marks.append(_text(_NAMES - 8, y + 13, name, "end"))
+        marks.append(text_mark(_NAMES - 8, y + 13, name, "end"))
         if not math.isfinite(mean):
-            marks.append(_text(_NAMES + 4, y + 13, "no data", "start"))
+            marks.append(text_mark(_NAMES + 4, y + 13, "no data", "start"))
             continue
         bar = max(0.0, mean) / most * wide
         marks.append(
-            f'<rect x="{_NAMES}" y="{y + 3}" width="{bar:.1f}" height="{_ROW - 6}" fill="{_COLOURS[0]}" '
+            f'<rect x="{_NAMES}" y="{y + 3}" width="{bar:.1f}" height="{_ROW - 6}" fill="{COLOURS[0]}" '
             'fill-opacity="0.75"/>'
         )
         end = bar
         if math.isfinite(low) and math.isfinite(high):
             left, end = _NAMES + max(0.0, low) / most * wide, max(bar, high / most * wide)
-            marks.append(_line(left, y + _ROW / 2, _NAMES + high / most * wide, y + _ROW / 2, _COLOURS[1], 2))
-        marks.append(_text(_NAMES + end + 6, y + 13, f"{mean:.3g} {unit}", "start"))
-    return _svg(_WIDTH, 16 + len(rows) * _ROW, marks, title)
+            marks.append(line_mark(left, y + _ROW / 2, _NAMES + high / most * wide, y + _ROW / 2, COLOURS[1], 2))
+        marks.append(text_mark(_NAMES + end + 6, y + 13, f"{mean:.3g} {unit}", "start"))
+    return svg_of(_WIDTH, 16 + len(rows) * _ROW, marks, title)
 
 
 def maps_svg(
@@ -122,16 +122,17 @@ def maps_svg(
         for (row, column), value in np.ndenumerate(values):
             marks.append(
                 f'<rect x="{left + column * side / columns:.1f}" y="{_TOP + row * side / rows:.1f}" '
-                f'width="{side / columns:.1f}" height="{side / rows:.1f}" fill="{_COLOURS[int(value > 0)]}" '
+                f'width="{side / columns:.1f}" height="{side / rows:.1f}" fill="{COLOURS[int(value > 0)]}" '
                 f'fill-opacity="{0.9 * abs(float(value)) / most:.2f}"/>'
             )
         placed = [(left + side * x, _TOP + side * y) for x, y in points.tolist()]
-        marks += [_line(*placed[a], *placed[b], _INK, 1.5) for a, b in bones]
-        marks.append(_text(left + side / 2, 18, name))
-    return _svg(gap + len(maps) * (side + gap), _TOP + side + gap, marks, title)
+        marks += [line_mark(*placed[a], *placed[b], INK, 1.5) for a, b in bones]
+        marks.append(text_mark(left + side / 2, 18, name))
+    return svg_of(gap + len(maps) * (side + gap), _TOP + side + gap, marks, title)
 
 
-def _svg(width: int, height: int, marks: Sequence[str], title: str) -> str:
+def svg_of(width: int, height: int, marks: Sequence[str], title: str) -> str:
+    """A drawing of marks, with a title for those who do not see it."""
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
         f'role="img" font-family="system-ui, sans-serif" font-size="12"><title>{escape(title)}</title>'
@@ -139,9 +140,11 @@ def _svg(width: int, height: int, marks: Sequence[str], title: str) -> str:
     )
 
 
-def _line(x1: float, y1: float, x2: float, y2: float, colour: str, width: float) -> str:
+def line_mark(x1: float, y1: float, x2: float, y2: float, colour: str, width: float) -> str:
+    """A straight line."""
     return f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" stroke="{colour}" stroke-width="{width}"/>'
 
 
-def _text(x: float, y: float, text: str, anchor: str = "middle", colour: str = _INK) -> str:
+def text_mark(x: float, y: float, text: str, anchor: str = "middle", colour: str = INK) -> str:
+    """A line of text."""
     return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" fill="{colour}">{escape(text)}</text>'

@@ -31,33 +31,30 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class CamSettings:
-    """How the classifier is trained.
+class CamSettings(LoopOptions):
+    """How the classifier is trained; the first settings are those of every loop.
 
     Attributes:
         network: one of `list_networks("cam-*")`.
         pooling: gap or gmp.
-        steps: of the optimizer.
         batch: crops in a step.
-        rate: learning rate at its highest.
         size: side of a crop in pixels.
         context: side of a crop as a multiple of the hand's.
-        seed: of weights and crops.
         segment: frames of which three parts in four are learnt from and the last is held out.
     """
 
+    steps: int = 200
+    rate: float = 2e-3
     network: str = "cam-small"
     pooling: str = "gap"
-    steps: int = 200
     batch: int = 32
-    rate: float = 2e-3
     size: int = 96
     context: float = 2.0
-    seed: int = 0
     segment: int = 60
 
     def __post_init__(self) -> None:
         """Refuse what gives no crops."""
+        super().__post_init__()
         if self.batch < 1 or self.size < 16 or self.segment < 4 or not 1 <= self.context <= 4:
             raise InputError("give batch >= 1, size >= 16, segment >= 4 and context in 1..4")
 
@@ -97,11 +94,10 @@ def train_classifier(crops: HandCrops, settings: CamSettings, request: TrainingR
         return {"cross_entropy": cross_entropy(network(images)["scores"], labels, label_smoothing=0.05)}
 
     kept: dict[str, Any] = {**asdict(settings), "classes": CLASSES}
-    options = LoopOptions(steps=settings.steps, rate=settings.rate, seed=settings.seed)
     if request is None:
-        train(network, batch, losses, options)
+        train(network, batch, losses, settings)
     else:
-        train(network, batch, losses, options, out=request.out, settings=kept, progress=request.progress)
+        train(network, batch, losses, settings, out=request.out, settings=kept, progress=request.progress)
     return network.cpu().eval()
 
 

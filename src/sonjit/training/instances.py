@@ -45,16 +45,15 @@ _KEPT_SIDE_PX = 1333  # longer pictures are made smaller before they are kept
 
 
 @dataclass(frozen=True)
-class InstanceSettings:
-    """How the network is made and trained; those of its layers hold where no weights are given to begin with.
+class InstanceSettings(LoopOptions):
+    """How the network is made and trained; the first settings are those of every loop.
+
+    Those of its layers hold where no weights are given to begin with.
 
     Attributes:
         pictures: to learn from, spread evenly over the data set; 0 for four in five.
         held_out: of the others to judge by, at most.
-        steps: of the optimizer.
         batch: pictures in a step.
-        rate: learning rate at its highest.
-        seed: of weights and pictures.
         side: what the short side of a picture becomes, in pixels; 0 for 192, or what the given weights are for.
         depth: layers of the residual network.
         width: channels of its first stage.
@@ -62,15 +61,13 @@ class InstanceSettings:
         hidden: of the box head's fully connected layers.
         masks: False for Faster R-CNN, the same without masks.
         samples: anchors and proposals of a picture that the losses are taken over.
-        save_every: steps between checkpoints.
     """
 
+    steps: int = 600
+    rate: float = 2e-3
     pictures: int = 0
     held_out: int = 100
-    steps: int = 600
     batch: int = 4
-    rate: float = 2e-3
-    seed: int = 0
     side: int = 0
     depth: int = 18
     width: int = 24
@@ -78,10 +75,10 @@ class InstanceSettings:
     hidden: int = 128
     masks: bool = True
     samples: int = 128
-    save_every: int = 50
 
     def __post_init__(self) -> None:
         """Refuse what trains nothing."""
+        super().__post_init__()
         least = {"pictures": 0, "held_out": 1, "batch": 1, "side": 0, "width": 8, "channels": 8, "hidden": 8}
         for name, value in (least | {"samples": 8}).items():
             if getattr(self, name) < value:
@@ -134,10 +131,9 @@ def train_instances(request: TrainingRequest) -> Mapping[str, object]:
     def losses(model: MaskRCNN, drawn: list[tuple[Tensor, Target]]) -> Mapping[str, Tensor]:
         return model.losses([one[0] for one in drawn], [one[1] for one in drawn])
 
-    loop = LoopOptions(settings.steps, settings.rate, seed=settings.seed, save_every=settings.save_every)
     said = {**asdict(settings), "data": str(data.path), "images": str(request.images), "weights": request.weights}
     save_description(request.out, saved)
-    train(network, batch, losses, loop, out=request.out, settings=said, progress=request.progress)
+    train(network, batch, losses, settings, out=request.out, settings=said, progress=request.progress)
     figures = judge(network, data, judged, request.device)
     (request.out / METRICS).write_text(json.dumps({**figures, "held_out": len(judged)}, indent=2) + "\n", "utf-8")
     return {"weights": request.out / WEIGHTS, "learnt_from": len(examples), "held_out": len(judged), **figures}

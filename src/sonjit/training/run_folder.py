@@ -17,6 +17,8 @@ WEIGHTS, CHECKPOINT, LOG, SETTINGS = "weights.safetensors", "checkpoint.pt", "lo
 """What stands in a run's folder."""
 BEST = "best.safetensors"
 """The weights that an evaluation found best so far."""
+RESULT = "result.json"
+"""What a recipe told at its end, and the settings that it was given."""
 
 
 class RunFolder:
@@ -39,7 +41,7 @@ class RunFolder:
             folder.mkdir(parents=True, exist_ok=True)
             file = folder / SETTINGS
             if not file.exists():
-                _replace(file, text)
+                replace_text(file, text)
             elif file.read_text("utf-8") != text:
                 raise InputError(f"{folder}: holds a run with other settings ({SETTINGS}); give another folder")
         except OSError as error:
@@ -59,7 +61,7 @@ class RunFolder:
                 raise InputError(
                     f"{file}: a damaged checkpoint ({type(error).__name__}); remove it to begin anew"
                 ) from None
-        _replace(log, "".join(kept))
+        replace_text(log, "".join(kept))
         return state
 
     def log(self, line: Mapping[str, Any]) -> None:
@@ -79,7 +81,8 @@ class RunFolder:
             raise JobError(f"writing {file} failed: {error}") from None
 
 
-def _replace(file: Path, text: str) -> None:
+def replace_text(file: Path, text: str) -> None:
+    """Write a file beside its place, then put it there in one step."""
     draft = file.with_suffix(".part")
     draft.write_text(text, "utf-8")
     draft.replace(file)

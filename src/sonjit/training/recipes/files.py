@@ -42,10 +42,11 @@ class Ablation:
         higher_is_better: of the figure.
         seeds: put into the setting `seed`.
         unit: of the figure; "" without one.
+        also: keys of other things that it returns and that the table shows, such as parameters.
         source: of the published figures.
         notes: what one has to know to read the table, such as what the data stand for.
-        settings: of all rows, at the real size.
-        smoke_settings: of all rows, at the smoke size.
+        settings: of all rows.
+        smoke_settings: of all rows at the smoke size, over these.
     """
 
     title: str
@@ -54,6 +55,7 @@ class Ablation:
     higher_is_better: bool = True
     seeds: tuple[int, ...] = (0, 1, 2)
     unit: str = ""
+    also: tuple[str, ...] = ()
     source: str = ""
     notes: tuple[str, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict[str, Any])

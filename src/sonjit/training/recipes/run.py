@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from sonjit.errors import InputError
+from sonjit.media.outputs import failing_as_job
 from sonjit.training.recipes.files import Recipe, load_recipe
 from sonjit.training.recipes.settings import settings_from
 
@@ -23,11 +26,37 @@ _WEIGHT_FILES = (".safetensors", ".pth", ".pt", ".tar", ".pkl", ".tflite", ".tas
 def run_recipe(request: TrainingRequest) -> Mapping[str, object]:
     """Train what is asked for.
 
+    Returns:
+        What the recipe tells; nothing where torchrun started several processes and this is not the first.
+
     Raises:
         InputError: an unknown recipe or setting, or data that cannot be used.
     """
     recipe = load_recipe(request.recipe)
-    return _named(recipe, recipe.function)(prepare(recipe, request))
+    function, ready = _named(recipe, recipe.function), prepare(recipe, request)
+    from sonjit.training.distributed import processes, rank
+    from sonjit.training.report import save_run_report
+
+    with processes(ready.device) as device, TemporaryDirectory() as elsewhere:
+        if rank():  # only the first process' files are kept
+            function(replace(ready, device=device, out=Path(elsewhere)))
+            return {}
+        try:
+            told: Mapping[str, object] = function(replace(ready, device=device))
+            _save_result(ready, told)
+        finally:
+            if ready.out.is_dir():
+                save_run_report(ready.out, f"{recipe.name}: {recipe.summary}")
+    return told
+
+
+def _save_result(request: TrainingRequest, told: Mapping[str, object]) -> None:
+    from sonjit.training.run_folder import RESULT, replace_text
+
+    request.out.mkdir(parents=True, exist_ok=True)
+    text = json.dumps({"settings": request.settings, "told": told}, indent=2, default=str)
+    with failing_as_job(request.out / RESULT):
+        replace_text(request.out / RESULT, text + "\n")
 
 
 def prepare(recipe: Recipe, request: TrainingRequest) -> TrainingRequest:

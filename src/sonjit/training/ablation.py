@@ -1,0 +1,195 @@
+"""Grids of a recipe: each row trained with each seed, beside what was published."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from dataclasses import asdict, dataclass, replace
+from itertools import pairwise
+from statistics import NormalDist, fmean, stdev
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from sonjit.errors import InputError, JobError
+from sonjit.training.distributed import from_first, processes, rank
+from sonjit.training.recipes import load_recipe, prepare, run_recipe
+from sonjit.training.run_folder import RESULT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from sonjit.training.recipes import Ablation, Recipe, TrainingRequest
+
+_T95 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
+"""Student's t at 97.5 %, of 1 to 10 degrees of freedom."""
+
+
+class Mean(NamedTuple):
+    """A mean over seeds with its 95 % interval by Student's t; NaN where one seed says nothing of it."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class RowResult:
+    """One row of a grid that was run.
+
+    Attributes:
+        label: of the row.
+        values: the figure, by seed.
+        mean: of them.
+        published: the figure of the published table.
+        also: means of the other things that the table shows.
+    """
+
+    label: str
+    values: tuple[float, ...]
+    mean: Mean
+    published: float | None
+    also: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class AblationResult:
+    """A grid that was run."""
+
+    recipe: str
+    name: str
+    grid: Ablation
+    rows: tuple[RowResult, ...]
+    smoke: bool
+
+
+def run_ablation(
+    request: TrainingRequest, name: str, announce: Callable[[str], None] = lambda line: None
+) -> AblationResult:
+    """Train every row with every seed, each in a folder of its own below the request's; what is done is not done again.
+
+    Args:
+        request: whose settings hold for all rows.
+        name: of the grid.
+        announce: told in a line what comes next.
+
+    Raises:
+        InputError: an unknown grid, or settings of a row that cannot be, before any work starts.
+        JobError: a recipe that does not tell the figure.
+    """
+    recipe = load_recipe(request.recipe)
+    if name not in recipe.ablation:
+        known = ", ".join(recipe.ablation) or "none"
+        raise InputError(f"{recipe.name}: no ablation {name!r}; known: {known}")
+    grid = recipe.ablation[name]
+    if fixed := sorted(request.settings.keys() & {"seed", *(key for row in grid.rows for key in row.set)}):
+        raise InputError(f"--set {fixed[0]}: the runs of {name} differ in it; leave it out")
+    runs = {
+        (row, seed): _request(recipe, request, grid, row, seed) for seed in grid.seeds for row in range(len(grid.rows))
+    }
+    told: dict[tuple[int, int], Mapping[str, Any]] = {}
+    with processes(request.device) as device:
+        for done, ((row, seed), run) in enumerate(runs.items(), 1):
+            announce(f"{done} of {len(runs)}: {grid.rows[row].label}, seed {seed}")
+            known = from_first(None if rank() else _finished(recipe, run))
+            told[row, seed] = known or run_recipe(replace(run, device=device))
+    if rank():
+        return AblationResult(recipe.name, name, grid, (), request.smoke)
+    rows = tuple(_row(grid, row, [told[row, seed] for seed in grid.seeds]) for row in range(len(grid.rows)))
+    return AblationResult(recipe.name, name, grid, rows, request.smoke)
+
+
+def mean_with_interval(values: Sequence[float]) -> Mean:
+    """A mean and its 95 % interval by Student's t.
+
+    >>> Mean(*(round(one, 3) for one in mean_with_interval([1.0, 2.0, 3.0])))
+    Mean(value=2.0, low=-0.484, high=4.484)
+    """
+    mean, freedom = fmean(values), len(values) - 1
+    if freedom < 1:
+        return Mean(mean, math.nan, math.nan)
+    half = _t95(freedom) * stdev(values) / math.sqrt(len(values))
+    return Mean(mean, mean - half, mean + half)
+
+
+def order_of(result: AblationResult) -> tuple[bool | None, list[str]]:
+    """Whether the published order of rows holds for the means, and each step of that order as a line.
+
+    The differences of neighbours are taken seed by seed, with a 95 % interval by Student's t. None without a published
+    order.
+    """
+    known = [row for row in result.rows if row.published is not None]
+    if len(known) < 2:
+        return None, []
+    sign = 1 if result.grid.higher_is_better else -1
+    ranked = sorted(known, key=lambda row: -sign * (row.published or 0))
+    holds, lines = True, []
+    for better, worse in pairwise(ranked):
+        apart = mean_with_interval([sign * (a - b) for a, b in zip(better.values, worse.values, strict=True)])
+        if better.published != worse.published:
+            holds = holds and apart.value > 0
+        sure = "sure" if apart.low > 0 else "sure the other way" if apart.high < 0 else "not sure"
+        lines.append(
+            f"{better.label} better than {worse.label} by {apart.value:.4g} "
+            f"({apart.low:.4g} to {apart.high:.4g}): {sure} with {len(better.values)} seeds"
+        )
+    return holds, lines
+
+
+def record_of(result: AblationResult) -> dict[str, Any]:
+    """What ablation.json holds."""
+    holds, steps = order_of(result)
+    return {
+        "recipe": result.recipe,
+        "ablation": result.name,
+        "smoke": result.smoke,
+        **{
+            key: getattr(result.grid, key) for key in ("title", "figure", "unit", "higher_is_better", "source", "notes")
+        },
+        "seeds": result.grid.seeds,
+        "interval": "95 %, Student's t over seeds",
+        "rows": [{**asdict(row), "mean": row.mean._asdict()} for row in result.rows],
+        "published_order_holds": holds,
+        "steps": steps,
+    }
+
+
+def _request(recipe: Recipe, request: TrainingRequest, grid: Ablation, row: int, seed: int) -> TrainingRequest:
+    """One run's, with what was typed over the grid's settings, and the row's over all; known to be right."""
+    small = grid.smoke_settings if request.smoke else {}
+    settings = {**grid.settings, **small, **request.settings, **grid.rows[row].set, "seed": seed}
+    slug = re.sub(r"\W+", "-", grid.rows[row].label.lower()).strip("-")
+    run = replace(request, settings=settings, out=request.out / f"{row + 1}-{slug}-seed{seed}")
+    prepare(recipe, run)
+    return run
+
+
+def _finished(recipe: Recipe, run: TrainingRequest) -> Mapping[str, Any] | None:
+    """What a run that is finished told."""
+    file = run.out / RESULT
+    if not file.exists():
+        return None
+    kept = json.loads(file.read_text("utf-8"))
+    if kept["settings"] != json.loads(json.dumps(prepare(recipe, run).settings, default=str)):
+        raise InputError(f"{run.out}: holds a run with other settings ({RESULT}); give another folder")
+    return kept["told"]
+
+
+def _row(grid: Ablation, row: int, told: Sequence[Mapping[str, Any]]) -> RowResult:
+    def values(key: str) -> tuple[float, ...]:
+        for one in told:
+            if not isinstance(one.get(key), int | float):
+                raise JobError(f"the recipe tells no number {key!r}; it tells {', '.join(one)}")
+        return tuple(float(one[key]) for one in told)
+
+    of_figure = values(grid.figure)
+    also = tuple(fmean(values(key)) for key in grid.also)
+    label, published = grid.rows[row].label, grid.rows[row].published
+    return RowResult(label, of_figure, mean_with_interval(of_figure), published, also)
+
+
+def _t95(freedom: int) -> float:
+    """Student's t at 97.5 %; from 11 degrees of freedom on by the expansion of Cornish and Fisher."""
+    if freedom <= len(_T95):
+        return _T95[freedom - 1]
+    z = NormalDist().inv_cdf(0.975)
+    return z + (z**3 + z) / (4 * freedom) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)
