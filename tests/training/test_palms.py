@@ -215,7 +215,8 @@ def test_one_command_teaches_palms(painted, tmp_path, capfd):
         (["--set", "size=100"], "size=100: give a multiple of 32"),
         (["--set", "channels=8,8"], "channels=8,8: give 5 numbers that do not fall"),
         (["--set", "loss=hinge"], "loss=hinge: give focal or cross-entropy"),
-        (["--set", "test=elsewhere"], "test=elsewhere: "),
+        (["--set", "test=elsewhere"], "elsewhere is not there"),
+        (["--set", "sources=., elsewhere"], "elsewhere is not there"),
         (["--set", "batch=0"], "batch must be at least 1"),
     ],
 )

@@ -56,7 +56,7 @@ def palm_pictures(annotations: Path, images: Path | None, size: int) -> list[Pal
         size: of the pictures that come back.
 
     Raises:
-        InputError: no category has a palm's keypoints, or no palm is annotated.
+        InputError: no category has a palm's keypoints.
     """
     data = load_coco(annotations)
     columns = {category.id: _columns(category) for category in data.categories}
@@ -77,8 +77,6 @@ def palm_pictures(annotations: Path, images: Path | None, size: int) -> list[Pal
         pictures.append(
             PalmPicture(letterbox(rgb, size, size), _stacked(palms, (7, 2)), _stacked(unsure, (4,)))
         )  # fmt: skip
-    if not any(len(picture.palms) for picture in pictures):
-        raise InputError(f"{data.path}: no hand whose palm is annotated whole")
     return pictures
 
 

@@ -46,9 +46,10 @@ class PalmSettings(LoopOptions):
         decoder: the network goes back up a feature pyramid.
         loss: of the scores.
         augment: turn, scale, shift, mirror and light each picture anew every time.
-        test: annotations of pictures that are only measured, relative to those that are learned from; "" holds out
-            the last tenth of these.
-        limit: first so many pictures; 0 for all.
+        sources: annotations or their folders, relative to `--data`, such as `hands,without_hands`; empty: `--data`
+            itself.
+        test: the same, of pictures that are only measured; empty holds out the last tenth of each source.
+        limit: first so many pictures of each source; 0 for all.
     """
 
     batch: int = 32
@@ -58,7 +59,8 @@ class PalmSettings(LoopOptions):
     decoder: bool = True
     loss: ScoreLoss = "focal"
     augment: bool = True
-    test: str = ""
+    sources: tuple[str, ...] = ()
+    test: tuple[str, ...] = ()
     limit: int = 0
 
     def __post_init__(self) -> None:
@@ -163,13 +165,19 @@ def fit_palms(
 
 def _pictures(data: Path, images: Path | None, settings: PalmSettings) -> tuple[list[PalmPicture], list[PalmPicture]]:
     """Pictures to learn from and pictures to measure on."""
-    test = (data if data.is_dir() else data.parent) / settings.test if settings.test else None
-    if test is not None and not test.exists():
-        raise InputError(f"test={settings.test}: {test} is not there")
-    learned = palm_pictures(data, images, settings.size)[: settings.limit or None]
-    if test is not None:
-        return learned, palm_pictures(test, None, settings.size)
-    held_out = max(len(learned) // 10, 1)
-    if len(learned) < 2:
-        raise InputError(f"{data}: one picture, where some are to learn from and some to measure on")
-    return learned[:-held_out], learned[-held_out:]
+    folder = data if data.is_dir() else data.parent
+    for name in (*settings.sources, *settings.test):
+        if not (folder / name).exists():
+            raise InputError(f"{name}: {folder / name} is not there")
+    learned: list[PalmPicture] = []
+    tested: list[PalmPicture] = []
+    for path in [folder / name for name in settings.sources] or [data]:
+        pictures = palm_pictures(path, images, settings.size)[: settings.limit or None]
+        held_out = 0 if settings.test else max(len(pictures) // 10, 1)
+        learned += pictures[: len(pictures) - held_out]
+        tested += pictures[len(pictures) - held_out :]
+    for name in settings.test:
+        tested += palm_pictures(folder / name, None, settings.size)
+    if not any(len(picture.palms) for picture in learned) or not any(len(picture.palms) for picture in tested):
+        raise InputError(f"{data}: no hand whose palm is annotated whole, to learn from and to measure on")
+    return learned, tested
