@@ -84,13 +84,22 @@ def serve(
     if limits.workers is None:
         del given["workers"]
     settings = Settings(host=host, token=token, allow_origins=allow_origin, **given)
-    _log_to_stderr(verbose=verbose)
-    serve(settings, port, verbose=verbose, started=_tell(open_page=open_page))
+    log_to_stderr(verbose=verbose)
+    serve(settings, port, verbose=verbose, started=tell_address(open_page=open_page))
     return 0
 
 
-def _tell(*, open_page: bool) -> Callable[[str], None]:
+def tell_address(*, open_page: bool, page: str = "") -> Callable[[str], None]:
+    """What prints where a server's page is once it listens, and opens it where that is wanted.
+
+    Args:
+        open_page: in the browser.
+        page: below the server's own.
+    """
+
     def tell(address: str) -> None:
+        base, mark, query = address.partition("?")
+        address = f"{base}{page}{mark}{query}"
         sys.stdout.write(f"serving at {address}\n")
         sys.stdout.flush()
         if open_page:
@@ -118,7 +127,8 @@ class _OneLine(logging.Formatter):
         return f"sonjit: {line}" if error is None else f"sonjit: {line} ({type(error).__name__}: {error})"
 
 
-def _log_to_stderr(*, verbose: bool) -> None:
+def log_to_stderr(*, verbose: bool) -> None:
+    """Let a server complain in single lines."""
     handler = logging.StreamHandler()
     handler.setFormatter(_OneLine(verbose=verbose))
     for name in ("uvicorn", "sonjit"):

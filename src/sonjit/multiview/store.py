@@ -98,8 +98,8 @@ class AnnotationStore:
 
         Args:
             marks: new ones.
-            bases: for each mark, the version of the one that its writer saw there: 0 for none, None for whatever it
-                is. Where another one stands by now, nothing is written for that mark.
+            bases: for each mark, the version of the one that its writer saw there: 0 for none, None for whatever
+                it is. Where another one stands by now, nothing is written for that mark.
 
         Raises:
             InputError: an id that was used for another mark.
@@ -190,8 +190,9 @@ class AnnotationStore:
             " (SELECT version FROM latest WHERE frame = ? AND view = ? AND joint = ? AND annotator = ?)",
             mark.place,
         )
-        if base is not None and base != (there[0][9] if there else 0):
-            return Outcome(Mark(*there[0]) if there else replace(mark, state="cleared", x=None, y=None), written=False)
+        current = Mark(*there[0]) if there else replace(mark, state="cleared", x=None, y=None)
+        if base is not None and base != current.version and not (base == 0 and current.state == "cleared"):
+            return Outcome(current, written=False)
         new = replace(mark, time_s=time.time())
         row = [getattr(new, name) for name in _COLUMNS.split(", ")]
         row[9] = None

@@ -4,6 +4,7 @@ import { memory } from "./state.js";
 
 const LANGUAGES = ["en", "ko"];
 /** @type {Record<string, string>} */ let texts = {};
+const folders = [new URL("./i18n/", import.meta.url)];
 /** @type {Set<() => void>} */ const listeners = new Set();
 
 /** @returns {string} what was chosen here before, else the browser's own, else English */
@@ -12,10 +13,15 @@ export function preferredLanguage() {
   return wanted.find((language) => LANGUAGES.includes(language)) ?? "en";
 }
 
+/** Take texts from one more folder; to be called before `speak`. @param {URL} folder */
+export function addTexts(folder) {
+  folders.push(folder);
+}
+
 /** Load a language and write its texts into the page. @param {string} language */
 export async function speak(language) {
-  const answer = await fetch(new URL(`./i18n/${language}.json`, import.meta.url));
-  texts = await answer.json();
+  const answers = await Promise.all(folders.map((folder) => fetch(new URL(`${language}.json`, folder))));
+  texts = Object.assign({}, ...(await Promise.all(answers.map((answer) => answer.json()))));
   document.documentElement.lang = language;
   translate(document);
   for (const listener of listeners) listener();

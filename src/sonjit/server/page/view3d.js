@@ -41,7 +41,12 @@ export class View3D {
 
   /** @param {Record<string, any>} frame */
   draw(frame) {
-    this.#figures = figuresOf(frame);
+    this.show(figuresOf(frame));
+  }
+
+  /** @param {import("./scene.js").Figure[]} figures that stand in one space already */
+  show(figures) {
+    this.#figures = figures;
     this.#ask();
   }
 

@@ -1,0 +1,89 @@
+/** Beside the views: which joints are marked, what is strange, and how well annotators agree. */
+
+import { text } from "../i18n.js";
+
+const FINGERS = [[1, 2, 3, 4], [5, 6, 7, 8], [9, 10, 11, 12], [13, 14, 15, 16], [17, 18, 19, 20]];
+
+/** @param {string} tag @param {object} [members] @param {(Node | string)[]} inside */
+export function make(tag, members = {}, ...inside) {
+  const node = Object.assign(document.createElement(tag), members);
+  node.append(...inside);
+  return node;
+}
+
+/** A joint in words. @param {number} joint @param {string[]} names */
+export function jointName(joint, names) {
+  const [side, ...rest] = names[joint].split("_");
+  return `${text(`side.${side}`)} ${rest.map((word) => text(`part.${word}`)).filter(Boolean).join(" ")}`;
+}
+
+export class JointGrid {
+  /** @type {HTMLButtonElement[]} */ #buttons = [];
+
+  /** @param {HTMLElement} place @param {(joint: number) => void} choose */
+  constructor(place, choose) {
+    for (const side of [1, 0]) { // as one sees one's own hands
+      const hand = make("div", { className: `hand ${side ? "left" : "right"}` });
+      const cell = (/** @type {number} */ k, /** @type {number} */ row, /** @type {number} */ column) => {
+        const button = /** @type {HTMLButtonElement} */ (make("button", { type: "button", className: "joint" }));
+        button.style.gridArea = `${row} / ${side ? 6 - column : column}`;
+        button.onclick = () => choose(21 * side + k);
+        this.#buttons[21 * side + k] = button;
+        hand.append(button);
+      };
+      FINGERS.forEach((finger, f) => finger.forEach((k, step) => cell(k, 4 - step, f + 1)));
+      cell(0, 5, 3);
+      place.append(hand);
+    }
+  }
+
+  /**
+   * @param {{joint: number, names: string[], views: number[], placed: number[], odd: Set<number>, disputed: Set<number>}} said `views`: of
+   *   each joint, in how many it is marked; `placed`: in how many at a place
+   */
+  show({ joint, names, views, placed, odd, disputed }) {
+    this.#buttons.forEach((button, k) => {
+      const state = placed[k] > 1 ? "done" : views[k] ? "begun" : "none";
+      button.dataset.state = state;
+      button.classList.toggle("odd", odd.has(k) || disputed.has(k));
+      button.setAttribute("aria-pressed", String(k === joint));
+      const words = [jointName(k, names), text(`joint.${state}`, { count: views[k] })];
+      if (odd.has(k)) words.push(text("joint.odd"));
+      if (disputed.has(k)) words.push(text("joint.disputed"));
+      button.setAttribute("aria-label", words.join(", "));
+      button.title = words.join(", ");
+    });
+  }
+}
+
+/**
+ * What looks wrong, in words.
+ *
+ * @param {HTMLElement} place @param {any} seen @param {string[]} names @param {(joint: number) => void} choose
+ */
+export function showWarnings(place, seen, names, choose) {
+  const row = (/** @type {number} */ joint, /** @type {string} */ words) =>
+    make("li", {}, make("button", { type: "button", className: "warning", textContent: words, onclick: () => choose(joint) }));
+  const bones = seen.bones.map((/** @type {any} */ { bone, length_mm: length, expected_mm: expected, against }) =>
+    row(bone[1], text(`warn.${against}`, { joint: jointName(bone[1], names), length, expected })));
+  const disputes = seen.conflicts.map((/** @type {any} */ { joint, view, annotators, apart_px: apart }) => row(joint, text(
+    apart === null ? "warn.states" : "warn.conflict",
+    { joint: jointName(joint, names), view, who: annotators.join(", "), apart: apart?.toFixed(1) })));
+  place.replaceChildren(...disputes, ...bones);
+}
+
+/** @param {HTMLElement} place @param {any} said the answer of the door @param {string[]} names */
+export function showAgreement(place, said, names) {
+  if (!said.all.pairs) return place.replaceChildren(make("p", { className: "hint", textContent: text("agreement.none") }));
+  const cells = (/** @type {string} */ head, /** @type {any} */ { pairs, mean_px: mean, median_px: middle, within }) => make("tr", {},
+    make("th", { scope: "row", textContent: head }), ...[pairs, mean?.toFixed(2) ?? "–", middle?.toFixed(2) ?? "–",
+      within["5"] === undefined ? "–" : `${Math.round(100 * within["5"])}%`].map((value) => make("td", { textContent: String(value) })));
+  const heads = ["agreement.of", "agreement.pairs", "agreement.mean", "agreement.median", "agreement.within"]
+    .map((key) => make("th", { scope: "col", textContent: text(key, { px: 5 }) }));
+  const rows = [
+    cells(text("agreement.all"), said.all),
+    ...Object.entries(said.annotators).map(([pair, numbers]) => cells(pair, numbers)),
+    ...Object.entries(said.joints).map(([name, numbers]) => cells(jointName(names.indexOf(name), names), numbers)),
+  ];
+  return place.replaceChildren(make("table", {}, make("thead", {}, make("tr", {}, ...heads)), make("tbody", {}, ...rows)));
+}

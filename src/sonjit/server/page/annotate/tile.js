@@ -1,0 +1,233 @@
+/** One view: its picture, what lies over it, and what a pointer does to both. */
+
+import { drawScene } from "./drawing.js";
+import { Grip } from "./grip.js";
+import { getPicture } from "./project.js";
+
+const MOST_ZOOM = 60;
+const DETAIL_AFTER_MS = 140;
+
+/** @typedef {import("./drawing.js").Scene} Scene */
+/** @typedef {{tap: (x: number, y: number, joint: number | null) => void, activate: () => void, error: (error: any) => void,
+ *   drag: (joint: number, x: number, y: number, done: boolean) => void}} Deeds */
+
+export class Tile {
+  /** @type {import("./project.js").View | null} */ view = null;
+  /** @type {Scene | null} */ scene = null;
+  #on;
+  #parts;
+  #frame = -1;
+  /** @type {ImageBitmap | null} */ #picture = null;
+  /** @type {{bitmap: ImageBitmap, region: number[]} | null} the visible part at full size */ #detail = null;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */ #timer;
+  #zoom = { scale: 1, x: 0, y: 0 }; // screen pixels per picture pixel; where the picture's corner is
+  #fitted = true;
+  #asked = false;
+
+  /** @param {HTMLElement} node made of the template @param {Deeds} on */
+  constructor(node, on) {
+    this.node = node;
+    this.#on = on;
+    const part = (/** @type {string} */ name) => /** @type {any} */ (node.querySelector(name));
+    this.#parts = { picture: part(".picture"), overlay: part(".overlay"), chooser: part("select"), note: part(".note"), said: part(".said") };
+    new Grip(this, on);
+    new ResizeObserver(() => this.#resized()).observe(node);
+  }
+
+  get chooser() {
+    return /** @type {HTMLSelectElement} */ (this.#parts.chooser);
+  }
+
+  get overlay() {
+    return /** @type {HTMLCanvasElement} */ (this.#parts.overlay);
+  }
+
+  get hasPicture() {
+    return this.#picture !== null;
+  }
+
+  /** Longer side of what can be shown, in pixels of the device. */
+  get longest() {
+    return Math.max(this.node.clientWidth, this.node.clientHeight) * devicePixelRatio;
+  }
+
+  /** @param {import("./project.js").View} view */
+  choose(view) {
+    if (view === this.view) return;
+    this.view = view;
+    this.#fitted = true;
+    this.blank(-1, "");
+    this.#fit();
+  }
+
+  /** @param {number} frame @param {ImageBitmap} picture */
+  show(frame, picture) {
+    if (frame !== this.#frame) this.#dropDetail();
+    this.#frame = frame;
+    this.#picture = picture;
+    this.#parts.said.textContent = "";
+    if (this.#fitted) this.#fit();
+    this.#refine();
+    this.render();
+  }
+
+  /** No picture. @param {number} frame @param {string} why */
+  blank(frame, why) {
+    this.#frame = frame;
+    this.#picture = null;
+    this.#dropDetail();
+    this.#parts.said.textContent = why;
+    this.render();
+  }
+
+  /** @param {Scene} scene @param {string} note what stands in the corner @param {string} label for screen readers */
+  annotate(scene, note, label) {
+    this.scene = scene;
+    this.#parts.note.textContent = note;
+    this.overlay.setAttribute("aria-label", label);
+    this.#ask();
+  }
+
+  /** Where a place of the picture is on the page. @param {number} x @param {number} y @returns {[number, number]} */
+  toPage(x, y) {
+    const { left, top } = this.overlay.getBoundingClientRect();
+    const [u, v] = this.put(x, y);
+    return [left + u, top + v];
+  }
+
+  /** @param {number} by @param {[number, number]} [at] screen pixels of the tile; by default its middle */
+  zoomBy(by, at = [this.node.clientWidth / 2, this.node.clientHeight / 2]) {
+    const zoom = this.#zoom;
+    const scale = Math.min(Math.max(zoom.scale * by, this.#fitScale() / 2), this.#fitScale() * MOST_ZOOM);
+    zoom.x = at[0] - ((at[0] - zoom.x) * scale) / zoom.scale;
+    zoom.y = at[1] - ((at[1] - zoom.y) * scale) / zoom.scale;
+    zoom.scale = scale;
+    this.#moved();
+  }
+
+  /** @param {number} dx @param {number} dy screen pixels */
+  panBy(dx, dy) {
+    this.#zoom.x += dx;
+    this.#zoom.y += dy;
+    this.#moved();
+  }
+
+  fit() {
+    this.#fitted = true;
+    this.#fit();
+    this.#dropDetail();
+    this.render();
+  }
+
+  /** Bring a place into the middle, near enough to see it. @param {number} x @param {number} y */
+  centre(x, y) {
+    this.#zoom.x = this.node.clientWidth / 2 - x * this.#zoom.scale;
+    this.#zoom.y = this.node.clientHeight / 2 - y * this.#zoom.scale;
+    this.#moved();
+  }
+
+  /** Middle of what is seen, in the picture. @returns {[number, number]} */
+  get middle() {
+    return this.take(this.node.clientWidth / 2, this.node.clientHeight / 2);
+  }
+
+  /** A place kept within the picture. @param {number} x @param {number} y @returns {[number, number]} */
+  inside(x, y) {
+    const { width = 0, height = 0 } = this.view ?? {};
+    return [Math.min(Math.max(x, 0), width), Math.min(Math.max(y, 0), height)];
+  }
+
+  render() {
+    this.#asked = false;
+    const { picture, overlay } = this.#parts;
+    const [width, height] = [this.node.clientWidth, this.node.clientHeight];
+    for (const canvas of [picture, overlay]) {
+      const size = { width: Math.round(width * devicePixelRatio), height: Math.round(height * devicePixelRatio) };
+      if (canvas.width !== size.width || canvas.height !== size.height) Object.assign(canvas, size);
+    }
+    const { scale, x, y } = this.#zoom;
+    const brush = picture.getContext("2d");
+    brush.setTransform(devicePixelRatio, 0, 0, devicePixelRatio, 0, 0);
+    brush.clearRect(0, 0, width, height);
+    brush.imageSmoothingEnabled = scale * devicePixelRatio < 6; // single pixels are shown as such
+    if (this.#picture && this.view) {
+      brush.drawImage(this.#picture, x, y, this.view.width * scale, this.view.height * scale);
+      if (this.#detail) {
+        const [left, top, wide, high] = this.#detail.region;
+        brush.drawImage(this.#detail.bitmap, x + left * scale, y + top * scale, wide * scale, high * scale);
+      }
+    }
+    const pen = overlay.getContext("2d");
+    pen.setTransform(devicePixelRatio, 0, 0, devicePixelRatio, 0, 0);
+    pen.clearRect(0, 0, width, height);
+    if (this.scene && this.#picture) drawScene(pen, (u, v) => this.put(u, v), this.scene);
+  }
+
+  #ask() {
+    if (this.#asked) return;
+    this.#asked = true;
+    requestAnimationFrame(() => this.render());
+  }
+
+  #moved() {
+    this.#fitted = false;
+    this.#refine();
+    this.#ask();
+  }
+
+  #resized() {
+    if (this.#fitted) this.#fit();
+    this.render();
+  }
+
+  #fitScale() {
+    const { width = 1, height = 1 } = this.view ?? {};
+    return Math.min(this.node.clientWidth / width, this.node.clientHeight / height) || 1;
+  }
+
+  #fit() {
+    const scale = this.#fitScale();
+    const { width = 1, height = 1 } = this.view ?? {};
+    this.#zoom = { scale, x: (this.node.clientWidth - width * scale) / 2, y: (this.node.clientHeight - height * scale) / 2 };
+  }
+
+  /** From the picture to the tile's own screen pixels. @param {number} x @param {number} y @returns {[number, number]} */
+  put(x, y) {
+    return [this.#zoom.x + x * this.#zoom.scale, this.#zoom.y + y * this.#zoom.scale];
+  }
+
+  /** Back from there. @param {number} u @param {number} v @returns {[number, number]} */
+  take(u, v) {
+    return [(u - this.#zoom.x) / this.#zoom.scale, (v - this.#zoom.y) / this.#zoom.scale];
+  }
+
+  #dropDetail() {
+    clearTimeout(this.#timer);
+    this.#detail?.bitmap.close();
+    this.#detail = null;
+  }
+
+  /** Fetch the visible part at full size, where the picture at hand is coarser than the screen. */
+  #refine() {
+    clearTimeout(this.#timer);
+    const view = this.view;
+    if (!view || !this.#picture) return;
+    const coarse = this.#picture.width / view.width; // of the picture's pixels, how many came
+    if (coarse >= 1 || coarse >= this.#zoom.scale * devicePixelRatio * 0.95) return this.#dropDetail();
+    this.#timer = setTimeout(async () => {
+      const frame = this.#frame;
+      const [from, to] = [this.inside(...this.take(0, 0)), this.inside(...this.take(this.node.clientWidth, this.node.clientHeight))];
+      const region = [...from.map(Math.floor), ...to.map((end, k) => Math.ceil(end) - Math.floor(from[k]))];
+      if (Math.min(region[2], region[3]) < 2) return;
+      try {
+        const bitmap = await getPicture(view.name, frame, Math.min(Math.ceil(this.longest), 8192), region);
+        if (frame !== this.#frame || view !== this.view) return bitmap.close();
+        this.#dropDetail();
+        this.#detail = { bitmap, region };
+        this.#ask();
+      } catch (error) {
+        this.#on.error(error);
+      }
+    }, DETAIL_AFTER_MS);
+  }
+}

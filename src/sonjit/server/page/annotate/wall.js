@@ -1,0 +1,214 @@
+/** All views at once: which tiles there are, the pictures in them, and what a pointer means there. */
+
+import { onLanguage, text } from "../i18n.js";
+import { placeOf } from "./outbox.js";
+import { jointName } from "./panel.js";
+import { Pictures } from "./pictures.js";
+import { Tile } from "./tile.js";
+
+const STEP_PX = 320; // sizes of pictures that are asked for: few, so that they are found again
+const LEAST_PX = 640;
+const MOST_PX = 2560;
+
+export class Wall {
+  /** @type {Tile[]} */ #tiles = [];
+  #studio;
+  #given;
+  #pictures = new Pictures();
+  #options = { advance: false, machine: true, others: true };
+  /** @type {{joint: number, view: string, x: number, y: number} | null} */ #dragged = null;
+  /** @type {[number, number] | null} */ cursor = null;
+  /** From asking for the last frame until all its pictures stood on the screen, milliseconds; -1 while it loads. */
+  turnMs = -1;
+
+  /**
+   * @param {import("./studio.js").Studio} studio
+   * @param {{place: HTMLElement, template: HTMLTemplateElement, error: (error: any) => void}} given
+   */
+  constructor(studio, given) {
+    this.#studio = studio;
+    this.#given = given;
+  }
+
+  /** The tile that keys are for. */
+  get active() {
+    return this.#tiles[this.#studio.state.active];
+  }
+
+  get tiles() {
+    return this.#tiles;
+  }
+
+  begin() {
+    const { store } = this.#studio;
+    store.watch(["shown"], () => this.#build());
+    store.watch(["frame", "shown", "annotator"], () => this.#turn());
+    store.watch(["seen", "joint", "active"], () => this.refresh());
+    store.watch(["joint", "active", "frame"], () => (this.cursor = null));
+    onLanguage(() => this.#nameTiles());
+  }
+
+  /** @param {object} options */
+  show(options) {
+    Object.assign(this.#options, options);
+    this.refresh();
+  }
+
+  /** One view alone, or all. */
+  toggleSingle() {
+    this.#given.place.classList.toggle("single");
+    this.#layOut();
+  }
+
+  /** @param {[number, number] | null} cursor in the active view */
+  moveCursor(cursor) {
+    this.cursor = cursor && this.active.inside(...cursor);
+    this.refresh();
+  }
+
+  /** Draw everything anew over the pictures. */
+  refresh() {
+    const { state, project } = this.#studio;
+    if (!project || state.frame < 0) return;
+    const marks = this.#studio.marksOf(state.frame);
+    this.#tiles.forEach((tile, k) => {
+      tile.node.classList.toggle("active", k === state.active);
+      if (tile.view) this.#annotate(tile, [...marks.values()].filter((mark) => mark.view === tile.view?.name), k === state.active);
+    });
+  }
+
+  /** @param {Tile} tile @param {any[]} list of this annotator in this view @param {boolean} isActive */
+  #annotate(tile, list, isActive) {
+    const { seen, joint } = this.#studio.state;
+    const { bones, joints } = this.#studio.project;
+    const view = /** @type {import("./project.js").View} */ (tile.view).name;
+    const marks = new Map(list.map((mark) => [mark.joint, mark]));
+    const dragged = this.#dragged?.view === view ? this.#dragged : null;
+    if (dragged) marks.set(dragged.joint, { source: "H", state: "seen", ...marks.get(dragged.joint), ...dragged });
+    const here = (/** @type {any[]} */ all) => all.filter((one) => one.view === view && one.x !== null);
+    const name = jointName(joint, joints);
+    const scene = {
+      marks, joint, bones, name: isActive ? name : "", cursor: isActive ? this.cursor : null,
+      machine: new Map(this.#options.machine ? here(seen.machine).map((mark) => [mark.joint, mark]) : []),
+      others: this.#options.others ? here(seen.others) : [],
+      projected: seen.projected[view] ?? [],
+      residuals: seen.residuals_px[view] ?? [],
+      line: seen.lines[view] ?? [],
+      odd: new Set(seen.bones.map((/** @type {any} */ one) => one.bone.join(" "))),
+      conflicts: new Set(seen.conflicts.filter((/** @type {any} */ one) => one.view === view).map((/** @type {any} */ one) => one.joint)),
+    };
+    const mark = marks.get(joint);
+    const where = mark?.x != null ? text("tile.marked", { x: mark.x.toFixed(1), y: mark.y.toFixed(1), state: text(`state.${mark.state}`) })
+      : mark ? text(`state.${mark.state}`) : text("tile.unmarked");
+    tile.annotate(scene, mark && mark.state !== "seen" ? text(`state.${mark.state}`) : "",
+      text("tile.label", { view, joint: name, where, count: marks.size, all: joints.length }));
+  }
+
+  /** Tiles for the views that are to be seen. */
+  #build() {
+    const { shown } = this.#studio.state;
+    while (this.#tiles.length > shown.length) this.#tiles.pop()?.node.remove();
+    while (this.#tiles.length < shown.length) this.#tiles.push(this.#newTile(this.#tiles.length));
+    shown.forEach((/** @type {string} */ name, /** @type {number} */ k) => {
+      this.#tiles[k].chooser.value = name;
+      this.#tiles[k].choose(/** @type {any} */ (this.#studio.project.views.find((view) => view.name === name)));
+    });
+    this.#layOut();
+    this.#nameTiles();
+  }
+
+  /** @param {number} k */
+  #newTile(k) {
+    const studio = this.#studio;
+    const node = /** @type {HTMLElement} */ (/** @type {HTMLElement} */ (this.#given.template.content.cloneNode(true)).firstElementChild);
+    const view = () => studio.state.shown[k];
+    const tile = new Tile(node, {
+      tap: (x, y, under) => this.#tap(view(), x, y, under),
+      drag: (joint, x, y, isDone) => this.#drag(view(), joint, x, y, isDone),
+      activate: () => studio.store.set({ active: k }),
+      error: this.#given.error,
+    });
+    tile.chooser.replaceChildren(...studio.project.views.map(({ name }) => new Option(name, name)));
+    tile.chooser.onchange = () => studio.chooseView(k, tile.chooser.value);
+    this.#given.place.append(node);
+    return tile;
+  }
+
+  #nameTiles() {
+    this.#tiles.forEach((tile, k) => {
+      const label = /** @type {HTMLLabelElement} */ (tile.node.querySelector("label"));
+      tile.chooser.id = `view-${k + 1}`;
+      label.htmlFor = tile.chooser.id;
+      label.textContent = text("tile.which", { number: k + 1 });
+      tile.node.setAttribute("aria-label", text("tile.name", { number: k + 1, view: tile.view?.name }));
+    });
+  }
+
+  #layOut() {
+    const { place } = this.#given;
+    const count = place.classList.contains("single") ? 1 : this.#tiles.length;
+    place.style.setProperty("--columns", String(count <= 2 ? count : count <= 4 ? 2 : count <= 9 ? 3 : 4));
+  }
+
+  /** @param {string} view @param {number} x @param {number} y @param {number | null} under the joint of the mark there */
+  #tap(view, x, y, under) {
+    const studio = this.#studio;
+    const { joint, frame, seen } = studio.state;
+    const isMarked = studio.marksOf(frame).has(placeOf({ frame, view, joint }));
+    if (under !== null && (isMarked || under === joint)) {
+      const machine = seen.machine.find((/** @type {any} */ one) => one.view === view && one.joint === under);
+      if (under === joint && !isMarked && machine) studio.mark(view, joint, machine.x, machine.y, "seen", "H+M");
+      else studio.chooseJoint(under);
+    } else {
+      studio.mark(view, joint, x, y);
+      if (this.#options.advance) studio.chooseJoint(joint + 1);
+    }
+  }
+
+  /** @param {string} view @param {number} joint @param {number} x @param {number} y @param {boolean} isDone */
+  #drag(view, joint, x, y, isDone) {
+    const studio = this.#studio;
+    this.#dragged = isDone ? null : { joint, view, x, y };
+    if (joint !== studio.state.joint) studio.chooseJoint(joint);
+    if (!isDone) return this.refresh();
+    const { frame } = studio.state;
+    const own = studio.marksOf(frame).get(placeOf({ frame, view, joint }));
+    return own ? studio.mark(view, joint, x, y, own.state === "uncertain" ? "seen" : undefined)
+      : studio.mark(view, joint, x, y, "seen", "H+M");
+  }
+
+  /** Show the pictures of the frame, and fetch those that come next. */
+  async #turn() {
+    const { frame, shown, annotator } = this.#studio.state;
+    if (frame < 0 || !annotator) return;
+    const start = performance.now();
+    this.turnMs = -1;
+    const longest = this.#longest();
+    await Promise.all(this.#tiles.map((tile) => this.#fill(tile, frame, longest)));
+    if (frame !== this.#studio.state.frame || shown !== this.#studio.state.shown) return;
+    this.turnMs = performance.now() - start;
+    const { frames } = this.#studio.project;
+    const place = frames.indexOf(frame);
+    const near = [1, -1, 2].map((by) => frames[place + by]).filter((one) => one !== undefined);
+    this.#pictures.prepare(shown, near, longest);
+  }
+
+  /** @param {Tile} tile @param {number} frame @param {number} longest */
+  async #fill(tile, frame, longest) {
+    const view = /** @type {import("./project.js").View} */ (tile.view);
+    const isCurrent = () => tile.view === view && frame === this.#studio.state.frame;
+    if (view.missing.includes(frame)) return tile.blank(frame, text("tile.missing"));
+    try {
+      const picture = await this.#pictures.get(view.name, frame, longest);
+      if (isCurrent()) tile.show(frame, picture);
+    } catch (error) {
+      if (isCurrent()) tile.blank(frame, /** @type {Error} */ (error).message);
+    }
+    return undefined;
+  }
+
+  #longest() {
+    const wanted = Math.max(...this.#tiles.map((tile) => tile.longest));
+    return Math.min(Math.max(Math.ceil(wanted / STEP_PX) * STEP_PX, LEAST_PX), MOST_PX);
+  }
+}
