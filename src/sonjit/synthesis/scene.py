@@ -51,6 +51,7 @@ class SceneHand:
         pose: of one frame, in the world's axes.
         look: its surface.
         person: index of whose hand it is.
+        bend: radians that the hand is bent towards its palm, and turned towards the thumb's side, against its forearm.
     """
 
     side: Side
@@ -58,13 +59,15 @@ class SceneHand:
     pose: RigPose
     look: HandLook
     person: int = 0
+    bend: tuple[float, float] = (0.0, 0.0)
 
 
 @dataclass(frozen=True, eq=False)
 class Scene:
     """One instant.
 
-    Hands have instances 1, 2, … in their order; what is worn has 100 + the hand's instance; objects have 200, 201, ….
+    Hands have instances 1, 2, … in their order; gloves have 100 + the hand's instance; forearms, sleeves and rings have
+    150 + the hand's instance; objects have 200, 201, ….
 
     Attributes:
         hands: in the world.
