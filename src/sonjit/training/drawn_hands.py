@@ -1,0 +1,139 @@
+"""Short films of a moving hand with MANO's parameters, drawn as shaded tubes with something passing before it.
+
+They stand in for HO-3D and DexYCB at smoke size, where nobody has MANO or the sets at hand: the hand is the stand-in of
+`hand_models.mano_stand_in`, and a coloured bar hides a part of it in the middle frames.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import torch
+
+from sonjit.datasets import Instance, ManoParameters, Sample, SampleCamera
+from sonjit.datasets.hand_labels import camera_matrix
+from sonjit.datasets.sample import HAND_SKELETON
+from sonjit.skeletons import load_skeleton
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from sonjit.hand_models import Mano
+
+SIDE_PX: Final = 96
+STEP: Final = 10
+"""Between the numbers of neighbouring frames, as far as Deformer looks ahead."""
+_FOCAL_PX, _DISTANCE_M = 190.0, (0.42, 0.55)
+_FINGERS: Final = ((13, 14, 15), (1, 2, 3), (4, 5, 6), (10, 11, 12), (7, 8, 9))  # MANO's joints, thumb first
+_MOST_BENT_RAD: Final = (1.3, 1.5, 1.0)
+_RADII: Final = (0.011, 0.009)  # of palm and fingers, metres
+_SKIN: Final = np.array([214.0, 168.0, 142.0])
+
+
+def drawn_films(mano: Mano, films: int, frames: int, seed: int) -> list[Sample]:
+    """So many films, frame after frame; the same for the same seed.
+
+    Args:
+        mano: a right hand; the stand-in, whose fingers bend about x.
+        films: how many.
+        frames: of each.
+        seed: of everything.
+
+    Returns:
+        Samples with camera, `sequence`, `frame` in steps of ten, and one right hand: keypoints, what is `visible`, and
+        MANO's parameters in the camera's axes, its fingers from the flat hand.
+    """
+    samples: list[Sample] = []
+    for film in range(films):
+        rng = np.random.default_rng((seed, film))
+        pose, betas, place = _motion(rng, frames)
+        with torch.no_grad():
+            tensors = (torch.from_numpy(values).float() for values in (pose, betas, place))
+            joints = mano(*tensors, tips="deformer_ho3d")[1].double().numpy()  # (T, 21, 3)
+        camera = SampleCamera(camera_matrix((_FOCAL_PX, _FOCAL_PX), (SIDE_PX / 2, SIDE_PX / 2)))
+        pixels = camera.project(joints)
+        bars = _bars(rng, pixels)
+        background = rng.integers(30, 200, (6, 6, 3), np.uint8)
+        for number in range(frames):
+            rgb, hidden = _picture(rng, joints[number], pixels[number], bars[number], background)
+            hand = Instance(
+                kind="hand",
+                side="Right",
+                skeleton=HAND_SKELETON,
+                keypoints_px=pixels[number],
+                valid_px=np.ones(len(hidden), np.bool_),
+                visible=~hidden,
+                keypoints_m=joints[number],
+                valid_m=np.ones(len(hidden), np.bool_),
+                mesh=ManoParameters(pose[number], betas[number], place[number], "camera", flat_mean=True),
+            )
+            samples.append(
+                Sample(
+                    dataset="drawn", id=f"film{film}/{number}", image=rgb, width=SIDE_PX, height=SIDE_PX,
+                    instances=(hand,), camera=camera, sequence=f"film{film}", frame=number * STEP,
+                )
+            )  # fmt: skip
+    return samples
+
+
+def _motion(
+    rng: np.random.Generator, frames: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Poses (T, 48), shapes (T, 10) and places (T, 3): from one pose to another, slowly at both ends."""
+    part = (1 - np.cos(np.pi * np.linspace(0, 1, frames)))[:, None] / 2  # (T, 1)
+    first, last = _pose(rng), _pose(rng)
+    last[:3] = first[:3] + rng.normal(0, 0.15, 3)
+    pose = (1 - part) * first + part * last
+    place = np.array([0.0, 0.08, rng.uniform(*_DISTANCE_M)])
+    places = place + (1 - part) * rng.normal(0, 0.01, 3) + part * rng.normal(0, 0.01, 3)
+    return pose, np.tile(rng.normal(0, 0.7, 10), (frames, 1)), places
+
+
+def _pose(rng: np.random.Generator) -> NDArray[np.float64]:
+    """(48,) axis-angles: each finger bent by itself, a little spread; the wrist turned a little."""
+    pose = np.zeros((16, 3))
+    pose[0] = rng.normal(0, (0.25, 0.35, 0.25))
+    for joints in _FINGERS:
+        bent, spread = rng.uniform(0, 1), rng.normal(0, 0.08)
+        for joint, most in zip(joints, _MOST_BENT_RAD, strict=True):
+            pose[joint, 0] = bent * most * rng.uniform(0.8, 1.0)
+        pose[joints[0], 2] = spread
+    return pose.reshape(-1)
+
+
+def _bars(rng: np.random.Generator, pixels: NDArray[np.float64]) -> list[NDArray[np.float64]]:
+    """A bar in each frame as four corners (4, 2): it crosses the hand from one side to the other."""
+    middle = pixels.mean((0, 1))
+    turn = rng.uniform(0, 2 * np.pi)
+    across, along = np.array([np.cos(turn), np.sin(turn)]), np.array([-np.sin(turn), np.cos(turn)])
+    half = rng.uniform(5, 11)
+    corners = np.array([[-half, -60], [half, -60], [half, 60], [-half, 60]])
+    shape = corners @ np.stack([across, along])  # (4, 2)
+    return [middle + across * at + shape for at in np.linspace(-40, 40, len(pixels)) + rng.uniform(-10, 10)]
+
+
+def _picture(
+    rng: np.random.Generator,
+    joints: NDArray[np.float64],
+    pixels: NDArray[np.float64],
+    bar: NDArray[np.float64],
+    background: NDArray[np.uint8],
+) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """(S, S, 3) of a hand, and which of its keypoints (21,) the bar hides."""
+    import cv2
+
+    rgb = np.asarray(cv2.resize(background, (SIDE_PX, SIDE_PX), interpolation=cv2.INTER_CUBIC), np.uint8)
+    middle = joints[:, 2].mean()
+    bones = sorted(load_skeleton(HAND_SKELETON).bones, key=lambda bone: -joints[list(bone), 2].mean())
+    for first, last in bones:
+        depth = joints[[first, last], 2].mean()
+        light = np.clip(1 - 6 * (depth - middle), 0.35, 1.3)  # nearer is lighter
+        width = max(1, round(2 * _RADII[first != 0] * _FOCAL_PX / depth))
+        ends = [tuple(np.rint(pixels[place]).astype(int).tolist()) for place in (first, last)]
+        cv2.line(rgb, ends[0], ends[1], np.clip(_SKIN * light, 0, 255).tolist(), width, cv2.LINE_AA)
+    corners = np.rint(bar).astype(np.int32)
+    cv2.fillConvexPoly(rgb, corners, (70, 90, 160))
+    hidden = [cv2.pointPolygonTest(corners, (float(x), float(y)), measureDist=False) >= 0 for x, y in pixels]
+    noisy = rgb + rng.normal(0, 4, rgb.shape)
+    return np.clip(noisy, 0, 255).astype(np.uint8), np.array(hidden)
