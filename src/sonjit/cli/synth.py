@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from pathlib import Path
@@ -13,6 +14,9 @@ from sonjit.errors import InputError
 
 if TYPE_CHECKING:
     from sonjit.synthesis.settings import Extra
+
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "LP_NUM_THREADS")
+"""Pictures are small: `--jobs` uses the cores, threads within each would but wait for each other."""
 
 
 def synth(
@@ -54,6 +58,8 @@ def synth(
         jobs: Processes.
         list_factors: Print the factors instead.
     """
+    for variable in _THREADS:
+        os.environ.setdefault(variable, "1")
     from sonjit.cli.report import progress
     from sonjit.synthesis.job import synthesize
     from sonjit.synthesis.settings import SynthSettings

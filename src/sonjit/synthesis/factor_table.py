@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from sonjit.synthesis.factors import Choice, Factor, Range
+from sonjit.synthesis.gestures import gestures
 
 _SWITCH = (False, True)
 
@@ -21,7 +22,13 @@ FACTORS: Final = (
     Factor("tattoo", Range(0, 1, rare=0.06), "strength of a tattoo", "person"),
     Factor("hands", Choice(("0", "1", "2", "interacting"), (0.04, 0.46, 0.2, 0.3)), "how many, and whether they touch"),
     Factor("side", Choice(("left", "right")), "whose hand a single one is, the person's own"),
-    Factor("distance", Range(0.25, 1.2, normal=(0.55, 0.15)), "from the camera, metres"),
+    Factor(
+        "gesture",
+        Choice(("any", *gestures()), (9.0 * len(gestures()), *[1.0] * len(gestures()))),
+        "a named gesture, or any pose",
+    ),
+    Factor("looseness", Range(0, 2, normal=(1, 0.3)), "how far fingers are off a named gesture"),
+    Factor("distance", Range(0.22, 1.5, normal=(0.45, 0.12)), "from the camera, metres"),
     Factor("view_deg", Range(35, 90, normal=(60, 8)), "what the camera sees across its longer side, degrees"),
     Factor("yaw_deg", Range(-180, 180), "turn about the hand's length; 0 shows the palm"),
     Factor("pitch_deg", Range(-90, 90, normal=(0, 25)), "tilt of the fingers to or from the camera"),

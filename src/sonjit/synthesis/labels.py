@@ -30,8 +30,8 @@ Cause = Literal["visible", "self", "other_hand", "object", "outside"]
 CAUSES: Final[tuple[Cause, ...]] = ("visible", "self", "other_hand", "object", "outside")
 """What is seen where a keypoint is; `outside` is beyond the picture's edges."""
 
-WORN: Final = 100
-"""What a hand wears has so much more than the hand's own instance."""
+GLOVE: Final = 100
+"""A hand's glove has so much more than its own instance."""
 
 _PALM_KEYPOINTS: Final = [0, 5, 9, 13, 17, 1, 2]
 """The palm detector's own: wrist, knuckles from index to little finger, thumb's first two joints."""
@@ -76,7 +76,6 @@ class HandLabel:
 
 def label_hands(
     keypoints: Sequence[NDArray[np.float64]],
-    gloves: Sequence[int],
     drawables: Sequence[Drawable],
     camera: SampleCamera,
     buffers: Buffers,
@@ -85,15 +84,12 @@ def label_hands(
 
     Args:
         keypoints: (21, 3) metres in the world, of each hand; the first hand has instance 1.
-        gloves: instances of what covers hands as their own skin.
         drawables: all that was drawn.
         camera: that sees them.
         buffers: what it saw.
     """
     owners = np.zeros(256, np.uint8)
-    owners[1 : len(keypoints) + 1] = range(1, len(keypoints) + 1)
-    for instance in gloves:
-        owners[instance] = instance - WORN
+    owners[1 : len(keypoints) + 1] = owners[GLOVE + 1 : GLOVE + len(keypoints) + 1] = range(1, len(keypoints) + 1)
     shown = owners[buffers.instances]
     labels: list[HandLabel] = []
     for instance, points in enumerate(keypoints, 1):

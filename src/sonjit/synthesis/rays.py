@@ -36,7 +36,7 @@ class Hit(NamedTuple):
 
     Attributes:
         instance: of the drawable; 0 for nothing.
-        part: of the face's nearest corner.
+        part: of the face's last corner, as the renderer takes it.
         place: along the ray, 0 at its start, 1 at its end.
     """
 
@@ -65,9 +65,6 @@ def first_hit(ray: Ray, drawables: Sequence[Drawable]) -> Hit:
         if not inside.any():
             continue
         face = int(np.flatnonzero(inside)[place[inside].argmin()])
-        part = NO_PART
-        if one.parts is not None:
-            shares = (1 - u[face] - v[face], u[face], v[face])
-            part = int(one.parts[one.faces[face, int(np.argmax(shares))]])
+        part = NO_PART if one.parts is None else int(one.parts[one.faces[face, 2]])
         best = Hit(one.instance, part, float(place[face]))
     return best

@@ -9,7 +9,7 @@ import numpy as np
 from sonjit.datasets.sample import HAND_SKELETON, Instance, Sample
 from sonjit.synthesis.cameras import view_name
 from sonjit.synthesis.hands import SHAPE_NAMES, drawables_from_hand, keypoints_from_hand
-from sonjit.synthesis.labels import WORN, label_hands
+from sonjit.synthesis.labels import label_hands
 from sonjit.synthesis.truth import MaskReader
 
 if TYPE_CHECKING:
@@ -36,7 +36,6 @@ def render_samples(renderer: Renderer, scene: Scene) -> Iterator[tuple[Sample, B
         *scene.objects,
     ]
     keypoints = [keypoints_from_hand(hand) for hand in scene.hands]
-    gloves = [number + WORN for number, hand in enumerate(scene.hands, 1) if hand.look.glove]
     about = [
         _about(hand, points, number)
         for number, (hand, points) in enumerate(zip(scene.hands, keypoints, strict=True), 1)
@@ -45,7 +44,7 @@ def render_samples(renderer: Renderer, scene: Scene) -> Iterator[tuple[Sample, B
     views = zip(scene.cameras, scene.sizes, scene.background, strict=True)
     for view, (camera, size, background) in enumerate(views):
         buffers = renderer.render(drawables, camera, size, scene.lighting, background)
-        labels = label_hands(keypoints, gloves, drawables, camera, buffers)
+        labels = label_hands(keypoints, drawables, camera, buffers)
         hands = zip(scene.hands, labels, about, strict=True)
         sample = Sample(
             dataset=DATASET,
