@@ -134,7 +134,7 @@ def _step(
     """One step over this process' batches; the losses before it, and the rate and the gradient's norms."""
     rate = options.rate * rate_at(step, options)
     for group in optimizer.param_groups:
-        group["lr"] = rate
+        group["lr"] = rate * group["factor"]
     optimizer.zero_grad(set_to_none=True)
     weights = [weight for group in optimizer.param_groups for weight in group["params"]]
     seen: list[Tensor] = []

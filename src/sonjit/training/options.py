@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal, get_args, get_type_hints
 
 from sonjit.errors import InputError
@@ -20,6 +21,7 @@ class LoopOptions:
     Attributes:
         steps: of the optimizer.
         rate: learning rate at its highest.
+        rate_factors: what parts of the network multiply it with, by the beginnings of their weights' names.
         weight_decay: of the optimizer.
         warmup: steps in which the rate rises.
         clip_norm: to which longer gradients are cut; inf leaves them.
@@ -41,6 +43,7 @@ class LoopOptions:
 
     steps: int = 300
     rate: float = 1e-3
+    rate_factors: Mapping[str, float] = field(default_factory=dict[str, float])
     weight_decay: float = 1e-2
     warmup: int = 20
     clip_norm: float = 1.0
@@ -78,5 +81,7 @@ class LoopOptions:
         for name in ("optimizer", "schedule", "precision", "initialise"):
             if getattr(self, name) not in (known := get_args(get_type_hints(LoopOptions)[name])):
                 raise InputError(f"{name}={getattr(self, name)}: give one of {', '.join(known)}")
+        if not all(factor > 0 for factor in self.rate_factors.values()):
+            raise InputError("rate_factors must be above 0")
         if not math.isfinite(self.rate):
             raise InputError(f"rate={self.rate}: give a number")
