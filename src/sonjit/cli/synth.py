@@ -33,6 +33,7 @@ def synth(
     depth: Annotated[bool, Parameter(negative="")] = False,
     normals: Annotated[bool, Parameter(negative="")] = False,
     masks: Annotated[bool, Parameter(negative="")] = False,
+    backgrounds: str | None = None,
     jobs: int = 1,
     list_factors: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
@@ -55,6 +56,7 @@ def synth(
         depth: Write depth as 16-bit PNG too, in tenths of a millimetre.
         normals: Write normals as PNG too.
         masks: Write instances as PNG too.
+        backgrounds: Folder of pictures to cut backgrounds from; by default they are made up.
         jobs: Processes.
         list_factors: Print the factors instead.
     """
@@ -81,6 +83,7 @@ def synth(
         size=_size(size),
         format=format,
         extras=tuple(name for name, asked in wanted if asked),
+        backgrounds=backgrounds,
     )
     began = time.monotonic()
     with progress(count * views, "pictures") as step:

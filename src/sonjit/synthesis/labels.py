@@ -15,6 +15,7 @@ import numpy as np
 from sonjit.geometry import RotatedBox, rotated_box_around, wrap_angle
 from sonjit.hand_models.rig import FINGERS, JOINTS, KEYPOINTS, PARENTS
 from sonjit.synthesis.drawable import NO_PART
+from sonjit.synthesis.hands import GLOVE
 from sonjit.synthesis.rays import Ray, first_hit
 
 if TYPE_CHECKING:
@@ -30,8 +31,6 @@ Cause = Literal["visible", "self", "other_hand", "object", "outside"]
 CAUSES: Final[tuple[Cause, ...]] = ("visible", "self", "other_hand", "object", "outside")
 """What is seen where a keypoint is; `outside` is beyond the picture's edges."""
 
-GLOVE: Final = 100
-"""A hand's glove has so much more than its own instance."""
 
 _PALM_KEYPOINTS: Final = [0, 5, 9, 13, 17, 1, 2]
 """The palm detector's own: wrist, knuckles from index to little finger, thumb's first two joints."""

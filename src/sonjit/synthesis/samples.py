@@ -8,6 +8,7 @@ import numpy as np
 
 from sonjit.datasets.sample import HAND_SKELETON, Instance, Sample
 from sonjit.synthesis.cameras import view_name
+from sonjit.synthesis.effects import Effects, apply_effects
 from sonjit.synthesis.hands import SHAPE_NAMES, drawables_from_hand, keypoints_from_hand
 from sonjit.synthesis.labels import label_hands
 from sonjit.synthesis.truth import MaskReader
@@ -23,6 +24,19 @@ if TYPE_CHECKING:
     from sonjit.synthesis.scene import Scene, SceneHand
 
 DATASET: Final = "synth"
+_EFFECTS: Final = {
+    "motion_px": "motion_blur",
+    "backdrop_px": "backdrop_blur",
+    "defocus_px": "defocus",
+    "vignette": "vignette",
+    "exposure": "exposure",
+    "warmth": "white_balance",
+    "low_light": "low_light",
+    "noise": "noise",
+    "infrared": "infrared",
+    "compression": "compression",
+}
+"""Fields of `Effects` and the factors that say them."""
 
 
 def render_samples(renderer: Renderer, scene: Scene) -> Iterator[tuple[Sample, Buffers]]:
@@ -40,16 +54,18 @@ def render_samples(renderer: Renderer, scene: Scene) -> Iterator[tuple[Sample, B
         _about(hand, points, number)
         for number, (hand, points) in enumerate(zip(scene.hands, keypoints, strict=True), 1)
     ]
+    effects = _effects(scene)
     subject = f"person{scene.factors['person']}"
     views = zip(scene.cameras, scene.sizes, scene.background, strict=True)
     for view, (camera, size, background) in enumerate(views):
         buffers = renderer.render(drawables, camera, size, scene.lighting, background)
+        rgb = apply_effects(buffers.rgb, buffers, effects, np.random.default_rng((scene.seed, view)))
         labels = label_hands(keypoints, drawables, camera, buffers)
         hands = zip(scene.hands, labels, about, strict=True)
         sample = Sample(
             dataset=DATASET,
             id="",
-            image=buffers.rgb,
+            image=rgb,
             width=size[0],
             height=size[1],
             instances=tuple(_instance(*hand) for hand in hands),
@@ -61,6 +77,12 @@ def render_samples(renderer: Renderer, scene: Scene) -> Iterator[tuple[Sample, B
             tags=scene.factors,
         )
         yield sample, buffers
+
+
+def _effects(scene: Scene) -> Effects:
+    """A scene's own; what is not said of it is off. A hand moves where its seed says."""
+    values = {name: float(scene.factors.get(factor, 0)) for name, factor in _EFFECTS.items()}
+    return Effects(**values, motion_deg=float(scene.seed % 360))
 
 
 def _about(hand: SceneHand, points: NDArray[np.float64], number: int) -> dict[str, Any]:

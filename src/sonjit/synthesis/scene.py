@@ -80,6 +80,7 @@ class Scene:
         sequence: name of the recording that it belongs to.
         frame: its number within that.
         time_s: likewise.
+        seed: of what each camera's sensor adds.
     """
 
     hands: tuple[SceneHand, ...]
@@ -92,3 +93,4 @@ class Scene:
     sequence: str = "still"
     frame: int = 0
     time_s: float = 0.0
+    seed: int = 0

@@ -5,13 +5,16 @@ Whatever is random has a generator of its own, from seed, number and purpose, so
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 from zlib import crc32
 
 import numpy as np
 
+from sonjit.synthesis.backgrounds import draw_background
 from sonjit.synthesis.cameras import Rig, camera_rig
+from sonjit.synthesis.factor_table import DETAILS, FOLDER
 from sonjit.synthesis.lamps import light_scene
 from sonjit.synthesis.posing import place_hands, pose_hands
 from sonjit.synthesis.scene import HandLook, Scene, SceneHand
@@ -24,9 +27,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sonjit.hand_models.rig import Side
+    from sonjit.synthesis.backgrounds import BackgroundFolder, Kind
     from sonjit.synthesis.factors import Factors, Value
 
-DETAILS: Final = ("pores", "creases", "nails", "veins", "freckles", "tattoo")
 _SPREAD: Final = 0.1
 """How far from the middle hands stand before many cameras."""
 
@@ -41,6 +44,7 @@ class SceneMaker:
         rig: of cameras.
         views: how many.
         size: width and height of each picture.
+        pictures: to cut backgrounds from; None makes them up.
     """
 
     factors: Factors
@@ -48,41 +52,64 @@ class SceneMaker:
     rig: Rig
     views: int
     size: tuple[int, int]
+    pictures: BackgroundFolder | None = None
 
     def make(self, index: int) -> Scene:
         """One scene."""
-        drawn = self.factors.draw(self.seed, index)
+        drawn = dict(self.factors.draw(self.seed, index))
+        if self.pictures is not None:
+            drawn["background"] = FOLDER
         middle = np.array([0.0, 0, float(drawn["distance"])])
         cameras = camera_rig(self.rig, self.views, self.size, float(drawn["view_deg"]), middle)
-        shape, look = self._person(drawn)
+        shape, look = self._person(drawn, index)
         rigs = [rig_from_shape(side, shape) for side in _sides(drawn)]
         poses = pose_hands(rigs, drawn, self._rng("pose", index))
         spread = 1.0 if self.rig == "webcam" else _SPREAD
         poses = place_hands(rigs, poses, cameras[0].K, self.size, drawn, self._rng("place", index), spread=spread)
-        person = int(drawn["person"])
+        person, bend = int(drawn["person"]), (math.radians(float(drawn["bend_deg"])), 0.0)
         return Scene(
-            hands=tuple(SceneHand(rig.side, shape, pose, look, person) for rig, pose in zip(rigs, poses, strict=True)),
+            hands=tuple(
+                SceneHand(rig.side, shape, pose, look, person, bend) for rig, pose in zip(rigs, poses, strict=True)
+            ),
             objects=(),
             lighting=light_scene(drawn, self._rng("lights", index)),
-            background=tuple(self._background(index, view) for view in range(self.views)),
+            background=tuple(self._background(drawn, index, view) for view in range(self.views)),
             cameras=cameras,
             sizes=(self.size,) * self.views,
-            factors=dict(drawn),
+            factors=drawn,
+            seed=int(self._rng("sensor", index).integers(1 << 32)),
         )
 
-    def _person(self, drawn: Mapping[str, Value]) -> tuple[NDArray[np.float64], HandLook]:
-        """A person's shape and skin."""
-        rng = self._rng("person", int(drawn["person"]))
+    def _person(self, drawn: Mapping[str, Value], index: int) -> tuple[NDArray[np.float64], HandLook]:
+        """A person's shape and skin, and what is worn in a scene."""
+        rng, worn = self._rng("person", int(drawn["person"])), self._rng("worn", index)
         shape = rng.normal(size=len(SHAPE_NAMES)).clip(-3, 3) * float(drawn["shape_sd"])
-        amounts = {name: float(drawn[name]) for name in DETAILS}
-        return shape, HandLook(int(drawn["tone"]), int(drawn["texture"]), amounts, seed=float(rng.uniform(0, 100)))
+        fingers = worn.permutation(5)[: int(drawn["rings"])].tolist()
+        look = HandLook(
+            tone=int(drawn["tone"]),
+            texture=int(drawn["texture"]),
+            amounts={name: float(drawn[name]) for name in DETAILS},
+            glove=_named(drawn["glove"]),
+            rings=tuple(sorted(fingers)),
+            sleeve=_named(drawn["sleeve"]),
+            seed=float(rng.uniform(0, 100)),
+        )
+        return shape, look
 
-    def _background(self, index: int, view: int) -> NDArray[np.uint8]:
-        return self._rng("background", index, view).integers(30, 220, (4, 4, 3), np.uint8)
+    def _background(self, drawn: Mapping[str, Value], index: int, view: int) -> NDArray[np.uint8]:
+        rng = self._rng("background", index, view)
+        if self.pictures is not None:
+            return self.pictures.draw(self.size, rng)
+        kind = cast("Kind", drawn["background"])
+        return draw_background(kind, self.size, rng)
 
     def _rng(self, purpose: str, *place: int) -> np.random.Generator:
         """A generator for one purpose in one place."""
         return np.random.default_rng((self.seed, 2, crc32(purpose.encode()), *place))
+
+
+def _named(value: Value) -> str | None:
+    return None if value == "none" else str(value)
 
 
 def _sides(drawn: Mapping[str, Value]) -> tuple[Side, ...]:

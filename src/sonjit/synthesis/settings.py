@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from sonjit.errors import InputError
+from sonjit.synthesis.backgrounds import BackgroundFolder
 from sonjit.synthesis.cameras import Rig, check_rig
 from sonjit.synthesis.factor_table import FACTORS
 from sonjit.synthesis.factors import Factors
@@ -28,6 +30,7 @@ class SynthSettings:
         size: width and height in pixels.
         format: of the folder.
         extras: further pictures beside each.
+        backgrounds: folder of pictures to cut backgrounds from; None makes them up.
     """
 
     count: int
@@ -38,6 +41,7 @@ class SynthSettings:
     size: tuple[int, int] = (256, 256)
     format: Format = "coco"
     extras: tuple[Extra, ...] = ()
+    backgrounds: str | None = None
 
     @property
     def frames(self) -> int:
@@ -61,4 +65,5 @@ class SynthSettings:
         if not all(32 <= side <= 8192 for side in self.size):
             raise InputError(f"--size {self.size[0]}x{self.size[1]}: give 32 to 8192 pixels each way")
         check_rig(self.rig, self.views)
-        return SceneMaker(Factors(FACTORS, self.factors), self.seed, self.rig, self.views, self.size)
+        pictures = None if self.backgrounds is None else BackgroundFolder(Path(self.backgrounds))
+        return SceneMaker(Factors(FACTORS, self.factors), self.seed, self.rig, self.views, self.size, pictures)
