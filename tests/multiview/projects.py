@@ -1,8 +1,11 @@
 """Annotation projects of drawn pictures whose joints are known exactly."""
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 
+from sonjit.multiview.cameras import CameraRig, RigCamera
 from sonjit.multiview.marks import JOINTS
 from sonjit.multiview.project import create_project
 
@@ -58,9 +61,19 @@ def write_views(folder, rig, joints_m):
     return {camera.name: folder / camera.name for camera in rig}
 
 
-def make_project(folder, *, cameras=6, frames=2, seed=0, lens=True):
+def finer(rig, times):
+    """The same cameras with so many times the pixels."""
+
+    def one(camera):
+        K = camera.camera.K * np.array([[times], [times], [1]])
+        return RigCamera(camera.name, camera.width * times, camera.height * times, replace(camera.camera, K=K))
+
+    return CameraRig(one(camera) for camera in rig)
+
+
+def make_project(folder, *, cameras=6, frames=2, seed=0, lens=True, times=1):
     """A new project and the truth (F, 42, 3) of its frames 0, 10, 20, ...; open, to be closed."""
-    rig = random_rig(cameras, seed, lens=lens)
+    rig = finer(random_rig(cameras, seed, lens=lens), times)
     joints_m = hands(frames, seed)
     views = write_views(folder / "views", rig, joints_m)
     return create_project(folder / "project", rig, views), joints_m
