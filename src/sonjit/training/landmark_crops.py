@@ -26,6 +26,10 @@ PUBLISHED_SIZE = 224
 _MARGIN = 0.25
 """Around a crop, in its sides: of whole pixels, so that the middle of the larger crop is the detector's own."""
 _TURN_RAD, _SCALE, _SHIFT, _LIGHT = 0.35, (0.87, 1.15), 0.06, 0.2
+_REACH = 0.9
+"""How far a turned, scaled and shifted crop may reach from its centre, in its sides."""
+_SKIN = 0.15
+"""How far a hand may reach out of its annotated box, which may be that of its keypoints, in its sides."""
 _TRIES = 10  # places for a crop without a hand before a picture is given up
 
 
@@ -149,9 +153,11 @@ def _empty_crop(
     """A crop of any place, size and turn that no hand's box reaches into; none where there is no room."""
     height, width = rgb.shape[:2]
     boxes = np.array([one.box for one in instances]).reshape(-1, 4)
+    margin = _SKIN * np.maximum(boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1])[:, None]
+    boxes = boxes + margin * np.array([-1, -1, 1, 1])
     for _ in range(_TRIES):
         side = min(height, width) * rng.uniform(0.15, 0.6)
-        cx, cy, reach = rng.uniform(0, width), rng.uniform(0, height), side * 0.7
+        cx, cy, reach = rng.uniform(0, width), rng.uniform(0, height), side * _REACH
         apart = (boxes[:, 0] > cx + reach) | (boxes[:, 2] < cx - reach)
         apart |= (boxes[:, 1] > cy + reach) | (boxes[:, 3] < cy - reach)
         if apart.all():

@@ -44,10 +44,16 @@ def read_sources(
         return sources, _read(folder / settings.test, None, settings, 0)
     tested: list[LandmarkCrop] = []
     for name, crops in sources.items():
-        first = len(crops) - int(settings.held_out * len(crops))
-        sources[name] = crops[:first]
-        tested += crops[first:]
+        sources[name] = []
+        for part in _hands_and_empty(crops):
+            first = len(part) - int(settings.held_out * len(part))
+            sources[name] += part[:first]
+            tested += part[first:]
     return sources, tested
+
+
+def _hands_and_empty(crops: Sequence[LandmarkCrop]) -> tuple[list[LandmarkCrop], list[LandmarkCrop]]:
+    return [crop for crop in crops if crop.present is not False], [crop for crop in crops if crop.present is False]
 
 
 def _read(path: Path, images: Path | None, settings: LandmarkSettings, limit: int) -> list[LandmarkCrop]:
@@ -70,8 +76,7 @@ def draw_crops(
     counts = rng.multinomial(settings.batch, parts / parts.sum())
     chosen: list[LandmarkCrop] = []
     for name, count in zip(names, counts.tolist(), strict=True):
-        hands = [crop for crop in sources[name] if crop.present is not False]
-        empty = [crop for crop in sources[name] if crop.present is False]
+        hands, empty = _hands_and_empty(sources[name])
         without = int(rng.binomial(count, settings.negatives)) if empty else 0
         for crops, wanted in ((hands, count - without), (empty, without)):
             if wanted:
