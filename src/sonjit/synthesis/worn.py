@@ -20,7 +20,7 @@ _Colour = tuple[float, float, float]
 
 
 class Glove(NamedTuple):
-    """How a glove is made: its cloth, colours that it comes in (linear RGB), metres off the skin, with open tips or not."""
+    """How a glove is made: its cloth, colours that it comes in (linear RGB), metres off the skin, open tips."""
 
     surface: Surface
     roughness: float
