@@ -50,6 +50,7 @@ def build_app() -> App:
     app.command("sonjit.cli.datasets:app", name="datasets")
     app.command("sonjit.cli.eval:evaluate", name="eval")
     app.command("sonjit.cli.card:card", name="card")
+    app.command("sonjit.cli.annotate:app", name="annotate")
     return app
 
 

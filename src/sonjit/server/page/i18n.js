@@ -4,7 +4,7 @@ import { memory } from "./state.js";
 
 const LANGUAGES = ["en", "ko"];
 /** @type {Record<string, string>} */ let texts = {};
-const folders = [new URL("./i18n/", import.meta.url)];
+const folders = [new URL("i18n/", import.meta.url)];
 /** @type {Set<() => void>} */ const listeners = new Set();
 
 /** @returns {string} what was chosen here before, else the browser's own, else English */

@@ -166,7 +166,7 @@ Object.defineProperty(globalThis, "sonjitAnnotation", { value: Object.freeze({
 
 const language = preferredLanguage();
 find("language").value = language;
-addTexts(new URL("./i18n/", import.meta.url));
+addTexts(new URL("i18n/", import.meta.url));
 await speak(language);
 wire();
 try {

@@ -1,0 +1,16 @@
+"""`sonjit annotate`: from calibrated cameras to labelled hands in space."""
+
+from __future__ import annotations
+
+from cyclopts import App
+
+app = App(
+    name="annotate",
+    help="""Annotate hands in many views at once: projects, the page to work on them, and what comes of it.
+
+    Example: `sonjit annotate new desk --cameras rig.json --views recordings/ && sonjit annotate open desk`
+    """,
+)
+app.command("sonjit.cli.annotate_project:new", name="new")
+app.command("sonjit.cli.annotate_project:open_page", name="open")
+app.command("sonjit.cli.annotate_project:agreement", name="agreement")
