@@ -17,7 +17,7 @@ from sonjit.hand_models.rotations import matrix_from_axis_angle
 from sonjit.networks.deformer import rotations_from_6d
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     import numpy as np
 
@@ -91,23 +91,31 @@ def predicted_hands(network: DeformerNetwork, outputs: Mapping[str, Tensor], sid
     return Predicted(_windows(each, frames), _windows(onward, frames), _windows(backwards, frames), fused)
 
 
-def deformer_losses(outputs: Mapping[str, Tensor], predicted: Predicted, targets: DeformerTargets) -> dict[str, Tensor]:
+def deformer_losses(
+    outputs: Mapping[str, Tensor],
+    predicted: Predicted,
+    targets: DeformerTargets,
+    points_loss: Callable[[Tensor, Tensor], Tensor] | None = None,
+) -> dict[str, Tensor]:
     """The published losses times their weights, by name; their sum is to fall.
 
     Args:
         outputs: of the network.
         predicted: of `predicted_hands`.
         targets: the truth.
+        points_loss: of vertices and joints; `maxmse` where it is None. With `F.mse_loss` all points count alike.
     """
+    points_loss = points_loss or maxmse
     windows, frames = targets.side.shape
     truth, after, before = targets.hands, slice(1, None), slice(None, -1)
     joints2d = outputs["joints2d"].unflatten(0, (windows, frames))
     shapes = outputs["mano_shape"][:, None].expand_as(targets.shape)
-    onward = _hand_losses(_part(predicted.next, before), _part(truth, after))
-    backward = _hand_losses(_part(predicted.before, after), _part(truth, before))
-    fused = _hand_losses(predicted.fused, Hands(*(values[:, frames // 2] for values in truth)))
+    onward = _hand_losses(_part(predicted.next, before), _part(truth, after), points_loss)
+    backward = _hand_losses(_part(predicted.before, after), _part(truth, before), points_loss)
+    middle = Hands(*(values[:, frames // 2] for values in truth))
+    fused = _hand_losses(predicted.fused, middle, points_loss)
     return {
-        **_hand_losses(predicted.own, truth),
+        **_hand_losses(predicted.own, truth, points_loss),
         "shape": 0.1 * F.mse_loss(shapes, targets.shape),
         "joints2d": 100 * _loss_2d(joints2d, targets.joints2d),
         **{f"moved_{name}": onward[name] + backward[name] for name in onward},
@@ -181,10 +189,10 @@ def draw_window_augmentation(rng: np.random.Generator) -> WindowAugmentation:
     )
 
 
-def _hand_losses(predicted: Hands, truth: Hands) -> dict[str, Tensor]:
+def _hand_losses(predicted: Hands, truth: Hands, points_loss: Callable[[Tensor, Tensor], Tensor]) -> dict[str, Tensor]:
     return {
-        "vertices": 1e4 * maxmse(predicted.vertices, truth.vertices),
-        "joints": 1e4 * maxmse(predicted.joints, truth.joints),
+        "vertices": 1e4 * points_loss(predicted.vertices, truth.vertices),
+        "joints": 1e4 * points_loss(predicted.joints, truth.joints),
         "pose": 10 * F.mse_loss(predicted.rotations, truth.rotations),
     }
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from sonjit.datasets import CocoCategory, CocoInstance, CocoPicture
     from sonjit.training.recipes import TrainingRequest
 
+P = TypeVar("P")
 T = TypeVar("T")
 
 _LONG_SIDE_PX = 320  # of the clip's frames that are kept
@@ -97,8 +98,8 @@ def hand_data(request: TrainingRequest, settings: HandSettings) -> HandData:
 
 
 def drawn(
-    samples: Sequence[Sample],
-    make: Callable[[Sample, np.random.Generator], T | None],
+    samples: Sequence[P],
+    make: Callable[[P, np.random.Generator], T | None],
     rng: np.random.Generator,
     count: int,
     workers: int,
@@ -106,7 +107,7 @@ def drawn(
     """So many examples of samples drawn at random, made by several threads; the same whatever their number.
 
     Args:
-        samples: to draw from.
+        samples: to draw from, or their places.
         make: an example of a sample; None where the sample has not what is needed.
         rng: of the draw.
         count: of the examples.

@@ -85,7 +85,7 @@ def train_handoccnet(request: TrainingRequest) -> Mapping[str, object]:
         fill_trunk(network.backbone, Path(settings.trunk_weights))
     network.to(request.device).train()
     side = SIZES[settings.size].image
-    make = partial(example_from_sample, mano=mano.cpu(), side=side)
+    make = partial(example_from_sample, mano=mano, side=side)
 
     def batch(rng: np.random.Generator) -> tuple[Tensor, HandOccTargets]:
         return _tensors(drawn(data.learnt, make, rng, settings.batch, settings.workers), mano, request.device)

@@ -102,7 +102,7 @@ def pose_in_camera(
         fingers = mano.axis_angles(fingers[None])[0]
     if fit.flat_mean != flat_mean:
         fingers = fingers - mano.mean_pose if fit.flat_mean else fingers + mano.mean_pose
-    return np.concatenate([_root_in_camera(fit, camera), fingers.double().numpy()])
+    return np.concatenate([_root_in_camera(fit, camera), fingers.double().cpu().numpy()])
 
 
 def _root_in_camera(fit: ManoParameters, camera: SampleCamera | None) -> NDArray[np.float64]:
