@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from cyclopts import App
 
+from sonjit.cli.annotate_project import agreement, new, open_page
+
 app = App(
     name="annotate",
     help="""Annotate hands in many views at once: projects, the page to work on them, and what comes of it.
@@ -11,6 +13,6 @@ app = App(
     Example: `sonjit annotate new desk --cameras rig.json --views recordings/ && sonjit annotate open desk`
     """,
 )
-app.command("sonjit.cli.annotate_project:new", name="new")
-app.command("sonjit.cli.annotate_project:open_page", name="open")
-app.command("sonjit.cli.annotate_project:agreement", name="agreement")
+app.command(new)
+app.command(open_page, name="open")
+app.command(agreement)

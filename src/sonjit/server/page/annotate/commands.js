@@ -36,7 +36,7 @@ export function commands(studio, wall, page) {
   const put = () => {
     const [x, y] = spot();
     wall.moveCursor(null);
-    studio.mark(view(), studio.state.joint, x, y, own()?.state === "uncertain" ? "seen" : undefined);
+    studio.mark(view(), studio.state.joint, x, y);
   };
 
   const centre = () => {

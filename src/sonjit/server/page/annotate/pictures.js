@@ -22,13 +22,14 @@ export class Pictures {
   /**
    * Fetch what comes next, one after the other so that what is looked at goes first.
    *
-   * @param {string[]} views @param {number[]} frames the most likely one first @param {number} longest
+   * @param {import("./project.js").View[]} views @param {number[]} frames the most likely one first @param {number} longest
    */
   async prepare(views, frames, longest) {
     const turn = (this.#turn += 1);
     for (const frame of frames) {
       if (turn !== this.#turn) return; // somebody turned the page meanwhile
-      await Promise.allSettled(views.map((view) => this.get(view, frame, longest)));
+      const there = views.filter(({ missing }) => !missing.includes(frame));
+      await Promise.allSettled(there.map(({ name }) => this.get(name, frame, longest)));
     }
   }
 

@@ -149,7 +149,7 @@ export class Studio {
    */
   mark(view, joint, x, y, state, source) {
     const before = this.marksOf(this.state.frame).get(placeOf({ frame: this.state.frame, view, joint }));
-    const how = state ?? (before && before.state !== "absent" ? before.state : "seen");
+    const how = state ?? (before?.state === "occluded" ? "occluded" : "seen");
     const by = source ?? (before?.source === "H+M" ? "H+M" : "H");
     this.write([{ id: "", frame: this.state.frame, view, joint, x, y, state: how, source: by }]);
   }

@@ -154,13 +154,14 @@ export class Wall {
   #tap(view, x, y, under) {
     const studio = this.#studio;
     const { joint, frame, seen } = studio.state;
-    const isMarked = studio.marksOf(frame).has(placeOf({ frame, view, joint }));
-    if (under !== null && (isMarked || under === joint)) {
-      const machine = seen.machine.find((/** @type {any} */ one) => one.view === view && one.joint === under);
-      if (under === joint && !isMarked && machine) studio.mark(view, joint, machine.x, machine.y, "seen", "H+M");
-      else studio.chooseJoint(under);
+    const own = studio.marksOf(frame).get(placeOf({ frame, view, joint }));
+    const machine = seen.machine.find((/** @type {any} */ one) => one.view === view && one.joint === joint);
+    if (under !== null && under !== joint && own) studio.chooseJoint(under);
+    else if (under === joint && own) {
+      if (own.state === "uncertain") studio.mark(view, joint, own.x, own.y); // looked at, and found to be right
     } else {
-      studio.mark(view, joint, x, y);
+      if (under === joint && machine) studio.mark(view, joint, machine.x, machine.y, "seen", "H+M");
+      else studio.mark(view, joint, x, y);
       if (this.#options.advance) studio.chooseJoint(joint + 1);
     }
   }
@@ -173,8 +174,7 @@ export class Wall {
     if (!isDone) return this.refresh();
     const { frame } = studio.state;
     const own = studio.marksOf(frame).get(placeOf({ frame, view, joint }));
-    return own ? studio.mark(view, joint, x, y, own.state === "uncertain" ? "seen" : undefined)
-      : studio.mark(view, joint, x, y, "seen", "H+M");
+    return own ? studio.mark(view, joint, x, y) : studio.mark(view, joint, x, y, "seen", "H+M");
   }
 
   /** Show the pictures of the frame, and fetch those that come next. */
@@ -190,7 +190,7 @@ export class Wall {
     const { frames } = this.#studio.project;
     const place = frames.indexOf(frame);
     const near = [1, -1, 2].map((by) => frames[place + by]).filter((one) => one !== undefined);
-    this.#pictures.prepare(shown, near, longest);
+    this.#pictures.prepare(this.#tiles.flatMap(({ view }) => view ?? []), near, longest);
   }
 
   /** @param {Tile} tile @param {number} frame @param {number} longest */

@@ -1,0 +1,359 @@
+"""The annotation page as annotators use it: marks by mouse and keyboard, several people at once, what is saved."""
+
+import json
+import re
+import subprocess
+import sys
+from importlib.resources import files
+
+import numpy as np
+import pytest
+
+from ..multiview.projects import make_project  # noqa: TID252  # one maker of projects for all rooms
+from .conftest import Server, run, wait_until
+
+PAGE = files("sonjit.server") / "page"
+ROOM = PAGE / "annotate"
+NAMES = ("en", "ko")
+CONTROLS = "a[href], button, input, select, summary, [tabindex='0']"
+
+
+class AnnotationServer(Server):
+    """`sonjit annotate open` in a process of its own."""
+
+    def start(self, project):
+        command = [sys.executable, "-m", "sonjit", "annotate", "open", str(project), "--port", str(self.port)]
+        self._process = subprocess.Popen(command, stdout=self._log, stderr=self._log)
+        wait_until(self.answers, 40, lambda: f"no server: {self.log()}")
+
+
+@pytest.fixture(scope="module")
+def studio(tmp_path_factory):
+    """A server of a project, the truth of its frames (F, 42, 3), and its rig."""
+    folder = tmp_path_factory.mktemp("annotation")
+    project, truth = make_project(folder, cameras=7, frames=3, lens=False)
+    (folder / "views" / "cam1" / "image20.png").unlink()
+    project.close()
+    server = AnnotationServer(folder)
+    server.start(folder / "project")
+    server.truth, server.rig, server.folder = truth, project.rig, folder
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def page(browser, studio, request):
+    page = AnnotationPage(browser, studio)
+    page.enter(request.node.name[5:45])  # an annotator of each test's own
+    yield page
+    while len(browser.window_handles) > 1:
+        browser.switch_to.window(browser.window_handles[-1])
+        browser.close()
+    browser.switch_to.window(browser.window_handles[0])
+    browser.get("about:blank")  # ends what the page asks for again and again
+
+
+class AnnotationPage:
+    """The page in a tab of a browser."""
+
+    def __init__(self, browser, studio):
+        self.browser = browser
+        self.studio = studio
+        self.load()
+
+    def load(self):
+        self.browser.get(f"{self.studio.url}/annotate/")
+        self.wait(lambda: self.run("return document.documentElement.dataset.ready") == "true", "the page")
+
+    def __getitem__(self, name):
+        return self.browser.find_element("id", name)
+
+    def run(self, script, *given):
+        return self.browser.execute_script(script, *given)
+
+    @property
+    def state(self):
+        return self.run("return JSON.parse(JSON.stringify(sonjitAnnotation.state))")
+
+    @property
+    def marks(self):
+        return {(mark["view"], mark["joint"]): mark for mark in self.state["marks"]}
+
+    def wait(self, condition, what, seconds=15):
+        return wait_until(condition, seconds, lambda: f"waited in vain for {what}; {self.told()}")
+
+    def told(self):
+        return self.run("return ['message', 'said', 'saved'].map((id) => document.getElementById(id)?.innerText)")
+
+    def enter(self, name):
+        self["annotator"].clear()
+        self["annotator"].send_keys(name)
+        self["begin"].click()
+        self.wait(lambda: self.state["turnMs"] >= 0, "the first frame")
+
+    def saved(self):
+        self.wait(
+            lambda: self.run(
+                "const {unsent, seen, frame} = sonjitAnnotation.state; return !unsent && seen.frame === frame"
+            ),
+            "all saved",
+        )
+
+    def pixels(self, view, joint):
+        number = self.state["frame"] // 10
+        return self.studio.rig[view].project(self.studio.truth[number][joint])
+
+    def pointer_at(self, tile, x, y):
+        """A chain that has moved the mouse to a place of a tile's picture."""
+        from selenium.webdriver import ActionChains
+
+        spot = self.run(
+            "return sonjitAnnotation.wall.tiles[arguments[0]].toPage(arguments[1], arguments[2])",
+            tile,
+            float(x),
+            float(y),
+        )
+        chain = ActionChains(self.browser, duration=20)
+        chain.w3c_actions.pointer_action.move_to_location(*map(round, spot))
+        return chain
+
+    def click(self, tile, x, y):
+        self.pointer_at(tile, x, y).click().perform()
+        self.saved()
+
+    def mark(self, tile, joint):
+        """Click where a joint is; gives how near the mark came, in pixels of the picture."""
+        view = self.state["shown"][tile]
+        place = self.pixels(view, joint)
+        self.click(tile, *place)
+        mark = self.marks[view, joint]
+        return np.hypot(mark["x"] - place[0], mark["y"] - place[1])
+
+    def press(self, *keys):
+        from selenium.webdriver import ActionChains
+
+        ActionChains(self.browser, duration=20).send_keys(*keys).perform()
+        self.saved()
+
+    def painted(self, tile, place):
+        """Whether the overlay of a tile is painted at a place of its picture."""
+        return run(self.browser, """
+            const [number, x, y] = given;
+            const tile = sonjitAnnotation.wall.tiles[number];
+            const [u, v] = tile.put(x, y).map((value) => value * devicePixelRatio);
+            await new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve)));
+            const {data} = tile.overlay.getContext("2d").getImageData(u - 4, v - 4, 9, 9);
+            return data.some((value, i) => i % 4 === 3 && value > 0);
+        """, tile, *map(float, place))  # fmt: skip
+
+
+def joint_in_all(page, joint):
+    """Views of the wall in which a joint lies well within the picture."""
+    shown = page.state["shown"]
+    return [
+        k
+        for k, name in enumerate(shown)
+        if np.all((page.pixels(name, joint) > 40) & (page.pixels(name, joint) < (600, 440)))
+    ]
+
+
+def test_two_marks_by_mouse_are_seen_in_six_views_undone_and_kept(page):
+    assert len(page.state["shown"]) == 6
+    inside = joint_in_all(page, 0)
+    assert len(inside) >= 4
+    first, second, *_ = inside
+    assert page.mark(first, 0) < 2
+    lines = page.state["seen"]["lines"]
+    assert lines
+    assert page.state["seen"]["points_m"][0] is None
+    assert page.mark(second, 0) < 2
+    state = page.state
+    assert np.linalg.norm(np.array(state["seen"]["points_m"][0]) - page.studio.truth[0][0]) < 0.02
+    for tile in inside:
+        assert page.painted(tile, state["seen"]["projected"][state["shown"][tile]][0])
+    assert page["joint-said"].text.startswith("In space from 2 marks")
+
+    page["undo"].click()
+    page.saved()
+    assert len(page.marks) == 1
+    assert page.state["seen"]["points_m"][0] is None
+    page["redo"].click()
+    page.saved()
+    assert len(page.marks) == 2
+
+    kept, name = page.marks, page.state["annotator"]
+    page.load()
+    page.enter(name)
+    page.saved()
+    assert {place: (mark["x"], mark["y"]) for place, mark in page.marks.items()} == {
+        place: (mark["x"], mark["y"]) for place, mark in kept.items()
+    }
+    assert page.state["seen"]["points_m"][0] is not None
+
+
+def test_a_mark_is_dragged_and_the_picture_moves_and_zooms(page):
+    tile = joint_in_all(page, 0)[0]
+    view = page.state["shown"][tile]
+    page.mark(tile, 0)
+    before = page.marks[view, 0]
+    page.pointer_at(tile, before["x"], before["y"]).click_and_hold().move_by_offset(24, 12).move_by_offset(
+        6, 3
+    ).release().perform()
+    page.saved()
+    after = page.marks[view, 0]
+    step = page.run("const t = sonjitAnnotation.wall.tiles[arguments[0]]; return t.put(1, 0)[0] - t.put(0, 0)[0]", tile)
+    assert after["x"] - before["x"] == pytest.approx(30 / step, abs=2 / step)
+    assert after["y"] - before["y"] == pytest.approx(15 / step, abs=2 / step)
+    corner = page.run("return sonjitAnnotation.wall.tiles[arguments[0]].put(0, 0)", tile)
+    page.pointer_at(tile, 600, 30).click_and_hold().move_by_offset(-30, 20).release().perform()
+    moved = page.run("return sonjitAnnotation.wall.tiles[arguments[0]].put(0, 0)", tile)
+    assert moved == pytest.approx([corner[0] - 30, corner[1] + 20], abs=1)
+    assert page.marks[view, 0] == after, "moving the picture marks nothing"
+    page.press("+", "+")
+    larger = page.run(
+        "const t = sonjitAnnotation.wall.tiles[arguments[0]]; return t.put(1, 0)[0] - t.put(0, 0)[0]", tile
+    )
+    assert larger == pytest.approx(step * 1.25**2, rel=1e-3)
+    page.press("0")
+    assert page.run("return sonjitAnnotation.wall.tiles[arguments[0]].put(0, 0)", tile) == pytest.approx(corner, abs=1)
+
+
+def test_the_keyboard_alone_is_enough(page):
+    page.press("2")
+    view = page.state["shown"][1]
+    page.press("n", "n", "h")
+    assert page.state["joint"] == 23
+    page.press("\ue014", "\ue014", "\ue015", "\ue007")
+    first = page.marks[view, 23]
+    page.press("\ue014", "\ue007")
+    assert page.marks[view, 23]["x"] - first["x"] == pytest.approx(1, abs=0.01)
+    for key, state in (("o", "occluded"), ("u", "uncertain"), ("s", "seen")):
+        page.press(key)
+        assert page.marks[view, 23]["state"] == state
+    page.press("x")
+    assert page.marks[view, 23]["state"] == "absent"
+    assert page.marks[view, 23]["x"] is None
+    page.press("z")
+    assert page.marks[view, 23]["state"] == "seen"
+    page.press("\ue017")
+    assert page.marks == {}
+    page.press("d")
+    page.wait(lambda: page.state["frame"] == 10, "the next frame")
+    page.press("a")
+    page.wait(lambda: page.state["frame"] == 0, "the frame before")
+    page.press("?")
+    assert page["help"].is_displayed()
+    assert len(page["keys"].find_elements("css selector", "kbd")) > 30
+    page["help-close"].click()
+
+
+def test_copies_are_uncertain_until_they_are_touched(page):
+    tile = joint_in_all(page, 0)[0]
+    page.mark(tile, 0)
+    view = page.state["shown"][tile]
+    page["next"].click()
+    page.wait(lambda: page.state["frame"] == 10 and page.state["turnMs"] >= 0, "the next frame")
+    page["copy"].click()
+    page.wait(lambda: page.marks, "the copy")
+    page.saved()
+    mark = page.marks[view, 0]
+    assert mark["state"] == "uncertain"
+    page.click(tile, mark["x"] + 40, mark["y"] + 10)
+    assert (page.marks[view, 0]["state"], page.marks[view, 0]["source"]) == ("seen", "H")
+
+
+def test_two_annotators_at_once_do_not_overwrite_each_other(page):
+    browser, tile = page.browser, joint_in_all(page, 0)[0]
+    view = page.state["shown"][tile]
+    page.mark(tile, 0)
+    mine = page.marks[view, 0]
+    home = browser.current_window_handle
+    browser.switch_to.new_window("tab")
+    other = AnnotationPage(browser, page.studio)
+    other.enter("Ben of " + page.studio.folder.name)
+    assert other.marks == {}
+    assert [
+        mark["annotator"] for mark in other.state["seen"]["others"] if mark["joint"] == 0 and mark["x"] == mine["x"]
+    ]
+    other.click(tile, mine["x"] + 60, mine["y"])
+    browser.switch_to.window(home)
+    page.wait(
+        lambda: any(mark["annotator"].startswith("Ben of") for mark in page.state["seen"]["others"]), "news of Ben"
+    )
+    assert page.marks[view, 0] == mine
+    assert any(one["joint"] == 0 and one["view"] == view for one in page.state["seen"]["conflicts"])
+    page.wait(lambda: "px apart" in page["warnings"].text, "the conflict in words")
+    page.run("document.getElementById('agreement-card').open = true")
+    page.wait(lambda: page["agreement"].find_elements("css selector", "tbody tr"), "the agreement")
+
+
+def test_what_could_not_be_sent_is_sent_later(page):
+    tile = joint_in_all(page, 0)[0]
+    page.run("globalThis.realFetch = fetch; globalThis.fetch = () => Promise.reject(new TypeError('cut'))")
+    view, place = page.state["shown"][tile], page.pixels(page.state["shown"][tile], 0)
+    page.pointer_at(tile, *place).click().perform()
+    page.wait(lambda: page["saved"].get_attribute("data-state") == "error", "the warning")
+    assert (view, 0) in page.marks
+    name = page.state["annotator"]
+    page.load()  # the page was closed before the server came back
+    page.enter(name)
+    page.saved()
+    assert (view, 0) in page.marks
+    assert page["saved"].get_attribute("data-state") == "running"
+
+
+def test_a_camera_without_a_picture_says_so(page):
+    page.run("sonjitAnnotation.studio.goTo(20)")
+    page.wait(lambda: page.state["frame"] == 20 and page.state["turnMs"] >= 0, "the last frame")
+    said = [node.text for node in page.browser.find_elements("css selector", ".tile-view .said")]
+    shown = page.state["shown"]
+    assert [name for name, text in zip(shown, said, strict=True) if text] == [name for name in shown if name == "cam1"]
+    page.run("sonjitAnnotation.studio.chooseView(0, 'cam1')")
+    page.wait(lambda: "no picture" in page.browser.find_element("css selector", ".tile-view .said").text, "why")
+
+
+def test_one_view_alone_and_another_camera(page):
+    page.run("sonjitAnnotation.studio.chooseView(2, 'cam6')")
+    page.wait(lambda: page.state["shown"][2] == "cam6", "the other camera")
+    page.press("3", "f")
+    visible = [node.is_displayed() for node in page.browser.find_elements("css selector", ".tile-view")]
+    assert visible == [False, False, True, False, False, False]
+    page.press("f")
+    page.run("const c = document.getElementById('count'); c.value = '2'; c.dispatchEvent(new Event('change'))")
+    page.wait(lambda: len(page.browser.find_elements("css selector", ".tile-view")) == 2, "two views")
+
+
+@pytest.mark.parametrize("language", NAMES)
+def test_every_control_has_a_name(page, language):
+    page.run("const l = document.getElementById('language'); l.value = arguments[0]; l.onchange()", language)
+    page.wait(lambda: page.run("return document.documentElement.lang") == language, language)
+    page.run("for (const fold of document.querySelectorAll('details')) fold.open = true")
+    controls = [element for element in page.browser.find_elements("css selector", CONTROLS) if element.is_displayed()]
+    assert len(controls) > 70
+    assert [one.get_attribute("outerHTML")[:120] for one in controls if not one.accessible_name.strip()] == []
+    ids = page.run("return [...document.querySelectorAll('[id]')].map(({id}) => id)")
+    assert len(ids) == len(set(ids))
+    bare = page.run("""return [...document.querySelectorAll('[data-i18n]')]
+        .filter((node) => node.textContent === node.dataset.i18n).map((node) => node.dataset.i18n)""")
+    assert bare == []
+
+
+def test_both_languages_say_the_same_things_and_all_that_is_asked_for():
+    english, korean = (json.loads((ROOM / "i18n" / f"{name}.json").read_text("utf-8")) for name in NAMES)
+    assert english.keys() == korean.keys()
+    holes = [{key: set(re.findall(r"\{\w+\}", text)) for key, text in texts.items()} for texts in (english, korean)]
+    assert holes[0] == holes[1]
+    known = english.keys() | json.loads((PAGE / "i18n" / "en.json").read_text("utf-8")).keys()
+    asked = set(re.findall(r'data-i18n(?:-label)?="([^"]+)"', (ROOM / "index.html").read_text("utf-8")))
+    for module in ROOM.iterdir():
+        if module.name.endswith(".js"):
+            code = module.read_text("utf-8")
+            asked |= set(re.findall(r'\btext\("([^"]+)"', code))
+            asked |= {f"said.{key}" for key in re.findall(r'\bsay\("([^"]+)"', code)}
+            asked |= {f"key.{key}" for key in re.findall(r'\bkey\("[^"]+", "([^"]+)"', code)}
+    assert asked - known == set()
+
+
+def test_the_document_has_no_script_or_style_of_its_own():
+    document = (ROOM / "index.html").read_text("utf-8")
+    assert re.findall(r"<style|\sstyle=|\son\w+=|javascript:|https?://", document) == []
