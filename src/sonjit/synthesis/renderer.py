@@ -272,7 +272,6 @@ class Renderer:
             texture = self._context.texture((width, height), 3, np.ascontiguousarray(image), alignment=1)
             texture.build_mipmaps()
             texture.filter = (self._context.LINEAR_MIPMAP_LINEAR, self._context.LINEAR)
-            texture.anisotropy = 8.0
             texture.repeat_x = texture.repeat_y = False
             self._images[id(image)] = (image, texture)
         return self._images[id(image)][1]

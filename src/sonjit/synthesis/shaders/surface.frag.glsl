@@ -157,7 +157,7 @@ void main() {
     vec4 facing = texelFetch(facings, here, 0);
     vec3 rest = vec3(facing.w, texelFetch(mores, here, 0).xy);
 #if defined(IMAGE)
-    Matter made = Matter(pow(texture(image, rest.xy).rgb, vec3(2.2)), vec3(0.0), vec3(0.02), vec3(0.0), roughness);
+    Matter made = Matter(pow(texture(image, rest.xy, -0.7).rgb, vec3(2.2)), vec3(0.0), vec3(0.02), vec3(0.0), roughness);
 #else
     Matter made = matter(rest, texelFetch(kinds, here, 0));
 #endif
