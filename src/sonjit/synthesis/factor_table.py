@@ -7,6 +7,7 @@ from typing import Final
 from sonjit.synthesis.backgrounds import KINDS
 from sonjit.synthesis.factors import Choice, Factor, Range
 from sonjit.synthesis.gestures import gestures
+from sonjit.synthesis.objects import THINGS
 from sonjit.synthesis.skins import MONK_TONES, TEXTURES
 from sonjit.synthesis.worn import GLOVES, SLEEVES
 
@@ -41,6 +42,8 @@ FACTORS: Final = (
     Factor("side", Choice(("left", "right")), "whose hand a single one is, the person's own"),
     Factor("gesture", _mostly("any", 0.9, tuple(gestures())), "a named gesture, or any pose"),
     Factor("looseness", Range(0, 2, normal=(1, 0.3)), "how far fingers are off a named gesture"),
+    Factor("held", _mostly("none", 0.85, tuple(THINGS)), "what the first hand holds, unless two touch"),
+    Factor("occluders", Range(0, 2, whole=True, rare=0.12), "how many things stand before the hands"),
     Factor("distance", Range(0.22, 1.5, normal=(0.45, 0.12)), "from the camera, metres"),
     Factor("view_deg", Range(35, 90, normal=(60, 8)), "what the camera sees across its longer side, degrees"),
     Factor("yaw_deg", Range(-180, 180), "turn about the hand's length; 0 shows the palm"),

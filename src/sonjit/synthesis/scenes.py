@@ -13,10 +13,11 @@ from zlib import crc32
 import numpy as np
 
 from sonjit.synthesis.backgrounds import draw_background
-from sonjit.synthesis.cameras import Rig, camera_rig
+from sonjit.synthesis.cameras import camera_rig
 from sonjit.synthesis.factor_table import DETAILS, FOLDER
 from sonjit.synthesis.lamps import light_scene
-from sonjit.synthesis.posing import place_hands, pose_hands
+from sonjit.synthesis.placing import OBJECTS, held_drawable, occluders, place_hands
+from sonjit.synthesis.posing import pose_hands
 from sonjit.synthesis.scene import HandLook, Scene, SceneHand
 from sonjit.synthesis.shape import rig_from_shape
 from sonjit.synthesis.shape_names import SHAPE_NAMES
@@ -26,9 +27,12 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from sonjit.hand_models.rig import Side
+    from sonjit.hand_models.rig import Rig, RigPose, Side
     from sonjit.synthesis.backgrounds import BackgroundFolder, Kind
+    from sonjit.synthesis.cameras import Rig as CameraRig
+    from sonjit.synthesis.drawable import Drawable
     from sonjit.synthesis.factors import Factors, Value
+    from sonjit.synthesis.grasps import Grasp
 
 _SPREAD: Final = 0.1
 """How far from the middle hands stand before many cameras."""
@@ -49,7 +53,7 @@ class SceneMaker:
 
     factors: Factors
     seed: int
-    rig: Rig
+    rig: CameraRig
     views: int
     size: tuple[int, int]
     pictures: BackgroundFolder | None = None
@@ -63,7 +67,7 @@ class SceneMaker:
         cameras = camera_rig(self.rig, self.views, self.size, float(drawn["view_deg"]), middle)
         shape, look = self._person(drawn, index)
         rigs = [rig_from_shape(side, shape) for side in _sides(drawn)]
-        poses = pose_hands(rigs, drawn, self._rng("pose", index))
+        poses, held = pose_hands(rigs, drawn, self._rng("pose", index))
         spread = 1.0 if self.rig == "webcam" else _SPREAD
         poses = place_hands(rigs, poses, cameras[0].K, self.size, drawn, self._rng("place", index), spread=spread)
         person, bend = int(drawn["person"]), (math.radians(float(drawn["bend_deg"])), 0.0)
@@ -71,7 +75,7 @@ class SceneMaker:
             hands=tuple(
                 SceneHand(rig.side, shape, pose, look, person, bend) for rig, pose in zip(rigs, poses, strict=True)
             ),
-            objects=(),
+            objects=tuple(self._objects(rigs, poses, held, drawn, index)),
             lighting=light_scene(drawn, self._rng("lights", index)),
             background=tuple(self._background(drawn, index, view) for view in range(self.views)),
             cameras=cameras,
@@ -95,6 +99,16 @@ class SceneMaker:
             seed=float(rng.uniform(0, 100)),
         )
         return shape, look
+
+    def _objects(
+        self, rigs: list[Rig], poses: list[RigPose], held: Grasp | None, drawn: Mapping[str, Value], index: int
+    ) -> list[Drawable]:
+        """What the hands hold, and what stands before them."""
+        things: list[Drawable] = []
+        if held is not None:
+            things.append(held_drawable(poses[0], held, str(drawn["held"]), self._rng("held", index)))
+        rng = self._rng("occluders", index)
+        return [*things, *occluders(rigs, poses, int(drawn["occluders"]), OBJECTS + len(things), rng)]
 
     def _background(self, drawn: Mapping[str, Value], index: int, view: int) -> NDArray[np.uint8]:
         rng = self._rng("background", index, view)
