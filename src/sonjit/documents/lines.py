@@ -30,18 +30,19 @@ class Line(NamedTuple):
     y: Sequence[float]
 
 
-def lines_svg(lines: Sequence[Line], x_title: str, title: str) -> str:
+def lines_svg(lines: Sequence[Line], x_title: str, title: str, *, straight: bool = False) -> str:
     """Lines in one plot, each with its name above.
 
     Args:
         lines: at least one; what is not finite is left out.
         x_title: below the axis.
         title: for those who do not see it.
+        straight: keep the axis from being logarithmic.
     """
     thin = [_thinned(one) for one in lines]
     values = np.concatenate([y[np.isfinite(y)] for _, y in thin])
     low, high = (float(values.min()), float(values.max())) if values.size else (0.0, 1.0)
-    logarithmic = low > 0 and math.log10(high / low) > _DECADES
+    logarithmic = not straight and low > 0 and math.log10(high / low) > _DECADES
     bottom, top, ticks = _decades(low, high) if logarithmic else _steps(low, high)
     xs = np.concatenate([x for x, _ in thin])
     x_min, x_max = float(xs.min()), max(float(xs.max()), float(xs.min()) + 1e-9)
@@ -57,7 +58,8 @@ def lines_svg(lines: Sequence[Line], x_title: str, title: str) -> str:
         marks += [line_mark(_LEFT, y, _WIDTH - _RIGHT, y, INK, 0.4), text_mark(_LEFT - 6, y + 4, f"{tick:.3g}", "end")]
     for step in range(5):
         value = x_min + step / 4 * (x_max - x_min)
-        marks.append(text_mark(_LEFT + step / 4 * wide, _HEIGHT - _BOTTOM + 18, f"{value:.5g}"))
+        value = round(value) if x_max - x_min > 4 else value  # most are counted
+        marks.append(text_mark(place(value, high)[0], _HEIGHT - _BOTTOM + 18, f"{value:g}"))
     marks.append(text_mark(_LEFT + wide / 2, _HEIGHT - 8, x_title))
     for number, ((name, _, _), (x, y)) in enumerate(zip(lines, thin, strict=True)):
         colour = COLOURS[number % len(COLOURS)]

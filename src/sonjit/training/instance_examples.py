@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,7 @@ import numpy as np
 import torch
 
 from sonjit.networks.mask_rcnn import Target
+from sonjit.training.augment import mirrored_order
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,11 +67,7 @@ def mirrored_labels(names: Sequence[str]) -> NDArray[np.int64]:
     >>> mirrored_labels(["left_hand", "right_hand", "cup"]).tolist()
     [0, 2, 1, 3]
     """
-    other = {"left": "right", "right": "left", "Left": "Right", "Right": "Left"}
-    swapped = [re.sub("[Ll]eft|[Rr]ight", lambda found: other[found.group()], name) for name in names]
-    return np.array(
-        [0, *(names.index(one if one in names else name) + 1 for one, name in zip(swapped, names, strict=True))]
-    )
+    return np.array([0, *(1 + place for place in mirrored_order(names))])
 
 
 def varied(example: Example, mirror: NDArray[np.int64], rng: np.random.Generator) -> Example:

@@ -78,7 +78,8 @@ def _curves(log: Sequence[Mapping[str, Any]]) -> Iterator[Block]:
             yield Plot(f"evaluation-{name}", svg, f"{name} over steps")
     for key, what in (("rate", "Learning rate"), ("gradient", "Norm of the gradient, before it is cut")):
         yield Heading(what)
-        yield Plot(key, lines_svg([Line(what, steps, [line[key] for line in log])], "step", what), what)
+        line = Line(what, steps, [line[key] for line in log])
+        yield Plot(key, lines_svg([line], "step", what, straight=key == "rate"), what)
 
 
 def _gradients(log: Sequence[Mapping[str, Any]]) -> Iterator[Block]:
