@@ -81,7 +81,21 @@ def prepare(recipe: Recipe, request: TrainingRequest) -> TrainingRequest:
         raise InputError(f"{request.weights}: no such file")
     if request.out.exists() and not request.out.is_dir():
         raise InputError(f"{request.out}: cannot be written: it is no folder")
+    _check_device(request.device)
     return replace(request, recipe=recipe.name, settings=settings)
+
+
+def _check_device(name: str) -> None:
+    import torch
+
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise InputError(f"--device {name}: give cpu, cuda or cuda:1") from None
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise InputError(
+            f"--device {name}: PyTorch sees {torch.cuda.device_count()} GPUs; give cpu, or mend its driver"
+        )
 
 
 def _named(recipe: Recipe, name: str) -> Any:  # noqa: ANN401  # a function or class

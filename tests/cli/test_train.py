@@ -1,0 +1,58 @@
+"""`sonjit train`: what there is to train, a run with its report, and one line for what cannot be."""
+
+import json
+
+import pytest
+
+from sonjit.cli import main
+from sonjit.training.recipes import list_recipes, load_recipe
+
+SMALL = ("--set", "batch=4", "--set", "size=32", "--steps", "2")
+
+
+def test_the_list_names_every_recipe_and_its_grids(capfd):
+    assert main(["train", "--list"]) == 0
+    said = capfd.readouterr().out
+    for name in list_recipes():
+        recipe = load_recipe(name)
+        assert f"{name}: {recipe.summary}\n    from {recipe.data}" in said
+        assert all(f"--ablation {key}: {grid.title}" in said for key, grid in recipe.ablation.items())
+
+
+def test_a_run_by_a_file_of_ones_own_leaves_a_report(tmp_path, capfd, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    recipe = tmp_path / "mine.toml"
+    text = 'summary = "mine"\ndata = "the clip"\nfunction = "sonjit.training.cam:train_cam"\n'
+    recipe.write_text(text + 'settings_class = "sonjit.training.cam:CamSettings"\n[smoke]\nschedule = "constant"\n')
+    assert main(["train", "mine.toml", "--smoke", "--precision", "bf16", *SMALL]) == 0
+    told = dict(line.split(": ") for line in capfd.readouterr().out.splitlines())
+    out = tmp_path / "runs" / "mine-smoke"
+    assert json.loads((out / "result.json").read_text("utf-8"))["told"]["weights"] == told["weights"]
+    settings = json.loads((out / "settings.json").read_text("utf-8"))
+    assert (settings["precision"], settings["schedule"], settings["steps"]) == ("bf16", "constant", 2)
+    assert "mine: mine" in (out / "report.html").read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "say what to train; sonjit train --list shows what there is"),
+        (["feet"], "unknown recipe 'feet'; known: "),
+        (["feet.toml"], "feet.toml: cannot be read: No such file"),
+        (["cam", "--set", "stepz=1"], "cam: unknown setting 'stepz'; known: steps"),
+        (["cam", "--set", "steps"], "--set steps: give key=value"),
+        (["cam", "--set", "optimizer=fast"], "optimizer=fast: give sgd, momentum"),
+        (["cam", "--data", "gone.json"], "gone.json: no such file or folder"),
+        (["cam", "--weights", "gone.pth"], "gone.pth: no such file"),
+        (["cam", "--ablation", "none"], "cam: no ablation 'none'; known: "),
+        (["cam", "--device", "quantum"], "--device quantum"),
+        (["mask-rcnn"], "mask-rcnn: give --data"),
+    ],
+)
+def test_what_cannot_be_is_one_line_before_any_work(arguments, said, tmp_path, capfd, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", *arguments]) == 2
+    told = capfd.readouterr().err
+    assert said in told
+    assert told.count("\n") == 1
+    assert not list(tmp_path.iterdir())
