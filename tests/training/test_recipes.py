@@ -1,12 +1,16 @@
 """Recipes: each file of ours can begin, and what cannot be is told in one line before any work starts."""
 
+import re
+import tomllib
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 import pytest
 
 from sonjit import InputError
 from sonjit.training.recipes import TrainingRequest, list_recipes, load_recipe, prepare, run_recipe, settings_from
+from sonjit.training.recipes.files import recipe_from_table
 
 RECIPE = """summary = "one"
 function = "sonjit.training.cam:train_cam"
@@ -148,3 +152,19 @@ def test_typed_and_written_settings_read_the_same(name, typed, written):
 def test_values_of_another_type_are_refused(given, said):
     with pytest.raises(InputError, match=said):
         settings_from(Everything, given)
+
+
+def test_the_recipes_of_the_documentation_run(tmp_path, monkeypatch):
+    page = (Path(__file__).parents[2] / "docs" / "training.md").read_text("utf-8")
+    (written,) = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    recipe = recipe_from_table(tomllib.loads(written), "gloves")
+    prepare(recipe, TrainingRequest("gloves", tmp_path, data=tmp_path))
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    module = "line_of_the_documentation"
+    (tmp_path / f"{module}.py").write_text(code, "utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "line.toml").write_text(
+        f'summary = "a"\ndata = "b"\nfunction = "{module}:train_line"\nsettings_class = "{module}:LineSettings"\n'
+    )
+    told = run_recipe(TrainingRequest(str(tmp_path / "line.toml"), tmp_path / "run", settings={"rate": "0.05"}))
+    assert told["error"] < 0.05
