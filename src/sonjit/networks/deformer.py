@@ -50,7 +50,7 @@ class DeformerNetwork(Network):
             numbers, to try things out. It is no part of the weights.
         mano_left: MANO's left hand, likewise, for windows of left hands.
         variant: whose checkpoint it is: `ho3d` or `dexycb`, which use MANO differently.
-        size: `full` or, for tests, `tiny`.
+        size: `full`, `small` for a try on a CPU, or, for tests, `tiny`.
 
     Source: Fu et al. 2023, Deformer: Dynamic Fusion Transformer for Robust Hand Pose Estimation. Weights begin as the
     released code's, but for layers of one transformer, which there begin as copies of each other.

@@ -55,6 +55,7 @@ class Size:
 
 SIZES = {
     "full": Size(256, 64, BLOCKS, 256, (1024, 512)),
+    "small": Size(64, 16, (1, 1, 1, 1), 48, (128, 64)),
     "tiny": Size(64, 4, (1, 1, 1, 1), 16, (32, 16)),
 }
 
@@ -93,7 +94,7 @@ class HandOccNetwork(Network):
     Args:
         mano: MANO's right hand, by `load_mano`; None: the network stops at pose and shape; `"demo"`: a model of random
             numbers, to try things out. It is no part of the weights.
-        size: `full` or, for tests, `tiny`.
+        size: `full`, `small` for a try on a CPU, or, for tests, `tiny`.
 
     Source: Park et al. 2022, HandOccNet: Occlusion-Robust 3D Hand Mesh Estimation Network.
     """

@@ -51,7 +51,7 @@ class DeformerSettings(ManoSettings):
     Attributes:
         mano_left: MANO_LEFT.pkl, or stand-in; "" leaves windows of left hands out.
         variant: whose conventions: ho3d or dexycb.
-        size: full, or tiny for a try.
+        size: full, small for a try on a CPU, or tiny for tests.
         trunk_weights: torchvision's ResNet-50 for ImageNet, to begin with; "" begins with random numbers.
         maxmse: weigh points by their share of the errors; False counts all alike.
         discriminator: learn against the motion discriminator.
@@ -61,7 +61,7 @@ class DeformerSettings(ManoSettings):
 
     mano_left: str = ""
     variant: Literal["ho3d", "dexycb"] = "ho3d"
-    size: Literal["full", "tiny"] = "full"
+    size: Literal["full", "small", "tiny"] = "full"
     trunk_weights: str = ""
     maxmse: bool = True
     discriminator: bool = True

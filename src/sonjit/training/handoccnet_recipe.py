@@ -48,11 +48,11 @@ class HandOccSettings(ManoSettings):
     """How HandOccNet is made and trained; the first are those of all recipes on MANO.
 
     Attributes:
-        size: full, or tiny for a try.
+        size: full, small for a try on a CPU, or tiny for tests.
         trunk_weights: torchvision's ResNet-50 for ImageNet, to begin with; "" begins with random numbers.
     """
 
-    size: Literal["full", "tiny"] = "full"
+    size: Literal["full", "small", "tiny"] = "full"
     trunk_weights: str = ""
 
 
