@@ -67,7 +67,8 @@ Matter matter(vec3 rest, vec4 marks) {
     vec3 base = albedo;
     // the palm has little pigment, whatever the rest has, and more blood
     base = mix(base, vec3(0.50, 0.29, 0.21), palm * 0.55 * (1.0 - smoothstep(0.03, 0.35, pale)));
-    base *= mix(vec3(1.0), vec3(1.05, 0.95, 0.93), palm * smoothstep(0.1, 0.4, pale));
+    // where little pigment hides it, blood shows through
+    base *= mix(vec3(1.0), vec3(0.99, 0.80, 0.72), smoothstep(0.15, 0.60, pale) * (0.75 + 0.25 * palm));
     float mottle = (broad.y - 0.5) + 0.6 * (middling.y - 0.5);
     base *= 1.0 + kind.x * mottle * vec3(0.10, 0.16, 0.16);
     float relief = 1.0 - smoothstep(0.0, 0.30, middling.w);  // lines between the cells of the skin's grain

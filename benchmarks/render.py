@@ -1,0 +1,109 @@
+"""Where the time of a rendered picture goes: CPU milliseconds a picture, by stage.
+
+    LP_NUM_THREADS=1 python benchmarks/render.py [--size 256] [--pictures 48]
+
+Scenes come from the same maker as `sonjit synth`: hands, sleeves, things held, lamps with shadows. The times are those
+of all threads of the process; a busy machine still makes them longer. Each stage waits for OpenGL to finish, which
+costs a little itself. With Mesa's software renderer the largest shares are the triangles of hands and sleeves, drawn
+once for the shadow and once for the picture, and light, worked out for each of the four samples of a covered pixel.
+"""
+
+import argparse
+import os
+import time
+from collections import defaultdict
+from typing import ClassVar
+
+os.environ.setdefault("LP_NUM_THREADS", "1")
+
+import numpy as np
+
+from sonjit.synthesis.effects import Effects, apply_effects
+from sonjit.synthesis.factor_table import FACTORS
+from sonjit.synthesis.factors import Factors
+from sonjit.synthesis.gl_context import renderer_name
+from sonjit.synthesis.hands import drawables_from_hand
+from sonjit.synthesis.renderer import Renderer
+from sonjit.synthesis.scenes import SceneMaker
+from sonjit.synthesis.targets import Targets
+
+STAGES = {
+    "_load": "meshes sent",
+    "_draw_shadows": "shadow map",
+    "_draw_geometry": "triangles",
+    "_draw_openness": "openness",
+    "_draw_light": "light",
+    "_draw_pixels": "pixels of samples",
+    "read": "read back",
+}
+EFFECTS = Effects(motion_px=3, backdrop_px=2, defocus_px=0.8, vignette=0.3, exposure=0.2, noise=0.3, compression=0.3)
+
+
+class Timed(Renderer):
+    """A renderer that waits after each stage and notes its time."""
+
+    spent: ClassVar = defaultdict(list)
+
+
+def _timed(name, method):
+    def stage(self, *arguments):
+        started = time.process_time()
+        try:
+            return method(self, *arguments)
+        finally:
+            if isinstance(self, Renderer):
+                self._context.finish()
+            Timed.spent[STAGES[name]].append(time.process_time() - started)
+
+    return stage
+
+
+for _name in [each for each in STAGES if each != "read"]:
+    setattr(Timed, _name, _timed(_name, getattr(Renderer, _name)))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--size", type=int, default=256)
+    parser.add_argument("--pictures", type=int, default=48)
+    options = parser.parse_args()
+    maker = SceneMaker(Factors(FACTORS), 3, "webcam", 1, (options.size, options.size))
+    spent, views, pictures = Timed.spent, [], []
+    for index in range(options.pictures):
+        scene = maker.make(index)
+        started = time.process_time()
+        hands = [each for n, hand in enumerate(scene.hands, 1) for each in drawables_from_hand(hand, n)]
+        spent["hands to meshes"].append(time.process_time() - started)
+        views.append(([*hands, *scene.objects], scene.cameras[0], scene.sizes[0], scene.lighting, scene.background[0]))
+    with Renderer() as renderer:
+        for warm in (False, True):  # the first time shaders are compiled
+            for view in views:
+                started = time.process_time()
+                got = renderer.render(*view)
+                if warm:
+                    spent["a picture, in one go"].append(time.process_time() - started)
+                    pictures.append(got)
+    for got in pictures:
+        started = time.process_time()
+        apply_effects(got.rgb, got, EFFECTS, np.random.default_rng(0))
+        spent["effects"].append(time.process_time() - started)
+    Targets.read = _timed("read", Targets.read)
+    with Timed() as renderer:
+        for warm in (False, True):
+            for view in views:
+                renderer.render(*view)
+            if not warm:
+                for stage in STAGES.values():
+                    spent[stage].clear()
+    covers = [got.cover.mean() for got in pictures]
+    triangles = [sum(len(each.faces) for each in view[0]) for view in views]
+    print(f"{renderer_name()}, {options.size} x {options.size}, {options.pictures} scenes")
+    print(f"{np.mean(covers):.0%} of each picture covered, {np.mean(triangles):.0f} triangles")
+    print(f"\n{'stage':24}{'median ms':>10}{'mean ms':>10}{'95 % below':>12}")
+    for stage in ("hands to meshes", *STAGES.values(), "a picture, in one go", "effects"):
+        times = np.array(spent[stage]) * 1e3
+        print(f"{stage:24}{np.median(times):10.2f}{times.mean():10.2f}{np.quantile(times, 0.95):12.2f}")
+
+
+if __name__ == "__main__":
+    main()
