@@ -70,7 +70,7 @@ def main():
     maker = SceneMaker(Factors(FACTORS), 3, "webcam", 1, (options.size, options.size))
     spent, views, pictures = Timed.spent, [], []
     for index in range(options.pictures):
-        scene = maker.make(index)
+        scene = next(iter(maker.make(index)))
         started = time.process_time()
         hands = [each for n, hand in enumerate(scene.hands, 1) for each in drawables_from_hand(hand, n)]
         spent["hands to meshes"].append(time.process_time() - started)

@@ -75,3 +75,12 @@ def boxes_px(
     boxes = np.clip(boxes, 0, np.tile(size, 2)).astype(np.int64)
     boxes[np.minimum.reduceat(depth[:, 0], first) < _NEAREST_M] = whole
     return boxes
+
+
+def box_around(boxes: NDArray[np.int64]) -> tuple[int, int, int, int]:
+    """One box around all of (D, 4); an empty one around none."""
+    if not len(boxes):
+        return 0, 0, 0, 0
+    left, top = boxes[:, :2].min(0).tolist()
+    right, bottom = boxes[:, 2:].max(0).tolist()
+    return left, top, right, bottom
