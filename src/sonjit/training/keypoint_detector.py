@@ -24,6 +24,8 @@ from sonjit.training.recipes import settings_from
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from numpy.typing import NDArray
+
     from sonjit.datasets import Sample
     from sonjit.training.recipes import TrainingRequest
 
@@ -164,15 +166,18 @@ def judge(detector: KeypointDetector, learnt: Sequence[Sample], judged: Sequence
     return told | ({"visible_right": float(np.mean(right))} if right else {})
 
 
-def _mean_pose(samples: Sequence[Sample], most: int = 200) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Where keypoints stand on average, (21, 2) as parts of the crop, over some of the samples."""
-    poses: list[np.ndarray[Any, Any]] = []
+def _mean_pose(samples: Sequence[Sample], most: int = 200) -> NDArray[np.float64]:
+    """Where keypoints stand on average, (21, 2) as parts of the crop; in its middle where none is known."""
+    total, count = np.zeros((21, 2)), np.zeros((21, 1))
     for index in range(0, len(samples), max(len(samples) // most, 1)):
         for hand in samples[index].instances:
             box = box_of_keypoints(hand) if hand.kind == "hand" else None
             if box is not None and hand.keypoints_px is not None:
                 area = area_of_box(box)
-                poses.append((hand.keypoints_px - (area.cx, area.cy)) / area.width + 0.5)
-    if not poses:
+                place = (hand.keypoints_px - (area.cx, area.cy)) / area.width
+                known = np.isfinite(place).all(1, keepdims=True)
+                total += np.where(known, place, 0)
+                count += known
+    if not count.any():
         raise InputError("no hand is labelled among what is to be learnt from: give another split")
-    return np.nanmean(np.stack(poses), 0)
+    return total / np.maximum(count, 1) + 0.5
