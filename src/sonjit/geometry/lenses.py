@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 _STEPS = 30
 _CLOSE = 1e-12
+_LOST = 1e3
 
 
 def bend_rays(rays: NDArray[np.float64], coefficients: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -54,21 +55,23 @@ def straighten_rays(bent: NDArray[np.float64], coefficients: NDArray[np.float64]
     Returns:
         NaN where no ray of the lens's own side of its fold (`fold_radius`) is shown there.
     """
-    rays = np.array(bent, np.float64)
-    for _ in range(_STEPS):
-        gap = bent - bend_rays(rays, coefficients)
-        turn = bending(rays, coefficients)
-        (a, b), (c, d) = np.moveaxis(turn, (-2, -1), (0, 1))
-        with np.errstate(all="ignore"):  # at the fold nothing can be divided by; the last line finds those rays
-            step = np.stack([d * gap[..., 0] - b * gap[..., 1], a * gap[..., 1] - c * gap[..., 0]], -1)
-            step /= (a * d - b * c)[..., None]
-            rays = rays + step
-        if not np.nanmax(np.abs(step), initial=0) > _CLOSE:
-            break
-    with np.errstate(all="ignore"):
-        found = np.abs(bent - bend_rays(rays, coefficients)).max(-1) < 1e-10
-        found &= np.linalg.norm(rays, axis=-1) <= fold_radius(coefficients)
-    return np.where(found[..., None], rays, np.nan)
+    shown = np.asarray(bent, np.float64).reshape(-1, 2)
+    rays, reach = shown.copy(), fold_radius(coefficients)
+    moving = np.arange(len(rays))
+    with np.errstate(all="ignore"):  # at the fold nothing can be divided by; the last lines find those rays
+        for _ in range(_STEPS):
+            gap = shown[moving] - bend_rays(rays[moving], coefficients)
+            (a, b), (c, d) = np.moveaxis(bending(rays[moving], coefficients), (-2, -1), (0, 1))
+            step = np.stack([d * gap[:, 0] - b * gap[:, 1], a * gap[:, 1] - c * gap[:, 0]], -1)
+            step /= (a * d - b * c)[:, None]
+            rays[moving] += step
+            size = np.abs(step).max(-1)
+            moving = moving[(size > _CLOSE) & (size < _LOST)]  # and none that is NaN
+            if not len(moving):
+                break
+        found = np.abs(shown - bend_rays(rays, coefficients)).max(-1) < 1e-10
+        found &= np.linalg.norm(rays, axis=-1) <= reach
+    return np.where(found[:, None], rays, np.nan).reshape(np.shape(bent))
 
 
 def fold_radius(coefficients: NDArray[np.float64]) -> float:
