@@ -7,6 +7,7 @@ optimizer's state must be kept.
 from __future__ import annotations
 
 import math
+import os
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -181,6 +182,8 @@ def _deterministic(network: nn.Module) -> Generator[None]:
     """The same numbers each time, where PyTorch can; the caller's generators and choice come back."""
     cuda = next(network.parameters()).is_cuda
     before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    if cuda:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS adds in any order
     torch.use_deterministic_algorithms(True, warn_only=True)
     try:
         with torch.random.fork_rng(range(torch.cuda.device_count()) if cuda else ()):
