@@ -20,7 +20,7 @@ PALM = {0, *(joint for joint, parent in enumerate(PARENTS) if parent == 0)}
 
 @cache
 def scene(index, *factors):
-    return SynthSettings(99, seed=3, factors=("distance=0.3..0.5", *factors)).maker().make(index)
+    return next(SynthSettings(99, seed=3, factors=("distance=0.3..0.5", *factors)).maker().make(index))
 
 
 def own_causes(made, drawables, camera):

@@ -9,7 +9,7 @@ from sonjit.synthesis.settings import SynthSettings
 
 
 def make(index, *factors, seed=1, **more):
-    return SynthSettings(99, seed=seed, factors=factors, **more).maker().make(index)
+    return next(SynthSettings(99, seed=seed, factors=factors, **more).maker().make(index))
 
 
 def numbers(scene):

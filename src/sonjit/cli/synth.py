@@ -18,22 +18,27 @@ if TYPE_CHECKING:
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "LP_NUM_THREADS")
 """Pictures are small: `--jobs` uses the cores, threads within each would but wait for each other."""
 
+_SIZES = {"interhand": "512x334", "video": "640x480"}
+
 
 def synth(
     out: Annotated[Path | None, Parameter(name="OUT")] = None,
     /,
     *,
-    count: int = 1000,
+    count: int | None = None,
     seed: int = 0,
     factor: Annotated[list[str] | None, Parameter(name="--set", negative="")] = None,
-    size: str = "256x256",
+    size: str | None = None,
     views: int = 1,
     rig: Literal["webcam", "glasses", "dome"] | None = None,
-    format: Literal["coco", "interhand", "shards"] = "coco",  # the option's name
+    format: Literal["coco", "interhand", "shards", "video"] = "coco",  # the option's name
     depth: Annotated[bool, Parameter(negative="")] = False,
     normals: Annotated[bool, Parameter(negative="")] = False,
     masks: Annotated[bool, Parameter(negative="")] = False,
     backgrounds: str | None = None,
+    sequence: str | None = None,
+    fps: float = 30.0,
+    poses: str | None = None,
     jobs: int = 1,
     list_factors: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
@@ -46,10 +51,10 @@ def synth(
 
     Args:
         out: Folder to write; new, empty, or of a run with the same settings.
-        count: How many scenes.
+        count: How many stills or sequences; by default 1000 stills or 1 sequence.
         seed: Of everything random.
         factor: A factor as name=value, name=a..b or name=a,b; may be repeated.
-        size: Width x height of each picture in pixels.
+        size: Width x height of each picture in pixels; by default 256x256, 512x334 for interhand, 640x480 for video.
         views: Cameras that look at each scene.
         rig: Where they stand: webcam (1), glasses (2) or dome (1 to 140, by default for several).
         format: Of the folder.
@@ -57,6 +62,9 @@ def synth(
         normals: Write normals as PNG too.
         masks: Write instances as PNG too.
         backgrounds: Folder of pictures to cut backgrounds from; by default they are made up.
+        sequence: Hands in motion: peak, rom, any, or names with commas between.
+        fps: Frames a second of a sequence.
+        poses: Hands that `sonjit hands VIDEO --save` wrote as .json: their motion with exact labels.
         jobs: Processes.
         list_factors: Print the factors instead.
     """
@@ -74,22 +82,27 @@ def synth(
     if jobs < 1:
         raise InputError(f"--jobs {jobs}: give at least 1")
     wanted: tuple[tuple[Extra, bool], ...] = (("depth", depth), ("normals", normals), ("masks", masks))
+    moves = sequence is not None or poses is not None
+    count = (1 if moves else 1000) if count is None else count
     settings = SynthSettings(
         count=count,
         seed=seed,
         factors=tuple(factor or ()),
         rig=rig or ("webcam" if views == 1 else "dome"),
         views=views,
-        size=_size(size),
+        size=_size(size or _SIZES.get(format, "256x256")),
         format=format,
         extras=tuple(name for name, asked in wanted if asked),
         backgrounds=backgrounds,
+        sequence=sequence,
+        fps=fps,
+        poses=poses,
     )
     began = time.monotonic()
-    with progress(count * views, "pictures") as step:
+    with progress(count, "sequences" if moves else "scenes") as step:
 
-        def advance(pictures: int) -> None:
-            for _ in range(pictures):
+        def advance(more: int) -> None:
+            for _ in range(more):
                 step()
 
         summary = synthesize(out, settings, jobs=jobs, advance=advance)

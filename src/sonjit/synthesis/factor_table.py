@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from sonjit.synthesis.backgrounds import KINDS
 from sonjit.synthesis.factors import Choice, Factor, Range
 from sonjit.synthesis.gestures import gestures
 from sonjit.synthesis.objects import THINGS
+from sonjit.synthesis.pairs import pair_names
 from sonjit.synthesis.skins import MONK_TONES, TEXTURES
 from sonjit.synthesis.worn import GLOVES, SLEEVES
 
@@ -42,6 +44,7 @@ FACTORS: Final = (
     Factor("side", Choice(("left", "right")), "whose hand a single one is, the person's own"),
     Factor("gesture", _mostly("any", 0.9, tuple(gestures())), "a named gesture, or any pose"),
     Factor("looseness", Range(0, 2, normal=(1, 0.3)), "how far fingers are off a named gesture"),
+    Factor("pair", _mostly("any", 0.4, pair_names()), "a named pose of two hands that touch, or any"),
     Factor("held", _mostly("none", 0.85, tuple(THINGS)), "what the first hand holds, unless two touch"),
     Factor("occluders", Range(0, 2, whole=True, rare=0.12), "how many things stand before the hands"),
     Factor("distance", Range(0.22, 1.5, normal=(0.45, 0.12)), "from the camera, metres"),
@@ -68,3 +71,16 @@ FACTORS: Final = (
     Factor("compression", Range(0, 1, rare=0.5, normal=(0.4, 0.2)), "how hard JPEG was pressed"),
 )
 """In the order in which they are drawn; what goes with a person stands after it."""
+
+_OF_STILLS: Final = {"hands", "side", "gesture", "looseness", "pair", "held", "occluders"}
+_STEADY: Final = {
+    "yaw_deg": Range(-180, 180, normal=(0, 15)),
+    "pitch_deg": Range(-90, 90, normal=(0, 8)),
+    "roll_deg": Range(-180, 180, normal=(0, 6)),
+    "bend_deg": Range(-50, 50, normal=(0, 5)),
+    "distance": Range(0.3, 1.5, normal=(0.65, 0.1)),
+}
+SEQUENCE_FACTORS: Final = tuple(
+    replace(one, values=_STEADY.get(one.name, one.values)) for one in FACTORS if one.name not in _OF_STILLS
+)
+"""Those of a sequence, which itself says how hands are held; turns are of the whole person."""

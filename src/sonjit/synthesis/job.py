@@ -11,6 +11,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from functools import cache
+from itertools import count
 from multiprocessing.connection import wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -24,6 +25,7 @@ from sonjit.synthesis.samples import render_samples
 from sonjit.synthesis.write_coco import CocoLayout
 from sonjit.synthesis.write_interhand import InterHandLayout
 from sonjit.synthesis.write_shards import ShardLayout
+from sonjit.synthesis.write_video import VideoLayout
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -32,7 +34,12 @@ if TYPE_CHECKING:
     from sonjit.synthesis.settings import SynthSettings
 
 SHEET: Final = "sheet.jpg"
-_LAYOUTS: Final[dict[str, type[Layout]]] = {"coco": CocoLayout, "interhand": InterHandLayout, "shards": ShardLayout}
+_LAYOUTS: Final[dict[str, type[Layout]]] = {
+    "coco": CocoLayout,
+    "interhand": InterHandLayout,
+    "shards": ShardLayout,
+    "video": VideoLayout,
+}
 _ON_SHEET: Final = 24
 
 
@@ -42,10 +49,12 @@ class SynthSummary:
 
     Attributes:
         pictures: that were made now.
+        made: stills or sequences that were made now.
         kept: that were there before.
     """
 
     pictures: int = 0
+    made: int = 0
     kept: int = 0
 
 
@@ -58,7 +67,7 @@ def synthesize(
         out: the folder, made if need be.
         settings: what to make.
         jobs: processes.
-        advance: called with how many more pictures are there.
+        advance: called with how many more stills or sequences are there.
 
     Raises:
         InputError: settings that cannot be, or a folder of something else.
@@ -69,13 +78,15 @@ def synthesize(
     layout.check()
     _open(out, settings)
     done = {number for number in range(layout.chunks) if layout.chunk_path(number).is_file()}
-    summary = SynthSummary(kept=layout.pictures(done))
+    summary = SynthSummary(kept=sum(len(layout.numbers(chunk)) for chunk in done))
     advance(summary.kept)
     try:
-        for number in _run(layout, sorted(set(range(layout.chunks)) - done), jobs):
-            done.add(number)
-            summary.pictures += layout.pictures([number])
-            advance(layout.pictures([number]))
+        for chunk, pictures in _run(layout, sorted(set(range(layout.chunks)) - done), jobs):
+            done.add(chunk)
+            numbers = len(layout.numbers(chunk))
+            summary.made += numbers
+            summary.pictures += pictures
+            advance(numbers)
     finally:
         if done:
             _finish(layout, sorted(done))
@@ -107,21 +118,21 @@ def _finish(layout: Layout, done: list[int]) -> None:
     write_whole(layout.root / SHEET, jpeg_bytes(sheet))
 
 
-def _run(layout: Layout, numbers: list[int], jobs: int) -> Iterator[int]:
-    """Make chunks; gives the number of each when it is finished."""
-    if jobs == 1 or len(numbers) < 2:
-        for number in numbers:
-            yield _make_chunk(layout, number)
+def _run(layout: Layout, chunks: list[int], jobs: int) -> Iterator[tuple[int, int]]:
+    """Make chunks; gives each when it is finished, with how many pictures it holds."""
+    if jobs == 1 or len(chunks) < 2:
+        for chunk in chunks:
+            yield chunk, _make_chunk(layout, chunk)
         return
     context = multiprocessing.get_context("spawn")  # a fork would share the parent's OpenGL
-    pool = ProcessPoolExecutor(min(jobs, len(numbers)), mp_context=context, initializer=_begin_worker)
+    pool = ProcessPoolExecutor(min(jobs, len(chunks)), mp_context=context, initializer=_begin_worker)
     try:
-        running = [pool.submit(_attempt, layout, number) for number in numbers]
+        running = {pool.submit(_attempt, layout, chunk): chunk for chunk in chunks}
         for future in as_completed(running):
             result = future.result()
-            if isinstance(result, str):
-                raise JobError(result)
-            yield result
+            if isinstance(result, SonjitError):
+                raise result
+            yield running[future], result
     except BrokenProcessPool:
         raise JobError("a worker process was ended from outside (out of memory?); run it again to go on") from None
     finally:
@@ -142,26 +153,28 @@ def _begin_worker() -> None:
     threading.Thread(target=follow, daemon=True).start()
 
 
-def _attempt(layout: Layout, number: int) -> int | str:
-    """One chunk; what failed comes through the process border as text."""
+def _attempt(layout: Layout, chunk: int) -> int | SonjitError:
+    """One chunk; what failed is a result, of a kind that comes through the process border."""
     try:
-        return _make_chunk(layout, number)
+        return _make_chunk(layout, chunk)
+    except InputError as error:
+        return InputError(str(error))
     except SonjitError as error:
-        return str(error)
+        return JobError(str(error))
 
 
-def _make_chunk(layout: Layout, number: int) -> int:
-    settings, renderer = layout.settings, _renderer()
-    maker = settings.maker()
+def _make_chunk(layout: Layout, chunk: int) -> int:
+    """Make and write one chunk; gives how many pictures it holds."""
+    renderer, maker, rows = _renderer(), layout.settings.maker(), count()
 
     def made() -> Iterator[Made]:
-        for number_of_scene in layout.scenes(number):
-            rendered = render_samples(renderer, maker.make(number_of_scene))
-            for view, (sample, buffers) in enumerate(rendered):
-                yield Made(number_of_scene * settings.views + view, number_of_scene, sample, buffers)
+        for number in layout.numbers(chunk):
+            for scene in maker.make(number):
+                for sample, buffers in render_samples(renderer, scene):
+                    yield Made(number, next(rows), scene.time_s, sample, buffers)
 
-    layout.write(number, made())
-    return number
+    layout.write(chunk, made())
+    return next(rows)
 
 
 @cache

@@ -42,14 +42,16 @@ class Made(NamedTuple):
     """One picture with its truth.
 
     Attributes:
-        place: its number in the whole run.
-        scene: its scene's.
+        number: of its still or sequence in the whole run.
+        row: its place in its chunk.
+        time_s: within its sequence.
         sample: its `image` is the picture (H, W, 3); what it is called is left to the layout.
         buffers: what else the camera saw.
     """
 
-    place: int
-    scene: int
+    number: int
+    row: int
+    time_s: float
     sample: Sample
     buffers: Buffers
 
@@ -70,21 +72,17 @@ class Layout(ABC):
 
     @property
     def per_chunk(self) -> int:
-        """Scenes in each chunk."""
-        return max(1, self.pictures_per_chunk // self.settings.views)
+        """Stills in each chunk; a sequence is one of its own."""
+        return 1 if self.settings.moves else max(1, self.pictures_per_chunk // self.settings.views)
 
     @property
     def chunks(self) -> int:
         """How many there are."""
-        return -(-self.settings.scenes // self.per_chunk)
+        return -(-self.settings.count // self.per_chunk)
 
-    def scenes(self, number: int) -> range:
-        """Those of one chunk."""
-        return range(number * self.per_chunk, min((number + 1) * self.per_chunk, self.settings.scenes))
-
-    def pictures(self, numbers: Iterable[int]) -> int:
-        """In some chunks."""
-        return sum(map(len, map(self.scenes, numbers))) * self.settings.views
+    def numbers(self, chunk: int) -> range:
+        """Stills or sequences of one chunk."""
+        return range(chunk * self.per_chunk, min((chunk + 1) * self.per_chunk, self.settings.count))
 
     def check(self) -> None:
         """Refuse settings that this form cannot hold.
@@ -94,12 +92,12 @@ class Layout(ABC):
         """
         return
 
-    def chunk_path(self, number: int) -> Path:
+    def chunk_path(self, chunk: int) -> Path:
         """The file whose being there says that the chunk is finished."""
-        return self.root / TRUTH / f"{number:06d}.jsonl"
+        return self.root / TRUTH / f"{chunk:06d}.jsonl"
 
     @abstractmethod
-    def write(self, number: int, made: Iterator[Made]) -> None:
+    def write(self, chunk: int, made: Iterator[Made]) -> None:
         """Write one chunk."""
 
     @abstractmethod
@@ -115,20 +113,20 @@ class PictureLayout(Layout):
     """Pictures as files, their truth in lines of JSON."""
 
     @abstractmethod
-    def name(self, one: Made, number: int) -> str:
+    def name(self, one: Made, chunk: int) -> str:
         """A picture's name below the root."""
 
-    def write(self, number: int, made: Iterator[Made]) -> None:
+    def write(self, chunk: int, made: Iterator[Made]) -> None:
         """Pictures first, then the chunk's truth."""
         lines: list[bytes] = []
         for one in made:
-            name = self.name(one, number)
+            name = self.name(one, chunk)
             write_whole(self.root / name, jpeg_bytes(one.sample.rgb()))
             lines.append(truth_line(one.sample, id=name))
             for kind in self.settings.extras:
                 stem = name.partition("/")[2].rpartition(".")[0]
                 write_whole(self.root / kind / f"{stem}.png", png_bytes(_EXTRAS[kind](one.buffers)))
-        write_whole(self.chunk_path(number), b"".join(lines))
+        write_whole(self.chunk_path(chunk), b"".join(lines))
 
     def records(self, chunks: Iterable[int]) -> Iterator[dict[str, Any]]:
         """The truth of each picture in some chunks, one at a time."""

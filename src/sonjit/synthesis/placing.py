@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from sonjit.synthesis.cameras import turned
 from sonjit.synthesis.objects import drawable_from_solid, occluder, sample_material, thing_named
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from sonjit.synthesis.drawable import Drawable
     from sonjit.synthesis.factors import Value
     from sonjit.synthesis.grasps import Grasp
+    from sonjit.synthesis.motions import Motion
 
 OBJECTS: Final = 200
 """Instance of the first object."""
@@ -72,6 +74,35 @@ def place_hands(
         move = _move_into_view(own, max(depth, _NEAREST_M + middle - near), matrix, size, spot, cut)
         placed.append(replace(pose, translation=pose.translation + move))
     return placed
+
+
+def place_motion(
+    motion: Motion, matrix: NDArray[np.float64], size: tuple[int, int], drawn: Mapping[str, Value]
+) -> Motion:
+    """A motion turned as the factors say and moved before the first camera, all of it in view.
+
+    Args:
+        motion: about the point before a person's chest.
+        matrix: (3, 3) of the camera, pixels.
+        size: width and height of its picture.
+        drawn: the factors.
+    """
+    turn = turned(*(float(drawn[f"{name}_deg"]) for name in ("yaw", "pitch", "roll")))
+    poses = [
+        replace(one.pose, rotation=turn @ one.pose.rotation, translation=one.pose.translation @ turn.T)
+        for one in motion.hands
+    ]
+    points = [one.rig.keypoints(pose).reshape(-1, 3) for one, pose in zip(motion.hands, poses, strict=True)]
+    whole = np.concatenate(points)
+    elbows = np.concatenate([_elbow(one.rig, pose) for one, pose in zip(motion.hands, poses, strict=True)])
+    middle = (whole[:, 2].min() + whole[:, 2].max()) / 2
+    depth = max(float(drawn["distance"]), _NEAREST_M + middle - min(whole[:, 2].min(), elbows[:, 2].min()))
+    move = _move_into_view(whole, depth, matrix, size, np.zeros(2), float(drawn["cut"]))
+    hands = [
+        replace(one, pose=replace(pose, translation=pose.translation + move))
+        for one, pose in zip(motion.hands, poses, strict=True)
+    ]
+    return replace(motion, hands=tuple(hands))
 
 
 def held_drawable(pose: RigPose, held: Grasp, name: str, rng: np.random.Generator) -> Drawable:

@@ -11,6 +11,7 @@ from sonjit.synthesis.cameras import turned
 from sonjit.synthesis.contact import settle
 from sonjit.synthesis.grasps import grasp
 from sonjit.synthesis.objects import thing_named
+from sonjit.synthesis.pairs import pose_pair
 from sonjit.synthesis.poses import angles_from_gesture, sample_angles
 
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ def pose_hands(
         drawn: the factors.
         rng: what is random beyond them.
     """
+    if drawn["hands"] == "interacting" and drawn["pair"] != "any":
+        return _paired(rigs, drawn, rng), None
     poses: list[RigPose] = []
     held: Grasp | None = None
     for number, rig in enumerate(rigs):
@@ -57,6 +60,16 @@ def pose_hands(
         away = way / np.linalg.norm(way) * rng.uniform(*_APART_M)
         poses = settle(list(zip(rigs, [poses[0], poses[1].moved(away[None])], strict=True)))
     return poses, held
+
+
+def _paired(rigs: Sequence[Rig], drawn: Mapping[str, Value], rng: np.random.Generator) -> list[RigPose]:
+    """A named pose of both hands, turned as one."""
+    pair = pose_pair(str(drawn["pair"]), {rig.side: rig for rig in rigs}, rng)
+    turn = turned(*(float(drawn[f"{name}_deg"]) for name in ("yaw", "pitch", "roll")))
+    return [
+        RigPose(turn @ pair[rig.side].rotation, pair[rig.side].translation @ turn.T, pair[rig.side].angles)
+        for rig in rigs
+    ]
 
 
 def turn_hand(rig: Rig, drawn: Mapping[str, Value], more_deg: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -1,12 +1,13 @@
-"""Seed and number → scene: who, which pose, where, in what light, before which cameras.
+"""Seed and number → scenes: who, which pose, where, in what light, before which cameras.
 
-Whatever is random has a generator of its own, from seed, number and purpose, so that one choice never moves another.
+A number stands for one still, or for a sequence of as many scenes as it has frames. Whatever is random has a generator
+of its own, from seed, number and purpose, so that one choice never moves another.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, cast
 from zlib import crc32
 
@@ -14,25 +15,26 @@ import numpy as np
 
 from sonjit.synthesis.backgrounds import draw_background
 from sonjit.synthesis.cameras import camera_rig
-from sonjit.synthesis.factor_table import DETAILS, FOLDER
+from sonjit.synthesis.factor_table import FOLDER
 from sonjit.synthesis.lamps import light_scene
-from sonjit.synthesis.placing import OBJECTS, held_drawable, occluders, place_hands
+from sonjit.synthesis.people import hand_look, person_shape, sides_of
+from sonjit.synthesis.placing import OBJECTS, held_drawable, occluders, place_hands, place_motion
 from sonjit.synthesis.posing import pose_hands
-from sonjit.synthesis.scene import HandLook, Scene, SceneHand
+from sonjit.synthesis.scene import Scene, SceneHand
 from sonjit.synthesis.shape import rig_from_shape
-from sonjit.synthesis.shape_names import SHAPE_NAMES
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
-    from sonjit.hand_models.rig import Rig, RigPose, Side
+    from sonjit.hand_models.rig import Rig, RigPose
     from sonjit.synthesis.backgrounds import BackgroundFolder, Kind
     from sonjit.synthesis.cameras import Rig as CameraRig
     from sonjit.synthesis.drawable import Drawable
     from sonjit.synthesis.factors import Factors, Value
     from sonjit.synthesis.grasps import Grasp
+    from sonjit.synthesis.motions import Motions
 
 _SPREAD: Final = 0.1
 """How far from the middle hands stand before many cameras."""
@@ -49,6 +51,7 @@ class SceneMaker:
         views: how many.
         size: width and height of each picture.
         pictures: to cut backgrounds from; None makes them up.
+        motions: of sequences; None makes stills.
     """
 
     factors: Factors
@@ -57,25 +60,55 @@ class SceneMaker:
     views: int
     size: tuple[int, int]
     pictures: BackgroundFolder | None = None
+    motions: Motions | None = None
 
-    def make(self, index: int) -> Scene:
-        """One scene."""
+    def make(self, index: int) -> Iterator[Scene]:
+        """The scenes that a number stands for."""
         drawn = dict(self.factors.draw(self.seed, index))
         if self.pictures is not None:
             drawn["background"] = FOLDER
-        middle = np.array([0.0, 0, float(drawn["distance"])])
-        cameras = camera_rig(self.rig, self.views, self.size, float(drawn["view_deg"]), middle)
-        shape, look = self._person(drawn, index)
-        rigs = [rig_from_shape(side, shape) for side in _sides(drawn)]
+        if self.motions is None:
+            yield self._still(drawn, index)
+        else:
+            yield from self._sequence(self.motions, drawn, index)
+
+    def _still(self, drawn: dict[str, Value], index: int) -> Scene:
+        bare = self._bare(drawn, index)
+        shape = person_shape(drawn, self._rng("shape", int(drawn["person"])))
+        rigs = [rig_from_shape(side, shape) for side in sides_of(drawn)]
         poses, held = pose_hands(rigs, drawn, self._rng("pose", index))
         spread = 1.0 if self.rig == "webcam" else _SPREAD
-        poses = place_hands(rigs, poses, cameras[0].K, self.size, drawn, self._rng("place", index), spread=spread)
-        person, bend = int(drawn["person"]), (math.radians(float(drawn["bend_deg"])), 0.0)
+        matrix = bare.cameras[0].K
+        poses = place_hands(rigs, poses, matrix, self.size, drawn, self._rng("place", index), spread=spread)
+        hands = [self._hand(rig, shape, pose, drawn, index) for rig, pose in zip(rigs, poses, strict=True)]
+        return replace(bare, hands=tuple(hands), objects=tuple(self._objects(rigs, poses, held, drawn, index)))
+
+    def _sequence(self, motions: Motions, drawn: dict[str, Value], index: int) -> Iterator[Scene]:
+        shape = person_shape(drawn, self._rng("shape", int(drawn["person"])))
+        motion = motions.make(shape, self._rng("motion", index))
+        if motion.camera is not None:
+            scale = max(self.size) / (2 * max(motion.camera.cx, motion.camera.cy))
+            drawn["view_deg"] = round(math.degrees(2 * math.atan(max(self.size) / 2 / (motion.camera.fx * scale))), 4)
+        else:
+            motion = place_motion(motion, self._bare(drawn, index).cameras[0].K, self.size, drawn)
+        bare = self._bare(drawn, index)
+        number = f"{index:04d}_{motion.name}"
+        for frame, time in enumerate(motion.times.tolist()):
+            hands = [
+                self._hand(one.rig, one.shape, one.pose[one.rows[frame]], drawn, index)
+                for one in motion.hands
+                if frame in one.rows
+            ]
+            seed = bare.seed + frame + 1
+            yield replace(bare, hands=tuple(hands), sequence=number, frame=frame, time_s=time, seed=seed)
+
+    def _bare(self, drawn: dict[str, Value], index: int) -> Scene:
+        """Light, background and cameras."""
+        middle = np.array([0.0, 0, float(drawn["distance"])])
+        cameras = camera_rig(self.rig, self.views, self.size, float(drawn["view_deg"]), middle)
         return Scene(
-            hands=tuple(
-                SceneHand(rig.side, shape, pose, look, person, bend) for rig, pose in zip(rigs, poses, strict=True)
-            ),
-            objects=tuple(self._objects(rigs, poses, held, drawn, index)),
+            hands=(),
+            objects=(),
             lighting=light_scene(drawn, self._rng("lights", index)),
             background=tuple(self._background(drawn, index, view) for view in range(self.views)),
             cameras=cameras,
@@ -84,24 +117,15 @@ class SceneMaker:
             seed=int(self._rng("sensor", index).integers(1 << 32)),
         )
 
-    def _person(self, drawn: Mapping[str, Value], index: int) -> tuple[NDArray[np.float64], HandLook]:
-        """A person's shape and skin, and what is worn in a scene."""
-        rng, worn = self._rng("person", int(drawn["person"])), self._rng("worn", index)
-        shape = rng.normal(size=len(SHAPE_NAMES)).clip(-3, 3) * float(drawn["shape_sd"])
-        fingers = worn.permutation(5)[: int(drawn["rings"])].tolist()
-        look = HandLook(
-            tone=int(drawn["tone"]),
-            texture=int(drawn["texture"]),
-            amounts={name: float(drawn[name]) for name in DETAILS},
-            glove=_named(drawn["glove"]),
-            rings=tuple(sorted(fingers)),
-            sleeve=_named(drawn["sleeve"]),
-            seed=float(rng.uniform(0, 100)),
-        )
-        return shape, look
+    def _hand(
+        self, rig: Rig, shape: NDArray[np.float64], pose: RigPose, drawn: dict[str, Value], index: int
+    ) -> SceneHand:
+        person = int(drawn["person"])
+        look = hand_look(drawn, self._rng("skin", person), self._rng("worn", index))
+        return SceneHand(rig.side, shape, pose, look, person, (math.radians(float(drawn["bend_deg"])), 0.0))
 
     def _objects(
-        self, rigs: list[Rig], poses: list[RigPose], held: Grasp | None, drawn: Mapping[str, Value], index: int
+        self, rigs: list[Rig], poses: list[RigPose], held: Grasp | None, drawn: dict[str, Value], index: int
     ) -> list[Drawable]:
         """What the hands hold, and what stands before them."""
         things: list[Drawable] = []
@@ -110,7 +134,7 @@ class SceneMaker:
         rng = self._rng("occluders", index)
         return [*things, *occluders(rigs, poses, int(drawn["occluders"]), OBJECTS + len(things), rng)]
 
-    def _background(self, drawn: Mapping[str, Value], index: int, view: int) -> NDArray[np.uint8]:
+    def _background(self, drawn: dict[str, Value], index: int, view: int) -> NDArray[np.uint8]:
         rng = self._rng("background", index, view)
         if self.pictures is not None:
             return self.pictures.draw(self.size, rng)
@@ -120,19 +144,3 @@ class SceneMaker:
     def _rng(self, purpose: str, *place: int) -> np.random.Generator:
         """A generator for one purpose in one place."""
         return np.random.default_rng((self.seed, 2, crc32(purpose.encode()), *place))
-
-
-def _named(value: Value) -> str | None:
-    return None if value == "none" else str(value)
-
-
-def _sides(drawn: Mapping[str, Value]) -> tuple[Side, ...]:
-    own: Side = "Left" if drawn["side"] == "left" else "Right"
-    other: Side = "Right" if own == "Left" else "Left"
-    match drawn["hands"]:
-        case "0":
-            return ()
-        case "1":
-            return (own,)
-        case _:
-            return own, other

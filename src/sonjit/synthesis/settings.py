@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from sonjit.errors import InputError
 from sonjit.synthesis.backgrounds import BackgroundFolder
 from sonjit.synthesis.cameras import Rig, check_rig
-from sonjit.synthesis.factor_table import FACTORS
+from sonjit.synthesis.factor_table import FACTORS, SEQUENCE_FACTORS
 from sonjit.synthesis.factors import Factors
+from sonjit.synthesis.motions import NamedMotions, SeenMotion, load_motion
 from sonjit.synthesis.scenes import SceneMaker
+
+if TYPE_CHECKING:
+    from sonjit.synthesis.motions import Motions
 
 Format = Literal["coco", "interhand", "shards", "video"]
 Extra = Literal["depth", "normals", "masks"]
@@ -22,7 +26,7 @@ class SynthSettings:
     """What to make.
 
     Attributes:
-        count: scenes.
+        count: stills, or sequences.
         seed: of everything random.
         factors: `name=value` each, see `factors.Factors`.
         rig: of cameras.
@@ -31,6 +35,9 @@ class SynthSettings:
         format: of the folder.
         extras: further pictures beside each.
         backgrounds: folder of pictures to cut backgrounds from; None makes them up.
+        sequence: which, see `motions.NamedMotions.chosen`; None makes stills.
+        fps: frames a second of a sequence.
+        poses: a table of hands seen in a video, whose motion is taken instead.
     """
 
     count: int
@@ -42,16 +49,9 @@ class SynthSettings:
     format: Format = "coco"
     extras: tuple[Extra, ...] = ()
     backgrounds: str | None = None
-
-    @property
-    def frames(self) -> int:
-        """Scenes in each sequence; 1 for stills."""
-        return 1
-
-    @property
-    def scenes(self) -> int:
-        """In the whole run."""
-        return self.count * self.frames
+    sequence: str | None = None
+    fps: float = 30.0
+    poses: str | None = None
 
     def maker(self) -> SceneMaker:
         """What makes the scenes.
@@ -66,4 +66,19 @@ class SynthSettings:
             raise InputError(f"--size {self.size[0]}x{self.size[1]}: give 32 to 8192 pixels each way")
         check_rig(self.rig, self.views)
         pictures = None if self.backgrounds is None else BackgroundFolder(Path(self.backgrounds))
-        return SceneMaker(Factors(FACTORS, self.factors), self.seed, self.rig, self.views, self.size, pictures)
+        motions = self._motions()
+        factors = Factors(FACTORS if motions is None else SEQUENCE_FACTORS, self.factors)
+        return SceneMaker(factors, self.seed, self.rig, self.views, self.size, pictures, motions)
+
+    @property
+    def moves(self) -> bool:
+        """Sequences are made, not stills."""
+        return self.sequence is not None or self.poses is not None
+
+    def _motions(self) -> Motions | None:
+        if self.poses is not None:
+            if self.sequence is not None:
+                raise InputError(f"--poses {self.poses} with --sequence {self.sequence}: give one of them")
+            load_motion(self.poses)
+            return SeenMotion(self.poses)
+        return None if self.sequence is None else NamedMotions.chosen(self.sequence, self.fps)

@@ -20,9 +20,9 @@ _OF_HAND: Final = ("group", "causes", "palm_box", "keypoints_world_m", "shape", 
 class CocoLayout(PictureLayout):
     """`coco.json`, its pictures in `images`."""
 
-    def name(self, one: Made, number: int) -> str:
+    def name(self, one: Made, chunk: int) -> str:
         """In a folder for each chunk, so that none grows too large."""
-        return f"images/{number:06d}/{one.place:08d}.jpg"
+        return f"images/{chunk:06d}/{one.row:06d}.jpg"
 
     def finish(self, chunks: Sequence[int]) -> None:
         """One pass over the truth for the annotations, one for the pictures: nothing is held in memory."""

@@ -29,10 +29,10 @@ _PLACES: Final = {"Right": np.array(INTERHAND), "Left": np.array(INTERHAND) + 21
 class InterHandLayout(PictureLayout):
     """`images/train/Capture{c}/{sequence}/cam{camera}/image{frame}.jpg` and `annotations/train`."""
 
-    def name(self, one: Made, number: int) -> str:
+    def name(self, one: Made, chunk: int) -> str:
         """As the set names its pictures."""
         sample = one.sample
-        folder = f"Capture{one.scene // self.settings.frames}/{sample.sequence}/cam{sample.view}"
+        folder = f"Capture{one.number}/{sample.sequence}/cam{sample.view}"
         return f"images/{SPLIT}/{folder}/image{sample.frame}.jpg"
 
     def finish(self, chunks: Sequence[int]) -> None:

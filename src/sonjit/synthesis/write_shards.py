@@ -30,18 +30,22 @@ class ShardLayout(Layout):
         """A shard holds a picture and its labels, nothing else."""
         if extras := self.settings.extras:
             raise InputError(f"--{extras[0]}: shards hold no further pictures; name another --format")
+        if self.settings.moves:
+            raise InputError("--format shards: shards are of equal length and sequences are not; name another --format")
 
-    def chunk_path(self, number: int) -> Path:
+    def chunk_path(self, chunk: int) -> Path:
         """The shard itself."""
-        return self.root / shard_name(number)
+        return self.root / shard_name(chunk)
 
-    def write(self, number: int, made: Iterator[Made]) -> None:
+    def write(self, chunk: int, made: Iterator[Made]) -> None:
         """Sample by sample."""
-        with whole_path(self.chunk_path(number)) as draft, tarfile.open(draft, "w", format=tarfile.USTAR_FORMAT) as tar:
+        first = self.numbers(chunk).start * self.settings.views
+        with whole_path(self.chunk_path(chunk)) as draft, tarfile.open(draft, "w", format=tarfile.USTAR_FORMAT) as tar:
             for one in made:
                 seen = tuple(hand for hand in one.sample.instances if (hand.area_px2 or 0) >= LEAST_PIXELS)
-                sample = replace(one.sample, id=f"{one.place:08d}", image=jpeg_bytes(one.sample.rgb()), instances=seen)
-                add_sample(tar, one.place, sample)
+                place = first + one.row
+                sample = replace(one.sample, id=f"{place:08d}", image=jpeg_bytes(one.sample.rgb()), instances=seen)
+                add_sample(tar, place, sample)
 
     def finish(self, chunks: Sequence[int]) -> None:
         """The index names as many as are there without a gap."""
@@ -50,7 +54,7 @@ class ShardLayout(Layout):
             "dataset": DATASET,
             "split": "all",
             "licence": "your own",
-            "samples": self.pictures(range(gap)),
+            "samples": min(gap * self.per_chunk, self.settings.count) * self.settings.views,
             "per_shard": self.per_chunk * self.settings.views,
         }
         write_whole(self.root / INDEX, (json.dumps(index, indent=1) + "\n").encode())
