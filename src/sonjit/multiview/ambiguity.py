@@ -1,4 +1,4 @@
-"""Whether a world may be mirrored: by the flat board's second solution, and by hands that are left where they are right.
+"""Whether a world may be mirrored: by the flat board's second solution, and by hands that stand as the other one.
 
 A small flat board far away looks almost the same when it is tilted the other way. If enough pictures are read so, all
 cameras and points turn into their mirror image in depth, and errors in pixels hardly tell.
