@@ -25,7 +25,7 @@ from sonjit.networks.internet_steps import (
     two_hands_from_outputs,
 )
 from sonjit.skeletons import load_skeleton
-from sonjit.training.hand_samples import HandSettings, drawn, hand_data, known_hands
+from sonjit.training.hand_samples import HandSettings, drawn, hand_data
 from sonjit.training.loop import WEIGHTS, train
 from sonjit.training.losses_internet import InterNetTargets, internet_losses
 from sonjit.training.recipes import settings_from
@@ -50,6 +50,9 @@ if TYPE_CHECKING:
 
 _LAYOUT: Final = LAYOUTS["interhand"]
 _ROOTS: Final = (_LAYOUT.root("Right"), _LAYOUT.root("Left"))
+_NAMES: Final = load_skeleton("hand_mediapipe21").keypoints
+_ORDER: Final = [_NAMES.index(name) for name in _LAYOUT.skeleton.keypoints]
+"""Where the layout's joints of a hand stand among MediaPipe's."""
 _MM: Final = 1000.0
 _LOOKED_AT: Final = 500  # pictures of which the mean pose is
 
@@ -137,36 +140,46 @@ def picture_from_sample(sample: Sample) -> TwoHandPicture | None:
 
     The box is the set's own where it gives one, as in InterHand2.6M, else drawn around the joints.
     """
-    joints, valid = joints_mm(sample)
-    hands: dict[Side, Instance] = {one.side: one for one in known_hands(sample) if one.side is not None}
+    hands = _hands(sample)
     if not hands:
         return None
-    names = load_skeleton("hand_mediapipe21").keypoints
-    order = [names.index(name) for name in _LAYOUT.skeleton.keypoints]
+    joints, valid = joints_mm(sample)
     for side, one in hands.items():
-        if one.keypoints_px is not None:
-            joints[_LAYOUT.joints(side), :2] = one.keypoints_px[order]
-    corners = [box for one in hands.values() if (box := one.box)] if sample.box is None else [sample.box]
-    if len(corners) < len(hands) and sample.box is None:
-        box = box_of_joints(joints[valid, :2])
+        assert one.keypoints_px is not None
+        joints[_LAYOUT.joints(side), :2] = one.keypoints_px[_ORDER]
+    valid &= np.isfinite(joints).all(1)
+    joints = np.where(valid[:, None], joints, 0)
+    boxes = [sample.box] if sample.box else [one.box for one in hands.values() if one.box]
+    if sample.box or len(boxes) == len(hands):
+        (x_min, y_min), (x_max, y_max) = np.min(boxes, 0)[:2].tolist(), np.max(boxes, 0)[2:].tolist()
+        box = RotatedBox((x_min + x_max) / 2, (y_min + y_max) / 2, x_max - x_min, y_max - y_min)
     else:
-        low, high = np.min(corners, 0)[:2], np.max(corners, 0)[2:]
-        (cx, cy), (wide, high_) = ((low + high) / 2).tolist(), (high - low).tolist()
-        box = RotatedBox(cx, cy, wide, high_)
+        box = box_of_joints(joints[valid, :2])
     told = bool(sample.tags.get("hand_type_valid", True))
     return TwoHandPicture(sample.rgb(), box, joints, valid, np.array([side in hands for side in SIDES]), told)
 
 
 def joints_mm(sample: Sample) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Joints (42, 3) of a picture's hands in mm before the camera, in the layout's order, and which are known (42,)."""
-    joints, valid = np.zeros((2 * JOINTS, 3)), np.zeros(2 * JOINTS, np.bool_)
-    names = load_skeleton("hand_mediapipe21").keypoints
-    order = [names.index(name) for name in _LAYOUT.skeleton.keypoints]
-    for one in known_hands(sample):
-        if one.side is not None and one.keypoints_m is not None:
-            joints[_LAYOUT.joints(one.side)] = one.keypoints_m[order] * _MM
-            valid[_LAYOUT.joints(one.side)] = True
-    return joints, valid
+    joints = np.full((2 * JOINTS, 3), np.nan)
+    for side, one in _hands(sample).items():
+        assert one.keypoints_m is not None
+        joints[_LAYOUT.joints(side)] = one.keypoints_m[_ORDER] * _MM
+    valid = np.asarray(np.isfinite(joints).all(1))
+    return np.where(valid[:, None], joints, 0), valid
+
+
+def _hands(sample: Sample) -> dict[Side, Instance]:
+    """Hands some of whose joints are known before the camera and in the picture."""
+    return {
+        one.side: one
+        for one in sample.instances
+        if one.kind == "hand"
+        and one.side is not None
+        and one.keypoints_px is not None
+        and one.keypoints_m is not None
+        and (np.isfinite(one.keypoints_px).all(1) & np.isfinite(one.keypoints_m).all(1)).any()
+    }
 
 
 def _example(sample: Sample, rng: np.random.Generator, space: HeatmapSpace, vary: bool) -> TwoHandExample | None:
@@ -224,6 +237,7 @@ def _mean_pose(samples: Sequence[Sample]) -> NDArray[np.float64]:
     total, count = np.zeros((2 * JOINTS, 3)), np.zeros(2 * JOINTS)
     for index in range(0, len(samples), max(len(samples) // _LOOKED_AT, 1)):
         joints, valid = joints_mm(samples[index])
+        valid &= np.repeat(valid[list(_ROOTS)], JOINTS)
         total += np.where(valid[:, None], joints - np.repeat(joints[list(_ROOTS)], JOINTS, 0), 0)
         count += valid
     return total / np.maximum(count, 1)[:, None]

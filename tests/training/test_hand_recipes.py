@@ -1,0 +1,140 @@
+"""What recipes on hands learn from: data sets, COCO's format, the bundled clip; InterNet's and RootNet's own."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from sonjit import InputError
+from sonjit.datasets import Sample, open_dataset
+from sonjit.networks.hand_layouts import LAYOUTS, SIDES
+from sonjit.training import internet, rootnet
+from sonjit.training.hand_samples import HandSettings, drawn, hand_data, known_hands
+from sonjit.training.recipes import TrainingRequest, run_recipe
+
+LAYOUT = LAYOUTS["interhand"]
+TINY = {"side": 32, "depth": 10, "width": 8, "channels": 8, "batch": 2, "steps": 2, "held_out": 4, "workers": 1}
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory):
+    return hand_data(TrainingRequest("internet", tmp_path_factory.mktemp("run")), HandSettings())
+
+
+def test_the_clip_is_parted_and_its_hands_stand_before_the_camera(clip):
+    assert not {one.id for one in clip.learnt} & {one.id for one in clip.judged}
+    assert len(clip.learnt) == 3 * len(clip.judged)
+    for sample in clip.judged[::20]:
+        for hand in known_hands(sample):
+            np.testing.assert_allclose(sample.camera.project(hand.keypoints_m), hand.keypoints_px)
+            assert (hand.keypoints_m[:, 2] > 0.1).all()
+
+
+def test_examples_are_the_same_whatever_the_number_of_threads():
+    def make(place, rng):
+        return (place, rng.random()) if place % 2 else None
+
+    first, second = (drawn(range(100), make, np.random.default_rng(3), 20, workers) for workers in (1, 4))
+    assert first == second
+    assert len({place for place, _ in first}) > 5
+    assert all(place % 2 for place, _ in first)
+
+
+def test_a_part_of_the_pictures_is_spread_evenly(clip):
+    some = hand_data(TrainingRequest("internet", None), HandSettings(pictures=9, held_out=3))
+    assert [one.id for one in some.learnt] == [
+        clip.learnt[i].id for i in range(0, len(clip.learnt), len(clip.learnt) // 9)
+    ]
+    assert len(some.judged) == 3
+
+
+def test_interhand_teaches_both_networks(data, tmp_path):
+    root = data / "fixtures" / "interhand_multiview"
+    if not root.is_dir():
+        pytest.skip(f"no {root}")
+    given = TINY | {"dataset": "interhand2.6m", "test_split": ""}
+    for recipe, figure in (("internet", "mpjpe_mm"), ("rootnet", "depth_error_mm")):
+        own = {"hidden": 8} if recipe == "internet" else {}
+        told = run_recipe(TrainingRequest(recipe, tmp_path / recipe, root, settings=given | own))
+        assert np.isfinite(told[figure])
+        assert told["weights"].is_file()
+
+
+def test_pictures_are_given_in_the_networks_order_and_unknown_joints_left_out(data, clip):
+    samples = [clip.judged[5]]
+    root = data / "fixtures" / "interhand_multiview"
+    if root.is_dir():
+        samples.append(open_dataset("interhand2.6m", root, "train")[0])
+    for sample in samples:
+        picture = internet.picture_from_sample(sample)
+        for hand in sample.instances:
+            known = LAYOUT.mediapipe21(picture.valid[:, None], hand.side)[:, 0]
+            points = LAYOUT.mediapipe21(picture.joints, hand.side)
+            assert known.tolist() == np.isfinite(hand.keypoints_m).all(1).tolist()
+            np.testing.assert_allclose(points[known, :2], hand.keypoints_px[known])
+            np.testing.assert_allclose(points[known, 2], 1000 * hand.keypoints_m[known, 2])
+        sides = {hand.side for hand in sample.instances}
+        assert picture.hand_type.tolist() == [side in sides for side in SIDES]
+
+
+def test_figures_are_those_of_the_truth_where_the_network_is_right(clip):
+    """A network that answers with the truth has errors of less than a bin."""
+    settings = internet.InterNetSettings(side=256)
+    samples = [one for one in clip.judged if len(one.instances) == 2][:3]
+
+    class Right(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.next = iter(samples)
+
+        def forward(self, images):
+            picture = internet.picture_from_sample(next(self.next))
+            one = internet.example_from_picture(picture, LAYOUT, space=settings.space)
+            return {
+                "joint_coord": torch.from_numpy(one.joints)[None],
+                "rel_root_depth": torch.tensor([[one.rel_root]]),
+                "hand_type": torch.from_numpy(one.hand_type)[None].double(),
+            }
+
+    told = internet.judge(Right(), clip.learnt, samples, settings, "cpu")
+    assert told["mpjpe_mm"] < 0.1
+    assert told["mrrpe_mm"] < 0.1
+    assert told["handedness"] == 1
+    assert told["mean_pose_mpjpe_mm"] > 5
+
+
+def test_depth_is_told_by_size_where_nothing_turns(clip):
+    sample = clip.judged[0]
+    hand = known_hands(sample)[0]
+    straight, turned = (rootnet.example_from_hand(sample, hand, 64, angle) for angle in (0.0, 0.5))
+    assert straight.at_box_mm == pytest.approx(turned.at_box_mm)
+    assert straight.coord[2] == pytest.approx(1000 * hand.keypoints_m[0, 2])
+    assert 0.3 < straight.coord[2] / straight.at_box_mm < 3
+    assert straight.seen
+
+
+@pytest.mark.parametrize("recipe", ["internet", "rootnet"])
+def test_a_small_run_learns(recipe, tmp_path):
+    own = {"hidden": 8, "vary": False} if recipe == "internet" else {}
+    more = {"steps": 40, "batch": 4, "rate": 5e-3, "schedule": "constant", "optimizer": "adam"}
+    run_recipe(TrainingRequest(recipe, tmp_path, settings=TINY | own | more))
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    name = "joints" if recipe == "internet" else "root"
+    assert np.mean([line[name] for line in lines[-5:]]) < np.mean([line[name] for line in lines[:5]])
+
+
+def test_what_cannot_be_learnt_from_is_told_in_one_line(tmp_path, clip):
+    with pytest.raises(InputError, match="held_out=0: give at least 1"):
+        HandSettings(held_out=0)
+    with pytest.raises(InputError, match="unknown data set 'nobody'"):
+        run_recipe(TrainingRequest("internet", tmp_path, tmp_path, settings={"dataset": "nobody"}))
+    with pytest.raises(InputError, match=r"interhand2\.6m has no split 'night'"):
+        run_recipe(TrainingRequest("rootnet", tmp_path, tmp_path, settings={"split": "night"}))
+    with pytest.raises(InputError, match="unknown setting 'sides'"):
+        run_recipe(TrainingRequest("rootnet", tmp_path, settings={"sides": 32}))
+    with pytest.raises(InputError, match="side=40: give a multiple of 32"):
+        internet.InterNetSettings(side=40)
+    empty = Sample(dataset="t", id="t", image=np.zeros((9, 9, 3), np.uint8), width=9, height=9)
+    with pytest.raises(InputError, match="no hand before a camera"):
+        internet.judge(torch.nn.Identity(), clip.learnt, [empty], internet.InterNetSettings(), "cpu")
