@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 GAP = 10
 """Frames between neighbours in a window."""
-_LOOKS = 4  # at samples, for the one of a wanted frame: sets leave some out
 
 
 class Window(NamedTuple):
@@ -66,21 +65,24 @@ def window_around(
 
 
 def _beside(samples: Sequence[Sample], index: int, offset: int, hand: Instance) -> tuple[Sample, Instance] | None:
-    """The sample of the same recording and camera so many frames away, with the same hand."""
-    own = samples[index]
+    """The sample of the same recording and camera so many frames away, with the same hand.
+
+    Frames of a recording follow each other in order, some of them left out: the place is found by halving.
+    """
+    own, way = samples[index], int(np.sign(offset))
     if own.frame is None:
         return None
-    place, wanted = index + offset, own.frame + offset
-    for _ in range(_LOOKS):
-        place = min(max(place, 0), len(samples) - 1)
-        other = samples[place]
-        if (other.sequence, other.view) != (own.sequence, own.view) or other.frame is None:
-            place = (place + index) // 2  # too far: it is another recording
-        elif other.frame == wanted:
+    near, far = 1, min(abs(offset), (len(samples) - 1 - index) if way > 0 else index)
+    place = far  # where no frame is left out
+    while near <= far:
+        other = samples[index + way * place]
+        same = (other.sequence, other.view) == (own.sequence, own.view) and other.frame is not None
+        away = way * (other.frame - own.frame) if same and other.frame is not None else math.inf
+        if away == abs(offset):
             found = _hand(other, hand)
             return None if found is None else (other, found)
-        else:
-            place += int(np.sign(wanted - other.frame)) * max(1, abs(wanted - other.frame) // GAP)
+        near, far = (place + 1, far) if away < abs(offset) else (near, place - 1)
+        place = (near + far) // 2
     return None
 
 
@@ -150,7 +152,7 @@ def pose_of(sample: Sample, hand: Instance, hands: VariantHands, rotation_rad: f
         mano = hands.left if hand.side == "Left" else hands.right
         assert mano is not None
         pose, way = pose_in_camera(fit, sample.camera, mano, flat_mean=True), 1.0
-    return turned(torch.from_numpy(pose)[None], way * math.degrees(rotation_rad))[0].numpy()
+    return turned(torch.tensor(pose)[None], way * math.degrees(rotation_rad))[0].numpy()
 
 
 def _lit(images: Tensor, change: WindowAugmentation) -> Tensor:

@@ -97,7 +97,7 @@ def pose_in_camera(
     """
     if fit.flat_mean is None:
         raise InputError("the data set does not say from which pose its MANO fits count: it cannot teach this network")
-    fingers = torch.from_numpy(fit.pose[3:]).to(mano.components)
+    fingers = torch.tensor(fit.pose[3:]).to(mano.components)
     if fit.pca:
         fingers = mano.axis_angles(fingers[None])[0]
     if fit.flat_mean != flat_mean:
@@ -115,5 +115,5 @@ def _root_in_camera(fit: ManoParameters, camera: SampleCamera | None) -> NDArray
         raise InputError("MANO fits of a world whose camera's place is not known")
     else:
         turn = camera.R
-    root = torch.from_numpy(turn) @ matrix_from_axis_angle(torch.from_numpy(fit.pose[:3]))
+    root = torch.tensor(turn) @ matrix_from_axis_angle(torch.tensor(fit.pose[:3]))
     return axis_angle_from_matrix(root[None])[0].numpy()
