@@ -85,7 +85,9 @@ def check_views(
         raise InputError(
             f"points_px has the shape {pixels.shape}: ({len(rig)}, N, 2) or ({len(rig)}, F, J, 2) is needed"
         )
-    known = np.isfinite(pixels).all(-1) if valid is None else np.isfinite(pixels).all(-1) & valid
+    known = np.asarray(np.isfinite(pixels).all(-1))
+    if valid is not None:
+        known &= np.asarray(valid, np.bool_)
     pixels = np.where(known[..., None], pixels, np.nan)
     agree = _agreements(rig, pixels.reshape(len(rig), -1, 2), threshold_px)
     best = int(np.argmax((agree == 1).sum(1)))

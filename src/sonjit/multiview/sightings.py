@@ -10,6 +10,7 @@ import numpy as np
 
 from sonjit.errors import InputError
 from sonjit.media import open_source
+from sonjit.multiview.views import frame_numbers
 
 if TYPE_CHECKING:
     import os
@@ -71,7 +72,7 @@ def find_target(
         target: what to look for.
         views: a picture, folder, glob or video by each camera's name; pictures of one number are of one instant.
         every: look at every so-manyth instant.
-        frame_of: the instant of a view's picture, from `sync`; None leaves it out. By default its number.
+        frame_of: the instant of a view's picture, as `Sync.frame_of`; None leaves it out. By default its number.
         advance: called after each picture.
 
     Raises:
@@ -83,8 +84,10 @@ def find_target(
     for name, named in views.items():
         seen = 0
         with open_source(named) as source:
+            numbers = frame_numbers(source.files) if source.kind == "folder" else None
             for picture in source:
-                frame = frame_of(name, picture.index) if frame_of else picture.index
+                number = numbers[picture.index] if numbers else picture.index
+                frame = frame_of(name, number) if frame_of else number
                 if frame is None or frame % every:
                     continue
                 height, width = picture.rgb.shape[:2]

@@ -33,6 +33,17 @@ _AHEAD = 24
 """Frames that are decoded on the way to one ahead, rather than starting anew at the key frame before it."""
 
 
+def frame_numbers(files: Sequence[Path]) -> list[int]:
+    """The number of each picture of a folder, in the order given: see above.
+
+    >>> frame_numbers([Path("image32523.jpg"), Path("image32526.jpg")])
+    [32523, 32526]
+    """
+    matches = [_LAST_NUMBER.search(file.stem) for file in files]
+    numbers = [int(match[1]) for match in matches if match]
+    return numbers if len(set(numbers)) == len(files) else list(range(len(files)))
+
+
 class View(ABC):
     """The pictures of one camera.
 
@@ -69,11 +80,7 @@ class FolderView(View):
         if not found:
             raise InputError(f"{path} holds no images: looked for names ending in {', '.join(IMAGE_ENDINGS)}")
         found.sort(key=lambda file: (natural_key(file.name), file.name))
-        matches = [_LAST_NUMBER.search(file.stem) for file in found]
-        numbers = [int(match[1]) for match in matches if match]
-        if len(set(numbers)) < len(found):
-            numbers = list(range(len(found)))
-        self._files = dict(sorted(zip(numbers, found, strict=True)))
+        self._files = dict(sorted(zip(frame_numbers(found), found, strict=True)))
         super().__init__(path, tuple(self._files))
 
     def read(self, number: int) -> NDArray[np.uint8]:

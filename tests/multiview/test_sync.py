@@ -1,0 +1,137 @@
+import av
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sonjit import InputError
+from sonjit.multiview.sync import synchronise
+from sonjit.multiview.timeline import Timeline, flash_times, read_timeline
+
+FPS = 30
+
+
+def _line(flashes, *, offset=0.0, drift_ppm=0.0, fps=FPS, seconds=20.0, start=0):
+    """What a camera sees whose clock shows 0 at `offset`: each picture gathers light for its whole period."""
+    own = np.arange(round(seconds * fps)) / fps
+    true = own * (1 + drift_ppm * 1e-6) + offset
+    light = np.zeros(len(own))
+    for at in flashes:
+        light += np.clip((true + 0.5 / fps - at) * fps, 0, 1) - np.clip((true + 0.5 / fps - at - 0.3) * fps, 0, 1)
+    noise = np.random.default_rng(len(own)).normal(0, 0.3, len(own))
+    return Timeline(np.arange(len(own)) + start, own, 60 + 80 * light + noise)
+
+
+@given(st.floats(-3, 3), st.floats(-500, 500), st.sampled_from([FPS, 25, 60]))
+def test_flashes_tell_offset_and_drift_within_a_part_of_a_picture(offset, drift_ppm, fps):
+    flashes = [5.0, 9.31, 12.4, 15.77]
+    lines = {"a": _line(flashes), "b": _line(flashes, offset=offset, drift_ppm=drift_ppm, fps=fps)}
+    clock = synchronise(lines, "flash").clocks["b"]
+    middle = 10.0  # of the recording: offset and drift hang together
+    told = clock.offset_s + middle * clock.drift_ppm * 1e-6
+    assert told == pytest.approx(offset + middle * drift_ppm * 1e-6, abs=0.35 / FPS)
+    assert clock.drift_ppm == pytest.approx(drift_ppm, abs=2500)  # a third of a picture over ten seconds
+    assert clock.rms_s < 0.5 / FPS
+
+
+def test_pictures_of_one_instant_come_together():
+    lines = {"a": _line([5.0]), "b": _line([5.0], offset=1.0)}
+    found = synchronise(lines, "flash")
+    both = found.pictures[(found.pictures >= 0).all(1)]
+    assert (both[:, 0] - both[:, 1] == FPS).all()
+    assert np.nanmax(np.abs(found.off_s)) <= 0.5 / FPS + 1e-6
+    assert found.frame_of("b", 5) == found.frame_of("a", 5 + FPS)
+    assert found.frame_of("a", 10**6) is None
+
+
+def test_numbers_put_pictures_together_and_gaps_are_told():
+    b = _line([5.0])
+    kept = np.delete(np.arange(len(b.index)), [7, 8])
+    holes = Timeline(
+        b.index[kept], b.time_s[kept], b.brightness[kept], duplicates=(40,), problems=("frame 7: damaged",)
+    )
+    found = synchronise({"a": b, "b": holes}, "index")
+    assert found.pictures[7].tolist() == [7, -1]
+    assert found.pictures[9].tolist() == [9, 9]
+    told = "\n".join(found.warnings)
+    for part in (
+        "unequal length",
+        "b: 1 pictures repeat the one before, first 40",
+        "b: 2 pictures are missing after 6",
+        "b: frame 7: damaged",
+        "b: no picture of 2 of 600 instants",
+    ):
+        assert part in told
+    assert not synchronise({"a": b, "b": b}, "index").warnings
+
+
+def test_cameras_of_other_speed_are_told():
+    lines = {"a": _line([5.0]), "b": _line([5.0], fps=25)}
+    found = synchronise(lines, "time")
+    assert any("different speed" in line for line in found.warnings)
+    assert len(found.pictures) == len(lines["b"].index)  # the slower one's instants
+
+
+def test_timecodes_are_times_of_day():
+    a, b = _line([]), _line([])
+    lines = {
+        "a": Timeline(a.index, a.time_s, a.brightness, 36000.0),
+        "b": Timeline(b.index, b.time_s, b.brightness, 36002.0),
+    }
+    found = synchronise(lines, "timecode")
+    assert found.clocks["b"].offset_s == pytest.approx(2)
+    assert found.pictures[0].tolist() == [2 * FPS, 0]
+    with pytest.raises(InputError, match="'a': its video states no timecode"):
+        synchronise({"a": a, "b": b}, "timecode")
+
+
+def test_what_cannot_be_synchronised_is_named():
+    with pytest.raises(InputError, match="'b' saw no flash"):
+        synchronise({"a": _line([5.0]), "b": _line([])}, "flash")
+    with pytest.raises(InputError, match="do not fit together"):
+        synchronise({"a": _line([4.0, 5.0, 9.0, 13.0]), "b": _line([2.0, 7.3, 8.1, 15.0])}, "flash")
+    still = Timeline(np.arange(5), np.full(5, np.nan), np.zeros(5))
+    with pytest.raises(InputError, match="'a' has pictures without times"):
+        synchronise({"a": still}, "time")
+
+
+def test_steady_light_has_no_flash():
+    assert not len(flash_times(_line([])))
+    assert not len(flash_times(Timeline(np.arange(1), np.zeros(1), np.zeros(1))))
+
+
+@pytest.fixture
+def video(tmp_path):
+    """24 pictures with a light from the 10th on; the 5th is the 4th again."""
+    path = tmp_path / "v.mov"
+    rng = np.random.default_rng(0)
+    with av.open(str(path), "w") as container:
+        container.metadata["timecode"] = "10:00:02:12"
+        stream = container.add_stream("mpeg4", rate=24)
+        stream.bit_rate = 4_000_000
+        stream.width, stream.height = 64, 48
+        for number in range(24):
+            if number != 5:
+                level = 200 if number >= 10 else 40
+                picture = np.clip(level + rng.normal(0, 12, (48, 64, 3)), 0, 255).astype(np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode())
+    return path
+
+
+def test_a_videos_timeline(video, tmp_path):
+    line = read_timeline(video)
+    assert line.index.tolist() == list(range(24))
+    assert line.period_s == pytest.approx(1 / 24, abs=1e-3)
+    assert line.duplicates == (5,)
+    assert line.timecode_s == pytest.approx(36002.5)
+    assert flash_times(line) == pytest.approx([9.5 / 24], abs=0.5 / 24)
+    stamps = tmp_path / "v.txt"
+    stamps.write_text("\n".join(str(5 + number / 10) for number in range(24)))
+    assert read_timeline(video, stamps).time_s[3] == pytest.approx(5.3)
+    stamps.write_text("1 2 3")
+    with pytest.raises(InputError, match="3 times for 24 pictures"):
+        read_timeline(video, stamps)
+    stamps.write_text("now")
+    with pytest.raises(InputError, match="a time in seconds"):
+        read_timeline(video, stamps)
