@@ -22,6 +22,7 @@ def load_engine(
     value_range: tuple[float, float] = (0.0, 1.0),
     calibration: Calibration | None = None,
     outputs: tuple[int, ...] | None = None,
+    taps: tuple[int, ...] = (),
 ) -> Engine:
     """Load a network that takes one RGB picture.
 
@@ -33,6 +34,7 @@ def load_engine(
         calibration: asked for pictures where the precision is int8 and no compiled network is kept yet.
         outputs: indices of the outputs that are wanted, in the wanted order; what only the others need is never
             computed. None: all, in file order.
+        taps: sides of maps on the way that are given too, behind the outputs, see `taps.with_taps`; OpenVINO only.
 
     Raises:
         InputError: the file is missing, unreadable for the runtime, takes no picture or has too few outputs.
@@ -42,9 +44,11 @@ def load_engine(
     if path.suffix not in _ENDINGS:
         raise InputError(f"{path}: unknown ending {path.suffix!r} of a model file; known: {', '.join(_ENDINGS)}")
     if options.engine == "onnxruntime":
+        if taps:
+            raise InputError("visibility needs maps that only engine='openvino' gives")
         from sonjit.engines.onnxruntime import OnnxRuntimeEngine
 
         return OnnxRuntimeEngine(path, options, value_range, outputs)
     from sonjit.engines.openvino import OpenVinoEngine
 
-    return OpenVinoEngine(path, options, value_range, calibration, outputs)
+    return OpenVinoEngine(path, options, value_range, calibration, outputs, taps)

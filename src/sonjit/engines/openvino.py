@@ -36,6 +36,7 @@ class _Network:
         size, changed_ns: of the file.
         value_range: what it expects for the bytes 0 and 255.
         outputs: wanted ones, or None for all.
+        taps: sides of maps on the way that are wanted too.
         config: OpenVINO's settings.
         calibration: gives pictures for int8.
     """
@@ -46,6 +47,7 @@ class _Network:
     options: EngineOptions
     value_range: tuple[float, float]
     outputs: tuple[int, ...] | None
+    taps: tuple[int, ...]
     config: tuple[tuple[str, Any], ...]
     calibration: Calibration | None = field(compare=False)
 
@@ -64,6 +66,7 @@ class OpenVinoEngine:
         value_range: tuple[float, float],
         calibration: Calibration | None = None,
         outputs: tuple[int, ...] | None = None,
+        taps: tuple[int, ...] = (),
     ) -> None:
         self.precision = resolve_precision(options)
         stat, config = path.stat(), compile_settings(options, self.precision)
@@ -74,6 +77,7 @@ class OpenVinoEngine:
             options,
             value_range,
             outputs,
+            taps,
             tuple(sorted(config.items())),
             calibration,
         )
@@ -143,6 +147,10 @@ def _compile(network: _Network) -> ov.CompiledModel:
     model = read_model(path)
     if network.outputs is not None:
         model = _with_outputs(model, path, network.outputs)
+    if network.taps:
+        from sonjit.engines.taps import with_taps
+
+        model = with_taps(model, path, network.taps)
     model = take_pictures(model, path, network.value_range)
     if options.precision == "int8":
         from sonjit.engines.int8 import quantize
@@ -223,7 +231,7 @@ def _blob_path(network: _Network, folder: Path) -> Path:
     key = repr(
         (
             str(network.path), network.size, network.changed_ns, ov.__version__, device, os.cpu_count(), options.device,
-            options.precision, list(network.config), network.value_range, network.outputs, _REVISION,
+            options.precision, list(network.config), network.value_range, network.outputs, *network.taps, _REVISION,
         )
     )  # fmt: skip
     return folder / f"{network.path.stem}-{hashlib.sha256(key.encode()).hexdigest()[:20]}.blob"
