@@ -64,9 +64,9 @@ Matter matter(vec3 rest, vec4 marks) {
     vec4 broad = pattern(rest, 4.0), middling = pattern(rest, 28.0), fine = pattern(rest, 105.0);
     float palm = marks.z, back = marks.w, line = marks.y * creases;
     float pale = dot(albedo, vec3(0.3, 0.6, 0.1));
-    vec3 base = albedo;
+    vec3 base = albedo + vec3(0.040, 0.019, 0.010) * (1.0 - smoothstep(0.0, 0.16, pale));  // no skin is black paint
     // the palm has little pigment, whatever the rest has, and more blood
-    base = mix(base, vec3(0.50, 0.29, 0.21), palm * 0.55 * (1.0 - smoothstep(0.03, 0.35, pale)));
+    base = mix(base, vec3(0.50, 0.29, 0.21), palm * 0.42 * (1.0 - smoothstep(0.03, 0.35, pale)));
     // where little pigment hides it, blood shows through
     base *= mix(vec3(1.0), vec3(0.99, 0.80, 0.72), smoothstep(0.15, 0.60, pale) * (0.75 + 0.25 * palm));
     float mottle = (broad.y - 0.5) + 0.6 * (middling.y - 0.5);
@@ -85,7 +85,8 @@ Matter matter(vec3 rest, vec4 marks) {
         base = mix(base, base * 0.25 + vec3(0.004, 0.010, 0.014), tattoo * ink);
     }
     float nail = smoothstep(0.35, 0.65, marks.x) * nails;
-    base = mix(base, mix(base * vec3(1.08, 0.98, 0.98), vec3(0.66, 0.42, 0.37), 0.35), nail);
+    vec3 bed = mix(base * vec3(2.0, 1.7, 1.6) + 0.02, vec3(0.66, 0.42, 0.37), smoothstep(0.02, 0.40, pale));
+    base = mix(base, mix(base * vec3(1.08, 0.98, 0.98), bed, 0.45), nail);
     Matter made;
     made.base = base;
     made.wrap = mix(vec3(0.22, 0.16, 0.13), vec3(0.45, 0.24, 0.17), smoothstep(0.05, 0.45, pale));
