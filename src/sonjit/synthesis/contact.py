@@ -53,6 +53,7 @@ class _Hand:
     """A hand while it is moved."""
 
     def __init__(self, rig: Rig, pose: RigPose) -> None:
+        self.fine = rig
         self.rig = coarse_rig(rig)
         self.regions: Regions = regions_of(self.rig)
         self.free = free_joints(self.rig)
@@ -62,6 +63,7 @@ class _Hand:
     def set(self, pose: RigPose) -> None:
         self.pose = pose
         self.skin = skin_of(self.rig, pose)
+        self._turning: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
 
     def move(self, step: NDArray[np.float64]) -> None:
         """Turn, shift and bend by (6 + P,)."""
@@ -72,15 +74,18 @@ class _Hand:
 
     def slopes(self, points: NDArray[np.float64], joints: NDArray[np.intp]) -> NDArray[np.float64]:
         """How points (C, 3) of joints (C,) move with the hand: (C, 3, 6 + P)."""
-        frames, places = self.rig.place(self.pose)
+        if self._turning is None:
+            frames, places = self.rig.place(self.pose)
+            finger, joint, angle = self.free.which
+            axes = turn_axes(self.rig, frames[:, FINGERS][:, :, :3], self.pose.angles)[0]
+            self._turning = axes[finger, joint, angle], places[0][np.array(FINGERS)[finger, joint]]
+        axes, centres = self._turning  # (P, 3) each
         slopes = np.zeros((len(points), 3, 6 + len(self.free.low)))
         arms = points - self.pose.translation[0]
         slopes[:, :, :3] = np.cross(np.eye(3), arms[:, None]).swapaxes(1, 2)
         slopes[:, :, 3:6] = np.eye(3)
-        axes = turn_axes(self.rig, frames[:, FINGERS][:, :, :3], self.pose.angles)[0]
-        finger, joint, angle = self.free.which
-        centres = places[0][np.array(FINGERS)[finger, joint]]  # (P, 3)
-        moves = np.cross(axes[finger, joint, angle], points[:, None] - centres)  # (C, P, 3)
+        finger, joint, _ = self.free.which
+        moves = np.cross(axes, points[:, None] - centres)  # (C, P, 3)
         moved = (_FINGER_OF[joints][:, None] == finger) & (_STEP_OF[joints][:, None] >= joint)
         slopes[:, :, 6:] = (moves * moved[..., None]).swapaxes(1, 2)
         return slopes
@@ -204,12 +209,14 @@ def _part(hands: list[_Hand], obstacles: Sequence[Skin]) -> bool:
             angles[:, fingers] *= 0.93
             hand.set(replace(hand.pose, angles=angles))
             moved = True
-        for skin in [*(other.skin for other in hands[index + 1 :]), *obstacles]:
-            one, two = contacts_between(hand.skin, skin), contacts_between(skin, hand.skin)
+        others = [skin_of(other.fine, other.pose) for other in hands[index + 1 :]]
+        for skin in [*others, *obstacles]:
+            own = skin_of(hand.fine, hand.pose)
+            one, two = contacts_between(own, skin), contacts_between(skin, own)
             depth = max(one.depths.max(initial=0), two.depths.max(initial=0))
             if depth <= DEPTH_M:
                 continue
-            way = hand.skin.points.mean(0) - skin.points.mean(0)
+            way = own.points.mean(0) - skin.points.mean(0)
             way *= (depth + _GAP_M) / np.linalg.norm(way)
             hand.set(hand.pose.moved(way))
             moved = True

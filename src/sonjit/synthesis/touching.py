@@ -97,7 +97,7 @@ def contacts_between(one: Skin, other: Skin) -> Contacts:
     """Vertices of one skin inside the other."""
     low, high = other.points.min(0), other.points.max(0)
     near = np.flatnonzero(((one.points > low) & (one.points < high)).all(1))
-    return _inside(one, other, near, np.arange(len(other.points)))
+    return _inside(one, other, near, np.arange(len(other.points)), facing=False)
 
 
 def contacts_within(skin: Skin, regions: Regions) -> Contacts:
@@ -114,8 +114,10 @@ def contacts_within(skin: Skin, regions: Regions) -> Contacts:
     return Contacts(*(np.concatenate(each) for each in zip(*found, strict=True)))
 
 
-def _inside(one: Skin, other: Skin, which: NDArray[np.intp], against: NDArray[np.intp]) -> Contacts:
-    """Of some vertices those inside the nearest vertices' surface, which face into it."""
+def _inside(
+    one: Skin, other: Skin, which: NDArray[np.intp], against: NDArray[np.intp], *, facing: bool = True
+) -> Contacts:
+    """Of some vertices those inside the nearest vertices' surface; where asked, only those that face it."""
     if not len(which):
         return Contacts(which, which, np.zeros(0))
     points = one.points[which]
@@ -125,6 +127,7 @@ def _inside(one: Skin, other: Skin, which: NDArray[np.intp], against: NDArray[np
     nearest = against[((b * b).sum(1) - 2 * a @ b.T).argmin(1)]
     offset = other.points[nearest] - points
     depths = (offset * other.normals[nearest]).sum(1)
-    facing = (one.normals[which] * other.normals[nearest]).sum(1) < 0
-    keep = (depths > 0) & facing & ((offset**2).sum(1) < _REACH_M**2)
+    keep = (depths > 0) & ((offset**2).sum(1) < _REACH_M**2)
+    if facing:
+        keep &= (one.normals[which] * other.normals[nearest]).sum(1) < 0
     return Contacts(which[keep], nearest[keep], depths[keep])
