@@ -16,7 +16,7 @@ from sonjit.geometry import RotatedBox, rotated_box_around, wrap_angle
 from sonjit.hand_models.rig import FINGERS, JOINTS, KEYPOINTS, PARENTS
 from sonjit.synthesis.drawable import NO_PART
 from sonjit.synthesis.hands import GLOVE
-from sonjit.synthesis.rays import Ray, first_hit
+from sonjit.synthesis.rays import first_hits
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -99,7 +99,7 @@ def label_hands(
             HandLabel(
                 seen,
                 placed,
-                _causes(instance, points, placed, seen, drawables, camera, buffers, owners),
+                _causes(instance, placed, seen, drawables, camera, buffers, owners),
                 mask,
                 box_from_mask(mask),
                 palm_box(seen),
@@ -125,7 +125,6 @@ def palm_box(keypoints_px: NDArray[np.float64]) -> RotatedBox:
 
 def _causes(
     instance: int,
-    points: NDArray[np.float64],
     placed: NDArray[np.float64],
     seen: NDArray[np.float64],
     drawables: Sequence[Drawable],
@@ -144,9 +143,8 @@ def _causes(
     before = (which > 0) & (depth < placed[within, 2:])
     found = _cause(instance, numbers[:, None], np.where(before, which, 0), parts, owners)  # (N, 9)
     causes[numbers] = found[:, 4]
-    for row in np.flatnonzero((found != found[:, :1]).any(axis=1)):
-        number = numbers[row]
-        hit = first_hit(Ray.between(camera, points[number]), drawables)
+    unsure = numbers[(found != found[:, :1]).any(axis=1)]
+    for number, hit in zip(unsure, first_hits(camera, placed[unsure], drawables), strict=True):
         causes[number] = _cause(instance, number, hit.instance, hit.part, owners)
     return tuple(CAUSES[cause] for cause in causes)
 

@@ -1,4 +1,4 @@
-"""Rays through meshes: what one meets first."""
+"""Rays from a camera through meshes: what each meets first."""
 
 from __future__ import annotations
 
@@ -16,19 +16,7 @@ if TYPE_CHECKING:
     from sonjit.datasets.sample import SampleCamera
     from sonjit.synthesis.drawable import Drawable
 
-
-class Ray(NamedTuple):
-    """From a point (3,) to another (3,), metres in the world."""
-
-    start: NDArray[np.float64]
-    end: NDArray[np.float64]
-
-    @classmethod
-    def between(cls, camera: SampleCamera, end: NDArray[np.float64]) -> Ray:
-        """From a camera's centre."""
-        assert camera.R is not None
-        assert camera.t is not None
-        return cls(-camera.R.T @ camera.t, end)
+_LEAST_DEPTH_M = 1e-4
 
 
 class Hit(NamedTuple):
@@ -37,7 +25,7 @@ class Hit(NamedTuple):
     Attributes:
         instance: of the drawable; 0 for nothing.
         part: of the face's last corner, as the renderer takes it.
-        place: along the ray, 0 at its start, 1 at its end.
+        place: along the ray, 0 at the camera's centre, 1 at its end.
     """
 
     instance: int
@@ -45,26 +33,51 @@ class Hit(NamedTuple):
     place: float
 
 
-def first_hit(ray: Ray, drawables: Sequence[Drawable]) -> Hit:
-    """The first surface between a ray's ends; source: Möller and Trumbore 1997."""
-    best = Hit(0, NO_PART, 1.0)
-    way = ray.end - ray.start
+def first_hits(camera: SampleCamera, ends: NDArray[np.float64], drawables: Sequence[Drawable]) -> list[Hit]:
+    """The first surface between a camera's centre and each of some points; source: Möller and Trumbore 1997.
+
+    Args:
+        camera: with a place in the world; its lens bends no ray, for all rays go through its centre.
+        ends: (K, 3) metres in the camera's frame, before it.
+        drawables: in the world.
+    """
+    hits = [Hit(0, NO_PART, 1.0)] * len(ends)
+    rays = ends[:, :2] / ends[:, 2:]  # (K, 2) at depth 1
     for one in drawables:
-        corners = one.vertices[one.faces]  # (F, 3, 3)
-        first = corners[:, 0]
-        edge_1, edge_2 = corners[:, 1] - first, corners[:, 2] - first
-        across = np.cross(way, edge_2)
-        volume = np.einsum("fc,fc->f", edge_1, across)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            away = ray.start - first
-            u = np.einsum("fc,fc->f", away, across) / volume
-            turned = np.cross(away, edge_1)
-            v = turned @ way / volume
-            place = np.einsum("fc,fc->f", edge_2, turned) / volume
-            inside = (u >= 0) & (v >= 0) & (u + v <= 1) & (place > 0) & (place < best.place)
-        if not inside.any():
+        vertices = camera.from_world(one.vertices)
+        nearest = np.maximum(vertices[:, 2:], _LEAST_DEPTH_M)
+        seen = np.where(vertices[:, 2:] > _LEAST_DEPTH_M, vertices[:, :2] / nearest, np.nan)
+        low, high = np.nanmin(seen, axis=0, initial=np.inf), np.nanmax(seen, axis=0, initial=-np.inf)
+        behind = bool((vertices[:, 2] <= _LEAST_DEPTH_M).any())
+        wanted = np.flatnonzero(behind | ((rays >= low) & (rays <= high)).all(axis=1))
+        if not len(wanted):
             continue
-        face = int(np.flatnonzero(inside)[place[inside].argmin()])
-        part = NO_PART if one.parts is None else int(one.parts[one.faces[face, 2]])
-        best = Hit(one.instance, part, float(place[face]))
-    return best
+        first, second, third = (seen[one.faces[:, corner]] for corner in range(3))  # each (F, 2); NaN behind the camera
+        least, most = np.minimum(np.minimum(first, second), third), np.maximum(np.maximum(first, second), third)
+        for number in wanted:
+            ray = rays[number]
+            outside = (least[:, 0] > ray[0]) | (most[:, 0] < ray[0]) | (least[:, 1] > ray[1]) | (most[:, 1] < ray[1])
+            hits[number] = _nearer(hits[number], one, vertices, np.flatnonzero(~outside), ends[number])
+    return hits
+
+
+def _nearer(
+    best: Hit, one: Drawable, vertices: NDArray[np.float64], faces: NDArray[np.intp], end: NDArray[np.float64]
+) -> Hit:
+    """The hit so far, or a nearer one on some faces of a mesh."""
+    corners = vertices[one.faces[faces]]  # (F, 3, 3)
+    first = corners[:, 0]
+    edge_1, edge_2 = corners[:, 1] - first, corners[:, 2] - first
+    across = np.cross(end, edge_2)
+    volume = (edge_1 * across).sum(1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        u = -(first * across).sum(1) / volume
+        turned = np.cross(-first, edge_1)
+        v = turned @ end / volume
+        place = (edge_2 * turned).sum(1) / volume
+        inside = (u >= 0) & (v >= 0) & (u + v <= 1) & (place > 0) & (place < best.place)
+    if not inside.any():
+        return best
+    chosen = int(np.flatnonzero(inside)[place[inside].argmin()])
+    part = NO_PART if one.parts is None else int(one.parts[one.faces[faces[chosen], 2]])
+    return Hit(one.instance, part, float(place[chosen]))

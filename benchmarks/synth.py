@@ -1,0 +1,202 @@
+"""What `sonjit synth` reaches: speed by stage, memory, labels against rays, and hands that detectors find by tone.
+
+    python benchmarks/synth.py [speed] [views] [memory] [rays] [found] [--count N] [--peer /path/to/python]
+
+Without a name all are run. Times are CPU seconds of one process, for others may be at work on the machine; where that
+is idle they are what a clock shows. `found` renders the same scenes in each of the ten tones, hands bare and nothing
+before them, and asks Sonjit's detector for them; `--peer` names a Python with mediapipe, which is asked too.
+"""
+
+import argparse
+import cProfile
+import importlib.util
+import json
+import os
+import pstats
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "LP_NUM_THREADS": "1"}
+
+import cv2
+import numpy as np
+import psutil
+
+import sonjit
+from sonjit.synthesis.job import synthesize
+from sonjit.synthesis.renderer import Renderer
+from sonjit.synthesis.samples import render_samples
+from sonjit.synthesis.settings import SynthSettings
+
+STAGES = {
+    "(make)": "scenes: pose, place, objects, background",
+    "(drawables_from_hand)": "meshes of hands",
+    "renderer.py:(render)": "picture and buffers",
+    "(apply_effects)": "effects",
+    "(label_hands)": "labels",
+    "(truth_line)": "truth as JSON",
+    "(jpeg_bytes)": "JPEG",
+    "(_finish)": "coco.json and contact sheet",
+}
+PLAIN = (
+    "glove=none",
+    "held=none",
+    "occluders=0",
+    "cut=0",
+    "motion_blur=0",
+    "defocus=0",
+    "low_light=0",
+    "infrared=false",
+)
+FOUND = (
+    *PLAIN,
+    "hands=1",
+    "distance=0.3..0.5",
+    "exposure=-0.5..0.5",
+    "noise=0..0.2",
+    "compression=0",
+    "yaw_deg=-35..35",
+    "pitch_deg=-25..25",
+    "roll_deg=-35..35",
+)
+PEER = """
+import json, sys
+import cv2
+import mediapipe
+hands = mediapipe.solutions.hands.Hands(static_image_mode=True, max_num_hands=1)
+for path in json.load(open(sys.argv[1])):
+    seen = hands.process(cv2.cvtColor(cv2.imread(path), cv2.COLOR_BGR2RGB)).multi_handedness
+    print(json.dumps({"Left": "Right", "Right": "Left"}[seen[0].classification[0].label] if seen else None))
+"""
+
+
+def speed(count):
+    """Samples a CPU second, and where the time goes."""
+    with tempfile.TemporaryDirectory() as folder:
+        synthesize(Path(folder, "warm"), SynthSettings(4))
+        began = time.process_time()
+        synthesize(Path(folder, "plain"), SynthSettings(count))
+        spent = time.process_time() - began
+        say(f"speed: {count} samples of 256x256 in {spent:.1f} CPU s: {count / spent:.1f} a second")
+        profile = cProfile.Profile(time.process_time)
+        profile.runcall(synthesize, Path(folder, "profiled"), SynthSettings(count, seed=1))
+    rows = pstats.Stats(profile).stats.items()
+    whole = max(values[3] for _, values in rows)
+    for key, name in STAGES.items():
+        file, _, function = key.rpartition("(")
+        own = [
+            values[3]
+            for (path, _, called), values in rows
+            if called == function.rstrip(")") and file.rstrip(":") in path and "synthesis" in path
+        ]
+        say(f"  {100 * max(own, default=0) / whole:5.1f} %  {name}")
+
+
+def views(_):
+    """140 views of one instant."""
+    with tempfile.TemporaryDirectory() as folder:
+        settings = SynthSettings(1, rig="dome", views=140, size=(512, 334), factors=("hands=interacting",))
+        began, clock = time.process_time(), time.perf_counter()
+        synthesize(Path(folder, "out"), settings)
+        say(f"views: 140 of 512x334 in {time.process_time() - began:.1f} CPU s, {time.perf_counter() - clock:.1f} s")
+
+
+def memory(count):
+    """Resident memory while many samples are made."""
+    process, seen = psutil.Process(), []
+    with tempfile.TemporaryDirectory() as folder:
+        synthesize(
+            Path(folder, "out"),
+            SynthSettings(count),
+            advance=lambda _: seen.append(process.memory_info().rss / 2**20),
+        )
+    ends = f"{seen[1]:.0f} MiB after the first chunk, {seen[-1]:.0f} at the end, {max(seen):.0f} most"
+    say(f"memory: {count} samples, {ends}")
+
+
+def rays(count):
+    """Causes of visibility against rays followed by trimesh."""
+    place = Path(__file__).parents[1] / "tests" / "synthesis" / "ray_causes.py"
+    spec = importlib.util.spec_from_file_location("ray_causes", place)
+    checks = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(checks)
+    agree, wrong = [], {}
+    maker = SynthSettings(count).maker()
+    with Renderer() as renderer:
+        for index in range(count):
+            (scene,) = maker.make(index)
+            ((sample, _),) = render_samples(renderer, scene)
+            given = [cause for one in sample.instances for cause in one.extra["causes"]]
+            wanted = checks.ray_causes(scene, checks.scene_drawables(scene), scene.cameras[0])
+            for cause, other in zip(given, wanted, strict=True):
+                if cause != "outside":
+                    agree.append(cause == other)
+                    if cause != other:
+                        wrong[f"{cause} for {other}"] = wrong.get(f"{cause} for {other}", 0) + 1
+    say(f"rays: {100 * np.mean(agree):.2f} % of {len(agree)} keypoints of {count} samples agree; not: {wrong}")
+
+
+def found(count, peer):
+    """Shares of hands found, by tone; the same scenes in each."""
+    shares = []
+    with tempfile.TemporaryDirectory() as folder, Renderer() as renderer, detector() as own:
+        for tone in range(1, 11):
+            maker = SynthSettings(count, seed=9, factors=(*FOUND, f"tone={tone}")).maker()
+            sides, answers, paths = [], [], []
+            for index in range(count):
+                (scene,) = maker.make(index)
+                ((sample, _),) = render_samples(renderer, scene)
+                sides.append(sample.instances[0].side)
+                hands = own.detect(sample.rgb())
+                answers.append(hands[0].handedness if hands else None)
+                paths.append(f"{folder}/{index}.png")
+                cv2.imwrite(paths[-1], sample.rgb()[..., ::-1])
+            both = {"Sonjit": answers} | ({"MediaPipe": peer_answers(peer, folder, paths)} if peer else {})
+            shares.append({name: share(seen, sides) for name, seen in both.items()})
+            text = "; ".join(f"{name} {there:.1%}, side {side:.1%}" for name, (there, side) in shares[-1].items())
+            say(f"found: tone {tone:2d}: {text}")
+    for name in shares[0]:
+        there = [one[name][0] for one in shares]
+        say(f"found: {name}: least {min(there):.1%}, mean {np.mean(there):.1%}, gap {max(there) - min(there):.1%}")
+
+
+def detector():
+    """Sonjit's own, as for single pictures."""
+    return sonjit.create_detector("hands", static_image=True, max_instances=1, threads=1)
+
+
+def peer_answers(python, folder, paths):
+    """Sides that mediapipe tells, None where it finds none."""
+    script, names = Path(folder, "peer.py"), Path(folder, "names.json")
+    script.write_text(PEER)
+    names.write_text(json.dumps(paths))
+    done = subprocess.run([python, script, names], capture_output=True, text=True, check=True)
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def share(answers, sides):
+    """Of hands found, and of sides told right among them."""
+    there = [(answer, side) for answer, side in zip(answers, sides, strict=True) if answer]
+    return len(there) / len(sides), float(np.mean([answer == side for answer, side in there]))
+
+
+def say(line):
+    """A line of the result."""
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", nargs="*", choices=["speed", "views", "memory", "rays", "found", []])
+    parser.add_argument("--count", type=int)
+    parser.add_argument("--peer")
+    given = parser.parse_args()
+    for name, usual in (("speed", 300), ("views", 1), ("memory", 2000), ("rays", 1000)):
+        if not given.what or name in given.what:
+            globals()[name](given.count or usual)
+    if not given.what or "found" in given.what:
+        found(given.count or 100, given.peer)
