@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from sonjit.datasets.dataset import Dataset
 
 _OF_PICTURE = ("subject", "sequence", "frame", "view", "tags", "upright", "reduced")
-_OF_INSTANCE = ("group", "id")
+_OF_INSTANCE = ("group", "id", "causes")
 _KINDS: dict[str, Kind] = {"hand": "hand", "face": "face", "person": "body", "body": "body"}
 _SIDES = {"left": "Left", "right": "Right", "unknown": None, "": None}
 
