@@ -44,6 +44,7 @@ class LandmarkSettings(LoopOptions):
     Attributes:
         network: which to train.
         scratch: begin with nothing but batch norms, not with the published weights.
+        trunk: of a network from scratch, where not its own; `tiny` is for small sizes.
         width: of a network from scratch, as a multiple of its own channels; 0 leaves them.
         size: side of the crops in pixels, a multiple of 32.
         batch: hands a step.
@@ -64,6 +65,7 @@ class LandmarkSettings(LoopOptions):
     warmup: int = 5
     network: Literal["hand-full", "hand-lite", "hand-heavy"] = "hand-full"
     scratch: bool = False
+    trunk: Literal["", "lite", "full", "tiny"] = ""
     width: float = 0.0
     size: int = PUBLISHED_SIZE
     batch: int = 8
@@ -117,7 +119,10 @@ def train_landmarks(request: TrainingRequest) -> Mapping[str, object]:
     sources, tested = read_sources(request.data, request.images, settings)
     learned = [crop for crops in sources.values() for crop in crops]
     network = landmark_network(settings, request.weights).to(request.device)
-    told: dict[str, object] = {"weights": request.out / WEIGHTS, "hands": sum(crop.known.any() for crop in learned)}
+    told: dict[str, object] = {
+        "weights": request.out / WEIGHTS,
+        "hands": sum(bool(crop.known.any()) for crop in learned),
+    }
     if not settings.scratch:
         begin_at_the_nearest(network, learned)
         told["error_before_px"] = landmark_figures(network.eval(), learned, request.device)["error_px"]
@@ -140,7 +145,7 @@ def train_landmarks(request: TrainingRequest) -> Mapping[str, object]:
 
 def landmark_network(settings: LandmarkSettings, weights: str | None = None) -> HandLandmarkNetwork:
     """The network to train: the published one or given weights as they are, or a new one with batch norms."""
-    options: dict[str, float] = {"width": settings.width} if settings.width else {}
+    options = {name: value for name in ("trunk", "width") if (value := getattr(settings, name))}
     count = PUBLISHED_KEYPOINTS + len(settings.extra_keypoints)
     with torch.random.fork_rng([]):
         torch.manual_seed(settings.seed)

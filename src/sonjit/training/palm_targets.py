@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 ScoreLoss = Literal["focal", "cross-entropy"]
 _NEAR, _FAR = 0.4, 0.3
 """IoU from which an anchor is a palm's, and below which it is none's; those between are not judged."""
-_BOXES = 4.0
-"""Weight of the boxes beside the scores."""
+_BOXES, _KEYPOINTS = 4.0, 2.0
+"""Weights beside the scores."""
 
 
 class PalmTargets(NamedTuple):
@@ -99,15 +99,15 @@ def palm_losses(seen: Mapping[str, Tensor], wanted: PalmTargets, loss: ScoreLoss
         loss: of the scores, summed over all anchors: focal (Lin et al. 2017, alpha 0.25, gamma 2), or cross entropy.
 
     Returns:
-        "scores" and "boxes" (in palm sizes), for each anchor that is a palm's.
+        "scores", "boxes" and "keypoints" (in palm sizes), for each anchor that is a palm's.
     """
     judged, is_palm = wanted.found >= 0, wanted.found > 0
     logits, truth = seen["scores"][..., 0][judged].float(), is_palm[judged].float()
     count = truth.sum().clamp(min=1)
     scores = focal(logits, truth) if loss == "focal" else cross_entropy(logits, truth) * len(truth) / count
     off = (seen["boxes"][is_palm].float() - wanted.boxes[is_palm]) / wanted.sizes[is_palm][:, None]  # (n, 18)
-    boxes = F.smooth_l1_loss(off, torch.zeros_like(off), reduction="sum", beta=0.1) / (18 * count)
-    return {"scores": scores, "boxes": _BOXES * boxes}
+    off = F.smooth_l1_loss(off, torch.zeros_like(off), reduction="none", beta=0.1).sum(0) / count  # (18,)
+    return {"scores": scores, "boxes": _BOXES * off[:4].mean(), "keypoints": _KEYPOINTS * off[4:].mean()}
 
 
 def _corners(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
