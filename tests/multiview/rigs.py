@@ -8,12 +8,13 @@ from sonjit.multiview.cameras import CameraRig, RigCamera
 LENS = np.array([-0.22, 0.06, 4e-4, -7e-4, 0.004])
 
 
-def random_rig(cameras=6, seed=0, *, lens=True, distance_m=1.0):
-    """Cameras about a metre from the origin that look at it, each with a lens of its own."""
+def random_rig(cameras=6, seed=0, *, lens=True, distance_m=1.0, half=False):
+    """Cameras about a metre from the origin that look at it, each with a lens of its own; `half`: none from below."""
     rng = np.random.default_rng(seed)
     made = []
     for number in range(cameras):
         out = rng.normal(size=3)
+        out[2] = abs(out[2]) if half else out[2]
         ahead = -out / np.linalg.norm(out)
         right = np.cross(rng.normal(size=3), ahead)
         right /= np.linalg.norm(right)

@@ -30,6 +30,7 @@ LENS_TERMS: Final[dict[str, tuple[int, ...]]] = {
 _FEWEST_PICTURES = 4
 _MOST_PICTURES = 40
 _UNSURE = 0.1
+_TILTED = 0.01
 
 
 def camera_from_sightings(
@@ -75,13 +76,32 @@ def camera_from_sightings(
         found, bent, spread = np.full((3, 3), np.nan), np.zeros(5), np.full(4, np.nan)
     K = np.asarray(found, np.float64)
     focal, unsure = np.array([K[0, 0], K[1, 1]]), np.ravel(np.asarray(spread, np.float64))[:2]
-    if not (focal > 0).all() or not (unsure < _UNSURE * focal).all():
+    tilted = not target.is_flat or _tilts(target, chosen) > _TILTED
+    if not (tilted and (focal > 0).all() and (unsure < _UNSURE * focal).all()):
         raise InputError(
             f"camera {name!r}: {len(chosen)} pictures do not tell its focal length: tilt the board by 30 degrees or "
             "more, this way and that, and hold it nearer"
         )
     terms = np.ravel(np.asarray(bent, np.float64))[:5]
     return SampleCamera(K, distortion=terms if terms.any() else None)
+
+
+def _tilts(target: Target, sightings: Sequence[Sighting]) -> float:
+    """How much the pictures differ in how a flat target's far side shrinks: nothing else tells a focal length.
+
+    Returns:
+        Root mean square over pictures, in parts of the target's size there; 0 for targets that are held parallel.
+    """
+    import cv2
+
+    shrinks: list[NDArray[np.float64]] = []
+    for one in sightings:
+        points = target.points_m[one.points, :2]
+        around = (points - points.mean(0)) / np.ptp(target.points_m[:, :2], axis=0).max()
+        plane = np.asarray(cv2.findHomography(around, one.pixels)[0], np.float64)
+        if plane.shape == (3, 3):  # none from points on one line
+            shrinks.append(plane[2, :2] / plane[2, 2])
+    return float(np.sqrt(np.var(shrinks, axis=0).sum())) if shrinks else 0.0
 
 
 def _spread(sightings: Sequence[Sighting], size: tuple[int, int]) -> list[Sighting]:

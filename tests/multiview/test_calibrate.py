@@ -1,0 +1,241 @@
+import json
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sonjit import InputError
+from sonjit.geometry.rotations import align_rigidly, matrix_from_rotation_vector
+from sonjit.multiview.ambiguity import two_solutions
+from sonjit.multiview.board import target_from_text
+from sonjit.multiview.bundle import Bundle, Observed, adjust, projected
+from sonjit.multiview.calibrate import calibrate
+from sonjit.multiview.planar import angle_between, target_poses
+from sonjit.multiview.sightings import Sighting, Sightings, find_target
+from sonjit.multiview.triangulation import triangulate
+
+from .drawn_boards import draw_seen, held_places, middled
+from .rigs import random_rig
+
+BOARD = target_from_text("charuco:9x7:24mm:17mm:4x4_50")
+
+
+def seen_by(rig, frames, *, board=BOARD, noise=0.15, seed=0, steepest=0.45):
+    """What each camera sees of a board that is held towards everywhere, as points with noise."""
+    rng, found = np.random.default_rng(seed), []
+    for frame in range(frames):
+        R, t = middled(board, held_places(1, seed * 1000 + frame, towards=rng.normal(size=3))[0])
+        points = board.points_m @ R.T + t
+        for view in rig:
+            away = points.mean(0) - view.centre_m
+            if board.is_flat and away @ R[:, 2] / np.linalg.norm(away) < steepest:
+                continue
+            pixels = view.project(points)
+            inside = view.inside(pixels)
+            if inside.sum() >= 8:
+                noisy = pixels[inside] + rng.normal(0, noise, (inside.sum(), 2))
+                found.append(Sighting(view.name, frame, np.flatnonzero(inside), noisy))
+    return Sightings(tuple(found), {view.name: (view.width, view.height) for view in rig})
+
+
+def assert_is_rig(got, rig, *, centres_m, turns_rad):
+    R, t = align_rigidly(got.centres_m, rig.centres_m)
+    got = got.moved(R, t)
+    assert np.linalg.norm(got.centres_m - rig.centres_m, axis=1).max() < centres_m
+    assert max(angle_between(a.R, b.R) for a, b in zip(got, rig, strict=True)) < turns_rad
+
+
+@pytest.fixture(scope="module")
+def truth():
+    return random_rig(5, 7, half=True)
+
+
+@pytest.fixture(scope="module")
+def seen(truth):
+    return seen_by(truth, 60)
+
+
+@pytest.fixture(scope="module")
+def calibrated(seen):
+    return calibrate(BOARD, seen)
+
+
+def test_a_board_gives_the_rig_back(truth, calibrated):
+    assert calibrated.rms_px == pytest.approx(0.15 * 2**0.5, rel=0.1)
+    assert_is_rig(calibrated.rig, truth, centres_m=0.01, turns_rad=0.03)  # lens and turn hang together; points do not:
+    points = np.random.default_rng(1).normal(0, 0.07, (40, 3))
+    found = triangulate(calibrated.rig, truth.project(points)).points_m
+    R, t = align_rigidly(found, points)
+    assert np.linalg.norm(found @ R.T + t - points, axis=1).max() < 5e-4
+    apart = [np.linalg.norm(rig.centres_m[1:] - rig.centres_m[0], axis=1) for rig in (calibrated.rig, truth)]
+    np.testing.assert_allclose(apart[0], apart[1], rtol=0.005)
+    for name in truth.names:
+        assert calibrated.rig[name].camera.K[0, 0] == pytest.approx(truth[name].camera.K[0, 0], rel=0.01)
+    assert set(calibrated.rms_by_view()) == set(truth.names)
+    assert max(calibrated.rms_by_frame().values()) < 0.5
+
+
+def test_the_two_solutions_speak_for_a_true_world(calibrated):
+    told = two_solutions(calibrated)
+    assert not told.is_mirrored
+    assert not told.is_open
+    assert told.against <= 0.02 * told.agree
+    assert "is not mirrored" in str(told)
+
+
+def test_a_world_of_second_solutions_is_caught(calibrated):
+    rig, places = calibrated.rig.subset(["cam0"]), {}
+    sightings = [one for one in calibrated.sightings if one.view == "cam0"]
+    for one in sightings:
+        both = target_poses(BOARD.points_m[one.points], one.pixels, rig["cam0"].camera, flat=True)
+        view = rig["cam0"]
+        places[one.frame] = (view.R.T @ both[-1].R, view.R.T @ (both[-1].t - view.t))
+    told = two_solutions(replace(calibrated, rig=rig, target_places=places, sightings=tuple(sightings)))
+    assert told.is_mirrored
+    assert "mirrored" in str(told)
+
+
+def test_known_lenses_are_kept(truth, seen):
+    lenses = {view.name: view.camera for view in truth}
+    found = calibrate(BOARD, seen, lenses=lenses)
+    for view in truth:
+        np.testing.assert_allclose(found.rig[view.name].camera.K, view.camera.K)
+    assert_is_rig(found.rig, truth, centres_m=0.002, turns_rad=0.003)
+
+
+def test_wrong_corners_do_little_harm(truth, seen):
+    rng = np.random.default_rng(0)
+    spoilt = []
+    for one in seen.found:
+        pixels = one.pixels.copy()
+        wrong = rng.random(len(pixels)) < 0.03
+        pixels[wrong] += rng.normal(0, 25, (wrong.sum(), 2))
+        spoilt.append(Sighting(one.view, one.frame, one.points, pixels))
+    found = calibrate(BOARD, Sightings(tuple(spoilt), seen.sizes), lenses={v.name: v.camera for v in truth})
+    assert_is_rig(found.rig, truth, centres_m=0.004, turns_rad=0.005)
+
+
+def test_a_body_of_markers_calibrates_too(tmp_path):
+    side, half = 0.05, 0.04
+    square = np.array([[-1, -1, 0], [1, -1, 0], [1, 1, 0], [-1, 1, 0]]) * side / 2 - [0, 0, half]
+    turns = [
+        np.array(turn) * np.pi / 2 for turn in ([0, 0, 0], [1, 0, 0], [-1, 0, 0], [0, 1, 0], [0, -1, 0], [2, 0, 0])
+    ]
+    markers = {str(n): (square @ matrix_from_rotation_vector(turn).T * 1000).tolist() for n, turn in enumerate(turns)}
+    path = tmp_path / "cube.json"
+    path.write_text(json.dumps({"unit": "mm", "dictionary": "4x4_50", "markers": markers}))
+    cube = target_from_text(str(path))
+    assert not cube.is_flat
+    rig = random_rig(3, 5)
+    found = calibrate(cube, seen_by(rig, 40, board=cube, noise=0.1), lenses={v.name: v.camera for v in rig})
+    assert_is_rig(found.rig, rig, centres_m=0.003, turns_rad=0.004)
+
+
+def test_cameras_that_never_met_are_named(seen):
+    lonely = [one for one in seen.found if (one.view == "cam3") == (one.frame % 2 == 0)]
+    with pytest.raises(InputError, match="cameras cam3 never saw the board at the same instant as cam0, cam"):
+        calibrate(BOARD, Sightings(tuple(lonely), seen.sizes))
+
+
+def test_too_few_pictures_and_flat_boards_are_named(truth):
+    few = seen_by(truth.subset(["cam0"]), 40)
+    with pytest.raises(InputError, match="'cam0': 3 pictures show the board and 4 are the fewest"):
+        calibrate(BOARD, Sightings(few.found[:3], few.sizes))
+    facing, rng, view = [], np.random.default_rng(0), random_rig(1, lens=False).cameras[0]
+    for frame in range(6):
+        points = (BOARD.points_m - BOARD.points_m.mean(0)) + [0.01 * frame, 0, 1]
+        pixels = view.camera.project(points) + rng.normal(0, 0.2, (len(points), 2))
+        facing.append(Sighting("cam0", frame, np.arange(len(points)), pixels))
+    with pytest.raises(InputError, match="'cam0': 6 pictures do not tell its focal length: tilt"):
+        calibrate(BOARD, Sightings(tuple(facing), few.sizes))
+
+
+@settings(max_examples=10)
+@given(st.integers(0, 10**6))
+def test_the_bundle_goes_down_its_true_slope(seed):
+    """From far enough off that a wrong slope would not find back; exact pixels leave nothing over."""
+    rng = np.random.default_rng(seed)
+    rig = random_rig(3, seed % 40)
+    places = [middled(BOARD, place) for place in held_places(5, seed)]
+    lenses = np.stack([np.array([*v.camera.pinhole, *v.camera.distortion]) for v in rig])
+    true = Bundle(
+        lenses, np.stack([v.R for v in rig]), np.stack([v.t for v in rig]), *map(np.stack, zip(*places, strict=True))
+    )
+    grid = np.stack(np.meshgrid(range(3), range(5), range(len(BOARD.points_m)), indexing="ij"), -1).reshape(-1, 3)
+    observed = Observed(grid[:, 0], grid[:, 1], BOARD.points_m[grid[:, 2]], np.zeros((len(grid), 2)))
+    observed = Observed(observed.camera, observed.frame, observed.points_m, projected(true, observed))
+    off = matrix_from_rotation_vector(rng.normal(0, 0.02, (5, 3)))
+    start = Bundle(
+        lenses * [1.02, 0.98, 1.01, 1, *[0.9] * 5],
+        true.camera_turns,
+        true.camera_shifts,
+        off @ true.target_turns,
+        true.target_shifts + rng.normal(0, 0.01, (5, 3)),
+    )
+    free = np.ones((3, 9), bool)
+    found = adjust(start, observed, free_lens=free, steps=60)
+    assert np.abs(projected(found, observed) - observed.pixels).max() < 1e-3
+    kept = adjust(start, observed, free_lens=~free, steps=60)
+    np.testing.assert_array_equal(kept.lenses, start.lenses)
+
+
+@pytest.mark.parametrize("text", ["charuco:7x5:30mm:22mm:4x4_50", "checkerboard:6x5:30mm"])
+def test_corners_are_found_where_they_are_drawn(text):
+    board, rig = target_from_text(text), random_rig(2, 3, distance_m=0.55)
+    for view in rig:
+        for turn in (0, 2) if view is rig.cameras[0] else (1, 3):  # whichever way up it is held
+            R, t = held_places(1, turn, tilt_rad=0.3, towards=view.centre_m, reach_m=0.02)[0]
+            R = R @ matrix_from_rotation_vector(np.array([0, 0, turn * np.pi / 2]))
+            place = middled(board, (R, t))
+            gray = cv2.cvtColor(draw_seen(board, place, view, rays=2), cv2.COLOR_RGB2GRAY)
+            points, pixels = board.find(gray)
+            assert len(points) > 0.7 * len(board.points_m)
+            gap = pixels - view.project(board.points_m @ R.T + place[1])[points]
+            assert np.abs(gap.mean(0)).max() < 0.1  # half a pixel off would show
+            assert np.linalg.norm(gap, axis=1).mean() < 0.35
+
+
+def test_pictures_are_looked_through_and_calibrated(tmp_path):
+    board, rig = target_from_text("charuco:7x5:36mm:27mm:4x4_50"), random_rig(2, 8, distance_m=0.7)
+    middle = rig.centres_m.mean(0)
+    for frame, place in enumerate(held_places(9, 1, towards=middle, tilt_rad=0.5, reach_m=0.05)):
+        for view in rig:
+            (tmp_path / view.name).mkdir(exist_ok=True)
+            shown = draw_seen(board, middled(board, place), view, rays=2)
+            cv2.imwrite(str(tmp_path / view.name / f"image{100 + frame}.png"), shown)
+    views = {name: tmp_path / name for name in rig.names}
+    seen = find_target(board, views)
+    assert {one.frame for one in seen.found} <= set(range(100, 109))
+    found = calibrate(board, seen, lenses={v.name: v.camera for v in rig})
+    assert found.rms_px < 0.3
+    assert np.linalg.norm(np.diff(found.rig.centres_m, axis=0)) == pytest.approx(
+        np.linalg.norm(np.diff(rig.centres_m, axis=0)), rel=0.005
+    )
+    (tmp_path / "cam1" / "image104.png").write_bytes(b"damaged")
+    assert any("image104" in problem for problem in find_target(board, views).problems)
+    with pytest.raises(InputError, match=r"none of the pictures of .* shows the board"):
+        find_target(target_from_text("charuco:7x5:36mm:27mm:5x5_50"), views)
+    cv2.imwrite(str(tmp_path / "cam0" / "image108.png"), np.zeros((100, 100, 3), np.uint8))
+    with pytest.raises(InputError, match="one camera has one size"):
+        find_target(board, views)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("board", "write charuco:8x6"),
+        ("charuco:8x6:30mm", "write charuco:8x6"),
+        ("charuco:8x6:30mm:40mm:4x4_50", "do not fit into squares"),
+        ("charuco:8x6:30:22mm:4x4_50", "measure a square"),
+        ("charuco:8x6:30mm:22mm:9x9", "'9x9' is not known"),
+        ("charuco:2x6:30mm:22mm:4x4_50", "at least 4 x 4"),
+        ("checkerboard:9x7:25mm", "looks the same upside down"),
+        ("none.json", "cannot be read"),
+    ],
+)
+def test_a_wrong_board_is_named(text, says):
+    with pytest.raises(InputError, match=says):
+        target_from_text(text)
