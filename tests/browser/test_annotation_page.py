@@ -181,6 +181,7 @@ def test_two_marks_by_mouse_are_seen_in_six_views_undone_and_kept(page):
     page.saved()
     assert len(page.marks) == 2
 
+    page.wait(lambda: page.state["progress"]["frames"].get("0"), "progress")
     kept, name = page.marks, page.state["annotator"]
     page.load()
     page.enter(name)

@@ -10,6 +10,7 @@ import re
 import threading
 from abc import ABC, abstractmethod
 from bisect import bisect_left
+from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 _LAST_NUMBER = re.compile(r"(\d+)\D*$")
 _AHEAD = 24
 """Frames that are decoded on the way to one ahead, rather than starting anew at the key frame before it."""
+_KEPT = 3
+"""Frames decoded last that are kept: who went to one looks at the one before it next."""
 
 
 def frame_numbers(files: Sequence[Path]) -> list[int]:
@@ -101,6 +104,7 @@ class VideoView(View):
         self._container: InputContainer | None = None
         self._frames: Generator[VideoFrame] | None = None
         self._next = 0
+        self._kept: deque[VideoFrame] = deque(maxlen=_KEPT)
         self._stamps = _stamps(path)
         super().__init__(path, range(len(self._stamps)))
 
@@ -108,10 +112,13 @@ class VideoView(View):
         """See `View.read`."""
         if not 0 <= number < len(self._stamps):
             raise InputError(f"{self.path} has no frame {number}: it has {len(self._stamps)}")
+        wanted = self._stamps[number]
         with self._lock:
-            if self._frames is None or not 0 <= number - self._next <= _AHEAD:
-                self._seek(number)
-            frame = self._found(number)
+            frame = next((frame for frame in self._kept if frame.pts == wanted), None)
+            if frame is None:
+                if self._frames is None or not 0 <= number - self._next <= _AHEAD:
+                    self._seek(number)
+                frame = self._found(wanted)
             if frame is None:
                 self._drop()
                 raise InputError(f"{self.path}: frame {number} cannot be decoded; the video is damaged there")
@@ -122,11 +129,12 @@ class VideoView(View):
         with self._lock:
             self._drop()
 
-    def _found(self, number: int) -> VideoFrame | None:
-        wanted = self._stamps[number]
+    def _found(self, wanted: int) -> VideoFrame | None:
+        """The frame of a time, decoded from where decoding stopped; None where it was lost."""
         for frame in self._frames or ():
             if frame.pts is not None:
                 self._next = bisect_left(self._stamps, frame.pts) + 1
+                self._kept.append(frame)
                 if frame.pts >= wanted:
                     return frame if frame.pts == wanted else None
         return None
@@ -145,6 +153,7 @@ class VideoView(View):
     def _drop(self) -> None:
         frames, container = self._frames, self._container
         self._frames = self._container = None
+        self._kept.clear()
         if frames is not None:
             frames.close()
         if container is not None:

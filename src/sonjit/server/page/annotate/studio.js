@@ -184,13 +184,13 @@ export class Studio {
 
   /** See what others wrote meanwhile. */
   async poll() {
-    const { seen, frame, annotator } = this.state;
+    const { seen, frame, annotator, progress } = this.state;
     if (!annotator || seen === NOTHING) return;
     try {
       const { version, frames } = await getChanges(seen.version);
       this.store.set({ offline: false });
+      if (version !== progress.version) await this.loadProgress();
       if (version === seen.version) return;
-      await this.loadProgress();
       if (String(frame) in frames) await this.reload();
       else this.store.set({ seen: { ...this.state.seen, version } });
     } catch {
