@@ -118,10 +118,11 @@ def _inside(
     one: Skin, other: Skin, which: NDArray[np.intp], against: NDArray[np.intp], *, facing: bool = True
 ) -> Contacts:
     """Of some vertices those inside the nearest vertices' surface; where asked, only those that face it."""
-    if not len(which):
-        return Contacts(which, which, np.zeros(0))
-    points = one.points[which]
-    target = other.points[against]
+    points, target = one.points[which], other.points[against]
+    which, against = which[_reached(points, target)], against[_reached(target, points)]
+    if not len(which) or not len(against):
+        return Contacts(which[:0], which[:0], np.zeros(0))
+    points, target = one.points[which], other.points[against]
     centre = target.mean(0)  # short numbers, so that single precision is enough
     a, b = (points - centre).astype(np.float32), (target - centre).astype(np.float32)
     nearest = against[((b * b).sum(1) - 2 * a @ b.T).argmin(1)]
@@ -131,3 +132,11 @@ def _inside(
     if facing:
         keep &= (one.normals[which] * other.normals[nearest]).sum(1) < 0
     return Contacts(which[keep], nearest[keep], depths[keep])
+
+
+def _reached(points: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """(N,) which points (N, 3) lie in the box about others (M, 3), with room for what counts as near."""
+    if not len(others):
+        return np.zeros(len(points), np.bool_)
+    low, high = others.min(0) - _REACH_M, others.max(0) + _REACH_M
+    return np.asarray(((points > low) & (points < high)).all(1), np.bool_)
