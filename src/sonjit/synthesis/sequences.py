@@ -18,6 +18,7 @@ from sonjit.geometry.rotations import matrix_from_rotation_vector, quaternion_fr
 from sonjit.hand_models.rig import RigPose
 from sonjit.hand_models.rig_ik import fit_lengths, fit_pose
 from sonjit.synthesis.contact import settle
+from sonjit.synthesis.gestures import gesture_named
 from sonjit.synthesis.pairs import poses_from_stations
 from sonjit.synthesis.placements import neutral_station, pose_from_station, scripts
 from sonjit.synthesis.shape import rig_from_shape
@@ -38,6 +39,10 @@ _HOLD_S: Final = (0.1, 0.5)  # at a pose
 _LAG: Final = 0.12  # share of a way that a finger starts late or arrives early
 _DRIFT_M: Final = 0.002
 _DRIFT_RAD: Final = 0.015
+_BUSY_RAD: Final = 0.6
+_ASIDE: Final = 0.9
+_EVENINGS: Final = 2
+_EVEN_S: Final = 0.07
 _LENGTH_M: Final = 0.002  # how closely a shape's bones follow those of a hand that was seen
 
 
@@ -88,7 +93,7 @@ def make_sequence(name: str, rigs: Mapping[Side, Rig], fps: float, rng: np.rando
         side: _drifting(_between([key[side] for key in keys], starts, ends, times, rng), times, rng)
         for side in script.stations
     }
-    return HandSequence(name, kind, times, _apart(poses, rigs))
+    return HandSequence(name, kind, times, _apart(poses, rigs, times))
 
 
 def retarget(
@@ -180,12 +185,17 @@ def _between(
     fingers = _minimum_jerk(np.clip((share[:, None] - late) / (1 - late - early), 0, 1))[..., None, None]
     hand = _minimum_jerk(share)[:, None]
     angles, places = (np.stack([getattr(pose, name)[0] for pose in keys]) for name in ("angles", "translation"))
+    moved = angles[key] + fingers * (angles[key + 1] - angles[key])
+    # the thumb makes way for fingers that open or close beneath it
+    busy = np.abs(angles[1:] - angles[:-1])[:, 1:, :, 1].max((1, 2)).clip(0, _BUSY_RAD)[key] / _BUSY_RAD
+    aside = (_ASIDE * busy * 16 * (hand[:, 0] * (1 - hand[:, 0])) ** 2)[:, None, None]
+    moved[:, 0] += aside * (gesture_named("cup").angles[0] - moved[:, 0])
     rotations = np.stack([pose.rotation[0] for pose in keys])
     turns = _rotation_vectors(np.swapaxes(rotations[:-1], 1, 2) @ rotations[1:])
     return RigPose(
         rotations[key] @ matrix_from_rotation_vector(hand * turns[key]),
         places[key] + hand * (places[key + 1] - places[key]),
-        angles[key] + fingers * (angles[key + 1] - angles[key]),
+        moved,
     )
 
 
@@ -209,19 +219,42 @@ def _drifting(pose: RigPose, times: NDArray[np.float64], rng: np.random.Generato
     return replace(pose, rotation=turn @ pose.rotation, translation=pose.translation + waves[:, 3:] * _DRIFT_M)
 
 
-def _apart(poses: Mapping[Side, RigPose], rigs: Mapping[Side, Rig]) -> Mapping[Side, RigPose]:
-    """Every frame without skin inside skin."""
+def _apart(
+    poses: Mapping[Side, RigPose], rigs: Mapping[Side, Rig], times: NDArray[np.float64]
+) -> Mapping[Side, RigPose]:
+    """Every frame without skin inside skin: what that takes is spread over the frames before and after."""
     sides = list(poses)
-    frames = [
-        settle([(rigs[side], poses[side][number]) for side in sides])
-        for number in range(len(next(iter(poses.values()))))
-    ]
-    return {
-        side: RigPose(
-            *(
-                np.concatenate([getattr(frame[index], name) for frame in frames])
-                for name in ("rotation", "translation", "angles")
-            )
-        )
-        for index, side in enumerate(sides)
-    }
+    fps = 1 / float(np.median(np.diff(times))) if len(times) > 1 else 1.0
+    for round_ in range(_EVENINGS + 1):
+        frames = [settle([(rigs[side], poses[side][number]) for side in sides]) for number in range(len(times))]
+        settled = {side: _joined([frame[index] for frame in frames]) for index, side in enumerate(sides)}
+        if round_ == _EVENINGS:
+            return settled
+        poses = {side: _evened(poses[side], settled[side], _EVEN_S * fps) for side in sides}
+    raise AssertionError
+
+
+def _evened(pose: RigPose, settled: RigPose, frames: float) -> RigPose:
+    """A motion with what another adds to it, smooth over some frames."""
+    steps = np.arange(-int(3 * frames) - 1, int(3 * frames) + 2)
+    bell = np.exp(-((steps / max(frames, 1e-3)) ** 2) / 2)
+    bell /= bell.sum()
+
+    def smooth(added: NDArray[np.float64]) -> NDArray[np.float64]:
+        flat = np.pad(added.reshape(len(added), -1), ((len(bell) // 2, len(bell) // 2), (0, 0)), "edge")
+        return np.stack([np.convolve(each, bell, "valid") for each in flat.T], 1).reshape(added.shape)
+
+    turns = _rotation_vectors(settled.rotation @ np.swapaxes(pose.rotation, 1, 2))
+    return RigPose(
+        matrix_from_rotation_vector(smooth(turns)) @ pose.rotation,
+        pose.translation + smooth(settled.translation - pose.translation),
+        pose.angles + smooth(settled.angles - pose.angles),
+    )
+
+
+def _joined(frames: list[RigPose]) -> RigPose:
+    return RigPose(
+        np.concatenate([frame.rotation for frame in frames]),
+        np.concatenate([frame.translation for frame in frames]),
+        np.concatenate([frame.angles for frame in frames]),
+    )
