@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from cyclopts import App
 
+from sonjit.cli.annotate_cameras import calibrate, cameras, sync
 from sonjit.cli.annotate_project import agreement, new, open_page
+from sonjit.cli.annotate_triangulate import triangulate
 
 app = App(
     name="annotate",
@@ -13,6 +15,10 @@ app = App(
     Example: `sonjit annotate new desk --cameras rig.json --views recordings/ && sonjit annotate open desk`
     """,
 )
+app.command(calibrate)
+app.command(cameras)
+app.command(sync)
+app.command(triangulate)
 app.command(new)
 app.command(open_page, name="open")
 app.command(agreement)

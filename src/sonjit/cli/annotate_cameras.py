@@ -1,0 +1,246 @@
+"""`sonjit annotate calibrate`, `cameras`, `sync`: rigs and their clocks."""
+
+from __future__ import annotations
+
+import json
+import sys
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import Parameter
+
+from sonjit.cli.report import progress
+from sonjit.errors import InputError, JobError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from sonjit.multiview.cameras import CameraRig
+    from sonjit.multiview.sync import Sync
+
+_PAST = 0.3
+"""Of cameras that look at one place, how far their axes pass it in parts of their distance, at most."""
+_NEAREST_M, _FARTHEST_M = 0.05, 50.0
+
+Views = Annotated[list[str], Parameter(negative="")]
+Unit = Literal["m", "cm", "mm"]
+Method = Literal["index", "time", "timecode", "flash"]
+Lens = Literal["none", "radial", "usual", "full"]
+
+
+def calibrate(
+    views: Views,
+    /,
+    *,
+    board: str,
+    out: Path,
+    report: Path | None = None,
+    lens: Lens = "usual",
+    lenses: Path | None = None,
+    sync: Method = "index",
+    floor: int | None = None,
+    every: int = 1,
+    unit: Unit | None = None,
+) -> None:
+    """Calibrate a rig from pictures or videos of a board that is carried around before the cameras.
+
+    Example: `sonjit annotate calibrate recordings/ --board charuco:8x6:30mm:22mm:4x4_50 --out rig.json --report r.html`
+
+    Args:
+        views: Videos or folders of pictures, called like their cameras; a folder that holds such; or CAMERA=PATH.
+        board: charuco:COLUMNSxROWS:SQUARE:MARKER:DICTIONARY, checkerboard:COLUMNSxROWS:SQUARE in inner corners, or a
+            .json of markers on a body.
+        out: Cameras to write: .json, .toml (anipose), .yml (OpenCV) or a folder (COLMAP).
+        report: Page of HTML to write: errors by camera and instant, and the worst pictures.
+        lens: Which distortion to look for: none, radial (k1 k2), usual (k1 k2 p1 p2), full (all five).
+        lenses: Cameras whose K and distortion are kept; any format.
+        sync: What tells which pictures are of one instant.
+        floor: Instant in which the board lies on the floor, print up: its corner becomes the origin, and z up.
+        every: Look at every so-manyth instant.
+        unit: Of the cameras in --lenses, where their file does not say.
+    """
+    from sonjit.multiview.ambiguity import two_solutions
+    from sonjit.multiview.board import target_from_text
+    from sonjit.multiview.calibrate import calibrate as calibrated
+    from sonjit.multiview.camera_files import load_cameras, save_cameras
+    from sonjit.multiview.reprojection_report import reprojection_line, save_report
+    from sonjit.multiview.sightings import find_target
+    from sonjit.multiview.world import world_on_board
+
+    if every < 1:
+        raise InputError(f"--every {every}: look at every 1st or more")
+    target = target_from_text(board)
+    known = load_cameras(lenses, unit=unit) if lenses else ()
+    paths = _named(views)
+    matched = _synchronised(paths, sync) if sync != "index" else None
+    with progress(None, "pictures") as advance:
+        seen = find_target(target, paths, every=every, frame_of=matched and matched.frame_of, advance=advance)
+    made = calibrated(target, seen, lens=lens, lenses={view.name: view.camera for view in known})
+    if floor is not None:
+        if floor not in made.target_places:
+            raise InputError(f"--floor {floor}: the board was not placed in that instant")
+        made = made.moved(*world_on_board(*made.target_places[floor]))
+    told = two_solutions(made)
+    if report:
+        warnings = matched.warnings if matched else ()
+        save_report(made, report, warnings=warnings, picture=partial(_picture, paths, matched))
+    for line in (*made.problems, reprojection_line(made), str(told) if target.is_flat else ""):
+        if line:
+            sys.stderr.write(f"{line}\n")
+    if target.is_flat and told.is_mirrored:
+        raise JobError(f"{out} was not written: {told}")
+    save_cameras(made.rig, out)
+    sys.stderr.write(f"wrote {out}{f' and {report}' if report else ''}\n")
+
+
+def cameras(
+    path: Path,
+    /,
+    *,
+    out: Path | None = None,
+    form: Annotated[
+        Literal["sonjit", "interhand", "anipose", "opencv", "colmap"] | None, Parameter(name="--format")
+    ] = None,
+    unit: Unit | None = None,
+    size: str | None = None,
+    capture: str | None = None,
+) -> None:
+    """Show a rig, or convert it: Sonjit's JSON, InterHand2.6M, anipose, OpenCV, COLMAP.
+
+    Example: `sonjit annotate cameras calibration.toml --unit mm --out rig.json`
+
+    Args:
+        path: File or folder of cameras; its ending and content tell the format.
+        out: Cameras to write, in the format of its ending.
+        form: Format to write, where the ending does not tell.
+        unit: Of lengths, where the file does not say.
+        size: WIDTHxHEIGHT of the pictures, where the file does not say, as InterHand2.6M's.
+        capture: Which of InterHand2.6M's captures.
+    """
+    from sonjit.multiview.camera_files import load_cameras, save_cameras
+
+    rig = load_cameras(path, unit=unit, size=_size(size), capture=capture)
+    if out is None:
+        _show(rig)
+        return
+    save_cameras(rig, out, format=form)
+    sys.stderr.write(f"{len(rig)} cameras; wrote {out}\n")
+
+
+def sync(views: Views, /, *, by: Method = "time", out: Path | None = None, stamps: Path | None = None) -> int:
+    """Say which pictures of several cameras are of one instant, how clocks differ, and what was dropped or doubled.
+
+    Args:
+        views: Videos or folders of pictures, called like their cameras; a folder that holds such; or CAMERA=PATH.
+        by: index (their numbers), time (as of one clock), timecode (of their videos) or flash (a lamp switched on).
+        out: JSON to write: offset_s, drift_ppm by camera and the pictures of every instant.
+        stamps: Folder with CAMERA.txt, a time in seconds for each picture.
+    """
+    from sonjit.multiview.camera_records import write_text
+
+    found = _synchronised(_named(views), by, stamps)
+    for name, clock in found.clocks.items():
+        sys.stderr.write(f"{name}: offset {clock.offset_s * 1000:+.1f} ms, drift {clock.drift_ppm:+.0f} ppm\n")
+    for line in found.warnings:
+        sys.stderr.write(f"sonjit: {line}\n")
+    sys.stderr.write(f"{len(found.pictures)} instants of {len(found.names)} cameras\n")
+    if out:
+        clocks = {name: {"offset_s": c.offset_s, "drift_ppm": c.drift_ppm} for name, c in found.clocks.items()}
+        pictures = {name: column.tolist() for name, column in zip(found.names, found.pictures.T, strict=True)}
+        write_text(out, json.dumps({"clocks": clocks, "pictures": pictures, "warnings": list(found.warnings)}) + "\n")
+    return 1 if found.warnings else 0
+
+
+def _named(views: list[str]) -> dict[str, Path]:
+    """Each view's path by its camera's name."""
+    found: dict[str, Path] = {}
+    for text in views:
+        camera, equals, where = text.partition("=")
+        path = Path(where if equals else text)
+        if not path.exists():
+            raise InputError(f"{path}: no such file or folder")
+        children = sorted(child for child in path.iterdir() if _is_view(child)) if path.is_dir() else []
+        for one in [path] if equals or not children else children:
+            name = camera if equals else one.name if one.is_dir() else one.stem
+            if name in found:
+                raise InputError(f"camera {name!r} has two views, {found[name]} and {one}: write CAMERA=PATH")
+            found[name] = one
+    return found
+
+
+def _is_view(path: Path) -> bool:
+    from sonjit.media import VIDEO_ENDINGS
+
+    return path.name[0] != "." and (path.is_dir() or path.suffix.lower() in VIDEO_ENDINGS)
+
+
+def _synchronised(paths: Mapping[str, Path], by: Method, stamps: Path | None = None) -> Sync:
+    from sonjit.multiview.sync import synchronise
+    from sonjit.multiview.timeline import read_timeline
+
+    with progress(None, "pictures") as advance:
+        lines = {
+            name: read_timeline(path, stamps / f"{name}.txt" if stamps else None, advance)
+            for name, path in paths.items()
+        }
+    return synchronise(lines, by)
+
+
+def _picture(paths: Mapping[str, Path], matched: Sync | None, name: str, frame: int) -> NDArray[np.uint8] | None:
+    """One picture of a view by its instant, for the report."""
+    from sonjit.multiview.views import open_view
+
+    view = open_view(paths[name])
+    try:
+        return view.read(int(matched.pictures[frame, matched.names.index(name)]) if matched else frame)
+    except InputError:  # the report goes on without it
+        return None
+    finally:
+        view.close()
+
+
+def _size(text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    width, times, height = text.partition("x")
+    if not (times and width.isdecimal() and height.isdecimal()):
+        raise InputError(f"--size {text}: write WIDTHxHEIGHT, such as 512x334")
+    return int(width), int(height)
+
+
+def _show(rig: CameraRig) -> None:
+    import numpy as np
+    from rich.console import Console
+    from rich.table import Table
+
+    from sonjit.multiview.world import middle_of_view
+
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for heading in ("camera", "size", "focal px", "middle px", "distortion", "stands at, m", "looks along"):
+        table.add_column(heading, no_wrap=True)
+    for view in rig:
+        K, lens = view.camera.K, view.camera.distortion
+        table.add_row(
+            view.name,
+            f"{view.width} x {view.height}",
+            f"{K[0, 0]:.1f}, {K[1, 1]:.1f}",
+            f"{K[0, 2]:.1f}, {K[1, 2]:.1f}",
+            "none" if lens is None else " ".join(f"{value:.3g}" for value in lens),
+            " ".join(f"{value:.3f}" for value in view.centre_m),
+            " ".join(f"{value:.2f}" for value in view.R[2]),
+        )
+    Console(width=None if sys.stdout.isatty() else 320).print(table)
+    if len(rig) < 2:
+        return
+    middle, apart = middle_of_view(rig)
+    away = float(np.median(np.linalg.norm(rig.centres_m - middle, axis=1)))
+    place = " ".join(f"{value:.3f}" for value in middle)
+    sys.stderr.write(f"{len(rig)} cameras look at {place} m, past it by {apart:.3f} m, from {away:.3f} m away\n")
+    if apart > _PAST * away:
+        sys.stderr.write("sonjit: they do not look at one place: are positions read as translations, or the reverse?\n")
+    if not _NEAREST_M < away < _FARTHEST_M:
+        sys.stderr.write(f"sonjit: {away:g} m is no distance of a studio: is the unit right?\n")
