@@ -27,11 +27,11 @@ LITE = {"kind": "hands", "model": "lite"}
 
 @pytest.fixture
 def ask():
-    """`ask(**settings)`: a client of a new server; its parts are `client.app.state.service`."""
+    """`ask(project=None, **settings)`: a client of a new server; its parts are `client.app.state.service`."""
     with contextlib.ExitStack() as stack:
 
-        def get(**settings):
-            app = create_app(Settings(**{"workers": 2} | settings))
+        def get(project=None, **settings):
+            app = create_app(Settings(**{"workers": 2} | settings), project)
             return stack.enter_context(TestClient(app, "http://127.0.0.1", raise_server_exceptions=False))
 
         yield get

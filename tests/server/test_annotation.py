@@ -12,7 +12,6 @@ import pytest
 from sonjit import InputError
 from sonjit.multiview.marks import JOINTS, MACHINE
 from sonjit.server.app import create_app
-from sonjit.server.settings import Settings
 
 from ..multiview.projects import make_project  # noqa: TID252  # one maker of projects for all rooms
 from .conftest import refusal
@@ -236,7 +235,7 @@ def test_the_token_guards_these_doors_too(made, ask):
 def test_a_server_without_a_project_has_no_such_doors(ask):
     refusal(ask().get(DOOR), 404, "not_found")
     with pytest.raises(InputError, match="no annotation project"):
-        create_app(Settings(project=Path("/nowhere")))
+        create_app(folder=Path("/nowhere"))
 
 
 def test_the_machine_marks_what_it_finds(tmp_path, ask, photo, demo_clip, weights):

@@ -74,7 +74,7 @@ def open_page(
 
     log_to_stderr(verbose=verbose)
     tell = tell_address(open_page=open_browser, page="annotate/")
-    serve(Settings(host=host, token=token, project=project), port, verbose=verbose, started=tell)
+    serve(Settings(host=host, token=token), port, verbose=verbose, started=tell, project=project)
     return 0
 
 

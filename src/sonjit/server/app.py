@@ -23,18 +23,23 @@ from sonjit.server.stream import Stream
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
+    from pathlib import Path
 
     from sonjit.multiview.project import Project
 
 
-def create_app(settings: Settings | None = None) -> FastAPI:
+def create_app(settings: Settings | None = None, folder: Path | None = None) -> FastAPI:
     """The whole server as an ASGI app; its parts are in `app.state.service`.
 
     Args:
         settings: by default those of `sonjit serve` without options.
+        folder: of an annotation project to serve as well.
+
+    Raises:
+        InputError: the folder holds no project that can be opened.
     """
     settings = settings or Settings()
-    project = _project(settings)
+    project = None if folder is None else _project(folder)
     service = Service(settings)
 
     @asynccontextmanager
@@ -92,10 +97,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     return app
 
 
-def _project(settings: Settings) -> Project | None:
-    """The annotation project that is to be served, if any."""
-    if settings.project is None:
-        return None
-    from sonjit.multiview.project import open_project
+def _project(folder: Path) -> Project:
+    from sonjit.multiview.project import open_project  # slow to import, and most servers have none
 
-    return open_project(settings.project)
+    return open_project(folder)

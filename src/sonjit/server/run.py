@@ -17,6 +17,7 @@ from sonjit.server.protocols import WebSocketProtocol, http_protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from sonjit.server.service import Service
     from sonjit.server.settings import Settings
@@ -45,7 +46,12 @@ class _Server(uvicorn.Server):
 
 
 def serve(
-    settings: Settings, port: int, *, verbose: bool = False, started: Callable[[str], None] = lambda _: None
+    settings: Settings,
+    port: int,
+    *,
+    verbose: bool = False,
+    started: Callable[[str], None] = lambda _: None,
+    project: Path | None = None,
 ) -> None:
     """Serve until Ctrl-C.
 
@@ -54,13 +60,14 @@ def serve(
         port: 0 for any that is free.
         verbose: log every request.
         started: called with the address of the page once the server listens.
+        project: folder of an annotation project to serve as well.
 
     Raises:
-        InputError: the host or port is no such thing.
+        InputError: the host or port is no such thing, or the folder holds no project.
         JobError: the port is taken or cannot be had.
     """
     with _listen(settings.host, port) as listener:
-        server = make_server(settings, listener, verbose=verbose, started=started)
+        server = make_server(settings, listener, verbose=verbose, started=started, project=project)
         # Uvicorn raises KeyboardInterrupt anew once all is closed.
         with suppress(KeyboardInterrupt), asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
             runner.run(server.serve([listener]))
@@ -72,9 +79,10 @@ def make_server(
     *,
     verbose: bool = False,
     started: Callable[[str], None] = lambda _: None,
+    project: Path | None = None,
 ) -> uvicorn.Server:
     """A server for a socket that listens already."""
-    app = create_app(settings)
+    app = create_app(settings, project)
     config = uvicorn.Config(
         app,
         http=http_protocol(settings.read_timeout_s),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ipaddress
 import os
 from dataclasses import dataclass, field
-from pathlib import Path
 from urllib.parse import urlsplit
 
 from sonjit.errors import InputError
@@ -33,7 +32,6 @@ class Settings:
         keep_jobs: finished ones whose files are kept.
         read_timeout_s: longest pause while a request is coming in.
         idle_minutes: longest time that a stream may send nothing.
-        project: folder of the annotation project to serve.
     """
 
     host: str = "127.0.0.1"
@@ -51,7 +49,6 @@ class Settings:
     keep_jobs: int = 20
     read_timeout_s: float = 20
     idle_minutes: float = 10
-    project: Path | None = None
 
     def __post_init__(self) -> None:
         """Refuse what cannot work, in one line."""
