@@ -29,7 +29,7 @@ def synth(
     seed: int = 0,
     factor: Annotated[list[str] | None, Parameter(name="--set", negative="")] = None,
     size: str | None = None,
-    views: int = 1,
+    views: int | None = None,
     rig: Literal["webcam", "glasses", "dome"] | None = None,
     format: Literal["coco", "interhand", "shards", "video"] = "coco",  # the option's name
     depth: Annotated[bool, Parameter(negative="")] = False,
@@ -54,8 +54,9 @@ def synth(
         count: How many stills or sequences; by default 1000 stills or 1 sequence.
         seed: Of everything random.
         factor: A factor as name=value, name=a..b or name=a,b; may be repeated.
-        size: Width x height of each picture in pixels; by default 256x256, 512x334 for interhand, 640x480 for video.
-        views: Cameras that look at each scene.
+        size: Width x height of each picture in pixels; by default 256x256, 512x334 for interhand, 640x480 for video;
+            with --poses that of the video.
+        views: Cameras that look at each scene; by default 1, or 2 on glasses.
         rig: Where they stand: webcam (1), glasses (2) or dome (1 to 140, by default for several).
         format: Of the folder.
         depth: Write depth as 16-bit PNG too, in tenths of a millimetre.
@@ -84,13 +85,14 @@ def synth(
     wanted: tuple[tuple[Extra, bool], ...] = (("depth", depth), ("normals", normals), ("masks", masks))
     moves = sequence is not None or poses is not None
     count = (1 if moves else 1000) if count is None else count
+    views = (2 if rig == "glasses" else 1) if views is None else views
     settings = SynthSettings(
         count=count,
         seed=seed,
         factors=tuple(factor or ()),
         rig=rig or ("webcam" if views == 1 else "dome"),
         views=views,
-        size=_size(size or _SIZES.get(format, "256x256")),
+        size=_size(size, format, poses),
         format=format,
         extras=tuple(name for name, asked in wanted if asked),
         backgrounds=backgrounds,
@@ -113,8 +115,15 @@ def synth(
     return 0
 
 
-def _size(text: str) -> tuple[int, int]:
-    width, _, height = text.lower().partition("x")
+def _size(text: str | None, form: str, poses: str | None) -> tuple[int, int]:
+    """As asked for; else that of the video whose motion is taken, else what is usual for a format."""
+    if text is None and poses is not None:
+        from sonjit.synthesis.motions import load_motion
+
+        camera = load_motion(poses).camera
+        assert camera is not None
+        return round(2 * camera.cx), round(2 * camera.cy)
+    width, _, height = (text or _SIZES.get(form, "256x256")).lower().partition("x")
     try:
         return int(width), int(height or width)
     except ValueError:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final
 from sonjit._version import __version__
 from sonjit.datasets.contact_sheet import draw_contact_sheet
 from sonjit.errors import InputError, JobError, SonjitError
+from sonjit.hand_models.rig import load_rig
 from sonjit.media.outputs import failing_as_job
 from sonjit.synthesis.layouts import TRUTH, Layout, Made, jpeg_bytes, write_whole
 from sonjit.synthesis.samples import render_samples
@@ -70,12 +71,14 @@ def synthesize(
         advance: called with how many more stills or sequences are there.
 
     Raises:
-        InputError: settings that cannot be, or a folder of something else.
+        InputError: settings that cannot be, a folder of something else, or no rig (the line says how to fetch it).
         JobError: the disk is full, or a process was ended from outside.
     """
     settings.maker()
     layout = _layout(out, settings)
     layout.check()
+    for side in ("Right", "Left"):
+        load_rig(side)
     _open(out, settings)
     done = {number for number in range(layout.chunks) if layout.chunk_path(number).is_file()}
     summary = SynthSummary(kept=sum(len(layout.numbers(chunk)) for chunk in done))

@@ -42,6 +42,7 @@ class _Clip:
         rate = Fraction(fps).limit_denominator(1001)
         self._stream: VideoStream = self._container.add_stream("libx264", rate=rate, options=_OPTIONS)  # pyright: ignore[reportUnknownMemberType]
         self._stream.width, self._stream.height, self._stream.pix_fmt = first.width, first.height, "yuv420p"
+        self._stream.codec_context.time_base = Fraction(1, _TICKS)
         self._truth: TextIO = stack.enter_context(whole_file(path.with_suffix(".json")))
         self._truth.write(json.dumps(_head(first, fps))[:-1] + ',\n"frames": [\n')
         self._count = 0
