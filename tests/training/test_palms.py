@@ -14,7 +14,7 @@ from sonjit import InputError
 from sonjit.cli import main
 from sonjit.networks import create_network, load_checkpoint
 from sonjit.skeletons import load_skeleton
-from sonjit.training.batch_norms import fold_batch_norms, put_batch_norms
+from sonjit.training.foldable import fold, put_batch_norms, put_unit
 from sonjit.training.palm_examples import PalmPicture, augmented, palm_pictures, palm_squares
 from sonjit.training.palm_precision import palm_precision
 from sonjit.training.palm_targets import palm_anchors, palm_losses, palm_targets
@@ -131,22 +131,30 @@ def test_without_its_decoder_the_network_has_the_same_anchors_and_fewer_weights(
 
 
 @pytest.mark.parametrize("name", ["palm-full", "hand-full"])
-def test_batch_norms_fold_away(name):
-    network = create_network(name, **(TINY if name == "palm-full" else {"trunk": "tiny"}))
+def test_what_training_needs_folds_away(name):
+    network = create_network(name, **(TINY if name == "palm-full" else {"trunk": "tiny"})).eval()
     keys = list(network.state_dict())
-    put_batch_norms(network)
     images = torch.rand(4, 3, SIZE, SIZE)
-    network(images)  # in train mode: means and spreads move
-    normed = network.eval()(images)
-    fold_batch_norms(network)
+    plain = network(images)
+    heads = [(network.fine_head, "boxes")] if name == "palm-full" else [(network, "keypoints")]
+    for parent, head in heads:
+        put_unit(parent, head, 16.0)
+    for key, value in network(images).items():
+        torch.testing.assert_close(value, plain[key], rtol=1e-4, atol=1e-4)
+    put_batch_norms(network, without=[getattr(parent, head) for parent, head in heads])
+    network.train()(images)  # means and spreads move
+    trained = network.eval()(images)
+    assert any((trained[key] - plain[key]).abs().max() > 1e-3 for key in plain)
+    fold(network)
     assert list(network.state_dict()) == keys
     for key, value in network(images).items():
-        torch.testing.assert_close(value, normed[key], rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(value, trained[key], rtol=1e-4, atol=1e-4)
 
 
 def test_a_new_network_sees_boxes_of_its_anchors_sizes_and_hardly_a_palm():
     anchors = palm_anchors(SIZE)
     network = palm_network(PalmSettings(size=SIZE, **TINY), anchors).eval()
+    fold(network)
     for head in (network.fine_head, network.coarse_head):
         for layer in (head.scores, head.boxes):
             torch.nn.init.zeros_(layer.weight)

@@ -21,7 +21,7 @@ from sonjit.networks import create_network, save_checkpoint
 from sonjit.networks.export import ENDINGS, export_network
 from sonjit.networks.hand_landmark import PUBLISHED_KEYPOINTS, HandLandmarkNetwork
 from sonjit.networks.registry import InputSpec
-from sonjit.training.batch_norms import fold_batch_norms, put_batch_norms
+from sonjit.training.foldable import fold, put_batch_norms, put_unit
 from sonjit.training.hand_sizes import measured_ms
 from sonjit.training.landmark_crops import PUBLISHED_SIZE
 from sonjit.training.landmark_figures import landmark_figures
@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 
     from sonjit.training.landmark_crops import LandmarkCrop
     from sonjit.training.recipes import TrainingRequest
+
+_PALM_M = 0.09
+"""About a palm; in a crop it is about a quarter of the side."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +130,7 @@ def train_landmarks(request: TrainingRequest) -> Mapping[str, object]:
         begin_at_the_nearest(network, learned)
         told["error_before_px"] = landmark_figures(network.eval(), learned, request.device)["error_px"]
     fit_landmarks(network, sources, settings, request)
-    fold_batch_norms(network.eval())
+    fold(network.eval())
     save_checkpoint(network, request.out / WEIGHTS)
     told["parameters"] = sum(part.numel() for part in network.parameters())
     told["error_px"] = landmark_figures(network, learned, request.device)["error_px"]
@@ -156,6 +159,8 @@ def landmark_network(settings: LandmarkSettings, weights: str | None = None) -> 
         put_batch_norms(network)
         with torch.no_grad():  # every keypoint in the middle of the crop
             network.keypoints.bias.copy_(torch.tensor([settings.size / 2, settings.size / 2, 0.0]).repeat(count))
+        put_unit(network, "keypoints", settings.size / 4)
+        put_unit(network, "keypoints_3d", _PALM_M)
     return network
 
 

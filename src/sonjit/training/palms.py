@@ -11,7 +11,7 @@ import torch
 from sonjit.errors import InputError
 from sonjit.networks import create_network, save_checkpoint
 from sonjit.networks.palm_detection import Head, PalmDetectionNetwork
-from sonjit.training.batch_norms import fold_batch_norms, put_batch_norms
+from sonjit.training.foldable import fold, put_batch_norms, put_unit
 from sonjit.training.loop import WEIGHTS, LoopOptions, train
 from sonjit.training.palm_examples import augmented, palm_pictures
 from sonjit.training.palm_precision import palm_precision
@@ -93,7 +93,7 @@ def train_palms(request: TrainingRequest) -> Mapping[str, object]:
     anchors = palm_anchors(settings.size)
     network = palm_network(settings, anchors, request.weights).to(request.device)
     fit_palms(network, learned, anchors, settings, request)
-    fold_batch_norms(network.eval())
+    fold(network.eval())
     save_checkpoint(network, request.out / WEIGHTS)
     return {
         "weights": request.out / WEIGHTS,
@@ -119,6 +119,7 @@ def palm_network(
         cells = (settings.size // 8) ** 2 * network.fine_head.scores.out_channels
         for head, part in zip(heads, (anchors[:cells], anchors[cells:]), strict=True):
             _begin(head, part)
+            put_unit(head, "boxes", settings.size / 16)
     return network.train().to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  # twice as fast
 
 
