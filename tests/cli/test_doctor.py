@@ -43,3 +43,10 @@ def test_an_absent_package_is_missing_with_the_line_to_type(monkeypatch):
 
 def test_every_finding_says_something(weights):
     assert all(finding.what and finding.detail for finding in examine())
+
+
+def test_rendering_without_opengl_is_a_note_with_the_line_to_type(monkeypatch):
+    monkeypatch.setattr("sonjit.synthesis.gl_context._EGL", "libnone.so.1")
+    (finding,) = [finding for finding in examine() if finding.what == "OpenGL without a screen"]
+    assert finding.state == "note"
+    assert "apt-get install libegl1 libgl1-mesa-dri" in finding.detail

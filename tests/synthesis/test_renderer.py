@@ -13,9 +13,12 @@ from hypothesis import strategies as st
 from sonjit.datasets.sample import SampleCamera
 from sonjit.errors import InputError, JobError, MissingExtraError
 from sonjit.geometry.rotations import matrix_from_rotation_vector
+from sonjit.hand_models.rig import RigPose, load_rig
 from sonjit.synthesis import gl_context, renderer
 from sonjit.synthesis.drawable import NO_PART, Drawable, Light, Lighting, Material
+from sonjit.synthesis.hands import drawables_from_hand, keypoints_from_hand
 from sonjit.synthesis.renderer import Renderer
+from sonjit.synthesis.scene import HandLook, SceneHand
 
 SIZE = (64, 48)
 LIGHTING = Lighting((Light((-0.5, -0.6, -0.62), (1.2, 1.1, 1.0), shadows=True),), (0.3, 0.3, 0.3))
@@ -262,6 +265,33 @@ def _digest():
     with Renderer() as made:
         got = made.render([ball((0, 0, 0.6), 0.15, surface="skin")], camera(), SIZE, LIGHTING, BACKGROUND)
     return b"".join(getattr(got, name).tobytes() for name in ("rgb", "depth", "normals", "instances", "parts"))
+
+
+def test_more_views_of_the_same_are_as_the_first(drawn):
+    things = [ball((0, 0, 0.6), 0.1), flat([[-0.3, -0.2, 0.9], [0.3, -0.1, 0.8], [0, 0.3, 0.7]], 2)]
+    views = [camera(), camera(turn=(0, 0.3, 0), t=(0.1, 0, 0)), camera()]
+    first, _, third = (drawn(things, view) for view in views)
+    drawn([things[1]], camera())
+    for got in (third, drawn(list(things), camera())):
+        assert (got.rgb == first.rgb).all()
+        assert (got.depth == first.depth).all()
+
+
+def test_hands_of_all_tones_are_found(drawn, hands):
+    try:
+        frame = load_rig("Right").frames[0]
+    except InputError as error:
+        pytest.skip(str(error))
+    upright = np.array([[-1.0, 0, 0], [0, 0, 1], [0, 1, 0]]) @ frame.T  # the palm to the camera, the fingers up
+    pose = RigPose(upright[None], np.array([[0.02, 0.09, 0.4]]), np.zeros((1, 5, 3, 3)))
+    grey = np.full((240, 320, 3), 105, np.uint8)
+    for tone in range(1, 11):
+        hand = SceneHand("Right", np.zeros(36), pose, HandLook(tone, amounts={"creases": 0.5, "nails": 0.8}))
+        got = drawn(drawables_from_hand(hand, 1), camera(300, 300, 160, 120), (320, 240), background=grey)
+        (found,) = hands(static_image=True).detect(got.rgb)
+        assert found.handedness == "Right"
+        truth = camera(300, 300, 160, 120).project(keypoints_from_hand(hand))
+        assert np.linalg.norm(found.keypoints[:, :2] - truth, axis=1).mean() < 9
 
 
 @pytest.mark.parametrize(

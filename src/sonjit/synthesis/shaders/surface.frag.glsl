@@ -64,9 +64,9 @@ Matter matter(vec3 rest, vec4 marks) {
     vec4 broad = pattern(rest, 4.0), middling = pattern(rest, 28.0), fine = pattern(rest, 105.0);
     float palm = marks.z, back = marks.w, line = marks.y * creases;
     float pale = dot(albedo, vec3(0.3, 0.6, 0.1));
-    vec3 base = albedo + vec3(0.040, 0.019, 0.010) * (1.0 - smoothstep(0.0, 0.16, pale));  // no skin is black paint
+    vec3 base = albedo + vec3(0.058, 0.025, 0.012) * (1.0 - smoothstep(0.0, 0.16, pale));  // no skin is black paint
     // the palm has little pigment, whatever the rest has, and more blood
-    base = mix(base, vec3(0.50, 0.29, 0.21), palm * 0.42 * (1.0 - smoothstep(0.03, 0.35, pale)));
+    base = mix(base, vec3(0.50, 0.29, 0.21), palm * 0.30 * (1.0 - smoothstep(0.03, 0.35, pale)));
     // where little pigment hides it, blood shows through
     base *= mix(vec3(1.0), vec3(0.99, 0.80, 0.72), smoothstep(0.15, 0.60, pale) * (0.75 + 0.25 * palm));
     float mottle = (broad.y - 0.5) + 0.6 * (middling.y - 0.5);
