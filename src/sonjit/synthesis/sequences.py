@@ -227,7 +227,7 @@ def _apart(
     fps = 1 / float(np.median(np.diff(times))) if len(times) > 1 else 1.0
     for round_ in range(_EVENINGS + 1):
         frames = [settle([(rigs[side], poses[side][number]) for side in sides]) for number in range(len(times))]
-        settled = {side: _joined([frame[index] for frame in frames]) for index, side in enumerate(sides)}
+        settled: Mapping[Side, RigPose] = {side: _joined([frame[index] for frame in frames]) for index, side in enumerate(sides)}
         if round_ == _EVENINGS:
             return settled
         poses = {side: _evened(poses[side], settled[side], _EVEN_S * fps) for side in sides}
