@@ -1,6 +1,7 @@
-"""Seconds and memory for triangulating a long recording of a large rig, and how near the truth it comes.
+"""Triangulation of a long recording of a large rig, and calibration of a rig from rendered boards: time, and the truth.
 
-    .venv/bin/python benchmarks/multiview.py --cameras 80 --frames 1000 --outliers 0.1
+.venv/bin/python benchmarks/multiview.py triangulate --cameras 80 --frames 1000 --outliers 0.1
+.venv/bin/python benchmarks/multiview.py calibrate --cameras 12 --frames 40
 """
 
 import argparse
@@ -8,11 +9,21 @@ import json
 import resource
 import time
 
+import cv2
 import numpy as np
 
 from sonjit.datasets.sample import SampleCamera
+from sonjit.geometry.rotations import align_rigidly
+from sonjit.multiview.ambiguity import two_solutions
+from sonjit.multiview.board import target_from_text
+from sonjit.multiview.calibrate import calibrate
 from sonjit.multiview.cameras import CameraRig, RigCamera
+from sonjit.multiview.sightings import Sighting, Sightings
 from sonjit.multiview.triangulation import triangulate
+from sonjit.synthesis.boards import Board
+from sonjit.synthesis.cameras import camera_rig
+from sonjit.synthesis.drawable import Lighting
+from sonjit.synthesis.renderer import Renderer
 
 
 def dome(cameras, rng, lens=None):
@@ -31,13 +42,92 @@ def dome(cameras, rng, lens=None):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(required=True)
+    one = commands.add_parser("triangulate")
+    one.set_defaults(run=measure_triangulation)
     for name, default in (("cameras", 80), ("frames", 1000), ("joints", 42)):
-        parser.add_argument(f"--{name}", type=int, default=default)
+        one.add_argument(f"--{name}", type=int, default=default)
     for name, default in (("outliers", 0.1), ("noise", 1.0), ("hidden", 0.2)):
-        parser.add_argument(f"--{name}", type=float, default=default)
-    parser.add_argument("--lens", action="store_true", help="cameras with distortion")
+        one.add_argument(f"--{name}", type=float, default=default)
+    one.add_argument("--lens", action="store_true", help="cameras with distortion")
+    other = commands.add_parser("calibrate")
+    other.set_defaults(run=measure_calibration)
+    for name, default in (("cameras", 12), ("frames", 40), ("width", 960)):
+        other.add_argument(f"--{name}", type=int, default=default)
+    other.add_argument("--noise", type=float, default=3.0, help="grey levels")
+    other.add_argument("--board", default="charuco:9x7:24mm:17mm:4x4_50")
     options = parser.parse_args()
+    options.run(options)
+
+
+def measure_calibration(options):
+    """A dome of cameras sees a board that is held towards everywhere, as the renderer draws it."""
+    board = target_from_text(options.board)
+    size = options.width, options.width * 3 // 4
+    lens = np.array([-0.12, 0.04, 4e-4, -5e-4, 0.0])
+    middle = np.array([0, 0, 0.7])
+    rig = CameraRig(
+        RigCamera(f"cam{n}", *size, SampleCamera(one.K, one.R, one.t, lens * (0.8 + 0.04 * n)))
+        for n, one in enumerate(camera_rig("dome", options.cameras, size, 55, middle))
+    )
+    image = np.repeat(np.where(board.draw(64, 64) > 127, 245, 12).astype(np.uint8)[..., None], 3, -1)
+    edge = board.square_m
+    extent = (board.columns * edge + 2 * edge, board.rows * edge + 2 * edge)
+    drawn = Board(image, extent, board.points_m + np.array([edge, edge, 0]))
+    light = Lighting((), (0.9, 0.9, 0.9))
+    rng, found, start = np.random.default_rng(0), [], time.perf_counter()
+    pictures = 0
+    with Renderer() as renderer:
+        for frame in range(options.frames):
+            towards = rig.centres_m[rng.integers(len(rig))] - middle + rng.normal(0, 0.25, 3)
+            ahead = -towards / np.linalg.norm(towards)
+            right = np.cross(rng.normal(size=3), ahead)
+            right /= np.linalg.norm(right)
+            R = np.stack([right, np.cross(ahead, right), ahead], 1)
+            t = middle + rng.uniform(-0.07, 0.07, 3) - R @ drawn.corners.mean(0)
+            for view in rig:
+                away = drawn.placed(R, t).mean(0) - view.centre_m
+                if away @ ahead < 0.45 * np.linalg.norm(away):
+                    continue
+                rgb = renderer.render(
+                    [drawn.drawable(R, t)], view.camera, size, light, np.full((size[1], size[0], 3), 120, np.uint8)
+                ).rgb
+                gray = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY) + rng.normal(0, options.noise, rgb.shape[:2])
+                points, pixels = board.find(np.clip(gray, 0, 255).round().astype(np.uint8))
+                pictures += 1
+                if len(points) >= 6:
+                    found.append(Sighting(view.name, frame, points, pixels))
+    drawn_s, start = time.perf_counter() - start, time.perf_counter()
+    made = calibrate(board, Sightings(tuple(found), {view.name: size for view in rig}))
+    seconds = time.perf_counter() - start
+    R, t = align_rigidly(made.rig.centres_m, rig.centres_m)
+    got = made.rig.moved(R, t)
+    apart = [np.linalg.norm(one.centres_m[:, None] - one.centres_m, axis=2) for one in (got, rig)]
+    points = middle + rng.normal(0, 0.07, (500, 3))
+    back = triangulate(made.rig, rig.project(points)).points_m
+    R, t = align_rigidly(back, points)
+    scale = np.linalg.norm(back - back.mean(0)) / np.linalg.norm(points - points.mean(0)) - 1
+    print(
+        json.dumps(
+            {
+                "pictures": pictures,
+                "sightings": len(found),
+                "render_and_find_s": round(drawn_s, 1),
+                "calibrate_s": round(seconds, 1),
+                "rms_px": round(made.rms_px, 4),
+                "scale_of_rig_percent": round(100 * ((apart[0] * apart[1]).sum() / (apart[1] ** 2).sum() - 1), 4),
+                "scale_of_points_percent": round(100 * scale, 4),
+                "centres_max_mm": round(1000 * np.linalg.norm(got.centres_m - rig.centres_m, axis=1).max(), 3),
+                "points_mean_mm": round(1000 * np.linalg.norm(back @ R.T + t - points, axis=1).mean(), 4),
+                "two_solutions": str(two_solutions(made)),
+            }
+        )
+    )
+
+
+def measure_triangulation(options):
+    """Random points before a dome of cameras, with noise, gaps and outliers."""
     rng = np.random.default_rng(0)
     rig = dome(options.cameras, rng, np.array([-0.2, 0.05, 5e-4, -5e-4, 0.0]) if options.lens else None)
     truth = rng.normal(0, 0.05, (options.frames, options.joints, 3))

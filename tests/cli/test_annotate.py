@@ -65,6 +65,13 @@ def test_what_hinders_calibration_is_one_line(recorded, tmp_path, capsys):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_board_is_drawn(tmp_path, capsys):
+    assert main(["annotate", "board", BOARD, "--out", str(tmp_path / "b.svg")]) == 0
+    assert (tmp_path / "b.svg").read_text().startswith("<svg")
+    assert main(["annotate", "board", BOARD, "--out", str(tmp_path / "b.doc")]) == 2
+    assert "as .svg" in capsys.readouterr().err
+
+
 def test_cameras_are_shown_and_converted(tmp_path, capsys):
     rig = random_rig(4, 3)
     save_cameras(rig, tmp_path / "rig.toml")

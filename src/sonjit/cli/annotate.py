@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from cyclopts import App
 
-from sonjit.cli.annotate_cameras import calibrate, cameras, sync
+from sonjit.cli.annotate_cameras import board, calibrate, cameras
 from sonjit.cli.annotate_project import agreement, new, open_page
+from sonjit.cli.annotate_sync import sync
 from sonjit.cli.annotate_triangulate import triangulate
 
 app = App(
@@ -15,6 +16,7 @@ app = App(
     Example: `sonjit annotate new desk --cameras rig.json --views recordings/ && sonjit annotate open desk`
     """,
 )
+app.command(board)
 app.command(calibrate)
 app.command(cameras)
 app.command(sync)

@@ -1,8 +1,7 @@
-"""`sonjit annotate calibrate`, `cameras`, `sync`: rigs and their clocks."""
+"""`sonjit annotate board`, `calibrate`, `cameras`: from a print to a rig."""
 
 from __future__ import annotations
 
-import json
 import sys
 from functools import partial
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
+from sonjit.cli.annotate_sync import Method, Views, named_views, synchronised
 from sonjit.cli.report import progress
 from sonjit.errors import InputError, JobError
 
@@ -26,9 +26,7 @@ _PAST = 0.3
 """Of cameras that look at one place, how far their axes pass it in parts of their distance, at most."""
 _NEAREST_M, _FARTHEST_M = 0.05, 50.0
 
-Views = Annotated[list[str], Parameter(negative="")]
 Unit = Literal["m", "cm", "mm"]
-Method = Literal["index", "time", "timecode", "flash"]
 Lens = Literal["none", "radial", "usual", "full"]
 
 
@@ -75,8 +73,8 @@ def calibrate(
         raise InputError(f"--every {every}: look at every 1st or more")
     target = target_from_text(board)
     known = load_cameras(lenses, unit=unit) if lenses else ()
-    paths = _named(views)
-    matched = _synchronised(paths, sync) if sync != "index" else None
+    paths = named_views(views)
+    matched = synchronised(paths, sync) if sync != "index" else None
     with progress(None, "pictures") as advance:
         seen = find_target(target, paths, every=every, frame_of=matched and matched.frame_of, advance=advance)
     made = calibrated(target, seen, lens=lens, lenses={view.name: view.camera for view in known})
@@ -95,6 +93,25 @@ def calibrate(
         raise JobError(f"{out} was not written: {told}")
     save_cameras(made.rig, out)
     sys.stderr.write(f"wrote {out}{f' and {report}' if report else ''}\n")
+
+
+def board(target: str, /, *, out: Path) -> None:
+    """Draw a board to print at its true size.
+
+    Example: `sonjit annotate board charuco:8x6:30mm:22mm:4x4_50 --out board.svg`
+
+    Args:
+        target: As --board of `sonjit annotate calibrate`.
+        out: .svg to write.
+    """
+    from sonjit.multiview.board import Board, target_from_text
+    from sonjit.multiview.camera_records import write_text
+
+    made = target_from_text(target)
+    if not isinstance(made, Board) or out.suffix.lower() != ".svg":
+        raise InputError(f"{target} {out}: a charuco or checkerboard is drawn, as .svg")
+    write_text(out, made.svg())
+    sys.stderr.write(f"wrote {out}; print it at 100 %, glue it onto something flat and measure a square\n")
 
 
 def cameras(
@@ -129,65 +146,6 @@ def cameras(
         return
     save_cameras(rig, out, format=form)
     sys.stderr.write(f"{len(rig)} cameras; wrote {out}\n")
-
-
-def sync(views: Views, /, *, by: Method = "time", out: Path | None = None, stamps: Path | None = None) -> int:
-    """Say which pictures of several cameras are of one instant, how clocks differ, and what was dropped or doubled.
-
-    Args:
-        views: Videos or folders of pictures, called like their cameras; a folder that holds such; or CAMERA=PATH.
-        by: index (their numbers), time (as of one clock), timecode (of their videos) or flash (a lamp switched on).
-        out: JSON to write: offset_s, drift_ppm by camera and the pictures of every instant.
-        stamps: Folder with CAMERA.txt, a time in seconds for each picture.
-    """
-    from sonjit.multiview.camera_records import write_text
-
-    found = _synchronised(_named(views), by, stamps)
-    for name, clock in found.clocks.items():
-        sys.stderr.write(f"{name}: offset {clock.offset_s * 1000:+.1f} ms, drift {clock.drift_ppm:+.0f} ppm\n")
-    for line in found.warnings:
-        sys.stderr.write(f"sonjit: {line}\n")
-    sys.stderr.write(f"{len(found.pictures)} instants of {len(found.names)} cameras\n")
-    if out:
-        clocks = {name: {"offset_s": c.offset_s, "drift_ppm": c.drift_ppm} for name, c in found.clocks.items()}
-        pictures = {name: column.tolist() for name, column in zip(found.names, found.pictures.T, strict=True)}
-        write_text(out, json.dumps({"clocks": clocks, "pictures": pictures, "warnings": list(found.warnings)}) + "\n")
-    return 1 if found.warnings else 0
-
-
-def _named(views: list[str]) -> dict[str, Path]:
-    """Each view's path by its camera's name."""
-    found: dict[str, Path] = {}
-    for text in views:
-        camera, equals, where = text.partition("=")
-        path = Path(where if equals else text)
-        if not path.exists():
-            raise InputError(f"{path}: no such file or folder")
-        children = sorted(child for child in path.iterdir() if _is_view(child)) if path.is_dir() else []
-        for one in [path] if equals or not children else children:
-            name = camera if equals else one.name if one.is_dir() else one.stem
-            if name in found:
-                raise InputError(f"camera {name!r} has two views, {found[name]} and {one}: write CAMERA=PATH")
-            found[name] = one
-    return found
-
-
-def _is_view(path: Path) -> bool:
-    from sonjit.media import VIDEO_ENDINGS
-
-    return path.name[0] != "." and (path.is_dir() or path.suffix.lower() in VIDEO_ENDINGS)
-
-
-def _synchronised(paths: Mapping[str, Path], by: Method, stamps: Path | None = None) -> Sync:
-    from sonjit.multiview.sync import synchronise
-    from sonjit.multiview.timeline import read_timeline
-
-    with progress(None, "pictures") as advance:
-        lines = {
-            name: read_timeline(path, stamps / f"{name}.txt" if stamps else None, advance)
-            for name, path in paths.items()
-        }
-    return synchronise(lines, by)
 
 
 def _picture(paths: Mapping[str, Path], matched: Sync | None, name: str, frame: int) -> NDArray[np.uint8] | None:

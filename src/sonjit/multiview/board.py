@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 Found = tuple["NDArray[np.intp]", "NDArray[np.float64]"]
 """(n,) numbers of points, (n, 2) pixels."""
+_CELLS = 120
+"""Steps across a square of a drawing: markers of usual sizes fall near to them."""
 _HALF_PX = 0.5
 """OpenCV counts from the middle of the first pixel, Sonjit from its corner."""
 _FORM = (
@@ -86,6 +88,29 @@ class Board:
             odd = np.indices((self.rows, self.columns)).sum(0) % 2
             squares = np.kron(odd, np.full((square_px, square_px), 255)).astype(np.uint8)
         return np.pad(squares, margin_px, constant_values=255)
+
+    def svg(self) -> str:
+        """A drawing in true size, a margin of one square around."""
+        cells = self.draw(_CELLS)
+        scale = self.square_m * 1000 / _CELLS
+        edge = self.square_m * 1000
+        wide, high = (scale * count + 2 * edge for count in cells.shape[::-1])
+        dark = "".join(
+            f"M{first} {row}h{end - first}v1h{first - end}z"
+            for row, line in enumerate(cells < 128)
+            for first, end in _runs(line)
+        )
+        return (
+            f'<svg xmlns="http://www.w3.org/2000/svg" width="{wide:g}mm" height="{high:g}mm" '
+            f'viewBox="0 0 {wide:g} {high:g}"><rect width="100%" height="100%" fill="#fff"/>'
+            f'<path transform="translate({edge:g} {edge:g}) scale({scale:g})" d="{dark}"/></svg>\n'
+        )
+
+
+def _runs(line: NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """Where the stretches of a line that are True begin and end."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], line, [False]])))
+    return [(int(first), int(end)) for first, end in edges.reshape(-1, 2)]
 
 
 @dataclass(frozen=True, eq=False)
