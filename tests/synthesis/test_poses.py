@@ -40,7 +40,6 @@ class TestGestures:
             ("four", (1, 2, 3, 4)),
             ("ily", (1, 4)),
             ("call", (4,)),
-            ("ok", (2, 3, 4)),
         ],
     )
     def test_fingers_do_what_the_name_says(self, name, straight):
