@@ -111,12 +111,12 @@ def landmark_crops(
     return crops[: limit or None] + empty
 
 
-def augmented(hand: LandmarkCrop, rng: np.random.Generator) -> LandmarkCrop:
-    """The same hand a little turned, scaled, shifted and in another light."""
+def augmented(hand: LandmarkCrop, rng: np.random.Generator, strength: float = 1.0) -> LandmarkCrop:
+    """The same hand a little turned, scaled, shifted and in another light; `strength` 0..1 of the first three."""
     size, whole = hand.size, hand.wide.shape[0]
-    side = size * rng.uniform(*_SCALE)
-    cx, cy = whole / 2 + size * rng.uniform(-_SHIFT, _SHIFT, 2)
-    box = RotatedBox(cx, cy, side, side, rng.uniform(-_TURN_RAD, _TURN_RAD))
+    side = size * rng.uniform(*_SCALE) ** strength
+    cx, cy = whole / 2 + strength * size * rng.uniform(-_SHIFT, _SHIFT, 2)
+    box = RotatedBox(cx, cy, side, side, strength * rng.uniform(-_TURN_RAD, _TURN_RAD))
     wide = crop(hand.wide, _wider(box), whole, whole)
     gain, offset = rng.uniform(1 - _LIGHT, 1 + _LIGHT), 255 * rng.uniform(-_LIGHT, _LIGHT) / 2
     lit = np.clip(wide * np.float32(gain) + np.float32(offset), 0, 255).astype(np.uint8)

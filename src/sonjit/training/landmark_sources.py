@@ -82,4 +82,4 @@ def draw_crops(
             if wanted:
                 picked = rng.choice(len(crops), wanted, replace=wanted > len(crops))
                 chosen += [crops[index] for index in picked.tolist()]
-    return [augmented(crop, rng) for crop in chosen] if settings.augment else chosen
+    return [augmented(crop, rng, settings.strength) for crop in chosen] if settings.augment else chosen

@@ -57,6 +57,7 @@ class LandmarkSettings(LoopOptions):
         heads_from: sources that teach handedness and presence, where not all of them do.
         negatives: part of the crops with no hand in them, from pictures beside the annotated hands, for presence.
         augment: turn, scale, shift and light each crop anew every time.
+        strength: of turn, scale and shift, 0 to 1.
         keep: weight of holding what is not annotated to what the network said before; 0 lets it go.
         held_out: part of each source's hands, the last ones, that are only measured.
         extra_keypoints: names of keypoints to add after the 21.
@@ -77,6 +78,7 @@ class LandmarkSettings(LoopOptions):
     heads_from: tuple[str, ...] = ()
     negatives: float = 0.0
     augment: bool = True
+    strength: float = 1.0
     keep: float = 0.1
     held_out: float = 0.1
     extra_keypoints: tuple[str, ...] = ()
@@ -90,6 +92,8 @@ class LandmarkSettings(LoopOptions):
             raise InputError("batch must be at least 1, limit and keep 0 or more, held_out from 0 to below 1")
         if self.size < 32 or self.size % 32:
             raise InputError(f"size={self.size}: give a multiple of 32")
+        if not 0 <= self.strength <= 1:
+            raise InputError(f"strength={self.strength}: give 0 to 1")
         if not 0 <= self.negatives < 1:
             raise InputError(f"negatives={self.negatives}: give a part from 0 to below 1")
         if self.mix and (min(self.mix.values()) < 0 or not any(self.mix.values())):

@@ -80,12 +80,12 @@ def palm_pictures(annotations: Path, images: Path | None, size: int) -> list[Pal
     return pictures
 
 
-def augmented(picture: PalmPicture, rng: np.random.Generator) -> PalmPicture:
-    """The same picture another time."""
+def augmented(picture: PalmPicture, rng: np.random.Generator, strength: float = 1.0) -> PalmPicture:
+    """The same picture another time; `strength` 0..1 of turn, scale and shift."""
     size = picture.image.shape[0]
-    side = size * np.exp(rng.uniform(*np.log(_SCALE)))
-    cx, cy = size / 2 + size * rng.uniform(-_SHIFT, _SHIFT, 2)
-    box = RotatedBox(cx, cy, side, side, rng.uniform(-_TURN_RAD, _TURN_RAD))
+    side = size * np.exp(strength * rng.uniform(*np.log(_SCALE)))
+    cx, cy = size / 2 + strength * size * rng.uniform(-_SHIFT, _SHIFT, 2)
+    box = RotatedBox(cx, cy, side, side, strength * rng.uniform(-_TURN_RAD, _TURN_RAD))
     image = crop(picture.image, box, size, size, border="zero")
     palms = _into(box, size, picture.palms)
     corners = picture.unsure[:, [0, 1, 2, 1, 2, 3, 0, 3]].reshape(-1, 4, 2)

@@ -46,6 +46,7 @@ class PalmSettings(LoopOptions):
         decoder: the network goes back up a feature pyramid.
         loss: of the scores.
         augment: turn, scale, shift, mirror and light each picture anew every time.
+        strength: of turn, scale and shift, 0 to 1.
         sources: annotations or their folders, relative to `--data`, such as `hands,without_hands`; empty: `--data`
             itself.
         test: the same, of pictures that are only measured; empty holds out the last tenth of each source.
@@ -59,6 +60,7 @@ class PalmSettings(LoopOptions):
     decoder: bool = True
     loss: ScoreLoss = "focal"
     augment: bool = True
+    strength: float = 1.0
     sources: tuple[str, ...] = ()
     test: tuple[str, ...] = ()
     limit: int = 0
@@ -68,6 +70,8 @@ class PalmSettings(LoopOptions):
         super().__post_init__()
         if self.batch < 1 or self.limit < 0 or self.depth < 0:
             raise InputError("batch must be at least 1, limit and depth 0 or more")
+        if not 0 <= self.strength <= 1:
+            raise InputError(f"strength={self.strength}: give 0 to 1")
         if self.size < 32 or self.size % 32:
             raise InputError(f"size={self.size}: give a multiple of 32, the coarsest map's pixels")
         if len(self.channels) != 5 or min(self.channels) < 1 or list(self.channels) != sorted(self.channels):
@@ -147,7 +151,9 @@ def fit_palms(
     def draw(rng: np.random.Generator) -> PalmTargets:
         chosen = [pictures[index] for index in rng.choice(len(pictures), count, replace=False)]
         return palm_targets(
-            anchors, [augmented(one, rng) for one in chosen] if settings.augment else chosen, request.device
+            anchors,
+            [augmented(one, rng, settings.strength) for one in chosen] if settings.augment else chosen,
+            request.device,
         )
 
     def losses(network: PalmDetectionNetwork, batch: PalmTargets) -> Mapping[str, torch.Tensor]:
