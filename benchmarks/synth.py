@@ -3,8 +3,8 @@
     python benchmarks/synth.py [speed] [views] [memory] [rays] [found] [--count N] [--peer /path/to/python]
 
 Without a name all are run. Times are CPU seconds of one process, for others may be at work on the machine; where that
-is idle they are what a clock shows. `found` renders the same scenes in each of the ten tones, hands bare and nothing
-before them, and asks Sonjit's detector for them; `--peer` names a Python with mediapipe, which is asked too.
+is idle they are what a clock shows. `found` renders the same scenes in each of the ten tones, bare hands half turned at
+most, nothing before them and nothing of their own colours behind, and asks Sonjit's detector for them; `--peer` names a Python with mediapipe, which is asked too.
 """
 
 import argparse
@@ -54,7 +54,9 @@ PLAIN = (
 FOUND = (
     *PLAIN,
     "hands=1",
-    "distance=0.3..0.5",
+    "distance=0.3..0.45",
+    "view_deg=45..65",
+    "background=plain,blobs,room",
     "exposure=-0.5..0.5",
     "noise=0..0.2",
     "compression=0",

@@ -6,6 +6,7 @@ Each factor is drawn by a generator of its own, from seed, sample and name: to p
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from statistics import NormalDist
 from typing import TYPE_CHECKING, Literal, TypeAlias
 from zlib import crc32
 
@@ -16,6 +17,8 @@ from sonjit.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+_LEAST_SHARE = 1e-6
+"""A narrower part of a normal distribution counts as even."""
 Value: TypeAlias = float | int | str | bool
 Of = Literal["person", "scene"]
 
@@ -29,7 +32,7 @@ class Range:
         high: greatest.
         whole: whole numbers only.
         rare: how often it is drawn at all; else it is `low`.
-        normal: mean and spread of a normal distribution, cut at the ends; None draws evenly.
+        normal: mean and spread of a normal distribution, of which the part between the ends counts; None draws evenly.
     """
 
     low: float
@@ -43,13 +46,20 @@ class Range:
         often, part = rng.random(), rng.random()
         if often >= self.rare:
             value = self.low
-        elif self.normal is not None:
-            value = float(np.clip(rng.normal(*self.normal), self.low, self.high))
         elif self.whole:
             return int(self.low + np.floor(part * (self.high - self.low + 1)))
         else:
-            value = self.low + part * (self.high - self.low)
-        return round(value) if self.whole else round(value, 4)
+            value = self._between(part)
+        return int(value) if self.whole else round(value, 4)
+
+    def _between(self, part: float) -> float:
+        """The value below which a part of all lie."""
+        if self.normal is not None:
+            bell = NormalDist(*self.normal)
+            low, high = bell.cdf(self.low), bell.cdf(self.high)
+            if high - low > _LEAST_SHARE:
+                return bell.inv_cdf(low + (high - low) * min(max(part, _LEAST_SHARE), 1 - _LEAST_SHARE))
+        return self.low + part * (self.high - self.low)
 
     def narrowed(self, text: str, name: str) -> Range | Choice:
         """As `--set` says: one number, `a..b`, or `a,b,c`."""
