@@ -2,12 +2,13 @@
 
 import json
 
+import cv2
 import numpy as np
 import pytest
 import torch
 
 from sonjit import InputError
-from sonjit.datasets import Sample, open_dataset
+from sonjit.datasets import open_dataset
 from sonjit.networks.hand_layouts import LAYOUTS, SIDES
 from sonjit.training import internet, rootnet
 from sonjit.training.hand_samples import HandSettings, drawn, hand_data, known_hands
@@ -19,7 +20,7 @@ TINY = {"side": 32, "depth": 10, "width": 8, "channels": 8, "batch": 2, "steps":
 
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory):
-    return hand_data(TrainingRequest("internet", tmp_path_factory.mktemp("run")), HandSettings())
+    return hand_data(TrainingRequest("internet", tmp_path_factory.mktemp("run")), HandSettings(), known_hands)
 
 
 def test_the_clip_is_parted_and_its_hands_stand_before_the_camera(clip):
@@ -42,7 +43,7 @@ def test_examples_are_the_same_whatever_the_number_of_threads():
 
 
 def test_a_part_of_the_pictures_is_spread_evenly(clip):
-    some = hand_data(TrainingRequest("internet", None), HandSettings(pictures=9, held_out=3))
+    some = hand_data(TrainingRequest("internet", None), HandSettings(pictures=9, held_out=3), known_hands)
     assert [one.id for one in some.learnt] == [
         clip.learnt[i].id for i in range(0, len(clip.learnt), len(clip.learnt) // 9)
     ]
@@ -124,7 +125,7 @@ def test_a_small_run_learns(recipe, tmp_path):
     assert np.mean([line[name] for line in lines[-5:]]) < np.mean([line[name] for line in lines[:5]])
 
 
-def test_what_cannot_be_learnt_from_is_told_in_one_line(tmp_path, clip):
+def test_what_cannot_be_learnt_from_is_told_in_one_line(tmp_path):
     with pytest.raises(InputError, match="held_out=0: give at least 1"):
         HandSettings(held_out=0)
     with pytest.raises(InputError, match="unknown data set 'nobody'"):
@@ -135,6 +136,12 @@ def test_what_cannot_be_learnt_from_is_told_in_one_line(tmp_path, clip):
         run_recipe(TrainingRequest("rootnet", tmp_path, settings={"sides": 32}))
     with pytest.raises(InputError, match="side=40: give a multiple of 32"):
         internet.InterNetSettings(side=40)
-    empty = Sample(dataset="t", id="t", image=np.zeros((9, 9, 3), np.uint8), width=9, height=9)
-    with pytest.raises(InputError, match="no hand before a camera"):
-        internet.judge(torch.nn.Identity(), clip.learnt, [empty], internet.InterNetSettings(), "cpu")
+    for name in "ab":
+        (tmp_path / "bare" / name).mkdir(parents=True)
+        for number in range(3):
+            cv2.imwrite(str(tmp_path / "bare" / name / f"{number}.png"), np.zeros((9, 9, 3), np.uint8))
+    for recipe in ("internet", "rootnet", "keypoint-detector"):
+        own = {} if recipe == "keypoint-detector" else {"dataset": "folder", "test_split": ""}
+        with pytest.raises(InputError, match=f"pictures to learn from, without the labels that {recipe} needs"):
+            run_recipe(TrainingRequest(recipe, tmp_path / "run", tmp_path / "bare", settings=own))
+    assert not (tmp_path / "run").exists()

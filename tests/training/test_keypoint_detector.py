@@ -23,7 +23,7 @@ from sonjit.networks.keypoint_detector import (
 from sonjit.networks.keypoint_heatmaps import STRIDE, cell_from_px
 from sonjit.skeletons import load_skeleton
 from sonjit.training.hand_samples import drawn
-from sonjit.training.heatmap_crops import box_of_keypoints, example_from_hand, example_from_sample
+from sonjit.training.heatmap_crops import example_from_hand, example_from_sample, labelled_hands
 from sonjit.training.keypoint_detector import HeatmapTargets, heatmap_losses
 from sonjit.training.recipes import TrainingRequest, run_recipe
 
@@ -192,6 +192,8 @@ def test_the_trunk_begins_with_timms_weights(tmp_path):
 def test_cells_and_boxes():
     assert cell_from_px(torch.tensor(STRIDE * 3.0 + 1.5)) == 3
     points = np.full((21, 2), np.nan)
-    assert box_of_keypoints(Instance(kind="hand", keypoints_px=points)) is None
+    hand = Instance(kind="hand", keypoints_px=points)
+    sample = Sample(dataset="t", id="t", image=np.zeros((9, 9, 3), np.uint8), width=9, height=9, instances=(hand,))
+    assert labelled_hands(sample) == []
     points[:2] = (3, 4), (9, 20)
-    assert box_of_keypoints(Instance(kind="hand", keypoints_px=points)) == (3, 4, 9, 20)
+    assert labelled_hands(sample) == [(hand, (3, 4, 9, 20))]

@@ -1,23 +1,20 @@
-"""The pictures of hands that a recipe learns from and is judged by: a data set's, COCO's, or the bundled clip's."""
+"""The pictures of hands that a recipe learns from and is judged by: a data set's, or the bundled clip's."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib import resources
-from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from sonjit.datasets import Instance, Sample, SampleCamera, load_coco, open_dataset, read_pictures
+from sonjit.datasets import Instance, Sample, SampleCamera, open_dataset
 from sonjit.datasets.hand_labels import camera_matrix, hand_before_camera
-from sonjit.datasets.sample import HAND_SKELETON
 from sonjit.errors import InputError
 from sonjit.media import open_source
-from sonjit.skeletons import load_skeleton
 from sonjit.training.loop import LoopOptions
 
 if TYPE_CHECKING:
@@ -25,7 +22,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from sonjit.datasets import CocoCategory, CocoInstance, CocoPicture
     from sonjit.training.recipes import TrainingRequest
 
 P = TypeVar("P")
@@ -41,8 +37,8 @@ class HandSettings(LoopOptions):
     """What recipes on pictures of hands have in common; the first are those of every loop.
 
     Attributes:
-        dataset: whose folder `--data` is, by its name in `sonjit datasets list`; "" for COCO's format.
-        split: what is learnt from.
+        dataset: what `--data` is, by its name in `sonjit datasets list`; `folder` is COCO's format and other own files.
+        split: what is learnt from; "" is the set's first.
         test_split: what is judged by; "" holds out the last fifth of `split`.
         pictures: to learn from, spread evenly; 0 for all.
         held_out: pictures to judge by, spread evenly, at most.
@@ -50,9 +46,9 @@ class HandSettings(LoopOptions):
         workers: threads that read pictures.
     """
 
-    dataset: str = ""
-    split: str = "train"
-    test_split: str = "test"
+    dataset: str = "folder"
+    split: str = ""
+    test_split: str = ""
     pictures: int = 0
     held_out: int = 500
     batch: int = 16
@@ -74,26 +70,30 @@ class HandData(NamedTuple):
     name: str
 
 
-def hand_data(request: TrainingRequest, settings: HandSettings) -> HandData:
+def hand_data(request: TrainingRequest, settings: HandSettings, usable: Callable[[Sample], bool]) -> HandData:
     """What a recipe learns from: the bundled clip of rendered hands where no data are given.
 
+    Args:
+        request: with the data's root, or none.
+        settings: which part of them.
+        usable: whether a picture has the labels that are needed.
+
     Raises:
-        InputError: data that are missing or damaged, or too few.
+        InputError: data that are missing or damaged, too few, or without the labels.
     """
     if request.data is None:
         learnt, judged, name = *_demo_samples(), "the bundled clip of rendered hands"
-    elif not settings.dataset:
-        every = _coco_samples(request.data, request.images)
-        learnt, judged, name = *_parted(every, str(request.data)), str(request.data)
     else:
-        whole = open_dataset(settings.dataset, request.data, settings.split)
-        name = f"{settings.dataset} {settings.split} in {request.data}"
+        own: dict[str, Any] = {"images": str(request.images)} if request.images and settings.dataset == "folder" else {}
+        whole = open_dataset(settings.dataset, request.data, settings.split or None, **own)
+        name = f"{settings.dataset} {whole.split} in {request.data}"
         if settings.test_split:
-            learnt, judged = whole, open_dataset(settings.dataset, request.data, settings.test_split)
+            learnt, judged = whole, open_dataset(settings.dataset, request.data, settings.test_split, **own)
         else:
             learnt, judged = _parted(whole, name)
-    if not len(learnt) or not len(judged):
-        raise InputError(f"{name}: {len(learnt)} pictures to learn from and {len(judged)} to judge by: give some")
+    for samples, use in ((learnt, "to learn from"), (judged, "to judge by")):
+        if not any(map(usable, _spread(samples, _TRIES))):
+            raise InputError(f"{name}: {len(samples)} pictures {use}, without the labels that {request.recipe} needs")
     return HandData(_spread(learnt, settings.pictures), _spread(judged, settings.held_out), name)
 
 
@@ -196,51 +196,3 @@ def _demo_samples() -> tuple[list[Sample], list[Sample]]:
             )  # fmt: skip
             (learnt if frame.index % _SEGMENT < _SEGMENT * 3 // 4 else judged).append(sample)
     return learnt, judged
-
-
-def _coco_samples(path: Path, images: Path | None) -> list[Sample]:
-    """Pictures of COCO's format whose categories name a hand's keypoints; of a video, frames are kept as JPEG."""
-    data = load_coco(path)
-    names = load_skeleton(HAND_SKELETON).keypoints
-    columns = {one.id: _columns(one, names) for one in data.categories}
-    if not any(columns.values()):
-        raise InputError(f"{data.path}: no category with a hand's keypoints; needed are {', '.join(names)}")
-    folder = images or (data.path.parent / "images")
-    folder = folder if folder.is_dir() or images else data.path.parent
-    if folder.is_dir():
-        missing = next((one.name for one in data.pictures if not (folder / one.name).is_file()), None)
-        if missing is not None:
-            raise InputError(f"{missing} is not in {folder}: name the folder or the video of the pictures")
-        return [_coco_sample(one, folder / one.name, columns, str(data.path)) for one in data.pictures]
-    return [_coco_sample(picture, _jpeg(rgb), columns, str(data.path)) for picture, rgb in read_pictures(data, images)]
-
-
-def _columns(category: CocoCategory, names: Sequence[str]) -> list[int]:
-    """Where a category has a hand's keypoints; empty where it lacks one."""
-    return [category.keypoints.index(name) for name in names] if set(names) <= set(category.keypoints) else []
-
-
-def _coco_sample(picture: CocoPicture, image: Path | bytes, columns: dict[int, list[int]], source: str) -> Sample:
-    hands = (_coco_hand(one, columns[one.category_id]) for one in picture.instances)
-    return Sample(
-        dataset="coco", id=picture.name, image=image, width=picture.width, height=picture.height,
-        instances=tuple(one for one in hands if one is not None), source=source,
-    )  # fmt: skip
-
-
-def _coco_hand(one: CocoInstance, columns: list[int]) -> Instance | None:
-    """A hand; a keypoint's flag is 0 where it is unknown, 1 where it is hidden and 2 where it is seen."""
-    if not columns or one.keypoints is None or len(one.keypoints) <= max(columns) or one.crowd:
-        return None
-    points = one.keypoints[columns].astype(np.float64)  # (21, 3)
-    known = points[:, 2] > 0
-    if not known.any():
-        return None
-    hand = Instance(kind="hand", skeleton=HAND_SKELETON, box=one.box, valid_px=known, visible=points[:, 2] > 1)
-    return replace(hand, keypoints_px=np.where(known[:, None], points[:, :2], np.nan))
-
-
-def _jpeg(rgb: NDArray[np.uint8]) -> bytes:
-    import cv2
-
-    return cv2.imencode(".jpg", rgb[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 95])[1].tobytes()

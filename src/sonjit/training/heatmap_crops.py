@@ -40,19 +40,21 @@ class HeatmapExample:
     told: NDArray[np.float32]
 
 
-def box_of_keypoints(hand: Instance) -> Box | None:
-    """The box around a hand's known keypoints, in pixels; None where there are hardly any."""
-    points = _points(hand)
-    points = points[np.isfinite(points).all(1)]
-    if len(points) < 2 or (np.ptp(points, 0) < 1).any():
-        return None
-    (x_min, y_min), (x_max, y_max) = points.min(0).tolist(), points.max(0).tolist()
-    return x_min, y_min, x_max, y_max
+def labelled_hands(sample: Sample) -> list[tuple[Instance, Box]]:
+    """Hands with known keypoints, and the boxes around these, in pixels; hardly any keypoints make no box."""
+    found: list[tuple[Instance, Box]] = []
+    for one in sample.instances:
+        points = points_of(one)
+        points = points[np.isfinite(points).all(1)]
+        if one.kind == "hand" and len(points) >= 2 and (np.ptp(points, 0) >= 1).all():
+            (x_min, y_min), (x_max, y_max) = points.min(0).tolist(), points.max(0).tolist()
+            found.append((one, (x_min, y_min, x_max, y_max)))
+    return found
 
 
 def example_from_sample(sample: Sample, rng: np.random.Generator, side: int) -> HeatmapExample | None:
     """One hand of a picture, varied; None where none is labelled."""
-    hands = [(one, box) for one in sample.instances if one.kind == "hand" and (box := box_of_keypoints(one))]
+    hands = labelled_hands(sample)
     if not hands:
         return None
     hand, box = hands[int(rng.integers(len(hands)))]
@@ -82,7 +84,7 @@ def example_from_hand(
     """A hand as it stands in an area of a picture (H, W, 3), cut to `side` pixels; no network learns sides here."""
     image = crop(rgb, area, side, side, border="zero")
     matrix = inverse_affine(crop_matrix(area, side, side))
-    points = _points(hand) @ matrix[:, :2].T + matrix[:, 2]
+    points = points_of(hand) @ matrix[:, :2].T + matrix[:, 2]
     if mirror:
         image, points = image[:, ::-1], np.stack([side - 1 - points[:, 0], points[:, 1]], 1)
     if gain is not None:
@@ -99,7 +101,7 @@ def example_from_hand(
     )
 
 
-def _points(hand: Instance) -> NDArray[np.float64]:
+def points_of(hand: Instance) -> NDArray[np.float64]:
     """Keypoints (21, 2) in pixels, NaN where unknown."""
     if hand.keypoints_px is None or len(hand.keypoints_px) != _KEYPOINTS:
         return np.full((_KEYPOINTS, 2), np.nan)

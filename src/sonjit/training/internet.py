@@ -112,7 +112,7 @@ def train_internet(request: TrainingRequest) -> Mapping[str, object]:
     if settings.trunk_weights:
         network.load_official(load_checkpoint(Path(settings.trunk_weights)), strict=False)
     network.to(request.device).train()
-    data = hand_data(request, settings)
+    data = hand_data(request, settings, lambda sample: sample.camera is not None and bool(_hands(sample)))
     make = partial(_example, space=settings.space, vary=settings.vary)
 
     def batch(rng: np.random.Generator) -> tuple[Tensor, InterNetTargets]:

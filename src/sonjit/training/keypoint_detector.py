@@ -17,7 +17,13 @@ from sonjit.networks.export import ENDINGS, export_network
 from sonjit.networks.keypoint_detector import KeypointDetector, area_of_box, save_description, sigma_of
 from sonjit.networks.keypoint_heatmaps import KeypointHeatmaps, cell_from_px
 from sonjit.training.hand_samples import HandSettings, drawn, hand_data
-from sonjit.training.heatmap_crops import HeatmapExample, box_of_keypoints, example_from_hand, example_from_sample
+from sonjit.training.heatmap_crops import (
+    HeatmapExample,
+    example_from_hand,
+    example_from_sample,
+    labelled_hands,
+    points_of,
+)
 from sonjit.training.loop import WEIGHTS, train
 from sonjit.training.recipes import settings_from
 
@@ -78,7 +84,7 @@ def train_keypoint_detector(request: TrainingRequest) -> Mapping[str, object]:
     torch.manual_seed(settings.seed)
     begin = {"backbone_weights": settings.backbone_weights} if settings.backbone_weights else {}
     network = create_network("keypoint-detector", request.weights, **options, **begin).to(request.device).train()
-    data = hand_data(request, settings)
+    data = hand_data(request, settings, lambda sample: bool(labelled_hands(sample)))
     make = partial(example_from_sample, side=settings.side)
 
     def batch(rng: np.random.Generator) -> tuple[Tensor, HeatmapTargets]:
@@ -142,21 +148,18 @@ def judge(detector: KeypointDetector, learnt: Sequence[Sample], judged: Sequence
     of_mean: list[float] = []
     right: list[bool] = []
     for sample in judged:
-        hands = [(one, box) for one in sample.instances if one.kind == "hand" and (box := box_of_keypoints(one))]
+        hands = labelled_hands(sample)
         for (hand, box), found in zip(hands, detector.detect(sample.rgb(), [box for _, box in hands]), strict=True):
             area = area_of_box(box)
             truth = example_from_hand(sample.rgb(), hand, area, detector.side)
             known = truth.known > 0
-            assert hand.keypoints_px is not None
             hand_side = max(box[2] - box[0], box[3] - box[1])
-            off = np.linalg.norm(found.keypoints - hand.keypoints_px, axis=1)[known]
+            off = np.linalg.norm(found.keypoints - points_of(hand), axis=1)[known]
             px += off.tolist()
             shares += (off / hand_side).tolist()
             by_mean = np.linalg.norm(mean - truth.keypoints / detector.side, axis=1)[known] * area.width
             of_mean += (by_mean / hand_side).tolist()
             right += ((found.visible > 0.5) == (truth.visible > 0.5))[truth.told > 0].tolist()
-    if not px:
-        raise InputError("no hand is labelled among what is held out: give another test_split")
     told = {
         "error_px": float(np.mean(px)),
         "error_of_hand": float(np.mean(shares)),
@@ -170,14 +173,10 @@ def _mean_pose(samples: Sequence[Sample], most: int = 200) -> NDArray[np.float64
     """Where keypoints stand on average, (21, 2) as parts of the crop; in its middle where none is known."""
     total, count = np.zeros((21, 2)), np.zeros((21, 1))
     for index in range(0, len(samples), max(len(samples) // most, 1)):
-        for hand in samples[index].instances:
-            box = box_of_keypoints(hand) if hand.kind == "hand" else None
-            if box is not None and hand.keypoints_px is not None:
-                area = area_of_box(box)
-                place = (hand.keypoints_px - (area.cx, area.cy)) / area.width
-                known = np.isfinite(place).all(1, keepdims=True)
-                total += np.where(known, place, 0)
-                count += known
-    if not count.any():
-        raise InputError("no hand is labelled among what is to be learnt from: give another split")
+        for hand, box in labelled_hands(samples[index]):
+            area = area_of_box(box)
+            place = (points_of(hand) - (area.cx, area.cy)) / area.width
+            known = np.isfinite(place).all(1, keepdims=True)
+            total += np.where(known, place, 0)
+            count += known
     return total / np.maximum(count, 1) + 0.5

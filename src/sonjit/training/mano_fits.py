@@ -13,7 +13,7 @@ from sonjit.hand_models import load_mano
 from sonjit.hand_models.mano_stand_in import STAND_IN, stand_in_mano
 from sonjit.hand_models.rotations import axis_angle_from_matrix, matrix_from_axis_angle
 from sonjit.training.drawn_hands import drawn_films
-from sonjit.training.hand_samples import HandData, HandSettings, hand_data
+from sonjit.training.hand_samples import HandData, HandSettings, hand_data, known_hands
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -70,9 +70,7 @@ def mano_data(request: TrainingRequest, settings: ManoSettings) -> HandData:
         InputError: no data for a MANO of your own, or data that cannot be used.
     """
     if request.data is not None:
-        if not settings.dataset:
-            raise InputError(f"{request.recipe}: say what {request.data} is, --set dataset=NAME: ho3d, dexycb, ...")
-        return hand_data(request, settings)
+        return hand_data(request, settings, lambda sample: any(one.mesh is not None for one in known_hands(sample)))
     if settings.mano != STAND_IN:
         raise InputError(f"{request.recipe}: give --data, or --set mano={STAND_IN} for drawn films of a hand of tubes")
     mano, frames = stand_in_mano(), settings.film_frames

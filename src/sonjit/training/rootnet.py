@@ -88,7 +88,7 @@ def train_rootnet(request: TrainingRequest) -> Mapping[str, object]:
     if settings.trunk_weights:
         network.load_official(load_checkpoint(Path(settings.trunk_weights)), strict=False)
     network.to(request.device).train()
-    data = hand_data(request, settings)
+    data = hand_data(request, settings, lambda sample: sample.camera is not None and bool(known_hands(sample)))
     make = partial(example_from_sample, side=settings.side)
 
     def batch(rng: np.random.Generator) -> list[Tensor]:
