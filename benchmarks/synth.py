@@ -4,7 +4,8 @@
 
 Without a name all are run. Times are CPU seconds of one process, for others may be at work on the machine; where that
 is idle they are what a clock shows. `found` renders the same scenes in each of the ten tones, bare hands half turned at
-most, nothing before them and nothing of their own colours behind, and asks Sonjit's detector for them; `--peer` names a Python with mediapipe, which is asked too.
+most, nothing before them and nothing of their own colours behind, and asks Sonjit's detector for them; `--peer` names a
+Python with mediapipe, which is asked too.
 """
 
 import argparse
