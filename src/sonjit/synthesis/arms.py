@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from sonjit.hand_models.rig import Side
 
 _CUT: Final = (-0.009, 0.35)  # metres behind the wrist, and how much farther forward a metre towards the back
-_UPRIGHT_M: Final = 0.008  # before the cut, where the rig's normals already follow its own end
+_UPRIGHT_M: Final = 0.016  # before the cut, where the rig's normals already follow its own end
 _UPRIGHT: Final = 0.85
 _STATIONS_M: Final = np.array([0, 0.005, 0.011, 0.018, 0.027, 0.04, 0.06, 0.09, 0.13, 0.18, 0.24])
 _EVEN_M: Final = 0.045  # over which the edge's shape is lost, more than it is uneven
