@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from cyclopts import App
 
+from sonjit.cli.annotate_auto import auto, rank, train
 from sonjit.cli.annotate_cameras import board, calibrate, cameras
 from sonjit.cli.annotate_project import agreement, new, open_page
 from sonjit.cli.annotate_sync import sync
@@ -24,3 +25,6 @@ app.command(triangulate)
 app.command(new)
 app.command(open_page, name="open")
 app.command(agreement)
+app.command(auto)
+app.command(train)
+app.command(rank)

@@ -72,7 +72,7 @@ def train(
     given = dict(_pair(setting) for setting in settings)
     given |= {name: str(value) for name, value in typed.items() if value is not None}
     name = "-".join([Path(recipe).stem, *(["smoke"] if smoke else []), *([ablation] if ablation else [])])
-    with _show_progress() as progress:
+    with show_progress() as progress:
         request = TrainingRequest(
             recipe=recipe,
             out=Path("runs", name) if out is None else Path(out),
@@ -125,7 +125,7 @@ def _pair(setting: str) -> tuple[str, str]:
 
 
 @contextmanager
-def _show_progress() -> Generator[Progress]:
+def show_progress() -> Generator[Progress]:
     """A bar with the losses on a terminal's stderr, a line for every tenth of the way elsewhere."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn

@@ -1,0 +1,314 @@
+"""The automatic annotator: cameras checked, every view looked at in chunks, labels in space, frames ranked for people.
+
+Everything lies in the folder `auto` of the project: a folder for each way of looking, with a file for each chunk
+of instants. A chunk is there whole or not at all, so a run that was stopped at any moment goes on with the next one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from sonjit.errors import InputError, JobError
+from sonjit.multiview.ambiguity import mirrored_hands
+from sonjit.multiview.annotator_labels import human_frames, human_joints
+from sonjit.multiview.annotator_offsets import learn_offsets, load_offsets
+from sonjit.multiview.auto_labels import Labels, label_chunk, load_labels, triangulate_seen
+from sonjit.multiview.auto_marks import marks_of_labels
+from sonjit.multiview.cluster import run_all
+from sonjit.multiview.consistency import check_views
+from sonjit.multiview.marks import SIDES
+from sonjit.multiview.ranking import rank
+from sonjit.multiview.skeleton_fit import usual_lengths
+from sonjit.multiview.store import Need
+from sonjit.multiview.views_run import LookSettings, SeenChunk, load_seen, look, see_chunk
+from sonjit.synthesis.layouts import write_whole
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from sonjit.multiview.annotator_offsets import Offsets
+    from sonjit.multiview.cluster import Workers
+    from sonjit.multiview.project import Project
+
+FOLDER: Final = "auto"
+OFFSETS: Final = "offsets.json"
+_CURRENT: Final = "current.json"
+_CHUNK: Final = 20
+_OVERLAP: Final = 3  # instants of the chunks beside, that a chunk's motion is fitted with
+_ASKED: Final = 16  # instants by which the cameras are checked
+_SAMPLED: Final = 1000  # instants that lengths of bones are taken from
+_CHECK_OF_WIDTH: Final = 0.03  # views may be so far apart: detectors err by the size of hands, not by pixels
+
+
+@dataclass(frozen=True)
+class AnnotatorSettings:
+    """How a project is annotated.
+
+    Attributes:
+        model: Sonjit's hands, full or lite.
+        network: run of the 2D detector that was taught by this project's labels; "" for Sonjit's own.
+        fps: instants a second, by their numbers.
+        leave_out: go on without cameras that do not fit.
+    """
+
+    model: str = "full"
+    network: str = ""
+    fps: float = 30.0
+    leave_out: bool = False
+
+
+@dataclass(frozen=True)
+class Annotated:
+    """What a run did.
+
+    Attributes:
+        frames: instants.
+        joints: that could have a label, of the hands that are there.
+        labelled: that have one.
+        kept: instants that were looked at before.
+        problems: one line for each camera and picture that was not used.
+        folder: of the run.
+    """
+
+    frames: int
+    joints: int
+    labelled: int
+    kept: int
+    problems: tuple[str, ...]
+    folder: Path
+
+
+def annotate(
+    project: Project,
+    settings: AnnotatorSettings,
+    *,
+    jobs: int = 1,
+    workers: Workers = "pool",
+    expect: Callable[[int | None], None] = lambda _: None,
+    advance: Callable[[], None] = lambda: None,
+) -> Annotated:
+    """Label all instants of a project by machine, or go on with it.
+
+    Args:
+        project: open; its store gets the machine's marks and the ranking.
+        settings: how.
+        jobs: processes.
+        workers: who does the chunks.
+        expect: told how many steps there are.
+        advance: called after each.
+
+    Raises:
+        InputError: cameras do not fit each other, no hand is seen, or a setting cannot be.
+        JobError: the hands stand in space as the other ones: the world is mirrored.
+    """
+    if not settings.fps > 0:
+        raise InputError(f"--fps {settings.fps:g}: give instants a second, above 0")
+    look_as, findings = _checked_views(project, settings)
+    folder = project.folder / FOLDER / _digest(look_as)
+    chunks = [project.frames[k : k + _CHUNK] for k in range(0, len(project.frames), _CHUNK)]
+    files = [folder / "seen" / f"{number:06d}.npz" for number in range(len(chunks))]
+    missing = [number for number, file in enumerate(files) if not file.is_file()]
+    expect(len(missing) + len(chunks))
+    calls = [(look_as, chunks[number], str(files[number])) for number in missing]
+    for _ in run_all(see_chunk, calls, jobs=jobs, workers=workers):
+        advance()
+    kept = len(project.frames) - sum(len(chunks[number]) for number in missing)
+    return _label(project, settings, look_as, folder, files, findings, kept, advance)
+
+
+def learn(project: Project) -> Offsets:
+    """Learn what lies between the machine's joints and people's, from instants that have both; writes it.
+
+    Raises:
+        InputError: the machine has not run, or people marked too little.
+    """
+    folder = current_run(project)
+    human = human_frames(project)
+    rows: list[tuple[NDArray[np.float64], NDArray[np.float64]]] = []
+    look_as = _read_look(folder)
+    rig = project.rig.subset(look_as.views)
+    for seen in _all_seen(folder):
+        place = {int(frame): row for row, frame in enumerate(seen.frames)}
+        own = [frame for frame in human if frame in place]
+        if own:
+            machine = triangulate_seen(rig, seen).points_m
+            rows += [
+                (machine[place[frame]], human_joints(project.rig, project.store.marks(frame)).points_m) for frame in own
+            ]
+    if not rows:
+        raise InputError(f"{project.folder}: no instant has joints by people; open the page and mark some in two views")
+    offsets = learn_offsets(np.stack([one for one, _ in rows]), np.stack([other for _, other in rows]))
+    offsets.save(folder / OFFSETS)
+    return offsets
+
+
+def current_run(project: Project) -> Path:
+    """The folder of the newest run.
+
+    Raises:
+        InputError: there is none.
+    """
+    file = project.folder / FOLDER / _CURRENT
+    try:
+        return project.folder / FOLDER / str(json.loads(file.read_text("utf-8"))["run"])
+    except (OSError, ValueError, KeyError):
+        raise InputError(
+            f"{project.folder} has no labels by machine: type sonjit annotate auto {project.folder}"
+        ) from None
+
+
+def read_labels(project: Project) -> Iterator[Labels]:
+    """The newest labels, chunk by chunk.
+
+    Raises:
+        InputError: there are none, or a file is damaged.
+    """
+    files = sorted((current_run(project) / "labels").glob("*.npz"))
+    if not files:
+        raise InputError(f"{project.folder} has no labels by machine: type sonjit annotate auto {project.folder}")
+    return (load_labels(file) for file in files)
+
+
+def _checked_views(project: Project, settings: AnnotatorSettings) -> tuple[LookSettings, list[str]]:
+    """How to look, after the cameras were found to fit each other; lines about those that are left out."""
+    look_as = LookSettings(str(project.folder.resolve()), project.rig.names, settings.model, settings.network)
+    file = project.folder / FOLDER / f"checked-{_digest(look_as)}.json"
+    if not file.is_file():
+        wanted = np.unique(np.linspace(0, len(project.frames) - 1, _ASKED).round().astype(int))
+        seen = look(look_as, [project.frames[k] for k in wanted], again=False)
+        points = np.moveaxis(seen.points_px, 1, 0).astype(np.float64).reshape(len(project.rig), len(wanted), 42, 2)
+        if not np.isfinite(points).any():
+            raise InputError(
+                f"{project.folder}: no hand in {len(wanted)} instants of any view; are these the recordings?"
+            )
+        widest = max(max(camera.width, camera.height) for camera in project.rig)
+        checked = check_views(project.rig, points, threshold_px=max(10.0, _CHECK_OF_WIDTH * widest))
+        record = {"good": checked.good, "findings": [finding.says for finding in checked.findings]}
+        write_whole(file, json.dumps(record, indent=1).encode())
+    record: dict[str, Any] = json.loads(file.read_text("utf-8"))
+    findings: list[str] = record["findings"]
+    if findings and not settings.leave_out:
+        file.unlink()
+        raise InputError(f"{'; '.join(findings)}; mend that, or go on without by --leave-out")
+    return replace(look_as, views=tuple(record["good"]) if findings else project.rig.names), findings
+
+
+def _label(
+    project: Project,
+    settings: AnnotatorSettings,
+    look_as: LookSettings,
+    folder: Path,
+    files: Sequence[Path],
+    findings: Sequence[str],
+    kept: int,
+    advance: Callable[[], None],
+) -> Annotated:
+    rig = project.rig.subset(look_as.views)
+    offsets = load_offsets(folder / OFFSETS) if (folder / OFFSETS).is_file() else None
+    lengths = _lengths(project, look_as, files, offsets)
+    write_whole(folder / "look.json", json.dumps(asdict(look_as), indent=1).encode())
+    problems, needs = list(findings), dict[int, Need]()
+    joints = labelled = right = wrong = 0
+    version = f"{folder.name}.{project.store.version}"
+    for number, file in enumerate(files):
+        beside = [load_seen(files[k]) for k in (number - 1, number, number + 1) if 0 <= k < len(files)]
+        own = beside[min(number, 1)]
+        seen, rows = _with_overlap(beside, min(number, 1))
+        marks = [project.store.marks(int(frame)) for frame in seen.frames]
+        labels = label_chunk(rig, seen, lengths, offsets, marks, settings.fps)
+        expected = np.asarray((labels.views > 0).any(-1) | (labels.source > 0).any(-1), np.bool_)
+        needs |= rank(
+            labels.frames, labels.points_m, labels.spread_m, labels.views, labels.residual_px, lengths,
+            labels.frames / settings.fps, labels.mesh_m, expected,
+        )  # fmt: skip
+        labels, expected = labels.part(rows), expected[rows]
+        agree, against = mirrored_hands([(side, hand[k]) for hand in labels.points_m for k, side in enumerate(SIDES)])
+        right, wrong = right + agree, wrong + against
+        joints += int(21 * expected.sum())
+        labelled += int((labels.source > 0).sum())
+        problems += own.problems
+        labels.save(folder / "labels" / file.name)
+        project.store.add(marks_of_labels(rig, labels, version))
+        advance()
+    if wrong > right:
+        raise JobError(
+            f"{wrong} of {right + wrong} hands stand in space as the other one: the world or the pictures are mirrored"
+        )
+    project.store.set_needs({frame: needs[frame] for frame in project.frames if frame in needs})
+    write_whole(project.folder / FOLDER / _CURRENT, json.dumps({"run": folder.name}).encode())
+    return Annotated(len(project.frames), joints, labelled, kept, tuple(problems), folder)
+
+
+def _with_overlap(chunks: Sequence[SeenChunk], own: int) -> tuple[SeenChunk, slice]:
+    """A chunk with some instants of those beside it, and which rows are its own."""
+    before = chunks[own - 1] if own else None
+    after = chunks[own + 1] if own + 1 < len(chunks) else None
+    taken = [
+        *([] if before is None else [(before, slice(max(len(before.frames) - _OVERLAP, 0), None))]),
+        (chunks[own], slice(None)),
+        *([] if after is None else [(after, slice(0, _OVERLAP))]),
+    ]
+    first = 0 if before is None else min(_OVERLAP, len(before.frames))
+    joined = SeenChunk(
+        np.concatenate([chunk.frames[rows] for chunk, rows in taken]),
+        np.concatenate([chunk.points_px[rows] for chunk, rows in taken]),
+        np.concatenate([chunk.confidence[rows] for chunk, rows in taken]),
+        (),
+    )
+    return joined, slice(first, first + len(chunks[own].frames))
+
+
+def _lengths(
+    project: Project, look_as: LookSettings, files: Sequence[Path], offsets: Offsets | None
+) -> NDArray[np.float64]:
+    """(2, 20) the person's bones: from people's joints where they tell, else the machine's over the recording."""
+    rig = project.rig.subset(look_as.views)
+    human = human_frames(project)[:_SAMPLED]
+    joints = [human_joints(project.rig, project.store.marks(frame)).points_m for frame in human]
+    every = max(1, len(project.frames) // _SAMPLED)
+    rows: list[NDArray[np.float64]] = []
+    for file in files:
+        found = triangulate_seen(rig, load_seen(file)).points_m[::every]
+        rows.append(found if offsets is None else np.stack([offsets.correct(found[:, k], k) for k in range(2)], 1))
+    machine = np.concatenate(rows)
+    if not np.isfinite(machine).any():
+        raise InputError(f"{project.folder}: no hand is seen by two views at once; are the views of the same instants?")
+    usual = np.stack([usual_lengths(machine[:, side]) for side in range(2)])
+    if len(joints) < _FEWEST_HUMAN:
+        return usual
+    told = np.stack([usual_lengths(np.stack(joints)[:, side]) for side in range(2)])
+    return np.where(np.isfinite(told), told, usual)
+
+
+_FEWEST_HUMAN: Final = 5
+
+
+def _all_seen(folder: Path) -> Iterator[SeenChunk]:
+    return (load_seen(file) for file in sorted((folder / "seen").glob("*.npz")))
+
+
+def _read_look(folder: Path) -> LookSettings:
+    record: dict[str, Any] = json.loads((folder / "look.json").read_text("utf-8"))
+    return LookSettings(record["project"], tuple(record["views"]), record["model"], record["network"])
+
+
+def _digest(look_as: LookSettings) -> str:
+    """Names a way of looking, wherever the project lies; a network by its own bytes."""
+    said = asdict(replace(look_as, project=""))
+    if look_as.network:
+        path = Path(look_as.network)
+        path = path / "weights.safetensors" if path.is_dir() else path
+        if not path.is_file():
+            raise InputError(
+                f"--network {look_as.network}: no weights there; sonjit annotate train --network makes them"
+            )
+        said["network"] = hashlib.sha256(path.read_bytes()).hexdigest()
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:12]
