@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from sonjit.multiview.board import Target
     from sonjit.multiview.sightings import Sighting, Sightings
 
+_BAD_PX = 0.5
+_BAD_TIMES = 2.0
+
 
 @dataclass(frozen=True, eq=False)
 class Calibration:
@@ -35,7 +38,7 @@ class Calibration:
         sightings: those that were used.
         errors_px: (n, 2) of each sighting, where the rig sees its points less where they were seen.
         tree: the pairs of cameras that the first guess went along.
-        problems: what could not be read on the way.
+        problems: what could not be read on the way, and what speaks against the rig; one line each.
     """
 
     rig: CameraRig
@@ -131,15 +134,34 @@ def calibrate(
     if not np.isfinite(errors).all():
         raise JobError("calibration failed: the cameras do not fit together; look for a wrong or swapped camera")
     ends = np.cumsum([len(one.points) for one in used])[:-1]
-    return Calibration(
+    made = Calibration(
         CameraRig(RigCamera(name, *sightings.sizes[name], _camera(best, row)) for row, name in enumerate(names)),
         target,
         {frame: (best.target_turns[row], best.target_shifts[row]) for frame, row in frames.items()},
         used,
         tuple(np.split(errors, ends)),
         tuple(tree),
-        sightings.problems,
     )
+    return replace(made, problems=(*sightings.problems, *_doubts(made)))
+
+
+def _doubts(made: Calibration) -> list[str]:
+    """What speaks against a calibration, one line each."""
+    names, views = made.rig.names, made.rms_by_view()
+    usual = float(np.nanmedian(list(views.values())))
+    return [
+        *(
+            f"cameras {names[pair.first]} and {names[pair.second]} hang together by {pair.frames} instants that two "
+            "solutions explain alike: show them the board nearer and tilted more"
+            for pair in made.tree
+            if pair.is_unsure
+        ),
+        *(
+            f"camera {name} fits badly: {rms:.2f} px where half of the cameras have below {usual:.2f}"
+            for name, rms in views.items()
+            if rms > max(_BAD_TIMES * usual, _BAD_PX)
+        ),
+    ]
 
 
 def _target_places(

@@ -26,6 +26,7 @@ _NEAR_SHARE = 0.06
 _MOST_FRAMES = 60
 _OTHER_RAD = np.radians(8)
 _CLOSE_CALL = 0.8
+_AGREED = 0.4
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +80,7 @@ def tree_places(pairs: Sequence[Pair], names: Sequence[str]) -> tuple[list[Place
         World to camera for each, and the pairs of the tree.
 
     Raises:
-        InputError: cameras that never saw the target together with the others; names them.
+        InputError: cameras that never saw the target together with the others, or that contradict them; names them.
     """
     places: dict[int, Place] = {0: (np.eye(3), np.zeros(3))}
     tree: list[Pair] = []
@@ -92,6 +93,11 @@ def tree_places(pairs: Sequence[Pair], names: Sequence[str]) -> tuple[list[Place
                 f"{', '.join(names[place] for place in places)}: carry it from one to the other, or check the sync"
             )
         best = max(edges, key=lambda pair: (not pair.is_unsure, pair.frames, pair.frames - pair.rival))
+        if best.frames < _AGREED * min(best.common, _MOST_FRAMES):
+            raise InputError(
+                f"cameras {names[best.first]} and {names[best.second]} agree on how they stand in only {best.frames} "
+                f"of {best.common} instants: their pictures are not of the same instants, or a lens is wrong"
+            )
         tree.append(best)
         if best.first in places:
             places[best.second] = joined(best.place, places[best.first])

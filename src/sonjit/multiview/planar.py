@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 
     from sonjit.datasets.sample import SampleCamera
 
+_WRONG_TIMES, _WRONG_PX = 4.0, 1.0
+"""A point further off than both, in median distances and in pixels, is left out."""
+_FEWEST = 6
+
 
 @dataclass(frozen=True, eq=False)
 class TargetPose:
@@ -25,7 +29,7 @@ class TargetPose:
     Attributes:
         R: (3, 3) target to camera.
         t: (3,) metres.
-        rms_px: of its points.
+        rms_px: of its points, wrong ones left out.
     """
 
     R: NDArray[np.float64]
@@ -44,6 +48,19 @@ def target_poses(
         camera: K and distortion.
         flat: all points lie in one plane.
     """
+    poses = _solved(points_m, pixels, camera, flat)
+    if not poses:
+        return []
+    gap = np.linalg.norm(camera.project(points_m @ poses[0].R.T + poses[0].t) - pixels, axis=1)
+    near = gap <= max(_WRONG_TIMES * float(np.median(gap)), _WRONG_PX)
+    if near.all() or near.sum() < _FEWEST:
+        return poses
+    return _solved(points_m[near], pixels[near], camera, flat)  # a few wrong corners turn a board a lot
+
+
+def _solved(
+    points_m: NDArray[np.float64], pixels: NDArray[np.float64], camera: SampleCamera, flat: bool
+) -> list[TargetPose]:
     import cv2
 
     method = cv2.SOLVEPNP_IPPE if flat else cv2.SOLVEPNP_SQPNP
