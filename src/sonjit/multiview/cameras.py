@@ -45,7 +45,7 @@ class RigCamera:
     camera: SampleCamera
 
     def __post_init__(self) -> None:
-        refuse_impossible(self)
+        _refuse_impossible(self)
 
     @cached_property
     def R(self) -> NDArray[np.float64]:  # noqa: N802  # the field's name for it
@@ -121,16 +121,15 @@ class RigCamera:
             (points, 2) pixels of the other camera, from near to far, within a margin around its picture; (0, 2) where
             nothing of the line is there.
         """
-        nothing = np.zeros((0, 2))
         start = other.R @ self.centre_m + other.t
         along = other.R @ self.directions(np.asarray(point_px, np.float64))
         span = _before(start, along, depth_m)
         if span is None or not np.isfinite(along).all():
-            return nothing
+            return np.zeros((0, 2))
         ends = np.array([start + s * along if math.isfinite(s) else along for s in span])  # (2, 3)
         kept = _clipped(ends[:, :2] / ends[:, 2:], _view(other))
         if kept is None:
-            return nothing
+            return np.zeros((0, 2))
         line = kept[0] + np.linspace(0, 1, points)[:, None] * (kept[1] - kept[0])
         return other.camera.project(np.concatenate([line, np.ones((points, 1))], 1))
 
@@ -177,7 +176,7 @@ class CameraRig:
         """A rig of the cameras named, in that order."""
         return CameraRig(self[name] for name in names)
 
-    @property
+    @cached_property
     def centres_m(self) -> NDArray[np.float64]:
         """(C, 3) where the cameras stand."""
         return np.stack([camera.centre_m for camera in self])
@@ -188,20 +187,15 @@ class CameraRig:
 
     def moved(self, R: NDArray[np.floating], t_m: NDArray[np.floating], scale: float = 1.0) -> CameraRig:
         """The same cameras in another world, x_new = scale R x_old + t_m."""
+        made: list[RigCamera] = []
+        for view in self:
+            turned = view.R @ R.T
+            made.append(replace(view, camera=replace(view.camera, R=turned, t=scale * view.t - turned @ t_m)))
+        return CameraRig(made)
 
-        def put(camera: RigCamera) -> RigCamera:
-            turned = camera.R @ R.T
-            return replace(camera, camera=replace(camera.camera, R=turned, t=scale * camera.t - turned @ t_m))
 
-        return CameraRig(put(camera) for camera in self)
-
-
-def refuse_impossible(view: RigCamera) -> None:
-    """Raise an InputError where a camera's numbers cannot be those of a camera.
-
-    Raises:
-        InputError: as it says.
-    """
+def _refuse_impossible(view: RigCamera) -> None:
+    """Raise an InputError where a camera's numbers cannot be those of a camera."""
     camera, name = view.camera, f"camera {view.name!r}"
     if camera.R is None or camera.t is None:
         raise InputError(f"{name}: where it stands is not known; a rig needs R and t of every camera")
