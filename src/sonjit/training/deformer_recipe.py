@@ -26,7 +26,7 @@ from sonjit.training.deformer import (
     targets_from_mano,
 )
 from sonjit.training.deformer_windows import Window, pose_of, window_around, window_from_samples
-from sonjit.training.hand_samples import drawn
+from sonjit.training.hand_samples import drawn, refuse_export
 from sonjit.training.handoccnet_recipe import fill_trunk, from_wrist
 from sonjit.training.loop import train
 from sonjit.training.mano_fits import ManoSettings, mano_data, mano_from_setting
@@ -112,6 +112,7 @@ def train_deformer(request: TrainingRequest) -> Mapping[str, object]:
     Raises:
         InputError: no MANO, no data or data without MANO's parameters, or weights that do not fit.
     """
+    refuse_export(request)
     settings = settings_from(DeformerSettings, request.settings)
     right = mano_from_setting("deformer", "mano", settings.mano)
     left = mano_from_setting("deformer", "mano_left", settings.mano_left, "left") if settings.mano_left else None
@@ -203,7 +204,7 @@ def judge(
         found.append(from_wrist(own.fused.joints))
         truth.append(from_wrist(batch.targets.hands.joints[:, middle]))
         jerks.append(from_wrist(own.own.joints).diff(n=3, dim=1).norm(dim=3).flatten())
-    some = [learnt[place] for place in range(0, len(learnt), max(len(learnt) // 500, 1))]
+    some = [learnt[place] for place in range(0, len(learnt), max(len(learnt) // 200, 1))]
     known = [batch.targets.hands.joints[:, middle] for batch in _windows_in_tens(some, network, device)]
     if not truth or not known:
         raise InputError("no window with MANO's parameters among what is learnt from or held out: give another set")

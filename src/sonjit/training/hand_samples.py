@@ -97,6 +97,19 @@ def hand_data(request: TrainingRequest, settings: HandSettings, usable: Callable
     return HandData(_spread(learnt, settings.pictures), _spread(judged, settings.held_out), name)
 
 
+def refuse_export(request: TrainingRequest) -> None:
+    """For recipes whose networks `sonjit export` turns into other formats.
+
+    Raises:
+        InputError: an export is asked for.
+    """
+    if request.export is not None:
+        raise InputError(
+            f"{request.recipe} writes PyTorch weights alone: leave --export out; sonjit export {request.recipe} "
+            "--weights FILE --out FILE makes others of them"
+        )
+
+
 def drawn(
     samples: Sequence[P],
     make: Callable[[P, np.random.Generator], T | None],

@@ -15,7 +15,7 @@ from sonjit.errors import InputError
 from sonjit.geometry import RotatedBox, clamped_box, crop, crop_matrix, inverse_affine, rotated_box_around, square_box
 from sonjit.networks import create_network, load_checkpoint
 from sonjit.networks.handoccnet import SIZES, HandOccNetwork
-from sonjit.training.hand_samples import drawn, known_hands
+from sonjit.training.hand_samples import drawn, known_hands, refuse_export
 from sonjit.training.handoccnet import (
     Augmentation,
     HandOccTargets,
@@ -75,6 +75,7 @@ def train_handoccnet(request: TrainingRequest) -> Mapping[str, object]:
     Raises:
         InputError: no MANO, no data or data without MANO's parameters, or weights that do not fit.
     """
+    refuse_export(request)
     settings = settings_from(HandOccSettings, request.settings)
     mano = mano_from_setting("handoccnet", "mano", settings.mano)
     data = mano_data(request, settings)

@@ -16,7 +16,7 @@ from sonjit.geometry import RotatedBox, crop, crop_matrix, inverse_affine
 from sonjit.networks import create_network, load_checkpoint
 from sonjit.networks.internet_steps import area_of_box, box_of_joints
 from sonjit.networks.rootnet import RootNet, depth_of_box
-from sonjit.training.hand_samples import HandSettings, drawn, hand_data, known_hands
+from sonjit.training.hand_samples import HandSettings, drawn, hand_data, known_hands, refuse_export
 from sonjit.training.loop import WEIGHTS, train
 from sonjit.training.losses_rootnet import rootnet_losses
 from sonjit.training.recipes import settings_from
@@ -80,6 +80,7 @@ def train_rootnet(request: TrainingRequest) -> Mapping[str, object]:
     Raises:
         InputError: data without hands before a camera, or weights that do not fit.
     """
+    refuse_export(request)
     settings = settings_from(RootNetSettings, request.settings)
     torch.manual_seed(settings.seed)
     options = {name: getattr(settings, name) for name in ("input_scale", "depth", "width", "channels")}
