@@ -12,6 +12,7 @@ from sonjit.geometry.rotations import matrix_from_rotation_vector
 from sonjit.synthesis.contact import Touch, settle
 from sonjit.synthesis.gestures import gestures
 from sonjit.synthesis.placements import pose_from_station, scripts
+from sonjit.synthesis.touching import coarse_rig, skin_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from sonjit.synthesis.placements import Station
 
 _OTHER_GESTURE: Final = 0.4  # how often a hand of a random pair does something else
+_NEAR_M: Final = 0.002
 _PLACE_M: Final = 0.012  # by how much a random pair deviates
 _TURN_RAD: Final = float(np.deg2rad(18))
 
@@ -65,7 +67,19 @@ def sample_pair(rigs: Mapping[Side, Rig], rng: np.random.Generator) -> Mapping[S
         poses[side] = replace(
             pose, rotation=turn @ pose.rotation, translation=pose.translation + rng.normal(0, _PLACE_M, 3)
         )
-    return _settled(poses, rigs, ())
+    return _settled(_brought_together(_settled(poses, rigs, ()), rigs), rigs, ())
+
+
+def _brought_together(poses: Mapping[Side, RigPose], rigs: Mapping[Side, Rig]) -> Mapping[Side, RigPose]:
+    """The left hand moved until it nearly touches the right one where it is nearest."""
+    right, left = (skin_of(coarse_rig(rigs[side]), poses[side]).points for side in ("Right", "Left"))
+    apart = ((right**2).sum(1)[:, None] - 2 * right @ left.T + (left**2).sum(1)).clip(0)
+    one, other = np.unravel_index(int(apart.argmin()), apart.shape)
+    way = right[one] - left[other]
+    length = float(np.linalg.norm(way))
+    if length < _NEAR_M:
+        return poses
+    return {"Right": poses["Right"], "Left": poses["Left"].moved((1 - _NEAR_M / length) * way[None])}
 
 
 def poses_from_stations(

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Final, Literal
 import numpy as np
 
 from sonjit.errors import InputError
-from sonjit.geometry.rotations import matrix_from_rotation_vector, quaternion_from_matrix
+from sonjit.geometry.rotations import matrix_from_rotation_vector
 from sonjit.hand_models.rig import RigPose
 from sonjit.hand_models.rig_ik import fit_lengths, fit_pose
-from sonjit.synthesis.contact import settle
 from sonjit.synthesis.gestures import gesture_named
+from sonjit.synthesis.motion_contact import kept_apart, rotation_vectors
 from sonjit.synthesis.pairs import poses_from_stations
 from sonjit.synthesis.placements import neutral_station, pose_from_station, scripts
 from sonjit.synthesis.shape import rig_from_shape
@@ -41,8 +41,6 @@ _DRIFT_M: Final = 0.002
 _DRIFT_RAD: Final = 0.015
 _BUSY_RAD: Final = 0.6
 _ASIDE: Final = 0.9
-_EVENINGS: Final = 2
-_EVEN_S: Final = 0.07
 _LENGTH_M: Final = 0.002  # how closely a shape's bones follow those of a hand that was seen
 
 
@@ -93,7 +91,7 @@ def make_sequence(name: str, rigs: Mapping[Side, Rig], fps: float, rng: np.rando
         side: _drifting(_between([key[side] for key in keys], starts, ends, times, rng), times, rng)
         for side in script.stations
     }
-    return HandSequence(name, kind, times, _apart(poses, rigs, times))
+    return HandSequence(name, kind, times, kept_apart(poses, rigs, times))
 
 
 def retarget(
@@ -191,7 +189,7 @@ def _between(
     aside = (_ASIDE * busy * 16 * (hand[:, 0] * (1 - hand[:, 0])) ** 2)[:, None, None]
     moved[:, 0] += aside * (gesture_named("cup").angles[0] - moved[:, 0])
     rotations = np.stack([pose.rotation[0] for pose in keys])
-    turns = _rotation_vectors(np.swapaxes(rotations[:-1], 1, 2) @ rotations[1:])
+    turns = rotation_vectors(np.swapaxes(rotations[:-1], 1, 2) @ rotations[1:])
     return RigPose(
         rotations[key] @ matrix_from_rotation_vector(hand * turns[key]),
         places[key] + hand * (places[key + 1] - places[key]),
@@ -203,58 +201,8 @@ def _minimum_jerk(share: NDArray[np.float64]) -> NDArray[np.float64]:
     return share**3 * (10 - 15 * share + 6 * share**2)
 
 
-def _rotation_vectors(matrices: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(..., 3) axis times angle, at most half a turn, of (..., 3, 3)."""
-    quaternions = quaternion_from_matrix(matrices)
-    quaternions = quaternions * np.where(quaternions[..., 3:] < 0, -1, 1)
-    sine = np.linalg.norm(quaternions[..., :3], axis=-1, keepdims=True)
-    angle = 2 * np.arctan2(sine, quaternions[..., 3:])
-    return quaternions[..., :3] * angle / np.maximum(sine, 1e-12)
-
-
 def _drifting(pose: RigPose, times: NDArray[np.float64], rng: np.random.Generator) -> RigPose:
     """No hand is ever quite still: slow waves of some millimetres."""
     waves = np.sin(times[:, None, None] * rng.uniform(1.5, 6, (2, 6)) + rng.uniform(0, 7, (2, 6))).mean(1)
     turn = matrix_from_rotation_vector(waves[:, :3] * _DRIFT_RAD)
     return replace(pose, rotation=turn @ pose.rotation, translation=pose.translation + waves[:, 3:] * _DRIFT_M)
-
-
-def _apart(
-    poses: Mapping[Side, RigPose], rigs: Mapping[Side, Rig], times: NDArray[np.float64]
-) -> Mapping[Side, RigPose]:
-    """Every frame without skin inside skin: what that takes is spread over the frames before and after."""
-    sides = list(poses)
-    fps = 1 / float(np.median(np.diff(times))) if len(times) > 1 else 1.0
-    for round_ in range(_EVENINGS + 1):
-        frames = [settle([(rigs[side], poses[side][number]) for side in sides]) for number in range(len(times))]
-        settled: Mapping[Side, RigPose] = {side: _joined([frame[index] for frame in frames]) for index, side in enumerate(sides)}
-        if round_ == _EVENINGS:
-            return settled
-        poses = {side: _evened(poses[side], settled[side], _EVEN_S * fps) for side in sides}
-    raise AssertionError
-
-
-def _evened(pose: RigPose, settled: RigPose, frames: float) -> RigPose:
-    """A motion with what another adds to it, smooth over some frames."""
-    steps = np.arange(-int(3 * frames) - 1, int(3 * frames) + 2)
-    bell = np.exp(-((steps / max(frames, 1e-3)) ** 2) / 2)
-    bell /= bell.sum()
-
-    def smooth(added: NDArray[np.float64]) -> NDArray[np.float64]:
-        flat = np.pad(added.reshape(len(added), -1), ((len(bell) // 2, len(bell) // 2), (0, 0)), "edge")
-        return np.stack([np.convolve(each, bell, "valid") for each in flat.T], 1).reshape(added.shape)
-
-    turns = _rotation_vectors(settled.rotation @ np.swapaxes(pose.rotation, 1, 2))
-    return RigPose(
-        matrix_from_rotation_vector(smooth(turns)) @ pose.rotation,
-        pose.translation + smooth(settled.translation - pose.translation),
-        pose.angles + smooth(settled.angles - pose.angles),
-    )
-
-
-def _joined(frames: list[RigPose]) -> RigPose:
-    return RigPose(
-        np.concatenate([frame.rotation for frame in frames]),
-        np.concatenate([frame.translation for frame in frames]),
-        np.concatenate([frame.angles for frame in frames]),
-    )
