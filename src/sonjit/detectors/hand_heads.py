@@ -1,0 +1,125 @@
+"""Heads of our own on the published hand networks: which keypoints are seen, and whose hand it is.
+
+They read what the landmark network has worked out anyway: its maps at the places of its own keypoints, and the mean
+from which it says all it says. They were taught on rendered hands whose truth is exact, see docs/hand-heads.md.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib import resources
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float32]
+
+TAPS: Final = (28, 14, 7)
+"""Sides of the maps that the heads read."""
+ASSET: Final = "hand_heads.npz"
+
+
+@dataclass(frozen=True, eq=False)
+class HeadInputs:
+    """What the heads read of one hand.
+
+    Attributes:
+        local: (21, L) the maps at the places of the keypoints, one map's channels after the other's.
+        shape: (63,) keypoints x, y, z in the crop, its side being 2 and its middle 0.
+        mean: (C,) of the network's last map.
+    """
+
+    local: Floats
+    shape: Floats
+    mean: Floats
+
+
+class HandHeads:
+    """Both heads of one network.
+
+    Args:
+        weights: arrays by name, as `sonjit train hand-heads` writes them.
+    """
+
+    def __init__(self, weights: Mapping[str, Floats]) -> None:
+        self._weights = weights
+
+    def read(self, keypoints: Floats, taps: Sequence[Floats]) -> tuple[Floats, float]:
+        """What both heads say of one hand.
+
+        Args:
+            keypoints: (21, 3) as of `head_inputs`.
+            taps: what the landmark network gives behind its outputs: maps (1, C, side, side) of `TAPS`, and the mean
+                (1, C) of its last map.
+
+        Returns:
+            (21,) float32 probability that each keypoint is in the picture and not hidden; and that of a left hand in a
+            selfie view, as the network's own label.
+        """
+        one = head_inputs(keypoints, taps[:-1], taps[-1])
+        seen, side = self.probabilities(one.local[None], one.shape[None], one.mean[None])
+        return seen[0], float(side[0])
+
+    def logits(self, local: Floats, shape: Floats, mean: Floats) -> tuple[Floats, Floats]:
+        """(N, 21) that a keypoint is seen, and (N,) of a left hand in a selfie view.
+
+        Args:
+            local: (N, 21, L), each like `HeadInputs.local`.
+            shape: (N, 63).
+            mean: (N, C).
+        """
+        of = self._weights
+        context = np.maximum(mean @ of["mean"] + shape @ of["shape"] + of["context"], 0)  # (N, H)
+        hidden = np.maximum(local @ of["local"] + (context @ of["mix"])[:, None] + of["keypoint"], 0)  # (N, 21, H)
+        seen = (hidden * of["seen"]).sum(-1) + of["seen_bias"]
+        side = np.maximum(mean @ of["side_mean"] + shape @ of["side_shape"] + of["side_context"], 0) @ of["side"]
+        return seen, side + of["side_bias"]
+
+    def probabilities(self, local: Floats, shape: Floats, mean: Floats) -> tuple[Floats, Floats]:
+        """Those of `logits`."""
+        seen, side = self.logits(local, shape, mean)
+        return _probability(seen), _probability(side)
+
+
+@lru_cache(maxsize=2)
+def load_hand_heads(model: str) -> HandHeads:
+    """The shipped heads of a published network."""
+    file = resources.files("sonjit") / "assets" / ASSET
+    with file.open("rb") as opened, np.load(opened, allow_pickle=False) as arrays:
+        start = f"{model}."
+        return HandHeads({name.removeprefix(start): arrays[name] for name in arrays.files if name.startswith(start)})
+
+
+def _probability(logits: Floats) -> Floats:
+    return np.asarray(1 / (1 + np.exp(-logits)), np.float32)
+
+
+def head_inputs(keypoints: Floats, maps: Sequence[Floats], mean: Floats) -> HeadInputs:
+    """What the heads read of one hand.
+
+    Args:
+        keypoints: (21, 3) in parts of the crop: 0 to 1 within it; z in the same scale.
+        maps: (1, C, side, side) each, of `TAPS`.
+        mean: (1, C) of the last map.
+    """
+    shape = keypoints * 2 - np.array([1, 1, 0], np.float32)
+    local = np.concatenate([_at(each[0], keypoints[:, :2]) for each in maps], axis=1)
+    return HeadInputs(local, shape.ravel(), mean.ravel())
+
+
+def _at(values: Floats, places: Floats) -> Floats:
+    """(21, C) a map (C, h, w) at places (21, 2) in parts of it, between its cells; its edge stands for all beyond."""
+    channels, height, width = values.shape
+    x, y = (places * (width, height) - 0.5).clip(0, (width - 1, height - 1)).T.astype(np.float32)
+    left, top = np.minimum(x.astype(np.intp), width - 2), np.minimum(y.astype(np.intp), height - 2)
+    right, low = x - left, y - top
+    corner = left + width * top
+    cells = np.stack([corner, corner + 1, corner + width, corner + width + 1])  # (4, 21)
+    weights = np.stack([(1 - right) * (1 - low), right * (1 - low), (1 - right) * low, right * low])
+    return np.asarray((values.reshape(channels, -1)[:, cells] * weights).sum(1).T, np.float32)
