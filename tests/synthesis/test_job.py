@@ -14,14 +14,14 @@ from sonjit.synthesis import job
 from sonjit.synthesis.job import synthesize
 from sonjit.synthesis.settings import SynthSettings
 
-SETTINGS = SynthSettings(40, seed=6, size=(64, 64), factors=("hands=0,1",))
+SETTINGS = SynthSettings(6, 6, ("hands=0,1",), rig="dome", views=8, size=(64, 64))  # two chunks
 RUN = """
 import sys
 from pathlib import Path
 from sonjit.synthesis.job import synthesize
 from sonjit.synthesis.settings import SynthSettings
 if __name__ == "__main__":
-    settings = SynthSettings(40, seed=6, size=(64, 64), factors=("hands=0,1",))
+    settings = SynthSettings(6, 6, ("hands=0,1",), rig="dome", views=8, size=(64, 64))
     synthesize(Path(sys.argv[1]), settings, jobs=int(sys.argv[2]))
 """
 
@@ -56,8 +56,9 @@ def test_a_killed_run_goes_on_to_the_same_bytes(tmp_path, whole, jobs):
         process.wait()
         assert not (out / "coco.json").exists()
     summary = synthesize(out, SETTINGS)
-    assert 0 < summary.pictures <= SETTINGS.count
-    assert summary.pictures + summary.kept == SETTINGS.count
+    assert 0 < summary.made <= SETTINGS.count
+    assert summary.made + summary.kept == SETTINGS.count
+    assert summary.pictures == summary.made * SETTINGS.views
     assert tree(out) == whole
 
 
@@ -86,7 +87,7 @@ def test_a_stopped_run_leaves_what_is_finished(tmp_path, whole, monkeypatch):
     from sonjit.datasets import open_dataset
 
     samples = open_dataset("folder", tmp_path / "out", check="all")
-    assert 0 < len(samples) < SETTINGS.count
+    assert 0 < len(samples) < SETTINGS.count * SETTINGS.views
     synthesize(tmp_path / "out", SETTINGS)
     assert tree(tmp_path / "out") == whole
 
@@ -105,9 +106,9 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path, whole):
 
 def test_other_settings_are_refused_in_a_begun_folder(tmp_path, renderer, rigs):
     out = tmp_path / "out"
-    synthesize(out, SynthSettings(2, size=(64, 64)))
+    synthesize(out, SynthSettings(2, size=(64, 64), factors=("hands=0",)))
     before = tree(out)
-    for other in (SynthSettings(3, size=(64, 64)), SynthSettings(2, seed=1, size=(64, 64))):
+    for other in (SynthSettings(3, size=(64, 64)), SynthSettings(2, seed=1, size=(64, 64), factors=("hands=0",))):
         with pytest.raises(InputError, match="was made with other settings"):
             synthesize(out, other)
     assert tree(out) == before

@@ -18,7 +18,7 @@ from sonjit.synthesis.settings import SynthSettings
 from sonjit.synthesis.shape import rig_from_shape
 
 SIZE = (320, 240)
-COUNT = 12
+COUNT = 8
 
 
 @pytest.fixture(scope="module")
@@ -75,9 +75,9 @@ def test_a_table_without_hands_is_refused(tmp_path):
 
 @pytest.mark.parametrize("kind", ["peak", "rom"])
 def test_a_sequence_is_in_view_and_smooth(rigs, kind):
-    maker = SynthSettings(3, size=SIZE, sequence=kind, fps=10, factors=("cut=0",)).maker()
+    maker = SynthSettings(3, size=SIZE, sequence=kind, fps=6, factors=("cut=0",)).maker()
     scenes = list(maker.make(1))
-    assert len(scenes) > 10
+    assert len(scenes) > 6
     assert {len(scene.hands) for scene in scenes} <= {1, 2}
     first = scenes[0]
     for scene in scenes:
@@ -88,7 +88,7 @@ def test_a_sequence_is_in_view_and_smooth(rigs, kind):
         points = np.stack([keypoints_from_hand(scene.hands[number]) for scene in scenes])
         pixels = first.cameras[0].project(points)
         assert ((pixels >= 0) & (pixels < SIZE)).all()
-        assert np.linalg.norm(np.diff(points, axis=0), axis=-1).max() < 0.25  # 2.5 m/s
+        assert np.linalg.norm(np.diff(points, axis=0), axis=-1).max() < 0.42  # 2.5 m/s
 
 
 def test_kinds_and_names_choose_sequences():

@@ -24,7 +24,7 @@ def test_a_seed_makes_the_same_scene_and_another_seed_another(rigs):
     np.testing.assert_array_equal(make(3).background[0], make(3).background[0])
 
 
-@pytest.mark.parametrize("index", range(4))
+@pytest.mark.parametrize("index", range(3))
 def test_tone_pinned_changes_the_skins_colour_alone(renderer, rigs, index):
     light, dark = (make(index, "hands=1,2", f"tone={tone}") for tone in (1, 10))
     assert numbers(light) == numbers(dark)
@@ -42,7 +42,7 @@ def test_tone_pinned_changes_the_skins_colour_alone(renderer, rigs, index):
 
 @pytest.mark.parametrize(("hands", "count"), [("0", 0), ("1", 1), ("2", 2), ("interacting", 2)])
 def test_as_many_hands_as_asked_for_of_one_person(rigs, hands, count):
-    for index in range(6):
+    for index in range(3):
         scene = make(index, f"hands={hands}")
         assert len(scene.hands) == count
         assert len({one.side for one in scene.hands}) == count
@@ -50,10 +50,10 @@ def test_as_many_hands_as_asked_for_of_one_person(rigs, hands, count):
         assert len({(one.look.tone, one.person) for one in scene.hands}) == min(count, 1)
 
 
-@pytest.mark.parametrize("hands", ["1", "2", "interacting"])
-def test_hands_are_in_view_unless_cut(rigs, hands):
+@pytest.mark.parametrize(("hands", "count"), [("1", 20), ("2", 10), ("interacting", 5)])
+def test_hands_are_in_view_unless_cut(rigs, hands, count):
     outside = []
-    for index in range(25):
+    for index in range(count):
         scene = make(index, f"hands={hands}", "cut=0", "distance=0.45..0.9")
         for hand in scene.hands:
             camera = scene.cameras[0]

@@ -13,7 +13,7 @@ from sonjit.synthesis.drawable import Buffers
 from sonjit.synthesis.job import SHEET, synthesize
 from sonjit.synthesis.settings import SynthSettings
 
-COUNT, VIEWS = 5, 2
+COUNT, VIEWS = 3, 3
 OPENED = {
     "coco": lambda folder: open_dataset("folder", folder, check="all"),
     "interhand": lambda folder: open_dataset("interhand2.6m", folder, "train", check="all"),
@@ -29,7 +29,7 @@ def folders(tmp_path_factory, renderer, rigs):
         made[form] = tmp_path_factory.mktemp(form) / "out"
         extras = () if form == "shards" else ("depth", "normals", "masks")
         settings = SynthSettings(
-            COUNT, 2, ("hands=1,interacting",), rig="dome", views=VIEWS, size=(160, 120), format=form, extras=extras
+            COUNT, 2, ("hands=1,2",), rig="dome", views=VIEWS, size=(160, 120), format=form, extras=extras
         )
         summary = synthesize(made[form], settings)
         assert summary.pictures == COUNT * VIEWS
