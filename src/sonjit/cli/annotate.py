@@ -7,6 +7,7 @@ from cyclopts import App
 from sonjit.cli.annotate_auto import auto, rank, train
 from sonjit.cli.annotate_cameras import board, calibrate, cameras
 from sonjit.cli.annotate_project import agreement, new, open_page
+from sonjit.cli.annotate_release import release
 from sonjit.cli.annotate_sync import sync
 from sonjit.cli.annotate_triangulate import triangulate
 
@@ -28,3 +29,4 @@ app.command(agreement)
 app.command(auto)
 app.command(train)
 app.command(rank)
+app.command(release)

@@ -81,8 +81,8 @@ def train(
     """
     import numpy as np
 
-    from sonjit.multiview.annotator import FOLDER, learn
     from sonjit.multiview.annotator_labels import human_frames, write_lessons
+    from sonjit.multiview.annotator_runs import FOLDER, learn
 
     opened = _open(project)
     try:

@@ -17,8 +17,9 @@ import numpy as np
 from sonjit.errors import InputError, JobError
 from sonjit.multiview.ambiguity import mirrored_hands
 from sonjit.multiview.annotator_labels import human_frames, human_joints
-from sonjit.multiview.annotator_offsets import learn_offsets, load_offsets
-from sonjit.multiview.auto_labels import Labels, label_chunk, load_labels, triangulate_seen
+from sonjit.multiview.annotator_offsets import load_offsets
+from sonjit.multiview.annotator_runs import CURRENT, FOLDER, OFFSETS
+from sonjit.multiview.auto_labels import label_chunk, triangulate_seen
 from sonjit.multiview.auto_marks import marks_of_labels
 from sonjit.multiview.cluster import run_all
 from sonjit.multiview.consistency import check_views
@@ -30,7 +31,7 @@ from sonjit.multiview.views_run import LookSettings, SeenChunk, load_seen, look,
 from sonjit.synthesis.layouts import write_whole
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -38,13 +39,11 @@ if TYPE_CHECKING:
     from sonjit.multiview.cluster import Workers
     from sonjit.multiview.project import Project
 
-FOLDER: Final = "auto"
-OFFSETS: Final = "offsets.json"
-_CURRENT: Final = "current.json"
 _CHUNK: Final = 20
 _OVERLAP: Final = 3  # instants of the chunks beside, that a chunk's motion is fitted with
 _ASKED: Final = 16  # instants by which the cameras are checked
 _SAMPLED: Final = 1000  # instants that lengths of bones are taken from
+_FEWEST_HUMAN: Final = 5  # instants by people from which their bones count
 _CHECK_OF_WIDTH: Final = 0.03  # views may be so far apart: detectors err by the size of hands, not by pixels
 
 
@@ -124,59 +123,6 @@ def annotate(
     return _label(project, settings, look_as, folder, files, findings, kept, advance)
 
 
-def learn(project: Project) -> Offsets:
-    """Learn what lies between the machine's joints and people's, from instants that have both; writes it.
-
-    Raises:
-        InputError: the machine has not run, or people marked too little.
-    """
-    folder = current_run(project)
-    human = human_frames(project)
-    rows: list[tuple[NDArray[np.float64], NDArray[np.float64]]] = []
-    look_as = _read_look(folder)
-    rig = project.rig.subset(look_as.views)
-    for seen in _all_seen(folder):
-        place = {int(frame): row for row, frame in enumerate(seen.frames)}
-        own = [frame for frame in human if frame in place]
-        if own:
-            machine = triangulate_seen(rig, seen).points_m
-            rows += [
-                (machine[place[frame]], human_joints(project.rig, project.store.marks(frame)).points_m) for frame in own
-            ]
-    if not rows:
-        raise InputError(f"{project.folder}: no instant has joints by people; open the page and mark some in two views")
-    offsets = learn_offsets(np.stack([one for one, _ in rows]), np.stack([other for _, other in rows]))
-    offsets.save(folder / OFFSETS)
-    return offsets
-
-
-def current_run(project: Project) -> Path:
-    """The folder of the newest run.
-
-    Raises:
-        InputError: there is none.
-    """
-    file = project.folder / FOLDER / _CURRENT
-    try:
-        return project.folder / FOLDER / str(json.loads(file.read_text("utf-8"))["run"])
-    except (OSError, ValueError, KeyError):
-        raise InputError(
-            f"{project.folder} has no labels by machine: type sonjit annotate auto {project.folder}"
-        ) from None
-
-
-def read_labels(project: Project) -> Iterator[Labels]:
-    """The newest labels, chunk by chunk.
-
-    Raises:
-        InputError: there are none, or a file is damaged.
-    """
-    files = sorted((current_run(project) / "labels").glob("*.npz"))
-    if not files:
-        raise InputError(f"{project.folder} has no labels by machine: type sonjit annotate auto {project.folder}")
-    return (load_labels(file) for file in files)
-
-
 def _checked_views(project: Project, settings: AnnotatorSettings) -> tuple[LookSettings, list[str]]:
     """How to look, after the cameras were found to fit each other; lines about those that are left out."""
     look_as = LookSettings(str(project.folder.resolve()), project.rig.names, settings.model, settings.network)
@@ -243,7 +189,7 @@ def _label(
             f"{wrong} of {right + wrong} hands stand in space as the other one: the world or the pictures are mirrored"
         )
     project.store.set_needs({frame: needs[frame] for frame in project.frames if frame in needs})
-    write_whole(project.folder / FOLDER / _CURRENT, json.dumps({"run": folder.name}).encode())
+    write_whole(project.folder / FOLDER / CURRENT, json.dumps({"run": folder.name}).encode())
     return Annotated(len(project.frames), joints, labelled, kept, tuple(problems), folder)
 
 
@@ -286,18 +232,6 @@ def _lengths(
         return usual
     told = np.stack([usual_lengths(np.stack(joints)[:, side]) for side in range(2)])
     return np.where(np.isfinite(told), told, usual)
-
-
-_FEWEST_HUMAN: Final = 5
-
-
-def _all_seen(folder: Path) -> Iterator[SeenChunk]:
-    return (load_seen(file) for file in sorted((folder / "seen").glob("*.npz")))
-
-
-def _read_look(folder: Path) -> LookSettings:
-    record: dict[str, Any] = json.loads((folder / "look.json").read_text("utf-8"))
-    return LookSettings(record["project"], tuple(record["views"]), record["model"], record["network"])
 
 
 def _digest(look_as: LookSettings) -> str:

@@ -105,7 +105,7 @@ def _robust(bends: NDArray[np.float64], local: NDArray[np.float64]) -> NDArray[n
         far = np.linalg.norm(local - bends @ solved, axis=1)
         usual = max(float(np.median(far)), 1e-4)
         weights = 1 / (1 + (far / (2 * usual)) ** 2)
-    return solved
+    return np.asarray(solved, np.float64)
 
 
 def joint_axes(points_m: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -130,7 +130,8 @@ def _features(points_m: NDArray[np.float64]) -> NDArray[np.float64]:
     chains = [(0 if k % 4 == 1 else k - 1, k, k + 1) for k in _BENT]
     before, at, after = (points_m[:, list(places)] for places in zip(*chains, strict=True))
     cosine = (_unit(at - before) * _unit(after - at)).sum(-1)
-    return np.asarray(np.concatenate([np.ones((len(points_m), 1)), 1 - cosine], 1), np.float64)
+    bends: NDArray[np.float64] = np.concatenate([np.ones((len(points_m), 1)), 1 - cosine], 1)
+    return bends
 
 
 def _unit(vectors: NDArray[np.float64]) -> NDArray[np.float64]:

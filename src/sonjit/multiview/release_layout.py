@@ -1,0 +1,143 @@
+"""A release's annotations: InterHand2.6M's files, COCO, and by whom each joint is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from sonjit.datasets.joint_orders import INTERHAND
+from sonjit.multiview.annotator_labels import coco_annotation, coco_category
+from sonjit.multiview.auto_labels import SOURCES
+from sonjit.synthesis.layouts import write_whole
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from sonjit.multiview.cameras import CameraRig
+
+_ROOM: Final = 1.2
+"""The set's boxes are so much larger than what is in them."""
+_ORDER: Final = np.concatenate([np.array(INTERHAND), np.array(INTERHAND) + 21])
+_TYPES: Final = {(True, False): "right", (False, True): "left", (True, True): "interacting"}
+
+
+@dataclass
+class SplitFiles:
+    """What is gathered of one split while its instants are written."""
+
+    split: str
+    images: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    annotations: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    coco: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    cameras: dict[str, Any] = field(default_factory=dict[str, Any])
+    joints: dict[str, dict[str, Any]] = field(default_factory=dict[str, dict[str, Any]])
+    sources: dict[str, dict[str, list[str]]] = field(default_factory=dict[str, dict[str, list[str]]])
+    by: dict[str, list[int]] = field(default_factory=lambda: {"human": [], "machine": []})
+
+    def add_cameras(self, capture: str, rig: CameraRig) -> None:
+        """The cameras of a capture, as they see the released pictures."""
+        self.cameras[capture] = {
+            "campos": {one.name: (1000 * one.centre_m).tolist() for one in rig},
+            "camrot": {one.name: one.R.tolist() for one in rig},
+            "focal": {one.name: one.camera.K[[0, 1], [0, 1]].tolist() for one in rig},
+            "princpt": {one.name: one.camera.K[:2, 2].tolist() for one in rig},
+        }
+
+    def add_instant(self, capture: str, frame: int, points_m: NDArray[np.float64], source: NDArray[np.int64]) -> None:
+        """The joints (2, 21, 3) of one instant, and by whom (2, 21) they are."""
+        world = np.ones((42, 3))  # as the set marks what is not known
+        valid = np.isfinite(points_m).all(-1).reshape(42)
+        world[_ORDER[valid]] = 1000 * points_m.reshape(42, 3)[valid]
+        flags = np.zeros(42, np.int64)
+        flags[_ORDER] = valid
+        own = [""] * 42
+        for place, code in zip(_ORDER.tolist(), source.reshape(42).tolist(), strict=True):
+            own[place] = SOURCES[code]
+        self.joints.setdefault(capture, {})[str(frame)] = {
+            "world_coord": world.round(3).tolist(),
+            "joint_valid": flags[:, None].tolist(),
+            "hand_type": _hand_type(valid),
+            "hand_type_valid": True,
+        }
+        self.sources.setdefault(capture, {})[str(frame)] = own
+
+    def add_picture(
+        self,
+        name: str,
+        about: dict[str, Any],
+        pixels: NDArray[np.float64],
+        source: NDArray[np.int64],
+        seen: NDArray[np.bool_],
+    ) -> None:
+        """One view: joints (2, 21, 2) in its pixels, by whom (2, 21), and which (2, 21) are seen."""
+        number = len(self.images) + 1
+        valid = np.asarray(np.isfinite(pixels).all(-1), np.bool_)
+        self.images.append({"id": number, "file_name": name, **about})
+        flat = pixels.reshape(42, 2)
+        low, high = np.nanmin(flat, axis=0), np.nanmax(flat, axis=0)
+        size = _ROOM * (high - low)
+        flags = np.zeros(42, np.int64)
+        flags[_ORDER] = valid.reshape(42)
+        self.annotations.append(
+            {
+                "id": number,
+                "image_id": number,
+                "bbox": np.concatenate([(low + high - size) / 2, size]).round(3).tolist(),
+                "joint_valid": flags[:, None].tolist(),
+                "hand_type": _hand_type(valid.reshape(42)),
+                "hand_type_valid": 1,
+            }
+        )
+        self.by["machine" if (source[valid] == 1).any() else "human"].append(number)
+        width, height = about["width"], about["height"]
+        for side in range(2):
+            inside = valid[side] & ((pixels[side] >= 0) & (pixels[side] <= (width, height))).all(-1)
+            if inside.sum() > 1:
+                points = np.where(inside[:, None], pixels[side], np.nan)
+                shown = np.where(seen[side], 2, 1)
+                one = coco_annotation(len(self.coco) + 1, number, points, category=1 + side, flags=shown)
+                own = sorted({SOURCES[code] for code in source[side][inside].tolist()})
+                self.coco.append(one | {"hand_side": ("right", "left")[side], "source": "/".join(own)})
+
+    def write(self, root: Path) -> None:
+        """All files of the split."""
+        folder = root / "annotations" / self.split
+        stem = f"InterHand2.6M_{self.split}"
+        _write(folder / f"{stem}_data.json", {"images": self.images, "annotations": self.annotations})
+        _write(folder / f"{stem}_camera.json", self.cameras)
+        _write(folder / f"{stem}_joint_3d.json", self.joints)
+        _write(folder / f"sources_{self.split}.json", self.sources)
+        categories = [coco_category(1, "right_hand"), coco_category(2, "left_hand")]
+        prefix = f"images/{self.split}/"
+        images = [one | {"file_name": prefix + one["file_name"]} for one in self.images]
+        _write(
+            folder / f"coco_{self.split}.json", {"images": images, "annotations": self.coco, "categories": categories}
+        )
+        for whom, numbers in self.by.items():
+            write_whole(folder / f"aid_{whom}_annot_{self.split}.txt", "".join(f"{k}\n" for k in numbers).encode())
+
+
+def _hand_type(valid: NDArray[np.bool_]) -> str:
+    return _TYPES[bool(valid[:21].any()), bool(valid[21:].any())]
+
+
+def _write(path: Path, record: dict[str, Any] | Sequence[Any]) -> None:
+    write_whole(path, (json.dumps(record) + "\n").encode())
+
+
+def skeleton_lines() -> str:
+    """Lines `name id parent`, right hand first, as the set's own file has them."""
+    lines: list[str] = []
+    for side, first in (("r", 0), ("l", 21)):
+        for place, finger in enumerate(("thumb", "index", "middle", "ring", "pinky")):
+            for joint in range(4):  # the tip first
+                own = first + 4 * place + joint
+                lines.append(f"{side}_{finger}{4 - joint} {own} {own + 1 if joint < 3 else first + 20}")
+        lines.append(f"{side}_wrist {first + 20} -1")
+    return "# name id parent\n" + "\n".join(lines) + "\n"
