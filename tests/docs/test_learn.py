@@ -1,0 +1,143 @@
+"""The lessons' pages say what their scripts found, and what the scripts find is so."""
+
+import importlib
+import re
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("matplotlib", reason="the extra learn is not installed")
+pytest.importorskip("sklearn", reason="the extra learn is not installed")
+pytest.importorskip("torch", reason="the extra train is not installed")
+
+LESSONS = Path(__file__).parents[2] / "docs" / "learn"
+PAGES = sorted(LESSONS.glob("*.md.in"))
+
+
+@pytest.fixture
+def lesson(monkeypatch):
+    """`lesson(name)`: a script of the folder as a module."""
+    monkeypatch.syspath_prepend(str(LESSONS))
+    return importlib.import_module
+
+
+@pytest.mark.parametrize("template", PAGES, ids=lambda path: path.name)
+def test_pages_say_what_the_scripts_found(lesson, template):
+    made = lesson("build").page(template.read_text("utf-8"))
+    assert template.with_suffix("").read_text("utf-8") == made, "type: python docs/learn/build.py"
+    assert "{{" not in made
+
+
+@pytest.mark.parametrize("page", [*LESSONS.glob("*.md")], ids=lambda path: path.name)
+def test_pages_lead_somewhere_and_every_plot_is_shown(page):
+    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text("utf-8")):
+        assert (LESSONS / target).is_file(), f"{page.name}: {target}"
+
+
+def test_every_plot_is_shown_and_small():
+    text = "".join(page.read_text("utf-8") for page in LESSONS.glob("*.md"))
+    for plot in (LESSONS / "plots").iterdir():
+        assert f"plots/{plot.name}" in text
+        assert plot.stat().st_size < 60_000, plot.name
+
+
+def test_a_number_that_no_script_found_is_refused(lesson):
+    with pytest.raises(KeyError):
+        lesson("build").page("{{losses.nothing}}")
+
+
+@pytest.mark.parametrize("name", ["sgd", "momentum", "adagrad", "rmsprop", "adam"])
+def test_rules_by_hand_are_pytorchs(lesson, name):
+    descent = lesson("descent")
+    for loss, start in ((descent.valley, descent.START), (descent.saddle, (1.0, 0.2))):
+        hand, torchs = (way(name, loss, start, 0.02, 50) for way in (descent.by_hand, descent.by_torch))
+        assert float((hand - torchs).abs().max()) < 1e-9
+
+
+def test_descent_finds_what_its_page_teaches(lesson):
+    descent = lesson("descent")
+    weak = descent.weaknesses(60)
+    assert weak["loss_below"] < 1 < weak["loss_above"]
+    assert weak["turns_momentum"] < weak["turns_sgd"]
+    assert weak["steps_y"] < weak["steps_x"]
+    rates = descent.effective_rates(400)
+    assert rates["adagrad"][-1] < 0.2 * rates["adagrad"][4]
+    assert rates["rmsprop"][-1] > 0.3
+    passes, _ = descent.batches(2000, 50, 2)
+    assert passes["iterations_per_epoch"] == 40
+    assert passes["sgd_after_one_epoch"] < passes["gd_after_one_epoch"]
+    assert passes["falling_at_end"] < passes["constant_at_end"]
+    assert float(descent.gradient(descent.saddle, descent.newton(descent.saddle, (0.5, 0.3), 20)).norm()) < 1e-9
+
+
+def test_back_propagation_by_hand_is_autograds(lesson):
+    back = lesson("networks").back_propagation()
+    assert max(back["apart_small"], back["apart_large"]) < 1e-12
+
+
+def test_more_hidden_nodes_come_nearer(lesson):
+    networks = lesson("networks")
+    assert networks.approximate(10, 60)[0] < networks.approximate(2, 60)[0]
+
+
+def test_losses(lesson):
+    losses = lesson("losses")
+    X, y = losses.two_groups(100)
+    assert losses.gradient_check(X, y) < 1e-12
+    slow, steps = losses.descend(X, y, rate=1.0, until=1e-6)
+    fast, jumps = losses.newton_raphson(X, y, until=1e-6)
+    assert abs(slow - fast).max() < 1e-3
+    assert jumps < steps
+    wrong = losses.one_wrong_answer(-6.0)
+    assert abs(wrong["by_squared"]) < 0.01 < 0.9 < abs(wrong["by_cross_entropy"])
+
+
+def test_gradients_vanish_without_shortcuts(lesson):
+    import torch
+
+    deep = lesson("deep")
+    X, y = deep.digits()
+    ratios = {}
+    for kind in deep.KINDS:
+        torch.manual_seed(0)
+        sizes = deep.gradient_sizes(deep.tower(kind, 12), X[:100], y[:100])
+        assert len(sizes) == 13
+        ratios[kind] = sizes[0] / sizes[-1]
+    assert max(ratios["sigmoid"], ratios["ReLU"]) < 0.01
+    assert min(ratios["sigmoid, batch norm"], ratios["ReLU, residual"], ratios["ReLU, He"]) > 0.05
+
+
+def test_both_dropouts_keep_the_mean(lesson):
+    drop = lesson("deep").dropout_twice(5000)
+    for way in ("classic", "inverted"):
+        assert drop[f"{way}_training"] == pytest.approx(drop[f"{way}_test"], abs=0.03)
+    assert drop["inverted_test"] == pytest.approx(2 * drop["classic_test"])
+
+
+def test_the_widest_margin_is_wider(lesson):
+    svm = lesson("svm")
+    margin = svm.widest(60)[0]
+    assert margin["svm"] == pytest.approx(margin["by_formula"], rel=1e-3)
+    assert margin["svm"] > margin["logistic"]
+    rings = svm.mapped(200)[0]
+    assert rings["linear"] < min(rings["squares"], rings["rbf"], rings["learned"])
+
+
+def test_hog_tells_edges_apart(lesson):
+    import numpy as np
+
+    hands = lesson("hand_features")
+    across = np.zeros((hands.SIZE, hands.SIZE, 3), np.uint8)
+    across[:, ::8] = 255
+    crops = [hands.Crop(one, 0, None) for one in (across, across.transpose(1, 0, 2).copy(), 255 - across)]
+    upright, lying, turned = hands.hog(crops)
+    assert upright @ lying < 0.01 * (upright @ upright)
+    np.testing.assert_allclose(turned, upright, atol=0.05)
+
+
+def test_a_script_leaves_numbers_and_plots(lesson, tmp_path):
+    svm = lesson("svm")
+    numbers, figures = svm.run(60)
+    lesson("lesson").finish("svm", numbers, figures, tmp_path)
+    assert (tmp_path / "plots" / "svm.svg").read_text("utf-8").rstrip().endswith("</svg>")
+    assert "rings" in (tmp_path / "numbers" / "svm.json").read_text("utf-8")
