@@ -8,7 +8,7 @@ import pytest
 
 from sonjit.cli import main
 from sonjit.errors import SonjitError
-from sonjit.hand_models.rig import load_rig
+from sonjit.hand_models.rig_files import load_rig
 from sonjit.synthesis.factor_table import FACTORS
 from sonjit.synthesis.gl_context import renderer_name
 

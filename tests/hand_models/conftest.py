@@ -5,7 +5,8 @@ import pytest
 
 from sonjit.errors import SonjitError
 from sonjit.geometry.rotations import matrix_from_rotation_vector
-from sonjit.hand_models.rig import RigPose, load_rig
+from sonjit.hand_models.rig import RigPose
+from sonjit.hand_models.rig_files import load_rig
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from sonjit.errors import InputError
-from sonjit.hand_models.rig import FINGERS, JOINTS, KEYPOINTS, PARENTS, RigPose, load_rig
+from sonjit.hand_models.rig import FINGERS, JOINTS, KEYPOINTS, PARENTS, RigPose
+from sonjit.hand_models.rig_files import load_rig
 from sonjit.skeletons import load_skeleton
 from sonjit.weights import find_weight
 

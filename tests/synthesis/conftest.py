@@ -5,7 +5,7 @@ import os
 import pytest
 
 from sonjit.errors import SonjitError
-from sonjit.hand_models.rig import load_rig
+from sonjit.hand_models.rig_files import load_rig
 from sonjit.synthesis.renderer import Renderer
 
 os.environ.setdefault("LP_NUM_THREADS", "1")

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from sonjit.datasets.sample import SampleCamera
 from sonjit.errors import InputError, JobError, MissingExtraError
 from sonjit.geometry.rotations import matrix_from_rotation_vector
-from sonjit.hand_models.rig import RigPose, load_rig
+from sonjit.hand_models.rig import RigPose
+from sonjit.hand_models.rig_files import load_rig
 from sonjit.synthesis import gl_context, renderer
 from sonjit.synthesis.drawable import NO_PART, Drawable, Light, Lighting, Material
 from sonjit.synthesis.hands import drawables_from_hand, keypoints_from_hand

@@ -5,7 +5,6 @@ Source: Romero, Tzionas and Black 2017, Embodied Hands; linear blend skinning as
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
@@ -19,7 +18,7 @@ if find_spec("torch") is None:
 import torch
 from torch import Tensor, nn
 
-from sonjit.hand_models.mano_files import JOINTS, PARENTS, VERTICES, read_mano
+from sonjit.hand_models.mano_files import JOINTS, LAYOUTS, PARENTS, TO_MEDIAPIPE21, VERTICES, read_mano
 from sonjit.hand_models.rotations import axis_angle_from_matrix, matrix_from_6d, matrix_from_axis_angle
 
 if TYPE_CHECKING:
@@ -28,40 +27,12 @@ if TYPE_CHECKING:
 
 Side = Literal["right", "left"]
 SIDES: Final = ("right", "left")
-TO_MEDIAPIPE21: Final = (0, 13, 14, 15, 16, 1, 2, 3, 17, 4, 5, 6, 18, 10, 11, 12, 19, 7, 8, 9, 20)
-"""Index of each of MediaPipe's 21 keypoints among MANO's 16 joints and, after them, the tips from thumb to little
-finger."""
 
 _LEVELS: Final = ((0,), (1, 4, 7, 10, 13), (2, 5, 8, 11, 14), (3, 6, 9, 12, 15))
 """Joints by their distance from the wrist: each level hangs on the one before."""
 _BY_ID: Final = tuple(np.argsort([joint for level in _LEVELS for joint in level]).tolist())
 _HANDS_AT_ONCE: Final = 64  # whose mixed transforms fit a processor's cache
 _POSE: Final = 3 * JOINTS
-
-
-@dataclass(frozen=True)
-class JointLayout:
-    """Which vertices stand for the finger tips, and where the hand is put.
-
-    Attributes:
-        right: tip vertices of a right hand: thumb, index, middle, ring, little finger.
-        left: those of a left one.
-        centred: the wrist is the origin, unless a translation is given.
-    """
-
-    right: tuple[int, int, int, int, int]
-    left: tuple[int, int, int, int, int]
-    centred: bool = False
-
-
-_MANOPTH = JointLayout(right=(745, 317, 444, 556, 673), left=(745, 317, 445, 556, 673))
-_HO3D = (728, 353, 442, 576, 694)
-LAYOUTS: Final[dict[str, JointLayout]] = {
-    "handoccnet": _MANOPTH,
-    "deformer_ho3d": JointLayout(_HO3D, _HO3D, centred=True),
-    "deformer_dexycb": _MANOPTH,
-}
-"""The layouts of the networks that use MANO, by the value of `tips`."""
 
 
 class PosedHand(NamedTuple):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import zipfile
 import zlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -37,9 +38,38 @@ SHAPES: Final[dict[str, tuple[int, ...]]] = {
 PARENTS: Final = (-1, 0, 1, 2, 0, 4, 5, 0, 7, 8, 0, 10, 11, 0, 13, 14)
 """Of the 16 joints: wrist, then three each of index, middle, little and ring finger and thumb."""
 
+TO_MEDIAPIPE21: Final = (0, 13, 14, 15, 16, 1, 2, 3, 17, 4, 5, 6, 18, 10, 11, 12, 19, 7, 8, 9, 20)
+"""Index of each of MediaPipe's 21 keypoints among MANO's 16 joints and, after them, the tips from thumb to little
+finger."""
+
 _WHERE = "MANO_RIGHT.pkl and MANO_LEFT.pkl are to be had, after registration, from https://mano.is.tue.mpg.de"
 _LARGEST_FILE = 64 << 20  # bytes; the licensed files have under 4 million
 _INTEGERS = ("f", "kintree_table")
+
+
+@dataclass(frozen=True)
+class JointLayout:
+    """Which vertices stand for the finger tips, and where the hand is put.
+
+    Attributes:
+        right: tip vertices of a right hand: thumb, index, middle, ring, little finger.
+        left: those of a left one.
+        centred: the wrist is the origin, unless a translation is given.
+    """
+
+    right: tuple[int, int, int, int, int]
+    left: tuple[int, int, int, int, int]
+    centred: bool = False
+
+
+_MANOPTH = JointLayout(right=(745, 317, 444, 556, 673), left=(745, 317, 445, 556, 673))
+_HO3D = (728, 353, 442, 576, 694)
+LAYOUTS: Final[dict[str, JointLayout]] = {
+    "handoccnet": _MANOPTH,
+    "deformer_ho3d": JointLayout(_HO3D, _HO3D, centred=True),
+    "deformer_dexycb": _MANOPTH,
+}
+"""The layouts of the networks that use MANO, by the value of `tips`."""
 
 
 def read_mano(source: str | Path | Mapping[str, Any]) -> dict[str, NDArray[Any]]:

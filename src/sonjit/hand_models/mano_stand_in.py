@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
-from sonjit.hand_models.mano import LAYOUTS, load_mano
-from sonjit.hand_models.mano_files import JOINTS, PARENTS, SHAPES, VERTICES
+from sonjit.hand_models.mano import load_mano
+from sonjit.hand_models.mano_files import JOINTS, LAYOUTS, PARENTS, SHAPES, VERTICES
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -1,4 +1,4 @@
-"""A rigged hand that needs no licence: the WebXR generic hand (MIT), its skeleton, its skin and its poses.
+"""A rigged hand: its skeleton, its skin and its poses.
 
 Frames of joints are those of WebXR Hand Input: x is the axis that the joint bends about, y points out of the back of
 the hand, z back along the bone.
@@ -7,16 +7,11 @@ the hand, z back along the bone.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 
-from sonjit.errors import InputError
 from sonjit.geometry.rotations import matrix_from_rotation_vector
-from sonjit.hand_models.glb import Glb
-from sonjit.weights import find_weight
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -35,7 +30,7 @@ FINGERS: Final = ((1, 2, 3, 4), (6, 7, 8, 9), (11, 12, 13, 14), (16, 17, 18, 19)
 """Three joints that move and the tip of each finger, thumb first: after the wrist, the order of MediaPipe-21."""
 KEYPOINTS: Final = (0, *(joint for finger in FINGERS for joint in finger))
 """Index of the joint that each of MediaPipe's 21 keypoints stands for."""
-_FINGERS, _PARENTS = np.array(FINGERS), np.array(PARENTS)
+_FINGERS = np.array(FINGERS)
 _PALM = [0, 5, 10, 15, 20]
 
 
@@ -188,55 +183,3 @@ class RigMotion:
     pose: RigPose
     indices: NDArray[np.int64]
     times: NDArray[np.float64] | None = None
-
-
-def load_rig(side: Side, models_dir: str | Path | None = None) -> Rig:
-    """The WebXR generic hand, fetched by `sonjit models pull rigs`.
-
-    Raises:
-        InputError: the file is not there (the line says how to fetch it) or is no such hand.
-    """
-    return _read_rig(side, find_weight(f"hand-rig-{side.lower()}", models_dir))
-
-
-@lru_cache(maxsize=4)
-def _read_rig(side: Side, path: Path) -> Rig:
-    glb = Glb(path)
-    try:
-        document = glb.document
-        primitive, skin = document["meshes"][0]["primitives"][0], document["skins"][0]
-        names = [document["nodes"][node]["name"] for node in skin["joints"]]
-        order = [names.index(name) for name in JOINTS]
-        attributes = {name: glb.array(number) for name, number in primitive["attributes"].items()}
-        inverse = glb.array(skin["inverseBindMatrices"])[order]
-        bind = np.linalg.inv(inverse.astype(np.float64)).astype(np.float64)
-        faces = glb.array(primitive["indices"]).astype(np.int64).reshape(-1, 3)
-        weights = np.zeros((len(attributes["POSITION"]), len(names)))
-        np.add.at(weights, (np.arange(len(weights))[:, None], attributes["JOINTS_0"]), attributes["WEIGHTS_0"])
-    except (KeyError, IndexError, ValueError, TypeError, np.linalg.LinAlgError) as error:
-        raise InputError(f"{path} is no rigged hand with the 25 WebXR joints ({error}); fetch it anew") from None
-    weights = weights[:, order]
-    return Rig(
-        side,
-        joints=bind[:, :3, 3],
-        frames=_bone_frames(bind[:, :3, :3], bind[:, :3, 3]),
-        vertices=attributes["POSITION"].astype(np.float64),
-        normals=attributes["NORMAL"].astype(np.float64),
-        faces=faces,
-        weights=weights / weights.sum(1, keepdims=True),
-    )
-
-
-def _bone_frames(frames: NDArray[np.float64], joints: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Frames whose z is exactly the bone to the next joint; tips take their bone's."""
-    frames = frames.copy()
-    for joint, parent in enumerate(_PARENTS):
-        if parent > 0:
-            z = joints[parent] - joints[joint]
-            z /= np.linalg.norm(z)
-            x = frames[parent, :, 0] - z * (frames[parent, :, 0] @ z)
-            x /= np.linalg.norm(x)
-            frames[parent] = np.stack([x, np.cross(z, x), z], -1)
-    tips = _FINGERS[:, 3]
-    frames[tips] = frames[_FINGERS[:, 2]]
-    return frames

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sonjit.geometry.rotations import quaternion_from_matrix
-from sonjit.hand_models.rig import RigMotion, RigPose, load_rig
+from sonjit.hand_models.rig import RigMotion, RigPose
+from sonjit.hand_models.rig_files import load_rig
 from sonjit.hand_models.rig_ik import fit_lengths, fit_pose
 from sonjit.meshes.hand_mesh import HandMesh, Sight, weak_view
 from sonjit.skeletons import load_skeleton

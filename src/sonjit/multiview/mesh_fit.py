@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from sonjit.hand_models.rig import load_rig
+from sonjit.hand_models.rig_files import load_rig
 from sonjit.hand_models.rig_ik import fit_pose
 
 if TYPE_CHECKING:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from sonjit.geometry.triangles import vertex_normals
-from sonjit.hand_models.rig import Rig, load_rig
+from sonjit.hand_models.rig import Rig
+from sonjit.hand_models.rig_files import load_rig
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

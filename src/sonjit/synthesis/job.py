@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 from sonjit._version import __version__
 from sonjit.datasets.contact_sheet import draw_contact_sheet
 from sonjit.errors import InputError, JobError, SonjitError
-from sonjit.hand_models.rig import load_rig
+from sonjit.hand_models.rig_files import load_rig
 from sonjit.media.outputs import failing_as_job
 from sonjit.synthesis.layouts import TRUTH, Layout, Made, jpeg_bytes, write_whole
 from sonjit.synthesis.samples import render_samples
