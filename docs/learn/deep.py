@@ -192,9 +192,9 @@ def run(depth: int = 20, steps: int = 400, seeds: int = 5) -> tuple[Numbers, dic
         left.semilogy(range(1, len(sizes[kind]) + 1), sizes[kind], label=kind)
         smooth = np.convolve(losses[kind], np.full(20, 0.05), "valid")[::4]
         right.plot(np.arange(len(smooth)) * 4 + 20, smooth, label=kind)
+    left.legend(loc="lower right")
     left.set(title="gradient of each layer's weights before learning", xlabel="layer, from the input")
     right.set(title="loss", xlabel="step")
-    right.legend()
     return numbers, {"deep": figure}
 
 

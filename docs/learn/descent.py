@@ -231,14 +231,14 @@ def run(steps: int = 100, samples: int = 10_000) -> tuple[Numbers, dict[str, Fig
 
 def _draw_ways(ways: dict[str, Tensor]) -> Figure:
     figure, (left, right) = axes(2, 3.2)
-    x, y = np.meshgrid(np.linspace(-4.5, 2.5, 60), np.linspace(-1.3, 1.3, 60))
+    x, y = np.meshgrid(np.linspace(-4.5, 2.5, 60), np.linspace(-1.9, 1.3, 60))
     left.contour(x, y, 0.5 * (x**2 + STEEP * y**2), levels=np.geomspace(0.3, 40, 7), colors="#bbbbbb", linewidths=0.6)
     for name, way in ways.items():
         left.plot(way[:25, 0], way[:25, 1], marker=".", markersize=3, linewidth=0.9, label=name)
         right.semilogy(range(0, len(way), 2), [max(float(valley(at)), 1e-12) for at in way[::2]], label=name)
-    left.set(title="the first 25 steps in the valley", xlabel="x", ylabel="y", xlim=(-4.5, 2.5), ylim=(-1.3, 1.3))
+    left.set(title="the first 25 steps in the valley", xlabel="x", ylabel="y", xlim=(-4.5, 2.5), ylim=(-1.9, 1.3))
     right.set(title="loss", xlabel="step")
-    right.legend()
+    left.legend(ncols=3, loc="lower right")
     return figure
 
 
@@ -252,8 +252,8 @@ def _draw_rates(rate_of: dict[str, list[float]], away: dict[str, list[float]]) -
         right.semilogy(
             np.linspace(0, 5, len(values))[:: 1 + len(values) // 250], values[:: 1 + len(values) // 250], label=name
         )
-    right.set(title="distance from the least squares solution", xlabel="epoch")
-    right.legend()
+    right.set(title="distance from the least squares solution", xlabel="epoch", ylim=(1e-3, 30))
+    right.legend(ncols=3)
     return figure
 
 

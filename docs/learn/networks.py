@@ -157,8 +157,8 @@ def run(steps: int = 400) -> tuple[Numbers, dict[str, Figure]]:
     right.plot(fits[2][1], fits[2][2], color="#222222", linewidth=3, alpha=0.3, label="curve")
     for nodes, (_, x, _, fit) in fits.items():
         right.plot(np.asarray(x), np.asarray(fit), label=f"{nodes} hidden nodes")
-    right.set(title="one hidden layer of sigmoids", xlabel="x")
-    right.legend()
+    right.set(title="one hidden layer of sigmoids", xlabel="x", ylim=(-2.6, 1.4))
+    right.legend(ncols=2, loc="lower left")
     return numbers, {"networks": figure}
 
 
