@@ -39,7 +39,7 @@ FACTORS: Final = (
     Factor("rings", Range(0, 3, whole=True, rare=0.2), "how many rings on each hand"),
     Factor("sleeve", _mostly("none", 0.45, tuple(SLEEVES)), "what covers the forearms"),
     Factor(
-        "hands", Choice(("0", "1", "2", "interacting"), (0.04, 0.51, 0.2, 0.25)), "how many, and whether they touch"
+        "hands", Choice(("0", "1", "2", "interacting"), (0.04, 0.56, 0.2, 0.2)), "how many, and whether they touch"
     ),
     Factor("side", Choice(("left", "right")), "whose hand a single one is, the person's own"),
     Factor("gesture", _mostly("any", 0.9, tuple(gestures())), "a named gesture, or any pose"),

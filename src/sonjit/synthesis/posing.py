@@ -28,7 +28,7 @@ _PALM_TO_CAMERA: Final = np.array([[-1.0, 0, 0], [0, 0, 1], [0, 1, 0]])
 and the fingers point up."""
 _OTHERWISE_DEG: Final = 25.0
 """How far the second hand is turned another way than the first's mirror image."""
-_APART_M: Final = (0.015, 0.1)
+_APART_M: Final = (0.045, 0.1)
 """Between the middles of two palms before they are moved out of each other."""
 _MIDDLE_KNUCKLE: Final = 11
 
