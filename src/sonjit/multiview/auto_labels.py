@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 SOURCES: Final = ("", "M", "H", "H+M")
 """By whom a label is; its place is how it stands in files."""
-THRESHOLD_PX: Final = 8.0
+THRESHOLD_PX: Final = 11.0
 _OFF_M: Final = 0.012  # a joint that the fit moved further was wrong in its views
 _BONE_M: Final = 0.006  # a bone that could not be given its length has a wrong end
 _SPREAD_M: Final = 0.005

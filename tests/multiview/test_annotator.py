@@ -1,0 +1,188 @@
+import sys
+
+import cv2
+import numpy as np
+import pytest
+
+from sonjit.errors import InputError, JobError
+from sonjit.multiview import annotator, views_run
+from sonjit.multiview.annotator import AnnotatorSettings, annotate
+from sonjit.multiview.annotator_labels import human_frames, write_lessons
+from sonjit.multiview.annotator_runs import learn, read_labels
+from sonjit.multiview.cluster import run_all
+from sonjit.multiview.marks import MACHINE, Mark
+from sonjit.multiview.project import create_project
+from sonjit.results import Hand
+
+from .projects import hands
+from .rigs import random_rig
+
+FRAMES = 8
+OFF_M = np.array([0.004, -0.003, 0.002])
+
+
+class DrawnHands:
+    """Stands for a detector of hands: knows the drawn joints, told by the picture's own brightness and camera."""
+
+    def __init__(self, rig, joints_m):
+        self.rig, self.joints_m, self.looked = rig, joints_m, 0
+        self.view = self.row = 0
+
+    def detect(self, rgb, boxes=None):
+        self.looked += boxes is None
+        row, view = int(rgb[2, 2, 1]), int(rgb[2, 2, 0])
+        pixels = self.rig.cameras[view].project(self.joints_m[row].reshape(2, 21, 3) + OFF_M)
+        found = []
+        for side, points in zip(("Right", "Left"), pixels, strict=True):
+            hand = np.concatenate([points, np.zeros((21, 1))], 1).astype(np.float32)
+            found.append(Hand(side, 0.9, hand, hand, handedness_score=0.9))
+        if boxes is None:
+            return found
+        return [min(found, key=lambda one: np.hypot(*(one.keypoints[:, :2].mean(0) - boxes[0][:2])))]
+
+
+@pytest.fixture
+def made(tmp_path, monkeypatch):
+    """A project, its joints, and the detector that sees them."""
+    rig = random_rig(5)
+    joints = hands(FRAMES) * (1, 1, -1)
+    for camera in rig:
+        (tmp_path / camera.name).mkdir()
+    for row in range(FRAMES):
+        for view, camera in enumerate(rig):
+            picture = np.zeros((480, 640, 3), np.uint8)
+            picture[:] = (0, row, view)  # blue, green, red
+            cv2.imwrite(str(tmp_path / camera.name / f"{row}.png"), picture)
+    project = create_project(tmp_path / "project", rig, {one.name: tmp_path / one.name for one in rig})
+    detector = DrawnHands(rig, joints)
+    monkeypatch.setattr(annotator, "_CHUNK", 5)
+    monkeypatch.setattr(views_run, "_opened", lambda _: (project, detector, None))
+    monkeypatch.setattr(
+        "sonjit.multiview.auto_labels.fit_mesh", lambda rig, points: (None, None, np.full(len(points), np.nan))
+    )
+    monkeypatch.setattr("sonjit.multiview.auto_labels.rig_of_lengths", lambda side, lengths: None)
+    yield project, joints.reshape(FRAMES, 2, 21, 3), detector
+    project.close()
+
+
+def people_mark(project, joints, frames):
+    for frame in frames:
+        for camera in project.rig:
+            pixels = camera.project(joints[frame].reshape(42, 3)).tolist()
+            project.store.add(
+                [
+                    Mark(f"{frame}-{camera.name}-{k}", frame, camera.name, k, "Ann", "seen", x, y)
+                    for k, (x, y) in enumerate(pixels)
+                ]
+            )
+
+
+def error_mm(project, joints):
+    labels = list(read_labels(project))
+    off = np.concatenate([one.points_m for one in labels]) - joints
+    source = np.concatenate([one.source for one in labels])
+    return 1000 * np.linalg.norm(off, axis=-1)[source == 1].mean(), source
+
+
+def test_the_loop_learns_what_people_mean(made):
+    project, joints, _ = made
+    done = annotate(project, AnnotatorSettings(fps=1))
+    assert done.labelled == done.joints == FRAMES * 42
+    before, source = error_mm(project, joints)
+    assert (source == 1).all()
+    assert abs(before - 1000 * np.linalg.norm(OFF_M)) < 1
+    people_mark(project, joints, range(6))
+    learn(project)
+    annotate(project, AnnotatorSettings(fps=1))
+    after, source = error_mm(project, joints)
+    assert after < before / 2
+    assert (source[:6] == 2).all()
+    assert (source[6:] == 1).all()
+
+
+def test_a_run_goes_on_with_the_missing_chunk(made):
+    project, _, detector = made
+    folder = annotate(project, AnnotatorSettings(fps=1)).folder
+    chunks = sorted((folder / "seen").iterdir())
+    assert len(chunks) == 2
+    chunks[1].unlink()
+    (chunks[1].parent / ".000001.part.npz").write_bytes(b"cut off")
+    detector.looked = 0
+    again = annotate(project, AnnotatorSettings(fps=1))
+    assert detector.looked == 3 * len(project.rig)
+    assert again.kept == 5
+
+
+def test_marks_and_needs_are_in_the_store(made):
+    project, joints, _ = made
+    annotate(project, AnnotatorSettings(fps=1))
+    marks = project.store.marks(6)
+    assert len(marks) == 5 * 42
+    assert {(mark.annotator, mark.source, mark.state) for mark in marks} == {(MACHINE, "M", "seen")}
+    camera = project.rig["cam2"]
+    there = camera.project(joints[6] + OFF_M).reshape(42, 2)
+    for mark in marks:
+        if mark.view == "cam2":
+            assert np.hypot(*(there[mark.joint] - mark.xy_px)) < 1
+    assert set(project.store.needs()) == set(project.frames)
+
+
+def test_swapped_cameras_are_named_before_anything_runs(made):
+    project, _, detector = made
+    cameras = list(detector.rig)
+    detector.rig = type(detector.rig)([cameras[1], cameras[0], *cameras[2:]][k] for k in range(5))
+    with pytest.raises(InputError, match=r"cam0.*cam1"):
+        annotate(project, AnnotatorSettings(fps=1))
+    assert not list(project.folder.glob("auto/*/seen"))
+    done = annotate(project, AnnotatorSettings(fps=1, leave_out=True))
+    assert done.problems
+    assert done.labelled == done.joints
+
+
+def test_a_mirrored_world_is_refused(made):
+    project, joints, detector = made
+    detector.joints_m = joints.reshape(FRAMES, 42, 3) * (1, 1, -1)
+    with pytest.raises(JobError, match="mirrored"):
+        annotate(project, AnnotatorSettings(fps=1))
+
+
+def test_pictures_that_cannot_be_used_are_named(made):
+    project, _, _ = made
+    folder = project.view("cam1").path
+    (folder / "5.png").write_bytes((folder / "4.png").read_bytes())
+    (folder / "7.png").write_bytes(b"no picture")
+    problems = annotate(project, AnnotatorSettings(fps=1)).problems
+    assert any("cam1" in line and "picture 5 repeats" in line for line in problems)
+    assert any("cam1" in line and "7.png" in line for line in problems)
+
+
+def test_lessons_hold_what_people_marked_in_every_view(made, tmp_path):
+    project, joints, _ = made
+    people_mark(project, joints, [4, 6])
+    assert human_frames(project) == (4, 6)
+    file = write_lessons(project, (4, 6), tmp_path / "lessons")
+    from sonjit.datasets import load_coco
+
+    coco = load_coco(file)
+    assert sum(len(picture.instances) for picture in coco.pictures) == 2 * 5 * 2
+
+
+def test_the_same_calls_go_to_a_pool():
+    calls = [(k, 2) for k in range(5)]
+    assert sorted(run_all(pow, calls, jobs=2)) == sorted(run_all(pow, calls)) == [0, 1, 4, 9, 16]
+
+
+def test_ray_is_asked_for_in_one_line(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(InputError, match="pip install ray"):
+        list(run_all(pow, [(1, 2)], workers="ray"))
+
+
+def test_no_labels_are_named(made):
+    with pytest.raises(InputError, match="sonjit annotate auto"):
+        read_labels(made[0])
+
+
+def test_fps_must_be_above_zero(made):
+    with pytest.raises(InputError, match="fps"):
+        annotate(made[0], AnnotatorSettings(fps=0))

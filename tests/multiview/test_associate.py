@@ -1,0 +1,69 @@
+import numpy as np
+import pytest
+
+from sonjit.multiview.associate import SeenInViews, associate
+
+from .projects import hands as drawn
+from .rigs import random_rig
+
+
+def hands(frames=1, seed=0):
+    """Drawn hands whose fingers bend as those of the side that they are called."""
+    return drawn(frames, seed) * (1, 1, -1)
+
+
+def seen_by(rig, joints_m, rng, *, noise_px=2.0):
+    """Both hands in a random order in each view, the second half of the candidates empty."""
+    pixels = rig.project(joints_m.reshape(2, 21, 3)) + rng.normal(0, noise_px, (len(rig), 2, 21, 2))
+    order = rng.permuted(np.tile([0, 1], (len(rig), 1)), axis=1)
+    points = np.full((len(rig), 4, 21, 2), np.nan)
+    points[:, :2] = np.take_along_axis(pixels, order[..., None, None], 1)
+    score = np.zeros((len(rig), 4))
+    score[:, :2] = 0.9
+    right = np.full((len(rig), 4), 0.5)
+    right[:, :2] = np.where(order == 0, 0.9, 0.1)
+    return SeenInViews(points, score, right), np.argsort(order, axis=1).T
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_hands_are_put_together_whatever_their_order(seed):
+    rng = np.random.default_rng(seed)
+    rig = random_rig(8, seed)
+    seen, expected = seen_by(rig, hands(1, seed)[0], rng)
+    np.testing.assert_array_equal(associate(rig, seen), expected)
+
+
+def test_a_few_wrong_labels_are_outvoted():
+    rng = np.random.default_rng(0)
+    rig = random_rig(8)
+    seen, expected = seen_by(rig, hands()[0], rng)
+    seen.right[:3] = 1 - seen.right[:3]
+    np.testing.assert_array_equal(associate(rig, seen), expected)
+
+
+def test_what_fits_no_other_view_is_left_out():
+    rng = np.random.default_rng(1)
+    rig = random_rig(6)
+    seen, expected = seen_by(rig, hands()[0], rng)
+    seen.points_px[2] = rng.uniform(0, 480, seen.points_px[2].shape)
+    seen.score[2] = 0.95
+    expected[:, 2] = -1
+    np.testing.assert_array_equal(associate(rig, seen), expected)
+
+
+def test_one_hand_is_called_by_its_votes():
+    rng = np.random.default_rng(2)
+    rig = random_rig(6)
+    seen, expected = seen_by(rig, hands()[0], rng)
+    for view in range(6):
+        gone = expected[0, view]  # the right hand is not there
+        seen.points_px[view, gone], seen.score[view, gone] = np.nan, 0
+    chosen = associate(rig, seen)
+    assert (chosen[0] == -1).all()
+    np.testing.assert_array_equal(chosen[1], expected[1])
+
+
+def test_nothing_seen_is_nothing_found():
+    rig = random_rig(4)
+    empty = SeenInViews(np.full((4, 4, 21, 2), np.nan), np.zeros((4, 4)), np.full((4, 4), 0.5))
+    assert (associate(rig, empty) == -1).all()

@@ -1,0 +1,154 @@
+import hashlib
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from sonjit.datasets import open_dataset
+from sonjit.errors import InputError
+from sonjit.multiview import privacy
+from sonjit.multiview.annotator_runs import FOLDER
+from sonjit.multiview.auto_labels import Labels
+from sonjit.multiview.data_card import Capture, load_card, split_people
+from sonjit.multiview.privacy import blur_faces, ridge_contrast, sampling_of
+from sonjit.multiview.release import release
+
+from .projects import finer, make_project
+from .rigs import random_rig
+
+CARD = """
+title = "Drawn hands"
+licence = "CC-BY-4.0"
+consent = "drawn"
+contact = "a@example.org"
+[captures.project]
+subject = "01"
+split = "test"
+sequences = [{name = "fist", type = "PP", first = 0, last = 10}, {name = "rest", type = "ROM", first = 11, last = 99}]
+"""
+
+
+class Faces:
+    def __init__(self, boxes=()):
+        self.boxes = boxes
+
+    def detect(self, rgb):
+        return [type("Face", (), {"box": box}) for box in self.boxes]
+
+
+@pytest.fixture
+def labelled(tmp_path, monkeypatch):
+    """A project with labels at its frames 0, 10 and 20, their truth, and a card."""
+    project, joints = make_project(tmp_path, cameras=3, frames=3)
+    points = joints.reshape(3, 2, 21, 3).copy()
+    points[0, 1] = np.nan
+    source = np.where(np.isfinite(points).all(-1), 1, 0)
+    source[1] = 2
+    covariance = np.broadcast_to(1e-6 * np.eye(3), (3, 2, 21, 3, 3)).copy()
+    some = np.zeros((3, 2, 21))
+    seen = np.ones((3, 3, 2, 21), np.bool_)
+    labels = Labels(np.array([0, 10, 20]), points, covariance, source, some.astype(int), some, seen, some[..., 0])
+    labels.save(project.folder / FOLDER / "run" / "labels" / "000000.npz")
+    (project.folder / FOLDER / "current.json").write_text('{"run": "run"}')
+    (tmp_path / "card.toml").write_text(CARD)
+    monkeypatch.setattr(privacy, "_faces", Faces)
+    yield project, points, load_card(tmp_path / "card.toml")
+    project.close()
+
+
+def test_a_release_reads_back_as_interhand(labelled, tmp_path):
+    project, points, card = labelled
+    done = release([project], card, tmp_path / "out", fps=50)
+    assert (done.instants, done.pictures) == (3, 9)
+    data = open_dataset("interhand2.6m", tmp_path / "out", split="test")
+    assert len(data) == 9
+    for sample in data:
+        row = sample.frame // 10
+        assert sample.sequence.endswith("fist" if row < 2 else "rest")
+        assert max(sample.width, sample.height) <= 512
+        assert sample.rgb().shape[:2] == (sample.height, sample.width)
+        for hand in sample.instances:
+            world = (hand.keypoints_m - sample.camera.t) @ sample.camera.R
+            np.testing.assert_allclose(world, points[row, int(hand.side == "Left")], atol=2e-6)
+    assert len(data[0].instances) == 1
+    assert len(open_dataset("interhand2.6m", tmp_path / "out", split="test", annotations="human")) == 3
+
+
+def test_every_file_is_listed_with_its_checksum(labelled, tmp_path):
+    project, _, card = labelled
+    out = tmp_path / "out"
+    release([project], card, out, fps=50)
+    lines = dict(reversed(line.split("  ")) for line in (out / "SHA256SUMS").read_text().splitlines())
+    files = {file.relative_to(out).as_posix() for file in out.rglob("*") if file.is_file()}
+    assert set(lines) == files - {"SHA256SUMS"}
+    for name, digest in lines.items():
+        assert hashlib.sha256((out / name).read_bytes()).hexdigest() == digest
+    said = json.loads((out / "statistics.json").read_text())
+    assert said["joints_by_source"] == {"M": 21 + 42, "H": 42}
+    assert said["sequences_by_type"] == {"PP": 1, "ROM": 1}
+    coco = json.loads((out / "annotations/test/coco_test.json").read_text())
+    assert {one["source"] for one in coco["annotations"]} == {"H", "M"}
+
+
+def test_a_stopped_release_goes_on(labelled, tmp_path):
+    project, _, card = labelled
+    steps = iter(range(3))
+
+    def stop():
+        if next(steps) == 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        release([project], card, tmp_path / "out", fps=50, advance=stop)
+    assert not (tmp_path / "out").exists()
+    release([project], card, tmp_path / "out", fps=50)
+    release([project], card, tmp_path / "whole", fps=50)
+    assert (tmp_path / "out" / "SHA256SUMS").read_text() == (tmp_path / "whole" / "SHA256SUMS").read_text()
+    with pytest.raises(InputError, match="there already"):
+        release([project], card, tmp_path / "out", fps=50)
+
+
+def test_faces_are_blurred_and_those_over_hands_are_not_shown(labelled, tmp_path, monkeypatch):
+    project, _, card = labelled
+    monkeypatch.setattr(privacy, "_faces", lambda: Faces([(0, 0, 640, 480)]))
+    done = release([project], card, tmp_path / "over", fps=50)
+    assert (done.pictures, done.withheld, done.faces) == (0, 9, 0)
+    monkeypatch.setattr(privacy, "_faces", lambda: Faces([(1, 1, 20, 20)]))
+    done = release([project], card, tmp_path / "beside", fps=50)
+    assert (done.pictures, done.withheld, done.faces) == (9, 0, 9)
+
+
+def test_blurring_takes_detail_inside_alone():
+    rgb = np.random.default_rng(0).integers(0, 255, (100, 100, 3), np.uint8)
+    out = blur_faces(rgb, [(40, 40, 60, 60)])
+    assert out[40:60, 40:60].std() < rgb[40:60, 40:60].std() / 3
+    np.testing.assert_array_equal(out[:30], rgb[:30])
+
+
+def test_ridges_fade_as_pictures_shrink_and_close_cameras_are_made_smaller():
+    assert ridge_contrast(12, 1) > 0.9
+    assert ridge_contrast(12, 1 / 8) < ridge_contrast(12, 1 / 2) < ridge_contrast(12, 1)
+    near = replace(finer(random_rig(1), 8).cameras[0])
+    said = sampling_of(near, 0.12)
+    assert not said.readable
+    assert max(said.size) < 512
+
+
+@pytest.mark.parametrize("field", ["title", "licence", "consent", "contact"])
+def test_nothing_is_released_without_what_the_card_must_say(tmp_path, field):
+    lines = [line for line in CARD.splitlines() if not line.startswith(field)]
+    (tmp_path / "card.toml").write_text("\n".join(lines))
+    with pytest.raises(InputError, match=f"lacks {field}"):
+        load_card(tmp_path / "card.toml")
+
+
+def test_no_person_is_in_two_splits():
+    people = [Capture(str(k % 10), None, ()) for k in range(30)]
+    splits = split_people(people)
+    assert len(splits) == 10
+    assert {split: list(splits.values()).count(split) for split in ("train", "val", "test")} == {
+        "train": 7, "val": 1, "test": 2
+    }  # fmt: skip
+    with pytest.raises(InputError, match="one split each"):
+        split_people([Capture("1", "train", ()), Capture("1", "test", ())])

@@ -1,0 +1,83 @@
+import numpy as np
+import pytest
+
+from sonjit.errors import InputError
+from sonjit.multiview.annotator_offsets import joint_axes, learn_offsets, load_offsets
+from sonjit.multiview.skeleton_fit import BONES, fit_skeletons, usual_lengths
+
+from .projects import hands
+
+NOISE_M = 0.004
+
+
+@pytest.fixture
+def truth():
+    return hands(30, 3).reshape(30, 2, 21, 3)
+
+
+def fitted(points, truth, times=None, noise_m=NOISE_M):
+    covariance = np.broadcast_to(noise_m**2 * np.eye(3), (*points.shape, 3))
+    times = np.arange(len(points)) * 1.0 if times is None else times
+    return fit_skeletons(points, covariance, usual_lengths(truth), times)
+
+
+def test_known_bones_bring_noisy_joints_nearer(truth):
+    hand = truth[:, 0]
+    noisy = hand + np.random.default_rng(0).normal(0, NOISE_M, hand.shape)
+    before = np.linalg.norm(noisy - hand, axis=-1).mean()
+    found = fitted(noisy, hand)
+    assert np.linalg.norm(found.points_m - hand, axis=-1).mean() < 0.85 * before
+    lengths = np.linalg.norm(found.points_m[:, BONES[:, 1]] - found.points_m[:, BONES[:, 0]], axis=-1)
+    assert np.abs(lengths - usual_lengths(hand)).mean() < NOISE_M / 4
+
+
+def test_exact_joints_stay(truth):
+    found = fitted(truth[:, 1], truth[:, 1])
+    np.testing.assert_allclose(found.points_m, truth[:, 1], atol=1e-4)
+    assert np.isfinite(found.covariance_m2).all()
+
+
+def test_quick_instants_are_smoothed_and_far_ones_are_not(truth):
+    still = np.repeat(truth[:1, 0], 30, 0)
+    noisy = still + np.random.default_rng(1).normal(0, NOISE_M, still.shape)
+    far, near = (fitted(noisy, still, np.arange(30) * step).points_m for step in (1.0, 1 / 60))
+    assert np.linalg.norm(near - still, axis=-1).mean() < 0.7 * np.linalg.norm(far - still, axis=-1).mean()
+
+
+def test_a_joint_lost_for_a_moment_comes_back_and_one_never_seen_does_not(truth):
+    still = np.repeat(truth[:1, 0], 10, 0)
+    points = still.copy()
+    points[4, 8] = np.nan
+    points[:, 20] = np.nan
+    found = fitted(points, still, np.arange(10) / 30).points_m
+    np.testing.assert_allclose(found[4, 8], still[4, 8], atol=1e-3)
+    assert np.isnan(found[:, 20]).all()
+
+
+def test_offsets_that_go_with_the_hand_are_learned(truth):
+    rng = np.random.default_rng(4)
+    wanted = rng.normal(0, 0.005, (2, 21, 3))
+    machine = truth + rng.normal(0, 0.0005, truth.shape)
+    human = np.stack([machine[:, k] + (joint_axes(machine[:, k]) @ wanted[k][..., None])[..., 0] for k in (0, 1)], 1)
+    human[20:] = np.nan
+    offsets = learn_offsets(machine, human)
+    for side in range(2):
+        moved = offsets.correct(machine[20:, side], side)
+        expected = machine[20:, side] + (joint_axes(machine[20:, side]) @ wanted[side][..., None])[..., 0]
+        assert np.linalg.norm(moved - expected, axis=-1).mean() < 0.001
+
+
+def test_offsets_come_back_from_their_file_and_damage_is_named(truth, tmp_path):
+    offsets = learn_offsets(truth, truth + 0.002)
+    offsets.save(tmp_path / "offsets.json")
+    np.testing.assert_array_equal(load_offsets(tmp_path / "offsets.json").values_m, offsets.values_m)
+    (tmp_path / "offsets.json").write_text("{")
+    with pytest.raises(InputError, match="no offsets"):
+        load_offsets(tmp_path / "offsets.json")
+
+
+def test_too_few_instants_teach_nothing(truth):
+    human = np.full_like(truth, np.nan)
+    human[:3] = truth[:3]
+    with pytest.raises(InputError, match="3 frames"):
+        learn_offsets(truth, human)
