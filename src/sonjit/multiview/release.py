@@ -84,9 +84,7 @@ def release(
         advance: called after each.
 
     Raises:
-        InputError: the folder is there, a project has no labels or the card no person for it, or one person would be in
-            two splits.
-        JobError: the disk refuses.
+        InputError: the folder is there, a project has no labels, or the card no person for it or one in two splits.
     """
     if out.exists():
         raise InputError(f"{out} is there already: name a new folder")
