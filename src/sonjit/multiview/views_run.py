@@ -1,7 +1,6 @@
 """Hands of all views over some instants: found, put together in space, and looked at again where space says they are.
 
-One chunk of a recording at a time; what a chunk needs is its project's folder, so any process on any machine that sees
-that folder can do it.
+One chunk of a recording at a time; any process on any machine that sees the project's folder can do it.
 """
 
 from __future__ import annotations
@@ -95,8 +94,7 @@ def load_seen(path: Path) -> SeenChunk:
 
 def see_chunk(settings: LookSettings, frames: Sequence[int], out: str) -> str:
     """Look at some instants and write the `SeenChunk`; gives the file."""
-    seen = look(settings, frames)
-    seen.save(Path(out))
+    look(settings, frames).save(Path(out))
     return out
 
 
@@ -109,6 +107,9 @@ def look(settings: LookSettings, frames: Sequence[int], *, again: bool = True) -
     problems: list[str] = []
     before: NDArray[np.float64] | None = None
     repeated = _Repeated()
+    place = project.frames.index(frames[0])
+    if place:  # a chunk's first pictures may repeat the last ones of the chunk before
+        _pictures(project, settings.views, project.frames[place - 1], repeated, [])
     for row, frame in enumerate(frames):
         pictures = _pictures(project, settings.views, frame, repeated, problems)
         seen = _candidates(hands, pictures)
