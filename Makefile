@@ -3,13 +3,14 @@ PYTHON ?= python3
 BIN := .venv/bin
 export SONJIT_TEST_DATA ?= ../shared
 
-.PHONY: help install models more-models browser graphics demo serve test check bench clean
+.PHONY: help install models more-models browser graphics demo serve test check bench learn clean
 
 help:
 	@echo "make demo    install, fetch the weights, run on the bundled clip, say where the results are"
 	@echo "make serve   install, fetch the weights, open the live app in the browser"
 	@echo "make test    install, fetch the weights and a browser, run every test"
 	@echo "make check   format, lint, types, import rules"
+	@echo "make learn   run the lessons of docs/learn again and put their numbers into the pages"
 	@echo "make bench   time and memory on this machine; PEER=python-with-mediapipe compares"
 
 # What users need: small. What developers need brings PyTorch.
@@ -72,6 +73,10 @@ bench: install models
 	$(BIN)/python benchmarks/accuracy.py $(if $(PEER),--peer $(PEER))
 	$(BIN)/python benchmarks/jitter.py
 	$(BIN)/python benchmarks/soak.py
+
+learn: install models
+	for lesson in descent networks losses deep svm hand_features; do $(BIN)/python docs/learn/$$lesson.py || exit 1; done
+	$(BIN)/python docs/learn/build.py
 
 clean:
 	rm -rf .venv sonjit-demo .pytest_cache .ruff_cache .hypothesis
