@@ -13,6 +13,7 @@ from cyclopts import Parameter
 from sonjit.errors import InputError
 
 if TYPE_CHECKING:
+    from sonjit.synthesis.hand_files import HandFiles
     from sonjit.synthesis.settings import Extra
 
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "LP_NUM_THREADS")
@@ -39,6 +40,8 @@ def synth(
     sequence: str | None = None,
     fps: float = 30.0,
     poses: str | None = None,
+    hand_rig: str | None = None,
+    mano: str | None = None,
     jobs: int = 1,
     list_factors: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
@@ -66,6 +69,8 @@ def synth(
         sequence: Hands in motion: peak, rom, any, or names with commas between.
         fps: Frames a second of a sequence.
         poses: Hands that `sonjit hands VIDEO --save` wrote as .json: their motion with exact labels.
+        hand_rig: A rigged hand of your own instead: a GLB with WebXR's 25 joints; of both sides as left.glb,right.glb.
+        mano: MANO_RIGHT.pkl of your own instead, or MANO_RIGHT.pkl,MANO_LEFT.pkl.
         jobs: Processes.
         list_factors: Print the factors instead.
     """
@@ -85,6 +90,7 @@ def synth(
     wanted: tuple[tuple[Extra, bool], ...] = (("depth", depth), ("normals", normals), ("masks", masks))
     moves = sequence is not None or poses is not None
     count = (1 if moves else 1000) if count is None else count
+    hands = _hands(hand_rig, mano)
     views = (2 if rig == "glasses" else 1) if views is None else views
     settings = SynthSettings(
         count=count,
@@ -92,13 +98,14 @@ def synth(
         factors=tuple(factor or ()),
         rig=rig or ("webcam" if views == 1 else "dome"),
         views=views,
-        size=_size(size, format, poses),
+        size=_size(size, format, poses, hands),
         format=format,
         extras=tuple(name for name, asked in wanted if asked),
         backgrounds=backgrounds,
         sequence=sequence,
         fps=fps,
         poses=poses,
+        hands=hands,
     )
     began = time.monotonic()
     with progress(count, "sequences" if moves else "scenes") as step:
@@ -115,12 +122,22 @@ def synth(
     return 0
 
 
-def _size(text: str | None, form: str, poses: str | None) -> tuple[int, int]:
+def _hands(rig: str | None, mano: str | None) -> HandFiles | None:
+    from sonjit.synthesis.hand_files import HandFiles
+
+    if rig is not None and mano is not None:
+        raise InputError(f"--hand-rig {rig} with --mano {mano}: give one of them")
+    if rig is not None:
+        return HandFiles.named("hand-rig", rig)
+    return None if mano is None else HandFiles.named("mano", mano)
+
+
+def _size(text: str | None, form: str, poses: str | None, hands: HandFiles | None) -> tuple[int, int]:
     """As asked for; else that of the video whose motion is taken, else what is usual for a format."""
     if text is None and poses is not None:
         from sonjit.synthesis.motions import load_motion
 
-        camera = load_motion(poses).camera
+        camera = load_motion(poses, hands).camera
         assert camera is not None
         return round(2 * camera.cx), round(2 * camera.cy)
     width, _, height = (text or _SIZES.get(form, "256x256")).lower().partition("x")

@@ -15,11 +15,10 @@ from sonjit.geometry.triangles import vertex_normals
 from sonjit.synthesis.hand_mesh import load_hand_mesh
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from numpy.typing import NDArray
 
     from sonjit.hand_models.rig import Side
+    from sonjit.synthesis.hand_files import HandFiles
 
 _CUT: Final = (-0.009, 0.35)  # metres behind the wrist, and how much farther forward a metre towards the back
 _UPRIGHT_M: Final = 0.016  # before the cut, where the rig's normals already follow its own end
@@ -76,13 +75,13 @@ class Tube(NamedTuple):
 
 
 @lru_cache(maxsize=4)
-def wrist_edge(side: Side, models_dir: str | Path | None = None) -> Edge:
+def wrist_edge(side: Side, files: HandFiles | None = None) -> Edge:
     """The hand's faces without the rig's own end, and the edge that they leave.
 
     Raises:
-        InputError: the rig's file is not there.
+        InputError: the hand's files cannot be used.
     """
-    rig = load_hand_mesh(side, models_dir)
+    rig = load_hand_mesh(side, files)
     local = (rig.vertices - rig.joints[0]) @ rig.frames[0]
     beyond = -local[:, 2] - _CUT[0] - _CUT[1] * local[:, 1] + 1e-9  # metres before the plane
     kept = beyond[rig.faces] > 0

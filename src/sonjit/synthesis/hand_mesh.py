@@ -1,42 +1,64 @@
 """The rig as hands are made of it: one closed mesh, finer than the file's, and the left hand the right one's mirror.
 
-The file splits vertices where its texture has seams. Here they are joined, and each triangle is divided once.
+The file splits vertices where its texture has seams. Here they are joined, a mesh that is open at the wrist goes on to
+behind it and is closed there, and each triangle is divided once.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
 from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from sonjit.errors import InputError
 from sonjit.geometry.triangles import vertex_normals
-from sonjit.hand_models.rig import Rig
-from sonjit.hand_models.rig_files import load_rig
+from sonjit.hand_models.rig import FINGERS, Rig
+from sonjit.synthesis.hand_files import rest_rig
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sonjit.hand_models.rig import Side
+    from sonjit.synthesis.hand_files import HandFiles
 
 _FLIP: Final = np.array([-1.0, 1.0, 1.0])
+_LENGTHS_M: Final = (0.1, 0.3)  # from the wrist to the middle finger's tip, of any hand
+_LEAST_VERTICES: Final = 500  # with fewer, rings and nails find no skin to lie on
+_BEHIND_M: Final = 0.04  # how far behind the wrist a mesh goes on that is open
+_LEAST_BEHIND_M: Final = 0.02  # that a closed one reaches, so that a forearm can begin there
 
 
 @lru_cache(maxsize=8)
-def load_hand_mesh(side: Side, models_dir: str | Path | None = None) -> Rig:
+def load_hand_mesh(side: Side, files: HandFiles | None = None) -> Rig:
     """The rig at rest.
 
+    Args:
+        side: whose hand.
+        files: the user's own hand; None for the catalog's.
+
     Raises:
-        InputError: the rig's file is not there.
+        InputError: a file is not there, or holds no hand that can be drawn.
     """
-    return hand_mesh_from_rig(load_rig("Right", models_dir), side)
+    rig = rest_rig(side, files)
+    try:
+        return hand_mesh_from_rig(rig, side)
+    except InputError as error:
+        paths = "the catalog's rig" if files is None else " and ".join(file.path for file in files.files)
+        raise InputError(f"{paths}: {error}") from None
 
 
 def hand_mesh_from_rig(rig: Rig, side: Side) -> Rig:
-    """The same of any rig; the other side is its mirror."""
-    vertices, weights, faces = _welded(rig)
+    """The same of any rig; the other side is its mirror.
+
+    Raises:
+        InputError: its mesh has holes elsewhere than at the wrist, or is no hand's size.
+    """
+    length = float(np.linalg.norm(rig.joints[FINGERS[2][3]] - rig.joints[0]))
+    if not _LENGTHS_M[0] <= length <= _LENGTHS_M[1]:
+        raise InputError(f"a hand of {length:.3g} m from wrist to fingertip; lengths are metres")
+    vertices, weights, faces = _closed(rig, *_welded(rig))
     values = np.concatenate([vertices, weights], 1)
     fine, fine_faces = _divided(values, faces)
     # dividing rounds the hand off; what the old vertices lost is given back to all
@@ -74,7 +96,46 @@ def _mirrored(rig: Rig) -> Rig:
 def _welded(rig: Rig) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
     """Vertices (V, 3), weights (V, 25) and faces without doubles."""
     _, first, same = np.unique(rig.vertices.round(7), axis=0, return_index=True, return_inverse=True)
-    return rig.vertices[first], rig.weights[first], same.reshape(-1)[rig.faces].astype(np.int64)
+    faces = same.reshape(-1)[rig.faces].astype(np.int64)
+    whole = (faces != np.roll(faces, 1, 1)).all(1)
+    return rig.vertices[first], rig.weights[first], faces[whole]
+
+
+def _closed(
+    rig: Rig, vertices: NDArray[np.float64], weights: NDArray[np.float64], faces: NDArray[np.int64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
+    """The same; where it is open at the wrist, with a ring behind that and an end."""
+    if len(vertices) < _LEAST_VERTICES:
+        raise InputError(f"a mesh of {len(vertices)} vertices; give a finer one of at least {_LEAST_VERTICES}")
+    ways = np.stack([faces, np.roll(faces, -1, 1)], -1).reshape(-1, 2)
+    there = set(map(tuple, ways.tolist()))
+    after: dict[int, int] = {a: b for a, b in there if (b, a) not in there}
+    behind = (vertices - rig.joints[0]) @ rig.frames[0][:, 2]
+    if len(there) < len(ways) or len(after) != sum((b, a) not in there for a, b in there):
+        raise InputError("a mesh in which more than two faces meet at an edge; make it one plain surface")
+    if not after:
+        if behind.max() < _LEAST_BEHIND_M:
+            raise InputError("a mesh that ends at the wrist; leave it open there, or let it reach 2 cm farther")
+        return vertices, weights, faces
+    edge = [max(after, key=lambda vertex: behind[vertex])]
+    while after[edge[-1]] != edge[0] and len(edge) <= len(after):
+        edge.append(after[edge[-1]])
+    if len(edge) != len(after):
+        raise InputError("a mesh with several holes; only the wrist may be open")
+    count, ends = len(vertices), np.array(edge)
+    to = max(_BEHIND_M, float(behind[ends].max()) + _BEHIND_M / 4)
+    ring = vertices[ends] + (to - behind[ends])[:, None] * rig.frames[0][:, 2]
+    a, b = ends, np.roll(ends, -1)
+    far_a = count + np.arange(len(edge))
+    far_b = np.roll(far_a, -1)
+    middle = np.full(len(edge), count + len(edge))
+    more = np.concatenate([np.stack(each, 1) for each in ((b, a, far_a), (b, far_a, far_b), (far_b, far_a, middle))])
+    wrist = np.eye(weights.shape[1])[np.zeros(len(edge) + 1, int)]
+    return (
+        np.concatenate([vertices, ring, ring.mean(0)[None]]),
+        np.concatenate([weights, wrist]),
+        np.concatenate([faces, more]),
+    )
 
 
 def _divided(values: NDArray[np.float64], faces: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:

@@ -16,12 +16,11 @@ from sonjit.synthesis.skins import skin_marks, skin_material
 from sonjit.synthesis.worn import cloth_material, glove_faces, glove_named, ring_drawable, sleeve_named
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from numpy.typing import NDArray
 
     from sonjit.hand_models.rig import Side
     from sonjit.synthesis.arms import Edge, Tube
+    from sonjit.synthesis.hand_files import HandFiles
     from sonjit.synthesis.scene import SceneHand
 
 __all__ = ["ARM", "GLOVE", "SHAPE_NAMES", "drawables_from_hand", "keypoints_from_hand"]
@@ -33,20 +32,19 @@ ARM: Final = 150
 _FADE_M: Final = 0.08  # along the arm, for the difference between palm side and back
 
 
-def drawables_from_hand(hand: SceneHand, instance: int, models_dir: str | Path | None = None) -> list[Drawable]:
+def drawables_from_hand(hand: SceneHand, instance: int) -> list[Drawable]:
     """The hand's skin first, then its forearm and what it wears.
 
     Args:
         hand: in the world.
         instance: 1 to 49; a glove gets `GLOVE` more, forearm, sleeve and rings `ARM` more.
-        models_dir: where the rig's file lies, as everywhere.
 
     Raises:
-        InputError: the rig's file is not there, or the hand's look names what there is not.
+        InputError: the hand's files cannot be used, or the hand's look names what there is not.
     """
-    rig = rig_from_shape(hand.side, hand.shape, models_dir)
-    rest, edge = load_hand_mesh(hand.side, models_dir), wrist_edge(hand.side, models_dir)
-    still = _still(hand.side, models_dir)
+    rig = rig_from_shape(hand.side, hand.shape, hand.files)
+    rest, edge = load_hand_mesh(hand.side, hand.files), wrist_edge(hand.side, hand.files)
+    still = _still(hand.side, hand.files)
     vertices, normals = (edge.extended(values[0]) for values in rig.skin(hand.pose))
     normals = edge.uprighted(normals, hand.pose.rotation[0] @ still.axes[:, 2])
     look, skin = hand.look, skin_material(hand.look)
@@ -108,20 +106,20 @@ class _Still(NamedTuple):
 
 
 @lru_cache(maxsize=4)
-def _still(side: Side, models_dir: str | Path | None) -> _Still:
-    rig, edge = load_hand_mesh(side, models_dir), wrist_edge(side, models_dir)
+def _still(side: Side, files: HandFiles | None) -> _Still:
+    rig, edge = load_hand_mesh(side, files), wrist_edge(side, files)
     return _Still(
         edge.extended(rig.vertices),
         edge.extended(rig.weights).argmax(1).astype(np.uint8),
-        edge.extended(skin_marks(side, models_dir)).astype(np.float32),
+        edge.extended(skin_marks(side, files)).astype(np.float32),
         rig.frames[0],
     )
 
 
-def keypoints_from_hand(hand: SceneHand, models_dir: str | Path | None = None) -> NDArray[np.float64]:
+def keypoints_from_hand(hand: SceneHand) -> NDArray[np.float64]:
     """(21, 3) metres in the world, MediaPipe's order: centres of the joints, and the tips within the fingers.
 
     Raises:
-        InputError: the rig's file is not there.
+        InputError: the hand's files cannot be used.
     """
-    return rig_from_shape(hand.side, hand.shape, models_dir).keypoints(hand.pose)[0]
+    return rig_from_shape(hand.side, hand.shape, hand.files).keypoints(hand.pose)[0]

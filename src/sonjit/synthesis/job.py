@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Final
 from sonjit._version import __version__
 from sonjit.datasets.contact_sheet import draw_contact_sheet
 from sonjit.errors import InputError, JobError, SonjitError
-from sonjit.hand_models.rig_files import load_rig
 from sonjit.media.outputs import failing_as_job
+from sonjit.synthesis.hand_mesh import load_hand_mesh
 from sonjit.synthesis.layouts import TRUTH, Layout, Made, jpeg_bytes, write_whole
 from sonjit.synthesis.samples import render_samples
 from sonjit.synthesis.write_coco import CocoLayout
@@ -78,7 +78,7 @@ def synthesize(
     layout = _layout(out, settings)
     layout.check()
     for side in ("Right", "Left"):
-        load_rig(side)
+        load_hand_mesh(side, settings.hands)
     _open(out, settings)
     done = {number for number in range(layout.chunks) if layout.chunk_path(number).is_file()}
     summary = SynthSummary(kept=sum(len(layout.numbers(chunk)) for chunk in done))

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from sonjit.geometry.cameras import Camera
     from sonjit.hand_models.rig import Rig, RigPose, Side
     from sonjit.results import Frame, Hand
+    from sonjit.synthesis.hand_files import HandFiles
 
 KINDS: Final = ("any", "peak", "rom")
 _SIDES: Final[tuple[Side, ...]] = ("Right", "Left")
@@ -81,13 +82,15 @@ class NamedMotions:
     Attributes:
         names: to choose from.
         fps: frames a second.
+        files: the user's own hands; None for the catalog's.
     """
 
     names: tuple[str, ...]
     fps: float
+    files: HandFiles | None = None
 
     @classmethod
-    def chosen(cls, text: str, fps: float) -> NamedMotions:
+    def chosen(cls, text: str, fps: float, files: HandFiles | None = None) -> NamedMotions:
         """By `peak`, `rom` or `any`, or by names with commas between.
 
         Raises:
@@ -98,20 +101,20 @@ class NamedMotions:
         known = sequence_names()
         match text:
             case "any":
-                return cls(known, fps)
+                return cls(known, fps, files)
             case "peak":
-                return cls(tuple(name for name in known if not name.startswith("ROM")), fps)
+                return cls(tuple(name for name in known if not name.startswith("ROM")), fps, files)
             case "rom":
-                return cls(tuple(name for name in known if name.startswith("ROM")), fps)
+                return cls(tuple(name for name in known if name.startswith("ROM")), fps, files)
             case _:
                 names = tuple(text.split(","))
         if wrong := [name for name in names if name not in known]:
             raise InputError(f"--sequence {wrong[0]}: unknown; known: {', '.join((*KINDS, *known))}")
-        return cls(names, fps)
+        return cls(names, fps, files)
 
     def make(self, shape: NDArray[np.float64], rng: np.random.Generator) -> Motion:
         """A performance of one of the sequences."""
-        rigs: dict[Side, Rig] = {side: rig_from_shape(side, shape) for side in _SIDES}
+        rigs: dict[Side, Rig] = {side: rig_from_shape(side, shape, self.files) for side in _SIDES}
         made = make_sequence(self.names[rng.integers(len(self.names))], rigs, self.fps, rng)
         rows = {frame: frame for frame in range(len(made.times))}
         hands = tuple(Moving(rigs[side], shape, pose, rows) for side, pose in made.poses.items())
@@ -124,17 +127,19 @@ class SeenMotion:
 
     Attributes:
         path: a table with hands that `sonjit hands VIDEO --save` wrote.
+        files: the user's own hands; None for the catalog's.
     """
 
     path: str
+    files: HandFiles | None = None
 
     def make(self, shape: NDArray[np.float64], rng: np.random.Generator) -> Motion:
         """Always the same one."""
-        return load_motion(self.path)
+        return load_motion(self.path, self.files)
 
 
 @lru_cache(maxsize=2)
-def load_motion(path: str) -> Motion:
+def load_motion(path: str, files: HandFiles | None = None) -> Motion:
     """The motion of the hands in a table, before the camera that is assumed for a video of its size.
 
     Raises:
@@ -149,7 +154,7 @@ def load_motion(path: str) -> Motion:
         for place, hand in enumerate(frame.hands):
             tracks[place if hand.id is None else hand.id].append((number, hand))
     times = _times(frames, header.fps)
-    hands = tuple(_moving(track, times, camera) for track in tracks.values() if len(track) >= _LEAST_FRAMES)
+    hands = tuple(_moving(track, times, camera, files) for track in tracks.values() if len(track) >= _LEAST_FRAMES)
     if not hands:
         raise InputError(f"{path} holds no hand in {_LEAST_FRAMES} frames or more: was it a video?")
     return Motion(Path(path).stem, times, hands, camera)
@@ -161,15 +166,17 @@ def _times(frames: Sequence[Frame], fps: float | None) -> NDArray[np.float64]:
     return np.array(known) if len(known) == len(stated) else np.arange(len(frames)) / (fps or 30.0)
 
 
-def _moving(track: list[tuple[int, Hand]], times: NDArray[np.float64], camera: Camera) -> Moving:
+def _moving(
+    track: list[tuple[int, Hand]], times: NDArray[np.float64], camera: Camera, files: HandFiles | None
+) -> Moving:
     """One hand, as most of its frames say whose; x and y as the picture shows them, z from the metric keypoints."""
     numbers = [number for number, _ in track]
     sides = [hand.handedness for _, hand in track]
     side: Side = max(_SIDES, key=sides.count)
     points = np.stack([_before_camera(hand, camera) for _, hand in track])
-    shape, pose = retarget(side, points, times[numbers])
+    shape, pose = retarget(side, points, times[numbers], files)
     rows = {number: row for row, number in enumerate(numbers)}
-    return Moving(rig_from_shape(side, shape), shape, pose, rows)
+    return Moving(rig_from_shape(side, shape, files), shape, pose, rows)
 
 
 def _before_camera(hand: Hand, camera: Camera) -> NDArray[np.float64]:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from sonjit.hand_models import RigPose
     from sonjit.hand_models.rig import Side
     from sonjit.synthesis.drawable import Drawable, Lighting
+    from sonjit.synthesis.hand_files import HandFiles
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,7 @@ class SceneHand:
         look: its surface.
         person: index of whose hand it is.
         bend: radians that the hand is bent towards its palm, and turned towards the thumb's side, against its forearm.
+        files: the user's own hand that it is; None for the catalog's.
     """
 
     side: Side
@@ -60,6 +62,7 @@ class SceneHand:
     look: HandLook
     person: int = 0
     bend: tuple[float, float] = (0.0, 0.0)
+    files: HandFiles | None = None
 
 
 @dataclass(frozen=True, eq=False)

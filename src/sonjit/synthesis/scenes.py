@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from sonjit.synthesis.drawable import Drawable
     from sonjit.synthesis.factors import Factors, Value
     from sonjit.synthesis.grasps import Grasp
+    from sonjit.synthesis.hand_files import HandFiles
     from sonjit.synthesis.motions import Motions
 
 _SPREAD: Final = 0.1
@@ -52,6 +53,7 @@ class SceneMaker:
         size: width and height of each picture.
         pictures: to cut backgrounds from; None makes them up.
         motions: of sequences; None makes stills.
+        files: the user's own hands; None for the catalog's.
     """
 
     factors: Factors
@@ -61,6 +63,7 @@ class SceneMaker:
     size: tuple[int, int]
     pictures: BackgroundFolder | None = None
     motions: Motions | None = None
+    files: HandFiles | None = None
 
     def make(self, index: int) -> Iterator[Scene]:
         """The scenes that a number stands for."""
@@ -75,7 +78,7 @@ class SceneMaker:
     def _still(self, drawn: dict[str, Value], index: int) -> Scene:
         bare = self._bare(drawn, index)
         shape = person_shape(drawn, self._rng("shape", int(drawn["person"])))
-        rigs = [rig_from_shape(side, shape) for side in sides_of(drawn)]
+        rigs = [rig_from_shape(side, shape, self.files) for side in sides_of(drawn)]
         poses, held = pose_hands(rigs, drawn, self._rng("pose", index))
         spread = 1.0 if self.rig == "webcam" else _SPREAD
         matrix = bare.cameras[0].K
@@ -122,7 +125,8 @@ class SceneMaker:
     ) -> SceneHand:
         person = int(drawn["person"])
         look = hand_look(drawn, self._rng("skin", person), self._rng("worn", index))
-        return SceneHand(rig.side, shape, pose, look, person, (math.radians(float(drawn["bend_deg"])), 0.0))
+        bend = math.radians(float(drawn["bend_deg"])), 0.0
+        return SceneHand(rig.side, shape, pose, look, person, bend, self.files)
 
     def _objects(
         self, rigs: list[Rig], poses: list[RigPose], held: Grasp | None, drawn: dict[str, Value], index: int

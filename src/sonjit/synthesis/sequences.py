@@ -26,11 +26,11 @@ from sonjit.synthesis.shape_names import SHAPE_NAMES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
     from sonjit.hand_models.rig import Rig, Side
+    from sonjit.synthesis.hand_files import HandFiles
     from sonjit.synthesis.placements import Script, Station
 
 _REST_S: Final = (0.1, 0.3)  # at the neutral pose
@@ -98,7 +98,7 @@ def retarget(
     side: Side,
     keypoints: NDArray[np.floating],
     times: NDArray[np.floating] | None = None,
-    models_dir: str | Path | None = None,
+    files: HandFiles | None = None,
 ) -> tuple[NDArray[np.float64], RigPose]:
     """The motion of a hand that was seen: its shape (36,) and its pose in every frame, in the keypoints' axes.
 
@@ -106,17 +106,16 @@ def retarget(
         side: whose hand.
         keypoints: (N, 21, 3) metres in MediaPipe's order.
         times: (N,) seconds, rising; None takes each frame for itself.
-        models_dir: where the rig's file lies.
+        files: the user's own hand; None for the catalog's.
 
     Raises:
         InputError: keypoints of another shape, or not finite.
     """
     shape = np.zeros(len(SHAPE_NAMES))
-    plain = rig_from_shape(side, shape, models_dir)
+    plain = rig_from_shape(side, shape, files)
     wanted = fit_lengths(plain, keypoints)
     each = (
-        np.stack([rig_from_shape(side, one, models_dir).lengths for one in np.eye(len(shape))], 1)
-        - plain.lengths[:, None]
+        np.stack([rig_from_shape(side, one, files).lengths for one in np.eye(len(shape))], 1) - plain.lengths[:, None]
     )
     bones = np.arange(20) % 4 != 3  # what stands for a tip may lie anywhere
     slopes = each[bones] / _LENGTH_M
@@ -124,7 +123,7 @@ def retarget(
         slopes.T @ slopes + np.eye(len(shape)), slopes.T @ (wanted - plain.lengths)[bones] / _LENGTH_M
     )
     shape = np.asarray(shape.clip(-4, 4), np.float64)
-    return shape, fit_pose(rig_from_shape(side, shape, models_dir), keypoints, times)
+    return shape, fit_pose(rig_from_shape(side, shape, files), keypoints, times)
 
 
 @lru_cache(maxsize=1)

@@ -15,6 +15,7 @@ from sonjit.synthesis.motions import NamedMotions, SeenMotion, load_motion
 from sonjit.synthesis.scenes import SceneMaker
 
 if TYPE_CHECKING:
+    from sonjit.synthesis.hand_files import HandFiles
     from sonjit.synthesis.motions import Motions
 
 Format = Literal["coco", "interhand", "shards", "video"]
@@ -38,6 +39,7 @@ class SynthSettings:
         sequence: which, see `motions.NamedMotions.chosen`; None makes stills.
         fps: frames a second of a sequence.
         poses: a table of hands seen in a video, whose motion is taken instead.
+        hands: the user's own, in place of the catalog's.
     """
 
     count: int
@@ -52,6 +54,7 @@ class SynthSettings:
     sequence: str | None = None
     fps: float = 30.0
     poses: str | None = None
+    hands: HandFiles | None = None
 
     def maker(self) -> SceneMaker:
         """What makes the scenes.
@@ -68,7 +71,7 @@ class SynthSettings:
         pictures = None if self.backgrounds is None else BackgroundFolder(Path(self.backgrounds))
         motions = self._motions()
         factors = Factors(FACTORS if motions is None else SEQUENCE_FACTORS, self.factors)
-        return SceneMaker(factors, self.seed, self.rig, self.views, self.size, pictures, motions)
+        return SceneMaker(factors, self.seed, self.rig, self.views, self.size, pictures, motions, self.hands)
 
     @property
     def moves(self) -> bool:
@@ -79,6 +82,6 @@ class SynthSettings:
         if self.poses is not None:
             if self.sequence is not None:
                 raise InputError(f"--poses {self.poses} with --sequence {self.sequence}: give one of them")
-            load_motion(self.poses)
-            return SeenMotion(self.poses)
-        return None if self.sequence is None else NamedMotions.chosen(self.sequence, self.fps)
+            load_motion(self.poses, self.hands)
+            return SeenMotion(self.poses, self.hands)
+        return None if self.sequence is None else NamedMotions.chosen(self.sequence, self.fps, self.hands)

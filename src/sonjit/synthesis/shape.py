@@ -1,7 +1,8 @@
 """One person's hand: the rig with 36 blend shapes that move its skin and its joints together.
 
-Every shape is made from the rig's own joints, bones and weights, on the right hand; the left one's are its mirror. Each
-is linear, so that a hand is the rig plus a weighted sum. Bones keep their directions and joints stay their centres.
+Every shape is made from the rig's own joints, bones and weights, on the hand that its file holds; the other side's are
+the mirror of these. Each is linear, so that a hand is the rig plus a weighted sum. Bones keep their directions and
+joints stay their centres.
 """
 
 from __future__ import annotations
@@ -16,16 +17,17 @@ import numpy as np
 from sonjit.errors import InputError
 from sonjit.geometry.triangles import vertex_normals
 from sonjit.hand_models.rig import FINGERS
+from sonjit.synthesis.hand_files import rest_rig
 from sonjit.synthesis.hand_mesh import load_hand_mesh
 from sonjit.synthesis.shape_names import SHAPE_NAMES, SHAPE_SPREADS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
     from sonjit.hand_models.rig import Rig, Side
+    from sonjit.synthesis.hand_files import HandFiles
 
 _PALM: Final = [0, 5, 10, 15, 20]  # the wrist and the metacarpals, which do not move against each other
 _FINGER_NAMES: Final = ("thumb", "index", "middle", "ring", "little")
@@ -51,26 +53,26 @@ class _Palm(NamedTuple):
     half_width: float
 
 
-def rig_from_shape(side: Side, shape: NDArray[np.floating], models_dir: str | Path | None = None) -> Rig:
+def rig_from_shape(side: Side, shape: NDArray[np.floating], files: HandFiles | None = None) -> Rig:
     """The hand of one person.
 
     Args:
         side: whose hand.
         shape: (36,) standard deviations from the rig, by `SHAPE_NAMES`.
-        models_dir: where the rig's file lies.
+        files: the user's own hand; None for the catalog's.
 
     Raises:
-        InputError: a shape of other than 36 finite numbers, or the rig's file is not there.
+        InputError: a shape of other than 36 finite numbers, or the hand's files cannot be used.
     """
     shape = np.asarray(shape)
     if shape.shape != (len(SHAPE_NAMES),) or not np.isfinite(shape).all():
         raise InputError(
             f"a hand's shape of {shape.shape} numbers: give {len(SHAPE_NAMES)} finite ones, see SHAPE_NAMES"
         )
-    rest = load_hand_mesh(side, models_dir)
+    rest = load_hand_mesh(side, files)
     if not shape.any():
         return rest
-    joints, vertices = _blend_shapes(side, models_dir)
+    joints, vertices = _blend_shapes(side, files)
     moved = rest.vertices + (shape.astype(np.float32) @ vertices).reshape(-1, 3)
     return replace(
         rest,
@@ -81,11 +83,12 @@ def rig_from_shape(side: Side, shape: NDArray[np.floating], models_dir: str | Pa
 
 
 @lru_cache(maxsize=8)
-def _blend_shapes(side: Side, models_dir: str | Path | None) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+def _blend_shapes(side: Side, files: HandFiles | None) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
     """Of all shapes what each moves: joints (36, 75) and vertices (36, V * 3), metres a standard deviation."""
-    right = load_hand_mesh("Right", models_dir)
-    shapes = {name: _Shape(s.joints, _smoothed(s.vertices, right.faces)) for name, s in _shapes_of(right).items()}
-    flip = np.array([1.0 if side == "Right" else -1.0, 1.0, 1.0])
+    made_of = rest_rig(side, files).side
+    own = load_hand_mesh(made_of, files)
+    shapes = {name: _Shape(s.joints, _smoothed(s.vertices, own.faces)) for name, s in _shapes_of(own).items()}
+    flip = np.array([1.0 if side == made_of else -1.0, 1.0, 1.0])
     joints = np.stack([shapes[name].joints * flip for name in SHAPE_NAMES]).reshape(len(SHAPE_NAMES), -1)
     vertices = np.stack([shapes[name].vertices * flip for name in SHAPE_NAMES]).reshape(len(SHAPE_NAMES), -1)
     return joints, vertices.astype(np.float32)

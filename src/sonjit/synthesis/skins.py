@@ -13,11 +13,10 @@ from sonjit.synthesis.drawable import Material
 from sonjit.synthesis.hand_mesh import load_hand_mesh
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from numpy.typing import NDArray
 
     from sonjit.hand_models.rig import Rig, Side
+    from sonjit.synthesis.hand_files import HandFiles
     from sonjit.synthesis.scene import HandLook
 
 MONK_TONES: Final = (
@@ -85,13 +84,13 @@ def skin_material(look: HandLook) -> Material:
 
 
 @lru_cache(maxsize=4)
-def skin_marks(side: Side, models_dir: str | Path | None = None) -> NDArray[np.float32]:
+def skin_marks(side: Side, files: HandFiles | None = None) -> NDArray[np.float32]:
     """(V, 4) how much of each vertex is nail, crease, palm side and back, as `Drawable.marks` holds it.
 
     Raises:
-        InputError: the rig's file is not there.
+        InputError: the hand's files cannot be used.
     """
-    rig = load_hand_mesh(side, models_dir)
+    rig = load_hand_mesh(side, files)
     back = np.zeros(len(rig.vertices))
     for joint in range(25):
         back += rig.weights[:, joint] * (rig.normals @ rig.frames[joint][:, 1])
