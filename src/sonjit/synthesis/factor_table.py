@@ -38,9 +38,7 @@ FACTORS: Final = (
     Factor("glove", _mostly("none", 0.94, tuple(GLOVES)), "what covers the hands"),
     Factor("rings", Range(0, 3, whole=True, rare=0.2), "how many rings on each hand"),
     Factor("sleeve", _mostly("none", 0.45, tuple(SLEEVES)), "what covers the forearms"),
-    Factor(
-        "hands", Choice(("0", "1", "2", "interacting"), (0.04, 0.56, 0.2, 0.2)), "how many, and whether they touch"
-    ),
+    Factor("hands", Choice(("0", "1", "2", "interacting"), (0.04, 0.56, 0.2, 0.2)), "how many, and whether they touch"),
     Factor("side", Choice(("left", "right")), "whose hand a single one is, the person's own"),
     Factor("gesture", _mostly("any", 0.9, tuple(gestures())), "a named gesture, or any pose"),
     Factor("looseness", Range(0, 2, normal=(1, 0.3)), "how far fingers are off a named gesture"),
