@@ -17,10 +17,11 @@ def matrix_from_rotation_vector(vectors: NDArray[np.floating]) -> NDArray[np.flo
     array([0., 1., 0.])
     """
     vectors = np.asarray(vectors, np.float64)
-    angle = np.linalg.norm(vectors, axis=-1)[..., None, None]
-    x, y, z = np.moveaxis(vectors, -1, 0)
-    zero = np.zeros_like(x)
-    cross = np.stack([zero, -z, y, z, zero, -x, -y, x, zero], -1).reshape(*x.shape, 3, 3)
+    x, y, z = vectors[..., 0], vectors[..., 1], vectors[..., 2]
+    angle = np.sqrt(x * x + y * y + z * z)[..., None, None]
+    cross = np.zeros((*vectors.shape, 3))
+    cross[..., 2, 1], cross[..., 0, 2], cross[..., 1, 0] = x, y, z
+    cross -= np.swapaxes(cross, -1, -2)
     # np.sinc(t) is sin(pi t) / (pi t): both factors stay exact at no rotation
     return np.eye(3) + np.sinc(angle / np.pi) * cross + np.sinc(angle / (2 * np.pi)) ** 2 / 2 * (cross @ cross)
 

@@ -15,11 +15,16 @@ def vertex_normals(vertices: NDArray[np.floating], faces: NDArray[np.integer]) -
 
     Vertices without a face of any area get (0, 0, -1).
     """
-    a, b, c = np.moveaxis(np.asarray(vertices, np.float64)[faces], 1, 0)
-    of_faces = np.cross(b - a, c - a)
-    normals = np.zeros_like(vertices, np.float64)
-    for corner in range(3):
-        for axis in range(3):
-            normals[:, axis] += np.bincount(faces[:, corner], of_faces[:, axis], len(vertices))
-    lengths = np.linalg.norm(normals, axis=1, keepdims=True)
-    return np.where(lengths > 0, normals / np.where(lengths > 0, lengths, 1), (0.0, 0.0, -1.0))
+    first, second, third = np.ascontiguousarray(faces.T)
+    axes = np.ascontiguousarray(np.asarray(vertices, np.float64).T)  # each axis by itself: rows of three are slow
+    starts = axes[:, first]
+    (ax, ay, az), (bx, by, bz) = axes[:, second] - starts, axes[:, third] - starts
+    of_faces = ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx
+    normals = np.zeros_like(axes)
+    for corner in (first, second, third):
+        for axis, values in enumerate(of_faces):
+            normals[axis] += np.bincount(corner, values, len(vertices))
+    lengths = np.sqrt(normals[0] ** 2 + normals[1] ** 2 + normals[2] ** 2)
+    there = lengths > 0
+    normals = np.where(there, normals / np.where(there, lengths, 1), np.array([[0.0], [0.0], [-1.0]]))
+    return np.ascontiguousarray(normals.T)

@@ -7,7 +7,8 @@ the hand, z back along the bone.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final, Literal
+from functools import cached_property
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 import numpy as np
 
@@ -63,7 +64,16 @@ class RigPose:
         return replace(self, translation=self.translation + translation)
 
 
-@dataclass(frozen=True)
+class _Step(NamedTuple):
+    """From some joints of the rig at rest to the next of each finger, in their parents' axes."""
+
+    parents: NDArray[np.intp]  # (5,)
+    joints: NDArray[np.intp]  # (5,)
+    offsets: NDArray[np.float64]  # (5, 3, 1)
+    turns: NDArray[np.float64]  # (5, 3, 3)
+
+
+@dataclass(frozen=True, eq=False)
 class Rig:
     """A skinned hand at rest.
 
@@ -101,6 +111,18 @@ class Rig:
         """(5, 5, 3) the wrist, then the joints of each finger."""
         return np.concatenate([np.broadcast_to(self.joints[0], (5, 1, 3)), self.joints[_FINGERS]], 1)
 
+    @cached_property
+    def _steps(self) -> tuple[_Step, ...]:
+        """From the wrist to the tips; posing takes them again and again."""
+        steps: list[_Step] = []
+        for step in range(4):
+            at = _FINGERS[:, step]
+            parents = np.zeros(5, np.intp) if step == 0 else _FINGERS[:, step - 1]
+            back = np.swapaxes(self.frames[parents], -1, -2)
+            offsets = back @ (self.joints[at] - self.joints[parents])[..., None]
+            steps.append(_Step(parents, at, offsets, back @ self.frames[at]))
+        return tuple(steps)
+
     def resized(self, lengths: NDArray[np.floating]) -> Rig:
         """The same hand with other bones: the skin grows with them.
 
@@ -134,15 +156,11 @@ class Rig:
         joints[:, palm] = pose.translation[:, None] + (self.joints[palm] - self.joints[0]) @ np.swapaxes(
             pose.rotation, 1, 2
         )
-        for step in range(4):
-            at = _FINGERS[:, step]
-            parent = np.zeros(5, int) if step == 0 else _FINGERS[:, step - 1]
-            back = np.swapaxes(self.frames[parent], -1, -2)  # into the parent's axes
-            offset = back @ (self.joints[at] - self.joints[parent])[..., None]
-            joints[:, at] = joints[:, parent] + (frames[:, parent] @ offset)[..., 0]
-            frames[:, at] = frames[:, parent] @ (back @ self.frames[at])
-            if step < 3:
-                frames[:, at] = frames[:, at] @ turns[:, :, step]
+        for step, (parents, at, offsets, relative) in enumerate(self._steps):
+            before = frames[:, parents]
+            joints[:, at] = joints[:, parents] + (before @ offsets)[..., 0]
+            after = before @ relative
+            frames[:, at] = after @ turns[:, :, step] if step < 3 else after
         return frames, joints
 
     def keypoints(self, pose: RigPose) -> NDArray[np.float64]:
@@ -151,11 +169,16 @@ class Rig:
 
     def skin(self, pose: RigPose) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Vertices (N, V, 3) in metres and normals (N, V, 3) in a pose, by linear blending."""
-        frames, joints = self.place(pose)
+        return self.skin_around(*self.place(pose))
+
+    def skin_around(
+        self, frames: NDArray[np.float64], joints: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """The same around joints that `place` has placed."""
         turn = frames @ np.swapaxes(self.frames, 1, 2)
         shift = joints - (turn @ self.joints[..., None])[..., 0]
-        blended = self.weights @ np.concatenate([turn, shift[..., None]], -1).reshape(len(pose), 25, 12)
-        blended = blended.reshape(len(pose), -1, 3, 4)
+        blended = self.weights @ np.concatenate([turn, shift[..., None]], -1).reshape(len(frames), 25, 12)
+        blended = blended.reshape(len(frames), -1, 3, 4)
         vertices = (blended[..., :3] @ self.vertices[..., None])[..., 0] + blended[..., 3]
         normals = (blended[..., :3] @ self.normals[..., None])[..., 0]
         return vertices, normals / np.linalg.norm(normals, axis=-1, keepdims=True)
