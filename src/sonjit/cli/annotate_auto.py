@@ -6,9 +6,11 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
+
+from sonjit.errors import InputError
 
 if TYPE_CHECKING:
     from sonjit.multiview.project import Project
@@ -34,7 +36,7 @@ def auto(
         project: Folder made by `sonjit annotate new`.
         fps: Instants a second, by their numbers.
         model: Which of Sonjit's hands.
-        network: Folder that `sonjit annotate train --network` wrote: looks again instead of Sonjit's own.
+        network: Folder that `sonjit annotate train --network` wrote: looks once more, after Sonjit's own.
         jobs: Processes.
         workers: A pool of processes here, or Ray on a cluster whose machines see the project under the same path.
         leave_out: Go on without cameras that do not fit the others.
@@ -65,36 +67,37 @@ def train(
     project: Path,
     /,
     *,
-    network: Annotated[bool, Parameter(negative="")] = False,
-    steps: int = 20000,
+    network: Literal["hand-full", "keypoint-detector"] | None = None,
+    steps: int | None = None,
     setting: Annotated[list[str] | None, Parameter(name="--set", negative="")] = None,
     device: str = "cpu",
 ) -> None:
-    """Learn from what people marked: where they put each joint, and with --network a detector of the project's own.
+    """Learn from what people marked: where they put each joint, and with --network a network of the project's own.
+
+    Example: `sonjit annotate train desk --network hand-full` fine-tunes Sonjit's hands in some minutes.
 
     Args:
         project: Folder made by `sonjit annotate new`; `auto` has run, and people marked some instants in two views.
-        network: Also train the 2D detector on all views of those instants; `auto --network` then looks with it.
-        steps: Of the network's training.
-        setting: Of the recipe keypoint-detector, as key=value; may be repeated.
+        network: Also train on all views of those instants: hand-full goes on from the published hands,
+            keypoint-detector begins anew and needs a GPU. `auto --network` then looks with it.
+        steps: Of the network's training; 300 for hand-full and 20000 for keypoint-detector.
+        setting: Of the recipe of that name, as key=value; may be repeated.
         device: Of torch.
     """
     import numpy as np
 
-    from sonjit.multiview.annotator_labels import human_frames, write_lessons
-    from sonjit.multiview.annotator_runs import FOLDER, learn
+    from sonjit.multiview.annotator_labels import human_frames
+    from sonjit.multiview.annotator_runs import learn
 
     opened = _open(project)
     try:
         offsets = learn(opened)
-        frames = human_frames(opened)
         size = 1000 * float(np.linalg.norm(offsets.values_m[:, :, 0], axis=-1).mean())
-        sys.stderr.write(f"people put joints {size:.1f} mm from the machine's, by {len(frames)} instants\n")
-        if not network:
-            return
-        lessons = opened.folder / FOLDER / "lessons"
-        data = write_lessons(opened, frames, lessons)
-        _train_network(data, lessons / "images", opened.folder / FOLDER / "network", steps, setting or [], device)
+        count = len(human_frames(opened))
+        sys.stderr.write(f"people put joints {size:.1f} mm from the machine's, by {count} instants\n")
+        if network:
+            given = {} if steps is None else {"steps": str(steps)}
+            _train_network(opened, network, given | _settings(setting or []), device)
     finally:
         opened.close()
 
@@ -120,17 +123,21 @@ def rank(project: Path, /, *, count: int = 20) -> None:
     Console(width=None if sys.stdout.isatty() else 160).print(table)
 
 
-def _train_network(data: Path, images: Path, out: Path, steps: int, given: list[str], device: str) -> None:
+def _train_network(project: Project, recipe: str, settings: dict[str, str], device: str) -> None:
     from sonjit.cli.train import show_progress
-    from sonjit.training.recipes import TrainingRequest, run_recipe
+    from sonjit.multiview.annotator_training import train_network
 
-    settings: dict[str, Any] = {"steps": str(steps), **dict(one.split("=", 1) for one in given if "=" in one)}
     with show_progress() as shown:
-        request = TrainingRequest(
-            "keypoint-detector", out, data=data, images=images, device=device, settings=settings, progress=shown
-        )
-        told = run_recipe(request)
+        folder, told = train_network(project, recipe, settings, device=device, progress=shown)
     sys.stdout.write(json.dumps({name: str(value) for name, value in told.items()}, indent=1) + "\n")
+    sys.stderr.write(f"look with it: sonjit annotate auto {project.folder} --network {folder}\n")
+
+
+def _settings(given: list[str]) -> dict[str, str]:
+    for one in given:
+        if "=" not in one:
+            raise InputError(f"--set {one}: write key=value")
+    return dict(one.split("=", 1) for one in given)
 
 
 def _open(project: Path) -> Project:

@@ -6,7 +6,6 @@ of instants. A chunk is there whole or not at all, so a run that was stopped at 
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -18,13 +17,14 @@ from sonjit.errors import InputError, JobError
 from sonjit.multiview.ambiguity import mirrored_hands
 from sonjit.multiview.annotator_labels import human_frames, human_joints
 from sonjit.multiview.annotator_offsets import load_offsets
-from sonjit.multiview.annotator_runs import CURRENT, FOLDER, OFFSETS
+from sonjit.multiview.annotator_runs import CURRENT, FOLDER, OFFSETS, run_name
 from sonjit.multiview.auto_labels import label_chunk, triangulate_seen
 from sonjit.multiview.auto_marks import marks_of_labels
 from sonjit.multiview.cluster import run_all
 from sonjit.multiview.consistency import check_views
 from sonjit.multiview.marks import SIDES
 from sonjit.multiview.ranking import rank
+from sonjit.multiview.second_look import see_chunk_again
 from sonjit.multiview.skeleton_fit import usual_lengths
 from sonjit.multiview.store import Need
 from sonjit.multiview.views_run import LookSettings, SeenChunk, load_seen, look, see_chunk
@@ -53,7 +53,7 @@ class AnnotatorSettings:
 
     Attributes:
         model: Sonjit's hands, full or lite.
-        network: run of the 2D detector that was taught by this project's labels; "" for Sonjit's own.
+        network: folder of the network that was taught by this project's labels, which looks again; "" for none.
         fps: instants a second, by their numbers.
         leave_out: go on without cameras that do not fit.
     """
@@ -110,23 +110,30 @@ def annotate(
     """
     if not settings.fps > 0:
         raise InputError(f"--fps {settings.fps:g}: give instants a second, above 0")
-    look_as, findings = _checked_views(project, settings)
-    folder = project.folder / FOLDER / _digest(look_as)
+    first_as, findings = _checked_views(project, settings)
+    look_as = replace(first_as, network=settings.network)
+    folder, first = (project.folder / FOLDER / run_name(one) for one in (look_as, first_as))
     chunks = [project.frames[k : k + _CHUNK] for k in range(0, len(project.frames), _CHUNK)]
     files = [folder / "seen" / f"{number:06d}.npz" for number in range(len(chunks))]
     missing = [number for number, file in enumerate(files) if not file.is_file()]
-    expect(len(missing) + len(chunks))
-    calls = [(look_as, chunks[number], str(files[number])) for number in missing]
+    begun = [first / "seen" / files[number].name for number in missing]
+    unseen = [(number, file) for number, file in zip(missing, begun, strict=True) if not file.is_file()]
+    expect(len(unseen) + (len(missing) if settings.network else 0) + len(chunks))
+    calls = [(first_as, chunks[number], str(file)) for number, file in unseen]
     for _ in run_all(see_chunk, calls, jobs=jobs, workers=workers):
         advance()
+    if settings.network:
+        again = [(look_as, str(file), str(files[number])) for number, file in zip(missing, begun, strict=True)]
+        for _ in run_all(see_chunk_again, again, jobs=jobs, workers=workers):
+            advance()
     kept = len(project.frames) - sum(len(chunks[number]) for number in missing)
     return _label(project, settings, look_as, folder, files, findings, kept, advance)
 
 
 def _checked_views(project: Project, settings: AnnotatorSettings) -> tuple[LookSettings, list[str]]:
-    """How to look, after the cameras were found to fit each other; lines about those that are left out."""
-    look_as = LookSettings(str(project.folder.resolve()), project.rig.names, settings.model, settings.network)
-    file = project.folder / FOLDER / f"checked-{_digest(look_as)}.json"
+    """How to look first, after the cameras were found to fit each other; lines about those that are left out."""
+    look_as = LookSettings(str(project.folder.resolve()), project.rig.names, settings.model)
+    file = project.folder / FOLDER / f"checked-{run_name(look_as)}.json"
     if not file.is_file():
         wanted = np.unique(np.linspace(0, len(project.frames) - 1, _ASKED).round().astype(int))
         seen = look(look_as, [project.frames[k] for k in wanted], again=False)
@@ -232,17 +239,3 @@ def _lengths(
         return usual
     told = np.stack([usual_lengths(np.stack(joints)[:, side]) for side in range(2)])
     return np.where(np.isfinite(told), told, usual)
-
-
-def _digest(look_as: LookSettings) -> str:
-    """Names a way of looking, wherever the project lies; a network by its own bytes."""
-    said = asdict(replace(look_as, project=""))
-    if look_as.network:
-        path = Path(look_as.network)
-        path = path / "weights.safetensors" if path.is_dir() else path
-        if not path.is_file():
-            raise InputError(
-                f"--network {look_as.network}: no weights there; sonjit annotate train --network makes them"
-            )
-        said["network"] = hashlib.sha256(path.read_bytes()).hexdigest()
-    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:12]

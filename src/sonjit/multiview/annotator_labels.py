@@ -40,15 +40,22 @@ def human_joints(rig: CameraRig, marks: Sequence[Mark]) -> Triangulation:
 
 
 def write_lessons(
-    project: Project, frames: Sequence[int], out: Path, advance: Callable[[], None] = lambda: None
+    project: Project,
+    frames: Sequence[int],
+    out: Path,
+    advance: Callable[[], None] = lambda: None,
+    *,
+    as_right: bool = False,
 ) -> Path:
-    """Write each view of the instants given with all joints known in space, as `sonjit train keypoint-detector` reads.
+    """Write each view of the instants given with all joints known in space, as recipes of `sonjit train` read COCO.
 
     Args:
         project: whose marks count.
         frames: instants that people marked.
         out: folder for `coco.json` and `images`.
         advance: called after each instant.
+        as_right: left hands alone, in mirrored pictures, and right ones alone: what is learned is to find the right
+            hand where two lie over each other.
 
     Returns:
         The file of annotations.
@@ -63,14 +70,19 @@ def write_lessons(
         for camera in project.rig:
             seen = camera.project(joints)
             seen[~camera.inside(np.nan_to_num(seen, nan=-1))] = np.nan
-            hands = [one for one in seen if np.isfinite(one).all(-1).sum() > 1]
-            if not hands or frame not in project.view(camera.name).numbers:
+            there = [side for side in range(2) if np.isfinite(seen[side]).all(-1).sum() > 1]
+            if not there or frame not in project.view(camera.name).numbers:
                 continue
-            name = f"{camera.name}/{frame}.jpg"
-            write_whole(out / "images" / name, jpeg_bytes(project.view(camera.name).read(frame)))
-            images.append({"id": len(images) + 1, "file_name": name, "width": camera.width, "height": camera.height})
-            for hand in hands:
-                annotations.append(coco_annotation(len(annotations) + 1, len(images), hand))
+            rgb = project.view(camera.name).read(frame)
+            for sides in [[side] for side in there] if as_right else [there]:
+                mirrored = as_right and sides == [1]
+                name = f"{camera.name}/{frame}{'-mirrored' if mirrored else ''}.jpg"
+                write_whole(out / "images" / name, jpeg_bytes(rgb[:, ::-1] if mirrored else rgb))
+                size = {"width": camera.width, "height": camera.height}
+                images.append({"id": len(images) + 1, "file_name": name, **size})
+                for side in sides:
+                    hand = mirrored_points(seen[side], camera.width) if mirrored else seen[side]
+                    annotations.append(coco_annotation(len(annotations) + 1, len(images), hand))
         advance()
     if not annotations:
         raise InputError(
@@ -80,6 +92,11 @@ def write_lessons(
     file = out / "coco.json"
     write_whole(file, (json.dumps(record) + "\n").encode())
     return file
+
+
+def mirrored_points(points_px: NDArray[np.float64], width: int) -> NDArray[np.float64]:
+    """Points (..., 2) of a picture so many pixels wide where they lie in the mirrored one."""
+    return np.stack([width - points_px[..., 0], points_px[..., 1]], -1)
 
 
 def coco_category(number: int, name: str) -> dict[str, Any]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from dataclasses import asdict, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -15,7 +18,6 @@ from sonjit.multiview.views_run import LookSettings, SeenChunk, load_seen
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -51,6 +53,20 @@ def learn(project: Project) -> Offsets:
     offsets = learn_offsets(np.stack([one for one, _ in rows]), np.stack([other for _, other in rows]))
     offsets.save(folder / OFFSETS)
     return offsets
+
+
+def run_name(look_as: LookSettings) -> str:
+    """Names a way of looking, wherever the project lies; a network by its own bytes."""
+    said = asdict(replace(look_as, project=""))
+    if look_as.network:
+        path = Path(look_as.network)
+        path = path / "weights.safetensors" if path.is_dir() else path
+        if not path.is_file():
+            raise InputError(
+                f"--network {look_as.network}: no weights there; sonjit annotate train --network makes them"
+            )
+        said["network"] = hashlib.sha256(path.read_bytes()).hexdigest()
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def current_run(project: Project) -> Path:

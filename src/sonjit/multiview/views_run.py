@@ -22,7 +22,7 @@ from sonjit.multiview.triangulation import triangulate
 from sonjit.synthesis.layouts import whole_path
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -33,9 +33,9 @@ if TYPE_CHECKING:
     from sonjit.results import Hand
 
 CANDIDATES: Final = 4
-_LEAST_SCORE: Final = 0.3
+LEAST_SCORE: Final = 0.3
 _THRESHOLD_PX: Final = 10.0
-_ROOM: Final = 0.25  # of a hand that may lie outside a picture in which it is looked for
+ROOM: Final = 0.25  # of a hand that may lie outside a picture in which it is looked for
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class LookSettings:
         project: its folder.
         views: names of the cameras that are used.
         model: Sonjit's hands, full or lite.
-        network: run of `sonjit train keypoint-detector` that looks again; "" for Sonjit's own hands.
+        network: folder that `sonjit annotate train --network` wrote, which looks once more; "" for none.
     """
 
     project: str
@@ -100,18 +100,13 @@ def see_chunk(settings: LookSettings, frames: Sequence[int], out: str) -> str:
 
 def look(settings: LookSettings, frames: Sequence[int], *, again: bool = True) -> SeenChunk:
     """Look at some instants; `again`: a second time where the hands must be in each view."""
-    project, hands, network = _opened(settings)
+    project, hands = _opened(settings)
     rig = project.rig.subset(settings.views)
     points = np.full((len(frames), len(rig), 2, 21, 2), np.nan, np.float32)
     confidence = np.zeros(points.shape[:-1], np.float32)
     problems: list[str] = []
     before: NDArray[np.float64] | None = None
-    repeated = _Repeated()
-    place = project.frames.index(frames[0])
-    if place:  # a chunk's first pictures may repeat the last ones of the chunk before
-        _pictures(project, settings.views, project.frames[place - 1], repeated, [])
-    for row, frame in enumerate(frames):
-        pictures = _pictures(project, settings.views, frame, repeated, problems)
+    for row, pictures in enumerate(usable_pictures(project, settings.views, frames, problems)):
         seen = _candidates(hands, pictures)
         chosen = associate(rig, seen, before)
         _take(points[row], confidence[row], seen, chosen, rest=not again)
@@ -120,23 +115,30 @@ def look(settings: LookSettings, frames: Sequence[int], *, again: bool = True) -
         before = _in_space(rig, points[row], confidence[row])
         for view, rgb in enumerate(pictures):
             if rgb is not None:
-                _look_again(hands, network, rgb, rig.cameras[view], before, points[row, view], confidence[row, view])
+                _look_where_they_are(hands, rgb, rig.cameras[view], before, points[row, view], confidence[row, view])
     return SeenChunk(np.array(frames, np.int64), points, confidence, tuple(problems))
 
 
+def usable_pictures(
+    project: Project, views: Sequence[str], frames: Sequence[int], problems: list[str]
+) -> Iterator[list[NDArray[np.uint8] | None]]:
+    """The pictures of each of some instants that follow each other; None, and a line, for what cannot be used."""
+    repeated = _Repeated()
+    place = project.frames.index(frames[0])
+    if place:  # a chunk's first pictures may repeat the last ones of the chunk before
+        _pictures(project, views, project.frames[place - 1], repeated, [])
+    for frame in frames:
+        yield _pictures(project, views, frame, repeated, problems)
+
+
 @lru_cache(maxsize=2)
-def _opened(settings: LookSettings) -> tuple[Project, Detector[HandObservation, Hand], Any]:
+def _opened(settings: LookSettings) -> tuple[Project, Detector[HandObservation, Hand]]:
     """Project and networks, once for each process."""
     hands: Any = create_detector(
         "hands", model=settings.model, static_image=True, max_instances=CANDIDATES,
-        min_detection_score=_LEAST_SCORE, min_presence_score=_LEAST_SCORE, threads=1,
+        min_detection_score=LEAST_SCORE, min_presence_score=LEAST_SCORE, threads=1,
     )  # fmt: skip
-    network = None
-    if settings.network:
-        from sonjit.networks.keypoint_detector import KeypointDetector
-
-        network = KeypointDetector(settings.network)
-    return open_project(Path(settings.project)), hands, network
+    return open_project(Path(settings.project)), hands
 
 
 class _Repeated:
@@ -223,9 +225,8 @@ def _in_space(rig: CameraRig, points: NDArray[np.float32], confidence: NDArray[n
     return triangulate(rig, points, confidence=confidence, method="ransac", threshold_px=_THRESHOLD_PX).points_m
 
 
-def _look_again(
+def _look_where_they_are(
     hands: Detector[HandObservation, Hand],
-    network: Any,  # noqa: ANN401  # torch is imported only where it is there
     rgb: NDArray[np.uint8],
     camera: RigCamera,
     points_m: NDArray[np.float64],
@@ -235,16 +236,8 @@ def _look_again(
     """Put what is seen where hands (2, 21, 3) must be in place of points (2, 21, 2) and confidence (2, 21)."""
     for side in range(2):
         there = camera.project(points_m[side])
-        if not np.isfinite(there).all() or camera.inside(there).mean() < 1 - _ROOM:
+        if not np.isfinite(there).all() or camera.inside(there).mean() < 1 - ROOM:
             continue
-        if network is not None:
-            (low, high) = there.min(0).tolist(), there.max(0).tolist()
-            (found,) = network.detect(rgb, [(*low, *high)])
-            now, sure = found.keypoints, found.confidence
-        else:
-            seen = hands.detect(rgb, boxes=[box_around_hand(there)])
-            if not seen:
-                continue
-            now, sure = seen[0].keypoints[:, :2], np.full(21, seen[0].score, np.float32)
-        if np.linalg.norm(now - there, axis=1).mean() < near_px(there):
-            points[side], confidence[side] = now, np.maximum(sure, 1e-3)
+        seen = hands.detect(rgb, boxes=[box_around_hand(there)])
+        if seen and np.linalg.norm(seen[0].keypoints[:, :2] - there, axis=1).mean() < near_px(there):
+            points[side], confidence[side] = seen[0].keypoints[:, :2], seen[0].score

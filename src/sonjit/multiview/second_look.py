@@ -1,0 +1,134 @@
+"""Hands looked at again by a network that the project's own people taught, where the first look put them in space.
+
+A hand network of one's own is shown right hands alone, left ones in mirrored pictures, as it was taught: where two
+hands lie over each other, it knows which of them is meant.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Protocol
+
+import numpy as np
+
+from sonjit.detectors.create import create_detector
+from sonjit.detectors.hands import box_around_hand
+from sonjit.multiview.annotator_labels import mirrored_points
+from sonjit.multiview.associate import near_px
+from sonjit.multiview.auto_labels import triangulate_seen
+from sonjit.multiview.project import open_project
+from sonjit.multiview.views_run import LEAST_SCORE, ROOM, SeenChunk, load_seen, usable_pictures
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from sonjit.multiview.project import Project
+    from sonjit.multiview.views_run import LookSettings
+
+HAND_NETWORK: Final = "hand-full"
+"""Recipe of `sonjit train`, and the name of what it exports."""
+PASSES: Final = 2
+"""The second one cuts hands out where the taught network, not the general one, saw them."""
+
+
+class TaughtNetwork(Protocol):
+    """Finds one hand where it must be."""
+
+    def see(
+        self, rgb: NDArray[np.uint8], there_px: NDArray[np.float64], side: int
+    ) -> tuple[NDArray[np.floating], NDArray[np.floating]] | None:
+        """Keypoints (21, 2) and their confidence (21,) of the right (0) or left hand (1) around points (21, 2)."""
+        ...
+
+
+class TaughtHands:
+    """What `sonjit annotate train --network hand-full` made.
+
+    Args:
+        file: exported landmark network.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self._hands = create_detector(
+            "hands", landmark_model=file, static_image=True, max_instances=1, min_presence_score=LEAST_SCORE, threads=1
+        )
+
+    def see(
+        self, rgb: NDArray[np.uint8], there_px: NDArray[np.float64], side: int
+    ) -> tuple[NDArray[np.floating], NDArray[np.floating]] | None:
+        """See `TaughtNetwork`."""
+        width, left = rgb.shape[1], side == 1
+        shown = np.ascontiguousarray(rgb[:, ::-1]) if left else rgb
+        box = box_around_hand(mirrored_points(there_px, width) if left else there_px)
+        seen = self._hands.detect(shown, boxes=[box])
+        if not seen:
+            return None
+        points = seen[0].keypoints[:, :2]
+        return mirrored_points(points, width) if left else points, np.full(21, seen[0].score)
+
+
+class TaughtDetector:
+    """What `sonjit annotate train --network keypoint-detector` made.
+
+    Args:
+        folder: of the run.
+    """
+
+    def __init__(self, folder: str) -> None:
+        from sonjit.networks.keypoint_detector import KeypointDetector  # torch is imported only where it is needed
+
+        self._network = KeypointDetector(folder)
+
+    def see(
+        self, rgb: NDArray[np.uint8], there_px: NDArray[np.float64], side: int
+    ) -> tuple[NDArray[np.floating], NDArray[np.floating]] | None:
+        """See `TaughtNetwork`; both hands look alike to it."""
+        del side
+        low, high = there_px.min(0).tolist(), there_px.max(0).tolist()
+        (found,) = self._network.detect(rgb, [(*low, *high)])
+        return found.keypoints, np.maximum(found.confidence, 1e-3)
+
+
+def see_chunk_again(settings: LookSettings, first: str, out: str) -> str:
+    """Look again at a chunk that `see_chunk` wrote, and write what is seen now; gives the file."""
+    look_again(settings, load_seen(Path(first))).save(Path(out))
+    return out
+
+
+def look_again(settings: LookSettings, first: SeenChunk) -> SeenChunk:
+    """Look at all hands of a chunk again with `settings.network`.
+
+    Where it does not see a hand, that view says nothing of it; where the first look did not put all of a hand in
+    space, what it saw stays.
+    """
+    project, network = _opened(settings)
+    rig = project.rig.subset(settings.views)
+    points, confidence = first.points_px.copy(), first.confidence.copy()
+    problems: list[str] = []
+    frames = first.frames.tolist()
+    for row, pictures in enumerate(usable_pictures(project, settings.views, frames, problems)):
+        for _ in range(PASSES):
+            one = SeenChunk(first.frames[row : row + 1], points[row : row + 1], confidence[row : row + 1], ())
+            hands = triangulate_seen(rig, one).points_m[0]  # (2, 21, 3)
+            for side in range(2):
+                if not np.isfinite(hands[side]).all():
+                    continue
+                points[row, :, side], confidence[row, :, side] = np.nan, 0
+                for view, rgb in enumerate(pictures):
+                    there = rig.cameras[view].project(hands[side])
+                    inside = rig.cameras[view].inside(np.nan_to_num(there, nan=-1))
+                    if rgb is None or not np.isfinite(there).all() or inside.mean() < 1 - ROOM:
+                        continue
+                    seen = network.see(rgb, there, side)
+                    if seen and np.linalg.norm(seen[0] - there, axis=1).mean() < near_px(there):
+                        points[row, view, side], confidence[row, view, side] = seen
+    return SeenChunk(first.frames, points, confidence, tuple(problems))
+
+
+@lru_cache(maxsize=2)
+def _opened(settings: LookSettings) -> tuple[Project, TaughtNetwork]:
+    """Project and network, once for each process."""
+    exported = Path(settings.network) / f"{HAND_NETWORK}.xml"
+    network = TaughtHands(exported) if exported.is_file() else TaughtDetector(settings.network)
+    return open_project(Path(settings.project)), network
