@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from sonjit.errors import InputError
-from sonjit.hand_models.rig import FINGERS, JOINTS, KEYPOINTS, PARENTS, RigPose
-from sonjit.hand_models.rig_files import load_rig
+from sonjit.hand_models.rig import FINGERS, JOINTS, KEYPOINTS, PARENTS, RigMotion, RigPose
+from sonjit.hand_models.rig_files import load_rig, read_rig
+from sonjit.hand_models.rig_glb import glb_from_motions
 from sonjit.skeletons import load_skeleton
 from sonjit.weights import find_weight
 
@@ -149,3 +150,22 @@ class TestFiles:
         total = 20 + len(text) + len(rest_of_file)
         head = struct.pack("<5I", 0x46546C67, 2, len(data), len(text), 0x4E4F534A)
         self.broken(tmp_path, (head + text + rest_of_file)[: max(total, len(data))])
+
+    @pytest.mark.parametrize(
+        ("old", "new", "says"),
+        [
+            (b'"skin":0', b'"skip":0', "no skinned mesh"),
+            (b"thumb-tip", b"thumb-top", "without thumb-tip"),
+            (b"JOINTS_0", b"JOINTS_9", "JOINTS_0"),
+        ],
+    )
+    def test_ones_own_without_a_part(self, tmp_path, rigs, some_poses, old, new, says):
+        path = tmp_path / "mine.glb"
+        data = glb_from_motions([RigMotion("mine", rigs["Left"], some_poses(1), np.zeros(1, int))])
+        path.write_bytes(data)
+        assert read_rig(path).side == "Left"
+        assert old in data
+        path.write_bytes(data.replace(old, new))
+        with pytest.raises(InputError, match=says) as caught:
+            read_rig(path)
+        assert "\n" not in str(caught.value)

@@ -56,7 +56,7 @@ class Glb:
             if kind != _BIN or len(self._binary) != size:
                 raise ValueError
         except (struct.error, ValueError):
-            raise InputError(f"{path} is no whole GLB 2 file with its data inside; fetch it anew") from None
+            raise InputError(f"{path} is no whole GLB 2 file with its data inside; fetch or export it anew") from None
 
     def array(self, accessor: int) -> NDArray[Any]:
         """The numbers of one accessor, a row for each of its elements; matrices act on columns."""

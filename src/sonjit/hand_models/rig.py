@@ -33,6 +33,7 @@ KEYPOINTS: Final = (0, *(joint for finger in FINGERS for joint in finger))
 """Index of the joint that each of MediaPipe's 21 keypoints stands for."""
 _FINGERS = np.array(FINGERS)
 _PALM = [0, 5, 10, 15, 20]
+_FLIP: Final = np.array([-1.0, 1.0, 1.0])
 
 
 @dataclass(frozen=True)
@@ -146,6 +147,18 @@ class Rig:
         stretch = mean * np.eye(3) + (along - mean)[:, None, None] * bones[:, :, None] * bones[:, None, :]
         moved = joints[:, None] + (self.vertices - self.joints[:, None]) @ stretch  # (25, V, 3); stretch is symmetric
         return replace(self, joints=joints, vertices=np.einsum("vj,jvc->vc", self.weights, moved))
+
+    def mirrored(self) -> Rig:
+        """The other side's hand, mirrored in x: the same angles bend it to the mirrored pose."""
+        return Rig(
+            "Left" if self.side == "Right" else "Right",
+            joints=self.joints * _FLIP,
+            frames=_FLIP[:, None] * self.frames * _FLIP,  # y and z keep their meaning, x turns to stay right-handed
+            vertices=self.vertices * _FLIP,
+            normals=self.normals * _FLIP,
+            faces=self.faces[:, [0, 2, 1]],
+            weights=self.weights,
+        )
 
     def place(self, pose: RigPose) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Axes (N, 25, 3, 3) and positions (N, 25, 3) of the joints in a pose."""

@@ -35,6 +35,7 @@ _STEPS: Final = np.array([0.1] * 3 + [0.01] * 3)  # rad and m that a hand readil
 _STEP_RAD: Final = 0.2  # that a joint readily bends
 _GAP_M: Final = 0.0003  # left between skins
 _TIPS_M: Final = 0.0145  # between the tips' joints where pads touch
+_PAD_M: Final = 0.0075  # before the skin's end a pad begins; some rigs have their tips beyond
 
 _FINGER_OF, _STEP_OF = np.full((2, 25), -1)  # of each joint; a tip moves with the last joint that bends
 for _finger, _chain in enumerate(FINGERS):
@@ -71,6 +72,15 @@ class _Hand:
         angles[:, *self.free.which] = np.clip(angles[:, *self.free.which] + step[6:], self.free.low, self.free.high)
         rotation = matrix_from_rotation_vector(step[:3]) @ self.pose.rotation
         self.set(RigPose(rotation, self.pose.translation + step[3:6], angles))
+
+    def pad(self, finger: int) -> NDArray[np.float64]:
+        """(3,) within a fingertip: its joint, or on the bone before that where it lies too near to the skin's end."""
+        tip = FINGERS[finger][3]
+        own = np.isin(self.regions.joints, FINGERS[finger][2:])
+        beyond = -((self.rig.vertices[own] - self.rig.joints[tip]) @ self.rig.frames[tip][:, 2])
+        frames, places = self.rig.place(self.pose)
+        back = max(_PAD_M - float(beyond.max(initial=0)), 0)
+        return np.asarray(places[0, tip] + back * frames[0, tip][:, 2], np.float64)
 
     def slopes(self, points: NDArray[np.float64], joints: NDArray[np.intp]) -> NDArray[np.float64]:
         """How points (C, 3) of joints (C,) move with the hand: (C, 3, 6 + P)."""
@@ -165,8 +175,7 @@ def _pulls(hands: list[_Hand], touches: Sequence[Touch]) -> list[_Equations]:
     for touch in touches:
         joints = [np.array([FINGERS[finger][3]]) for _, finger in (touch.one, touch.other)]
         one, other = hands[touch.one[0]], hands[touch.other[0]]
-        here = one.rig.place(one.pose)[1][0, joints[0]]
-        there = other.rig.place(other.pose)[1][0, joints[1]]
+        here, there = one.pad(touch.one[1])[None], other.pad(touch.other[1])[None]
         way = there - here
         length = float(np.linalg.norm(way))
         way = way / max(length, 1e-6)

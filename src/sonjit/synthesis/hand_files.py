@@ -85,9 +85,9 @@ def _read(files: HandFiles) -> Mapping[Side, Rig]:
 
 
 def _mano(path: str, side: Side) -> Rig:
-    fields = read_mano(path)
+    fields, plain = read_mano(path), load_rig("Right")
     try:
-        return rig_from_mano(fields, load_rig(side))
+        return rig_from_mano(fields, plain if side == plain.side else plain.mirrored())
     except InputError as error:
         raise InputError(f"{path}: {error}; give --mano MANO_RIGHT.pkl,MANO_LEFT.pkl") from None
 

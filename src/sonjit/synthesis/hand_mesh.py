@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from sonjit.hand_models.rig import Side
     from sonjit.synthesis.hand_files import HandFiles
 
-_FLIP: Final = np.array([-1.0, 1.0, 1.0])
 _LENGTHS_M: Final = (0.1, 0.3)  # from the wrist to the middle finger's tip, of any hand
 _LEAST_VERTICES: Final = 500  # with fewer, rings and nails find no skin to lie on
 _BEHIND_M: Final = 0.04  # how far behind the wrist a mesh goes on that is open
@@ -80,17 +79,8 @@ def coarse_faces(rig: Rig) -> NDArray[np.int64]:
 
 
 def _mirrored(rig: Rig) -> Rig:
-    """The other side's hand, mirrored in x: the same angles bend it to the mirrored pose."""
-    frames = _FLIP[:, None] * rig.frames * _FLIP  # y and z keep their meaning, x turns to stay right-handed
-    return Rig(
-        "Left" if rig.side == "Right" else "Right",
-        joints=rig.joints * _FLIP,
-        frames=frames,
-        vertices=rig.vertices * _FLIP,
-        normals=rig.normals * _FLIP,
-        faces=rig.faces.reshape(-1, 4, 3)[:, [0, 2, 1, 3]][..., [0, 2, 1]].reshape(-1, 3),
-        weights=rig.weights,
-    )
+    """The other side's hand; of the four faces of one, the first three begin at its old corners."""
+    return replace(rig.mirrored(), faces=rig.faces.reshape(-1, 4, 3)[:, [0, 2, 1, 3]][..., [0, 2, 1]].reshape(-1, 3))
 
 
 def _welded(rig: Rig) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
