@@ -1,6 +1,8 @@
+import signal
+import subprocess
 import sys
+from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 
@@ -10,71 +12,24 @@ from sonjit.multiview.annotator import AnnotatorSettings, annotate
 from sonjit.multiview.annotator_labels import human_frames, write_lessons
 from sonjit.multiview.annotator_runs import learn, read_labels
 from sonjit.multiview.cluster import run_all
-from sonjit.multiview.marks import MACHINE, Mark
-from sonjit.multiview.project import create_project
-from sonjit.results import Hand
+from sonjit.multiview.marks import MACHINE
 
-from .projects import hands
-from .rigs import random_rig
-
-FRAMES = 8
-OFF_M = np.array([0.004, -0.003, 0.002])
-
-
-class DrawnHands:
-    """Stands for a detector of hands: knows the drawn joints, told by the picture's own brightness and camera."""
-
-    def __init__(self, rig, joints_m):
-        self.rig, self.joints_m, self.looked = rig, joints_m, 0
-        self.view = self.row = 0
-
-    def detect(self, rgb, boxes=None):
-        self.looked += boxes is None
-        row, view = int(rgb[2, 2, 1]), int(rgb[2, 2, 0])
-        pixels = self.rig.cameras[view].project(self.joints_m[row].reshape(2, 21, 3) + OFF_M)
-        found = []
-        for side, points in zip(("Right", "Left"), pixels, strict=True):
-            hand = np.concatenate([points, np.zeros((21, 1))], 1).astype(np.float32)
-            found.append(Hand(side, 0.9, hand, hand, handedness_score=0.9))
-        if boxes is None:
-            return found
-        return [min(found, key=lambda one: np.hypot(*(one.keypoints[:, :2].mean(0) - boxes[0][:2])))]
+from .annotated import CHUNK, FRAMES, OFF_M, DrawnHands, drawn_joints, drawn_project, people_mark
 
 
 @pytest.fixture
 def made(tmp_path, monkeypatch):
     """A project, its joints, and the detector that sees them."""
-    rig = random_rig(5)
-    joints = hands(FRAMES) * (1, 1, -1)
-    for camera in rig:
-        (tmp_path / camera.name).mkdir()
-    for row in range(FRAMES):
-        for view, camera in enumerate(rig):
-            picture = np.zeros((480, 640, 3), np.uint8)
-            picture[:] = (0, row, view)  # blue, green, red
-            cv2.imwrite(str(tmp_path / camera.name / f"{row}.png"), picture)
-    project = create_project(tmp_path / "project", rig, {one.name: tmp_path / one.name for one in rig})
-    detector = DrawnHands(rig, joints)
-    monkeypatch.setattr(annotator, "_CHUNK", 5)
-    monkeypatch.setattr(views_run, "_opened", lambda _: (project, detector, None))
+    project, joints = drawn_project(tmp_path), drawn_joints()
+    detector = DrawnHands(project.rig, joints)
+    monkeypatch.setattr(annotator, "_CHUNK", CHUNK)
+    monkeypatch.setattr(views_run, "_opened", lambda _: (project, detector))
     monkeypatch.setattr(
         "sonjit.multiview.auto_labels.fit_mesh", lambda rig, points: (None, None, np.full(len(points), np.nan))
     )
     monkeypatch.setattr("sonjit.multiview.auto_labels.rig_of_lengths", lambda side, lengths: None)
     yield project, joints.reshape(FRAMES, 2, 21, 3), detector
     project.close()
-
-
-def people_mark(project, joints, frames):
-    for frame in frames:
-        for camera in project.rig:
-            pixels = camera.project(joints[frame].reshape(42, 3)).tolist()
-            project.store.add(
-                [
-                    Mark(f"{frame}-{camera.name}-{k}", frame, camera.name, k, "Ann", "seen", x, y)
-                    for k, (x, y) in enumerate(pixels)
-                ]
-            )
 
 
 def error_mm(project, joints):
@@ -111,6 +66,21 @@ def test_a_run_goes_on_with_the_missing_chunk(made):
     again = annotate(project, AnnotatorSettings(fps=1))
     assert detector.looked == 3 * len(project.rig)
     assert again.kept == 5
+
+
+def test_a_killed_run_goes_on_with_the_chunk_in_which_it_was(made):
+    project, _, _ = made
+    root = Path(__file__).parents[2]
+    killed = subprocess.run(
+        [sys.executable, "-m", "tests.multiview.annotated", str(project.folder)], cwd=root, check=False
+    )
+    assert killed.returncode == -signal.SIGKILL
+    (chunk,) = project.folder.glob("auto/*/seen/*.npz")
+    before = chunk.read_bytes()
+    done = annotate(project, AnnotatorSettings(fps=1))
+    assert done.kept == CHUNK
+    assert done.labelled == done.joints == FRAMES * 42
+    assert chunk.read_bytes() == before
 
 
 def test_marks_and_needs_are_in_the_store(made):

@@ -21,8 +21,11 @@ from sonjit.multiview.project import open_project
 from sonjit.multiview.views_run import LEAST_SCORE, ROOM, SeenChunk, load_seen, usable_pictures
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
+    from sonjit.multiview.cameras import CameraRig
     from sonjit.multiview.project import Project
     from sonjit.multiview.views_run import LookSettings
 
@@ -99,8 +102,8 @@ def see_chunk_again(settings: LookSettings, first: str, out: str) -> str:
 def look_again(settings: LookSettings, first: SeenChunk) -> SeenChunk:
     """Look at all hands of a chunk again with `settings.network`.
 
-    Where it does not see a hand, that view says nothing of it; where the first look did not put all of a hand in
-    space, what it saw stays.
+    A view in which it does not see a hand says nothing of that one. What the first look saw stays of hands that it did
+    not put in space as a whole, and of those that fewer than two views show now.
     """
     project, network = _opened(settings)
     rig = project.rig.subset(settings.views)
@@ -112,18 +115,29 @@ def look_again(settings: LookSettings, first: SeenChunk) -> SeenChunk:
             one = SeenChunk(first.frames[row : row + 1], points[row : row + 1], confidence[row : row + 1], ())
             hands = triangulate_seen(rig, one).points_m[0]  # (2, 21, 3)
             for side in range(2):
-                if not np.isfinite(hands[side]).all():
-                    continue
-                points[row, :, side], confidence[row, :, side] = np.nan, 0
-                for view, rgb in enumerate(pictures):
-                    there = rig.cameras[view].project(hands[side])
-                    inside = rig.cameras[view].inside(np.nan_to_num(there, nan=-1))
-                    if rgb is None or not np.isfinite(there).all() or inside.mean() < 1 - ROOM:
-                        continue
-                    seen = network.see(rgb, there, side)
-                    if seen and np.linalg.norm(seen[0] - there, axis=1).mean() < near_px(there):
-                        points[row, view, side], confidence[row, view, side] = seen
+                now, sure = _one_hand(network, rig, pictures, hands[side], side)
+                if (sure > 0).any(-1).sum() > 1:
+                    points[row, :, side], confidence[row, :, side] = now, sure
     return SeenChunk(first.frames, points, confidence, tuple(problems))
+
+
+def _one_hand(
+    network: TaughtNetwork,
+    rig: CameraRig,
+    pictures: Sequence[NDArray[np.uint8] | None],
+    points_m: NDArray[np.float64],
+    side: int,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """What C views show of the hand that is at points (21, 3): (C, 21, 2) pixels and (C, 21) confidence."""
+    points, confidence = np.full((len(rig), 21, 2), np.nan), np.zeros((len(rig), 21))
+    for view, (camera, rgb) in enumerate(zip(rig, pictures, strict=True)):
+        there = camera.project(points_m)
+        if rgb is None or not np.isfinite(there).all() or camera.inside(there).mean() < 1 - ROOM:
+            continue
+        seen = network.see(rgb, there, side)
+        if seen and np.linalg.norm(seen[0] - there, axis=1).mean() < near_px(there):
+            points[view], confidence[view] = seen
+    return points, confidence
 
 
 @lru_cache(maxsize=2)

@@ -1,0 +1,136 @@
+import numpy as np
+import pytest
+
+from sonjit.cli import main
+from sonjit.datasets import load_coco
+from sonjit.errors import InputError
+from sonjit.multiview import annotator, second_look, views_run
+from sonjit.multiview.annotator import AnnotatorSettings, annotate
+from sonjit.multiview.annotator_labels import mirrored_points, write_lessons
+from sonjit.multiview.annotator_runs import current_run, read_labels
+from sonjit.multiview.annotator_training import train_network
+from sonjit.multiview.second_look import TaughtHands, look_again
+from sonjit.multiview.views_run import LookSettings, SeenChunk
+from sonjit.weights import find_weight
+
+from .annotated import CHUNK, FRAMES, OFF_M, DrawnHands, drawn_joints, drawn_project, people_mark
+
+TINY = {"scratch": "true", "trunk": "tiny", "size": "64", "steps": "2", "batch": "4", "warmup": "1", "freeze": ""}
+
+
+@pytest.fixture
+def made(tmp_path, monkeypatch):
+    """A project, its joints, and the detector that sees them."""
+    project, joints = drawn_project(tmp_path), drawn_joints()
+    detector = DrawnHands(project.rig, joints)
+    monkeypatch.setattr(annotator, "_CHUNK", CHUNK)
+    monkeypatch.setattr(views_run, "_opened", lambda _: (project, detector))
+    monkeypatch.setattr(
+        "sonjit.multiview.auto_labels.fit_mesh", lambda rig, points: (None, None, np.full(len(points), np.nan))
+    )
+    monkeypatch.setattr("sonjit.multiview.auto_labels.rig_of_lengths", lambda side, lengths: None)
+    yield project, joints.reshape(FRAMES, 2, 21, 3)
+    project.close()
+
+
+class Taught:
+    """Sees each hand where it is drawn, in all views but some."""
+
+    def __init__(self, rig, joints, blind=()):
+        self.rig, self.joints, self.blind, self.asked = rig, joints, blind, set()
+
+    def see(self, rgb, there_px, side):
+        row, view = int(rgb[2, 2, 1]), int(rgb[2, 2, 0])
+        self.asked.add((row, view, side))
+        if view in self.blind:
+            return None
+        return self.rig.cameras[view].project(self.joints[row, side]), np.full(21, 0.8)
+
+
+def first_look(rig, joints):
+    """What all views show, as far from the truth as the general detector says."""
+    pixels = np.moveaxis(rig.project(joints + OFF_M), 0, 1).astype(np.float32)  # (N, C, 2, 21, 2)
+    return SeenChunk(np.arange(len(joints)), pixels, np.full(pixels.shape[:-1], 0.9, np.float32), ())
+
+
+@pytest.mark.parametrize("blind", [(), (1, 3)])
+def test_the_taught_network_has_the_last_word(made, monkeypatch, blind):
+    project, joints = made
+    taught = Taught(project.rig, joints, blind)
+    monkeypatch.setattr(second_look, "_opened", lambda _: (project, taught))
+    seen = look_again(LookSettings(str(project.folder), project.rig.names), first_look(project.rig, joints))
+    exact = np.moveaxis(project.rig.project(joints), 0, 1)
+    sees = [view for view in range(5) if view not in blind]
+    np.testing.assert_allclose(seen.points_px[:, sees], exact[:, sees], atol=1e-3)
+    assert np.isnan(seen.points_px[:, list(blind)]).all()
+    assert not seen.confidence[:, list(blind)].any()
+    assert taught.asked == {(row, view, side) for row in range(FRAMES) for view in range(5) for side in range(2)}
+
+
+def test_a_hand_that_one_view_shows_stays_as_it_was(made, monkeypatch):
+    project, joints = made
+    monkeypatch.setattr(second_look, "_opened", lambda _: (project, Taught(project.rig, joints, (0, 1, 2, 4))))
+    first = first_look(project.rig, joints)
+    seen = look_again(LookSettings(str(project.folder), project.rig.names), first)
+    np.testing.assert_array_equal(seen.points_px, first.points_px)
+    np.testing.assert_array_equal(seen.confidence, first.confidence)
+
+
+def test_left_hands_are_lessons_as_right_ones(made, tmp_path):
+    project, joints = made
+    people_mark(project, joints, [4])
+    pictures = load_coco(write_lessons(project, (4,), tmp_path / "lessons", as_right=True)).pictures
+    assert len(pictures) == 5 * 2
+    for picture in pictures:
+        (hand,) = picture.instances
+        view, _, file = picture.name.partition("/")
+        camera, left = project.rig[view], "mirrored" in file
+        points = camera.project(joints[4, int(left)])
+        points = mirrored_points(points, camera.width) if left else points
+        np.testing.assert_allclose(hand.keypoints[:, :2], points, atol=0.02)
+
+
+def test_a_left_hand_is_seen_as_a_right_one_in_the_mirror(weights, photo):
+    del weights
+    eyes = TaughtHands(find_weight("hand-full"))
+    with_hand = 0
+    for x in np.linspace(0.2, 0.8, 4) * photo.shape[1]:
+        there = (x, photo.shape[0] / 2) + np.random.default_rng(0).uniform(-0.15, 0.15, (21, 2)) * photo.shape[0]
+        right = eyes.see(photo, there, 0)
+        left = eyes.see(np.ascontiguousarray(photo[:, ::-1]), mirrored_points(there, photo.shape[1]), 1)
+        assert (left is None) == (right is None)
+        if left and right:
+            with_hand += 1
+            np.testing.assert_allclose(mirrored_points(left[0], photo.shape[1]), right[0], atol=0.05)
+    assert with_hand
+
+
+def test_what_train_makes_is_what_auto_looks_with(made, weights):
+    del weights
+    project, joints = made
+    first = annotate(project, AnnotatorSettings(fps=1)).folder
+    people_mark(project, joints, range(6))
+    folder, told = train_network(project, "hand-full", TINY)
+    assert told["hands"] == 6 * 5 * 2
+    assert train_network(project, "hand-full", TINY)[0] == folder
+    done = annotate(project, AnnotatorSettings(fps=1, network=str(folder)))
+    assert done.folder == current_run(project) != first
+    assert done.kept == 0
+    assert sum(len(one.frames) for one in read_labels(project)) == FRAMES
+    assert annotate(project, AnnotatorSettings(fps=1, network=str(folder))).kept == FRAMES
+    people_mark(project, joints, [6])
+    assert train_network(project, "hand-full", TINY)[0] != folder
+
+
+def test_a_network_that_is_not_there_is_named(made, tmp_path):
+    with pytest.raises(InputError, match="annotate train --network"):
+        annotate(made[0], AnnotatorSettings(fps=1, network=str(tmp_path / "none")))
+
+
+@pytest.mark.parametrize(("given", "said"), [("size", "key=value"), ("width=x", "width"), ("no_such=1", "no_such")])
+def test_settings_that_cannot_be_are_refused_in_a_line(made, capsys, given, said):
+    project, joints = made
+    annotate(project, AnnotatorSettings(fps=1))
+    people_mark(project, joints, range(6))
+    assert main(["annotate", "train", str(project.folder), "--network", "hand-full", "--set", given]) == 2
+    assert said in capsys.readouterr().err.splitlines()[-1]
