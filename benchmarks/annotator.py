@@ -15,7 +15,9 @@ import numpy as np
 
 from sonjit.datasets.sample import SampleCamera
 from sonjit.multiview.annotator import AnnotatorSettings, annotate
+from sonjit.multiview.annotator_labels import human_frames
 from sonjit.multiview.annotator_runs import learn, read_labels
+from sonjit.multiview.annotator_training import train_network
 from sonjit.multiview.cameras import CameraRig, RigCamera
 from sonjit.multiview.marks import Mark
 from sonjit.multiview.project import create_project, find_views
@@ -36,6 +38,7 @@ def main():
     parser.add_argument("--views", type=int, default=12)
     parser.add_argument("--count", type=int, default=8, help="sequences, of about four seconds")
     parser.add_argument("--human", type=int, default=30, help="instants that the simulated person marks")
+    parser.add_argument("--steps", type=int, default=300, help="of fine-tuning the hands; 0 leaves that out")
     parser.add_argument("--jobs", type=int, default=2)
     options = parser.parse_args()
     options.folder.mkdir(parents=True)
@@ -51,6 +54,14 @@ def main():
     mark(project, truth, [frame for frame in ranked if frame not in spread][: options.human - len(spread)])
     learn(project)
     run(project, truth, options.jobs, "after")
+    if options.steps:
+        start = time.perf_counter()
+        network, told = train_network(project, "hand-full", {"steps": str(options.steps)})
+        px = {name: round(float(told[name]), 2) for name in ("error_before_px", "error_px")}
+        tell("network", seconds=round(time.perf_counter() - start, 1), hands=told["hands"], **px)
+        run(project, truth, options.jobs, "with the network", str(network))
+        learn(project)
+        run(project, truth, options.jobs, "with the network, learned", str(network))
     project.close()
 
 
@@ -97,9 +108,9 @@ def mark(project, truth, frames):
         project.store.add(marks)
 
 
-def run(project, truth, jobs, title):
+def run(project, truth, jobs, title, network=""):
     start = time.perf_counter()
-    annotate(project, AnnotatorSettings(fps=FPS), jobs=jobs)
+    annotate(project, AnnotatorSettings(fps=FPS, network=network), jobs=jobs)
     seconds = time.perf_counter() - start
     labels = list(read_labels(project))
     points = np.concatenate([one.points_m for one in labels])
@@ -108,10 +119,12 @@ def run(project, truth, jobs, title):
     off = 1000 * np.linalg.norm(points - exact, axis=-1)
     there = np.isfinite(exact).all(-1)
     machine = off[(source == 1) & there]
+    never = ~np.isin([frame for one in labels for frame in one.frames], human_frames(project))[:, None, None]
     tell(
         title,
         seconds=round(seconds, 1),
         coverage=round(float(np.isfinite(off[there]).mean()), 4),
+        never_marked_mean_mm=round(float(off[(source == 1) & there & never].mean()), 3),
         machine_mean_mm=round(float(machine.mean()), 3),
         machine_median_mm=round(float(np.median(machine)), 3),
         machine_p95_mm=round(float(np.percentile(machine, 95)), 3),

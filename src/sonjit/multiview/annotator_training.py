@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _USUAL: Final[Mapping[str, Mapping[str, str]]] = {
     HAND_NETWORK: {
-        "steps": "300", "batch": "16", "rate": "5e-4", "held_out": "0",
+        "steps": "300", "batch": "16", "rate": "1e-4", "held_out": "0",
         "freeze": ",".join(("stem", "first", *(f"blocks.{place}" for place in range(7)))),
     },
     "keypoint-detector": {"steps": "20000"},
