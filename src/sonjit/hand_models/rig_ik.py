@@ -6,6 +6,7 @@ little and against a prior, where that lets the hinges beyond it agree with thei
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
@@ -163,6 +164,7 @@ def turn_axes(rig: Rig, frames: NDArray[np.float64], angles: NDArray[np.float64]
     return local @ np.swapaxes(frames, -1, -2)
 
 
+@lru_cache(maxsize=8)
 def free_joints(rig: Rig) -> FreeJoints:
     """The free angles, their bends counted from the rig's rest."""
     low, high, spread = np.deg2rad(np.moveaxis(np.array(_LIMITS, np.float64), -1, 0))  # each (5, 3, 3)

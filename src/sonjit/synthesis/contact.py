@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
-from sonjit.geometry.rotations import matrix_from_rotation_vector
 from sonjit.hand_models.rig import FINGERS, RigPose
-from sonjit.hand_models.rig_ik import free_joints, joint_limits, turn_axes
-from sonjit.synthesis.touching import Skin, coarse_rig, contacts_between, contacts_within, regions_of, skin_of
+from sonjit.synthesis.moving_hand import MovingHand
+from sonjit.synthesis.touching import contacts_between
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sonjit.hand_models.rig import Rig
-    from sonjit.synthesis.touching import Regions
+    from sonjit.synthesis.touching import Skin
 
 DEPTH_M: Final = 0.001
 """How deep a vertex may stay inside; what is left of skin that gives way."""
@@ -35,11 +34,6 @@ _STEPS: Final = np.array([0.1] * 3 + [0.01] * 3)  # rad and m that a hand readil
 _STEP_RAD: Final = 0.2  # that a joint readily bends
 _GAP_M: Final = 0.0003  # left between skins
 _TIPS_M: Final = 0.0145  # between the tips' joints where pads touch
-_PAD_M: Final = 0.0075  # before the skin's end a pad begins; some rigs have their tips beyond
-
-_FINGER_OF, _STEP_OF = np.full((2, 25), -1)  # of each joint; a tip moves with the last joint that bends
-for _finger, _chain in enumerate(FINGERS):
-    _FINGER_OF[list(_chain)], _STEP_OF[list(_chain)] = _finger, (0, 1, 2, 2)
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,57 +42,6 @@ class Touch:
 
     one: tuple[int, int]
     other: tuple[int, int]
-
-
-class _Hand:
-    """A hand while it is moved."""
-
-    def __init__(self, rig: Rig, pose: RigPose) -> None:
-        self.fine = rig
-        self.rig = coarse_rig(rig)
-        self.regions: Regions = regions_of(self.rig)
-        self.free = free_joints(self.rig)
-        self.limits = joint_limits(self.free)
-        self.set(replace(pose, angles=np.clip(pose.angles, *self.limits)))
-
-    def set(self, pose: RigPose) -> None:
-        self.pose = pose
-        self.skin = skin_of(self.rig, pose)
-        self._turning: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
-
-    def move(self, step: NDArray[np.float64]) -> None:
-        """Turn, shift and bend by (6 + P,)."""
-        angles = self.pose.angles.copy()
-        angles[:, *self.free.which] = np.clip(angles[:, *self.free.which] + step[6:], self.free.low, self.free.high)
-        rotation = matrix_from_rotation_vector(step[:3]) @ self.pose.rotation
-        self.set(RigPose(rotation, self.pose.translation + step[3:6], angles))
-
-    def pad(self, finger: int) -> NDArray[np.float64]:
-        """(3,) within a fingertip: its joint, or on the bone before that where it lies too near to the skin's end."""
-        tip = FINGERS[finger][3]
-        own = np.isin(self.regions.joints, FINGERS[finger][2:])
-        beyond = -((self.rig.vertices[own] - self.rig.joints[tip]) @ self.rig.frames[tip][:, 2])
-        frames, places = self.rig.place(self.pose)
-        back = max(_PAD_M - float(beyond.max(initial=0)), 0)
-        return np.asarray(places[0, tip] + back * frames[0, tip][:, 2], np.float64)
-
-    def slopes(self, points: NDArray[np.float64], joints: NDArray[np.intp]) -> NDArray[np.float64]:
-        """How points (C, 3) of joints (C,) move with the hand: (C, 3, 6 + P)."""
-        if self._turning is None:
-            frames, places = self.rig.place(self.pose)
-            finger, joint, angle = self.free.which
-            axes = turn_axes(self.rig, frames[:, FINGERS][:, :, :3], self.pose.angles)[0]
-            self._turning = axes[finger, joint, angle], places[0][np.array(FINGERS)[finger, joint]]
-        axes, centres = self._turning  # (P, 3) each
-        slopes = np.zeros((len(points), 3, 6 + len(self.free.low)))
-        arms = points - self.pose.translation[0]
-        slopes[:, :, :3] = np.cross(np.eye(3), arms[:, None]).swapaxes(1, 2)
-        slopes[:, :, 3:6] = np.eye(3)
-        finger, joint, _ = self.free.which
-        moves = np.cross(axes, points[:, None] - centres)  # (C, P, 3)
-        moved = (_FINGER_OF[joints][:, None] == finger) & (_STEP_OF[joints][:, None] >= joint)
-        slopes[:, :, 6:] = (moves * moved[..., None]).swapaxes(1, 2)
-        return slopes
 
 
 def settle(
@@ -111,7 +54,7 @@ def settle(
         touches: fingertips that are brought together first.
         obstacles: meshes that do not give way.
     """
-    moving = [_Hand(rig, pose) for rig, pose in hands]
+    moving = [MovingHand(rig, pose) for rig, pose in hands]
     for _ in range(_ROUNDS):
         equations = [*_pushes(moving, obstacles), *_pulls(moving, touches)]
         if all(abs(each.ways).max() < DEPTH_M / 2 for each in equations):
@@ -125,7 +68,7 @@ def settle(
 
 def deepest(hands: Sequence[tuple[Rig, RigPose]], obstacles: Sequence[Skin] = ()) -> float:
     """Metres that the deepest vertex lies inside another finger, the palm, another hand or an obstacle; 0 for none."""
-    return _deepest([_Hand(rig, pose) for rig, pose in hands], obstacles)
+    return _deepest([MovingHand(rig, pose) for rig, pose in hands], obstacles)
 
 
 class _Equations(NamedTuple):
@@ -148,13 +91,13 @@ class _Equations(NamedTuple):
     close: float
 
 
-def _pushes(hands: list[_Hand], obstacles: Sequence[Skin]) -> list[_Equations]:
+def _pushes(hands: list[MovingHand], obstacles: Sequence[Skin]) -> list[_Equations]:
     equations: list[_Equations] = []
     for index, hand in enumerate(hands):
         pairs = [(number, other.skin) for number, other in enumerate(hands) if number != index]
         pairs += [(-1, obstacle) for obstacle in obstacles]
         found = [(number, skin, contacts_between(hand.skin, skin)) for number, skin in pairs]
-        found.append((index, hand.skin, contacts_within(hand.skin, hand.regions)))
+        found.append((index, hand.skin, hand.contacts()))
         for number, skin, contacts in found:
             if not len(contacts.inside):
                 continue
@@ -170,7 +113,7 @@ def _pushes(hands: list[_Hand], obstacles: Sequence[Skin]) -> list[_Equations]:
     return equations
 
 
-def _pulls(hands: list[_Hand], touches: Sequence[Touch]) -> list[_Equations]:
+def _pulls(hands: list[MovingHand], touches: Sequence[Touch]) -> list[_Equations]:
     equations: list[_Equations] = []
     for touch in touches:
         joints = [np.array([FINGERS[finger][3]]) for _, finger in (touch.one, touch.other)]
@@ -185,7 +128,7 @@ def _pulls(hands: list[_Hand], touches: Sequence[Touch]) -> list[_Equations]:
     return equations
 
 
-def _improve(hands: list[_Hand], equations: list[_Equations]) -> None:
+def _improve(hands: list[MovingHand], equations: list[_Equations]) -> None:
     """One damped Gauss-Newton step of all hands."""
     sizes = [6 + len(hand.free.low) for hand in hands]
     starts = np.concatenate([[0], np.cumsum(sizes)])
@@ -203,24 +146,23 @@ def _improve(hands: list[_Hand], equations: list[_Equations]) -> None:
         hand.move(step[start : start + size])
 
 
-def _deepest(hands: list[_Hand], obstacles: Sequence[Skin]) -> float:
+def _deepest(hands: list[MovingHand], obstacles: Sequence[Skin]) -> float:
     return max((float(each.ways.max()) - _GAP_M for each in _pushes(hands, obstacles)), default=0.0)
 
 
-def _part(hands: list[_Hand], obstacles: Sequence[Skin]) -> bool:
+def _part(hands: list[MovingHand], obstacles: Sequence[Skin]) -> bool:
     """Open the hands that pass into themselves, pull apart those that pass into each other; whether one had to."""
     moved = False
     for index, hand in enumerate(hands):
-        contacts = contacts_within(hand.skin, hand.regions)
+        contacts = hand.contacts()
         if len(contacts.inside) and contacts.depths.max() > DEPTH_M:
             fingers = np.unique(hand.regions.owners[contacts.inside])
             angles = hand.pose.angles.copy()
             angles[:, fingers] *= 0.93
             hand.set(replace(hand.pose, angles=angles))
             moved = True
-        others = [skin_of(other.fine, other.pose) for other in hands[index + 1 :]]
-        for skin in [*others, *obstacles]:
-            own = skin_of(hand.fine, hand.pose)
+        for skin in [*(other.fine_skin() for other in hands[index + 1 :]), *obstacles]:
+            own = hand.fine_skin()
             one, two = contacts_between(own, skin), contacts_between(skin, own)
             depth = max(one.depths.max(initial=0), two.depths.max(initial=0))
             if depth <= DEPTH_M:

@@ -69,7 +69,13 @@ def rig_from_shape(side: Side, shape: NDArray[np.floating], files: HandFiles | N
         raise InputError(
             f"a hand's shape of {shape.shape} numbers: give {len(SHAPE_NAMES)} finite ones, see SHAPE_NAMES"
         )
-    rest = load_hand_mesh(side, files)
+    return _shaped(side, shape.astype(np.float64).tobytes(), files)
+
+
+@lru_cache(maxsize=8)
+def _shaped(side: Side, numbers: bytes, files: HandFiles | None) -> Rig:
+    """The same; a scene asks for each of its hands several times."""
+    rest, shape = load_hand_mesh(side, files), np.frombuffer(numbers)
     if not shape.any():
         return rest
     joints, vertices = _blend_shapes(side, files)

@@ -6,6 +6,7 @@ Meshes are those before they were divided, with vertices some 4 mm apart.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
@@ -19,11 +20,13 @@ if TYPE_CHECKING:
 
 _REACH_M: Final = 0.02  # nothing is deeper inside a finger or a palm
 _FREE_FROM: Final = 0.5  # of a finger's first bone: the skin before it belongs to the web between the fingers
+_BLOCK: Final = 1 << 16  # distances at once, so that they stay near the processor
 PALM: Final = 5
 """Owner of the skin that no finger has; fingers are 0 (thumb) to 4."""
 
 
-class Skin(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Skin:
     """A hand's skin in one pose.
 
     Attributes:
@@ -33,6 +36,11 @@ class Skin(NamedTuple):
 
     points: NDArray[np.float64]
     normals: NDArray[np.float64]
+
+    @cached_property
+    def axes(self) -> NDArray[np.float64]:
+        """(3, V) the points, each axis by itself."""
+        return np.ascontiguousarray(self.points.T)
 
 
 class Contacts(NamedTuple):
@@ -63,7 +71,14 @@ class Regions:
     owners: NDArray[np.intp]
     free: NDArray[np.bool_]
 
+    @cached_property
+    def fingers(self) -> tuple[tuple[NDArray[np.intp], NDArray[np.bool_]], ...]:
+        """Of each finger the indices of its free skin, and (V,) whose skin is its own."""
+        own = [self.owners == finger for finger in range(len(FINGERS))]
+        return tuple((np.flatnonzero(self.free & each), each) for each in own)
 
+
+@lru_cache(maxsize=8)
 def coarse_rig(rig: Rig) -> Rig:
     """A divided rig with the vertices that it had before."""
     faces = coarse_faces(rig)
@@ -75,10 +90,16 @@ def coarse_rig(rig: Rig) -> Rig:
 
 def skin_of(rig: Rig, pose: RigPose) -> Skin:
     """Of a pose of one frame."""
-    (points,), (normals,) = rig.skin(pose)
+    return skin_around(rig, *rig.place(pose))
+
+
+def skin_around(rig: Rig, frames: NDArray[np.float64], joints: NDArray[np.float64]) -> Skin:
+    """Of joints that `Rig.place` has placed, in one frame."""
+    (points,), (normals,) = rig.skin_around(frames, joints)
     return Skin(points, normals)
 
 
+@lru_cache(maxsize=8)
 def regions_of(rig: Rig) -> Regions:
     """Of any rig, from its weights."""
     joints = rig.weights.argmax(1)
@@ -95,48 +116,62 @@ def regions_of(rig: Rig) -> Regions:
 
 def contacts_between(one: Skin, other: Skin) -> Contacts:
     """Vertices of one skin inside the other."""
-    low, high = other.points.min(0), other.points.max(0)
-    near = np.flatnonzero(((one.points > low) & (one.points < high)).all(1))
-    return _inside(one, other, near, np.arange(len(other.points)), facing=False)
+    which = np.flatnonzero(_reached(one.axes, other.axes, 0))
+    if not len(which):
+        return Contacts(which, which, np.zeros(0))
+    points = one.axes[:, which]
+    against = np.flatnonzero(_reached(other.axes, points, _REACH_M))
+    if not len(against):
+        return Contacts(which[:0], which[:0], np.zeros(0))
+    others = other.axes[:, against]
+    centre = others.mean(1, keepdims=True)
+    others = (others - centre).astype(np.float32)
+    nearest = _nearest((points - centre).astype(np.float32), others, _squares(others))
+    return _inside(one, other, which, against[nearest])
 
 
 def contacts_within(skin: Skin, regions: Regions) -> Contacts:
     """Free skin of each finger inside the other fingers or the palm."""
-    found = [
-        _inside(
-            skin,
-            skin,
-            np.flatnonzero(regions.free & (regions.owners == finger)),
-            np.flatnonzero(regions.owners != finger),
-        )
-        for finger in range(len(FINGERS))
+    points = (skin.axes - skin.axes.mean(1, keepdims=True)).astype(np.float32)
+    squares = _squares(points)
+    nearest = [
+        _nearest(points[:, free], points, np.where(own, np.float32(np.inf), squares)) for free, own in regions.fingers
     ]
-    return Contacts(*(np.concatenate(each) for each in zip(*found, strict=True)))
+    which = np.concatenate([free for free, _ in regions.fingers])
+    nearest = np.concatenate(nearest)
+    facing = (skin.normals[which] * skin.normals[nearest]).sum(1) < 0
+    return _inside(skin, skin, which[facing], nearest[facing])
 
 
-def _inside(
-    one: Skin, other: Skin, which: NDArray[np.intp], against: NDArray[np.intp], *, facing: bool = True
-) -> Contacts:
-    """Of some vertices those inside the nearest vertices' surface; where asked, only those that face it."""
-    points, target = one.points[which], other.points[against]
-    which, against = which[_reached(points, target)], against[_reached(target, points)]
-    if not len(which) or not len(against):
-        return Contacts(which[:0], which[:0], np.zeros(0))
-    points, target = one.points[which], other.points[against]
-    centre = target.mean(0)  # short numbers, so that single precision is enough
-    a, b = (points - centre).astype(np.float32), (target - centre).astype(np.float32)
-    nearest = against[((b * b).sum(1) - 2 * a @ b.T).argmin(1)]
-    offset = other.points[nearest] - points
+def _inside(one: Skin, other: Skin, which: NDArray[np.intp], nearest: NDArray[np.intp]) -> Contacts:
+    """Of some vertices those inside the nearest vertices' surface."""
+    offset = other.points[nearest] - one.points[which]
     depths = (offset * other.normals[nearest]).sum(1)
     keep = (depths > 0) & ((offset**2).sum(1) < _REACH_M**2)
-    if facing:
-        keep &= (one.normals[which] * other.normals[nearest]).sum(1) < 0
     return Contacts(which[keep], nearest[keep], depths[keep])
 
 
-def _reached(points: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """(N,) which points (N, 3) lie in the box about others (M, 3), with room for what counts as near."""
-    if not len(others):
-        return np.zeros(len(points), np.bool_)
-    low, high = others.min(0) - _REACH_M, others.max(0) + _REACH_M
-    return np.asarray(((points > low) & (points < high)).all(1), np.bool_)
+def _squares(points: NDArray[np.float32]) -> NDArray[np.float32]:
+    x, y, z = points
+    return x * x + y * y + z * z
+
+
+def _nearest(
+    points: NDArray[np.float32], others: NDArray[np.float32], squares: NDArray[np.float32]
+) -> NDArray[np.intp]:
+    """(N,) which of others (3, M) with squares (M,) is nearest to each of points (3, N).
+
+    Both are counted from a place near them, so that single precision is enough.
+    """
+    rows = max(_BLOCK // len(squares), 1)
+    found: list[NDArray[np.intp]] = []
+    for first in range(0, points.shape[1], rows):
+        apart = (2 * points[:, first : first + rows]).T @ others
+        found.append(np.subtract(squares, apart, out=apart).argmin(1))
+    return np.concatenate(found)
+
+
+def _reached(points: NDArray[np.float64], others: NDArray[np.float64], room: float) -> NDArray[np.bool_]:
+    """(N,) which points (3, N) lie in the box about others (3, M), or so near to it."""
+    low, high = others.min(1, keepdims=True) - room, others.max(1, keepdims=True) + room
+    return np.asarray(((points > low) & (points < high)).all(0), np.bool_)
