@@ -101,7 +101,8 @@ def plain(value: Any) -> Any:  # noqa: ANN401  # JSON
     """
     match value:
         case np.ndarray() | np.generic():
-            return plain(value.tolist())
+            finite = value.dtype.kind in "biu" or (value.dtype.kind == "f" and np.isfinite(value).all())
+            return value.tolist() if finite else plain(value.tolist())  # one by one takes long
         case float():
             return value if math.isfinite(value) else None
         case None | bool() | int() | str():

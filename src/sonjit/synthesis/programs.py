@@ -41,6 +41,7 @@ class Programs:
         self._vertices = context.buffer(reserve=1 << 20, dynamic=True)
         self._indices = context.buffer(reserve=1 << 18, dynamic=True)
         self._programs: dict[str, moderngl.Program] = {}
+        self._members: dict[str, frozenset[str]] = {}
         self._arrays: dict[str, moderngl.VertexArray] = {}
         self._images: dict[int, tuple[NDArray[np.uint8], moderngl.Texture]] = {}
 
@@ -86,7 +87,7 @@ class Programs:
             content = [(self._vertices, layout, *used)] if used else []
             indices = self._indices if used else None
             self._arrays[name] = self.context.vertex_array(program, content, indices, index_element_size=4)
-        _set(program, uniforms)
+        self._set(name, uniforms)
         return self._arrays[name]
 
     def _program(self, name: str) -> moderngl.Program:
@@ -94,12 +95,12 @@ class Programs:
             defines = (name.upper(), f"SHADOW_SIZE {SHADOW_SIZE}.0", f"REACH {REACH_M}")
             vertex, fragment = _SOURCES.get(name, ("rectangle.vert", "surface.frag"))
             program = self.context.program(shader(vertex, *defines), shader(fragment, *defines))
-            _set(program, {sampler: unit for unit, sampler in enumerate(UNITS)})
-            self._programs[name] = program
+            self._programs[name], self._members[name] = program, frozenset(program)
+            self._set(name, {sampler: unit for unit, sampler in enumerate(UNITS)})
         return self._programs[name]
 
-
-def _set(program: moderngl.Program, uniforms: Mapping[str, object]) -> None:
-    for name, value in uniforms.items():
-        if name in program:
-            program[name] = value
+    def _set(self, name: str, uniforms: Mapping[str, object]) -> None:
+        program, members = self._programs[name], self._members[name]
+        for each, value in uniforms.items():
+            if each in members:
+                program[each] = value

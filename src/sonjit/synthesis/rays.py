@@ -52,11 +52,12 @@ def first_hits(camera: SampleCamera, ends: NDArray[np.float64], drawables: Seque
         wanted = np.flatnonzero(behind | ((rays >= low) & (rays <= high)).all(axis=1))
         if not len(wanted):
             continue
-        first, second, third = (seen[one.faces[:, corner]] for corner in range(3))  # each (F, 2); NaN behind the camera
-        least, most = np.minimum(np.minimum(first, second), third), np.maximum(np.maximum(first, second), third)
+        corners = np.ascontiguousarray(one.faces.T)
+        across, down = (np.ascontiguousarray(each)[corners] for each in seen.T)  # (3, F); NaN behind the camera
+        left, right, top, bottom = across.min(0), across.max(0), down.min(0), down.max(0)
         for number in wanted:
-            ray = rays[number]
-            outside = (least[:, 0] > ray[0]) | (most[:, 0] < ray[0]) | (least[:, 1] > ray[1]) | (most[:, 1] < ray[1])
+            x, y = rays[number]
+            outside = (left > x) | (right < x) | (top > y) | (bottom < y)
             hits[number] = _nearer(hits[number], one, vertices, np.flatnonzero(~outside), ends[number])
     return hits
 
