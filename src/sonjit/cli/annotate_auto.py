@@ -89,6 +89,7 @@ def train(
     from sonjit.multiview.annotator_labels import human_frames
     from sonjit.multiview.annotator_runs import learn
 
+    settings = ({} if steps is None else {"steps": str(steps)}) | _settings(setting or [])
     opened = _open(project)
     try:
         offsets = learn(opened)
@@ -96,8 +97,7 @@ def train(
         count = len(human_frames(opened))
         sys.stderr.write(f"people put joints {size:.1f} mm from the machine's, by {count} instants\n")
         if network:
-            given = {} if steps is None else {"steps": str(steps)}
-            _train_network(opened, network, given | _settings(setting or []), device)
+            _train_network(opened, network, settings, device)
     finally:
         opened.close()
 
