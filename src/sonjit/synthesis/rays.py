@@ -55,30 +55,24 @@ def first_hits(camera: SampleCamera, ends: NDArray[np.float64], drawables: Seque
         corners = np.ascontiguousarray(one.faces.T)
         across, down = (np.ascontiguousarray(each)[corners] for each in seen.T)  # (3, F); NaN behind the camera
         left, right, top, bottom = across.min(0), across.max(0), down.min(0), down.max(0)
-        for number in wanted:
-            x, y = rays[number]
-            outside = (left > x) | (right < x) | (top > y) | (bottom < y)
-            hits[number] = _nearer(hits[number], one, vertices, np.flatnonzero(~outside), ends[number])
+        x, y = rays[wanted].T[..., None]
+        rows, faces = np.nonzero(~((left > x) | (right < x) | (top > y) | (bottom < y)))
+        numbers = wanted[rows]
+        places = _places(vertices[one.faces[faces]], ends[numbers])
+        for index in np.flatnonzero(places < 1).tolist():
+            if places[index] < hits[numbers[index]].place:
+                part = NO_PART if one.parts is None else int(one.parts[one.faces[faces[index], 2]])
+                hits[numbers[index]] = Hit(one.instance, part, float(places[index]))
     return hits
 
 
-def _nearer(
-    best: Hit, one: Drawable, vertices: NDArray[np.float64], faces: NDArray[np.intp], end: NDArray[np.float64]
-) -> Hit:
-    """The hit so far, or a nearer one on some faces of a mesh."""
-    corners = vertices[one.faces[faces]]  # (F, 3, 3)
+def _places(corners: NDArray[np.float64], ends: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(P,) where each of P rays to ends (P, 3) meets its triangle (P, 3, 3), as `Hit.place`; infinite where not."""
     first = corners[:, 0]
     edge_1, edge_2 = corners[:, 1] - first, corners[:, 2] - first
-    across = np.cross(end, edge_2)
+    across, turned = np.cross(ends, edge_2), np.cross(-first, edge_1)
     volume = (edge_1 * across).sum(1)
     with np.errstate(divide="ignore", invalid="ignore"):
-        u = -(first * across).sum(1) / volume
-        turned = np.cross(-first, edge_1)
-        v = turned @ end / volume
+        u, v = -(first * across).sum(1) / volume, (turned * ends).sum(1) / volume
         place = (edge_2 * turned).sum(1) / volume
-        inside = (u >= 0) & (v >= 0) & (u + v <= 1) & (place > 0) & (place < best.place)
-    if not inside.any():
-        return best
-    chosen = int(np.flatnonzero(inside)[place[inside].argmin()])
-    part = NO_PART if one.parts is None else int(one.parts[one.faces[faces[chosen], 2]])
-    return Hit(one.instance, part, float(place[chosen]))
+        return np.where((u >= 0) & (v >= 0) & (u + v <= 1) & (place > 0), place, np.inf)

@@ -57,7 +57,6 @@ class Renderer:
         self._held: tuple[Drawable, ...] = ()
         self._light: NDArray[np.float64] | None = None
         with context:
-            context.enable_direct(_CLIP_DISTANCE)
             context.front_face = "cw"  # the picture's rows run downwards
             self._programs = Programs(context)
             self._patterns = context.texture3d((SIZE, SIZE, SIZE), 4, solid_pattern().tobytes())
@@ -179,7 +178,12 @@ class Renderer:
         self._draw_meshes(self._shadow, "shadow", {"light_view": columns(view)})
 
     def _draw_geometry(self, targets: Targets, uniforms: Mapping[str, object]) -> None:
+        bent = bool(uniforms["lens_edge"])
+        if bent:
+            self._context.enable_direct(_CLIP_DISTANCE)
         self._draw_meshes(targets.geometry, "mesh", uniforms)
+        if bent:
+            self._context.disable_direct(_CLIP_DISTANCE)
 
     def _draw_meshes(self, target: moderngl.Framebuffer, name: str, uniforms: Mapping[str, object]) -> None:
         target.use()
