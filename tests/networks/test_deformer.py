@@ -245,7 +245,7 @@ def test_left_and_right_hands_share_a_batch(variant):
 
 def test_wrong_options_and_inputs_are_named():
     for options, said in (
-        ({"size": "huge"}, "unknown size 'huge'; known: full, tiny"),
+        ({"size": "huge"}, "unknown size 'huge'; known: full, small, tiny"),
         ({"variant": "stb"}, "unknown variant 'stb'; known: ho3d, dexycb"),
         ({"mano": "RIGHT.pkl"}, r"'RIGHT.pkl' as a MANO model: give load_mano\('RIGHT.pkl', side='right'\)"),
         ({"mano_left": demo_mano()}, "a right hand as deformer's left MANO model"),

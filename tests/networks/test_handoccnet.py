@@ -190,7 +190,7 @@ def test_wrong_calls_are_told():
         twin(mano=demo_mano("left"))
     with pytest.raises(InputError, match=r"mano='x.pkl': give load_mano\('x.pkl'\)"):
         twin(mano="x.pkl")
-    with pytest.raises(InputError, match="unknown size 'huge'; known: full, tiny"):
+    with pytest.raises(InputError, match="unknown size 'huge'; known: full, small, tiny"):
         twin(size="huge")
     with pytest.raises(InputError, match=r"handoccnet: images have shape \(1, 3, 32, 32\); give \(B, 3, 64, 64\)"):
         twin()(torch.zeros(1, 3, 32, 32))
