@@ -125,6 +125,15 @@ def test_a_network_that_is_not_there_is_named(made, tmp_path):
         annotate(made[0], AnnotatorSettings(fps=1, network=str(tmp_path / "none")))
 
 
+def test_a_training_that_did_not_end_is_named(made, tmp_path):
+    project, joints = made
+    (tmp_path / "hand-full-1").mkdir()
+    (tmp_path / "hand-full-1" / "weights.safetensors").write_bytes(b"of the last step")
+    look = LookSettings(str(project.folder), project.rig.names, network=str(tmp_path / "hand-full-1"))
+    with pytest.raises(InputError, match="did not end"):
+        look_again(look, first_look(project.rig, joints))
+
+
 def test_a_setting_without_a_value_is_refused_in_a_line(made, capsys):
     assert main(["annotate", "train", str(made[0].folder), "--network", "hand-full", "--set", "size"]) == 2
     assert "--set size: write key=value" in capsys.readouterr().err

@@ -14,6 +14,7 @@ import numpy as np
 
 from sonjit.detectors.create import create_detector
 from sonjit.detectors.hands import box_around_hand
+from sonjit.errors import InputError
 from sonjit.multiview.annotator_labels import mirrored_points
 from sonjit.multiview.associate import near_px
 from sonjit.multiview.auto_labels import triangulate_seen
@@ -143,6 +144,9 @@ def _one_hand(
 @lru_cache(maxsize=2)
 def _opened(settings: LookSettings) -> tuple[Project, TaughtNetwork]:
     """Project and network, once for each process."""
-    exported = Path(settings.network) / f"{HAND_NETWORK}.xml"
+    folder = Path(settings.network)
+    exported = folder / f"{HAND_NETWORK}.xml"
+    if folder.name.startswith(HAND_NETWORK) and not exported.is_file():
+        raise InputError(f"{folder}: its training did not end; type the same sonjit annotate train --network again")
     network = TaughtHands(exported) if exported.is_file() else TaughtDetector(settings.network)
     return open_project(Path(settings.project)), network
