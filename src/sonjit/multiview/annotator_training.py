@@ -33,7 +33,6 @@ def train_network(
     recipe: str,
     settings: Mapping[str, str],
     *,
-    weights: str | None = None,
     device: str = "cpu",
     progress: Progress = no_progress,
 ) -> tuple[Path, Mapping[str, object]]:
@@ -43,7 +42,6 @@ def train_network(
         project: whose marks count.
         recipe: `hand-full` goes on from the published hands, `keypoint-detector` begins anew.
         settings: of the recipe, as typed.
-        weights: to begin with; None for the recipe's own.
         device: of torch.
         progress: told after each step.
 
@@ -57,10 +55,10 @@ def train_network(
     lessons = project.folder / FOLDER / f"lessons-{recipe}"
     data = write_lessons(project, human_frames(project), lessons, as_right=hands)
     chosen = {**_USUAL[recipe], **settings}
-    said = json.dumps([chosen, weights], sort_keys=True).encode()
+    said = json.dumps(chosen, sort_keys=True).encode()
     folder = project.folder / FOLDER / f"{recipe}-{hashlib.sha256(data.read_bytes() + said).hexdigest()[:8]}"
     request = TrainingRequest(
-        recipe, folder, data=data, images=lessons / "images", weights=weights, device=device, settings=chosen,
+        recipe, folder, data=data, images=lessons / "images", device=device, settings=chosen,
         progress=progress, export="openvino" if hands else None,
     )  # fmt: skip
     return folder, run_recipe(request)
