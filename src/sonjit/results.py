@@ -50,6 +50,8 @@ class Hand(_ByValue):
         handedness_score: probability of the label, 0.5..1.
         extra_keypoints: (E, 2) float32 pixels: what a landmark network of your own was taught beside the 21, in the
             order in which it was taught.
+        visibility: (21,) float32 probability that a keypoint is in the picture and not hidden, 0..1, where asked for
+            (`create_detector("hands", visibility=True)`).
     """
 
     handedness: Handedness
@@ -59,9 +61,9 @@ class Hand(_ByValue):
     id: int | None = None
     handedness_score: float | None = None
     extra_keypoints: NDArray[np.float32] | None = None
+    visibility: NDArray[np.float32] | None = None
 
     kind: ClassVar[str] = "hand"
-    visibility: ClassVar[None] = None
 
     @property
     def skeleton(self) -> Skeleton:
@@ -79,14 +81,16 @@ class Hand(_ByValue):
         `{"score", "handedness", "keypoints": [{"x", "y", "name"}], "keypoints3D": [{"x", "y", "z", "name"}]}`,
         image coordinates in pixels, 3D in metres. With `full=True` it also holds "id", "handednessScore", "box"
         and a "z" (pixels) per image keypoint, so that `from_dict` gives back the same hand exactly. A network of your
-        own that was taught more keypoints adds "extraKeypoints": [{"x", "y"}].
+        own that was taught more keypoints adds "extraKeypoints": [{"x", "y"}]. Where visibility was asked for it is
+        each keypoint's "score", as a body's is.
         """
         names = self.skeleton.keypoints
+        scores = None if self.visibility is None else {"score": self.visibility}
         result: dict[str, Any] = {
             "score": self.score,
             "handedness": self.handedness,
-            "keypoints": _points_to_dicts(self.keypoints, names, "xyz" if full else "xy"),
-            "keypoints3D": _points_to_dicts(self.keypoints_3d, names),
+            "keypoints": _points_to_dicts(self.keypoints, names, "xyz" if full else "xy", scores),
+            "keypoints3D": _points_to_dicts(self.keypoints_3d, names, scores=scores),
         }
         if self.extra_keypoints is not None:
             result["extraKeypoints"] = _points_to_dicts(self.extra_keypoints, ("",) * len(self.extra_keypoints), "xy")
@@ -105,6 +109,7 @@ class Hand(_ByValue):
             id=data.get("id"),
             handedness_score=data.get("handednessScore"),
             extra_keypoints=_points_from_dicts(data["extraKeypoints"])[:, :2] if "extraKeypoints" in data else None,
+            visibility=_scores_from_dicts(data["keypoints"]) if "score" in data["keypoints"][0] else None,
         )
 
 
@@ -225,7 +230,7 @@ class Body(_ByValue):
             score=data["score"],
             keypoints=_points_from_dicts(data["keypoints"]),
             keypoints_3d=_points_from_dicts(data["keypoints3D"]),
-            visibility=np.array([point["score"] for point in data["keypoints"]], np.float32),
+            visibility=_scores_from_dicts(data["keypoints"]),
             presence=np.array([point["presence"] for point in data["keypoints"]], np.float32),
             id=data.get("id"),
         )
@@ -397,6 +402,11 @@ def _points_to_dicts(
 def _points_from_dicts(points: list[dict[str, Any]]) -> NDArray[np.float32]:
     """(K, 3) float32; a missing z is NaN."""
     return np.array([[point["x"], point["y"], point.get("z", np.nan)] for point in points], np.float32)
+
+
+def _scores_from_dicts(points: list[dict[str, Any]]) -> NDArray[np.float32]:
+    """(K,) float32."""
+    return np.array([point["score"] for point in points], np.float32)
 
 
 def _box_to_dict(box: Box) -> dict[str, float]:

@@ -22,6 +22,7 @@ def hands(
     /,
     *,
     model: Literal["lite", "full"] = "full",
+    visibility: Annotated[bool, Parameter(negative="")] = False,
     output: Output = _OUTPUT,
     finding: Finding = _FINDING,
     running: Running = _RUNNING,
@@ -43,13 +44,15 @@ def hands(
     Args:
         source: An image, a folder, a glob in quotes, a video, camera:0, or - for standard input.
         model: lite is faster, full more exact.
+        visibility: Say of each keypoint how likely it is seen and not hidden.
     """
     if finding.flip_horizontal and lifting.lift is not None:
         from sonjit.errors import InputError
 
         raise InputError("--flip-horizontal moves hands away from where the camera sees them: leave it out with --lift")
     lift = lift_from(lifting, mirrored=finding.mirrored)
-    status = _find("hands", source, {"model": model}, output, finding, running, lift=lift)
+    options: dict[str, Any] = {"model": model} | ({"visibility": True} if visibility else {})
+    status = _find("hands", source, options, output, finding, running, lift=lift)
     tell_notes(lift)
     return status
 

@@ -69,6 +69,7 @@ def create_detector(
     search_interval: int = 5,
     segmentation: bool = False,
     smooth_segmentation: bool = True,
+    visibility: bool = False,
     hand_model: Literal["lite", "full"] | None = None,
     face_model: Literal["mesh", "attention"] | None = None,
     models_dir: str | PathLike[str] | None = None,
@@ -99,6 +100,8 @@ def create_detector(
             `max_instances`; 1 searches on every frame, as MediaPipe does.
         segmentation: give each body its mask.
         smooth_segmentation: and smooth masks over time.
+        visibility: give each keypoint of `"hands"` the probability that it is seen, and tell left from right with a
+            calibrated probability, both by heads of our own (docs/hand-heads.md). Bodies always have visibility.
         hand_model: of `"holistic"`; by default lite beside a lite body, else full.
         face_model: of `"holistic"`; by default mesh beside a lite body, else attention.
         models_dir: folder with the published weight files, instead of the cache.
@@ -120,6 +123,8 @@ def create_detector(
     model = model or entry.models[0]
     if model not in entry.models:
         raise InputError(f"unknown {kind} model {model!r}; known: {', '.join(entry.models)}")
+    if visibility and kind != "hands":
+        raise InputError(f"visibility=True: goes with hands, not with {kind}; bodies have it always")
     loop = LoopOptions(
         max_instances=entry.max_instances if max_instances is None else max_instances,
         static_image=static_image,
@@ -145,6 +150,7 @@ def create_detector(
         search_interval=search_interval,
         smoothing=_filter(smoothing),
         static_image=static_image,
+        visibility=visibility,
     )
     return Detector(entry.load(request), Tracker(entry.smoothers(request)), loop)
 

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 TAPS: Final = (28, 14, 7)
 """Sides of the maps that the heads read."""
 ASSET: Final = "hand_heads.npz"
+BEFORE: Final = (0, 0, 1, 2, 3, 0, 5, 6, 7, 0, 9, 10, 11, 0, 13, 14, 15, 0, 17, 18, 19)
+"""Of each keypoint the one nearer to the wrist."""
+BEHIND: Final = (9, 2, 3, 4, 4, 6, 7, 8, 8, 10, 11, 12, 12, 14, 15, 16, 16, 18, 19, 20, 20)
+"""Of each keypoint the one nearer to its finger's tip; of the wrist the middle finger's knuckle."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,9 +79,12 @@ class HandHeads:
             mean: (N, C).
         """
         of = self._weights
-        context = np.maximum(mean @ of["mean"] + shape @ of["shape"] + of["context"], 0)  # (N, H)
-        hidden = np.maximum(local @ of["local"] + (context @ of["mix"])[:, None] + of["keypoint"], 0)  # (N, 21, H)
-        seen = (hidden * of["seen"]).sum(-1) + of["seen_bias"]
+        near = np.maximum(local @ of["local"] + of["keypoint"], 0)  # (N, 21, H)
+        around = (
+            near[:, BEFORE] @ of["before"] + near[:, BEHIND] @ of["behind"] + near.mean(1, keepdims=True) @ of["all"]
+        )
+        wide = np.maximum(near @ of["own"] + around + of["keypoint_wide"], 0)  # (N, 21, H)
+        seen = (wide * of["seen"]).sum(-1) + of["seen_bias"]
         side = np.maximum(mean @ of["side_mean"] + shape @ of["side_shape"] + of["side_context"], 0) @ of["side"]
         return seen, side + of["side_bias"]
 

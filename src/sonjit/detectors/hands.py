@@ -15,10 +15,12 @@ import numpy as np
 
 from sonjit.detectors import calibration
 from sonjit.detectors.anchors import AnchorGrid
+from sonjit.detectors.hand_heads import TAPS, HandHeads, load_hand_heads
 from sonjit.detectors.pipeline import Kind, crop_for
 from sonjit.detectors.request import expect
 from sonjit.detectors.ssd import SingleShotDetector
 from sonjit.engines import load_engine
+from sonjit.errors import InputError
 from sonjit.geometry import (
     RotatedBox,
     points_from_crop,
@@ -53,6 +55,7 @@ class HandObservation:
     keypoints_3d: NDArray[np.float32]
     left: float
     extra: NDArray[np.float32] | None = None
+    visibility: NDArray[np.float32] | None = None
 
 
 class PalmFinder:
@@ -85,12 +88,17 @@ class Hands(Kind[HandObservation, Hand]):
         landmarks: network with a square picture in and keypoints (1, 63) in its pixels, presence (1, 1),
             handedness (1, 1) and world keypoints (1, 63) out; one of the caller's own may give more keypoints.
         mirrored: the pictures are selfie views.
+        heads: say which keypoints are seen and whose hand it is; `landmarks` then gives what they read behind its
+            outputs.
     """
 
-    def __init__(self, palms: PalmFinder | None, landmarks: Engine, *, mirrored: bool) -> None:
+    def __init__(
+        self, palms: PalmFinder | None, landmarks: Engine, *, mirrored: bool, heads: HandHeads | None = None
+    ) -> None:
         self._palms = palms
         self._landmarks = landmarks
         self._mirrored = mirrored
+        self._heads = heads
         self._size = landmarks.input.shape[1]
         self._to_fraction = np.array([1, 1, 1 / _Z_SCALE], np.float32) / self._size
 
@@ -101,9 +109,11 @@ class Hands(Kind[HandObservation, Hand]):
     def observe(self, rgb: NDArray[np.uint8], box: RotatedBox) -> HandObservation:
         """21 keypoints, presence and handedness from one box."""
         crop_for(self._landmarks, rgb, box)
-        image, presence, handedness, world = self._landmarks.run()
+        image, presence, handedness, world, *taps = self._landmarks.run()
         # The network was trained on selfie views: there its label is the person's own hand.
-        left = float(handedness.flat[0])
+        left, visibility = float(handedness.flat[0]), None
+        if self._heads is not None:
+            visibility, left = self._heads.read(image.reshape(-1, 3) / np.float32(self._size), taps)
         cos, sin = math.cos(box.rotation), math.sin(box.rotation)
         turn = np.array([[cos, sin, 0], [-sin, cos, 0], [0, 0, 1]], np.float32)
         points = points_from_crop(image.reshape(-1, 3) * self._to_fraction, box)
@@ -113,6 +123,7 @@ class Hands(Kind[HandObservation, Hand]):
             keypoints_3d=world.reshape(-1, 3)[:_KEYPOINTS] @ turn,
             left=left if self._mirrored else 1 - left,
             extra=points[_KEYPOINTS:, :2] if len(points) > _KEYPOINTS else None,
+            visibility=visibility,
         )
 
     def follow(self, track: Track[HandObservation]) -> RotatedBox:
@@ -136,6 +147,7 @@ class Hands(Kind[HandObservation, Hand]):
             id=None if track is None else track.id,
             handedness_score=max(left, 1 - left),
             extra_keypoints=observation.extra,
+            visibility=observation.visibility,
         )
 
     def flip(self, result: Hand, width: int) -> Hand:
@@ -177,9 +189,16 @@ def load_hands(request: Request) -> Hands:
     expect(palms, palm_file, "palm detector", size=PALM_GRID.input_size, outputs=(2016 * 18, 2016))
     finder = PalmFinder(palms)
     crops = partial(calibration.crops, _HAND_SIZE, partial(finder.find, min_score=0.5))
-    landmarks = load_engine(hand_file, request.engine, calibration=crops)
-    sizes = landmarks.output_sizes
+    heads = None
+    if request.visibility:
+        if request.landmark_model is not None:
+            raise InputError(f"visibility=True: reads the published networks, not {hand_file}; leave one of them out")
+        heads = load_hand_heads(request.model)
+    landmarks = load_engine(hand_file, request.engine, calibration=crops, taps=TAPS if heads else ())
+    sizes, behind = landmarks.output_sizes, list[int]()
+    if heads is not None:
+        sizes, behind = sizes[:4], sizes[4:]
     more = len(sizes) == 4 and max(sizes) > 3 * _KEYPOINTS and max(sizes) % 3 == 0  # taught keypoints of one's own
     points = max(sizes) if more else 3 * _KEYPOINTS
-    expect(landmarks, hand_file, "hand landmark network", size=None, outputs=(points, 1, 1, points))
-    return Hands(finder, landmarks, mirrored=request.mirrored)
+    expect(landmarks, hand_file, "hand landmark network", size=None, outputs=(points, 1, 1, points, *behind))
+    return Hands(finder, landmarks, mirrored=request.mirrored, heads=heads)

@@ -35,6 +35,7 @@ class Request:
         search_interval: frames between searches.
         smoothing: "published", a filter, or None.
         static_image: every picture stands alone.
+        visibility: of hands' keypoints is wanted.
     """
 
     model: str
@@ -51,6 +52,7 @@ class Request:
     search_interval: int = 5
     smoothing: FilterChoice = "published"
     static_image: bool = False
+    visibility: bool = False
 
     def file(self, name: str, own: Path | None = None) -> Path:
         """The caller's own file, or the published one of that name in the catalogue."""

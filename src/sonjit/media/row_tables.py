@@ -125,7 +125,8 @@ def _instance(rows: list[dict[str, Any]]) -> tuple[int, Instance]:
     score = math.nan if score is None else score
     match kind:
         case "hand":
-            return number, Hand(first["handedness"], score, points, world, one_id)
+            seen = None if np.isnan(values[:, 6]).all() else values[:, 6].copy()
+            return number, Hand(first["handedness"], score, points, world, one_id, visibility=seen)
         case "face":
             box = _NO_BOX if len(points) == 6 else box_around(points)
             return number, Face(score, points, box, one_id)

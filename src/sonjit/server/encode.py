@@ -83,9 +83,11 @@ def _instance(one: Instance, said: Iterator[Said]) -> str:
     names = one.skeleton.keypoints
     rest: dict[str, Any] = {"score": one.score, "id": one.id, "box": _box(one.box)}
     if isinstance(one, Hand):
+        scored = [] if one.visibility is None else [one.visibility]
+        keys = ("x", "y", "z", *(["score"] if scored else []))
         points = {
-            "keypoints": _points(one.keypoints, "xyz", names),
-            "keypoints3D": _points(one.keypoints_3d, "xyz", names),
+            "keypoints": _points(np.column_stack([one.keypoints, *scored]), keys, names),
+            "keypoints3D": _points(np.column_stack([one.keypoints_3d, *scored]), keys, names),
         }
         rest |= {"handedness": one.handedness, "handednessScore": one.handedness_score}
     elif isinstance(one, Face):

@@ -32,11 +32,12 @@ OPTIONS: dict[str, Schema] = {
     "measures": {"type": "boolean", "description": "add measures to each instance, and its gesture to each hand"},
     "segmentation": {"type": "boolean", "description": "give each body its mask"},
     "smooth_segmentation": {"type": "boolean", "description": "smooth masks over time; true by default"},
+    "visibility": {"type": "boolean", "description": "give each hand's keypoints the probability that they are seen"},
     "explain": {"type": "string", "enum": ["none", *TARGETS], "description": f"none, {TARGETS_TOLD}"},
 }
 _PEOPLE = ("body", "holistic")
-_KINDS_OF = {"segmentation": _PEOPLE, "smooth_segmentation": _PEOPLE, "explain": ("hands",)}
-"""Options that are of some kinds alone, and of pictures and streams: tables and drawings hold none of what they add."""
+_KINDS_OF = {"segmentation": _PEOPLE, "smooth_segmentation": _PEOPLE, "visibility": ("hands",), "explain": ("hands",)}
+"""Options that are of some kinds alone, and of pictures and streams, not of jobs."""
 _SHORT = 10
 
 
@@ -57,6 +58,7 @@ class Spec:
     measures: bool
     segmentation: bool = False
     smooth_segmentation: bool = True
+    visibility: bool = False
     explain: str = "none"
 
     @property

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import relu
 
+from sonjit.detectors.hand_heads import BEFORE, BEHIND
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -27,8 +29,8 @@ class HeadNetwork(nn.Module):
     Args:
         local: channels that are read at each keypoint.
         mean: channels of the network's last map.
-        hidden: width of both layers.
-        dropout: of the mean and of the last layers.
+        hidden: width of all layers.
+        dropout: of the mean and of the layers.
     """
 
     local_middle: Tensor
@@ -43,12 +45,11 @@ class HeadNetwork(nn.Module):
             self.register_buffer(f"{name}_spread", torch.ones(count))
         self.dropout = nn.Dropout(dropout)
         self.local = nn.Linear(local, hidden, bias=False)
-        self.mean = nn.Linear(mean, hidden)
-        self.shape = nn.Linear(3 * _KEYPOINTS, hidden, bias=False)
-        self.mix = nn.Linear(hidden, hidden, bias=False)
         self.keypoint = nn.Parameter(torch.zeros(_KEYPOINTS, hidden))
+        self.own, self.before, self.behind, self.all = (nn.Linear(hidden, hidden, bias=False) for _ in range(4))
+        self.keypoint_wide = nn.Parameter(torch.zeros(_KEYPOINTS, hidden))
         self.common = nn.Parameter(torch.randn(hidden) / hidden**0.5)
-        self.own = nn.Parameter(torch.zeros(_KEYPOINTS, hidden))
+        self.each = nn.Parameter(torch.zeros(_KEYPOINTS, hidden))
         self.bias = nn.Parameter(torch.zeros(_KEYPOINTS))
         self.side_mean = nn.Linear(mean, hidden)
         self.side_shape = nn.Linear(3 * _KEYPOINTS, hidden, bias=False)
@@ -73,9 +74,10 @@ class HeadNetwork(nn.Module):
         """
         local = (local - self.local_middle) / self.local_spread
         mean = self.dropout((mean - self.mean_middle) / self.mean_spread)
-        context = relu(self.mean(mean) + self.shape(shape))  # (B, H)
-        hidden = relu(self.local(local) + self.mix(context)[:, None] + self.keypoint)  # (B, 21, H)
-        seen = (self.dropout(hidden) * (self.common + self.own)).sum(-1) + self.bias
+        near = self.dropout(relu(self.local(local) + self.keypoint))  # (B, 21, H)
+        around = self.before(near[:, BEFORE]) + self.behind(near[:, BEHIND]) + self.all(near.mean(1, keepdim=True))
+        wide = self.dropout(relu(self.own(near) + around + self.keypoint_wide))  # (B, 21, H)
+        seen = (wide * (self.common + self.each)).sum(-1) + self.bias
         side = relu(self.side_mean(mean) + self.side_shape(shape))
         return seen, self.side(self.dropout(side))[:, 0]
 
@@ -85,16 +87,15 @@ class HeadNetwork(nn.Module):
         weights: dict[str, Tensor] = {}
         for name, layer, middle, spread in (
             ("local", self.local, self.local_middle, self.local_spread),
-            ("mean", self.mean, self.mean_middle, self.mean_spread),
             ("side_mean", self.side_mean, self.mean_middle, self.mean_spread),
         ):
             weights[name] = (layer.weight / spread).T  # (inputs, H)
             weights[f"{name}_shift"] = -middle @ weights[name]
-        weights["shape"], weights["side_shape"] = self.shape.weight.T, self.side_shape.weight.T
-        weights["context"] = self.mean.bias + weights.pop("mean_shift")
         weights["keypoint"] = self.keypoint + weights.pop("local_shift")
-        weights["mix"] = self.mix.weight.T
-        weights["seen"], weights["seen_bias"] = self.common + self.own, self.bias
+        for name in ("own", "before", "behind", "all", "side_shape"):
+            weights[name] = getattr(self, name).weight.T
+        weights["keypoint_wide"] = self.keypoint_wide
+        weights["seen"], weights["seen_bias"] = self.common + self.each, self.bias
         weights["side_context"] = self.side_mean.bias + weights.pop("side_mean_shift")
         weights["side"], weights["side_bias"] = self.side.weight[0], self.side.bias
         return {name: np.ascontiguousarray(value.numpy()) for name, value in weights.items()}

@@ -42,6 +42,7 @@ class HandHeadSettings(LoopOptions):
     Attributes:
         train: folders below the data that are learned from.
         held_out: folders below the data that judge; with other people, backgrounds and things.
+        more: further looks at each hand to learn from, see `look_at_hands`.
         calibration: part of the pictures to learn from that only sets the probabilities right.
         batch: hands in a step, of each network.
         hidden: width of the layers.
@@ -52,12 +53,13 @@ class HandHeadSettings(LoopOptions):
     rate: float = 2e-3
     weight_decay: float = 0.05
     save_every: int = 1000
-    train: tuple[str, ...] = ("train-1",)
-    held_out: tuple[str, ...] = ("heldout-1",)
+    train: tuple[str, ...] = ("train-1", "train-2", "train-3")
+    held_out: tuple[str, ...] = ("heldout-1", "heldout-2")
+    more: int = 3
     calibration: float = 0.15
-    batch: int = 256
+    batch: int = 128
     hidden: int = 64
-    dropout: float = 0.3
+    dropout: float = 0.2
 
     def __post_init__(self) -> None:
         """Refuse what teaches nothing."""
@@ -66,8 +68,13 @@ class HandHeadSettings(LoopOptions):
             raise InputError("train and held_out: name at least one folder below --data each")
         if both := sorted(set(self.train) & set(self.held_out)):
             raise InputError(f"{both[0]} is in train and in held_out: hands that were learned from judge nothing")
-        if not 0.01 <= self.calibration <= 0.5 or not 0 <= self.dropout < 1 or self.batch < 1 or self.hidden < 1:
-            raise InputError("give calibration in 0.01..0.5, dropout in 0..1, batch and hidden >= 1")
+        if (
+            not 0.01 <= self.calibration <= 0.5
+            or not 0 <= self.dropout < 1
+            or min(self.batch, self.hidden) < 1
+            or self.more < 0
+        ):
+            raise InputError("give calibration in 0.01..0.5, dropout in 0..1, batch and hidden >= 1, more >= 0")
 
 
 def train_hand_heads(request: TrainingRequest) -> dict[str, object]:
@@ -77,10 +84,10 @@ def train_hand_heads(request: TrainingRequest) -> dict[str, object]:
     _check_folders(request.data, (*settings.train, *settings.held_out))
     learned, kept_back, judged = {}, {}, {}
     for model in MODELS:
-        views = _views(request, settings.train, model)
+        views = _views(request, settings.train, model, settings.more)
         own = _is_kept_back(views, settings.calibration)
         learned[model], kept_back[model] = views.take(~own), views.take(own)
-        judged[model] = _views(request, settings.held_out, model)
+        judged[model] = _views(request, settings.held_out, model, 0)
     networks = train_heads(learned, settings, request)
     arrays: dict[str, Any] = {}
     told: dict[str, object] = {"heads": request.out / ASSET}
@@ -145,19 +152,19 @@ def _check_folders(data: Path, names: Sequence[str]) -> None:
             raise InputError(f"{data / name}: no such folder; sonjit synth makes it, see docs/hand-heads.md")
 
 
-def _views(request: TrainingRequest, names: Sequence[str], model: str) -> HandViews:
+def _views(request: TrainingRequest, names: Sequence[str], model: str, more: int) -> HandViews:
     """Of some folders below the data; what was read once is kept in the run's folder."""
     assert request.data is not None
     parts: list[HandViews] = []
     folder = request.out / VIEWS
     folder.mkdir(parents=True, exist_ok=True)
     for name in names:
-        file = folder / f"{name}-{model}.npz"
+        file = folder / f"{name}-{model}-{more}.npz"
         if not file.is_file():
 
             def told(done: int, of: int) -> None:
                 request.progress(done, of, {})
 
-            look_at_hands(request.data / name, model, progress=told).save(file)
+            look_at_hands(request.data / name, model, more=more, progress=told).save(file)
         parts.append(HandViews.load(file))
     return HandViews.joined(parts)

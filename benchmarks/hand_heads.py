@@ -1,0 +1,96 @@
+"""Visibility and calibrated handedness: what they cost per frame, and what they say of real hands."""
+
+from __future__ import annotations
+
+import argparse
+import time
+import tomllib
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from sonjit import SonjitError, create_detector
+from sonjit.datasets import open_dataset
+from sonjit.detectors.hands import box_around_hand
+from sonjit.media import open_source
+
+PROTOCOL = "evaluation/protocols/mediapipe-card.toml"
+
+
+def cost(model, frames):
+    """Median, over frames, of milliseconds for tracked hands, without and with; the two take turns."""
+    with open_source(str(files("sonjit") / "assets" / "demo.mp4")) as source:
+        pictures = [frame.rgb for frame in source][:frames]
+    detectors = [create_detector("hands", model=model, threads=1, visibility=seen) for seen in (False, True)]
+    spent = np.zeros((2, len(pictures)))
+    for number, rgb in enumerate(pictures):
+        for one in (0, 1) if number % 2 else (1, 0):
+            start = time.process_time()  # of the processor: others who work on the machine do not count
+            detectors[one].detect(rgb)
+            spent[one, number] = time.process_time() - start
+    for detector in detectors:
+        detector.close()
+    return np.median(spent[:, 10:], axis=1) * 1000
+
+
+def real_hands(root):
+    """(name, picture, keypoints (21, 2) with NaN where not annotated, side or None) of the samples there are."""
+    protocol = tomllib.loads((files("sonjit") / PROTOCOL).read_text("utf-8"))
+    for data in protocol["data"]:
+        for split in data["splits"]:
+            try:
+                samples = open_dataset(data["set"], root / data["folder"], split)
+            except SonjitError:
+                continue  # this split is not among the samples
+            for sample in samples:
+                for hand in sample.instances:
+                    if hand.kind == "hand" and hand.keypoints_px is not None:
+                        points = np.where(hand.valid_px[:, None], hand.keypoints_px, np.nan)
+                        yield f"{data['set']} {Path(sample.id).name}", sample.rgb(), points, hand.side
+
+
+def look(detector, rgb, points):
+    """The hand in the box about its annotated keypoints, those that are missing taken as the mean of the others."""
+    filled = np.where(np.isnan(points), np.nanmean(points, axis=0), points)
+    found = detector.detect(rgb, boxes=[box_around_hand(filled)])
+    return found[0] if found else None
+
+
+def real(model, root):
+    """A row per real hand."""
+    options = {"model": model, "static_image": True, "threads": 1}
+    plain, seen = (create_detector("hands", **options, visibility=value) for value in (False, True))
+    for name, rgb, points, side in real_hands(root):
+        before, after = look(plain, rgb, points), look(seen, rgb, points)
+        if after is None:
+            yield name, side, "not found", "", "", ""
+            continue
+        hidden = np.flatnonzero(after.visibility < 0.5)
+        said = [f"{one.handedness} {one.handedness_score:.2f}" for one in (before, after)]
+        unknown = np.flatnonzero(np.isnan(points[:, 0]))
+        yield name, side, *said, " ".join(map(str, hidden)), " ".join(map(str, unknown))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--frames", type=int, default=200)
+    parser.add_argument("--real", type=Path, help="folder with samples of data sets, as sonjit eval takes it")
+    options = parser.parse_args()
+    console = Console()
+    for model in ("full", "lite"):
+        without, with_ = cost(model, options.frames)
+        console.print(f"{model}: {without:.2f} ms of processor time a frame, {with_:.2f} with visibility")
+        console.print(f"    {100 * (with_ / without - 1):+.1f} %")
+        if options.real is None:
+            continue
+        table = Table("sample", "side", "published", "own head", "hidden", "not annotated", title=model)
+        for row in real(model, options.real):
+            table.add_row(*map(str, row))
+        console.print(table)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,139 @@
+"""Visibility and calibrated handedness: what the shipped heads say, and that nothing changes without them."""
+
+import numpy as np
+import pytest
+
+import sonjit
+from sonjit import InputError
+from sonjit.detectors.hand_heads import TAPS, HandHeads, head_inputs, load_hand_heads
+from sonjit.detectors.hands import box_around_hand
+from sonjit.media import Header, load_frames, open_writer
+from sonjit.results import Frame, Hand
+
+MODELS = ("full", "lite")
+FINGER = [6, 7, 8, 10, 11, 12]  # the index and middle fingers' last three
+
+
+@pytest.fixture(scope="module")
+def looked(hands, photo):
+    """Of each model: the plain hands, and those with visibility."""
+    return {
+        model: tuple(hands(model=model, static_image=True, **more).detect(photo) for more in ({}, {"visibility": True}))
+        for model in MODELS
+    }
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_without_it_there_is_none_and_with_it_keypoints_stay(hands, photo, model):
+    """In f32: in bf16 the network's layers are fused in another way, and rounded."""
+    options = {"model": model, "static_image": True, "precision": "f32"}
+    plain, seen = (hands(**options, **more).detect(photo) for more in ({}, {"visibility": True}))
+    assert plain
+    assert len(plain) == len(seen)
+    for one, other in zip(plain, seen, strict=True):
+        assert one.visibility is None
+        np.testing.assert_allclose(one.keypoints, other.keypoints, atol=1e-3)
+        np.testing.assert_allclose(one.keypoints_3d, other.keypoints_3d, atol=1e-6)
+        assert one.score == pytest.approx(other.score, abs=1e-6)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_visibility_is_a_probability_for_each_keypoint(looked, model):
+    for hand in looked[model][1]:
+        assert hand.visibility.shape == (21,)
+        assert hand.visibility.dtype == np.float32
+        assert ((hand.visibility >= 0) & (hand.visibility <= 1)).all()
+        assert 0.5 <= hand.handedness_score <= 1
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("colour", [(128, 128, 128), (30, 60, 140)])
+def test_what_is_painted_over_is_seen_less(hands, photo, looked, model, colour):
+    hand = looked[model][1][0]
+    points = hand.keypoints[FINGER, :2]
+    margin = 0.1 * np.ptp(hand.keypoints[:, 0])
+    (left, top), (right, low) = (
+        np.floor(points.min(0) - margin).astype(int),
+        np.ceil(points.max(0) + margin).astype(int),
+    )
+    painted = photo.copy()
+    painted[max(top, 0) : low, max(left, 0) : right] = colour
+    detector = hands(model=model, static_image=True, visibility=True, min_presence_score=0.0)
+    (after,) = detector.detect(painted, boxes=[box_around_hand(hand.keypoints)])
+    assert after.visibility[FINGER].mean() < hand.visibility[FINGER].mean() - 0.2
+
+
+def test_hands_of_the_demo_are_on_the_right_side(hands, demo_clip):
+    _, frames, truth = demo_clip
+    detector = hands(static_image=True, visibility=True)
+    said = []
+    for rgb, record in list(zip(frames, truth, strict=True))[::24]:
+        for hand in detector.detect(rgb):
+            distances = [
+                np.linalg.norm(np.array(one["xy"]) - hand.keypoints[:, :2], axis=1).mean() for one in record["hands"]
+            ]
+            said.append(record["hands"][int(np.argmin(distances))]["handedness"] == hand.handedness)
+    assert len(said) > 5
+    assert np.mean(said) > 0.9
+
+
+def test_a_selfie_view_has_the_other_hand(hands, photo):
+    sides = [
+        [hand.handedness for hand in hands(static_image=True, visibility=True, mirrored=mirrored).detect(photo)]
+        for mirrored in (False, True)
+    ]
+    assert sides[0]
+    assert sides[0] == [{"Left": "Right", "Right": "Left"}[side] for side in sides[1]]
+
+
+@pytest.mark.parametrize("ending", [".json", ".jsonl", ".csv"])
+def test_tables_keep_visibility(tmp_path, looked, ending):
+    frame = Frame.holding(0, None, looked["full"][1])
+    path = tmp_path / f"hands{ending}"
+    with open_writer(path, Header(source="photo.jpg", width=8, height=8, fps=None, model="hands-full")) as writer:
+        writer.write(frame)
+    for wrote, read in zip(frame.hands, load_frames(path)[1][0].hands, strict=True):
+        np.testing.assert_array_equal(wrote.visibility, read.visibility)
+
+
+def test_a_keypoint_s_score_is_its_visibility(looked):
+    (hand, *_), (plain, *_) = looked["full"][1], looked["full"][0]
+    told = hand.to_dict()
+    for name in ("keypoints", "keypoints3D"):
+        assert [np.float32(point["score"]) for point in told[name]] == hand.visibility.tolist()
+        assert "score" not in plain.to_dict()[name][0]
+    assert Hand.from_dict(hand.to_dict(full=True)) == hand
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "message"),
+    [
+        ("face", {}, "goes with hands"),
+        ("body", {}, "bodies have it always"),
+        ("hands", {"landmark_model": "mine.tflite"}, "published networks"),
+        ("hands", {"engine": "onnxruntime"}, "openvino"),
+    ],
+)
+def test_where_it_cannot_be_had_it_says_so(weights, kind, options, message):
+    with pytest.raises(InputError, match=message):
+        sonjit.create_detector(kind, visibility=True, **options)
+
+
+def test_maps_are_read_at_their_places():
+    x, y = np.meshgrid(*2 * [np.arange(8, dtype=np.float32) + 0.5])
+    plane = np.stack([x, y])[None] / 8  # each cell tells where it is, in parts of the map
+    points = np.random.default_rng(0).uniform(0.07, 0.93, (21, 3)).astype(np.float32)
+    read = head_inputs(points, [plane], np.zeros((1, 4), np.float32))
+    np.testing.assert_allclose(read.local, points[:, :2], atol=1e-6)
+    beyond = head_inputs(points + 5, [plane], np.zeros((1, 4), np.float32))
+    np.testing.assert_allclose(beyond.local, 7.5 / 8)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_the_shipped_heads_are_small_and_finite(model):
+    heads = load_hand_heads(model)
+    assert isinstance(heads, HandHeads)
+    assert tuple(sorted(TAPS, reverse=True)) == TAPS
+    arrays = vars(heads)["_weights"].values()
+    assert sum(array.nbytes for array in arrays) < 2_000_000
+    assert all(np.isfinite(array).all() for array in arrays)
