@@ -13,7 +13,7 @@ def test_networks_are_listed_with_their_facts(capfd):
     assert main(["networks", "hand-*"]) == 0
     heading, *lines = capfd.readouterr().out.splitlines()
     assert heading.split() == ["name", "parameters", "MFLOP", "input", "licence", "weights"]
-    assert [line.split()[0] for line in lines] == ["hand-full", "hand-lite"]
+    assert [line.split()[0] for line in lines] == ["hand-full", "hand-heavy", "hand-lite"]
     assert all("3 x 224 x 224 in 0..1" in line and "Apache-2.0" in line for line in lines)
 
 
