@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from sonjit.datasets.interhand_records import skeleton_lines
 from sonjit.errors import InputError
 from sonjit.media.outputs import failing_as_job
 from sonjit.multiview.annotator_runs import read_labels
 from sonjit.multiview.cameras import CameraRig, RigCamera
 from sonjit.multiview.data_card import SPLITS, Capture, DataCard, page, split_people
 from sonjit.multiview.privacy import Sampling, released_picture, sampling_of
-from sonjit.multiview.release_layout import SplitFiles, skeleton_lines
+from sonjit.multiview.release_layout import SplitFiles
 from sonjit.multiview.statistics import Statistics
 from sonjit.synthesis.layouts import jpeg_bytes, write_whole
 

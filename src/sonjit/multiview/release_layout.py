@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sonjit.datasets.joint_orders import INTERHAND
+from sonjit.datasets.interhand_records import ORDER, annotation_record, cameras_record, joints_record
 from sonjit.multiview.annotator_labels import coco_annotation, coco_category
 from sonjit.multiview.auto_labels import SOURCES
 from sonjit.synthesis.layouts import write_whole
@@ -20,11 +20,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sonjit.multiview.cameras import CameraRig
-
-_ROOM: Final = 1.2
-"""The set's boxes are so much larger than what is in them."""
-_ORDER: Final = np.concatenate([np.array(INTERHAND), np.array(INTERHAND) + 21])
-_TYPES: Final = {(True, False): "right", (False, True): "left", (True, True): "interacting"}
 
 
 @dataclass
@@ -42,29 +37,14 @@ class SplitFiles:
 
     def add_cameras(self, capture: str, rig: CameraRig) -> None:
         """The cameras of a capture, as they see the released pictures."""
-        self.cameras[capture] = {
-            "campos": {one.name: (1000 * one.centre_m).tolist() for one in rig},
-            "camrot": {one.name: one.R.tolist() for one in rig},
-            "focal": {one.name: one.camera.K[[0, 1], [0, 1]].tolist() for one in rig},
-            "princpt": {one.name: one.camera.K[:2, 2].tolist() for one in rig},
-        }
+        self.cameras[capture] = cameras_record({one.name: (one.camera.K, one.R, one.t) for one in rig})
 
     def add_instant(self, capture: str, frame: int, points_m: NDArray[np.float64], source: NDArray[np.int64]) -> None:
         """The joints (2, 21, 3) of one instant, and by whom (2, 21) they are."""
-        world = np.ones((42, 3))  # as the set marks what is not known
-        valid = np.isfinite(points_m).all(-1).reshape(42)
-        world[_ORDER[valid]] = 1000 * points_m.reshape(42, 3)[valid]
-        flags = np.zeros(42, np.int64)
-        flags[_ORDER] = valid
         own = [""] * 42
-        for place, code in zip(_ORDER.tolist(), source.reshape(42).tolist(), strict=True):
+        for place, code in zip(ORDER.tolist(), source.reshape(42).tolist(), strict=True):
             own[place] = SOURCES[code]
-        self.joints.setdefault(capture, {})[str(frame)] = {
-            "world_coord": world.round(3).tolist(),
-            "joint_valid": flags[:, None].tolist(),
-            "hand_type": _hand_type(valid),
-            "hand_type_valid": True,
-        }
+        self.joints.setdefault(capture, {})[str(frame)] = joints_record(points_m)
         self.sources.setdefault(capture, {})[str(frame)] = own
 
     def add_picture(
@@ -79,21 +59,7 @@ class SplitFiles:
         number = len(self.images) + 1
         valid = np.asarray(np.isfinite(pixels).all(-1), np.bool_)
         self.images.append({"id": number, "file_name": name, **about})
-        flat = pixels.reshape(42, 2)
-        low, high = np.nanmin(flat, axis=0), np.nanmax(flat, axis=0)
-        size = _ROOM * (high - low)
-        flags = np.zeros(42, np.int64)
-        flags[_ORDER] = valid.reshape(42)
-        self.annotations.append(
-            {
-                "id": number,
-                "image_id": number,
-                "bbox": np.concatenate([(low + high - size) / 2, size]).round(3).tolist(),
-                "joint_valid": flags[:, None].tolist(),
-                "hand_type": _hand_type(valid.reshape(42)),
-                "hand_type_valid": 1,
-            }
-        )
+        self.annotations.append(annotation_record(number, pixels, valid))
         self.by["machine" if (source[valid] == 1).any() else "human"].append(number)
         width, height = about["width"], about["height"]
         for side in range(2):
@@ -123,21 +89,5 @@ class SplitFiles:
             write_whole(folder / f"aid_{whom}_annot_{self.split}.txt", "".join(f"{k}\n" for k in numbers).encode())
 
 
-def _hand_type(valid: NDArray[np.bool_]) -> str:
-    return _TYPES[bool(valid[:21].any()), bool(valid[21:].any())]
-
-
 def _write(path: Path, record: dict[str, Any] | Sequence[Any]) -> None:
     write_whole(path, (json.dumps(record) + "\n").encode())
-
-
-def skeleton_lines() -> str:
-    """Lines `name id parent`, right hand first, as the set's own file has them."""
-    lines: list[str] = []
-    for side, first in (("r", 0), ("l", 21)):
-        for place, finger in enumerate(("thumb", "index", "middle", "ring", "pinky")):
-            for joint in range(4):  # the tip first
-                own = first + 4 * place + joint
-                lines.append(f"{side}_{finger}{4 - joint} {own} {own + 1 if joint < 3 else first + 20}")
-        lines.append(f"{side}_wrist {first + 20} -1")
-    return "# name id parent\n" + "\n".join(lines) + "\n"

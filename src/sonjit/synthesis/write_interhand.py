@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from sonjit.datasets.joint_orders import INTERHAND
+from sonjit.datasets.interhand_records import annotation_record, cameras_record, joints_record, skeleton_lines
 from sonjit.synthesis.layouts import Made, PictureLayout, join, whole_file, write_whole
 
 if TYPE_CHECKING:
@@ -21,9 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SPLIT: Final = "train"
-_ROOM: Final = 1.2
-"""The set's boxes are so much larger than what is in them."""
-_PLACES: Final = {"Right": np.array(INTERHAND), "Left": np.array(INTERHAND) + 21}
+_SIDES: Final = ("Right", "Left")
 
 
 class InterHandLayout(PictureLayout):
@@ -39,7 +37,7 @@ class InterHandLayout(PictureLayout):
         """All annotations; each file is a pass over the truth."""
         folder = self.root / "annotations"
         stem = folder / SPLIT / f"InterHand2.6M_{SPLIT}"
-        write_whole(folder / "skeleton.txt", _skeleton().encode())
+        write_whole(folder / "skeleton.txt", skeleton_lines().encode())
         with whole_file(stem.with_name(f"{stem.name}_data.json")) as file:
             file.write('{"images": [\n')
             join(file.write, (json.dumps(_image(number, one)) for number, one in self._numbered(chunks)))
@@ -86,68 +84,30 @@ def _image(number: int, record: dict[str, Any]) -> dict[str, Any]:
 
 
 def _annotation(number: int, record: dict[str, Any]) -> dict[str, Any]:
-    points = np.concatenate([one["keypoints_px"] for one in record["instances"]]).astype(np.float64)
-    low, high = np.nanmin(points, axis=0), np.nanmax(points, axis=0)
-    size = (high - low) * _ROOM
-    corner = (low + high - size) / 2
-    return {
-        "id": number,
-        "image_id": number,
-        "bbox": np.concatenate([corner, size]).round(3).tolist(),
-        "joint_valid": _valid(record)[:, None].tolist(),
-        "hand_type": _hand_type(record),
-        "hand_type_valid": 1,
-    }
+    points = _of_sides(record, lambda one: one["keypoints_px"], 2)
+    there = [[any(one["side"] == side for one in record["instances"])] * 21 for side in _SIDES]
+    return annotation_record(number, points, np.array(there))
 
 
 def _cameras(records: Iterator[dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    cameras: dict[str, dict[str, Any]] = {name: {} for name in ("campos", "camrot", "focal", "princpt")}
-    for record in records:
-        camera, view = record["camera"], record["view"]
-        matrix, rotation = np.array(camera["K"]), np.array(camera["R"])
-        cameras["campos"][view] = (-1000 * rotation.T @ camera["t"]).tolist()
-        cameras["camrot"][view] = camera["R"]
-        cameras["focal"][view] = [matrix[0, 0], matrix[1, 1]]
-        cameras["princpt"][view] = matrix[:2, 2].tolist()
-    return cameras
+    cameras = {one["view"]: one["camera"] for one in records}
+    return cameras_record(
+        {view: (np.array(one["K"]), np.array(one["R"]), np.array(one["t"])) for view, one in cameras.items()}
+    )
 
 
 def _joints(records: Iterator[dict[str, Any]]) -> dict[str, Any]:
     frames: dict[str, Any] = {}
     for record in records:
-        if str(record["frame"]) in frames or not record["instances"]:
-            continue
-        world = np.ones((42, 3))  # as the set marks what is not known
-        for one in record["instances"]:
-            world[_PLACES[one["side"]]] = 1000 * np.array(one["extra"]["keypoints_world_m"])
-        frames[str(record["frame"])] = {
-            "world_coord": world.round(3).tolist(),
-            "joint_valid": _valid(record)[:, None].tolist(),
-            "hand_type": _hand_type(record),
-            "hand_type_valid": True,
-        }
+        if str(record["frame"]) not in frames and record["instances"]:
+            points = _of_sides(record, lambda one: one["extra"]["keypoints_world_m"], 3)
+            frames[str(record["frame"])] = joints_record(points)
     return frames
 
 
-def _valid(record: dict[str, Any]) -> NDArray[np.int64]:
-    valid = np.zeros(42, np.int64)
+def _of_sides(record: dict[str, Any], points_of: Callable[[dict[str, Any]], Any], size: int) -> NDArray[np.float64]:
+    """(2, 21, size) of the right and the left hand; NaN without."""
+    points = np.full((2, 21, size), np.nan)
     for one in record["instances"]:
-        valid[_PLACES[one["side"]]] = 1
-    return valid
-
-
-def _hand_type(record: dict[str, Any]) -> str:
-    sides = [one["side"].lower() for one in record["instances"]]
-    return sides[0] if len(sides) == 1 else "interacting"
-
-
-def _skeleton() -> str:
-    """Lines `name id parent`, right hand first, as the set's own file has them."""
-    lines: list[str] = []
-    for side, first in (("r", 0), ("l", 21)):
-        for finger_number, finger in enumerate(("thumb", "index", "middle", "ring", "pinky")):
-            for joint in range(4):  # the tip first
-                number = first + 4 * finger_number + joint
-                lines.append(f"{side}_{finger}{4 - joint} {number} {number + 1 if joint < 3 else first + 20}")
-        lines.append(f"{side}_wrist {first + 20} -1")
-    return "# name id parent\n" + "\n".join(lines) + "\n"
+        points[_SIDES.index(one["side"])] = points_of(one)
+    return points
