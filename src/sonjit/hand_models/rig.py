@@ -192,9 +192,10 @@ class Rig:
         shift = joints - (turn @ self.joints[..., None])[..., 0]
         blended = self.weights @ np.concatenate([turn, shift[..., None]], -1).reshape(len(frames), 25, 12)
         blended = blended.reshape(len(frames), -1, 3, 4)
-        vertices = (blended[..., :3] @ self.vertices[..., None])[..., 0] + blended[..., 3]
-        normals = (blended[..., :3] @ self.normals[..., None])[..., 0]
-        return vertices, normals / np.linalg.norm(normals, axis=-1, keepdims=True)
+        turns = blended[..., :3]
+        vertices = np.einsum("nvij,vj->nvi", turns, self.vertices) + blended[..., 3]
+        normals = np.einsum("nvij,vj->nvi", turns, self.normals)
+        return vertices, normals / np.sqrt(np.einsum("nvi,nvi->nv", normals, normals))[..., None]
 
     def _turns(self, angles: NDArray[np.float64]) -> NDArray[np.float64]:
         """(N, 5, 3, 3, 3) rotation of each joint from its angles (N, 5, 3, 3)."""

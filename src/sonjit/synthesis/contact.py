@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sonjit.hand_models.rig import Rig
-    from sonjit.synthesis.touching import Skin
+    from sonjit.synthesis.touching import Contacts, Skin
 
 DEPTH_M: Final = 0.001
 """How deep a vertex may stay inside; what is left of skin that gives way."""
@@ -33,6 +33,7 @@ _TOUCH_M: Final = 0.0005
 _STEPS: Final = np.array([0.1] * 3 + [0.01] * 3)  # rad and m that a hand readily moves in a round
 _STEP_RAD: Final = 0.2  # that a joint readily bends
 _GAP_M: Final = 0.0003  # left between skins
+_AGREED: Final = 0.3  # of the depths' sum that must point one way to be followed
 _TIPS_M: Final = 0.0145  # between the tips' joints where pads touch
 
 
@@ -57,7 +58,7 @@ def settle(
     moving = [MovingHand(rig, pose) for rig, pose in hands]
     for _ in range(_ROUNDS):
         equations = [*_pushes(moving, obstacles), *_pulls(moving, touches)]
-        if all(abs(each.ways).max() < DEPTH_M / 2 for each in equations):
+        if all(abs(each.ways).max() < DEPTH_M for each in equations):
             break
         _improve(moving, equations)
     for _ in range(_LAST_ROUNDS):
@@ -167,8 +168,16 @@ def _part(hands: list[MovingHand], obstacles: Sequence[Skin]) -> bool:
             depth = max(one.depths.max(initial=0), two.depths.max(initial=0))
             if depth <= DEPTH_M:
                 continue
-            way = own.points.mean(0) - skin.points.mean(0)
-            way *= (depth + _GAP_M) / np.linalg.norm(way)
-            hand.set(hand.pose.moved(way))
+            hand.set(hand.pose.moved((depth + _GAP_M) * _way_out(own, skin, one, two)))
             moved = True
     return moved
+
+
+def _way_out(own: Skin, other: Skin, one: Contacts, two: Contacts) -> NDArray[np.float64]:
+    """(3,) the unit way on which a skin leaves another soonest: as what is inside says, or else away from its middle."""
+    asked = one.depths @ other.normals[one.against] - two.depths @ own.normals[two.against]
+    length = float(np.linalg.norm(asked))
+    if length < _AGREED * (one.depths.sum() + two.depths.sum()):
+        asked = own.points.mean(0) - other.points.mean(0)
+        length = float(np.linalg.norm(asked))
+    return asked / length

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 TOUCH_M: Final = 0.0005
 """How near closed fingers come to a thing."""
+_STEP_M: Final = 0.001
+_FARTHEST_M: Final = 0.1
 _STEPS: Final = 24
 _NEAR_M: Final = 0.005  # more than a finger goes in a step, so that it passes through nothing thin
 _FINE: Final = (8, 48)  # steps looked at anew, and in how many
@@ -150,7 +152,11 @@ def _moved_out(
     out: NDArray[np.float64],
 ) -> NDArray[np.float64]:
     """The nearest place (3,) on a line where the thing leaves the open hand free."""
-    steps = np.linspace(0, 0.1, 101)[:, None] * out
-    points = _skins(rig, way[:1])[0] - (middle + steps)[:, None]
-    free = thing.solid.distances(points @ rotation).min(1) > TOUCH_M
-    return middle + steps[int(free.argmax())]
+    skin = (_skins(rig, way[:1])[0] - middle) @ rotation
+    moved, along = 0.0, out @ rotation
+    while moved < _FARTHEST_M:
+        near = float(thing.solid.distances(skin - moved * along).min())
+        if near > TOUCH_M:
+            break
+        moved += max(TOUCH_M - near, _STEP_M)  # less cannot free it
+    return middle + moved * out

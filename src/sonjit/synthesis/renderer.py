@@ -18,7 +18,7 @@ from sonjit.synthesis.gl_context import open_context
 from sonjit.synthesis.packing import pack
 from sonjit.synthesis.patterns import SIZE, solid_pattern
 from sonjit.synthesis.programs import REACH_M, SHADOW_SIZE, UNITS, Programs
-from sonjit.synthesis.targets import Targets
+from sonjit.synthesis.targets import Targets, samples_of
 from sonjit.synthesis.uniforms import camera_uniforms, columns, light_uniforms, material_uniforms, placed
 from sonjit.synthesis.views import box_around, boxes_px, light_view, near_far
 
@@ -139,7 +139,7 @@ class Renderer:
         points = packed.vertices[:, :3] @ R.T.astype(np.float32) + t.astype(np.float32)
         boxes = boxes_px(points, packed.rows, camera, size)
         around = box_around(boxes)
-        self._draw_geometry(targets, camera_uniforms(camera, targets.samples, near_far(points[:, 2])))
+        self._draw_geometry(targets, around, camera_uniforms(camera, targets.samples, near_far(points[:, 2])))
         self._use((*targets.surfaces, self._patterns, self._shadow_map, targets.skies, targets.lights))
         self._draw_openness(targets, around, 2 * REACH_M * float(camera.K[0, 0]))
         self._draw_light(targets, boxes, light_uniforms(lighting, camera, self._light))
@@ -175,19 +175,22 @@ class Renderer:
         if self._light is not None and np.array_equal(view, self._light):
             return
         self._light = view
-        self._draw_meshes(self._shadow, "shadow", {"light_view": columns(view)})
+        self._shadow.use()
+        self._shadow.clear()
+        self._draw_meshes("shadow", {"light_view": columns(view)})
 
-    def _draw_geometry(self, targets: Targets, uniforms: Mapping[str, object]) -> None:
+    def _draw_geometry(self, targets: Targets, around: Box, uniforms: Mapping[str, object]) -> None:
+        left, top, right, bottom = samples_of(around)
+        targets.geometry.use()
+        targets.geometry.clear(viewport=(left, top, right - left, bottom - top))
         bent = bool(uniforms["lens_edge"])
         if bent:
             self._context.enable_direct(_CLIP_DISTANCE)
-        self._draw_meshes(targets.geometry, "mesh", uniforms)
+        self._draw_meshes("mesh", uniforms)
         if bent:
             self._context.disable_direct(_CLIP_DISTANCE)
 
-    def _draw_meshes(self, target: moderngl.Framebuffer, name: str, uniforms: Mapping[str, object]) -> None:
-        target.use()
-        target.clear()
+    def _draw_meshes(self, name: str, uniforms: Mapping[str, object]) -> None:
         self._context.enable_only(self._context.DEPTH_TEST)
         self._context.depth_func = "<"
         self._programs.meshes(name, uniforms, [each.material.surface == "skin" for each in self._held])
@@ -195,12 +198,15 @@ class Renderer:
     def _draw_openness(self, targets: Targets, around: Box, reach: float) -> None:
         targets.sky.use()
         self._context.enable_only(self._context.NOTHING)
-        self._programs.rectangle("openness", around, targets.size, {"reach": reach})
+        left, top, right, bottom = samples_of(around)
+        within = (left, top, right - 1, bottom - 1)  # outside stands what another picture left
+        self._programs.rectangle("openness", around, targets.size, {"reach": reach, "within": within})
 
     def _draw_light(self, targets: Targets, boxes: NDArray[np.int64], uniforms: Mapping[str, object]) -> None:
         """Each drawable's samples in its own box; what is nearer or farther there is left out."""
         targets.colours.use()
-        targets.colours.clear()
+        box = samples_of(box_around(boxes))
+        targets.colours.clear(viewport=(box[0], box[1], box[2] - box[0], box[3] - box[1]))
         self._context.enable_only(self._context.DEPTH_TEST)
         self._context.depth_func = ">"  # rectangles lie at the far end: they pass where anything was drawn
         for number, (drawable, (left, top, right, bottom)) in enumerate(zip(self._held, boxes.tolist(), strict=True)):
@@ -210,7 +216,7 @@ class Renderer:
             if material.surface == "image" and material.image is not None:
                 self._programs.image(material.image).use(UNITS.index("image"))
             own = {**uniforms, **material_uniforms(material), "whose": float(number)}
-            box = (2 * left, 2 * top, 2 * right + 1, 2 * bottom + 1)
+            box = samples_of((left, top, right, bottom))
             self._programs.rectangle(material.surface, box, targets.samples, own)
 
     def _draw_pixels(self, targets: Targets, around: Box) -> None:

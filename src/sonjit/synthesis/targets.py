@@ -21,6 +21,12 @@ Box = tuple[int, int, int, int]
 """left, top, right, bottom in pixels, the last two just outside."""
 
 
+def samples_of(box: Box) -> Box:
+    """The box of samples that a box of pixels takes."""
+    left, top, right, bottom = box
+    return 2 * left, 2 * top, 2 * right + 1, 2 * bottom + 1
+
+
 class Targets:
     """Samples of one size of picture: what stands at each, and its colour."""
 
