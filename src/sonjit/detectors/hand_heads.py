@@ -116,17 +116,24 @@ def head_inputs(keypoints: Floats, maps: Sequence[Floats], mean: Floats) -> Head
         mean: (1, C) of the last map.
     """
     shape = keypoints * 2 - np.array([1, 1, 0], np.float32)
-    local = np.concatenate([_at(each[0], keypoints[:, :2]) for each in maps], axis=1)
-    return HeadInputs(local, shape.ravel(), mean.ravel())
+    return HeadInputs(_at(maps, keypoints), shape.ravel(), mean.ravel())
 
 
-def _at(values: Floats, places: Floats) -> Floats:
-    """(21, C) a map (C, h, w) at places (21, 2) in parts of it, between its cells; its edge stands for all beyond."""
-    channels, height, width = values.shape
-    x, y = (places * (width, height) - 0.5).clip(0, (width - 1, height - 1)).T.astype(np.float32)
-    left, top = np.minimum(x.astype(np.intp), width - 2), np.minimum(y.astype(np.intp), height - 2)
+def _at(maps: Sequence[Floats], places: Floats) -> Floats:
+    """(21, L) maps (1, C, side, side) at places (21, 2 or more) in parts of them, between cells; beyond, their edge.
+
+    All maps' places are worked out at once: for so few numbers a call costs more than its work.
+    """
+    sides = np.array([[each.shape[3]] for each in maps])  # (M, 1)
+    x, y = ((places[:, axis] * sides - 0.5).clip(0, sides - 1) for axis in (0, 1))  # (M, 21)
+    left, top = np.minimum(x.astype(np.intp), sides - 2), np.minimum(y.astype(np.intp), sides - 2)
     right, low = x - left, y - top
-    corner = left + width * top
-    cells = np.stack([corner, corner + 1, corner + width, corner + width + 1])  # (4, 21)
-    weights = np.stack([(1 - right) * (1 - low), right * (1 - low), (1 - right) * low, right * low])
-    return np.asarray((values.reshape(channels, -1)[:, cells] * weights).sum(1).T, np.float32)
+    corner = left + sides * top
+    cells = np.concatenate([corner, corner + 1, corner + sides, corner + sides + 1], 1)  # (M, 84)
+    parts = [(1 - right) * (1 - low), right * (1 - low), (1 - right) * low, right * low]
+    weights = np.concatenate(parts, 1).astype(np.float32)
+    found: list[Floats] = []
+    for each, where, weight in zip(maps, cells, weights, strict=True):
+        four = (each.reshape(each.shape[1], -1).take(where, 1) * weight).reshape(each.shape[1], 4, -1)  # (C, 4, 21)
+        found.append(four[:, 0] + four[:, 1] + four[:, 2] + four[:, 3])
+    return np.concatenate(found).T
