@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from sonjit.synthesis.hand_files import HandFiles
     from sonjit.synthesis.settings import Extra
 
-_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "LP_NUM_THREADS")
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 """Pictures are small: `--jobs` uses the cores, threads within each would but wait for each other."""
 
 _SIZES = {"interhand": "512x334", "video": "640x480"}

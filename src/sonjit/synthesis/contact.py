@@ -174,7 +174,7 @@ def _part(hands: list[MovingHand], obstacles: Sequence[Skin]) -> bool:
 
 
 def _way_out(own: Skin, other: Skin, one: Contacts, two: Contacts) -> NDArray[np.float64]:
-    """(3,) the unit way on which a skin leaves another soonest: as what is inside says, or else away from its middle."""
+    """(3,) the unit way on which a skin leaves another: as what is inside says, or else away from its middle."""
     asked = one.depths @ other.normals[one.against] - two.depths @ own.normals[two.against]
     length = float(np.linalg.norm(asked))
     if length < _AGREED * (one.depths.sum() + two.depths.sum()):

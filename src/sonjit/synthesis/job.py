@@ -124,6 +124,7 @@ def _finish(layout: Layout, done: list[int]) -> None:
 def _run(layout: Layout, chunks: list[int], jobs: int) -> Iterator[tuple[int, int]]:
     """Make chunks; gives each when it is finished, with how many pictures it holds."""
     if jobs == 1 or len(chunks) < 2:
+        os.environ.setdefault("LP_NUM_THREADS", str(jobs))  # many views of one scene: the renderer shares them out
         for chunk in chunks:
             yield chunk, _make_chunk(layout, chunk)
         return
@@ -187,6 +188,5 @@ def _renderer() -> Renderer:
 
     from sonjit.synthesis.renderer import Renderer
 
-    os.environ.setdefault("LP_NUM_THREADS", "1")
     cv2.setNumThreads(1)
     return Renderer()

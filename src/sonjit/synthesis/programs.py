@@ -26,6 +26,7 @@ UNITS: Final = ("points", "facings", "mores", "kinds", "patterns", "shadow_map",
 _SOURCES: Final = {
     "mesh": ("mesh.vert", "mesh.frag"),
     "shadow": ("shadow.vert", "shadow.frag"),
+    "owner": ("rectangle.vert", "owner.frag"),
     "openness": ("rectangle.vert", "openness.frag"),
     "picture": ("rectangle.vert", "picture.frag"),
 }

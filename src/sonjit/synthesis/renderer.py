@@ -203,12 +203,14 @@ class Renderer:
         self._programs.rectangle("openness", around, targets.size, {"reach": reach, "within": within})
 
     def _draw_light(self, targets: Targets, boxes: NDArray[np.int64], uniforms: Mapping[str, object]) -> None:
-        """Each drawable's samples in its own box; what is nearer or farther there is left out."""
+        """Each drawable's samples in its own box."""
         targets.colours.use()
-        box = samples_of(box_around(boxes))
-        targets.colours.clear(viewport=(box[0], box[1], box[2] - box[0], box[3] - box[1]))
         self._context.enable_only(self._context.DEPTH_TEST)
-        self._context.depth_func = ">"  # rectangles lie at the far end: they pass where anything was drawn
+        self._context.depth_func = "1"
+        targets.colours.depth_mask = True
+        self._programs.rectangle("owner", samples_of(box_around(boxes)), targets.samples, {})
+        targets.colours.depth_mask = False
+        self._context.depth_func = "=="  # a drawable's rectangle passes where a sample is its own
         for number, (drawable, (left, top, right, bottom)) in enumerate(zip(self._held, boxes.tolist(), strict=True)):
             if right <= left or bottom <= top:
                 continue

@@ -14,7 +14,6 @@ uniform vec3 light_directions[4];  // in the camera's frame, towards the light
 uniform vec3 light_colours[4];
 uniform vec3 ambient;
 uniform vec3 up;
-uniform float whose;
 uniform float seed;
 uniform vec3 albedo;
 uniform float roughness;
@@ -155,7 +154,6 @@ vec3 shaded(Matter made, vec3 n, vec3 v, vec3 point, float sky) {
 void main() {
     ivec2 here = ivec2(gl_FragCoord.xy);
     vec4 point = texelFetch(points, here, 0);
-    if (floor(point.w / 256.0) != whose) discard;
     vec4 facing = texelFetch(facings, here, 0);
     vec3 rest = vec3(facing.w, texelFetch(mores, here, 0).xy);
 #if defined(IMAGE)
