@@ -7,14 +7,16 @@ import pytest
 
 from sonjit.datasets import open_dataset
 from sonjit.errors import InputError
-from sonjit.multiview import privacy
+from sonjit.multiview import release_faces
 from sonjit.multiview.annotator_runs import FOLDER
 from sonjit.multiview.auto_labels import Labels
 from sonjit.multiview.data_card import Capture, load_card, split_people
-from sonjit.multiview.privacy import blur_faces, ridge_contrast, sampling_of
+from sonjit.multiview.privacy import ridge_contrast, sampling_of
 from sonjit.multiview.release import release
+from sonjit.multiview.release_faces import FacesFound, blur_faces, without_faces
+from sonjit.results import Face
 
-from .projects import finer, make_project
+from .projects import finer, hands, make_project
 from .rigs import random_rig
 
 CARD = """
@@ -30,11 +32,18 @@ sequences = [{name = "fist", type = "PP", first = 0, last = 10}, {name = "rest",
 
 
 class Faces:
-    def __init__(self, boxes=()):
-        self.boxes = boxes
+    """Stands for both detectors of faces: what the first finds, and whether the second sees a face there too."""
 
-    def detect(self, rgb):
-        return [type("Face", (), {"box": box}) for box in self.boxes]
+    def __init__(self, boxes=(), *, seen=False):
+        self.boxes, self.seen = boxes, seen
+
+    def __call__(self, model):
+        return self
+
+    def detect(self, rgb, boxes=None):
+        if boxes is not None:
+            return boxes if self.seen else []
+        return [Face(0.9, np.array([[x0, y0, 0], [x1, y0, 0]]), (x0, y0, x1, y1)) for x0, y0, x1, y1 in self.boxes]
 
 
 @pytest.fixture
@@ -52,7 +61,7 @@ def labelled(tmp_path, monkeypatch):
     labels.save(project.folder / FOLDER / "run" / "labels" / "000000.npz")
     (project.folder / FOLDER / "current.json").write_text('{"run": "run"}')
     (tmp_path / "card.toml").write_text(CARD)
-    monkeypatch.setattr(privacy, "_faces", Faces)
+    monkeypatch.setattr(release_faces, "_detector", Faces())
     yield project, points, load_card(tmp_path / "card.toml")
     project.close()
 
@@ -105,18 +114,44 @@ def test_a_stopped_release_goes_on(labelled, tmp_path):
     release([project], card, tmp_path / "out", fps=50)
     release([project], card, tmp_path / "whole", fps=50)
     assert (tmp_path / "out" / "SHA256SUMS").read_text() == (tmp_path / "whole" / "SHA256SUMS").read_text()
+
+
+def test_a_finished_release_stays_as_it_is(labelled, tmp_path):
+    project, _, card = labelled
+    release([project], card, tmp_path / "out", fps=50)
+    before = {file: (file.stat().st_mtime_ns, file.read_bytes()) for file in tmp_path.rglob("*") if file.is_file()}
     with pytest.raises(InputError, match="there already"):
         release([project], card, tmp_path / "out", fps=50)
+    after = {file: (file.stat().st_mtime_ns, file.read_bytes()) for file in tmp_path.rglob("*") if file.is_file()}
+    assert after == before
 
 
 def test_faces_are_blurred_and_those_over_hands_are_not_shown(labelled, tmp_path, monkeypatch):
     project, _, card = labelled
-    monkeypatch.setattr(privacy, "_faces", lambda: Faces([(0, 0, 640, 480)]))
+    monkeypatch.setattr(release_faces, "_detector", Faces([(0, 0, 640, 480)]))
     done = release([project], card, tmp_path / "over", fps=50)
-    assert (done.pictures, done.withheld, done.faces) == (0, 9, 0)
-    monkeypatch.setattr(privacy, "_faces", lambda: Faces([(1, 1, 20, 20)]))
+    assert (done.pictures, done.faces) == (0, FacesFound(withheld=9))
+    monkeypatch.setattr(release_faces, "_detector", Faces([(1, 1, 20, 20)]))
     done = release([project], card, tmp_path / "beside", fps=50)
-    assert (done.pictures, done.withheld, done.faces) == (9, 0, 9)
+    assert (done.pictures, done.faces) == (9, FacesFound(blurred=9))
+    assert "Faces found and blurred: 9." in (tmp_path / "beside" / "README.md").read_text()
+
+
+@pytest.mark.parametrize("joint", [None, 0, 8])
+def test_a_hand_is_no_face_where_it_is_too_small_and_a_second_network_sees_none(monkeypatch, joint):
+    camera = random_rig(1).cameras[0]
+    joints = hands()[0].reshape(2, 21, 3).copy()
+    joints[1] = np.nan
+    depth = camera.camera.from_world(joints[0])[:, 2].mean()
+    # on a joint, or in the palm between them
+    x, y = camera.project(joints[0, [0, 5, 17]].mean(0) if joint is None else joints[0, joint])
+    rgb = np.random.default_rng(0).integers(0, 255, (camera.height, camera.width, 3), np.uint8)
+    for width_m, seen, found in ((0.03, False, "hands"), (0.03, True, "withheld"), (0.15, False, "withheld")):
+        half = width_m * camera.camera.K[0, 0] / depth / 2
+        monkeypatch.setattr(release_faces, "_detector", Faces([(x - half, y - half, x + half, y + half)], seen=seen))
+        shown, faces = without_faces(rgb, camera, joints)
+        assert faces == FacesFound(**{found: 1})
+        np.testing.assert_array_equal(shown, rgb)
 
 
 def test_blurring_takes_detail_inside_alone():

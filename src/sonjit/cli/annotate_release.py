@@ -47,7 +47,7 @@ def release(
             one.close()
     finest = max(done.views.values(), key=lambda one: one.px_per_mm)
     sys.stderr.write(
-        f"{done.pictures} pictures of {done.instants} instants, {done.faces} faces blurred, {done.withheld} pictures "
-        "left out where a face may lie over a hand; at most "
+        f"{done.pictures} pictures of {done.instants} instants, {done.faces.blurred} faces blurred, "
+        f"{done.faces.withheld} pictures left out where a face may lie over a hand; at most "
         f"{finest.px_per_mm:.2f} px/mm ({finest.ridge_px:.2f} px a ridge); wrote {out}\n"
     )

@@ -64,7 +64,7 @@ class FaceFinder:
     def find(self, rgb: NDArray[np.uint8], min_score: float) -> list[RotatedBox]:
         """Boxes in a picture (H, W, 3) with the eyes level in them, best first."""
         return [
-            _box_from_corners(face.box.tolist(), *face.keypoints[:2].tolist())  # the person's right eye, then the left
+            box_around_face(face.box.tolist(), *face.keypoints[:2].tolist())  # the person's right eye, then the left
             for face in self._faces.find(rgb, min_score)
         ]
 
@@ -105,7 +105,7 @@ class FaceMeshes(Kind[FaceObservation, Face]):
         """The box around a face just seen: upright around all landmarks, turned to have the eyes level, and larger."""
         points = observation.keypoints
         right, left = points[_RIGHT_CORNER, :2].tolist(), points[_LEFT_CORNER, :2].tolist()
-        return _box_from_corners(observation.box, right, left)
+        return box_around_face(observation.box, right, left)
 
     def result(
         self, rgb: NDArray[np.uint8], observation: FaceObservation, track: Track[FaceObservation] | None
@@ -127,7 +127,7 @@ def flipped(face: Face, width: int) -> Face:
     return face
 
 
-def _box_from_corners(corners: Sequence[float], right_eye: list[float], left_eye: list[float]) -> RotatedBox:
+def box_around_face(corners: Sequence[float], right_eye: list[float], left_eye: list[float]) -> RotatedBox:
     """The landmark network's box from a face's upright box and two points of its eyes' line."""
     x_min, y_min, x_max, y_max = corners
     dx, dy = left_eye[0] - right_eye[0], left_eye[1] - right_eye[1]

@@ -13,6 +13,7 @@ from sonjit.errors import InputError
 
 if TYPE_CHECKING:
     from sonjit.multiview.privacy import Sampling
+    from sonjit.multiview.release_faces import FacesFound
 
 SPLITS: Final = ("train", "val", "test")
 _SHARES: Final = {"test": 0.2, "val": 0.1}  # of the people, where the card does not say
@@ -123,9 +124,7 @@ def split_people(captures: Iterable[Capture]) -> dict[str, str]:
     return splits | dict.fromkeys(rest, "train")
 
 
-def page(
-    card: DataCard, statistics: Mapping[str, Any], samplings: Mapping[str, Sampling], faces: int, withheld: int
-) -> str:
+def page(card: DataCard, statistics: Mapping[str, Any], samplings: Mapping[str, Sampling], faces: FacesFound) -> str:
     """The data card as Markdown."""
     said = "\n".join(f"| {name} | {text} |" for name, text in card.said.items())
     totals = "\n".join(
@@ -161,8 +160,9 @@ contrast or less is left. At the joint nearest to each camera:
 |---|---|---:|---:|---:|
 {views}
 
-Faces found and blurred: {faces}. Pictures left out because what may be a face lies over a labelled hand: {withheld}.
-What a detector does not find is not blurred: look at the pictures before you publish.
+Faces found and blurred: {faces.blurred}. Pictures left out because what may be a face lies over a labelled hand:
+{faces.withheld}. Labelled hands that were taken for a face, too small for one and none to a second network, and were
+left as they are: {faces.hands}. What a detector does not find is not blurred: look at the pictures before you publish.
 """
 
 

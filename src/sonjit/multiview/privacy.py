@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import cache
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from sonjit.detectors.create import create_detector
+from sonjit.multiview.release_faces import FacesFound, without_faces
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
 
     from sonjit.multiview.cameras import RigCamera
-    from sonjit.results import Box
 
 RIDGE_MM: Final = 0.45
 """Period of the ridges of an adult's finger, about; children's are finer."""
@@ -26,8 +22,6 @@ SIZE: Final = (512, 334)
 _READABLE: Final = 0.1  # share of a pattern's contrast that is left
 _NYQUIST_PX: Final = 2.0
 _SHRINK: Final = 0.9
-_FACE_ROOM: Final = 0.35
-_FACE_CELLS: Final = 6
 
 
 @dataclass(frozen=True)
@@ -103,50 +97,20 @@ def downsized(picture: NDArray[np.uint8] | NDArray[np.float32], size: tuple[int,
     return np.asarray(cv2.resize(picture.astype(np.float32), size, interpolation=cv2.INTER_AREA), np.float32)
 
 
-def blur_faces(rgb: NDArray[np.uint8], boxes: Sequence[Box]) -> NDArray[np.uint8]:
-    """A picture (H, W, 3) in which six cells a side are left of each face's box, and room around it."""
-    import cv2
-
-    out = rgb.copy()
-    height, width = rgb.shape[:2]
-    for x_min, y_min, x_max, y_max in boxes:
-        room = _FACE_ROOM * max(x_max - x_min, y_max - y_min)
-        left, top = max(0, math.floor(x_min - room)), max(0, math.floor(y_min - room))
-        right, bottom = min(width, math.ceil(x_max + room)), min(height, math.ceil(y_max + room))
-        if right - left < 1 or bottom - top < 1:
-            continue
-        face = out[top:bottom, left:right]
-        cells = cv2.resize(face, (_FACE_CELLS, _FACE_CELLS), interpolation=cv2.INTER_AREA)
-        out[top:bottom, left:right] = cv2.resize(cells, (right - left, bottom - top), interpolation=cv2.INTER_LINEAR)
-    return out
-
-
 def released_picture(
-    rgb: NDArray[np.uint8], camera: RigCamera, size: tuple[int, int], joints_px: NDArray[np.float64]
-) -> tuple[NDArray[np.uint8], int]:
-    """A camera's picture as it is released, without its lens.
+    rgb: NDArray[np.uint8], camera: RigCamera, size: tuple[int, int], points_m: NDArray[np.float64]
+) -> tuple[NDArray[np.uint8], FacesFound]:
+    """A camera's picture as it is released, without its lens; not to be shown where a face is `withheld`.
 
     Args:
         rgb: (H, W, 3) as taken.
         camera: whose.
         size: width and height to release.
-        joints_px: (..., 2) labelled joints in the released picture.
-
-    Returns:
-        The picture, and how many faces were blurred in it; -1 where what may be a face lies over a labelled hand: such
-        a picture is neither to be blurred nor to be shown.
+        points_m: (2, 21, 3) labelled joints in the world; NaN where unknown.
     """
     import cv2
 
     if camera.camera.distortion is not None:
         rgb = np.asarray(cv2.undistort(rgb, camera.camera.K, camera.camera.distortion), np.uint8)
-    boxes = [face.box for face in _faces().detect(rgb)]
-    joints = joints_px.reshape(-1, 2) * (camera.width / size[0], camera.height / size[1])
-    over = any(((joints >= box[:2]) & (joints <= box[2:])).all(-1).any() for box in boxes)
-    small = downsized(blur_faces(rgb, boxes), size)
-    return np.asarray(small.round().clip(0, 255), np.uint8), -1 if over else len(boxes)
-
-
-@cache
-def _faces() -> Any:  # noqa: ANN401  # a detector of faces
-    return create_detector("face", model="box-full", static_image=True, max_instances=10, threads=1)
+    shown, faces = without_faces(rgb, camera, points_m)
+    return np.asarray(downsized(shown, size).round().clip(0, 255), np.uint8), faces

@@ -21,6 +21,7 @@ from sonjit.multiview.annotator_runs import read_labels
 from sonjit.multiview.cameras import CameraRig, RigCamera
 from sonjit.multiview.data_card import SPLITS, Capture, DataCard, page, split_people
 from sonjit.multiview.privacy import Sampling, released_picture, sampling_of
+from sonjit.multiview.release_faces import FacesFound
 from sonjit.multiview.release_layout import SplitFiles
 from sonjit.multiview.statistics import Statistics
 from sonjit.synthesis.layouts import jpeg_bytes, write_whole
@@ -44,15 +45,13 @@ class Released:
     Attributes:
         pictures: in all splits.
         instants: likewise.
-        faces: that were found and blurred.
-        withheld: pictures that were left out, because a face may lie over a labelled hand.
+        faces: what was found in all pictures, those that were left out among them.
         views: how finely each shows skin, by capture and view.
     """
 
     pictures: int
     instants: int
-    faces: int
-    withheld: int
+    faces: FacesFound
     views: Mapping[str, Sampling]
 
 
@@ -99,7 +98,7 @@ def release(
     expect(sum(len(instants) for instants in chosen))
     files = {split: SplitFiles(split) for split in SPLITS if split in splits.values()}
     views: dict[str, Sampling] = {}
-    counted, blurred, withheld = Statistics(), 0, 0
+    counted, faces = Statistics(), FacesFound()
     for number, (project, capture, instants) in enumerate(zip(projects, captures, chosen, strict=True)):
         rig = project.rig
         samplings = {camera.name: sampling_of(camera, _nearest(camera, instants)) for camera in rig}
@@ -115,19 +114,18 @@ def release(
                 instant.frame,
                 instant.source,
                 instant.spread_m,
-                sum(faces >= 0 for faces in found.values()),
+                sum(not one.withheld for one in found),
             )
-            blurred += sum(max(faces, 0) for faces in found.values())
-            withheld += sum(faces < 0 for faces in found.values())
+            faces = FacesFound(*(sum(of_all) for of_all in zip(faces, *found, strict=True)))
             advance()
     write_whole(draft / "annotations" / "skeleton.txt", skeleton_lines().encode())
     for one in files.values():
         one.write(draft)
     said = counted.figures()
     write_whole(draft / "statistics.json", (json.dumps(said, indent=1) + "\n").encode())
-    write_whole(draft / "README.md", page(card, said, views, blurred, withheld).encode())
+    write_whole(draft / "README.md", page(card, said, views, faces).encode())
     _finish(draft, out)
-    return Released(sum(len(one.images) for one in files.values()), counted.instants, blurred, withheld, views)
+    return Released(sum(len(one.images) for one in files.values()), counted.instants, faces, views)
 
 
 def _capture(card: DataCard, project: Project) -> Capture:
@@ -195,12 +193,13 @@ def _small(camera: RigCamera, size: tuple[int, int]) -> RigCamera:
 
 def _write_instant(
     root: Path, project: Project, small: CameraRig, number: int, capture: Capture, files: SplitFiles, instant: _Instant
-) -> dict[str, int]:
-    """Pictures and labels of one instant; gives the faces in each view that was written."""
+) -> list[FacesFound]:
+    """Pictures and labels of one instant; gives the faces in each view that could be read."""
     performed = capture.sequence_of(instant.frame)
     note = root / _WORK / f"{number}-{instant.frame}.json"
-    found: dict[str, int] = json.loads(note.read_text("utf-8")) if note.is_file() else {}
     new = not note.is_file()
+    kept: dict[str, list[int]] = {} if new else json.loads(note.read_text("utf-8"))
+    found = {name: FacesFound(*one) for name, one in kept.items()}
     pixels = small.project(instant.points_m)
     files.add_instant(str(number), instant.frame, instant.points_m, instant.source)
     order = {name: row for row, name in enumerate(project.rig.names)}
@@ -213,14 +212,11 @@ def _write_instant(
                 rgb = project.view(camera.name).read(instant.frame)
             except InputError:
                 continue  # the annotator named it: a picture that cannot be read is not released
-            picture, faces = released_picture(
-                rgb, project.rig[camera.name], (camera.width, camera.height), pixels[view]
-            )
-            found[camera.name] = faces
-            if faces < 0:
-                continue
-            write_whole(root / "images" / files.split / below, jpeg_bytes(picture))
-        elif found.get(camera.name, -1) < 0:
+            size = camera.width, camera.height
+            picture, found[camera.name] = released_picture(rgb, project.rig[camera.name], size, instant.points_m)
+            if not found[camera.name].withheld:
+                write_whole(root / "images" / files.split / below, jpeg_bytes(picture))
+        if camera.name not in found or found[camera.name].withheld:
             continue
         seen = instant.seen[order[camera.name]] if len(instant.seen) == len(order) else np.zeros((2, 21), np.bool_)
         about = {
@@ -230,7 +226,7 @@ def _write_instant(
         files.add_picture(below, about, pixels[view], instant.source, seen)
     if new:
         write_whole(note, json.dumps(found).encode())
-    return found
+    return list(found.values())
 
 
 def _finish(draft: Path, out: Path) -> None:
