@@ -9,26 +9,36 @@ import os
 import subprocess
 import sys
 import time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 
+from multiview import see_boards
 from sonjit.datasets.sample import SampleCamera
+from sonjit.geometry.rotations import align_rigidly
 from sonjit.multiview.annotator import AnnotatorSettings, annotate
 from sonjit.multiview.annotator_labels import human_frames
 from sonjit.multiview.annotator_runs import learn, read_labels
 from sonjit.multiview.annotator_training import train_network
+from sonjit.multiview.board import target_from_text
+from sonjit.multiview.calibrate import calibrate
 from sonjit.multiview.cameras import CameraRig, RigCamera
 from sonjit.multiview.marks import Mark
 from sonjit.multiview.project import create_project, find_views
 
-SEQUENCES = "ROM01_2H_open_close,ROM05_2H_rub_palms,ROM07_2H_count_on_fingers,ROM11_2H_spider"
+SEQUENCES = (
+    "ROM01_2H_open_close,ROM05_2H_rub_palms,ROM07_2H_count_on_fingers,ROM11_2H_spider,ROM12_2H_occlude_right,"
+    "ROM15_2H_big_small,ROM06_2H_fist_in_palm,ROM16_2H_explain"
+)
 STUDIO = (
-    "person=11 tone=4 texture=1 distance=0.7 view_deg=42 yaw_deg=0 pitch_deg=0 roll_deg=0 glove=none rings=0 tattoo=0 "
+    "texture=1 distance=0.7 view_deg=42 yaw_deg=0 pitch_deg=0 roll_deg=0 glove=none rings=0 tattoo=0 "
     "motion_blur=0 defocus=0 backdrop_blur=0 low_light=0 infrared=false exposure=0 cut=0 background=plain sleeve=shirt "
     "noise=0.1 compression=0.1 shape_sd=0.7 light=1 white_balance=0 warmth=0"
 )
 SIZE, FPS, NOISE_PX, HUMAN_VIEWS = (512, 334), 5, 1.5, 6
+BOARD, BOARD_NOISE = "charuco:6x5:40mm:30mm:4x4_50", 3.0
 
 
 def main():
@@ -38,6 +48,10 @@ def main():
     parser.add_argument("--views", type=int, default=12)
     parser.add_argument("--count", type=int, default=8, help="sequences, of about four seconds")
     parser.add_argument("--human", type=int, default=30, help="instants that the simulated person marks")
+    parser.add_argument("--person", type=int, default=11)
+    parser.add_argument("--tone", type=int, default=4, help="of the skin, 1 to 10")
+    parser.add_argument("--seed", type=int, default=3, help="of what is rendered")
+    parser.add_argument("--boards", type=int, default=80, help="instants of a rendered board; 0 for exact cameras")
     parser.add_argument("--steps", type=int, default=300, help="of fine-tuning the hands; 0 leaves that out")
     parser.add_argument("--jobs", type=int, default=2)
     options = parser.parse_args()
@@ -45,13 +59,13 @@ def main():
     start = time.perf_counter()
     folders = options.synth or [render(options)]
     tell("rendered", seconds=round(time.perf_counter() - start, 1))
-    project, truth = make_project(options.folder, folders)
+    project, rig, truth = make_project(options.folder, folders, options.boards)
     tell("project", views=len(project.views), instants=len(project.frames), seconds=len(project.frames) / FPS)
     run(project, truth, options.jobs, "before")
     spread = np.array(project.frames)[:: max(1, len(project.frames) // (options.human // 2))][: options.human // 2]
-    mark(project, truth, spread.tolist())
+    mark(project, rig, truth, spread.tolist())
     ranked = [frame for frame, _ in sorted(project.store.needs().items(), key=lambda item: -item[1].score)]
-    mark(project, truth, [frame for frame in ranked if frame not in spread][: options.human - len(spread)])
+    mark(project, rig, truth, [frame for frame in ranked if frame not in spread][: options.human - len(spread)])
     learn(project)
     run(project, truth, options.jobs, "after")
     if options.steps:
@@ -67,16 +81,21 @@ def main():
 
 def render(options):
     out = options.folder / "synth"
-    given = [part for pair in STUDIO.split() for part in ("--set", pair)]
+    own = [f"person={options.person}", f"tone={options.tone}"]
+    given = [part for pair in [*STUDIO.split(), *own] for part in ("--set", pair)]
     rig = ["--rig", "dome", "--views", str(options.views), "--size", "512x334", "--fps", str(FPS)]
-    moves = ["--format", "interhand", "--sequence", SEQUENCES, "--count", str(options.count), "--seed", "3"]
+    count, seed = str(options.count), str(options.seed)
+    moves = ["--format", "interhand", "--sequence", SEQUENCES, "--count", count, "--seed", seed]
     command = [sys.executable, "-m", "sonjit", "synth", str(out), *rig, *moves, *given, "--jobs", str(options.jobs)]
     subprocess.run(command, check=True)
     return out
 
 
-def make_project(folder, folders):
-    """A project of all sequences, a thousand numbers each, and the joints (2, 21, 3) of each instant."""
+def make_project(folder, folders, boards):
+    """A project of all sequences, a thousand numbers each; the true rig, and the joints (2, 21, 3) of each instant.
+
+    With boards the project's rig is calibrated; the true one stands in its world then, and so do the joints.
+    """
     cameras, truth = {}, {}
     for number, file in enumerate(file for one in folders for file in sorted((one / "truth").glob("*.jsonl"))):
         for record in map(json.loads, file.open()):
@@ -90,17 +109,34 @@ def make_project(folder, folders):
             for one in record["instances"]:
                 joints[int(one["side"] == "Left")] = one["extra"]["keypoints_world_m"]
             truth[frame] = joints
-    rig = CameraRig(RigCamera(name, *SIZE, camera) for name, camera in cameras.items())
-    return create_project(folder / "project", rig, find_views(rig, [str(folder / "views")])), truth
+    rig = own = CameraRig(RigCamera(name, *SIZE, camera) for name, camera in cameras.items())
+    if boards:
+        own = calibrated(rig, boards, np.nanmean(np.stack(list(truth.values())), (0, 1, 2)))
+        R, t = align_rigidly(rig.centres_m, own.centres_m)
+        rig, truth = rig.moved(R, t), {frame: joints @ R.T + t for frame, joints in truth.items()}
+    return create_project(folder / "project", own, find_views(own, [str(folder / "views")])), rig, truth
 
 
-def mark(project, truth, frames):
+def calibrated(rig, boards, middle):
+    """The rig as rendered pictures of a board tell it."""
+    board = target_from_text(BOARD)
+    with ProcessPoolExecutor(1, get_context("spawn")) as apart:  # torch's triton dies beside Mesa's LLVM
+        seen, pictures = apart.submit(see_boards, rig, board, boards, middle, BOARD_NOISE).result()
+    made = calibrate(board, seen)
+    R, t = align_rigidly(made.rig.centres_m, rig.centres_m)
+    off = 1000 * np.linalg.norm(made.rig.moved(R, t).centres_m - rig.centres_m, axis=1)
+    figures = {"rms_px": made.rms_px, "centres_mean_mm": off.mean(), "centres_max_mm": off.max()}
+    tell("calibrated", pictures=pictures, **{name: round(float(value), 3) for name, value in figures.items()})
+    return made.rig
+
+
+def mark(project, rig, truth, frames):
     """As a person would who is off by so many pixels, in some of the views."""
     for frame in frames:
         rng = np.random.default_rng(frame)
         marks = []
-        for view in rng.choice(len(project.rig), min(HUMAN_VIEWS, len(project.rig)), replace=False):
-            camera = project.rig.cameras[view]
+        for view in rng.choice(len(rig), min(HUMAN_VIEWS, len(rig)), replace=False):
+            camera = rig.cameras[view]
             pixels = camera.project(truth[frame].reshape(42, 3)) + rng.normal(0, NOISE_PX, (42, 2))
             for joint in np.flatnonzero(camera.inside(np.nan_to_num(pixels, nan=-1))):
                 name, (x, y) = f"{frame}-{view}-{joint}", pixels[joint].tolist()

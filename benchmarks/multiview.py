@@ -61,25 +61,16 @@ def main():
     options.run(options)
 
 
-def measure_calibration(options):
-    """A dome of cameras sees a board that is held towards everywhere, as the renderer draws it."""
-    board = target_from_text(options.board)
-    size = options.width, options.width * 3 // 4
-    lens = np.array([-0.12, 0.04, 4e-4, -5e-4, 0.0])
-    middle = np.array([0, 0, 0.7])
-    rig = CameraRig(
-        RigCamera(f"cam{n}", *size, SampleCamera(one.K, one.R, one.t, lens * (0.8 + 0.04 * n)))
-        for n, one in enumerate(camera_rig("dome", options.cameras, size, 55, middle))
-    )
+def see_boards(rig, board, frames, middle, noise):
+    """A board that is held towards cameras of a rig, as the renderer draws it: sightings, and of how many pictures."""
     image = np.repeat(np.where(board.draw(64, 64) > 127, 245, 12).astype(np.uint8)[..., None], 3, -1)
     edge = board.square_m
     extent = (board.columns * edge + 2 * edge, board.rows * edge + 2 * edge)
     drawn = Board(image, extent, board.points_m + np.array([edge, edge, 0]))
     light = Lighting((), (0.9, 0.9, 0.9))
-    rng, found, start = np.random.default_rng(0), [], time.perf_counter()
-    pictures = 0
+    rng, found, pictures = np.random.default_rng(0), [], 0
     with Renderer() as renderer:
-        for frame in range(options.frames):
+        for frame in range(frames):
             towards = rig.centres_m[rng.integers(len(rig))] - middle + rng.normal(0, 0.25, 3)
             ahead = -towards / np.linalg.norm(towards)
             right = np.cross(rng.normal(size=3), ahead)
@@ -90,21 +81,36 @@ def measure_calibration(options):
                 away = drawn.placed(R, t).mean(0) - view.centre_m
                 if away @ ahead < 0.45 * np.linalg.norm(away):
                     continue
-                rgb = renderer.render(
-                    [drawn.drawable(R, t)], view.camera, size, light, np.full((size[1], size[0], 3), 120, np.uint8)
-                ).rgb
-                gray = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY) + rng.normal(0, options.noise, rgb.shape[:2])
+                size = view.width, view.height
+                behind = np.full((view.height, view.width, 3), 120, np.uint8)
+                rgb = renderer.render([drawn.drawable(R, t)], view.camera, size, light, behind).rgb
+                gray = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY) + rng.normal(0, noise, rgb.shape[:2])
                 points, pixels = board.find(np.clip(gray, 0, 255).round().astype(np.uint8))
                 pictures += 1
                 if len(points) >= 6:
                     found.append(Sighting(view.name, frame, points, pixels))
+    return Sightings(tuple(found), {view.name: (view.width, view.height) for view in rig}), pictures
+
+
+def measure_calibration(options):
+    """A dome of cameras sees a board that is held towards everywhere, as the renderer draws it."""
+    board = target_from_text(options.board)
+    size = options.width, options.width * 3 // 4
+    lens = np.array([-0.12, 0.04, 4e-4, -5e-4, 0.0])
+    middle = np.array([0, 0, 0.7])
+    rig = CameraRig(
+        RigCamera(f"cam{n}", *size, SampleCamera(one.K, one.R, one.t, lens * (0.8 + 0.04 * n)))
+        for n, one in enumerate(camera_rig("dome", options.cameras, size, 55, middle))
+    )
+    start = time.perf_counter()
+    found, pictures = see_boards(rig, board, options.frames, middle, options.noise)
     drawn_s, start = time.perf_counter() - start, time.perf_counter()
-    made = calibrate(board, Sightings(tuple(found), {view.name: size for view in rig}))
+    made = calibrate(board, found)
     seconds = time.perf_counter() - start
     R, t = align_rigidly(made.rig.centres_m, rig.centres_m)
     got = made.rig.moved(R, t)
     apart = [np.linalg.norm(one.centres_m[:, None] - one.centres_m, axis=2) for one in (got, rig)]
-    points = middle + rng.normal(0, 0.07, (500, 3))
+    points = middle + np.random.default_rng(1).normal(0, 0.07, (500, 3))
     back = triangulate(made.rig, rig.project(points)).points_m
     R, t = align_rigidly(back, points)
     scale = np.linalg.norm(back - back.mean(0)) / np.linalg.norm(points - points.mean(0)) - 1
@@ -112,7 +118,7 @@ def measure_calibration(options):
         json.dumps(
             {
                 "pictures": pictures,
-                "sightings": len(found),
+                "sightings": len(found.found),
                 "render_and_find_s": round(drawn_s, 1),
                 "calibrate_s": round(seconds, 1),
                 "rms_px": round(made.rms_px, 4),
