@@ -83,7 +83,7 @@ def _motion(
     """Poses (T, 48), shapes (T, 10) and places (T, 3): from one pose to another, slowly at both ends."""
     part = (1 - np.cos(np.pi * np.linspace(0, 1, frames)))[:, None] / 2  # (T, 1)
     first, last = _pose(rng), _pose(rng)
-    last[:3] = first[:3] + rng.normal(0, 0.15, 3)
+    last[:3] = first[:3] + rng.normal(0, 0.05, 3)
     pose = (1 - part) * first + part * last
     place = np.array([0.0, 0.08, rng.uniform(*_DISTANCE_M)])
     places = place + (1 - part) * rng.normal(0, 0.01, 3) + part * rng.normal(0, 0.01, 3)
@@ -91,11 +91,12 @@ def _motion(
 
 
 def _pose(rng: np.random.Generator) -> NDArray[np.float64]:
-    """(48,) axis-angles: each finger bent by itself, a little spread; the wrist turned a little."""
+    """(48,) axis-angles: a hand more or less closed, each finger a little by itself; the wrist turned a little."""
     pose = np.zeros((16, 3))
-    pose[0] = rng.normal(0, (0.25, 0.35, 0.25))
+    pose[0] = rng.normal(0, (0.1, 0.1, 0.2))
+    closed = rng.uniform(0, 1)
     for joints in _FINGERS:
-        bent, spread = rng.uniform(0, 1), rng.normal(0, 0.08)
+        bent, spread = np.clip(closed + rng.normal(0, 0.15), 0, 1), rng.normal(0, 0.08)
         for joint, most in zip(joints, _MOST_BENT_RAD, strict=True):
             pose[joint, 0] = bent * most * rng.uniform(0.8, 1.0)
         pose[joints[0], 2] = spread
