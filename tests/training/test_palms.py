@@ -92,6 +92,22 @@ def test_what_is_not_known_is_neither_taught_nor_judged():
     assert palm_precision(lambda images: found, [unsure], anchors)["ap"] == pytest.approx(100)
 
 
+def test_an_anchor_near_a_palm_learns_where_it_is_even_if_it_is_not_the_palms():
+    anchors = palm_anchors(SIZE)
+    wanted = palm_targets(anchors, [picture(palm(30, 30, 20))])
+    beside = wanted.placed & (wanted.found <= 0)
+    assert beside.any()
+    assert (wanted.placed | (wanted.found <= 0)).all()
+    said = {"scores": torch.zeros(1, len(anchors), 1), "boxes": wanted.boxes.clone().requires_grad_()}
+    torch.testing.assert_close(
+        wanted.boxes[wanted.placed][:, :2] + torch.from_numpy(anchors[wanted.placed[0].numpy(), :2]).float(),
+        torch.full((int(wanted.placed.sum()), 2), 30.0),
+    )
+    moved = {**said, "boxes": said["boxes"] + 1}
+    palm_losses(moved, wanted, "focal")["boxes"].backward()
+    assert torch.equal(said["boxes"].grad.abs().sum(2) > 0, wanted.placed)
+
+
 def test_focal_loss_forgives_what_is_nearly_right():
     """Beside a mistake of one anchor, many anchors that are nearly sure weigh less than under cross entropy."""
     wanted = palm_targets(palm_anchors(SIZE), [picture(palm(30, 30, 20))])
@@ -99,11 +115,12 @@ def test_focal_loss_forgives_what_is_nearly_right():
     far = near.clone()
     far[0, int((wanted.found[0] == 0).nonzero()[0])] = 4.0
     share = {}
-    for loss in ("focal", "cross-entropy"):
-        easy, hard = (palm_losses({"scores": one, "boxes": wanted.boxes}, wanted, loss) for one in (near, far))
+    for loss, gamma in (("focal", 2.0), ("focal", 1.0), ("cross-entropy", 0.0)):
+        easy, hard = (palm_losses({"scores": one, "boxes": wanted.boxes}, wanted, loss, gamma) for one in (near, far))
         assert easy["boxes"] == easy["keypoints"] == 0
-        share[loss] = float(easy["scores"] / hard["scores"])
-    assert share["focal"] < 0.7 * share["cross-entropy"]
+        share[gamma] = float(easy["scores"] / hard["scores"])
+    assert share[2.0] < share[1.0] < share[0.0]
+    assert share[2.0] < 0.7 * share[0.0]
 
 
 @given(st.integers(0, 2**32 - 1))
@@ -225,6 +242,7 @@ def test_one_command_teaches_palms(painted, tmp_path, capfd):
         (["--set", "loss=hinge"], "loss=hinge: give focal or cross-entropy"),
         (["--set", "test=elsewhere"], "elsewhere is not there"),
         (["--set", "sources=., elsewhere"], "elsewhere is not there"),
+        (["--set", "gamma=-1"], "gamma=-1.0: give 0 or more"),
         (["--set", "batch=0"], "batch must be at least 1"),
     ],
 )

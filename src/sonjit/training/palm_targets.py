@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 ScoreLoss = Literal["focal", "cross-entropy"]
 _NEAR, _FAR = 0.4, 0.3
 """IoU from which an anchor is a palm's, and below which it is none's; those between are not judged."""
+_PLACED = 0.2
+"""IoU from which an anchor learns where its palm is, whether it is the palm's or not: all that overlap are blended."""
 _BOXES, _KEYPOINTS = 4.0, 2.0
 """Weights beside the scores."""
 
@@ -34,12 +36,14 @@ class PalmTargets(NamedTuple):
     Attributes:
         images: (B, 3, S, S) in 0..1.
         found: (B, N) 1 where an anchor is a palm's, 0 where it is none's, -1 where it is not judged.
-        boxes: (B, N, 18) as the network gives them, for anchors that are a palm's.
+        placed: (B, N) whether an anchor has a palm near, and shall say where.
+        boxes: (B, N, 18) as the network gives them, for anchors that are placed.
         sizes: (B, N) of the palm.
     """
 
     images: Tensor
     found: Tensor
+    placed: Tensor
     boxes: Tensor
     sizes: Tensor
 
@@ -59,22 +63,23 @@ def palm_targets(anchors: NDArray[np.float64], pictures: Sequence[PalmPicture], 
     An anchor is a palm's where they overlap by `_NEAR` or more, and the palm's best one always is.
     """
     matched = [_matched(anchors, picture) for picture in pictures]
-    found, boxes, sizes = (torch.from_numpy(np.stack(part)).to(device) for part in zip(*matched, strict=True))
+    found, placed, boxes, sizes = (torch.from_numpy(np.stack(part)).to(device) for part in zip(*matched, strict=True))
     images = torch.from_numpy(np.stack([picture.image for picture in pictures])).to(device)  # (B, S, S, 3)
-    return PalmTargets(images.permute(0, 3, 1, 2) / 255, found, boxes, sizes)
+    return PalmTargets(images.permute(0, 3, 1, 2) / 255, found, placed, boxes, sizes)
 
 
 def _matched(
     anchors: NDArray[np.float64], picture: PalmPicture
-) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
-    """One picture's (N,), (N, 18) and (N,) of `PalmTargets`."""
+) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.float32], NDArray[np.float32]]:
+    """One picture's (N,), (N,), (N, 18) and (N,) of `PalmTargets`."""
     count = len(anchors)
-    found, boxes, sizes = np.zeros(count, np.float32), np.zeros((count, 18), np.float32), np.ones(count, np.float32)
+    found, placed = np.zeros(count, np.float32), np.zeros(count, np.bool_)
+    boxes, sizes = np.zeros((count, 18), np.float32), np.ones(count, np.float32)
     x, y = anchors[:, None, 0], anchors[:, None, 1]  # (N, 1)
     low_x, low_y, high_x, high_y = picture.unsure.T
     found[((x > low_x) & (x < high_x) & (y > low_y) & (y < high_y)).any(1)] = -1
     if not len(picture.palms):
-        return found, boxes, sizes
+        return found, placed, boxes, sizes
     squares = palm_squares(picture.palms)
     overlap = box_iou(torch.from_numpy(_corners(anchors)), torch.from_numpy(_corners(squares))).numpy()  # (N, P)
     nearest = overlap.argmax(1)
@@ -83,30 +88,36 @@ def _matched(
     found[best >= _NEAR] = 1
     for palm, anchor in enumerate(overlap.argmax(0)):
         found[anchor], nearest[anchor] = 1, palm
+    placed[:] = (best >= _PLACED) | (found > 0)
     centre = anchors[:, None, :2]
     points = np.concatenate([squares[nearest, None, :2], picture.palms[nearest]], 1) - centre  # (N, 8, 2)
     boxes[:, :2], boxes[:, 2:4], boxes[:, 4:] = points[:, 0], squares[nearest, 2:], points[:, 1:].reshape(count, 14)
     sizes[:] = squares[nearest, 2]
-    return found, boxes, sizes
+    return found, placed, boxes, sizes
 
 
-def palm_losses(seen: Mapping[str, Tensor], wanted: PalmTargets, loss: ScoreLoss) -> dict[str, Tensor]:
+def palm_losses(
+    seen: Mapping[str, Tensor], wanted: PalmTargets, loss: ScoreLoss, gamma: float = 2.0
+) -> dict[str, Tensor]:
     """Losses by name.
 
     Args:
         seen: "boxes" (B, N, 18) and "scores" (B, N, 1) of the network.
         wanted: what it shall say.
-        loss: of the scores, summed over all anchors: focal (Lin et al. 2017, alpha 0.25, gamma 2), or cross entropy.
+        loss: of the scores, summed over all anchors: focal (Lin et al. 2017, alpha 0.25), or cross entropy.
+        gamma: of focal.
 
     Returns:
-        "scores", "boxes" and "keypoints" (in palm sizes), for each anchor that is a palm's.
+        "scores" for each anchor that is a palm's; "boxes" and "keypoints", in palm sizes, for each that is placed.
     """
     judged, is_palm = wanted.found >= 0, wanted.found > 0
     logits, truth = seen["scores"][..., 0][judged].float(), is_palm[judged].float()
     count = truth.sum().clamp(min=1)
-    scores = focal(logits, truth) if loss == "focal" else cross_entropy(logits, truth) * len(truth) / count
-    off = (seen["boxes"][is_palm].float() - wanted.boxes[is_palm]) / wanted.sizes[is_palm][:, None]  # (n, 18)
-    off = F.smooth_l1_loss(off, torch.zeros_like(off), reduction="none", beta=0.1).sum(0) / count  # (18,)
+    scores = focal(logits, truth, gamma=gamma) if loss == "focal" else cross_entropy(logits, truth) * len(truth) / count
+    near = wanted.placed
+    off = (seen["boxes"][near].float() - wanted.boxes[near]) / wanted.sizes[near][:, None]  # (n, 18)
+    off = F.smooth_l1_loss(off, torch.zeros_like(off), reduction="none", beta=0.1).sum(0)  # (18,)
+    off = off / near.sum().clamp(min=1)
     return {"scores": scores, "boxes": _BOXES * off[:4].mean(), "keypoints": _KEYPOINTS * off[4:].mean()}
 
 
