@@ -13,6 +13,7 @@ from sonjit.multiview.annotator_labels import human_joints
 from sonjit.multiview.marks import SIDES
 from sonjit.multiview.mesh_fit import fit_mesh, rig_of_lengths
 from sonjit.multiview.skeleton_fit import BONES, fit_skeletons
+from sonjit.multiview.swaps import swapped_instants
 from sonjit.multiview.triangulation import triangulate
 from sonjit.synthesis.layouts import whole_path
 
@@ -113,13 +114,13 @@ def label_chunk(
         marks: of each instant, all annotators'.
         fps: instants a second, by their numbers.
     """
-    found = triangulate_seen(rig, seen)
+    people = [human_joints(rig, own) for own in marks]
+    found = _unswapped(rig, seen, people)
     observed = found.points_m
     if offsets is not None:
         observed = np.stack([_corrected(offsets, observed[:, side], side) for side in range(2)], 1)
     covariance, source = found.covariance_m2.copy(), np.where(found.ok, 1, 0)
-    for row, own in enumerate(marks):
-        human = human_joints(rig, own)
+    for row, (own, human) in enumerate(zip(marks, people, strict=True)):
         taken = human.ok
         observed[row][taken], covariance[row][taken] = human.points_m[taken], human.covariance_m2[taken]
         source[row][taken] = 3 if any(mark.source == "H+M" for mark in own) else 2
@@ -145,6 +146,16 @@ def label_chunk(
         seen.frames, points, spread, source.astype(np.int64), views.astype(np.int64), residual,
         np.moveaxis(found.inlier, 0, 1), mesh,
     )  # fmt: skip
+
+
+def _unswapped(rig: CameraRig, seen: SeenChunk, people: Sequence[Triangulation]) -> Triangulation:
+    """What the views agree on, with hands exchanged where people's joints close by say so."""
+    found = triangulate_seen(rig, seen)
+    points = found.points_m.copy()
+    for row, human in enumerate(people):
+        points[row][human.ok] = human.points_m[human.ok]
+    rows = swapped_instants(seen.frames, points, np.array([bool(human.ok.any()) for human in people]))
+    return triangulate_seen(rig, seen.exchanged(rows)) if rows.any() else found
 
 
 def _corrected(offsets: Offsets, points_m: NDArray[np.float64], side: int) -> NDArray[np.float64]:

@@ -6,7 +6,7 @@ One chunk of a recording at a time; any process on any machine that sees the pro
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -70,6 +70,12 @@ class SeenChunk:
     points_px: NDArray[np.float32]
     confidence: NDArray[np.float32]
     problems: tuple[str, ...]
+
+    def exchanged(self, rows: NDArray[np.bool_]) -> SeenChunk:
+        """The same with right and left hand exchanged at some of the instants (n,)."""
+        points, confidence = self.points_px.copy(), self.confidence.copy()
+        points[rows], confidence[rows] = points[rows, :, ::-1], confidence[rows, :, ::-1]
+        return replace(self, points_px=points, confidence=confidence)
 
     def save(self, path: Path) -> None:
         """Write it as one file that is whole or not there."""
