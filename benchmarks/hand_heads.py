@@ -16,6 +16,8 @@ from sonjit import SonjitError, create_detector
 from sonjit.datasets import open_dataset
 from sonjit.detectors.hands import box_around_hand
 from sonjit.media import open_source
+from sonjit.training.hand_head_figures import auroc, auroc_interval
+from sonjit.training.hand_head_pictures import KEYPOINTS, LabelledHand, LabelledPicture, pasted_over
 
 PROTOCOL = "evaluation/protocols/mediapipe-card.toml"
 
@@ -74,6 +76,34 @@ def real(model, root):
         yield name, side, *said, " ".join(map(str, hidden)), " ".join(map(str, unknown))
 
 
+def covered_keypoints(model, root, turns=20):
+    """How well the heads part keypoints of real hands that something is pasted over from the others.
+
+    Only keypoints count that are said to be seen before: what hides behind its own hand cannot be covered.
+    """
+    rng = np.random.default_rng(0)
+    detector = create_detector("hands", model=model, static_image=True, threads=1, visibility=True)
+    scores, seen, hands, other = [], [], [], None
+    for number, (_, rgb, points, _) in enumerate(real_hands(root)):
+        before = None if np.isnan(points).any() else look(detector, rgb, points)
+        for _ in range(turns if before else 0):
+            plain = LabelledHand(points.astype(np.float32), np.zeros(KEYPOINTS, np.int8), right=True)
+            covered = pasted_over(LabelledPicture(rgb, (plain,)), rgb if other is None else other, rng)
+            if after := look(detector, covered.rgb, points):
+                some = before.visibility >= 0.5
+                scores.append(after.visibility[some])
+                seen.append(covered.hands[0].causes[some] == 0)
+                hands.append(np.full(some.sum(), number))
+        other = rgb
+    scores, seen, hands = (np.concatenate(one) for one in (scores, seen, hands))
+    low, high = auroc_interval(scores, seen, hands)
+    return (
+        f"pasted over {len(set(hands))} hands: AUROC {auroc(scores, seen):.3f} ({low:.3f} to {high:.3f}); "
+        f"{100 * (scores[~seen] < 0.5).mean():.0f} % of {(~seen).sum()} covered keypoints said to be hidden, "
+        f"{100 * (scores[seen] >= 0.5).mean():.0f} % of {seen.sum()} others said to be seen"
+    )
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--frames", type=int, default=200)
@@ -90,6 +120,7 @@ def main():
         for row in real(model, options.real):
             table.add_row(*map(str, row))
         console.print(table)
+        console.print(covered_keypoints(model, options.real))
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from sonjit import InputError
 from sonjit.detectors.hand_heads import ASSET, HandHeads
 from sonjit.skeletons import load_skeleton
 from sonjit.training import hand_heads as recipe
-from sonjit.training.hand_head_figures import auroc, calibration_error, head_figures
+from sonjit.training.hand_head_figures import auroc, auroc_interval, calibration_error, head_figures
 from sonjit.training.hand_head_network import HeadNetwork, calibrated, platt
 from sonjit.training.hand_head_pictures import CAUSES, LabelledHand, LabelledPicture, mirrored, pasted_over
 from sonjit.training.hand_head_views import HandViews, look_at_hands
@@ -38,6 +38,7 @@ def views(count, seed=0):
         right=right,
         label=np.where(right, 0.8, 0.4).astype(np.float32),
         picture=np.arange(count) // 2,
+        error=rng.uniform(0, 0.2, count).astype(np.float32),
     )
 
 
@@ -72,7 +73,7 @@ def test_what_is_pasted_hides_the_keypoints_that_it_covers_and_no_others(picture
 def test_the_arrays_say_what_the_network_says():
     hands = views(40)
     torch.manual_seed(1)
-    network = HeadNetwork(6, 5, hidden=7, dropout=0.2).eval()
+    network = HeadNetwork(6, 5, hidden=7, dropout=0.2, side_dropout=0.5).eval()
     network.learn_spread(hands)
     with torch.no_grad():
         for weights in network.parameters():
@@ -84,15 +85,16 @@ def test_the_arrays_say_what_the_network_says():
 
 
 def test_heads_learn_and_are_calibrated():
-    settings = recipe.HandHeadSettings(steps=40, rate=2e-2, batch=64, hidden=8, dropout=0.0, save_every=200)
-    (network,) = recipe.train_heads({"full": views(300)}, settings).values()
+    settings = recipe.HandHeadSettings(steps=40, rate=2e-2, batch=64, hidden=8, save_every=200)
+    (network,) = recipe.train_heads({"full": views(1200)}, settings).values()
     raw, held_out = network.arrays(), views(200, seed=9)
     honest = calibrated(raw, HandHeads(raw).logits(*views(200, seed=5).inputs()), views(200, seed=5))
     figures = head_figures(HandHeads(honest), HandHeads(raw), held_out)
     assert figures["auroc"] > 0.9
     assert figures["side"] > 0.9
     assert figures["ece"] < 0.05
-    assert {"auroc_self", "auroc_other_hand", "auroc_object"} <= set(figures)
+    assert figures["side_well_found_hands"] < figures["hands"] == 200
+    assert {"auroc_self", "auroc_other_hand", "auroc_object", "side_half_seen", "side_well_found"} <= set(figures)
 
 
 @given(arrays(np.float64, 30, elements=st.floats(-5, 5).map(lambda x: round(x, 1))), st.integers(0, 1000))
@@ -101,6 +103,19 @@ def test_the_area_is_how_often_a_true_one_scores_above_a_false_one(scores, seed)
     gaps = scores[truth][:, None] - scores[~truth]
     expected = ((gaps > 0) + 0.5 * (gaps == 0)).mean() if gaps.size else np.nan
     assert auroc(scores, truth) == pytest.approx(expected, nan_ok=True)
+
+
+@pytest.mark.parametrize("together", [1, 10])
+def test_the_area_lies_in_its_interval_that_is_narrower_of_more(together):
+    rng = np.random.default_rng(4)
+    truth = rng.random(2000) < 0.5
+    scores, clusters = truth + rng.normal(size=2000), np.arange(2000) // together
+    widths = []
+    for count in (2000, 200):
+        low, high = auroc_interval(scores[:count], truth[:count], clusters[:count])
+        assert low < auroc(scores[:count], truth[:count]) < high
+        widths.append(high - low)
+    assert widths[0] < 0.6 * widths[1]
 
 
 def test_platts_numbers_make_probabilities_honest():
@@ -118,7 +133,7 @@ def test_views_come_back_from_their_file(tmp_path):
     assert hands.picture.tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
     hands.save(tmp_path / "views.npz")
     again = HandViews.load(tmp_path / "views.npz")
-    for name in ("local", "shape", "mean", "cause", "right", "label", "picture"):
+    for name in ("local", "shape", "mean", "cause", "right", "label", "picture", "error"):
         np.testing.assert_array_equal(getattr(again, name), getattr(hands, name))
 
 

@@ -85,7 +85,8 @@ class HandHeads:
         )
         wide = np.maximum(near @ of["own"] + around + of["keypoint_wide"], 0)  # (N, 21, H)
         seen = (wide * of["seen"]).sum(-1) + of["seen_bias"]
-        side = np.maximum(mean @ of["side_mean"] + shape @ of["side_shape"] + of["side_context"], 0) @ of["side"]
+        whole = mean @ of["side_mean"] + shape @ of["side_shape"] + near.reshape(len(near), -1) @ of["side_near"]
+        side = np.maximum(whole + of["side_context"], 0) @ of["side"]
         return seen, side + of["side_bias"]
 
     def probabilities(self, local: Floats, shape: Floats, mean: Floats) -> tuple[Floats, Floats]:

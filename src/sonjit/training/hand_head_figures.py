@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,8 +15,11 @@ if TYPE_CHECKING:
     from sonjit.detectors.hand_heads import HandHeads
 
 _BINS = 15
+_DRAWS = 500
 _FEWEST = 20
 """Keypoints hidden by a cause that a figure of it needs."""
+_WELL_FOUND = 0.05
+"""Mean distance of a hand's keypoints from the truth, in its extent, up to which the network has read it well."""
 
 
 def auroc(scores: NDArray[np.floating], truth: NDArray[np.bool_]) -> float:
@@ -24,13 +27,27 @@ def auroc(scores: NDArray[np.floating], truth: NDArray[np.bool_]) -> float:
 
     Source: Hanley and McNeil 1982: the area under the ROC curve is Mann and Whitney's statistic.
     """
-    scores, truth = scores.ravel(), truth.ravel()
-    positive, negative = int(truth.sum()), int((~truth).sum())
-    if not positive or not negative:
-        return float("nan")
-    _, place, counts = np.unique(scores, return_inverse=True, return_counts=True)
-    ranks = (counts.cumsum() - (counts - 1) / 2)[place]
-    return float((ranks[truth].sum() - positive * (positive + 1) / 2) / (positive * negative))
+    _, place = np.unique(scores, return_inverse=True)
+    return _area(place.ravel(), truth.ravel(), np.ones(truth.size))
+
+
+def auroc_interval(
+    scores: NDArray[np.floating], truth: NDArray[np.bool_], clusters: NDArray[np.int64]
+) -> tuple[float, float]:
+    """Where `auroc` lies in 95 % of draws, with replacement, of whole clusters (N,) of scores (N,)."""
+    _, place = np.unique(scores, return_inverse=True)
+    _, cluster = np.unique(clusters, return_inverse=True)
+    count, rng = int(cluster.max()) + 1, np.random.default_rng(0)
+    drawn = [np.bincount(rng.integers(count, size=count), minlength=count)[cluster] for _ in range(_DRAWS)]
+    low, high = np.nanquantile([_area(place, truth, weights) for weights in drawn], [0.025, 0.975]).tolist()
+    return low, high
+
+
+def _area(place: NDArray[np.intp], truth: NDArray[np.bool_], weights: NDArray[Any]) -> float:
+    """Of the ROC curve, of scores of which only their ranks count, each as often as it weighs."""
+    positive, negative = (np.bincount(place, weights * some) for some in (truth, ~truth))
+    pairs = positive.sum() * negative.sum()
+    return float(positive @ (negative.cumsum() - negative / 2) / pairs) if pairs else float("nan")
 
 
 def calibration_error(probabilities: NDArray[np.floating], truth: NDArray[np.bool_]) -> float:
@@ -54,18 +71,22 @@ def head_figures(heads: HandHeads, raw: HandHeads, views: HandViews) -> dict[str
     """
     seen, side = heads.probabilities(*views.inputs())
     raw_seen, raw_side = raw.probabilities(*views.inputs())
-    told: dict[str, float] = {"hands": len(views), "auroc": auroc(seen, views.seen)}
-    for number, cause in enumerate(CAUSES[1:], 1):
-        some = views.seen | (views.cause == number)
-        if (views.cause == number).sum() >= _FEWEST:
-            told[f"auroc_{cause}"] = auroc(seen[some], views.seen[some])
+    told: dict[str, float] = {"hands": len(views)}
+    pictures = np.broadcast_to(views.picture[:, None], seen.shape)
+    for cause in ("", *CAUSES[1:]):
+        hidden = views.cause == CAUSES.index(cause) if cause else ~views.seen
+        if hidden.sum() >= _FEWEST:
+            some, name = views.seen | hidden, f"auroc_{cause}".rstrip("_")
+            told[name] = auroc(seen[some], views.seen[some])
+            told[f"{name}_low"], told[f"{name}_high"] = auroc_interval(seen[some], views.seen[some], pictures[some])
+            told[f"{name}_hidden"] = int(hidden.sum())
     told |= {
         "hidden_said": float((seen[~views.seen] < 0.5).mean()) if (~views.seen).any() else float("nan"),
         "seen_said": float((seen[views.seen] >= 0.5).mean()),
         "ece": calibration_error(seen, views.seen),
         "ece_before": calibration_error(raw_seen, views.seen),
     }
-    right = (side > 0.5) == views.right
+    right, published = (side > 0.5) == views.right, (views.label > 0.5) == views.right
     low, high = mean_interval(right, clusters=views.picture.tolist())
     told |= {
         "side": float(right.mean()),
@@ -73,7 +94,14 @@ def head_figures(heads: HandHeads, raw: HandHeads, views: HandViews) -> dict[str
         "side_high": high,
         "side_ece": calibration_error(side, views.right),
         "side_ece_before": calibration_error(raw_side, views.right),
-        "published_side": float(((views.label > 0.5) == views.right).mean()),
+        "published_side": float(published.mean()),
         "published_side_ece": calibration_error(views.label, views.right),
     }
+    for name, some in (("half_seen", views.seen.mean(1) >= 0.5), ("well_found", views.error < _WELL_FOUND)):
+        if some.any():
+            told |= {
+                f"side_{name}_hands": int(some.sum()),
+                f"side_{name}": float(right[some].mean()),
+                f"published_side_{name}": float(published[some].mean()),
+            }
     return told

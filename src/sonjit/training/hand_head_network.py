@@ -30,7 +30,8 @@ class HeadNetwork(nn.Module):
         local: channels that are read at each keypoint.
         mean: channels of the network's last map.
         hidden: width of all layers.
-        dropout: of the mean and of the layers.
+        dropout: of the layers that tell which keypoints are seen.
+        side_dropout: of all that the side is read from.
     """
 
     local_middle: Tensor
@@ -38,12 +39,12 @@ class HeadNetwork(nn.Module):
     mean_middle: Tensor
     mean_spread: Tensor
 
-    def __init__(self, local: int, mean: int, hidden: int, dropout: float) -> None:
+    def __init__(self, local: int, mean: int, hidden: int, dropout: float, side_dropout: float) -> None:
         super().__init__()
         for name, count in (("local", local), ("mean", mean)):
             self.register_buffer(f"{name}_middle", torch.zeros(count))
             self.register_buffer(f"{name}_spread", torch.ones(count))
-        self.dropout = nn.Dropout(dropout)
+        self.dropout, self.side_dropout = nn.Dropout(dropout), nn.Dropout(side_dropout)
         self.local = nn.Linear(local, hidden, bias=False)
         self.keypoint = nn.Parameter(torch.zeros(_KEYPOINTS, hidden))
         self.own, self.before, self.behind, self.all = (nn.Linear(hidden, hidden, bias=False) for _ in range(4))
@@ -53,6 +54,7 @@ class HeadNetwork(nn.Module):
         self.bias = nn.Parameter(torch.zeros(_KEYPOINTS))
         self.side_mean = nn.Linear(mean, hidden)
         self.side_shape = nn.Linear(3 * _KEYPOINTS, hidden, bias=False)
+        self.side_near = nn.Linear(_KEYPOINTS * hidden, hidden, bias=False)
         self.side = nn.Linear(hidden, 1)
 
     @torch.no_grad()
@@ -73,13 +75,14 @@ class HeadNetwork(nn.Module):
             mean: (B, C).
         """
         local = (local - self.local_middle) / self.local_spread
-        mean = self.dropout((mean - self.mean_middle) / self.mean_spread)
-        near = self.dropout(relu(self.local(local) + self.keypoint))  # (B, 21, H)
+        first = relu(self.local(local) + self.keypoint)  # (B, 21, H)
+        near = self.dropout(first)
         around = self.before(near[:, BEFORE]) + self.behind(near[:, BEHIND]) + self.all(near.mean(1, keepdim=True))
         wide = self.dropout(relu(self.own(near) + around + self.keypoint_wide))  # (B, 21, H)
         seen = (wide * (self.common + self.each)).sum(-1) + self.bias
-        side = relu(self.side_mean(mean) + self.side_shape(shape))
-        return seen, self.side(self.dropout(side))[:, 0]
+        mean = self.side_dropout((mean - self.mean_middle) / self.mean_spread)
+        side = self.side_mean(mean) + self.side_shape(shape) + self.side_near(self.side_dropout(first.flatten(1)))
+        return seen, self.side(self.side_dropout(relu(side)))[:, 0]
 
     @torch.no_grad()
     def arrays(self) -> dict[str, NDArray[np.float32]]:
@@ -92,7 +95,7 @@ class HeadNetwork(nn.Module):
             weights[name] = (layer.weight / spread).T  # (inputs, H)
             weights[f"{name}_shift"] = -middle @ weights[name]
         weights["keypoint"] = self.keypoint + weights.pop("local_shift")
-        for name in ("own", "before", "behind", "all", "side_shape"):
+        for name in ("own", "before", "behind", "all", "side_shape", "side_near"):
             weights[name] = getattr(self, name).weight.T
         weights["keypoint_wide"] = self.keypoint_wide
         weights["seen"], weights["seen_bias"] = self.common + self.each, self.bias

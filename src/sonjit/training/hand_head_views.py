@@ -50,6 +50,7 @@ class HandViews:
         right: (N,) it is the person's own right hand.
         label: (N,) the published network's probability of that.
         picture: (N,) number of the picture.
+        error: (N,) mean distance of the network's keypoints from the truth, in the hand's extent.
     """
 
     local: NDArray[np.float16]
@@ -59,6 +60,7 @@ class HandViews:
     right: NDArray[np.bool_]
     label: NDArray[np.float32]
     picture: NDArray[np.int64]
+    error: NDArray[np.float32]
 
     @property
     def seen(self) -> NDArray[np.bool_]:
@@ -131,18 +133,18 @@ def look_at_hands(
             rng, rgb = np.random.default_rng(number), sample.rgb()
             scene = LabelledPicture(rgb, hands)
             boxes = palms.find(rgb, _SEEN_AT)
-            rows += [(*row, number) for row in _looks(scene, boxes, network, rng)]
+            rows += [(*row, number, error) for *row, error in _looks(scene, boxes, network, rng)]
             for turn in range(more):
                 other = mirrored(scene) if rng.random() < 0.5 else scene
                 if turn % 2 == 0:
                     other = pasted_over(other, rgb if before is None else before, rng)
-                rows += [(*row, number) for row in _looks(other, [], network, rng)]
+                rows += [(*row, number, error) for *row, error in _looks(other, [], network, rng)]
             before = rgb
         if progress:
             progress(number + 1, len(samples))
     if not rows:
         raise InputError(f"{root}: no hand is found in it whose keypoints say what is hidden")
-    kinds = (np.float16, np.float32, np.float16, np.int8, np.bool_, np.float32, np.int64)
+    kinds = (np.float16, np.float32, np.float16, np.int8, np.bool_, np.float32, np.int64, np.float32)
     columns: list[Any] = [np.array(one, kind) for one, kind in zip(zip(*rows, strict=True), kinds, strict=True)]
     return HandViews(*columns)
 
@@ -150,7 +152,7 @@ def look_at_hands(
 def _looks(
     scene: LabelledPicture, boxes: Sequence[RotatedBox], network: Engine, rng: np.random.Generator
 ) -> Iterator[tuple[object, ...]]:
-    """A row of `HandViews` but for its picture, for each look that finds a known hand.
+    """A row of `HandViews` but for the number of its picture, for each look that finds a known hand.
 
     Args:
         scene: the picture.
@@ -173,7 +175,7 @@ def _looks(
         read = head_inputs(keypoints, maps, mean)
         # Copies: the network's next run writes over what it gave.
         local, mean = read.local.astype(np.float16), read.mean.astype(np.float16)
-        yield local, read.shape, mean, best.causes, best.right, label.item()
+        yield local, read.shape, mean, best.causes, best.right, label.item(), min(errors)
 
 
 def _known_hands(sample: Sample) -> Iterator[LabelledHand]:

@@ -46,20 +46,22 @@ class HandHeadSettings(LoopOptions):
         calibration: part of the pictures to learn from that only sets the probabilities right.
         batch: hands in a step, of each network.
         hidden: width of the layers.
-        dropout: part of what is read that is left out at random while learning.
+        dropout: part of the layers that is left out at random while learning what is seen.
+        side_dropout: the same of all that the side is read from.
     """
 
-    steps: int = 3000
+    steps: int = 2000
     rate: float = 2e-3
     weight_decay: float = 0.05
     save_every: int = 1000
     train: tuple[str, ...] = ("train-1", "train-2", "train-3")
     held_out: tuple[str, ...] = ("heldout-1", "heldout-2")
-    more: int = 3
+    more: int = 2
     calibration: float = 0.15
     batch: int = 128
     hidden: int = 64
     dropout: float = 0.2
+    side_dropout: float = 0.5
 
     def __post_init__(self) -> None:
         """Refuse what teaches nothing."""
@@ -70,11 +72,13 @@ class HandHeadSettings(LoopOptions):
             raise InputError(f"{both[0]} is in train and in held_out: hands that were learned from judge nothing")
         if (
             not 0.01 <= self.calibration <= 0.5
-            or not 0 <= self.dropout < 1
+            or not all(0 <= part < 1 for part in (self.dropout, self.side_dropout))
             or min(self.batch, self.hidden) < 1
             or self.more < 0
         ):
-            raise InputError("give calibration in 0.01..0.5, dropout in 0..1, batch and hidden >= 1, more >= 0")
+            raise InputError(
+                "give calibration in 0.01..0.5, dropout and side_dropout in 0..1, batch and hidden >= 1, more >= 0"
+            )
 
 
 def train_hand_heads(request: TrainingRequest) -> dict[str, object]:
@@ -109,7 +113,8 @@ def train_heads(
     device = request.device if request else "cpu"
     networks: dict[str, HeadNetwork] = {}
     for model, hands in views.items():
-        network = HeadNetwork(hands.local.shape[-1], hands.mean.shape[-1], settings.hidden, settings.dropout)
+        widths = (hands.local.shape[-1], hands.mean.shape[-1], settings.hidden)
+        network = HeadNetwork(*widths, settings.dropout, settings.side_dropout)
         network.learn_spread(hands)
         networks[model] = network
 
