@@ -18,7 +18,8 @@ from sonjit.training.foldable import fold, put_batch_norms, put_unit
 from sonjit.training.palm_examples import PalmPicture, augmented, palm_pictures, palm_squares
 from sonjit.training.palm_precision import palm_precision
 from sonjit.training.palm_targets import palm_anchors, palm_losses, palm_targets
-from sonjit.training.palms import PalmSettings, palm_network
+from sonjit.training.palms import PalmSettings, fit_palms, palm_network
+from sonjit.training.recipes import TrainingRequest
 
 NAMES = load_skeleton("hand_mediapipe21").keypoints
 SIZE = 64
@@ -234,6 +235,17 @@ def test_one_command_teaches_palms(painted, tmp_path, capfd):
     assert all(torch.isfinite(value).all() for value in load_checkpoint(out / "weights.safetensors").values())
 
 
+def test_the_scores_weight_is_theirs_alone(painted):
+    pictures, anchors = palm_pictures(painted, None, SIZE), palm_anchors(SIZE)
+    told = []
+    for weight in (1.0, 0.25):
+        once = PalmSettings(size=SIZE, steps=1, batch=8, augment=False, score_weight=weight, **TINY)
+        request = TrainingRequest(recipe="palm", out=None, progress=lambda done, steps, losses: told.append(losses))
+        fit_palms(palm_network(once, anchors), pictures, anchors, once, request)
+    whole, quarter = told
+    assert quarter == {**whole, "scores": pytest.approx(whole["scores"] / 4)}
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -242,7 +254,7 @@ def test_one_command_teaches_palms(painted, tmp_path, capfd):
         (["--set", "loss=hinge"], "loss=hinge: give focal or cross-entropy"),
         (["--set", "test=elsewhere"], "elsewhere is not there"),
         (["--set", "sources=., elsewhere"], "elsewhere is not there"),
-        (["--set", "gamma=-1"], "gamma=-1.0: give 0 or more"),
+        (["--set", "gamma=-1"], "gamma=-1.0, score_weight=1.0: give 0 or more"),
         (["--set", "batch=0"], "batch must be at least 1"),
     ],
 )

@@ -46,6 +46,7 @@ class PalmSettings(LoopOptions):
         decoder: the network goes back up a feature pyramid.
         loss: of the scores.
         gamma: of focal loss: how little what is nearly right counts.
+        score_weight: of the scores beside boxes and keypoints.
         augment: turn, scale, shift, mirror and light each picture anew every time.
         strength: of turn, scale and shift, 0 to 1.
         sources: annotations or their folders, relative to `--data`, such as `hands,without_hands`; empty: `--data`
@@ -61,6 +62,7 @@ class PalmSettings(LoopOptions):
     decoder: bool = True
     loss: ScoreLoss = "focal"
     gamma: float = 2.0
+    score_weight: float = 1.0
     augment: bool = True
     strength: float = 1.0
     sources: tuple[str, ...] = ()
@@ -72,8 +74,8 @@ class PalmSettings(LoopOptions):
         super().__post_init__()
         if self.batch < 1 or self.limit < 0 or self.depth < 0:
             raise InputError("batch must be at least 1, limit and depth 0 or more")
-        if not self.gamma >= 0:
-            raise InputError(f"gamma={self.gamma}: give 0 or more")
+        if not self.gamma >= 0 or not self.score_weight >= 0:
+            raise InputError(f"gamma={self.gamma}, score_weight={self.score_weight}: give 0 or more")
         if not 0 <= self.strength <= 1:
             raise InputError(f"strength={self.strength}: give 0 to 1")
         if self.size < 32 or self.size % 32:
@@ -161,7 +163,8 @@ def fit_palms(
         )
 
     def losses(network: PalmDetectionNetwork, batch: PalmTargets) -> Mapping[str, torch.Tensor]:
-        return palm_losses(network(batch.images), batch, settings.loss, settings.gamma)
+        parts = palm_losses(network(batch.images), batch, settings.loss, settings.gamma)
+        return {**parts, "scores": settings.score_weight * parts["scores"]}
 
     train(
         network,
