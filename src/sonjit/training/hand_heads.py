@@ -41,7 +41,7 @@ class HandHeadSettings(LoopOptions):
 
     Attributes:
         train: folders below the data that are learned from.
-        held_out: folders below the data that judge; with other people, backgrounds and things.
+        held_out: folders below the data that judge; with other backgrounds, gloves and things.
         more: further looks at each hand to learn from, see `look_at_hands`.
         calibration: part of the pictures to learn from that only sets the probabilities right.
         batch: hands in a step, of each network.
@@ -54,14 +54,14 @@ class HandHeadSettings(LoopOptions):
     rate: float = 2e-3
     weight_decay: float = 0.05
     save_every: int = 1000
-    train: tuple[str, ...] = ("train-1", "train-2", "train-3")
+    train: tuple[str, ...] = ("train-1", "train-2", "train-3", "train-4")
     held_out: tuple[str, ...] = ("heldout-1", "heldout-2")
     more: int = 2
     calibration: float = 0.15
     batch: int = 128
     hidden: int = 64
     dropout: float = 0.2
-    side_dropout: float = 0.5
+    side_dropout: float = 0.7
 
     def __post_init__(self) -> None:
         """Refuse what teaches nothing."""
