@@ -85,7 +85,7 @@ def test_the_arrays_say_what_the_network_says():
 
 
 def test_heads_learn_and_are_calibrated():
-    settings = recipe.HandHeadSettings(steps=40, rate=2e-2, batch=64, hidden=8, save_every=200)
+    settings = recipe.HandHeadSettings(steps=40, rate=2e-2, batch=64, hidden=8, side_dropout=0.3, save_every=200)
     (network,) = recipe.train_heads({"full": views(1200)}, settings).values()
     raw, held_out = network.arrays(), views(200, seed=9)
     honest = calibrated(raw, HandHeads(raw).logits(*views(200, seed=5).inputs()), views(200, seed=5))
