@@ -41,6 +41,7 @@ published = 3.0
 [[ablation.rates.rows]]
 label = "some rate"
 set = {{ rate = 0.1 }}
+smoke_set = {{ depth = 2.0 }}
 published = 1.0
 """
 
@@ -95,6 +96,8 @@ def test_an_interrupted_grid_goes_on_and_writes_its_table(recipe, tmp_path, capf
     assert said.out == (out / "ablation.md").read_text("utf-8")
     assert "The published order holds." in said.out
     assert "6 of 6: some rate, seed 2" in said.err
+    small = json.loads((out / "2-some-rate-seed0" / "result.json").read_text("utf-8"))["settings"]
+    assert (small["rate"], small["depth"], small["warmup"]) == (0.1, 2.0, 0)
     record = json.loads((out / "ablation.json").read_text("utf-8"))
     for row, name in zip(record["rows"], ("1-no-rate", "2-some-rate"), strict=True):
         told = [

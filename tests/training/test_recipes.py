@@ -58,7 +58,8 @@ def test_every_recipe_is_whole(name, tmp_path):
         assert ready.recipe == name
         for grid in recipe.ablation.values():
             for row in grid.rows:
-                given = grid.settings | (grid.smoke_settings if smoke else {}) | row.set | {"seed": grid.seeds[0]}
+                small = grid.smoke_settings | row.set | row.smoke_set if smoke else row.set
+                given = grid.settings | small | {"seed": grid.seeds[0]}
                 prepare(recipe, TrainingRequest(name, tmp_path, smoke=smoke, settings=given, **needs))
 
 

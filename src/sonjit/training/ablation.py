@@ -81,7 +81,8 @@ def run_ablation(
         known = ", ".join(recipe.ablation) or "none"
         raise InputError(f"{recipe.name}: no ablation {name!r}; known: {known}")
     grid = recipe.ablation[name]
-    if fixed := sorted(request.settings.keys() & {"seed", *(key for row in grid.rows for key in row.set)}):
+    own = {key for row in grid.rows for key in (*row.set, *row.smoke_set)}
+    if fixed := sorted(request.settings.keys() & {"seed", *own}):
         raise InputError(f"--set {fixed[0]}: the runs of {name} differ in it; leave it out")
     runs = {
         (row, seed): _request(recipe, request, grid, row, seed) for seed in grid.seeds for row in range(len(grid.rows))
@@ -155,9 +156,10 @@ def record_of(result: AblationResult) -> dict[str, Any]:
 
 def _request(recipe: Recipe, request: TrainingRequest, grid: Ablation, row: int, seed: int) -> TrainingRequest:
     """One run's, with what was typed over the grid's settings, and the row's over all; known to be right."""
-    small = grid.smoke_settings if request.smoke else {}
-    settings = {**grid.settings, **small, **request.settings, **grid.rows[row].set, "seed": seed}
-    slug = re.sub(r"\W+", "-", grid.rows[row].label.lower()).strip("-")
+    one = grid.rows[row]
+    small, own = (grid.smoke_settings, one.smoke_set) if request.smoke else ({}, {})
+    settings = {**grid.settings, **small, **request.settings, **one.set, **own, "seed": seed}
+    slug = re.sub(r"\W+", "-", one.label.lower()).strip("-")
     run = replace(request, settings=settings, out=request.out / f"{row + 1}-{slug}-seed{seed}")
     prepare(recipe, run)
     return run

@@ -23,11 +23,13 @@ class AblationRow:
     Attributes:
         label: for people.
         set: settings that make this row what it is.
+        smoke_set: the same at the small size, over these.
         published: the figure of the published table; None without one.
     """
 
     label: str
     set: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    smoke_set: Mapping[str, Any] = field(default_factory=dict[str, Any])
     published: float | None = None
 
 
