@@ -180,22 +180,31 @@ class Rig:
         """(N, 21, 3) metres in MediaPipe's order."""
         return self.place(pose)[1][:, KEYPOINTS]
 
+    def points(self, pose: RigPose) -> NDArray[np.float64]:
+        """Vertices (N, V, 3) in metres in a pose, by linear blending."""
+        blended = self._blended(*self.place(pose))
+        return np.einsum("nvij,vj->nvi", blended[..., :3], self.vertices) + blended[..., 3]
+
     def skin(self, pose: RigPose) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Vertices (N, V, 3) in metres and normals (N, V, 3) in a pose, by linear blending."""
+        """The same, and normals (N, V, 3)."""
         return self.skin_around(*self.place(pose))
 
     def skin_around(
         self, frames: NDArray[np.float64], joints: NDArray[np.float64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """The same around joints that `place` has placed."""
-        turn = frames @ np.swapaxes(self.frames, 1, 2)
-        shift = joints - (turn @ self.joints[..., None])[..., 0]
-        blended = self.weights @ np.concatenate([turn, shift[..., None]], -1).reshape(len(frames), 25, 12)
-        blended = blended.reshape(len(frames), -1, 3, 4)
+        """`skin` around joints that `place` has placed."""
+        blended = self._blended(frames, joints)
         turns = blended[..., :3]
         vertices = np.einsum("nvij,vj->nvi", turns, self.vertices) + blended[..., 3]
         normals = np.einsum("nvij,vj->nvi", turns, self.normals)
         return vertices, normals / np.sqrt(np.einsum("nvi,nvi->nv", normals, normals))[..., None]
+
+    def _blended(self, frames: NDArray[np.float64], joints: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(N, V, 3, 4) how each vertex at rest moves."""
+        turn = frames @ np.swapaxes(self.frames, 1, 2)
+        shift = joints - (turn @ self.joints[..., None])[..., 0]
+        blended = self.weights @ np.concatenate([turn, shift[..., None]], -1).reshape(len(frames), 25, 12)
+        return blended.reshape(len(frames), -1, 3, 4)
 
     def _turns(self, angles: NDArray[np.float64]) -> NDArray[np.float64]:
         """(N, 5, 3, 3, 3) rotation of each joint from its angles (N, 5, 3, 3)."""

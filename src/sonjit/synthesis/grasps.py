@@ -107,7 +107,7 @@ def _last_free(distances: NDArray[np.float64], near_m: float) -> NDArray[np.intp
 def _skins(rig: Rig, angles: NDArray[np.float64]) -> NDArray[np.float64]:
     """(N, V, 3) metres from the wrist, in the rig's axes at rest."""
     count = len(angles)
-    return rig.skin(RigPose(np.tile(np.eye(3), (count, 1, 1)), np.zeros((count, 3)), angles))[0]
+    return rig.points(RigPose(np.tile(np.eye(3), (count, 1, 1)), np.zeros((count, 3)), angles))
 
 
 def _in_palm(

@@ -134,11 +134,17 @@ def contacts_within(skin: Skin, regions: Regions) -> Contacts:
     """Free skin of each finger inside the other fingers or the palm."""
     points = (skin.axes - skin.axes.mean(1, keepdims=True)).astype(np.float32)
     squares = _squares(points)
-    nearest = [
-        _nearest(points[:, free], points, np.where(own, np.float32(np.inf), squares)) for free, own in regions.fingers
-    ]
-    which = np.concatenate([free for free, _ in regions.fingers])
-    nearest = np.concatenate(nearest)
+    free_skin: list[NDArray[np.intp]] = []
+    near_skin: list[NDArray[np.intp]] = []
+    for free, own in regions.fingers:
+        finger = points[:, free]
+        others = np.flatnonzero(_reached(points, finger, _REACH_M) & ~own)
+        if len(others):
+            free_skin.append(free)
+            near_skin.append(others[_nearest(finger, points[:, others], squares[others])])
+    if not free_skin:
+        return Contacts(np.zeros(0, np.intp), np.zeros(0, np.intp), np.zeros(0))
+    which, nearest = np.concatenate(free_skin), np.concatenate(near_skin)
     facing = (skin.normals[which] * skin.normals[nearest]).sum(1) < 0
     return _inside(skin, skin, which[facing], nearest[facing])
 
@@ -171,7 +177,7 @@ def _nearest(
     return np.concatenate(found)
 
 
-def _reached(points: NDArray[np.float64], others: NDArray[np.float64], room: float) -> NDArray[np.bool_]:
+def _reached(points: NDArray[np.floating], others: NDArray[np.floating], room: float) -> NDArray[np.bool_]:
     """(N,) which points (3, N) lie in the box about others (3, M), or so near to it."""
     low, high = others.min(1, keepdims=True) - room, others.max(1, keepdims=True) + room
     return np.asarray(((points > low) & (points < high)).all(0), np.bool_)
