@@ -194,6 +194,12 @@ def test_bad_samples_are_skipped_and_listed(clip_folder, tmp_path):
     assert victim.name in listed[0]
 
 
+def test_a_model_that_is_missing_is_no_bad_sample(clip_folder, tmp_path):
+    choice = ModelChoice("hands-full", landmark_model=str(tmp_path / "nowhere.onnx"))
+    with pytest.raises(InputError, match=r"nowhere\.onnx"):
+        evaluate(Request(CARD, choice, clip_folder, data=("folder",), skip_bad=True), tmp_path)
+
+
 def test_a_set_with_nothing_to_judge_gives_no_figures(clip_folder, tmp_path):
     file = save_truth(clip_folder, tmp_path / "truth.npz")
     empty = tmp_path / "empty"

@@ -55,8 +55,9 @@ class DetectorModel:
         found = detector.detect(rgb) if self._follows(sample) else self._look(detector, rgb)
         return list(_guesses(found))
 
-    def forget(self) -> None:
-        """The next picture follows no other."""
+    def begin(self, mode: Mode) -> None:
+        """Load the networks; the next picture follows no other."""
+        self._detector(mode)
         self._before = None
 
     def close(self) -> None:

@@ -32,8 +32,8 @@ class Model(Protocol):
         """What it says of a picture (H, W, 3)."""
         ...
 
-    def forget(self) -> None:
-        """The next picture follows no other."""
+    def begin(self, mode: Mode) -> None:
+        """Load what this way needs; the next picture follows no other."""
         ...
 
     def close(self) -> None:

@@ -31,7 +31,7 @@ class _NetworkModel:
 
     modes: tuple[Mode, ...] = ("true boxes",)
 
-    def forget(self) -> None:
+    def begin(self, mode: Mode) -> None:
         """Nothing is kept from picture to picture."""
 
     def close(self) -> None:

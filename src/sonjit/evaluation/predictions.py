@@ -76,7 +76,7 @@ class PredictionsModel:
         self._asked, self._taken = sample.id, self._taken or bool(guesses)
         return guesses
 
-    def forget(self) -> None:
+    def begin(self, mode: Mode) -> None:
         """Nothing is kept from picture to picture."""
 
     def close(self) -> None:

@@ -146,7 +146,7 @@ def _judge_all(
     advance: Callable[[], None],
 ) -> None:
     """Judge what the journal does not hold yet."""
-    model.forget()
+    model.begin(mode)
     order = data.by_recording() if mode == "tracking" else list(range(len(data)))
     done = len(journal.lines)
     while (
