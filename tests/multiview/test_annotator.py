@@ -7,29 +7,13 @@ import numpy as np
 import pytest
 
 from sonjit.errors import InputError, JobError
-from sonjit.multiview import annotator, views_run
 from sonjit.multiview.annotator import AnnotatorSettings, annotate
 from sonjit.multiview.annotator_labels import human_frames, write_lessons
 from sonjit.multiview.annotator_runs import learn, read_labels
 from sonjit.multiview.cluster import run_all
 from sonjit.multiview.marks import MACHINE
 
-from .annotated import CHUNK, FRAMES, OFF_M, DrawnHands, drawn_joints, drawn_project, people_mark
-
-
-@pytest.fixture
-def made(tmp_path, monkeypatch):
-    """A project, its joints, and the detector that sees them."""
-    project, joints = drawn_project(tmp_path), drawn_joints()
-    detector = DrawnHands(project.rig, joints)
-    monkeypatch.setattr(annotator, "_CHUNK", CHUNK)
-    monkeypatch.setattr(views_run, "_opened", lambda _: (project, detector))
-    monkeypatch.setattr(
-        "sonjit.multiview.auto_labels.fit_mesh", lambda rig, points: (None, None, np.full(len(points), np.nan))
-    )
-    monkeypatch.setattr("sonjit.multiview.auto_labels.rig_of_lengths", lambda side, lengths: None)
-    yield project, joints.reshape(FRAMES, 2, 21, 3), detector
-    project.close()
+from .annotated import CHUNK, FRAMES, OFF_M, people_mark
 
 
 def error_mm(project, joints):

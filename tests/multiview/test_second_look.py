@@ -4,7 +4,7 @@ import pytest
 from sonjit.cli import main
 from sonjit.datasets import load_coco
 from sonjit.errors import InputError
-from sonjit.multiview import annotator, second_look, views_run
+from sonjit.multiview import second_look
 from sonjit.multiview.annotator import AnnotatorSettings, annotate
 from sonjit.multiview.annotator_labels import mirrored_points, write_lessons
 from sonjit.multiview.annotator_runs import current_run, read_labels
@@ -13,24 +13,9 @@ from sonjit.multiview.second_look import TaughtHands, look_again
 from sonjit.multiview.views_run import LookSettings, SeenChunk
 from sonjit.weights import find_weight
 
-from .annotated import CHUNK, FRAMES, OFF_M, DrawnHands, drawn_joints, drawn_project, people_mark
+from .annotated import FRAMES, OFF_M, people_mark
 
 TINY = {"scratch": "true", "trunk": "tiny", "size": "64", "steps": "2", "batch": "4", "warmup": "1", "freeze": ""}
-
-
-@pytest.fixture
-def made(tmp_path, monkeypatch):
-    """A project, its joints, and the detector that sees them."""
-    project, joints = drawn_project(tmp_path), drawn_joints()
-    detector = DrawnHands(project.rig, joints)
-    monkeypatch.setattr(annotator, "_CHUNK", CHUNK)
-    monkeypatch.setattr(views_run, "_opened", lambda _: (project, detector))
-    monkeypatch.setattr(
-        "sonjit.multiview.auto_labels.fit_mesh", lambda rig, points: (None, None, np.full(len(points), np.nan))
-    )
-    monkeypatch.setattr("sonjit.multiview.auto_labels.rig_of_lengths", lambda side, lengths: None)
-    yield project, joints.reshape(FRAMES, 2, 21, 3)
-    project.close()
 
 
 class Taught:
@@ -55,7 +40,7 @@ def first_look(rig, joints):
 
 @pytest.mark.parametrize("blind", [(), (1, 3)])
 def test_the_taught_network_has_the_last_word(made, monkeypatch, blind):
-    project, joints = made
+    project, joints, _ = made
     taught = Taught(project.rig, joints, blind)
     monkeypatch.setattr(second_look, "_opened", lambda _: (project, taught))
     seen = look_again(LookSettings(str(project.folder), project.rig.names), first_look(project.rig, joints))
@@ -68,7 +53,7 @@ def test_the_taught_network_has_the_last_word(made, monkeypatch, blind):
 
 
 def test_a_hand_that_one_view_shows_stays_as_it_was(made, monkeypatch):
-    project, joints = made
+    project, joints, _ = made
     monkeypatch.setattr(second_look, "_opened", lambda _: (project, Taught(project.rig, joints, (0, 1, 2, 4))))
     first = first_look(project.rig, joints)
     seen = look_again(LookSettings(str(project.folder), project.rig.names), first)
@@ -77,7 +62,7 @@ def test_a_hand_that_one_view_shows_stays_as_it_was(made, monkeypatch):
 
 
 def test_left_hands_are_lessons_as_right_ones(made, tmp_path):
-    project, joints = made
+    project, joints, _ = made
     people_mark(project, joints, [4])
     pictures = load_coco(write_lessons(project, (4,), tmp_path / "lessons", as_right=True)).pictures
     assert len(pictures) == 5 * 2
@@ -107,7 +92,7 @@ def test_a_left_hand_is_seen_as_a_right_one_in_the_mirror(weights, photo):
 
 def test_what_train_makes_is_what_auto_looks_with(made, weights):
     del weights
-    project, joints = made
+    project, joints, _ = made
     people_mark(project, joints, [0, 5])
     folder, told = train_network(project, "hand-full", TINY)
     assert told["hands"] == 2 * 5 * 2
@@ -126,7 +111,7 @@ def test_a_network_that_is_not_there_is_named(made, tmp_path):
 
 
 def test_a_training_that_did_not_end_is_named(made, tmp_path):
-    project, joints = made
+    project, joints, _ = made
     (tmp_path / "hand-full-1").mkdir()
     (tmp_path / "hand-full-1" / "weights.safetensors").write_bytes(b"of the last step")
     look = LookSettings(str(project.folder), project.rig.names, network=str(tmp_path / "hand-full-1"))
@@ -140,7 +125,7 @@ def test_a_setting_without_a_value_is_refused_in_a_line(made, capsys):
 
 
 def test_a_setting_that_the_recipe_does_not_have_is_named(made):
-    project, joints = made
+    project, joints, _ = made
     people_mark(project, joints, [0])
     with pytest.raises(InputError, match="no_such"):
         train_network(project, "hand-full", {"no_such": "1"})
