@@ -9,6 +9,7 @@ from sonjit.synthesis.contact import DEPTH_M, Touch, deepest, settle
 from sonjit.synthesis.gestures import gestures
 from sonjit.synthesis.hand_mesh import coarse_faces
 from sonjit.synthesis.pairs import pair_names, pose_pair, sample_pair
+from sonjit.synthesis.settings import SynthSettings
 from sonjit.synthesis.shape import rig_from_shape
 from sonjit.synthesis.touching import regions_of
 
@@ -51,6 +52,13 @@ class TestTwoHands:
             right, left = skins(rigs_, poses)
             gaps.append(min(np.linalg.norm(left - vertex, axis=1).min() for vertex in right[::3]))
         assert max(gaps) < 0.012  # they touch, between the vertices looked at
+
+    @pytest.mark.parametrize("index", [67, 126, 187])
+    def test_entangled_hands_come_apart(self, index):
+        """Their contacts ask for ways that lead from one finger into the next."""
+        (scene,) = SynthSettings(200, seed=5, factors=("hands=interacting",)).maker().make(index)
+        rigs_ = {hand.side: rig_from_shape(hand.side, hand.shape) for hand in scene.hands}
+        assert mutual_depth(rigs_, {hand.side: hand.pose for hand in scene.hands}) < 0.002
 
     @pytest.mark.parametrize("name", ["pray", "fingertips", "rightclaspleft"])
     def test_named_pairs_touch_without_passing(self, name):

@@ -61,8 +61,8 @@ def settle(
         if all(abs(each.ways).max() < DEPTH_M for each in equations):
             break
         _improve(moving, equations)
-    for _ in range(_LAST_ROUNDS):
-        if not _part(moving, obstacles):
+    for turn in range(2 * _LAST_ROUNDS):
+        if not _part(moving, obstacles, straight=turn >= _LAST_ROUNDS):
             break
     return [hand.pose for hand in moving]
 
@@ -151,8 +151,11 @@ def _deepest(hands: list[MovingHand], obstacles: Sequence[Skin]) -> float:
     return max((float(each.ways.max()) - _GAP_M for each in _pushes(hands, obstacles)), default=0.0)
 
 
-def _part(hands: list[MovingHand], obstacles: Sequence[Skin]) -> bool:
-    """Open the hands that pass into themselves, pull apart those that pass into each other; whether one had to."""
+def _part(hands: list[MovingHand], obstacles: Sequence[Skin], *, straight: bool) -> bool:
+    """Open the hands that pass into themselves, pull apart those that pass into each other; whether one had to.
+
+    The way that contacts ask for is short but may lead from one finger into the next; the straight one always ends.
+    """
     moved = False
     for index, hand in enumerate(hands):
         contacts = hand.contacts()
@@ -168,7 +171,8 @@ def _part(hands: list[MovingHand], obstacles: Sequence[Skin]) -> bool:
             depth = max(one.depths.max(initial=0), two.depths.max(initial=0))
             if depth <= DEPTH_M:
                 continue
-            hand.set(hand.pose.moved((depth + _GAP_M) * _way_out(own, skin, one, two)))
+            way = _way_apart(own, skin) if straight else _way_out(own, skin, one, two)
+            hand.set(hand.pose.moved((depth + _GAP_M) * way))
             moved = True
     return moved
 
@@ -177,7 +181,10 @@ def _way_out(own: Skin, other: Skin, one: Contacts, two: Contacts) -> NDArray[np
     """(3,) the unit way on which a skin leaves another: as what is inside says, or else away from its middle."""
     asked = one.depths @ other.normals[one.against] - two.depths @ own.normals[two.against]
     length = float(np.linalg.norm(asked))
-    if length < _AGREED * (one.depths.sum() + two.depths.sum()):
-        asked = own.points.mean(0) - other.points.mean(0)
-        length = float(np.linalg.norm(asked))
-    return asked / length
+    return asked / length if length > _AGREED * (one.depths.sum() + two.depths.sum()) else _way_apart(own, other)
+
+
+def _way_apart(own: Skin, other: Skin) -> NDArray[np.float64]:
+    """(3,) the unit way that leads a skin's middle from another's."""
+    way = own.points.mean(0) - other.points.mean(0)
+    return way / float(np.linalg.norm(way))
