@@ -1,5 +1,6 @@
 """The renderer: every label where geometry says it is, pictures smooth, lit and the same each time."""
 
+import subprocess
 import sys
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import replace
@@ -319,3 +320,24 @@ def test_no_opengl_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "moderngl", None)
     with pytest.raises(MissingExtraError, match=r"sonjit\[synth\]"):
         Renderer()
+
+
+def test_an_optimizer_may_be_made_after_a_picture(renderer):
+    """Mesa and Triton, which the first optimizer loads, bring an LLVM each."""
+    pytest.importorskip("torch", reason="sonjit[train] is not installed")
+    script = """
+from sonjit.synthesis.gl_context import open_context
+context = open_context()
+program = context.program(
+    "#version 330\\nvoid main() { gl_Position = vec4(0.0); }",
+    "#version 330\\nout vec4 c;\\nvoid main() { c = vec4(1.0); }",
+)
+target = context.simple_framebuffer((4, 4))
+target.use()
+context.vertex_array(program, []).render(vertices=3)
+target.read()
+import torch
+torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))])
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -30,6 +32,8 @@ def open_context() -> moderngl.Context:
         import moderngl
     except ImportError:
         raise MissingExtraError("rendering hands", "synth") from None
+    with suppress(ImportError):  # PyTorch's first optimizer loads Triton, whose LLVM bears no coming after Mesa's
+        importlib.import_module("triton._C.libtriton")
     try:
         # EGL hands out OpenGL's functions too: named as libgl it spares libGL and the developers' links to both.
         return moderngl.create_context(require=330, standalone=True, backend="egl", libgl=_EGL, libegl=_EGL)  # pyright: ignore[reportArgumentType]
