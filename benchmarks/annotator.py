@@ -9,8 +9,6 @@ import os
 import subprocess
 import sys
 import time
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -120,8 +118,7 @@ def make_project(folder, folders, boards):
 def calibrated(rig, boards, middle):
     """The rig as rendered pictures of a board tell it."""
     board = target_from_text(BOARD)
-    with ProcessPoolExecutor(1, get_context("spawn")) as apart:  # torch's triton dies beside Mesa's LLVM
-        seen, pictures = apart.submit(see_boards, rig, board, boards, middle, BOARD_NOISE).result()
+    seen, pictures = see_boards(rig, board, boards, middle, BOARD_NOISE)
     made = calibrate(board, seen)
     R, t = align_rigidly(made.rig.centres_m, rig.centres_m)
     off = 1000 * np.linalg.norm(made.rig.moved(R, t).centres_m - rig.centres_m, axis=1)

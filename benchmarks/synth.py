@@ -3,9 +3,9 @@
     python benchmarks/synth.py [speed] [views] [memory] [rays] [found] [--count N] [--peer /path/to/python]
 
 Without a name all are run. Times are CPU seconds of one process, for others may be at work on the machine; where that
-is idle they are what a clock shows. `found` renders the same scenes in each of the ten tones, bare hands half turned at
-most, nothing before them and nothing of their own colours behind, and asks Sonjit's detector for them; `--peer` names a
-Python with mediapipe, which is asked too.
+is idle they are what a clock shows. `views` is by the clock, on all cores. `found` renders the same scenes in each of
+the ten tones, bare hands half turned at most, nothing before them and nothing of their own colours behind, and asks
+Sonjit's detector for them; `--peer` names a Python with mediapipe, which is asked too.
 """
 
 import argparse
