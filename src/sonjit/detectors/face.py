@@ -128,7 +128,9 @@ def flipped(face: Face, width: int) -> Face:
 
 
 def box_around_face(corners: Sequence[float], right_eye: list[float], left_eye: list[float]) -> RotatedBox:
-    """The landmark network's box from a face's upright box and two points of its eyes' line."""
+    """The landmark network's box, all in pixels: from a face's x_min, y_min, x_max, y_max and two points (x, y) of its
+    eyes' line, the person's right eye first.
+    """
     x_min, y_min, x_max, y_max = corners
     dx, dy = left_eye[0] - right_eye[0], left_eye[1] - right_eye[1]
     rotation = wrap_angle(-math.atan2(-dy, dx))
