@@ -2,7 +2,7 @@ import pytest
 
 from sonjit.cli import main
 from sonjit.media import load_frames, open_source
-from sonjit.tasks.run import _detector
+from sonjit.runs.run import _detector
 
 
 @pytest.fixture(scope="session")

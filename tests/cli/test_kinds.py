@@ -11,7 +11,7 @@ from sonjit.cli import main
 from sonjit.errors import InputError
 from sonjit.media import load_frames
 from sonjit.results import Body, Frame
-from sonjit.tasks import Counting, Meaning, table_columns
+from sonjit.runs import Counting, Meaning, table_columns
 
 STILLS = pytest.mark.files("goldens/mediapipe/pose.*.static.full.json")
 LISTS = {"face": "faces", "body": "bodies", "holistic": "people"}

@@ -12,7 +12,7 @@ from sonjit.server.job import INPUT, Job
 from sonjit.server.job_input import JobInput
 from sonjit.server.job_queue import Jobs
 from sonjit.server.settings import Settings
-from sonjit.tasks import Summary
+from sonjit.runs import Summary
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ from sonjit.media import (
     open_source,
     open_writer,
 )
-from sonjit.tasks import LISTS, Meaning, Summary, Task, run_task
+from sonjit.runs import LISTS, Meaning, Summary, Task, run_task
 
 Done = Callable[[Path, Summary | SonjitError | None], None]
 """Called for each file with what it came to: a summary, an error, or None where it was finished before."""

@@ -22,7 +22,7 @@ def demo(*, out: Annotated[str, Parameter(name="--out")] = "sonjit-demo") -> int
     """
     from sonjit.cli.report import progress
     from sonjit.media import load_frames, open_writer
-    from sonjit.tasks import Task, run_task
+    from sonjit.runs import Task, run_task
 
     folder = Path(out)
     try:

@@ -144,7 +144,7 @@ def _find(
 ) -> int:
     from sonjit.cli.report import run
     from sonjit.errors import InputError
-    from sonjit.tasks import Task
+    from sonjit.runs import Task
 
     if running.jobs < 1:
         raise InputError(f"--jobs {running.jobs}: give at least 1")

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sonjit.errors import SonjitError
-    from sonjit.tasks import Summary, Task
+    from sonjit.runs import Summary, Task
 
 
 _ONE = {"hands": "hand", "faces": "face", "bodies": "body", "people": "person"}
@@ -44,7 +44,7 @@ def run(task: Task, *, jobs: int = 1) -> int:
 
 
 def _run_one(task: Task) -> int:
-    from sonjit.tasks import run_task
+    from sonjit.runs import run_task
 
     with progress(None, "frames") as advance:
         summary = run_task(task, opened=advance.expect, advance=lambda _: advance())
@@ -104,7 +104,7 @@ def _print_last(summary: Summary) -> None:
 
 
 def _found(task: Task, count: int) -> str:
-    from sonjit.tasks import LISTS
+    from sonjit.runs import LISTS
 
     plural = LISTS[task.kind]
     return f"1 {_ONE[plural]}" if count == 1 else f"{count} {plural}"

@@ -17,11 +17,11 @@ from sonjit.media import TABLE_ENDINGS, convert_table, natural_key
 from sonjit.media.outputs import Draft, failing_as_job
 from sonjit.server.errors import refusal_from
 from sonjit.server.options import detector_arguments
-from sonjit.tasks import Task, run_task
+from sonjit.runs import Task, run_task
 
 if TYPE_CHECKING:
     from sonjit.server.job_input import JobInput
-    from sonjit.tasks import Summary
+    from sonjit.runs import Summary
 
 State = Literal["waiting", "running", "done", "failed", "cancelled"]
 INPUT = "input"

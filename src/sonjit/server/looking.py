@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from sonjit.media.json_tables import json_from
 from sonjit.results import Frame
 from sonjit.server.encode import json_of_all, strict_dict
-from sonjit.tasks import LISTS, Meaning, table_columns
+from sonjit.runs import LISTS, Meaning, table_columns
 
 if TYPE_CHECKING:
     import numpy as np

@@ -21,7 +21,7 @@ from sonjit.media import (
     open_source,
     open_writer,
 )
-from sonjit.tasks.meaning import Counting, Meaning, Said, table_columns
+from sonjit.runs.annotations import Counting, Meaning, Said, table_columns
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -1,7 +1,7 @@
 """One input and what becomes of it: the data path from a source to its files, as the command line and server run it."""
 
-from sonjit.tasks.meaning import Counting, Meaning, Said, table_columns
-from sonjit.tasks.run import LISTS, STREAM_SMOOTHING, Summary, Task, run_task
+from sonjit.runs.annotations import Counting, Meaning, Said, table_columns
+from sonjit.runs.run import LISTS, STREAM_SMOOTHING, Summary, Task, run_task
 
 __all__ = [
     "LISTS",

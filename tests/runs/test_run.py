@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from sonjit.tasks import Task, run_task
+from sonjit.runs import Task, run_task
 
 OPTIONS = (("model", "full"), ("max_instances", 1))
 
@@ -45,7 +45,7 @@ def test_an_exception_of_the_caller_ends_it_and_leaves_nothing(task, tmp_path, m
             raised.set()
             raise StopError
 
-    monkeypatch.setattr("sonjit.tasks.run.draw_frame", draw)
+    monkeypatch.setattr("sonjit.runs.run.draw_frame", draw)
     with pytest.raises(StopError):
         run_task(task(draw=str(tmp_path / "drawn.mp4")), advance=advance)
     assert drawn == [0]
