@@ -22,9 +22,9 @@ from rich.table import Table
 
 from sonjit.datasets.sample import SampleCamera
 from sonjit.errors import InputError, SonjitError
-from sonjit.multiview.cameras import CameraRig, RigCamera
-from sonjit.multiview.marks import JOINTS
-from sonjit.multiview.project import create_project
+from sonjit.multiview.annotation.marks import JOINTS
+from sonjit.multiview.annotation.project import create_project
+from sonjit.multiview.cameras.rig import CameraRig, RigCamera
 from sonjit.skeletons import load_skeleton
 
 SIZE = (4096, 2668)  # InterHand2.6M's cameras

@@ -16,15 +16,14 @@ import numpy as np
 from multiview import see_boards
 from sonjit.datasets.sample import SampleCamera
 from sonjit.geometry.rotations import align_rigidly
-from sonjit.multiview.annotator import AnnotatorSettings, annotate
-from sonjit.multiview.annotator_labels import human_frames
-from sonjit.multiview.annotator_runs import learn, read_labels
-from sonjit.multiview.annotator_training import train_network
-from sonjit.multiview.board import target_from_text
-from sonjit.multiview.calibrate import calibrate
-from sonjit.multiview.cameras import CameraRig, RigCamera
-from sonjit.multiview.marks import Mark
-from sonjit.multiview.project import create_project, find_views
+from sonjit.multiview.annotation.marks import Mark
+from sonjit.multiview.annotation.project import create_project, find_views
+from sonjit.multiview.automatic.annotator import AnnotatorSettings, annotate
+from sonjit.multiview.automatic.learning import human_frames
+from sonjit.multiview.automatic.runs import learn, read_labels, train_network
+from sonjit.multiview.calibration.board import target_from_text
+from sonjit.multiview.calibration.calibrate import calibrate
+from sonjit.multiview.cameras.rig import CameraRig, RigCamera
 
 SEQUENCES = (
     "ROM01_2H_open_close,ROM05_2H_rub_palms,ROM07_2H_count_on_fingers,ROM11_2H_spider,ROM12_2H_occlude_right,"

@@ -31,13 +31,12 @@ from sonjit.explain import (
     localization_error,
     overlay,
 )
+from sonjit.explain.classes import backprop_saliency
 from sonjit.explain.explainers import HandsExplained
-from sonjit.explain.saliency import backprop_saliency
 from sonjit.media import open_source
-from sonjit.media.drawn_pictures import encode_picture
-from sonjit.networks.cam import class_activation_map
-from sonjit.training.cam import CLASSES, CamSettings, accuracy, images_from, train_classifier
-from sonjit.training.hand_crops import HandCrops
+from sonjit.media.annotated.images import encode_picture
+from sonjit.networks.cam.cam import class_activation_map
+from sonjit.training.images.cam import CLASSES, CamSettings, HandCrops, accuracy, images_from, train_classifier
 
 DOCS = Path(__file__).parents[1] / "docs"
 BEGIN, END = "<!-- python benchmarks/cam.py --write -->", "<!-- end -->"

@@ -20,8 +20,8 @@ import numpy as np
 import psutil
 
 from sonjit.datasets import open_dataset
-from sonjit.datasets.convert import convert_dataset
-from sonjit.media.image_files import decode_image, load_image
+from sonjit.datasets.formats.convert import convert_dataset
+from sonjit.media.sources.image_files import decode_image, load_image
 
 _ROUNDS = 40
 

@@ -15,7 +15,7 @@ from handoccnet import PlainGraph, taking_turns
 from torchvision.ops import roi_align
 
 from sonjit.networks import create_network, network_entry
-from sonjit.networks.deformer_stream import DeformerStream
+from sonjit.networks.hands3d.deformer_stream import DeformerStream
 
 
 class PlainDeformer(PlainGraph):

@@ -14,10 +14,10 @@ from rich.table import Table
 
 from sonjit import SonjitError, create_detector
 from sonjit.datasets import open_dataset
-from sonjit.detectors.hands import box_around_hand
+from sonjit.detectors.kinds.hands import box_around_hand
 from sonjit.media import open_source
-from sonjit.training.hand_head_figures import auroc, auroc_interval
-from sonjit.training.hand_head_pictures import KEYPOINTS, LabelledHand, LabelledPicture, pasted_over
+from sonjit.training.hand_heads.data import KEYPOINTS, LabelledHand, LabelledPicture, pasted_over
+from sonjit.training.hand_heads.train import auroc, auroc_interval
 
 PROTOCOL = "evaluation/protocols/mediapipe-card.toml"
 

@@ -14,16 +14,16 @@ import numpy as np
 
 from sonjit.datasets.sample import SampleCamera
 from sonjit.geometry.rotations import align_rigidly
-from sonjit.multiview.ambiguity import two_solutions
-from sonjit.multiview.board import target_from_text
-from sonjit.multiview.calibrate import calibrate
-from sonjit.multiview.cameras import CameraRig, RigCamera
-from sonjit.multiview.sightings import Sighting, Sightings
-from sonjit.multiview.triangulation import triangulate
-from sonjit.synthesis.boards import Board
-from sonjit.synthesis.cameras import camera_rig
-from sonjit.synthesis.drawable import Lighting
-from sonjit.synthesis.renderer import Renderer
+from sonjit.multiview.calibration.ambiguity import two_solutions
+from sonjit.multiview.calibration.board import target_from_text
+from sonjit.multiview.calibration.calibrate import calibrate
+from sonjit.multiview.calibration.sightings import Sighting, Sightings
+from sonjit.multiview.cameras.rig import CameraRig, RigCamera
+from sonjit.multiview.triangulation.triangulation import triangulate
+from sonjit.synthesis.render.drawable import Lighting
+from sonjit.synthesis.render.renderer import Renderer
+from sonjit.synthesis.scene.boards import Board
+from sonjit.synthesis.scene.cameras import camera_rig
 
 
 def dome(cameras, rng, lens=None):

@@ -18,14 +18,13 @@ os.environ.setdefault("LP_NUM_THREADS", "1")
 
 import numpy as np
 
-from sonjit.synthesis.effects import Effects, apply_effects
-from sonjit.synthesis.factor_table import FACTORS
-from sonjit.synthesis.factors import Factors
-from sonjit.synthesis.gl_context import renderer_name
-from sonjit.synthesis.hands import drawables_from_hand
-from sonjit.synthesis.renderer import Renderer
-from sonjit.synthesis.scenes import SceneMaker
-from sonjit.synthesis.targets import Targets
+from sonjit.synthesis.hands.hands import drawables_from_hand
+from sonjit.synthesis.render.effects import Effects, apply_effects
+from sonjit.synthesis.render.gl_context import renderer_name
+from sonjit.synthesis.render.renderer import Renderer
+from sonjit.synthesis.render.targets import Targets
+from sonjit.synthesis.scene.factors import FACTORS, Factors
+from sonjit.synthesis.scene.sampling import SceneMaker
 
 STAGES = {
     "_load": "meshes sent",

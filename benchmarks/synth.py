@@ -27,10 +27,9 @@ import numpy as np
 import psutil
 
 import sonjit
-from sonjit.synthesis.job import synthesize
-from sonjit.synthesis.renderer import Renderer
-from sonjit.synthesis.samples import render_samples
-from sonjit.synthesis.settings import SynthSettings
+from sonjit.synthesis.output.job import SynthSettings, synthesize
+from sonjit.synthesis.output.samples import render_samples
+from sonjit.synthesis.render.renderer import Renderer
 
 STAGES = {
     "(make)": "scenes: pose, place, objects, background",

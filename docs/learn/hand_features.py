@@ -21,10 +21,10 @@ from sklearn.svm import SVC
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from sonjit.engines.pooled import PooledNetwork
+from sonjit.engines.graph_edits import PooledNetwork
 from sonjit.errors import SonjitError
-from sonjit.explain.feature_maps import draw_feature_maps
-from sonjit.training.hand_crops import CLASSES, Crop, HandCrops
+from sonjit.explain.overlay import draw_feature_maps
+from sonjit.training.images.cam import CLASSES, Crop, HandCrops
 from sonjit.weights import find_weight
 
 if TYPE_CHECKING:

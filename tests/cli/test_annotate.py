@@ -7,8 +7,8 @@ import pytest
 
 from sonjit.cli import main
 from sonjit.media import Header, open_writer
-from sonjit.multiview.board import target_from_text
-from sonjit.multiview.camera_files import load_cameras, save_cameras
+from sonjit.multiview.calibration.board import target_from_text
+from sonjit.multiview.cameras.files import load_cameras, save_cameras
 from sonjit.results import Frame, Hand
 
 from ..multiview.drawn_boards import draw_seen, held_places, middled  # noqa: TID252  # one maker of boards for all rooms

@@ -3,9 +3,9 @@ import json
 import pytest
 
 from sonjit.cli import main
-from sonjit.multiview.camera_files import save_cameras
-from sonjit.multiview.marks import Mark
-from sonjit.multiview.project import open_project
+from sonjit.multiview.annotation.marks import Mark
+from sonjit.multiview.annotation.project import open_project
+from sonjit.multiview.cameras.files import save_cameras
 
 from ..multiview.projects import hands, write_views  # noqa: TID252  # one maker of projects for all rooms
 from ..multiview.rigs import random_rig  # noqa: TID252

@@ -13,7 +13,7 @@ from sonjit.cli import main
 from sonjit.detectors import detect_frames
 from sonjit.errors import SonjitError
 from sonjit.media import open_source
-from sonjit.meshes import handocc_hands
+from sonjit.meshes import mano_networks as handocc_hands
 from sonjit.meshes import run as meshes_run
 from sonjit.networks import create_network
 from sonjit.networks.checkpoints import save_checkpoint

@@ -9,8 +9,8 @@ import pytest
 from sonjit.cli import main
 from sonjit.errors import SonjitError
 from sonjit.hand_models.rig_files import load_rig
-from sonjit.synthesis.factor_table import FACTORS
-from sonjit.synthesis.gl_context import renderer_name
+from sonjit.synthesis.render.gl_context import renderer_name
+from sonjit.synthesis.scene.factors import FACTORS
 
 
 @pytest.fixture(scope="session")

@@ -22,8 +22,10 @@ def test_the_list_names_every_recipe_and_its_grids(capfd):
 def test_a_run_by_a_file_of_ones_own_leaves_a_report(tmp_path, capfd, monkeypatch):
     monkeypatch.chdir(tmp_path)
     recipe = tmp_path / "mine.toml"
-    text = 'summary = "mine"\ndata = "the clip"\nfunction = "sonjit.training.cam:train_cam"\n'
-    recipe.write_text(text + 'settings_class = "sonjit.training.cam:CamSettings"\n[smoke]\nschedule = "constant"\n')
+    text = 'summary = "mine"\ndata = "the clip"\nfunction = "sonjit.training.images.cam:train_cam"\n'
+    recipe.write_text(
+        text + 'settings_class = "sonjit.training.images.cam:CamSettings"\n[smoke]\nschedule = "constant"\n'
+    )
     assert main(["train", "mine.toml", "--smoke", "--precision", "bf16", *SMALL]) == 0
     told = dict(line.split(": ") for line in capfd.readouterr().out.splitlines())
     out = tmp_path / "runs" / "mine-smoke"

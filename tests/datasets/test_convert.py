@@ -10,9 +10,8 @@ import pytest
 
 from sonjit.datasets import dataset_entry, list_datasets, open_dataset
 from sonjit.datasets.contact_sheet import draw_contact_sheet
-from sonjit.datasets.convert import convert_dataset
-from sonjit.datasets.sample_json import sample_to_dict
-from sonjit.datasets.shards import save_shards
+from sonjit.datasets.formats.convert import convert_dataset
+from sonjit.datasets.formats.shards import sample_to_dict, save_shards
 from sonjit.errors import InputError
 
 OF_COCO = ("kind", "side", "skeleton", "crowd")

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from sonjit.datasets import Dataset, Instance, Sample, SampleCamera, dataset_entry, list_datasets, open_dataset
 from sonjit.datasets.checks import check_all, check_sample
-from sonjit.datasets.hand_labels import camera_matrix, hand_before_camera
-from sonjit.datasets.interhand_index import index_pictures
+from sonjit.datasets.hands.interhand_index import index_pictures
+from sonjit.datasets.joint_orders import camera_matrix, hand_before_camera
 from sonjit.datasets.registry import DatasetEntry
 from sonjit.errors import InputError
 

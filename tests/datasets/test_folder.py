@@ -8,8 +8,8 @@ import pytest
 
 from sonjit import Hand
 from sonjit.datasets import open_dataset
-from sonjit.datasets.records import PackedRecords, picture_size
-from sonjit.datasets.skeleton_names import skeleton_of_names
+from sonjit.datasets.dataset import PackedRecords, picture_size
+from sonjit.datasets.joint_orders import skeleton_of_names
 from sonjit.errors import InputError
 from sonjit.media import Header, open_writer
 from sonjit.results import Frame

@@ -324,7 +324,7 @@ def test_wrong_conventions_are_errors_and_can_be_left_out(copied):
 
 def test_camera_axes_are_told_from_opengl(copied, monkeypatch):
     root = copied("ho3d")
-    monkeypatch.setattr("sonjit.datasets.ho3d.FROM_OPENGL", np.ones(3))
+    monkeypatch.setattr("sonjit.datasets.hands.ho3d.FROM_OPENGL", np.ones(3))
     with pytest.raises(InputError, match="behind the camera"):
         open_dataset("ho3d-v2", root)
 
@@ -332,10 +332,10 @@ def test_camera_axes_are_told_from_opengl(copied, monkeypatch):
 def test_2d_and_3d_that_disagree_are_an_error_in_pixels(copied, monkeypatch):
     root = copied("rhd")
     order = list(range(21))
-    monkeypatch.setattr("sonjit.datasets.rhd.RHD", order)
+    monkeypatch.setattr("sonjit.datasets.hands.rhd.RHD", order)
     open_dataset("rhd", root)  # both in the same wrong order: they agree
 
-    from sonjit.datasets import rhd
+    from sonjit.datasets.hands import rhd
 
     right = rhd.hand_before_camera
     monkeypatch.setattr(rhd, "hand_before_camera", lambda joints, *rest, **more: right(joints[::-1], *rest, **more))

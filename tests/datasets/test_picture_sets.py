@@ -9,7 +9,7 @@ import pytest
 from sonjit.datasets import dataset_entry, list_datasets, open_dataset
 from sonjit.datasets.contact_sheet import draw_sample
 from sonjit.errors import InputError
-from sonjit.media.image_files import load_image
+from sonjit.media.sources.image_files import load_image
 
 TOLERANCE = 1e-4
 

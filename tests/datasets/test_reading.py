@@ -11,8 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.io import savemat
 
-from sonjit.datasets.matlab_files import load_matlab
-from sonjit.datasets.reading import load_json, load_yaml, numbers, stream_json
+from sonjit.datasets.reading import load_json, load_matlab, load_yaml, numbers, stream_json
 from sonjit.errors import InputError, MissingExtraError
 
 JSON = st.recursive(

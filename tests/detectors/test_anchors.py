@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sonjit.detectors.anchors import AnchorGrid
-from sonjit.detectors.hands import PALM_GRID
+from sonjit.detectors.kinds.hands import PALM_GRID
+from sonjit.detectors.ssd import AnchorGrid
 
 # The two settings of MediaPipe's own tests of its anchor generator.
 PUBLISHED = [

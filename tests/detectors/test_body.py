@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 import sonjit
-from sonjit.detectors.body import KEYPOINT_OUTPUTS
+from sonjit.detectors.kinds.body import KEYPOINT_OUTPUTS
 from sonjit.engines import EngineOptions, load_engine
-from sonjit.engines.precision import keep_heads_in_f32
+from sonjit.engines.graph_edits import keep_heads_in_f32
 from sonjit.engines.quiet_openvino import ov
 from sonjit.errors import SonjitError
 from sonjit.media import VIDEO_ENDINGS, open_source

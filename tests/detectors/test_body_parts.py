@@ -8,9 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sonjit.detectors.body import Bodies, BodyObservation, box_from_alignment, refine_by_heatmaps
-from sonjit.detectors.body_mask import MaskSmoother, mask_from_logits
-from sonjit.detectors.body_smoothing import BodySmoother
+from sonjit.detectors.kinds.body import (
+    Bodies,
+    BodyObservation,
+    BodySmoother,
+    MaskSmoother,
+    box_from_alignment,
+    mask_from_logits,
+    refine_by_heatmaps,
+)
 from sonjit.detectors.smoothing import OneEuro
 from sonjit.geometry import RotatedBox, crop, crop_matrix, crop_on_grid
 from sonjit.skeletons import load_skeleton

@@ -7,8 +7,7 @@ import pytest
 
 import sonjit
 from sonjit import Face, InputError
-from sonjit.detectors.face import FaceMeshes, FaceObservation
-from sonjit.detectors.face_refinement import refined
+from sonjit.detectors.kinds.face import FaceMeshes, FaceObservation, refined
 from sonjit.engines import EngineOptions, load_engine
 from sonjit.errors import SonjitError
 from sonjit.skeletons import load_skeleton

@@ -5,8 +5,8 @@ import pytest
 
 import sonjit
 from sonjit import InputError
-from sonjit.detectors.hand_heads import TAPS, HandHeads, head_inputs, load_hand_heads
-from sonjit.detectors.hands import box_around_hand
+from sonjit.detectors.kinds.hand_heads import TAPS, HandHeads, head_inputs, load_hand_heads
+from sonjit.detectors.kinds.hands import box_around_hand
 from sonjit.media import Header, load_frames, open_writer
 from sonjit.results import Frame, Hand
 

@@ -6,8 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from sonjit.detectors.anchors import AnchorGrid
-from sonjit.detectors.ssd import SingleShotDetector, blend_overlapping
+from sonjit.detectors.ssd import AnchorGrid, SingleShotDetector, blend_overlapping
 
 numbers = st.floats(-300, 300)
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sonjit.documents.lines import Line, lines_svg
+from sonjit.documents.plots import Line, lines_svg
 
 numbers = st.floats(-1e6, 1e6)
 

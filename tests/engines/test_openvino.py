@@ -11,7 +11,7 @@ from openvino import opset13 as ops
 from sonjit import InputError
 from sonjit.engines import EngineOptions, load_engine
 from sonjit.engines import openvino as engine
-from sonjit.engines.precision import keep_heads_in_f32
+from sonjit.engines.graph_edits import keep_heads_in_f32
 
 RNG = np.random.default_rng(8)
 

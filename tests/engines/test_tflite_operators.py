@@ -7,7 +7,7 @@ import openvino as ov
 import pytest
 from openvino import opset13 as ops
 
-from sonjit.engines.attention_operators import EMITTERS
+from sonjit.engines.custom_operators import EMITTERS
 from sonjit.engines.tflite import Operator
 
 RNG = np.random.default_rng(4)

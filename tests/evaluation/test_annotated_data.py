@@ -7,10 +7,10 @@ import numpy as np
 
 from sonjit.cli import main
 from sonjit.datasets.sample import SampleCamera
-from sonjit.multiview.annotator_runs import FOLDER
-from sonjit.multiview.auto_labels import Labels
-from sonjit.multiview.cameras import CameraRig, RigCamera
-from sonjit.multiview.project import create_project
+from sonjit.multiview.annotation.project import create_project
+from sonjit.multiview.automatic.labels import Labels
+from sonjit.multiview.automatic.runs import FOLDER
+from sonjit.multiview.cameras.rig import CameraRig, RigCamera
 
 CARD = """
 title = "The bundled clip"

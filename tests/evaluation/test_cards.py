@@ -8,9 +8,8 @@ import pytest
 
 from sonjit.errors import InputError
 from sonjit.evaluation import ModelChoice, Request, evaluate, save_report
-from sonjit.evaluation.cards import CardRequest, card_files
-from sonjit.evaluation.groups import factors_of, load_group_file, verdict
-from sonjit.evaluation.looked import hand_maps_plot
+from sonjit.evaluation.cards import CardRequest, card_files, hand_maps_plot
+from sonjit.evaluation.metrics import factors_of, load_group_file, verdict
 from sonjit.evaluation.published import ImpossibleTableError
 from sonjit.evaluation.records import load_evaluation
 

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from sonjit.datasets import Instance, Sample
 from sonjit.errors import InputError
-from sonjit.evaluation.figures import areas_under_pck, mean_figure
-from sonjit.evaluation.guesses import Guess, Judged, matched
-from sonjit.evaluation.judges import judge_of
+from sonjit.evaluation.evaluators import judge_of
+from sonjit.evaluation.metrics import areas_under_pck, mean_figure
 from sonjit.evaluation.models import ModelChoice
+from sonjit.evaluation.predictions import Guess, Judged, matched
 from sonjit.evaluation.protocols import list_protocols, load_protocol
 from sonjit.evaluation.records import clusters_of
 from sonjit.metrics import mnae, pck_auc

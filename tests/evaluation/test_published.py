@@ -70,7 +70,7 @@ def test_what_cannot_be_is_refused(changed):
 @pytest.mark.parametrize("name", list_protocols())
 def test_protocols_are_whole(name):
     from sonjit.datasets import dataset_entry
-    from sonjit.evaluation.judges import judge_of
+    from sonjit.evaluation.evaluators import judge_of
     from sonjit.evaluation.models import ModelChoice
 
     protocol = load_protocol(name)

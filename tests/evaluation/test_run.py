@@ -150,7 +150,7 @@ def test_predictions_of_something_else_are_refused(clip_folder, tmp_path):
 
 def test_tables_of_sonjit_are_predictions(weights, hands, clip_folder, tmp_path):
     from sonjit.media import open_source, open_writer
-    from sonjit.media.frame_writer import Header
+    from sonjit.media.tables.base import Header
     from sonjit.results import Frame
 
     detector = hands(model="lite", static_image=True)

@@ -9,8 +9,7 @@ import torch
 
 from sonjit import InputError
 from sonjit.cli import main
-from sonjit.explain.classes import classify_crop, explain_classes, image_tensor
-from sonjit.explain.saliency import backprop_saliency
+from sonjit.explain.classes import backprop_saliency, classify_crop, explain_classes, image_tensor
 from sonjit.networks import create_network, save_checkpoint
 
 RNG = np.random.default_rng(4)
@@ -31,7 +30,7 @@ class Bright(torch.nn.Module):
 @pytest.fixture
 def network():
     """Tells bright pictures from dark ones, and can be seen through."""
-    from sonjit.networks.cam import CamNetwork
+    from sonjit.networks.cam.cam import CamNetwork
 
     made = CamNetwork(Bright(), classes=2).eval()
     made.name = "cam-bright"

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from sonjit import InputError
-from sonjit.explain.feature_maps import attention_to, draw_feature_maps, occlusion_maps
+from sonjit.explain.overlay import attention_to, draw_feature_maps, occlusion_maps
 from sonjit.networks import create_network, network_entry
 
 

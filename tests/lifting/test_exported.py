@@ -10,7 +10,7 @@ from sonjit.lifting import Lift, create_lifter
 from sonjit.lifting.exported import ExportedInterNet
 from sonjit.networks import create_network, network_entry
 from sonjit.networks.export import export_network
-from sonjit.networks.hand_layouts import LAYOUTS
+from sonjit.networks.hands3d.internet import LAYOUTS
 
 
 @pytest.mark.parametrize(("ending", "dynamic"), [(".xml", False), (".onnx", True)])

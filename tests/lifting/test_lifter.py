@@ -14,10 +14,8 @@ import sonjit
 from sonjit import InputError
 from sonjit.geometry import Camera, assumed_camera, crop, crop_matrix, inverse_affine
 from sonjit.lifting import Lift, create_lifter
-from sonjit.lifting.lifter import Lifter
-from sonjit.lifting.pairs import pairs_of_hands
-from sonjit.networks.hand_layouts import LAYOUTS, SIDES
-from sonjit.networks.internet_steps import HeatmapSpace, area_of_box, box_of_joints
+from sonjit.lifting.lifter import Lifter, pairs_of_hands
+from sonjit.networks.hands3d.internet import LAYOUTS, SIDES, HeatmapSpace, area_of_box, box_of_joints
 from sonjit.results import Hand
 
 SPACE = HeatmapSpace()

@@ -9,7 +9,7 @@ import pytest
 
 from sonjit.errors import InputError, JobError
 from sonjit.media import IMAGE_ENDINGS, open_source
-from sonjit.media.read_ahead import ReadAhead
+from sonjit.media.sources.base import ReadAhead
 
 TURNS = {90: ((0, 1), (-1, 0)), 180: ((-1, 0), (0, -1)), 270: ((0, -1), (1, 0))}
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from sonjit.geometry.cameras import Camera
-from sonjit.meshes.deformer_hands import DeformerHands
 from sonjit.meshes.hand_mesh import Sight
+from sonjit.meshes.mano_networks import DeformerHands
 from sonjit.networks import create_network, network_entry
 from sonjit.results import Frame, Hand
 

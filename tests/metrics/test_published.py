@@ -7,8 +7,7 @@ import torch
 from sonjit import metrics
 from sonjit.geometry import Camera
 from sonjit.metrics import joint_errors, mean_error
-from sonjit.networks.hand_layouts import LAYOUTS
-from sonjit.networks.internet_steps import TwoHands, joints_in_camera, two_hands_from_outputs
+from sonjit.networks.hands3d.internet import LAYOUTS, TwoHands, joints_in_camera, two_hands_from_outputs
 
 pytestmark = pytest.mark.golden
 MIDDLE_KNUCKLE = 4  # in HO-3D's order

@@ -8,10 +8,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from sonjit.multiview import annotator, views_run
-from sonjit.multiview.annotator import AnnotatorSettings, annotate
-from sonjit.multiview.marks import Mark
-from sonjit.multiview.project import create_project, open_project
+from sonjit.multiview.annotation.marks import Mark
+from sonjit.multiview.annotation.project import create_project, open_project
+from sonjit.multiview.automatic import annotator, views_run
+from sonjit.multiview.automatic.annotator import AnnotatorSettings, annotate
 from sonjit.results import Hand
 
 from .projects import hands

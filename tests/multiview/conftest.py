@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sonjit.multiview import annotator, views_run
+from sonjit.multiview.automatic import annotator, views_run
 
 from .annotated import CHUNK, FRAMES, DrawnHands, drawn_joints, drawn_project
 
@@ -16,8 +16,8 @@ def made(tmp_path, monkeypatch):
     monkeypatch.setattr(annotator, "_CHUNK", CHUNK)
     monkeypatch.setattr(views_run, "_opened", lambda _: (project, detector))
     monkeypatch.setattr(
-        "sonjit.multiview.auto_labels.fit_mesh", lambda rig, points: (None, None, np.full(len(points), np.nan))
+        "sonjit.multiview.automatic.labels.fit_mesh", lambda rig, points: (None, None, np.full(len(points), np.nan))
     )
-    monkeypatch.setattr("sonjit.multiview.auto_labels.rig_of_lengths", lambda side, lengths: None)
+    monkeypatch.setattr("sonjit.multiview.automatic.labels.rig_of_lengths", lambda side, lengths: None)
     yield project, joints.reshape(FRAMES, 2, 21, 3), detector
     project.close()

@@ -5,9 +5,9 @@ from dataclasses import replace
 import cv2
 import numpy as np
 
-from sonjit.multiview.cameras import CameraRig, RigCamera
-from sonjit.multiview.marks import JOINTS
-from sonjit.multiview.project import create_project
+from sonjit.multiview.annotation.marks import JOINTS
+from sonjit.multiview.annotation.project import create_project
+from sonjit.multiview.cameras.rig import CameraRig, RigCamera
 
 from .rigs import random_rig
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from sonjit.datasets.sample import SampleCamera
-from sonjit.multiview.cameras import CameraRig, RigCamera
+from sonjit.multiview.cameras.rig import CameraRig, RigCamera
 
 LENS = np.array([-0.22, 0.06, 4e-4, -7e-4, 0.004])
 

@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sonjit.multiview.agreement import agreement, conflicts
-from sonjit.multiview.bones import BONES, BoneBook, bone_lengths, bone_warnings
-from sonjit.multiview.marks import JOINTS, MACHINE, Mark, joint_names, table_of_marks
-from sonjit.multiview.solving import epipolar_lines, solve
+from sonjit.multiview.annotation.agreement import agreement, conflicts
+from sonjit.multiview.annotation.marks import JOINTS, MACHINE, Mark, joint_names, table_of_marks
+from sonjit.multiview.annotation.ranking import epipolar_lines, solve
+from sonjit.multiview.triangulation.bones import BONES, BoneBook, bone_lengths, bone_warnings
 
 from .projects import hands
 from .rigs import random_rig

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from sonjit.errors import InputError, JobError
-from sonjit.multiview.annotator import AnnotatorSettings, annotate
-from sonjit.multiview.annotator_labels import human_frames, write_lessons
-from sonjit.multiview.annotator_runs import learn, read_labels
-from sonjit.multiview.cluster import run_all
-from sonjit.multiview.marks import MACHINE
+from sonjit.multiview.annotation.marks import MACHINE
+from sonjit.multiview.automatic.annotator import AnnotatorSettings, annotate
+from sonjit.multiview.automatic.cluster import run_all
+from sonjit.multiview.automatic.learning import human_frames, write_lessons
+from sonjit.multiview.automatic.runs import learn, read_labels
 
 from .annotated import CHUNK, FRAMES, OFF_M, people_mark
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from sonjit.multiview.associate import SeenInViews, associate
+from sonjit.multiview.triangulation.hands import SeenInViews, associate
 
 from .projects import hands as drawn
 from .rigs import random_rig

@@ -6,7 +6,7 @@ import pytest
 
 from sonjit import InputError
 from sonjit.geometry.rotations import matrix_from_rotation_vector
-from sonjit.multiview.board import target_from_text
+from sonjit.multiview.calibration.board import target_from_text
 
 from .drawn_boards import draw_seen, held_places, middled
 from .rigs import random_rig

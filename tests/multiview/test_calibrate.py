@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 
 from sonjit import InputError
 from sonjit.geometry.rotations import align_rigidly, matrix_from_rotation_vector
-from sonjit.multiview.ambiguity import two_solutions
-from sonjit.multiview.board import target_from_text
-from sonjit.multiview.bundle import Bundle, Observed, adjust, projected
-from sonjit.multiview.calibrate import calibrate
-from sonjit.multiview.planar import angle_between, target_poses
-from sonjit.multiview.sightings import Sighting, Sightings, find_target
-from sonjit.multiview.triangulation import triangulate
+from sonjit.multiview.calibration.ambiguity import two_solutions
+from sonjit.multiview.calibration.board import target_from_text
+from sonjit.multiview.calibration.bundle import Bundle, Observed, adjust, projected
+from sonjit.multiview.calibration.calibrate import calibrate
+from sonjit.multiview.calibration.lenses import angle_between, target_poses
+from sonjit.multiview.calibration.sightings import Sighting, Sightings, find_target
+from sonjit.multiview.triangulation.triangulation import triangulate
 
 from .drawn_boards import draw_seen, held_places, middled
 from .rigs import random_rig

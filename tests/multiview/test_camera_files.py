@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from sonjit import InputError
 from sonjit.datasets.sample import SampleCamera
-from sonjit.multiview.camera_files import load_cameras, save_cameras
-from sonjit.multiview.cameras import CameraRig, RigCamera
+from sonjit.multiview.cameras.files import load_cameras, save_cameras
+from sonjit.multiview.cameras.rig import CameraRig, RigCamera
 
 from .rigs import assert_same_rig, random_rig
 

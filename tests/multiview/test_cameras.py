@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 
 from sonjit import InputError
 from sonjit.datasets.sample import SampleCamera
-from sonjit.geometry.lenses import bend_rays, bending, fold_radius, straighten_rays
+from sonjit.geometry.cameras import bend_rays, bending, fold_radius, straighten_rays
 from sonjit.geometry.rotations import matrix_from_rotation_vector
-from sonjit.multiview.cameras import CameraRig, RigCamera
+from sonjit.multiview.cameras.rig import CameraRig, RigCamera
 
 from .rigs import LENS, random_rig
 

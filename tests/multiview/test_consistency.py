@@ -5,9 +5,9 @@ import pytest
 
 from sonjit import InputError
 from sonjit.geometry.rotations import matrix_from_rotation_vector
-from sonjit.multiview.ambiguity import hand_turn, mirrored_hands
-from sonjit.multiview.cameras import CameraRig
-from sonjit.multiview.consistency import check_views
+from sonjit.multiview.calibration.ambiguity import hand_turn, mirrored_hands
+from sonjit.multiview.calibration.consistency import check_views
+from sonjit.multiview.cameras.rig import CameraRig
 
 from .rigs import random_rig
 

@@ -1,14 +1,14 @@
 import numpy as np
 
-from sonjit.multiview.ranking import rank
-from sonjit.multiview.skeleton_fit import BONES
+from sonjit.multiview.annotation.ranking import rank
+from sonjit.multiview.triangulation.bones import FITTED_BONES
 
 from .projects import hands
 
 
 def good(count=6):
     points = np.repeat(hands(1).reshape(1, 2, 21, 3), count, 0)
-    lengths = np.linalg.norm(points[0][:, BONES[:, 1]] - points[0][:, BONES[:, 0]], axis=-1)
+    lengths = np.linalg.norm(points[0][:, FITTED_BONES[:, 1]] - points[0][:, FITTED_BONES[:, 0]], axis=-1)
     return {
         "frames": np.arange(count) * 10,
         "points_m": points,

@@ -7,13 +7,12 @@ import pytest
 
 from sonjit.datasets import open_dataset
 from sonjit.errors import InputError
-from sonjit.multiview import release_faces
-from sonjit.multiview.annotator_runs import FOLDER
-from sonjit.multiview.auto_labels import Labels
-from sonjit.multiview.data_card import Capture, load_card, split_people
-from sonjit.multiview.privacy import ridge_contrast, sampling_of
-from sonjit.multiview.release import release
-from sonjit.multiview.release_faces import FacesFound, blur_faces, without_faces
+from sonjit.multiview.automatic.labels import Labels
+from sonjit.multiview.automatic.runs import FOLDER
+from sonjit.multiview.release import privacy as release_faces
+from sonjit.multiview.release.data_card import Capture, load_card, split_people
+from sonjit.multiview.release.privacy import FacesFound, blur_faces, ridge_contrast, sampling_of, without_faces
+from sonjit.multiview.release.release import release
 from sonjit.results import Face
 
 from .projects import finer, hands, make_project

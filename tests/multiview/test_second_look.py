@@ -4,13 +4,12 @@ import pytest
 from sonjit.cli import main
 from sonjit.datasets import load_coco
 from sonjit.errors import InputError
-from sonjit.multiview import second_look
-from sonjit.multiview.annotator import AnnotatorSettings, annotate
-from sonjit.multiview.annotator_labels import mirrored_points, write_lessons
-from sonjit.multiview.annotator_runs import current_run, read_labels
-from sonjit.multiview.annotator_training import train_network
-from sonjit.multiview.second_look import TaughtHands, look_again
-from sonjit.multiview.views_run import LookSettings, SeenChunk
+from sonjit.multiview.automatic import second_look
+from sonjit.multiview.automatic.annotator import AnnotatorSettings, annotate
+from sonjit.multiview.automatic.learning import mirrored_points, write_lessons
+from sonjit.multiview.automatic.runs import current_run, read_labels, train_network
+from sonjit.multiview.automatic.second_look import TaughtHands, look_again
+from sonjit.multiview.automatic.views_run import LookSettings, SeenChunk
 from sonjit.weights import find_weight
 
 from .annotated import FRAMES, OFF_M, people_mark

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from sonjit.errors import InputError
-from sonjit.multiview.annotator_offsets import joint_axes, learn_offsets, load_offsets
-from sonjit.multiview.skeleton_fit import BONES, fit_skeletons, usual_lengths
+from sonjit.multiview.automatic.learning import joint_axes, learn_offsets, load_offsets
+from sonjit.multiview.triangulation.bones import FITTED_BONES, fit_skeletons, usual_lengths
 
 from .projects import hands
 
@@ -27,7 +27,7 @@ def test_known_bones_bring_noisy_joints_nearer(truth):
     before = np.linalg.norm(noisy - hand, axis=-1).mean()
     found = fitted(noisy, hand)
     assert np.linalg.norm(found.points_m - hand, axis=-1).mean() < 0.85 * before
-    lengths = np.linalg.norm(found.points_m[:, BONES[:, 1]] - found.points_m[:, BONES[:, 0]], axis=-1)
+    lengths = np.linalg.norm(found.points_m[:, FITTED_BONES[:, 1]] - found.points_m[:, FITTED_BONES[:, 0]], axis=-1)
     assert np.abs(lengths - usual_lengths(hand)).mean() < NOISE_M / 4
 
 

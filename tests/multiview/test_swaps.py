@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sonjit.multiview.swaps import swapped_instants
+from sonjit.multiview.automatic.labels import swapped_instants
 
 from .projects import hands
 

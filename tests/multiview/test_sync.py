@@ -5,8 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sonjit import InputError
-from sonjit.multiview.sync import synchronise
-from sonjit.multiview.timeline import Timeline, flash_times, read_timeline
+from sonjit.multiview.annotation.timeline import Timeline, flash_times, read_timeline, synchronise
 
 FPS = 30
 

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from sonjit import InputError
 from sonjit.datasets.sample import SampleCamera
-from sonjit.multiview.cameras import CameraRig, RigCamera
-from sonjit.multiview.triangulation import triangulate
+from sonjit.multiview.cameras.rig import CameraRig, RigCamera
+from sonjit.multiview.triangulation.triangulation import triangulate
 
 from .rigs import random_rig
 

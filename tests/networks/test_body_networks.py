@@ -12,7 +12,7 @@ import sonjit
 from sonjit import InputError
 from sonjit.networks import create_network, network_entry
 from sonjit.networks.export import export_network
-from sonjit.networks.mobile_blocks import depth_to_space
+from sonjit.networks.mediapipe.mobile_blocks import depth_to_space
 
 
 @pytest.fixture(scope="module")

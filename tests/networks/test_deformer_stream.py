@@ -5,7 +5,7 @@ import torch
 
 from sonjit import InputError
 from sonjit.networks import create_network, network_entry
-from sonjit.networks.deformer_stream import DeformerStream
+from sonjit.networks.hands3d.deformer_stream import DeformerStream
 
 ENTRY = network_entry("deformer")
 FRAMES = ENTRY.tiny_inputs[0].shape[0]

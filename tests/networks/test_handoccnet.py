@@ -8,9 +8,9 @@ from sonjit import InputError
 from sonjit.geometry import RotatedBox, clamped_box, square_box
 from sonjit.hand_models import demo_mano
 from sonjit.networks import create_network, network_entry
-from sonjit.networks.handoccnet_attention import Attention
-from sonjit.networks.leaky_pyramid import LeakyPyramid
-from sonjit.networks.seeded import seeded_state_dict
+from sonjit.networks.base import seeded_state_dict
+from sonjit.networks.hands3d.handoccnet_parts import Attention
+from sonjit.networks.hands3d.layers import LeakyPyramid
 
 MANO = "regressor.mano_regHead.mano_layer."
 LARGEST_DIFFERENCE = {"handoccnet": 1e-3, "handoccnet_tame": 1e-4}  # as part of an array's greatest value

@@ -11,13 +11,14 @@ from hypothesis import strategies as st
 from sonjit import InputError
 from sonjit.geometry import Camera, RotatedBox, crop_matrix, inverse_affine
 from sonjit.networks import create_network, load_checkpoint, network_entry
-from sonjit.networks.hand_layouts import LAYOUTS, SIDES
-from sonjit.networks.internet import highest_bin
-from sonjit.networks.internet_steps import (
+from sonjit.networks.hands3d.internet import (
+    LAYOUTS,
+    SIDES,
     HeatmapSpace,
     TwoHands,
     area_of_box,
     box_of_joints,
+    highest_bin,
     joints_in_camera,
     two_hands_from_outputs,
     with_relative_depth,

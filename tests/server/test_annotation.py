@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from sonjit import InputError
-from sonjit.multiview.marks import JOINTS, MACHINE
+from sonjit.multiview.annotation.marks import JOINTS, MACHINE
 from sonjit.server.app import create_app
 
 from ..multiview.projects import make_project  # noqa: TID252  # one maker of projects for all rooms

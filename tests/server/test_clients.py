@@ -10,8 +10,8 @@ from contextlib import suppress
 import pytest
 from websockets.exceptions import ConnectionClosed
 
-from sonjit.server import messages
-from sonjit.server.messages import Configure
+from sonjit.server import stream as messages
+from sonjit.server.stream import Configure
 
 from .conftest import configure, frame_message, jpeg_of, open_stream, settled
 

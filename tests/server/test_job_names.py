@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sonjit.media import natural_key
-from sonjit.server.job_names import free_name, is_hidden, split_name
+from sonjit.server.uploads import free_name, is_hidden, split_name
 
 anything = st.text() | st.text("./\\:ab \0\n", max_size=30) | st.text("한é.", min_size=80, max_size=400)
 

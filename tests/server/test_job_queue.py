@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 
 from sonjit.errors import JobError
+from sonjit.runs import Summary
 from sonjit.server import job as job_module
 from sonjit.server.errors import RefusedError
 from sonjit.server.job import INPUT, Job
-from sonjit.server.job_input import JobInput
 from sonjit.server.job_queue import Jobs
 from sonjit.server.settings import Settings
-from sonjit.runs import Summary
+from sonjit.server.uploads import JobInput
 
 
 @pytest.fixture

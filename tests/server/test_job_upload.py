@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sonjit.errors import InputError
-from sonjit.server import job_upload
-from sonjit.server.job_upload import open_upload
+from sonjit.server import uploads as job_upload
+from sonjit.server.uploads import open_upload
 
 BOUNDARY = "b0und"
 TYPE = f"multipart/form-data; boundary={BOUNDARY}"

@@ -6,8 +6,8 @@ import threading
 
 import pytest
 
-from sonjit.server import job_upload
 from sonjit.server import jobs as jobs_module
+from sonjit.server import uploads as job_upload
 
 from .conftest import FRAMES, end_of, refusal
 

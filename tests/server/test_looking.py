@@ -8,7 +8,7 @@ import sonjit
 from sonjit.explain import hand_map, load_hand_explainer
 from sonjit.geometry import RotatedBox
 from sonjit.server.encode import segmentation_dict
-from sonjit.server.explaining import TARGETS, Explainers
+from sonjit.server.sessions import TARGETS, Explainers
 
 from .conftest import LITE, answer, configure, open_stream
 

@@ -14,10 +14,11 @@ from PIL import Image
 
 import sonjit
 from sonjit.detectors.create import KINDS
-from sonjit.server import available, pictures
-from sonjit.server.bodies import Room
+from sonjit.server import detector_pool as available
+from sonjit.server import images as pictures
 from sonjit.server.errors import RefusedError
 from sonjit.server.images import decode_picture
+from sonjit.server.middleware import Room
 from sonjit.server.options import known_options
 
 from .conftest import jpeg_of, refusal

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from sonjit.server.pool import Pool
+from sonjit.server.workers import Pool
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import sonjit
 from sonjit.server.errors import RefusedError
-from sonjit.server.messages import Configure, NoMessageError, Picture, Reset, read_picture, read_text
+from sonjit.server.stream import Configure, NoMessageError, Picture, Reset, read_picture, read_text
 
 from .conftest import LITE, answer, configure, frame_message, jpeg_of, open_stream
 

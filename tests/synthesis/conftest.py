@@ -6,7 +6,7 @@ import pytest
 
 from sonjit.errors import SonjitError
 from sonjit.hand_models.rig_files import load_rig
-from sonjit.synthesis.renderer import Renderer
+from sonjit.synthesis.render.renderer import Renderer
 
 os.environ.setdefault("LP_NUM_THREADS", "1")
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from sonjit.errors import InputError
-from sonjit.synthesis.backgrounds import KINDS, BackgroundFolder, draw_background
+from sonjit.synthesis.scene.backgrounds import KINDS, BackgroundFolder, draw_background
 
 
 @pytest.mark.parametrize("kind", KINDS)

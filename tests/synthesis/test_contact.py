@@ -5,13 +5,13 @@ import pytest
 
 from sonjit.hand_models.rig import FINGERS, RigPose
 from sonjit.hand_models.rig_ik import free_joints, joint_limits
-from sonjit.synthesis.contact import DEPTH_M, Touch, deepest, settle
-from sonjit.synthesis.gestures import gestures
-from sonjit.synthesis.hand_mesh import coarse_faces
-from sonjit.synthesis.pairs import pair_names, pose_pair, sample_pair
-from sonjit.synthesis.settings import SynthSettings
-from sonjit.synthesis.shape import rig_from_shape
-from sonjit.synthesis.touching import regions_of
+from sonjit.synthesis.hands.mesh import coarse_faces
+from sonjit.synthesis.hands.shape import rig_from_shape
+from sonjit.synthesis.output.job import SynthSettings
+from sonjit.synthesis.scene.contact import DEPTH_M, Touch, deepest, settle
+from sonjit.synthesis.scene.penetration import regions_of
+from sonjit.synthesis.scene.poses import gestures
+from sonjit.synthesis.scene.posing import pair_names, pose_pair, sample_pair
 
 from .solid_angle import depth_inside
 

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sonjit.errors import InputError
-from sonjit.synthesis.drawable import NO_PART, Buffers
-from sonjit.synthesis.effects import Effects, apply_effects
+from sonjit.synthesis.render.drawable import NO_PART, Buffers
+from sonjit.synthesis.render.effects import Effects, apply_effects
 
 NAMES = [each.name for each in fields(Effects)]
 ON = {"motion_px": 9.0, "motion_deg": 30.0, "backdrop_px": 4.0, "defocus_px": 2.0}

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from sonjit.errors import InputError
-from sonjit.synthesis.factor_table import FACTORS
-from sonjit.synthesis.factors import Choice, Factors, Range
+from sonjit.synthesis.scene.factors import FACTORS, Choice, Factors, Range
 
 
 def setting(factor, rng):

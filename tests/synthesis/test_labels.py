@@ -6,11 +6,11 @@ from functools import cache
 import numpy as np
 import pytest
 
-from sonjit.synthesis.drawable import Drawable, Light, Lighting, Material
-from sonjit.synthesis.hands import drawables_from_hand, keypoints_from_hand
-from sonjit.synthesis.labels import CAUSES, box_from_mask, label_hands, palm_box
-from sonjit.synthesis.samples import render_samples
-from sonjit.synthesis.settings import SynthSettings
+from sonjit.synthesis.hands.hands import drawables_from_hand, keypoints_from_hand
+from sonjit.synthesis.output.job import SynthSettings
+from sonjit.synthesis.output.labels import CAUSES, box_from_mask, label_hands, palm_box
+from sonjit.synthesis.output.samples import render_samples
+from sonjit.synthesis.render.drawable import Drawable, Light, Lighting, Material
 
 from .ray_causes import ray_causes, scene_drawables
 

@@ -11,11 +11,10 @@ from sonjit.geometry import assumed_camera
 from sonjit.hand_models.rig import RigPose
 from sonjit.media import Header, open_writer
 from sonjit.results import Frame, Hand
-from sonjit.synthesis.hands import keypoints_from_hand
-from sonjit.synthesis.job import synthesize
-from sonjit.synthesis.motions import NamedMotions, load_motion
-from sonjit.synthesis.settings import SynthSettings
-from sonjit.synthesis.shape import rig_from_shape
+from sonjit.synthesis.hands.hands import keypoints_from_hand
+from sonjit.synthesis.hands.shape import rig_from_shape
+from sonjit.synthesis.output.job import SynthSettings, synthesize
+from sonjit.synthesis.scene.motions import NamedMotions, load_motion
 
 SIZE = (320, 240)
 COUNT = 8

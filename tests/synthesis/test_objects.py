@@ -7,11 +7,11 @@ from hypothesis import strategies as st
 
 from sonjit.errors import InputError
 from sonjit.hand_models.rig import FINGERS, RigPose
-from sonjit.synthesis.contact import DEPTH_M, deepest
-from sonjit.synthesis.drawable import Material
-from sonjit.synthesis.grasps import grasp
-from sonjit.synthesis.objects import THINGS, Solid, drawable_from_solid, occluder, sample_material, thing_named
-from sonjit.synthesis.shape import rig_from_shape
+from sonjit.synthesis.hands.shape import rig_from_shape
+from sonjit.synthesis.render.drawable import Material
+from sonjit.synthesis.scene.contact import DEPTH_M, deepest
+from sonjit.synthesis.scene.grasps import grasp
+from sonjit.synthesis.scene.objects import THINGS, Solid, drawable_from_solid, occluder, sample_material, thing_named
 
 PLAIN = Material("plastic", (0.5, 0.5, 0.5))
 LENGTHS = st.floats(0.002, 0.1)

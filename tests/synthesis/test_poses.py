@@ -6,10 +6,9 @@ import pytest
 from sonjit.errors import InputError
 from sonjit.hand_models.rig import FINGERS, RigPose
 from sonjit.hand_models.rig_ik import free_joints, joint_limits
-from sonjit.synthesis.contact import DEPTH_M, deepest
-from sonjit.synthesis.gestures import gesture_named, gestures
-from sonjit.synthesis.poses import angles_from_gesture, sample_angles
-from sonjit.synthesis.shape import rig_from_shape
+from sonjit.synthesis.hands.shape import rig_from_shape
+from sonjit.synthesis.scene.contact import DEPTH_M, deepest
+from sonjit.synthesis.scene.poses import angles_from_gesture, gesture_named, gestures, sample_angles
 
 pytestmark = pytest.mark.usefixtures("rigs")
 

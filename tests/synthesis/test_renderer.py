@@ -16,11 +16,11 @@ from sonjit.errors import InputError, JobError, MissingExtraError
 from sonjit.geometry.rotations import matrix_from_rotation_vector
 from sonjit.hand_models.rig import RigPose
 from sonjit.hand_models.rig_files import load_rig
-from sonjit.synthesis import gl_context, renderer
-from sonjit.synthesis.drawable import NO_PART, Drawable, Light, Lighting, Material
-from sonjit.synthesis.hands import drawables_from_hand, keypoints_from_hand
-from sonjit.synthesis.renderer import Renderer
-from sonjit.synthesis.scene import HandLook, SceneHand
+from sonjit.synthesis.hands.hands import drawables_from_hand, keypoints_from_hand
+from sonjit.synthesis.render import gl_context, renderer
+from sonjit.synthesis.render.drawable import NO_PART, Drawable, Light, Lighting, Material
+from sonjit.synthesis.render.renderer import Renderer
+from sonjit.synthesis.scene.scene import HandLook, SceneHand
 
 SIZE = (64, 48)
 LIGHTING = Lighting((Light((-0.5, -0.6, -0.62), (1.2, 1.1, 1.0), shadows=True),), (0.3, 0.3, 0.3))
@@ -326,7 +326,7 @@ def test_an_optimizer_may_be_made_after_a_picture(renderer):
     """Mesa and Triton, which the first optimizer loads, bring an LLVM each."""
     pytest.importorskip("torch", reason="sonjit[train] is not installed")
     script = """
-from sonjit.synthesis.gl_context import open_context
+from sonjit.synthesis.render.gl_context import open_context
 context = open_context()
 program = context.program(
     "#version 330\\nvoid main() { gl_Position = vec4(0.0); }",

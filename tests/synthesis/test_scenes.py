@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from sonjit.synthesis.hands import keypoints_from_hand
-from sonjit.synthesis.samples import render_samples
-from sonjit.synthesis.settings import SynthSettings
+from sonjit.synthesis.hands.hands import keypoints_from_hand
+from sonjit.synthesis.output.job import SynthSettings
+from sonjit.synthesis.output.samples import render_samples
 
 
 def make(index, *factors, seed=1, **more):

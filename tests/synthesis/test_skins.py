@@ -5,9 +5,9 @@ import pytest
 
 from sonjit.errors import InputError
 from sonjit.hand_models.rig import FINGERS
-from sonjit.synthesis.hand_mesh import load_hand_mesh
-from sonjit.synthesis.scene import HandLook
-from sonjit.synthesis.skins import MONK_TONES, TEXTURES, albedo_from_tone, skin_marks, skin_material
+from sonjit.synthesis.hands.mesh import load_hand_mesh
+from sonjit.synthesis.hands.skins import MONK_TONES, TEXTURES, albedo_from_tone, skin_marks, skin_material
+from sonjit.synthesis.scene.scene import HandLook
 
 
 class TestTones:

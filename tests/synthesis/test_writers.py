@@ -9,9 +9,8 @@ import pytest
 from sonjit.datasets import load_coco, open_dataset
 from sonjit.datasets.checks import check_sample
 from sonjit.errors import InputError
-from sonjit.synthesis.drawable import Buffers
-from sonjit.synthesis.job import SHEET, synthesize
-from sonjit.synthesis.settings import SynthSettings
+from sonjit.synthesis.output.job import SHEET, SynthSettings, synthesize
+from sonjit.synthesis.render.drawable import Buffers
 
 COUNT, VIEWS = 3, 3
 OPENED = {

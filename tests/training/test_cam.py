@@ -7,8 +7,7 @@ import pytest
 import torch
 
 from sonjit import InputError
-from sonjit.training.cam import CamSettings, accuracy, train_cam
-from sonjit.training.hand_crops import CLASSES, HandCrops
+from sonjit.training.images.cam import CLASSES, CamSettings, HandCrops, accuracy, train_cam
 from sonjit.training.recipes import TrainingRequest, run_recipe
 
 
@@ -52,7 +51,7 @@ def test_every_held_out_crop_stands_there_mirrored_as_the_other_hand(crops):
 
 
 def test_a_short_training_tells_the_hands_apart(tmp_path, crops, monkeypatch):
-    monkeypatch.setattr("sonjit.training.cam.HandCrops", lambda *_, **__: crops)
+    monkeypatch.setattr("sonjit.training.images.cam.HandCrops", lambda *_, **__: crops)
     settings = {"steps": "60", "size": "32", "batch": "24", "rate": "4e-3"}
     told = run_recipe(TrainingRequest("cam", tmp_path / "run", settings=settings, export="onnx"))
     assert told["accuracy"] > 0.8

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from sonjit.errors import JobError
 from sonjit.networks import create_network, network_entry
-from sonjit.training.deformer import (
+from sonjit.training.hands3d.deformer_losses import (
     EPOCHS,
     RATE,
     Hands,
@@ -22,8 +22,8 @@ from sonjit.training.deformer import (
     rate_of_epoch,
     targets_from_mano,
 )
-from sonjit.training.handoccnet import turned
-from sonjit.training.motion_adversary import AdversarialTraining, discriminator_losses, generator_loss, motions
+from sonjit.training.hands3d.handoccnet import turned
+from sonjit.training.hands3d.motion_adversary import AdversarialTraining, discriminator_losses, generator_loss, motions
 
 ENTRY = network_entry("deformer")
 FRAMES = ENTRY.tiny_inputs[0].shape[0]

@@ -11,13 +11,20 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from sonjit import InputError
-from sonjit.detectors.hand_heads import ASSET, HandHeads
+from sonjit.detectors.kinds.hand_heads import ASSET, HandHeads
 from sonjit.skeletons import load_skeleton
-from sonjit.training import hand_heads as recipe
-from sonjit.training.hand_head_figures import auroc, auroc_interval, calibration_error, head_figures
-from sonjit.training.hand_head_network import HeadNetwork, calibrated, platt
-from sonjit.training.hand_head_pictures import CAUSES, LabelledHand, LabelledPicture, mirrored, pasted_over
-from sonjit.training.hand_head_views import HandViews, look_at_hands
+from sonjit.training.hand_heads import train as recipe
+from sonjit.training.hand_heads.data import (
+    CAUSES,
+    HandViews,
+    LabelledHand,
+    LabelledPicture,
+    look_at_hands,
+    mirrored,
+    pasted_over,
+)
+from sonjit.training.hand_heads.network import HeadNetwork, calibrated, platt
+from sonjit.training.hand_heads.train import auroc, auroc_interval, calibration_error, head_figures
 from sonjit.training.recipes import TrainingRequest, run_recipe
 from sonjit.training.run_folder import LOG
 

@@ -9,9 +9,9 @@ import torch
 
 from sonjit import InputError
 from sonjit.datasets import open_dataset
-from sonjit.networks.hand_layouts import LAYOUTS, SIDES
-from sonjit.training import internet, rootnet
-from sonjit.training.hand_samples import HandSettings, drawn, hand_data, known_hands
+from sonjit.networks.hands3d.internet import LAYOUTS, SIDES
+from sonjit.training.hands.samples import HandSettings, drawn, hand_data, known_hands
+from sonjit.training.hands3d import internet, rootnet
 from sonjit.training.recipes import TrainingRequest, run_recipe
 
 LAYOUT = LAYOUTS["interhand"]

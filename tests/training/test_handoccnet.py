@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sonjit.hand_models import demo_mano
 from sonjit.hand_models.rotations import matrix_from_axis_angle
 from sonjit.networks import create_network, network_entry
-from sonjit.training.handoccnet import (
+from sonjit.training.hands3d.handoccnet import (
     RATE,
     draw_augmentation,
     handoccnet_losses,

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from sonjit.cli import main
 from sonjit.datasets import CocoInstance, CocoPicture, load_coco, mask_from_segmentation, rle_from_mask
 from sonjit.networks import create_network
-from sonjit.networks.mask_rcnn_files import load_mask_rcnn
-from sonjit.training.average_precision import average_precisions
-from sonjit.training.instance_examples import example_from_coco, mirrored_labels, tensors_from_example, varied
+from sonjit.networks.mask_rcnn.files import load_mask_rcnn
+from sonjit.training.images.mask_rcnn import average_precisions
+from sonjit.training.images.mask_rcnn_data import example_from_coco, mirrored_labels, tensors_from_example, varied
 
 NAMES = ["left_disc", "right_disc"]
 SMALL = {

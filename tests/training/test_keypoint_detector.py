@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sonjit import InputError
 from sonjit.datasets import Instance, Sample
 from sonjit.networks import create_network, network_entry
-from sonjit.networks.keypoint_detector import (
+from sonjit.networks.keypoints.keypoint_detector import (
     DESCRIPTION,
     KeypointDetector,
     area_of_box,
@@ -20,11 +20,16 @@ from sonjit.networks.keypoint_detector import (
     save_description,
     sigma_of,
 )
-from sonjit.networks.keypoint_heatmaps import STRIDE, cell_from_px
+from sonjit.networks.keypoints.keypoint_heatmaps import STRIDE, cell_from_px
 from sonjit.skeletons import load_skeleton
-from sonjit.training.hand_samples import drawn
-from sonjit.training.heatmap_crops import example_from_hand, example_from_sample, labelled_hands
-from sonjit.training.keypoint_detector import HeatmapTargets, heatmap_losses
+from sonjit.training.hands.keypoint_detector import (
+    HeatmapTargets,
+    example_from_hand,
+    example_from_sample,
+    heatmap_losses,
+    labelled_hands,
+)
+from sonjit.training.hands.samples import drawn
 from sonjit.training.recipes import TrainingRequest, run_recipe
 
 NAMES = load_skeleton("hand_mediapipe21").keypoints

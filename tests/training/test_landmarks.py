@@ -13,15 +13,13 @@ from hypothesis import strategies as st
 import sonjit
 from sonjit import InputError
 from sonjit.cli import main
-from sonjit.detectors.hands import box_around_hand
+from sonjit.detectors.kinds.hands import box_around_hand
 from sonjit.geometry import crop_on_grid, points_from_crop
 from sonjit.networks import create_network
 from sonjit.skeletons import load_skeleton
-from sonjit.training.landmark_crops import LandmarkCrop, augmented, landmark_crops
-from sonjit.training.landmark_figures import landmark_figures
-from sonjit.training.landmark_losses import landmark_losses, to_batch
-from sonjit.training.landmark_sources import draw_crops
-from sonjit.training.landmarks import LandmarkSettings, landmark_network
+from sonjit.training.hands.landmark_data import LandmarkCrop, augmented, draw_crops, landmark_crops
+from sonjit.training.hands.landmark_losses import landmark_figures, landmark_losses, to_batch
+from sonjit.training.hands.landmarks import LandmarkSettings, landmark_network
 
 NAMES = load_skeleton("hand_mediapipe21").keypoints
 NAIL = "thumb_nail"

@@ -17,15 +17,13 @@ from sonjit.hand_models import demo_mano
 from sonjit.hand_models.mano_stand_in import stand_in_mano
 from sonjit.hand_models.rotations import matrix_from_axis_angle
 from sonjit.networks import create_network, network_entry, save_checkpoint
-from sonjit.training import deformer_recipe, handoccnet_recipe
-from sonjit.training.deformer import draw_window_augmentation
-from sonjit.training.deformer_recipe import FINGERS, PALM, Players
-from sonjit.training.deformer_windows import pose_of, window_around, window_from_samples
-from sonjit.training.drawn_hands import STEP, drawn_films
-from sonjit.training.mano_fits import pose_in_camera
-from sonjit.training.motion_adversary import AdversarialTraining, motions
-from sonjit.training.optimizers import make_optimizer
-from sonjit.training.options import LoopOptions
+from sonjit.training.hands3d import deformer as deformer_recipe
+from sonjit.training.hands3d import handoccnet as handoccnet_recipe
+from sonjit.training.hands3d.deformer import FINGERS, PALM, Players, pose_of, window_around, window_from_samples
+from sonjit.training.hands3d.deformer_losses import draw_window_augmentation
+from sonjit.training.hands3d.mano_data import STEP, drawn_films, pose_in_camera
+from sonjit.training.hands3d.motion_adversary import AdversarialTraining, motions
+from sonjit.training.options import LoopOptions, make_optimizer
 from sonjit.training.recipes import TrainingRequest, load_recipe, run_recipe
 
 TINY = {

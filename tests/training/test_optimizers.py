@@ -7,9 +7,8 @@ import pytest
 import torch
 
 from sonjit.training.initialise import initialise
-from sonjit.training.monitor import layer_gradients, vanishing
-from sonjit.training.optimizers import make_optimizer
-from sonjit.training.options import InitialisationName, LoopOptions, OptimizerName
+from sonjit.training.loop import layer_gradients, vanishing
+from sonjit.training.options import InitialisationName, LoopOptions, OptimizerName, make_optimizer
 
 RATE = 0.1
 

@@ -14,11 +14,17 @@ from sonjit import InputError
 from sonjit.cli import main
 from sonjit.networks import create_network, load_checkpoint
 from sonjit.skeletons import load_skeleton
-from sonjit.training.foldable import fold, put_batch_norms, put_unit
-from sonjit.training.palm_examples import PalmPicture, augmented, palm_pictures, palm_squares
-from sonjit.training.palm_precision import palm_precision
-from sonjit.training.palm_targets import palm_anchors, palm_losses, palm_targets
-from sonjit.training.palms import PalmSettings, fit_palms, palm_network
+from sonjit.training.hands.palm_data import (
+    PalmPicture,
+    augmented,
+    palm_anchors,
+    palm_losses,
+    palm_pictures,
+    palm_squares,
+    palm_targets,
+)
+from sonjit.training.hands.palms import PalmSettings, fit_palms, palm_network, palm_precision
+from sonjit.training.initialise import fold, put_batch_norms, put_unit
 from sonjit.training.recipes import TrainingRequest
 
 NAMES = load_skeleton("hand_mediapipe21").keypoints

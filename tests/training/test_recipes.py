@@ -13,8 +13,8 @@ from sonjit.training.recipes import TrainingRequest, list_recipes, load_recipe, 
 from sonjit.training.recipes.files import recipe_from_table
 
 RECIPE = """summary = "one"
-function = "sonjit.training.cam:train_cam"
-settings_class = "sonjit.training.cam:CamSettings"
+function = "sonjit.training.images.cam:train_cam"
+settings_class = "sonjit.training.images.cam:CamSettings"
 data = "nothing"
 
 [settings]
@@ -87,7 +87,7 @@ def test_typed_settings_come_over_smoke_over_the_recipes_own(recipe, tmp_path):
             RECIPE + "[ablation.a]\ntitle = 'a'\nfigure = 'b'\n[[ablation.a.rows]]\nset = {}\n",
             r"ablation.a: rows\[0\]: label is missing",
         ),
-        (RECIPE.replace("cam:train_cam", "cam:train_dog"), "sonjit.training.cam has no 'train_dog'"),
+        (RECIPE.replace("cam:train_cam", "cam:train_dog"), "sonjit.training.images.cam has no 'train_dog'"),
         (RECIPE.replace("cam:CamSettings", "dog:DogSettings"), "no module sonjit.training.dog"),
     ],
 )

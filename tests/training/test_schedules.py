@@ -4,8 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sonjit.training.options import LoopOptions
-from sonjit.training.schedules import rate_at
+from sonjit.training.options import LoopOptions, rate_at
 
 
 @pytest.mark.parametrize("schedule", ["constant", "step", "1/t", "cosine"])

@@ -10,17 +10,19 @@ from hypothesis import strategies as st
 
 from sonjit.geometry import RotatedBox
 from sonjit.networks import create_network, network_entry
-from sonjit.networks.hand_layouts import LAYOUTS, SIDES
-from sonjit.networks.internet_steps import HeatmapSpace
-from sonjit.training.losses_internet import PEAK, InterNetTargets, heatmap_from_joints, internet_losses
-from sonjit.training.losses_rootnet import rootnet_losses
-from sonjit.training.two_hands import (
+from sonjit.networks.hands3d.internet import LAYOUTS, SIDES, HeatmapSpace
+from sonjit.training.hands3d.rootnet import rootnet_losses
+from sonjit.training.hands3d.two_hands import (
+    PEAK,
+    InterNetTargets,
     TwoHandPicture,
     Variation,
     batch_from_examples,
     draw_variation,
     example_from_picture,
     flipped,
+    heatmap_from_joints,
+    internet_losses,
     targets_from_crop,
 )
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from sonjit.weights import catalog, clients
+from sonjit.weights import catalog
+from sonjit.weights import packages as clients
 
 CONTENTS = {"one": b"first network" * 50, "two": b"second network" * 70, "packed": b"third" * 90, "twin": b"4th" * 80}
 MEMBERS = {

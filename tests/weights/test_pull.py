@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from sonjit.errors import InputError, JobError
-from sonjit.weights import clients, models_folder, pull, pull_weights, verify_weights
+from sonjit.weights import models_folder, pull, pull_weights, verify_weights
+from sonjit.weights import packages as clients
 
 
 def leftovers(home):

@@ -1,10 +1,19 @@
-"""What is measured, as data."""
+"""What is measured, as data.
+
+What the figures were measured on.
+"""
 
 from __future__ import annotations
 
+import os
+import platform
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
 
 ONE_HAND_FRAMES = 75
+
 """Frames at the start of the bundled clip with exactly one hand in the picture; a second one enters after them."""
 
 
@@ -41,10 +50,15 @@ class Case:
 
 
 _HANDS = {"full": ("palm-full", "hand-full"), "lite": ("palm-lite", "hand-lite")}
+
 _MESHES = {model: ("face-short", f"face-{model}") for model in ("mesh", "attention")}
+
 _BOXES = {"box": ("face-short",), "box-full": ("face-full",)}
+
 _BODIES = {model: ("pose-detector", f"body-{model}") for model in ("lite", "full", "heavy")}
+
 _HOLISTIC = (*_BODIES["full"], "hand-full", *_MESHES["attention"])
+
 _FULL = "body: tracked, full"
 
 CASES = (
@@ -62,3 +76,34 @@ CASES = (
          copies=2, peer=False, against=_FULL),
     Case("holistic: tracked, full", "holistic", "full", 1, False, _HOLISTIC),
 )  # fmt: skip
+
+_FLAGS = ("avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8", "asimd", "i8mm", "bf16")
+
+
+def describe_machine() -> dict[str, Any]:
+    """Time, operating system, processor, cores, the instruction sets that matter for networks, load."""
+    info = _cpu_info()
+    has = set((info.get("flags") or info.get("Features") or "").split())
+    return {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "system": platform.platform(),
+        "cpu": info.get("model name") or platform.processor() or platform.machine(),
+        "cores": os.cpu_count(),
+        "flags": [flag for flag in _FLAGS if flag in has],
+        "load_before": load_average(),
+    }
+
+
+def load_average() -> float | None:
+    """Processes that wanted to run over the last minute; None where the system does not tell."""
+    return round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
+
+
+def _cpu_info() -> dict[str, str]:
+    """Linux's first record of each name in /proc/cpuinfo."""
+    file = Path("/proc/cpuinfo")
+    info: dict[str, str] = {}
+    for line in file.read_text().splitlines() if file.is_file() else ():
+        name, _, value = line.partition(":")
+        info.setdefault(name.strip(), value.strip())
+    return info

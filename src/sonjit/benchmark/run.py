@@ -11,9 +11,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sonjit.benchmark.cases import Case
+from sonjit.benchmark.cases import Case, describe_machine, load_average
 from sonjit.benchmark.clips import save_clip
-from sonjit.benchmark.machine import describe_machine, load_average
 from sonjit.benchmark.worker import WARM_UP
 from sonjit.errors import InputError, JobError
 from sonjit.weights import find_weight

@@ -41,7 +41,7 @@ def build_app() -> App:
     app.command("sonjit.cli.bench:bench", name="bench")
     app.command("sonjit.cli.serve:serve", name="serve")
     app.command("sonjit.cli.networks:networks", name="networks")
-    app.command("sonjit.cli.export:export", name="export")
+    app.command("sonjit.cli.networks:export", name="export")
     app.command("sonjit.cli.explain:explain", name="explain")
     app.command("sonjit.cli.mesh:mesh", name="mesh")
     app.command("sonjit.cli.segment:segment", name="segment")
@@ -49,7 +49,7 @@ def build_app() -> App:
     app.command("sonjit.cli.synth:synth", name="synth")
     app.command("sonjit.cli.datasets:app", name="datasets")
     app.command("sonjit.cli.eval:evaluate", name="eval")
-    app.command("sonjit.cli.card:card", name="card")
+    app.command("sonjit.cli.eval:card", name="card")
     app.command("sonjit.cli.annotate:app", name="annotate")
     return app
 

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 from cyclopts import App
 
-from sonjit.cli.annotate_auto import auto, rank, train
-from sonjit.cli.annotate_cameras import board, calibrate, cameras
-from sonjit.cli.annotate_project import agreement, new, open_page
-from sonjit.cli.annotate_release import release
-from sonjit.cli.annotate_sync import sync
-from sonjit.cli.annotate_triangulate import triangulate
+from sonjit.cli.annotate_cameras import board, calibrate, cameras, sync, triangulate
+from sonjit.cli.annotate_project import agreement, auto, new, open_page, rank, release, train
 
 app = App(
     name="annotate",

@@ -1,7 +1,13 @@
-"""`sonjit annotate board`, `calibrate`, `cameras`: from a print to a rig."""
+"""`sonjit annotate board`, `calibrate`, `cameras`: from a print to a rig.
+
+`sonjit annotate sync`: which pictures of several cameras are of one instant.
+
+`sonjit annotate triangulate`: hands found in each view, put together in space.
+"""
 
 from __future__ import annotations
 
+import json
 import sys
 from functools import partial
 from pathlib import Path
@@ -9,7 +15,6 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from sonjit.cli.annotate_sync import Method, Views, named_views, synchronised
 from sonjit.cli.report import progress
 from sonjit.errors import InputError, JobError
 
@@ -19,14 +24,17 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from sonjit.multiview.cameras import CameraRig
-    from sonjit.multiview.sync import Sync
+    from sonjit.multiview.annotation.timeline import Sync
+    from sonjit.multiview.cameras.rig import CameraRig
 
 _PAST = 0.3
+
 """Of cameras that look at one place, how far their axes pass it in parts of their distance, at most."""
+
 _NEAREST_M, _FARTHEST_M = 0.05, 50.0
 
 Unit = Literal["m", "cm", "mm"]
+
 Lens = Literal["none", "radial", "usual", "full"]
 
 
@@ -61,13 +69,13 @@ def calibrate(
         every: Look at every so-manyth instant.
         unit: Of the cameras in --lenses, where their file does not say.
     """
-    from sonjit.multiview.ambiguity import two_solutions
-    from sonjit.multiview.board import target_from_text
-    from sonjit.multiview.calibrate import calibrate as calibrated
-    from sonjit.multiview.camera_files import load_cameras, save_cameras
-    from sonjit.multiview.reprojection_report import reprojection_line, save_report
-    from sonjit.multiview.sightings import find_target
-    from sonjit.multiview.world import world_on_board
+    from sonjit.multiview.calibration.ambiguity import two_solutions
+    from sonjit.multiview.calibration.board import target_from_text
+    from sonjit.multiview.calibration.calibrate import calibrate as calibrated
+    from sonjit.multiview.calibration.report import reprojection_line, save_report
+    from sonjit.multiview.calibration.sightings import find_target
+    from sonjit.multiview.cameras.files import load_cameras, save_cameras
+    from sonjit.multiview.cameras.rig import world_on_board
 
     if every < 1:
         raise InputError(f"--every {every}: look at every 1st or more")
@@ -104,8 +112,8 @@ def board(target: str, /, *, out: Path) -> None:
         target: As --board of `sonjit annotate calibrate`.
         out: .svg to write.
     """
-    from sonjit.multiview.board import Board, target_from_text
-    from sonjit.multiview.camera_records import write_text
+    from sonjit.multiview.calibration.board import Board, target_from_text
+    from sonjit.multiview.cameras.records import write_text
 
     made = target_from_text(target)
     if not isinstance(made, Board) or out.suffix.lower() != ".svg":
@@ -138,7 +146,7 @@ def cameras(
         size: WIDTHxHEIGHT of the pictures, where the file does not say, as InterHand2.6M's.
         capture: Which of InterHand2.6M's captures.
     """
-    from sonjit.multiview.camera_files import load_cameras, save_cameras
+    from sonjit.multiview.cameras.files import load_cameras, save_cameras
 
     rig = load_cameras(path, unit=unit, size=_size(size), capture=capture)
     if out is None:
@@ -150,7 +158,7 @@ def cameras(
 
 def _picture(paths: Mapping[str, Path], matched: Sync | None, name: str, frame: int) -> NDArray[np.uint8] | None:
     """One picture of a view by its instant, for the report."""
-    from sonjit.multiview.views import open_view
+    from sonjit.multiview.annotation.views import open_view
 
     view = open_view(paths[name])
     try:
@@ -175,7 +183,7 @@ def _show(rig: CameraRig) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from sonjit.multiview.world import middle_of_view
+    from sonjit.multiview.cameras.rig import middle_of_view
 
     table = Table(box=None, header_style="bold", pad_edge=False)
     for heading in ("camera", "size", "focal px", "middle px", "distortion", "stands at, m", "looks along"):
@@ -202,3 +210,124 @@ def _show(rig: CameraRig) -> None:
         sys.stderr.write("sonjit: they do not look at one place: are positions read as translations, or the reverse?\n")
     if not _NEAREST_M < away < _FARTHEST_M:
         sys.stderr.write(f"sonjit: {away:g} m is no distance of a studio: is the unit right?\n")
+
+
+Views = Annotated[list[str], Parameter(negative="")]
+
+Method = Literal["index", "time", "timecode", "flash"]
+
+
+def sync(views: Views, /, *, by: Method = "time", out: Path | None = None, stamps: Path | None = None) -> int:
+    """Say which pictures of several cameras are of one instant, how clocks differ, and what was dropped or doubled.
+
+    Args:
+        views: Videos or folders of pictures, called like their cameras; a folder that holds such; or CAMERA=PATH.
+        by: index (their numbers), time (as of one clock), timecode (of their videos) or flash (a lamp switched on).
+        out: JSON to write: offset_s, drift_ppm by camera and the pictures of every instant.
+        stamps: Folder with CAMERA.txt, a time in seconds for each picture.
+    """
+    from sonjit.multiview.cameras.records import write_text
+
+    found = synchronised(named_views(views), by, stamps)
+    for name, clock in found.clocks.items():
+        sys.stderr.write(f"{name}: offset {clock.offset_s * 1000:+.1f} ms, drift {clock.drift_ppm:+.0f} ppm\n")
+    for line in found.warnings:
+        sys.stderr.write(f"sonjit: {line}\n")
+    sys.stderr.write(f"{len(found.pictures)} instants of {len(found.names)} cameras\n")
+    if out:
+        clocks = {name: {"offset_s": c.offset_s, "drift_ppm": c.drift_ppm} for name, c in found.clocks.items()}
+        pictures = {name: column.tolist() for name, column in zip(found.names, found.pictures.T, strict=True)}
+        write_text(out, json.dumps({"clocks": clocks, "pictures": pictures, "warnings": list(found.warnings)}) + "\n")
+    return 1 if found.warnings else 0
+
+
+def named_views(views: list[str]) -> dict[str, Path]:
+    """Each view's path by its camera's name."""
+    found: dict[str, Path] = {}
+    for text in views:
+        camera, equals, where = text.partition("=")
+        path = Path(where if equals else text)
+        if not path.exists():
+            raise InputError(f"{path}: no such file or folder")
+        children = sorted(child for child in path.iterdir() if _is_view(child)) if path.is_dir() else []
+        for one in [path] if equals or not children else children:
+            name = camera if equals else one.name if one.is_dir() else one.stem
+            if name in found:
+                raise InputError(f"camera {name!r} has two views, {found[name]} and {one}: write CAMERA=PATH")
+            found[name] = one
+    return found
+
+
+def _is_view(path: Path) -> bool:
+    from sonjit.media import VIDEO_ENDINGS
+
+    return path.name[0] != "." and (path.is_dir() or path.suffix.lower() in VIDEO_ENDINGS)
+
+
+def synchronised(paths: Mapping[str, Path], by: Method, stamps: Path | None = None) -> Sync:
+    """The pictures of all views, read once, put together."""
+    from sonjit.multiview.annotation.timeline import read_timeline, synchronise
+
+    with progress(None, "pictures") as advance:
+        lines = {
+            name: read_timeline(path, stamps / f"{name}.txt" if stamps else None, advance)
+            for name, path in paths.items()
+        }
+    return synchronise(lines, by)
+
+
+def triangulate(
+    cameras: Path,
+    tables: Annotated[list[str], Parameter(negative="")],
+    /,
+    *,
+    out: Path,
+    threshold: float = 10.0,
+    unit: Literal["m", "cm", "mm"] | None = None,
+    leave_out: Annotated[bool, Parameter(negative="")] = False,
+) -> int:
+    """Put the hands that `sonjit hands --save` found in each view together into hands in space.
+
+    Example: `sonjit annotate triangulate rig.json cam0.json cam1.json cam2.json --out hands.json`
+
+    Args:
+        cameras: The calibrated rig, in any format that `sonjit annotate cameras` reads.
+        tables: A table of hands per camera, called like it, a folder that holds such, or CAMERA=TABLE.
+        out: JSON to write.
+        threshold: Pixels that a view may be off and still count.
+        unit: Of the cameras' lengths, where their file does not say.
+        leave_out: Go on without cameras that do not fit the others.
+    """
+    import numpy as np
+
+    from sonjit.multiview.annotation.project import find_views
+    from sonjit.multiview.calibration.ambiguity import mirrored_hands
+    from sonjit.multiview.calibration.consistency import check_views
+    from sonjit.multiview.cameras.files import load_cameras
+    from sonjit.multiview.triangulation.hands import SIDES, save_hands, seen_hands
+    from sonjit.multiview.triangulation.triangulation import triangulate as triangulated
+
+    rig = load_cameras(cameras, unit=unit)
+    found_tables = find_views(rig, tables)
+    rig = rig.subset(name for name in rig.names if name in found_tables)
+    seen = seen_hands(rig, found_tables)
+    points, confidence = seen.points_px, seen.confidence
+    checked = check_views(rig, points.reshape(len(rig), len(seen.frames), -1, 2), threshold_px=threshold)
+    for finding in checked.findings:
+        sys.stderr.write(f"sonjit: {finding.says}\n")
+    if checked.findings and not leave_out:
+        raise InputError(f"{len(checked.findings)} cameras do not fit: mend that, or go on without them by --leave-out")
+    kept = [rig.index(name) for name in checked.good]
+    rig = rig.subset(checked.good)
+    found = triangulated(rig, points[kept], confidence=confidence[kept], method="ransac", threshold_px=threshold)
+    hands = [(side, found.points_m[row, place]) for row in range(len(seen.frames)) for place, side in enumerate(SIDES)]
+    right, wrong = mirrored_hands(hands)
+    if wrong > right:
+        raise JobError(
+            f"{out} was not written: {wrong} of {right + wrong} hands stand in space as the other one: the "
+            "world or the pictures are mirrored"
+        )
+    save_hands(out, rig, seen.frames, found)
+    asked = np.isfinite(points).all(-1).any(0)
+    sys.stderr.write(f"{found.ok.sum()} of {asked.sum()} keypoints that were seen stand in space; wrote {out}\n")
+    return 1 if checked.findings else 0

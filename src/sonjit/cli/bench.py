@@ -52,7 +52,7 @@ def bench(
 
     from sonjit.benchmark import benchmark
     from sonjit.benchmark.report import draw_report
-    from sonjit.media.outputs import Draft, failing_as_job
+    from sonjit.files import Draft, failing_as_job
 
     console = Console(stderr=True)
     subject = {"all": "hands", "holistic": "body"}.get(kind, kind)

@@ -121,7 +121,7 @@ def show(
     import cv2
 
     from sonjit.datasets.contact_sheet import chosen_places, draw_contact_sheet
-    from sonjit.media.outputs import Draft
+    from sonjit.files import Draft
 
     if samples < 1:
         raise InputError(f"--samples {samples}: show at least 1")
@@ -167,7 +167,7 @@ def convert(
         limit: Write so many samples.
         per_shard: Samples in each shard.
     """
-    from sonjit.datasets.convert import convert_dataset
+    from sonjit.datasets.formats.convert import convert_dataset
 
     dataset = _open(name, root, split, option, limit, trust=not skip_bad)
     bad: list[Skipped] = []

@@ -121,7 +121,7 @@ def _video() -> Iterator[Finding]:
 
 def _opengl() -> Finding:
     from sonjit.errors import JobError
-    from sonjit.synthesis.gl_context import renderer_name
+    from sonjit.synthesis.render.gl_context import renderer_name
 
     try:
         return Finding("ok", "OpenGL without a screen", renderer_name())

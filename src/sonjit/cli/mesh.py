@@ -77,7 +77,7 @@ def mesh(
     """
     from sonjit.cli.report import progress
     from sonjit.lifting import create_lifter
-    from sonjit.media.drawn import PICTURE_ENDINGS
+    from sonjit.media.annotated.output import PICTURE_ENDINGS
     from sonjit.meshes.run import mesh_source
 
     for option, value in (("--max-instances", max_instances), ("--limit", limit)):
@@ -96,10 +96,10 @@ def mesh(
 
     def network() -> MeshModel:
         if model == "deformer":
-            from sonjit.meshes.deformer_hands import DeformerHands, load_deformer
+            from sonjit.meshes.mano_networks import DeformerHands, load_deformer
 
             return DeformerHands(load_deformer(weights, mano, mano_left, variant), sight, mirrored=mirrored)
-        from sonjit.meshes.handocc_hands import HandOccHands, load_handoccnet
+        from sonjit.meshes.mano_networks import HandOccHands, load_handoccnet
 
         features = figure is not None
         return HandOccHands(load_handoccnet(weights, mano), sight, mirrored=mirrored, features=features)
@@ -152,10 +152,10 @@ def _sight(camera: str | None) -> Callable[[int, int], Sight]:
 
 def _draw_figure(path: Path, model: MeshModel) -> bool:
     """The maps of the first hand; none where no hand was seen."""
-    from sonjit.explain.feature_maps import draw_feature_maps, occlusion_maps
-    from sonjit.media.drawn_pictures import encode_picture
-    from sonjit.media.outputs import Draft, failing_as_job
-    from sonjit.meshes.handocc_hands import HandOccHands
+    from sonjit.explain.overlay import draw_feature_maps, occlusion_maps
+    from sonjit.files import Draft, failing_as_job
+    from sonjit.media.annotated.images import encode_picture
+    from sonjit.meshes.mano_networks import HandOccHands
 
     assert isinstance(model, HandOccHands)
     if model.seen is None:

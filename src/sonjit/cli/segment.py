@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from sonjit.errors import InputError
-from sonjit.media.outputs import Draft, Output, failing_as_job
+from sonjit.files import Draft, Output, failing_as_job
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,8 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sonjit.media import Source
-    from sonjit.networks.mask_rcnn import Instances
-    from sonjit.networks.mask_rcnn_steps import Steps
+    from sonjit.networks.mask_rcnn.mask_rcnn import Instances, Steps
 
 
 def segment(
@@ -62,7 +61,7 @@ def segment(
     from sonjit.cli.report import progress
     from sonjit.explain.instances import draw_instances, results_from_instances
     from sonjit.media import open_drawing_writer, open_source
-    from sonjit.networks.mask_rcnn_files import load_mask_rcnn
+    from sonjit.networks.mask_rcnn.files import load_mask_rcnn
 
     if not 0 <= min_score <= 1:
         raise InputError(f"--min-score {min_score}: give 0 to 1")
@@ -130,7 +129,7 @@ def _number(source: Source, index: int) -> int:
 
 def _draw_steps(folder: Path, rgb: NDArray[np.uint8], found: Instances, steps: Steps, names: list[str]) -> None:
     from sonjit.explain.instances import step_pictures
-    from sonjit.media.drawn_pictures import encode_picture
+    from sonjit.media.annotated.images import encode_picture
 
     draft = Draft(folder, folder=True)
     try:

@@ -13,8 +13,8 @@ from cyclopts import Parameter
 from sonjit.errors import InputError
 
 if TYPE_CHECKING:
-    from sonjit.synthesis.hand_files import HandFiles
-    from sonjit.synthesis.settings import Extra
+    from sonjit.synthesis.hands.mesh import HandFiles
+    from sonjit.synthesis.output.job import Extra
 
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 """Pictures are small: `--jobs` uses the cores, threads within each would but wait for each other."""
@@ -77,8 +77,7 @@ def synth(
     for variable in _THREADS:
         os.environ.setdefault(variable, "1")
     from sonjit.cli.report import progress
-    from sonjit.synthesis.job import synthesize
-    from sonjit.synthesis.settings import SynthSettings
+    from sonjit.synthesis.output.job import SynthSettings, synthesize
 
     if list_factors:
         _print_factors()
@@ -123,7 +122,7 @@ def synth(
 
 
 def _hands(rig: str | None, mano: str | None) -> HandFiles | None:
-    from sonjit.synthesis.hand_files import HandFiles
+    from sonjit.synthesis.hands.mesh import HandFiles
 
     if rig is not None and mano is not None:
         raise InputError(f"--hand-rig {rig} with --mano {mano}: give one of them")
@@ -135,7 +134,7 @@ def _hands(rig: str | None, mano: str | None) -> HandFiles | None:
 def _size(text: str | None, form: str, poses: str | None, hands: HandFiles | None) -> tuple[int, int]:
     """As asked for; else that of the video whose motion is taken, else what is usual for a format."""
     if text is None and poses is not None:
-        from sonjit.synthesis.motions import load_motion
+        from sonjit.synthesis.scene.motions import load_motion
 
         camera = load_motion(poses, hands).camera
         assert camera is not None
@@ -151,7 +150,7 @@ def _print_factors() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from sonjit.synthesis.factor_table import FACTORS
+    from sonjit.synthesis.scene.factors import FACTORS
 
     console = Console(width=None if sys.stdout.isatty() else 200)
     table = Table(box=None, header_style="bold", pad_edge=False)

@@ -93,8 +93,7 @@ def train(
 
 def _ablate(request: TrainingRequest, name: str) -> str:
     """Run a grid and write its files; gives its table."""
-    from sonjit.training.ablation import run_ablation
-    from sonjit.training.ablation_report import save_ablation
+    from sonjit.training.ablation import run_ablation, save_ablation
 
     def announce(line: str) -> None:
         sys.stderr.write(f"{line}\n")

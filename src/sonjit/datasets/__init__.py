@@ -1,17 +1,19 @@
 """Data sets: pictures with what is known of them."""
 
-from sonjit.datasets.coco import (
+from sonjit.datasets.contact_sheet import draw_contact_sheet
+from sonjit.datasets.dataset import Dataset, Skipped
+from sonjit.datasets.formats.coco import (
     CocoCategory,
     CocoData,
     CocoInstance,
     CocoPicture,
+    coco_result,
     load_coco,
+    mask_from_segmentation,
     read_pictures,
+    rle_from_mask,
 )
-from sonjit.datasets.coco_masks import coco_result, mask_from_segmentation, rle_from_mask
-from sonjit.datasets.contact_sheet import draw_contact_sheet
-from sonjit.datasets.convert import convert_dataset
-from sonjit.datasets.dataset import Dataset, Skipped
+from sonjit.datasets.formats.convert import convert_dataset
 from sonjit.datasets.registry import DatasetEntry, dataset_entry, list_datasets, open_dataset
 from sonjit.datasets.sample import Instance, ManoParameters, Sample, SampleCamera
 from sonjit.datasets.split import Part, split_dataset

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from sonjit.errors import InputError
+from sonjit.media.drawing.bodies import PERSON_COLOURS, draw_tint
 from sonjit.media.drawing.hands import FINGERS
 from sonjit.media.drawing.labels import draw_captions
 from sonjit.media.drawing.strokes import INK, LEFT, NEUTRAL, RIGHT, Strokes, draw_path, draw_ring
-from sonjit.media.drawing.tints import PERSON_COLOURS, draw_tint
 from sonjit.skeletons import load_skeleton
 
 if TYPE_CHECKING:

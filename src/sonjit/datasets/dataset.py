@@ -2,23 +2,37 @@
 
 Torch's loaders take one as it is. It pickles small enough for worker processes: indices are arrays, files are opened
 anew for each sample.
+
+Data sets whose samples are made from one small record each: kept as JSON in one block, read one at a time.
+
+A million records in one block of bytes cost what their text costs, pickle at once, and are shared between the processes
+of a loader, which lists of Python objects are not.
 """
 
 from __future__ import annotations
 
+import json
+import struct
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
 from sonjit.errors import InputError
+from sonjit.media.sources.image_files import SNIFF_BYTES, image_format, image_size, jpeg_segments, read_bytes
 
 if TYPE_CHECKING:
+    from collections.abc import Generator, Mapping
+
+    from numpy.typing import NDArray
+
     from sonjit.datasets.registry import DatasetEntry
     from sonjit.datasets.sample import Sample
+    from sonjit.results import Box
 
 
 @dataclass(frozen=True)
@@ -112,3 +126,169 @@ class _Subset(Dataset):
 
     def load(self, index: int) -> Sample:
         return self._whole.load(int(self._places[index]))
+
+
+_APP1, _ORIENTATION, _QUARTER_TURNS = 0xE1, 0x0112, range(5, 9)  # of JPEG and EXIF
+
+_HEAD_BYTES = 1 << 16  # of a picture: holds the size but for pictures with very long comments
+
+
+class PackedRecords:
+    """Records of plain JSON types.
+
+    >>> records = PackedRecords([{"a": 1}, ["b"]])
+    >>> len(records), records[1]
+    (2, ['b'])
+    """
+
+    def __init__(self, records: Iterable[Any]) -> None:
+        block, ends = bytearray(), [0]
+        for record in records:
+            block += json.dumps(record, separators=(",", ":"), ensure_ascii=False).encode()
+            ends.append(len(block))
+        self._block = bytes(block)
+        self._ends = np.array(ends, np.int64)
+
+    def __len__(self) -> int:
+        return len(self._ends) - 1
+
+    def __getitem__(self, index: int) -> Any:  # noqa: ANN401  # JSON
+        return json.loads(self._block[self._ends[index] : self._ends[index + 1]])
+
+
+class RecordDataset(Dataset):
+    """A set that keeps a record per sample.
+
+    Attributes:
+        records: one per sample.
+        annotations: the file that they come from, for error messages.
+    """
+
+    records: PackedRecords
+    annotations: str
+
+    def keep(self, records: Iterable[Any], annotations: str) -> None:
+        """Pack the records; each loader does it once, at the end of its `__init__`.
+
+        Raises:
+            InputError: there are none.
+        """
+        self.annotations = annotations
+        with naming(annotations):
+            self.records = PackedRecords(records)
+        if not len(self.records):
+            raise InputError(f"{annotations}: no samples of the split {self.split!r} of {self.entry.name}")
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def load(self, index: int) -> Sample:
+        """The sample of one record; a record that lacks something is an InputError with file and field."""
+        with naming(f"{self.annotations}, sample {index}"):
+            return self.sample(self.records[index])
+
+    @abstractmethod
+    def sample(self, record: Any) -> Sample:  # noqa: ANN401  # JSON
+        """The sample of a record; may raise what a wrong record makes Python raise."""
+
+
+@contextmanager
+def naming(where: str) -> Generator[None]:
+    """Turn what wrong records make Python raise inside the block into one InputError that says where it was."""
+    try:
+        yield
+    except KeyError as error:
+        raise InputError(f"{where}: the field {error} is missing") from None
+    except (ValueError, TypeError, IndexError, AttributeError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{where}: {error}") from None
+
+
+def read_lines(path: Path) -> list[str]:
+    """The lines of a text file that hold anything."""
+    try:
+        return [line for line in read_bytes(path).decode("utf-8").splitlines() if line.strip()]
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is no text: {error.reason} at byte {error.start}") from None
+
+
+def picture_size(path: Path, *, upright: bool = False) -> tuple[int, int]:
+    """Width and height in pixels, from the file's head alone.
+
+    Args:
+        path: of the picture.
+        upright: as it is when turned as its EXIF orientation says (JPEG), not as stored.
+
+    Raises:
+        InputError: missing, or no picture.
+    """
+    try:
+        with path.open("rb") as file:
+            head = file.read(_HEAD_BYTES)
+    except OSError as error:
+        raise InputError(f"the picture {path} is missing or cannot be read: {error.strerror}") from None
+    found = image_format(head[:SNIFF_BYTES])
+    size = image_size(head, found) or image_size(read_bytes(path), found)
+    if size is None:
+        raise InputError(f"{path} is not a picture, or it is damaged; copy or download it again")
+    lies = upright and found == "jpeg" and _exif_orientation(head) in _QUARTER_TURNS
+    return (size[1], size[0]) if lies else size
+
+
+def _exif_orientation(head: bytes) -> int:
+    """1..8 as EXIF counts; 1 where a JPEG's head says nothing."""
+    for marker, start in jpeg_segments(head):
+        if marker == _APP1 and head[start + 2 : start + 8] == b"Exif\0\0":
+            tiff = head[start + 8 : start + int.from_bytes(head[start : start + 2])]
+            order = "<" if tiff[:2] == b"II" else ">"
+            try:
+                (position,) = struct.unpack_from(order + "I", tiff, 4)
+                (count,) = struct.unpack_from(order + "H", tiff, position)
+                entries = (struct.unpack_from(order + "HHIH", tiff, position + 2 + 12 * k) for k in range(count))
+                return next((value for tag, _, _, value in entries if tag == _ORIENTATION), 1)
+            except struct.error:
+                return 1
+    return 1
+
+
+def points_with_flags(
+    record: Mapping[str, Any], field: str, count: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Keypoints as COCO writes them, flat or in threes.
+
+    Args:
+        record: that has them.
+        field: under which name.
+        count: how many there have to be.
+
+    Returns:
+        (K, 2) x, y in pixels, NaN where the flag is 0; (K,) flags.
+
+    Raises:
+        InputError: another number of them.
+    """
+    values = np.asarray(record[field], np.float64)
+    if values.size != 3 * count:
+        raise InputError(f"{_id_of(record)}{field} holds {values.size} numbers and must hold {3 * count} (x, y, flag)")
+    values = values.reshape(count, 3)
+    return np.where(values[:, 2:] > 0, values[:, :2], np.nan), values[:, 2]
+
+
+def box_from_corner(record: Mapping[str, Any], field: str) -> Box | None:
+    """The box that a record gives as x, y, width, height; None where it holds nothing.
+
+    Raises:
+        InputError: not four numbers.
+    """
+    value = record.get(field)
+    if value is None:
+        return None
+    if len(value) != 4:
+        raise InputError(f"{_id_of(record)}{field} holds {len(value)} numbers and must hold 4: x, y, width, height")
+    x, y, width, height = map(float, value)
+    return (x, y, x + width, y + height) if width > 0 and height > 0 else None
+
+
+def _id_of(record: Mapping[str, Any]) -> str:
+    return f"annotation {record['id']}: " if "id" in record else ""

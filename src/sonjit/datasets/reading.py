@@ -1,13 +1,27 @@
-"""Annotation files read so that whatever is wrong in them is named with file and field."""
+"""Annotation files read so that whatever is wrong in them is named with file and field.
+
+MATLAB's files of numbers, such as STB's labels, read by SciPy.
+
+SciPy's reader believes the types that a file states of itself: an unknown one ends the process, not the call. So a file
+is walked through first, and only a sound one is handed on.
+
+Source: "MAT-File Format", The MathWorks, chapter 1.
+
+Depth pictures: the low byte in red, the high byte in green.
+"""
 
 from __future__ import annotations
 
 import json
+import struct
+import zlib
+from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from sonjit.errors import InputError, MissingExtraError
+from sonjit.media.sources.image_files import load_image
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -206,3 +220,86 @@ def _walk(text: _Text, depth: int, keys: tuple[str | int, ...]) -> Iterator[tupl
 
 def _by(shape: tuple[int, ...]) -> str:
     return " x ".join("any" if size < 0 else str(size) for size in shape) or "1"
+
+
+_HEADER = 128
+
+_ORDERS = {b"\0\1IM": "<", b"\1\0MI": ">"}
+
+_NAME, _SHAPE, _FLAGS, _MATRIX, _COMPRESSED = 1, 5, 6, 14, 15
+
+_NUMBERS = (1, 2, 3, 4, 5, 6, 7, 9, 12, 13)
+
+_REAL_CLASSES = range(6, 16)  # double, single and the whole numbers
+
+_COMPLEX = 0x800
+
+_LARGEST = 1 << 30  # bytes that a compressed variable may hold
+
+
+def load_matlab(path: Path) -> dict[str, NDArray[Any]]:
+    """The arrays of a file, by name.
+
+    Raises:
+        InputError: missing, damaged, of MATLAB's version 7.3 or 4, or with anything but real numbers.
+        MissingExtraError: SciPy is not installed.
+    """
+    try:
+        from scipy.io import loadmat
+    except ImportError:
+        raise MissingExtraError("MATLAB files", "eval") from None
+    content = file_bytes(path)
+    order = _ORDERS.get(content[124:_HEADER])
+    if order is None:
+        raise InputError(f"{path} is no MATLAB 5 file; save it with -v6 or -v7")
+    try:
+        for kind, data in _elements(content[_HEADER:], order):
+            _check_variable(kind, data, order)
+        found = loadmat(BytesIO(content))
+    except Exception as error:  # SciPy's reader names none that it raises
+        raise InputError(f"{path} is damaged: {one_line(error)}; get it again") from None
+    return {name: value for name, value in found.items() if not name.startswith("__")}
+
+
+def _check_variable(kind: int, data: bytes, order: str) -> None:
+    if kind == _COMPRESSED:
+        ((kind, data),) = _elements(zlib.decompressobj().decompress(data, _LARGEST), order)
+    parts = list(_elements(data, order))
+    kinds = [part for part, _ in parts]
+    (flags,) = struct.unpack(order + "I4x", parts[0][1]) if parts else (0,)
+    is_real = flags & 0xFF in _REAL_CLASSES and not flags & _COMPLEX
+    if kind != _MATRIX or not is_real or kinds[:3] != [_FLAGS, _SHAPE, _NAME] or len(kinds) != 4:
+        raise ValueError("a variable is no array of real numbers")
+    if kinds[3] not in _NUMBERS:
+        raise ValueError(f"numbers of the unknown type {kinds[3]}")
+
+
+def _elements(content: bytes, order: str) -> Iterator[tuple[int, bytes]]:
+    """Kinds and contents of data elements, one after the other."""
+    position = 0
+    while position < len(content):
+        kind, size = struct.unpack_from(order + "II", content, position)
+        start = position + 8
+        end = start + size + (-size % 8 if kind != _COMPRESSED else 0)
+        if kind >> 16:  # a small element: size and kind share four bytes, up to four bytes of data follow
+            kind, size, start, end = kind & 0xFFFF, kind >> 16, position + 4, position + 8
+        if start + size > len(content):
+            raise ValueError(f"{start + size - len(content)} bytes are missing at its end")
+        yield kind, content[start : start + size]
+        position = end
+
+
+def depth_from_png(path: Path, metres_per_step: float, *, red_is_high: bool = False) -> NDArray[np.float32]:
+    """(H, W) metres from a colour PNG.
+
+    Args:
+        path: the file.
+        metres_per_step: of the sixteen bits that two channels make.
+        red_is_high: the high byte is in red, the low byte in green, as in RHD.
+
+    Raises:
+        InputError: missing or damaged.
+    """
+    red, green = np.moveaxis(load_image(path, upright=False)[..., :2].astype(np.float32), -1, 0)
+    steps = red * 256 + green if red_is_high else red + green * 256
+    return steps * np.float32(metres_per_step)

@@ -20,24 +20,24 @@ if TYPE_CHECKING:
     from sonjit.datasets.sample import Kind
 
 _FILES: tuple[str, ...] = (
-    "coco_hands",
-    "coco_sets",
-    "cub200",
-    "dexycb",
-    "face_300w",
-    "folder",
-    "fpha",
-    "freihand",
-    "hagrid",
-    "ho3d",
-    "ilsvrc",
-    "interhand",
-    "rhd",
-    "shards",
-    "stb",
-    "wflw",
+    "faces.face_300w",
+    "faces.wflw",
+    "formats.folder",
+    "formats.shards",
+    "hands.coco_hands",
+    "hands.dexycb",
+    "hands.fpha",
+    "hands.freihand",
+    "hands.hagrid",
+    "hands.ho3d",
+    "hands.interhand",
+    "hands.rhd",
+    "hands.stb",
+    "images.coco_sets",
+    "images.cub200",
+    "images.ilsvrc",
 )
-"""The files of this room that register data sets."""
+"""The modules of this package that register data sets."""
 
 Check = Literal["first", "all", "none"]
 """Which samples are looked at when a set is opened: see `checks.check_sample`."""

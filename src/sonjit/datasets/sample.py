@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from sonjit.errors import InputError
-from sonjit.geometry.cameras import Camera
-from sonjit.geometry.lenses import bend_rays
-from sonjit.media.image_files import decode_image, load_image
+from sonjit.geometry.cameras import Camera, bend_rays
+from sonjit.media.sources.image_files import decode_image, load_image
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

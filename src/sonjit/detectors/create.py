@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from sonjit.detectors.body_models import body_smoothers, load_bodies
-from sonjit.detectors.face_models import load_faces
-from sonjit.detectors.hands import load_hands
-from sonjit.detectors.holistic_models import load_holistic
+from sonjit.detectors.kinds.body import body_smoothers, load_bodies
+from sonjit.detectors.kinds.face import load_faces
+from sonjit.detectors.kinds.hands import load_hands
+from sonjit.detectors.kinds.holistic import load_holistic
 from sonjit.detectors.pipeline import Detector, Kind, LoopOptions
 from sonjit.detectors.request import Request, keypoint_smoothers
 from sonjit.detectors.smoothing import OneEuro, Smoother

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from sonjit.detectors.body_mask import sigmoid
+from sonjit.detectors.kinds.body import sigmoid
 from sonjit.engines import EngineOptions, load_engine
 from sonjit.engines.tflite import TfliteFile
 from sonjit.errors import InputError

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from sonjit.media.outputs import Draft, failing_as_job
+from sonjit.files import Draft, failing_as_job
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

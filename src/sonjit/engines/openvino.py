@@ -1,30 +1,107 @@
-"""OpenVINO: reads TFLite and ONNX files as they are; compiled networks are kept for a fast second start."""
+"""Compiled networks that are kept: in files for a fast second start, in memory for detectors that share them.
+
+OpenVINO: reads TFLite and ONNX files as they are; compiled networks are kept for a fast second start.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import io
 import os
+import tempfile
+import threading
+import time
+import zlib
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache, partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
 
-from sonjit.engines.kept_networks import SharedNetworks, import_blob, keep_blob
 from sonjit.engines.quiet_openvino import ov
 from sonjit.errors import InputError
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Callable, Hashable
 
     import numpy as np
     from numpy.typing import NDArray
 
     from sonjit.engines.base import Calibration, EngineOptions
 
+_KEPT_S = 90 * 24 * 3600
+
+
+class SharedNetworks:
+    """Each network once, for as long as any engine holds it."""
+
+    def __init__(self) -> None:
+        self._networks: WeakValueDictionary[Hashable, ov.CompiledModel] = WeakValueDictionary()
+        self._lock = threading.Lock()
+
+    def get(self, key: Hashable, load: Callable[[], ov.CompiledModel]) -> ov.CompiledModel:
+        """The network of that key; loaded where nobody holds it, while others who want one wait."""
+        with self._lock:
+            network = self._networks.get(key)
+            if network is None:
+                self._networks[key] = network = load()
+            return network
+
+
+def import_blob(core: ov.Core, blob: Path, device: str, config: dict[str, Any]) -> ov.CompiledModel | None:
+    """The network kept in a file, or None where there is none or it is damaged: it is then made anew."""
+    try:
+        with blob.open("rb") as file:
+            checksum, data = file.read(4), file.read()
+    except OSError:
+        return None
+    if zlib.crc32(data).to_bytes(4, "little") != checksum:
+        return None
+    try:
+        network = core.import_model(io.BytesIO(data), device, config)
+    except RuntimeError:
+        return None
+    with suppress(OSError):
+        blob.touch()  # used today: not to be cleared away
+    return network
+
+
+def keep_blob(blob: Path, network: ov.CompiledModel) -> None:
+    """Keep a compiled network for the next start; a cache that cannot be written is no error."""
+    try:
+        data: bytes = network.export_model().getvalue()
+        blob.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=blob.parent, suffix=".part")
+    except (OSError, RuntimeError):
+        return
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(zlib.crc32(data).to_bytes(4, "little"))
+            file.write(data)
+        Path(temporary).replace(blob)
+        _clear_unused(blob.parent)
+    except OSError:
+        Path(temporary).unlink(missing_ok=True)
+
+
+def _clear_unused(folder: Path) -> None:
+    """Remove compiled networks that nobody has used for a quarter: of older versions, say."""
+    oldest = time.time() - _KEPT_S
+    for blob in folder.glob("*.blob"):
+        with suppress(OSError):
+            if blob.stat().st_mtime < oldest:
+                blob.unlink()
+
+
 _REVISION = 4
+
 """Of how networks are changed before they are compiled; kept ones of another revision are not taken."""
 
 _SHARED_THREADS = 2
+
 """Of one picture on a shared network: one alone is nearly twice as fast as on one thread, and many lose a sixth."""
+
 _SHARED = SharedNetworks()
 
 
@@ -148,18 +225,18 @@ def _compile(network: _Network) -> ov.CompiledModel:
     if network.outputs is not None:
         model = _with_outputs(model, path, network.outputs)
     if network.taps:
-        from sonjit.engines.taps import with_taps
+        from sonjit.engines.graph_edits import with_taps
 
         model = with_taps(model, path, network.taps)
     model = take_pictures(model, path, network.value_range)
     if options.precision == "int8":
-        from sonjit.engines.int8 import quantize
+        from sonjit.engines.graph_edits import quantize
 
         if network.calibration is None:
             raise InputError(f"{path.name}: no pictures to set int8 ranges with; use precision='auto'")
         model = quantize(model, network.calibration())
     if config.get("INFERENCE_PRECISION_HINT") == "bf16":
-        from sonjit.engines.precision import keep_heads_in_f32
+        from sonjit.engines.graph_edits import keep_heads_in_f32
 
         keep_heads_in_f32(model)
     try:
@@ -178,7 +255,7 @@ def read_model(path: Path) -> ov.Model:
     except RuntimeError as error:
         reason = _first_line(error)
     if path.suffix == ".tflite":
-        from sonjit.engines.tflite_custom import read_with_custom_operators
+        from sonjit.engines.custom_operators import read_with_custom_operators
 
         try:
             return read_with_custom_operators(core(), path)

@@ -4,6 +4,10 @@ A TFLite file is a flatbuffer. A part keeps everything of the file but the list 
 and outputs.
 
 Source: the schema of TensorFlow Lite (`schema.fbs`, version 3) and the flexbuffers' "internals".
+
+Flatbuffers: tables point forward to their fields' values, and a table's vtable says where each field stands.
+
+Source: the flatbuffers' "internals". Reading what is not there raises struct.error or IndexError.
 """
 
 from __future__ import annotations
@@ -12,7 +16,8 @@ import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sonjit.engines.flatbuffers import FlatBuffer
+import numpy as np
+from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -20,22 +25,31 @@ if TYPE_CHECKING:
 Option = int | float | tuple[int, ...]
 
 _CUSTOM = 32  # of the enumeration BuiltinOperator
+
 _KINDS = {
     0: "ADD", 1: "AVERAGE_POOL_2D", 2: "CONCATENATION", 3: "CONV_2D", 4: "DEPTHWISE_CONV_2D", 6: "DEQUANTIZE",
     9: "FULLY_CONNECTED", 14: "LOGISTIC", 17: "MAX_POOL_2D", 18: "MUL", 19: "RELU", 21: "RELU6", 22: "RESHAPE",
     23: "RESIZE_BILINEAR", 34: "PAD", 40: "MEAN", 54: "PRELU", 67: "TRANSPOSE_CONV", 117: "HARD_SWISH", 124: "DENSIFY",
 }  # fmt: skip
+
 _ACTIVATIONS = {0: "", 1: "RELU", 2: "RELU_N1_TO_1", 3: "RELU6", 4: "TANH", 5: "SIGN_BIT"}
+
 _ACTIVATION_FIELD = {
     "CONV_2D": 3, "DEPTHWISE_CONV_2D": 4, "TRANSPOSE_CONV": 3, "AVERAGE_POOL_2D": 5, "MAX_POOL_2D": 5,
     "ADD": 0, "MUL": 0, "FULLY_CONNECTED": 0, "CONCATENATION": 1,
 }  # fmt: skip
+
 _WITH_WINDOW = {"CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "AVERAGE_POOL_2D", "MAX_POOL_2D"}
+
 # Numbers of the fields in their tables.
 _MODEL_CODES, _MODEL_SUBGRAPHS = 1, 2
+
 _CODE_OLD_BUILTIN, _CODE_CUSTOM_NAME, _CODE_BUILTIN = 0, 1, 3
+
 _GRAPH_INPUTS, _GRAPH_OUTPUTS, _GRAPH_OPERATORS = 1, 2, 3
+
 _OPERATOR_CODE, _OPERATOR_INPUTS, _OPERATOR_OUTPUTS, _OPERATOR_BUILTIN_OPTIONS, _OPERATOR_CUSTOM_OPTIONS = 0, 1, 2, 4, 5
+
 _WINDOW_PADDING, _WINDOW_STRIDE_X, _WINDOW_STRIDE_Y = 0, 1, 2
 
 
@@ -193,3 +207,74 @@ def _items(data: bytes) -> Iterable[tuple[str, Option]]:
             yield name, tuple(whole(start + i * size, size, signed=True) for i in range(whole(start - size, size)))
         else:
             raise IndexError
+
+
+class FlatBuffer:
+    """Tables of a flatbuffer, by position. Numbers of fields are those of the schema, in its order.
+
+    Attributes:
+        data: the whole file.
+    """
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+
+    def target(self, position: int) -> int:
+        """Where the offset at a position leads."""
+        return position + struct.unpack_from("<I", self.data, position)[0]
+
+    def field(self, table: int, number: int) -> int:
+        """Where a table's field stands, 0 for one left out."""
+        vtable = table - struct.unpack_from("<i", self.data, table)[0]
+        (size,) = struct.unpack_from("<H", self.data, vtable)
+        entry = 4 + 2 * number
+        offset = struct.unpack_from("<H", self.data, vtable + entry)[0] if entry < size else 0
+        return table + offset if offset else 0
+
+    def number(self, table: int, number: int, default: int = 0) -> int:
+        """A field of 32 bits."""
+        position = self.field(table, number)
+        return struct.unpack_from("<i", self.data, position)[0] if position else default
+
+    def byte(self, table: int, number: int) -> int:
+        """A field of 8 bits; 0 for one left out."""
+        position = self.field(table, number)
+        return self.data[position] if position else 0
+
+    def vector(self, table: int, number: int) -> tuple[int, int]:
+        """Where the elements of a vector begin, and how many they are."""
+        position = self.field(table, number)
+        if not position:
+            return 0, 0
+        start = self.target(position)
+        return start + 4, struct.unpack_from("<I", self.data, start)[0]
+
+    def numbers(self, table: int, number: int) -> tuple[int, ...]:
+        """A vector of 32-bit numbers."""
+        start, count = self.vector(table, number)
+        return struct.unpack_from(f"<{count}i", self.data, start)
+
+    def array(self, table: int, number: int, dtype: np.typing.DTypeLike) -> NDArray[np.generic]:
+        """A vector of numbers of some type."""
+        start, count = self.vector(table, number)
+        dtype = np.dtype(dtype)
+        if start + count * dtype.itemsize > len(self.data):
+            raise IndexError("a vector past the end")
+        return np.frombuffer(self.data, dtype, count, start)
+
+    def table(self, table: int, number: int) -> int:
+        """Where a field's table stands, 0 for one left out."""
+        position = self.field(table, number)
+        return self.target(position) if position else 0
+
+    def tables(self, table: int, number: int) -> list[int]:
+        """Where the tables of a vector stand."""
+        start, count = self.vector(table, number)
+        if start + 4 * count > len(self.data):
+            raise IndexError("a vector past the end")
+        return [self.target(start + 4 * index) for index in range(count)]
+
+    def bytes(self, table: int, number: int) -> bytes:
+        """A vector of bytes, or a string."""
+        start, count = self.vector(table, number)
+        return struct.unpack_from(f"{count}s", self.data, start)[0]

@@ -1,13 +1,22 @@
-"""Model cards from evaluations: what a model is for, how well it does, and for whom."""
+"""Model cards from evaluations: what a model is for, how well it does, and for whom.
+
+A card's metadata for Hugging Face.
+
+Where a hand landmark network looks on average, for its card: maps over the hands of the bundled clip.
+"""
 
 from __future__ import annotations
 
+import json
 import math
 import tomllib
 from dataclasses import dataclass, field
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from sonjit.detectors import create_detector
 from sonjit.documents.document import (
     Heading,
     Plot,
@@ -19,21 +28,26 @@ from sonjit.documents.document import (
     number,
     plots_of,
 )
-from sonjit.documents.plots import bars_svg
+from sonjit.documents.plots import bars_svg, maps_svg
 from sonjit.errors import InputError
-from sonjit.evaluation.card_metadata import front_matter
-from sonjit.evaluation.comparisons import cards_of, published_groups
-from sonjit.evaluation.groups import FEWEST, factors_of, groups_of, verdict
-from sonjit.evaluation.published import load_groups
+from sonjit.evaluation.metrics import FEWEST, factors_of, groups_of, verdict
+from sonjit.evaluation.published import cards_of, load_groups, published_groups
 from sonjit.evaluation.records import main_figure
 from sonjit.evaluation.report import figure_cells
+from sonjit.explain import load_hand_explainer
+from sonjit.geometry import crop_matrix, inverse_affine
+from sonjit.media import open_source
+from sonjit.skeletons import load_skeleton
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from numpy.typing import NDArray
+
     from sonjit.documents.document import Block
 
 _FEW = 100
+
 """Instances below which figures show that the way works, and little of how the model does."""
 
 
@@ -235,3 +249,68 @@ def _facts(record: Mapping[str, Any]) -> Iterator[str]:
 
 def _float(value: float | None) -> float:
     return math.nan if value is None else value
+
+
+_TASK = "keypoint-detection"
+
+
+def front_matter(model: str, records: Sequence[Mapping[str, Any]], about: Mapping[str, Any]) -> str:
+    """Hugging Face's metadata, as YAML; JSON's strings are YAML's."""
+    lines = ["---", f"license: {about.get('licence', 'other')}", "library_name: sonjit", f"pipeline_tag: {_TASK}"]
+    lines += ["tags:", *(f"- {tag}" for tag in about.get("tags", ("landmarks",)))]
+    lines += ["model-index:", f"- name: {json.dumps(model)}", "  results:"]
+    for record in records:
+        for run in record["runs"]:
+            sets = ", ".join(f"{one['set']} {one['split']}" for one in record["data"])
+            lines += [
+                f"  - task: {{type: {_TASK}}}",
+                f"    dataset: {{name: {json.dumps(sets)}, type: {record['protocol']['name']}}}",
+            ]
+            lines.append("    metrics:")
+            lines += [
+                f"    - {{type: {json.dumps(one['name'])}, name: {json.dumps(one['title'] + ', ' + run['mode'])}, "
+                f"value: {one['value']:.6g}}}"
+                for one in run["figures"]
+                if one["value"] is not None
+            ]
+    return "\n".join([*lines, "---"])
+
+
+_TARGETS = ("handedness", "presence", "index_finger_tip.x", "index_finger_tip.y")
+
+_SIDE = "Right"  # a left hand's map is the mirrored one
+
+_EVERY = 10
+
+
+def hand_maps_plot(variant: str) -> Plot:
+    """Mean class activation maps of the published hand network, with the mean hand over them.
+
+    Args:
+        variant: `full` or `lite`.
+
+    Raises:
+        InputError: its weights are not on this machine.
+    """
+    explainer = load_hand_explainer(variant)
+    maps: list[NDArray[np.float32]] = []
+    hands: list[NDArray[np.float64]] = []
+    with (
+        resources.as_file(resources.files("sonjit") / "assets" / "demo.mp4") as clip,
+        open_source(clip) as source,
+        create_detector("hands", model=variant, static_image=True) as detector,
+    ):
+        for frame in source:
+            if frame.index % _EVERY:
+                continue
+            for hand in detector.detect(frame.rgb):
+                if hand.handedness != _SIDE:
+                    continue
+                looks = explainer.look(frame.rgb, hand, _TARGETS)
+                maps.append(np.stack([look.values for look in looks]))
+                matrix = inverse_affine(crop_matrix(looks[0].box, 1, 1))  # picture to fractions of the crop
+                hands.append(np.c_[hand.keypoints[:, :2], np.ones(len(hand.keypoints))] @ matrix.T)
+    title = f"Where hand-{variant} looks: mean maps over {len(hands)} right hands of the bundled clip"
+    bones = load_skeleton("hand_mediapipe21").connections
+    svg = maps_svg(list(zip(_TARGETS, np.mean(maps, 0), strict=True)), np.mean(hands, 0), bones, title)
+    return Plot(f"hands-{variant}-maps", svg, title)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sonjit.detectors import create_detector
-from sonjit.evaluation.guesses import Guess
+from sonjit.evaluation.predictions import Guess
 from sonjit.results import Body, Person
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from sonjit.datasets import Sample
     from sonjit.detectors import Detector
-    from sonjit.evaluation.guesses import Mode
+    from sonjit.evaluation.predictions import Mode
     from sonjit.results import Instance
 
 LOOKS = 5

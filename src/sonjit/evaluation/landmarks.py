@@ -11,7 +11,7 @@ import numpy as np
 
 from sonjit.documents.plots import Curve
 from sonjit.errors import InputError
-from sonjit.evaluation.figures import (
+from sonjit.evaluation.metrics import (
     Summary,
     areas_under_pck,
     mean_figure,
@@ -19,7 +19,7 @@ from sonjit.evaluation.figures import (
     row_means,
     stacked,
 )
-from sonjit.evaluation.guesses import Judged, group_of, hidden_share, known_points, matched
+from sonjit.evaluation.predictions import Judged, group_of, hidden_share, known_points, matched
 from sonjit.metrics import eye_distances, found, normalised_errors, palm_sizes, pck_curve, pdj_hits
 from sonjit.skeletons import load_skeleton
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sonjit.datasets import Instance, Sample
-    from sonjit.evaluation.guesses import Guess
+    from sonjit.evaluation.predictions import Guess
     from sonjit.evaluation.protocols import Protocol
 
 Kind = Literal["hand", "body", "face"]

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sonjit.datasets import Sample
-    from sonjit.evaluation.guesses import Guess, Mode
     from sonjit.evaluation.landmarks import Kind
+    from sonjit.evaluation.predictions import Guess, Mode
 
 _KINDS: dict[str, Kind] = {"hands": "hand", "face": "face", "body": "body", "holistic": "body"}
 _NETWORKS = ("internet", "handoccnet", "mask-rcnn", "cam-*")
@@ -99,7 +99,7 @@ def open_model(choice: ModelChoice) -> Model:
         MissingExtraError: a network without PyTorch.
     """
     if choice.predictions is not None:
-        from sonjit.evaluation.predictions import PredictionsModel
+        from sonjit.evaluation.prediction_files import PredictionsModel
 
         return PredictionsModel(Path(choice.predictions))
     assert choice.name is not None

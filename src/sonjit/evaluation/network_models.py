@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sonjit.errors import InputError
-from sonjit.evaluation.guesses import Guess, known_points
+from sonjit.evaluation.predictions import Guess, known_points
 from sonjit.geometry import assumed_camera
 from sonjit.results import Frame, Hand
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sonjit.datasets import Sample
-    from sonjit.evaluation.guesses import Mode
+    from sonjit.evaluation.predictions import Mode
     from sonjit.geometry import Camera
     from sonjit.lifting.lifter import Lifter
-    from sonjit.meshes.handocc_hands import HandOccHands
+    from sonjit.meshes.mano_networks import HandOccHands
     from sonjit.networks import Network
-    from sonjit.networks.mask_rcnn_files import SavedMaskRCNN
+    from sonjit.networks.mask_rcnn.files import SavedMaskRCNN
 
 _CLASSES = 5
 
@@ -69,8 +69,8 @@ class InterNetModel(_NetworkModel):
 
     def _lifter(self, camera: Camera) -> Lifter:
         from sonjit.lifting.lifter import Lifter
-        from sonjit.networks.internet import InterNet
-        from sonjit.networks.rootnet import RootNet
+        from sonjit.networks.hands3d.internet import InterNet
+        from sonjit.networks.hands3d.rootnet import RootNet
 
         assert isinstance(self._internet, InterNet)
         assert self._rootnet is None or isinstance(self._rootnet, RootNet)
@@ -81,7 +81,7 @@ class HandOccNetModel(_NetworkModel):
     """HandOccNet in crops around the true hands: joints and MANO's mesh from the wrist."""
 
     def __init__(self, weights: str | None, mano: str | None) -> None:
-        from sonjit.meshes.handocc_hands import load_handoccnet
+        from sonjit.meshes.mano_networks import load_handoccnet
 
         self._network = load_handoccnet(weights, mano)
 
@@ -104,7 +104,7 @@ class HandOccNetModel(_NetworkModel):
 
     def _hands(self, camera: Camera) -> HandOccHands:
         from sonjit.meshes.hand_mesh import Sight
-        from sonjit.meshes.handocc_hands import HandOccHands
+        from sonjit.meshes.mano_networks import HandOccHands
 
         return HandOccHands(self._network, lambda width, height: Sight(camera, assumed=False))
 
@@ -140,7 +140,7 @@ class InstancesModel(_NetworkModel):
     modes = ("reacquisition",)
 
     def __init__(self, weights: str | None) -> None:
-        from sonjit.networks.mask_rcnn_files import load_mask_rcnn
+        from sonjit.networks.mask_rcnn.files import load_mask_rcnn
 
         self._saved: SavedMaskRCNN = load_mask_rcnn(weights)
 
@@ -148,7 +148,7 @@ class InstancesModel(_NetworkModel):
         """Instances of a picture (H, W, 3)."""
         import torch
 
-        from sonjit.networks.mask_rcnn import paste_masks
+        from sonjit.networks.mask_rcnn.mask_rcnn import paste_masks
 
         del mode
         with torch.inference_mode():

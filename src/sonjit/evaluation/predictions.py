@@ -1,177 +1,198 @@
-"""What was predicted elsewhere, or earlier by `sonjit hands --save`: files of guesses by sample."""
+"""What a model says of a picture, and what is kept of each judgement."""
 
 from __future__ import annotations
 
-import json
-from collections import defaultdict
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from sonjit.datasets import mask_from_segmentation
 from sonjit.errors import InputError
-from sonjit.evaluation.detector_models import guess_from_result
-from sonjit.evaluation.guesses import Guess
-from sonjit.evaluation.pictures import picture_number
-from sonjit.media import load_frames
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
-    from sonjit.datasets import Sample
-    from sonjit.evaluation.guesses import Mode
+    from sonjit.datasets import Instance
+    from sonjit.results import Box
 
-_ARRAYS = {
-    "keypoints_px": ((None, 2), "(N, K, 2) pixels"),
-    "keypoints_m": ((None, 3), "(N, K, 3) metres"),
-    "vertices_m": ((None, 3), "(N, V, 3) metres"),
-    "box": ((4,), "(N, 4) x_min, y_min, x_max, y_max"),
-    "side": ((), "(N,) Right or Left"),
-    "score": ((), "(N,)"),
-    "instance": ((), "(N,) numbers of the sample's instances"),
-    "category_id": ((), "(N,)"),
-}
-"""Arrays of an .npz beside `id`: their shape after the first axis, None for any, and what they hold."""
+_NEAR = 0.5
+"""Of the truth's longer side: a guess further off on average is of something else."""
 
 
-class PredictionsModel:
-    """A file of predictions, by sample.
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Guess:
+    """One thing that a model says is there.
 
-    `.npz`: `id` (N,) names of samples, and any of `_ARRAYS`; `placed`, one truth value, says that 3D stands in the
-    camera's space. `.json` in COCO's results format: by the picture's number. `.json`, `.jsonl`, `.csv` or `.parquet`
-    that Sonjit wrote for a folder: by the pictures' names.
-
-    Raises:
-        InputError: a missing or damaged file; an array of a wrong shape, with what it should be.
+    Attributes:
+        skeleton: in which order its keypoints stand.
+        side: whose hand.
+        score: how sure, 0..1.
+        keypoints_px: (K, 2) pixels of the picture.
+        visible: (K,) which are said to be seen.
+        keypoints_m: (K, 3) metres in the camera's axes; from anywhere, unless it is `placed`.
+        placed: its 3D stands where it is before the camera.
+        vertices_m: (V, 3) in the same frame.
+        box: x_min, y_min, x_max, y_max in pixels.
+        mask: (H, W).
+        category_id: of its class, in the data set's counting.
+        instance: which of the sample's instances it is meant for; None where that is to be found out.
     """
 
-    modes: tuple[Mode, ...] = ("predictions",)
-
-    def __init__(self, path: Path) -> None:
-        if not path.is_file():
-            raise InputError(f"--predictions {path}: no such file")
-        self._path = path
-        self._asked, self._taken = "", False
-        self._by_id: Mapping[str, list[Guess]] = {}
-        self._by_number: Mapping[int, list[dict[str, Any]]] = {}
-        if path.suffix == ".npz":
-            self._by_id = _from_arrays(path)
-        elif (records := _coco_records(path)) is not None:
-            self._by_number = records
-        else:
-            self._by_id = _from_frames(path)
-
-    def find(self, sample: Sample, rgb: NDArray[np.uint8], mode: Mode) -> list[Guess]:
-        """What the file says of a sample."""
-        del mode
-        if self._by_number:
-            height, width = rgb.shape[:2]
-            guesses = [_from_record(one, height, width) for one in self._by_number.get(picture_number(sample), [])]
-        else:
-            by_id = self._by_id
-            guesses = by_id.get(sample.id) or by_id.get(Path(sample.id).name) or []
-        self._asked, self._taken = sample.id, self._taken or bool(guesses)
-        return guesses
-
-    def begin(self, mode: Mode) -> None:
-        """Nothing is kept from picture to picture."""
-
-    def close(self) -> None:
-        """Refuse predictions of something else.
-
-        Raises:
-            InputError: the file says nothing of any sample that was asked for.
-        """
-        if self._asked and not self._taken:
-            named = next(iter(self._by_id or self._by_number), "nothing")
-            raise InputError(
-                f"{self._path}: names no sample of the data set; it names {named}, and the set {self._asked}"
-            )
+    skeleton: str = "hand_mediapipe21"
+    side: str | None = None
+    score: float = 1.0
+    keypoints_px: NDArray[np.floating] | None = None
+    visible: NDArray[np.bool_] | None = None
+    keypoints_m: NDArray[np.floating] | None = None
+    placed: bool = False
+    vertices_m: NDArray[np.floating] | None = None
+    box: Box | None = None
+    mask: NDArray[np.bool_] | None = None
+    category_id: int | None = None
+    instance: int | None = None
 
 
-def _from_arrays(path: Path) -> dict[str, list[Guess]]:
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: np.asarray(file[name]) for name in file.files}
-    except (OSError, ValueError, EOFError) as error:
-        raise InputError(f"{path} is no .npz file of plain arrays, or it is damaged ({error})") from None
-    if "id" not in arrays or arrays["id"].ndim != 1:
-        raise InputError(f"{path}: needs id (N,), the name of each row's sample; it holds {_list(arrays)}")
-    if unknown := arrays.keys() - _ARRAYS.keys() - {"id", "placed"}:
-        raise InputError(f"{path}: unknown array {min(unknown)!r}; known: id, placed, {', '.join(_ARRAYS)}")
-    ids = arrays["id"].astype(str).tolist()
-    for name, array in arrays.items():
-        if name in _ARRAYS:
-            _check_shape(path, name, array, len(ids))
-    placed = bool(arrays["placed"]) if "placed" in arrays else False
-    rows: dict[str, list[Guess]] = defaultdict(list)
-    for row, name in enumerate(ids):
-        held: dict[str, Any] = {key: array[row] for key, array in arrays.items() if key in _ARRAYS}
-        for key, kind in (("side", str), ("score", float), ("instance", int), ("category_id", int)):
-            if key in held:
-                held[key] = kind(held[key])
-        if "box" in held:
-            held["box"] = tuple(map(float, held["box"]))
-        rows[name].append(Guess(placed=placed, **held))
-    return rows
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Judged:
+    """What came of one thing that is judged: an instance, or a picture.
+
+    Attributes:
+        instance: its number in the sample, -1 for the picture.
+        side: whose hand, where known.
+        hidden: share of its keypoints that are hidden, NaN where unknown.
+        errors: by alignment or metric, per keypoint; NaN is not judged, inf not predicted.
+        numbers: single figures; NaN likewise.
+        points_px: (K, 2) as predicted, to draw.
+        records: what average precision needs, in COCO's format.
+        group: what the set says of the person: region, skin tone, gender, age.
+    """
+
+    instance: int = -1
+    side: str | None = None
+    hidden: float = math.nan
+    errors: Mapping[str, NDArray[np.float64]] = field(default_factory=dict[str, "NDArray[np.float64]"])
+    numbers: Mapping[str, float] = field(default_factory=dict[str, float])
+    points_px: NDArray[np.float64] | None = None
+    records: Sequence[Mapping[str, Any]] = ()
+    group: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON: NaN is null, and infinity a text."""
+        return {
+            "instance": self.instance,
+            "side": self.side,
+            "hidden": _plain(self.hidden),
+            "errors": {name: _plain(one.tolist()) for name, one in self.errors.items()},
+            "numbers": {name: _plain(one) for name, one in self.numbers.items()},
+            "points_px": None if self.points_px is None else _plain(self.points_px.round(3).tolist()),
+            "records": list(self.records),
+            "group": dict(self.group),
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Judged:
+        """What `to_dict` wrote."""
+        points = data["points_px"]
+        return cls(
+            instance=data["instance"],
+            side=data["side"],
+            hidden=float(_array(data["hidden"])),
+            errors={name: _array(one) for name, one in data["errors"].items()},
+            numbers={name: float(_array(one)) for name, one in data["numbers"].items()},
+            points_px=None if points is None else _array(points),
+            records=data["records"],
+            group=data["group"],
+        )
 
 
-def _check_shape(path: Path, name: str, array: NDArray[Any], count: int) -> None:
-    shape, what = _ARRAYS[name]
-    fits = array.ndim == 1 + len(shape) and len(array) == count
-    fits = fits and all(wanted in (None, given) for wanted, given in zip(shape, array.shape[1:], strict=True))
-    if not fits:
-        raise InputError(f"{path}: {name} is {array.shape}; give {what} with N = {count}, as many as id has")
-    if name != "side" and not np.issubdtype(array.dtype, np.number):
-        raise InputError(f"{path}: {name} holds {array.dtype}; give numbers, {what}")
+Mode = Literal["tracking", "reacquisition", "true boxes", "predictions"]
+"""How a model is asked: its crop from the frame before, from its own search, from the truth; or it was asked before."""
 
 
-def _coco_records(path: Path) -> dict[int, list[dict[str, Any]]] | None:
-    """Records of COCO's results format by picture; None where the file is something else."""
-    if path.suffix != ".json":
+def matched(instances: Sequence[tuple[int, Instance]], guesses: Sequence[Guess]) -> dict[int, Guess]:
+    """Which guess is of which instance, each at most once, the nearest first.
+
+    A guess that names its instance belongs to it. Others go by their keypoints in the picture: to the nearest instance,
+    at most half of its size away on average. A guess without keypoints in the picture goes by its side, else it is
+    taken where there is but one of both.
+    """
+    found = {guess.instance: guess for guess in guesses if guess.instance is not None}
+    free = [guess for guess in guesses if guess.instance is None]
+    left = [(number, one) for number, one in instances if number not in found]
+    pairs = [
+        (apart, place, number, guess)
+        for place, guess in enumerate(free)
+        for number, one in left
+        if (apart := _distance(one, guess, alone=len(left) == len(free) == 1)) is not None
+    ]
+    taken: set[int] = set()
+    for _, place, number, guess in sorted(pairs, key=lambda pair: pair[:3]):
+        if place not in taken and number not in found:
+            taken.add(place)
+            found[number] = guess
+    return found
+
+
+def known_points(points: NDArray[np.float64] | None, valid: NDArray[np.bool_] | None) -> NDArray[np.float64] | None:
+    """Points (K, D) with NaN where they are not labelled; None without any."""
+    if points is None:
         return None
-    try:
-        data: Any = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read as JSON ({error})") from None
-    if not isinstance(data, list):
-        return None
-    records: dict[int, list[dict[str, Any]]] = defaultdict(list)
-    for number, one in enumerate(data):
-        if not isinstance(one, dict) or not {"image_id", "category_id", "score"} <= one.keys():
-            raise InputError(f"{path}: record {number} lacks image_id, category_id or score of COCO's results format")
-        records[int(one["image_id"])].append(one)
-    return records
+    known = np.asarray(np.isfinite(points).all(1), np.bool_)
+    if valid is not None:
+        known &= valid
+    return np.where(known[:, None], points, np.nan) if known.any() else None
 
 
-def _from_record(one: dict[str, Any], height: int, width: int) -> Guess:
-    box = None
-    if "bbox" in one:
-        x, y, wide, high = map(float, one["bbox"])
-        box = x, y, x + wide, y + high
-    mask = mask_from_segmentation(one["segmentation"], height, width) if "segmentation" in one else None
-    if box is None and mask is not None and mask.any():
-        rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-        box = float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)
-    return Guess(category_id=int(one["category_id"]), score=float(one["score"]), box=box, mask=mask)
+def group_of(one: Instance) -> dict[str, str]:
+    """What a set says of the person, but for who it is."""
+    group: Mapping[str, Any] = one.extra.get("group") or {}
+    return {str(name): str(value) for name, value in group.items() if name != "subject" and value is not None}
 
 
-def _from_frames(path: Path) -> dict[str, list[Guess]]:
-    header, frames = load_frames(path)
-    rows: dict[str, list[Guess]] = {}
-    for frame in frames:
-        source = frame.source or header.source
-        if source is None:
-            raise InputError(f"{path}: its frames name no pictures; save from a folder of pictures as .json or .jsonl")
-        name = Path(source).name
-        if name in rows:
-            raise InputError(f"{path}: two of its pictures are named {name}; give an .npz with the samples' ids")
-        rows[name] = [guess_from_result(one) for _, one in frame.instances()]
-    return rows
+def hidden_share(one: Instance) -> float:
+    """How much of an instance's labelled keypoints is hidden, 0..1; NaN where the set does not say."""
+    if one.visible is None:
+        return math.nan
+    labelled = np.ones(len(one.visible), np.bool_) if one.valid_px is None else one.valid_px
+    return 1 - float(one.visible[labelled].mean()) if labelled.any() else math.nan
 
 
-def _list(arrays: Mapping[str, Any]) -> str:
-    return ", ".join(arrays) or "nothing"
+def shaped(guess: NDArray[np.floating] | None, truth: NDArray[np.float64], what: str) -> NDArray[np.float64]:
+    """A guess as the truth is shaped (K, D); NaN without one.
+
+    Raises:
+        InputError: another shape.
+    """
+    if guess is None:
+        return np.full(truth.shape, np.nan)
+    if guess.shape != truth.shape:
+        raise InputError(f"{what} {guess.shape} for a truth of {truth.shape}: give one row per keypoint, in its order")
+    return np.asarray(guess, np.float64)
+
+
+def _distance(one: Instance, guess: Guess, *, alone: bool) -> float | None:
+    """How far a guess is from an instance, in parts of the instance's size; None where it is of something else."""
+    truth = known_points(one.keypoints_px, one.valid_px)
+    if truth is not None and guess.keypoints_px is not None and len(truth) == len(guess.keypoints_px):
+        apart = np.linalg.norm(np.asarray(guess.keypoints_px, np.float64)[:, :2] - truth, axis=1)
+        size = float(np.nanmax(np.nanmax(truth, 0) - np.nanmin(truth, 0)))
+        if not np.isfinite(apart).any() or not size > 0:
+            return None
+        share = float(np.nanmean(apart)) / size
+        return share if share <= _NEAR else None
+    if one.side is not None and guess.side is not None:
+        return 1.0 if one.side == guess.side else None
+    return 1.0 if alone else None
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401  # numbers, and lists of them
+    if isinstance(value, list):
+        return [_plain(one) for one in value]
+    return None if math.isnan(value) else "inf" if math.isinf(value) else value
+
+
+def _array(value: Any) -> NDArray[np.float64]:  # noqa: ANN401
+    return np.array(value, np.float64)  # None reads as NaN, "inf" as infinity

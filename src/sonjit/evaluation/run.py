@@ -6,23 +6,21 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from sonjit._version import __version__
-from sonjit.benchmark.machine import describe_machine
+from sonjit.benchmark.cases import describe_machine
 from sonjit.errors import InputError, SonjitError
-from sonjit.evaluation.data import ProtocolData
-from sonjit.evaluation.journal import Journal, Line, hash_of, hash_of_lines
-from sonjit.evaluation.judges import judge_of
+from sonjit.evaluation.evaluators import judge_of
 from sonjit.evaluation.models import describe_model, open_model
-from sonjit.evaluation.protocols import load_protocol
-from sonjit.evaluation.records import library_versions, run_record
+from sonjit.evaluation.protocols import ProtocolData, load_protocol
+from sonjit.evaluation.records import Journal, Line, hash_of, hash_of_lines, library_versions, run_record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from sonjit.datasets import Sample
-    from sonjit.evaluation.guesses import Mode
-    from sonjit.evaluation.judges import Judge
+    from sonjit.evaluation.evaluators import Judge
     from sonjit.evaluation.models import Model, ModelChoice
+    from sonjit.evaluation.predictions import Mode
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Where a network looked: class activation maps and saliency, on pictures and on what the detectors cut out of them.
 
 What is named here needs no PyTorch. Classifiers are explained by `sonjit.explain.classes` and, for comparison, by
-`sonjit.explain.saliency`; both need the extra `train`.
+`sonjit.explain.classes`; both need the extra `train`.
 """
 
 from sonjit.explain.hands import HandExplainer, TargetMap, hand_map, load_hand_explainer

@@ -1,4 +1,10 @@
-"""Class activation maps of pictures by a network of `sonjit.networks`, beside their scores."""
+"""Class activation maps of pictures by a network of `sonjit.networks`, beside their scores.
+
+The baseline: how much the class score changes with each pixel.
+
+Source: Simonyan et al. 2014, Deep Inside Convolutional Networks, section 3: the gradient's greatest absolute value
+over the channels. It too is weakly supervised: it needs no box to train on.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +17,13 @@ import torch
 from sonjit.errors import InputError
 from sonjit.explain.overlay import enlarge
 from sonjit.metrics.localization import box_from_map
-from sonjit.networks.cam import CamNetwork, class_activation_map
+from sonjit.networks.cam.cam import CamNetwork, class_activation_map
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
+    from torch import Tensor
 
     from sonjit.networks import Network
 
@@ -102,3 +109,22 @@ def classify_crop(
     x_min, y_min, x_max, y_max = (round(edge) for edge in box)
     (cropped,) = explain_classes(network, np.ascontiguousarray(rgb[y_min:y_max, x_min:x_max]), size)
     return whole, cropped
+
+
+def backprop_saliency(network: Network, images: Tensor, classes: Sequence[int] | Tensor) -> Tensor:
+    """Saliency maps at picture size.
+
+    Args:
+        network: gives class scores (B, C) as "scores".
+        images: (B, 3, H, W) in the network's own range.
+        classes: one per picture.
+
+    Returns:
+        (B, H, W) float32, at least 0.
+    """
+    images = images.detach().clone().requires_grad_()
+    with torch.enable_grad():
+        scores = network(images)["scores"]  # (B, C)
+        chosen = scores.gather(1, torch.as_tensor(classes, device=scores.device)[:, None]).sum()
+        (gradient,) = torch.autograd.grad(chosen, images)
+    return gradient.abs().amax(1)

@@ -142,8 +142,7 @@ class ClassesExplained:
         return Explained({"classes": records}, lines, side_by_side(panels) if draw else None)
 
     def _saliency(self, rgb: NDArray[np.uint8], label: int) -> NDArray[np.float32]:
-        from sonjit.explain.classes import image_tensor
-        from sonjit.explain.saliency import backprop_saliency
+        from sonjit.explain.classes import backprop_saliency, image_tensor
 
         saliency = backprop_saliency(self._network, image_tensor(rgb, self._size), [label])
         return enlarge(saliency[0].numpy(), rgb.shape[1], rgb.shape[0])

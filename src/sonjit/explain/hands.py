@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sonjit.detectors.hands import box_around_hand
+from sonjit.detectors.kinds.hands import box_around_hand
 from sonjit.errors import InputError
 from sonjit.geometry import RotatedBox, crop_on_grid
 from sonjit.skeletons import load_skeleton
@@ -71,7 +71,7 @@ class HandExplainer:
     """
 
     def __init__(self, path: Path, *, mirrored: bool = False, threads: int | None = None) -> None:
-        from sonjit.engines.pooled import PooledNetwork  # OpenVINO, which loads slowly
+        from sonjit.engines.graph_edits import PooledNetwork  # OpenVINO, which loads slowly
 
         self._network = PooledNetwork(path, threads)
         sizes = self._network.output_sizes

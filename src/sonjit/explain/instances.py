@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sonjit.datasets import coco_result
+from sonjit.media.drawing.bodies import PERSON_COLOURS, draw_tint
 from sonjit.media.drawing.labels import draw_captions, draw_label
 from sonjit.media.drawing.strokes import draw_path
-from sonjit.media.drawing.tints import PERSON_COLOURS, draw_tint
-from sonjit.networks.mask_rcnn import paste_masks
+from sonjit.networks.mask_rcnn.mask_rcnn import paste_masks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -19,9 +19,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from sonjit.media.drawing.strokes import Colour
-    from sonjit.networks.mask_rcnn import Instances
-    from sonjit.networks.mask_rcnn_steps import Steps
-    from sonjit.networks.rpn import Candidates
+    from sonjit.networks.mask_rcnn.mask_rcnn import Instances, Steps
+    from sonjit.networks.mask_rcnn.rpn import Candidates
 
 _LEVEL_COLOURS = {level: PERSON_COLOURS[level - 2] for level in range(2, 7)}
 _MOST_BOXES = 200  # of the best: more would hide the picture

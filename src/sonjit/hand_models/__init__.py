@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sonjit.hand_models.mano import Mano, load_mano
-    from sonjit.hand_models.mano_demo import demo_mano
+    from sonjit.hand_models.mano_stand_in import demo_mano
 
 __all__ = ["Mano", "demo_mano", "load_mano"]
 
-_HOMES = {"Mano": "mano", "demo_mano": "mano_demo", "load_mano": "mano"}
+_HOMES = {"Mano": "mano", "demo_mano": "mano_stand_in", "load_mano": "mano"}
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401

@@ -3,10 +3,13 @@
 It has MANO's joints, their order and what hangs on what, lengths of an adult hand, and ten shapes: scale, width,
 thickness, the fingers' lengths and the palm's. It is no scan of anybody, and what is measured on it says nothing of
 MANO's accuracy.
+
+A model with MANO's shapes and no licence.
 """
 
 from __future__ import annotations
 
+import zlib
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
     from sonjit.hand_models.mano import Mano, Side
 
 STAND_IN: Final = "stand-in"
+
 """By which settings ask for it."""
 
 
@@ -40,6 +44,7 @@ _FINGERS: Final = (  # in MediaPipe's order
     _Finger(10, (0.017, -0.084), 0.08, (0.041, 0.026, 0.023), 0.0077),
     _Finger(7, (0.035, -0.073), 0.18, (0.033, 0.019, 0.021), 0.0068),
 )
+
 _SHAPE_STEP: Final = 0.05  # of a length, for one unit of a shape
 
 
@@ -139,3 +144,32 @@ def _shapes(
     thumb = (owners >= 13) & (owners < 16)
     shapes[thumb, 0, 9] = -0.05
     return shapes * _SHAPE_STEP
+
+
+def demo_mano(side: Side = "right") -> Mano:
+    """A model with MANO's shapes and random numbers, the same everywhere: to try things out without a licence.
+
+    It is no hand: its answers mean nothing.
+    """
+    prefix = "mano" if side == "right" else "mano_left"
+
+    def drawn(field: str, spread: float | None = None) -> np.ndarray:
+        rng = np.random.default_rng(zlib.crc32(f"{prefix}.{field}".encode()))
+        if spread is not None:
+            return rng.normal(0, spread, SHAPES[field]).astype(np.float32)
+        shares = rng.uniform(0, 1, SHAPES[field]) ** 8
+        return (shares / shares.sum(1, keepdims=True)).astype(np.float32)
+
+    faces = np.random.default_rng(zlib.crc32(f"{prefix}.f".encode())).integers(0, VERTICES, SHAPES["f"])
+    fields = {
+        "v_template": drawn("v_template", 0.05),
+        "shapedirs": drawn("shapedirs", 0.005),
+        "posedirs": drawn("posedirs", 0.0005),
+        "J_regressor": drawn("J_regressor"),
+        "weights": drawn("weights"),
+        "hands_components": drawn("hands_components", 0.15),
+        "hands_mean": drawn("hands_mean", 0.2),
+        "f": faces,
+        "kintree_table": np.array([PARENTS, range(JOINTS)]),
+    }
+    return load_mano(fields, side)

@@ -82,8 +82,8 @@ def create_lifter(lift: Lift) -> Lifter:
     from sonjit.lifting.exported import EXPORTED, ExportedInterNet
     from sonjit.lifting.lifter import Lifter
     from sonjit.networks import create_network
-    from sonjit.networks.internet import InterNet
-    from sonjit.networks.rootnet import RootNet
+    from sonjit.networks.hands3d.internet import InterNet
+    from sonjit.networks.hands3d.rootnet import RootNet
 
     weights = Path(lift.weights or "")
     if weights.suffix in EXPORTED:

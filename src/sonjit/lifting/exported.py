@@ -12,8 +12,7 @@ from sonjit.engines import EngineOptions
 from sonjit.engines.openvino import compile_settings, core, read_model
 from sonjit.engines.quiet_openvino import ov
 from sonjit.errors import InputError
-from sonjit.networks.hand_layouts import LAYOUTS
-from sonjit.networks.internet import INPUT_SIZE
+from sonjit.networks.hands3d.internet import INPUT_SIZE, LAYOUTS
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -1,4 +1,7 @@
-"""InterNet on hands that a detector found: one crop for both, joints in the camera's space."""
+"""InterNet on hands that a detector found: one crop for both, joints in the camera's space.
+
+Which hands are seen in one crop: a right and a left one that are near each other.
+"""
 
 from __future__ import annotations
 
@@ -9,17 +12,16 @@ import numpy as np
 import torch
 
 from sonjit.geometry import RotatedBox, assumed_camera, crop, crop_matrix, translation_to_view
-from sonjit.lifting.pairs import pairs_of_hands
-from sonjit.networks.hand_layouts import SIDES
-from sonjit.networks.internet import INPUT_SIZE
-from sonjit.networks.internet_steps import (
+from sonjit.networks.hands3d.internet import (
+    INPUT_SIZE,
+    SIDES,
     area_of_box,
     box_of_joints,
     joints_in_camera,
     two_hands_from_outputs,
     with_relative_depth,
 )
-from sonjit.networks.rootnet import depth_of_box
+from sonjit.networks.hands3d.rootnet import depth_of_box
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,9 +31,8 @@ if TYPE_CHECKING:
 
     from sonjit.geometry import Camera
     from sonjit.lifting.exported import ExportedInterNet
-    from sonjit.networks.hand_layouts import Side
-    from sonjit.networks.internet import InterNet
-    from sonjit.networks.rootnet import RootNet
+    from sonjit.networks.hands3d.internet import InterNet, Side
+    from sonjit.networks.hands3d.rootnet import RootNet
     from sonjit.results import Hand
 
 _MM = 1000.0
@@ -137,3 +138,45 @@ def _crops(rgb: NDArray[np.uint8], areas: Sequence[RotatedBox]) -> Tensor:
         moved = area._replace(cx=area.cx - left, cy=area.cy - top)
         crops.append(crop(part, moved, INPUT_SIZE, INPUT_SIZE, border="zero"))
     return torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2) / 255
+
+
+_NEAR = 3.0
+
+"""By how much the longer side of the box around two hands may exceed that of the larger hand: beyond, a hand would fill
+so little of the crop that the network loses more than it gains by seeing both."""
+
+
+def pairs_of_hands(hands_px: Sequence[NDArray[np.floating]], sides: Sequence[Side]) -> list[dict[Side, int]]:
+    """Hands as pairs and single ones, the nearest first.
+
+    Args:
+        hands_px: (K, 2) joints of each hand in pixels.
+        sides: which hand each is.
+
+    Returns:
+        One mapping from side to the hand's number for each crop; every hand stands in one.
+    """
+    near = sorted(
+        (_spread([hands_px[right], hands_px[left]]), right, left)
+        for right in range(len(sides))
+        for left in range(len(sides))
+        if (sides[right], sides[left]) == ("Right", "Left")
+    )
+    pairs: list[dict[Side, int]] = []
+    free = set(range(len(sides)))
+    for spread, right, left in near:
+        if spread <= _NEAR and {right, left} <= free:
+            pairs.append({"Right": right, "Left": left})
+            free -= {right, left}
+    return [*pairs, *({sides[index]: index} for index in sorted(free))]
+
+
+def _spread(hands_px: Sequence[NDArray[np.floating]]) -> float:
+    """Longer side of the box around hands, in those of the largest one."""
+    alone = max(_side(hand) for hand in hands_px)
+    return _side(np.concatenate(hands_px)) / max(alone, 1e-6)
+
+
+def _side(joints_px: NDArray[np.floating]) -> float:
+    box = box_of_joints(joints_px)
+    return max(box.width, box.height)

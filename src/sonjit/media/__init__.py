@@ -1,16 +1,16 @@
 """Frames in (image, folder, video, camera), frames and tables out, drawing."""
 
+from sonjit.media.annotated.masks import TRANSPARENT_ENDINGS, MaskWriter, mask_from_frame, open_mask_writer
+from sonjit.media.annotated.output import DRAWN_VIDEO_ENDINGS, PICTURE_ENDINGS, DrawingWriter, open_drawing_writer
 from sonjit.media.drawing import draw_frame, draw_hands
-from sonjit.media.drawn import DRAWN_VIDEO_ENDINGS, PICTURE_ENDINGS, DrawingWriter, open_drawing_writer
-from sonjit.media.frame_writer import FrameWriter, Header
-from sonjit.media.image_files import IMAGE_ENDINGS
-from sonjit.media.images import ImageLike, rgb_from
-from sonjit.media.masks import TRANSPARENT_ENDINGS, MaskWriter, mask_from_frame, open_mask_writer
-from sonjit.media.source import Source, SourceFrame
-from sonjit.media.sources import open_source
-from sonjit.media.stills import natural_key
-from sonjit.media.tables import TABLE_ENDINGS, convert_table, load_frames, open_writer
-from sonjit.media.video import VIDEO_ENDINGS
+from sonjit.media.sources.base import Source, SourceFrame
+from sonjit.media.sources.image_files import IMAGE_ENDINGS
+from sonjit.media.sources.images import ImageLike, rgb_from
+from sonjit.media.sources.open import open_source
+from sonjit.media.sources.stills import natural_key
+from sonjit.media.sources.video import VIDEO_ENDINGS
+from sonjit.media.tables.base import FrameWriter, Header
+from sonjit.media.tables.tables import TABLE_ENDINGS, convert_table, load_frames, open_writer
 
 __all__ = [
     "DRAWN_VIDEO_ENDINGS",

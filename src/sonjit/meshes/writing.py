@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from sonjit.errors import InputError
-from sonjit.hand_models.bvh import bvh_from_motion
+from sonjit.files import Draft, failing_as_job
 from sonjit.hand_models.mesh_files import Mesh, glb_from_meshes, obj_from_meshes
-from sonjit.hand_models.rig_glb import glb_from_motions
-from sonjit.media.json_tables import json_from
-from sonjit.media.outputs import Draft, failing_as_job
+from sonjit.hand_models.rig_export import bvh_from_motion, glb_from_motions
+from sonjit.media.tables.json_tables import json_from
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -5,9 +5,7 @@ predicted. Align, compare, then ask: `mean_error(joint_errors(*root_relative(pre
 """
 
 from sonjit.metrics.alignment import bone_aligned, root_relative, scale_translation_aligned, similarity_aligned
-from sonjit.metrics.arrays import Points
-from sonjit.metrics.bootstrap import Interval, mean_interval
-from sonjit.metrics.breakdown import OCCLUSION_EDGES, Part, by_bin, by_joint, by_joints
+from sonjit.metrics.breakdown import OCCLUSION_EDGES, GroupReport, Part, by_bin, by_joint, by_joints, group_report
 from sonjit.metrics.detection import (
     COCO_SIGMAS,
     HAND_SIGMAS,
@@ -15,9 +13,6 @@ from sonjit.metrics.detection import (
     coco_precision,
     object_keypoint_similarity,
 )
-from sonjit.metrics.fusion import fused_poses
-from sonjit.metrics.groups import GroupReport, group_report
-from sonjit.metrics.handedness import average_precision, handedness_accuracy, handedness_hits
 from sonjit.metrics.keypoints import (
     Average,
     EndPointError,
@@ -26,6 +21,7 @@ from sonjit.metrics.keypoints import (
     joint_errors,
     joint_means,
     joint_medians,
+    max_mse,
     mean_error,
     missing_count,
     mpjpe,
@@ -35,7 +31,6 @@ from sonjit.metrics.keypoints import (
     pck_curve,
 )
 from sonjit.metrics.localization import box_from_map, box_iou, boxes_from_maps, classification_error, localization_error
-from sonjit.metrics.max_mse import max_mse
 from sonjit.metrics.meshes import FScore, f_score, f_scores
 from sonjit.metrics.normalised import (
     NormalisedError,
@@ -51,9 +46,19 @@ from sonjit.metrics.normalised import (
     pdj_hits,
     torso_sizes,
 )
-from sonjit.metrics.sequences import acceleration_error, acceleration_errors, id_switches, jitter
+from sonjit.metrics.sequences import acceleration_error, acceleration_errors, fused_poses, id_switches, jitter
+from sonjit.metrics.statistics import Interval, Points, mean_interval
 from sonjit.metrics.streaming import ErrorStream, Kept, StreamedErrors
-from sonjit.metrics.two_hands import TwoHandError, mrrpe, root_offset_errors, two_hand_errors, two_hand_mpjpe
+from sonjit.metrics.two_hands import (
+    TwoHandError,
+    average_precision,
+    handedness_accuracy,
+    handedness_hits,
+    mrrpe,
+    root_offset_errors,
+    two_hand_errors,
+    two_hand_mpjpe,
+)
 
 __all__ = [
     "COCO_SIGMAS",

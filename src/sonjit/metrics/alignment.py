@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sonjit.errors import InputError
-from sonjit.metrics.arrays import Points, checked_points
+from sonjit.metrics.statistics import Points, checked_points
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray

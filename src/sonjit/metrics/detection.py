@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 import numpy as np
 
 from sonjit.errors import InputError, MissingExtraError
-from sonjit.metrics.arrays import numbers
+from sonjit.metrics.statistics import numbers
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from sonjit.errors import InputError
-from sonjit.metrics.arrays import numbers
+from sonjit.metrics.statistics import numbers
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 import numpy as np
 
 from sonjit.errors import InputError
-from sonjit.metrics.arrays import known_mean, numbers
 from sonjit.metrics.keypoints import joint_errors, joint_means, mean_error
+from sonjit.metrics.statistics import known_mean, numbers
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Self, TypeVar
 import numpy as np
 
 from sonjit.errors import InputError
-from sonjit.metrics.arrays import known_mean, ratio, rows
 from sonjit.metrics.keypoints import area_under, hits_within, pck_from_hits, thresholds_between
+from sonjit.metrics.statistics import known_mean, ratio, rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -1,9 +1,16 @@
-"""What every network is: a `torch.nn.Module` whose forward gives a mapping from name to tensor."""
+"""What every network is: a `torch.nn.Module` whose forward gives a mapping from name to tensor.
+
+Weights drawn from each key's name: the same on every machine, with no checkpoint at hand.
+"""
 
 from __future__ import annotations
 
+import math
+import zlib
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import torch
 from torch import nn
 
 from sonjit.errors import InputError
@@ -13,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from numpy.typing import NDArray
     from torch import Tensor
 
 
@@ -52,3 +60,36 @@ class Network(nn.Module):
     if TYPE_CHECKING:
 
         def __call__(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]: ...  # noqa: ANN401
+
+
+def seeded_state_dict(network: nn.Module) -> dict[str, Tensor]:
+    """A state_dict with one generator per key, seeded by its name's CRC-32.
+
+    Scales of norms lie in 0.8..1.2, running variances in 0.5..1.5, weights have He's deviation; counters are zero.
+    """
+    return {
+        key: torch.from_numpy(seeded_values(key, tuple(value.shape))).to(value.dtype)
+        if value.is_floating_point()
+        else torch.zeros_like(value, device="cpu")
+        for key, value in network.state_dict().items()
+    }
+
+
+def seeded_values(key: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """The values of one entry of a state_dict.
+
+    >>> [f"{value:.2f}" for value in seeded_values("layer.weight", (2, 3)).flat]
+    ['0.11', '-0.12', '-0.07', '0.95', '-1.48', '0.17']
+    """
+    rng = np.random.default_rng(zlib.crc32(key.encode()))
+    if key.endswith("running_var"):
+        values = rng.uniform(0.5, 1.5, shape)
+    elif key.endswith("running_mean"):
+        values = rng.normal(0, 0.1, shape)
+    elif len(shape) == 1 and key.endswith("weight"):
+        values = rng.uniform(0.8, 1.2, shape)
+    elif len(shape) <= 1:
+        values = rng.normal(0, 0.02, shape)
+    else:
+        values = rng.normal(0, math.sqrt(2 / max(math.prod(shape[1:]), 1)), shape)
+    return values.astype(np.float32)

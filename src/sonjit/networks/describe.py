@@ -9,7 +9,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from sonjit.errors import InputError
-from sonjit.networks.mask_rcnn import MaskRCNN
+from sonjit.networks.mask_rcnn.mask_rcnn import MaskRCNN
 from sonjit.networks.registry import network_entry
 
 if TYPE_CHECKING:

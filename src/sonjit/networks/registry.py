@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from sonjit.errors import InputError
+from sonjit.networks.base import seeded_state_dict
 from sonjit.networks.checkpoints import fit_state_dict, load_checkpoint
-from sonjit.networks.seeded import seeded_state_dict
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,25 +22,25 @@ if TYPE_CHECKING:
     from sonjit.networks.base import Network
 
 _FILES: tuple[str, ...] = (
-    "cam",
-    "deformer",
-    "face_attention",
-    "face_detection",
-    "face_landmark",
-    "hand_landmark",
-    "handoccnet",
-    "internet",
-    "iris_landmark",
-    "keypoint_heatmaps",
-    "mask_rcnn",
-    "motion_discriminator",
-    "palm_detection",
-    "pose_detection",
-    "pose_landmark",
-    "rootnet",
-    "selfie_segmentation",
+    "cam.cam",
+    "hands3d.deformer",
+    "hands3d.handoccnet",
+    "hands3d.internet",
+    "hands3d.motion_discriminator",
+    "hands3d.rootnet",
+    "keypoints.keypoint_heatmaps",
+    "mask_rcnn.mask_rcnn",
+    "mediapipe.face_attention",
+    "mediapipe.face_detection",
+    "mediapipe.face_landmark",
+    "mediapipe.hand_landmark",
+    "mediapipe.iris_landmark",
+    "mediapipe.palm_detection",
+    "mediapipe.pose_detection",
+    "mediapipe.pose_landmark",
+    "mediapipe.selfie_segmentation",
 )
-"""The files of this room that register networks."""
+"""The modules of this package that register networks."""
 
 
 @dataclass(frozen=True)

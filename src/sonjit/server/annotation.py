@@ -14,17 +14,17 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from sonjit.errors import InputError
-from sonjit.multiview.marks import JOINTS, MACHINE, check_name, mark_from_dict, mark_to_dict
-from sonjit.multiview.prelabel import prelabel
+from sonjit.multiview.annotation.marks import JOINTS, MACHINE, check_name, mark_from_dict, mark_to_dict
+from sonjit.multiview.automatic.marks import prelabel
 from sonjit.server.annotation_frames import Frames
 from sonjit.server.annotation_pictures import Part, Pictures
-from sonjit.server.bodies import limited
 from sonjit.server.errors import RefusedError
+from sonjit.server.middleware import limited
 from sonjit.server.options import Spec, read_options
 
 if TYPE_CHECKING:
-    from sonjit.multiview.marks import Mark
-    from sonjit.multiview.project import Project
+    from sonjit.multiview.annotation.marks import Mark
+    from sonjit.multiview.annotation.project import Project
     from sonjit.server.service import Service
 
 T = TypeVar("T")

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sonjit.multiview.agreement import agreement, conflicts
-from sonjit.multiview.bones import BONES, BoneBook, bone_lengths, bone_warnings
-from sonjit.multiview.marks import JOINTS, MACHINE, Mark, joint_names, mark_to_dict, table_of_marks
-from sonjit.multiview.solving import Solution, epipolar_lines, solve
+from sonjit.multiview.annotation.agreement import agreement, conflicts
+from sonjit.multiview.annotation.marks import JOINTS, MACHINE, Mark, joint_names, mark_to_dict, table_of_marks
+from sonjit.multiview.annotation.ranking import Solution, epipolar_lines, solve
+from sonjit.multiview.triangulation.bones import BONES, BoneBook, bone_lengths, bone_warnings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
-    from sonjit.multiview.project import Project
+    from sonjit.multiview.annotation.project import Project
 
 
 class Frames:

@@ -14,7 +14,7 @@ from sonjit.server.errors import RefusedError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from sonjit.multiview.project import Project
+    from sonjit.multiview.annotation.project import Project
 
 T = TypeVar("T")
 _QUALITY = 88

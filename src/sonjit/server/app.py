@@ -1,31 +1,92 @@
-"""The app: every door in one place."""
+"""What the browser gets: the page, the skeletons and the sample clip. Everything comes from this installation.
+
+The app: every door in one place.
+"""
 
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
+from importlib.resources import files
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import FileResponse, Response
+from starlette.staticfiles import StaticFiles
 from starlette.websockets import WebSocket
 
 from sonjit._version import __version__
 from sonjit.detectors.create import KINDS
-from sonjit.server.available import missing_models
-from sonjit.server.errors import answer_errors
-from sonjit.server.gate import Gate
+from sonjit.server.detector_pool import missing_models
+from sonjit.server.errors import RefusedError, answer_errors
+from sonjit.server.images import picture_router
 from sonjit.server.jobs import job_router
-from sonjit.server.page_files import PageFiles, file_router
-from sonjit.server.pictures import picture_router
+from sonjit.server.middleware import Gate
 from sonjit.server.service import Service
 from sonjit.server.settings import Settings
 from sonjit.server.stream import Stream
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
-    from pathlib import Path
+    from os import PathLike, stat_result
 
-    from sonjit.multiview.project import Project
+    from starlette.types import Scope
+
+    from sonjit.multiview.annotation.project import Project
+
+PAGE = Path(__file__).parent / "page"
+
+_ROOM = Path(str(files("sonjit")))
+
+_MEDIA_TYPES = {  # a machine's own table may say otherwise, and browsers run no module of another type
+    ".js": "text/javascript",
+    ".css": "text/css",
+    ".html": "text/html",
+    ".json": "application/json",
+    ".svg": "image/svg+xml",
+    ".png": "image/png",
+}
+
+
+class PageFiles(StaticFiles):
+    """The folder `page/`."""
+
+    def __init__(self) -> None:
+        super().__init__(directory=PAGE, html=True, check_dir=False)
+
+    def file_response(
+        self, full_path: str | PathLike[str], stat_result: stat_result, scope: Scope, status_code: int = 200
+    ) -> Response:
+        """One file with its type; 304 where the browser has it."""
+        response = super().file_response(full_path, stat_result, scope, status_code)
+        media_type = _MEDIA_TYPES.get(Path(full_path).suffix)
+        if media_type is not None and response.status_code == 200:
+            is_text = not media_type.startswith("image/")
+            response.headers["content-type"] = media_type + ("; charset=utf-8" if is_text else "")
+        return response
+
+
+def file_router() -> APIRouter:
+    """Files that lie in other rooms."""
+    router = APIRouter(include_in_schema=False)
+
+    @router.get("/docs")
+    def docs() -> Response:
+        return FileResponse(PAGE / "api.html")
+
+    @router.get("/sample.mp4")
+    def sample() -> Response:
+        return FileResponse(_ROOM / "assets" / "demo.mp4", media_type="video/mp4")
+
+    @router.get("/skeletons/{name}.json")
+    def skeleton(name: str) -> Response:
+        known = {path.stem: path for path in (_ROOM / "skeletons").glob("*.json")}
+        if name not in known:
+            raise RefusedError("not_found", f"no skeleton {name[:60]!r}; known: {', '.join(sorted(known))}")
+        return FileResponse(known[name], media_type="application/json")
+
+    return router
 
 
 def create_app(settings: Settings | None = None, folder: Path | None = None) -> FastAPI:
@@ -98,6 +159,6 @@ def create_app(settings: Settings | None = None, folder: Path | None = None) -> 
 
 
 def _project(folder: Path) -> Project:
-    from sonjit.multiview.project import open_project  # slow to import, and most servers have none
+    from sonjit.multiview.annotation.project import open_project  # slow to import, and most servers have none
 
     return open_project(folder)

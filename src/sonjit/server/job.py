@@ -13,15 +13,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from sonjit.errors import JobError
+from sonjit.files import Draft, failing_as_job
 from sonjit.media import TABLE_ENDINGS, convert_table, natural_key
-from sonjit.media.outputs import Draft, failing_as_job
+from sonjit.runs import Task, run_task
 from sonjit.server.errors import refusal_from
 from sonjit.server.options import detector_arguments
-from sonjit.runs import Task, run_task
 
 if TYPE_CHECKING:
-    from sonjit.server.job_input import JobInput
     from sonjit.runs import Summary
+    from sonjit.server.uploads import JobInput
 
 State = Literal["waiting", "running", "done", "failed", "cancelled"]
 INPUT = "input"

@@ -1,42 +1,46 @@
-"""The doors of jobs: a whole video or any number of pictures in; tables and a drawing out."""
+"""The doors of jobs: a whole video or any number of pictures in; tables and a drawing out.
+
+What a job made, as files that browsers save.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import shutil
 import time
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
 
 from sonjit.detectors.create import KINDS
 from sonjit.errors import SonjitError
 from sonjit.media import TABLE_ENDINGS
-from sonjit.media.json_tables import json_from
-from sonjit.server.available import require_weights
-from sonjit.server.bodies import limited
-from sonjit.server.downloads import download
+from sonjit.media.tables.json_tables import json_from
+from sonjit.server.detector_pool import require_weights
 from sonjit.server.errors import RefusedError, refusal_from
 from sonjit.server.job import ENDED, INPUT, Job
-from sonjit.server.job_input import input_from_files
 from sonjit.server.job_queue import storage_refusal
-from sonjit.server.job_upload import open_upload
+from sonjit.server.middleware import limited
 from sonjit.server.options import Schema, job_options, read_kind, read_options, read_value, single_values
+from sonjit.server.uploads import input_from_files, open_upload
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Callable, Mapping
     from pathlib import Path
 
-    from sonjit.server.job_input import JobInput
+    from starlette.types import Message, Receive, Scope, Send
+
     from sonjit.server.job_queue import Jobs
-    from sonjit.server.job_upload import Upload
+    from sonjit.server.uploads import JobInput, Upload
 
 _OWN: dict[str, Schema] = {
     "kind": {"type": "string", "enum": list(KINDS)},
     "draw": {"type": "boolean", "description": "make a drawing as well; true by default"},
     "name": {"type": "string", "description": "what to call a body that is one file"},
 }
+
 _DESCRIPTION: dict[str, Any] = {
     "parameters": [
         {"name": name, "in": "query", "required": name == "kind", "schema": schema}
@@ -55,8 +59,11 @@ _DESCRIPTION: dict[str, Any] = {
         },
     },
 }
+
 _PIECE_BYTES = 1 << 20  # of an upload: written by another thread, while the loop serves others
+
 _BETWEEN_EVENTS_S = 0.1
+
 _KEEP_ALIVE_S = 15
 
 
@@ -203,3 +210,50 @@ def _done(jobs: Jobs, job_id: str) -> Job:
 
 def _ending_of(job: Job) -> str:
     return "was cancelled" if job.state == "cancelled" else f"failed: {job.message}"
+
+
+_MEDIA_TYPES = {
+    ".json": "application/json",
+    ".jsonl": "application/x-ndjson",
+    ".csv": "text/csv; charset=utf-8",
+    ".parquet": "application/vnd.apache.parquet",
+    ".mp4": "video/mp4",
+    ".jpg": "image/jpeg",
+    ".zip": "application/zip",
+}
+
+
+def download(jobs: Jobs, job: Job, make: Callable[[], Path], addition: str) -> Response:
+    """A file named after the source; browsers may ask for parts of it."""
+    try:
+        path = make()
+        size = path.stat()
+    except (OSError, SonjitError):
+        jobs.find(job.id)  # where it was deleted meanwhile, that is what to say
+        raise
+    name = f"{PurePath(job.given.name).stem}{addition}{path.suffix}"
+    return _Download(path, media_type=_MEDIA_TYPES[path.suffix], filename=name, stat_result=size)
+
+
+class _Download(FileResponse):
+    """A file that may be removed before it is opened: nothing is promised until then."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the file, or that it is gone."""
+        head: Message | None = None
+
+        async def send_once_open(message: Message) -> None:
+            nonlocal head
+            if message["type"] == "http.response.start":
+                head = message
+                return
+            if head is not None:
+                promise, head = head, None
+                await send(promise)
+            await send(message)
+
+        try:
+            await super().__call__(scope, receive, send_once_open)
+        except FileNotFoundError:
+            gone = RefusedError("not_found", "the job and its files were removed just now")
+            await gone.response()(scope, receive, send)

@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from sonjit.detectors.create import KINDS
-from sonjit.server.errors import RefusedError
-from sonjit.server.explaining import TARGETS, TARGETS_TOLD
 from sonjit.runs import STREAM_SMOOTHING
+from sonjit.server.errors import RefusedError
+from sonjit.server.sessions import TARGETS, TARGETS_TOLD
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -6,12 +6,12 @@ import asyncio
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING
 
-from sonjit.server.bodies import Room
+from sonjit.server.detector_pool import Stock
 from sonjit.server.errors import RefusedError
-from sonjit.server.explaining import Explainers
 from sonjit.server.job_queue import Jobs
-from sonjit.server.pool import Pool
-from sonjit.server.stock import Stock
+from sonjit.server.middleware import Room
+from sonjit.server.sessions import Explainers
+from sonjit.server.workers import Pool
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Generator

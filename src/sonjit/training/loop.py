@@ -2,6 +2,10 @@
 
 Whatever is drawn in a step depends on the seed and the step's number alone, so that nothing but weights and the
 optimizer's state must be kept.
+
+The moving mean of a network's weights, which is steadier than the weights themselves; PyTorch's own.
+
+Norms of gradients by layer: whether what stands at the bottom of a network still learns.
 """
 
 from __future__ import annotations
@@ -10,23 +14,21 @@ import math
 import os
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
+from statistics import median
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from sonjit.errors import JobError
 from sonjit.networks import save_checkpoint
 from sonjit.training.distributed import apart, from_first, in_step, mean_over_all, rank, share_of
-from sonjit.training.ema import moving_mean
 from sonjit.training.initialise import freeze, initialise
-from sonjit.training.monitor import layer_gradients
-from sonjit.training.optimizers import make_optimizer
-from sonjit.training.options import LoopOptions
+from sonjit.training.options import LoopOptions, make_optimizer, rate_at
 from sonjit.training.recipes import no_progress
 from sonjit.training.run_folder import BEST, CHECKPOINT, LOG, SETTINGS, WEIGHTS, RunFolder
-from sonjit.training.schedules import rate_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping, Sequence
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
 __all__ = ["BEST", "CHECKPOINT", "LOG", "SETTINGS", "WEIGHTS", "LoopOptions", "rate_at", "train"]
 
 T = TypeVar("T")
+
 N = TypeVar("N", bound=nn.Module)
 
 
@@ -190,3 +193,48 @@ def _deterministic(network: nn.Module) -> Generator[None]:
             yield
     finally:
         torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+
+
+def moving_mean(network: nn.Module, decay: float) -> AveragedModel | None:
+    """A mean that keeps `decay` of itself in a step; None for 0. Statistics of norms are the network's own."""
+    if decay == 0:
+        return None
+    return AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(decay))
+
+
+VANISHED = 1e-3
+
+"""Below this part of the upper layers' gradients, those of the lower ones have vanished."""
+
+
+def layer_gradients(network: nn.Module) -> dict[str, float]:
+    """Root mean square of each layer's gradient, from the bottom up: its norm over the root of its number of weights.
+
+    A layer is a module that has a weight matrix or kernel of its own; norms and biases are left out, as they have few.
+    """
+    return {
+        name.removesuffix(".weight"): weight.grad.norm().item() / math.sqrt(weight.numel())
+        for name, weight in network.named_parameters()
+        if weight.grad is not None and weight.ndim > 1
+    }
+
+
+def vanishing(layers: Mapping[str, float]) -> float | None:
+    """Gradients of the lower third of the layers as a part of those of the upper third, where they have vanished.
+
+    Args:
+        layers: from the bottom up, as `layer_gradients` gives them; medians of the thirds are compared.
+
+    >>> vanishing({"a": 1e-6, "b": 1e-4, "c": 1e-1})
+    1e-05
+    >>> vanishing({"a": 1e-2, "b": 1e-4, "c": 1e-1}) is None
+    True
+    """
+    values = list(layers.values())
+    third = len(values) // 3
+    if third == 0:
+        return None
+    low, high = median(values[:third]), median(values[-third:])
+    if high == 0 or low / high >= VANISHED:
+        return None
+    return round(low / high, 12)

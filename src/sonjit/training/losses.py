@@ -1,6 +1,6 @@
 """Losses by name: each takes what was predicted and what is true, and gives a scalar that is to fall.
 
-Deformer's maxMSE and its reasons stand in `sonjit.training.deformer`.
+Deformer's maxMSE and its reasons stand in `sonjit.training.hands3d.deformer_losses`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import torch.nn.functional as F  # noqa: N812
 from torchvision.ops import sigmoid_focal_loss
 
 from sonjit.errors import InputError
-from sonjit.training.deformer import maxmse
+from sonjit.training.hands3d.deformer_losses import maxmse
 
 if TYPE_CHECKING:
     from collections.abc import Callable

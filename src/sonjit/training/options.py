@@ -1,16 +1,28 @@
-"""How to train: what every loop has, by its textbook name."""
+"""How to train: what every loop has, by its textbook name.
+
+Optimizers by their textbook names; all are PyTorch's.
+
+How the learning rate changes on the way.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, get_args, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_type_hints
+
+from torch import optim
 
 from sonjit.errors import InputError
 
+if TYPE_CHECKING:
+    from torch import nn
+
 OptimizerName = Literal["sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw"]
+
 ScheduleName = Literal["constant", "step", "1/t", "cosine"]
+
 InitialisationName = Literal["own", "xavier", "he", "normal", "zeros", "orthogonal"]
 
 
@@ -85,3 +97,73 @@ class LoopOptions:
             raise InputError("rate_factors must be above 0")
         if not math.isfinite(self.rate):
             raise InputError(f"rate={self.rate}: give a number")
+
+
+def make_optimizer(network: nn.Module, options: LoopOptions) -> optim.Optimizer:
+    """The optimizer of what is to be trained in a network.
+
+    Raises:
+        InputError: nothing is.
+    """
+    weights = _groups(network, options.rate_factors)
+    if not weights:
+        raise InputError(f"freeze={','.join(options.freeze)}: leaves nothing to train")
+    rate, decay = options.rate, options.weight_decay
+    match options.optimizer:
+        case "sgd":
+            return optim.SGD(weights, rate, weight_decay=decay)
+        case "momentum":
+            return optim.SGD(weights, rate, momentum=options.momentum, weight_decay=decay)
+        case "nesterov":
+            return optim.SGD(weights, rate, momentum=options.momentum, weight_decay=decay, nesterov=True)
+        case "adagrad":
+            return optim.Adagrad(weights, rate, weight_decay=decay)
+        case "rmsprop":
+            return optim.RMSprop(weights, rate, weight_decay=decay)
+        case "adam":
+            return optim.Adam(weights, rate, weight_decay=decay)
+        case "adamw":
+            return optim.AdamW(weights, rate, weight_decay=decay)
+
+
+def _groups(network: nn.Module, factors: Mapping[str, float]) -> list[dict[str, Any]]:
+    """What is to be trained, in groups of the same `factor` to the rate; the loop sets each group's rate.
+
+    Raises:
+        InputError: a beginning of names that no weight has.
+    """
+    named = [(name, weight) for name, weight in network.named_parameters() if weight.requires_grad]
+    for part in factors:
+        if not any(name.startswith(part) for name, _ in named):
+            raise InputError(f"rate_factors: no weight to train begins with {part!r}")
+    groups: dict[float, list[nn.Parameter]] = {}
+    for name, weight in named:
+        factor = next((factor for part, factor in factors.items() if name.startswith(part)), 1.0)
+        groups.setdefault(factor, []).append(weight)
+    return [{"params": some, "factor": factor} for factor, some in groups.items()]
+
+
+def rate_at(step: int, options: LoopOptions) -> float:
+    """Part of the highest learning rate in a step, from 0: a straight rise, then as the schedule says.
+
+    >>> from sonjit.training.options import LoopOptions
+    >>> for name in ("constant", "step", "1/t", "cosine"):
+    ...     options = LoopOptions(steps=9, warmup=1, schedule=name)
+    ...     print([round(rate_at(step, options), 2) for step in range(9)])
+    [1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0]
+    [1.0, 1.0, 1.0, 1.0, 1.0, 0.1, 0.1, 0.01, 0.01]
+    [1.0, 1.0, 0.8, 0.67, 0.57, 0.5, 0.44, 0.4, 0.36]
+    [1.0, 1.0, 0.96, 0.85, 0.69, 0.5, 0.31, 0.15, 0.04]
+    """
+    if step < options.warmup:
+        return (step + 1) / options.warmup
+    part = (step - options.warmup) / max(options.steps - options.warmup, 1)
+    match options.schedule:
+        case "constant":
+            return 1.0
+        case "step":
+            return options.decay ** sum(part >= at for at in options.decay_at)
+        case "1/t":
+            return 1 / (1 + part / options.decay_at[0])
+        case "cosine":
+            return (1 + math.cos(math.pi * part)) / 2

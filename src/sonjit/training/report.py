@@ -8,8 +8,8 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from sonjit.documents.document import Heading, Picture, Plot, Points, Table, Text, html_from, save_files
-from sonjit.documents.lines import Line, lines_svg
-from sonjit.training.monitor import VANISHED, vanishing
+from sonjit.documents.plots import Line, lines_svg
+from sonjit.training.loop import VANISHED, vanishing
 from sonjit.training.run_folder import LOG, RESULT, SETTINGS
 
 if TYPE_CHECKING:

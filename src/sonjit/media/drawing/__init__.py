@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sonjit.media.drawing.bodies import draw_body, draw_body_label
+from sonjit.media.drawing.bodies import PERSON_COLOURS, draw_body, draw_body_label, draw_tint
 from sonjit.media.drawing.faces import draw_face, draw_face_label
 from sonjit.media.drawing.hands import draw_hand, draw_hand_label
 from sonjit.media.drawing.labels import draw_captions
-from sonjit.media.drawing.tints import PERSON_COLOURS, draw_tint
-from sonjit.media.images import rgb_from
+from sonjit.media.sources.images import rgb_from
 from sonjit.results import Frame
 
 if TYPE_CHECKING:
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from sonjit.media.images import ImageLike
+    from sonjit.media.sources.images import ImageLike
     from sonjit.results import Hand
 
 __all__ = ["draw_frame", "draw_hands"]

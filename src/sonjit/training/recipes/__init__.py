@@ -4,10 +4,8 @@ A recipe names a function from a `TrainingRequest` to what is worth telling at t
 which is imported only when it is asked for.
 """
 
-from sonjit.training.recipes.files import Ablation, AblationRow, Recipe, list_recipes, load_recipe
-from sonjit.training.recipes.request import Progress, TrainingRequest, no_progress
-from sonjit.training.recipes.run import prepare, run_recipe
-from sonjit.training.recipes.settings import settings_from
+from sonjit.training.recipes.files import Ablation, AblationRow, Recipe, list_recipes, load_recipe, settings_from
+from sonjit.training.recipes.run import Progress, TrainingRequest, no_progress, prepare, run_recipe
 
 __all__ = [
     "Ablation",

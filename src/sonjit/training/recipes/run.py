@@ -1,25 +1,27 @@
-"""Run a recipe, once everything that it was given is known to be right."""
+"""Run a recipe, once everything that it was given is known to be right.
+
+What a recipe is asked to do.
+"""
 
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from sonjit.errors import InputError
-from sonjit.media.outputs import failing_as_job
-from sonjit.training.recipes.files import Recipe, load_recipe
-from sonjit.training.recipes.settings import settings_from
+from sonjit.files import failing_as_job
+from sonjit.training.recipes.files import Recipe, load_recipe, settings_from
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from sonjit.training.recipes.request import TrainingRequest
+    from sonjit.networks.export import Format
 
 _WEIGHT_FILES = (".safetensors", ".pth", ".pt", ".tar", ".pkl", ".tflite", ".task")
+
 """Endings by which weights are a path and no name."""
 
 
@@ -112,3 +114,41 @@ def _named(recipe: Recipe, name: str) -> Any:  # noqa: ANN401  # a function or c
     if not hasattr(found, attribute):
         raise InputError(f"recipe {recipe.name}: {module} has no {attribute!r}")
     return getattr(found, attribute)
+
+
+Progress: TypeAlias = Callable[[int, int, Mapping[str, float]], None]
+
+"""Told after each step: how many are done, of how many, and the losses."""
+
+
+def no_progress(done: int, steps: int, losses: Mapping[str, float]) -> None:
+    """Tell nobody."""
+
+
+@dataclass(frozen=True)
+class TrainingRequest:
+    """What a recipe is asked to do.
+
+    Attributes:
+        recipe: its name, or the path of its TOML file.
+        out: folder of the run; a run that was stopped goes on where it stopped.
+        data: annotations, where the recipe takes any.
+        images: the folder or video that the annotations speak of.
+        weights: to begin with; None for the recipe's own.
+        device: of torch, e.g. `cpu` or `cuda`.
+        settings: the recipe's own: as typed, `{"steps": "200"}`, or of their own type, `{"steps": 200}`.
+        progress: told after each step.
+        export: also write the trained network for another runtime, where the recipe can.
+        smoke: at the small size, which ends in minutes on a CPU.
+    """
+
+    recipe: str
+    out: Path
+    data: Path | None = None
+    images: Path | None = None
+    weights: str | None = None
+    device: str = "cpu"
+    settings: Mapping[str, object] = field(default_factory=dict[str, object])
+    progress: Progress = no_progress
+    export: Format | None = None
+    smoke: bool = False

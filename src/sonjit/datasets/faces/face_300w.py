@@ -1,0 +1,157 @@
+"""Faces with landmarks in `.pts` files: 300W and 300VW.
+
+Source: https://ibug.doc.ic.ac.uk/resources/300-W/ and https://ibug.doc.ic.ac.uk/resources/300-VW/. The files count
+pixels from 1, as Matlab does; `origin` is what is taken off, 0 for the numbers as they are written.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sonjit.datasets.dataset import RecordDataset, box_from_corner, picture_size, read_lines
+from sonjit.datasets.images.coco_sets import CocoSet, labelled
+from sonjit.datasets.registry import DatasetEntry, register
+from sonjit.datasets.sample import Instance, Sample
+from sonjit.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from sonjit.datasets.dataset import Dataset
+
+_POINTS = 68
+_PICTURES = (".png", ".jpg", ".jpeg")
+_SPLIT_OF_FOLDER = {
+    "afw": "train",
+    "trainset": "train",
+    "testset": "common",
+    "ibug": "challenging",
+    "01_Indoor": "test",
+    "02_Outdoor": "test",
+}
+_PARTS = {"full": ("common", "challenging")}
+
+
+class FacePoints(RecordDataset):
+    """Every `.pts` file below the root that belongs to the split, with the picture beside it."""
+
+    def __init__(self, entry: DatasetEntry, root: Path, split: str, origin: float) -> None:
+        super().__init__(entry, root, split)
+        self._origin = origin
+        self.keep(self._found(), str(self.need(".")))
+
+    def sample(self, record: Any) -> Sample:  # noqa: ANN401  # JSON
+        """One picture with the one face that is labelled in it."""
+        points_name, picture_name = record
+        path, file = self.root / picture_name, self.root / points_name
+        width, height = picture_size(path)
+        face = Instance(
+            kind="face",
+            skeleton="face_300w68",
+            keypoints_px=points_from_pts(file) - self._origin,
+            valid_px=np.ones(_POINTS, np.bool_),
+        )
+        is_video = self.entry.name == "300vw"
+        return Sample(
+            dataset=self.entry.name,
+            id=picture_name,
+            image=path,
+            width=width,
+            height=height,
+            instances=(face,),
+            sequence=picture_name.split("/")[0] if is_video else None,
+            frame=int(path.stem) if is_video and path.stem.isdecimal() else None,
+            source=str(file),
+            licence=self.entry.licence,
+        )
+
+    def _found(self) -> Iterator[tuple[str, str]]:
+        """`.pts` files and their pictures, below the root."""
+        wanted = _PARTS.get(self.split, (self.split,))
+        for file in sorted(self.root.rglob("*.pts")):
+            places = {_SPLIT_OF_FOLDER[part] for part in file.parts if part in _SPLIT_OF_FOLDER}
+            if self.split == "all" or places & set(wanted):
+                stems = file.with_suffix(""), file.parent.parent / "imgs" / file.stem
+                pictures = [stem.with_name(stem.name + ending) for stem in stems for ending in _PICTURES]
+                picture = next((one for one in pictures if one.is_file()), pictures[0])
+                yield file.relative_to(self.root).as_posix(), picture.relative_to(self.root).as_posix()
+
+
+def points_from_pts(path: Path) -> NDArray[np.float64]:
+    """The points (68, 2) of a `.pts` file, as written.
+
+    Raises:
+        InputError: missing, cut off, or another number of points.
+    """
+    lines = read_lines(path)
+    start = next((number for number, line in enumerate(lines) if line.strip() == "{"), len(lines))
+    try:
+        points = np.array([line.split() for line in lines[start + 1 : -1]], np.float64)
+    except ValueError:
+        raise InputError(f"{path}: each line between the braces holds x and y") from None
+    if points.shape != (_POINTS, 2) or lines[-1].strip() != "}":
+        raise InputError(f"{path}: holds {len(points)} points and must hold {_POINTS} between braces; was it cut off?")
+    return points
+
+
+class CocoFaces(CocoSet):
+    """Faces in COCO's form."""
+
+    def __init__(self, entry: DatasetEntry, root: Path, split: str, origin: float) -> None:
+        super().__init__(entry, root, split)
+        self._origin = origin
+        self.read(_coco_file(root, split), root / "images", root)
+
+    def instances(self, annotation: dict[str, Any], picture: dict[str, Any]) -> Iterator[Instance]:
+        """The one face of an annotation."""
+        points = labelled(annotation, "keypoints", _POINTS, says_hidden=False)
+        points["keypoints_px"] -= self._origin
+        box = box_from_corner(annotation, "bbox")
+        yield Instance(kind="face", skeleton="face_300w68", box=box, **points)
+
+
+def _coco_file(root: Path, split: str) -> Path:
+    name = {"common": "valid_common", "challenging": "valid_challenge", "full": "valid"}.get(split, split)
+    return root / "annotations" / f"face_landmarks_300w_{name}.json"
+
+
+def _open_300w(entry: DatasetEntry, root: Path, split: str, *, origin: float | None = None) -> Dataset:
+    """`origin` is 1 for `.pts` files and 0 for files in COCO's form where it is not given."""
+    if _coco_file(root, split).is_file():
+        return CocoFaces(entry, root, split, 0 if origin is None else origin)
+    return FacePoints(entry, root, split, 1 if origin is None else origin)
+
+
+def _open_300vw(entry: DatasetEntry, root: Path, split: str, *, origin: float = 1) -> Dataset:
+    return FacePoints(entry, root, split, origin)
+
+
+register(
+    DatasetEntry(
+        name="300w",
+        title="300 Faces in the Wild",
+        open=_open_300w,
+        splits=("train", "common", "challenging", "full", "test", "all"),
+        kinds=("face",),
+        licence="non-commercial research",
+        where="https://ibug.doc.ic.ac.uk/resources/300-W/",
+        needs=("afw, helen, lfpw, ibug, or Test with .pts files",),
+    )
+)
+register(
+    DatasetEntry(
+        name="300vw",
+        title="300 Videos in the Wild",
+        open=_open_300vw,
+        splits=("all",),
+        kinds=("face",),
+        licence="non-commercial research",
+        where="https://ibug.doc.ic.ac.uk/resources/300-VW/",
+        needs=("001/annot with .pts files", "001/imgs with the frames of vid.avi"),
+    )
+)

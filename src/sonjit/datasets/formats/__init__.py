@@ -1,0 +1,1 @@
+"""Formats that hold any data set: COCO, folders and tables, Parquet, WebDataset shards."""

@@ -1,0 +1,283 @@
+"""Your own pictures: with a COCO keypoints file, with tables that Sonjit wrote, or sorted into a folder per class.
+
+In a COCO file, keypoints whose names are those of a skeleton that Sonjit knows come out in its order, whatever theirs.
+Beside COCO's fields an annotation may have `hand_side`, `hand_presence` (0: no hand), `keypoints3d` (K x 3, millimetres
+in the camera's frame) and `group` (region, skin_tone, gender, age...); an image `subject`, `sequence`, `frame`, `view`,
+`tags`, `camera` {K, R, t_m, distortion} and `upright` (false: stored turned, and labelled so). No field names a person;
+`subject` is for splits alone.
+
+Tables as data sets: what Sonjit found in pictures (`sonjit hands photos/ --save t.json`), and converted sets.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sonjit.datasets.dataset import RecordDataset, box_from_corner, picture_size
+from sonjit.datasets.formats.parquet import is_dataset_parquet, records_from_parquet
+from sonjit.datasets.formats.shards import instance_to_dict, sample_from_dict
+from sonjit.datasets.images.coco_sets import CocoSet, Record, labelled, mask_reader
+from sonjit.datasets.joint_orders import skeleton_of_names
+from sonjit.datasets.reading import load_json
+from sonjit.datasets.registry import DatasetEntry, register
+from sonjit.datasets.sample import Instance, Kind, Sample, SampleCamera
+from sonjit.errors import InputError
+from sonjit.media import IMAGE_ENDINGS, TABLE_ENDINGS, load_frames, natural_key
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from sonjit.datasets.dataset import Dataset
+    from sonjit.results import Frame
+    from sonjit.results import Instance as Found
+
+_OF_PICTURE = ("subject", "sequence", "frame", "view", "tags", "upright", "reduced")
+
+_OF_INSTANCE = ("group", "id", "causes")
+
+_KINDS: dict[str, Kind] = {"hand": "hand", "face": "face", "person": "body", "body": "body"}
+
+_SIDES = {"left": "Left", "right": "Right", "unknown": None, "": None}
+
+
+class Folder(CocoSet):
+    """Pictures with a COCO keypoints file."""
+
+    def __init__(self, entry: DatasetEntry, root: Path, split: str, annotations: Path, images: Path | None) -> None:
+        super().__init__(entry, root, split)
+        base = annotations.parent
+        places = (root / "images", base / "images", base.parent / "images", base, root)
+        self.read(annotations, *([images] if images else [place for place in places if place.is_dir()]))
+        self._orders = {one["id"]: skeleton_of_names(one.get("keypoints") or ()) for one in self.categories.values()}
+
+    def about(self, picture: Record, annotations: list[Record]) -> Mapping[str, Any]:
+        """Whose hands, which recording, and the camera."""
+        known = {name: picture[name] for name in _OF_PICTURE if picture.get(name) is not None}
+        subjects = {one["group"]["subject"] for one in annotations if "subject" in (one.get("group") or {})}
+        if "subject" not in known and len(subjects) == 1:
+            known["subject"] = subjects.pop()
+        if camera := picture.get("camera"):
+            known["camera"] = _camera(camera, picture["file_name"])
+        return {"upright": True} | known
+
+    def instances(self, annotation: Record, picture: Record) -> Iterator[Instance]:
+        """What one annotation says; none where it says that no hand is there."""
+        if annotation.get("hand_presence", 1) == 0:
+            return
+        where = f"{picture['file_name']}, annotation {annotation.get('id')}"
+        category = self.categories.get(annotation["category_id"])
+        if category is None:
+            raise InputError(f"{where}: category_id {annotation['category_id']} is not among the categories")
+        side = str(annotation.get("hand_side") or "").lower()
+        if side not in _SIDES:
+            raise InputError(f"{where}: hand_side is {annotation['hand_side']!r}; left or right is known")
+        box = box_from_corner(annotation, "bbox")
+        if box is None and annotation.get("bbox") is not None:
+            raise InputError(f"{where}: bbox {annotation['bbox']} holds nothing; mend or remove it")
+        yield Instance(
+            kind=_kind(category, side),
+            side=_SIDES[side],  # pyright: ignore[reportArgumentType]  # the table's values
+            box=box,
+            area_px2=annotation.get("area"),
+            category=category["name"],
+            category_id=category["id"],
+            crowd=bool(annotation.get("iscrowd", 0)),
+            extra={name: annotation[name] for name in _OF_INSTANCE if name in annotation},
+            read_mask=mask_reader(annotation, picture),
+            **self._keypoints(annotation, category),
+        )
+
+    def _keypoints(self, annotation: Record, category: Record) -> Record:
+        if not annotation.get("keypoints"):
+            return {}
+        names = category.get("keypoints") or ()
+        count = len(names) or len(annotation["keypoints"]) // 3
+        result = labelled(annotation, "keypoints", count, says_hidden=True)
+        if points := annotation.get("keypoints3d"):
+            points_m = np.array(points, np.float64).reshape(-1, 3) / 1000  # null is NaN
+            if len(points_m) != count:
+                raise InputError(
+                    f"annotation {annotation.get('id')}: keypoints3d holds {len(points_m)} and not {count}"
+                )
+            result |= {"keypoints_m": points_m, "valid_m": np.isfinite(points_m).all(axis=1)}
+        skeleton, order = self._orders[category["id"]]
+        if order is not None:
+            result = {name: values[order] for name, values in result.items()}
+        return result | {"skeleton": skeleton}
+
+
+class ClassFolders(RecordDataset):
+    """Pictures sorted into a folder per class."""
+
+    def __init__(self, entry: DatasetEntry, root: Path, split: str) -> None:
+        super().__init__(entry, root, split)
+        folders = sorted((one for one in root.iterdir() if one.is_dir()), key=lambda one: natural_key(one.name))
+        self._classes = [one.name for one in folders]
+        self.keep(
+            (
+                (number, file.name)
+                for number, folder in enumerate(folders)
+                for file in sorted(folder.iterdir(), key=lambda one: natural_key(one.name))
+                if file.suffix.lower() in IMAGE_ENDINGS
+            ),
+            str(root),
+        )
+
+    def sample(self, record: Any) -> Sample:  # noqa: ANN401  # JSON
+        """One picture with its class."""
+        number, name = record
+        place = f"{self._classes[number]}/{name}"
+        width, height = picture_size(self.root / place)
+        return Sample(
+            dataset=self.entry.name,
+            id=place,
+            image=self.root / place,
+            width=width,
+            height=height,
+            instances=(Instance(kind="object", category=self._classes[number], category_id=number),),
+            source=str(self.root),
+            licence=self.entry.licence,
+        )
+
+
+def _kind(category: Record, side: str) -> Kind:
+    name = "hand" if side else str(category["name"]).lower()
+    found: list[Kind] = [kind for word, kind in _KINDS.items() if word in name]
+    return found[0] if found else "object"
+
+
+def _camera(camera: Record, where: str) -> SampleCamera:
+    fields = {"K": "K", "R": "R", "t": "t_m", "distortion": "distortion"}
+    shapes = {"K": (3, 3), "R": (3, 3), "t": (3,), "distortion": (5,)}
+    arrays = {name: np.array(camera[key], np.float64) for name, key in fields.items() if camera.get(key) is not None}
+    for name, array in arrays.items():
+        if array.shape != shapes[name]:
+            raise InputError(f"{where}: camera {fields[name]} has the shape {array.shape}, not {shapes[name]}")
+    if "K" not in arrays:
+        raise InputError(f"{where}: camera has no K (3 x 3, pixels)")
+    return SampleCamera(**arrays)
+
+
+def _open(
+    entry: DatasetEntry, root: Path, split: str, *, annotations: str | None = None, images: str | None = None
+) -> Dataset:
+    """`annotations` names the file where there are several, `images` the folder of the pictures."""
+    folder = root if root.is_dir() else root.parent
+    file = root if root.is_file() else _annotation_file(root, annotations)
+    if file is None:
+        return ClassFolders(entry, root, split)
+    pictures = Path(images) if images else None
+    is_coco = file.suffix.lower() == ".json" and "frames" not in load_json(file)
+    return (Folder if is_coco else TableSet)(entry, folder, split, file, pictures)
+
+
+def _annotation_file(root: Path, name: str | None) -> Path | None:
+    """The file with the labels; None where pictures lie in folders by class."""
+    if not root.is_dir():
+        raise InputError(f"{root}: no such file or folder")
+    if name:
+        file = root / name
+        if not file.is_file():
+            raise InputError(f"{root}: the annotation file {name} is not there")
+        return file
+    if (root / "dataset.json").is_file():
+        return root / "dataset.json"
+    places = (place for place in (root / "labels", root / "annotations", root) if place.is_dir())
+    tables = (sorted(file for file in place.iterdir() if file.suffix.lower() in TABLE_ENDINGS) for place in places)
+    files = next(filter(None, tables), [])
+    if len(files) > 1:
+        raise InputError(f"{root} holds {len(files)} annotation files; name one, e.g. annotations={files[0].name}")
+    if not files and not any(file.suffix.lower() in IMAGE_ENDINGS for file in root.glob("*/*")):
+        raise InputError(f"{root} holds neither a COCO file or table nor folders of pictures by class")
+    return files[0] if files else None
+
+
+register(
+    DatasetEntry(
+        name="folder",
+        title="Your own folder",
+        open=_open,
+        splits=("all",),
+        kinds=("hand", "face", "body", "object"),
+        licence="your own",
+        where="your own disk",
+        needs=("dataset.json or labels/*.json with images, a table of Sonjit's, or a folder per class",),
+    )
+)
+
+_SEEN = 0.5  # visibility from which a body's keypoint counts as seen
+
+
+class TableSet(RecordDataset):
+    """The pictures of a table.
+
+    Args:
+        entry: of the set.
+        root: folder that sample ids are relative to.
+        split: "all".
+        table: the file.
+        images: folder of the pictures; by default they are looked for beside the table.
+    """
+
+    def __init__(self, entry: DatasetEntry, root: Path, split: str, table: Path, images: Path | None) -> None:
+        super().__init__(entry, root, split)
+        self._folders = [images] if images else [table.parent, root / "images", root]
+        self.keep(_records(table), str(table))
+
+    def sample(self, record: Any) -> Sample:  # noqa: ANN401  # JSON
+        """One picture with what the table says."""
+        path = self._picture(record["image"])
+        if "width" in record:
+            return sample_from_dict(record, path)
+        width, height = picture_size(path, upright=True)
+        own = {
+            "dataset": self.entry.name,
+            "id": record["image"],
+            "width": width,
+            "height": height,
+            "upright": True,
+            "source": self.annotations,
+            "licence": self.entry.licence,
+        }
+        return sample_from_dict(own | record, path)
+
+    def _picture(self, name: str) -> Path:
+        places = [folder / place for folder in self._folders for place in (name, Path(name).name)]
+        return next((place for place in places if place.is_file()), places[0])
+
+
+def _records(table: Path) -> Iterator[dict[str, Any]]:
+    if table.suffix.lower() == ".parquet" and is_dataset_parquet(table):
+        yield from records_from_parquet(table)
+        return
+    header, frames = load_frames(table)
+    for frame in frames:
+        source = frame.source or (header.source if len(frames) == 1 else None)
+        if source is None:
+            raise InputError(f"{table} is of a video: write its frames into a folder and find what is in that")
+        yield _record(source, frame)
+
+
+def _record(source: str, frame: Frame) -> dict[str, Any]:
+    return {
+        "image": source,
+        "frame": frame.index,
+        "instances": [instance_to_dict(_instance(one)) for _, one in frame.instances()],
+    }
+
+
+def _instance(one: Found) -> Instance:
+    points = np.asarray(one.keypoints[:, :2], np.float64)
+    return Instance(
+        kind=one.kind,  # pyright: ignore[reportArgumentType]  # results use the same words
+        side=one.handedness,
+        skeleton=one.skeleton.name,
+        keypoints_px=points,
+        valid_px=np.asarray(np.isfinite(points).all(axis=1), np.bool_),
+        visible=None if one.visibility is None else ~(one.visibility < _SEEN),
+        box=one.box if np.isfinite(one.box).all() else None,
+        extra={"score": one.score, "id": one.id},
+    )

@@ -1,0 +1,163 @@
+"""Data sets as Parquet: one row per instance, its sample's fields repeated; a sample without any keeps one row.
+
+Names and units are those of `Sample` and `Instance`. Keypoints are flat lists; camera, tags, mesh, mask (packed run
+lengths), extra and whatever else is known are JSON text. `image` is the path of the picture, relative to the table.
+"""
+
+from __future__ import annotations
+
+import json
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sonjit.errors import InputError, MissingExtraError
+from sonjit.files import Draft, failing_as_job
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+_SAMPLES_PER_GROUP = 512
+_MARK = b"sonjit_dataset"
+_OF_SAMPLE = {
+    "sample": "int64",
+    "id": "string",
+    "image": "string",
+    "width": "int32",
+    "height": "int32",
+    "dataset": "string",
+    "subject": "string",
+    "sequence": "string",
+    "frame": "int64",
+    "view": "string",
+    "source": "string",
+    "licence": "string",
+    "upright": "bool",
+    "reduced": "bool",
+    "camera": "json",
+    "tags": "json",
+    "sample_more": "json",
+}
+_OF_INSTANCE = {
+    "instance": "int32",
+    "kind": "string",
+    "side": "string",
+    "skeleton": "string",
+    "category": "string",
+    "category_id": "int64",
+    "crowd": "bool",
+    "area_px2": "float64",
+    "box": "float64 list",
+    "keypoints_px": "float64 list",
+    "valid_px": "bool list",
+    "visible": "bool list",
+    "keypoints_m": "float64 list",
+    "valid_m": "bool list",
+    "derived": "int32 list",
+    "vertices_m": "float64 list",
+    "mesh": "json",
+    "mask": "json",
+    "extra": "json",
+    "instance_more": "json",
+}
+_COLUMNS = _OF_SAMPLE | _OF_INSTANCE
+_WIDTHS = {"keypoints_px": 2, "keypoints_m": 3, "vertices_m": 3}
+Json = dict[str, Any]
+
+
+def save_parquet(path: Path, samples: Iterable[Json]) -> None:
+    """Write samples as `sample_to_dict` gives them, with `image`; nothing but a finished file takes the name."""
+    pa = _pyarrow()
+    schema = pa.schema([(name, _type(pa, kind)) for name, kind in _COLUMNS.items()], metadata={_MARK: b"1"})
+    draft = Draft(path)
+    try:
+        with failing_as_job(path), pa.parquet.ParquetWriter(draft.draft, schema, compression="zstd") as writer:
+            rows: list[Json] = []
+            for number, sample in enumerate(samples):
+                rows += _rows(number, sample)
+                if number % _SAMPLES_PER_GROUP == _SAMPLES_PER_GROUP - 1:
+                    writer.write_table(pa.Table.from_pylist(rows, schema=schema))
+                    rows.clear()
+            if rows:
+                writer.write_table(pa.Table.from_pylist(rows, schema=schema))
+        draft.keep()
+    except BaseException:
+        draft.drop()
+        raise
+
+
+def is_dataset_parquet(path: Path) -> bool:
+    """Whether a Parquet file holds a data set rather than a table of frames."""
+    pa = _pyarrow()
+    try:
+        with pa.parquet.ParquetFile(path) as file:
+            return _MARK in (file.schema_arrow.metadata or {})
+    except (OSError, pa.ArrowInvalid) as error:
+        raise InputError(f"{path} is no Parquet file or was cut off: {error}") from None
+
+
+def records_from_parquet(path: Path) -> Iterator[Json]:
+    """What `save_parquet` was given, a row group at a time."""
+    with _pyarrow().parquet.ParquetFile(path) as file:
+        rows = (row for batch in file.iter_batches() for row in batch.to_pylist())
+        for _, of_sample in groupby(rows, key=lambda row: row["sample"]):
+            group = list(of_sample)
+            instances = [_read(row, _OF_INSTANCE) for row in group if row["instance"] is not None]
+            yield _read(group[0], _OF_SAMPLE) | {"instances": instances}
+
+
+def _rows(number: int, sample: Json) -> Iterator[Json]:
+    shared = _written({"sample": number} | {k: v for k, v in sample.items() if k != "instances"}, _OF_SAMPLE)
+    for place, one in enumerate(sample["instances"]):
+        yield shared | _written({"instance": place} | one, _OF_INSTANCE)
+    if not sample["instances"]:
+        yield shared
+
+
+def _written(values: Json, columns: dict[str, str]) -> Json:
+    """A row's cells; what has no column of its own goes into the last one."""
+    *_, last = columns
+    values = values | {last: {name: value for name, value in values.items() if name not in columns} or None}
+    row: Json = {}
+    for name, kind in columns.items():
+        value = values.get(name)
+        if value is not None and kind == "json":
+            value = json.dumps(value, sort_keys=True)
+        elif value is not None and name in _WIDTHS:
+            value = [item for point in value for item in point]
+        row[name] = value
+    return row
+
+
+def _read(row: Json, columns: dict[str, str]) -> Json:
+    """What `_written` was given, less the number of the row."""
+    _, *names, last = columns
+    result: Json = json.loads(row[last]) if row[last] else {}
+    for name in names:
+        value = row[name]
+        if value is None:
+            continue
+        if columns[name] == "json":
+            value = json.loads(value)
+        elif name in _WIDTHS:
+            value = np.reshape(np.array(value, object), (-1, _WIDTHS[name])).tolist()
+        result[name] = value
+    return result
+
+
+def _type(pa: Any, kind: str) -> Any:  # noqa: ANN401  # pyarrow's stubs are partial
+    name, _, is_list = kind.partition(" ")
+    types = {"json": pa.string(), "string": pa.string(), "bool": pa.bool_(), "int32": pa.int32(), "int64": pa.int64()}
+    one = types.get(name) or pa.float64()
+    return pa.list_(one) if is_list else one
+
+
+def _pyarrow() -> Any:  # noqa: ANN401  # a module; its stubs are partial
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet  # pyright: ignore[reportUnusedImport]  # makes pa.parquet exist
+    except ImportError:
+        raise MissingExtraError("data sets in Parquet", "tables") from None
+    return pa

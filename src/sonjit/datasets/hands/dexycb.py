@@ -1,0 +1,249 @@
+"""DexYCB: hands that grasp objects before eight cameras.
+
+Source: Chao et al., CVPR 2021, https://dex-ycb.github.io. Metres in each camera's frame.
+"""
+
+from __future__ import annotations
+
+from functools import cache, partial
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from zipfile import BadZipFile
+
+import numpy as np
+
+from sonjit.datasets.dataset import Dataset
+from sonjit.datasets.joint_orders import camera_matrix, hand_before_camera
+from sonjit.datasets.reading import field, load_yaml, numbers
+from sonjit.datasets.registry import DatasetEntry, register
+from sonjit.datasets.sample import Instance, ManoParameters, Sample, SampleCamera, Side
+from sonjit.errors import InputError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+PARTS: Final = ("train", "val", "test")
+SETUPS: Final = ("s0", "s1", "s2", "s3")
+"""What the test split has that the training split has not: nothing, people, cameras, objects."""
+
+_SEQUENCES = 100  # of each subject
+_HAND_IN_MASK = 255
+_SIDES: dict[str, Side] = {"right": "Right", "left": "Left"}
+
+
+class _Sequence(NamedTuple):
+    """One recording."""
+
+    folder: str
+    frames: int
+    cameras: tuple[str, ...]
+    sides: tuple[str, ...]
+    betas: tuple[str, ...]
+    objects: tuple[int, ...]
+    grasped: int
+
+
+class DexYcb(Dataset):
+    """One split: every frame of every camera; where no hand is to be seen, the sample has none.
+
+    Args:
+        entry: the set's record.
+        root: the folder that holds the subjects' folders and `calibration`.
+        split: all, or one of `SETUPS` with train, val or test, such as s0-test. Splits count a subject's hundred
+            sequences in the order of their names, so all of a subject's have to be there.
+
+    Raises:
+        InputError: a piece is missing or damaged.
+    """
+
+    def __init__(self, entry: DatasetEntry, root: Path, split: str) -> None:
+        super().__init__(entry, root, split)
+        self.need("calibration")
+        subjects = sorted(path for path in root.glob("*-subject-*") if path.is_dir())
+        if not subjects:
+            self.need("20200709-subject-01")
+        setup, _, part = split.partition("-")
+        self._sequences: list[_Sequence] = []
+        self._rows: list[tuple[int, int]] = []  # sequence and camera
+        for subject in subjects:
+            person = int(subject.name.rpartition("-")[2]) - 1
+            folders = sorted(path.parent for path in subject.glob("*/meta.yml"))
+            if split != "all" and len(folders) != _SEQUENCES:
+                raise InputError(
+                    f"{entry.name}: the split {split} counts a subject's {_SEQUENCES} sequences and {subject} has "
+                    f"{len(folders)}; get the rest from {entry.where}, or use the split all"
+                )
+            for number, folder in enumerate(folders):
+                if split != "all" and setup != "s2" and _part(setup, person, number) != part:
+                    continue
+                sequence = _sequence(folder, root)
+                cameras = range(len(sequence.cameras))
+                self._rows += [
+                    (len(self._sequences), camera)
+                    for camera in cameras
+                    if setup != "s2" or _part(setup, person, camera) == part
+                ]
+                self._sequences.append(sequence)
+        if not self._rows:
+            raise InputError(f"{entry.name}: no sequence in {root} belongs to the split {split}")
+        self._ends = np.cumsum([self._sequences[sequence].frames for sequence, _ in self._rows])
+
+    def __len__(self) -> int:
+        return int(self._ends[-1])
+
+    def load(self, index: int) -> Sample:
+        """One frame of one camera; a wrong record is an InputError with file and field."""
+        row = int(np.searchsorted(self._ends, index, side="right"))
+        frame = index - (int(self._ends[row - 1]) if row else 0)
+        number, place = self._rows[row]
+        sequence = self._sequences[number]
+        serial = sequence.cameras[place]
+        path = self.root / f"{sequence.folder}/{serial}/labels_{frame:06d}.npz"
+        camera = SampleCamera(_intrinsics(self.root / f"calibration/intrinsics/{serial}_640x480.yml"))
+        labels = _labels(path)
+        name = f"{sequence.folder}/{serial}/color_{frame:06d}.jpg"
+        return Sample(
+            dataset=self.entry.name,
+            id=name,
+            image=self.root / name,
+            width=640,
+            height=480,
+            instances=(*self._hands(sequence, labels, camera, path), *_objects(sequence, labels, path)),
+            camera=camera,
+            subject=sequence.folder.partition("/")[0],
+            sequence=sequence.folder,
+            frame=frame,
+            view=serial,
+            source=str(path),
+            licence=self.entry.licence,
+        )
+
+    def _hands(
+        self, sequence: _Sequence, labels: dict[str, NDArray[Any]], camera: SampleCamera, path: Path
+    ) -> list[Instance]:
+        count = len(sequence.sides)
+        joints = numbers(field(labels, "joint_3d", str(path)), (count, 21, 3), f"{path}: joint_3d")
+        poses = numbers(field(labels, "pose_m", str(path)), (count, 51), f"{path}: pose_m")
+        seen = labels.get("joint_2d")
+        if seen is not None:
+            seen = numbers(seen, (count, 21, 2), f"{path}: joint_2d")
+        hands: list[Instance] = []
+        for number, side in enumerate(sequence.sides):
+            if (joints[number] == -1).all():
+                continue
+            betas = _betas(self.root / f"calibration/mano_{sequence.betas[number]}/mano.yml")
+            pose = poses[number]
+            hands.append(
+                hand_before_camera(
+                    joints[number],
+                    camera,
+                    _SIDES[side],
+                    keypoints_px=None if seen is None else seen[number],
+                    mesh=ManoParameters(pose[:48], betas, pose[48:], "camera", pca=True, flat_mean=False),
+                    read_mask=partial(_mask, path, _HAND_IN_MASK) if "seg" in labels else None,
+                )
+            )
+        return hands
+
+
+def _part(setup: str, person: int, number: int) -> str:
+    """Which part of a setup a sequence (of s2: a camera) belongs to; numbers count from 0."""
+    match setup:
+        case "s0":
+            held_back = number % 5 == 4
+            return ("val" if person < 2 else "test") if held_back else "train"
+        case "s1":
+            return {6: "val", 7: "test", 8: "test"}.get(person, "train")
+        case "s2":
+            return {6: "val", 7: "test"}.get(number, "train")
+        case _:
+            return {3: "val", 19: "val", 7: "test", 11: "test", 15: "test"}.get(number // 5, "train")
+
+
+def _sequence(folder: Path, root: Path) -> _Sequence:
+    path = folder / "meta.yml"
+    meta, named = load_yaml(path), str(path)
+    found = sorted(one.name for one in folder.iterdir() if one.is_dir())
+    cameras = _texts(meta, "serials", named) if meta.get("serials") else found
+    sides, betas = _texts(meta, "mano_sides", named), _texts(meta, "mano_calib", named)
+    frames = field(meta, "num_frames", named)
+    if not isinstance(frames, int) or frames < 1:
+        raise InputError(f"{path}: num_frames is {frames!r}, not a number of frames")
+    if len(betas) != len(sides) or not set(sides) <= set(_SIDES):
+        raise InputError(f"{path}: mano_sides are {sides} and mano_calib {betas}; one of each for every hand")
+    return _Sequence(
+        folder.relative_to(root).as_posix(),
+        frames,
+        tuple(cameras),
+        tuple(sides),
+        tuple(betas),
+        tuple(numbers(field(meta, "ycb_ids", named), (-1,), f"{path}: ycb_ids").astype(int).tolist()),
+        int(numbers(field(meta, "ycb_grasp_ind", named), (), f"{path}: ycb_grasp_ind")),
+    )
+
+
+def _texts(meta: dict[Any, Any], name: str, named: str) -> list[str]:
+    value = field(meta, name, named)
+    if not isinstance(value, list):
+        raise InputError(f"{named}: {name} is no list: {str(value)[:60]}")
+    return [str(one) for one in value]
+
+
+def _objects(sequence: _Sequence, labels: dict[str, NDArray[Any]], path: Path) -> list[Instance]:
+    count = len(sequence.objects)
+    poses = numbers(field(labels, "pose_y", str(path)), (count, 3, 4), f"{path}: pose_y")
+    return [
+        Instance(
+            kind="object",
+            category_id=number,
+            extra={"pose_m": poses[place], "grasped": place == sequence.grasped},
+            read_mask=partial(_mask, path, number) if "seg" in labels else None,
+        )
+        for place, number in enumerate(sequence.objects)
+    ]
+
+
+def _labels(path: Path) -> dict[str, NDArray[Any]]:
+    """All but the mask, which is only named: it takes longer to unpack than the rest."""
+    try:
+        with np.load(BytesIO(path.read_bytes()), allow_pickle=False) as file:
+            return {name: np.zeros(0) if name == "seg" else file[name] for name in file.files}
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or error}") from None
+    except (ValueError, EOFError, BadZipFile) as error:
+        raise InputError(f"{path} is damaged: {error}; get it again") from None
+
+
+def _mask(path: Path, value: int) -> NDArray[np.bool_]:
+    with np.load(path, allow_pickle=False) as file:
+        return np.asarray(file["seg"] == value, np.bool_)
+
+
+@cache
+def _intrinsics(path: Path) -> NDArray[np.float64]:
+    colour = field(load_yaml(path), "color", str(path))
+    fx, fy, cx, cy = (
+        float(numbers(field(colour, name, f"{path}: color"), (), f"{path}: color.{name}"))
+        for name in ("fx", "fy", "ppx", "ppy")
+    )
+    return camera_matrix((fx, fy), (cx, cy))
+
+
+@cache
+def _betas(path: Path) -> NDArray[np.float64]:
+    return numbers(field(load_yaml(path), "betas", str(path)), (10,), f"{path}: betas")
+
+
+register(
+    DatasetEntry(
+        name="dexycb",
+        title="DexYCB",
+        open=DexYcb,
+        splits=("all", *(f"{setup}-{part}" for setup in SETUPS for part in PARTS)),
+        kinds=("hand", "object"),
+        licence="CC-BY-NC 4.0",
+        where="https://dex-ycb.github.io",
+        needs=("20200709-subject-01", "calibration"),
+    )
+)

@@ -1,0 +1,157 @@
+"""FreiHAND: right hands with MANO fits, each training picture before four backgrounds.
+
+Source: Zimmermann et al., ICCV 2019. Picture i + n v is sample i in version v; labels exist once per sample. Metres in
+the camera's frame.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import numpy as np
+
+from sonjit.datasets.dataset import Dataset
+from sonjit.datasets.hands.parsed_hands import ParsedHands
+from sonjit.datasets.joint_orders import MEDIAPIPE, hand_before_camera
+from sonjit.datasets.reading import numbers, stream_json
+from sonjit.datasets.registry import DatasetEntry, register
+from sonjit.datasets.sample import Instance, ManoParameters, Sample, SampleCamera
+from sonjit.errors import InputError
+from sonjit.media.sources.image_files import load_image
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+Versions = Literal["all", "gs", "hom", "sample", "auto"]
+VERSIONS: Final = ("gs", "hom", "sample", "auto")
+"""Green screen; backgrounds by homogenization; by colour sampling; coloured automatically."""
+
+_SHAPES: Final[dict[str, tuple[int, ...]]] = {
+    "K": (3, 3), "scale": (), "xyz": (21, 3), "mano": (1, 61), "verts": (778, 3)
+}  # fmt: skip
+_PARSED = "annotations/freihand_train.json"
+
+
+class FreiHand(Dataset):
+    """One split in its official form.
+
+    Args:
+        entry: the set's record.
+        root: the folder that holds `training_K.json`.
+        split: training or evaluation; the latter's joints came later and may be absent.
+        versions: of the training pictures: all, gs, hom, sample or auto.
+        vertices: read the meshes too, 300 MB in memory for the training split.
+
+    Raises:
+        InputError: a piece is missing or damaged.
+    """
+
+    def __init__(
+        self, entry: DatasetEntry, root: Path, split: str, *, versions: Versions = "all", vertices: bool = False
+    ) -> None:
+        super().__init__(entry, root, split)
+        if versions != "all" and versions not in VERSIONS:
+            raise InputError(f"versions {versions!r}: all, {', '.join(VERSIONS)}")
+        self._wrong: dict[int, str] = {}
+        self._labels: dict[str, NDArray[Any]] = {}  # float64; float32 for the meshes
+        is_training = split == "training"
+        for name in _SHAPES:
+            path = root / f"{split}_{name}.json"
+            if name in ("K", "scale") or (is_training and name in ("xyz", "mano")):
+                path = self.need(path.name)
+            if path.is_file() and (vertices or name != "verts"):
+                self._labels[name] = self._table(path, name)
+        counts = {name: len(table) for name, table in self._labels.items()}
+        if len(set(counts.values())) > 1:
+            said = ", ".join(f"{split}_{name}.json has {count}" for name, count in counts.items())
+            raise InputError(f"{root}: files of one split differ in their number of samples: {said}; get them again")
+        self._unique = counts["K"]
+        self._source = str(root / f"{split}_xyz.json")
+        self._masks = root / split / "mask"  # of the green screen, the same in all versions
+        self._has_masks = self._masks.is_dir()
+        chosen = VERSIONS if versions == "all" else (versions,)
+        self._versions = [VERSIONS.index(version) for version in chosen] if is_training else [0]
+
+    def __len__(self) -> int:
+        return self._unique * len(self._versions)
+
+    def load(self, index: int) -> Sample:
+        """One picture; a wrong record is an InputError with file and field."""
+        version, number = self._versions[index // self._unique], index % self._unique
+        if number in self._wrong:
+            raise InputError(self._wrong[number])
+        file = number + self._unique * version
+        camera = SampleCamera(self._labels["K"][number])
+        is_training = self.split == "training"
+        name = f"{self.split}/rgb/{file:08d}.jpg"
+        return Sample(
+            dataset=self.entry.name,
+            id=name,
+            image=self.root / name,
+            width=224,
+            height=224,
+            instances=(self._hand(number, camera),),
+            camera=camera,
+            sequence=f"{self.split}/{number}",  # the same hand in four pictures: never to be parted
+            frame=file,
+            tags={"sample": number} | ({"version": VERSIONS[version]} if is_training else {}),
+            source=self._source,
+            licence=self.entry.licence,
+        )
+
+    def _hand(self, number: int, camera: SampleCamera) -> Instance:
+        of = {name: table[number] for name, table in self._labels.items()}
+        more: dict[str, Any] = {"extra": {"scale_m": float(of["scale"])}}
+        if "mano" in of:
+            fit = of["mano"][0]
+            more["mesh"] = ManoParameters(fit[:48], fit[48:58], None, "camera")
+            more["extra"] |= {"mano_root_uv_px": fit[58:60], "mano_scale": float(fit[60])}
+        if "verts" in of:
+            more["vertices_m"] = of["verts"].astype(np.float64)
+        if self._has_masks:
+            more["read_mask"] = partial(_mask, self._masks, number)
+        if "xyz" not in of:
+            return Instance(kind="hand", side="Right", **more)
+        return hand_before_camera(of["xyz"], camera, "Right", **more)
+
+    def _table(self, path: Path, name: str) -> NDArray[Any]:
+        shape = _SHAPES[name]
+        rows: list[NDArray[np.floating]] = []
+        for (place, *_), value in stream_json(path, 1):
+            try:
+                row = numbers(value, shape, f"{path}: [{place}]")
+            except InputError as error:
+                self._wrong.setdefault(len(rows), str(error))
+                row = np.full(shape, np.nan)
+            rows.append(row.astype(np.float32) if name == "verts" else row)
+        return np.array(rows).reshape(-1, *shape)  # (samples, *shape)
+
+
+def open_freihand(
+    entry: DatasetEntry, root: Path, split: str, *, versions: Versions = "all", vertices: bool = False
+) -> Dataset:
+    """The official files, or, where those are not there, the 2D JSON that others made of the training split."""
+    if split == "training" and not (root / "training_xyz.json").exists() and (root / _PARSED).exists():
+        return ParsedHands(entry, root, split, file=_PARSED, pictures="training/rgb", order=MEDIAPIPE, side="Right")
+    return FreiHand(entry, root, split, versions=versions, vertices=vertices)
+
+
+def _mask(folder: Path, number: int) -> NDArray[np.bool_]:
+    return load_image(folder / f"{number:08d}.jpg", upright=False)[..., 0] > 127
+
+
+register(
+    DatasetEntry(
+        name="freihand",
+        title="FreiHAND",
+        open=open_freihand,
+        splits=("training", "evaluation"),
+        kinds=("hand",),
+        licence="research only, no commercial use",
+        where="https://lmb.informatik.uni-freiburg.de/projects/freihand",
+        needs=("{split}/rgb", "{split}_K.json", "{split}_scale.json", "{split}_xyz.json", "{split}_mano.json"),
+    )
+)

@@ -1,0 +1,103 @@
+"""HaGRID: gestures with a box per hand; source: https://github.com/hukenovs/hagrid.
+
+Boxes and landmarks stand in parts of the picture's sides. The landmarks are MediaPipe's own, machine-made: no truth to
+judge such a network by. Many pictures are mirrored, so `leading_hand` is kept as a tag and no side is claimed.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sonjit.datasets.dataset import RecordDataset, picture_size
+from sonjit.datasets.reading import load_json
+from sonjit.datasets.registry import DatasetEntry, register
+from sonjit.datasets.sample import HAND_SKELETON, Instance, Sample
+from sonjit.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_KEPT = ("leading_hand", "leading_conf", "united_bbox", "united_label", "meta")
+
+
+class Hagrid(RecordDataset):
+    """Pictures of all gestures, by gesture."""
+
+    def __init__(self, entry: DatasetEntry, root: Path, split: str) -> None:
+        super().__init__(entry, root, split)
+        folder = root / "annotations" / split  # version 2's
+        if not folder.is_dir():
+            folder = self.need(f"ann_{split}")
+        self.keep(_records(folder), str(folder))
+
+    def sample(self, record: Any) -> Sample:  # noqa: ANN401  # JSON
+        """One picture."""
+        gesture, name, labels = record
+        places = f"{self.split}/{gesture}/{name}.jpg", f"images/{gesture}/{name}.jpg", f"{gesture}/{name}.jpg"
+        place = next((place for place in places if (self.root / place).is_file()), places[0])
+        width, height = picture_size(self.root / place)
+        source = f"{self.annotations}/{gesture}.json"
+        boxes, names = labels["bboxes"], labels["labels"]
+        if len(boxes) != len(names):
+            raise InputError(f"{source}: {name} has {len(boxes)} bboxes and {len(names)} labels")
+        landmarks: list[Any] = labels.get("hand_landmarks") or labels.get("landmarks") or []
+        landmarks = landmarks if len(landmarks) == len(boxes) else [[]] * len(boxes)
+        scale = np.array([width, height], np.float64)
+        return Sample(
+            dataset=self.entry.name,
+            id=place,
+            image=self.root / place,
+            width=width,
+            height=height,
+            instances=tuple(
+                _hand(f"{source}: {name}", *one, scale) for one in zip(boxes, names, landmarks, strict=True)
+            ),
+            subject=labels.get("user_id"),
+            tags={"gesture": gesture} | {key: labels[key] for key in _KEPT if key in labels},
+            source=source,
+            licence=self.entry.licence,
+        )
+
+
+def _hand(where: str, box: Any, label: str, landmarks: Any, scale: np.ndarray[Any, np.dtype[np.float64]]) -> Instance:  # noqa: ANN401  # JSON
+    if len(box) != 4 or len(landmarks) not in (0, 21):
+        raise InputError(
+            f"{where}: a bbox has {len(box)} numbers, not 4, or its landmarks are {len(landmarks)}, not 21"
+        )
+    corner, size = np.array(box[:2], np.float64) * scale, np.array(box[2:], np.float64) * scale
+    (x_min, y_min), (x_max, y_max) = corner.tolist(), (corner + size).tolist()
+    points = np.array(landmarks, np.float64) * scale if len(landmarks) else None
+    return Instance(
+        kind="hand",
+        skeleton=None if points is None else HAND_SKELETON,
+        keypoints_px=points,
+        valid_px=None if points is None else np.ones(len(points), np.bool_),
+        box=(x_min, y_min, x_max, y_max),
+        category=label,
+    )
+
+
+def _records(folder: Path) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    for file in sorted(folder.glob("*.json")):
+        labels = load_json(file)
+        if not isinstance(labels, dict):
+            raise InputError(f"{file}: not names of pictures with their labels")
+        for name, one in labels.items():
+            yield file.stem, name, one
+
+
+register(
+    DatasetEntry(
+        name="hagrid",
+        title="HaGRID",
+        open=Hagrid,
+        splits=("train_val", "test", "train", "val"),
+        kinds=("hand",),
+        licence="CC BY-SA 4.0 variant",
+        where="https://github.com/hukenovs/hagrid",
+        needs=("ann_{split}", "{split}"),
+    )
+)

@@ -1,0 +1,163 @@
+"""HO-3D, versions 2 and 3: right hands with objects.
+
+Source: Hampali et al., CVPR 2020. Files hold metres in OpenGL's axes (y up, z backward) and joints in MANO's order.
+In evaluation frames only the wrist is given, and the hand's box.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from sonjit.datasets.dataset import Dataset, Skipped
+from sonjit.datasets.joint_orders import MANO, complete, hand_before_camera
+from sonjit.datasets.reading import depth_from_png, field, file_bytes, numbers
+from sonjit.datasets.registry import DatasetEntry, register
+from sonjit.datasets.sample import Instance, ManoParameters, Sample, SampleCamera
+from sonjit.errors import InputError
+from sonjit.hand_models.mano_pickle import plain_array, read_pickled_fields
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+FROM_OPENGL: Final = np.array([1.0, -1.0, -1.0])
+"""What points in OpenGL's axes are multiplied by, and what turns them back."""
+
+_METRES_PER_STEP = 0.00012498664727900177
+
+
+class Ho3d(Dataset):
+    """One split; frames that the set leaves without labels are in `skipped`.
+
+    Args:
+        entry: the set's record.
+        root: the folder that holds `train`, `evaluation` and their lists.
+        split: train or evaluation.
+
+    Raises:
+        InputError: a piece is missing or damaged.
+    """
+
+    def __init__(self, entry: DatasetEntry, root: Path, split: str) -> None:
+        super().__init__(entry, root, split)
+        listed = self.need(f"{split}.txt")
+        self._ending = "png" if entry.name.endswith("v2") else "jpg"
+        frames: list[str] = []
+        for number, line in enumerate(listed.read_text("utf-8").split(), 1):
+            if line.count("/") != 1:
+                raise InputError(f"{listed}: line {number} is {line!r}, not SEQUENCE/FRAME")
+            frames.append(line)
+        labelled = [one for one in frames if self._is_labelled(one)]
+        kept = set(labelled)
+        self.skipped = tuple(Skipped(one, "the set gives no labels for it") for one in frames if one not in kept)
+        self._frames = np.array(labelled, np.str_)
+
+    def __len__(self) -> int:
+        return len(self._frames)
+
+    def load(self, index: int) -> Sample:
+        """One frame; a wrong record is an InputError with file and field."""
+        name = str(self._frames[index])
+        sequence, frame = name.split("/")
+        path = self._meta(name)
+        meta = _read(path)
+        camera = SampleCamera(_numbers(meta, "camMat", (3, 3), path))
+        place = f"{self.split}/{sequence}/rgb/{frame}.{self._ending}"
+        depth = self.root / f"{self.split}/{sequence}/depth/{frame}.png"
+        return Sample(
+            dataset=self.entry.name,
+            id=place,
+            image=self.root / place,
+            width=640,
+            height=480,
+            instances=(_hand(meta, camera, path), *_objects(meta, path)),
+            camera=camera,
+            sequence=sequence,
+            frame=int(frame) if frame.isdecimal() else None,
+            source=str(path),
+            licence=self.entry.licence,
+            read_depth=partial(depth_from_png, depth, _METRES_PER_STEP),
+        )
+
+    def _meta(self, name: str) -> Path:
+        sequence, frame = name.split("/")
+        return self.root / f"{self.split}/{sequence}/meta/{frame}.pkl"
+
+    def _is_labelled(self, name: str) -> bool:
+        """False only for frames whose file says so; a damaged file is an error when it is asked for."""
+        try:
+            meta = _read(self._meta(name))
+        except InputError:
+            return True
+        return meta.get("objRot", 0) is not None and meta.get("handJoints3D", 0) is not None
+
+
+def _hand(meta: dict[str, Any], camera: SampleCamera, path: Path) -> Instance:
+    given = plain_array(field(meta, "handJoints3D", str(path)))
+    joints = np.full((21, 3), np.nan)
+    if given.shape == (3,):
+        joints[0] = numbers(given, (3,), f"{path}: handJoints3D")
+    else:
+        joints = numbers(given, (21, 3), f"{path}: handJoints3D")[list(MANO)]
+    more: dict[str, Any] = {}
+    if "handBoundingBox" in meta:
+        more["box"] = tuple(_numbers(meta, "handBoundingBox", (4,), path).tolist())
+    if meta.get("handPose") is not None:
+        pose, betas, place = (
+            _numbers(meta, name, (size,), path) for name, size in (("handPose", 48), ("handBeta", 10), ("handTrans", 3))
+        )
+        more["mesh"] = ManoParameters(pose, betas, place, "opengl", flat_mean=True)
+    return hand_before_camera(joints * FROM_OPENGL, camera, "Right", valid=complete(joints), **more)
+
+
+def _objects(meta: dict[str, Any], path: Path) -> tuple[Instance, ...]:
+    """The held object, its turn and place in OpenGL's axes as the file has them."""
+    if meta.get("objName") is None:
+        return ()
+    turn = _numbers(meta | {"objRot": plain_array(field(meta, "objRot", str(path))).ravel()}, "objRot", (3,), path)
+    place = _numbers(meta, "objTrans", (3,), path)
+    label = meta.get("objLabel")
+    return (
+        Instance(
+            kind="object",
+            category=str(meta["objName"]),
+            category_id=int(label) if isinstance(label, int) else None,
+            extra={"rotation_vector_opengl_rad": turn, "translation_opengl_m": place},
+        ),
+    )
+
+
+def _read(path: Path) -> dict[str, Any]:
+    content = file_bytes(path)
+    try:
+        return read_pickled_fields(content)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+
+
+def _numbers(meta: dict[str, Any], name: str, shape: tuple[int, ...], path: Path) -> NDArray[np.float64]:
+    try:
+        return numbers(plain_array(field(meta, name, str(path))), shape, f"{path}: {name}")
+    except InputError:
+        raise
+    except (ValueError, TypeError, IndexError, MemoryError) as error:
+        raise InputError(f"{path}: {name} is damaged: {error}") from None
+
+
+for _version in (2, 3):
+    register(
+        DatasetEntry(
+            name=f"ho3d-v{_version}",
+            title=f"HO-3D, version {_version}",
+            open=Ho3d,
+            splits=("train", "evaluation"),
+            kinds=("hand", "object"),
+            licence="academic, non-commercial, no redistribution",
+            where="https://www.tugraz.at/index.php?id=40231",
+            needs=("{split}", "{split}.txt"),
+        )
+    )

@@ -1,0 +1,119 @@
+"""RHD and FreiHAND as others have rewritten them: JSON much like COCO's, in the order of the set it was made from.
+
+Such files name keypoints as flat x, y, flag or as nested lists, 3D joints as `joint_cam` in millimetres and a picture's
+camera as `cam_param`. The names of keypoints in RHD's own `categories` do not fit its numbers and are not read.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sonjit.datasets.dataset import Dataset
+from sonjit.datasets.joint_orders import MM, box_from_xywh, camera_matrix, complete
+from sonjit.datasets.reading import field, load_json, numbers
+from sonjit.datasets.sample import HAND_SKELETON, Instance, Sample, SampleCamera, Side
+from sonjit.errors import InputError
+
+if TYPE_CHECKING:
+    from sonjit.datasets.registry import DatasetEntry
+
+_SIDES: dict[str, Side] = {"right": "Right", "left": "Left"}
+
+
+class ParsedHands(Dataset):
+    """Pictures with 2D, and where the file has them 3D, hands.
+
+    Args:
+        entry: the set's record.
+        root: the set's folder.
+        split: which part.
+        file: the annotations, below the root.
+        pictures: the folder of the pictures, below the root.
+        order: where MediaPipe's keypoints stand among the file's.
+        side: of hands of which the file does not say it.
+
+    Raises:
+        InputError: the file is missing, damaged or names no picture.
+    """
+
+    def __init__(
+        self,
+        entry: DatasetEntry,
+        root: Path,
+        split: str,
+        *,
+        file: str,
+        pictures: str,
+        order: tuple[int, ...],
+        side: Side | None = None,
+    ) -> None:
+        super().__init__(entry, root, split)
+        self._path = self.need(file)
+        self._pictures = pictures
+        self._order = list(order)
+        self._side: Side | None = side
+        content = load_json(self._path)
+        self._images: list[Any] = field(content, "images", str(self._path))
+        self._annotations: dict[Any, list[tuple[int, Any]]] = {}
+        for place, one in enumerate(field(content, "annotations", str(self._path))):
+            image = field(one, "image_id", f"{self._path}: annotations[{place}]")
+            self._annotations.setdefault(image, []).append((place, one))
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def load(self, index: int) -> Sample:
+        """One picture; a wrong record is an InputError with file and field."""
+        record = self._images[index]
+        named = f"{self._path}: images[{index}]"
+        name, width, height = (field(record, key, named) for key in ("file_name", "width", "height"))
+        found = self._annotations.get(field(record, "id", named), ())
+        camera = None
+        if "cam_param" in record:
+            focal, middle = (
+                numbers(field(record["cam_param"], key, f"{named}.cam_param"), (2,), f"{named}.cam_param.{key}")
+                for key in ("focal", "princpt")
+            )
+            camera = SampleCamera(camera_matrix(focal, middle))
+        return Sample(
+            dataset=self.entry.name,
+            id=f"{self._pictures}/{name}",
+            image=self.root / self._pictures / str(name),
+            width=int(width),
+            height=int(height),
+            instances=tuple(self._hand(one, f"{self._path}: annotations[{place}]") for place, one in found),
+            camera=camera,
+            source=str(self._path),
+            licence=self.entry.licence,
+        )
+
+    def _hand(self, record: Any, named: str) -> Instance:  # noqa: ANN401  # JSON
+        given = field(record, "keypoints", named)
+        flat = given if isinstance(given, list) and given and isinstance(given[0], list) else [given]
+        keypoints = numbers(np.ravel(_even(flat, f"{named}.keypoints")), (63,), f"{named}.keypoints").reshape(21, 3)
+        keypoints = keypoints[self._order]
+        labelled = keypoints[:, 2] > 0
+        joints = None
+        if "joint_cam" in record:
+            joints = numbers(record["joint_cam"], (21, 3), f"{named}.joint_cam")[self._order] * MM
+        side: Side | None = _SIDES.get(str(record.get("hand_type", "")).lower()) or self._side
+        return Instance(
+            kind="hand",
+            side=side,
+            skeleton=HAND_SKELETON,
+            keypoints_px=np.where(labelled[:, None], keypoints[:, :2], np.nan),
+            valid_px=labelled,
+            keypoints_m=joints,
+            valid_m=None if joints is None else complete(joints),
+            box=box_from_xywh(numbers(record["bbox"], (4,), f"{named}.bbox")) if "bbox" in record else None,
+            area_px2=float(record["area"]) if "area" in record else None,
+        )
+
+
+def _even(rows: list[Any], named: str) -> list[Any]:
+    if len({len(row) for row in rows}) > 1:
+        raise InputError(f"{named} has rows of several lengths")
+    return rows

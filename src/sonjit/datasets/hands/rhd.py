@@ -1,0 +1,147 @@
+"""Rendered Hand pose Dataset: computer-made people, both hands, with depth and the parts' masks.
+
+Source: Zimmermann and Brox, ICCV 2017. The official pickle holds the left hand first, metres in the camera's frame.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from sonjit.datasets.dataset import Dataset
+from sonjit.datasets.hands.parsed_hands import ParsedHands
+from sonjit.datasets.joint_orders import RHD, hand_before_camera
+from sonjit.datasets.reading import depth_from_png, field, file_bytes, numbers
+from sonjit.datasets.registry import DatasetEntry, register
+from sonjit.datasets.sample import Instance, Sample, SampleCamera, Side
+from sonjit.errors import InputError
+from sonjit.hand_models.mano_pickle import plain_array, read_pickled_mapping
+from sonjit.media.sources.image_files import load_image
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+_FIELDS: Final = {"uv_vis": (42, 3), "xyz": (42, 3), "K": (3, 3)}
+_HANDS: Final[tuple[tuple[Side, slice, range], ...]] = (
+    ("Left", slice(0, 21), range(2, 18)),
+    ("Right", slice(21, 42), range(18, 34)),
+)
+"""Whose hand, its joints, its numbers in the mask."""
+_METRES_PER_STEP = 5 / 65535
+
+
+class Rhd(Dataset):
+    """One split in its official form.
+
+    Raises:
+        InputError: a piece is missing or damaged.
+    """
+
+    def __init__(self, entry: DatasetEntry, root: Path, split: str) -> None:
+        super().__init__(entry, root, split)
+        self._path = self.need(f"{split}/anno_{split}.pickle")
+        content = file_bytes(self._path)
+        try:
+            records = read_pickled_mapping(content)
+        except InputError as error:
+            raise InputError(f"{self._path}: {error}") from None
+        if not records:
+            raise InputError(f"{self._path} holds no pictures")
+        self._wrong: dict[int, str] = {}
+        self._numbers = np.array(sorted(one for one in records if isinstance(one, int)), np.int32)
+        self._labels = {name: np.zeros((len(self._numbers), *shape)) for name, shape in _FIELDS.items()}
+        for place, number in enumerate(self._numbers.tolist()):
+            named = f"{self._path}: {number}"
+            try:
+                for name, shape in _FIELDS.items():
+                    self._labels[name][place] = _array(field(records[number], name, named), shape, f"{named}.{name}")
+            except InputError as error:
+                self._wrong[place] = str(error)
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    def load(self, index: int) -> Sample:
+        """One picture; a wrong record is an InputError with file and field."""
+        if index in self._wrong:
+            raise InputError(self._wrong[index])
+        seen, joints, matrix = (self._labels[name][index] for name in _FIELDS)
+        name = f"{self._numbers[index]:05d}.png"
+        camera = SampleCamera(matrix)
+        mask = self.root / self.split / "mask" / name
+        hands = tuple(
+            _hand(joints[own], seen[own], camera, side, partial(_mask, mask, parts)) for side, own, parts in _HANDS
+        )
+        return Sample(
+            dataset=self.entry.name,
+            id=f"{self.split}/color/{name}",
+            image=self.root / self.split / "color" / name,
+            width=320,
+            height=320,
+            instances=hands,
+            camera=camera,
+            frame=int(self._numbers[index]),
+            source=str(self._path),
+            licence=self.entry.licence,
+            read_depth=partial(
+                depth_from_png, self.root / self.split / "depth" / name, _METRES_PER_STEP, red_is_high=True
+            ),
+        )
+
+
+def _hand(
+    joints_m: NDArray[np.float64],
+    seen: NDArray[np.float64],
+    camera: SampleCamera,
+    side: Side,
+    read_mask: Callable[[], NDArray[np.bool_]],
+) -> Instance:
+    """A hand whose places are all known, and of which those count that are seen."""
+    seen = seen[list(RHD)]
+    valid = seen[:, 2] > 0
+    hand = hand_before_camera(joints_m[list(RHD)], camera, side, keypoints_px=seen[:, :2], read_mask=read_mask)
+    return replace(hand, valid_px=valid, valid_m=valid)
+
+
+def open_rhd(entry: DatasetEntry, root: Path, split: str) -> Dataset:
+    """The official pickle, or, where that is not there, the JSON that InterNet's authors made of it."""
+    short = re.sub("ing$|uation$", "", split)
+    for file in (f"annotations/rhd_{short}.json", f"annotations/rhd_{split}.json"):
+        if not (root / f"{split}/anno_{split}.pickle").exists() and (root / file).exists():
+            return ParsedHands(entry, root, split, file=file, pictures=f"{split}/color", order=RHD)
+    return Rhd(entry, root, split)
+
+
+def _array(value: Any, shape: tuple[int, ...], named: str) -> NDArray[np.float64]:  # noqa: ANN401  # a stand-in
+    try:
+        return numbers(plain_array(value), shape, named)
+    except InputError:
+        raise
+    except (ValueError, TypeError, IndexError, MemoryError) as error:
+        raise InputError(f"{named} is damaged: {error}") from None
+
+
+def _mask(path: Path, parts: range) -> NDArray[np.bool_]:
+    grey = load_image(path, upright=False)[..., 0]
+    return (grey >= parts.start) & (grey < parts.stop)
+
+
+register(
+    DatasetEntry(
+        name="rhd",
+        title="Rendered Hand pose Dataset (RHD)",
+        open=open_rhd,
+        splits=("training", "evaluation"),
+        kinds=("hand",),
+        licence="research only",
+        where="https://lmb.informatik.uni-freiburg.de/resources/datasets/RenderedHandposeDataset.en.html",
+        needs=("{split}/color", "{split}/anno_{split}.pickle"),
+    )
+)

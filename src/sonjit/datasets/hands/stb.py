@@ -1,0 +1,129 @@
+"""Stereo hand Tracking Benchmark: one person's left hand before a stereo and a depth camera, six backgrounds.
+
+Source: Zhang et al., ICIP 2017. Labels are millimetres in the frame of the stereo pair's left camera, or of the depth
+camera. The palm's centre stands where others have the wrist; the wrist is put as far behind it as the middle finger's
+knuckle is in front, and marked as derived.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, Literal
+
+import numpy as np
+
+from sonjit.datasets.dataset import Dataset
+from sonjit.datasets.joint_orders import MM, STB, camera_matrix, hand_before_camera
+from sonjit.datasets.reading import field, load_matlab, numbers
+from sonjit.datasets.registry import DatasetEntry, register
+from sonjit.datasets.sample import Sample, SampleCamera
+from sonjit.errors import InputError
+from sonjit.geometry.rotations import matrix_from_rotation_vector
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+View = Literal["BB_left", "BB_right", "SK_color"]
+VIEWS: Final[tuple[View, ...]] = ("BB_left", "BB_right", "SK_color")
+
+_STEREO = camera_matrix((822.79041, 822.79041), (318.47345, 250.31296))
+_BASELINE_MM = 120.054
+_COLOUR = camera_matrix((607.92271, 607.88192), (314.78337, 236.42484))
+_COLOUR_TO_DEPTH = matrix_from_rotation_vector(np.array([0.00531, -0.01196, 0.00301]))
+_COLOUR_TO_DEPTH_MM = np.array([-24.0381, -0.4563, -1.2326])
+_TEST = "B1"  # the background that everybody tests on
+
+
+class Stb(Dataset):
+    """One split as one camera sees it.
+
+    Args:
+        entry: the set's record.
+        root: the folder that holds `images` and `labels`.
+        split: train (backgrounds 2 to 6), test (background 1) or all.
+        view: BB_left, BB_right or SK_color.
+
+    Raises:
+        InputError: a piece is missing or damaged.
+    """
+
+    def __init__(self, entry: DatasetEntry, root: Path, split: str, *, view: View = "BB_left") -> None:
+        super().__init__(entry, root, split)
+        if view not in VIEWS:
+            raise InputError(f"view {view!r} is not one of STB's: {', '.join(VIEWS)}")
+        self._view: View = view
+        device = view[:2]
+        files = sorted(self.need("labels").glob(f"*_{device}.mat"))
+        files = [file for file in files if split == "all" or (file.name[:2] == _TEST) == (split == "test")]
+        if not files:
+            self.need(f"labels/{_TEST if split == 'test' else 'B2'}Counting_{device}.mat")
+        self._files = files
+        self._labels = [_labels(file) for file in files]
+        self._ends = np.cumsum([len(labels) for labels in self._labels])
+
+    def __len__(self) -> int:
+        return int(self._ends[-1])
+
+    def load(self, index: int) -> Sample:
+        """One frame."""
+        place = int(np.searchsorted(self._ends, index, side="right"))
+        frame = index - (int(self._ends[place - 1]) if place else 0)
+        sequence = self._files[place].name.partition("_")[0]
+        name = f"images/{sequence}/{self._view}_{frame}.png"
+        own = self._labels[place][frame]  # (21, 3) millimetres
+        camera = _camera(self._view)
+        palm, knuckle = own[0], own[STB[9]]
+        joints = own[list(STB)]
+        joints[0] = 2 * palm - knuckle
+        hand = hand_before_camera(
+            camera.from_world(joints * MM),
+            camera,
+            "Left",
+            derived=(0,),
+            extra={"palm_m": camera.from_world(palm * MM)},
+        )
+        return Sample(
+            dataset=self.entry.name,
+            id=name,
+            image=self.root / name,
+            width=640,
+            height=480,
+            instances=(hand,),
+            camera=camera,
+            subject="1",
+            sequence=sequence,
+            frame=frame,
+            view=self._view,
+            source=str(self._files[place]),
+            licence=self.entry.licence,
+        )
+
+
+def _labels(file: Path) -> NDArray[np.float64]:
+    """(frames, 21, 3) millimetres."""
+    content = field(load_matlab(file), "handPara", str(file))
+    return np.moveaxis(numbers(content, (3, 21, -1), f"{file}: handPara"), (2, 1), (0, 1)).copy()
+
+
+def _camera(view: View) -> SampleCamera:
+    """The world is the frame that labels stand in."""
+    if view == "SK_color":
+        turn = _COLOUR_TO_DEPTH.T
+        return SampleCamera(_COLOUR, turn, -turn @ _COLOUR_TO_DEPTH_MM * MM)
+    shift = np.array([-_BASELINE_MM * MM if view == "BB_right" else 0.0, 0, 0])
+    return SampleCamera(_STEREO, np.eye(3), shift)
+
+
+register(
+    DatasetEntry(
+        name="stb",
+        title="Stereo hand Tracking Benchmark (STB)",
+        open=Stb,
+        splits=("all", "train", "test"),
+        kinds=("hand",),
+        licence="research; the owners state no licence",
+        where="https://github.com/zhjwustc/icip17_stereo_hand_pose_dataset",
+        needs=("images", "labels"),
+    )
+)

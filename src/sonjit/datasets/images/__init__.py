@@ -1,0 +1,1 @@
+"""Data sets of bodies, objects and classes in ordinary images."""

@@ -1,0 +1,1 @@
+"""Hands, faces, bodies and whole people: what differs between them."""

@@ -1,0 +1,367 @@
+"""MediaPipe Pose: person detector and BlazePose's 33 landmarks, of one or several people.
+
+Source: Bazarevsky et al. 2020, BlazePose: On-device Real-time Body Pose Tracking; Grishchenko et al. 2022, BlazePose
+GHUM Holistic; the constants are those of mediapipe 0.10.21's CPU graph.
+
+The mask of a person in the picture, from the landmark network's segmentation, and its smoothing over time.
+
+What MediaPipe's body graph smooths over time, and other filters in its place.
+
+The body's networks and smoothing: which published file belongs to which model, and how it runs.
+
+What bf16 (with the last layers in f32, see `engines.precision`) costs and saves. Error: mean distance to MediaPipe's
+keypoints in pixels, worst still and worst tracked clip of up to 1280 pixels; time: the landmark network without its
+branch for masks on one thread of a CPU with avx512_bf16.
+
+| network        | f32: stills, tracked | bf16: stills, tracked | f32    | bf16   | `auto`                |
+|----------------|----------------------|-----------------------|--------|--------|-----------------------|
+| lite           | 0.08, 0.9            | 2.0, 2.4              | 2.6 ms | 1.9 ms | f32                   |
+| full           | 0.08, 0.7            | 2.7, 1.1              | 4.8 ms | 3.1 ms | bf16 smoothed clips   |
+| heavy          | 0.03, 0.5            | 1.7, 1.9              | 20 ms  | 12 ms  | f32                   |
+| detector alone | -                    | 22, -                 | 4.6 ms | 2.6 ms | f32                   |
+
+Masks nearly double the time of lite and full: where they are not asked for, their branch is cut off.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sonjit.detectors.pipeline import Kind, crop_for
+from sonjit.detectors.request import expect
+from sonjit.detectors.smoothing import KeypointSmoother, OneEuro
+from sonjit.detectors.ssd import AnchorGrid, SingleShotDetector
+from sonjit.engines import load_engine
+from sonjit.geometry import RotatedBox, crop_matrix, points_from_crop, square_box, wrap_angle
+from sonjit.results import Body
+from sonjit.skeletons import load_skeleton
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from sonjit.detectors.request import Request
+    from sonjit.detectors.smoothing import FilterChoice
+    from sonjit.detectors.tracking import Track
+    from sonjit.engines import Engine, EngineOptions
+
+PERSON_GRID = AnchorGrid(input_size=224, strides=(8, 16, 32, 32, 32))
+
+KEYPOINT_OUTPUTS = (0, 1, 3, 4)  # of the landmark network: keypoints, presence, heatmaps, world keypoints
+
+MASK_OUTPUT = 2
+
+_KEYPOINTS = 33
+
+_ALIGNMENT = slice(33, 35)  # the middle of the hips and a point on the circle around the whole body
+
+_USED = 35  # of the network's 39 landmarks
+
+_SAME_HIPS = 0.1
+
+"""Distance of two boxes' centres, in sides, under which they show one person: shoulders are twice as wide."""
+
+
+@dataclass(frozen=True, eq=False)
+class BodyObservation:
+    """What the landmark network saw in one box; see `Observation`.
+
+    Attributes:
+        visibility, presence: (33,) float32, 0..1.
+        alignment: (2, 2) float32 pixels: the middle of the hips and a point on the circle around the whole body.
+        mask: (H, W) float32 probability of the person per pixel, or None where not asked for.
+    """
+
+    score: float
+    keypoints: NDArray[np.float32]
+    keypoints_3d: NDArray[np.float32]
+    visibility: NDArray[np.float32]
+    presence: NDArray[np.float32]
+    alignment: NDArray[np.float32]
+    mask: NDArray[np.float32] | None = None
+    left: None = None
+
+
+class PersonFinder:
+    """Boxes of whole people from a person detector.
+
+    Args:
+        engine: network with a picture in and (1, 2254, 12), (1, 2254, 1) out.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._people = SingleShotDetector(engine, PERSON_GRID)
+
+    def find(self, rgb: NDArray[np.uint8], min_score: float) -> list[RotatedBox]:
+        """Boxes in a picture (H, W, 3), best first."""
+        return [box_from_alignment(person.keypoints[:2]) for person in self._people.find(rgb, min_score)]
+
+
+class Bodies(Kind[BodyObservation, Body]):
+    """Person detector and body landmarks.
+
+    Args:
+        people: finds new people.
+        landmarks: network with a square picture in; out come 39 landmarks (1, 195) of x, y, z in its pixels and the
+            logits of visibility and presence; presence of a person (1, 1); heatmap logits (1, H, W, 39); world
+            keypoints (1, 117); and, for masks, logits (1, H, W, 1).
+        mirrored: the pictures are selfie views: what looks like the left arm is the person's right one.
+        heatmap_kernel: side of the window, in heatmap pixels, that refines a keypoint; MediaPipe's graph file says
+            7, its Python package runs 9.
+    """
+
+    def __init__(
+        self, people: PersonFinder, landmarks: Engine, *, mirrored: bool = False, heatmap_kernel: int = 9
+    ) -> None:
+        self._people = people
+        self._landmarks = landmarks
+        self._size = landmarks.input.shape[1]
+        self._order = _mirrored_order() if mirrored else np.arange(_KEYPOINTS)
+        self._kernel = heatmap_kernel
+
+    def find(self, rgb: NDArray[np.uint8], min_score: float) -> list[RotatedBox]:
+        """Boxes of whole people in a picture (H, W, 3), best first."""
+        return self._people.find(rgb, min_score)
+
+    def observe(self, rgb: NDArray[np.uint8], box: RotatedBox) -> BodyObservation:
+        """33 keypoints, presence and, where the network gives one, the mask from one box."""
+        crop_for(self._landmarks, rgb, box)
+        image, presence, heatmaps, world, *masks = self._landmarks.run()
+        values = image.reshape(-1, 5)[:_USED]
+        points = refine_by_heatmaps(values[:, :3] / self._size, heatmaps[0], self._kernel)
+        placed = points_from_crop(points, box)  # (35, 3)
+        scores = sigmoid(values[:_KEYPOINTS, 3:][self._order])  # (33, 2)
+        cos, sin = math.cos(box.rotation), math.sin(box.rotation)
+        turn = np.array([[cos, sin, 0], [-sin, cos, 0], [0, 0, 1]], np.float32)
+        return BodyObservation(
+            score=float(presence.flat[0]),
+            keypoints=placed[:_KEYPOINTS][self._order],
+            keypoints_3d=world.reshape(-1, 3)[:_KEYPOINTS][self._order] @ turn,
+            visibility=scores[:, 0],
+            presence=scores[:, 1],
+            alignment=placed[_ALIGNMENT, :2],
+            mask=mask_from_logits(masks[0][0, ..., 0], box, rgb.shape[1], rgb.shape[0]) if masks else None,
+        )
+
+    def follow(self, track: Track[BodyObservation]) -> RotatedBox:
+        """The next frame's box, from the smoothed alignment points."""
+        return box_from_alignment(track.smoothed.alignment)
+
+    def is_taken(self, box: RotatedBox, other: RotatedBox) -> bool:
+        """Whether both boxes stand on the same hips: those of people side by side overlap by far more than half."""
+        return math.dist(box[:2], other[:2]) < _SAME_HIPS * max(box.width, other.width)
+
+    def result(
+        self, rgb: NDArray[np.uint8], observation: BodyObservation, track: Track[BodyObservation] | None
+    ) -> Body:
+        """The public result."""
+        return Body(
+            score=observation.score,
+            keypoints=observation.keypoints,
+            keypoints_3d=observation.keypoints_3d,
+            visibility=observation.visibility,
+            presence=observation.presence,
+            id=None if track is None else track.id,
+            mask=observation.mask,
+        )
+
+    def flip(self, result: Body, width: int) -> Body:
+        """The body as it stands on a mirrored canvas; names stay the person's own left and right."""
+        result.keypoints = result.keypoints * np.array([-1, 1, 1], np.float32) + np.array([width, 0, 0], np.float32)
+        result.keypoints_3d = result.keypoints_3d * np.array([-1, 1, 1], np.float32)
+        if result.mask is not None:
+            result.mask = np.ascontiguousarray(result.mask[:, ::-1])
+        return result
+
+
+def box_from_alignment(points: NDArray[np.floating]) -> RotatedBox:
+    """The box around a whole person from alignment points (2, 2): centre, and upwards the circle around the body."""
+    (cx, cy), (x, y) = points.tolist()
+    side = 2 * math.dist((cx, cy), (x, y))
+    rotation = wrap_angle(math.pi / 2 - math.atan2(cy - y, x - cx))
+    return square_box(RotatedBox(cx, cy, side, side, rotation), scale=1.25)
+
+
+def refine_by_heatmaps(
+    points: NDArray[np.float32], heatmaps: NDArray[np.float32], kernel: int, min_confidence: float = 0.5
+) -> NDArray[np.float32]:
+    """Points moved to the centre of mass of their heatmaps nearby, where those are sure.
+
+    Args:
+        points: (K, 3) as fractions of the crop; z is left alone.
+        heatmaps: (H, W, K or more) logits.
+        kernel: side of the window around each point, in heatmap pixels; odd.
+        min_confidence: what the window's peak must reach.
+    """
+    height, width = heatmaps.shape[:2]
+    reach = np.arange(kernel) - kernel // 2
+    column, row = (points[:, :2] * (width, height)).astype(np.int32).T  # (K,), cut off towards zero
+    rows, columns = row[:, None] + reach, column[:, None] + reach  # (K, kernel)
+    within = ((rows >= 0) & (rows < height))[:, :, None] & ((columns >= 0) & (columns < width))[:, None, :]
+    values = heatmaps[
+        rows.clip(0, height - 1)[:, :, None],
+        columns.clip(0, width - 1)[:, None, :],
+        np.arange(len(points))[:, None, None],
+    ]
+    weights = sigmoid(values) * within  # (K, kernel, kernel)
+    inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
+    sure = inside & (weights.max(axis=(1, 2)) >= min_confidence)
+    weights, rows, columns = weights[sure], rows[sure], columns[sure]
+    total = weights.sum(axis=(1, 2))
+    refined = points.copy()
+    refined[sure, 0] = (weights.sum(axis=1) * columns).sum(axis=1) / total / width
+    refined[sure, 1] = (weights.sum(axis=2) * rows).sum(axis=1) / total / height
+    return refined
+
+
+def _mirrored_order() -> NDArray[np.intp]:
+    """(33,) for each keypoint the index of its counterpart on the other side."""
+    skeleton = load_skeleton("body_blazepose33")
+    other = {"left": "right", "right": "left"}
+    swapped = ("_".join(other.get(word, word) for word in name.split("_")) for name in skeleton.keypoints)
+    return np.array([skeleton.index(name) for name in swapped])
+
+
+_UNCERTAINTY = (-624.717, 291.309, -57.8051, -0.748699, 5.68842, 0.0)
+
+"""Of (p - 1/2)^2, highest power first: what MediaPipe takes for 1 - entropy of a probability p."""
+
+
+def mask_from_logits(logits: NDArray[np.float32], box: RotatedBox, width: int, height: int) -> NDArray[np.float32]:
+    """Probability per pixel of the picture (height, width) from logits (h, w) over a box; 0 outside of the box."""
+    import cv2
+
+    matrix = crop_matrix(box, logits.shape[1], logits.shape[0])
+    return cv2.warpAffine(sigmoid(logits), matrix, (width, height), flags=cv2.INTER_LINEAR)  # pyright: ignore
+
+
+def sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Probabilities from logits of any shape; large ones overflow nowhere."""
+    result = np.tanh(logits * np.float32(0.5))
+    result += 1
+    result *= 0.5
+    return result
+
+
+class MaskSmoother:
+    """Mixes in the frame before where the new mask is unsure, as MediaPipe's segmentation smoothing does.
+
+    Args:
+        ratio: of the frame before where a pixel is entirely unsure; 0.7 in MediaPipe's graph file. (Its Python
+            package loses the number and does not smooth.)
+    """
+
+    def __init__(self, ratio: float = 0.7) -> None:
+        self._ratio = np.float32(ratio)
+        self._previous: NDArray[np.float32] | None = None
+
+    def __call__(self, mask: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The mask (H, W) of a frame, smoothed; one of another size starts anew."""
+        previous = self._previous
+        if previous is None or previous.shape != mask.shape:
+            self._previous = mask
+            return mask
+        unsure = np.flatnonzero((mask > 1e-3) & (mask < 1 - 1e-3))
+        new = mask.reshape(-1)[unsure]
+        weight = self._ratio * (1 - np.minimum(1, np.polyval(_UNCERTAINTY, (new - 0.5) ** 2))).astype(np.float32)
+        smooth = mask.copy()
+        smooth.reshape(-1)[unsure] = new + weight * (previous.reshape(-1)[unsure] - new)
+        self._previous = smooth
+        return smooth
+
+
+_VISIBILITY_ALPHA = 0.1
+
+
+class BodySmoother:
+    """Smooths one person's observations.
+
+    The alignment points, from which the next box comes, are always smoothed. A person who was lost and is found
+    again gets a new smoother, so everything passes through anew; MediaPipe does so with the image keypoints alone
+    and carries world keypoints, visibility and mask over the gap, however long it was.
+
+    Args:
+        keypoints: `"published"`: MediaPipe's filters for image and world keypoints and visibility; a filter for
+            image and world keypoints; or None to leave them as seen.
+        mask: smooth the mask as well.
+    """
+
+    def __init__(self, keypoints: FilterChoice = "published", *, mask: bool = True) -> None:
+        self._alignment = OneEuro(0.01, 10, 1, dead_speed=0)
+        self._published = _Published() if keypoints == "published" else None
+        self._custom = None if keypoints is None or keypoints == "published" else KeypointSmoother(keypoints)
+        self._mask = MaskSmoother() if mask else None
+
+    def __call__(self, observation: BodyObservation, now_s: float) -> BodyObservation:
+        """The observation of a frame, smoothed."""
+        alignment = observation.alignment
+        scale = max(2 * float(np.linalg.norm(alignment[1] - alignment[0])), 1e-6)
+        smoothed = replace(observation, alignment=self._alignment(alignment, time=now_s, scale=scale))
+        if self._published is not None:
+            smoothed = self._published(smoothed, now_s, scale)
+        if self._custom is not None:
+            smoothed = self._custom(smoothed, now_s)
+        if self._mask is not None and observation.mask is not None:
+            smoothed = replace(smoothed, mask=self._mask(observation.mask))
+        return smoothed
+
+
+class _Published:
+    """MediaPipe's three streams: image keypoints, world keypoints, visibility."""
+
+    def __init__(self) -> None:
+        self._image = OneEuro(0.05, 80, 1, dead_speed=0)
+        self._world = OneEuro(0.1, 40, 1, dead_speed=0)
+        self._visibility: NDArray[np.float32] | None = None
+
+    def __call__(self, observation: BodyObservation, now_s: float, scale: float) -> BodyObservation:
+        """The observation with the three smoothed; `scale` is the person's size in pixels, as seen."""
+        visibility = observation.visibility
+        if self._visibility is not None:
+            step = _VISIBILITY_ALPHA * (visibility - self._visibility)
+            visibility = (self._visibility + step).astype(np.float32)
+        self._visibility = visibility
+        return replace(
+            observation,
+            keypoints=self._image(observation.keypoints, time=now_s, scale=scale),
+            keypoints_3d=self._world(observation.keypoints_3d, time=now_s, scale=1.0),
+            visibility=visibility,
+        )
+
+
+_DETECTOR_RANGE = (-1.0, 1.0)
+
+
+def load_bodies(request: Request) -> Bodies:
+    """Person detector and landmark network of one model; without masks, the network's part for them is cut off."""
+    person_file = request.file("pose-detector", request.detector_model)
+    body_file = request.file(f"body-{request.model}", request.landmark_model)
+    exact = _exact(request.engine)
+    landmark_engine = request.engine if _bears_bf16(request) else exact
+    people = load_engine(person_file, exact, value_range=_DETECTOR_RANGE)
+    expect(people, person_file, "person detector", size=PERSON_GRID.input_size, outputs=(2254 * 12, 2254))
+    outputs = (*KEYPOINT_OUTPUTS, MASK_OUTPUT) if request.segmentation else KEYPOINT_OUTPUTS
+    landmarks = load_engine(body_file, landmark_engine, outputs=outputs)
+    sizes = (195, 1, 64 * 64 * 39, 117, *((256 * 256,) if request.segmentation else ()))
+    expect(landmarks, body_file, "body landmark network", size=256, outputs=sizes)
+    return Bodies(PersonFinder(people), landmarks, mirrored=request.mirrored)
+
+
+def _exact(engine: EngineOptions) -> EngineOptions:
+    """`auto` as f32, which the detector always takes: its rounding in bf16 moves the crop, and so every keypoint."""
+    return replace(engine, precision="f32") if engine.precision == "auto" else engine
+
+
+def _bears_bf16(request: Request) -> bool:
+    """Whether `auto` may be bf16 for the landmarks; see the table above."""
+    return request.model == "full" and not request.static_image and request.smoothing is not None
+
+
+def body_smoothers(request: Request) -> Callable[[], BodySmoother]:
+    """A function that makes a new person's smoother."""
+    return lambda: BodySmoother(request.smoothing, mask=request.segmentation and request.smooth_segmentation)

@@ -1,0 +1,307 @@
+"""MediaPipe Face Mesh: short-range face detector and 468 landmarks, or 478 with refined lips, eyes and irises.
+
+Source: Kartynnik et al. 2019, Real-time Facial Surface Geometry from Monocular Video on Mobile GPUs; Grishchenko et
+al. 2020, Attention Mesh: High-fidelity Face Mesh Prediction in Real-time; the constants are those of mediapipe
+0.10.21's CPU graph.
+
+MediaPipe Face Detection: a box and six keypoints per face, found afresh in every picture.
+
+Source: Bazarevsky et al. 2019, BlazeFace: Sub-millisecond Neural Face Detection on Mobile GPUs; the constants are
+those of mediapipe 0.10.21's CPU graph.
+
+Attention mesh: which landmarks of the mesh its regions' points replace.
+
+Source: Grishchenko et al. 2020, Attention Mesh: High-fidelity Face Mesh Prediction in Real-time; the indices are those
+of mediapipe 0.10.21's refinement.
+
+The face's networks: which published file belongs to which model.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sonjit.detectors.pipeline import Kind
+from sonjit.detectors.request import expect
+from sonjit.detectors.ssd import AnchorGrid, SingleShotDetector
+from sonjit.engines import load_engine
+from sonjit.errors import InputError
+from sonjit.geometry import RotatedBox, crop, points_from_crop, square_box, wrap_angle
+from sonjit.results import Face
+from sonjit.skeletons.face_regions import LEFT_EYE, LIPS, RIGHT_EYE
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from sonjit.detectors.request import Request
+    from sonjit.detectors.ssd import Detection
+    from sonjit.detectors.tracking import Track
+    from sonjit.engines import Engine, EngineOptions, Precision
+    from sonjit.results import Box
+
+_RIGHT_CORNER, _LEFT_CORNER = 33, 263  # outer corners of the person's eyes
+
+_BOX_SCALE = 1.5
+
+
+@dataclass(frozen=True, eq=False)
+class FaceObservation:
+    """What was seen of a face in one picture; see `Observation`."""
+
+    score: float
+    keypoints: NDArray[np.float32]
+    keypoints_3d: None = None
+    left: None = None
+
+    @cached_property
+    def box(self) -> Box:
+        """Upright box around the keypoints; asked for twice a frame, and worked out once."""
+        x, y = self.keypoints[:, 0], self.keypoints[:, 1]
+        return float(x.min()), float(y.min()), float(x.max()), float(y.max())
+
+
+class FaceFinder:
+    """Boxes for the landmark network from a face detector.
+
+    Args:
+        engine: network with a picture in and (1, N, 16), (1, N, 1) out.
+        grid: its N anchors.
+    """
+
+    def __init__(self, engine: Engine, grid: AnchorGrid) -> None:
+        self._faces = SingleShotDetector(engine, grid)
+
+    def find(self, rgb: NDArray[np.uint8], min_score: float) -> list[RotatedBox]:
+        """Boxes in a picture (H, W, 3) with the eyes level in them, best first."""
+        return [
+            box_around_face(face.box.tolist(), *face.keypoints[:2].tolist())  # the person's right eye, then the left
+            for face in self._faces.find(rgb, min_score)
+        ]
+
+
+class FaceMeshes(Kind[FaceObservation, Face]):
+    """Face detector and face mesh.
+
+    Args:
+        faces: finds new faces.
+        landmarks: network with a square picture in and, in its pixels, 468 x (x, y, z) out and the logit of a face;
+            or, between the two, the points of `refined`'s regions.
+    """
+
+    def __init__(self, faces: FaceFinder, landmarks: Engine) -> None:
+        self._faces = faces
+        self._landmarks = landmarks
+        self._size = landmarks.input.shape[1]
+
+    def find(self, rgb: NDArray[np.uint8], min_score: float) -> list[RotatedBox]:
+        """Boxes of faces in a picture (H, W, 3), best first."""
+        return self._faces.find(rgb, min_score)
+
+    def observe(self, rgb: NDArray[np.uint8], box: RotatedBox) -> FaceObservation:
+        """Landmarks and presence from one box."""
+        crop(rgb, box, self._size, self._size, out=self._landmarks.input[0])
+        mesh, *regions, logit = self._landmarks.run()
+        points = mesh.reshape(-1, 3)
+        if regions:
+            points = refined(points, regions)
+        probability = 0.5 + 0.5 * math.tanh(logit.item() / 2)
+        return FaceObservation(probability, points_from_crop(points * np.float32(1 / self._size), box))
+
+    def follow(self, track: Track[FaceObservation]) -> RotatedBox:
+        """The next frame's box, from the face as seen."""
+        return self.box_after(track.observation)
+
+    def box_after(self, observation: FaceObservation) -> RotatedBox:
+        """The box around a face just seen: upright around all landmarks, turned to have the eyes level, and larger."""
+        points = observation.keypoints
+        right, left = points[_RIGHT_CORNER, :2].tolist(), points[_LEFT_CORNER, :2].tolist()
+        return box_around_face(observation.box, right, left)
+
+    def result(
+        self, rgb: NDArray[np.uint8], observation: FaceObservation, track: Track[FaceObservation] | None
+    ) -> Face:
+        """The public result."""
+        return Face(observation.score, observation.keypoints, observation.box, None if track is None else track.id)
+
+    def flip(self, result: Face, width: int) -> Face:
+        """The face as it stands on a mirrored canvas; names stay the person's own left and right."""
+        return flipped(result, width)
+
+
+def flipped(face: Face, width: int) -> Face:
+    """A face with x mirrored in a picture of that width."""
+    x_min, y_min, x_max, y_max = face.box
+    face.keypoints = face.keypoints * np.array([-1, 1, 1], np.float32) + np.array([width, 0, 0], np.float32)
+    left, right = (float(np.float32(width - x)) for x in (x_max, x_min))
+    face.box = (left, y_min, right, y_max)
+    return face
+
+
+def box_around_face(corners: Sequence[float], right_eye: list[float], left_eye: list[float]) -> RotatedBox:
+    """The landmark network's box, all in pixels: from a face's x_min, y_min, x_max, y_max and two points (x, y) of its
+    eyes' line, the person's right eye first.
+    """
+    x_min, y_min, x_max, y_max = corners
+    dx, dy = left_eye[0] - right_eye[0], left_eye[1] - right_eye[1]
+    rotation = wrap_angle(-math.atan2(-dy, dx))
+    face = RotatedBox((x_min + x_max) / 2, (y_min + y_max) / 2, x_max - x_min, y_max - y_min, rotation)
+    return square_box(face, scale=_BOX_SCALE)
+
+
+class FaceBoxes(Kind[FaceObservation, Face]):
+    """A face detector alone. An observation is the box's two corners, then the six keypoints.
+
+    Args:
+        engine: network with a picture in and (1, N, 16), (1, N, 1) out.
+        grid: its N anchors.
+    """
+
+    searches_always = True
+
+    def __init__(self, engine: Engine, grid: AnchorGrid) -> None:
+        self._faces = SingleShotDetector(engine, grid)
+        self._found: dict[RotatedBox, Detection] = {}
+
+    def find(self, rgb: NDArray[np.uint8], min_score: float) -> list[RotatedBox]:
+        """Upright boxes of faces in a picture (H, W, 3), best first."""
+        self._found = {_upright(face.box): face for face in self._faces.find(rgb, min_score)}
+        return list(self._found)
+
+    def observe(self, rgb: NDArray[np.uint8], box: RotatedBox) -> FaceObservation:
+        """The detection behind a box of the last search."""
+        if box not in self._found:
+            raise InputError("model='box' has no network for given boxes; use model='mesh' or 'attention'")
+        face = self._found[box]
+        points = np.full((2 + len(face.keypoints), 3), np.nan, np.float32)  # no depth
+        points[:2, :2], points[2:, :2] = face.box.reshape(2, 2), face.keypoints
+        return FaceObservation(face.score, points)
+
+    def follow(self, track: Track[FaceObservation]) -> RotatedBox:
+        """The face's own box: nothing looks into it."""
+        return _upright(track.observation.keypoints[:2, :2].ravel())
+
+    def is_present(self, observation: FaceObservation, min_score: float) -> bool:
+        """Always: the search has judged the score."""
+        return True
+
+    def is_taken(self, box: RotatedBox, other: RotatedBox) -> bool:
+        """Never: the detector has blended what overlaps."""
+        return False
+
+    def result(
+        self, rgb: NDArray[np.uint8], observation: FaceObservation, track: Track[FaceObservation] | None
+    ) -> Face:
+        """The public result."""
+        x_min, y_min, x_max, y_max = observation.keypoints[:2, :2].ravel().tolist()
+        keypoints, number = observation.keypoints[2:], None if track is None else track.id
+        return Face(observation.score, keypoints, (x_min, y_min, x_max, y_max), number)
+
+    def flip(self, result: Face, width: int) -> Face:
+        """The face as it stands on a mirrored canvas; names stay the person's own left and right."""
+        return flipped(result, width)
+
+
+def _upright(corners: NDArray[np.floating]) -> RotatedBox:
+    """The box with corners (4,) x_min, y_min, x_max, y_max."""
+    x_min, y_min, x_max, y_max = corners.tolist()
+    return RotatedBox((x_min + x_max) / 2, (y_min + y_max) / 2, x_max - x_min, y_max - y_min)
+
+
+_MESH = 468
+
+_LEFT_IRIS, _RIGHT_IRIS = range(468, 473), range(473, 478)  # centre, then right, top, left, bottom
+
+_TARGETS = np.array([*range(_MESH), *LIPS, *LEFT_EYE, *RIGHT_EYE, *_LEFT_IRIS, *_RIGHT_IRIS])
+
+_SOURCES = np.zeros(478, np.intp)
+
+_SOURCES[_TARGETS] = np.arange(len(_TARGETS))  # of two points for one landmark the later counts
+
+_RIMS = np.array([LEFT_EYE[:16], RIGHT_EYE[:16]])
+
+
+def refined(mesh: NDArray[np.float32], regions: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """Landmarks (478, 3) from a mesh (468, 3) and the better points of its regions, all in one unit.
+
+    Args:
+        mesh: its depth counts everywhere; that of an iris is its eye's.
+        regions: x, y of 80 points of the lips, 71 of the left eye, 71 of the right, 5 of the left iris, 5 of the right.
+    """
+    flat = np.concatenate([mesh[:, :2], *(region.reshape(-1, 2) for region in regions)])  # (700, 2)
+    points = np.empty((478, 3), np.float32)
+    points[:, :2] = flat[_SOURCES]
+    points[:_MESH, 2] = mesh[:, 2]
+    points[_MESH:, 2] = np.repeat(mesh[_RIMS, 2].mean(axis=1), 5)
+    return points
+
+
+SHORT_GRID = AnchorGrid(input_size=128, strides=(8, 16, 16, 16))
+
+"""Of the detector for faces up to about 2 m away."""
+
+FULL_GRID = AnchorGrid(input_size=192, strides=(4,), interpolated_aspect_ratio=0.0)
+
+"""Of the detector for faces up to about 5 m away."""
+
+_DETECTOR_RANGE = (-1.0, 1.0)
+
+_MESH_OUTPUTS = {"mesh": (468 * 3, 1), "attention": (468 * 3, 80 * 2, 71 * 2, 71 * 2, 5 * 2, 5 * 2, 1)}
+
+_DETECTORS = {"box": ("face-short", SHORT_GRID), "box-full": ("face-full", FULL_GRID)}
+
+
+def load_faces(request: Request) -> FaceMeshes | FaceBoxes:
+    """Face detector, and for meshes the landmark network, of one model."""
+    if request.model not in _DETECTORS:
+        return load_meshes(request)
+    name, grid = _DETECTORS[request.model]
+    face_file = request.file(name, request.detector_model)
+    return FaceBoxes(_load_detector(face_file, request, grid), grid)
+
+
+def load_meshes(request: Request) -> FaceMeshes:
+    """Short-range face detector and landmark network of one mesh model."""
+    name, grid = _DETECTORS["box"]
+    face_file = request.file(name, request.detector_model)
+    mesh_file = request.file(f"face-{request.model}", request.landmark_model)
+    faces = _load_detector(face_file, request, grid)
+    landmarks = load_engine(mesh_file, _landmark_options(request))
+    expect(landmarks, mesh_file, f"face {request.model} network", size=None, outputs=_MESH_OUTPUTS[request.model])
+    return FaceMeshes(FaceFinder(faces, grid), landmarks)
+
+
+def _load_detector(file: Path, request: Request, grid: AnchorGrid) -> Engine:
+    engine = load_engine(file, _small(request.engine, "auto"), value_range=_DETECTOR_RANGE)
+    count = len(grid.anchors())
+    return expect(engine, file, "face detector", size=grid.input_size, outputs=(count * 16, count))
+
+
+def _landmark_options(request: Request) -> EngineOptions:
+    """The attention mesh never runs in bf16: it cuts out regions at places that it computes, and loses 2 px there."""
+    return _small(request.engine, *(("auto", "bf16") if request.model == "attention" else ("auto",)))
+
+
+def _small(options: EngineOptions, *as_f32: Precision) -> EngineOptions:
+    """Options for a network of half a millisecond.
+
+    Several threads wait for each other longer than they save; bf16 saves a twentieth of the time of a mesh and moves
+    the detector's keypoints by half a pixel.
+
+    Args:
+        options: the caller's; what they say counts.
+        as_f32: precisions that mean f32 here.
+    """
+    if options.threads is None and "SONJIT_THREADS" not in os.environ:
+        options = replace(options, threads=1)
+    if options.precision in as_f32 and options.device == "CPU":
+        options = replace(options, precision="f32")
+    return options

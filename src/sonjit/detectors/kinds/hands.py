@@ -1,0 +1,203 @@
+"""MediaPipe Hands: palm detector and 21 landmarks.
+
+Source: Zhang et al. 2020, MediaPipe Hands: On-device Real-time Hand Tracking; the constants are those of
+mediapipe 0.10.21's CPU graph.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sonjit.detectors import calibration
+from sonjit.detectors.kinds.hand_heads import TAPS, HandHeads, load_hand_heads
+from sonjit.detectors.pipeline import Kind, crop_for
+from sonjit.detectors.request import expect
+from sonjit.detectors.ssd import AnchorGrid, SingleShotDetector
+from sonjit.engines import load_engine
+from sonjit.errors import InputError
+from sonjit.geometry import (
+    RotatedBox,
+    points_from_crop,
+    rotated_box_around,
+    square_box,
+    wrap_angle,
+)
+from sonjit.results import Hand
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from sonjit.detectors.request import Request
+    from sonjit.detectors.tracking import Track
+    from sonjit.engines import Engine
+
+PALM_GRID = AnchorGrid(input_size=192, strides=(8, 16, 16, 16))
+_WRIST, _INDEX_MCP, _MIDDLE_MCP, _RING_MCP = 0, 5, 9, 13
+_PALM_WRIST, _PALM_MIDDLE_MCP = 0, 2  # of the palm detector's seven keypoints
+BOX_KEYPOINTS = [0, 1, 2, 3, 5, 6, 9, 10, 13, 14, 17, 18]  # all but the last two joints of each finger
+_Z_SCALE = 0.4
+_HAND_SIZE = 224
+_KEYPOINTS = 21
+
+
+@dataclass(frozen=True, eq=False)
+class HandObservation:
+    """What the landmark network saw in one box; see `Observation`."""
+
+    score: float
+    keypoints: NDArray[np.float32]
+    keypoints_3d: NDArray[np.float32]
+    left: float
+    extra: NDArray[np.float32] | None = None
+    visibility: NDArray[np.float32] | None = None
+
+
+class PalmFinder:
+    """Boxes of whole hands from a palm detector.
+
+    Args:
+        engine: network with a picture in and (1, 2016, 18), (1, 2016, 1) out.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._palms = SingleShotDetector(engine, PALM_GRID)
+
+    def find(self, rgb: NDArray[np.uint8], min_score: float) -> list[RotatedBox]:
+        """Boxes in a picture (H, W, 3), best first."""
+        return [self._box_from_palm(palm.box, palm.keypoints) for palm in self._palms.find(rgb, min_score)]
+
+    @staticmethod
+    def _box_from_palm(box: NDArray[np.float64], keypoints: NDArray[np.float64]) -> RotatedBox:
+        x_min, y_min, x_max, y_max = box.tolist()
+        rotation = _upright(keypoints[_PALM_WRIST], keypoints[_PALM_MIDDLE_MCP])
+        palm = RotatedBox((x_min + x_max) / 2, (y_min + y_max) / 2, x_max - x_min, y_max - y_min, rotation)
+        return square_box(palm, scale=2.6, shift_y=-0.5)
+
+
+class Hands(Kind[HandObservation, Hand]):
+    """Palm detector and hand landmarks.
+
+    Args:
+        palms: finds new hands; None where others say where to look.
+        landmarks: network with a square picture in and keypoints (1, 63) in its pixels, presence (1, 1),
+            handedness (1, 1) and world keypoints (1, 63) out; one of the caller's own may give more keypoints.
+        mirrored: the pictures are selfie views.
+        heads: say which keypoints are seen and whose hand it is; `landmarks` then gives what they read behind its
+            outputs.
+    """
+
+    def __init__(
+        self, palms: PalmFinder | None, landmarks: Engine, *, mirrored: bool, heads: HandHeads | None = None
+    ) -> None:
+        self._palms = palms
+        self._landmarks = landmarks
+        self._mirrored = mirrored
+        self._heads = heads
+        self._size = landmarks.input.shape[1]
+        self._to_fraction = np.array([1, 1, 1 / _Z_SCALE], np.float32) / self._size
+
+    def find(self, rgb: NDArray[np.uint8], min_score: float) -> list[RotatedBox]:
+        """Boxes of whole hands from the palms in a picture (H, W, 3), best first."""
+        return [] if self._palms is None else self._palms.find(rgb, min_score)
+
+    def observe(self, rgb: NDArray[np.uint8], box: RotatedBox) -> HandObservation:
+        """21 keypoints, presence and handedness from one box."""
+        crop_for(self._landmarks, rgb, box)
+        image, presence, handedness, world, *taps = self._landmarks.run()
+        # The network was trained on selfie views: there its label is the person's own hand.
+        left, visibility = float(handedness.flat[0]), None
+        if self._heads is not None:
+            visibility, left = self._heads.read(image.reshape(-1, 3) / np.float32(self._size), taps)
+        cos, sin = math.cos(box.rotation), math.sin(box.rotation)
+        turn = np.array([[cos, sin, 0], [-sin, cos, 0], [0, 0, 1]], np.float32)
+        points = points_from_crop(image.reshape(-1, 3) * self._to_fraction, box)
+        return HandObservation(
+            score=float(presence.flat[0]),
+            keypoints=points[:_KEYPOINTS],
+            keypoints_3d=world.reshape(-1, 3)[:_KEYPOINTS] @ turn,
+            left=left if self._mirrored else 1 - left,
+            extra=points[_KEYPOINTS:, :2] if len(points) > _KEYPOINTS else None,
+            visibility=visibility,
+        )
+
+    def follow(self, track: Track[HandObservation]) -> RotatedBox:
+        """The next frame's box, from the hand as seen: smoothing would drag it behind."""
+        return self.box_after(track.observation)
+
+    def box_after(self, observation: HandObservation) -> RotatedBox:
+        """The box around a hand just seen."""
+        return box_around_hand(observation.keypoints)
+
+    def result(
+        self, rgb: NDArray[np.uint8], observation: HandObservation, track: Track[HandObservation] | None
+    ) -> Hand:
+        """The public result; for a track with the side that all its frames speak for."""
+        left = observation.left if track is None or track.left is None else track.left
+        return Hand(
+            handedness="Left" if left > 0.5 else "Right",
+            score=observation.score,
+            keypoints=observation.keypoints,
+            keypoints_3d=observation.keypoints_3d,
+            id=None if track is None else track.id,
+            handedness_score=max(left, 1 - left),
+            extra_keypoints=observation.extra,
+            visibility=observation.visibility,
+        )
+
+    def flip(self, result: Hand, width: int) -> Hand:
+        """The hand as it stands on a mirrored canvas; the label stays the person's own hand."""
+        result.keypoints = result.keypoints * np.array([-1, 1, 1], np.float32) + np.array([width, 0, 0], np.float32)
+        result.keypoints_3d = result.keypoints_3d * np.array([-1, 1, 1], np.float32)
+        if result.extra_keypoints is not None:
+            result.extra_keypoints = result.extra_keypoints * np.array([-1, 1], np.float32) + np.array(
+                [width, 0], np.float32
+            )
+        return result
+
+
+def box_around_hand(keypoints: NDArray[np.floating]) -> RotatedBox:
+    """The box to look into for a hand of known keypoints (21, 2 or 3) in pixels.
+
+    Upright along the hand, twice as large as wrist, palm and first joints.
+    """
+    points = keypoints[:, :2].astype(np.float64)
+    knuckles = ((points[_INDEX_MCP] + points[_RING_MCP]) / 2 + points[_MIDDLE_MCP]) / 2
+    tight = rotated_box_around(points[BOX_KEYPOINTS], _upright(points[_WRIST], knuckles))
+    return square_box(tight, scale=2.0, shift_y=-0.1)
+
+
+def _upright(start: NDArray[np.float64], end: NDArray[np.float64]) -> float:
+    """Rotation in radians that a box must have for the way from start to end to point up in it."""
+    dx, dy = (end - start).tolist()
+    return wrap_angle(math.pi / 2 - math.atan2(-dy, dx))
+
+
+def load_hands(request: Request) -> Hands:
+    """Palm detector and landmark network of one model."""
+    palm_file = request.file(f"palm-{request.model}", request.detector_model)
+    hand_file = request.file(f"hand-{request.model}", request.landmark_model)
+
+    # In int8 the palm detector misses hands and finds others; it runs seldom enough to stay exact.
+    exact = replace(request.engine, precision="f32")
+    palms = load_engine(palm_file, exact if request.engine.precision == "int8" else request.engine)
+    expect(palms, palm_file, "palm detector", size=PALM_GRID.input_size, outputs=(2016 * 18, 2016))
+    finder = PalmFinder(palms)
+    crops = partial(calibration.crops, _HAND_SIZE, partial(finder.find, min_score=0.5))
+    heads = None
+    if request.visibility:
+        if request.landmark_model is not None:
+            raise InputError(f"visibility=True: reads the published networks, not {hand_file}; leave one of them out")
+        heads = load_hand_heads(request.model)
+    landmarks = load_engine(hand_file, request.engine, calibration=crops, taps=TAPS if heads else ())
+    sizes, behind = landmarks.output_sizes, list[int]()
+    if heads is not None:
+        sizes, behind = sizes[:4], sizes[4:]
+    more = len(sizes) == 4 and max(sizes) > 3 * _KEYPOINTS and max(sizes) % 3 == 0  # taught keypoints of one's own
+    points = max(sizes) if more else 3 * _KEYPOINTS
+    expect(landmarks, hand_file, "hand landmark network", size=None, outputs=(points, 1, 1, points, *behind))
+    return Hands(finder, landmarks, mirrored=request.mirrored, heads=heads)

@@ -1,0 +1,344 @@
+"""Holistic: people with their own hands and face.
+
+Bodies come from the loop like any other kind. Each person's hands are looked for where the body's wrists are and the
+face where the head is, so that small and far ones are found too; then they are carried from frame to frame like every
+instance. What is carried belongs to one person's track and goes with it: nothing passes from person to person.
+
+Source: Grishchenko and Bazarevsky 2020, MediaPipe Holistic; unlike the published graph, it follows several people.
+
+Holistic's networks: those of bodies, hands and faces together.
+"""
+
+from __future__ import annotations
+
+import math
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+from weakref import WeakKeyDictionary
+
+import numpy as np
+
+from sonjit.detectors.kinds.body import load_bodies
+from sonjit.detectors.kinds.face import load_meshes
+from sonjit.detectors.kinds.hands import Hands
+from sonjit.detectors.pipeline import Kind
+from sonjit.detectors.request import expect, keypoint_smoothers
+from sonjit.detectors.smoothing import size_of
+from sonjit.detectors.tracking import Observation, Track, is_same_object
+from sonjit.engines import load_engine
+from sonjit.geometry import RotatedBox, crop, points_from_crop, square_box, wrap_angle
+from sonjit.results import Hand, Handedness, Person
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from sonjit.detectors.kinds.body import Bodies, BodyObservation
+    from sonjit.detectors.kinds.face import FaceMeshes, FaceObservation
+    from sonjit.detectors.kinds.hands import HandObservation
+    from sonjit.detectors.request import Request
+    from sonjit.detectors.smoothing import KeypointSmoother
+    from sonjit.engines import Engine
+
+P = TypeVar("P", bound=Observation)
+
+# Of the body's keypoints, for (left, right).
+_WRIST, _PINKY, _INDEX = (15, 16), (17, 18), (19, 20)
+
+_HEAD = slice(0, 11)
+
+_HAND_SCALE = 2.7
+
+_HEAD_SCALE = 3.0
+
+_MIN_VISIBILITY = 0.1
+
+_MIN_HEAD_PX = 8
+
+_MIN_FACE_SCORE = 0.5
+
+_STRIDE = 0.1
+
+"""How far the body must carry a part, in widths of its box, before the box goes with it."""
+
+_ASTRAY = 1.0
+
+"""How far, in hand sizes, a hand's wrist may be from the body's before it is taken for somebody else's."""
+
+
+class _PartKind(Protocol[P]):
+    """What is asked of the kind of a part."""
+
+    def observe(self, rgb: NDArray[np.uint8], box: RotatedBox) -> P: ...
+    def box_after(self, observation: P) -> RotatedBox: ...
+
+
+@dataclass(eq=False)
+class _Part(Generic[P]):
+    """A hand or face of one person, carried from frame to frame.
+
+    Attributes:
+        box: where to look in the next frame; None while it is not held.
+        anchor: (2,) pixels, where the body had the part when the box was made.
+        wait: frames until the next search.
+    """
+
+    smoother: KeypointSmoother | None
+    box: RotatedBox | None = None
+    anchor: NDArray[np.float32] | None = None
+    wait: int = 0
+
+    def look(
+        self,
+        kind: _PartKind[P],
+        rgb: NDArray[np.uint8],
+        anchor: NDArray[np.float32],
+        search: Callable[[], RotatedBox | None],
+        *,
+        min_score: float,
+        interval: int,
+    ) -> P | None:
+        """What is seen of the part in one picture: where the body carried it, or else where a search says."""
+        seen = None
+        if self.box is not None and self.anchor is not None:
+            moved = anchor - self.anchor
+            if np.linalg.norm(moved) > _STRIDE * self.box.width:  # less than that is noise of the body's
+                self.box = self.box._replace(cx=self.box.cx + float(moved[0]), cy=self.box.cy + float(moved[1]))
+            seen = kind.observe(rgb, self.box)
+        if self.box is not None and (seen is None or seen.score <= min_score):
+            self.box, self.wait = None, 0  # it moved too far: look where the body says, in this very frame
+        if self.box is None and self.wait > 0:
+            self.wait -= 1
+            return None
+        if self.box is None:
+            self.wait = interval - 1
+            box = search()
+            seen = None if box is None else kind.observe(rgb, box)
+        if seen is None or seen.score <= min_score:
+            return None
+        self.box, self.anchor = kind.box_after(seen), anchor
+        return seen
+
+    def smooth(self, seen: P, now_s: float) -> P:
+        """What was seen, smoothed where asked for."""
+        return seen if self.smoother is None else self.smoother(seen, now_s)
+
+
+class Holistic(Kind["BodyObservation", Person]):
+    """Bodies with their hands and faces.
+
+    Args:
+        bodies, hands, faces: the kinds that see the parts.
+        recrop: network with a picture of a forearm's end in and, in its pixels, (1, 1, 1, 4) out: the hand's centre and
+            the middle of its lower edge.
+        new_smoother: makes the smoother of a hand's or face's keypoints, or None.
+        min_presence_score: of each part in its crop.
+        search_interval: frames between searches for a part that is not held.
+    """
+
+    def __init__(
+        self,
+        bodies: Bodies,
+        hands: Hands,
+        faces: FaceMeshes,
+        recrop: Engine,
+        *,
+        new_smoother: Callable[[], KeypointSmoother | None],
+        min_presence_score: float,
+        search_interval: int,
+    ) -> None:
+        self._bodies, self._hands, self._faces = bodies, hands, faces
+        self._recrop = recrop
+        self._beside = ThreadPoolExecutor(1, thread_name_prefix="sonjit-face")
+        self._new_smoother = new_smoother
+        self._min_score = min_presence_score
+        self._interval = search_interval
+        self._carried: WeakKeyDictionary[Track[BodyObservation], _Parts] = WeakKeyDictionary()
+
+    def find(self, rgb: NDArray[np.uint8], min_score: float) -> list[RotatedBox]:
+        """Boxes of whole people, best first."""
+        return self._bodies.find(rgb, min_score)
+
+    def observe(self, rgb: NDArray[np.uint8], box: RotatedBox) -> BodyObservation:
+        """The body in one box."""
+        return self._bodies.observe(rgb, box)
+
+    def follow(self, track: Track[BodyObservation]) -> RotatedBox:
+        """The next frame's box of the body."""
+        return self._bodies.follow(track)
+
+    def is_taken(self, box: RotatedBox, other: RotatedBox) -> bool:
+        """Whether both boxes are of one body."""
+        return self._bodies.is_taken(box, other)
+
+    def result(
+        self, rgb: NDArray[np.uint8], observation: BodyObservation, track: Track[BodyObservation] | None
+    ) -> Person:
+        """The body with its hands and face."""
+        parts = self._parts_of(track)
+        body = observation if track is None else track.observation  # smoothed keypoints lag behind the picture
+        face_seen = self._beside.submit(  # its network runs on one thread and leaves room for the hands'
+            parts.face.look,
+            self._faces,
+            rgb,
+            body.keypoints[_HEAD, :2].mean(axis=0),
+            lambda: self._face_box(rgb, body),
+            min_score=self._min_score,
+            interval=self._interval,
+        )
+        hands = [
+            part.look(
+                self._hands,
+                rgb,
+                body.keypoints[_WRIST[side], :2],
+                lambda side=side: self._hand_box(rgb, body, side),
+                min_score=self._min_score,
+                interval=self._interval,
+            )
+            for side, part in enumerate(parts.hands)
+        ]
+        self._drop_strays(body, parts, hands)
+        face = face_seen.result()
+        now_s = 0.0 if track is None else track.seen_s
+        id = None if track is None else track.id
+        left, right = (
+            None if seen is None else self._hand(part.smooth(seen, now_s), name, id)
+            for seen, part, name in zip(hands, parts.hands, ("Left", "Right"), strict=True)
+        )
+        mesh = None
+        if face is not None:
+            mesh = self._faces.result(rgb, parts.face.smooth(face, now_s), None)
+            mesh.id = id
+        return Person(self._bodies.result(rgb, observation, track), left, right, mesh)
+
+    def flip(self, result: Person, width: int) -> Person:
+        """The person as it stands on a mirrored canvas."""
+        self._bodies.flip(result.body, width)
+        for hand in (result.left_hand, result.right_hand):
+            if hand is not None:
+                self._hands.flip(hand, width)
+        if result.face is not None:
+            self._faces.flip(result.face, width)
+        return result
+
+    def _parts_of(self, track: Track[BodyObservation] | None) -> _Parts:
+        """What is carried for one person; a still has nothing."""
+        parts = None if track is None else self._carried.get(track)
+        if parts is None:
+            parts = _Parts((_Part(self._new_smoother()), _Part(self._new_smoother())), _Part(self._new_smoother()))
+            if track is not None:
+                self._carried[track] = parts
+        return parts
+
+    def _drop_strays(self, body: BodyObservation, parts: _Parts, hands: list[HandObservation | None]) -> None:
+        """Drop hands that are not this body's: far from its wrist, or the other hand seen a second time."""
+        distances = [math.inf if seen is None else _wrist_distance(body, side, seen) for side, seen in enumerate(hands)]
+        for side, seen in enumerate(hands):
+            other = hands[1 - side]
+            twice = seen is not None and other is not None and is_same_object(seen, other)
+            if seen is not None and (distances[side] > _ASTRAY or (twice and distances[side] > distances[1 - side])):
+                hands[side] = None
+                parts.hands[side].box = None
+
+    def _hand(self, seen: HandObservation, handedness: Handedness, id: int | None) -> Hand:
+        """The public result: the body says which hand it is."""
+        own = seen.left if handedness == "Left" else 1 - seen.left
+        return Hand(handedness, seen.score, seen.keypoints, seen.keypoints_3d, id, own)
+
+    def _hand_box(self, rgb: NDArray[np.uint8], body: BodyObservation, side: int) -> RotatedBox | None:
+        """Where the re-crop network says that a hand is, near the body's wrist, or None."""
+        rough = hand_box(body, side)
+        if rough is None:
+            return None
+        height, width = self._recrop.input.shape[1:3]
+        crop(rgb, rough, width, height, out=self._recrop.input[0])
+        points = np.zeros((2, 3), np.float32)
+        points[:, :2] = self._recrop.run()[0].reshape(2, 2) / (width, height)
+        centre, bottom = points_from_crop(points, rough)[:, :2].astype(np.float64)
+        side_px = 2 * math.dist(centre, bottom)
+        dx, dy = (bottom - centre).tolist()
+        rotation = wrap_angle(-math.pi / 2 - math.atan2(-dy, dx))
+        return RotatedBox(centre[0].item(), centre[1].item(), side_px, side_px, rotation)
+
+    def _face_box(self, rgb: NDArray[np.uint8], body: BodyObservation) -> RotatedBox | None:
+        """Where the face detector finds a face in a cut-out of the head, or None."""
+        points = body.keypoints[_HEAD, :2]
+        if body.visibility[_HEAD].max() < _MIN_VISIBILITY:
+            return None
+        side = max(size_of(points), _MIN_HEAD_PX) * _HEAD_SCALE
+        cx, cy = points.mean(axis=0).tolist()
+        left, top = max(int(cx - side / 2), 0), max(int(cy - side / 2), 0)
+        cut = rgb[top : max(int(cy + side / 2), 0), left : max(int(cx + side / 2), 0)]
+        if min(cut.shape[:2]) < _MIN_HEAD_PX:
+            return None
+        boxes = self._faces.find(cut, _MIN_FACE_SCORE)
+        if not boxes:
+            return None
+        box = min(boxes, key=lambda box: math.dist(box[:2], (cx - left, cy - top)))
+        return box._replace(cx=box.cx + left, cy=box.cy + top)
+
+
+@dataclass(eq=False)
+class _Parts:
+    """What is carried for one person: left hand, right hand, face."""
+
+    hands: tuple[_Part[HandObservation], _Part[HandObservation]]
+    face: _Part[FaceObservation]
+
+
+def hand_box(body: BodyObservation, side: int) -> RotatedBox | None:
+    """A rough box around a hand from the body's wrist, index and little finger; None where those are not visible.
+
+    Args:
+        body: with keypoints in pixels.
+        side: 0 left, 1 right.
+    """
+    ends = [_WRIST[side], _INDEX[side], _PINKY[side]]
+    if body.visibility[ends].min() < _MIN_VISIBILITY:
+        return None
+    wrist, index, pinky = body.keypoints[ends, :2].astype(np.float64)
+    knuckles = (2 * index + pinky) / 3
+    side_px = 2 * math.dist(knuckles, wrist)
+    dx, dy = (knuckles - wrist).tolist()
+    rotation = wrap_angle(math.pi / 2 - math.atan2(-dy, dx))
+    box = RotatedBox(float(knuckles[0]), float(knuckles[1]), side_px, side_px, rotation)
+    return square_box(box, scale=_HAND_SCALE)
+
+
+def _wrist_distance(body: BodyObservation, side: int, hand: HandObservation) -> float:
+    """From the body's wrist to the hand's, in hand sizes."""
+    return math.dist(body.keypoints[_WRIST[side], :2], hand.keypoints[0, :2]) / size_of(hand.keypoints[:, :2])
+
+
+_PARTS = {"full": ("full", "attention"), "lite": ("lite", "mesh"), "heavy": ("full", "attention")}
+
+"""For each body model the hand and face model beside it."""
+
+_PART_INTERVAL = 2
+
+"""Frames between searches for a missing hand or face, at most: the body says where to look, so one costs little."""
+
+
+def load_holistic(request: Request) -> Holistic:
+    """Bodies of one model, with hands and faces to match; the caller's own networks are the body's."""
+    hand_model, face_model = _PARTS[request.model]
+    hand_file = request.file(f"hand-{request.hand_model or hand_model}")
+    published = replace(request, model=request.face_model or face_model, detector_model=None, landmark_model=None)
+    return Holistic(
+        load_bodies(request),
+        Hands(None, load_engine(hand_file, request.engine), mirrored=request.mirrored),
+        load_meshes(published),
+        _load_recrop(request),
+        new_smoother=keypoint_smoothers(request),
+        min_presence_score=request.min_presence_score,
+        search_interval=min(request.search_interval, _PART_INTERVAL),
+    )
+
+
+def _load_recrop(request: Request) -> Engine:
+    """The network that finds a hand in a picture of a forearm's end: small, so exact and on one thread."""
+    file = request.file("hand-recrop")
+    engine = load_engine(file, replace(request.engine, precision="f32", threads=request.engine.threads or 1))
+    return expect(engine, file, "hand re-crop network", size=256, outputs=(4,))

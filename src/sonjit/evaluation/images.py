@@ -1,0 +1,136 @@
+"""Classes and where they are, as ILSVRC judges them; instances, as COCO does."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from zlib import crc32
+
+import numpy as np
+
+from sonjit.datasets import coco_result, rle_from_mask
+from sonjit.evaluation.metrics import Figure, Summary, mean_figure
+from sonjit.evaluation.predictions import Judged
+from sonjit.metrics import box_iou, coco_precision
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Sequence
+
+    from sonjit.datasets import Sample
+    from sonjit.evaluation.predictions import Guess
+    from sonjit.evaluation.protocols import Protocol
+
+_TOPS = (1, 5)
+_OVERLAP = 0.5
+
+
+class Localization:
+    """Judges the classes of pictures, best first, and a box for each."""
+
+    main = "localization_error_1"
+
+    def __init__(self, protocol: Protocol) -> None:
+        self._protocol = protocol
+
+    def judge(self, sample: Sample, guesses: Sequence[Guess]) -> list[Judged]:
+        """The picture, where its class is known: in per cent, 0 is right and 100 wrong."""
+        labels = {one.category_id for one in sample.instances if one.category_id is not None}
+        if not labels:
+            return []
+        boxes = [(one.category_id, one.box) for one in sample.instances if one.box is not None]
+        best = sorted(guesses, key=lambda guess: -guess.score)
+        numbers: dict[str, float] = {}
+        for top in _TOPS:
+            named = any(guess.category_id in labels for guess in best[:top])
+            placed = any(
+                guess.category_id == label and guess.box is not None and box_iou(guess.box, box) >= _OVERLAP
+                for guess in best[:top]
+                for label, box in boxes
+            )
+            numbers[f"classification_error_{top}"] = 100 * float(not named)
+            numbers[f"localization_error_{top}"] = 100 * float(not placed) if boxes else math.nan
+        return [Judged(numbers=numbers)]
+
+    def summary(self, judged: Sequence[Judged], clusters: Sequence[Hashable]) -> Summary:
+        """Errors of the first and of the first five guesses."""
+        summary = Summary()
+        for what in ("localization", "classification"):
+            for top in _TOPS:
+                name = f"{what}_error_{top}"
+                column = np.array([one.numbers[name] for one in judged], np.float64).reshape(-1, 1)
+                title = f"{what} error, top {top}"
+                summary.figures.append(mean_figure(name, title, column, "%", clusters=clusters))
+        summary.values = [one.numbers[self.main] for one in judged]
+        return summary
+
+
+class Instances:
+    """Judges boxes and masks by COCO's average precision, over all pictures at once."""
+
+    main = "mask_ap"
+
+    def __init__(self, protocol: Protocol) -> None:
+        self._protocol = protocol
+
+    def judge(self, sample: Sample, guesses: Sequence[Guess]) -> list[Judged]:
+        """The picture, as COCO's records; those of the truth say so."""
+        number = picture_number(sample)
+        records: list[dict[str, Any]] = [{"picture": number, "width": sample.width, "height": sample.height}]
+        for one in sample.instances:
+            if one.category_id is None or one.box is None:
+                continue
+            mask = one.mask()
+            x_min, y_min, x_max, y_max = one.box
+            width, height = x_max - x_min, y_max - y_min
+            area = one.area_px2 if one.area_px2 is not None else width * height if mask is None else float(mask.sum())
+            record: dict[str, Any] = {
+                "truth": True,
+                "image_id": number,
+                "category_id": one.category_id,
+                "bbox": [x_min, y_min, width, height],
+                "area": area,
+                "iscrowd": int(one.crowd),
+            }
+            if mask is not None:
+                record["segmentation"] = rle_from_mask(mask)
+            records.append(record)
+        records += [
+            coco_result(number, guess.category_id, guess.box, guess.score, guess.mask)
+            for guess in guesses
+            if guess.category_id is not None and guess.box is not None
+        ]
+        return [Judged(records=records)]
+
+    def summary(self, judged: Sequence[Judged], clusters: Sequence[Hashable]) -> Summary:
+        """AP and AR of boxes and, where there are any, of masks."""
+        del clusters  # average precision is of all pictures at once: it has no interval here
+        pictures = [one.records[0] for one in judged]
+        truth = [dict(record) for one in judged for record in one.records[1:] if "truth" in record]
+        results = [record for one in judged for record in one.records[1:] if "truth" not in record]
+        categories = sorted({record["category_id"] for record in truth})
+        for number, record in enumerate(truth, 1):
+            record["id"] = number
+            del record["truth"]
+        data = {
+            "images": [{"id": one["picture"], "width": one["width"], "height": one["height"]} for one in pictures],
+            "annotations": truth,
+            "categories": [{"id": one, "name": str(one)} for one in categories],
+        }
+        summary = Summary(values=[math.nan] * len(judged))
+        kinds = [("box", "bbox")]
+        if any("segmentation" in one for one in truth) and any("segmentation" in one for one in results):
+            kinds.insert(0, ("mask", "segm"))
+        for name, kind in kinds:
+            stats = coco_precision(data, results, kind).stats  # pyright: ignore[reportArgumentType]
+            summary.figures += [
+                Figure(f"{name}_{key.lower()}", f"{name} {key}", 100 * value, "%", "higher", counted=len(truth))
+                for key, value in stats.items()
+            ]
+        return summary
+
+
+def picture_number(sample: Sample) -> int:
+    """A picture's id: the number that its file is named, as COCO's are; else one made of its name."""
+    stem = Path(sample.id).stem
+    return int(stem) if stem.isdecimal() else crc32(sample.id.encode())

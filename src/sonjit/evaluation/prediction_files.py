@@ -1,0 +1,177 @@
+"""What was predicted elsewhere, or earlier by `sonjit hands --save`: files of guesses by sample."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sonjit.datasets import mask_from_segmentation
+from sonjit.errors import InputError
+from sonjit.evaluation.detector_models import guess_from_result
+from sonjit.evaluation.images import picture_number
+from sonjit.evaluation.predictions import Guess
+from sonjit.media import load_frames
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from sonjit.datasets import Sample
+    from sonjit.evaluation.predictions import Mode
+
+_ARRAYS = {
+    "keypoints_px": ((None, 2), "(N, K, 2) pixels"),
+    "keypoints_m": ((None, 3), "(N, K, 3) metres"),
+    "vertices_m": ((None, 3), "(N, V, 3) metres"),
+    "box": ((4,), "(N, 4) x_min, y_min, x_max, y_max"),
+    "side": ((), "(N,) Right or Left"),
+    "score": ((), "(N,)"),
+    "instance": ((), "(N,) numbers of the sample's instances"),
+    "category_id": ((), "(N,)"),
+}
+"""Arrays of an .npz beside `id`: their shape after the first axis, None for any, and what they hold."""
+
+
+class PredictionsModel:
+    """A file of predictions, by sample.
+
+    `.npz`: `id` (N,) names of samples, and any of `_ARRAYS`; `placed`, one truth value, says that 3D stands in the
+    camera's space. `.json` in COCO's results format: by the picture's number. `.json`, `.jsonl`, `.csv` or `.parquet`
+    that Sonjit wrote for a folder: by the pictures' names.
+
+    Raises:
+        InputError: a missing or damaged file; an array of a wrong shape, with what it should be.
+    """
+
+    modes: tuple[Mode, ...] = ("predictions",)
+
+    def __init__(self, path: Path) -> None:
+        if not path.is_file():
+            raise InputError(f"--predictions {path}: no such file")
+        self._path = path
+        self._asked, self._taken = "", False
+        self._by_id: Mapping[str, list[Guess]] = {}
+        self._by_number: Mapping[int, list[dict[str, Any]]] = {}
+        if path.suffix == ".npz":
+            self._by_id = _from_arrays(path)
+        elif (records := _coco_records(path)) is not None:
+            self._by_number = records
+        else:
+            self._by_id = _from_frames(path)
+
+    def find(self, sample: Sample, rgb: NDArray[np.uint8], mode: Mode) -> list[Guess]:
+        """What the file says of a sample."""
+        del mode
+        if self._by_number:
+            height, width = rgb.shape[:2]
+            guesses = [_from_record(one, height, width) for one in self._by_number.get(picture_number(sample), [])]
+        else:
+            by_id = self._by_id
+            guesses = by_id.get(sample.id) or by_id.get(Path(sample.id).name) or []
+        self._asked, self._taken = sample.id, self._taken or bool(guesses)
+        return guesses
+
+    def begin(self, mode: Mode) -> None:
+        """Nothing is kept from picture to picture."""
+
+    def close(self) -> None:
+        """Refuse predictions of something else.
+
+        Raises:
+            InputError: the file says nothing of any sample that was asked for.
+        """
+        if self._asked and not self._taken:
+            named = next(iter(self._by_id or self._by_number), "nothing")
+            raise InputError(
+                f"{self._path}: names no sample of the data set; it names {named}, and the set {self._asked}"
+            )
+
+
+def _from_arrays(path: Path) -> dict[str, list[Guess]]:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: np.asarray(file[name]) for name in file.files}
+    except (OSError, ValueError, EOFError) as error:
+        raise InputError(f"{path} is no .npz file of plain arrays, or it is damaged ({error})") from None
+    if "id" not in arrays or arrays["id"].ndim != 1:
+        raise InputError(f"{path}: needs id (N,), the name of each row's sample; it holds {_list(arrays)}")
+    if unknown := arrays.keys() - _ARRAYS.keys() - {"id", "placed"}:
+        raise InputError(f"{path}: unknown array {min(unknown)!r}; known: id, placed, {', '.join(_ARRAYS)}")
+    ids = arrays["id"].astype(str).tolist()
+    for name, array in arrays.items():
+        if name in _ARRAYS:
+            _check_shape(path, name, array, len(ids))
+    placed = bool(arrays["placed"]) if "placed" in arrays else False
+    rows: dict[str, list[Guess]] = defaultdict(list)
+    for row, name in enumerate(ids):
+        held: dict[str, Any] = {key: array[row] for key, array in arrays.items() if key in _ARRAYS}
+        for key, kind in (("side", str), ("score", float), ("instance", int), ("category_id", int)):
+            if key in held:
+                held[key] = kind(held[key])
+        if "box" in held:
+            held["box"] = tuple(map(float, held["box"]))
+        rows[name].append(Guess(placed=placed, **held))
+    return rows
+
+
+def _check_shape(path: Path, name: str, array: NDArray[Any], count: int) -> None:
+    shape, what = _ARRAYS[name]
+    fits = array.ndim == 1 + len(shape) and len(array) == count
+    fits = fits and all(wanted in (None, given) for wanted, given in zip(shape, array.shape[1:], strict=True))
+    if not fits:
+        raise InputError(f"{path}: {name} is {array.shape}; give {what} with N = {count}, as many as id has")
+    if name != "side" and not np.issubdtype(array.dtype, np.number):
+        raise InputError(f"{path}: {name} holds {array.dtype}; give numbers, {what}")
+
+
+def _coco_records(path: Path) -> dict[int, list[dict[str, Any]]] | None:
+    """Records of COCO's results format by picture; None where the file is something else."""
+    if path.suffix != ".json":
+        return None
+    try:
+        data: Any = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read as JSON ({error})") from None
+    if not isinstance(data, list):
+        return None
+    records: dict[int, list[dict[str, Any]]] = defaultdict(list)
+    for number, one in enumerate(data):
+        if not isinstance(one, dict) or not {"image_id", "category_id", "score"} <= one.keys():
+            raise InputError(f"{path}: record {number} lacks image_id, category_id or score of COCO's results format")
+        records[int(one["image_id"])].append(one)
+    return records
+
+
+def _from_record(one: dict[str, Any], height: int, width: int) -> Guess:
+    box = None
+    if "bbox" in one:
+        x, y, wide, high = map(float, one["bbox"])
+        box = x, y, x + wide, y + high
+    mask = mask_from_segmentation(one["segmentation"], height, width) if "segmentation" in one else None
+    if box is None and mask is not None and mask.any():
+        rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+        box = float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)
+    return Guess(category_id=int(one["category_id"]), score=float(one["score"]), box=box, mask=mask)
+
+
+def _from_frames(path: Path) -> dict[str, list[Guess]]:
+    header, frames = load_frames(path)
+    rows: dict[str, list[Guess]] = {}
+    for frame in frames:
+        source = frame.source or header.source
+        if source is None:
+            raise InputError(f"{path}: its frames name no pictures; save from a folder of pictures as .json or .jsonl")
+        name = Path(source).name
+        if name in rows:
+            raise InputError(f"{path}: two of its pictures are named {name}; give an .npz with the samples' ids")
+        rows[name] = [guess_from_result(one) for _, one in frame.instances()]
+    return rows
+
+
+def _list(arrays: Mapping[str, Any]) -> str:
+    return ", ".join(arrays) or "nothing"

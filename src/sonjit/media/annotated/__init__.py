@@ -1,0 +1,1 @@
+"""Annotated images, videos and masks -> files."""

@@ -1,0 +1,114 @@
+"""Drawn stills: one picture, or a folder of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sonjit.errors import InputError, JobError
+from sonjit.files import Draft, failing_as_job
+from sonjit.media.annotated.output import PICTURE_ENDINGS, DrawingWriter
+from sonjit.media.sources.image_files import quiet_opencv
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from sonjit.media.sources.base import Source
+
+_QUALITY = 95  # of JPEG and WebP, 0..100
+
+
+def encode_picture(rgb: NDArray[np.uint8], ending: str) -> bytes:
+    """One picture as an image file's bytes.
+
+    Args:
+        rgb: (H, W, 3) uint8 RGB, (H, W) grey or (H, W, 4) RGBA.
+        ending: one of `PICTURE_ENDINGS`.
+    """
+    import cv2
+
+    quality = {".jpg": cv2.IMWRITE_JPEG_QUALITY, ".jpeg": cv2.IMWRITE_JPEG_QUALITY, ".webp": cv2.IMWRITE_WEBP_QUALITY}
+    options = [quality[ending], _QUALITY] if ending in quality else []
+    order = {3: cv2.COLOR_RGB2BGR, 4: cv2.COLOR_RGBA2BGRA}
+    try:
+        with quiet_opencv():
+            pixels = rgb if rgb.ndim == 2 else cv2.cvtColor(rgb, order[rgb.shape[2]])
+            done, data = cv2.imencode(ending, pixels, options)
+    except cv2.error as error:
+        raise JobError(f"a {rgb.shape[1]} x {rgb.shape[0]} picture does not fit {ending}: {error.err}") from None
+    if not done:
+        raise JobError(f"a {rgb.shape[1]} x {rgb.shape[0]} picture does not fit {ending}: choose .png")
+    return data.tobytes()
+
+
+class PictureWriter(DrawingWriter):
+    """One picture; without any nothing is written."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._draft = Draft(path)
+        self._written = False
+
+    def write(self, rgb: NDArray[np.uint8], time: float | None, *, index: int | None = None) -> None:
+        """Encode the picture."""
+        data = encode_picture(rgb, self._draft.final.suffix.lower())
+        with failing_as_job(self._draft.final):
+            self._draft.draft.write_bytes(data)
+        self._written = True
+
+    def _finish(self) -> None:
+        if self._written:
+            self._draft.keep()
+        else:
+            self._draft.drop()
+
+    def _abort(self) -> None:
+        self._draft.drop()
+
+
+class FolderWriter(DrawingWriter):
+    """A picture per input under the input's name; one that OpenCV cannot write (HEIC) becomes a PNG.
+
+    The folder is made where it is missing; in one that exists only pictures of the same names are replaced.
+    """
+
+    def __init__(self, path: Path, source: Source, ending: str | None = None) -> None:
+        super().__init__()
+        folder = path.resolve()
+        if any(file.resolve().parent == folder for file in source.files):
+            raise InputError(f"{path} holds the inputs themselves: choose another folder for the drawings")
+        self._names = _names(source.files, ending)
+        self._draft = Draft(path, folder=True)
+        self._next = 0
+
+    def write(self, rgb: NDArray[np.uint8], time: float | None, *, index: int | None = None) -> None:
+        """Encode one picture under the name of input `index`."""
+        index = self._next if index is None else index
+        self._next = index + 1
+        file = self._draft.draft / self._names[index]
+        data = encode_picture(rgb, file.suffix.lower())
+        with failing_as_job(self._draft.final / file.name):
+            file.write_bytes(data)
+
+    def _finish(self) -> None:
+        self._draft.keep()
+
+    def _abort(self) -> None:
+        self._draft.drop()
+
+
+def _names(files: list[Path], given: str | None) -> list[str]:
+    """File names of the drawings; inputs of the same name in several folders get a number."""
+    names: list[str] = []
+    taken: set[str] = set()
+    for file in files:
+        ending = given or (file.suffix if file.suffix.lower() in PICTURE_ENDINGS else ".png")
+        name, number = f"{file.stem}{ending}", 2
+        while name in taken:
+            name, number = f"{file.stem}-{number}{ending}", number + 1
+        taken.add(name)
+        names.append(name)
+    return names

@@ -1,0 +1,101 @@
+"""Masks -> cut-out pictures and videos with transparency, or the mask alone in grey; the ending decides."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sonjit.errors import InputError
+from sonjit.files import Output
+from sonjit.media.annotated.output import open_drawing_writer
+
+if TYPE_CHECKING:
+    import os
+
+    from numpy.typing import NDArray
+
+    from sonjit.media.annotated.output import DrawingWriter
+    from sonjit.media.sources.base import Source
+    from sonjit.results import Frame
+
+TRANSPARENT_ENDINGS = (".png", ".webp", ".tif", ".tiff", ".webm", ".mov")
+"""Endings of formats that hold transparency: in these a mask becomes a cut-out."""
+
+_FOLDER_ENDING = ".png"
+
+
+class MaskWriter(Output):
+    """Masks being written, one after the other.
+
+    Args:
+        pictures: where the pictures made of them go.
+        cutout: whether these are RGBA, else grey.
+    """
+
+    def __init__(self, pictures: DrawingWriter, *, cutout: bool) -> None:
+        super().__init__()
+        self._pictures = pictures
+        self._cutout = cutout
+
+    def write(
+        self, rgb: NDArray[np.uint8], mask: NDArray[np.float32] | None, time: float | None, *, index: int | None = None
+    ) -> None:
+        """Append one mask.
+
+        Args:
+            rgb: (H, W, 3) uint8 RGB, the picture that it belongs to.
+            mask: (H, W) float32 probability of what is to be kept, 0..1; unknown (NaN) counts as 0. `None` where
+                nothing was found.
+            time: the `SourceFrame.time` in seconds; `None` for stills.
+            index: the `SourceFrame.index`, which names the picture of a folder; by default the next one.
+
+        Raises:
+            InputError: the mask has another size than the picture.
+        """
+        if mask is None:
+            mask = np.zeros(rgb.shape[:2], np.float32)
+        if mask.shape != rgb.shape[:2]:
+            raise InputError(f"a mask of shape {mask.shape} does not fit a picture of shape {rgb.shape[:2]}")
+        alpha = np.round(np.clip(np.nan_to_num(mask), 0, 1) * 255).astype(np.uint8)
+        self._pictures.write(_cut_out(rgb, alpha) if self._cutout else alpha, time, index=index)
+
+    def _finish(self) -> None:
+        self._pictures.close()
+
+    def _abort(self) -> None:
+        self._pictures.discard()
+
+
+def open_mask_writer(path: str | os.PathLike[str], source: Source, *, cutout: bool = True) -> MaskWriter:
+    """Open a file or folder for the masks of one source.
+
+    One image becomes a picture, a folder or glob a folder of PNGs under the inputs' names, a video or camera a video
+    with the source's own times and its sound. In `TRANSPARENT_ENDINGS` the picture is kept with the mask as its alpha
+    (VP9 in WebM, ProRes 4444 in MOV); where alpha is 0 it is blackened: nothing of the background is given away. Other
+    endings hold the mask alone in grey, 255 where it is certain. Everything takes its final name only at `close()`.
+
+    Args:
+        path: the ending picks the format, as in `open_drawing_writer`.
+        source: the open source that the masks belong to.
+        cutout: `False` for the mask alone in grey, whatever the ending.
+
+    Raises:
+        InputError: an ending that does not fit the source, a missing or read-only folder, or the source's own file.
+    """
+    ending = _FOLDER_ENDING if source.kind == "folder" else Path(path).suffix.lower()
+    pictures = open_drawing_writer(path, source, folder_ending=_FOLDER_ENDING)
+    return MaskWriter(pictures, cutout=cutout and ending in TRANSPARENT_ENDINGS)
+
+
+def mask_from_frame(frame: Frame) -> NDArray[np.float32] | None:
+    """The mask of all bodies and people of a frame together, (H, W); `None` where none of them has one."""
+    bodies = [*frame.bodies, *(person.body for person in frame.people)]
+    masks = [body.mask for body in bodies if body.mask is not None]
+    return np.maximum.reduce(masks) if masks else None
+
+
+def _cut_out(rgb: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """(H, W, 4) RGBA, not premultiplied."""
+    return np.dstack([np.where(alpha[..., None] > 0, rgb, np.uint8(0)), alpha])

@@ -1,0 +1,304 @@
+"""Drawn video: H.264, VP9, MPEG-4, or ProRes with transparency, at the source's own times, and with its sound.
+
+A video's sound track, carried over into a drawn video: copied where the container takes it, else re-encoded.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
+
+import numpy as np
+
+from sonjit.errors import InputError, JobError
+from sonjit.files import Draft
+from sonjit.media.annotated.output import DrawingWriter
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from av.audio.frame import AudioFrame
+    from av.audio.stream import AudioStream
+    from av.container import InputContainer, OutputContainer
+    from av.packet import Packet
+    from av.video.stream import VideoStream
+    from numpy.typing import NDArray
+
+    from sonjit.media.sources.base import Source
+
+
+class _Codec(NamedTuple):
+    name: str
+    pixels: str
+    options: dict[str, str]
+
+
+_VP9_OPTIONS = {"deadline": "realtime", "cpu-used": "8", "row-mt": "1", "crf": "31", "b": "0"}
+
+_H264 = _Codec("libx264", "yuv420p", {"preset": "veryfast", "crf": "20"})
+
+_CODECS = {
+    ".webm": _Codec("libvpx-vp9", "yuv420p", _VP9_OPTIONS),
+    # AVI keeps no times of its own: H.264's would be guessed wrongly
+    ".avi": _Codec("mpeg4", "yuv420p", {"qmin": "2", "qmax": "5", "b": "100M"}),
+}
+
+_TRANSPARENT_CODECS = {
+    ".webm": _Codec("libvpx-vp9", "yuva420p", _VP9_OPTIONS),
+    ".mov": _Codec("prores_ks", "yuva444p10le", {"profile": "4444", "alpha_bits": "16", "vendor": "apl0"}),
+}
+
+_LIVE_CLOCK = Fraction(1, 90_000)
+
+_BT709 = 1  # the number of this colour standard in FFmpeg, for matrix, primaries and transfer alike
+
+_LIMITED = 1
+
+
+class VideoWriter(DrawingWriter):
+    """Encode pictures at the times given with libx264 (VP9 in WebM, MPEG-4 in AVI), and carry the source's sound over.
+
+    RGBA pictures keep their alpha in WebM (VP9) and MOV (ProRes 4444).
+    Odd sizes grow by one pixel, repeating the border. All pictures take the size of the first. AVI knows only a fixed
+    rate: times are rounded to it.
+    """
+
+    def __init__(self, path: Path, source: Source) -> None:
+        super().__init__()
+        import av
+
+        self._source = source
+        self._ending = path.suffix.lower()
+        self._draft = Draft(path)
+        self._step_s = 1 / source.fps if source.fps else 1 / 30
+        clock = getattr(source, "time_base", None) or _LIVE_CLOCK
+        self._clock: Fraction = Fraction(self._step_s).limit_denominator(1001) if self._ending == ".avi" else clock
+        self._last_tick = -1
+        self._end_s = 0.0
+        self._stream: VideoStream | None = None
+        try:
+            self._container = av.open(str(self._draft.draft), "w")
+        except BaseException:
+            self._draft.drop()
+            raise
+        self._sound = SoundTrack.of_source(source)
+
+    def write(self, rgb: NDArray[np.uint8], time: float | None, *, index: int | None = None) -> None:
+        """Encode one picture at `time`; the sound up to it goes along."""
+        from av.error import FFmpegError
+
+        if time is None:
+            raise InputError("a picture of a video needs its time: pass the source frame's time")
+        try:
+            stream = self._stream or self._begin(rgb)
+            frame = _yuv_frame(rgb, stream)
+            frame.pts = max(round(time / self._clock), self._last_tick + 1)
+            frame.time_base = self._clock
+            frame.duration = max(1, round(self._step_s / self._clock))  # the last frame lasts this long
+            self._last_tick = frame.pts
+            self._end_s = float((frame.pts + frame.duration) * self._clock)
+            self._container.mux(stream.encode(frame))
+            if self._sound is not None:
+                self._sound.copy_until(float(frame.pts * self._clock))
+        except (FFmpegError, OSError) as error:
+            raise JobError(f"writing {self._draft.final} failed: {error.strerror or error}") from error
+
+    def _begin(self, rgb: NDArray[np.uint8]) -> VideoStream:
+        transparent = rgb.ndim == 3 and rgb.shape[2] == 4
+        codec = _TRANSPARENT_CODECS[self._ending] if transparent else _CODECS.get(self._ending, _H264)
+        rate = Fraction(1 / self._step_s).limit_denominator(1001)
+        stream: Any = self._container.add_stream(codec.name, rate=rate, options=codec.options)
+        height, width = rgb.shape[:2]
+        stream.width, stream.height = width + width % 2, height + height % 2
+        stream.pix_fmt = codec.pixels
+        context = stream.codec_context
+        context.time_base = self._clock
+        context.thread_type = "AUTO"
+        context.colorspace = context.color_primaries = context.color_trc = _BT709
+        context.color_range = _LIMITED
+        if self._sound is not None:
+            self._sound.begin(self._container)
+        self._stream = stream
+        return stream
+
+    def _finish(self) -> None:
+        from av.error import FFmpegError
+
+        try:
+            if self._stream is not None:
+                self._container.mux(self._stream.encode(None))
+                if self._sound is not None:
+                    self._sound.copy_until(None if self._source.finished else self._end_s)
+            self._release()
+        except (FFmpegError, OSError) as error:
+            raise JobError(f"writing {self._draft.final} failed: {error.strerror or error}") from error
+        if self._stream is None:
+            self._draft.drop()  # no picture, no video
+        else:
+            self._draft.keep()
+
+    def _abort(self) -> None:
+        from av.error import FFmpegError
+
+        try:
+            self._release()
+        except (FFmpegError, OSError, ValueError):  # what cannot be finished is thrown away below
+            pass
+        finally:
+            self._draft.drop()
+
+    def _release(self) -> None:
+        try:
+            if self._sound is not None:
+                self._sound.close()
+        finally:
+            self._container.close()
+
+
+def _yuv_frame(rgb: NDArray[np.uint8], stream: VideoStream) -> Any:  # noqa: ANN401  # an av.VideoFrame
+    from av import VideoFrame
+    from av.video.reformatter import ColorRange, Colorspace, Interpolation
+
+    if rgb.ndim == 2:
+        rgb = np.repeat(rgb[..., None], 3, axis=2)
+    pad_y, pad_x = rgb.shape[0] % 2, rgb.shape[1] % 2
+    if pad_y or pad_x:
+        rgb = np.pad(rgb, ((0, pad_y), (0, pad_x), (0, 0)), "edge")
+    return VideoFrame.from_ndarray(rgb, format="rgba" if rgb.shape[2] == 4 else "rgb24").reformat(
+        stream.width,
+        stream.height,
+        stream.pix_fmt,
+        dst_colorspace=Colorspace.ITU709,
+        dst_color_range=ColorRange.MPEG,
+        interpolation=Interpolation.BICUBIC | Interpolation.ACCURATE_RND,
+    )
+
+
+class SoundTrack:
+    """The first sound track of a video file, read a second time beside the pictures.
+
+    Args:
+        container: the video file, opened for this track alone.
+        start_s: where the pictures start on the container's clock, seconds; the track is moved by as much.
+    """
+
+    def __init__(self, container: InputContainer, start_s: float) -> None:
+        self._in = container
+        self._stream = container.streams.audio[0]
+        self._packets: Iterator[Packet[AudioStream]] = container.demux(self._stream)
+        self._start_s = start_s
+        self._waiting: Packet[AudioStream] | None = None
+        self._last_tick = -(1 << 62)
+        self._out: OutputContainer | None = None
+        self._track: Any = None
+        self._resampler: Any = None
+
+    @classmethod
+    def of_source(cls, source: Source) -> Self | None:
+        """The sound of a source, or `None` where it has none (a camera, a pipe, a silent film)."""
+        from sonjit.media.sources.video import VideoSource, open_container
+
+        if not isinstance(source, VideoSource) or source.path is None:
+            return None
+        container = open_container(source.path, source.name)
+        if any(getattr(stream, "rate", 0) for stream in container.streams.audio[:1]):  # no rate: a broken header
+            return cls(container, source.start_s)
+        container.close()
+        return None
+
+    def begin(self, container: OutputContainer) -> None:
+        """Add the track to the video being written, before its first packet."""
+        import av
+
+        self._out = container
+        if _takes(container.format.name, self._stream):
+            self._track = container.add_stream_from_template(self._stream)
+            return
+        codec = "libopus" if container.format.name == "webm" else "aac"
+        rate = 48_000 if codec == "libopus" else self._stream.rate
+        layout = "mono" if self._stream.layout.nb_channels == 1 else "stereo"
+        self._track = container.add_stream(codec, rate=rate, layout=layout)
+        self._track.codec_context.open(strict=False)
+        context = self._track.codec_context
+        self._resampler = av.AudioResampler(context.format, layout, rate, context.frame_size or None)
+
+    def copy_until(self, time_s: float | None) -> None:
+        """Carry over what sounds before `time_s` on the pictures' clock; `None` carries all the rest.
+
+        Where the track is damaged so that nothing more of it can be used, it ends; the pictures go on.
+        """
+        from av.error import FFmpegError
+
+        try:
+            while (packet := self._waiting or next(self._packets, None)) is not None:
+                self._waiting = packet
+                starts_s = float((packet.pts or 0) * packet.time_base) - self._start_s
+                if time_s is not None and starts_s >= time_s:
+                    return
+                self._waiting = None
+                if packet.pts is not None and not packet.is_corrupt:
+                    self._put(packet)
+        except FFmpegError as error:
+            if isinstance(error, OSError):  # the disk, not the track
+                raise
+            self._waiting, self._packets = None, iter(())
+
+    def close(self) -> None:
+        """Write what the encoder still holds and close the file."""
+        try:
+            if self._resampler is not None:
+                self._encode(None)
+        finally:
+            self._in.close()
+
+    def _put(self, packet: Packet[AudioStream]) -> None:
+        if self._resampler is not None:
+            self._put_decoded(packet)
+            return
+        ticks = self._ticks(packet.time_base)
+        assert packet.pts is not None
+        assert self._out is not None
+        packet.dts = (packet.pts if packet.dts is None else packet.dts) - ticks
+        packet.pts -= ticks
+        if packet.dts > self._last_tick:  # a container takes rising times only
+            self._last_tick = packet.dts
+            packet.stream = self._track
+            self._out.mux(packet)
+
+    def _put_decoded(self, packet: Packet[AudioStream]) -> None:
+        from av.error import FFmpegError
+
+        try:
+            frames = packet.decode()
+        except FFmpegError:  # a damaged packet is silence
+            return
+        for frame in frames:
+            frame.pts = None if frame.pts is None else frame.pts - self._ticks(frame.time_base)
+            self._encode(frame)
+
+    def _ticks(self, time_base: Any) -> int:  # noqa: ANN401  # Fraction | None
+        return round(self._start_s / time_base) if time_base else 0
+
+    def _encode(self, frame: AudioFrame | None) -> None:
+        assert self._out is not None
+        for part in self._resampler.resample(frame):
+            self._out.mux(self._track.encode(part))
+        if frame is None:
+            self._out.mux(self._track.encode(None))
+
+
+def _takes(container_format: str, stream: AudioStream) -> bool:
+    """Whether a container takes the track as it is: its header is written once into memory to see."""
+    from io import BytesIO
+
+    import av
+    from av.error import FFmpegError
+
+    try:
+        with av.open(BytesIO(), "w", format=container_format) as trial:
+            trial.add_stream_from_template(stream)
+            trial.start_encoding()
+    except (FFmpegError, ValueError):
+        return False
+    return True

@@ -1,0 +1,1 @@
+"""What the user names -> frames: images, folders, videos, cameras."""

@@ -1,0 +1,181 @@
+"""What every source of pictures looks like from outside: image, folder, video and camera alike.
+
+Run an iterator ahead of its reader in a thread of its own, a few items and no more.
+"""
+
+from __future__ import annotations
+
+import threading
+from abc import ABC, abstractmethod
+from collections import deque
+from typing import TYPE_CHECKING, ClassVar, Generic, Literal, NamedTuple, Self, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator
+    from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+SourceKind = Literal["image", "folder", "video", "camera"]
+
+
+class SourceFrame(NamedTuple):
+    """One picture of a source.
+
+    Attributes:
+        index: position in the source, from 0; a picture that could not be read leaves a gap.
+        time: seconds from the start of the video, or since the camera was opened; `None` for stills.
+        rgb: (H, W, 3) uint8 RGB.
+    """
+
+    index: int  # pyright: ignore[reportIncompatibleMethodOverride]  # a tuple's index() is not missed here
+    time: float | None
+    rgb: NDArray[np.uint8]
+
+
+class Source(ABC):
+    """Pictures one after the other: a context manager and an iterable of `SourceFrame`.
+
+    Reading runs ahead in a thread of its own while the caller works on the picture before; leaving the loop, `close()`
+    or the end of the `with` block ends it. Files may be iterated again from the start.
+
+    Attributes:
+        name: what the caller named, for messages and tables.
+        kind: "image", "folder", "video" or "camera".
+        width, height: size of the first picture in pixels, upright; `None` where it is not known.
+        fps: frames per second on average; `None` for stills and where it is not stated.
+        count: how many pictures are expected; `None` where it is not known.
+        files: the picture files of a folder or glob, in order; the one file of an image or video; else empty.
+        problems: what could not be read so far, one line each; filled anew by each iteration.
+        finished: whether an iteration has reached the end.
+    """
+
+    kind: ClassVar[SourceKind]
+    depth: ClassVar[int] = 4
+    live: ClassVar[bool] = False
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.width: int | None = None
+        self.height: int | None = None
+        self.fps: float | None = None
+        self.count: int | None = None
+        self.files: list[Path] = []
+        self.problems: list[str] = []
+        self.finished = False
+        self._running: list[ReadAhead[SourceFrame]] = []
+
+    def frame_source(self, index: int) -> str | None:
+        """The file of one picture of a folder, as tables name it; `None` for every other kind."""
+        del index
+        return None
+
+    def __iter__(self) -> Iterator[SourceFrame]:
+        self.problems.clear()
+        ahead = ReadAhead(self._frames(), depth=self.depth, newest=self.live)
+        self._running.append(ahead)
+        try:
+            yield from ahead
+            self.finished = True
+        finally:
+            self._running.remove(ahead)
+            ahead.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop reading and free what is open; may be called twice."""
+        for ahead in list(self._running):
+            ahead.close()
+
+    @abstractmethod
+    def _frames(self) -> Generator[SourceFrame]:
+        """The pictures, in a background thread."""
+
+
+T = TypeVar("T")
+
+
+class ReadAhead(Generic[T]):
+    """An iterator over the items of a generator that a background thread keeps `depth` items ahead.
+
+    An exception of the generator is raised in the reader, at the place where it happened. `close()` stops the thread,
+    waits for it and closes the generator in it; it may be called twice.
+
+    Args:
+        items: the generator; only the background thread runs it.
+        depth: how many finished items wait at most.
+        newest: throw the oldest waiting item away instead of waiting for the reader (for a live camera).
+    """
+
+    def __init__(self, items: Generator[T], *, depth: int = 4, newest: bool = False) -> None:
+        self._items = items
+        self._depth = depth
+        self._newest = newest
+        self._ready: deque[T] = deque()
+        self._change = threading.Condition()
+        self._error: BaseException | None = None
+        self._ended = False
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name="sonjit-read-ahead", daemon=True)
+        self._thread.start()
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> T:
+        with self._change:
+            while not self._ready:
+                if self._closed:
+                    raise StopIteration
+                if self._ended:
+                    error, self._error = self._error, None
+                    if error is not None:
+                        raise error
+                    raise StopIteration
+                self._change.wait()
+            item = self._ready.popleft()
+            self._change.notify_all()
+            return item
+
+    def close(self) -> None:
+        """Stop the thread and wait until it has ended."""
+        with self._change:
+            self._closed = True
+            self._ready.clear()
+            self._change.notify_all()
+        if self._thread is not threading.current_thread():
+            self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            for item in self._items:
+                if not self._offer(item):
+                    break
+        except BaseException as error:  # handed to the reader, whatever it is
+            self._error = error
+        finally:
+            try:
+                self._items.close()
+            finally:
+                with self._change:
+                    self._ended = True
+                    self._change.notify_all()
+
+    def _offer(self, item: T) -> bool:
+        with self._change:
+            if self._newest:
+                while len(self._ready) >= self._depth:
+                    self._ready.popleft()
+            while len(self._ready) >= self._depth and not self._closed:
+                self._change.wait()
+            if self._closed:
+                return False
+            self._ready.append(item)
+            self._change.notify_all()
+            return True

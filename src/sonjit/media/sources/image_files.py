@@ -1,0 +1,358 @@
+"""Image files and encoded bytes -> RGB, upright. The content decides the format, never the file's ending.
+
+How many pixels an image file says that it has, from its header: to be known before anything is decoded.
+
+Is an image file whole? Decoders fill what is missing with grey or garbage; here it is named instead.
+
+Keep OpenCV's own log lines off standard error while Sonjit handles the failure itself.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import struct
+import threading
+import zlib
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sonjit.errors import InputError, MissingExtraError
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".heic", ".heif", ".avif")
+
+"""Endings that a folder is searched for, in lower case."""
+
+SNIFF_BYTES = 64
+
+"""Bytes from a file's start that `image_format` and `is_text` want to see."""
+
+_MAGIC = (
+    (b"\xff\xd8\xff", "jpeg"),
+    (b"\x89PNG\r\n\x1a\n", "png"),
+    (b"II*\0", "tiff"),
+    (b"MM\0*", "tiff"),
+    (b"II+\0", "tiff"),
+    (b"BM", "bmp"),
+    (b"GIF8", "gif"),
+    (b"\0\0\0\x0cjP  ", "jpeg2000"),
+    (b"P4\n", "pnm"),
+    (b"P5\n", "pnm"),
+    (b"P6\n", "pnm"),
+)
+
+_HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
+
+
+def image_format(head: bytes) -> str | None:
+    """The image format that a file's first bytes announce, or `None`.
+
+    >>> image_format(bytes([0x89]) + b"PNG" + bytes([13, 10, 26, 10]))
+    'png'
+    """
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return "webp"
+    if head[4:8] == b"ftyp":
+        brands = {head[i : i + 4] for i in (8, *range(16, min(len(head), int.from_bytes(head[:4])), 4))}
+        return "avif" if b"avif" in brands else "heic" if head[8:12] in _HEIF_BRANDS else None
+    return next((name for magic, name in _MAGIC if head.startswith(magic)), None)
+
+
+def is_text(head: bytes) -> bool:
+    """Whether a file's first bytes are printable text, which no image or video is."""
+    return bool(head) and all(byte >= 32 or byte in b"\t\n\r\f" for byte in head) and b"\x7f" not in head
+
+
+def read_bytes(path: Path) -> bytes:
+    """All bytes of a file; whatever stands in the way is an InputError."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except IsADirectoryError:
+        raise InputError(f"{path} is a folder: name one image, or open it with open_source") from None
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise InputError(f"{path} cannot be read: {reason}") from None
+
+
+def load_image(path: Path, *, upright: bool = True) -> NDArray[np.uint8]:
+    """An image file as (H, W, 3) uint8 RGB, see `decode_image`; InputError where it is none."""
+    return decode_image(read_bytes(path), str(path), upright=upright)
+
+
+def decode_image(data: bytes, name: str, *, upright: bool = True) -> NDArray[np.uint8]:
+    """Encoded bytes as (H, W, 3) uint8 RGB.
+
+    Alpha is dropped and 16 bits are cut to the upper 8.
+
+    Args:
+        data: the whole file.
+        name: what error messages call it.
+        upright: turn it as its EXIF orientation says; HEIC is always turned.
+
+    Raises:
+        InputError: empty, cut, damaged or no image.
+        MissingExtraError: HEIC without pillow-heif.
+    """
+    if not data:
+        raise InputError(f"{name} is empty (0 bytes): copy or export it again")
+    found = image_format(data[:SNIFF_BYTES])
+    if found is None and is_text(data[:SNIFF_BYTES]):
+        raise InputError(f"{name} holds text, not an image: name a JPEG, PNG, WebP, BMP, TIFF or HEIC file")
+    if damage := image_damage(data, found):
+        raise InputError(f"{name}: {damage}; copy or export it again")
+    if found == "heic":
+        return _decode_heic(data, name)
+    rgb = _decode_opencv(data, name, upright=upright)
+    if rgb is None:
+        if found is None:
+            raise InputError(f"{name} is not an image: name a JPEG, PNG, WebP, BMP, TIFF or HEIC file")
+        raise InputError(f"{name} is a damaged {found} image and cannot be decoded; copy or export it again")
+    return rgb
+
+
+def _decode_opencv(data: bytes, name: str, *, upright: bool) -> NDArray[np.uint8] | None:
+    import cv2
+
+    flags = cv2.IMREAD_COLOR if upright else cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+    try:
+        with quiet_opencv():
+            bgr = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    except (cv2.error, MemoryError) as error:
+        reason = getattr(error, "err", "") or "out of memory"
+        raise InputError(f"{name} cannot be decoded: {reason}; make it smaller or export it again") from None
+    if bgr is None:  # pyright: ignore[reportUnnecessaryComparison]  # what OpenCV returns for no image
+        return None
+    return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB, dst=bgr), np.uint8)
+
+
+def _decode_heic(data: bytes, name: str) -> NDArray[np.uint8]:
+    try:
+        import pillow_heif
+    except ImportError:
+        raise MissingExtraError("HEIC images", "heic") from None
+    from io import BytesIO
+
+    try:
+        picture = pillow_heif.read_heif(BytesIO(data)).to_pillow()
+        return np.array(picture.convert("RGB"), np.uint8)
+    except (ValueError, OSError, EOFError, SyntaxError, RuntimeError, MemoryError) as error:
+        raise InputError(f"{name} is a damaged HEIC image: {error}; copy or export it again") from None
+
+
+Size = tuple[int, int]
+
+"""Width and height in pixels, as stored: not turned upright."""
+
+_MARKER = re.compile(rb"\xff+([\x02-\xcf\xd9-\xfe])")  # not stuffing, nor a marker without a length
+
+JPEG_SCAN = 0xDA
+
+_NOT_FRAMES = (0xC4, 0xC8, 0xCC)  # Huffman tables, reserved, arithmetic coding
+
+_TIFF_TAGS = {256: 0, 257: 1}
+
+_TIFF_FORMATS = {3: "H", 4: "I", 16: "Q"}
+
+_PNM = re.compile(rb"P[4-6](?:\s+|\s*#[^\n]*\n)+(\d{1,9})(?:\s+|\s*#[^\n]*\n)+(\d{1,9})\s")
+
+
+def image_size(data: bytes, image_format: str | None) -> Size | None:
+    """Width and height that a file's header states, or `None` where it states none.
+
+    Args:
+        data: the whole file.
+        image_format: as `image_files.image_format` gives it.
+    """
+    read = _READERS.get(image_format or "")
+    try:
+        size = read(data) if read else None
+    except (struct.error, IndexError):
+        return None
+    return size if size and min(size) > 0 else None
+
+
+def jpeg_segments(data: bytes) -> Iterator[tuple[int, int]]:
+    """Markers of a JPEG with the offset of what follows each, up to the first scan; junk between is stepped over."""
+    position = 2
+    while (found := _MARKER.search(data, position)) and found.end() + 2 <= len(data):
+        marker, position = found[1][0], found.end()
+        yield marker, position
+        if marker == JPEG_SCAN:
+            return
+        position += max(2, int.from_bytes(data[position : position + 2]))
+
+
+def _jpeg(data: bytes) -> Size | None:
+    for marker, position in jpeg_segments(data):
+        if 0xC0 <= marker <= 0xCF and marker not in _NOT_FRAMES:
+            height, width = struct.unpack_from(">HH", data, position + 3)
+            return width, height
+    return None
+
+
+def _png(data: bytes) -> Size | None:
+    return struct.unpack_from(">II", data, 16) if data[12:16] == b"IHDR" else None
+
+
+def _webp(data: bytes) -> Size | None:
+    kind = data[12:16]
+    if kind == b"VP8X":
+        return 1 + int.from_bytes(data[24:27], "little"), 1 + int.from_bytes(data[27:30], "little")
+    if kind == b"VP8L":
+        (bits,) = struct.unpack_from("<I", data, 21)
+        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+    width, height = struct.unpack_from("<HH", data, 26)
+    return (width & 0x3FFF, height & 0x3FFF) if kind == b"VP8 " else None
+
+
+def _bmp(data: bytes) -> Size | None:
+    (header,) = struct.unpack_from("<I", data, 14)
+    width, height = struct.unpack_from("<HH" if header == 12 else "<ii", data, 18)
+    return width, abs(height)
+
+
+def _gif(data: bytes) -> Size | None:
+    return struct.unpack_from("<HH", data, 6)
+
+
+def _tiff(data: bytes) -> Size | None:
+    order = "<" if data[:2] == b"II" else ">"
+    is_big = data[2:4] in (b"+\0", b"\0+")
+    (position,) = struct.unpack_from(order + ("Q" if is_big else "I"), data, 8 if is_big else 4)
+    (count,) = struct.unpack_from(order + ("Q" if is_big else "H"), data, position)
+    position += 8 if is_big else 2
+    size = [0, 0]
+    for _ in range(min(count, 0xFFFF)):
+        tag, kind = struct.unpack_from(order + "HH", data, position)
+        if tag in _TIFF_TAGS and kind in _TIFF_FORMATS:
+            value = position + (12 if is_big else 8)
+            (size[_TIFF_TAGS[tag]],) = struct.unpack_from(order + _TIFF_FORMATS[kind], data, value)
+        if tag >= max(_TIFF_TAGS):  # tags stand in order
+            break
+        position += 20 if is_big else 12
+    return size[0], size[1]
+
+
+def _heif(data: bytes) -> Size | None:
+    """The largest of the items: the picture itself, its tiles and its thumbnail all have a size."""
+    position = 0
+    while position + 8 <= len(data):
+        length, kind = struct.unpack_from(">I4s", data, position)
+        if kind == b"meta":
+            sizes = re.finditer(rb"ispe\0\0\0\0(.{8})", data[position : position + length], re.DOTALL)
+            return max((struct.unpack(">II", found[1]) for found in sizes), key=math.prod, default=None)
+        if length < 8:
+            return None
+        position += length
+    return None
+
+
+def _jpeg2000(data: bytes) -> Size | None:
+    start = data.find(b"\xff\x4f\xff\x51")
+    width, height, left, top = struct.unpack_from(">IIII", data, start + 8)
+    return (width - left, height - top) if start >= 0 else None
+
+
+def _pnm(data: bytes) -> Size | None:
+    found = _PNM.match(data[:4096])
+    return (int(found[1]), int(found[2])) if found else None
+
+
+_READERS = {
+    "jpeg": _jpeg,
+    "png": _png,
+    "webp": _webp,
+    "bmp": _bmp,
+    "gif": _gif,
+    "tiff": _tiff,
+    "heic": _heif,
+    "avif": _heif,
+    "jpeg2000": _jpeg2000,
+    "pnm": _pnm,
+}
+
+_CUT = "the image is cut short"
+
+
+def image_damage(data: bytes, image_format: str | None) -> str | None:
+    """What is wrong with an image file as far as its own framing tells, or `None`.
+
+    A JPEG must reach its end marker, a PNG its last chunk with every checksum right, WebP and BMP the length that they
+    state. Other formats are left to the decoder.
+    """
+    checks = {"jpeg": _jpeg_damage, "png": _png_damage, "webp": _webp_damage, "bmp": _bmp_damage}
+    check = checks.get(image_format or "")
+    return check(data) if check else None
+
+
+def _jpeg_damage(data: bytes) -> str | None:
+    scan = _jpeg_scan_start(data)
+    whole = scan is not None and data.rfind(b"\xff\xd9", scan) >= 0  # from the end, where it mostly is
+    return None if whole else f"{_CUT} (JPEG without its end marker)"
+
+
+def _jpeg_scan_start(data: bytes) -> int | None:
+    """Offset of the first scan; the markers before it may hold a thumbnail with an end marker of its own."""
+    return next((position for marker, position in jpeg_segments(data) if marker == JPEG_SCAN), None)
+
+
+def _png_damage(data: bytes) -> str | None:
+    view = memoryview(data)
+    position = 8
+    while position + 12 <= len(data):
+        length, kind = struct.unpack_from(">I4s", data, position)
+        end = position + 8 + length
+        if end + 4 > len(data):
+            break
+        if zlib.crc32(view[position + 4 : end]) != int.from_bytes(view[end : end + 4]):
+            return f"the PNG image is damaged (checksum of its {kind.decode('latin-1')!r} part is wrong)"
+        if kind == b"IEND":
+            return None
+        position = end + 4
+    return f"{_CUT} (PNG without its last part)"
+
+
+def _webp_damage(data: bytes) -> str | None:
+    stated = int.from_bytes(data[4:8], "little") + 8
+    return f"{_CUT} ({len(data)} of {stated} bytes)" if len(data) < stated - 1 else None
+
+
+def _bmp_damage(data: bytes) -> str | None:
+    stated = int.from_bytes(data[2:6], "little")
+    return f"{_CUT} ({len(data)} of {stated} bytes)" if len(data) < stated else None
+
+
+_lock = threading.Lock()
+
+_inside = 0
+
+_level_before = 0
+
+
+@contextmanager
+def quiet_opencv() -> Generator[None]:
+    """Silence OpenCV's logger inside the block; the last thread to leave restores the caller's level."""
+    global _inside, _level_before
+    from cv2.utils import logging
+
+    with _lock:
+        if _inside == 0:
+            _level_before = logging.setLogLevel(logging.LOG_LEVEL_SILENT)
+        _inside += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _inside -= 1
+            if _inside == 0:
+                logging.setLogLevel(_level_before)

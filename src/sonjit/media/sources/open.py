@@ -1,0 +1,144 @@
+"""What the user names -> a source of pictures."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, cast
+
+from sonjit.errors import InputError
+from sonjit.media.sources.camera import CameraSource
+from sonjit.media.sources.image_files import IMAGE_ENDINGS, SNIFF_BYTES, decode_image, image_format, is_text, load_image
+from sonjit.media.sources.stills import FolderSource, ImageSource, natural_key
+from sonjit.media.sources.video import VideoSource
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from sonjit.media.sources.base import Source
+
+
+def open_source(named: str | os.PathLike[str]) -> Source:
+    """Open an image, a folder, a glob, a video, a camera or standard input for reading.
+
+    The content of a file decides what it is, not its ending; only a folder or glob picks files by their ending
+    (`IMAGE_ENDINGS`, hidden files left out, not recursive, in natural order: 9 before 10).
+
+    Args:
+        named: a path; a glob such as `shots/*.png`; `camera:0`; or `-` for an image or a video on standard input.
+
+    Raises:
+        InputError: nothing is there, nothing of it can be read, or it is neither image nor video.
+        MissingExtraError: a HEIC image without pillow-heif.
+    """
+    text = os.fspath(named)
+    if text == "-":
+        return _source_from_stream(sys.stdin.buffer, "standard input")
+    if text.startswith("camera:"):
+        number = text.removeprefix("camera:")
+        if not number.isdecimal():
+            raise InputError(f"{text}: a camera has a number, such as camera:0")
+        return CameraSource(int(number))
+    path = Path(text)
+    try:
+        if path.is_dir():
+            return _source_from_folder(path)
+        if path.exists():
+            return _source_from_file(path)
+    except (OSError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise InputError(f"{text!r} cannot be opened: {reason}") from None
+    if glob.has_magic(text):
+        return _source_from_glob(text)
+    if re.match(r"[a-z]{3,5}://", text):
+        raise InputError(f"{text} is an address and Sonjit works offline: download it and name the file")
+    raise InputError(f"{text}: no such file or folder")
+
+
+def _source_from_file(path: Path) -> Source:
+    with path.open("rb") as file:
+        head = file.read(SNIFF_BYTES)
+    if not head:
+        raise InputError(f"{path} is empty (0 bytes): copy or export it again")
+    if _is_still(head):
+        return ImageSource(str(path), load_image(path), path)
+    _refuse_text(head, str(path))
+    try:
+        return VideoSource(str(path), path)
+    except InputError as error:
+        hint = "; an MP4 without its index was cut or never finished: copy or record it again"
+        raise InputError(f"{error}{hint if is_mp4(head) else ''}") from None
+
+
+def _source_from_folder(path: Path) -> Source:
+    files = _images(path.iterdir())
+    if not files:
+        raise InputError(f"{path} holds no images: looked for names ending in {', '.join(IMAGE_ENDINGS)}")
+    return FolderSource(str(path), files, [file.name for file in files])
+
+
+def _source_from_glob(pattern: str) -> Source:
+    matches = [Path(match) for match in glob.glob(pattern, recursive=True)]  # noqa: PTH207  # Path.glob refuses absolute ones
+    files = _images(matches)
+    if not files and len(matches) == 1:
+        return open_source(matches[0])
+    if not files:
+        found = f"matches {len(matches)} files, none of them an image" if matches else "matches nothing"
+        raise InputError(f"{pattern} {found}: looked for names ending in {', '.join(IMAGE_ENDINGS)}")
+    return FolderSource(pattern, files, [str(file) for file in files])
+
+
+def _source_from_stream(stream: BinaryIO, name: str) -> Source:
+    head = stream.read(SNIFF_BYTES)
+    if not head:
+        raise InputError(f"{name} is empty: pipe an image or a video into it")
+    if _is_still(head):
+        return ImageSource(name, decode_image(head + stream.read(), name))
+    _refuse_text(head, name)
+    try:
+        return VideoSource(name, cast("BinaryIO", _Rejoined(head, stream)))
+    except InputError as error:
+        hint = "; an MP4 with its index at the end cannot be piped: name the file itself"
+        raise InputError(f"{error}{hint if is_mp4(head) else ''}") from None
+
+
+def _is_still(head: bytes) -> bool:
+    return image_format(head) not in (None, "gif")  # a GIF moves: FFmpeg reads it as a video
+
+
+def is_mp4(head: bytes) -> bool:
+    """Whether a file's first bytes are those of an MP4 or QuickTime file."""
+    return head[4:8] in (b"ftyp", b"mdat", b"wide", b"free")
+
+
+def _refuse_text(head: bytes, name: str) -> None:
+    if is_text(head):
+        raise InputError(f"{name} holds text: name an image, a folder, a glob, a video or camera:0")
+
+
+def _images(paths: Iterable[Path]) -> list[Path]:
+    found = (
+        path
+        for path in paths
+        if path.suffix.lower() in IMAGE_ENDINGS and not path.name.startswith(".") and path.is_file()
+    )
+    return sorted(found, key=lambda path: (natural_key(str(path)), str(path)))
+
+
+class _Rejoined:
+    """A stream whose first bytes were read already and are given once more; it cannot seek."""
+
+    def __init__(self, head: bytes, rest: BinaryIO) -> None:
+        self._head = head
+        self._rest = rest
+
+    def read(self, size: int) -> bytes:
+        if not self._head:
+            return self._rest.read(size)
+        part, self._head = self._head[:size], self._head[size:]
+        return part

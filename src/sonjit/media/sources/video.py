@@ -1,0 +1,194 @@
+"""Video files and streams as a source: true times, upright pictures, every frame that can be decoded."""
+
+from __future__ import annotations
+
+import re
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+import numpy as np
+
+from sonjit.errors import InputError
+from sonjit.media.sources.base import Source, SourceFrame
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+    from fractions import Fraction
+
+    from av.container import InputContainer
+    from av.video.frame import VideoFrame
+    from av.video.reformatter import VideoReformatter
+    from av.video.stream import VideoStream
+    from numpy.typing import NDArray
+
+VIDEO_ENDINGS = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mpg", ".mpeg", ".ts", ".3gp", ".wmv", ".gif")
+"""Usual endings, for messages and globs; a named video is known by its content."""
+
+
+class VideoSource(Source):
+    """A video decoded by FFmpeg through PyAV.
+
+    `time` is each frame's own presentation time relative to the stream's start, so a variable frame rate is kept.
+    The pictures are what FFmpeg's and OpenCV's conversion gives, bit for bit for 8-bit video, turned upright by the
+    rotation that the file states. A video that is cut or damaged gives every frame that can be decoded; what was lost
+    stands in `problems`.
+
+    Attributes:
+        path: the file, or `None` for a stream, which can be read only once.
+        time_base: seconds per tick of the stream's clock.
+        start_s: the stream's start on the container's clock in seconds; `time` counts from there.
+    """
+
+    kind = "video"
+
+    def __init__(self, name: str, opened: Path | BinaryIO) -> None:
+        super().__init__(name)
+        self.path = opened if isinstance(opened, Path) else None
+        self.files = [self.path] if self.path is not None else []
+        container = open_container(opened, name)
+        stream = video_stream(container)
+        if stream is None:
+            container.close()
+            raise InputError(f"{name} holds no video stream: name an image or a video")
+        rate = stream.average_rate or stream.guessed_rate
+        self.fps = float(rate) if rate else None
+        self.time_base: Fraction | None = stream.time_base
+        self.start_s = float((stream.start_time or 0) * (stream.time_base or 0))
+        self._length_s = _stated_length_s(container, stream)
+        self._slack_s = 0.1 if stream.frames else 0.75  # containers that do not count frames state rough lengths
+        self.count = stream.frames or (round(self._length_s * self.fps) if self._length_s and self.fps else None)
+        self._begun: Generator[SourceFrame] | None = self._decode(container, stream)
+        first = next(self._begun, None)
+        if first is None:
+            raise InputError(f"{name}: no frame of this video can be decoded; export it again")
+        self._first: SourceFrame | None = first
+        self.height, self.width = first.rgb.shape[:2]
+
+    def close(self) -> None:
+        """Stop decoding and close the file."""
+        super().close()
+        begun, self._begun, self._first = self._begun, None, None
+        if begun is not None:
+            begun.close()
+
+    def _frames(self) -> Generator[SourceFrame]:
+        frames, first = self._begun, self._first
+        self._begun = self._first = None
+        if frames is None or first is None:
+            if self.path is None:
+                raise InputError(f"{self.name} is a stream and can be read only once: save it to a file")
+            container = open_container(self.path, self.name)
+            frames = self._decode(container, video_stream(container))
+        else:
+            yield first
+        try:
+            yield from frames
+        finally:
+            frames.close()
+
+    def _decode(self, container: InputContainer, stream: VideoStream | None) -> Generator[SourceFrame]:
+        """Every decodable frame in presentation order; what is lost is reported at the end."""
+        from av.video.reformatter import VideoReformatter
+
+        assert stream is not None
+        stream.thread_type = "AUTO"
+        reformatter = VideoReformatter()  # one for all frames: it keeps its tables
+        damage = Damage()
+        step = 1 / self.fps if self.fps else 0.0
+        time, index = -step, 0
+        with container:
+            for frame in decoded_frames(container, stream, damage):
+                stamp = frame.pts
+                time = time + step if stamp is None else float(stamp * (frame.time_base or 0)) - self.start_s
+                yield SourceFrame(index, time, _upright_rgb(frame, reformatter))
+                index += 1
+        if damage.packets:
+            self.problems.append(f"{self.name}: {damage.packets} damaged parts could not be decoded: {damage.reason}")
+        if self._length_s and time + step < self._length_s - self._slack_s:
+            stated = f"{self.count} frames, {self._length_s:.2f} s" if self.count else f"{self._length_s:.2f} s"
+            self.problems.append(f"{self.name} is cut: it ends after {index} frames, {time + step:.2f} s, of {stated}")
+
+
+class Damage:
+    """What a decoder could not use."""
+
+    def __init__(self) -> None:
+        self.packets = 0
+        self.reason = ""
+
+    def add(self, reason: object) -> None:
+        """Count one damaged part; the first reason is kept."""
+        self.packets += 1
+        self.reason = self.reason or str(reason)
+
+
+def decoded_frames(container: InputContainer, stream: VideoStream, damage: Damage) -> Generator[VideoFrame]:
+    """Frames of one stream; damaged packets are counted and stepped over."""
+    from av.error import EOFError, FFmpegError
+
+    packets = container.demux(stream)
+    while True:
+        try:
+            packet = next(packets, None)
+        except FFmpegError as error:
+            damage.add(error.strerror)
+            packet = None
+        if packet is None:
+            break
+        if packet.is_corrupt:
+            damage.add("incomplete data")
+            continue
+        try:
+            yield from packet.decode()
+        except EOFError:
+            break
+        except FFmpegError as error:
+            damage.add(error.strerror)
+    with suppress(FFmpegError):  # after a read error the decoder still holds whole frames
+        yield from stream.decode(None)
+
+
+def open_container(opened: Path | BinaryIO, name: str) -> InputContainer:
+    """Open a media file or stream for reading; InputError where it is none. Never touches the network."""
+    import av
+    from av.error import FFmpegError
+
+    file = str(opened.absolute()) if isinstance(opened, Path) else opened
+    try:
+        return av.open(file, "r", options={"protocol_whitelist": "file"})
+    except FFmpegError as error:
+        raise InputError(f"{name} is neither an image nor a video that can be read: {error.strerror}") from None
+
+
+def video_stream(container: InputContainer) -> VideoStream | None:
+    """The main video stream, or `None`; cover pictures of sound files come last."""
+    from av.video.stream import VideoStream
+
+    stream = container.streams.best("video")
+    return stream if isinstance(stream, VideoStream) else None
+
+
+def _stated_length_s(container: InputContainer, stream: VideoStream) -> float | None:
+    """The video's length by its header; the shorter one where stream and container disagree (trimmed clips)."""
+    lengths: list[float] = []
+    if container.duration:
+        lengths.append(container.duration / 1e6)
+    if stream.duration and stream.time_base:
+        lengths.append(float(stream.duration * stream.time_base))
+    elif match := re.fullmatch(r"(\d+):(\d+):([\d.]+)", stream.metadata.get("DURATION", "")):
+        hours, minutes, seconds = match.groups()
+        lengths.append(int(hours) * 3600 + int(minutes) * 60 + float(seconds))
+    return min(lengths, default=None)
+
+
+def _upright_rgb(frame: VideoFrame, reformatter: VideoReformatter) -> NDArray[np.uint8]:
+    """(H, W, 3) RGB of one frame, turned by the rotation that it states (degrees counter-clockwise)."""
+    import cv2
+
+    rgb = reformatter.reformat(frame, format="rgb24", interpolation="BICUBIC").to_ndarray()
+    quarter_turns = round(frame.rotation / 90) % 4
+    if quarter_turns:
+        code = (cv2.ROTATE_90_COUNTERCLOCKWISE, cv2.ROTATE_180, cv2.ROTATE_90_CLOCKWISE)[quarter_turns - 1]
+        rgb = cv2.rotate(rgb, code)
+    return np.ascontiguousarray(rgb, np.uint8)

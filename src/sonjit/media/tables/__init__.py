@@ -1,0 +1,1 @@
+"""Frames -> table files and back: JSON, JSON Lines, CSV, Parquet."""

@@ -1,0 +1,157 @@
+"""JSON and JSON Lines: a header, then the frames, streamed. Never a NaN: what is unknown is null."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from sonjit.files import Draft, failing_as_job
+from sonjit.media.tables.base import FrameWriter, Header, known_extras
+from sonjit.results import FRAME_KINDS, Frame
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator
+    from pathlib import Path
+
+    from sonjit.media.tables.base import Extras, ExtraTypes
+
+
+def json_from(value: Any) -> str:  # noqa: ANN401  # any JSON value
+    """One line of strict JSON; NaN and infinity become null.
+
+    >>> json_from({"x": float("nan"), "y": 0.1})
+    '{"x":null,"y":0.1}'
+    """
+    try:
+        return json.dumps(value, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+    except ValueError:
+        return json.dumps(_finite(value), allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+
+
+def _finite(value: Any) -> Any:  # noqa: ANN401
+    if isinstance(value, dict):
+        return {key: _finite(part) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+class _Encoder:
+    """Frames as lines of JSON; an instance with further values has them under "measures"."""
+
+    def __init__(self, header: Header, extra: ExtraTypes) -> None:
+        self.header = json_from(header.to_dict())
+        self._kinds = (header.kind,)
+        self._extra = extra
+
+    def line(self, frame: Frame, extras: Extras | None) -> str:
+        """One frame."""
+        data = frame.to_dict(self._kinds)
+        measured = known_extras(frame, extras, self._extra)
+        if self._extra:
+            for instance, values in zip(_instances(data), measured, strict=True):
+                instance["measures"] = dict(zip(self._extra, values, strict=True))
+        return json_from(data)
+
+
+def _instances(frame: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """What stands in a frame's lists, in the order of `Frame.instances()`."""
+    for name in FRAME_KINDS:
+        for one in frame.get(name, []):
+            yield from (part for part in one.values() if isinstance(part, dict)) if name == "people" else (one,)
+
+
+class _JsonFileWriter(FrameWriter):
+    """A text file with something before the frames, between them and after them."""
+
+    def __init__(self, path: Path, encoder: _Encoder, before: str, between: str, after: str) -> None:
+        super().__init__()
+        self._encoder = encoder
+        self._draft = Draft(path)
+        self._file = self._draft.draft.open("w", encoding="utf-8", newline="\n", errors="surrogateescape")
+        self._file.write(before)
+        self._between = between
+        self._after = after
+        self._separator = ""
+
+    def write(self, frame: Frame, extras: Extras | None = None) -> None:
+        """Append one frame."""
+        with failing_as_job(self._draft.final):
+            self._file.write(self._separator + self._encoder.line(frame, extras))
+        self._separator = self._between
+
+    def _finish(self) -> None:
+        with failing_as_job(self._draft.final):
+            self._file.write(self._after)
+            self._file.close()
+        self._draft.keep()
+
+    def _abort(self) -> None:
+        try:
+            self._file.close()
+        except OSError:  # a full disk refuses the rest of the buffer once more
+            pass
+        finally:
+            self._draft.drop()
+
+
+class JsonWriter(_JsonFileWriter):
+    """`{"source", "width", "height", "fps", "model", "frames": [...]}`, one frame a line."""
+
+    def __init__(self, path: Path, header: Header, extra: ExtraTypes) -> None:
+        encoder = _Encoder(header, extra)
+        super().__init__(path, encoder, encoder.header[:-1] + ',"frames":[\n', ",\n", "\n]}\n")
+
+
+class JsonLinesWriter(_JsonFileWriter):
+    """A header line, then one frame a line."""
+
+    def __init__(self, path: Path, header: Header, extra: ExtraTypes) -> None:
+        encoder = _Encoder(header, extra)
+        super().__init__(path, encoder, encoder.header + "\n", "\n", "\n")
+
+
+class StandardOutputWriter(FrameWriter):
+    """JSON Lines on standard output, each frame at once, for the next program in a pipe."""
+
+    def __init__(self, header: Header, extra: ExtraTypes) -> None:
+        super().__init__()
+        self._encoder = _Encoder(header, extra)
+        self._put(self._encoder.header)
+
+    def write(self, frame: Frame, extras: Extras | None = None) -> None:
+        """Print one frame."""
+        self._put(self._encoder.line(frame, extras))
+
+    def _put(self, line: str) -> None:
+        sys.stdout.write(line + "\n")
+        sys.stdout.flush()
+
+    def _finish(self) -> None: ...
+
+    def _abort(self) -> None: ...
+
+
+def load_json(path: Path) -> tuple[Header, list[Frame]]:
+    """Read what JsonWriter wrote."""
+    data = json.loads(path.read_text("utf-8"))
+    return Header.from_dict(data), [Frame.from_dict(frame) for frame in data["frames"]]
+
+
+def load_json_lines(path: Path) -> tuple[Header, list[Frame]]:
+    """Read what JsonLinesWriter or StandardOutputWriter wrote."""
+    with path.open(encoding="utf-8") as lines:
+        header = Header.from_dict(json.loads(next(lines, "")))
+        return header, [Frame.from_dict(json.loads(line)) for line in lines if line.strip()]
+
+
+@contextmanager
+def open_json_lines(path: Path) -> Generator[tuple[Header, Iterator[tuple[Frame, list[dict[str, Any]]]]]]:
+    """Read what JsonLinesWriter wrote frame by frame, each with its instances' further values."""
+    with path.open(encoding="utf-8", errors="surrogateescape") as lines:
+        header = Header.from_dict(json.loads(next(lines, "")))
+        frames = (json.loads(line) for line in lines)
+        yield header, ((Frame.from_dict(f), [one.get("measures", {}) for one in _instances(f)]) for f in frames)

@@ -1,0 +1,107 @@
+"""The row table as Parquet: typed columns, row groups, the header in the file's metadata."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from sonjit.errors import MissingExtraError
+from sonjit.files import Draft, failing_as_job
+from sonjit.media.tables.base import FrameWriter, Header
+from sonjit.media.tables.json_tables import json_from
+from sonjit.media.tables.rows import SOURCE_COLUMN, Layout, Row, frames_from_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+    from pathlib import Path
+
+    from sonjit.media.tables.base import Extras, ExtraTypes
+    from sonjit.results import Frame
+
+ROWS_PER_GROUP = 32_768  # about 780 hands; a group is what waits in memory
+_METADATA_KEY = b"sonjit"
+
+
+def _pyarrow() -> Any:  # noqa: ANN401  # a module; its stubs are partial
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet  # pyright: ignore[reportUnusedImport]  # makes pa.parquet exist
+    except ImportError:
+        raise MissingExtraError("reading or writing Parquet", "tables") from None
+    return pa
+
+
+def _schema(pa: Any, header: Header, layout: Layout) -> Any:  # noqa: ANN401
+    types: dict[str, Any] = dict.fromkeys(layout.columns, pa.float32())
+    types |= {"frame": pa.int64(), "id": pa.int64(), "instance": pa.int32(), "keypoint": pa.int32()}
+    types |= {"time": pa.float64(), "score": pa.float64()}
+    types |= dict.fromkeys(("kind", "handedness", "name", SOURCE_COLUMN), pa.string())
+    types |= {name: pa.string() if kind is str else pa.float64() for name, kind in layout.extra.items()}
+    fields = [pa.field(name, types[name], nullable=name != "frame") for name in layout.columns]
+    return pa.schema(fields, metadata={_METADATA_KEY: json_from(header.to_dict()).encode()})
+
+
+class ParquetWriter(FrameWriter):
+    """Rows are gathered and written a row group at a time."""
+
+    def __init__(self, path: Path, header: Header, extra: ExtraTypes) -> None:
+        super().__init__()
+        self._pa = _pyarrow()
+        self._draft = Draft(path)
+        self._header = header
+        self._extra = extra
+        self._rows: list[Row] = []
+        self._layout: Layout | None = None  # known with the first frame
+        self._schema: Any = None
+        self._writer: Any = None
+
+    def write(self, frame: Frame, extras: Extras | None = None) -> None:
+        """Append the rows of one frame; the first frame decides whether there is a `source` column."""
+        self._rows += self._begin(frame.source is not None).rows(frame, extras)
+        if len(self._rows) >= ROWS_PER_GROUP:
+            self._flush()
+
+    def _begin(self, with_source: bool) -> Layout:
+        if self._layout is None:
+            self._layout = Layout(with_source, self._extra)
+            self._schema = _schema(self._pa, self._header, self._layout)
+            with failing_as_job(self._draft.final):
+                self._writer = self._pa.parquet.ParquetWriter(self._draft.draft, self._schema, compression="zstd")
+        return self._layout
+
+    def _flush(self) -> None:
+        if self._rows:
+            columns = [list(column) for column in zip(*self._rows, strict=True)]
+            arrays = [self._pa.array(c, f.type) for c, f in zip(columns, self._schema, strict=True)]
+            with failing_as_job(self._draft.final):
+                self._writer.write_table(self._pa.Table.from_arrays(arrays, schema=self._schema))
+            self._rows.clear()
+
+    def _finish(self) -> None:
+        self._begin(False)
+        self._flush()
+        with failing_as_job(self._draft.final):
+            self._writer.close()
+        self._draft.keep()
+
+    def _abort(self) -> None:
+        try:
+            if self._writer is not None:
+                self._writer.close()
+        except OSError:  # a full disk refuses the footer once more
+            pass
+        finally:
+            self._draft.drop()
+
+
+def load_parquet(path: Path) -> tuple[Header, list[Frame]]:
+    """Read what ParquetWriter wrote."""
+    with _pyarrow().parquet.ParquetFile(path) as file:
+        metadata = file.schema_arrow.metadata or {}
+        header = Header.from_dict(json.loads(metadata.get(_METADATA_KEY, b"{}")))
+
+        def rows() -> Generator[dict[str, Any]]:
+            for batch in file.iter_batches():
+                yield from batch.to_pylist()
+
+        return header, frames_from_rows(rows(), people=header.kind == "people")

@@ -1,0 +1,234 @@
+"""Frames as rows, one per frame × instance × keypoint, and back.
+
+The row table as CSV (RFC 4180).
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+from sonjit.errors import InputError
+from sonjit.files import Draft, failing_as_job
+from sonjit.media.tables.base import FrameWriter, Header, known_extras
+from sonjit.results import FRAME_KINDS, Body, Face, Frame, Hand, Person, box_around, shortest_floats
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
+
+    from sonjit.media.tables.base import Extras, ExtraTypes
+    from sonjit.results import Instance
+
+_VALUES = ("x", "y", "z", "x_m", "y_m", "z_m", "visibility")
+
+COLUMNS = (*("frame", "time", "instance", "id", "kind", "handedness", "score"), *("keypoint", "name"), *_VALUES)
+
+"""`instance` counts the hands, faces, bodies or people of one frame, `keypoint` the points of one instance; x, y, z are
+pixels, x_m, y_m, z_m metres. `kind` is "hand", "face" or "body"; a person is a body, followed by the hands and the face
+of the same `instance`. A frame with nothing found keeps one row with only `frame` and `time` (and `source`)."""
+
+SOURCE_COLUMN = "source"
+
+"""The column after these for a folder of stills: the picture's file."""
+
+Row: TypeAlias = tuple[Any, ...]
+
+_NO_BOX = (math.nan, math.nan, math.nan, math.nan)
+
+_COUNTS = {"hand": (21,), "face": (478, 468, 6), "body": (33,)}
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Which columns a table has: `COLUMNS`, the source of stills, and further ones that hold an instance's measures."""
+
+    with_source: bool = False
+    extra: ExtraTypes = field(default_factory=dict[str, type[float] | type[str]])
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names, in order."""
+        return (*COLUMNS, *((SOURCE_COLUMN,) if self.with_source else ()), *self.extra)
+
+    def rows(self, frame: Frame, extras: Extras | None = None) -> list[Row]:
+        """The rows of one frame as plain Python values; unknown is `None`, never NaN."""
+        source = (frame.source,) if self.with_source else ()
+        rows: list[Row] = []
+        measured = known_extras(frame, extras, self.extra)
+        for (number, one), measures in zip(frame.instances(), measured, strict=True):
+            start = (frame.index, frame.time, number, one.id, one.kind, one.handedness, _known(one.score))
+            rows += [(*start, *point, *source, *measures) for point in _points(one)]
+        nothing = (frame.index, frame.time, *(None,) * (len(COLUMNS) - 2), *source, *(None,) * len(self.extra))
+        return rows or [nothing]
+
+
+def _points(one: Instance) -> Iterator[Row]:
+    """Number, name and values of each keypoint."""
+    unknown = np.full_like(one.keypoints, np.nan)
+    world = unknown if one.keypoints_3d is None else one.keypoints_3d
+    visibility = unknown[:, 0] if one.visibility is None else one.visibility
+    values = shortest_floats(np.column_stack([one.keypoints, world, visibility]))  # (K, 7)
+    for k, (name, row) in enumerate(zip(one.skeleton.keypoints, values, strict=True)):
+        yield k, name or None, *map(_known, row)
+
+
+def _known(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
+
+
+def frames_from_rows(rows: Iterable[dict[str, Any]], *, people: bool = False) -> list[Frame]:
+    """The frames whose rows these are, in their order; columns by name, unknown as `None`.
+
+    Bodies become people where `people` says so or where any body is followed by a hand or face of its own number, which
+    only a person's parts do: `Frame.instances()` lists hands and faces by themselves before the first body.
+    """
+    frames: list[tuple[Frame, list[tuple[int, Instance]]]] = []
+    for (index, time, source), of_frame in groupby(
+        rows, key=lambda row: (row["frame"], row["time"], row.get(SOURCE_COLUMN))
+    ):
+        frames.append((Frame(index, time, source=source), [_instance(group) for group in _groups(of_frame)]))
+    people = people or any(_after_body(found) for _, found in frames)
+    for frame, found in frames:
+        for number, one in found:
+            _put(frame, number, one, people=people)
+    return [frame for frame, _ in frames]
+
+
+def kind_of_frames(frames: Iterable[Frame]) -> str:
+    """The first of a frame's lists in which any frame holds something; "hands" where all are empty."""
+    held = {kind for frame in frames for kind in FRAME_KINDS if getattr(frame, kind)}
+    return next((kind for kind in FRAME_KINDS if kind in held), "hands")
+
+
+def _groups(rows: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    """The rows of each instance of one frame: a new one begins at each keypoint 0."""
+    group: list[dict[str, Any]] = []
+    for row in rows:
+        if row["instance"] is None:
+            continue
+        if row["keypoint"] == 0 and group:
+            yield group
+            group = []
+        group.append(row)
+    if group:
+        yield group
+
+
+def _instance(rows: list[dict[str, Any]]) -> tuple[int, Instance]:
+    """Number and instance of the rows of one."""
+    first = rows[0]
+    number, kind, one_id, score = (first[name] for name in ("instance", "kind", "id", "score"))
+    where = f"frame {first['frame']}, instance {number}"
+    if kind not in _COUNTS:
+        raise InputError(f"{where}: unknown kind {kind!r}")
+    if [(row["instance"], row["kind"], row["keypoint"]) for row in rows] != [
+        (number, kind, k) for k in range(len(rows))
+    ] or len(rows) not in _COUNTS[kind]:
+        raise InputError(f"{where}: a {kind} has {' or '.join(map(str, _COUNTS[kind]))} keypoints in order")
+    values = np.array([[np.nan if row[name] is None else row[name] for name in _VALUES] for row in rows], np.float32)
+    points, world = values[:, :3].copy(), values[:, 3:6].copy()  # (K, 3) each
+    score = math.nan if score is None else score
+    match kind:
+        case "hand":
+            seen = None if np.isnan(values[:, 6]).all() else values[:, 6].copy()
+            return number, Hand(first["handedness"], score, points, world, one_id, visibility=seen)
+        case "face":
+            box = _NO_BOX if len(points) == 6 else box_around(points)
+            return number, Face(score, points, box, one_id)
+        case _:
+            presence = np.full(len(points), np.nan, np.float32)
+            return number, Body(score, points, world, values[:, 6].copy(), presence, one_id)
+
+
+def _after_body(found: list[tuple[int, Instance]]) -> bool:
+    """Whether a body is followed by a hand or face of its number."""
+    bodies: set[int] = set()
+    for number, one in found:
+        if isinstance(one, Body):
+            bodies.add(number)
+        elif number in bodies:
+            return True
+    return False
+
+
+def _put(frame: Frame, number: int, one: Instance, *, people: bool) -> None:
+    """Add an instance to its list, or to the person whose body came right before it."""
+    match one:
+        case Body():
+            if people:
+                frame.people.append(Person(one))
+            else:
+                frame.bodies.append(one)
+        case _ if people and frame.people:
+            slot = "face" if isinstance(one, Face) else "left_hand" if one.handedness == "Left" else "right_hand"
+            person = frame.people[-1]
+            if number != len(frame.people) - 1 or getattr(person, slot) is not None:
+                raise InputError(
+                    f"frame {frame.index}: {slot} {number} belongs to no body, or its body has one already"
+                )
+            setattr(person, slot, one)
+        case Hand():
+            frame.hands.append(one)
+        case Face():
+            frame.faces.append(one)
+
+
+class CsvWriter(FrameWriter):
+    """RFC 4180: comma, CRLF, UTF-8, one line of column names."""
+
+    def __init__(self, path: Path, extra: ExtraTypes) -> None:
+        super().__init__()
+        self._draft = Draft(path)
+        self._file = self._draft.draft.open("w", encoding="utf-8", newline="", errors="surrogateescape")
+        self._csv = csv.writer(self._file)
+        self._extra = extra
+        self._layout: Layout | None = None
+
+    def write(self, frame: Frame, extras: Extras | None = None) -> None:
+        """Append the rows of one frame; the first frame decides whether there is a `source` column."""
+        with failing_as_job(self._draft.final):
+            self._csv.writerows(self._begin(frame.source is not None).rows(frame, extras))
+
+    def _begin(self, with_source: bool) -> Layout:
+        if self._layout is None:
+            self._layout = Layout(with_source, self._extra)
+            self._csv.writerow(self._layout.columns)
+        return self._layout
+
+    def _finish(self) -> None:
+        with failing_as_job(self._draft.final):
+            self._begin(False)
+            self._file.close()
+        self._draft.keep()
+
+    def _abort(self) -> None:
+        try:
+            self._file.close()
+        except OSError:  # a full disk refuses the rest of the buffer once more
+            pass
+        finally:
+            self._draft.drop()
+
+
+_PARSERS: dict[str, Callable[[str], Any]] = {
+    **dict.fromkeys(("frame", "instance", "id", "keypoint"), int),
+    **dict.fromkeys(("time", "score", "x", "y", "z", "x_m", "y_m", "z_m", "visibility"), float),
+}
+
+
+def load_csv(path: Path) -> tuple[Header, list[Frame]]:
+    """Read what CsvWriter wrote; the header knows only the kind, from what was found."""
+    with path.open(encoding="utf-8", newline="", errors="surrogateescape") as file:
+        reader = csv.DictReader(file, strict=True)
+        if missing := set(COLUMNS) - set(reader.fieldnames or ()):
+            raise InputError(f"{path}: columns are missing: {', '.join(sorted(missing))}")
+        frames = frames_from_rows(
+            {name: _PARSERS.get(name, str)(text) if text else None for name, text in row.items()} for row in reader
+        )
+    return Header(kind=kind_of_frames(frames)), frames

@@ -1,0 +1,117 @@
+"""Frames -> a table file and back; the ending picks the format."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sonjit.errors import InputError
+from sonjit.media.tables.base import FrameWriter, Header, extra_types
+from sonjit.media.tables.json_tables import (
+    JsonLinesWriter,
+    JsonWriter,
+    StandardOutputWriter,
+    load_json,
+    load_json_lines,
+    open_json_lines,
+)
+from sonjit.media.tables.rows import COLUMNS, SOURCE_COLUMN, CsvWriter, load_csv
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from sonjit.media.tables.base import ExtraTypes
+    from sonjit.results import Frame
+
+TABLE_ENDINGS = (".json", ".jsonl", ".csv", ".parquet")
+
+
+def open_writer(path: str | os.PathLike[str], header: Header, extra: Iterable[str] | ExtraTypes = ()) -> FrameWriter:
+    """Open a file for the frames of one source: `.json`, `.jsonl`, `.csv`, `.parquet`, or `-` for JSONL on stdout.
+
+    The file appears under its name when the writer is closed, whole and valid after any number of frames. Memory does
+    not grow with the number of frames.
+
+    Args:
+        path: where to write; the folder must exist.
+        header: what is said once about the source; CSV has no place for it.
+        extra: names of further values that `write` is given for each instance, such as its measures: columns after the
+            others, in JSON an object "measures". Numbers; text where `{"gesture": str, "curl_rad": float}` says so.
+
+    Raises:
+        InputError: an unknown ending, a name that is taken, a folder that is missing or read-only: before any work.
+        MissingExtraError: `.parquet` without pyarrow.
+    """
+    types = extra_types(extra, (*COLUMNS, SOURCE_COLUMN))
+    if os.fspath(path) == "-":
+        return StandardOutputWriter(header, types)
+    path = Path(path)
+    match _ending(path):
+        case ".json":
+            return JsonWriter(path, header, types)
+        case ".jsonl":
+            return JsonLinesWriter(path, header, types)
+        case ".csv":
+            return CsvWriter(path, types)
+        case _:
+            from sonjit.media.tables.parquet_tables import ParquetWriter
+
+            return ParquetWriter(path, header, types)
+
+
+def convert_table(
+    lines: str | os.PathLike[str], path: str | os.PathLike[str], extra: Iterable[str] | ExtraTypes = ()
+) -> None:
+    """Write a JSON Lines table of ours once more in the format of another ending, as if it had been written so at once.
+
+    Args:
+        lines: a `.jsonl` file that `open_writer` wrote; read frame by frame.
+        path: where to write, as of `open_writer`.
+        extra: the further values that it was written with.
+    """
+    with open_json_lines(Path(lines)) as (header, frames), open_writer(path, header, extra) as writer:
+        for frame, extras in frames:
+            writer.write(frame, extras)
+
+
+def load_frames(path: str | os.PathLike[str]) -> tuple[Header, list[Frame]]:
+    """Read back what `open_writer` wrote, exactly, to the last bit of the float32 keypoints; extras are left out.
+
+    No table holds a body's mask. The row tables hold less than JSON. What has no column reads as unknown: a hand's
+    `handedness_score` as `None`, a body's `presence` and the box of a face with 6 keypoints as NaN; a mesh's box is
+    tight around its keypoints. CSV has no header: only the kind is known, from what was found. A person is known by the
+    hands or face after a body; in a CSV in which no body has any, people read as bodies (Parquet's header tells).
+
+    Raises:
+        InputError: a missing or damaged file, or an unknown ending.
+        MissingExtraError: `.parquet` without pyarrow.
+    """
+    path = Path(path)
+    ending = _ending(path)
+    if not path.is_file():
+        raise InputError(f"{path}: no such file")
+    try:
+        match ending:
+            case ".json":
+                return load_json(path)
+            case ".jsonl":
+                return load_json_lines(path)
+            case ".csv":
+                return load_csv(path)
+            case _:
+                from sonjit.media.tables.parquet_tables import load_parquet
+
+                return load_parquet(path)
+    except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+        if isinstance(error, InputError):
+            raise
+        reason = f"{type(error).__name__}: {error}"
+        raise InputError(f"{path} is not a {ending} table that Sonjit wrote, or it is damaged ({reason})") from error
+
+
+def _ending(path: Path) -> str:
+    ending = path.suffix.lower()
+    if ending not in TABLE_ENDINGS:
+        raise InputError(f"{path}: unknown ending {ending!r}; known: {', '.join(TABLE_ENDINGS)}, or - for stdout")
+    return ending

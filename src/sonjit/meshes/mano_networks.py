@@ -1,0 +1,214 @@
+"""Found hands -> MANO meshes, by Deformer: each hand's frames in a stream of its own, fused over a window in time.
+
+Found hands -> MANO meshes, by HandOccNet: each hand in a crop of its own, left ones mirrored.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from sonjit.meshes.mano_hands import (
+    ManoHand,
+    ManoHands,
+    box_of_hand,
+    checkpoint_option,
+    hand_crop,
+    mano_option,
+)
+from sonjit.networks import create_network
+from sonjit.networks.hands3d.deformer import DeformerNetwork
+from sonjit.networks.hands3d.deformer_stream import DeformerStream, box_around
+from sonjit.networks.hands3d.handoccnet import HandOccNetwork
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable, Iterable
+
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from sonjit.meshes.hand_mesh import Sight
+    from sonjit.networks.hands3d.deformer_stream import Fused
+    from sonjit.results import Frame, Hand
+
+
+@dataclass
+class _Track:
+    """One hand through a source."""
+
+    stream: DeformerStream
+    number: int
+    left: bool  # in the picture, as its first frame says: a window has one side
+    waiting: dict[int, tuple[Hand, Sight]] = field(default_factory=dict[int, "tuple[Hand, Sight]"])
+
+
+class DeformerHands(ManoHands):
+    """Deformer's meshes: every frame is looked at once, and answered when those around it came.
+
+    Args:
+        network: with MANO's right and left hand.
+        sight: the camera of a picture of this width and height.
+        mirrored: the pictures are selfie views.
+    """
+
+    model = "deformer"
+
+    def __init__(self, network: DeformerNetwork, sight: Callable[[int, int], Sight], *, mirrored: bool = False) -> None:
+        super().__init__(sight, mirrored=mirrored)
+        self._network = network.eval()
+        self._tracks: dict[Hashable, _Track] = {}
+
+    def look(self, frame: Frame, rgb: NDArray[np.uint8]) -> None:
+        """Show the network the hands of a picture."""
+        sight = self._sight(rgb.shape[1], rgb.shape[0])
+        for number, hand in enumerate(frame.hands):
+            track = self._track(hand, number)
+            track.waiting[frame.index] = hand, sight
+            image, box = self._image(rgb, hand)
+            self._keep(track, track.stream.push(frame.index, image, box))
+            if hand.id is None:
+                self._keep(track, track.stream.finish())
+
+    def finish(self) -> None:
+        """Answer what still waits for frames to come."""
+        for track in self._tracks.values():
+            self._keep(track, track.stream.finish())
+
+    def about(self) -> dict[str, Any]:
+        """What the parameters mean."""
+        variant = "HO-3D's" if self._network.hands.variant.flat_hand_mean else "DexYCB's"
+        return {
+            "parameters": f"mano_pose: 16 rotations in MANO's order as {variant} network gives them; mano_shape: 10; "
+            "of MANO's hand of the side that the picture shows"
+        }
+
+    def _track(self, hand: Hand, number: int) -> _Track:
+        if hand.id is not None and hand.id in self._tracks:
+            return self._tracks[hand.id]
+        left = self.looks_left(hand)
+        track = _Track(DeformerStream(self._network, left=left), number + 1 if hand.id is None else hand.id, left)
+        if hand.id is not None:
+            self._tracks[hand.id] = track
+        return track
+
+    def _image(self, rgb: NDArray[np.uint8], hand: Hand) -> tuple[torch.Tensor, torch.Tensor]:
+        """The crop (3, S, S) in 0..1 and where the hand is in it (4,), in its pixels."""
+        side = self._network.size.image
+        area = box_of_hand(hand, rgb.shape[1], rgb.shape[0])
+        image = torch.from_numpy(hand_crop(rgb, area, side, mirrored=False)).permute(2, 0, 1).float() / 255
+        first = np.array([area.cx - area.width / 2, area.cy - area.height / 2])
+        within = (hand.keypoints[:, :2] - first) * side / max(area.width, 1e-6)
+        return image, torch.tensor(box_around(within).clipped(side, side))
+
+    def _keep(self, track: _Track, fused: Iterable[Fused]) -> None:
+        for index, outputs in fused:
+            hand, sight = track.waiting.pop(index)
+            pose, shape = (outputs[name][0].numpy() for name in ("mano_pose_aa", "mano_shape"))
+            name = f"{hand.handedness.lower()}-{track.number}"
+            self._hands[index].append(ManoHand(name, hand, sight, track.left, pose, shape))
+
+    def _posed(self, one: ManoHand) -> tuple[NDArray[np.floating], NDArray[np.floating], NDArray[np.int64], bool]:
+        pose, shape = torch.from_numpy(one.pose)[None], torch.from_numpy(one.shape)[None]
+        hands = self._network.hands
+        vertices, joints = hands(pose, shape, torch.tensor([float(one.looks_left)]))
+        mano = hands.left if one.looks_left else hands.right
+        assert mano is not None
+        return vertices[0].numpy(), joints[0].numpy(), mano.faces.numpy(), False
+
+
+def load_deformer(weights: str | None, mano: str | None, mano_left: str | None, variant: str) -> DeformerNetwork:
+    """The network with MANO, from the files of `sonjit mesh`.
+
+    Raises:
+        InputError: a file is missing or does not fit; the line says where it is to be had.
+    """
+    right = mano_option("deformer", "--mano", mano)
+    left = mano_option("deformer", "--mano-left", mano_left, "left")
+    path = checkpoint_option("deformer", weights)
+    network = create_network("deformer", path, mano=right, mano_left=left, variant=variant)
+    assert isinstance(network, DeformerNetwork)
+    return network
+
+
+_SIDE = 256
+
+
+class HandOccHands(ManoHands):
+    """HandOccNet's meshes.
+
+    Args:
+        network: with MANO's right hand.
+        sight: the camera of a picture of this width and height.
+        mirrored: the pictures are selfie views.
+        features: keep the network's maps of the first hand.
+        side: of the network's crops in pixels; None for the published size.
+    """
+
+    model = "handoccnet"
+
+    def __init__(
+        self,
+        network: HandOccNetwork,
+        sight: Callable[[int, int], Sight],
+        *,
+        mirrored: bool = False,
+        features: bool = False,
+        side: int | None = None,
+    ) -> None:
+        super().__init__(sight, mirrored=mirrored)
+        assert network.mano is not None
+        self._network, self._mano, self._wants_features = network.eval(), network.mano, features
+        self._side = _SIDE if side is None else side
+        self.seen: tuple[NDArray[np.uint8], dict[str, Tensor]] | None = None
+        """Crop (S, S, 3) and outputs of the first hand, with all maps."""
+
+    @torch.inference_mode()
+    def look(self, frame: Frame, rgb: NDArray[np.uint8]) -> None:
+        """Ask the network about the hands of a picture."""
+        if not frame.hands:
+            return
+        size = rgb.shape[1], rgb.shape[0]
+        left = [self.looks_left(hand) for hand in frame.hands]
+        crops = [
+            hand_crop(rgb, box_of_hand(hand, *size), self._side, mirrored=mirrored)
+            for hand, mirrored in zip(frame.hands, left, strict=True)
+        ]
+        images = torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).float() / 255
+        out = self._network(images)
+        if self._wants_features and self.seen is None:
+            self.seen = crops[0], self._network(images[:1], features=True)
+        sight = self._sight(*size)
+        for number, (hand, looks_left) in enumerate(zip(frame.hands, left, strict=True)):
+            pose, shape = out["mano_pose"][number].numpy(), out["mano_shape"][number].numpy()
+            name = f"{hand.handedness.lower()}-{hand.id or number + 1}"
+            self._hands[frame.index].append(ManoHand(name, hand, sight, looks_left, pose, shape))
+
+    def finish(self) -> None:
+        """Nothing is left to do."""
+
+    def about(self) -> dict[str, Any]:
+        """What the parameters mean."""
+        return {
+            "parameters": "mano_pose: 16 axis-angles in radians in MANO's order without its mean pose; mano_shape: 10; "
+            "of MANO's right hand, where mirrored is true of the mirror image"
+        }
+
+    def _posed(self, one: ManoHand) -> tuple[NDArray[np.floating], NDArray[np.floating], NDArray[np.int64], bool]:
+        pose, shape = torch.from_numpy(one.pose)[None], torch.from_numpy(one.shape)[None]
+        vertices, joints = self._mano(pose, shape, flat_hand_mean=False, tips="handoccnet")
+        return vertices[0].numpy(), joints[0].numpy(), self._mano.faces.numpy(), one.looks_left
+
+
+def load_handoccnet(weights: str | None, mano: str | None) -> HandOccNetwork:
+    """The network with MANO, from the files of `sonjit mesh`.
+
+    Raises:
+        InputError: a file is missing or does not fit; the line says where it is to be had.
+    """
+    hand = mano_option("handoccnet", "--mano", mano)
+    network = create_network("handoccnet", checkpoint_option("handoccnet", weights), mano=hand)
+    assert isinstance(network, HandOccNetwork)
+    return network

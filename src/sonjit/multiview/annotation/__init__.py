@@ -1,0 +1,1 @@
+"""Annotation projects: views, synchronisation, marks, who agrees with whom."""

@@ -1,0 +1,129 @@
+"""How well annotators agree: distances between their marks of the same joint in the same view at the same instant."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sonjit.multiview.annotation.marks import JOINTS, MACHINE, Mark, joint_names
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+THRESHOLDS_PX = (1.0, 2.0, 5.0, 10.0)
+CONFLICT_PX = 10.0
+"""Marks farther apart are shown as a conflict."""
+
+
+@dataclass(frozen=True, eq=False)
+class Distances:
+    """Distances of pairs of marks.
+
+    Attributes:
+        px: (N,) between two annotators' places.
+        joints: (N,) of which joint.
+        states: (S,) whether both said the same state, for pairs of any state; S >= N.
+    """
+
+    px: NDArray[np.float64]
+    joints: NDArray[np.int64]
+    states: NDArray[np.bool_]
+
+    def to_dict(self, thresholds_px: Sequence[float] = THRESHOLDS_PX) -> dict[str, Any]:
+        """Numbers of all pairs; None where there are none."""
+        return _numbers(self.px, thresholds_px) | {
+            "same_state": float(self.states.mean()) if len(self.states) else None,
+            "states": len(self.states),
+        }
+
+
+@dataclass(frozen=True)
+class Conflict:
+    """Annotators who do not agree on one joint in one view: it is in different places, or there and not there."""
+
+    view: str
+    joint: int
+    marks: tuple[Mark, ...]
+    apart_px: float | None
+
+
+def agreement(marks: Iterable[Mark], thresholds_px: Sequence[float] = THRESHOLDS_PX) -> dict[str, Any]:
+    """Agreement between the people who annotated; machines' marks and those taken back are left out.
+
+    Args:
+        marks: of any frames.
+        thresholds_px: for the share of pairs that lie no farther apart.
+
+    Returns:
+        `all`, `joints` by name, `annotators` by pair ("Ann | Ben"): each with `pairs`, `mean_px`, `median_px`, `p95_px`
+        and `within`, a share by threshold; and `same_state`, the share of pairs that say the same of how it is seen.
+    """
+    by_pair: dict[tuple[str, str], list[tuple[Mark, Mark]]] = {}
+    for group in _groups(marks):
+        for first, second in combinations(group, 2):
+            by_pair.setdefault((first.annotator, second.annotator), []).append((first, second))
+    everything = _distances([pair for pairs in by_pair.values() for pair in pairs])
+    names = joint_names()
+    return {
+        "thresholds_px": list(thresholds_px),
+        "all": everything.to_dict(thresholds_px),
+        "joints": {
+            names[joint]: _numbers(everything.px[everything.joints == joint], thresholds_px)
+            for joint in range(JOINTS)
+            if (everything.joints == joint).any()
+        },
+        "annotators": {
+            " | ".join(pair): _distances(found).to_dict(thresholds_px) for pair, found in sorted(by_pair.items())
+        },
+    }
+
+
+def conflicts(marks: Iterable[Mark], apart_px: float = CONFLICT_PX) -> list[Conflict]:
+    """Where people do not agree, of the marks of one instant, the farthest apart first.
+
+    Args:
+        marks: of one frame.
+        apart_px: how far marks may be apart.
+    """
+    found: list[Conflict] = []
+    for group in _groups(marks):
+        placed = np.array([mark.xy_px for mark in group if mark.has_place])
+        apart = float(np.linalg.norm(placed[:, None] - placed[None], axis=-1).max()) if len(placed) > 1 else None
+        if (apart is not None and apart > apart_px) or 0 < len(placed) < len(group):
+            found.append(Conflict(group[0].view, group[0].joint, tuple(group), apart))
+    return sorted(found, key=lambda one: -(one.apart_px or 0))
+
+
+def _groups(marks: Iterable[Mark]) -> list[list[Mark]]:
+    """People's marks of the same place, where there are several, in order of their names."""
+    places: dict[tuple[int, str, int], list[Mark]] = {}
+    for mark in marks:
+        if mark.annotator != MACHINE and mark.state != "cleared":
+            places.setdefault((mark.frame, mark.view, mark.joint), []).append(mark)
+    return [sorted(group, key=lambda mark: mark.annotator) for group in places.values() if len(group) > 1]
+
+
+def _distances(pairs: Sequence[tuple[Mark, Mark]]) -> Distances:
+    placed = [(a, b) for a, b in pairs if a.has_place and b.has_place]
+    ends = np.array([(a.xy_px, b.xy_px) for a, b in placed], np.float64).reshape(-1, 2, 2)
+    return Distances(
+        np.linalg.norm(ends[:, 0] - ends[:, 1], axis=1),
+        np.array([a.joint for a, _ in placed], np.int64),
+        np.array([a.state == b.state for a, b in pairs], np.bool_),
+    )
+
+
+def _numbers(px: NDArray[np.float64], thresholds_px: Sequence[float]) -> dict[str, Any]:
+    if not len(px):
+        return {"pairs": 0, "mean_px": None, "median_px": None, "p95_px": None, "within": {}}
+    return {
+        "pairs": len(px),
+        "mean_px": float(px.mean()),
+        "median_px": float(np.median(px)),
+        "p95_px": float(np.percentile(px, 95)),
+        "within": {f"{threshold:g}": float((px <= threshold).mean()) for threshold in thresholds_px},
+    }

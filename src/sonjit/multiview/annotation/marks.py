@@ -1,0 +1,199 @@
+"""Marks: where a person or a machine sees a joint in one view at one instant.
+
+A joint is a number from 0 to 41: 21 keypoints of the right hand in MediaPipe's order, then 21 of the left.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Literal, get_args
+
+import numpy as np
+
+from sonjit.errors import InputError
+from sonjit.skeletons import load_skeleton
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from sonjit.multiview.cameras.rig import CameraRig
+
+PER_HAND: Final = 21
+JOINTS: Final = 2 * PER_HAND
+SIDES: Final = ("Right", "Left")
+MACHINE: Final = "machine"
+"""The annotator whose marks are a machine's."""
+
+State = Literal["seen", "occluded", "uncertain", "absent", "cleared"]
+"""`occluded`: hidden, its place is judged; `absent`: not in the picture; `cleared`: the mark was taken back."""
+
+Source = Literal["H", "M", "H+M"]
+"""By a human, by a machine, or by a machine and looked at by a human."""
+
+WEIGHTS: Final[Mapping[State, float]] = {"seen": 1.0, "occluded": 0.5, "uncertain": 0.25}
+"""What a mark with a place counts in a triangulation."""
+
+_LONGEST_NAME = 60
+_LONGEST_ID = 64
+_FARTHEST_PX = 1e6
+_FRAMES = 1 << 53
+_MEMBERS: Final[Mapping[str, type]] = {
+    **dict.fromkeys(("id", "view", "state", "source"), str),
+    **dict.fromkeys(("frame", "joint"), int),
+    **dict.fromkeys(("x", "y"), float),
+}
+
+
+@dataclass(frozen=True)
+class Mark:
+    """One mark.
+
+    Attributes:
+        id: given by who writes it, unique; the same one sent again is written once.
+        frame: number of the instant.
+        view: name of the camera.
+        joint: 0 to 41.
+        annotator: who.
+        state: how it is seen.
+        x, y: pixels of the view; None where absent or cleared.
+        source: by whom the place was found.
+        version: of the store when it was written; 0 before.
+        time_s: since 1970, when it was written; 0 before.
+    """
+
+    id: str
+    frame: int
+    view: str
+    joint: int
+    annotator: str
+    state: State = "seen"
+    x: float | None = None
+    y: float | None = None
+    source: Source = "H"
+    version: int = 0
+    time_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Refuse what no mark can be, in one line."""
+        check_name("annotator", self.annotator)
+        if not (0 < len(self.id) <= _LONGEST_ID and self.id.isprintable()):
+            raise InputError(f"mark id {self.id[:80]!r}: give 1 to {_LONGEST_ID} printable characters")
+        if not 0 <= self.frame < _FRAMES:
+            raise InputError(f"mark {self.id}: frame {self.frame}; frames are numbers from 0")
+        if not 0 <= self.joint < JOINTS:
+            raise InputError(f"mark {self.id}: joint {self.joint}; joints are 0 to {JOINTS - 1}")
+        for name, value, known in (("state", self.state, State), ("source", self.source, Source)):
+            if value not in get_args(known):
+                raise InputError(f"mark {self.id}: {name} {value!r}; known: {', '.join(get_args(known))}")
+        if (self.source == "M") != (self.annotator == MACHINE):
+            raise InputError(f"mark {self.id}: source {self.source} by {self.annotator}; M is what {MACHINE!r} writes")
+        if not self.has_place:
+            if self.x is not None or self.y is not None:
+                raise InputError(f"mark {self.id}: {self.state} and yet at a place; leave x and y out")
+        elif not all(abs(value) < _FARTHEST_PX for value in self.xy_px):
+            raise InputError(f"mark {self.id}: x {self.x} and y {self.y}; give pixels of the view")
+
+    @property
+    def has_place(self) -> bool:
+        """Whether it says where."""
+        return self.state in WEIGHTS
+
+    @property
+    def xy_px(self) -> tuple[float, float]:
+        """Where; NaN without a place."""
+        return (math.nan, math.nan) if self.x is None or self.y is None else (self.x, self.y)
+
+    @property
+    def place(self) -> tuple[int, str, int, str]:
+        """What there is one mark of: frame, view, joint, annotator."""
+        return self.frame, self.view, self.joint, self.annotator
+
+
+def check_name(what: str, name: str) -> str:
+    """An annotator's or a project's name.
+
+    Raises:
+        InputError: empty, too long or not printable.
+    """
+    if not (0 < len(name) <= _LONGEST_NAME and name.isprintable() and name == name.strip()):
+        raise InputError(f"{what} {name[:80]!r}: give 1 to {_LONGEST_NAME} printable characters")
+    return name
+
+
+def joint_names() -> tuple[str, ...]:
+    """Of all joints, such as `right_wrist`."""
+    names = load_skeleton("hand_mediapipe21").keypoints
+    return tuple(f"{side.lower()}_{name}" for side in SIDES for name in names)
+
+
+def mark_from_dict(record: object, annotator: str) -> Mark:
+    """A mark as a client sends it.
+
+    Raises:
+        InputError: a member is missing, unknown or of another kind.
+    """
+    if not isinstance(record, Mapping):
+        raise InputError(f"a mark is an object, not {record!r:.60}")
+    members: Mapping[Any, Any] = record  # pyright: ignore[reportUnknownVariableType]  # JSON
+    given = {name: _member(name, value) for name, value in members.items() if value is not None}
+    missing = [name for name in ("id", "frame", "view", "joint") if name not in given]
+    if missing:
+        raise InputError(f"a mark lacks {', '.join(missing)}")
+    return Mark(annotator=annotator, **given)
+
+
+def _member(name: object, value: object) -> Any:  # noqa: ANN401  # of a mark's own types
+    kind = _MEMBERS.get(str(name))
+    if kind is None:
+        raise InputError(f"mark member {name!r:.60} is not known; known: {', '.join(_MEMBERS)}")
+    if kind is float and type(value) in (int, float):
+        return float(value)  # pyright: ignore[reportArgumentType]
+    if type(value) is not kind:
+        raise InputError(f"mark {name} {value!r:.60}: give {'text' if kind is str else 'a number'}")
+    return value
+
+
+def mark_to_dict(mark: Mark) -> dict[str, Any]:
+    """As `mark_from_dict` reads it, with annotator, version and time."""
+    names = ("id", "frame", "view", "joint", "annotator", "state", "x", "y", "source", "version", "time_s")
+    return {name: getattr(mark, name) for name in names}
+
+
+@dataclass(frozen=True, eq=False)
+class MarkTable:
+    """The marks of one instant as arrays over cameras, in the rig's order, and joints.
+
+    Attributes:
+        points_px: (C, 42, 2) NaN where there is none.
+        weights: (C, 42) what each counts; 0 where there is none.
+    """
+
+    points_px: NDArray[np.float64]
+    weights: NDArray[np.float64]
+
+    @property
+    def valid(self) -> NDArray[np.bool_]:
+        """(C, 42) which marks have a place."""
+        return self.weights > 0
+
+
+def table_of_marks(rig: CameraRig, marks: Iterable[Mark]) -> MarkTable:
+    """The median of all marks of a view and joint; views that are not in the rig are left out.
+
+    Args:
+        rig: the cameras.
+        marks: of one instant, of one annotator or of several.
+    """
+    places: dict[tuple[int, int], list[Mark]] = {}
+    views = {name: number for number, name in enumerate(rig.names)}
+    for mark in marks:
+        if mark.has_place and mark.view in views:
+            places.setdefault((views[mark.view], mark.joint), []).append(mark)
+    points = np.full((len(rig), JOINTS, 2), np.nan)
+    weights = np.zeros((len(rig), JOINTS))
+    for place, group in places.items():
+        points[place] = np.median([mark.xy_px for mark in group], axis=0)
+        weights[place] = np.mean([WEIGHTS.get(mark.state, 0.0) for mark in group])
+    return MarkTable(points, weights)

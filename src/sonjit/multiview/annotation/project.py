@@ -1,0 +1,220 @@
+"""An annotation project: a folder with cameras, where each one's pictures are, and the marks.
+
+`cameras.json` is the rig, `project.json` says where videos and folders lie (they are never copied),
+`annotations.sqlite` is the store. One project holds the recordings of one person.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from sonjit.errors import InputError
+from sonjit.files import Draft, failing_as_job
+from sonjit.multiview.annotation.marks import check_name
+from sonjit.multiview.annotation.store import AnnotationStore
+from sonjit.multiview.annotation.views import View, check_view, open_view
+from sonjit.multiview.cameras.files import load_cameras, save_cameras
+
+if TYPE_CHECKING:
+    from sonjit.multiview.cameras.rig import CameraRig
+
+VERSION: Final = 1
+_CAMERAS, _PROJECT, _STORE = "cameras.json", "project.json", "annotations.sqlite"
+
+
+@dataclass(frozen=True, eq=False)
+class Project:
+    """An open project.
+
+    Attributes:
+        folder: of the project.
+        name: for people.
+        rig: the cameras that have pictures, in the rig's order.
+        views: their pictures by name.
+        store: the marks.
+    """
+
+    folder: Path
+    name: str
+    rig: CameraRig
+    views: Mapping[str, View]
+    store: AnnotationStore
+
+    @cached_property
+    def frames(self) -> tuple[int, ...]:
+        """Numbers of all instants that any view has, rising."""
+        return tuple(sorted(set().union(*(view.numbers for view in self.views.values()))))
+
+    def missing(self) -> dict[str, tuple[int, ...]]:
+        """Instants that a view has no picture of, for views that lack any."""
+        everything = set(self.frames)
+        lacking = {name: tuple(sorted(everything.difference(view.numbers))) for name, view in self.views.items()}
+        return {name: numbers for name, numbers in lacking.items() if numbers}
+
+    def view(self, name: str) -> View:
+        """A camera's pictures.
+
+        Raises:
+            InputError: the project has none of that name.
+        """
+        if name not in self.views:
+            raise InputError(f"view {name!r:.60} is not in this project: it has {', '.join(self.views)}")
+        return self.views[name]
+
+    def close(self) -> None:
+        """Close files and store."""
+        for view in self.views.values():
+            view.close()
+        self.store.close()
+
+
+def create_project(folder: Path, rig: CameraRig, views: Mapping[str, Path], *, name: str | None = None) -> Project:
+    """Make a project in a folder that holds none yet.
+
+    Args:
+        folder: made where it is not there.
+        rig: the cameras.
+        views: by camera, its video or folder.
+        name: for people; by default the folder's.
+
+    Raises:
+        InputError: a project is there already, a camera is unknown, pictures are missing, damaged or of another size
+            than the camera's, two views share no instant, or the folder cannot be written.
+    """
+    if (folder / _PROJECT).exists():
+        raise InputError(f"{folder} holds a project already: open it, or choose another folder")
+    if len(views) < 2:
+        raise InputError(f"{len(views)} views: triangulation needs at least two")
+    ordered = {name: views[name] for name in rig.names if name in views}
+    for unknown in views.keys() - ordered.keys():
+        rig.index(unknown)
+    title = check_name("project name", name or folder.resolve().name)
+    numbers = {one: _checked(rig, one, path) for one, path in ordered.items()}
+    first, *others = numbers
+    for other in others:
+        if not numbers[first] & numbers[other]:
+            raise InputError(f"views {first} and {other} share no instant: pictures of one need one number in both")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{folder} cannot be made: {error.strerror}; choose another folder") from None
+    AnnotationStore(folder / _STORE).close()
+    save_cameras(rig, folder / _CAMERAS)
+    record = {
+        "format": "sonjit-annotation",
+        "version": VERSION,
+        "name": title,
+        "views": {one: _written(path, folder) for one, path in ordered.items()},
+    }
+    draft = Draft(folder / _PROJECT)  # the last one: it makes the folder a project
+    try:
+        with failing_as_job(folder / _PROJECT):
+            draft.draft.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", "utf-8")
+        draft.keep()
+    finally:
+        draft.drop()
+    return open_project(folder)
+
+
+def open_project(folder: Path) -> Project:
+    """Open a project.
+
+    Raises:
+        InputError: there is none, it comes from a newer Sonjit, a file is damaged, or a view's pictures are gone.
+    """
+    record = _record(folder / _PROJECT)
+    rig = load_cameras(folder / _CAMERAS)
+    views = {name: open_view(folder / path) for name, path in record["views"].items()}
+    return Project(folder, record["name"], rig.subset(views), views, AnnotationStore(folder / _STORE))
+
+
+def find_views(rig: CameraRig, named: Sequence[str]) -> dict[str, Path]:
+    """Which pictures belong to which camera.
+
+    Args:
+        rig: the cameras.
+        named: `CAMERA=PATH`; a video or folder that is called like a camera; or a folder of such. `cam` before a
+            camera's name may stand or not, as in InterHand2.6M's folders.
+
+    Raises:
+        InputError: nothing is there, or a name fits no camera or two paths one.
+    """
+    found: dict[str, Path] = {}
+    for text in named:
+        camera, equals, path = text.partition("=")
+        if equals:
+            rig.index(camera)
+        for one, where in [(camera, Path(path))] if equals else _cameras_below(rig, Path(text)):
+            if one in found:
+                raise InputError(f"camera {one} has two views, {found[one]} and {where}: name one of them")
+            found[one] = where
+    return found
+
+
+def _cameras_below(rig: CameraRig, path: Path) -> list[tuple[str, Path]]:
+    if not path.exists():
+        raise InputError(f"{path}: no such file or folder")
+    own = _camera_of(rig, path)
+    if own is not None:
+        return [(own, path)]
+    children = sorted(child for child in path.iterdir() if child.name[0] != ".") if path.is_dir() else []
+    pairs = [(camera, child) for child in children if (camera := _camera_of(rig, child)) is not None]
+    if not pairs:
+        known = ", ".join(rig.names)
+        raise InputError(
+            f"{path}: no camera is called so, nor anything in it; cameras: {known}; or write CAMERA={path}"
+        )
+    return pairs
+
+
+def _camera_of(rig: CameraRig, path: Path) -> str | None:
+    stem = path.name if path.is_dir() else path.stem
+    return next((name for name in (stem, stem.removeprefix("cam"), f"cam{stem}") if name in rig.names), None)
+
+
+def _checked(rig: CameraRig, name: str, path: Path) -> set[int]:
+    """Numbers of a view's frames, after a look at the first picture."""
+    try:
+        view, size = check_view(path)
+    except InputError as error:
+        raise InputError(f"view {name}: {error}") from None
+    camera = rig[name]
+    if size != (camera.width, camera.height):
+        raise InputError(
+            f"view {name}: pictures of {size[0]} x {size[1]} pixels in {path}, and the camera has "
+            f"{camera.width} x {camera.height} (width, height): were cameras or views exchanged?"
+        )
+    return set(view.numbers)
+
+
+def _written(path: Path, folder: Path) -> str:
+    """A path as the project keeps it: relative where it lies inside the folder or beside it, so that both can move."""
+    beside = folder.resolve().parent
+    full = path.resolve()
+    return os.path.relpath(full, folder.resolve()) if full.is_relative_to(beside) else str(full)
+
+
+def _record(path: Path) -> dict[str, Any]:
+    try:
+        record = json.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise InputError(
+            f"{path.parent} is no annotation project ({error.strerror}): see sonjit annotate new"
+        ) from None
+    except ValueError as error:
+        raise InputError(f"{path} is damaged: {error}") from None
+    if not isinstance(record, dict) or record.get("format") != "sonjit-annotation":
+        raise InputError(f"{path} is no annotation project: see sonjit annotate new --help")
+    version = record.get("version")
+    if not isinstance(version, int) or version > VERSION:
+        raise InputError(f"{path} was written by a newer Sonjit (version {version}, known {VERSION}): update Sonjit")
+    views, name = record.get("views"), record.get("name")
+    if not isinstance(views, dict) or not all(isinstance(text, str) for text in (name, *views.values())):
+        raise InputError(f"{path} is damaged: it has no views or no name")
+    return record

@@ -1,0 +1,333 @@
+"""One camera's pictures as time went by: their times, how bright they are, what was dropped or doubled.
+
+Which pictures of several cameras are of one instant: by time, by number or by flashes; what was dropped or doubled.
+
+A camera's clock runs as `time = (1 + drift) own time + offset`, fitted by least squares to what both cameras saw.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from sonjit.datasets.reading import file_bytes
+from sonjit.errors import InputError
+from sonjit.media import open_source
+from sonjit.multiview.annotation.views import frame_numbers
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Mapping
+
+    from numpy.typing import NDArray
+
+    from sonjit.media import Source
+
+_STRIDE = 4
+
+"""Every so-manyth pixel across and down is looked at."""
+
+_SAME = 0.02
+
+"""Mean grey levels below which two pictures are one given twice: the noise of a camera alone makes more."""
+
+_LATE_SHARE = 1.5
+
+_TIMECODE = re.compile(r"(\d+):(\d+):(\d+)[:;](\d+)")
+
+
+@dataclass(frozen=True, eq=False)
+class Timeline:
+    """One camera's pictures as time went by.
+
+    Attributes:
+        index: (n,) number of each picture in its source; a gap is a picture that could not be read.
+        time_s: (n,) by the source's clock, or as a file of stamps says; NaN for stills without.
+        brightness: (n,) mean grey level.
+        timecode_s: time of day at which a video says it starts; None where it does not.
+        duplicates: numbers of pictures that repeat the one before.
+        problems: what could not be read.
+    """
+
+    index: NDArray[np.intp]
+    time_s: NDArray[np.float64]
+    brightness: NDArray[np.float64]
+    timecode_s: float | None = None
+    duplicates: tuple[int, ...] = ()
+    problems: tuple[str, ...] = ()
+
+    @property
+    def period_s(self) -> float:
+        """Median time from one picture to the next; NaN without times."""
+        steps = np.diff(self.time_s)
+        return float(np.median(steps)) if len(steps) and np.isfinite(steps).all() else float("nan")
+
+    @property
+    def dropped(self) -> tuple[tuple[int, int], ...]:
+        """Numbers of pictures after which some are missing, and how many, by the times."""
+        steps = np.diff(self.time_s) / self.period_s
+        late = np.flatnonzero(steps > _LATE_SHARE)
+        return tuple((int(self.index[at]), round(float(steps[at])) - 1) for at in late)
+
+
+def read_timeline(
+    named: str | os.PathLike[str], stamps: Path | None = None, advance: Callable[[], None] = lambda: None
+) -> Timeline:
+    """Read a source once for its times, brightness and repeated pictures.
+
+    Args:
+        named: a video, or a folder of pictures.
+        stamps: a text file with the time of each picture, seconds, a line each.
+        advance: called after each picture.
+
+    Raises:
+        InputError: it cannot be read, holds no picture, or the stamps are not one for each.
+    """
+    index: list[int] = []
+    times: list[float] = []
+    levels: list[float] = []
+    duplicates: list[int] = []
+    last: NDArray[np.int16] | None = None
+    with open_source(named) as source:
+        numbers = frame_numbers(source.files) if source.kind == "folder" else None
+        timecode_s = _timecode_s(source)
+        for picture in source:
+            number = numbers[picture.index] if numbers else picture.index
+            small = picture.rgb[::_STRIDE, ::_STRIDE].astype(np.int16)
+            if last is not None and last.shape == small.shape and np.abs(small - last).mean() < _SAME:
+                duplicates.append(number)
+            last = small
+            index.append(number)
+            times.append(float("nan") if picture.time is None else picture.time)
+            levels.append(float(small.mean()))
+            advance()
+        problems = tuple(source.problems)
+    if not index:
+        raise InputError(f"{named} holds no picture that can be read")
+    time_s = np.array(times) if stamps is None else _stamps(stamps, len(times))
+    return Timeline(np.array(index), time_s, np.array(levels), timecode_s, tuple(duplicates), problems)
+
+
+def _stamps(path: Path, count: int) -> NDArray[np.float64]:
+    try:
+        stamps = np.array([float(word) for word in file_bytes(path).split()])
+    except ValueError:
+        raise InputError(f"{path}: a time in seconds on each line is wanted") from None
+    if len(stamps) != count or not (np.diff(stamps) > 0).all():
+        raise InputError(f"{path}: {len(stamps)} times for {count} pictures; they must be as many, and rise")
+    return stamps
+
+
+def _timecode_s(source: Source) -> float | None:
+    """Time of day at which a video's own timecode starts; None without."""
+    if source.kind != "video" or not source.files:
+        return None
+    import av
+
+    with av.open(str(source.files[0])) as container:
+        stated = [dict(container.metadata), *(dict(stream.metadata) for stream in container.streams)]
+    for metadata in stated:
+        found = _TIMECODE.match(metadata.get("timecode", ""))
+        if found:
+            hours, minutes, seconds, frames = (int(part) for part in found.groups())
+            return 3600 * hours + 60 * minutes + seconds + (frames / source.fps if source.fps else 0)
+    return None
+
+
+def flash_times(line: Timeline) -> NDArray[np.float64]:
+    """(n,) times at which it became suddenly brighter, between pictures: where half of the rise was reached.
+
+    A picture that a flash began in is of middle brightness, which gives the part of a picture's time; without one the
+    flash lies between two pictures, and half a period is as near as it is known.
+    """
+    rise = np.diff(line.brightness)
+    usual = float(np.median(np.abs(rise - np.median(rise)))) if len(rise) else 0.0
+    least = max(12 * usual, 0.15 * float(np.ptp(line.brightness)), 2.0)
+    found: list[float] = []
+    at = 0
+    while at < len(rise):
+        if rise[at] < least:
+            at += 1
+            continue
+        end = at
+        while end + 1 < len(rise) and rise[end + 1] > 0.1 * rise[at]:
+            end += 1
+        low, high = line.brightness[at], line.brightness[end + 1]
+        levels, times = line.brightness[at : end + 2], line.time_s[at : end + 2]
+        found.append(float(np.interp((low + high) / 2, levels, times)))
+        at = end + 1
+    return np.array(found)
+
+
+SyncMethod = Literal["index", "time", "timecode", "flash"]
+
+_NEAR_S = 0.1
+
+"""Flashes of two cameras this near are one."""
+
+_DRIFTS_PPM = 200
+
+
+@dataclass(frozen=True)
+class Clock:
+    """How a camera's clock stands to the first camera's.
+
+    Attributes:
+        offset_s: to add to its times.
+        drift_ppm: by how many parts in a million its seconds are too short.
+        rms_s: of what both saw, after the fit; NaN where nothing was fitted.
+    """
+
+    offset_s: float = 0.0
+    drift_ppm: float = 0.0
+    rms_s: float = float("nan")
+
+
+@dataclass(frozen=True, eq=False)
+class Sync:
+    """Which pictures belong together.
+
+    Attributes:
+        names: of the cameras.
+        pictures: (F, C) number of each camera's picture of an instant; -1 where it has none.
+        off_s: (F, C) by how much the picture is later than the instant; NaN where there is none or no clock.
+        clocks: by camera.
+        warnings: what was found wrong, one line each.
+    """
+
+    names: tuple[str, ...]
+    pictures: NDArray[np.intp]
+    off_s: NDArray[np.float64]
+    clocks: Mapping[str, Clock]
+    warnings: tuple[str, ...]
+
+    def frame_of(self, name: str, picture: int) -> int | None:
+        """The instant of a camera's picture; None where it belongs to none."""
+        found = np.flatnonzero(self.pictures[:, self.names.index(name)] == picture)
+        return int(found[0]) if len(found) else None
+
+
+def synchronise(timelines: Mapping[str, Timeline], method: SyncMethod) -> Sync:
+    """Put pictures of one instant together.
+
+    Args:
+        timelines: by camera; the first one's clock counts.
+        method: by the pictures' numbers; by their times, taken as of one clock; by the timecode at which each video
+            starts; or by flashes of light, which every camera must see once, and twice for drift to be told.
+
+    Raises:
+        InputError: no times or timecode, a camera saw no flash, or flashes that do not fit together.
+    """
+    names = tuple(timelines)
+    if method == "index":
+        clocks = dict.fromkeys(names, Clock())
+        numbers = np.unique(np.concatenate([line.index for line in timelines.values()]))
+        pictures = np.stack([np.where(np.isin(numbers, line.index), numbers, -1) for line in timelines.values()], 1)
+        off_s = np.full(pictures.shape, np.nan)
+    else:
+        blind = [name for name, line in timelines.items() if not np.isfinite(line.time_s).all()]
+        if blind:
+            raise InputError(f"camera {blind[0]!r} has pictures without times: synchronise by index")
+        match method:
+            case "flash":
+                clocks = _clocks_from_flashes(timelines)
+            case "timecode":
+                clocks = _clocks_from_timecodes(timelines)
+            case _:
+                clocks = dict.fromkeys(names, Clock())
+        pictures, off_s = _matched(timelines, clocks)
+    return Sync(names, pictures, off_s, clocks, tuple(_warnings(timelines, pictures, clocks)))
+
+
+def _clocks_from_timecodes(timelines: Mapping[str, Timeline]) -> dict[str, Clock]:
+    starts = {name: line.timecode_s for name, line in timelines.items()}
+    without = [name for name, start in starts.items() if start is None]
+    if without:
+        raise InputError(f"camera {without[0]!r}: its video states no timecode; synchronise by index, time or flash")
+    first = next(iter(starts.values())) or 0.0
+    return {name: Clock((start or 0.0) - first) for name, start in starts.items()}
+
+
+def _clocks_from_flashes(timelines: Mapping[str, Timeline]) -> dict[str, Clock]:
+    flashes = {name: flash_times(line) for name, line in timelines.items()}
+    dark = [name for name, times in flashes.items() if not len(times)]
+    if dark:
+        raise InputError(f"camera {dark[0]!r} saw no flash: switch a lamp on before all cameras, or give their times")
+    first, *others = timelines
+    clocks = {first: Clock(rms_s=0.0)}
+    for name in others:
+        clocks[name] = _clock(flashes[name], flashes[first], name, first)
+    return clocks
+
+
+def _clock(own: NDArray[np.float64], theirs: NDArray[np.float64], name: str, first: str) -> Clock:
+    """The clock that puts most flashes upon the first camera's; the flashes need not all be seen by both."""
+    best: tuple[int, float, Clock] | None = None
+    for shift in np.unique((theirs[:, None] - own).ravel()):
+        gap = np.abs(own[:, None] + shift - theirs)
+        near = gap.argmin(1)
+        met = gap.min(1) < _NEAR_S
+        a, b = own[met], theirs[near[met]]
+        slope, middle = np.polyfit(a - a.mean(), b, 1) if len(np.unique(b)) > 1 else (1.0, float(b.mean()))
+        left = b - middle - slope * (a - a.mean())
+        rms = float(np.sqrt((left**2).mean()))
+        clock = Clock(float(middle - slope * a.mean()), float((slope - 1) * 1e6), rms)
+        if best is None or (met.sum(), -rms) > (best[0], -best[1]):
+            best = int(met.sum()), rms, clock
+    assert best is not None
+    if best[0] < min(len(own), len(theirs)) / 2:
+        raise InputError(f"the flashes that {name!r} and {first!r} saw do not fit together: give each its times")
+    return best[2]
+
+
+def _matched(
+    timelines: Mapping[str, Timeline], clocks: Mapping[str, Clock]
+) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+    """(F, C) pictures nearest to the instants of the slowest camera, within half a period; instants of two or more."""
+    slowest = max(timelines, key=lambda name: np.nan_to_num(timelines[name].period_s))
+    instants = _by_first(timelines[slowest], clocks[slowest])
+    pictures = np.full((len(instants), len(timelines)), -1, np.intp)
+    off_s = np.full(pictures.shape, np.nan)
+    for column, (name, line) in enumerate(timelines.items()):
+        own = _by_first(line, clocks[name])
+        after = np.clip(np.searchsorted(own, instants), 0, len(own) - 1)
+        before = np.maximum(after - 1, 0)
+        nearest = np.where(np.abs(own[before] - instants) <= np.abs(own[after] - instants), before, after)
+        gap = own[nearest] - instants
+        near = np.abs(gap) <= np.nan_to_num(timelines[slowest].period_s, nan=np.inf) / 2 + 1e-9
+        pictures[near, column], off_s[near, column] = line.index[nearest[near]], gap[near]
+    shared = (pictures >= 0).sum(1) >= min(2, len(timelines))
+    return pictures[shared], off_s[shared]
+
+
+def _by_first(line: Timeline, clock: Clock) -> NDArray[np.float64]:
+    """A camera's times by the first one's clock."""
+    return line.time_s * (1 + clock.drift_ppm * 1e-6) + clock.offset_s
+
+
+def _warnings(timelines: Mapping[str, Timeline], pictures: NDArray[np.intp], clocks: Mapping[str, Clock]) -> list[str]:
+    """What is wrong with each camera, one line each."""
+    found: list[str] = []
+    lengths = {name: len(line.index) for name, line in timelines.items()}
+    if len(set(lengths.values())) > 1:
+        found.append("cameras of unequal length: " + ", ".join(f"{name} {count}" for name, count in lengths.items()))
+    periods = {name: line.period_s for name, line in timelines.items() if np.isfinite(line.period_s)}
+    if periods and max(periods.values()) > 1.02 * min(periods.values()):
+        rates = ", ".join(f"{name} {1 / period:.2f}" for name, period in periods.items())
+        found.append(f"cameras of different speed, pictures per second: {rates}")
+    for column, (name, line) in enumerate(timelines.items()):
+        if line.duplicates:
+            found.append(f"{name}: {len(line.duplicates)} pictures repeat the one before, first {line.duplicates[0]}")
+        for after, count in line.dropped[:3]:
+            found.append(f"{name}: {count} pictures are missing after {after}")
+        found += [f"{name}: {problem}" for problem in line.problems[:3]]
+        without = int((pictures[:, column] < 0).sum())
+        if without:
+            found.append(f"{name}: no picture of {without} of {len(pictures)} instants")
+        if abs(clocks[name].drift_ppm) > _DRIFTS_PPM:
+            found.append(f"{name}: its clock drifts by {clocks[name].drift_ppm:.0f} parts in a million")
+    return found

@@ -1,0 +1,215 @@
+"""One camera's pictures by their numbers: a video, or a folder of pictures.
+
+A video's frames are numbered from 0. A folder's are numbered by the last number in each name, so that a picture that is
+missing moves no other; where names have no numbers, or one twice, they count from 0 in natural order.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from abc import ABC, abstractmethod
+from bisect import bisect_left
+from collections import deque
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sonjit.errors import InputError
+from sonjit.media import open_source
+from sonjit.media.sources.image_files import IMAGE_ENDINGS, load_image
+from sonjit.media.sources.stills import natural_key
+from sonjit.media.sources.video import Damage, decoded_frames, open_container, video_stream
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Sequence
+
+    from av.container import InputContainer
+    from av.video.frame import VideoFrame
+    from numpy.typing import NDArray
+
+_LAST_NUMBER = re.compile(r"(\d+)\D*$")
+_AHEAD = 24
+"""Frames that are decoded on the way to one ahead, rather than starting anew at the key frame before it."""
+_KEPT = 3
+"""Frames decoded last that are kept: who went to one looks at the one before it next."""
+
+
+def frame_numbers(files: Sequence[Path]) -> list[int]:
+    """The number of each picture of a folder, in the order given: see above.
+
+    >>> frame_numbers([Path("image32523.jpg"), Path("image32526.jpg")])
+    [32523, 32526]
+    """
+    matches = [_LAST_NUMBER.search(file.stem) for file in files]
+    numbers = [int(match[1]) for match in matches if match]
+    return numbers if len(set(numbers)) == len(files) else list(range(len(files)))
+
+
+class View(ABC):
+    """The pictures of one camera.
+
+    Attributes:
+        path: the video or folder.
+        numbers: of its frames, rising.
+    """
+
+    def __init__(self, path: Path, numbers: Sequence[int]) -> None:
+        self.path = path
+        self.numbers = tuple(numbers)
+
+    @abstractmethod
+    def read(self, number: int) -> NDArray[np.uint8]:
+        """One picture, (H, W, 3) uint8 RGB; may be called from several threads.
+
+        Raises:
+            InputError: there is none of that number, or it cannot be read.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Free what is open; may be called twice."""
+
+
+class FolderView(View):
+    """A folder of pictures."""
+
+    def __init__(self, path: Path) -> None:
+        try:
+            found = [file for file in path.iterdir() if file.suffix.lower() in IMAGE_ENDINGS and file.name[0] != "."]
+        except OSError as error:
+            raise InputError(f"{path} cannot be read: {error.strerror}") from None
+        if not found:
+            raise InputError(f"{path} holds no images: looked for names ending in {', '.join(IMAGE_ENDINGS)}")
+        found.sort(key=lambda file: (natural_key(file.name), file.name))
+        self._files = dict(sorted(zip(frame_numbers(found), found, strict=True)))
+        super().__init__(path, tuple(self._files))
+
+    def read(self, number: int) -> NDArray[np.uint8]:
+        """See `View.read`."""
+        if number not in self._files:
+            raise InputError(f"{self.path} has no picture {number}")
+        return load_image(self._files[number])
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+class VideoView(View):
+    """A video; its packets are listed first, so that any frame can be found, and decoding goes on where it stopped."""
+
+    def __init__(self, path: Path) -> None:
+        self._lock = threading.Lock()
+        self._container: InputContainer | None = None
+        self._frames: Generator[VideoFrame] | None = None
+        self._next = 0
+        self._kept: deque[VideoFrame] = deque(maxlen=_KEPT)
+        self._stamps = _stamps(path)
+        super().__init__(path, range(len(self._stamps)))
+
+    def read(self, number: int) -> NDArray[np.uint8]:
+        """See `View.read`."""
+        if not 0 <= number < len(self._stamps):
+            raise InputError(f"{self.path} has no frame {number}: it has {len(self._stamps)}")
+        wanted = self._stamps[number]
+        with self._lock:
+            frame = next((frame for frame in self._kept if frame.pts == wanted), None)
+            if frame is None:
+                if self._frames is None or not 0 <= number - self._next <= _AHEAD:
+                    self._seek(number)
+                frame = self._found(wanted)
+            if frame is None:
+                self._drop()
+                raise InputError(f"{self.path}: frame {number} cannot be decoded; the video is damaged there")
+            return _upright(frame)
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._lock:
+            self._drop()
+
+    def _found(self, wanted: int) -> VideoFrame | None:
+        """The frame of a time, decoded from where decoding stopped; None where it was lost."""
+        for frame in self._frames or ():
+            if frame.pts is not None:
+                self._next = bisect_left(self._stamps, frame.pts) + 1
+                self._kept.append(frame)
+                if frame.pts >= wanted:
+                    return frame if frame.pts == wanted else None
+        return None
+
+    def _seek(self, number: int) -> None:
+        self._drop()
+        container = self._container = open_container(self.path, str(self.path))
+        stream = video_stream(container)
+        assert stream is not None
+        stream.thread_type = "AUTO"
+        if number:
+            container.seek(self._stamps[number], stream=stream, backward=True)
+        self._frames = decoded_frames(container, stream, Damage())
+        self._next = 0
+
+    def _drop(self) -> None:
+        frames, container = self._frames, self._container
+        self._frames = self._container = None
+        self._kept.clear()
+        if frames is not None:
+            frames.close()
+        if container is not None:
+            container.close()
+
+
+def open_view(path: Path) -> View:
+    """A camera's pictures.
+
+    Raises:
+        InputError: nothing is there, or it is neither a video nor a folder of pictures.
+    """
+    if path.is_dir():
+        return FolderView(path)
+    if not path.exists():
+        raise InputError(f"{path}: no such file or folder; put it back or make the project anew")
+    return VideoView(path)
+
+
+def check_view(path: Path) -> tuple[View, tuple[int, int]]:
+    """A camera's pictures after a look at the first: the view, and width and height in pixels.
+
+    Raises:
+        InputError: as `open_view`; a damaged video.
+    """
+    view = open_view(path)
+    if isinstance(view, VideoView):
+        with open_source(path) as source:  # says what is wrong with a file that is no video, or an empty one
+            if source.kind != "video":
+                raise InputError(f"{path} is one picture: name a video or a folder of pictures")
+    try:
+        height, width = view.read(view.numbers[0]).shape[:2]
+    finally:
+        view.close()
+    return view, (width, height)
+
+
+def _stamps(path: Path) -> list[int]:
+    """Presentation times of a video's frames in ticks, rising; nothing is decoded."""
+    container = open_container(path, str(path))
+    with container:
+        stream = video_stream(container)
+        if stream is None:
+            raise InputError(f"{path} holds no video stream: name a video or a folder of pictures")
+        try:
+            packets = [packet for packet in container.demux(stream) if packet.size and not packet.is_corrupt]
+        except OSError as error:  # FFmpeg's errors are of this kind
+            raise InputError(f"{path} cannot be read to its end: {error.strerror}; copy or record it again") from None
+    stamps = sorted({packet.pts for packet in packets if packet.pts is not None})
+    if not stamps:
+        raise InputError(f"{path}: no frame of this video has a time; export it again as MP4 or MKV")
+    return stamps
+
+
+def _upright(frame: VideoFrame) -> NDArray[np.uint8]:
+    """(H, W, 3) RGB, turned by the rotation that the frame states."""
+    quarter_turns = round(frame.rotation / 90) % 4  # counter-clockwise
+    rgb = frame.to_ndarray(format="rgb24", interpolation="BICUBIC")
+    return np.ascontiguousarray(np.rot90(rgb, quarter_turns), np.uint8)

@@ -1,0 +1,1 @@
+"""The automatic annotator: labels by machine, learned from people."""

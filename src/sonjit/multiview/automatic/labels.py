@@ -1,0 +1,252 @@
+"""Instants at which the machine took right and left for each other, beside others of which people said which is which.
+
+Where hands lie on each other, all views may be wrong at once, and for some instants. Next to what people marked, motion
+tells: both hands would leap to where the other one was.
+
+From what the views show to labels in space: triangulated, as people mark, fitted, and held back where unsure.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from sonjit.errors import InputError
+from sonjit.multiview.annotation.marks import SIDES
+from sonjit.multiview.automatic.learning import human_joints
+from sonjit.multiview.triangulation.bones import FITTED_BONES, fit_mesh, fit_skeletons, rig_of_lengths
+from sonjit.multiview.triangulation.triangulation import triangulate
+from sonjit.synthesis.output.layouts import whole_path
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from sonjit.multiview.annotation.marks import Mark
+    from sonjit.multiview.automatic.learning import Offsets
+    from sonjit.multiview.automatic.views_run import SeenChunk
+    from sonjit.multiview.cameras.rig import CameraRig
+    from sonjit.multiview.triangulation.triangulation import Triangulation
+
+_TURN_M: Final = 0.1
+
+"""What both hands' ways together must be shorter by for each of two leaps: hands that rub swing as far as that."""
+
+_EACH_M: Final = 0.02
+
+"""And for each instant between them, so that the shorter part is the wrong one."""
+
+_UNKNOWN_M: Final = 0.1
+
+_FAR_M: Final = 0.4
+
+_PAUSE: Final = 2.5  # usual steps between instants, beyond which a hand may be anywhere
+
+
+def swapped_instants(
+    frames: NDArray[np.int64], points_m: NDArray[np.float64], certain: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
+    """(n,) instants at which the two hands should be exchanged; none that is certain, first, or last before a pause.
+
+    Args:
+        frames: (n,) numbers, ascending.
+        points_m: (n, 2, 21, 3) right and left hand; NaN where unknown.
+        certain: (n,) of which people said which hand is which.
+    """
+    swapped = np.zeros(len(frames), np.bool_)
+    if not certain.any():
+        return swapped
+    steps = np.diff(frames)
+    pauses = np.flatnonzero(steps > _PAUSE * np.median(steps)) + 1 if len(steps) else []
+    for first, last in pairwise([0, *map(int, pauses), len(frames)]):
+        swapped[first:last] = _cheapest(points_m[first:last], certain[first:last])
+    return swapped
+
+
+def _cheapest(points_m: NDArray[np.float64], certain: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The way through as they are (0) and exchanged (1) that costs least, from 0 to 0 (Viterbi's)."""
+    ways = np.stack([_ways(points_m, points_m), _ways(points_m, points_m[:, ::-1])])  # (2, n - 1)
+    cost, came = np.array([0.0, np.inf]), np.zeros((len(points_m), 2), np.intp)
+    for row in range(1, len(points_m)):
+        same, other = ways[:, row - 1]
+        total = cost[:, None] + np.array([[same, other + _TURN_M], [other + _TURN_M, same]])  # before, now
+        came[row] = total.argmin(0)
+        cost = total.min(0) + np.array([0.0, np.inf if certain[row] else _EACH_M])
+    state, found = 0, np.zeros(len(points_m), np.bool_)
+    for row in range(len(points_m) - 1, 0, -1):
+        found[row] = state == 1
+        state = int(came[row, state])
+    return found
+
+
+def _ways(points_m: NDArray[np.float64], then_m: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(n - 1,) how far both hands go from each instant to the next one of others (n, 2, 21, 3), metres."""
+    apart = np.linalg.norm(then_m[1:] - points_m[:-1], axis=-1)  # (n - 1, 2, 21)
+    known = np.isfinite(apart)
+    mean = np.where(known, apart, 0).sum(-1) / np.maximum(known.sum(-1), 1)
+    return np.where(known.any(-1), np.minimum(mean, _FAR_M), _UNKNOWN_M).sum(-1)
+
+
+SOURCES: Final = ("", "M", "H", "H+M")
+
+"""By whom a label is; its place is how it stands in files."""
+
+THRESHOLD_PX: Final = 11.0
+
+_OFF_M: Final = 0.012  # a joint that the fit moved further was wrong in its views
+
+_BONE_M: Final = 0.006  # a bone that could not be given its length has a wrong end
+
+_SPREAD_M: Final = 0.005
+
+_SHARE: Final = 1 / 3  # of the views must agree; two at least
+
+
+@dataclass(frozen=True, eq=False)
+class Labels:
+    """Labels of N instants, for the right and the left hand.
+
+    Attributes:
+        frames: (N,) numbers.
+        points_m: (N, 2, 21, 3) in the world; NaN where there is none.
+        covariance_m2: (N, 2, 21, 3, 3).
+        source: (N, 2, 21) place in `SOURCES`.
+        views: (N, 2, 21) how many views agree.
+        residual_px: (N, 2, 21) root mean square over them.
+        seen: (N, C, 2, 21) which views agree.
+        mesh_m: (N, 2) mean distance of the fitted mesh's joints; NaN without.
+    """
+
+    frames: NDArray[np.int64]
+    points_m: NDArray[np.float64]
+    covariance_m2: NDArray[np.float64]
+    source: NDArray[np.int64]
+    views: NDArray[np.int64]
+    residual_px: NDArray[np.float64]
+    seen: NDArray[np.bool_]
+    mesh_m: NDArray[np.float64]
+
+    @property
+    def spread_m(self) -> NDArray[np.float64]:
+        """(N, 2, 21) root of the summed variances."""
+        return np.sqrt(np.trace(self.covariance_m2, axis1=-2, axis2=-1))
+
+    def part(self, rows: slice) -> Labels:
+        """Some of the instants."""
+        return Labels(**{name: value[rows] for name, value in self.__dict__.items()})
+
+    def save(self, path: Path) -> None:
+        """Write as one file that is whole or not there."""
+        with whole_path(path) as draft:
+            np.savez(draft, **self.__dict__)
+
+
+def load_labels(path: Path) -> Labels:
+    """What `Labels.save` wrote.
+
+    Raises:
+        InputError: it is damaged.
+    """
+    try:
+        with np.load(path) as file:
+            return Labels(**{name: file[name] for name in Labels.__dataclass_fields__})
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"{path} is damaged ({error}): delete it, and sonjit annotate auto makes it again") from None
+
+
+def triangulate_seen(rig: CameraRig, seen: SeenChunk) -> Triangulation:
+    """Joints (N, 2, 21) that the views agree on."""
+    pixels = np.moveaxis(seen.points_px, 1, 0).astype(np.float64)
+    confidence = np.moveaxis(seen.confidence, 1, 0).astype(np.float64)
+    return triangulate(rig, pixels, confidence=confidence, method="ransac", threshold_px=THRESHOLD_PX)
+
+
+def label_chunk(
+    rig: CameraRig,
+    seen: SeenChunk,
+    lengths_m: NDArray[np.float64],
+    offsets: Offsets | None,
+    marks: Sequence[Sequence[Mark]],
+    fps: float,
+) -> Labels:
+    """Labels of some instants.
+
+    Args:
+        rig: C cameras.
+        seen: by them.
+        lengths_m: (2, 20) bones of the person.
+        offsets: from the detector's joints to people's; None leaves them.
+        marks: of each instant, all annotators'.
+        fps: instants a second, by their numbers.
+    """
+    people = [human_joints(rig, own) for own in marks]
+    found = _unswapped(rig, seen, people)
+    observed = found.points_m
+    if offsets is not None:
+        observed = np.stack([_corrected(offsets, observed[:, side], side) for side in range(2)], 1)
+    covariance, source = found.covariance_m2.copy(), np.where(found.ok, 1, 0)
+    for row, (own, human) in enumerate(zip(marks, people, strict=True)):
+        taken = human.ok
+        observed[row][taken], covariance[row][taken] = human.points_m[taken], human.covariance_m2[taken]
+        source[row][taken] = 3 if any(mark.source == "H+M" for mark in own) else 2
+    views = found.inlier.sum(0)
+    times = seen.frames / fps
+    points, spread = observed.copy(), covariance.copy()
+    mesh = np.full((len(times), 2), np.nan)
+    for side, name in enumerate(SIDES):
+        fitted = fit_skeletons(observed[:, side], covariance[:, side], lengths_m[side], times)
+        human = source[:, side] >= 2
+        enough = views[:, side] >= max(2, round(_SHARE * len(rig)))
+        sure = _is_sure(fitted.points_m, fitted.covariance_m2, observed[:, side], lengths_m[side])
+        sure = human | (enough & sure)
+        points[:, side] = np.where(human[..., None], observed[:, side], fitted.points_m)
+        points[:, side][~sure] = np.nan
+        spread[:, side] = np.where(human[..., None, None], covariance[:, side], fitted.covariance_m2)
+        spread[:, side][~sure] = np.nan
+        source[:, side] = np.where(sure, np.maximum(source[:, side], 1), 0)
+        mesh[:, side] = fit_mesh(rig_of_lengths(name, lengths_m[side]), fitted.points_m)[2]
+    square = np.where(found.inlier, found.residual_px**2, 0).sum(0)
+    residual = np.where(views > 0, np.sqrt(square / np.maximum(views, 1)), np.nan)
+    return Labels(
+        seen.frames, points, spread, source.astype(np.int64), views.astype(np.int64), residual,
+        np.moveaxis(found.inlier, 0, 1), mesh,
+    )  # fmt: skip
+
+
+def _unswapped(rig: CameraRig, seen: SeenChunk, people: Sequence[Triangulation]) -> Triangulation:
+    """What the views agree on, with hands exchanged where people's joints close by say so."""
+    found = triangulate_seen(rig, seen)
+    points = found.points_m.copy()
+    for row, human in enumerate(people):
+        points[row][human.ok] = human.points_m[human.ok]
+    rows = swapped_instants(seen.frames, points, np.array([bool(human.ok.any()) for human in people]))
+    return triangulate_seen(rig, seen.exchanged(rows)) if rows.any() else found
+
+
+def _corrected(offsets: Offsets, points_m: NDArray[np.float64], side: int) -> NDArray[np.float64]:
+    """As people would mark them; left as they are where a hand's axes are unknown."""
+    moved = offsets.correct(points_m, side)
+    return np.where(np.isfinite(moved), moved, points_m)
+
+
+def _is_sure(
+    points_m: NDArray[np.float64],
+    covariance_m2: NDArray[np.float64],
+    observed_m: NDArray[np.float64],
+    lengths_m: NDArray[np.float64],
+) -> NDArray[np.bool_]:
+    """(N, 21) joints that are known well, were not torn away from what the views show, and keep their bones."""
+    spread = np.sqrt(np.trace(covariance_m2, axis1=-2, axis2=-1))
+    moved = np.linalg.norm(points_m - observed_m, axis=-1)
+    sure = (spread < _SPREAD_M) & (moved < _OFF_M)
+    way = np.linalg.norm(points_m[:, FITTED_BONES[:, 1]] - points_m[:, FITTED_BONES[:, 0]], axis=-1)
+    bad = np.abs(way - lengths_m) > _BONE_M
+    for end in (0, 1):
+        for bone in range(len(FITTED_BONES)):
+            sure[:, FITTED_BONES[bone, end]] &= ~bad[:, bone]
+    return np.asarray(sure, np.bool_)

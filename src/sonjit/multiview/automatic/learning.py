@@ -1,0 +1,263 @@
+"""What people marked, as a detector learns from it: joints in space, and every view's picture with all of them.
+
+What a detector marks beside what people mark: a place of its own for each joint, learned from frames that have both.
+
+A network was taught by other people's labels; its wrist may lie a centimetre from one's own. An offset is constant in
+axes that go with the hand: those of the palm, and beyond the knuckles those of the bone that leads to the joint. With
+more labelled frames, how it changes as the fingers bend is learned too.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from sonjit.errors import InputError
+from sonjit.multiview.annotation.marks import MACHINE, table_of_marks
+from sonjit.multiview.cameras.records import write_text
+from sonjit.multiview.triangulation.triangulation import triangulate
+from sonjit.skeletons import load_skeleton
+from sonjit.synthesis.output.layouts import jpeg_bytes, write_whole
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from sonjit.multiview.annotation.marks import Mark
+    from sonjit.multiview.annotation.project import Project
+    from sonjit.multiview.cameras.rig import CameraRig
+    from sonjit.multiview.triangulation.triangulation import Triangulation
+
+_ROOM: float = 0.05  # of a hand beyond its keypoints, in COCO's box
+
+
+def human_frames(project: Project) -> tuple[int, ...]:
+    """Instants of which people marked a joint in two views or more, rising."""
+    return tuple(sorted(frame for frame, joints in project.store.triangulable().items() if joints))
+
+
+def human_joints(rig: CameraRig, marks: Sequence[Mark]) -> Triangulation:
+    """Joints (2, 21) that people marked at one instant: the medians of their marks, in space."""
+    table = table_of_marks(rig, [mark for mark in marks if mark.annotator != MACHINE])
+    pixels = table.points_px.reshape(len(rig), 2, 21, 2)
+    return triangulate(rig, pixels, table.valid.reshape(len(rig), 2, 21), table.weights.reshape(len(rig), 2, 21))
+
+
+def write_lessons(
+    project: Project,
+    frames: Sequence[int],
+    out: Path,
+    advance: Callable[[], None] = lambda: None,
+    *,
+    as_right: bool = False,
+) -> Path:
+    """Write each view of the instants given with all joints known in space, as recipes of `sonjit train` read COCO.
+
+    Args:
+        project: whose marks count.
+        frames: instants that people marked.
+        out: folder for `coco.json` and `images`.
+        advance: called after each instant.
+        as_right: left hands alone, in mirrored pictures, and right ones alone: what is learned is to find the right
+            hand where two lie over each other.
+
+    Returns:
+        The file of annotations.
+
+    Raises:
+        InputError: no joint is known at any of the instants.
+    """
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    for frame in frames:
+        joints = human_joints(project.rig, project.store.marks(frame)).points_m
+        for camera in project.rig:
+            seen = camera.project(joints)
+            seen[~camera.inside(np.nan_to_num(seen, nan=-1))] = np.nan
+            there = [side for side in range(2) if np.isfinite(seen[side]).all(-1).sum() > 1]
+            if not there or frame not in project.view(camera.name).numbers:
+                continue
+            rgb = project.view(camera.name).read(frame)
+            for sides in [[side] for side in there] if as_right else [there]:
+                mirrored = as_right and sides == [1]
+                name = f"{camera.name}/{frame}{'-mirrored' if mirrored else ''}.jpg"
+                write_whole(out / "images" / name, jpeg_bytes(rgb[:, ::-1] if mirrored else rgb))
+                size = {"width": camera.width, "height": camera.height}
+                images.append({"id": len(images) + 1, "file_name": name, **size})
+                for side in sides:
+                    hand = mirrored_points(seen[side], camera.width) if mirrored else seen[side]
+                    annotations.append(coco_annotation(len(annotations) + 1, len(images), hand))
+        advance()
+    if not annotations:
+        raise InputError(
+            f"{project.folder}: nobody marked a joint in two views yet; open the page and mark some frames"
+        )
+    record = {"images": images, "annotations": annotations, "categories": [coco_category(1, "hand")]}
+    file = out / "coco.json"
+    write_whole(file, (json.dumps(record) + "\n").encode())
+    return file
+
+
+def mirrored_points(points_px: NDArray[np.float64], width: int) -> NDArray[np.float64]:
+    """Points (..., 2) of a picture so many pixels wide where they lie in the mirrored one."""
+    return np.stack([width - points_px[..., 0], points_px[..., 1]], -1)
+
+
+def coco_category(number: int, name: str) -> dict[str, Any]:
+    """A category of hands with MediaPipe's 21 keypoints."""
+    skeleton = load_skeleton("hand_mediapipe21")
+    bones = [[int(a) + 1, int(b) + 1] for a, b in skeleton.bones]
+    return {"id": number, "name": name, "keypoints": list(skeleton.keypoints), "skeleton": bones}
+
+
+def coco_annotation(
+    number: int,
+    image: int,
+    points_px: NDArray[np.float64],
+    *,
+    category: int = 1,
+    flags: NDArray[np.int64] | None = None,
+) -> dict[str, Any]:
+    """A hand of keypoints (21, 2), NaN where unknown; flags (21,) as COCO's, by default 2 for all that are known."""
+    known = np.asarray(np.isfinite(points_px).all(1), np.bool_)
+    low, high = points_px[known].min(0), points_px[known].max(0)
+    room = _ROOM * float((high - low).max())
+    width, height = (high - low + 2 * room).tolist()
+    said = np.where(known, 2 if flags is None else flags, 0)
+    rows = np.concatenate([np.where(known[:, None], points_px, 0), said[:, None]], 1)
+    return {
+        "id": number,
+        "image_id": image,
+        "category_id": category,
+        "bbox": [round(value, 2) for value in (*(low - room).tolist(), width, height)],
+        "area": round(width * height, 2),
+        "iscrowd": 0,
+        "num_keypoints": int(known.sum()),
+        "keypoints": rows.round(2).reshape(-1).tolist(),
+    }
+
+
+_BENT: Final = tuple(k for k in range(1, 21) if k % 4 in (1, 2, 3) and k != 1)  # joints that bend before another
+
+_FEWEST: Final = 5
+
+_STIFF: Final = 4.0  # how many frames it takes to believe that an offset changes with the bends
+
+_OFF_M: Final = 0.04  # of the two, beyond which it is no offset but another hand
+
+
+@dataclass(frozen=True, eq=False)
+class Offsets:
+    """Learned offsets.
+
+    Attributes:
+        values_m: (2, 21, 1 + B, 3) for the right and the left hand: constant, then along each of B bends.
+        frames: (2, 21) how many taught each.
+    """
+
+    values_m: NDArray[np.float64]
+    frames: NDArray[np.int64]
+
+    def correct(self, points_m: NDArray[np.float64], side: int) -> NDArray[np.float64]:
+        """Joints (N, 21, 3) of one side as people would mark them; NaN stays where a joint or its axes are unknown."""
+        axes, bends = joint_axes(points_m), _features(points_m)
+        moved = np.einsum("nb,kbi->nki", bends, self.values_m[side])
+        return points_m + (axes @ moved[..., None])[..., 0]
+
+    def save(self, path: Path) -> None:
+        """Write as JSON."""
+        record = {"format": "sonjit-offsets", "values_m": self.values_m.tolist(), "frames": self.frames.tolist()}
+        write_text(path, json.dumps(record) + "\n")
+
+
+def load_offsets(path: Path) -> Offsets:
+    """Read what `Offsets.save` wrote.
+
+    Raises:
+        InputError: it is missing, damaged or something else.
+    """
+    try:
+        record: Any = json.loads(path.read_text("utf-8"))
+        values = np.array(record["values_m"], np.float64).reshape(2, 21, 1 + len(_BENT), 3)
+        return Offsets(values, np.array(record["frames"], np.int64).reshape(2, 21))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path} holds no offsets ({error}): sonjit annotate train writes it") from None
+
+
+def learn_offsets(machine_m: NDArray[np.float64], human_m: NDArray[np.float64]) -> Offsets:
+    """Offsets from the machine's joints to people's.
+
+    Args:
+        machine_m: (N, 2, 21, 3) what was triangulated from a detector; NaN where unknown.
+        human_m: (N, 2, 21, 3) of the same instants, likewise.
+
+    Raises:
+        InputError: fewer than five frames have both.
+    """
+    values = np.zeros((2, 21, 1 + len(_BENT), 3))
+    counts = np.zeros((2, 21), np.int64)
+    for side in range(2):
+        axes, bends = joint_axes(machine_m[:, side]), _features(machine_m[:, side])
+        off = human_m[:, side] - machine_m[:, side]
+        local = (np.swapaxes(axes, -1, -2) @ off[..., None])[..., 0]  # (N, 21, 3)
+        near = np.linalg.norm(off, axis=-1) < _OFF_M
+        for joint in range(21):
+            both = near[:, joint] & np.isfinite(local[:, joint]).all(-1) & np.isfinite(bends).all(-1)
+            counts[side, joint] = both.sum()
+            if both.sum() >= _FEWEST:
+                values[side, joint] = _robust(bends[both], local[both, joint])
+    if not (counts >= _FEWEST).any():
+        raise InputError(
+            f"{int(counts.max())} frames have joints both by people and by the machine: mark {_FEWEST} or more frames "
+            "in two views each, spread over the recording"
+        )
+    return Offsets(values, counts)
+
+
+def _robust(bends: NDArray[np.float64], local: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(1 + B, 3) least squares that lean to a constant; frames that lie far off count less."""
+    ridge = np.diag([1e-6, *[_STIFF] * (bends.shape[1] - 1)])
+    weights, solved = np.ones(len(bends)), np.zeros((bends.shape[1], 3))
+    for _ in range(8):
+        weighted = bends * weights[:, None]
+        solved = np.linalg.solve(weighted.T @ bends + ridge, weighted.T @ local)
+        far = np.linalg.norm(local - bends @ solved, axis=1)
+        usual = max(float(np.median(far)), 1e-4)
+        weights = 1 / (1 + (far / (2 * usual)) ** 2)
+    return np.asarray(solved, np.float64)
+
+
+def joint_axes(points_m: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(N, 21, 3, 3) columns that go with each joint of hands (N, 21, 3)."""
+    wrist, index, middle, little = (points_m[:, k] for k in (0, 5, 9, 17))
+    across, along = _unit(little - index), middle - wrist
+    out = _unit(np.cross(across, along))
+    palm = np.stack([across, np.cross(out, across), out], -1)
+    axes = np.repeat(palm[:, None], 21, 1)
+    for joint in range(2, 21):
+        if joint % 4 == 1:
+            continue  # the first joint of each finger goes with the palm
+        bone = _unit(points_m[:, joint] - points_m[:, joint - 1])
+        beside = out if joint < 5 else across
+        side = _unit(beside - (beside * bone).sum(-1, keepdims=True) * bone)
+        axes[:, joint] = np.stack([side, bone, np.cross(side, bone)], -1)
+    return axes
+
+
+def _features(points_m: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(N, 1 + B) one, and how far each joint bends: 1 less the cosine between its bones."""
+    chains = [(0 if k % 4 == 1 else k - 1, k, k + 1) for k in _BENT]
+    before, at, after = (points_m[:, list(places)] for places in zip(*chains, strict=True))
+    cosine = (_unit(at - before) * _unit(after - at)).sum(-1)
+    bends: NDArray[np.float64] = np.concatenate([np.ones((len(points_m), 1)), 1 - cosine], 1)
+    return bends
+
+
+def _unit(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray(vectors / np.linalg.norm(vectors, axis=-1, keepdims=True), np.float64)

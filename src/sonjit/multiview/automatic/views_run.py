@@ -1,0 +1,249 @@
+"""Hands of all views over some instants: found, put together in space, and looked at again where space says they are.
+
+One chunk of a recording at a time; any process on any machine that sees the project's folder can do it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from sonjit.detectors.create import create_detector
+from sonjit.detectors.kinds.hands import box_around_hand
+from sonjit.errors import InputError, SonjitError
+from sonjit.multiview.annotation.project import open_project
+from sonjit.multiview.triangulation.hands import SeenInViews, associate, near_px
+from sonjit.multiview.triangulation.triangulation import triangulate
+from sonjit.synthesis.output.layouts import whole_path
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from sonjit.detectors.kinds.hands import HandObservation
+    from sonjit.detectors.pipeline import Detector
+    from sonjit.multiview.annotation.project import Project
+    from sonjit.multiview.cameras.rig import CameraRig, RigCamera
+    from sonjit.results import Hand
+
+CANDIDATES: Final = 4
+LEAST_SCORE: Final = 0.3
+_THRESHOLD_PX: Final = 10.0
+ROOM: Final = 0.25  # of a hand that may lie outside a picture in which it is looked for
+
+
+@dataclass(frozen=True)
+class LookSettings:
+    """How pictures are looked at.
+
+    Attributes:
+        project: its folder.
+        views: names of the cameras that are used.
+        model: Sonjit's hands, full or lite.
+        network: folder that `sonjit annotate train --network` wrote, which looks once more; "" for none.
+    """
+
+    project: str
+    views: tuple[str, ...]
+    model: str = "full"
+    network: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class SeenChunk:
+    """What C views show of both hands over n instants.
+
+    Attributes:
+        frames: (n,) numbers.
+        points_px: (n, C, 2, 21, 2) right, left; NaN without.
+        confidence: (n, C, 2, 21) 0 without.
+        problems: one line for each picture that was not used.
+    """
+
+    frames: NDArray[np.int64]
+    points_px: NDArray[np.float32]
+    confidence: NDArray[np.float32]
+    problems: tuple[str, ...]
+
+    def exchanged(self, rows: NDArray[np.bool_]) -> SeenChunk:
+        """The same with right and left hand exchanged at some of the instants (n,)."""
+        points, confidence = self.points_px.copy(), self.confidence.copy()
+        points[rows], confidence[rows] = points[rows, :, ::-1], confidence[rows, :, ::-1]
+        return replace(self, points_px=points, confidence=confidence)
+
+    def save(self, path: Path) -> None:
+        """Write it as one file that is whole or not there."""
+        lines = np.array(self.problems, np.str_)
+        with whole_path(path) as draft:
+            np.savez(draft, frames=self.frames, points_px=self.points_px, confidence=self.confidence, problems=lines)
+
+
+def load_seen(path: Path) -> SeenChunk:
+    """A chunk that `SeenChunk.save` wrote.
+
+    Raises:
+        InputError: it is damaged.
+    """
+    try:
+        with np.load(path) as file:
+            lines: list[str] = file["problems"].tolist()
+            return SeenChunk(file["frames"], file["points_px"], file["confidence"], tuple(lines))
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"{path} is damaged ({error}): delete it, and it is made again") from None
+
+
+def see_chunk(settings: LookSettings, frames: Sequence[int], out: str) -> str:
+    """Look at some instants and write the `SeenChunk`; gives the file."""
+    look(settings, frames).save(Path(out))
+    return out
+
+
+def look(settings: LookSettings, frames: Sequence[int], *, again: bool = True) -> SeenChunk:
+    """Look at some instants; `again`: a second time where the hands must be in each view."""
+    project, hands = _opened(settings)
+    rig = project.rig.subset(settings.views)
+    points = np.full((len(frames), len(rig), 2, 21, 2), np.nan, np.float32)
+    confidence = np.zeros(points.shape[:-1], np.float32)
+    problems: list[str] = []
+    before: NDArray[np.float64] | None = None
+    for row, pictures in enumerate(usable_pictures(project, settings.views, frames, problems)):
+        seen = _candidates(hands, pictures)
+        chosen = associate(rig, seen, before)
+        _take(points[row], confidence[row], seen, chosen, rest=not again)
+        if not again:
+            continue
+        before = _in_space(rig, points[row], confidence[row])
+        for view, rgb in enumerate(pictures):
+            if rgb is not None:
+                _look_where_they_are(hands, rgb, rig.cameras[view], before, points[row, view], confidence[row, view])
+    return SeenChunk(np.array(frames, np.int64), points, confidence, tuple(problems))
+
+
+def usable_pictures(
+    project: Project, views: Sequence[str], frames: Sequence[int], problems: list[str]
+) -> Iterator[list[NDArray[np.uint8] | None]]:
+    """The pictures of each of some instants that follow each other; None, and a line, for what cannot be used."""
+    repeated = _Repeated()
+    place = project.frames.index(frames[0])
+    if place:  # a chunk's first pictures may repeat the last ones of the chunk before
+        _pictures(project, views, project.frames[place - 1], repeated, [])
+    for frame in frames:
+        yield _pictures(project, views, frame, repeated, problems)
+
+
+@lru_cache(maxsize=2)
+def _opened(settings: LookSettings) -> tuple[Project, Detector[HandObservation, Hand]]:
+    """Project and networks, once for each process."""
+    hands: Any = create_detector(
+        "hands", model=settings.model, static_image=True, max_instances=CANDIDATES,
+        min_detection_score=LEAST_SCORE, min_presence_score=LEAST_SCORE, threads=1,
+    )  # fmt: skip
+    return open_project(Path(settings.project)), hands
+
+
+class _Repeated:
+    """Finds pictures that are the one before, byte for byte, while other views go on."""
+
+    def __init__(self) -> None:
+        self._last: dict[str, bytes] = {}
+
+    def found(self, pictures: dict[str, NDArray[np.uint8]]) -> set[str]:
+        """Names of the views that repeat themselves."""
+        now = {name: hashlib.blake2b(rgb.tobytes(), digest_size=16).digest() for name, rgb in pictures.items()}
+        same = {name for name, digest in now.items() if self._last.get(name) == digest}
+        self._last |= now
+        return same if len(same) < len(now) else set()
+
+
+def _pictures(
+    project: Project, views: Sequence[str], frame: int, repeated: _Repeated, problems: list[str]
+) -> list[NDArray[np.uint8] | None]:
+    """The pictures of one instant; None, and a line, for what cannot be used."""
+    read: dict[str, NDArray[np.uint8]] = {}
+    for name in views:
+        if frame not in project.view(name).numbers:
+            problems.append(f"view {name} has no picture {frame}")
+            continue
+        try:
+            rgb = project.view(name).read(frame)
+        except SonjitError as error:
+            problems.append(f"view {name}: {error}")
+            continue
+        camera = project.rig[name]
+        if rgb.shape[:2] != (camera.height, camera.width):
+            size = f"{rgb.shape[1]} x {rgb.shape[0]}"
+            problems.append(
+                f"view {name}, picture {frame} has {size} pixels, its camera {camera.width} x {camera.height}"
+            )
+            continue
+        read[name] = rgb
+    for name in repeated.found(read):
+        problems.append(f"view {name}, picture {frame} repeats the one before: it is not used")
+        del read[name]
+    return [read.get(name) for name in views]
+
+
+def _candidates(hands: Detector[HandObservation, Hand], pictures: Sequence[NDArray[np.uint8] | None]) -> SeenInViews:
+    shape = len(pictures), CANDIDATES
+    seen = SeenInViews(np.full((*shape, 21, 2), np.nan), np.zeros(shape), np.full(shape, 0.5))
+    for view, rgb in enumerate(pictures):
+        for place, hand in enumerate([] if rgb is None else hands.detect(rgb)[:CANDIDATES]):
+            seen.points_px[view, place] = hand.keypoints[:, :2]
+            seen.score[view, place] = hand.score
+            sure = hand.handedness_score or 0.5
+            seen.right[view, place] = sure if hand.handedness == "Right" else 1 - sure
+    return seen
+
+
+def _take(
+    points: NDArray[np.float32],
+    confidence: NDArray[np.float32],
+    seen: SeenInViews,
+    chosen: NDArray[np.intp],
+    *,
+    rest: bool,
+) -> None:
+    """What was put together, by side; `rest`: and what fits nothing, by its label, for the check of the cameras."""
+    for view in range(len(points)):
+        for side in range(2):
+            place = int(chosen[side, view])
+            if place < 0 and rest:
+                taken = set(chosen[:, view].tolist())
+                fits = [
+                    k
+                    for k in range(CANDIDATES)
+                    if k not in taken and seen.score[view, k] > 0 and (seen.right[view, k] >= 0.5) == (side == 0)
+                ]
+                place = max(fits, key=lambda k: seen.score[view, k], default=-1)
+            if place >= 0:
+                points[view, side] = seen.points_px[view, place]
+                confidence[view, side] = seen.score[view, place]
+
+
+def _in_space(rig: CameraRig, points: NDArray[np.float32], confidence: NDArray[np.float32]) -> NDArray[np.float64]:
+    """(2, 21, 3) metres; NaN where unknown."""
+    return triangulate(rig, points, confidence=confidence, method="ransac", threshold_px=_THRESHOLD_PX).points_m
+
+
+def _look_where_they_are(
+    hands: Detector[HandObservation, Hand],
+    rgb: NDArray[np.uint8],
+    camera: RigCamera,
+    points_m: NDArray[np.float64],
+    points: NDArray[np.float32],
+    confidence: NDArray[np.float32],
+) -> None:
+    """Put what is seen where hands (2, 21, 3) must be in place of points (2, 21, 2) and confidence (2, 21)."""
+    for side in range(2):
+        there = camera.project(points_m[side])
+        if not np.isfinite(there).all() or camera.inside(there).mean() < 1 - ROOM:
+            continue
+        seen = hands.detect(rgb, boxes=[box_around_hand(there)])
+        if seen and np.linalg.norm(seen[0].keypoints[:, :2] - there, axis=1).mean() < near_px(there):
+            points[side], confidence[side] = seen[0].keypoints[:, :2], seen[0].score

@@ -1,0 +1,1 @@
+"""From images of a board to a calibrated rig."""

@@ -1,0 +1,244 @@
+"""Which cameras do not fit the others, and why: swapped, mirrored, resized, late, moved, or of another lens.
+
+Two views of the same points must agree along their epipolar lines. The cameras of the largest group that agrees are
+believed; each of the others is asked which single mistake would explain what it sees.
+
+Single mistakes that would explain why one camera does not see what the others say it should.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sonjit.errors import InputError
+from sonjit.multiview.calibration.lenses import angle_between, target_poses
+from sonjit.multiview.triangulation.triangulation import triangulate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from sonjit.multiview.calibration.lenses import TargetPose
+    from sonjit.multiview.cameras.rig import CameraRig, RigCamera
+
+_MOST_POINTS = 400
+
+_FEWEST_POINTS = 8
+
+_AGREEING_SHARE = 0.6
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What is wrong with a camera.
+
+    Attributes:
+        camera: its name.
+        kind: swapped, duplicate, mirrored, turned, resized, late, moved, lens, silent, or unknown.
+        says: one line for people.
+    """
+
+    camera: str
+    kind: str
+    says: str
+
+
+@dataclass(frozen=True)
+class Consistency:
+    """Which cameras agree.
+
+    Attributes:
+        good: names of those that agree.
+        findings: what is wrong with the others.
+    """
+
+    good: tuple[str, ...]
+    findings: tuple[Finding, ...]
+
+    def refuse(self) -> None:
+        """Raise an InputError that names what is wrong, where something is.
+
+        Raises:
+            InputError: as it says.
+        """
+        if self.findings:
+            raise InputError("; ".join(finding.says for finding in self.findings))
+
+
+def check_views(
+    rig: CameraRig,
+    points_px: NDArray[np.floating],
+    valid: NDArray[np.bool_] | None = None,
+    *,
+    threshold_px: float = 10.0,
+) -> Consistency:
+    """Find the cameras whose pixels do not fit the rig.
+
+    Args:
+        rig: C cameras.
+        points_px: (C, N, 2), or (C, F, J, 2) over F instants, which lets a late camera be told from a wrong one.
+        valid: (C, N) or (C, F, J) which are known; by default those that are finite.
+        threshold_px: how far the views of one point may be apart.
+
+    Raises:
+        InputError: the arrays do not fit to the rig, or no two cameras agree.
+    """
+    pixels = np.asarray(points_px, np.float64)
+    if pixels.ndim not in (3, 4) or len(pixels) != len(rig) or pixels.shape[-1] != 2:
+        raise InputError(
+            f"points_px has the shape {pixels.shape}: ({len(rig)}, N, 2) or ({len(rig)}, F, J, 2) is needed"
+        )
+    known = np.asarray(np.isfinite(pixels).all(-1))
+    if valid is not None:
+        known &= np.asarray(valid, np.bool_)
+    pixels = np.where(known[..., None], pixels, np.nan)
+    agree = _agreements(rig, pixels.reshape(len(rig), -1, 2), threshold_px)
+    best = int(np.argmax((agree == 1).sum(1)))
+    good = np.flatnonzero((agree[best] == 1) | (np.arange(len(rig)) == best))
+    good = good[[(agree[row, good] == 1).sum() >= _AGREEING_SHARE * (len(good) - 1) for row in good]]
+    if len(good) < 2:
+        raise InputError(
+            f"no two of the cameras {', '.join(rig.names)} agree within {threshold_px:g} px: the pictures are of "
+            "another rig, of other instants, or their names are exchanged"
+        )
+    rest = [row for row in range(len(rig)) if row not in good]
+    points = triangulate(
+        rig.subset(rig.names[row] for row in good), pixels[good], method="ransac", threshold_px=threshold_px
+    ).points_m
+    evidence = Evidence(rig, pixels, points, frozenset(int(row) for row in rest), threshold_px)
+    return Consistency(
+        tuple(rig.names[row] for row in good),
+        tuple(Finding(rig.names[row], *explain(evidence, row)) for row in rest),
+    )
+
+
+def _agreements(rig: CameraRig, pixels: NDArray[np.float64], threshold_px: float) -> NDArray[np.int8]:
+    """(C, C) 1 where two cameras agree on what both see, -1 where not, 0 where they share too little."""
+    agree = np.zeros((len(rig), len(rig)), np.int8)
+    known = np.isfinite(pixels.sum(-1))
+    for a in range(len(rig)):
+        for b in range(a + 1, len(rig)):
+            shared = np.flatnonzero(known[a] & known[b])
+            if len(shared) < _FEWEST_POINTS:
+                continue
+            asked = shared[:: -(-len(shared) // _MOST_POINTS)]
+            found = triangulate(rig.subset([rig.names[a], rig.names[b]]), pixels[[a, b]][:, asked], refine=False)
+            near = found.ok & (np.nan_to_num(found.residual_px, nan=np.inf) < threshold_px / 2).all(0)
+            agree[a, b] = agree[b, a] = 1 if near.mean() > _AGREEING_SHARE else -1
+    return agree
+
+
+_SHIFTS = sorted({*range(-10, 11)} - {0}, key=abs)
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """What is known of a rig's points.
+
+    Attributes:
+        rig: C cameras.
+        pixels: (C, ..., 2) what each sees, NaN without.
+        points_m: (..., 3) what the cameras that agree say, NaN without.
+        bad: places of the cameras that do not agree.
+        threshold_px: how far a view may be off.
+    """
+
+    rig: CameraRig
+    pixels: NDArray[np.float64]
+    points_m: NDArray[np.float64]
+    bad: frozenset[int]
+    threshold_px: float
+
+    def off_px(self, pixels: NDArray[np.float64], view: RigCamera) -> float:
+        """Median distance of pixels (..., 2) from where a camera should see the points; infinite for a few."""
+        gap = np.linalg.norm(pixels - view.project(self.points_m), axis=-1)
+        known = np.isfinite(gap)
+        return float(np.median(gap[known])) if known.sum() >= _FEWEST_POINTS else np.inf
+
+    def fits(self, pixels: NDArray[np.float64], view: RigCamera) -> bool:
+        """Whether half of the pixels (..., 2) are where a camera should see the points."""
+        return self.off_px(pixels, view) < self.threshold_px
+
+
+def explain(evidence: Evidence, row: int) -> tuple[str, str]:
+    """The kind of mistake and one line about it; the first that explains what a camera sees."""
+    view = evidence.rig.cameras[row]
+    known = np.isfinite(evidence.pixels[row]).all(-1) & np.isfinite(evidence.points_m).all(-1)
+    if known.sum() < _FEWEST_POINTS:
+        return "silent", f"camera {view.name!r} shares {known.sum()} points with the others: too few to check it"
+    return next(_explanations(evidence, row, known))
+
+
+def _explanations(evidence: Evidence, row: int, known: NDArray[np.bool_]) -> Iterator[tuple[str, str]]:
+    rig, own = evidence.rig, evidence.pixels[row]
+    view = rig.cameras[row]
+    named = f"camera {view.name!r}"
+    for other, there in enumerate(rig.cameras):
+        if other != row and evidence.fits(own, there):
+            if other in evidence.bad and evidence.fits(evidence.pixels[other], view):
+                yield "swapped", f"cameras {view.name!r} and {there.name!r} are exchanged: swap their names or pictures"
+            yield (
+                "duplicate",
+                f"{named} shows what {there.name!r} should see: its pictures or calibration are the other's",
+            )
+    if own.ndim == 3:
+        off, late = min((evidence.off_px(_shifted(own, by), view), by) for by in _SHIFTS)
+        if off < evidence.threshold_px:
+            yield "late", f"{named} is {abs(late)} frames {'late' if late > 0 else 'early'}: synchronise the views"
+    x, y = own[..., 0], own[..., 1]
+    width, height = view.width, view.height
+    for kind, turned, says in (
+        ("mirrored", (width - x, y), "its pictures are mirrored"),
+        ("mirrored", (x, height - y), "its pictures are upside down and mirrored"),
+        ("turned", (width - x, height - y), "its pictures are turned by 180 degrees"),
+        ("turned", (y, height - x), "its pictures are turned by 90 degrees, clockwise"),
+        ("turned", (width - y, x), "its pictures are turned by 90 degrees, counter-clockwise"),
+    ):
+        if evidence.fits(np.stack(turned, -1), view):
+            yield kind, f"{named}: {says}"
+    there = view.project(evidence.points_m)
+    scale = _scale(own, there)
+    if evidence.fits(own * scale, view):
+        yield "resized", f"{named}: its pictures are {1 / scale:.3g} times as large as those it was calibrated with"
+    scale = _scale(there - view.camera.K[:2, 2], own - view.camera.K[:2, 2])
+    if scale > 0 and evidence.fits(own, _lens_changed(view, scale)):
+        focal = view.camera.K[0, 0]
+        yield "lens", f"{named} has wrong intrinsics: a focal length near {focal * scale:.0f} px fits, not {focal:.0f}"
+    for pose in target_poses(evidence.points_m[known], own[known], view.camera, flat=False):
+        moved = _moved(view, pose)
+        if evidence.fits(own, moved):
+            shift = 1000 * float(np.linalg.norm(moved.centre_m - view.centre_m))
+            turn = np.degrees(angle_between(pose.R, view.R))
+            yield "moved", f"{named} was moved by {shift:.0f} mm and turned by {turn:.1f} degrees since its calibration"
+    yield (
+        "unknown",
+        f"{named} does not see what the others say it should, for no single mistake: leave it out",
+    )
+
+
+def _shifted(own: NDArray[np.float64], by: int) -> NDArray[np.float64]:
+    """(F, J, 2) what is seen `by` frames later."""
+    shifted = np.full_like(own, np.nan)
+    shifted[max(-by, 0) : len(own) - max(by, 0)] = own[max(by, 0) : len(own) - max(-by, 0)]
+    return shifted
+
+
+def _scale(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
+    """The median of how many times as long the second's vectors (..., 2) are as the first's."""
+    ratio = np.linalg.norm(other, axis=-1) / np.maximum(np.linalg.norm(one, axis=-1), 1e-9)
+    known = np.isfinite(ratio)
+    return float(np.median(ratio[known])) if known.any() else 1.0
+
+
+def _lens_changed(view: RigCamera, scale: float) -> RigCamera:
+    K = np.asarray(view.camera.K, np.float64).copy()
+    K[:2, :2] *= scale
+    return replace(view, camera=replace(view.camera, K=K))
+
+
+def _moved(view: RigCamera, pose: TargetPose) -> RigCamera:
+    return replace(view, camera=replace(view.camera, R=pose.R, t=pose.t))

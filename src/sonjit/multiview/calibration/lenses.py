@@ -1,0 +1,358 @@
+"""The two places in which a flat board explains one picture almost equally well, and which of them is true.
+
+Source: Collins and Bartoli, "Infinitesimal plane-based pose estimation", 2014 (OpenCV's IPPE gives both).
+
+One camera's lens from pictures of a target.
+
+How cameras stand to each other: from pairs that saw the target at once, along the best tree of pairs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import combinations
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import numpy as np
+
+from sonjit.datasets.sample import SampleCamera
+from sonjit.errors import InputError
+from sonjit.geometry.cameras import assumed_camera
+from sonjit.geometry.rotations import matrix_from_rotation_vector
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from sonjit.multiview.calibration.board import Target
+    from sonjit.multiview.calibration.sightings import Sighting
+
+_WRONG_TIMES, _WRONG_PX = 4.0, 1.0
+
+"""A point further off than both, in median distances and in pixels, is left out."""
+
+_FEWEST = 6
+
+
+@dataclass(frozen=True, eq=False)
+class TargetPose:
+    """Where a target stands before one camera.
+
+    Attributes:
+        R: (3, 3) target to camera.
+        t: (3,) metres.
+        rms_px: of its points, wrong ones left out.
+    """
+
+    R: NDArray[np.float64]
+    t: NDArray[np.float64]
+    rms_px: float
+
+
+def target_poses(
+    points_m: NDArray[np.float64], pixels: NDArray[np.float64], camera: SampleCamera, *, flat: bool
+) -> list[TargetPose]:
+    """The places that explain a picture, the best first: two for a flat target, one otherwise; none that is behind.
+
+    Args:
+        points_m: (n, 3) in the target's axes; flat ones in z = 0.
+        pixels: (n, 2).
+        camera: K and distortion.
+        flat: all points lie in one plane.
+    """
+    poses = _solved(points_m, pixels, camera, flat)
+    if not poses:
+        return []
+    gap = np.linalg.norm(camera.project(points_m @ poses[0].R.T + poses[0].t) - pixels, axis=1)
+    near = gap <= max(_WRONG_TIMES * float(np.median(gap)), _WRONG_PX)
+    if near.all() or near.sum() < _FEWEST:
+        return poses
+    return _solved(points_m[near], pixels[near], camera, flat)  # a few wrong corners turn a board a lot
+
+
+def _solved(
+    points_m: NDArray[np.float64], pixels: NDArray[np.float64], camera: SampleCamera, flat: bool
+) -> list[TargetPose]:
+    import cv2
+
+    method = cv2.SOLVEPNP_IPPE if flat else cv2.SOLVEPNP_SQPNP
+    try:
+        _, turns, shifts, _ = cv2.solvePnPGeneric(
+            points_m, pixels, np.asarray(camera.K, np.float64), _lens(camera), flags=method
+        )
+    except cv2.error:
+        return []  # points on one line fix nothing
+    found: list[TargetPose] = []
+    for turn, shift in zip(turns, shifts, strict=True):
+        refined: Any = cv2.solvePnPRefineLM(
+            points_m, pixels, np.asarray(camera.K, np.float64), _lens(camera), turn, shift
+        )
+        for vector, place in (refined, (turn, shift)):  # refining may jump to the other place: keep both
+            turned, t = (np.ravel(np.asarray(value, np.float64)) for value in (vector, place))
+            R = matrix_from_rotation_vector(turned)
+            seen = points_m @ R.T + t
+            if (seen[:, 2] > 0).all():
+                gap = camera.project(seen) - pixels
+                found.append(TargetPose(R, t, float(np.sqrt((gap**2).sum(1).mean()))))
+    return _distinct(sorted(found, key=lambda pose: pose.rms_px))
+
+
+def _distinct(poses: list[TargetPose]) -> list[TargetPose]:
+    """At most two of them that differ by more than 2 degrees, the best first."""
+    kept: list[TargetPose] = []
+    for pose in poses:
+        if all(angle_between(pose.R, other.R) > np.radians(2) for other in kept):
+            kept.append(pose)
+    return kept[:2]
+
+
+def angle_between(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
+    """Radians of the turn that takes one rotation (3, 3) to another."""
+    return float(np.arccos(np.clip((np.trace(one @ other.T) - 1) / 2, -1, 1)))
+
+
+def _lens(camera: SampleCamera) -> NDArray[np.float64]:
+    return np.zeros(5) if camera.distortion is None else np.asarray(camera.distortion, np.float64)
+
+
+LensModel = Literal["none", "radial", "usual", "full"]
+
+"""Which coefficients are looked for: none; k1, k2; k1, k2, p1, p2; all five."""
+
+LENS_TERMS: Final[dict[str, tuple[int, ...]]] = {
+    "none": (),
+    "radial": (0, 1),
+    "usual": (0, 1, 2, 3),
+    "full": (0, 1, 2, 3, 4),
+}
+
+_FEWEST_PICTURES = 4
+
+_MOST_PICTURES = 40
+
+_UNSURE = 0.1
+
+_TILTED = 0.01
+
+
+def camera_from_sightings(
+    target: Target, sightings: Sequence[Sighting], size: tuple[int, int], lens: LensModel = "usual"
+) -> SampleCamera:
+    """K and distortion of one camera.
+
+    Args:
+        target: what was seen.
+        sightings: of this camera alone.
+        size: width and height, pixels.
+        lens: which coefficients to look for.
+
+    Raises:
+        InputError: too few pictures, or none that tells the focal length, such as a board always held flat on.
+    """
+    import cv2
+
+    chosen = _spread(sightings, size)
+    name = sightings[0].view if sightings else "?"
+    if len(chosen) < _FEWEST_PICTURES:
+        raise InputError(
+            f"camera {name!r}: {len(chosen)} pictures show the board and {_FEWEST_PICTURES} are the fewest: show it "
+            "more, near and far, tilted, and in the corners"
+        )
+    flags = cv2.CALIB_ZERO_TANGENT_DIST if not {2, 3} & set(LENS_TERMS[lens]) else 0
+    for term, flag in ((0, cv2.CALIB_FIX_K1), (1, cv2.CALIB_FIX_K2), (4, cv2.CALIB_FIX_K3)):
+        flags |= 0 if term in LENS_TERMS[lens] else flag
+    guess = assumed_camera(*size)
+    start = np.array([[guess.fx, 0, guess.cx], [0, guess.fy, guess.cy], [0, 0, 1.0]])
+    if not target.is_flat:  # OpenCV makes a start of its own from flat targets alone
+        flags |= cv2.CALIB_USE_INTRINSIC_GUESS
+    try:
+        _, found, bent, _, _, spread, _, _ = cv2.calibrateCameraExtended(
+            [target.points_m[one.points].astype(np.float32) for one in chosen],
+            [one.pixels.astype(np.float32) for one in chosen],
+            size,
+            start,
+            np.zeros(5),
+            flags=flags,
+        )
+    except cv2.error:
+        found, bent, spread = np.full((3, 3), np.nan), np.zeros(5), np.full(4, np.nan)
+    K = np.asarray(found, np.float64)
+    focal, unsure = np.array([K[0, 0], K[1, 1]]), np.ravel(np.asarray(spread, np.float64))[:2]
+    tilted = not target.is_flat or _tilts(target, chosen) > _TILTED
+    if not (tilted and (focal > 0).all() and (unsure < _UNSURE * focal).all()):
+        raise InputError(
+            f"camera {name!r}: {len(chosen)} pictures do not tell its focal length: tilt the board by 30 degrees or "
+            "more, this way and that, and hold it nearer"
+        )
+    terms = np.ravel(np.asarray(bent, np.float64))[:5]
+    return SampleCamera(K, distortion=terms if terms.any() else None)
+
+
+def _tilts(target: Target, sightings: Sequence[Sighting]) -> float:
+    """How much the pictures differ in how a flat target's far side shrinks: nothing else tells a focal length.
+
+    Returns:
+        Root mean square over pictures, in parts of the target's size there; 0 for targets that are held parallel.
+    """
+    import cv2
+
+    shrinks: list[NDArray[np.float64]] = []
+    for one in sightings:
+        points = target.points_m[one.points, :2]
+        around = (points - points.mean(0)) / np.ptp(target.points_m[:, :2], axis=0).max()
+        plane = np.asarray(cv2.findHomography(around, one.pixels)[0], np.float64)
+        if plane.shape == (3, 3):  # none from points on one line
+            shrinks.append(plane[2, :2] / plane[2, 2])
+    return float(np.sqrt(np.var(shrinks, axis=0).sum())) if shrinks else 0.0
+
+
+def _spread(sightings: Sequence[Sighting], size: tuple[int, int]) -> list[Sighting]:
+    """At most 40 of them that differ most in where, how large and how tilted the target is, each the farthest next."""
+    if len(sightings) <= _MOST_PICTURES:
+        return list(sightings)
+    kinds = np.stack([_kind(one, size) for one in sightings])
+    chosen = [int(np.argmax([len(one.points) for one in sightings]))]
+    apart = np.full(len(kinds), np.inf)
+    while len(chosen) < _MOST_PICTURES:
+        apart = np.minimum(apart, np.linalg.norm(kinds - kinds[chosen[-1]], axis=1))
+        chosen.append(int(apart.argmax()))
+    return [sightings[place] for place in chosen]
+
+
+def _kind(one: Sighting, size: tuple[int, int]) -> NDArray[np.float64]:
+    """(5,) middle and second moments of a sighting's pixels, in parts of the picture."""
+    shares = one.pixels / max(size)
+    (xx, xy), (_, yy) = np.cov(shares.T)
+    return np.array([*shares.mean(0), xx**0.5, yy**0.5, xy / (xx * yy) ** 0.5 / 4])
+
+
+Place = tuple["NDArray[np.float64]", "NDArray[np.float64]"]
+
+"""R (3, 3) and t (3,) metres of one frame of axes in another."""
+
+_NEAR_RAD = np.radians(4)
+
+_NEAR_SHARE = 0.06
+
+_MOST_FRAMES = 60
+
+_OTHER_RAD = np.radians(8)
+
+_CLOSE_CALL = 0.8
+
+_AGREED = 0.4
+
+
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """Two cameras that saw the target at once.
+
+    Attributes:
+        first: place of a camera in the rig's order.
+        second: likewise.
+        place: from the first camera's frame to the second's.
+        frames: instants that agree on it.
+        common: instants that both saw the target in.
+        rival: instants that agree on the next best place, which is not this one.
+    """
+
+    first: int
+    second: int
+    place: Place
+    frames: int
+    common: int
+    rival: int
+
+    @property
+    def is_unsure(self) -> bool:
+        """Another place explains almost as many instants: the two solutions of a flat board."""
+        return self.rival >= _CLOSE_CALL * self.frames
+
+
+def pairs_of(poses: Sequence[Mapping[int, list[TargetPose]]]) -> list[Pair]:
+    """Every pair of cameras that saw the target at once.
+
+    Each instant proposes up to four places, two solutions of one camera by two of the other; only the true ones agree
+    over instants, because a false one depends on how the target was held.
+
+    Args:
+        poses: of the target before each camera, by frame.
+    """
+    found: list[Pair] = []
+    for first, second in combinations(range(len(poses)), 2):
+        common = sorted(set(poses[first]) & set(poses[second]))
+        if common:
+            asked = common[:: -(-len(common) // _MOST_FRAMES)]
+            found.append(_agreed(first, second, [(poses[first][frame], poses[second][frame]) for frame in asked]))
+    return found
+
+
+def tree_places(pairs: Sequence[Pair], names: Sequence[str]) -> tuple[list[Place], list[Pair]]:
+    """Where every camera stands in the first one's frame, along the tree of the pairs that agree in most instants.
+
+    Returns:
+        World to camera for each, and the pairs of the tree.
+
+    Raises:
+        InputError: cameras that never saw the target together with the others, or that contradict them; names them.
+    """
+    places: dict[int, Place] = {0: (np.eye(3), np.zeros(3))}
+    tree: list[Pair] = []
+    while len(places) < len(names):
+        edges = [pair for pair in pairs if (pair.first in places) != (pair.second in places)]
+        if not edges:
+            apart = [name for place, name in enumerate(names) if place not in places]
+            raise InputError(
+                f"cameras {', '.join(apart)} never saw the board at the same instant as "
+                f"{', '.join(names[place] for place in places)}: carry it from one to the other, or check the sync"
+            )
+        best = max(edges, key=lambda pair: (not pair.is_unsure, pair.frames, pair.frames - pair.rival))
+        if best.frames < _AGREED * min(best.common, _MOST_FRAMES):
+            raise InputError(
+                f"cameras {names[best.first]} and {names[best.second]} agree on how they stand in only {best.frames} "
+                f"of {best.common} instants: their pictures are not of the same instants, or a lens is wrong"
+            )
+        tree.append(best)
+        if best.first in places:
+            places[best.second] = joined(best.place, places[best.first])
+        else:
+            places[best.first] = joined(inverse(best.place), places[best.second])
+    return [places[place] for place in range(len(names))], tree
+
+
+def joined(second: Place, first: Place) -> Place:
+    """The place that does `first`, then `second`."""
+    return second[0] @ first[0], second[0] @ first[1] + second[1]
+
+
+def inverse(place: Place) -> Place:
+    """The way back."""
+    return place[0].T, -place[0].T @ place[1]
+
+
+def _agreed(first: int, second: int, seen: list[tuple[list[TargetPose], list[TargetPose]]]) -> Pair:
+    """The place that most instants agree on, averaged over them, and how many agree on its rival."""
+    proposals = [
+        (frame, joined((b.R, b.t), inverse((a.R, a.t))), a.rms_px + b.rms_px)
+        for frame, (ones, others) in enumerate(seen)
+        for a in ones
+        for b in others
+    ]
+    if not proposals:
+        return Pair(first, second, (np.eye(3), np.zeros(3)), 0, len(seen), 0)
+    R = np.stack([place[0] for _, place, _ in proposals])
+    t = np.stack([place[1] for _, place, _ in proposals])
+    frames, rms = np.array([frame for frame, *_ in proposals]), np.array([error for *_, error in proposals])
+    turned = np.arccos(np.clip((np.einsum("aij,bij->ab", R, R) - 1) / 2, -1, 1))
+    shifted = np.linalg.norm(t[:, None] - t, axis=2) / np.maximum(np.linalg.norm(t, axis=1), 0.05)[:, None]
+    near = (turned < _NEAR_RAD) & (shifted < _NEAR_SHARE)
+    support = np.array([len(np.unique(frames[row])) for row in near])
+    mean_rms = (near * rms).sum(1) / near.sum(1)
+    best = int(np.lexsort((mean_rms, -support))[0])
+    agreed = near[best]
+    left, _, right = np.linalg.svd(R[agreed].sum(0))
+    middle = left @ right
+    others = np.array([angle_between(middle, one) > _OTHER_RAD for one in R])
+    rival = int(support[others].max()) if others.any() else 0
+    return Pair(first, second, (middle, np.median(t[agreed], axis=0)), int(support[best]), len(seen), rival)

@@ -1,0 +1,113 @@
+"""Where a target was seen: by which camera, in which frame, at which pixels; read from pictures and videos."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sonjit.errors import InputError
+from sonjit.media import open_source
+from sonjit.multiview.annotation.views import frame_numbers
+
+if TYPE_CHECKING:
+    import os
+
+    from numpy.typing import NDArray
+
+    from sonjit.multiview.calibration.board import Target
+
+_FEWEST = 6
+
+
+@dataclass(frozen=True, eq=False)
+class Sighting:
+    """A target in one picture.
+
+    Attributes:
+        view: name of the camera.
+        frame: number of the instant, the same in all views.
+        points: (n,) numbers of the target's points.
+        pixels: (n, 2) where they are.
+    """
+
+    view: str
+    frame: int
+    points: NDArray[np.intp]
+    pixels: NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Sightings:
+    """All that was seen of a target.
+
+    Attributes:
+        found: in the order in which they were read.
+        sizes: width and height of each view's pictures, by name, in the rig's order.
+        problems: what could not be read, one line each.
+    """
+
+    found: tuple[Sighting, ...]
+    sizes: Mapping[str, tuple[int, int]]
+    problems: tuple[str, ...] = ()
+
+    def of(self, view: str) -> list[Sighting]:
+        """One camera's."""
+        return [one for one in self.found if one.view == view]
+
+
+def find_target(
+    target: Target,
+    views: Mapping[str, str | os.PathLike[str]],
+    *,
+    every: int = 1,
+    frame_of: Callable[[str, int], int | None] | None = None,
+    advance: Callable[[], None] = lambda: None,
+) -> Sightings:
+    """Look for a target in every camera's pictures.
+
+    Args:
+        target: what to look for.
+        views: a picture, folder, glob or video by each camera's name; pictures of one number are of one instant.
+        every: look at every so-manyth instant.
+        frame_of: the instant of a view's picture, as `Sync.frame_of`; None leaves it out. By default its number.
+        advance: called after each picture.
+
+    Raises:
+        InputError: a source cannot be read, its pictures change their size, or it shows no target.
+    """
+    found: list[Sighting] = []
+    sizes: dict[str, tuple[int, int]] = {}
+    problems: list[str] = []
+    for name, named in views.items():
+        seen = 0
+        with open_source(named) as source:
+            numbers = frame_numbers(source.files) if source.kind == "folder" else None
+            for picture in source:
+                number = numbers[picture.index] if numbers else picture.index
+                frame = frame_of(name, number) if frame_of else number
+                if frame is None or frame % every:
+                    continue
+                height, width = picture.rgb.shape[:2]
+                if sizes.setdefault(name, (width, height)) != (width, height):
+                    raise InputError(
+                        f"{named}: picture {picture.index} has {width} x {height} pixels and those before had "
+                        f"{sizes[name][0]} x {sizes[name][1]}: one camera has one size"
+                    )
+                points, pixels = target.find(_gray(picture.rgb))
+                if len(points) >= _FEWEST:
+                    found.append(Sighting(name, frame, points, pixels))
+                    seen += 1
+                advance()
+            problems += [f"{name}: {problem}" for problem in source.problems]
+        if not seen:
+            raise InputError(f"camera {name!r}: none of the pictures of {named} shows the board; is it the one named?")
+    return Sightings(tuple(found), sizes, tuple(problems))
+
+
+def _gray(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    import cv2
+
+    return np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), np.uint8)

@@ -1,0 +1,1 @@
+"""Calibrated cameras and the files that hold them."""

@@ -1,0 +1,444 @@
+"""Anipose's calibration.toml: a table per camera with size, matrix, distortions, rotation (Rodrigues), translation.
+
+Source: aniposelib's documentation. Lengths are in the unit of the board that was measured, which the file does not say;
+ours says it as `unit` under `[metadata]`.
+
+COLMAP's text model: cameras.txt and images.txt. One registered picture is one camera of the rig.
+
+Source: COLMAP's documentation, "Output format". A reconstruction has no scale of its own, so the unit must be said;
+ours writes it as a comment.
+
+InterHand2.6M's camera file: per capture campos, camrot, focal, princpt, each by camera.
+
+Source: Moon et al., ECCV 2020; `campos` is where a camera stands, in millimetres: x_camera = camrot (x_world - campos).
+The file holds no picture sizes; ours adds a `size`, which other readers pass over.
+
+OpenCV's FileStorage: one file with a list of cameras, or a file for each.
+
+The names of a camera's parts differ from program to program; those of OpenCV's own samples are known.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sonjit.datasets.hands.interhand_index import index_pictures
+from sonjit.datasets.joint_orders import MM, camera_matrix
+from sonjit.datasets.reading import field, numbers, one_line
+from sonjit.errors import InputError
+from sonjit.files import Draft, failing_as_job
+from sonjit.geometry.rotations import matrix_from_rotation_vector, quaternion_from_matrix
+from sonjit.media.sources.image_files import IMAGE_ENDINGS
+from sonjit.media.sources.stills import natural_key
+from sonjit.multiview.cameras.records import (
+    Unit,
+    lens_from,
+    lens_or_zeros,
+    metres_of,
+    record_camera,
+    refuse_skew,
+    rig_from_records,
+    rotation_vector,
+    text_of,
+    write_text,
+)
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from sonjit.multiview.cameras.rig import CameraRig, RigCamera
+
+
+def load_anipose(path: Path, unit: Unit | None = None) -> CameraRig:
+    """A rig from an anipose file.
+
+    Raises:
+        InputError: damaged, a fisheye lens, or no unit given.
+    """
+    try:
+        content = tomllib.loads(text_of(path))
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"{path} is cut off or no TOML: {error}; get it again") from None
+    tables = {key: table for key, table in content.items() if key != "metadata" and isinstance(table, dict)}
+    about = content.get("metadata")
+    metres = metres_of(unit or (about.get("unit") if isinstance(about, dict) else None), str(path))
+    made: list[RigCamera] = []
+    for key, table in tables.items():
+        at = f"{path}: {key}"
+        if table.get("fisheye"):
+            raise InputError(f"{at} has a fisheye lens, which is not supported: calibrate it as a pinhole camera")
+        shapes = {"matrix": (3, 3), "rotation": (3,), "translation": (3,)}
+        read = {name: numbers(field(table, name, at), shape, f"{at}.{name}") for name, shape in shapes.items()}
+        made.append(
+            record_camera(
+                str(path),
+                table.get("name", key),
+                field(table, "size", at),
+                read["matrix"],
+                matrix_from_rotation_vector(read["rotation"]),
+                read["translation"] * metres,
+                lens_from(table.get("distortions", []), f"{at}.distortions"),
+            )
+        )
+    return rig_from_records(made, str(path))
+
+
+def save_anipose(rig: CameraRig, path: Path) -> None:
+    """Write a rig, in millimetres."""
+    lines: list[str] = []
+    for place, view in enumerate(rig):
+        fields: dict[str, Any] = {
+            "name": view.name,
+            "size": [view.width, view.height],
+            "matrix": np.asarray(view.camera.K, float).tolist(),
+            "distortions": lens_or_zeros(view).tolist(),
+            "rotation": rotation_vector(view.R).tolist(),
+            "translation": (view.t * 1000).tolist(),
+        }
+        # JSON's texts, numbers and lists of them are TOML's too
+        lines += [f"[cam_{place}]", *(f"{name} = {json.dumps(value)}" for name, value in fields.items()), ""]
+    write_text(path, "\n".join([*lines, "[metadata]", 'unit = "mm"', ""]))
+
+
+_MODELS = {
+    "SIMPLE_PINHOLE": "f cx cy",
+    "PINHOLE": "fx fy cx cy",
+    "SIMPLE_RADIAL": "f cx cy k1",
+    "RADIAL": "f cx cy k1 k2",
+    "OPENCV": "fx fy cx cy k1 k2 p1 p2",
+    "FULL_OPENCV": "fx fy cx cy k1 k2 p1 p2 k3 k4 k5 k6",
+}
+
+_LENS = ("k1", "k2", "p1", "p2", "k3")
+
+
+def load_colmap(folder: Path, unit: Unit | None = None) -> CameraRig:
+    """A rig from a folder with cameras.txt and images.txt.
+
+    Raises:
+        InputError: a file is missing or damaged, a lens model is not supported, or no unit is given.
+    """
+    lenses = dict(map(_lens_record, *_lines(folder / "cameras.txt")))
+    path = folder / "images.txt"
+    text = text_of(path)
+    said = re.search(r"^# unit: (\w+)", text, re.MULTILINE)
+    metres = metres_of(unit or (said[1] if said else None), str(folder))
+    made: list[RigCamera] = []
+    lines = [(number, line.strip()) for number, line in enumerate(text.splitlines(), 1) if not line.startswith("#")]
+    for number, line in lines[::2]:  # every second line holds 2D points, and may be empty
+        if not line:
+            continue
+        at = f"{path}, line {number}"
+        words = line.split(maxsplit=9)
+        if len(words) != 10:
+            raise InputError(f"{at}: IMAGE_ID, 7 numbers, CAMERA_ID and NAME are wanted, not {line[:60]!r}")
+        qw, qx, qy, qz, *shift = _floats(words[1:8], at)
+        if words[8] not in lenses:
+            raise InputError(f"{at}: cameras.txt has no camera {words[8]}")
+        width, height, K, lens = lenses[words[8]]
+        name = PurePosixPath(words[9])
+        named = str(name.with_suffix("")) if name.suffix.lower() in IMAGE_ENDINGS else str(name)
+        R = _matrix_from_quaternion(np.array([qx, qy, qz, qw]), at)
+        made.append(record_camera(str(path), named, [width, height], K, R, np.array(shift) * metres, lens))
+    return rig_from_records(made, str(folder))
+
+
+def save_colmap(rig: CameraRig, folder: Path) -> None:
+    """Write a rig as cameras.txt, images.txt and an empty points3D.txt, in metres."""
+    refuse_skew(rig, "COLMAP's text")
+    cameras = ["# Camera list with one line of data per camera:", "#   CAMERA_ID, MODEL, WIDTH, HEIGHT, PARAMS[]"]
+    images = [
+        "# unit: m",
+        "# Image list with two lines of data per image:",
+        "#   IMAGE_ID, QW, QX, QY, QZ, TX, TY, TZ, CAMERA_ID, NAME",
+        "#   POINTS2D[] as (X, Y, POINT3D_ID)",
+    ]
+    for number, view in enumerate(rig, 1):
+        K, lens = view.camera.K, lens_or_zeros(view)
+        model = "FULL_OPENCV" if lens[4] else "OPENCV" if lens.any() else "PINHOLE"
+        values = [K[0, 0], K[1, 1], K[0, 2], K[1, 2], *lens, 0, 0, 0]
+        values = values[: len(_MODELS[model].split())]
+        cameras.append(" ".join([str(number), model, f"{view.width}", f"{view.height}", *_texts(values)]))
+        x, y, z, w = quaternion_from_matrix(view.R)
+        images += [" ".join([str(number), *_texts([w, x, y, z, *view.t]), str(number), view.name]), ""]
+    draft = Draft(folder, folder=True)
+    try:
+        with failing_as_job(folder):
+            for name, lines in (("cameras", cameras), ("images", images), ("points3D", ["# 3D point list: empty"])):
+                (draft.draft / f"{name}.txt").write_text("\n".join([*lines, ""]), encoding="utf-8")
+        draft.keep()
+    finally:
+        draft.drop()
+
+
+def _texts(values: object) -> list[str]:
+    return [repr(float(value)) for value in np.ravel(np.asarray(values, np.float64))]
+
+
+def _lines(path: Path) -> tuple[list[str], list[str]]:
+    """A file's lines that are no comments, and how to name each."""
+    kept = [(f"{path}, line {n}", line) for n, line in enumerate(text_of(path).splitlines(), 1)]
+    kept = [(at, line) for at, line in kept if line.strip() and not line.startswith("#")]
+    return [line for _, line in kept], [at for at, _ in kept]
+
+
+def _lens_record(
+    line: str, at: str
+) -> tuple[str, tuple[float, float, NDArray[np.float64], NDArray[np.float64] | None]]:
+    """A camera's id; its width, height, K and lens."""
+    number, model, *words = [*line.split(), "", ""]
+    if model not in _MODELS:
+        raise InputError(f"{at}: lens model {model!r} is not supported: undistort to one of {', '.join(_MODELS)}")
+    names = ["width", "height", *_MODELS[model].split()]
+    words = words[:-2]
+    if len(words) != len(names):
+        raise InputError(f"{at}: {model} has {len(names)} numbers after its name, not {len(words)}")
+    value = dict(zip(names, _floats(words, at), strict=True))
+    if any(value.get(name) for name in ("k4", "k5", "k6")):
+        raise InputError(f"{at}: k4, k5 and k6 of FULL_OPENCV are not supported: undistort to OPENCV")
+    f = value.get("f", 0.0)
+    K = np.array([[value.get("fx", f), 0, value["cx"]], [0, value.get("fy", f), value["cy"]], [0, 0, 1]])
+    lens = np.array([value.get(name, 0.0) for name in _LENS])
+    return number, (value["width"], value["height"], K, lens if lens.any() else None)
+
+
+def _floats(words: list[str], at: str) -> list[float]:
+    try:
+        return [float(word) for word in words]
+    except ValueError:
+        raise InputError(f"{at}: {' '.join(words)[:60]!r} are no numbers") from None
+
+
+def _matrix_from_quaternion(quaternion: NDArray[np.float64], at: str) -> NDArray[np.float64]:
+    """(3, 3) from x, y, z, w of any length but 0."""
+    length = float(np.linalg.norm(quaternion))
+    if not length > 0:
+        raise InputError(f"{at}: the rotation's four numbers are 0")
+    x, y, z, w = quaternion / length
+    cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
+    return np.eye(3) + 2 * w * cross + 2 * cross @ cross
+
+
+_FIELDS = ("campos", "camrot", "focal", "princpt")
+
+
+def cameras_from_captures(
+    content: Any,  # noqa: ANN401  # JSON
+    path: Path,
+    *,
+    size: tuple[int, int] | None = None,
+    capture: str | None = None,
+) -> CameraRig:
+    """A rig of one capture.
+
+    Args:
+        content: of the file.
+        path: of the file; sizes are taken from `..._data.json` beside `..._camera.json` where neither file nor caller
+            gives them.
+        size: width and height, pixels; turned for cameras whose principal point says that they stand upright.
+        capture: which; needed where the file holds several.
+
+    Raises:
+        InputError: no such file of cameras, or it leaves something open.
+    """
+    if isinstance(content, dict) and all(name in content for name in _FIELDS):
+        content = {capture or "0": content}  # one capture alone
+    captures = [key for key, value in content.items() if _holds_cameras(value)] if isinstance(content, dict) else []
+    if not captures:
+        raise InputError(f"{path} holds no cameras: neither Sonjit's nor InterHand2.6M's names are in it")
+    if capture is None and len(captures) > 1:
+        raise InputError(f"{path} holds captures {', '.join(captures)[:80]}: give --capture")
+    chosen = captures[0] if capture is None else capture
+    record = field(content, chosen, f"{path}: captures")
+    positions = field(record, "campos", f"{path}: {chosen}")
+    sizes = record.get("size") or ({} if size else _sizes_beside(path, chosen))
+    made: list[RigCamera] = []
+    for name in positions:
+        at = f"{path}: {chosen}.{{}}.{name}"
+        where, turned, focal, middle = (
+            numbers(field(field(record, kind, str(path)), name, at.format(kind)), shape, at.format(kind))
+            for kind, shape in zip(_FIELDS, ((3,), (3, 3), (2,), (2,)), strict=True)
+        )
+        if name not in sizes and size is None:
+            raise InputError(f"{path} holds no picture sizes: give --size, such as --size 512x334")
+        own = sizes[name] if name in sizes else _turned(size or (0, 0), (float(middle[0]), float(middle[1])))
+        K = camera_matrix(focal, middle)
+        made.append(record_camera(str(path), name, own, K, turned, -turned @ where * MM, None))
+    return rig_from_records(made, str(path))
+
+
+def save_interhand(rig: CameraRig, path: Path, capture: str = "0") -> None:
+    """Write a rig as the cameras of one capture.
+
+    Raises:
+        InputError: a camera has distortion or skew, which the format cannot say.
+    """
+    refuse_skew(rig, "InterHand2.6M's format")
+    for view in rig:
+        if view.camera.distortion is not None:
+            raise InputError(
+                f"camera {view.name!r} has distortion, which InterHand2.6M's format cannot say: undistort the "
+                "pictures first, or write another format"
+            )
+    record = {
+        "campos": {view.name: (view.centre_m / MM).tolist() for view in rig},
+        "camrot": {view.name: view.R.tolist() for view in rig},
+        "focal": {view.name: [float(view.camera.K[0, 0]), float(view.camera.K[1, 1])] for view in rig},
+        "princpt": {view.name: [float(view.camera.K[0, 2]), float(view.camera.K[1, 2])] for view in rig},
+        "size": {view.name: [view.width, view.height] for view in rig},
+    }
+    write_text(path, json.dumps({capture: record}) + "\n")
+
+
+def _holds_cameras(value: object) -> bool:
+    return isinstance(value, dict) and all(name in value for name in _FIELDS)
+
+
+def _turned(size: tuple[int, int], middle: tuple[float, float]) -> tuple[int, int]:
+    """The size or its exchange, whichever has its middle nearer to the principal point."""
+    ways = (size, (size[1], size[0]))
+    return min(ways, key=lambda way: abs(way[0] / 2 - middle[0]) + abs(way[1] / 2 - middle[1]))
+
+
+def _sizes_beside(path: Path, capture: str) -> dict[str, tuple[int, int]]:
+    """Each camera's picture size from the pictures' own file beside the cameras'; empty without."""
+    beside = path.with_name(path.name.replace("_camera.json", "_data.json"))
+    if beside == path or not beside.is_file():
+        return {}
+    index = index_pictures(beside)
+    sizes: dict[str, tuple[int, int]] = {}
+    for place in range(len(index.annotation_ids)):
+        try:
+            picture = index.picture(place)
+        except InputError:  # a wrong picture is not the cameras' matter
+            continue
+        if picture.capture == capture:
+            sizes.setdefault(picture.camera, (picture.width, picture.height))
+    return sizes
+
+
+OPENCV_ENDINGS = (".yml", ".yaml", ".xml")
+
+_MATRIX = ("camera_matrix", "cameraMatrix", "Camera_Matrix", "K", "M", "intrinsic_matrix")
+
+_OPENCV_LENS = ("distortion_coefficients", "distCoeffs", "dist_coeffs", "Distortion_Coefficients", "D", "dist")
+
+_TURN = ("R", "rotation", "rotation_matrix", "rvec", "Rotation")
+
+_SHIFT = ("t", "T", "translation", "tvec", "Translation")
+
+_WIDTH = ("image_width", "image_Width", "width")
+
+_HEIGHT = ("image_height", "image_Height", "height")
+
+_FISHEYE = ("fisheye_model", "fisheye", "xi")
+
+
+def load_opencv(path: Path, unit: Unit | None = None) -> CameraRig:
+    """A rig from one file, or from a folder of them: a camera is then called as its file.
+
+    Raises:
+        InputError: damaged, something of a camera is missing, or no unit is given.
+    """
+    if not path.is_dir():
+        return rig_from_records(_cameras_of(path, unit), str(path))
+    files = sorted((f for f in path.iterdir() if f.suffix.lower() in OPENCV_ENDINGS), key=lambda f: natural_key(f.name))
+    if not files:
+        raise InputError(f"{path} holds no files of cameras: looked for .yml, .yaml, .xml and COLMAP's cameras.txt")
+    return rig_from_records([camera for file in files for camera in _cameras_of(file, unit)], str(path))
+
+
+def save_opencv(rig: CameraRig, path: Path) -> None:
+    """Write a rig, in metres: all cameras into one file, or one file for each where the path has no ending."""
+    if path.suffix:
+        _write(path, list(rig), path)
+        return
+    draft = Draft(path, folder=True)
+    try:
+        for view in rig:
+            _write(draft.draft / f"{view.name}.yml", [view], path)
+        draft.keep()
+    finally:
+        draft.drop()
+
+
+def _write(file: Path, views: list[RigCamera], named: Path) -> None:
+    import cv2
+
+    draft = Draft(file)
+    try:
+        with failing_as_job(named):
+            storage = cv2.FileStorage(str(draft.draft), cv2.FILE_STORAGE_WRITE)
+            storage.write("unit", "m")
+            storage.startWriteStruct("cameras", cv2.FileNode_SEQ)
+            for view in views:
+                storage.startWriteStruct("", cv2.FileNode_MAP)
+                storage.write("name", f"camera {view.name}")  # a number alone would be read back as one
+                storage.write("image_width", view.width)
+                storage.write("image_height", view.height)
+                storage.write("camera_matrix", np.asarray(view.camera.K, np.float64))
+                if view.camera.distortion is not None:
+                    storage.write("distortion_coefficients", np.asarray(view.camera.distortion, np.float64)[:, None])
+                storage.write("R", view.R)
+                storage.write("t", view.t[:, None])
+                storage.endWriteStruct()
+            storage.endWriteStruct()
+            storage.release()
+        draft.keep()
+    finally:
+        draft.drop()
+
+
+def _cameras_of(file: Path, unit: Unit | None) -> list[RigCamera]:
+    import cv2
+
+    text = text_of(file)
+    if file.suffix.lower() != ".xml" and not text.lstrip().startswith("%YAML"):
+        raise InputError(f"{file} is none of OpenCV's files: its first line must be %YAML:1.0")
+    try:
+        storage = cv2.FileStorage(text, cv2.FILE_STORAGE_READ | cv2.FILE_STORAGE_MEMORY)
+        root = storage.root()
+        listed = storage.getNode("cameras")
+        said = storage.getNode("unit")
+        metres = metres_of(unit or (said.string() if said.isString() else None), str(file))
+        if not listed.isSeq():
+            return [_camera(root, file, file.stem, metres)]
+        return [_camera(listed.at(place), file, f"{file.stem}{place}", metres) for place in range(listed.size())]
+    except (cv2.error, SystemError) as error:
+        raise InputError(f"{file} is damaged: {one_line(error)}; get it again") from None
+
+
+def _camera(node: Any, file: Path, otherwise: str, metres: float) -> RigCamera:  # noqa: ANN401  # cv2.FileNode
+    said = node.getNode("name")
+    name = said.string().removeprefix("camera ") if said.isString() else otherwise
+    named = f"{file}: camera {name}"
+    if any(not node.getNode(key).empty() for key in _FISHEYE) and any(node.getNode(key).real() for key in _FISHEYE):
+        raise InputError(f"{named} has a fisheye or omnidirectional lens, which is not supported")
+    K, turn, shift = (_matrix(node, names, named) for names in (_MATRIX, _TURN, _SHIFT))
+    if K.shape != (3, 3) or turn.size not in (3, 9) or shift.size != 3:
+        raise InputError(f"{named}: sizes {K.shape}, {turn.shape}, {shift.shape} are no 3x3 matrix, rotation and shift")
+    lens = next((node.getNode(key).mat() for key in _OPENCV_LENS if not node.getNode(key).empty()), None)
+    size = [
+        next((node.getNode(key).real() for key in keys if not node.getNode(key).empty()), None)
+        for keys in (_WIDTH, _HEIGHT)
+    ]
+    if None in size:
+        raise InputError(f"{named} has no image_width and image_height")
+    R = matrix_from_rotation_vector(turn.ravel()) if turn.size == 3 else turn
+    bent = None if lens is None else lens_from(lens, f"{named}: distortion")
+    return record_camera(str(file), name, size, K, R, shift.ravel() * metres, bent)
+
+
+def _matrix(node: Any, names: tuple[str, ...], named: str) -> NDArray[np.float64]:  # noqa: ANN401  # cv2.FileNode
+    for key in names:
+        child = node.getNode(key)
+        matrix = None if child.empty() else child.mat()
+        if matrix is not None:
+            return np.asarray(matrix, np.float64)
+    raise InputError(f"{named} has no matrix {names[0]!r} (also looked for {', '.join(names[1:])})")

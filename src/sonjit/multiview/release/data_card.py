@@ -1,0 +1,172 @@
+"""What a release says of itself: the card that its makers fill in, and the page that is made of it."""
+
+from __future__ import annotations
+
+import hashlib
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from sonjit.errors import InputError
+
+if TYPE_CHECKING:
+    from sonjit.multiview.release.privacy import FacesFound, Sampling
+
+SPLITS: Final = ("train", "val", "test")
+_SHARES: Final = {"test": 0.2, "val": 0.1}  # of the people, where the card does not say
+_REQUIRED: Final = {
+    "title": "what the set is called",
+    "licence": "under which it is given away, such as CC-BY-4.0",
+    "consent": "who agreed to what, how, and how they can take it back",
+    "contact": "whom to write to",
+}
+_EXAMPLE: Final = 'title = "…", licence = "…", consent = "…", contact = "…", and [captures.NAME] with subject = "01"'
+
+
+@dataclass(frozen=True)
+class Sequence:
+    """Instants first to last of a capture that are one performance; `kind`: PP a peak pose, ROM a range of motion."""
+
+    name: str
+    kind: Literal["PP", "ROM", ""]
+    first: int
+    last: int
+
+
+@dataclass(frozen=True)
+class Capture:
+    """One project: whose hands, in which split (None: by the person's number), what was performed."""
+
+    subject: str
+    split: str | None
+    sequences: tuple[Sequence, ...]
+
+    def sequence_of(self, frame: int) -> Sequence:
+        """The performance of an instant; one without a name where none was given."""
+        return next((one for one in self.sequences if one.first <= frame <= one.last), Sequence("all", "", 0, 0))
+
+
+@dataclass(frozen=True)
+class DataCard:
+    """What the makers say; see `_REQUIRED`."""
+
+    said: Mapping[str, str]
+    captures: Mapping[str, Capture]
+
+
+def load_card(path: Path) -> DataCard:
+    """Read a card in TOML.
+
+    Raises:
+        InputError: it is missing or no TOML, or lacks licence, consent or another field that a release must have.
+    """
+    try:
+        record = tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise InputError(f"--card {path}: {error.strerror}; a release needs one with {_EXAMPLE}") from None
+    except ValueError as error:
+        raise InputError(f"{path} is no TOML: {error}") from None
+    for name, what in _REQUIRED.items():
+        if not str(record.get(name, "")).strip():
+            raise InputError(f"{path} lacks {name}: {what}; nothing is released without")
+    captures = {name: _capture(path, name, one) for name, one in record.get("captures", {}).items()}
+    said = {name: str(value) for name, value in record.items() if not isinstance(value, dict)}
+    return DataCard(said, captures)
+
+
+def _capture(path: Path, name: str, record: Any) -> Capture:  # noqa: ANN401  # TOML
+    if not isinstance(record, dict) or not str(record.get("subject", "")).strip():  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
+        raise InputError(f"{path}: captures.{name} lacks subject: a number or word for the person, never a name")
+    members: dict[str, Any] = record
+    split = members.get("split")
+    if split is not None and split not in SPLITS:
+        raise InputError(f"{path}: captures.{name}.split {split!r}; known: {', '.join(SPLITS)}")
+    found: list[Sequence] = []
+    for one in members.get("sequences", []):
+        kind = one.get("type", "")
+        if kind not in ("PP", "ROM", ""):
+            raise InputError(f"{path}: captures.{name}: sequence type {kind!r}; give PP, ROM or nothing")
+        try:
+            found.append(Sequence(_plain(str(one["name"])), kind, int(one["first"]), int(one["last"])))
+        except (KeyError, TypeError, ValueError):
+            raise InputError(f"{path}: captures.{name}: a sequence needs name, first and last") from None
+    return Capture(_plain(str(members["subject"])), split, tuple(found))
+
+
+def _plain(name: str) -> str:
+    """A name that files may have."""
+    return "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in name)
+
+
+def split_people(captures: Iterable[Capture]) -> dict[str, str]:
+    """The split of each person: the card's, else a fifth of the people for test and a tenth for val.
+
+    Raises:
+        InputError: one person would be in two.
+    """
+    captures, splits = list(captures), dict[str, str]()
+    for capture in captures:
+        if capture.split is not None and splits.setdefault(capture.subject, capture.split) != capture.split:
+            raise InputError(
+                f"person {capture.subject} would be in {splits[capture.subject]} and {capture.split}: one split each"
+            )
+    rest = sorted(
+        {one.subject for one in captures} - splits.keys(), key=lambda name: hashlib.sha256(name.encode()).digest()
+    )
+    people = len(rest) + len(splits)
+    for split, share in _SHARES.items():
+        for _ in range(round(share * people) - list(splits.values()).count(split)):
+            if len(rest) > 1:
+                splits[rest.pop()] = split
+    return splits | dict.fromkeys(rest, "train")
+
+
+def page(card: DataCard, statistics: Mapping[str, Any], samplings: Mapping[str, Sampling], faces: FacesFound) -> str:
+    """The data card as Markdown."""
+    said = "\n".join(f"| {name} | {text} |" for name, text in card.said.items())
+    totals = "\n".join(
+        f"| {name.replace('_', ' ')} | {_words(value)} |" for name, value in statistics.items() if name != "splits"
+    )
+    views = "\n".join(
+        f"| {name} | {one.size[0]} x {one.size[1]} | {one.px_per_mm:.2f} | {one.ridge_px:.2f} | "
+        f"{100 * one.ridge_contrast:.1f} % |"
+        for name, one in samplings.items()
+    )
+    return f"""# {card.said["title"]}
+
+| | |
+|---|---|
+{said}
+
+## What it holds
+
+| | |
+|---|---|
+{totals}
+
+Pictures and labels lie as in InterHand2.6M (`images`, `annotations`), and as COCO beside. No person is in two splits.
+Joints are millimetres in the world of a capture; `annotations/*/sources_*.json` says by whom each is: H a human, M a
+machine, H+M a machine and looked at by a human. `SHA256SUMS` lists every file.
+
+## Privacy
+
+Ridges of fingers repeat about every 0.45 mm. They cannot be read below two pixels a period, or where a tenth of their
+contrast or less is left. At the joint nearest to each camera:
+
+| view | size | px/mm | pixels a ridge | contrast left of ridges |
+|---|---|---:|---:|---:|
+{views}
+
+Faces found and blurred: {faces.blurred}. Pictures left out because what may be a face lies over a labelled hand:
+{faces.withheld}. Labelled hands that were taken for a face, too small for one and none to a second network, and were
+left as they are: {faces.hands}. What a detector does not find is not blurred: look at the pictures before you publish.
+"""
+
+
+def _words(value: object) -> str:
+    if isinstance(value, Mapping):
+        members: Mapping[object, object] = value  # pyright: ignore[reportUnknownVariableType]  # JSON
+        return ", ".join(f"{name or 'none'} {one}" for name, one in members.items())
+    return str(value)

@@ -1,0 +1,149 @@
+"""A release's annotations: InterHand2.6M's files, COCO, and by whom each joint is.
+
+Counts of a release, gathered as it is written.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sonjit.datasets.hands.interhand import ORDER, annotation_record, cameras_record, joints_record
+from sonjit.multiview.automatic.labels import SOURCES
+from sonjit.multiview.automatic.learning import coco_annotation, coco_category
+from sonjit.synthesis.output.layouts import write_whole
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from sonjit.multiview.cameras.rig import CameraRig
+    from sonjit.multiview.release.data_card import Capture
+
+
+@dataclass
+class SplitFiles:
+    """What is gathered of one split while its instants are written."""
+
+    split: str
+    images: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    annotations: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    coco: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    cameras: dict[str, Any] = field(default_factory=dict[str, Any])
+    joints: dict[str, dict[str, Any]] = field(default_factory=dict[str, dict[str, Any]])
+    sources: dict[str, dict[str, list[str]]] = field(default_factory=dict[str, dict[str, list[str]]])
+    by: dict[str, list[int]] = field(default_factory=lambda: {"human": [], "machine": []})
+
+    def add_cameras(self, capture: str, rig: CameraRig) -> None:
+        """The cameras of a capture, as they see the released pictures."""
+        self.cameras[capture] = cameras_record({one.name: (one.camera.K, one.R, one.t) for one in rig})
+
+    def add_instant(self, capture: str, frame: int, points_m: NDArray[np.float64], source: NDArray[np.int64]) -> None:
+        """The joints (2, 21, 3) of one instant, and by whom (2, 21) they are."""
+        own = [""] * 42
+        for place, code in zip(ORDER.tolist(), source.reshape(42).tolist(), strict=True):
+            own[place] = SOURCES[code]
+        self.joints.setdefault(capture, {})[str(frame)] = joints_record(points_m)
+        self.sources.setdefault(capture, {})[str(frame)] = own
+
+    def add_picture(
+        self,
+        name: str,
+        about: dict[str, Any],
+        pixels: NDArray[np.float64],
+        source: NDArray[np.int64],
+        seen: NDArray[np.bool_],
+    ) -> None:
+        """One view: joints (2, 21, 2) in its pixels, by whom (2, 21), and which (2, 21) are seen."""
+        number = len(self.images) + 1
+        valid = np.asarray(np.isfinite(pixels).all(-1), np.bool_)
+        self.images.append({"id": number, "file_name": name, **about})
+        self.annotations.append(annotation_record(number, pixels, valid))
+        self.by["machine" if (source[valid] == 1).any() else "human"].append(number)
+        width, height = about["width"], about["height"]
+        for side in range(2):
+            inside = valid[side] & ((pixels[side] >= 0) & (pixels[side] <= (width, height))).all(-1)
+            if inside.sum() > 1:
+                points = np.where(inside[:, None], pixels[side], np.nan)
+                shown = np.where(seen[side], 2, 1)
+                one = coco_annotation(len(self.coco) + 1, number, points, category=1 + side, flags=shown)
+                own = sorted({SOURCES[code] for code in source[side][inside].tolist()})
+                self.coco.append(one | {"hand_side": ("right", "left")[side], "source": "/".join(own)})
+
+    def write(self, root: Path) -> None:
+        """All files of the split."""
+        folder = root / "annotations" / self.split
+        stem = f"InterHand2.6M_{self.split}"
+        _write(folder / f"{stem}_data.json", {"images": self.images, "annotations": self.annotations})
+        _write(folder / f"{stem}_camera.json", self.cameras)
+        _write(folder / f"{stem}_joint_3d.json", self.joints)
+        _write(folder / f"sources_{self.split}.json", self.sources)
+        categories = [coco_category(1, "right_hand"), coco_category(2, "left_hand")]
+        prefix = f"images/{self.split}/"
+        images = [one | {"file_name": prefix + one["file_name"]} for one in self.images]
+        _write(
+            folder / f"coco_{self.split}.json", {"images": images, "annotations": self.coco, "categories": categories}
+        )
+        for whom, numbers in self.by.items():
+            write_whole(folder / f"aid_{whom}_annot_{self.split}.txt", "".join(f"{k}\n" for k in numbers).encode())
+
+
+def _write(path: Path, record: dict[str, Any] | Sequence[Any]) -> None:
+    write_whole(path, (json.dumps(record) + "\n").encode())
+
+
+@dataclass
+class Statistics:
+    """What was counted so far."""
+
+    instants: int = 0
+    pictures: Counter[str] = field(default_factory=Counter[str])
+    people: dict[str, set[str]] = field(default_factory=dict[str, set[str]])
+    hands: Counter[str] = field(default_factory=Counter[str])
+    joints: Counter[str] = field(default_factory=Counter[str])
+    sequences: dict[str, set[tuple[str, str]]] = field(default_factory=dict[str, set[tuple[str, str]]])
+    spread_m: float = 0.0
+
+    def add(
+        self,
+        split: str,
+        capture: Capture,
+        frame: int,
+        source: NDArray[np.int64],
+        spread_m: NDArray[np.float64],
+        pictures: int,
+    ) -> None:
+        """One instant: by whom (2, 21) its joints are, how unsure (2, 21), and in how many pictures."""
+        labelled = source > 0
+        right, left = bool(labelled[0].any()), bool(labelled[1].any())
+        performed = capture.sequence_of(frame)
+        self.instants += 1
+        self.pictures[split] += pictures
+        self.people.setdefault(split, set()).add(capture.subject)
+        self.hands["interacting" if right and left else "right" if right else "left"] += 1
+        self.joints.update(SOURCES[code] for code in source[labelled].tolist())
+        self.sequences.setdefault(performed.kind, set()).add((capture.subject, performed.name))
+        self.spread_m += float(np.nansum(spread_m[labelled]))
+
+    def figures(self) -> dict[str, Any]:
+        """All counts as plain numbers."""
+        joints = sum(self.joints.values())
+        return {
+            "people": sum(len(names) for names in self.people.values()),
+            "instants": self.instants,
+            "pictures": sum(self.pictures.values()),
+            "pictures_by_split": dict(self.pictures),
+            "people_by_split": {split: len(names) for split, names in self.people.items()},
+            "instants_by_hands": dict(self.hands),
+            "joints": joints,
+            "joints_by_source": dict(self.joints),
+            "sequences_by_type": {kind or "other": len(names) for kind, names in self.sequences.items()},
+            "mean_spread_mm": round(1000 * self.spread_m / max(joints, 1), 3),
+            "splits": {split: sorted(names) for split, names in self.people.items()},
+        }

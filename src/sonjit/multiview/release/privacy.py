@@ -1,0 +1,250 @@
+"""What a released picture must not show: ridges of fingers that can be read, and faces.
+
+Faces in pictures that are given away: blurred, but never over a labelled hand, which a blur would spoil.
+
+A detector of faces also finds some in fingers. What it finds over a labelled hand is a hand where two things say so: a
+second network sees no face there, and at the hand's distance it would be smaller than a face can be. One alone would
+show faces: the network misses some that hands cover, and what stands far behind a hand looks small.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import numpy as np
+
+from sonjit.detectors.create import create_detector
+from sonjit.detectors.kinds.face import box_around_face
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from sonjit.multiview.cameras.rig import RigCamera
+    from sonjit.results import Box, Face
+
+RIDGE_MM: Final = 0.45
+
+"""Period of the ridges of an adult's finger, about; children's are finer."""
+
+SIZE: Final = (512, 334)
+
+"""Longer and shorter side of a released picture, as InterHand2.6M's."""
+
+_READABLE: Final = 0.1  # share of a pattern's contrast that is left
+
+_NYQUIST_PX: Final = 2.0
+
+_SHRINK: Final = 0.9
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How finely a view's released pictures show skin.
+
+    Attributes:
+        view: name.
+        size: width and height that are released, pixels.
+        px_per_mm: at the labelled joint that is nearest to the camera.
+        ridge_px: period of a ridge there, pixels.
+        ridge_contrast: share of the ridges' contrast that downsizing leaves, measured on drawn ones; ridges below two
+            pixels a period cannot be read, whatever is left of them.
+    """
+
+    view: str
+    size: tuple[int, int]
+    px_per_mm: float
+    ridge_px: float
+    ridge_contrast: float
+
+    @property
+    def readable(self) -> bool:
+        """Ridges are shown by two pixels or more, and a tenth of their contrast is left."""
+        return self.ridge_px >= _NYQUIST_PX and self.ridge_contrast > _READABLE
+
+
+def sampling_of(camera: RigCamera, nearest_m: float) -> Sampling:
+    """The largest size of at most 512 x 334 (or upright) at which ridges cannot be read, and what it shows.
+
+    Args:
+        camera: whose pictures are released.
+        nearest_m: depth of the nearest labelled joint.
+    """
+    longer, shorter = max(camera.width, camera.height), min(camera.width, camera.height)
+    scale = min(1.0, SIZE[0] / longer, SIZE[1] / shorter)
+    finest = float(max(camera.camera.K[0, 0], camera.camera.K[1, 1])) / (1000 * nearest_m)
+    while True:
+        size = max(1, round(camera.width * scale)), max(1, round(camera.height * scale))
+        shown = finest * scale
+        said = Sampling(camera.name, size, shown, shown * RIDGE_MM, ridge_contrast(finest, scale))
+        if not said.readable:
+            return said
+        scale *= _SHRINK
+
+
+def ridge_contrast(px_per_mm: float, scale: float) -> float:
+    """Share of the contrast of drawn ridges that is left after downsizing; the most over directions and phases.
+
+    Args:
+        px_per_mm: of the pictures before.
+        scale: of the pictures after, at most 1.
+    """
+    side = 240
+    y, x = np.mgrid[:side, :side]
+    most = 0.0
+    for angle in np.linspace(0, math.pi / 2, 7):
+        along = (x * math.cos(angle) + y * math.sin(angle)) / (px_per_mm * RIDGE_MM)
+        ridges = (128 + 100 * np.sin(2 * np.pi * along)).astype(np.float32)
+        if px_per_mm * RIDGE_MM < _NYQUIST_PX:
+            return 0.0  # the camera itself does not show them
+        small = downsized(ridges, (max(1, round(side * scale)), max(1, round(side * scale))))
+        most = max(most, float(small.std() / ridges.std()))
+    return most
+
+
+def downsized(picture: NDArray[np.uint8] | NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
+    """A picture (H, W) or (H, W, 3) at a width and height not above its own; pixels are means of those beneath."""
+    import cv2
+
+    if (picture.shape[1], picture.shape[0]) == size:
+        return np.asarray(picture, np.float32)
+    return np.asarray(cv2.resize(picture.astype(np.float32), size, interpolation=cv2.INTER_AREA), np.float32)
+
+
+def released_picture(
+    rgb: NDArray[np.uint8], camera: RigCamera, size: tuple[int, int], points_m: NDArray[np.float64]
+) -> tuple[NDArray[np.uint8], FacesFound]:
+    """A camera's picture as it is released, without its lens; not to be shown where a face is `withheld`.
+
+    Args:
+        rgb: (H, W, 3) as taken.
+        camera: whose.
+        size: width and height to release.
+        points_m: (2, 21, 3) labelled joints in the world; NaN where unknown.
+    """
+    import cv2
+
+    if camera.camera.distortion is not None:
+        rgb = np.asarray(cv2.undistort(rgb, camera.camera.K, camera.camera.distortion), np.uint8)
+    shown, faces = without_faces(rgb, camera, points_m)
+    return np.asarray(downsized(shown, size).round().clip(0, 255), np.uint8), faces
+
+
+_ROOM: Final = 0.35
+
+"""Of a face's longer side, that is blurred around it too."""
+
+_CELLS: Final = 6
+
+_LEAST_PRESENCE: Final = 0.1
+
+_LEAST_M: Final = 0.075
+
+"""Half a face: one that looks smaller stands twice as far away as the hand before it, or farther."""
+
+
+class FacesFound(NamedTuple):
+    """What was found in one picture, or in many.
+
+    Attributes:
+        blurred: faces.
+        hands: labelled hands that were taken for a face, and left as they are.
+        withheld: pictures in which what may be a face lies over a labelled hand: neither to be blurred nor shown.
+    """
+
+    blurred: int = 0
+    hands: int = 0
+    withheld: int = 0
+
+
+def without_faces(
+    rgb: NDArray[np.uint8], camera: RigCamera, points_m: NDArray[np.float64]
+) -> tuple[NDArray[np.uint8], FacesFound]:
+    """A picture with its faces blurred.
+
+    Args:
+        rgb: (H, W, 3).
+        camera: whose, without a lens.
+        points_m: (2, 21, 3) labelled joints in the world; NaN where unknown.
+
+    Returns:
+        The picture, not to be shown where `withheld` is 1; and what was found.
+    """
+    joints = camera.camera.from_world(points_m)  # (2, 21, 3)
+    blurred: list[Box] = []
+    hands = 0
+    for face in _detector("box-full").detect(rgb):
+        covered = [hand for hand in joints if _lies_over(_with_room(face.box, rgb), hand, camera.camera.K)]
+        if not covered:
+            blurred.append(face.box)
+        elif _is_hand(rgb, face, covered, camera.camera.K):
+            hands += 1
+        else:
+            return rgb, FacesFound(withheld=1)
+    return blur_faces(rgb, blurred), FacesFound(len(blurred), hands)
+
+
+def blur_faces(rgb: NDArray[np.uint8], boxes: Sequence[Box]) -> NDArray[np.uint8]:
+    """A picture (H, W, 3) in which six cells a side are left of each face's box, and room around it."""
+    import cv2
+
+    out = rgb.copy()
+    for box in boxes:
+        left, top, right, bottom = _with_room(box, rgb)
+        if right - left < 1 or bottom - top < 1:
+            continue
+        cells = cv2.resize(out[top:bottom, left:right], (_CELLS, _CELLS), interpolation=cv2.INTER_AREA)
+        out[top:bottom, left:right] = cv2.resize(cells, (right - left, bottom - top), interpolation=cv2.INTER_LINEAR)
+    return out
+
+
+def _with_room(box: Box, rgb: NDArray[np.uint8]) -> tuple[int, int, int, int]:
+    """What is blurred of a face: x_min, y_min, x_max, y_max, within the picture."""
+    x_min, y_min, x_max, y_max = box
+    room = _ROOM * max(x_max - x_min, y_max - y_min)
+    height, width = rgb.shape[:2]
+    left, top = max(0, math.floor(x_min - room)), max(0, math.floor(y_min - room))
+    return left, top, min(width, math.ceil(x_max + room)), min(height, math.ceil(y_max + room))
+
+
+def _lies_over(box: tuple[int, int, int, int], joints_m: NDArray[np.float64], K: NDArray[np.float64]) -> bool:
+    """Whether a box touches the outline of a hand's known joints (21, 3) before the camera."""
+    import cv2
+
+    known = joints_m[joints_m[:, 2] > 0]  # unknown ones neither
+    if not len(known):
+        return False
+    pixels = (known @ K.T)[:, :2] / known[:, 2:]
+    left, top, right, bottom = box
+    if ((pixels >= (left, top)) & (pixels <= (right, bottom))).all(1).any():
+        return True
+    corners = np.array([[left, top], [right, top], [right, bottom], [left, bottom]], np.float32)
+    hull = cv2.convexHull(pixels.astype(np.float32))
+    return len(hull) > 2 and cv2.intersectConvexConvex(hull, corners)[0] > 0
+
+
+def _is_hand(
+    rgb: NDArray[np.uint8],
+    face: Face,
+    hands_m: Sequence[NDArray[np.float64]],
+    K: NDArray[np.float64],
+) -> bool:
+    """Whether what was taken for a face over hands (21, 3) before the camera is one of them."""
+    far = max(float(np.nanmedian(hand[:, 2])) for hand in hands_m)
+    x_min, _, x_max, _ = face.box
+    if (x_max - x_min) * far / K[0, 0] >= _LEAST_M:
+        return False
+    right_eye, left_eye = face.keypoints[:2, :2].tolist()
+    return not _detector("mesh").detect(rgb, boxes=[box_around_face(face.box, right_eye, left_eye)])
+
+
+@cache
+def _detector(model: str) -> Any:  # noqa: ANN401  # a detector of faces
+    most = 10 if model == "box-full" else 1
+    return create_detector(
+        "face", model=model, static_image=True, max_instances=most, min_presence_score=_LEAST_PRESENCE, threads=1
+    )

@@ -1,0 +1,245 @@
+"""From annotated projects to a data set to give away: pictures without ridges and faces, labels, and what it is.
+
+A release is written beside its name and takes it when it is whole; a run that was stopped goes on with the instants
+that are missing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from sonjit.datasets.hands.interhand import skeleton_lines
+from sonjit.errors import InputError
+from sonjit.files import failing_as_job
+from sonjit.multiview.automatic.runs import read_labels
+from sonjit.multiview.cameras.rig import CameraRig, RigCamera
+from sonjit.multiview.release.data_card import SPLITS, Capture, DataCard, page, split_people
+from sonjit.multiview.release.layout import SplitFiles, Statistics
+from sonjit.multiview.release.privacy import FacesFound, Sampling, released_picture, sampling_of
+from sonjit.synthesis.output.layouts import jpeg_bytes, write_whole
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from sonjit.multiview.annotation.project import Project
+
+FPS: Final = 5.0
+_WORK: Final = "work"
+_SUMS: Final = "SHA256SUMS"
+
+
+@dataclass(frozen=True)
+class Released:
+    """What was written.
+
+    Attributes:
+        pictures: in all splits.
+        instants: likewise.
+        faces: what was found in all pictures, those that were left out among them.
+        views: how finely each shows skin, by capture and view.
+    """
+
+    pictures: int
+    instants: int
+    faces: FacesFound
+    views: Mapping[str, Sampling]
+
+
+@dataclass(frozen=True)
+class _Instant:
+    frame: int
+    points_m: NDArray[np.float64]
+    source: NDArray[np.int64]
+    spread_m: NDArray[np.float64]
+    seen: NDArray[np.bool_]  # (C, 2, 21) of the labelled views
+
+
+def release(
+    projects: Sequence[Project],
+    card: DataCard,
+    out: Path,
+    *,
+    fps: float = 30.0,
+    expect: Callable[[int | None], None] = lambda _: None,
+    advance: Callable[[], None] = lambda: None,
+) -> Released:
+    """Write a release, or go on with one.
+
+    Args:
+        projects: annotated; their folders' names are those of the card's captures.
+        card: licence, consent, people, performances.
+        out: folder that must not be there yet.
+        fps: instants a second, by their numbers; five a second are released.
+        expect: told how many steps there are.
+        advance: called after each.
+
+    Raises:
+        InputError: the folder is there, a project has no labels, or the card no person for it or one in two splits.
+    """
+    if out.exists():
+        raise InputError(f"{out} is there already: name a new folder")
+    if not fps > 0:
+        raise InputError(f"--fps {fps:g}: give instants a second, above 0")
+    captures = [_capture(card, project) for project in projects]
+    splits = split_people(captures)
+    draft = out.with_name(f".{out.name}.part")
+    _begin(draft, projects, card, fps)
+    chosen = [_chosen(project, fps) for project in projects]
+    expect(sum(len(instants) for instants in chosen))
+    files = {split: SplitFiles(split) for split in SPLITS if split in splits.values()}
+    views: dict[str, Sampling] = {}
+    counted, faces = Statistics(), FacesFound()
+    for number, (project, capture, instants) in enumerate(zip(projects, captures, chosen, strict=True)):
+        rig = project.rig
+        samplings = {camera.name: sampling_of(camera, _nearest(camera, instants)) for camera in rig}
+        views |= {f"{project.folder.name}/{name}": one for name, one in samplings.items()}
+        small = CameraRig(_small(camera, samplings[camera.name].size) for camera in rig)
+        own = files[splits[capture.subject]]
+        own.add_cameras(str(number), small)
+        for instant in instants:
+            found = _write_instant(draft, project, small, number, capture, own, instant)
+            counted.add(
+                own.split,
+                capture,
+                instant.frame,
+                instant.source,
+                instant.spread_m,
+                sum(not one.withheld for one in found),
+            )
+            faces = FacesFound(*(sum(of_all) for of_all in zip(faces, *found, strict=True)))
+            advance()
+    write_whole(draft / "annotations" / "skeleton.txt", skeleton_lines().encode())
+    for one in files.values():
+        one.write(draft)
+    said = counted.figures()
+    write_whole(draft / "statistics.json", (json.dumps(said, indent=1) + "\n").encode())
+    write_whole(draft / "README.md", page(card, said, views, faces).encode())
+    _finish(draft, out)
+    return Released(sum(len(one.images) for one in files.values()), counted.instants, faces, views)
+
+
+def _capture(card: DataCard, project: Project) -> Capture:
+    name = project.folder.resolve().name
+    if name not in card.captures:
+        raise InputError(f"the card says nothing of {name}: add [captures.{name}] with subject")
+    return card.captures[name]
+
+
+def _begin(draft: Path, projects: Sequence[Project], card: DataCard, fps: float) -> None:
+    """Make the draft's folder, or see that it is one of the same release."""
+    said = {
+        name: [str(value) for value in (one.subject, one.split, one.sequences)] for name, one in card.captures.items()
+    }
+    labels = [_digest(project) for project in projects]
+    text = json.dumps(
+        {"projects": [str(one.folder.resolve()) for one in projects], "fps": fps, "captures": said, "labels": labels}
+    )
+    kept = draft / _WORK / "settings.json"
+    if kept.is_file() and kept.read_text("utf-8") != text:
+        raise InputError(f"{draft} is of a release with other settings or labels that was stopped: delete it")
+    write_whole(kept, text.encode())
+
+
+def _digest(project: Project) -> str:
+    digest = hashlib.sha256()
+    for labels in read_labels(project):
+        digest.update(labels.points_m.tobytes())
+    return digest.hexdigest()
+
+
+def _chosen(project: Project, fps: float) -> list[_Instant]:
+    """The labelled instants that are released: the first of each fifth of a second.
+
+    Raises:
+        InputError: none has a label.
+    """
+    found: list[_Instant] = []
+    last = -1
+    for labels in read_labels(project):
+        for row, frame in enumerate(labels.frames.tolist()):
+            tick = int(frame * FPS / fps + 1e-6)
+            if tick != last and (labels.source[row] > 0).any():
+                last = tick
+                found.append(
+                    _Instant(frame, labels.points_m[row], labels.source[row], labels.spread_m[row], labels.seen[row])
+                )
+    if not found:
+        raise InputError(f"{project.folder}: no instant has a label; nothing to release")
+    return found
+
+
+def _nearest(camera: RigCamera, instants: Sequence[_Instant]) -> float:
+    """Depth of the labelled joint that is nearest to a camera, metres."""
+    depths = [camera.camera.from_world(one.points_m)[..., 2] for one in instants]
+    ahead = np.concatenate([depth[depth > 0] for depth in depths])
+    return float(ahead.min()) if len(ahead) else 1.0
+
+
+def _small(camera: RigCamera, size: tuple[int, int]) -> RigCamera:
+    """The camera of the released pictures: smaller, without its lens."""
+    ratio = np.array([[size[0] / camera.width], [size[1] / camera.height], [1.0]])
+    return RigCamera(camera.name, *size, replace(camera.camera, K=camera.camera.K * ratio, distortion=None))
+
+
+def _write_instant(
+    root: Path, project: Project, small: CameraRig, number: int, capture: Capture, files: SplitFiles, instant: _Instant
+) -> list[FacesFound]:
+    """Pictures and labels of one instant; gives the faces in each view that could be read."""
+    performed = capture.sequence_of(instant.frame)
+    note = root / _WORK / f"{number}-{instant.frame}.json"
+    new = not note.is_file()
+    kept: dict[str, list[int]] = {} if new else json.loads(note.read_text("utf-8"))
+    found = {name: FacesFound(*one) for name, one in kept.items()}
+    pixels = small.project(instant.points_m)
+    files.add_instant(str(number), instant.frame, instant.points_m, instant.source)
+    order = {name: row for row, name in enumerate(project.rig.names)}
+    for view, camera in enumerate(small):
+        if instant.frame not in project.view(camera.name).numbers or not np.isfinite(pixels[view]).any():
+            continue
+        below = f"Capture{number}/{performed.name}/cam{camera.name}/image{instant.frame}.jpg"
+        if new:
+            try:
+                rgb = project.view(camera.name).read(instant.frame)
+            except InputError:
+                continue  # the annotator named it: a picture that cannot be read is not released
+            size = camera.width, camera.height
+            picture, found[camera.name] = released_picture(rgb, project.rig[camera.name], size, instant.points_m)
+            if not found[camera.name].withheld:
+                write_whole(root / "images" / files.split / below, jpeg_bytes(picture))
+        if camera.name not in found or found[camera.name].withheld:
+            continue
+        seen = instant.seen[order[camera.name]] if len(instant.seen) == len(order) else np.zeros((2, 21), np.bool_)
+        about = {
+            "width": camera.width, "height": camera.height, "capture": number, "subject": capture.subject,
+            "seq_name": performed.name, "seq_type": performed.kind, "camera": camera.name, "frame_idx": instant.frame,
+        }  # fmt: skip
+        files.add_picture(below, about, pixels[view], instant.source, seen)
+    if new:
+        write_whole(note, json.dumps(found).encode())
+    return list(found.values())
+
+
+def _finish(draft: Path, out: Path) -> None:
+    """Take away what only a stopped run needs, list all files, give the folder its name."""
+    for note in (draft / _WORK).iterdir():
+        note.unlink()
+    (draft / _WORK).rmdir()
+    lines = [
+        f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.relative_to(draft).as_posix()}\n"
+        for file in _files(draft)
+    ]
+    write_whole(draft / _SUMS, "".join(lines).encode())
+    with failing_as_job(out):
+        draft.rename(out)
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    return (file for file in sorted(folder.rglob("*")) if file.is_file() and file.name != _SUMS)

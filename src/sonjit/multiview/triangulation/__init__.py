@@ -1,0 +1,1 @@
+"""Points, hands and skeletons in space from what calibrated cameras see."""

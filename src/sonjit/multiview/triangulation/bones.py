@@ -1,0 +1,298 @@
+"""Lengths of bones, and which of them cannot be right.
+
+Joints of a hand over time, from what is known of each, bones of one length, and motion that has limits.
+
+Damped Gauss-Newton steps over all instants at once; each instant is a system of 63 unknowns, its neighbours stand still
+within a step. What is known of a joint counts less the further it lies off (Geman and McClure), so that a joint
+that all views got wrong gives way to its bones.
+
+The rigged hand laid into labelled joints: a mesh in every instant, and how far its joints are from the labels.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+
+import numpy as np
+
+from sonjit.hand_models.rig_files import load_rig
+from sonjit.hand_models.rig_ik import fit_pose
+from sonjit.multiview.annotation.marks import PER_HAND, SIDES
+from sonjit.skeletons import load_skeleton
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from sonjit.hand_models.rig import Rig, RigPose
+
+BONES: Final = tuple(
+    (PER_HAND * side + parent, PER_HAND * side + child)
+    for side in range(len(SIDES))
+    for parent, child in load_skeleton("hand_mediapipe21").bones
+)
+
+"""Pairs of joints, parent first: 20 of the right hand, then 20 of the left."""
+
+_SHARES = np.array([
+    *(np.nan, 0.251, 0.196, 0.158), *(0.463, 0.245, 0.143, 0.097), *(0.446, 0.266, 0.170, 0.108),
+    *(0.421, 0.244, 0.165, 0.107), *(0.414, 0.204, 0.117, 0.093),
+])  # fmt: skip
+
+"""(20,) of the hand's length; from the wrist to the thumb's first joint none is given.
+Source: Buchholz, Armstrong and Goldstein, Ergonomics 35 (1992) 261-273."""
+
+_LIKELY = (0.6, 1.6)  # times the share: hands differ, and marks lie on skin here and there
+
+_FEWEST_BONES = 4
+
+_FEWEST_FRAMES = 3
+
+_CHANGE = 0.15
+
+_CHANGE_M = 0.004
+
+
+@dataclass(frozen=True)
+class BoneWarning:
+    """A bone of an unlikely length.
+
+    Attributes:
+        bone: parent and child joint.
+        length_m: measured.
+        expected_m: by what it was compared with.
+        against: this person's other frames, or the proportions of human hands.
+    """
+
+    bone: tuple[int, int]
+    length_m: float
+    expected_m: float
+    against: Literal["frames", "anatomy"]
+
+
+def bone_lengths(points_m: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(..., 40) metres, as in `BONES`, of joints (..., 42, 3); NaN where an end is unknown."""
+    parents, children = np.array(BONES).T
+    return np.linalg.norm(points_m[..., children, :] - points_m[..., parents, :], axis=-1)
+
+
+def anatomical_lengths(lengths_m: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(40,) what each bone would measure in a hand as large as this one; NaN where too few bones (40,) are known."""
+    expected = np.full(2 * len(_SHARES), np.nan)
+    for side in range(2):
+        own = slice(len(_SHARES) * side, len(_SHARES) * (side + 1))
+        hand_m = lengths_m[own] / _SHARES
+        if np.isfinite(hand_m).sum() >= _FEWEST_BONES:
+            expected[own] = np.nanmedian(hand_m) * _SHARES
+    return expected
+
+
+def bone_warnings(lengths_m: NDArray[np.float64], usual_m: NDArray[np.float64]) -> list[BoneWarning]:
+    """Bones that are unlikely.
+
+    Args:
+        lengths_m: (40,) measured.
+        usual_m: (40,) of the same person in other frames; NaN where unknown.
+    """
+    off = np.abs(lengths_m - usual_m) > np.maximum(_CHANGE * usual_m, _CHANGE_M)
+    expected = anatomical_lengths(lengths_m)
+    ratio = lengths_m / expected
+    strange = (ratio < _LIKELY[0]) | (ratio > _LIKELY[1])
+    found: list[BoneWarning] = []
+    for k, bone in enumerate(BONES):
+        if off[k]:
+            found.append(BoneWarning(bone, float(lengths_m[k]), float(usual_m[k]), "frames"))
+        elif strange[k]:
+            found.append(BoneWarning(bone, float(lengths_m[k]), float(expected[k]), "anatomy"))
+    return found
+
+
+class BoneBook:
+    """What a person's bones measure, frame by frame."""
+
+    def __init__(self) -> None:
+        self._frames: dict[int, NDArray[np.float64]] = {}
+
+    def write(self, frame: int, lengths_m: NDArray[np.float64]) -> None:
+        """Note the lengths (40,) of one frame anew."""
+        self._frames[frame] = lengths_m
+
+    def usual_m(self, *, without: int) -> NDArray[np.float64]:
+        """(40,) median over all frames but one; NaN for bones that fewer than three of them know."""
+        others = [lengths for frame, lengths in self._frames.items() if frame != without]
+        if not others:
+            return np.full(len(BONES), np.nan)
+        table = np.stack(others)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # bones that no frame knows
+            middle = np.nanmedian(table, axis=0)
+        return np.where(np.isfinite(table).sum(0) >= _FEWEST_FRAMES, middle, np.nan)
+
+
+FITTED_BONES: Final = np.array(load_skeleton("hand_mediapipe21").bones)
+
+"""(20, 2) parent and child."""
+
+_BONE_M: Final = 0.001  # how exactly a bone keeps its length: detectors' joints slide a little
+
+_ACCELERATION: Final = 8.0  # m/s² that hands' joints have, root mean square, in quick gestures
+
+_LINKED_S: Final = 0.25
+
+_LEAST_M: Final = 0.001  # no joint that was triangulated is trusted more than this
+
+_TAIL: Final = 3.0  # deviations beyond which an observation counts a quarter
+
+_ROUNDS: Final = 12
+
+_GAP_S: Final = 0.5  # joints unseen for longer are not made up
+
+
+class Skeletons(NamedTuple):
+    """A hand's joints over N instants.
+
+    Attributes:
+        points_m: (N, 21, 3); NaN where nothing says where.
+        covariance_m2: (N, 21, 3, 3) NaN likewise.
+    """
+
+    points_m: NDArray[np.float64]
+    covariance_m2: NDArray[np.float64]
+
+
+def usual_lengths(points_m: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(20,) median length of each bone over joints (N, 21, 3), metres; NaN for bones that were never seen."""
+    lengths = np.linalg.norm(points_m[:, FITTED_BONES[:, 1]] - points_m[:, FITTED_BONES[:, 0]], axis=-1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        return np.asarray(np.nanmedian(lengths, axis=0), np.float64)
+
+
+def fit_skeletons(
+    points_m: NDArray[np.float64],
+    covariance_m2: NDArray[np.float64],
+    lengths_m: NDArray[np.float64],
+    times_s: NDArray[np.float64],
+) -> Skeletons:
+    """Joints that agree with what was seen, keep their bones' lengths, and move as hands can.
+
+    Args:
+        points_m: (N, 21, 3) triangulated; NaN without.
+        covariance_m2: (N, 21, 3, 3) of them.
+        lengths_m: (20,) of the bones; a NaN binds nothing.
+        times_s: (N,) rising; instants further apart than a quarter of a second say nothing of each other.
+    """
+    known = np.asarray(np.isfinite(points_m).all(-1) & np.isfinite(covariance_m2).all((-1, -2)), np.bool_)
+    floor = _LEAST_M**2 * np.eye(3)
+    spread = np.where(known[..., None, None], covariance_m2, 0) + floor
+    sure = np.where(known[..., None, None], np.linalg.inv(spread), 0)
+    target = np.where(known[..., None], points_m, 0)
+    x = _filled(points_m, known, times_s)
+    there = np.asarray(np.isfinite(x).all(-1), np.bool_)
+    x = np.where(there[..., None], x, 0)
+    step_s = np.diff(times_s)
+    links = np.zeros(len(x) + 1)
+    near = step_s < _LINKED_S
+    links[1:-1][near] = 1 / (_ACCELERATION * np.maximum(step_s[near], 1e-3) ** 2 / 2) ** 2
+    normal = np.zeros((0, 63, 63))
+    for _ in range(_ROUNDS):
+        normal, downhill = _system(x, target, sure, there, lengths_m, links)
+        x += np.linalg.solve(normal, downhill[..., None])[..., 0].reshape(x.shape)
+    if not len(x):
+        return Skeletons(points_m, covariance_m2)
+    own = np.linalg.inv(normal).reshape(-1, 21, 3, 21, 3)
+    own = np.moveaxis(np.diagonal(own, axis1=1, axis2=3), -1, 1)  # (N, 21, 3, 3)
+    return Skeletons(np.where(there[..., None], x, np.nan), np.where(there[..., None, None], own, np.nan))
+
+
+def _system(
+    x: NDArray[np.float64],
+    target: NDArray[np.float64],
+    sure: NDArray[np.float64],
+    there: NDArray[np.bool_],
+    lengths_m: NDArray[np.float64],
+    links: NDArray[np.float64],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(N, 63, 63) and (N, 63) of one step."""
+    count = len(x)
+    normal, downhill = np.zeros((count, 21, 3, 21, 3)), np.zeros((count, 21, 3))
+    off = target - x
+    far = np.einsum("nki,nkij,nkj->nk", off, sure, off)
+    weighted = sure * (1 / (1 + far / _TAIL**2) ** 2)[..., None, None]
+    joints = np.arange(21)
+    normal[:, joints, :, joints] += np.swapaxes(weighted, 0, 1)
+    downhill += (weighted @ off[..., None])[..., 0]
+    for (parent, child), length in zip(FITTED_BONES, lengths_m, strict=True):
+        both = there[:, parent] & there[:, child] & bool(np.isfinite(length))
+        way = x[:, child] - x[:, parent]
+        now = np.maximum(np.linalg.norm(way, axis=1), 1e-6)
+        along = np.where(both[:, None], way / now[:, None], 0) / _BONE_M
+        pull = along * ((np.nan_to_num(length) - now) / _BONE_M)[:, None]
+        square = along[:, :, None] * along[:, None, :]
+        normal[:, child, :, child] += square
+        normal[:, parent, :, parent] += square
+        normal[:, child, :, parent] -= square
+        normal[:, parent, :, child] -= square
+        downhill[:, child] += pull
+        downhill[:, parent] -= pull
+    before, after = links[:-1, None, None], links[1:, None, None]
+    weight = (before + after) / 2
+    middle = (before * np.roll(x, 1, 0) + after * np.roll(x, -1, 0)) / np.maximum(before + after, 1e-30)
+    downhill += np.where(there[..., None], weight * (middle - x), 0)
+    calm = np.where(there, weight[..., 0], 0)[..., None] + np.where(there, 1e-3, 1.0)[..., None]
+    flat = normal.reshape(count, 63, 63)
+    flat[:, range(63), range(63)] += np.repeat(calm, 3, -1).reshape(count, 63)
+    return flat, downhill.reshape(count, 63)
+
+
+def _filled(
+    points_m: NDArray[np.float64], known: NDArray[np.bool_], times_s: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Joints that were unseen for a moment, between where they were and where they are; NaN for longer."""
+    filled = np.where(known[..., None], points_m, np.nan)
+    for joint in range(21):
+        seen = np.flatnonzero(known[:, joint])
+        lost = np.flatnonzero(~known[:, joint])
+        if not len(seen) or not len(lost):
+            continue
+        after = np.searchsorted(seen, lost)
+        inside = (after > 0) & (after < len(seen))
+        lost, after = lost[inside], after[inside]
+        first, last = seen[after - 1], seen[after]
+        lost, first, last = (one[times_s[last] - times_s[first] <= _GAP_S] for one in (lost, first, last))
+        share = ((times_s[lost] - times_s[first]) / (times_s[last] - times_s[first]))[:, None]
+        filled[lost, joint] = (1 - share) * points_m[first, joint] + share * points_m[last, joint]
+    return filled
+
+
+def rig_of_lengths(side: Literal["Right", "Left"], lengths_m: NDArray[np.float64]) -> Rig:
+    """The rigged hand with a person's bones (20,); bones that are unknown keep their share of the hand.
+
+    Raises:
+        InputError: the rig's file is not there; the line says how to fetch it.
+    """
+    rig = load_rig(side)
+    known = np.isfinite(lengths_m)
+    growth = float(np.median(lengths_m[known] / rig.lengths[known])) if known.any() else 1.0
+    return rig.resized(np.where(known, lengths_m, growth * rig.lengths))
+
+
+def fit_mesh(rig: Rig, points_m: NDArray[np.float64]) -> tuple[RigPose | None, NDArray[np.intp], NDArray[np.float64]]:
+    """The rig's pose in each instant whose joints are all known.
+
+    Args:
+        rig: with the person's bones.
+        points_m: (N, 21, 3).
+
+    Returns:
+        The pose of M instants, or None without any; which (M,) they are; (N,) mean distance of the rig's joints from
+        the labels, metres, NaN for the others.
+    """
+    whole = np.flatnonzero(np.isfinite(points_m).all((1, 2)))
+    off = np.full(len(points_m), np.nan)
+    if not len(whole):
+        return None, whole, off
+    pose = fit_pose(rig, points_m[whole])
+    off[whole] = np.linalg.norm(rig.keypoints(pose) - points_m[whole], axis=-1).mean(-1)
+    return pose, whole, off

@@ -1,0 +1,281 @@
+"""Which of the hands that views show are one hand in space, and whose hand it is.
+
+Every pair of hands in two views proposes 21 points; the proposal that most other views see too wins, and what is left
+proposes the second hand. What the networks call left and right is a vote at the end, beside the hand's shape in space.
+
+Hands that `sonjit hands` found in each view, put together into hands in space.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from itertools import combinations
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from sonjit.errors import InputError
+from sonjit.media import load_frames
+from sonjit.multiview.calibration.ambiguity import hand_turn
+from sonjit.multiview.cameras.records import write_text
+from sonjit.multiview.triangulation.observations import views_from_rig
+from sonjit.multiview.triangulation.triangulation import triangulate
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from sonjit.multiview.cameras.rig import CameraRig
+    from sonjit.multiview.triangulation.observations import Views
+    from sonjit.multiview.triangulation.triangulation import Triangulation
+
+NEAR_OF_HAND: Final = 0.12
+
+"""How far a hand may lie from where it should, on average over its keypoints, in longer sides of its box."""
+
+_FEWEST_PX: Final = 6.0
+
+_MOST_PAIRS: Final = 400
+
+_ROUNDS: Final = 3
+
+_BENT: Final = 0.1  # a turn from which a hand's shape tells its side
+
+_SHAPE, _MEMORY = 0.5, 0.5  # what shape and the frame before count, in votes of all views
+
+_MOVED_M: Final = 0.05
+
+
+@dataclass(frozen=True, eq=False)
+class SeenInViews:
+    """The hands that C views show at one instant, up to H in each.
+
+    Attributes:
+        points_px: (C, H, 21, 2) MediaPipe's order; NaN without.
+        score: (C, H) presence, 0..1.
+        right: (C, H) probability that it is a right hand.
+    """
+
+    points_px: NDArray[np.float64]
+    score: NDArray[np.float64]
+    right: NDArray[np.float64]
+
+
+def hand_sizes(points_px: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(...) longer sides of the boxes around hands (..., 21, 2), pixels."""
+    return (points_px.max(-2) - points_px.min(-2)).max(-1)
+
+
+def near_px(points_px: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(...) how far hands (..., 21, 2) may lie from where they should, pixels."""
+    return np.maximum(_FEWEST_PX, NEAR_OF_HAND * hand_sizes(points_px))
+
+
+def associate(rig: CameraRig, seen: SeenInViews, before_m: NDArray[np.float64] | None = None) -> NDArray[np.intp]:
+    """Put what the views show together.
+
+    Args:
+        rig: C cameras.
+        seen: by them.
+        before_m: (2, 21, 3) the right and the left hand a moment before; NaN where unknown.
+
+    Returns:
+        (2, C) for the right and the left hand, which of the hands in each view it is; -1 for none.
+    """
+    views = views_from_rig(rig)
+    view, which = np.nonzero(np.isfinite(seen.points_px).all((2, 3)) & (seen.score > 0))
+    points = seen.points_px[view, which]  # (N, 21, 2)
+    rays = [rig.cameras[v].directions(one) for v, one in zip(view, points, strict=True)]
+    left = np.ones(len(view), np.bool_)
+    groups: list[tuple[NDArray[np.intp], NDArray[np.float64]]] = []
+    for _ in range(2):
+        group = _largest(rig, views, view, points, rays, seen.score[view, which], left)
+        if group is None:
+            break
+        left[group[0]] = False
+        groups.append(group)
+    votes = [
+        _rightness(len(rig), seen.right[view[own], which[own]], seen.score[view[own], which[own]], hand, before_m)
+        for own, hand in groups
+    ]
+    chosen = np.full((2, len(rig)), -1, np.intp)
+    if not groups:
+        return chosen
+    first_is_right = votes[0] >= (votes[1] if len(votes) > 1 else 0)
+    for number, (own, _) in enumerate(groups):
+        chosen[int(first_is_right) ^ (1 - number), view[own]] = which[own]
+    return chosen
+
+
+def _largest(
+    rig: CameraRig,
+    views: Views,
+    view: NDArray[np.intp],
+    points: NDArray[np.float64],
+    rays: list[NDArray[np.float64]],
+    score: NDArray[np.float64],
+    left: NDArray[np.bool_],
+) -> tuple[NDArray[np.intp], NDArray[np.float64]] | None:
+    """The hands (M,) of most views that are one, at most one of a view, and their points (21, 3) in space."""
+    rest = np.flatnonzero(left)
+    pairs = [(a, b) for a, b in combinations(rest.tolist(), 2) if view[a] != view[b]]
+    if not pairs:
+        return None
+    pairs.sort(key=lambda pair: -score[pair[0]] * score[pair[1]])
+    if len(pairs) > _MOST_PAIRS:
+        drawn = np.random.default_rng(0).choice(len(pairs), _MOST_PAIRS, replace=False)
+        pairs = [pairs[k] for k in sorted(drawn.tolist())]
+    proposed = np.stack([_midpoints(rig, view[a], rays[a], view[b], rays[b]) for a, b in pairs])  # (P, 21, 3)
+    support, _ = _support(views, proposed, view[rest], points[rest], score[rest])
+    hand, group, best = proposed[int(support.argmax())], np.zeros(0, np.intp), 0.0
+    for _ in range(_ROUNDS):
+        total, member = _support(views, hand[None], view[rest], points[rest], score[rest])
+        now = rest[member[0]]
+        if len(now) < 2 or float(total[0]) <= best:
+            break
+        group, best = now, float(total[0])
+        seen = np.full((len(rig), 21, 2), np.nan)
+        seen[view[group]] = points[group]
+        found = triangulate(rig, seen, refine=False).points_m
+        if not np.isfinite(found).all():
+            break
+        hand = found
+    return (group, hand) if len(group) else None
+
+
+def _midpoints(
+    rig: CameraRig, a: np.intp, rays_a: NDArray[np.float64], b: np.intp, rays_b: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """(21, 3) half way between the rays (21, 3) of two views, where they come closest."""
+    start, end = rig.cameras[a].centre_m, rig.cameras[b].centre_m
+    dot = (rays_a * rays_b).sum(1)
+    to_a, to_b = rays_a @ (end - start), rays_b @ (end - start)
+    across = np.maximum(1 - dot**2, 1e-9)
+    along_a, along_b = (to_a - dot * to_b) / across, (dot * to_a - to_b) / across
+    return (start + along_a[:, None] * rays_a + end + along_b[:, None] * rays_b) / 2
+
+
+def _support(
+    views: Views,
+    proposed: NDArray[np.float64],
+    view: NDArray[np.intp],
+    points: NDArray[np.float64],
+    score: NDArray[np.float64],
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """(P,) how well views see proposed hands (P, 21, 3); (P, N) the hands that are theirs, one of a view at most."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        seen = views.project(proposed.reshape(-1, 3)).reshape(len(views.K), -1, 21, 2)[view]  # (N, P, 21, 2)
+    near = near_px(points)
+    gap = np.linalg.norm(seen - points[:, None], axis=-1)
+    gap = np.fmin(gap, 3 * near[:, None, None]).mean(-1)  # one finger that is wrong is no other hand
+    fit = (score[:, None] * np.clip(1 - gap / near[:, None], 0, None)).T  # (P, N)
+    best = np.zeros((len(fit), len(views.K)))
+    np.maximum.at(best.T, view, fit.T)
+    member = (fit > 0) & (fit >= best[:, view])
+    return best.sum(1), member
+
+
+def _rightness(
+    views: int,
+    right: NDArray[np.float64],
+    score: NDArray[np.float64],
+    hand: NDArray[np.float64],
+    before_m: NDArray[np.float64] | None,
+) -> float:
+    """Above 0 for a right hand: votes of views, its shape in space, and which hand was there a moment before."""
+    total = float(((2 * right - 1) * score).sum())
+    total += _SHAPE * views * float(np.clip(np.nan_to_num(hand_turn(hand)) / _BENT, -1, 1))
+    if before_m is not None:
+        apart = np.linalg.norm(before_m - hand, axis=-1).mean(-1)  # (2,) to the right and the left one
+        apart = np.where(np.isfinite(apart), apart, 2 * _MOVED_M)
+        total += _MEMORY * views * float(np.clip((apart[1] - apart[0]) / _MOVED_M, -1, 1))
+    return total
+
+
+SIDES = ("Right", "Left")
+
+"""In which order the hands of an array stand, as in InterHand2.6M."""
+
+
+@dataclass(frozen=True, eq=False)
+class SeenHands:
+    """What C cameras saw of two hands over F instants.
+
+    Attributes:
+        frames: (F,) numbers of the instants.
+        points_px: (C, F, 2, 21, 2) right hand, left hand; MediaPipe's order; NaN without.
+        confidence: (C, F, 2, 21) each hand's score.
+    """
+
+    frames: tuple[int, ...]
+    points_px: NDArray[np.float64]
+    confidence: NDArray[np.float64]
+
+
+def seen_hands(rig: CameraRig, tables: Mapping[str, Path]) -> SeenHands:
+    """Read a table of hands per camera; of several hands of one side in a picture the surest counts.
+
+    Args:
+        rig: cameras; those without a table saw nothing.
+        tables: written by `sonjit hands --save`, by camera; a frame's index is the same instant in all.
+
+    Raises:
+        InputError: a table cannot be read, or none holds a hand.
+    """
+    read = {name: load_frames(path)[1] for name, path in tables.items()}
+    numbers = sorted({frame.index for frames in read.values() for frame in frames})
+    rows = {number: row for row, number in enumerate(numbers)}
+    points = np.full((len(rig), len(numbers), 2, 21, 2), np.nan)
+    confidence = np.zeros(points.shape[:-1])
+    for name, frames in read.items():
+        view = rig.index(name)
+        for frame in frames:
+            for hand in sorted(frame.hands, key=lambda hand: hand.score):
+                at = view, rows[frame.index], SIDES.index(hand.handedness)
+                points[at], confidence[at] = hand.keypoints[:, :2], hand.score
+    if not np.isfinite(points).any():
+        raise InputError(f"no hand in {', '.join(str(path) for path in tables.values())[:80]}: name tables of hands")
+    return SeenHands(tuple(numbers), points, confidence)
+
+
+def save_hands(path: Path, rig: CameraRig, frames: tuple[int, ...], found: Triangulation) -> None:
+    """Write hands in space as JSON.
+
+    `{"unit": "m", "cameras": [names], "frames": [{"index", "hands": [{"handedness", "keypoints_m" 21 x 3,
+    "spread_mm" 21, "residual_px" {camera: 21}, "views" 21}]}]}`; what is unknown is null. `spread_mm` is the root of
+    the covariance's trace, `views` how many agree.
+
+    Args:
+        path: file to write.
+        rig: cameras.
+        frames: (F,) numbers of the instants.
+        found: of points (F, 2, 21).
+    """
+    spread = np.sqrt(np.trace(found.covariance_m2, axis1=-2, axis2=-1)) * 1000
+    written: list[dict[str, Any]] = []
+    for row, number in enumerate(frames):
+        hands = [
+            {
+                "handedness": side,
+                "keypoints_m": _plain(found.points_m[row, place], 6),
+                "spread_mm": _plain(spread[row, place], 3),
+                "residual_px": {
+                    name: _plain(found.residual_px[view, row, place], 2) for view, name in enumerate(rig.names)
+                },
+                "views": found.inlier[:, row, place].sum(0).tolist(),
+            }
+            for place, side in enumerate(SIDES)
+            if found.ok[row, place].any()
+        ]
+        written.append({"index": number, "hands": hands})
+    write_text(path, json.dumps({"unit": "m", "cameras": list(rig.names), "frames": written}) + "\n")
+
+
+def _plain(values: NDArray[np.float64], digits: int) -> Any:  # noqa: ANN401  # nested lists
+    """Lists with null for what is unknown."""
+    rounded = np.round(values, digits).astype(object)
+    rounded[~np.isfinite(values)] = None
+    return rounded.tolist()

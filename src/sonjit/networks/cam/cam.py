@@ -1,0 +1,151 @@
+"""Classifiers that show where they looked: features, global pooling, one linear layer.
+
+Source: Zhou et al. 2016, Learning Deep Features for Discriminative Localization. The class score is
+S_c = sum_k w_k^c F_k with F_k the pooled channel k, and the class activation map M_c = sum_k w_k^c f_k. With mean
+pooling S_c is the mean of M_c plus the layer's bias; with max pooling the map only ranks places.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+from sonjit.errors import InputError
+from sonjit.networks.base import Network
+from sonjit.networks.cam import backbones as cam_backbones
+from sonjit.networks.cam.backbones import Backbone
+from sonjit.networks.registry import InputSpec, NetworkEntry, register
+
+Pooling = Literal["gap", "gmp"]
+
+
+def class_activation_map(features: Tensor, weights: Tensor, classes: Sequence[int] | None = None) -> Tensor:
+    """Which places speak for each class.
+
+    Args:
+        features: (B, K, h, w), what is pooled.
+        weights: (C, K) of the linear layer after the pooling.
+        classes: which of the C; all of them where None.
+
+    Returns:
+        (B, C', h, w). Its sum over a map is S_c where F_k is a sum, its mean plus the bias where F_k is a mean.
+
+    >>> import torch
+    >>> f = torch.arange(48.0).reshape(1, 3, 4, 4)  # the last convolution's output, k = 3
+    >>> w = torch.tensor([[0.3, 0.5, 0.1], [0.4, 0.6, 0.8]])
+    >>> [round(float(one), 2) for one in f.sum((2, 3))[0]]  # F_1, F_2, F_3
+    [120.0, 376.0, 632.0]
+    >>> maps = class_activation_map(f, w)
+    >>> [round(float(one), 2) for one in maps.sum((2, 3))[0]]  # S_1 = 0.3 F_1 + 0.5 F_2 + 0.1 F_3, and S_2
+    [287.2, 779.2]
+    """
+    chosen = weights if classes is None else weights[list(classes)]
+    return torch.einsum("bkhw,ck->bchw", features, chosen)
+
+
+class CamNetwork(Network):
+    """CNN-GAP and CNN-GMP.
+
+    Args:
+        backbone: pictures to features.
+        classes: how many scores.
+        pooling: "gap", the mean, which rewards finding all of an object; "gmp", the maximum, which needs but its most
+            telling part.
+        units: of the 3 x 3 convolutions with ReLU between backbone and pooling, one number each; the paper has one of
+            1024.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self, backbone: Backbone, classes: int = 1000, pooling: Pooling = "gap", units: Sequence[int] = ()
+    ) -> None:
+        super().__init__()
+        if pooling not in get_args(Pooling):
+            raise InputError(f"pooling={pooling!r}: give 'gap' (mean) or 'gmp' (maximum)")
+        if classes < 1:
+            raise InputError(f"classes={classes}: give at least 1")
+        self.pooling = pooling
+        self.backbone = backbone
+        layers: list[nn.Module] = []
+        channels = backbone.channels
+        for size in units:
+            layers += [nn.Conv2d(channels, size, 3, padding=1), nn.ReLU()]
+            channels = size
+        self.extra = nn.Sequential(*layers)
+        self.head = nn.Linear(channels, classes)
+        self.register_buffer("mean", torch.tensor(backbone.mean)[:, None, None], persistent=False)
+        self.register_buffer("std", torch.tensor(backbone.std)[:, None, None], persistent=False)
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        """Class scores and what they are pooled from.
+
+        Args:
+            images: (B, 3, H, W) RGB in 0..1.
+
+        Returns:
+            scores (B, classes), before the softmax, and features (B, K, h, w).
+        """
+        features = self.extra(self.backbone((images - self.mean) / self.std))
+        pooled = features.mean((2, 3)) if self.pooling == "gap" else features.amax((2, 3))  # (B, K)
+        return {"scores": self.head(pooled), "features": features}
+
+    def from_official(self, state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Torchvision's keys; the layers that only this network has keep what they hold, to be trained."""
+        given, own = super().from_official(state_dict), self.state_dict()
+        if not any(f"backbone.{key}" in own for key in given):
+            return given  # another network's, whose names say most as they are
+        named = {
+            key.replace("fc.", "head.", 1) if key.startswith("fc.") else f"backbone.{key}": value
+            for key, value in given.items()
+            if not key.startswith(self.backbone.left_out)
+        }
+        kept = {key: value for key, value in own.items() if key.startswith(("extra.", "head."))}
+        return kept | named
+
+
+def _register(
+    name: str,
+    make: Callable[[bool], Backbone],
+    source: str,
+    units: Sequence[int] = (),
+    *,
+    size: int = 224,
+    tiny_size: int = 64,
+    where: str = "torchvision's checkpoint by path: its backbone loads, the rest is to be trained",
+) -> None:
+    def build(
+        classes: int = 1000, pooling: Pooling = "gap", units: Sequence[int] = tuple(units), tiny: bool = False
+    ) -> Network:
+        return CamNetwork(make(tiny), classes, pooling, units)
+
+    register(
+        NetworkEntry(
+            name=f"cam-{name}",
+            build=build,
+            summary="classes and where they are, by class activation maps",
+            source=source,
+            licence="the checkpoint's own",
+            inputs=(InputSpec("images", (3, size, size)),),
+            where=where,
+            tiny={"classes": 3, "units": (16,) * len(units), "tiny": True},
+            tiny_inputs=(InputSpec("images", (3, tiny_size, tiny_size)),),
+        )
+    )
+
+
+_PAPER = "Zhou et al. 2016, section 3: "
+_register("vgg16", cam_backbones.vgg16, _PAPER + "VGGnet-GAP", (1024,))
+_register("googlenet", cam_backbones.googlenet, _PAPER + "GoogLeNet-GAP", (1024,))
+_register("alexnet", cam_backbones.alexnet, _PAPER + "AlexNet-GAP", (1024,), tiny_size=96)
+# Two convolutions before the pooling, as in the paper, which does not state the width of the first.
+_register("alexnet-plus", cam_backbones.alexnet, _PAPER + "AlexNet*-GAP", (512, 1024), tiny_size=96)
+_register("nin", cam_backbones.nin, _PAPER + "NIN", tiny_size=96, where="train it: torchvision has none")
+_RESNET = "torchvision's checkpoint by path: all of it loads, and its maps are exact without training"
+_register("resnet18", cam_backbones.resnet18, "He et al. 2016", where=_RESNET)
+_register("resnet50", cam_backbones.resnet50, "He et al. 2016", where=_RESNET)
+_register("small", cam_backbones.small, "Sonjit", size=96, tiny_size=32, where="sonjit train cam")

@@ -1,0 +1,1 @@
+"""Hands in space and as meshes: InterNet, RootNet, HandOccNet, Deformer."""

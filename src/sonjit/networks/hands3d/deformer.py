@@ -1,0 +1,219 @@
+"""Deformer: a hand's mesh in a video; where it is hidden or blurred, frames around say how it is.
+
+A transformer over each frame's map reads a token and 2D joints off it; one over the window's tokens lets frames tell
+each other; each then says its pose and how it moves to the frames beside it, and all are carried to the centre.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torchvision.ops import roi_align
+
+from sonjit.errors import InputError
+from sonjit.hand_models.mano_files import without_mano
+from sonjit.hand_models.rotations import axis_angle_from_matrix, matrix_from_6d
+from sonjit.networks.base import Network
+from sonjit.networks.hands3d.deformer_parts import (
+    SIZES,
+    VARIANTS,
+    DynamicHead,
+    JointPlaces,
+    SpatialTransformer,
+    TokenMlp,
+    VariantHands,
+    fused_pose,
+)
+from sonjit.networks.hands3d.handoccnet_parts import KEYPOINTS
+from sonjit.networks.hands3d.layers import Decoder, Encoder, LeakyPyramid, sine_positions
+from sonjit.networks.registry import InputSpec, NetworkEntry, register
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sonjit.hand_models import Mano
+
+_PREFIXES = ("module.", "honet.", "module.")  # of a checkpoint that was saved from parallel training
+_MANO_KEYS = ("mano_branch.mano_layer_right.", "mano_branch.mano_layer_left.")
+_NOT_WEIGHTS = ("hand_hm_layer.uu", "hand_hm_layer.vv", "mano_branch.coord_change_mat")
+"""In published checkpoints, and no part of this network: the places of a heatmap's cells, and the turn of the axes."""
+_PIXELS_PER_CELL = 4  # of the pyramid's finest map
+
+
+class DeformerNetwork(Network):
+    """Deformer.
+
+    Args:
+        mano: MANO's right hand, by `load_mano`; None: the network stops at pose and shape; `"demo"`: a model of random
+            numbers, to try things out. It is no part of the weights.
+        mano_left: MANO's left hand, likewise, for windows of left hands.
+        variant: whose checkpoint it is: `ho3d` or `dexycb`, which use MANO differently.
+        size: `full`, `small` for a try on a CPU, or, for tests, `tiny`.
+
+    Source: Fu et al. 2023, Deformer: Dynamic Fusion Transformer for Robust Hand Pose Estimation. Weights begin as the
+    released code's, but for layers of one transformer, which there begin as copies of each other.
+    """
+
+    positions: Tensor
+
+    def __init__(
+        self,
+        mano: Mano | str | None = None,
+        mano_left: Mano | str | None = None,
+        variant: str = "ho3d",
+        size: str = "full",
+    ) -> None:
+        super().__init__()
+        for option, value, known in (("size", size, SIZES), ("variant", variant, VARIANTS)):
+            if value not in known:
+                raise InputError(f"unknown {option} {value!r}; known: {', '.join(known)}")
+        numbers = SIZES[size]
+        layers = numbers.layers, numbers.channels, numbers.heads, numbers.hidden
+        self.base_net = LeakyPyramid(numbers.channels, numbers.width, numbers.blocks)
+        self.hand_transformer = SpatialTransformer(numbers)
+        self.hand_query_embed = nn.Embedding(1, numbers.channels)
+        self.hand_hm_embed = TokenMlp(numbers.channels, KEYPOINTS)
+        self.hand_hm_layer = JointPlaces(numbers.side)
+        self.temporal_hand_transformer_encoder = Encoder(*layers)
+        self.temporal_hand_transformer_decoder = Decoder(*layers)
+        self.temporal_hand_query_embed = nn.Embedding(1, numbers.channels)
+        self.mano_branch = DynamicHead(numbers)
+        self.register_buffer("positions", sine_positions(numbers.frames, numbers.channels), persistent=False)
+        self.hands = VariantHands(VARIANTS[variant], mano, mano_left)
+        self.size = numbers
+
+    def forward(
+        self,
+        images: Tensor,
+        hand_boxes: Tensor | None = None,
+        side: Tensor | None = None,
+        roots: Tensor | None = None,
+    ) -> dict[str, Tensor]:
+        """The hand in the middle of each window of frames; each is looked at, then all are fused.
+
+        Args:
+            images: (B, T, 3, 512, 512) RGB in 0..1, T = 7 frames of one hand, oldest first.
+            hand_boxes: (B, T, 4) where the hand is, as x_min, y_min, x_max, y_max in pixels of these; None: everywhere.
+            side: (B, T) as in `fuse`.
+            roots: (B, T, 3) as in `fuse`.
+
+        Returns:
+            What `fuse` gives, and `joints2d` (B * T, 21, 2): x, y in 0..1 of the hand's box.
+        """
+        frames, pixels = self.size.frames, self.size.image
+        if images.ndim != 5 or images.shape[1:] != (frames, 3, pixels, pixels):
+            wanted = f"(B, {frames}, 3, {pixels}, {pixels})"
+            raise InputError(f"{self.name}: images have shape {tuple(images.shape)}; give {wanted}")
+        if hand_boxes is None:
+            hand_boxes = images.new_tensor([0, 0, pixels, pixels]).expand(*images.shape[:2], 4)
+        if hand_boxes.shape != (*images.shape[:2], 4):
+            raise InputError(f"{self.name}: hand_boxes have shape {tuple(hand_boxes.shape)}; give (B, {frames}, 4)")
+        tokens, joints = self.look(images.flatten(0, 1), hand_boxes.to(images).flatten(0, 1))
+        windows = (-1, frames)
+        return {
+            **self.fuse(tokens.unflatten(0, windows), joints.unflatten(0, windows), side, roots),
+            "joints2d": joints,
+        }
+
+    def look(self, images: Tensor, hand_boxes: Tensor) -> tuple[Tensor, Tensor]:
+        """What each frame says by itself: the costly part, which a video needs once per frame.
+
+        Args:
+            images: (N, 3, 512, 512).
+            hand_boxes: (N, 4) pixels.
+
+        Returns:
+            Tokens (N, 256) and joints (N, 21, 2) as x, y in 0..1 of the box.
+        """
+        owners = torch.arange(images.shape[0], dtype=hand_boxes.dtype, device=images.device)
+        rois = torch.cat([owners[:, None], hand_boxes], 1)
+        features = self.base_net(images.contiguous(memory_format=torch.channels_last))  # a quarter faster on CPUs
+        # As RoIAlign first came: as many points in a bin as it spans cells, and no shift by half a cell.
+        maps = roi_align(features, rois, self.size.side, 1 / _PIXELS_PER_CELL, -1, aligned=False)
+        answers, memory = self.hand_transformer(maps, self.hand_query_embed.weight)
+        return answers.squeeze(1), self.hand_hm_layer(self.hand_hm_embed(memory))
+
+    def fuse(
+        self, tokens: Tensor, joints: Tensor, side: Tensor | None = None, roots: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """The hand in the middle of each window from what its frames said.
+
+        Args:
+            tokens: (B, T, 256) of `look`.
+            joints: (B, T, 21, 2) of `look`.
+            side: (B, T), 0 where the hand is a right one and 1 where it is a left one, the same over a window; None:
+                right ones.
+            roots: (B, T, 3) metres in the variant's axes, that of the middle being added to its mesh; None: zero.
+
+        Returns:
+            `mano_shape` (B, 10); `mano_pose` (B, 16, 3, 3) and `mano_pose_aa` (B, 48), in MANO's order without its mean
+            pose; `confidences` (B, T): the weight of each frame; `pose6d`, `fw6d` and `bw6d` (B * T, 96): each frame's
+            pose, and what to add for the next frame's and for the one before. With a MANO model `verts3d`
+            (B, 778, 3) and `joints3d` (B, 21, 3), MediaPipe's 21, in metres; y and z are negated, for so the released
+            code evaluates both variants.
+        """
+        memory = self.temporal_hand_transformer_encoder(tokens, self.positions)
+        query = self.temporal_hand_query_embed.weight
+        shape_token = self.temporal_hand_transformer_decoder(query, memory, self.positions).squeeze(1)
+        motion, shape = self.mano_branch(memory, joints, shape_token)
+        six, confidences = fused_pose(motion)
+        rotations, pose = rotations_from_6d(six)
+        out = {
+            "mano_shape": shape,
+            "mano_pose": rotations,
+            "mano_pose_aa": pose,
+            "confidences": confidences,
+            "pose6d": motion.pose.flatten(0, 1),
+            "fw6d": motion.forward.flatten(0, 1),
+            "bw6d": motion.backward.flatten(0, 1),
+        }
+        if self.hands.right is not None or self.hands.left is not None:
+            vertices, hand = self.hands(pose, shape, None if side is None else side.to(pose).mean(1))
+            root = 0 if roots is None else roots.reshape(*tokens.shape[:2], 3)[:, tokens.shape[1] // 2, None]
+            axes = tokens.new_tensor([1, -1, -1])
+            out |= {"joints3d": (hand + root) * axes, "verts3d": (vertices + root) * axes}
+        return out
+
+    def from_official(self, state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Without what a published checkpoint holds beside weights; its MANO models must be those given.
+
+        Raises:
+            InputError: one is another.
+        """
+        weights = dict(state_dict)
+        for prefix in _PREFIXES:
+            weights = {key.removeprefix(prefix): value for key, value in weights.items()}
+        for prefix, mano in zip(_MANO_KEYS, (self.hands.right, self.hands.left), strict=True):
+            if self.hands.variant.flat_hand_mean:
+                weights.pop(f"{prefix}th_hands_mean", None)  # zeros there, whatever the model's mean pose
+            weights = without_mano(weights, prefix, mano)
+        return {key: value for key, value in weights.items() if key not in _NOT_WEIGHTS}
+
+
+def rotations_from_6d(six: Tensor) -> tuple[Tensor, Tensor]:
+    """Poses (N, 96) as matrices (N, 16, 3, 3) and as axis-angles (N, 48)."""
+    matrices = matrix_from_6d(six.unflatten(1, (-1, 6)))
+    return matrices, axis_angle_from_matrix(matrices).flatten(1).nan_to_num(nan=0.0)
+
+
+register(
+    NetworkEntry(
+        name="deformer",
+        build=DeformerNetwork,
+        summary="mesh and joints of one hand in the middle of seven frames of a video, through MANO",
+        source="Fu et al. 2023, Deformer",
+        licence="no weights were published; MANO's own licence for the mesh",
+        inputs=(
+            InputSpec("images", (SIZES["full"].frames, 3, SIZES["full"].image, SIZES["full"].image)),
+            InputSpec("hand_boxes", (SIZES["full"].frames, 4), high=SIZES["full"].image),
+        ),
+        where="train it, or give a checkpoint of https://github.com/fuqichen1998/Deformer",
+        tiny={"mano": "demo", "mano_left": "demo", "size": "tiny"},
+        tiny_inputs=(
+            InputSpec("images", (SIZES["tiny"].frames, 3, SIZES["tiny"].image, SIZES["tiny"].image)),
+            InputSpec("hand_boxes", (SIZES["tiny"].frames, 4), high=SIZES["tiny"].image),
+        ),
+    )
+)

@@ -1,0 +1,1 @@
+"""A 2D keypoint detector of heatmaps, for the annotation studio."""

@@ -1,0 +1,221 @@
+"""Runs `keypoint-detector` on pictures: hands' boxes in, keypoints in pixels out.
+
+Source of the reading between cells: Zhang et al. 2020, Distribution-Aware Coordinate Representation (DARK): near its
+peak the logarithm of a Gaussian is a parabola, whose top two derivatives tell.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sonjit.errors import InputError, JobError
+from sonjit.geometry import RotatedBox, crop, crop_matrix, square_box
+from sonjit.networks.keypoints.keypoint_heatmaps import STRIDE
+from sonjit.networks.registry import create_network
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from sonjit.results import Box
+
+DESCRIPTION: Final = "network.json"
+"""Beside the weights: the options of the network and the side of its crops."""
+AROUND: Final = 1.5
+"""Side of a crop in those of the box around the keypoints, in training too."""
+_EXPORTED: Final = (".onnx", ".xml")
+_AT_ONCE: Final = 32
+
+
+class DetectedKeypoints(NamedTuple):
+    """One hand.
+
+    Attributes:
+        keypoints: (K, 2) x, y in pixels of the picture.
+        confidence: (K,) 0..1, how much of the map's probability lies near the peak.
+        visible: (K,) 0..1, that it is seen rather than hidden.
+    """
+
+    keypoints: NDArray[np.float32]
+    confidence: NDArray[np.float32]
+    visible: NDArray[np.float32]
+
+
+class KeypointDetector:
+    """Finds the keypoints of hands whose boxes are known.
+
+    Args:
+        weights: `weights.safetensors` of a run of `sonjit train keypoint-detector`, the run's folder, or the `.onnx` or
+            `.xml` that it wrote.
+        device: of torch; exported files run on the CPU.
+
+    Raises:
+        InputError: nothing is there, or it is no such network.
+    """
+
+    def __init__(self, weights: str | Path, device: str = "cpu") -> None:
+        file = Path(weights)
+        file = file / "weights.safetensors" if file.is_dir() else file
+        if not file.is_file():
+            raise InputError(f"{file}: no such file; sonjit train keypoint-detector writes one")
+        self._device = device
+        if file.suffix in _EXPORTED:
+            self._run, self.side = _exported(file)
+        else:
+            options, self.side = load_description(file.parent)
+            network = create_network("keypoint-detector", file, **options)
+            self._run = network.to(device).eval()
+
+    @torch.inference_mode()
+    def detect(self, rgb: NDArray[np.uint8], boxes: Sequence[Box]) -> list[DetectedKeypoints]:
+        """The keypoints in each box.
+
+        Args:
+            rgb: (H, W, 3) uint8.
+            boxes: x_min, y_min, x_max, y_max in pixels, tightly around each hand's keypoints.
+
+        Returns:
+            One for each box, in the same order.
+        """
+        areas = [area_of_box(box) for box in boxes]
+        found: list[DetectedKeypoints] = []
+        for start in range(0, len(areas), _AT_ONCE):
+            some = areas[start : start + _AT_ONCE]
+            crops = np.stack([crop(rgb, area, self.side, self.side, border="zero") for area in some])
+            out = self._run(torch.from_numpy(crops).to(self._device).permute(0, 3, 1, 2).float() / 255)
+            cells, confidence = read_heatmaps(out["heatmaps"].float().cpu().numpy())
+            visible = out["visible_logits"].float().sigmoid().cpu().numpy()
+            for area, one, sure, seen in zip(some, cells, confidence, visible, strict=True):
+                matrix = crop_matrix(area, self.side, self.side)
+                px = one * STRIDE + (STRIDE - 1) / 2
+                found.append(DetectedKeypoints((px @ matrix[:, :2].T + matrix[:, 2]).astype(np.float32), sure, seen))
+        return found
+
+
+def area_of_box(box: Box) -> RotatedBox:
+    """The upright square that is cut out for a box x_min, y_min, x_max, y_max around keypoints.
+
+    Raises:
+        InputError: the box holds nothing.
+    """
+    x_min, y_min, x_max, y_max = box
+    if not (x_max > x_min and y_max > y_min and np.isfinite(box).all()):
+        raise InputError(f"box {tuple(box)}: give x_min, y_min, x_max, y_max with room between them")
+    around = RotatedBox((x_min + x_max) / 2, (y_min + y_max) / 2, x_max - x_min, y_max - y_min)
+    return square_box(around, scale=AROUND)
+
+
+def sigma_of(cells: int) -> float:
+    """Deviation, in cells, of the Gaussian around a keypoint in a map of so many cells a side.
+
+    >>> sigma_of(64), sigma_of(16)
+    (2.0, 1.0)
+    """
+    return max(1.0, cells / 32)
+
+
+def read_heatmaps(logits: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+    """Where keypoints lie, between cells, and how surely.
+
+    Args:
+        logits: (B, K, h, w).
+
+    Returns:
+        (B, K, 2) x, y in cells; (B, K) the probability within three deviations of the peak.
+    """
+    import cv2
+
+    batch, count, height, width = logits.shape
+    sigma = sigma_of(width)
+    flat = logits.reshape(batch * count, height * width).astype(np.float64)
+    share = np.exp(flat - flat.max(1, keepdims=True))
+    share /= share.sum(1, keepdims=True)
+    maps = flat.reshape(-1, height, width)
+    smooth = np.array([cv2.GaussianBlur(one, (0, 0), sigma / 2) for one in maps], np.float64)
+    y, x = np.divmod(smooth.reshape(len(flat), -1).argmax(1), width)  # (N,)
+    places = np.stack([x, y], 1) + _to_the_top(smooth, x, y)
+    off = np.stack([np.arange(width) - places[:, :1], np.arange(height) - places[:, 1:]])  # square maps: (2, N, w)
+    near = off[1][:, :, None] ** 2 + off[0][:, None, :] ** 2 <= (3 * sigma) ** 2  # (N, h, w)
+    confidence = (share.reshape(near.shape) * near).sum((1, 2))
+    return places.reshape(batch, count, 2), confidence.reshape(batch, count).astype(np.float32)
+
+
+def _to_the_top(maps: NDArray[np.float64], x: NDArray[np.int64], y: NDArray[np.int64]) -> NDArray[np.float64]:
+    """From cells (N,) of log-likelihoods (N, h, w) to the tops of the parabolas there: (N, 2); at edges none."""
+    rows = np.arange(len(maps))
+    inside = (x > 0) & (x < maps.shape[2] - 1) & (y > 0) & (y < maps.shape[1] - 1)
+    x, y = np.clip(x, 1, maps.shape[2] - 2), np.clip(y, 1, maps.shape[1] - 2)
+
+    def at(dx: int, dy: int) -> NDArray[np.float64]:
+        return maps[rows, y + dy, x + dx]
+
+    slope = np.stack([at(1, 0) - at(-1, 0), at(0, 1) - at(0, -1)], 1) / 2
+    bend_x, bend_y = at(1, 0) + at(-1, 0) - 2 * at(0, 0), at(0, 1) + at(0, -1) - 2 * at(0, 0)
+    bend_xy = (at(1, 1) + at(-1, -1) - at(1, -1) - at(-1, 1)) / 4
+    area = bend_x * bend_y - bend_xy**2
+    good = inside & (area > 1e-12) & (bend_x < 0)
+    area = np.where(good, area, 1.0)
+    step = (
+        np.stack([bend_xy * slope[:, 1] - bend_y * slope[:, 0], bend_xy * slope[:, 0] - bend_x * slope[:, 1]], 1)
+        / area[:, None]
+    )
+    return np.where(good[:, None], np.clip(step, -1, 1), 0.0)
+
+
+def save_description(folder: Path, options: Mapping[str, Any], side: int) -> None:
+    """Write beside the weights what `KeypointDetector` needs.
+
+    Raises:
+        JobError: the disk refuses.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        text = json.dumps({"network": "keypoint-detector", "options": dict(options), "side": side}, indent=2)
+        (folder / DESCRIPTION).write_text(text + "\n", "utf-8")
+    except OSError as error:
+        raise JobError(f"writing {folder / DESCRIPTION} failed: {error.strerror}") from None
+
+
+def load_description(folder: Path) -> tuple[dict[str, Any], int]:
+    """Options of the network whose weights lie in a folder, and the side of its crops.
+
+    Raises:
+        InputError: the folder says nothing, or nothing of this network.
+    """
+    file = folder / DESCRIPTION
+    try:
+        said: Any = json.loads(file.read_text("utf-8"))
+        if said["network"] != "keypoint-detector":
+            raise InputError(f"{file} describes {said['network']!r} and no keypoint-detector")
+        return dict(said["options"]), int(said["side"])
+    except OSError:
+        raise InputError(f"{folder} is no run of sonjit train keypoint-detector: it holds no {DESCRIPTION}") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{file} does not describe a network ({error}); train it again") from None
+
+
+def _exported(path: Path) -> tuple[Callable[[Tensor], dict[str, Tensor]], int]:
+    """What runs an exported file on crops one after the other, and their side."""
+    from sonjit.engines import EngineOptions
+    from sonjit.engines.openvino import compile_settings, core, read_model
+
+    model = read_model(path)
+    names = [output.get_any_name() for output in model.outputs]
+    if not {"heatmaps", "visible_logits"} <= set(names):
+        raise InputError(f"{path}: no keypoint-detector; sonjit train keypoint-detector --export onnx writes one")
+    side = int(model.input(0).get_partial_shape()[3].get_length())
+    model.reshape([1, 3, side, side])
+    network = core().compile_model(model, "CPU", compile_settings(EngineOptions(), "f32"))
+
+    def run(images: Tensor) -> dict[str, Tensor]:
+        seen = [network(image[None]) for image in images.numpy()]
+        return {name: torch.from_numpy(np.concatenate([one[name] for one in seen])) for name in names}
+
+    return run, side

@@ -1,0 +1,344 @@
+"""Checkpoints of torchvision's Mask R-CNN under the names of ours.
+
+What Mask R-CNN computes on the way from pictures to instances.
+
+Mask R-CNN: objects as boxes, classes and masks.
+
+Source: He et al., Mask R-CNN (2017), with the pyramid of section 3.1. Checkpoints of torchvision's
+`maskrcnn_resnet50_fpn` and `maskrcnn_resnet50_fpn_v2` load by `load_official`, and the answers are the same.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from sonjit.networks.base import Network
+from sonjit.networks.mask_rcnn.fpn import FeaturePyramid, ResNet
+from sonjit.networks.mask_rcnn.roi_align import pool_levels
+from sonjit.networks.mask_rcnn.roi_heads import (
+    BoxHead,
+    Instances,
+    MaskHead,
+    Samples,
+    Target,
+    batch_of,
+    box_losses,
+    boxes_from_scores,
+    mask_loss,
+    paste_masks,
+    ratio_to,
+    resize_target,
+    sample_proposals,
+)
+from sonjit.networks.mask_rcnn.rpn import RegionProposals
+from sonjit.networks.registry import InputSpec, NetworkEntry, register
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from torch import Tensor
+
+    from sonjit.networks.mask_rcnn.fpn import Norm
+    from sonjit.networks.mask_rcnn.roi_align import Pooling
+    from sonjit.networks.mask_rcnn.rpn import RpnSteps
+
+_BATCH_NORM_EPSILON = 1e-5
+
+_OFFICIAL = (
+    (r"^backbone\.body\.", "backbone."),
+    (r"^backbone\.fpn\.inner_blocks\.(\d+)\.(?=[wb])", r"pyramid.lateral.\1.0."),  # files from before torchvision 0.13
+    (r"^backbone\.fpn\.layer_blocks\.(\d+)\.(?=[wb])", r"pyramid.output.\1.0."),
+    (r"^backbone\.fpn\.inner_blocks\.", "pyramid.lateral."),
+    (r"^backbone\.fpn\.layer_blocks\.", "pyramid.output."),
+    (r"^rpn\.head\.conv\.(?=[wb])", "rpn.convs.0.0."),
+    (r"^rpn\.head\.conv\.", "rpn.convs."),
+    (r"^rpn\.head\.cls_logits\.", "rpn.objectness."),
+    (r"^rpn\.head\.bbox_pred\.", "rpn.deltas."),
+    (r"^roi_heads\.box_head\.(?:fc6|5)\.", "box_head.hidden.0."),
+    (r"^roi_heads\.box_head\.fc7\.", "box_head.hidden.1."),
+    (r"^roi_heads\.box_head\.", "box_head.convs."),
+    (r"^roi_heads\.box_predictor\.cls_score\.", "box_head.scores."),
+    (r"^roi_heads\.box_predictor\.bbox_pred\.", "box_head.deltas."),
+    (r"^roi_heads\.mask_head\.mask_fcn1\.", "mask_head.convs.0.0."),
+    (r"^roi_heads\.mask_head\.mask_fcn2\.", "mask_head.convs.1.0."),
+    (r"^roi_heads\.mask_head\.mask_fcn3\.", "mask_head.convs.2.0."),
+    (r"^roi_heads\.mask_head\.mask_fcn4\.", "mask_head.convs.3.0."),
+    (r"^roi_heads\.mask_head\.", "mask_head.convs."),
+    (r"^roi_heads\.mask_predictor\.conv5_mask\.", "mask_head.upsample."),
+    (r"^roi_heads\.mask_predictor\.mask_fcn_logits\.", "mask_head.logits."),
+)
+
+"""torchvision's keys -> ours; the first pattern that fits holds."""
+
+
+def weights_from_torchvision(weights: Mapping[str, Tensor], *, frozen: bool) -> dict[str, Tensor]:
+    """The keys of torchvision as ours.
+
+    Its published first version runs with nothing added to the variance, as our frozen norm does; a file with the
+    counters of a live batch norm comes from one that adds 1e-5, which goes into the variance itself.
+
+    Args:
+        weights: under the keys of torchvision.
+        frozen: whether our residual network's norms are.
+    """
+    live = any(key.startswith("backbone.body.") and key.endswith("num_batches_tracked") for key in weights)
+    ours: dict[str, Tensor] = {}
+    for key, value in weights.items():
+        if frozen and key.startswith("backbone.body."):
+            if key.endswith("num_batches_tracked"):
+                continue
+            if live and key.endswith("running_var"):
+                value = value + _BATCH_NORM_EPSILON
+        ours[_own_key(key)] = value
+    return ours
+
+
+def _own_key(key: str) -> str:
+    return next((re.sub(old, new, key) for old, new in _OFFICIAL if re.search(old, key)), key)
+
+
+@dataclass(frozen=True)
+class Steps:
+    """Each intermediate step of a forward pass over B pictures.
+
+    Attributes:
+        pictures: (B, 3, H, W) resized, normalised, padded with 0.
+        sizes: height and width of each picture within that.
+        pyramid: P2..P6, (B, C, H / 2^l, W / 2^l).
+        rpn: anchors, objectness, deltas, proposals before and after NMS, and those left at the end.
+        levels: (R,) level that each proposal is looked at on, all pictures one after the other.
+        box_maps: (R, C, 7, 7) of each proposal.
+        logits: (R, classes).
+        deltas: (R, classes, 4).
+        boxes: of each picture's instances, (N_b, 4) pixels of the resized picture.
+        mask_maps: (N, C, 14, 14) of each instance; or 7x7.
+        mask_logits: (N, classes, 28, 28); or 14x14.
+    """
+
+    pictures: Tensor
+    sizes: list[tuple[int, int]]
+    pyramid: list[Tensor]
+    rpn: RpnSteps
+    levels: Tensor
+    box_maps: Tensor
+    logits: Tensor
+    deltas: Tensor
+    boxes: list[Tensor]
+    mask_maps: Tensor
+    mask_logits: Tensor
+
+
+__all__ = ["Instances", "MaskRCNN", "Steps", "Target", "paste_masks"]
+
+
+class MaskRCNN(Network):
+    """A residual network with a pyramid, a region proposal network on it, and a box and a mask head.
+
+    Args:
+        classes: with the background, which is class 0.
+        depth: layers of the residual network: 10, 18, 34, 50 or 101.
+        width: channels of its first stage.
+        channels: of the pyramid and the heads.
+        hidden: of the box head's fully connected layers.
+        norm: "frozen" takes over trained statistics, in the residual network alone; "batch" learns them and "group"
+            needs none, in pyramid and heads too.
+        rpn_convs, box_convs: 3x3 convolutions of the region proposal network and the box head.
+        anchors_px: side of the anchors of P2..P6.
+        before_nms: anchors of each level that are looked at; doubled in training.
+        after_nms: proposals that are left; doubled in training.
+        roi: RoIAlign, or RoIPool for comparison.
+        masks: False for Faster R-CNN, the same without masks.
+        mask_map: 14 for 28x28 masks, 7 for the paper's 14x14 ones.
+        min_side, max_side: pictures are resized so that their short side is the one, or their long side the other, in
+            pixels.
+        min_score: below which nothing is an instance.
+        most: instances of a picture at most.
+    """
+
+    def __init__(
+        self,
+        classes: int = 91,
+        *,
+        depth: int = 50,
+        width: int = 64,
+        channels: int = 256,
+        hidden: int = 1024,
+        norm: Norm = "frozen",
+        rpn_convs: int = 1,
+        box_convs: int = 0,
+        anchors_px: Sequence[float] = (32, 64, 128, 256, 512),
+        before_nms: int = 1000,
+        after_nms: int = 1000,
+        roi: Pooling = "align",
+        masks: bool = True,
+        mask_map: int = 14,
+        min_side: int = 800,
+        max_side: int = 1333,
+        min_score: float = 0.05,
+        most: int = 100,
+    ) -> None:
+        super().__init__()
+        self.roi: Pooling = roi
+        self.mask_map, self.min_side, self.max_side = mask_map, min_side, max_side
+        self.min_score, self.most = min_score, most
+        self.frozen = norm == "frozen"
+        norm_of_heads = None if self.frozen else norm
+        self.backbone = ResNet(depth, width, norm)
+        self.pyramid = FeaturePyramid(self.backbone.channels, channels, norm_of_heads)
+        self.rpn = RegionProposals(
+            channels, convs=rpn_convs, sizes_px=anchors_px, before_nms=before_nms, after_nms=after_nms
+        )
+        self.box_head = BoxHead(classes, channels, hidden, box_convs, norm_of_heads)
+        self.mask_head = MaskHead(classes, channels, norm_of_heads) if masks else None
+
+    def forward(self, images: Tensor, *, steps: bool = False) -> dict[str, Any]:
+        """What is in pictures of one size, in tensors of one size.
+
+        Args:
+            images: (B, 3, H, W) RGB, 0..1.
+            steps: give the intermediate `Steps` too, under "steps".
+
+        Returns:
+            "boxes" (B, N, 4) in pixels of the pictures, "scores" (B, N), "labels" (B, N) int64 and "masks"
+            (B, N, M, M), best first, N the most that may be found; what is left over is 0.
+        """
+        found, between = self._run(list(images), every_class=steps)
+        filled = {name: [_filled(getattr(one, name), self.most) for one in found] for name in Instances._fields}
+        outputs: dict[str, Any] = {name: torch.stack(parts) for name, parts in filled.items()}
+        return outputs | {"steps": between} if steps else outputs
+
+    def find(self, pictures: Sequence[Tensor]) -> list[Instances]:
+        """What is in each of several pictures (3, H, W), RGB 0..1, which may differ in size."""
+        return self._run(pictures, every_class=False)[0]
+
+    def find_with_steps(self, pictures: Sequence[Tensor]) -> tuple[list[Instances], Steps]:
+        """`find`, with each step on the way."""
+        return self._run(pictures, every_class=True)
+
+    def _run(self, pictures: Sequence[Tensor], *, every_class: bool) -> tuple[list[Instances], Steps]:
+        """Instances and steps; the mask logits of each instance's own class alone where not every class is wanted."""
+        batch, sizes = batch_of(pictures, self.min_side, self.max_side)
+        pyramid = self.pyramid(self.backbone(batch))
+        rpn = self.rpn(pyramid, (batch.shape[-2], batch.shape[-1]), sizes)
+        proposals = [one.boxes for one in rpn.proposals]
+        maps, levels = pool_levels(pyramid[:4], proposals, 7, kind=self.roi)
+        logits, deltas = self.box_head(maps)
+        counts = [one.shape[0] for one in proposals]  # len() would be a number, which export has none of
+        parts = zip(logits.split(counts), deltas.split(counts), proposals, sizes, strict=True)
+        kept = [boxes_from_scores(*part, min_score=self.min_score, nms_iou=0.5, most=self.most) for part in parts]
+        if torch.compiler.is_exporting():  # other runtimes stumble over layers on no instance: give them empty ones
+            kept = [(_filled(a, self.most), _filled(b, self.most), _filled(c, self.most)) for a, b, c in kept]
+        boxes = [one[0] for one in kept]
+        likely, labels = (torch.cat([one[i] for one in kept]) for i in (1, 2))
+        mask_maps, mask_logits, own = maps[:0], logits[:0], logits.new_zeros(labels.shape[0], 0, 0)
+        if self.mask_head is not None:
+            mask_maps, _ = pool_levels(pyramid[:4], boxes, self.mask_map, kind=self.roi)
+            features = self.mask_head.features(mask_maps)
+            own = self.mask_head.logits_of(features, labels)
+            mask_logits = self.mask_head.logits(features) if every_class else own[:, None]
+        masks = (own.sigmoid() * (likely > 0)[:, None, None]).split([one.shape[0] for one in boxes])
+        found = [
+            Instances(place * ratio_to(picture, size), scores, classes, mask)
+            for picture, size, (place, scores, classes), mask in zip(pictures, sizes, kept, masks, strict=True)
+        ]
+        return found, Steps(batch, sizes, pyramid, rpn, levels, maps, logits, deltas, boxes, mask_maps, mask_logits)
+
+    def on_full_budget(self, images: Tensor) -> None:
+        """Run every layer on as many proposals and instances as pictures (B, 3, H, W) may have: the most they cost."""
+        batch, _ = batch_of(list(images), self.min_side, self.max_side)
+        pyramid = self.pyramid(self.backbone(batch))
+        for level in pyramid:
+            self.rpn.on_level(level)
+        channels = pyramid[0].shape[1]
+        self.box_head(batch.new_zeros(len(images) * self.rpn.after_nms, channels, 7, 7))
+        if self.mask_head is not None:
+            maps = batch.new_zeros(len(images) * self.most, channels, self.mask_map, self.mask_map)
+            labels = torch.ones(len(maps), dtype=torch.int64, device=maps.device)
+            self.mask_head.logits_of(self.mask_head.features(maps), labels)
+
+    def losses(self, pictures: Sequence[Tensor], targets: Sequence[Target]) -> dict[str, Tensor]:
+        """The parts of the multi-task loss, whose sum is minimised: L = L_cls + L_box + L_mask, and the RPN's two.
+
+        Args:
+            pictures: (3, H, W) RGB 0..1.
+            targets: what stands in each, in its pixels.
+        """
+        batch, sizes = batch_of(pictures, self.min_side, self.max_side)
+        parts = zip(pictures, sizes, targets, strict=True)
+        resized = [resize_target(picture, size, target) for picture, size, target in parts]
+        pyramid = self.pyramid(self.backbone(batch))
+        rpn = self.rpn(pyramid, (batch.shape[-2], batch.shape[-1]), sizes)
+        losses = self.rpn.losses(rpn, [one.boxes for one in resized])
+        samples = [
+            sample_proposals(one.boxes, target, self.box_samples)
+            for one, target in zip(rpn.proposals, resized, strict=True)
+        ]
+        maps, _ = pool_levels(pyramid[:4], [one.boxes for one in samples], 7, kind=self.roi)
+        logits, deltas = self.box_head(maps)
+        losses |= box_losses(logits, deltas, samples, resized)
+        if self.mask_head is not None:
+            objects = [Samples(one.boxes[one.matches >= 0], one.matches[one.matches >= 0]) for one in samples]
+            maps, _ = pool_levels(pyramid[:4], [one.boxes for one in objects], self.mask_map, kind=self.roi)
+            losses["masks"] = mask_loss(self.mask_head(maps), objects, resized)
+        return losses
+
+    box_samples = 512
+    """Proposals of a picture that the losses of the heads are taken over."""
+
+    def forget_classes(self, classes: int) -> None:
+        """Begin the layers that depend on the classes anew, for so many with the background."""
+        self.box_head.scores = nn.Linear(self.box_head.scores.in_features, classes)
+        self.box_head.deltas = nn.Linear(self.box_head.deltas.in_features, classes * 4)
+        if self.mask_head is not None:
+            self.mask_head.logits = nn.Conv2d(self.mask_head.logits.in_channels, classes, 1)
+
+    def from_official(self, state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The names of torchvision as ours."""
+        return weights_from_torchvision(super().from_official(state_dict), frozen=self.frozen)
+
+
+def _filled(values: Tensor, count: int) -> Tensor:
+    """(N, ...) -> (count, ...), zeros at the end."""
+    return torch.cat([values, values.new_zeros(count, *values.shape[1:])])[:count]
+
+
+_TINY: dict[str, Any] = {
+    "classes": 3, "depth": 10, "width": 8, "channels": 16, "hidden": 32, "norm": "group",
+    "anchors_px": (8, 16, 32, 64, 128), "before_nms": 50, "after_nms": 20, "min_side": 64, "max_side": 96, "most": 10,
+}  # fmt: skip
+
+"""Its norms keep what random weights compute within bounds, so that rounding stays rounding."""
+
+_PICTURE = (InputSpec("images", (3, 480, 640)),)
+
+_SMALL_PICTURE = (InputSpec("images", (3, 64, 96)),)
+
+for _name, _build, _summary, _file in (
+    ("mask-rcnn", MaskRCNN, "objects: box, class and mask", "maskrcnn_resnet50_fpn_coco"),
+    (
+        "mask-rcnn-v2",
+        partial(MaskRCNN, norm="batch", rpn_convs=2, box_convs=4),
+        "objects: box, class and mask; more layers, more exact",
+        "maskrcnn_resnet50_fpn_v2_coco",
+    ),
+):
+    register(
+        NetworkEntry(
+            name=_name,
+            build=_build,
+            summary=_summary,
+            source="He et al., Mask R-CNN, 2017; layers as torchvision's",
+            licence="BSD-3-Clause",
+            inputs=_PICTURE,
+            where=f"fetch {_file}*.pth from https://download.pytorch.org/models/ and name the file, or train your own: "
+            "sonjit train mask-rcnn",
+            tiny=_TINY,
+            tiny_inputs=_SMALL_PICTURE,
+        )
+    )

@@ -1,0 +1,187 @@
+"""MediaPipe's hand landmark networks: 21 keypoints, presence and handedness from the crop of one hand.
+
+A MobileNetV2-like trunk of five halvings; its last map of 7 x 7 is averaged and read by four linear heads. Every
+output is therefore the mean of what the head makes of each cell, and its class activation map is exact.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor, nn
+
+from sonjit.errors import InputError
+from sonjit.networks.base import Network
+from sonjit.networks.mediapipe.mobile_blocks import InvertedResidual, SameConv2d, depthwise
+from sonjit.networks.mediapipe.tflite_weights import fill_from_tflite
+from sonjit.networks.registry import InputSpec, NetworkEntry, register
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PUBLISHED_KEYPOINTS = 21
+_INPUT_SIZE = 224
+_HEAVY_WIDTH = 1.23
+"""Widens `full` to the 4.02 million parameters of heavy in the paper's table 3, whose file was never published."""
+
+
+@dataclass(frozen=True)
+class Trunk:
+    """The numbers of one trunk.
+
+    Attributes:
+        stem: channels of the first convolution, and of the first block.
+        blocks: kernel, stride, expanded channels and channels out of each inverted residual.
+        features: channels of the last map.
+    """
+
+    stem: tuple[int, int]
+    blocks: tuple[tuple[int, int, int, int], ...]
+    features: int
+
+    def widened(self, width: float) -> Trunk:
+        """The same trunk with every number of channels times `width`, in eights."""
+        if width == 1:
+            return self
+        if not width > 0:
+            raise InputError(f"width={width}: give a number above 0")
+        stem, features = (_eights(self.stem[0] * width), _eights(self.stem[1] * width)), _eights(self.features * width)
+        blocks = tuple(
+            (kernel, stride, _eights(expanded * width), _eights(out * width))
+            for kernel, stride, expanded, out in self.blocks
+        )
+        return Trunk(stem, blocks, features)
+
+
+def _eights(channels: float) -> int:
+    return max(round(channels / 8), 1) * 8
+
+
+TRUNKS = {
+    "full": Trunk(
+        (24, 16),
+        (
+            (3, 2, 64, 24), (3, 1, 144, 24),
+            (5, 2, 144, 40), (5, 1, 240, 40),
+            (3, 2, 240, 80), *((3, 1, 480, 80),) * 2,
+            (5, 1, 480, 112), *((5, 1, 672, 112),) * 2,
+            (5, 2, 672, 192), *((5, 1, 1152, 192),) * 3,
+        ),
+        1152,
+    ),
+    "lite": Trunk(
+        (24, 16),
+        (
+            (3, 2, 64, 16), (3, 1, 96, 16),
+            (5, 2, 96, 24), (5, 1, 144, 24),
+            (3, 2, 144, 48), *((3, 1, 288, 48),) * 2,
+            (5, 1, 288, 64), *((5, 1, 384, 64),) * 2,
+            (5, 2, 384, 112), *((5, 1, 672, 112),) * 3,
+        ),
+        672,
+    ),
+    "tiny": Trunk((8, 8), ((3, 2, 16, 8), (5, 2, 16, 12), (3, 2, 24, 12), (5, 2, 24, 16), (5, 1, 32, 16)), 32),
+}  # fmt: skip
+
+
+class HandLandmarkNetwork(Network):
+    """Hand landmarks from a square crop.
+
+    Args:
+        trunk: `full`, `lite` or, for tests, `tiny`; `hand-heavy` is a wider `full`.
+        keypoints: 21, or more: the published weights then fill the first 21, and the others begin at the crop's
+            middle.
+        width: of the trunk, as a multiple of its own channels.
+
+    Source: Zhang et al. 2020, MediaPipe Hands, section 2.2; the numbers are those of the published files, whose batch
+    norms are folded into the convolutions.
+    """
+
+    def __init__(self, trunk: str = "full", keypoints: int = PUBLISHED_KEYPOINTS, width: float = 1.0) -> None:
+        super().__init__()
+        if trunk not in TRUNKS:
+            raise InputError(f"unknown trunk {trunk!r}; known: {', '.join(TRUNKS)}")
+        if keypoints < PUBLISHED_KEYPOINTS:
+            raise InputError(f"keypoints={keypoints}: give {PUBLISHED_KEYPOINTS} or more")
+        self._trunk, self._width = trunk, width
+        numbers = TRUNKS[trunk].widened(width)
+        first, second = numbers.stem
+        self.stem = SameConv2d(3, first, 3, stride=2)
+        self.first = InvertedResidual(first, first, second)
+        blocks: list[nn.Module] = []
+        channels = second
+        for kernel, stride, expanded, out in numbers.blocks:
+            blocks.append(InvertedResidual(channels, expanded, out, kernel=kernel, stride=stride))
+            channels = out
+        self.blocks = nn.Sequential(*blocks)
+        self.widen = nn.Conv2d(channels, numbers.features, 1)
+        self.mix = depthwise(numbers.features, 3)
+        # In the order of the published files.
+        self.handedness = nn.Linear(numbers.features, 1)
+        self.presence = nn.Linear(numbers.features, 1)
+        self.keypoints = nn.Linear(numbers.features, 3 * keypoints)
+        self.keypoints_3d = nn.Linear(numbers.features, 3 * keypoints)
+        self.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  # up to twice as fast on a CPU
+
+    def features(self, images: Tensor) -> Tensor:
+        """The last map (B, C, H / 32, W / 32) of crops (B, 3, H, W) in 0..1."""
+        values = F.relu6(self.stem(images), inplace=True)
+        values = self.blocks(self.first(values))
+        return F.relu6(self.mix(F.relu6(self.widen(values), inplace=True)), inplace=True)
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        """What is seen in crops.
+
+        Args:
+            images: (B, 3, 224, 224) RGB in 0..1.
+
+        Returns:
+            `keypoints` (B, 3K): x, y in pixels of the crop, z in the same scale from the wrist; `presence` (B, 1) and
+            `handedness` (B, 1): probabilities, the latter that of a left hand in a selfie view; `keypoints_3d`
+            (B, 3K): metres in the crop's axes, origin at the hand's centre.
+        """
+        mean = self.features(images).mean((2, 3))  # (B, C)
+        return {
+            "keypoints": self.keypoints(mean),
+            "presence": self.presence(mean).sigmoid(),
+            "handedness": self.handedness(mean).sigmoid(),
+            "keypoints_3d": self.keypoints_3d(mean),
+        }
+
+    def load_tflite(self, path: Path) -> None:
+        """Take over `hand_landmark_full.tflite` or `hand_landmark_lite.tflite`."""
+        published = HandLandmarkNetwork(self._trunk, width=self._width)
+        published.name = self.name
+        fill_from_tflite(published, path)
+        with torch.no_grad():
+            for head, start in ((self.keypoints, _INPUT_SIZE / 2), (self.keypoints_3d, 0.0)):
+                head.weight.zero_()
+                head.bias.copy_(torch.tensor([start, start, 0.0]).repeat(len(head.bias) // 3))
+            own = self.state_dict()
+            for key, value in published.state_dict().items():
+                own[key][: len(value)] = value
+
+
+def _register(name: str, trunk: str, width: float, weight: str | None) -> None:
+    register(
+        NetworkEntry(
+            name=name,
+            build=partial(HandLandmarkNetwork, trunk=trunk, width=width),
+            summary="21 keypoints, presence and handedness of one hand in its crop",
+            source="Zhang et al. 2020, MediaPipe Hands, section 2.2",
+            licence="Apache-2.0",
+            inputs=(InputSpec("images", (3, _INPUT_SIZE, _INPUT_SIZE)),),
+            weight=weight,
+            tiny={"trunk": "tiny", "width": 1.0},
+            tiny_inputs=(InputSpec("images", (3, 64, 64)),),
+        )
+    )
+
+
+_register("hand-lite", "lite", 1.0, "hand-lite")
+_register("hand-full", "full", 1.0, "hand-full")
+_register("hand-heavy", "full", _HEAVY_WIDTH, None)

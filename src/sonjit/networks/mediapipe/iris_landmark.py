@@ -1,0 +1,124 @@
+"""MediaPipe's iris network: the contours of an eye and its iris, from the crop of one eye.
+
+Source: Ablavatski et al. 2020, Real-time Pupil Tracking from Monocular Video for Digital Puppetry, section 2; the
+numbers are those of the published file, whose batch norms are folded into the convolutions.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor, nn
+
+from sonjit.networks.base import Network
+from sonjit.networks.mediapipe.mobile_blocks import SameConv2d, depthwise
+from sonjit.networks.mediapipe.tflite_weights import fill_from_tflite, interleaved_layers
+from sonjit.networks.registry import InputSpec, NetworkEntry, register
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_CONTOURS, _IRIS = 71, 5
+_SHARED_BLOCKS, _HEAD_BLOCKS, _HEAD_HALVINGS = 4, 2, 2
+
+
+class Bottleneck(nn.Module):
+    """Narrow, convolve each channel by itself, widen; beside a shortcut, which is pooled and widened with zeros.
+
+    Args:
+        channels: that come in.
+        narrow: channels in between.
+        out: channels that go out, as many or more.
+        stride: 1 or 2; it is the narrowing that halves.
+    """
+
+    def __init__(self, channels: int, narrow: int, out: int, stride: int = 1) -> None:
+        super().__init__()
+        self.narrow = nn.Sequential(nn.Conv2d(channels, narrow, stride, stride), nn.PReLU(narrow))
+        self.depthwise = depthwise(narrow, 3, bias=False)
+        self.widen = nn.Conv2d(narrow, out, 1)
+        self.activation = nn.PReLU(out)
+        self._more, self._stride = out - channels, stride
+
+    def forward(self, values: Tensor) -> Tensor:
+        """(B, channels, H, W) to (B, out, H / stride, W / stride)."""
+        shortcut = values if self._stride == 1 else F.max_pool2d(values, self._stride)
+        if self._more:
+            shortcut = F.pad(shortcut, (0, 0, 0, 0, 0, self._more))
+        return self.activation(shortcut + self.widen(self.depthwise(self.narrow(values))))
+
+
+def _blocks(channels: int, narrow: int, count: int) -> list[Bottleneck]:
+    return [Bottleneck(channels, narrow, channels) for _ in range(count)]
+
+
+class EyeHead(nn.Module):
+    """Points from the shared map, by further halvings of its own."""
+
+    def __init__(self, channels: int, narrow: int, size: int, points: int) -> None:
+        super().__init__()
+        blocks = _blocks(channels, narrow, _HEAD_BLOCKS)
+        for _ in range(_HEAD_HALVINGS):
+            blocks += [Bottleneck(channels, narrow, channels, 2), *_blocks(channels, narrow, _HEAD_BLOCKS)]
+        self.blocks = nn.Sequential(*blocks)
+        self.read = nn.Conv2d(channels, 3 * points, size)
+
+    def forward(self, values: Tensor) -> Tensor:
+        """(B, channels, 4 * size, 4 * size) to (B, 3 * points)."""
+        return self.read(self.blocks(values)).flatten(1)
+
+
+class IrisLandmarkNetwork(Network):
+    """Contours of an eye and its iris from a square crop of the eye on the picture's left, or of the other mirrored.
+
+    Args:
+        channels: of the first maps; the later ones have twice as many.
+        size: of the last map, in pixels: that of the crop by 32.
+    """
+
+    def __init__(self, channels: int = 64, size: int = 2) -> None:
+        super().__init__()
+        twice = 2 * channels
+        self.stem = nn.Sequential(SameConv2d(3, channels, 3, stride=2), nn.PReLU(channels))
+        self.shared = nn.Sequential(
+            *_blocks(channels, channels // 2, _SHARED_BLOCKS),
+            Bottleneck(channels, channels, twice, 2),
+            *_blocks(twice, channels, _SHARED_BLOCKS),
+            Bottleneck(twice, channels, twice, 2),
+        )
+        self.contours = EyeHead(twice, channels, size, _CONTOURS)
+        self.iris = EyeHead(twice, channels, size, _IRIS)
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        """What is seen in crops.
+
+        Args:
+            images: (B, 3, 64, 64) RGB in 0..1.
+
+        Returns:
+            `contours` (B, 213): x, y in pixels of the crop and z in the same scale, of 71 points of the lids, the skin
+            around them and the brow, in the order of `skeletons.face_regions`; `iris` (B, 15): the same of the iris's
+            centre, right, top, left and bottom.
+        """
+        values = self.shared(self.stem(images))
+        return {"contours": self.contours(values), "iris": self.iris(values)}
+
+    def load_tflite(self, path: Path) -> None:
+        """Take over `iris_landmark.tflite`, which runs both heads side by side."""
+        fill_from_tflite(self, path, [self.stem, self.shared, *interleaved_layers(self.contours, self.iris)])
+
+
+register(
+    NetworkEntry(
+        name="iris",
+        build=IrisLandmarkNetwork,
+        summary="71 points around one eye and 5 of its iris, in the crop of the eye",
+        source="Ablavatski et al. 2020, Real-time Pupil Tracking from Monocular Video, section 2",
+        licence="Apache-2.0",
+        inputs=(InputSpec("images", (3, 64, 64)),),
+        weight="iris",
+        tiny={"channels": 8, "size": 1},
+        tiny_inputs=(InputSpec("images", (3, 32, 32)),),
+    )
+)

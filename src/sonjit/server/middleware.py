@@ -1,0 +1,270 @@
+"""Bodies of requests, read no further than their limits: of each one, and of all that are held in memory.
+
+The middleware around all doors: who may come in, how long a body may take, what every answer says.
+
+Who may call: hosts, origins and the token, before any door is reached.
+
+A page of another site may send requests to this machine. So a request must name this machine as its host (a foreign
+name that leads here would be DNS rebinding), and what a browser says of the page that it comes from must fit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import ipaddress
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders, QueryParams
+from starlette.requests import Request
+from starlette.websockets import WebSocket
+
+from sonjit.server.errors import RefusedError
+from sonjit.server.settings import MB, is_loopback
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+    from sonjit.server.service import Service
+    from sonjit.server.settings import Settings
+
+
+class Room:
+    """Memory for bodies, shared by all requests.
+
+    Args:
+        most: bytes.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self.held = 0
+
+    @contextmanager
+    def body(self) -> Generator[Callable[[int], None]]:
+        """What takes room for so many bytes more, until the block ends; RefusedError `busy` where there is none."""
+        own = 0
+
+        def take(count: int) -> None:
+            nonlocal own
+            if self.held + count > self._most:
+                raise RefusedError(
+                    "busy", f"{self.held / MB:.0f} MB of pictures are coming in already: send this one again later"
+                )
+            self.held += count
+            own += count
+
+        try:
+            yield take
+        finally:
+            self.held -= own
+
+
+def limited(request: Request, max_bytes: int, option: str, take: Callable[[int], None] = lambda _: None) -> Request:
+    """The same request, whose body raises a RefusedError as soon as it is known to be too large.
+
+    Args:
+        request: not read yet.
+        max_bytes: of the whole body.
+        option: of `sonjit serve` that sets the limit, for the message.
+        take: is told of every piece before it is given on.
+    """
+    too_large = RefusedError("too_large", f"the body is larger than {max_bytes / MB:g} MB; send less or raise {option}")
+    stated = request.headers.get("content-length", "0")
+    if not stated.isdecimal() or int(stated) > max_bytes:
+        raise too_large
+    receive, left = request.receive, max_bytes
+
+    async def receive_limited() -> Message:
+        nonlocal left
+        message = await receive()
+        count = len(message.get("body", b""))
+        left -= count
+        if left < 0:
+            raise too_large
+        take(count)
+        return message
+
+    return Request(request.scope, receive_limited)
+
+
+_HEADERS = {
+    "content-security-policy": (
+        "default-src 'self'; img-src 'self' blob: data:; media-src 'self' blob:; connect-src 'self' ws: wss:; "
+        "worker-src 'self' blob:; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+    ),
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "cross-origin-resource-policy": "same-origin",
+}
+
+_LINGER_S = 2.0
+
+_REFUSED = 1008
+
+
+class Gate:
+    """See the module.
+
+    Args:
+        app: what is behind.
+        service: the server's parts.
+    """
+
+    def __init__(self, app: ASGIApp, service: Service) -> None:
+        self._app = app
+        self._service = service
+        self._settings = service.settings
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request or WebSocket."""
+        if scope["type"] == "websocket":
+            await self._websocket(scope, receive, send)
+        elif scope["type"] == "http":
+            await self._http(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+    async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            check_caller(scope, self._settings)
+        except RefusedError as refusal:
+            socket = WebSocket(scope, receive, send)
+            await socket.accept()  # a browser tells its page nothing of a refusal before
+            await socket.close(_REFUSED, str(refusal).encode()[:120].decode(errors="ignore"))
+            return
+        await self._app(scope, receive, send)
+
+    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        body = _Body(receive, self._service)
+
+        async def send_more(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in _HEADERS.items():
+                    headers.setdefault(name, value)
+                headers.setdefault("cache-control", "no-cache")
+            elif not message.get("more_body", False) and not body.is_read and not _expects(scope):
+                await send({**message, "more_body": True})
+                await body.throw_away()
+                message = {"type": "http.response.body"}
+            await send(message)
+
+        try:
+            check_caller(scope, self._settings)
+        except RefusedError as refusal:
+            await refusal.response()(scope, body.receive, send_more)
+            return
+        await self._app(scope, body.receive, send_more)
+
+
+class _Body:
+    """A request's body as it comes in.
+
+    Attributes:
+        is_read: to its end.
+    """
+
+    def __init__(self, receive: Receive, service: Service) -> None:
+        self._receive = receive
+        self._service = service
+        self.is_read = False
+
+    async def receive(self) -> Message:
+        """The next message; RefusedError where the client pauses for too long before the end of its body."""
+        if self.is_read:
+            return await self._receive()
+        timeout_s = self._service.settings.read_timeout_s
+        try:
+            async with self._service.at_most(timeout_s):
+                message = await self._receive()
+        except TimeoutError:
+            self.is_read = True  # nothing more is waited for
+            raise RefusedError(
+                "too_slow", f"no byte came for {timeout_s:g} s: send without pauses or raise --read-timeout"
+            ) from None
+        self.is_read = message["type"] != "http.request" or not message.get("more_body", False)
+        return message
+
+    async def throw_away(self) -> None:
+        """Read what the client still sends, for a moment: many read no answer before they have sent everything."""
+        try:
+            async with asyncio.timeout(_LINGER_S):
+                while not self.is_read:
+                    await self.receive()
+        except (TimeoutError, RefusedError):
+            pass
+
+
+def _expects(scope: Scope) -> bool:
+    """Whether the client waits for a word before it sends its body."""
+    return any(name == b"expect" for name, _ in scope["headers"])
+
+
+_DOORS = ("/v1/", "/healthz")
+
+"""What the token guards; the page's own files are the same in every installation."""
+
+
+def check_caller(scope: Scope, settings: Settings) -> None:
+    """RefusedError where a request may not pass.
+
+    Args:
+        scope: of an HTTP request or a WebSocket.
+        settings: which host, origins and token there are.
+    """
+    headers = Headers(scope=scope)
+    host = headers.get("host", "")
+    if not _is_own_host(host, settings):
+        raise RefusedError(
+            "bad_origin", f"host {host[:80]!r} is not this server: call it as {settings.host} or localhost"
+        )
+    if not _is_own_page(headers, host, settings):
+        origin = headers.get("origin", "another site")[:80]
+        raise RefusedError(
+            "bad_origin", f"pages of {origin} may not call this server: allow them with --allow-origin {origin}"
+        )
+    if settings.token is not None and scope["path"].startswith(_DOORS) and not _shows(scope, headers, settings.token):
+        raise RefusedError(
+            "no_token", "this server wants its token: send the header Authorization: Bearer TOKEN, or ?token=TOKEN"
+        )
+
+
+def _is_own_host(host: str, settings: Settings) -> bool:
+    """Whether a Host header names this machine. An address does in any case: only names can be made to lead here.
+
+    A server on all addresses has names that it does not know; there the token, which it must have, keeps others out.
+    """
+    try:
+        name = urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return False
+    on_all = settings.token is not None and settings.host in ("0.0.0.0", "::")
+    return _is_address(name) or is_loopback(name) or name == settings.host.lower() or (on_all and bool(name))
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_own_page(headers: Headers, host: str, settings: Settings) -> bool:
+    origin = headers.get("origin")
+    if origin is None:  # no browser, the address line, or a plain picture or link on a page
+        return headers.get("sec-fetch-site") != "cross-site" or headers.get("sec-fetch-mode") == "navigate"
+    return origin in (f"http://{host}", f"https://{host}", *settings.allow_origins)
+
+
+def _shows(scope: Scope, headers: Headers, token: str) -> bool:
+    """Whether a request has the token."""
+    scheme, _, shown = headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer":
+        shown = QueryParams(scope["query_string"]).get("token", "")
+    return hmac.compare_digest(shown.encode(), token.encode())

@@ -1,0 +1,1 @@
+"""One person's hand as meshes: shape, skin, what it wears, its arm."""

@@ -1,0 +1,291 @@
+"""One person's hand: the rig with 36 blend shapes that move its skin and its joints together.
+
+Every shape is made from the rig's own joints, bones and weights, on the hand that its file holds; the other side's are
+the mirror of these. Each is linear, so that a hand is the rig plus a weighted sum. Bones keep their directions and
+joints stay their centres.
+
+The 36 numbers that make one person's hand differ from another's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import lru_cache
+from itertools import pairwise
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import numpy as np
+
+from sonjit.errors import InputError
+from sonjit.geometry.triangles import vertex_normals
+from sonjit.hand_models.rig import FINGERS
+from sonjit.synthesis.hands.mesh import load_hand_mesh, rest_rig
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from sonjit.hand_models.rig import Rig, Side
+    from sonjit.synthesis.hands.mesh import HandFiles
+
+_PALM: Final = [0, 5, 10, 15, 20]  # the wrist and the metacarpals, which do not move against each other
+
+_FINGER_NAMES: Final = ("thumb", "index", "middle", "ring", "little")
+
+_SMOOTHINGS: Final = 10
+
+_THUMB_BONES: Final = ("metacarpal", "proximal", "distal")
+
+_BONES: Final = ("proximal", "middle", "distal")
+
+
+class _Shape(NamedTuple):
+    """How far one standard deviation moves what."""
+
+    joints: NDArray[np.float64]  # (25, 3) m
+    vertices: NDArray[np.float64]  # (V, 3) m
+
+
+class _Palm(NamedTuple):
+    """The palm's own axes: towards the fingers, towards the thumb, out of the back; and its measures."""
+
+    along: NDArray[np.float64]
+    across: NDArray[np.float64]
+    out: NDArray[np.float64]
+    length: float
+    half_width: float
+
+
+def rig_from_shape(side: Side, shape: NDArray[np.floating], files: HandFiles | None = None) -> Rig:
+    """The hand of one person.
+
+    Args:
+        side: whose hand.
+        shape: (36,) standard deviations from the rig, by `SHAPE_NAMES`.
+        files: the user's own hand; None for the catalog's.
+
+    Raises:
+        InputError: a shape of other than 36 finite numbers, or the hand's files cannot be used.
+    """
+    shape = np.asarray(shape)
+    if shape.shape != (len(SHAPE_NAMES),) or not np.isfinite(shape).all():
+        raise InputError(
+            f"a hand's shape of {shape.shape} numbers: give {len(SHAPE_NAMES)} finite ones, see SHAPE_NAMES"
+        )
+    return _shaped(side, shape.astype(np.float64).tobytes(), files)
+
+
+@lru_cache(maxsize=8)
+def _shaped(side: Side, numbers: bytes, files: HandFiles | None) -> Rig:
+    """The same; a scene asks for each of its hands several times."""
+    rest, shape = load_hand_mesh(side, files), np.frombuffer(numbers)
+    if not shape.any():
+        return rest
+    joints, vertices = _blend_shapes(side, files)
+    moved = rest.vertices + (shape.astype(np.float32) @ vertices).reshape(-1, 3)
+    return replace(
+        rest,
+        joints=rest.joints + (shape @ joints).reshape(-1, 3),
+        vertices=moved,
+        normals=vertex_normals(moved, rest.faces),
+    )
+
+
+@lru_cache(maxsize=8)
+def _blend_shapes(side: Side, files: HandFiles | None) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+    """Of all shapes what each moves: joints (36, 75) and vertices (36, V * 3), metres a standard deviation."""
+    made_of = rest_rig(side, files).side
+    own = load_hand_mesh(made_of, files)
+    shapes = {name: _Shape(s.joints, _smoothed(s.vertices, own.faces)) for name, s in _shapes_of(own).items()}
+    flip = np.array([1.0 if side == made_of else -1.0, 1.0, 1.0])
+    joints = np.stack([shapes[name].joints * flip for name in SHAPE_NAMES]).reshape(len(SHAPE_NAMES), -1)
+    vertices = np.stack([shapes[name].vertices * flip for name in SHAPE_NAMES]).reshape(len(SHAPE_NAMES), -1)
+    return joints, vertices.astype(np.float32)
+
+
+def _shapes_of(rig: Rig) -> dict[str, _Shape]:
+    """Every shape by name."""
+    sd, still, palm = SHAPE_SPREADS, np.zeros((25, 3)), _palm_of(rig)
+    shapes = {"size": _Shape(*(sd["size"] * (points - rig.joints[0]) for points in (rig.joints, rig.vertices)))}
+    for finger, name in enumerate(_FINGER_NAMES):
+        for step, bone in enumerate(_THUMB_BONES if finger == 0 else _BONES):
+            shapes[f"{name}_{bone}_length"] = _longer(rig, finger, step, sd[f"{name}_{bone}_length"])
+        radial = sum(_aside(rig, joint) * _share(rig, joint) for joint in FINGERS[finger][finger == 0 :])
+        shapes[f"{name}_thickness"] = _Shape(still, sd[f"{name}_thickness"] * np.asarray(radial))
+    fields: dict[str, Callable[[NDArray[np.float64]], NDArray[np.float64]]] = {
+        "palm_length": lambda p: p[:, :1] * palm.length * palm.along,
+        "palm_width": lambda p: _fade(p[:, :1], -0.3, 0.5) * p[:, 1:2] * palm.half_width * palm.across,
+        "palm_depth": lambda p: _fade(p[:, :1], -0.3, 0.5) * p[:, 2:] * palm.half_width * palm.out,
+        "palm_arch": lambda p: _fade(p[:, :1], 0.1, 0.9) * (0.4 - np.minimum(p[:, 1:2] ** 2, 2)) * palm.out,
+        "wrist_width": lambda p: (1 - _fade(p[:, :1], -0.1, 0.5)) * p[:, 1:2] * palm.half_width * palm.across,
+        "wrist_depth": lambda p: (1 - _fade(p[:, :1], -0.1, 0.5)) * p[:, 2:] * palm.half_width * palm.out,
+    }
+    for name, field in fields.items():
+        shapes[name] = _carried(rig, palm, field, sd[name])
+    for name, bulge in _bulges(rig, palm).items():
+        shapes[name] = _Shape(still, sd[name] * bulge)
+    return shapes
+
+
+def _bulges(rig: Rig, palm: _Palm) -> dict[str, NDArray[np.float64]]:
+    """What swells on the skin alone: (V, 3), 1 m where it is most or the share of what it stretches."""
+    joints, v, n = rig.joints, rig.vertices, rig.normals
+    back = np.clip(n @ palm.out * 1.5, 0, 1)[:, None]
+    front = np.clip(-n @ palm.out * 1.5, 0, 1)[:, None]
+    knuckles = sum(_near(v, joints[chain[0]], 0.009) for chain in FINGERS[1:])
+    thenar = _near(v, (joints[1] + joints[2]) / 2 - 0.012 * palm.out, 0.016)
+    hypothenar = _near(v, joints[0] + 0.35 * palm.length * palm.along - 0.8 * palm.half_width * palm.across, 0.02)
+    webs = np.zeros_like(v)
+    for one, other in pairwise(FINGERS[1:]):
+        ahead = (joints[one[1]] - joints[one[0]] + joints[other[1]] - joints[other[0]]) / 2
+        place = (joints[one[0]] + joints[other[0]]) / 2 + 0.5 * ahead
+        webs += _near(v, place, 0.010) * ahead / np.linalg.norm(ahead)
+    between = (joints[2] + joints[6]) / 2
+    outer = (joints[3] + joints[7]) / 2 - between
+    swell, taper, deeper = np.zeros_like(v), np.zeros_like(v), np.zeros_like(v)
+    for chain in FINGERS:
+        for joint in chain[1:3]:
+            around = np.exp(-((_along(rig, joint) / 0.005) ** 2))
+            own = _share(rig, joint) + _share(rig, joint - 1)
+            swell += own * around * _aside(rig, joint)
+        share = _share(rig, chain[2]) + _share(rig, chain[3])
+        taper += share * np.clip(_along(rig, chain[2]) / 0.02, 0, 1) * _aside(rig, chain[2])
+        for joint in chain[1:] if chain[0] == 1 else chain:
+            y = rig.frames[joint][:, 1]
+            deeper += _share(rig, joint) * (_aside(rig, joint) @ y)[:, None] * y
+    return {
+        "thenar": thenar * front * n,
+        "hypothenar": hypothenar * front * n,
+        "knuckles": np.asarray(knuckles) * back * n,
+        "finger_joints": swell,
+        "webs": webs,
+        "thumb_web": _near(v, between, 0.014) * outer / np.linalg.norm(outer),
+        "tip_taper": taper,
+        "finger_depth": deeper,
+        "softness": n * (0.4 + 0.6 * front),
+    }
+
+
+def _longer(rig: Rig, finger: int, step: int, share: float) -> _Shape:
+    """One bone longer by a share: what lies beyond moves on, its own skin stretches."""
+    chain = FINGERS[finger]
+    bone = rig.joints[chain[step + 1]] - rig.joints[chain[step]]
+    joints, vertices = np.zeros((25, 3)), np.zeros_like(rig.vertices)
+    joints[list(chain[step + 1 :])] = share * bone
+    length = float(np.linalg.norm(bone))
+    ahead = np.maximum(_along(rig, chain[step]) / length, 0)
+    if step < 2:
+        ahead = np.minimum(ahead, 1)
+        vertices += sum(_share(rig, joint) for joint in chain[step + 1 :]) * share * bone
+        vertices += _share(rig, chain[step]) * ahead * share * bone
+    else:
+        vertices += (_share(rig, chain[2]) + _share(rig, chain[3])) * ahead * share * bone
+    return _Shape(joints, vertices)
+
+
+def _carried(
+    rig: Rig, palm: _Palm, field: Callable[[NDArray[np.float64]], NDArray[np.float64]], share: float
+) -> _Shape:
+    """A field over the palm, at (N, 3) points in its measures; each finger goes with its first joint."""
+
+    def at(points: NDArray[np.float64]) -> NDArray[np.float64]:
+        local = (points - rig.joints[0]) @ np.stack([palm.along, palm.across, palm.out], 1)
+        return share * field(local / [palm.length, palm.half_width, palm.half_width])
+
+    joints = at(rig.joints)
+    vertices = rig.weights[:, _PALM].sum(1, keepdims=True) * at(rig.vertices)
+    for chain in FINGERS:
+        joints[list(chain)] = joints[chain[0]]
+        vertices += rig.weights[:, list(chain)].sum(1, keepdims=True) * joints[chain[0]]
+    return _Shape(joints, vertices)
+
+
+def _palm_of(rig: Rig) -> _Palm:
+    along = rig.joints[11] - rig.joints[0]
+    length = float(np.linalg.norm(along))
+    along = along / length
+    side = rig.joints[6] - rig.joints[21]
+    across = side - along * (side @ along)
+    width = float(np.linalg.norm(across))
+    across = across / width
+    out = np.cross(along, across) if rig.side == "Right" else np.cross(across, along)
+    return _Palm(along, across, out, length, width / 2)
+
+
+def _share(rig: Rig, joint: int) -> NDArray[np.float64]:
+    return rig.weights[:, joint : joint + 1]
+
+
+def _along(rig: Rig, joint: int) -> NDArray[np.float64]:
+    """(V, 1) metres along the bone that starts at a joint."""
+    return -((rig.vertices - rig.joints[joint]) @ rig.frames[joint][:, 2:])
+
+
+def _aside(rig: Rig, joint: int) -> NDArray[np.float64]:
+    """(V, 3) from the bone's line straight to each vertex."""
+    return rig.vertices - rig.joints[joint] + _along(rig, joint) * rig.frames[joint][:, 2]
+
+
+def _near(points: NDArray[np.float64], centre: NDArray[np.float64], radius: float) -> NDArray[np.float64]:
+    """(V, 1) a bell about a point."""
+    return np.exp(-((points - centre) ** 2).sum(1, keepdims=True) / (2 * radius**2))
+
+
+def _fade(t: NDArray[np.float64], start: float, end: float) -> NDArray[np.float64]:
+    """0 before the start, 1 beyond the end, smooth between."""
+    t = np.clip((t - start) / (end - start), 0, 1)
+    return t * t * (3 - 2 * t)
+
+
+def _smoothed(moves: NDArray[np.float64], faces: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Each vertex moved as those around it, so that narrow folds stay open."""
+    ends, starts = faces.reshape(-1), np.roll(faces, 1, 1).reshape(-1)
+    degree = np.bincount(ends, minlength=len(moves))[:, None]
+    for _ in range(_SMOOTHINGS):
+        around = np.stack([np.bincount(ends, moves[starts, axis], len(moves)) for axis in range(3)], 1)
+        moves = (moves + around / degree) / 2
+    return moves
+
+
+_BONE_SPREADS: Final = (0.035, 0.045, 0.05)  # from the palm outwards
+
+SHAPE_SPREADS: Final = {
+    "size": 0.06,
+    "thumb_metacarpal_length": 0.04,
+    "thumb_proximal_length": 0.045,
+    "thumb_distal_length": 0.05,
+    **{
+        f"{finger}_{bone}_length": spread
+        for finger in ("index", "middle", "ring", "little")
+        for bone, spread in zip(("proximal", "middle", "distal"), _BONE_SPREADS, strict=True)
+    },
+    **{f"{finger}_thickness": 0.045 for finger in ("thumb", "index", "middle", "ring", "little")},
+    "palm_length": 0.03,
+    "palm_width": 0.04,
+    "palm_depth": 0.06,
+    "palm_arch": 0.0012,
+    "wrist_width": 0.05,
+    "wrist_depth": 0.06,
+    "thenar": 0.0014,
+    "hypothenar": 0.0012,
+    "knuckles": 0.0007,
+    "finger_joints": 0.04,
+    "webs": 0.0012,
+    "thumb_web": 0.0015,
+    "tip_taper": 0.04,
+    "finger_depth": 0.03,
+    "softness": 0.0002,
+}
+
+"""One standard deviation of each: a share of its own measure, or metres where the rig has nothing to measure against.
+
+`size` grows the whole hand; all else counts beside it. Surveys of soldiers' hands (Greiner 1991, Garrett 1971) give a
+hand's length and breadth and its fingers' breadths and depths coefficients of variation of 5 to 8 %, men and women
+apart; phalanges vary by 3 to 6 % around their share of a hand's length (Buchholz et al. 1992). What no survey measures
+is set by eye: arch, bulges, knuckles, webs, taper.
+"""
+
+SHAPE_NAMES: Final = tuple(SHAPE_SPREADS)
+
+"""Names of a shape's values, which count in standard deviations from the rig."""

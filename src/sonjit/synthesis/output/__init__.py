@@ -1,0 +1,1 @@
+"""Scenes -> labelled samples -> files in a folder."""

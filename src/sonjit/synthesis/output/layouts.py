@@ -1,0 +1,257 @@
+"""How made samples lie in a folder: in chunks of some scenes, each finished at once, so that a stopped run goes on.
+
+A chunk's own file appears when all pictures of the chunk are there. What is written again after a stop is written with
+the same bytes, under the same names.
+
+Truth on disk: one JSON line for each picture, in the form in which shards hold samples.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from abc import ABC, abstractmethod
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import zip_longest
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
+
+import cv2
+import numpy as np
+
+from sonjit.datasets.contact_sheet import chosen_places
+from sonjit.datasets.formats.shards import sample_from_dict, sample_to_dict
+from sonjit.errors import InputError
+from sonjit.files import failing_as_job
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+    from pathlib import Path
+    from typing import TextIO
+
+    from numpy.typing import NDArray
+
+    from sonjit.datasets.sample import Sample
+    from sonjit.synthesis.output.job import SynthSettings
+    from sonjit.synthesis.render.drawable import Buffers
+
+TRUTH: Final = "truth"
+
+LEAST_PIXELS: Final = 16
+
+"""A hand of which less is seen is not said to be in the picture."""
+
+_QUALITY: Final = 95
+
+_DEPTH_UNIT_M: Final = 1e-4
+
+
+class Made(NamedTuple):
+    """One picture with its truth.
+
+    Attributes:
+        number: of its still or sequence in the whole run.
+        row: its place in its chunk.
+        time_s: within its sequence.
+        sample: its `image` is the picture (H, W, 3); what it is called is left to the layout.
+        buffers: what else the camera saw.
+    """
+
+    number: int
+    row: int
+    time_s: float
+    sample: Sample
+    buffers: Buffers
+
+
+@dataclass(frozen=True)
+class Layout(ABC):
+    """One form of a folder.
+
+    Attributes:
+        root: the folder.
+        settings: of the run.
+    """
+
+    root: Path
+    settings: SynthSettings
+
+    pictures_per_chunk: ClassVar[int] = 32
+
+    @property
+    def per_chunk(self) -> int:
+        """Stills in each chunk; a sequence is one of its own."""
+        return 1 if self.settings.moves else max(1, self.pictures_per_chunk // self.settings.views)
+
+    @property
+    def chunks(self) -> int:
+        """How many there are."""
+        return -(-self.settings.count // self.per_chunk)
+
+    def numbers(self, chunk: int) -> range:
+        """Stills or sequences of one chunk."""
+        return range(chunk * self.per_chunk, min((chunk + 1) * self.per_chunk, self.settings.count))
+
+    def check(self) -> None:
+        """Refuse settings that this form cannot hold.
+
+        Raises:
+            InputError: the line says which.
+        """
+        return
+
+    def chunk_path(self, chunk: int) -> Path:
+        """The file whose being there says that the chunk is finished."""
+        return self.root / TRUTH / f"{chunk:06d}.jsonl"
+
+    @abstractmethod
+    def write(self, chunk: int, made: Iterator[Made]) -> None:
+        """Write one chunk."""
+
+    @abstractmethod
+    def finish(self, chunks: Sequence[int]) -> None:
+        """Write what tells of all finished chunks together."""
+
+    @abstractmethod
+    def samples(self, chunks: Sequence[int], count: int) -> list[Sample]:
+        """Some samples spread over the finished chunks."""
+
+
+class PictureLayout(Layout):
+    """Pictures as files, their truth in lines of JSON."""
+
+    @abstractmethod
+    def name(self, one: Made, chunk: int) -> str:
+        """A picture's name below the root."""
+
+    def write(self, chunk: int, made: Iterator[Made]) -> None:
+        """Pictures first, then the chunk's truth."""
+        lines: list[bytes] = []
+        for one in made:
+            name = self.name(one, chunk)
+            write_whole(self.root / name, jpeg_bytes(one.sample.rgb()))
+            lines.append(truth_line(one.sample, id=name))
+            for kind in self.settings.extras:
+                stem = name.partition("/")[2].rpartition(".")[0]
+                write_whole(self.root / kind / f"{stem}.png", png_bytes(_EXTRAS[kind](one.buffers)))
+        write_whole(self.chunk_path(chunk), b"".join(lines))
+
+    def records(self, chunks: Iterable[int]) -> Iterator[dict[str, Any]]:
+        """The truth of each picture in some chunks, one at a time."""
+        for number in chunks:
+            yield from read_truth(self.chunk_path(number))
+
+    def samples(self, chunks: Sequence[int], count: int) -> list[Sample]:
+        """As evenly as whole chunks allow."""
+        chosen = [chunks[place] for place in chosen_places(len(chunks), count, "spread")]
+        records = [list(read_truth(self.chunk_path(number))) for number in chosen]
+        pooled = [record for row in zip_longest(*records) for record in row if record][:count]
+        return [sample_from_truth(record, self.root) for record in pooled]
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """A file that has its name only when it is whole.
+
+    Raises:
+        JobError: the disk refuses it.
+    """
+    with whole_path(path) as draft:
+        draft.write_bytes(data)
+
+
+@contextmanager
+def whole_file(path: Path) -> Generator[TextIO]:
+    """A text file that has its name only when it is whole.
+
+    Raises:
+        JobError: the disk refuses it.
+    """
+    with whole_path(path) as draft, draft.open("w", encoding="utf-8") as file:
+        yield file
+
+
+@contextmanager
+def whole_path(path: Path) -> Generator[Path]:
+    """Where to write what then takes the name; always the same hidden neighbour, so that a stopped run leaves none.
+
+    Raises:
+        JobError: the disk refuses it.
+    """
+    draft = path.with_name(f".{path.stem}.part{path.suffix}")
+    with failing_as_job(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield draft
+        except BaseException:
+            draft.unlink(missing_ok=True)
+            raise
+        os.replace(draft, path)  # noqa: PTH105  # the step that must be atomic, by its own name
+
+
+def join(write: Callable[[str], object], texts: Iterable[str]) -> None:
+    """Write the members of a JSON list or object, one a line."""
+    for number, text in enumerate(texts):
+        write(f",\n{text}" if number else text)
+
+
+def jpeg_bytes(rgb: NDArray[np.uint8]) -> bytes:
+    """A picture (H, W, 3) as JPEG."""
+    bgr = cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
+    return cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1].tobytes()
+
+
+def png_bytes(picture: NDArray[np.uint8] | NDArray[np.uint16]) -> bytes:
+    """A picture (H, W) or (H, W, 3) as PNG."""
+    bgr = picture[..., ::-1] if picture.ndim == 3 else picture
+    return cv2.imencode(".png", bgr, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1].tobytes()
+
+
+def _depth(buffers: Buffers) -> NDArray[np.uint16]:
+    return np.round(buffers.depth / _DEPTH_UNIT_M).clip(0, 65535).astype(np.uint16)
+
+
+def _normals(buffers: Buffers) -> NDArray[np.uint8]:
+    there = buffers.instances[..., None] > 0
+    return np.where(there, np.round(buffers.normals * 127 + 128).clip(1, 255), 0).astype(np.uint8)
+
+
+def _masks(buffers: Buffers) -> NDArray[np.uint8]:
+    return buffers.instances
+
+
+_EXTRAS: Final[dict[str, Callable[[Buffers], NDArray[Any]]]] = {"depth": _depth, "normals": _normals, "masks": _masks}
+
+
+@dataclass(frozen=True, eq=False)
+class MaskReader:
+    """A mask (H, W) that is there already."""
+
+    mask: NDArray[np.bool_]
+
+    def __call__(self) -> NDArray[np.bool_]:
+        """The mask itself."""
+        return self.mask
+
+
+def truth_line(sample: Sample, **more: str) -> bytes:
+    """A sample without its picture as one line, with some of its fields set anew."""
+    return json.dumps(sample_to_dict(sample) | more, separators=(",", ":"), sort_keys=True).encode() + b"\n"
+
+
+def read_truth(path: Path) -> Iterator[dict[str, Any]]:
+    """The records of one file of truth.
+
+    Raises:
+        InputError: it is damaged.
+    """
+    try:
+        with path.open("rb") as file:
+            for line in file:
+                yield json.loads(line)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read ({error}); delete it and run again") from None
+
+
+def sample_from_truth(record: dict[str, Any], root: Path) -> Sample:
+    """The sample of a record whose picture lies below a folder under the sample's id."""
+    return sample_from_dict(record, root / record["id"])

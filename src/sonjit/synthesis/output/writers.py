@@ -1,0 +1,260 @@
+"""Pictures with one COCO keypoints file, with the fields that `open_dataset("folder", …)` knows and some more.
+
+The layout of InterHand2.6M: what reads that set reads this one.
+
+A capture has cameras of its own. Stills of one view each therefore are a capture each; a sequence is one capture.
+Source: https://mks0601.github.io/InterHand2.6M; see `datasets.interhand` for the units.
+
+WebDataset shards, as `datasets.shards` reads them; a shard is a chunk.
+"""
+
+from __future__ import annotations
+
+import json
+import tarfile
+from dataclasses import replace
+from itertools import groupby
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+import numpy as np
+
+from sonjit._version import __version__
+from sonjit.datasets import open_dataset
+from sonjit.datasets.contact_sheet import chosen_places
+from sonjit.datasets.formats.shards import INDEX, add_sample, shard_name
+from sonjit.datasets.hands.interhand import annotation_record, cameras_record, joints_record, skeleton_lines
+from sonjit.errors import InputError
+from sonjit.skeletons import load_skeleton
+from sonjit.synthesis.output.layouts import (
+    LEAST_PIXELS,
+    Layout,
+    Made,
+    PictureLayout,
+    join,
+    jpeg_bytes,
+    whole_file,
+    whole_path,
+    write_whole,
+)
+from sonjit.synthesis.output.samples import DATASET
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from sonjit.datasets.sample import Sample
+
+COCO: Final = "coco.json"
+
+_OF_IMAGE: Final = ("subject", "sequence", "frame", "view", "tags")
+
+_OF_HAND: Final = ("group", "causes", "palm_box", "keypoints_world_m", "shape", "pose", "instance")
+
+
+class CocoLayout(PictureLayout):
+    """`coco.json`, its pictures in `images`."""
+
+    def name(self, one: Made, chunk: int) -> str:
+        """In a folder for each chunk, so that none grows too large."""
+        return f"images/{chunk:06d}/{one.row:06d}.jpg"
+
+    def finish(self, chunks: Sequence[int]) -> None:
+        """One pass over the truth for the annotations, one for the pictures: nothing is held in memory."""
+        skeleton = load_skeleton("hand_mediapipe21")
+        names, lines = list(skeleton.keypoints), [[a + 1, b + 1] for a, b in skeleton.connections]
+        categories = [
+            {"id": number, "name": f"{side}_hand", "supercategory": "hand", "keypoints": names, "skeleton": lines}
+            for number, side in enumerate(("left", "right"), 1)
+        ]
+        info = {"description": "hands rendered by Sonjit", "version": __version__, "seed": self.settings.seed}
+        with whole_file(self.root / COCO) as file:
+            file.write(f'{{"info": {json.dumps(info)},\n"categories": {json.dumps(categories)},\n"annotations": [\n')
+            join(file.write, (json.dumps(one) for one in self._annotations(chunks)))
+            file.write('\n],\n"images": [\n')
+            join(file.write, (json.dumps(_image(*one)) for one in enumerate(self.records(chunks), 1)))
+            file.write("\n]}\n")
+
+    def _annotations(self, chunks: Sequence[int]) -> Iterator[dict[str, Any]]:
+        count = 0
+        for image, record in enumerate(self.records(chunks), 1):
+            for one in record["instances"]:
+                if one.get("area_px2", 0) >= LEAST_PIXELS:
+                    count += 1
+                    yield _annotation(count, image, one)
+
+
+def _image(number: int, record: dict[str, Any]) -> dict[str, Any]:
+    camera = record["camera"]
+    return {
+        "id": number,
+        "file_name": record["id"],
+        "width": record["width"],
+        "height": record["height"],
+        "camera": {("t_m" if name == "t" else name): value for name, value in camera.items()},
+        **{name: record[name] for name in _OF_IMAGE if name in record},
+    }
+
+
+def _annotation(number: int, image: int, one: dict[str, Any]) -> dict[str, Any]:
+    x_min, y_min, x_max, y_max = one["box"]
+    points: list[float] = []
+    for (x, y), valid, seen in zip(one["keypoints_px"], one["valid_px"], one["visible"], strict=True):
+        points += [x, y, 2 if seen else 1] if valid else [0, 0, 0]
+    return {
+        "id": number,
+        "image_id": image,
+        "category_id": one["category_id"],
+        "iscrowd": 0,
+        "hand_side": one["side"].lower(),
+        "bbox": [x_min, y_min, x_max - x_min, y_max - y_min],
+        "area": one["area_px2"],
+        "segmentation": one["mask"],
+        "num_keypoints": sum(one["valid_px"]),
+        "keypoints": points,
+        "keypoints3d": [[round(1000 * value, 3) for value in point] for point in one["keypoints_m"]],
+        **{name: one["extra"][name] for name in _OF_HAND},
+    }
+
+
+SPLIT: Final = "train"
+
+_SIDES: Final = ("Right", "Left")
+
+
+class InterHandLayout(PictureLayout):
+    """`images/train/Capture{c}/{sequence}/cam{camera}/image{frame}.jpg` and `annotations/train`."""
+
+    def name(self, one: Made, chunk: int) -> str:
+        """As the set names its pictures."""
+        sample = one.sample
+        folder = f"Capture{one.number}/{sample.sequence}/cam{sample.view}"
+        return f"images/{SPLIT}/{folder}/image{sample.frame}.jpg"
+
+    def finish(self, chunks: Sequence[int]) -> None:
+        """All annotations; each file is a pass over the truth."""
+        folder = self.root / "annotations"
+        stem = folder / SPLIT / f"InterHand2.6M_{SPLIT}"
+        write_whole(folder / "skeleton.txt", skeleton_lines().encode())
+        with whole_file(stem.with_name(f"{stem.name}_data.json")) as file:
+            file.write('{"images": [\n')
+            join(file.write, (json.dumps(_interhand_image(number, one)) for number, one in self._numbered(chunks)))
+            file.write('\n],\n"annotations": [\n')
+            join(
+                file.write,
+                (
+                    json.dumps(_interhand_record(number, one))
+                    for number, one in self._numbered(chunks)
+                    if one["instances"]
+                ),
+            )
+            file.write("\n]}\n")
+        with whole_file(stem.with_name(f"{stem.name}_camera.json")) as file:
+            self._write_captures(file.write, chunks, _cameras)
+        with whole_file(stem.with_name(f"{stem.name}_joint_3d.json")) as file:
+            self._write_captures(file.write, chunks, _joints)
+
+    def _numbered(self, chunks: Sequence[int]) -> Iterator[tuple[int, dict[str, Any]]]:
+        return enumerate(self.records(chunks), 1)
+
+    def _write_captures(
+        self, write: Callable[[str], object], chunks: Sequence[int], make: Callable[[Iterator[dict[str, Any]]], Any]
+    ) -> None:
+        """`{capture: what is made of its records}`; a capture's records follow each other."""
+        write("{\n")
+        captures = groupby(self.records(chunks), _capture)
+        join(write, (f"{json.dumps(capture)}: {json.dumps(make(ones))}" for capture, ones in captures))
+        write("\n}\n")
+
+
+def _capture(record: dict[str, Any]) -> str:
+    return record["id"].split("/")[2].removeprefix("Capture")
+
+
+def _interhand_image(number: int, record: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "id": number,
+        "file_name": record["id"].removeprefix(f"images/{SPLIT}/"),
+        "width": record["width"],
+        "height": record["height"],
+        "capture": int(_capture(record)),
+        "subject": record["subject"],
+        "seq_name": record["sequence"],
+        "camera": record["view"],
+        "frame_idx": record["frame"],
+    }
+
+
+def _interhand_record(number: int, record: dict[str, Any]) -> dict[str, Any]:
+    points = _of_sides(record, lambda one: one["keypoints_px"], 2)
+    there = [[any(one["side"] == side for one in record["instances"])] * 21 for side in _SIDES]
+    return annotation_record(number, points, np.array(there))
+
+
+def _cameras(records: Iterator[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    cameras = {one["view"]: one["camera"] for one in records}
+    return cameras_record(
+        {view: (np.array(one["K"]), np.array(one["R"]), np.array(one["t"])) for view, one in cameras.items()}
+    )
+
+
+def _joints(records: Iterator[dict[str, Any]]) -> dict[str, Any]:
+    frames: dict[str, Any] = {}
+    for record in records:
+        if str(record["frame"]) not in frames and record["instances"]:
+            points = _of_sides(record, lambda one: one["extra"]["keypoints_world_m"], 3)
+            frames[str(record["frame"])] = joints_record(points)
+    return frames
+
+
+def _of_sides(record: dict[str, Any], points_of: Callable[[dict[str, Any]], Any], size: int) -> NDArray[np.float64]:
+    """(2, 21, size) of the right and the left hand; NaN without."""
+    points = np.full((2, 21, size), np.nan)
+    for one in record["instances"]:
+        points[_SIDES.index(one["side"])] = points_of(one)
+    return points
+
+
+class ShardLayout(Layout):
+    """`000000.tar`, `000001.tar` ... and `index.json`."""
+
+    pictures_per_chunk: ClassVar[int] = 512
+
+    def check(self) -> None:
+        """A shard holds a picture and its labels, nothing else."""
+        if extras := self.settings.extras:
+            raise InputError(f"--{extras[0]}: shards hold no further pictures; name another --format")
+        if self.settings.moves:
+            raise InputError("--format shards: shards are of equal length and sequences are not; name another --format")
+
+    def chunk_path(self, chunk: int) -> Path:
+        """The shard itself."""
+        return self.root / shard_name(chunk)
+
+    def write(self, chunk: int, made: Iterator[Made]) -> None:
+        """Sample by sample."""
+        first = self.numbers(chunk).start * self.settings.views
+        with whole_path(self.chunk_path(chunk)) as draft, tarfile.open(draft, "w", format=tarfile.USTAR_FORMAT) as tar:
+            for one in made:
+                seen = tuple(hand for hand in one.sample.instances if (hand.area_px2 or 0) >= LEAST_PIXELS)
+                place = first + one.row
+                sample = replace(one.sample, id=f"{place:08d}", image=jpeg_bytes(one.sample.rgb()), instances=seen)
+                add_sample(tar, place, sample)
+
+    def finish(self, chunks: Sequence[int]) -> None:
+        """The index names as many as are there without a gap."""
+        gap = next((number for number, there in enumerate(chunks) if number != there), len(chunks))
+        index = {
+            "dataset": DATASET,
+            "split": "all",
+            "licence": "your own",
+            "samples": min(gap * self.per_chunk, self.settings.count) * self.settings.views,
+            "per_shard": self.per_chunk * self.settings.views,
+        }
+        write_whole(self.root / INDEX, (json.dumps(index, indent=1) + "\n").encode())
+
+    def samples(self, chunks: Sequence[int], count: int) -> list[Sample]:
+        """From the shards up to the first gap."""
+        dataset = open_dataset("shards", self.root, check="none")
+        return [dataset[place] for place in chosen_places(len(dataset), count, "spread")]

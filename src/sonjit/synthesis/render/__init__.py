@@ -1,0 +1,1 @@
+"""Meshes, light and a camera -> images, on OpenGL without a screen."""

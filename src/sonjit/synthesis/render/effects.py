@@ -1,0 +1,200 @@
+"""What a camera does to a picture on its way to a file: optics, exposure, sensor, codec, in that order.
+
+Labels stay true: a moving hand is where it was in the middle of the exposure, a blur spreads evenly to all sides.
+"""
+
+from __future__ import annotations
+
+from dataclasses import astuple, dataclass
+from functools import lru_cache
+from statistics import NormalDist
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from sonjit.errors import InputError, JobError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from sonjit.synthesis.render.drawable import Buffers
+
+Float = np.float32
+
+
+@dataclass(frozen=True)
+class Effects:
+    """Named factors; 0 is off for each.
+
+    Attributes:
+        motion_px: how far the hands and what they hold move while the shutter is open, pixels, 0 to 40.
+        motion_deg: where to, clockwise from the picture's right.
+        backdrop_px: radius of the blur of what is behind, pixels, 0 to 20.
+        defocus_px: radius of the blur of all, pixels, 0 to 8.
+        vignette: 0 to 1, how much darker the corners are.
+        exposure: stops, -3 to 3.
+        warmth: white balance off by so much, -1 blue to 1 orange.
+        low_light: 0 to 1, how little light there was: darker, flatter, noisier.
+        noise: 0 to 1, shot noise and read noise of the sensor.
+        infrared: 0 or 1, a grey picture of an infra-red camera with its own lamp.
+        compression: 0 to 1, how hard JPEG was pressed.
+    """
+
+    motion_px: float = 0.0
+    motion_deg: float = 0.0
+    backdrop_px: float = 0.0
+    defocus_px: float = 0.0
+    vignette: float = 0.0
+    exposure: float = 0.0
+    warmth: float = 0.0
+    low_light: float = 0.0
+    noise: float = 0.0
+    infrared: float = 0.0
+    compression: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not np.isfinite(astuple(self)).all():
+            raise InputError(f"effects must be numbers: {self}")
+
+
+def apply_effects(
+    rgb: NDArray[np.uint8], buffers: Buffers, effects: Effects, rng: np.random.Generator
+) -> NDArray[np.uint8]:
+    """The picture as a camera would have taken it.
+
+    Args:
+        rgb: (H, W, 3), usually `buffers.rgb`.
+        buffers: of the same camera.
+        effects: which, and how strong.
+        rng: noise is drawn from it, and from nothing else.
+    """
+    if effects.backdrop_px > 0:
+        rgb = _blurred_backdrop(rgb, buffers.cover, effects.backdrop_px)
+    if effects.motion_px > 1:
+        rgb = _moved(rgb, buffers.cover, effects.motion_px, effects.motion_deg)
+    if effects.defocus_px > 0.3:
+        disc = _disc(effects.defocus_px)
+        rgb = np.asarray(cv2.filter2D(rgb, -1, disc, borderType=cv2.BORDER_REFLECT), np.uint8)
+    if effects.infrared > 0:
+        rgb = _infrared(rgb, buffers)
+    if effects.exposure or effects.warmth or effects.low_light > 0:
+        rgb = np.asarray(cv2.LUT(rgb, _curves(effects)), np.uint8)
+    if effects.vignette > 0:
+        rgb = np.asarray(rgb * _vignette(rgb.shape[1], rgb.shape[0], effects.vignette), np.uint8)
+    strength = effects.noise + 0.8 * max(effects.low_light, 0)
+    if strength > 0:
+        rgb = _noisy(rgb, strength, grey=effects.infrared > 0, rng=rng)
+    if effects.compression > 0:
+        rgb = _compressed(rgb, effects.compression)
+    return rgb
+
+
+def _filled_backdrop(rgb: NDArray[np.uint8], cover: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """The picture without what stands before the background: colours flow in from around, coarse ones farther."""
+    clear = (cover == 0).astype(np.uint8)
+    quarter = (max(rgb.shape[1] // 4, 1), max(rgb.shape[0] // 4, 1))
+    seen = cv2.merge([rgb * clear[..., None], clear * np.uint8(255)])
+    levels = [cv2.resize(seen, quarter, interpolation=cv2.INTER_AREA).astype(Float)]
+    while min(levels[-1].shape[:2]) > 1:
+        half = (max(levels[-1].shape[1] // 2, 1), max(levels[-1].shape[0] // 2, 1))
+        levels.append(np.asarray(cv2.resize(levels[-1], half, interpolation=cv2.INTER_AREA), Float))
+    filled = levels.pop()
+    for level in reversed(levels):
+        coarse = cv2.resize(filled, level.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+        filled = level + (1 - level[..., 3:] / 255) * coarse
+    colours = filled[..., :3] * (255 / np.maximum(filled[..., 3:], 1))
+    fill = cv2.resize(np.clip(colours, 0, 255).astype(np.uint8), rgb.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+    return np.where(clear[..., None] > 0, rgb, fill)
+
+
+def _blurred_backdrop(rgb: NDArray[np.uint8], cover: NDArray[np.float32], radius: float) -> NDArray[np.uint8]:
+    """What is behind, blurred without the colours of what stands before it."""
+    width = 2 * round(0.75 * radius) + 1
+    behind = cv2.blur(cv2.blur(_filled_backdrop(rgb, cover), (width, width)), (width, width))
+    share = cover[..., None]
+    return np.asarray(behind * (1 - share) + rgb * share + Float(0.5), np.uint8)
+
+
+def _moved(rgb: NDArray[np.uint8], cover: NDArray[np.float32], length: float, degrees: float) -> NDArray[np.uint8]:
+    """What stands before the background, smeared along a line about its place."""
+    before = np.dstack([rgb, np.full_like(rgb[..., :1], 255)]) * cover[..., None]
+    steps = int(np.ceil(length)) | 1
+    direction = np.array([np.cos(np.radians(degrees)), np.sin(np.radians(degrees))])
+    smeared = np.zeros_like(before)
+    for part in (np.arange(steps) - steps // 2) * (length / steps):
+        shift = np.hstack([np.eye(2), part * direction[:, None]])
+        moved = cv2.warpAffine(before, shift, rgb.shape[1::-1], borderMode=cv2.BORDER_REPLICATE)
+        cv2.accumulate(moved, smeared)
+    smeared /= steps
+    seen = smeared[..., :3] + (1 - smeared[..., 3:] / 255) * _filled_backdrop(rgb, cover)
+    return np.asarray(np.minimum(seen + Float(0.5), 255), np.uint8)
+
+
+def _disc(radius: float) -> NDArray[np.float32]:
+    """A kernel of an even disc, smooth at its rim."""
+    half = int(np.ceil(radius))
+    y, x = np.mgrid[-half : half + 1, -half : half + 1]
+    kernel = np.clip(radius + 0.5 - np.hypot(x, y), 0, 1).astype(Float)
+    return np.asarray(kernel / kernel.sum(), Float)
+
+
+def _infrared(rgb: NDArray[np.uint8], buffers: Buffers) -> NDArray[np.uint8]:
+    """Grey; skin of every tone is bright, the lamp beside the camera reaches the near better than the far."""
+    grey = rgb @ np.array([0.5, 0.35, 0.15], Float)
+    skin = (buffers.instances > 0) & (buffers.instances < 100)
+    if skin.any():
+        mean = float(grey[skin].mean())
+        there = buffers.depth[buffers.depth > 0]
+        nearness = np.clip((np.median(there) / np.maximum(buffers.depth, 0.05)) ** 2, 0.2, 2.0)
+        bright = np.where(skin, 150 * (grey / max(mean, 1.0)) ** 0.6, grey) * nearness
+    else:
+        bright = grey
+    lit = bright * buffers.cover + 0.35 * grey * (1 - buffers.cover)
+    return np.repeat(np.clip(lit, 0, 255).astype(np.uint8)[..., None], 3, axis=-1)
+
+
+def _curves(effects: Effects) -> NDArray[np.uint8]:
+    """(1, 256, 3) what each value becomes, in linear light."""
+    linear = (np.arange(256) / 255) ** 2.2
+    dark = max(effects.low_light, 0.0)
+    warm = np.array([1 + 0.25 * effects.warmth, 1.0, 1 - 0.3 * effects.warmth])
+    gain = 2.0**effects.exposure * (1 - 0.82 * dark)
+    value = linear[:, None] * gain * warm + 0.006 * dark  # (256, 3); stray light lifts the blacks
+    return np.clip(np.minimum(value, 1) ** (1 / 2.2) * 255 + 0.5, 0, 255).astype(np.uint8)[None]
+
+
+@lru_cache(maxsize=16)
+def _falloff(width: int, height: int) -> NDArray[np.float32]:
+    """(H, W, 1) squared distance from the middle, 1 in the corners."""
+    x, y = np.linspace(-1, 1, width, dtype=Float), np.linspace(-1, 1, height, dtype=Float)
+    return np.asarray(((x * x)[None] + (y * y)[:, None])[..., None] / 2, Float)
+
+
+def _vignette(width: int, height: int, strength: float) -> NDArray[np.float32]:
+    return 1 - Float(0.6 * min(strength, 1.0)) * _falloff(width, height)
+
+
+def _noisy(rgb: NDArray[np.uint8], strength: float, *, grey: bool, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Shot noise grows with the root of the light, read noise is everywhere; the same in all channels of a grey one."""
+    height, width = rgb.shape[:2]
+    spread = np.sqrt(9 + 1.1 * np.arange(256)).astype(Float) * Float(strength)
+    dice = np.frombuffer(rng.bytes(height * width * (1 if grey else 3)), np.uint8).reshape(height, width, -1)
+    drawn = cv2.LUT(np.repeat(dice, 3, -1) if grey else dice, _bell())
+    return np.asarray(cv2.add(rgb, cv2.multiply(cv2.LUT(rgb, spread), drawn), dtype=cv2.CV_8U), np.uint8)
+
+
+@lru_cache(maxsize=1)
+def _bell() -> NDArray[np.float32]:
+    """(256,) values of a normal distribution that bytes stand for: far faster than to draw normal numbers."""
+    values = np.array([NormalDist().inv_cdf((number + 0.5) / 256) for number in range(256)], Float)
+    return np.asarray(values / values.std(), Float)
+
+
+def _compressed(rgb: NDArray[np.uint8], strength: float) -> NDArray[np.uint8]:
+    quality = round(95 - 85 * min(strength, 1.0))
+    _, data = cv2.imencode(".jpg", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
+    decoded = cv2.imdecode(data, cv2.IMREAD_COLOR)
+    if decoded is None:
+        raise JobError(f"OpenCV cannot read the JPEG picture of quality {quality} that it wrote; install it anew")
+    return np.asarray(cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB), np.uint8)

@@ -1,0 +1,267 @@
+"""Shaders, compiled when they are first wanted, and the meshes that they draw.
+
+Drawables as the graphics card takes them: one table of vertices, one of indices.
+
+Cameras, light and materials as the numbers that shaders take, by the shaders' names for them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from sonjit.errors import InputError
+from sonjit.synthesis.render.drawable import NO_PART, lens_edge
+from sonjit.synthesis.render.gl_context import shader
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    import moderngl
+    from numpy.typing import NDArray
+
+    from sonjit.datasets.sample import SampleCamera
+    from sonjit.synthesis.render.drawable import Drawable, Lighting, Material
+    from sonjit.synthesis.render.targets import Box
+
+SHADOW_SIZE: Final = 512
+
+"""Width and height of the shadow map."""
+
+REACH_M: Final = 0.022
+
+"""How far what stands near a point takes light from it."""
+
+UNITS: Final = ("points", "facings", "mores", "kinds", "patterns", "shadow_map", "skies", "lights", "image")
+
+"""Samplers of all shaders in the order of their texture units."""
+
+_SOURCES: Final = {
+    "mesh": ("mesh.vert", "mesh.frag"),
+    "shadow": ("shadow.vert", "shadow.frag"),
+    "owner": ("rectangle.vert", "owner.frag"),
+    "openness": ("rectangle.vert", "openness.frag"),
+    "picture": ("rectangle.vert", "picture.frag"),
+}
+
+_IMAGES_KEPT: Final = 8
+
+
+class Programs:
+    """What one context can draw: the meshes of a scene, and rectangles. Every name but a few is a surface's."""
+
+    def __init__(self, context: moderngl.Context) -> None:
+        self.context = context
+        self.packed: Packed = pack(())
+        self._vertices = context.buffer(reserve=1 << 20, dynamic=True)
+        self._indices = context.buffer(reserve=1 << 18, dynamic=True)
+        self._programs: dict[str, moderngl.Program] = {}
+        self._members: dict[str, frozenset[str]] = {}
+        self._arrays: dict[str, moderngl.VertexArray] = {}
+        self._images: dict[int, tuple[NDArray[np.uint8], moderngl.Texture]] = {}
+
+    def send(self, packed: Packed) -> None:
+        """From now on these are the meshes."""
+        self.packed = packed
+        for buffer, array in ((self._vertices, packed.vertices), (self._indices, packed.indices)):
+            if buffer.size < array.nbytes:
+                buffer.orphan(2 * array.nbytes)
+            buffer.write(array)
+
+    def meshes(self, name: str, uniforms: Mapping[str, object], closed: Iterable[bool]) -> None:
+        """All meshes; of closed ones only what faces the camera or the light: half the work."""
+        array = self._array(name, uniforms)
+        for whole, (first, count) in zip(closed, self.packed.spans, strict=True):
+            (self.context.enable if whole else self.context.disable)(self.context.CULL_FACE)
+            array.render(vertices=count, first=first)
+
+    def rectangle(self, name: str, box: Box, size: tuple[int, int], uniforms: Mapping[str, object]) -> None:
+        """A box of a target of `size`."""
+        corners = tuple((np.array(box) * 2 / np.tile(size, 2) - 1).tolist())
+        self._array(name, {**uniforms, "box": corners}).render(self.context.TRIANGLE_STRIP, vertices=4)
+
+    def image(self, image: NDArray[np.uint8]) -> moderngl.Texture:
+        """A texture of a picture; the last few are kept."""
+        if id(image) not in self._images:
+            if len(self._images) == _IMAGES_KEPT:
+                self._images.pop(next(iter(self._images)))[1].release()
+            height, width = image.shape[:2]
+            texture = self.context.texture((width, height), 3, np.ascontiguousarray(image), alignment=1)
+            texture.build_mipmaps()
+            texture.filter = (self.context.LINEAR_MIPMAP_LINEAR, self.context.LINEAR)
+            texture.repeat_x = texture.repeat_y = False
+            self._images[id(image)] = (image, texture)
+        return self._images[id(image)][1]
+
+    def _array(self, name: str, uniforms: Mapping[str, object]) -> moderngl.VertexArray:
+        """What a program draws, its uniforms set; those that it does not use are left out."""
+        program = self._program(name)
+        if name not in self._arrays:
+            layout = " ".join(f"{n}f" if each in program else f"{4 * n}x" for each, n in ATTRIBUTES.items())
+            used = [each for each in ATTRIBUTES if each in program]
+            content = [(self._vertices, layout, *used)] if used else []
+            indices = self._indices if used else None
+            self._arrays[name] = self.context.vertex_array(program, content, indices, index_element_size=4)
+        self._set(name, uniforms)
+        return self._arrays[name]
+
+    def _program(self, name: str) -> moderngl.Program:
+        if name not in self._programs:
+            defines = (name.upper(), f"SHADOW_SIZE {SHADOW_SIZE}.0", f"REACH {REACH_M}")
+            vertex, fragment = _SOURCES.get(name, ("rectangle.vert", "surface.frag"))
+            program = self.context.program(shader(vertex, *defines), shader(fragment, *defines))
+            self._programs[name], self._members[name] = program, frozenset(program)
+            self._set(name, {sampler: unit for unit, sampler in enumerate(UNITS)})
+        return self._programs[name]
+
+    def _set(self, name: str, uniforms: Mapping[str, object]) -> None:
+        program, members = self._programs[name], self._members[name]
+        for each, value in uniforms.items():
+            if each in members:
+                program[each] = value
+
+
+ATTRIBUTES: Final = {"in_position": 3, "in_normal": 3, "in_place": 3, "in_marks": 4, "in_code": 1}
+
+"""What stands in a row of `Packed.vertices`, and how many numbers each takes."""
+
+_COLUMNS: Final = sum(ATTRIBUTES.values())
+
+
+@dataclass(frozen=True, eq=False)
+class Packed:
+    """All meshes of a picture.
+
+    Attributes:
+        vertices: (V, 14) as `ATTRIBUTES` says. The place is that at rest, or on the picture for an `image`; the code is
+            256 times the drawable's number plus the part.
+        indices: (3F,) rows of `vertices`.
+        rows: per drawable its first vertex.
+        spans: per drawable its first index and how many.
+    """
+
+    vertices: NDArray[np.float32]
+    indices: NDArray[np.int32]
+    rows: tuple[int, ...]
+    spans: tuple[tuple[int, int], ...]
+
+
+def pack(drawables: Sequence[Drawable]) -> Packed:
+    """All drawables in one table each.
+
+    Raises:
+        InputError: a drawable's arrays do not fit each other.
+    """
+    rows = np.zeros((sum(len(each.vertices) for each in drawables), _COLUMNS), np.float32)
+    indices = np.empty(sum(each.faces.size for each in drawables), np.int32)
+    starts: list[int] = []
+    spans: list[tuple[int, int]] = []
+    row = first = 0
+    for number, each in enumerate(drawables):
+        _check(each)
+        part = rows[row : row + len(each.vertices)]
+        part[:, 0:3] = each.vertices
+        part[:, 3:6] = each.normals
+        if each.uv is not None and each.material.surface == "image":
+            part[:, 6:8] = each.uv
+        else:
+            part[:, 6:9] = each.vertices if each.rest is None else each.rest
+        if each.marks is not None:
+            part[:, 9:13] = each.marks
+        part[:, 13] = NO_PART if each.parts is None else each.parts
+        part[:, 13] += 256 * number
+        count = each.faces.size
+        indices[first : first + count] = each.faces.reshape(-1)
+        indices[first : first + count] += row
+        starts.append(row)
+        spans.append((first, count))
+        row, first = row + len(part), first + count
+    return Packed(rows, indices, tuple(starts), tuple(spans))
+
+
+def _check(drawable: Drawable) -> None:
+    count, faces = len(drawable.vertices), drawable.faces
+    if faces.size and (faces.min() < 0 or faces.max() >= count):
+        raise InputError(f"instance {drawable.instance}: faces name vertex {faces.max()} of {count}; count from 0")
+    if drawable.material.surface == "image" and (drawable.material.image is None or drawable.uv is None):
+        raise InputError(f"instance {drawable.instance}: an image surface needs Material.image and Drawable.uv")
+    if not 1 <= drawable.instance <= 250:
+        raise InputError(f"instance {drawable.instance}: instances are 1 to 250")
+
+
+_AMOUNTS: Final = ("pores", "creases", "nails", "veins", "freckles", "tattoo")
+
+
+def placed(camera: SampleCamera) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """R (3, 3) and t (3,) of a camera; one without a place stands in the world's origin."""
+    R = np.eye(3) if camera.R is None else camera.R
+    t = np.zeros(3) if camera.t is None else camera.t
+    return R, t
+
+
+def camera_uniforms(
+    camera: SampleCamera, samples: tuple[int, int], depths: tuple[float, float]
+) -> Mapping[str, object]:
+    """Where meshes fall.
+
+    Args:
+        camera: onto pixels.
+        samples: columns and rows of samples: one in the middle of each pixel, one between, one at each edge.
+        depths: near and far, metres.
+    """
+    R, t = placed(camera)
+    K = camera.K * np.array([[2], [2], [1]]) + np.array([[0, 0, 0.5], [0, 0, 0.5], [0, 0, 0]])
+    return {
+        "R": columns(R),
+        "t": tuple(t),
+        "K": columns(K),
+        "samples": samples,
+        "near_far": depths,
+        "lens": tuple(np.zeros(5) if camera.distortion is None else camera.distortion),
+        "lens_edge": 0.0 if camera.distortion is None else lens_edge(camera.distortion),
+    }
+
+
+def light_uniforms(
+    lighting: Lighting, camera: SampleCamera, light_view: NDArray[np.float64] | None
+) -> Mapping[str, object]:
+    """Light in the camera's frame.
+
+    Args:
+        lighting: in the world.
+        camera: that sees it.
+        light_view: (4, 4) from the world into the shadow map; None without shadows.
+    """
+    R, t = placed(camera)
+    directions, colours = np.zeros((4, 3)), np.zeros((4, 3))
+    for index, light in enumerate(lighting.lights):
+        directions[index], colours[index] = R @ np.array(light.direction), light.colour
+    back = np.eye(4)
+    back[:3, :3], back[:3, 3] = R.T, -R.T @ t
+    return {
+        "light_count": len(lighting.lights),
+        "light_directions": [tuple(each) for each in directions],
+        "light_colours": [tuple(each) for each in colours],
+        "ambient": lighting.ambient,
+        "up": tuple(-R[:, 1]),
+        "shadows": light_view is not None,
+        "light_view": columns(back if light_view is None else light_view @ back),
+    }
+
+
+def material_uniforms(material: Material) -> Mapping[str, object]:
+    """A surface."""
+    return {
+        **{name: material.amounts.get(name, 0.0) for name in _AMOUNTS},
+        "albedo": material.albedo,
+        "roughness": material.roughness,
+        "variant": material.variant,
+        "seed": material.seed,
+    }
+
+
+def columns(matrix: NDArray[np.floating]) -> tuple[float, ...]:
+    """As OpenGL stores it."""
+    return tuple(matrix.T.reshape(-1).tolist())

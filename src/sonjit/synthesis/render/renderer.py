@@ -1,0 +1,236 @@
+"""Meshes, light and a camera in; a picture and what stands at each of its pixels out.
+
+All meshes are drawn once, without light, into samples of place, normal and owner; then each sample is lit once. A hand
+of thousands of small triangles costs a software renderer little that way.
+"""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from typing import TYPE_CHECKING, Final, Self
+
+import cv2
+import numpy as np
+
+from sonjit.errors import InputError
+from sonjit.synthesis.render.drawable import Buffers, box_around, boxes_px, light_view, near_far
+from sonjit.synthesis.render.gl_context import open_context
+from sonjit.synthesis.render.patterns import SIZE, solid_pattern
+from sonjit.synthesis.render.programs import (
+    REACH_M,
+    SHADOW_SIZE,
+    UNITS,
+    Programs,
+    camera_uniforms,
+    columns,
+    light_uniforms,
+    material_uniforms,
+    pack,
+    placed,
+)
+from sonjit.synthesis.render.targets import Targets, samples_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import moderngl
+    from numpy.typing import NDArray
+
+    from sonjit.datasets.sample import SampleCamera
+    from sonjit.synthesis.render.drawable import Drawable, Light, Lighting
+    from sonjit.synthesis.render.targets import Box
+
+_CLIP_DISTANCE: Final = 0x3000  # GL_CLIP_DISTANCE0
+_MOST_PIXELS: Final = 1 << 21  # at once; larger pictures are drawn in strips
+_SIZES_KEPT: Final = 3
+
+
+class Renderer:
+    """Draws pictures; compiles its shaders once and keeps what it drew last, so that more views of it cost less.
+
+    Use it as a context manager, in one thread at a time; several may live side by side.
+
+    Args:
+        shadows: lights that ask for shadows cast them.
+
+    Raises:
+        MissingExtraError: moderngl is not installed.
+        JobError: there is no OpenGL on this machine; the line says what to install.
+    """
+
+    def __init__(self, *, shadows: bool = True) -> None:
+        self._context = context = open_context()
+        self._shadows = shadows
+        self._targets: dict[tuple[int, int], Targets] = {}
+        self._held: tuple[Drawable, ...] = ()
+        self._light: NDArray[np.float64] | None = None
+        with context:
+            context.front_face = "cw"  # the picture's rows run downwards
+            self._programs = Programs(context)
+            self._patterns = context.texture3d((SIZE, SIZE, SIZE), 4, solid_pattern().tobytes())
+            self._patterns.build_mipmaps()
+            self._patterns.filter = (context.LINEAR_MIPMAP_NEAREST, context.LINEAR)
+            self._shadow_map = context.depth_texture((SHADOW_SIZE, SHADOW_SIZE))
+            self._shadow_map.compare_func = "<="
+            self._shadow_map.repeat_x = self._shadow_map.repeat_y = False
+            self._shadow = context.framebuffer(depth_attachment=self._shadow_map)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give all memory back."""
+        self._context.release()
+
+    def render(
+        self,
+        drawables: Sequence[Drawable],
+        camera: SampleCamera,
+        size: tuple[int, int],
+        lighting: Lighting,
+        background: NDArray[np.uint8],
+    ) -> Buffers:
+        """One picture with its labels.
+
+        Args:
+            drawables: in the world; where the camera has no place, in its frame.
+            camera: any principal point, any focal lengths, a lens or none.
+            size: (width, height) pixels.
+            lighting: in the world.
+            background: (H, W, 3) uint8 RGB, stretched over the picture.
+
+        Raises:
+            InputError: the size, the lighting or a drawable cannot be drawn.
+        """
+        width, height = size
+        if min(size) < 1 or max(size) > 8000:
+            raise InputError(f"a picture of {width} x {height} pixels: 1 to 8000 each way can be drawn")
+        if len(lighting.lights) > 4:
+            raise InputError(f"{len(lighting.lights)} lights: at most 4 can be drawn")
+        if background.shape[:2] != (height, width):
+            shrinks = background.shape[0] > height
+            background = np.asarray(
+                cv2.resize(background, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR), np.uint8
+            )
+        rows = max(_MOST_PIXELS // width, 1)
+        with self._context:
+            self._load(drawables)
+            self._draw_shadows(lighting)
+            strips = [
+                self._strip(camera, (width, min(rows, height - top)), lighting, background[top : top + rows], top)
+                for top in range(0, height, rows)
+            ]
+        if len(strips) == 1:
+            return strips[0]
+        joined = [np.concatenate([getattr(each, field.name) for each in strips]) for field in fields(Buffers)]
+        return Buffers(*joined)
+
+    def _strip(
+        self,
+        camera: SampleCamera,
+        size: tuple[int, int],
+        lighting: Lighting,
+        background: NDArray[np.uint8],
+        top: int,
+    ) -> Buffers:
+        """Rows of a picture from `top` on."""
+        if top:
+            K = camera.K.copy()
+            K[1, 2] -= top
+            camera = replace(camera, K=K)
+        targets = self._target(size)
+        R, t = placed(camera)
+        packed = self._programs.packed
+        points = packed.vertices[:, :3] @ R.T.astype(np.float32) + t.astype(np.float32)
+        boxes = boxes_px(points, packed.rows, camera, size)
+        around = box_around(boxes)
+        self._draw_geometry(targets, around, camera_uniforms(camera, targets.samples, near_far(points[:, 2])))
+        self._use((*targets.surfaces, self._patterns, self._shadow_map, targets.skies, targets.lights))
+        self._draw_openness(targets, around, 2 * REACH_M * float(camera.K[0, 0]))
+        self._draw_light(targets, boxes, light_uniforms(lighting, camera, self._light))
+        self._draw_pixels(targets, around)
+        instances = np.array([each.instance for each in self._held], np.uint8)
+        return targets.read(around, instances, background)
+
+    def _load(self, drawables: Sequence[Drawable]) -> None:
+        """Send the meshes, unless they are the very ones that were sent last."""
+        if len(drawables) == len(self._held) and all(a is b for a, b in zip(drawables, self._held, strict=True)):
+            return
+        self._programs.send(pack(drawables))
+        self._held, self._light = tuple(drawables), None
+
+    def _target(self, size: tuple[int, int]) -> Targets:
+        if size not in self._targets:
+            if len(self._targets) == _SIZES_KEPT:
+                self._targets.pop(next(iter(self._targets))).release()
+            self._targets[size] = Targets(self._context, size)
+        return self._targets[size]
+
+    def _use(self, textures: Sequence[moderngl.Texture | moderngl.Texture3D]) -> None:
+        for unit, texture in enumerate(textures):
+            texture.use(unit)
+
+    def _draw_shadows(self, lighting: Lighting) -> None:
+        first: Light | None = lighting.lights[0] if lighting.lights else None
+        if first is None or not first.shadows or not self._shadows or not self._held:
+            self._light = None
+            return
+        bodies = [each.vertices for each in self._held if each.parts is not None]
+        view = light_view(first.direction, np.concatenate(bodies or [each.vertices for each in self._held]))
+        if self._light is not None and np.array_equal(view, self._light):
+            return
+        self._light = view
+        self._shadow.use()
+        self._shadow.clear()
+        self._draw_meshes("shadow", {"light_view": columns(view)})
+
+    def _draw_geometry(self, targets: Targets, around: Box, uniforms: Mapping[str, object]) -> None:
+        left, top, right, bottom = samples_of(around)
+        targets.geometry.use()
+        targets.geometry.clear(viewport=(left, top, right - left, bottom - top))
+        bent = bool(uniforms["lens_edge"])
+        if bent:
+            self._context.enable_direct(_CLIP_DISTANCE)
+        self._draw_meshes("mesh", uniforms)
+        if bent:
+            self._context.disable_direct(_CLIP_DISTANCE)
+
+    def _draw_meshes(self, name: str, uniforms: Mapping[str, object]) -> None:
+        self._context.enable_only(self._context.DEPTH_TEST)
+        self._context.depth_func = "<"
+        self._programs.meshes(name, uniforms, [each.material.surface == "skin" for each in self._held])
+
+    def _draw_openness(self, targets: Targets, around: Box, reach: float) -> None:
+        targets.sky.use()
+        self._context.enable_only(self._context.NOTHING)
+        left, top, right, bottom = samples_of(around)
+        within = (left, top, right - 1, bottom - 1)  # outside stands what another picture left
+        self._programs.rectangle("openness", around, targets.size, {"reach": reach, "within": within})
+
+    def _draw_light(self, targets: Targets, boxes: NDArray[np.int64], uniforms: Mapping[str, object]) -> None:
+        """Each drawable's samples in its own box."""
+        targets.colours.use()
+        self._context.enable_only(self._context.DEPTH_TEST)
+        self._context.depth_func = "1"
+        targets.colours.depth_mask = True
+        self._programs.rectangle("owner", samples_of(box_around(boxes)), targets.samples, {})
+        targets.colours.depth_mask = False
+        self._context.depth_func = "=="  # a drawable's rectangle passes where a sample is its own
+        for number, (drawable, (left, top, right, bottom)) in enumerate(zip(self._held, boxes.tolist(), strict=True)):
+            if right <= left or bottom <= top:
+                continue
+            material = drawable.material
+            if material.surface == "image" and material.image is not None:
+                self._programs.image(material.image).use(UNITS.index("image"))
+            own = {**uniforms, **material_uniforms(material), "whose": float(number)}
+            box = samples_of((left, top, right, bottom))
+            self._programs.rectangle(material.surface, box, targets.samples, own)
+
+    def _draw_pixels(self, targets: Targets, around: Box) -> None:
+        targets.picture.use()
+        self._context.enable_only(self._context.NOTHING)
+        step = tuple(1 / np.array(targets.samples))
+        self._programs.rectangle("picture", around, targets.size, {"step": step})

@@ -1,0 +1,1 @@
+"""What a rendered scene holds: people, poses, places, contact, objects, light, cameras."""

@@ -1,0 +1,188 @@
+"""Things that hands hold or hide behind: simple solids with exact distances, as meshes to draw.
+
+A solid stands in its own frame: its axis is z, its middle the origin, metres.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal
+
+import numpy as np
+
+from sonjit.errors import InputError
+from sonjit.synthesis.render.drawable import Drawable, Material
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from sonjit.synthesis.render.drawable import Surface
+
+Kind = Literal["ball", "cylinder", "box"]
+Grip = Literal["wrap", "pinch"]
+
+
+@dataclass(frozen=True)
+class Solid:
+    """A ball, a cylinder or a box.
+
+    Attributes:
+        kind: of solid.
+        size: metres; a ball's radius three times, a cylinder's radius twice and half its length, half a box's edges.
+        round_m: radius of a box's edges.
+    """
+
+    kind: Kind
+    size: tuple[float, float, float]
+    round_m: float = 0.0
+
+    def distances(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(...,) metres from points (..., 3) in its frame to its surface, negative inside."""
+        if self.kind == "ball":
+            return np.asarray(np.linalg.norm(points, axis=-1) - self.size[0], np.float64)
+        if self.kind == "cylinder":
+            over = np.stack([np.hypot(points[..., 0], points[..., 1]), np.abs(points[..., 2])], -1)
+            over = over - [self.size[0], self.size[2]]
+        else:
+            over = np.abs(points) - (np.array(self.size) - self.round_m)
+        outside = np.linalg.norm(np.maximum(over, 0), axis=-1)
+        return np.asarray(outside + np.minimum(over.max(-1), 0) - self.round_m, np.float64)
+
+
+@dataclass(frozen=True)
+class Thing:
+    """A thing of daily life.
+
+    Attributes:
+        solid: its shape.
+        grip: how hands hold it.
+        surfaces: what it may be made of.
+    """
+
+    solid: Solid
+    grip: Grip
+    surfaces: tuple[Surface, ...]
+
+
+THINGS: Final = {
+    "ball": Thing(Solid("ball", (0.033, 0.033, 0.033)), "wrap", ("rubber", "plastic", "wood")),
+    "cylinder": Thing(Solid("cylinder", (0.021, 0.021, 0.08)), "wrap", ("metal", "plastic", "wood")),
+    "bottle": Thing(Solid("cylinder", (0.033, 0.033, 0.105)), "wrap", ("plastic", "metal")),
+    "cup": Thing(Solid("cylinder", (0.04, 0.04, 0.05)), "wrap", ("plastic", "wood", "metal")),
+    "box": Thing(Solid("box", (0.035, 0.024, 0.055), 0.003), "wrap", ("wood", "plastic")),
+    "phone": Thing(Solid("box", (0.0045, 0.036, 0.075), 0.003), "wrap", ("plastic", "metal")),
+    "pen": Thing(Solid("cylinder", (0.0045, 0.0045, 0.07)), "pinch", ("plastic", "metal", "wood")),
+    "card": Thing(Solid("box", (0.0008, 0.027, 0.043), 0.0006), "pinch", ("plastic",)),
+}
+"""Things by name; sizes are usual ones."""
+
+
+def thing_named(name: str) -> Thing:
+    """Raises InputError where there is none of that name."""
+    if name not in THINGS:
+        raise InputError(f"no object is named '{name}': known are {', '.join(THINGS)}")
+    return THINGS[name]
+
+
+def drawable_from_solid(
+    solid: Solid, rotation: NDArray[np.float64], place: NDArray[np.float64], material: Material, instance: int
+) -> Drawable:
+    """A solid where it stands.
+
+    Args:
+        solid: its shape.
+        rotation: (3, 3) from its frame.
+        place: (3,) metres of its middle.
+        material: its surface.
+        instance: 200 and on.
+    """
+    rest, normals, faces = _ball(solid) if solid.kind == "ball" else _tube(solid)
+    return Drawable(rest @ rotation.T + place, normals @ rotation.T, faces, material, instance, rest=rest)
+
+
+def sample_material(surfaces: tuple[Surface, ...], rng: np.random.Generator) -> Material:
+    """One of some surfaces, in any colour that it may have."""
+    surface = surfaces[rng.integers(len(surfaces))]
+    colour = rng.uniform(0.02, 0.7, 3) ** 1.3
+    if surface == "wood":
+        colour = np.array([0.35, 0.2, 0.1]) * rng.uniform(0.4, 1.6)
+    elif surface == "metal":
+        colour = np.full(3, rng.uniform(0.35, 0.7)) * rng.uniform(0.92, 1.08, 3)
+    red, green, blue = colour.tolist()
+    rough = {"metal": (0.2, 0.5), "plastic": (0.25, 0.6), "rubber": (0.6, 0.9)}.get(surface, (0.5, 0.9))
+    return Material(surface, (red, green, blue), float(rng.uniform(*rough)), int(rng.integers(4)), rng.uniform(0, 100))
+
+
+def occluder(rng: np.random.Generator, place: NDArray[np.float64], size_m: float, instance: int) -> Drawable:
+    """Something of about a size that stands at a place, turned any way.
+
+    Args:
+        rng: what is random.
+        place: (3,) metres.
+        size_m: from end to end.
+        instance: 200 and on.
+    """
+    name = list(THINGS)[rng.integers(len(THINGS))]
+    thing = THINGS[name]
+    grown = np.array(thing.solid.size) * size_m / (2 * max(thing.solid.size))
+    x, y, z = grown.tolist()
+    solid = Solid(thing.solid.kind, (x, y, z), min(thing.solid.round_m, min(x, y, z) / 2))
+    turn, _ = np.linalg.qr(rng.normal(size=(3, 3)))
+    turn[:, 0] *= np.linalg.det(turn)
+    return drawable_from_solid(solid, turn, place, sample_material(thing.surfaces, rng), instance)
+
+
+_Mesh = tuple["NDArray[np.float64]", "NDArray[np.float64]", "NDArray[np.int64]"]
+
+
+def _ball(solid: Solid) -> _Mesh:
+    angles = np.linspace(0, np.pi, 17)
+    return _turned(np.stack([np.sin(angles), -np.cos(angles)], 1) * solid.size[0], solid.size[0], 32)
+
+
+def _turned(profile: NDArray[np.float64], radius: float, around: int) -> _Mesh:
+    """A ball's profile (P, 2) of radii and heights turned about z."""
+    turn = np.linspace(0, 2 * np.pi, around, endpoint=False)
+    points = np.concatenate(
+        [
+            profile[:, None, :1] * np.stack([np.cos(turn), np.sin(turn)], -1),
+            np.broadcast_to(profile[:, None, 1:], (len(profile), around, 1)),
+        ],
+        -1,
+    )
+    return points.reshape(-1, 3), points.reshape(-1, 3) / radius, _strips(len(profile), around)
+
+
+def _tube(solid: Solid) -> _Mesh:
+    """A cylinder or a box: its outline drawn along z, flat at both ends; sharp edges have their vertices twice."""
+    x, y, z = solid.size
+    if solid.kind == "cylinder":
+        turn = np.linspace(0, 2 * np.pi, 40, endpoint=False)
+        out = np.stack([np.cos(turn), np.sin(turn)], -1)
+        outline, way = out * x, out
+    else:
+        turn = np.linspace(0, np.pi / 2, 5)
+        corner = np.stack([np.cos(turn), np.sin(turn)], -1)
+        quarter = np.array([[0, -1], [1, 0]])
+        way = np.concatenate([corner @ np.linalg.matrix_power(quarter, k).T for k in range(4)])
+        signs = np.sign(way.round(9) + np.concatenate([np.repeat([[1, 1], [-1, 1], [-1, -1], [1, -1]], 5, 0)]) * 1e-3)
+        outline = signs * (np.array([x, y]) - solid.round_m) + way * solid.round_m
+    count = len(outline)
+    sides = np.concatenate([np.column_stack([outline, np.full(count, end)]) for end in (-z, z)])
+    points = np.concatenate([sides, sides, [[0, 0, -z], [0, 0, z]]])
+    up = np.array([0, 0, 1.0])
+    flat = np.column_stack([way, np.zeros(count)])
+    normals = np.concatenate([flat, flat, np.tile(-up, (count, 1)), np.tile(up, (count, 1)), [-up, up]])
+    one = np.arange(count)
+    two = np.roll(one, -1)
+    low = np.stack([np.full(count, 4 * count), 2 * count + two, 2 * count + one], 1)
+    high = np.stack([np.full(count, 4 * count + 1), 3 * count + one, 3 * count + two], 1)
+    return points, normals, np.concatenate([_strips(2, count), low, high])
+
+
+def _strips(rows: int, count: int) -> NDArray[np.int64]:
+    """(F, 3) between rows of points around z, rising, outwards."""
+    first = np.arange((rows - 1) * count).reshape(rows - 1, count)
+    after = np.roll(first, -1, 1)
+    quads = np.stack([first, after, first + count, after, after + count, first + count], -1)
+    return quads.reshape(-1, 3)

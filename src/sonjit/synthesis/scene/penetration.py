@@ -1,0 +1,183 @@
+"""Where skins pass into each other: each vertex inside a mesh, the nearest point of that mesh and how deep it is.
+
+Meshes are those before they were divided, with vertices some 4 mm apart.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import numpy as np
+
+from sonjit.hand_models.rig import FINGERS, Rig, RigPose
+from sonjit.synthesis.hands.mesh import coarse_faces
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+_REACH_M: Final = 0.02  # nothing is deeper inside a finger or a palm
+_FREE_FROM: Final = 0.5  # of a finger's first bone: the skin before it belongs to the web between the fingers
+_BLOCK: Final = 1 << 16  # distances at once, so that they stay near the processor
+PALM: Final = 5
+"""Owner of the skin that no finger has; fingers are 0 (thumb) to 4."""
+
+
+@dataclass(frozen=True, eq=False)
+class Skin:
+    """A hand's skin in one pose.
+
+    Attributes:
+        points: (V, 3) metres.
+        normals: (V, 3) unit.
+    """
+
+    points: NDArray[np.float64]
+    normals: NDArray[np.float64]
+
+    @cached_property
+    def axes(self) -> NDArray[np.float64]:
+        """(3, V) the points, each axis by itself."""
+        return np.ascontiguousarray(self.points.T)
+
+
+class Contacts(NamedTuple):
+    """C vertices of one skin inside another.
+
+    Attributes:
+        inside: (C,) their indices.
+        against: (C,) indices of the nearest vertices of the other.
+        depths: (C,) metres along that one's normal.
+    """
+
+    inside: NDArray[np.intp]
+    against: NDArray[np.intp]
+    depths: NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Regions:
+    """Who owns the skin of a hand.
+
+    Attributes:
+        joints: (V,) joint that moves a vertex most.
+        owners: (V,) finger, or `PALM`.
+        free: (V,) skin of a finger beyond the web.
+    """
+
+    joints: NDArray[np.intp]
+    owners: NDArray[np.intp]
+    free: NDArray[np.bool_]
+
+    @cached_property
+    def fingers(self) -> tuple[tuple[NDArray[np.intp], NDArray[np.bool_]], ...]:
+        """Of each finger the indices of its free skin, and (V,) whose skin is its own."""
+        own = [self.owners == finger for finger in range(len(FINGERS))]
+        return tuple((np.flatnonzero(self.free & each), each) for each in own)
+
+
+@lru_cache(maxsize=8)
+def coarse_rig(rig: Rig) -> Rig:
+    """A divided rig with the vertices that it had before."""
+    faces = coarse_faces(rig)
+    count = int(faces.max()) + 1
+    return replace(
+        rig, vertices=rig.vertices[:count], normals=rig.normals[:count], faces=faces, weights=rig.weights[:count]
+    )
+
+
+def skin_of(rig: Rig, pose: RigPose) -> Skin:
+    """Of a pose of one frame."""
+    return skin_around(rig, *rig.place(pose))
+
+
+def skin_around(rig: Rig, frames: NDArray[np.float64], joints: NDArray[np.float64]) -> Skin:
+    """Of joints that `Rig.place` has placed, in one frame."""
+    (points,), (normals,) = rig.skin_around(frames, joints)
+    return Skin(points, normals)
+
+
+@lru_cache(maxsize=8)
+def regions_of(rig: Rig) -> Regions:
+    """Of any rig, from its weights."""
+    joints = rig.weights.argmax(1)
+    owners, free = np.full(len(joints), PALM), np.zeros(len(joints), np.bool_)
+    for finger, chain in enumerate(FINGERS):
+        first = chain[1] if finger == 0 else chain[0]  # the thumb's metacarpal lies in the palm
+        own = np.isin(joints, chain)
+        owners[own] = finger
+        bone = rig.joints[first + 1] - rig.joints[first]
+        ahead = (rig.vertices - rig.joints[first]) @ bone / (bone @ bone)
+        free |= own & (joints >= first) & ((joints > first) | (ahead > _FREE_FROM))
+    return Regions(joints, owners, free)
+
+
+def contacts_between(one: Skin, other: Skin) -> Contacts:
+    """Vertices of one skin inside the other."""
+    which = np.flatnonzero(_reached(one.axes, other.axes, 0))
+    if not len(which):
+        return Contacts(which, which, np.zeros(0))
+    points = one.axes[:, which]
+    against = np.flatnonzero(_reached(other.axes, points, _REACH_M))
+    if not len(against):
+        return Contacts(which[:0], which[:0], np.zeros(0))
+    others = other.axes[:, against]
+    centre = others.mean(1, keepdims=True)
+    others = (others - centre).astype(np.float32)
+    nearest = _nearest((points - centre).astype(np.float32), others, _squares(others))
+    return _inside(one, other, which, against[nearest])
+
+
+def contacts_within(skin: Skin, regions: Regions) -> Contacts:
+    """Free skin of each finger inside the other fingers or the palm."""
+    points = (skin.axes - skin.axes.mean(1, keepdims=True)).astype(np.float32)
+    squares = _squares(points)
+    free_skin: list[NDArray[np.intp]] = []
+    near_skin: list[NDArray[np.intp]] = []
+    for free, own in regions.fingers:
+        finger = points[:, free]
+        others = np.flatnonzero(_reached(points, finger, _REACH_M) & ~own)
+        if len(others):
+            free_skin.append(free)
+            near_skin.append(others[_nearest(finger, points[:, others], squares[others])])
+    if not free_skin:
+        return Contacts(np.zeros(0, np.intp), np.zeros(0, np.intp), np.zeros(0))
+    which, nearest = np.concatenate(free_skin), np.concatenate(near_skin)
+    facing = (skin.normals[which] * skin.normals[nearest]).sum(1) < 0
+    return _inside(skin, skin, which[facing], nearest[facing])
+
+
+def _inside(one: Skin, other: Skin, which: NDArray[np.intp], nearest: NDArray[np.intp]) -> Contacts:
+    """Of some vertices those inside the nearest vertices' surface."""
+    offset = other.points[nearest] - one.points[which]
+    depths = (offset * other.normals[nearest]).sum(1)
+    keep = (depths > 0) & ((offset**2).sum(1) < _REACH_M**2)
+    return Contacts(which[keep], nearest[keep], depths[keep])
+
+
+def _squares(points: NDArray[np.float32]) -> NDArray[np.float32]:
+    x, y, z = points
+    return x * x + y * y + z * z
+
+
+def _nearest(
+    points: NDArray[np.float32], others: NDArray[np.float32], squares: NDArray[np.float32]
+) -> NDArray[np.intp]:
+    """(N,) which of others (3, M) with squares (M,) is nearest to each of points (3, N).
+
+    Both are counted from a place near them, so that single precision is enough.
+    """
+    rows = max(_BLOCK // len(squares), 1)
+    found: list[NDArray[np.intp]] = []
+    for first in range(0, points.shape[1], rows):
+        apart = (2 * points[:, first : first + rows]).T @ others
+        found.append(np.subtract(squares, apart, out=apart).argmin(1))
+    return np.concatenate(found)
+
+
+def _reached(points: NDArray[np.floating], others: NDArray[np.floating], room: float) -> NDArray[np.bool_]:
+    """(N,) which points (3, N) lie in the box about others (3, M), or so near to it."""
+    low, high = others.min(1, keepdims=True) - room, others.max(1, keepdims=True) + room
+    return np.asarray(((points > low) & (points < high)).all(0), np.bool_)

@@ -1,0 +1,169 @@
+"""Poses of one hand: named gestures with a person's own slackness, and free ones within the joints' limits.
+
+Fingers move together in life: neighbours bend alike, the end joint follows the middle one, and fingers that are bent
+at the knuckle spread little.
+
+Named gestures: what each finger does, read from `gestures.toml`.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from sonjit.errors import InputError
+from sonjit.hand_models.rig import RigPose
+from sonjit.hand_models.rig_ik import free_joints, joint_limits
+from sonjit.synthesis.scene.contact import Touch, settle
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from sonjit.hand_models.rig import Rig
+
+_NOISE_RAD: Final = np.deg2rad([[3.0, 5.0, 0.0], [0.0, 6.0, 0.0], [0.0, 4.0, 0.0]])  # of a finger that makes a gesture
+
+_KNUCKLE_RAD: Final = np.deg2rad(85)  # bends of a closed fist
+
+_MIDDLE_RAD: Final = np.deg2rad(100)
+
+_END_SHARE: Final = 0.62
+
+"""Of the middle joint's bend that the end joint takes: about two thirds in hands that grasp (Rijpkema and Girard 1991).
+"""
+
+
+def angles_from_gesture(
+    rig: Rig, name: str, rng: np.random.Generator | None = None, looseness: float = 1.0
+) -> NDArray[np.float64]:
+    """(5, 3, 3) radians of a named gesture on this hand, its fingers touching where the gesture says so.
+
+    Args:
+        rig: of `rig_from_shape`.
+        name: one of `gestures.gestures`.
+        rng: gives each joint its own deviation; None for none.
+        looseness: strength of that.
+
+    Raises:
+        InputError: there is no gesture of that name.
+    """
+    gesture = gesture_named(name)
+    angles = gesture.angles.copy()
+    if rng is not None:
+        angles += rng.normal(size=(5, 3, 3)) * _NOISE_RAD * looseness
+        angles[0, 1] += rng.normal(size=3) * _NOISE_RAD[0] * [0.5, 1, 0] * looseness
+    return _settled(rig, angles, gesture.touch)
+
+
+def sample_angles(rig: Rig, rng: np.random.Generator) -> NDArray[np.float64]:
+    """(5, 3, 3) radians of a random pose: a gesture, one on its way to another, or a free one, a third of each.
+
+    Args:
+        rig: of `rig_from_shape`.
+        rng: what is random.
+    """
+    kind = rng.integers(3)
+    names = list(gestures())
+    if kind == 0:
+        return angles_from_gesture(rig, names[rng.integers(len(names))], rng)
+    if kind == 1:
+        one, other = (gestures()[names[which]].angles for which in rng.integers(len(names), size=2))
+        share = rng.uniform(0, 1, (5, 1, 1)) * 0.4 + rng.uniform(0, 0.6)  # fingers move nearly at once
+        return _settled(rig, one + share * (other - one))
+    return _settled(rig, _free_angles(rng))
+
+
+def _free_angles(rng: np.random.Generator) -> NDArray[np.float64]:
+    """(5, 3, 3) radians of a pose without a name."""
+    angles = np.zeros((5, 3, 3))
+    curl = rng.uniform(-0.15, 1.05)
+    steps = rng.normal(0, 0.18, 4)
+    curls = np.clip(curl + steps.cumsum() - steps.mean(), -0.2, 1.1)
+    knuckles = curls * _KNUCKLE_RAD + rng.normal(0, 0.2, 4)
+    middles = np.maximum(curls * _MIDDLE_RAD + rng.normal(0, 0.25, 4), -0.05)
+    ends = _END_SHARE * middles + rng.normal(0, 0.1, 4)
+    angles[1:, :, 1] = np.stack([knuckles, middles, ends], 1)
+    fan = rng.normal(0.04, 0.06) * np.array([1.4, 0.3, -0.7, -1.7]) + rng.normal(0, 0.04, 4)
+    angles[1:, 0, 0] = fan * np.clip(1.2 - np.abs(knuckles), 0.1, 1)
+    angles[1:, 0, 2] = rng.normal(0, 0.03, 4)
+    postures = thumb_postures()
+    shares = rng.dirichlet(np.full(len(postures), 0.25))
+    angles[0] = np.tensordot(shares, postures, 1)
+    angles[0, 0] += rng.normal(0, 0.08, 3)
+    return angles
+
+
+def _settled(rig: Rig, angles: NDArray[np.float64], touch: tuple[int, ...] = ()) -> NDArray[np.float64]:
+    """Within limits, and with no finger in another."""
+    angles = np.clip(angles, *joint_limits(free_joints(rig)))
+    pose = RigPose(np.eye(3)[None], rig.joints[:1], angles[None])
+    (pose,) = settle([(rig, pose)], [Touch((0, 0), (0, finger)) for finger in touch])
+    return pose.angles[0]
+
+
+_FAN: Final = np.array([1.4, 0.3, -0.7, -1.7])  # each finger's turn towards the thumb where they lie 1 apart
+
+
+@dataclass(frozen=True, eq=False)
+class Gesture:
+    """A hand's pose without its place.
+
+    Attributes:
+        name: of it.
+        angles: (5, 3, 3) radians as `RigPose.angles`.
+        touch: fingers, 1 index to 4 little, whose tips meet the thumb's.
+    """
+
+    name: str
+    angles: NDArray[np.float64]
+    touch: tuple[int, ...] = ()
+
+
+def gesture_named(name: str) -> Gesture:
+    """The gesture of a name.
+
+    Raises:
+        InputError: there is none of that name; the line names all.
+    """
+    known = gestures()
+    if name not in known:
+        raise InputError(f"no gesture is named '{name}': known are {', '.join(known)}")
+    return known[name]
+
+
+@lru_cache(maxsize=1)
+def gestures() -> Mapping[str, Gesture]:
+    """All gestures by name."""
+    table = tomllib.loads((files("sonjit.synthesis") / "gestures.toml").read_text("utf-8"))
+    return {name: _gesture(name, entry, table) for name, entry in table["gestures"].items()}
+
+
+@lru_cache(maxsize=1)
+def thumb_postures() -> NDArray[np.float64]:
+    """(T, 3, 3) radians: what a thumb does in some gesture."""
+    table = tomllib.loads((files("sonjit.synthesis") / "gestures.toml").read_text("utf-8"))
+    return np.stack([_thumb(values) for values in table["thumbs"].values()])
+
+
+def _gesture(name: str, entry: Mapping[str, Any], table: Mapping[str, Any]) -> Gesture:
+    angles = np.zeros((5, 3, 3))
+    angles[0] = _thumb(table["thumbs"][entry["thumb"]])
+    angles[1:, :, 1] = np.deg2rad([table["fingers"][posture] for posture in entry["fingers"]])
+    angles[1:, 0, 0] = np.deg2rad(entry.get("turns", entry.get("spread", 0) * _FAN))
+    return Gesture(name, angles, tuple(entry.get("touch", ())))
+
+
+def _thumb(values: list[float]) -> NDArray[np.float64]:
+    """(3, 3) radians of six angles in degrees."""
+    angles = np.zeros((3, 3))
+    angles[0] = values[:3]
+    angles[1, :2] = values[3:5]
+    angles[2, 1] = values[5]
+    return np.deg2rad(angles)

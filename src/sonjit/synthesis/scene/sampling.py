@@ -1,0 +1,149 @@
+"""Seed and number → scenes: who, which pose, where, in what light, before which cameras.
+
+A number stands for one still, or for a sequence of as many scenes as it has frames. Whatever is random has a generator
+of its own, from seed, number and purpose, so that one choice never moves another.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final, cast
+from zlib import crc32
+
+import numpy as np
+
+from sonjit.synthesis.hands.shape import rig_from_shape
+from sonjit.synthesis.scene.backgrounds import draw_background
+from sonjit.synthesis.scene.cameras import camera_rig
+from sonjit.synthesis.scene.factors import FOLDER
+from sonjit.synthesis.scene.people import hand_look, person_shape, sides_of
+from sonjit.synthesis.scene.placement import OBJECTS, held_drawable, occluders, place_hands, place_motion
+from sonjit.synthesis.scene.posing import pose_hands
+from sonjit.synthesis.scene.scene import Scene, SceneHand, light_scene
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from sonjit.hand_models.rig import Rig, RigPose
+    from sonjit.synthesis.hands.mesh import HandFiles
+    from sonjit.synthesis.render.drawable import Drawable
+    from sonjit.synthesis.scene.backgrounds import BackgroundFolder, Kind
+    from sonjit.synthesis.scene.cameras import Rig as CameraRig
+    from sonjit.synthesis.scene.factors import Factors, Value
+    from sonjit.synthesis.scene.grasps import Grasp
+    from sonjit.synthesis.scene.motions import Motions
+
+_SPREAD: Final = 0.1
+"""How far from the middle hands stand before many cameras."""
+
+
+@dataclass(frozen=True)
+class SceneMaker:
+    """Makes scenes.
+
+    Attributes:
+        factors: how they are drawn.
+        seed: of all.
+        rig: of cameras.
+        views: how many.
+        size: width and height of each picture.
+        pictures: to cut backgrounds from; None makes them up.
+        motions: of sequences; None makes stills.
+        files: the user's own hands; None for the catalog's.
+    """
+
+    factors: Factors
+    seed: int
+    rig: CameraRig
+    views: int
+    size: tuple[int, int]
+    pictures: BackgroundFolder | None = None
+    motions: Motions | None = None
+    files: HandFiles | None = None
+
+    def make(self, index: int) -> Iterator[Scene]:
+        """The scenes that a number stands for."""
+        drawn = dict(self.factors.draw(self.seed, index))
+        if self.pictures is not None:
+            drawn["background"] = FOLDER
+        if self.motions is None:
+            yield self._still(drawn, index)
+        else:
+            yield from self._sequence(self.motions, drawn, index)
+
+    def _still(self, drawn: dict[str, Value], index: int) -> Scene:
+        bare = self._bare(drawn, index)
+        shape = person_shape(drawn, self._rng("shape", int(drawn["person"])))
+        rigs = [rig_from_shape(side, shape, self.files) for side in sides_of(drawn)]
+        poses, held = pose_hands(rigs, drawn, self._rng("pose", index))
+        spread = 1.0 if self.rig == "webcam" else _SPREAD
+        matrix = bare.cameras[0].K
+        poses = place_hands(rigs, poses, matrix, self.size, drawn, self._rng("place", index), spread=spread)
+        hands = [self._hand(rig, shape, pose, drawn, index) for rig, pose in zip(rigs, poses, strict=True)]
+        return replace(bare, hands=tuple(hands), objects=tuple(self._objects(rigs, poses, held, drawn, index)))
+
+    def _sequence(self, motions: Motions, drawn: dict[str, Value], index: int) -> Iterator[Scene]:
+        shape = person_shape(drawn, self._rng("shape", int(drawn["person"])))
+        motion = motions.make(shape, self._rng("motion", index))
+        if motion.camera is not None:
+            scale = max(self.size) / (2 * max(motion.camera.cx, motion.camera.cy))
+            drawn["view_deg"] = round(math.degrees(2 * math.atan(max(self.size) / 2 / (motion.camera.fx * scale))), 4)
+        else:
+            motion = place_motion(motion, self._bare(drawn, index).cameras[0].K, self.size, drawn)
+        bare = self._bare(drawn, index)
+        number = f"{index:04d}_{motion.name}"
+        for frame, time in enumerate(motion.times.tolist()):
+            hands = [
+                self._hand(one.rig, one.shape, one.pose[one.rows[frame]], drawn, index)
+                for one in motion.hands
+                if frame in one.rows
+            ]
+            seed = bare.seed + frame + 1
+            yield replace(bare, hands=tuple(hands), sequence=number, frame=frame, time_s=time, seed=seed)
+
+    def _bare(self, drawn: dict[str, Value], index: int) -> Scene:
+        """Light, background and cameras."""
+        middle = np.array([0.0, 0, float(drawn["distance"])])
+        cameras = camera_rig(self.rig, self.views, self.size, float(drawn["view_deg"]), middle)
+        return Scene(
+            hands=(),
+            objects=(),
+            lighting=light_scene(drawn, self._rng("lights", index)),
+            background=tuple(self._background(drawn, index, view) for view in range(self.views)),
+            cameras=cameras,
+            sizes=(self.size,) * self.views,
+            factors=drawn,
+            seed=int(self._rng("sensor", index).integers(1 << 32)),
+        )
+
+    def _hand(
+        self, rig: Rig, shape: NDArray[np.float64], pose: RigPose, drawn: dict[str, Value], index: int
+    ) -> SceneHand:
+        person = int(drawn["person"])
+        look = hand_look(drawn, self._rng("skin", person), self._rng("worn", index))
+        bend = math.radians(float(drawn["bend_deg"])), 0.0
+        return SceneHand(rig.side, shape, pose, look, person, bend, self.files)
+
+    def _objects(
+        self, rigs: list[Rig], poses: list[RigPose], held: Grasp | None, drawn: dict[str, Value], index: int
+    ) -> list[Drawable]:
+        """What the hands hold, and what stands before them."""
+        things: list[Drawable] = []
+        if held is not None:
+            things.append(held_drawable(poses[0], held, str(drawn["held"]), self._rng("held", index)))
+        rng = self._rng("occluders", index)
+        return [*things, *occluders(rigs, poses, int(drawn["occluders"]), OBJECTS + len(things), rng)]
+
+    def _background(self, drawn: dict[str, Value], index: int, view: int) -> NDArray[np.uint8]:
+        rng = self._rng("background", index, view)
+        if self.pictures is not None:
+            return self.pictures.draw(self.size, rng)
+        kind = cast("Kind", drawn["background"])
+        return draw_background(kind, self.size, rng)
+
+    def _rng(self, purpose: str, *place: int) -> np.random.Generator:
+        """A generator for one purpose in one place."""
+        return np.random.default_rng((self.seed, 2, crc32(purpose.encode()), *place))

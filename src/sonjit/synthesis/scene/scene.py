@@ -1,0 +1,132 @@
+"""One instant of a made world: hands, objects, light, background and the cameras that look at it.
+
+Everything is said in numbers and names, so that a scene can be kept as truth and drawn again.
+
+The light of a scene.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sonjit.synthesis.render.drawable import Light, Lighting
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from sonjit.datasets.sample import SampleCamera
+    from sonjit.hand_models import RigPose
+    from sonjit.hand_models.rig import Side
+    from sonjit.synthesis.hands.mesh import HandFiles
+    from sonjit.synthesis.render.drawable import Drawable
+    from sonjit.synthesis.scene.factors import Value
+
+
+@dataclass(frozen=True)
+class HandLook:
+    """How a hand's surface looks.
+
+    Attributes:
+        tone: 1 (lightest) to 10 (darkest) on the Monk scale.
+        texture: variant of the skin, 0 to 4 or more.
+        amounts: strength of details by name, as `drawable.Material.amounts`.
+        glove: name of a glove, or None.
+        rings: fingers (0 thumb to 4 little) that wear one.
+        sleeve: name of a sleeve, or None for a bare forearm.
+        seed: of every pattern.
+    """
+
+    tone: int = 4
+    texture: int = 0
+    amounts: dict[str, float] = field(default_factory=dict[str, float])
+    glove: str | None = None
+    rings: tuple[int, ...] = ()
+    sleeve: str | None = None
+    seed: float = 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class SceneHand:
+    """One hand in the world.
+
+    Attributes:
+        side: whose hand it is, the person's own.
+        shape: (36,) values by `hands.SHAPE_NAMES`, in standard deviations from the rig.
+        pose: of one frame, in the world's axes.
+        look: its surface.
+        person: index of whose hand it is.
+        bend: radians that the hand is bent towards its palm, and turned towards the thumb's side, against its forearm.
+        files: the user's own hand that it is; None for the catalog's.
+    """
+
+    side: Side
+    shape: NDArray[np.float64]
+    pose: RigPose
+    look: HandLook
+    person: int = 0
+    bend: tuple[float, float] = (0.0, 0.0)
+    files: HandFiles | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """One instant.
+
+    Hands have instances 1, 2, … in their order; gloves have 100 + the hand's instance; forearms, sleeves and rings have
+    150 + the hand's instance; objects have 200, 201, ….
+
+    Attributes:
+        hands: in the world.
+        objects: held things and occluders, ready to be drawn.
+        lighting: in the world.
+        background: (H, W, 3) uint8 RGB, stretched over each picture; one for each camera.
+        cameras: with R and t of the world; their sizes stand in `sizes`.
+        sizes: (width, height) pixels of each camera.
+        factors: every named factor and its value, as drawn.
+        sequence: name of the recording that it belongs to.
+        frame: its number within that.
+        time_s: likewise.
+        seed: of what each camera's sensor adds.
+    """
+
+    hands: tuple[SceneHand, ...]
+    objects: tuple[Drawable, ...]
+    lighting: Lighting
+    background: tuple[NDArray[np.uint8], ...]
+    cameras: tuple[SampleCamera, ...]
+    sizes: tuple[tuple[int, int], ...]
+    factors: dict[str, float | int | str | bool]
+    sequence: str = "still"
+    frame: int = 0
+    time_s: float = 0.0
+    seed: int = 0
+
+
+def light_scene(drawn: Mapping[str, Value], rng: np.random.Generator) -> Lighting:
+    """Lamps above and before the hands; the first is the strongest.
+
+    Args:
+        drawn: the factors.
+        rng: where the lamps stand.
+    """
+    lights: list[Light] = []
+    warm = float(drawn["warmth"])
+    for number in range(3):  # as many draws whatever their number
+        across, up = rng.uniform(-1.2, 1.2), rng.uniform(0.1, 1.3)
+        direction = np.array([np.sin(across) * np.cos(up), -np.sin(up), -np.cos(across) * np.cos(up)])
+        strength = float(drawn["light"]) * (1 if number == 0 else rng.uniform(0.15, 0.5))
+        tint = warm + rng.normal(0, 0.15)
+        colour = strength * np.array([1 + 0.18 * tint, 1, 1 - 0.22 * tint])
+        lights.append(Light(_triple(direction), _triple(colour), shadows=number == 0 and bool(drawn["shadows"])))
+    ambient = rng.uniform(0.1, 0.35) * np.array([1 + 0.05 * warm, 1, 1 - 0.06 * warm])
+    return Lighting(tuple(lights[: int(drawn["lights"])]), _triple(ambient))
+
+
+def _triple(values: NDArray[np.float64]) -> tuple[float, float, float]:
+    x, y, z = values.tolist()
+    return x, y, z

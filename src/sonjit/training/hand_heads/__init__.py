@@ -1,0 +1,1 @@
+"""The recipe for heads on the published hand networks: visibility and handedness."""

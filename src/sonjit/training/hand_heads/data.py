@@ -1,0 +1,284 @@
+"""Pictures of hands whose hidden keypoints are known, their mirror images, and the same with things pasted over.
+
+Hands as the detector looks at them, with what the published network works out and which keypoints are truly seen.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any, Final, Self
+
+import cv2
+import numpy as np
+
+from sonjit.datasets import open_dataset
+from sonjit.detectors.kinds.hand_heads import TAPS, head_inputs
+from sonjit.detectors.kinds.hands import PalmFinder, box_around_hand
+from sonjit.engines import EngineOptions, load_engine
+from sonjit.errors import InputError
+from sonjit.geometry import RotatedBox, crop_on_grid, points_from_crop
+from sonjit.weights import find_weight
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from sonjit.datasets import Sample
+    from sonjit.engines import Engine
+
+KEYPOINTS: Final = 21
+
+CAUSES: Final = ("visible", "self", "other_hand", "object", "outside", "hidden")
+
+"""Why a keypoint is seen or not, as `sonjit synth` writes it; `hidden` where only that is known."""
+
+_SIZE = (0.12, 0.5)
+
+"""Of what is pasted, from its middle to its corners, in the hand's extent."""
+
+_CORNERS = (4, 9)
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledHand:
+    """One hand.
+
+    Attributes:
+        keypoints: (21, 2) float32 pixels.
+        causes: (21,) int8 index into `CAUSES`.
+        right: it is the person's own right hand.
+    """
+
+    keypoints: NDArray[np.float32]
+    causes: NDArray[np.int8]
+    right: bool
+
+    @property
+    def extent(self) -> float:
+        """Diagonal of the box around its keypoints, in pixels."""
+        return float(np.hypot(*np.ptp(self.keypoints, axis=0)))
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledPicture:
+    """A picture (H, W, 3) uint8 RGB and its hands."""
+
+    rgb: NDArray[np.uint8]
+    hands: tuple[LabelledHand, ...]
+
+
+def mirrored(picture: LabelledPicture) -> LabelledPicture:
+    """Its mirror image, in which left hands are right ones."""
+    flip, move = np.array([-1, 1], np.float32), np.array([picture.rgb.shape[1], 0], np.float32)
+    hands = tuple(replace(hand, keypoints=hand.keypoints * flip + move, right=not hand.right) for hand in picture.hands)
+    return LabelledPicture(np.ascontiguousarray(picture.rgb[:, ::-1]), hands)
+
+
+def pasted_over(picture: LabelledPicture, other: NDArray[np.uint8], rng: np.random.Generator) -> LabelledPicture:
+    """The same with something before each hand, about one of its keypoints.
+
+    Args:
+        picture: is not changed.
+        other: picture (H, W, 3) from which every other thing has its surface; the rest are of one colour.
+        rng: where, what and how large.
+    """
+    height, width = picture.rgb.shape[:2]
+    rgb, hands = picture.rgb.copy(), list(picture.hands)
+    surface = cv2.resize(other, (width, height), interpolation=cv2.INTER_LINEAR)
+    for target in picture.hands:
+        mask = np.zeros((height, width), np.uint8)
+        middle = target.keypoints[rng.integers(KEYPOINTS)]
+        cv2.fillPoly(mask, [_outline(middle, target.extent, rng)], 1, cv2.LINE_8)
+        colour = np.asarray(rng.integers(0, 256, 3), np.uint8)
+        np.copyto(rgb, surface if rng.random() < 0.5 else colour, where=mask[..., None] > 0)
+        hands = [_hidden_by(mask, hand) for hand in hands]
+    return LabelledPicture(rgb, tuple(hands))
+
+
+def _outline(middle: NDArray[np.float32], extent: float, rng: np.random.Generator) -> NDArray[np.int32]:
+    """(N, 2) corners of something about a place."""
+    turns = np.sort(rng.uniform(0, 2 * np.pi, rng.integers(*_CORNERS)))
+    corners = np.stack([np.cos(turns), np.sin(turns) * rng.uniform(0.2, 1)], 1) * rng.uniform(*_SIZE) * extent
+    turn = rng.uniform(0, np.pi)
+    corners = corners @ np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
+    return np.asarray(np.round(corners + middle), np.int32)
+
+
+def _hidden_by(mask: NDArray[np.uint8], hand: LabelledHand) -> LabelledHand:
+    """The same hand behind what covers the mask (H, W)."""
+    height, width = mask.shape
+    x, y = np.floor(hand.keypoints).astype(np.intp).T
+    within = (x >= 0) & (y >= 0) & (x < width) & (y < height)
+    covered = within & (mask[y.clip(0, height - 1), x.clip(0, width - 1)] > 0)
+    return replace(hand, causes=np.where(covered, np.int8(CAUSES.index("object")), hand.causes))
+
+
+_NEAR: Final = 0.2
+
+"""Mean distance of the network's keypoints from the truth, in the hand's extent, up to which they are that hand's."""
+
+_SCALE, _SHIFT, _TURN_RAD = (0.9, 1.12), 0.06, 0.25
+
+"""How far the box of tracking is off from that of exact keypoints: the hand has moved since."""
+
+_SEEN_AT: Final = 0.5
+
+_EXACT: Final = EngineOptions(precision="f32", threads=1)
+
+
+@dataclass(frozen=True, eq=False)
+class HandViews:
+    """Looks at hands, one row each.
+
+    Attributes:
+        local, shape, mean: what the heads read, see `detectors.hand_heads.HeadInputs`.
+        cause: (N, 21) index into `CAUSES`.
+        right: (N,) it is the person's own right hand.
+        label: (N,) the published network's probability of that.
+        picture: (N,) number of the picture.
+        error: (N,) mean distance of the network's keypoints from the truth, in the hand's extent.
+    """
+
+    local: NDArray[np.float16]
+    shape: NDArray[np.float32]
+    mean: NDArray[np.float16]
+    cause: NDArray[np.int8]
+    right: NDArray[np.bool_]
+    label: NDArray[np.float32]
+    picture: NDArray[np.int64]
+    error: NDArray[np.float32]
+
+    @property
+    def seen(self) -> NDArray[np.bool_]:
+        """(N, 21) the keypoint is in the picture and not hidden."""
+        return self.cause == 0
+
+    def inputs(self) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+        """`local`, `shape` and `mean` as the heads take them."""
+        local, shape, mean = (np.asarray(one, np.float32) for one in (self.local, self.shape, self.mean))
+        return local, shape, mean
+
+    def __len__(self) -> int:
+        return len(self.right)
+
+    def take(self, rows: NDArray[np.bool_ | np.int64]) -> Self:
+        """Some of them."""
+        return type(self)(**{item.name: getattr(self, item.name)[rows] for item in fields(self)})
+
+    @classmethod
+    def joined(cls, parts: Sequence[HandViews]) -> Self:
+        """All of several; pictures count on."""
+        values = {item.name: np.concatenate([getattr(one, item.name) for one in parts]) for item in fields(cls)}
+        starts = np.cumsum([0, *(one.picture.max(initial=-1) + 1 for one in parts[:-1])])
+        values["picture"] = np.concatenate([one.picture + start for one, start in zip(parts, starts, strict=True)])
+        return cls(**values)
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """What `save` wrote."""
+        with np.load(path, allow_pickle=False) as arrays:
+            return cls(**{item.name: arrays[item.name] for item in fields(cls)})
+
+    def save(self, path: Path) -> None:
+        """An `.npz` file, there under its name when it is whole."""
+        part = path.with_name(f"{path.name}.part")
+        with part.open("wb") as file:
+            np.savez(file, **{item.name: getattr(self, item.name) for item in fields(self)})
+        part.replace(path)
+
+
+def look_at_hands(
+    root: Path,
+    model: str,
+    *,
+    more: int = 0,
+    models_dir: Path | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> HandViews:
+    """Every hand of a data set: in the box that the palm detector gives, and in one as tracking gives it.
+
+    Args:
+        root: a folder that `sonjit synth` wrote, or another one with a COCO keypoints file that says what is hidden.
+        model: "full" or "lite".
+        more: further looks as tracking has them, at the picture or its mirror image, every other one with something
+            pasted over: to learn from, not to judge by.
+        models_dir: folder with the published files, or None for the cache.
+        progress: told after each picture how many are done, of how many.
+
+    Raises:
+        InputError: no hand in there is found, or it does not say what is hidden.
+    """
+    palms = PalmFinder(load_engine(find_weight(f"palm-{model}", models_dir), _EXACT))
+    network = load_engine(find_weight(f"hand-{model}", models_dir), _EXACT, taps=TAPS)
+    samples = open_dataset("folder", root)
+    before: NDArray[np.uint8] | None = None
+    rows: list[tuple[object, ...]] = []
+    for number, sample in enumerate(samples):
+        hands = tuple(_known_hands(sample))
+        if hands:
+            rng, rgb = np.random.default_rng(number), sample.rgb()
+            scene = LabelledPicture(rgb, hands)
+            boxes = palms.find(rgb, _SEEN_AT)
+            rows += [(*row, number, error) for *row, error in _looks(scene, boxes, network, rng)]
+            for turn in range(more):
+                other = mirrored(scene) if rng.random() < 0.5 else scene
+                if turn % 2 == 0:
+                    other = pasted_over(other, rgb if before is None else before, rng)
+                rows += [(*row, number, error) for *row, error in _looks(other, [], network, rng)]
+            before = rgb
+        if progress:
+            progress(number + 1, len(samples))
+    if not rows:
+        raise InputError(f"{root}: no hand is found in it whose keypoints say what is hidden")
+    kinds = (np.float16, np.float32, np.float16, np.int8, np.bool_, np.float32, np.int64, np.float32)
+    columns: list[Any] = [np.array(one, kind) for one, kind in zip(zip(*rows, strict=True), kinds, strict=True)]
+    return HandViews(*columns)
+
+
+def _looks(
+    scene: LabelledPicture, boxes: Sequence[RotatedBox], network: Engine, rng: np.random.Generator
+) -> Iterator[tuple[object, ...]]:
+    """A row of `HandViews` but for the number of its picture, for each look that finds a known hand.
+
+    Args:
+        scene: the picture.
+        boxes: to look into beside those that tracking would have.
+        network: hand landmarks with taps.
+        rng: how far hands have moved.
+    """
+    tracked = [_as_tracked(box_around_hand(hand.keypoints), rng) for hand in scene.hands]
+    for box in (*boxes, *tracked):
+        crop_on_grid(scene.rgb, box, network.input[0])
+        image, presence, label, _, *maps, mean = network.run()
+        if presence.item() <= _SEEN_AT:
+            continue
+        keypoints = image.reshape(21, 3) / np.float32(network.input.shape[1])
+        found = points_from_crop(keypoints, box)[:, :2]
+        errors = [np.linalg.norm(found - hand.keypoints, axis=1).mean() / hand.extent for hand in scene.hands]
+        best = scene.hands[int(np.argmin(errors))]
+        if min(errors) > _NEAR:
+            continue
+        read = head_inputs(keypoints, maps, mean)
+        # Copies: the network's next run writes over what it gave.
+        local, mean = read.local.astype(np.float16), read.mean.astype(np.float16)
+        yield local, read.shape, mean, best.causes, best.right, label.item(), min(errors)
+
+
+def _known_hands(sample: Sample) -> Iterator[LabelledHand]:
+    for one in sample.instances:
+        points, valid, visible = one.keypoints_px, one.valid_px, one.visible
+        if one.kind != "hand" or one.side is None or points is None or valid is None or visible is None:
+            continue
+        if len(points) == KEYPOINTS and valid.all():
+            said = one.extra.get("causes") or ["visible" if seen else "hidden" for seen in visible]
+            causes = np.array([CAUSES.index(cause) for cause in said], np.int8)
+            yield LabelledHand(points.astype(np.float32), causes, one.side == "Right")
+
+
+def _as_tracked(box: RotatedBox, rng: np.random.Generator) -> RotatedBox:
+    """A box about a hand a frame later."""
+    side = box.width * rng.uniform(*_SCALE)
+    dx, dy = rng.uniform(-_SHIFT, _SHIFT, 2) * box.width
+    return RotatedBox(box.cx + dx, box.cy + dy, side, side, box.rotation + rng.uniform(-_TURN_RAD, _TURN_RAD))

@@ -1,0 +1,1 @@
+"""Recipes for hands in images: palms, landmarks, keypoint heatmaps."""

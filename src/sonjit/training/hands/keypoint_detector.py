@@ -1,0 +1,274 @@
+"""The 2D detector of the annotation studio: keypoints of one hand from its crop, learned from labelled pictures.
+
+One hand of a picture as the keypoint detector learns from it: varied, cut out, with where its keypoints lie.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor
+
+from sonjit.errors import InputError
+from sonjit.geometry import RotatedBox, crop, crop_matrix, inverse_affine
+from sonjit.networks import InputSpec, create_network
+from sonjit.networks.export import ENDINGS, export_network
+from sonjit.networks.keypoints.keypoint_detector import KeypointDetector, area_of_box, save_description, sigma_of
+from sonjit.networks.keypoints.keypoint_heatmaps import KeypointHeatmaps, cell_from_px
+from sonjit.training.hands.samples import HandSettings, drawn, hand_data
+from sonjit.training.loop import WEIGHTS, train
+from sonjit.training.recipes import settings_from
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from sonjit.datasets import Instance, Sample
+    from sonjit.results import Box
+    from sonjit.training.recipes import TrainingRequest
+
+_NEAR = 0.1  # of the longer side of a hand's box: within it a keypoint counts as found
+
+
+@dataclass(frozen=True)
+class KeypointDetectorSettings(HandSettings):
+    """How the detector is made and trained; the first are those of all recipes on hands.
+
+    Attributes:
+        backbone: an EfficientNet of timm.
+        backbone_weights: file of timm's weights for it; "" begins with random ones.
+        channels: of the maps that are read.
+        side: of the crops in pixels, a multiple of 32.
+    """
+
+    backbone: str = "tf_efficientnet_b0"
+    backbone_weights: str = ""
+    channels: int = 128
+    side: int = 256
+
+    def __post_init__(self) -> None:
+        """Refuse a side that the trunk cannot halve five times."""
+        super().__post_init__()
+        if self.side < 32 or self.side % 32:
+            raise InputError(f"side={self.side}: give a multiple of 32")
+
+
+class HeatmapTargets(NamedTuple):
+    """What is right for a batch; see `HeatmapExample`."""
+
+    keypoints: Tensor  # (B, 21, 2) pixels of the crop
+    known: Tensor  # (B, 21)
+    visible: Tensor  # (B, 21)
+    told: Tensor  # (B, 21)
+
+
+def train_keypoint_detector(request: TrainingRequest) -> Mapping[str, object]:
+    """The recipe: see the module.
+
+    Returns:
+        The weights' path; on hands held out `error_px`, the mean distance in pixels of the pictures, `error_of_hand`,
+        the same in longer sides of the hand's box, `mean_pose_error_of_hand`, what the mean pose has in its place,
+        `found`, the share within a tenth of a side, and `visible_right`, the share of keypoints rightly called seen or
+        hidden, where the labels say.
+    """
+    settings = settings_from(KeypointDetectorSettings, request.settings)
+    options = {"backbone": settings.backbone, "channels": settings.channels}
+    torch.manual_seed(settings.seed)
+    begin = {"backbone_weights": settings.backbone_weights} if settings.backbone_weights else {}
+    network = create_network("keypoint-detector", request.weights, **options, **begin).to(request.device).train()
+    data = hand_data(request, settings, lambda sample: bool(labelled_hands(sample)))
+    make = partial(example_from_sample, side=settings.side)
+
+    def batch(rng: np.random.Generator) -> tuple[Tensor, HeatmapTargets]:
+        examples = drawn(data.learnt, make, rng, settings.batch, settings.workers)
+        return tensors_from_examples(examples, request.device)
+
+    def losses(model: KeypointHeatmaps, drawn: tuple[Tensor, HeatmapTargets]) -> Mapping[str, Tensor]:
+        return heatmap_losses(model(drawn[0]), drawn[1])
+
+    assert isinstance(network, KeypointHeatmaps)
+    save_description(request.out, options, settings.side)
+    said: dict[str, Any] = {**asdict(settings), "recipe": request.recipe, "data": data.name, "weights": request.weights}
+    train(network, batch, losses, settings, out=request.out, settings=said, progress=request.progress)
+    told: dict[str, object] = {"weights": request.out / WEIGHTS, "learnt_from": len(data.learnt)}
+    told |= judge(KeypointDetector(request.out, request.device), data.learnt, data.judged)
+    if request.export:
+        file = request.out / f"keypoint-detector{ENDINGS[request.export]}"
+        inputs = [InputSpec("images", (3, settings.side, settings.side))]
+        told["export"] = export_network(network.cpu(), inputs, file).path
+    return told
+
+
+def heatmap_losses(outputs: Mapping[str, Tensor], targets: HeatmapTargets) -> dict[str, Tensor]:
+    """How far the maps are from Gaussians around the keypoints, and what is said of their being seen from the truth.
+
+    Returns:
+        `heatmaps`: cross entropy of the maps' distributions, the mean over known keypoints, less what a perfect map
+        has, so that 0 is the best; `visible`: binary cross entropy where it is known.
+    """
+    logits = outputs["heatmaps"]
+    wanted = _gaussians(cell_from_px(targets.keypoints), logits.shape[-1])  # (B, 21, h * w)
+    off = F.kl_div(logits.flatten(2).log_softmax(2), wanted, reduction="none").sum(2)
+    seen = F.binary_cross_entropy_with_logits(outputs["visible_logits"], targets.visible, reduction="none")
+    return {
+        "heatmaps": (off * targets.known).sum() / targets.known.sum().clamp(min=1),
+        "visible": (seen * targets.told).sum() / targets.told.sum().clamp(min=1),
+    }
+
+
+def _gaussians(places: Tensor, cells: int) -> Tensor:
+    """Distributions (B, K, cells * cells) around places (B, K, 2) in cells."""
+    line = torch.arange(cells, device=places.device)
+    off = (line - places[..., None]) / sigma_of(cells)  # (B, K, 2, cells)
+    x, y = (-off.square() / 2).unbind(2)
+    return (y[..., :, None] + x[..., None, :]).flatten(2).softmax(2)
+
+
+def tensors_from_examples(examples: Sequence[HeatmapExample], device: str) -> tuple[Tensor, HeatmapTargets]:
+    """Crops (B, 3, S, S) in 0..1 and what is right for them."""
+    images = torch.from_numpy(np.stack([one.image for one in examples])).to(device)
+    fields = ("keypoints", "known", "visible", "told")
+    targets = (torch.from_numpy(np.stack([getattr(one, name) for one in examples])).to(device) for name in fields)
+    return images.permute(0, 3, 1, 2).float() / 255, HeatmapTargets(*targets)
+
+
+def judge(detector: KeypointDetector, learnt: Sequence[Sample], judged: Sequence[Sample]) -> dict[str, float]:
+    """Figures on hands held out; see `train_keypoint_detector`."""
+    mean = _mean_pose(learnt)
+    px: list[float] = []
+    shares: list[float] = []
+    of_mean: list[float] = []
+    right: list[bool] = []
+    for sample in judged:
+        hands = labelled_hands(sample)
+        for (hand, box), found in zip(hands, detector.detect(sample.rgb(), [box for _, box in hands]), strict=True):
+            area = area_of_box(box)
+            truth = example_from_hand(sample.rgb(), hand, area, detector.side)
+            known = truth.known > 0
+            hand_side = max(box[2] - box[0], box[3] - box[1])
+            off = np.linalg.norm(found.keypoints - points_of(hand), axis=1)[known]
+            px += off.tolist()
+            shares += (off / hand_side).tolist()
+            by_mean = np.linalg.norm(mean - truth.keypoints / detector.side, axis=1)[known] * area.width
+            of_mean += (by_mean / hand_side).tolist()
+            right += ((found.visible > 0.5) == (truth.visible > 0.5))[truth.told > 0].tolist()
+    told = {
+        "error_px": float(np.mean(px)),
+        "error_of_hand": float(np.mean(shares)),
+        "mean_pose_error_of_hand": float(np.mean(of_mean)),
+        "found": float(np.mean(np.array(shares) < _NEAR)),
+    }
+    return told | ({"visible_right": float(np.mean(right))} if right else {})
+
+
+def _mean_pose(samples: Sequence[Sample], most: int = 200) -> NDArray[np.float64]:
+    """Where keypoints stand on average, (21, 2) as parts of the crop; in its middle where none is known."""
+    total, count = np.zeros((21, 2)), np.zeros((21, 1))
+    for index in range(0, len(samples), max(len(samples) // most, 1)):
+        for hand, box in labelled_hands(samples[index]):
+            area = area_of_box(box)
+            place = (points_of(hand) - (area.cx, area.cy)) / area.width
+            known = np.isfinite(place).all(1, keepdims=True)
+            total += np.where(known, place, 0)
+            count += known
+    return total / np.maximum(count, 1) + 0.5
+
+
+_KEYPOINTS = 21
+
+_TURN_RAD, _SCALE, _SHIFT, _GAIN = math.pi / 3, (0.75, 1.25), 0.15, (0.7, 1.3)
+
+
+@dataclass(frozen=True, eq=False)
+class HeatmapExample:
+    """A crop and what is right for it.
+
+    Attributes:
+        image: (S, S, 3) uint8.
+        keypoints: (21, 2) pixels of the crop; 0 where unknown.
+        known: (21,) 1 where one is known and in the crop.
+        visible: (21,) 1 seen, 0 hidden.
+        told: (21,) 1 where that is known.
+    """
+
+    image: NDArray[np.uint8]
+    keypoints: NDArray[np.float32]
+    known: NDArray[np.float32]
+    visible: NDArray[np.float32]
+    told: NDArray[np.float32]
+
+
+def labelled_hands(sample: Sample) -> list[tuple[Instance, Box]]:
+    """Hands with known keypoints, and the boxes around these, in pixels; hardly any keypoints make no box."""
+    found: list[tuple[Instance, Box]] = []
+    for one in sample.instances:
+        points = points_of(one)
+        points = points[np.isfinite(points).all(1)]
+        if one.kind == "hand" and len(points) >= 2 and (np.ptp(points, 0) >= 1).all():
+            (x_min, y_min), (x_max, y_max) = points.min(0).tolist(), points.max(0).tolist()
+            found.append((one, (x_min, y_min, x_max, y_max)))
+    return found
+
+
+def example_from_sample(sample: Sample, rng: np.random.Generator, side: int) -> HeatmapExample | None:
+    """One hand of a picture, varied; None where none is labelled."""
+    hands = labelled_hands(sample)
+    if not hands:
+        return None
+    hand, box = hands[int(rng.integers(len(hands)))]
+    area = area_of_box(box)
+    scale, turn = float(rng.uniform(*_SCALE)), float(rng.uniform(-_TURN_RAD, _TURN_RAD))
+    shift_x, shift_y = (area.width * rng.uniform(-_SHIFT, _SHIFT, 2)).tolist()
+    wide = area.width * scale
+    return example_from_hand(
+        sample.rgb(),
+        hand,
+        RotatedBox(area.cx + shift_x, area.cy + shift_y, wide, wide, turn),
+        side,
+        mirror=bool(rng.random() < 0.5),
+        gain=rng.uniform(*_GAIN) * rng.uniform(0.9, 1.1, 3),
+    )
+
+
+def example_from_hand(
+    rgb: NDArray[np.uint8],
+    hand: Instance,
+    area: RotatedBox,
+    side: int,
+    *,
+    mirror: bool = False,
+    gain: NDArray[np.float64] | None = None,
+) -> HeatmapExample:
+    """A hand as it stands in an area of a picture (H, W, 3), cut to `side` pixels; no network learns sides here."""
+    image = crop(rgb, area, side, side, border="zero")
+    matrix = inverse_affine(crop_matrix(area, side, side))
+    points = points_of(hand) @ matrix[:, :2].T + matrix[:, 2]
+    if mirror:
+        image, points = image[:, ::-1], np.stack([side - 1 - points[:, 0], points[:, 1]], 1)
+    if gain is not None:
+        image = np.clip(image * gain.astype(np.float32), 0, 255)
+    known: NDArray[np.bool_] = np.asarray(((points >= 0) & (points <= side - 1)).all(1))  # NaN is neither
+    told = known if hand.visible is not None else np.zeros(_KEYPOINTS, np.bool_)
+    visible = np.zeros(_KEYPOINTS, np.bool_) if hand.visible is None else hand.visible
+    return HeatmapExample(
+        np.ascontiguousarray(image, np.uint8),
+        np.asarray(np.where(known[:, None], points, 0), np.float32),
+        known.astype(np.float32),
+        visible.astype(np.float32),
+        told.astype(np.float32),
+    )
+
+
+def points_of(hand: Instance) -> NDArray[np.float64]:
+    """Keypoints (21, 2) in pixels, NaN where unknown."""
+    if hand.keypoints_px is None or len(hand.keypoints_px) != _KEYPOINTS:
+        return np.full((_KEYPOINTS, 2), np.nan)
+    known = np.ones(_KEYPOINTS, np.bool_) if hand.valid_px is None else hand.valid_px
+    return np.where(known[:, None], hand.keypoints_px, np.nan)

@@ -1,0 +1,273 @@
+"""Hands cut out of annotated pictures as the detector cuts them, with room around to turn and shift them.
+
+Hands from several data sets, drawn in any proportion.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sonjit.datasets import load_coco, read_pictures
+from sonjit.detectors.kinds.hands import BOX_KEYPOINTS, box_around_hand
+from sonjit.errors import InputError
+from sonjit.geometry import RotatedBox, crop, crop_matrix, crop_on_grid, inverse_affine
+from sonjit.skeletons import load_skeleton
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from sonjit.datasets import CocoCategory, CocoInstance
+    from sonjit.datasets.sample import Side
+    from sonjit.training.hands.landmarks import LandmarkSettings
+
+PUBLISHED_SIZE = 224
+
+_MARGIN = 0.25
+
+"""Around a crop, in its sides: of whole pixels, so that the middle of the larger crop is the detector's own."""
+
+_TURN_RAD, _SCALE, _SHIFT, _LIGHT = 0.35, (0.87, 1.15), 0.06, 0.2
+
+_REACH = 0.9
+
+"""How far a turned, scaled and shifted crop may reach from its centre, in its sides."""
+
+_SKIN = 0.15
+
+"""How far a hand may reach out of its annotated box, which may be that of its keypoints, in its sides."""
+
+_TRIES = 10  # places for a crop without a hand before a picture is given up
+
+
+@dataclass(frozen=True, eq=False)
+class LandmarkCrop:
+    """One hand, or none.
+
+    Attributes:
+        wide: (1.5 S, 1.5 S, 3) uint8 RGB, the crop of side S with a quarter of S around it.
+        keypoints: (K, 2) in pixels of the crop; of no meaning without a hand.
+        known: (K,) whether each is annotated.
+        metres: (K, 3) in the crop's axes, from anywhere; NaN where unknown.
+        side: whose hand it is, the person's own; None where unknown or there is none.
+        present: there is a hand; None where that is not to be taught.
+    """
+
+    wide: NDArray[np.uint8]
+    keypoints: NDArray[np.float32]
+    known: NDArray[np.bool_]
+    metres: NDArray[np.float32]
+    side: Side | None = None
+    present: bool | None = None
+
+    @property
+    def size(self) -> int:
+        """Side S of the crop in pixels."""
+        return 2 * self.wide.shape[0] // 3
+
+    def image(self) -> NDArray[np.uint8]:
+        """(S, S, 3): the crop itself."""
+        margin = (self.wide.shape[0] - self.size) // 2
+        return self.wide[margin:-margin, margin:-margin]
+
+
+def landmark_crops(
+    annotations: Path,
+    images: Path | None,
+    extra_keypoints: Sequence[str] = (),
+    *,
+    size: int = PUBLISHED_SIZE,
+    limit: int = 0,
+    without_hands: bool = False,
+) -> list[LandmarkCrop]:
+    """Every hand of a data set whose palm and first joints are annotated.
+
+    Args:
+        annotations: COCO keypoints JSON; its category names the keypoints as MediaPipe does, in any order.
+        images: folder or video; None for what stands beside the annotations.
+        extra_keypoints: names of keypoints that follow the 21.
+        size: side of the crops in pixels, a multiple of 4.
+        limit: of hands, the first ones; 0 for all.
+        without_hands: also one crop of each picture in which no annotated hand is, where there is room for one; so
+            that presence can be taught.
+
+    Raises:
+        InputError: no category has these keypoints, or no hand is annotated well enough.
+    """
+    data = load_coco(annotations)
+    names = (*load_skeleton("hand_mediapipe21").keypoints, *extra_keypoints)
+    columns = {category.id: _columns(category, names) for category in data.categories}
+    if not any(columns.values()):
+        known = {name for category in data.categories for name in category.keypoints}
+        missing = [name for name in names if name not in known]
+        lacks = f"the keypoint {missing[0]!r}" if missing else "all of a hand's keypoints"
+        raise InputError(f"{data.path}: no category with {lacks}; needed are {', '.join(names)}")
+    crops: list[LandmarkCrop] = []
+    empty: list[LandmarkCrop] = []
+    for picture, rgb in read_pictures(data, images):
+        for instance in picture.instances:
+            chosen = columns[instance.category_id]
+            if chosen and (one := _crop(rgb, instance, chosen, size)):
+                crops.append(replace(one, present=True if without_hands else None))
+        if without_hands:
+            empty += _empty_crop(rgb, picture.instances, np.random.default_rng(picture.id), len(names), size)
+        if limit and len(crops) >= limit:
+            break
+    if not crops:
+        raise InputError(f"{data.path}: no hand with wrist, palm and first joints annotated")
+    return crops[: limit or None] + empty
+
+
+def augmented(hand: LandmarkCrop, rng: np.random.Generator, strength: float = 1.0) -> LandmarkCrop:
+    """The same hand a little turned, scaled, shifted and in another light; `strength` 0..1 of the first three."""
+    size, whole = hand.size, hand.wide.shape[0]
+    side = size * rng.uniform(*_SCALE) ** strength
+    cx, cy = whole / 2 + strength * size * rng.uniform(-_SHIFT, _SHIFT, 2)
+    box = RotatedBox(cx, cy, side, side, strength * rng.uniform(-_TURN_RAD, _TURN_RAD))
+    wide = crop(hand.wide, _wider(box), whole, whole)
+    gain, offset = rng.uniform(1 - _LIGHT, 1 + _LIGHT), 255 * rng.uniform(-_LIGHT, _LIGHT) / 2
+    lit = np.clip(wide * np.float32(gain) + np.float32(offset), 0, 255).astype(np.uint8)
+    points = _into_crop(hand.keypoints + (whole - size) // 2, box, size)
+    return replace(hand, wide=lit, keypoints=points, metres=_turned(hand.metres, box))
+
+
+def _columns(category: CocoCategory, names: Sequence[str]) -> list[int]:
+    """Where a category has keypoints of these names; empty where it lacks one."""
+    if not set(names) <= set(category.keypoints):
+        return []
+    return [category.keypoints.index(name) for name in names]
+
+
+def _crop(rgb: NDArray[np.uint8], instance: CocoInstance, columns: Sequence[int], size: int) -> LandmarkCrop | None:
+    if instance.keypoints is None or len(instance.keypoints) <= max(columns):
+        return None
+    points = instance.keypoints[columns]  # (K, 3)
+    known = points[:, 2] > 0
+    if not known[BOX_KEYPOINTS].all():
+        return None
+    box = box_around_hand(points)
+    if box.width < 1:
+        return None
+    metres = np.full((len(points), 3), np.nan) if instance.keypoints_m is None else instance.keypoints_m[columns]
+    return LandmarkCrop(
+        _cut(rgb, box, size), _into_crop(points[:, :2], box, size), known, _turned(metres, box), instance.side
+    )
+
+
+def _empty_crop(
+    rgb: NDArray[np.uint8], instances: Sequence[CocoInstance], rng: np.random.Generator, keypoints: int, size: int
+) -> list[LandmarkCrop]:
+    """A crop of any place, size and turn that no hand's box reaches into; none where there is no room."""
+    height, width = rgb.shape[:2]
+    boxes = np.array([one.box for one in instances]).reshape(-1, 4)
+    margin = _SKIN * np.maximum(boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1])[:, None]
+    boxes = boxes + margin * np.array([-1, -1, 1, 1])
+    for _ in range(_TRIES):
+        side = min(height, width) * rng.uniform(0.15, 0.6)
+        cx, cy, reach = rng.uniform(0, width), rng.uniform(0, height), side * _REACH
+        apart = (boxes[:, 0] > cx + reach) | (boxes[:, 2] < cx - reach)
+        apart |= (boxes[:, 1] > cy + reach) | (boxes[:, 3] < cy - reach)
+        if apart.all():
+            box = RotatedBox(cx, cy, side, side, rng.uniform(-np.pi, np.pi))
+            nothing = np.full((keypoints, 3), np.nan, np.float32)
+            unknown = np.zeros(keypoints, np.bool_)
+            return [
+                LandmarkCrop(_cut(rgb, box, size), np.zeros((keypoints, 2), np.float32), unknown, nothing, None, False)
+            ]
+    return []
+
+
+def _cut(rgb: NDArray[np.uint8], box: RotatedBox, size: int) -> NDArray[np.uint8]:
+    whole = size + 2 * round(_MARGIN * size)
+    wide = np.empty((whole, whole, 3), np.uint8)
+    crop_on_grid(rgb, _wider(box), wide)
+    return wide
+
+
+def _wider(box: RotatedBox) -> RotatedBox:
+    scale = 1 + 2 * _MARGIN
+    return box._replace(width=box.width * scale, height=box.height * scale)
+
+
+def _into_crop(points: NDArray[np.float32], box: RotatedBox, size: int) -> NDArray[np.float32]:
+    """Points (K, 2) of a picture in pixels of a box's crop."""
+    matrix = inverse_affine(crop_matrix(box, size, size))
+    return (points @ matrix[:, :2].T + matrix[:, 2]).astype(np.float32)
+
+
+def _turned(metres: NDArray[np.floating], box: RotatedBox) -> NDArray[np.float32]:
+    """Points (K, 3) of a picture's axes in those of a box."""
+    cos, sin = np.cos(box.rotation), np.sin(box.rotation)
+    return (metres @ np.array([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1]])).astype(np.float32)
+
+
+def read_sources(
+    data: Path, images: Path | None, settings: LandmarkSettings
+) -> tuple[dict[str, list[LandmarkCrop]], list[LandmarkCrop]]:
+    """Crops to learn from by source, and crops to measure on.
+
+    Args:
+        data: annotations, or with `mix` or `test` the folder that these are in.
+        images: folder or video of the pictures of a single source.
+        settings: which sources, and what is held out.
+
+    Raises:
+        InputError: a source that is not there, or holds no hand.
+    """
+    folder = data if data.is_dir() else data.parent
+    names = {name: folder / name for name, part in settings.mix.items() if part > 0} or {"": data}
+    for name, path in (names | ({settings.test: folder / settings.test} if settings.test else {})).items():
+        if not path.exists():
+            raise InputError(f"{name}: {path} is not there")
+    sources = {name: _read(path, images, settings, settings.limit) for name, path in names.items()}
+    for name, crops in sources.items():
+        if settings.heads_from and name not in settings.heads_from:
+            sources[name] = [replace(crop, side=None, present=None) for crop in crops if crop.present is not False]
+    if settings.test:
+        return sources, _read(folder / settings.test, None, settings, 0)
+    tested: list[LandmarkCrop] = []
+    for name, crops in sources.items():
+        sources[name] = []
+        for part in _hands_and_empty(crops):
+            first = len(part) - int(settings.held_out * len(part))
+            sources[name] += part[:first]
+            tested += part[first:]
+    return sources, tested
+
+
+def _hands_and_empty(crops: Sequence[LandmarkCrop]) -> tuple[list[LandmarkCrop], list[LandmarkCrop]]:
+    return [crop for crop in crops if crop.present is not False], [crop for crop in crops if crop.present is False]
+
+
+def _read(path: Path, images: Path | None, settings: LandmarkSettings, limit: int) -> list[LandmarkCrop]:
+    return landmark_crops(
+        path,
+        images,
+        settings.extra_keypoints,
+        size=settings.size,
+        limit=limit,
+        without_hands=settings.negatives > 0,
+    )
+
+
+def draw_crops(
+    sources: Mapping[str, Sequence[LandmarkCrop]], settings: LandmarkSettings, rng: np.random.Generator
+) -> list[LandmarkCrop]:
+    """What one step learns from: of each source its part, of each batch its part without hands."""
+    names = list(sources)
+    parts = np.array([settings.mix.get(name, 1.0) for name in names])
+    counts = rng.multinomial(settings.batch, parts / parts.sum())
+    chosen: list[LandmarkCrop] = []
+    for name, count in zip(names, counts.tolist(), strict=True):
+        hands, empty = _hands_and_empty(sources[name])
+        without = int(rng.binomial(count, settings.negatives)) if empty else 0
+        for crops, wanted in ((hands, count - without), (empty, without)):
+            if wanted:
+                picked = rng.choice(len(crops), wanted, replace=wanted > len(crops))
+                chosen += [crops[index] for index in picked.tolist()]
+    return [augmented(crop, rng, settings.strength) for crop in chosen] if settings.augment else chosen

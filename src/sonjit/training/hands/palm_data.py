@@ -1,0 +1,244 @@
+"""Pictures whose palms are known, and how each looks another time: turned, scaled, shifted, mirrored, in other light.
+
+A palm is the square around seven keypoints: wrist, four knuckles, and the two lower joints of the thumb; so the
+published detector's own boxes lie (their side is within 3 % of the longer side of the seven's bounds, on average).
+
+What each anchor of a palm detector shall say, and how far it is from saying it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor
+from torchvision.ops import box_iou
+
+from sonjit.datasets import load_coco, read_pictures
+from sonjit.detectors.ssd import AnchorGrid
+from sonjit.errors import InputError
+from sonjit.geometry import RotatedBox, crop, crop_matrix, inverse_affine, letterbox, letterbox_box
+from sonjit.training.losses import cross_entropy, focal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from sonjit.datasets import CocoCategory
+
+_PALM = (
+    "wrist",
+    *(f"{finger}_finger_mcp" for finger in ("index", "middle", "ring", "pinky")),
+    "thumb_cmc",
+    "thumb_mcp",
+)
+
+_TURN_RAD, _SCALE, _SHIFT, _LIGHT = 0.4, (0.7, 1.35), 0.12, 0.25
+
+
+@dataclass(frozen=True, eq=False)
+class PalmPicture:
+    """One picture, square.
+
+    Attributes:
+        image: (S, S, 3) uint8 RGB.
+        palms: (P, 7, 2) keypoints in its pixels.
+        unsure: (Q, 4) x_min, y_min, x_max, y_max of hands whose palms are not known: neither to find nor to miss.
+    """
+
+    image: NDArray[np.uint8]
+    palms: NDArray[np.float32]
+    unsure: NDArray[np.float32]
+
+
+def palm_pictures(annotations: Path, images: Path | None, size: int) -> list[PalmPicture]:
+    """Every picture of a data set, those without a hand too, as the detector would be shown it.
+
+    Args:
+        annotations: COCO keypoints JSON, or the folder that holds it; its categories name keypoints as MediaPipe does.
+        images: folder or video; None for what stands beside the annotations.
+        size: of the pictures that come back.
+
+    Raises:
+        InputError: no category has a palm's keypoints.
+    """
+    data = load_coco(annotations)
+    columns = {category.id: _columns(category) for category in data.categories}
+    if not any(columns.values()):
+        raise InputError(f"{data.path}: no category with a palm's keypoints; needed are {', '.join(_PALM)}")
+    pictures: list[PalmPicture] = []
+    for picture, rgb in read_pictures(data, images):
+        whole = letterbox_box(rgb.shape[1], rgb.shape[0], size, size)
+        palms: list[NDArray[np.float64]] = []
+        unsure: list[NDArray[np.float64]] = []
+        for instance in picture.instances:
+            chosen = columns[instance.category_id]
+            points = None if instance.keypoints is None or not chosen else instance.keypoints[chosen]  # (7, 3)
+            if points is not None and (points[:, 2] > 0).all():
+                palms.append(_into(whole, size, points[:, :2]))
+            else:
+                unsure.append(_into(whole, size, np.reshape(instance.box, (2, 2))).reshape(4))
+        pictures.append(
+            PalmPicture(letterbox(rgb, size, size), _stacked(palms, (7, 2)), _stacked(unsure, (4,)))
+        )  # fmt: skip
+    return pictures
+
+
+def augmented(picture: PalmPicture, rng: np.random.Generator, strength: float = 1.0) -> PalmPicture:
+    """The same picture another time; `strength` 0..1 of turn, scale and shift."""
+    size = picture.image.shape[0]
+    side = size * np.exp(strength * rng.uniform(*np.log(_SCALE)))
+    cx, cy = size / 2 + strength * size * rng.uniform(-_SHIFT, _SHIFT, 2)
+    box = RotatedBox(cx, cy, side, side, strength * rng.uniform(-_TURN_RAD, _TURN_RAD))
+    image = crop(picture.image, box, size, size, border="zero")
+    palms = _into(box, size, picture.palms)
+    corners = picture.unsure[:, [0, 1, 2, 1, 2, 3, 0, 3]].reshape(-1, 4, 2)
+    corners = _into(box, size, corners)
+    if rng.random() < 0.5:
+        image = image[:, ::-1]
+        palms, corners = (np.stack([size - points[..., 0], points[..., 1]], -1) for points in (palms, corners))
+    unsure = np.concatenate([corners.min(1), corners.max(1)], 1)
+    light = rng.uniform(1 - _LIGHT, 1 + _LIGHT, 3) * rng.uniform(1 - _LIGHT, 1 + _LIGHT)
+    lit = np.clip(image * light.astype(np.float32), 0, 255).astype(np.uint8)
+    inside = ((palm_squares(palms)[:, :2] > 0) & (palm_squares(palms)[:, :2] < size)).all(1)
+    left = palm_squares(palms[~inside])
+    cut = np.concatenate([left[:, :2] - left[:, 2:] / 2, left[:, :2] + left[:, 2:] / 2], 1)
+    return PalmPicture(lit, palms[inside].astype(np.float32), np.concatenate([unsure, cut]).astype(np.float32))
+
+
+def palm_squares(palms: NDArray[np.floating]) -> NDArray[np.float64]:
+    """The square (P, 4) around each palm's keypoints (P, 7, 2): centre x, y, width, height."""
+    low, high = palms.min(1).astype(np.float64), palms.max(1)
+    side = (high - low).max(1, keepdims=True)
+    return np.concatenate([(low + high) / 2, side, side], 1)
+
+
+def _columns(category: CocoCategory) -> list[int]:
+    known = category.keypoints
+    return [known.index(name) for name in _PALM] if set(_PALM) <= set(known) else []
+
+
+def _into(box: RotatedBox, size: int, points: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Points (..., 2) of a picture in pixels of a box's crop."""
+    matrix = inverse_affine(crop_matrix(box, size, size))
+    return points @ matrix[:, :2].T + matrix[:, 2]
+
+
+def _stacked(parts: Sequence[NDArray[np.float64]], shape: tuple[int, ...]) -> NDArray[np.float32]:
+    return np.array(parts, np.float32).reshape(-1, *shape)
+
+
+ScoreLoss = Literal["focal", "cross-entropy"]
+
+_NEAR, _FAR = 0.4, 0.3
+
+"""IoU from which an anchor is a palm's, and below which it is none's; those between are not judged."""
+
+_PLACED = 0.2
+
+"""IoU from which an anchor learns where its palm is, whether it is the palm's or not: all that overlap are blended."""
+
+_BOXES, _KEYPOINTS = 4.0, 2.0
+
+"""Weights beside the scores."""
+
+
+class PalmTargets(NamedTuple):
+    """What one step learns from; lengths in pixels of the pictures.
+
+    Attributes:
+        images: (B, 3, S, S) in 0..1.
+        found: (B, N) 1 where an anchor is a palm's, 0 where it is none's, -1 where it is not judged.
+        placed: (B, N) whether an anchor has a palm near, and shall say where.
+        boxes: (B, N, 18) as the network gives them, for anchors that are placed.
+        sizes: (B, N) of the palm.
+    """
+
+    images: Tensor
+    found: Tensor
+    placed: Tensor
+    boxes: Tensor
+    sizes: Tensor
+
+
+def palm_anchors(size: int) -> NDArray[np.float64]:
+    """(N, 4) centre x, y, width, height in pixels of a square input: the published detector's, with their sizes.
+
+    Those matter for matching alone; what is predicted hangs on the centres.
+    """
+    grid = AnchorGrid(size, (8, 16, 16, 16), min_scale=0.1484375, max_scale=0.75, fixed_size=False)
+    return grid.anchors().astype(np.float64) * size
+
+
+def palm_targets(anchors: NDArray[np.float64], pictures: Sequence[PalmPicture], device: str = "cpu") -> PalmTargets:
+    """What a network shall say of pictures.
+
+    An anchor is a palm's where they overlap by `_NEAR` or more, and the palm's best one always is.
+    """
+    matched = [_matched(anchors, picture) for picture in pictures]
+    found, placed, boxes, sizes = (torch.from_numpy(np.stack(part)).to(device) for part in zip(*matched, strict=True))
+    images = torch.from_numpy(np.stack([picture.image for picture in pictures])).to(device)  # (B, S, S, 3)
+    return PalmTargets(images.permute(0, 3, 1, 2) / 255, found, placed, boxes, sizes)
+
+
+def _matched(
+    anchors: NDArray[np.float64], picture: PalmPicture
+) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.float32], NDArray[np.float32]]:
+    """One picture's (N,), (N,), (N, 18) and (N,) of `PalmTargets`."""
+    count = len(anchors)
+    found, placed = np.zeros(count, np.float32), np.zeros(count, np.bool_)
+    boxes, sizes = np.zeros((count, 18), np.float32), np.ones(count, np.float32)
+    x, y = anchors[:, None, 0], anchors[:, None, 1]  # (N, 1)
+    low_x, low_y, high_x, high_y = picture.unsure.T
+    found[((x > low_x) & (x < high_x) & (y > low_y) & (y < high_y)).any(1)] = -1
+    if not len(picture.palms):
+        return found, placed, boxes, sizes
+    squares = palm_squares(picture.palms)
+    overlap = box_iou(torch.from_numpy(_corners(anchors)), torch.from_numpy(_corners(squares))).numpy()  # (N, P)
+    nearest = overlap.argmax(1)
+    best = overlap.max(1)
+    found[(best >= _FAR) & (best < _NEAR)] = -1
+    found[best >= _NEAR] = 1
+    for palm, anchor in enumerate(overlap.argmax(0)):
+        found[anchor], nearest[anchor] = 1, palm
+    placed[:] = (best >= _PLACED) | (found > 0)
+    centre = anchors[:, None, :2]
+    points = np.concatenate([squares[nearest, None, :2], picture.palms[nearest]], 1) - centre  # (N, 8, 2)
+    boxes[:, :2], boxes[:, 2:4], boxes[:, 4:] = points[:, 0], squares[nearest, 2:], points[:, 1:].reshape(count, 14)
+    sizes[:] = squares[nearest, 2]
+    return found, placed, boxes, sizes
+
+
+def palm_losses(
+    seen: Mapping[str, Tensor], wanted: PalmTargets, loss: ScoreLoss, gamma: float = 2.0
+) -> dict[str, Tensor]:
+    """Losses by name.
+
+    Args:
+        seen: "boxes" (B, N, 18) and "scores" (B, N, 1) of the network.
+        wanted: what it shall say.
+        loss: of the scores, summed over all anchors: focal (Lin et al. 2017, alpha 0.25), or cross entropy.
+        gamma: of focal.
+
+    Returns:
+        "scores" for each anchor that is a palm's; "boxes" and "keypoints", in palm sizes, for each that is placed.
+    """
+    judged, is_palm = wanted.found >= 0, wanted.found > 0
+    logits, truth = seen["scores"][..., 0][judged].float(), is_palm[judged].float()
+    count = truth.sum().clamp(min=1)
+    scores = focal(logits, truth, gamma=gamma) if loss == "focal" else cross_entropy(logits, truth) * len(truth) / count
+    near = wanted.placed
+    off = (seen["boxes"][near].float() - wanted.boxes[near]) / wanted.sizes[near][:, None]  # (n, 18)
+    off = F.smooth_l1_loss(off, torch.zeros_like(off), reduction="none", beta=0.1).sum(0)  # (18,)
+    off = off / near.sum().clamp(min=1)
+    return {"scores": scores, "boxes": _BOXES * off[:4].mean(), "keypoints": _KEYPOINTS * off[4:].mean()}
+
+
+def _corners(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(N, 4) centre and size as x_min, y_min, x_max, y_max."""
+    return np.concatenate([boxes[:, :2] - boxes[:, 2:] / 2, boxes[:, :2] + boxes[:, 2:] / 2], 1)

@@ -1,0 +1,315 @@
+"""Train the palm detector on pictures with and without hands, from scratch or from the published weights.
+
+How well a palm detector finds: COCO's average precision of its boxes, as its file would be used.
+
+How long a network takes on this machine, as a detector would run it.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from statistics import median
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from sonjit.detectors.ssd import blend_overlapping
+from sonjit.engines import EngineOptions, load_engine
+from sonjit.errors import InputError
+from sonjit.metrics import coco_precision
+from sonjit.networks import create_network, save_checkpoint
+from sonjit.networks.export import export_network
+from sonjit.networks.mediapipe.palm_detection import Head, PalmDetectionNetwork
+from sonjit.training.hands.palm_data import (
+    ScoreLoss,
+    augmented,
+    palm_anchors,
+    palm_losses,
+    palm_pictures,
+    palm_squares,
+    palm_targets,
+)
+from sonjit.training.initialise import fold, put_batch_norms, put_unit
+from sonjit.training.loop import WEIGHTS, LoopOptions, train
+from sonjit.training.recipes import settings_from
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from sonjit.networks.base import Network
+    from sonjit.networks.registry import InputSpec
+    from sonjit.training.hands.palm_data import PalmPicture, PalmTargets
+    from sonjit.training.recipes import TrainingRequest
+
+_PRIOR = 0.01
+
+"""Score of every anchor at the start, so that the many that see nothing do not drown the first steps (Lin et al. 2017,
+section 4.1); for both losses."""
+
+
+@dataclass(frozen=True)
+class PalmSettings(LoopOptions):
+    """What `--set` changes; the first are those of every loop.
+
+    Attributes:
+        batch: pictures a step.
+        size: of the square pictures that the network sees, in pixels; the published one sees 192.
+        depth: of the network, blocks after each halving.
+        channels: of the network, of the stem and after each further halving.
+        decoder: the network goes back up a feature pyramid.
+        loss: of the scores.
+        gamma: of focal loss: how little what is nearly right counts.
+        score_weight: of the scores beside boxes and keypoints.
+        augment: turn, scale, shift, mirror and light each picture anew every time.
+        strength: of turn, scale and shift, 0 to 1.
+        sources: annotations or their folders, relative to `--data`, such as `hands,without_hands`; empty: `--data`
+            itself.
+        test: the same, of pictures that are only measured; empty holds out the last tenth of each source.
+        limit: first so many pictures of each source; 0 for all.
+    """
+
+    batch: int = 32
+    size: int = 192
+    depth: int = 4
+    channels: tuple[int, ...] = (32, 64, 128, 256, 256)
+    decoder: bool = True
+    loss: ScoreLoss = "focal"
+    gamma: float = 2.0
+    score_weight: float = 1.0
+    augment: bool = True
+    strength: float = 1.0
+    sources: tuple[str, ...] = ()
+    test: tuple[str, ...] = ()
+    limit: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that train nothing."""
+        super().__post_init__()
+        if self.batch < 1 or self.limit < 0 or self.depth < 0:
+            raise InputError("batch must be at least 1, limit and depth 0 or more")
+        if not self.gamma >= 0 or not self.score_weight >= 0:
+            raise InputError(f"gamma={self.gamma}, score_weight={self.score_weight}: give 0 or more")
+        if not 0 <= self.strength <= 1:
+            raise InputError(f"strength={self.strength}: give 0 to 1")
+        if self.size < 32 or self.size % 32:
+            raise InputError(f"size={self.size}: give a multiple of 32, the coarsest map's pixels")
+        if len(self.channels) != 5 or min(self.channels) < 1 or list(self.channels) != sorted(self.channels):
+            raise InputError(f"channels={','.join(map(str, self.channels))}: give 5 numbers that do not fall")
+
+
+def train_palms(request: TrainingRequest) -> Mapping[str, object]:
+    """Train the palm detector; see `PalmSettings`.
+
+    Args:
+        request: its data are COCO keypoint annotations; its weights are for the settings' own network.
+
+    Returns:
+        "weights", "pictures", "tested" (pictures), "parameters", and "ap" and "ap_strict" as `palm_precision` says.
+
+    Raises:
+        InputError: settings or annotations that cannot be used.
+    """
+    settings = settings_from(PalmSettings, request.settings)
+    if request.data is None:
+        raise InputError("palm: give the annotations, a COCO keypoints JSON, with --data")
+    learned, tested = _pictures(request.data, request.images, settings)
+    anchors = palm_anchors(settings.size)
+    network = palm_network(settings, anchors, request.weights).to(request.device)
+    fit_palms(network, learned, anchors, settings, request)
+    fold(network.eval())
+    save_checkpoint(network, request.out / WEIGHTS)
+    return {
+        "weights": request.out / WEIGHTS,
+        "pictures": len(learned),
+        "tested": len(tested),
+        "parameters": sum(part.numel() for part in network.parameters()),
+        **palm_precision(network, tested, anchors, request.device),
+    }
+
+
+def palm_network(
+    settings: PalmSettings, anchors: NDArray[np.float64], weights: str | None = None
+) -> PalmDetectionNetwork:
+    """The network to train: given weights as they are, or batch norms and heads that say "an anchor, hardly a palm"."""
+    options = {"depth": settings.depth, "channels": settings.channels, "decoder": settings.decoder}
+    with torch.random.fork_rng([]):
+        torch.manual_seed(settings.seed)
+        network = create_network("palm-full", weights, **options)
+    assert isinstance(network, PalmDetectionNetwork)
+    if weights is None:
+        heads = (network.fine_head, network.coarse_head)
+        put_batch_norms(network, without=heads)
+        cells = (settings.size // 8) ** 2 * network.fine_head.scores.out_channels
+        for head, part in zip(heads, (anchors[:cells], anchors[cells:]), strict=True):
+            _begin(head, part)
+            put_unit(head, "boxes", settings.size / 16)
+    return network.train().to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  # twice as fast
+
+
+def _begin(head: Head, anchors: NDArray[np.float64]) -> None:
+    """Let a head's anchors (N, 4) begin with boxes of their own size at their centre, all keypoints there too."""
+    assert head.scores.bias is not None
+    assert head.boxes.bias is not None
+    bias = torch.zeros(head.scores.out_channels, len(head.boxes.bias) // head.scores.out_channels)  # (A, 18)
+    bias[:, 2:4] = torch.from_numpy(anchors[: len(bias), 2:])
+    with torch.no_grad():
+        head.scores.bias.fill_(-math.log((1 - _PRIOR) / _PRIOR))
+        head.boxes.bias.copy_(bias.flatten())
+
+
+def fit_palms(
+    network: PalmDetectionNetwork,
+    pictures: Sequence[PalmPicture],
+    anchors: NDArray[np.float64],
+    settings: PalmSettings,
+    request: TrainingRequest,
+) -> None:
+    """Train a network on pictures, into the request's folder."""
+    count = min(settings.batch, len(pictures))
+
+    def draw(rng: np.random.Generator) -> PalmTargets:
+        chosen = [pictures[index] for index in rng.choice(len(pictures), count, replace=False)]
+        return palm_targets(
+            anchors,
+            [augmented(one, rng, settings.strength) for one in chosen] if settings.augment else chosen,
+            request.device,
+        )
+
+    def losses(network: PalmDetectionNetwork, batch: PalmTargets) -> Mapping[str, torch.Tensor]:
+        parts = palm_losses(network(batch.images), batch, settings.loss, settings.gamma)
+        return {**parts, "scores": settings.score_weight * parts["scores"]}
+
+    train(
+        network,
+        draw,
+        losses,
+        settings,
+        out=request.out,
+        settings={"recipe": request.recipe, "data": str(request.data), "weights": request.weights, **asdict(settings)},
+        progress=request.progress,
+    )
+
+
+def _pictures(data: Path, images: Path | None, settings: PalmSettings) -> tuple[list[PalmPicture], list[PalmPicture]]:
+    """Pictures to learn from and pictures to measure on."""
+    folder = data if data.is_dir() else data.parent
+    for name in (*settings.sources, *settings.test):
+        if not (folder / name).exists():
+            raise InputError(f"{name}: {folder / name} is not there")
+    learned: list[PalmPicture] = []
+    tested: list[PalmPicture] = []
+    for path in [folder / name for name in settings.sources] or [data]:
+        pictures = palm_pictures(path, images, settings.size)[: settings.limit or None]
+        held_out = 0 if settings.test else max(len(pictures) // 10, 1)
+        learned += pictures[: len(pictures) - held_out]
+        tested += pictures[len(pictures) - held_out :]
+    for name in settings.test:
+        tested += palm_pictures(folder / name, None, settings.size)
+    if not any(len(picture.palms) for picture in learned) or not any(len(picture.palms) for picture in tested):
+        raise InputError(f"{data}: no hand whose palm is annotated whole, to learn from and to measure on")
+    return learned, tested
+
+
+_LEAST_SCORE, _BATCH = 0.02, 32
+
+_CATEGORY = 1
+
+
+def palm_precision(
+    network: PalmDetectionNetwork, pictures: Sequence[PalmPicture], anchors: NDArray[np.float64], device: str = "cpu"
+) -> dict[str, float]:
+    """Average precision over pictures.
+
+    Args:
+        network: in eval mode.
+        pictures: of one size.
+        anchors: (N, 4) of that size.
+        device: where the network is.
+
+    Returns:
+        "ap": in percent, a palm counts as found at an IoU of 0.5; "ap_strict": the mean over IoU 0.5 to 0.95.
+    """
+    results: list[dict[str, Any]] = []
+    with torch.inference_mode():
+        for start in range(0, len(pictures), _BATCH):
+            images = np.stack([picture.image for picture in pictures[start : start + _BATCH]])  # (B, S, S, 3)
+            seen = network(torch.from_numpy(images).to(device).permute(0, 3, 1, 2) / 255)
+            scores, boxes = seen["scores"][..., 0].sigmoid().cpu().numpy(), seen["boxes"].cpu().numpy()
+            for number, (score, box) in enumerate(zip(scores, boxes, strict=True)):
+                results += _found(score, box, anchors, start + number)
+    stats = coco_precision(_truth(pictures), results, "bbox").stats
+    return {"ap": 100 * stats["AP50"], "ap_strict": 100 * stats["AP"]}
+
+
+def _found(
+    scores: NDArray[np.float32], boxes: NDArray[np.float32], anchors: NDArray[np.float64], picture: int
+) -> list[dict[str, Any]]:
+    """What one picture's scores (N,) and boxes (N, 18) come to, in COCO's results format."""
+    chosen = (scores >= _LEAST_SCORE) & (boxes[:, 2:4] > 0).all(1)
+    centre, half = boxes[chosen, :2] + anchors[chosen, :2], boxes[chosen, 2:4] / 2
+    corners = np.concatenate([centre - half, centre + half], 1)
+    points = boxes[chosen, 4:].reshape(-1, 7, 2) + anchors[chosen, None, :2]
+    return [
+        {"image_id": picture, "category_id": _CATEGORY, "score": palm.score, "bbox": _corner_and_size(palm.box)}
+        for palm in blend_overlapping(scores[chosen].astype(np.float64), corners, points)
+    ]
+
+
+def _truth(pictures: Sequence[PalmPicture]) -> dict[str, Any]:
+    """Palms in COCO's format; what is not judged is a crowd."""
+    size = pictures[0].image.shape[0]
+    annotations: list[dict[str, Any]] = []
+    for number, picture in enumerate(pictures):
+        for crowd, boxes in ((0, _corners(palm_squares(picture.palms))), (1, picture.unsure)):
+            for box in boxes:
+                x, y, width, height = _corner_and_size(box)
+                annotations.append(
+                    {
+                        "id": len(annotations) + 1,
+                        "image_id": number,
+                        "category_id": _CATEGORY,
+                        "iscrowd": crowd,
+                        "bbox": [x, y, width, height],
+                        "area": width * height,
+                    }
+                )
+    images = [{"id": number, "width": size, "height": size} for number in range(len(pictures))]
+    return {"images": images, "annotations": annotations, "categories": [{"id": _CATEGORY, "name": "palm"}]}
+
+
+def _corners(squares: NDArray[np.float64]) -> NDArray[np.float64]:
+    half = squares[:, 2:] / 2
+    return np.concatenate([squares[:, :2] - half, squares[:, :2] + half], 1)
+
+
+def _corner_and_size(box: NDArray[np.floating]) -> list[float]:
+    x_min, y_min, x_max, y_max = box.tolist()
+    return [x_min, y_min, x_max - x_min, y_max - y_min]
+
+
+_WARM_UP, _RUNS = 20, 200
+
+
+def measured_ms(network: Network, inputs: Sequence[InputSpec], folder: Path) -> float:
+    """Median of 200 runs on one picture, float32, one thread of OpenVINO, in milliseconds.
+
+    Args:
+        network: in eval mode, on the CPU.
+        inputs: what it takes.
+        folder: where its exported file is left, `timed.onnx`.
+    """
+    file = export_network(network, inputs, folder / "timed.onnx").path
+    engine = load_engine(file, EngineOptions(precision="f32", threads=1))
+    engine.input[...] = np.random.default_rng(0).random(engine.input.shape, np.float32).astype(engine.input.dtype)
+    times: list[float] = []
+    for _ in range(_WARM_UP + _RUNS):
+        start = perf_counter()
+        engine.run()
+        times.append(1000 * (perf_counter() - start))
+    return median(times[_WARM_UP:])

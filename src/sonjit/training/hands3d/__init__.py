@@ -1,0 +1,1 @@
+"""Recipes for hands in space: InterNet, RootNet, HandOccNet, Deformer."""

@@ -1,0 +1,388 @@
+"""Windows of a video as Deformer learns from them: frames around one, one hand in all, varied in the same way.
+
+Deformer from videos with MANO's parameters, with or without maxMSE and its motion discriminator.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor, nn
+from torch.func import functional_call  # pyright: ignore[reportPrivateImportUsage]
+from torchvision.transforms.v2 import functional as tv
+
+from sonjit.errors import InputError
+from sonjit.geometry import crop, crop_matrix, inverse_affine
+from sonjit.networks import create_network, save_checkpoint
+from sonjit.networks.hands3d.deformer import DeformerNetwork
+from sonjit.networks.hands3d.deformer_stream import box_around, crop_square, joints_in_box
+from sonjit.networks.hands3d.motion_discriminator import MotionDiscriminator
+from sonjit.training.hands.samples import drawn, known_hands, refuse_export
+from sonjit.training.hands3d.deformer_losses import (
+    DeformerTargets,
+    WindowAugmentation,
+    deformer_losses,
+    draw_window_augmentation,
+    maxmse,
+    predicted_hands,
+    targets_from_mano,
+)
+from sonjit.training.hands3d.handoccnet import fill_trunk, from_wrist, turned
+from sonjit.training.hands3d.mano_data import ManoSettings, mano_data, mano_from_setting, pose_in_camera
+from sonjit.training.hands3d.motion_adversary import ADVERSARIAL, discriminator_losses, generator_loss, motions
+from sonjit.training.loop import train
+from sonjit.training.recipes import settings_from
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from sonjit.datasets import Instance, Sample
+    from sonjit.networks.hands3d.deformer_parts import VariantHands
+    from sonjit.training.recipes import TrainingRequest
+
+GAP = 10
+
+"""Frames between neighbours in a window."""
+
+
+class Window(NamedTuple):
+    """One hand in T frames."""
+
+    images: Tensor  # (T, 3, S, S) in 0..1
+    boxes: NDArray[np.float64]  # (T, 4) pixels of these
+    pose: NDArray[np.float64]  # (T, 48) as the network's variant has it
+    shape: NDArray[np.float64]  # (T, 10)
+    side: float  # 0 right, 1 left
+    joints: NDArray[np.float32]  # (T, 21, 2) in 0..1 of the box; negative where not to be learned
+
+
+def window_around(
+    samples: Sequence[Sample], index: int, frames: int, stops_at_gap: bool
+) -> list[tuple[Sample, Instance]]:
+    """A sample and those before and after it in its recording, each with the same hand; empty where there is none.
+
+    A neighbour that is missing is stood in for by the nearest frame found on its side; with `stops_at_gap` farther ones
+    are then not looked for.
+    """
+    middle = samples[index]
+    hand = _hand(middle, None)
+    if hand is None:
+        return []
+    window: list[tuple[Sample, Instance]] = [(middle, hand)]
+    for way in (-1, 1):
+        nearest, ended = (middle, hand), False
+        for step in range(1, frames // 2 + 1):
+            found = None if ended else _beside(samples, index, way * step * GAP, hand)
+            ended = ended or (found is None and stops_at_gap)
+            nearest = found or nearest
+            window.insert(len(window) if way > 0 else 0, nearest)
+    return window
+
+
+def _beside(samples: Sequence[Sample], index: int, offset: int, hand: Instance) -> tuple[Sample, Instance] | None:
+    """The sample of the same recording and camera so many frames away, with the same hand.
+
+    Frames of a recording follow each other in order, some of them left out: the place is found by halving.
+    """
+    own, way = samples[index], int(np.sign(offset))
+    if own.frame is None:
+        return None
+    near, far = 1, min(abs(offset), (len(samples) - 1 - index) if way > 0 else index)
+    place = far  # where no frame is left out
+    while near <= far:
+        other = samples[index + way * place]
+        same = (other.sequence, other.view) == (own.sequence, own.view) and other.frame is not None
+        away = way * (other.frame - own.frame) if same and other.frame is not None else math.inf
+        if away == abs(offset):
+            found = _hand(other, hand)
+            return None if found is None else (other, found)
+        near, far = (place + 1, far) if away < abs(offset) else (near, place - 1)
+        place = (near + far) // 2
+    return None
+
+
+def _hand(sample: Sample, like: Instance | None) -> Instance | None:
+    """A sample's first hand with MANO's parameters, of the same side as another."""
+    hands = [one for one in known_hands(sample) if one.mesh is not None]
+    return next((one for one in hands if like is None or one.side == like.side), None)
+
+
+def window_from_samples(
+    window: Sequence[tuple[Sample, Instance]], hands: VariantHands, side: int, change: WindowAugmentation | None
+) -> Window | None:
+    """Crops of a window's frames and what is right for them; None where a hand lies outside its picture."""
+    rotation = change.rotation_rad if change else 0.0
+    images: list[Tensor] = []
+    boxes: list[tuple[float, ...]] = []
+    joints: list[NDArray[np.float32]] = []
+    for sample, hand in window:
+        assert hand.keypoints_px is not None
+        try:
+            area = crop_square(box_around(hand.keypoints_px), sample.width, sample.height, rotation_rad=rotation)
+        except InputError:  # the hand has left the picture
+            return None
+        if change:
+            wide = area.width * change.scale
+            cx, cy = area.cx + change.shift[0] * area.width, area.cy + change.shift[1] * area.height
+            area = area._replace(cx=cx, cy=cy, width=wide, height=wide)
+        image = crop(sample.rgb(), area, side, side, border="zero")
+        matrix = inverse_affine(crop_matrix(area, side, side))
+        points = hand.keypoints_px @ matrix[:, :2].T + matrix[:, 2]
+        box = box_around(points).clipped(side, side)
+        if box.x_max - box.x_min < 1 or box.y_max - box.y_min < 1:
+            return None
+        images.append(torch.from_numpy(image).permute(2, 0, 1))
+        boxes.append(box)
+        joints.append(joints_in_box(points, box))
+    stacked = torch.stack(images).float() / 255
+    meshes = [hand.mesh for _, hand in window if hand.mesh is not None]
+    return Window(
+        _lit(stacked, change) if change else stacked,
+        np.array(boxes),
+        np.stack([pose_of(sample, hand, hands, rotation) for sample, hand in window]),
+        np.stack([mesh.betas for mesh in meshes]),
+        float(window[0][1].side == "Left"),
+        np.stack(joints),
+    )
+
+
+def pose_of(sample: Sample, hand: Instance, hands: VariantHands, rotation_rad: float = 0.0) -> NDArray[np.float64]:
+    """A pose (48,) as the variant's networks learn it, of a hand whose crop was turned.
+
+    The variant of HO-3D keeps that set's axes, which are OpenGL's, and poses from the flat hand; that of DexYCB learns
+    principal components.
+
+    Raises:
+        InputError: the fit is of another kind.
+    """
+    fit = hand.mesh
+    assert fit is not None
+    if hands.variant.pca:
+        if not fit.pca or fit.frame != "camera":
+            raise InputError(f"{sample.dataset} has no principal components before the camera: set variant=ho3d")
+        pose, way = fit.pose, 1.0
+    elif fit.frame == "opengl" and fit.flat_mean and not fit.pca:
+        pose, way = fit.pose, -1.0
+    else:
+        mano = hands.left if hand.side == "Left" else hands.right
+        assert mano is not None
+        pose, way = pose_in_camera(fit, sample.camera, mano, flat_mean=True), 1.0
+    return turned(torch.tensor(pose)[None], way * math.degrees(rotation_rad))[0].numpy()
+
+
+def _lit(images: Tensor, change: WindowAugmentation) -> Tensor:
+    """All frames in the same other light, a little blurred; values stay in 0..1."""
+    brightness, saturation, contrast = change.gains
+    if change.blur_px > 0.05:
+        images = tv.gaussian_blur(images, [3, 3], [change.blur_px, change.blur_px])
+    images = tv.adjust_brightness(images, brightness)
+    images = tv.adjust_saturation(images, saturation)
+    images = tv.adjust_hue(images, change.hue)
+    return tv.adjust_contrast(images, contrast)
+
+
+WEIGHTS = "deformer.safetensors"
+
+"""The trained network alone; `weights.safetensors` beside it holds the discriminator too."""
+
+PALM, FINGERS = (1, 5, 9, 13, 17), (2, 3, 4, 6, 7, 8, 10, 11, 12, 14, 15, 16, 18, 19, 20)
+
+"""MediaPipe's keypoints: where fingers begin, and what they bend; the wrist is the origin."""
+
+_MM = 1000.0
+
+
+@dataclass(frozen=True)
+class DeformerSettings(ManoSettings):
+    """How Deformer is made and trained; the first are those of all recipes on MANO.
+
+    Attributes:
+        mano_left: MANO_LEFT.pkl, or stand-in; "" leaves windows of left hands out.
+        variant: whose conventions: ho3d or dexycb.
+        size: full, small for a try on a CPU, or tiny for tests.
+        trunk_weights: torchvision's ResNet-50 for ImageNet, to begin with; "" begins with random numbers.
+        maxmse: weigh points by their share of the errors; False counts all alike.
+        discriminator: learn against the motion discriminator.
+        discriminator_channels: of its recurrent states.
+        vary: shift, scale, turn and light each window anew.
+    """
+
+    mano_left: str = ""
+    variant: Literal["ho3d", "dexycb"] = "ho3d"
+    size: Literal["full", "small", "tiny"] = "full"
+    trunk_weights: str = ""
+    maxmse: bool = True
+    discriminator: bool = True
+    discriminator_channels: int = 1024
+    vary: bool = True
+
+
+class Batch(NamedTuple):
+    """What one step learns from."""
+
+    images: Tensor  # (B, T, 3, S, S)
+    boxes: Tensor  # (B, T, 4)
+    targets: DeformerTargets
+    real: Tensor  # (B, T, 46) motions of other windows
+
+
+class Players(nn.Module):
+    """Deformer and, where it is learned against, its discriminator: what one loop trains."""
+
+    def __init__(self, deformer: DeformerNetwork, discriminator: MotionDiscriminator | None) -> None:
+        super().__init__()
+        self.deformer, self.discriminator = deformer, discriminator
+
+    def losses(self, batch: Batch, points_loss: Callable[[Tensor, Tensor], Tensor]) -> dict[str, Tensor]:
+        """Both networks' losses in one sum, in which neither moves the other's weights."""
+        outputs = self.deformer(batch.images, batch.boxes, batch.targets.side)
+        predicted = predicted_hands(self.deformer, outputs, batch.targets.side)
+        losses = deformer_losses(outputs, predicted, batch.targets, points_loss)
+        if self.discriminator is None:
+            return losses
+        fake = motions(batch.targets.side, predicted.own.pose)
+        held = {name: value.detach() for name, value in self.discriminator.named_parameters()}
+        judged: dict[str, Tensor] = functional_call(self.discriminator, held, (fake,))
+        judgements = (self.discriminator(motion)["out"] for motion in (batch.real, fake.detach()))
+        motion = {"motion": ADVERSARIAL * generator_loss(judged["out"])}
+        return losses | motion | discriminator_losses(*judgements)
+
+
+def train_deformer(request: TrainingRequest) -> Mapping[str, object]:
+    """The recipe: see the module.
+
+    Returns:
+        The weights' path, and on windows held out, of the hand in the middle by MANO, from the wrist: `mpjpe_mm`;
+        `mean_pose_mpjpe_mm`, what the mean hand of the windows learnt from has in its place; `palm_mm` and `finger_mm`,
+        the same over where fingers begin and over what they bend; `finger_to_palm`, their ratio, 1 where errors are
+        even; `jerk_mm`, the mean third difference of joints along the frames of a window.
+
+    Raises:
+        InputError: no MANO, no data or data without MANO's parameters, or weights that do not fit.
+    """
+    refuse_export(request)
+    settings = settings_from(DeformerSettings, request.settings)
+    right = mano_from_setting("deformer", "mano", settings.mano)
+    left = mano_from_setting("deformer", "mano_left", settings.mano_left, "left") if settings.mano_left else None
+    data = mano_data(request, settings)
+    torch.manual_seed(settings.seed)
+    options: dict[str, Any] = {"mano": right, "mano_left": left, "variant": settings.variant, "size": settings.size}
+    network = create_network("deformer", request.weights, **options)
+    judge_ = create_network("motion-discriminator", channels=settings.discriminator_channels)
+    assert isinstance(network, DeformerNetwork)
+    assert isinstance(judge_, MotionDiscriminator)
+    if settings.trunk_weights:
+        fill_trunk(network.base_net, Path(settings.trunk_weights))
+    if not settings.discriminator:
+        others = {
+            part: factor for part, factor in settings.rate_factors.items() if not part.startswith("discriminator")
+        }
+        settings = replace(settings, rate_factors=others)
+    players = Players(network, judge_ if settings.discriminator else None).to(request.device).train()
+    points_loss = maxmse if settings.maxmse else F.mse_loss
+
+    def window(place: int, rng: np.random.Generator) -> Window | None:
+        around = _around(data.learnt, place, network)
+        change = draw_window_augmentation(rng) if settings.vary else None
+        return window_from_samples(around, network.hands, network.size.image, change) if around else None
+
+    def batch(rng: np.random.Generator) -> Batch:
+        places = range(len(data.learnt))
+        windows = drawn(places, window, rng, settings.batch, settings.workers)
+        real = drawn(places, lambda place, _: _motion(data.learnt, place, network), rng, settings.batch, 1)
+        return _tensors(windows, torch.stack(real).float(), network, request.device)
+
+    said: dict[str, Any] = {**asdict(settings), "recipe": request.recipe, "data": data.name, "weights": request.weights}
+    train(
+        players,
+        batch,
+        lambda model, batch: model.losses(batch, points_loss),
+        settings,
+        out=request.out,
+        settings=said,
+        progress=request.progress,
+    )
+    save_checkpoint(network, request.out / WEIGHTS)
+    told: dict[str, object] = {"weights": request.out / WEIGHTS, "learnt_from": len(data.learnt)}
+    return told | judge(network, data.learnt, data.judged, request.device)
+
+
+def _around(samples: Sequence[Sample], place: int, network: DeformerNetwork) -> list[tuple[Sample, Instance]]:
+    """The frames around a sample; none where its hand is one that the network has no MANO for."""
+    window = window_around(samples, place, network.size.frames, network.hands.variant.stops_at_gap)
+    if window and window[0][1].side == "Left" and network.hands.left is None:
+        return []
+    return window
+
+
+def _motion(samples: Sequence[Sample], place: int, network: DeformerNetwork) -> Tensor | None:
+    """How a hand of the data set moves over a window, (T, 46); None without one."""
+    window = _around(samples, place, network)
+    if not window:
+        return None
+    pose = torch.from_numpy(np.stack([pose_of(sample, hand, network.hands) for sample, hand in window]))
+    side = torch.full((1, len(window)), float(window[0][1].side == "Left"))
+    return motions(side.to(pose), pose[None])[0]
+
+
+def _tensors(windows: Sequence[Window], real: Tensor, network: DeformerNetwork, device: str) -> Batch:
+    def stacked(values: Sequence[np.ndarray[Any, Any]]) -> Tensor:
+        return torch.from_numpy(np.stack(values)).float().to(device)
+
+    pose, shape = stacked([one.pose for one in windows]), stacked([one.shape for one in windows])
+    side = torch.tensor([one.side for one in windows], device=device)[:, None].expand(-1, pose.shape[1])
+    targets = targets_from_mano(network, pose, shape, side, stacked([one.joints for one in windows]))
+    images = torch.stack([one.images for one in windows]).to(device)
+    return Batch(images, stacked([one.boxes for one in windows]), targets, real.to(device))
+
+
+@torch.inference_mode()
+def judge(
+    network: DeformerNetwork, learnt: Sequence[Sample], judged: Sequence[Sample], device: str
+) -> dict[str, float]:
+    """Figures on windows held out; see `train_deformer`."""
+    network.to(device).eval()
+    middle = network.size.frames // 2
+    found: list[Tensor] = []
+    truth: list[Tensor] = []
+    jerks: list[Tensor] = []
+    for batch in _windows_in_tens(judged, network, device):
+        outputs = network(batch.images, batch.boxes, batch.targets.side)
+        own = predicted_hands(network, outputs, batch.targets.side)
+        found.append(from_wrist(own.fused.joints))
+        truth.append(from_wrist(batch.targets.hands.joints[:, middle]))
+        jerks.append(from_wrist(own.own.joints).diff(n=3, dim=1).norm(dim=3).flatten())
+    some = [learnt[place] for place in range(0, len(learnt), max(len(learnt) // 200, 1))]
+    known = [batch.targets.hands.joints[:, middle] for batch in _windows_in_tens(some, network, device)]
+    if not truth or not known:
+        raise InputError("no window with MANO's parameters among what is learnt from or held out: give another set")
+    wanted, mean = torch.cat(truth), from_wrist(torch.cat(known)).mean(0)
+    errors = _MM * (torch.cat(found) - wanted).norm(dim=2)  # (N, 21)
+    palm, fingers = float(errors[:, PALM].mean()), float(errors[:, FINGERS].mean())
+    return {
+        "mpjpe_mm": float(errors.mean()),
+        "mean_pose_mpjpe_mm": _MM * float((mean - wanted).norm(dim=2).mean()),
+        "palm_mm": palm,
+        "finger_mm": fingers,
+        "finger_to_palm": fingers / palm,
+        "jerk_mm": _MM * float(torch.cat(jerks).mean()),
+    }
+
+
+def _windows_in_tens(samples: Sequence[Sample], network: DeformerNetwork, device: str) -> Generator[Batch]:
+    """Every window as it is, by tens."""
+    for start in range(0, len(samples), 10):
+        windows: list[Window] = []
+        for place in range(start, min(start + 10, len(samples))):
+            around = _around(samples, place, network)
+            one = window_from_samples(around, network.hands, network.size.image, None) if around else None
+            windows += [] if one is None else [one]
+        if windows:
+            yield _tensors(windows, torch.zeros(0), network, device)

@@ -1,0 +1,293 @@
+"""HandOccNet's losses, rate and augmentation as published: what a training on HO-3D or DexYCB is made of.
+
+Source: Park et al. 2022, HandOccNet, section 3.5 and the authors' code.
+
+HandOccNet from pictures with MANO's parameters, as published or at a small size.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor
+
+from sonjit.errors import InputError
+from sonjit.geometry import RotatedBox, clamped_box, crop, crop_matrix, inverse_affine, rotated_box_around, square_box
+from sonjit.hand_models.rotations import axis_angle_from_matrix, matrix_from_6d, matrix_from_axis_angle
+from sonjit.networks import create_network, load_checkpoint
+from sonjit.networks.hands3d.handoccnet import SIZES, HandOccNetwork
+from sonjit.training.hands.samples import drawn, known_hands, refuse_export
+from sonjit.training.hands3d.mano_data import ManoSettings, mano_data, mano_from_setting, pose_in_camera
+from sonjit.training.loop import WEIGHTS, train
+from sonjit.training.recipes import settings_from
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from sonjit.datasets import Instance, Sample
+    from sonjit.hand_models import Mano
+    from sonjit.training.recipes import TrainingRequest
+
+RATE = 1e-4
+
+"""Of Adam, for batches of 64."""
+
+
+class HandOccTargets(NamedTuple):
+    """The truth of a batch; metres."""
+
+    vertices: Tensor  # (B, 778, 3)
+    joints: Tensor  # (B, 21, 3)
+    rotations: Tensor  # (B, 16, 3, 3), without MANO's mean pose, as the network gives them
+    shape: Tensor  # (B, 10)
+    joints_img: Tensor  # (B, 21, 2) in 0..1 of the crop
+
+
+def targets_from_mano(mano: Mano, pose: Tensor, shape: Tensor, joints_img: Tensor) -> HandOccTargets:
+    """The truth from MANO's parameters; joints that a data set gives otherwise are not used in 3D.
+
+    Args:
+        mano: the right hand.
+        pose: (B, 48) axis-angles without the mean pose.
+        shape: (B, 10).
+        joints_img: (B, 21, 2) in 0..1 of the crop.
+    """
+    with torch.no_grad():
+        vertices, joints = mano(pose, shape, flat_hand_mean=False, tips="handoccnet")
+        rotations = matrix_from_axis_angle(pose.unflatten(1, (-1, 3)))
+    return HandOccTargets(vertices, joints, rotations, shape, joints_img)
+
+
+def handoccnet_losses(outputs: Mapping[str, Tensor], targets: HandOccTargets) -> dict[str, Tensor]:
+    """Mean squared errors times the published weights, by name; their sum is to fall."""
+    rotations = matrix_from_6d(outputs["pose6d"].unflatten(1, (-1, 6)))
+    return {
+        "vertices": 1e4 * F.mse_loss(outputs["mesh_coord_cam"], targets.vertices),
+        "joints": 1e4 * F.mse_loss(outputs["joints_coord_cam"], targets.joints),
+        "pose": 10 * F.mse_loss(rotations, targets.rotations),
+        "shape": 0.1 * F.mse_loss(outputs["mano_shape"], targets.shape),
+        "joints_img": 100 * F.mse_loss(outputs["joints_coord_img"], targets.joints_img),
+    }
+
+
+def rate_of_epoch(epoch: int, data: Literal["ho3d", "dexycb"]) -> float:
+    """Learning rate of an epoch, from 0: of 70 on HO-3D, of 25 on DexYCB.
+
+    >>> [f"{rate_of_epoch(epoch, 'ho3d'):.2e}" for epoch in (0, 9, 10, 69)]
+    ['1.00e-04', '1.00e-04', '7.00e-05', '1.18e-05']
+    """
+    if data == "ho3d":
+        return RATE * 0.7 ** (epoch // 10)
+    return RATE * 0.9**epoch
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How one crop is changed.
+
+    Attributes:
+        scale: of the box.
+        rotation_deg: of the crop.
+        gains: of red, green and blue.
+    """
+
+    scale: float
+    rotation_deg: float
+    gains: tuple[float, float, float]
+
+
+def draw_augmentation(rng: np.random.Generator) -> Augmentation:
+    """As published: boxes a quarter larger or smaller at most, six of ten crops turned by 60 degrees at most."""
+    scale = 1 + 0.25 * float(np.clip(rng.normal(), -1, 1))
+    rotation = 30 * float(np.clip(rng.normal(), -2, 2)) if rng.random() <= 0.6 else 0.0
+    red, green, blue = rng.uniform(0.8, 1.2, 3).tolist()
+    return Augmentation(scale, rotation, (red, green, blue))
+
+
+def turned(pose: Tensor, rotation_deg: float) -> Tensor:
+    """Poses (B, 48) of hands whose crop was turned: the wrist turns the other way about the axis of view."""
+    around = matrix_from_axis_angle(pose.new_tensor([0.0, 0.0, -math.radians(rotation_deg)]))
+    root = axis_angle_from_matrix(around @ matrix_from_axis_angle(pose[:, :3]))
+    return torch.cat([root, pose[:, 3:]], 1)
+
+
+def mirrored(pose: Tensor) -> Tensor:
+    """Poses (B, 48) of left hands as those of right ones in the mirrored picture, and back."""
+    return pose * pose.new_tensor([1.0, -1.0, -1.0]).repeat(pose.shape[1] // 3)
+
+
+_AROUND = 1.5  # a crop's sides in those of the box around the joints
+
+_AS_IS = Augmentation(1.0, 0.0, (1.0, 1.0, 1.0))
+
+_MM = 1000.0
+
+
+@dataclass(frozen=True)
+class HandOccSettings(ManoSettings):
+    """How HandOccNet is made and trained; the first are those of all recipes on MANO.
+
+    Attributes:
+        size: full, small for a try on a CPU, or tiny for tests.
+        trunk_weights: torchvision's ResNet-50 for ImageNet, to begin with; "" begins with random numbers.
+    """
+
+    size: Literal["full", "small", "tiny"] = "full"
+    trunk_weights: str = ""
+
+
+class OccludedHand(NamedTuple):
+    """One crop and what is right for it."""
+
+    image: NDArray[np.float32]  # (S, S, 3) in 0..1
+    pose: NDArray[np.float64]  # (48,) from MANO's mean pose, of a right hand as the crop shows it
+    shape: NDArray[np.float64]  # (10,)
+    joints: NDArray[np.float64]  # (21, 2) in 0..1 of the crop
+
+
+def train_handoccnet(request: TrainingRequest) -> Mapping[str, object]:
+    """The recipe: see the module.
+
+    Returns:
+        The weights' path, and on hands held out: `mpjpe_mm`, joints from the wrist by MANO; `mean_pose_mpjpe_mm`, what
+        the mean of the hands learnt from has in its place.
+
+    Raises:
+        InputError: no MANO, no data or data without MANO's parameters, or weights that do not fit.
+    """
+    refuse_export(request)
+    settings = settings_from(HandOccSettings, request.settings)
+    mano = mano_from_setting("handoccnet", "mano", settings.mano)
+    data = mano_data(request, settings)
+    torch.manual_seed(settings.seed)
+    network = create_network("handoccnet", request.weights, mano=mano, size=settings.size)
+    assert isinstance(network, HandOccNetwork)
+    if settings.trunk_weights:
+        fill_trunk(network.backbone, Path(settings.trunk_weights))
+    network.to(request.device).train()
+    side = SIZES[settings.size].image
+    make = partial(example_from_sample, mano=mano, side=side)
+
+    def batch(rng: np.random.Generator) -> tuple[Tensor, HandOccTargets]:
+        return _tensors(drawn(data.learnt, make, rng, settings.batch, settings.workers), mano, request.device)
+
+    def losses(model: HandOccNetwork, batch: tuple[Tensor, HandOccTargets]) -> Mapping[str, Tensor]:
+        return handoccnet_losses(model(batch[0]), batch[1])
+
+    said: dict[str, Any] = {**asdict(settings), "recipe": request.recipe, "data": data.name, "weights": request.weights}
+    train(network, batch, losses, settings, out=request.out, settings=said, progress=request.progress)
+    told: dict[str, object] = {"weights": request.out / WEIGHTS, "learnt_from": len(data.learnt)}
+    return told | judge(network, data.learnt, data.judged, side, request.device)
+
+
+def example_from_sample(sample: Sample, rng: np.random.Generator | None, mano: Mano, side: int) -> OccludedHand | None:
+    """A hand of a picture, varied where there is a generator; None where none has MANO's parameters."""
+    hands = [one for one in known_hands(sample) if one.mesh is not None]
+    if not hands:
+        return None
+    hand = hands[0 if rng is None else int(rng.integers(len(hands)))]
+    return _example(sample, hand, mano, side, _AS_IS if rng is None else draw_augmentation(rng))
+
+
+def _example(sample: Sample, hand: Instance, mano: Mano, side: int, change: Augmentation) -> OccludedHand | None:
+    """A hand as the network sees it; None where it lies outside the picture."""
+    assert hand.mesh is not None
+    assert hand.keypoints_px is not None
+    rgb, joints = sample.rgb(), hand.keypoints_px.copy()
+    pose = torch.from_numpy(pose_in_camera(hand.mesh, sample.camera, mano, flat_mean=False))[None]
+    if hand.side == "Left":
+        rgb, pose = np.ascontiguousarray(rgb[:, ::-1]), mirrored(pose)
+        joints[:, 0] = sample.width - 1 - joints[:, 0]
+    around = rotated_box_around(joints, 0.0)
+    wide = around._replace(width=around.width * _AROUND, height=around.height * _AROUND)
+    seen = clamped_box(wide, sample.width, sample.height)
+    if seen is None or min(seen.width, seen.height) < 1:
+        return None
+    square = square_box(seen, scale=change.scale)
+    area = RotatedBox(square.cx, square.cy, square.width, square.height, np.radians(change.rotation_deg))
+    image = crop(rgb, area, side, side, border="zero") * (np.array(change.gains, np.float32) / np.float32(255))
+    matrix = inverse_affine(crop_matrix(area, side, side))
+    pose = turned(pose, change.rotation_deg)
+    return OccludedHand(
+        np.minimum(image, 1).astype(np.float32),
+        pose[0].numpy(),
+        hand.mesh.betas,
+        (joints @ matrix[:, :2].T + matrix[:, 2]) / side,
+    )
+
+
+def _tensors(examples: Sequence[OccludedHand], mano: Mano, device: str) -> tuple[Tensor, HandOccTargets]:
+    """Crops (B, 3, S, S) and their truth."""
+    image, pose, shape, joints = (
+        torch.from_numpy(np.stack(values)).float().to(device) for values in zip(*examples, strict=True)
+    )
+    return image.permute(0, 3, 1, 2), targets_from_mano(mano, pose, shape, joints)
+
+
+@torch.inference_mode()
+def judge(
+    network: HandOccNetwork, learnt: Sequence[Sample], judged: Sequence[Sample], side: int, device: str
+) -> dict[str, float]:
+    """Figures on hands held out; see `train_handoccnet`."""
+    assert network.mano is not None
+    network.eval()
+    found: list[Tensor] = []
+    truth: list[Tensor] = []
+    for examples in _in_tens(judged, network.mano, side):
+        images, targets = _tensors(examples, network.mano, device)
+        found.append(from_wrist(network(images)["joints_coord_cam"]))
+        truth.append(from_wrist(targets.joints))
+    step = max(len(learnt) // 500, 1)
+    some = [learnt[index] for index in range(0, len(learnt), step)]
+    known = [_tensors(one, network.mano, device)[1].joints for one in _in_tens(some, network.mano, side)]
+    if not truth or not known:
+        raise InputError("no hand with MANO's parameters among what is learnt from or held out: give another set")
+    wanted, mean = torch.cat(truth), from_wrist(torch.cat(known)).mean(0)
+    return {
+        "mpjpe_mm": _MM * float((torch.cat(found) - wanted).norm(dim=2).mean()),
+        "mean_pose_mpjpe_mm": _MM * float((mean - wanted).norm(dim=2).mean()),
+    }
+
+
+def _in_tens(samples: Sequence[Sample], mano: Mano, side: int) -> list[list[OccludedHand]]:
+    examples = [one for sample in samples if (one := example_from_sample(sample, None, mano, side)) is not None]
+    return [examples[start : start + 10] for start in range(0, len(examples), 10)]
+
+
+def from_wrist(joints: Tensor) -> Tensor:
+    """Joints (..., 21, 3) from the first."""
+    return joints - joints[..., :1, :]
+
+
+def fill_trunk(trunk: torch.nn.Module, path: Path) -> None:
+    """Take torchvision's ResNet-50 into a pyramid's trunk, whose stem and stages go by other names.
+
+    Raises:
+        InputError: the file is missing or holds another network.
+    """
+    own = trunk.state_dict()
+    renamed = {"conv1.": "layer0.0.", "bn1.": "layer0.1."}
+    given = {
+        next((new + key.removeprefix(old) for old, new in renamed.items() if key.startswith(old)), _stage(key)): value
+        for key, value in load_checkpoint(path).items()
+    }
+    wanted = [key for key in own if key.startswith("layer")]
+    wrong = [key for key in wanted if key not in given or given[key].shape != own[key].shape]
+    if wrong:
+        raise InputError(f"{path} is no ResNet-50 of torchvision: {wrong[0]} is missing or of another shape")
+    trunk.load_state_dict({key: given[key] for key in wanted}, strict=False)
+
+
+def _stage(key: str) -> str:
+    """layer1.0.conv1.weight -> layer1.0.0.conv1.weight: a stage is a sequence of one there."""
+    name, dot, rest = key.partition(".")
+    return f"{name}.0.{rest}" if dot and name.startswith("layer") else key

@@ -1,0 +1,246 @@
+"""InterNet from pictures of one or two hands before a calibrated camera, as published or at a small size."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import torch
+
+from sonjit.errors import InputError
+from sonjit.geometry import RotatedBox, crop, crop_matrix
+from sonjit.metrics import handedness_hits, mrrpe, two_hand_errors
+from sonjit.networks import InputSpec, create_network, load_checkpoint
+from sonjit.networks.export import ENDINGS, export_network
+from sonjit.networks.hands3d.internet import (
+    JOINTS,
+    LAYOUTS,
+    SIDES,
+    HeatmapSpace,
+    InterNet,
+    area_of_box,
+    box_of_joints,
+    joints_in_camera,
+    two_hands_from_outputs,
+)
+from sonjit.skeletons import load_skeleton
+from sonjit.training.hands.samples import HandSettings, drawn, hand_data
+from sonjit.training.hands3d.two_hands import (
+    InterNetTargets,
+    TwoHandExample,
+    TwoHandPicture,
+    Variation,
+    batch_from_examples,
+    draw_variation,
+    example_from_picture,
+    internet_losses,
+)
+from sonjit.training.loop import WEIGHTS, train
+from sonjit.training.recipes import settings_from
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from sonjit.datasets import Instance, Sample
+    from sonjit.networks.hands3d.internet import Side
+    from sonjit.training.recipes import TrainingRequest
+
+_LAYOUT: Final = LAYOUTS["interhand"]
+_ROOTS: Final = (_LAYOUT.root("Right"), _LAYOUT.root("Left"))
+_NAMES: Final = load_skeleton("hand_mediapipe21").keypoints
+_ORDER: Final = [_NAMES.index(name) for name in _LAYOUT.skeleton.keypoints]
+"""Where the layout's joints of a hand stand among MediaPipe's."""
+_MM: Final = 1000.0
+_LOOKED_AT: Final = 500  # pictures of which the mean pose is
+
+
+@dataclass(frozen=True)
+class InterNetSettings(HandSettings):
+    """How InterNet is made and trained; the first are those of all recipes on hands.
+
+    Attributes:
+        side: of the crops in pixels; heatmaps have a quarter of it as bins of x, y and z.
+        depth: layers of the residual network.
+        width: channels of its first stage.
+        channels: of the maps that are enlarged.
+        hidden: of the two heads on the mean of the features.
+        trunk_weights: torchvision's ResNet for ImageNet, to begin with; "" begins with random numbers.
+        hand_type: teach which hands there are; False leaves that head out of the losses.
+        vary: shift, scale, turn, mirror and light each crop anew.
+    """
+
+    side: int = 256
+    depth: int = 50
+    width: int = 64
+    channels: int = 256
+    hidden: int = 512
+    trunk_weights: str = ""
+    hand_type: bool = True
+    vary: bool = True
+
+    def __post_init__(self) -> None:
+        """Refuse a side that the trunk cannot halve five times."""
+        super().__post_init__()
+        if self.side < 32 or self.side % 32:
+            raise InputError(f"side={self.side}: give a multiple of 32")
+
+    @property
+    def space(self) -> HeatmapSpace:
+        """Of the network's bins."""
+        return HeatmapSpace(self.side, self.side // 4)
+
+
+def train_internet(request: TrainingRequest) -> Mapping[str, object]:
+    """The recipe: see the module.
+
+    Returns:
+        The weights' path, and on pictures held out: `mpjpe_mm`, joints from their hand's root, whose own depth is taken
+        from the truth; `mean_pose_mpjpe_mm`, what the mean pose of the pictures learnt from has in its place;
+        `mrrpe_mm`, the left root as seen from the right one; `handedness`, the share of pictures whose hands are told.
+
+    Raises:
+        InputError: data without hands before a camera, or weights that do not fit.
+    """
+    settings = settings_from(InterNetSettings, request.settings)
+    torch.manual_seed(settings.seed)
+    options = {name: getattr(settings, name) for name in ("depth", "width", "channels", "hidden")}
+    network = create_network("internet", request.weights, **options, bins=settings.space.bins)
+    assert isinstance(network, InterNet)
+    if settings.trunk_weights:
+        network.load_official(load_checkpoint(Path(settings.trunk_weights)), strict=False)
+    network.to(request.device).train()
+    data = hand_data(request, settings, lambda sample: sample.camera is not None and bool(_hands(sample)))
+    make = partial(_example, space=settings.space, vary=settings.vary)
+
+    def batch(rng: np.random.Generator) -> tuple[Tensor, InterNetTargets]:
+        examples = drawn(data.learnt, make, rng, settings.batch, settings.workers)
+        images, targets = batch_from_examples(examples)
+        return images.to(request.device), InterNetTargets(*(value.to(request.device) for value in targets))
+
+    def losses(model: InterNet, batch: tuple[Tensor, InterNetTargets]) -> Mapping[str, Tensor]:
+        parts = internet_losses(model(batch[0]), batch[1])
+        return parts if settings.hand_type else {name: parts[name] for name in ("joints", "rel_root")}
+
+    said: dict[str, Any] = {**asdict(settings), "recipe": request.recipe, "data": data.name, "weights": request.weights}
+    train(network, batch, losses, settings, out=request.out, settings=said, progress=request.progress)
+    told: dict[str, object] = {"weights": request.out / WEIGHTS, "learnt_from": len(data.learnt)}
+    told |= judge(network, data.learnt, data.judged, settings, request.device)
+    if request.export:
+        file = request.out / f"internet{ENDINGS[request.export]}"
+        inputs = [InputSpec("images", (3, settings.side, settings.side))]
+        told["export"] = export_network(network.cpu(), inputs, file).path
+    return told
+
+
+def picture_from_sample(sample: Sample) -> TwoHandPicture | None:
+    """One or two hands as InterNet learns them; None where none is known before the camera.
+
+    The box is the set's own where it gives one, as in InterHand2.6M, else drawn around the joints.
+    """
+    hands = _hands(sample)
+    if not hands:
+        return None
+    joints, valid = joints_mm(sample)
+    for side, one in hands.items():
+        assert one.keypoints_px is not None
+        joints[_LAYOUT.joints(side), :2] = one.keypoints_px[_ORDER]
+    valid &= np.isfinite(joints).all(1)
+    joints = np.where(valid[:, None], joints, 0)
+    boxes = [sample.box] if sample.box else [one.box for one in hands.values() if one.box]
+    if sample.box or len(boxes) == len(hands):
+        (x_min, y_min), (x_max, y_max) = np.min(boxes, 0)[:2].tolist(), np.max(boxes, 0)[2:].tolist()
+        box = RotatedBox((x_min + x_max) / 2, (y_min + y_max) / 2, x_max - x_min, y_max - y_min)
+    else:
+        box = box_of_joints(joints[valid, :2])
+    told = bool(sample.tags.get("hand_type_valid", True))
+    return TwoHandPicture(sample.rgb(), box, joints, valid, np.array([side in hands for side in SIDES]), told)
+
+
+def joints_mm(sample: Sample) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Joints (42, 3) of a picture's hands in mm before the camera, in the layout's order, and which are known (42,)."""
+    joints = np.full((2 * JOINTS, 3), np.nan)
+    for side, one in _hands(sample).items():
+        assert one.keypoints_m is not None
+        joints[_LAYOUT.joints(side)] = one.keypoints_m[_ORDER] * _MM
+    valid = np.asarray(np.isfinite(joints).all(1))
+    return np.where(valid[:, None], joints, 0), valid
+
+
+def _hands(sample: Sample) -> dict[Side, Instance]:
+    """Hands some of whose joints are known before the camera and in the picture."""
+    return {
+        one.side: one
+        for one in sample.instances
+        if one.kind == "hand"
+        and one.side is not None
+        and one.keypoints_px is not None
+        and one.keypoints_m is not None
+        and (np.isfinite(one.keypoints_px).all(1) & np.isfinite(one.keypoints_m).all(1)).any()
+    }
+
+
+def _example(sample: Sample, rng: np.random.Generator, space: HeatmapSpace, vary: bool) -> TwoHandExample | None:
+    picture = picture_from_sample(sample)
+    variation = draw_variation(rng) if vary else Variation()
+    return None if picture is None else example_from_picture(picture, _LAYOUT, variation, space)
+
+
+@torch.inference_mode()
+def judge(
+    network: InterNet, learnt: Sequence[Sample], judged: Sequence[Sample], settings: InterNetSettings, device: str
+) -> dict[str, float]:
+    """Figures on pictures held out; see `train_internet`."""
+    network.eval()
+    space, side = settings.space, settings.side
+    found: list[NDArray[np.float64]] = []
+    apart: list[NDArray[np.float64]] = []
+    truth: list[NDArray[np.float64]] = []
+    valid: list[NDArray[np.bool_]] = []
+    scores: list[NDArray[np.float64]] = []
+    for sample in judged:
+        picture = picture_from_sample(sample)
+        if picture is None or sample.camera is None:
+            continue
+        area = area_of_box(picture.box)
+        image = crop(picture.rgb.astype(np.float32), area, side, side, border="zero") / np.float32(255)
+        outputs = network(torch.from_numpy(image).permute(2, 0, 1)[None].to(device))
+        seen = two_hands_from_outputs(outputs, crop_matrix(area, side, side)[None], space)
+        joints, known = joints_mm(sample)
+        depths = joints[None, _ROOTS, 2]
+        # The left root is also put where the network saw it from the right one: MRRPE is about that.
+        related = np.array([[depths[0, 0], depths[0, 0] + seen.rel_root_mm[0]]])
+        camera = sample.camera.pinhole
+        found.append(joints_in_camera(seen, depths, _LAYOUT, camera)[0])
+        apart.append(joints_in_camera(seen, related, _LAYOUT, camera)[0])
+        truth.append(joints)
+        valid.append(known)
+        scores.append(outputs["hand_type"][0].double().cpu().numpy())
+    if not found:
+        raise InputError("no hand before a camera among what is held out: give another test_split")
+    present = np.stack(valid)[:, _ROOTS]
+    mean = _mean_pose(learnt) + np.repeat(np.stack(truth)[:, _ROOTS], JOINTS, 1)
+    told = {
+        "mpjpe_mm": float(np.nanmean(two_hand_errors(found, truth, valid, roots=_ROOTS))),
+        "mean_pose_mpjpe_mm": float(np.nanmean(two_hand_errors(mean, truth, valid, roots=_ROOTS))),
+        "handedness": float(handedness_hits(scores, present, np.ones(len(present), np.bool_)).mean()),
+    }
+    if present.all(1).any():
+        told["mrrpe_mm"] = mrrpe(apart, truth, valid, interacting=present.all(1), roots=_ROOTS)
+    return told
+
+
+def _mean_pose(samples: Sequence[Sample]) -> NDArray[np.float64]:
+    """Joints (42, 3) in mm from their hand's root, the mean of pictures spread over these."""
+    total, count = np.zeros((2 * JOINTS, 3)), np.zeros(2 * JOINTS)
+    for index in range(0, len(samples), max(len(samples) // _LOOKED_AT, 1)):
+        joints, valid = joints_mm(samples[index])
+        valid &= np.repeat(valid[list(_ROOTS)], JOINTS)
+        total += np.where(valid[:, None], joints - np.repeat(joints[list(_ROOTS)], JOINTS, 0), 0)
+        count += valid
+    return total / np.maximum(count, 1)[:, None]

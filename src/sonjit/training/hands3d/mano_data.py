@@ -1,0 +1,251 @@
+"""MANO as recipes ask for it, and the fits of data sets as networks learn them: before the camera, from one mean.
+
+Short films of a moving hand with MANO's parameters, drawn as shaded tubes with something passing before it.
+
+They stand in for HO-3D and DexYCB at smoke size, where nobody has MANO or the sets at hand: the hand is the stand-in of
+`hand_models.mano_stand_in`, and a coloured bar hides a part of it in the middle frames.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import torch
+
+from sonjit.datasets import Instance, ManoParameters, Sample, SampleCamera
+from sonjit.datasets.joint_orders import camera_matrix
+from sonjit.datasets.sample import HAND_SKELETON
+from sonjit.errors import InputError
+from sonjit.hand_models import load_mano
+from sonjit.hand_models.mano_stand_in import STAND_IN, stand_in_mano
+from sonjit.hand_models.rotations import axis_angle_from_matrix, matrix_from_axis_angle
+from sonjit.skeletons import load_skeleton
+from sonjit.training.hands.samples import HandData, HandSettings, hand_data, known_hands
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from sonjit.hand_models import Mano
+    from sonjit.hand_models.mano import Side
+    from sonjit.training.recipes import TrainingRequest
+
+_UPSIDE_DOWN = np.diag([1.0, -1.0, -1.0])
+
+
+@dataclass(frozen=True)
+class ManoSettings(HandSettings):
+    """What recipes on MANO have in common; the first are those of all recipes on hands.
+
+    Attributes:
+        mano: MANO_RIGHT.pkl; or stand-in, a hand of tubes that needs no licence.
+        films: drawn ones to learn from, of the stand-in, where no data are given.
+        held_out_films: drawn ones to judge by.
+        film_frames: frames of each.
+    """
+
+    mano: str = ""
+    films: int = 300
+    held_out_films: int = 40
+    film_frames: int = 7
+
+    def __post_init__(self) -> None:
+        """Refuse films of nothing."""
+        super().__post_init__()
+        if min(self.films, self.held_out_films, self.film_frames) < 1:
+            raise InputError("films, held_out_films and film_frames must be at least 1")
+
+
+def mano_from_setting(recipe: str, name: str, file: str, side: Side = "right") -> Mano:
+    """MANO's hand as a setting names it.
+
+    Raises:
+        InputError: it names none, or no MANO; the line says where it is to be had.
+    """
+    if not file:
+        raise InputError(
+            f"{recipe} needs MANO's {side} hand, --set {name}=FILE: MANO_{side.upper()}.pkl, after registration, from "
+            f"https://mano.is.tue.mpg.de; {STAND_IN} tries it out with a hand of tubes"
+        )
+    return stand_in_mano(side) if file == STAND_IN else load_mano(file, side)
+
+
+def mano_data(request: TrainingRequest, settings: ManoSettings) -> HandData:
+    """A data set's pictures; or films of the stand-in.
+
+    Raises:
+        InputError: no data for a MANO of your own, or data that cannot be used.
+    """
+    if request.data is not None:
+        return hand_data(request, settings, lambda sample: any(one.mesh is not None for one in known_hands(sample)))
+    if settings.mano != STAND_IN:
+        raise InputError(f"{request.recipe}: give --data, or --set mano={STAND_IN} for drawn films of a hand of tubes")
+    mano, frames = stand_in_mano(), settings.film_frames
+    learnt = drawn_films(mano, settings.films, frames, seed=1)
+    judged = drawn_films(mano, settings.held_out_films, frames, seed=2)
+    return HandData(learnt, judged, "drawn films of the stand-in for MANO")
+
+
+def pose_in_camera(
+    fit: ManoParameters, camera: SampleCamera | None, mano: Mano, *, flat_mean: bool
+) -> NDArray[np.float64]:
+    """A fit's pose as 16 axis-angles (48,) in the camera's axes.
+
+    Args:
+        fit: as the data set has it.
+        camera: of the picture, for a fit in the world.
+        mano: whose components and mean are meant.
+        flat_mean: the fingers' axis-angles shall count from the flat hand; else from MANO's mean pose.
+
+    Raises:
+        InputError: the set does not say what its poses count from, or where its camera stands.
+    """
+    if fit.flat_mean is None:
+        raise InputError("the data set does not say from which pose its MANO fits count: it cannot teach this network")
+    fingers = torch.tensor(fit.pose[3:]).to(mano.components)
+    if fit.pca:
+        fingers = mano.axis_angles(fingers[None])[0]
+    if fit.flat_mean != flat_mean:
+        fingers = fingers - mano.mean_pose if fit.flat_mean else fingers + mano.mean_pose
+    return np.concatenate([_root_in_camera(fit, camera), fingers.double().cpu().numpy()])
+
+
+def _root_in_camera(fit: ManoParameters, camera: SampleCamera | None) -> NDArray[np.float64]:
+    """The wrist's axis-angle (3,)."""
+    if fit.frame == "camera":
+        return fit.pose[:3]
+    if fit.frame == "opengl":
+        turn = _UPSIDE_DOWN
+    elif camera is None or camera.R is None:
+        raise InputError("MANO fits of a world whose camera's place is not known")
+    else:
+        turn = camera.R
+    root = torch.tensor(turn) @ matrix_from_axis_angle(torch.tensor(fit.pose[:3]))
+    return axis_angle_from_matrix(root[None])[0].numpy()
+
+
+SIDE_PX: Final = 96
+
+STEP: Final = 10
+
+"""Between the numbers of neighbouring frames, as far as Deformer looks ahead."""
+
+_FOCAL_PX, _DISTANCE_M = 190.0, (0.42, 0.55)
+
+_FINGERS: Final = ((13, 14, 15), (1, 2, 3), (4, 5, 6), (10, 11, 12), (7, 8, 9))  # MANO's joints, thumb first
+
+_MOST_BENT_RAD: Final = (1.3, 1.5, 1.0)
+
+_RADII: Final = (0.011, 0.009)  # of palm and fingers, metres
+
+_SKIN: Final = np.array([214.0, 168.0, 142.0])
+
+
+def drawn_films(mano: Mano, films: int, frames: int, seed: int) -> list[Sample]:
+    """So many films, frame after frame; the same for the same seed.
+
+    Args:
+        mano: a right hand; the stand-in, whose fingers bend about x.
+        films: how many.
+        frames: of each.
+        seed: of everything.
+
+    Returns:
+        Samples with camera, `sequence`, `frame` in steps of ten, and one right hand: keypoints, what is `visible`, and
+        MANO's parameters in the camera's axes, its fingers from the flat hand.
+    """
+    samples: list[Sample] = []
+    for film in range(films):
+        rng = np.random.default_rng((seed, film))
+        pose, betas, place = _motion(rng, frames)
+        with torch.no_grad():
+            tensors = (torch.from_numpy(values).float() for values in (pose, betas, place))
+            joints = mano(*tensors, tips="deformer_ho3d")[1].double().numpy()  # (T, 21, 3)
+        camera = SampleCamera(camera_matrix((_FOCAL_PX, _FOCAL_PX), (SIDE_PX / 2, SIDE_PX / 2)))
+        pixels = camera.project(joints)
+        bars = _bars(rng, pixels)
+        background = rng.integers(30, 200, (6, 6, 3), np.uint8)
+        for number in range(frames):
+            rgb, hidden = _picture(rng, joints[number], pixels[number], bars[number], background)
+            hand = Instance(
+                kind="hand",
+                side="Right",
+                skeleton=HAND_SKELETON,
+                keypoints_px=pixels[number],
+                valid_px=np.ones(len(hidden), np.bool_),
+                visible=~hidden,
+                keypoints_m=joints[number],
+                valid_m=np.ones(len(hidden), np.bool_),
+                mesh=ManoParameters(pose[number], betas[number], place[number], "camera", flat_mean=True),
+            )
+            samples.append(
+                Sample(
+                    dataset="drawn", id=f"film{film}/{number}", image=rgb, width=SIDE_PX, height=SIDE_PX,
+                    instances=(hand,), camera=camera, sequence=f"film{film}", frame=number * STEP,
+                )
+            )  # fmt: skip
+    return samples
+
+
+def _motion(
+    rng: np.random.Generator, frames: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Poses (T, 48), shapes (T, 10) and places (T, 3): from one pose to another, slowly at both ends."""
+    part = (1 - np.cos(np.pi * np.linspace(0, 1, frames)))[:, None] / 2  # (T, 1)
+    first, last = _pose(rng), _pose(rng)
+    last[:3] = first[:3] + rng.normal(0, 0.05, 3)
+    pose = (1 - part) * first + part * last
+    place = np.array([0.0, 0.08, rng.uniform(*_DISTANCE_M)])
+    places = place + (1 - part) * rng.normal(0, 0.01, 3) + part * rng.normal(0, 0.01, 3)
+    return pose, np.tile(rng.normal(0, 0.7, 10), (frames, 1)), places
+
+
+def _pose(rng: np.random.Generator) -> NDArray[np.float64]:
+    """(48,) axis-angles: a hand more or less closed, each finger a little by itself; the wrist turned a little."""
+    pose = np.zeros((16, 3))
+    pose[0] = rng.normal(0, (0.1, 0.1, 0.2))
+    closed = rng.uniform(0, 1)
+    for joints in _FINGERS:
+        bent, spread = np.clip(closed + rng.normal(0, 0.15), 0, 1), rng.normal(0, 0.08)
+        for joint, most in zip(joints, _MOST_BENT_RAD, strict=True):
+            pose[joint, 0] = bent * most * rng.uniform(0.8, 1.0)
+        pose[joints[0], 2] = spread
+    return pose.reshape(-1)
+
+
+def _bars(rng: np.random.Generator, pixels: NDArray[np.float64]) -> list[NDArray[np.float64]]:
+    """A bar in each frame as four corners (4, 2): it crosses the hand from one side to the other."""
+    middle = pixels.mean((0, 1))
+    turn = rng.uniform(0, 2 * np.pi)
+    across, along = np.array([np.cos(turn), np.sin(turn)]), np.array([-np.sin(turn), np.cos(turn)])
+    half = rng.uniform(5, 11)
+    corners = np.array([[-half, -60], [half, -60], [half, 60], [-half, 60]])
+    shape = corners @ np.stack([across, along])  # (4, 2)
+    return [middle + across * at + shape for at in np.linspace(-40, 40, len(pixels)) + rng.uniform(-10, 10)]
+
+
+def _picture(
+    rng: np.random.Generator,
+    joints: NDArray[np.float64],
+    pixels: NDArray[np.float64],
+    bar: NDArray[np.float64],
+    background: NDArray[np.uint8],
+) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """(S, S, 3) of a hand, and which of its keypoints (21,) the bar hides."""
+    import cv2
+
+    rgb = np.asarray(cv2.resize(background, (SIDE_PX, SIDE_PX), interpolation=cv2.INTER_CUBIC), np.uint8)
+    middle = joints[:, 2].mean()
+    bones = sorted(load_skeleton(HAND_SKELETON).bones, key=lambda bone: -joints[list(bone), 2].mean())
+    for first, last in bones:
+        depth = joints[[first, last], 2].mean()
+        light = np.clip(1 - 6 * (depth - middle), 0.35, 1.3)  # nearer is lighter
+        width = max(1, round(2 * _RADII[first != 0] * _FOCAL_PX / depth))
+        ends = [tuple(np.rint(pixels[place]).astype(int).tolist()) for place in (first, last)]
+        cv2.line(rgb, ends[0], ends[1], np.clip(_SKIN * light, 0, 255).tolist(), width, cv2.LINE_AA)
+    corners = np.rint(bar).astype(np.int32)
+    cv2.fillConvexPoly(rgb, corners, (70, 90, 160))
+    hidden = [cv2.pointPolygonTest(corners, (float(x), float(y)), measureDist=False) >= 0 for x, y in pixels]
+    noisy = rgb + rng.normal(0, 4, rgb.shape)
+    return np.clip(noisy, 0, 255).astype(np.uint8), np.array(hidden)

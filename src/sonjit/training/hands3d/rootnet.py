@@ -1,0 +1,193 @@
+"""RootNet from pictures of hands before a calibrated camera: how far from it a hand's wrist is.
+
+What RootNet is held to. Source: Moon et al. 2019, Camera Distance-aware Top-down Approach, section 5.3.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sonjit.errors import InputError
+from sonjit.geometry import RotatedBox, crop, crop_matrix, inverse_affine
+from sonjit.networks import create_network, load_checkpoint
+from sonjit.networks.hands3d.internet import area_of_box, box_of_joints
+from sonjit.networks.hands3d.rootnet import RootNet, depth_of_box
+from sonjit.training.hands.samples import HandSettings, drawn, hand_data, known_hands, refuse_export
+from sonjit.training.loop import WEIGHTS, train
+from sonjit.training.recipes import settings_from
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from sonjit.datasets import Instance, Sample
+    from sonjit.training.recipes import TrainingRequest
+
+_MM = 1000.0
+
+_CELL_PX = 4  # of the crop for each cell of the map
+
+_TURN_RAD, _TURNED, _GAIN = np.pi / 6, 0.6, (0.8, 1.2)
+
+
+@dataclass(frozen=True)
+class RootNetSettings(HandSettings):
+    """How RootNet is made and trained; the first are those of all recipes on hands.
+
+    Attributes:
+        side: of the crops in pixels.
+        depth: layers of the residual network.
+        width: channels of its first stage.
+        channels: of the maps that are enlarged.
+        trunk_weights: torchvision's ResNet for ImageNet, to begin with; "" begins with random numbers.
+        input_scale: what white is before ImageNet's mean is taken off: 1, or 255 as in the release for bodies.
+    """
+
+    side: int = 256
+    depth: int = 50
+    width: int = 64
+    channels: int = 256
+    trunk_weights: str = ""
+    input_scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Refuse a side that the trunk cannot halve five times."""
+        super().__post_init__()
+        if self.side < 32 or self.side % 32:
+            raise InputError(f"side={self.side}: give a multiple of 32")
+
+
+class RootExample(NamedTuple):
+    """One hand's crop and what is right for it."""
+
+    image: NDArray[np.float32]  # (S, S, 3) in 0..1
+    at_box_mm: float  # the depth at which the box measures a hand's
+    coord: NDArray[np.float64]  # (3,) x, y in cells, depth in mm
+    seen: bool  # the root lies in the crop
+
+
+def train_rootnet(request: TrainingRequest) -> Mapping[str, object]:
+    """The recipe: see the module.
+
+    Returns:
+        The weights' path, and on hands held out `depth_error_mm`, the mean of the wrist's depth, and
+        `by_size_error_mm`, what it is for all hands of the mean size of those learnt from.
+
+    Raises:
+        InputError: data without hands before a camera, or weights that do not fit.
+    """
+    refuse_export(request)
+    settings = settings_from(RootNetSettings, request.settings)
+    torch.manual_seed(settings.seed)
+    options = {name: getattr(settings, name) for name in ("input_scale", "depth", "width", "channels")}
+    network = create_network("rootnet", request.weights, **options)
+    assert isinstance(network, RootNet)
+    if settings.trunk_weights:
+        network.load_official(load_checkpoint(Path(settings.trunk_weights)), strict=False)
+    network.to(request.device).train()
+    data = hand_data(request, settings, lambda sample: sample.camera is not None and bool(known_hands(sample)))
+    make = partial(example_from_sample, side=settings.side)
+
+    def batch(rng: np.random.Generator) -> list[Tensor]:
+        return _tensors(drawn(data.learnt, make, rng, settings.batch, settings.workers), request.device)
+
+    def losses(model: RootNet, batch: list[Tensor]) -> Mapping[str, Tensor]:
+        images, at_box, coord, seen = batch
+        return rootnet_losses(model(model.normalised(images), at_box), coord, seen, torch.ones_like(seen))
+
+    said: dict[str, Any] = {**asdict(settings), "recipe": request.recipe, "data": data.name, "weights": request.weights}
+    train(network, batch, losses, settings, out=request.out, settings=said, progress=request.progress)
+    told: dict[str, object] = {"weights": request.out / WEIGHTS, "learnt_from": len(data.learnt)}
+    return told | judge(network, data.learnt, data.judged, settings.side, request.device)
+
+
+def example_from_sample(sample: Sample, rng: np.random.Generator, side: int) -> RootExample | None:
+    """One hand of a picture, turned, mirrored and lit anew; None where none is known before its camera."""
+    hands = known_hands(sample)
+    if not hands or sample.camera is None:
+        return None
+    hand = hands[int(rng.integers(len(hands)))]
+    turn = _TURN_RAD * float(np.clip(rng.normal(), -2, 2)) if rng.random() < _TURNED else 0.0
+    example = example_from_hand(sample, hand, side, turn)
+    image = np.clip(example.image * rng.uniform(*_GAIN, 3).astype(np.float32), 0, 1)
+    if rng.random() < 0.5:
+        image = np.ascontiguousarray(image[:, ::-1])
+        example.coord[0] = (side - 1) / _CELL_PX - example.coord[0]
+    return example._replace(image=image)
+
+
+def example_from_hand(sample: Sample, hand: Instance, side: int, rotation_rad: float = 0.0) -> RootExample:
+    """One hand as the network sees it; scale is left alone, for it tells the depth."""
+    assert hand.keypoints_px is not None
+    assert hand.keypoints_m is not None
+    assert sample.camera is not None
+    square = area_of_box(box_of_joints(hand.keypoints_px))
+    area = RotatedBox(square.cx, square.cy, square.width, square.height, rotation_rad)
+    image = crop(sample.rgb().astype(np.float32), area, side, side, border="zero") / np.float32(255)
+    matrix = inverse_affine(crop_matrix(area, side, side))
+    root = matrix[:, :2] @ hand.keypoints_px[0] + matrix[:, 2]
+    camera = sample.camera.pinhole
+    return RootExample(
+        image,
+        depth_of_box((area.width, area.height), (camera.fx, camera.fy)),
+        np.array([*(root / _CELL_PX), hand.keypoints_m[0, 2] * _MM]),
+        bool(((root >= 0) & (root < side)).all()),
+    )
+
+
+def _tensors(examples: Sequence[RootExample], device: str) -> list[Tensor]:
+    """Crops (B, 3, S, S), depths at which their boxes measure a hand's (B, 1), roots (B, 3), whether they are seen."""
+    columns = [np.stack([np.asarray(value, np.float32) for value in column]) for column in zip(*examples, strict=True)]
+    image, at_box, coord, seen = (torch.from_numpy(column).to(device) for column in columns)
+    return [image.permute(0, 3, 1, 2), at_box[:, None], coord, seen]
+
+
+@torch.inference_mode()
+def judge(
+    network: RootNet, learnt: Sequence[Sample], judged: Sequence[Sample], side: int, device: str
+) -> dict[str, float]:
+    """Figures on hands held out; see `train_rootnet`."""
+    network.eval()
+    some = [learnt[index] for index in range(0, len(learnt), max(len(learnt) // 500, 1))]
+    known = [example for sample in some for example in _examples(sample, side)]
+    wanted = [example for sample in judged for example in _examples(sample, side)]
+    if not known or not wanted:
+        raise InputError("no hand before a camera among what is learnt from or held out: give another split")
+    off: list[float] = []
+    for start in range(0, len(wanted), 32):
+        images, at_box, coord, _ = _tensors(wanted[start : start + 32], device)
+        found = network(network.normalised(images), at_box)["coord"][:, 2]
+        off += (found - coord[:, 2]).abs().tolist()
+    share = np.mean([one.coord[2] / one.at_box_mm for one in known])
+    by_size = [abs(share * one.at_box_mm - one.coord[2]) for one in wanted]
+    return {"depth_error_mm": float(np.mean(off)), "by_size_error_mm": float(np.mean(by_size))}
+
+
+def _examples(sample: Sample, side: int) -> list[RootExample]:
+    return [] if sample.camera is None else [example_from_hand(sample, hand, side) for hand in known_hands(sample)]
+
+
+def rootnet_losses(
+    outputs: Mapping[str, Tensor], coord: Tensor, visible: Tensor, has_depth: Tensor
+) -> dict[str, Tensor]:
+    """The distance of the root from where it is.
+
+    Args:
+        outputs: of RootNet.
+        coord: (B, 3) x, y in cells of the map, depth in mm.
+        visible: (B,) 1 where the root is known and in the crop.
+        has_depth: (B,) 1 where its depth is known; pictures with 2D labels alone have none.
+
+    Returns:
+        `root`: the mean of the three axes' distances, over the batch.
+    """
+    off = (outputs["coord"] - coord).abs() * visible[:, None]
+    return {"root": ((off[:, 0] + off[:, 1] + off[:, 2] * has_depth) / 3).mean()}

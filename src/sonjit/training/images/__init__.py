@@ -1,0 +1,1 @@
+"""Recipes for whole images: Mask R-CNN and class activation maps."""

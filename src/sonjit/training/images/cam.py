@@ -1,0 +1,283 @@
+"""A small classifier of left and right hands whose class activation maps say where the hand is.
+
+It learns from crops of a video whose hands are known: each shows one hand with its surroundings, or none. It is never
+told where in the crop the hand is; those boxes only judge the maps afterwards.
+
+Crops of a clip whose hands are known: one hand with its surroundings, or none, and which hand it is.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch.nn.functional import cross_entropy
+
+from sonjit.errors import InputError
+from sonjit.geometry import RotatedBox, crop, crop_matrix
+from sonjit.media import open_source
+from sonjit.networks import InputSpec, create_network
+from sonjit.networks.export import ENDINGS, export_network
+from sonjit.training.loop import WEIGHTS, LoopOptions, train
+from sonjit.training.recipes import settings_from
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from sonjit.networks import Network
+    from sonjit.results import Box
+    from sonjit.training.recipes import TrainingRequest
+
+
+@dataclass(frozen=True)
+class CamSettings(LoopOptions):
+    """How the classifier is trained; the first settings are those of every loop.
+
+    Attributes:
+        network: one of `list_networks("cam-*")`.
+        pooling: gap or gmp.
+        batch: crops in a step.
+        size: side of a crop in pixels.
+        context: side of a crop as a multiple of the hand's.
+        segment: frames of which three parts in four are learnt from and the last is held out.
+    """
+
+    steps: int = 200
+    rate: float = 2e-3
+    network: str = "cam-small"
+    pooling: str = "gap"
+    batch: int = 32
+    size: int = 96
+    context: float = 2.0
+    segment: int = 60
+
+    def __post_init__(self) -> None:
+        """Refuse what gives no crops."""
+        super().__post_init__()
+        if self.batch < 1 or self.size < 16 or self.segment < 4 or not 1 <= self.context <= 4:
+            raise InputError("give batch >= 1, size >= 16, segment >= 4 and context in 1..4")
+
+
+def train_cam(request: TrainingRequest) -> dict[str, object]:
+    """Train on the bundled clip, or on a video (`images`) with its truth (`data`); says how often it is right."""
+    settings = settings_from(CamSettings, request.settings)
+    with resources.as_file(resources.files("sonjit") / "assets") as assets:
+        clip, truth = request.images or assets / "demo.mp4", request.data or assets / "demo.json"
+        crops = HandCrops(clip, truth, size=settings.size, context=settings.context, segment=settings.segment)
+    network = train_classifier(crops, settings, request)
+    test = crops.test()
+    told: dict[str, object] = {
+        "weights": request.out / WEIGHTS, "accuracy": accuracy(network, test), "held_out_crops": len(test),
+    }  # fmt: skip
+    if request.export:
+        inputs = [InputSpec("images", (3, settings.size, settings.size))]
+        file = request.out / f"cam{ENDINGS[request.export]}"
+        told["export"] = export_network(network, inputs, file).path
+    return told
+
+
+def train_classifier(crops: HandCrops, settings: CamSettings, request: TrainingRequest | None = None) -> Network:
+    """The trained network, in eval mode on the CPU."""
+    torch.manual_seed(settings.seed)
+    device = request.device if request else "cpu"
+    weights = request.weights if request else None
+    network = create_network(settings.network, weights, classes=len(CLASSES), pooling=settings.pooling)
+    network.to(device).train()
+
+    def batch(rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+        drawn = crops.draw(rng, settings.batch)
+        return images_from(drawn).to(device), torch.tensor([one.label for one in drawn], device=device)
+
+    def losses(network: Network, batch: tuple[Tensor, Tensor]) -> Mapping[str, Tensor]:
+        images, labels = batch
+        return {"cross_entropy": cross_entropy(network(images)["scores"], labels, label_smoothing=0.05)}
+
+    kept: dict[str, Any] = {**asdict(settings), "classes": CLASSES}
+    if request is None:
+        train(network, batch, losses, settings)
+    else:
+        train(network, batch, losses, settings, out=request.out, settings=kept, progress=request.progress)
+    return network.cpu().eval()
+
+
+@torch.inference_mode()
+def accuracy(network: Network, crops: Sequence[Crop]) -> float:
+    """Share of crops whose class is found, 0..1."""
+    right = 0
+    for start in range(0, len(crops), 64):
+        part = crops[start : start + 64]
+        best = network(images_from(part))["scores"].argmax(1)
+        right += int((best == torch.tensor([one.label for one in part])).sum())
+    return right / len(crops)
+
+
+def images_from(crops: Sequence[Crop]) -> Tensor:
+    """(B, 3, size, size) float32 in 0..1."""
+    stacked = np.stack([one.image for one in crops])  # (B, size, size, 3)
+    return torch.from_numpy(stacked).permute(0, 3, 1, 2).float() / 255
+
+
+CLASSES = ("Left", "Right", "none")
+
+_LONG_SIDE_PX = 320  # of the frames that are kept: crops are smaller still
+
+_TRIES = 10  # places for a held-out crop before it is given up, where the other hand is near
+
+_MARGIN = 0.12  # skin reaches beyond the keypoints by this share of the hand's size
+
+
+@dataclass(frozen=True, eq=False)
+class Crop:
+    """One example.
+
+    Attributes:
+        image: (size, size, 3) uint8.
+        label: index into `CLASSES`.
+        box: the hand's in pixels of the crop; None without a hand.
+    """
+
+    image: NDArray[np.uint8]
+    label: int
+    box: Box | None
+
+
+class HandCrops:
+    """Crops of a clip whose hands are known.
+
+    Args:
+        clip: a video.
+        truth: JSON with "frames", each with "index" and "hands" of "handedness" and "xy", (21, 2) in pixels.
+        size: side of a crop in pixels.
+        context: side of a crop as a multiple of the hand's.
+        segment: frames of which three parts in four are learnt from and the last is held out.
+    """
+
+    def __init__(self, clip: Path, truth: Path, *, size: int = 96, context: float = 2.0, segment: int = 60) -> None:
+        self._size, self._context = size, context
+        try:
+            frames = json.loads(truth.read_text("utf-8"))["frames"]
+            hands = {
+                int(frame["index"]): [
+                    (CLASSES.index(hand["handedness"]), np.array(hand["xy"], float)) for hand in frame["hands"]
+                ]
+                for frame in frames
+            }
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InputError(f"{truth}: no frames with hands of handedness and xy in it ({error})") from None
+        self._pictures: dict[int, NDArray[np.uint8]] = {}
+        self._hands: dict[int, list[tuple[int, NDArray[np.float64]]]] = {}
+        with open_source(clip) as source:
+            for frame in source:
+                if frame.index in hands:
+                    picture, scale = _shrunk(frame.rgb)
+                    self._pictures[frame.index] = picture
+                    self._hands[frame.index] = [(label, xy * scale) for label, xy in hands[frame.index]]
+        quarter = segment * 3 // 4
+        self.learnt = [index for index in sorted(self._pictures) if index % segment < quarter]
+        self.held_out = [index for index in sorted(self._pictures) if index % segment >= quarter]
+        if not self.learnt or not self.held_out:
+            raise InputError(f"{clip} is too short for segments of {segment} frames; set a smaller one")
+
+    def draw(self, rng: np.random.Generator, count: int) -> list[Crop]:
+        """Crops to learn from: any place, size, tilt and side, in other light."""
+        crops: list[Crop] = []
+        while len(crops) < count:
+            index = int(rng.choice(self.learnt))
+            hands = self._hands[index]
+            which = int(rng.integers(len(hands) + 1)) if hands else 0  # the last is no hand
+            found = self._crop(index, which, rng, context=float(rng.uniform(0.8, 1.2)), tilt=0.35)
+            if found is not None:
+                found = _mirrored(found) if rng.random() < 0.5 else found
+                light = rng.uniform(0.75, 1.25, 3) * rng.uniform(0.8, 1.2)
+                crops.append(Crop(np.clip(found.image * light, 0, 255).astype(np.uint8), found.label, found.box))
+        return crops
+
+    def test(self, *, none: bool = False) -> list[Crop]:
+        """Every hand of the held-out frames, and the same mirrored; with `none`, as many crops without a hand."""
+        crops: list[Crop] = []
+        for index in self.held_out:
+            for which in range(len(self._hands[index])):
+                number = len(self._hands[index]) if none else which
+                tries = (
+                    self._crop(index, number, np.random.default_rng((index, which, one)), context=1.0, tilt=0.0)
+                    for one in range(_TRIES)
+                )
+                found = next((one for one in tries if one is not None), None)
+                crops += [] if found is None else [found, _mirrored(found)]
+        return crops
+
+    def _crop(self, index: int, which: int, rng: np.random.Generator, *, context: float, tilt: float) -> Crop | None:
+        """One hand of a frame or, beyond the last, none.
+
+        None where the hand has left the picture, or another one reaches into the crop.
+        """
+        picture, hands, size = self._pictures[index], self._hands[index], self._size
+        height, width = picture.shape[:2]
+        _, points = hands[min(which, len(hands) - 1)] if hands else (0, np.array([[0.0, 0.0], [width / 4, width / 4]]))
+        box = _around(points)
+        hand = max(box[2] - box[0], box[3] - box[1])
+        side = self._context * context * hand
+        if which < len(hands):
+            free = max(side - 1.2 * hand, 0) / 2
+            cx, cy = (np.array(box).reshape(2, 2).mean(0) + rng.uniform(-free, free, 2)).tolist()
+        else:
+            cx, cy = rng.uniform(0, width), rng.uniform(0, height)
+        area = RotatedBox(cx, cy, side, side, float(rng.uniform(-tilt, tilt)))
+        to_crop = _inverse(crop_matrix(area, size, size))
+        for number, (_, xy) in enumerate(hands):
+            x_min, y_min, x_max, y_max = _around(_moved(to_crop, xy))
+            if number != which and x_max > 0 and y_max > 0 and x_min < size and y_min < size:
+                return None
+        image = crop(picture, area, size, size)
+        if which >= len(hands):
+            return Crop(image, CLASSES.index("none"), None)
+        label, xy = hands[which]
+        if not ((xy >= 0) & (xy < (width, height))).all():
+            return None
+        x_min, y_min, x_max, y_max = np.clip(_around(_moved(to_crop, xy)), 0, size).tolist()
+        return Crop(image, label, (x_min, y_min, x_max, y_max))
+
+
+def _shrunk(rgb: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], float]:
+    """A frame of at most `_LONG_SIDE_PX`, and by what its coordinates shrink."""
+    import cv2
+
+    scale = min(_LONG_SIDE_PX / max(rgb.shape[:2]), 1.0)
+    size = round(rgb.shape[1] * scale), round(rgb.shape[0] * scale)
+    return np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), np.uint8), scale
+
+
+def _mirrored(one: Crop) -> Crop:
+    """The mirror image, which shows the other hand."""
+    box = one.box
+    if box is not None:
+        size = one.image.shape[1]
+        box = size - box[2], box[1], size - box[0], box[3]
+    label = {"Left": "Right", "Right": "Left"}.get(CLASSES[one.label], CLASSES[one.label])
+    return Crop(np.ascontiguousarray(one.image[:, ::-1]), CLASSES.index(label), box)
+
+
+def _around(points: NDArray[np.float64]) -> Box:
+    """Box around a hand's keypoints (K, 2) with the skin about them."""
+    low, high = points.min(0), points.max(0)
+    margin = _MARGIN * float((high - low).max())
+    x_min, y_min, x_max, y_max = *(low - margin).tolist(), *(high + margin).tolist()
+    return x_min, y_min, x_max, y_max
+
+
+def _inverse(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The inverse (2, 3) of an affine map (2, 3)."""
+    turn = np.linalg.inv(matrix[:, :2])
+    return np.column_stack([turn, -turn @ matrix[:, 2]]).astype(np.float64)
+
+
+def _moved(matrix: NDArray[np.float64], points: NDArray[np.float64]) -> NDArray[np.float64]:
+    return points @ matrix[:, :2].T + matrix[:, 2]

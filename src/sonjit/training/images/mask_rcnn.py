@@ -1,0 +1,237 @@
+"""Mask R-CNN on pictures of one's own, such as hands: a data set in COCO's format in, a network and its figures out.
+
+COCO's average precision of boxes and masks, by the names that a run's log has.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from torch import nn
+
+from sonjit.datasets import load_coco, read_pictures
+from sonjit.errors import InputError
+from sonjit.explain.instances import results_from_instances
+from sonjit.metrics import coco_precision
+from sonjit.networks.mask_rcnn.files import Category, SavedMaskRCNN, load_mask_rcnn, save_description
+from sonjit.networks.mask_rcnn.mask_rcnn import MaskRCNN
+from sonjit.networks.registry import create_network
+from sonjit.training.images.mask_rcnn_data import (
+    Example,
+    example_from_coco,
+    mirrored_labels,
+    picture_tensor,
+    tensors_from_example,
+    varied,
+)
+from sonjit.training.loop import WEIGHTS, LoopOptions, train
+from sonjit.training.recipes import settings_from
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+    from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from sonjit.datasets import CocoData
+    from sonjit.networks.mask_rcnn.mask_rcnn import Target
+    from sonjit.training.recipes import TrainingRequest
+
+METRICS = "metrics.json"
+
+_SIDE_PX = 192  # short side of pictures for a new network
+
+_KEPT_SIDE_PX = 1333  # longer pictures are made smaller before they are kept
+
+
+@dataclass(frozen=True)
+class InstanceSettings(LoopOptions):
+    """How the network is made and trained; the first settings are those of every loop.
+
+    Those of its layers hold where no weights are given to begin with.
+
+    Attributes:
+        pictures: to learn from, spread evenly over the data set; 0 for four in five.
+        held_out: of the others to judge by, at most.
+        batch: pictures in a step.
+        side: what the short side of a picture becomes, in pixels; 0 for 192, or what the given weights are for.
+        depth: layers of the residual network.
+        width: channels of its first stage.
+        channels: of pyramid and heads.
+        hidden: of the box head's fully connected layers.
+        masks: False for Faster R-CNN, the same without masks.
+        samples: anchors and proposals of a picture that the losses are taken over.
+    """
+
+    steps: int = 600
+    rate: float = 2e-3
+    pictures: int = 0
+    held_out: int = 100
+    batch: int = 4
+    side: int = 0
+    depth: int = 18
+    width: int = 24
+    channels: int = 48
+    hidden: int = 128
+    masks: bool = True
+    samples: int = 128
+
+    def __post_init__(self) -> None:
+        """Refuse what trains nothing."""
+        super().__post_init__()
+        least = {"pictures": 0, "held_out": 1, "batch": 1, "side": 0, "width": 8, "channels": 8, "hidden": 8}
+        for name, value in (least | {"samples": 8}).items():
+            if getattr(self, name) < value:
+                raise InputError(f"{name}={getattr(self, name)}: give at least {value}")
+
+    @property
+    def layers(self) -> dict[str, Any]:
+        """Options of a small network that learns from few pictures, with norms that need no large batches."""
+        return {
+            "depth": self.depth,
+            "width": self.width,
+            "channels": self.channels,
+            "hidden": self.hidden,
+            "norm": "group",
+            "masks": self.masks,
+            "before_nms": 300,
+            "after_nms": 100,
+        }
+
+
+def train_instances(request: TrainingRequest) -> Mapping[str, object]:
+    """Train Mask R-CNN on a data set in COCO's format and judge it by pictures that it has not seen.
+
+    Args:
+        request: with `data`, the annotations or their folder, and `images`, their folder or a video.
+
+    Returns:
+        The weights' path, and average precisions of boxes and masks on the pictures held out.
+
+    Raises:
+        InputError: no data, data that cannot be used, or weights that do not fit.
+    """
+    settings = settings_from(InstanceSettings, request.settings)
+    if request.data is None:
+        raise InputError("mask-rcnn learns from a data set in COCO's format: give --data FILE.json or its folder")
+    if request.export is not None:
+        raise InputError("mask-rcnn writes PyTorch weights alone, which sonjit segment reads: leave --export out")
+    data = load_coco(request.data)
+    categories = tuple(Category(one.id, one.name) for one in data.categories)
+    torch.manual_seed(settings.seed)
+    saved = _network(request.weights, categories, settings)
+    network = saved.network.to(request.device)
+    examples, judged = _split(data, request.images, settings)
+    mirror = mirrored_labels([one.name for one in categories])
+
+    def batch(rng: np.random.Generator) -> list[tuple[Tensor, Target]]:
+        chosen = rng.integers(len(examples), size=settings.batch)
+        return [tensors_from_example(varied(examples[i], mirror, rng), request.device) for i in chosen]
+
+    def losses(model: MaskRCNN, drawn: list[tuple[Tensor, Target]]) -> Mapping[str, Tensor]:
+        return model.losses([one[0] for one in drawn], [one[1] for one in drawn])
+
+    said = {**asdict(settings), "data": str(data.path), "images": str(request.images), "weights": request.weights}
+    save_description(request.out, saved)
+    train(network, batch, losses, settings, out=request.out, settings=said, progress=request.progress)
+    figures = judge(network, data, judged, request.device)
+    (request.out / METRICS).write_text(json.dumps({**figures, "held_out": len(judged)}, indent=2) + "\n", "utf-8")
+    return {"weights": request.out / WEIGHTS, "learnt_from": len(examples), "held_out": len(judged), **figures}
+
+
+@torch.no_grad()
+def judge(
+    network: MaskRCNN, data: CocoData, pictures: Mapping[int, NDArray[np.uint8]], device: str
+) -> dict[str, float]:
+    """Average precisions of a network on pictures of a data set.
+
+    Args:
+        network: whose labels 1, 2, ... are the data set's categories in order.
+        data: with the truth.
+        pictures: id -> (H, W, 3) uint8 RGB.
+        device: of torch.
+    """
+    network.eval()
+    ids = [one.id for one in data.categories]
+    results: list[dict[str, Any]] = []
+    for picture_id, rgb in pictures.items():
+        (found,) = network.find([picture_tensor(rgb, device)])
+        results += results_from_instances(found, rgb.shape[:2], picture_id, ids)
+    return average_precisions(data.path, pictures, results, masks=network.mask_head is not None)
+
+
+def _network(weights: str | None, categories: Sequence[Category], settings: InstanceSettings) -> SavedMaskRCNN:
+    """A new small network; or one with weights, whose norms keep their statistics, for batches are small."""
+    classes = len(categories) + 1
+    if weights is None:
+        side = settings.side or _SIDE_PX
+        options: dict[str, Any] = {"classes": classes, **settings.layers, "min_side": side, "max_side": side * 2}
+        network = create_network("mask-rcnn", **options)
+        assert isinstance(network, MaskRCNN)
+        saved = SavedMaskRCNN(network, tuple(categories), "mask-rcnn", options)
+    else:
+        sides = (("min_side", settings.side), ("max_side", settings.side * 2)) if settings.side else ()
+        saved = load_mask_rcnn(weights, **dict(sides))
+        if [one.name for one in saved.categories] != [one.name for one in categories]:
+            saved.network.forget_classes(classes)
+        options = {**saved.options, "classes": classes}
+        saved = saved._replace(categories=tuple(categories), options=options)
+    saved.network.train()
+    for module in saved.network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.eval()
+    saved.network.box_samples = saved.network.rpn.samples = settings.samples
+    return saved
+
+
+def _split(
+    data: CocoData, images: Path | None, settings: InstanceSettings
+) -> tuple[list[Example], dict[int, NDArray[np.uint8]]]:
+    """What is learnt from, and the pictures held out by their id; both spread evenly over the data set."""
+    count = len(data.pictures)
+    learnt = settings.pictures or count * 4 // 5
+    if not 0 < learnt < count:
+        raise InputError(f"{data.path} has {count} pictures and {learnt} are to be learnt from: leave some to judge by")
+    chosen = {i * count // learnt for i in range(learnt)}
+    others = [i for i in range(count) if i not in chosen]
+    judged = {others[i * len(others) // settings.held_out] for i in range(settings.held_out)}
+    subset = replace(data, pictures=tuple(data.pictures[i] for i in sorted(chosen | judged)))
+    ids, learnt_ids = [one.id for one in data.categories], {data.pictures[i].id for i in chosen}
+    examples: list[Example] = []
+    held_out: dict[int, NDArray[np.uint8]] = {}
+    for picture, rgb in read_pictures(subset, images):
+        if picture.id in learnt_ids:
+            examples.append(example_from_coco(picture, rgb, ids, _KEPT_SIDE_PX))
+        else:
+            held_out[picture.id] = rgb
+    return examples, held_out
+
+
+_KINDS: dict[str, Literal["bbox", "segm"]] = {"box": "bbox", "mask": "segm"}
+
+
+def average_precisions(
+    annotations: Path, picture_ids: Collection[int], results: Sequence[Mapping[str, Any]], *, masks: bool = True
+) -> dict[str, float]:
+    """How well results fit the annotations of some pictures: AP over IoU 0.5 to 0.95, and AP50.
+
+    Args:
+        annotations: the JSON file in COCO's format.
+        picture_ids: of the pictures that were looked at.
+        results: as in COCO's results format.
+        masks: whether the results hold masks.
+
+    Returns:
+        "box_ap", "box_ap50" and, with masks, "mask_ap", "mask_ap50"; NaN where nothing is annotated.
+    """
+    scores: dict[str, float] = {}
+    for name, kind in _KINDS.items():
+        if kind == "bbox" or masks:
+            stats = coco_precision(annotations, results, kind, picture_ids=picture_ids).stats
+            scores |= {f"{name}_ap": stats["AP"], f"{name}_ap50": stats["AP50"]}
+    return scores
