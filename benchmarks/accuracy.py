@@ -24,9 +24,9 @@ WRIST, MIDDLE_MCP = 0, 9
 def measure(frames, truth):
     """Figures for one library.
 
-    A hand counts as visible when all 21 keypoints lie in the picture. What was found is given to the nearest true
+    A hand counts as visible when all 21 keypoints lie in the image. What was found is given to the nearest true
     hand (mean keypoint distance) not farther than one palm length away; the rest is false, unless a hand that is only
-    partly in the picture is there.
+    partly in the image is there.
 
     Args:
         frames: what was found, per frame a list of {"handedness", "id", "xy"}.

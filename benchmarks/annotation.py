@@ -29,13 +29,13 @@ from sonjit.skeletons import load_skeleton
 
 SIZE = (4096, 2668)  # InterHand2.6M's cameras
 FOCAL_PX = 3500
-PICTURES = 10  # of each camera that are really different
+IMAGES = 10  # of each camera that are really different
 FLAGS = (
     *("--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync", "--lang=en"),
     *("--disable-background-networking", "--disable-component-update", "--disable-dev-shm-usage"),
     "--window-size=1600,1000",
 )
-# One frame as its annotator waits for it: pictures of all views on the screen, and its marks.
+# One frame as its annotator waits for it: images of all views on the screen, and its marks.
 TURN = """
 const [deed, given, done] = arguments;
 const {studio, wall} = sonjitAnnotation;
@@ -75,7 +75,7 @@ def main():
     parser.add_argument("--turns", type=int, default=20)
     parser.add_argument("--video", action="store_true", help="views are videos, not folders of JPEG files")
     parser.add_argument("--save", type=Path, help="the figures as JSON")
-    parser.add_argument("--screenshot", type=Path, help="a picture of the page with the last frame marked (.png)")
+    parser.add_argument("--screenshot", type=Path, help="an image of the page with the last frame marked (.png)")
     options = parser.parse_args()
     if options.frames < options.turns + 2 or options.views < 2:
         raise InputError("give 2 views or more, and more frames than turns")
@@ -83,7 +83,7 @@ def main():
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         rig, truth = dome(options.views), moving_hands(options.frames)
         views = (
-            write_videos(folder, rig, options.frames) if options.video else write_pictures(folder, rig, options.frames)
+            write_videos(folder, rig, options.frames) if options.video else write_images(folder, rig, options.frames)
         )
         create_project(folder / "project", rig, views).close()
         driver = browse(stack, folder, serve(stack, folder))
@@ -128,22 +128,22 @@ def moving_hands(frames):
     return points
 
 
-def pictures(camera, number):
-    """One picture of a camera: soft colours with grain, as costly to decode as a photograph."""
+def images(camera, number):
+    """One image of a camera: soft colours with grain, as costly to decode as a photograph."""
     rng = np.random.default_rng(int(camera.name[3:]) * 100 + number)
     soft = cv2.resize(rng.integers(40, 200, (9, 14, 3), np.uint8), SIZE, interpolation=cv2.INTER_CUBIC)
     grain = rng.normal(0, 4, (SIZE[1] // 2, SIZE[0] // 2, 1)).astype(np.float32)
     return np.clip(soft + cv2.resize(grain, SIZE)[..., None], 0, 255).astype(np.uint8)
 
 
-def write_pictures(folder, rig, frames):
+def write_images(folder, rig, frames):
     for camera in rig:
         own = folder / "views" / camera.name
         own.mkdir(parents=True)
-        for number in range(PICTURES):
-            cv2.imwrite(str(own / f"{number:04}.jpg"), pictures(camera, number), [cv2.IMWRITE_JPEG_QUALITY, 92])
-        for number in range(PICTURES, frames):
-            (own / f"{number:04}.jpg").hardlink_to(own / f"{number % PICTURES:04}.jpg")
+        for number in range(IMAGES):
+            cv2.imwrite(str(own / f"{number:04}.jpg"), images(camera, number), [cv2.IMWRITE_JPEG_QUALITY, 92])
+        for number in range(IMAGES, frames):
+            (own / f"{number:04}.jpg").hardlink_to(own / f"{number % IMAGES:04}.jpg")
     return {camera.name: folder / "views" / camera.name for camera in rig}
 
 
@@ -155,7 +155,7 @@ def write_videos(folder, rig, frames):
         with av.open(str(folder / "views" / f"{camera.name}.mp4"), "w") as container:
             stream = container.add_stream("libx264", rate=30, options={"preset": "ultrafast", "crf": "23"})
             stream.width, stream.height, stream.pix_fmt = *SIZE, "yuv420p"
-            made = [av.VideoFrame.from_ndarray(pictures(camera, number)) for number in range(4)]
+            made = [av.VideoFrame.from_ndarray(images(camera, number)) for number in range(4)]
             for number in range(frames):
                 frame = made[number % 4]
                 frame.pts = number

@@ -1,4 +1,4 @@
-"""The automatic annotator on rendered hands with exact truth: before and after a simulated person marked some instants.
+"""The automatic annotator on rendered hands with exact truth: before and after a simulated person marked some.
 
 .venv/bin/python benchmarks/annotator.py /tmp/annotator --jobs 2
 """
@@ -44,11 +44,11 @@ def main():
     parser.add_argument("--synth", type=Path, nargs="*", help="folders of sonjit synth, instead of making one")
     parser.add_argument("--views", type=int, default=12)
     parser.add_argument("--count", type=int, default=8, help="sequences, of about four seconds")
-    parser.add_argument("--human", type=int, default=30, help="instants that the simulated person marks")
+    parser.add_argument("--human", type=int, default=30, help="frame sets that the simulated person marks")
     parser.add_argument("--person", type=int, default=11)
     parser.add_argument("--tone", type=int, default=4, help="of the skin, 1 to 10")
     parser.add_argument("--seed", type=int, default=3, help="of what is rendered")
-    parser.add_argument("--boards", type=int, default=80, help="instants of a rendered board; 0 for exact cameras")
+    parser.add_argument("--boards", type=int, default=80, help="frame sets of a rendered board; 0 for exact cameras")
     parser.add_argument("--steps", type=int, default=300, help="of fine-tuning the hands; 0 leaves that out")
     parser.add_argument("--jobs", type=int, default=2)
     options = parser.parse_args()
@@ -57,7 +57,7 @@ def main():
     folders = options.synth or [render(options)]
     tell("rendered", seconds=round(time.perf_counter() - start, 1))
     project, rig, truth = make_project(options.folder, folders, options.boards)
-    tell("project", views=len(project.views), instants=len(project.frames), seconds=len(project.frames) / FPS)
+    tell("project", views=len(project.views), frame_sets=len(project.frames), seconds=len(project.frames) / FPS)
     run(project, truth, options.jobs, "before")
     spread = np.array(project.frames)[:: max(1, len(project.frames) // (options.human // 2))][: options.human // 2]
     mark(project, rig, truth, spread.tolist())
@@ -89,7 +89,7 @@ def render(options):
 
 
 def make_project(folder, folders, boards):
-    """A project of all sequences, a thousand numbers each; the true rig, and the joints (2, 21, 3) of each instant.
+    """A project of all sequences, a thousand numbers each; the true rig, and the joints (2, 21, 3) of each frame set.
 
     With boards the project's rig is calibrated; the true one stands in its world then, and so do the joints.
     """
@@ -115,14 +115,14 @@ def make_project(folder, folders, boards):
 
 
 def calibrated(rig, boards, middle):
-    """The rig as rendered pictures of a board tell it."""
+    """The rig as rendered images of a board tell it."""
     board = target_from_text(BOARD)
-    seen, pictures = see_boards(rig, board, boards, middle, BOARD_NOISE)
+    seen, images = see_boards(rig, board, boards, middle, BOARD_NOISE)
     made = calibrate(board, seen)
     R, t = align_rigidly(made.rig.centres_m, rig.centres_m)
     off = 1000 * np.linalg.norm(made.rig.moved(R, t).centres_m - rig.centres_m, axis=1)
     figures = {"rms_px": made.rms_px, "centres_mean_mm": off.mean(), "centres_max_mm": off.max()}
-    tell("calibrated", pictures=pictures, **{name: round(float(value), 3) for name, value in figures.items()})
+    tell("calibrated", images=images, **{name: round(float(value), 3) for name, value in figures.items()})
     return made.rig
 
 

@@ -1,7 +1,7 @@
 """Where classifiers of hands look: accuracy and overlap with the hand's box, by class activation maps and by backprop.
 
 Trains the small classifier twice, with mean and with maximum pooling, on the crops of the bundled clip that are learnt
-from, and judges it on those held out. `--write` puts the tables and the picture into docs/.
+from, and judges it on those held out. `--write` puts the tables and the image into docs/.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from sonjit.explain import (
 from sonjit.explain.classes import backprop_saliency
 from sonjit.explain.explainers import HandsExplained
 from sonjit.media import open_source
-from sonjit.media.annotated.images import encode_picture
+from sonjit.media.annotated.images import encode_image
 from sonjit.networks.cam.cam import class_activation_map
 from sonjit.training.images.cam import CLASSES, CamSettings, HandCrops, accuracy, images_from, train_classifier
 
@@ -124,7 +124,7 @@ def examples(network, crops, share):
     return grid(rows)
 
 
-def hand_picture():
+def hand_image():
     """A frame of the bundled clip with what speaks for handedness and for a coordinate."""
     with open_source(str(files("sonjit") / "assets" / "demo.mp4")) as source:
         rgb = next(frame.rgb for frame in source if frame.index == 190)
@@ -134,11 +134,11 @@ def hand_picture():
 
 
 def report(seeds, steps):
-    """The tables as Markdown, and the picture."""
+    """The tables as Markdown, and the image."""
     assets = Path(str(files("sonjit") / "assets"))
     lines = ["| pooling | seed | accuracy % | method | mean IoU at 20 % | best share | mean IoU there |"]
     lines += ["| --- | ---: | ---: | --- | ---: | ---: | ---: |"]
-    tables, picture = [], None
+    tables, image = [], None
     for pooling in ("gap", "gmp"):
         for seed in range(seeds):
             settings = CamSettings(pooling=pooling, seed=seed, **({} if steps is None else {"steps": steps}))
@@ -158,8 +158,8 @@ def report(seeds, steps):
             if seed == 0:
                 named = [ErrorRow(f"{pooling.upper()}: {method}", "weak", errors) for method, errors in rows]
                 tables += named
-            if picture is None:
-                picture = examples(network, held_out, {method: one[1] for method, one in overlaps.items()})
+            if image is None:
+                image = examples(network, held_out, {method: one[1] for method, one in overlaps.items()})
             sys.stderr.write(f"{pooling} {seed}: {right:.1f} %, {overlaps}\n")
     own = ErrorTable("Left or right hand, held-out crops", ("classification", "localization"), tuple(tables))
     text = [
@@ -169,7 +169,7 @@ def report(seeds, steps):
     ]  # fmt: skip
     for table in load_published_errors():
         text += ["", f"**{table.title}** (Zhou et al. 2016)", "", table.markdown()]
-    return "\n".join(text), picture
+    return "\n".join(text), image
 
 
 def main():
@@ -179,15 +179,15 @@ def main():
     parser.add_argument("--write", action="store_true", help="into docs/cam.md and docs/images/")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    text, picture = report(arguments.seeds, arguments.steps)
+    text, image = report(arguments.seeds, arguments.steps)
     if not arguments.write:
         sys.stdout.write(text + "\n")
         return
     page = DOCS / "cam.md"
     before, _, rest = page.read_text("utf-8").partition(BEGIN)
     page.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{rest.partition(END)[2]}", "utf-8")
-    (DOCS / "images" / "cam_crops.jpg").write_bytes(encode_picture(picture, ".jpg"))
-    (DOCS / "images" / "cam_hands.jpg").write_bytes(encode_picture(hand_picture(), ".jpg"))
+    (DOCS / "images" / "cam_crops.jpg").write_bytes(encode_image(image, ".jpg"))
+    (DOCS / "images" / "cam_hands.jpg").write_bytes(encode_image(hand_image(), ".jpg"))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What a data set costs beside decoding its pictures, and what it takes in memory.
+"""What a data set costs beside decoding its images, and what it takes in memory.
 
     python benchmarks/datasets.py [--samples 100000] [--set NAME ROOT]...
 
@@ -35,17 +35,17 @@ def main() -> None:
     print("| set | samples | decode ms | sample ms | added % |")
     print("| --- | ---: | ---: | ---: | ---: |")
     with tempfile.TemporaryDirectory() as folder:
-        made = _made(Path(folder) / "made", 100, pictures=True)
+        made = _made(Path(folder) / "made", 100, with_images=True)
         print(_row("made, 640 x 480, a hand each", open_dataset("folder", made)))
         convert_dataset(open_dataset("folder", made), Path(folder) / "shards")
         print(_row("the same as shards", open_dataset("shards", Path(folder) / "shards")))
         for name, root in arguments.sets:
             print(_row(name, open_dataset(name, root)))
-        _many(_made(Path(folder) / "many", arguments.samples, pictures=False), arguments.samples)
+        _many(_made(Path(folder) / "many", arguments.samples, with_images=False), arguments.samples)
 
 
 def _row(name, dataset):
-    """Each picture's shortest time of many turns: what else the machine does only ever adds."""
+    """Each image's shortest time of many turns: what else the machine does only ever adds."""
     count = min(len(dataset), 100)
     bare, whole = np.full((2, count), np.inf)
     for _ in range(_ROUNDS):
@@ -83,13 +83,13 @@ def _many(root, count):
     print(f"labels read at {count / read:.0f} a second; memory over the start, MB: {[round(mark) for mark in marks]}")
 
 
-def _made(root, count, *, pictures):
-    """A folder of one's own with a hand per picture."""
+def _made(root, count, *, with_images):
+    """A folder of one's own with a hand per image."""
     rng = np.random.default_rng(0)
     (root / "images").mkdir(parents=True)
     images, annotations = [], []
     for number in range(count):
-        if pictures:
+        if with_images:
             small = rng.integers(0, 255, (24, 32, 3), np.uint8)
             cv2.imwrite(str(root / "images" / f"{number}.jpg"), cv2.resize(small, (640, 480)))
         images.append({"id": number, "file_name": f"{number}.jpg", "width": 640, "height": 480, "subject": "s"})

@@ -94,8 +94,8 @@ def overlap(hands):
     return bool(((a.min(axis=0) < b.max(axis=0)) & (b.min(axis=0) < a.max(axis=0))).all())
 
 
-def in_picture(hand, width, height):
-    """Whether every keypoint of a true hand is in the picture."""
+def in_image(hand, width, height):
+    """Whether every keypoint of a true hand is in the image."""
     xy = np.array(hand["xy"])
     return bool(((xy >= 0) & (xy < (width, height))).all())
 
@@ -113,7 +113,7 @@ def judge(clip, model):
             covered = overlap(truth["frames"][index]["hands"])
             for true in truth["frames"][index]["hands"]:
                 label = wanted.get((true["handedness"], index))
-                if label is None or not in_picture(true, truth["width"], truth["height"]):
+                if label is None or not in_image(true, truth["width"], truth["height"]):
                     continue
                 offsets = [np.abs(hand.keypoints[:, :2] - true["xy"]).mean() for hand in hands]
                 if not offsets or min(offsets) > NEAR_PX:

@@ -16,7 +16,7 @@ from sonjit import SonjitError, create_detector
 from sonjit.datasets import open_dataset
 from sonjit.detectors.kinds.hands import box_around_hand
 from sonjit.media import open_source
-from sonjit.training.hand_heads.data import KEYPOINTS, LabelledHand, LabelledPicture, pasted_over
+from sonjit.training.hand_heads.data import KEYPOINTS, LabelledHand, LabelledImage, pasted_over
 from sonjit.training.hand_heads.train import auroc, auroc_interval
 
 PROTOCOL = "evaluation/protocols/mediapipe-card.toml"
@@ -25,10 +25,10 @@ PROTOCOL = "evaluation/protocols/mediapipe-card.toml"
 def cost(model, frames):
     """Median, over frames, of milliseconds for tracked hands, without and with; the two take turns."""
     with open_source(str(files("sonjit") / "assets" / "demo.mp4")) as source:
-        pictures = [frame.rgb for frame in source][:frames]
+        images = [frame.rgb for frame in source][:frames]
     detectors = [create_detector("hands", model=model, threads=1, visibility=seen) for seen in (False, True)]
-    spent = np.zeros((2, len(pictures)))
-    for number, rgb in enumerate(pictures):
+    spent = np.zeros((2, len(images)))
+    for number, rgb in enumerate(images):
         for one in (0, 1) if number % 2 else (1, 0):
             start = time.process_time()  # of the processor: others who work on the machine do not count
             detectors[one].detect(rgb)
@@ -39,7 +39,7 @@ def cost(model, frames):
 
 
 def real_hands(root):
-    """(name, picture, keypoints (21, 2) with NaN where not annotated, side or None) of the samples there are."""
+    """(name, image, keypoints (21, 2) with NaN where not annotated, side or None) of the samples there are."""
     protocol = tomllib.loads((files("sonjit") / PROTOCOL).read_text("utf-8"))
     for data in protocol["data"]:
         for split in data["splits"]:
@@ -88,7 +88,7 @@ def covered_keypoints(model, root, turns=20):
         before = None if np.isnan(points).any() else look(detector, rgb, points)
         for _ in range(turns if before else 0):
             plain = LabelledHand(points.astype(np.float32), np.zeros(KEYPOINTS, np.int8), right=True)
-            covered = pasted_over(LabelledPicture(rgb, (plain,)), rgb if other is None else other, rng)
+            covered = pasted_over(LabelledImage(rgb, (plain,)), rgb if other is None else other, rng)
             if after := look(detector, covered.rgb, points):
                 some = before.visibility >= 0.5
                 scores.append(after.visibility[some])

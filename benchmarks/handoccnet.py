@@ -162,10 +162,10 @@ def main():
             "sonjit, eager": partial(network, images),
             "plain graph, eager": partial(plain, images),
         }
-        picture = (images * 255).byte().permute(0, 2, 3, 1).contiguous().numpy()
+        image = (images * 255).byte().permute(0, 2, 3, 1).contiguous().numpy()
         for precision in ("f32", "auto"):
             engine = load_engine(export.path, EngineOptions(precision=precision, threads=asked.threads))
-            engine.input[:] = picture
+            engine.input[:] = image
             runs[f"export, OpenVINO {precision}"] = engine.run
         hand = {key: out[key].clone() for key in ("mano_pose", "mano_shape")}
         runs["mano, 1 hand"] = partial(mano, *hand.values(), flat_hand_mean=False)

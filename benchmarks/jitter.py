@@ -18,15 +18,15 @@ SETTLE = 30
 """Frames at the start that do not count: filters settle there."""
 
 
-def noisy(picture, sigma, random):
-    """The picture with fresh Gaussian noise, sigma in grey levels."""
-    return np.clip(picture + random.normal(0, sigma, picture.shape), 0, 255).round().astype(np.uint8)
+def noisy(image, sigma, random):
+    """The image with fresh Gaussian noise, sigma in grey levels."""
+    return np.clip(image + random.normal(0, sigma, image.shape), 0, 255).round().astype(np.uint8)
 
 
-def keypoints(pictures, smoothing, model):
-    """(N, 21, 2) pixels of the one hand in each picture."""
+def keypoints(images, smoothing, model):
+    """(N, 21, 2) pixels of the one hand in each image."""
     with create_detector("hands", model=model, max_instances=1, smoothing=smoothing) as detector:
-        found = [detector.detect(picture) for picture in pictures]
+        found = [detector.detect(image) for image in images]
     if any(len(hands) != 1 for hands in found):
         raise SystemExit("jitter.py: the hand was lost; choose another --frame or less --sigma")
     return np.array([hands[0].keypoints[:, :2] for hands in found])

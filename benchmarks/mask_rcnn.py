@@ -33,7 +33,7 @@ def seconds(function, device):
 
 
 def speed_rows(side, batches, repeats, device):
-    """Per network and batch the fastest of torchvision's calls and ours, masks on the picture; both take turns."""
+    """Per network and batch the fastest of torchvision's calls and ours, masks on the image; both take turns."""
     for name, make in OFFICIAL.items():
         torch.manual_seed(0)
         official = make(weights=None, weights_backbone=None, min_size=side, max_size=2 * side).eval()
@@ -41,13 +41,13 @@ def speed_rows(side, batches, repeats, device):
         ours.load_official(official.state_dict())
         official.to(device), ours.to(device)
         for batch in batches:
-            pictures = [torch.rand(3, side, side * 4 // 3, device=device) for _ in range(batch)]
+            images = [torch.rand(3, side, side * 4 // 3, device=device) for _ in range(batch)]
 
-            def segment(network=ours, pictures=pictures):
-                for one, picture in zip(network.find(pictures), pictures, strict=True):
-                    paste_masks(one.masks, one.boxes, picture.shape[-2:])
+            def segment(network=ours, images=images):
+                for one, image in zip(network.find(images), images, strict=True):
+                    paste_masks(one.masks, one.boxes, image.shape[-2:])
 
-            calls = (lambda network=official, pictures=pictures: network(pictures)), segment
+            calls = (lambda network=official, images=images: network(images)), segment
             turns = [[seconds(call, device) for call in calls] for _ in range(repeats + 1)]
             theirs, own = (min(one) for one in zip(*turns[1:], strict=True))  # the first turn warms up
             yield f"| {name} | {batch} | {theirs:.2f} | {own:.2f} | {own / theirs:.2f} |"
@@ -60,9 +60,9 @@ def tables(options):
         figures = json.loads((options.run / "metrics.json").read_text("utf-8"))
         settings = json.loads((options.run / "settings.json").read_text("utf-8"))
         lines += [
-            "| pictures learnt from | steps | pictures held out | box AP | box AP50 | mask AP | mask AP50 |",
+            "| images learnt from | steps | images held out | box AP | box AP50 | mask AP | mask AP50 |",
             "|---:|---:|---:|---:|---:|---:|---:|",
-            f"| {settings['pictures']} | {settings['steps']} | {figures['held_out']} | "
+            f"| {settings['images']} | {settings['steps']} | {figures['held_out']} | "
             + " | ".join(f"{figures[key]:.3f}" for key in ("box_ap", "box_ap50", "mask_ap", "mask_ap50"))
             + " |",
             "",
@@ -86,7 +86,7 @@ def tables(options):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--run", type=Path, help="folder of a run of sonjit train mask-rcnn")
-    parser.add_argument("--side", type=int, default=320, help="short side of the pictures in pixels")
+    parser.add_argument("--side", type=int, default=320, help="short side of the images in pixels")
     parser.add_argument("--batch", type=int, nargs="+", default=[1, 8])
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")

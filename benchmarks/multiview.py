@@ -62,13 +62,13 @@ def main():
 
 
 def see_boards(rig, board, frames, middle, noise):
-    """A board that is held towards cameras of a rig, as the renderer draws it: sightings, and of how many pictures."""
+    """A board that is held towards cameras of a rig, as the renderer draws it: sightings, and of how many images."""
     image = np.repeat(np.where(board.draw(64, 64) > 127, 245, 12).astype(np.uint8)[..., None], 3, -1)
     edge = board.square_m
     extent = (board.columns * edge + 2 * edge, board.rows * edge + 2 * edge)
     drawn = Board(image, extent, board.points_m + np.array([edge, edge, 0]))
     light = Lighting((), (0.9, 0.9, 0.9))
-    rng, found, pictures = np.random.default_rng(0), [], 0
+    rng, found, images = np.random.default_rng(0), [], 0
     with Renderer() as renderer:
         for frame in range(frames):
             towards = rig.centres_m[rng.integers(len(rig))] - middle + rng.normal(0, 0.25, 3)
@@ -86,10 +86,10 @@ def see_boards(rig, board, frames, middle, noise):
                 rgb = renderer.render([drawn.drawable(R, t)], view.camera, size, light, behind).rgb
                 gray = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY) + rng.normal(0, noise, rgb.shape[:2])
                 points, pixels = board.find(np.clip(gray, 0, 255).round().astype(np.uint8))
-                pictures += 1
+                images += 1
                 if len(points) >= 6:
                     found.append(Sighting(view.name, frame, points, pixels))
-    return Sightings(tuple(found), {view.name: (view.width, view.height) for view in rig}), pictures
+    return Sightings(tuple(found), {view.name: (view.width, view.height) for view in rig}), images
 
 
 def measure_calibration(options):
@@ -103,7 +103,7 @@ def measure_calibration(options):
         for n, one in enumerate(camera_rig("dome", options.cameras, size, 55, middle))
     )
     start = time.perf_counter()
-    found, pictures = see_boards(rig, board, options.frames, middle, options.noise)
+    found, images = see_boards(rig, board, options.frames, middle, options.noise)
     drawn_s, start = time.perf_counter() - start, time.perf_counter()
     made = calibrate(board, found)
     seconds = time.perf_counter() - start
@@ -117,7 +117,7 @@ def measure_calibration(options):
     print(
         json.dumps(
             {
-                "pictures": pictures,
+                "images": images,
                 "sightings": len(found.found),
                 "render_and_find_s": round(drawn_s, 1),
                 "calibrate_s": round(seconds, 1),

@@ -31,7 +31,7 @@ FLAGS = (
 )
 PARTS = ("capture", "send", "detect", "draw")
 SETTLE_S = 5
-# Notes how long each answered picture was under way, beside what the page itself measures.
+# Notes how long each answered image was under way, beside what the page itself measures.
 LISTEN = """
 globalThis.bench = {trips: []};
 const send = WebSocket.prototype.send;
@@ -55,7 +55,7 @@ def main():
     parser.add_argument("--kinds", nargs="+", default=["hands"], choices=["hands", "face", "body", "holistic"])
     parser.add_argument("--max-instances", type=int, default=1)
     parser.add_argument("--save", type=Path, help="the figures as JSON")
-    parser.add_argument("--screenshot", type=Path, help="a picture of the page while it runs (.png)")
+    parser.add_argument("--screenshot", type=Path, help="an image of the page while it runs (.png)")
     parser.add_argument("--dark", action="store_true", help="for the screenshot")
     options = parser.parse_args()
     if options.seconds < 1:
@@ -210,7 +210,7 @@ def show(result):
     table = Table(
         "figure", "value", title=f"{' and '.join(result['kinds'])}, camera 640x480, {result['seconds']:.0f} s"
     )
-    table.add_row("frames/s, picture to drawing", f"{result['fps']:.1f} ({result['dropped']} dropped)")
+    table.add_row("frames/s, image to drawing", f"{result['fps']:.1f} ({result['dropped']} dropped)")
     latency, trip = result["latency_ms"], result["round_trip_ms"]
     table.add_row("latency ms, mean / p95 of 3 s", f"{latency['mean']:.1f} / {latency['p95']:.1f}")
     table.add_row("of it " + ", ".join(PARTS), " + ".join(f"{result['split_ms'][part]:.1f}" for part in PARTS))

@@ -1,11 +1,11 @@
-"""Where the time of a rendered picture goes: CPU milliseconds a picture, by stage.
+"""Where the time of a rendered image goes: CPU milliseconds an image, by stage.
 
-    LP_NUM_THREADS=1 python benchmarks/render.py [--size 256] [--pictures 48]
+    LP_NUM_THREADS=1 python benchmarks/render.py [--size 256] [--images 48]
 
 Scenes come from the same maker as `sonjit synth`: hands, sleeves, things held, lamps with shadows. The times are those
 of all threads of the process; a busy machine still makes them longer. Each stage waits for OpenGL to finish, which
 costs a little itself. With Mesa's software renderer the largest shares are the triangles of hands and sleeves, drawn
-once for the shadow and once for the picture, and light, worked out for each of the four samples of a covered pixel.
+once for the shadow and once for the image, and light, worked out for each of the four samples of a covered pixel.
 """
 
 import argparse
@@ -64,11 +64,11 @@ for _name in [each for each in STAGES if each != "read"]:
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--size", type=int, default=256)
-    parser.add_argument("--pictures", type=int, default=48)
+    parser.add_argument("--images", type=int, default=48)
     options = parser.parse_args()
     maker = SceneMaker(Factors(FACTORS), 3, "webcam", 1, (options.size, options.size))
-    spent, views, pictures = Timed.spent, [], []
-    for index in range(options.pictures):
+    spent, views, images = Timed.spent, [], []
+    for index in range(options.images):
         scene = next(iter(maker.make(index)))
         started = time.process_time()
         hands = [each for n, hand in enumerate(scene.hands, 1) for each in drawables_from_hand(hand, n)]
@@ -80,9 +80,9 @@ def main():
                 started = time.process_time()
                 got = renderer.render(*view)
                 if warm:
-                    spent["a picture, in one go"].append(time.process_time() - started)
-                    pictures.append(got)
-    for got in pictures:
+                    spent["an image, in one go"].append(time.process_time() - started)
+                    images.append(got)
+    for got in images:
         started = time.process_time()
         apply_effects(got.rgb, got, EFFECTS, np.random.default_rng(0))
         spent["effects"].append(time.process_time() - started)
@@ -94,12 +94,12 @@ def main():
             if not warm:
                 for stage in STAGES.values():
                     spent[stage].clear()
-    covers = [got.cover.mean() for got in pictures]
+    covers = [got.cover.mean() for got in images]
     triangles = [sum(len(each.faces) for each in view[0]) for view in views]
-    print(f"{renderer_name()}, {options.size} x {options.size}, {options.pictures} scenes")
-    print(f"{np.mean(covers):.0%} of each picture covered, {np.mean(triangles):.0f} triangles")
+    print(f"{renderer_name()}, {options.size} x {options.size}, {options.images} scenes")
+    print(f"{np.mean(covers):.0%} of each image covered, {np.mean(triangles):.0f} triangles")
     print(f"\n{'stage':24}{'median ms':>10}{'mean ms':>10}{'95 % below':>12}")
-    for stage in ("hands to meshes", *STAGES.values(), "a picture, in one go", "effects"):
+    for stage in ("hands to meshes", *STAGES.values(), "an image, in one go", "effects"):
         times = np.array(spent[stage]) * 1e3
         print(f"{stage:24}{np.median(times):10.2f}{times.mean():10.2f}{np.quantile(times, 0.95):12.2f}")
 

@@ -1,6 +1,6 @@
 """How fast the server answers, how it shares itself out, and whether its memory grows.
 
-Starts `sonjit serve` in a process of its own; the clients are this process. Pictures are the bundled clip's, 640 x 480.
+Starts `sonjit serve` in a process of its own; the clients are this process. Images are the bundled clip's, 640 x 480.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from sonjit.media import open_source
 
 LIMIT_MB = 20
 SIZE = (640, 480)
-DEPTH = 3  # pictures on their way: one looked at, one decoded, one travelling
+DEPTH = 3  # images on their way: one looked at, one decoded, one travelling
 WARM_FRAMES, WARM_CYCLES = 300, 5
 
 
@@ -59,10 +59,10 @@ def messages_of(clip, raw):
 
 
 class Client:
-    """One stream with a few pictures on their way."""
+    """One stream with a few images on their way."""
 
-    def __init__(self, socket, pictures):
-        self.socket, self.pictures = socket, pictures
+    def __init__(self, socket, images):
+        self.socket, self.images = socket, images
         self.answered, self.dropped, self.timing, self.latency_ms = 0, 0, [], []
         self._sent = {}
         self._number = 0
@@ -80,7 +80,7 @@ class Client:
             self._hear(json.loads(await self.socket.recv()))
 
     async def _send(self):
-        form, width, height, data = self.pictures[self._number % len(self.pictures)]
+        form, width, height, data = self.images[self._number % len(self.images)]
         header = struct.pack("<4sIdB3x2H", b"SNJ1", self._number, self._number / 30, form, width, height)
         self._sent[self._number] = time.perf_counter()
         self._number += 1
@@ -101,10 +101,10 @@ def middle(values):
     return sorted(values)[len(values) // 2]
 
 
-async def measure_rate(address, process, pictures, kind, frames):
+async def measure_rate(address, process, images, kind, frames):
     """Frames a second over one stream."""
     async with connect(address, compression=None, max_size=None) as socket:
-        client = Client(socket, pictures)
+        client = Client(socket, images)
         await client.configure(kind)
         await client.run(lambda one: one.answered >= WARM_FRAMES)
         client.timing.clear(), client.latency_ms.clear()
@@ -122,13 +122,13 @@ async def measure_rate(address, process, pictures, kind, frames):
         }
 
 
-async def measure_shares(address, pictures, kind, clients, seconds):
+async def measure_shares(address, images, kind, clients, seconds):
     """Frames a second of each of several clients at once."""
     async with contextlib.AsyncExitStack() as stack:
         sockets = [
             await stack.enter_async_context(connect(address, compression=None, max_size=None)) for _ in range(clients)
         ]
-        all_of_them = [Client(socket, pictures) for socket in sockets]
+        all_of_them = [Client(socket, images) for socket in sockets]
         for client in all_of_them:
             await client.configure(kind)
         end = time.perf_counter() + seconds
@@ -137,12 +137,12 @@ async def measure_shares(address, pictures, kind, clients, seconds):
         return {"clients": clients, "fps": sum(rates), "least": min(rates), "most": max(rates)}
 
 
-async def measure_memory(address, process, pictures, kind, cycles, minutes):
+async def measure_memory(address, process, images, kind, cycles, minutes):
     """Growth of the server's memory over clients that come and go, and over one that stays."""
 
     async def visit():
         async with connect(address, compression=None, max_size=None) as socket:
-            client = Client(socket, pictures)
+            client = Client(socket, images)
             await client.configure(kind)
             await client.run(lambda one: one.answered >= 10)
 
@@ -153,7 +153,7 @@ async def measure_memory(address, process, pictures, kind, cycles, minutes):
         await visit()
     after_cycles = process.memory_info().rss / 1e6
     async with connect(address, compression=None, max_size=None) as socket:
-        client = Client(socket, pictures)
+        client = Client(socket, images)
         await client.configure(kind)
         await client.run(lambda one: one.answered >= WARM_FRAMES)
         before = process.memory_info().rss / 1e6

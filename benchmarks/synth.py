@@ -34,7 +34,7 @@ from sonjit.synthesis.render.renderer import Renderer
 STAGES = {
     "(make)": "scenes: pose, place, objects, background",
     "(drawables_from_hand)": "meshes of hands",
-    "renderer.py:(render)": "picture and buffers",
+    "renderer.py:(render)": "image and buffers",
     "(apply_effects)": "effects",
     "(label_hands)": "labels",
     "(truth_line)": "truth as JSON",
@@ -98,7 +98,7 @@ def speed(count):
 
 
 def views(_):
-    """140 views of one instant, as the command line makes them."""
+    """140 views of one frame, as the command line makes them."""
     with tempfile.TemporaryDirectory() as folder:
         line = ["--count", "1", "--views", "140", "--size", "512x334", "--set", "hands=interacting"]
         began = time.perf_counter()
@@ -170,7 +170,7 @@ def found(count, peer):
 
 
 def detector():
-    """Sonjit's own, as for single pictures."""
+    """Sonjit's own, as for single images."""
     return sonjit.create_detector("hands", static_image=True, max_instances=1, threads=1)
 
 

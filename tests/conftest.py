@@ -46,7 +46,7 @@ def data():
 
 @pytest.fixture(scope="session")
 def read_rgb():
-    """Read a picture named by a golden, or skip."""
+    """Read an image named by a golden, or skip."""
 
     def read(path):
         if not path.is_file():
@@ -94,6 +94,6 @@ def demo_clip():
 
 @pytest.fixture(scope="session")
 def photo(demo_clip):
-    """A picture with a hand or two in it."""
+    """An image with a hand or two in it."""
     _, frames, truth = demo_clip
     return frames[max(range(len(frames)), key=lambda i: (len(truth[i]["hands"]), -i))]

@@ -26,9 +26,9 @@ KINDS = ("sigmoid", "tanh", "ReLU", "ReLU, He", "sigmoid, batch norm", "ReLU, re
 
 def digits() -> tuple[Tensor, Tensor]:
     """scikit-learn's 1,797 digits of 8 x 8: (N, 64) from 0 to 1, shuffled, and which digit."""
-    pictures, names = map(np.asarray, load_digits(return_X_y=True))
+    images, names = map(np.asarray, load_digits(return_X_y=True))
     order = np.random.default_rng(0).permutation(len(names))
-    return torch.tensor(pictures[order] / 16, dtype=torch.float32), torch.tensor(names[order])
+    return torch.tensor(images[order] / 16, dtype=torch.float32), torch.tensor(names[order])
 
 
 class Residual(nn.Module):
@@ -157,9 +157,9 @@ def pretrained(depth: int, X: Tensor, steps: int) -> nn.Sequential:
 
 
 def pretraining(labels: int, steps: int, seeds: int) -> Numbers:
-    """Few labels, many pictures: from scratch, after pre-training, and with the pre-trained layers frozen."""
+    """Few labels, many images: from scratch, after pre-training, and with the pre-trained layers frozen."""
     X, y = digits()
-    found: Numbers = {"labels": labels, "pictures": 1000, "seeds": seeds}
+    found: Numbers = {"labels": labels, "images": 1000, "seeds": seeds}
     for depth in (1, 3):
         results: dict[str, list[float]] = {"scratch": [], "tuned": [], "frozen": []}
         for seed in range(seeds):

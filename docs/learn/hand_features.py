@@ -57,7 +57,7 @@ class SmallNetwork(nn.Module):
         )
 
     def maps(self, x: Tensor) -> list[Tensor]:
-        """What each layer says of pictures (N, 3, 48, 48): (N, C, H, W) each."""
+        """What each layer says of images (N, 3, 48, 48): (N, C, H, W) each."""
         found = list[Tensor]()
         for layer in self.layers:
             x = layer(x)
@@ -138,7 +138,7 @@ def support_vectors(kernel: str) -> Pipeline:
 
 
 def look_inside(network: SmallNetwork, crop: Crop, out: Path) -> None:
-    """Per layer the two channels that say most of a picture, and the map of its class, drawn over it."""
+    """Per layer the two channels that say most of an image, and the map of its class, drawn over it."""
     with torch.no_grad():
         maps = network.maps(as_tensor([crop]))
         weights = next(network.head.parameters())  # (3, 64): of the classes
@@ -148,8 +148,8 @@ def look_inside(network: SmallNetwork, crop: Crop, out: Path) -> None:
         for rank, channel in enumerate(values[0].amax((1, 2)).argsort(descending=True)[:2], 1):
             shown[f"layer {number}, {rank}"] = values[0, channel].numpy()
     shown[CLASSES[crop.label].lower()] = where.numpy()
-    picture = cv2.resize(crop.image, (144, 144), interpolation=cv2.INTER_CUBIC)
-    drawn = draw_feature_maps(shown, np.asarray(picture, np.uint8))
+    image = cv2.resize(crop.image, (144, 144), interpolation=cv2.INTER_CUBIC)
+    drawn = draw_feature_maps(shown, np.asarray(image, np.uint8))
     cv2.imwrite(str(out), drawn[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 85])
 
 

@@ -90,7 +90,7 @@ class Draft:
             raise InputError(f"{path} cannot be written: {error.strerror}; choose another folder") from None
 
     def keep(self) -> None:
-        """Give the draft its final name; pictures of a folder join those already there."""
+        """Give the draft its final name; images of a folder join those already there."""
         with failing_as_job(self.final):
             if self.draft.is_dir() and self.final.is_dir():
                 for file in self.draft.iterdir():

@@ -1,6 +1,6 @@
 """Hand, Face, Body, Person and Frame: the one schema that every part of Sonjit produces and reads.
 
-Conventions: image keypoints are continuous pixel coordinates of the input picture (x right, y down, the top left
+Conventions: image keypoints are continuous pixel coordinates of the input image (x right, y down, the top left
 corner is 0, 0); world keypoints are metres in the camera's axes (x right, y down, z forward). What is unknown is
 `None`; nothing found is an empty list. Nothing in here tells who a person is.
 """
@@ -37,7 +37,7 @@ class _ByValue:
 
 @dataclass(eq=False, slots=True)
 class Hand(_ByValue):
-    """One hand in one picture.
+    """One hand in one image.
 
     Attributes:
         handedness: the person's own hand, "Left" or "Right".
@@ -50,7 +50,7 @@ class Hand(_ByValue):
         handedness_score: probability of the label, 0.5..1.
         extra_keypoints: (E, 2) float32 pixels: what a landmark network of your own was taught beside the 21, in the
             order in which it was taught.
-        visibility: (21,) float32 probability that a keypoint is in the picture and not hidden, 0..1, where asked for
+        visibility: (21,) float32 probability that a keypoint is in the image and not hidden, 0..1, where asked for
             (`create_detector("hands", visibility=True)`).
     """
 
@@ -72,7 +72,7 @@ class Hand(_ByValue):
 
     @property
     def box(self) -> Box:
-        """Tight box around the keypoints: x_min, y_min, x_max, y_max in pixels; may leave the picture."""
+        """Tight box around the keypoints: x_min, y_min, x_max, y_max in pixels; may leave the image."""
         return box_around(self.keypoints)
 
     def to_dict(self, *, full: bool = False) -> dict[str, Any]:
@@ -115,13 +115,13 @@ class Hand(_ByValue):
 
 @dataclass(eq=False, slots=True)
 class Face(_ByValue):
-    """One face in one picture. It holds positions only: nothing that could tell who it is.
+    """One face in one image. It holds positions only: nothing that could tell who it is.
 
     Attributes:
         score: probability of a face, 0..1: presence in the crop for meshes, the detector's for boxes.
         keypoints: (K, 3) float32: x, y in pixels of the input; z in the same scale, smaller is nearer to the camera.
             K is 478 with irises, 468 for the plain mesh, 6 (with z NaN) for a box.
-        box: x_min, y_min, x_max, y_max in pixels: around the mesh, or the detector's own; may leave the picture.
+        box: x_min, y_min, x_max, y_max in pixels: around the mesh, or the detector's own; may leave the image.
         id: stable while the face is tracked; `None` for stills.
     """
 
@@ -171,15 +171,15 @@ class Face(_ByValue):
 
 @dataclass(eq=False, slots=True)
 class Body(_ByValue):
-    """One person's body in one picture.
+    """One person's body in one image.
 
     Attributes:
         score: probability that the crop holds a person (presence), 0..1.
         keypoints: (33, 3) float32: x, y in pixels of the input; z in the same scale, relative to the hips, smaller is
             nearer to the camera.
         keypoints_3d: (33, 3) float32 metres, origin at the middle of the hips.
-        visibility: (33,) float32 probability that a keypoint is in the picture and not hidden, 0..1.
-        presence: (33,) float32 probability that a keypoint is in the picture, 0..1.
+        visibility: (33,) float32 probability that a keypoint is in the image and not hidden, 0..1.
+        presence: (33,) float32 probability that a keypoint is in the image, 0..1.
         id: stable while the body is tracked; `None` for stills.
         mask: (H, W) float32 probability of this person per pixel of the input, where asked for.
     """
@@ -202,7 +202,7 @@ class Body(_ByValue):
 
     @property
     def box(self) -> Box:
-        """Tight box around the keypoints: x_min, y_min, x_max, y_max in pixels; may leave the picture."""
+        """Tight box around the keypoints: x_min, y_min, x_max, y_max in pixels; may leave the image."""
         return box_around(self.keypoints)
 
     def to_dict(self, *, full: bool = False) -> dict[str, Any]:
@@ -210,7 +210,7 @@ class Body(_ByValue):
 
         `{"score", "keypoints": [{"x", "y", "z", "score", "name"}], "keypoints3D": [{"x", "y", "z", "score", "name"}]}`:
         pixels and metres; a keypoint's score is its visibility. With `full=True` it also holds "id", "box" and a
-        "presence" per image keypoint. The mask is a picture and never stands in JSON.
+        "presence" per image keypoint. The mask is an image and never stands in JSON.
         """
         names, scores = self.skeleton.keypoints, {"score": self.visibility}
         image_scores = scores | {"presence": self.presence} if full else scores
@@ -289,13 +289,13 @@ Instance: TypeAlias = "Hand | Face | Body"
 
 @dataclass(slots=True)
 class Frame:
-    """What was found in one picture of a source.
+    """What was found in one image of a source.
 
     Attributes:
         index: position in the source, from 0.
         time: seconds from the start of the video; `None` for stills.
         hands, faces, bodies, people: what was found; an empty list where there is none or it was not looked for.
-        source: the picture's own file for a folder of stills, else `None`.
+        source: the image's own file for a folder of stills, else `None`.
     """
 
     index: int

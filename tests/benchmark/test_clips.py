@@ -5,7 +5,7 @@ from sonjit.benchmark.clips import DRIFT_FRAMES, drifting, save_clip
 
 
 @pytest.fixture
-def picture():
+def image():
     return np.random.default_rng(0).integers(0, 256, (100, 150, 3), np.uint8)
 
 
@@ -29,8 +29,8 @@ def test_copies_stand_side_by_side(tmp_path):
     assert np.array_equal(two, np.concatenate([one, one], axis=2))
 
 
-def test_a_picture_drifts_by_whole_pixels(picture):
-    frames = list(drifting(picture))
+def test_a_image_drifts_by_whole_pixels(image):
+    frames = list(drifting(image))
     assert len(frames) == DRIFT_FRAMES
     assert {frame.shape for frame in frames} == {(92, 142, 3)}
     places = [
@@ -38,7 +38,7 @@ def test_a_picture_drifts_by_whole_pixels(picture):
         for frame in frames
         for x in range(9)
         for y in range(9)
-        if np.array_equal(picture[y : y + 92, x : x + 142], frame)
+        if np.array_equal(image[y : y + 92, x : x + 142], frame)
     ]
     assert len(places) == DRIFT_FRAMES
     steps = np.abs(np.diff(places, axis=0, append=places[:1]))
@@ -47,9 +47,9 @@ def test_a_picture_drifts_by_whole_pixels(picture):
     assert np.array(places).max(axis=0).tolist() == [8, 8]
 
 
-def test_saved_picture_drifts(picture, tmp_path):
+def test_saved_image_drifts(image, tmp_path):
     from PIL import Image
 
-    Image.fromarray(picture).save(tmp_path / "one.png")
+    Image.fromarray(image).save(tmp_path / "one.png")
     save_clip(tmp_path / "one.png", tmp_path / "one.npy", 300)
-    assert np.array_equal(np.load(tmp_path / "one.npy"), list(drifting(picture)))
+    assert np.array_equal(np.load(tmp_path / "one.npy"), list(drifting(image)))

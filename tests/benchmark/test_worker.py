@@ -120,7 +120,7 @@ def test_benchmark_refuses_what_measures_nothing(options, message):
 def test_benchmark_says_what_a_case_needs(kind):
     case = next(case for case in CASES if case.kind == kind)
     flag = "--face-media" if kind == "face" else "--body-media"
-    with pytest.raises(InputError, match=rf"^{kind}: no clip is bundled; give {flag} a video or picture of one "):
+    with pytest.raises(InputError, match=rf"^{kind}: no clip is bundled; give {flag} a video or image of one "):
         benchmark(cases=[case], media={"hands": "clip.mp4"})
 
 

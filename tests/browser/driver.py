@@ -59,7 +59,7 @@ class Page:
         return run(self.browser, EMPTY, "overlay")
 
     def painted_at(self, points, width, height):
-        """Whether something is painted at each point (x, y) of a picture of that size."""
+        """Whether something is painted at each point (x, y) of an image of that size."""
         return run(self.browser, NEAR, [[float(x), float(y)] for x, y in points], width, height)
 
     def wait(self, condition, what, seconds=15):

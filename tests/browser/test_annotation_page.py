@@ -104,7 +104,7 @@ class AnnotationPage:
         return self.studio.rig[view].project(self.studio.truth[number][joint])
 
     def pointer_at(self, tile, x, y):
-        """A chain that has moved the mouse to a place of a tile's picture."""
+        """A chain that has moved the mouse to a place of a tile's image."""
         from selenium.webdriver import ActionChains
 
         spot = self.run(
@@ -122,7 +122,7 @@ class AnnotationPage:
         self.saved()
 
     def mark(self, tile, joint):
-        """Click where a joint is; gives how near the mark came, in pixels of the picture."""
+        """Click where a joint is; gives how near the mark came, in pixels of the image."""
         view = self.state["shown"][tile]
         place = self.pixels(view, joint)
         self.click(tile, *place)
@@ -136,7 +136,7 @@ class AnnotationPage:
         self.saved()
 
     def painted(self, tile, place):
-        """Whether the overlay of a tile is painted at a place of its picture."""
+        """Whether the overlay of a tile is painted at a place of its image."""
         return run(self.browser, """
             const [number, x, y] = given;
             const tile = sonjitAnnotation.wall.tiles[number];
@@ -148,7 +148,7 @@ class AnnotationPage:
 
 
 def joint_in_all(page, joint):
-    """Views of the wall in which a joint lies well within the picture."""
+    """Views of the wall in which a joint lies well within the image."""
     shown = page.state["shown"]
     return [
         k
@@ -192,7 +192,7 @@ def test_two_marks_by_mouse_are_seen_in_six_views_undone_and_kept(page):
     assert page.state["seen"]["points_m"][0] is not None
 
 
-def test_a_mark_is_dragged_and_the_picture_moves_and_zooms(page):
+def test_a_mark_is_dragged_and_the_image_moves_and_zooms(page):
     tile = joint_in_all(page, 0)[0]
     view = page.state["shown"][tile]
     page.mark(tile, 0)
@@ -209,7 +209,7 @@ def test_a_mark_is_dragged_and_the_picture_moves_and_zooms(page):
     page.pointer_at(tile, 600, 30).click_and_hold().move_by_offset(-30, 20).release().perform()
     moved = page.run("return sonjitAnnotation.wall.tiles[arguments[0]].put(0, 0)", tile)
     assert moved == pytest.approx([corner[0] - 30, corner[1] + 20], abs=1)
-    assert page.marks[view, 0] == after, "moving the picture marks nothing"
+    assert page.marks[view, 0] == after, "moving the image marks nothing"
     page.press("+", "+")
     larger = page.run(
         "const t = sonjitAnnotation.wall.tiles[arguments[0]]; return t.put(1, 0)[0] - t.put(0, 0)[0]", tile
@@ -303,14 +303,14 @@ def test_what_could_not_be_sent_is_sent_later(page):
     assert page["saved"].get_attribute("data-state") == "running"
 
 
-def test_a_camera_without_a_picture_says_so(page):
+def test_a_camera_without_a_image_says_so(page):
     page.run("sonjitAnnotation.studio.goTo(20)")
     page.wait(lambda: page.state["frame"] == 20 and page.state["turnMs"] >= 0, "the last frame")
     said = [node.text for node in page.browser.find_elements("css selector", ".tile-view .said")]
     shown = page.state["shown"]
     assert [name for name, text in zip(shown, said, strict=True) if text] == [name for name in shown if name == "cam1"]
     page.run("sonjitAnnotation.studio.chooseView(0, 'cam1')")
-    page.wait(lambda: "no picture" in page.browser.find_element("css selector", ".tile-view .said").text, "why")
+    page.wait(lambda: "no image" in page.browser.find_element("css selector", ".tile-view .said").text, "why")
 
 
 def test_one_view_alone_and_another_camera(page):

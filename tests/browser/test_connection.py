@@ -40,7 +40,7 @@ def mortal(new_server, site):
     return new_server("--allow-origin", site.url, "--token", "open-sesame")
 
 
-def test_an_encoded_picture_and_raw_pixels_get_the_same_answer(page, server, photo):
+def test_an_encoded_image_and_raw_pixels_get_the_same_answer(page, server, photo):
     encoded, raw, sizes = run(page, f"""{START} {SHOT}
         await connection.open();
         const encoded = await connection.send({{blob: file, time: 0}});
@@ -72,7 +72,7 @@ def test_a_refused_configuration_changes_nothing(page, server):
     assert isinstance(after["faces"], list)
 
 
-def test_what_is_no_picture_is_refused_and_the_stream_goes_on(page, server):
+def test_what_is_no_image_is_refused_and_the_stream_goes_on(page, server):
     code, answer, seen = run(page, f"""{START} {SHOT}
         await connection.open();
         const code = await connection.send({{blob: new Blob(["x"]), time: 0}}).catch((error) => error.code);

@@ -24,18 +24,18 @@ def page(browser, server):
 
 
 @pytest.fixture(scope="module")
-def pictures(photo, tmp_path_factory):
-    """A folder with a picture of hands, one of nothing, and another of hands, half as large."""
-    folder = tmp_path_factory.mktemp("pictures")
+def images(photo, tmp_path_factory):
+    """A folder with an image of hands, one of nothing, and another of hands, half as large."""
+    folder = tmp_path_factory.mktemp("images")
     for name, rgb in {"1": photo, "2": np.full_like(photo, 90), "3": photo[::2, ::2]}.items():
         cv2.imwrite(str(folder / f"{name}.png"), rgb[..., ::-1])
     return folder
 
 
 @pytest.fixture
-def shown(page, pictures):
-    """The page after it has looked at the first picture."""
-    page.upload("source-file", pictures / "1.png")
+def shown(page, images):
+    """The page after it has looked at the first image."""
+    page.upload("source-file", images / "1.png")
     page.start()
     page.wait(lambda: page.latest.get("hands"), "hands")
     return page
@@ -68,7 +68,7 @@ def test_a_drawing_stands_where_the_hand_is(shown, photo):
 
 
 def on_top(page):
-    """What lies uppermost in the middle of the picture, and how the picture itself is turned."""
+    """What lies uppermost in the middle of the image, and how the image itself is turned."""
     return run(page.browser, """
         const overlay = document.getElementById("overlay");
         overlay.scrollIntoView({block: "center"});
@@ -76,7 +76,7 @@ def on_top(page):
         const shade = document.getElementById("gesture");
         const there = document.elementsFromPoint(left + width / 2, top + height / 2);
         const [above] = there.filter((one) => !shade.contains(one));
-        return [above.id, getComputedStyle(document.getElementById("picture")).transform];
+        return [above.id, getComputedStyle(document.getElementById("image")).transform];
     """)  # fmt: skip
 
 
@@ -92,7 +92,7 @@ def test_mirroring_turns_the_view_and_no_label(shown, photo):
 
 
 def darkness(page, width, height):
-    """Opacity of the overlay, 0 to 1, at picture size."""
+    """Opacity of the overlay, 0 to 1, at image size."""
     rows = run(page.browser, """
         const [width, height] = given;
         const pen = new OffscreenCanvas(width, height).getContext("2d");
@@ -150,9 +150,9 @@ def test_where_it_looks_is_shown_as_heat_with_its_number(shown, photo):
     assert page.ink == pytest.approx(before, rel=0.1)
 
 
-def test_where_nothing_is_found_the_last_drawing_goes(shown, pictures):
+def test_where_nothing_is_found_the_last_drawing_goes(shown, images):
     shown.wait(lambda: shown.ink, "a drawing")
-    shown.upload("source-file", pictures / "2.png")
+    shown.upload("source-file", images / "2.png")
     shown.wait(lambda: shown.latest.get("hands") == [], "an answer without hands")
     assert shown.ink == 0
     assert shown.status == "running"
@@ -184,12 +184,12 @@ def test_flip_turns_the_numbers(shown, photo):
                                    atol=1), "flipped numbers")  # fmt: skip
 
 
-def test_the_hands_in_space_turn_with_the_arrow_keys(page, pictures):
+def test_the_hands_in_space_turn_with_the_arrow_keys(page, images):
     def look():
         return page.browser.execute_script("return document.getElementById('view3d').toDataURL()")
 
     empty = look()
-    page.upload("source-file", pictures / "1.png")
+    page.upload("source-file", images / "1.png")
     page.start()
     page.wait(lambda: page.latest.get("hands") and look() != empty, "hands in space")
     before = page.wait(lambda: (one := look()) == look() and one, "hands at rest")
@@ -217,8 +217,8 @@ def test_a_video_runs_to_its_end(page, demo_clip):
     assert page.ink == 0
 
 
-def test_a_folder_and_its_tables(page, pictures):
-    page.upload("source-folder", pictures)
+def test_a_folder_and_its_tables(page, images):
+    page.upload("source-folder", images)
     page.start()
     page.wait(lambda: page.state["frames"] == 3, "three frames")
     document = json.loads(page.download("download-json", ".json").read_text("utf-8"))
@@ -234,7 +234,7 @@ def test_a_folder_and_its_tables(page, pictures):
     ]
 
 
-def test_a_snapshot_holds_picture_and_drawing(shown, photo):
+def test_a_snapshot_holds_image_and_drawing(shown, photo):
     shown.wait(lambda: shown.ink, "a drawing")
     rgb = cv2.imread(str(shown.download("snapshot", ".png")))[..., ::-1].astype(int)
     assert rgb.shape == photo.shape
@@ -271,8 +271,8 @@ def test_a_camera_that_fails_is_told(page, name):
     assert page["start"].is_enabled()
 
 
-def test_what_is_neither_picture_nor_video_is_told(page, tmp_path):
-    for name, content in (("notes.txt", "no picture"), ("broken.png", "no picture")):
+def test_what_is_neither_image_nor_video_is_told(page, tmp_path):
+    for name, content in (("notes.txt", "no image"), ("broken.png", "no image")):
         path = tmp_path / name
         path.write_text(content)
         page.upload("source-file", path)
@@ -315,8 +315,8 @@ def test_a_server_that_comes_back_with_another_token_says_so(browser, new_server
     page.stop()
 
 
-def test_whole_files_become_jobs(page, pictures):
-    page.upload("source-folder", pictures)
+def test_whole_files_become_jobs(page, images):
+    page.upload("source-folder", images)
     page.click("job-start")
     links = page.wait(lambda: page["jobs"].find_elements("css selector", "a[href*='result.csv']"), "a result", 30)
     lines = run(

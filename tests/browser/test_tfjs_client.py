@@ -28,10 +28,10 @@ PAGE = """<!doctype html><title>page</title>
     pen.drawImage(image, 0, 0);
     return pen.getImageData(0, 0, image.width, image.height);
   };
-  globalThis.once = async (model, config, picture, options) => {
+  globalThis.once = async (model, config, image, options) => {
     const detector = await kit.createDetector(model, config);
     try {
-      return await (detector.estimateHands ?? detector.estimateFaces ?? detector.estimatePoses)(picture, options);
+      return await (detector.estimateHands ?? detector.estimateFaces ?? detector.estimatePoses)(image, options);
     } finally {
       detector.dispose();
     }
@@ -53,7 +53,7 @@ def page(browser, server, site):
 
 @pytest.fixture
 def show(site):
-    """`show(rgb)`: the path of a picture on the site."""
+    """`show(rgb)`: the path of an image on the site."""
 
     def show(rgb):
         path = f"/{len(site.files)}.png"
@@ -86,7 +86,7 @@ def assert_same(found, expected, tolerance=0.05):
 
 
 @pytest.mark.parametrize("flip", [False, True])
-def test_a_picture_with_hands(page, show, photo, flip):
+def test_a_image_with_hands(page, show, photo, flip):
     found = run(page, "return once(given[0], {runtime: 'tfjs'}, await load(given[1]), {flipHorizontal: given[2]})",
                 HANDS, show(photo), flip)  # fmt: skip
     expected = found_by("hands", photo[:, ::-1] if flip else photo, mirrored=True)
@@ -125,8 +125,8 @@ def test_frames_of_a_stream_are_tracked(page, show, demo_clip):
     frames = demo_clip[1][60:120:6]
     found = run(page, """
         const detector = await kit.createDetector(kit.SupportedModels.MediaPipeHands, {maxHands: 2});
-        const pictures = await Promise.all(given[0].map(pixels));
-        const all = await Promise.all(pictures.map((picture, i) => detector.estimateHands(picture, null, i * 200)));
+        const images = await Promise.all(given[0].map(pixels));
+        const all = await Promise.all(images.map((image, i) => detector.estimateHands(image, null, i * 200)));
         detector.dispose();
         return all;
     """, [show(rgb) for rgb in frames])  # fmt: skip
@@ -209,9 +209,9 @@ def test_a_video(page, site, demo_clip):
         ("once('BlazePose', {}, document.createElement('canvas'), {maxPoses: 0})", "1 to 10"),
         ("once('MediaPipeHands', {}, document.createElement('canvas'), {flip: true})", "known: flipHorizontal"),
         ("once('MediaPipeHands', {}, {dataSync: () => []})", "a tensor cannot be sent"),
-        ("once('MediaPipeHands', {}, 'photo.png')", "a String is no picture; known: HTMLImageElement"),
-        ("once('MediaPipeHands', {}, new Image())", "the picture is empty"),
-        ("once('MediaPipeHands', {}, new Blob(['x']))", "picture"),
+        ("once('MediaPipeHands', {}, 'photo.png')", "a String is no image; known: HTMLImageElement"),
+        ("once('MediaPipeHands', {}, new Image())", "the image is empty"),
+        ("once('MediaPipeHands', {}, new Blob(['x']))", "image"),
     ],
 )
 def test_what_is_unknown_is_refused_with_what_is_known(page, call, says):

@@ -19,7 +19,7 @@ BOARD = "charuco:7x5:36mm:27mm:4x4_50"
 
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory):
-    """A folder with a folder of pictures of a board per camera; the first board lies on the floor."""
+    """A folder with a folder of images of a board per camera; the first board lies on the floor."""
     folder, rig, board = tmp_path_factory.mktemp("recorded"), random_rig(2, 8, distance_m=0.7), target_from_text(BOARD)
     places = held_places(10, 1, towards=rig.centres_m.mean(0), tilt_rad=0.5, reach_m=0.05)
     for view in rig:
@@ -44,7 +44,7 @@ def test_a_rig_is_calibrated_and_reported(recorded, tmp_path, capsys):
     assert (made.centres_m[:, 2] > 0.2).all()  # above the floor
     page = report.read_text()
     assert page.count("<image") == 6
-    assert "cam1, instant" in page
+    assert "cam1, frame set" in page
     assert "http" not in page.replace("http-equiv", "")
 
 
@@ -56,7 +56,7 @@ def test_what_hinders_calibration_is_one_line(recorded, tmp_path, capsys):
         ([str(folder / "none"), "--board", BOARD], "no such file or folder"),
         ([f"a={folder}/cam0", f"a={folder}/cam1", "--board", BOARD], "camera 'a' has two views"),
         ([str(folder), "--board", BOARD, "--every", "0"], "--every 0"),
-        ([str(folder), "--board", BOARD, "--sync", "flash"], "pictures without times"),
+        ([str(folder), "--board", BOARD, "--sync", "flash"], "images without times"),
     ):
         assert main(["annotate", "calibrate", *arguments, *out]) == 2
         said = capsys.readouterr().err
@@ -106,17 +106,17 @@ def test_clocks_are_compared(tmp_path, capsys):
             stream.width, stream.height, stream.bit_rate = 64, 48, 4_000_000
             rng = np.random.default_rng(0)
             for number in range(40):
-                picture = np.clip((180 if number >= first else 40) + rng.normal(0, 12, (48, 64, 3)), 0, 255)
-                container.mux(stream.encode(av.VideoFrame.from_ndarray(picture.astype(np.uint8), format="rgb24")))
+                image = np.clip((180 if number >= first else 40) + rng.normal(0, 12, (48, 64, 3)), 0, 255)
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(image.astype(np.uint8), format="rgb24")))
             container.mux(stream.encode())
     out = tmp_path / "sync.json"
     assert main(["annotate", "sync", str(tmp_path), "--by", "flash", "--out", str(out)]) == 0
     said = capsys.readouterr().err
     assert "b: offset +200.0 ms" in said
-    assert "34 instants of 2 cameras" in said
+    assert "34 frame sets of 2 cameras" in said
     written = json.loads(out.read_text())
-    assert written["pictures"]["b"][0] == 0
-    assert written["pictures"]["a"][0] == 6
+    assert written["images"]["b"][0] == 0
+    assert written["images"]["a"][0] == 6
     assert main(["annotate", "sync", str(tmp_path), "--by", "timecode"]) == 2
 
 

@@ -25,7 +25,7 @@ def test_a_project_is_made_and_says_what_it_holds(recorded, capsys):
     (recorded / "views" / "cam2" / "image10.png").unlink()
     assert main(["annotate", "new", "desk", "--cameras", "rig.json", "--views", "views"]) == 0
     said = capsys.readouterr().err
-    assert "3 of 3 cameras, 2 instants" in said
+    assert "3 of 3 cameras, 2 frame sets" in said
     assert "view cam2 lacks 1 of them: 10" in said
     project = open_project(recorded / "desk")
     assert project.name == "desk"

@@ -74,7 +74,7 @@ def test_kind_without_media_says_what_it_needs(capsys):
     status, out, err = run(capsys, "--kind", "face")
     assert (status, out) == (2, "")
     (line,) = err.splitlines()
-    assert line == "sonjit: face: no clip is bundled; give --face-media a video or picture of one face"
+    assert line == "sonjit: face: no clip is bundled; give --face-media a video or image of one face"
 
 
 def test_media_goes_to_the_kind(capsys, tmp_path):
@@ -90,8 +90,8 @@ def test_all_leaves_out_what_has_no_media(capsys, tmp_path):
     status, _, err = run(capsys, "--kind", "all", "--media", missing, "--face-media", missing)
     assert status == 2
     assert err.splitlines()[:2] == [
-        "left out body: no clip is bundled; give --body-media a video or picture of one whole person",
-        "left out holistic: no clip is bundled; give --body-media a video or picture of one whole person",
+        "left out body: no clip is bundled; give --body-media a video or image of one whole person",
+        "left out holistic: no clip is bundled; give --body-media a video or image of one whole person",
     ]
     assert err.splitlines()[2].startswith("[1/12] hands: ")
 
@@ -105,4 +105,4 @@ def test_model_that_a_kind_has_not(capsys):
 def test_all_with_nothing_left(capsys):
     status, out, err = run(capsys, "--kind", "all", "--model", "mesh")
     assert (status, out) == (2, "")
-    assert err == "sonjit: face: no clip is bundled; give --face-media a video or picture of one face\n"
+    assert err == "sonjit: face: no clip is bundled; give --face-media a video or image of one face\n"

@@ -15,7 +15,7 @@ PROJECT = Path(__file__).parents[2]
 
 @pytest.fixture
 def photos(tmp_path):
-    """Three pictures with a COCO file that names a hand in each of them."""
+    """Three images with a COCO file that names a hand in each of them."""
     root = tmp_path / "photos"
     (root / "images").mkdir(parents=True)
     points = np.random.default_rng(0).uniform(10, 50, (21, 2)).round(1)
@@ -49,7 +49,7 @@ def test_list_names_every_set_and_what_is_there(capsys, photos):
 
 def test_check_finds_what_is_wrong(capsys, photos):
     assert run(capsys, "check", "folder", "--root", photos)[::2] == (0, "folder all: 3 samples are good, 0 bad\n")
-    (photos / "images" / "1.png").write_bytes(b"no picture")
+    (photos / "images" / "1.png").write_bytes(b"no image")
     status, _, err = run(capsys, "check", "folder", "--root", photos)
     assert status == 2
     assert err.count("\n") == 1
@@ -57,7 +57,7 @@ def test_check_finds_what_is_wrong(capsys, photos):
     status, _, err = run(capsys, "check", "folder", "--root", photos, "--skip-bad")
     assert status == 1
     assert err.splitlines()[1:] == ["folder all: 2 samples are good, 1 bad"]
-    assert run(capsys, "check", "folder", "--root", photos, "--no-pictures")[0] == 0
+    assert run(capsys, "check", "folder", "--root", photos, "--no-images")[0] == 0
 
 
 def test_show_draws_a_sheet(capsys, photos, tmp_path):
@@ -80,7 +80,7 @@ def test_convert_writes_what_can_be_read_back(capsys, photos, tmp_path, name):
     (photos / "images" / "0.png").unlink()
     status, _, err = run(capsys, "convert", "folder", tmp_path / f"good_{name}", "--root", photos, "--skip-bad")
     assert status == 1
-    assert "left out: folder images/0.png: the picture" in err
+    assert "left out: folder images/0.png: the image" in err
     assert err.endswith(f"2 samples of folder all; wrote {tmp_path / f'good_{name}'}\n")
 
 

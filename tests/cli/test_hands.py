@@ -31,29 +31,29 @@ def write_clip(path, frames, fps=30):
     return path
 
 
-def write_picture(path, rgb):
+def write_image(path, rgb):
     cv2.imwrite(str(path), rgb[..., ::-1])
     return path
 
 
 @pytest.fixture(scope="session")
 def media(tmp_path_factory, demo_clip, photo, weights):
-    """A picture and a clip with hands in them; not to be changed."""
+    """An image and a clip with hands in them; not to be changed."""
     folder = tmp_path_factory.mktemp("media")
     _, frames, truth = demo_clip
     start = next(i for i, record in enumerate(truth) if len(record["hands"]) == 2)
     write_clip(folder / "clip.mp4", frames[start + 30 : start + 30 + FRAMES])
-    write_picture(folder / "photo.png", photo)
+    write_image(folder / "photo.png", photo)
     return folder
 
 
 @pytest.fixture
 def stills(tmp_path, photo, weights):
-    """A folder with three pictures; the second shows nothing."""
+    """A folder with three images; the second shows nothing."""
     folder = tmp_path / "stills"
     folder.mkdir()
     for name, rgb in (("f2.png", photo), ("f9.png", np.zeros_like(photo)), ("f10.png", photo[:, ::-1])):
-        write_picture(folder / name, rgb)
+        write_image(folder / name, rgb)
     return folder
 
 
@@ -179,7 +179,7 @@ def test_mirrored_and_flip_are_passed_on(sonjit, media, out):
     assert flip.keypoints[0, 0] == pytest.approx(640 - plain.keypoints[0, 0], abs=0.01)
 
 
-def test_a_folder_becomes_one_table_with_the_file_of_each_picture(sonjit, stills, out):
+def test_a_folder_becomes_one_table_with_the_file_of_each_image(sonjit, stills, out):
     status, _, (line,) = sonjit("hands", stills, "--save", out / "t.json")
     assert status == 0
     assert line.startswith("3 files, ")
@@ -203,7 +203,7 @@ def test_a_folder_becomes_a_table_per_file(sonjit, stills, out, save, names):
     assert all(len(load_frames(out / name)[1]) == 1 for name in names)
 
 
-def test_pictures_and_videos_of_a_folder_are_drawn_each_in_kind(sonjit, media, out):
+def test_images_and_videos_of_a_folder_are_drawn_each_in_kind(sonjit, media, out):
     assert sonjit("hands", media, "--draw", out / "drawn")[0] == 0
     assert names_in(out) == ["drawn/clip.mp4", "drawn/photo.png"]
 
@@ -273,10 +273,10 @@ def test_after_ctrl_c_a_folder_goes_on_where_it_stood(sonjit, stills, out, monke
 
 
 @pytest.mark.parametrize("save", ["t.json", "tables/"])
-def test_pictures_of_one_name_in_two_folders_do_not_mix(sonjit, photo, weights, tmp_path, out, save):
+def test_images_of_one_name_in_two_folders_do_not_mix(sonjit, photo, weights, tmp_path, out, save):
     for name, rgb in (("a", photo), ("b", np.zeros_like(photo))):
         (tmp_path / "shots" / name).mkdir(parents=True)
-        write_picture(tmp_path / "shots" / name / "x.png", rgb)
+        write_image(tmp_path / "shots" / name / "x.png", rgb)
     assert sonjit("hands", f"{tmp_path}/shots/*/x.png", "--save", f"{out}/{save}")[0] == 0
     frames = [frame for name in names_in(out) for frame in load_frames(out / name)[1]]
     assert [bool(frame.hands) for frame in frames] == [True, False]
@@ -299,16 +299,16 @@ def test_a_broken_file_of_one_table_is_named_and_missing_there(sonjit, stills, o
     assert status == 1
     assert "f3.png" in lines[0]
     assert [frame.source for frame in load_frames(out / "t.json")[1]] == ["f2.png", "f9.png", "f10.png"]
-    write_picture(stills / "f3.png", np.zeros((9, 9, 3), np.uint8))
+    write_image(stills / "f3.png", np.zeros((9, 9, 3), np.uint8))
     assert sonjit("hands", stills, "--save", out / "t.json")[0] == 0
     assert len(load_frames(out / "t.json")[1]) == 4
     assert names_in(out) == ["t.json"]
 
 
 @pytest.mark.parametrize("size", [(1, 1), (4, 20_000)], ids=["1x1", "20000-wide"])
-def test_odd_pictures_are_fine_and_empty(sonjit, weights, tmp_path, size):
-    picture = write_picture(tmp_path / "odd.png", np.zeros((*size, 3), np.uint8))
-    status, _, (line,) = sonjit("hands", picture, "--save", tmp_path / "t.json")
+def test_odd_images_are_fine_and_empty(sonjit, weights, tmp_path, size):
+    image = write_image(tmp_path / "odd.png", np.zeros((*size, 3), np.uint8))
+    status, _, (line,) = sonjit("hands", image, "--save", tmp_path / "t.json")
     assert status == 0
     assert line.startswith("1 frame, 0 hands")
     assert load_frames(tmp_path / "t.json")[1][0].hands == []
@@ -399,9 +399,9 @@ def test_a_wrong_call_is_one_line(sonjit, media, out, arguments, words):
 
 def test_without_weights_the_line_to_type_is_named(sonjit, photo, tmp_path, out, monkeypatch):
     monkeypatch.setenv("SONJIT_HOME", str(tmp_path / "home"))
-    picture = write_picture(tmp_path / "photo.png", photo)
+    image = write_image(tmp_path / "photo.png", photo)
     # A setting of its own, so that no detector of an earlier test stands in.
-    status, _, (line,) = sonjit("hands", picture, "--save", out / "t.json", "--min-presence-score", "0.123")
+    status, _, (line,) = sonjit("hands", image, "--save", out / "t.json", "--min-presence-score", "0.123")
     assert status == 2
     assert "sonjit models pull" in line
     assert names_in(out) == []
@@ -462,7 +462,7 @@ def test_outputs_of_an_earlier_run_are_replaced_and_kept_on_failure(sonjit, medi
     table = out / "t.json"
     assert sonjit("hands", media / "photo.png", "--save", table)[0] == 0
     kept = table.read_bytes()
-    (tmp_path / "broken.png").write_bytes(b"no picture")
+    (tmp_path / "broken.png").write_bytes(b"no image")
     assert sonjit("hands", tmp_path / "broken.png", "--save", table)[0] == 2
     assert table.read_bytes() == kept
     shutil.copy(media / "clip.mp4", tmp_path / "again.mp4")

@@ -29,8 +29,8 @@ def sonjit(capsys):
 
 
 @pytest.fixture
-def picture(file):
-    """The picture of a golden with a person in it."""
+def image(file):
+    """The image of a golden with a person in it."""
     golden = json.loads(file.read_text("utf-8"))
     path = file.parents[2] / golden["source"]
     if not path.is_file() or not golden["frames"][0]["instances"]:
@@ -41,31 +41,31 @@ def picture(file):
 @pytest.mark.golden
 @STILLS
 @pytest.mark.parametrize("kind", LISTS)
-def test_every_kind_is_saved_and_drawn(sonjit, picture, kind, tmp_path, weights):
+def test_every_kind_is_saved_and_drawn(sonjit, image, kind, tmp_path, weights):
     table, drawn = tmp_path / "t.json", tmp_path / "d.png"
-    assert sonjit(kind, picture, "--save", table, "--draw", drawn, "--measures")[0] == 0
+    assert sonjit(kind, image, "--save", table, "--draw", drawn, "--measures")[0] == 0
     (record,) = json.loads(table.read_text("utf-8"))["frames"]
     assert LISTS[kind] in record
     (frame,) = load_frames(table)[1]
     assert len(getattr(frame, LISTS[kind])) == len(record[LISTS[kind]])
-    assert cv2.imread(str(drawn)).shape == cv2.imread(str(picture)).shape
+    assert cv2.imread(str(drawn)).shape == cv2.imread(str(image)).shape
 
 
 @pytest.mark.golden
 @STILLS
-def test_people_are_cut_out(sonjit, picture, tmp_path, weights):
+def test_people_are_cut_out(sonjit, image, tmp_path, weights):
     cut = tmp_path / "cut.png"
-    assert sonjit("body", picture, "--mask", cut)[0] == 0
+    assert sonjit("body", image, "--mask", cut)[0] == 0
     alpha = cv2.imread(str(cut), cv2.IMREAD_UNCHANGED)[..., 3]
-    assert alpha.shape == cv2.imread(str(picture)).shape[:2]
+    assert alpha.shape == cv2.imread(str(image)).shape[:2]
     assert 0 < (alpha > 127).mean() < 1
 
 
 @pytest.mark.golden
 @STILLS
-def test_boxes_of_faces_have_their_columns(sonjit, picture, tmp_path, weights):
+def test_boxes_of_faces_have_their_columns(sonjit, image, tmp_path, weights):
     table = tmp_path / "t.csv"
-    assert sonjit("face", picture, "--model", "box-full", "--max-instances", "9", "--save", table)[0] == 0
+    assert sonjit("face", image, "--model", "box-full", "--max-instances", "9", "--save", table)[0] == 0
     with table.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert set(rows[0]) > {"x_min", "y_min", "x_max", "y_max"}
@@ -73,9 +73,9 @@ def test_boxes_of_faces_have_their_columns(sonjit, picture, tmp_path, weights):
 
 
 def test_measures_of_hands_are_columns(sonjit, photo, weights, tmp_path):
-    picture, table = tmp_path / "p.png", tmp_path / "t.csv"
-    cv2.imwrite(str(picture), photo[..., ::-1])
-    assert sonjit("hands", picture, "--measures", "--save", table)[0] == 0
+    image, table = tmp_path / "p.png", tmp_path / "t.csv"
+    cv2.imwrite(str(image), photo[..., ::-1])
+    assert sonjit("hands", image, "--measures", "--save", table)[0] == 0
     with table.open(encoding="utf-8", newline="") as file:
         row = next(csv.DictReader(file))
     assert row["gesture"]

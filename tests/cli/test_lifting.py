@@ -1,4 +1,4 @@
-"""`sonjit hands --lift`: from a picture to hands in the camera's space, and one line for whatever goes wrong."""
+"""`sonjit hands --lift`: from an image to hands in the camera's space, and one line for whatever goes wrong."""
 
 import json
 
@@ -20,7 +20,7 @@ def sonjit(capsys):
     return run
 
 
-def test_hands_of_a_picture_come_out_in_the_cameras_space(sonjit, photo, weights, tmp_path):
+def test_hands_of_a_image_come_out_in_the_cameras_space(sonjit, photo, weights, tmp_path):
     cv2.imwrite(str(tmp_path / "photo.png"), photo[..., ::-1])
     plain, lifted = tmp_path / "plain.json", tmp_path / "lifted.json"
     assert sonjit("hands", tmp_path / "photo.png", "--save", plain)[0] == 0
@@ -59,6 +59,6 @@ def test_what_cannot_be_done_is_one_line(sonjit, tmp_path, options, said):
     assert said in told[0]
 
 
-def test_a_missing_picture_is_one_line_too(sonjit, tmp_path):
+def test_a_missing_image_is_one_line_too(sonjit, tmp_path):
     status, told = sonjit("hands", tmp_path / "photo.png", "--lift", "internet", "--lift-weights", "demo")
     assert (status, len(told)) == (2, 1)

@@ -1,4 +1,4 @@
-"""`sonjit mesh`: what it writes of pictures and videos, and one line for whatever goes wrong."""
+"""`sonjit mesh`: what it writes of images and videos, and one line for whatever goes wrong."""
 
 import json
 from functools import partial
@@ -24,7 +24,7 @@ FRAMES = 6
 
 @pytest.fixture(scope="session")
 def media(tmp_path_factory, demo_clip, weights):
-    """A picture and a clip with two hands in them, and a picture of nothing; not to be changed."""
+    """An image and a clip with two hands in them, and an image of nothing; not to be changed."""
     try:
         find_weight("hand-rig-left"), find_weight("hand-rig-right")
     except SonjitError as error:
@@ -101,7 +101,7 @@ class TestRig:
             projected = points[:, :2] / points[:, 2:] * camera[:2] + camera[2:]
             assert np.linalg.norm(projected - xy, axis=1).mean() < 0.06 * np.ptp(xy, axis=0).max()
 
-    def test_mirrored_picture_gives_the_mirrored_hand(self, capsys, media, tmp_path):
+    def test_mirrored_image_gives_the_mirrored_hand(self, capsys, media, tmp_path):
         cv2.imwrite(str(tmp_path / "selfie.png"), cv2.imread(str(media / "photo.png"))[:, ::-1])
         poses = []
         for name, options in ((media / "photo.png", ()), (tmp_path / "selfie.png", ("--mirrored",))):
@@ -134,7 +134,7 @@ class TestRig:
         assert len(files) == 2
         assert all(f"Frames: {FRAMES}\n" in file.read_text("utf-8") for file in files)
 
-    def test_one_obj_per_picture(self, capsys, media, tmp_path):
+    def test_one_obj_per_image(self, capsys, media, tmp_path):
         assert run(capsys, media / "photo.png", "--save", tmp_path / "hands.obj")[0] == 0
         assert (tmp_path / "hands.obj").read_text("utf-8").count("\no ") == 1  # a second hand after the first
         assert run(capsys, media / "clip.mp4", "--limit", "2", "--save", tmp_path / "{index}.obj")[0] == 0
@@ -190,7 +190,7 @@ class TestRefusals:
         assert says in refused(capsys, media / "clip.mp4", *options)
         assert not list(tmp_path.iterdir())
 
-    def test_bvh_of_a_picture(self, capsys, media, tmp_path):
+    def test_bvh_of_a_image(self, capsys, media, tmp_path):
         assert ".glb or .obj" in refused(capsys, media / "photo.png", "--save", tmp_path / "a.bvh")
 
     def test_missing_input(self, capsys, tmp_path):

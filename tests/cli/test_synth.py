@@ -37,10 +37,10 @@ def refused(capsys, *arguments):
     return err
 
 
-def test_a_folder_of_pictures_with_labels(capsys, tmp_path, can_render):
+def test_a_folder_of_images_with_labels(capsys, tmp_path, can_render):
     status, _, err = run(capsys, tmp_path / "out", "--count", 3, "--size", "96", "--set", "hands=1", "--masks")
     assert status == 0
-    assert "3 pictures" in err
+    assert "3 images" in err
     data = json.loads((tmp_path / "out" / "coco.json").read_text("utf-8"))
     assert len(data["images"]) == 3
     assert {(one["width"], one["height"]) for one in data["images"]} == {(96, 96)}
@@ -56,8 +56,8 @@ def test_backgrounds_of_ones_own(capsys, tmp_path, can_render):
     still = ("noise", "vignette", "low_light", "compression", "exposure", "white_balance", "infrared")
     off = [part for name in still for part in ("--set", f"{name}={'false' if name == 'infrared' else 0}")]
     assert run(capsys, tmp_path / "out", *arguments, *off)[0] == 0
-    (picture,) = (tmp_path / "out" / "images").rglob("*.jpg")
-    assert np.abs(cv2.imread(str(picture)).reshape(-1, 3).mean(0) - (0, 255, 0)).max() < 8
+    (image,) = (tmp_path / "out" / "images").rglob("*.jpg")
+    assert np.abs(cv2.imread(str(image)).reshape(-1, 3).mean(0) - (0, 255, 0)).max() < 8
 
 
 def test_all_factors_are_listed(capsys):
@@ -78,7 +78,7 @@ def test_all_factors_are_listed(capsys):
         (("OUT", "--views", 141), "--views 141"),
         (("OUT", "--rig", "webcam", "--views", 2), "--rig webcam with --views 2"),
         (("OUT", "--format", "video"), "name a motion too"),
-        (("OUT", "--format", "shards", "--depth"), "hold no further pictures"),
+        (("OUT", "--format", "shards", "--depth"), "hold no further images"),
         (("OUT", "--sequence", "waltz"), "--sequence waltz: unknown; known: any, peak, rom"),
         (("OUT", "--sequence", "any", "--fps", 0), "--fps 0"),
         (("OUT", "--sequence", "any", "--set", "gesture=fist"), "unknown factor 'gesture'"),

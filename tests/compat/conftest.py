@@ -1,4 +1,4 @@
-"""Which weights and reference pictures a test needs, or why it is skipped."""
+"""Which weights and reference images a test needs, or why it is skipped."""
 
 import hashlib
 import json
@@ -33,20 +33,20 @@ def weights(need):
 
 @pytest.fixture
 def golden(file, data):
-    """What the reference program says of one picture, and the picture (H, W, 3) RGB."""
+    """What the reference program says of one image, and the image (H, W, 3) RGB."""
     golden = json.loads(file.read_text("utf-8"))
-    picture = cv2.imread(str(data / golden["source"]))
-    if picture is None:
+    image = cv2.imread(str(data / golden["source"]))
+    if image is None:
         pytest.skip(f"{data / golden['source']} is not there")
-    rgb = cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
+    rgb = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
     if hashlib.sha256(rgb.tobytes()).hexdigest() != golden["first_frame_rgb_sha256"]:
-        pytest.skip("this OpenCV decodes the picture to other pixels than the reference saw")
+        pytest.skip("this OpenCV decodes the image to other pixels than the reference saw")
     return golden, rgb
 
 
 @pytest.fixture
 def pixels():
-    """`pixels(landmarks, rgb)`: x, y and z of landmarks in pixels of a picture, (K, 3)."""
+    """`pixels(landmarks, rgb)`: x, y and z of landmarks in pixels of an image, (K, 3)."""
 
     def pixels(landmarks, rgb):
         size = (rgb.shape[1], rgb.shape[0], rgb.shape[1])

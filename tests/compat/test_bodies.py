@@ -101,7 +101,7 @@ def test_a_persons_parts_stand_in_their_places(detector):
 
 
 @pytest.mark.parametrize("solution", [mp_pose.Pose, mp_holistic.Holistic])
-def test_nothing_found_is_none_and_wrong_pictures_are_value_errors(detector, solution):
+def test_nothing_found_is_none_and_wrong_images_are_value_errors(detector, solution):
     with solution() as found:
         assert set(found.process(BLACK)) == {None}
         with pytest.raises(ValueError, match="could not be read"):

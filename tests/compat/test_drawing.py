@@ -1,4 +1,4 @@
-"""Drawing upon pictures, without networks."""
+"""Drawing upon images, without networks."""
 
 import sys
 from types import SimpleNamespace
@@ -15,7 +15,7 @@ drawing, styles, hands = mp.solutions.drawing_utils, mp.solutions.drawing_styles
 
 
 @pytest.fixture
-def picture():
+def image():
     return np.zeros((100, 200, 3), np.uint8)
 
 
@@ -23,44 +23,44 @@ def hand(*points):
     return NormalizedLandmarkList(landmark=[NormalizedLandmark(x=x, y=y) for x, y in points])
 
 
-def test_a_dot_has_its_colour_and_a_rim(picture):
+def test_a_dot_has_its_colour_and_a_rim(image):
     spec = drawing.DrawingSpec(color=(1, 2, 3), thickness=-1, circle_radius=4)
-    drawing.draw_landmarks(picture, hand((0.5, 0.5)), None, spec)
-    assert picture[50, 100].tolist() == [1, 2, 3]
-    assert picture[50, 105].tolist() == list(drawing.WHITE_COLOR)
-    assert not picture[50, 107].any()
+    drawing.draw_landmarks(image, hand((0.5, 0.5)), None, spec)
+    assert image[50, 100].tolist() == [1, 2, 3]
+    assert image[50, 105].tolist() == list(drawing.WHITE_COLOR)
+    assert not image[50, 107].any()
 
 
-def test_lines_lie_below_dots_and_need_both_ends(picture):
-    drawing.draw_landmarks(picture, hand((0.25, 0.5), (0.75, 0.5), (0.5, 1.2)), [(0, 1), (1, 2)])
-    assert picture[50, 100].tolist() == list(drawing.WHITE_COLOR)
-    assert picture[50, 50].tolist() == list(drawing.RED_COLOR)
-    assert not picture[60:].any()
+def test_lines_lie_below_dots_and_need_both_ends(image):
+    drawing.draw_landmarks(image, hand((0.25, 0.5), (0.75, 0.5), (0.5, 1.2)), [(0, 1), (1, 2)])
+    assert image[50, 100].tolist() == list(drawing.WHITE_COLOR)
+    assert image[50, 50].tolist() == list(drawing.RED_COLOR)
+    assert not image[60:].any()
 
 
 @pytest.mark.parametrize("field", ["visibility", "presence"])
-def test_unsure_landmarks_are_left_out(picture, field):
+def test_unsure_landmarks_are_left_out(image, field):
     landmarks = hand((0.5, 0.5))
     setattr(landmarks.landmark[0], field, 0.4)
-    drawing.draw_landmarks(picture, landmarks)
-    assert not picture.any()
+    drawing.draw_landmarks(image, landmarks)
+    assert not image.any()
     setattr(landmarks.landmark[0], field, 0.5)
-    drawing.draw_landmarks(picture, landmarks)
-    assert picture.any()
+    drawing.draw_landmarks(image, landmarks)
+    assert image.any()
 
 
-def test_none_draws_nothing(picture):
+def test_none_draws_nothing(image):
     points = hand((0.2, 0.5), (0.8, 0.5))
-    drawing.draw_landmarks(picture, None)
-    drawing.draw_landmarks(picture, points, [(0, 1)], None, None)
-    drawing.draw_landmarks(picture, points, is_drawing_landmarks=False)
-    assert not picture.any()
+    drawing.draw_landmarks(image, None)
+    drawing.draw_landmarks(image, points, [(0, 1)], None, None)
+    drawing.draw_landmarks(image, points, is_drawing_landmarks=False)
+    assert not image.any()
 
 
-def test_wrong_calls_are_value_errors(picture):
+def test_wrong_calls_are_value_errors(image):
     with pytest.raises(ValueError, match=r"\(0, 7\)"):
-        drawing.draw_landmarks(picture, hand((0.5, 0.5)), [(0, 7)])
-    for wrong in (picture[..., 0], np.zeros((5, 5, 4), np.uint8)):
+        drawing.draw_landmarks(image, hand((0.5, 0.5)), [(0, 7)])
+    for wrong in (image[..., 0], np.zeros((5, 5, 4), np.uint8)):
         with pytest.raises(ValueError, match="BGR"):
             drawing.draw_landmarks(wrong, hand((0.5, 0.5)))
 
@@ -73,7 +73,7 @@ def test_pixel_coordinates(x, y, pixel):
     assert drawing._normalized_to_pixel_coordinates(x, y, 200, 100) == pixel
 
 
-def test_default_styles_cover_the_hand(picture):
+def test_default_styles_cover_the_hand(image):
     dots, lines = styles.get_default_hand_landmarks_style(), styles.get_default_hand_connections_style()
     assert set(dots) == set(hands.HandLandmark)
     assert set(lines) == hands.HAND_CONNECTIONS
@@ -81,10 +81,8 @@ def test_default_styles_cover_the_hand(picture):
     assert len({spec.color for spec in dots.values()}) == 6
     dots[hands.HandLandmark.WRIST].color = (1, 2, 3)
     assert styles.get_default_hand_landmarks_style()[hands.HandLandmark.WRIST].color != (1, 2, 3)
-    drawing.draw_landmarks(
-        picture, hand(*np.random.default_rng(0).random((21, 2))), hands.HAND_CONNECTIONS, dots, lines
-    )
-    assert picture.any()
+    drawing.draw_landmarks(image, hand(*np.random.default_rng(0).random((21, 2))), hands.HAND_CONNECTIONS, dots, lines)
+    assert image.any()
 
 
 def test_default_styles_of_faces_and_bodies():
@@ -110,31 +108,31 @@ def test_default_styles_of_faces_and_bodies():
     assert sides["LEFT"] != sides["RIGHT"]
 
 
-def test_a_detection_beyond_the_picture_is_drawn_as_far_as_it_lies_in_it(picture):
+def test_a_detection_beyond_the_image_is_drawn_as_far_as_it_lies_in_it(image):
     box = LocationData.RelativeBoundingBox(xmin=-0.5, ymin=0.25, width=0.75, height=2.0)
     points = [LocationData.RelativeKeypoint(x=x, y=0.5) for x in (0.5, 1.5)]
     location = LocationData(format=2, relative_bounding_box=box, relative_keypoints=points)
-    drawing.draw_detection(picture, Detection(location_data=location))
-    assert picture[25, 30].tolist() == picture[60, 50].tolist() == list(drawing.WHITE_COLOR)
-    assert picture[50, 102].tolist() == list(drawing.RED_COLOR)
+    drawing.draw_detection(image, Detection(location_data=location))
+    assert image[25, 30].tolist() == image[60, 50].tolist() == list(drawing.WHITE_COLOR)
+    assert image[50, 102].tolist() == list(drawing.RED_COLOR)
     location.format = LocationData.GLOBAL
     with pytest.raises(ValueError, match="relative"):
-        drawing.draw_detection(picture, Detection(location_data=location))
+        drawing.draw_detection(image, Detection(location_data=location))
 
 
-def test_a_detection_without_a_place_or_a_box_draws_none(picture):
-    drawing.draw_detection(picture, Detection(score=[0.9]))
-    assert not picture.any()
-    drawing.draw_detection(picture, Detection(location_data=LocationData(format=2)))
-    assert not picture.any()
+def test_a_detection_without_a_place_or_a_box_draws_none(image):
+    drawing.draw_detection(image, Detection(score=[0.9]))
+    assert not image.any()
+    drawing.draw_detection(image, Detection(location_data=LocationData(format=2)))
+    assert not image.any()
 
 
-def test_axes_point_right_and_up_in_their_colours(picture):
-    drawing.draw_axis(picture, np.eye(3), np.array([0, 0, -1.0]), axis_length=0.5)
-    ys, xs = np.nonzero((picture == drawing.RED_COLOR).all(axis=2))
+def test_axes_point_right_and_up_in_their_colours(image):
+    drawing.draw_axis(image, np.eye(3), np.array([0, 0, -1.0]), axis_length=0.5)
+    ys, xs = np.nonzero((image == drawing.RED_COLOR).all(axis=2))
     assert xs.max() >= 148
     assert np.ptp(ys) < 30
-    ys, xs = np.nonzero((picture == drawing.GREEN_COLOR).all(axis=2))
+    ys, xs = np.nonzero((image == drawing.GREEN_COLOR).all(axis=2))
     assert ys.min() <= 26
     assert xs.min() > 80
 

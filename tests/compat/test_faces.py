@@ -65,7 +65,7 @@ def test_options_out_of_range_are_named(detector, solution, wrong):
         solution(**wrong)
 
 
-def test_landmarks_are_parts_of_the_picture(detector):
+def test_landmarks_are_parts_of_the_image(detector):
     detector.found = [Face(0.9, np.tile(np.array([40, 10, -20], np.float32), (478, 1)), (0, 0, 1, 1))]
     ((points,),) = mesh.FaceMesh(refine_landmarks=True).process(BLACK)
     assert len(points.landmark) == 478
@@ -74,7 +74,7 @@ def test_landmarks_are_parts_of_the_picture(detector):
     assert not point.HasField("visibility")
 
 
-def test_detections_are_parts_of_the_picture(detector):
+def test_detections_are_parts_of_the_image(detector):
     keypoints = np.array([[8 * i, 4 * i, np.nan] for i in range(6)], np.float32)
     detector.found = [Face(0.75, keypoints, (20, 10, 60, 30)), Face(0.5, keypoints, (-8, 0, 8, 8))]
     first, second = boxes.FaceDetection().process(BLACK).detections
@@ -89,7 +89,7 @@ def test_detections_are_parts_of_the_picture(detector):
 
 
 @pytest.mark.parametrize("solution", [mesh.FaceMesh, boxes.FaceDetection])
-def test_nothing_found_is_none_and_wrong_pictures_are_value_errors(detector, solution):
+def test_nothing_found_is_none_and_wrong_images_are_value_errors(detector, solution):
     with solution() as found:
         assert found.process(BLACK) == (None,)
         with pytest.raises(ValueError, match="could not be read"):

@@ -49,7 +49,7 @@ def test_options_out_of_range_are_named(detector, wrong):
         mp_hands.Hands(**wrong)
 
 
-def test_results_are_parts_of_the_picture_and_metres(detector):
+def test_results_are_parts_of_the_image_and_metres(detector):
     keypoints = np.tile(np.array([40, 10, -20], np.float32), (21, 1))
     detector.found = [Hand("Left", 0.9, keypoints, keypoints / 1000, handedness_score=0.8)]
     results = mp_hands.Hands().process(BLACK)
@@ -78,7 +78,7 @@ def test_nothing_found_is_none(detector):
         (BLACK.astype(np.float32), "float32"),
     ],
 )
-def test_wrong_pictures_are_value_errors(detector, image, words):
+def test_wrong_images_are_value_errors(detector, image, words):
     with pytest.raises(ValueError, match=words):
         mp_hands.Hands().process(image)
 
@@ -119,7 +119,7 @@ def test_every_way_to_import_and_nothing_heavy_comes_along():
     subprocess.run([sys.executable, "-W", "error", "-c", IMPORTS], check=True, timeout=60)
 
 
-def test_pictures_that_are_read_only_or_not_contiguous(weights):
+def test_images_that_are_read_only_or_not_contiguous(weights):
     with mp_hands.Hands(static_image_mode=True) as hands:
         image = np.zeros((64, 64, 3), np.uint8)
         image.flags.writeable = False

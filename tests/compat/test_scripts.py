@@ -59,41 +59,41 @@ _open = cv2.VideoCapture
 
 @pytest.fixture
 def shown(monkeypatch):
-    """The pictures that a script shows; after twenty somebody presses escape."""
-    pictures = []
+    """The images that a script shows; after twenty somebody presses escape."""
+    images = []
     monkeypatch.setattr(cv2, "VideoCapture", Clip)
-    monkeypatch.setattr(cv2, "imshow", lambda _, image: pictures.append(image), raising=False)
-    monkeypatch.setattr(cv2, "waitKey", lambda _: ESCAPE if len(pictures) == 20 else -1, raising=False)
+    monkeypatch.setattr(cv2, "imshow", lambda _, image: images.append(image), raising=False)
+    monkeypatch.setattr(cv2, "waitKey", lambda _: ESCAPE if len(images) == 20 else -1, raising=False)
     monkeypatch.setattr(cv2, "destroyAllWindows", lambda: None, raising=False)
-    return pictures
+    return images
 
 
 @pytest.fixture
 def source_of(data):
-    """`source_of(pattern)`: the first picture or clip of the reference data in which such a golden found somebody."""
+    """`source_of(pattern)`: the first image or clip of the reference data in which such a golden found somebody."""
 
     def source_of(pattern):
         for file in sorted((data / "goldens" / "mediapipe").glob(pattern)):
             golden = json.loads(file.read_text("utf-8"))
             if golden["frames"][0]["instances"] and (data / golden["source"]).is_file():
                 return data / golden["source"]
-        pytest.skip(f"no {pattern} with its picture in {data}")
+        pytest.skip(f"no {pattern} with its image in {data}")
 
     return source_of
 
 
 @pytest.fixture
-def pictures(source_of, tmp_path):
-    """`pictures(pattern)`: put such a picture into a script's folder as a.png, and a black one as b.png."""
+def images(source_of, tmp_path):
+    """`images(pattern)`: put such an image into a script's folder as a.png, and a black one as b.png."""
 
-    def pictures(pattern):
-        (tmp_path / "pictures").mkdir()
+    def images(pattern):
+        (tmp_path / "images").mkdir()
         image = cv2.imread(str(source_of(pattern)))
-        cv2.imwrite(str(tmp_path / "pictures" / "a.png"), image)
-        cv2.imwrite(str(tmp_path / "pictures" / "b.png"), image * 0)
+        cv2.imwrite(str(tmp_path / "images" / "a.png"), image)
+        cv2.imwrite(str(tmp_path / "images" / "b.png"), image * 0)
         return image
 
-    return pictures
+    return images
 
 
 def test_webcam_loop(run, weights, shown):
@@ -106,10 +106,10 @@ def test_webcam_loop(run, weights, shown):
 
 
 def test_static_images(run, weights, capsys, tmp_path):
-    (tmp_path / "pictures").mkdir()
+    (tmp_path / "images").mkdir()
     _, image = _open(CLIP).read()
-    cv2.imwrite(str(tmp_path / "pictures" / "a.png"), image)
-    cv2.imwrite(str(tmp_path / "pictures" / "b.png"), image * 0)
+    cv2.imwrite(str(tmp_path / "images" / "a.png"), image)
+    cv2.imwrite(str(tmp_path / "images" / "b.png"), image * 0)
     run("static_images")
     printed = capsys.readouterr().out
     assert 'label: "Right"' in printed
@@ -129,9 +129,9 @@ def test_fingertip_distance(run, weights, monkeypatch, tmp_path):
     assert all(1 < distance < 200 for _, _, distance in rows)
 
 
-def test_face_mesh_images(run, need, pictures, capsys, tmp_path):
+def test_face_mesh_images(run, need, images, capsys, tmp_path):
     need("face-short", "face-attention")
-    image = pictures("facemesh.*static*.json")
+    image = images("facemesh.*static*.json")
     run("face_mesh_images")
     printed = capsys.readouterr().out
     assert "a.png landmarks: 478" in printed
@@ -142,9 +142,9 @@ def test_face_mesh_images(run, need, pictures, capsys, tmp_path):
         assert ((drawn == color).all(axis=2) & (image != color).any(axis=2)).any()
 
 
-def test_face_boxes(run, need, pictures, capsys, tmp_path):
+def test_face_boxes(run, need, images, capsys, tmp_path):
     need("face-short")
-    pictures("facedet.*short.json")
+    images("facedet.*short.json")
     run("face_boxes")
     printed = capsys.readouterr().out
     assert "label 0 nose 0." in printed
@@ -163,9 +163,9 @@ def test_pose_angles(run, need, source_of, monkeypatch, shown, capsys):
     assert all((image == 192).all(axis=2).mean() > 0.1 for image in shown)
 
 
-def test_holistic_features(run, need, pictures, tmp_path):
+def test_holistic_features(run, need, images, tmp_path):
     need("pose-detector", "body-full", "hand-full", "face-short", "face-mesh")
-    image = pictures("pose.*static.full.json")
+    image = images("pose.*static.full.json")
     run("holistic_features")
     features = np.load(tmp_path / "features.npy")
     assert features.shape == (33 * 4 + 468 * 3 + 2 * 21 * 3,)

@@ -34,11 +34,11 @@ def test_the_last_operator_is_a_transposed_convolution():
     np.testing.assert_allclose(mask, 1 / (1 + np.exp(-expected)), atol=1e-6)
 
 
-def test_the_whole_picture_is_stretched_to_the_network():
+def test_the_whole_image_is_stretched_to_the_network():
     engine = FakeEngine(np.zeros((1, 2, 3, 1), np.float32), np.zeros((1, 2, 2, 1), np.float32), np.zeros(1, np.float32))
-    picture = np.zeros((40, 30, 3), np.uint8)
-    picture[20:, 15:] = 255
-    mask = SelfieSegmenter(engine).mask(picture)
+    image = np.zeros((40, 30, 3), np.uint8)
+    image[20:, 15:] = 255
+    mask = SelfieSegmenter(engine).mask(image)
     assert mask.shape == (40, 30)
     assert (engine.input[0, 2:, 3:] == 255).all()
     assert not engine.input[0, :2].any()

@@ -1,4 +1,4 @@
-"""A small folder of one's own pictures with everything that its COCO file may say."""
+"""A small folder of one's own images with everything that its COCO file may say."""
 
 import json
 
@@ -13,7 +13,7 @@ CAMERA = {"K": [[200.0, 0, 60], [0, 200.0, 40], [0, 0, 1]], "R": np.eye(3).tolis
 
 
 def own_labels(count=6, seed=0):
-    """A COCO file of `count` pictures of 120 x 80 pixels: the first empty, the others with a hand each."""
+    """A COCO file of `count` images of 120 x 80 pixels: the first empty, the others with a hand each."""
     rng = np.random.default_rng(seed)
     images, annotations = [], []
     for number in range(count):
@@ -45,7 +45,7 @@ def own_labels(count=6, seed=0):
 
 
 def write_own(root, labels):
-    """Labels, and the pictures that they name where these are not there yet."""
+    """Labels, and the images that they name where these are not there yet."""
     (root / "images").mkdir(parents=True, exist_ok=True)
     for number, image in enumerate(labels.get("images", ())):
         rgb = np.full((80, 120, 3), 20 + 15 * number % 200, np.uint8)

@@ -1,4 +1,4 @@
-"""COCO's format: packed run lengths against the reference tools, pictures from folders and videos, bad files."""
+"""COCO's format: packed run lengths against the reference tools, images from folders and videos, bad files."""
 
 import json
 from pathlib import Path
@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from sonjit.datasets import load_coco, mask_from_segmentation, read_pictures, rle_from_mask
+from sonjit.datasets import load_coco, mask_from_segmentation, read_images, rle_from_mask
 from sonjit.errors import InputError
 
 MASKS = arrays.arrays(np.bool_, st.tuples(st.integers(1, 40), st.integers(1, 40)))
@@ -58,7 +58,7 @@ def test_polygons_are_nearly_the_reference_tools(corners, radius, seed):
     assert (mask & wanted).sum() / (mask | wanted).sum() > 0.85
 
 
-def picture(folder, name, size=(20, 30), shade=100):
+def image(folder, name, size=(20, 30), shade=100):
     height, width = size
     cv2.imwrite(str(folder / name), np.full((height, width, 3), shade, np.uint8))
 
@@ -81,12 +81,12 @@ def write(folder, data, name="set.json"):
 
 
 @pytest.mark.parametrize("where", ["beside", "images", "named"])
-def test_a_folder_gives_its_pictures(tmp_path, where):
+def test_a_folder_gives_its_images(tmp_path, where):
     folder = tmp_path / "images" if where != "beside" else tmp_path
     folder.mkdir(exist_ok=True)
-    picture(folder, "a.png")
+    image(folder, "a.png")
     data = load_coco(write(tmp_path, small()).parent)
-    ((one, rgb),) = read_pictures(data, folder if where == "named" else None)
+    ((one, rgb),) = read_images(data, folder if where == "named" else None)
     assert rgb.shape == (20, 30, 3)
     (instance,) = one.instances
     assert instance.box == (3, 4, 13, 12)
@@ -98,7 +98,7 @@ def test_a_folder_gives_its_pictures(tmp_path, where):
 def test_without_a_mask_the_box_is_filled(tmp_path):
     data = small()
     del data["annotations"][0]["segmentation"]
-    (one,) = load_coco(write(tmp_path, data)).pictures
+    (one,) = load_coco(write(tmp_path, data)).images
     assert one.instances[0].mask(20, 30).sum() == 80
 
 
@@ -108,7 +108,7 @@ def test_the_demo_clips_annotations(file):
     data = load_coco(file)
     (video,) = file.parent.glob("*.mp4")
     seen = 0
-    for one, rgb in read_pictures(data, video):
+    for one, rgb in read_images(data, video):
         for instance in one.instances if seen < 20 else ():
             rows, columns = np.nonzero(instance.mask(one.height, one.width))
             tight = (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
@@ -129,8 +129,8 @@ ANNOTATION = small()["annotations"][0]
         ("{", "not in COCO's format"),
         ("[]", "not in COCO's format"),
         ({"images": []}, "'categories' is missing"),
-        (small(images=[]), "not among the images|names no pictures"),
-        (small(annotations=[{**ANNOTATION, "image_id": 8}]), "picture 8"),
+        (small(images=[]), "not among the images|names no images"),
+        (small(annotations=[{**ANNOTATION, "image_id": 8}]), "image 8"),
         (small(annotations=[{**ANNOTATION, "category_id": 5}]), "category 5"),
         (small(annotations=[{**ANNOTATION, "bbox": [1, 2, 0, 5]}]), "holds nothing"),
         (small(annotations=[{**ANNOTATION, "bbox": [1, 2]}]), "not in COCO's format"),
@@ -155,13 +155,13 @@ def test_a_folder_must_hold_one_annotation_file(tmp_path):
         load_coco(tmp_path / "absent.json")
 
 
-def test_missing_or_wrong_pictures_are_named(tmp_path):
+def test_missing_or_wrong_images_are_named(tmp_path):
     data = load_coco(write(tmp_path, small()))
     with pytest.raises(InputError, match=r"a\.png"):
-        list(read_pictures(data))
-    picture(tmp_path, "a.png", size=(21, 30))
+        list(read_images(data))
+    image(tmp_path, "a.png", size=(21, 30))
     with pytest.raises(InputError, match="30 x 21 pixels and the annotations say 30 x 20"):
-        list(read_pictures(data))
+        list(read_images(data))
 
 
 def test_frames_that_a_video_lacks_are_named(tmp_path, demo_clip):
@@ -170,7 +170,7 @@ def test_frames_that_a_video_lacks_are_named(tmp_path, demo_clip):
     images = [{"id": 5, "file_name": "999999.png", "width": width, "height": height}]
     data = load_coco(write(tmp_path, small(images=images, annotations=[])))
     with pytest.raises(InputError, match="no frame 999999"):
-        list(read_pictures(data, Path(path)))
+        list(read_images(data, Path(path)))
 
 
 @pytest.mark.parametrize(

@@ -82,7 +82,7 @@ def first_that_opens(root):
     pytest.fail(f"no data set of ours opens {root}")
 
 
-def test_pictures_that_lie_in_no_file_are_written_beside(own, tmp_path):
+def test_images_that_lie_in_no_file_are_written_beside(own, tmp_path):
     convert_dataset(open_dataset("folder", own()), tmp_path / "shards", per_shard=3)
     shards = open_dataset("shards", tmp_path / "shards")
     for name in ("y.json", "y.parquet"):
@@ -109,12 +109,12 @@ def test_shards_are_the_same_bytes_every_time_and_go_on(own, tmp_path):
 def test_a_stopped_run_leaves_no_half_shard(own, tmp_path):
     root = own()
     dataset = open_dataset("folder", root)
-    picture = root / "images" / "p3.png"
-    hidden = picture.rename(root / "hidden.png")
+    image = root / "images" / "p3.png"
+    hidden = image.rename(root / "hidden.png")
     with pytest.raises(InputError, match=r"p3\.png"):
         save_shards(tmp_path / "a", dataset, per_shard=2)
     assert sorted(file.name for file in (tmp_path / "a").iterdir()) == ["000000.tar", "index.json"]
-    hidden.rename(picture)
+    hidden.rename(image)
     assert len(save_shards(tmp_path / "a", dataset, per_shard=2)) == 2
     check_all_is_there(dataset, tmp_path / "a")
 
@@ -167,7 +167,7 @@ def test_unknown_ending(own, tmp_path):
 
 
 def test_sheet_shows_every_sample(own):
-    """A cell each; one whose picture is gone is dark and says so instead of stopping the rest."""
+    """A cell each; one whose image is gone is dark and says so instead of stopping the rest."""
     root = own()
     samples = list(open_dataset("folder", root))
     whole = draw_contact_sheet(samples, columns=3, cell_px=200)

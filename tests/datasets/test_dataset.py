@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from sonjit.datasets import Dataset, Instance, Sample, SampleCamera, dataset_entry, list_datasets, open_dataset
 from sonjit.datasets.checks import check_all, check_sample
-from sonjit.datasets.hands.interhand_index import index_pictures
+from sonjit.datasets.hands.interhand_index import index_images
 from sonjit.datasets.joint_orders import camera_matrix, hand_before_camera
 from sonjit.datasets.registry import DatasetEntry
 from sonjit.errors import InputError
@@ -112,7 +112,7 @@ def test_wrong_units_axes_orders_and_cameras_are_told():
         "behind the camera": (joints * [1, -1, -1], seen),
         "joint order": (joints[::-1], seen),
         "camera are not": (joints, seen + 30),
-        "outside of the picture": (joints + np.array([3, 0, 0]), None),
+        "outside of the image": (joints + np.array([3, 0, 0]), None),
     }
     for message, (points, pixels) in wrong.items():
         with pytest.raises(InputError, match=message) as caught:
@@ -144,7 +144,7 @@ def test_points_behind_a_camera_have_no_pixels():
         SampleCamera(K).from_world(np.zeros(3))
 
 
-def test_pictures_of_another_size_are_refused_or_brought_to_size():
+def test_images_of_another_size_are_refused_or_brought_to_size():
     small = sample_of()
     assert small.rgb() is GREY
     with pytest.raises(InputError, match=r"320 x 240 pixels.*640 x 480"):
@@ -173,8 +173,8 @@ def test_unknown_sets_name_the_known_ones():
         open_dataset("interhand", "nowhere")
 
 
-def test_index_of_a_million_pictures_would_fit(tmp_path):
-    """Bytes a picture, of which InterHand2.6M has two and a half million."""
+def test_index_of_a_million_images_would_fit(tmp_path):
+    """Bytes an image, of which InterHand2.6M has two and a half million."""
     import json
 
     count = 1000
@@ -187,10 +187,10 @@ def test_index_of_a_million_pictures_would_fit(tmp_path):
     ]  # fmt: skip
     path = tmp_path / "data.json"
     path.write_text(json.dumps({"images": images, "annotations": annotations}), "utf-8")
-    index = index_pictures(path)
+    index = index_images(path)
     assert len(pickle.dumps(index)) < 80 * count
     for n in (0, 1, count - 1):
-        picture = index.picture(n)
-        assert (picture.annotation_id, picture.frame, picture.camera, picture.subject) == (n, n, "400002", "1")
-        assert picture.joint_valid.tolist() == [bool(n % 2)] * 42
-        assert picture.file_name == images[n]["file_name"]
+        image = index.image(n)
+        assert (image.annotation_id, image.frame, image.camera, image.subject) == (n, n, "400002", "1")
+        assert image.joint_valid.tolist() == [bool(n % 2)] * 42
+        assert image.file_name == images[n]["file_name"]

@@ -1,4 +1,4 @@
-"""One's own pictures: every field of the COCO file, orders of keypoints, tables, folders by class, bad files."""
+"""One's own images: every field of the COCO file, orders of keypoints, tables, folders by class, bad files."""
 
 import json
 
@@ -8,7 +8,7 @@ import pytest
 
 from sonjit import Hand
 from sonjit.datasets import open_dataset
-from sonjit.datasets.dataset import PackedRecords, picture_size
+from sonjit.datasets.dataset import PackedRecords, size_of_image
 from sonjit.datasets.joint_orders import skeleton_of_names
 from sonjit.errors import InputError
 from sonjit.media import Header, open_writer
@@ -106,7 +106,7 @@ def test_bad_samples_can_be_left_out(own):
     assert ["bbox" in one.reason or "p3.png is missing" in one.reason for one in dataset.skipped] == [True, True]
 
 
-def test_picture_of_another_size_is_an_error(own):
+def test_image_of_another_size_is_an_error(own):
     root = own(lambda labels: [image.update(width=119) for image in labels["images"]])
     with pytest.raises(InputError, match=r"120 x 80 pixels and .*dataset.json says 119 x 80"):
         open_dataset("folder", root)[0].rgb()
@@ -157,7 +157,7 @@ def test_folders_by_class(tmp_path):
 
 
 def test_nothing_at_all_says_what_is_wanted(tmp_path):
-    with pytest.raises(InputError, match="holds neither a COCO file or table nor folders of pictures by class"):
+    with pytest.raises(InputError, match="holds neither a COCO file or table nor folders of images by class"):
         open_dataset("folder", tmp_path)
     with pytest.raises(InputError, match="no such file or folder"):
         open_dataset("folder", tmp_path / "absent")
@@ -169,8 +169,8 @@ def test_sizes_of_turned_photographs(tmp_path):
     exif = b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0"
     path = tmp_path / "turned.jpg"
     path.write_bytes(data[:2] + b"\xff\xe1" + (len(exif) + 2).to_bytes(2) + exif + data[2:])
-    assert picture_size(path) == (60, 40)
-    assert picture_size(path, upright=True) == (40, 60)
+    assert size_of_image(path) == (60, 40)
+    assert size_of_image(path, upright=True) == (40, 60)
 
 
 def test_records_are_packed():

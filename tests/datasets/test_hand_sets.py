@@ -37,7 +37,7 @@ def opened(name, root, **options):
                 raise
 
 
-def samples_by_picture(name, root):
+def samples_by_image(name, root):
     found = {sample.id: sample for dataset in opened(name, root) for sample in dataset}
     assert found, f"nothing of {name} in {root}"
     return found
@@ -90,7 +90,7 @@ def test_made_sets_give_what_is_expected(file):
     (name,) = names_for(file.parent)
     said = re.search(r"tolerance ([\d.e-]+)", expected.get("note", ""))
     tolerance = float(said[1]) if said else TOLERANCE
-    samples = samples_by_picture(name, file.parent)
+    samples = samples_by_image(name, file.parent)
     for record in records:
         sample = samples[record["image"]]
         assert sample.rgb().shape == (sample.height, sample.width, 3)
@@ -123,8 +123,8 @@ def test_made_sets_give_what_is_expected(file):
             np.testing.assert_allclose(sample.camera.from_world(world), hand.keypoints_m, atol=1e-7)
         if "depth_m" in expected:
             np.testing.assert_allclose(sample.depth(), expected["depth_m"], atol=TOLERANCE)
-    for picture in expected.get("no_hand", ()):
-        assert [one.kind for one in samples[picture].instances if one.kind == "hand"] == []
+    for image in expected.get("no_hand", ()):
+        assert [one.kind for one in samples[image].instances if one.kind == "hand"] == []
     for record in expected.get("evaluation", ()):
         (hand,) = [one for one in samples[record["image"]].instances if one.kind == "hand"]
         np.testing.assert_allclose(hand.keypoints_m[0] * 1e3, record["root_mm"], atol=TOLERANCE)
@@ -136,11 +136,11 @@ def test_made_sets_give_what_is_expected(file):
 
 @pytest.mark.golden
 @pytest.mark.files("real/datasets/*/annotations")
-def test_real_hands_project_onto_their_pictures(file):
+def test_real_hands_project_onto_their_images(file):
     names = [name for name in names_for(file.parent) if "hand" in dataset_entry(name).kinds]
     if not names:
         pytest.skip("no hands")
-    for sample in samples_by_picture(names[0], file.parent).values():
+    for sample in samples_by_image(names[0], file.parent).values():
         assert sample.rgb().shape == (sample.height, sample.width, 3)
         for hand in sample.instances:
             if sample.camera is None or hand.keypoints_m is None:
@@ -343,7 +343,7 @@ def test_2d_and_3d_that_disagree_are_an_error_in_pixels(copied, monkeypatch):
         open_dataset("rhd", root)
 
 
-def test_missing_pictures_are_named_and_left_out(copied):
+def test_missing_images_are_named_and_left_out(copied):
     root = copied("stb")
     whole = open_dataset("stb", root)
     whole[1].image.unlink()
@@ -354,7 +354,7 @@ def test_missing_pictures_are_named_and_left_out(copied):
     assert whole[1].image.name in kept.skipped[0].reason
 
 
-def test_a_picture_of_another_size_is_refused(copied):
+def test_a_image_of_another_size_is_refused(copied):
     root = copied("interhand")
     (labels,) = root.rglob("*_data.json")
     edited(labels, lambda content: content["images"][0].update(width=335))

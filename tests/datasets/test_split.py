@@ -1,4 +1,4 @@
-"""Splits: nobody and no picture in two parts, the same for the same seed, near the shares that were asked for."""
+"""Splits: nobody and no image in two parts, the same for the same seed, near the shares that were asked for."""
 
 import numpy as np
 import pytest
@@ -50,13 +50,13 @@ def test_a_set_is_split_by_subject(own):
     assert len({part.sha256 for part in parts.values()}) == 3
 
 
-def test_subjects_who_share_a_picture_stay_together(own):
+def test_subjects_who_share_a_image_stay_together(own):
     root = own(count=12)
     (root / "images" / "p11.png").write_bytes((root / "images" / "p0.png").read_bytes())
     for seed in range(8):
         parts = split_dataset(open_dataset("folder", root), SHARES, seed=seed)
         assert any({0, 1, 10, 11} <= set(part.indices.tolist()) for part in parts.values())
-    apart = [split_dataset(open_dataset("folder", root), SHARES, seed=seed, same_pictures=False) for seed in range(8)]
+    apart = [split_dataset(open_dataset("folder", root), SHARES, seed=seed, same_images=False) for seed in range(8)]
     assert not all(any({0, 11} <= set(part.indices.tolist()) for part in parts.values()) for parts in apart)
 
 

@@ -1,4 +1,4 @@
-"""The reference programs' runs over pictures and videos, and ours beside them."""
+"""The reference programs' runs over images and videos, and ours beside them."""
 
 import importlib.util
 import json
@@ -39,7 +39,7 @@ def keypoint_distances(hand, instance):
 
 
 def is_inside(points, size):
-    """Whether every point (K, 2) lies within a picture of that size."""
+    """Whether every point (K, 2) lies within an image of that size."""
     return bool(((points >= 0) & (points <= size)).all())
 
 
@@ -59,27 +59,27 @@ def has_bf16():
 
 
 def boxes_from(rows, width, height):
-    """RotatedBox in pixels for each golden (cx, cy, w, h, rotation) in parts of the picture."""
+    """RotatedBox in pixels for each golden (cx, cy, w, h, rotation) in parts of the image."""
     return [RotatedBox(cx * width, cy * height, w * width, h * height, turn) for cx, cy, w, h, turn in rows or []]
 
 
 @pytest.fixture(scope="session")
 def golden_frames(data):
-    """`golden_frames(file, golden)`: (is it synthetic, an iterator over its pictures); skips what is not there."""
+    """`golden_frames(file, golden)`: (is it synthetic, an iterator over its images); skips what is not there."""
 
     def frames(file, golden):
         if not (data / golden["source"]).is_file():
             pytest.skip(f"{golden['source']} is not in {data}")
         module = _module(file.with_name("sequences.py"))
         made = getattr(module, file.name.split(".")[1], None)
-        return made is not None, made(data) if made else _pictures(data / golden["source"])
+        return made is not None, made(data) if made else _images(data / golden["source"])
 
     return frames
 
 
 @pytest.fixture(scope="session")
 def replay(golden_frames, hands):
-    """`replay(file)`: our run over a golden's pictures, beside it; worked out once."""
+    """`replay(file)`: our run over a golden's images, beside it; worked out once."""
 
     @cache
     def run(file):
@@ -88,16 +88,16 @@ def replay(golden_frames, hands):
         options = {
             "model": ("lite", "full")[config["model_complexity"]],
             "max_instances": config["max_num_hands"],
-            "mirrored": True,  # the goldens' labels take every picture for a selfie view
+            "mirrored": True,  # the goldens' labels take every image for a selfie view
             "search_interval": 1,
         }
         by_index = {frame["frame"]: frame for frame in golden["frames"]}
-        synthetic, pictures = golden_frames(file, golden)
+        synthetic, images = golden_frames(file, golden)
         free = hands(**options, precision="f32", static_image=config["static_image_mode"])
         exact = hands(**options, precision="f32", static_image=True)
         rough = hands(**options, precision="bf16", static_image=True) if has_bf16() else None
         pairs, size = [], None
-        for index, rgb in enumerate(pictures):
+        for index, rgb in enumerate(images):
             size = rgb.shape[1::-1]
             seen = free.detect(rgb)
             if index in by_index:
@@ -123,7 +123,7 @@ def _carried_boxes(before, now, width, height):
     return carried if all(any(iou(new, old) > 0.5 for old in carried) for new in found) else []
 
 
-def _pictures(path):
+def _images(path):
     with open_source(path) as source:
         for frame in source:
             yield frame.rgb

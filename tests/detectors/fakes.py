@@ -1,4 +1,4 @@
-"""Instances made of plain numbers, and a kind of detector that sees them in an array instead of a picture."""
+"""Instances made of plain numbers, and a kind of detector that sees them in an array instead of an image."""
 
 from dataclasses import dataclass
 
@@ -30,23 +30,23 @@ class Scene(Kind):
     """Instances stand where `places` says, at a distance of at least a box; a box sees the nearest one in reach.
 
     Attributes:
-        places: x of each instance of the current picture.
-        searches: pictures that were searched, by their number (from 0).
-        looks: boxes looked into, per picture.
+        places: x of each instance of the current image.
+        searches: images that were searched, by their number (from 0).
+        looks: boxes looked into, per image.
     """
 
     def __init__(self, places=()):
         self.places, self.searches, self.looks = list(places), [], []
-        self._picture = -1
+        self._image = -1
 
     def show(self, *places):
-        """The next picture."""
+        """The next image."""
         self.places = list(places)
-        self._picture += 1
+        self._image += 1
         self.looks.append(0)
 
     def find(self, rgb, min_score):
-        self.searches.append(self._picture)
+        self.searches.append(self._image)
         return [RotatedBox(x, 50, 100, 100) for x in self.places]
 
     def observe(self, rgb, box):

@@ -1,4 +1,4 @@
-"""Bodies against what MediaPipe and tfjs-models found in the same pictures; several people at once."""
+"""Bodies against what MediaPipe and tfjs-models found in the same images; several people at once."""
 
 import json
 import math
@@ -199,9 +199,9 @@ def test_networks_with_their_tail_rewritten_for_bf16_say_the_same_in_f32(model):
         for model in (network, rewritten)
     )
     assert after < before
-    picture = np.random.default_rng(0).uniform(0, 1, network.input(0).shape).astype(np.float32)
+    image = np.random.default_rng(0).uniform(0, 1, network.input(0).shape).astype(np.float32)
     exact, other = (
-        list(ov.Core().compile_model(m, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})(picture).values())
+        list(ov.Core().compile_model(m, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})(image).values())
         for m in (network, rewritten)
     )
     for a, b in zip(exact, other, strict=True):
@@ -210,7 +210,7 @@ def test_networks_with_their_tail_rewritten_for_bf16_say_the_same_in_f32(model):
 
 @pytest.fixture(scope="module")
 def crowd(data, read_rgb):
-    """`crowd(file)`: a golden's picture twice side by side, and a person's box in each; skips what would not fit."""
+    """`crowd(file)`: a golden's image twice side by side, and a person's box in each; skips what would not fit."""
 
     def make(file):
         golden = json.loads(file.read_text("utf-8"))
@@ -220,7 +220,7 @@ def crowd(data, read_rgb):
         box = boxes_from([roi], width, height)[0] if roi else None
         reach = box and box.width / 2 * (abs(math.cos(box.rotation)) + abs(math.sin(box.rotation))) + 1
         if not reach or box.cx < reach or box.cx > width - reach:
-            pytest.skip("nobody, or a crop that reaches over the seam between the pictures")
+            pytest.skip("nobody, or a crop that reaches over the seam between the images")
         return np.hstack([rgb, rgb]), box, box._replace(cx=box.cx + width)
 
     return make

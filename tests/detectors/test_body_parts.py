@@ -105,7 +105,7 @@ def test_crop_samples_the_exact_bilinear_values_to_a_thirtysecond_of_a_pixel(cx,
     assert (out[..., 2] == 7).all()
 
 
-def test_crop_far_outside_the_picture_is_its_border():
+def test_crop_far_outside_the_image_is_its_border():
     rgb = np.random.default_rng(1).integers(0, 255, (50, 60, 3), np.uint8)
     box = RotatedBox(1e6, 1e6, 100, 100)
     out = np.empty((8, 8, 3), np.uint8)

@@ -1,4 +1,4 @@
-"""Faces against what MediaPipe found in the same pictures, and what holds without it."""
+"""Faces against what MediaPipe found in the same images, and what holds without it."""
 
 import json
 
@@ -53,7 +53,7 @@ def faces(networks):
 
 @pytest.fixture(scope="module")
 def portrait(data, read_rgb):
-    """A picture with one face, and that face as MediaPipe sees it; the first among the goldens."""
+    """An image with one face, and that face as MediaPipe sees it; the first among the goldens."""
     for file in sorted(data.glob("goldens/mediapipe/facemesh.*.static*.json")):
         golden = json.loads(file.read_text("utf-8"))
         if len(golden["frames"][0]["instances"]) == 1:
@@ -155,12 +155,12 @@ def test_tensors(file, networks):
     if file.stem not in TENSORS:
         pytest.skip(f"{file.stem} is no network of Sonjit's")
     golden = np.load(file)
-    pictures = {"real": golden["crop_u8"]} | ({"rand": golden["rand_u8"]} if "rand_u8" in golden else {})
+    images = {"real": golden["crop_u8"]} | ({"rand": golden["rand_u8"]} if "rand_u8" in golden else {})
     network = load_engine(
         networks[TENSORS[file.stem]], EngineOptions(precision="f32"), value_range=tuple(golden["crop_range"])
     )
-    for name, picture in pictures.items():
-        network.input[0] = picture
+    for name, image in images.items():
+        network.input[0] = image
         expected = [golden[key] for key in golden if key.startswith(f"{name}.")]
         for output, wanted in zip(network.run(), expected, strict=True):
             scale = max(float(np.ptp(wanted)), 1.0)
@@ -277,7 +277,7 @@ def test_refinement_moves_each_regions_points_and_sets_the_irises_depth():
     np.testing.assert_array_equal(np.delete(points, moved, axis=0)[:-10, :2], np.delete(mesh, moved, axis=0)[:, :2])
     groups = load_skeleton("face_mediapipe478").groups
     assert set(points[list(groups["lips"]), 0]) == {values["lips"]}
-    # The network calls the picture's left what is the person's right.
+    # The network calls the image's left what is the person's right.
     for side, other in (("left", "right"), ("right", "left")):
         rim = list(groups[f"{side}Eye"])
         assert set(points[rim + list(groups[f"{side}Eyebrow"]), 0]) == {values[f"{other}Eye"]}

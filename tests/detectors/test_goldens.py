@@ -1,4 +1,4 @@
-"""Hands against what MediaPipe and tfjs-models found in the same pictures."""
+"""Hands against what MediaPipe and tfjs-models found in the same images."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Hands in pictures: properties that hold for any picture, and the bundled clip against its exact truth."""
+"""Hands in images: properties that hold for any image, and the bundled clip against its exact truth."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ def demo_run(hands, demo_clip):
 
 @pytest.fixture(scope="session")
 def demo_matches(demo_clip, demo_run):
-    """(frame, true hand, the hand found there or None) for every hand with all its points inside the picture."""
+    """(frame, true hand, the hand found there or None) for every hand with all its points inside the image."""
     _, frames, truth = demo_clip
     height, width = frames[0].shape[:2]
     matches = []
@@ -92,7 +92,7 @@ def test_results_are_the_callers_own(hands, demo_clip):
 
 
 @pytest.mark.parametrize("mirrored", [False, True])
-def test_a_mirrored_picture_gives_the_mirrored_hands(hands, photo, mirrored):
+def test_a_mirrored_image_gives_the_mirrored_hands(hands, photo, mirrored):
     options = {"static_image": True, "precision": "f32"}
     found = hands(**options, mirrored=mirrored).detect(photo)
     again = hands(**options, mirrored=not mirrored).detect(photo[:, ::-1])
@@ -128,14 +128,14 @@ def test_flipping_is_of_the_output_only(hands, photo):
     [lambda p: p[..., [0, 1, 2, 0]], lambda p: p.astype(np.uint16) * 257, np.asfortranarray],
     ids=["rgba", "uint16", "fortran"],
 )
-def test_the_same_picture_in_another_form_gives_the_same_hands(hands, photo, turned_in):
+def test_the_same_image_in_another_form_gives_the_same_hands(hands, photo, turned_in):
     detector = hands(static_image=True)
     assert detector.detect(turned_in(photo)) == detector.detect(photo)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 900), (900, 1), (2, 3), (7, 20_000)], ids=str)
 @pytest.mark.parametrize("level", [0, 255])
-def test_pictures_with_nothing_in_them(hands, size, level):
+def test_images_with_nothing_in_them(hands, size, level):
     assert hands().detect(np.full((*size, 3), level, np.uint8)) == []
 
 

@@ -14,7 +14,7 @@ VIDEOS = pytest.mark.files("goldens/mediapipe/pose.*.track.full.json")
 
 
 def medium(file):
-    """The picture or clip of a golden, or a skip where it is made and not stored."""
+    """The image or clip of a golden, or a skip where it is made and not stored."""
     golden = json.loads(file.read_text("utf-8"))
     path = file.parents[2] / golden["source"]
     if not path.is_file():
@@ -68,7 +68,7 @@ def test_hands_and_face_are_where_the_body_has_them(file, holistic):
 @pytest.mark.golden
 @STILLS
 def test_two_people_are_each_as_they_are_alone(file, holistic):
-    """The same picture twice, one below the other, looked at in the boxes of the one alone."""
+    """The same image twice, one below the other, looked at in the boxes of the one alone."""
     _, path = medium(file)
     rgb = rgb_from(path)
     alone = holistic.detect(rgb)[:1]
@@ -97,7 +97,7 @@ def test_everything_of_a_person_keeps_one_id(file, weights):
     assert {part.id for people in frames for person in people for part in person.parts} == {1}
 
 
-def test_an_empty_picture_has_nobody(holistic):
+def test_an_empty_image_has_nobody(holistic):
     assert holistic.detect(np.zeros((120, 160, 3), np.uint8)) == []
 
 

@@ -18,7 +18,7 @@ from sonjit.geometry import RotatedBox
 
 from .fakes import Scene
 
-PICTURE = np.zeros((100, 1000, 3), np.uint8)
+IMAGE = np.zeros((100, 1000, 3), np.uint8)
 times = st.none() | st.floats() | st.sampled_from([0.0, -1.0, 1.0, 1 / 30, 1e17, 5e-324, math.nan, math.inf, -math.inf])
 
 
@@ -32,7 +32,7 @@ def play(scene, detector, frames):
     results = []
     for places in frames:
         scene.show(*places)
-        results.append(detector.detect(PICTURE))
+        results.append(detector.detect(IMAGE))
     return results
 
 
@@ -96,16 +96,16 @@ def test_given_boxes_replace_searching_and_carrying():
     play(scene, detector, [(100, 500)])
     scene.show(110, 500, 900)
     boxes = [RotatedBox(900, 50, 100, 100), RotatedBox(105, 50, 100, 100)]
-    assert detector.detect(PICTURE, boxes=boxes) == [(1, 110), (3, 900)]
+    assert detector.detect(IMAGE, boxes=boxes) == [(1, 110), (3, 900)]
     assert scene.searches == [0]
-    assert detector.detect(PICTURE, boxes=[]) == []
+    assert detector.detect(IMAGE, boxes=[]) == []
 
 
 @pytest.mark.parametrize("static", [False, True])
 def test_given_boxes_work_for_stills_and_streams(static):
     scene, detector = make(static_image=static)
     scene.show(100, 500)
-    found = detector.detect(PICTURE, boxes=[RotatedBox(500, 50, 100, 100), RotatedBox(800, 50, 100, 100)])
+    found = detector.detect(IMAGE, boxes=[RotatedBox(500, 50, 100, 100), RotatedBox(800, 50, 100, 100)])
     assert [place for _, place in found] == [500]
     assert scene.searches == []
 
@@ -129,7 +129,7 @@ def test_no_time_is_an_error_and_none_costs_an_instance(smoother, stamps):
     scene, detector = make(lambda: KeypointSmoother(smoother()) if smoother else None)
     for i, stamp in enumerate(stamps):
         scene.show(100 + i, 500 - i)
-        (first, left), (second, right) = detector.detect(PICTURE, time=stamp)
+        (first, left), (second, right) = detector.detect(IMAGE, time=stamp)
         assert (first, second) == (1, 2)
         assert (left, right) == pytest.approx((100 + i, 500 - i), abs=20)  # a filter may lag; NaN fails too
 
@@ -139,7 +139,7 @@ def test_a_time_that_goes_back_is_said_once(caplog):
     scene.show(100)
     with caplog.at_level(logging.WARNING, "sonjit"):
         for time in (1.0, 0.5, 0.5, math.nan):
-            detector.detect(PICTURE, time=time)
+            detector.detect(IMAGE, time=time)
     assert [record.message for record in caplog.records] == [
         "time 0.5 does not move forward from 1.0: taken as a new stream"
     ]
@@ -148,7 +148,7 @@ def test_a_time_that_goes_back_is_said_once(caplog):
 def test_a_batch_is_consecutive_frames():
     scene, detector = make()
     scene.show(100)
-    assert detector.detect_batch([PICTURE] * 3) == [[(1, 100)]] * 3
+    assert detector.detect_batch([IMAGE] * 3) == [[(1, 100)]] * 3
     assert scene.searches == [0]
 
 
@@ -187,23 +187,23 @@ def test_a_closed_detector_says_so(used):
     scene.show(100)
     with detector:
         if used:
-            detector.detect_async(PICTURE).result(timeout=30)
+            detector.detect_async(IMAGE).result(timeout=30)
     detector.close()
     with pytest.raises(InputError, match="this detector is closed; make a new one with create_detector"):
-        detector.detect(PICTURE)
+        detector.detect(IMAGE)
     with pytest.raises(InputError, match="this detector is closed"):
-        detector.detect_async(PICTURE).result(timeout=30)
+        detector.detect_async(IMAGE).result(timeout=30)
 
 
 @pytest.mark.parametrize(
-    "picture",
+    "image",
     [None, "nowhere.jpg", np.zeros((3, 3)), np.zeros((0, 5, 3), np.uint8), np.zeros((1, 32_767, 3), np.uint8)],
     ids=["none", "missing", "float", "empty", "too-wide"],
 )
-def test_no_picture_is_an_input_error(picture):
+def test_no_image_is_an_input_error(image):
     _, detector = make()
     with pytest.raises(InputError):
-        detector.detect(picture)
+        detector.detect(image)
 
 
 @pytest.mark.parametrize(

@@ -59,7 +59,7 @@ def test_the_threshold_decides_who_belongs_together(threshold, count):
 
 
 class FakeNetwork:
-    """Gives the same values at one anchor whatever the picture shows."""
+    """Gives the same values at one anchor whatever the image shows."""
 
     precision = "f32"
 
@@ -85,9 +85,9 @@ def network(request):
 
 
 @pytest.mark.parametrize(("width", "height"), [(64, 64), (128, 64), (100, 200)])
-def test_boxes_stand_in_pixels_of_the_picture(network, width, height):
-    picture = np.full((height, width, 3), 9, np.uint8)
-    (found,) = SingleShotDetector(network, GRID).find(picture, 0.5)
+def test_boxes_stand_in_pixels_of_the_image(network, width, height):
+    image = np.full((height, width, 3), 9, np.uint8)
+    (found,) = SingleShotDetector(network, GRID).find(image, 0.5)
     side, left, top = max(width, height), min(0, width - height) / 2, min(0, height - width) / 2
     np.testing.assert_allclose(
         found.box,

@@ -43,20 +43,20 @@ def convolution(tmp_path):
 
 
 @pytest.fixture
-def picture():
+def image():
     return np.random.default_rng(4).integers(0, 256, (1, 4, 6, 3), np.uint8)
 
 
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("value_range", [(0.0, 1.0), (-1.0, 1.0), (0.0, 255.0), (-0.5, 2.0)], ids=str)
-def test_the_network_sees_the_picture_in_its_layout_and_range(engine, value_range, echo, picture):
+def test_the_network_sees_the_image_in_its_layout_and_range(engine, value_range, echo, image):
     path, layout = echo
     network = load_engine(path, EngineOptions(engine=engine, precision="f32"), value_range=value_range)
-    assert (network.input.shape, network.input.dtype) == (picture.shape, np.uint8)
-    network.input[:] = picture
+    assert (network.input.shape, network.input.dtype) == (image.shape, np.uint8)
+    network.input[:] = image
     same, twice = network.run()
     low, high = value_range
-    expected = picture / 255 * (high - low) + low
+    expected = image / 255 * (high - low) + low
     if layout == "NCHW":
         expected = expected.transpose(0, 3, 1, 2)
     np.testing.assert_allclose(same, expected, atol=1e-4 * (high - low))
@@ -64,22 +64,22 @@ def test_the_network_sees_the_picture_in_its_layout_and_range(engine, value_rang
     assert same.dtype == np.float32
 
 
-def test_both_engines_agree(convolution, picture):
+def test_both_engines_agree(convolution, image):
     results = []
     for engine in ENGINES:
         network = load_engine(convolution, EngineOptions(engine=engine, precision="f32"), value_range=(-1, 1))
         assert network.precision == "f32"
-        network.input[:] = picture
+        network.input[:] = image
         results.append(network.run()[0].copy())
     np.testing.assert_allclose(*results, atol=1e-4)
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_each_run_is_of_what_stands_in_the_input(engine, convolution, picture):
+def test_each_run_is_of_what_stands_in_the_input(engine, convolution, image):
     network = load_engine(convolution, EngineOptions(engine=engine))
     network.input[:] = 0
     first = network.run()[0].copy()
-    network.input[:] = picture
+    network.input[:] = image
     second = network.run()[0].copy()
     network.input[:] = 0
     assert not np.allclose(first, second)
@@ -88,9 +88,9 @@ def test_each_run_is_of_what_stands_in_the_input(engine, convolution, picture):
 
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("threads", [1, 2])
-def test_threads_do_not_change_results(engine, threads, convolution, picture):
+def test_threads_do_not_change_results(engine, threads, convolution, image):
     network = load_engine(convolution, EngineOptions(engine=engine, threads=threads, precision="f32"))
-    network.input[:] = picture
+    network.input[:] = image
     assert np.isfinite(network.run()[0]).all()
 
 
@@ -100,7 +100,7 @@ def test_threads_do_not_change_results(engine, threads, convolution, picture):
     ids=["vector", "five-channels"],
 )
 @pytest.mark.parametrize("engine", ENGINES)
-def test_a_network_that_takes_no_picture_is_refused(engine, shape, words, tmp_path):
+def test_a_network_that_takes_no_image_is_refused(engine, shape, words, tmp_path):
     node = helper.make_node("Identity", ["x"], ["y"])
     path = save_model(tmp_path / "odd.onnx", [node], shape, {"y": shape})
     with pytest.raises(InputError, match=words) as caught:
@@ -186,10 +186,10 @@ def test_a_wrong_sonjit_threads_is_named(text, monkeypatch):
 
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("chosen", [(1,), (1, 0)], ids=str)
-def test_only_the_outputs_asked_for_are_computed(engine, chosen, echo, picture):
+def test_only_the_outputs_asked_for_are_computed(engine, chosen, echo, image):
     every = load_engine(echo[0], EngineOptions(engine=engine, precision="f32"))
     some = load_engine(echo[0], EngineOptions(engine=engine, precision="f32"), outputs=chosen)
-    every.input[:] = some.input[:] = picture
+    every.input[:] = some.input[:] = image
     results = every.run()
     assert len(some.run()) == len(chosen)
     for given, number in zip(some.run(), chosen, strict=True):

@@ -17,12 +17,12 @@ RNG = np.random.default_rng(8)
 
 
 def make_network(outputs=4):
-    """Mean over a picture, then a head of one matrix product over a row."""
-    picture = ops.parameter([1, 4, 6, 3], np.float32, name="picture")
+    """Mean over an image, then a head of one matrix product over a row."""
+    image = ops.parameter([1, 4, 6, 3], np.float32, name="image")
     weights = RNG.normal(size=(outputs, 72)).astype(np.float32)
-    row = ops.reshape(picture, ops.constant(np.array([1, 72])), special_zero=False)
+    row = ops.reshape(image, ops.constant(np.array([1, 72])), special_zero=False)
     head = ops.matmul(row, ops.constant(weights), transpose_a=False, transpose_b=True)
-    return ov.Model([ops.add(head, ops.constant(np.float32(1.5)))], [picture])
+    return ov.Model([ops.add(head, ops.constant(np.float32(1.5)))], [image])
 
 
 @pytest.fixture
@@ -110,8 +110,8 @@ def test_another_file_or_setting_is_another_blob(change, model, cached):
     assert len(blobs(cached)) == 2
 
 
-def test_int8_without_pictures_says_so(model):
-    with pytest.raises(InputError, match=r"tiny\.xml: no pictures to set int8 ranges with"):
+def test_int8_without_images_says_so(model):
+    with pytest.raises(InputError, match=r"tiny\.xml: no images to set int8 ranges with"):
         load_engine(model, EngineOptions(precision="int8"))
 
 
@@ -121,17 +121,17 @@ def test_auto_precision_is_one_that_the_cpu_has():
     assert "CPU" in engine.devices()
 
 
-def run_exactly(model, picture):
-    return ov.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})(picture)[0]
+def run_exactly(model, image):
+    return ov.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})(image)[0]
 
 
 def test_keeping_heads_exact_keeps_results():
     model = make_network()
-    picture = RNG.normal(size=(1, 4, 6, 3)).astype(np.float32)
-    before = run_exactly(model, picture)
+    image = RNG.normal(size=(1, 4, 6, 3)).astype(np.float32)
+    before = run_exactly(model, image)
     keep_heads_in_f32(model)
     assert "MatMul" not in {node.get_type_name() for node in model.get_ops()}
-    after = run_exactly(model, picture)
+    after = run_exactly(model, image)
     assert after.shape == before.shape
     np.testing.assert_allclose(after, before, rtol=1e-5, atol=1e-5)
 
@@ -145,10 +145,10 @@ def test_products_that_are_no_heads_are_left_alone():
 
 @pytest.mark.parametrize("name", ["hand-lite", "hand-full", "palm-lite", "palm-full"])
 def test_keeping_heads_exact_keeps_the_published_networks(name, weights):
-    picture = RNG.random((1, 224, 224, 3) if "hand" in name else (1, 192, 192, 3)).astype(np.float32)
+    image = RNG.random((1, 224, 224, 3) if "hand" in name else (1, 192, 192, 3)).astype(np.float32)
     plain = ov.Core().read_model(weights[name])
     kept = plain.clone()
     keep_heads_in_f32(kept)
-    for a, b in zip(*(ov.Core().compile_model(m, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})(picture).values()
+    for a, b in zip(*(ov.Core().compile_model(m, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})(image).values()
                       for m in (plain, kept)), strict=True):  # fmt: skip
         np.testing.assert_allclose(a, b, atol=2e-3 * max(1.0, float(np.abs(a).max())))

@@ -46,7 +46,7 @@ def clip_folder(demo_clip, tmp_path_factory):
 
 @pytest.fixture
 def hand_sample():
-    """`hand_sample(seed)`: a made-up hand in space and in the picture."""
+    """`hand_sample(seed)`: a made-up hand in space and in the image."""
 
     def make(seed=0, sides=("Right",), **extra):
         random = np.random.default_rng(seed)
@@ -57,8 +57,8 @@ def hand_sample():
             instances.append(
                 Instance(kind="hand", side=side, skeleton="hand_mediapipe21", keypoints_m=metres, keypoints_px=pixels)
             )
-        picture = np.full((200, 200, 3), 127, np.uint8)
-        return Sample(dataset="made", id=f"{seed}", image=picture, width=200, height=200,
+        image = np.full((200, 200, 3), 127, np.uint8)
+        return Sample(dataset="made", id=f"{seed}", image=image, width=200, height=200,
                       instances=tuple(instances), **extra)  # fmt: skip
 
     return make

@@ -200,9 +200,9 @@ def test_intervals_draw_subjects_where_enough_are_known():
     few = [("a", str(place), f"s{place % 4}") for place in range(20)]
     many = [("a", str(place), f"s{place % 6}") for place in range(20)]
     some = [("a", str(place // 2), None) for place in range(20)]
-    assert clusters_of(few) == (list(range(20)), "pictures")
+    assert clusters_of(few) == (list(range(20)), "images")
     assert clusters_of(many) == ([place % 6 for place in range(20)], "subjects")
-    assert clusters_of(some) == ([place // 2 for place in range(20)], "pictures")
+    assert clusters_of(some) == ([place // 2 for place in range(20)], "images")
 
 
 def test_intervals_of_very_many_are_as_wide_as_those_of_all():

@@ -13,7 +13,7 @@ from sonjit.explain.classes import backprop_saliency, classify_crop, explain_cla
 from sonjit.networks import create_network, save_checkpoint
 
 RNG = np.random.default_rng(4)
-PICTURE = RNG.integers(0, 255, (48, 64, 3), np.uint8)
+IMAGE = RNG.integers(0, 255, (48, 64, 3), np.uint8)
 
 
 class Bright(torch.nn.Module):
@@ -29,7 +29,7 @@ class Bright(torch.nn.Module):
 
 @pytest.fixture
 def network():
-    """Tells bright pictures from dark ones, and can be seen through."""
+    """Tells bright images from dark ones, and can be seen through."""
     from sonjit.networks.cam.cam import CamNetwork
 
     made = CamNetwork(Bright(), classes=2).eval()
@@ -42,10 +42,10 @@ def network():
 
 @pytest.fixture
 def spot():
-    """A dark picture with a bright square, and its box."""
-    picture = np.full((64, 96, 3), 100, np.uint8)
-    picture[16:32, 48:72] = 255
-    return picture, (48, 16, 72, 32)
+    """A dark image with a bright square, and its box."""
+    image = np.full((64, 96, 3), 100, np.uint8)
+    image[16:32, 48:72] = 255
+    return image, (48, 16, 72, 32)
 
 
 @pytest.fixture
@@ -56,43 +56,43 @@ def trained(tmp_path):
     save_checkpoint(made, tmp_path / "weights.safetensors")
     settings = {"pooling": "gap", "size": 48, "classes": ["Left", "Right", "none"]}
     (tmp_path / "settings.json").write_text(json.dumps(settings), "utf-8")
-    cv2.imwrite(str(tmp_path / "picture.png"), PICTURE)
+    cv2.imwrite(str(tmp_path / "image.png"), IMAGE)
     return tmp_path
 
 
 def test_each_class_has_its_map_score_and_probability():
     network = create_network("cam-small", "demo", classes=4).eval()
-    maps = explain_classes(network, PICTURE, 48, [2, 0])
+    maps = explain_classes(network, IMAGE, 48, [2, 0])
     assert [one.label for one in maps] == [2, 0]
-    best = explain_classes(network, PICTURE, 48, top=4)
+    best = explain_classes(network, IMAGE, 48, top=4)
     assert sum(one.probability for one in best) == pytest.approx(1, rel=1e-5)
     assert [one.score for one in best] == sorted((one.score for one in best), reverse=True)
     for one in (*maps, *best):
         assert one.values.mean(dtype=float) + one.bias == pytest.approx(one.score, rel=1e-5, abs=1e-5)
     with pytest.raises(InputError, match="class 4: cam-small has the classes 0 to 3"):
-        explain_classes(network, PICTURE, 48, [4])
+        explain_classes(network, IMAGE, 48, [4])
 
 
 def test_the_map_of_what_is_bright_lies_on_it(network, spot):
-    picture, (x_min, y_min, x_max, y_max) = spot
-    (bright,) = explain_classes(network, picture, 96, [0])
+    image, (x_min, y_min, x_max, y_max) = spot
+    (bright,) = explain_classes(network, image, 96, [0])
     rows, columns = np.nonzero(bright.values > 0)
     assert columns.min() * 8 == x_min
     assert (columns.max() + 1) * 8 == x_max
-    assert rows.min() * 8 == y_min * 1.5  # the picture is stretched to a square: 64 px high become 96
+    assert rows.min() * 8 == y_min * 1.5  # the image is stretched to a square: 64 px high become 96
     assert (rows.max() + 1) * 8 == y_max * 1.5
 
 
-def test_the_crop_is_surer_than_the_whole_picture(network, spot):
-    picture = np.full_like(spot[0], 140)
-    picture[spot[0] == 255] = 255
-    whole, cropped = classify_crop(network, picture, 96, threshold=0.5)
+def test_the_crop_is_surer_than_the_whole_image(network, spot):
+    image = np.full_like(spot[0], 140)
+    image[spot[0] == 255] = 255
+    whole, cropped = classify_crop(network, image, 96, threshold=0.5)
     assert whole.label == cropped.label == 0
     assert cropped.probability > whole.probability
 
 
 def test_saliency_is_the_gradient_of_the_class(network):
-    images = image_tensor(PICTURE, 32).repeat(2, 1, 1, 1)
+    images = image_tensor(IMAGE, 32).repeat(2, 1, 1, 1)
     saliency = backprop_saliency(network, images, [0, 1])
     assert saliency.shape == (2, 32, 32)
     assert (saliency >= 0).all()
@@ -107,7 +107,7 @@ def test_saliency_is_the_gradient_of_the_class(network):
 def test_the_command_explains_what_training_wrote(trained, capsys):
     arguments = [
         "explain",
-        trained / "picture.png",
+        trained / "image.png",
         "--model",
         "cam-small",
         "--weights",
@@ -120,7 +120,7 @@ def test_the_command_explains_what_training_wrote(trained, capsys):
     (frame,) = json.loads((trained / "maps.json").read_text("utf-8"))["frames"]
     assert [one["class"] for one in frame["classes"]] == ["Right", "Left"]
     assert np.array(frame["classes"][0]["map"]).shape == (6, 6)
-    height, width = PICTURE.shape[:2]
+    height, width = IMAGE.shape[:2]
     assert cv2.imread(str(trained / "maps.png")).shape == (height, 4 * width, 3)
     assert main([str(one) for one in (*arguments, "--top", "2")]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 2
@@ -129,7 +129,7 @@ def test_the_command_explains_what_training_wrote(trained, capsys):
 def test_names_may_come_from_a_file(trained, capsys):
     (trained / "names.txt").write_text("links\nrechts\nnichts\n", "utf-8")
     arguments = ["--model", "cam-small", "--weights", trained / "weights.safetensors", "--names", trained / "names.txt"]
-    assert main(["explain", *map(str, [trained / "picture.png", *arguments, "--of", "rechts"])]) == 0
+    assert main(["explain", *map(str, [trained / "image.png", *arguments, "--of", "rechts"])]) == 0
     assert capsys.readouterr().out.startswith("rechts ")
 
 
@@ -149,6 +149,6 @@ def test_a_wrong_call_says_so_in_one_line(arguments, words, trained, capsys, mon
     monkeypatch.chdir(trained)
     torch.save({"features.0.weight": torch.zeros(2)}, "headless.pt")
     model = [] if "--model" in arguments else ["--model", "cam-small"]
-    assert main(["explain", "picture.png", *model, *arguments]) == 2
+    assert main(["explain", "image.png", *model, *arguments]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert words in line

@@ -1,4 +1,4 @@
-"""Feature maps as one picture, and which of HandOccNet's are shown."""
+"""Feature maps as one image, and which of HandOccNet's are shown."""
 
 import numpy as np
 import pytest
@@ -12,13 +12,13 @@ from sonjit.networks import create_network, network_entry
 def test_each_map_has_a_panel():
     rgb = np.full((80, 120, 3), 90, np.uint8)
     ramp = np.linspace(0, 1, 12, dtype=np.float32).reshape(3, 4)
-    picture = draw_feature_maps({"one": ramp, "two": np.stack([ramp, -ramp])}, rgb, columns=2)
-    assert picture.shape == (160, 240, 3)
-    assert picture.dtype == np.uint8
-    assert (picture[40:80, :120] == 90).all()  # the input as it is, below its name
-    np.testing.assert_array_equal(picture[120:, :120], picture[40:80, 120:])  # the mean size of the channels
-    assert (picture[80:, 120:] == picture[80, 120]).all()  # nothing there
-    red, _, blue = picture[78, 238].tolist()
+    image = draw_feature_maps({"one": ramp, "two": np.stack([ramp, -ramp])}, rgb, columns=2)
+    assert image.shape == (160, 240, 3)
+    assert image.dtype == np.uint8
+    assert (image[40:80, :120] == 90).all()  # the input as it is, below its name
+    np.testing.assert_array_equal(image[120:, :120], image[40:80, 120:])  # the mean size of the channels
+    assert (image[80:, 120:] == image[80, 120]).all()  # nothing there
+    red, _, blue = image[78, 238].tolist()
     assert red > blue  # where the map is greatest
 
 

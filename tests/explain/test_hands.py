@@ -78,9 +78,9 @@ def test_an_unknown_target_lists_the_known_ones(photo, found):
 def make_network(tmp_path, *, last="mean", heads=(63, 1, 1, 63)):
     """A hand landmark network of one convolution."""
     rng = np.random.default_rng(3)
-    picture = ops.parameter([1, 3, 28, 28], np.float32, name="picture")
+    image = ops.parameter([1, 3, 28, 28], np.float32, name="image")
     filters = rng.normal(size=(6, 3, 4, 4)).astype(np.float32)
-    features = ops.convolution(picture, ops.constant(filters), [4, 4], [0, 0], [0, 0], [1, 1])
+    features = ops.convolution(image, ops.constant(filters), [4, 4], [0, 0], [0, 0], [1, 1])
     pooled = {"mean": ops.reduce_mean, "max": ops.reduce_max}[last](features, ops.constant(np.array([2, 3])), False)
     outputs = []
     for index, size in enumerate(heads):
@@ -89,7 +89,7 @@ def make_network(tmp_path, *, last="mean", heads=(63, 1, 1, 63)):
         value = ops.add(value, ops.constant(rng.normal(size=(1, size)).astype(np.float32)))
         outputs.append(ops.sigmoid(value) if index in (1, 2) else value)
     path = tmp_path / "own.xml"
-    ov.save_model(ov.Model(outputs, [picture]), path, compress_to_fp16=False)
+    ov.save_model(ov.Model(outputs, [image]), path, compress_to_fp16=False)
     return path
 
 
@@ -114,7 +114,7 @@ def test_a_network_without_exact_maps_is_refused(options, words, tmp_path):
 
 
 @pytest.fixture
-def picture(photo, tmp_path):
+def image(photo, tmp_path):
     import cv2
 
     path = tmp_path / "hands.png"
@@ -122,11 +122,11 @@ def picture(photo, tmp_path):
     return path
 
 
-def test_the_command_saves_and_draws(picture, found, tmp_path, capsys):
+def test_the_command_saves_and_draws(image, found, tmp_path, capsys):
     import cv2
 
     saved, drawn = tmp_path / "maps.json", tmp_path / "maps.png"
-    arguments = ["explain", picture, "--of", "handedness,index_finger_tip.x", "--save", saved, "--draw", drawn]
+    arguments = ["explain", image, "--of", "handedness,index_finger_tip.x", "--save", saved, "--draw", drawn]
     assert main([str(one) for one in arguments]) == 0
     said = capsys.readouterr().out.splitlines()
     assert len(said) == 2 * len(found)
@@ -135,28 +135,28 @@ def test_the_command_saves_and_draws(picture, found, tmp_path, capsys):
         assert hand["handedness"] == original.handedness
         for one in hand["maps"]:
             assert np.mean(one["map"]) + one["bias"] == pytest.approx(one["value"], rel=1e-5, abs=1e-5)
-    height, width = cv2.imread(str(picture)).shape[:2]
+    height, width = cv2.imread(str(image)).shape[:2]
     assert cv2.imread(str(drawn)).shape == (height, 2 * width, 3)
 
 
-def test_hands_need_no_pytorch(picture, weights):
+def test_hands_need_no_pytorch(image, weights):
     code = "import sys; sys.modules['torch'] = None; from sonjit.cli import main; sys.exit(main(sys.argv[1:]))"
-    command = [sys.executable, "-W", "error", "-c", code, "explain", str(picture), "--of", "presence"]
+    command = [sys.executable, "-W", "error", "-c", code, "explain", str(image), "--of", "presence"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "presence" in done.stdout
 
 
-def test_one_hand_can_be_chosen(picture, found, capsys):
-    assert main(["explain", str(picture), "--hand", "1"]) == 0
+def test_one_hand_can_be_chosen(image, found, capsys):
+    assert main(["explain", str(image), "--hand", "1"]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 1
-    assert main(["explain", str(picture), "--hand", "9"]) == 0
+    assert main(["explain", str(image), "--hand", "9"]) == 0
     told = capsys.readouterr()
     assert told.out == ""
     assert "no hand 9 found" in told.err
 
 
-def test_a_picture_without_hands_is_no_error(tmp_path, weights, capsys):
+def test_a_image_without_hands_is_no_error(tmp_path, weights, capsys):
     import cv2
 
     path, drawn = tmp_path / "grey.png", tmp_path / "drawn.png"
@@ -180,7 +180,7 @@ def test_a_picture_without_hands_is_no_error(tmp_path, weights, capsys):
     ],
     ids=lambda one: one[0] if isinstance(one, list) else "",
 )
-def test_a_wrong_call_says_so_in_one_line(arguments, words, picture, weights, capsys):
-    assert main(["explain", str(picture), *arguments]) == 2
+def test_a_wrong_call_says_so_in_one_line(arguments, words, image, weights, capsys):
+    assert main(["explain", str(image), *arguments]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert words in line

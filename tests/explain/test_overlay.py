@@ -1,4 +1,4 @@
-"""Maps over pictures."""
+"""Maps over images."""
 
 import math
 
@@ -34,7 +34,7 @@ def test_a_cell_lies_where_its_box_puts_it(rotation, column, row):
     assert math.hypot(*(peak - (y, x))) < 7  # of a cell of 20 px; at the border the plateau is lopsided
 
 
-def test_outside_its_box_a_map_is_unknown_and_the_picture_stays():
+def test_outside_its_box_a_map_is_unknown_and_the_image_stays():
     placed = place(np.ones((7, 7), np.float32), RotatedBox(40, 30, 20, 20), 80, 60)
     inside = np.isfinite(placed)
     assert abs(inside.sum() - 400) <= 80

@@ -1,4 +1,4 @@
-"""What pictures of a class have in common, answers to questions, and the published errors."""
+"""What images of a class have in common, answers to questions, and the published errors."""
 
 import numpy as np
 import pytest
@@ -9,21 +9,21 @@ from sonjit.explain import informative_regions, load_published_errors, mean_map,
 RNG = np.random.default_rng(6)
 
 
-def test_the_loudest_region_comes_first_and_silent_pictures_are_left_out():
-    pictures = [RNG.integers(0, 255, (40, 80, 3), np.uint8) for _ in range(3)]
+def test_the_loudest_region_comes_first_and_silent_images_are_left_out():
+    images = [RNG.integers(0, 255, (40, 80, 3), np.uint8) for _ in range(3)]
     maps = [np.full((4, 8), -1.0, np.float32) for _ in range(3)]
     maps[0][1, 2], maps[2][2, 5] = 3, 9
-    regions = informative_regions(pictures, maps)
+    regions = informative_regions(images, maps)
     assert [one.index for one in regions] == [2, 0]
     x_min, y_min, x_max, y_max = (int(edge) for edge in regions[0].box)
     assert x_min <= 55 <= x_max
     assert y_min <= 25 <= y_max
-    np.testing.assert_array_equal(regions[0].crop, pictures[2][y_min:y_max, x_min:x_max])
-    with pytest.raises(InputError, match="one per picture"):
-        informative_regions(pictures, maps[:1])
+    np.testing.assert_array_equal(regions[0].crop, images[2][y_min:y_max, x_min:x_max])
+    with pytest.raises(InputError, match="one per image"):
+        informative_regions(images, maps[:1])
 
 
-def test_no_picture_drowns_the_others_in_the_mean():
+def test_no_image_drowns_the_others_in_the_mean():
     maps = [np.zeros((2, 2), np.float32) for _ in range(2)]
     maps[0][0, 0], maps[1][1, 1] = 1, 1000
     np.testing.assert_allclose(mean_map(maps), [[0.5, 0], [0, 0.5]])
@@ -32,7 +32,7 @@ def test_no_picture_drowns_the_others_in_the_mean():
 
 
 def make_questions(count):
-    """Pictures of a red or green thing on the left or right, and questions about colour and side."""
+    """Images of a red or green thing on the left or right, and questions about colour and side."""
     rng = np.random.default_rng(count)
     features, questions, answers, places = [], [], [], []
     for _ in range(count):
@@ -63,11 +63,11 @@ def test_questions_are_answered_and_the_map_shows_the_thing():
     assert right >= 55
 
 
-def test_the_answers_part_from_the_picture_is_the_mean_of_its_map():
+def test_the_answers_part_from_the_image_is_the_mean_of_its_map():
     features, questions, answers, _ = make_questions(30)
     answerer = train_answerer(np.stack([one.mean((1, 2)) for one in features]), questions, answers, steps=20)
     said, _, where = answerer.answer(features[0], "what?")
-    weights = answerer.picture_weights[answerer.answers.index(said)]
+    weights = answerer.image_weights[answerer.answers.index(said)]
     assert where.mean() == pytest.approx(weights @ features[0].mean((1, 2)), rel=1e-5)
 
 

@@ -17,12 +17,12 @@ lengths = st.integers(1, 90)
 BORDERS = ["replicate", "zero"]
 
 
-def make_picture(width, height, seed=3):
+def make_image(width, height, seed=3):
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
 
 
 def sample(image, x, y, border):
-    """Bilinear samples (h, w, 3) of a picture at points (h, w), in floating point: slow, and plain to read."""
+    """Bilinear samples (h, w, 3) of an image at points (h, w), in floating point: slow, and plain to read."""
     x0, y0 = np.floor(x).astype(int), np.floor(y).astype(int)
     right, down = (x - x0)[..., None], (y - y0)[..., None]
 
@@ -37,7 +37,7 @@ def sample(image, x, y, border):
 
 
 def sampled_points(box, width, height):
-    """Picture points x (h, w) and y (h, w) that the pixels of a crop stand for."""
+    """Image points x (h, w) and y (h, w) that the pixels of a crop stand for."""
     columns, rows = np.meshgrid(np.arange(width), np.arange(height))
     return crop_matrix(box, width, height) @ np.stack([columns, rows, np.ones_like(rows)]).reshape(3, -1)
 
@@ -67,8 +67,8 @@ def test_points_from_crop_of_none_is_none():
 
 @settings(max_examples=40)
 @given(boxes, lengths, lengths, lengths, lengths, st.sampled_from(BORDERS))
-def test_crop_is_a_bilinear_sample(box, picture_width, picture_height, width, height, border):
-    image = make_picture(picture_width, picture_height)
+def test_crop_is_a_bilinear_sample(box, image_width, image_height, width, height, border):
+    image = make_image(image_width, image_height)
     x, y = sampled_points(box, width, height).reshape(2, height, width)
     cut = crop(image, box, width, height, border=border)
     assert (cut.dtype, cut.shape) == (np.uint8, (height, width, 3))
@@ -76,20 +76,20 @@ def test_crop_is_a_bilinear_sample(box, picture_width, picture_height, width, he
     assert np.abs(cut - sample(image, x, y, border)).max() <= 1
 
 
-def test_a_crop_of_the_whole_picture_is_the_picture():
-    image = make_picture(31, 17)
+def test_a_crop_of_the_whole_image_is_the_image():
+    image = make_image(31, 17)
     np.testing.assert_array_equal(crop(image, RotatedBox(15.5, 8.5, 31, 17), 31, 17), image)
 
 
 @pytest.mark.parametrize(("border", "level"), [("replicate", 200), ("zero", 0)])
-def test_the_border_stands_outside_the_picture(border, level):
+def test_the_border_stands_outside_the_image(border, level):
     image = np.full((8, 8, 3), 200, np.uint8)
     assert (crop(image, RotatedBox(100, 100, 4, 4), 5, 5, border=border) == level).all()
 
 
 @pytest.mark.parametrize("fit", [crop, letterbox], ids=lambda function: function.__name__)
 def test_out_is_written_in_place(fit):
-    image, out = make_picture(40, 30), np.full((1, 12, 16, 3), 7, np.uint8)
+    image, out = make_image(40, 30), np.full((1, 12, 16, 3), 7, np.uint8)
     place = (RotatedBox(20, 15, 20, 20, 0.3),) if fit is crop else ()
     made = fit(image, *place, 16, 12, out=out[0])
     np.testing.assert_array_equal(made, fit(image, *place, 16, 12))
@@ -98,39 +98,39 @@ def test_out_is_written_in_place(fit):
 
 
 @given(lengths, lengths, lengths, lengths)
-def test_letterbox_box_holds_the_picture_tightly_at_the_inputs_aspect(picture_width, picture_height, width, height):
-    box = letterbox_box(picture_width, picture_height, width, height)
-    assert (box.cx, box.cy, box.rotation) == (picture_width / 2, picture_height / 2, 0)
+def test_letterbox_box_holds_the_image_tightly_at_the_inputs_aspect(image_width, image_height, width, height):
+    box = letterbox_box(image_width, image_height, width, height)
+    assert (box.cx, box.cy, box.rotation) == (image_width / 2, image_height / 2, 0)
     assert box.width / box.height == pytest.approx(width / height)
-    spare = (box.width - picture_width, box.height - picture_height)
+    spare = (box.width - image_width, box.height - image_height)
     assert min(spare) == pytest.approx(0, abs=1e-9)
     assert max(spare) >= -1e-9
 
 
 @settings(max_examples=40)
 @given(lengths, lengths, lengths, lengths)
-def test_letterbox_is_a_bilinear_sample_on_a_grid_of_a_32nd_pixel(picture_width, picture_height, width, height):
-    image = make_picture(picture_width, picture_height)
-    box = letterbox_box(picture_width, picture_height, width, height)
+def test_letterbox_is_a_bilinear_sample_on_a_grid_of_a_32nd_pixel(image_width, image_height, width, height):
+    image = make_image(image_width, image_height)
+    box = letterbox_box(image_width, image_height, width, height)
     x, y = (np.rint(sampled_points(box, width, height) * 32) / 32).reshape(2, height, width)
     fitted = letterbox(image, width, height)
     assert (fitted.dtype, fitted.shape) == (np.uint8, (height, width, 3))
     assert np.abs(fitted - sample(image, x, y, "zero")).max() <= 0.51
 
 
-def test_letterbox_puts_zeros_above_and_below_a_wide_picture():
+def test_letterbox_puts_zeros_above_and_below_a_wide_image():
     fitted = letterbox(np.full((50, 100, 3), 255, np.uint8), 20, 20)
     assert not fitted[:4].any()
     assert not fitted[16:].any()
     assert (fitted[6:14] == 255).all()
 
 
-def test_a_crop_of_an_empty_picture_is_an_error():
+def test_a_crop_of_an_empty_image_is_an_error():
     with pytest.raises(cv2.error):
         crop(np.zeros((0, 0, 3), np.uint8), RotatedBox(2, 2, 4, 4), 4, 4)
 
 
-# MediaPipe's own tests of its image-to-tensor step: part of the picture (centre x, y, width, height) and output size.
+# MediaPipe's own tests of its image-to-tensor step: part of the image (centre x, y, width, height) and output size.
 SUB_RECTS = {
     "medium_sub_rect": ((0.65, 0.4, 0.5, 0.5), (256, 256)),
     "large_sub_rect": ((0.5, 0.5, 1.5, 1.1), (128, 128)),

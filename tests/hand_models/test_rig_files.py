@@ -134,7 +134,7 @@ class TestGlb:
                 assert ((values[1:] * values[:-1]).sum(1) >= 0).all()
                 assert np.allclose(np.linalg.norm(values, axis=1), 1, atol=1e-6)
 
-    def test_of_a_picture_is_still(self, motions):
+    def test_of_a_image_is_still(self, motions):
         still = RigMotion("right-1", motions[0].rig, motions[0].pose[3], np.array([0]))
         reader = GltfReader(glb_from_motions([still]))
         assert "animations" not in reader.g

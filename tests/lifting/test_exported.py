@@ -31,8 +31,8 @@ def test_an_exported_file_gives_the_networks_numbers(tmp_path, ending, dynamic):
 
 def test_other_files_are_refused_in_one_line(tmp_path):
     ops = ov.opset13
-    picture = ops.parameter([1, 3, 256, 256], np.float32)
-    ov.save_model(ov.Model([ops.relu(picture)], [picture]), tmp_path / "relu.xml")
+    image = ops.parameter([1, 3, 256, 256], np.float32)
+    ov.save_model(ov.Model([ops.relu(image)], [image]), tmp_path / "relu.xml")
     (tmp_path / "junk.xml").write_bytes(b"<net")
     (tmp_path / "junk.onnx").write_bytes(b"\0" * 40)
     cases = {"relu.xml": "no InterNet", "junk.xml": "not a model", "junk.onnx": "o", "absent.xml": "no such model file"}

@@ -93,7 +93,7 @@ class Perfect(torch.nn.Module):
         }
 
 
-PICTURE = np.random.default_rng(0).integers(0, 256, (CLIP["height"], CLIP["width"], 3), np.uint8)
+IMAGE = np.random.default_rng(0).integers(0, 256, (CLIP["height"], CLIP["width"], 3), np.uint8)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -105,7 +105,7 @@ def test_perfect_networks_put_hands_where_they_are(two, layout, mirrored, presen
         hands = [replace(hand, handedness=OTHER[hand.handedness]) for hand in hands]
     sides = [OTHER[hand.handedness] if mirrored else hand.handedness for hand in hands]
     network = Perfect(LAYOUTS[layout], hands, places, sides, present)
-    lifted = Lifter(network, camera=CAMERA, mirrored=mirrored).lift(PICTURE, hands)
+    lifted = Lifter(network, camera=CAMERA, mirrored=mirrored).lift(IMAGE, hands)
     assert len(lifted) == len(hands)
     for hand, before, place in zip(lifted, hands, places, strict=True):
         assert hand == replace(before, keypoints_3d=hand.keypoints_3d)
@@ -115,14 +115,14 @@ def test_perfect_networks_put_hands_where_they_are(two, layout, mirrored, presen
         np.testing.assert_allclose(hand.keypoints_3d[0], place[0], atol=2e-3 * wrist)
 
 
-def test_the_crop_is_the_pictures_own_and_black_outside(two):
+def test_the_crop_is_the_images_own_and_black_outside(two):
     hands, places = two
     network = Perfect(LAYOUTS["interhand"], hands, places, [hand.handedness for hand in hands])
     for shift in (0, -250):  # beyond the left edge
         moved = [replace(hand, keypoints=hand.keypoints + np.float32([shift, 0, 0])) for hand in hands]
         network = Perfect(LAYOUTS["interhand"], moved, places, [hand.handedness for hand in moved])
-        Lifter(network, camera=CAMERA).lift(PICTURE, moved)
-        wanted = crop(PICTURE.astype(np.float32), network.area, 256, 256, border="zero") / 255
+        Lifter(network, camera=CAMERA).lift(IMAGE, moved)
+        wanted = crop(IMAGE.astype(np.float32), network.area, 256, 256, border="zero") / 255
         np.testing.assert_allclose(network.crops[0].permute(1, 2, 0), wanted, atol=2e-3 if shift else 1e-5)
 
 
@@ -138,7 +138,7 @@ def test_rootnet_tells_the_distance_where_it_is_given(two):
             return {"coord": torch.tensor([[0.0, 0.0, 2.0]]) * k_value}
 
     network = Perfect(LAYOUTS["interhand"], hands, places, ["Right"])
-    (hand,) = Lifter(network, Root(), camera=CAMERA).lift(PICTURE, hands)
+    (hand,) = Lifter(network, Root(), camera=CAMERA).lift(IMAGE, hands)
     area = area_of_box(box_of_joints(hands[0].keypoints[:, :2]))
     assert hand.keypoints_3d[0, 2] == pytest.approx(2 * 0.3 * CAMERA.fx / area.width, rel=1e-5)
     np.testing.assert_allclose(CAMERA.project(hand.keypoints_3d), hands[0].keypoints[:, :2], atol=0.1)
@@ -148,16 +148,16 @@ def test_a_distance_that_cannot_be_told_is_nan_and_nothing_found_is_nothing(two)
     hands, places = ([two[0][0]], [two[1][0]])
     inside_out = [replace(hands[0], keypoints_3d=-hands[0].keypoints_3d)]
     network = Perfect(LAYOUTS["interhand"], hands, places, ["Right"])
-    (hand,) = Lifter(network, camera=CAMERA).lift(PICTURE, inside_out)
+    (hand,) = Lifter(network, camera=CAMERA).lift(IMAGE, inside_out)
     assert np.isnan(hand.keypoints_3d).all()
-    assert Lifter(network).lift(PICTURE, []) == []
+    assert Lifter(network).lift(IMAGE, []) == []
 
 
-def test_a_camera_is_assumed_for_each_picture(two):
+def test_a_camera_is_assumed_for_each_image(two):
     hands, places = ([two[0][0]], [two[1][0]])
     network = Perfect(LAYOUTS["interhand"], hands, places, ["Right"])
-    (hand,) = Lifter(network).lift(PICTURE, hands)
-    camera = assumed_camera(PICTURE.shape[1], PICTURE.shape[0])
+    (hand,) = Lifter(network).lift(IMAGE, hands)
+    camera = assumed_camera(IMAGE.shape[1], IMAGE.shape[0])
     np.testing.assert_allclose(camera.project(hand.keypoints_3d), hands[0].keypoints[:, :2], atol=0.1)
 
 

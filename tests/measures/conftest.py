@@ -48,7 +48,7 @@ THUMB_OUT, THUMB_IN = (0.05, 0.05, 0.05), (0.6, 0.9, 0.8)
 
 
 def hand_with(out, handedness="Right", turned_rad=0.0, id=None):
-    """A Hand with the fingers of `out` (five of "0" and "1", thumb first) stretched, turned in the picture."""
+    """A Hand with the fingers of `out` (five of "0" and "1", thumb first) stretched, turned in the image."""
     bends = [THUMB_OUT if out[0] == "1" else THUMB_IN, *(OUT if one == "1" else IN for one in out[1:])]
     world = build_hand(bends)
     cos, sin = np.cos(turned_rad), np.sin(turned_rad)

@@ -112,7 +112,7 @@ def test_standing_body(body):
 
 
 @pytest.mark.parametrize("lean", [-1.0, 0.3, 1.5])
-def test_lean_to_the_picture_s_right_is_positive(body, lean):
+def test_lean_to_the_image_s_right_is_positive(body, lean):
     cos, sin = math.cos(lean), math.sin(lean)
     body.keypoints_3d = (body.keypoints_3d @ np.array([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1]]).T).astype(np.float32)
     row = measures(body)

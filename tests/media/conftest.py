@@ -1,4 +1,4 @@
-"""Pictures, hands and small clips with sound, made when a test asks for them."""
+"""Images, hands and small clips with sound, made when a test asks for them."""
 
 import struct
 from fractions import Fraction

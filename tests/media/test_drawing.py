@@ -15,7 +15,7 @@ WILD = st.floats(width=32) | st.floats(-1000, 1000, width=32)
 SIZES = st.tuples(st.integers(1, 60), st.integers(1, 200))
 
 
-def test_drawing_makes_a_new_picture(hand):
+def test_drawing_makes_a_new_image(hand):
     rgb = np.full((400, 400, 3), 128, np.uint8)
     drawn = draw_hands(rgb, [hand(id=4)])
     assert (rgb == 128).all()
@@ -93,7 +93,7 @@ def test_everything_is_drawn_at_every_size(hand, face, body, person, long_side):
 
 
 def upright(body):
-    """A body seen from the front, 200 pixels high, in a picture of 300 x 300."""
+    """A body seen from the front, 200 pixels high, in an image of 300 x 300."""
     at = {"left": 180, "right": 120, "nose": 150, "mouth": 150}
     rows = {"shoulder": 110, "elbow": 150, "wrist": 180, "hip": 190, "knee": 230, "ankle": 260}
     one = body()

@@ -26,7 +26,7 @@ def copy_frames(source, writer, limit=None):
 
 
 @pytest.mark.parametrize("ending", [".png", ".jpg", ".webp", ".bmp", ".tiff"])
-def test_picture(tmp_path, noise, ending):
+def test_image(tmp_path, noise, ending):
     cv2.imwrite(str(tmp_path / "in.png"), noise[..., ::-1])
     out = tmp_path / f"out{ending}"
     with open_source(tmp_path / "in.png") as source, open_drawing_writer(out, source) as writer:
@@ -128,7 +128,7 @@ def test_nothing_written_leaves_nothing(tmp_path, clip):
     assert not [t for t in threading.enumerate() if t.name.startswith("sonjit")]
 
 
-def test_video_pictures_need_their_time(tmp_path, clip):
+def test_video_images_need_their_time(tmp_path, clip):
     with open_source(clip("v.mp4")) as source:
         writer = open_drawing_writer(tmp_path / "o.mp4", source)
         with pytest.raises(InputError, match="needs its time"):
@@ -169,7 +169,7 @@ def test_live_sources_write_their_own_clock(tmp_path, clip):
     np.testing.assert_allclose(times, [0, 0.0331, 0.0331 + tick, 0.1207], atol=1.1 * tick)
 
 
-def test_pictures_too_large_for_a_format_say_so(tmp_path, noise):
+def test_images_too_large_for_a_format_say_so(tmp_path, noise):
     cv2.imwrite(str(tmp_path / "in.png"), noise)
     with open_source(tmp_path / "in.png") as source:
         writer = open_drawing_writer(tmp_path / "o.webp", source)

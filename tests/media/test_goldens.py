@@ -30,5 +30,5 @@ def test_first_frame_is_bit_exact(named, sha256, width, height):
     with open_source(ROOT / named) as source:
         frame = next(iter(source))
     if (source.width, source.height) != (width, height):
-        pytest.skip("the golden was made on a crop of this picture")
+        pytest.skip("the golden was made on a crop of this image")
     assert hashlib.sha256(frame.rgb.tobytes()).hexdigest() == sha256

@@ -1,4 +1,4 @@
-"""The size in a header is the size of the picture, for every format that is read."""
+"""The size in a header is the size of the image, for every format that is read."""
 
 import io
 import struct

@@ -67,7 +67,7 @@ def test_files_round_trip(tmp_path, ending, shape):
     if ending == ".webp" and max(shape) > 16_383:
         pytest.skip("WebP ends at 16,383 px")
     ramp = np.broadcast_to(np.linspace(0, 255, shape[1]).astype(np.uint8)[None, :, None], shape)
-    path = tmp_path / f"picture{ending}"
+    path = tmp_path / f"image{ending}"
     path.write_bytes(encoded(ramp, ending))
     for given_as in (path, str(path), path.read_bytes(), bytearray(path.read_bytes())):
         rgb = rgb_from(given_as)
@@ -85,7 +85,7 @@ def test_sixteen_bits_and_alpha_of_files(noise):
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_exif_orientation_turns_the_picture_upright(kind, orientation):
+def test_exif_orientation_turns_the_image_upright(kind, orientation):
     image = pytest.importorskip("PIL.Image")
     ops = pytest.importorskip("PIL.ImageOps")
     corner = np.zeros((40, 60, 3), np.uint8)
@@ -149,10 +149,10 @@ def test_a_thumbnail_does_not_hide_that_a_photo_is_cut(noise):
 
 @pytest.mark.parametrize(
     ("content", "says"),
-    [(b"", "empty"), (b"this is text, not a picture", "text"), (bytes(5000), "not an image"), (b"\xff\xd8\xff", "cut")],
+    [(b"", "empty"), (b"this is text, not an image", "text"), (bytes(5000), "not an image"), (b"\xff\xd8\xff", "cut")],
 )
 def test_what_is_no_image(tmp_path, content, says):
-    path = tmp_path / "picture.jpg"
+    path = tmp_path / "image.jpg"
     path.write_bytes(content)
     with pytest.raises(InputError, match=says):
         rgb_from(path)

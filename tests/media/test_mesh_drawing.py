@@ -1,4 +1,4 @@
-"""Meshes over a picture: where they are and nowhere else, near before far, lit from the upper left."""
+"""Meshes over an image: where they are and nowhere else, near before far, lit from the upper left."""
 
 import numpy as np
 import pytest
@@ -55,7 +55,7 @@ def test_near_parts_hide_far_ones():
     assert np.abs(canvas.astype(int) - other).max() <= 3
 
 
-def test_opacity_lets_the_picture_through():
+def test_opacity_lets_the_image_through():
     dark, light = np.zeros((60, 60, 3), np.uint8), np.full((60, 60, 3), 255, np.uint8)
     for canvas in (dark, light):
         draw_mesh(canvas, *ball((30, 30), 20), WHITE, opacity=0.5)
@@ -64,7 +64,7 @@ def test_opacity_lets_the_picture_through():
 
 
 @pytest.mark.parametrize("centre", [(-500, 20), (20, 900), (1, 1), (63, 40)])
-def test_leaves_the_picture(centre):
+def test_leaves_the_image(centre):
     canvas = np.zeros((48, 64, 3), np.uint8)
     draw_mesh(canvas, *ball(centre, 20), WHITE)
     inside = 0 <= centre[0] < 64 and 0 <= centre[1] < 48

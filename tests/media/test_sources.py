@@ -229,7 +229,7 @@ def test_camera_times_and_end(monkeypatch):
 
     monkeypatch.setattr(cv2, "VideoCapture", Fake)
     frames = []
-    with pytest.raises(JobError, match="no more pictures"), open_source("camera:0") as source:
+    with pytest.raises(JobError, match="no more images"), open_source("camera:0") as source:
         frames += source  # extends before the error passes
     assert (source.kind, source.width, source.height, source.fps, source.count) == ("camera", 8, 6, 30, None)
     assert helpers() == []

@@ -1,4 +1,4 @@
-"""Deformer on found hands: every frame is answered, by its own side's MANO, in pictures and videos alike."""
+"""Deformer on found hands: every frame is answered, by its own side's MANO, in images and videos alike."""
 
 from dataclasses import replace
 
@@ -28,44 +28,44 @@ def hand():
 
 
 @pytest.fixture(scope="module")
-def pictures():
+def images():
     return np.random.default_rng(6).integers(0, 256, (24, 240, 320, 3)).astype(np.uint8)
 
 
-def looked(network, frames, pictures, **options):
+def looked(network, frames, images, **options):
     model = DeformerHands(network, lambda *_: Sight(CAMERA, assumed=True), **options)
     for frame in frames:
-        model.look(frame, pictures[frame.index])
+        model.look(frame, images[frame.index])
     model.finish()
     return model
 
 
-def test_every_frame_is_answered_once(network, hand, pictures):
+def test_every_frame_is_answered_once(network, hand, images):
     seen = [index for index in range(24) if index not in (5, 6, 17)]
-    model = looked(network, [Frame(index, index / 30, [hand]) for index in seen], pictures)
+    model = looked(network, [Frame(index, index / 30, [hand]) for index in seen], images)
     assert [index for index in range(24) if model.meshes(index)] == seen
     assert all(len(model.meshes(index)) == 1 for index in seen)
     assert {model.meshes(index)[0].name for index in seen} == {"right-3"}
 
 
-def test_neighbours_in_time_change_the_answer(network, hand, pictures):
+def test_neighbours_in_time_change_the_answer(network, hand, images):
     frames = [Frame(index, index / 30, [hand]) for index in range(24)]
-    video, alone = looked(network, frames, pictures), looked(network, frames[12:13], pictures)
+    video, alone = looked(network, frames, images), looked(network, frames[12:13], images)
     shapes = [model.meshes(12)[0].record["mano_shape"] for model in (video, alone)]
     assert not np.allclose(*shapes, atol=1e-5)
 
 
-def test_stills_know_nothing_of_each_other(network, hand, pictures):
+def test_stills_know_nothing_of_each_other(network, hand, images):
     still = replace(hand, id=None)
-    both = looked(network, [Frame(0, None, [still, still]), Frame(10, None, [still])], pictures)
-    alone = looked(network, [Frame(10, None, [still])], pictures)
+    both = looked(network, [Frame(0, None, [still, still]), Frame(10, None, [still])], images)
+    alone = looked(network, [Frame(10, None, [still])], images)
     assert [mesh.name for mesh in both.meshes(0)] == ["right-1", "right-2"]
     assert both.meshes(10)[0].record == alone.meshes(10)[0].record
 
 
 @pytest.mark.parametrize(("mirrored", "side"), [(False, "right"), (True, "left")])
-def test_mano_is_of_the_side_that_the_picture_shows(network, hand, pictures, mirrored, side):
-    model = looked(network, [Frame(0, None, [hand])], pictures, mirrored=mirrored)
+def test_mano_is_of_the_side_that_the_image_shows(network, hand, images, mirrored, side):
+    model = looked(network, [Frame(0, None, [hand])], images, mirrored=mirrored)
     (mesh,) = model.meshes(0)
     assert mesh.handedness == "Right"
     pose, shape = (torch.tensor([mesh.record[name]]) for name in ("mano_pose", "mano_shape"))

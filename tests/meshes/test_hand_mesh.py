@@ -1,4 +1,4 @@
-"""Where a mesh stands before the camera, and where the picture shows it."""
+"""Where a mesh stands before the camera, and where the image shows it."""
 
 import numpy as np
 import pytest

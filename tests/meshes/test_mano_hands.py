@@ -61,7 +61,7 @@ def test_mesh_is_mano_put_before_the_camera(network, hand, rgb):
 
 
 def test_left_hand_is_the_mirrored_right_one(network, hand):
-    """A picture of one grey looks the same mirrored: the network says the same of a left hand in it."""
+    """An image of one grey looks the same mirrored: the network says the same of a left hand in it."""
     grey = np.full((240, 320, 3), 90, np.uint8)
     (right,) = looked(network, [hand], grey).meshes(0)
     (left,) = looked(network, [replace(mirror(hand, 320), handedness="Left")], grey).meshes(0)
@@ -79,7 +79,7 @@ def test_selfie_turns_sides_round(network, hand, rgb):
     assert mesh.record["mirrored"]
 
 
-def test_pictures_without_hands_have_no_meshes(network, rgb):
+def test_images_without_hands_have_no_meshes(network, rgb):
     model = looked(network, [], rgb)
     assert model.meshes(0) == model.meshes(7) == []
 
@@ -91,7 +91,7 @@ def test_maps_of_the_first_hand_are_kept_where_they_are_wanted(network, hand, rg
     assert len(outputs["primary"]) == 1
 
 
-def test_crop_holds_the_hand_and_is_black_outside_the_picture(hand):
+def test_crop_holds_the_hand_and_is_black_outside_the_image(hand):
     white = np.full((240, 320, 3), 255, np.uint8)
     box = box_of_hand(hand, 320, 240)
     assert box.width == box.height

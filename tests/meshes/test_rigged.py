@@ -1,4 +1,4 @@
-"""The rigged hand on lifted keypoints: it stands where they stand, in files and over the picture."""
+"""The rigged hand on lifted keypoints: it stands where they stand, in files and over the image."""
 
 import json
 from dataclasses import replace
@@ -61,7 +61,7 @@ def test_lifted_hands_stand_where_they_are_and_show_where_they_are_seen(rigged):
 
 
 class Seeing:
-    """A detector that finds the same hands in every picture."""
+    """A detector that finds the same hands in every image."""
 
     def __init__(self, hands):
         self.hands = hands

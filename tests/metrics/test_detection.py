@@ -12,7 +12,7 @@ from sonjit.metrics import COCO_SIGMAS, HAND_SIGMAS, coco_precision, object_keyp
 
 @pytest.fixture
 def truth():
-    """Two pictures with a box each, of two categories; a third category is never seen."""
+    """Two images with a box each, of two categories; a third category is never seen."""
     boxes = [[10, 10, 40, 40], [20, 5, 100, 120]]
     return {
         "images": [{"id": one, "width": 200, "height": 200} for one in (1, 2)],
@@ -48,12 +48,12 @@ def test_nothing_found_is_zero_and_nothing_annotated_is_unknown(truth):
     assert np.isnan(list(coco_precision(truth, results, "bbox").stats.values())).all()
 
 
-def test_only_the_pictures_asked_for_are_judged(truth):
+def test_only_the_images_asked_for_are_judged(truth):
     first = results_of(truth)[:1]
     assert coco_precision(truth, first, "bbox").stats["AP"] == pytest.approx(0.5)
-    assert coco_precision(truth, first, "bbox", picture_ids=[1]).stats["AP"] == pytest.approx(1)
-    with pytest.raises(InputError, match="picture 2"):
-        coco_precision(truth, results_of(truth), "bbox", picture_ids=[1])
+    assert coco_precision(truth, first, "bbox", image_ids=[1]).stats["AP"] == pytest.approx(1)
+    with pytest.raises(InputError, match="image 2"):
+        coco_precision(truth, results_of(truth), "bbox", image_ids=[1])
 
 
 def test_what_is_no_coco_is_named(truth, tmp_path):

@@ -123,7 +123,7 @@ def test_meshes_of_nothing():
 
 
 @given(seeds)
-def test_errors_in_palms_do_not_change_with_the_picture(seed):
+def test_errors_in_palms_do_not_change_with_the_image(seed):
     random = np.random.default_rng(seed)
     gt = random.normal(0, 50, (4, 21, 2))
     pred = gt + random.normal(0, 3, gt.shape)

@@ -99,7 +99,7 @@ def test_errors_of_nothing_are_unknown():
 
 
 def test_numbers_that_do_not_fit_are_refused():
-    with pytest.raises(InputError, match="one per picture"):
+    with pytest.raises(InputError, match="one per image"):
         classification_error(np.zeros((2, 3)), [1])
     with pytest.raises(InputError, match="as many"):
         localization_error([[]], [])

@@ -1,4 +1,4 @@
-"""Projects of plain pictures for the automatic annotator, and a detector that knows what would be in them."""
+"""Projects of plain images for the automatic annotator, and a detector that knows what would be in them."""
 
 import os
 import signal
@@ -23,7 +23,7 @@ OFF_M = np.array([0.004, -0.003, 0.002])
 
 
 class DrawnHands:
-    """Stands for a detector of hands: knows the drawn joints, told by the picture's own brightness and camera."""
+    """Stands for a detector of hands: knows the drawn joints, told by the image's own brightness and camera."""
 
     def __init__(self, rig, joints_m):
         self.rig, self.joints_m, self.looked = rig, joints_m, 0
@@ -61,9 +61,9 @@ def drawn_project(folder):
     for view, camera in enumerate(rig):
         (folder / camera.name).mkdir()
         for row in range(FRAMES):
-            picture = np.zeros((480, 640, 3), np.uint8)
-            picture[:] = (0, row, view)  # blue, green, red
-            cv2.imwrite(str(folder / camera.name / f"{row}.png"), picture)
+            image = np.zeros((480, 640, 3), np.uint8)
+            image[:] = (0, row, view)  # blue, green, red
+            cv2.imwrite(str(folder / camera.name / f"{row}.png"), image)
     return create_project(folder / "project", rig, {one.name: folder / one.name for one in rig})
 
 

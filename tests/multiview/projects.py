@@ -1,4 +1,4 @@
-"""Annotation projects of drawn pictures whose joints are known exactly."""
+"""Annotation projects of drawn images whose joints are known exactly."""
 
 from dataclasses import replace
 
@@ -42,22 +42,22 @@ def hands(frames=1, seed=0):
 
 
 def draw(rig, joints_m, number):
-    """The pictures of all cameras at one instant: a dot for each joint."""
-    pictures = []
+    """The images of all cameras at one frame set: a dot for each joint."""
+    images = []
     for camera, points in zip(rig, rig.project(joints_m), strict=True):
-        picture = np.full((camera.height, camera.width, 3), (60 + 20 * (number % 7), 90, 70), np.uint8)
+        image = np.full((camera.height, camera.width, 3), (60 + 20 * (number % 7), 90, 70), np.uint8)
         for x, y in points[np.isfinite(points).all(1)]:
-            cv2.circle(picture, (round(x - 0.5), round(y - 0.5)), LABELS_PX, (40, 60, 230), -1)
-        pictures.append(picture)
-    return pictures
+            cv2.circle(image, (round(x - 0.5), round(y - 0.5)), LABELS_PX, (40, 60, 230), -1)
+        images.append(image)
+    return images
 
 
 def write_views(folder, rig, joints_m):
-    """A folder of pictures per camera; `rig` and (F, 42, 3) the joints of frames 0, 10, 20, ..."""
+    """A folder of images per camera; `rig` and (F, 42, 3) the joints of frames 0, 10, 20, ..."""
     for number, joints in enumerate(joints_m):
-        for camera, picture in zip(rig, draw(rig, joints, number), strict=True):
+        for camera, image in zip(rig, draw(rig, joints, number), strict=True):
             (folder / camera.name).mkdir(parents=True, exist_ok=True)
-            cv2.imwrite(str(folder / camera.name / f"image{10 * number}.png"), picture)
+            cv2.imwrite(str(folder / camera.name / f"image{10 * number}.png"), image)
     return {camera.name: folder / camera.name for camera in rig}
 
 

@@ -100,13 +100,13 @@ def test_a_mirrored_world_is_refused(made):
         annotate(project, AnnotatorSettings(fps=1))
 
 
-def test_pictures_that_cannot_be_used_are_named(made):
+def test_images_that_cannot_be_used_are_named(made):
     project, _, _ = made
     folder = project.view("cam1").path
     (folder / "5.png").write_bytes((folder / "4.png").read_bytes())
-    (folder / "7.png").write_bytes(b"no picture")
+    (folder / "7.png").write_bytes(b"no image")
     problems = annotate(project, AnnotatorSettings(fps=1)).problems
-    assert any("cam1" in line and "picture 5 repeats" in line for line in problems)
+    assert any("cam1" in line and "image 5 repeats" in line for line in problems)
     assert any("cam1" in line and "7.png" in line for line in problems)
 
 
@@ -118,7 +118,7 @@ def test_lessons_hold_what_people_marked_in_every_view(made, tmp_path):
     from sonjit.datasets import load_coco
 
     coco = load_coco(file)
-    assert sum(len(picture.instances) for picture in coco.pictures) == 2 * 5 * 2
+    assert sum(len(image.instances) for image in coco.images) == 2 * 5 * 2
 
 
 def test_the_same_calls_go_to_a_pool():

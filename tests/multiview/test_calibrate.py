@@ -136,11 +136,11 @@ def test_a_body_of_markers_calibrates_too(tmp_path):
 
 def test_cameras_that_never_met_are_named(seen):
     lonely = [one for one in seen.found if (one.view == "cam3") == (one.frame % 2 == 0)]
-    with pytest.raises(InputError, match="cameras cam3 never saw the board at the same instant as cam0, cam"):
+    with pytest.raises(InputError, match="cameras cam3 never saw the board at the same frame set as cam0, cam"):
         calibrate(BOARD, Sightings(tuple(lonely), seen.sizes))
 
 
-def test_views_that_are_not_of_one_instant_are_named(truth, seen):
+def test_views_that_are_not_of_one_frame_set_are_named(truth, seen):
     late = [
         Sighting(one.view, one.frame + 1, one.points, one.pixels) if one.view == "cam2" else one for one in seen.found
     ]
@@ -156,16 +156,16 @@ def test_a_camera_that_fits_badly_is_named(truth, seen):
     assert not calibrate(BOARD, seen, lenses=lenses).problems
 
 
-def test_too_few_pictures_and_flat_boards_are_named(truth):
+def test_too_few_images_and_flat_boards_are_named(truth):
     few = seen_by(truth.subset(["cam0"]), 40)
-    with pytest.raises(InputError, match="'cam0': 3 pictures show the board and 4 are the fewest"):
+    with pytest.raises(InputError, match="'cam0': 3 images show the board and 4 are the fewest"):
         calibrate(BOARD, Sightings(few.found[:3], few.sizes))
     facing, rng, view = [], np.random.default_rng(0), random_rig(1, lens=False).cameras[0]
     for frame in range(6):
         points = (BOARD.points_m - BOARD.points_m.mean(0)) + [0.01 * frame, 0, 1]
         pixels = view.camera.project(points) + rng.normal(0, 0.2, (len(points), 2))
         facing.append(Sighting("cam0", frame, np.arange(len(points)), pixels))
-    with pytest.raises(InputError, match="'cam0': 6 pictures do not tell its focal length: tilt"):
+    with pytest.raises(InputError, match="'cam0': 6 images do not tell its focal length: tilt"):
         calibrate(BOARD, Sightings(tuple(facing), few.sizes))
 
 
@@ -198,7 +198,7 @@ def test_the_bundle_goes_down_its_true_slope(seed):
     np.testing.assert_array_equal(kept.lenses, start.lenses)
 
 
-def test_pictures_are_looked_through_and_calibrated(tmp_path):
+def test_images_are_looked_through_and_calibrated(tmp_path):
     board, rig = target_from_text("charuco:7x5:36mm:27mm:4x4_50"), random_rig(2, 8, distance_m=0.7)
     middle = rig.centres_m.mean(0)
     for frame, place in enumerate(held_places(9, 1, towards=middle, tilt_rad=0.5, reach_m=0.05)):
@@ -216,7 +216,7 @@ def test_pictures_are_looked_through_and_calibrated(tmp_path):
     )
     (tmp_path / "cam1" / "image104.png").write_bytes(b"damaged")
     assert any("image104" in problem for problem in find_target(board, views).problems)
-    with pytest.raises(InputError, match=r"none of the pictures of .* shows the board"):
+    with pytest.raises(InputError, match=r"none of the images of .* shows the board"):
         find_target(target_from_text("charuco:7x5:36mm:27mm:5x5_50"), views)
     cv2.imwrite(str(tmp_path / "cam0" / "image108.png"), np.zeros((100, 100, 3), np.uint8))
     with pytest.raises(InputError, match="one camera has one size"):

@@ -62,7 +62,7 @@ def test_opencv_files_of_other_programs_are_read(tmp_path):
 
 @pytest.mark.files("fixtures/interhand_multiview/annotations/*/*_camera.json")
 def test_interhand_says_where_cameras_are_not_how_worlds_are_moved(file, tmp_path):
-    rig = load_cameras(file)  # picture sizes from the file beside it
+    rig = load_cameras(file)  # image sizes from the file beside it
     raw = json.loads(file.read_text())
     record = next(iter(raw.values()))
     for view in rig:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from sonjit import InputError
 from sonjit.datasets.sample import SampleCamera
-from sonjit.geometry.cameras import bend_rays, bending, fold_radius, straighten_rays
+from sonjit.geometry.cameras import bending, distort, fold_radius, undistort
 from sonjit.geometry.rotations import matrix_from_rotation_vector
 from sonjit.multiview.cameras.rig import CameraRig, RigCamera
 
@@ -22,7 +22,7 @@ def test_straightened_rays_are_bent_back_exactly(seed):
     lens = rng.normal(0, [0.3, 0.1, 1e-3, 1e-3, 0.02])
     reach = min(fold_radius(lens), 1.5) * 0.7
     rays = rng.uniform(-reach, reach, (5, 4, 2)) / math.sqrt(2)
-    np.testing.assert_allclose(straighten_rays(bend_rays(rays, lens), lens), rays, atol=1e-9)
+    np.testing.assert_allclose(undistort(distort(rays, lens), lens), rays, atol=1e-9)
 
 
 def test_a_lens_bends_as_opencv_says():
@@ -41,7 +41,7 @@ def test_the_slope_of_bending_is_that_of_small_steps(seed):
     lens, rays, step = rng.normal(0, 0.1, 5), rng.uniform(-0.5, 0.5, (7, 2)), 1e-6
     for axis in range(2):
         move = np.eye(2)[axis] * step
-        steps = (bend_rays(rays + move, lens) - bend_rays(rays - move, lens)) / (2 * step)
+        steps = (distort(rays + move, lens) - distort(rays - move, lens)) / (2 * step)
         np.testing.assert_allclose(bending(rays, lens)[..., axis], steps, atol=1e-7)
 
 
@@ -54,7 +54,7 @@ def test_beyond_the_fold_of_a_lens_nothing_is_seen():
     known = np.isfinite(seen)
     assert known[0]
     assert not known[-1]
-    assert (np.diff(seen[known]) > 0).all()  # without the fold it would come back into the picture
+    assert (np.diff(seen[known]) > 0).all()  # without the fold it would come back into the image
     assert np.isnan(view.straightened(np.array([[5000.0, 0]]))).all()
 
 

@@ -92,7 +92,7 @@ def test_a_mistake_is_called_by_its_name(seen, kind, mistake):
     assert _kinds(*mistake(*seen)) == {"cam2": kind}
 
 
-def test_one_cameras_pictures_given_to_two_are_noticed(seen):
+def test_one_cameras_images_given_to_two_are_noticed(seen):
     rig, pixels = seen
     pixels = pixels.copy()
     pixels[3] = pixels[5]

@@ -31,8 +31,8 @@ def write_video(path, frames, *, size=(640, 480), gop=12):
         stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
         stream.codec_context.max_b_frames = 2
         for number in range(frames):
-            picture = np.full((size[1], size[0], 3), 20 + 4 * number, np.uint8)
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture)))
+            image = np.full((size[1], size[0], 3), 20 + 4 * number, np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image)))
         container.mux(stream.encode(None))
     return path
 
@@ -48,7 +48,7 @@ def test_a_project_comes_back_as_it_was_made(tmp_path):
     again.close()
 
 
-def test_a_project_moves_with_its_pictures(tmp_path):
+def test_a_project_moves_with_its_images(tmp_path):
     project, _ = make_project(tmp_path / "here")
     project.close()
     shutil.move(tmp_path / "here", tmp_path / "there")
@@ -57,14 +57,14 @@ def test_a_project_moves_with_its_pictures(tmp_path):
     moved.close()
 
 
-def test_a_missing_picture_moves_no_other(tmp_path, rig, views):
+def test_a_missing_image_moves_no_other(tmp_path, rig, views):
     (views["cam1"] / "image10.png").unlink()
     project = create_project(tmp_path / "project", rig, views)
     assert project.frames == (0, 10, 20)
     assert project.missing() == {"cam1": (10,)}
     expected = cv2.imread(str(views["cam1"] / "image20.png"))[..., ::-1]
     np.testing.assert_array_equal(project.view("cam1").read(20), expected)
-    with pytest.raises(InputError, match="no picture 10"):
+    with pytest.raises(InputError, match="no image 10"):
         project.view("cam1").read(10)
     project.close()
 
@@ -145,7 +145,7 @@ def spoil_all(path):
     [
         (lambda path: shutil.rmtree(path), "no such file or folder"),
         (lambda path: [file.unlink() for file in path.iterdir()], "holds no images"),
-        (spoil_number, "share no instant"),
+        (spoil_number, "share no frame set"),
         (spoil_size, "30 x 20 pixels .* camera has 640 x 480"),
         (spoil_all, "view cam2: .*cut short"),
     ],

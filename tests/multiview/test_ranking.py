@@ -28,7 +28,7 @@ def worst(figures):
     return frame, needs[frame].why
 
 
-def test_each_reason_brings_its_instant_to_the_top():
+def test_each_reason_brings_its_frame_set_to_the_top():
     reasons = {
         "label": lambda f: f["points_m"].__setitem__((3, 0, slice(5, 15)), np.nan),
         "few views": lambda f: f["views"].__setitem__((3, 1), 2),

@@ -68,7 +68,7 @@ def labelled(tmp_path, monkeypatch):
 def test_a_release_reads_back_as_interhand(labelled, tmp_path):
     project, points, card = labelled
     done = release([project], card, tmp_path / "out", fps=50)
-    assert (done.instants, done.pictures) == (3, 9)
+    assert (done.frame_sets, done.images) == (3, 9)
     data = open_dataset("interhand2.6m", tmp_path / "out", split="test")
     assert len(data) == 9
     for sample in data:
@@ -129,10 +129,10 @@ def test_faces_are_blurred_and_those_over_hands_are_not_shown(labelled, tmp_path
     project, _, card = labelled
     monkeypatch.setattr(release_faces, "_detector", Faces([(0, 0, 640, 480)]))
     done = release([project], card, tmp_path / "over", fps=50)
-    assert (done.pictures, done.faces) == (0, FacesFound(withheld=9))
+    assert (done.images, done.faces) == (0, FacesFound(withheld=9))
     monkeypatch.setattr(release_faces, "_detector", Faces([(1, 1, 20, 20)]))
     done = release([project], card, tmp_path / "beside", fps=50)
-    assert (done.pictures, done.faces) == (9, FacesFound(blurred=9))
+    assert (done.images, done.faces) == (9, FacesFound(blurred=9))
     assert "Faces found and blurred: 9." in (tmp_path / "beside" / "README.md").read_text()
 
 
@@ -160,7 +160,7 @@ def test_blurring_takes_detail_inside_alone():
     np.testing.assert_array_equal(out[:30], rgb[:30])
 
 
-def test_ridges_fade_as_pictures_shrink_and_close_cameras_are_made_smaller():
+def test_ridges_fade_as_images_shrink_and_close_cameras_are_made_smaller():
     assert ridge_contrast(12, 1) > 0.9
     assert ridge_contrast(12, 1 / 8) < ridge_contrast(12, 1 / 2) < ridge_contrast(12, 1)
     near = replace(finer(random_rig(1), 8).cameras[0])

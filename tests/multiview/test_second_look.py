@@ -63,11 +63,11 @@ def test_a_hand_that_one_view_shows_stays_as_it_was(made, monkeypatch):
 def test_left_hands_are_lessons_as_right_ones(made, tmp_path):
     project, joints, _ = made
     people_mark(project, joints, [4])
-    pictures = load_coco(write_lessons(project, (4,), tmp_path / "lessons", as_right=True)).pictures
-    assert len(pictures) == 5 * 2
-    for picture in pictures:
-        (hand,) = picture.instances
-        view, _, file = picture.name.partition("/")
+    images = load_coco(write_lessons(project, (4,), tmp_path / "lessons", as_right=True)).images
+    assert len(images) == 5 * 2
+    for image in images:
+        (hand,) = image.instances
+        view, _, file = image.name.partition("/")
         camera, left = project.rig[view], "mirrored" in file
         points = camera.project(joints[4, int(left)])
         points = mirrored_points(points, camera.width) if left else points

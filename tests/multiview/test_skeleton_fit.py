@@ -37,7 +37,7 @@ def test_exact_joints_stay(truth):
     assert np.isfinite(found.covariance_m2).all()
 
 
-def test_quick_instants_are_smoothed_and_far_ones_are_not(truth):
+def test_quick_frame_sets_are_smoothed_and_far_ones_are_not(truth):
     still = np.repeat(truth[:1, 0], 30, 0)
     noisy = still + np.random.default_rng(1).normal(0, NOISE_M, still.shape)
     far, near = (fitted(noisy, still, np.arange(30) * step).points_m for step in (1.0, 1 / 60))
@@ -76,7 +76,7 @@ def test_offsets_come_back_from_their_file_and_damage_is_named(truth, tmp_path):
         load_offsets(tmp_path / "offsets.json")
 
 
-def test_too_few_instants_teach_nothing(truth):
+def test_too_few_frame_sets_teach_nothing(truth):
     human = np.full_like(truth, np.nan)
     human[:3] = truth[:3]
     with pytest.raises(InputError, match="3 frames"):

@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sonjit.multiview.automatic.labels import swapped_instants
+from sonjit.multiview.automatic.labels import swapped_frame_sets
 
 from .projects import hands
 
@@ -22,15 +22,15 @@ def test_a_short_run_beside_people_s_marks_is_found(seed, first, length):
     points[swapped] = points[swapped][:, ::-1]
     certain = np.zeros(14, np.bool_)
     certain[[first - 1, first + length]] = True
-    np.testing.assert_array_equal(swapped_instants(frames, points, certain), swapped)
+    np.testing.assert_array_equal(swapped_frame_sets(frames, points, certain), swapped)
 
 
 @given(st.integers(0, 100))
 def test_what_people_said_stays_and_without_them_all_does(seed):
     frames, points = moving(9, seed)
     points[4] = points[4, ::-1]
-    assert not swapped_instants(frames, points, np.zeros(9, np.bool_)).any()
-    assert not swapped_instants(frames, points, np.arange(9) == 4)[4]
+    assert not swapped_frame_sets(frames, points, np.zeros(9, np.bool_)).any()
+    assert not swapped_frame_sets(frames, points, np.arange(9) == 4)[4]
 
 
 def test_hands_that_really_change_places_and_pauses_are_left():
@@ -38,13 +38,13 @@ def test_hands_that_really_change_places_and_pauses_are_left():
     certain = np.arange(12) == 0
     crossed = points.copy()
     crossed[6:] = crossed[6:, ::-1]  # to the end: nothing says that it is not so
-    assert not swapped_instants(frames, crossed, certain).any()
+    assert not swapped_frame_sets(frames, crossed, certain).any()
     later = np.where(np.arange(12) < 6, frames, frames + 5000)
     back = points.copy()
     back[6] = back[6, ::-1]  # first after a pause: what was before tells nothing
-    assert not swapped_instants(later, back, certain)[6]
+    assert not swapped_frame_sets(later, back, certain)[6]
 
 
-def test_few_instants():
+def test_few_frame_sets():
     frames, points = moving(1)
-    assert swapped_instants(frames, points, np.array([True])).tolist() == [False]
+    assert swapped_frame_sets(frames, points, np.array([True])).tolist() == [False]

@@ -11,7 +11,7 @@ FPS = 30
 
 
 def _line(flashes, *, offset=0.0, drift_ppm=0.0, fps=FPS, seconds=20.0, start=0):
-    """What a camera sees whose clock shows 0 at `offset`: each picture gathers light for its whole period."""
+    """What a camera sees whose clock shows 0 at `offset`: each image gathers light for its whole period."""
     own = np.arange(round(seconds * fps)) / fps
     true = own * (1 + drift_ppm * 1e-6) + offset
     light = np.zeros(len(own))
@@ -22,43 +22,43 @@ def _line(flashes, *, offset=0.0, drift_ppm=0.0, fps=FPS, seconds=20.0, start=0)
 
 
 @given(st.floats(-3, 3), st.floats(-500, 500), st.sampled_from([FPS, 25, 60]))
-def test_flashes_tell_offset_and_drift_within_a_part_of_a_picture(offset, drift_ppm, fps):
+def test_flashes_tell_offset_and_drift_within_a_part_of_a_image(offset, drift_ppm, fps):
     flashes = [5.0, 9.31, 12.4, 15.77]
     lines = {"a": _line(flashes), "b": _line(flashes, offset=offset, drift_ppm=drift_ppm, fps=fps)}
     clock = synchronise(lines, "flash").clocks["b"]
     middle = 10.0  # of the recording: offset and drift hang together
     told = clock.offset_s + middle * clock.drift_ppm * 1e-6
     assert told == pytest.approx(offset + middle * drift_ppm * 1e-6, abs=0.35 / FPS)
-    assert clock.drift_ppm == pytest.approx(drift_ppm, abs=2500)  # a third of a picture over ten seconds
+    assert clock.drift_ppm == pytest.approx(drift_ppm, abs=2500)  # a third of an image over ten seconds
     assert clock.rms_s < 0.5 / FPS
 
 
-def test_pictures_of_one_instant_come_together():
+def test_images_of_one_frame_set_come_together():
     lines = {"a": _line([5.0]), "b": _line([5.0], offset=1.0)}
     found = synchronise(lines, "flash")
-    both = found.pictures[(found.pictures >= 0).all(1)]
+    both = found.images[(found.images >= 0).all(1)]
     assert (both[:, 0] - both[:, 1] == FPS).all()
     assert np.nanmax(np.abs(found.off_s)) <= 0.5 / FPS + 1e-6
     assert found.frame_of("b", 5) == found.frame_of("a", 5 + FPS)
     assert found.frame_of("a", 10**6) is None
 
 
-def test_numbers_put_pictures_together_and_gaps_are_told():
+def test_numbers_put_images_together_and_gaps_are_told():
     b = _line([5.0])
     kept = np.delete(np.arange(len(b.index)), [7, 8])
     holes = Timeline(
         b.index[kept], b.time_s[kept], b.brightness[kept], duplicates=(40,), problems=("frame 7: damaged",)
     )
     found = synchronise({"a": b, "b": holes}, "index")
-    assert found.pictures[7].tolist() == [7, -1]
-    assert found.pictures[9].tolist() == [9, 9]
+    assert found.images[7].tolist() == [7, -1]
+    assert found.images[9].tolist() == [9, 9]
     told = "\n".join(found.warnings)
     for part in (
         "unequal length",
-        "b: 1 pictures repeat the one before, first 40",
-        "b: 2 pictures are missing after 6",
+        "b: 1 images repeat the one before, first 40",
+        "b: 2 images are missing after 6",
         "b: frame 7: damaged",
-        "b: no picture of 2 of 600 instants",
+        "b: no image of 2 of 600 frame sets",
     ):
         assert part in told
     assert not synchronise({"a": b, "b": b}, "index").warnings
@@ -68,7 +68,7 @@ def test_cameras_of_other_speed_are_told():
     lines = {"a": _line([5.0]), "b": _line([5.0], fps=25)}
     found = synchronise(lines, "time")
     assert any("different speed" in line for line in found.warnings)
-    assert len(found.pictures) == len(lines["b"].index)  # the slower one's instants
+    assert len(found.images) == len(lines["b"].index)  # the slower one's frame sets
 
 
 def test_timecodes_are_times_of_day():
@@ -79,7 +79,7 @@ def test_timecodes_are_times_of_day():
     }
     found = synchronise(lines, "timecode")
     assert found.clocks["b"].offset_s == pytest.approx(2)
-    assert found.pictures[0].tolist() == [2 * FPS, 0]
+    assert found.images[0].tolist() == [2 * FPS, 0]
     with pytest.raises(InputError, match="'a': its video states no timecode"):
         synchronise({"a": a, "b": b}, "timecode")
 
@@ -90,7 +90,7 @@ def test_what_cannot_be_synchronised_is_named():
     with pytest.raises(InputError, match="do not fit together"):
         synchronise({"a": _line([4.0, 5.0, 9.0, 13.0]), "b": _line([2.0, 7.3, 8.1, 15.0])}, "flash")
     still = Timeline(np.arange(5), np.full(5, np.nan), np.zeros(5))
-    with pytest.raises(InputError, match="'a' has pictures without times"):
+    with pytest.raises(InputError, match="'a' has images without times"):
         synchronise({"a": still}, "time")
 
 
@@ -101,7 +101,7 @@ def test_steady_light_has_no_flash():
 
 @pytest.fixture
 def video(tmp_path):
-    """24 pictures with a light from the 10th on; the 5th is the 4th again."""
+    """24 images with a light from the 10th on; the 5th is the 4th again."""
     path = tmp_path / "v.mov"
     rng = np.random.default_rng(0)
     with av.open(str(path), "w") as container:
@@ -112,8 +112,8 @@ def video(tmp_path):
         for number in range(24):
             if number != 5:
                 level = 200 if number >= 10 else 40
-                picture = np.clip(level + rng.normal(0, 12, (48, 64, 3)), 0, 255).astype(np.uint8)
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+                image = np.clip(level + rng.normal(0, 12, (48, 64, 3)), 0, 255).astype(np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
         container.mux(stream.encode())
     return path
 
@@ -129,7 +129,7 @@ def test_a_videos_timeline(video, tmp_path):
     stamps.write_text("\n".join(str(5 + number / 10) for number in range(24)))
     assert read_timeline(video, stamps).time_s[3] == pytest.approx(5.3)
     stamps.write_text("1 2 3")
-    with pytest.raises(InputError, match="3 times for 24 pictures"):
+    with pytest.raises(InputError, match="3 times for 24 images"):
         read_timeline(video, stamps)
     stamps.write_text("now")
     with pytest.raises(InputError, match="a time in seconds"):

@@ -17,7 +17,7 @@ from sonjit.networks.mediapipe.mobile_blocks import depth_to_space
 
 @pytest.fixture(scope="module")
 def person(data, read_rgb):
-    """A picture with one person; the first among the goldens."""
+    """An image with one person; the first among the goldens."""
     for file in sorted(data.glob("goldens/mediapipe/pose.*.static.*.json")):
         golden = json.loads(file.read_text("utf-8"))
         if golden["frames"][0]["instances"]:
@@ -58,7 +58,7 @@ def test_exports_find_the_same_person(published, person, tmp_path):
     np.testing.assert_allclose(given.mask, wanted.mask, atol=1e-3)
 
 
-def bodies_in(picture, **options):
+def bodies_in(image, **options):
     options |= {"model": "lite", "precision": "f32", "static_image": True, "segmentation": True}
     with sonjit.create_detector("body", **options) as detector:
-        return detector.detect(picture)
+        return detector.detect(image)

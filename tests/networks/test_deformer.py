@@ -33,7 +33,7 @@ def twin(weights="demo", **options):
 
 
 def windows(count, seed=0):
-    """Pictures (B, T, 3, 64, 64) and boxes (B, T, 4) in them."""
+    """Images (B, T, 3, 64, 64) and boxes (B, T, 4) in them."""
     generator = torch.Generator().manual_seed(seed)
     low, size = torch.rand(2, count, FRAMES, 2, generator=generator)
     low, size = 24 * low, 16 + 24 * size

@@ -16,7 +16,7 @@ def twin(variant="ho3d"):
 
 
 def video(count):
-    """Pictures (N, 3, 64, 64) and boxes (N, 4) in them."""
+    """Images (N, 3, 64, 64) and boxes (N, 4) in them."""
     generator = torch.Generator().manual_seed(0)
     low, size = torch.rand(2, count, 2, generator=generator)
     low, size = 24 * low, 16 + 24 * size

@@ -28,16 +28,16 @@ def found(frames, **options):
 
 
 @pytest.fixture(scope="module")
-def pictures(demo_clip):
+def images(demo_clip):
     _, frames, _ = demo_clip
     return frames[FRAMES // 2 :: FRAMES]
 
 
 @pytest.fixture(scope="module")
-def published_hands(weights, pictures):
+def published_hands(weights, images):
     del weights
-    hands = found(pictures)
-    assert sum(map(len, hands)) > len(pictures) // 2
+    hands = found(images)
+    assert sum(map(len, hands)) > len(images) // 2
     return hands
 
 
@@ -57,9 +57,9 @@ def exported(published, tmp_path_factory):
     ("palms", "landmarks", "engine"),
     [(".xml", ".onnx", "openvino"), (".onnx", ".onnx", "onnxruntime")],
 )
-def test_exports_find_the_same_hands(palms, landmarks, engine, exported, pictures, published_hands):
+def test_exports_find_the_same_hands(palms, landmarks, engine, exported, images, published_hands):
     own = {"detector_model": exported("palm-full", palms), "landmark_model": exported("hand-full", landmarks)}
-    given = found(pictures, engine=engine, **own)
+    given = found(images, engine=engine, **own)
     assert [len(hands) for hands in given] == [len(hands) for hands in published_hands]
     for hand, wanted in zip(chain(*given), chain(*published_hands), strict=True):
         assert hand.handedness == wanted.handedness

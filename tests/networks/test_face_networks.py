@@ -13,7 +13,7 @@ from sonjit.networks.export import export_network
 
 @pytest.fixture(scope="module")
 def portrait(data, read_rgb):
-    """A picture with one face; the first among the goldens."""
+    """An image with one face; the first among the goldens."""
     for file in sorted(data.glob("goldens/mediapipe/facemesh.*.static*.json")):
         golden = json.loads(file.read_text("utf-8"))
         if len(golden["frames"][0]["instances"]) == 1:
@@ -44,6 +44,6 @@ def test_exports_find_the_same_face(published, portrait, tmp_path):
     assert given.score == pytest.approx(wanted.score, abs=1e-5)
 
 
-def faces_in(picture, **options):
+def faces_in(image, **options):
     with sonjit.create_detector("face", model="attention", precision="f32", static_image=True, **options) as detector:
-        return detector.detect(picture)
+        return detector.detect(image)

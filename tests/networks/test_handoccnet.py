@@ -123,10 +123,10 @@ def test_boxes_are_the_references(data):
 
 
 @pytest.mark.parametrize("box", [(700, 100, 50, 50), (100, 100, 0, 50), (100, -80, 50, 10), (10, 900, 50, 50)])
-def test_boxes_outside_the_picture_are_none(box):
+def test_boxes_outside_the_image_are_none(box):
     seen = clamped_box(RotatedBox(*box), 640, 480)
     assert seen is None or (seen.cy - seen.height / 2 >= 0 and seen.cy + seen.height / 2 <= 479)
-    assert (seen is None) == (box[1] != -80)  # as in the reference's code a box above the picture is moved into it
+    assert (seen is None) == (box[1] != -80)  # as in the reference's code a box above the image is moved into it
 
 
 def official(network):

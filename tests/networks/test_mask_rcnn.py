@@ -25,7 +25,7 @@ def tiny(**options):
     return create_network("mask-rcnn", **{**network_entry("mask-rcnn").tiny, **options}).eval()
 
 
-def pictures(*sizes, seed=0):
+def random_images(*sizes, seed=0):
     generator = torch.Generator().manual_seed(seed)
     return [torch.rand(3, *size, generator=generator) for size in sizes]
 
@@ -106,11 +106,11 @@ def official_steps(network, images):
 @pytest.mark.parametrize("sizes", [[(120, 90)], [(64, 200)], [(96, 128), (101, 77), (60, 64)]], ids=str)
 def test_every_step_equals_torchvision(pair, sizes):
     official, ours = pair
-    images = pictures(*sizes)
+    images = random_images(*sizes)
     results, kept = official_steps(official, images)
     with torch.no_grad():
         found, steps = ours.find_with_steps(images)
-    close(steps.pictures, kept["transform"][0].tensors)
+    close(steps.images, kept["transform"][0].tensors)
     assert steps.sizes == kept["transform"][0].image_sizes
     for level, wanted in zip(steps.pyramid, kept["backbone"].values(), strict=True):
         close(level, wanted)
@@ -137,7 +137,7 @@ def test_losses_equal_torchvisions(pair):
     """Samples so large that nothing is left to chance."""
     official, ours = pair
     sizes = [(96, 128), (110, 90)]
-    images, targets = pictures(*sizes), [truth(size, seed=i) for i, size in enumerate(sizes)]
+    images, targets = random_images(*sizes), [truth(size, seed=i) for i, size in enumerate(sizes)]
     official.train(), ours.train()
     try:
         for network in (official, ours):
@@ -224,7 +224,7 @@ def test_a_wrong_depth_is_refused():
 
 def test_the_forward_of_the_registry_is_find_in_tensors_of_one_size():
     network = tiny(min_score=0.0)
-    images = torch.stack(pictures((64, 96), (64, 96)))
+    images = torch.stack(random_images((64, 96), (64, 96)))
     with torch.no_grad():
         outputs, found = network(images, steps=True), network.find(list(images))
     assert outputs["steps"].mask_logits.shape[-2:] == (28, 28)
@@ -237,10 +237,10 @@ def test_the_forward_of_the_registry_is_find_in_tensors_of_one_size():
 
 
 @pytest.mark.parametrize("options", [{"mask_map": 7}, {"roi": "pool"}, {"masks": False}, {"norm": "frozen"}], ids=str)
-def test_variants_learn_one_picture(options):
+def test_variants_learn_one_image(options):
     """The paper's mask head, RoIPool, Faster R-CNN, frozen norms: losses fall, and answers have the right shape."""
     network = tiny(**options).train()
-    images, targets = pictures((64, 96)), [truth((64, 96))]
+    images, targets = random_images((64, 96)), [truth((64, 96))]
     optimizer = torch.optim.SGD(network.parameters(), lr=0.02, momentum=0.9)
     totals = []
     for _ in range(12):
@@ -258,10 +258,10 @@ def test_variants_learn_one_picture(options):
     assert found.masks.shape == (len(found.boxes), side, side)
 
 
-def test_a_picture_without_objects_has_losses_too():
+def test_a_image_without_objects_has_losses_too():
     network = tiny().train()
     nothing = Target(torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64), torch.zeros(0, 64, 96))
-    losses = network.losses(pictures((64, 96)), [nothing])
+    losses = network.losses(random_images((64, 96)), [nothing])
     sum(losses.values()).backward()
     assert all(torch.isfinite(value) for value in losses.values())
     assert losses["masks"] == losses["boxes"] == losses["rpn_boxes"] == 0
@@ -289,7 +289,7 @@ def test_the_export_finds_the_same_on_frames_of_a_clip(exported_twin, demo_clip)
         image = torch.from_numpy(cv2.resize(frame, (96, 64)).transpose(2, 0, 1)[None] / np.float32(255))
         with torch.inference_mode():
             wanted = network(image)
-        assert wanted["scores"].any(), "a picture in which nothing is found compares nothing"
+        assert wanted["scores"].any(), "an image in which nothing is found compares nothing"
         for outputs in (compiled([image.numpy()]).to_tuple(), session.run(None, {"images": image.numpy()})):
             for (name, value), other in zip(wanted.items(), outputs, strict=True):
                 np.testing.assert_allclose(other, value.numpy(), atol=1e-3, rtol=1e-5, err_msg=name)

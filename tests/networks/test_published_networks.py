@@ -26,22 +26,22 @@ def network_of_file(stem):
     return None
 
 
-def golden_pictures(golden):
-    """The two pictures of a golden as (2, 3, H, W): a crop, and noise."""
+def golden_images(golden):
+    """The two images of a golden as (2, 3, H, W): a crop, and noise."""
     low, high = golden["crop_range"]
     crop = golden["crop_u8"]
     if "rand_u8" in golden:
         noise = low + golden["rand_u8"] / 255 * (high - low)
     else:  # the reference's own seed; in 0..1 whatever the network's range
         noise = np.random.default_rng(7).random(crop.shape, np.float32)
-    pictures = np.stack([low + crop / 255 * (high - low), noise]).astype(np.float32)
-    return torch.from_numpy(pictures).permute(0, 3, 1, 2).contiguous()
+    images = np.stack([low + crop / 255 * (high - low), noise]).astype(np.float32)
+    return torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
 
 
 def assert_like_the_reference(network, golden):
     """Each output of a batch is the reference's, to a hundred-thousandth of its range."""
     with torch.inference_mode():
-        outputs = network(golden_pictures(golden))
+        outputs = network(golden_images(golden))
     for number, kind in enumerate(("real", "rand")):
         expected = [golden[key] for key in golden if key.startswith(f"{kind}.")]
         for (name, output), wanted in zip(outputs.items(), expected, strict=True):

@@ -22,7 +22,7 @@ from sonjit.networks.export import MOST_DIFFERENT
 
 NAMES = list_networks()
 CHOOSING = {"mask-rcnn", "mask-rcnn-v2"}
-"""Networks that pick out part of the picture, and whose forward has no gradient for that."""
+"""Networks that pick out part of the image, and whose forward has no gradient for that."""
 
 
 def distinct_twins():

@@ -24,7 +24,7 @@ def test_a_table_calls_its_source_by_the_name_given(task, tmp_path):
     assert json.loads((tmp_path / "t.jsonl").read_text("utf-8").splitlines()[0])["source"] == "손.mp4"
 
 
-def test_what_it_came_to_so_far_is_told_after_each_picture(task):
+def test_what_it_came_to_so_far_is_told_after_each_image(task):
     seen = []
     summary = run_task(task(), advance=lambda so_far: seen.append((so_far.frames, so_far.instances)))
     assert [frames for frames, _ in seen] == list(range(1, 7))

@@ -156,7 +156,7 @@ def refusal(response, status, code):
 
 @pytest.fixture(scope="module")
 def media(tmp_path_factory, demo_clip, photo, weights):
-    """`clip.mp4` of 20 frames, `photo.jpg`, and the folder `shots` with three pictures and a broken one."""
+    """`clip.mp4` of 20 frames, `photo.jpg`, and the folder `shots` with three images and a broken one."""
     folder = tmp_path_factory.mktemp("media")
     _, frames, truth = demo_clip
     start = next(i for i, record in enumerate(truth) if len(record["hands"]) == 2)
@@ -176,8 +176,8 @@ def media(tmp_path_factory, demo_clip, photo, weights):
 
 
 @pytest.fixture
-def doors(tmp_path, monkeypatch):
-    """`doors(**settings)`: a client of a new server, closed at the end; nothing may be left where files were kept."""
+def endpoints(tmp_path, monkeypatch):
+    """`endpoints(**settings)`: a client of a new server, closed at the end; no file may be left."""
     place = tmp_path / "server"
     place.mkdir()
     monkeypatch.setattr(job_queue.tempfile, "tempdir", str(place))

@@ -1,4 +1,4 @@
-"""The doors of annotation, through the app itself."""
+"""The endpoints of annotation, through the app itself."""
 
 import itertools
 import json
@@ -154,21 +154,21 @@ def read(answer):
     return cv2.imdecode(np.frombuffer(answer.content, np.uint8), cv2.IMREAD_COLOR)
 
 
-def test_pictures_come_whole_and_in_parts(studio, made):
+def test_images_come_whole_and_in_parts(studio, made):
     path = made[0].parent / "views" / "cam1" / "image10.png"
     whole = cv2.imread(str(path)).astype(float)
-    door = f"{DOOR}/picture?view=cam1&frame=10"
-    assert np.abs(read(studio.get(door)) - whole).mean() < 4
-    assert read(studio.get(f"{door}&longest=320")).shape == (240, 320, 3)
-    part = read(studio.get(f"{door}&region=100,50,64,32"))
+    endpoint = f"{DOOR}/image?view=cam1&frame=10"
+    assert np.abs(read(studio.get(endpoint)) - whole).mean() < 4
+    assert read(studio.get(f"{endpoint}&longest=320")).shape == (240, 320, 3)
+    part = read(studio.get(f"{endpoint}&region=100,50,64,32"))
     assert np.abs(part - whole[50:82, 100:164]).mean() < 6
-    assert read(studio.get(f"{door}&region=620,470,64,32")).shape == (10, 20, 3)
+    assert read(studio.get(f"{endpoint}&region=620,470,64,32")).shape == (10, 20, 3)
 
 
 @pytest.mark.parametrize(
     ("query", "status", "code", "said"),
     [
-        ("view=cam5&frame=20", 422, "bad_image", "no picture 20"),
+        ("view=cam5&frame=20", 422, "bad_image", "no image 20"),
         ("view=cam9&frame=0", 404, "not_found", "cam9"),
         ("view=cam0&frame=7", 404, "not_found", "frame 7"),
         ("view=cam0", 400, "bad_option", "frame"),
@@ -177,8 +177,8 @@ def test_pictures_come_whole_and_in_parts(studio, made):
         ("view=cam0&frame=0&region=9000,0,10,10", 400, "bad_option", "outside"),
     ],
 )
-def test_pictures_that_are_not_there(studio, query, status, code, said):
-    assert said in refusal(studio.get(f"{DOOR}/picture?{query}"), status, code)
+def test_images_that_are_not_there(studio, query, status, code, said):
+    assert said in refusal(studio.get(f"{DOOR}/image?{query}"), status, code)
 
 
 @pytest.mark.parametrize(
@@ -222,7 +222,7 @@ def test_bodies_that_say_nothing(studio, body):
     refusal(studio.post(f"{DOOR}/marks", content=body), 400, "bad_option")
 
 
-def test_the_token_guards_these_doors_too(made, ask):
+def test_the_token_guards_these_endpoints_too(made, ask):
     client = ask(project=made[0], token="close-sesame")
     refusal(client.get(DOOR), 401, "no_token")
     refusal(post(client, mark("cam0", 0, (1, 2))), 401, "no_token")
@@ -232,7 +232,7 @@ def test_the_token_guards_these_doors_too(made, ask):
     assert client.get("/annotate/").status_code == 200
 
 
-def test_a_server_without_a_project_has_no_such_doors(ask):
+def test_a_server_without_a_project_has_no_such_endpoints(ask):
     refusal(ask().get(DOOR), 404, "not_found")
     with pytest.raises(InputError, match="no annotation project"):
         create_app(folder=Path("/nowhere"))
@@ -242,8 +242,8 @@ def test_the_machine_marks_what_it_finds(tmp_path, ask, photo, demo_clip, weight
     project, _ = make_project(tmp_path, frames=1, cameras=2)
     project.close()
     for name in ("cam0", "cam1"):
-        picture = cv2.resize(photo, (640, 480))
-        cv2.imwrite(str(tmp_path / "views" / name / "image0.png"), picture[..., ::-1])
+        image = cv2.resize(photo, (640, 480))
+        cv2.imwrite(str(tmp_path / "views" / name / "image0.png"), image[..., ::-1])
     client = ask(project=tmp_path / "project")
     told = client.post(f"{DOOR}/prelabel?frame=0&annotator=Ann&view=cam0").json()
     assert {one["view"] for one in told["machine"]} == {"cam0"}

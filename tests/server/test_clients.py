@@ -26,21 +26,21 @@ def frames(demo_clip):
 
 @pytest.fixture
 def hold_decoding(listen, monkeypatch):  # after `listen`: the gate opens before the servers have to stop
-    """Pictures wait before they are decoded until the gate is set; `begun` is set once one does."""
-    begun, gate, decode = threading.Event(), threading.Event(), messages.Picture.decode
+    """Images wait before they are decoded until the gate is set; `begun` is set once one does."""
+    begun, gate, decode = threading.Event(), threading.Event(), messages.Image.decode
 
-    def wait(picture, max_pixels):
+    def wait(image, max_pixels):
         begun.set()
         gate.wait()
-        return decode(picture, max_pixels)
+        return decode(image, max_pixels)
 
-    monkeypatch.setattr(messages.Picture, "decode", wait)
+    monkeypatch.setattr(messages.Image, "decode", wait)
     yield begun, gate
     gate.set()
 
 
 @pytest.mark.parametrize("queue", [1, 3])
-def test_pictures_beyond_the_queue_push_out_the_oldest(queue, weights, listen, hold_decoding):
+def test_images_beyond_the_queue_push_out_the_oldest(queue, weights, listen, hold_decoding):
     begun, gate = hold_decoding
     pixel = frame_message(0, bytes(3), kind=2, size=(1, 1))[8:]
     live = listen(queue=queue)

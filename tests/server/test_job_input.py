@@ -14,7 +14,7 @@ MANY = 50_000_000
 GREY = np.full((24, 32, 3), 120, np.uint8)
 
 
-def picture(path, ending=".png"):
+def image(path, ending=".png"):
     path.write_bytes(cv2.imencode(ending, GREY)[1].tobytes())
     return path
 
@@ -59,14 +59,14 @@ def test_one_video_whatever_its_name(tmp_path):
     assert (given.source, given.name, given.drawing) == (file, "손.jpg", ".mp4")
 
 
-def test_one_picture_whatever_its_name(tmp_path):
-    file = picture(tmp_path / "upload")
+def test_one_image_whatever_its_name(tmp_path):
+    file = image(tmp_path / "upload")
     given = input_from_files([file], None, max_pixels=MANY)
     assert (given.source, given.name, given.drawing) == (file, "upload", ".jpg")
 
 
-def test_pictures_become_a_folder_that_is_read_whole_and_in_order(tmp_path):
-    files = [picture(tmp_path / name) for name in ("f10.png", "f9", "F1.jpeg", "f2.bin")]
+def test_images_become_a_folder_that_is_read_whole_and_in_order(tmp_path):
+    files = [image(tmp_path / name) for name in ("f10.png", "f9", "F1.jpeg", "f2.bin")]
     (tmp_path / "f3.webp").write_bytes(b"text")  # a problem of the job's, not of the upload's
     given = input_from_files([*files, tmp_path / "f3.webp"], "shots", max_pixels=MANY)
     assert (given.source, given.name, given.drawing) == (tmp_path, "shots", ".zip")
@@ -85,8 +85,8 @@ def test_pictures_become_a_folder_that_is_read_whole_and_in_order(tmp_path):
         (lambda folder: [cut(video(folder / "a.mp4"))], "a.mp4 .* never finished"),
         (lambda folder: [write(folder / "a.tif", b"II*\0" + b"\xff" * 90)], "a.tif does not say how large"),
         (lambda folder: [sound(folder / "a.wav")], "a.wav holds no video"),
-        (lambda folder: [picture(folder / "a.png"), write(folder / "b.bin", b"\0\1" * 99)], "b.bin is neither"),
-        (lambda folder: [picture(folder / "a.png"), video(folder / "b.mp4")], "b.mp4 is a video among"),
+        (lambda folder: [image(folder / "a.png"), write(folder / "b.bin", b"\0\1" * 99)], "b.bin is neither"),
+        (lambda folder: [image(folder / "a.png"), video(folder / "b.mp4")], "b.mp4 is a video among"),
         (lambda folder: [video(folder / "a.mp4"), video(folder / "b.mp4")], "a.mp4 is a video among"),
     ],
 )
@@ -108,7 +108,7 @@ def write(path, data):
     [
         lambda folder: [video(folder / "big", (640, 480))],
         lambda folder: [write(folder / "big", png_of(60_000, 60_000))],
-        lambda folder: [picture(folder / "a.png"), write(folder / "big", png_of(60_000, 60_000))],
+        lambda folder: [image(folder / "a.png"), write(folder / "big", png_of(60_000, 60_000))],
     ],
 )
 def test_too_many_pixels_are_refused_before_they_are_decoded(tmp_path, make):
@@ -117,10 +117,10 @@ def test_too_many_pixels_are_refused_before_they_are_decoded(tmp_path, make):
     assert refused.value.code == "too_many_pixels"
 
 
-def test_a_file_that_no_picture_can_fill_is_not_read(tmp_path):
-    file = picture(tmp_path / "big.png")
+def test_a_file_that_no_image_can_fill_is_not_read(tmp_path):
+    file = image(tmp_path / "big.png")
     with file.open("ab") as opened:
         opened.truncate(100_000_000)
-    with pytest.raises(RefusedError, match="larger than any picture") as refused:
+    with pytest.raises(RefusedError, match="larger than any image") as refused:
         input_from_files([file], None, max_pixels=1_000_000)
     assert refused.value.code == "too_large"

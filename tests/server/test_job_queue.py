@@ -17,7 +17,7 @@ from sonjit.server.uploads import JobInput
 
 @pytest.fixture
 def runs(monkeypatch):
-    """Instead of a detector: `runs.steps` lets a job go on by one picture, of three; `runs.begun` names them."""
+    """Instead of a detector: `runs.steps` lets a job go on by one image, of three; `runs.begun` names them."""
 
     class Runs:
         begun: list[str] = []  # noqa: RUF012
@@ -113,7 +113,7 @@ def test_progress_and_time(jobs, runs):
     assert set(job.to_dict()["downloads"]) == {"json", "jsonl", "csv", "parquet"}
 
 
-def test_a_cancelled_job_stops_at_its_next_picture_and_leaves_no_file(jobs, runs):
+def test_a_cancelled_job_stops_at_its_next_image_and_leaves_no_file(jobs, runs):
     jobs = jobs()
     running, waiting, next_one = add(jobs), add(jobs), add(jobs)
     runs.steps.release(1)

@@ -23,8 +23,8 @@ def command_line(monkeypatch, folder, out, *arguments, status=0):
 
 
 @pytest.mark.parametrize("measures", [False, True])
-def test_a_video_comes_back_as_the_command_line_writes_it(doors, media, tmp_path, monkeypatch, measures):
-    client = doors()
+def test_a_video_comes_back_as_the_command_line_writes_it(endpoints, media, tmp_path, monkeypatch, measures):
+    client = endpoints()
     body = (media / "clip.mp4").read_bytes()
     query = f"kind=hands&model=lite&name=clip.mp4&max_instances=2{'&measures=true' if measures else ''}"
     job = end_of(client, client.post(f"/v1/jobs?{query}", content=body))
@@ -62,8 +62,8 @@ def pixels(video, folder):
         return [(frame.time, frame.rgb.tobytes()) for frame in source]
 
 
-def test_pictures_come_back_as_the_command_line_writes_them(doors, media, tmp_path, monkeypatch, capsys):
-    client = doors()
+def test_images_come_back_as_the_command_line_writes_them(endpoints, media, tmp_path, monkeypatch, capsys):
+    client = endpoints()
     shots = sorted((media / "shots").iterdir(), reverse=True)
     files = [("file", (f"shots/{file.name}", file.read_bytes())) for file in shots]
     job = end_of(client, client.post("/v1/jobs?kind=hands", files=files))
@@ -83,8 +83,8 @@ def test_pictures_come_back_as_the_command_line_writes_them(doors, media, tmp_pa
             assert archive.read(name) == (tmp_path / "out" / "drawn" / name).read_bytes()
 
 
-def test_one_picture_and_its_korean_name(doors, media, tmp_path, monkeypatch):
-    client = doors()
+def test_one_image_and_its_korean_name(endpoints, media, tmp_path, monkeypatch):
+    client = endpoints()
     files = {"file": ("손 짓.jpg", (media / "photo.jpg").read_bytes())}
     job = end_of(client, client.post("/v1/jobs?kind=hands", files=files))
     assert (job["name"], job["frames"], job["of"]) == ("손 짓.jpg", 1, 1)
@@ -98,8 +98,8 @@ def test_one_picture_and_its_korean_name(doors, media, tmp_path, monkeypatch):
     assert job["downloads"].keys() == {*TABLES, "drawn"}
 
 
-def test_pictures_may_be_tracked_as_a_video_is(doors, media):
-    client = doors()
+def test_images_may_be_tracked_as_a_video_is(endpoints, media):
+    client = endpoints()
     files = [("file", (f"{i}.jpg", (media / "photo.jpg").read_bytes())) for i in range(3)]
     job = end_of(client, client.post("/v1/jobs?kind=hands&static_image=false&draw=false&measures=true", files=files))
     frames = client.get(job["downloads"]["json"]).json()["frames"]
@@ -108,15 +108,15 @@ def test_pictures_may_be_tracked_as_a_video_is(doors, media):
     assert None not in ids[0]
 
 
-def test_without_a_drawing(doors, media):
-    client = doors()
+def test_without_a_drawing(endpoints, media):
+    client = endpoints()
     job = end_of(client, client.post("/v1/jobs?kind=hands&draw=false", content=(media / "photo.jpg").read_bytes()))
     assert job["downloads"].keys() == set(TABLES)
     assert "draw=false" in refusal(client.get(f"/v1/jobs/{job['id']}/drawn.jpg"), 404, "not_found")
 
 
-def test_a_video_can_be_played_from_anywhere(doors, media):
-    client = doors()
+def test_a_video_can_be_played_from_anywhere(endpoints, media):
+    client = endpoints()
     job = end_of(client, client.post("/v1/jobs?kind=hands", content=(media / "clip.mp4").read_bytes()))
     whole = client.get(job["downloads"]["drawn"]).content
     for asked, part in (("bytes=5-9", whole[5:10]), ("bytes=-7", whole[-7:]), ("bytes=100-", whole[100:])):

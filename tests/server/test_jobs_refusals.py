@@ -12,8 +12,8 @@ from sonjit.server import uploads as job_upload
 from .conftest import FRAMES, end_of, refusal
 
 
-def test_a_video_that_was_cut_gives_what_it_has(doors, media):
-    client = doors()
+def test_a_video_that_was_cut_gives_what_it_has(endpoints, media):
+    client = endpoints()
     body = (media / "clip.mp4").read_bytes()
     job = end_of(client, client.post("/v1/jobs?kind=hands&name=cut.mp4", content=body[: len(body) * 2 // 3]))
     assert job["state"] == "done"
@@ -21,8 +21,8 @@ def test_a_video_that_was_cut_gives_what_it_has(doors, media):
     assert any(problem.startswith("cut.mp4 is cut") for problem in job["problems"])
 
 
-def test_a_picture_that_was_cut_fails_and_says_so(doors, media):
-    client = doors()
+def test_a_image_that_was_cut_fails_and_says_so(endpoints, media):
+    client = endpoints()
     files = {"file": ("../../cut.jpg", (media / "photo.jpg").read_bytes()[:3000])}
     job = end_of(client, client.post("/v1/jobs?kind=hands", files=files))
     assert (job["state"], job["downloads"]) == ("failed", {})
@@ -43,19 +43,19 @@ def test_a_picture_that_was_cut_fails_and_says_so(doors, media):
         ("kind=hands&kind=face", "more than once"),
     ],
 )
-def test_wrong_options_are_refused(doors, query, says):
-    assert says in refusal(doors().post(f"/v1/jobs?{query}", content=b"x"), 400, "bad_option")
+def test_wrong_options_are_refused(endpoints, query, says):
+    assert says in refusal(endpoints().post(f"/v1/jobs?{query}", content=b"x"), 400, "bad_option")
 
 
-def test_what_is_no_media_is_refused_and_leaves_nothing(doors, media):
-    client = doors(max_jobs=1)
-    picture = (media / "photo.jpg").read_bytes()
+def test_what_is_no_media_is_refused_and_leaves_nothing(endpoints, media):
+    client = endpoints(max_jobs=1)
+    image = (media / "photo.jpg").read_bytes()
     clip = (media / "clip.mp4").read_bytes()
     for call, says in (
         ({"content": b"hello there"}, "upload holds text"),
         ({"content": b""}, "upload is empty"),
-        ({"files": {"other": ("a.jpg", picture)}}, "no file came"),
-        ({"files": [("file", ("a.jpg", picture)), ("file", ("b.mp4", clip))]}, "b.mp4 is a video among"),
+        ({"files": {"other": ("a.jpg", image)}}, "no file came"),
+        ({"files": [("file", ("a.jpg", image)), ("file", ("b.mp4", clip))]}, "b.mp4 is a video among"),
         ({"content": b"x", "headers": {"content-type": "multipart/form-data"}}, "no boundary"),
         ({"content": b"x", "headers": {"content-type": f"multipart/form-data; boundary={'q' * 500}"}}, "no boundary"),
         ({"content": b"x", "headers": {"content-type": "multipart/form-data; boundary=q"}}, "form is damaged"),
@@ -65,8 +65,8 @@ def test_what_is_no_media_is_refused_and_leaves_nothing(doors, media):
     assert client.get("/v1/jobs").json() == []
 
 
-def test_a_body_that_is_too_large_is_refused(doors, monkeypatch):
-    client = doors(max_job_mb=0.01)
+def test_a_body_that_is_too_large_is_refused(endpoints, monkeypatch):
+    client = endpoints(max_job_mb=0.01)
     monkeypatch.setattr(jobs_module, "_PIECE_BYTES", 1000)
     stated = client.post("/v1/jobs?kind=hands", content=b"x" * 10_001)
     assert "--max-job-mb" in refusal(stated, 413, "too_large")
@@ -75,24 +75,24 @@ def test_a_body_that_is_too_large_is_refused(doors, monkeypatch):
     assert [list(root.iterdir()) for root in client.place.iterdir()] == [[]]
 
 
-def test_missing_weights_are_said_before_anything_is_stored(doors, monkeypatch, tmp_path):
+def test_missing_weights_are_said_before_anything_is_stored(endpoints, monkeypatch, tmp_path):
     monkeypatch.setenv("SONJIT_HOME", str(tmp_path / "empty"))
-    client = doors()
+    client = endpoints()
     message = refusal(client.post("/v1/jobs?kind=hands", content=b"x"), 503, "missing_weights")
     assert "sonjit models pull" in message
     assert list(client.place.iterdir()) == []
 
 
-def test_parquet_names_its_extra(doors, media, monkeypatch):
-    client = doors()
+def test_parquet_names_its_extra(endpoints, media, monkeypatch):
+    client = endpoints()
     job = end_of(client, client.post("/v1/jobs?kind=hands&draw=false", content=(media / "photo.jpg").read_bytes()))
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     message = refusal(client.get(job["downloads"]["parquet"]), 500, "failed")
     assert "sonjit[tables]" in message
 
 
-def test_a_full_disk_is_named(doors, monkeypatch, weights):
-    client = doors()
+def test_a_full_disk_is_named(endpoints, monkeypatch, weights):
+    client = endpoints()
 
     def refuse(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -103,8 +103,8 @@ def test_a_full_disk_is_named(doors, monkeypatch, weights):
     assert [list(root.iterdir()) for root in client.place.iterdir()] == [[]]
 
 
-def test_a_crowd_is_told_to_wait(doors, media, monkeypatch):
-    client, gate = doors(max_jobs=1), threading.Event()
+def test_a_crowd_is_told_to_wait(endpoints, media, monkeypatch):
+    client, gate = endpoints(max_jobs=1), threading.Event()
     monkeypatch.setattr("sonjit.runs.run.draw_frame", lambda rgb, *_, **__: gate.wait(10) and rgb)
     body = (media / "photo.jpg").read_bytes()
     first = client.post("/v1/jobs?kind=hands", content=body)

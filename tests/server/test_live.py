@@ -76,7 +76,7 @@ def test_a_gigabyte_of_unknown_length_is_cut_off(weights, listen):
     assert sent < 100_000_000
 
 
-def test_a_picture_that_is_a_little_too_large_gets_its_answer(weights, listen):
+def test_a_image_that_is_a_little_too_large_gets_its_answer(weights, listen):
     """Many clients read nothing before they have sent everything."""
     body = bytes(3_000_000)
     with listen(max_body_mb=1).connect() as connection:

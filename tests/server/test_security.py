@@ -33,15 +33,20 @@ def test_a_server_on_all_addresses_goes_by_any_name_and_asks_for_the_token(ask):
 )
 def test_pages_of_other_origins_are_refused(origin, ask, listen):
     client = ask(allow_origins=("http://friend.example:3000",))
-    for method, door in (("GET", "/healthz"), ("POST", "/v1/hands"), ("POST", "/v1/jobs"), ("DELETE", "/v1/jobs/1")):
-        refusal(client.request(method, door, headers={"origin": origin}), 403, "bad_origin")
+    for method, endpoint in (
+        ("GET", "/healthz"),
+        ("POST", "/v1/hands"),
+        ("POST", "/v1/jobs"),
+        ("DELETE", "/v1/jobs/1"),
+    ):
+        refusal(client.request(method, endpoint, headers={"origin": origin}), 403, "bad_origin")
     with open_stream(listen(), origin=origin) as socket:
         closed = socket.end()
     assert closed.code == 1008
     assert "--allow-origin" in closed.reason
 
 
-def test_a_picture_or_form_on_another_site_is_refused_and_a_link_is_not(ask):
+def test_a_image_or_form_on_another_site_is_refused_and_a_link_is_not(ask):
     client = ask()
     refusal(
         client.get("/healthz", headers={"sec-fetch-site": "cross-site", "sec-fetch-mode": "no-cors"}), 403, "bad_origin"
@@ -120,7 +125,7 @@ def test_every_answer_is_strict_with_browsers(ask):
         assert headers["referrer-policy"] == "no-referrer"
 
 
-def test_doors_that_are_not_there_are_told(ask):
+def test_endpoints_that_are_not_there_are_told(ask):
     client = ask()
     for method, path in (("GET", "/v1/hands"), ("POST", "/v1/tails"), ("GET", "/../settings.py"), ("PUT", "/healthz")):
         refusal(client.request(method, path), 404, "not_found")

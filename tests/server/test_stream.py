@@ -1,4 +1,4 @@
-"""The stream: pictures in order, settings that change on the way, the oldest dropped, nothing left behind."""
+"""The stream: images in order, settings that change on the way, the oldest dropped, nothing left behind."""
 
 import json
 
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import sonjit
 from sonjit.server.errors import RefusedError
-from sonjit.server.stream import Configure, NoMessageError, Picture, Reset, read_picture, read_text
+from sonjit.server.stream import Configure, Image, NoMessageError, Reset, read_image, read_text
 
 from .conftest import LITE, answer, configure, frame_message, jpeg_of, open_stream
 
@@ -35,7 +35,7 @@ def test_a_stream_gives_what_a_detector_gives(weights, listen, frames):
     assert any(expected)
 
 
-def test_raw_pictures_are_those_that_were_encoded(weights, listen, photo):
+def test_raw_images_are_those_that_were_encoded(weights, listen, photo):
     height, width = photo.shape[:2]
     with open_stream(listen()) as socket:
         configure(socket, LITE | {"static_image": True, "smoothing": "none"})
@@ -137,14 +137,14 @@ def test_missing_weights_are_told(listen, monkeypatch, tmp_path):
     ("data", "others", "code"),
     [
         (b"", {}, "bad_image"),
-        (b"no picture", {}, "bad_image"),
+        (b"no image", {}, "bad_image"),
         (bytes(30), {"kind": 9}, "bad_image"),
         (bytes(11), {"kind": 2, "size": (2, 2)}, "bad_image"),
         (b"", {"kind": 1, "size": (0, 5)}, "bad_image"),
         (bytes(4 * 300 * 300), {"kind": 1, "size": (300, 300)}, "too_many_pixels"),
     ],
 )
-def test_a_picture_that_cannot_be_used_is_told_and_the_stream_goes_on(data, others, code, weights, listen):
+def test_a_image_that_cannot_be_used_is_told_and_the_stream_goes_on(data, others, code, weights, listen):
     with open_stream(listen(max_megapixels=0.05)) as socket:
         configure(socket, LITE)
         error = answer(socket, 5, data, **others)
@@ -156,7 +156,7 @@ def test_a_failure_of_the_servers_own_is_told_and_the_stream_goes_on(weights, li
     with open_stream(listen()) as socket:
         configure(socket, LITE)
         with monkeypatch.context() as patch:
-            patch.setattr(Picture, "decode", lambda *_: 1 // 0)
+            patch.setattr(Image, "decode", lambda *_: 1 // 0)
             assert answer(socket, 1, b"")["code"] == "failed"
         assert answer(socket, 2, bytes(3 * 64), kind=2, size=(8, 8))["type"] == "frame"
 
@@ -175,13 +175,13 @@ def test_what_is_no_message_closes_the_stream(send, listen):
 
 
 @given(st.binary(max_size=60) | st.binary(max_size=40).map(lambda rest: b"SNJ1" + rest))
-def test_any_bytes_are_a_picture_or_no_message(data):
+def test_any_bytes_are_a_image_or_no_message(data):
     try:
-        picture = read_picture(data)
+        image = read_image(data)
     except NoMessageError:
         return
     try:
-        shape, code = picture.decode(100).shape, ""
+        shape, code = image.decode(100).shape, ""
     except RefusedError as error:
         shape, code = (1, 1, 3), error.code
     assert shape[2] == 3

@@ -1,4 +1,4 @@
-"""Causes of visibility found in another way: by trimesh, from all faces of all meshes, no picture drawn."""
+"""Causes of visibility found in another way: by trimesh, from all faces of all meshes, no image drawn."""
 
 import numpy as np
 import trimesh
@@ -17,7 +17,7 @@ def scene_drawables(scene):
 
 
 def ray_causes(scene, drawables, camera):
-    """The cause of each keypoint of each hand, in order; those outside of the picture too.
+    """The cause of each keypoint of each hand, in order; those outside of the image too.
 
     Planes of all faces are cut by each ray, then barycentric coordinates tell which faces are met.
     """

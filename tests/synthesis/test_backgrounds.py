@@ -1,4 +1,4 @@
-"""Backgrounds: any size, the same from the same seed, different from another; pieces of a folder's pictures."""
+"""Backgrounds: any size, the same from the same seed, different from another; pieces of a folder's images."""
 
 import cv2
 import numpy as np
@@ -30,12 +30,12 @@ def test_unknown_kind_names_those_that_are():
         draw_background("sea", (8, 8), np.random.default_rng(0))
 
 
-def test_folder_gives_pieces_of_its_pictures(tmp_path):
+def test_folder_gives_pieces_of_its_images(tmp_path):
     (tmp_path / "deep").mkdir()
     ramp = np.zeros((40, 90, 3), np.uint8)
     ramp[..., 2], ramp[..., 1] = np.arange(90) * 2, np.arange(40)[:, None] * 3  # OpenCV writes BGR
     cv2.imwrite(str(tmp_path / "deep" / "ramp.png"), ramp)
-    (tmp_path / "notes.txt").write_text("no picture")
+    (tmp_path / "notes.txt").write_text("no image")
     folder = BackgroundFolder(tmp_path)
     pieces = [folder.draw((64, 32), np.random.default_rng(seed)) for seed in range(12)]
     for piece in pieces:
@@ -48,8 +48,8 @@ def test_folder_gives_pieces_of_its_pictures(tmp_path):
     assert (folder.draw((64, 32), np.random.default_rng(3)) == pieces[3]).all()
 
 
-def test_folder_without_pictures_says_so(tmp_path):
-    with pytest.raises(InputError, match="no picture in"):
+def test_folder_without_images_says_so(tmp_path):
+    with pytest.raises(InputError, match="no image in"):
         BackgroundFolder(tmp_path)
     with pytest.raises(InputError, match="is no folder"):
         BackgroundFolder(tmp_path / "none")

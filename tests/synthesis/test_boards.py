@@ -19,7 +19,7 @@ LENS = np.array([-0.25, 0.1, 0.001, -0.002, 0.0])
 
 @pytest.fixture(scope="module")
 def photograph():
-    """`photograph(board, camera, turn, shift)`: a grey picture, the corners in pixels, the buffers."""
+    """`photograph(board, camera, turn, shift)`: a grey image, the corners in pixels, the buffers."""
     try:
         renderer = Renderer()
     except JobError as error:
@@ -84,13 +84,13 @@ def test_charuco_corners_are_found_by_name(photograph):
     assert np.median(errors) < 0.15
 
 
-def test_opencv_calibrates_the_camera_from_pictures(photograph):
-    board, pictures = checkerboard(9, 6, 0.03), []
+def test_opencv_calibrates_the_camera_from_images(photograph):
+    board, images = checkerboard(9, 6, 0.03), []
     for turn, shift in turned(8, seed=2):
         grey, truth, _ = photograph(board, camera(LENS), turn, shift)
-        pictures.append((refined(grey, truth) - 0.5).astype(np.float32))
-    points = [board.corners.astype(np.float32)] * len(pictures)
-    error, K, lens, _, _ = cv2.calibrateCamera(points, pictures, SIZE, None, None, flags=cv2.CALIB_FIX_K3)
+        images.append((refined(grey, truth) - 0.5).astype(np.float32))
+    points = [board.corners.astype(np.float32)] * len(images)
+    error, K, lens, _, _ = cv2.calibrateCamera(points, images, SIZE, None, None, flags=cv2.CALIB_FIX_K3)
     assert error < 0.1
     expected = camera().K - [[0, 0, 0.5], [0, 0, 0.5], [0, 0, 0]]
     assert abs(K - expected).max() < 2

@@ -18,7 +18,7 @@ def test_a_dome_looks_at_its_middle_from_all_sides(views):
         np.testing.assert_allclose(camera.R @ camera.R.T, np.eye(3), atol=1e-12)
         assert np.linalg.det(camera.R) > 0
         np.testing.assert_allclose(camera.project(camera.from_world(MIDDLE)), (160, 120), atol=1e-6)
-        assert camera.R[1] @ (0, 1, 0) >= 0  # no picture hangs upside down
+        assert camera.R[1] @ (0, 1, 0) >= 0  # no image hangs upside down
     np.testing.assert_allclose(np.linalg.norm(places - MIDDLE, axis=1), 0.6)
     np.testing.assert_allclose(places[0], 0, atol=1e-12)
     away = np.linalg.norm(places[:, None] - places[None], axis=-1) + 9 * np.eye(views)

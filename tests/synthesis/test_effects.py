@@ -16,7 +16,7 @@ ON = {"motion_px": 9.0, "motion_deg": 30.0, "backdrop_px": 4.0, "defocus_px": 2.
 
 
 def scene(right=(120, 140, 200), height=72, width=96, square=24):
-    """A dark square in the middle of a picture of two halves."""
+    """A dark square in the middle of an image of two halves."""
     rgb = np.full((height, width, 3), (200, 180, 160), np.uint8)
     rgb[:, width // 2 :] = right
     top, left = (height - square) // 2, (width - square) // 2
@@ -57,7 +57,7 @@ def test_nothing_on_changes_nothing():
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "motion_deg"])
-def test_each_changes_the_picture_and_again_the_same(name):
+def test_each_changes_the_image_and_again_the_same(name):
     buffers = scene()
     before = buffers.rgb.copy()
     named = {name: ON.get(name, 0.8)}

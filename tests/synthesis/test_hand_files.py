@@ -50,9 +50,9 @@ class TestRig:
         files = HandFiles.named("hand-rig", str(find_weight("hand-rig-right")))
         for name, hands in (("plain", None), ("named", files)):
             synthesize(tmp_path / name, SynthSettings(2, seed=2, size=(64, 64), factors=("hands=1",), hands=hands))
-        pictures = sorted((tmp_path / "plain").rglob("*.jpg"))
-        assert len(pictures) == 3  # with the contact sheet
-        for file in [*pictures, tmp_path / "plain" / "coco.json"]:
+        images = sorted((tmp_path / "plain").rglob("*.jpg"))
+        assert len(images) == 3  # with the contact sheet
+        for file in [*images, tmp_path / "plain" / "coco.json"]:
             assert file.read_bytes() == (tmp_path / "named" / file.relative_to(tmp_path / "plain")).read_bytes()
         kept = json.loads((tmp_path / "named" / "truth" / "settings.json").read_text("utf-8"))["hands"]
         assert kept == {"kind": "hand-rig", "files": [vars(files.files[0])]}
@@ -144,7 +144,7 @@ class TestMano:
         assert np.linalg.norm(thumb[:, None] - index, axis=-1).min() < 0.003
         assert deepest([(rig, pose)]) < 0.002
 
-    def test_pictures(self, mano, tmp_path, renderer):
+    def test_images(self, mano, tmp_path, renderer):
         hands = HandFiles.named("mano", ",".join(mano))
         settings = SynthSettings(2, seed=4, size=(96, 96), factors=("hands=2", "cut=0"), hands=hands)
         synthesize(tmp_path / "out", settings)

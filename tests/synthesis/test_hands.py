@@ -126,8 +126,8 @@ def test_the_detector_finds_and_sides_plain_hands(hands, renderer):
             rig = rig_from_shape(side, shape)
             pose = pose_from_station(rig, Station(gesture, "camera", "up", (0.0, 0.0, 0.5)))
             hand = SceneHand(side, shape, pose, HandLook(tone=3 + 2 * number, sleeve="shirt" if number % 2 else None))
-            picture = renderer.render(drawables_from_hand(hand, 1), camera, (320, 320), lighting, background).rgb
-            found = detector.detect(picture)
+            image = renderer.render(drawables_from_hand(hand, 1), camera, (320, 320), lighting, background).rgb
+            found = detector.detect(image)
             seen.append([one.handedness for one in found] == [side])
             truth = camera.project(keypoints_from_hand(hand))
             if seen[-1]:

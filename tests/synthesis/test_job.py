@@ -47,9 +47,9 @@ def test_a_killed_run_goes_on_to_the_same_bytes(tmp_path, whole, jobs):
     script = tmp_path / "run.py"
     script.write_text(RUN)
     out = tmp_path / "out"
-    for pictures in (1, 34):  # killed in the first chunk, and in the second
+    for images in (1, 34):  # killed in the first chunk, and in the second
         process = subprocess.Popen([sys.executable, script, out, jobs])
-        while process.poll() is None and len(list(out.glob("images/*/*.jpg"))) < pictures:
+        while process.poll() is None and len(list(out.glob("images/*/*.jpg"))) < images:
             time.sleep(0.005)
         process.send_signal(signal.SIGKILL)
         process.wait()
@@ -57,7 +57,7 @@ def test_a_killed_run_goes_on_to_the_same_bytes(tmp_path, whole, jobs):
     summary = synthesize(out, SETTINGS)
     assert 0 < summary.made <= SETTINGS.count
     assert summary.made + summary.kept == SETTINGS.count
-    assert summary.pictures == summary.made * SETTINGS.views
+    assert summary.images == summary.made * SETTINGS.views
     assert tree(out) == whole
 
 
@@ -65,7 +65,7 @@ def test_a_finished_run_makes_nothing_anew(tmp_path, whole):
     synthesize(tmp_path / "out", SETTINGS, jobs=2)
     told = []
     summary = synthesize(tmp_path / "out", SETTINGS, advance=told.append)
-    assert (summary.pictures, summary.kept, sum(told)) == (0, SETTINGS.count, SETTINGS.count)
+    assert (summary.images, summary.kept, sum(told)) == (0, SETTINGS.count, SETTINGS.count)
     assert tree(tmp_path / "out") == whole
 
 

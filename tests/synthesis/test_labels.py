@@ -53,7 +53,7 @@ def test_keypoints_lie_inside_the_hand_that_shows_them(renderer, rigs):
             np.testing.assert_allclose(sample.camera.project(one.keypoints_m), one.keypoints_px, atol=0.01)
 
 
-def test_a_board_before_a_hand_hides_it_and_the_picture_ends_somewhere(renderer, rigs):
+def test_a_board_before_a_hand_hides_it_and_the_image_ends_somewhere(renderer, rigs):
     made = scene(1, "hands=1", "cut=0")
     (hand,) = made.hands
     points = keypoints_from_hand(hand)

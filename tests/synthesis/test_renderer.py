@@ -1,4 +1,4 @@
-"""The renderer: every label where geometry says it is, pictures smooth, lit and the same each time."""
+"""The renderer: every label where geometry says it is, images smooth, lit and the same each time."""
 
 import subprocess
 import sys
@@ -30,7 +30,7 @@ BACKGROUND = np.full((48, 64, 3), (40, 90, 140), np.uint8)
 
 @pytest.fixture(scope="module")
 def drawn():
-    """`drawn(drawables, camera)`: buffers of a small picture."""
+    """`drawn(drawables, camera)`: buffers of a small image."""
     try:
         made = Renderer()
     except JobError as error:
@@ -179,7 +179,7 @@ def test_nearest_wins_whatever_the_order_and_names_are_not_mixed(drawn):
     assert abs(got.depth - np.where(np.isfinite(nearest), nearest, 0)).max() < 1e-5
 
 
-def test_lens_bends_the_picture_as_the_camera_does(drawn):
+def test_lens_bends_the_image_as_the_camera_does(drawn):
     lens = np.array([-0.3, 0.12, 0.002, -0.003, -0.02])
     at = camera(60, 62, 30, 25, distortion=lens)
     places = np.array([[x, y, 0.6] for x in (-0.25, -0.1, 0.12, 0.26) for y in (-0.2, 0.05, 0.15)])
@@ -240,7 +240,7 @@ def test_shadows_fall_away_from_the_light(drawn):
 def test_surfaces_answer_to_light_and_seed(drawn, surface):
     image = {"image": np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)} if surface == "image" else {}
 
-    def picture(strength=1.0, **more):
+    def rendered(strength=1.0, **more):
         light = Lighting((Light((0, -0.6, -0.8), (strength,) * 3),), (0.2 * strength,) * 3)
         material = Material(surface, (0.5, 0.4, 0.3), **image, **more)
         body = ball((0, 0, 0.6), 0.15, rings=40)
@@ -248,9 +248,9 @@ def test_surfaces_answer_to_light_and_seed(drawn, surface):
         got = drawn([body], camera(), lighting=light)
         return got.rgb[got.cover == 1].astype(float)
 
-    plain = picture()
-    assert plain.mean() < picture(2.0).mean()
-    assert (picture(seed=0.37) == plain).all() == (surface == "image")
+    plain = rendered()
+    assert plain.mean() < rendered(2.0).mean()
+    assert (rendered(seed=0.37) == plain).all() == (surface == "image")
 
 
 def test_same_call_same_bytes_in_threads_and_processes(drawn):
@@ -322,7 +322,7 @@ def test_no_opengl_says_what_to_install(monkeypatch):
         Renderer()
 
 
-def test_an_optimizer_may_be_made_after_a_picture(renderer):
+def test_an_optimizer_may_be_made_after_a_image(renderer):
     """Mesa and Triton, which the first optimizer loads, bring an LLVM each."""
     pytest.importorskip("torch", reason="sonjit[train] is not installed")
     script = """

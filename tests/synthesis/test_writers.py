@@ -31,7 +31,7 @@ def folders(tmp_path_factory, renderer, rigs):
             COUNT, 2, ("hands=1,2",), rig="dome", views=VIEWS, size=(160, 120), format=form, extras=extras
         )
         summary = synthesize(made[form], settings)
-        assert summary.pictures == COUNT * VIEWS
+        assert summary.images == COUNT * VIEWS
     return made
 
 
@@ -46,7 +46,7 @@ def read(folders):
 
 
 @pytest.mark.parametrize("form", OPENED)
-def test_loaders_read_every_picture_back(read, form):
+def test_loaders_read_every_image_back(read, form):
     assert len(read[form]) == COUNT * VIEWS
     for sample in read[form]:
         check_sample(sample)
@@ -86,17 +86,17 @@ def test_coco_says_all_that_is_known(folders):
         world = np.array(one["keypoints_world_m"])
         placed = world @ np.array(image["camera"]["R"]).T + image["camera"]["t_m"]
         np.testing.assert_allclose(1000 * placed, one["keypoints3d"], atol=0.01)
-    pictures = load_coco(folders["coco"] / "coco.json").pictures
-    for picture in pictures:
-        for instance in picture.instances:
-            rows, columns = np.nonzero(instance.mask(picture.height, picture.width))
+    stored = load_coco(folders["coco"] / "coco.json").images
+    for entry in stored:
+        for instance in entry.instances:
+            rows, columns = np.nonzero(instance.mask(entry.height, entry.width))
             assert instance.box == (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
 
 
-def test_further_pictures_lie_beside_and_agree_with_the_masks(folders):
+def test_further_images_lie_beside_and_agree_with_the_masks(folders):
     root = folders["coco"]
-    for picture in load_coco(root / "coco.json").pictures:
-        name = picture.name.removeprefix("images/").replace(".jpg", ".png")
+    for image in load_coco(root / "coco.json").images:
+        name = image.name.removeprefix("images/").replace(".jpg", ".png")
         masks = cv2.imread(str(root / "masks" / name), cv2.IMREAD_UNCHANGED)
         depth = cv2.imread(str(root / "depth" / name), cv2.IMREAD_UNCHANGED)
         normals = cv2.imread(str(root / "normals" / name), cv2.IMREAD_UNCHANGED)[..., ::-1]
@@ -107,8 +107,8 @@ def test_further_pictures_lie_beside_and_agree_with_the_masks(folders):
         length = np.linalg.norm((normals[masks > 0].astype(float) - 128) / 127, axis=1)
         np.testing.assert_allclose(length, 1, atol=0.05)
         whole = np.zeros_like(masks, bool)
-        for instance in picture.instances:
-            whole |= instance.mask(picture.height, picture.width)
+        for instance in image.instances:
+            whole |= instance.mask(image.height, image.width)
         assert not (whole & (masks == 0)).any()
 
 
@@ -118,11 +118,11 @@ def test_a_contact_sheet_lies_with_them(folders, form):
     assert sheet.std() > 5
 
 
-def test_shards_refuse_further_pictures(tmp_path):
-    with pytest.raises(InputError, match="--depth: shards hold no further pictures"):
+def test_shards_refuse_further_images(tmp_path):
+    with pytest.raises(InputError, match="--depth: shards hold no further images"):
         synthesize(tmp_path / "out", SynthSettings(1, format="shards", extras=("depth",)))
     assert not (tmp_path / "out").exists()
 
 
-def test_fields_of_buffers_are_what_further_pictures_are_made_of():
+def test_fields_of_buffers_are_what_further_images_are_made_of():
     assert {"depth", "normals", "instances"} <= Buffers.__dataclass_fields__.keys()

@@ -68,7 +68,7 @@ def test_a_painted_dot_follows_its_keypoint(places, drawn, kind):
 
 
 @given(PLACES)
-def test_a_mirror_of_a_mirror_is_the_picture(places):
+def test_a_mirror_of_a_mirror_is_the_image(places):
     sample, mirror = painted(places), mirrored_order(NAMES)
     for one, again in zip(sample, flipped(flipped(sample, mirror), mirror), strict=True):
         torch.testing.assert_close(one, again)
@@ -84,7 +84,7 @@ def test_a_mirror_changes_keypoint_pairs():
 
 
 @given(st.floats(-3, 3), st.floats(0.5, 2), st.floats(-0.3, 0.3), st.floats(-0.3, 0.3))
-def test_boxes_without_masks_stay_in_the_picture_and_hold_their_corners(turn, scale, x, y):
+def test_boxes_without_masks_stay_in_the_image_and_hold_their_corners(turn, scale, x, y):
     sample = painted([(30, 20), (50, 40)])._replace(masks=None, left=None)
     corners = sample.boxes[:, [0, 1, 2, 1, 2, 3, 0, 3]].unflatten(1, (4, 2))
     changed = moved(sample._replace(keypoints=corners), turn, scale, (x, y))

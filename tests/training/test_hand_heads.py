@@ -18,7 +18,7 @@ from sonjit.training.hand_heads.data import (
     CAUSES,
     HandViews,
     LabelledHand,
-    LabelledPicture,
+    LabelledImage,
     look_at_hands,
     mirrored,
     pasted_over,
@@ -44,31 +44,31 @@ def views(count, seed=0):
         cause=np.where(seen, 0, rng.integers(1, 4, (count, 21))).astype(np.int8),
         right=right,
         label=np.where(right, 0.8, 0.4).astype(np.float32),
-        picture=np.arange(count) // 2,
+        image=np.arange(count) // 2,
         error=rng.uniform(0, 0.2, count).astype(np.float32),
     )
 
 
 @pytest.fixture
-def picture():
+def image():
     rng = np.random.default_rng(3)
     rgb = rng.integers(0, 256, (90, 120, 3), np.uint8)
     points = rng.uniform(20, 80, (21, 2)).astype(np.float32)
-    return LabelledPicture(rgb, (LabelledHand(points, np.zeros(21, np.int8), right=True),))
+    return LabelledImage(rgb, (LabelledHand(points, np.zeros(21, np.int8), right=True),))
 
 
-def test_a_mirror_image_of_a_mirror_image_is_the_picture(picture):
-    once = mirrored(picture)
+def test_a_mirror_image_of_a_mirror_image_is_the_image(image):
+    once = mirrored(image)
     assert not once.hands[0].right
     again = mirrored(once)
-    np.testing.assert_array_equal(again.rgb, picture.rgb)
-    np.testing.assert_allclose(again.hands[0].keypoints, picture.hands[0].keypoints, atol=1e-4)
+    np.testing.assert_array_equal(again.rgb, image.rgb)
+    np.testing.assert_allclose(again.hands[0].keypoints, image.hands[0].keypoints, atol=1e-4)
     assert again.hands[0].right
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_what_is_pasted_hides_the_keypoints_that_it_covers_and_no_others(picture, seed):
-    plain = LabelledPicture(np.zeros_like(picture.rgb), picture.hands)
+def test_what_is_pasted_hides_the_keypoints_that_it_covers_and_no_others(image, seed):
+    plain = LabelledImage(np.zeros_like(image.rgb), image.hands)
     other = np.full((30, 40, 3), 255, np.uint8)
     after = pasted_over(plain, other, np.random.default_rng(seed))
     changed = (after.rgb > 0).any(-1)
@@ -137,14 +137,14 @@ def test_platts_numbers_make_probabilities_honest():
 
 def test_views_come_back_from_their_file(tmp_path):
     hands = HandViews.joined([views(4), views(6, seed=1)])
-    assert hands.picture.tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
+    assert hands.image.tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
     hands.save(tmp_path / "views.npz")
     again = HandViews.load(tmp_path / "views.npz")
-    for name in ("local", "shape", "mean", "cause", "right", "label", "picture", "error"):
+    for name in ("local", "shape", "mean", "cause", "right", "label", "image", "error"):
         np.testing.assert_array_equal(getattr(again, name), getattr(hands, name))
 
 
-def test_hands_of_pictures_are_looked_at_as_the_detector_does(tmp_path, weights, demo_clip):
+def test_hands_of_images_are_looked_at_as_the_detector_does(tmp_path, weights, demo_clip):
     _, frames, records = demo_clip
     height, width = frames[0].shape[:2]
 
@@ -185,7 +185,7 @@ def test_hands_of_pictures_are_looked_at_as_the_detector_does(tmp_path, weights,
 
 
 def test_the_recipe_writes_the_same_heads_again(tmp_path, monkeypatch):
-    """With looks that are made up: what reading pictures gives stands in its own test."""
+    """With looks that are made up: what reading images gives stands in its own test."""
     for name in ("a", "b"):
         (tmp_path / "data" / name).mkdir(parents=True)
     seen = []

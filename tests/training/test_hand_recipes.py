@@ -42,8 +42,8 @@ def test_examples_are_the_same_whatever_the_number_of_threads():
     assert all(place % 2 for place, _ in first)
 
 
-def test_a_part_of_the_pictures_is_spread_evenly(clip):
-    some = hand_data(TrainingRequest("internet", None), HandSettings(pictures=9, held_out=3), known_hands)
+def test_a_part_of_the_images_is_spread_evenly(clip):
+    some = hand_data(TrainingRequest("internet", None), HandSettings(images=9, held_out=3), known_hands)
     assert [one.id for one in some.learnt] == [
         clip.learnt[i].id for i in range(0, len(clip.learnt), len(clip.learnt) // 9)
     ]
@@ -62,21 +62,21 @@ def test_interhand_teaches_both_networks(data, tmp_path):
         assert told["weights"].is_file()
 
 
-def test_pictures_are_given_in_the_networks_order_and_unknown_joints_left_out(data, clip):
+def test_images_are_given_in_the_networks_order_and_unknown_joints_left_out(data, clip):
     samples = [clip.judged[5]]
     root = data / "fixtures" / "interhand_multiview"
     if root.is_dir():
         samples.append(open_dataset("interhand2.6m", root, "train")[0])
     for sample in samples:
-        picture = internet.picture_from_sample(sample)
+        image = internet.image_from_sample(sample)
         for hand in sample.instances:
-            known = LAYOUT.mediapipe21(picture.valid[:, None], hand.side)[:, 0]
-            points = LAYOUT.mediapipe21(picture.joints, hand.side)
+            known = LAYOUT.mediapipe21(image.valid[:, None], hand.side)[:, 0]
+            points = LAYOUT.mediapipe21(image.joints, hand.side)
             assert known.tolist() == np.isfinite(hand.keypoints_m).all(1).tolist()
             np.testing.assert_allclose(points[known, :2], hand.keypoints_px[known])
             np.testing.assert_allclose(points[known, 2], 1000 * hand.keypoints_m[known, 2])
         sides = {hand.side for hand in sample.instances}
-        assert picture.hand_type.tolist() == [side in sides for side in SIDES]
+        assert image.hand_type.tolist() == [side in sides for side in SIDES]
 
 
 def test_figures_are_those_of_the_truth_where_the_network_is_right(clip):
@@ -90,8 +90,8 @@ def test_figures_are_those_of_the_truth_where_the_network_is_right(clip):
             self.next = iter(samples)
 
         def forward(self, images):
-            picture = internet.picture_from_sample(next(self.next))
-            one = internet.example_from_picture(picture, LAYOUT, space=settings.space)
+            image = internet.image_from_sample(next(self.next))
+            one = internet.example_from_image(image, LAYOUT, space=settings.space)
             return {
                 "joint_coord": torch.from_numpy(one.joints)[None],
                 "rel_root_depth": torch.tensor([[one.rel_root]]),
@@ -142,6 +142,6 @@ def test_what_cannot_be_learnt_from_is_told_in_one_line(tmp_path):
             cv2.imwrite(str(tmp_path / "bare" / name / f"{number}.png"), np.zeros((9, 9, 3), np.uint8))
     for recipe in ("internet", "rootnet", "keypoint-detector"):
         own = {} if recipe == "keypoint-detector" else {"dataset": "folder", "test_split": ""}
-        with pytest.raises(InputError, match=f"pictures to learn from, without the labels that {recipe} needs"):
+        with pytest.raises(InputError, match=f"images to learn from, without the labels that {recipe} needs"):
             run_recipe(TrainingRequest(recipe, tmp_path / "run", tmp_path / "bare", settings=own))
     assert not (tmp_path / "run").exists()

@@ -1,4 +1,4 @@
-"""HandOccNet's recipe: losses that fall, poses that turn and mirror with their pictures."""
+"""HandOccNet's recipe: losses that fall, poses that turn and mirror with their images."""
 
 import math
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sonjit.cli import main
-from sonjit.datasets import CocoInstance, CocoPicture, load_coco, mask_from_segmentation, rle_from_mask
+from sonjit.datasets import CocoImage, CocoInstance, load_coco, mask_from_segmentation, rle_from_mask
 from sonjit.networks import create_network
 from sonjit.networks.mask_rcnn.files import load_mask_rcnn
 from sonjit.training.images.mask_rcnn import average_precisions
@@ -74,7 +74,7 @@ def test_a_run_learns_and_says_how_well(run):
     assert figures["held_out"] == 2
 
 
-def test_a_run_segments_pictures(run, tmp_path):
+def test_a_run_segments_images(run, tmp_path):
     data, out = run
     outputs = [
         "--save",
@@ -143,12 +143,12 @@ def test_perfect_results_have_an_average_precision_of_one(tmp_path):
     data = load_coco(shapes(tmp_path, count=3) / "set.json")
     records = [
         {
-            "image_id": picture.id, "category_id": one.category_id, "score": 0.9, "segmentation": one.segmentation,
+            "image_id": image.id, "category_id": one.category_id, "score": 0.9, "segmentation": one.segmentation,
             "bbox": [one.box[0], one.box[1], one.box[2] - one.box[0], one.box[3] - one.box[1]],
         }
-        for picture in data.pictures for one in picture.instances
+        for image in data.images for one in image.instances
     ]  # fmt: skip
-    ids = [picture.id for picture in data.pictures]
+    ids = [image.id for image in data.images]
     assert set(average_precisions(data.path, ids, records).values()) == {1.0}
     missing = average_precisions(data.path, ids, records[:3])
     assert 0 < missing["mask_ap50"] < 1
@@ -190,7 +190,7 @@ def test_segment_refuses_in_one_line(tmp_path, monkeypatch, capsys, arguments, s
 
 
 @pytest.mark.parametrize(
-    ("settings", "said"), [({"pictures": 10}, "leave some to judge by"), ({"batch": 0}, "batch=0")], ids=str
+    ("settings", "said"), [({"images": 10}, "leave some to judge by"), ({"batch": 0}, "batch=0")], ids=str
 )
 def test_training_refuses_in_one_line(run, tmp_path, capsys, settings, said):
     assert train(run[0], tmp_path / "out", 1, **settings) == 2
@@ -205,20 +205,20 @@ def example():
     instances = tuple(
         CocoInstance(i + 1, (5, 10, 25, 30), rle_from_mask(one)) for i, one in enumerate((masks, masks[:, ::-1]))
     )
-    picture = CocoPicture(1, "a.png", 60, 40, instances)
+    image = CocoImage(1, "a.png", 60, 40, instances)
     rgb = np.full((40, 60, 3), 50, np.uint8)
     rgb[masks], rgb[masks[:, ::-1]] = (250, 0, 0), (0, 0, 250)
-    return example_from_coco(picture, rgb, [1, 2], 60)
+    return example_from_coco(image, rgb, [1, 2], 60)
 
 
 @given(st.integers(0, 10_000))
-def test_masks_move_with_the_picture(seed):
+def test_masks_move_with_the_image(seed):
     """Whatever is left of an instance shows its own colour; in a mirror the classes change places."""
     moved = varied(example(), mirrored_labels(NAMES), np.random.default_rng(seed))
-    picture, target = tensors_from_example(moved, "cpu")
-    assert picture.shape == (3, 40, 60)
+    image, target = tensors_from_example(moved, "cpu")
+    assert image.shape == (3, 40, 60)
     assert (target.boxes[:, 2:] > target.boxes[:, :2]).all()
-    means = [picture[:, mask > 0].mean(1) for mask in target.masks]
+    means = [image[:, mask > 0].mean(1) for mask in target.masks]
     reds = [label for label, mean in zip(target.labels.tolist(), means, strict=True) if mean[0] > mean[2]]
     blues = [label for label, mean in zip(target.labels.tolist(), means, strict=True) if mean[2] > mean[0]]
     assert len(reds) <= 1
@@ -231,9 +231,9 @@ def test_masks_move_with_the_picture(seed):
 
 
 @given(st.integers(20, 300))
-def test_a_large_picture_is_kept_small(max_side):
+def test_a_large_image_is_kept_small(max_side):
     small = example_from_coco(
-        CocoPicture(1, "a.png", 120, 80, (CocoInstance(1, (10, 10, 110, 70)),)),
+        CocoImage(1, "a.png", 120, 80, (CocoInstance(1, (10, 10, 110, 70)),)),
         np.zeros((80, 120, 3), np.uint8),
         [1],
         max_side,

@@ -44,12 +44,12 @@ SMALL = {
 }
 
 
-def coco(folder, pictures=8, side=120, hidden=(3, 7)):
+def coco(folder, count=8, side=120, hidden=(3, 7)):
     """Dots on a grid that moves as a whole, in COCO's format; two are said to be hidden, one is unknown."""
     rng = np.random.default_rng(0)
     grid = np.stack(np.meshgrid(np.arange(5), np.arange(5)), 2).reshape(-1, 2)[:21] * 10.0
     images, annotations = [], []
-    for number in range(pictures):
+    for number in range(count):
         points = grid + rng.uniform(15, 60, 2)
         rgb = np.zeros((side, side, 3), np.uint8)
         for index, (x, y) in enumerate(points):
@@ -178,7 +178,7 @@ def test_what_does_not_fit_is_told_in_one_line(tmp_path):
         create_network("keypoint-detector", backbone="test_efficientnet", backbone_weights="none.pth")
     with pytest.raises(InputError, match="side=40: give a multiple of 32"):
         run_recipe(TrainingRequest("keypoint-detector", tmp_path / "run", settings={"side": 40}))
-    with pytest.raises(InputError, match="of 50 pictures none has the labels"):
+    with pytest.raises(InputError, match="of 50 images none has the labels"):
         drawn([1], lambda *_: None, np.random.default_rng(0), 1, 1)
 
 

@@ -78,7 +78,7 @@ def test_crops_are_those_that_the_detector_cuts(crops, demo_clip):
 
 
 @given(st.integers(0, 2**32 - 1))
-def test_augmented_keypoints_go_with_the_picture(crops, seed):
+def test_augmented_keypoints_go_with_the_image(crops, seed):
     """A white spot at a keypoint stays at that keypoint."""
     hand = crops[0]
     wide = np.zeros_like(hand.wide)
@@ -235,16 +235,16 @@ def test_sources_are_mixed_in_any_proportion(part, negatives):
 
 
 def test_crops_without_hands_show_none(demo_clip, tmp_path):
-    """Of pictures that are white where a hand's box is, and black elsewhere."""
+    """Of images that are white where a hand's box is, and black elsewhere."""
     annotations = write_coco(tmp_path / "hands.json", demo_clip[2])
     data = json.loads(annotations.read_text("utf-8"))
-    for picture in data["images"]:
+    for image in data["images"]:
         grey = np.zeros((480, 640), np.uint8)
         for one in data["annotations"]:
-            if one["image_id"] == picture["id"]:
+            if one["image_id"] == image["id"]:
                 x, y, width, height = map(int, one["bbox"])
                 grey[max(y, 0) : y + height, max(x, 0) : x + width] = 255
-        cv2.imwrite(str(tmp_path / picture["file_name"]), grey)
+        cv2.imwrite(str(tmp_path / image["file_name"]), grey)
     everything = landmark_crops(annotations, tmp_path, without_hands=True)
     empty = [crop for crop in everything if crop.present is False]
     hands = everything[: -len(empty)]

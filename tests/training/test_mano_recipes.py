@@ -103,11 +103,11 @@ def test_windows_stand_around_their_frame_and_repeat_at_ends(films):
 
 @given(st.integers(0, 1000))
 @settings(max_examples=10)
-def test_a_windows_labels_move_with_its_pictures(seed):
+def test_a_windows_labels_move_with_its_images(seed):
     films, hands = drawn_films(stand_in_mano(), 1, 7, seed=seed % 3), _deformer().hands
     change = draw_window_augmentation(np.random.default_rng(seed))
     window = window_from_samples(window_around(films, 3, 5, False), hands, 64, change)
-    if window is None:  # it was moved out of its picture
+    if window is None:  # it was moved out of its image
         return
     assert window.images.shape == (5, 3, 64, 64)
     assert 0 <= window.images.min() <= window.images.max() <= 1

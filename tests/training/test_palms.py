@@ -15,11 +15,11 @@ from sonjit.cli import main
 from sonjit.networks import create_network, load_checkpoint
 from sonjit.skeletons import load_skeleton
 from sonjit.training.hands.palm_data import (
-    PalmPicture,
+    PalmSample,
     augmented,
     palm_anchors,
     palm_losses,
-    palm_pictures,
+    palm_samples,
     palm_squares,
     palm_targets,
 )
@@ -33,8 +33,8 @@ TINY = {"depth": 1, "channels": (8, 8, 12, 12, 16)}
 NOTHING = np.zeros((0, 4), np.float32)
 
 
-def picture(*palms, size=SIZE, unsure=NOTHING):
-    return PalmPicture(np.zeros((size, size, 3), np.uint8), np.array(palms, np.float32).reshape(-1, 7, 2), unsure)
+def sample(*palms, size=SIZE, unsure=NOTHING):
+    return PalmSample(np.zeros((size, size, 3), np.uint8), np.array(palms, np.float32).reshape(-1, 7, 2), unsure)
 
 
 def palm(cx, cy, side):
@@ -72,19 +72,19 @@ def test_a_square_holds_its_palm_and_no_more(points):
 @settings(max_examples=20)
 @given(st.lists(st.tuples(st.floats(8, 56), st.floats(8, 56), st.floats(6, 40)), max_size=1))
 def test_a_network_that_says_its_targets_finds_every_palm(where):
-    pictures = [picture(*(palm(*one) for one in where)), picture(palm(20, 40, 16)), picture()]
+    samples = [sample(*(palm(*one) for one in where)), sample(palm(20, 40, 16)), sample()]
     anchors = palm_anchors(SIZE)
-    wanted = palm_targets(anchors, pictures)
+    wanted = palm_targets(anchors, samples)
     said = {"scores": wanted.found[..., None] * 20 - 10, "boxes": wanted.boxes}
-    figures = palm_precision(lambda images: said, pictures, anchors)
+    figures = palm_precision(lambda images: said, samples, anchors)
     assert figures == {"ap": pytest.approx(100), "ap_strict": pytest.approx(100)}
     missed = {**said, "scores": torch.full_like(said["scores"], -10)}
-    assert palm_precision(lambda images: missed, pictures, anchors)["ap"] == pytest.approx(0)
+    assert palm_precision(lambda images: missed, samples, anchors)["ap"] == pytest.approx(0)
 
 
 def test_what_is_not_known_is_neither_taught_nor_judged():
     anchors = palm_anchors(SIZE)
-    unsure = picture(palm(14, 14, 16), unsure=np.array([[30, 30, 64, 64]], np.float32))
+    unsure = sample(palm(14, 14, 16), unsure=np.array([[30, 30, 64, 64]], np.float32))
     wanted = palm_targets(anchors, [unsure])
     inside = (anchors[:, :2] > 30).all(1)
     assert (wanted.found[0, inside] == -1).all()
@@ -101,7 +101,7 @@ def test_what_is_not_known_is_neither_taught_nor_judged():
 
 def test_an_anchor_near_a_palm_learns_where_it_is_even_if_it_is_not_the_palms():
     anchors = palm_anchors(SIZE)
-    wanted = palm_targets(anchors, [picture(palm(30, 30, 20))])
+    wanted = palm_targets(anchors, [sample(palm(30, 30, 20))])
     beside = wanted.placed & (wanted.found <= 0)
     assert beside.any()
     assert (wanted.placed | (wanted.found <= 0)).all()
@@ -117,7 +117,7 @@ def test_an_anchor_near_a_palm_learns_where_it_is_even_if_it_is_not_the_palms():
 
 def test_focal_loss_forgives_what_is_nearly_right():
     """Beside a mistake of one anchor, many anchors that are nearly sure weigh less than under cross entropy."""
-    wanted = palm_targets(palm_anchors(SIZE), [picture(palm(30, 30, 20))])
+    wanted = palm_targets(palm_anchors(SIZE), [sample(palm(30, 30, 20))])
     near = torch.full((1, wanted.found.shape[1], 1), -3.0)
     far = near.clone()
     far[0, int((wanted.found[0] == 0).nonzero()[0])] = 4.0
@@ -131,13 +131,13 @@ def test_focal_loss_forgives_what_is_nearly_right():
 
 
 @given(st.integers(0, 2**32 - 1))
-def test_keypoints_go_with_the_picture(seed):
+def test_keypoints_go_with_the_image(seed):
     """White spots at a palm's keypoints stay there."""
     points = palm(48, 48, 30)
     image = np.full((96, 96, 3), 20, np.uint8)
     for x, y in points:
         image[int(y) - 1 : int(y) + 1, int(x) - 1 : int(x) + 1] = 255  # centred at the corner between four pixels
-    turned = augmented(PalmPicture(image, points[None], NOTHING), np.random.default_rng(seed))
+    turned = augmented(PalmSample(image, points[None], NOTHING), np.random.default_rng(seed))
     light = turned.image.max(2)
     for x, y in turned.palms.reshape(-1, 2):
         if 3 < x < 93 and 3 < y < 93:
@@ -189,7 +189,7 @@ def test_a_new_network_sees_boxes_of_its_anchors_sizes_and_hardly_a_palm():
 
 @pytest.fixture(scope="module")
 def painted(tmp_path_factory):
-    """Pictures with a palm of their own kind, or none, in COCO's format."""
+    """Images with a palm of their own kind, or none, in COCO's format."""
     folder = tmp_path_factory.mktemp("painted")
     rng = np.random.default_rng(0)
     images, annotations = [], []
@@ -214,12 +214,12 @@ def painted(tmp_path_factory):
 
 
 def test_hands_without_a_whole_palm_are_unsure(painted):
-    whole = palm_pictures(painted, None, SIZE)
+    whole = palm_samples(painted, None, SIZE)
     assert [len(one.palms) for one in whole] == [int(index % 4 > 0) for index in range(24)]
     data = json.loads((painted / "coco.json").read_text("utf-8"))
     data["annotations"][0]["keypoints"][2] = 0
     (painted / "other.json").write_text(json.dumps(data), "utf-8")
-    first = palm_pictures(painted / "other.json", painted, SIZE)[1]
+    first = palm_samples(painted / "other.json", painted, SIZE)[1]
     (painted / "other.json").unlink()
     assert not len(first.palms)
     x, y, width, height = data["annotations"][0]["bbox"]
@@ -235,19 +235,19 @@ def test_one_command_teaches_palms(painted, tmp_path, capfd):
     told = dict(line.split(": ") for line in capfd.readouterr().out.splitlines())
     assert float(told["ap"]) > 80
     network = create_network("palm-full", told["weights"], **TINY)
-    pictures = palm_pictures(painted, None, SIZE)
-    again = palm_precision(network.eval(), pictures, palm_anchors(SIZE))
+    samples = palm_samples(painted, None, SIZE)
+    again = palm_precision(network.eval(), samples, palm_anchors(SIZE))
     assert again["ap"] == pytest.approx(float(told["ap"]), abs=0.1)
     assert all(torch.isfinite(value).all() for value in load_checkpoint(out / "weights.safetensors").values())
 
 
 def test_the_scores_weight_is_theirs_alone(painted):
-    pictures, anchors = palm_pictures(painted, None, SIZE), palm_anchors(SIZE)
+    samples, anchors = palm_samples(painted, None, SIZE), palm_anchors(SIZE)
     told = []
     for weight in (1.0, 0.25):
         once = PalmSettings(size=SIZE, steps=1, batch=8, augment=False, score_weight=weight, **TINY)
         request = TrainingRequest(recipe="palm", out=None, progress=lambda done, steps, losses: told.append(losses))
-        fit_palms(palm_network(once, anchors), pictures, anchors, once, request)
+        fit_palms(palm_network(once, anchors), samples, anchors, once, request)
     whole, quarter = told
     assert quarter == {**whole, "scores": pytest.approx(whole["scores"] / 4)}
 
@@ -277,4 +277,4 @@ def test_data_without_palms_are_refused(painted, tmp_path):
     data["categories"][0]["keypoints"] = [f"point_{index}" for index in range(21)]
     (tmp_path / "coco.json").write_text(json.dumps(data), "utf-8")
     with pytest.raises(InputError, match="no category with a palm's keypoints; needed are wrist, "):
-        palm_pictures(tmp_path / "coco.json", painted, SIZE)
+        palm_samples(tmp_path / "coco.json", painted, SIZE)

@@ -41,9 +41,9 @@ class Balanced(HTMLParser):
 
 
 def test_the_page_is_whole_and_needs_nothing(tmp_path):
-    (tmp_path / "pictures").mkdir()
-    cv2.imwrite(str(tmp_path / "pictures" / "hands-found.png"), np.zeros((4, 4, 3), np.uint8))
-    (tmp_path / "pictures" / "notes.txt").touch()
+    (tmp_path / "images").mkdir()
+    cv2.imwrite(str(tmp_path / "images" / "hands-found.png"), np.zeros((4, 4, 3), np.uint8))
+    (tmp_path / "images" / "notes.txt").touch()
     (tmp_path / "result.json").write_text(json.dumps({"settings": {}, "told": {"error_px": 0.81234}}), "utf-8")
     page = write_run(tmp_path)
     reader = Balanced()

@@ -15,11 +15,11 @@ from sonjit.training.hands3d.rootnet import rootnet_losses
 from sonjit.training.hands3d.two_hands import (
     PEAK,
     InterNetTargets,
-    TwoHandPicture,
+    TwoHandImage,
     Variation,
     batch_from_examples,
     draw_variation,
-    example_from_picture,
+    example_from_image,
     flipped,
     heatmap_from_joints,
     internet_losses,
@@ -31,8 +31,8 @@ SPACE = HeatmapSpace(32, 8)
 PROTOCOLS = pytest.mark.files("goldens/networks/protocols_internet*.npz")
 
 
-def picture(seed=0, hands=(True, True)):
-    """A dark picture with a bright dot at every joint of the hands that are there."""
+def image(seed=0, hands=(True, True)):
+    """A dark image with a bright dot at every joint of the hands that are there."""
     rng = np.random.default_rng(seed)
     rgb = np.zeros((120, 160, 3), np.uint8)
     places = rng.permutation(13 * 13)[:42]  # a grid keeps the dots apart
@@ -41,7 +41,7 @@ def picture(seed=0, hands=(True, True)):
     valid = np.repeat(hands, 21)
     for x, y in xy[valid].astype(int):
         rgb[y - 1 : y + 2, x - 1 : x + 2] = 255
-    return TwoHandPicture(rgb, RotatedBox(79, 59, 84, 84), joints, valid, np.array(hands))
+    return TwoHandImage(rgb, RotatedBox(79, 59, 84, 84), joints, valid, np.array(hands))
 
 
 def same(one, other):
@@ -50,7 +50,7 @@ def same(one, other):
 
 @given(st.integers(0, 3), st.sampled_from([(True, True), (True, False), (False, True)]))
 def test_a_mirror_image_shows_the_other_hands_and_mirrored_twice_the_same(seed, hands):
-    one = picture(seed, hands)
+    one = image(seed, hands)
     other = flipped(one)
     assert other.hand_type.tolist() == list(hands[::-1])
     assert other.valid.tolist() == np.repeat(hands[::-1], 21).tolist()
@@ -63,11 +63,11 @@ def test_a_mirror_image_shows_the_other_hands_and_mirrored_twice_the_same(seed, 
 
 @settings(max_examples=30)
 @given(st.integers(0, 10**6))
-def test_labels_move_with_the_picture(seed):
+def test_labels_move_with_the_image(seed):
     rng = np.random.default_rng(seed)
     space = HeatmapSpace()
     variation = draw_variation(rng)
-    example = example_from_picture(picture(seed % 5), LAYOUT, variation, space)
+    example = example_from_image(image(seed % 5), LAYOUT, variation, space)
     assert example.image.shape == (256, 256, 3)
     assert 0 <= example.image.min() <= example.image.max() <= 1
     for x, y in space.px_from_bins(example.joints[example.valid, :2]).round().astype(int):
@@ -85,19 +85,19 @@ def test_variations_are_as_large_as_published(seed):
 
 
 def test_what_leaves_the_volume_or_hangs_on_an_unknown_root_is_left_out():
-    one = picture()
+    one = image()
     right, left = (LAYOUT.root(side) for side in SIDES)
-    example = example_from_picture(one, LAYOUT, space=SPACE)
+    example = example_from_image(one, LAYOUT, space=SPACE)
     assert example.valid.all()
     assert example.rel_valid
     one.joints[3, 2] += 500
     one.valid[left] = False
-    example = example_from_picture(one, LAYOUT, space=SPACE)
+    example = example_from_image(one, LAYOUT, space=SPACE)
     assert not example.valid[3]
     assert example.valid[LAYOUT.joints("Right")].sum() == 20
     assert not example.valid[LAYOUT.joints("Left")].any()
     assert not example.rel_valid
-    away = example_from_picture(picture(), LAYOUT, Variation(shift=(5, 0)), SPACE)
+    away = example_from_image(image(), LAYOUT, Variation(shift=(5, 0)), SPACE)
     assert not away.valid.any()
     assert not away.rel_valid
     assert example.joints[right, 2] == SPACE.bins / 2
@@ -155,7 +155,7 @@ def test_volumes_are_gaussians(x, y, z):
 def test_an_absent_hand_teaches_no_joints():
     network = create_network("internet", "demo", **network_entry("internet").tiny)
     images, targets = batch_from_examples(
-        [example_from_picture(picture(i, (True, False)), LAYOUT, space=SPACE) for i in range(2)]
+        [example_from_image(image(i, (True, False)), LAYOUT, space=SPACE) for i in range(2)]
     )
     losses = internet_losses(network(images), targets)
     losses["joints"].backward()
@@ -183,7 +183,7 @@ def test_the_losses_of_internet_fall_in_training():
     rng = np.random.default_rng(0)
     network = create_network("internet", **network_entry("internet").tiny).train()
     images, targets = batch_from_examples(
-        [example_from_picture(picture(i), LAYOUT, draw_variation(rng), SPACE) for i in range(8)]
+        [example_from_image(image(i), LAYOUT, draw_variation(rng), SPACE) for i in range(8)]
     )
     assert falls(network, lambda: internet_losses(network(images), targets))
 

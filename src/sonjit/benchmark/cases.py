@@ -14,7 +14,7 @@ from typing import Any
 
 ONE_HAND_FRAMES = 75
 
-"""Frames at the start of the bundled clip with exactly one hand in the picture; a second one enters after them."""
+"""Frames at the start of the bundled clip with exactly one hand in the image; a second one enters after them."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Case:
         kind, model, max_instances, static_image, segmentation: as `create_detector` takes them.
         weights: names of the files that it loads.
         clip_frames: how many frames of the bundled clip are used, played there and back; None for all.
-        copies: how often each picture stands in the frame, side by side.
+        copies: how often each image stands in the frame, side by side.
         peer: whether MediaPipe can do the same: its wheel holds only the full body, and it finds one body at most.
         against: name of the case before, of which this one's cost is a multiple worth knowing.
     """
@@ -45,7 +45,7 @@ class Case:
 
     @property
     def subject(self) -> str:
-        """Whose pictures it needs: "hands", "face" or "body"."""
+        """Whose images it needs: "hands", "face" or "body"."""
         return "body" if self.kind == "holistic" else self.kind
 
 

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from sonjit.media import Source
 
 DRIFT_FRAMES = 60
-"""Distinct frames that a single picture is made into."""
+"""Distinct frames that a single image is made into."""
 _DRIFT = 1 / 25
-"""How far a picture drifts either way, in its shorter side: about 1/240 of it per frame."""
+"""How far an image drifts either way, in its shorter side: about 1/240 of it per frame."""
 _MOST_CLIP_BYTES = 1_000_000_000
 
 
@@ -32,10 +32,10 @@ def save_clip(media: str | Path | None, path: Path, most: int, *, copies: int = 
     """Decode the first frames of a video into one `.npy` (N, H, W, 3), never held whole.
 
     Args:
-        media: a video, or a picture, which is made to drift; None: the bundled clip.
+        media: a video, or an image, which is made to drift; None: the bundled clip.
         path: where to.
         most: frames.
-        copies: how often each picture stands in its frame, side by side.
+        copies: how often each image stands in its frame, side by side.
 
     Raises:
         InputError: nothing to read.
@@ -47,8 +47,8 @@ def save_clip(media: str | Path | None, path: Path, most: int, *, copies: int = 
         file = stack.enter_context(path.open("wb"))
         shape: tuple[int, ...] = ()
         count = 0
-        for picture in _pictures(source):
-            rgb = np.ascontiguousarray(np.concatenate([picture] * copies, axis=1))
+        for image in _images(source):
+            rgb = np.ascontiguousarray(np.concatenate([image] * copies, axis=1))
             if count == 0:
                 shape = rgb.shape
                 most = min(most, max(_MOST_CLIP_BYTES // rgb.nbytes, 1))
@@ -65,7 +65,7 @@ def save_clip(media: str | Path | None, path: Path, most: int, *, copies: int = 
 
 
 def drifting(rgb: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
-    """Frames from one picture, each a cut-out by whole pixels that goes around an eight: nothing is resampled.
+    """Frames from one image, each a cut-out by whole pixels that goes around an eight: nothing is resampled.
 
     >>> [frame.shape for frame in islice(drifting(np.zeros((50, 100, 3), np.uint8)), 2)]
     [(46, 96, 3), (46, 96, 3)]
@@ -78,11 +78,11 @@ def drifting(rgb: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
         yield rgb[top : top + height - 2 * reach, left : left + width - 2 * reach]
 
 
-def _pictures(source: Source) -> Iterator[NDArray[np.uint8]]:
-    """The pictures of a source; a single one drifts."""
-    pictures = (frame.rgb for frame in source)
-    first = list(islice(pictures, 2))
-    return drifting(first[0]) if len(first) == 1 else chain(first, pictures)
+def _images(source: Source) -> Iterator[NDArray[np.uint8]]:
+    """The images of a source; a single one drifts."""
+    images = (frame.rgb for frame in source)
+    first = list(islice(images, 2))
+    return drifting(first[0]) if len(first) == 1 else chain(first, images)
 
 
 def _write_header(file: Any, shape: tuple[int, ...]) -> None:  # noqa: ANN401  # numpy wants a write method

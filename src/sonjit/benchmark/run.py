@@ -46,7 +46,7 @@ def benchmark(
     Args:
         cases: what to measure.
         peer: a Python interpreter that has mediapipe with `mediapipe.solutions`; None measures Sonjit alone.
-        media: for a case's `subject` a video, or a picture, which is made to drift; hands have the bundled clip.
+        media: for a case's `subject` a video, or an image, which is made to drift; hands have the bundled clip.
         precision: of Sonjit, as `create_detector` takes it.
         threads: likewise.
         repeat: processes per case and side.
@@ -126,7 +126,7 @@ def check_media(case: Case, media: Mapping[str, str | Path]) -> None:
     """Raise InputError where a case has nothing to look at: only the hands have a clip of their own."""
     if case.subject != "hands" and case.subject not in media:
         who = {"face": "one face", "body": "one whole person"}[case.subject]
-        raise InputError(f"{case.kind}: no clip is bundled; give --{case.subject}-media a video or picture of {who}")
+        raise InputError(f"{case.kind}: no clip is bundled; give --{case.subject}-media a video or image of {who}")
 
 
 def check_peer(python: str) -> None:

@@ -1,6 +1,6 @@
 """`sonjit annotate board`, `calibrate`, `cameras`: from a print to a rig.
 
-`sonjit annotate sync`: which pictures of several cameras are of one instant.
+`sonjit annotate sync`: which images of several cameras are of one frame set.
 
 `sonjit annotate triangulate`: hands found in each view, put together in space.
 """
@@ -52,21 +52,21 @@ def calibrate(
     every: int = 1,
     unit: Unit | None = None,
 ) -> None:
-    """Calibrate a rig from pictures or videos of a board that is carried around before the cameras.
+    """Calibrate a rig from images or videos of a board that is carried around before the cameras.
 
     Example: `sonjit annotate calibrate recordings/ --board charuco:8x6:30mm:22mm:4x4_50 --out rig.json --report r.html`
 
     Args:
-        views: Videos or folders of pictures, called like their cameras; a folder that holds such; or CAMERA=PATH.
+        views: Videos or folders of images, called like their cameras; a folder that holds such; or CAMERA=PATH.
         board: charuco:COLUMNSxROWS:SQUARE:MARKER:DICTIONARY, checkerboard:COLUMNSxROWS:SQUARE in inner corners, or a
             .json of markers on a body.
         out: Cameras to write: .json, .toml (anipose), .yml (OpenCV) or a folder (COLMAP).
-        report: Page of HTML to write: errors by camera and instant, and the worst pictures.
+        report: Page of HTML to write: errors by camera and frame set, and the worst images.
         lens: Which distortion to look for: none, radial (k1 k2), usual (k1 k2 p1 p2), full (all five).
         lenses: Cameras whose K and distortion are kept; any format.
-        sync: What tells which pictures are of one instant.
-        floor: Instant in which the board lies on the floor, print up: its corner becomes the origin, and z up.
-        every: Look at every so-manyth instant.
+        sync: What tells which images are of one frame set.
+        floor: Frame set in which the board lies on the floor, print up: its corner becomes the origin, and z up.
+        every: Look at every so-manyth frame set.
         unit: Of the cameras in --lenses, where their file does not say.
     """
     from sonjit.multiview.calibration.ambiguity import two_solutions
@@ -83,17 +83,17 @@ def calibrate(
     known = load_cameras(lenses, unit=unit) if lenses else ()
     paths = named_views(views)
     matched = synchronised(paths, sync) if sync != "index" else None
-    with progress(None, "pictures") as advance:
+    with progress(None, "images") as advance:
         seen = find_target(target, paths, every=every, frame_of=matched and matched.frame_of, advance=advance)
     made = calibrated(target, seen, lens=lens, lenses={view.name: view.camera for view in known})
     if floor is not None:
         if floor not in made.target_places:
-            raise InputError(f"--floor {floor}: the board was not placed in that instant")
+            raise InputError(f"--floor {floor}: the board was not placed in that frame set")
         made = made.moved(*world_on_board(*made.target_places[floor]))
     told = two_solutions(made)
     if report:
         warnings = matched.warnings if matched else ()
-        save_report(made, report, warnings=warnings, picture=partial(_picture, paths, matched))
+        save_report(made, report, warnings=warnings, image=partial(_image, paths, matched))
     for line in (*made.problems, reprojection_line(made), str(told) if target.is_flat else ""):
         if line:
             sys.stderr.write(f"{line}\n")
@@ -143,7 +143,7 @@ def cameras(
         out: Cameras to write, in the format of its ending.
         form: Format to write, where the ending does not tell.
         unit: Of lengths, where the file does not say.
-        size: WIDTHxHEIGHT of the pictures, where the file does not say, as InterHand2.6M's.
+        size: WIDTHxHEIGHT of the images, where the file does not say, as InterHand2.6M's.
         capture: Which of InterHand2.6M's captures.
     """
     from sonjit.multiview.cameras.files import load_cameras, save_cameras
@@ -156,13 +156,13 @@ def cameras(
     sys.stderr.write(f"{len(rig)} cameras; wrote {out}\n")
 
 
-def _picture(paths: Mapping[str, Path], matched: Sync | None, name: str, frame: int) -> NDArray[np.uint8] | None:
-    """One picture of a view by its instant, for the report."""
+def _image(paths: Mapping[str, Path], matched: Sync | None, name: str, frame: int) -> NDArray[np.uint8] | None:
+    """One image of a view by its frame set, for the report."""
     from sonjit.multiview.annotation.views import open_view
 
     view = open_view(paths[name])
     try:
-        return view.read(int(matched.pictures[frame, matched.names.index(name)]) if matched else frame)
+        return view.read(int(matched.images[frame, matched.names.index(name)]) if matched else frame)
     except InputError:  # the report goes on without it
         return None
     finally:
@@ -218,13 +218,13 @@ Method = Literal["index", "time", "timecode", "flash"]
 
 
 def sync(views: Views, /, *, by: Method = "time", out: Path | None = None, stamps: Path | None = None) -> int:
-    """Say which pictures of several cameras are of one instant, how clocks differ, and what was dropped or doubled.
+    """Say which images of several cameras are of one frame set, how clocks differ, and what was dropped or doubled.
 
     Args:
-        views: Videos or folders of pictures, called like their cameras; a folder that holds such; or CAMERA=PATH.
+        views: Videos or folders of images, called like their cameras; a folder that holds such; or CAMERA=PATH.
         by: index (their numbers), time (as of one clock), timecode (of their videos) or flash (a lamp switched on).
-        out: JSON to write: offset_s, drift_ppm by camera and the pictures of every instant.
-        stamps: Folder with CAMERA.txt, a time in seconds for each picture.
+        out: JSON to write: offset_s, drift_ppm by camera and the images of every frame set.
+        stamps: Folder with CAMERA.txt, a time in seconds for each image.
     """
     from sonjit.multiview.cameras.records import write_text
 
@@ -233,11 +233,11 @@ def sync(views: Views, /, *, by: Method = "time", out: Path | None = None, stamp
         sys.stderr.write(f"{name}: offset {clock.offset_s * 1000:+.1f} ms, drift {clock.drift_ppm:+.0f} ppm\n")
     for line in found.warnings:
         sys.stderr.write(f"sonjit: {line}\n")
-    sys.stderr.write(f"{len(found.pictures)} instants of {len(found.names)} cameras\n")
+    sys.stderr.write(f"{len(found.images)} frame sets of {len(found.names)} cameras\n")
     if out:
         clocks = {name: {"offset_s": c.offset_s, "drift_ppm": c.drift_ppm} for name, c in found.clocks.items()}
-        pictures = {name: column.tolist() for name, column in zip(found.names, found.pictures.T, strict=True)}
-        write_text(out, json.dumps({"clocks": clocks, "pictures": pictures, "warnings": list(found.warnings)}) + "\n")
+        images = {name: column.tolist() for name, column in zip(found.names, found.images.T, strict=True)}
+        write_text(out, json.dumps({"clocks": clocks, "images": images, "warnings": list(found.warnings)}) + "\n")
     return 1 if found.warnings else 0
 
 
@@ -265,10 +265,10 @@ def _is_view(path: Path) -> bool:
 
 
 def synchronised(paths: Mapping[str, Path], by: Method, stamps: Path | None = None) -> Sync:
-    """The pictures of all views, read once, put together."""
+    """The images of all views, read once, put together."""
     from sonjit.multiview.annotation.timeline import read_timeline, synchronise
 
-    with progress(None, "pictures") as advance:
+    with progress(None, "images") as advance:
         lines = {
             name: read_timeline(path, stamps / f"{name}.txt" if stamps else None, advance)
             for name, path in paths.items()
@@ -325,7 +325,7 @@ def triangulate(
     if wrong > right:
         raise JobError(
             f"{out} was not written: {wrong} of {right + wrong} hands stand in space as the other one: the "
-            "world or the pictures are mirrored"
+            "world or the images are mirrored"
         )
     save_hands(out, rig, seen.frames, found)
     asked = np.isfinite(points).all(-1).any(0)

@@ -32,7 +32,7 @@ def new(
     unit: Literal["m", "cm", "mm"] | None = None,
     capture: str | None = None,
 ) -> None:
-    """Make an annotation project: which cameras, and where each one's pictures are. Nothing is copied.
+    """Make an annotation project: which cameras, and where each one's images are. Nothing is copied.
 
     Example: `sonjit annotate new desk --cameras rig.json --views recordings/ && sonjit annotate open desk`
 
@@ -118,7 +118,7 @@ def agreement(project: Path, /, *, as_json: Annotated[bool, Parameter(name="--js
 
 
 def _summary(project: Project, cameras: int) -> list[str]:
-    lines = [f"{project.folder}: {len(project.views)} of {cameras} cameras, {len(project.frames)} instants"]
+    lines = [f"{project.folder}: {len(project.views)} of {cameras} cameras, {len(project.frames)} frame sets"]
     for view, numbers in project.missing().items():
         some = ", ".join(map(str, numbers[:5])) + (", …" if len(numbers) > 5 else "")
         lines.append(f"view {view} lacks {len(numbers)} of them: {some}")
@@ -134,7 +134,7 @@ def release(
     also: Annotated[list[Path] | None, Parameter(consume_multiple=True, negative="")] = None,
     fps: float = 30.0,
 ) -> None:
-    """Write a data set: small pictures without faces, InterHand2.6M's files, COCO, checksums, statistics, a data card.
+    """Write a data set: small images without faces, InterHand2.6M's files, COCO, checksums, statistics, a data card.
 
     The card is TOML: title, licence, consent and contact, and [captures.PROJECT] with subject, maybe split (train, val,
     test), and sequences = [{name = "0001_fist", type = "PP", first = 0, last = 120}].
@@ -146,7 +146,7 @@ def release(
         out: Folder to make.
         card: What the makers say; nothing is released without licence and consent.
         also: More projects, of other people or of the same.
-        fps: Instants a second, by their numbers; five a second are released.
+        fps: Frame sets a second, by their numbers; five a second are released.
     """
     from sonjit.cli.report import progress
     from sonjit.multiview.annotation.project import open_project
@@ -156,15 +156,15 @@ def release(
     said = load_card(card)
     opened = [open_project(one) for one in (project, *(also or []))]
     try:
-        with progress(None, "instants") as advance:
+        with progress(None, "frame_sets") as advance:
             done = write(opened, said, out, fps=fps, expect=advance.expect, advance=advance)
     finally:
         for one in opened:
             one.close()
     finest = max(done.views.values(), key=lambda one: one.px_per_mm)
     sys.stderr.write(
-        f"{done.pictures} pictures of {done.instants} instants, {done.faces.blurred} faces blurred, "
-        f"{done.faces.withheld} pictures left out where a face may lie over a hand; at most "
+        f"{done.images} images of {done.frame_sets} frame sets, {done.faces.blurred} faces blurred, "
+        f"{done.faces.withheld} images left out where a face may lie over a hand; at most "
         f"{finest.px_per_mm:.2f} px/mm ({finest.ridge_px:.2f} px a ridge); wrote {out}\n"
     )
 
@@ -180,14 +180,14 @@ def auto(
     workers: Literal["pool", "ray"] = "pool",
     leave_out: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
-    """Label all instants by machine; a run that was stopped goes on. People then go where `rank` sends them.
+    """Label all frame sets by machine; a run that was stopped goes on. People then go where `rank` sends them.
 
     Example: `sonjit annotate auto desk --fps 30 --jobs 4`, mark some frames on the page, `sonjit annotate train desk`,
     and `sonjit annotate auto desk` again.
 
     Args:
         project: Folder made by `sonjit annotate new`.
-        fps: Instants a second, by their numbers.
+        fps: Frame sets a second, by their numbers.
         model: Which of Sonjit's hands.
         network: Folder that `sonjit annotate train --network` wrote: looks once more, after Sonjit's own.
         jobs: Processes.
@@ -210,7 +210,7 @@ def auto(
     share = 100 * done.labelled / max(done.joints, 1)
     before = f", {done.kept} looked at before" if done.kept else ""
     sys.stderr.write(
-        f"{done.frames} instants{before}: {done.labelled} of {done.joints} joints labelled ({share:.1f} %); wrote "
+        f"{done.frames} frame sets{before}: {done.labelled} of {done.joints} joints labelled ({share:.1f} %); wrote "
         f"{done.folder}\n"
     )
     return 1 if done.problems else 0
@@ -230,8 +230,8 @@ def train(
     Example: `sonjit annotate train desk --network hand-full` fine-tunes Sonjit's hands in some minutes.
 
     Args:
-        project: Folder made by `sonjit annotate new`; `auto` has run, and people marked some instants in two views.
-        network: Also train on all views of those instants: hand-full goes on from the published hands,
+        project: Folder made by `sonjit annotate new`; `auto` has run, and people marked some frame sets in two views.
+        network: Also train on all views of those frame sets: hand-full goes on from the published hands,
             keypoint-detector begins anew and needs a GPU. `auto --network` then looks with it.
         steps: Of the network's training; 300 for hand-full and 20000 for keypoint-detector.
         setting: Of the recipe of that name, as key=value; may be repeated.
@@ -248,7 +248,7 @@ def train(
         offsets = learn(opened)
         size = 1000 * float(np.linalg.norm(offsets.values_m[:, :, 0], axis=-1).mean())
         count = len(human_frames(opened))
-        sys.stderr.write(f"people put joints {size:.1f} mm from the machine's, by {count} instants\n")
+        sys.stderr.write(f"people put joints {size:.1f} mm from the machine's, by {count} frame sets\n")
         if network:
             _train_network(opened, network, settings, device)
     finally:
@@ -256,7 +256,7 @@ def train(
 
 
 def rank(project: Path, /, *, count: int = 20) -> None:
-    """List the instants that need a human most, and why; the page goes through them by its button.
+    """List the frame sets that need a human most, and why; the page goes through them by its button.
 
     Args:
         project: Folder made by `sonjit annotate new`.
@@ -270,7 +270,7 @@ def rank(project: Path, /, *, count: int = 20) -> None:
         needs = sorted(opened.store.needs().items(), key=lambda item: -item[1].score)[:count]
     finally:
         opened.close()
-    table = Table("instant", "need", "why", box=None, header_style="bold")
+    table = Table("frame_set", "need", "why", box=None, header_style="bold")
     for frame, need in needs:
         table.add_row(str(frame), f"{need.score:.2f}", need.why or "–")
     Console(width=None if sys.stdout.isatty() else 160).print(table)

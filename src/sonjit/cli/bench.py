@@ -38,7 +38,7 @@ def bench(
     Args:
         kind: What is to be found; all leaves out what has no media.
         peer: A Python interpreter that has mediapipe with mediapipe.solutions; without it, only Sonjit is measured.
-        media: A video or picture for the kind, with all for hands; hands have a bundled clip. A picture is made to
+        media: A video or image for the kind, with all for hands; hands have a bundled clip. An image is made to
             drift.
         face_media: The same for face.
         body_media: The same for body and holistic.
@@ -57,18 +57,18 @@ def bench(
     console = Console(stderr=True)
     subject = {"all": "hands", "holistic": "body"}.get(kind, kind)
     given = {subject: media, **{name: path for name, path in (("face", face_media), ("body", body_media)) if path}}
-    pictures = {name: path for name, path in given.items() if path}
+    images = {name: path for name, path in given.items() if path}
 
     def say(line: str) -> None:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
-    cases = _choose(kind, model, pictures, say)
+    cases = _choose(kind, model, images, say)
     draft = Draft(Path(save)) if save else None  # a path that cannot be written is said before the long part
     try:
         report = benchmark(
             cases=cases,
             peer=peer,
-            media=pictures,
+            media=images,
             precision=precision,
             threads=threads,
             repeat=repeat,

@@ -71,7 +71,7 @@ def check(
     option: Options = None,
     skip_bad: SkipBad = False,
     limit: int | None = None,
-    pictures: bool = True,
+    images: bool = True,
 ) -> int:
     """Look at every sample: its files, sizes and numbers of keypoints, and whether its 3D falls onto its 2D.
 
@@ -82,10 +82,10 @@ def check(
         option: Further options of the set, as name=value; may be repeated.
         skip_bad: Go on after a bad sample, and list them all at the end.
         limit: Look at so many samples.
-        pictures: Decode every picture too.
+        images: Decode every image too.
     """
     dataset = _open(name, root, split, option, limit, trust=False)
-    good, bad = _looked_at(dataset, skip_bad=skip_bad, pictures=pictures)
+    good, bad = _looked_at(dataset, skip_bad=skip_bad, images=images)
     for one in bad:
         sys.stderr.write(f"sonjit: {one.reason}\n")
     left_out = f", {len(dataset.skipped)} without labels" if dataset.skipped else ""
@@ -111,12 +111,12 @@ def show(
     Args:
         name: Of the set, see `sonjit datasets list`.
         root: Folder that it was unpacked into.
-        out: Picture to write.
+        out: Image to write.
         split: Which part; by default the first that the list shows.
         option: Further options of the set, as name=value; may be repeated.
         samples: How many.
         order: Spread over the set, its first ones, or at random (the same ones every time).
-        zoom: Cut each picture around what is labelled in it.
+        zoom: Cut each image around what is labelled in it.
     """
     import cv2
 
@@ -128,7 +128,7 @@ def show(
     dataset = _open(name, root, split, option, None, trust=False)
     places = chosen_places(len(dataset), samples, order)
     if out.suffix.lower() not in (".png", ".jpg", ".jpeg", ".webp"):
-        raise InputError(f"{out}: a contact sheet is a .png, .jpg or .webp picture")
+        raise InputError(f"{out}: a contact sheet is a .png, .jpg or .webp image")
     draft = Draft(out)
     try:
         sheet = draw_contact_sheet(dataset.subset(places), zoom=zoom)
@@ -154,7 +154,7 @@ def convert(
 ) -> int:
     """Write a data set as COCO keypoints (.json), as a table (.parquet) or as WebDataset shards (a folder).
 
-    The first two point to the pictures where they lie, shards hold them. Shards of a run that was stopped are kept, and
+    The first two point to the images where they lie, shards hold them. Shards of a run that was stopped are kept, and
     the next run goes on. Read it back with the data set `folder` or `shards`.
 
     Args:
@@ -172,7 +172,7 @@ def convert(
     dataset = _open(name, root, split, option, limit, trust=not skip_bad)
     bad: list[Skipped] = []
     if skip_bad:
-        good, bad = _looked_at(dataset, skip_bad=True, pictures=True)
+        good, bad = _looked_at(dataset, skip_bad=True, images=True)
         dataset = dataset.subset(good)
     with progress(len(dataset), "samples") as advance:
         convert_dataset(dataset, out, per_shard=per_shard, advance=advance)
@@ -200,7 +200,7 @@ def _open(
     return dataset if limit is None else dataset[:limit]
 
 
-def _looked_at(dataset: Dataset, *, skip_bad: bool, pictures: bool) -> tuple[list[int], list[Skipped]]:
+def _looked_at(dataset: Dataset, *, skip_bad: bool, images: bool) -> tuple[list[int], list[Skipped]]:
     """Places of the good samples, and the bad ones; the first bad one is an error where they are not to be skipped."""
     from sonjit.datasets import Skipped
     from sonjit.datasets.checks import check_sample
@@ -212,7 +212,7 @@ def _looked_at(dataset: Dataset, *, skip_bad: bool, pictures: bool) -> tuple[lis
             try:
                 sample = dataset[place]
                 check_sample(sample)
-                if pictures:
+                if images:
                     sample.rgb()
                 good.append(place)
             except InputError as error:

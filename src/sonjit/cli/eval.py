@@ -43,7 +43,7 @@ def evaluate(
     resume: Annotated[bool, Parameter(negative="")] = False,
     skip_bad: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
-    """Judge a model by a protocol: eval.json, report.html and report.md, with worst cases as pictures.
+    """Judge a model by a protocol: eval.json, report.html and report.md, with worst cases as images.
 
     `sonjit eval` lists the protocols and models. `sonjit eval --protocol mediapipe-card --model hands-full --root sets`
     tracks and searches hands anew, as the model cards do. `sonjit eval --protocol freihand --root FreiHAND_pub_v2
@@ -54,12 +54,12 @@ def evaluate(
         model: A detector's kind and model such as hands-full, or a network of sonjit networks with --weights.
         root: Folder of the data set; of several sets, the folder that holds theirs.
         predictions: File of predictions to judge instead: .npz with id (N,) and keypoints_px, keypoints_m, vertices_m,
-            side, score and so on; COCO's results as .json; or what sonjit hands --save wrote for a folder of pictures.
+            side, score and so on; COCO's results as .json; or what sonjit hands --save wrote for a folder of images.
         out: Folder for everything that is written.
         data: Other sets than the protocol's, at the root itself: NAME or NAME:SPLIT, several with commas.
         split: Another split than the protocol's.
-        mode: Of detectors: the crop from the result before, a search over each whole picture, or both.
-        limit: Only so many pictures of each set.
+        mode: Of detectors: the crop from the result before, a search over each whole image, or both.
+        limit: Only so many images of each set.
         weights: Checkpoint of a network; demo for numbers that mean nothing.
         root_weights: RootNet's checkpoint, beside InterNet's.
         mano: MANO_RIGHT.pkl, for HandOccNet.
@@ -94,7 +94,7 @@ def evaluate(
         command=shlex.join(["sonjit", *sys.argv[1:]]),
     )
     folder = _folder(out)
-    with progress(None, "pictures") as advance:
+    with progress(None, "images") as advance:
         outcome = run(request, folder, expect=advance.expect, advance=advance)
     save_report(outcome, folder)
     _tell(outcome)
@@ -138,7 +138,7 @@ def _tell(outcome: Outcome) -> None:
         table = Table("figure", "value", "95 % interval", "of", "not found", box=None, header_style="bold")
         for one in run["figures"]:
             table.add_row(one["title"], *figure_cells(one))
-        console.print(f"{run['mode']}: {run['judged']} judged in {run['samples']} pictures", style="bold")
+        console.print(f"{run['mode']}: {run['judged']} judged in {run['samples']} images", style="bold")
         console.print(table)
         if "joint" in run["parts"]:
             unit = next(one["unit"] for one in run["figures"] if one["name"] == run["main"])

@@ -36,7 +36,7 @@ def explain(
     draw: str | None = None,
     limit: int | None = None,
 ) -> int:
-    """Show which parts of a picture speak for an answer, as a heat map: red for it, blue against it.
+    """Show which parts of an image speak for an answer, as a heat map: red for it, blue against it.
 
     `sonjit explain photo.jpg --of handedness,presence --draw where.png` asks the hand landmark network. Each number
     that it gives is the mean of its map plus a bias, exactly; where no hand is found, that is said.
@@ -62,7 +62,7 @@ def explain(
         boxes: Draw the box around the largest part above 20 % of a class's map.
         backprop: Draw the gradient's saliency beside each class's map.
         save: JSON file with maps and numbers.
-        draw: Picture, folder or video with the maps over it.
+        draw: Image, folder or video with the maps over it.
         limit: Stop after so many frames.
     """
     from sonjit.cli.report import progress

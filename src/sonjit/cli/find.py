@@ -30,7 +30,7 @@ def hands(
 ) -> int:
     """Find hands: 21 keypoints each, left or right, in pixels and in metres.
 
-    `sonjit hands photo.jpg` prints what is in a picture.
+    `sonjit hands photo.jpg` prints what is in an image.
 
     `sonjit hands clip.mp4 --save clip.csv --draw clip-drawn.mp4` writes a table and a drawn video.
 
@@ -104,7 +104,7 @@ def body(
     Args:
         source: An image, a folder, a glob in quotes, a video, camera:0, or - for standard input.
         model: lite is fastest, heavy most exact.
-        mask: People cut out of the picture: .png for a picture, .webm for a video; for many files a folder.
+        mask: People cut out of the image: .png for an image, .webm for a video; for many files a folder.
     """
     return _find("body", source, {"model": model, "segmentation": mask is not None}, output, finding, running, mask)
 
@@ -126,7 +126,7 @@ def holistic(
     Args:
         source: An image, a folder, a glob in quotes, a video, camera:0, or - for standard input.
         model: Of the body; lite takes the lighter hand and face networks too.
-        mask: People cut out of the picture: .png for a picture, .webm for a video; for many files a folder.
+        mask: People cut out of the image: .png for an image, .webm for a video; for many files a folder.
     """
     options = {"model": model, "segmentation": mask is not None}
     return _find("holistic", source, options, output, finding, running, mask)

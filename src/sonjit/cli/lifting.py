@@ -40,7 +40,7 @@ def lift_from(lifting: Lifting, *, mirrored: bool, alone: tuple[str, ...] = ()) 
 
     Args:
         lifting: the options.
-        mirrored: the pictures are selfie views.
+        mirrored: the images are selfie views.
         alone: which of the options mean something without --lift too.
 
     Raises:

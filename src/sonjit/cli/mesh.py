@@ -1,4 +1,4 @@
-"""`sonjit mesh`: hands as meshes, over the picture and as files for animation programs."""
+"""`sonjit mesh`: hands as meshes, over the image and as files for animation programs."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ def mesh(
     limit: int | None = None,
     lifting: Lifting = _LIFTING,
 ) -> int:
-    """Turn the hands of a picture or video into meshes.
+    """Turn the hands of an image or video into meshes.
 
     `sonjit mesh clip.mp4 --draw clip-meshes.mp4 --save hands.glb` poses a rigged hand to the found keypoints, with one
     length per bone over the whole video, and writes it animated. It needs `sonjit models pull rigs` once.
 
     `sonjit mesh clip.mp4 --save hands.bvh` writes the motion, a file for each hand.
 
-    `sonjit mesh photo.jpg --save hands.obj` writes the mesh; `--save 'meshes/{index}.obj'` one file per picture.
+    `sonjit mesh photo.jpg --save hands.obj` writes the mesh; `--save 'meshes/{index}.obj'` one file per image.
 
     `sonjit mesh photo.jpg --model handoccnet --weights snapshot.pth.tar --mano MANO_RIGHT.pkl --draw over.png` asks a
     network for MANO's mesh.
@@ -68,8 +68,8 @@ def mesh(
         mano_left: MANO's left hand, for deformer.
         variant: Which data set deformer's checkpoint was trained on.
         save: .json with the parameters, .obj, .glb (animated for the rig) or .bvh (the rig in a video).
-        draw: Picture, folder or video with the meshes over it.
-        figure: Picture to write of the maps inside handoccnet: where the first hand shows, where the network looks.
+        draw: Image, folder or video with the meshes over it.
+        figure: Image to write of the maps inside handoccnet: where the first hand shows, where the network looks.
         max_instances: How many hands to look for.
         mirrored: The input is a selfie view.
         models_dir: Folder with the published weight files.
@@ -77,7 +77,7 @@ def mesh(
     """
     from sonjit.cli.report import progress
     from sonjit.lifting import create_lifter
-    from sonjit.media.annotated.output import PICTURE_ENDINGS
+    from sonjit.media.annotated.output import ANNOTATED_IMAGE_ENDINGS
     from sonjit.meshes.run import mesh_source
 
     for option, value in (("--max-instances", max_instances), ("--limit", limit)):
@@ -86,8 +86,8 @@ def mesh(
     given = {"--weights": weights, "--mano": mano, "--mano-left": mano_left}
     if model == "rig" and (needless := [option for option, value in given.items() if value]):
         raise InputError(f"{', '.join(needless)}: the rigged hand needs none; name --model handoccnet or deformer")
-    if figure is not None and (model != "handoccnet" or Path(figure).suffix.lower() not in PICTURE_ENDINGS):
-        raise InputError(f"--figure {figure}: a picture such as maps.png, of --model handoccnet")
+    if figure is not None and (model != "handoccnet" or Path(figure).suffix.lower() not in ANNOTATED_IMAGE_ENDINGS):
+        raise InputError(f"--figure {figure}: an image such as maps.png, of --model handoccnet")
     if model != "rig" and lifting.lift is not None:
         raise InputError(f"--lift {lifting.lift}: for the rigged hand; {model} sees the joints itself, leave one out")
     sight = _sight(lifting.camera)
@@ -140,7 +140,7 @@ def mesh(
 
 
 def _sight(camera: str | None) -> Callable[[int, int], Sight]:
-    """The camera given, or one assumed for each size of picture."""
+    """The camera given, or one assumed for each size of image."""
     from sonjit.geometry.cameras import assumed_camera, camera_from_text
     from sonjit.meshes.hand_mesh import Sight
 
@@ -154,14 +154,14 @@ def _draw_figure(path: Path, model: MeshModel) -> bool:
     """The maps of the first hand; none where no hand was seen."""
     from sonjit.explain.overlay import draw_feature_maps, occlusion_maps
     from sonjit.files import Draft, failing_as_job
-    from sonjit.media.annotated.images import encode_picture
+    from sonjit.media.annotated.images import encode_image
     from sonjit.meshes.mano_networks import HandOccHands
 
     assert isinstance(model, HandOccHands)
     if model.seen is None:
         return False
     crop, outputs = model.seen
-    data = encode_picture(draw_feature_maps(occlusion_maps(outputs), crop), path.suffix.lower())
+    data = encode_image(draw_feature_maps(occlusion_maps(outputs), crop), path.suffix.lower())
     draft = Draft(path)
     with failing_as_job(path):
         draft.draft.write_bytes(data)

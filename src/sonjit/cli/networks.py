@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 def networks(pattern: str = "*", /, *, as_json: Annotated[bool, Parameter(name="--json", negative="")] = False) -> None:
     """List the networks that can be created, trained and exported: their size, work, input, licence and weights.
 
-    `sonjit networks "hand-*"` shows those of the hand. The work of one picture is in millions of floating point
-    operations, a multiply-add counted as two; "?" where it depends on what is in the picture.
+    `sonjit networks "hand-*"` shows those of the hand. The work of one image is in millions of floating point
+    operations, a multiply-add counted as two; "?" where it depends on what is in the image.
 
     Args:
         pattern: Names to list, with * and ?.

@@ -20,7 +20,7 @@ class Output:
     Attributes:
         save: Table to write: .json, .jsonl, .csv or .parquet, or - for JSON lines on standard output. For many files a
             folder, or a name with {name} in it such as 'tables/{name}.csv'.
-        draw: Picture or video to write with what was found drawn in; for many files a folder.
+        draw: Image or video to write with what was found drawn in; for many files a folder.
         count: Count repetitions of an angle, e.g. left_knee_angle_rad for squats, or with limits in degrees
             left_elbow_angle_rad:70:140; drawn, and a column of the table.
         measures: Add angles, distances and gestures to the table, and gestures to the drawing.
@@ -43,7 +43,7 @@ class Finding:
         max_instances: How many to hold at most: 2 hands, 1 face, 1 body where not given.
         mirrored: The input is a selfie view: left and right are exchanged in it.
         flip_horizontal: Flip the x of the output.
-        static_image: Take every picture on its own; by default so for images, not for videos.
+        static_image: Take every image on its own; by default so for images, not for videos.
         smoothing: Of keypoints over time; by default one_euro for hands and faces in videos, published for bodies.
         min_detection_score: Least score of what a search finds, 0 to 1; by default 0.5, of box-full 0.6.
         min_presence_score: Least score in its crop, 0 to 1.

@@ -1,4 +1,4 @@
-"""`sonjit segment`: objects of pictures and videos as coloured masks, by Mask R-CNN."""
+"""`sonjit segment`: objects of images and videos as coloured masks, by Mask R-CNN."""
 
 from __future__ import annotations
 
@@ -49,11 +49,11 @@ def segment(
         weights: Folder of a run of `sonjit train mask-rcnn`, or torchvision's maskrcnn_resnet50_fpn[_v2] as .pth;
             demo gives weights that mean nothing.
         save: File to write in COCO's results format: .json.
-        draw: Picture or video to write, with masks, boxes, categories and confidences; for a folder a folder.
-        steps: Folder for a picture of each step of the network on the first picture.
+        draw: Image or video to write, with masks, boxes, categories and confidences; for a folder a folder.
+        steps: Folder for an image of each step of the network on the first image.
         min_score: Least confidence, 0 to 1.
-        min_side: What the short side of a picture becomes, in pixels; by default what the weights are for.
-        limit: Stop after so many pictures.
+        min_side: What the short side of an image becomes, in pixels; by default what the weights are for.
+        limit: Stop after so many images.
         device: Of torch, e.g. cpu or cuda.
     """
     import torch
@@ -76,7 +76,7 @@ def segment(
         network.to(on)
         table = stack.enter_context(_Results(Path(save))) if save is not None else None
         drawing = stack.enter_context(open_drawing_writer(draw, opened)) if draw is not None else None
-        advance = stack.enter_context(progress(opened.count if limit is None else limit, "pictures"))
+        advance = stack.enter_context(progress(opened.count if limit is None else limit, "images"))
         for frame in opened:
             pixels = torch.from_numpy(frame.rgb).to(on).permute(2, 0, 1).float() / 255
             (found,), between = network.find_with_steps([pixels])
@@ -97,8 +97,8 @@ def segment(
     for line in problems:
         sys.stderr.write(f"sonjit: {line}\n")
     wrote = " and ".join(output for output in (save, draw, steps) if output is not None)
-    pictures, found_in_all = f"{count} picture{'s' * (count != 1)}", f"{instances} instance{'s' * (instances != 1)}"
-    sys.stderr.write(f"{pictures}, {found_in_all}{f'; wrote {wrote}' if wrote else ''}\n")
+    images, found_in_all = f"{count} image{'s' * (count != 1)}", f"{instances} instance{'s' * (instances != 1)}"
+    sys.stderr.write(f"{images}, {found_in_all}{f'; wrote {wrote}' if wrote else ''}\n")
     return 1 if problems else 0
 
 
@@ -122,20 +122,20 @@ class _Results(Output):
 
 
 def _number(source: Source, index: int) -> int:
-    """The id of a picture in COCO's results: the number that its file is named, as COCO's are, or its place."""
+    """The id of an image in COCO's results: the number that its file is named, as COCO's are, or its place."""
     stem = Path(source.frame_source(index) or "").stem
     return int(stem) if stem.isdecimal() else index
 
 
 def _draw_steps(folder: Path, rgb: NDArray[np.uint8], found: Instances, steps: Steps, names: list[str]) -> None:
-    from sonjit.explain.instances import step_pictures
-    from sonjit.media.annotated.images import encode_picture
+    from sonjit.explain.instances import step_images
+    from sonjit.media.annotated.images import encode_image
 
     draft = Draft(folder, folder=True)
     try:
-        for name, picture in step_pictures(rgb, found, steps, names):
+        for name, image in step_images(rgb, found, steps, names):
             with failing_as_job(folder / name):
-                (draft.draft / f"{name}.png").write_bytes(encode_picture(picture, ".png"))
+                (draft.draft / f"{name}.png").write_bytes(encode_image(image, ".png"))
         draft.keep()
     finally:
         draft.drop()

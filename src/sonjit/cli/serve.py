@@ -1,4 +1,4 @@
-"""`sonjit serve`: the page and the doors, on this machine."""
+"""`sonjit serve`: the page and the endpoints, on this machine."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class Limits:
     """What the server takes on.
 
     Attributes:
-        max_clients: Streams at a time, and single pictures at a time.
-        max_body_mb: Of a picture or a frame.
-        max_megapixels: Of a picture or a frame.
+        max_clients: Streams at a time, and single images at a time.
+        max_body_mb: Of an image or a frame.
+        max_megapixels: Of an image or a frame.
         max_job_mb: Of all files of a job.
         max_job_minutes: That one job may run.
         max_jobs: Jobs waiting or running.
@@ -62,7 +62,7 @@ def serve(
     verbose: Annotated[bool, Parameter(negative="")] = False,
     limits: Limits = _DEFAULT_LIMITS,
 ) -> int:
-    """Serve the page and its doors to browsers and programs on this machine, until Ctrl-C.
+    """Serve the page and its endpoints to browsers and programs on this machine, until Ctrl-C.
 
     `sonjit serve --open` shows the page in the browser.
 

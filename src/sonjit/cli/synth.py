@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from sonjit.synthesis.output.job import Extra
 
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-"""Pictures are small: `--jobs` uses the cores, threads within each would but wait for each other."""
+"""Images are small: `--jobs` uses the cores, threads within each would but wait for each other."""
 
 _SIZES = {"interhand": "512x334", "video": "640x480"}
 
@@ -47,7 +47,7 @@ def synth(
 ) -> int:
     """Render hands with exact labels into a folder.
 
-    `sonjit synth hands --count 2000 --seed 1` writes pictures and `coco.json`, which `sonjit train` and
+    `sonjit synth hands --count 2000 --seed 1` writes images and `coco.json`, which `sonjit train` and
     `open_dataset("folder", ...)` read. The same seed gives the same bytes; a run that was stopped goes on.
 
     `sonjit synth hands --set tone=8..10 --set hands=1 --set yaw_deg=-30..30` pins factors; `--list-factors` shows all.
@@ -57,7 +57,7 @@ def synth(
         count: How many stills or sequences; by default 1000 stills or 1 sequence.
         seed: Of everything random.
         factor: A factor as name=value, name=a..b or name=a,b; may be repeated.
-        size: Width x height of each picture in pixels; by default 256x256, 512x334 for interhand, 640x480 for video;
+        size: Width x height of each image in pixels; by default 256x256, 512x334 for interhand, 640x480 for video;
             with --poses that of the video.
         views: Cameras that look at each scene; by default 1, or 2 on glasses.
         rig: Where they stand: webcam (1), glasses (2) or dome (1 to 140, by default for several).
@@ -65,7 +65,7 @@ def synth(
         depth: Write depth as 16-bit PNG too, in tenths of a millimetre.
         normals: Write normals as PNG too.
         masks: Write instances as PNG too.
-        backgrounds: Folder of pictures to cut backgrounds from; by default they are made up.
+        backgrounds: Folder of images to cut backgrounds from; by default they are made up.
         sequence: Hands in motion: peak, rom, any, or names with commas between.
         fps: Frames a second of a sequence.
         poses: Hands that `sonjit hands VIDEO --save` wrote as .json: their motion with exact labels.
@@ -116,8 +116,8 @@ def synth(
         summary = synthesize(out, settings, jobs=jobs, advance=advance)
     seconds = time.monotonic() - began
     before = f", {summary.kept} from before" if summary.kept else ""
-    rate = f" in {seconds:.1f} s ({summary.pictures / seconds:.0f} a second)" if summary.pictures else ""
-    sys.stderr.write(f"{summary.pictures} pictures{rate}{before}; wrote {out}\n")
+    rate = f" in {seconds:.1f} s ({summary.images / seconds:.0f} a second)" if summary.images else ""
+    sys.stderr.write(f"{summary.images} images{rate}{before}; wrote {out}\n")
     return 0
 
 

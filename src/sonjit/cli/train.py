@@ -48,7 +48,7 @@ def train(
         out: Folder of the run: report.html, weights.safetensors, log.jsonl, settings.json, result.json and the last
             checkpoint. runs/RECIPE by default.
         data: Annotations: a JSON file in COCO's format, or the folder that holds it.
-        images: Folder of the pictures, or the video that they are frames of.
+        images: Folder of the images, or the video that they are frames of.
         weights: To begin with: published, demo, or a path.
         extra_keypoints: Names of keypoints to add after a hand's 21, with commas.
         steps: Of the optimizer.

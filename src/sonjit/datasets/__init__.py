@@ -1,16 +1,16 @@
-"""Data sets: pictures with what is known of them."""
+"""Data sets: images with what is known of them."""
 
 from sonjit.datasets.contact_sheet import draw_contact_sheet
 from sonjit.datasets.dataset import Dataset, Skipped
 from sonjit.datasets.formats.coco import (
     CocoCategory,
     CocoData,
+    CocoImage,
     CocoInstance,
-    CocoPicture,
     coco_result,
     load_coco,
     mask_from_segmentation,
-    read_pictures,
+    read_images,
     rle_from_mask,
 )
 from sonjit.datasets.formats.convert import convert_dataset
@@ -21,8 +21,8 @@ from sonjit.datasets.split import Part, split_dataset
 __all__ = [
     "CocoCategory",
     "CocoData",
+    "CocoImage",
     "CocoInstance",
-    "CocoPicture",
     "Dataset",
     "DatasetEntry",
     "Instance",
@@ -39,7 +39,7 @@ __all__ = [
     "load_coco",
     "mask_from_segmentation",
     "open_dataset",
-    "read_pictures",
+    "read_images",
     "rle_from_mask",
     "split_dataset",
 ]

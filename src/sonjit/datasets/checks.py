@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from sonjit.results import Box
 
 TOLERANCE_PX = 2.0
-"""Between a label in the picture and its projected 3D; sets round to whole pixels."""
+"""Between a label in the image and its projected 3D; sets round to whole pixels."""
 
-_MARGIN = 0.25  # of a box's or picture's longer side: how far outside labels may lie
+_MARGIN = 0.25  # of a box's or image's longer side: how far outside labels may lie
 _SHARE = 0.5  # of labels that must lie inside
 _FEW = 10  # keypoints of a hand that may lie close together
 _HAND_M = 0.02, 0.6  # between which more of them span, across the diagonal of their box
@@ -29,15 +29,15 @@ _HAND_M = 0.02, 0.6  # between which more of them span, across the diagonal of t
 def check_sample(sample: Sample) -> None:
     """Refuse a sample whose labels contradict each other.
 
-    Its picture has to be there. What has both 3D and 2D labels has to fall onto itself when projected; what has 3D has
+    Its image has to be there. What has both 3D and 2D labels has to fall onto itself when projected; what has 3D has
     to lie before the camera, and a hand has to be of a hand's size. Of labels that are seen some have to lie in the
-    picture and half in their own box, with a margin: hands at the edge are labelled past it.
+    image and half in their own box, with a margin: hands at the edge are labelled past it.
 
     Raises:
         InputError: names the set, the sample, what is wrong and by how many pixels.
     """
     if isinstance(sample.image, Path) and not sample.image.is_file():
-        raise InputError(f"{sample.dataset} {sample.id}: the picture {sample.image} is missing")
+        raise InputError(f"{sample.dataset} {sample.id}: the image {sample.image} is missing")
     for instance in sample.instances:
         if sample.camera is not None and instance.keypoints_m is not None:
             _check_projection(sample, instance, sample.camera)
@@ -106,7 +106,7 @@ def _check_place(sample: Sample, instance: Instance, keypoints_px: NDArray[np.fl
     points = _labelled(keypoints_px, valid)
     if not len(points):
         return
-    frames: list[tuple[str, Box, float]] = [("picture", (0, 0, sample.width, sample.height), 1.0)]
+    frames: list[tuple[str, Box, float]] = [("image", (0, 0, sample.width, sample.height), 1.0)]
     if instance.box is not None:
         frames.append(("own box", instance.box, _SHARE))
     if sample.box is not None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from sonjit.media.drawing.strokes import Colour
 
 CELL_PX = 360
-"""Longer side of each picture on the sheet."""
+"""Longer side of each image on the sheet."""
 
 _GAP_PX = 6
 _PROJECTED: Colour = (255, 255, 255)
@@ -35,13 +35,13 @@ def draw_contact_sheet(
 
     Keypoints are dots, joined where their skeleton is known: a hand's in the colour of their finger, others warm on the
     person's left and blue on their right. Hidden ones are rings. Small white rings are the 3D keypoints, projected:
-    they have to lie on the dots. A picture that cannot be read is a dark cell with the reason.
+    they have to lie on the dots. An image that cannot be read is a dark cell with the reason.
 
     Args:
         samples: which, in reading order.
         columns: how many side by side; by default about as many as rows.
         cell_px: longer side of each.
-        zoom: cut each picture around what is labelled in it.
+        zoom: cut each image around what is labelled in it.
 
     Returns:
         (H, W, 3) uint8 RGB.
@@ -81,10 +81,10 @@ def chosen_places(count: int, wanted: int, order: Literal["spread", "first", "ra
 
 
 def draw_sample(sample: Sample, size_px: int, *, zoom: bool = False) -> NDArray[np.uint8]:
-    """One sample's picture, its longer side of so many pixels, with all that is known of it drawn in.
+    """One sample's image, its longer side of so many pixels, with all that is known of it drawn in.
 
     Raises:
-        InputError: the picture cannot be read.
+        InputError: the image cannot be read.
     """
     import cv2
 
@@ -113,7 +113,7 @@ def draw_sample(sample: Sample, size_px: int, *, zoom: bool = False) -> NDArray[
 
 
 def _labelled_part(sample: Sample) -> tuple[int, int, int, int]:
-    """Left, top, right and bottom around all boxes and keypoints, with room, inside the picture."""
+    """Left, top, right and bottom around all boxes and keypoints, with room, inside the image."""
     boxes = [np.reshape(one.box, (2, 2)) for one in sample.instances if one.box is not None]
     points = [one.keypoints_px for one in sample.instances if one.keypoints_px is not None]
     known = np.concatenate([*boxes, *points, np.zeros((0, 2))])

@@ -130,7 +130,7 @@ class _Subset(Dataset):
 
 _APP1, _ORIENTATION, _QUARTER_TURNS = 0xE1, 0x0112, range(5, 9)  # of JPEG and EXIF
 
-_HEAD_BYTES = 1 << 16  # of a picture: holds the size but for pictures with very long comments
+_HEAD_BYTES = 1 << 16  # of an image: holds the size but for images with very long comments
 
 
 class PackedRecords:
@@ -213,25 +213,25 @@ def read_lines(path: Path) -> list[str]:
         raise InputError(f"{path} is no text: {error.reason} at byte {error.start}") from None
 
 
-def picture_size(path: Path, *, upright: bool = False) -> tuple[int, int]:
+def size_of_image(path: Path, *, upright: bool = False) -> tuple[int, int]:
     """Width and height in pixels, from the file's head alone.
 
     Args:
-        path: of the picture.
+        path: of the image.
         upright: as it is when turned as its EXIF orientation says (JPEG), not as stored.
 
     Raises:
-        InputError: missing, or no picture.
+        InputError: missing, or no image.
     """
     try:
         with path.open("rb") as file:
             head = file.read(_HEAD_BYTES)
     except OSError as error:
-        raise InputError(f"the picture {path} is missing or cannot be read: {error.strerror}") from None
+        raise InputError(f"the image {path} is missing or cannot be read: {error.strerror}") from None
     found = image_format(head[:SNIFF_BYTES])
     size = image_size(head, found) or image_size(read_bytes(path), found)
     if size is None:
-        raise InputError(f"{path} is not a picture, or it is damaged; copy or download it again")
+        raise InputError(f"{path} is not an image, or it is damaged; copy or download it again")
     lies = upright and found == "jpeg" and _exif_orientation(head) in _QUARTER_TURNS
     return (size[1], size[0]) if lies else size
 

@@ -7,7 +7,7 @@ is walked through first, and only a sound one is handed on.
 
 Source: "MAT-File Format", The MathWorks, chapter 1.
 
-Depth pictures: the low byte in red, the high byte in green.
+Depth images: the low byte in red, the high byte in green.
 """
 
 from __future__ import annotations

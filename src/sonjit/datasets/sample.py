@@ -1,6 +1,6 @@
-"""One picture of a data set with what is known of it: the type that every loader gives.
+"""One image of a data set with what is known of it: the type that every loader gives.
 
-Camera frame: x right, y down, z forward, metres. Pixels are those of the picture as it is stored. What is unknown is
+Camera frame: x right, y down, z forward, metres. Pixels are those of the image as it is stored. What is unknown is
 `None`, or NaN within an array.
 """
 
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from sonjit.errors import InputError
-from sonjit.geometry.cameras import Camera, bend_rays
+from sonjit.geometry.cameras import Camera, distort
 from sonjit.media.sources.image_files import decode_image, load_image
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class SampleCamera:
         depth = np.where(points_m[..., 2:] > 0, points_m[..., 2:], np.nan)
         rays = np.asarray(points_m[..., :2] / depth, np.float64)  # (..., 2) at depth 1
         if self.distortion is not None:
-            rays = bend_rays(rays, self.distortion)
+            rays = distort(rays, self.distortion)
         return rays @ self.K[:2, :2].T + self.K[:2, 2]
 
     def from_world(self, points_m: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -95,7 +95,7 @@ class ManoParameters:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Instance:
-    """One hand, face, body or object in a picture.
+    """One hand, face, body or object in an image.
 
     Attributes:
         kind: what it is.
@@ -144,12 +144,12 @@ class Instance:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Sample:
-    """One picture with what is known of it.
+    """One image with what is known of it.
 
     Attributes:
         dataset: the set's name.
-        id: unique within the set, e.g. the picture's path below the root.
-        image: the file, its encoded bytes, or the (H, W, 3) uint8 RGB picture itself.
+        id: unique within the set, e.g. the image's path below the root.
+        image: the file, its encoded bytes, or the (H, W, 3) uint8 RGB image itself.
         width: pixels that the labels refer to.
         height: likewise.
         instances: what stands in it; empty where nothing does.
@@ -159,10 +159,10 @@ class Sample:
         sequence: the recording.
         frame: its number within the recording.
         view: which of several cameras.
-        tags: what else the set says of the picture, by name.
+        tags: what else the set says of the image, by name.
         source: the annotation file, for error messages and reports.
         licence: under which its owner gives it.
-        upright: the picture is turned as its EXIF orientation says; research sets were labelled without.
+        upright: the image is turned as its EXIF orientation says; research sets were labelled without.
         reduced: copies of the set at a smaller size are in use; `rgb` brings those to `width` and `height`.
         read_depth: gives the (H, W) depth in metres, 0 where unknown; picklable.
     """
@@ -187,7 +187,7 @@ class Sample:
     read_depth: Callable[[], NDArray[np.float32]] | None = None
 
     def rgb(self) -> NDArray[np.uint8]:
-        """The picture, (height, width, 3) uint8 RGB, read anew at every call.
+        """The image, (height, width, 3) uint8 RGB, read anew at every call.
 
         Raises:
             InputError: it is missing, damaged or of another size than the labels say.
@@ -201,7 +201,7 @@ class Sample:
 
             return np.asarray(cv2.resize(rgb, (self.width, self.height), interpolation=cv2.INTER_LINEAR), np.uint8)
         raise InputError(
-            f"{self.dataset} {self.id}: the picture has {width} x {height} pixels and "
+            f"{self.dataset} {self.id}: the image has {width} x {height} pixels and "
             f"{self.source or 'its annotation'} says {self.width} x {self.height} (width, height)"
         )
 

@@ -1,4 +1,4 @@
-"""Splits that keep people apart: whoever is in one part is in no other, and neither is any picture.
+"""Splits that keep people apart: whoever is in one part is in no other, and neither is any image.
 
 Who goes where is decided by a hash of the seed and the name, so that the order of the samples does not matter and the
 same seed gives the same split on every machine.
@@ -32,7 +32,7 @@ class Part:
     Attributes:
         name: e.g. "train".
         indices: (N,) int64, which samples, in their order.
-        groups: who is in it: subjects, or recordings or pictures where no subject is known.
+        groups: who is in it: subjects, or recordings or images where no subject is known.
         sha256: of the ids of its samples, so that a report can say on which it was made.
     """
 
@@ -43,16 +43,16 @@ class Part:
 
 
 def split_dataset(
-    dataset: Dataset | Sequence[Sample], shares: Mapping[str, float], *, seed: int = 0, same_pictures: bool = True
+    dataset: Dataset | Sequence[Sample], shares: Mapping[str, float], *, seed: int = 0, same_images: bool = True
 ) -> dict[str, Part]:
-    """Split by subject; where none is known by recording, and where that is not known either by picture.
+    """Split by subject; where none is known by recording, and where that is not known either by image.
 
     Args:
         dataset: what to split; every sample's labels are read once.
         shares: of the samples in each part, e.g. `{"train": 0.8, "val": 0.1, "test": 0.1}`; they add up to 1. Groups
             are never cut, so few large ones come only near.
         seed: another one gives another split.
-        same_pictures: groups that share a picture, byte for byte, stay together too.
+        same_images: groups that share an image, byte for byte, stay together too.
 
     Raises:
         InputError: shares that do not add up to 1, or fewer groups than parts.
@@ -64,7 +64,7 @@ def split_dataset(
         ids.append(sample.id)
         groups.append(sample.subject or sample.sequence or sample.id)
         files.append(sample.image if isinstance(sample.image, (Path, bytes)) else None)
-    joined = _joined(groups, files) if same_pictures else groups
+    joined = _joined(groups, files) if same_images else groups
     assigned = split_groups(joined, shares, seed=seed)
     parts: dict[str, Part] = {}
     for name in shares:
@@ -111,7 +111,7 @@ def split_groups(groups: Sequence[str], shares: Mapping[str, float], *, seed: in
 
 
 def _joined(groups: Sequence[str], files: Sequence[Path | bytes | None]) -> list[str]:
-    """Groups with those that share a picture made one, named after the first of them in the alphabet."""
+    """Groups with those that share an image made one, named after the first of them in the alphabet."""
     by_size: dict[int, dict[Path | bytes, set[str]]] = defaultdict(lambda: defaultdict(set))
     for group, file in zip(groups, files, strict=True):
         if isinstance(file, bytes) or (file is not None and file.is_file()):

@@ -1,4 +1,4 @@
-"""Pictures that show a network what it will see, for quantization: cut from the bundled clip."""
+"""Images that show a network what it will see, for quantization: cut from the bundled clip."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from sonjit.geometry import RotatedBox
 
 _STEP = 6
-"""Frames of the clip from one calibration picture to the next."""
+"""Frames of the clip from one calibration image to the next."""
 
 
 def clip_frames() -> Iterator[NDArray[np.uint8]]:

@@ -88,8 +88,8 @@ def create_detector(
             faces up to 5 m away), `"mesh"` (468 landmarks) or `"attention"` (478 with exact lips, eyes and irises,
             default); body: `"lite"`, `"full"` (default) or `"heavy"`.
         max_instances: how many to hold at most; by default 2 hands, 1 face or 1 body.
-        static_image: every picture stands alone; otherwise pictures are frames of one stream, in order.
-        mirrored: the input is a selfie view, left and right exchanged in the picture. `handedness` is the person's
+        static_image: every image stands alone; otherwise images are frames of one stream, in order.
+        mirrored: the input is a selfie view, left and right exchanged in the image. `handedness` is the person's
             own hand either way, and a body's left and right its own.
         flip_horizontal: flip the x of the output, which a mirrored canvas needs.
         smoothing: None; `"published"`: what MediaPipe's own graph does (One-Euro for bodies, nothing for hands and

@@ -1,6 +1,6 @@
 """The one loop behind every detector: find, crop, landmark, place, carry.
 
-*Find* looks over the whole picture for new instances, *landmark* runs a network on the crop of each box, *carry*
+*Find* looks over the whole image for new instances, *landmark* runs a network on the crop of each box, *carry*
 makes this frame's keypoints the next frame's box while the instance is present. What differs between hands, faces
 and bodies stands in a `Kind`.
 """
@@ -39,14 +39,14 @@ class Kind(ABC, Generic[O, R]):
     """What differs between hands, faces and bodies.
 
     Attributes:
-        searches_always: every picture is searched and no box is carried over; observations tell who is who.
+        searches_always: every image is searched and no box is carried over; observations tell who is who.
     """
 
     searches_always: ClassVar[bool] = False
 
     @abstractmethod
     def find(self, rgb: NDArray[np.uint8], min_score: float) -> list[RotatedBox]:
-        """Boxes for the landmark network from a search over the whole picture (H, W, 3), best first."""
+        """Boxes for the landmark network from a search over the whole image (H, W, 3), best first."""
 
     @abstractmethod
     def observe(self, rgb: NDArray[np.uint8], box: RotatedBox) -> O:
@@ -66,17 +66,17 @@ class Kind(ABC, Generic[O, R]):
 
     @abstractmethod
     def result(self, rgb: NDArray[np.uint8], observation: O, track: Track[O] | None) -> R:
-        """The public result for one instance in a picture (H, W, 3).
+        """The public result for one instance in an image (H, W, 3).
 
         Args:
-            rgb: the picture, for kinds that look again.
+            rgb: the image, for kinds that look again.
             observation: smoothed where asked for.
             track: who this is; None for stills.
         """
 
     @abstractmethod
     def flip(self, result: R, width: int) -> R:
-        """The same result with x mirrored in a picture of that width."""
+        """The same result with x mirrored in an image of that width."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ class LoopOptions:
 
 
 class Detector(Generic[O, R]):
-    """Finds instances of one kind in pictures; made by `sonjit.create_detector`.
+    """Finds instances of one kind in images; made by `sonjit.create_detector`.
 
     Not for several threads at once: take one detector per thread. It is a context manager.
     """
@@ -118,7 +118,7 @@ class Detector(Generic[O, R]):
     def detect(
         self, image: ImageLike, *, time: float | None = None, boxes: Sequence[RotatedBox] | None = None
     ) -> list[R]:
-        """Instances in one picture.
+        """Instances in one image.
 
         Args:
             image: (H, W, 3) uint8 RGB of any size; grey, RGBA, 16-bit, a path, encoded bytes or a PIL image also work.
@@ -134,7 +134,7 @@ class Detector(Generic[O, R]):
         rgb = rgb_from(image)
         if max(rgb.shape[:2]) > _MAX_SIDE_PX:
             raise InputError(
-                f"picture of {rgb.shape[1]} x {rgb.shape[0]} px: shrink it to at most {_MAX_SIDE_PX} px a side"
+                f"image of {rgb.shape[1]} x {rgb.shape[0]} px: shrink it to at most {_MAX_SIDE_PX} px a side"
             )
         seen: list[tuple[O, Track[O] | None]]
         if self._options.static_image:
@@ -147,7 +147,7 @@ class Detector(Generic[O, R]):
         return results
 
     def detect_batch(self, images: Sequence[ImageLike]) -> list[list[R]]:
-        """One list of instances per picture; a tracking detector takes the pictures as consecutive frames."""
+        """One list of instances per image; a tracking detector takes the images as consecutive frames."""
         return [self.detect(image) for image in images]
 
     def detect_async(self, image: ImageLike, *, time: float | None = None) -> Future[list[R]]:
@@ -158,7 +158,7 @@ class Detector(Generic[O, R]):
         return self._executor.submit(self.detect, image, time=time)
 
     def reset(self) -> None:
-        """Forget every tracked instance and the time: the next picture starts a new stream."""
+        """Forget every tracked instance and the time: the next image starts a new stream."""
         self._tracker.reset()
         self._time = -math.inf
         self._since_search = self._options.search_interval
@@ -250,7 +250,7 @@ class Detector(Generic[O, R]):
 
 
 def crop_for(network: Engine, rgb: NDArray[np.uint8], box: RotatedBox) -> None:
-    """Cut a box out of a picture into a network's input, as exactly as the network runs.
+    """Cut a box out of an image into a network's input, as exactly as the network runs.
 
     In f32 that gives MediaPipe's answers; for bf16 the faster warp differs by less than the network's own rounding.
     """

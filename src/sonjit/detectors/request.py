@@ -23,7 +23,7 @@ class Request:
 
     Attributes:
         model: one of the kind's names.
-        mirrored: the pictures are selfie views.
+        mirrored: the images are selfie views.
         models_dir: folder with the published files, or None for the cache.
         detector_model: the caller's own detector network, or None.
         landmark_model: the caller's own landmark network, or None.
@@ -34,7 +34,7 @@ class Request:
         min_presence_score: of an instance in its crop.
         search_interval: frames between searches.
         smoothing: "published", a filter, or None.
-        static_image: every picture stands alone.
+        static_image: every image stands alone.
         visibility: of hands' keypoints is wanted.
     """
 

@@ -33,10 +33,10 @@ _STEP = 2  # of that operator: each pixel of its input becomes 2 x 2 of its outp
 
 
 class SelfieSegmenter:
-    """Gives the mask of the people in a picture.
+    """Gives the mask of the people in an image.
 
     Args:
-        engine: network with a picture in and the last operator's three inputs out: a map (1, h, w, C), the kernel
+        engine: network with an image in and the last operator's three inputs out: a map (1, h, w, C), the kernel
             (1, 2, 2, C) and the bias (1,).
     """
 
@@ -44,7 +44,7 @@ class SelfieSegmenter:
         self._engine: Engine | None = engine
 
     def mask(self, rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """(H, W) float32 probability of a person per pixel of a picture (H, W, 3)."""
+        """(H, W) float32 probability of a person per pixel of an image (H, W, 3)."""
         import cv2
 
         if self._engine is None:

@@ -1,6 +1,6 @@
 """Smoothing of keypoints over time: the One-Euro filter (Casiez, Roussel, Vogel 2012), for whole arrays.
 
-The filter works on values divided by the object's size, so that one set of parameters fits every picture size.
+The filter works on values divided by the object's size, so that one set of parameters fits every image size.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Find: a single-shot detector over the whole picture, and weighted non-maximum suppression.
+"""Find: a single-shot detector over the whole image, and weighted non-maximum suppression.
 
 Source: Bazarevsky et al. 2019, BlazeFace, section 3.3 (blending instead of suppression) and the MediaPipe graphs.
 
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Detection:
-    """One found object, in pixels of the picture.
+    """One found object, in pixels of the image.
 
     Attributes:
         score: 0..1.
-        box: (4,) x_min, y_min, x_max, y_max; may leave the picture.
+        box: (4,) x_min, y_min, x_max, y_max; may leave the image.
         keypoints: (K, 2).
     """
 
@@ -46,7 +46,7 @@ class SingleShotDetector:
         self._anchors = grid.anchors()[:, :2].astype(np.float64)  # (N, 2) centres
 
     def find(self, rgb: NDArray[np.uint8], min_score: float) -> list[Detection]:
-        """Objects with at least `min_score` in a picture (H, W, 3), best first."""
+        """Objects with at least `min_score` in an image (H, W, 3), best first."""
         letterbox(rgb, self._size, self._size, out=self._engine.input[0])
         first, second = self._engine.run()[:2]
         raw, logits = (first, second) if second.shape[-1] == 1 else (second, first)

@@ -1,4 +1,4 @@
-"""The one data path: a source of pictures and a detector -> frames."""
+"""The one data path: a source of images and a detector -> frames."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def detect_frames(source: Source, detector: Detector[Any, Any]) -> Iterator[tuple[Frame, NDArray[np.uint8]]]:
-    """What a detector finds in each picture of a source, with the picture (H, W, 3) itself.
+    """What a detector finds in each image of a source, with the image (H, W, 3) itself.
 
     Reading runs ahead in a thread of the source's own; leaving the loop early ends it.
     """

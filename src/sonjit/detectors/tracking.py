@@ -35,7 +35,7 @@ class Observation(Protocol):
 
     Attributes:
         score: presence, 0..1.
-        keypoints: (K, 3) float32 in pixels of the picture.
+        keypoints: (K, 3) float32 in pixels of the image.
         keypoints_3d: (K, 3) float32 metres, or None where the network gives none.
         left: probability that it is the person's left one, or None where there are no sides.
     """

@@ -60,14 +60,14 @@ class Plot:
 
 
 @dataclass(frozen=True)
-class Picture:
-    """A picture beside the document."""
+class Image:
+    """An image beside the document."""
 
     path: str
     alt: str
 
 
-Block = Heading | Text | Points | Table | Plot | Picture
+Block = Heading | Text | Points | Table | Plot | Image
 
 _STYLE = """
 :root { color-scheme: light dark; --line: #8884; --soft: #8881; }
@@ -99,7 +99,7 @@ def markdown_from(title: str, blocks: Sequence[Block], front: str = "") -> str:
 
 
 def html_from(title: str, blocks: Sequence[Block]) -> str:
-    """A page that needs nothing but the pictures beside it."""
+    """A page that needs nothing but the images beside it."""
     body = "\n".join(_html(block) for block in blocks)
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
@@ -144,7 +144,7 @@ def _markdown(block: Block) -> str:
             return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines)
         case Plot(name, _, alt):
             return f"![{alt}]({name}.svg)"
-        case Picture(path, alt):
+        case Image(path, alt):
             return f"![{alt}]({path})"
 
 
@@ -162,7 +162,7 @@ def _html(block: Block) -> str:
             return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
         case Plot(_, svg, _):
             return f'<div class="wide">{svg}</div>'
-        case Picture(path, alt):
+        case Image(path, alt):
             return (
                 f'<figure><img src="{escape(path)}" alt="{escape(alt)}" loading="lazy">'
                 f"<figcaption>{escape(alt)}</figcaption></figure>"

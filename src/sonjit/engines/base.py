@@ -1,4 +1,4 @@
-"""What an engine is: a loaded network that takes uint8 pictures and gives arrays.
+"""What an engine is: a loaded network that takes uint8 images and gives arrays.
 
 Choose the runtime for a model file.
 """
@@ -26,7 +26,7 @@ Precision = Literal["auto", "f32", "bf16", "f16", "int8"]
 
 Calibration: TypeAlias = "Callable[[], Sequence[NDArray[np.uint8]]]"
 
-"""Gives pictures (1, H, W, 3) like those that a network will see, to quantize it."""
+"""Gives images (1, H, W, 3) like those that a network will see, to quantize it."""
 
 _IS_SHARED = ContextVar("sonjit_shared_networks", default=False)
 
@@ -35,7 +35,7 @@ _IS_SHARED = ContextVar("sonjit_shared_networks", default=False)
 def shared_networks() -> Generator[None]:
     """Detectors made inside share their networks with one another: each costs its buffers only.
 
-    A shared network runs as many pictures at a time as there are pairs of cores. One that is not shared belongs to
+    A shared network runs as many images at a time as there are pairs of cores. One that is not shared belongs to
     its detector, which disturbs no other.
     """
     token = _IS_SHARED.set(True)
@@ -89,7 +89,7 @@ class Engine(Protocol):
     """One loaded network. Not for several threads at once: each caller takes an engine of its own.
 
     Attributes:
-        input: (1, H, W, 3) uint8, the network's own input buffer: write a picture into it, then `run()`.
+        input: (1, H, W, 3) uint8, the network's own input buffer: write an image into it, then `run()`.
         precision: what the network runs in.
         output_sizes: how many numbers each output holds, in the order of `run`.
     """
@@ -115,20 +115,20 @@ def load_engine(
     outputs: tuple[int, ...] | None = None,
     taps: tuple[int, ...] = (),
 ) -> Engine:
-    """Load a network that takes one RGB picture.
+    """Load a network that takes one RGB image.
 
     Args:
-        path: a `.tflite`, `.onnx` or `.xml` file for OpenVINO, `.onnx` for ONNX Runtime, with one picture input
+        path: a `.tflite`, `.onnx` or `.xml` file for OpenVINO, `.onnx` for ONNX Runtime, with one image input
             of batch 1, NHWC or NCHW.
         options: how to run it.
         value_range: what the network expects for the bytes 0 and 255.
-        calibration: asked for pictures where the precision is int8 and no compiled network is kept yet.
+        calibration: asked for images where the precision is int8 and no compiled network is kept yet.
         outputs: indices of the outputs that are wanted, in the wanted order; what only the others need is never
             computed. None: all, in file order.
         taps: sides of maps on the way that are given too, behind the outputs, see `taps.with_taps`; OpenVINO only.
 
     Raises:
-        InputError: the file is missing, unreadable for the runtime, takes no picture or has too few outputs.
+        InputError: the file is missing, unreadable for the runtime, takes no image or has too few outputs.
     """
     if not path.is_file():
         raise InputError(f"{path}: no such model file")

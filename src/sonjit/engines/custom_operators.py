@@ -138,7 +138,7 @@ def _matrices_from_landmarks(nodes: Sequence[Operator], inputs: Sequence[list[ov
     way = ops.subtract(ops.gather(flat, places(ends[:, 1]), 0), ops.gather(flat, places(ends[:, 0]), 0))  # (R, 2)
     unit = ops.divide(way, ops.maximum(ops.reduce_l2(way, _axes(1), True), _TINY))
     turn = ops.matmul(np.array(turns, np.float32), ops.unsqueeze(unit, _axes(2)), False, False)  # (R, 4, 1)
-    back = ops.reshape(turn, _axes(regions, 2, 2), False)  # from the level region to the picture
+    back = ops.reshape(turn, _axes(regions, 2, 2), False)  # from the level region to the image
     level = ops.matmul(back, points, True, False)  # (R, 2, K)
     low, high = (reduce(level, _axes(2), True) for reduce in (ops.reduce_min, ops.reduce_max))  # (R, 2, 1)
     centre = ops.matmul(back, ops.multiply(ops.add(low, high), np.float32(0.5)), False, False)

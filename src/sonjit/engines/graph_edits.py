@@ -18,7 +18,7 @@ What a network says on the way: maps before its end, beside its outputs, for hea
 Networks that end in a map, its mean and linear heads: the map and the heads' numbers beside the outputs.
 
 Every number of such a head is `bias + sum_k w_k mean(F_k)`, so it is also the mean of a map, `sum_k w_k F_k`, plus the
-bias: which parts of the picture speak for it can be read off exactly. Source: Zhou et al. 2016, Learning Deep Features
+bias: which parts of the image speak for it can be read off exactly. Source: Zhou et al. 2016, Learning Deep Features
 for Discriminative Localization, section 2.
 
 Post-training quantization to int8 by NNCF (extra `[int8]`): for CPUs with VNNI and without bf16.
@@ -39,7 +39,7 @@ import numpy as np
 from openvino import opset13 as ops
 
 from sonjit.engines.base import EngineOptions
-from sonjit.engines.openvino import compile_settings, core, read_model, take_pictures
+from sonjit.engines.openvino import compile_settings, core, read_model, take_images
 from sonjit.engines.quiet_openvino import ov
 from sonjit.errors import InputError, MissingExtraError
 
@@ -207,11 +207,11 @@ class PooledNetwork:
     Not for several threads at once.
 
     Args:
-        path: a `.tflite`, `.onnx` or `.xml` file that takes one picture.
+        path: a `.tflite`, `.onnx` or `.xml` file that takes one image.
         threads: as in `EngineOptions`.
 
     Attributes:
-        input: (1, H, W, 3) uint8: write a picture into it, then `run()`.
+        input: (1, H, W, 3) uint8: write an image into it, then `run()`.
         precision: "f32".
         heads: one per output, in file order.
 
@@ -233,14 +233,14 @@ class PooledNetwork:
         self._rows_first = ends[0].channels_last
         results.append(ov.op.Result(ends[0].map))
         model = ov.Model(results, model.get_parameters())  # pyright: ignore
-        model = take_pictures(model, path, (0.0, 1.0))
+        model = take_images(model, path, (0.0, 1.0))
         options = EngineOptions(precision="f32", threads=threads)
         self._request = core().compile_model(model, "CPU", compile_settings(options, "f32")).create_infer_request()
         self.input: NDArray[np.uint8] = self._request.get_input_tensor(0).data
         self.output_sizes = [len(head.bias) for head in self.heads]
 
     def run(self) -> tuple[NDArray[np.float32], list[NDArray[np.float32]]]:
-        """The map (K, h, w) and the outputs for the picture in `input`; copies of their own."""
+        """The map (K, h, w) and the outputs for the image in `input`; copies of their own."""
         self._request.infer()
         *outputs, last = (self._request.get_output_tensor(i).data.copy() for i in range(len(self.heads) + 1))
         return (last[0].transpose(2, 0, 1) if self._rows_first else last[0]), outputs
@@ -290,12 +290,12 @@ def _is_a_row(port: ov.Output) -> bool:
     return sum(size != 1 for size in port.get_shape()) <= 1
 
 
-def quantize(model: ov.Model, pictures: Sequence[NDArray[np.uint8]]) -> ov.Model:
+def quantize(model: ov.Model, images: Sequence[NDArray[np.uint8]]) -> ov.Model:
     """The same network with int8 weights and activations.
 
     Args:
-        model: takes (1, H, W, 3) uint8 pictures.
-        pictures: (1, H, W, 3) uint8 each, like those that the network will see: their activations set the ranges.
+        model: takes (1, H, W, 3) uint8 images.
+        images: (1, H, W, 3) uint8 each, like those that the network will see: their activations set the ranges.
 
     Raises:
         MissingExtraError: NNCF is not installed.
@@ -306,4 +306,4 @@ def quantize(model: ov.Model, pictures: Sequence[NDArray[np.uint8]]) -> ov.Model
         raise MissingExtraError("precision='int8'", "int8") from None
     logging.getLogger("nncf").setLevel(logging.ERROR)
     with contextlib.redirect_stdout(sys.stderr):  # NNCF draws its progress bars; standard output may be a table
-        return nncf.quantize(model, nncf.Dataset(pictures), subset_size=len(pictures))
+        return nncf.quantize(model, nncf.Dataset(images), subset_size=len(images))

@@ -48,7 +48,7 @@ class OnnxRuntimeEngine:
             raise InputError(f"{path}: not a model that ONNX Runtime reads ({reason[:200]})") from None
         inputs = self._session.get_inputs()
         if len(inputs) != 1:
-            raise InputError(f"{path}: takes {len(inputs)} inputs, not one picture of shape 1 x H x W x 3")
+            raise InputError(f"{path}: takes {len(inputs)} inputs, not one image of shape 1 x H x W x 3")
         node = inputs[0]
         shape = [d if isinstance(d, int) else 1 for d in node.shape]
         if len(shape) != 4 or 3 not in (shape[1], shape[3]):
@@ -66,7 +66,7 @@ class OnnxRuntimeEngine:
         self.output_sizes = [output.size for output in self.run()]
 
     def run(self) -> list[NDArray[np.float32]]:
-        """The chosen outputs for the picture in `input`."""
+        """The chosen outputs for the image in `input`."""
         values = self.input * self._scale + self._low  # (1, H, W, 3)
         if self._channels_first:
             values = np.ascontiguousarray(values.transpose(0, 3, 1, 2))

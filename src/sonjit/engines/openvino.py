@@ -100,7 +100,7 @@ _REVISION = 4
 
 _SHARED_THREADS = 2
 
-"""Of one picture on a shared network: one alone is nearly twice as fast as on one thread, and many lose a sixth."""
+"""Of one image on a shared network: one alone is nearly twice as fast as on one thread, and many lose a sixth."""
 
 _SHARED = SharedNetworks()
 
@@ -115,7 +115,7 @@ class _Network:
         outputs: wanted ones, or None for all.
         taps: sides of maps on the way that are wanted too.
         config: OpenVINO's settings.
-        calibration: gives pictures for int8.
+        calibration: gives images for int8.
     """
 
     path: Path
@@ -166,7 +166,7 @@ class OpenVinoEngine:
         self.output_sizes = [output.size for output in self._outputs]
 
     def run(self) -> list[NDArray[np.float32]]:
-        """The chosen outputs for the picture in `input`; overwritten by the next run."""
+        """The chosen outputs for the image in `input`; overwritten by the next run."""
         self._request.infer()
         return self._outputs
 
@@ -228,12 +228,12 @@ def _compile(network: _Network) -> ov.CompiledModel:
         from sonjit.engines.graph_edits import with_taps
 
         model = with_taps(model, path, network.taps)
-    model = take_pictures(model, path, network.value_range)
+    model = take_images(model, path, network.value_range)
     if options.precision == "int8":
         from sonjit.engines.graph_edits import quantize
 
         if network.calibration is None:
-            raise InputError(f"{path.name}: no pictures to set int8 ranges with; use precision='auto'")
+            raise InputError(f"{path.name}: no images to set int8 ranges with; use precision='auto'")
         model = quantize(model, network.calibration())
     if config.get("INFERENCE_PRECISION_HINT") == "bf16":
         from sonjit.engines.graph_edits import keep_heads_in_f32
@@ -272,33 +272,33 @@ def _with_outputs(model: ov.Model, path: Path, outputs: tuple[int, ...]) -> ov.M
     return ov.Model([results[index] for index in outputs], model.get_parameters())  # pyright: ignore
 
 
-def take_pictures(model: ov.Model, path: Path, value_range: tuple[float, float]) -> ov.Model:
+def take_images(model: ov.Model, path: Path, value_range: tuple[float, float]) -> ov.Model:
     """The same network with a uint8 NHWC input of batch 1, scaled inside."""
     import numpy as np
     from openvino import opset13 as ops
 
     if len(model.inputs) != 1 or model.input(0).partial_shape.rank.get_length() != 4:
-        raise InputError(f"{path}: takes {len(model.inputs)} input(s), not one picture of shape 1 x H x W x 3")
+        raise InputError(f"{path}: takes {len(model.inputs)} input(s), not one image of shape 1 x H x W x 3")
     shape = [d.get_length() if d.is_static else -1 for d in model.input(0).partial_shape]
     if 3 not in (shape[1], shape[3]) or -1 in shape[1:]:
         raise InputError(f"{path}: input shape {shape} is neither 1 x H x W x 3 nor 1 x 3 x H x W")
     layout = "NHWC" if shape[3] == 3 else "NCHW"
     if shape[0] != 1:
         model.reshape([1, *shape[1:]])
-    picture = ops.parameter([1, *(shape[1:3] if layout == "NHWC" else shape[2:]), 3], ov.Type.u8, "picture")
+    image = ops.parameter([1, *(shape[1:3] if layout == "NHWC" else shape[2:]), 3], ov.Type.u8, "image")
     low, high = value_range
     # Row after row as one line: OpenVINO would else turn the bytes to NCHW first, and the numbers back after.
-    line = ops.convert(ops.reshape(picture, np.array([1, -1]), special_zero=False), "f32")
+    line = ops.convert(ops.reshape(image, np.array([1, -1]), special_zero=False), "f32")
     scale = 255 / (high - low)  # exact in bf16 too, as the zero point is, for the usual ranges
     if low != 0:
         line = ops.subtract(line, np.float32(-low * scale))
     line = ops.divide(line, np.float32(scale))
-    values = ops.reshape(line, np.array(list(picture.get_output_shape(0))), special_zero=False)
+    values = ops.reshape(line, np.array(list(image.get_output_shape(0))), special_zero=False)
     if layout == "NCHW":
         values = ops.transpose(values, np.array([0, 3, 1, 2]))
     old = model.get_parameters()[0]
     old.output(0).replace(values.output(0))
-    return ov.Model(model.get_results(), [picture], model.get_friendly_name())  # pyright: ignore
+    return ov.Model(model.get_results(), [image], model.get_friendly_name())  # pyright: ignore
 
 
 def _blob_path(network: _Network, folder: Path) -> Path:

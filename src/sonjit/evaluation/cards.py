@@ -134,7 +134,7 @@ def _results(record: Mapping[str, Any]) -> Iterator[Block]:
     sets = ", ".join(f"{one['set']} {one['split']}" for one in record["data"])
     for run in record["runs"]:
         yield Heading(f"{record['protocol']['title']}, {run['mode']}", 3)
-        yield Text(f"{run['judged']} instances in {run['samples']} pictures of {sets}.")
+        yield Text(f"{run['judged']} instances in {run['samples']} images of {sets}.")
         if run["judged"] < _FEW:
             yield Text(
                 f"{run['judged']} instances are few: these figures show that the way from data to card works; they say "
@@ -154,8 +154,8 @@ def _fairness(model: str, record: Mapping[str, Any], request: CardRequest) -> It
     groups = {run["mode"]: request.groups or groups_of(run["units"]) for run in record["runs"]}
     if not any(groups.values()):
         yield Text(
-            "Not judged: it is not known here who the people in the pictures are. `sonjit card --groups groups.csv` "
-            "takes region, skin tone (Fitzpatrick, Monk), gender and age by subject or picture; a folder of your own "
+            "Not judged: it is not known here who the people in the images are. `sonjit card --groups groups.csv` "
+            "takes region, skin tone (Fitzpatrick, Monk), gender and age by subject or image; a folder of your own "
             "may say so itself."
         )
         return
@@ -241,7 +241,7 @@ def _latency(model: str, bench: Mapping[str, Any]) -> Iterator[Block]:
 def _facts(record: Mapping[str, Any]) -> Iterator[str]:
     if record["command"]:
         yield f"command: {record['command']}"
-    yield f"data, SHA-256 of labels and pictures: {record['data_sha256']}"
+    yield f"data, SHA-256 of labels and images: {record['data_sha256']}"
     for one in record["model"]["files"]:
         yield f"weights: {one.get('name', one['file'])}, SHA-256 {one.get('sha256', 'unknown')}"
     yield f"sonjit {record['sonjit']}, {record['machine']['date']}, {record['machine']['cpu']}"
@@ -308,7 +308,7 @@ def hand_maps_plot(variant: str) -> Plot:
                     continue
                 looks = explainer.look(frame.rgb, hand, _TARGETS)
                 maps.append(np.stack([look.values for look in looks]))
-                matrix = inverse_affine(crop_matrix(looks[0].box, 1, 1))  # picture to fractions of the crop
+                matrix = inverse_affine(crop_matrix(looks[0].box, 1, 1))  # image to fractions of the crop
                 hands.append(np.c_[hand.keypoints[:, :2], np.ones(len(hand.keypoints))] @ matrix.T)
     title = f"Where hand-{variant} looks: mean maps over {len(hands)} right hands of the bundled clip"
     bones = load_skeleton("hand_mediapipe21").connections

@@ -1,4 +1,4 @@
-"""Sonjit's own detectors under evaluation: tracking, and searching every picture anew."""
+"""Sonjit's own detectors under evaluation: tracking, and searching every image anew."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ if TYPE_CHECKING:
     from sonjit.results import Instance
 
 LOOKS = 5
-"""How often tracking looks at a picture that follows no other, so that its crop comes from the look before."""
+"""How often tracking looks at an image that follows no other, so that its crop comes from the look before."""
 _MOST = 4
-"""Instances to hold: more than one picture labels, as sets leave some without labels."""
+"""Instances to hold: more than one image labels, as sets leave some without labels."""
 _VISIBLE = 0.5
 
 
 class DetectorModel:
     """A detector, asked in both ways of the model cards.
 
-    Tracking takes the pictures of a recording one after the other, each crop from the result before; a picture that
-    follows no other is looked at several times, as the cards do. Reacquisition searches every picture anew.
+    Tracking takes the images of a recording one after the other, each crop from the result before; an image that
+    follows no other is looked at several times, as the cards do. Reacquisition searches every image anew.
 
     Args:
         kind: as `create_detector` takes it.
@@ -48,7 +48,7 @@ class DetectorModel:
         self._frame = -1
 
     def find(self, sample: Sample, rgb: NDArray[np.uint8], mode: Mode) -> list[Guess]:
-        """What it says of a picture (H, W, 3)."""
+        """What it says of an image (H, W, 3)."""
         detector = self._detector(mode)
         if mode == "reacquisition":
             return list(_guesses(detector.detect(rgb)))
@@ -56,7 +56,7 @@ class DetectorModel:
         return list(_guesses(found))
 
     def begin(self, mode: Mode) -> None:
-        """Load the networks; the next picture follows no other."""
+        """Load the networks; the next image follows no other."""
         self._detector(mode)
         self._before = None
 
@@ -78,7 +78,7 @@ class DetectorModel:
         return self._detectors[mode]
 
     def _follows(self, sample: Sample) -> bool:
-        """Whether a picture is a later one of the recording of the picture before."""
+        """Whether an image is a later one of the recording of the image before."""
         now = (sample.dataset, sample.sequence, sample.view)
         known = sample.sequence is not None and sample.frame is not None
         follows = known and now == self._before and (sample.frame or 0) > self._frame

@@ -26,7 +26,7 @@ _OVERLAP = 0.5
 
 
 class Localization:
-    """Judges the classes of pictures, best first, and a box for each."""
+    """Judges the classes of images, best first, and a box for each."""
 
     main = "localization_error_1"
 
@@ -34,7 +34,7 @@ class Localization:
         self._protocol = protocol
 
     def judge(self, sample: Sample, guesses: Sequence[Guess]) -> list[Judged]:
-        """The picture, where its class is known: in per cent, 0 is right and 100 wrong."""
+        """The image, where its class is known: in per cent, 0 is right and 100 wrong."""
         labels = {one.category_id for one in sample.instances if one.category_id is not None}
         if not labels:
             return []
@@ -66,7 +66,7 @@ class Localization:
 
 
 class Instances:
-    """Judges boxes and masks by COCO's average precision, over all pictures at once."""
+    """Judges boxes and masks by COCO's average precision, over all images at once."""
 
     main = "mask_ap"
 
@@ -74,9 +74,9 @@ class Instances:
         self._protocol = protocol
 
     def judge(self, sample: Sample, guesses: Sequence[Guess]) -> list[Judged]:
-        """The picture, as COCO's records; those of the truth say so."""
-        number = picture_number(sample)
-        records: list[dict[str, Any]] = [{"picture": number, "width": sample.width, "height": sample.height}]
+        """The image, as COCO's records; those of the truth say so."""
+        number = image_number(sample)
+        records: list[dict[str, Any]] = [{"image": number, "width": sample.width, "height": sample.height}]
         for one in sample.instances:
             if one.category_id is None or one.box is None:
                 continue
@@ -104,8 +104,8 @@ class Instances:
 
     def summary(self, judged: Sequence[Judged], clusters: Sequence[Hashable]) -> Summary:
         """AP and AR of boxes and, where there are any, of masks."""
-        del clusters  # average precision is of all pictures at once: it has no interval here
-        pictures = [one.records[0] for one in judged]
+        del clusters  # average precision is of all images at once: it has no interval here
+        images = [one.records[0] for one in judged]
         truth = [dict(record) for one in judged for record in one.records[1:] if "truth" in record]
         results = [record for one in judged for record in one.records[1:] if "truth" not in record]
         categories = sorted({record["category_id"] for record in truth})
@@ -113,7 +113,7 @@ class Instances:
             record["id"] = number
             del record["truth"]
         data = {
-            "images": [{"id": one["picture"], "width": one["width"], "height": one["height"]} for one in pictures],
+            "images": [{"id": one["image"], "width": one["width"], "height": one["height"]} for one in images],
             "annotations": truth,
             "categories": [{"id": one, "name": str(one)} for one in categories],
         }
@@ -130,7 +130,7 @@ class Instances:
         return summary
 
 
-def picture_number(sample: Sample) -> int:
-    """A picture's id: the number that its file is named, as COCO's are; else one made of its name."""
+def image_number(sample: Sample) -> int:
+    """An image's id: the number that its file is named, as COCO's are; else one made of its name."""
     stem = Path(sample.id).stem
     return int(stem) if stem.isdecimal() else crc32(sample.id.encode())

@@ -231,7 +231,7 @@ _ROOTS = (0, _JOINTS)  # wrists, in MediaPipe's order
 
 
 class TwoHands:
-    """Judges pictures of one person's hands; joints of the right hand, then of the left one; millimetres."""
+    """Judges images of one person's hands; joints of the right hand, then of the left one; millimetres."""
 
     main = "mpjpe"
 
@@ -239,7 +239,7 @@ class TwoHands:
         self._protocol = protocol
 
     def judge(self, sample: Sample, guesses: Sequence[Guess]) -> list[Judged]:
-        """The picture, where a hand is labelled in space."""
+        """The image, where a hand is labelled in space."""
         hands = {one.side: one for one in sample.instances if one.kind == "hand" and one.side is not None}
         truth = np.concatenate([_joints(hands.get(side)) for side in _SIDES])
         if not np.isfinite(truth).any():

@@ -44,7 +44,7 @@ _SKELETONS = {
 
 
 class Landmarks:
-    """Judges keypoints in the picture of one kind of instance.
+    """Judges keypoints in the image of one kind of instance.
 
     Args:
         protocol: with the thresholds of the curve, in per cent.

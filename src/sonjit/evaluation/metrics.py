@@ -393,7 +393,7 @@ def _row(name: str, units: Mapping[str, Sequence[Any]], places: Sequence[int], f
 
 
 def _person(units: Mapping[str, Sequence[Any]], place: int) -> tuple[str, str]:
-    """What the bootstrap draws as one: a person, or a picture."""
+    """What the bootstrap draws as one: a person, or an image."""
     subject = units["subject"][place]
     return ("subject", str(subject)) if subject is not None else ("sample", str(units["sample"][place]))
 

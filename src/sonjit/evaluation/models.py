@@ -21,7 +21,7 @@ _NETWORKS = ("internet", "handoccnet", "mask-rcnn", "cam-*")
 
 
 class Model(Protocol):
-    """Says what is in pictures."""
+    """Says what is in images."""
 
     @property
     def modes(self) -> tuple[Mode, ...]:
@@ -29,11 +29,11 @@ class Model(Protocol):
         ...
 
     def find(self, sample: Sample, rgb: NDArray[np.uint8], mode: Mode) -> list[Guess]:
-        """What it says of a picture (H, W, 3)."""
+        """What it says of an image (H, W, 3)."""
         ...
 
     def begin(self, mode: Mode) -> None:
-        """Load what this way needs; the next picture follows no other."""
+        """Load what this way needs; the next image follows no other."""
         ...
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""Networks of the registry under evaluation: looking at the true boxes, or at whole pictures."""
+"""Networks of the registry under evaluation: looking at the true boxes, or at whole images."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class _NetworkModel:
     modes: tuple[Mode, ...] = ("true boxes",)
 
     def begin(self, mode: Mode) -> None:
-        """Nothing is kept from picture to picture."""
+        """Nothing is kept from image to image."""
 
     def close(self) -> None:
         """Nothing is held."""
@@ -51,7 +51,7 @@ class InterNetModel(_NetworkModel):
         self._rootnet = None if root_weights is None else create_network("rootnet", root_weights)
 
     def find(self, sample: Sample, rgb: NDArray[np.uint8], mode: Mode) -> list[Guess]:
-        """The hands of a picture (H, W, 3), placed before its camera."""
+        """The hands of an image (H, W, 3), placed before its camera."""
         del mode
         known = _true_hands(sample)
         lifted = self._lifter(_camera(sample)).lift(rgb, [hand for _, hand in known])
@@ -86,7 +86,7 @@ class HandOccNetModel(_NetworkModel):
         self._network = load_handoccnet(weights, mano)
 
     def find(self, sample: Sample, rgb: NDArray[np.uint8], mode: Mode) -> list[Guess]:
-        """The hands of a picture (H, W, 3)."""
+        """The hands of an image (H, W, 3)."""
         del mode
         known = _true_hands(sample)
         hands = self._hands(_camera(sample))
@@ -121,7 +121,7 @@ class ClassifierModel(_NetworkModel):
         self._network: Network = create_network(name, _given(name, weights), classes=classes).eval()
 
     def find(self, sample: Sample, rgb: NDArray[np.uint8], mode: Mode) -> list[Guess]:
-        """The classes of a picture (H, W, 3)."""
+        """The classes of an image (H, W, 3)."""
         from sonjit.explain.classes import explain_classes
         from sonjit.explain.overlay import enlarge
         from sonjit.metrics import box_from_map
@@ -135,7 +135,7 @@ class ClassifierModel(_NetworkModel):
 
 
 class InstancesModel(_NetworkModel):
-    """Mask R-CNN over whole pictures."""
+    """Mask R-CNN over whole images."""
 
     modes = ("reacquisition",)
 
@@ -145,7 +145,7 @@ class InstancesModel(_NetworkModel):
         self._saved: SavedMaskRCNN = load_mask_rcnn(weights)
 
     def find(self, sample: Sample, rgb: NDArray[np.uint8], mode: Mode) -> list[Guess]:
-        """Instances of a picture (H, W, 3)."""
+        """Instances of an image (H, W, 3)."""
         import torch
 
         from sonjit.networks.mask_rcnn.mask_rcnn import paste_masks

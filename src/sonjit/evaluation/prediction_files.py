@@ -12,7 +12,7 @@ import numpy as np
 from sonjit.datasets import mask_from_segmentation
 from sonjit.errors import InputError
 from sonjit.evaluation.detector_models import guess_from_result
-from sonjit.evaluation.images import picture_number
+from sonjit.evaluation.images import image_number
 from sonjit.evaluation.predictions import Guess
 from sonjit.media import load_frames
 
@@ -41,8 +41,8 @@ class PredictionsModel:
     """A file of predictions, by sample.
 
     `.npz`: `id` (N,) names of samples, and any of `_ARRAYS`; `placed`, one truth value, says that 3D stands in the
-    camera's space. `.json` in COCO's results format: by the picture's number. `.json`, `.jsonl`, `.csv` or `.parquet`
-    that Sonjit wrote for a folder: by the pictures' names.
+    camera's space. `.json` in COCO's results format: by the image's number. `.json`, `.jsonl`, `.csv` or `.parquet`
+    that Sonjit wrote for a folder: by the images' names.
 
     Raises:
         InputError: a missing or damaged file; an array of a wrong shape, with what it should be.
@@ -69,7 +69,7 @@ class PredictionsModel:
         del mode
         if self._by_number:
             height, width = rgb.shape[:2]
-            guesses = [_from_record(one, height, width) for one in self._by_number.get(picture_number(sample), [])]
+            guesses = [_from_record(one, height, width) for one in self._by_number.get(image_number(sample), [])]
         else:
             by_id = self._by_id
             guesses = by_id.get(sample.id) or by_id.get(Path(sample.id).name) or []
@@ -77,7 +77,7 @@ class PredictionsModel:
         return guesses
 
     def begin(self, mode: Mode) -> None:
-        """Nothing is kept from picture to picture."""
+        """Nothing is kept from image to image."""
 
     def close(self) -> None:
         """Refuse predictions of something else.
@@ -130,7 +130,7 @@ def _check_shape(path: Path, name: str, array: NDArray[Any], count: int) -> None
 
 
 def _coco_records(path: Path) -> dict[int, list[dict[str, Any]]] | None:
-    """Records of COCO's results format by picture; None where the file is something else."""
+    """Records of COCO's results format by image; None where the file is something else."""
     if path.suffix != ".json":
         return None
     try:
@@ -165,10 +165,10 @@ def _from_frames(path: Path) -> dict[str, list[Guess]]:
     for frame in frames:
         source = frame.source or header.source
         if source is None:
-            raise InputError(f"{path}: its frames name no pictures; save from a folder of pictures as .json or .jsonl")
+            raise InputError(f"{path}: its frames name no images; save from a folder of images as .json or .jsonl")
         name = Path(source).name
         if name in rows:
-            raise InputError(f"{path}: two of its pictures are named {name}; give an .npz with the samples' ids")
+            raise InputError(f"{path}: two of its images are named {name}; give an .npz with the samples' ids")
         rows[name] = [guess_from_result(one) for _, one in frame.instances()]
     return rows
 

@@ -1,4 +1,4 @@
-"""What a model says of a picture, and what is kept of each judgement."""
+"""What a model says of an image, and what is kept of each judgement."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Guess:
         skeleton: in which order its keypoints stand.
         side: whose hand.
         score: how sure, 0..1.
-        keypoints_px: (K, 2) pixels of the picture.
+        keypoints_px: (K, 2) pixels of the image.
         visible: (K,) which are said to be seen.
         keypoints_m: (K, 3) metres in the camera's axes; from anywhere, unless it is `placed`.
         placed: its 3D stands where it is before the camera.
@@ -57,10 +57,10 @@ class Guess:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Judged:
-    """What came of one thing that is judged: an instance, or a picture.
+    """What came of one thing that is judged: an instance, or an image.
 
     Attributes:
-        instance: its number in the sample, -1 for the picture.
+        instance: its number in the sample, -1 for the image.
         side: whose hand, where known.
         hidden: share of its keypoints that are hidden, NaN where unknown.
         errors: by alignment or metric, per keypoint; NaN is not judged, inf not predicted.
@@ -115,8 +115,8 @@ Mode = Literal["tracking", "reacquisition", "true boxes", "predictions"]
 def matched(instances: Sequence[tuple[int, Instance]], guesses: Sequence[Guess]) -> dict[int, Guess]:
     """Which guess is of which instance, each at most once, the nearest first.
 
-    A guess that names its instance belongs to it. Others go by their keypoints in the picture: to the nearest instance,
-    at most half of its size away on average. A guess without keypoints in the picture goes by its side, else it is
+    A guess that names its instance belongs to it. Others go by their keypoints in the image: to the nearest instance,
+    at most half of its size away on average. A guess without keypoints in the image goes by its side, else it is
     taken where there is but one of both.
     """
     found = {guess.instance: guess for guess in guesses if guess.instance is not None}

@@ -167,7 +167,7 @@ class ProtocolData:
         return self.sets[number][index]
 
     def by_recording(self) -> list[int]:
-        """Places with the pictures of each recording one after the other, as tracking needs them."""
+        """Places with the images of each recording one after the other, as tracking needs them."""
         keys: list[tuple[int, str, str, int, int]] = []
         for place, (number, _) in enumerate(self.places):
             sample = self[place]

@@ -255,7 +255,7 @@ def published_groups(names: tuple[str, ...], figure: str) -> Iterator[Block]:
         yield Table(("model", "by", "mean %", "sd", "least", "greatest", "greatest - least", "groups"), tuple(rows))
         if refused:
             yield Points(tuple(refused))
-        yield Text(f"Source: {card.source}. On pictures that were never published: they do not rank against ours.")
+        yield Text(f"Source: {card.source}. On images that were never published: they do not rank against ours.")
 
 
 def cards_of(figure: str) -> tuple[str, ...]:
@@ -273,4 +273,4 @@ def _in_unit(figure: Mapping[str, Any], unit: str) -> float | None:
 
 def _sets(record: Mapping[str, Any]) -> str:
     samples = record["samples"]
-    return f"{', '.join(one['set'] for one in record['data'])}: {samples} picture{'s' * (samples != 1)}"
+    return f"{', '.join(one['set'] for one in record['data'])}: {samples} image{'s' * (samples != 1)}"

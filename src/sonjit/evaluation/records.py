@@ -31,7 +31,7 @@ _LIBRARIES = ("numpy", "openvino", "opencv-python-headless", "torch", "faster-co
 
 _FEWEST_SUBJECTS = 5
 
-"""From so many on, intervals draw whole subjects: pictures of one person are alike."""
+"""From so many on, intervals draw whole subjects: images of one person are alike."""
 
 _MOST_CLUSTERS = 4096
 
@@ -94,7 +94,7 @@ def _units(pairs: Sequence[tuple[Line, Judged]], values: Sequence[float]) -> dic
 
 
 def clusters_of(keys: Sequence[tuple[str, str, str | None]]) -> tuple[list[int], str]:
-    """What intervals draw as one, and its name: subjects where enough are known, else pictures.
+    """What intervals draw as one, and its name: subjects where enough are known, else images.
 
     Of very many, some go together at random places: that changes an interval's width by a hundredth, not by more.
 
@@ -107,7 +107,7 @@ def clusters_of(keys: Sequence[tuple[str, str, str | None]]) -> tuple[list[int],
     labels = [(dataset, subject if by_subject else sample) for dataset, sample, subject in keys]
     for label in labels:
         numbers.setdefault(label, len(numbers) % _MOST_CLUSTERS)
-    return [numbers[label] for label in labels], "subjects" if by_subject else "pictures"
+    return [numbers[label] for label in labels], "subjects" if by_subject else "images"
 
 
 def library_versions() -> dict[str, str]:
@@ -149,8 +149,8 @@ class Line:
         dataset: its set.
         id: its name there.
         subject: whose hands; None where unknown.
-        sha256: of its labels and picture.
-        judged: one per instance, or one for the picture.
+        sha256: of its labels and image.
+        judged: one per instance, or one for the image.
         problem: why it was left out; None where it was judged.
     """
 
@@ -230,7 +230,7 @@ class Journal:
 
 
 def hash_of(sample: Sample) -> str:
-    """Hash of a sample's labels and picture."""
+    """Hash of a sample's labels and image."""
     digest = hashlib.sha256()
     for one in sample.instances:
         for array in (one.keypoints_px, one.valid_px, one.keypoints_m, one.valid_m, one.vertices_m):

@@ -1,6 +1,6 @@
 """The report of an evaluation: its figures beside the published ones, curves, parts, worst cases.
 
-Pictures of the worst cases: the truth and what was predicted, cut out around the instance.
+Images of the worst cases: the truth and what was predicted, cut out around the instance.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 
 from sonjit.documents.document import (
     Heading,
-    Picture,
+    Image,
     Plot,
     Points,
     Table,
@@ -27,7 +27,7 @@ from sonjit.documents.document import (
 from sonjit.documents.plots import Curve, bars_svg, curves_svg
 from sonjit.evaluation.predictions import known_points
 from sonjit.evaluation.published import published_blocks
-from sonjit.media.annotated.images import encode_picture
+from sonjit.media.annotated.images import encode_image
 from sonjit.media.drawing.strokes import draw_path
 from sonjit.media.tables.json_tables import json_from
 from sonjit.skeletons import load_skeleton
@@ -49,20 +49,20 @@ _PARTS = {"joint": "By keypoint", "part": "By part", "hidden": "By how much is h
 
 
 def save_report(outcome: Outcome, out: Path) -> None:
-    """Write eval.json, report.md, report.html and the pictures of the worst cases into a folder that is there."""
+    """Write eval.json, report.md, report.html and the images of the worst cases into a folder that is there."""
     record = outcome.record
-    pictures: dict[str, bytes] = {}
+    images: dict[str, bytes] = {}
     for run in record["runs"]:
         main = next((one for one in run["figures"] if one["name"] == run["main"]), None)
         rows = worst_of(run, higher_is_better=main is not None and main["better"] == "higher")
         names = [f"worst-{_slug(run['mode'])}-{place:02}.jpg" for place in range(1, len(rows) + 1)]
         run["worst"] = [{"row": row, "file": name} for row, name in zip(rows, names, strict=True)]
-        pictures |= zip(names, draw_worst(outcome.data, outcome.lines[run["mode"]], rows), strict=True)
+        images |= zip(names, draw_worst(outcome.data, outcome.lines[run["mode"]], rows), strict=True)
     title, blocks = report_blocks(json.loads(json_from(record)))
     save_files(
         out,
         {
-            **pictures,
+            **images,
             **plots_of(blocks),
             "report.md": markdown_from(title, blocks),
             "report.html": html_from(title, blocks),
@@ -91,7 +91,7 @@ def _blocks(record: Mapping[str, Any]) -> Iterator[Block]:
     yield Text(f"Protocol {protocol['name']}: {protocol['source']}.")
     yield Heading("Figures")
     for run in record["runs"]:
-        yield Heading(f"{_mode_title(run['mode'])}: {run['judged']} judged in {run['samples']} pictures", 3)
+        yield Heading(f"{_mode_title(run['mode'])}: {run['judged']} judged in {run['samples']} images", 3)
         rows = tuple((one["title"], *figure_cells(one)) for one in run["figures"])
         yield Table(("figure", "value", "95 % interval", "of", "not found"), rows)
         if unjudged := sum(
@@ -156,13 +156,13 @@ def _worst(run: Mapping[str, Any]) -> Iterator[Block]:
         row = one["row"]
         value = units["value"][row]
         told = "not found" if not units["found"][row] else f"{run['main']} {number(value)}"
-        yield Picture(one["file"], f"{units['dataset'][row]} {units['sample'][row]}: {told}")
+        yield Image(one["file"], f"{units['dataset'][row]} {units['sample'][row]}: {told}")
 
 
 def _facts(record: Mapping[str, Any]) -> Iterator[str]:
     for one in record["data"]:
         yield f"data: {one['set']}, {one['split']} ({one['licence']}; {one['where']})"
-    yield f"labels and pictures, SHA-256: {record['data_sha256']}"
+    yield f"labels and images, SHA-256: {record['data_sha256']}"
     for one in record["model"]["files"]:
         yield f"file: {one.get('name', one['file'])}, SHA-256 {one.get('sha256', 'unknown')}"
     if record["command"]:
@@ -177,7 +177,7 @@ def _facts(record: Mapping[str, Any]) -> Iterator[str]:
 def _mode_title(mode: str) -> str:
     return {
         "tracking": "Tracking, the crop from the result before",
-        "reacquisition": "Reacquisition, a search over the whole picture",
+        "reacquisition": "Reacquisition, a search over the whole image",
         "true boxes": "In crops around the true boxes",
         "predictions": "Predictions from a file",
     }[mode]
@@ -216,12 +216,12 @@ def worst_of(run: dict[str, Any], *, higher_is_better: bool) -> list[int]:
 def draw_worst(data: ProtocolData, lines: Sequence[Line], rows: Sequence[int]) -> list[bytes]:
     """A JPEG per row: labels in green, what was predicted in red."""
     pairs = [(line, one) for line in lines for one in line.judged]
-    pictures: list[bytes] = []
+    images: list[bytes] = []
     for row in rows:
         line, one = pairs[row]
         sample = data[line.place]
-        pictures.append(encode_picture(_drawn(sample, one.instance, one.points_px), ".jpg"))
-    return pictures
+        images.append(encode_image(_drawn(sample, one.instance, one.points_px), ".jpg"))
+    return images
 
 
 def _drawn(sample: Sample, number: int, guess: NDArray[np.float64] | None) -> NDArray[np.uint8]:
@@ -231,21 +231,21 @@ def _drawn(sample: Sample, number: int, guess: NDArray[np.float64] | None) -> ND
     boxes = [np.reshape(one.box, (2, 2)) for one in shown if one.box is not None]
     around = np.concatenate([*clouds, *boxes]) if clouds or boxes else np.array([[0, 0], [sample.width, sample.height]])
     around = around[np.isfinite(around).all(1)]
-    picture, scale, offset = _cut(sample.rgb(), around)
+    image, scale, offset = _cut(sample.rgb(), around)
     first = 0
     for one, points in labels:
         if points is None:
             continue
         bones = load_skeleton(one.skeleton).connections if one.skeleton else ()
-        _lines(picture, (points - offset) * scale, bones, _TRUTH)
+        _lines(image, (points - offset) * scale, bones, _TRUTH)
         if guess is not None and first + len(points) <= len(guess):
-            _lines(picture, (guess[first : first + len(points)] - offset) * scale, bones, _GUESS)
+            _lines(image, (guess[first : first + len(points)] - offset) * scale, bones, _GUESS)
         first += len(points)
-    return picture
+    return image
 
 
 def _cut(rgb: NDArray[np.uint8], around: NDArray[np.floating]) -> tuple[NDArray[np.uint8], float, NDArray[np.float64]]:
-    """The part of a picture around points (N, 2), scaled; how much, and where it begins."""
+    """The part of an image around points (N, 2), scaled; how much, and where it begins."""
     import cv2
 
     low, high = around.min(0), around.max(0)

@@ -1,4 +1,4 @@
-"""Where a network looked: class activation maps and saliency, on pictures and on what the detectors cut out of them.
+"""Where a network looked: class activation maps and saliency, on images and on what the detectors cut out of them.
 
 What is named here needs no PyTorch. Classifiers are explained by `sonjit.explain.classes` and, for comparison, by
 `sonjit.explain.classes`; both need the extra `train`.

@@ -1,4 +1,4 @@
-"""Class activation maps of pictures by a network of `sonjit.networks`, beside their scores.
+"""Class activation maps of images by a network of `sonjit.networks`, beside their scores.
 
 The baseline: how much the class score changes with each pixel.
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class ClassMap:
-    """Which parts of a picture speak for one class.
+    """Which parts of an image speak for one class.
 
     Attributes:
         label: index of the class.
@@ -50,7 +50,7 @@ class ClassMap:
 def explain_classes(
     network: Network, rgb: NDArray[np.uint8], size: int, classes: Sequence[int] | None = None, top: int = 1
 ) -> list[ClassMap]:
-    """Maps of some classes of one picture, from a single forward pass.
+    """Maps of some classes of one image, from a single forward pass.
 
     Args:
         network: one of `list_networks("cam-*")`, in eval mode.
@@ -87,7 +87,7 @@ def cam_network(network: Network) -> CamNetwork:
 
 
 def image_tensor(rgb: NDArray[np.uint8], size: int) -> torch.Tensor:
-    """A picture (H, W, 3) as a network's input, (1, 3, size, size) float32 in 0..1."""
+    """An image (H, W, 3) as a network's input, (1, 3, size, size) float32 in 0..1."""
     import cv2
 
     scaled = cv2.resize(rgb, (size, size), interpolation=cv2.INTER_AREA)
@@ -97,9 +97,9 @@ def image_tensor(rgb: NDArray[np.uint8], size: int) -> torch.Tensor:
 def classify_crop(
     network: Network, rgb: NDArray[np.uint8], size: int, threshold: float = 0.2
 ) -> tuple[ClassMap, ClassMap]:
-    """Fine-grained recognition: the best class of the whole picture, and of what its map cuts out of it.
+    """Fine-grained recognition: the best class of the whole image, and of what its map cuts out of it.
 
-    Source: Zhou et al. 2016, section 4.1, where the crop gains birds' species over the whole picture.
+    Source: Zhou et al. 2016, section 4.1, where the crop gains birds' species over the whole image.
     """
     (whole,) = explain_classes(network, rgb, size)
     height, width = rgb.shape[:2]
@@ -112,12 +112,12 @@ def classify_crop(
 
 
 def backprop_saliency(network: Network, images: Tensor, classes: Sequence[int] | Tensor) -> Tensor:
-    """Saliency maps at picture size.
+    """Saliency maps at image size.
 
     Args:
         network: gives class scores (B, C) as "scores".
         images: (B, 3, H, W) in the network's own range.
-        classes: one per picture.
+        classes: one per image.
 
     Returns:
         (B, H, W) float32, at least 0.

@@ -1,4 +1,4 @@
-"""What explains the pictures of an input: hands by their landmark network, pictures by a classifier."""
+"""What explains the images of an input: hands by their landmark network, images by a classifier."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ class HandsExplained:
 
 
 class ClassesExplained:
-    """Explains the classes of whole pictures.
+    """Explains the classes of whole images.
 
     Args:
         network: one of `list_networks("cam-*")`, in eval mode.

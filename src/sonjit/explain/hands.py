@@ -41,7 +41,7 @@ class TargetMap:
         bias: what it would be over an empty map.
         value: the number as the network says it, in `unit`.
         unit: "logit", "px" (of the network's own input) or "m" (in the crop's axes).
-        box: where the map lies in the picture, in pixels.
+        box: where the map lies in the image, in pixels.
     """
 
     target: str
@@ -60,7 +60,7 @@ class HandExplainer:
 
     Args:
         path: the landmark network: the published one, or one of the caller's own that ends alike.
-        mirrored: the pictures are selfie views.
+        mirrored: the images are selfie views.
         threads: as in `create_detector`.
 
     Attributes:
@@ -104,7 +104,7 @@ class HandExplainer:
         """One map per target.
 
         Args:
-            rgb: (H, W, 3) uint8 picture.
+            rgb: (H, W, 3) uint8 image.
             where: a hand that was found: the box that tracking would look into next; or a box in pixels.
             targets: names out of `targets`. "handedness" is the logit of the person's own right hand, "presence"
                 that of a hand.
@@ -147,7 +147,7 @@ def load_hand_explainer(
 def hand_map(
     rgb: NDArray[np.uint8], hand: Hand, target: str = "handedness", *, model: str = "full", mirrored: bool = False
 ) -> TargetMap:
-    """The map of one target of one hand in a picture (H, W, 3), for the live app.
+    """The map of one target of one hand in an image (H, W, 3), for the live app.
 
     The network is loaded at the first call and kept. A call is one crop and one run of the landmark network in f32.
     """

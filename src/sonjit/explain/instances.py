@@ -1,4 +1,4 @@
-"""Instances drawn over their picture, and a picture of each step by which Mask R-CNN came to them."""
+"""Instances drawn over their image, and an image of each step by which Mask R-CNN came to them."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     from sonjit.networks.mask_rcnn.rpn import Candidates
 
 _LEVEL_COLOURS = {level: PERSON_COLOURS[level - 2] for level in range(2, 7)}
-_MOST_BOXES = 200  # of the best: more would hide the picture
-_SIDE_PX = 160  # of the small pictures in a row
+_MOST_BOXES = 200  # of the best: more would hide the image
+_SIDE_PX = 160  # of the small images in a row
 _ROWS = 6  # instances of which maps and masks are shown
 _ABOVE = [np.array([0.0, -1.0]), np.array([0.0, 1.0])]
 
 
 def draw_instances(rgb: NDArray[np.uint8], found: Instances, names: Sequence[str]) -> NDArray[np.uint8]:
-    """A new picture with a coloured mask, a box, the category and the confidence of each instance.
+    """A new image with a coloured mask, a box, the category and the confidence of each instance.
 
     Args:
         rgb: (H, W, 3) uint8.
@@ -52,14 +52,14 @@ def draw_instances(rgb: NDArray[np.uint8], found: Instances, names: Sequence[str
 
 
 def results_from_instances(
-    found: Instances, size: tuple[int, int], picture_id: int, category_ids: Sequence[int]
+    found: Instances, size: tuple[int, int], image_id: int, category_ids: Sequence[int]
 ) -> list[dict[str, Any]]:
     """Instances as records of COCO's results format.
 
     Args:
-        found: in one picture.
+        found: in one image.
         size: its height and width.
-        picture_id: its id in the data set.
+        image_id: its id in the data set.
         category_ids: of the labels 1, 2, ...
     """
     masks: Sequence[NDArray[np.bool_] | None] = [None] * len(found.boxes)
@@ -67,16 +67,16 @@ def results_from_instances(
         masks = list(paste_masks(found.masks, found.boxes, size).cpu().numpy() >= 0.5)
     ids = [category_ids[label - 1] for label in found.labels.tolist()]
     rows = zip(ids, found.boxes.tolist(), found.scores.tolist(), masks, strict=True)
-    return [coco_result(picture_id, *row) for row in rows]
+    return [coco_result(image_id, *row) for row in rows]
 
 
-def step_pictures(
+def step_images(
     rgb: NDArray[np.uint8], found: Instances, steps: Steps, names: Sequence[str]
 ) -> Iterator[tuple[str, NDArray[np.uint8]]]:
-    """A picture of each step, in order, with a name for its file.
+    """An image of each step, in order, with a name for its file.
 
     Args:
-        rgb: (H, W, 3) uint8, the only picture of the forward pass.
+        rgb: (H, W, 3) uint8, the only image of the forward pass.
         found: in it.
         steps: of the forward pass.
         names: of the labels 1, 2, ...
@@ -85,26 +85,26 @@ def step_pictures(
 
     high, wide = steps.sizes[0]
     small = np.asarray(cv2.resize(rgb, (wide, high)), np.uint8)
-    padded = "x".join(map(str, reversed(steps.pictures.shape[-2:])))
+    padded = "x".join(map(str, reversed(steps.images.shape[-2:])))
     yield "1-resized", _titled(small, f"1 resized to {wide}x{high}, padded to {padded}")
-    yield "2-pyramid", _pyramid_picture(steps)
+    yield "2-pyramid", _pyramid_image(steps)
     ratio = np.array([rgb.shape[1] / wide, rgb.shape[0] / high] * 2)
-    yield "3-anchors", _anchor_picture(rgb, steps, ratio)
+    yield "3-anchors", _anchor_image(rgb, steps, ratio)
     before, after, final = steps.rpn.before_nms[0], steps.rpn.after_nms[0], steps.rpn.proposals[0]
     for name, title, boxes in (
         ("4-proposals-before-nms", "4 moved and clipped, before NMS", before),
         ("5-proposals-after-nms", "5 after NMS on each level", after),
         ("6-proposals", "6 best of all levels", final),
     ):
-        yield name, _candidate_picture(rgb, boxes, title, ratio)
-    yield "7-roi-features", _roi_picture(small, steps)
-    yield "8-masks", _mask_picture(rgb, found, names)
+        yield name, _candidate_image(rgb, boxes, title, ratio)
+    yield "7-roi-features", _roi_image(small, steps)
+    yield "8-masks", _mask_image(rgb, found, names)
     yield "9-instances", _titled(draw_instances(rgb, found, names), f"9 found: {len(found.boxes)}")
 
 
-def _pyramid_picture(steps: Steps) -> NDArray[np.uint8]:
+def _pyramid_image(steps: Steps) -> NDArray[np.uint8]:
     """The mean over the channels of each level above the likeliest anchor of each cell."""
-    high, wide = steps.pictures.shape[-2:]
+    high, wide = steps.images.shape[-2:]
     size = round(_SIDE_PX * wide / high), _SIDE_PX
     tiles: list[NDArray[np.uint8]] = []
     for level, (grid, logits) in enumerate(zip(steps.pyramid, steps.rpn.objectness, strict=True), 2):
@@ -117,7 +117,7 @@ def _pyramid_picture(steps: Steps) -> NDArray[np.uint8]:
     return np.hstack(tiles)
 
 
-def _anchor_picture(rgb: NDArray[np.uint8], steps: Steps, ratio: NDArray[np.float64]) -> NDArray[np.uint8]:
+def _anchor_image(rgb: NDArray[np.uint8], steps: Steps, ratio: NDArray[np.float64]) -> NDArray[np.uint8]:
     """The three anchors of each level's middle cell, and how many there are in all."""
     canvas = rgb // 2
     lines: list[str] = ["3 anchors of the middle cell of each level"]
@@ -131,10 +131,10 @@ def _anchor_picture(rgb: NDArray[np.uint8], steps: Steps, ratio: NDArray[np.floa
     return canvas
 
 
-def _candidate_picture(
+def _candidate_image(
     rgb: NDArray[np.uint8], candidates: Candidates, title: str, ratio: NDArray[np.float64]
 ) -> NDArray[np.uint8]:
-    """The likeliest boxes in their level's colour, enlarged by a ratio to the picture."""
+    """The likeliest boxes in their level's colour, enlarged by a ratio to the image."""
     canvas = rgb // 2
     best = candidates.scores.sort(descending=True).indices[:_MOST_BOXES].flip(0)  # the best on top
     for box, level in zip(candidates.boxes[best].tolist(), candidates.levels[best].tolist(), strict=True):
@@ -145,7 +145,7 @@ def _candidate_picture(
     return canvas
 
 
-def _roi_picture(small: NDArray[np.uint8], steps: Steps) -> NDArray[np.uint8]:
+def _roi_image(small: NDArray[np.uint8], steps: Steps) -> NDArray[np.uint8]:
     """The best proposals, cut out, and the mean over the channels of their maps."""
     boxes, scores = steps.rpn.proposals[0].boxes[:_ROWS], steps.rpn.proposals[0].scores
     size = _SIDE_PX, _SIDE_PX
@@ -163,8 +163,8 @@ def _roi_picture(small: NDArray[np.uint8], steps: Steps) -> NDArray[np.uint8]:
     return np.hstack(tiles) if tiles else _titled(small // 2, "7 no proposals")
 
 
-def _mask_picture(rgb: NDArray[np.uint8], found: Instances, names: Sequence[str]) -> NDArray[np.uint8]:
-    """The best instances, cut out, and their masks before they are laid over the picture."""
+def _mask_image(rgb: NDArray[np.uint8], found: Instances, names: Sequence[str]) -> NDArray[np.uint8]:
+    """The best instances, cut out, and their masks before they are laid over the image."""
     size = _SIDE_PX, _SIDE_PX
     rows = zip(found.boxes.tolist(), found.scores.tolist(), found.labels.tolist(), found.masks, strict=True)
     tiles = [

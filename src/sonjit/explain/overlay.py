@@ -1,6 +1,6 @@
-"""Maps over pictures: enlarged, coloured, laid over, framed and side by side.
+"""Maps over images: enlarged, coloured, laid over, framed and side by side.
 
-What a network makes of a picture on its way, as a picture: one panel per named map.
+What a network makes of an image on its way, as an image: one panel per named map.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ _FINE = 224  # side in pixels at which a map is laid into a rotated box
 
 
 def enlarge(values: NDArray[np.float32], width: int, height: int) -> NDArray[np.float32]:
-    """A map (h, w) at picture size (height, width), bilinear; each cell keeps its place in the picture."""
+    """A map (h, w) at image size (height, width), bilinear; each cell keeps its place in the image."""
     import cv2
 
     return cv2.resize(values, (width, height), interpolation=cv2.INTER_LINEAR).astype(np.float32)
 
 
 def place(values: NDArray[np.float32], box: RotatedBox, width: int, height: int) -> NDArray[np.float32]:
-    """A map (h, w) of a rotated box in a picture: (height, width), NaN outside the box."""
+    """A map (h, w) of a rotated box in an image: (height, width), NaN outside the box."""
     import cv2
 
     fine = enlarge(values, _FINE, _FINE)
@@ -57,11 +57,11 @@ def place(values: NDArray[np.float32], box: RotatedBox, width: int, height: int)
 
 
 def overlay(rgb: NDArray[np.uint8], values: NDArray[np.float32], opacity: float = _OPACITY) -> NDArray[np.uint8]:
-    """A new picture with a map of its size as a heat map over it: blue is the map's least value, red its greatest.
+    """A new image with a map of its size as a heat map over it: blue is the map's least value, red its greatest.
 
     Args:
         rgb: (H, W, 3) uint8.
-        values: (H, W); where they are NaN the picture stays as it is.
+        values: (H, W); where they are NaN the image stays as it is.
         opacity: of the colours, 0..1.
     """
     import cv2
@@ -95,19 +95,19 @@ def draw_outline(canvas: NDArray[np.uint8], box: RotatedBox) -> None:
 
 
 def panel(rgb: NDArray[np.uint8], values: NDArray[np.float32], title: str) -> NDArray[np.uint8]:
-    """One map over its picture with a line of ASCII in the upper left corner, such as class name and score."""
+    """One map over its image with a line of ASCII in the upper left corner, such as class name and score."""
     canvas = overlay(rgb, values)
     draw_captions(canvas, [title])
     return canvas
 
 
 def side_by_side(panels: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
-    """Panels of one size in a row: several classes of one picture, or one column per network."""
+    """Panels of one size in a row: several classes of one image, or one column per network."""
     return np.concatenate(list(panels), axis=1)
 
 
 def grid(rows: Sequence[Sequence[NDArray[np.uint8]]]) -> NDArray[np.uint8]:
-    """Rows of panels of one size: a row per picture and a column per network, say."""
+    """Rows of panels of one size: a row per image and a column per network, say."""
     return np.concatenate([side_by_side(row) for row in rows], axis=0)
 
 
@@ -119,7 +119,7 @@ _BLANK = 24
 def draw_feature_maps(
     maps: Mapping[str, NDArray[np.floating]], rgb: NDArray[np.uint8], columns: int = _COLUMNS
 ) -> NDArray[np.uint8]:
-    """A new picture: the network's input, then each map over it with its name; blue is a map's least, red its greatest.
+    """A new image: the network's input, then each map over it with its name; blue is a map's least, red its greatest.
 
     Args:
         maps: name -> (h, w), or (C, h, w) of which the mean size of the channels is shown. Each is enlarged to the
@@ -143,11 +143,11 @@ def draw_feature_maps(
 
 
 def occlusion_maps(outputs: Mapping[str, Tensor], index: int = 0) -> dict[str, NDArray[np.float32]]:
-    """HandOccNet's maps of one picture of a batch, ready to draw.
+    """HandOccNet's maps of one image of a batch, ready to draw.
 
     Args:
         outputs: of the network with `features=True`.
-        index: which picture.
+        index: which image.
 
     Returns:
         `gate`, `primary`, `secondary`, `FIT` and `SET`; of FIT's last block where its attention looks without

@@ -1,6 +1,6 @@
-"""Pattern discovery: what the pictures of one class have in common, where the network looks.
+"""Pattern discovery: what the images of one class have in common, where the network looks.
 
-Source: Zhou et al. 2016, section 4.2 (informative objects in scenes): all pictures of a class are looked at through its
+Source: Zhou et al. 2016, section 4.2 (informative objects in scenes): all images of a class are looked at through its
 map, and what stands out most comes first.
 """
 
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Region:
-    """The most informative part of one picture.
+    """The most informative part of one image.
 
     Attributes:
-        index: of the picture.
+        index: of the image.
         box: x_min, y_min, x_max, y_max in pixels.
         strength: mean of the class's map in the box.
-        crop: (h, w, 3) uint8, the picture in the box.
+        crop: (h, w, 3) uint8, the image in the box.
     """
 
     index: int
@@ -41,19 +41,19 @@ class Region:
 
 
 def informative_regions(
-    pictures: Sequence[NDArray[np.uint8]], maps: Sequence[NDArray[np.float32]], threshold: float = 0.5
+    images: Sequence[NDArray[np.uint8]], maps: Sequence[NDArray[np.float32]], threshold: float = 0.5
 ) -> list[Region]:
-    """One region per picture of a class, the one that speaks loudest for the class first.
+    """One region per image of a class, the one that speaks loudest for the class first.
 
     Args:
-        pictures: (H, W, 3) uint8 each.
-        maps: (h, w), the class's map of each; pictures where nothing speaks for the class are left out.
+        images: (H, W, 3) uint8 each.
+        maps: (h, w), the class's map of each; images where nothing speaks for the class are left out.
         threshold: of the box, as a share of the map's maximum.
     """
-    if len(pictures) != len(maps):
-        raise InputError(f"{len(maps)} maps for {len(pictures)} pictures: give one per picture")
+    if len(images) != len(maps):
+        raise InputError(f"{len(maps)} maps for {len(images)} images: give one per image")
     found: list[Region] = []
-    for index, (rgb, values) in enumerate(zip(pictures, maps, strict=True)):
+    for index, (rgb, values) in enumerate(zip(images, maps, strict=True)):
         large = enlarge(values, rgb.shape[1], rgb.shape[0])
         box = box_from_map(large, threshold)
         if box is not None:

@@ -1,6 +1,6 @@
-"""Visual question answering with a map of the answer: one linear layer over the picture's features and the words.
+"""Visual question answering with a map of the answer: one linear layer over the image's features and the words.
 
-The score of an answer is `w_picture . mean(features) + w_words . counts + bias`. Its part from the picture is the mean
+The score of an answer is `w_image . mean(features) + w_words . counts + bias`. Its part from the image is the mean
 of a map, as of any class. Source: Zhou et al. 2016, section 4.3, after Zhou et al. 2015, Simple Baseline for Visual
 Question Answering (a bag of words).
 """
@@ -23,36 +23,36 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Answerer:
-    """Answers questions about pictures.
+    """Answers questions about images.
 
     Attributes:
         answers: A texts that it can give.
         words: V words that it knows; others are passed over.
-        picture_weights: (A, K).
+        image_weights: (A, K).
         word_weights: (A, V).
         bias: (A,).
     """
 
     answers: tuple[str, ...]
     words: tuple[str, ...]
-    picture_weights: NDArray[np.float64]
+    image_weights: NDArray[np.float64]
     word_weights: NDArray[np.float64]
     bias: NDArray[np.float64]
 
     def answer(self, features: NDArray[np.floating], question: str) -> tuple[str, float, NDArray[np.float32]]:
-        """The answer, its probability, and the map (h, w) of what in the picture speaks for it.
+        """The answer, its probability, and the map (h, w) of what in the image speaks for it.
 
         Args:
             features: (K, h, w), the last map of a network.
             question: in plain words.
         """
-        scores = self.picture_weights @ features.mean((1, 2)) + self.word_weights @ _counts(question, self.words)
+        scores = self.image_weights @ features.mean((1, 2)) + self.word_weights @ _counts(question, self.words)
         shares = _softmax((scores + self.bias)[None])[0]
         best = int(shares.argmax())
         return (
             self.answers[best],
             float(shares[best]),
-            np.tensordot(self.picture_weights[best], features, 1).astype(np.float32),
+            np.tensordot(self.image_weights[best], features, 1).astype(np.float32),
         )
 
 
@@ -68,7 +68,7 @@ def train_answerer(
     """Fit the linear layer by gradient descent on the cross entropy.
 
     Args:
-        features: (N, K) means of the pictures' last maps.
+        features: (N, K) means of the images' last maps.
         questions: N of them.
         answers: N of them.
         steps: of the descent.

@@ -28,7 +28,7 @@ class ErrorRow:
 
 @dataclass(frozen=True)
 class ErrorTable:
-    """Errors of several methods on the same pictures.
+    """Errors of several methods on the same images.
 
     Attributes:
         title: what was measured, on what.
@@ -57,7 +57,7 @@ class ErrorTable:
 
 
 def load_published_errors() -> list[ErrorTable]:
-    """Tables 1 to 3 of Zhou et al. 2016 on ILSVRC, whose pictures are not needed for this."""
+    """Tables 1 to 3 of Zhou et al. 2016 on ILSVRC, whose images are not needed for this."""
     text = resources.files("sonjit.explain").joinpath("published.json").read_text("utf-8")
     return [
         ErrorTable(

@@ -1,4 +1,4 @@
-"""One input and what becomes of it: every picture explained, a drawing and a JSON file."""
+"""One input and what becomes of it: every image explained, a drawing and a JSON file."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Explained(NamedTuple):
-    """What is said of one picture.
+    """What is said of one image.
 
     Attributes:
         record: for the JSON file, such as `{"hands": [...]}`.
@@ -36,7 +36,7 @@ class Explained(NamedTuple):
 
 
 class Explains(Protocol):
-    """Explains pictures, one after the other."""
+    """Explains images, one after the other."""
 
     @property
     def model(self) -> str:
@@ -44,7 +44,7 @@ class Explains(Protocol):
         ...
 
     def __call__(self, rgb: NDArray[np.uint8], time: float | None, *, draw: bool) -> Explained:
-        """Explain a picture (H, W, 3); `time` in seconds, None for a still."""
+        """Explain an image (H, W, 3); `time` in seconds, None for a still."""
         ...
 
 
@@ -53,9 +53,9 @@ class ExplainSummary:
     """What came of an input.
 
     Attributes:
-        frames: pictures looked at.
+        frames: images looked at.
         explained: hands or classes, over all of them.
-        lines: of the last picture.
+        lines: of the last image.
         problems: what could not be read, one line each.
     """
 
@@ -75,16 +75,16 @@ def explain_source(
     opened: Callable[[int | None], None] = lambda _: None,
     advance: Callable[[], None] = lambda: None,
 ) -> ExplainSummary:
-    """Explain every picture of an input. Ctrl-C keeps what was finished.
+    """Explain every image of an input. Ctrl-C keeps what was finished.
 
     Args:
         named: what `open_source` takes.
         make: makes what explains; stills and streams may want different ones.
         save: JSON file to write, or None.
-        draw: picture, folder or video to write, or None.
-        limit: stop after so many pictures.
-        opened: called with the expected number of pictures, or None, once the input is open.
-        advance: called after each picture.
+        draw: image, folder or video to write, or None.
+        limit: stop after so many images.
+        opened: called with the expected number of images, or None, once the input is open.
+        advance: called after each image.
     """
     summary = ExplainSummary()
     with open_source(named) as source, ExitStack() as outputs:

@@ -1,7 +1,7 @@
 """Rotated boxes in pixels.
 
 A rotated box is five numbers `(cx, cy, width, height, rotation)`: centre and size in pixels, rotation in radians,
-positive turns the box's x axis towards the picture's y axis (clockwise on the screen).
+positive turns the box's x axis towards the image's y axis (clockwise on the screen).
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def square_box(box: RotatedBox, *, scale: float, shift_y: float = 0.0) -> Rotate
 
 
 def clamped_box(box: RotatedBox, width: int, height: int) -> RotatedBox | None:
-    """The part of an upright box that a picture shows, to its last pixel; None where it shows none.
+    """The part of an upright box that an image shows, to its last pixel; None where it shows none.
 
     A box of w pixels ends at its last pixel, w - 1 after its first, as the code of HandOccNet has it.
     """

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 ASSUMED_VIEW_DEG = 60
 
-"""Across the longer side of a picture whose camera nobody knows: between phones (65 to 75) and webcams (50 to 60)."""
+"""Across the longer side of an image whose camera nobody knows: between phones (65 to 75) and webcams (50 to 60)."""
 
 
 class Camera(NamedTuple):
@@ -59,7 +59,7 @@ def camera_from_text(text: str) -> Camera:
 
 
 def assumed_camera(width: int, height: int) -> Camera:
-    """A camera of `ASSUMED_VIEW_DEG` that looks through the middle of a picture.
+    """A camera of `ASSUMED_VIEW_DEG` that looks through the middle of an image.
 
     >>> [round(value) for value in assumed_camera(640, 480)]
     [554, 554, 320, 240]
@@ -100,7 +100,7 @@ _CLOSE = 1e-12
 _LOST = 1e3
 
 
-def bend_rays(rays: NDArray[np.float64], coefficients: NDArray[np.float64]) -> NDArray[np.float64]:
+def distort(rays: NDArray[np.float64], coefficients: NDArray[np.float64]) -> NDArray[np.float64]:
     """Rays (..., 2) as a lens of coefficients (5,) shows them; (..., 5) gives each ray a lens of its own."""
     k1, k2, p1, p2, k3 = np.moveaxis(coefficients, -1, 0)
     x, y = rays[..., 0], rays[..., 1]
@@ -116,7 +116,7 @@ def bend_rays(rays: NDArray[np.float64], coefficients: NDArray[np.float64]) -> N
 
 
 def bending(rays: NDArray[np.float64], coefficients: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(..., 2, 2) how far `bend_rays` moves the shown ray for a small move of the true one."""
+    """(..., 2, 2) how far `distort` moves the shown ray for a small move of the true one."""
     k1, k2, p1, p2, k3 = np.moveaxis(coefficients, -1, 0)
     x, y = rays[..., 0], rays[..., 1]
     r2 = x * x + y * y
@@ -132,7 +132,7 @@ def bending(rays: NDArray[np.float64], coefficients: NDArray[np.float64]) -> NDA
     )
 
 
-def straighten_rays(bent: NDArray[np.float64], coefficients: NDArray[np.float64]) -> NDArray[np.float64]:
+def undistort(bent: NDArray[np.float64], coefficients: NDArray[np.float64]) -> NDArray[np.float64]:
     """The rays (..., 2) that a lens shows at `bent` (..., 2), to 1e-9 by Newton's steps.
 
     Returns:
@@ -143,7 +143,7 @@ def straighten_rays(bent: NDArray[np.float64], coefficients: NDArray[np.float64]
     moving = np.arange(len(rays))
     with np.errstate(all="ignore"):  # at the fold nothing can be divided by; the last lines find those rays
         for _ in range(_STEPS):
-            gap = shown[moving] - bend_rays(rays[moving], coefficients)
+            gap = shown[moving] - distort(rays[moving], coefficients)
             (a, b), (c, d) = np.moveaxis(bending(rays[moving], coefficients), (-2, -1), (0, 1))
             step = np.stack([d * gap[:, 0] - b * gap[:, 1], a * gap[:, 1] - c * gap[:, 0]], -1)
             step /= (a * d - b * c)[:, None]
@@ -152,7 +152,7 @@ def straighten_rays(bent: NDArray[np.float64], coefficients: NDArray[np.float64]
             moving = moving[(size > _CLOSE) & (size < _LOST)]  # and none that is NaN
             if not len(moving):
                 break
-        found = np.abs(shown - bend_rays(rays, coefficients)).max(-1) < 1e-10
+        found = np.abs(shown - distort(rays, coefficients)).max(-1) < 1e-10
         found &= np.linalg.norm(rays, axis=-1) <= reach
     return np.where(found[:, None], rays, np.nan).reshape(np.shape(bent))
 

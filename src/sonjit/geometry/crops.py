@@ -1,6 +1,6 @@
-"""Crops of rotated boxes: one affine map from the picture straight to the network's input.
+"""Crops of rotated boxes: one affine map from the image straight to the network's input.
 
-Convention: corners. Pixel (i, j) of a crop of size n x m samples the picture at the box's point (i/n, j/m), and
+Convention: corners. Pixel (i, j) of a crop of size n x m samples the image at the box's point (i/n, j/m), and
 points given as fractions of the crop map back through the same corners. This is what MediaPipe's CPU path computes.
 """
 
@@ -23,7 +23,7 @@ P = TypeVar("P", np.uint8, np.float32)
 
 
 def crop_matrix(box: RotatedBox, width: int, height: int) -> NDArray[np.float64]:
-    """(2, 3) matrix from crop pixels (x, y, 1) to picture pixels."""
+    """(2, 3) matrix from crop pixels (x, y, 1) to image pixels."""
     cos, sin = math.cos(box.rotation), math.sin(box.rotation)
     per_x, per_y = box.width / width, box.height / height
     return np.array(
@@ -49,14 +49,14 @@ def crop(
     border: Border = "replicate",
     out: NDArray[P] | None = None,
 ) -> NDArray[P]:
-    """Cut a rotated box out of a picture by one bilinear warp.
+    """Cut a rotated box out of an image by one bilinear warp.
 
     Args:
         image: (H, W, 3) uint8, or float32 where nothing shall be rounded.
-        box: in pixels of the picture; it may leave the picture.
+        box: in pixels of the image; it may leave the image.
         width: of the crop in pixels.
         height: of the crop in pixels.
-        border: what stands outside the picture: its nearest pixel or zero.
+        border: what stands outside the image: its nearest pixel or zero.
         out: (height, width, 3) to write into, such as a network's input buffer.
     """
     import cv2
@@ -68,7 +68,7 @@ def crop(
 
 
 def crop_on_grid(image: NDArray[np.uint8], box: RotatedBox, out: NDArray[np.uint8]) -> None:
-    """Cut a rotated box out of a picture (H, W, 3) into `out` (h, w, 3), sampled on OpenCV 4's grid of 1/32 pixel.
+    """Cut a rotated box out of an image (H, W, 3) into `out` (h, w, 3), sampled on OpenCV 4's grid of 1/32 pixel.
 
     OpenCV 5 samples without that grid. The difference of a grey level or two moves a hand's keypoints by 0.02 px and a
     body's by 0.1 px, and by 20 px where a heatmap's peak stands at the threshold. It takes three times `crop`'s time.
@@ -93,7 +93,7 @@ def crop_on_grid(image: NDArray[np.uint8], box: RotatedBox, out: NDArray[np.uint
 
 
 def letterbox_box(image_width: int, image_height: int, width: int, height: int) -> RotatedBox:
-    """The upright box around the whole picture that has the aspect of a width x height input."""
+    """The upright box around the whole image that has the aspect of a width x height input."""
     scale = max(image_width / width, image_height / height)
     return RotatedBox(image_width / 2, image_height / 2, width * scale, height * scale)
 
@@ -101,7 +101,7 @@ def letterbox_box(image_width: int, image_height: int, width: int, height: int) 
 def letterbox(
     image: NDArray[np.uint8], width: int, height: int, *, out: NDArray[np.uint8] | None = None
 ) -> NDArray[np.uint8]:
-    """Fit a whole picture (H, W, 3) into width x height with its aspect kept and zeros around it.
+    """Fit a whole image (H, W, 3) into width x height with its aspect kept and zeros around it.
 
     Samples stand on a grid of 1/32 pixel as in OpenCV 4's warp, which the published detectors are sensitive to
     (OpenCV 5 samples without it and moves the found boxes by up to a pixel).
@@ -126,7 +126,7 @@ def _letterbox_maps(
 
 
 def points_from_crop(points: NDArray[np.floating], box: RotatedBox) -> NDArray[np.float32]:
-    """Points (K, 3) given as fractions of a square crop (z in the same scale) in picture pixels, (K, 3) float32."""
+    """Points (K, 3) given as fractions of a square crop (z in the same scale) in image pixels, (K, 3) float32."""
     cos, sin = math.cos(box.rotation), math.sin(box.rotation)
     x, y = (points[:, 0] - 0.5) * box.width, (points[:, 1] - 0.5) * box.height
     placed = np.empty((len(points), 3), np.float32)

@@ -214,14 +214,14 @@ class Rig:
 
 @dataclass(frozen=True)
 class RigMotion:
-    """One hand through a video, or in one picture.
+    """One hand through a video, or in one image.
 
     Attributes:
         name: of the hand in files, such as "right-1".
         rig: with the hand's own bone lengths, the same in all frames.
         pose: N frames in the camera's axes (x right, y down, z forward), metres.
         indices: (N,) frames of the source, rising.
-        times: (N,) seconds, rising; None for a picture.
+        times: (N,) seconds, rising; None for an image.
     """
 
     name: str

@@ -26,8 +26,8 @@ class Lift:
             nothing.
         root_weights: RootNet's checkpoint; None reads depths from the size of the hands.
         layout: the data set of the checkpoint: interhand, stb or rhd.
-        camera: of all pictures; None assumes one for each.
-        mirrored: the pictures are selfie views.
+        camera: of all images; None assumes one for each.
+        mirrored: the images are selfie views.
     """
 
     network: str = "internet"
@@ -56,7 +56,7 @@ class Lift:
         notes: list[str] = []
         if self.camera is None:
             notes.append(
-                f"camera assumed: {ASSUMED_VIEW_DEG} degrees across the longer side of each picture, looking through "
+                f"camera assumed: {ASSUMED_VIEW_DEG} degrees across the longer side of each image, looking through "
                 "its middle; distances are as good as that: give --camera fx,fy,cx,cy in pixels"
             )
         if self.root_weights is None:

@@ -44,8 +44,8 @@ class Lifter:
     Args:
         internet: sees one or two hands in a crop.
         rootnet: sees how far a hand is; without it that comes from the size of the detector's own hand in metres.
-        camera: of all pictures; None assumes one for each.
-        mirrored: the pictures are selfie views, where a right hand looks like a left one.
+        camera: of all images; None assumes one for each.
+        mirrored: the images are selfie views, where a right hand looks like a left one.
     """
 
     def __init__(
@@ -85,8 +85,8 @@ class Lifter:
             area_of_box(box_of_joints(np.concatenate([hands[index].keypoints[:, :2] for index in pair.values()])))
             for pair in pairs
         ]
-        to_picture = np.stack([crop_matrix(area, INPUT_SIZE, INPUT_SIZE) for area in areas])
-        seen = two_hands_from_outputs(self._internet(_crops(rgb, areas)), to_picture)
+        to_image = np.stack([crop_matrix(area, INPUT_SIZE, INPUT_SIZE) for area in areas])
+        seen = two_hands_from_outputs(self._internet(_crops(rgb, areas)), to_image)
         found = np.array([[side in pair for side in SIDES] for pair in pairs])  # (B, 2)
         own_mm = np.full(found.shape, np.nan)
         own_mm[found] = self._own_depths_mm(
@@ -121,9 +121,9 @@ class Lifter:
 
 
 def _crops(rgb: NDArray[np.uint8], areas: Sequence[RotatedBox]) -> Tensor:
-    """What stands in upright areas of a picture, (B, 3, 256, 256) in 0..1, black outside it.
+    """What stands in upright areas of an image, (B, 3, 256, 256) in 0..1, black outside it.
 
-    Only the part that is needed is made floating, so that a large picture costs no more than a small one.
+    Only the part that is needed is made floating, so that a large image costs no more than a small one.
     """
     height, width = rgb.shape[:2]
     crops: list[NDArray[np.float32]] = []

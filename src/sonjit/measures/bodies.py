@@ -78,12 +78,12 @@ def torso_vector_m(points: NDArray[np.floating]) -> NDArray[np.float64]:
 
 
 def torso_lean_rad(points: NDArray[np.floating]) -> NDArray[np.float64]:
-    """(...) angle between the trunk and the picture's up: 0 upright, pi/2 lying, whichever way it leans."""
+    """(...) angle between the trunk and the image's up: 0 upright, pi/2 lying, whichever way it leans."""
     return angle_between_rad(torso_vector_m(points), _UP)
 
 
 def torso_side_lean_rad(points: NDArray[np.floating]) -> NDArray[np.float64]:
-    """(...) the trunk's lean in the picture's plane, in (-pi, pi]: positive leans to the picture's right."""
+    """(...) the trunk's lean in the image's plane, in (-pi, pi]: positive leans to the image's right."""
     torso = torso_vector_m(points)
     return np.arctan2(torso[..., 0], -torso[..., 1])
 

@@ -70,9 +70,9 @@ def head_rotation(points: NDArray[np.floating]) -> NDArray[np.float64]:
 def head_pose_rad(points: NDArray[np.floating]) -> NDArray[np.float64]:
     """(..., 3) yaw, pitch and roll of the head as the camera sees it; all 0 for a face that looks at the camera.
 
-    Yaw in (-pi, pi]: positive turns the face to the picture's right (the person's own left). Pitch in [-pi/2, pi/2]:
+    Yaw in (-pi, pi]: positive turns the face to the image's right (the person's own left). Pitch in [-pi/2, pi/2]:
     positive looks up. Roll in (-pi, pi]: positive tilts the head clockwise on the screen. Yaw and pitch say where the
-    nose points; roll turns about that direction. A mirrored picture has the opposite yaw and roll.
+    nose points; roll turns about that direction. A mirrored image has the opposite yaw and roll.
     """
     rotation = head_rotation(points)
     forward = -rotation[..., :, 2]

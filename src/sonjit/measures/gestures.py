@@ -105,7 +105,7 @@ def gesture_scores(hand: Hand) -> dict[str, float]:
 
 
 def _tilt_from_up_rad(keypoints: NDArray[np.floating]) -> float:
-    """Angle in the picture between the thumb (MCP to tip) and straight up, 0..pi."""
+    """Angle in the image between the thumb (MCP to tip) and straight up, 0..pi."""
     x, y = (keypoints[4, :2] - keypoints[2, :2]).tolist()
     return math.atan2(abs(x), -y)
 

@@ -1,7 +1,12 @@
 """Frames in (image, folder, video, camera), frames and tables out, drawing."""
 
 from sonjit.media.annotated.masks import TRANSPARENT_ENDINGS, MaskWriter, mask_from_frame, open_mask_writer
-from sonjit.media.annotated.output import DRAWN_VIDEO_ENDINGS, PICTURE_ENDINGS, DrawingWriter, open_drawing_writer
+from sonjit.media.annotated.output import (
+    ANNOTATED_IMAGE_ENDINGS,
+    ANNOTATED_VIDEO_ENDINGS,
+    DrawingWriter,
+    open_drawing_writer,
+)
 from sonjit.media.drawing import draw_frame, draw_hands
 from sonjit.media.sources.base import Source, SourceFrame
 from sonjit.media.sources.image_files import IMAGE_ENDINGS
@@ -13,9 +18,9 @@ from sonjit.media.tables.base import FrameWriter, Header
 from sonjit.media.tables.tables import TABLE_ENDINGS, convert_table, load_frames, open_writer
 
 __all__ = [
-    "DRAWN_VIDEO_ENDINGS",
+    "ANNOTATED_IMAGE_ENDINGS",
+    "ANNOTATED_VIDEO_ENDINGS",
     "IMAGE_ENDINGS",
-    "PICTURE_ENDINGS",
     "TABLE_ENDINGS",
     "TRANSPARENT_ENDINGS",
     "VIDEO_ENDINGS",

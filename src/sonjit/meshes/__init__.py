@@ -1,1 +1,1 @@
-"""Meshes of hands in pictures and videos: a rigged hand posed to keypoints, or networks that give MANO."""
+"""Meshes of hands in images and videos: a rigged hand posed to keypoints, or networks that give MANO."""

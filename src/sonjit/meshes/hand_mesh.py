@@ -23,14 +23,14 @@ _NEAREST_M = 0.01
 
 @dataclass(frozen=True)
 class HandMesh:
-    """One hand's mesh in one picture.
+    """One hand's mesh in one image.
 
     Attributes:
         name: in files, such as "right-1".
         handedness: the person's own hand.
         vertices: (V, 3) metres before the camera: x right, y down, z forward.
         faces: (F, 3) indices, counterclockwise from outside.
-        pixels: (V, 3) where the picture shows the vertices, and their depth in pixels.
+        pixels: (V, 3) where the image shows the vertices, and their depth in pixels.
         normals: (V, 3), or None to take those of the faces.
         record: parameters for the JSON file.
     """
@@ -45,7 +45,7 @@ class HandMesh:
 
 
 class MeshModel(Protocol):
-    """Looks at pictures one after the other, then gives the meshes of each."""
+    """Looks at images one after the other, then gives the meshes of each."""
 
     @property
     def model(self) -> str:
@@ -53,15 +53,15 @@ class MeshModel(Protocol):
         ...
 
     def look(self, frame: Frame, rgb: NDArray[np.uint8]) -> None:
-        """Take in a picture (H, W, 3) and the hands that were found in it; indices rise."""
+        """Take in an image (H, W, 3) and the hands that were found in it; indices rise."""
         ...
 
     def finish(self) -> None:
-        """No more pictures come."""
+        """No more images come."""
         ...
 
     def meshes(self, index: int) -> list[HandMesh]:
-        """The meshes of the picture of this index; after `finish`."""
+        """The meshes of the image of this index; after `finish`."""
         ...
 
     @property
@@ -96,7 +96,7 @@ def weak_view(points: NDArray[np.floating], xy_px: NDArray[np.floating]) -> Weak
 
 
 class Sight(NamedTuple):
-    """The camera of a picture, given or assumed."""
+    """The camera of an image, given or assumed."""
 
     camera: Camera
     assumed: bool
@@ -115,7 +115,7 @@ class Sight(NamedTuple):
     ) -> NDArray[np.float64]:
         """(V, 3) pixels and depth of vertices (V, 3) that stand before the camera.
 
-        A given camera projects them. An assumed one would draw them beside the picture's hand: weak perspective lays
+        A given camera projects them. An assumed one would draw them beside the image's hand: weak perspective lays
         the joints (21, 3), from the same origin, over their pixels (21, 2).
         """
         if self.assumed:

@@ -32,13 +32,13 @@ _MIRROR = np.array([-1.0, 1.0, 1.0])
 
 @dataclass(frozen=True)
 class ManoHand:
-    """One hand in one picture.
+    """One hand in one image.
 
     Attributes:
         name: in files, such as "right-1".
         hand: as it was found.
-        sight: the picture's camera.
-        looks_left: it is a left hand in the picture: a selfie view turns right hands into left ones.
+        sight: the image's camera.
+        looks_left: it is a left hand in the image: a selfie view turns right hands into left ones.
         pose: (48,) numbers of MANO.
         shape: (10,).
     """
@@ -55,8 +55,8 @@ class ManoHands(ABC):
     """Keeps what a network said of each hand, 1.5 kB each, and makes the meshes when they are asked for.
 
     Args:
-        sight: the camera of a picture of this width and height.
-        mirrored: the pictures are selfie views.
+        sight: the camera of an image of this width and height.
+        mirrored: the images are selfie views.
 
     Attributes:
         model: name for files.
@@ -71,11 +71,11 @@ class ManoHands(ABC):
 
     @abstractmethod
     def look(self, frame: Frame, rgb: NDArray[np.uint8]) -> None:
-        """Ask the network about the hands of a picture (H, W, 3)."""
+        """Ask the network about the hands of an image (H, W, 3)."""
 
     @abstractmethod
     def finish(self) -> None:
-        """No more pictures come."""
+        """No more images come."""
 
     @abstractmethod
     def about(self) -> dict[str, Any]:
@@ -86,11 +86,11 @@ class ManoHands(ABC):
         """Vertices (778, 3), joints (21, 3), faces, and whether all that is the mirror image."""
 
     def looks_left(self, hand: Hand) -> bool:
-        """Whether a hand is a left one in the picture."""
+        """Whether a hand is a left one in the image."""
         return (hand.handedness == "Left") != self._mirrored
 
     def meshes(self, index: int) -> list[HandMesh]:
-        """The hands of one picture."""
+        """The hands of one image."""
         return [self._mesh(one) for one in self._hands.get(index, [])]
 
     @torch.inference_mode()
@@ -122,14 +122,14 @@ class ManoHands(ABC):
 
 
 def box_of_hand(hand: Hand, width: int, height: int) -> RotatedBox:
-    """The upright square of a picture that the networks look at, as in training."""
+    """The upright square of an image that the networks look at, as in training."""
     around = rotated_box_around(hand.keypoints[:, :2], 0.0)
     wide = around._replace(width=around.width * _AROUND, height=around.height * _AROUND)
     return square_box(clamped_box(wide, width, height) or wide, scale=1.0)
 
 
 def hand_crop(rgb: NDArray[np.uint8], box: RotatedBox, side: int, *, mirrored: bool) -> NDArray[np.uint8]:
-    """(side, side, 3) of a picture, black outside it."""
+    """(side, side, 3) of an image, black outside it."""
     cut = crop(rgb, box, side, side, border="zero")
     return np.ascontiguousarray(cut[:, ::-1]) if mirrored else cut
 

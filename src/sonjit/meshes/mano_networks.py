@@ -41,7 +41,7 @@ class _Track:
 
     stream: DeformerStream
     number: int
-    left: bool  # in the picture, as its first frame says: a window has one side
+    left: bool  # in the image, as its first frame says: a window has one side
     waiting: dict[int, tuple[Hand, Sight]] = field(default_factory=dict[int, "tuple[Hand, Sight]"])
 
 
@@ -50,8 +50,8 @@ class DeformerHands(ManoHands):
 
     Args:
         network: with MANO's right and left hand.
-        sight: the camera of a picture of this width and height.
-        mirrored: the pictures are selfie views.
+        sight: the camera of an image of this width and height.
+        mirrored: the images are selfie views.
     """
 
     model = "deformer"
@@ -62,7 +62,7 @@ class DeformerHands(ManoHands):
         self._tracks: dict[Hashable, _Track] = {}
 
     def look(self, frame: Frame, rgb: NDArray[np.uint8]) -> None:
-        """Show the network the hands of a picture."""
+        """Show the network the hands of an image."""
         sight = self._sight(rgb.shape[1], rgb.shape[0])
         for number, hand in enumerate(frame.hands):
             track = self._track(hand, number)
@@ -82,7 +82,7 @@ class DeformerHands(ManoHands):
         variant = "HO-3D's" if self._network.hands.variant.flat_hand_mean else "DexYCB's"
         return {
             "parameters": f"mano_pose: 16 rotations in MANO's order as {variant} network gives them; mano_shape: 10; "
-            "of MANO's hand of the side that the picture shows"
+            "of MANO's hand of the side that the image shows"
         }
 
     def _track(self, hand: Hand, number: int) -> _Track:
@@ -141,8 +141,8 @@ class HandOccHands(ManoHands):
 
     Args:
         network: with MANO's right hand.
-        sight: the camera of a picture of this width and height.
-        mirrored: the pictures are selfie views.
+        sight: the camera of an image of this width and height.
+        mirrored: the images are selfie views.
         features: keep the network's maps of the first hand.
         side: of the network's crops in pixels; None for the published size.
     """
@@ -167,7 +167,7 @@ class HandOccHands(ManoHands):
 
     @torch.inference_mode()
     def look(self, frame: Frame, rgb: NDArray[np.uint8]) -> None:
-        """Ask the network about the hands of a picture."""
+        """Ask the network about the hands of an image."""
         if not frame.hands:
             return
         size = rgb.shape[1], rgb.shape[0]

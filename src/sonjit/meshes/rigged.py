@@ -51,16 +51,16 @@ class _Fitted:
 
 
 class RiggedHands:
-    """The rigged hand in every picture.
+    """The rigged hand in every image.
 
-    It is fitted when all pictures were seen, for its bones' lengths are their medians over the video: 0.5 kB are kept
-    for each hand and frame until then. x and y of the keypoints come from the picture, where they are seen best, z from
+    It is fitted when all images were seen, for its bones' lengths are their medians over the video: 0.5 kB are kept
+    for each hand and frame until then. x and y of the keypoints come from the image, where they are seen best, z from
     the metric keypoints; keypoints that stand before the camera are taken as they are, and the hand stands there too.
 
     Args:
-        sight: the camera of a picture of this width and height; that of the lifting, where hands were lifted.
+        sight: the camera of an image of this width and height; that of the lifting, where hands were lifted.
         models_dir: folder with the rigs, where it is not the cache.
-        mirrored: the pictures are selfie views, where a right hand looks like a left one.
+        mirrored: the images are selfie views, where a right hand looks like a left one.
         lifted_by: the network that put the hands' metric keypoints before the camera, or None.
     """
 
@@ -84,7 +84,7 @@ class RiggedHands:
         self._rows: defaultdict[int, list[tuple[_Fitted, int]]] = defaultdict(list)
 
     def look(self, frame: Frame, rgb: NDArray[np.uint8]) -> None:
-        """Note the hands of a picture."""
+        """Note the hands of an image."""
         for number, hand in enumerate(frame.hands):
             key = (frame.index, number) if hand.id is None else hand.id
             name = number + 1 if hand.id is None else hand.id
@@ -108,7 +108,7 @@ class RiggedHands:
         return [fitted.motion for fitted in self._fitted]
 
     def meshes(self, index: int) -> list[HandMesh]:
-        """The hands of one picture."""
+        """The hands of one image."""
         return [_mesh(fitted, row) for fitted, row in self._rows[index]]
 
     def about(self) -> dict[str, Any]:
@@ -152,7 +152,7 @@ class RiggedHands:
 
 
 def _metric_keypoints(hand: Hand) -> NDArray[np.float64]:
-    """(21, 3) metres: x and y as the picture shows them, in the scale of the metric keypoints; z theirs."""
+    """(21, 3) metres: x and y as the image shows them, in the scale of the metric keypoints; z theirs."""
     metric = hand.keypoints_3d.astype(np.float64)
     view = weak_view(metric, hand.keypoints[:, :2])
     seen = (hand.keypoints[:, :2] - np.array(view.offset)) / view.scale

@@ -1,4 +1,4 @@
-"""One input and what becomes of it: the hands of every picture as meshes, drawn over it and saved."""
+"""One input and what becomes of it: the hands of every image as meshes, drawn over it and saved."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class MeshSummary:
     """What came of an input.
 
     Attributes:
-        frames: pictures looked at.
+        frames: images looked at.
         hands: meshes, over all of them.
         unplaced: hands without a mesh: lifting could not tell where they are, or put them behind the camera.
         about: what the model says of itself and of the hands.
@@ -59,22 +59,22 @@ def mesh_source(
     opened: Callable[[int | None], None] = lambda _: None,
     advance: Callable[[], None] = lambda: None,
 ) -> MeshSummary:
-    """Find the hands of every picture of an input, make meshes of them, write and draw these.
+    """Find the hands of every image of an input, make meshes of them, write and draw these.
 
-    All pictures are looked at first, for a hand's size comes out of the whole video; drawing reads them once more.
+    All images are looked at first, for a hand's size comes out of the whole video; drawing reads them once more.
     Ctrl-C ends the looking: what was seen is written.
 
     Args:
         named: what `open_source` takes.
         make: the detector and the model for a source.
         rigged: the model will have a rig's motions.
-        lift: puts the hands of a picture into the camera's space before the model looks at them, or None; hands of
+        lift: puts the hands of an image into the camera's space before the model looks at them, or None; hands of
             unknown place are left out.
         save: file for meshes or their parameters, or None; see `check_save`.
-        draw: picture, folder or video to write, or None.
-        limit: stop after so many pictures.
-        opened: called with the expected number of pictures, or None, once the input is open.
-        advance: called after each picture that was looked at.
+        draw: image, folder or video to write, or None.
+        limit: stop after so many images.
+        opened: called with the expected number of images, or None, once the input is open.
+        advance: called after each image that was looked at.
     """
     summary = MeshSummary()
     with open_source(named) as source, ExitStack() as outputs:
@@ -118,7 +118,7 @@ def mesh_source(
 
 
 def draw_meshes(rgb: NDArray[np.uint8], meshes: list[HandMesh]) -> NDArray[np.uint8]:
-    """A new picture (H, W, 3) with shaded hands over it, far ones first; a person's left is warm, their right blue."""
+    """A new image (H, W, 3) with shaded hands over it, far ones first; a person's left is warm, their right blue."""
     canvas = rgb.copy()
     for mesh in sorted(meshes, key=lambda mesh: -float(mesh.vertices[:, 2].mean())):
         colour = RIGHT if mesh.handedness == "Right" else LEFT

@@ -37,9 +37,9 @@ def check_save(path: str, source: Source, *, rigged: bool) -> None:
         raise InputError(f"{path}: BVH holds the motion of the rigged hand in a video; save .glb or .obj")
     one = ending in (".json", ".bvh") or source.kind == "image" or (ending == ".glb" and rigged and moving)
     if _INDEX in path and ending in (".json", ".bvh"):
-        raise InputError(f"{path}: {ending} holds all pictures in one file; leave {_INDEX} out")
+        raise InputError(f"{path}: {ending} holds all images in one file; leave {_INDEX} out")
     if not one and _INDEX not in path:
-        raise InputError(f"{path}: one file per picture: put {_INDEX} into the name, such as meshes/{_INDEX}{ending}")
+        raise InputError(f"{path}: one file per image: put {_INDEX} into the name, such as meshes/{_INDEX}{ending}")
     if not Path(path).parent.is_dir():
         raise InputError(f"{path}: the folder {Path(path).parent} does not exist; make it first")
 
@@ -51,7 +51,7 @@ def save_meshes(path: str, source: Source, model: MeshModel, indices: Iterable[t
         path: `check_save` let it pass.
         source: which was looked at.
         model: finished.
-        indices: index and time of each picture that was looked at.
+        indices: index and time of each image that was looked at.
     """
     ending, seen = Path(path).suffix.lower(), list(indices)
     if ending == ".json":
@@ -74,7 +74,7 @@ def save_meshes(path: str, source: Source, model: MeshModel, indices: Iterable[t
 
 
 def _one(ending: str, meshes: list[HandMesh]) -> str | bytes:
-    """The meshes of one picture as a file."""
+    """The meshes of one image as a file."""
     plain = [Mesh(mesh.name, mesh.vertices, mesh.faces) for mesh in meshes]
     return obj_from_meshes(plain) if ending == ".obj" else glb_from_meshes(plain)
 

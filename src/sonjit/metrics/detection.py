@@ -103,7 +103,7 @@ def coco_precision(
     kind: Literal["bbox", "segm", "keypoints"],
     *,
     sigmas: Sequence[float] | None = None,
-    picture_ids: Collection[int] | None = None,
+    image_ids: Collection[int] | None = None,
 ) -> CocoPrecision:
     """Average precision and recall of results in COCO's format.
 
@@ -112,21 +112,21 @@ def coco_precision(
         results: as in COCO's results format; none is fine.
         kind: what is compared.
         sigmas: of keypoints; COCO's 17 by default.
-        picture_ids: of the pictures to judge; all by default.
+        image_ids: of the images to judge; all by default.
 
     Raises:
         MissingExtraError: faster-coco-eval is not installed.
-        InputError: results of pictures that the annotations do not have, or of another form.
+        InputError: results of images that the annotations do not have, or of another form.
     """
     try:
         from faster_coco_eval import COCO, COCOeval_faster
     except ImportError:
         raise MissingExtraError("COCO's average precision", "eval") from None
-    data = _restricted(_read(truth) if isinstance(truth, Path) else truth, picture_ids)
+    data = _restricted(_read(truth) if isinstance(truth, Path) else truth, image_ids)
     known = {one["id"] for one in data["images"]}
     unknown = [one.get("image_id") for one in results if one.get("image_id") not in known]
     if unknown:
-        raise InputError(f"results for picture {unknown[0]!r}, which the annotations do not have")
+        raise InputError(f"results for image {unknown[0]!r}, which the annotations do not have")
     categories = sorted(one["id"] for one in data["categories"])
     names = _OF_KEYPOINTS if kind == "keypoints" else _OF_BOXES
     with contextlib.redirect_stdout(io.StringIO()):
@@ -152,13 +152,13 @@ def _read(path: Path) -> dict[str, Any]:
         raise InputError(f"{path}: cannot be read as JSON: {error}") from None
 
 
-def _restricted(data: Mapping[str, Any], picture_ids: Collection[int] | None) -> dict[str, Any]:
+def _restricted(data: Mapping[str, Any], image_ids: Collection[int] | None) -> dict[str, Any]:
     absent = [key for key in ("images", "annotations", "categories") if not isinstance(data.get(key), list)]
     if absent:
         raise InputError(f"annotations have no list {absent[0]!r}; give COCO's format")
-    if picture_ids is None:
+    if image_ids is None:
         return dict(data)
-    wanted = set(picture_ids)
+    wanted = set(image_ids)
     return {
         **data,
         "images": [one for one in data["images"] if one["id"] in wanted],

@@ -29,7 +29,7 @@ def box_from_map(
     """Box around the largest connected part of a map above a share of its maximum.
 
     Args:
-        values: (H, W) map at picture size; what is NaN is in no part.
+        values: (H, W) map at image size; what is NaN is in no part.
         threshold: share of the maximum, in 0..1.
         connectivity: 8 where cells that touch at a corner are one part, 4 where they are not.
 
@@ -61,7 +61,7 @@ def boxes_from_maps(maps: Sequence[NDArray[np.floating]]) -> list[tuple[int, Box
     """The heuristic choice of several boxes: tight and loose for the first two classes, loose for the third.
 
     Args:
-        maps: (H, W) at picture size, of the most probable classes, best first.
+        maps: (H, W) at image size, of the most probable classes, best first.
 
     Returns:
         (place in `maps`, box), at most five, best class first; identical boxes of a class once.
@@ -88,7 +88,7 @@ def box_iou(a: Box, b: Box) -> float:
 
 
 def classification_error(scores: NDArray[np.floating], labels: Sequence[int], top: int = 1) -> float:
-    """Share of pictures whose class is not among the `top` with the greatest scores, 0..1.
+    """Share of images whose class is not among the `top` with the greatest scores, 0..1.
 
     Args:
         scores: (N, C).
@@ -96,14 +96,14 @@ def classification_error(scores: NDArray[np.floating], labels: Sequence[int], to
         top: 1 or 5 in the literature; with no more classes than that the error is 0. A score that is NaN is no guess.
 
     Returns:
-        The share; NaN without pictures.
+        The share; NaN without images.
 
     >>> import numpy as np
     >>> classification_error(np.array([[0.1, 0.7, 0.2], [0.5, 0.3, 0.2]]), [1, 2])
     0.5
     """
     if scores.ndim != 2 or len(scores) != len(labels):
-        raise InputError(f"scores {scores.shape} for {len(labels)} labels: give one per picture")
+        raise InputError(f"scores {scores.shape} for {len(labels)} labels: give one per image")
     if not len(scores):
         return float("nan")
     best = np.argsort(-scores, axis=1, kind="stable")[:, :top]  # (N, top); NaN comes last
@@ -118,22 +118,22 @@ def localization_error(
     *,
     overlap: float = 0.5,
 ) -> float:
-    """Share of pictures without a guess of the right class that overlaps a true box by at least one half, 0..1.
+    """Share of images without a guess of the right class that overlaps a true box by at least one half, 0..1.
 
     Args:
-        guesses: per picture (class, box), best first; only the first `top` count. No box is a guess, and wrong.
-        truth: per picture its class and the boxes of it.
+        guesses: per image (class, box), best first; only the first `top` count. No box is a guess, and wrong.
+        truth: per image its class and the boxes of it.
         top: 1 or 5.
         overlap: intersection over union that is enough.
 
     Returns:
-        The share; NaN without pictures.
+        The share; NaN without images.
 
     >>> localization_error([[(0, (0, 0, 4, 4)), (1, (0, 0, 2, 4))]], [(1, [(0, 0, 2, 3)])], top=5)
     0.0
     """
     if len(guesses) != len(truth):
-        raise InputError(f"guesses of {len(guesses)} pictures for {len(truth)} of truth: give as many")
+        raise InputError(f"guesses of {len(guesses)} images for {len(truth)} of truth: give as many")
     if not truth:
         return float("nan")
     hits = [

@@ -1,6 +1,6 @@
 """The networks as PyTorch modules: one network, one file; a registry; published weights and official checkpoints load.
 
-Needs the extra `train`. A network is a `Network`: float32 pictures (B, 3, H, W) in, a mapping from name to tensor out.
+Needs the extra `train`. A network is a `Network`: float32 images (B, 3, H, W) in, a mapping from name to tensor out.
 """
 
 from __future__ import annotations

@@ -26,8 +26,8 @@ class NetworkFacts:
         summary: one line: what it finds.
         source: the paper that it follows.
         parameters: that can be trained.
-        flops: of one picture, a multiply-add counted as two; of Mask R-CNN with as many proposals and instances as
-            there may be (1000 and 100), for what it really costs depends on the picture.
+        flops: of one image, a multiply-add counted as two; of Mask R-CNN with as many proposals and instances as
+            there may be (1000 and 100), for what it really costs depends on the image.
         inputs: their names, shapes without the batch, and ranges.
         licence: of the published weights.
         weights: where they are to be had, in words or as the command that fetches them.

@@ -57,7 +57,7 @@ def export_network(
 
     Args:
         network: whose outputs become those of the file, by name and in their order.
-        inputs: what it takes; pictures are (B, 3, H, W).
+        inputs: what it takes; images are (B, 3, H, W).
         path: `.onnx` or `.xml`.
         to: the format, where it shall be other than the ending says, which is refused.
         dynamic_batch: batches of any size, not of one.

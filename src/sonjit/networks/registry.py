@@ -50,7 +50,7 @@ class InputSpec:
     Attributes:
         name: of the forward's argument.
         shape: without the batch, e.g. (3, 224, 224).
-        low, high: between which its values lie; for pictures, what the bytes 0 and 255 become.
+        low, high: between which its values lie; for images, what the bytes 0 and 255 become.
     """
 
     name: str

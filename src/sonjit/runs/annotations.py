@@ -71,7 +71,7 @@ class Counting:
 
 
 class Said(NamedTuple):
-    """What is said of one frame: its further columns' values per instance, and lines for the top of the picture."""
+    """What is said of one frame: its further columns' values per instance, and lines for the top of the image."""
 
     extras: list[dict[str, float | str | None]] | None
     captions: list[str]

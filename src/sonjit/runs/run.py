@@ -99,7 +99,7 @@ class Summary:
     """What a task came to.
 
     Attributes:
-        frames: pictures looked at.
+        frames: images looked at.
         instances: found in all of them together.
         seconds: it took.
         last: the newest frame.
@@ -123,8 +123,8 @@ def run_task(
 
     Args:
         task: what to do.
-        opened: called with the expected number of pictures, or None, once the input is open.
-        advance: called with what it came to so far after each picture; what either raises ends the task at once.
+        opened: called with the expected number of images, or None, once the input is open.
+        advance: called with what it came to so far after each image; what either raises ends the task at once.
     """
     summary, start = Summary(), time.perf_counter()
     with open_source(task.source) as source, _Outputs(task, source) as outputs:

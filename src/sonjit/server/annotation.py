@@ -1,4 +1,4 @@
-"""The doors below `/v1/annotate`: the pictures and marks of one project."""
+"""The endpoints below `/v1/annotate`: the images and marks of one project."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sonjit.errors import InputError
 from sonjit.multiview.annotation.marks import JOINTS, MACHINE, check_name, mark_from_dict, mark_to_dict
 from sonjit.multiview.automatic.marks import prelabel
 from sonjit.server.annotation_frames import Frames
-from sonjit.server.annotation_pictures import Part, Pictures
+from sonjit.server.annotation_images import Images, Part
 from sonjit.server.errors import RefusedError
 from sonjit.server.middleware import limited
 from sonjit.server.options import Spec, read_options
@@ -34,7 +34,7 @@ _KEEP = {"cache-control": "private, max-age=3600"}
 
 
 class Studio:
-    """An open project behind the doors.
+    """An open project behind the endpoints.
 
     Args:
         project: what is annotated.
@@ -44,7 +44,7 @@ class Studio:
     def __init__(self, project: Project, service: Service) -> None:
         self.project = project
         self.frames = Frames(project)
-        self.pictures = Pictures(project)
+        self.images = Images(project)
         self._numbers = frozenset(project.frames)
         self._service = service
         self._lane = service.pool.lane()
@@ -79,7 +79,7 @@ class Studio:
         }
 
     async def prelabel(self, frame: int, views: list[str]) -> None:
-        """Let Sonjit's own hands mark views of one instant anew."""
+        """Let Sonjit's own hands mark views of one frame set anew."""
         spec = Spec.filled("hands", read_options("hands", {"model": "full"}), still=True)
         stock = self._service.stock
         detector = await asyncio.to_thread(stock.take, spec)
@@ -88,7 +88,7 @@ class Studio:
             marks: list[Mark] = []
             for view in views:
                 if frame in self.project.view(view).numbers:
-                    marks += prelabel(detector.detect, self.pictures.rgb(view, frame), frame, view)
+                    marks += prelabel(detector.detect, self.images.rgb(view, frame), frame, view)
             return marks
 
         looking = asyncio.ensure_future(self.work(look, "bad_image"))
@@ -104,7 +104,7 @@ class Studio:
 
 
 def annotation_router(studio: Studio, service: Service) -> APIRouter:
-    """The doors of one project."""
+    """The endpoints of one project."""
     router = APIRouter(prefix="/v1/annotate", tags=["annotation"])
     frames, store = studio.frames, studio.project.store
 
@@ -120,8 +120,8 @@ def annotation_router(studio: Studio, service: Service) -> APIRouter:
         """The project: its views, frames, joints and bones."""
         return JSONResponse(await studio.work(frames.project))
 
-    @router.get("/picture")
-    async def picture(request: Request) -> Response:
+    @router.get("/image")
+    async def image(request: Request) -> Response:
         """`view` at `frame` as JPEG, at most `longest` pixels; or of it `region=x,y,width,height`."""
         query = request.query_params
         frame = studio.known_frame(query.get("frame"))
@@ -130,12 +130,12 @@ def annotation_router(studio: Studio, service: Service) -> APIRouter:
         with _refusing("not_found"):
             view = query.get("view", "")
             studio.project.view(view)
-        jpeg = await studio.work(partial(studio.pictures.jpeg, view, frame, longest, part), "bad_image")
+        jpeg = await studio.work(partial(studio.images.jpeg, view, frame, longest, part), "bad_image")
         return Response(jpeg, media_type="image/jpeg", headers=_KEEP)
 
     @router.get("/frames/{frame}")
     async def look(request: Request, frame: str) -> Response:
-        """One instant as `annotator` sees it; `joint` adds its epipolar lines, `points=all` uses everyone's marks."""
+        """One frame set as `annotator` sees it; `joint` adds its epipolar lines, `points=all` uses everyone's marks."""
         return JSONResponse(await state(request, studio.known_frame(frame), _annotator(request.query_params)))
 
     @router.post("/marks")

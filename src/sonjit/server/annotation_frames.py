@@ -1,4 +1,4 @@
-"""What the page is told of one instant: marks, joints in space, where they fall in every view, what looks wrong."""
+"""What the page is told of one frame set: marks, joints in space, where they fall in every view, what looks wrong."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Frames:
-    """A project's instants as JSON.
+    """A project's frame sets as JSON.
 
     Args:
         project: whose.
@@ -68,7 +68,7 @@ class Frames:
         views: Collection[str] = (),
         everyone: bool = False,
     ) -> dict[str, Any]:
-        """One instant as one annotator sees it.
+        """One frame set as one annotator sees it.
 
         Args:
             frame: its number.

@@ -1,6 +1,6 @@
 """What the browser gets: the page, the skeletons and the sample clip. Everything comes from this installation.
 
-The app: every door in one place.
+The app: every endpoint in one place.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from sonjit._version import __version__
 from sonjit.detectors.create import KINDS
 from sonjit.server.detector_pool import missing_models
 from sonjit.server.errors import RefusedError, answer_errors
-from sonjit.server.images import picture_router
+from sonjit.server.images import image_router
 from sonjit.server.jobs import job_router
 from sonjit.server.middleware import Gate
 from sonjit.server.service import Service
@@ -152,7 +152,7 @@ def create_app(settings: Settings | None = None, folder: Path | None = None) -> 
         from sonjit.server.annotation import Studio, annotation_router
 
         app.include_router(annotation_router(Studio(project, service), service))
-    app.include_router(picture_router(service))
+    app.include_router(image_router(service))
     app.include_router(file_router())
     app.mount("/", PageFiles())
     return app

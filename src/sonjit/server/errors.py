@@ -1,4 +1,4 @@
-"""What a door answers when it cannot do what was asked: a code, a status and one line that says what to do."""
+"""What an endpoint answers when it cannot do what was asked: a code, a status and one line that says what to do."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _LOG = logging.getLogger("sonjit.server")
 
 
 class RefusedError(SonjitError):
-    """Something that a door refuses; its message is the one line that the client reads.
+    """Something that an endpoint refuses; its message is the one line that the client reads.
 
     Args:
         code: one of `STATUS`.
@@ -81,15 +81,17 @@ def answer_errors(app: FastAPI) -> None:
     async def refuse(_: Request, error: Exception) -> Response:
         return refusal_from(error).response()
 
-    async def no_door(request: Request, error: Exception) -> Response:
+    async def no_endpoint(request: Request, error: Exception) -> Response:
         if isinstance(error, HTTPException) and error.status_code not in (404, 405):
             return RefusedError("bad_option", str(error.detail)).response()
-        return RefusedError("not_found", f"no door {request.method} {request.url.path}; /docs lists them").response()
+        return RefusedError(
+            "not_found", f"no endpoint {request.method} {request.url.path}; /docs lists them"
+        ).response()
 
     async def left(_: Request, __: Exception) -> Response:
         return Response(status_code=400)  # nobody reads it
 
     app.add_exception_handler(SonjitError, refuse)
-    app.add_exception_handler(HTTPException, no_door)
+    app.add_exception_handler(HTTPException, no_endpoint)
     app.add_exception_handler(ClientDisconnect, left)
     app.add_exception_handler(Exception, refuse)

@@ -1,6 +1,6 @@
-"""Pictures from clients: how large they are is known before they are decoded.
+"""Images from clients: how large they are is known before they are decoded.
 
-`POST /v1/{kind}`: what is in one picture.
+`POST /v1/{kind}`: what is in one image.
 """
 
 from __future__ import annotations
@@ -32,27 +32,27 @@ if TYPE_CHECKING:
     from sonjit.server.service import Service
 
 
-def decode_picture(data: bytes, max_pixels: int) -> NDArray[np.uint8]:
-    """An encoded picture as (H, W, 3) uint8 RGB, upright.
+def decode_upload(data: bytes, max_pixels: int) -> NDArray[np.uint8]:
+    """An encoded image as (H, W, 3) uint8 RGB, upright.
 
     Raises:
-        RefusedError: it is no picture, damaged or has too many pixels.
+        RefusedError: it is no image, damaged or has too many pixels.
     """
     if not data:
-        raise RefusedError("bad_image", "no picture came: send the bytes of a JPEG, PNG or WebP file")
+        raise RefusedError("bad_image", "no image came: send the bytes of a JPEG, PNG or WebP file")
     found = image_format(data[:SNIFF_BYTES])
     size = image_size(data, found)
     if size is None:
-        what = f"a damaged {found} picture" if found else "no picture that is known here"
+        what = f"a damaged {found} image" if found else "no image that is known here"
         raise RefusedError("bad_image", f"{len(data)} bytes are {what}: send a whole JPEG, PNG or WebP file")
     check_pixels(*size, max_pixels)
     try:
-        return decode_image(data, f"the picture of {len(data)} bytes")
+        return decode_image(data, f"the image of {len(data)} bytes")
     except SonjitError as error:
         raise RefusedError("bad_image", str(error)) from error
 
 
-def raw_picture(data: memoryview, width: int, height: int, channels: int, max_pixels: int) -> NDArray[np.uint8]:
+def raw_image(data: memoryview, width: int, height: int, channels: int, max_pixels: int) -> NDArray[np.uint8]:
     """Rows of RGB or RGBA bytes as (H, W, 3) uint8 RGB; RefusedError where size and bytes do not agree."""
     if not width or not height or len(data) != width * height * channels:
         raise RefusedError(
@@ -68,11 +68,11 @@ def raw_picture(data: memoryview, width: int, height: int, channels: int, max_pi
 
 
 def check_pixels(width: int, height: int, max_pixels: int) -> None:
-    """RefusedError where a picture is larger than the server takes."""
+    """RefusedError where an image is larger than the server takes."""
     if width * height > max_pixels:
         raise RefusedError(
             "too_many_pixels",
-            f"the picture has {width} x {height} pixels, more than {max_pixels / 1e6:g} million: "
+            f"the image has {width} x {height} pixels, more than {max_pixels / 1e6:g} million: "
             "send a smaller one or raise --max-megapixels",
         )
 
@@ -83,44 +83,44 @@ _FULL = {
 }
 
 
-def picture_router(service: Service) -> APIRouter:
-    """The doors of single pictures, one for each kind."""
-    router = APIRouter(prefix="/v1", tags=["pictures"])
+def image_router(service: Service) -> APIRouter:
+    """The endpoints of single images, one for each kind."""
+    router = APIRouter(prefix="/v1", tags=["images"])
     for kind in KINDS:
         router.add_api_route(
             f"/{kind}",
-            _door(service, kind),
+            _endpoint(service, kind),
             methods=["POST"],
-            summary=f"{kind.capitalize()} in one picture",
+            summary=f"{kind.capitalize()} in one image",
             operation_id=f"detect_{kind}",
             openapi_extra={"parameters": _parameters(kind), "requestBody": _BODY},
         )
     return router
 
 
-def _door(service: Service, kind: str) -> Callable[[Request], Awaitable[Response]]:
+def _endpoint(service: Service, kind: str) -> Callable[[Request], Awaitable[Response]]:
     async def look(request: Request) -> Response:
         query: dict[str, Any] = dict(single_values(request.query_params))
         full = read_value("full", query.pop("full", False), _FULL)
         spec = Spec.filled(kind, read_options(kind, query), still=True)
         require_weights(spec.kind, spec.model)
         with service.room.body() as take:
-            data = await _read_picture(limited(request, service.settings.max_body_bytes, "--max-body-mb", take))
-            with service.picture():
+            data = await _read_image(limited(request, service.settings.max_body_bytes, "--max-body-mb", take))
+            with service.image():
                 strict = not (full or spec.measures or spec.explain != "none")
                 return Response(await _answer(service, spec, data, strict=strict), media_type="application/json")
 
     return look
 
 
-async def _read_picture(request: Request) -> bytes:
+async def _read_image(request: Request) -> bytes:
     """The body itself, or the one file of a form."""
     if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
         return await request.body()
     async with request.form(max_files=1, max_fields=8) as form:
         files = [part for _, part in form.multi_items() if isinstance(part, UploadFile)]
         if not files:
-            raise RefusedError("bad_image", "the form holds no file: send the picture as a file, or as the body itself")
+            raise RefusedError("bad_image", "the form holds no file: send the image as a file, or as the body itself")
         return await files[0].read()
 
 
@@ -129,7 +129,7 @@ async def _answer(service: Service, spec: Spec, data: bytes, *, strict: bool) ->
     looker = Looker(spec, detector, service.explainers)
 
     def work() -> str:
-        rgb = decode_picture(data, service.settings.max_pixels)
+        rgb = decode_upload(data, service.settings.max_pixels)
         head = {"width": rgb.shape[1], "height": rgb.shape[0], "model": spec.name}
         return f"{json_from(head)[:-1]},{looker.look(rgb, None, strict=strict)}}}"
 
@@ -151,6 +151,6 @@ _BODY = {
 
 
 def _parameters(kind: str) -> list[dict[str, Any]]:
-    """The query's parameters, for the description of the doors."""
+    """The query's parameters, for the description of the endpoints."""
     schemas = known_options(kind) | {"full": _FULL}
     return [{"name": name, "in": "query", "required": False, "schema": schema} for name, schema in schemas.items()]

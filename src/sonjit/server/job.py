@@ -46,7 +46,7 @@ class Job:
         max_minutes: that it may run.
         id: that nobody can guess.
         state: how far it is; changes under `lock` alone.
-        frames, of: pictures looked at, and expected (None where it is not known).
+        frames, of: images looked at, and expected (None where it is not known).
         instances: found so far.
         message: why it failed.
         problems: what could not be read, one line each.
@@ -90,10 +90,10 @@ class Job:
     def to_dict(self) -> dict[str, Any]:
         """The job as clients see it."""
         state = self.state  # read first: what it promises is there already
-        door, drawing = f"/v1/jobs/{self.id}", self.drawing
-        downloads = {ending[1:]: f"{door}/result{ending}" for ending in TABLE_ENDINGS}
+        endpoint, drawing = f"/v1/jobs/{self.id}", self.drawing
+        downloads = {ending[1:]: f"{endpoint}/result{ending}" for ending in TABLE_ENDINGS}
         if drawing is not None:
-            downloads["drawn"] = f"{door}/{drawing.name}"
+            downloads["drawn"] = f"{endpoint}/{drawing.name}"
         return {
             "id": self.id,
             "kind": self.kind,
@@ -130,7 +130,7 @@ class Job:
         shutil.rmtree(self.folder if self.state != "done" else self.folder / INPUT, ignore_errors=True)
 
     def cancel(self) -> None:
-        """Stop it, now or at its next picture; nothing happens where it has ended."""
+        """Stop it, now or at its next image; nothing happens where it has ended."""
         with self.lock:
             was = self.state
             if was in ENDED:
@@ -190,12 +190,12 @@ class Job:
             raise _Cancelled
         if self.seconds > 60 * self.max_minutes:
             raise JobError(
-                f"{self.given.name} ran for {self.max_minutes:g} minutes and was stopped after {self.frames} pictures: "
+                f"{self.given.name} ran for {self.max_minutes:g} minutes and was stopped after {self.frames} images: "
                 "send less, or raise --max-job-minutes"
             )
 
     def _zip(self, path: Path) -> None:
-        """Gather the drawn pictures, compressed as they are, in one file."""
+        """Gather the drawn images, compressed as they are, in one file."""
         folder = path.with_suffix("")
         draft = Draft(path)
         try:

@@ -1,4 +1,4 @@
-"""The doors of jobs: a whole video or any number of pictures in; tables and a drawing out.
+"""The endpoints of jobs: a whole video or any number of images in; tables and a drawing out.
 
 What a job made, as files that browsers save.
 """
@@ -68,12 +68,12 @@ _KEEP_ALIVE_S = 15
 
 
 def job_router(jobs: Jobs) -> APIRouter:
-    """The doors below `/v1/jobs`."""
+    """The endpoints below `/v1/jobs`."""
     router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
     @router.post("", status_code=202, openapi_extra=_DESCRIPTION)
     async def create(request: Request) -> Response:
-        """Begin a job: a video or pictures as the body, or as files called `file` of a multipart form."""
+        """Begin a job: a video or images as the body, or as files called `file` of a multipart form."""
         try:
             job = await _job_from(request, jobs)
         except RefusedError as refusal:
@@ -122,7 +122,7 @@ def job_router(jobs: Jobs) -> APIRouter:
 
     @router.get("/{job_id}/drawn.{ending}")
     def drawn(job_id: str, ending: str) -> Response:
-        """The drawing: `mp4` of a video, `jpg` of one picture, `zip` of several."""
+        """The drawing: `mp4` of a video, `jpg` of one image, `zip` of several."""
         job = _done(jobs, job_id)
         path = job.drawing
         if path is None or path.suffix != f".{ending}":

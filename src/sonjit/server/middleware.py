@@ -1,8 +1,8 @@
 """Bodies of requests, read no further than their limits: of each one, and of all that are held in memory.
 
-The middleware around all doors: who may come in, how long a body may take, what every answer says.
+The middleware around all endpoints: who may come in, how long a body may take, what every answer says.
 
-Who may call: hosts, origins and the token, before any door is reached.
+Who may call: hosts, origins and the token, before any endpoint is reached.
 
 A page of another site may send requests to this machine. So a request must name this machine as its host (a foreign
 name that leads here would be DNS rebinding), and what a browser says of the page that it comes from must fit.
@@ -53,7 +53,7 @@ class Room:
             nonlocal own
             if self.held + count > self._most:
                 raise RefusedError(
-                    "busy", f"{self.held / MB:.0f} MB of pictures are coming in already: send this one again later"
+                    "busy", f"{self.held / MB:.0f} MB of images are coming in already: send this one again later"
                 )
             self.held += count
             own += count
@@ -205,7 +205,7 @@ def _expects(scope: Scope) -> bool:
     return any(name == b"expect" for name, _ in scope["headers"])
 
 
-_DOORS = ("/v1/", "/healthz")
+_ENDPOINTS = ("/v1/", "/healthz")
 
 """What the token guards; the page's own files are the same in every installation."""
 
@@ -228,7 +228,11 @@ def check_caller(scope: Scope, settings: Settings) -> None:
         raise RefusedError(
             "bad_origin", f"pages of {origin} may not call this server: allow them with --allow-origin {origin}"
         )
-    if settings.token is not None and scope["path"].startswith(_DOORS) and not _shows(scope, headers, settings.token):
+    if (
+        settings.token is not None
+        and scope["path"].startswith(_ENDPOINTS)
+        and not _shows(scope, headers, settings.token)
+    ):
         raise RefusedError(
             "no_token", "this server wants its token: send the header Authorization: Bearer TOKEN, or ?token=TOKEN"
         )
@@ -257,7 +261,7 @@ def _is_address(name: str) -> bool:
 
 def _is_own_page(headers: Headers, host: str, settings: Settings) -> bool:
     origin = headers.get("origin")
-    if origin is None:  # no browser, the address line, or a plain picture or link on a page
+    if origin is None:  # no browser, the address line, or a plain image or link on a page
         return headers.get("sec-fetch-site") != "cross-site" or headers.get("sec-fetch-mode") == "navigate"
     return origin in (f"http://{host}", f"https://{host}", *settings.allow_origins)
 

@@ -1,4 +1,4 @@
-"""The options of detectors, in one table: for query strings, streams, jobs and the description of the doors."""
+"""The options of detectors, in one table: for query strings, streams, jobs and the description of the endpoints."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ Schema = dict[str, Any]
 OPTIONS: dict[str, Schema] = {
     "model": {"type": "string", "description": "the first is the default"},
     "max_instances": {"type": "integer", "minimum": 1, "maximum": 10},
-    "static_image": {"type": "boolean", "description": "every picture stands alone"},
-    "mirrored": {"type": "boolean", "description": "the picture is a selfie view"},
+    "static_image": {"type": "boolean", "description": "every image stands alone"},
+    "mirrored": {"type": "boolean", "description": "the image is a selfie view"},
     "flip_horizontal": {"type": "boolean", "description": "x is counted from the right"},
     "smoothing": {"type": "string", "enum": ["none", "published", "one_euro"]},
     "min_detection_score": {"type": "number", "minimum": 0, "maximum": 1},
@@ -37,7 +37,7 @@ OPTIONS: dict[str, Schema] = {
 }
 _PEOPLE = ("body", "holistic")
 _KINDS_OF = {"segmentation": _PEOPLE, "smooth_segmentation": _PEOPLE, "visibility": ("hands",), "explain": ("hands",)}
-"""Options that are of some kinds alone, and of pictures and streams, not of jobs."""
+"""Options that are of some kinds alone, and of images and streams, not of jobs."""
 _SHORT = 10
 
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from sonjit.server.service import Service
     from sonjit.server.settings import Settings
 
-_HEADER_BYTES = 24  # of a frame, beside the picture
+_HEADER_BYTES = 24  # of a frame, beside the image
 
 _STOP_S = 2
 
@@ -94,7 +94,7 @@ def make_server(
         http=http_protocol(settings.read_timeout_s),
         ws=WebSocketProtocol,
         ws_max_size=settings.max_body_bytes + _HEADER_BYTES,
-        ws_per_message_deflate=False,  # pictures are compressed already, and answers go a short way
+        ws_per_message_deflate=False,  # images are compressed already, and answers go a short way
         log_config=None,
         access_log=verbose,
         server_header=False,

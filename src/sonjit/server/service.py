@@ -1,4 +1,4 @@
-"""What all doors share: workers, detectors, streams and jobs; and how all of it ends."""
+"""What all endpoints share: workers, detectors, streams and jobs; and how all of it ends."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class Service:
 
     Attributes:
         streams: the connections that are open.
-        room: for the bodies of single pictures.
-        stills: the lane of single pictures, which take one turn together.
+        room: for the bodies of single images.
+        stills: the lane of single images, which take one turn together.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -38,23 +38,23 @@ class Service:
         self.streams: set[Stream] = set()
         self.room = Room(settings.max_clients * settings.max_body_bytes)
         self.stills = self.pool.lane()
-        self._pictures = 0
+        self._images = 0
         self._timeouts: set[asyncio.Timeout] = set()
         self._is_stopped = False
 
     @contextmanager
-    def picture(self) -> Generator[None]:
-        """Room for one single picture; RefusedError `busy` where there is none."""
-        if self._pictures >= self.settings.max_clients:
+    def image(self) -> Generator[None]:
+        """Room for one single image; RefusedError `busy` where there is none."""
+        if self._images >= self.settings.max_clients:
             raise RefusedError(
                 "busy",
-                f"{self._pictures} pictures are being looked at: send this one again later, or raise --max-clients",
+                f"{self._images} images are being looked at: send this one again later, or raise --max-clients",
             )
-        self._pictures += 1
+        self._images += 1
         try:
             yield
         finally:
-            self._pictures -= 1
+            self._images -= 1
 
     @asynccontextmanager
     async def at_most(self, seconds: float) -> AsyncGenerator[None]:

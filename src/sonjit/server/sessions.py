@@ -1,6 +1,6 @@
-"""A detector at work for one client: pictures in, JSON text out.
+"""A detector at work for one client: images in, JSON text out.
 
-Where the hand network looked: maps of one of its numbers for the hands of a picture.
+Where the hand network looked: maps of one of its numbers for the hands of an image.
 """
 
 from __future__ import annotations
@@ -63,10 +63,10 @@ class Looker:
             self._begin(spec)
 
     def look(self, rgb: NDArray[np.uint8], time_s: float | None, *, strict: bool = False) -> str:
-        """What is in a picture (H, W, 3), as a member of a JSON object: `"hands":[...]`.
+        """What is in an image (H, W, 3), as a member of a JSON object: `"hands":[...]`.
 
         Args:
-            rgb: the picture.
+            rgb: the image.
             time_s: of the frame; None for a still.
             strict: only the members of tfjs-models' shape.
         """
@@ -129,7 +129,7 @@ class Explainers:
         self._lock = threading.Lock()
 
     def load(self, spec: Spec) -> None:
-        """Have what a spec needs ready for its first picture."""
+        """Have what a spec needs ready for its first image."""
         if spec.explain != "none":
             with self.lent(spec.model, mirrored=spec.mirrored):
                 pass
@@ -151,7 +151,7 @@ class Explainers:
         """The map of each hand as plain JSON types, on the canvas that its keypoints are on.
 
         Args:
-            rgb: (H, W, 3) the picture that they were found in.
+            rgb: (H, W, 3) the image that they were found in.
             hands: as the detector of the spec gave them.
             spec: which number, and how the hands were found.
         """
@@ -162,7 +162,7 @@ class Explainers:
 
     def _map(self, explainer: HandExplainer, rgb: NDArray[np.uint8], hand: Hand, spec: Spec) -> dict[str, Any]:
         points, width = hand.keypoints, rgb.shape[1]
-        if spec.flip_horizontal:  # back to where the hand is in the picture
+        if spec.flip_horizontal:  # back to where the hand is in the image
             points = points * np.array([-1, 1, 1], np.float32) + np.array([width, 0, 0], np.float32)
         (found,) = explainer.look(rgb, box_around_hand(points), [spec.explain])
         return map_dict(found, flipped_in=width if spec.flip_horizontal else None)
@@ -172,8 +172,8 @@ def map_dict(found: TargetMap, *, flipped_in: int | None = None) -> dict[str, An
     """A map as plain JSON types: its values row by row, from the upper left corner of its box.
 
     Args:
-        found: in the picture.
-        flipped_in: width of the picture in pixels where x is counted from the right.
+        found: in the image.
+        flipped_in: width of the image in pixels where x is counted from the right.
     """
     box, values = found.box, found.values
     if flipped_in is not None:

@@ -23,9 +23,9 @@ class Settings:
         queue: frames of a stream that may wait; of more, the oldest are dropped.
         workers: threads that decode and detect, each on one core.
         max_models: detectors kept for the next client after the last one left.
-        max_clients: streams at a time, and single pictures at a time.
-        max_body_mb: of a picture or a frame.
-        max_megapixels: of a picture or a frame.
+        max_clients: streams at a time, and single images at a time.
+        max_body_mb: of an image or a frame.
+        max_megapixels: of an image or a frame.
         max_job_mb: of everything that one job is given.
         max_job_minutes: that one job may run.
         max_jobs: waiting or running.
@@ -68,7 +68,7 @@ class Settings:
 
     @property
     def max_body_bytes(self) -> int:
-        """Of a picture or a frame."""
+        """Of an image or a frame."""
         return int(self.max_body_mb * MB)
 
     @property
@@ -78,7 +78,7 @@ class Settings:
 
     @property
     def max_pixels(self) -> int:
-        """Of a picture or a frame."""
+        """Of an image or a frame."""
         return int(self.max_megapixels * 1e6)
 
     def limits(self) -> dict[str, float]:

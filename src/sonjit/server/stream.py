@@ -1,9 +1,9 @@
-"""`WS /v1/stream`: pictures of one client in order, each answered by what is in it.
+"""`WS /v1/stream`: images of one client in order, each answered by what is in it.
 
-Three tasks hand pictures on: one receives and lets the oldest fall where too many wait, one has them decoded, one has
-them looked at and answers. So the next picture is decoded while this one is looked at.
+Three tasks hand images on: one receives and lets the oldest fall where too many wait, one has them decoded, one has
+them looked at and answers. So the next image is decoded while this one is looked at.
 
-What a client of a stream may send: settings as text, pictures as bytes.
+What a client of a stream may send: settings as text, images as bytes.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from starlette.websockets import WebSocketDisconnect, WebSocketState
 
 from sonjit.media.tables.json_tables import json_from
 from sonjit.server.errors import RefusedError, refusal_from
-from sonjit.server.images import decode_picture, raw_picture
+from sonjit.server.images import decode_upload, raw_image
 from sonjit.server.options import OPTIONS, Spec, read_kind, read_options, read_value
 from sonjit.server.sessions import Looker
 
@@ -37,7 +37,7 @@ _GOING_AWAY, _REFUSED, _FULL, _IDLE = 1001, 1008, 1013, 4408
 
 _MOST_SETTINGS = 32
 
-"""Messages that are no pictures may wait for as many; who sends more does not wait for answers."""
+"""Messages that are no images may wait for as many; who sends more does not wait for answers."""
 
 
 class Stream:
@@ -122,44 +122,44 @@ class Stream:
                 await self._socket.close(code, reason.encode()[:120].decode(errors="ignore"))
 
     async def _receive(self) -> None:
-        """Take what comes; of the pictures that wait, let the oldest fall."""
+        """Take what comes; of the images that wait, let the oldest fall."""
         while (message := await self._socket.receive())["type"] != "websocket.disconnect":
             self._heard_s = time.monotonic()
             data = message.get("bytes")
             if data is None:
                 self._waiting.append(read_text(message["text"]))
             else:
-                self._waiting.append(read_picture(data))
+                self._waiting.append(read_image(data))
             self._drop_oldest()
             self._arrived.set()
 
     def _drop_oldest(self) -> None:
-        pictures = [item for item in self._waiting if isinstance(item, Picture)]
-        if len(pictures) > self._service.settings.queue:
-            self._waiting.remove(pictures[0])
+        images = [item for item in self._waiting if isinstance(item, Image)]
+        if len(images) > self._service.settings.queue:
+            self._waiting.remove(images[0])
             self._dropped += 1
-        elif len(self._waiting) - len(pictures) > _MOST_SETTINGS:
+        elif len(self._waiting) - len(images) > _MOST_SETTINGS:
             raise NoMessageError(f"more than {_MOST_SETTINGS} messages wait: wait for the answers")
 
     async def _decode(self) -> None:
-        """Have each picture decoded, in order; hand everything on."""
+        """Have each image decoded, in order; hand everything on."""
         while True:
             while not self._waiting:
                 self._arrived.clear()
                 await self._arrived.wait()
             item = self._waiting.popleft()
-            await self._decoded.put(await self._decode_one(item) if isinstance(item, Picture) else item)
-            del item  # holds a picture, and the next may be long in coming
+            await self._decoded.put(await self._decode_one(item) if isinstance(item, Image) else item)
+            del item  # holds an image, and the next may be long in coming
 
-    async def _decode_one(self, picture: Picture) -> Decoded:
+    async def _decode_one(self, image: Image) -> Decoded:
         start = time.perf_counter()
         rgb: NDArray[np.uint8] | RefusedError
         try:
-            rgb = await self._lane.run(partial(picture.decode, self._service.settings.max_pixels))
+            rgb = await self._lane.run(partial(image.decode, self._service.settings.max_pixels))
         except Exception as error:
             rgb = refusal_from(error)
-        wait_ms, decode_ms = 1e3 * (start - picture.arrived_s), 1e3 * (time.perf_counter() - start)
-        return Decoded(picture.number, picture.time_s, rgb, wait_ms, decode_ms)
+        wait_ms, decode_ms = 1e3 * (start - image.arrived_s), 1e3 * (time.perf_counter() - start)
+        return Decoded(image.number, image.time_s, rgb, wait_ms, decode_ms)
 
     async def _answer(self) -> None:
         """Answer everything, in order."""
@@ -175,14 +175,14 @@ class Stream:
             del item
 
     async def _look(self, decoded: Decoded) -> str:
-        """The answer to one picture."""
+        """The answer to one image."""
         start = time.perf_counter()
         try:
             if isinstance(decoded.rgb, RefusedError):
                 raise decoded.rgb
             height, width = decoded.rgb.shape[:2]
             looks = [partial(looker.look, decoded.rgb, decoded.time_s) for looker in self._lookers]
-            # All of them have to end: a detector still at work must not see the next picture.
+            # All of them have to end: a detector still at work must not see the next image.
             members = await asyncio.gather(*map(self._lane.run, looks), return_exceptions=True)
             if failure := next((one for one in members if isinstance(one, BaseException)), None):
                 raise failure
@@ -265,7 +265,7 @@ class NoMessageError(Exception):
 
 
 @dataclass(slots=True)
-class Picture:
+class Image:
     """One frame of a stream, not decoded yet.
 
     Attributes:
@@ -285,15 +285,15 @@ class Picture:
     def decode(self, max_pixels: int) -> NDArray[np.uint8]:
         """(H, W, 3) uint8 RGB; RefusedError where it cannot be used."""
         if self.format == _ENCODED:
-            return decode_picture(bytes(self.data), max_pixels)
+            return decode_upload(bytes(self.data), max_pixels)
         if self.format not in _CHANNELS:
             raise RefusedError("bad_image", f"format {self.format}: give 0 (encoded), 1 (raw RGBA) or 2 (raw RGB)")
-        return raw_picture(self.data, self.width, self.height, _CHANNELS[self.format], max_pixels)
+        return raw_image(self.data, self.width, self.height, _CHANNELS[self.format], max_pixels)
 
 
 @dataclass(slots=True)
 class Decoded:
-    """A picture (H, W, 3) with its number and time, or why there is none; how long it waited and was decoded."""
+    """An image (H, W, 3) with its number and time, or why there is none; how long it waited and was decoded."""
 
     number: int
     time_s: float
@@ -314,15 +314,15 @@ class Reset:
     """Every instance is to be forgotten."""
 
 
-Message = Picture | Configure | Reset
+Message = Image | Configure | Reset
 
 
-def read_picture(data: bytes) -> Picture:
+def read_image(data: bytes) -> Image:
     """A binary message; NoMessageError where it has not the header."""
     if len(data) < _HEADER.size or not data.startswith(_MAGIC):
-        raise NoMessageError(f"a binary message begins with SNJ1 and has {_HEADER.size} bytes before the picture")
+        raise NoMessageError(f"a binary message begins with SNJ1 and has {_HEADER.size} bytes before the image")
     _, number, time_s, format_, width, height = _HEADER.unpack_from(data)
-    return Picture(number, time_s, memoryview(data)[_HEADER.size :], format_, width, height, time.perf_counter())
+    return Image(number, time_s, memoryview(data)[_HEADER.size :], format_, width, height, time.perf_counter())
 
 
 def read_text(text: str) -> Configure | Reset:

@@ -1,4 +1,4 @@
-"""Uploaded files -> the input of a job: one video, one picture, or a folder of pictures.
+"""Uploaded files -> the input of a job: one video, one image, or a folder of images.
 
 Names that a client gives -> names of files, safe in one folder.
 
@@ -42,7 +42,7 @@ class JobInput:
     Attributes:
         source: file or folder, for `open_source`.
         name: what tables, pages and downloads call it.
-        drawing: ending of its drawing: `.mp4` of a video, `.jpg` of a picture, `.zip` of several.
+        drawing: ending of its drawing: `.mp4` of a video, `.jpg` of an image, `.zip` of several.
     """
 
     source: Path
@@ -56,10 +56,10 @@ def input_from_files(files: Sequence[Path], folder: str | None, *, max_pixels: i
     Args:
         files: all in one folder with nothing else.
         folder: what the client's own folder is called, or None.
-        max_pixels: of a picture or a frame.
+        max_pixels: of an image or a frame.
 
     Raises:
-        RefusedError: nothing, something that is neither picture nor video, several videos, or too many pixels.
+        RefusedError: nothing, something that is neither image nor video, several videos, or too many pixels.
     """
     if not files:
         raise RefusedError("bad_image", "no file came: send one as the body, or as `file` of a multipart form")
@@ -68,27 +68,27 @@ def input_from_files(files: Sequence[Path], folder: str | None, *, max_pixels: i
         is_video = _is_video(file, max_pixels)
         return JobInput(file, file.name, ".mp4" if is_video else ".jpg")
     for file in files:
-        if _is_video(file, max_pixels, or_broken_picture=True):
+        if _is_video(file, max_pixels, or_broken_image=True):
             raise RefusedError("bad_image", f"{file.name} is a video among other files: send it as a job of its own")
     for file in files:
         if file.suffix.lower() not in IMAGE_ENDINGS:  # else the folder would pass it over
             file.rename(file.with_name(f"{file.name}.jpg"))
-    return JobInput(files[0].parent, folder or "pictures", ".zip")
+    return JobInput(files[0].parent, folder or "images", ".zip")
 
 
-def _is_video(file: Path, max_pixels: int, *, or_broken_picture: bool = False) -> bool:
-    """Whether a file is a video; otherwise it is a picture, of which only the header was read.
+def _is_video(file: Path, max_pixels: int, *, or_broken_image: bool = False) -> bool:
+    """Whether a file is a video; otherwise it is an image, of which only the header was read.
 
     Args:
         file: to look into.
-        max_pixels: of a picture or a frame.
-        or_broken_picture: take a file that is called a picture for one, whatever it holds; it becomes a problem later.
+        max_pixels: of an image or a frame.
+        or_broken_image: take a file that is called an image for one, whatever it holds; it becomes a problem later.
     """
     with file.open("rb") as opened:
         head = opened.read(SNIFF_BYTES)
     found = image_format(head)
     if found not in (None, "gif"):
-        _check_picture(file, found, max_pixels)
+        _check_image(file, found, max_pixels)
         return False
     try:
         if not head or is_text(head):
@@ -99,18 +99,18 @@ def _is_video(file: Path, max_pixels: int, *, or_broken_picture: bool = False) -
                 raise InputError(f"{file.name} holds no video stream")
             _check_pixels(file, stream.width * stream.height, max_pixels)
     except InputError as error:
-        if or_broken_picture and file.suffix.lower() in IMAGE_ENDINGS:
+        if or_broken_image and file.suffix.lower() in IMAGE_ENDINGS:
             return False
         cut = "; an MP4 without its index was cut or never finished" if is_mp4(head) else ""
-        raise RefusedError("bad_image", f"{error}{cut}: send a video, or pictures (JPEG, PNG, WebP, ...)") from None
+        raise RefusedError("bad_image", f"{error}{cut}: send a video, or images (JPEG, PNG, WebP, ...)") from None
     return True
 
 
-def _check_picture(file: Path, found: str, max_pixels: int) -> None:
-    """Refuse a picture that would take too much memory; a damaged one never comes so far as to be decoded."""
+def _check_image(file: Path, found: str, max_pixels: int) -> None:
+    """Refuse an image that would take too much memory; a damaged one never comes so far as to be decoded."""
     largest = _PIXEL_BYTES * max_pixels + _HEADER_BYTES
     if file.stat().st_size > largest:
-        raise RefusedError("too_large", f"{file.name} is larger than any picture of {max_pixels / 1e6:g} megapixels")
+        raise RefusedError("too_large", f"{file.name} is larger than any image of {max_pixels / 1e6:g} megapixels")
     data = file.read_bytes()
     size = image_size(data, found)
     if size is not None:
@@ -180,7 +180,7 @@ def _cut(text: str, size: int) -> str:
 
 MOST_FILES = 20_000
 
-"""Of one job: more than anybody films by the picture, fewer than the file systems' patience."""
+"""Of one job: more than anybody films by the image, fewer than the file systems' patience."""
 
 
 class Upload(Protocol):

@@ -75,7 +75,7 @@ class Pool:
     def _serve(self) -> None:
         while work := self._next():
             _do(*work)
-            del work  # holds a picture, and the next may be long in coming
+            del work  # holds an image, and the next may be long in coming
 
 
 class Lane:

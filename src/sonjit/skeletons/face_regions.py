@@ -17,7 +17,7 @@ LEFT_EYE = (
     226, 31, 228, 229, 230, 231, 232, 233, 244, 113, 225, 224, 223, 222, 221, 189,
     35, 124, 46, 53, 52, 65, 143, 111, 117, 118, 119, 120, 121, 128, 245, 156, 70, 63, 105, 66, 107, 55, 193,
 )  # fmt: skip
-"""Of the eye on the picture's left: 16 of its rim, then the skin around it and the brow."""
+"""Of the eye on the image's left: 16 of its rim, then the skin around it and the brow."""
 RIGHT_EYE = (
     263, 249, 390, 373, 374, 380, 381, 382, 362, 466, 388, 387, 386, 385, 384, 398,
     359, 255, 339, 254, 253, 252, 256, 341, 463, 467, 260, 259, 257, 258, 286, 414,

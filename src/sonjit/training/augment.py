@@ -1,6 +1,6 @@
-"""Pictures changed at random with all that is known of them: keypoints, boxes, masks, and whose hand it is.
+"""Images changed at random with all that is known of them: keypoints, boxes, masks, and whose hand it is.
 
-Pictures are changed by torchvision's `transforms.v2.functional`. Points are moved here, as continuous pixel
+Images are changed by torchvision's `transforms.v2.functional`. Points are moved here, as continuous pixel
 coordinates: torchvision mirrors them as numbers of pixels, one pixel off.
 """
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Labelled(NamedTuple):
-    """A picture and the N instances in it; what leaves the picture keeps its coordinates outside.
+    """An image and the N instances in it; what leaves the image keeps its coordinates outside.
 
     Attributes:
         image: (3, H, W) RGB, float32 0..1 or uint8.
@@ -51,15 +51,15 @@ class AugmentOptions:
     Attributes:
         flip: chance of a mirror.
         turn_rad: to either side.
-        scale: least and greatest; below 1 the picture shrinks, above 1 it is cropped.
-        shift: in sides of the picture, to either side.
+        scale: least and greatest; below 1 the image shrinks, above 1 it is cropped.
+        shift: in sides of the image, to either side.
         brightness: to either side of 1, as are contrast, saturation and `channels`.
         contrast: likewise.
         saturation: likewise.
         hue: in turns, to either side.
         channels: gains of red, green and blue, each its own.
         blur_px: deviation of a Gaussian.
-        erase: chance that a rectangle of up to a fifth of the picture is covered.
+        erase: chance that a rectangle of up to a fifth of the image is covered.
         reverse: chance that a sequence runs backward.
     """
 
@@ -77,7 +77,7 @@ class AugmentOptions:
     reverse: float = 0.0
 
     def __post_init__(self) -> None:
-        """Refuse what is no chance or would turn a picture into its negative."""
+        """Refuse what is no chance or would turn an image into its negative."""
         for name in ("flip", "erase", "reverse", "shift", "brightness", "contrast", "saturation", "channels"):
             if not 0 <= getattr(self, name) <= 1:
                 raise InputError(f"{name}={getattr(self, name)}: give 0 to 1")
@@ -88,18 +88,18 @@ class AugmentOptions:
 
 
 class Augmentation(NamedTuple):
-    """What was drawn; one is applied to all pictures of a sequence.
+    """What was drawn; one is applied to all images of a sequence.
 
     Attributes:
         flip: mirror first.
         turn_rad: clockwise on the screen, around the middle.
         scale: likewise.
-        shift: x and y, in sides of the picture.
+        shift: x and y, in sides of the image.
         light: brightness, contrast, saturation, as factors.
         hue: in turns.
         channels: gains of red, green and blue.
         blur_px: deviation of a Gaussian.
-        erased: x, y, width, height in sides of the picture; None for nothing.
+        erased: x, y, width, height in sides of the image; None for nothing.
         reverse: sequences run backward.
     """
 
@@ -135,10 +135,10 @@ def draw_augmentation(options: AugmentOptions, rng: np.random.Generator) -> Augm
 
 
 def augment(sample: Labelled, drawn: Augmentation, mirror: Sequence[int] | None = None) -> Labelled:
-    """A picture changed, with its labels.
+    """An image changed, with its labels.
 
     Args:
-        sample: the picture.
+        sample: the image.
         drawn: what is to be done.
         mirror: which keypoint each one is in a mirror, as `mirrored_order` gives it; None where that is itself, as for
             a hand's, which becomes the other hand.
@@ -153,13 +153,13 @@ def augment(sample: Labelled, drawn: Augmentation, mirror: Sequence[int] | None 
 def augment_sequence(
     samples: Sequence[Labelled], drawn: Augmentation, mirror: Sequence[int] | None = None
 ) -> list[Labelled]:
-    """All pictures of a sequence changed in the same way, and in reversed time where that was drawn."""
+    """All images of a sequence changed in the same way, and in reversed time where that was drawn."""
     changed = [augment(one, drawn, mirror) for one in samples]
     return changed[::-1] if drawn.reverse else changed
 
 
 def flipped(sample: Labelled, mirror: Sequence[int] | None = None) -> Labelled:
-    """The picture in a mirror: left hands become right ones, and keypoints change places with their pairs."""
+    """The image in a mirror: left hands become right ones, and keypoints change places with their pairs."""
     width = sample.image.shape[-1]
     keypoints, known = sample.keypoints.clone(), sample.known
     keypoints[..., 0] = width - keypoints[..., 0]
@@ -177,9 +177,9 @@ def flipped(sample: Labelled, mirror: Sequence[int] | None = None) -> Labelled:
 
 
 def moved(sample: Labelled, turn_rad: float, scale: float, shift: tuple[float, float]) -> Labelled:
-    """The picture turned (clockwise) and scaled around its middle, then shifted, in a frame of the same size.
+    """The image turned (clockwise) and scaled around its middle, then shifted, in a frame of the same size.
 
-    Boxes are those around the turned ones, cut to the picture; around masks where there are any left to see.
+    Boxes are those around the turned ones, cut to the image; around masks where there are any left to see.
     """
     height, width = sample.image.shape[-2:]
     offset = shift[0] * width, shift[1] * height

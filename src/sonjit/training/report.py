@@ -7,7 +7,7 @@ import json
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from sonjit.documents.document import Heading, Picture, Plot, Points, Table, Text, html_from, save_files
+from sonjit.documents.document import Heading, Image, Plot, Points, Table, Text, html_from, save_files
 from sonjit.documents.plots import Line, lines_svg
 from sonjit.training.loop import VANISHED, vanishing
 from sonjit.training.run_folder import LOG, RESULT, SETTINGS
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from sonjit.documents.document import Block
 
-REPORT, PICTURES = "report.html", "pictures"
-"""A recipe's pictures are files of `pictures/` in the run's folder; their names tell what they show."""
+REPORT, IMAGES = "report.html", "images"
+"""A recipe's images are files of `images/` in the run's folder; their names tell what they show."""
 
 _KINDS = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".svg": "image/svg+xml"}
 _OURS = ("step", "rate", "gradient", "layers", "evaluation")
@@ -46,11 +46,11 @@ def _blocks(folder: Path) -> Iterator[Block]:
     else:
         yield from _curves(log)
         yield from _gradients(log)
-    if pictures := sorted(file for file in (folder / PICTURES).glob("*") if file.suffix.lower() in _KINDS):
-        yield Heading("Pictures")
-        for file in pictures:
+    if images := sorted(file for file in (folder / IMAGES).glob("*") if file.suffix.lower() in _KINDS):
+        yield Heading("Images")
+        for file in images:
             kind, data = _KINDS[file.suffix.lower()], base64.b64encode(file.read_bytes()).decode()
-            yield Picture(f"data:{kind};base64,{data}", file.stem.replace("-", " "))
+            yield Image(f"data:{kind};base64,{data}", file.stem.replace("-", " "))
     if settings := _json(folder / SETTINGS):
         yield Heading("Settings")
         yield Table(("setting", "value"), tuple((name, _shown(value)) for name, value in settings.items()))

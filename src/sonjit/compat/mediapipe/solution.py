@@ -29,7 +29,7 @@ class Solution:
     _detector: Detector[Any, Any]
 
     def reset(self) -> None:
-        """Forget what is held: the next picture starts a new video."""
+        """Forget what is held: the next image starts a new video."""
         self._detector.reset()
 
     def close(self) -> None:
@@ -48,7 +48,7 @@ class Solution:
 def image_landmarks(
     keypoints: NDArray[np.float32], image: NDArray[np.uint8], visibility: NDArray[np.float32] | None = None
 ) -> NormalizedLandmarkList:
-    """Keypoints (K, 3) in pixels of a picture (H, W, 3) as parts of it, with the visibility (K,) of each."""
+    """Keypoints (K, 3) in pixels of an image (H, W, 3) as parts of it, with the visibility (K,) of each."""
     height, width = image.shape[:2]
     return _filled(NormalizedLandmarkList(), keypoints / np.array([width, height, width], np.float32), visibility)
 
@@ -84,9 +84,9 @@ def check_probabilities(**values: float) -> None:
 
 
 def check_rgb(image: Any) -> None:  # noqa: ANN401  # whatever a script passes
-    """Refuse what is no RGB picture (H, W, 3) uint8."""
+    """Refuse what is no RGB image (H, W, 3) uint8."""
     if image is None:
-        raise InputError("process() got None for a picture: the file or the camera frame could not be read")
+        raise InputError("process() got None for an image: the file or the camera frame could not be read")
     if not isinstance(image, np.ndarray):
         raise InputError(f"process() takes an RGB array, not a {type(image).__name__}")
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:

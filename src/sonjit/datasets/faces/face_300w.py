@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sonjit.datasets.dataset import RecordDataset, box_from_corner, picture_size, read_lines
+from sonjit.datasets.dataset import RecordDataset, box_from_corner, read_lines, size_of_image
 from sonjit.datasets.images.coco_sets import CocoSet, labelled
 from sonjit.datasets.registry import DatasetEntry, register
 from sonjit.datasets.sample import Instance, Sample
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from sonjit.datasets.dataset import Dataset
 
 _POINTS = 68
-_PICTURES = (".png", ".jpg", ".jpeg")
+_IMAGES = (".png", ".jpg", ".jpeg")
 _SPLIT_OF_FOLDER = {
     "afw": "train",
     "trainset": "train",
@@ -38,7 +38,7 @@ _PARTS = {"full": ("common", "challenging")}
 
 
 class FacePoints(RecordDataset):
-    """Every `.pts` file below the root that belongs to the split, with the picture beside it."""
+    """Every `.pts` file below the root that belongs to the split, with the image beside it."""
 
     def __init__(self, entry: DatasetEntry, root: Path, split: str, origin: float) -> None:
         super().__init__(entry, root, split)
@@ -46,10 +46,10 @@ class FacePoints(RecordDataset):
         self.keep(self._found(), str(self.need(".")))
 
     def sample(self, record: Any) -> Sample:  # noqa: ANN401  # JSON
-        """One picture with the one face that is labelled in it."""
-        points_name, picture_name = record
-        path, file = self.root / picture_name, self.root / points_name
-        width, height = picture_size(path)
+        """One image with the one face that is labelled in it."""
+        points_name, image_name = record
+        path, file = self.root / image_name, self.root / points_name
+        width, height = size_of_image(path)
         face = Instance(
             kind="face",
             skeleton="face_300w68",
@@ -59,27 +59,27 @@ class FacePoints(RecordDataset):
         is_video = self.entry.name == "300vw"
         return Sample(
             dataset=self.entry.name,
-            id=picture_name,
+            id=image_name,
             image=path,
             width=width,
             height=height,
             instances=(face,),
-            sequence=picture_name.split("/")[0] if is_video else None,
+            sequence=image_name.split("/")[0] if is_video else None,
             frame=int(path.stem) if is_video and path.stem.isdecimal() else None,
             source=str(file),
             licence=self.entry.licence,
         )
 
     def _found(self) -> Iterator[tuple[str, str]]:
-        """`.pts` files and their pictures, below the root."""
+        """`.pts` files and their images, below the root."""
         wanted = _PARTS.get(self.split, (self.split,))
         for file in sorted(self.root.rglob("*.pts")):
             places = {_SPLIT_OF_FOLDER[part] for part in file.parts if part in _SPLIT_OF_FOLDER}
             if self.split == "all" or places & set(wanted):
                 stems = file.with_suffix(""), file.parent.parent / "imgs" / file.stem
-                pictures = [stem.with_name(stem.name + ending) for stem in stems for ending in _PICTURES]
-                picture = next((one for one in pictures if one.is_file()), pictures[0])
-                yield file.relative_to(self.root).as_posix(), picture.relative_to(self.root).as_posix()
+                images = [stem.with_name(stem.name + ending) for stem in stems for ending in _IMAGES]
+                image = next((one for one in images if one.is_file()), images[0])
+                yield file.relative_to(self.root).as_posix(), image.relative_to(self.root).as_posix()
 
 
 def points_from_pts(path: Path) -> NDArray[np.float64]:
@@ -107,7 +107,7 @@ class CocoFaces(CocoSet):
         self._origin = origin
         self.read(_coco_file(root, split), root / "images", root)
 
-    def instances(self, annotation: dict[str, Any], picture: dict[str, Any]) -> Iterator[Instance]:
+    def instances(self, annotation: dict[str, Any], image: dict[str, Any]) -> Iterator[Instance]:
         """The one face of an annotation."""
         points = labelled(annotation, "keypoints", _POINTS, says_hidden=False)
         points["keypoints_px"] -= self._origin

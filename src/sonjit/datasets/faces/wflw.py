@@ -1,6 +1,6 @@
 """WFLW: 98 points per face with attributes; source: https://wywu.github.io/projects/LAB/WFLW.html.
 
-A line of its lists is one face; the faces of one picture become one sample.
+A line of its lists is one face; the faces of one image become one sample.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sonjit.datasets.dataset import RecordDataset, box_from_corner, picture_size, read_lines
+from sonjit.datasets.dataset import RecordDataset, box_from_corner, read_lines, size_of_image
 from sonjit.datasets.images.coco_sets import CocoSet, labelled
 from sonjit.datasets.registry import DatasetEntry, register
 from sonjit.datasets.sample import Instance, Sample
@@ -27,7 +27,7 @@ _SUBSETS = ("largepose", "expression", "illumination", "makeup", "occlusion", "b
 
 
 class Wflw(RecordDataset):
-    """The pictures of one list."""
+    """The images of one list."""
 
     def __init__(self, entry: DatasetEntry, root: Path, split: str) -> None:
         super().__init__(entry, root, split)
@@ -41,10 +41,10 @@ class Wflw(RecordDataset):
         self.keep(faces.items(), str(self._file))
 
     def sample(self, record: Any) -> Sample:  # noqa: ANN401  # JSON
-        """One picture with all its faces."""
+        """One image with all its faces."""
         name, lines = record
         path = self.root / "WFLW_images" / name
-        width, height = picture_size(path)
+        width, height = size_of_image(path)
         return Sample(
             dataset=self.entry.name,
             id=f"WFLW_images/{name}",
@@ -79,7 +79,7 @@ class CocoWflw(CocoSet):
         super().__init__(entry, root, split)
         self.read(_coco_file(root, split), root / "WFLW_images", root)
 
-    def instances(self, annotation: dict[str, Any], picture: dict[str, Any]) -> Iterator[Instance]:
+    def instances(self, annotation: dict[str, Any], image: dict[str, Any]) -> Iterator[Instance]:
         """The one face of an annotation."""
         points = labelled(annotation, "keypoints", _POINTS, says_hidden=False)
         yield Instance(kind="face", skeleton="face_wflw98", box=box_from_corner(annotation, "bbox"), **points)

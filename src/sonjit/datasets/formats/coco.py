@@ -1,4 +1,4 @@
-"""Data sets in COCO's format: pictures with boxes, masks, keypoints and categories.
+"""Data sets in COCO's format: images with boxes, masks, keypoints and categories.
 
 Source: https://cocodataset.org/#format-data. Boxes become (x_min, y_min, x_max, y_max) in pixels.
 
@@ -45,7 +45,7 @@ class CocoCategory:
 
 @dataclass(frozen=True, eq=False)
 class CocoInstance:
-    """One object in a picture.
+    """One object in an image.
 
     Attributes:
         category_id: of its kind.
@@ -66,7 +66,7 @@ class CocoInstance:
     keypoints_m: NDArray[np.float64] | None = None
 
     def mask(self, height: int, width: int) -> NDArray[np.bool_]:
-        """(height, width) of the picture; the filled box where the file holds no mask."""
+        """(height, width) of the image; the filled box where the file holds no mask."""
         if self.segmentation:
             return mask_from_segmentation(self.segmentation, height, width)
         filled = np.zeros((height, width), np.bool_)
@@ -76,8 +76,8 @@ class CocoInstance:
 
 
 @dataclass(frozen=True, eq=False)
-class CocoPicture:
-    """One picture of a data set.
+class CocoImage:
+    """One image of a data set.
 
     Attributes:
         id: in the file.
@@ -101,12 +101,12 @@ class CocoData:
     Attributes:
         path: of the annotation file.
         categories: in the order of their ids.
-        pictures: in the order of the file.
+        images: in the order of the file.
     """
 
     path: Path
     categories: tuple[CocoCategory, ...]
-    pictures: tuple[CocoPicture, ...]
+    images: tuple[CocoImage, ...]
 
 
 def load_coco(path: Path) -> CocoData:
@@ -128,8 +128,8 @@ def load_coco(path: Path) -> CocoData:
         instances: dict[int, list[CocoInstance]] = defaultdict(list)
         for one in data["annotations"]:
             instances[int(one["image_id"])].append(_instance(one))
-        pictures = tuple(
-            CocoPicture(
+        images = tuple(
+            CocoImage(
                 int(one["id"]),
                 str(one["file_name"]),
                 int(one["width"]),
@@ -146,62 +146,62 @@ def load_coco(path: Path) -> CocoData:
         raise InputError(f"{file}: {error}") from None
     except (ValueError, TypeError, AttributeError) as error:
         raise InputError(f"{file} is not in COCO's format: {error}") from None
-    _check(file, categories, pictures, set(instances))
-    return CocoData(file, categories, pictures)
+    _check(file, categories, images, set(instances))
+    return CocoData(file, categories, images)
 
 
-def read_pictures(data: CocoData, images: Path | None = None) -> Iterator[tuple[CocoPicture, NDArray[np.uint8]]]:
-    """The pictures of a data set, (H, W, 3) uint8 RGB each, with what stands in them.
+def read_images(data: CocoData, images: Path | None = None) -> Iterator[tuple[CocoImage, NDArray[np.uint8]]]:
+    """The images of a data set, (H, W, 3) uint8 RGB each, with what stands in them.
 
     Args:
         data: of which.
         images: the folder that the file names are relative to, by default `images` beside the annotations where that
-            holds them, else the annotations' own; or a video whose frame n is the picture of the file name n, e.g.
+            holds them, else the annotations' own; or a video whose frame n is the image of the file name n, e.g.
             `000012.png` for frame 12, or of the id n where the name is no number.
 
     Raises:
-        InputError: a picture is missing, cannot be read or has another size than the annotations say.
+        InputError: an image is missing, cannot be read or has another size than the annotations say.
     """
     if images is None:
         beside = data.path.parent / "images"
-        images = beside if (beside / data.pictures[0].name).is_file() else data.path.parent
+        images = beside if (beside / data.images[0].name).is_file() else data.path.parent
     found = _from_folder(data, images) if images.is_dir() else _from_video(data, images)
-    for picture, rgb in found:
-        if rgb.shape[:2] != (picture.height, picture.width):
+    for image, rgb in found:
+        if rgb.shape[:2] != (image.height, image.width):
             raise InputError(
-                f"{images}: {picture.name} has {rgb.shape[1]} x {rgb.shape[0]} pixels "
-                f"and the annotations say {picture.width} x {picture.height}"
+                f"{images}: {image.name} has {rgb.shape[1]} x {rgb.shape[0]} pixels "
+                f"and the annotations say {image.width} x {image.height}"
             )
-        yield picture, rgb
+        yield image, rgb
 
 
-def _from_folder(data: CocoData, folder: Path) -> Iterator[tuple[CocoPicture, NDArray[np.uint8]]]:
-    for picture in data.pictures:
-        if not (folder / picture.name).is_file():
-            raise InputError(f"{picture.name} is not in {folder}: name the folder or the video of the pictures")
-        with open_source(folder / picture.name) as source:
+def _from_folder(data: CocoData, folder: Path) -> Iterator[tuple[CocoImage, NDArray[np.uint8]]]:
+    for image in data.images:
+        if not (folder / image.name).is_file():
+            raise InputError(f"{image.name} is not in {folder}: name the folder or the video of the images")
+        with open_source(folder / image.name) as source:
             for frame in source:
-                yield picture, frame.rgb
+                yield image, frame.rgb
                 break
 
 
-def _from_video(data: CocoData, video: Path) -> Iterator[tuple[CocoPicture, NDArray[np.uint8]]]:
-    wanted = {_frame_number(picture): picture for picture in data.pictures}
+def _from_video(data: CocoData, video: Path) -> Iterator[tuple[CocoImage, NDArray[np.uint8]]]:
+    wanted = {_frame_number(image): image for image in data.images}
     with open_source(video) as source:
         if source.kind != "video":
-            raise InputError(f"{video}: give the folder of the pictures, or the video that they are frames of")
+            raise InputError(f"{video}: give the folder of the images, or the video that they are frames of")
         for frame in source:
-            if (picture := wanted.pop(frame.index, None)) is not None:
-                yield picture, frame.rgb
+            if (image := wanted.pop(frame.index, None)) is not None:
+                yield image, frame.rgb
             if not wanted:
                 return
     missing = min(wanted)
-    raise InputError(f"{video} has no frame {missing} for the picture {wanted[missing].name}: is it the right video?")
+    raise InputError(f"{video} has no frame {missing} for the image {wanted[missing].name}: is it the right video?")
 
 
-def _frame_number(picture: CocoPicture) -> int:
-    stem = Path(picture.name).stem
-    return int(stem) if stem.isdecimal() else picture.id
+def _frame_number(image: CocoImage) -> int:
+    stem = Path(image.name).stem
+    return int(stem) if stem.isdecimal() else image.id
 
 
 def _annotation_file(path: Path) -> Path:
@@ -236,18 +236,16 @@ def _instance(one: Any) -> CocoInstance:  # noqa: ANN401  # JSON
     )
 
 
-def _check(
-    file: Path, categories: tuple[CocoCategory, ...], pictures: tuple[CocoPicture, ...], orphans: set[int]
-) -> None:
-    if not pictures:
-        raise InputError(f"{file} names no pictures")
+def _check(file: Path, categories: tuple[CocoCategory, ...], images: tuple[CocoImage, ...], orphans: set[int]) -> None:
+    if not images:
+        raise InputError(f"{file} names no images")
     if orphans:
-        raise InputError(f"{file}: annotations of the picture {min(orphans)}, which is not among the images")
+        raise InputError(f"{file}: annotations of the image {min(orphans)}, which is not among the images")
     known = {one.id for one in categories}
-    unknown = {one.category_id for picture in pictures for one in picture.instances} - known
+    unknown = {one.category_id for image in images for one in image.instances} - known
     if unknown:
         raise InputError(f"{file}: annotations of the category {min(unknown)}, which is not among the categories")
-    if len({picture.id for picture in pictures}) < len(pictures):
+    if len({image.id for image in images}) < len(images):
         raise InputError(f"{file}: two images have the same id")
 
 
@@ -261,8 +259,8 @@ def mask_from_segmentation(segmentation: object, height: int, width: int) -> NDA
 
     Args:
         segmentation: `{"size": [h, w], "counts": [...] or text}`, or a list of polygons `[x, y, x, y, ...]` in pixels.
-        height: of the picture.
-        width: of the picture.
+        height: of the image.
+        width: of the image.
 
     Returns:
         (height, width).
@@ -305,23 +303,23 @@ def rle_from_mask(mask: NDArray[np.bool_]) -> dict[str, Any]:
 
 
 def coco_result(
-    picture_id: int, category_id: int, box: Sequence[float], score: float, mask: NDArray[np.bool_] | None = None
+    image_id: int, category_id: int, box: Sequence[float], score: float, mask: NDArray[np.bool_] | None = None
 ) -> dict[str, Any]:
     """One record of COCO's results format.
 
     Args:
-        picture_id: in the data set.
+        image_id: in the data set.
         category_id: in the data set.
         box: x_min, y_min, x_max, y_max in pixels.
         score: 0..1.
-        mask: (H, W) of the picture.
+        mask: (H, W) of the image.
 
     >>> coco_result(3, 1, (10, 20, 14.5, 26), 0.75)
     {'image_id': 3, 'category_id': 1, 'bbox': [10, 20, 4.5, 6], 'score': 0.75}
     """
     x_min, y_min, x_max, y_max = (round(edge, 2) for edge in box)
     bbox = [x_min, y_min, round(x_max - x_min, 2), round(y_max - y_min, 2)]
-    record = {"image_id": picture_id, "category_id": category_id, "bbox": bbox, "score": round(score, 5)}
+    record = {"image_id": image_id, "category_id": category_id, "bbox": bbox, "score": round(score, 5)}
     return record if mask is None else record | {"segmentation": rle_from_mask(mask)}
 
 
@@ -334,12 +332,12 @@ def _runs(column_major: NDArray[np.bool_]) -> list[int]:
 def _mask_from_rle(rle: Mapping[Any, Any], height: int, width: int) -> NDArray[np.bool_]:
     counts = rle.get("counts")
     if rle.get("size") != [height, width]:
-        raise InputError(f"a mask of size {rle.get('size')} does not fit a picture of size {[height, width]}")
+        raise InputError(f"a mask of size {rle.get('size')} does not fit an image of size {[height, width]}")
     runs = _unpacked(counts) if isinstance(counts, str) else counts
     if not isinstance(runs, list) or not all(isinstance(run, int) and run >= 0 for run in runs):
         raise InputError("a mask's counts are a text or a list of whole numbers")
     if sum(runs) > height * width:
-        raise InputError(f"a mask's counts add up to {sum(runs)} pixels and the picture has {height * width}")
+        raise InputError(f"a mask's counts add up to {sum(runs)} pixels and the image has {height * width}")
     flat = np.zeros(height * width, np.bool_)
     flat[: sum(runs)] = np.repeat(np.arange(len(runs)) % 2 == 1, runs)
     return flat.reshape(width, height).T

@@ -11,7 +11,7 @@ import numpy as np
 
 from sonjit.datasets.formats.coco import rle_from_mask
 from sonjit.datasets.formats.parquet import save_parquet
-from sonjit.datasets.formats.shards import picture_bytes, plain, sample_to_dict, save_shards
+from sonjit.datasets.formats.shards import image_bytes, plain, sample_to_dict, save_shards
 from sonjit.errors import InputError
 from sonjit.files import Draft, failing_as_job
 from sonjit.skeletons import load_skeleton
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from sonjit.datasets.dataset import Dataset
     from sonjit.datasets.sample import Instance, Sample
 
-_OF_PICTURE = ("subject", "sequence", "frame", "view", "tags")
+_OF_IMAGE = ("subject", "sequence", "frame", "view", "tags")
 Json = dict[str, Any]
 
 
@@ -34,7 +34,7 @@ def convert_dataset(
     Args:
         dataset: what to write.
         path: `.json` for COCO keypoints, `.parquet` for a table, or a folder for WebDataset shards. The first two point
-            to the pictures where they lie; pictures that lie in no file are written to `{name}_images` beside.
+            to the images where they lie; images that lie in no file are written to `{name}_images` beside.
         per_shard: samples in each shard.
         advance: called after each sample.
 
@@ -66,13 +66,13 @@ def save_coco(path: Path, dataset: Dataset, *, advance: Callable[[], None] = lam
 
 
 def _write_coco(file: TextIO, dataset: Dataset, path: Path, advance: Callable[[], None]) -> None:
-    """Annotations go to disk as they come; pictures and categories, which are small, at the end."""
-    pictures: list[str] = []
+    """Annotations go to disk as they come; images and categories, which are small, at the end."""
+    images: list[str] = []
     categories: dict[tuple[str, str | None], Json] = {}
     count = 0
     file.write('{"annotations": [')
     for number, sample in enumerate(dataset, 1):
-        pictures.append(json.dumps(_picture(number, sample, path)))
+        images.append(json.dumps(_image(number, sample, path)))
         for one in sample.instances:
             key = one.category or one.kind, one.skeleton if one.keypoints_px is not None else None
             category = categories.setdefault(key, _category(len(categories) + 1, *key))
@@ -80,21 +80,21 @@ def _write_coco(file: TextIO, dataset: Dataset, path: Path, advance: Callable[[]
             count += 1
             file.write(json.dumps(_annotation(count, number, category["id"], one)))
         advance()
-    file.write('\n],\n"images": [\n' + ",\n".join(pictures))
+    file.write('\n],\n"images": [\n' + ",\n".join(images))
     file.write('\n],\n"categories": ' + json.dumps(list(categories.values())))
     file.write(',\n"licenses": ' + json.dumps([{"id": 1, "name": dataset.entry.licence}]) + "}\n")
 
 
-def _picture(number: int, sample: Sample, path: Path) -> Json:
+def _image(number: int, sample: Sample, path: Path) -> Json:
     record: Json = {
         "id": number,
-        "file_name": _picture_file(sample, number, path),
+        "file_name": _image_file(sample, number, path),
         "width": sample.width,
         "height": sample.height,
         "license": 1,
         "upright": sample.upright,
     }
-    record |= {name: plain(value) for name in _OF_PICTURE if (value := getattr(sample, name)) not in (None, {})}
+    record |= {name: plain(value) for name in _OF_IMAGE if (value := getattr(sample, name)) not in (None, {})}
     if sample.reduced:
         record["reduced"] = True
     if (camera := sample.camera) is not None:
@@ -113,8 +113,8 @@ def _category(number: int, name: str, skeleton: str | None) -> Json:
     return record | {"keypoints": list(known.keypoints), "skeleton": lines}
 
 
-def _annotation(number: int, picture: int, category: int, one: Instance) -> Json:
-    record: Json = {"id": number, "image_id": picture, "category_id": category, "iscrowd": int(one.crowd)}
+def _annotation(number: int, image: int, category: int, one: Instance) -> Json:
+    record: Json = {"id": number, "image_id": image, "category_id": category, "iscrowd": int(one.crowd)}
     if one.side:
         record["hand_side"] = one.side.lower()
     points = one.keypoints_px
@@ -150,14 +150,14 @@ def _box_around(record: Json) -> tuple[float, float, float, float] | None:
 
 def _records(dataset: Dataset, path: Path, advance: Callable[[], None]) -> Any:  # noqa: ANN401  # a generator of JSON
     for number, sample in enumerate(dataset, 1):
-        yield sample_to_dict(sample) | {"image": _picture_file(sample, number, path)}
+        yield sample_to_dict(sample) | {"image": _image_file(sample, number, path)}
         advance()
 
 
-def _picture_file(sample: Sample, number: int, path: Path) -> str:
-    """The picture's path relative to the file that names it; a picture that lies in no file is written to one."""
+def _image_file(sample: Sample, number: int, path: Path) -> str:
+    """The image's path relative to the file that names it; an image that lies in no file is written to one."""
     if not isinstance(sample.image, Path):
-        data, ending = picture_bytes(sample)
+        data, ending = image_bytes(sample)
         file = path.parent / f"{path.stem}_images" / f"{number:08d}.{ending}"
         file.parent.mkdir(exist_ok=True)
         file.write_bytes(data)

@@ -1,4 +1,4 @@
-"""Your own pictures: with a COCO keypoints file, with tables that Sonjit wrote, or sorted into a folder per class.
+"""Your own images: with a COCO keypoints file, with tables that Sonjit wrote, or sorted into a folder per class.
 
 In a COCO file, keypoints whose names are those of a skeleton that Sonjit knows come out in its order, whatever theirs.
 Beside COCO's fields an annotation may have `hand_side`, `hand_presence` (0: no hand), `keypoints3d` (K x 3, millimetres
@@ -6,7 +6,7 @@ in the camera's frame) and `group` (region, skin_tone, gender, age...); an image
 `tags`, `camera` {K, R, t_m, distortion} and `upright` (false: stored turned, and labelled so). No field names a person;
 `subject` is for splits alone.
 
-Tables as data sets: what Sonjit found in pictures (`sonjit hands photos/ --save t.json`), and converted sets.
+Tables as data sets: what Sonjit found in images (`sonjit hands photos/ --save t.json`), and converted sets.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sonjit.datasets.dataset import RecordDataset, box_from_corner, picture_size
+from sonjit.datasets.dataset import RecordDataset, box_from_corner, size_of_image
 from sonjit.datasets.formats.parquet import is_dataset_parquet, records_from_parquet
 from sonjit.datasets.formats.shards import instance_to_dict, sample_from_dict
 from sonjit.datasets.images.coco_sets import CocoSet, Record, labelled, mask_reader
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from sonjit.results import Frame
     from sonjit.results import Instance as Found
 
-_OF_PICTURE = ("subject", "sequence", "frame", "view", "tags", "upright", "reduced")
+_OF_IMAGE = ("subject", "sequence", "frame", "view", "tags", "upright", "reduced")
 
 _OF_INSTANCE = ("group", "id", "causes")
 
@@ -44,7 +44,7 @@ _SIDES = {"left": "Left", "right": "Right", "unknown": None, "": None}
 
 
 class Folder(CocoSet):
-    """Pictures with a COCO keypoints file."""
+    """Images with a COCO keypoints file."""
 
     def __init__(self, entry: DatasetEntry, root: Path, split: str, annotations: Path, images: Path | None) -> None:
         super().__init__(entry, root, split)
@@ -53,21 +53,21 @@ class Folder(CocoSet):
         self.read(annotations, *([images] if images else [place for place in places if place.is_dir()]))
         self._orders = {one["id"]: skeleton_of_names(one.get("keypoints") or ()) for one in self.categories.values()}
 
-    def about(self, picture: Record, annotations: list[Record]) -> Mapping[str, Any]:
+    def about(self, image: Record, annotations: list[Record]) -> Mapping[str, Any]:
         """Whose hands, which recording, and the camera."""
-        known = {name: picture[name] for name in _OF_PICTURE if picture.get(name) is not None}
+        known = {name: image[name] for name in _OF_IMAGE if image.get(name) is not None}
         subjects = {one["group"]["subject"] for one in annotations if "subject" in (one.get("group") or {})}
         if "subject" not in known and len(subjects) == 1:
             known["subject"] = subjects.pop()
-        if camera := picture.get("camera"):
-            known["camera"] = _camera(camera, picture["file_name"])
+        if camera := image.get("camera"):
+            known["camera"] = _camera(camera, image["file_name"])
         return {"upright": True} | known
 
-    def instances(self, annotation: Record, picture: Record) -> Iterator[Instance]:
+    def instances(self, annotation: Record, image: Record) -> Iterator[Instance]:
         """What one annotation says; none where it says that no hand is there."""
         if annotation.get("hand_presence", 1) == 0:
             return
-        where = f"{picture['file_name']}, annotation {annotation.get('id')}"
+        where = f"{image['file_name']}, annotation {annotation.get('id')}"
         category = self.categories.get(annotation["category_id"])
         if category is None:
             raise InputError(f"{where}: category_id {annotation['category_id']} is not among the categories")
@@ -86,7 +86,7 @@ class Folder(CocoSet):
             category_id=category["id"],
             crowd=bool(annotation.get("iscrowd", 0)),
             extra={name: annotation[name] for name in _OF_INSTANCE if name in annotation},
-            read_mask=mask_reader(annotation, picture),
+            read_mask=mask_reader(annotation, image),
             **self._keypoints(annotation, category),
         )
 
@@ -110,7 +110,7 @@ class Folder(CocoSet):
 
 
 class ClassFolders(RecordDataset):
-    """Pictures sorted into a folder per class."""
+    """Images sorted into a folder per class."""
 
     def __init__(self, entry: DatasetEntry, root: Path, split: str) -> None:
         super().__init__(entry, root, split)
@@ -127,10 +127,10 @@ class ClassFolders(RecordDataset):
         )
 
     def sample(self, record: Any) -> Sample:  # noqa: ANN401  # JSON
-        """One picture with its class."""
+        """One image with its class."""
         number, name = record
         place = f"{self._classes[number]}/{name}"
-        width, height = picture_size(self.root / place)
+        width, height = size_of_image(self.root / place)
         return Sample(
             dataset=self.entry.name,
             id=place,
@@ -164,18 +164,18 @@ def _camera(camera: Record, where: str) -> SampleCamera:
 def _open(
     entry: DatasetEntry, root: Path, split: str, *, annotations: str | None = None, images: str | None = None
 ) -> Dataset:
-    """`annotations` names the file where there are several, `images` the folder of the pictures."""
+    """`annotations` names the file where there are several, `images` the folder of the images."""
     folder = root if root.is_dir() else root.parent
     file = root if root.is_file() else _annotation_file(root, annotations)
     if file is None:
         return ClassFolders(entry, root, split)
-    pictures = Path(images) if images else None
+    image_folder = Path(images) if images else None
     is_coco = file.suffix.lower() == ".json" and "frames" not in load_json(file)
-    return (Folder if is_coco else TableSet)(entry, folder, split, file, pictures)
+    return (Folder if is_coco else TableSet)(entry, folder, split, file, image_folder)
 
 
 def _annotation_file(root: Path, name: str | None) -> Path | None:
-    """The file with the labels; None where pictures lie in folders by class."""
+    """The file with the labels; None where images lie in folders by class."""
     if not root.is_dir():
         raise InputError(f"{root}: no such file or folder")
     if name:
@@ -191,7 +191,7 @@ def _annotation_file(root: Path, name: str | None) -> Path | None:
     if len(files) > 1:
         raise InputError(f"{root} holds {len(files)} annotation files; name one, e.g. annotations={files[0].name}")
     if not files and not any(file.suffix.lower() in IMAGE_ENDINGS for file in root.glob("*/*")):
-        raise InputError(f"{root} holds neither a COCO file or table nor folders of pictures by class")
+        raise InputError(f"{root} holds neither a COCO file or table nor folders of images by class")
     return files[0] if files else None
 
 
@@ -212,14 +212,14 @@ _SEEN = 0.5  # visibility from which a body's keypoint counts as seen
 
 
 class TableSet(RecordDataset):
-    """The pictures of a table.
+    """The images of a table.
 
     Args:
         entry: of the set.
         root: folder that sample ids are relative to.
         split: "all".
         table: the file.
-        images: folder of the pictures; by default they are looked for beside the table.
+        images: folder of the images; by default they are looked for beside the table.
     """
 
     def __init__(self, entry: DatasetEntry, root: Path, split: str, table: Path, images: Path | None) -> None:
@@ -228,11 +228,11 @@ class TableSet(RecordDataset):
         self.keep(_records(table), str(table))
 
     def sample(self, record: Any) -> Sample:  # noqa: ANN401  # JSON
-        """One picture with what the table says."""
-        path = self._picture(record["image"])
+        """One image with what the table says."""
+        path = self._image(record["image"])
         if "width" in record:
             return sample_from_dict(record, path)
-        width, height = picture_size(path, upright=True)
+        width, height = size_of_image(path, upright=True)
         own = {
             "dataset": self.entry.name,
             "id": record["image"],
@@ -244,7 +244,7 @@ class TableSet(RecordDataset):
         }
         return sample_from_dict(own | record, path)
 
-    def _picture(self, name: str) -> Path:
+    def _image(self, name: str) -> Path:
         places = [folder / place for folder in self._folders for place in (name, Path(name).name)]
         return next((place for place in places if place.is_file()), places[0])
 

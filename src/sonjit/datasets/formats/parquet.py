@@ -1,7 +1,7 @@
 """Data sets as Parquet: one row per instance, its sample's fields repeated; a sample without any keeps one row.
 
 Names and units are those of `Sample` and `Instance`. Keypoints are flat lists; camera, tags, mesh, mask (packed run
-lengths), extra and whatever else is known are JSON text. `image` is the path of the picture, relative to the table.
+lengths), extra and whatever else is known are JSON text. `image` is the path of the image, relative to the table.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""WebDataset shards: tar files with a picture and its labels per sample, for sets too large for a folder of files.
+"""WebDataset shards: tar files with an image and its labels per sample, for sets too large for a folder of files.
 
-`000042.jpg` is the picture as its data set stores it and `000042.json` what `sample_to_dict` says of it; any reader of
+`000042.jpg` is the image as its data set stores it and `000042.json` what `sample_to_dict` says of it; any reader of
 WebDataset can stream them. `index.json` tells how many there are. The same set gives the same bytes on every machine. A
 shard takes its name when it is finished, so that a stopped run goes on with the next.
 
@@ -97,8 +97,8 @@ def save_shards(
     return written
 
 
-def picture_bytes(sample: Sample) -> tuple[bytes, str]:
-    """A sample's picture as a file's bytes, untouched where it is one, and the ending that fits them."""
+def image_bytes(sample: Sample) -> tuple[bytes, str]:
+    """A sample's image as a file's bytes, untouched where it is one, and the ending that fits them."""
     match sample.image:
         case Path():
             data = read_bytes(sample.image)
@@ -111,7 +111,7 @@ def picture_bytes(sample: Sample) -> tuple[bytes, str]:
             return cv2.imencode(".png", bgr)[1].tobytes(), "png"
     found = image_format(data[:SNIFF_BYTES])
     if found is None:
-        raise InputError(f"{sample.dataset} {sample.id}: the picture is none, or it is damaged")
+        raise InputError(f"{sample.dataset} {sample.id}: the image is none, or it is damaged")
     return data, _ENDINGS.get(found, found)
 
 
@@ -134,17 +134,17 @@ class Shards(Dataset):
         path = self.root / shard_name(number)
         if number not in self._places:
             self._places[number] = self._places_in(path, min(self._per_shard, self._count - number * self._per_shard))
-        picture, picture_size, labels, labels_size = self._places[number][row].tolist()
+        offset, size, labels, labels_size = self._places[number][row].tolist()
         with path.open("rb") as file:
-            file.seek(picture)
-            image = file.read(picture_size)
+            file.seek(offset)
+            image = file.read(size)
             file.seek(labels)
             text = file.read(labels_size)
         with naming(f"{path}, sample {index}"):
             return sample_from_dict(json.loads(text), image)
 
     def _places_in(self, path: Path, count: int) -> NDArray[np.int64]:
-        """(N, 4) offset and size of each sample's picture and labels."""
+        """(N, 4) offset and size of each sample's image and labels."""
         self.need(path.name)
         try:
             with tarfile.open(path, "r:") as tar:
@@ -157,10 +157,10 @@ class Shards(Dataset):
 
 
 def add_sample(tar: tarfile.TarFile, place: int, sample: Sample) -> None:
-    """Append a sample's picture and labels to a shard; `place` is that in the whole set."""
-    picture, ending = picture_bytes(sample)
+    """Append a sample's image and labels to a shard; `place` is that in the whole set."""
+    image, ending = image_bytes(sample)
     labels = json.dumps(sample_to_dict(sample), sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-    for name, data in ((ending, picture), ("json", labels.encode())):
+    for name, data in ((ending, image), ("json", labels.encode())):
         member = tarfile.TarInfo(f"{place:08d}.{name}")  # of nobody, at no time: the same bytes every time
         member.size = len(data)
         tar.addfile(member, io.BytesIO(data))
@@ -203,7 +203,7 @@ Json = dict[str, Any]
 
 
 def sample_to_dict(sample: Sample) -> Json:
-    """A sample without its picture.
+    """A sample without its image.
 
     >>> from pathlib import Path
     >>> sample_to_dict(Sample(dataset="d", id="a.jpg", image=Path("a.jpg"), width=2, height=1))
@@ -217,7 +217,7 @@ def sample_to_dict(sample: Sample) -> Json:
 
 
 def sample_from_dict(data: Json, image: Path | bytes) -> Sample:
-    """The sample that `sample_to_dict` wrote, with its picture; may raise what a wrong record makes Python raise."""
+    """The sample that `sample_to_dict` wrote, with its image; may raise what a wrong record makes Python raise."""
     names = (item.name for item in fields(Sample) if item.name in data and item.name not in _LEFT_OUT)
     rest: Json = {name: tuple(data[name]) if isinstance(data[name], list) else data[name] for name in names}
     camera = data.get("camera")

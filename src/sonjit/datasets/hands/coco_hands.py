@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sonjit.datasets.dataset import RecordDataset, box_from_corner, picture_size, points_with_flags
+from sonjit.datasets.dataset import RecordDataset, box_from_corner, points_with_flags, size_of_image
 from sonjit.datasets.images.coco_sets import CocoSet, labelled, mask_reader
 from sonjit.datasets.reading import load_json
 from sonjit.datasets.registry import DatasetEntry, register
@@ -34,24 +34,24 @@ class CocoHands(CocoSet):
         annotations = self.need(f"annotations/{stem}_{split}.json")
         self.read(annotations, root / folder.format(split=split, Split=split.capitalize()), root)
 
-    def instances(self, annotation: dict[str, Any], picture: dict[str, Any]) -> Iterator[Instance]:
+    def instances(self, annotation: dict[str, Any], image: dict[str, Any]) -> Iterator[Instance]:
         """The one hand of an annotation."""
         yield Instance(
             kind="hand",
-            side=_side(picture["file_name"]) if self.entry.name == "panoptic-hand" else None,
+            side=_side(image["file_name"]) if self.entry.name == "panoptic-hand" else None,
             skeleton=HAND_SKELETON,
             box=box_from_corner(annotation, "bbox"),
             area_px2=annotation.get("area"),
             category="hand",
             category_id=annotation["category_id"],
             extra={name: annotation[name] for name in ("head_size", "dataset") if name in annotation},
-            read_mask=None if _is_octagon(annotation) else mask_reader(annotation, picture),
+            read_mask=None if _is_octagon(annotation) else mask_reader(annotation, image),
             **labelled(annotation, "keypoints", _JOINTS, says_hidden=False),
         )
 
 
 class PanopticHands(RecordDataset):
-    """CMU's own layout: a JSON file beside each picture of `hand_labels`."""
+    """CMU's own layout: a JSON file beside each image of `hand_labels`."""
 
     def __init__(self, entry: DatasetEntry, root: Path, split: str) -> None:
         super().__init__(entry, root, split)
@@ -59,9 +59,9 @@ class PanopticHands(RecordDataset):
         self.keep((file.stem for file in sorted(self._folder.glob("*.json"))), str(self._folder))
 
     def sample(self, record: Any) -> Sample:  # noqa: ANN401  # JSON
-        """One picture with the one hand that is labelled in it."""
+        """One image with the one hand that is labelled in it."""
         path = self._folder / f"{record}.jpg"
-        width, height = picture_size(path)
+        width, height = size_of_image(path)
         file = path.with_suffix(".json")
         labels = load_json(file)
         points, flags = points_with_flags(labels, "hand_pts", _JOINTS)

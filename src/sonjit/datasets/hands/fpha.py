@@ -1,7 +1,7 @@
 """First-Person Hand Action benchmark: right hands with magnetic sensors, seen from the shoulder.
 
 Source: Garcia-Hernando et al., CVPR 2018. Joints are millimetres in the depth camera's frame, which is the world here;
-pictures are the colour camera's. Copies at a smaller size are in use: they are brought back to 1920 x 1080 when read.
+images are the colour camera's. Copies at a smaller size are in use: they are brought back to 1920 x 1080 when read.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""FreiHAND: right hands with MANO fits, each training picture before four backgrounds.
+"""FreiHAND: right hands with MANO fits, each training image before four backgrounds.
 
-Source: Zimmermann et al., ICCV 2019. Picture i + n v is sample i in version v; labels exist once per sample. Metres in
+Source: Zimmermann et al., ICCV 2019. Image i + n v is sample i in version v; labels exist once per sample. Metres in
 the camera's frame.
 """
 
@@ -42,7 +42,7 @@ class FreiHand(Dataset):
         entry: the set's record.
         root: the folder that holds `training_K.json`.
         split: training or evaluation; the latter's joints came later and may be absent.
-        versions: of the training pictures: all, gs, hom, sample or auto.
+        versions: of the training images: all, gs, hom, sample or auto.
         vertices: read the meshes too, 300 MB in memory for the training split.
 
     Raises:
@@ -79,7 +79,7 @@ class FreiHand(Dataset):
         return self._unique * len(self._versions)
 
     def load(self, index: int) -> Sample:
-        """One picture; a wrong record is an InputError with file and field."""
+        """One image; a wrong record is an InputError with file and field."""
         version, number = self._versions[index // self._unique], index % self._unique
         if number in self._wrong:
             raise InputError(self._wrong[number])
@@ -95,7 +95,7 @@ class FreiHand(Dataset):
             height=224,
             instances=(self._hand(number, camera),),
             camera=camera,
-            sequence=f"{self.split}/{number}",  # the same hand in four pictures: never to be parted
+            sequence=f"{self.split}/{number}",  # the same hand in four images: never to be parted
             frame=file,
             tags={"sample": number} | ({"version": VERSIONS[version]} if is_training else {}),
             source=self._source,
@@ -135,7 +135,7 @@ def open_freihand(
 ) -> Dataset:
     """The official files, or, where those are not there, the 2D JSON that others made of the training split."""
     if split == "training" and not (root / "training_xyz.json").exists() and (root / _PARSED).exists():
-        return ParsedHands(entry, root, split, file=_PARSED, pictures="training/rgb", order=MEDIAPIPE, side="Right")
+        return ParsedHands(entry, root, split, file=_PARSED, images="training/rgb", order=MEDIAPIPE, side="Right")
     return FreiHand(entry, root, split, versions=versions, vertices=vertices)
 
 

@@ -1,7 +1,7 @@
 """HaGRID: gestures with a box per hand; source: https://github.com/hukenovs/hagrid.
 
-Boxes and landmarks stand in parts of the picture's sides. The landmarks are MediaPipe's own, machine-made: no truth to
-judge such a network by. Many pictures are mirrored, so `leading_hand` is kept as a tag and no side is claimed.
+Boxes and landmarks stand in parts of the image's sides. The landmarks are MediaPipe's own, machine-made: no truth to
+judge such a network by. Many images are mirrored, so `leading_hand` is kept as a tag and no side is claimed.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sonjit.datasets.dataset import RecordDataset, picture_size
+from sonjit.datasets.dataset import RecordDataset, size_of_image
 from sonjit.datasets.reading import load_json
 from sonjit.datasets.registry import DatasetEntry, register
 from sonjit.datasets.sample import HAND_SKELETON, Instance, Sample
@@ -24,7 +24,7 @@ _KEPT = ("leading_hand", "leading_conf", "united_bbox", "united_label", "meta")
 
 
 class Hagrid(RecordDataset):
-    """Pictures of all gestures, by gesture."""
+    """Images of all gestures, by gesture."""
 
     def __init__(self, entry: DatasetEntry, root: Path, split: str) -> None:
         super().__init__(entry, root, split)
@@ -34,11 +34,11 @@ class Hagrid(RecordDataset):
         self.keep(_records(folder), str(folder))
 
     def sample(self, record: Any) -> Sample:  # noqa: ANN401  # JSON
-        """One picture."""
+        """One image."""
         gesture, name, labels = record
         places = f"{self.split}/{gesture}/{name}.jpg", f"images/{gesture}/{name}.jpg", f"{gesture}/{name}.jpg"
         place = next((place for place in places if (self.root / place).is_file()), places[0])
-        width, height = picture_size(self.root / place)
+        width, height = size_of_image(self.root / place)
         source = f"{self.annotations}/{gesture}.json"
         boxes, names = labels["bboxes"], labels["labels"]
         if len(boxes) != len(names):
@@ -84,7 +84,7 @@ def _records(folder: Path) -> Iterator[tuple[str, str, dict[str, Any]]]:
     for file in sorted(folder.glob("*.json")):
         labels = load_json(file)
         if not isinstance(labels, dict):
-            raise InputError(f"{file}: not names of pictures with their labels")
+            raise InputError(f"{file}: not names of images with their labels")
         for name, one in labels.items():
             yield file.stem, name, one
 

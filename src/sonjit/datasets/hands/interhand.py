@@ -3,7 +3,7 @@
 Source: Moon et al., ECCV 2020, https://mks0601.github.io/InterHand2.6M. Joints are millimetres in the world of a
 capture, x_camera = R (x_world - centre); MANO's fits are metres in that world.
 
-The records of InterHand2.6M's files, as those write them who lay out pictures of their own like that set.
+The records of InterHand2.6M's files, as those write them who lay out images of their own like that set.
 
 Source: https://mks0601.github.io/InterHand2.6M; see `datasets.interhand` for the units.
 """
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import numpy as np
 
 from sonjit.datasets.dataset import Dataset
-from sonjit.datasets.hands.interhand_index import Picture, index_joints, index_mano, index_pictures
+from sonjit.datasets.hands.interhand_index import Image, index_images, index_joints, index_mano
 from sonjit.datasets.joint_orders import INTERHAND, MM, box_from_xywh, camera_matrix, hand_before_camera
 from sonjit.datasets.reading import field, load_json, numbers
 from sonjit.datasets.registry import DatasetEntry, register
@@ -67,11 +67,11 @@ class InterHand(Dataset):
         old = f"{self._base}annotations/{_OLD_FOLDERS[annotations]}"
         is_old = not (root / folder).is_dir() and (root / old).is_dir()
         stem = f"{old if is_old else folder}/InterHand2.6M_{split}_"
-        self._index = index_pictures(self.need(f"{stem}data.json"))
+        self._index = index_images(self.need(f"{stem}data.json"))
         self._cameras_path = self.need(f"{stem}camera.json")
         self._cameras: dict[str, Any] = load_json(self._cameras_path)
         self._source = str(self._index.path)
-        self._made: dict[tuple[str, str], SampleCamera] = {}  # read often: a picture has one of a few hundred
+        self._made: dict[tuple[str, str], SampleCamera] = {}  # read often: an image has one of a few hundred
         self._joints_path = self.need(f"{stem}joint_3d.json")
         self._joints = index_joints(self._joints_path)
         mano = root / f"{stem}MANO_NeuralAnnot.json"
@@ -85,56 +85,56 @@ class InterHand(Dataset):
 
     def load(self, index: int) -> Sample:
         """The sample of one annotation; a wrong record is an InputError with file and field."""
-        picture = self._index.picture(int(self._kept[index]))
-        key = picture.capture, picture.camera
-        camera = self._made[key] if key in self._made else self._made.setdefault(key, self._camera(picture))
-        world = self._joints.row(picture.capture, picture.frame)
+        image = self._index.image(int(self._kept[index]))
+        key = image.capture, image.camera
+        camera = self._made[key] if key in self._made else self._made.setdefault(key, self._camera(image))
+        world = self._joints.row(image.capture, image.frame)
         if world is None:
-            raise InputError(f"{self._joints_path} has no {picture.capture}.{picture.frame}")
-        valid = picture.joint_valid & np.isfinite(world).all(axis=1) & ~(world == 1).all(axis=1)
+            raise InputError(f"{self._joints_path} has no {image.capture}.{image.frame}")
+        valid = image.joint_valid & np.isfinite(world).all(axis=1) & ~(world == 1).all(axis=1)
         joints = camera.from_world(world * MM)  # (42, 3)
-        name = f"images/{self.split}/{picture.file_name}"
+        name = f"images/{self.split}/{image.file_name}"
         return Sample(
             dataset=self.entry.name,
             id=name,
             image=self.root / self._base / name,
-            width=picture.width,
-            height=picture.height,
-            instances=tuple(self._hand(place, picture, joints, valid, camera) for place in _present(picture, valid)),
-            box=box_from_xywh(picture.box_xywh) if picture.hand_type == "interacting" else None,
+            width=image.width,
+            height=image.height,
+            instances=tuple(self._hand(place, image, joints, valid, camera) for place in _present(image, valid)),
+            box=box_from_xywh(image.box_xywh) if image.hand_type == "interacting" else None,
             camera=camera,
-            subject=f"{self.split}/{picture.subject}",  # captures and people are counted anew in each split
-            sequence=f"{self.split}/Capture{picture.capture}/{picture.sequence}",
-            frame=picture.frame,
-            view=picture.camera,
+            subject=f"{self.split}/{image.subject}",  # captures and people are counted anew in each split
+            sequence=f"{self.split}/Capture{image.capture}/{image.sequence}",
+            frame=image.frame,
+            view=image.camera,
             tags={
-                "annotation_id": picture.annotation_id,
-                "hand_type": picture.hand_type,
-                "hand_type_valid": picture.hand_type_valid,
+                "annotation_id": image.annotation_id,
+                "hand_type": image.hand_type,
+                "hand_type_valid": image.hand_type_valid,
             },
             source=self._source,
             licence=self.entry.licence,
         )
 
     def _hand(
-        self, place: int, picture: Picture, joints: NDArray[np.float64], valid: NDArray[np.bool_], camera: SampleCamera
+        self, place: int, image: Image, joints: NDArray[np.float64], valid: NDArray[np.bool_], camera: SampleCamera
     ) -> Instance:
         own = _JOINTS[place]
-        fit = None if self._mano is None else self._mano.row(picture.capture, picture.frame)
+        fit = None if self._mano is None else self._mano.row(image.capture, image.frame)
         mesh = None
         if fit is not None and np.isfinite(fit[place]).all():
             mesh = ManoParameters(fit[place, :48], fit[place, 48:58], fit[place, 58:], "world", flat_mean=False)
-        box = None if picture.hand_type == "interacting" else box_from_xywh(picture.box_xywh)
+        box = None if image.hand_type == "interacting" else box_from_xywh(image.box_xywh)
         return hand_before_camera(joints[own], camera, _SIDES[place], valid=valid[own], mesh=mesh, box=box)
 
-    def _camera(self, picture: Picture) -> SampleCamera:
-        named = f"{self._cameras_path}: {picture.capture}"
-        of_capture = field(self._cameras, picture.capture, str(self._cameras_path))
+    def _camera(self, image: Image) -> SampleCamera:
+        named = f"{self._cameras_path}: {image.capture}"
+        of_capture = field(self._cameras, image.capture, str(self._cameras_path))
         centre, turn, focal, middle = (
             numbers(
-                field(field(of_capture, name, named), picture.camera, f"{named}.{name}"),
+                field(field(of_capture, name, named), image.camera, f"{named}.{name}"),
                 shape,
-                f"{named}.{name}.{picture.camera}",
+                f"{named}.{name}.{image.camera}",
             )
             for name, shape in (("campos", (3,)), ("camrot", (3, 3)), ("focal", (2,)), ("princpt", (2,)))
         )
@@ -154,11 +154,11 @@ class InterHand(Dataset):
         return np.flatnonzero(np.isin(self._index.annotation_ids, wanted)).astype(np.int32)
 
 
-def _present(picture: Picture, valid: NDArray[np.bool_]) -> list[int]:
-    """Which hands are in the picture: 0 the right one, 1 the left one."""
-    if not picture.hand_type_valid:
+def _present(image: Image, valid: NDArray[np.bool_]) -> list[int]:
+    """Which hands are in the image: 0 the right one, 1 the left one."""
+    if not image.hand_type_valid:
         return [place for place in (0, 1) if valid[21 * place : 21 * place + 21].any()]
-    return {"right": [0], "left": [1], "interacting": [0, 1]}[picture.hand_type]
+    return {"right": [0], "left": [1], "interacting": [0, 1]}[image.hand_type]
 
 
 register(
@@ -203,7 +203,7 @@ def cameras_record(
 
 
 def joints_record(points_m: NDArray[np.float64]) -> dict[str, Any]:
-    """An instant's entry of `joint_3d.json`.
+    """A frame's entry of `joint_3d.json`.
 
     Args:
         points_m: (2, 21, 3) of the right and the left hand in the world; NaN where unknown.
@@ -220,10 +220,10 @@ def joints_record(points_m: NDArray[np.float64]) -> dict[str, Any]:
 
 
 def annotation_record(number: int, points_px: NDArray[np.float64], valid: NDArray[np.bool_]) -> dict[str, Any]:
-    """The entry of picture `number` under `annotations` of `data.json`.
+    """The entry of image `number` under `annotations` of `data.json`.
 
     Args:
-        number: of picture and annotation.
+        number: of image and annotation.
         points_px: (2, 21, 2) of the right and the left hand; NaN where unknown.
         valid: (2, 21) joints that are known.
     """

@@ -1,4 +1,4 @@
-"""InterHand2.6M's annotation files as arrays: about 60 bytes a picture, a hundredth of what their objects would take.
+"""InterHand2.6M's annotation files as arrays: about 60 bytes an image, a hundredth of what their objects would take.
 
 Files are read as streams. A record that is wrong stays in the index with what is wrong in it, so that it is an error
 when it is asked for and can be left out.
@@ -42,8 +42,8 @@ class Names:
         return known
 
 
-class Picture(NamedTuple):
-    """One annotated picture, as its file holds it."""
+class Image(NamedTuple):
+    """One annotated image, as its file holds it."""
 
     annotation_id: int
     file_name: str
@@ -61,8 +61,8 @@ class Picture(NamedTuple):
 
 
 @dataclass
-class PictureIndex:
-    """All annotated pictures of one `..._data.json`, columns of equal length, in the order of its annotations."""
+class ImageIndex:
+    """All annotated images of one `..._data.json`, columns of equal length, in the order of its annotations."""
 
     path: Path
     names: Names = field(default_factory=Names)
@@ -74,7 +74,7 @@ class PictureIndex:
     other_names: dict[int, str] = field(default_factory=dict[int, str])
     wrong: dict[int, str] = field(default_factory=dict[int, str])
 
-    def picture(self, place: int) -> Picture:
+    def image(self, place: int) -> Image:
         """One record.
 
         Raises:
@@ -85,7 +85,7 @@ class PictureIndex:
         width, height, capture, subject, sequence, camera, frame = self.columns[place].tolist()
         texts = self.names.texts
         name = self.other_names.get(place) or _file_name(texts[capture], texts[sequence], texts[camera], frame)
-        return Picture(
+        return Image(
             int(self.annotation_ids[place]), name, width, height, texts[capture], texts[subject], texts[sequence],
             texts[camera], frame, self.boxes[place].astype(np.float64),
             np.unpackbits(self.valid[place], count=JOINTS).astype(np.bool_),
@@ -93,13 +93,13 @@ class PictureIndex:
         )  # fmt: skip
 
 
-def index_pictures(path: Path) -> PictureIndex:
+def index_images(path: Path) -> ImageIndex:
     """Read `..._data.json`.
 
     Raises:
         InputError: missing, cut off or not in the set's format.
     """
-    index = PictureIndex(path)
+    index = ImageIndex(path)
     images, image_rows, image_names, image_wrong = array("i"), dict[int, int](), dict[int, str](), dict[int, str]()
     ids, image_ids, boxes, valid, types = array("q"), array("q"), array("d"), bytearray(), array("b")
     for (part, place), record in ((keys, value) for keys, value in stream_json(path, 2) if len(keys) == 2):
@@ -216,7 +216,7 @@ def _frames(path: Path, shape: tuple[int, ...], read: Callable[[Any, str], NDArr
 
 
 def _image(record: Any, names: Names, named: str) -> tuple[tuple[int, ...], str | None]:  # noqa: ANN401  # JSON
-    """A row of `PictureIndex.columns`, and the file's name where it is not the usual one."""
+    """A row of `ImageIndex.columns`, and the file's name where it is not the usual one."""
     texts = [str(field_of(record, name, named)) for name in ("capture", "subject", "seq_name", "camera")]
     width, height, frame = (_whole(record, name, named) for name in ("width", "height", "frame_idx"))
     name = str(field_of(record, "file_name", named))

@@ -1,6 +1,6 @@
 """RHD and FreiHAND as others have rewritten them: JSON much like COCO's, in the order of the set it was made from.
 
-Such files name keypoints as flat x, y, flag or as nested lists, 3D joints as `joint_cam` in millimetres and a picture's
+Such files name keypoints as flat x, y, flag or as nested lists, 3D joints as `joint_cam` in millimetres and an image's
 camera as `cam_param`. The names of keypoints in RHD's own `categories` do not fit its numbers and are not read.
 """
 
@@ -24,19 +24,19 @@ _SIDES: dict[str, Side] = {"right": "Right", "left": "Left"}
 
 
 class ParsedHands(Dataset):
-    """Pictures with 2D, and where the file has them 3D, hands.
+    """Images with 2D, and where the file has them 3D, hands.
 
     Args:
         entry: the set's record.
         root: the set's folder.
         split: which part.
         file: the annotations, below the root.
-        pictures: the folder of the pictures, below the root.
+        images: the folder of the images, below the root.
         order: where MediaPipe's keypoints stand among the file's.
         side: of hands of which the file does not say it.
 
     Raises:
-        InputError: the file is missing, damaged or names no picture.
+        InputError: the file is missing, damaged or names no image.
     """
 
     def __init__(
@@ -46,13 +46,13 @@ class ParsedHands(Dataset):
         split: str,
         *,
         file: str,
-        pictures: str,
+        images: str,
         order: tuple[int, ...],
         side: Side | None = None,
     ) -> None:
         super().__init__(entry, root, split)
         self._path = self.need(file)
-        self._pictures = pictures
+        self._folder = images
         self._order = list(order)
         self._side: Side | None = side
         content = load_json(self._path)
@@ -66,7 +66,7 @@ class ParsedHands(Dataset):
         return len(self._images)
 
     def load(self, index: int) -> Sample:
-        """One picture; a wrong record is an InputError with file and field."""
+        """One image; a wrong record is an InputError with file and field."""
         record = self._images[index]
         named = f"{self._path}: images[{index}]"
         name, width, height = (field(record, key, named) for key in ("file_name", "width", "height"))
@@ -80,8 +80,8 @@ class ParsedHands(Dataset):
             camera = SampleCamera(camera_matrix(focal, middle))
         return Sample(
             dataset=self.entry.name,
-            id=f"{self._pictures}/{name}",
-            image=self.root / self._pictures / str(name),
+            id=f"{self._folder}/{name}",
+            image=self.root / self._folder / str(name),
             width=int(width),
             height=int(height),
             instances=tuple(self._hand(one, f"{self._path}: annotations[{place}]") for place, one in found),

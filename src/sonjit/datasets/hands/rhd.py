@@ -53,7 +53,7 @@ class Rhd(Dataset):
         except InputError as error:
             raise InputError(f"{self._path}: {error}") from None
         if not records:
-            raise InputError(f"{self._path} holds no pictures")
+            raise InputError(f"{self._path} holds no images")
         self._wrong: dict[int, str] = {}
         self._numbers = np.array(sorted(one for one in records if isinstance(one, int)), np.int32)
         self._labels = {name: np.zeros((len(self._numbers), *shape)) for name, shape in _FIELDS.items()}
@@ -69,7 +69,7 @@ class Rhd(Dataset):
         return len(self._numbers)
 
     def load(self, index: int) -> Sample:
-        """One picture; a wrong record is an InputError with file and field."""
+        """One image; a wrong record is an InputError with file and field."""
         if index in self._wrong:
             raise InputError(self._wrong[index])
         seen, joints, matrix = (self._labels[name][index] for name in _FIELDS)
@@ -115,7 +115,7 @@ def open_rhd(entry: DatasetEntry, root: Path, split: str) -> Dataset:
     short = re.sub("ing$|uation$", "", split)
     for file in (f"annotations/rhd_{short}.json", f"annotations/rhd_{split}.json"):
         if not (root / f"{split}/anno_{split}.pickle").exists() and (root / file).exists():
-            return ParsedHands(entry, root, split, file=file, pictures=f"{split}/color", order=RHD)
+            return ParsedHands(entry, root, split, file=file, images=f"{split}/color", order=RHD)
     return Rhd(entry, root, split)
 
 

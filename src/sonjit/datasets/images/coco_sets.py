@@ -1,6 +1,6 @@
 """COCO's keypoints and instances, and what else is published in its form.
 
-Source: https://cocodataset.org/#format-data. A record is a picture with its annotations, as the file holds them. Sets
+Source: https://cocodataset.org/#format-data. A record is an image with its annotations, as the file holds them. Sets
 in this form say in a subclass of `CocoSet` where their files are and what their annotations mean.
 """
 
@@ -35,18 +35,18 @@ _PARTS: dict[str, tuple[Side | None, str, int]] = {
 
 
 class CocoSet(RecordDataset):
-    """Pictures with annotations in COCO's form; a loader calls `read` once, at the end of its `__init__`."""
+    """Images with annotations in COCO's form; a loader calls `read` once, at the end of its `__init__`."""
 
-    def read(self, annotations: Path, *pictures: Path) -> None:
+    def read(self, annotations: Path, *images: Path) -> None:
         """Take in an annotation file.
 
         Args:
             annotations: the JSON file.
-            pictures: folders that its file names may be relative to, likeliest first.
+            images: folders that its file names may be relative to, likeliest first.
         """
         self._folders = [
             (str(folder), folder.relative_to(self.root).as_posix() if folder.is_relative_to(self.root) else str(folder))
-            for folder in pictures
+            for folder in images
         ]
         data = load_json(annotations)
         if not isinstance(data, dict):
@@ -55,36 +55,36 @@ class CocoSet(RecordDataset):
             self.categories: dict[int, Record] = {one["id"]: one for one in data["categories"]}
             licences = data.get("licenses") or []
             self._licences: dict[int, str] = {one["id"]: one["name"] for one in licences if "id" in one}
-        self.keep(_by_picture(data), str(annotations))
+        self.keep(_by_image(data), str(annotations))
 
     def sample(self, record: Any) -> Sample:  # noqa: ANN401  # JSON
-        """One picture with all that is annotated in it."""
-        picture, annotations = record
-        path, name = self._picture(picture["file_name"])
+        """One image with all that is annotated in it."""
+        image, annotations = record
+        path, name = self._image(image["file_name"])
         return Sample(
             dataset=self.entry.name,
             id=name,
             image=path,
-            width=int(picture["width"]),
-            height=int(picture["height"]),
-            instances=tuple(one for annotation in annotations for one in self.instances(annotation, picture)),
+            width=int(image["width"]),
+            height=int(image["height"]),
+            instances=tuple(one for annotation in annotations for one in self.instances(annotation, image)),
             source=self.annotations,
-            licence=self._licences.get(picture.get("license"), self.entry.licence),
-            **self.about(picture, annotations),
+            licence=self._licences.get(image.get("license"), self.entry.licence),
+            **self.about(image, annotations),
         )
 
-    def _picture(self, name: str) -> tuple[Path, str]:
-        """Where a picture is, and that below the root: in the first of the folders that has it, else in the first."""
+    def _image(self, name: str) -> tuple[Path, str]:
+        """Where an image is, and that below the root: in the first of the folders that has it, else in the first."""
         folders = self._folders
         found = folders if len(folders) == 1 else (one for one in folders if Path(one[0], name).is_file())
         folder, below = next(iter(found), folders[0])
         return Path(folder, name), name if below == "." else f"{below}/{name}"
 
-    def about(self, picture: Record, annotations: list[Record]) -> Mapping[str, Any]:
+    def about(self, image: Record, annotations: list[Record]) -> Mapping[str, Any]:
         """Further fields of the sample."""
         return {}
 
-    def instances(self, annotation: Record, picture: Record) -> Iterator[Instance]:
+    def instances(self, annotation: Record, image: Record) -> Iterator[Instance]:
         """What one annotation says."""
         category = self.categories.get(annotation["category_id"])
         if category is None:
@@ -100,7 +100,7 @@ class CocoSet(RecordDataset):
             category_id=category["id"],
             crowd=bool(annotation.get("iscrowd", 0)),
             extra={"id": annotation.get("id")},
-            read_mask=mask_reader(annotation, picture),
+            read_mask=mask_reader(annotation, image),
             **keypoints,
         )
 
@@ -118,30 +118,30 @@ def labelled(annotation: Record, field: str, count: int, *, says_hidden: bool) -
     return {"keypoints_px": points, "valid_px": flags > 0, "visible": flags >= _SEEN if says_hidden else None}
 
 
-def mask_reader(annotation: Record, picture: Record) -> Any:  # noqa: ANN401  # a partial or None
+def mask_reader(annotation: Record, image: Record) -> Any:  # noqa: ANN401  # a partial or None
     """What reads the mask of an annotation, None where it has none; parts of fewer than three corners are left out."""
     segmentation = annotation.get("segmentation")
     if isinstance(segmentation, list):
         segmentation = [part for part in segmentation if len(part) >= 6]
     if not segmentation:
         return None
-    return partial(_mask, segmentation, int(picture["height"]), int(picture["width"]))
+    return partial(_mask, segmentation, int(image["height"]), int(image["width"]))
 
 
 def _mask(segmentation: object, height: int, width: int) -> NDArray[np.bool_]:
     return mask_from_segmentation(segmentation, height, width)
 
 
-def _by_picture(data: Record) -> Iterator[tuple[Record, list[Record]]]:
+def _by_image(data: Record) -> Iterator[tuple[Record, list[Record]]]:
     annotations: dict[int, list[Record]] = defaultdict(list)
     for one in data["annotations"]:
         annotations[one["image_id"]].append(one)
     seen: set[int] = set()
-    for picture in data["images"]:
-        if picture["id"] in seen:
-            raise InputError(f"two images have the id {picture['id']}")
-        seen.add(picture["id"])
-        yield picture, annotations.get(picture["id"], [])
+    for image in data["images"]:
+        if image["id"] in seen:
+            raise InputError(f"two images have the id {image['id']}")
+        seen.add(image["id"])
+        yield image, annotations.get(image["id"], [])
     if orphans := annotations.keys() - seen:
         raise InputError(f"annotations of the image {min(orphans)}, which is not among the images")
 
@@ -165,7 +165,7 @@ class CocoWholeBody(CocoSet):
         name = split.removesuffix("2017")
         self.read(self.need(f"annotations/coco_wholebody_{name}_v1.0.json"), root / split)
 
-    def instances(self, annotation: Record, picture: Record) -> Iterator[Instance]:
+    def instances(self, annotation: Record, image: Record) -> Iterator[Instance]:
         """The person, then face, left and right hand; `extra["person"]` tells whose."""
         person = {"person": annotation["id"]}
         body = labelled(annotation, "keypoints", 17, says_hidden=True)
@@ -181,7 +181,7 @@ class CocoWholeBody(CocoSet):
             category_id=annotation["category_id"],
             crowd=bool(annotation.get("iscrowd", 0)),
             extra=person,
-            read_mask=mask_reader(annotation, picture),
+            read_mask=mask_reader(annotation, image),
         )
         for part, (side, skeleton, count) in _PARTS.items():
             if annotation[f"{part}_valid"]:
@@ -205,7 +205,7 @@ register(
         open=Coco,
         splits=_SPLITS,
         kinds=("body", "object"),
-        licence="labels CC BY 4.0; pictures: each its own",
+        licence="labels CC BY 4.0; images: each its own",
         where=_WHERE,
         needs=("annotations/person_keypoints_{split}.json", "{split}"),
     )
@@ -217,7 +217,7 @@ register(
         open=CocoWholeBody,
         splits=_SPLITS,
         kinds=("body", "face", "hand"),
-        licence="labels non-commercial research; pictures: each its own",
+        licence="labels non-commercial research; images: each its own",
         where="https://github.com/jin-s13/COCO-WholeBody",
         needs=("annotations/coco_wholebody_val_v1.0.json", "{split}"),
     )

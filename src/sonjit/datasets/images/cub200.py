@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sonjit.datasets.dataset import RecordDataset, naming, picture_size, read_lines
+from sonjit.datasets.dataset import RecordDataset, naming, read_lines, size_of_image
 from sonjit.datasets.registry import DatasetEntry, register
 from sonjit.datasets.sample import Instance, Sample
 from sonjit.errors import InputError
@@ -22,21 +22,21 @@ _PARTS = 15
 
 
 class Cub200(RecordDataset):
-    """One bird per picture."""
+    """One bird per image."""
 
     def __init__(self, entry: DatasetEntry, root: Path, split: str) -> None:
         super().__init__(entry, root, split)
         base = root if (root / "images.txt").is_file() else root / "CUB_200_2011"
-        self._pictures = base / "images"
+        self._images = base / "images"
         below = base.relative_to(root)
         for name in ("images.txt", "image_class_labels.txt", "train_test_split.txt", "bounding_boxes.txt"):
             self.need(below / name)
         self.keep(_records(base, split), str(base / "images.txt"))
 
     def sample(self, record: Any) -> Sample:  # noqa: ANN401  # JSON
-        """One picture."""
-        path = self._pictures / record["name"]
-        width, height = picture_size(path)
+        """One image."""
+        path = self._images / record["name"]
+        width, height = size_of_image(path)
         x, y, box_width, box_height = record["box"]
         parts = np.array(record["parts"], np.float64).reshape(-1, 3) if record["parts"] else None
         known = None if parts is None else parts[:, 2] > 0
@@ -71,17 +71,17 @@ def _records(base: Path, split: str) -> Iterator[dict[str, Any]]:
     parts: dict[str, list[float]] = {}
     if (base / "parts" / "part_locs.txt").is_file():
         for line in read_lines(base / "parts" / "part_locs.txt"):
-            picture, _, *values = line.split()
-            parts.setdefault(picture, []).extend(map(float, values))
+            image, _, *values = line.split()
+            parts.setdefault(image, []).extend(map(float, values))
     for one, name in names.items():
         for file, table in (("image_class_labels", classes), ("train_test_split", train), ("bounding_boxes", boxes)):
             if one not in table:
-                raise InputError(f"{base / file}.txt says nothing of the picture {one} ({name[0]})")
+                raise InputError(f"{base / file}.txt says nothing of the image {one} ({name[0]})")
         box = [float(value) for value in boxes[one]]
         if len(box) != 4:
-            raise InputError(f"{base / 'bounding_boxes.txt'}: picture {one} has {len(box)} numbers for its box, not 4")
+            raise InputError(f"{base / 'bounding_boxes.txt'}: image {one} has {len(box)} numbers for its box, not 4")
         if len(located := parts.get(one, [])) not in (0, 3 * _PARTS):
-            raise InputError(f"{base / 'parts' / 'part_locs.txt'}: picture {one} has {len(located) // 3} parts, not 15")
+            raise InputError(f"{base / 'parts' / 'part_locs.txt'}: image {one} has {len(located) // 3} parts, not 15")
         is_train = train[one][0] == "1"
         if split in ("all", "train" if is_train else "test"):
             number = classes[one][0]

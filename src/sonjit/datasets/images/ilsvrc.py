@@ -1,4 +1,4 @@
-"""ILSVRC localization: one class per picture and a box per object of it.
+"""ILSVRC localization: one class per image and a box per object of it.
 
 Source: the layout and files of https://www.kaggle.com/c/imagenet-object-localization-challenge. A class's number is its
 place in `LOC_synset_mapping.txt`, the order in which torchvision's networks count. Box corners are given as the files
@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
-from sonjit.datasets.dataset import RecordDataset, naming, picture_size, read_lines
+from sonjit.datasets.dataset import RecordDataset, naming, read_lines, size_of_image
 from sonjit.datasets.registry import DatasetEntry, register
 from sonjit.datasets.sample import Instance, Sample
 from sonjit.errors import InputError
@@ -25,7 +25,7 @@ _Boxes = list[tuple[str, list[float]]]
 
 
 class IlsvrcLocalization(RecordDataset):
-    """Pictures of `LOC_{split}_solution.csv`, with `labels="folders"` all of train, with or without boxes."""
+    """Images of `LOC_{split}_solution.csv`, with `labels="folders"` all of train, with or without boxes."""
 
     def __init__(self, entry: DatasetEntry, root: Path, split: str, *, labels: str = "boxes") -> None:
         super().__init__(entry, root, split)
@@ -35,7 +35,7 @@ class IlsvrcLocalization(RecordDataset):
         lines = [line.split(" ", 1) for line in read_lines(mapping)]
         self._titles: dict[str, str] = {one: rest[0] if rest else one for one, *rest in lines}
         self._numbers = {wnid: number for number, wnid in enumerate(self._titles)}
-        self._pictures = self.need(f"ILSVRC/Data/CLS-LOC/{split}")
+        self._images = self.need(f"ILSVRC/Data/CLS-LOC/{split}")
         self._marks = root / "ILSVRC" / "Annotations" / "CLS-LOC" / split
         solution = root / f"LOC_{split}_solution.csv"
         if solution.is_file():
@@ -45,21 +45,21 @@ class IlsvrcLocalization(RecordDataset):
         else:
             boxes = dict(_solution(self.need(solution.name)))
         if labels == "folders":
-            names = (path.stem for path in sorted(self._pictures.rglob("*.JPEG")))
+            names = (path.stem for path in sorted(self._images.rglob("*.JPEG")))
             boxes = {name: boxes.get(name, []) for name in names}
         self.keep(boxes.items(), str(solution))
 
     def sample(self, record: Any) -> Sample:  # noqa: ANN401  # JSON
-        """One picture with the boxes of its class."""
+        """One image with the boxes of its class."""
         name, boxes = record
         wnid = name.partition("_")[0]
         place = f"{wnid}/{name}" if self.split == "train" else name
-        path = self._pictures / f"{place}.JPEG"
-        width, height = picture_size(path)
+        path = self._images / f"{place}.JPEG"
+        width, height = size_of_image(path)
         marks = self._marks / f"{place}.xml"
         size, marked = _marks_of(marks) if marks.is_file() else ((width, height), [])
         boxes = marked if boxes is None else boxes
-        scale = width / size[0], height / size[1]  # some XML describes another copy of its picture
+        scale = width / size[0], height / size[1]  # some XML describes another copy of its image
         objects = [(one, self._scaled(box, scale)) for one, box in boxes]
         if not objects and wnid in self._numbers:
             objects = [(wnid, None)]
@@ -92,7 +92,7 @@ class IlsvrcLocalization(RecordDataset):
 
 
 def _solution(path: Path) -> Iterator[tuple[str, _Boxes | None]]:
-    """Names of pictures with wnid and corners of each box; the field is wnid xmin ymin xmax ymax, repeated."""
+    """Names of images with wnid and corners of each box; the field is wnid xmin ymin xmax ymax, repeated."""
     for line in read_lines(path)[1:]:
         name, _, text = line.partition(",")
         fields = text.split()
@@ -103,7 +103,7 @@ def _solution(path: Path) -> Iterator[tuple[str, _Boxes | None]]:
 
 
 def _marks_of(path: Path) -> tuple[tuple[int, int], _Boxes]:
-    """Size of the picture that an XML file describes, and its boxes."""
+    """Size of the image that an XML file describes, and its boxes."""
     try:
         tree = ElementTree.parse(path).getroot()
         size = int(tree.findtext("size/width", "")), int(tree.findtext("size/height", ""))

@@ -3,7 +3,7 @@
 Source: Bazarevsky et al. 2020, BlazePose: On-device Real-time Body Pose Tracking; Grishchenko et al. 2022, BlazePose
 GHUM Holistic; the constants are those of mediapipe 0.10.21's CPU graph.
 
-The mask of a person in the picture, from the landmark network's segmentation, and its smoothing over time.
+The mask of a person in the image, from the landmark network's segmentation, and its smoothing over time.
 
 What MediaPipe's body graph smooths over time, and other filters in its place.
 
@@ -91,14 +91,14 @@ class PersonFinder:
     """Boxes of whole people from a person detector.
 
     Args:
-        engine: network with a picture in and (1, 2254, 12), (1, 2254, 1) out.
+        engine: network with an image in and (1, 2254, 12), (1, 2254, 1) out.
     """
 
     def __init__(self, engine: Engine) -> None:
         self._people = SingleShotDetector(engine, PERSON_GRID)
 
     def find(self, rgb: NDArray[np.uint8], min_score: float) -> list[RotatedBox]:
-        """Boxes in a picture (H, W, 3), best first."""
+        """Boxes in an image (H, W, 3), best first."""
         return [box_from_alignment(person.keypoints[:2]) for person in self._people.find(rgb, min_score)]
 
 
@@ -107,10 +107,10 @@ class Bodies(Kind[BodyObservation, Body]):
 
     Args:
         people: finds new people.
-        landmarks: network with a square picture in; out come 39 landmarks (1, 195) of x, y, z in its pixels and the
+        landmarks: network with a square image in; out come 39 landmarks (1, 195) of x, y, z in its pixels and the
             logits of visibility and presence; presence of a person (1, 1); heatmap logits (1, H, W, 39); world
             keypoints (1, 117); and, for masks, logits (1, H, W, 1).
-        mirrored: the pictures are selfie views: what looks like the left arm is the person's right one.
+        mirrored: the images are selfie views: what looks like the left arm is the person's right one.
         heatmap_kernel: side of the window, in heatmap pixels, that refines a keypoint; MediaPipe's graph file says
             7, its Python package runs 9.
     """
@@ -125,7 +125,7 @@ class Bodies(Kind[BodyObservation, Body]):
         self._kernel = heatmap_kernel
 
     def find(self, rgb: NDArray[np.uint8], min_score: float) -> list[RotatedBox]:
-        """Boxes of whole people in a picture (H, W, 3), best first."""
+        """Boxes of whole people in an image (H, W, 3), best first."""
         return self._people.find(rgb, min_score)
 
     def observe(self, rgb: NDArray[np.uint8], box: RotatedBox) -> BodyObservation:
@@ -233,7 +233,7 @@ _UNCERTAINTY = (-624.717, 291.309, -57.8051, -0.748699, 5.68842, 0.0)
 
 
 def mask_from_logits(logits: NDArray[np.float32], box: RotatedBox, width: int, height: int) -> NDArray[np.float32]:
-    """Probability per pixel of the picture (height, width) from logits (h, w) over a box; 0 outside of the box."""
+    """Probability per pixel of the image (height, width) from logits (h, w) over a box; 0 outside of the box."""
     import cv2
 
     matrix = crop_matrix(box, logits.shape[1], logits.shape[0])

@@ -4,7 +4,7 @@ Source: Kartynnik et al. 2019, Real-time Facial Surface Geometry from Monocular 
 al. 2020, Attention Mesh: High-fidelity Face Mesh Prediction in Real-time; the constants are those of mediapipe
 0.10.21's CPU graph.
 
-MediaPipe Face Detection: a box and six keypoints per face, found afresh in every picture.
+MediaPipe Face Detection: a box and six keypoints per face, found afresh in every image.
 
 Source: Bazarevsky et al. 2019, BlazeFace: Sub-millisecond Neural Face Detection on Mobile GPUs; the constants are
 those of mediapipe 0.10.21's CPU graph.
@@ -55,7 +55,7 @@ _BOX_SCALE = 1.5
 
 @dataclass(frozen=True, eq=False)
 class FaceObservation:
-    """What was seen of a face in one picture; see `Observation`."""
+    """What was seen of a face in one image; see `Observation`."""
 
     score: float
     keypoints: NDArray[np.float32]
@@ -73,7 +73,7 @@ class FaceFinder:
     """Boxes for the landmark network from a face detector.
 
     Args:
-        engine: network with a picture in and (1, N, 16), (1, N, 1) out.
+        engine: network with an image in and (1, N, 16), (1, N, 1) out.
         grid: its N anchors.
     """
 
@@ -81,7 +81,7 @@ class FaceFinder:
         self._faces = SingleShotDetector(engine, grid)
 
     def find(self, rgb: NDArray[np.uint8], min_score: float) -> list[RotatedBox]:
-        """Boxes in a picture (H, W, 3) with the eyes level in them, best first."""
+        """Boxes in an image (H, W, 3) with the eyes level in them, best first."""
         return [
             box_around_face(face.box.tolist(), *face.keypoints[:2].tolist())  # the person's right eye, then the left
             for face in self._faces.find(rgb, min_score)
@@ -93,7 +93,7 @@ class FaceMeshes(Kind[FaceObservation, Face]):
 
     Args:
         faces: finds new faces.
-        landmarks: network with a square picture in and, in its pixels, 468 x (x, y, z) out and the logit of a face;
+        landmarks: network with a square image in and, in its pixels, 468 x (x, y, z) out and the logit of a face;
             or, between the two, the points of `refined`'s regions.
     """
 
@@ -103,7 +103,7 @@ class FaceMeshes(Kind[FaceObservation, Face]):
         self._size = landmarks.input.shape[1]
 
     def find(self, rgb: NDArray[np.uint8], min_score: float) -> list[RotatedBox]:
-        """Boxes of faces in a picture (H, W, 3), best first."""
+        """Boxes of faces in an image (H, W, 3), best first."""
         return self._faces.find(rgb, min_score)
 
     def observe(self, rgb: NDArray[np.uint8], box: RotatedBox) -> FaceObservation:
@@ -138,7 +138,7 @@ class FaceMeshes(Kind[FaceObservation, Face]):
 
 
 def flipped(face: Face, width: int) -> Face:
-    """A face with x mirrored in a picture of that width."""
+    """A face with x mirrored in an image of that width."""
     x_min, y_min, x_max, y_max = face.box
     face.keypoints = face.keypoints * np.array([-1, 1, 1], np.float32) + np.array([width, 0, 0], np.float32)
     left, right = (float(np.float32(width - x)) for x in (x_max, x_min))
@@ -161,7 +161,7 @@ class FaceBoxes(Kind[FaceObservation, Face]):
     """A face detector alone. An observation is the box's two corners, then the six keypoints.
 
     Args:
-        engine: network with a picture in and (1, N, 16), (1, N, 1) out.
+        engine: network with an image in and (1, N, 16), (1, N, 1) out.
         grid: its N anchors.
     """
 
@@ -172,7 +172,7 @@ class FaceBoxes(Kind[FaceObservation, Face]):
         self._found: dict[RotatedBox, Detection] = {}
 
     def find(self, rgb: NDArray[np.uint8], min_score: float) -> list[RotatedBox]:
-        """Upright boxes of faces in a picture (H, W, 3), best first."""
+        """Upright boxes of faces in an image (H, W, 3), best first."""
         self._found = {_upright(face.box): face for face in self._faces.find(rgb, min_score)}
         return list(self._found)
 

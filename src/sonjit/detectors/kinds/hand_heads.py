@@ -63,7 +63,7 @@ class HandHeads:
                 (1, C) of its last map.
 
         Returns:
-            (21,) float32 probability that each keypoint is in the picture and not hidden; and that of a left hand in a
+            (21,) float32 probability that each keypoint is in the image and not hidden; and that of a left hand in a
             selfie view, as the network's own label.
         """
         one = head_inputs(keypoints, taps[:-1], taps[-1])

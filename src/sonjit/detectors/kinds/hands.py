@@ -61,14 +61,14 @@ class PalmFinder:
     """Boxes of whole hands from a palm detector.
 
     Args:
-        engine: network with a picture in and (1, 2016, 18), (1, 2016, 1) out.
+        engine: network with an image in and (1, 2016, 18), (1, 2016, 1) out.
     """
 
     def __init__(self, engine: Engine) -> None:
         self._palms = SingleShotDetector(engine, PALM_GRID)
 
     def find(self, rgb: NDArray[np.uint8], min_score: float) -> list[RotatedBox]:
-        """Boxes in a picture (H, W, 3), best first."""
+        """Boxes in an image (H, W, 3), best first."""
         return [self._box_from_palm(palm.box, palm.keypoints) for palm in self._palms.find(rgb, min_score)]
 
     @staticmethod
@@ -84,9 +84,9 @@ class Hands(Kind[HandObservation, Hand]):
 
     Args:
         palms: finds new hands; None where others say where to look.
-        landmarks: network with a square picture in and keypoints (1, 63) in its pixels, presence (1, 1),
+        landmarks: network with a square image in and keypoints (1, 63) in its pixels, presence (1, 1),
             handedness (1, 1) and world keypoints (1, 63) out; one of the caller's own may give more keypoints.
-        mirrored: the pictures are selfie views.
+        mirrored: the images are selfie views.
         heads: say which keypoints are seen and whose hand it is; `landmarks` then gives what they read behind its
             outputs.
     """
@@ -102,7 +102,7 @@ class Hands(Kind[HandObservation, Hand]):
         self._to_fraction = np.array([1, 1, 1 / _Z_SCALE], np.float32) / self._size
 
     def find(self, rgb: NDArray[np.uint8], min_score: float) -> list[RotatedBox]:
-        """Boxes of whole hands from the palms in a picture (H, W, 3), best first."""
+        """Boxes of whole hands from the palms in an image (H, W, 3), best first."""
         return [] if self._palms is None else self._palms.find(rgb, min_score)
 
     def observe(self, rgb: NDArray[np.uint8], box: RotatedBox) -> HandObservation:

@@ -100,7 +100,7 @@ class _Part(Generic[P]):
         min_score: float,
         interval: int,
     ) -> P | None:
-        """What is seen of the part in one picture: where the body carried it, or else where a search says."""
+        """What is seen of the part in one image: where the body carried it, or else where a search says."""
         seen = None
         if self.box is not None and self.anchor is not None:
             moved = anchor - self.anchor
@@ -131,7 +131,7 @@ class Holistic(Kind["BodyObservation", Person]):
 
     Args:
         bodies, hands, faces: the kinds that see the parts.
-        recrop: network with a picture of a forearm's end in and, in its pixels, (1, 1, 1, 4) out: the hand's centre and
+        recrop: network with an image of a forearm's end in and, in its pixels, (1, 1, 1, 4) out: the hand's centre and
             the middle of its lower edge.
         new_smoother: makes the smoother of a hand's or face's keypoints, or None.
         min_presence_score: of each part in its crop.
@@ -178,7 +178,7 @@ class Holistic(Kind["BodyObservation", Person]):
     ) -> Person:
         """The body with its hands and face."""
         parts = self._parts_of(track)
-        body = observation if track is None else track.observation  # smoothed keypoints lag behind the picture
+        body = observation if track is None else track.observation  # smoothed keypoints lag behind the image
         face_seen = self._beside.submit(  # its network runs on one thread and leaves room for the hands'
             parts.face.look,
             self._faces,
@@ -338,7 +338,7 @@ def load_holistic(request: Request) -> Holistic:
 
 
 def _load_recrop(request: Request) -> Engine:
-    """The network that finds a hand in a picture of a forearm's end: small, so exact and on one thread."""
+    """The network that finds a hand in an image of a forearm's end: small, so exact and on one thread."""
     file = request.file("hand-recrop")
     engine = load_engine(file, replace(request.engine, precision="f32", threads=request.engine.threads or 1))
     return expect(engine, file, "hand re-crop network", size=256, outputs=(4,))

@@ -1,4 +1,4 @@
-"""Drawn stills: one picture, or a folder of them."""
+"""Drawn stills: one image, or a folder of them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from sonjit.errors import InputError, JobError
 from sonjit.files import Draft, failing_as_job
-from sonjit.media.annotated.output import PICTURE_ENDINGS, DrawingWriter
+from sonjit.media.annotated.output import ANNOTATED_IMAGE_ENDINGS, DrawingWriter
 from sonjit.media.sources.image_files import quiet_opencv
 
 if TYPE_CHECKING:
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 _QUALITY = 95  # of JPEG and WebP, 0..100
 
 
-def encode_picture(rgb: NDArray[np.uint8], ending: str) -> bytes:
-    """One picture as an image file's bytes.
+def encode_image(rgb: NDArray[np.uint8], ending: str) -> bytes:
+    """One image as an image file's bytes.
 
     Args:
         rgb: (H, W, 3) uint8 RGB, (H, W) grey or (H, W, 4) RGBA.
-        ending: one of `PICTURE_ENDINGS`.
+        ending: one of `ANNOTATED_IMAGE_ENDINGS`.
     """
     import cv2
 
@@ -38,14 +38,14 @@ def encode_picture(rgb: NDArray[np.uint8], ending: str) -> bytes:
             pixels = rgb if rgb.ndim == 2 else cv2.cvtColor(rgb, order[rgb.shape[2]])
             done, data = cv2.imencode(ending, pixels, options)
     except cv2.error as error:
-        raise JobError(f"a {rgb.shape[1]} x {rgb.shape[0]} picture does not fit {ending}: {error.err}") from None
+        raise JobError(f"a {rgb.shape[1]} x {rgb.shape[0]} image does not fit {ending}: {error.err}") from None
     if not done:
-        raise JobError(f"a {rgb.shape[1]} x {rgb.shape[0]} picture does not fit {ending}: choose .png")
+        raise JobError(f"a {rgb.shape[1]} x {rgb.shape[0]} image does not fit {ending}: choose .png")
     return data.tobytes()
 
 
-class PictureWriter(DrawingWriter):
-    """One picture; without any nothing is written."""
+class ImageWriter(DrawingWriter):
+    """One image; without any nothing is written."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
@@ -53,8 +53,8 @@ class PictureWriter(DrawingWriter):
         self._written = False
 
     def write(self, rgb: NDArray[np.uint8], time: float | None, *, index: int | None = None) -> None:
-        """Encode the picture."""
-        data = encode_picture(rgb, self._draft.final.suffix.lower())
+        """Encode the image."""
+        data = encode_image(rgb, self._draft.final.suffix.lower())
         with failing_as_job(self._draft.final):
             self._draft.draft.write_bytes(data)
         self._written = True
@@ -70,9 +70,9 @@ class PictureWriter(DrawingWriter):
 
 
 class FolderWriter(DrawingWriter):
-    """A picture per input under the input's name; one that OpenCV cannot write (HEIC) becomes a PNG.
+    """An image per input under the input's name; one that OpenCV cannot write (HEIC) becomes a PNG.
 
-    The folder is made where it is missing; in one that exists only pictures of the same names are replaced.
+    The folder is made where it is missing; in one that exists only images of the same names are replaced.
     """
 
     def __init__(self, path: Path, source: Source, ending: str | None = None) -> None:
@@ -85,11 +85,11 @@ class FolderWriter(DrawingWriter):
         self._next = 0
 
     def write(self, rgb: NDArray[np.uint8], time: float | None, *, index: int | None = None) -> None:
-        """Encode one picture under the name of input `index`."""
+        """Encode one image under the name of input `index`."""
         index = self._next if index is None else index
         self._next = index + 1
         file = self._draft.draft / self._names[index]
-        data = encode_picture(rgb, file.suffix.lower())
+        data = encode_image(rgb, file.suffix.lower())
         with failing_as_job(self._draft.final / file.name):
             file.write_bytes(data)
 
@@ -105,7 +105,7 @@ def _names(files: list[Path], given: str | None) -> list[str]:
     names: list[str] = []
     taken: set[str] = set()
     for file in files:
-        ending = given or (file.suffix if file.suffix.lower() in PICTURE_ENDINGS else ".png")
+        ending = given or (file.suffix if file.suffix.lower() in ANNOTATED_IMAGE_ENDINGS else ".png")
         name, number = f"{file.stem}{ending}", 2
         while name in taken:
             name, number = f"{file.stem}-{number}{ending}", number + 1

@@ -1,4 +1,4 @@
-"""Masks -> cut-out pictures and videos with transparency, or the mask alone in grey; the ending decides."""
+"""Masks -> cut-out images and videos with transparency, or the mask alone in grey; the ending decides."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ class MaskWriter(Output):
     """Masks being written, one after the other.
 
     Args:
-        pictures: where the pictures made of them go.
+        images: where the images made of them go.
         cutout: whether these are RGBA, else grey.
     """
 
-    def __init__(self, pictures: DrawingWriter, *, cutout: bool) -> None:
+    def __init__(self, images: DrawingWriter, *, cutout: bool) -> None:
         super().__init__()
-        self._pictures = pictures
+        self._images = images
         self._cutout = cutout
 
     def write(
@@ -45,34 +45,34 @@ class MaskWriter(Output):
         """Append one mask.
 
         Args:
-            rgb: (H, W, 3) uint8 RGB, the picture that it belongs to.
+            rgb: (H, W, 3) uint8 RGB, the image that it belongs to.
             mask: (H, W) float32 probability of what is to be kept, 0..1; unknown (NaN) counts as 0. `None` where
                 nothing was found.
             time: the `SourceFrame.time` in seconds; `None` for stills.
-            index: the `SourceFrame.index`, which names the picture of a folder; by default the next one.
+            index: the `SourceFrame.index`, which names the image of a folder; by default the next one.
 
         Raises:
-            InputError: the mask has another size than the picture.
+            InputError: the mask has another size than the image.
         """
         if mask is None:
             mask = np.zeros(rgb.shape[:2], np.float32)
         if mask.shape != rgb.shape[:2]:
-            raise InputError(f"a mask of shape {mask.shape} does not fit a picture of shape {rgb.shape[:2]}")
+            raise InputError(f"a mask of shape {mask.shape} does not fit an image of shape {rgb.shape[:2]}")
         alpha = np.round(np.clip(np.nan_to_num(mask), 0, 1) * 255).astype(np.uint8)
-        self._pictures.write(_cut_out(rgb, alpha) if self._cutout else alpha, time, index=index)
+        self._images.write(_cut_out(rgb, alpha) if self._cutout else alpha, time, index=index)
 
     def _finish(self) -> None:
-        self._pictures.close()
+        self._images.close()
 
     def _abort(self) -> None:
-        self._pictures.discard()
+        self._images.discard()
 
 
 def open_mask_writer(path: str | os.PathLike[str], source: Source, *, cutout: bool = True) -> MaskWriter:
     """Open a file or folder for the masks of one source.
 
-    One image becomes a picture, a folder or glob a folder of PNGs under the inputs' names, a video or camera a video
-    with the source's own times and its sound. In `TRANSPARENT_ENDINGS` the picture is kept with the mask as its alpha
+    One image becomes an image, a folder or glob a folder of PNGs under the inputs' names, a video or camera a video
+    with the source's own times and its sound. In `TRANSPARENT_ENDINGS` the image is kept with the mask as its alpha
     (VP9 in WebM, ProRes 4444 in MOV); where alpha is 0 it is blackened: nothing of the background is given away. Other
     endings hold the mask alone in grey, 255 where it is certain. Everything takes its final name only at `close()`.
 
@@ -85,8 +85,8 @@ def open_mask_writer(path: str | os.PathLike[str], source: Source, *, cutout: bo
         InputError: an ending that does not fit the source, a missing or read-only folder, or the source's own file.
     """
     ending = _FOLDER_ENDING if source.kind == "folder" else Path(path).suffix.lower()
-    pictures = open_drawing_writer(path, source, folder_ending=_FOLDER_ENDING)
-    return MaskWriter(pictures, cutout=cutout and ending in TRANSPARENT_ENDINGS)
+    images = open_drawing_writer(path, source, folder_ending=_FOLDER_ENDING)
+    return MaskWriter(images, cutout=cutout and ending in TRANSPARENT_ENDINGS)
 
 
 def mask_from_frame(frame: Frame) -> NDArray[np.float32] | None:

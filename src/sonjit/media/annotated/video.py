@@ -57,10 +57,10 @@ _LIMITED = 1
 
 
 class VideoWriter(DrawingWriter):
-    """Encode pictures at the times given with libx264 (VP9 in WebM, MPEG-4 in AVI), and carry the source's sound over.
+    """Encode images at the times given with libx264 (VP9 in WebM, MPEG-4 in AVI), and carry the source's sound over.
 
-    RGBA pictures keep their alpha in WebM (VP9) and MOV (ProRes 4444).
-    Odd sizes grow by one pixel, repeating the border. All pictures take the size of the first. AVI knows only a fixed
+    RGBA images keep their alpha in WebM (VP9) and MOV (ProRes 4444).
+    Odd sizes grow by one pixel, repeating the border. All images take the size of the first. AVI knows only a fixed
     rate: times are rounded to it.
     """
 
@@ -85,11 +85,11 @@ class VideoWriter(DrawingWriter):
         self._sound = SoundTrack.of_source(source)
 
     def write(self, rgb: NDArray[np.uint8], time: float | None, *, index: int | None = None) -> None:
-        """Encode one picture at `time`; the sound up to it goes along."""
+        """Encode one image at `time`; the sound up to it goes along."""
         from av.error import FFmpegError
 
         if time is None:
-            raise InputError("a picture of a video needs its time: pass the source frame's time")
+            raise InputError("an image of a video needs its time: pass the source frame's time")
         try:
             stream = self._stream or self._begin(rgb)
             frame = _yuv_frame(rgb, stream)
@@ -134,7 +134,7 @@ class VideoWriter(DrawingWriter):
         except (FFmpegError, OSError) as error:
             raise JobError(f"writing {self._draft.final} failed: {error.strerror or error}") from error
         if self._stream is None:
-            self._draft.drop()  # no picture, no video
+            self._draft.drop()  # no image, no video
         else:
             self._draft.keep()
 
@@ -176,11 +176,11 @@ def _yuv_frame(rgb: NDArray[np.uint8], stream: VideoStream) -> Any:  # noqa: ANN
 
 
 class SoundTrack:
-    """The first sound track of a video file, read a second time beside the pictures.
+    """The first sound track of a video file, read a second time beside the images.
 
     Args:
         container: the video file, opened for this track alone.
-        start_s: where the pictures start on the container's clock, seconds; the track is moved by as much.
+        start_s: where the images start on the container's clock, seconds; the track is moved by as much.
     """
 
     def __init__(self, container: InputContainer, start_s: float) -> None:
@@ -224,9 +224,9 @@ class SoundTrack:
         self._resampler = av.AudioResampler(context.format, layout, rate, context.frame_size or None)
 
     def copy_until(self, time_s: float | None) -> None:
-        """Carry over what sounds before `time_s` on the pictures' clock; `None` carries all the rest.
+        """Carry over what sounds before `time_s` on the images' clock; `None` carries all the rest.
 
-        Where the track is damaged so that nothing more of it can be used, it ends; the pictures go on.
+        Where the track is damaged so that nothing more of it can be used, it ends; the images go on.
         """
         from av.error import FFmpegError
 

@@ -1,4 +1,4 @@
-"""What was found, drawn over its picture."""
+"""What was found, drawn over its image."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ __all__ = ["draw_frame", "draw_hands"]
 
 
 def draw_frame(rgb: ImageLike, frame: Frame, *, labels: bool = True, captions: Sequence[str] = ()) -> NDArray[np.uint8]:
-    """A new picture with everything that was found in it drawn over it.
+    """A new image with everything that was found in it drawn over it.
 
     The lighter and larger a point, the nearer it is to the camera. The person's own left is warm, their right blue.
     Points of a body that are rather hidden than seen are small and hollow, their limbs thin. A body's mask, where there
-    is one, tints the person. Widths follow the size of each instance and of the picture. Points that are unknown (NaN)
+    is one, tints the person. Widths follow the size of each instance and of the image. Points that are unknown (NaN)
     or far outside are left out.
 
     Args:
-        rgb: the picture, anything that `rgb_from` takes; it stays as it is.
+        rgb: the image, anything that `rgb_from` takes; it stays as it is.
         frame: keypoints in its pixels.
         labels: write "Right 0.98 #1" (what or whose hand, score, id) beside each instance.
-        captions: lines of ASCII text for the picture's upper left corner.
+        captions: lines of ASCII text for the image's upper left corner.
 
     Returns:
         (H, W, 3) uint8 RGB.
@@ -69,5 +69,5 @@ def draw_frame(rgb: ImageLike, frame: Frame, *, labels: bool = True, captions: S
 
 
 def draw_hands(rgb: ImageLike, hands: Iterable[Hand], *, labels: bool = True) -> NDArray[np.uint8]:
-    """A new picture with the skeletons of the hands drawn over it: `draw_frame` for a list of hands."""
+    """A new image with the skeletons of the hands drawn over it: `draw_frame` for a list of hands."""
     return draw_frame(rgb, Frame(0, None, list(hands)), labels=labels)

@@ -117,7 +117,7 @@ def draw_tint(canvas: NDArray[np.uint8], mask: NDArray[np.float32], colour: Colo
 
     Args:
         canvas: (H, W, 3) uint8 RGB.
-        mask: (h, w) float32 probability, stretched over the picture; unknown (NaN) is none.
+        mask: (h, w) float32 probability, stretched over the image; unknown (NaN) is none.
         colour: RGB.
     """
     import cv2

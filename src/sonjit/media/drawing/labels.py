@@ -1,4 +1,4 @@
-"""Lines of text on small dark plates, kept inside the picture."""
+"""Lines of text on small dark plates, kept inside the image."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ def draw_label(
 
     Args:
         canvas: (H, W, 3) uint8 RGB.
-        text: one line of ASCII; it is left out where the picture is too small for it.
-        anchor: (2,) the point in pixels; it may lie outside the picture; where it is unknown nothing is written.
+        text: one line of ASCII; it is left out where the image is too small for it.
+        anchor: (2,) the point in pixels; it may lie outside the image; where it is unknown nothing is written.
         directions: (2,) unit vectors from the point to where the plate may stand, best first.
         accent: RGB of the bar at the plate's left edge.
     """

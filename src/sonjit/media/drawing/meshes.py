@@ -1,4 +1,4 @@
-"""Meshes over a picture: a small renderer with a depth buffer and smooth shading, for overlays."""
+"""Meshes over an image: a small renderer with a depth buffer and smooth shading, for overlays."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def draw_mesh(
     normals: NDArray[np.floating] | None = None,
     opacity: float = 0.88,
 ) -> None:
-    """Lay a shaded mesh over a picture, in place.
+    """Lay a shaded mesh over an image, in place.
 
     Args:
         canvas: (H, W, 3) uint8 RGB.
@@ -36,7 +36,7 @@ def draw_mesh(
         faces: (F, 3) indices, counterclockwise from outside; what faces away is left out.
         colour: RGB of the surface in full light.
         normals: (V, 3) in the axes of the vertices; by default the mean of each vertex's faces.
-        opacity: 0..1, how much of the picture the mesh hides.
+        opacity: 0..1, how much of the image the mesh hides.
     """
     import cv2
 
@@ -45,7 +45,7 @@ def draw_mesh(
     left, top = np.maximum(np.floor(vertices[:, :2].min(0)).astype(int) - _MARGIN, 0)
     right, bottom = np.minimum(np.ceil(vertices[:, :2].max(0)).astype(int) + _MARGIN, (width, height))
     if right <= left or bottom <= top:
-        return  # out of the picture
+        return  # out of the image
     scale = min(_FINEST, _LONGEST / max(right - left, bottom - top))
     size = max(1, round((bottom - top) * scale)), max(1, round((right - left) * scale))
     factor = np.array([size[1] / (right - left), size[0] / (bottom - top), 1.0])

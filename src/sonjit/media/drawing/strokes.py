@@ -53,7 +53,7 @@ class Strokes:
         self._fixed[self.drawable] = _fixed(known)
 
     def width(self, share: float) -> float:
-        """A line's width: a share of the instance's size, at least a pixel, not too bold for the picture."""
+        """A line's width: a share of the instance's size, at least a pixel, not too bold for the image."""
         return float(np.clip(self.size * share, 1.0, max(self.canvas.shape[:2]) * 0.008 + 1))
 
     @staticmethod
@@ -89,7 +89,7 @@ class Strokes:
 def draw_ring(
     canvas: NDArray[np.uint8], centre: NDArray[np.float64], radius: float, colour: Colour, width: float
 ) -> None:
-    """A circle around any point, if it is known and the circle not larger than the picture."""
+    """A circle around any point, if it is known and the circle not larger than the image."""
     import cv2
 
     if np.all(np.abs(centre) < _FAR_PX) and radius <= max(canvas.shape[:2]):

@@ -1,4 +1,4 @@
-"""What every source of pictures looks like from outside: image, folder, video and camera alike.
+"""What every source of images looks like from outside: image, folder, video and camera alike.
 
 Run an iterator ahead of its reader in a thread of its own, a few items and no more.
 """
@@ -21,10 +21,10 @@ SourceKind = Literal["image", "folder", "video", "camera"]
 
 
 class SourceFrame(NamedTuple):
-    """One picture of a source.
+    """One image of a source.
 
     Attributes:
-        index: position in the source, from 0; a picture that could not be read leaves a gap.
+        index: position in the source, from 0; an image that could not be read leaves a gap.
         time: seconds from the start of the video, or since the camera was opened; `None` for stills.
         rgb: (H, W, 3) uint8 RGB.
     """
@@ -35,18 +35,18 @@ class SourceFrame(NamedTuple):
 
 
 class Source(ABC):
-    """Pictures one after the other: a context manager and an iterable of `SourceFrame`.
+    """Images one after the other: a context manager and an iterable of `SourceFrame`.
 
-    Reading runs ahead in a thread of its own while the caller works on the picture before; leaving the loop, `close()`
+    Reading runs ahead in a thread of its own while the caller works on the image before; leaving the loop, `close()`
     or the end of the `with` block ends it. Files may be iterated again from the start.
 
     Attributes:
         name: what the caller named, for messages and tables.
         kind: "image", "folder", "video" or "camera".
-        width, height: size of the first picture in pixels, upright; `None` where it is not known.
+        width, height: size of the first image in pixels, upright; `None` where it is not known.
         fps: frames per second on average; `None` for stills and where it is not stated.
-        count: how many pictures are expected; `None` where it is not known.
-        files: the picture files of a folder or glob, in order; the one file of an image or video; else empty.
+        count: how many images are expected; `None` where it is not known.
+        files: the image files of a folder or glob, in order; the one file of an image or video; else empty.
         problems: what could not be read so far, one line each; filled anew by each iteration.
         finished: whether an iteration has reached the end.
     """
@@ -67,7 +67,7 @@ class Source(ABC):
         self._running: list[ReadAhead[SourceFrame]] = []
 
     def frame_source(self, index: int) -> str | None:
-        """The file of one picture of a folder, as tables name it; `None` for every other kind."""
+        """The file of one image of a folder, as tables name it; `None` for every other kind."""
         del index
         return None
 
@@ -95,7 +95,7 @@ class Source(ABC):
 
     @abstractmethod
     def _frames(self) -> Generator[SourceFrame]:
-        """The pictures, in a background thread."""
+        """The images, in a background thread."""
 
 
 T = TypeVar("T")

@@ -16,17 +16,17 @@ if TYPE_CHECKING:
 
 
 class CameraSource(Source):
-    """Pictures of a camera, always the newest one: while the caller works, older ones are dropped.
+    """Images of a camera, always the newest one: while the caller works, older ones are dropped.
 
-    `index` counts all pictures taken, so that dropped ones show as gaps; `time` is the wall time in seconds since the
-    camera was opened, taken when the picture arrived. The stream has no end: leave the loop to stop.
+    `index` counts all images taken, so that dropped ones show as gaps; `time` is the wall time in seconds since the
+    camera was opened, taken when the image arrived. The stream has no end: leave the loop to stop.
 
     Args:
         number: which camera, from 0.
 
     Raises:
         InputError: no such camera, or another program holds it.
-        JobError: the camera stopped giving pictures.
+        JobError: the camera stopped giving images.
     """
 
     kind = "camera"
@@ -63,7 +63,7 @@ class CameraSource(Source):
             with quiet_opencv():
                 found, bgr = self._capture.read()
             if not found:
-                raise JobError(f"{self.name} gives no more pictures: it was unplugged or taken by another program")
+                raise JobError(f"{self.name} gives no more images: it was unplugged or taken by another program")
             now = time.monotonic() - self._start_s
             yield SourceFrame(index, now, np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8))
             index += 1

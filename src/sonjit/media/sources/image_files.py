@@ -143,8 +143,8 @@ def _decode_heic(data: bytes, name: str) -> NDArray[np.uint8]:
     from io import BytesIO
 
     try:
-        picture = pillow_heif.read_heif(BytesIO(data)).to_pillow()
-        return np.array(picture.convert("RGB"), np.uint8)
+        image = pillow_heif.read_heif(BytesIO(data)).to_pillow()
+        return np.array(image.convert("RGB"), np.uint8)
     except (ValueError, OSError, EOFError, SyntaxError, RuntimeError, MemoryError) as error:
         raise InputError(f"{name} is a damaged HEIC image: {error}; copy or export it again") from None
 
@@ -244,7 +244,7 @@ def _tiff(data: bytes) -> Size | None:
 
 
 def _heif(data: bytes) -> Size | None:
-    """The largest of the items: the picture itself, its tiles and its thumbnail all have a size."""
+    """The largest of the items: the image itself, its tiles and its thumbnail all have a size."""
     position = 0
     while position + 8 <= len(data):
         length, kind = struct.unpack_from(">I4s", data, position)

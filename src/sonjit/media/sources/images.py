@@ -1,4 +1,4 @@
-"""Anything that holds a picture -> one (H, W, 3) uint8 RGB array."""
+"""Anything that holds an image -> one (H, W, 3) uint8 RGB array."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class PilImage(Protocol):
     mode: str
 
     def convert(self, mode: str) -> PilImage:
-        """The same picture in another mode."""
+        """The same image in another mode."""
         ...
 
     def getbands(self) -> tuple[str, ...]:
@@ -35,7 +35,7 @@ ImageLike: TypeAlias = "NDArray[Any] | str | os.PathLike[str] | bytes | bytearra
 
 
 def rgb_from(image: ImageLike) -> NDArray[np.uint8]:
-    """One picture as a (H, W, 3) uint8 RGB array, C-contiguous.
+    """One image as a (H, W, 3) uint8 RGB array, C-contiguous.
 
     A uint8 RGB array is returned as it is, without a copy. Grey becomes three equal channels, an alpha channel is
     dropped (the colours below it are kept as stored), uint16 is scaled down by 256. Image files and encoded bytes are
@@ -68,8 +68,7 @@ def rgb_from(image: ImageLike) -> NDArray[np.uint8]:
         is_deep = image.mode == "F" or image.mode.startswith("I")  # convert("RGB") would clip these
         return rgb_from(np.array(image if is_deep else image.convert("RGB")))
     raise InputError(
-        f"a {type(image).__name__} is no picture: "
-        "pass a (H, W, 3) uint8 RGB array, a path, encoded bytes or a PIL image"
+        f"a {type(image).__name__} is no image: pass a (H, W, 3) uint8 RGB array, a path, encoded bytes or a PIL image"
     )
 
 
@@ -82,12 +81,12 @@ def _rgb_from_array(array: NDArray[Any]) -> NDArray[np.uint8]:
         array = array[:, :, None]
     if array.ndim != 3:
         raise InputError(
-            f"array of shape {array.shape}: one picture has 2 or 3 axes, (H, W) or (H, W, 3); "
-            "pass the pictures of a batch one by one"
+            f"array of shape {array.shape}: one image has 2 or 3 axes, (H, W) or (H, W, 3); "
+            "pass the images of a batch one by one"
         )
     height, width, channels = array.shape
     if array.size == 0:
-        raise InputError(f"array of shape {array.shape} is empty: a picture needs at least one pixel")
+        raise InputError(f"array of shape {array.shape} is empty: an image needs at least one pixel")
     if channels not in (1, 3, 4):
         if height in (1, 3, 4):
             raise InputError(
@@ -105,5 +104,5 @@ def _dtype_complaint(array: NDArray[Any]) -> str:
         holds = " with NaN" if np.isnan(array).any() else ""
         return f"{array.dtype} array{holds}: scale to uint8 yourself, 0..255"
     if kind == "b":
-        return "bool array is a mask, no picture: pass uint8 RGB, (H, W, 3), 0..255"
-    return f"{array.dtype} array: a picture is uint8 (or uint16); convert it with .astype('uint8') if it is 0..255"
+        return "bool array is a mask, no image: pass uint8 RGB, (H, W, 3), 0..255"
+    return f"{array.dtype} array: an image is uint8 (or uint16); convert it with .astype('uint8') if it is 0..255"

@@ -1,4 +1,4 @@
-"""What the user names -> a source of pictures."""
+"""What the user names -> a source of images."""
 
 from __future__ import annotations
 

@@ -46,11 +46,11 @@ class ImageSource(Source):
 class FolderSource(Source):
     """Image files in the order given; one that cannot be read is skipped and named in `problems`.
 
-    The first readable picture is decoded when the source is opened; InputError where there is none.
+    The first readable image is decoded when the source is opened; InputError where there is none.
 
     Args:
         name: the folder or glob.
-        files: the picture files, at least one.
+        files: the image files, at least one.
         labels: what tables call each file.
     """
 
@@ -72,7 +72,7 @@ class FolderSource(Source):
             raise InputError(f"{name}: none of its {len(self.files)} images can be read; first: {reasons[0]}")
 
     def frame_source(self, index: int) -> str | None:
-        """The file of one picture: its name within the folder, or its path as the glob matched it."""
+        """The file of one image: its name within the folder, or its path as the glob matched it."""
         return self._labels[index]
 
     def _frames(self) -> Generator[SourceFrame]:

@@ -1,4 +1,4 @@
-"""Video files and streams as a source: true times, upright pictures, every frame that can be decoded."""
+"""Video files and streams as a source: true times, upright images, every frame that can be decoded."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class VideoSource(Source):
     """A video decoded by FFmpeg through PyAV.
 
     `time` is each frame's own presentation time relative to the stream's start, so a variable frame rate is kept.
-    The pictures are what FFmpeg's and OpenCV's conversion gives, bit for bit for 8-bit video, turned upright by the
+    The images are what FFmpeg's and OpenCV's conversion gives, bit for bit for 8-bit video, turned upright by the
     rotation that the file states. A video that is cut or damaged gives every frame that can be decoded; what was lost
     stands in `problems`.
 
@@ -162,7 +162,7 @@ def open_container(opened: Path | BinaryIO, name: str) -> InputContainer:
 
 
 def video_stream(container: InputContainer) -> VideoStream | None:
-    """The main video stream, or `None`; cover pictures of sound files come last."""
+    """The main video stream, or `None`; cover images of sound files come last."""
     from av.video.stream import VideoStream
 
     stream = container.streams.best("video")

@@ -29,7 +29,7 @@ class Header:
 
     Attributes:
         source: what was read: a path, a glob, `camera:0`.
-        width, height: size of the first picture in pixels.
+        width, height: size of the first image in pixels.
         fps: frames per second; `None` for stills.
         model: which model found the instances.
         kind: which list every frame has, even empty: "hands", "faces", "bodies" or "people".

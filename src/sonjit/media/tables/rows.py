@@ -35,7 +35,7 @@ of the same `instance`. A frame with nothing found keeps one row with only `fram
 
 SOURCE_COLUMN = "source"
 
-"""The column after these for a folder of stills: the picture's file."""
+"""The column after these for a folder of stills: the image's file."""
 
 Row: TypeAlias = tuple[Any, ...]
 

@@ -1,4 +1,4 @@
-"""How well annotators agree: distances between their marks of the same joint in the same view at the same instant."""
+"""How well annotators agree: distances between their marks of the same joint in the same view at the same frame set."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def agreement(marks: Iterable[Mark], thresholds_px: Sequence[float] = THRESHOLDS
 
 
 def conflicts(marks: Iterable[Mark], apart_px: float = CONFLICT_PX) -> list[Conflict]:
-    """Where people do not agree, of the marks of one instant, the farthest apart first.
+    """Where people do not agree, of the marks of one frame set, the farthest apart first.
 
     Args:
         marks: of one frame.

@@ -1,4 +1,4 @@
-"""Marks: where a person or a machine sees a joint in one view at one instant.
+"""Marks: where a person or a machine sees a joint in one view at one frame set.
 
 A joint is a number from 0 to 41: 21 keypoints of the right hand in MediaPipe's order, then 21 of the left.
 """
@@ -27,7 +27,7 @@ MACHINE: Final = "machine"
 """The annotator whose marks are a machine's."""
 
 State = Literal["seen", "occluded", "uncertain", "absent", "cleared"]
-"""`occluded`: hidden, its place is judged; `absent`: not in the picture; `cleared`: the mark was taken back."""
+"""`occluded`: hidden, its place is judged; `absent`: not in the image; `cleared`: the mark was taken back."""
 
 Source = Literal["H", "M", "H+M"]
 """By a human, by a machine, or by a machine and looked at by a human."""
@@ -52,7 +52,7 @@ class Mark:
 
     Attributes:
         id: given by who writes it, unique; the same one sent again is written once.
-        frame: number of the instant.
+        frame: number of the frame set.
         view: name of the camera.
         joint: 0 to 41.
         annotator: who.
@@ -163,7 +163,7 @@ def mark_to_dict(mark: Mark) -> dict[str, Any]:
 
 @dataclass(frozen=True, eq=False)
 class MarkTable:
-    """The marks of one instant as arrays over cameras, in the rig's order, and joints.
+    """The marks of one frame set as arrays over cameras, in the rig's order, and joints.
 
     Attributes:
         points_px: (C, 42, 2) NaN where there is none.
@@ -184,7 +184,7 @@ def table_of_marks(rig: CameraRig, marks: Iterable[Mark]) -> MarkTable:
 
     Args:
         rig: the cameras.
-        marks: of one instant, of one annotator or of several.
+        marks: of one frame set, of one annotator or of several.
     """
     places: dict[tuple[int, int], list[Mark]] = {}
     views = {name: number for number, name in enumerate(rig.names)}

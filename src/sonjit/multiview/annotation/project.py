@@ -1,4 +1,4 @@
-"""An annotation project: a folder with cameras, where each one's pictures are, and the marks.
+"""An annotation project: a folder with cameras, where each one's images are, and the marks.
 
 `cameras.json` is the rig, `project.json` says where videos and folders lie (they are never copied),
 `annotations.sqlite` is the store. One project holds the recordings of one person.
@@ -35,8 +35,8 @@ class Project:
     Attributes:
         folder: of the project.
         name: for people.
-        rig: the cameras that have pictures, in the rig's order.
-        views: their pictures by name.
+        rig: the cameras that have images, in the rig's order.
+        views: their images by name.
         store: the marks.
     """
 
@@ -48,17 +48,17 @@ class Project:
 
     @cached_property
     def frames(self) -> tuple[int, ...]:
-        """Numbers of all instants that any view has, rising."""
+        """Numbers of all frame sets that any view has, rising."""
         return tuple(sorted(set().union(*(view.numbers for view in self.views.values()))))
 
     def missing(self) -> dict[str, tuple[int, ...]]:
-        """Instants that a view has no picture of, for views that lack any."""
+        """Frame sets that a view has no image of, for views that lack any."""
         everything = set(self.frames)
         lacking = {name: tuple(sorted(everything.difference(view.numbers))) for name, view in self.views.items()}
         return {name: numbers for name, numbers in lacking.items() if numbers}
 
     def view(self, name: str) -> View:
-        """A camera's pictures.
+        """A camera's images.
 
         Raises:
             InputError: the project has none of that name.
@@ -84,8 +84,8 @@ def create_project(folder: Path, rig: CameraRig, views: Mapping[str, Path], *, n
         name: for people; by default the folder's.
 
     Raises:
-        InputError: a project is there already, a camera is unknown, pictures are missing, damaged or of another size
-            than the camera's, two views share no instant, or the folder cannot be written.
+        InputError: a project is there already, a camera is unknown, images are missing, damaged or of another size
+            than the camera's, two views share no frame set, or the folder cannot be written.
     """
     if (folder / _PROJECT).exists():
         raise InputError(f"{folder} holds a project already: open it, or choose another folder")
@@ -99,7 +99,7 @@ def create_project(folder: Path, rig: CameraRig, views: Mapping[str, Path], *, n
     first, *others = numbers
     for other in others:
         if not numbers[first] & numbers[other]:
-            raise InputError(f"views {first} and {other} share no instant: pictures of one need one number in both")
+            raise InputError(f"views {first} and {other} share no frame set: images of one need one number in both")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -126,7 +126,7 @@ def open_project(folder: Path) -> Project:
     """Open a project.
 
     Raises:
-        InputError: there is none, it comes from a newer Sonjit, a file is damaged, or a view's pictures are gone.
+        InputError: there is none, it comes from a newer Sonjit, a file is damaged, or a view's images are gone.
     """
     record = _record(folder / _PROJECT)
     rig = load_cameras(folder / _CAMERAS)
@@ -135,7 +135,7 @@ def open_project(folder: Path) -> Project:
 
 
 def find_views(rig: CameraRig, named: Sequence[str]) -> dict[str, Path]:
-    """Which pictures belong to which camera.
+    """Which images belong to which camera.
 
     Args:
         rig: the cameras.
@@ -179,7 +179,7 @@ def _camera_of(rig: CameraRig, path: Path) -> str | None:
 
 
 def _checked(rig: CameraRig, name: str, path: Path) -> set[int]:
-    """Numbers of a view's frames, after a look at the first picture."""
+    """Numbers of a view's frames, after a look at the first image."""
     try:
         view, size = check_view(path)
     except InputError as error:
@@ -187,7 +187,7 @@ def _checked(rig: CameraRig, name: str, path: Path) -> set[int]:
     camera = rig[name]
     if size != (camera.width, camera.height):
         raise InputError(
-            f"view {name}: pictures of {size[0]} x {size[1]} pixels in {path}, and the camera has "
+            f"view {name}: images of {size[0]} x {size[1]} pixels in {path}, and the camera has "
             f"{camera.width} x {camera.height} (width, height): were cameras or views exchanged?"
         )
     return set(view.numbers)

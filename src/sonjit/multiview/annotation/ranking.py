@@ -1,6 +1,6 @@
-"""Which instants need a human most: few views that agree, residuals, bones of other lengths, jumps, lost joints.
+"""Which frame sets need a human most: few views that agree, residuals, bones of other lengths, jumps, lost joints.
 
-From the marks of one instant to joints in space, and back into every view.
+From the marks of one frame set to joints in space, and back into every view.
 """
 
 from __future__ import annotations
@@ -54,16 +54,16 @@ def rank(
     mesh_m: NDArray[np.float64],
     expected: NDArray[np.bool_],
 ) -> Mapping[int, Need]:
-    """How much each instant needs a human, and why.
+    """How much each frame set needs a human, and why.
 
     Args:
-        frames: (N,) numbers of the instants.
+        frames: (N,) numbers of the frame sets.
         points_m: (N, 2, 21, 3) labels; NaN without.
         spread_m: (N, 2, 21) root of the summed variances.
         views: (N, 2, 21) how many agree.
         residual_px: (N, 2, 21) root mean square over them.
         lengths_m: (2, 20) usual bones.
-        times_s: (N,) of the instants.
+        times_s: (N,) of the frame sets.
         mesh_m: (N, 2) mean distance of the joints from the fitted mesh's.
         expected: (N, 2) a hand is thought to be there.
 
@@ -104,7 +104,7 @@ def _worst(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _speeds(points_m: NDArray[np.float64], times_s: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(N,) the fastest joint's metres a second, to or from the instants beside; 0 where those are far."""
+    """(N,) the fastest joint's metres a second, to or from the frame sets beside; 0 where those are far."""
     speeds = np.zeros(len(points_m))
     if len(points_m) < 2:
         return speeds
@@ -119,7 +119,7 @@ _LINE_POINTS = 24
 
 @dataclass(frozen=True, eq=False)
 class Solution:
-    """Joints of one instant.
+    """Joints of one frame set.
 
     Attributes:
         points_m: (42, 3) in the world; NaN for joints with fewer than two marks.

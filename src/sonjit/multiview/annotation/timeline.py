@@ -1,6 +1,6 @@
-"""One camera's pictures as time went by: their times, how bright they are, what was dropped or doubled.
+"""One camera's images as time went by: their times, how bright they are, what was dropped or doubled.
 
-Which pictures of several cameras are of one instant: by time, by number or by flashes; what was dropped or doubled.
+Which images of several cameras are of one frame set: by time, by number or by flashes; what was dropped or doubled.
 
 A camera's clock runs as `time = (1 + drift) own time + offset`, fitted by least squares to what both cameras saw.
 """
@@ -33,7 +33,7 @@ _STRIDE = 4
 
 _SAME = 0.02
 
-"""Mean grey levels below which two pictures are one given twice: the noise of a camera alone makes more."""
+"""Mean grey levels below which two images are one given twice: the noise of a camera alone makes more."""
 
 _LATE_SHARE = 1.5
 
@@ -42,14 +42,14 @@ _TIMECODE = re.compile(r"(\d+):(\d+):(\d+)[:;](\d+)")
 
 @dataclass(frozen=True, eq=False)
 class Timeline:
-    """One camera's pictures as time went by.
+    """One camera's images as time went by.
 
     Attributes:
-        index: (n,) number of each picture in its source; a gap is a picture that could not be read.
+        index: (n,) number of each image in its source; a gap is an image that could not be read.
         time_s: (n,) by the source's clock, or as a file of stamps says; NaN for stills without.
         brightness: (n,) mean grey level.
         timecode_s: time of day at which a video says it starts; None where it does not.
-        duplicates: numbers of pictures that repeat the one before.
+        duplicates: numbers of images that repeat the one before.
         problems: what could not be read.
     """
 
@@ -62,13 +62,13 @@ class Timeline:
 
     @property
     def period_s(self) -> float:
-        """Median time from one picture to the next; NaN without times."""
+        """Median time from one image to the next; NaN without times."""
         steps = np.diff(self.time_s)
         return float(np.median(steps)) if len(steps) and np.isfinite(steps).all() else float("nan")
 
     @property
     def dropped(self) -> tuple[tuple[int, int], ...]:
-        """Numbers of pictures after which some are missing, and how many, by the times."""
+        """Numbers of images after which some are missing, and how many, by the times."""
         steps = np.diff(self.time_s) / self.period_s
         late = np.flatnonzero(steps > _LATE_SHARE)
         return tuple((int(self.index[at]), round(float(steps[at])) - 1) for at in late)
@@ -77,15 +77,15 @@ class Timeline:
 def read_timeline(
     named: str | os.PathLike[str], stamps: Path | None = None, advance: Callable[[], None] = lambda: None
 ) -> Timeline:
-    """Read a source once for its times, brightness and repeated pictures.
+    """Read a source once for its times, brightness and repeated images.
 
     Args:
-        named: a video, or a folder of pictures.
-        stamps: a text file with the time of each picture, seconds, a line each.
-        advance: called after each picture.
+        named: a video, or a folder of images.
+        stamps: a text file with the time of each image, seconds, a line each.
+        advance: called after each image.
 
     Raises:
-        InputError: it cannot be read, holds no picture, or the stamps are not one for each.
+        InputError: it cannot be read, holds no image, or the stamps are not one for each.
     """
     index: list[int] = []
     times: list[float] = []
@@ -95,19 +95,19 @@ def read_timeline(
     with open_source(named) as source:
         numbers = frame_numbers(source.files) if source.kind == "folder" else None
         timecode_s = _timecode_s(source)
-        for picture in source:
-            number = numbers[picture.index] if numbers else picture.index
-            small = picture.rgb[::_STRIDE, ::_STRIDE].astype(np.int16)
+        for image in source:
+            number = numbers[image.index] if numbers else image.index
+            small = image.rgb[::_STRIDE, ::_STRIDE].astype(np.int16)
             if last is not None and last.shape == small.shape and np.abs(small - last).mean() < _SAME:
                 duplicates.append(number)
             last = small
             index.append(number)
-            times.append(float("nan") if picture.time is None else picture.time)
+            times.append(float("nan") if image.time is None else image.time)
             levels.append(float(small.mean()))
             advance()
         problems = tuple(source.problems)
     if not index:
-        raise InputError(f"{named} holds no picture that can be read")
+        raise InputError(f"{named} holds no image that can be read")
     time_s = np.array(times) if stamps is None else _stamps(stamps, len(times))
     return Timeline(np.array(index), time_s, np.array(levels), timecode_s, tuple(duplicates), problems)
 
@@ -118,7 +118,7 @@ def _stamps(path: Path, count: int) -> NDArray[np.float64]:
     except ValueError:
         raise InputError(f"{path}: a time in seconds on each line is wanted") from None
     if len(stamps) != count or not (np.diff(stamps) > 0).all():
-        raise InputError(f"{path}: {len(stamps)} times for {count} pictures; they must be as many, and rise")
+        raise InputError(f"{path}: {len(stamps)} times for {count} images; they must be as many, and rise")
     return stamps
 
 
@@ -139,10 +139,10 @@ def _timecode_s(source: Source) -> float | None:
 
 
 def flash_times(line: Timeline) -> NDArray[np.float64]:
-    """(n,) times at which it became suddenly brighter, between pictures: where half of the rise was reached.
+    """(n,) times at which it became suddenly brighter, between images: where half of the rise was reached.
 
-    A picture that a flash began in is of middle brightness, which gives the part of a picture's time; without one the
-    flash lies between two pictures, and half a period is as near as it is known.
+    An image that a flash began in is of middle brightness, which gives the part of an image's time; without one the
+    flash lies between two images, and half a period is as near as it is known.
     """
     rise = np.diff(line.brightness)
     usual = float(np.median(np.abs(rise - np.median(rise)))) if len(rise) else 0.0
@@ -189,34 +189,34 @@ class Clock:
 
 @dataclass(frozen=True, eq=False)
 class Sync:
-    """Which pictures belong together.
+    """Which images belong together.
 
     Attributes:
         names: of the cameras.
-        pictures: (F, C) number of each camera's picture of an instant; -1 where it has none.
-        off_s: (F, C) by how much the picture is later than the instant; NaN where there is none or no clock.
+        images: (F, C) number of each camera's image of a frame set; -1 where it has none.
+        off_s: (F, C) by how much the image is later than the frame set; NaN where there is none or no clock.
         clocks: by camera.
         warnings: what was found wrong, one line each.
     """
 
     names: tuple[str, ...]
-    pictures: NDArray[np.intp]
+    images: NDArray[np.intp]
     off_s: NDArray[np.float64]
     clocks: Mapping[str, Clock]
     warnings: tuple[str, ...]
 
-    def frame_of(self, name: str, picture: int) -> int | None:
-        """The instant of a camera's picture; None where it belongs to none."""
-        found = np.flatnonzero(self.pictures[:, self.names.index(name)] == picture)
+    def frame_of(self, name: str, image: int) -> int | None:
+        """The frame set of a camera's image; None where it belongs to none."""
+        found = np.flatnonzero(self.images[:, self.names.index(name)] == image)
         return int(found[0]) if len(found) else None
 
 
 def synchronise(timelines: Mapping[str, Timeline], method: SyncMethod) -> Sync:
-    """Put pictures of one instant together.
+    """Put images of one frame set together.
 
     Args:
         timelines: by camera; the first one's clock counts.
-        method: by the pictures' numbers; by their times, taken as of one clock; by the timecode at which each video
+        method: by the images' numbers; by their times, taken as of one clock; by the timecode at which each video
             starts; or by flashes of light, which every camera must see once, and twice for drift to be told.
 
     Raises:
@@ -226,12 +226,12 @@ def synchronise(timelines: Mapping[str, Timeline], method: SyncMethod) -> Sync:
     if method == "index":
         clocks = dict.fromkeys(names, Clock())
         numbers = np.unique(np.concatenate([line.index for line in timelines.values()]))
-        pictures = np.stack([np.where(np.isin(numbers, line.index), numbers, -1) for line in timelines.values()], 1)
-        off_s = np.full(pictures.shape, np.nan)
+        images = np.stack([np.where(np.isin(numbers, line.index), numbers, -1) for line in timelines.values()], 1)
+        off_s = np.full(images.shape, np.nan)
     else:
         blind = [name for name, line in timelines.items() if not np.isfinite(line.time_s).all()]
         if blind:
-            raise InputError(f"camera {blind[0]!r} has pictures without times: synchronise by index")
+            raise InputError(f"camera {blind[0]!r} has images without times: synchronise by index")
         match method:
             case "flash":
                 clocks = _clocks_from_flashes(timelines)
@@ -239,8 +239,8 @@ def synchronise(timelines: Mapping[str, Timeline], method: SyncMethod) -> Sync:
                 clocks = _clocks_from_timecodes(timelines)
             case _:
                 clocks = dict.fromkeys(names, Clock())
-        pictures, off_s = _matched(timelines, clocks)
-    return Sync(names, pictures, off_s, clocks, tuple(_warnings(timelines, pictures, clocks)))
+        images, off_s = _matched(timelines, clocks)
+    return Sync(names, images, off_s, clocks, tuple(_warnings(timelines, images, clocks)))
 
 
 def _clocks_from_timecodes(timelines: Mapping[str, Timeline]) -> dict[str, Clock]:
@@ -287,21 +287,21 @@ def _clock(own: NDArray[np.float64], theirs: NDArray[np.float64], name: str, fir
 def _matched(
     timelines: Mapping[str, Timeline], clocks: Mapping[str, Clock]
 ) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
-    """(F, C) pictures nearest to the instants of the slowest camera, within half a period; instants of two or more."""
+    """(F, C) nearest images to the slowest camera's, within half a period; frame sets of two or more."""
     slowest = max(timelines, key=lambda name: np.nan_to_num(timelines[name].period_s))
-    instants = _by_first(timelines[slowest], clocks[slowest])
-    pictures = np.full((len(instants), len(timelines)), -1, np.intp)
-    off_s = np.full(pictures.shape, np.nan)
+    frame_sets = _by_first(timelines[slowest], clocks[slowest])
+    images = np.full((len(frame_sets), len(timelines)), -1, np.intp)
+    off_s = np.full(images.shape, np.nan)
     for column, (name, line) in enumerate(timelines.items()):
         own = _by_first(line, clocks[name])
-        after = np.clip(np.searchsorted(own, instants), 0, len(own) - 1)
+        after = np.clip(np.searchsorted(own, frame_sets), 0, len(own) - 1)
         before = np.maximum(after - 1, 0)
-        nearest = np.where(np.abs(own[before] - instants) <= np.abs(own[after] - instants), before, after)
-        gap = own[nearest] - instants
+        nearest = np.where(np.abs(own[before] - frame_sets) <= np.abs(own[after] - frame_sets), before, after)
+        gap = own[nearest] - frame_sets
         near = np.abs(gap) <= np.nan_to_num(timelines[slowest].period_s, nan=np.inf) / 2 + 1e-9
-        pictures[near, column], off_s[near, column] = line.index[nearest[near]], gap[near]
-    shared = (pictures >= 0).sum(1) >= min(2, len(timelines))
-    return pictures[shared], off_s[shared]
+        images[near, column], off_s[near, column] = line.index[nearest[near]], gap[near]
+    shared = (images >= 0).sum(1) >= min(2, len(timelines))
+    return images[shared], off_s[shared]
 
 
 def _by_first(line: Timeline, clock: Clock) -> NDArray[np.float64]:
@@ -309,7 +309,7 @@ def _by_first(line: Timeline, clock: Clock) -> NDArray[np.float64]:
     return line.time_s * (1 + clock.drift_ppm * 1e-6) + clock.offset_s
 
 
-def _warnings(timelines: Mapping[str, Timeline], pictures: NDArray[np.intp], clocks: Mapping[str, Clock]) -> list[str]:
+def _warnings(timelines: Mapping[str, Timeline], images: NDArray[np.intp], clocks: Mapping[str, Clock]) -> list[str]:
     """What is wrong with each camera, one line each."""
     found: list[str] = []
     lengths = {name: len(line.index) for name, line in timelines.items()}
@@ -318,16 +318,16 @@ def _warnings(timelines: Mapping[str, Timeline], pictures: NDArray[np.intp], clo
     periods = {name: line.period_s for name, line in timelines.items() if np.isfinite(line.period_s)}
     if periods and max(periods.values()) > 1.02 * min(periods.values()):
         rates = ", ".join(f"{name} {1 / period:.2f}" for name, period in periods.items())
-        found.append(f"cameras of different speed, pictures per second: {rates}")
+        found.append(f"cameras of different speed, images per second: {rates}")
     for column, (name, line) in enumerate(timelines.items()):
         if line.duplicates:
-            found.append(f"{name}: {len(line.duplicates)} pictures repeat the one before, first {line.duplicates[0]}")
+            found.append(f"{name}: {len(line.duplicates)} images repeat the one before, first {line.duplicates[0]}")
         for after, count in line.dropped[:3]:
-            found.append(f"{name}: {count} pictures are missing after {after}")
+            found.append(f"{name}: {count} images are missing after {after}")
         found += [f"{name}: {problem}" for problem in line.problems[:3]]
-        without = int((pictures[:, column] < 0).sum())
+        without = int((images[:, column] < 0).sum())
         if without:
-            found.append(f"{name}: no picture of {without} of {len(pictures)} instants")
+            found.append(f"{name}: no image of {without} of {len(images)} frame sets")
         if abs(clocks[name].drift_ppm) > _DRIFTS_PPM:
             found.append(f"{name}: its clock drifts by {clocks[name].drift_ppm:.0f} parts in a million")
     return found

@@ -1,6 +1,6 @@
-"""One camera's pictures by their numbers: a video, or a folder of pictures.
+"""One camera's images by their numbers: a video, or a folder of images.
 
-A video's frames are numbered from 0. A folder's are numbered by the last number in each name, so that a picture that is
+A video's frames are numbered from 0. A folder's are numbered by the last number in each name, so that an image that is
 missing moves no other; where names have no numbers, or one twice, they count from 0 in natural order.
 """
 
@@ -37,7 +37,7 @@ _KEPT = 3
 
 
 def frame_numbers(files: Sequence[Path]) -> list[int]:
-    """The number of each picture of a folder, in the order given: see above.
+    """The number of each image of a folder, in the order given: see above.
 
     >>> frame_numbers([Path("image32523.jpg"), Path("image32526.jpg")])
     [32523, 32526]
@@ -48,7 +48,7 @@ def frame_numbers(files: Sequence[Path]) -> list[int]:
 
 
 class View(ABC):
-    """The pictures of one camera.
+    """The images of one camera.
 
     Attributes:
         path: the video or folder.
@@ -61,7 +61,7 @@ class View(ABC):
 
     @abstractmethod
     def read(self, number: int) -> NDArray[np.uint8]:
-        """One picture, (H, W, 3) uint8 RGB; may be called from several threads.
+        """One image, (H, W, 3) uint8 RGB; may be called from several threads.
 
         Raises:
             InputError: there is none of that number, or it cannot be read.
@@ -73,7 +73,7 @@ class View(ABC):
 
 
 class FolderView(View):
-    """A folder of pictures."""
+    """A folder of images."""
 
     def __init__(self, path: Path) -> None:
         try:
@@ -89,7 +89,7 @@ class FolderView(View):
     def read(self, number: int) -> NDArray[np.uint8]:
         """See `View.read`."""
         if number not in self._files:
-            raise InputError(f"{self.path} has no picture {number}")
+            raise InputError(f"{self.path} has no image {number}")
         return load_image(self._files[number])
 
     def close(self) -> None:
@@ -161,10 +161,10 @@ class VideoView(View):
 
 
 def open_view(path: Path) -> View:
-    """A camera's pictures.
+    """A camera's images.
 
     Raises:
-        InputError: nothing is there, or it is neither a video nor a folder of pictures.
+        InputError: nothing is there, or it is neither a video nor a folder of images.
     """
     if path.is_dir():
         return FolderView(path)
@@ -174,7 +174,7 @@ def open_view(path: Path) -> View:
 
 
 def check_view(path: Path) -> tuple[View, tuple[int, int]]:
-    """A camera's pictures after a look at the first: the view, and width and height in pixels.
+    """A camera's images after a look at the first: the view, and width and height in pixels.
 
     Raises:
         InputError: as `open_view`; a damaged video.
@@ -183,7 +183,7 @@ def check_view(path: Path) -> tuple[View, tuple[int, int]]:
     if isinstance(view, VideoView):
         with open_source(path) as source:  # says what is wrong with a file that is no video, or an empty one
             if source.kind != "video":
-                raise InputError(f"{path} is one picture: name a video or a folder of pictures")
+                raise InputError(f"{path} is one image: name a video or a folder of images")
     try:
         height, width = view.read(view.numbers[0]).shape[:2]
     finally:
@@ -197,7 +197,7 @@ def _stamps(path: Path) -> list[int]:
     with container:
         stream = video_stream(container)
         if stream is None:
-            raise InputError(f"{path} holds no video stream: name a video or a folder of pictures")
+            raise InputError(f"{path} holds no video stream: name a video or a folder of images")
         try:
             packets = [packet for packet in container.demux(stream) if packet.size and not packet.is_corrupt]
         except OSError as error:  # FFmpeg's errors are of this kind

@@ -1,7 +1,7 @@
 """The automatic annotator: cameras checked, every view looked at in chunks, labels in space, frames ranked for people.
 
 Everything lies in the folder `auto` of the project: a folder for each way of looking, with a file for each chunk
-of instants. A chunk is there whole or not at all, so a run that was stopped at any moment goes on with the next one.
+of frame sets. A chunk is there whole or not at all, so a run that was stopped at any moment goes on with the next one.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ if TYPE_CHECKING:
     from sonjit.multiview.automatic.learning import Offsets
 
 _CHUNK: Final = 20
-_OVERLAP: Final = 3  # instants of the chunks beside, that a chunk's motion is fitted with
-_ASKED: Final = 16  # instants by which the cameras are checked
-_SAMPLED: Final = 1000  # instants that lengths of bones are taken from
-_FEWEST_HUMAN: Final = 5  # instants by people from which their bones count
+_OVERLAP: Final = 3  # frame sets of the chunks beside, that a chunk's motion is fitted with
+_ASKED: Final = 16  # frame sets by which the cameras are checked
+_SAMPLED: Final = 1000  # frame sets that lengths of bones are taken from
+_FEWEST_HUMAN: Final = 5  # frame sets by people from which their bones count
 _CHECK_OF_WIDTH: Final = 0.03  # views may be so far apart: detectors err by the size of hands, not by pixels
 
 
@@ -53,7 +53,7 @@ class AnnotatorSettings:
     Attributes:
         model: Sonjit's hands, full or lite.
         network: folder of the network that was taught by this project's labels, which looks again; "" for none.
-        fps: instants a second, by their numbers.
+        fps: frame sets a second, by their numbers.
         leave_out: go on without cameras that do not fit.
     """
 
@@ -68,11 +68,11 @@ class Annotated:
     """What a run did.
 
     Attributes:
-        frames: instants.
+        frames: frame sets.
         joints: that could have a label, of the hands that are there.
         labelled: that have one.
-        kept: instants that were looked at before.
-        problems: one line for each camera and picture that was not used.
+        kept: frame sets that were looked at before.
+        problems: one line for each camera and image that was not used.
         folder: of the run.
     """
 
@@ -93,7 +93,7 @@ def annotate(
     expect: Callable[[int | None], None] = lambda _: None,
     advance: Callable[[], None] = lambda: None,
 ) -> Annotated:
-    """Label all instants of a project by machine, or go on with it.
+    """Label all frame sets of a project by machine, or go on with it.
 
     Args:
         project: open; its store gets the machine's marks and the ranking.
@@ -108,7 +108,7 @@ def annotate(
         JobError: the hands stand in space as the other ones: the world is mirrored.
     """
     if not settings.fps > 0:
-        raise InputError(f"--fps {settings.fps:g}: give instants a second, above 0")
+        raise InputError(f"--fps {settings.fps:g}: give frame sets a second, above 0")
     first_as, findings = _checked_views(project, settings)
     look_as = replace(first_as, network=settings.network)
     folder, first = (project.folder / FOLDER / run_name(one) for one in (look_as, first_as))
@@ -139,7 +139,7 @@ def _checked_views(project: Project, settings: AnnotatorSettings) -> tuple[LookS
         points = np.moveaxis(seen.points_px, 1, 0).astype(np.float64).reshape(len(project.rig), len(wanted), 42, 2)
         if not np.isfinite(points).any():
             raise InputError(
-                f"{project.folder}: no hand in {len(wanted)} instants of any view; are these the recordings?"
+                f"{project.folder}: no hand in {len(wanted)} frame sets of any view; are these the recordings?"
             )
         widest = max(max(camera.width, camera.height) for camera in project.rig)
         checked = check_views(project.rig, points, threshold_px=max(10.0, _CHECK_OF_WIDTH * widest))
@@ -192,7 +192,7 @@ def _label(
         advance()
     if wrong > right:
         raise JobError(
-            f"{wrong} of {right + wrong} hands stand in space as the other one: the world or the pictures are mirrored"
+            f"{wrong} of {right + wrong} hands stand in space as the other one: the world or the images are mirrored"
         )
     project.store.set_needs({frame: needs[frame] for frame in project.frames if frame in needs})
     write_whole(project.folder / FOLDER / CURRENT, json.dumps({"run": folder.name}).encode())
@@ -200,7 +200,7 @@ def _label(
 
 
 def _with_overlap(chunks: Sequence[SeenChunk], own: int) -> tuple[SeenChunk, slice]:
-    """A chunk with some instants of those beside it, and which rows are its own."""
+    """A chunk with some frame sets of those beside it, and which rows are its own."""
     before = chunks[own - 1] if own else None
     after = chunks[own + 1] if own + 1 < len(chunks) else None
     taken = [
@@ -232,7 +232,9 @@ def _lengths(
         rows.append(found if offsets is None else np.stack([offsets.correct(found[:, k], k) for k in range(2)], 1))
     machine = np.concatenate(rows)
     if not np.isfinite(machine).any():
-        raise InputError(f"{project.folder}: no hand is seen by two views at once; are the views of the same instants?")
+        raise InputError(
+            f"{project.folder}: no hand is seen by two views at once; are the views of the same frame sets?"
+        )
     usual = np.stack([usual_lengths(machine[:, side]) for side in range(2)])
     if len(joints) < _FEWEST_HUMAN:
         return usual

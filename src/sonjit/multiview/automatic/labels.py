@@ -1,6 +1,6 @@
-"""Instants at which the machine took right and left for each other, beside others of which people said which is which.
+"""Frame sets at which the machine exchanged right and left, beside others of which people said which is which.
 
-Where hands lie on each other, all views may be wrong at once, and for some instants. Next to what people marked, motion
+Where hands lie on each other, all views may be wrong at once, and for a while. Next to what people marked, motion
 tells: both hands would leap to where the other one was.
 
 From what the views show to labels in space: triangulated, as people mark, fitted, and held back where unsure.
@@ -39,19 +39,19 @@ _TURN_M: Final = 0.1
 
 _EACH_M: Final = 0.02
 
-"""And for each instant between them, so that the shorter part is the wrong one."""
+"""And for each frame set between them, so that the shorter part is the wrong one."""
 
 _UNKNOWN_M: Final = 0.1
 
 _FAR_M: Final = 0.4
 
-_PAUSE: Final = 2.5  # usual steps between instants, beyond which a hand may be anywhere
+_PAUSE: Final = 2.5  # usual steps between frame sets, beyond which a hand may be anywhere
 
 
-def swapped_instants(
+def swapped_frame_sets(
     frames: NDArray[np.int64], points_m: NDArray[np.float64], certain: NDArray[np.bool_]
 ) -> NDArray[np.bool_]:
-    """(n,) instants at which the two hands should be exchanged; none that is certain, first, or last before a pause.
+    """(n,) frame sets at which the two hands should be exchanged; none that is certain, first, or last before a pause.
 
     Args:
         frames: (n,) numbers, ascending.
@@ -85,7 +85,7 @@ def _cheapest(points_m: NDArray[np.float64], certain: NDArray[np.bool_]) -> NDAr
 
 
 def _ways(points_m: NDArray[np.float64], then_m: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(n - 1,) how far both hands go from each instant to the next one of others (n, 2, 21, 3), metres."""
+    """(n - 1,) how far both hands go from each frame set to the next one of others (n, 2, 21, 3), metres."""
     apart = np.linalg.norm(then_m[1:] - points_m[:-1], axis=-1)  # (n - 1, 2, 21)
     known = np.isfinite(apart)
     mean = np.where(known, apart, 0).sum(-1) / np.maximum(known.sum(-1), 1)
@@ -109,7 +109,7 @@ _SHARE: Final = 1 / 3  # of the views must agree; two at least
 
 @dataclass(frozen=True, eq=False)
 class Labels:
-    """Labels of N instants, for the right and the left hand.
+    """Labels of N frame sets, for the right and the left hand.
 
     Attributes:
         frames: (N,) numbers.
@@ -137,7 +137,7 @@ class Labels:
         return np.sqrt(np.trace(self.covariance_m2, axis1=-2, axis2=-1))
 
     def part(self, rows: slice) -> Labels:
-        """Some of the instants."""
+        """Some of the frame sets."""
         return Labels(**{name: value[rows] for name, value in self.__dict__.items()})
 
     def save(self, path: Path) -> None:
@@ -174,15 +174,15 @@ def label_chunk(
     marks: Sequence[Sequence[Mark]],
     fps: float,
 ) -> Labels:
-    """Labels of some instants.
+    """Labels of some frame sets.
 
     Args:
         rig: C cameras.
         seen: by them.
         lengths_m: (2, 20) bones of the person.
         offsets: from the detector's joints to people's; None leaves them.
-        marks: of each instant, all annotators'.
-        fps: instants a second, by their numbers.
+        marks: of each frame set, all annotators'.
+        fps: frame sets a second, by their numbers.
     """
     people = [human_joints(rig, own) for own in marks]
     found = _unswapped(rig, seen, people)
@@ -224,7 +224,7 @@ def _unswapped(rig: CameraRig, seen: SeenChunk, people: Sequence[Triangulation])
     points = found.points_m.copy()
     for row, human in enumerate(people):
         points[row][human.ok] = human.points_m[human.ok]
-    rows = swapped_instants(seen.frames, points, np.array([bool(human.ok.any()) for human in people]))
+    rows = swapped_frame_sets(seen.frames, points, np.array([bool(human.ok.any()) for human in people]))
     return triangulate_seen(rig, seen.exchanged(rows)) if rows.any() else found
 
 

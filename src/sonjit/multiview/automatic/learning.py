@@ -1,4 +1,4 @@
-"""What people marked, as a detector learns from it: joints in space, and every view's picture with all of them.
+"""What people marked, as a detector learns from it: joints in space, and every view's image with all of them.
 
 What a detector marks beside what people mark: a place of its own for each joint, learned from frames that have both.
 
@@ -37,12 +37,12 @@ _ROOM: float = 0.05  # of a hand beyond its keypoints, in COCO's box
 
 
 def human_frames(project: Project) -> tuple[int, ...]:
-    """Instants of which people marked a joint in two views or more, rising."""
+    """Frame sets of which people marked a joint in two views or more, rising."""
     return tuple(sorted(frame for frame, joints in project.store.triangulable().items() if joints))
 
 
 def human_joints(rig: CameraRig, marks: Sequence[Mark]) -> Triangulation:
-    """Joints (2, 21) that people marked at one instant: the medians of their marks, in space."""
+    """Joints (2, 21) that people marked at one frame set: the medians of their marks, in space."""
     table = table_of_marks(rig, [mark for mark in marks if mark.annotator != MACHINE])
     pixels = table.points_px.reshape(len(rig), 2, 21, 2)
     return triangulate(rig, pixels, table.valid.reshape(len(rig), 2, 21), table.weights.reshape(len(rig), 2, 21))
@@ -56,21 +56,21 @@ def write_lessons(
     *,
     as_right: bool = False,
 ) -> Path:
-    """Write each view of the instants given with all joints known in space, as recipes of `sonjit train` read COCO.
+    """Write each view of the frame sets given with all joints known in space, as recipes of `sonjit train` read COCO.
 
     Args:
         project: whose marks count.
-        frames: instants that people marked.
+        frames: frame sets that people marked.
         out: folder for `coco.json` and `images`.
-        advance: called after each instant.
-        as_right: left hands alone, in mirrored pictures, and right ones alone: what is learned is to find the right
+        advance: called after each frame set.
+        as_right: left hands alone, in mirrored images, and right ones alone: what is learned is to find the right
             hand where two lie over each other.
 
     Returns:
         The file of annotations.
 
     Raises:
-        InputError: no joint is known at any of the instants.
+        InputError: no joint is known at any of the frame sets.
     """
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
@@ -104,7 +104,7 @@ def write_lessons(
 
 
 def mirrored_points(points_px: NDArray[np.float64], width: int) -> NDArray[np.float64]:
-    """Points (..., 2) of a picture so many pixels wide where they lie in the mirrored one."""
+    """Points (..., 2) of an image so many pixels wide where they lie in the mirrored one."""
     return np.stack([width - points_px[..., 0], points_px[..., 1]], -1)
 
 
@@ -194,7 +194,7 @@ def learn_offsets(machine_m: NDArray[np.float64], human_m: NDArray[np.float64]) 
 
     Args:
         machine_m: (N, 2, 21, 3) what was triangulated from a detector; NaN where unknown.
-        human_m: (N, 2, 21, 3) of the same instants, likewise.
+        human_m: (N, 2, 21, 3) of the same frame sets, likewise.
 
     Raises:
         InputError: fewer than five frames have both.

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def marks_of_labels(rig: CameraRig, labels: Labels, version: str) -> list[Mark]:
-    """A mark for each label and view in whose picture it lies: seen where the view agrees, else hidden.
+    """A mark for each label and view in whose image it lies: seen where the view agrees, else hidden.
 
     Args:
         rig: the cameras of `labels.seen`.
@@ -44,20 +44,20 @@ def marks_of_labels(rig: CameraRig, labels: Labels, version: str) -> list[Mark]:
 
 Detect = Callable[["NDArray[np.uint8]"], "Sequence[Hand]"]
 
-"""A picture (H, W, 3) to its hands, such as the `detect` of a detector of stills."""
+"""An image (H, W, 3) to its hands, such as the `detect` of a detector of stills."""
 
 
 def prelabel(detect: Detect, rgb: NDArray[np.uint8], frame: int, view: str) -> list[Mark]:
-    """Marks of the surest right and the surest left hand in one picture.
+    """Marks of the surest right and the surest left hand in one image.
 
     Args:
         detect: finds hands.
-        rgb: (H, W, 3) the picture.
-        frame: number of the instant.
+        rgb: (H, W, 3) the image.
+        frame: number of the frame set.
         view: the camera's name.
 
     Returns:
-        21 or 42 marks, fewer where keypoints lie outside the picture; none where no hand is found.
+        21 or 42 marks, fewer where keypoints lie outside the image; none where no hand is found.
     """
     height, width = rgb.shape[:2]
     hands = sorted(detect(rgb), key=lambda hand: hand.score)

@@ -37,7 +37,7 @@ CURRENT: Final = "current.json"
 
 
 def learn(project: Project) -> Offsets:
-    """Learn what lies between the machine's joints and people's, from instants that have both; writes it.
+    """Learn what lies between the machine's joints and people's, from frame sets that have both; writes it.
 
     Raises:
         InputError: the machine has not run, or people marked too little.
@@ -56,7 +56,9 @@ def learn(project: Project) -> Offsets:
                 (machine[place[frame]], human_joints(project.rig, project.store.marks(frame)).points_m) for frame in own
             ]
     if not rows:
-        raise InputError(f"{project.folder}: no instant has joints by people; open the page and mark some in two views")
+        raise InputError(
+            f"{project.folder}: no frame set has joints by people; open the page and mark some in two views"
+        )
     offsets = learn_offsets(np.stack([one for one, _ in rows]), np.stack([other for _, other in rows]))
     offsets.save(folder / OFFSETS)
     return offsets
@@ -131,7 +133,7 @@ def train_network(
     device: str = "cpu",
     progress: Progress = no_progress,
 ) -> tuple[Path, Mapping[str, object]]:
-    """Train a network on every view of the instants that people marked; goes on with a run that was stopped.
+    """Train a network on every view of the frame sets that people marked; goes on with a run that was stopped.
 
     Args:
         project: whose marks count.

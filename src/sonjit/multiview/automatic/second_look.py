@@ -1,6 +1,6 @@
 """Hands looked at again by a network that the project's own people taught, where the first look put them in space.
 
-A hand network of one's own is shown right hands alone, left ones in mirrored pictures, as it was taught: where two
+A hand network of one's own is shown right hands alone, left ones in mirrored images, as it was taught: where two
 hands lie over each other, it knows which of them is meant.
 """
 
@@ -18,7 +18,7 @@ from sonjit.errors import InputError
 from sonjit.multiview.annotation.project import open_project
 from sonjit.multiview.automatic.labels import triangulate_seen
 from sonjit.multiview.automatic.learning import mirrored_points
-from sonjit.multiview.automatic.views_run import LEAST_SCORE, ROOM, SeenChunk, load_seen, usable_pictures
+from sonjit.multiview.automatic.views_run import LEAST_SCORE, ROOM, SeenChunk, load_seen, usable_images
 from sonjit.multiview.triangulation.hands import near_px
 
 if TYPE_CHECKING:
@@ -113,12 +113,12 @@ def look_again(settings: LookSettings, first: SeenChunk) -> SeenChunk:
     points, confidence = first.points_px.copy(), first.confidence.copy()
     problems: list[str] = []
     frames = first.frames.tolist()
-    for row, pictures in enumerate(usable_pictures(project, settings.views, frames, problems)):
+    for row, images in enumerate(usable_images(project, settings.views, frames, problems)):
         for _ in range(PASSES):
             one = SeenChunk(first.frames[row : row + 1], points[row : row + 1], confidence[row : row + 1], ())
             hands = triangulate_seen(rig, one).points_m[0]  # (2, 21, 3)
             for side in range(2):
-                now, sure = _one_hand(network, rig, pictures, hands[side], side)
+                now, sure = _one_hand(network, rig, images, hands[side], side)
                 if (sure > 0).any(-1).sum() > 1:
                     points[row, :, side], confidence[row, :, side] = now, sure
     return SeenChunk(first.frames, points, confidence, tuple(problems))
@@ -127,13 +127,13 @@ def look_again(settings: LookSettings, first: SeenChunk) -> SeenChunk:
 def _one_hand(
     network: TaughtNetwork,
     rig: CameraRig,
-    pictures: Sequence[NDArray[np.uint8] | None],
+    images: Sequence[NDArray[np.uint8] | None],
     points_m: NDArray[np.float64],
     side: int,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """What C views show of the hand that is at points (21, 3): (C, 21, 2) pixels and (C, 21) confidence."""
     points, confidence = np.full((len(rig), 21, 2), np.nan), np.zeros((len(rig), 21))
-    for view, (camera, rgb) in enumerate(zip(rig, pictures, strict=True)):
+    for view, (camera, rgb) in enumerate(zip(rig, images, strict=True)):
         there = camera.project(points_m)
         if rgb is None or not np.isfinite(there).all() or camera.inside(there).mean() < 1 - ROOM:
             continue

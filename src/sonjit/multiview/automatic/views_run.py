@@ -1,4 +1,4 @@
-"""Hands of all views over some instants: found, put together in space, and looked at again where space says they are.
+"""Hands of all views over some frame sets: found, put together in space, and looked at again where space says they are.
 
 One chunk of a recording at a time; any process on any machine that sees the project's folder can do it.
 """
@@ -35,12 +35,12 @@ if TYPE_CHECKING:
 CANDIDATES: Final = 4
 LEAST_SCORE: Final = 0.3
 _THRESHOLD_PX: Final = 10.0
-ROOM: Final = 0.25  # of a hand that may lie outside a picture in which it is looked for
+ROOM: Final = 0.25  # of a hand that may lie outside an image in which it is looked for
 
 
 @dataclass(frozen=True)
 class LookSettings:
-    """How pictures are looked at.
+    """How images are looked at.
 
     Attributes:
         project: its folder.
@@ -57,13 +57,13 @@ class LookSettings:
 
 @dataclass(frozen=True, eq=False)
 class SeenChunk:
-    """What C views show of both hands over n instants.
+    """What C views show of both hands over n frame sets.
 
     Attributes:
         frames: (n,) numbers.
         points_px: (n, C, 2, 21, 2) right, left; NaN without.
         confidence: (n, C, 2, 21) 0 without.
-        problems: one line for each picture that was not used.
+        problems: one line for each image that was not used.
     """
 
     frames: NDArray[np.int64]
@@ -72,7 +72,7 @@ class SeenChunk:
     problems: tuple[str, ...]
 
     def exchanged(self, rows: NDArray[np.bool_]) -> SeenChunk:
-        """The same with right and left hand exchanged at some of the instants (n,)."""
+        """The same with right and left hand exchanged at some of the frame sets (n,)."""
         points, confidence = self.points_px.copy(), self.confidence.copy()
         points[rows], confidence[rows] = points[rows, :, ::-1], confidence[rows, :, ::-1]
         return replace(self, points_px=points, confidence=confidence)
@@ -99,42 +99,42 @@ def load_seen(path: Path) -> SeenChunk:
 
 
 def see_chunk(settings: LookSettings, frames: Sequence[int], out: str) -> str:
-    """Look at some instants and write the `SeenChunk`; gives the file."""
+    """Look at some frame sets and write the `SeenChunk`; gives the file."""
     look(settings, frames).save(Path(out))
     return out
 
 
 def look(settings: LookSettings, frames: Sequence[int], *, again: bool = True) -> SeenChunk:
-    """Look at some instants; `again`: a second time where the hands must be in each view."""
+    """Look at some frame sets; `again`: a second time where the hands must be in each view."""
     project, hands = _opened(settings)
     rig = project.rig.subset(settings.views)
     points = np.full((len(frames), len(rig), 2, 21, 2), np.nan, np.float32)
     confidence = np.zeros(points.shape[:-1], np.float32)
     problems: list[str] = []
     before: NDArray[np.float64] | None = None
-    for row, pictures in enumerate(usable_pictures(project, settings.views, frames, problems)):
-        seen = _candidates(hands, pictures)
+    for row, images in enumerate(usable_images(project, settings.views, frames, problems)):
+        seen = _candidates(hands, images)
         chosen = associate(rig, seen, before)
         _take(points[row], confidence[row], seen, chosen, rest=not again)
         if not again:
             continue
         before = _in_space(rig, points[row], confidence[row])
-        for view, rgb in enumerate(pictures):
+        for view, rgb in enumerate(images):
             if rgb is not None:
                 _look_where_they_are(hands, rgb, rig.cameras[view], before, points[row, view], confidence[row, view])
     return SeenChunk(np.array(frames, np.int64), points, confidence, tuple(problems))
 
 
-def usable_pictures(
+def usable_images(
     project: Project, views: Sequence[str], frames: Sequence[int], problems: list[str]
 ) -> Iterator[list[NDArray[np.uint8] | None]]:
-    """The pictures of each of some instants that follow each other; None, and a line, for what cannot be used."""
+    """The images of each of some frame sets that follow each other; None, and a line, for what cannot be used."""
     repeated = _Repeated()
     place = project.frames.index(frames[0])
-    if place:  # a chunk's first pictures may repeat the last ones of the chunk before
-        _pictures(project, views, project.frames[place - 1], repeated, [])
+    if place:  # a chunk's first images may repeat the last ones of the chunk before
+        _images(project, views, project.frames[place - 1], repeated, [])
     for frame in frames:
-        yield _pictures(project, views, frame, repeated, problems)
+        yield _images(project, views, frame, repeated, problems)
 
 
 @lru_cache(maxsize=2)
@@ -148,27 +148,27 @@ def _opened(settings: LookSettings) -> tuple[Project, Detector[HandObservation, 
 
 
 class _Repeated:
-    """Finds pictures that are the one before, byte for byte, while other views go on."""
+    """Finds images that are the one before, byte for byte, while other views go on."""
 
     def __init__(self) -> None:
         self._last: dict[str, bytes] = {}
 
-    def found(self, pictures: dict[str, NDArray[np.uint8]]) -> set[str]:
+    def found(self, images: dict[str, NDArray[np.uint8]]) -> set[str]:
         """Names of the views that repeat themselves."""
-        now = {name: hashlib.blake2b(rgb.tobytes(), digest_size=16).digest() for name, rgb in pictures.items()}
+        now = {name: hashlib.blake2b(rgb.tobytes(), digest_size=16).digest() for name, rgb in images.items()}
         same = {name for name, digest in now.items() if self._last.get(name) == digest}
         self._last |= now
         return same if len(same) < len(now) else set()
 
 
-def _pictures(
+def _images(
     project: Project, views: Sequence[str], frame: int, repeated: _Repeated, problems: list[str]
 ) -> list[NDArray[np.uint8] | None]:
-    """The pictures of one instant; None, and a line, for what cannot be used."""
+    """The images of one frame set; None, and a line, for what cannot be used."""
     read: dict[str, NDArray[np.uint8]] = {}
     for name in views:
         if frame not in project.view(name).numbers:
-            problems.append(f"view {name} has no picture {frame}")
+            problems.append(f"view {name} has no image {frame}")
             continue
         try:
             rgb = project.view(name).read(frame)
@@ -179,20 +179,20 @@ def _pictures(
         if rgb.shape[:2] != (camera.height, camera.width):
             size = f"{rgb.shape[1]} x {rgb.shape[0]}"
             problems.append(
-                f"view {name}, picture {frame} has {size} pixels, its camera {camera.width} x {camera.height}"
+                f"view {name}, image {frame} has {size} pixels, its camera {camera.width} x {camera.height}"
             )
             continue
         read[name] = rgb
     for name in repeated.found(read):
-        problems.append(f"view {name}, picture {frame} repeats the one before: it is not used")
+        problems.append(f"view {name}, image {frame} repeats the one before: it is not used")
         del read[name]
     return [read.get(name) for name in views]
 
 
-def _candidates(hands: Detector[HandObservation, Hand], pictures: Sequence[NDArray[np.uint8] | None]) -> SeenInViews:
-    shape = len(pictures), CANDIDATES
+def _candidates(hands: Detector[HandObservation, Hand], images: Sequence[NDArray[np.uint8] | None]) -> SeenInViews:
+    shape = len(images), CANDIDATES
     seen = SeenInViews(np.full((*shape, 21, 2), np.nan), np.zeros(shape), np.full(shape, 0.5))
-    for view, rgb in enumerate(pictures):
+    for view, rgb in enumerate(images):
         for place, hand in enumerate([] if rgb is None else hands.detect(rgb)[:CANDIDATES]):
             seen.points_px[view, place] = hand.keypoints[:, :2]
             seen.score[view, place] = hand.score

@@ -1,6 +1,6 @@
 """Whether a world may be mirrored: by the flat board's second solution, and by hands that stand as the other one.
 
-A small flat board far away looks almost the same when it is tilted the other way. If enough pictures are read so, all
+A small flat board far away looks almost the same when it is tilted the other way. If enough images are read so, all
 cameras and points turn into their mirror image in depth, and errors in pixels hardly tell.
 """
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from sonjit.multiview.calibration.calibrate import Calibration
 
 _CLEAR = 1.3
-"""How many times worse the second solution must be for a picture to tell."""
+"""How many times worse the second solution must be for an image to tell."""
 _FLOOR_PX = 0.1
 _FAR_RAD = np.radians(8)
 _TELLS = 0.05
@@ -29,12 +29,12 @@ _TELLS = 0.05
 
 @dataclass(frozen=True)
 class TwoSolutions:
-    """What the two solutions of single pictures say of a world.
+    """What the two solutions of single images say of a world.
 
     Attributes:
-        agree: pictures that tell, and whose better solution is the world's.
-        against: pictures that tell, and whose better solution is the other one.
-        silent: pictures that both solutions explain alike, or that have one alone.
+        agree: images that tell, and whose better solution is the world's.
+        against: images that tell, and whose better solution is the other one.
+        silent: images that both solutions explain alike, or that have one alone.
     """
 
     agree: int
@@ -43,16 +43,16 @@ class TwoSolutions:
 
     @property
     def is_mirrored(self) -> bool:
-        """Most pictures that tell speak against the world."""
+        """Most images that tell speak against the world."""
         return self.against > self.agree
 
     @property
     def is_open(self) -> bool:
-        """Too few pictures tell to know."""
+        """Too few images tell to know."""
         return self.agree + self.against < max(3, 0.05 * (self.agree + self.against + self.silent))
 
     def __str__(self) -> str:
-        told = f"{self.agree} pictures of the board agree, {self.against} speak against it, {self.silent} do not tell"
+        told = f"{self.agree} images of the board agree, {self.against} speak against it, {self.silent} do not tell"
         if self.is_mirrored:
             return f"the world is mirrored: {told}; calibrate again with the board nearer and tilted more"
         if self.is_open:
@@ -61,7 +61,7 @@ class TwoSolutions:
 
 
 def two_solutions(calibration: Calibration) -> TwoSolutions:
-    """Ask every picture alone which way the board was tilted, and compare with the calibrated world."""
+    """Ask every image alone which way the board was tilted, and compare with the calibrated world."""
     agree = against = silent = 0
     target = calibration.target
     for one in calibration.sightings:
@@ -73,7 +73,7 @@ def two_solutions(calibration: Calibration) -> TwoSolutions:
         turn, _ = joined((view.R, view.t), calibration.target_places[one.frame])
         apart = [angle_between(pose.R, turn) for pose in found]
         if min(apart) > _FAR_RAD:
-            silent += 1  # this picture is of neither: the reprojection report names it
+            silent += 1  # this image is of neither: the reprojection report names it
         elif apart[0] <= apart[1]:
             agree += 1
         else:

@@ -76,7 +76,7 @@ class Board:
         return np.stack([x.ravel(), y.ravel(), 0 * x.ravel()], 1) * self.square_m
 
     def find(self, gray: NDArray[np.uint8]) -> Found:
-        """The corners that a grey picture (H, W) shows; empty without."""
+        """The corners that a grey image (H, W) shows; empty without."""
         return _charuco_corners(self, gray) if self.kind == "charuco" else _checkerboard_corners(self, gray)
 
     def draw(self, square_px: int, margin_px: int = 0) -> NDArray[np.uint8]:
@@ -140,7 +140,7 @@ class MarkerBody:
         return not self.points_m[:, 2].any()
 
     def find(self, gray: NDArray[np.uint8]) -> Found:
-        """The corners that a grey picture (H, W) shows; empty without."""
+        """The corners that a grey image (H, W) shows; empty without."""
         import cv2
 
         options = cv2.aruco.DetectorParameters()

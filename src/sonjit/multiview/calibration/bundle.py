@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sonjit.errors import JobError
-from sonjit.geometry.cameras import bend_rays, bending
+from sonjit.geometry.cameras import bending, distort
 from sonjit.geometry.rotations import matrix_from_rotation_vector
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ def projected(bundle: Bundle, observed: Observed) -> NDArray[np.float64]:
     """(M, 2) pixels at which the bundle's cameras see what was seen."""
     _, _, seen = _placed(bundle, observed)
     lens = bundle.lenses[observed.camera]
-    return bend_rays(seen[:, :2] / seen[:, 2:], lens[:, 4:]) * lens[:, :2] + lens[:, 2:4]
+    return distort(seen[:, :2] / seen[:, 2:], lens[:, 4:]) * lens[:, :2] + lens[:, 2:4]
 
 
 def _placed(bundle: Bundle, observed: Observed) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
@@ -197,7 +197,7 @@ def _slopes(bundle: Bundle, observed: Observed, columns: NDArray[np.intp], count
 def _lens_slopes(rays: NDArray[np.float64], lens: NDArray[np.float64]) -> NDArray[np.float64]:
     """(M, 2, 9) how pixels move with fx, fy, cx, cy, k1, k2, p1, p2, k3."""
     slopes = np.zeros((len(rays), 2, _OF_CAMERA))
-    bent = bend_rays(rays, lens[:, 4:])
+    bent = distort(rays, lens[:, 4:])
     x, y = rays.T
     r2 = x * x + y * y
     slopes[:, [0, 1], [0, 1]] = bent

@@ -69,7 +69,7 @@ class Calibration:
         return {name: rms_of([e for s, e in self._both() if s.view == name]) for name in self.rig.names}
 
     def rms_by_frame(self) -> dict[int, float]:
-        """Likewise for each instant."""
+        """Likewise for each frame set."""
         return {frame: rms_of([e for s, e in self._both() if s.frame == frame]) for frame in self.target_places}
 
     def moved(self, R: NDArray[np.float64], t_m: NDArray[np.float64], scale: float = 1.0) -> Calibration:
@@ -95,11 +95,11 @@ def calibrate(
     lens: LensModel = "usual",
     lenses: Mapping[str, SampleCamera] | None = None,
 ) -> Calibration:
-    """A rig from sightings of a target that several cameras saw at the same instants.
+    """A rig from sightings of a target that several cameras saw at the same frame sets.
 
     Args:
         target: what was seen; its size gives the world its metres.
-        sightings: by all cameras; a frame's number means the same instant in each.
+        sightings: by all cameras; a frame's number means the same frame set in each.
         lens: which coefficients of the lenses to look for.
         lenses: K and distortion by camera where they are known; they are kept then.
 
@@ -161,7 +161,7 @@ def _doubts(made: Calibration) -> list[str]:
     usual = float(np.nanmedian(list(views.values())))
     return [
         *(
-            f"cameras {names[pair.first]} and {names[pair.second]} hang together by {pair.frames} instants that two "
+            f"cameras {names[pair.first]} and {names[pair.second]} hang together by {pair.frames} frame sets that two "
             "solutions explain alike: show them the board nearer and tilted more"
             for pair in made.tree
             if pair.is_unsure

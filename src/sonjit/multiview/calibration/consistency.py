@@ -80,7 +80,7 @@ def check_views(
 
     Args:
         rig: C cameras.
-        points_px: (C, N, 2), or (C, F, J, 2) over F instants, which lets a late camera be told from a wrong one.
+        points_px: (C, N, 2), or (C, F, J, 2) over F frame sets, which lets a late camera be told from a wrong one.
         valid: (C, N) or (C, F, J) which are known; by default those that are finite.
         threshold_px: how far the views of one point may be apart.
 
@@ -102,8 +102,8 @@ def check_views(
     good = good[[(agree[row, good] == 1).sum() >= _AGREEING_SHARE * (len(good) - 1) for row in good]]
     if len(good) < 2:
         raise InputError(
-            f"no two of the cameras {', '.join(rig.names)} agree within {threshold_px:g} px: the pictures are of "
-            "another rig, of other instants, or their names are exchanged"
+            f"no two of the cameras {', '.join(rig.names)} agree within {threshold_px:g} px: the images are of "
+            "another rig, of other frame sets, or their names are exchanged"
         )
     rest = [row for row in range(len(rig)) if row not in good]
     points = triangulate(
@@ -180,10 +180,10 @@ def _explanations(evidence: Evidence, row: int, known: NDArray[np.bool_]) -> Ite
     for other, there in enumerate(rig.cameras):
         if other != row and evidence.fits(own, there):
             if other in evidence.bad and evidence.fits(evidence.pixels[other], view):
-                yield "swapped", f"cameras {view.name!r} and {there.name!r} are exchanged: swap their names or pictures"
+                yield "swapped", f"cameras {view.name!r} and {there.name!r} are exchanged: swap their names or images"
             yield (
                 "duplicate",
-                f"{named} shows what {there.name!r} should see: its pictures or calibration are the other's",
+                f"{named} shows what {there.name!r} should see: its images or calibration are the other's",
             )
     if own.ndim == 3:
         off, late = min((evidence.off_px(_shifted(own, by), view), by) for by in _SHIFTS)
@@ -192,18 +192,18 @@ def _explanations(evidence: Evidence, row: int, known: NDArray[np.bool_]) -> Ite
     x, y = own[..., 0], own[..., 1]
     width, height = view.width, view.height
     for kind, turned, says in (
-        ("mirrored", (width - x, y), "its pictures are mirrored"),
-        ("mirrored", (x, height - y), "its pictures are upside down and mirrored"),
-        ("turned", (width - x, height - y), "its pictures are turned by 180 degrees"),
-        ("turned", (y, height - x), "its pictures are turned by 90 degrees, clockwise"),
-        ("turned", (width - y, x), "its pictures are turned by 90 degrees, counter-clockwise"),
+        ("mirrored", (width - x, y), "its images are mirrored"),
+        ("mirrored", (x, height - y), "its images are upside down and mirrored"),
+        ("turned", (width - x, height - y), "its images are turned by 180 degrees"),
+        ("turned", (y, height - x), "its images are turned by 90 degrees, clockwise"),
+        ("turned", (width - y, x), "its images are turned by 90 degrees, counter-clockwise"),
     ):
         if evidence.fits(np.stack(turned, -1), view):
             yield kind, f"{named}: {says}"
     there = view.project(evidence.points_m)
     scale = _scale(own, there)
     if evidence.fits(own * scale, view):
-        yield "resized", f"{named}: its pictures are {1 / scale:.3g} times as large as those it was calibrated with"
+        yield "resized", f"{named}: its images are {1 / scale:.3g} times as large as those it was calibrated with"
     scale = _scale(there - view.camera.K[:2, 2], own - view.camera.K[:2, 2])
     if scale > 0 and evidence.fits(own, _lens_changed(view, scale)):
         focal = view.camera.K[0, 0]

@@ -1,8 +1,8 @@
-"""The two places in which a flat board explains one picture almost equally well, and which of them is true.
+"""The two places in which a flat board explains one image almost equally well, and which of them is true.
 
 Source: Collins and Bartoli, "Infinitesimal plane-based pose estimation", 2014 (OpenCV's IPPE gives both).
 
-One camera's lens from pictures of a target.
+One camera's lens from images of a target.
 
 How cameras stand to each other: from pairs that saw the target at once, along the best tree of pairs.
 """
@@ -53,7 +53,7 @@ class TargetPose:
 def target_poses(
     points_m: NDArray[np.float64], pixels: NDArray[np.float64], camera: SampleCamera, *, flat: bool
 ) -> list[TargetPose]:
-    """The places that explain a picture, the best first: two for a flat target, one otherwise; none that is behind.
+    """The places that explain an image, the best first: two for a flat target, one otherwise; none that is behind.
 
     Args:
         points_m: (n, 3) in the target's axes; flat ones in z = 0.
@@ -127,9 +127,9 @@ LENS_TERMS: Final[dict[str, tuple[int, ...]]] = {
     "full": (0, 1, 2, 3, 4),
 }
 
-_FEWEST_PICTURES = 4
+_FEWEST_IMAGES = 4
 
-_MOST_PICTURES = 40
+_MOST_IMAGES = 40
 
 _UNSURE = 0.1
 
@@ -148,15 +148,15 @@ def camera_from_sightings(
         lens: which coefficients to look for.
 
     Raises:
-        InputError: too few pictures, or none that tells the focal length, such as a board always held flat on.
+        InputError: too few images, or none that tells the focal length, such as a board always held flat on.
     """
     import cv2
 
     chosen = _spread(sightings, size)
     name = sightings[0].view if sightings else "?"
-    if len(chosen) < _FEWEST_PICTURES:
+    if len(chosen) < _FEWEST_IMAGES:
         raise InputError(
-            f"camera {name!r}: {len(chosen)} pictures show the board and {_FEWEST_PICTURES} are the fewest: show it "
+            f"camera {name!r}: {len(chosen)} images show the board and {_FEWEST_IMAGES} are the fewest: show it "
             "more, near and far, tilted, and in the corners"
         )
     flags = cv2.CALIB_ZERO_TANGENT_DIST if not {2, 3} & set(LENS_TERMS[lens]) else 0
@@ -182,7 +182,7 @@ def camera_from_sightings(
     tilted = not target.is_flat or _tilts(target, chosen) > _TILTED
     if not (tilted and (focal > 0).all() and (unsure < _UNSURE * focal).all()):
         raise InputError(
-            f"camera {name!r}: {len(chosen)} pictures do not tell its focal length: tilt the board by 30 degrees or "
+            f"camera {name!r}: {len(chosen)} images do not tell its focal length: tilt the board by 30 degrees or "
             "more, this way and that, and hold it nearer"
         )
     terms = np.ravel(np.asarray(bent, np.float64))[:5]
@@ -190,10 +190,10 @@ def camera_from_sightings(
 
 
 def _tilts(target: Target, sightings: Sequence[Sighting]) -> float:
-    """How much the pictures differ in how a flat target's far side shrinks: nothing else tells a focal length.
+    """How much the images differ in how a flat target's far side shrinks: nothing else tells a focal length.
 
     Returns:
-        Root mean square over pictures, in parts of the target's size there; 0 for targets that are held parallel.
+        Root mean square over images, in parts of the target's size there; 0 for targets that are held parallel.
     """
     import cv2
 
@@ -209,19 +209,19 @@ def _tilts(target: Target, sightings: Sequence[Sighting]) -> float:
 
 def _spread(sightings: Sequence[Sighting], size: tuple[int, int]) -> list[Sighting]:
     """At most 40 of them that differ most in where, how large and how tilted the target is, each the farthest next."""
-    if len(sightings) <= _MOST_PICTURES:
+    if len(sightings) <= _MOST_IMAGES:
         return list(sightings)
     kinds = np.stack([_kind(one, size) for one in sightings])
     chosen = [int(np.argmax([len(one.points) for one in sightings]))]
     apart = np.full(len(kinds), np.inf)
-    while len(chosen) < _MOST_PICTURES:
+    while len(chosen) < _MOST_IMAGES:
         apart = np.minimum(apart, np.linalg.norm(kinds - kinds[chosen[-1]], axis=1))
         chosen.append(int(apart.argmax()))
     return [sightings[place] for place in chosen]
 
 
 def _kind(one: Sighting, size: tuple[int, int]) -> NDArray[np.float64]:
-    """(5,) middle and second moments of a sighting's pixels, in parts of the picture."""
+    """(5,) middle and second moments of a sighting's pixels, in parts of the image."""
     shares = one.pixels / max(size)
     (xx, xy), (_, yy) = np.cov(shares.T)
     return np.array([*shares.mean(0), xx**0.5, yy**0.5, xy / (xx * yy) ** 0.5 / 4])
@@ -252,9 +252,9 @@ class Pair:
         first: place of a camera in the rig's order.
         second: likewise.
         place: from the first camera's frame to the second's.
-        frames: instants that agree on it.
-        common: instants that both saw the target in.
-        rival: instants that agree on the next best place, which is not this one.
+        frames: frame sets that agree on it.
+        common: frame sets that both saw the target in.
+        rival: frame sets that agree on the next best place, which is not this one.
     """
 
     first: int
@@ -266,15 +266,15 @@ class Pair:
 
     @property
     def is_unsure(self) -> bool:
-        """Another place explains almost as many instants: the two solutions of a flat board."""
+        """Another place explains almost as many frame sets: the two solutions of a flat board."""
         return self.rival >= _CLOSE_CALL * self.frames
 
 
 def pairs_of(poses: Sequence[Mapping[int, list[TargetPose]]]) -> list[Pair]:
     """Every pair of cameras that saw the target at once.
 
-    Each instant proposes up to four places, two solutions of one camera by two of the other; only the true ones agree
-    over instants, because a false one depends on how the target was held.
+    Each frame set proposes up to four places, two solutions of one camera by two of the other; only the true ones agree
+    over frame sets, because a false one depends on how the target was held.
 
     Args:
         poses: of the target before each camera, by frame.
@@ -289,7 +289,7 @@ def pairs_of(poses: Sequence[Mapping[int, list[TargetPose]]]) -> list[Pair]:
 
 
 def tree_places(pairs: Sequence[Pair], names: Sequence[str]) -> tuple[list[Place], list[Pair]]:
-    """Where every camera stands in the first one's frame, along the tree of the pairs that agree in most instants.
+    """Where every camera stands in the first one's frame, along the tree of the pairs that agree in most frame sets.
 
     Returns:
         World to camera for each, and the pairs of the tree.
@@ -304,14 +304,14 @@ def tree_places(pairs: Sequence[Pair], names: Sequence[str]) -> tuple[list[Place
         if not edges:
             apart = [name for place, name in enumerate(names) if place not in places]
             raise InputError(
-                f"cameras {', '.join(apart)} never saw the board at the same instant as "
+                f"cameras {', '.join(apart)} never saw the board at the same frame set as "
                 f"{', '.join(names[place] for place in places)}: carry it from one to the other, or check the sync"
             )
         best = max(edges, key=lambda pair: (not pair.is_unsure, pair.frames, pair.frames - pair.rival))
         if best.frames < _AGREED * min(best.common, _MOST_FRAMES):
             raise InputError(
                 f"cameras {names[best.first]} and {names[best.second]} agree on how they stand in only {best.frames} "
-                f"of {best.common} instants: their pictures are not of the same instants, or a lens is wrong"
+                f"of {best.common} frame sets: their images are not of the same frame sets, or a lens is wrong"
             )
         tree.append(best)
         if best.first in places:
@@ -332,7 +332,7 @@ def inverse(place: Place) -> Place:
 
 
 def _agreed(first: int, second: int, seen: list[tuple[list[TargetPose], list[TargetPose]]]) -> Pair:
-    """The place that most instants agree on, averaged over them, and how many agree on its rival."""
+    """The place that most frame sets agree on, averaged over them, and how many agree on its rival."""
     proposals = [
         (frame, joined((b.R, b.t), inverse((a.R, a.t))), a.rms_px + b.rms_px)
         for frame, (ones, others) in enumerate(seen)

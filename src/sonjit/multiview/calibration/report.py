@@ -1,4 +1,4 @@
-"""A page about a calibration: how far off every camera and instant is, where in the picture, and the worst pictures."""
+"""A page about a calibration: how far off every camera and frame set is, where in the image, and the worst images."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def reprojection_line(calibration: Calibration) -> str:
     points = sum(len(errors) for errors in calibration.errors_px)
     return (
         f"RMS reprojection error {calibration.rms_px:.3f} px over {len(views)} cameras, "
-        f"{len(calibration.target_places)} instants and {points} points; worst camera {worst} {views[worst]:.3f} px "
+        f"{len(calibration.target_places)} frame sets and {points} points; worst camera {worst} {views[worst]:.3f} px "
         "(InterHand2.6M's rigs: 0.42 to 0.48 px)"
     )
 
@@ -53,7 +53,7 @@ def save_report(
     path: Path,
     *,
     warnings: Sequence[str] = (),
-    picture: Callable[[str, int], NDArray[np.uint8] | None] = lambda view, frame: None,
+    image: Callable[[str, int], NDArray[np.uint8] | None] = lambda view, frame: None,
 ) -> None:
     """Write the page: one HTML file that needs no other.
 
@@ -61,7 +61,7 @@ def save_report(
         calibration: what it is about.
         path: file to write.
         warnings: what else was found, one line each.
-        picture: gives (H, W, 3) of a camera's instant, for the worst ones; None where there is none.
+        image: gives (H, W, 3) of a camera's frame set, for the worst ones; None where there is none.
     """
     told = two_solutions(calibration) if calibration.target.is_flat else None
     bad = told is not None and (told.is_mirrored or told.is_open)
@@ -72,13 +72,13 @@ def save_report(
         *(f"<p class=bad>{escape(line)}</p>" for line in (*warnings, *calibration.problems)),
         "<h2>Cameras</h2>",
         _table(calibration),
-        "<h2>Every camera, every instant</h2><p>Pixels; empty where the board was not seen.</p>",
+        "<h2>Every camera, every frame set</h2><p>Pixels; empty where the board was not seen.</p>",
         f"<div class=wide>{_heat_map(calibration)}</div>",
-        f"<h2>Where in the picture</h2><p>Arrows from where a point was seen to where the rig sees it, {_LENGTHENED} "
+        f"<h2>Where in the image</h2><p>Arrows from where a point was seen to where the rig sees it, {_LENGTHENED} "
         "times as long. A pattern is a lens that the model does not fit; single long arrows are wrong corners.</p>",
         *(_arrows(calibration, name) for name in calibration.rig.names),
-        "<h2>The worst pictures</h2>",
-        *_worst(calibration, picture),
+        "<h2>The worst images</h2>",
+        *_worst(calibration, image),
     ]
     head = f"<!doctype html><html lang=en><meta charset=utf-8><title>Calibration</title><style>{_STYLE}</style>"
     write_text(path, f"{head}<body>{''.join(parts)}</body></html>\n")
@@ -102,7 +102,7 @@ def _table(calibration: Calibration) -> str:
             f"{far:.2f}",
         ]
         rows.append(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}</tr>")
-    names = ("camera", "size", "focal px", "middle px", "k1 k2 p1 p2 k3", "place mm", "pictures", "RMS px", "most px")
+    names = ("camera", "size", "focal px", "middle px", "k1 k2 p1 p2 k3", "place mm", "images", "RMS px", "most px")
     return f"<table><tr>{''.join(f'<th>{name}</th>' for name in names)}</tr>{''.join(rows)}</table>"
 
 
@@ -116,11 +116,11 @@ def _heat_map(calibration: Calibration) -> str:
         rms = rms_of([errors])
         cells.append(
             f'<rect x="{left + columns[one.frame] * wide}" y="{rows[one.view] * high}" width="{wide - 1}" '
-            f'height="{high - 1}" fill="{_colour(rms)}"><title>{escape(one.view)}, instant {one.frame}: {rms:.3f} px, '
+            f'height="{high - 1}" fill="{_colour(rms)}"><title>{escape(one.view)}, frame {one.frame}: {rms:.3f} px, '
             f"{len(errors)} points</title></rect>"
         )
     size = f'width="{left + len(frames) * wide}" height="{len(names) * high}"'
-    return f"<svg {size} role=img aria-label='error of every camera and instant'>{''.join(cells)}</svg>"
+    return f"<svg {size} role=img aria-label='error of every camera and frame set'>{''.join(cells)}</svg>"
 
 
 def _colour(rms_px: float) -> str:
@@ -152,9 +152,9 @@ def _lines(seen: NDArray[np.float64], errors: NDArray[np.float64]) -> str:
     )
 
 
-def _worst(calibration: Calibration, picture: Callable[[str, int], NDArray[np.uint8] | None]) -> list[str]:
+def _worst(calibration: Calibration, image: Callable[[str, int], NDArray[np.uint8] | None]) -> list[str]:
     both = sorted(zip(calibration.sightings, calibration.errors_px, strict=True), key=lambda pair: -rms_of([pair[1]]))
-    return [_figure(calibration, one, errors, picture(one.view, one.frame)) for one, errors in both[:_WORST]]
+    return [_figure(calibration, one, errors, image(one.view, one.frame)) for one, errors in both[:_WORST]]
 
 
 def _figure(calibration: Calibration, one: Sighting, errors: NDArray[np.float64], rgb: NDArray[np.uint8] | None) -> str:
@@ -167,7 +167,7 @@ def _figure(calibration: Calibration, one: Sighting, errors: NDArray[np.float64]
         encoded = cv2.imencode(".jpg", cv2.cvtColor(smaller, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 80])[1]
         data = base64.b64encode(np.asarray(encoded).tobytes()).decode()
         behind = f'<image width="{view.width}" height="{view.height}" href="data:image/jpeg;base64,{data}"/>'
-    caption = f"{one.view}, instant {one.frame}: {rms_of([errors]):.3f} px"
+    caption = f"{one.view}, frame set {one.frame}: {rms_of([errors]):.3f} px"
     return (
         f'<figure><svg width="360" viewBox="0 0 {view.width} {view.height}" role=img '
         f"aria-label='{escape(caption, quote=True)}'>{behind}{_lines(one.pixels, errors)}</svg>"

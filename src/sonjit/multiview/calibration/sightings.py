@@ -1,4 +1,4 @@
-"""Where a target was seen: by which camera, in which frame, at which pixels; read from pictures and videos."""
+"""Where a target was seen: by which camera, in which frame, at which pixels; read from images and videos."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ _FEWEST = 6
 
 @dataclass(frozen=True, eq=False)
 class Sighting:
-    """A target in one picture.
+    """A target in one image.
 
     Attributes:
         view: name of the camera.
-        frame: number of the instant, the same in all views.
+        frame: number of the frame set, the same in all views.
         points: (n,) numbers of the target's points.
         pixels: (n, 2) where they are.
     """
@@ -45,7 +45,7 @@ class Sightings:
 
     Attributes:
         found: in the order in which they were read.
-        sizes: width and height of each view's pictures, by name, in the rig's order.
+        sizes: width and height of each view's images, by name, in the rig's order.
         problems: what could not be read, one line each.
     """
 
@@ -66,17 +66,17 @@ def find_target(
     frame_of: Callable[[str, int], int | None] | None = None,
     advance: Callable[[], None] = lambda: None,
 ) -> Sightings:
-    """Look for a target in every camera's pictures.
+    """Look for a target in every camera's images.
 
     Args:
         target: what to look for.
-        views: a picture, folder, glob or video by each camera's name; pictures of one number are of one instant.
-        every: look at every so-manyth instant.
-        frame_of: the instant of a view's picture, as `Sync.frame_of`; None leaves it out. By default its number.
-        advance: called after each picture.
+        views: an image, folder, glob or video by each camera's name; images of one number are of one frame set.
+        every: look at every so-manyth frame set.
+        frame_of: the frame set of a view's image, as `Sync.frame_of`; None leaves it out. By default its number.
+        advance: called after each image.
 
     Raises:
-        InputError: a source cannot be read, its pictures change their size, or it shows no target.
+        InputError: a source cannot be read, its images change their size, or it shows no target.
     """
     found: list[Sighting] = []
     sizes: dict[str, tuple[int, int]] = {}
@@ -85,25 +85,25 @@ def find_target(
         seen = 0
         with open_source(named) as source:
             numbers = frame_numbers(source.files) if source.kind == "folder" else None
-            for picture in source:
-                number = numbers[picture.index] if numbers else picture.index
+            for image in source:
+                number = numbers[image.index] if numbers else image.index
                 frame = frame_of(name, number) if frame_of else number
                 if frame is None or frame % every:
                     continue
-                height, width = picture.rgb.shape[:2]
+                height, width = image.rgb.shape[:2]
                 if sizes.setdefault(name, (width, height)) != (width, height):
                     raise InputError(
-                        f"{named}: picture {picture.index} has {width} x {height} pixels and those before had "
+                        f"{named}: image {image.index} has {width} x {height} pixels and those before had "
                         f"{sizes[name][0]} x {sizes[name][1]}: one camera has one size"
                     )
-                points, pixels = target.find(_gray(picture.rgb))
+                points, pixels = target.find(_gray(image.rgb))
                 if len(points) >= _FEWEST:
                     found.append(Sighting(name, frame, points, pixels))
                     seen += 1
                 advance()
             problems += [f"{name}: {problem}" for problem in source.problems]
         if not seen:
-            raise InputError(f"camera {name!r}: none of the pictures of {named} shows the board; is it the one named?")
+            raise InputError(f"camera {name!r}: none of the images of {named} shows the board; is it the one named?")
     return Sightings(tuple(found), sizes, tuple(problems))
 
 

@@ -53,7 +53,7 @@ def load_cameras(
     Args:
         path: the file or folder.
         unit: of lengths, for formats whose files do not say.
-        size: width and height of the pictures, pixels, for InterHand2.6M's files, which do not say.
+        size: width and height of the images, pixels, for InterHand2.6M's files, which do not say.
         capture: which of InterHand2.6M's captures; needed where a file holds several.
 
     Raises:

@@ -3,7 +3,7 @@
 Source: aniposelib's documentation. Lengths are in the unit of the board that was measured, which the file does not say;
 ours says it as `unit` under `[metadata]`.
 
-COLMAP's text model: cameras.txt and images.txt. One registered picture is one camera of the rig.
+COLMAP's text model: cameras.txt and images.txt. One registered image is one camera of the rig.
 
 Source: COLMAP's documentation, "Output format". A reconstruction has no scale of its own, so the unit must be said;
 ours writes it as a comment.
@@ -11,7 +11,7 @@ ours writes it as a comment.
 InterHand2.6M's camera file: per capture campos, camrot, focal, princpt, each by camera.
 
 Source: Moon et al., ECCV 2020; `campos` is where a camera stands, in millimetres: x_camera = camrot (x_world - campos).
-The file holds no picture sizes; ours adds a `size`, which other readers pass over.
+The file holds no image sizes; ours adds a `size`, which other readers pass over.
 
 OpenCV's FileStorage: one file with a list of cameras, or a file for each.
 
@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sonjit.datasets.hands.interhand_index import index_pictures
+from sonjit.datasets.hands.interhand_index import index_images
 from sonjit.datasets.joint_orders import MM, camera_matrix
 from sonjit.datasets.reading import field, numbers, one_line
 from sonjit.errors import InputError
@@ -266,7 +266,7 @@ def cameras_from_captures(
             for kind, shape in zip(_FIELDS, ((3,), (3, 3), (2,), (2,)), strict=True)
         )
         if name not in sizes and size is None:
-            raise InputError(f"{path} holds no picture sizes: give --size, such as --size 512x334")
+            raise InputError(f"{path} holds no image sizes: give --size, such as --size 512x334")
         own = sizes[name] if name in sizes else _turned(size or (0, 0), (float(middle[0]), float(middle[1])))
         K = camera_matrix(focal, middle)
         made.append(record_camera(str(path), name, own, K, turned, -turned @ where * MM, None))
@@ -284,7 +284,7 @@ def save_interhand(rig: CameraRig, path: Path, capture: str = "0") -> None:
         if view.camera.distortion is not None:
             raise InputError(
                 f"camera {view.name!r} has distortion, which InterHand2.6M's format cannot say: undistort the "
-                "pictures first, or write another format"
+                "images first, or write another format"
             )
     record = {
         "campos": {view.name: (view.centre_m / MM).tolist() for view in rig},
@@ -307,19 +307,19 @@ def _turned(size: tuple[int, int], middle: tuple[float, float]) -> tuple[int, in
 
 
 def _sizes_beside(path: Path, capture: str) -> dict[str, tuple[int, int]]:
-    """Each camera's picture size from the pictures' own file beside the cameras'; empty without."""
+    """Each camera's image size from the images' own file beside the cameras'; empty without."""
     beside = path.with_name(path.name.replace("_camera.json", "_data.json"))
     if beside == path or not beside.is_file():
         return {}
-    index = index_pictures(beside)
+    index = index_images(beside)
     sizes: dict[str, tuple[int, int]] = {}
     for place in range(len(index.annotation_ids)):
         try:
-            picture = index.picture(place)
-        except InputError:  # a wrong picture is not the cameras' matter
+            image = index.image(place)
+        except InputError:  # a wrong image is not the cameras' matter
             continue
-        if picture.capture == capture:
-            sizes.setdefault(picture.camera, (picture.width, picture.height))
+        if image.capture == capture:
+            sizes.setdefault(image.camera, (image.width, image.height))
     return sizes
 
 

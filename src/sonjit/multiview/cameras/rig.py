@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sonjit.errors import InputError
-from sonjit.geometry.cameras import fold_radius, straighten_rays
+from sonjit.geometry.cameras import fold_radius, undistort
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -34,7 +34,7 @@ class RigCamera:
 
     Attributes:
         name: unique in its rig.
-        width: of its pictures, pixels.
+        width: of its images, pixels.
         height: likewise.
         camera: K, R, t and distortion; R and t are known.
 
@@ -85,14 +85,14 @@ class RigCamera:
         return self.camera.project(seen)
 
     def inside(self, points_px: NDArray[np.floating]) -> NDArray[np.bool_]:
-        """(...) which pixels (..., 2) lie in the picture."""
+        """(...) which pixels (..., 2) lie in the image."""
         x, y = points_px[..., 0], points_px[..., 1]
         return (x >= 0) & (x <= self.width) & (y >= 0) & (y <= self.height)
 
     def straightened(self, points_px: NDArray[np.floating]) -> NDArray[np.float64]:
         """Rays (..., 2) at depth 1 in the camera's frame, of pixels (..., 2): the lens taken out, to 1e-9."""
         bent = (points_px - self.camera.K[:2, 2]) @ np.linalg.inv(self.camera.K[:2, :2]).T
-        return bent if self.camera.distortion is None else straighten_rays(bent, self.camera.distortion)
+        return bent if self.camera.distortion is None else undistort(bent, self.camera.distortion)
 
     def undistorted_px(self, points_px: NDArray[np.floating]) -> NDArray[np.float64]:
         """Pixels (..., 2) at which the same camera without its lens would see what it sees at these."""
@@ -115,13 +115,13 @@ class RigCamera:
         """Where another camera may see what this one sees at a pixel: a line, bent by the other's lens.
 
         Args:
-            point_px: (2,) in this camera's picture.
-            other: whose picture the line is drawn in.
+            point_px: (2,) in this camera's image.
+            other: whose image the line is drawn in.
             depth_m: how far from this camera what is seen may be.
             points: of the line.
 
         Returns:
-            (points, 2) pixels of the other camera, from near to far, within a margin around its picture; (0, 2) where
+            (points, 2) pixels of the other camera, from near to far, within a margin around its image; (0, 2) where
             nothing of the line is there.
         """
         start = other.R @ self.centre_m + other.t
@@ -213,7 +213,7 @@ def _refuse_impossible(view: RigCamera) -> None:
     if not (camera.K[0, 0] > 0 and camera.K[1, 1] > 0) or np.abs(camera.K[2] - (0, 0, 1)).max() > 1e-9:
         raise InputError(f"{name}: K must have focal lengths above 0, and 0 0 1 as its last row")
     if view.width < 1 or view.height < 1:
-        raise InputError(f"{name}: {view.width} x {view.height} pixels; give the size of its pictures")
+        raise InputError(f"{name}: {view.width} x {view.height} pixels; give the size of its images")
     if np.abs(camera.R @ camera.R.T - np.eye(3)).max() > _TURNED:
         raise InputError(f"{name}: R is no rotation: its rows are not at right angles and of length 1")
     if np.linalg.det(camera.R) < 0:
@@ -233,7 +233,7 @@ def _before(
 
 
 def _view(camera: RigCamera) -> NDArray[np.float64]:
-    """(2, 2) smallest and largest ray at depth 1 that a camera shows in its picture, and a little around it."""
+    """(2, 2) smallest and largest ray at depth 1 that a camera shows in its image, and a little around it."""
     x, y = np.meshgrid(np.linspace(-0.1, 1.1, 13) * camera.width, np.linspace(-0.1, 1.1, 13) * camera.height)
     rays = camera.straightened(np.stack([x, y], -1).reshape(-1, 2))
     reach = min(camera.fold / math.sqrt(2), 1e3)

@@ -27,7 +27,7 @@ _EXAMPLE: Final = 'title = "…", licence = "…", consent = "…", contact = "�
 
 @dataclass(frozen=True)
 class Sequence:
-    """Instants first to last of a capture that are one performance; `kind`: PP a peak pose, ROM a range of motion."""
+    """Frame sets first to last of a capture that are one performance; `kind`: PP a peak pose, ROM a range of motion."""
 
     name: str
     kind: Literal["PP", "ROM", ""]
@@ -44,7 +44,7 @@ class Capture:
     sequences: tuple[Sequence, ...]
 
     def sequence_of(self, frame: int) -> Sequence:
-        """The performance of an instant; one without a name where none was given."""
+        """The performance of a frame set; one without a name where none was given."""
         return next((one for one in self.sequences if one.first <= frame <= one.last), Sequence("all", "", 0, 0))
 
 
@@ -146,7 +146,7 @@ def page(card: DataCard, statistics: Mapping[str, Any], samplings: Mapping[str, 
 |---|---|
 {totals}
 
-Pictures and labels lie as in InterHand2.6M (`images`, `annotations`), and as COCO beside. No person is in two splits.
+Images and labels lie as in InterHand2.6M (`images`, `annotations`), and as COCO beside. No person is in two splits.
 Joints are millimetres in the world of a capture; `annotations/*/sources_*.json` says by whom each is: H a human, M a
 machine, H+M a machine and looked at by a human. `SHA256SUMS` lists every file.
 
@@ -159,9 +159,9 @@ contrast or less is left. At the joint nearest to each camera:
 |---|---|---:|---:|---:|
 {views}
 
-Faces found and blurred: {faces.blurred}. Pictures left out because what may be a face lies over a labelled hand:
+Faces found and blurred: {faces.blurred}. Images left out because what may be a face lies over a labelled hand:
 {faces.withheld}. Labelled hands that were taken for a face, too small for one and none to a second network, and were
-left as they are: {faces.hands}. What a detector does not find is not blurred: look at the pictures before you publish.
+left as they are: {faces.hands}. What a detector does not find is not blurred: look at the images before you publish.
 """
 
 

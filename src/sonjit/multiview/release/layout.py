@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class SplitFiles:
-    """What is gathered of one split while its instants are written."""
+    """What is gathered of one split while its frame sets are written."""
 
     split: str
     images: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
@@ -41,18 +41,18 @@ class SplitFiles:
     by: dict[str, list[int]] = field(default_factory=lambda: {"human": [], "machine": []})
 
     def add_cameras(self, capture: str, rig: CameraRig) -> None:
-        """The cameras of a capture, as they see the released pictures."""
+        """The cameras of a capture, as they see the released images."""
         self.cameras[capture] = cameras_record({one.name: (one.camera.K, one.R, one.t) for one in rig})
 
-    def add_instant(self, capture: str, frame: int, points_m: NDArray[np.float64], source: NDArray[np.int64]) -> None:
-        """The joints (2, 21, 3) of one instant, and by whom (2, 21) they are."""
+    def add_frame_set(self, capture: str, frame: int, points_m: NDArray[np.float64], source: NDArray[np.int64]) -> None:
+        """The joints (2, 21, 3) of one frame set, and by whom (2, 21) they are."""
         own = [""] * 42
         for place, code in zip(ORDER.tolist(), source.reshape(42).tolist(), strict=True):
             own[place] = SOURCES[code]
         self.joints.setdefault(capture, {})[str(frame)] = joints_record(points_m)
         self.sources.setdefault(capture, {})[str(frame)] = own
 
-    def add_picture(
+    def add_image(
         self,
         name: str,
         about: dict[str, Any],
@@ -102,8 +102,8 @@ def _write(path: Path, record: dict[str, Any] | Sequence[Any]) -> None:
 class Statistics:
     """What was counted so far."""
 
-    instants: int = 0
-    pictures: Counter[str] = field(default_factory=Counter[str])
+    frame_sets: int = 0
+    images: Counter[str] = field(default_factory=Counter[str])
     people: dict[str, set[str]] = field(default_factory=dict[str, set[str]])
     hands: Counter[str] = field(default_factory=Counter[str])
     joints: Counter[str] = field(default_factory=Counter[str])
@@ -117,14 +117,14 @@ class Statistics:
         frame: int,
         source: NDArray[np.int64],
         spread_m: NDArray[np.float64],
-        pictures: int,
+        images: int,
     ) -> None:
-        """One instant: by whom (2, 21) its joints are, how unsure (2, 21), and in how many pictures."""
+        """One frame set: by whom (2, 21) its joints are, how unsure (2, 21), and in how many images."""
         labelled = source > 0
         right, left = bool(labelled[0].any()), bool(labelled[1].any())
         performed = capture.sequence_of(frame)
-        self.instants += 1
-        self.pictures[split] += pictures
+        self.frame_sets += 1
+        self.images[split] += images
         self.people.setdefault(split, set()).add(capture.subject)
         self.hands["interacting" if right and left else "right" if right else "left"] += 1
         self.joints.update(SOURCES[code] for code in source[labelled].tolist())
@@ -136,11 +136,11 @@ class Statistics:
         joints = sum(self.joints.values())
         return {
             "people": sum(len(names) for names in self.people.values()),
-            "instants": self.instants,
-            "pictures": sum(self.pictures.values()),
-            "pictures_by_split": dict(self.pictures),
+            "frame_sets": self.frame_sets,
+            "images": sum(self.images.values()),
+            "images_by_split": dict(self.images),
             "people_by_split": {split: len(names) for split, names in self.people.items()},
-            "instants_by_hands": dict(self.hands),
+            "frame_sets_by_hands": dict(self.hands),
             "joints": joints,
             "joints_by_source": dict(self.joints),
             "sequences_by_type": {kind or "other": len(names) for kind, names in self.sequences.items()},

@@ -1,6 +1,6 @@
-"""What a released picture must not show: ridges of fingers that can be read, and faces.
+"""What a released image must not show: ridges of fingers that can be read, and faces.
 
-Faces in pictures that are given away: blurred, but never over a labelled hand, which a blur would spoil.
+Faces in images that are given away: blurred, but never over a labelled hand, which a blur would spoil.
 
 A detector of faces also finds some in fingers. What it finds over a labelled hand is a hand where two things say so: a
 second network sees no face there, and at the hand's distance it would be smaller than a face can be. One alone would
@@ -33,7 +33,7 @@ RIDGE_MM: Final = 0.45
 
 SIZE: Final = (512, 334)
 
-"""Longer and shorter side of a released picture, as InterHand2.6M's."""
+"""Longer and shorter side of a released image, as InterHand2.6M's."""
 
 _READABLE: Final = 0.1  # share of a pattern's contrast that is left
 
@@ -44,7 +44,7 @@ _SHRINK: Final = 0.9
 
 @dataclass(frozen=True)
 class Sampling:
-    """How finely a view's released pictures show skin.
+    """How finely a view's released images show skin.
 
     Attributes:
         view: name.
@@ -71,7 +71,7 @@ def sampling_of(camera: RigCamera, nearest_m: float) -> Sampling:
     """The largest size of at most 512 x 334 (or upright) at which ridges cannot be read, and what it shows.
 
     Args:
-        camera: whose pictures are released.
+        camera: whose images are released.
         nearest_m: depth of the nearest labelled joint.
     """
     longer, shorter = max(camera.width, camera.height), min(camera.width, camera.height)
@@ -90,8 +90,8 @@ def ridge_contrast(px_per_mm: float, scale: float) -> float:
     """Share of the contrast of drawn ridges that is left after downsizing; the most over directions and phases.
 
     Args:
-        px_per_mm: of the pictures before.
-        scale: of the pictures after, at most 1.
+        px_per_mm: of the images before.
+        scale: of the images after, at most 1.
     """
     side = 240
     y, x = np.mgrid[:side, :side]
@@ -106,19 +106,19 @@ def ridge_contrast(px_per_mm: float, scale: float) -> float:
     return most
 
 
-def downsized(picture: NDArray[np.uint8] | NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
-    """A picture (H, W) or (H, W, 3) at a width and height not above its own; pixels are means of those beneath."""
+def downsized(image: NDArray[np.uint8] | NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
+    """An image (H, W) or (H, W, 3) at a width and height not above its own; pixels are means of those beneath."""
     import cv2
 
-    if (picture.shape[1], picture.shape[0]) == size:
-        return np.asarray(picture, np.float32)
-    return np.asarray(cv2.resize(picture.astype(np.float32), size, interpolation=cv2.INTER_AREA), np.float32)
+    if (image.shape[1], image.shape[0]) == size:
+        return np.asarray(image, np.float32)
+    return np.asarray(cv2.resize(image.astype(np.float32), size, interpolation=cv2.INTER_AREA), np.float32)
 
 
-def released_picture(
+def released_image(
     rgb: NDArray[np.uint8], camera: RigCamera, size: tuple[int, int], points_m: NDArray[np.float64]
 ) -> tuple[NDArray[np.uint8], FacesFound]:
-    """A camera's picture as it is released, without its lens; not to be shown where a face is `withheld`.
+    """A camera's image as it is released, without its lens; not to be shown where a face is `withheld`.
 
     Args:
         rgb: (H, W, 3) as taken.
@@ -148,12 +148,12 @@ _LEAST_M: Final = 0.075
 
 
 class FacesFound(NamedTuple):
-    """What was found in one picture, or in many.
+    """What was found in one image, or in many.
 
     Attributes:
         blurred: faces.
         hands: labelled hands that were taken for a face, and left as they are.
-        withheld: pictures in which what may be a face lies over a labelled hand: neither to be blurred nor shown.
+        withheld: images in which what may be a face lies over a labelled hand: neither to be blurred nor shown.
     """
 
     blurred: int = 0
@@ -164,7 +164,7 @@ class FacesFound(NamedTuple):
 def without_faces(
     rgb: NDArray[np.uint8], camera: RigCamera, points_m: NDArray[np.float64]
 ) -> tuple[NDArray[np.uint8], FacesFound]:
-    """A picture with its faces blurred.
+    """An image with its faces blurred.
 
     Args:
         rgb: (H, W, 3).
@@ -172,7 +172,7 @@ def without_faces(
         points_m: (2, 21, 3) labelled joints in the world; NaN where unknown.
 
     Returns:
-        The picture, not to be shown where `withheld` is 1; and what was found.
+        The image, not to be shown where `withheld` is 1; and what was found.
     """
     joints = camera.camera.from_world(points_m)  # (2, 21, 3)
     blurred: list[Box] = []
@@ -189,7 +189,7 @@ def without_faces(
 
 
 def blur_faces(rgb: NDArray[np.uint8], boxes: Sequence[Box]) -> NDArray[np.uint8]:
-    """A picture (H, W, 3) in which six cells a side are left of each face's box, and room around it."""
+    """An image (H, W, 3) in which six cells a side are left of each face's box, and room around it."""
     import cv2
 
     out = rgb.copy()
@@ -203,7 +203,7 @@ def blur_faces(rgb: NDArray[np.uint8], boxes: Sequence[Box]) -> NDArray[np.uint8
 
 
 def _with_room(box: Box, rgb: NDArray[np.uint8]) -> tuple[int, int, int, int]:
-    """What is blurred of a face: x_min, y_min, x_max, y_max, within the picture."""
+    """What is blurred of a face: x_min, y_min, x_max, y_max, within the image."""
     x_min, y_min, x_max, y_max = box
     room = _ROOM * max(x_max - x_min, y_max - y_min)
     height, width = rgb.shape[:2]

@@ -1,6 +1,6 @@
-"""From annotated projects to a data set to give away: pictures without ridges and faces, labels, and what it is.
+"""From annotated projects to a data set to give away: images without ridges and faces, labels, and what it is.
 
-A release is written beside its name and takes it when it is whole; a run that was stopped goes on with the instants
+A release is written beside its name and takes it when it is whole; a run that was stopped goes on with the frame sets
 that are missing.
 """
 
@@ -21,7 +21,7 @@ from sonjit.multiview.automatic.runs import read_labels
 from sonjit.multiview.cameras.rig import CameraRig, RigCamera
 from sonjit.multiview.release.data_card import SPLITS, Capture, DataCard, page, split_people
 from sonjit.multiview.release.layout import SplitFiles, Statistics
-from sonjit.multiview.release.privacy import FacesFound, Sampling, released_picture, sampling_of
+from sonjit.multiview.release.privacy import FacesFound, Sampling, released_image, sampling_of
 from sonjit.synthesis.output.layouts import jpeg_bytes, write_whole
 
 if TYPE_CHECKING:
@@ -41,20 +41,20 @@ class Released:
     """What was written.
 
     Attributes:
-        pictures: in all splits.
-        instants: likewise.
-        faces: what was found in all pictures, those that were left out among them.
+        images: in all splits.
+        frame sets: likewise.
+        faces: what was found in all images, those that were left out among them.
         views: how finely each shows skin, by capture and view.
     """
 
-    pictures: int
-    instants: int
+    images: int
+    frame_sets: int
     faces: FacesFound
     views: Mapping[str, Sampling]
 
 
 @dataclass(frozen=True)
-class _Instant:
+class _FrameSet:
     frame: int
     points_m: NDArray[np.float64]
     source: NDArray[np.int64]
@@ -77,7 +77,7 @@ def release(
         projects: annotated; their folders' names are those of the card's captures.
         card: licence, consent, people, performances.
         out: folder that must not be there yet.
-        fps: instants a second, by their numbers; five a second are released.
+        fps: frame sets a second, by their numbers; five a second are released.
         expect: told how many steps there are.
         advance: called after each.
 
@@ -87,31 +87,31 @@ def release(
     if out.exists():
         raise InputError(f"{out} is there already: name a new folder")
     if not fps > 0:
-        raise InputError(f"--fps {fps:g}: give instants a second, above 0")
+        raise InputError(f"--fps {fps:g}: give frame sets a second, above 0")
     captures = [_capture(card, project) for project in projects]
     splits = split_people(captures)
     draft = out.with_name(f".{out.name}.part")
     _begin(draft, projects, card, fps)
     chosen = [_chosen(project, fps) for project in projects]
-    expect(sum(len(instants) for instants in chosen))
+    expect(sum(len(frame_sets) for frame_sets in chosen))
     files = {split: SplitFiles(split) for split in SPLITS if split in splits.values()}
     views: dict[str, Sampling] = {}
     counted, faces = Statistics(), FacesFound()
-    for number, (project, capture, instants) in enumerate(zip(projects, captures, chosen, strict=True)):
+    for number, (project, capture, frame_sets) in enumerate(zip(projects, captures, chosen, strict=True)):
         rig = project.rig
-        samplings = {camera.name: sampling_of(camera, _nearest(camera, instants)) for camera in rig}
+        samplings = {camera.name: sampling_of(camera, _nearest(camera, frame_sets)) for camera in rig}
         views |= {f"{project.folder.name}/{name}": one for name, one in samplings.items()}
         small = CameraRig(_small(camera, samplings[camera.name].size) for camera in rig)
         own = files[splits[capture.subject]]
         own.add_cameras(str(number), small)
-        for instant in instants:
-            found = _write_instant(draft, project, small, number, capture, own, instant)
+        for frame_set in frame_sets:
+            found = _write_frame_set(draft, project, small, number, capture, own, frame_set)
             counted.add(
                 own.split,
                 capture,
-                instant.frame,
-                instant.source,
-                instant.spread_m,
+                frame_set.frame,
+                frame_set.source,
+                frame_set.spread_m,
                 sum(not one.withheld for one in found),
             )
             faces = FacesFound(*(sum(of_all) for of_all in zip(faces, *found, strict=True)))
@@ -123,7 +123,7 @@ def release(
     write_whole(draft / "statistics.json", (json.dumps(said, indent=1) + "\n").encode())
     write_whole(draft / "README.md", page(card, said, views, faces).encode())
     _finish(draft, out)
-    return Released(sum(len(one.images) for one in files.values()), counted.instants, faces, views)
+    return Released(sum(len(one.images) for one in files.values()), counted.frame_sets, faces, views)
 
 
 def _capture(card: DataCard, project: Project) -> Capture:
@@ -155,13 +155,13 @@ def _digest(project: Project) -> str:
     return digest.hexdigest()
 
 
-def _chosen(project: Project, fps: float) -> list[_Instant]:
-    """The labelled instants that are released: the first of each fifth of a second.
+def _chosen(project: Project, fps: float) -> list[_FrameSet]:
+    """The labelled frame sets that are released: the first of each fifth of a second.
 
     Raises:
         InputError: none has a label.
     """
-    found: list[_Instant] = []
+    found: list[_FrameSet] = []
     last = -1
     for labels in read_labels(project):
         for row, frame in enumerate(labels.frames.tolist()):
@@ -169,59 +169,65 @@ def _chosen(project: Project, fps: float) -> list[_Instant]:
             if tick != last and (labels.source[row] > 0).any():
                 last = tick
                 found.append(
-                    _Instant(frame, labels.points_m[row], labels.source[row], labels.spread_m[row], labels.seen[row])
+                    _FrameSet(frame, labels.points_m[row], labels.source[row], labels.spread_m[row], labels.seen[row])
                 )
     if not found:
-        raise InputError(f"{project.folder}: no instant has a label; nothing to release")
+        raise InputError(f"{project.folder}: no frame set has a label; nothing to release")
     return found
 
 
-def _nearest(camera: RigCamera, instants: Sequence[_Instant]) -> float:
+def _nearest(camera: RigCamera, frame_sets: Sequence[_FrameSet]) -> float:
     """Depth of the labelled joint that is nearest to a camera, metres."""
-    depths = [camera.camera.from_world(one.points_m)[..., 2] for one in instants]
+    depths = [camera.camera.from_world(one.points_m)[..., 2] for one in frame_sets]
     ahead = np.concatenate([depth[depth > 0] for depth in depths])
     return float(ahead.min()) if len(ahead) else 1.0
 
 
 def _small(camera: RigCamera, size: tuple[int, int]) -> RigCamera:
-    """The camera of the released pictures: smaller, without its lens."""
+    """The camera of the released images: smaller, without its lens."""
     ratio = np.array([[size[0] / camera.width], [size[1] / camera.height], [1.0]])
     return RigCamera(camera.name, *size, replace(camera.camera, K=camera.camera.K * ratio, distortion=None))
 
 
-def _write_instant(
-    root: Path, project: Project, small: CameraRig, number: int, capture: Capture, files: SplitFiles, instant: _Instant
+def _write_frame_set(
+    root: Path,
+    project: Project,
+    small: CameraRig,
+    number: int,
+    capture: Capture,
+    files: SplitFiles,
+    frame_set: _FrameSet,
 ) -> list[FacesFound]:
-    """Pictures and labels of one instant; gives the faces in each view that could be read."""
-    performed = capture.sequence_of(instant.frame)
-    note = root / _WORK / f"{number}-{instant.frame}.json"
+    """Images and labels of one frame set; gives the faces in each view that could be read."""
+    performed = capture.sequence_of(frame_set.frame)
+    note = root / _WORK / f"{number}-{frame_set.frame}.json"
     new = not note.is_file()
     kept: dict[str, list[int]] = {} if new else json.loads(note.read_text("utf-8"))
     found = {name: FacesFound(*one) for name, one in kept.items()}
-    pixels = small.project(instant.points_m)
-    files.add_instant(str(number), instant.frame, instant.points_m, instant.source)
+    pixels = small.project(frame_set.points_m)
+    files.add_frame_set(str(number), frame_set.frame, frame_set.points_m, frame_set.source)
     order = {name: row for row, name in enumerate(project.rig.names)}
     for view, camera in enumerate(small):
-        if instant.frame not in project.view(camera.name).numbers or not np.isfinite(pixels[view]).any():
+        if frame_set.frame not in project.view(camera.name).numbers or not np.isfinite(pixels[view]).any():
             continue
-        below = f"Capture{number}/{performed.name}/cam{camera.name}/image{instant.frame}.jpg"
+        below = f"Capture{number}/{performed.name}/cam{camera.name}/image{frame_set.frame}.jpg"
         if new:
             try:
-                rgb = project.view(camera.name).read(instant.frame)
+                rgb = project.view(camera.name).read(frame_set.frame)
             except InputError:
-                continue  # the annotator named it: a picture that cannot be read is not released
+                continue  # the annotator named it: an image that cannot be read is not released
             size = camera.width, camera.height
-            picture, found[camera.name] = released_picture(rgb, project.rig[camera.name], size, instant.points_m)
+            image, found[camera.name] = released_image(rgb, project.rig[camera.name], size, frame_set.points_m)
             if not found[camera.name].withheld:
-                write_whole(root / "images" / files.split / below, jpeg_bytes(picture))
+                write_whole(root / "images" / files.split / below, jpeg_bytes(image))
         if camera.name not in found or found[camera.name].withheld:
             continue
-        seen = instant.seen[order[camera.name]] if len(instant.seen) == len(order) else np.zeros((2, 21), np.bool_)
+        seen = frame_set.seen[order[camera.name]] if len(frame_set.seen) == len(order) else np.zeros((2, 21), np.bool_)
         about = {
             "width": camera.width, "height": camera.height, "capture": number, "subject": capture.subject,
-            "seq_name": performed.name, "seq_type": performed.kind, "camera": camera.name, "frame_idx": instant.frame,
+            "seq_name": performed.name, "seq_type": performed.kind, "camera": camera.name, "frame_idx": frame_set.frame,
         }  # fmt: skip
-        files.add_picture(below, about, pixels[view], instant.source, seen)
+        files.add_image(below, about, pixels[view], frame_set.source, seen)
     if new:
         write_whole(note, json.dumps(found).encode())
     return list(found.values())

@@ -2,11 +2,11 @@
 
 Joints of a hand over time, from what is known of each, bones of one length, and motion that has limits.
 
-Damped Gauss-Newton steps over all instants at once; each instant is a system of 63 unknowns, its neighbours stand still
-within a step. What is known of a joint counts less the further it lies off (Geman and McClure), so that a joint
-that all views got wrong gives way to its bones.
+Damped Gauss-Newton steps over all frame sets at once; each is a system of 63 unknowns, its neighbours stand still
+within a step. What is known of a joint counts less the further it lies off (Geman and McClure), so that a joint that
+all views got wrong gives way to its bones.
 
-The rigged hand laid into labelled joints: a mesh in every instant, and how far its joints are from the labels.
+The rigged hand laid into labelled joints: a mesh in every frame set, and how far its joints are from the labels.
 """
 
 from __future__ import annotations
@@ -150,7 +150,7 @@ _GAP_S: Final = 0.5  # joints unseen for longer are not made up
 
 
 class Skeletons(NamedTuple):
-    """A hand's joints over N instants.
+    """A hand's joints over N frame sets.
 
     Attributes:
         points_m: (N, 21, 3); NaN where nothing says where.
@@ -181,7 +181,7 @@ def fit_skeletons(
         points_m: (N, 21, 3) triangulated; NaN without.
         covariance_m2: (N, 21, 3, 3) of them.
         lengths_m: (20,) of the bones; a NaN binds nothing.
-        times_s: (N,) rising; instants further apart than a quarter of a second say nothing of each other.
+        times_s: (N,) rising; frame sets further apart than a quarter of a second say nothing of each other.
     """
     known = np.asarray(np.isfinite(points_m).all(-1) & np.isfinite(covariance_m2).all((-1, -2)), np.bool_)
     floor = _LEAST_M**2 * np.eye(3)
@@ -279,14 +279,14 @@ def rig_of_lengths(side: Literal["Right", "Left"], lengths_m: NDArray[np.float64
 
 
 def fit_mesh(rig: Rig, points_m: NDArray[np.float64]) -> tuple[RigPose | None, NDArray[np.intp], NDArray[np.float64]]:
-    """The rig's pose in each instant whose joints are all known.
+    """The rig's pose in each frame set whose joints are all known.
 
     Args:
         rig: with the person's bones.
         points_m: (N, 21, 3).
 
     Returns:
-        The pose of M instants, or None without any; which (M,) they are; (N,) mean distance of the rig's joints from
+        The pose of M frame sets, or None without any; which (M,) they are; (N,) mean distance of the rig's joints from
         the labels, metres, NaN for the others.
     """
     whole = np.flatnonzero(np.isfinite(points_m).all((1, 2)))

@@ -51,7 +51,7 @@ _MOVED_M: Final = 0.05
 
 @dataclass(frozen=True, eq=False)
 class SeenInViews:
-    """The hands that C views show at one instant, up to H in each.
+    """The hands that C views show at one frame set, up to H in each.
 
     Attributes:
         points_px: (C, H, 21, 2) MediaPipe's order; NaN without.
@@ -202,10 +202,10 @@ SIDES = ("Right", "Left")
 
 @dataclass(frozen=True, eq=False)
 class SeenHands:
-    """What C cameras saw of two hands over F instants.
+    """What C cameras saw of two hands over F frame sets.
 
     Attributes:
-        frames: (F,) numbers of the instants.
+        frames: (F,) numbers of the frame sets.
         points_px: (C, F, 2, 21, 2) right hand, left hand; MediaPipe's order; NaN without.
         confidence: (C, F, 2, 21) each hand's score.
     """
@@ -216,11 +216,11 @@ class SeenHands:
 
 
 def seen_hands(rig: CameraRig, tables: Mapping[str, Path]) -> SeenHands:
-    """Read a table of hands per camera; of several hands of one side in a picture the surest counts.
+    """Read a table of hands per camera; of several hands of one side in an image the surest counts.
 
     Args:
         rig: cameras; those without a table saw nothing.
-        tables: written by `sonjit hands --save`, by camera; a frame's index is the same instant in all.
+        tables: written by `sonjit hands --save`, by camera; a frame's index is the same frame set in all.
 
     Raises:
         InputError: a table cannot be read, or none holds a hand.
@@ -251,7 +251,7 @@ def save_hands(path: Path, rig: CameraRig, frames: tuple[int, ...], found: Trian
     Args:
         path: file to write.
         rig: cameras.
-        frames: (F,) numbers of the instants.
+        frames: (F,) numbers of the frame sets.
         found: of points (F, 2, 21).
     """
     spread = np.sqrt(np.trace(found.covariance_m2, axis1=-2, axis2=-1)) * 1000

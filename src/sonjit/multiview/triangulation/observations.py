@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sonjit.geometry.cameras import bend_rays, bending
+from sonjit.geometry.cameras import bending, distort
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -53,7 +53,7 @@ class Views:
         """(C, N, 2) pixels of the world's points (N, 3)."""
         seen = self.seen(points_m)
         rays = seen[..., :2] / seen[..., 2:]
-        return self._pixels(rays if self.lenses is None else bend_rays(rays, self.lenses))
+        return self._pixels(rays if self.lenses is None else distort(rays, self.lenses))
 
     def project_and_slope(self, points_m: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """(C, N, 2) pixels of points (N, 3), and (C, N, 2, 3) how they move with the points, px / m."""
@@ -63,7 +63,7 @@ class Views:
         slope = (self.R[:, None, :2] - rays[..., None] * self.R[:, None, 2:]) / seen[..., 2, None, None]
         if self.lenses is None:
             return self._pixels(rays), self.K[:, None, :2, :2] @ slope
-        return self._pixels(bend_rays(rays, self.lenses)), self.K[:, None, :2, :2] @ bending(rays, self.lenses) @ slope
+        return self._pixels(distort(rays, self.lenses)), self.K[:, None, :2, :2] @ bending(rays, self.lenses) @ slope
 
     def _pixels(self, rays: NDArray[np.float64]) -> NDArray[np.float64]:
         return rays @ self.K[:, :2, :2].transpose(0, 2, 1) + self.K[:, None, :2, 2]

@@ -22,7 +22,7 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class Backbone(nn.Module):
-    """Pictures (B, 3, H, W) to features (B, channels, h, w).
+    """Images (B, 3, H, W) to features (B, channels, h, w).
 
     Attributes:
         channels: of the features.
@@ -143,7 +143,7 @@ def nin(tiny: bool = False) -> Backbone:
 def small(tiny: bool = False) -> Backbone:
     """Six convolutions with batch norms: 128 channels at 1/8, to train on a CPU in a minute.
 
-    Each value of the features sees 43 px of the picture: what sees much more puts an object's edges far outside it.
+    Each value of the features sees 43 px of the image: what sees much more puts an object's edges far outside it.
     """
     layers: list[nn.Module] = []
     channels = 3

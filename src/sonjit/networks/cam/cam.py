@@ -50,7 +50,7 @@ class CamNetwork(Network):
     """CNN-GAP and CNN-GMP.
 
     Args:
-        backbone: pictures to features.
+        backbone: images to features.
         classes: how many scores.
         pooling: "gap", the mean, which rewards finding all of an object; "gmp", the maximum, which needs but its most
             telling part.

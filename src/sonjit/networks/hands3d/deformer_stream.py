@@ -1,6 +1,6 @@
 """Deformer over a video of any length: each frame is looked at once, and what it said is kept for its neighbours.
 
-Where Deformer looks: a square around hand and object for the picture, and the hand's box in it.
+Where Deformer looks: a square around hand and object for the image, and the hand's box in it.
 """
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ class Corners(NamedTuple):
     y_max: float
 
     def clipped(self, width: float, height: float) -> Corners:
-        """The part of it in a picture."""
+        """The part of it in an image."""
         return Corners(max(self.x_min, 0), max(self.y_min, 0), min(self.x_max, width), min(self.y_max, height))
 
 
@@ -145,7 +145,7 @@ def box_around(points: NDArray[np.floating], scale: float = _AROUND) -> Corners:
     """The box of points (K, 2), `scale` times as large about its centre, which is cut to whole pixels as published.
 
     What `look` takes as a frame's box is this of the joints in the crop, clipped to the crop. The released code clips
-    to the size of the picture instead, in training.
+    to the size of the image instead, in training.
     """
     low, high = points.min(0), points.max(0)
     x, y = np.trunc((low + high) / 2).tolist()
@@ -156,25 +156,25 @@ def box_around(points: NDArray[np.floating], scale: float = _AROUND) -> Corners:
 def crop_square(
     hand: Corners, width: int, height: int, thing: Corners | None = None, rotation_rad: float = 0.0
 ) -> RotatedBox:
-    """What to cut out of a picture and scale to 512 x 512.
+    """What to cut out of an image and scale to 512 x 512.
 
     Args:
         hand: `box_around` its joints.
-        width: of the picture.
+        width: of the image.
         height: of it.
         thing: box around what the hand holds: on HO-3D `box_around` its corners, on DexYCB of scale 1 and only where it
             meets the hand's.
         rotation_rad: by which the crop is turned, for training; what it shows turns the other way.
 
     Raises:
-        InputError: the boxes are outside the picture.
+        InputError: the boxes are outside the image.
     """
     both = [hand, *([] if thing is None else [thing])]
     x_min, y_min, x_max, y_max = Corners(
         *(min(box[axis] for box in both) for axis in (0, 1)), *(max(box[axis] for box in both) for axis in (2, 3))
     ).clipped(width, height)
     if x_max <= x_min or y_max <= y_min:
-        raise InputError(f"the box {tuple(round(edge) for edge in hand)} is outside the picture of {width} x {height}")
+        raise InputError(f"the box {tuple(round(edge) for edge in hand)} is outside the image of {width} x {height}")
     side = max(x_max - x_min, y_max - y_min)
     return RotatedBox(int((x_min + x_max) / 2), int((y_min + y_max) / 2), side, side, rotation_rad)
 

@@ -1,4 +1,4 @@
-"""HandOccNet: a hand's mesh from one picture in which much of it may be hidden.
+"""HandOccNet: a hand's mesh from one image in which much of it may be hidden.
 
 A gate tells how much of the hand shows at each place of the feature map. What shows (primary) is injected into what
 does not (secondary) where the two correlate: FIT; the result looks at itself once more: SET; a regressor reads 2D
@@ -108,7 +108,7 @@ class HandOccNetwork(Network):
             mano = demo_mano()
         if mano is not None and mano.side != "right":
             raise InputError(
-                "handoccnet knows right hands alone: give MANO's right hand, and mirror pictures of left ones"
+                "handoccnet knows right hands alone: give MANO's right hand, and mirror images of left ones"
             )
         numbers = SIZES[size]
         self.backbone = HandOccBackbone(numbers)

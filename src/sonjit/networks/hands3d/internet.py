@@ -6,7 +6,7 @@ checkpoints depend on are kept: bins count from the crop's corner without a half
 What stands before and after InterNet: the box to cut out, and joints in millimetres from bins.
 
 Source: Moon et al. 2020, InterHand2.6M, section 5; the numbers are those of the released code. Pixels of a crop and of
-the picture count from the first pixel's centre there, and so they do here.
+the image count from the first pixel's centre there, and so they do here.
 
 In which order InterNet's 42 joints stand: by the data set that a checkpoint was trained on.
 """
@@ -236,7 +236,7 @@ class TwoHands(NamedTuple):
     """What InterNet saw in a batch of crops, in the layout's order of joints.
 
     Attributes:
-        xy_px: (B, 42, 2) in the picture.
+        xy_px: (B, 42, 2) in the image.
         z_mm: (B, 42) behind the same hand's root.
         rel_root_mm: (B,) of the left root behind the right one.
         present: (B, 2) whether there is a right and a left hand.
@@ -256,27 +256,27 @@ def box_of_joints(xy_px: NDArray[np.floating]) -> RotatedBox:
 
 
 def area_of_box(box: RotatedBox) -> RotatedBox:
-    """The square to cut out for a box around the hands; it may leave the picture, where all is black."""
+    """The square to cut out for a box around the hands; it may leave the image, where all is black."""
     return square_box(box, scale=_MARGIN)
 
 
 def two_hands_from_outputs(
     outputs: Mapping[str, Tensor],
-    to_picture: NDArray[np.floating],
+    to_image: NDArray[np.floating],
     space: HeatmapSpace = HeatmapSpace(),
 ) -> TwoHands:
     """Bins as pixels and millimetres.
 
     Args:
         outputs: `joint_coord`, `rel_root_depth` and `hand_type` of InterNet.
-        to_picture: (B, 2, 3) from pixels of each crop to those of its picture.
+        to_image: (B, 2, 3) from pixels of each crop to those of its image.
         space: of the network.
     """
     joints, rel, hands = (
         outputs[name].detach().cpu().double().numpy() for name in ("joint_coord", "rel_root_depth", "hand_type")
     )
     crop_px = space.px_from_bins(joints[..., :2])
-    turn, shift = to_picture[:, :, :2], to_picture[:, None, :, 2]
+    turn, shift = to_image[:, :, :2], to_image[:, None, :, 2]
     xy = crop_px @ turn.swapaxes(1, 2) + shift
     return TwoHands(xy, space.mm_from_bins(joints[..., 2]), space.mm_from_bins(rel[:, 0]), hands > 0.5)
 

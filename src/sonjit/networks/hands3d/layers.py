@@ -180,7 +180,7 @@ class LeakyBottleneck(nn.Module):
 
 
 class LeakyPyramid(nn.Module):
-    """Pictures -> the finest map of the pyramid, a quarter of their size.
+    """Images -> the finest map of the pyramid, a quarter of their size.
 
     Args:
         channels: of the map.

@@ -97,10 +97,10 @@ class _RootHeads(nn.Module):
 def depth_of_box(
     box_px: tuple[float, float], focal_px: tuple[float, float], box_mm: tuple[float, float] = HAND_BOX_MM
 ) -> float:
-    """The depth in mm at which something of `box_mm` measures as much as a box in the picture.
+    """The depth in mm at which something of `box_mm` measures as much as a box in the image.
 
     Args:
-        box_px: width and height of the box that is cut out, squared and enlarged, in pixels of the picture.
+        box_px: width and height of the box that is cut out, squared and enlarged, in pixels of the image.
         focal_px: fx and fy.
         box_mm: width and height of what fills it.
 

@@ -1,4 +1,4 @@
-"""Runs `keypoint-detector` on pictures: hands' boxes in, keypoints in pixels out.
+"""Runs `keypoint-detector` on images: hands' boxes in, keypoints in pixels out.
 
 Source of the reading between cells: Zhang et al. 2020, Distribution-Aware Coordinate Representation (DARK): near its
 peak the logarithm of a Gaussian is a parabola, whose top two derivatives tell.
@@ -38,7 +38,7 @@ class DetectedKeypoints(NamedTuple):
     """One hand.
 
     Attributes:
-        keypoints: (K, 2) x, y in pixels of the picture.
+        keypoints: (K, 2) x, y in pixels of the image.
         confidence: (K,) 0..1, how much of the map's probability lies near the peak.
         visible: (K,) 0..1, that it is seen rather than hidden.
     """

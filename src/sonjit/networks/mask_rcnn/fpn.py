@@ -1,4 +1,4 @@
-"""A residual network and the feature pyramid on top of it: pictures -> P2..P6.
+"""A residual network and the feature pyramid on top of it: images -> P2..P6.
 
 Sources: He et al., Deep Residual Learning (2015), with the stride in the 3x3 convolution of a bottleneck as in
 torchvision; Lin et al., Feature Pyramid Networks (2017); Wu and He, Group Normalization (2018).
@@ -51,7 +51,7 @@ class FrozenNorm(nn.Module):
 
 
 def norm_layer(norm: Norm, channels: int) -> nn.Module:
-    """A normalization of so many channels; groups suit batches of one or two pictures."""
+    """A normalization of so many channels; groups suit batches of one or two images."""
     if norm == "frozen":
         return FrozenNorm(channels)
     return nn.BatchNorm2d(channels) if norm == "batch" else nn.GroupNorm(gcd(32, channels), channels)
@@ -136,9 +136,9 @@ class ResNet(nn.Module):
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
-    def forward(self, pictures: Tensor) -> list[Tensor]:
+    def forward(self, images: Tensor) -> list[Tensor]:
         """(B, 3, H, W) -> C2..C5 of strides 4, 8, 16, 32."""
-        x = F.max_pool2d(self.bn1(self.conv1(pictures)).relu_(), 3, 2, 1)
+        x = F.max_pool2d(self.bn1(self.conv1(images)).relu_(), 3, 2, 1)
         maps: list[Tensor] = []
         for stage in range(1, 5):
             x = self.get_submodule(f"layer{stage}")(x)

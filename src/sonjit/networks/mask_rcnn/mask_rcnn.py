@@ -1,6 +1,6 @@
 """Checkpoints of torchvision's Mask R-CNN under the names of ours.
 
-What Mask R-CNN computes on the way from pictures to instances.
+What Mask R-CNN computes on the way from images to instances.
 
 Mask R-CNN: objects as boxes, classes and masks.
 
@@ -105,23 +105,23 @@ def _own_key(key: str) -> str:
 
 @dataclass(frozen=True)
 class Steps:
-    """Each intermediate step of a forward pass over B pictures.
+    """Each intermediate step of a forward pass over B images.
 
     Attributes:
-        pictures: (B, 3, H, W) resized, normalised, padded with 0.
-        sizes: height and width of each picture within that.
+        images: (B, 3, H, W) resized, normalised, padded with 0.
+        sizes: height and width of each image within that.
         pyramid: P2..P6, (B, C, H / 2^l, W / 2^l).
         rpn: anchors, objectness, deltas, proposals before and after NMS, and those left at the end.
-        levels: (R,) level that each proposal is looked at on, all pictures one after the other.
+        levels: (R,) level that each proposal is looked at on, all images one after the other.
         box_maps: (R, C, 7, 7) of each proposal.
         logits: (R, classes).
         deltas: (R, classes, 4).
-        boxes: of each picture's instances, (N_b, 4) pixels of the resized picture.
+        boxes: of each image's instances, (N_b, 4) pixels of the resized image.
         mask_maps: (N, C, 14, 14) of each instance; or 7x7.
         mask_logits: (N, classes, 28, 28); or 14x14.
     """
 
-    pictures: Tensor
+    images: Tensor
     sizes: list[tuple[int, int]]
     pyramid: list[Tensor]
     rpn: RpnSteps
@@ -155,10 +155,10 @@ class MaskRCNN(Network):
         roi: RoIAlign, or RoIPool for comparison.
         masks: False for Faster R-CNN, the same without masks.
         mask_map: 14 for 28x28 masks, 7 for the paper's 14x14 ones.
-        min_side, max_side: pictures are resized so that their short side is the one, or their long side the other, in
+        min_side, max_side: images are resized so that their short side is the one, or their long side the other, in
             pixels.
         min_score: below which nothing is an instance.
-        most: instances of a picture at most.
+        most: instances of an image at most.
     """
 
     def __init__(
@@ -198,14 +198,14 @@ class MaskRCNN(Network):
         self.mask_head = MaskHead(classes, channels, norm_of_heads) if masks else None
 
     def forward(self, images: Tensor, *, steps: bool = False) -> dict[str, Any]:
-        """What is in pictures of one size, in tensors of one size.
+        """What is in images of one size, in tensors of one size.
 
         Args:
             images: (B, 3, H, W) RGB, 0..1.
             steps: give the intermediate `Steps` too, under "steps".
 
         Returns:
-            "boxes" (B, N, 4) in pixels of the pictures, "scores" (B, N), "labels" (B, N) int64 and "masks"
+            "boxes" (B, N, 4) in pixels of the images, "scores" (B, N), "labels" (B, N) int64 and "masks"
             (B, N, M, M), best first, N the most that may be found; what is left over is 0.
         """
         found, between = self._run(list(images), every_class=steps)
@@ -213,17 +213,17 @@ class MaskRCNN(Network):
         outputs: dict[str, Any] = {name: torch.stack(parts) for name, parts in filled.items()}
         return outputs | {"steps": between} if steps else outputs
 
-    def find(self, pictures: Sequence[Tensor]) -> list[Instances]:
-        """What is in each of several pictures (3, H, W), RGB 0..1, which may differ in size."""
-        return self._run(pictures, every_class=False)[0]
+    def find(self, images: Sequence[Tensor]) -> list[Instances]:
+        """What is in each of several images (3, H, W), RGB 0..1, which may differ in size."""
+        return self._run(images, every_class=False)[0]
 
-    def find_with_steps(self, pictures: Sequence[Tensor]) -> tuple[list[Instances], Steps]:
+    def find_with_steps(self, images: Sequence[Tensor]) -> tuple[list[Instances], Steps]:
         """`find`, with each step on the way."""
-        return self._run(pictures, every_class=True)
+        return self._run(images, every_class=True)
 
-    def _run(self, pictures: Sequence[Tensor], *, every_class: bool) -> tuple[list[Instances], Steps]:
+    def _run(self, images: Sequence[Tensor], *, every_class: bool) -> tuple[list[Instances], Steps]:
         """Instances and steps; the mask logits of each instance's own class alone where not every class is wanted."""
-        batch, sizes = batch_of(pictures, self.min_side, self.max_side)
+        batch, sizes = batch_of(images, self.min_side, self.max_side)
         pyramid = self.pyramid(self.backbone(batch))
         rpn = self.rpn(pyramid, (batch.shape[-2], batch.shape[-1]), sizes)
         proposals = [one.boxes for one in rpn.proposals]
@@ -244,13 +244,13 @@ class MaskRCNN(Network):
             mask_logits = self.mask_head.logits(features) if every_class else own[:, None]
         masks = (own.sigmoid() * (likely > 0)[:, None, None]).split([one.shape[0] for one in boxes])
         found = [
-            Instances(place * ratio_to(picture, size), scores, classes, mask)
-            for picture, size, (place, scores, classes), mask in zip(pictures, sizes, kept, masks, strict=True)
+            Instances(place * ratio_to(image, size), scores, classes, mask)
+            for image, size, (place, scores, classes), mask in zip(images, sizes, kept, masks, strict=True)
         ]
         return found, Steps(batch, sizes, pyramid, rpn, levels, maps, logits, deltas, boxes, mask_maps, mask_logits)
 
     def on_full_budget(self, images: Tensor) -> None:
-        """Run every layer on as many proposals and instances as pictures (B, 3, H, W) may have: the most they cost."""
+        """Run every layer on as many proposals and instances as images (B, 3, H, W) may have: the most they cost."""
         batch, _ = batch_of(list(images), self.min_side, self.max_side)
         pyramid = self.pyramid(self.backbone(batch))
         for level in pyramid:
@@ -262,16 +262,16 @@ class MaskRCNN(Network):
             labels = torch.ones(len(maps), dtype=torch.int64, device=maps.device)
             self.mask_head.logits_of(self.mask_head.features(maps), labels)
 
-    def losses(self, pictures: Sequence[Tensor], targets: Sequence[Target]) -> dict[str, Tensor]:
+    def losses(self, images: Sequence[Tensor], targets: Sequence[Target]) -> dict[str, Tensor]:
         """The parts of the multi-task loss, whose sum is minimised: L = L_cls + L_box + L_mask, and the RPN's two.
 
         Args:
-            pictures: (3, H, W) RGB 0..1.
+            images: (3, H, W) RGB 0..1.
             targets: what stands in each, in its pixels.
         """
-        batch, sizes = batch_of(pictures, self.min_side, self.max_side)
-        parts = zip(pictures, sizes, targets, strict=True)
-        resized = [resize_target(picture, size, target) for picture, size, target in parts]
+        batch, sizes = batch_of(images, self.min_side, self.max_side)
+        parts = zip(images, sizes, targets, strict=True)
+        resized = [resize_target(image, size, target) for image, size, target in parts]
         pyramid = self.pyramid(self.backbone(batch))
         rpn = self.rpn(pyramid, (batch.shape[-2], batch.shape[-1]), sizes)
         losses = self.rpn.losses(rpn, [one.boxes for one in resized])
@@ -289,7 +289,7 @@ class MaskRCNN(Network):
         return losses
 
     box_samples = 512
-    """Proposals of a picture that the losses of the heads are taken over."""
+    """Proposals of an image that the losses of the heads are taken over."""
 
     def forget_classes(self, classes: int) -> None:
         """Begin the layers that depend on the classes anew, for so many with the background."""
@@ -315,9 +315,9 @@ _TINY: dict[str, Any] = {
 
 """Its norms keep what random weights compute within bounds, so that rounding stays rounding."""
 
-_PICTURE = (InputSpec("images", (3, 480, 640)),)
+_IMAGE = (InputSpec("images", (3, 480, 640)),)
 
-_SMALL_PICTURE = (InputSpec("images", (3, 64, 96)),)
+_SMALL_IMAGE = (InputSpec("images", (3, 64, 96)),)
 
 for _name, _build, _summary, _file in (
     ("mask-rcnn", MaskRCNN, "objects: box, class and mask", "maskrcnn_resnet50_fpn_coco"),
@@ -335,10 +335,10 @@ for _name, _build, _summary, _file in (
             summary=_summary,
             source="He et al., Mask R-CNN, 2017; layers as torchvision's",
             licence="BSD-3-Clause",
-            inputs=_PICTURE,
+            inputs=_IMAGE,
             where=f"fetch {_file}*.pth from https://download.pytorch.org/models/ and name the file, or train your own: "
             "sonjit train mask-rcnn",
             tiny=_TINY,
-            tiny_inputs=_SMALL_PICTURE,
+            tiny_inputs=_SMALL_IMAGE,
         )
     )

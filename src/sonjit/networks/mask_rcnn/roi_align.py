@@ -1,4 +1,4 @@
-"""From boxes on a picture to maps of one size: RoIAlign, and RoIPool for comparison.
+"""From boxes on an image to maps of one size: RoIAlign, and RoIPool for comparison.
 
 The functions ending in `_reference` say in plain steps what torchvision's operators, which `pool_levels` runs, compute.
 Sources: He et al., Mask R-CNN (2017), section 3; Girshick, Fast R-CNN (2015), section 2.1; Lin et al., Feature Pyramid
@@ -138,7 +138,7 @@ def pyramid_levels(boxes: Tensor, lowest: int = 2, highest: int = 5, k0: int = 4
         boxes: (N, 4) pixels.
         lowest: level that there is.
         highest: level that there is.
-        k0: level of a box of 224 x 224, the size of ImageNet's pictures.
+        k0: level of a box of 224 x 224, the size of ImageNet's images.
 
     Returns:
         (N,) int64.
@@ -160,13 +160,13 @@ def pool_levels(
 
     Args:
         pyramid: P2, P3, ... (B, C, H / 2^l, W / 2^l).
-        boxes: of each picture (N_b, 4), pixels of the picture.
+        boxes: of each image (N_b, 4), pixels of the image.
         size: of the maps.
         kind: RoIAlign or RoIPool.
         points: sampling points along each side of a bin.
 
     Returns:
-        (N, C, size, size) for all pictures one after the other, and (N,) the level of each.
+        (N, C, size, size) for all images one after the other, and (N,) the level of each.
     """
     every = torch.cat(list(boxes))
     owners = torch.cat([torch.full_like(one[:, :1], i) for i, one in enumerate(boxes)])

@@ -2,7 +2,7 @@
 
 Sources: Girshick, Fast R-CNN (2015), section 2; He et al., Mask R-CNN (2017), section 3.
 
-Pictures of several sizes as one batch, and what stands in them scaled with them.
+Images of several sizes as one batch, and what stands in them scaled with them.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _SMALLEST_PX = 1e-2
 
 
 class Instances(NamedTuple):
-    """What was found in one picture, best first.
+    """What was found in one image, best first.
 
     Attributes:
         boxes: (N, 4) x_min, y_min, x_max, y_max in pixels.
@@ -46,7 +46,7 @@ class Instances(NamedTuple):
 
 
 class Target(NamedTuple):
-    """What stands in one picture.
+    """What stands in one image.
 
     Attributes:
         boxes: (N, 4) x_min, y_min, x_max, y_max in pixels, each with an area.
@@ -60,7 +60,7 @@ class Target(NamedTuple):
 
 
 class Samples(NamedTuple):
-    """Proposals of one picture that the losses are taken over.
+    """Proposals of one image that the losses are taken over.
 
     Attributes:
         boxes: (S, 4) pixels.
@@ -142,13 +142,13 @@ def boxes_from_scores(
     nms_iou: float,
     most: int,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The boxes of one picture: each proposal moved for each class, without the unlikely, the tiny and doubles.
+    """The boxes of one image: each proposal moved for each class, without the unlikely, the tiny and doubles.
 
     Args:
         logits: (N, classes).
         deltas: (N, classes, 4).
         proposals: (N, 4) pixels.
-        size: height and width of the picture.
+        size: height and width of the image.
         min_score: below which a class is none.
         nms_iou: from which overlap the worse of two boxes of a class goes.
         most: how many are kept.
@@ -171,7 +171,7 @@ def boxes_from_scores(
 
 @torch.no_grad()
 def sample_proposals(proposals: Tensor, target: Target, count: int) -> Samples:
-    """A random few of the proposals and true boxes of one picture, at most a quarter of them objects."""
+    """A random few of the proposals and true boxes of one image, at most a quarter of them objects."""
     boxes = torch.cat([proposals, target.boxes])
     matches = match_boxes(target.boxes, boxes, low=0.5, high=0.5)
     objects, background = sample_matches(matches, count, 0.25)
@@ -185,10 +185,10 @@ def box_losses(
     """Cross-entropy of classes, and smooth L1 of the deltas of the true class.
 
     Args:
-        logits: (S, classes) of all pictures' samples.
+        logits: (S, classes) of all images' samples.
         deltas: (S, classes, 4) of them.
-        samples: of each picture.
-        targets: of each picture.
+        samples: of each image.
+        targets: of each image.
     """
     labels, wanted, objects, start = [], [], [], 0
     for sample, target in zip(samples, targets, strict=True):
@@ -207,9 +207,9 @@ def mask_loss(logits: Tensor, samples: Sequence[Samples], targets: Sequence[Targ
     """Binary cross-entropy of the true class's mask alone, so that classes do not compete.
 
     Args:
-        logits: (S, classes, M, M) of all pictures' samples, which are objects all.
-        samples: of each picture.
-        targets: of each picture; their masks are cut out by RoIAlign.
+        logits: (S, classes, M, M) of all images' samples, which are objects all.
+        samples: of each image.
+        targets: of each image; their masks are cut out by RoIAlign.
     """
     size, labels, wanted = logits.shape[-1], [], []
     for sample, target in zip(samples, targets, strict=True):
@@ -218,18 +218,18 @@ def mask_loss(logits: Tensor, samples: Sequence[Samples], targets: Sequence[Targ
         wanted.append(roi_align(target.masks[:, None].to(sample.boxes), rois, size)[:, 0])
     every = torch.cat(labels)
     if not len(every):
-        return logits.sum() * 0  # no object in any picture
+        return logits.sum() * 0  # no object in any image
     true = logits[torch.arange(len(every), device=every.device), every]
     return F.binary_cross_entropy_with_logits(true, torch.cat(wanted))
 
 
 def paste_masks(masks: Tensor, boxes: Tensor, size: tuple[int, int]) -> Tensor:
-    """Masks stretched over their boxes on the picture.
+    """Masks stretched over their boxes on the image.
 
     Args:
         masks: (N, M, M) probability.
         boxes: (N, 4) pixels.
-        size: height and width of the picture.
+        size: height and width of the image.
 
     Returns:
         (N, H, W) probability, 0 outside of the box.
@@ -247,27 +247,27 @@ def paste_masks(masks: Tensor, boxes: Tensor, size: tuple[int, int]) -> Tensor:
     return pasted
 
 
-_MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's pictures
+_MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's images
 
 _STRIDE = 32  # the batch is padded to whole cells of the coarsest map
 
 
-def batch_of(pictures: Sequence[Tensor], min_side: int, max_side: int) -> tuple[Tensor, list[tuple[int, int]]]:
-    """Pictures normalised, scaled and padded with 0 on the right and below.
+def batch_of(images: Sequence[Tensor], min_side: int, max_side: int) -> tuple[Tensor, list[tuple[int, int]]]:
+    """Images normalised, scaled and padded with 0 on the right and below.
 
     Args:
-        pictures: (3, H, W) RGB 0..1 each.
+        images: (3, H, W) RGB 0..1 each.
         min_side: what the short side becomes, in pixels.
         max_side: what the long side becomes where it would be longer.
 
     Returns:
-        (B, 3, H, W), and the height and width of each picture within it.
+        (B, 3, H, W), and the height and width of each image within it.
     """
     scaled: list[Tensor] = []
-    for picture in pictures:
-        mean, deviation = picture.new_tensor(_MEAN), picture.new_tensor(_DEVIATION)
-        normal = (picture - mean[:, None, None]) / deviation[:, None, None]
-        height, width = picture.shape[-2:]
+    for image in images:
+        mean, deviation = image.new_tensor(_MEAN), image.new_tensor(_DEVIATION)
+        normal = (image - mean[:, None, None]) / deviation[:, None, None]
+        height, width = image.shape[-2:]
         scale = min(min_side / min(height, width), max_side / max(height, width))
         size = max(int(height * scale), 1), max(int(width * scale), 1)
         scaled.append(F.interpolate(normal[None], size, mode="bilinear")[0])
@@ -279,14 +279,14 @@ def batch_of(pictures: Sequence[Tensor], min_side: int, max_side: int) -> tuple[
     return batch, sizes
 
 
-def ratio_to(picture: Tensor, size: tuple[int, int]) -> Tensor:
-    """(4,) by which boxes on the resized picture become boxes on the picture (3, H, W) itself."""
-    height, width = picture.shape[-2:]
+def ratio_to(image: Tensor, size: tuple[int, int]) -> Tensor:
+    """(4,) by which boxes on the resized image become boxes on the image (3, H, W) itself."""
+    height, width = image.shape[-2:]
     across, down = width / size[1], height / size[0]
-    return picture.new_tensor([across, down, across, down])
+    return image.new_tensor([across, down, across, down])
 
 
-def resize_target(picture: Tensor, size: tuple[int, int], target: Target) -> Target:
-    """What stands in a picture, scaled with it to a height and width."""
-    masks = F.interpolate(target.masks[:, None].to(picture.dtype), size)[:, 0]
-    return Target(target.boxes / ratio_to(picture, size), target.labels, masks)
+def resize_target(image: Tensor, size: tuple[int, int], target: Target) -> Target:
+    """What stands in an image, scaled with it to a height and width."""
+    masks = F.interpolate(target.masks[:, None].to(image.dtype), size)[:, 0]
+    return Target(target.boxes / ratio_to(image, size), target.labels, masks)

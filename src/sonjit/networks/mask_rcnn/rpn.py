@@ -28,10 +28,10 @@ _SMALLEST_PX = 1e-3
 
 @dataclass(frozen=True)
 class Candidates:
-    """Boxes of one picture on their way to becoming proposals.
+    """Boxes of one image on their way to becoming proposals.
 
     Attributes:
-        boxes: (N, 4) pixels of the resized picture.
+        boxes: (N, 4) pixels of the resized image.
         scores: (N,) objectness as a probability.
         levels: (N,) level of the pyramid, 2 to 6.
     """
@@ -47,15 +47,15 @@ class Candidates:
 
 @dataclass(frozen=True)
 class RpnSteps:
-    """What the region proposal network did, step by step; lists over P2..P6 or over pictures, as said.
+    """What the region proposal network did, step by step; lists over P2..P6 or over images, as said.
 
     Attributes:
-        anchors: per level (A_l, 4) pixels of the resized picture.
+        anchors: per level (A_l, 4) pixels of the resized image.
         objectness: per level (B, A_l) logits.
         deltas: per level (B, A_l, 4).
-        before_nms: per picture: the best of each level, moved, clipped, without the tiny.
-        after_nms: per picture: those of them that no better one of their level covers.
-        proposals: per picture: the best of these over all levels.
+        before_nms: per image: the best of each level, moved, clipped, without the tiny.
+        after_nms: per image: those of them that no better one of their level covers.
+        proposals: per image: the best of these over all levels.
     """
 
     anchors: list[Tensor]
@@ -76,7 +76,7 @@ class RegionProposals(nn.Module):
         before_nms: how many anchors of each level are looked at; doubled in training.
         after_nms: how many proposals are left of all levels together; doubled in training.
         nms_iou: from which overlap the worse of two proposals of a level goes.
-        samples: anchors of a picture that the loss is taken over, at most half of them objects.
+        samples: anchors of an image that the loss is taken over, at most half of them objects.
     """
 
     def __init__(
@@ -103,12 +103,12 @@ class RegionProposals(nn.Module):
                     nn.init.zeros_(module.bias)
 
     def forward(self, pyramid: Sequence[Tensor], padded: tuple[int, int], sizes: Sequence[tuple[int, int]]) -> RpnSteps:
-        """The proposals of each picture, with the way to them.
+        """The proposals of each image, with the way to them.
 
         Args:
             pyramid: P2..P6, (B, C, H_l, W_l).
             padded: height and width of the batch.
-            sizes: height and width of each picture within it.
+            sizes: height and width of each image within it.
         """
         anchors, objectness, deltas = [], [], []
         for level, size_px in zip(pyramid, self.sizes_px, strict=True):
@@ -137,11 +137,11 @@ class RegionProposals(nn.Module):
         return objectness.reshape(len(x), -1), deltas.reshape(len(x), -1, 4)
 
     def losses(self, steps: RpnSteps, truth: Sequence[Tensor]) -> dict[str, Tensor]:
-        """Binary cross-entropy of objectness and smooth L1 of deltas, over a sample of each picture's anchors.
+        """Binary cross-entropy of objectness and smooth L1 of deltas, over a sample of each image's anchors.
 
         Args:
             steps: of the forward pass.
-            truth: boxes of each picture (M_b, 4), pixels of the resized picture.
+            truth: boxes of each image (M_b, 4), pixels of the resized image.
         """
         anchors = torch.cat(steps.anchors)  # (A, 4)
         objectness, deltas = torch.cat(steps.objectness, 1), torch.cat(steps.deltas, 1)  # (B, A), (B, A, 4)
@@ -163,7 +163,7 @@ class RegionProposals(nn.Module):
     def _best_of_level(
         self, level: int, anchors: Tensor, objectness: Tensor, deltas: Tensor, size: tuple[int, int]
     ) -> Candidates:
-        """Take the best anchors by objectness, move them by their deltas, clip them to the picture, drop the tiny."""
+        """Take the best anchors by objectness, move them by their deltas, clip them to the image, drop the tiny."""
         logits, best = objectness.topk(min(self._doubled(self.before_nms), len(objectness)))
         boxes = clip_boxes_to_image(decode_boxes(deltas[best], anchors[best]), size)
         found = Candidates(boxes, logits.sigmoid(), torch.full_like(best, level))

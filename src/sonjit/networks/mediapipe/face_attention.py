@@ -131,7 +131,7 @@ class FaceAttentionNetwork(Network):
         self.presence = nn.Conv2d(narrow, 1, size, size)
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """What is seen in crops; left and right are the picture's.
+        """What is seen in crops; left and right are the image's.
 
         Args:
             images: (B, 3, 192, 192) RGB in 0..1.

@@ -1,4 +1,4 @@
-"""MediaPipe's face detectors: boxes with six keypoints on the anchors of a square picture.
+"""MediaPipe's face detectors: boxes with six keypoints on the anchors of a square image.
 
 The short-range one is BlazeFace for faces up to about 2 m away; the full-range one, for up to about 5 m, goes down five
 halvings and three steps back up a feature pyramid, to one anchor on every fourth pixel.

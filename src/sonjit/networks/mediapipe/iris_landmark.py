@@ -70,7 +70,7 @@ class EyeHead(nn.Module):
 
 
 class IrisLandmarkNetwork(Network):
-    """Contours of an eye and its iris from a square crop of the eye on the picture's left, or of the other mirrored.
+    """Contours of an eye and its iris from a square crop of the eye on the image's left, or of the other mirrored.
 
     Args:
         channels: of the first maps; the later ones have twice as many.

@@ -1,4 +1,4 @@
-"""MediaPipe's palm detectors: boxes with seven keypoints on 2016 anchors of a square picture.
+"""MediaPipe's palm detectors: boxes with seven keypoints on 2016 anchors of a square image.
 
 A BlazeFace-like trunk of five halvings with 5 x 5 kernels, and two steps back up a feature pyramid with a head each.
 """
@@ -63,7 +63,7 @@ class Head(nn.Module):
 
 
 class PalmDetectionNetwork(Network):
-    """Palms in a whole picture.
+    """Palms in a whole image.
 
     Args:
         depth: blocks after each halving: 4 in `palm-full`, 3 in `palm-lite`.
@@ -123,7 +123,7 @@ for _name, _depth in (("lite", 3), ("full", 4)):
         NetworkEntry(
             name=f"palm-{_name}",
             build=partial(PalmDetectionNetwork, depth=_depth),
-            summary="palms in a whole picture: boxes with seven keypoints on 2016 anchors",
+            summary="palms in a whole image: boxes with seven keypoints on 2016 anchors",
             source="Zhang et al. 2020, MediaPipe Hands, section 2.1",
             licence="Apache-2.0",
             inputs=(InputSpec("images", (3, 192, 192)),),

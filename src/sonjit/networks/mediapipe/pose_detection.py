@@ -1,4 +1,4 @@
-"""MediaPipe's person detector: boxes with four keypoints on 2254 anchors of a square picture.
+"""MediaPipe's person detector: boxes with four keypoints on 2254 anchors of a square image.
 
 Source: Bazarevsky et al. 2020, BlazePose: On-device Real-time Body Pose Tracking, section 2.2; the trunk's in
 `pose_trunk`. The numbers are those of the published file.
@@ -58,7 +58,7 @@ class AnchorHead(nn.Module):
 
 
 class PoseDetectionNetwork(Network):
-    """People in a whole picture.
+    """People in a whole image.
 
     Args:
         trunk: `detector` or, for tests, `tiny`.
@@ -111,7 +111,7 @@ register(
     NetworkEntry(
         name="pose-detection",
         build=PoseDetectionNetwork,
-        summary="people in a whole picture: boxes with four keypoints on 2254 anchors",
+        summary="people in a whole image: boxes with four keypoints on 2254 anchors",
         source="Bazarevsky et al. 2020, BlazePose, section 2.2",
         licence="Apache-2.0",
         inputs=(InputSpec("images", (3, 224, 224), -1.0, 1.0),),

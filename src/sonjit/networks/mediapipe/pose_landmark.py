@@ -278,7 +278,7 @@ def trunk_numbers(name: str) -> TrunkNumbers:
 
 
 class PoseTrunk(nn.Module):
-    """Maps of a picture, each half as large as the one before.
+    """Maps of an image, each half as large as the one before.
 
     Args:
         numbers: of its layers.

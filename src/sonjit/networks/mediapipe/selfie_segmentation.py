@@ -1,4 +1,4 @@
-"""MediaPipe's selfie segmentation: the mask of the people in a picture.
+"""MediaPipe's selfie segmentation: the mask of the people in an image.
 
 A MobileNetV3-like trunk of four halvings, and four steps back up: three add a map of the trunk, gated by what is in
 both, and a transposed convolution makes the mask.
@@ -90,7 +90,7 @@ class UpStep(nn.Module):
 
 
 class SelfieSegmentationNetwork(Network):
-    """People in a picture taken at arm's length.
+    """People in an image taken at arm's length.
 
     Args:
         channels: of the stem's map, which that of a quarter has too, and of those of an eighth and a sixteenth.
@@ -159,7 +159,7 @@ for _name, _height in (("selfie", 256), ("selfie-landscape", 144)):
         NetworkEntry(
             name=_name,
             build=SelfieSegmentationNetwork,
-            summary="the mask of the people in a picture taken at arm's length",
+            summary="the mask of the people in an image taken at arm's length",
             source="Howard et al. 2019, Searching for MobileNetV3, sections 5 and 6.4",
             licence="Apache-2.0",
             inputs=(InputSpec("images", (3, _height, 256)),),

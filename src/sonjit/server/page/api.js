@@ -1,6 +1,6 @@
-/** The page of the doors: made of /openapi.json, with a form to try one picture. */
+/** The page of the endpoints: made of /openapi.json, with a form to try one image. */
 
-import { call, tokenOfPage, thisServer } from "./doors.js";
+import { call, tokenOfPage, thisServer } from "./endpoints.js";
 
 const LONGEST_ANSWER = 20_000; // characters; a browser is slow to lay out more
 
@@ -16,12 +16,12 @@ const make = (name, members = {}, ...inside) => {
 
 const description = await (await fetch("/openapi.json")).json();
 const token = tokenOfPage(thisServer);
-const pictures = Object.entries(description.paths)
-  .filter(([, doors]) => doors.post?.tags?.includes("pictures"))
-  .map(([path, doors]) => ({ path, ...doors.post }));
+const images = Object.entries(description.paths)
+  .filter(([, endpoints]) => endpoints.post?.tags?.includes("images"))
+  .map(([path, endpoints]) => ({ path, ...endpoints.post }));
 
 /** @returns {{path: string, parameters: {name: string, schema: Record<string, any>}[]}} */
-const chosen = () => pictures.find(({ path }) => path === find("kind").value) ?? pictures[0];
+const chosen = () => images.find(({ path }) => path === find("kind").value) ?? images[0];
 
 /** Values that an option may have, as choices; null where it is a number. @param {Record<string, any>} schema */
 const choices = (schema) => schema.enum ?? (schema.type === "boolean" ? ["true", "false"] : null);
@@ -42,8 +42,8 @@ function showOptions() {
   showCommand();
 }
 
-/** The door with the options that were set. */
-function door() {
+/** The endpoint with the options that were set. */
+function endpoint() {
   const address = new URL(chosen().path, thisServer);
   for (const input of find("options").querySelectorAll("input, select")) {
     if (input.value) address.searchParams.set(input.name, input.value);
@@ -52,9 +52,9 @@ function door() {
 }
 
 function showCommand() {
-  const name = find("picture").files[0]?.name ?? "photo.jpg";
+  const name = find("image").files[0]?.name ?? "photo.jpg";
   const header = token ? " -H 'Authorization: Bearer TOKEN'" : "";
-  find("shell").textContent = `curl${header} --data-binary '@${name.replaceAll("'", "")}' '${door()}'`;
+  find("shell").textContent = `curl${header} --data-binary '@${name.replaceAll("'", "")}' '${endpoint()}'`;
 }
 
 /** @param {SubmitEvent} event */
@@ -64,7 +64,7 @@ async function send(event) {
   find("state").textContent = "Sending…";
   find("answer").textContent = "";
   try {
-    const answer = await call(door(), token, { method: "POST", body: find("picture").files[0] });
+    const answer = await call(endpoint(), token, { method: "POST", body: find("image").files[0] });
     const text = JSON.stringify(answer, null, 1);
     find("answer").textContent = text.length > LONGEST_ANSWER ? `${text.slice(0, LONGEST_ANSWER)}\n…` : text;
     find("state").textContent = `Answered in ${Math.round(performance.now() - start)} ms.`;
@@ -74,7 +74,7 @@ async function send(event) {
 }
 
 /** @param {string} path @param {string} method @param {Record<string, any>} said */
-function doorRow(path, method, said) {
+function endpointRow(path, method, said) {
   const title = [make("code", { className: "method" }, method.toUpperCase()), " ", make("code", {}, path)];
   const words = make("p", {}, said.description ?? said.summary ?? "");
   const rows = (said.parameters ?? []).filter((one) => one.in === "query").map(({ name, schema }) => {
@@ -86,12 +86,12 @@ function doorRow(path, method, said) {
 }
 
 find("home").search = location.search; // its token, where there is one
-find("kind").append(...pictures.map(({ path }) => make("option", { value: path }, path.split("/").at(-1) ?? path)));
+find("kind").append(...images.map(({ path }) => make("option", { value: path }, path.split("/").at(-1) ?? path)));
 find("kind").addEventListener("change", showOptions);
 find("options").addEventListener("input", showCommand);
-find("picture").addEventListener("change", showCommand);
+find("image").addEventListener("change", showCommand);
 find("try").addEventListener("submit", send);
-find("doors").append(...Object.entries(description.paths).flatMap(([path, doors]) =>
-  Object.entries(doors).map(([method, said]) => doorRow(path, method, said))));
+find("endpoints").append(...Object.entries(description.paths).flatMap(([path, endpoints]) =>
+  Object.entries(endpoints).map(([method, said]) => endpointRow(path, method, said))));
 showOptions();
 document.documentElement.dataset.ready = "true";

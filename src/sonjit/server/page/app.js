@@ -2,7 +2,7 @@
 
 import { Capture } from "./capture.js";
 import { Detectors } from "./detectors.js";
-import { call, thisServer, tokenOfPage } from "./doors.js";
+import { call, thisServer, tokenOfPage } from "./endpoints.js";
 import { GestureView } from "./gestures.js";
 import { onLanguage, preferredLanguage, speak, text } from "./i18n.js";
 import { Inspector } from "./inspector.js";
@@ -24,7 +24,7 @@ const CONFIGURE_AFTER_MS = 120; // a slider that is dragged asks once
 const find = (/** @type {string} */ id) => /** @type {any} */ (document.getElementById(id));
 const store = new Store({ ...rememberedSettings(), phase: "idle", detail: {}, source: null, started: false, recording: false, missing: [] });
 const messages = messagesIn(find("message"));
-const overlay = new OverlayView(find("picture"), find("overlay"), find("stage"));
+const overlay = new OverlayView(find("image"), find("overlay"), find("stage"));
 const views = [overlay, new View3D(find("view3d")), new GestureView(find("gesture")), new Inspector(find("json"))];
 const meter = new Meter({ fps: find("fps"), latency: find("latency"), dropped: find("dropped") });
 const table = new Table();
@@ -83,7 +83,7 @@ async function start() {
 async function stop(phase = "stopped") {
   store.set({ started: false });
   detectors.stop();
-  overlay.clearPicture();
+  overlay.clearImage();
   meter.clear();
   store.set({ phase, detail: {} });
   await stopRecording();

@@ -1,8 +1,8 @@
-/** From a moving or still picture to what goes to the server, and to what is shown beside its answer. */
+/** From a moving or still image to what goes to the server, and to what is shown beside its answer. */
 
-/** @typedef {{picture: HTMLCanvasElement, blob: Blob}} Shot `picture` keeps what `blob` encodes */
+/** @typedef {{image: HTMLCanvasElement, blob: Blob}} Shot `image` keeps what `blob` encodes */
 
-const SLOTS = 4; // pictures kept until their answers are drawn: two on their way, one drawn, one taken
+const SLOTS = 4; // images kept until their answers are drawn: two on their way, one drawn, one taken
 
 export class Capture {
   /** @type {HTMLCanvasElement[]} */ #slots = [];
@@ -19,7 +19,7 @@ export class Capture {
   }
 
   /**
-   * The picture that a video shows now.
+   * The image that a video shows now.
    *
    * It goes as JPEG even within one machine: a browser takes longer to hand over raw pixels (20 ms for 640x480 in
    * Chromium) than to compress them (5 ms).
@@ -28,20 +28,20 @@ export class Capture {
    * @returns {Promise<Shot>}
    */
   async take(video) {
-    const picture = this.#slotFor(video, video.videoWidth, video.videoHeight);
-    const bitmap = await createImageBitmap(picture);
+    const image = this.#slotFor(video, video.videoWidth, video.videoHeight);
+    const bitmap = await createImageBitmap(image);
     const id = this.#count++;
     this.#worker.postMessage({ id, bitmap }, [bitmap]);
-    return { picture, blob: await new Promise((resolve) => this.#waiting.set(id, resolve)) };
+    return { image, blob: await new Promise((resolve) => this.#waiting.set(id, resolve)) };
   }
 
   /**
-   * A still picture: its own file goes, as it is.
+   * A still image: its own file goes, as it is.
    *
    * @param {ImageBitmap} bitmap @param {Blob} file @returns {Shot}
    */
   still(bitmap, file) {
-    return { picture: this.#slotFor(bitmap, bitmap.width, bitmap.height), blob: file };
+    return { image: this.#slotFor(bitmap, bitmap.width, bitmap.height), blob: file };
   }
 
   /** @param {CanvasImageSource} image @param {number} width @param {number} height */

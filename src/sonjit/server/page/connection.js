@@ -1,13 +1,13 @@
-/** One stream to the server, as docs/server.md has it: configure, send pictures, get answers, connect again by itself. */
+/** One stream to the server, as docs/server.md has it: configure, send images, get answers, connect again by itself. */
 
-import { ServerError, call, frameMessage, thisServer, tokenOfPage } from "./doors.js";
+import { ServerError, call, frameMessage, thisServer, tokenOfPage } from "./endpoints.js";
 
-export { ServerError, detectPicture, thisServer } from "./doors.js";
+export { ServerError, detectImage, thisServer } from "./endpoints.js";
 
 /** @typedef {{kind: string, [option: string]: unknown}} DetectorOptions */
 /** @typedef {{detectors?: DetectorOptions[], measures?: boolean}} Configuration */
-/** @typedef {import("./doors.js").Picture} Picture */
-/** @typedef {"connecting" | "loading" | "ready" | "waiting" | "idle" | "closed"} State `idle`: closed for want of pictures */
+/** @typedef {import("./endpoints.js").Image} Image */
+/** @typedef {"connecting" | "loading" | "ready" | "waiting" | "idle" | "closed"} State `idle`: closed for want of images */
 /** @typedef {Record<string, any> & {frame: number, sent_ms: number, answered_ms: number}} Answer */
 
 const FIRST_RETRY_S = 0.5;
@@ -17,7 +17,7 @@ const TOO_LARGE = 1009;
 const FULL = 1013;
 const IDLE = 4408;
 
-/** A stream of pictures; see docs/server.md. Events: "state" and "error", what they tell in `detail`. */
+/** A stream of images; see docs/server.md. Events: "state" and "error", what they tell in `detail`. */
 export class Connection extends EventTarget {
   /** @type {WebSocket | null} */ #socket = null;
   /** @type {State} */ #state = "closed";
@@ -44,7 +44,7 @@ export class Connection extends EventTarget {
     return this.#state;
   }
 
-  /** Pictures that wait for their answer. */
+  /** Images that wait for their answer. */
   get inFlight() {
     return this.#frames.size;
   }
@@ -90,13 +90,13 @@ export class Connection extends EventTarget {
   }
 
   /**
-   * One picture of the stream.
+   * One image of the stream.
    *
-   * @param {Picture & {time: number}} picture `time` in seconds
+   * @param {Image & {time: number}} image `time` in seconds
    * @returns {Promise<Answer>} the server's "frame" message; `sent_ms` and `answered_ms` are on performance.now()'s clock
-   * @throws {ServerError} "dropped" where the server took a newer picture instead, "gone" where it is not there now
+   * @throws {ServerError} "dropped" where the server took a newer image instead, "gone" where it is not there now
    */
-  async send({ time, ...picture }) {
+  async send({ time, ...image }) {
     if (this.#state === "idle") await this.open();
     const socket = this.#socket;
     if (!this.#isOpen() || !socket) {
@@ -104,7 +104,7 @@ export class Connection extends EventTarget {
     }
     const frame = this.#next;
     this.#next = (frame + 1) % 2 ** 32;
-    socket.send(frameMessage(frame, time, picture));
+    socket.send(frameMessage(frame, time, image));
     return new Promise((resolve, reject) => this.#frames.set(frame, { resolve, reject, sent_ms: performance.now() }));
   }
 
@@ -162,7 +162,7 @@ export class Connection extends EventTarget {
     for (const [frame, waiting] of this.#frames) {
       this.#frames.delete(frame);
       if (frame === number) return waiting;
-      waiting.reject(new ServerError("dropped", "The server took a newer picture instead."));
+      waiting.reject(new ServerError("dropped", "The server took a newer image instead."));
     }
     return undefined;
   }
@@ -195,7 +195,7 @@ export class Connection extends EventTarget {
     if (code === IDLE) return this.#rest(reason);
     if (opened) this.#expect();
     const gone = new ServerError("gone", reason || "The server is gone; it is tried again.");
-    this.#forget(code === TOO_LARGE ? new ServerError("too_large", reason || "The picture is too large.") : gone);
+    this.#forget(code === TOO_LARGE ? new ServerError("too_large", reason || "The image is too large.") : gone);
     if (code === REFUSED) return this.#end(new ServerError("closed", reason || "The server refused the connection."));
     const seconds = Math.min(FIRST_RETRY_S * 2 ** this.#failures++, LONGEST_RETRY_S);
     this.#timer = setTimeout(() => this.#connect(), seconds * 1000);
@@ -210,7 +210,7 @@ export class Connection extends EventTarget {
     this.#become("idle", { reason });
   }
 
-  /** A browser hides why a handshake failed; the same door over HTTP says it. */
+  /** A browser hides why a handshake failed; the same endpoint over HTTP says it. */
   async #askWhy() {
     try {
       await call(new URL("/healthz", this.#url), this.#token);

@@ -1,4 +1,4 @@
-/** The run: pictures go to the server, answers to every view; whatever was drawn goes away when the run ends. */
+/** The run: images go to the server, answers to every view; whatever was drawn goes away when the run ends. */
 
 import { Connection, ServerError } from "./connection.js";
 import { veilOf } from "./masks.js";
@@ -6,7 +6,7 @@ import { veilOf } from "./masks.js";
 const MOST_IN_FLIGHT = 2; // one is being looked at while the next is on its way; more would only wait
 
 /**
- * @typedef {{picture: HTMLCanvasElement, flipped: boolean, veil: OffscreenCanvas | null, source?: string, index?: number}} Seen
+ * @typedef {{image: HTMLCanvasElement, flipped: boolean, veil: OffscreenCanvas | null, source?: string, index?: number}} Seen
  * @typedef {{draw(frame: Record<string, any>, seen: Seen): void, clear(): void}} View
  * @typedef {{capture_ms: number, send_ms: number, detect_ms: number, draw_ms: number, total_ms: number}} Latency
  */
@@ -50,7 +50,7 @@ export class Detectors {
     connection.open().catch((error) => this.#connection === connection && this.#failed(error));
   }
 
-  /** Look for something else, or otherwise, from the next picture on. @param {{kind: string}[]} detectors */
+  /** Look for something else, or otherwise, from the next image on. @param {{kind: string}[]} detectors */
   async configure(detectors) {
     const connection = this.#connection;
     if (!connection) return;
@@ -73,7 +73,7 @@ export class Detectors {
 
   /** @param {{state: string, detectors?: {flip_horizontal?: boolean}[], [name: string]: any}} detail */
   #become({ state, ...detail }) {
-    this.#ready = state === "ready" || state === "idle"; // from idle the next picture connects again
+    this.#ready = state === "ready" || state === "idle"; // from idle the next image connects again
     if (state === "ready") {
       this.#flipped = detail.detectors?.some((one) => one.flip_horizontal) ?? this.#flipped;
       this.#told.phase("running");
@@ -103,7 +103,7 @@ export class Detectors {
     if (!source.still) this.#told.phase("ended");
   }
 
-  /** One picture there and back. @param {import("./sources.js").Tick} tick @returns {Promise<boolean>} whether it was looked at */
+  /** One image there and back. @param {import("./sources.js").Tick} tick @returns {Promise<boolean>} whether it was looked at */
   async #take(tick) {
     const connection = this.#connection;
     if (!connection || !this.#ready) return false;
@@ -118,13 +118,13 @@ export class Detectors {
       const shot = bitmap && file ? this.#capture.still(bitmap, file) : await this.#capture.take(/** @type {HTMLVideoElement} */ (video));
       if (this.#connection !== connection) return false;
       this.#taking = false;
-      const { blob, picture } = shot;
+      const { blob, image } = shot;
       const frame = await connection.send({ blob, time: tick.time });
       const veil = await veilOf(frame);
       if (this.#connection !== connection) return false;
-      if (frame.frame < this.#shown) return true; // its masks took longer than the next picture's
+      if (frame.frame < this.#shown) return true; // its masks took longer than the next image's
       this.#shown = frame.frame;
-      this.#present(frame, { picture, flipped, veil, source: tick.source, index: tick.index }, tick.since);
+      this.#present(frame, { image, flipped, veil, source: tick.source, index: tick.index }, tick.since);
       return true;
     } catch (error) {
       if (this.#connection !== connection) return false;

@@ -1,4 +1,4 @@
-/** Worker: pictures to JPEG, off the page's thread. */
+/** Worker: images to JPEG, off the page's thread. */
 
 const QUALITY = 0.9;
 let canvas = new OffscreenCanvas(1, 1);

@@ -1,4 +1,4 @@
-/** What hands say, as labels at the top of the picture. */
+/** What hands say, as labels at the top of the image. */
 
 import { hasText, text } from "./i18n.js";
 import { instancesOf } from "./skeletons.js";

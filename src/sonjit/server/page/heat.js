@@ -18,7 +18,7 @@ export function targetName(target) {
 /**
  * One map over its box.
  *
- * @param {CanvasRenderingContext2D} ctx scaled to pixels of the picture @param {LookMap} map
+ * @param {CanvasRenderingContext2D} ctx scaled to pixels of the image @param {LookMap} map
  */
 export function paintHeat(ctx, { size: [rows, columns], values, box }) {
   const cells = new OffscreenCanvas(columns, rows);

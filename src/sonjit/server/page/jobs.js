@@ -1,14 +1,14 @@
 /** Whole videos and folders through the server's jobs: upload, progress, cancel, results. */
 
-import { ServerError, call, thisServer, tokenOfPage } from "./doors.js";
+import { ServerError, call, thisServer, tokenOfPage } from "./endpoints.js";
 import { onLanguage, text } from "./i18n.js";
 import { JobItem } from "./job-item.js";
-import { isPicture, isVideo } from "./sources.js";
+import { isImage, isVideo } from "./sources.js";
 
 const ENDED = ["done", "failed", "cancelled"];
 const token = tokenOfPage(thisServer);
 
-/** A door's address that a link or a stream of events can use: these cannot send headers. @param {string} path */
+/** An endpoint's address that a link or a stream of events can use: these cannot send headers. @param {string} path */
 export function addressOf(path) {
   const address = new URL(path, thisServer);
   if (token) address.searchParams.set("token", token);
@@ -35,20 +35,20 @@ export class Jobs {
   }
 
   /**
-   * For each detector one job for all pictures, and one for each video.
+   * For each detector one job for all images, and one for each video.
    *
    * @param {File[]} files @param {{kind: string, [option: string]: unknown}[]} detectors as of a stream
    */
   async start(files, detectors) {
-    const pictures = files.filter(isPicture);
-    const sets = [...(pictures.length ? [pictures] : []), ...files.filter(isVideo).map((file) => [file])];
+    const images = files.filter(isImage);
+    const sets = [...(images.length ? [images] : []), ...files.filter(isVideo).map((file) => [file])];
     await Promise.all(sets.flatMap((set) => detectors.map((detector) => this.#upload(set, detector))));
   }
 
   /** @param {File[]} files @param {{kind: string, [option: string]: unknown}} options */
   async #upload(files, options) {
     const [{ name: first, webkitRelativePath: path }] = files;
-    const name = files.length === 1 ? first : path.split("/")[0] || text("job.pictures", { count: files.length });
+    const name = files.length === 1 ? first : path.split("/")[0] || text("job.images", { count: files.length });
     const item = this.#item({ name, model: `${options.kind}-${options.model}`, state: "uploading", share: 0 });
     const form = new FormData();
     for (const file of files) form.append("file", file, file.webkitRelativePath || file.name);

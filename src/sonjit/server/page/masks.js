@@ -26,7 +26,7 @@ export async function greyOf({ png }, width, height) {
  * What darkens everything but the bodies of a frame.
  *
  * @param {Record<string, any>} frame
- * @returns {Promise<OffscreenCanvas | null>} stretched over the picture it fits; null where no body has a mask
+ * @returns {Promise<OffscreenCanvas | null>} stretched over the image it fits; null where no body has a mask
  */
 export async function veilOf(frame) {
   const bodies = [...(frame.bodies ?? []), ...(frame.people ?? []).map((/** @type {any} */ { body }) => body)];

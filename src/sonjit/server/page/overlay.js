@@ -1,20 +1,20 @@
-/** The picture that was looked at, and over it what was found in it. */
+/** The image that was looked at, and over it what was found in it. */
 
 import { paint } from "./painter.js";
 
-const MOST_SCALE = 3; // of the overlay against the picture, so that lines are fine on fine screens
+const MOST_SCALE = 3; // of the overlay against the image, so that lines are fine on fine screens
 const LARGEST = 1920;
 
 export class OverlayView {
-  #picture;
+  #image;
   #overlay;
   #stage;
   /** @type {{frame: Record<string, any>, mirrored: boolean, veil: OffscreenCanvas | null} | null} what is drawn now */ #last = null;
   #mirror = false;
 
-  /** @param {HTMLCanvasElement} picture @param {HTMLCanvasElement} overlay @param {HTMLElement} stage around both */
-  constructor(picture, overlay, stage) {
-    this.#picture = picture;
+  /** @param {HTMLCanvasElement} image @param {HTMLCanvasElement} overlay @param {HTMLElement} stage around both */
+  constructor(image, overlay, stage) {
+    this.#image = image;
     this.#overlay = overlay;
     this.#stage = stage;
     new ResizeObserver(() => this.#redraw()).observe(stage);
@@ -23,21 +23,21 @@ export class OverlayView {
   /** Turn the view around, or back. @param {boolean} on */
   set mirror(on) {
     this.#mirror = on;
-    this.#stage.classList.toggle("mirrored", on); // turns the picture; the overlay is drawn anew so that text stays text
+    this.#stage.classList.toggle("mirrored", on); // turns the image; the overlay is drawn anew so that text stays text
     this.#redraw();
   }
 
-  /** Show a picture before, or without, anything found in it. @param {CanvasImageSource} picture @param {number} width @param {number} height */
-  show(picture, width, height) {
-    fit(this.#picture, width, height);
-    this.#picture.getContext("2d")?.drawImage(picture, 0, 0, width, height);
+  /** Show an image before, or without, anything found in it. @param {CanvasImageSource} image @param {number} width @param {number} height */
+  show(image, width, height) {
+    fit(this.#image, width, height);
+    this.#image.getContext("2d")?.drawImage(image, 0, 0, width, height);
     this.#stage.style.aspectRatio = `${width} / ${height}`;
   }
 
   /** @param {Record<string, any>} frame @param {import("./detectors.js").Seen} seen `flipped`: the frame's x count from the right */
-  draw(frame, { picture, flipped, veil }) {
+  draw(frame, { image, flipped, veil }) {
     this.#last = { frame, mirrored: flipped, veil };
-    this.show(picture, frame.width, frame.height);
+    this.show(image, frame.width, frame.height);
     this.#redraw();
   }
 
@@ -46,22 +46,22 @@ export class OverlayView {
     wipe(this.#overlay);
   }
 
-  /** The picture goes as well. */
-  clearPicture() {
-    wipe(this.#picture);
+  /** The image goes as well. */
+  clearImage() {
+    wipe(this.#image);
   }
 
   /**
-   * Picture and drawing in one, in the picture's size; the last frame where there is one.
+   * Image and drawing in one, in the image's size; the last frame where there is one.
    *
    * @param {HTMLCanvasElement} canvas is made to fit
    */
   compose(canvas) {
-    const { width, height } = this.#picture;
+    const { width, height } = this.#image;
     fit(canvas, width, height);
     const ctx = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
     if (this.#mirror) ctx.setTransform(-1, 0, 0, 1, width, 0);
-    ctx.drawImage(this.#picture, 0, 0);
+    ctx.drawImage(this.#image, 0, 0);
     ctx.resetTransform();
     if (!this.#last) return;
     const { frame, mirrored, veil } = this.#last;
@@ -73,7 +73,7 @@ export class OverlayView {
     if (!this.#last) return;
     const { frame, mirrored, veil } = this.#last;
     const { clientWidth, clientHeight } = this.#stage;
-    const shown = Math.min(clientWidth / frame.width, clientHeight / frame.height) || 1; // of a pixel of the picture
+    const shown = Math.min(clientWidth / frame.width, clientHeight / frame.height) || 1; // of a pixel of the image
     const scale = Math.min(Math.max(shown * devicePixelRatio, 1), MOST_SCALE, Math.max(1, LARGEST / frame.width));
     fit(this.#overlay, Math.round(frame.width * scale), Math.round(frame.height * scale));
     const ctx = /** @type {CanvasRenderingContext2D} */ (this.#overlay.getContext("2d"));

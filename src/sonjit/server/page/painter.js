@@ -1,4 +1,4 @@
-/** What was found, drawn in pixels of its picture; overlay, snapshots and recordings are all drawn by this. */
+/** What was found, drawn in pixels of its image; overlay, snapshots and recordings are all drawn by this. */
 
 import { gesturesOf } from "./gestures.js";
 import { labelHeat, paintHeat } from "./heat.js";
@@ -12,10 +12,10 @@ const ORDER = { body: 0, face: 1, hand: 2 }; // hands are in front mostly
 /**
  * Draw a frame's instances.
  *
- * @param {CanvasRenderingContext2D} ctx scaled to pixels of the picture
+ * @param {CanvasRenderingContext2D} ctx scaled to pixels of the image
  * @param {Record<string, any>} frame
  * @param {{mirrored?: boolean, gestures?: boolean, unit?: number, veil?: CanvasImageSource | null}} [how] `mirrored`: x counted from the right; `gestures`: at the
- *   top too; `unit`: pixels of the picture in one of the screen, so that letters stay readable; `veil`: what lies over the background
+ *   top too; `unit`: pixels of the image in one of the screen, so that letters stay readable; `veil`: what lies over the background
  */
 export function paint(ctx, frame, { mirrored = false, gestures = false, unit = 1, veil = null } = {}) {
   const { width, height } = frame;

@@ -1,4 +1,4 @@
-/** Picture and drawing as a video, and the table of the same frames. */
+/** Image and drawing as a video, and the table of the same frames. */
 
 import { PageError } from "./messages.js";
 import { Table } from "./tables.js";

@@ -9,9 +9,9 @@ const FACE_M = 0.19; // height of a face, for its mesh comes in pixels alone
 const NOSE_OF_FACE = 1;
 
 /**
- * Figures beside each other as the picture has them, parts of a person where they belong.
+ * Figures beside each other as the image has them, parts of a person where they belong.
  *
- * Each comes with an origin of its own; its place among the others is that of its picture, by its own scale.
+ * Each comes with an origin of its own; its place among the others is that of its image, by its own scale.
  *
  * @param {Record<string, any>} frame
  * @returns {Figure[]}
@@ -24,7 +24,7 @@ export function figuresOf(frame) {
     const figure = { kind, skeleton, points: /** @type {Vector[]} */ (kind === "face" ? facePoints(one) : worldPoints(one)) };
     const body = bodies.get(person);
     if (kind === "body" && person) bodies.set(person, figure);
-    if (!body) return [moved(figure, placeInPicture(figure, one, frame))];
+    if (!body) return [moved(figure, placeInImage(figure, one, frame))];
     const anchor = kind === "face" ? body.points[0] : body.points[one.handedness === "Left" ? 15 : 16];
     return [moved(figure, difference(anchor, figure.points[kind === "face" ? NOSE_OF_FACE : 0]))];
   });
@@ -51,8 +51,8 @@ function facePoints({ keypoints, box }) {
   return keypoints.map((/** @type {any} */ { x, y, z }) => [(x - cx) * scale, (y - cy) * scale, z * scale]);
 }
 
-/** Where a figure's origin lies if the picture's middle lies at the space's. @param {Figure} figure @param {any} one @param {any} frame */
-function placeInPicture({ points }, one, frame) {
+/** Where a figure's origin lies if the image's middle lies at the space's. @param {Figure} figure @param {any} one @param {any} frame */
+function placeInImage({ points }, one, frame) {
   const span = (/** @type {number[]} */ xs, /** @type {number[]} */ ys) => Math.hypot(spread(xs), spread(ys)) || 1;
   const [xs, ys] = [one.keypoints.map((/** @type {any} */ p) => p.x), one.keypoints.map((/** @type {any} */ p) => p.y)];
   const scale = span(points.map((p) => p[0]), points.map((p) => p[1])) / span(xs, ys);

@@ -34,7 +34,7 @@ export function rememberedSettings() {
 /**
  * The detectors of a stream or a job, as docs/server.md names their options.
  *
- * @param {any} state the store's @param {boolean} still whether single pictures come
+ * @param {any} state the store's @param {boolean} still whether single images come
  * @returns {{kind: string, [option: string]: unknown}[]}
  */
 export function configuredDetectors({ detectors, options }, still) {

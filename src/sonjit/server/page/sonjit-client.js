@@ -6,13 +6,13 @@
  * docs/migrating-from-tfjs.md says what maps to what, and what differs.
  */
 
-import { Connection, ServerError, detectPicture, thisServer } from "./connection.js";
-import { call, tokenOfPage } from "./doors.js";
+import { Connection, ServerError, detectImage, thisServer } from "./connection.js";
+import { call, tokenOfPage } from "./endpoints.js";
 import { EVERY_ESTIMATION, MODELS, checked, unknown } from "./tfjs-models.js";
-import { fileOf } from "./tfjs-pictures.js";
+import { fileOf } from "./tfjs-images.js";
 import { getAdjacentPairs, getKeypointIndexByContour } from "./tfjs-skeletons.js";
 
-/** @typedef {import("./tfjs-pictures.js").ImageLike} ImageLike */
+/** @typedef {import("./tfjs-images.js").ImageLike} ImageLike */
 /** @typedef {import("./tfjs-models.js").Options} Options */
 /** @typedef {import("./tfjs-models.js").Model} Model */
 
@@ -90,7 +90,7 @@ class Detector {
     }
   }
 
-  /** Forget every instance: the next picture starts a new stream. */
+  /** Forget every instance: the next image starts a new stream. */
   reset() {
     this.#connection.reset();
   }
@@ -125,13 +125,13 @@ class Detector {
     return { kind: this.#model.kind, ...this.#model.wanted({ ...this.#chosen, ...asked }) };
   }
 
-  /** A picture that stands alone. @param {Promise<Blob>} file @param {Options} asked */
+  /** An image that stands alone. @param {Promise<Blob>} file @param {Options} asked */
   async #still(file, asked) {
     const { kind, smoothing, ...options } = this.#wanted(asked);
-    return detectPicture(kind, await file, { ...options, full: true }, this.#server);
+    return detectImage(kind, await file, { ...options, full: true }, this.#server);
   }
 
-  /** The next picture of the stream, after those before it. @param {Promise<Blob>} file @param {Options} asked @param {number} time */
+  /** The next image of the stream, after those before it. @param {Promise<Blob>} file @param {Options} asked @param {number} time */
   #frame(file, asked, time) {
     const turn = Promise.all([file, this.#last]).then(([blob]) => this.#send(blob, asked, time));
     this.#last = turn.catch(() => {});

@@ -2,7 +2,7 @@
 
 import { onLanguage, text } from "./i18n.js";
 import { PageError } from "./messages.js";
-import { cameras, isPicture, isVideo, openCamera, openPictures, openVideo } from "./sources.js";
+import { cameras, isImage, isVideo, openCamera, openImages, openVideo } from "./sources.js";
 import { memory } from "./state.js";
 
 const SAMPLE = "sample.mp4";
@@ -26,9 +26,9 @@ export class SourceChooser {
     this.#does = does;
   }
 
-  /** Whether single pictures come. */
+  /** Whether single images come. */
   get isStill() {
-    return this.#kind === "files" && this.#files.some(isPicture);
+    return this.#kind === "files" && this.#files.some(isImage);
   }
 
   get name() {
@@ -50,8 +50,8 @@ export class SourceChooser {
     const video = find("video");
     if (this.#kind === "sample") return openVideo(video, SAMPLE, { name: SAMPLE, loop: true });
     if (this.#kind === "files") {
-      const pictures = this.#files.filter(isPicture);
-      if (pictures.length) return openPictures(pictures);
+      const images = this.#files.filter(isImage);
+      if (images.length) return openImages(images);
       return openVideo(video, this.#files[0], { name: this.#files[0].name });
     }
     const source = await openCamera(video, find("camera-chooser").value);
@@ -62,10 +62,10 @@ export class SourceChooser {
   /** Show what is chosen, without looking for anything in it. */
   async preview() {
     this.#leave();
-    this.#overlay.clearPicture();
+    this.#overlay.clearImage();
     if (this.#kind === "camera") return;
     try {
-      const first = this.#files.find(isPicture);
+      const first = this.#files.find(isImage);
       if (this.isStill && first) {
         const bitmap = await createImageBitmap(first).catch(() => {
           throw new PageError("unsupported", { name: first.name });
@@ -119,12 +119,12 @@ export class SourceChooser {
     this.#does.changed();
   }
 
-  /** Files that came by any way, in the order of their names; where pictures are among them, only those run live. @param {File[]} files */
+  /** Files that came by any way, in the order of their names; where images are among them, only those run live. @param {File[]} files */
   #take(files) {
     if (!files.length) return;
     const order = new Intl.Collator(undefined, { numeric: true });
     const path = (/** @type {File} */ file) => file.webkitRelativePath || file.name;
-    const usable = files.filter((file) => isPicture(file) || isVideo(file)).sort((a, b) => order.compare(path(a), path(b)));
+    const usable = files.filter((file) => isImage(file) || isVideo(file)).sort((a, b) => order.compare(path(a), path(b)));
     if (!usable.length) return this.#does.error(new PageError("unsupported", { name: files[0].name }));
     this.#files = usable;
     this.#choose("files");

@@ -1,17 +1,17 @@
-/** Where pictures come from: a camera, a video, the sample clip, or pictures one after the other. */
+/** Where images come from: a camera, a video, the sample clip, or images one after the other. */
 
 import { PageError, cameraError } from "./messages.js";
 
 /** @typedef {{time: number, since: number, video?: HTMLVideoElement, bitmap?: ImageBitmap, file?: File, index?: number, source?: string}} Tick
- *   `time`: seconds in the stream; `since`: performance.now() when the picture was there */
+ *   `time`: seconds in the stream; `since`: performance.now() when the image was there */
 /** @typedef {{still: boolean, name: string, play(onTick: (tick: Tick) => unknown, onEnd: (error?: unknown) => void): void, refresh(): void, close(): void}} Source */
 
-const DWELL_MS = 500; // how long each of several pictures stays
-const PICTURE = /\.(jpe?g|png|webp|bmp|gif|tiff?|avif|heic)$/i;
+const DWELL_MS = 500; // how long each of several images stays
+const IMAGE = /\.(jpe?g|png|webp|bmp|gif|tiff?|avif|heic)$/i;
 const VIDEO = /\.(mp4|m4v|mov|webm|mkv|avi|ogv|mpe?g|ts)$/i;
 
 /** @param {File} file */
-export const isPicture = (file) => file.type.startsWith("image/") || (!file.type && PICTURE.test(file.name));
+export const isImage = (file) => file.type.startsWith("image/") || (!file.type && IMAGE.test(file.name));
 /** @param {File} file */
 export const isVideo = (file) => file.type.startsWith("video/") || (!file.type && VIDEO.test(file.name));
 
@@ -104,19 +104,19 @@ function moving(video, name, timeOf, leave) {
   };
 }
 
-/** Call with the next picture. @param {HTMLVideoElement} video @param {(mediaTime: number) => void} react */
+/** Call with the next image. @param {HTMLVideoElement} video @param {(mediaTime: number) => void} react */
 function onFrame(video, react) {
   if ("requestVideoFrameCallback" in video) video.requestVideoFrameCallback((_, { mediaTime }) => react(mediaTime));
   else requestAnimationFrame(() => react(/** @type {HTMLVideoElement} */ (video).currentTime));
 }
 
 /**
- * Pictures in the order of their names, each shown once; the last one stays.
+ * Images in the order of their names, each shown once; the last one stays.
  *
  * @param {File[]} files
  * @returns {Promise<Source>}
  */
-export async function openPictures(files) {
+export async function openImages(files) {
   const several = files.length > 1;
   let [index, turn, open] = [0, 0, true];
   /** @type {(tick: Tick) => any} */ let onTick = () => {};

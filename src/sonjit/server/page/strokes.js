@@ -6,9 +6,9 @@ import { INK } from "./skeletons.js";
 
 export class Strokes {
   /**
-   * @param {CanvasRenderingContext2D} ctx scaled to pixels of the picture
-   * @param {Point[]} points in pixels of the picture; those that are not finite are left out
-   * @param {number} longest side of the picture, pixels
+   * @param {CanvasRenderingContext2D} ctx scaled to pixels of the image
+   * @param {Point[]} points in pixels of the image; those that are not finite are left out
+   * @param {number} longest side of the image, pixels
    */
   constructor(ctx, points, longest) {
     this.ctx = ctx;
@@ -105,7 +105,7 @@ const shades = new Map();
  * A small plate with text.
  *
  * @param {CanvasRenderingContext2D} ctx @param {string} words @param {number} x its middle @param {number} y its middle
- * @param {{width: number, height: number, size: number, accent?: string}} look picture's sides and the letters' height, pixels
+ * @param {{width: number, height: number, size: number, accent?: string}} look image's sides and the letters' height, pixels
  */
 export function plate(ctx, words, x, y, { width, height, size, accent }) {
   ctx.font = `600 ${size}px system-ui, "Noto Sans KR", "Noto Sans CJK KR", sans-serif`;

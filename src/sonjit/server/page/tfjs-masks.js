@@ -4,10 +4,10 @@ import { greyOf } from "./masks.js";
 
 /**
  * @param {import("./masks.js").Segmentation} segmentation as the server gives it
- * @param {{width: number, height: number}} picture pixels
+ * @param {{width: number, height: number}} image pixels
  */
-export function segmentationFrom(segmentation, picture) {
-  return { maskValueToLabel, mask: new Mask(segmentation, picture) };
+export function segmentationFrom(segmentation, image) {
+  return { maskValueToLabel, mask: new Mask(segmentation, image) };
 }
 
 /** @param {number} value of a mask's red, 0 to 255 @returns {string} */
@@ -19,16 +19,16 @@ function maskValueToLabel(value) {
 /** Decoded when it is first asked for. */
 class Mask {
   #segmentation;
-  #picture;
+  #image;
   /** @type {Promise<ImageData> | null} */ #pixels = null;
 
-  /** @param {import("./masks.js").Segmentation} segmentation @param {{width: number, height: number}} picture */
-  constructor(segmentation, picture) {
+  /** @param {import("./masks.js").Segmentation} segmentation @param {{width: number, height: number}} image */
+  constructor(segmentation, image) {
     this.#segmentation = segmentation;
-    this.#picture = picture;
+    this.#image = image;
   }
 
-  /** As large as the picture. @returns {Promise<ImageData>} */
+  /** As large as the image. @returns {Promise<ImageData>} */
   toImageData() {
     this.#pixels ??= this.#decode();
     return this.#pixels;
@@ -36,7 +36,7 @@ class Mask {
 
   /** @returns {Promise<HTMLCanvasElement>} */
   async toCanvasImageSource() {
-    const canvas = Object.assign(document.createElement("canvas"), this.#picture);
+    const canvas = Object.assign(document.createElement("canvas"), this.#image);
     canvas.getContext("2d")?.putImageData(await this.toImageData(), 0, 0);
     return canvas;
   }
@@ -55,7 +55,7 @@ class Mask {
   }
 
   async #decode() {
-    const pixels = await greyOf(this.#segmentation, this.#picture.width, this.#picture.height);
+    const pixels = await greyOf(this.#segmentation, this.#image.width, this.#image.height);
     const { data } = pixels;
     for (let at = 0; at < data.length; at += 4) {
       data[at + 3] = data[at];

@@ -7,7 +7,7 @@ import { segmentationFrom } from "./tfjs-masks.js";
 /** @typedef {Record<string, [Rule, unknown]>} Known options with their rule and default */
 /**
  * @typedef {object} Model
- * @property {string} kind of the server's doors
+ * @property {string} kind of the server's endpoints
  * @property {string} list where an answer holds what was found
  * @property {string} estimate the detector's method
  * @property {Known} config of createDetector
@@ -31,7 +31,7 @@ export const MODELS = {
     wanted: ({ maxHands, modelType, handedness, flipHorizontal }) => ({
       model: modelType,
       max_instances: maxHands,
-      mirrored: handedness === "tfjs" || flipHorizontal, // tfjs takes every picture for a selfie view
+      mirrored: handedness === "tfjs" || flipHorizontal, // tfjs takes every image for a selfie view
       smoothing: "published",
     }),
     shape: ({ keypoints, keypoints3D, handedness, score }) => ({

@@ -56,7 +56,7 @@ export class View3D {
     this.#render();
   }
 
-  /** Draw with the next picture of the screen, once, and not at all while nobody can see it. */
+  /** Draw with the next image of the screen, once, and not at all while nobody can see it. */
   #ask() {
     if (this.#asked) return;
     this.#asked = true;

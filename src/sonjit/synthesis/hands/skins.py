@@ -42,7 +42,7 @@ TEXTURES: Final = (
 )
 """Variants of the skin: name, roughness, and what they add to the strength of details."""
 
-_LIGHTEST: Final = 0.72  # of white: lamps are bright, and a picture keeps no skin that is white paper
+_LIGHTEST: Final = 0.72  # of white: lamps are bright, and an image keeps no skin that is white paper
 _UNDERTONE: Final = np.array([0.05, 0.015, 0.06])  # how far red, green and blue go from cool to warm
 _NAIL_FROM: Final = 0.42  # of the way from a finger's last joint to its end
 _NAIL_WIDTH: Final = 0.8  # of the finger's half width

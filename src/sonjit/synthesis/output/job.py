@@ -58,12 +58,12 @@ class SynthSummary:
     """What a run did.
 
     Attributes:
-        pictures: that were made now.
+        images: that were made now.
         made: stills or sequences that were made now.
         kept: that were there before.
     """
 
-    pictures: int = 0
+    images: int = 0
     made: int = 0
     kept: int = 0
 
@@ -71,7 +71,7 @@ class SynthSummary:
 def synthesize(
     out: Path, settings: SynthSettings, *, jobs: int = 1, advance: Callable[[int], None] = lambda _: None
 ) -> SynthSummary:
-    """Make a folder of pictures with truth, or go on with one.
+    """Make a folder of images with truth, or go on with one.
 
     Args:
         out: the folder, made if need be.
@@ -93,11 +93,11 @@ def synthesize(
     summary = SynthSummary(kept=sum(len(layout.numbers(chunk)) for chunk in done))
     advance(summary.kept)
     try:
-        for chunk, pictures in _run(layout, sorted(set(range(layout.chunks)) - done), jobs):
+        for chunk, images in _run(layout, sorted(set(range(layout.chunks)) - done), jobs):
             done.add(chunk)
             numbers = len(layout.numbers(chunk))
             summary.made += numbers
-            summary.pictures += pictures
+            summary.images += images
             advance(numbers)
     finally:
         if done:
@@ -131,7 +131,7 @@ def _finish(layout: Layout, done: list[int]) -> None:
 
 
 def _run(layout: Layout, chunks: list[int], jobs: int) -> Iterator[tuple[int, int]]:
-    """Make chunks; gives each when it is finished, with how many pictures it holds."""
+    """Make chunks; gives each when it is finished, with how many images it holds."""
     if jobs == 1 or len(chunks) < 2:
         os.environ.setdefault("LP_NUM_THREADS", str(jobs))  # many views of one scene: the renderer shares them out
         for chunk in chunks:
@@ -177,7 +177,7 @@ def _attempt(layout: Layout, chunk: int) -> int | SonjitError:
 
 
 def _make_chunk(layout: Layout, chunk: int) -> int:
-    """Make and write one chunk; gives how many pictures it holds."""
+    """Make and write one chunk; gives how many images it holds."""
     renderer, maker, rows = _renderer(), layout.settings.maker(), count()
 
     def made() -> Iterator[Made]:
@@ -218,8 +218,8 @@ class SynthSettings:
         views: cameras.
         size: width and height in pixels.
         format: of the folder.
-        extras: further pictures beside each.
-        backgrounds: folder of pictures to cut backgrounds from; None makes them up.
+        extras: further images beside each.
+        backgrounds: folder of images to cut backgrounds from; None makes them up.
         sequence: which, see `motions.NamedMotions.chosen`; None makes stills.
         fps: frames a second of a sequence.
         poses: a table of hands seen in a video, whose motion is taken instead.
@@ -252,10 +252,10 @@ class SynthSettings:
         if not all(32 <= side <= 8192 for side in self.size):
             raise InputError(f"--size {self.size[0]}x{self.size[1]}: give 32 to 8192 pixels each way")
         check_rig(self.rig, self.views)
-        pictures = None if self.backgrounds is None else BackgroundFolder(Path(self.backgrounds))
+        images = None if self.backgrounds is None else BackgroundFolder(Path(self.backgrounds))
         motions = self._motions()
         factors = Factors(FACTORS if motions is None else SEQUENCE_FACTORS, self.factors)
-        return SceneMaker(factors, self.seed, self.rig, self.views, self.size, pictures, motions, self.hands)
+        return SceneMaker(factors, self.seed, self.rig, self.views, self.size, images, motions, self.hands)
 
     @property
     def moves(self) -> bool:

@@ -1,4 +1,4 @@
-"""Exact labels of a made picture: where each keypoint is, whether it is seen and what hides it, masks and boxes.
+"""Exact labels of a made image: where each keypoint is, whether it is seen and what hides it, masks and boxes.
 
 A keypoint lies inside its finger. The ray from the camera's centre to it decides: what it meets first, before the
 keypoint, is what is seen in its stead. If that is the same hand where a bone next to the keypoint moves the skin, or
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 Cause = Literal["visible", "self", "other_hand", "object", "outside"]
 CAUSES: Final[tuple[Cause, ...]] = ("visible", "self", "other_hand", "object", "outside")
-"""What is seen where a keypoint is; `outside` is beyond the picture's edges."""
+"""What is seen where a keypoint is; `outside` is beyond the image's edges."""
 
 
 _PALM_KEYPOINTS: Final = [0, 5, 9, 13, 17, 1, 2]
@@ -54,7 +54,7 @@ assert len(JOINTS) <= NO_PART
 
 @dataclass(frozen=True, eq=False)
 class HandLabel:
-    """One hand in one picture.
+    """One hand in one image.
 
     Attributes:
         keypoints_px: (21, 2) wherever they fall; NaN behind the camera.

@@ -1,9 +1,9 @@
 """How made samples lie in a folder: in chunks of some scenes, each finished at once, so that a stopped run goes on.
 
-A chunk's own file appears when all pictures of the chunk are there. What is written again after a stop is written with
+A chunk's own file appears when all images of the chunk are there. What is written again after a stop is written with
 the same bytes, under the same names.
 
-Truth on disk: one JSON line for each picture, in the form in which shards hold samples.
+Truth on disk: one JSON line for each image, in the form in which shards hold samples.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ TRUTH: Final = "truth"
 
 LEAST_PIXELS: Final = 16
 
-"""A hand of which less is seen is not said to be in the picture."""
+"""A hand of which less is seen is not said to be in the image."""
 
 _QUALITY: Final = 95
 
@@ -47,13 +47,13 @@ _DEPTH_UNIT_M: Final = 1e-4
 
 
 class Made(NamedTuple):
-    """One picture with its truth.
+    """One image with its truth.
 
     Attributes:
         number: of its still or sequence in the whole run.
         row: its place in its chunk.
         time_s: within its sequence.
-        sample: its `image` is the picture (H, W, 3); what it is called is left to the layout.
+        sample: its `image` is the image (H, W, 3); what it is called is left to the layout.
         buffers: what else the camera saw.
     """
 
@@ -76,12 +76,12 @@ class Layout(ABC):
     root: Path
     settings: SynthSettings
 
-    pictures_per_chunk: ClassVar[int] = 32
+    images_per_chunk: ClassVar[int] = 32
 
     @property
     def per_chunk(self) -> int:
         """Stills in each chunk; a sequence is one of its own."""
-        return 1 if self.settings.moves else max(1, self.pictures_per_chunk // self.settings.views)
+        return 1 if self.settings.moves else max(1, self.images_per_chunk // self.settings.views)
 
     @property
     def chunks(self) -> int:
@@ -117,15 +117,15 @@ class Layout(ABC):
         """Some samples spread over the finished chunks."""
 
 
-class PictureLayout(Layout):
-    """Pictures as files, their truth in lines of JSON."""
+class ImageLayout(Layout):
+    """Images as files, their truth in lines of JSON."""
 
     @abstractmethod
     def name(self, one: Made, chunk: int) -> str:
-        """A picture's name below the root."""
+        """An image's name below the root."""
 
     def write(self, chunk: int, made: Iterator[Made]) -> None:
-        """Pictures first, then the chunk's truth."""
+        """Images first, then the chunk's truth."""
         lines: list[bytes] = []
         for one in made:
             name = self.name(one, chunk)
@@ -137,7 +137,7 @@ class PictureLayout(Layout):
         write_whole(self.chunk_path(chunk), b"".join(lines))
 
     def records(self, chunks: Iterable[int]) -> Iterator[dict[str, Any]]:
-        """The truth of each picture in some chunks, one at a time."""
+        """The truth of each image in some chunks, one at a time."""
         for number in chunks:
             yield from read_truth(self.chunk_path(number))
 
@@ -195,14 +195,14 @@ def join(write: Callable[[str], object], texts: Iterable[str]) -> None:
 
 
 def jpeg_bytes(rgb: NDArray[np.uint8]) -> bytes:
-    """A picture (H, W, 3) as JPEG."""
+    """An image (H, W, 3) as JPEG."""
     bgr = cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
     return cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1].tobytes()
 
 
-def png_bytes(picture: NDArray[np.uint8] | NDArray[np.uint16]) -> bytes:
-    """A picture (H, W) or (H, W, 3) as PNG."""
-    bgr = picture[..., ::-1] if picture.ndim == 3 else picture
+def png_bytes(image: NDArray[np.uint8] | NDArray[np.uint16]) -> bytes:
+    """An image (H, W) or (H, W, 3) as PNG."""
+    bgr = image[..., ::-1] if image.ndim == 3 else image
     return cv2.imencode(".png", bgr, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1].tobytes()
 
 
@@ -234,7 +234,7 @@ class MaskReader:
 
 
 def truth_line(sample: Sample, **more: str) -> bytes:
-    """A sample without its picture as one line, with some of its fields set anew."""
+    """A sample without its image as one line, with some of its fields set anew."""
     return json.dumps(sample_to_dict(sample) | more, separators=(",", ":"), sort_keys=True).encode() + b"\n"
 
 
@@ -253,5 +253,5 @@ def read_truth(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def sample_from_truth(record: dict[str, Any], root: Path) -> Sample:
-    """The sample of a record whose picture lies below a folder under the sample's id."""
+    """The sample of a record whose image lies below a folder under the sample's id."""
     return sample_from_dict(record, root / record["id"])

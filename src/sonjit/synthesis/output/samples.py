@@ -1,4 +1,4 @@
-"""Scene → pictures with their truth, one sample for each camera."""
+"""Scene → images with their truth, one sample for each camera."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _EFFECTS: Final = {
 
 
 def render_samples(renderer: Renderer, scene: Scene) -> Iterator[tuple[Sample, Buffers]]:
-    """What each camera of a scene sees: its sample, the picture in it as an array, and the buffers.
+    """What each camera of a scene sees: its sample, the image in it as an array, and the buffers.
 
     A sample's `tags` are the scene's factors; an instance's `extra` holds `causes`, `palm_box` (cx, cy, width, height,
     rotation in radians), `keypoints_world_m`, `shape`, `pose` and `instance`.

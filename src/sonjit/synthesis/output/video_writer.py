@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _OPTIONS: Final = {"preset": "veryfast", "crf": "18", "threads": "1", "x264-params": "mbtree=0:weightp=0"}
-"""One thread, and nothing of x264 that gives the same pictures other bytes now and then."""
+"""One thread, and nothing of x264 that gives the same images other bytes now and then."""
 _TICKS: Final = 90_000
 _OF_HAND: Final = ("causes", "palm_box", "shape", "pose")
 
@@ -67,11 +67,11 @@ class VideoLayout(Layout):
     """`videos/{sequence}/cam{camera}.mp4` and `.json`."""
 
     def check(self) -> None:
-        """Stills are no video, and it has pictures of one kind."""
+        """Stills are no video, and it has images of one kind."""
         if not self.settings.moves:
             raise InputError("--format video: name a motion too, --sequence any or --poses hands.json")
         if extras := self.settings.extras:
-            raise InputError(f"--{extras[0]}: a video holds no further pictures; name another --format")
+            raise InputError(f"--{extras[0]}: a video holds no further images; name another --format")
         if any(side % 2 for side in self.settings.size):
             width, height = self.settings.size
             raise InputError(f"--size {width}x{height}: videos are of even width and height")

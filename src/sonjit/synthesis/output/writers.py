@@ -1,4 +1,4 @@
-"""Pictures with one COCO keypoints file, with the fields that `open_dataset("folder", …)` knows and some more.
+"""Images with one COCO keypoints file, with the fields that `open_dataset("folder", …)` knows and some more.
 
 The layout of InterHand2.6M: what reads that set reads this one.
 
@@ -27,9 +27,9 @@ from sonjit.errors import InputError
 from sonjit.skeletons import load_skeleton
 from sonjit.synthesis.output.layouts import (
     LEAST_PIXELS,
+    ImageLayout,
     Layout,
     Made,
-    PictureLayout,
     join,
     jpeg_bytes,
     whole_file,
@@ -53,15 +53,15 @@ _OF_IMAGE: Final = ("subject", "sequence", "frame", "view", "tags")
 _OF_HAND: Final = ("group", "causes", "palm_box", "keypoints_world_m", "shape", "pose", "instance")
 
 
-class CocoLayout(PictureLayout):
-    """`coco.json`, its pictures in `images`."""
+class CocoLayout(ImageLayout):
+    """`coco.json`, its images in `images`."""
 
     def name(self, one: Made, chunk: int) -> str:
         """In a folder for each chunk, so that none grows too large."""
         return f"images/{chunk:06d}/{one.row:06d}.jpg"
 
     def finish(self, chunks: Sequence[int]) -> None:
-        """One pass over the truth for the annotations, one for the pictures: nothing is held in memory."""
+        """One pass over the truth for the annotations, one for the images: nothing is held in memory."""
         skeleton = load_skeleton("hand_mediapipe21")
         names, lines = list(skeleton.keypoints), [[a + 1, b + 1] for a, b in skeleton.connections]
         categories = [
@@ -123,11 +123,11 @@ SPLIT: Final = "train"
 _SIDES: Final = ("Right", "Left")
 
 
-class InterHandLayout(PictureLayout):
+class InterHandLayout(ImageLayout):
     """`images/train/Capture{c}/{sequence}/cam{camera}/image{frame}.jpg` and `annotations/train`."""
 
     def name(self, one: Made, chunk: int) -> str:
-        """As the set names its pictures."""
+        """As the set names its images."""
         sample = one.sample
         folder = f"Capture{one.number}/{sample.sequence}/cam{sample.view}"
         return f"images/{SPLIT}/{folder}/image{sample.frame}.jpg"
@@ -219,12 +219,12 @@ def _of_sides(record: dict[str, Any], points_of: Callable[[dict[str, Any]], Any]
 class ShardLayout(Layout):
     """`000000.tar`, `000001.tar` ... and `index.json`."""
 
-    pictures_per_chunk: ClassVar[int] = 512
+    images_per_chunk: ClassVar[int] = 512
 
     def check(self) -> None:
-        """A shard holds a picture and its labels, nothing else."""
+        """A shard holds an image and its labels, nothing else."""
         if extras := self.settings.extras:
-            raise InputError(f"--{extras[0]}: shards hold no further pictures; name another --format")
+            raise InputError(f"--{extras[0]}: shards hold no further images; name another --format")
         if self.settings.moves:
             raise InputError("--format shards: shards are of equal length and sequences are not; name another --format")
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 Surface = Literal["skin", "cloth", "rubber", "metal", "plastic", "wood", "image"]
 
-"""What a mesh is made of; `image` takes its colours from a picture by `Drawable.uv`."""
+"""What a mesh is made of; `image` takes its colours from an image by `Drawable.uv`."""
 
 NO_PART = 255
 
@@ -143,7 +143,7 @@ def near_far(depths: NDArray[np.floating]) -> tuple[float, float]:
 
 
 def lens_edge(distortion: NDArray[np.floating]) -> float:
-    """The squared radius, at depth 1, up to which a lens's picture does not fold back on itself.
+    """The squared radius, at depth 1, up to which a lens's image does not fold back on itself.
 
     Args:
         distortion: (5,) k1, k2, p1, p2, k3.
@@ -156,7 +156,7 @@ def lens_edge(distortion: NDArray[np.floating]) -> float:
 
 
 def light_view(direction: tuple[float, float, float], points_m: NDArray[np.floating]) -> NDArray[np.float64]:
-    """(4, 4) from the world into the light's own picture, -1 to 1, which holds all points (V, 3)."""
+    """(4, 4) from the world into the light's own image, -1 to 1, which holds all points (V, 3)."""
     z = -np.asarray(direction, np.float64)  # away from the light
     z /= np.linalg.norm(z)
     x = np.cross(z, [1.0, 0, 0] if abs(z[0]) < 0.7 else [0, 1.0, 0])
@@ -174,12 +174,12 @@ def light_view(direction: tuple[float, float, float], points_m: NDArray[np.float
 def boxes_px(
     points_m: NDArray[np.floating], starts: tuple[int, ...], camera: SampleCamera, size: tuple[int, int]
 ) -> NDArray[np.int64]:
-    """(D, 4) left, top, right, bottom in whole pixels around each of D meshes, cut at the picture's edges.
+    """(D, 4) left, top, right, bottom in whole pixels around each of D meshes, cut at the image's edges.
 
     Args:
         points_m: (V, 3) vertices of all meshes in the camera's frame.
         starts: first vertex of each mesh.
-        camera: its lens, if it has one, makes every box the whole picture, as does a vertex that is not before it.
+        camera: its lens, if it has one, makes every box the whole image, as does a vertex that is not before it.
         size: (width, height) pixels.
     """
     whole = np.array([0, 0, *size])

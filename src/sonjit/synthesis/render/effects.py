@@ -1,4 +1,4 @@
-"""What a camera does to a picture on its way to a file: optics, exposure, sensor, codec, in that order.
+"""What a camera does to an image on its way to a file: optics, exposure, sensor, codec, in that order.
 
 Labels stay true: a moving hand is where it was in the middle of the exposure, a blur spreads evenly to all sides.
 """
@@ -29,7 +29,7 @@ class Effects:
 
     Attributes:
         motion_px: how far the hands and what they hold move while the shutter is open, pixels, 0 to 40.
-        motion_deg: where to, clockwise from the picture's right.
+        motion_deg: where to, clockwise from the image's right.
         backdrop_px: radius of the blur of what is behind, pixels, 0 to 20.
         defocus_px: radius of the blur of all, pixels, 0 to 8.
         vignette: 0 to 1, how much darker the corners are.
@@ -37,7 +37,7 @@ class Effects:
         warmth: white balance off by so much, -1 blue to 1 orange.
         low_light: 0 to 1, how little light there was: darker, flatter, noisier.
         noise: 0 to 1, shot noise and read noise of the sensor.
-        infrared: 0 or 1, a grey picture of an infra-red camera with its own lamp.
+        infrared: 0 or 1, a grey image of an infra-red camera with its own lamp.
         compression: 0 to 1, how hard JPEG was pressed.
     """
 
@@ -61,7 +61,7 @@ class Effects:
 def apply_effects(
     rgb: NDArray[np.uint8], buffers: Buffers, effects: Effects, rng: np.random.Generator
 ) -> NDArray[np.uint8]:
-    """The picture as a camera would have taken it.
+    """The image as a camera would have taken it.
 
     Args:
         rgb: (H, W, 3), usually `buffers.rgb`.
@@ -91,7 +91,7 @@ def apply_effects(
 
 
 def _filled_backdrop(rgb: NDArray[np.uint8], cover: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """The picture without what stands before the background: colours flow in from around, coarse ones farther."""
+    """The image without what stands before the background: colours flow in from around, coarse ones farther."""
     clear = (cover == 0).astype(np.uint8)
     quarter = (max(rgb.shape[1] // 4, 1), max(rgb.shape[0] // 4, 1))
     seen = cv2.merge([rgb * clear[..., None], clear * np.uint8(255)])
@@ -196,5 +196,5 @@ def _compressed(rgb: NDArray[np.uint8], strength: float) -> NDArray[np.uint8]:
     _, data = cv2.imencode(".jpg", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
     decoded = cv2.imdecode(data, cv2.IMREAD_COLOR)
     if decoded is None:
-        raise JobError(f"OpenCV cannot read the JPEG picture of quality {quality} that it wrote; install it anew")
+        raise JobError(f"OpenCV cannot read the JPEG image of quality {quality} that it wrote; install it anew")
     return np.asarray(cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB), np.uint8)

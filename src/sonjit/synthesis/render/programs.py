@@ -43,7 +43,7 @@ _SOURCES: Final = {
     "shadow": ("shadow.vert", "shadow.frag"),
     "owner": ("rectangle.vert", "owner.frag"),
     "openness": ("rectangle.vert", "openness.frag"),
-    "picture": ("rectangle.vert", "picture.frag"),
+    "image": ("rectangle.vert", "image.frag"),
 }
 
 _IMAGES_KEPT: Final = 8
@@ -83,7 +83,7 @@ class Programs:
         self._array(name, {**uniforms, "box": corners}).render(self.context.TRIANGLE_STRIP, vertices=4)
 
     def image(self, image: NDArray[np.uint8]) -> moderngl.Texture:
-        """A texture of a picture; the last few are kept."""
+        """A texture of an image; the last few are kept."""
         if id(image) not in self._images:
             if len(self._images) == _IMAGES_KEPT:
                 self._images.pop(next(iter(self._images)))[1].release()
@@ -132,10 +132,10 @@ _COLUMNS: Final = sum(ATTRIBUTES.values())
 
 @dataclass(frozen=True, eq=False)
 class Packed:
-    """All meshes of a picture.
+    """All meshes of an image.
 
     Attributes:
-        vertices: (V, 14) as `ATTRIBUTES` says. The place is that at rest, or on the picture for an `image`; the code is
+        vertices: (V, 14) as `ATTRIBUTES` says. The place is that at rest, or on the image for an `image`; the code is
             256 times the drawable's number plus the part.
         indices: (3F,) rows of `vertices`.
         rows: per drawable its first vertex.

@@ -1,4 +1,4 @@
-"""Meshes, light and a camera in; a picture and what stands at each of its pixels out.
+"""Meshes, light and a camera in; an image and what stands at each of its pixels out.
 
 All meshes are drawn once, without light, into samples of place, normal and owner; then each sample is lit once. A hand
 of thousands of small triangles costs a software renderer little that way.
@@ -41,12 +41,12 @@ if TYPE_CHECKING:
     from sonjit.synthesis.render.targets import Box
 
 _CLIP_DISTANCE: Final = 0x3000  # GL_CLIP_DISTANCE0
-_MOST_PIXELS: Final = 1 << 21  # at once; larger pictures are drawn in strips
+_MOST_PIXELS: Final = 1 << 21  # at once; larger images are drawn in strips
 _SIZES_KEPT: Final = 3
 
 
 class Renderer:
-    """Draws pictures; compiles its shaders once and keeps what it drew last, so that more views of it cost less.
+    """Draws images; compiles its shaders once and keeps what it drew last, so that more views of it cost less.
 
     Use it as a context manager, in one thread at a time; several may live side by side.
 
@@ -65,7 +65,7 @@ class Renderer:
         self._held: tuple[Drawable, ...] = ()
         self._light: NDArray[np.float64] | None = None
         with context:
-            context.front_face = "cw"  # the picture's rows run downwards
+            context.front_face = "cw"  # the image's rows run downwards
             self._programs = Programs(context)
             self._patterns = context.texture3d((SIZE, SIZE, SIZE), 4, solid_pattern().tobytes())
             self._patterns.build_mipmaps()
@@ -93,21 +93,21 @@ class Renderer:
         lighting: Lighting,
         background: NDArray[np.uint8],
     ) -> Buffers:
-        """One picture with its labels.
+        """One image with its labels.
 
         Args:
             drawables: in the world; where the camera has no place, in its frame.
             camera: any principal point, any focal lengths, a lens or none.
             size: (width, height) pixels.
             lighting: in the world.
-            background: (H, W, 3) uint8 RGB, stretched over the picture.
+            background: (H, W, 3) uint8 RGB, stretched over the image.
 
         Raises:
             InputError: the size, the lighting or a drawable cannot be drawn.
         """
         width, height = size
         if min(size) < 1 or max(size) > 8000:
-            raise InputError(f"a picture of {width} x {height} pixels: 1 to 8000 each way can be drawn")
+            raise InputError(f"an image of {width} x {height} pixels: 1 to 8000 each way can be drawn")
         if len(lighting.lights) > 4:
             raise InputError(f"{len(lighting.lights)} lights: at most 4 can be drawn")
         if background.shape[:2] != (height, width):
@@ -136,7 +136,7 @@ class Renderer:
         background: NDArray[np.uint8],
         top: int,
     ) -> Buffers:
-        """Rows of a picture from `top` on."""
+        """Rows of an image from `top` on."""
         if top:
             K = camera.K.copy()
             K[1, 2] -= top
@@ -207,7 +207,7 @@ class Renderer:
         targets.sky.use()
         self._context.enable_only(self._context.NOTHING)
         left, top, right, bottom = samples_of(around)
-        within = (left, top, right - 1, bottom - 1)  # outside stands what another picture left
+        within = (left, top, right - 1, bottom - 1)  # outside stands what another image left
         self._programs.rectangle("openness", around, targets.size, {"reach": reach, "within": within})
 
     def _draw_light(self, targets: Targets, boxes: NDArray[np.int64], uniforms: Mapping[str, object]) -> None:
@@ -230,7 +230,7 @@ class Renderer:
             self._programs.rectangle(material.surface, box, targets.samples, own)
 
     def _draw_pixels(self, targets: Targets, around: Box) -> None:
-        targets.picture.use()
+        targets.image.use()
         self._context.enable_only(self._context.NOTHING)
         step = tuple(1 / np.array(targets.samples))
-        self._programs.rectangle("picture", around, targets.size, {"step": step})
+        self._programs.rectangle("image", around, targets.size, {"step": step})

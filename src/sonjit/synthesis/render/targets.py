@@ -1,6 +1,6 @@
-"""What a picture is drawn into, and how it is read back.
+"""What an image is drawn into, and how it is read back.
 
-Between two samples along each axis that meet in a pixel's centre lies one more: the picture's colours are the mean of
+Between two samples along each axis that meet in a pixel's centre lies one more: the image's colours are the mean of
 the nine around a centre, the nearer the heavier; labels are the centre's own. So edges are smooth and labels exact.
 """
 
@@ -28,7 +28,7 @@ def samples_of(box: Box) -> Box:
 
 
 class Targets:
-    """Samples of one size of picture: what stands at each, and its colour."""
+    """Samples of one size of image: what stands at each, and its colour."""
 
     def __init__(self, context: moderngl.Context, size: tuple[int, int]) -> None:
         self.size = size
@@ -51,9 +51,9 @@ class Targets:
         self.colours = context.framebuffer([self.lights], depth)
         self.colours.depth_mask = False
         kinds = ((4, "f1"), (4, "f4"), (1, "f4"))
-        self.picture = context.framebuffer([context.renderbuffer(size, n, dtype=kind) for n, kind in kinds])
-        attached = (*self.surfaces, self.lights, self.skies, depth, *self.picture.color_attachments)
-        self._all = (self.geometry, self.colours, self.sky, self.picture, *attached)
+        self.image = context.framebuffer([context.renderbuffer(size, n, dtype=kind) for n, kind in kinds])
+        attached = (*self.surfaces, self.lights, self.skies, depth, *self.image.color_attachments)
+        self._all = (self.geometry, self.colours, self.sky, self.image, *attached)
 
     def release(self) -> None:
         """Give the memory back."""
@@ -61,12 +61,12 @@ class Targets:
             each.release()
 
     def read(self, box: Box, instances: NDArray[np.uint8], background: NDArray[np.uint8]) -> Buffers:
-        """The picture and its labels.
+        """The image and its labels.
 
         Args:
             box: outside of which nothing was drawn.
             instances: by number of drawable.
-            background: (H, W, 3) of the picture's own size.
+            background: (H, W, 3) of the image's own size.
         """
         width, height = self.size
         left, top, right, bottom = box
@@ -91,12 +91,12 @@ class Targets:
         left, top, right, bottom = box
         part = (left, top, right - left, bottom - top)
         dtype = "f4" if kind is np.float32 else "f1"
-        data = self.picture.read(part, channels, attachment=number, alignment=1, dtype=dtype)
+        data = self.image.read(part, channels, attachment=number, alignment=1, dtype=dtype)
         return np.frombuffer(data, kind).reshape(bottom - top, right - left, channels)
 
 
 def _over(rgba: NDArray[np.uint8], background: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """A picture whose colours are already times its cover, over another."""
+    """An image whose colours are already times its cover, over another."""
     clear = np.uint8(255) - rgba[..., 3:]
     behind = (background * clear.astype(np.uint16) + np.uint16(127)) // np.uint16(255)
     return rgba[..., :3] + behind.astype(np.uint8)

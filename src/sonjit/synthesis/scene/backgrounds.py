@@ -1,4 +1,4 @@
-"""What is behind the hands: made up from a seed, or cut from the pictures of a folder."""
+"""What is behind the hands: made up from a seed, or cut from the images of a folder."""
 
 from __future__ import annotations
 
@@ -41,29 +41,29 @@ def draw_background(kind: Kind, size: tuple[int, int], rng: np.random.Generator)
 
 
 class BackgroundFolder:
-    """Pieces of a folder's pictures, subfolders included.
+    """Pieces of a folder's images, subfolders included.
 
     Args:
-        folder: any pictures that Sonjit reads.
+        folder: any images that Sonjit reads.
 
     Raises:
-        InputError: there is no such folder, or no picture in it.
+        InputError: there is no such folder, or no image in it.
     """
 
     def __init__(self, folder: Path) -> None:
         if not folder.is_dir():
-            raise InputError(f"{folder} is no folder; backgrounds are cut from the pictures of one")
+            raise InputError(f"{folder} is no folder; backgrounds are cut from the images of one")
         found = [path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_ENDINGS and path.is_file()]
         if not found:
-            raise InputError(f"no picture in {folder}; put some there ({', '.join(IMAGE_ENDINGS)})")
+            raise InputError(f"no image in {folder}; put some there ({', '.join(IMAGE_ENDINGS)})")
         self.files = sorted(found, key=lambda path: natural_key(str(path)))
         self._last: tuple[Path, NDArray[np.uint8]] | None = None
 
     def draw(self, size: tuple[int, int], rng: np.random.Generator) -> NDArray[np.uint8]:
-        """(H, W, 3) uint8 RGB: a piece of one picture, of the same shape as `size`, maybe mirrored.
+        """(H, W, 3) uint8 RGB: a piece of one image, of the same shape as `size`, maybe mirrored.
 
         Raises:
-            InputError: the picture drawn cannot be read.
+            InputError: the image drawn cannot be read.
         """
         path = self.files[int(rng.integers(len(self.files)))]
         if self._last is None or self._last[0] != path:
@@ -130,7 +130,7 @@ def _room(size: tuple[int, int], rng: np.random.Generator) -> NDArray[np.uint8]:
     corner = int(width * rng.uniform(-0.2, 1.2))
     ground = [[0, floor + tilt], [corner, floor - abs(tilt)], [width, floor - tilt], [width, height], [0, height]]
     _polygon(canvas, np.array(ground), _colour(rng))
-    if rng.random() < 0.6:  # a window, a screen or a picture on the wall
+    if rng.random() < 0.6:  # a window, a screen or an image on the wall
         left, top = rng.uniform(-0.1, 0.8) * width, rng.uniform(-0.1, 0.4) * height
         far = np.array([left + rng.uniform(0.1, 0.5) * width, top + rng.uniform(0.1, 0.45) * height])
         frame = np.array([[left, top], [far[0], top], far, [left, far[1]]])

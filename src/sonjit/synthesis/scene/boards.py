@@ -1,4 +1,4 @@
-"""Printed boards whose corners are known to the last digit: rendered calibration pictures and films."""
+"""Printed boards whose corners are known to the last digit: rendered calibration images and films."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ def camera_rig(
         rig: webcam (1 view), glasses (2, one at each temple), dome (1 to 140 about the point, all equally far).
         views: how many.
         size: width and height in pixels.
-        view_deg: that each sees across the longer side of its picture.
+        view_deg: that each sees across the longer side of its image.
         middle: (3,) metres, the point; before the first camera.
 
     Raises:
@@ -82,7 +82,7 @@ def turned(yaw_deg: float, pitch_deg: float, roll_deg: float) -> NDArray[np.floa
 
 
 def _looking(towards: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(3, 3) world to camera for one that looks along a vector, its picture's up as near to the world's as can be."""
+    """(3, 3) world to camera for one that looks along a vector, its image's up as near to the world's as can be."""
     forward = towards / np.linalg.norm(towards)
     right = np.cross(np.array([0.0, 1, 0]), forward)
     right /= np.linalg.norm(right)

@@ -1,4 +1,4 @@
-"""Everything that may differ between two made pictures, by name: what it does, its values, how it is drawn, how pinned.
+"""Everything that may differ between two made images, by name: what it does, its values, how it is drawn, how pinned.
 
 Each factor is drawn by a generator of its own, from seed, sample and name: to pin one leaves all others as they were.
 
@@ -135,7 +135,7 @@ class Factor:
         name: as `--set` and the truth call it.
         values: from which, and how it is drawn by default.
         about: what it does.
-        of: drawn once for a person, the same in all their pictures, or anew for each scene.
+        of: drawn once for a person, the same in all their images, or anew for each scene.
     """
 
     name: str
@@ -183,7 +183,7 @@ DETAILS: Final = ("pores", "creases", "nails", "veins", "freckles", "tattoo")
 
 FOLDER: Final = "folder"
 
-"""The background where pictures of the user's own are."""
+"""The background where images of the user's own are."""
 
 
 def _mostly(value: str, share: float, others: tuple[str, ...]) -> Choice:
@@ -215,10 +215,10 @@ FACTORS: Final = (
     Factor("view_deg", Range(35, 90, normal=(60, 8)), "what the camera sees across its longer side, degrees"),
     Factor("yaw_deg", Range(-180, 180), "turn about the hand's length; 0 shows the palm"),
     Factor("pitch_deg", Range(-90, 90, normal=(0, 25)), "tilt of the fingers to or from the camera"),
-    Factor("roll_deg", Range(-180, 180, normal=(0, 40)), "turn in the picture; 0 points the fingers up"),
+    Factor("roll_deg", Range(-180, 180, normal=(0, 40)), "turn in the image; 0 points the fingers up"),
     Factor("bend_deg", Range(-50, 50, normal=(0, 15)), "bend of the wrist towards the palm"),
-    Factor("cut", Range(0, 0.6, rare=0.1), "how much of the hands may leave the picture"),
-    Factor("background", Choice(KINDS), "what is behind, where no folder of pictures is given"),
+    Factor("cut", Range(0, 0.6, rare=0.1), "how much of the hands may leave the image"),
+    Factor("background", Choice(KINDS), "what is behind, where no folder of images is given"),
     Factor("lights", Range(1, 3, whole=True), "how many lamps"),
     Factor("light", Range(0.3, 1.6, normal=(1, 0.25)), "strength of the lamps"),
     Factor("warmth", Range(-1, 1, normal=(0, 0.4)), "colour of the lamps, blue to orange"),
@@ -231,7 +231,7 @@ FACTORS: Final = (
     Factor("white_balance", Range(-1, 1, normal=(0, 0.2)), "of the camera, blue to orange"),
     Factor("low_light", Range(0, 1, rare=0.08), "how little light there was"),
     Factor("noise", Range(0, 1, normal=(0.15, 0.12)), "of the sensor"),
-    Factor("infrared", Choice(_SWITCH, (0.97, 0.03)), "a grey picture of an infra-red camera"),
+    Factor("infrared", Choice(_SWITCH, (0.97, 0.03)), "a grey image of an infra-red camera"),
     Factor("compression", Range(0, 1, rare=0.5, normal=(0.4, 0.2)), "how hard JPEG was pressed"),
 )
 

@@ -110,7 +110,7 @@ def pose_from_station(rig: Rig, station: Station, rng: np.random.Generator | Non
     rest = rig.frames[0]
     rotation = _basis(fingers, palm) @ _basis(-rest[:, 2], -rest[:, 1]).T
     rotation = matrix_from_rotation_vector(palm * station.tilt_rad * -mirror[0]) @ rotation
-    at = np.array(station.at_m) * [-mirror[0], 1, 1]  # the right hand's own side is the picture's left
+    at = np.array(station.at_m) * [-mirror[0], 1, 1]  # the right hand's own side is the image's left
     if rng is not None:
         rotation = matrix_from_rotation_vector(rng.normal(0, np.deg2rad(6), 3)) @ rotation
         at = at + rng.normal(0, 0.006, 3)

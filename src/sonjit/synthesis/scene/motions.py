@@ -147,7 +147,7 @@ def load_motion(path: str, files: HandFiles | None = None) -> Motion:
     """
     header, frames = load_frames(path)
     if not header.width or not header.height:
-        raise InputError(f"{path} does not say how large the pictures were: save the hands as .json")
+        raise InputError(f"{path} does not say how large the images were: save the hands as .json")
     camera = assumed_camera(header.width, header.height)
     tracks: defaultdict[int, list[tuple[int, Hand]]] = defaultdict(list)
     for number, frame in enumerate(frames):
@@ -169,7 +169,7 @@ def _times(frames: Sequence[Frame], fps: float | None) -> NDArray[np.float64]:
 def _moving(
     track: list[tuple[int, Hand]], times: NDArray[np.float64], camera: Camera, files: HandFiles | None
 ) -> Moving:
-    """One hand, as most of its frames say whose; x and y as the picture shows them, z from the metric keypoints."""
+    """One hand, as most of its frames say whose; x and y as the image shows them, z from the metric keypoints."""
     numbers = [number for number, _ in track]
     sides = [hand.handedness for _, hand in track]
     side: Side = max(_SIDES, key=sides.count)

@@ -43,16 +43,16 @@ def place_hands(
     *,
     spread: float,
 ) -> list[RigPose]:
-    """Hands moved before the first camera so that their keypoints fall into its picture, touching ones together.
+    """Hands moved before the first camera so that their keypoints fall into its image, touching ones together.
 
     Args:
         rigs: of the hands.
         poses: of the hands, N frames each.
         matrix: (3, 3) of the camera, pixels.
-        size: width and height of its picture.
+        size: width and height of its image.
         drawn: the factors: how far, and how much may be cut off.
-        rng: where in the picture.
-        spread: 0 puts them in the middle of the picture, 1 anywhere.
+        rng: where in the image.
+        spread: 0 puts them in the middle of the image, 1 anywhere.
     """
     points = [rig.keypoints(pose).reshape(-1, 3) for rig, pose in zip(rigs, poses, strict=True)]
     nearest = [
@@ -84,7 +84,7 @@ def place_motion(
     Args:
         motion: about the point before a person's chest.
         matrix: (3, 3) of the camera, pixels.
-        size: width and height of its picture.
+        size: width and height of its image.
         drawn: the factors.
     """
     turn = turned(*(float(drawn[f"{name}_deg"]) for name in ("yaw", "pitch", "roll")))
@@ -151,15 +151,15 @@ def _move_into_view(
     spot: NDArray[np.float64],
     cut: float,
 ) -> NDArray[np.float64]:
-    """(3,) what brings points (N, 3) before the camera to a spot of its picture.
+    """(3,) what brings points (N, 3) before the camera to a spot of its image.
 
     Args:
         points: metres.
         depth: of their middle.
         matrix: of the camera.
-        size: of the picture.
+        size: of the image.
         spot: (2,) -1 to 1: from one edge at which they are still in view to the other.
-        cut: 0 to 1: how much of them may leave the picture.
+        cut: 0 to 1: how much of them may leave the image.
     """
     move = np.array([0, 0, depth]) - (points.min(0) + points.max(0)) / 2
     whole = np.array(size, np.float64)

@@ -49,8 +49,8 @@ class SceneMaker:
         seed: of all.
         rig: of cameras.
         views: how many.
-        size: width and height of each picture.
-        pictures: to cut backgrounds from; None makes them up.
+        size: width and height of each image.
+        images: to cut backgrounds from; None makes them up.
         motions: of sequences; None makes stills.
         files: the user's own hands; None for the catalog's.
     """
@@ -60,14 +60,14 @@ class SceneMaker:
     rig: CameraRig
     views: int
     size: tuple[int, int]
-    pictures: BackgroundFolder | None = None
+    images: BackgroundFolder | None = None
     motions: Motions | None = None
     files: HandFiles | None = None
 
     def make(self, index: int) -> Iterator[Scene]:
         """The scenes that a number stands for."""
         drawn = dict(self.factors.draw(self.seed, index))
-        if self.pictures is not None:
+        if self.images is not None:
             drawn["background"] = FOLDER
         if self.motions is None:
             yield self._still(drawn, index)
@@ -139,8 +139,8 @@ class SceneMaker:
 
     def _background(self, drawn: dict[str, Value], index: int, view: int) -> NDArray[np.uint8]:
         rng = self._rng("background", index, view)
-        if self.pictures is not None:
-            return self.pictures.draw(self.size, rng)
+        if self.images is not None:
+            return self.images.draw(self.size, rng)
         kind = cast("Kind", drawn["background"])
         return draw_background(kind, self.size, rng)
 

@@ -1,4 +1,4 @@
-"""One instant of a made world: hands, objects, light, background and the cameras that look at it.
+"""One frame of a made world: hands, objects, light, background and the cameras that look at it.
 
 Everything is said in numbers and names, so that a scene can be kept as truth and drawn again.
 
@@ -75,7 +75,7 @@ class SceneHand:
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """One instant.
+    """One frame.
 
     Hands have instances 1, 2, … in their order; gloves have 100 + the hand's instance; forearms, sleeves and rings have
     150 + the hand's instance; objects have 200, 201, ….
@@ -84,7 +84,7 @@ class Scene:
         hands: in the world.
         objects: held things and occluders, ready to be drawn.
         lighting: in the world.
-        background: (H, W, 3) uint8 RGB, stretched over each picture; one for each camera.
+        background: (H, W, 3) uint8 RGB, stretched over each image; one for each camera.
         cameras: with R and t of the world; their sizes stand in `sizes`.
         sizes: (width, height) pixels of each camera.
         factors: every named factor and its value, as drawn.

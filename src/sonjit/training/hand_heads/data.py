@@ -1,4 +1,4 @@
-"""Pictures of hands whose hidden keypoints are known, their mirror images, and the same with things pasted over.
+"""Images of hands whose hidden keypoints are known, their mirror images, and the same with things pasted over.
 
 Hands as the detector looks at them, with what the published network works out and which keypoints are truly seen.
 """
@@ -62,39 +62,39 @@ class LabelledHand:
 
 
 @dataclass(frozen=True, eq=False)
-class LabelledPicture:
-    """A picture (H, W, 3) uint8 RGB and its hands."""
+class LabelledImage:
+    """An image (H, W, 3) uint8 RGB and its hands."""
 
     rgb: NDArray[np.uint8]
     hands: tuple[LabelledHand, ...]
 
 
-def mirrored(picture: LabelledPicture) -> LabelledPicture:
+def mirrored(image: LabelledImage) -> LabelledImage:
     """Its mirror image, in which left hands are right ones."""
-    flip, move = np.array([-1, 1], np.float32), np.array([picture.rgb.shape[1], 0], np.float32)
-    hands = tuple(replace(hand, keypoints=hand.keypoints * flip + move, right=not hand.right) for hand in picture.hands)
-    return LabelledPicture(np.ascontiguousarray(picture.rgb[:, ::-1]), hands)
+    flip, move = np.array([-1, 1], np.float32), np.array([image.rgb.shape[1], 0], np.float32)
+    hands = tuple(replace(hand, keypoints=hand.keypoints * flip + move, right=not hand.right) for hand in image.hands)
+    return LabelledImage(np.ascontiguousarray(image.rgb[:, ::-1]), hands)
 
 
-def pasted_over(picture: LabelledPicture, other: NDArray[np.uint8], rng: np.random.Generator) -> LabelledPicture:
+def pasted_over(image: LabelledImage, other: NDArray[np.uint8], rng: np.random.Generator) -> LabelledImage:
     """The same with something before each hand, about one of its keypoints.
 
     Args:
-        picture: is not changed.
-        other: picture (H, W, 3) from which every other thing has its surface; the rest are of one colour.
+        image: is not changed.
+        other: image (H, W, 3) from which every other thing has its surface; the rest are of one colour.
         rng: where, what and how large.
     """
-    height, width = picture.rgb.shape[:2]
-    rgb, hands = picture.rgb.copy(), list(picture.hands)
+    height, width = image.rgb.shape[:2]
+    rgb, hands = image.rgb.copy(), list(image.hands)
     surface = cv2.resize(other, (width, height), interpolation=cv2.INTER_LINEAR)
-    for target in picture.hands:
+    for target in image.hands:
         mask = np.zeros((height, width), np.uint8)
         middle = target.keypoints[rng.integers(KEYPOINTS)]
         cv2.fillPoly(mask, [_outline(middle, target.extent, rng)], 1, cv2.LINE_8)
         colour = np.asarray(rng.integers(0, 256, 3), np.uint8)
         np.copyto(rgb, surface if rng.random() < 0.5 else colour, where=mask[..., None] > 0)
         hands = [_hidden_by(mask, hand) for hand in hands]
-    return LabelledPicture(rgb, tuple(hands))
+    return LabelledImage(rgb, tuple(hands))
 
 
 def _outline(middle: NDArray[np.float32], extent: float, rng: np.random.Generator) -> NDArray[np.int32]:
@@ -137,7 +137,7 @@ class HandViews:
         cause: (N, 21) index into `CAUSES`.
         right: (N,) it is the person's own right hand.
         label: (N,) the published network's probability of that.
-        picture: (N,) number of the picture.
+        image: (N,) number of the image.
         error: (N,) mean distance of the network's keypoints from the truth, in the hand's extent.
     """
 
@@ -147,12 +147,12 @@ class HandViews:
     cause: NDArray[np.int8]
     right: NDArray[np.bool_]
     label: NDArray[np.float32]
-    picture: NDArray[np.int64]
+    image: NDArray[np.int64]
     error: NDArray[np.float32]
 
     @property
     def seen(self) -> NDArray[np.bool_]:
-        """(N, 21) the keypoint is in the picture and not hidden."""
+        """(N, 21) the keypoint is in the image and not hidden."""
         return self.cause == 0
 
     def inputs(self) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
@@ -169,10 +169,10 @@ class HandViews:
 
     @classmethod
     def joined(cls, parts: Sequence[HandViews]) -> Self:
-        """All of several; pictures count on."""
+        """All of several; images count on."""
         values = {item.name: np.concatenate([getattr(one, item.name) for one in parts]) for item in fields(cls)}
-        starts = np.cumsum([0, *(one.picture.max(initial=-1) + 1 for one in parts[:-1])])
-        values["picture"] = np.concatenate([one.picture + start for one, start in zip(parts, starts, strict=True)])
+        starts = np.cumsum([0, *(one.image.max(initial=-1) + 1 for one in parts[:-1])])
+        values["image"] = np.concatenate([one.image + start for one, start in zip(parts, starts, strict=True)])
         return cls(**values)
 
     @classmethod
@@ -202,10 +202,10 @@ def look_at_hands(
     Args:
         root: a folder that `sonjit synth` wrote, or another one with a COCO keypoints file that says what is hidden.
         model: "full" or "lite".
-        more: further looks as tracking has them, at the picture or its mirror image, every other one with something
+        more: further looks as tracking has them, at the image or its mirror image, every other one with something
             pasted over: to learn from, not to judge by.
         models_dir: folder with the published files, or None for the cache.
-        progress: told after each picture how many are done, of how many.
+        progress: told after each image how many are done, of how many.
 
     Raises:
         InputError: no hand in there is found, or it does not say what is hidden.
@@ -219,7 +219,7 @@ def look_at_hands(
         hands = tuple(_known_hands(sample))
         if hands:
             rng, rgb = np.random.default_rng(number), sample.rgb()
-            scene = LabelledPicture(rgb, hands)
+            scene = LabelledImage(rgb, hands)
             boxes = palms.find(rgb, _SEEN_AT)
             rows += [(*row, number, error) for *row, error in _looks(scene, boxes, network, rng)]
             for turn in range(more):
@@ -238,12 +238,12 @@ def look_at_hands(
 
 
 def _looks(
-    scene: LabelledPicture, boxes: Sequence[RotatedBox], network: Engine, rng: np.random.Generator
+    scene: LabelledImage, boxes: Sequence[RotatedBox], network: Engine, rng: np.random.Generator
 ) -> Iterator[tuple[object, ...]]:
-    """A row of `HandViews` but for the number of its picture, for each look that finds a known hand.
+    """A row of `HandViews` but for the number of its image, for each look that finds a known hand.
 
     Args:
-        scene: the picture.
+        scene: the image.
         boxes: to look into beside those that tracking would have.
         network: hand landmarks with taps.
         rng: how far hands have moved.

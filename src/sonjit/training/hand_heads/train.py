@@ -47,7 +47,7 @@ class HandHeadSettings(LoopOptions):
         train: folders below the data that are learned from.
         held_out: folders below the data that judge; with other backgrounds, gloves and things.
         more: further looks at each hand to learn from, see `look_at_hands`.
-        calibration: part of the pictures to learn from that only sets the probabilities right.
+        calibration: part of the images to learn from that only sets the probabilities right.
         batch: hands in a step, of each network.
         hidden: width of the layers.
         dropout: part of the layers that is left out at random while learning what is seen.
@@ -150,8 +150,8 @@ def _drawn(hands: HandViews, rng: np.random.Generator, count: int, device: str) 
 
 
 def _is_kept_back(views: HandViews, part: float) -> NDArray[np.bool_]:
-    """(N,) which are of pictures that only calibrate, whatever the number of pictures."""
-    numbers = np.array([zlib.crc32(b"%d" % picture) for picture in views.picture])
+    """(N,) which are of images that only calibrate, whatever the number of images."""
+    numbers = np.array([zlib.crc32(b"%d" % image) for image in views.image])
     return numbers < part * (1 << 32)
 
 
@@ -242,13 +242,13 @@ def head_figures(heads: HandHeads, raw: HandHeads, views: HandViews) -> dict[str
     seen, side = heads.probabilities(*views.inputs())
     raw_seen, raw_side = raw.probabilities(*views.inputs())
     told: dict[str, float] = {"hands": len(views)}
-    pictures = np.broadcast_to(views.picture[:, None], seen.shape)
+    images = np.broadcast_to(views.image[:, None], seen.shape)
     for cause in ("", *CAUSES[1:]):
         hidden = views.cause == CAUSES.index(cause) if cause else ~views.seen
         if hidden.sum() >= _FEWEST:
             some, name = views.seen | hidden, f"auroc_{cause}".rstrip("_")
             told[name] = auroc(seen[some], views.seen[some])
-            told[f"{name}_low"], told[f"{name}_high"] = auroc_interval(seen[some], views.seen[some], pictures[some])
+            told[f"{name}_low"], told[f"{name}_high"] = auroc_interval(seen[some], views.seen[some], images[some])
             told[f"{name}_hidden"] = int(hidden.sum())
     told |= {
         "hidden_said": float((seen[~views.seen] < 0.5).mean()) if (~views.seen).any() else float("nan"),
@@ -257,7 +257,7 @@ def head_figures(heads: HandHeads, raw: HandHeads, views: HandViews) -> dict[str
         "ece_before": calibration_error(raw_seen, views.seen),
     }
     right, published = (side > 0.5) == views.right, (views.label > 0.5) == views.right
-    low, high = mean_interval(right, clusters=views.picture.tolist())
+    low, high = mean_interval(right, clusters=views.image.tolist())
     told |= {
         "side": float(right.mean()),
         "side_low": low,

@@ -1,6 +1,6 @@
-"""The 2D detector of the annotation studio: keypoints of one hand from its crop, learned from labelled pictures.
+"""The 2D detector of the annotation studio: keypoints of one hand from its crop, learned from labelled images.
 
-One hand of a picture as the keypoint detector learns from it: varied, cut out, with where its keypoints lie.
+One hand of an image as the keypoint detector learns from it: varied, cut out, with where its keypoints lie.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def train_keypoint_detector(request: TrainingRequest) -> Mapping[str, object]:
     """The recipe: see the module.
 
     Returns:
-        The weights' path; on hands held out `error_px`, the mean distance in pixels of the pictures, `error_of_hand`,
+        The weights' path; on hands held out `error_px`, the mean distance in pixels of the images, `error_of_hand`,
         the same in longer sides of the hand's box, `mean_pose_error_of_hand`, what the mean pose has in its place,
         `found`, the share within a tenth of a side, and `visible_right`, the share of keypoints rightly called seen or
         hidden, where the labels say.
@@ -218,7 +218,7 @@ def labelled_hands(sample: Sample) -> list[tuple[Instance, Box]]:
 
 
 def example_from_sample(sample: Sample, rng: np.random.Generator, side: int) -> HeatmapExample | None:
-    """One hand of a picture, varied; None where none is labelled."""
+    """One hand of an image, varied; None where none is labelled."""
     hands = labelled_hands(sample)
     if not hands:
         return None
@@ -246,7 +246,7 @@ def example_from_hand(
     mirror: bool = False,
     gain: NDArray[np.float64] | None = None,
 ) -> HeatmapExample:
-    """A hand as it stands in an area of a picture (H, W, 3), cut to `side` pixels; no network learns sides here."""
+    """A hand as it stands in an area of an image (H, W, 3), cut to `side` pixels; no network learns sides here."""
     image = crop(rgb, area, side, side, border="zero")
     matrix = inverse_affine(crop_matrix(area, side, side))
     points = points_of(hand) @ matrix[:, :2].T + matrix[:, 2]

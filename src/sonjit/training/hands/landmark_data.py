@@ -1,4 +1,4 @@
-"""Hands cut out of annotated pictures as the detector cuts them, with room around to turn and shift them.
+"""Hands cut out of annotated images as the detector cuts them, with room around to turn and shift them.
 
 Hands from several data sets, drawn in any proportion.
 """
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sonjit.datasets import load_coco, read_pictures
+from sonjit.datasets import load_coco, read_images
 from sonjit.detectors.kinds.hands import BOX_KEYPOINTS, box_around_hand
 from sonjit.errors import InputError
 from sonjit.geometry import RotatedBox, crop, crop_matrix, crop_on_grid, inverse_affine
@@ -42,7 +42,7 @@ _SKIN = 0.15
 
 """How far a hand may reach out of its annotated box, which may be that of its keypoints, in its sides."""
 
-_TRIES = 10  # places for a crop without a hand before a picture is given up
+_TRIES = 10  # places for a crop without a hand before an image is given up
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +93,7 @@ def landmark_crops(
         extra_keypoints: names of keypoints that follow the 21.
         size: side of the crops in pixels, a multiple of 4.
         limit: of hands, the first ones; 0 for all.
-        without_hands: also one crop of each picture in which no annotated hand is, where there is room for one; so
+        without_hands: also one crop of each image in which no annotated hand is, where there is room for one; so
             that presence can be taught.
 
     Raises:
@@ -109,13 +109,13 @@ def landmark_crops(
         raise InputError(f"{data.path}: no category with {lacks}; needed are {', '.join(names)}")
     crops: list[LandmarkCrop] = []
     empty: list[LandmarkCrop] = []
-    for picture, rgb in read_pictures(data, images):
-        for instance in picture.instances:
+    for image, rgb in read_images(data, images):
+        for instance in image.instances:
             chosen = columns[instance.category_id]
             if chosen and (one := _crop(rgb, instance, chosen, size)):
                 crops.append(replace(one, present=True if without_hands else None))
         if without_hands:
-            empty += _empty_crop(rgb, picture.instances, np.random.default_rng(picture.id), len(names), size)
+            empty += _empty_crop(rgb, image.instances, np.random.default_rng(image.id), len(names), size)
         if limit and len(crops) >= limit:
             break
     if not crops:
@@ -195,13 +195,13 @@ def _wider(box: RotatedBox) -> RotatedBox:
 
 
 def _into_crop(points: NDArray[np.float32], box: RotatedBox, size: int) -> NDArray[np.float32]:
-    """Points (K, 2) of a picture in pixels of a box's crop."""
+    """Points (K, 2) of an image in pixels of a box's crop."""
     matrix = inverse_affine(crop_matrix(box, size, size))
     return (points @ matrix[:, :2].T + matrix[:, 2]).astype(np.float32)
 
 
 def _turned(metres: NDArray[np.floating], box: RotatedBox) -> NDArray[np.float32]:
-    """Points (K, 3) of a picture's axes in those of a box."""
+    """Points (K, 3) of an image's axes in those of a box."""
     cos, sin = np.cos(box.rotation), np.sin(box.rotation)
     return (metres @ np.array([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1]])).astype(np.float32)
 
@@ -213,7 +213,7 @@ def read_sources(
 
     Args:
         data: annotations, or with `mix` or `test` the folder that these are in.
-        images: folder or video of the pictures of a single source.
+        images: folder or video of the images of a single source.
         settings: which sources, and what is held out.
 
     Raises:

@@ -53,7 +53,7 @@ class LandmarkSettings(LoopOptions):
             all of it is from `--data` itself.
         test: a source that is only measured; "" holds some of the others out.
         heads_from: sources that teach handedness and presence, where not all of them do.
-        negatives: part of the crops with no hand in them, from pictures beside the annotated hands, for presence.
+        negatives: part of the crops with no hand in them, from images beside the annotated hands, for presence.
         augment: turn, scale, shift and light each crop anew every time.
         strength: of turn, scale and shift, 0 to 1.
         keep: weight of holding what is not annotated to what the network said before; 0 lets it go.

@@ -1,4 +1,4 @@
-"""Pictures whose palms are known, and how each looks another time: turned, scaled, shifted, mirrored, in other light.
+"""Images whose palms are known, and how each looks another time: turned, scaled, shifted, mirrored, in other light.
 
 A palm is the square around seven keypoints: wrist, four knuckles, and the two lower joints of the thumb; so the
 published detector's own boxes lie (their side is within 3 % of the longer side of the seven's bounds, on average).
@@ -17,7 +17,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 from torchvision.ops import box_iou
 
-from sonjit.datasets import load_coco, read_pictures
+from sonjit.datasets import load_coco, read_images
 from sonjit.detectors.ssd import AnchorGrid
 from sonjit.errors import InputError
 from sonjit.geometry import RotatedBox, crop, crop_matrix, inverse_affine, letterbox, letterbox_box
@@ -42,8 +42,8 @@ _TURN_RAD, _SCALE, _SHIFT, _LIGHT = 0.4, (0.7, 1.35), 0.12, 0.25
 
 
 @dataclass(frozen=True, eq=False)
-class PalmPicture:
-    """One picture, square.
+class PalmSample:
+    """One image, square.
 
     Attributes:
         image: (S, S, 3) uint8 RGB.
@@ -56,13 +56,13 @@ class PalmPicture:
     unsure: NDArray[np.float32]
 
 
-def palm_pictures(annotations: Path, images: Path | None, size: int) -> list[PalmPicture]:
-    """Every picture of a data set, those without a hand too, as the detector would be shown it.
+def palm_samples(annotations: Path, images: Path | None, size: int) -> list[PalmSample]:
+    """Every image of a data set, those without a hand too, as the detector would be shown it.
 
     Args:
         annotations: COCO keypoints JSON, or the folder that holds it; its categories name keypoints as MediaPipe does.
         images: folder or video; None for what stands beside the annotations.
-        size: of the pictures that come back.
+        size: of the images that come back.
 
     Raises:
         InputError: no category has a palm's keypoints.
@@ -71,33 +71,33 @@ def palm_pictures(annotations: Path, images: Path | None, size: int) -> list[Pal
     columns = {category.id: _columns(category) for category in data.categories}
     if not any(columns.values()):
         raise InputError(f"{data.path}: no category with a palm's keypoints; needed are {', '.join(_PALM)}")
-    pictures: list[PalmPicture] = []
-    for picture, rgb in read_pictures(data, images):
+    samples: list[PalmSample] = []
+    for sample, rgb in read_images(data, images):
         whole = letterbox_box(rgb.shape[1], rgb.shape[0], size, size)
         palms: list[NDArray[np.float64]] = []
         unsure: list[NDArray[np.float64]] = []
-        for instance in picture.instances:
+        for instance in sample.instances:
             chosen = columns[instance.category_id]
             points = None if instance.keypoints is None or not chosen else instance.keypoints[chosen]  # (7, 3)
             if points is not None and (points[:, 2] > 0).all():
                 palms.append(_into(whole, size, points[:, :2]))
             else:
                 unsure.append(_into(whole, size, np.reshape(instance.box, (2, 2))).reshape(4))
-        pictures.append(
-            PalmPicture(letterbox(rgb, size, size), _stacked(palms, (7, 2)), _stacked(unsure, (4,)))
+        samples.append(
+            PalmSample(letterbox(rgb, size, size), _stacked(palms, (7, 2)), _stacked(unsure, (4,)))
         )  # fmt: skip
-    return pictures
+    return samples
 
 
-def augmented(picture: PalmPicture, rng: np.random.Generator, strength: float = 1.0) -> PalmPicture:
-    """The same picture another time; `strength` 0..1 of turn, scale and shift."""
-    size = picture.image.shape[0]
+def augmented(sample: PalmSample, rng: np.random.Generator, strength: float = 1.0) -> PalmSample:
+    """The same image another time; `strength` 0..1 of turn, scale and shift."""
+    size = sample.image.shape[0]
     side = size * np.exp(strength * rng.uniform(*np.log(_SCALE)))
     cx, cy = size / 2 + strength * size * rng.uniform(-_SHIFT, _SHIFT, 2)
     box = RotatedBox(cx, cy, side, side, strength * rng.uniform(-_TURN_RAD, _TURN_RAD))
-    image = crop(picture.image, box, size, size, border="zero")
-    palms = _into(box, size, picture.palms)
-    corners = picture.unsure[:, [0, 1, 2, 1, 2, 3, 0, 3]].reshape(-1, 4, 2)
+    image = crop(sample.image, box, size, size, border="zero")
+    palms = _into(box, size, sample.palms)
+    corners = sample.unsure[:, [0, 1, 2, 1, 2, 3, 0, 3]].reshape(-1, 4, 2)
     corners = _into(box, size, corners)
     if rng.random() < 0.5:
         image = image[:, ::-1]
@@ -108,7 +108,7 @@ def augmented(picture: PalmPicture, rng: np.random.Generator, strength: float = 
     inside = ((palm_squares(palms)[:, :2] > 0) & (palm_squares(palms)[:, :2] < size)).all(1)
     left = palm_squares(palms[~inside])
     cut = np.concatenate([left[:, :2] - left[:, 2:] / 2, left[:, :2] + left[:, 2:] / 2], 1)
-    return PalmPicture(lit, palms[inside].astype(np.float32), np.concatenate([unsure, cut]).astype(np.float32))
+    return PalmSample(lit, palms[inside].astype(np.float32), np.concatenate([unsure, cut]).astype(np.float32))
 
 
 def palm_squares(palms: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -124,7 +124,7 @@ def _columns(category: CocoCategory) -> list[int]:
 
 
 def _into(box: RotatedBox, size: int, points: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Points (..., 2) of a picture in pixels of a box's crop."""
+    """Points (..., 2) of an image in pixels of a box's crop."""
     matrix = inverse_affine(crop_matrix(box, size, size))
     return points @ matrix[:, :2].T + matrix[:, 2]
 
@@ -149,7 +149,7 @@ _BOXES, _KEYPOINTS = 4.0, 2.0
 
 
 class PalmTargets(NamedTuple):
-    """What one step learns from; lengths in pixels of the pictures.
+    """What one step learns from; lengths in pixels of the images.
 
     Attributes:
         images: (B, 3, S, S) in 0..1.
@@ -175,30 +175,30 @@ def palm_anchors(size: int) -> NDArray[np.float64]:
     return grid.anchors().astype(np.float64) * size
 
 
-def palm_targets(anchors: NDArray[np.float64], pictures: Sequence[PalmPicture], device: str = "cpu") -> PalmTargets:
-    """What a network shall say of pictures.
+def palm_targets(anchors: NDArray[np.float64], samples: Sequence[PalmSample], device: str = "cpu") -> PalmTargets:
+    """What a network shall say of images.
 
     An anchor is a palm's where they overlap by `_NEAR` or more, and the palm's best one always is.
     """
-    matched = [_matched(anchors, picture) for picture in pictures]
+    matched = [_matched(anchors, sample) for sample in samples]
     found, placed, boxes, sizes = (torch.from_numpy(np.stack(part)).to(device) for part in zip(*matched, strict=True))
-    images = torch.from_numpy(np.stack([picture.image for picture in pictures])).to(device)  # (B, S, S, 3)
+    images = torch.from_numpy(np.stack([sample.image for sample in samples])).to(device)  # (B, S, S, 3)
     return PalmTargets(images.permute(0, 3, 1, 2) / 255, found, placed, boxes, sizes)
 
 
 def _matched(
-    anchors: NDArray[np.float64], picture: PalmPicture
+    anchors: NDArray[np.float64], sample: PalmSample
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.float32], NDArray[np.float32]]:
-    """One picture's (N,), (N,), (N, 18) and (N,) of `PalmTargets`."""
+    """One image's (N,), (N,), (N, 18) and (N,) of `PalmTargets`."""
     count = len(anchors)
     found, placed = np.zeros(count, np.float32), np.zeros(count, np.bool_)
     boxes, sizes = np.zeros((count, 18), np.float32), np.ones(count, np.float32)
     x, y = anchors[:, None, 0], anchors[:, None, 1]  # (N, 1)
-    low_x, low_y, high_x, high_y = picture.unsure.T
+    low_x, low_y, high_x, high_y = sample.unsure.T
     found[((x > low_x) & (x < high_x) & (y > low_y) & (y < high_y)).any(1)] = -1
-    if not len(picture.palms):
+    if not len(sample.palms):
         return found, placed, boxes, sizes
-    squares = palm_squares(picture.palms)
+    squares = palm_squares(sample.palms)
     overlap = box_iou(torch.from_numpy(_corners(anchors)), torch.from_numpy(_corners(squares))).numpy()  # (N, P)
     nearest = overlap.argmax(1)
     best = overlap.max(1)
@@ -208,7 +208,7 @@ def _matched(
         found[anchor], nearest[anchor] = 1, palm
     placed[:] = (best >= _PLACED) | (found > 0)
     centre = anchors[:, None, :2]
-    points = np.concatenate([squares[nearest, None, :2], picture.palms[nearest]], 1) - centre  # (N, 8, 2)
+    points = np.concatenate([squares[nearest, None, :2], sample.palms[nearest]], 1) - centre  # (N, 8, 2)
     boxes[:, :2], boxes[:, 2:4], boxes[:, 4:] = points[:, 0], squares[nearest, 2:], points[:, 1:].reshape(count, 14)
     sizes[:] = squares[nearest, 2]
     return found, placed, boxes, sizes

@@ -1,4 +1,4 @@
-"""Train the palm detector on pictures with and without hands, from scratch or from the published weights.
+"""Train the palm detector on images with and without hands, from scratch or from the published weights.
 
 How well a palm detector finds: COCO's average precision of its boxes, as its file would be used.
 
@@ -28,7 +28,7 @@ from sonjit.training.hands.palm_data import (
     augmented,
     palm_anchors,
     palm_losses,
-    palm_pictures,
+    palm_samples,
     palm_squares,
     palm_targets,
 )
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
     from sonjit.networks.base import Network
     from sonjit.networks.registry import InputSpec
-    from sonjit.training.hands.palm_data import PalmPicture, PalmTargets
+    from sonjit.training.hands.palm_data import PalmSample, PalmTargets
     from sonjit.training.recipes import TrainingRequest
 
 _PRIOR = 0.01
@@ -58,20 +58,20 @@ class PalmSettings(LoopOptions):
     """What `--set` changes; the first are those of every loop.
 
     Attributes:
-        batch: pictures a step.
-        size: of the square pictures that the network sees, in pixels; the published one sees 192.
+        batch: images a step.
+        size: of the square images that the network sees, in pixels; the published one sees 192.
         depth: of the network, blocks after each halving.
         channels: of the network, of the stem and after each further halving.
         decoder: the network goes back up a feature pyramid.
         loss: of the scores.
         gamma: of focal loss: how little what is nearly right counts.
         score_weight: of the scores beside boxes and keypoints.
-        augment: turn, scale, shift, mirror and light each picture anew every time.
+        augment: turn, scale, shift, mirror and light each image anew every time.
         strength: of turn, scale and shift, 0 to 1.
         sources: annotations or their folders, relative to `--data`, such as `hands,without_hands`; empty: `--data`
             itself.
-        test: the same, of pictures that are only measured; empty holds out the last tenth of each source.
-        limit: first so many pictures of each source; 0 for all.
+        test: the same, of images that are only measured; empty holds out the last tenth of each source.
+        limit: first so many images of each source; 0 for all.
     """
 
     batch: int = 32
@@ -110,7 +110,7 @@ def train_palms(request: TrainingRequest) -> Mapping[str, object]:
         request: its data are COCO keypoint annotations; its weights are for the settings' own network.
 
     Returns:
-        "weights", "pictures", "tested" (pictures), "parameters", and "ap" and "ap_strict" as `palm_precision` says.
+        "weights", "images", "tested" (images), "parameters", and "ap" and "ap_strict" as `palm_precision` says.
 
     Raises:
         InputError: settings or annotations that cannot be used.
@@ -118,7 +118,7 @@ def train_palms(request: TrainingRequest) -> Mapping[str, object]:
     settings = settings_from(PalmSettings, request.settings)
     if request.data is None:
         raise InputError("palm: give the annotations, a COCO keypoints JSON, with --data")
-    learned, tested = _pictures(request.data, request.images, settings)
+    learned, tested = _images(request.data, request.images, settings)
     anchors = palm_anchors(settings.size)
     network = palm_network(settings, anchors, request.weights).to(request.device)
     fit_palms(network, learned, anchors, settings, request)
@@ -126,7 +126,7 @@ def train_palms(request: TrainingRequest) -> Mapping[str, object]:
     save_checkpoint(network, request.out / WEIGHTS)
     return {
         "weights": request.out / WEIGHTS,
-        "pictures": len(learned),
+        "images": len(learned),
         "tested": len(tested),
         "parameters": sum(part.numel() for part in network.parameters()),
         **palm_precision(network, tested, anchors, request.device),
@@ -165,16 +165,16 @@ def _begin(head: Head, anchors: NDArray[np.float64]) -> None:
 
 def fit_palms(
     network: PalmDetectionNetwork,
-    pictures: Sequence[PalmPicture],
+    samples: Sequence[PalmSample],
     anchors: NDArray[np.float64],
     settings: PalmSettings,
     request: TrainingRequest,
 ) -> None:
-    """Train a network on pictures, into the request's folder."""
-    count = min(settings.batch, len(pictures))
+    """Train a network on images, into the request's folder."""
+    count = min(settings.batch, len(samples))
 
     def draw(rng: np.random.Generator) -> PalmTargets:
-        chosen = [pictures[index] for index in rng.choice(len(pictures), count, replace=False)]
+        chosen = [samples[index] for index in rng.choice(len(samples), count, replace=False)]
         return palm_targets(
             anchors,
             [augmented(one, rng, settings.strength) for one in chosen] if settings.augment else chosen,
@@ -196,22 +196,22 @@ def fit_palms(
     )
 
 
-def _pictures(data: Path, images: Path | None, settings: PalmSettings) -> tuple[list[PalmPicture], list[PalmPicture]]:
-    """Pictures to learn from and pictures to measure on."""
+def _images(data: Path, images: Path | None, settings: PalmSettings) -> tuple[list[PalmSample], list[PalmSample]]:
+    """Images to learn from and images to measure on."""
     folder = data if data.is_dir() else data.parent
     for name in (*settings.sources, *settings.test):
         if not (folder / name).exists():
             raise InputError(f"{name}: {folder / name} is not there")
-    learned: list[PalmPicture] = []
-    tested: list[PalmPicture] = []
+    learned: list[PalmSample] = []
+    tested: list[PalmSample] = []
     for path in [folder / name for name in settings.sources] or [data]:
-        pictures = palm_pictures(path, images, settings.size)[: settings.limit or None]
-        held_out = 0 if settings.test else max(len(pictures) // 10, 1)
-        learned += pictures[: len(pictures) - held_out]
-        tested += pictures[len(pictures) - held_out :]
+        samples = palm_samples(path, images, settings.size)[: settings.limit or None]
+        held_out = 0 if settings.test else max(len(samples) // 10, 1)
+        learned += samples[: len(samples) - held_out]
+        tested += samples[len(samples) - held_out :]
     for name in settings.test:
-        tested += palm_pictures(folder / name, None, settings.size)
-    if not any(len(picture.palms) for picture in learned) or not any(len(picture.palms) for picture in tested):
+        tested += palm_samples(folder / name, None, settings.size)
+    if not any(len(sample.palms) for sample in learned) or not any(len(sample.palms) for sample in tested):
         raise InputError(f"{data}: no hand whose palm is annotated whole, to learn from and to measure on")
     return learned, tested
 
@@ -222,13 +222,13 @@ _CATEGORY = 1
 
 
 def palm_precision(
-    network: PalmDetectionNetwork, pictures: Sequence[PalmPicture], anchors: NDArray[np.float64], device: str = "cpu"
+    network: PalmDetectionNetwork, samples: Sequence[PalmSample], anchors: NDArray[np.float64], device: str = "cpu"
 ) -> dict[str, float]:
-    """Average precision over pictures.
+    """Average precision over images.
 
     Args:
         network: in eval mode.
-        pictures: of one size.
+        samples: of one size.
         anchors: (N, 4) of that size.
         device: where the network is.
 
@@ -237,36 +237,36 @@ def palm_precision(
     """
     results: list[dict[str, Any]] = []
     with torch.inference_mode():
-        for start in range(0, len(pictures), _BATCH):
-            images = np.stack([picture.image for picture in pictures[start : start + _BATCH]])  # (B, S, S, 3)
+        for start in range(0, len(samples), _BATCH):
+            images = np.stack([sample.image for sample in samples[start : start + _BATCH]])  # (B, S, S, 3)
             seen = network(torch.from_numpy(images).to(device).permute(0, 3, 1, 2) / 255)
             scores, boxes = seen["scores"][..., 0].sigmoid().cpu().numpy(), seen["boxes"].cpu().numpy()
             for number, (score, box) in enumerate(zip(scores, boxes, strict=True)):
                 results += _found(score, box, anchors, start + number)
-    stats = coco_precision(_truth(pictures), results, "bbox").stats
+    stats = coco_precision(_truth(samples), results, "bbox").stats
     return {"ap": 100 * stats["AP50"], "ap_strict": 100 * stats["AP"]}
 
 
 def _found(
-    scores: NDArray[np.float32], boxes: NDArray[np.float32], anchors: NDArray[np.float64], picture: int
+    scores: NDArray[np.float32], boxes: NDArray[np.float32], anchors: NDArray[np.float64], sample: int
 ) -> list[dict[str, Any]]:
-    """What one picture's scores (N,) and boxes (N, 18) come to, in COCO's results format."""
+    """What one image's scores (N,) and boxes (N, 18) come to, in COCO's results format."""
     chosen = (scores >= _LEAST_SCORE) & (boxes[:, 2:4] > 0).all(1)
     centre, half = boxes[chosen, :2] + anchors[chosen, :2], boxes[chosen, 2:4] / 2
     corners = np.concatenate([centre - half, centre + half], 1)
     points = boxes[chosen, 4:].reshape(-1, 7, 2) + anchors[chosen, None, :2]
     return [
-        {"image_id": picture, "category_id": _CATEGORY, "score": palm.score, "bbox": _corner_and_size(palm.box)}
+        {"image_id": sample, "category_id": _CATEGORY, "score": palm.score, "bbox": _corner_and_size(palm.box)}
         for palm in blend_overlapping(scores[chosen].astype(np.float64), corners, points)
     ]
 
 
-def _truth(pictures: Sequence[PalmPicture]) -> dict[str, Any]:
+def _truth(samples: Sequence[PalmSample]) -> dict[str, Any]:
     """Palms in COCO's format; what is not judged is a crowd."""
-    size = pictures[0].image.shape[0]
+    size = samples[0].image.shape[0]
     annotations: list[dict[str, Any]] = []
-    for number, picture in enumerate(pictures):
-        for crowd, boxes in ((0, _corners(palm_squares(picture.palms))), (1, picture.unsure)):
+    for number, sample in enumerate(samples):
+        for crowd, boxes in ((0, _corners(palm_squares(sample.palms))), (1, sample.unsure)):
             for box in boxes:
                 x, y, width, height = _corner_and_size(box)
                 annotations.append(
@@ -279,7 +279,7 @@ def _truth(pictures: Sequence[PalmPicture]) -> dict[str, Any]:
                         "area": width * height,
                     }
                 )
-    images = [{"id": number, "width": size, "height": size} for number in range(len(pictures))]
+    images = [{"id": number, "width": size, "height": size} for number in range(len(samples))]
     return {"images": images, "annotations": annotations, "categories": [{"id": _CATEGORY, "name": "palm"}]}
 
 
@@ -297,7 +297,7 @@ _WARM_UP, _RUNS = 20, 200
 
 
 def measured_ms(network: Network, inputs: Sequence[InputSpec], folder: Path) -> float:
-    """Median of 200 runs on one picture, float32, one thread of OpenVINO, in milliseconds.
+    """Median of 200 runs on one image, float32, one thread of OpenVINO, in milliseconds.
 
     Args:
         network: in eval mode, on the CPU.

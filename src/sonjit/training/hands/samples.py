@@ -1,4 +1,4 @@
-"""The pictures of hands that a recipe learns from and is judged by: a data set's, or the bundled clip's."""
+"""The images of hands that a recipe learns from and is judged by: a data set's, or the bundled clip's."""
 
 from __future__ import annotations
 
@@ -29,27 +29,27 @@ T = TypeVar("T")
 
 _LONG_SIDE_PX = 320  # of the clip's frames that are kept
 _SEGMENT = 60  # frames of the clip, of which three parts in four are learnt from
-_TRIES = 50  # pictures that are looked at for one with what a network needs
+_TRIES = 50  # images that are looked at for one with what a network needs
 
 
 @dataclass(frozen=True)
 class HandSettings(LoopOptions):
-    """What recipes on pictures of hands have in common; the first are those of every loop.
+    """What recipes on images of hands have in common; the first are those of every loop.
 
     Attributes:
         dataset: what `--data` is, by its name in `sonjit datasets list`; `folder` is COCO's format and other own files.
         split: what is learnt from; "" is the set's first.
         test_split: what is judged by; "" holds out the last fifth of `split`.
-        pictures: to learn from, spread evenly; 0 for all.
-        held_out: pictures to judge by, spread evenly, at most.
+        images: to learn from, spread evenly; 0 for all.
+        held_out: images to judge by, spread evenly, at most.
         batch: examples a step.
-        workers: threads that read pictures.
+        workers: threads that read images.
     """
 
     dataset: str = "folder"
     split: str = ""
     test_split: str = ""
-    pictures: int = 0
+    images: int = 0
     held_out: int = 500
     batch: int = 16
     workers: int = 4
@@ -57,13 +57,13 @@ class HandSettings(LoopOptions):
     def __post_init__(self) -> None:
         """Refuse numbers that train nothing."""
         super().__post_init__()
-        for name, least in (("pictures", 0), ("held_out", 1), ("batch", 1), ("workers", 1)):
+        for name, least in (("images", 0), ("held_out", 1), ("batch", 1), ("workers", 1)):
             if getattr(self, name) < least:
                 raise InputError(f"{name}={getattr(self, name)}: give at least {least}")
 
 
 class HandData(NamedTuple):
-    """Pictures to learn from, others to judge by, and where they are from."""
+    """Images to learn from, others to judge by, and where they are from."""
 
     learnt: Sequence[Sample]
     judged: Sequence[Sample]
@@ -76,7 +76,7 @@ def hand_data(request: TrainingRequest, settings: HandSettings, usable: Callable
     Args:
         request: with the data's root, or none.
         settings: which part of them.
-        usable: whether a picture has the labels that are needed.
+        usable: whether an image has the labels that are needed.
 
     Raises:
         InputError: data that are missing or damaged, too few, or without the labels.
@@ -93,8 +93,8 @@ def hand_data(request: TrainingRequest, settings: HandSettings, usable: Callable
             learnt, judged = _parted(whole, name)
     for samples, use in ((learnt, "to learn from"), (judged, "to judge by")):
         if not any(map(usable, _spread(samples, _TRIES))):
-            raise InputError(f"{name}: {len(samples)} pictures {use}, without the labels that {request.recipe} needs")
-    return HandData(_spread(learnt, settings.pictures), _spread(judged, settings.held_out), name)
+            raise InputError(f"{name}: {len(samples)} images {use}, without the labels that {request.recipe} needs")
+    return HandData(_spread(learnt, settings.images), _spread(judged, settings.held_out), name)
 
 
 def refuse_export(request: TrainingRequest) -> None:
@@ -135,14 +135,14 @@ def drawn(
             example = make(samples[int(own.integers(len(samples)))], own)
             if example is not None:
                 return example
-        raise InputError(f"of {_TRIES} pictures none has the labels that are needed: give another data set or split")
+        raise InputError(f"of {_TRIES} images none has the labels that are needed: give another data set or split")
 
     with ThreadPoolExecutor(workers) as pool:
         return list(pool.map(one, rng.spawn(count)))
 
 
 def known_hands(sample: Sample) -> list[Instance]:
-    """The hands of a picture whose side and all of whose keypoints, in pixels and before the camera, are known."""
+    """The hands of an image whose side and all of whose keypoints, in pixels and before the camera, are known."""
     return [
         one
         for one in sample.instances
@@ -180,7 +180,7 @@ def _parted(samples: Sequence[Sample], name: str) -> tuple[Sequence[Sample], Seq
     """All but the last fifth, and that."""
     first = len(samples) - max(len(samples) // 5, 1)
     if first < 1:
-        raise InputError(f"{name} has {len(samples)} pictures: too few to learn from some and be judged by others")
+        raise InputError(f"{name} has {len(samples)} images: too few to learn from some and be judged by others")
     return _Chosen(samples, np.arange(first)), _Chosen(samples, np.arange(first, len(samples)))
 
 

@@ -117,7 +117,7 @@ def _hand(sample: Sample, like: Instance | None) -> Instance | None:
 def window_from_samples(
     window: Sequence[tuple[Sample, Instance]], hands: VariantHands, side: int, change: WindowAugmentation | None
 ) -> Window | None:
-    """Crops of a window's frames and what is right for them; None where a hand lies outside its picture."""
+    """Crops of a window's frames and what is right for them; None where a hand lies outside its image."""
     rotation = change.rotation_rad if change else 0.0
     images: list[Tensor] = []
     boxes: list[tuple[float, ...]] = []
@@ -126,7 +126,7 @@ def window_from_samples(
         assert hand.keypoints_px is not None
         try:
             area = crop_square(box_around(hand.keypoints_px), sample.width, sample.height, rotation_rad=rotation)
-        except InputError:  # the hand has left the picture
+        except InputError:  # the hand has left the image
             return None
         if change:
             wide = area.width * change.scale

@@ -2,7 +2,7 @@
 
 Source: Park et al. 2022, HandOccNet, section 3.5 and the authors' code.
 
-HandOccNet from pictures with MANO's parameters, as published or at a small size.
+HandOccNet from images with MANO's parameters, as published or at a small size.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ def turned(pose: Tensor, rotation_deg: float) -> Tensor:
 
 
 def mirrored(pose: Tensor) -> Tensor:
-    """Poses (B, 48) of left hands as those of right ones in the mirrored picture, and back."""
+    """Poses (B, 48) of left hands as those of right ones in the mirrored image, and back."""
     return pose * pose.new_tensor([1.0, -1.0, -1.0]).repeat(pose.shape[1] // 3)
 
 
@@ -190,7 +190,7 @@ def train_handoccnet(request: TrainingRequest) -> Mapping[str, object]:
 
 
 def example_from_sample(sample: Sample, rng: np.random.Generator | None, mano: Mano, side: int) -> OccludedHand | None:
-    """A hand of a picture, varied where there is a generator; None where none has MANO's parameters."""
+    """A hand of an image, varied where there is a generator; None where none has MANO's parameters."""
     hands = [one for one in known_hands(sample) if one.mesh is not None]
     if not hands:
         return None
@@ -199,7 +199,7 @@ def example_from_sample(sample: Sample, rng: np.random.Generator | None, mano: M
 
 
 def _example(sample: Sample, hand: Instance, mano: Mano, side: int, change: Augmentation) -> OccludedHand | None:
-    """A hand as the network sees it; None where it lies outside the picture."""
+    """A hand as the network sees it; None where it lies outside the image."""
     assert hand.mesh is not None
     assert hand.keypoints_px is not None
     rgb, joints = sample.rgb(), hand.keypoints_px.copy()

@@ -1,4 +1,4 @@
-"""InterNet from pictures of one or two hands before a calibrated camera, as published or at a small size."""
+"""InterNet from images of one or two hands before a calibrated camera, as published or at a small size."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ from sonjit.training.hands.samples import HandSettings, drawn, hand_data
 from sonjit.training.hands3d.two_hands import (
     InterNetTargets,
     TwoHandExample,
-    TwoHandPicture,
+    TwoHandImage,
     Variation,
     batch_from_examples,
     draw_variation,
-    example_from_picture,
+    example_from_image,
     internet_losses,
 )
 from sonjit.training.loop import WEIGHTS, train
@@ -57,7 +57,7 @@ _NAMES: Final = load_skeleton("hand_mediapipe21").keypoints
 _ORDER: Final = [_NAMES.index(name) for name in _LAYOUT.skeleton.keypoints]
 """Where the layout's joints of a hand stand among MediaPipe's."""
 _MM: Final = 1000.0
-_LOOKED_AT: Final = 500  # pictures of which the mean pose is
+_LOOKED_AT: Final = 500  # images of which the mean pose is
 
 
 @dataclass(frozen=True)
@@ -100,9 +100,9 @@ def train_internet(request: TrainingRequest) -> Mapping[str, object]:
     """The recipe: see the module.
 
     Returns:
-        The weights' path, and on pictures held out: `mpjpe_mm`, joints from their hand's root, whose own depth is taken
-        from the truth; `mean_pose_mpjpe_mm`, what the mean pose of the pictures learnt from has in its place;
-        `mrrpe_mm`, the left root as seen from the right one; `handedness`, the share of pictures whose hands are told.
+        The weights' path, and on images held out: `mpjpe_mm`, joints from their hand's root, whose own depth is taken
+        from the truth; `mean_pose_mpjpe_mm`, what the mean pose of the images learnt from has in its place;
+        `mrrpe_mm`, the left root as seen from the right one; `handedness`, the share of images whose hands are told.
 
     Raises:
         InputError: data without hands before a camera, or weights that do not fit.
@@ -138,7 +138,7 @@ def train_internet(request: TrainingRequest) -> Mapping[str, object]:
     return told
 
 
-def picture_from_sample(sample: Sample) -> TwoHandPicture | None:
+def image_from_sample(sample: Sample) -> TwoHandImage | None:
     """One or two hands as InterNet learns them; None where none is known before the camera.
 
     The box is the set's own where it gives one, as in InterHand2.6M, else drawn around the joints.
@@ -159,11 +159,11 @@ def picture_from_sample(sample: Sample) -> TwoHandPicture | None:
     else:
         box = box_of_joints(joints[valid, :2])
     told = bool(sample.tags.get("hand_type_valid", True))
-    return TwoHandPicture(sample.rgb(), box, joints, valid, np.array([side in hands for side in SIDES]), told)
+    return TwoHandImage(sample.rgb(), box, joints, valid, np.array([side in hands for side in SIDES]), told)
 
 
 def joints_mm(sample: Sample) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Joints (42, 3) of a picture's hands in mm before the camera, in the layout's order, and which are known (42,)."""
+    """Joints (42, 3) of an image's hands in mm before the camera, in the layout's order, and which are known (42,)."""
     joints = np.full((2 * JOINTS, 3), np.nan)
     for side, one in _hands(sample).items():
         assert one.keypoints_m is not None
@@ -173,7 +173,7 @@ def joints_mm(sample: Sample) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
 
 
 def _hands(sample: Sample) -> dict[Side, Instance]:
-    """Hands some of whose joints are known before the camera and in the picture."""
+    """Hands some of whose joints are known before the camera and in the image."""
     return {
         one.side: one
         for one in sample.instances
@@ -186,16 +186,16 @@ def _hands(sample: Sample) -> dict[Side, Instance]:
 
 
 def _example(sample: Sample, rng: np.random.Generator, space: HeatmapSpace, vary: bool) -> TwoHandExample | None:
-    picture = picture_from_sample(sample)
+    image = image_from_sample(sample)
     variation = draw_variation(rng) if vary else Variation()
-    return None if picture is None else example_from_picture(picture, _LAYOUT, variation, space)
+    return None if image is None else example_from_image(image, _LAYOUT, variation, space)
 
 
 @torch.inference_mode()
 def judge(
     network: InterNet, learnt: Sequence[Sample], judged: Sequence[Sample], settings: InterNetSettings, device: str
 ) -> dict[str, float]:
-    """Figures on pictures held out; see `train_internet`."""
+    """Figures on images held out; see `train_internet`."""
     network.eval()
     space, side = settings.space, settings.side
     found: list[NDArray[np.float64]] = []
@@ -204,11 +204,11 @@ def judge(
     valid: list[NDArray[np.bool_]] = []
     scores: list[NDArray[np.float64]] = []
     for sample in judged:
-        picture = picture_from_sample(sample)
-        if picture is None or sample.camera is None:
+        labelled = image_from_sample(sample)
+        if labelled is None or sample.camera is None:
             continue
-        area = area_of_box(picture.box)
-        image = crop(picture.rgb.astype(np.float32), area, side, side, border="zero") / np.float32(255)
+        area = area_of_box(labelled.box)
+        image = crop(labelled.rgb.astype(np.float32), area, side, side, border="zero") / np.float32(255)
         outputs = network(torch.from_numpy(image).permute(2, 0, 1)[None].to(device))
         seen = two_hands_from_outputs(outputs, crop_matrix(area, side, side)[None], space)
         joints, known = joints_mm(sample)
@@ -236,7 +236,7 @@ def judge(
 
 
 def _mean_pose(samples: Sequence[Sample]) -> NDArray[np.float64]:
-    """Joints (42, 3) in mm from their hand's root, the mean of pictures spread over these."""
+    """Joints (42, 3) in mm from their hand's root, the mean of images spread over these."""
     total, count = np.zeros((2 * JOINTS, 3)), np.zeros(2 * JOINTS)
     for index in range(0, len(samples), max(len(samples) // _LOOKED_AT, 1)):
         joints, valid = joints_mm(samples[index])

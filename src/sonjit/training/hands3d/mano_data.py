@@ -72,7 +72,7 @@ def mano_from_setting(recipe: str, name: str, file: str, side: Side = "right") -
 
 
 def mano_data(request: TrainingRequest, settings: ManoSettings) -> HandData:
-    """A data set's pictures; or films of the stand-in.
+    """A data set's images; or films of the stand-in.
 
     Raises:
         InputError: no data for a MANO of your own, or data that cannot be used.
@@ -94,7 +94,7 @@ def pose_in_camera(
 
     Args:
         fit: as the data set has it.
-        camera: of the picture, for a fit in the world.
+        camera: of the image, for a fit in the world.
         mano: whose components and mean are meant.
         flat_mean: the fingers' axis-angles shall count from the flat hand; else from MANO's mean pose.
 
@@ -167,7 +167,7 @@ def drawn_films(mano: Mano, films: int, frames: int, seed: int) -> list[Sample]:
         bars = _bars(rng, pixels)
         background = rng.integers(30, 200, (6, 6, 3), np.uint8)
         for number in range(frames):
-            rgb, hidden = _picture(rng, joints[number], pixels[number], bars[number], background)
+            rgb, hidden = _image(rng, joints[number], pixels[number], bars[number], background)
             hand = Instance(
                 kind="hand",
                 side="Right",
@@ -225,7 +225,7 @@ def _bars(rng: np.random.Generator, pixels: NDArray[np.float64]) -> list[NDArray
     return [middle + across * at + shape for at in np.linspace(-40, 40, len(pixels)) + rng.uniform(-10, 10)]
 
 
-def _picture(
+def _image(
     rng: np.random.Generator,
     joints: NDArray[np.float64],
     pixels: NDArray[np.float64],

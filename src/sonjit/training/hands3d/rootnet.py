@@ -1,4 +1,4 @@
-"""RootNet from pictures of hands before a calibrated camera: how far from it a hand's wrist is.
+"""RootNet from images of hands before a calibrated camera: how far from it a hand's wrist is.
 
 What RootNet is held to. Source: Moon et al. 2019, Camera Distance-aware Top-down Approach, section 5.3.
 """
@@ -110,7 +110,7 @@ def train_rootnet(request: TrainingRequest) -> Mapping[str, object]:
 
 
 def example_from_sample(sample: Sample, rng: np.random.Generator, side: int) -> RootExample | None:
-    """One hand of a picture, turned, mirrored and lit anew; None where none is known before its camera."""
+    """One hand of an image, turned, mirrored and lit anew; None where none is known before its camera."""
     hands = known_hands(sample)
     if not hands or sample.camera is None:
         return None
@@ -184,7 +184,7 @@ def rootnet_losses(
         outputs: of RootNet.
         coord: (B, 3) x, y in cells of the map, depth in mm.
         visible: (B,) 1 where the root is known and in the crop.
-        has_depth: (B,) 1 where its depth is known; pictures with 2D labels alone have none.
+        has_depth: (B,) 1 where its depth is known; images with 2D labels alone have none.
 
     Returns:
         `root`: the mean of the three axes' distances, over the batch.

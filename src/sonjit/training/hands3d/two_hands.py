@@ -2,7 +2,7 @@
 
 Source: Moon et al. 2020, InterHand2.6M, section 5.3; the numbers are those of the released code.
 
-Pictures of two hands as InterNet learns from them: varied, cut out, with what is right for each crop.
+Images of two hands as InterNet learns from them: varied, cut out, with what is right for each crop.
 
 Source: Moon et al. 2020, InterHand2.6M, section 5.3; the numbers are those of the released code.
 """
@@ -76,8 +76,8 @@ def internet_losses(outputs: Mapping[str, Tensor], targets: InterNetTargets) -> 
 
 
 @dataclass(frozen=True, eq=False)
-class TwoHandPicture:
-    """One labelled picture.
+class TwoHandImage:
+    """One labelled image.
 
     Attributes:
         rgb: (H, W, 3) uint8.
@@ -98,13 +98,13 @@ class TwoHandPicture:
 
 @dataclass(frozen=True)
 class Variation:
-    """How one picture is varied.
+    """How one image is varied.
 
     Attributes:
         shift: of the box, as part of its width and height.
         scale: of the box.
         rotation_rad: of the box.
-        flip: mirror the picture, which makes a left hand of a right one.
+        flip: mirror the image, which makes a left hand of a right one.
         gain: of red, green and blue.
     """
 
@@ -141,51 +141,51 @@ def draw_variation(rng: np.random.Generator) -> Variation:
     return Variation((shift_x, shift_y), scale, rotation, bool(rng.random() < 0.5), (red, green, blue))
 
 
-def flipped(picture: TwoHandPicture) -> TwoHandPicture:
+def flipped(image: TwoHandImage) -> TwoHandImage:
     """The mirror image, with the hands' labels changed over; pixels count from the first one's centre."""
-    last = picture.rgb.shape[1] - 1
-    joints = np.roll(picture.joints, JOINTS, 0)
+    last = image.rgb.shape[1] - 1
+    joints = np.roll(image.joints, JOINTS, 0)
     joints[:, 0] = last - joints[:, 0]
     return replace(
-        picture,
-        rgb=np.ascontiguousarray(picture.rgb[:, ::-1]),
-        box=picture.box._replace(cx=last - picture.box.cx),
+        image,
+        rgb=np.ascontiguousarray(image.rgb[:, ::-1]),
+        box=image.box._replace(cx=last - image.box.cx),
         joints=joints,
-        valid=np.roll(picture.valid, JOINTS),
-        hand_type=picture.hand_type[::-1].copy(),
+        valid=np.roll(image.valid, JOINTS),
+        hand_type=image.hand_type[::-1].copy(),
     )
 
 
-def example_from_picture(
-    picture: TwoHandPicture,
+def example_from_image(
+    labelled: TwoHandImage,
     layout: HandLayout,
     variation: Variation = _AS_IS,
     space: HeatmapSpace = _SPACE,
 ) -> TwoHandExample:
-    """Vary a picture, cut its hands out, and say what is right for the crop."""
+    """Vary an image, cut its hands out, and say what is right for the crop."""
     if variation.flip:
-        picture = flipped(picture)
-    box = picture.box
+        labelled = flipped(labelled)
+    box = labelled.box
     box = box._replace(cx=box.cx + variation.shift[0] * box.width, cy=box.cy + variation.shift[1] * box.height)
     area = area_of_box(box)
     side = area.width * variation.scale
     area = RotatedBox(area.cx, area.cy, side, side, variation.rotation_rad)
     size = space.size_px
-    image = crop(picture.rgb.astype(np.float32), area, size, size, border="zero")
+    image = crop(labelled.rgb.astype(np.float32), area, size, size, border="zero")
     image = np.clip(image * np.array(variation.gain, np.float32), 0, 255) / np.float32(255)
     matrix = inverse_affine(crop_matrix(area, size, size))
-    joints = picture.joints.copy()
+    joints = labelled.joints.copy()
     joints[:, :2] = joints[:, :2] @ matrix[:, :2].T + matrix[:, 2]
-    bins, valid, rel_root = targets_from_crop(joints, _with_known_roots(picture.valid, layout), layout, space)
-    both = picture.hand_type.all() and all(valid[layout.root(hand)] for hand in SIDES)
+    bins, valid, rel_root = targets_from_crop(joints, _with_known_roots(labelled.valid, layout), layout, space)
+    both = labelled.hand_type.all() and all(valid[layout.root(hand)] for hand in SIDES)
     return TwoHandExample(
         image.astype(np.float32),
         bins,
         valid,
         rel_root,
         bool(both) and 0 <= rel_root < space.bins,
-        picture.hand_type,
-        picture.hand_type_valid,
+        labelled.hand_type,
+        labelled.hand_type_valid,
     )
 
 

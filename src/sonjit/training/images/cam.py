@@ -172,17 +172,17 @@ class HandCrops:
             }
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(f"{truth}: no frames with hands of handedness and xy in it ({error})") from None
-        self._pictures: dict[int, NDArray[np.uint8]] = {}
+        self._images: dict[int, NDArray[np.uint8]] = {}
         self._hands: dict[int, list[tuple[int, NDArray[np.float64]]]] = {}
         with open_source(clip) as source:
             for frame in source:
                 if frame.index in hands:
-                    picture, scale = _shrunk(frame.rgb)
-                    self._pictures[frame.index] = picture
+                    image, scale = _shrunk(frame.rgb)
+                    self._images[frame.index] = image
                     self._hands[frame.index] = [(label, xy * scale) for label, xy in hands[frame.index]]
         quarter = segment * 3 // 4
-        self.learnt = [index for index in sorted(self._pictures) if index % segment < quarter]
-        self.held_out = [index for index in sorted(self._pictures) if index % segment >= quarter]
+        self.learnt = [index for index in sorted(self._images) if index % segment < quarter]
+        self.held_out = [index for index in sorted(self._images) if index % segment >= quarter]
         if not self.learnt or not self.held_out:
             raise InputError(f"{clip} is too short for segments of {segment} frames; set a smaller one")
 
@@ -217,10 +217,10 @@ class HandCrops:
     def _crop(self, index: int, which: int, rng: np.random.Generator, *, context: float, tilt: float) -> Crop | None:
         """One hand of a frame or, beyond the last, none.
 
-        None where the hand has left the picture, or another one reaches into the crop.
+        None where the hand has left the image, or another one reaches into the crop.
         """
-        picture, hands, size = self._pictures[index], self._hands[index], self._size
-        height, width = picture.shape[:2]
+        rgb, hands, size = self._images[index], self._hands[index], self._size
+        height, width = rgb.shape[:2]
         _, points = hands[min(which, len(hands) - 1)] if hands else (0, np.array([[0.0, 0.0], [width / 4, width / 4]]))
         box = _around(points)
         hand = max(box[2] - box[0], box[3] - box[1])
@@ -236,7 +236,7 @@ class HandCrops:
             x_min, y_min, x_max, y_max = _around(_moved(to_crop, xy))
             if number != which and x_max > 0 and y_max > 0 and x_min < size and y_min < size:
                 return None
-        image = crop(picture, area, size, size)
+        image = crop(rgb, area, size, size)
         if which >= len(hands):
             return Crop(image, CLASSES.index("none"), None)
         label, xy = hands[which]

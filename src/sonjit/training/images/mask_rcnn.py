@@ -1,4 +1,4 @@
-"""Mask R-CNN on pictures of one's own, such as hands: a data set in COCO's format in, a network and its figures out.
+"""Mask R-CNN on images of one's own, such as hands: a data set in COCO's format in, a network and its figures out.
 
 COCO's average precision of boxes and masks, by the names that a run's log has.
 """
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import nn
 
-from sonjit.datasets import load_coco, read_pictures
+from sonjit.datasets import load_coco, read_images
 from sonjit.errors import InputError
 from sonjit.explain.instances import results_from_instances
 from sonjit.metrics import coco_precision
@@ -22,8 +22,8 @@ from sonjit.networks.registry import create_network
 from sonjit.training.images.mask_rcnn_data import (
     Example,
     example_from_coco,
+    image_tensor,
     mirrored_labels,
-    picture_tensor,
     tensors_from_example,
     varied,
 )
@@ -44,9 +44,9 @@ if TYPE_CHECKING:
 
 METRICS = "metrics.json"
 
-_SIDE_PX = 192  # short side of pictures for a new network
+_SIDE_PX = 192  # short side of images for a new network
 
-_KEPT_SIDE_PX = 1333  # longer pictures are made smaller before they are kept
+_KEPT_SIDE_PX = 1333  # longer images are made smaller before they are kept
 
 
 @dataclass(frozen=True)
@@ -56,21 +56,21 @@ class InstanceSettings(LoopOptions):
     Those of its layers hold where no weights are given to begin with.
 
     Attributes:
-        pictures: to learn from, spread evenly over the data set; 0 for four in five.
+        images: to learn from, spread evenly over the data set; 0 for four in five.
         held_out: of the others to judge by, at most.
-        batch: pictures in a step.
-        side: what the short side of a picture becomes, in pixels; 0 for 192, or what the given weights are for.
+        batch: images in a step.
+        side: what the short side of an image becomes, in pixels; 0 for 192, or what the given weights are for.
         depth: layers of the residual network.
         width: channels of its first stage.
         channels: of pyramid and heads.
         hidden: of the box head's fully connected layers.
         masks: False for Faster R-CNN, the same without masks.
-        samples: anchors and proposals of a picture that the losses are taken over.
+        samples: anchors and proposals of an image that the losses are taken over.
     """
 
     steps: int = 600
     rate: float = 2e-3
-    pictures: int = 0
+    images: int = 0
     held_out: int = 100
     batch: int = 4
     side: int = 0
@@ -84,14 +84,14 @@ class InstanceSettings(LoopOptions):
     def __post_init__(self) -> None:
         """Refuse what trains nothing."""
         super().__post_init__()
-        least = {"pictures": 0, "held_out": 1, "batch": 1, "side": 0, "width": 8, "channels": 8, "hidden": 8}
+        least = {"images": 0, "held_out": 1, "batch": 1, "side": 0, "width": 8, "channels": 8, "hidden": 8}
         for name, value in (least | {"samples": 8}).items():
             if getattr(self, name) < value:
                 raise InputError(f"{name}={getattr(self, name)}: give at least {value}")
 
     @property
     def layers(self) -> dict[str, Any]:
-        """Options of a small network that learns from few pictures, with norms that need no large batches."""
+        """Options of a small network that learns from few images, with norms that need no large batches."""
         return {
             "depth": self.depth,
             "width": self.width,
@@ -105,13 +105,13 @@ class InstanceSettings(LoopOptions):
 
 
 def train_instances(request: TrainingRequest) -> Mapping[str, object]:
-    """Train Mask R-CNN on a data set in COCO's format and judge it by pictures that it has not seen.
+    """Train Mask R-CNN on a data set in COCO's format and judge it by images that it has not seen.
 
     Args:
         request: with `data`, the annotations or their folder, and `images`, their folder or a video.
 
     Returns:
-        The weights' path, and average precisions of boxes and masks on the pictures held out.
+        The weights' path, and average precisions of boxes and masks on the images held out.
 
     Raises:
         InputError: no data, data that cannot be used, or weights that do not fit.
@@ -145,24 +145,22 @@ def train_instances(request: TrainingRequest) -> Mapping[str, object]:
 
 
 @torch.no_grad()
-def judge(
-    network: MaskRCNN, data: CocoData, pictures: Mapping[int, NDArray[np.uint8]], device: str
-) -> dict[str, float]:
-    """Average precisions of a network on pictures of a data set.
+def judge(network: MaskRCNN, data: CocoData, images: Mapping[int, NDArray[np.uint8]], device: str) -> dict[str, float]:
+    """Average precisions of a network on images of a data set.
 
     Args:
         network: whose labels 1, 2, ... are the data set's categories in order.
         data: with the truth.
-        pictures: id -> (H, W, 3) uint8 RGB.
+        images: id -> (H, W, 3) uint8 RGB.
         device: of torch.
     """
     network.eval()
     ids = [one.id for one in data.categories]
     results: list[dict[str, Any]] = []
-    for picture_id, rgb in pictures.items():
-        (found,) = network.find([picture_tensor(rgb, device)])
-        results += results_from_instances(found, rgb.shape[:2], picture_id, ids)
-    return average_precisions(data.path, pictures, results, masks=network.mask_head is not None)
+    for image_id, rgb in images.items():
+        (found,) = network.find([image_tensor(rgb, device)])
+        results += results_from_instances(found, rgb.shape[:2], image_id, ids)
+    return average_precisions(data.path, images, results, masks=network.mask_head is not None)
 
 
 def _network(weights: str | None, categories: Sequence[Category], settings: InstanceSettings) -> SavedMaskRCNN:
@@ -192,23 +190,23 @@ def _network(weights: str | None, categories: Sequence[Category], settings: Inst
 def _split(
     data: CocoData, images: Path | None, settings: InstanceSettings
 ) -> tuple[list[Example], dict[int, NDArray[np.uint8]]]:
-    """What is learnt from, and the pictures held out by their id; both spread evenly over the data set."""
-    count = len(data.pictures)
-    learnt = settings.pictures or count * 4 // 5
+    """What is learnt from, and the images held out by their id; both spread evenly over the data set."""
+    count = len(data.images)
+    learnt = settings.images or count * 4 // 5
     if not 0 < learnt < count:
-        raise InputError(f"{data.path} has {count} pictures and {learnt} are to be learnt from: leave some to judge by")
+        raise InputError(f"{data.path} has {count} images and {learnt} are to be learnt from: leave some to judge by")
     chosen = {i * count // learnt for i in range(learnt)}
     others = [i for i in range(count) if i not in chosen]
     judged = {others[i * len(others) // settings.held_out] for i in range(settings.held_out)}
-    subset = replace(data, pictures=tuple(data.pictures[i] for i in sorted(chosen | judged)))
-    ids, learnt_ids = [one.id for one in data.categories], {data.pictures[i].id for i in chosen}
+    subset = replace(data, images=tuple(data.images[i] for i in sorted(chosen | judged)))
+    ids, learnt_ids = [one.id for one in data.categories], {data.images[i].id for i in chosen}
     examples: list[Example] = []
     held_out: dict[int, NDArray[np.uint8]] = {}
-    for picture, rgb in read_pictures(subset, images):
-        if picture.id in learnt_ids:
-            examples.append(example_from_coco(picture, rgb, ids, _KEPT_SIDE_PX))
+    for image, rgb in read_images(subset, images):
+        if image.id in learnt_ids:
+            examples.append(example_from_coco(image, rgb, ids, _KEPT_SIDE_PX))
         else:
-            held_out[picture.id] = rgb
+            held_out[image.id] = rgb
     return examples, held_out
 
 
@@ -216,13 +214,13 @@ _KINDS: dict[str, Literal["bbox", "segm"]] = {"box": "bbox", "mask": "segm"}
 
 
 def average_precisions(
-    annotations: Path, picture_ids: Collection[int], results: Sequence[Mapping[str, Any]], *, masks: bool = True
+    annotations: Path, image_ids: Collection[int], results: Sequence[Mapping[str, Any]], *, masks: bool = True
 ) -> dict[str, float]:
-    """How well results fit the annotations of some pictures: AP over IoU 0.5 to 0.95, and AP50.
+    """How well results fit the annotations of some images: AP over IoU 0.5 to 0.95, and AP50.
 
     Args:
         annotations: the JSON file in COCO's format.
-        picture_ids: of the pictures that were looked at.
+        image_ids: of the images that were looked at.
         results: as in COCO's results format.
         masks: whether the results hold masks.
 
@@ -232,6 +230,6 @@ def average_precisions(
     scores: dict[str, float] = {}
     for name, kind in _KINDS.items():
         if kind == "bbox" or masks:
-            stats = coco_precision(annotations, results, kind, picture_ids=picture_ids).stats
+            stats = coco_precision(annotations, results, kind, image_ids=image_ids).stats
             scores |= {f"{name}_ap": stats["AP"], f"{name}_ap50": stats["AP50"]}
     return scores

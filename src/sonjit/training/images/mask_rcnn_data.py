@@ -1,4 +1,4 @@
-"""Pictures of a COCO data set as examples for Mask R-CNN, turned, scaled, flipped and lit at random."""
+"""Images of a COCO data set as examples for Mask R-CNN, turned, scaled, flipped and lit at random."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from sonjit.datasets import CocoPicture
+    from sonjit.datasets import CocoImage
 
-_LEAST_PX = 16  # pixels of a mask below which an instance has left the picture
-_TURN_RAD, _SCALE, _SHIFT = 0.3, (0.7, 1.3), 0.15  # at most; the shift in sides of the picture
+_LEAST_PX = 16  # pixels of a mask below which an instance has left the image
+_TURN_RAD, _SCALE, _SHIFT = 0.3, (0.7, 1.3), 0.15  # at most; the shift in sides of the image
 _LIGHT = (0.7, 1.3)
 
 
 @dataclass(frozen=True, eq=False)
 class Example:
-    """One picture and what stands in it.
+    """One image and what stands in it.
 
     Attributes:
-        id: of the picture in its data set.
+        id: of the image in its data set.
         rgb: (H, W, 3) uint8.
         labels: (N,) int64, 1 and up.
         masks: (N, H, W) uint8, 0 or 1.
@@ -42,23 +42,21 @@ class Example:
     masks: NDArray[np.uint8]
 
 
-def example_from_coco(
-    picture: CocoPicture, rgb: NDArray[np.uint8], category_ids: Sequence[int], max_side: int
-) -> Example:
-    """A picture, made smaller where its long side is longer; crowds and empty masks are left out."""
+def example_from_coco(image: CocoImage, rgb: NDArray[np.uint8], category_ids: Sequence[int], max_side: int) -> Example:
+    """An image, made smaller where its long side is longer; crowds and empty masks are left out."""
     height, width = rgb.shape[:2]
     scale = min(max_side / max(height, width), 1.0)
     size = max(round(width * scale), 1), max(round(height * scale), 1)
     labels: list[int] = []
     masks: list[NDArray[np.uint8]] = []
-    for one in picture.instances:
+    for one in image.instances:
         mask = cv2.resize(one.mask(height, width).astype(np.float32), size, interpolation=cv2.INTER_AREA) >= 0.5
         if not one.crowd and mask.any():
             labels.append(category_ids.index(one.category_id) + 1)
             masks.append(mask.astype(np.uint8))
     small = np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), np.uint8)
     stacked = np.stack(masks) if masks else np.zeros((0, size[1], size[0]), np.uint8)
-    return Example(picture.id, small, np.array(labels, np.int64), stacked)
+    return Example(image.id, small, np.array(labels, np.int64), stacked)
 
 
 def mirrored_labels(names: Sequence[str]) -> NDArray[np.int64]:
@@ -71,7 +69,7 @@ def mirrored_labels(names: Sequence[str]) -> NDArray[np.int64]:
 
 
 def varied(example: Example, mirror: NDArray[np.int64], rng: np.random.Generator) -> Example:
-    """The example turned, scaled, moved, lit and, every other time, mirrored; what leaves the picture is dropped."""
+    """The example turned, scaled, moved, lit and, every other time, mirrored; what leaves the image is dropped."""
     height, width = example.rgb.shape[:2]
     turn, scale = rng.uniform(-_TURN_RAD, _TURN_RAD), rng.uniform(*_SCALE)
     flip = rng.random() < 0.5
@@ -96,11 +94,11 @@ def tensors_from_example(example: Example, device: str | torch.device) -> tuple[
     for box, mask in zip(boxes, example.masks, strict=True):
         x, y, wide, high = cv2.boundingRect(mask)
         box[:] = x, y, x + wide, y + high
-    picture = picture_tensor(example.rgb, device)
+    image = image_tensor(example.rgb, device)
     labels, masks = torch.from_numpy(example.labels).to(device), torch.from_numpy(example.masks).to(device)
-    return picture, Target(torch.from_numpy(boxes).to(device), labels, masks)
+    return image, Target(torch.from_numpy(boxes).to(device), labels, masks)
 
 
-def picture_tensor(rgb: NDArray[np.uint8], device: str | torch.device) -> Tensor:
+def image_tensor(rgb: NDArray[np.uint8], device: str | torch.device) -> Tensor:
     """(H, W, 3) uint8 as (3, H, W) float32, 0..1."""
     return torch.from_numpy(rgb).to(device).permute(2, 0, 1).float() / 255

@@ -1,4 +1,4 @@
-"""Drawing landmarks on BGR pictures with OpenCV, and in space with matplotlib, under MediaPipe's names."""
+"""Drawing landmarks on BGR images with OpenCV, and in space with matplotlib, under MediaPipe's names."""
 
 from __future__ import annotations
 
@@ -60,9 +60,9 @@ def draw_landmarks(
     connection_drawing_spec: DrawingSpec | Mapping[tuple[int, int], DrawingSpec] | None = _WHITE,
     is_drawing_landmarks: bool = True,
 ) -> None:
-    """Draw lines and, above them, white-rimmed dots into a picture.
+    """Draw lines and, above them, white-rimmed dots into an image.
 
-    Landmarks outside the picture, or less than half sure where they say how sure they are, are left out with
+    Landmarks outside the image, or less than half sure where they say how sure they are, are left out with
     their lines.
 
     Args:
@@ -74,7 +74,7 @@ def draw_landmarks(
         is_drawing_landmarks: False draws no dots.
 
     Raises:
-        InputError: not a BGR picture, or a connection to a landmark that the list lacks.
+        InputError: not a BGR image, or a connection to a landmark that the list lacks.
     """
     import cv2
 
@@ -104,10 +104,10 @@ def draw_detection(
     keypoint_drawing_spec: DrawingSpec = _RED,
     bbox_drawing_spec: DrawingSpec = _WHITE,
 ) -> None:
-    """Draw a detection's keypoints and box into a picture, as far as they lie in it.
+    """Draw a detection's keypoints and box into an image, as far as they lie in it.
 
     Raises:
-        InputError: not a BGR picture, or a location that is not relative to the picture.
+        InputError: not a BGR image, or a location that is not relative to the image.
     """
     import cv2
 
@@ -139,14 +139,14 @@ def draw_axis(
     axis_length: float = 0.1,
     axis_drawing_spec: DrawingSpec = _WHITE,
 ) -> None:
-    """Draw an object's axes as arrows into a picture: x red, y green, z blue.
+    """Draw an object's axes as arrows into an image: x red, y green, z blue.
 
     Args:
         image: (H, W, 3) uint8 BGR, drawn upon.
         rotation: (3, 3), object to camera; this camera has x right, y up and looks along -z.
         translation: (3,), object to camera.
-        focal_length: in halves of the picture's width and height.
-        principal_point: likewise, from the middle of the picture.
+        focal_length: in halves of the image's width and height.
+        principal_point: likewise, from the middle of the image.
         axis_length: in the unit of `translation`.
         axis_drawing_spec: its thickness counts.
     """
@@ -199,7 +199,7 @@ def plot_landmarks(
 def _normalized_to_pixel_coordinates(  # pyright: ignore[reportUnusedFunction]  # scripts use it
     normalized_x: float, normalized_y: float, image_width: int, image_height: int
 ) -> Pixel | None:
-    """The pixel of a point given as parts of the picture; None outside of it."""
+    """The pixel of a point given as parts of the image; None outside of it."""
     for value in (normalized_x, normalized_y):
         if not (0 <= value <= 1 or math.isclose(value, 1)):
             return None
@@ -232,7 +232,7 @@ def _spec_of(specs: DrawingSpec | Mapping[Any, DrawingSpec] | None, key: object)
 
 def _size_of_bgr(image: NDArray[Any]) -> tuple[int, int]:
     if image.ndim != 3 or image.shape[2] != 3:
-        raise InputError(f"drawing takes a BGR picture, (H, W, 3), not {image.shape}")
+        raise InputError(f"drawing takes a BGR image, (H, W, 3), not {image.shape}")
     return image.shape[0], image.shape[1]
 
 

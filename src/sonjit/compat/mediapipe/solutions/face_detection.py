@@ -45,13 +45,13 @@ class SolutionOutputs(NamedTuple):
 
 
 def get_key_point(detection: Detection, key_point_enum: FaceKeyPoint) -> LocationData.RelativeKeypoint | None:
-    """A key point of a face, as parts of the picture; None for a detection without any."""
+    """A key point of a face, as parts of the image; None for a detection without any."""
     points = detection.location_data.relative_keypoints
     return points[key_point_enum] if points else None
 
 
 class FaceDetection(Solution):
-    """Finds faces in pictures, each of which stands alone; a context manager.
+    """Finds faces in images, each of which stands alone; a context manager.
 
     Args:
         min_detection_confidence: of a face, 0..1; by default 0.5, for the full range 0.6. MediaPipe's Python package
@@ -81,7 +81,7 @@ class FaceDetection(Solution):
         )
 
     def process(self, image: NDArray[np.uint8]) -> SolutionOutputs:
-        """Faces in one picture.
+        """Faces in one image.
 
         Args:
             image: (H, W, 3) uint8 RGB; it is only read.

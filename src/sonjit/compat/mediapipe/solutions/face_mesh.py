@@ -56,17 +56,17 @@ class SolutionOutputs(NamedTuple):
     """What `FaceMesh.process` found.
 
     Attributes:
-        multi_face_landmarks: 468 or 478 landmarks per face, as parts of the picture; None for no face.
+        multi_face_landmarks: 468 or 478 landmarks per face, as parts of the image; None for no face.
     """
 
     multi_face_landmarks: list[NormalizedLandmarkList] | None = None
 
 
 class FaceMesh(Solution):
-    """Finds faces in pictures; a context manager.
+    """Finds faces in images; a context manager.
 
     Args:
-        static_image_mode: every picture stands alone; otherwise pictures are frames of one video.
+        static_image_mode: every image stands alone; otherwise images are frames of one video.
         max_num_faces: how many faces to find at most.
         refine_landmarks: exact lips and eyes, and ten more landmarks for the irises.
         min_detection_confidence: of a face, 0..1.
@@ -109,7 +109,7 @@ class FaceMesh(Solution):
         )
 
     def process(self, image: NDArray[np.uint8]) -> SolutionOutputs:
-        """Faces in one picture.
+        """Faces in one image.
 
         Args:
             image: (H, W, 3) uint8 RGB; it is only read.

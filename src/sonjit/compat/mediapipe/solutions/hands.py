@@ -80,7 +80,7 @@ class SolutionOutputs(NamedTuple):
     """What `Hands.process` found: lists with one entry per hand, or None for no hand.
 
     Attributes:
-        multi_hand_landmarks: 21 landmarks each, as parts of the picture.
+        multi_hand_landmarks: 21 landmarks each, as parts of the image.
         multi_hand_world_landmarks: the same landmarks in metres, origin at the hand's centre.
         multi_handedness: one classification each, "Left" or "Right".
     """
@@ -91,13 +91,13 @@ class SolutionOutputs(NamedTuple):
 
 
 class Hands(Solution):
-    """Finds hands in pictures; a context manager.
+    """Finds hands in images; a context manager.
 
-    Labels hold for selfie views, as MediaPipe's do: of a picture that is not mirrored, flip it first or exchange
+    Labels hold for selfie views, as MediaPipe's do: of an image that is not mirrored, flip it first or exchange
     "Left" and "Right".
 
     Args:
-        static_image_mode: every picture stands alone; otherwise pictures are frames of one video.
+        static_image_mode: every image stands alone; otherwise images are frames of one video.
         max_num_hands: how many hands to find at most.
         model_complexity: 0 for the lite networks, 1 for the full ones.
         min_detection_confidence: of a palm, 0..1.
@@ -142,7 +142,7 @@ class Hands(Solution):
         )
 
     def process(self, image: NDArray[np.uint8]) -> SolutionOutputs:
-        """Hands in one picture.
+        """Hands in one image.
 
         Args:
             image: (H, W, 3) uint8 RGB; it is only read.

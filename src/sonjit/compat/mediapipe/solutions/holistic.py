@@ -56,7 +56,7 @@ class SolutionOutputs(NamedTuple):
     """What `Holistic.process` found; None for what was not.
 
     Attributes:
-        pose_landmarks: 33 landmarks with their visibility, as parts of the picture.
+        pose_landmarks: 33 landmarks with their visibility, as parts of the image.
         pose_world_landmarks: the same landmarks in metres, origin between the hips.
         left_hand_landmarks: 21 landmarks of the hand at the pose's left wrist: the person's own left one.
         right_hand_landmarks: and of the right one.
@@ -73,10 +73,10 @@ class SolutionOutputs(NamedTuple):
 
 
 class Holistic(Solution):
-    """Finds one person with hands and face in pictures; a context manager.
+    """Finds one person with hands and face in images; a context manager.
 
     Args:
-        static_image_mode: every picture stands alone; otherwise pictures are frames of one video.
+        static_image_mode: every image stands alone; otherwise images are frames of one video.
         model_complexity: of the body: 0 for the lite network, 1 for the full one, 2 for the heavy one.
         smooth_landmarks: smooth the body's landmarks over a video's frames.
         enable_segmentation: give the mask too.
@@ -128,7 +128,7 @@ class Holistic(Solution):
         )
 
     def process(self, image: NDArray[np.uint8]) -> SolutionOutputs:
-        """The person in one picture.
+        """The person in one image.
 
         Args:
             image: (H, W, 3) uint8 RGB; it is only read.

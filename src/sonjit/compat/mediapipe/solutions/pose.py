@@ -70,7 +70,7 @@ class SolutionOutputs(NamedTuple):
     """What `Pose.process` found; None for no person.
 
     Attributes:
-        pose_landmarks: 33 landmarks with their visibility, as parts of the picture.
+        pose_landmarks: 33 landmarks with their visibility, as parts of the image.
         pose_world_landmarks: the same landmarks in metres, origin between the hips.
         segmentation_mask: (H, W) float32 probability of the person per pixel; None also where not asked for.
     """
@@ -81,10 +81,10 @@ class SolutionOutputs(NamedTuple):
 
 
 class Pose(Solution):
-    """Finds one person in pictures; a context manager.
+    """Finds one person in images; a context manager.
 
     Args:
-        static_image_mode: every picture stands alone; otherwise pictures are frames of one video.
+        static_image_mode: every image stands alone; otherwise images are frames of one video.
         model_complexity: 0 for the lite network, 1 for the full one, 2 for the heavy one.
         smooth_landmarks: smooth landmarks over a video's frames.
         enable_segmentation: give the mask too.
@@ -128,7 +128,7 @@ class Pose(Solution):
         )
 
     def process(self, image: NDArray[np.uint8]) -> SolutionOutputs:
-        """The person in one picture.
+        """The person in one image.
 
         Args:
             image: (H, W, 3) uint8 RGB; it is only read.
@@ -142,7 +142,7 @@ class Pose(Solution):
 
 
 def pose_outputs(body: Body, image: NDArray[np.uint8]) -> SolutionOutputs:
-    """A body found in a picture (H, W, 3)."""
+    """A body found in an image (H, W, 3)."""
     return SolutionOutputs(
         image_landmarks(body.keypoints, image, body.visibility),
         world_landmarks(body.keypoints_3d, body.visibility),

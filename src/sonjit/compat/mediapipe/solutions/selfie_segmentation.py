@@ -47,7 +47,7 @@ class SelfieSegmentation:
         )
 
     def process(self, image: NDArray[np.uint8]) -> SolutionOutputs:
-        """The mask of one picture.
+        """The mask of one image.
 
         Args:
             image: (H, W, 3) uint8 RGB; it is only read.
@@ -59,7 +59,7 @@ class SelfieSegmentation:
         return SolutionOutputs(self._segmenter.mask(image))
 
     def reset(self) -> None:
-        """Nothing to forget: every picture stands alone."""
+        """Nothing to forget: every image stands alone."""
 
     def close(self) -> None:
         """Free the network."""

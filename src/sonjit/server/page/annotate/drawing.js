@@ -1,4 +1,4 @@
-/** What is drawn over a picture: bones, marks, projections, other people's marks, and the line on which a joint must lie. */
+/** What is drawn over an image: bones, marks, projections, other people's marks, and the line on which a joint must lie. */
 
 import { INK, LEFT, NEUTRAL, RIGHT } from "../skeletons.js";
 
@@ -11,7 +11,7 @@ const FAR_PX = 5; // a residual that one should look at
 /**
  * @typedef {{marks: Map<number, any>, machine: Map<number, any>, others: any[], projected: (Spot | null)[], residuals: (number | null)[],
  *   line: [number, number][], bones: [number, number][], odd: Set<string>, joint: number, name: string, conflicts: Set<number>,
- *   cursor: Spot | null}} Scene places are in pixels of the picture
+ *   cursor: Spot | null}} Scene places are in pixels of the image
  */
 
 /** @param {number} joint */
@@ -19,7 +19,7 @@ export const handColour = (joint) => (joint < 21 ? RIGHT : LEFT);
 
 /**
  * @param {CanvasRenderingContext2D} ctx one unit is a pixel of the screen
- * @param {(x: number, y: number) => Spot} put from the picture to the screen
+ * @param {(x: number, y: number) => Spot} put from the image to the screen
  * @param {Scene} scene
  */
 export function drawScene(ctx, put, scene) {

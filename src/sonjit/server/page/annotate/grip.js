@@ -1,4 +1,4 @@
-/** Pointers on a view: a tap marks, a drag on a mark moves it, elsewhere it moves the picture; two fingers and the wheel zoom. */
+/** Pointers on a view: a tap marks, a drag on a mark moves it, elsewhere it moves the image; two fingers and the wheel zoom. */
 
 const GRAB_PX = 9; // of the screen: how near to a mark a pointer takes hold of it
 const MOVED_PX = 4; // what moves farther was no tap
@@ -55,7 +55,7 @@ export class Grip {
     if (!this.#pointers.delete(pointerId) || this.#pointers.size) return;
     const held = this.#held;
     this.#held = null;
-    if (!held || !isMeant || !this.#tile.hasPicture) return;
+    if (!held || !isMeant || !this.#tile.hasImage) return;
     if (!held.moved) this.#on.tap(...this.#placeAt(x, y), held.joint);
     else if (held.joint !== null) this.#on.drag(held.joint, ...this.#placeAt(x, y), true);
   }

@@ -72,7 +72,7 @@ export function showWarnings(place, seen, names, choose) {
   place.replaceChildren(...disputes, ...bones);
 }
 
-/** @param {HTMLElement} place @param {any} said the answer of the door @param {string[]} names */
+/** @param {HTMLElement} place @param {any} said the answer of the endpoint @param {string[]} names */
 export function showAgreement(place, said, names) {
   if (!said.all.pairs) return place.replaceChildren(make("p", { className: "hint", textContent: text("agreement.none") }));
   const cells = (/** @type {string} */ head, /** @type {any} */ { pairs, mean_px: mean, median_px: middle, within }) => make("tr", {},

@@ -1,6 +1,6 @@
-/** The doors below /v1/annotate, as docs/annotation.md has them. */
+/** The endpoints below /v1/annotate, as docs/annotation.md has them. */
 
-import { ServerError, call, thisServer, tokenOfPage } from "../doors.js";
+import { ServerError, call, thisServer, tokenOfPage } from "../endpoints.js";
 
 /** @typedef {{id: string, frame: number, view: string, joint: number, annotator?: string, state: string, x: number | null,
  *   y: number | null, source: string, version?: number}} Mark */
@@ -11,7 +11,7 @@ import { ServerError, call, thisServer, tokenOfPage } from "../doors.js";
 const token = tokenOfPage(thisServer);
 
 /** @param {string} path @param {Record<string, unknown>} [query] lists become several parameters */
-function door(path, query = {}) {
+function endpoint(path, query = {}) {
   const address = new URL(`/v1/annotate${path}`, thisServer);
   for (const [name, value] of Object.entries(query)) {
     for (const one of Array.isArray(value) ? value : [value]) {
@@ -22,35 +22,35 @@ function door(path, query = {}) {
 }
 
 /** @returns {Promise<any>} */
-export const getProject = () => call(door(""), token);
+export const getProject = () => call(endpoint(""), token);
 
 /** @param {number} frame @param {Record<string, unknown>} query @returns {Promise<any>} */
-export const getFrame = (frame, query) => call(door(`/frames/${frame}`, query), token);
+export const getFrame = (frame, query) => call(endpoint(`/frames/${frame}`, query), token);
 
 /** @param {string} annotator @param {object[]} marks @param {Record<string, unknown>} query @returns {Promise<any>} */
 export const postMarks = (annotator, marks, query) =>
-  call(door("/marks", query), token, { method: "POST", body: JSON.stringify({ annotator, marks }) });
+  call(endpoint("/marks", query), token, { method: "POST", body: JSON.stringify({ annotator, marks }) });
 
 /** @param {Record<string, unknown>} query @returns {Promise<any>} */
-export const prelabel = (query) => call(door("/prelabel", query), token, { method: "POST" });
+export const prelabel = (query) => call(endpoint("/prelabel", query), token, { method: "POST" });
 
 /** @returns {Promise<any>} */
-export const getProgress = () => call(door("/progress"), token);
+export const getProgress = () => call(endpoint("/progress"), token);
 
 /** @param {number} since @returns {Promise<any>} */
-export const getChanges = (since) => call(door("/changes", { since }), token);
+export const getChanges = (since) => call(endpoint("/changes", { since }), token);
 
 /** @returns {Promise<any>} */
-export const getAgreement = () => call(door("/agreement"), token);
+export const getAgreement = () => call(endpoint("/agreement"), token);
 
 /**
- * One picture, or `region` x, y, width, height of it.
+ * One image, or `region` x, y, width, height of it.
  *
  * @param {string} view @param {number} frame @param {number} longest pixels @param {number[]} [region]
  * @returns {Promise<ImageBitmap>}
  */
-export async function getPicture(view, frame, longest, region) {
-  const address = door("/picture", { view, frame, longest, region: region?.join(",") });
+export async function getImage(view, frame, longest, region) {
+  const address = endpoint("/image", { view, frame, longest, region: region?.join(",") });
   const headers = token ? { Authorization: `Bearer ${token}` } : undefined;
   let answer;
   try {

@@ -1,8 +1,8 @@
-/** One view: its picture, what lies over it, and what a pointer does to both. */
+/** One view: its image, what lies over it, and what a pointer does to both. */
 
 import { drawScene } from "./drawing.js";
 import { Grip } from "./grip.js";
-import { getPicture } from "./project.js";
+import { getImage } from "./project.js";
 
 const MOST_ZOOM = 60;
 const DETAIL_AFTER_MS = 140;
@@ -17,10 +17,10 @@ export class Tile {
   #on;
   #parts;
   #frame = -1;
-  /** @type {ImageBitmap | null} */ #picture = null;
+  /** @type {ImageBitmap | null} */ #image = null;
   /** @type {{bitmap: ImageBitmap, region: number[]} | null} the visible part at full size */ #detail = null;
   /** @type {ReturnType<typeof setTimeout> | undefined} */ #timer;
-  #zoom = { scale: 1, x: 0, y: 0 }; // screen pixels per picture pixel; where the picture's corner is
+  #zoom = { scale: 1, x: 0, y: 0 }; // screen pixels per image pixel; where the image's corner is
   #fitted = true;
   #asked = false;
 
@@ -29,7 +29,7 @@ export class Tile {
     this.node = node;
     this.#on = on;
     const part = (/** @type {string} */ name) => /** @type {any} */ (node.querySelector(name));
-    this.#parts = { picture: part(".picture"), overlay: part(".overlay"), chooser: part("select"), note: part(".note"), said: part(".said") };
+    this.#parts = { image: part(".image"), overlay: part(".overlay"), chooser: part("select"), note: part(".note"), said: part(".said") };
     new Grip(this, on);
     new ResizeObserver(() => this.#resized()).observe(node);
   }
@@ -42,8 +42,8 @@ export class Tile {
     return /** @type {HTMLCanvasElement} */ (this.#parts.overlay);
   }
 
-  get hasPicture() {
-    return this.#picture !== null;
+  get hasImage() {
+    return this.#image !== null;
   }
 
   /** Longer side of what can be shown, in pixels of the device. */
@@ -60,21 +60,21 @@ export class Tile {
     this.#fit();
   }
 
-  /** @param {number} frame @param {ImageBitmap} picture */
-  show(frame, picture) {
+  /** @param {number} frame @param {ImageBitmap} image */
+  show(frame, image) {
     if (frame !== this.#frame) this.#dropDetail();
     this.#frame = frame;
-    this.#picture = picture;
+    this.#image = image;
     this.#parts.said.textContent = "";
     if (this.#fitted) this.#fit();
     this.#refine();
     this.render();
   }
 
-  /** No picture. @param {number} frame @param {string} why */
+  /** No image. @param {number} frame @param {string} why */
   blank(frame, why) {
     this.#frame = frame;
-    this.#picture = null;
+    this.#image = null;
     this.#dropDetail();
     this.#parts.said.textContent = why;
     this.render();
@@ -88,7 +88,7 @@ export class Tile {
     this.#ask();
   }
 
-  /** Where a place of the picture is on the page. @param {number} x @param {number} y @returns {[number, number]} */
+  /** Where a place of the image is on the page. @param {number} x @param {number} y @returns {[number, number]} */
   toPage(x, y) {
     const { left, top } = this.overlay.getBoundingClientRect();
     const [u, v] = this.put(x, y);
@@ -126,12 +126,12 @@ export class Tile {
     this.#moved();
   }
 
-  /** Middle of what is seen, in the picture. @returns {[number, number]} */
+  /** Middle of what is seen, in the image. @returns {[number, number]} */
   get middle() {
     return this.take(this.node.clientWidth / 2, this.node.clientHeight / 2);
   }
 
-  /** A place kept within the picture. @param {number} x @param {number} y @returns {[number, number]} */
+  /** A place kept within the image. @param {number} x @param {number} y @returns {[number, number]} */
   inside(x, y) {
     const { width = 0, height = 0 } = this.view ?? {};
     return [Math.min(Math.max(x, 0), width), Math.min(Math.max(y, 0), height)];
@@ -139,19 +139,19 @@ export class Tile {
 
   render() {
     this.#asked = false;
-    const { picture, overlay } = this.#parts;
+    const { image, overlay } = this.#parts;
     const [width, height] = [this.node.clientWidth, this.node.clientHeight];
-    for (const canvas of [picture, overlay]) {
+    for (const canvas of [image, overlay]) {
       const size = { width: Math.round(width * devicePixelRatio), height: Math.round(height * devicePixelRatio) };
       if (canvas.width !== size.width || canvas.height !== size.height) Object.assign(canvas, size);
     }
     const { scale, x, y } = this.#zoom;
-    const brush = picture.getContext("2d");
+    const brush = image.getContext("2d");
     brush.setTransform(devicePixelRatio, 0, 0, devicePixelRatio, 0, 0);
     brush.clearRect(0, 0, width, height);
     brush.imageSmoothingEnabled = scale * devicePixelRatio < 6; // single pixels are shown as such
-    if (this.#picture && this.view) {
-      brush.drawImage(this.#picture, x, y, this.view.width * scale, this.view.height * scale);
+    if (this.#image && this.view) {
+      brush.drawImage(this.#image, x, y, this.view.width * scale, this.view.height * scale);
       if (this.#detail) {
         const [left, top, wide, high] = this.#detail.region;
         brush.drawImage(this.#detail.bitmap, x + left * scale, y + top * scale, wide * scale, high * scale);
@@ -160,7 +160,7 @@ export class Tile {
     const pen = overlay.getContext("2d");
     pen.setTransform(devicePixelRatio, 0, 0, devicePixelRatio, 0, 0);
     pen.clearRect(0, 0, width, height);
-    if (this.scene && this.#picture) drawScene(pen, (u, v) => this.put(u, v), this.scene);
+    if (this.scene && this.#image) drawScene(pen, (u, v) => this.put(u, v), this.scene);
   }
 
   #ask() {
@@ -191,7 +191,7 @@ export class Tile {
     this.#zoom = { scale, x: (this.node.clientWidth - width * scale) / 2, y: (this.node.clientHeight - height * scale) / 2 };
   }
 
-  /** From the picture to the tile's own screen pixels. @param {number} x @param {number} y @returns {[number, number]} */
+  /** From the image to the tile's own screen pixels. @param {number} x @param {number} y @returns {[number, number]} */
   put(x, y) {
     return [this.#zoom.x + x * this.#zoom.scale, this.#zoom.y + y * this.#zoom.scale];
   }
@@ -207,12 +207,12 @@ export class Tile {
     this.#detail = null;
   }
 
-  /** Fetch the visible part at full size, where the picture at hand is coarser than the screen. */
+  /** Fetch the visible part at full size, where the image at hand is coarser than the screen. */
   #refine() {
     clearTimeout(this.#timer);
     const view = this.view;
-    if (!view || !this.#picture) return;
-    const coarse = this.#picture.width / view.width; // of the picture's pixels, how many came
+    if (!view || !this.#image) return;
+    const coarse = this.#image.width / view.width; // of the image's pixels, how many came
     if (coarse >= 1 || coarse >= this.#zoom.scale * devicePixelRatio * 0.95) return this.#dropDetail();
     this.#timer = setTimeout(async () => {
       const frame = this.#frame;
@@ -220,7 +220,7 @@ export class Tile {
       const region = [...from.map(Math.floor), ...to.map((end, k) => Math.ceil(end) - Math.floor(from[k]))];
       if (Math.min(region[2], region[3]) < 2) return;
       try {
-        const bitmap = await getPicture(view.name, frame, Math.min(Math.ceil(this.longest), 8192), region);
+        const bitmap = await getImage(view.name, frame, Math.min(Math.ceil(this.longest), 8192), region);
         if (frame !== this.#frame || view !== this.view) return bitmap.close();
         this.#dropDetail();
         this.#detail = { bitmap, region };

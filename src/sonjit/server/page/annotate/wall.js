@@ -1,12 +1,12 @@
-/** All views at once: which tiles there are, the pictures in them, and what a pointer means there. */
+/** All views at once: which tiles there are, the images in them, and what a pointer means there. */
 
 import { onLanguage, text } from "../i18n.js";
 import { placeOf } from "./outbox.js";
 import { jointName } from "./panel.js";
-import { Pictures } from "./pictures.js";
+import { Images } from "./images.js";
 import { Tile } from "./tile.js";
 
-const STEP_PX = 320; // sizes of pictures that are asked for: few, so that they are found again
+const STEP_PX = 320; // sizes of images that are asked for: few, so that they are found again
 const LEAST_PX = 640;
 const MOST_PX = 2560;
 
@@ -14,11 +14,11 @@ export class Wall {
   /** @type {Tile[]} */ #tiles = [];
   #studio;
   #given;
-  #pictures = new Pictures();
+  #images = new Images();
   #options = { advance: false, machine: true, others: true };
   /** @type {{joint: number, view: string, x: number, y: number} | null} */ #dragged = null;
   /** @type {[number, number] | null} */ cursor = null;
-  /** From asking for the last frame until all its pictures stood on the screen, milliseconds; -1 while it loads. */
+  /** From asking for the last frame until all its images stood on the screen, milliseconds; -1 while it loads. */
   turnMs = -1;
 
   /**
@@ -66,7 +66,7 @@ export class Wall {
     this.refresh();
   }
 
-  /** Draw everything anew over the pictures. */
+  /** Draw everything anew over the images. */
   refresh() {
     const { state, project } = this.#studio;
     if (!project || state.frame < 0) return;
@@ -177,7 +177,7 @@ export class Wall {
     return own ? studio.mark(view, joint, x, y) : studio.mark(view, joint, x, y, "seen", "H+M");
   }
 
-  /** Show the pictures of the frame, and fetch those that come next. */
+  /** Show the images of the frame, and fetch those that come next. */
   async #turn() {
     const { frame, shown, annotator } = this.#studio.state;
     if (frame < 0 || !annotator) return;
@@ -190,7 +190,7 @@ export class Wall {
     const { frames } = this.#studio.project;
     const place = frames.indexOf(frame);
     const near = [1, -1, 2].map((by) => frames[place + by]).filter((one) => one !== undefined);
-    this.#pictures.prepare(this.#tiles.flatMap(({ view }) => view ?? []), near, longest);
+    this.#images.prepare(this.#tiles.flatMap(({ view }) => view ?? []), near, longest);
   }
 
   /** @param {Tile} tile @param {number} frame @param {number} longest */
@@ -199,8 +199,8 @@ export class Wall {
     const isCurrent = () => tile.view === view && frame === this.#studio.state.frame;
     if (view.missing.includes(frame)) return tile.blank(frame, text("tile.missing"));
     try {
-      const picture = await this.#pictures.get(view.name, frame, longest);
-      if (isCurrent()) tile.show(frame, picture);
+      const image = await this.#images.get(view.name, frame, longest);
+      if (isCurrent()) tile.show(frame, image);
     } catch (error) {
       if (isCurrent()) tile.blank(frame, /** @type {Error} */ (error).message);
     }

@@ -4,7 +4,7 @@ from sonjit.compat.mediapipe.messages import Message, Repeated
 
 
 class NormalizedLandmark(Message):
-    """A point in a picture: x as a part of its width, y of its height, z of its width, nearer is smaller."""
+    """A point in an image: x as a part of its width, y of its height, z of its width, nearer is smaller."""
 
     x: float = 0.0
     y: float = 0.0
@@ -24,7 +24,7 @@ class Landmark(Message):
 
 
 class NormalizedLandmarkList(Message):
-    """The landmarks of one hand, face or body in the picture."""
+    """The landmarks of one hand, face or body in the image."""
 
     landmark: Repeated[NormalizedLandmark] = Repeated(NormalizedLandmark)
 

@@ -1,4 +1,4 @@
-"""Where a detection lies in the picture."""
+"""Where a detection lies in the image."""
 
 from enum import IntEnum
 
@@ -15,7 +15,7 @@ class _Format(IntEnum):
 
 
 class _RelativeBoundingBox(Message):
-    """A box: x and width as parts of the picture's width, y and height of its height."""
+    """A box: x and width as parts of the image's width, y and height of its height."""
 
     xmin: float = 0.0
     ymin: float = 0.0
@@ -24,7 +24,7 @@ class _RelativeBoundingBox(Message):
 
 
 class _RelativeKeypoint(Message):
-    """A point: x as a part of the picture's width, y of its height."""
+    """A point: x as a part of the image's width, y of its height."""
 
     x: float = 0.0
     y: float = 0.0
@@ -33,7 +33,7 @@ class _RelativeKeypoint(Message):
 
 
 class LocationData(Message):
-    """A location; of the formats, only boxes relative to the picture are in use."""
+    """A location; of the formats, only boxes relative to the image are in use."""
 
     Format = _Format
     RelativeBoundingBox = _RelativeBoundingBox

@@ -1,6 +1,6 @@
-"""A script in the style of mediapipe.solutions, run by Sonjit: draws a person's body, hands and face into a picture.
+"""A script in the style of mediapipe.solutions, run by Sonjit: draws a person's body, hands and face into an image.
 
-    python examples/mediapipe_holistic_picture.py INPUT [OUTPUT]
+    python examples/mediapipe_holistic_image.py INPUT [OUTPUT]
 
 OUTPUT is person.png where not given.
 """
@@ -16,11 +16,11 @@ mp_drawing = mp.solutions.drawing_utils
 mp_drawing_styles = mp.solutions.drawing_styles
 
 if len(sys.argv) < 2:
-    sys.exit("give a picture: python examples/mediapipe_holistic_picture.py INPUT [OUTPUT]")
+    sys.exit("give an image: python examples/mediapipe_holistic_image.py INPUT [OUTPUT]")
 target = sys.argv[2] if len(sys.argv) > 2 else "person.png"
 image = cv2.imread(sys.argv[1])
 if image is None:
-    sys.exit(f"{sys.argv[1]}: not a picture that OpenCV reads")
+    sys.exit(f"{sys.argv[1]}: not an image that OpenCV reads")
 with mp_holistic.Holistic(static_image_mode=True, refine_face_landmarks=True) as holistic:
     results = holistic.process(cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
 mp_drawing.draw_landmarks(

@@ -1,4 +1,4 @@
-"""`POST /v1/{kind}`: what `create_detector` finds, and one line for everything that is no picture."""
+"""`POST /v1/{kind}`: what `create_detector` finds, and one line for everything that is no image."""
 
 import io
 import json
@@ -15,9 +15,9 @@ from PIL import Image
 import sonjit
 from sonjit.detectors.create import KINDS
 from sonjit.server import detector_pool as available
-from sonjit.server import images as pictures
+from sonjit.server import images as images
 from sonjit.server.errors import RefusedError
-from sonjit.server.images import decode_picture
+from sonjit.server.images import decode_image
 from sonjit.server.middleware import Room
 from sonjit.server.options import known_options
 
@@ -27,7 +27,7 @@ LISTS = {"hands": "hands", "face": "faces", "body": "bodies", "holistic": "peopl
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_door_gives_what_a_detector_gives(kind, all_weights, ask, photo):
+def test_a_endpoint_gives_what_a_detector_gives(kind, all_weights, ask, photo):
     data = jpeg_of(photo)
     answer = ask().post(f"/v1/{kind}", content=data, params={"max_instances": 2}).json()
     assert (answer["height"], answer["width"]) == photo.shape[:2]
@@ -49,7 +49,7 @@ def test_bodies_and_files_of_forms_are_alike_and_full_adds(weights, ask, photo):
     assert all(value is None or isinstance(value, float) for value in measured["measures"].values())
 
 
-def test_pictures_are_turned_upright(weights, ask, photo):
+def test_images_are_turned_upright(weights, ask, photo):
     file = io.BytesIO()
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -95,10 +95,10 @@ def test_a_bomb_is_refused_before_it_is_decoded(weights, ask, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b"text of no picture", bytes(5000), b"\xff\xd8\xff", png_of(10, 10), b"GIF89a" + bytes(40)],
+    "data", [b"", b"text of no image", bytes(5000), b"\xff\xd8\xff", png_of(10, 10), b"GIF89a" + bytes(40)],
     ids=["empty", "text", "zeros", "jpeg-head", "png-of-nothing", "gif-head"],
 )  # fmt: skip
-def test_what_is_no_picture_is_told(data, weights, ask):
+def test_what_is_no_image_is_told(data, weights, ask):
     refusal(ask().post("/v1/hands", content=data), 422, "bad_image")
 
 
@@ -112,7 +112,7 @@ def test_forms_without_a_file_or_broken_are_told(weights, ask):
 
 
 @given(st.data())
-def test_damaged_pictures_are_pictures_or_refused(data):
+def test_damaged_images_are_images_or_refused(data):
     image = np.random.default_rng(3).integers(0, 255, (24, 40, 3), np.uint8)
     ending = data.draw(st.sampled_from([".jpg", ".png", ".webp", ".bmp"]))
     bytes_ = bytearray(cv2.imencode(ending, image)[1].tobytes())
@@ -120,7 +120,7 @@ def test_damaged_pictures_are_pictures_or_refused(data):
         bytes_[place] ^= data.draw(st.integers(1, 255))
     del bytes_[data.draw(st.integers(0, len(bytes_))) :]
     try:
-        rgb = decode_picture(bytes(bytes_), 10_000)
+        rgb = decode_image(bytes(bytes_), 10_000)
     except RefusedError as error:
         rgb, code = np.zeros((1, 1, 3)), error.code
     else:
@@ -151,16 +151,16 @@ def test_weights_that_are_said_to_be_needed_are_those_that_are_loaded(all_weight
             assert set(asked) == set(available.needed_weights(kind, model)), (kind, model)
 
 
-def test_more_pictures_than_clients_are_sent_away(weights, ask, photo):
+def test_more_images_than_clients_are_sent_away(weights, ask, photo):
     client = ask(max_clients=1)
     service = client.app.state.service
-    with service.picture():
+    with service.image():
         refusal(client.post("/v1/hands", content=jpeg_of(photo)), 503, "busy")
     assert client.post("/v1/hands", content=jpeg_of(photo)).status_code == 200
 
 
 def test_a_failure_of_the_servers_own_is_one_line_and_gives_its_detector_back(weights, ask, photo, monkeypatch):
-    monkeypatch.setattr(pictures, "decode_picture", lambda *_: 1 // 0)
+    monkeypatch.setattr(images, "decode_image", lambda *_: 1 // 0)
     client = ask()
     assert "ZeroDivisionError" in refusal(client.post("/v1/hands", content=jpeg_of(photo)), 500, "failed")
     assert client.app.state.service.stock.lent == 0

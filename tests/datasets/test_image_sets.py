@@ -25,7 +25,7 @@ def every_sample(name, root, **options):
     return found
 
 
-def of_picture(samples, place):
+def of_image(samples, place):
     """The one sample whose id ends with a path."""
     (sample,) = [one for key, one in samples.items() if key.endswith(place)]
     return sample
@@ -41,7 +41,7 @@ def corner_and_size(box):
 def test_birds(file):
     samples = every_sample("cub200", file.parent)
     for record in json.loads(file.read_text("utf-8"))["records"]:
-        sample = of_picture(samples, record["image"])
+        sample = of_image(samples, record["image"])
         (bird,) = sample.instances
         assert (sample.width, sample.height) == (record["width"], record["height"]) == sample.rgb().shape[1::-1]
         assert (bird.category_id, sample.tags["split"] == "train") == (record["cls"], record["train"])
@@ -58,7 +58,7 @@ def test_localized_objects_from_table_and_from_xml(file, tmp_path):
     for root in (file.parent, tmp_path / "xml"):
         samples = every_sample("ilsvrc-loc", root)
         for record in json.loads(file.read_text("utf-8"))["records"]:
-            sample = of_picture(samples, record["image"])
+            sample = of_image(samples, record["image"])
             assert (sample.width, sample.height) == (record["width"], record["height"]) == sample.rgb().shape[1::-1]
             assert {(one.category_id, one.extra["wnid"]) for one in sample.instances} == {
                 (record["cls"], record["wnid"])
@@ -73,7 +73,7 @@ def test_gestures(file):
     records = json.loads(file.read_text("utf-8"))["records"]
     assert len(records) == len(samples)
     for record in records:
-        sample = of_picture(samples, record["image"])
+        sample = of_image(samples, record["image"])
         assert (sample.width, sample.height) == (record["width"], record["height"]) == sample.rgb().shape[1::-1]
         assert [one.category for one in sample.instances] == record["labels"]
         assert (sample.subject, sample.tags["leading_hand"]) == (record["user_id"], record["leading_hand"])
@@ -117,7 +117,7 @@ def test_own_folder(file):
 @pytest.mark.golden
 @pytest.mark.parametrize("name", list_datasets())
 def test_every_real_sample_loads_and_draws(name, data):
-    """A set's folder has its name, or, for one that shares another's pictures, that one's."""
+    """A set's folder has its name, or, for one that shares another's images, that one's."""
     spelled = {"".join(filter(str.isalnum, folder.name)): folder for folder in (data / "real" / "datasets").glob("*")}
     plain = "".join(filter(str.isalnum, name))
     root = next((folder for key, folder in spelled.items() if plain.startswith(key)), None)
@@ -127,9 +127,9 @@ def test_every_real_sample_loads_and_draws(name, data):
     assert samples
     for sample in samples.values():
         assert sample.instances
-        plain_picture = load_image(sample.image, upright=False)
-        assert plain_picture.shape == (sample.height, sample.width, 3)
-        assert (draw_sample(sample, max(sample.width, sample.height)) != plain_picture).any()
+        plain_image = load_image(sample.image, upright=False)
+        assert plain_image.shape == (sample.height, sample.width, 3)
+        assert (draw_sample(sample, max(sample.width, sample.height)) != plain_image).any()
         for one in sample.instances:
             if one.keypoints_px is not None:
                 inside = (one.keypoints_px >= 0) & (one.keypoints_px <= (sample.width, sample.height))
@@ -200,7 +200,7 @@ def test_what_is_missing_or_damaged_is_named(name, files, message, tmp_path, pho
     assert "\n" not in str(caught.value)
 
 
-def test_boxes_of_another_copy_of_the_picture_are_scaled(tmp_path, photo):
+def test_boxes_of_another_copy_of_the_image_are_scaled(tmp_path, photo):
     import cv2
 
     height, width = photo.shape[:2]

@@ -12,8 +12,8 @@ from sonjit.server.options import job_options
 from .conftest import FRAMES, end_of, events_of, refusal, settled
 
 
-def test_events_come_in_order_to_every_listener(doors, media):
-    client = doors()
+def test_events_come_in_order_to_every_listener(endpoints, media):
+    client = endpoints()
     body = (media / "clip.mp4").read_bytes()
     client.post("/v1/jobs?kind=hands", content=body)
     job_id = client.post("/v1/jobs?kind=hands", content=body).json()["id"]
@@ -32,9 +32,9 @@ def test_events_come_in_order_to_every_listener(doors, media):
         assert all(one | {"seconds": 0} != other | {"seconds": 0} for one, other in pairwise(told))
 
 
-def test_a_quiet_stream_of_events_is_kept_alive(doors, media, monkeypatch):
+def test_a_quiet_stream_of_events_is_kept_alive(endpoints, media, monkeypatch):
     monkeypatch.setattr(jobs_module, "_KEEP_ALIVE_S", 0.05)
-    client, gate = doors(), threading.Event()
+    client, gate = endpoints(), threading.Event()
     monkeypatch.setattr("sonjit.runs.run.draw_frame", lambda rgb, *_, **__: gate.wait(10) and rgb)
     job_id = client.post("/v1/jobs?kind=hands", content=(media / "photo.jpg").read_bytes()).json()["id"]
     threading.Timer(0.5, gate.set).start()
@@ -43,8 +43,8 @@ def test_a_quiet_stream_of_events_is_kept_alive(doors, media, monkeypatch):
         assert any(line.startswith(":") for line in stream.iter_lines())
 
 
-def test_a_job_is_cancelled_while_it_draws(doors, media, monkeypatch):
-    client, gate, drawn = doors(), threading.Event(), []
+def test_a_job_is_cancelled_while_it_draws(endpoints, media, monkeypatch):
+    client, gate, drawn = endpoints(), threading.Event(), []
     monkeypatch.setattr("sonjit.runs.run.draw_frame", lambda rgb, *_, **__: drawn.append(gate.wait(10)) or rgb)
     job_id = client.post("/v1/jobs?kind=hands", content=(media / "clip.mp4").read_bytes()).json()["id"]
     assert settled(lambda: drawn or client.get(f"/v1/jobs/{job_id}").json()["frames"] > 2)
@@ -58,8 +58,8 @@ def test_a_job_is_cancelled_while_it_draws(doors, media, monkeypatch):
     assert "cancelled" in refusal(client.get(f"/v1/jobs/{job_id}/result.csv"), 404, "not_found")
 
 
-def test_jobs_are_listed_and_deleted(doors, media):
-    client = doors()
+def test_jobs_are_listed_and_deleted(endpoints, media):
+    client = endpoints()
     body = (media / "photo.jpg").read_bytes()
     ids = [end_of(client, client.post("/v1/jobs?kind=hands", content=body))["id"] for _ in range(3)]
     assert [job["id"] for job in client.get("/v1/jobs").json()] == ids[::-1]
@@ -69,13 +69,13 @@ def test_jobs_are_listed_and_deleted(doors, media):
     assert len(list(root.iterdir())) == 2
     for call in ("GET", "DELETE"):
         refusal(client.request(call, f"/v1/jobs/{ids[1]}"), 404, "not_found")
-    for door in ("events", "result.csv", "drawn.jpg"):
-        refusal(client.get(f"/v1/jobs/{ids[1]}/{door}"), 404, "not_found")
+    for endpoint in ("events", "result.csv", "drawn.jpg"):
+        refusal(client.get(f"/v1/jobs/{ids[1]}/{endpoint}"), 404, "not_found")
 
 
 @pytest.mark.parametrize("part", [None, "bytes=5-9", "bytes=0-1,4-5"])
-def test_a_download_of_a_job_that_is_just_removed_says_so(doors, media, monkeypatch, part):
-    client = doors()
+def test_a_download_of_a_job_that_is_just_removed_says_so(endpoints, media, monkeypatch, part):
+    client = endpoints()
     job = end_of(client, client.post("/v1/jobs?kind=hands", content=(media / "photo.jpg").read_bytes()))
     start = FileResponse.__call__
 
@@ -88,31 +88,31 @@ def test_a_download_of_a_job_that_is_just_removed_says_so(doors, media, monkeypa
     refusal(client.get(job["downloads"]["drawn"], headers=headers), 404, "not_found")
 
 
-def test_pages_of_other_sites_may_not_begin_or_read_jobs(doors, media):
-    client = doors()
+def test_pages_of_other_sites_may_not_begin_or_read_jobs(endpoints, media):
+    client = endpoints()
     body = (media / "photo.jpg").read_bytes()
     foreign = {"origin": "http://example.org"}
-    for call, door in (("POST", "/v1/jobs?kind=hands"), ("GET", "/v1/jobs"), ("POST", "/v1/jobs/x/cancel")):
-        refusal(client.request(call, door, content=body, headers=foreign), 403, "bad_origin")
+    for call, endpoint in (("POST", "/v1/jobs?kind=hands"), ("GET", "/v1/jobs"), ("POST", "/v1/jobs/x/cancel")):
+        refusal(client.request(call, endpoint, content=body, headers=foreign), 403, "bad_origin")
     assert client.get("/v1/jobs").json() == []
     assert list(client.place.iterdir()) == []
 
 
-def test_every_door_wants_the_token_where_there_is_one(doors, media):
-    client = doors(token="s3cret")
+def test_every_endpoint_wants_the_token_where_there_is_one(endpoints, media):
+    client = endpoints(token="s3cret")
     body = (media / "photo.jpg").read_bytes()
     refusal(client.post("/v1/jobs?kind=hands", content=body), 401, "no_token")
     shown = client.post("/v1/jobs?kind=hands", content=body, headers={"authorization": "Bearer s3cret"})
-    door = f"/v1/jobs/{shown.json()['id']}"
-    for path in (door, f"{door}/events", f"{door}/result.csv", f"{door}/drawn.jpg"):
+    endpoint = f"/v1/jobs/{shown.json()['id']}"
+    for path in (endpoint, f"{endpoint}/events", f"{endpoint}/result.csv", f"{endpoint}/drawn.jpg"):
         refusal(client.get(path), 401, "no_token")
-    with client.stream("GET", f"{door}/events?token=s3cret") as events:
+    with client.stream("GET", f"{endpoint}/events?token=s3cret") as events:
         assert '"state":"done"' in list(events.iter_lines())[-2]
-    assert client.get(f"{door}/drawn.jpg?token=s3cret").status_code == 200
+    assert client.get(f"{endpoint}/drawn.jpg?token=s3cret").status_code == 200
 
 
-def test_health_counts_jobs_under_way(doors, media, monkeypatch):
-    client, gate = doors(), threading.Event()
+def test_health_counts_jobs_under_way(endpoints, media, monkeypatch):
+    client, gate = endpoints(), threading.Event()
     monkeypatch.setattr("sonjit.runs.run.draw_frame", lambda rgb, *_, **__: gate.wait(10) and rgb)
     begun = client.post("/v1/jobs?kind=hands", content=(media / "photo.jpg").read_bytes())
     assert client.get("/healthz").json()["jobs"] == 1
@@ -121,8 +121,8 @@ def test_health_counts_jobs_under_way(doors, media, monkeypatch):
     assert client.get("/healthz").json()["jobs"] == 0
 
 
-def test_the_description_names_every_parameter(doors):
-    door = doors().get("/openapi.json").json()["paths"]["/v1/jobs"]["post"]
-    names = [parameter["name"] for parameter in door["parameters"]]
+def test_the_description_names_every_parameter(endpoints):
+    endpoint = endpoints().get("/openapi.json").json()["paths"]["/v1/jobs"]["post"]
+    names = [parameter["name"] for parameter in endpoint["parameters"]]
     assert names == ["kind", "draw", "name", *job_options()]
-    assert door["requestBody"]["content"].keys() == {"application/octet-stream", "multipart/form-data"}
+    assert endpoint["requestBody"]["content"].keys() == {"application/octet-stream", "multipart/form-data"}

@@ -1,4 +1,4 @@
-"""Pictures of a project as JPEG: whole ones made smaller, or a part at full size; what was decoded last is kept."""
+"""Images of a project as JPEG: whole ones made smaller, or a part at full size; what was decoded last is kept."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _ENCODED_BYTES = 200_000_000
 
 
 class Part(NamedTuple):
-    """A part of a picture, in its pixels."""
+    """A part of an image, in its pixels."""
 
     x: int
     y: int
@@ -31,8 +31,8 @@ class Part(NamedTuple):
     height: int
 
 
-class Pictures:
-    """A project's pictures.
+class Images:
+    """A project's images.
 
     Args:
         project: whose.
@@ -44,16 +44,16 @@ class Pictures:
         self._encoded: _Recent[bytes] = _Recent(_ENCODED_BYTES, len)
 
     def jpeg(self, view: str, frame: int, longest: int, part: Part | None) -> bytes:
-        """One picture, or a part of it, encoded.
+        """One image, or a part of it, encoded.
 
         Args:
             view: of the project.
-            frame: number of the instant.
+            frame: number of the frame set.
             longest: pixels of its longer side, at most; it is never made larger.
-            part: of the picture; None for the whole.
+            part: of the image; None for the whole.
 
         Raises:
-            InputError: there is no such picture, or it cannot be read.
+            InputError: there is no such image, or it cannot be read.
             RefusedError: the part lies outside.
         """
         key = view, frame, longest, part
@@ -61,7 +61,7 @@ class Pictures:
         return known if known is not None else self._encoded.put(key, _encode(self.rgb(view, frame), longest, part))
 
     def rgb(self, view: str, frame: int) -> NDArray[np.uint8]:
-        """One picture, (H, W, 3); InputError where there is none."""
+        """One image, (H, W, 3); InputError where there is none."""
         known = self._decoded.get((view, frame))
         return known if known is not None else self._decoded.put((view, frame), self._project.view(view).read(frame))
 
@@ -98,7 +98,7 @@ def _encode(rgb: NDArray[np.uint8], longest: int, part: Part | None) -> bytes:
     if part is not None:
         rgb = rgb[max(part.y, 0) : part.y + part.height, max(part.x, 0) : part.x + part.width]
         if rgb.size == 0:
-            raise RefusedError("bad_option", f"region {','.join(map(str, part))} lies outside the picture")
+            raise RefusedError("bad_option", f"region {','.join(map(str, part))} lies outside the image")
     while max(rgb.shape) >= 2 * longest:  # halving is several times as fast as the last, uneven step
         rgb = np.asarray(cv2.resize(rgb, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA), np.uint8)
     height, width = rgb.shape[:2]

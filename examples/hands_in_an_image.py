@@ -1,6 +1,6 @@
-"""Find the hands in a picture and say where their index fingers point.
+"""Find the hands in an image and say where their index fingers point.
 
-python examples/hands_in_a_picture.py photo.jpg
+python examples/hands_in_an_image.py photo.jpg
 """
 
 import sys

@@ -1,0 +1,92 @@
+/** What goes through the server's endpoints, as docs/server.md has it: HTTP calls, frames, errors. */
+
+/** @typedef {{blob: Blob} | {rgba: ImageData}} Image */
+
+const HEADER_BYTES = 24;
+const RGBA = 1;
+
+/** The origin that this file came from. */
+export const thisServer = new URL(import.meta.url).origin;
+
+/** What the server, or the way to it, refused. `code`: one of docs/server.md, "gone", "closed" or "dropped". */
+export class ServerError extends Error {
+  /** @param {string} code @param {string} message */
+  constructor(code, message) {
+    super(message);
+    this.name = "ServerError";
+    this.code = code;
+  }
+}
+
+/**
+ * What is in one image.
+ *
+ * @param {string} kind "hands", "face", "body" or "holistic"
+ * @param {Blob} blob an encoded image
+ * @param {Record<string, unknown>} [options] of the detector
+ * @param {{url?: string, token?: string | null}} [server]
+ * @returns {Promise<Record<string, any>>} the answer of `POST /v1/KIND`
+ * @throws {ServerError}
+ */
+export async function detectImage(kind, blob, options = {}, { url = thisServer, token } = {}) {
+  const endpoint = new URL(`/v1/${kind}`, url);
+  for (const [name, value] of Object.entries(options)) {
+    if (value !== undefined && value !== null) endpoint.searchParams.set(name, String(value));
+  }
+  return call(endpoint, token ?? tokenOfPage(url), { method: "POST", body: blob });
+}
+
+/**
+ * One call of an endpoint that answers JSON.
+ *
+ * @param {URL} endpoint
+ * @param {string | null} token
+ * @param {RequestInit} [request]
+ * @returns {Promise<Record<string, any>>}
+ * @throws {ServerError}
+ */
+export async function call(endpoint, token, request = {}) {
+  const headers = token ? { Authorization: `Bearer ${token}` } : undefined;
+  let answer, body;
+  try {
+    answer = await fetch(endpoint, { ...request, headers });
+    body = await answer.json();
+  } catch {
+    const here = globalThis.location?.origin;
+    const allowed = here === endpoint.origin ? "" : ` --allow-origin ${here}`;
+    throw new ServerError("gone", `No answer from ${endpoint.origin}: start it with sonjit serve${allowed}.`);
+  }
+  if (!answer.ok) throw new ServerError(body.error?.code ?? "failed", body.error?.message ?? answer.statusText);
+  return body;
+}
+
+/**
+ * The token in the address of a page that the server itself gave out.
+ *
+ * @param {string} url the server's
+ * @returns {string | null}
+ */
+export function tokenOfPage(url) {
+  const page = globalThis.location;
+  return page?.origin === new URL(url).origin ? new URLSearchParams(page.search).get("token") : null;
+}
+
+/**
+ * One image as a message of the stream.
+ *
+ * @param {number} frame @param {number} time seconds @param {Image} image
+ * @returns {Blob | Uint8Array<ArrayBuffer>}
+ */
+export function frameMessage(frame, time, image) {
+  const bytes = new Uint8Array(HEADER_BYTES + ("rgba" in image ? image.rgba.data.length : 0));
+  const header = new DataView(bytes.buffer);
+  bytes.set([0x53, 0x4e, 0x4a, 0x31]); // SNJ1
+  header.setUint32(4, frame, true);
+  header.setFloat64(8, time, true);
+  if ("blob" in image) return new Blob([bytes, image.blob]);
+  header.setUint8(16, RGBA);
+  header.setUint16(20, image.rgba.width, true);
+  header.setUint16(22, image.rgba.height, true);
+  bytes.set(image.rgba.data, HEADER_BYTES);
+  return bytes;
+}

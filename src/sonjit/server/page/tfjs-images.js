@@ -1,0 +1,59 @@
+/** Whatever tfjs-models takes as an image, as files for the server. */
+
+/** @typedef {HTMLImageElement | HTMLVideoElement | HTMLCanvasElement | OffscreenCanvas | ImageBitmap | ImageData | Blob} ImageLike */
+
+const KNOWN = "HTMLImageElement, HTMLVideoElement, HTMLCanvasElement, OffscreenCanvas, ImageBitmap, ImageData or Blob";
+
+/**
+ * The image as it stands now, as a file; what moves is read before the first await.
+ *
+ * @param {ImageLike} image
+ * @param {{flip: boolean, type: "image/png" | "image/jpeg"}} how `flip`: exchange left and right
+ * @returns {Promise<Blob>}
+ */
+export async function fileOf(image, { flip, type }) {
+  if (image instanceof Blob && !flip) return image;
+  const drawable = image instanceof Blob ? decode(image) : image instanceof ImageData ? createImageBitmap(image) : image;
+  const canvas = draw(drawable instanceof Promise ? await drawable : drawable, flip);
+  try {
+    return await canvas.convertToBlob({ type, quality: 0.95 });
+  } catch (error) {
+    const reason = /** @type {Error} */ (error).message;
+    throw new Error(`the pixels may not be read (${reason}): load the image from this page's origin or with crossorigin`);
+  }
+}
+
+/** @param {Blob} file @returns {Promise<ImageBitmap>} */
+async function decode(file) {
+  try {
+    return await createImageBitmap(file);
+  } catch {
+    throw new Error(`this browser cannot read the image (${file.type || "no type"}, ${file.size} bytes)`);
+  }
+}
+
+/** @param {Exclude<ImageLike, ImageData | Blob>} image @param {boolean} flip @returns {OffscreenCanvas} */
+function draw(image, flip) {
+  const [width, height] = sizeOf(image);
+  const canvas = new OffscreenCanvas(width, height);
+  const pen = /** @type {OffscreenCanvasRenderingContext2D} */ (canvas.getContext("2d"));
+  if (flip) pen.setTransform(-1, 0, 0, 1, width, 0);
+  pen.drawImage(image, 0, 0, width, height);
+  return canvas;
+}
+
+/** Width and height as tfjs takes them: an <img> counts as large as it is shown. @param {any} image */
+function sizeOf(image) {
+  if (typeof image?.dataSync === "function") {
+    throw new Error("a tensor cannot be sent: give the image it was made from, or draw it with tf.browser.toPixels(tensor, canvas)");
+  }
+  const kinds = [HTMLImageElement, HTMLVideoElement, HTMLCanvasElement, OffscreenCanvas, ImageBitmap];
+  if (!kinds.some((kind) => image instanceof kind)) {
+    throw new Error(`a ${image?.constructor?.name ?? typeof image} is no image; known: ${KNOWN}`);
+  }
+  const size = image instanceof HTMLVideoElement ? [image.videoWidth, image.videoHeight] : [image.width, image.height];
+  if (size.includes(0) || (image instanceof HTMLVideoElement && image.readyState < image.HAVE_CURRENT_DATA)) {
+    throw new Error("the image is empty: wait until the image or video has loaded (image.decode(), the event loadeddata)");
+  }
+  return size;
+}
