@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 ONE_HAND_FRAMES = 75
-
 """Frames at the start of the bundled clip with exactly one hand in the image; a second one enters after them."""
 
 
@@ -50,15 +49,10 @@ class Case:
 
 
 _HANDS = {"full": ("palm-full", "hand-full"), "lite": ("palm-lite", "hand-lite")}
-
 _MESHES = {model: ("face-short", f"face-{model}") for model in ("mesh", "attention")}
-
 _BOXES = {"box": ("face-short",), "box-full": ("face-full",)}
-
 _BODIES = {model: ("pose-detector", f"body-{model}") for model in ("lite", "full", "heavy")}
-
 _HOLISTIC = (*_BODIES["full"], "hand-full", *_MESHES["attention"])
-
 _FULL = "body: tracked, full"
 
 CASES = (

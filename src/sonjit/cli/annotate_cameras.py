@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from sonjit.multiview.cameras.rig import CameraRig
 
 _PAST = 0.3
-
 """Of cameras that look at one place, how far their axes pass it in parts of their distance, at most."""
 
 _NEAREST_M, _FARTHEST_M = 0.05, 50.0

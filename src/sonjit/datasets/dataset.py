@@ -129,7 +129,6 @@ class _Subset(Dataset):
 
 
 _APP1, _ORIENTATION, _QUARTER_TURNS = 0xE1, 0x0112, range(5, 9)  # of JPEG and EXIF
-
 _HEAD_BYTES = 1 << 16  # of an image: holds the size but for images with very long comments
 
 

@@ -223,17 +223,11 @@ def _by(shape: tuple[int, ...]) -> str:
 
 
 _HEADER = 128
-
 _ORDERS = {b"\0\1IM": "<", b"\1\0MI": ">"}
-
 _NAME, _SHAPE, _FLAGS, _MATRIX, _COMPRESSED = 1, 5, 6, 14, 15
-
 _NUMBERS = (1, 2, 3, 4, 5, 6, 7, 9, 12, 13)
-
 _REAL_CLASSES = range(6, 16)  # double, single and the whole numbers
-
 _COMPLEX = 0x800
-
 _LARGEST = 1 << 30  # bytes that a compressed variable may hold
 
 

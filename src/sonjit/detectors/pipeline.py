@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 O = TypeVar("O", bound=Observation)  # noqa: E741  # an observation
 R = TypeVar("R")
-
 _NOMINAL_STEP_S = 1 / 30
 _LEAST_STEP_S = 1e-6  # what is less, or lost in a huge time's rounding, is no step
 _MAX_SIDE_PX = 32_766  # OpenCV's warps index pixels with 16 bits

@@ -18,15 +18,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 COLOURS = ("#2f6fde", "#d9572b", "#2a9d5c", "#8a5bd1")
-
 INK = "#7a7f87"  # between black and white
-
 _WIDTH, _HEIGHT = 640, 300
-
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 16, 28, 44
-
 _ROW = 20
-
 _NAMES = 170
 
 
@@ -159,13 +154,10 @@ def text_mark(x: float, y: float, text: str, anchor: str = "middle", colour: str
 
 
 _LINE_LEFT, _LINE_RIGHT, _LINE_TOP, _LINE_BOTTOM = 64, 16, 28, 44
-
 _POINTS = 320
-
 """Longer lines are drawn by the means of as many stretches."""
 
 _DECADES = 1.5
-
 """From so many powers of ten on, the axis is logarithmic."""
 
 

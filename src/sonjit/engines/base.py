@@ -25,7 +25,6 @@ EngineName = Literal["openvino", "onnxruntime"]
 Precision = Literal["auto", "f32", "bf16", "f16", "int8"]
 
 Calibration: TypeAlias = "Callable[[], Sequence[NDArray[np.uint8]]]"
-
 """Gives images (1, H, W, 3) like those that a network will see, to quantize it."""
 
 _IS_SHARED = ContextVar("sonjit_shared_networks", default=False)

@@ -50,7 +50,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _SMALL = 4
-
 """Side of the largest map whose convolutions are rewritten: behind it lies next to no work."""
 
 

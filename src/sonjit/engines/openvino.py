@@ -95,11 +95,9 @@ def _clear_unused(folder: Path) -> None:
 
 
 _REVISION = 4
-
 """Of how networks are changed before they are compiled; kept ones of another revision are not taken."""
 
 _SHARED_THREADS = 2
-
 """Of one image on a shared network: one alone is nearly twice as fast as on one thread, and many lose a sixth."""
 
 _SHARED = SharedNetworks()

@@ -47,7 +47,6 @@ if TYPE_CHECKING:
     from sonjit.documents.document import Block
 
 _FEW = 100
-
 """Instances below which figures show that the way works, and little of how the model does."""
 
 
@@ -277,9 +276,7 @@ def front_matter(model: str, records: Sequence[Mapping[str, Any]], about: Mappin
 
 
 _TARGETS = ("handedness", "presence", "index_finger_tip.x", "index_finger_tip.y")
-
 _SIDE = "Right"  # a left hand's map is the mirrored one
-
 _EVERY = 10
 
 

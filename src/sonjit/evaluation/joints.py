@@ -47,7 +47,6 @@ if TYPE_CHECKING:
     from sonjit.evaluation.protocols import Alignment, Protocol
 
 _MM = 1000.0
-
 _PREFIX = {"absolute": "absolute_", "root": "", "bone": "st_", "procrustes": "pa_"}
 
 _TITLE = {
@@ -224,9 +223,7 @@ def _mesh_title(name: str) -> str:
 
 
 _SIDES = ("Right", "Left")
-
 _JOINTS = 21
-
 _ROOTS = (0, _JOINTS)  # wrists, in MediaPipe's order
 
 

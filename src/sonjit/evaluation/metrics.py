@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 Average = Literal["joint", "all"]
 
 _MOST_JOINTS = 42
-
 """Of which each gets a row of its own; a face mesh is told by its parts alone."""
 
 
@@ -192,11 +191,9 @@ def _part(row: Part) -> dict[str, Any]:
 
 
 FEWEST = 20
-
 """Instances that a group needs to be judged."""
 
 _KEYS = ("dataset", "sample", "subject", "instance")
-
 _JOIN = " x "
 
 

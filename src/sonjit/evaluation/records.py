@@ -28,9 +28,7 @@ if TYPE_CHECKING:
     from sonjit.evaluation.predictions import Mode
 
 _LIBRARIES = ("numpy", "openvino", "opencv-python-headless", "torch", "faster-coco-eval")
-
 _FEWEST_SUBJECTS = 5
-
 """From so many on, intervals draw whole subjects: images of one person are alike."""
 
 _MOST_CLUSTERS = 4096

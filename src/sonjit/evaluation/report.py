@@ -192,15 +192,10 @@ def _float(value: float | None) -> float:
 
 
 MOST = 8
-
 _MISSED = 4
-
 _SIDE_PX = 360
-
 _MARGIN = 0.4
-
 _TRUTH: Colour = (64, 200, 96)
-
 _GUESS: Colour = (240, 80, 60)
 
 

@@ -23,13 +23,10 @@ if TYPE_CHECKING:
     from sonjit.results import Box
 
 TRUE_COLOUR: Final = (40, 200, 80)
-
 PREDICTED_COLOUR: Final = (235, 50, 50)
-
 """RGB of the true box, green, and of the predicted one, red, as in figure 6 of Zhou et al. 2016."""
 
 _OPACITY = 0.5
-
 _FINE = 224  # side in pixels at which a map is laid into a rotated box
 
 
@@ -112,7 +109,6 @@ def grid(rows: Sequence[Sequence[NDArray[np.uint8]]]) -> NDArray[np.uint8]:
 
 
 _COLUMNS = 4
-
 _BLANK = 24
 
 

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 ASSUMED_VIEW_DEG = 60
-
 """Across the longer side of an image whose camera nobody knows: between phones (65 to 75) and webcams (50 to 60)."""
 
 
@@ -94,9 +93,7 @@ def translation_to_view(
 
 
 _STEPS = 30
-
 _CLOSE = 1e-12
-
 _LOST = 1e3
 
 

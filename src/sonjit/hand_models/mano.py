@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 Side = Literal["right", "left"]
 SIDES: Final = ("right", "left")
-
 _LEVELS: Final = ((0,), (1, 4, 7, 10, 13), (2, 5, 8, 11, 14), (3, 6, 9, 12, 15))
 """Joints by their distance from the wrist: each level hangs on the one before."""
 _BY_ID: Final = tuple(np.argsort([joint for level in _LEVELS for joint in level]).tolist())

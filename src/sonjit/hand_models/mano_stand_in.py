@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from sonjit.hand_models.mano import Mano, Side
 
 STAND_IN: Final = "stand-in"
-
 """By which settings ask for it."""
 
 

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from sonjit.hand_models.rig import Rig, RigMotion
 
 _AWAY_S: Final = 0.25  # a hand that is not seen for longer is hidden
-
 _STATIC: Final = frozenset(joint for joint, name in enumerate(JOINTS) if name.endswith(("finger-metacarpal", "tip")))
 
 
@@ -148,7 +147,6 @@ def _four_weights(rig: Rig) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
 
 
 _UP: Final = np.array([1.0, -1.0, -1.0])  # from the camera's axes
-
 _TURNS: Final = "Zrotation Xrotation Yrotation"
 
 

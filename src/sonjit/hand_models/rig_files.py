@@ -141,7 +141,6 @@ def _side(path: Path, joints: NDArray[np.float64], frames: NDArray[np.float64]) 
 
 
 _PALM: Final = [0, *(chain[0] for chain in FINGERS)]
-
 _BASE: Final = 0.35  # of the way from the wrist to a knuckle, where a metacarpal begins
 
 

@@ -25,7 +25,6 @@ _LINKED_S: Final = 0.25  # frames further apart say nothing of each other
 _KEYPOINT_M: Final = 0.003  # how far keypoints are trusted to lie off
 _STEP_RAD: Final = 0.15  # how far a joint's angle lies off the mean of its neighbours in time
 _ROUNDS: Final = 10
-
 _NO: Final = (0.0, 0.0, 0.0)
 _LIMITS: Final = (  # per finger and joint: (least, greatest, spread) of turn, bend and twist; degrees
     (((-45, 45, 40), (-40, 60, 40), (-35, 35, 20)), ((-15, 15, 8), (-25, 75, 40), _NO), (_NO, (-30, 95, 50), _NO)),

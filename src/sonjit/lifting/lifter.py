@@ -141,7 +141,6 @@ def _crops(rgb: NDArray[np.uint8], areas: Sequence[RotatedBox]) -> Tensor:
 
 
 _NEAR = 3.0
-
 """By how much the longer side of the box around two hands may exceed that of the larger hand: beyond, a hand would fill
 so little of the crop that the network loses more than it gains by seeing both."""
 

@@ -34,7 +34,6 @@ _LIMBS = {
 _SIDES = ("left", "right")
 _TORSO = ("left_shoulder", "right_shoulder", "left_hip", "right_hip")
 _UP = np.array([0.0, -1.0, 0.0])
-
 BODY_ANGLES = tuple(f"{side}_{joint}_angle_rad" for joint in _JOINTS for side in _SIDES)
 """Names of the angles of `body_angles_rad`, in order."""
 

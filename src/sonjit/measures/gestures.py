@@ -35,24 +35,17 @@ GESTURES = (
     "i_love_you",
     "none",
 )
-
 """Every name that `gesture_of` gives."""
 
 CLEAR_SCORE = 0.5
-
 """Below it no rule is clear, and the gesture is "none"."""
 
 # Where each membership is 0 and 1; halfway lies the decision. Reach in parts of the finger's length, angles in radians.
 _FINGER_OUT = (0.65, 0.85)
-
 _THUMB_OUT_RAD = (-0.5, -0.1)
-
 _THUMB_WIDE_RAD = (-0.15, 0.25)
-
 _PINCHED = (0.25, 0.13)
-
 _CLENCHED_RAD = (2.5, 3.1)
-
 _THUMB_UPRIGHT_RAD = (math.radians(60), math.radians(30))
 
 

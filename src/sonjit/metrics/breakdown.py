@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 OCCLUSION_EDGES = (0.0, 0.25, 0.5, 0.75, 1.0)
-
 """Between bins of how much of a hand is hidden, as Deformer's tables have them."""
 
 

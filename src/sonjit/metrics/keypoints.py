@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 Average = Literal["joint", "all"]
-
 """`joint`: a mean per joint, then over the joints that have data, as most servers do; `all`: over all that is valid."""
 
 

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 _FAR = 1e100
-
 """A coordinate beyond is no measurement, and its square no number."""
 
 
@@ -103,7 +102,6 @@ def _only(there: NDArray[np.bool_], points: NDArray[np.float64]) -> NDArray[np.f
 
 
 RESAMPLES: Final = 1000
-
 _BLOCK: Final = 1 << 20  # weights held at once, to keep memory flat
 
 

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from sonjit.metrics.keypoints import Average
 
 ROOTS = (20, 41)
-
 """Wrists of the right and the left hand in InterHand2.6M's order."""
 
 

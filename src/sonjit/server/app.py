@@ -36,9 +36,7 @@ if TYPE_CHECKING:
     from sonjit.multiview.annotation.project import Project
 
 PAGE = Path(__file__).parent / "page"
-
 _ROOM = Path(str(files("sonjit")))
-
 _MEDIA_TYPES = {  # a machine's own table may say otherwise, and browsers run no module of another type
     ".js": "text/javascript",
     ".css": "text/css",

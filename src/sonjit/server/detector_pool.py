@@ -22,9 +22,7 @@ if TYPE_CHECKING:
     from sonjit.server.options import Spec
 
 _BODY = ("pose-detector", "body-{}")
-
 _MESH = ("face-short", "face-{}")
-
 _PARTS = {"lite": ("hand-lite", "face-mesh"), "full": ("hand-full", "face-attention")}
 
 _FILES: dict[str, dict[str, tuple[str, ...]]] = {

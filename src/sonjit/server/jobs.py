@@ -61,9 +61,7 @@ _DESCRIPTION: dict[str, Any] = {
 }
 
 _PIECE_BYTES = 1 << 20  # of an upload: written by another thread, while the loop serves others
-
 _BETWEEN_EVENTS_S = 0.1
-
 _KEEP_ALIVE_S = 15
 
 

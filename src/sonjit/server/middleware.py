@@ -103,7 +103,6 @@ _HEADERS = {
 }
 
 _LINGER_S = 2.0
-
 _REFUSED = 1008
 
 
@@ -206,7 +205,6 @@ def _expects(scope: Scope) -> bool:
 
 
 _ENDPOINTS = ("/v1/", "/healthz")
-
 """What the token guards; the page's own files are the same in every installation."""
 
 

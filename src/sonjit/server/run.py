@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from sonjit.server.settings import Settings
 
 _HEADER_BYTES = 24  # of a frame, beside the image
-
 _STOP_S = 2
 
 
@@ -138,7 +137,6 @@ def _complaint(error: OSError, host: str, port: int) -> str:
 
 
 _MOST_HEADER_BYTES = 65_536
-
 _LINGER_S = 1.0
 
 

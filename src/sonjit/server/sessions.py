@@ -105,11 +105,8 @@ def _members(row: dict[str, Any]) -> Said:
 
 
 _KEYPOINTS = load_skeleton("hand_mediapipe21").keypoints
-
 _AXES = ("x", "y", "z", "x_m", "y_m", "z_m")
-
 TARGETS = ("handedness", "presence", *(f"{name}.{axis}" for name in _KEYPOINTS for axis in _AXES))
-
 """Every number that can be asked for."""
 
 TARGETS_TOLD = (

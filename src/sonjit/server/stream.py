@@ -34,9 +34,7 @@ if TYPE_CHECKING:
     from sonjit.server.service import Service
 
 _GOING_AWAY, _REFUSED, _FULL, _IDLE = 1001, 1008, 1013, 4408
-
 _MOST_SETTINGS = 32
-
 """Messages that are no images may wait for as many; who sends more does not wait for answers."""
 
 
@@ -250,13 +248,9 @@ class Stream:
 
 
 _HEADER = struct.Struct("<4sIdB3x2H")
-
 _MAGIC = b"SNJ1"
-
 _ENCODED = 0
-
 _CHANNELS = {1: 4, 2: 3}
-
 """Of the raw formats: RGBA and RGB."""
 
 

@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
 _PIXEL_BYTES = 8  # of 16 bits and four channels, without compression
-
 _HEADER_BYTES = 10_000_000  # room for thumbnails and colour profiles
 
 
@@ -129,7 +128,6 @@ def _check_pixels(file: Path, pixels: int, max_pixels: int) -> None:
 
 
 _FORBIDDEN = re.compile(r'[\x00-\x1f\x7f<>:"|?*\ud800-\udfff]')
-
 _LONGEST_BYTES = 150  # file systems take 255; drafts and drawings add to it
 
 
@@ -179,7 +177,6 @@ def _cut(text: str, size: int) -> str:
 
 
 MOST_FILES = 20_000
-
 """Of one job: more than anybody films by the image, fewer than the file systems' patience."""
 
 

@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from sonjit.training.recipes import Ablation, Recipe, TrainingRequest
 
 _T95 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
-
 """Student's t at 97.5 %, of 1 to 10 degrees of freedom."""
 
 

@@ -39,7 +39,6 @@ if TYPE_CHECKING:
 __all__ = ["BEST", "CHECKPOINT", "LOG", "SETTINGS", "WEIGHTS", "LoopOptions", "rate_at", "train"]
 
 T = TypeVar("T")
-
 N = TypeVar("N", bound=nn.Module)
 
 
@@ -203,7 +202,6 @@ def moving_mean(network: nn.Module, decay: float) -> AveragedModel | None:
 
 
 VANISHED = 1e-3
-
 """Below this part of the upper layers' gradients, those of the lower ones have vanished."""
 
 

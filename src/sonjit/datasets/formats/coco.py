@@ -250,7 +250,6 @@ def _check(file: Path, categories: tuple[CocoCategory, ...], images: tuple[CocoI
 
 
 _BITS, _MORE, _SIGN, _FIRST = 5, 0x20, 0x10, 48  # of one character: its payload, two flags, the code of zero
-
 _SHIFT = 4  # fractional bits of OpenCV's polygon corners
 
 

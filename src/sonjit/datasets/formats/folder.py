@@ -35,11 +35,8 @@ if TYPE_CHECKING:
     from sonjit.results import Instance as Found
 
 _OF_IMAGE = ("subject", "sequence", "frame", "view", "tags", "upright", "reduced")
-
 _OF_INSTANCE = ("group", "id", "causes")
-
 _KINDS: dict[str, Kind] = {"hand": "hand", "face": "face", "person": "body", "body": "body"}
-
 _SIDES = {"left": "Left", "right": "Right", "unknown": None, "": None}
 
 

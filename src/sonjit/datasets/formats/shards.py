@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 INDEX = "index.json"
-
 _ENDINGS = {"jpeg": "jpg", "tiff": "tif"}
 
 
@@ -196,7 +195,6 @@ register(
 )
 
 _TRUTHS = ("valid_px", "valid_m", "visible")
-
 _LEFT_OUT = ("image", "instances", "camera", "read_depth", "read_mask", "mesh")
 
 Json = dict[str, Any]

@@ -33,9 +33,7 @@ if TYPE_CHECKING:
 Annotations = Literal["all", "human", "machine"]
 
 _SIDES: tuple[Side, Side] = ("Right", "Left")
-
 _JOINTS = np.array(INTERHAND), np.array(INTERHAND) + 21
-
 _OLD_FOLDERS = {"all": "all", "human": "human_annot", "machine": "machine_annot"}
 
 
@@ -180,11 +178,9 @@ register(
 )
 
 ORDER: Final = np.concatenate([np.array(INTERHAND), np.array(INTERHAND) + 21])
-
 """(42,) where the set has MediaPipe's keypoints of the right, then of the left hand."""
 
 _ROOM: Final = 1.2
-
 """The set's boxes are so much larger than what is in them."""
 
 _TYPES: Final = {(True, False): "right", (False, True): "left", (True, True): "interacting"}

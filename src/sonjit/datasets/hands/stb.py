@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 View = Literal["BB_left", "BB_right", "SK_color"]
 VIEWS: Final[tuple[View, ...]] = ("BB_left", "BB_right", "SK_color")
-
 _STEREO = camera_matrix((822.79041, 822.79041), (318.47345, 250.31296))
 _BASELINE_MM = 120.054
 _COLOUR = camera_matrix((607.92271, 607.88192), (314.78337, 236.42484))

@@ -51,19 +51,12 @@ if TYPE_CHECKING:
     from sonjit.engines import Engine, EngineOptions
 
 PERSON_GRID = AnchorGrid(input_size=224, strides=(8, 16, 32, 32, 32))
-
 KEYPOINT_OUTPUTS = (0, 1, 3, 4)  # of the landmark network: keypoints, presence, heatmaps, world keypoints
-
 MASK_OUTPUT = 2
-
 _KEYPOINTS = 33
-
 _ALIGNMENT = slice(33, 35)  # the middle of the hips and a point on the circle around the whole body
-
 _USED = 35  # of the network's 39 landmarks
-
 _SAME_HIPS = 0.1
-
 """Distance of two boxes' centres, in sides, under which they show one person: shoulders are twice as wide."""
 
 
@@ -228,7 +221,6 @@ def _mirrored_order() -> NDArray[np.intp]:
 
 
 _UNCERTAINTY = (-624.717, 291.309, -57.8051, -0.748699, 5.68842, 0.0)
-
 """Of (p - 1/2)^2, highest power first: what MediaPipe takes for 1 - entropy of a probability p."""
 
 

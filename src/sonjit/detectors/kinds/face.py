@@ -49,7 +49,6 @@ if TYPE_CHECKING:
     from sonjit.results import Box
 
 _RIGHT_CORNER, _LEFT_CORNER = 33, 263  # outer corners of the person's eyes
-
 _BOX_SCALE = 1.5
 
 
@@ -217,11 +216,8 @@ def _upright(corners: NDArray[np.floating]) -> RotatedBox:
 
 
 _MESH = 468
-
 _LEFT_IRIS, _RIGHT_IRIS = range(468, 473), range(473, 478)  # centre, then right, top, left, bottom
-
 _TARGETS = np.array([*range(_MESH), *LIPS, *LEFT_EYE, *RIGHT_EYE, *_LEFT_IRIS, *_RIGHT_IRIS])
-
 _SOURCES = np.zeros(478, np.intp)
 
 _SOURCES[_TARGETS] = np.arange(len(_TARGETS))  # of two points for one landmark the later counts
@@ -245,17 +241,13 @@ def refined(mesh: NDArray[np.float32], regions: Sequence[NDArray[np.float32]]) -
 
 
 SHORT_GRID = AnchorGrid(input_size=128, strides=(8, 16, 16, 16))
-
 """Of the detector for faces up to about 2 m away."""
 
 FULL_GRID = AnchorGrid(input_size=192, strides=(4,), interpolated_aspect_ratio=0.0)
-
 """Of the detector for faces up to about 5 m away."""
 
 _DETECTOR_RANGE = (-1.0, 1.0)
-
 _MESH_OUTPUTS = {"mesh": (468 * 3, 1), "attention": (468 * 3, 80 * 2, 71 * 2, 71 * 2, 5 * 2, 5 * 2, 1)}
-
 _DETECTORS = {"box": ("face-short", SHORT_GRID), "box-full": ("face-full", FULL_GRID)}
 
 

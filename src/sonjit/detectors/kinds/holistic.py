@@ -46,25 +46,16 @@ P = TypeVar("P", bound=Observation)
 
 # Of the body's keypoints, for (left, right).
 _WRIST, _PINKY, _INDEX = (15, 16), (17, 18), (19, 20)
-
 _HEAD = slice(0, 11)
-
 _HAND_SCALE = 2.7
-
 _HEAD_SCALE = 3.0
-
 _MIN_VISIBILITY = 0.1
-
 _MIN_HEAD_PX = 8
-
 _MIN_FACE_SCORE = 0.5
-
 _STRIDE = 0.1
-
 """How far the body must carry a part, in widths of its box, before the box goes with it."""
 
 _ASTRAY = 1.0
-
 """How far, in hand sizes, a hand's wrist may be from the body's before it is taken for somebody else's."""
 
 
@@ -313,11 +304,9 @@ def _wrist_distance(body: BodyObservation, side: int, hand: HandObservation) -> 
 
 
 _PARTS = {"full": ("full", "attention"), "lite": ("lite", "mesh"), "heavy": ("full", "attention")}
-
 """For each body model the hand and face model beside it."""
 
 _PART_INTERVAL = 2
-
 """Frames between searches for a missing hand or face, at most: the body says where to look, so one costs little."""
 
 

@@ -35,7 +35,6 @@ class _Codec(NamedTuple):
 
 
 _VP9_OPTIONS = {"deadline": "realtime", "cpu-used": "8", "row-mt": "1", "crf": "31", "b": "0"}
-
 _H264 = _Codec("libx264", "yuv420p", {"preset": "veryfast", "crf": "20"})
 
 _CODECS = {
@@ -50,9 +49,7 @@ _TRANSPARENT_CODECS = {
 }
 
 _LIVE_CLOCK = Fraction(1, 90_000)
-
 _BT709 = 1  # the number of this colour standard in FFmpeg, for matrix, primaries and transfer alike
-
 _LIMITED = 1
 
 

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from sonjit.results import Body, Face, Hand
 
 SEEN = 0.5
-
 """Visibility from which a keypoint counts as seen; an unknown one does too."""
 
 _HIDDEN_OPACITY = 0.4

@@ -28,11 +28,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".heic", ".heif", ".avif")
-
 """Endings that a folder is searched for, in lower case."""
 
 SNIFF_BYTES = 64
-
 """Bytes from a file's start that `image_format` and `is_text` want to see."""
 
 _MAGIC = (
@@ -150,19 +148,13 @@ def _decode_heic(data: bytes, name: str) -> NDArray[np.uint8]:
 
 
 Size = tuple[int, int]
-
 """Width and height in pixels, as stored: not turned upright."""
 
 _MARKER = re.compile(rb"\xff+([\x02-\xcf\xd9-\xfe])")  # not stuffing, nor a marker without a length
-
 JPEG_SCAN = 0xDA
-
 _NOT_FRAMES = (0xC4, 0xC8, 0xCC)  # Huffman tables, reserved, arithmetic coding
-
 _TIFF_TAGS = {256: 0, 257: 1}
-
 _TIFF_FORMATS = {3: "H", 4: "I", 16: "Q"}
-
 _PNM = re.compile(rb"P[4-6](?:\s+|\s*#[^\n]*\n)+(\d{1,9})(?:\s+|\s*#[^\n]*\n)+(\d{1,9})\s")
 
 

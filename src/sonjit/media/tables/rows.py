@@ -26,21 +26,17 @@ if TYPE_CHECKING:
     from sonjit.results import Instance
 
 _VALUES = ("x", "y", "z", "x_m", "y_m", "z_m", "visibility")
-
 COLUMNS = (*("frame", "time", "instance", "id", "kind", "handedness", "score"), *("keypoint", "name"), *_VALUES)
-
 """`instance` counts the hands, faces, bodies or people of one frame, `keypoint` the points of one instance; x, y, z are
 pixels, x_m, y_m, z_m metres. `kind` is "hand", "face" or "body"; a person is a body, followed by the hands and the face
 of the same `instance`. A frame with nothing found keeps one row with only `frame` and `time` (and `source`)."""
 
 SOURCE_COLUMN = "source"
-
 """The column after these for a folder of stills: the image's file."""
 
 Row: TypeAlias = tuple[Any, ...]
 
 _NO_BOX = (math.nan, math.nan, math.nan, math.nan)
-
 _COUNTS = {"hand": (21,), "face": (478, 468, 6), "body": (33,)}
 
 

@@ -23,13 +23,9 @@ if TYPE_CHECKING:
     from sonjit.multiview.cameras.rig import CameraRig
 
 _ENOUGH_VIEWS: Final = 4
-
 _FAST_M_S: Final = 3.0
-
 _LINKED_S: Final = 0.5
-
 _UNITS: Final = {"lost": 4.0, "few": 5.0, "spread": 3.0, "residual": 3.0, "bones": 3.0, "jump": 1.0, "mesh": 6.0}
-
 """How many joints, millimetres, pixels or times the usual speed each count one."""
 
 _SAYS: Final = {

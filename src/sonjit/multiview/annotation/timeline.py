@@ -28,15 +28,12 @@ if TYPE_CHECKING:
     from sonjit.media import Source
 
 _STRIDE = 4
-
 """Every so-manyth pixel across and down is looked at."""
 
 _SAME = 0.02
-
 """Mean grey levels below which two images are one given twice: the noise of a camera alone makes more."""
 
 _LATE_SHARE = 1.5
-
 _TIMECODE = re.compile(r"(\d+):(\d+):(\d+)[:;](\d+)")
 
 
@@ -166,7 +163,6 @@ def flash_times(line: Timeline) -> NDArray[np.float64]:
 SyncMethod = Literal["index", "time", "timecode", "flash"]
 
 _NEAR_S = 0.1
-
 """Flashes of two cameras this near are one."""
 
 _DRIFTS_PPM = 200

@@ -34,17 +34,13 @@ if TYPE_CHECKING:
     from sonjit.multiview.triangulation.triangulation import Triangulation
 
 _TURN_M: Final = 0.1
-
 """What both hands' ways together must be shorter by for each of two leaps: hands that rub swing as far as that."""
 
 _EACH_M: Final = 0.02
-
 """And for each frame set between them, so that the shorter part is the wrong one."""
 
 _UNKNOWN_M: Final = 0.1
-
 _FAR_M: Final = 0.4
-
 _PAUSE: Final = 2.5  # usual steps between frame sets, beyond which a hand may be anywhere
 
 
@@ -93,17 +89,12 @@ def _ways(points_m: NDArray[np.float64], then_m: NDArray[np.float64]) -> NDArray
 
 
 SOURCES: Final = ("", "M", "H", "H+M")
-
 """By whom a label is; its place is how it stands in files."""
 
 THRESHOLD_PX: Final = 11.0
-
 _OFF_M: Final = 0.012  # a joint that the fit moved further was wrong in its views
-
 _BONE_M: Final = 0.006  # a bone that could not be given its length has a wrong end
-
 _SPREAD_M: Final = 0.005
-
 _SHARE: Final = 1 / 3  # of the views must agree; two at least
 
 

@@ -143,11 +143,8 @@ def coco_annotation(
 
 
 _BENT: Final = tuple(k for k in range(1, 21) if k % 4 in (1, 2, 3) and k != 1)  # joints that bend before another
-
 _FEWEST: Final = 5
-
 _STIFF: Final = 4.0  # how many frames it takes to believe that an offset changes with the bends
-
 _OFF_M: Final = 0.04  # of the two, beyond which it is no offset but another hand
 
 

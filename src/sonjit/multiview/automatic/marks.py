@@ -43,7 +43,6 @@ def marks_of_labels(rig: CameraRig, labels: Labels, version: str) -> list[Mark]:
 
 
 Detect = Callable[["NDArray[np.uint8]"], "Sequence[Hand]"]
-
 """An image (H, W, 3) to its hands, such as the `detect` of a detector of stills."""
 
 

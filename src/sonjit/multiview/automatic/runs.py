@@ -30,9 +30,7 @@ if TYPE_CHECKING:
     from sonjit.training.recipes import Progress
 
 FOLDER: Final = "auto"
-
 OFFSETS: Final = "offsets.json"
-
 CURRENT: Final = "current.json"
 
 
@@ -121,7 +119,6 @@ _USUAL: Final[Mapping[str, Mapping[str, str]]] = {
     },
     "keypoint-detector": {"steps": "20000"},
 }  # fmt: skip
-
 """What some hundred hands of one person need; what sees edges stays, which also halves the time."""
 
 

@@ -26,9 +26,7 @@ if TYPE_CHECKING:
     from sonjit.multiview.cameras.rig import CameraRig, RigCamera
 
 _MOST_POINTS = 400
-
 _FEWEST_POINTS = 8
-
 _AGREEING_SHARE = 0.6
 
 

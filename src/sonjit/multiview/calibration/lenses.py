@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from sonjit.multiview.calibration.sightings import Sighting
 
 _WRONG_TIMES, _WRONG_PX = 4.0, 1.0
-
 """A point further off than both, in median distances and in pixels, is left out."""
 
 _FEWEST = 6
@@ -117,7 +116,6 @@ def _lens(camera: SampleCamera) -> NDArray[np.float64]:
 
 
 LensModel = Literal["none", "radial", "usual", "full"]
-
 """Which coefficients are looked for: none; k1, k2; k1, k2, p1, p2; all five."""
 
 LENS_TERMS: Final[dict[str, tuple[int, ...]]] = {
@@ -128,11 +126,8 @@ LENS_TERMS: Final[dict[str, tuple[int, ...]]] = {
 }
 
 _FEWEST_IMAGES = 4
-
 _MOST_IMAGES = 40
-
 _UNSURE = 0.1
-
 _TILTED = 0.01
 
 
@@ -228,19 +223,13 @@ def _kind(one: Sighting, size: tuple[int, int]) -> NDArray[np.float64]:
 
 
 Place = tuple["NDArray[np.float64]", "NDArray[np.float64]"]
-
 """R (3, 3) and t (3,) metres of one frame of axes in another."""
 
 _NEAR_RAD = np.radians(4)
-
 _NEAR_SHARE = 0.06
-
 _MOST_FRAMES = 60
-
 _OTHER_RAD = np.radians(8)
-
 _CLOSE_CALL = 0.8
-
 _AGREED = 0.4
 
 

@@ -324,19 +324,12 @@ def _sizes_beside(path: Path, capture: str) -> dict[str, tuple[int, int]]:
 
 
 OPENCV_ENDINGS = (".yml", ".yaml", ".xml")
-
 _MATRIX = ("camera_matrix", "cameraMatrix", "Camera_Matrix", "K", "M", "intrinsic_matrix")
-
 _OPENCV_LENS = ("distortion_coefficients", "distCoeffs", "dist_coeffs", "Distortion_Coefficients", "D", "dist")
-
 _TURN = ("R", "rotation", "rotation_matrix", "rvec", "Rotation")
-
 _SHIFT = ("t", "T", "translation", "tvec", "Translation")
-
 _WIDTH = ("image_width", "image_Width", "width")
-
 _HEIGHT = ("image_height", "image_Height", "height")
-
 _FISHEYE = ("fisheye_model", "fisheye", "xi")
 
 

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from sonjit.datasets.sample import SampleCamera
 
 _NEAR_M = 1e-6
-
 _TURNED = 1e-3
 
 
@@ -254,7 +253,6 @@ def _clipped(ends: NDArray[np.float64], box: NDArray[np.float64]) -> NDArray[np.
 
 
 World = tuple["NDArray[np.float64]", "NDArray[np.float64]"]
-
 """R (3, 3) and t (3,) metres for `CameraRig.moved`: x_new = R x_old + t."""
 
 

@@ -28,17 +28,13 @@ if TYPE_CHECKING:
     from sonjit.results import Box, Face
 
 RIDGE_MM: Final = 0.45
-
 """Period of the ridges of an adult's finger, about; children's are finer."""
 
 SIZE: Final = (512, 334)
-
 """Longer and shorter side of a released image, as InterHand2.6M's."""
 
 _READABLE: Final = 0.1  # share of a pattern's contrast that is left
-
 _NYQUIST_PX: Final = 2.0
-
 _SHRINK: Final = 0.9
 
 
@@ -135,15 +131,11 @@ def released_image(
 
 
 _ROOM: Final = 0.35
-
 """Of a face's longer side, that is blurred around it too."""
 
 _CELLS: Final = 6
-
 _LEAST_PRESENCE: Final = 0.1
-
 _LEAST_M: Final = 0.075
-
 """Half a face: one that looks smaller stands twice as far away as the hand before it, or farther."""
 
 

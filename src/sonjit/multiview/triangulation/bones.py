@@ -32,25 +32,19 @@ BONES: Final = tuple(
     for side in range(len(SIDES))
     for parent, child in load_skeleton("hand_mediapipe21").bones
 )
-
 """Pairs of joints, parent first: 20 of the right hand, then 20 of the left."""
 
 _SHARES = np.array([
     *(np.nan, 0.251, 0.196, 0.158), *(0.463, 0.245, 0.143, 0.097), *(0.446, 0.266, 0.170, 0.108),
     *(0.421, 0.244, 0.165, 0.107), *(0.414, 0.204, 0.117, 0.093),
 ])  # fmt: skip
-
 """(20,) of the hand's length; from the wrist to the thumb's first joint none is given.
 Source: Buchholz, Armstrong and Goldstein, Ergonomics 35 (1992) 261-273."""
 
 _LIKELY = (0.6, 1.6)  # times the share: hands differ, and marks lie on skin here and there
-
 _FEWEST_BONES = 4
-
 _FEWEST_FRAMES = 3
-
 _CHANGE = 0.15
-
 _CHANGE_M = 0.004
 
 
@@ -131,21 +125,14 @@ class BoneBook:
 
 
 FITTED_BONES: Final = np.array(load_skeleton("hand_mediapipe21").bones)
-
 """(20, 2) parent and child."""
 
 _BONE_M: Final = 0.001  # how exactly a bone keeps its length: detectors' joints slide a little
-
 _ACCELERATION: Final = 8.0  # m/s² that hands' joints have, root mean square, in quick gestures
-
 _LINKED_S: Final = 0.25
-
 _LEAST_M: Final = 0.001  # no joint that was triangulated is trusted more than this
-
 _TAIL: Final = 3.0  # deviations beyond which an observation counts a quarter
-
 _ROUNDS: Final = 12
-
 _GAP_S: Final = 0.5  # joints unseen for longer are not made up
 
 

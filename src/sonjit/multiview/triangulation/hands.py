@@ -33,19 +33,13 @@ if TYPE_CHECKING:
     from sonjit.multiview.triangulation.triangulation import Triangulation
 
 NEAR_OF_HAND: Final = 0.12
-
 """How far a hand may lie from where it should, on average over its keypoints, in longer sides of its box."""
 
 _FEWEST_PX: Final = 6.0
-
 _MOST_PAIRS: Final = 400
-
 _ROUNDS: Final = 3
-
 _BENT: Final = 0.1  # a turn from which a hand's shape tells its side
-
 _SHAPE, _MEMORY = 0.5, 0.5  # what shape and the frame before count, in votes of all views
-
 _MOVED_M: Final = 0.05
 
 
@@ -196,7 +190,6 @@ def _rightness(
 
 
 SIDES = ("Right", "Left")
-
 """In which order the hands of an array stand, as in InterHand2.6M."""
 
 

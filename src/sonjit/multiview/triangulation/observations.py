@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from sonjit.multiview.cameras.rig import CameraRig
 
 _DLT_UNIT_M = 1e-3
-
 """The unit in which the linear solution's homogeneous vector has length 1: millimetres, as the field computes it."""
 
 
@@ -137,11 +136,8 @@ def _outer(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64
 
 
 _FEW = 15  # all pairs of 6 views
-
 _MANY = 190  # all pairs of 20 views
-
 _AGREED = 0.65
-
 """The share of views beyond which further pairs are not asked: 15 random pairs then miss with less than 1 in 5,000."""
 
 _ROUNDS = 4

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 Method = Literal["dlt", "ransac"]
 
 _CHUNK = 40_000
-
 """Observations, views times points, in work at once: memory does not grow with the length of a recording."""
 
 
@@ -164,9 +163,7 @@ def _checked(
 
 
 _STEPS = 12
-
 _STILL_M = 1e-9
-
 _SINGULAR = 1e-11
 
 

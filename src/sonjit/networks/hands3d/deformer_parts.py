@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from sonjit.hand_models.mano import Side
 
 ROTATIONS: Final = 6 * 16
-
 """Numbers of a pose: six for the wrist and each of 15 joints."""
 
 

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from sonjit.networks.hands3d.deformer import DeformerNetwork
 
 GAP = 10
-
 """Frames from one of a window to the next, as published."""
 
 

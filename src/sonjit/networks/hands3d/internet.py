@@ -36,11 +36,8 @@ if TYPE_CHECKING:
     from sonjit.geometry import Camera
 
 INPUT_SIZE = 256
-
 BINS = 64
-
 _JOINTS = 21  # of one hand
-
 _BACKBONE = "backbone_net.resnet."
 
 
@@ -195,9 +192,7 @@ register(
 )
 
 F = TypeVar("F", float, "NDArray[np.float64]")
-
 _MARGIN = 1.25  # of what is cut out, around the box
-
 _AROUND_JOINTS = 1.2  # of a box, around the joints of which it is made
 
 
@@ -305,11 +300,9 @@ def joints_in_camera(
 Side = Literal["Right", "Left"]
 
 SIDES: Final[tuple[Side, Side]] = ("Right", "Left")
-
 """The order in which a network gives hands, and depths of their roots, whatever the order of its joints."""
 
 JOINTS = 21
-
 """Of one hand."""
 
 
@@ -364,5 +357,4 @@ LAYOUTS: Final = {
     "stb": HandLayout("hand_stb21", "Left"),
     "rhd": HandLayout("hand_rhd21", "Left"),
 }
-
 """By the data set of a checkpoint of InterNet."""

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 _LONGEST = 10_000.0  # wave, in turns of 2 * pi
-
 _TINY = 1e-6
 
 
@@ -148,9 +147,7 @@ def _worked(layer: EncoderLayer | DecoderLayer, tokens: Tensor) -> Tensor:
 
 
 _EXPANSION = 4
-
 BLOCKS = (3, 4, 6, 3)
-
 """Of ResNet-50's four stages."""
 
 

@@ -73,7 +73,6 @@ _OFFICIAL = (
     (r"^roi_heads\.mask_predictor\.conv5_mask\.", "mask_head.upsample."),
     (r"^roi_heads\.mask_predictor\.mask_fcn_logits\.", "mask_head.logits."),
 )
-
 """torchvision's keys -> ours; the first pattern that fits holds."""
 
 
@@ -312,11 +311,9 @@ _TINY: dict[str, Any] = {
     "classes": 3, "depth": 10, "width": 8, "channels": 16, "hidden": 32, "norm": "group",
     "anchors_px": (8, 16, 32, 64, 128), "before_nms": 50, "after_nms": 20, "min_side": 64, "max_side": 96, "most": 10,
 }  # fmt: skip
-
 """Its norms keep what random weights compute within bounds, so that rounding stays rounding."""
 
 _IMAGE = (InputSpec("images", (3, 480, 640)),)
-
 _SMALL_IMAGE = (InputSpec("images", (3, 64, 96)),)
 
 for _name, _build, _summary, _file in (

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from sonjit.networks.mask_rcnn.fpn import Norm
 
 _BOX_WEIGHTS = (10.0, 10.0, 5.0, 5.0)  # deltas of proposals are small: this brings them near 1
-
 _SMALLEST_PX = 1e-2
 
 
@@ -248,7 +247,6 @@ def paste_masks(masks: Tensor, boxes: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 _MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's images
-
 _STRIDE = 32  # the batch is padded to whole cells of the coarsest map
 
 

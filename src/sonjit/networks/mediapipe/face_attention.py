@@ -41,9 +41,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _MAP_STRIDE = 4  # pixels of the crop a pixel of the map from which regions are cut
-
 _REGION, _REGION_LAST, _REGION_SCALE = 16, 2, 1.5  # size of a region and of its last map, and how much it is larger
-
 _IRIS = 5
 
 

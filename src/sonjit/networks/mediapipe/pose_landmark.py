@@ -34,13 +34,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 KEYPOINTS = 39
-
 """33 of the body, 2 that say where its box is, and 4 that nobody uses."""
 
 _PER_KEYPOINT = 5  # x, y, z, visibility, presence
-
 _MASK = 8
-
 _MASK_BLOCKS = 2
 
 

@@ -30,11 +30,8 @@ if TYPE_CHECKING:
     from sonjit.hand_models.rig import Side
 
 _LENGTHS_M: Final = (0.1, 0.3)  # from the wrist to the middle finger's tip, of any hand
-
 _LEAST_VERTICES: Final = 500  # with fewer, rings and nails find no skin to lie on
-
 _BEHIND_M: Final = 0.04  # how far behind the wrist a mesh goes on that is open
-
 _LEAST_BEHIND_M: Final = 0.02  # that a closed one reaches, so that a forearm can begin there
 
 
@@ -163,7 +160,6 @@ def _divided(values: NDArray[np.float64], faces: NDArray[np.int64]) -> tuple[NDA
 
 
 Kind = Literal["hand-rig", "mano"]
-
 """By the names of the options."""
 
 _MANO_SIDES: Final[tuple[Side, ...]] = ("Right", "Left")

@@ -30,13 +30,9 @@ if TYPE_CHECKING:
     from sonjit.synthesis.hands.mesh import HandFiles
 
 _PALM: Final = [0, 5, 10, 15, 20]  # the wrist and the metacarpals, which do not move against each other
-
 _FINGER_NAMES: Final = ("thumb", "index", "middle", "ring", "little")
-
 _SMOOTHINGS: Final = 10
-
 _THUMB_BONES: Final = ("metacarpal", "proximal", "distal")
-
 _BONES: Final = ("proximal", "middle", "distal")
 
 
@@ -277,7 +273,6 @@ SHAPE_SPREADS: Final = {
     "finger_depth": 0.03,
     "softness": 0.0002,
 }
-
 """One standard deviation of each: a share of its own measure, or metres where the rig has nothing to measure against.
 
 `size` grows the whole hand; all else counts beside it. Surveys of soldiers' hands (Greiner 1991, Garrett 1971) give a
@@ -287,5 +282,4 @@ is set by eye: arch, bulges, knuckles, webs, taper.
 """
 
 SHAPE_NAMES: Final = tuple(SHAPE_SPREADS)
-
 """Names of a shape's values, which count in standard deviations from the rig."""

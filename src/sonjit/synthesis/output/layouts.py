@@ -36,13 +36,10 @@ if TYPE_CHECKING:
     from sonjit.synthesis.render.drawable import Buffers
 
 TRUTH: Final = "truth"
-
 LEAST_PIXELS: Final = 16
-
 """A hand of which less is seen is not said to be in the image."""
 
 _QUALITY: Final = 95
-
 _DEPTH_UNIT_M: Final = 1e-4
 
 

@@ -47,9 +47,7 @@ if TYPE_CHECKING:
     from sonjit.datasets.sample import Sample
 
 COCO: Final = "coco.json"
-
 _OF_IMAGE: Final = ("subject", "sequence", "frame", "view", "tags")
-
 _OF_HAND: Final = ("group", "causes", "palm_box", "keypoints_world_m", "shape", "pose", "instance")
 
 
@@ -119,7 +117,6 @@ def _annotation(number: int, image: int, one: dict[str, Any]) -> dict[str, Any]:
 
 
 SPLIT: Final = "train"
-
 _SIDES: Final = ("Right", "Left")
 
 

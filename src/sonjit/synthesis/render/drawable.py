@@ -18,11 +18,9 @@ if TYPE_CHECKING:
     from sonjit.datasets.sample import SampleCamera
 
 Surface = Literal["skin", "cloth", "rubber", "metal", "plastic", "wood", "image"]
-
 """What a mesh is made of; `image` takes its colours from an image by `Drawable.uv`."""
 
 NO_PART = 255
-
 """In `Buffers.parts` and `Drawable.parts`: nothing that has parts."""
 
 
@@ -129,7 +127,6 @@ class Buffers:
 
 
 _NEAREST_M: Final = 0.01
-
 _WIDEST: Final = 9.0  # the squared tangent of 71.6 degrees: no lens here bends more
 
 

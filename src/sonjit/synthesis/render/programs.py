@@ -27,15 +27,12 @@ if TYPE_CHECKING:
     from sonjit.synthesis.render.targets import Box
 
 SHADOW_SIZE: Final = 512
-
 """Width and height of the shadow map."""
 
 REACH_M: Final = 0.022
-
 """How far what stands near a point takes light from it."""
 
 UNITS: Final = ("points", "facings", "mores", "kinds", "patterns", "shadow_map", "skies", "lights", "image")
-
 """Samplers of all shaders in the order of their texture units."""
 
 _SOURCES: Final = {
@@ -124,7 +121,6 @@ class Programs:
 
 
 ATTRIBUTES: Final = {"in_position": 3, "in_normal": 3, "in_place": 3, "in_marks": 4, "in_code": 1}
-
 """What stands in a row of `Packed.vertices`, and how many numbers each takes."""
 
 _COLUMNS: Final = sum(ATTRIBUTES.values())

@@ -28,25 +28,16 @@ if TYPE_CHECKING:
     from sonjit.synthesis.scene.penetration import Contacts, Skin
 
 DEPTH_M: Final = 0.001
-
 """How deep a vertex may stay inside; what is left of skin that gives way."""
 
 _ROUNDS: Final = 10
-
 _LAST_ROUNDS: Final = 40
-
 _CONTACT_M: Final = 0.001  # how closely contacts are solved against moving little
-
 _TOUCH_M: Final = 0.0005
-
 _STEPS: Final = np.array([0.1] * 3 + [0.01] * 3)  # rad and m that a hand readily moves in a round
-
 _STEP_RAD: Final = 0.2  # that a joint readily bends
-
 _GAP_M: Final = 0.0003  # left between skins
-
 _AGREED: Final = 0.3  # of the depths' sum that must point one way to be followed
-
 _TIPS_M: Final = 0.0145  # between the tips' joints where pads touch
 
 
@@ -204,7 +195,6 @@ def _way_apart(own: Skin, other: Skin) -> NDArray[np.float64]:
 
 
 _EVENINGS: Final = 2
-
 _EVEN_S: Final = 0.07
 
 

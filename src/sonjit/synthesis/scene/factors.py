@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 _LEAST_SHARE = 1e-6
-
 """A narrower part of a normal distribution counts as even."""
 
 Value: TypeAlias = float | int | str | bool
@@ -176,13 +175,10 @@ class Factors:
 
 
 _SWITCH: Final = (False, True)
-
 DETAILS: Final = ("pores", "creases", "nails", "veins", "freckles", "tattoo")
-
 """Factors that are `Material.amounts` of skin."""
 
 FOLDER: Final = "folder"
-
 """The background where images of the user's own are."""
 
 
@@ -234,7 +230,6 @@ FACTORS: Final = (
     Factor("infrared", Choice(_SWITCH, (0.97, 0.03)), "a grey image of an infra-red camera"),
     Factor("compression", Range(0, 1, rare=0.5, normal=(0.4, 0.2)), "how hard JPEG was pressed"),
 )
-
 """In the order in which they are drawn; what goes with a person stands after it."""
 
 _OF_STILLS: Final = {"hands", "side", "gesture", "looseness", "pair", "held", "occluders"}
@@ -250,5 +245,4 @@ _STEADY: Final = {
 SEQUENCE_FACTORS: Final = tuple(
     replace(one, values=_STEADY.get(one.name, one.values)) for one in FACTORS if one.name not in _OF_STILLS
 )
-
 """Those of a sequence, which itself says how hands are held; turns are of the whole person."""

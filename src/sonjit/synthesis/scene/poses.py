@@ -29,13 +29,9 @@ if TYPE_CHECKING:
     from sonjit.hand_models.rig import Rig
 
 _NOISE_RAD: Final = np.deg2rad([[3.0, 5.0, 0.0], [0.0, 6.0, 0.0], [0.0, 4.0, 0.0]])  # of a finger that makes a gesture
-
 _KNUCKLE_RAD: Final = np.deg2rad(85)  # bends of a closed fist
-
 _MIDDLE_RAD: Final = np.deg2rad(100)
-
 _END_SHARE: Final = 0.62
-
 """Of the middle joint's bend that the end joint takes: about two thirds in hands that grasp (Rijpkema and Girard 1991).
 """
 

@@ -32,16 +32,13 @@ if TYPE_CHECKING:
     from sonjit.synthesis.scene.grasps import Grasp
 
 _PALM_TO_CAMERA: Final = np.array([[-1.0, 0, 0], [0, 0, 1], [0, 1, 0]])
-
 """Columns: where the wrist's axes (bend, out of the back, back along the hand) point when the palm faces the camera
 and the fingers point up."""
 
 _OTHERWISE_DEG: Final = 25.0
-
 """How far the second hand is turned another way than the first's mirror image."""
 
 _APART_M: Final = (0.045, 0.1)
-
 """Between the middles of two palms before they are moved out of each other."""
 
 _MIDDLE_KNUCKLE: Final = 11
@@ -100,11 +97,8 @@ def _angles(rig: Rig, drawn: Mapping[str, Value], rng: np.random.Generator) -> N
 
 
 _OTHER_GESTURE: Final = 0.4  # how often a hand of a random pair does something else
-
 _NEAR_M: Final = 0.002
-
 _PLACE_M: Final = 0.012  # by how much a random pair deviates
-
 _TURN_RAD: Final = float(np.deg2rad(18))
 
 

@@ -29,13 +29,10 @@ if TYPE_CHECKING:
     from sonjit.engines import Engine
 
 KEYPOINTS: Final = 21
-
 CAUSES: Final = ("visible", "self", "other_hand", "object", "outside", "hidden")
-
 """Why a keypoint is seen or not, as `sonjit synth` writes it; `hidden` where only that is known."""
 
 _SIZE = (0.12, 0.5)
-
 """Of what is pasted, from its middle to its corners, in the hand's extent."""
 
 _CORNERS = (4, 9)
@@ -116,15 +113,12 @@ def _hidden_by(mask: NDArray[np.uint8], hand: LabelledHand) -> LabelledHand:
 
 
 _NEAR: Final = 0.2
-
 """Mean distance of the network's keypoints from the truth, in the hand's extent, up to which they are that hand's."""
 
 _SCALE, _SHIFT, _TURN_RAD = (0.9, 1.12), 0.06, 0.25
-
 """How far the box of tracking is off from that of exact keypoints: the hand has moved since."""
 
 _SEEN_AT: Final = 0.5
-
 _EXACT: Final = EngineOptions(precision="f32", threads=1)
 
 

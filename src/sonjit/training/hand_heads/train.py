@@ -33,9 +33,7 @@ if TYPE_CHECKING:
     from sonjit.training.recipes import TrainingRequest
 
 MODELS: Final = ("full", "lite")
-
 VIEWS: Final = "views"
-
 """Folder within the run's, of what was read of each data set."""
 
 
@@ -180,15 +178,11 @@ def _views(request: TrainingRequest, names: Sequence[str], model: str, more: int
 
 
 _BINS = 15
-
 _DRAWS = 500
-
 _FEWEST = 20
-
 """Keypoints hidden by a cause that a figure of it needs."""
 
 _WELL_FOUND = 0.05
-
 """Mean distance of a hand's keypoints from the truth, in its extent, up to which the network has read it well."""
 
 

@@ -182,7 +182,6 @@ def _mean_pose(samples: Sequence[Sample], most: int = 200) -> NDArray[np.float64
 
 
 _KEYPOINTS = 21
-
 _TURN_RAD, _SCALE, _SHIFT, _GAIN = math.pi / 3, (0.75, 1.25), 0.15, (0.7, 1.3)
 
 

@@ -27,19 +27,14 @@ if TYPE_CHECKING:
     from sonjit.training.hands.landmarks import LandmarkSettings
 
 PUBLISHED_SIZE = 224
-
 _MARGIN = 0.25
-
 """Around a crop, in its sides: of whole pixels, so that the middle of the larger crop is the detector's own."""
 
 _TURN_RAD, _SCALE, _SHIFT, _LIGHT = 0.35, (0.87, 1.15), 0.06, 0.2
-
 _REACH = 0.9
-
 """How far a turned, scaled and shifted crop may reach from its centre, in its sides."""
 
 _SKIN = 0.15
-
 """How far a hand may reach out of its annotated box, which may be that of its keypoints, in its sides."""
 
 _TRIES = 10  # places for a crop without a hand before an image is given up

@@ -25,17 +25,13 @@ if TYPE_CHECKING:
     from sonjit.training.hands.landmark_data import LandmarkCrop
 
 _WRIST, _MIDDLE_MCP = 0, 9
-
 _PALM_M = 0.09
-
 """From the wrist to the middle finger's knuckle, as a unit for what is in metres."""
 
 _Z_SCALE = 0.4
-
 """The network's depth is this part of a length in the crop."""
 
 _SURE = 1e-6
-
 """How near a probability may come to 0 or 1 before its logarithm is cut."""
 
 

@@ -136,15 +136,12 @@ def _stacked(parts: Sequence[NDArray[np.float64]], shape: tuple[int, ...]) -> ND
 ScoreLoss = Literal["focal", "cross-entropy"]
 
 _NEAR, _FAR = 0.4, 0.3
-
 """IoU from which an anchor is a palm's, and below which it is none's; those between are not judged."""
 
 _PLACED = 0.2
-
 """IoU from which an anchor learns where its palm is, whether it is the palm's or not: all that overlap are blended."""
 
 _BOXES, _KEYPOINTS = 4.0, 2.0
-
 """Weights beside the scores."""
 
 

@@ -48,7 +48,6 @@ if TYPE_CHECKING:
     from sonjit.training.recipes import TrainingRequest
 
 _PRIOR = 0.01
-
 """Score of every anchor at the start, so that the many that see nothing do not drown the first steps (Lin et al. 2017,
 section 4.1); for both losses."""
 
@@ -217,7 +216,6 @@ def _images(data: Path, images: Path | None, settings: PalmSettings) -> tuple[li
 
 
 _LEAST_SCORE, _BATCH = 0.02, 32
-
 _CATEGORY = 1
 
 

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 P = TypeVar("P")
 T = TypeVar("T")
-
 _LONG_SIDE_PX = 320  # of the clip's frames that are kept
 _SEGMENT = 60  # frames of the clip, of which three parts in four are learnt from
 _TRIES = 50  # images that are looked at for one with what a network needs

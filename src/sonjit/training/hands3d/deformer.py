@@ -48,7 +48,6 @@ if TYPE_CHECKING:
     from sonjit.training.recipes import TrainingRequest
 
 GAP = 10
-
 """Frames between neighbours in a window."""
 
 
@@ -189,11 +188,9 @@ def _lit(images: Tensor, change: WindowAugmentation) -> Tensor:
 
 
 WEIGHTS = "deformer.safetensors"
-
 """The trained network alone; `weights.safetensors` beside it holds the discriminator too."""
 
 PALM, FINGERS = (1, 5, 9, 13, 17), (2, 3, 4, 6, 7, 8, 10, 11, 12, 14, 15, 16, 18, 19, 20)
-
 """MediaPipe's keypoints: where fingers begin, and what they bend; the wrist is the origin."""
 
 _MM = 1000.0

@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from sonjit.training.recipes import TrainingRequest
 
 RATE = 1e-4
-
 """Of Adam, for batches of 64."""
 
 
@@ -126,9 +125,7 @@ def mirrored(pose: Tensor) -> Tensor:
 
 
 _AROUND = 1.5  # a crop's sides in those of the box around the joints
-
 _AS_IS = Augmentation(1.0, 0.0, (1.0, 1.0, 1.0))
-
 _MM = 1000.0
 
 

@@ -126,19 +126,13 @@ def _root_in_camera(fit: ManoParameters, camera: SampleCamera | None) -> NDArray
 
 
 SIDE_PX: Final = 96
-
 STEP: Final = 10
-
 """Between the numbers of neighbouring frames, as far as Deformer looks ahead."""
 
 _FOCAL_PX, _DISTANCE_M = 190.0, (0.42, 0.55)
-
 _FINGERS: Final = ((13, 14, 15), (1, 2, 3), (4, 5, 6), (10, 11, 12), (7, 8, 9))  # MANO's joints, thumb first
-
 _MOST_BENT_RAD: Final = (1.3, 1.5, 1.0)
-
 _RADII: Final = (0.011, 0.009)  # of palm and fingers, metres
-
 _SKIN: Final = np.array([214.0, 168.0, 142.0])
 
 

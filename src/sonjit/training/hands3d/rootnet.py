@@ -32,9 +32,7 @@ if TYPE_CHECKING:
     from sonjit.training.recipes import TrainingRequest
 
 _MM = 1000.0
-
 _CELL_PX = 4  # of the crop for each cell of the map
-
 _TURN_RAD, _TURNED, _GAIN = np.pi / 6, 0.6, (0.8, 1.2)
 
 

@@ -126,11 +126,8 @@ def images_from(crops: Sequence[Crop]) -> Tensor:
 
 
 CLASSES = ("Left", "Right", "none")
-
 _LONG_SIDE_PX = 320  # of the frames that are kept: crops are smaller still
-
 _TRIES = 10  # places for a held-out crop before it is given up, where the other hand is near
-
 _MARGIN = 0.12  # skin reaches beyond the keypoints by this share of the hand's size
 
 

@@ -43,9 +43,7 @@ if TYPE_CHECKING:
     from sonjit.training.recipes import TrainingRequest
 
 METRICS = "metrics.json"
-
 _SIDE_PX = 192  # short side of images for a new network
-
 _KEPT_SIDE_PX = 1333  # longer images are made smaller before they are kept
 
 

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from sonjit.networks.export import Format
 
 _WEIGHT_FILES = (".safetensors", ".pth", ".pt", ".tar", ".pkl", ".tflite", ".task")
-
 """Endings by which weights are a path and no name."""
 
 
@@ -117,7 +116,6 @@ def _named(recipe: Recipe, name: str) -> Any:  # noqa: ANN401  # a function or c
 
 
 Progress: TypeAlias = Callable[[int, int, Mapping[str, float]], None]
-
 """Told after each step: how many are done, of how many, and the losses."""
 
 

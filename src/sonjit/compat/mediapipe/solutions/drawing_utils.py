@@ -32,7 +32,6 @@ BLACK_COLOR: Color = (0, 0, 0)
 RED_COLOR: Color = (0, 0, 255)
 GREEN_COLOR: Color = (0, 128, 0)
 BLUE_COLOR: Color = (255, 0, 0)
-
 _LEAST_SHOWN = 0.5
 _CONFIDENCES = ("visibility", "presence")
 
