@@ -9,7 +9,6 @@ import pytest
 from sonjit.errors import InputError, JobError
 from sonjit.multiview.annotation.marks import MACHINE
 from sonjit.multiview.automatic.annotator import AnnotatorSettings, annotate
-from sonjit.multiview.automatic.cluster import run_all
 from sonjit.multiview.automatic.learning import human_frames, write_lessons
 from sonjit.multiview.automatic.runs import learn, read_labels
 
@@ -119,17 +118,6 @@ def test_lessons_hold_what_people_marked_in_every_view(made, tmp_path):
 
     coco = load_coco(file)
     assert sum(len(image.instances) for image in coco.images) == 2 * 5 * 2
-
-
-def test_the_same_calls_go_to_a_pool():
-    calls = [(k, 2) for k in range(5)]
-    assert sorted(run_all(pow, calls, jobs=2)) == sorted(run_all(pow, calls)) == [0, 1, 4, 9, 16]
-
-
-def test_ray_is_asked_for_in_one_line(monkeypatch):
-    monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(InputError, match="pip install ray"):
-        list(run_all(pow, [(1, 2)], workers="ray"))
 
 
 def test_no_labels_are_named(made):

@@ -17,7 +17,6 @@ from sonjit.errors import InputError, JobError
 from sonjit.multiview.annotation.marks import SIDES
 from sonjit.multiview.annotation.ranking import rank
 from sonjit.multiview.annotation.store import Need
-from sonjit.multiview.automatic.cluster import run_all
 from sonjit.multiview.automatic.labels import label_chunk, triangulate_seen
 from sonjit.multiview.automatic.learning import human_frames, human_joints, load_offsets
 from sonjit.multiview.automatic.marks import marks_of_labels
@@ -27,6 +26,7 @@ from sonjit.multiview.automatic.views_run import LookSettings, SeenChunk, load_s
 from sonjit.multiview.calibration.ambiguity import mirrored_hands
 from sonjit.multiview.calibration.consistency import check_views
 from sonjit.multiview.triangulation.bones import usual_lengths
+from sonjit.pools import run_calls
 from sonjit.synthesis.output.layouts import write_whole
 
 if TYPE_CHECKING:
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sonjit.multiview.annotation.project import Project
-    from sonjit.multiview.automatic.cluster import Workers
     from sonjit.multiview.automatic.learning import Offsets
+    from sonjit.pools import Workers
 
 _CHUNK: Final = 20
 _OVERLAP: Final = 3  # frame sets of the chunks beside, that a chunk's motion is fitted with
@@ -119,11 +119,11 @@ def annotate(
     unseen = [(number, file) for number, file in zip(missing, begun, strict=True) if not file.is_file()]
     expect(len(unseen) + (len(missing) if settings.network else 0) + len(chunks))
     calls = [(first_as, chunks[number], str(file)) for number, file in unseen]
-    for _ in run_all(see_chunk, calls, jobs=jobs, workers=workers):
+    for _ in run_calls(see_chunk, calls, jobs=jobs, workers=workers):
         advance()
     if settings.network:
         again = [(look_as, str(file), str(files[number])) for number, file in zip(missing, begun, strict=True)]
-        for _ in run_all(see_chunk_again, again, jobs=jobs, workers=workers):
+        for _ in run_calls(see_chunk_again, again, jobs=jobs, workers=workers):
             advance()
     kept = len(project.frames) - sum(len(chunks[number]) for number in missing)
     return _label(project, settings, look_as, folder, files, findings, kept, advance)

@@ -6,23 +6,18 @@ What a run makes.
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
-import signal
-import threading
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from functools import cache
 from itertools import count
-from multiprocessing.connection import wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
 from sonjit._version import __version__
 from sonjit.datasets.contact_sheet import draw_contact_sheet
-from sonjit.errors import InputError, JobError, SonjitError
+from sonjit.errors import InputError
 from sonjit.files import failing_as_job
+from sonjit.pools import run_calls
 from sonjit.synthesis.hands.mesh import load_hand_mesh
 from sonjit.synthesis.output.layouts import TRUTH, Layout, Made, jpeg_bytes, write_whole
 from sonjit.synthesis.output.samples import render_samples
@@ -132,48 +127,10 @@ def _finish(layout: Layout, done: list[int]) -> None:
 
 def _run(layout: Layout, chunks: list[int], jobs: int) -> Iterator[tuple[int, int]]:
     """Make chunks; gives each when it is finished, with how many images it holds."""
-    if jobs == 1 or len(chunks) < 2:
-        os.environ.setdefault("LP_NUM_THREADS", str(jobs))  # many views of one scene: the renderer shares them out
-        for chunk in chunks:
-            yield chunk, _make_chunk(layout, chunk)
-        return
-    context = multiprocessing.get_context("spawn")  # a fork would share the parent's OpenGL
-    pool = ProcessPoolExecutor(min(jobs, len(chunks)), mp_context=context, initializer=_begin_worker)
-    try:
-        running = {pool.submit(_attempt, layout, chunk): chunk for chunk in chunks}
-        for future in as_completed(running):
-            result = future.result()
-            if isinstance(result, SonjitError):
-                raise result
-            yield running[future], result
-    except BrokenProcessPool:
-        raise JobError("a worker process was ended from outside (out of memory?); run it again to go on") from None
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _begin_worker() -> None:
-    """Ctrl-C is for the parent; where the parent is gone, nobody waits for this process."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    os.environ["LP_NUM_THREADS"] = "1"
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def follow() -> None:
-        wait([parent.sentinel])
-        os._exit(1)
-
-    threading.Thread(target=follow, daemon=True).start()
-
-
-def _attempt(layout: Layout, chunk: int) -> int | SonjitError:
-    """One chunk; what failed is a result, of a kind that comes through the process border."""
-    try:
-        return _make_chunk(layout, chunk)
-    except InputError as error:
-        return InputError(str(error))
-    except SonjitError as error:
-        return JobError(str(error))
+    threads = 1 if len(chunks) > 1 else jobs  # many views of one scene: the renderer shares them out
+    os.environ.setdefault("LP_NUM_THREADS", str(threads))
+    for number, images in run_calls(_make_chunk, [(layout, chunk) for chunk in chunks], jobs=jobs):
+        yield chunks[number], images
 
 
 def _make_chunk(layout: Layout, chunk: int) -> int:
