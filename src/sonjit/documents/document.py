@@ -1,4 +1,4 @@
-"""What a report or a card says, once, and its two forms: Markdown and a page of HTML."""
+"""Documents: blocks of a report or a card, rendered as Markdown and as one page of HTML."""
 
 from __future__ import annotations
 
@@ -24,9 +24,10 @@ class Heading:
 
 @dataclass(frozen=True)
 class Text:
-    """A paragraph."""
+    """A paragraph; a strong one is a warning."""
 
     text: str
+    strong: bool = False
 
 
 @dataclass(frozen=True)
@@ -38,10 +39,11 @@ class Points:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of text; columns after the first stand to the right."""
+    """Rows of text; in Markdown, columns after the first `text_columns` are aligned to the right."""
 
     headings: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
+    text_columns: int = 1
 
 
 @dataclass(frozen=True)
@@ -52,11 +54,13 @@ class Plot:
         name: of its file, for Markdown.
         svg: itself, for the page.
         alt: what it shows.
+        captioned: on the page it stands in a row of small figures, each with `alt` below.
     """
 
     name: str
     svg: str
     alt: str
+    captioned: bool = False
 
 
 @dataclass(frozen=True)
@@ -98,6 +102,11 @@ def markdown_from(title: str, blocks: Sequence[Block], front: str = "") -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
+def markdown_table(table: Table) -> str:
+    """A table alone, without a document."""
+    return _markdown(table)
+
+
 def html_from(title: str, blocks: Sequence[Block]) -> str:
     """A page that needs nothing but the images beside it."""
     body = "\n".join(_html(block) for block in blocks)
@@ -135,14 +144,14 @@ def _markdown(block: Block) -> str:
     match block:
         case Heading(text, level):
             return f"{'#' * level} {text}"
-        case Text(text):
-            return text
+        case Text(text, strong):
+            return f"**{text}**" if strong else text
         case Points(items):
             return "\n".join(f"* {item}" for item in items)
-        case Table(headings, rows):
-            lines = [headings, ("---", *("---:" for _ in headings[1:])), *rows]
+        case Table(headings, rows, text_columns):
+            lines = [headings, tuple("---" if at < text_columns else "---:" for at in range(len(headings))), *rows]
             return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines)
-        case Plot(name, _, alt):
+        case Plot(name, _, alt, _):
             return f"![{alt}]({name}.svg)"
         case Image(path, alt):
             return f"![{alt}]({path})"
@@ -152,16 +161,17 @@ def _html(block: Block) -> str:
     match block:
         case Heading(text, level):
             return f"<h{level}>{escape(text)}</h{level}>"
-        case Text(text):
-            return f"<p>{escape(text)}</p>"
+        case Text(text, strong):
+            return f"<p><strong>{escape(text)}</strong></p>" if strong else f"<p>{escape(text)}</p>"
         case Points(items):
             return "<ul>" + "".join(f"<li>{escape(item)}</li>" for item in items) + "</ul>"
-        case Table(headings, rows):
+        case Table(headings, rows, _):
             head = "".join(f"<th>{escape(cell)}</th>" for cell in headings)
             body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
             return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
-        case Plot(_, svg, _):
-            return f'<div class="wide">{svg}</div>'
+        case Plot(_, svg, alt, captioned):
+            caption = f"<figcaption>{escape(alt)}</figcaption>"
+            return f"<figure>{svg}{caption}</figure>" if captioned else f'<div class="wide">{svg}</div>'
         case Image(path, alt):
             return (
                 f'<figure><img src="{escape(path)}" alt="{escape(alt)}" loading="lazy">'

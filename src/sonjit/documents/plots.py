@@ -1,10 +1,8 @@
-"""Curves and bars as SVG, readable on light and dark pages; nothing but text is needed to make them.
-
-Lines over a number, such as losses over steps, as SVG; a logarithmic axis where the values ask for one.
-"""
+"""Plots as SVG, readable on light and dark pages: curves, bars, maps, heat maps, arrows over images, lines."""
 
 from __future__ import annotations
 
+import base64
 import math
 from dataclasses import dataclass
 from html import escape
@@ -13,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -134,10 +132,57 @@ def maps_svg(
     return svg_of(gap + len(maps) * (side + gap), _TOP + side + gap, marks, title)
 
 
-def svg_of(width: int, height: int, marks: Sequence[str], title: str) -> str:
-    """A drawing of marks, with a title for those who do not see it."""
+def heat_map_svg(
+    rows: Sequence[str], cells: Mapping[tuple[int, int], tuple[float, str]], columns: int, title: str
+) -> str:
+    """A coloured cell per row and column: green for 0, yellow for a half, red for one and more.
+
+    Args:
+        rows: their names.
+        cells: (row, column) -> value, and a text that says more of it; a place without is left empty.
+        columns: how many.
+        title: for those who do not see it.
+    """
+    wide, high, left = max(4, min(_ROW - 2, 1000 // max(columns, 1))), _ROW - 2, 120
+    marks = [text_mark(0, row * high + 13, name[:16], "start") for row, name in enumerate(rows)]
+    marks += [
+        f'<rect x="{left + column * wide}" y="{row * high}" width="{wide - 1}" height="{high - 1}" '
+        f'fill="hsl({120 * (1 - min(value, 1)):.0f} 70% 45%)"><title>{escape(text)}</title></rect>'
+        for (row, column), (value, text) in cells.items()
+    ]
+    return svg_of(left + columns * wide, len(rows) * high, marks, title)
+
+
+def arrows_svg(
+    size: tuple[int, int],
+    starts: NDArray[np.floating],
+    ends: NDArray[np.floating],
+    title: str,
+    jpeg: bytes | None = None,
+) -> str:
+    """Lines from points to points, over an image where there is one.
+
+    Args:
+        size: width and height of the image in pixels; the drawing is 360 wide.
+        starts: (N, 2) pixels, with a dot each.
+        ends: (N, 2).
+        title: for those who do not see it.
+        jpeg: the image, encoded, at any size.
+    """
+    wide, high = size
+    image = base64.b64encode(jpeg).decode() if jpeg else ""
+    marks = [f'<image width="{wide}" height="{high}" href="data:image/jpeg;base64,{image}"/>'] if image else []
+    for (x, y), (u, v) in zip(starts, ends, strict=True):
+        marks.append(line_mark(x, y, u, v, COLOURS[1], 1.5))
+        marks.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2" fill="{COLOURS[0]}"/>')
+    return svg_of(360, round(360 * high / wide), marks, title, view=size)
+
+
+def svg_of(width: int, height: int, marks: Sequence[str], title: str, *, view: tuple[int, int] | None = None) -> str:
+    """A drawing of marks, in units of `view` where they are not pixels, with a title for those who do not see it."""
+    across, down = view or (width, height)
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {across} {down}" width="{width}" height="{height}" '
         f'role="img" font-family="system-ui, sans-serif" font-size="12"><title>{escape(title)}</title>'
         f"{''.join(marks)}</svg>"
     )

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import Literal
 
+from sonjit.documents.document import Table, markdown_table
+
 Supervision = Literal["weak", "full"]
 """Weak: trained on classes alone, as class activation maps and backprop both are; full: on boxes too."""
 
@@ -48,12 +50,9 @@ class ErrorTable:
         | --- | --- | ---: |
         | GAP | weak | 12.34 |
         """
-        lines = [
-            " | ".join(["", "method", "supervision", *(f"{name} %" for name in self.columns), ""]),
-            " | ".join(["", "---", "---", *("---:" for _ in self.columns), ""]),
-            *(" | ".join(["", row.method, row.supervision, *map(_percent, row.errors), ""]) for row in self.rows),
-        ]
-        return "\n".join(line.strip() for line in lines)
+        headings = ("method", "supervision", *(f"{name} %" for name in self.columns))
+        rows = tuple((row.method, row.supervision, *map(_percent, row.errors)) for row in self.rows)
+        return markdown_table(Table(headings, rows, text_columns=2))
 
 
 def load_published_errors() -> list[ErrorTable]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from sonjit.documents.document import Heading, Table, Text, markdown_from
 from sonjit.errors import InputError
 
 if TYPE_CHECKING:
@@ -125,44 +126,40 @@ def split_people(captures: Iterable[Capture]) -> dict[str, str]:
 
 def page(card: DataCard, statistics: Mapping[str, Any], samplings: Mapping[str, Sampling], faces: FacesFound) -> str:
     """The data card as Markdown."""
-    said = "\n".join(f"| {name} | {text} |" for name, text in card.said.items())
-    totals = "\n".join(
-        f"| {name.replace('_', ' ')} | {_words(value)} |" for name, value in statistics.items() if name != "splits"
-    )
-    views = "\n".join(
-        f"| {name} | {one.size[0]} x {one.size[1]} | {one.px_per_mm:.2f} | {one.ridge_px:.2f} | "
-        f"{100 * one.ridge_contrast:.1f} % |"
+    totals = [(name.replace("_", " "), _words(value)) for name, value in statistics.items() if name != "splits"]
+    views = [
+        (
+            name,
+            f"{one.size[0]} x {one.size[1]}",
+            f"{one.px_per_mm:.2f}",
+            f"{one.ridge_px:.2f}",
+            f"{100 * one.ridge_contrast:.1f} %",
+        )
         for name, one in samplings.items()
-    )
-    return f"""# {card.said["title"]}
-
-| | |
-|---|---|
-{said}
-
-## What it holds
-
-| | |
-|---|---|
-{totals}
-
-Images and labels lie as in InterHand2.6M (`images`, `annotations`), and as COCO beside. No person is in two splits.
-Joints are millimetres in the world of a capture; `annotations/*/sources_*.json` says by whom each is: H a human, M a
-machine, H+M a machine and looked at by a human. `SHA256SUMS` lists every file.
-
-## Privacy
-
-Ridges of fingers repeat about every 0.45 mm. They cannot be read below two pixels a period, or where a tenth of their
-contrast or less is left. At the joint nearest to each camera:
-
-| view | size | px/mm | pixels a ridge | contrast left of ridges |
-|---|---|---:|---:|---:|
-{views}
-
-Faces found and blurred: {faces.blurred}. Images left out because what may be a face lies over a labelled hand:
-{faces.withheld}. Labelled hands that were taken for a face, too small for one and none to a second network, and were
-left as they are: {faces.hands}. What a detector does not find is not blurred: look at the images before you publish.
-"""
+    ]
+    blocks = [
+        Table(("", ""), tuple(card.said.items()), text_columns=2),
+        Heading("What it holds"),
+        Table(("", ""), tuple(totals), text_columns=2),
+        Text(
+            "Images and labels lie as in InterHand2.6M (`images`, `annotations`), and as COCO beside. No person is in "
+            "two splits. Joints are millimetres in the world of a capture; `annotations/*/sources_*.json` says by whom "
+            "each is: H a human, M a machine, H+M a machine and checked by a human. `SHA256SUMS` lists every file."
+        ),
+        Heading("Privacy"),
+        Text(
+            "Ridges of fingers repeat about every 0.45 mm. They cannot be read below two pixels a period, or where a "
+            "tenth of their contrast or less is left. At the joint nearest to each camera:"
+        ),
+        Table(("view", "size", "px/mm", "pixels a ridge", "contrast left of ridges"), tuple(views), text_columns=2),
+        Text(
+            f"Faces found and blurred: {faces.blurred}. Images left out because what may be a face lies over a "
+            f"labelled hand: {faces.withheld}. Labelled hands that were taken for a face, too small for one and none "
+            f"to a second network, and were left as they are: {faces.hands}. What a detector does not find is not "
+            "blurred: look at the images before you publish."
+        ),
+    ]
+    return markdown_from(card.said["title"], blocks)
 
 
 def _words(value: object) -> str:
