@@ -5,14 +5,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sonjit.geometry.rotations import align_rigidly, matrix_from_rotation_vector, quaternion_from_matrix
+from sonjit.geometry.rotations import (
+    align_rigidly,
+    matrix_from_quaternion_wxyz,
+    matrix_from_rotation_vector,
+    quaternion_wxyz_from_matrix,
+    rotation_vector_from_matrix,
+)
 
 VECTORS = st.lists(st.floats(-6, 6), min_size=3, max_size=3).map(np.array)
 
 
 def turned(quaternion, vector):
     """q v q*, by the vector form."""
-    axis, w = quaternion[:3], quaternion[3]
+    w, axis = quaternion[0], quaternion[1:]
     twice = 2 * np.cross(axis, vector)
     return vector + w * twice + np.cross(axis, twice)
 
@@ -22,17 +28,19 @@ def test_quaternion_turns_as_its_matrix(vector, point):
     matrix = matrix_from_rotation_vector(vector)
     assert np.allclose(matrix @ matrix.T, np.eye(3), atol=1e-12)
     assert np.linalg.det(matrix) == pytest.approx(1)
-    quaternion = quaternion_from_matrix(matrix)
+    quaternion = quaternion_wxyz_from_matrix(matrix)
     assert np.linalg.norm(quaternion) == pytest.approx(1)
     assert np.allclose(turned(quaternion, point), matrix @ point, atol=1e-9)
+    assert np.allclose(matrix_from_quaternion_wxyz(quaternion), matrix, atol=1e-9)
+    assert np.allclose(matrix_from_rotation_vector(rotation_vector_from_matrix(matrix)), matrix, atol=1e-9)
 
 
 @pytest.mark.parametrize("axis", range(3))
 def test_half_turns(axis):
     vector = np.zeros(3)
     vector[axis] = np.pi
-    quaternion = quaternion_from_matrix(matrix_from_rotation_vector(vector))
-    assert np.allclose(np.abs(quaternion), np.eye(4)[axis], atol=1e-12)
+    quaternion = quaternion_wxyz_from_matrix(matrix_from_rotation_vector(vector))
+    assert np.allclose(np.abs(quaternion), np.eye(4)[1 + axis], atol=1e-12)
 
 
 @given(VECTORS, VECTORS)

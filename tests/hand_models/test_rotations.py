@@ -12,7 +12,7 @@ from sonjit.hand_models.rotations import (
     axis_angle_from_matrix,
     matrix_from_6d,
     matrix_from_axis_angle,
-    quaternion_from_matrix,
+    quaternion_wxyz_from_matrix,
 )
 
 seeds = st.integers(0, 2**31)
@@ -72,7 +72,7 @@ def test_six_numbers_become_columns(seed):
 
 @given(seeds)
 def test_quaternions_have_length_one_in_every_branch(seed):
-    quaternions = quaternion_from_matrix(matrix_from_axis_angle(vectors(seed, 20, 3) * 3))
+    quaternions = quaternion_wxyz_from_matrix(matrix_from_axis_angle(vectors(seed, 20, 3) * 3))
     torch.testing.assert_close(quaternions.norm(dim=1), torch.ones(20).double(), atol=1e-6, rtol=0)
 
 

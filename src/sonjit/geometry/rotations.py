@@ -26,8 +26,8 @@ def matrix_from_rotation_vector(vectors: NDArray[np.floating]) -> NDArray[np.flo
     return np.eye(3) + np.sinc(angle / np.pi) * cross + np.sinc(angle / (2 * np.pi)) ** 2 / 2 * (cross @ cross)
 
 
-def quaternion_from_matrix(matrices: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Rotation matrices (..., 3, 3) -> unit quaternions (..., 4) as x, y, z, w.
+def quaternion_wxyz_from_matrix(matrices: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Rotation matrices (..., 3, 3) -> unit quaternions (..., 4) as w, x, y, z.
 
     The largest of the four numbers is found first and divides the others (Shepperd 1978).
     """
@@ -41,7 +41,23 @@ def quaternion_from_matrix(matrices: NDArray[np.floating]) -> NDArray[np.float64
         outer[..., i, j] = outer[..., j, i] = m[..., i, j] + m[..., j, i]
         outer[..., k, 3] = outer[..., 3, k] = m[..., j, i] - m[..., i, j]
     row = np.take_along_axis(outer, squares.argmax(-1)[..., None, None], -2)[..., 0, :]
-    return row / np.linalg.norm(row, axis=-1, keepdims=True)
+    return np.roll(row / np.linalg.norm(row, axis=-1, keepdims=True), 1, -1)
+
+
+def matrix_from_quaternion_wxyz(quaternion: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Unit quaternion (4,) as w, x, y, z -> rotation matrix (3, 3)."""
+    w, x, y, z = np.asarray(quaternion, np.float64)
+    cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
+    return np.eye(3) + 2 * w * cross + 2 * cross @ cross
+
+
+def rotation_vector_from_matrix(matrices: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Rotation matrices (..., 3, 3) -> axis times angle (..., 3), at most half a turn."""
+    quaternions = quaternion_wxyz_from_matrix(matrices)
+    quaternions = quaternions * np.where(quaternions[..., :1] < 0, -1, 1)
+    sine = np.linalg.norm(quaternions[..., 1:], axis=-1, keepdims=True)
+    angle = 2 * np.arctan2(sine, quaternions[..., :1])
+    return quaternions[..., 1:] * angle / np.maximum(sine, 1e-12)
 
 
 def align_rigidly(

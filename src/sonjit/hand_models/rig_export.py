@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from sonjit.geometry.rotations import quaternion_from_matrix
+from sonjit.geometry.rotations import quaternion_wxyz_from_matrix
 from sonjit.hand_models.mesh_files import CAMERA_AXES, SKIN, GlbBuilder
 from sonjit.hand_models.rig import JOINTS, PARENTS
 
@@ -127,12 +127,13 @@ def _presence(times: NDArray[np.float64], end: float) -> tuple[list[float], list
 
 
 def _local(motion: RigMotion) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Each joint in its parent's frame: quaternions (N, 25, 4) as x, y, z, w and translations (N, 25, 3)."""
+    """Each joint in its parent's frame: quaternions (N, 25, 4) as glTF's x, y, z, w; translations (N, 25, 3)."""
     frames, joints = motion.rig.place(motion.pose)
     parents = np.array(PARENTS[1:])
     back = np.swapaxes(frames[:, parents], -1, -2)
     translations = np.concatenate([joints[:, :1], (back @ (joints[:, 1:] - joints[:, parents])[..., None])[..., 0]], 1)
-    quaternions = quaternion_from_matrix(np.concatenate([frames[:, :1], back @ frames[:, 1:]], 1))
+    turns = quaternion_wxyz_from_matrix(np.concatenate([frames[:, :1], back @ frames[:, 1:]], 1))
+    quaternions = np.roll(turns, -1, -1)
     turned = (quaternions[1:] * quaternions[:-1]).sum(-1) < 0  # q and -q are one rotation: stay on one side
     quaternions[1:] *= np.where(turned.cumsum(0) % 2, -1.0, 1.0)[..., None]
     return quaternions, translations

@@ -40,7 +40,7 @@ def matrix_from_6d(six: Tensor) -> Tensor:
     return torch.stack([x, y, torch.linalg.cross(x, y, dim=-1)], -1)
 
 
-def quaternion_from_matrix(matrix: Tensor) -> Tensor:
+def quaternion_wxyz_from_matrix(matrix: Tensor) -> Tensor:
     """Rotation matrices (..., 3, 3) -> unit quaternions (..., 4) as w, x, y, z.
 
     Of four formulas the one is taken that divides by no small number.
@@ -62,7 +62,7 @@ def quaternion_from_matrix(matrix: Tensor) -> Tensor:
 
 def axis_angle_from_matrix(matrix: Tensor) -> Tensor:
     """Rotation matrices (..., 3, 3) -> axis times angle (..., 3), the angle at most pi."""
-    w, vector = quaternion_from_matrix(matrix).split((1, 3), -1)
+    w, vector = quaternion_wxyz_from_matrix(matrix).split((1, 3), -1)
     squared = (vector * vector).sum(-1, keepdim=True)
     still = squared == 0
     sine = torch.where(still, 1.0, squared).sqrt()  # the root's gradient at zero is none

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sonjit.geometry.rotations import quaternion_from_matrix
+from sonjit.geometry.rotations import quaternion_wxyz_from_matrix
 from sonjit.hand_models.rig import RigMotion, RigPose
 from sonjit.hand_models.rig_files import load_rig
 from sonjit.hand_models.rig_ik import fit_lengths, fit_pose
@@ -177,7 +177,7 @@ def _record(name: str, hand: Hand, pose: RigPose, joints: NDArray[np.float64]) -
         "id": hand.id,
         "handedness": hand.handedness,
         "score": round(float(hand.score), 4),
-        "rotation_xyzw": quaternion_from_matrix(pose.rotation[0]).round(6).tolist(),
+        "rotation_xyzw": np.roll(quaternion_wxyz_from_matrix(pose.rotation[0]), -1).round(6).tolist(),
         "wrist_m": pose.translation[0].round(6).tolist(),
         "angles_rad": dict(zip(_FINGERS, pose.angles[0].round(5).tolist(), strict=True)),
         "keypoints3D": [

@@ -33,7 +33,11 @@ from sonjit.datasets.joint_orders import MM, camera_matrix
 from sonjit.datasets.reading import field, numbers, one_line
 from sonjit.errors import InputError
 from sonjit.files import Draft, failing_as_job
-from sonjit.geometry.rotations import matrix_from_rotation_vector, quaternion_from_matrix
+from sonjit.geometry.rotations import (
+    matrix_from_quaternion_wxyz,
+    matrix_from_rotation_vector,
+    quaternion_wxyz_from_matrix,
+)
 from sonjit.media.sources.image_files import IMAGE_ENDINGS
 from sonjit.media.sources.stills import natural_key
 from sonjit.multiview.cameras.records import (
@@ -138,14 +142,17 @@ def load_colmap(folder: Path, unit: Unit | None = None) -> CameraRig:
         words = line.split(maxsplit=9)
         if len(words) != 10:
             raise InputError(f"{at}: IMAGE_ID, 7 numbers, CAMERA_ID and NAME are wanted, not {line[:60]!r}")
-        qw, qx, qy, qz, *shift = _floats(words[1:8], at)
+        *quaternion, tx, ty, tz = _floats(words[1:8], at)
         if words[8] not in lenses:
             raise InputError(f"{at}: cameras.txt has no camera {words[8]}")
         width, height, K, lens = lenses[words[8]]
         name = PurePosixPath(words[9])
         named = str(name.with_suffix("")) if name.suffix.lower() in IMAGE_ENDINGS else str(name)
-        R = _matrix_from_quaternion(np.array([qx, qy, qz, qw]), at)
-        made.append(record_camera(str(path), named, [width, height], K, R, np.array(shift) * metres, lens))
+        length = float(np.linalg.norm(quaternion))
+        if not length > 0:
+            raise InputError(f"{at}: the rotation's four numbers are 0")
+        R = matrix_from_quaternion_wxyz(np.array(quaternion) / length)
+        made.append(record_camera(str(path), named, [width, height], K, R, np.array([tx, ty, tz]) * metres, lens))
     return rig_from_records(made, str(folder))
 
 
@@ -165,8 +172,10 @@ def save_colmap(rig: CameraRig, folder: Path) -> None:
         values = [K[0, 0], K[1, 1], K[0, 2], K[1, 2], *lens, 0, 0, 0]
         values = values[: len(_MODELS[model].split())]
         cameras.append(" ".join([str(number), model, f"{view.width}", f"{view.height}", *_texts(values)]))
-        x, y, z, w = quaternion_from_matrix(view.R)
-        images += [" ".join([str(number), *_texts([w, x, y, z, *view.t]), str(number), view.name]), ""]
+        images += [
+            " ".join([str(number), *_texts([*quaternion_wxyz_from_matrix(view.R), *view.t]), str(number), view.name]),
+            "",
+        ]
     draft = Draft(folder, folder=True)
     try:
         with failing_as_job(folder):
@@ -213,16 +222,6 @@ def _floats(words: list[str], at: str) -> list[float]:
         return [float(word) for word in words]
     except ValueError:
         raise InputError(f"{at}: {' '.join(words)[:60]!r} are no numbers") from None
-
-
-def _matrix_from_quaternion(quaternion: NDArray[np.float64], at: str) -> NDArray[np.float64]:
-    """(3, 3) from x, y, z, w of any length but 0."""
-    length = float(np.linalg.norm(quaternion))
-    if not length > 0:
-        raise InputError(f"{at}: the rotation's four numbers are 0")
-    x, y, z, w = quaternion / length
-    cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
-    return np.eye(3) + 2 * w * cross + 2 * cross @ cross
 
 
 _FIELDS = ("campos", "camrot", "focal", "princpt")

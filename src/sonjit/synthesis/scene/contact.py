@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
-from sonjit.geometry.rotations import matrix_from_rotation_vector, quaternion_from_matrix
+from sonjit.geometry.rotations import matrix_from_rotation_vector, rotation_vector_from_matrix
 from sonjit.hand_models.rig import FINGERS, RigPose
 from sonjit.synthesis.hands.moving_hand import MovingHand
 from sonjit.synthesis.scene.penetration import contacts_between
@@ -234,7 +234,7 @@ def _evened(pose: RigPose, settled: RigPose, frames: float) -> RigPose:
         flat = np.pad(added.reshape(len(added), -1), ((len(bell) // 2, len(bell) // 2), (0, 0)), "edge")
         return np.stack([np.convolve(each, bell, "valid") for each in flat.T], 1).reshape(added.shape)
 
-    turns = rotation_vectors(settled.rotation @ np.swapaxes(pose.rotation, 1, 2))
+    turns = rotation_vector_from_matrix(settled.rotation @ np.swapaxes(pose.rotation, 1, 2))
     return RigPose(
         matrix_from_rotation_vector(smooth(turns)) @ pose.rotation,
         pose.translation + smooth(settled.translation - pose.translation),
@@ -248,12 +248,3 @@ def _joined(frames: list[RigPose]) -> RigPose:
         np.concatenate([frame.translation for frame in frames]),
         np.concatenate([frame.angles for frame in frames]),
     )
-
-
-def rotation_vectors(matrices: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(..., 3) axis times angle, at most half a turn, of (..., 3, 3)."""
-    quaternions = quaternion_from_matrix(matrices)
-    quaternions = quaternions * np.where(quaternions[..., 3:] < 0, -1, 1)
-    sine = np.linalg.norm(quaternions[..., :3], axis=-1, keepdims=True)
-    angle = 2 * np.arctan2(sine, quaternions[..., 3:])
-    return quaternions[..., :3] * angle / np.maximum(sine, 1e-12)

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Final, Literal
 import numpy as np
 
 from sonjit.errors import InputError
-from sonjit.geometry.rotations import matrix_from_rotation_vector
+from sonjit.geometry.rotations import matrix_from_rotation_vector, rotation_vector_from_matrix
 from sonjit.hand_models.rig import RigPose
 from sonjit.hand_models.rig_ik import fit_lengths, fit_pose
 from sonjit.synthesis.hands.shape import SHAPE_NAMES, rig_from_shape
-from sonjit.synthesis.scene.contact import kept_apart, rotation_vectors
+from sonjit.synthesis.scene.contact import kept_apart
 from sonjit.synthesis.scene.gesture_places import neutral_station, pose_from_station, scripts
 from sonjit.synthesis.scene.poses import gesture_named
 from sonjit.synthesis.scene.posing import poses_from_stations
@@ -187,7 +187,7 @@ def _between(
     aside = (_ASIDE * busy * 16 * (hand[:, 0] * (1 - hand[:, 0])) ** 2)[:, None, None]
     moved[:, 0] += aside * (gesture_named("cup").angles[0] - moved[:, 0])
     rotations = np.stack([pose.rotation[0] for pose in keys])
-    turns = rotation_vectors(np.swapaxes(rotations[:-1], 1, 2) @ rotations[1:])
+    turns = rotation_vector_from_matrix(np.swapaxes(rotations[:-1], 1, 2) @ rotations[1:])
     return RigPose(
         rotations[key] @ matrix_from_rotation_vector(hand * turns[key]),
         places[key] + hand * (places[key + 1] - places[key]),
