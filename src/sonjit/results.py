@@ -3,30 +3,124 @@
 Conventions: image keypoints are continuous pixel coordinates of the input image (x right, y down, the top left
 corner is 0, 0); world keypoints are metres in the camera's axes (x right, y down, z forward). What is unknown is
 `None`; nothing found is an empty list. Nothing in here tells who a person is.
+
+A result type declares its fields once, in its `schema`: JSON, row tables, Parquet, the server and the page read that. One
+that is registered from outside (`register_result`) goes through all of them, in `Frame.others`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeAlias
+from dataclasses import MISSING, dataclass, field, fields
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeAlias, TypeVar
 
 import numpy as np
 
+from sonjit.errors import InputError
 from sonjit.skeletons import Skeleton, load_skeleton
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
+    from sonjit.json_text import Json, JsonObject
+
 Handedness = Literal["Left", "Right"]
 Box = tuple[float, float, float, float]
+R = TypeVar("R", bound="Result")
 
 
-class _ByValue:
-    """Equality field by field, arrays bit by bit."""
+@dataclass(frozen=True)
+class Value:
+    """An attribute that stands in JSON as it is.
 
+    Attributes:
+        name: of the attribute.
+        key: in JSON.
+        full: only `to_dict(full=True)` holds it.
+        is_box: it is a `Box`, an object in JSON.
+    """
+
+    name: str
+    key: str
+    full: bool = False
+    is_box: bool = False
+
+
+@dataclass(frozen=True)
+class PointScore:
+    """A number per keypoint: an attribute (K,) float32.
+
+    Attributes:
+        name: of the attribute.
+        key: of a keypoint in JSON.
+        full: only `to_dict(full=True)` holds it.
+        column: in row tables; None where they have none.
+    """
+
+    name: str
+    key: str
+    full: bool = False
+    column: str | None = None
+
+
+@dataclass(frozen=True)
+class Points:
+    """Keypoints: an attribute (K, 2 or 3) float32.
+
+    Attributes:
+        name: of the attribute.
+        key: of the list in JSON.
+        columns: of x, y, z in row tables; empty where these have none.
+        scores: that stand beside each point.
+        strict_axes: how many coordinates stand in JSON that is not full; None for all.
+        flat_counts: numbers of keypoints that have no z, such as the six of a face's box.
+        named: whether points carry the skeleton's names.
+    """
+
+    name: str
+    key: str
+    columns: tuple[str, ...] = ()
+    scores: tuple[PointScore, ...] = ()
+    strict_axes: int | None = None
+    flat_counts: tuple[int, ...] = ()
+    named: bool = True
+
+    def axes(self, points: NDArray[np.float32], *, full: bool) -> str:
+        """Of "xyz" those that stand in JSON for points (K, 2 or 3)."""
+        if len(points) in self.flat_counts:
+            return "xy"
+        return "xyz"[: points.shape[1] if full else self.strict_axes]
+
+
+class Result:
+    """What every result type has; equal field by field, arrays bit by bit.
+
+    A subclass is a dataclass with `keypoints`, `score` and `id`, and the class attributes below.
+
+    Attributes:
+        kind: of one, in the singular: "hand".
+        list_name: of the list of a frame that holds them: "hands".
+        schema: what stands in JSON, in its order.
+        skeletons: which skeleton the keypoints are of, by their number.
+    """
+
+    __slots__ = ()
     __hash__ = None  # pyright: ignore[reportAssignmentType]  # holds arrays, which change
+
+    kind: ClassVar[str]
+    list_name: ClassVar[str]
+    schema: ClassVar[tuple[Value | Points, ...]]
+    skeletons: ClassVar[Mapping[int, str]]
+
+    if TYPE_CHECKING:
+
+        @property
+        def score(self) -> float: ...
+        @property
+        def keypoints(self) -> NDArray[np.float32]: ...
+        @property
+        def id(self) -> int | None: ...
 
     def __eq__(self, other: object) -> bool:
         if type(self) is not type(other):
@@ -34,10 +128,122 @@ class _ByValue:
         names = [item.name for item in fields(self)]  # pyright: ignore[reportArgumentType]
         return all(_same(getattr(self, name), getattr(other, name)) for name in names)
 
+    @property
+    def skeleton(self) -> Skeleton:
+        """Names and bones of the keypoints."""
+        return load_skeleton(self.skeletons[len(self.keypoints)])
 
+    @property
+    def box(self) -> Box:
+        """Tight box around the keypoints: x_min, y_min, x_max, y_max in pixels; may leave the image."""
+        return box_around(self.keypoints)
+
+    @property
+    def parts(self) -> list[Instance]:
+        """What has keypoints of its own: the instance itself, or a person's body, hands and face."""
+        return [self]  # pyright: ignore[reportReturnType]
+
+    def to_dict(self, *, full: bool = False) -> JsonObject:
+        """As plain JSON types in the shape of tfjs-models; with `full=True` as `from_dict` reads it back exactly."""
+        result: JsonObject = {}
+        names = self.skeleton.keypoints
+        for item in self.schema:
+            value = getattr(self, item.name)
+            if isinstance(item, Points):
+                if value is not None:
+                    scores = {s.key: getattr(self, s.name) for s in item.scores if full or not s.full}
+                    scores = {key: array for key, array in scores.items() if array is not None}
+                    axes = "xyz"[: value.shape[1] if full else item.strict_axes]
+                    result[item.key] = _points_to_dicts(
+                        value, names if item.named else ("",) * len(value), axes, scores
+                    )
+            elif full or not item.full:
+                result[item.key] = box_to_dict(value) if item.is_box else value
+        return result
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """What `to_dict(full=True)` wrote; a missing z reads as NaN."""
+        values: dict[str, Any] = {}
+        wanted = _parameters(cls)
+        for item in cls.schema:
+            if item.name not in wanted.names:
+                continue
+            given = data.get(item.key) if item.name in wanted.optional else data[item.key]
+            if given is not None and isinstance(item, Points):
+                values[item.name] = _points_from_dicts(given)[:, : 3 if item.columns else 2]
+                values |= {one.name: _scores_from_dicts(given, one.key) for one in item.scores if one.key in given[0]}
+            elif given is not None:
+                values[item.name] = _box_from_dict(given) if item.is_box else given
+        return cls(**values)
+
+    @classmethod
+    def from_columns(cls, first: Mapping[str, Any], columns: Mapping[str, NDArray[np.float32]]) -> Self:
+        """From the rows of a table: the first row, and the columns (K,) of numbers; what they lack is unknown."""
+        score = first["score"]
+        values: dict[str, Any] = {"score": np.nan if score is None else score, "id": first["id"]}
+        wanted = _parameters(cls)
+        if "handedness" in wanted.names:
+            values["handedness"] = first["handedness"]
+        for item in cls.schema:
+            if isinstance(item, Points) and item.columns:
+                values[item.name] = np.column_stack([columns[name] for name in item.columns])
+                for one in item.scores:
+                    known = (
+                        np.full(len(columns["x"]), np.nan, np.float32) if one.column is None else columns[one.column]
+                    )
+                    is_unknown = np.isnan(known).all() and one.name in wanted.optional
+                    values[one.name] = None if is_unknown else known.copy()
+            elif item.name == "box" and "box" in wanted.names:
+                points = values["keypoints"]
+                values["box"] = box_around(points) if len(points) > 6 else (np.nan,) * 4  # six tell of no box
+        return cls(**values)
+
+
+@dataclass(frozen=True)
+class _Parameters:
+    """Of a result type's constructor: all, and those with a default."""
+
+    names: frozenset[str]
+    optional: frozenset[str]
+
+
+def _parameters(kind: type[Result]) -> _Parameters:
+    items = fields(kind)  # pyright: ignore[reportArgumentType]
+    optional = {one.name for one in items if one.default is not MISSING}
+    return _Parameters(frozenset(one.name for one in items), frozenset(optional))
+
+
+RESULT_TYPES: dict[str, type[Result]] = {}
+"""Result types by the name of a frame's list."""
+
+
+def register_result(kind: type[R]) -> type[R]:
+    """Make a result type known under its `list_name`; a decorator.
+
+    Raises:
+        InputError: another type has that list.
+    """
+    if RESULT_TYPES.setdefault(kind.list_name, kind) is not kind:
+        raise InputError(
+            f"the list {kind.list_name!r} of {kind.__name__} is taken by {RESULT_TYPES[kind.list_name].__name__}"
+        )
+    return kind
+
+
+_VISIBILITY = PointScore("visibility", "score", column="visibility")
+_XYZ, _XYZ_M = ("x", "y", "z"), ("x_m", "y_m", "z_m")
+
+
+@register_result
 @dataclass(eq=False, slots=True)
-class Hand(_ByValue):
+class Hand(Result):
     """One hand in one image.
+
+    `to_dict()` has the shape of tfjs-models' hand-pose-detection: `{"score", "handedness", "keypoints": [{"x", "y",
+    "name"}], "keypoints3D": [{"x", "y", "z", "name"}]}`, image coordinates in pixels, 3D in metres. With `full=True`
+    it also holds "id", "handednessScore", "box" and a "z" (pixels) per image keypoint. Further keypoints of a network
+    of your own stand in "extraKeypoints": [{"x", "y"}]; visibility is each keypoint's "score", as a body's is.
 
     Attributes:
         handedness: the person's own hand, "Left" or "Right".
@@ -45,11 +251,11 @@ class Hand(_ByValue):
         keypoints: (21, 3) float32: x, y in pixels of the input; z in the same scale, relative to the wrist,
             smaller is nearer to the camera.
         keypoints_3d: (21, 3) float32 metres, origin at the hand's geometric centre; at the camera's lens for a hand
-            that was lifted (`sonjit.lifting`), NaN where its distance could not be told.
+            that was lifted (`sonjit.lifting`), NaN where its distance is unknown.
         id: stable while the hand is tracked; `None` for stills.
         handedness_score: probability of the label, 0.5..1.
-        extra_keypoints: (E, 2) float32 pixels: what a landmark network of your own was taught beside the 21, in the
-            order in which it was taught.
+        extra_keypoints: (E, 2) float32 pixels: what a landmark network of your own was trained to give beside the 21,
+            in its order.
         visibility: (21,) float32 probability that a keypoint is in the image and not hidden, 0..1, where asked for
             (`create_detector("hands", visibility=True)`).
     """
@@ -64,58 +270,28 @@ class Hand(_ByValue):
     visibility: NDArray[np.float32] | None = None
 
     kind: ClassVar[str] = "hand"
-
-    @property
-    def skeleton(self) -> Skeleton:
-        """Names and bones of the 21 keypoints."""
-        return load_skeleton("hand_mediapipe21")
-
-    @property
-    def box(self) -> Box:
-        """Tight box around the keypoints: x_min, y_min, x_max, y_max in pixels; may leave the image."""
-        return box_around(self.keypoints)
-
-    def to_dict(self, *, full: bool = False) -> dict[str, Any]:
-        """The hand as plain JSON types, in the shape of tfjs-models' hand-pose-detection.
-
-        `{"score", "handedness", "keypoints": [{"x", "y", "name"}], "keypoints3D": [{"x", "y", "z", "name"}]}`,
-        image coordinates in pixels, 3D in metres. With `full=True` it also holds "id", "handednessScore", "box"
-        and a "z" (pixels) per image keypoint, so that `from_dict` gives back the same hand exactly. A network of your
-        own that was taught more keypoints adds "extraKeypoints": [{"x", "y"}]. Where visibility was asked for it is
-        each keypoint's "score", as a body's is.
-        """
-        names = self.skeleton.keypoints
-        scores = None if self.visibility is None else {"score": self.visibility}
-        result: dict[str, Any] = {
-            "score": self.score,
-            "handedness": self.handedness,
-            "keypoints": _points_to_dicts(self.keypoints, names, "xyz" if full else "xy", scores),
-            "keypoints3D": _points_to_dicts(self.keypoints_3d, names, scores=scores),
-        }
-        if self.extra_keypoints is not None:
-            result["extraKeypoints"] = _points_to_dicts(self.extra_keypoints, ("",) * len(self.extra_keypoints), "xy")
-        if full:
-            result |= {"id": self.id, "handednessScore": self.handedness_score, "box": _box_to_dict(self.box)}
-        return result
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> Self:
-        """The hand that `to_dict(full=True)` wrote; a missing image z reads as NaN."""
-        return cls(
-            handedness=data["handedness"],
-            score=data["score"],
-            keypoints=_points_from_dicts(data["keypoints"]),
-            keypoints_3d=_points_from_dicts(data["keypoints3D"]),
-            id=data.get("id"),
-            handedness_score=data.get("handednessScore"),
-            extra_keypoints=_points_from_dicts(data["extraKeypoints"])[:, :2] if "extraKeypoints" in data else None,
-            visibility=_scores_from_dicts(data["keypoints"]) if "score" in data["keypoints"][0] else None,
-        )
+    list_name: ClassVar[str] = "hands"
+    skeletons: ClassVar[Mapping[int, str]] = {21: "hand_mediapipe21"}
+    schema: ClassVar[tuple[Value | Points, ...]] = (
+        Value("score", "score"),
+        Value("handedness", "handedness"),
+        Points("keypoints", "keypoints", _XYZ, (_VISIBILITY,), strict_axes=2),
+        Points("keypoints_3d", "keypoints3D", _XYZ_M, (_VISIBILITY,)),
+        Points("extra_keypoints", "extraKeypoints", named=False),
+        Value("id", "id", full=True),
+        Value("handedness_score", "handednessScore", full=True),
+        Value("box", "box", full=True, is_box=True),
+    )
 
 
+@register_result
 @dataclass(eq=False, slots=True)
-class Face(_ByValue):
+class Face(Result):
     """One face in one image. It holds positions only: nothing that could tell who it is.
+
+    `to_dict()` has the shape of tfjs-models' face-landmarks-detection: `{"keypoints": [{"x", "y", "z", "name"?}],
+    "box": {"xMin", "yMin", "xMax", "yMax", "width", "height"}}` in pixels; only points on a contour have a name. With
+    `full=True` it also holds "score" and "id".
 
     Attributes:
         score: probability of a face, 0..1: presence in the crop for meshes, the detector's for boxes.
@@ -131,47 +307,29 @@ class Face(_ByValue):
     id: int | None = None
 
     kind: ClassVar[str] = "face"
-    handedness: ClassVar[None] = None
-    keypoints_3d: ClassVar[None] = None
-    visibility: ClassVar[None] = None
-
-    @property
-    def skeleton(self) -> Skeleton:
-        """Names (of contours, for a mesh: many points share one, others have "") and connections."""
-        count = len(self.keypoints)
-        return load_skeleton("face_blazeface6" if count == 6 else f"face_mediapipe{count}")
-
-    def to_dict(self, *, full: bool = False) -> dict[str, Any]:
-        """The face as plain JSON types, in the shape of tfjs-models' face-landmarks-detection.
-
-        `{"keypoints": [{"x", "y", "z", "name"?}], "box": {"xMin", "yMin", "xMax", "yMax", "width", "height"}}` in
-        pixels; only points on a contour have a name. With `full=True` it also holds "score" and "id".
-        """
-        axes = "xy" if len(self.keypoints) == 6 else "xyz"
-        result: dict[str, Any] = {
-            "keypoints": _points_to_dicts(self.keypoints, self.skeleton.keypoints, axes),
-            "box": _box_to_dict(self.box),
-        }
-        if full:
-            result |= {"score": self.score, "id": self.id}
-        return result
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> Self:
-        """The face that `to_dict(full=True)` wrote."""
-        box = data["box"]
-        x_min, y_min, x_max, y_max = np.array([box["xMin"], box["yMin"], box["xMax"], box["yMax"]], np.float32).tolist()
-        return cls(
-            score=data["score"],
-            keypoints=_points_from_dicts(data["keypoints"]),
-            box=(x_min, y_min, x_max, y_max),
-            id=data.get("id"),
-        )
+    list_name: ClassVar[str] = "faces"
+    skeletons: ClassVar[Mapping[int, str]] = {
+        478: "face_mediapipe478",
+        468: "face_mediapipe468",
+        6: "face_blazeface6",
+    }
+    schema: ClassVar[tuple[Value | Points, ...]] = (
+        Points("keypoints", "keypoints", _XYZ, flat_counts=(6,)),
+        Value("box", "box", is_box=True),
+        Value("score", "score", full=True),
+        Value("id", "id", full=True),
+    )
 
 
+@register_result
 @dataclass(eq=False, slots=True)
-class Body(_ByValue):
+class Body(Result):
     """One person's body in one image.
+
+    `to_dict()` has the shape of tfjs-models' pose-detection: `{"score", "keypoints": [{"x", "y", "z", "score",
+    "name"}], "keypoints3D": [{"x", "y", "z", "score", "name"}]}`: pixels and metres; a keypoint's score is its
+    visibility. With `full=True` it also holds "id", "box" and a "presence" per image keypoint. The mask is an image
+    and never stands in JSON.
 
     Attributes:
         score: probability that the crop holds a person (presence), 0..1.
@@ -193,52 +351,23 @@ class Body(_ByValue):
     mask: NDArray[np.float32] | None = None
 
     kind: ClassVar[str] = "body"
-    handedness: ClassVar[None] = None
-
-    @property
-    def skeleton(self) -> Skeleton:
-        """Names and bones of the 33 keypoints."""
-        return load_skeleton("body_blazepose33")
-
-    @property
-    def box(self) -> Box:
-        """Tight box around the keypoints: x_min, y_min, x_max, y_max in pixels; may leave the image."""
-        return box_around(self.keypoints)
-
-    def to_dict(self, *, full: bool = False) -> dict[str, Any]:
-        """The body as plain JSON types, in the shape of tfjs-models' pose-detection.
-
-        `{"score", "keypoints": [{"x", "y", "z", "score", "name"}], "keypoints3D": [{"x", "y", "z", "score", "name"}]}`:
-        pixels and metres; a keypoint's score is its visibility. With `full=True` it also holds "id", "box" and a
-        "presence" per image keypoint. The mask is an image and never stands in JSON.
-        """
-        names, scores = self.skeleton.keypoints, {"score": self.visibility}
-        image_scores = scores | {"presence": self.presence} if full else scores
-        result: dict[str, Any] = {
-            "score": self.score,
-            "keypoints": _points_to_dicts(self.keypoints, names, scores=image_scores),
-            "keypoints3D": _points_to_dicts(self.keypoints_3d, names, scores=scores),
-        }
-        if full:
-            result |= {"id": self.id, "box": _box_to_dict(self.box)}
-        return result
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> Self:
-        """The body that `to_dict(full=True)` wrote, without its mask."""
-        return cls(
-            score=data["score"],
-            keypoints=_points_from_dicts(data["keypoints"]),
-            keypoints_3d=_points_from_dicts(data["keypoints3D"]),
-            visibility=_scores_from_dicts(data["keypoints"]),
-            presence=np.array([point["presence"] for point in data["keypoints"]], np.float32),
-            id=data.get("id"),
-        )
+    list_name: ClassVar[str] = "bodies"
+    skeletons: ClassVar[Mapping[int, str]] = {33: "body_blazepose33"}
+    schema: ClassVar[tuple[Value | Points, ...]] = (
+        Value("score", "score"),
+        Points("keypoints", "keypoints", _XYZ, (_VISIBILITY, PointScore("presence", "presence", full=True))),
+        Points("keypoints_3d", "keypoints3D", _XYZ_M, (_VISIBILITY,)),
+        Value("id", "id", full=True),
+        Value("box", "box", full=True, is_box=True),
+    )
 
 
+@register_result
 @dataclass(eq=False, slots=True)
-class Person(_ByValue):
+class Person(Result):
     """One person: a body with its own hands and face, each `None` where it was not found.
+
+    `to_dict()` is `{"body", "leftHand", "rightHand", "face"}`, each in its own shape or null; "id" with `full=True`.
 
     Attributes:
         body: always there.
@@ -252,6 +381,15 @@ class Person(_ByValue):
     face: Face | None = None
 
     kind: ClassVar[str] = "person"
+    list_name: ClassVar[str] = "people"
+    schema: ClassVar[tuple[Value | Points, ...]] = ()
+    members: ClassVar[Mapping[str, tuple[str, type[Body | Hand | Face]]]] = {
+        "body": ("body", Body),
+        "left_hand": ("leftHand", Hand),
+        "right_hand": ("rightHand", Hand),
+        "face": ("face", Face),
+    }
+    """The parts by attribute: JSON name and type."""
 
     @property
     def id(self) -> int | None:
@@ -259,30 +397,41 @@ class Person(_ByValue):
         return self.body.id
 
     @property
+    def score(self) -> float:
+        """The body's."""
+        return self.body.score
+
+    @property
+    def keypoints(self) -> NDArray[np.float32]:
+        """The body's."""
+        return self.body.keypoints
+
+    @property
+    def skeleton(self) -> Skeleton:
+        """The body's."""
+        return self.body.skeleton
+
+    @property
     def parts(self) -> list[Instance]:
         """Body, left hand, right hand and face, as far as they were found."""
         return [part for part in (self.body, self.left_hand, self.right_hand, self.face) if part is not None]
 
-    def to_dict(self, *, full: bool = False) -> dict[str, Any]:
+    def to_dict(self, *, full: bool = False) -> JsonObject:
         """`{"body", "leftHand", "rightHand", "face"}`, each in its own shape or null; "id" with `full=True`."""
-        result: dict[str, Any] = {"id": self.id} if full else {}
-        for name, part in zip(_PARTS, (self.body, self.left_hand, self.right_hand, self.face), strict=True):
-            result[name] = None if part is None else part.to_dict(full=full)
+        result: JsonObject = {"id": self.id} if full else {}
+        for name, (key, _) in self.members.items():
+            part: Instance | None = getattr(self, name)
+            result[key] = None if part is None else part.to_dict(full=full)
         return result
 
     @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> Self:
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
         """The person that `to_dict(full=True)` wrote."""
-        body, left, right, face = (data[name] for name in _PARTS)
-        return cls(
-            Body.from_dict(body),
-            None if left is None else Hand.from_dict(left),
-            None if right is None else Hand.from_dict(right),
-            None if face is None else Face.from_dict(face),
-        )
+        given = {name: (kind, data[key]) for name, (key, kind) in cls.members.items()}
+        parts: dict[str, Any] = {n: None if part is None else kind.from_dict(part) for n, (kind, part) in given.items()}
+        return cls(**parts)
 
 
-_PARTS = ("body", "leftHand", "rightHand", "face")
 Instance: TypeAlias = "Hand | Face | Body"
 """What has keypoints of its own."""
 
@@ -296,6 +445,7 @@ class Frame:
         time: seconds from the start of the video; `None` for stills.
         hands, faces, bodies, people: what was found; an empty list where there is none or it was not looked for.
         source: the image's own file for a folder of stills, else `None`.
+        others: results of types that were registered from outside, by the name of their list.
     """
 
     index: int
@@ -305,62 +455,54 @@ class Frame:
     faces: list[Face] = field(default_factory=list[Face])
     bodies: list[Body] = field(default_factory=list[Body])
     people: list[Person] = field(default_factory=list[Person])
+    others: dict[str, list[Result]] = field(default_factory=dict[str, list[Result]])
 
     @classmethod
-    def holding(
-        cls, index: int, time: float | None, found: Sequence[Hand | Face | Body | Person], source: str | None = None
-    ) -> Self:
-        """The frame with what a detector gave, each in the list of its kind."""
+    def holding(cls, index: int, time: float | None, found: Sequence[Result], source: str | None = None) -> Self:
+        """The frame with what a detector gave, each in the list of its type."""
         frame = cls(index, time, source=source)
         for one in found:
-            getattr(frame, _LIST_OF[type(one)]).append(one)
+            frame.results(one.list_name).append(one)
         return frame
 
-    def instances(self) -> Iterator[tuple[int, Instance]]:
-        """Everything with keypoints of its own, with its number among its kind; parts have their person's number."""
-        yield from enumerate(self.hands)
-        yield from enumerate(self.faces)
-        yield from enumerate(self.bodies)
-        for number, person in enumerate(self.people):
-            for part in person.parts:
-                yield number, part
+    def results(self, list_name: str) -> list[Result]:
+        """One of the frame's lists: `frame.results("hands")` is `frame.hands`."""
+        if list_name in _OWN_LISTS:
+            return getattr(self, list_name)
+        return self.others.setdefault(list_name, [])
 
-    def to_dict(self, kinds: tuple[str, ...] = ("hands",)) -> dict[str, Any]:
-        """The frame as plain JSON types: "index", "time", a list per kind, and "source" for a folder of stills.
+    def instances(self) -> Iterator[tuple[int, Instance]]:
+        """Everything with keypoints of its own, with its number in its list; parts have their person's number."""
+        for list_name in RESULT_TYPES:
+            for number, one in enumerate(self.results(list_name)):
+                for part in one.parts:
+                    yield number, part
+
+    def to_dict(self, lists: Sequence[str] = ("hands",)) -> JsonObject:
+        """The frame as plain JSON types: "index", "time", its lists, and "source" for a folder of stills.
 
         Args:
-            kinds: of "hands", "faces", "bodies", "people": which lists to write even where they are empty.
+            lists: names of those to write even where they are empty, such as "hands" or "people".
         """
-        result: dict[str, Any] = {"index": self.index, "time": self.time}
+        result: JsonObject = {"index": self.index, "time": self.time}
         if self.source is not None:
             result["source"] = self.source
-        for name in FRAME_KINDS:
-            found: list[Hand | Face | Body | Person] = getattr(self, name)
-            if found or name in kinds:
+        for name in RESULT_TYPES:
+            found = self.results(name)
+            if found or name in lists:
                 result[name] = [instance.to_dict(full=True) for instance in found]
         return result
 
     @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> Self:
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
         """The frame that `to_dict` wrote."""
-        return cls(
-            data["index"],
-            data["time"],
-            source=data.get("source"),
-            **{name: [kind.from_dict(item) for item in data.get(name, [])] for name, kind in FRAME_KINDS.items()},  # pyright: ignore
-        )
+        frame = cls(data["index"], data["time"], source=data.get("source"))
+        for name, kind in RESULT_TYPES.items():
+            frame.results(name).extend(kind.from_dict(item) for item in data.get(name, []))
+        return frame
 
 
-FRAME_KINDS: dict[str, type[Hand | Face | Body | Person]] = {
-    "hands": Hand,
-    "faces": Face,
-    "bodies": Body,
-    "people": Person,
-}
-"""Names of a frame's lists, with what they hold."""
-
-
-_LIST_OF = {kind: name for name, kind in FRAME_KINDS.items()}
+_OWN_LISTS = ("hands", "faces", "bodies", "people")
 
 
 def box_around(keypoints: NDArray[np.float32]) -> Box:
@@ -385,31 +527,33 @@ def shortest_floats(array: NDArray[np.float32]) -> list[Any]:
 def _points_to_dicts(
     points: NDArray[np.float32],
     names: tuple[str, ...],
-    axes: str = "xyz",
-    scores: dict[str, NDArray[np.float32]] | None = None,
-) -> list[dict[str, Any]]:
+    axes: str,
+    scores: Mapping[str, NDArray[np.float32]],
+) -> list[Json]:
     """One dict per point (K, 3): its axes, its scores (K,) and its name where it has one."""
-    scores = scores or {}
     columns = [shortest_floats(points[:, i]) for i in range(len(axes))] + [shortest_floats(s) for s in scores.values()]
     keys = (*axes, *scores)
-    rows = [dict(zip(keys, row, strict=True)) for row in zip(*columns, strict=True)]
-    for row, name in zip(rows, names, strict=True):
-        if name:
-            row["name"] = name
-    return rows
+    rows = (dict(zip(keys, row, strict=True)) for row in zip(*columns, strict=True))
+    return [row | {"name": name} if name else row for row, name in zip(rows, names, strict=True)]
 
 
-def _points_from_dicts(points: list[dict[str, Any]]) -> NDArray[np.float32]:
+def _points_from_dicts(points: Sequence[Mapping[str, Any]]) -> NDArray[np.float32]:
     """(K, 3) float32; a missing z is NaN."""
     return np.array([[point["x"], point["y"], point.get("z", np.nan)] for point in points], np.float32)
 
 
-def _scores_from_dicts(points: list[dict[str, Any]]) -> NDArray[np.float32]:
+def _scores_from_dicts(points: Sequence[Mapping[str, Any]], key: str) -> NDArray[np.float32]:
     """(K,) float32."""
-    return np.array([point["score"] for point in points], np.float32)
+    return np.array([point[key] for point in points], np.float32)
 
 
-def _box_to_dict(box: Box) -> dict[str, float]:
+def _box_from_dict(box: Mapping[str, float]) -> Box:
+    x_min, y_min, x_max, y_max = np.array([box[key] for key in ("xMin", "yMin", "xMax", "yMax")], np.float32).tolist()
+    return x_min, y_min, x_max, y_max
+
+
+def box_to_dict(box: Box) -> JsonObject:
+    """A box as plain JSON types, in tfjs-models' shape."""
     x_min, y_min, x_max, y_max = shortest_floats(np.array(box, np.float32))
     width, height = shortest_floats(np.array([x_max - x_min, y_max - y_min], np.float32))
     return {"xMin": x_min, "yMin": y_min, "xMax": x_max, "yMax": y_max, "width": width, "height": height}

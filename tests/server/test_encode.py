@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from sonjit.media.tables.json_tables import json_from
+from sonjit.json_text import json_from
 from sonjit.results import Body, Face, Hand, Person
 from sonjit.server.encode import json_of_all, segmentation_dict, strict_dict
 

@@ -131,7 +131,7 @@ def _tell(outcome: Outcome) -> None:
 
     from sonjit.documents.document import number
     from sonjit.evaluation.report import figure_cells
-    from sonjit.media.tables.json_tables import json_from
+    from sonjit.json_text import json_from
 
     console = Console(width=None if sys.stdout.isatty() else 160)
     for run in json.loads(json_from(outcome.record["runs"])):

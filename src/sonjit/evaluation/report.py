@@ -27,9 +27,9 @@ from sonjit.documents.document import (
 from sonjit.documents.plots import Curve, bars_svg, curves_svg
 from sonjit.evaluation.predictions import known_points
 from sonjit.evaluation.published import published_blocks
+from sonjit.json_text import json_from
 from sonjit.media.annotated.images import encode_image
 from sonjit.media.drawing.strokes import draw_path
-from sonjit.media.tables.json_tables import json_from
 from sonjit.skeletons import load_skeleton
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from sonjit.errors import InputError
 from sonjit.files import Draft, Output, failing_as_job
+from sonjit.json_text import json_from
 from sonjit.media import open_drawing_writer, open_source
-from sonjit.media.tables.json_tables import json_from
 
 if TYPE_CHECKING:
     from collections.abc import Callable

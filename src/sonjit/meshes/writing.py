@@ -11,7 +11,7 @@ from sonjit.errors import InputError
 from sonjit.files import Draft, failing_as_job
 from sonjit.hand_models.mesh_files import Mesh, glb_from_meshes, obj_from_meshes
 from sonjit.hand_models.rig_export import bvh_from_motion, glb_from_motions
-from sonjit.media.tables.json_tables import json_from
+from sonjit.json_text import json_from
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sonjit.media.tables.json_tables import json_from
+from sonjit.json_text import json_from
 from sonjit.results import Body, Face, Hand, Person, shortest_floats
 
 if TYPE_CHECKING:

@@ -16,8 +16,8 @@ from starlette.responses import Response
 
 from sonjit.detectors.create import KINDS
 from sonjit.errors import SonjitError
+from sonjit.json_text import json_from
 from sonjit.media.sources.image_files import SNIFF_BYTES, decode_image, image_format, image_size
-from sonjit.media.tables.json_tables import json_from
 from sonjit.server.detector_pool import require_weights
 from sonjit.server.errors import RefusedError
 from sonjit.server.middleware import limited

@@ -16,8 +16,8 @@ from starlette.responses import FileResponse, JSONResponse, Response, StreamingR
 
 from sonjit.detectors.create import KINDS
 from sonjit.errors import SonjitError
+from sonjit.json_text import json_from
 from sonjit.media import TABLE_ENDINGS
-from sonjit.media.tables.json_tables import json_from
 from sonjit.server.detector_pool import require_weights
 from sonjit.server.errors import RefusedError, refusal_from
 from sonjit.server.job import ENDED, INPUT, Job

@@ -14,7 +14,7 @@ import numpy as np
 
 from sonjit.detectors.kinds.hands import box_around_hand
 from sonjit.explain import load_hand_explainer
-from sonjit.media.tables.json_tables import json_from
+from sonjit.json_text import json_from
 from sonjit.results import Frame, shortest_floats
 from sonjit.runs import LISTS, Meaning, table_columns
 from sonjit.server.encode import json_of_all, strict_dict

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from starlette.websockets import WebSocketDisconnect, WebSocketState
 
-from sonjit.media.tables.json_tables import json_from
+from sonjit.json_text import json_from
 from sonjit.server.errors import RefusedError, refusal_from
 from sonjit.server.images import decode_upload, raw_image
 from sonjit.server.options import OPTIONS, Spec, read_kind, read_options, read_value

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from sonjit.errors import MissingExtraError
 from sonjit.files import Draft, failing_as_job
+from sonjit.json_text import json_from
 from sonjit.media.tables.base import FrameWriter, Header
-from sonjit.media.tables.json_tables import json_from
 from sonjit.media.tables.rows import SOURCE_COLUMN, Layout, Row, frames_from_rows
 
 if TYPE_CHECKING:
