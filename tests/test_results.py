@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from sonjit import Body, Face, Frame, Hand, Person
-from sonjit.results import FRAME_KINDS, box_around, shortest_floats
+from sonjit.results import RESULT_TYPES, box_around, shortest_floats
 
 coordinates = st.floats(width=32, allow_nan=False, allow_infinity=False)
 keypoints = arrays(np.float32, (21, 3), elements=coordinates)
@@ -170,7 +170,7 @@ def test_instances_count_each_kind_and_give_parts_their_person_s_number(hand, fa
     assert found[4:] == [(0, "body"), (1, "body"), (1, "hand"), (1, "face")]
 
 
-@pytest.mark.parametrize("kind", FRAME_KINDS)
+@pytest.mark.parametrize("kind", RESULT_TYPES)
 def test_a_frame_always_has_the_list_that_was_asked_for(kind, body):
     assert Frame(0, None).to_dict((kind,)) == {"index": 0, "time": None, kind: []}
     assert set(Frame(0, None, bodies=[body]).to_dict((kind,))) == {"index", "time", kind, "bodies"}

@@ -4,8 +4,8 @@ Conventions: image keypoints are continuous pixel coordinates of the input image
 corner is 0, 0); world keypoints are metres in the camera's axes (x right, y down, z forward). What is unknown is
 `None`; nothing found is an empty list. Nothing in here tells who a person is.
 
-A result type declares its fields once, in its `schema`: JSON, row tables, Parquet, the server and the page read that. One
-that is registered from outside (`register_result`) goes through all of them, in `Frame.others`.
+A result type declares its fields once, in its `schema`: JSON, row tables, Parquet, the server and the page read that.
+One that is registered from outside (`register_result`) goes through all of them, in `Frame.others`.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ class Points:
         """Of "xyz" those that stand in JSON for points (K, 2 or 3)."""
         if len(points) in self.flat_counts:
             return "xy"
-        return "xyz"[: points.shape[1] if full else self.strict_axes]
+        return "xyz"[: points.shape[1]] if full else "xyz"[: points.shape[1]][: self.strict_axes]
 
 
 class Result:
@@ -114,13 +114,9 @@ class Result:
     skeletons: ClassVar[Mapping[int, str]]
 
     if TYPE_CHECKING:
-
-        @property
-        def score(self) -> float: ...
-        @property
-        def keypoints(self) -> NDArray[np.float32]: ...
-        @property
-        def id(self) -> int | None: ...
+        score: float
+        keypoints: NDArray[np.float32]
+        id: int | None
 
     def __eq__(self, other: object) -> bool:
         if type(self) is not type(other):
@@ -153,10 +149,8 @@ class Result:
                 if value is not None:
                     scores = {s.key: getattr(self, s.name) for s in item.scores if full or not s.full}
                     scores = {key: array for key, array in scores.items() if array is not None}
-                    axes = "xyz"[: value.shape[1] if full else item.strict_axes]
-                    result[item.key] = _points_to_dicts(
-                        value, names if item.named else ("",) * len(value), axes, scores
-                    )
+                    own = names if item.named else ("",) * len(value)
+                    result[item.key] = _points_to_dicts(value, own, item.axes(value, full=full), scores)
             elif full or not item.full:
                 result[item.key] = box_to_dict(value) if item.is_box else value
         return result
@@ -170,10 +164,12 @@ class Result:
             if item.name not in wanted.names:
                 continue
             given = data.get(item.key) if item.name in wanted.optional else data[item.key]
-            if given is not None and isinstance(item, Points):
+            if given is None:
+                values[item.name] = None
+            elif isinstance(item, Points):
                 values[item.name] = _points_from_dicts(given)[:, : 3 if item.columns else 2]
                 values |= {one.name: _scores_from_dicts(given, one.key) for one in item.scores if one.key in given[0]}
-            elif given is not None:
+            else:
                 values[item.name] = _box_from_dict(given) if item.is_box else given
         return cls(**values)
 
@@ -303,10 +299,13 @@ class Face(Result):
 
     score: float
     keypoints: NDArray[np.float32]
-    box: Box
+    box: Box  # pyright: ignore[reportIncompatibleMethodOverride]  # the detector's own, or around the mesh
     id: int | None = None
 
     kind: ClassVar[str] = "face"
+    handedness: ClassVar[None] = None
+    keypoints_3d: ClassVar[None] = None
+    visibility: ClassVar[None] = None
     list_name: ClassVar[str] = "faces"
     skeletons: ClassVar[Mapping[int, str]] = {
         478: "face_mediapipe478",
@@ -351,6 +350,7 @@ class Body(Result):
     mask: NDArray[np.float32] | None = None
 
     kind: ClassVar[str] = "body"
+    handedness: ClassVar[None] = None
     list_name: ClassVar[str] = "bodies"
     skeletons: ClassVar[Mapping[int, str]] = {33: "body_blazepose33"}
     schema: ClassVar[tuple[Value | Points, ...]] = (
@@ -392,17 +392,17 @@ class Person(Result):
     """The parts by attribute: JSON name and type."""
 
     @property
-    def id(self) -> int | None:
+    def id(self) -> int | None:  # pyright: ignore[reportIncompatibleVariableOverride]
         """The body's; its hands and face have the same."""
         return self.body.id
 
     @property
-    def score(self) -> float:
+    def score(self) -> float:  # pyright: ignore[reportIncompatibleVariableOverride]
         """The body's."""
         return self.body.score
 
     @property
-    def keypoints(self) -> NDArray[np.float32]:
+    def keypoints(self) -> NDArray[np.float32]:  # pyright: ignore[reportIncompatibleVariableOverride]
         """The body's."""
         return self.body.keypoints
 

@@ -1,6 +1,7 @@
 """`create_detector`: what it refuses, in one line, and what its options do."""
 
 import dataclasses
+import math
 import re
 
 import numpy as np
@@ -22,8 +23,12 @@ from sonjit import InputError, create_detector
         ({"max_instances": 0}, "max_instances=0"),
         ({"search_interval": 0}, "search_interval=0"),
         ({"min_detection_score": 1.5}, "min_detection_score=1.5"),
+        ({"min_presence_score": math.nan}, "min_presence_score=nan: give a number from 0 to 1"),
+        ({"segmentation": True}, "segmentation=True: hands has no option segmentation; known: model"),
+        ({"kind": "face", "mirrored": True}, "mirrored=True: face has no option mirrored"),
+        ({"kind": "body", "hand_model": "lite"}, "hand_model='lite': body has no option hand_model"),
         ({"min_presence_score": -1}, "min_presence_score=-1"),
-        ({"threads": -1}, "threads=-1: give 0 for all cores"),
+        ({"threads": -1}, "threads=-1: give a whole number from 0"),
         (
             {"detector_model": "nowhere.tflite", "landmark_model": "nowhere.tflite"},
             "nowhere.tflite: no such model file",

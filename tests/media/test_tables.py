@@ -15,7 +15,7 @@ from hypothesis.extra.numpy import arrays
 from sonjit.errors import InputError, JobError, MissingExtraError
 from sonjit.media import TABLE_ENDINGS, Header, convert_table, load_frames, open_source, open_writer
 from sonjit.media.tables.rows import COLUMNS
-from sonjit.results import FRAME_KINDS, Body, Face, Frame, Hand, Person, box_around
+from sonjit.results import RESULT_TYPES, Body, Face, Frame, Hand, Person, box_around
 
 HEADER = Header("clip, \"한글\" 'x'.mp4", 640, 480, 29.97, "full")
 ROW_ENDINGS = (".csv", ".parquet")
@@ -63,7 +63,7 @@ def write(path, header, frames):
             writer.write(frame)
 
 
-@pytest.mark.parametrize("kind", FRAME_KINDS)
+@pytest.mark.parametrize("kind", RESULT_TYPES)
 @pytest.mark.parametrize("ending", TABLE_ENDINGS)
 @settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
@@ -122,7 +122,7 @@ def shape(frames):
             for number, part in frame.instances()
             if not np.isnan(part.keypoints).any()
         ]
-        + [len(getattr(frame, kind)) for kind in FRAME_KINDS]
+        + [len(getattr(frame, kind)) for kind in RESULT_TYPES]
         for frame in frames
     ]
 

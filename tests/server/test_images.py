@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import sonjit
-from sonjit.detectors.create import KINDS
+from sonjit.detectors.kinds import KINDS
 from sonjit.server import detector_pool as available
 from sonjit.server import images as images
 from sonjit.server.errors import RefusedError
@@ -140,9 +140,9 @@ def test_missing_weights_are_told_with_what_to_type(ask, photo, monkeypatch, tmp
 
 def test_weights_that_are_said_to_be_needed_are_those_that_are_loaded(all_weights, monkeypatch):
     asked = []
-    find = sonjit.detectors.request.find_weight
+    find = sonjit.detectors.options.find_weight
     monkeypatch.setattr(
-        "sonjit.detectors.request.find_weight", lambda name, *rest: asked.append(name) or find(name, *rest)
+        "sonjit.detectors.options.find_weight", lambda name, *rest: asked.append(name) or find(name, *rest)
     )
     for kind, entry in KINDS.items():
         for model in entry.models:

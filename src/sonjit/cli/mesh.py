@@ -104,7 +104,7 @@ def mesh(
         features = figure is not None
         return HandOccHands(load_handoccnet(weights, mano), sight, mirrored=mirrored, features=features)
 
-    def make(opened: Source) -> tuple[Detector[Any, Any], MeshModel]:
+    def make(opened: Source) -> tuple[Detector[Any], MeshModel]:
         from sonjit.detectors import create_detector
 
         still = opened.kind in ("image", "folder")

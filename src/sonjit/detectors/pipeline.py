@@ -12,8 +12,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
 
 from sonjit.detectors.tracking import Observation, Track, Tracker, without_duplicates
 from sonjit.errors import InputError
@@ -21,9 +20,12 @@ from sonjit.geometry import RotatedBox, crop, crop_on_grid, iou
 from sonjit.media import ImageLike, rgb_from
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy as np
     from numpy.typing import NDArray
 
+    from sonjit.detectors.options import DetectorOptions
     from sonjit.engines import Engine
 
 O = TypeVar("O", bound=Observation)  # noqa: E741  # an observation
@@ -78,36 +80,13 @@ class Kind(ABC, Generic[O, R]):
         """The same result with x mirrored in an image of that width."""
 
 
-@dataclass(frozen=True)
-class LoopOptions:
-    """How the loop runs; see `create_detector` for the meaning of each."""
-
-    max_instances: int = 2
-    static_image: bool = False
-    flip_horizontal: bool = False
-    min_detection_score: float = 0.5
-    min_presence_score: float = 0.5
-    search_interval: int = 5
-
-    def __post_init__(self) -> None:
-        """Refuse values that can find nothing."""
-        if self.max_instances < 1:
-            raise InputError(f"max_instances={self.max_instances}: ask for at least 1")
-        if self.search_interval < 1:
-            raise InputError(f"search_interval={self.search_interval}: give 1 (every frame) or more")
-        for name in ("min_detection_score", "min_presence_score"):
-            value = getattr(self, name)
-            if not 0 <= value <= 1:
-                raise InputError(f"{name}={value}: give a probability between 0 and 1")
-
-
-class Detector(Generic[O, R]):
+class Detector(Generic[R]):
     """Finds instances of one kind in images; made by `sonjit.create_detector`.
 
     Not for several threads at once: take one detector per thread. It is a context manager.
     """
 
-    def __init__(self, kind: Kind[O, R], tracker: Tracker[O], options: LoopOptions) -> None:
+    def __init__(self, kind: Kind[Any, R], tracker: Tracker[Any], options: DetectorOptions) -> None:
         self._kind = kind
         self._tracker = tracker
         self._options = options
@@ -135,7 +114,7 @@ class Detector(Generic[O, R]):
             raise InputError(
                 f"image of {rgb.shape[1]} x {rgb.shape[0]} px: shrink it to at most {_MAX_SIDE_PX} px a side"
             )
-        seen: list[tuple[O, Track[O] | None]]
+        seen: list[tuple[Any, Track[Any] | None]]
         if self._options.static_image:
             seen = [(observation, None) for observation in self._look(rgb, boxes)]
         else:
@@ -182,14 +161,14 @@ class Detector(Generic[O, R]):
         if not hasattr(self, "_kind"):
             raise InputError("this detector is closed; make a new one with create_detector")
 
-    def _look(self, rgb: NDArray[np.uint8], boxes: Sequence[RotatedBox] | None) -> list[O]:
+    def _look(self, rgb: NDArray[np.uint8], boxes: Sequence[RotatedBox] | None) -> list[Any]:
         """Every instance of a still, found afresh."""
         if boxes is None:
             boxes = self._kind.find(rgb, self._options.min_detection_score)[: self._options.max_instances]
         boxes = self._without_taken(boxes)
         return without_duplicates(self._present(rgb, boxes))
 
-    def _step(self, rgb: NDArray[np.uint8], time: float | None, boxes: Sequence[RotatedBox] | None) -> list[Track[O]]:
+    def _step(self, rgb: NDArray[np.uint8], time: float | None, boxes: Sequence[RotatedBox] | None) -> list[Track[Any]]:
         """One frame of a stream: carry what is held, search where there is room, say who is who."""
         now = self._clock(time)
         if boxes is None and self._kind.searches_always:
@@ -220,10 +199,10 @@ class Detector(Generic[O, R]):
             return False
         return held == 0 or self._since_search >= self._options.search_interval
 
-    def _is_present(self, observation: O) -> bool:
+    def _is_present(self, observation: Observation) -> bool:
         return self._kind.is_present(observation, self._options.min_presence_score)
 
-    def _present(self, rgb: NDArray[np.uint8], boxes: Sequence[RotatedBox]) -> list[O]:
+    def _present(self, rgb: NDArray[np.uint8], boxes: Sequence[RotatedBox]) -> list[Any]:
         return [seen for seen in (self._kind.observe(rgb, box) for box in boxes) if self._is_present(seen)]
 
     def _clock(self, time: float | None) -> float:
@@ -258,3 +237,29 @@ def crop_for(network: Engine, rgb: NDArray[np.uint8], box: RotatedBox) -> None:
         crop_on_grid(rgb, box, out)
     else:
         crop(rgb, box, out.shape[1], out.shape[0], out=out)
+
+
+def expect(engine: Engine, path: Path, what: str, *, size: int | None, outputs: Sequence[int]) -> Engine:
+    """The engine itself, if it looks like the network that was meant.
+
+    Args:
+        engine: just loaded.
+        path: from where, for the message.
+        what: the network that was meant, e.g. "palm detector".
+        size: side of its square input in pixels; None where any will do.
+        outputs: how many numbers each of its outputs holds, in any order.
+
+    Raises:
+        InputError: it takes or gives something else.
+    """
+    height, width = engine.input.shape[1:3]
+    if height != width or size not in (None, height) or sorted(engine.output_sizes) != sorted(outputs):
+        raise InputError(
+            f"{path} is not a {what}: it takes {width} x {height} px and gives {_listed(engine.output_sizes)} numbers, "
+            f"not {'any square' if size is None else f'{size} x {size} px'} and {_listed(outputs)}"
+        )
+    return engine
+
+
+def _listed(sizes: Sequence[int]) -> str:
+    return " + ".join(str(size) for size in sizes)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from sonjit.media import Source
 
 
-def detect_frames(source: Source, detector: Detector[Any, Any]) -> Iterator[tuple[Frame, NDArray[np.uint8]]]:
+def detect_frames(source: Source, detector: Detector[Any]) -> Iterator[tuple[Frame, NDArray[np.uint8]]]:
     """What a detector finds in each image of a source, with the image (H, W, 3) itself.
 
     Reading runs ahead in a thread of the source's own; leaving the loop early ends it.

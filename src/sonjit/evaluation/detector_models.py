@@ -43,7 +43,7 @@ class DetectorModel:
 
     def __init__(self, kind: str, model: str, **options: Any) -> None:  # noqa: ANN401  # the detector's own
         self._kind, self._model, self._options = kind, model, options
-        self._detectors: dict[Mode, Detector[Any, Any]] = {}
+        self._detectors: dict[Mode, Detector[Any]] = {}
         self._before: tuple[str, str | None, str | None] | None = None
         self._frame = -1
 
@@ -66,7 +66,7 @@ class DetectorModel:
             detector.close()
         self._detectors.clear()
 
-    def _detector(self, mode: Mode) -> Detector[Any, Any]:
+    def _detector(self, mode: Mode) -> Detector[Any]:
         if mode not in self._detectors:
             self._detectors[mode] = create_detector(
                 self._kind,  # pyright: ignore[reportArgumentType]  # it refuses what it does not know
@@ -85,7 +85,7 @@ class DetectorModel:
         self._before, self._frame = (now if known else None), (sample.frame or 0)
         return follows
 
-    def _look(self, detector: Detector[Any, Any], rgb: NDArray[np.uint8]) -> Sequence[Any]:
+    def _look(self, detector: Detector[Any], rgb: NDArray[np.uint8]) -> Sequence[Any]:
         detector.reset()
         for _ in range(LOOKS - 1):
             detector.detect(rgb)

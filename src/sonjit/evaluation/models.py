@@ -85,7 +85,7 @@ class ModelChoice:
 
 def list_models() -> list[str]:
     """Names that `open_model` takes."""
-    from sonjit.detectors.create import KINDS
+    from sonjit.detectors.kinds import KINDS
 
     detectors = [f"{kind}-{model}" for kind, entry in KINDS.items() for model in entry.models]
     return [*detectors, *_NETWORKS]
@@ -126,7 +126,7 @@ def describe_model(choice: ModelChoice) -> dict[str, Any]:
 
 
 def _detector(choice: ModelChoice, kind: str, model: str) -> Model:
-    from sonjit.detectors.create import KINDS
+    from sonjit.detectors.kinds import KINDS
     from sonjit.evaluation.detector_models import DetectorModel
 
     known = KINDS[kind].models

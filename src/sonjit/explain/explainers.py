@@ -36,7 +36,7 @@ class HandsExplained:
 
     def __init__(
         self,
-        detector: Detector[Any, Any],
+        detector: Detector[Any],
         explainer: HandExplainer,
         targets: Sequence[str],
         *,

@@ -49,7 +49,7 @@ class MeshSummary:
 
 def mesh_source(
     named: str,
-    make: Callable[[Source], tuple[Detector[Any, Any], MeshModel]],
+    make: Callable[[Source], tuple[Detector[Any], MeshModel]],
     *,
     rigged: bool,
     lift: Callable[[NDArray[np.uint8], list[Hand]], list[Hand]] | None = None,

@@ -149,7 +149,7 @@ def run_task(
 
 
 @lru_cache(maxsize=2)
-def _detector(kind: str, still: bool, options: tuple[tuple[str, Any], ...]) -> Detector[Any, Any]:
+def _detector(kind: str, still: bool, options: tuple[tuple[str, Any], ...]) -> Detector[Any]:
     """The detector for stills or streams, kept for the next file of a folder."""
     given = dict(options)
     given.setdefault("static_image", still)

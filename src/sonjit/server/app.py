@@ -17,7 +17,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.websockets import WebSocket
 
 from sonjit._version import __version__
-from sonjit.detectors.create import KINDS
+from sonjit.detectors.kinds import KINDS
 from sonjit.server.detector_pool import missing_models
 from sonjit.server.errors import RefusedError, answer_errors
 from sonjit.server.images import image_router

@@ -10,7 +10,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
 from sonjit.detectors import create_detector
-from sonjit.detectors.create import KINDS
+from sonjit.detectors.kinds import KINDS
 from sonjit.engines import shared_networks
 from sonjit.errors import SonjitError
 from sonjit.server.errors import RefusedError
@@ -79,7 +79,7 @@ class Stock:
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._idle: OrderedDict[Spec, Detector[Any, Any]] = OrderedDict()
+        self._idle: OrderedDict[Spec, Detector[Any]] = OrderedDict()
         self._lock = threading.Lock()
         self._is_closed = False
         self.lent = 0
@@ -89,7 +89,7 @@ class Stock:
         with self._lock:
             return spec.detector in self._idle
 
-    def take(self, spec: Spec) -> Detector[Any, Any]:
+    def take(self, spec: Spec) -> Detector[Any]:
         """A detector that has seen nothing yet; loads its networks where need be.
 
         Raises:
@@ -108,7 +108,7 @@ class Stock:
             self.lent += 1
         return detector
 
-    def give_back(self, spec: Spec, detector: Detector[Any, Any]) -> None:
+    def give_back(self, spec: Spec, detector: Detector[Any]) -> None:
         """What `take` gave."""
         detector.reset()
         with self._lock:

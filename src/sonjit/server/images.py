@@ -14,7 +14,7 @@ from starlette.datastructures import UploadFile
 from starlette.requests import Request
 from starlette.responses import Response
 
-from sonjit.detectors.create import KINDS
+from sonjit.detectors.kinds import KINDS
 from sonjit.errors import SonjitError
 from sonjit.json_text import json_from
 from sonjit.media.sources.image_files import SNIFF_BYTES, decode_image, image_format, image_size

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from fastapi import APIRouter, Request
 from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
 
-from sonjit.detectors.create import KINDS
+from sonjit.detectors.kinds import KINDS
 from sonjit.errors import SonjitError
 from sonjit.json_text import json_from
 from sonjit.media import TABLE_ENDINGS

@@ -6,7 +6,7 @@ import math
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from sonjit.detectors.create import KINDS
+from sonjit.detectors.kinds import KINDS
 from sonjit.runs import STREAM_SMOOTHING
 from sonjit.server.errors import RefusedError
 from sonjit.server.sessions import TARGETS, TARGETS_TOLD

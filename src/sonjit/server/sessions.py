@@ -46,7 +46,7 @@ class Looker:
         list: name of the list that its results stand in.
     """
 
-    def __init__(self, spec: Spec, detector: Detector[Any, Any], explainers: Explainers) -> None:
+    def __init__(self, spec: Spec, detector: Detector[Any], explainers: Explainers) -> None:
         self.detector = detector
         self._explainers = explainers
         self.list = LISTS[spec.kind]

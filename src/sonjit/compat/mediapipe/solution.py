@@ -26,7 +26,7 @@ V = TypeVar("V")
 class Solution:
     """Base of the solutions that run one detector; a context manager."""
 
-    _detector: Detector[Any, Any]
+    _detector: Detector[Any]
 
     def reset(self) -> None:
         """Forget what is held: the next image starts a new video."""

@@ -1,1 +1,214 @@
-"""Hands, faces, bodies and whole people: what differs between them."""
+"""Hands, faces, bodies and whole people: the table of kinds, with what differs between them.
+
+A kind of one's own is made known with `register_kind`; `create_detector`, the command line, tables, the server and
+the page then have it. Its result type is registered with `sonjit.results.register_result`, how it is drawn with
+`sonjit.media.drawing.register_drawing`, and its measures with `sonjit.measures.register_measures`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, cast
+
+from sonjit.errors import InputError
+from sonjit.results import Body, Face, Hand, Person, Result
+
+if TYPE_CHECKING:
+    from sonjit.detectors.options import DetectorOptions, Option
+    from sonjit.detectors.pipeline import Kind
+    from sonjit.detectors.smoothing import Smoother
+
+    Loader = Callable[[DetectorOptions], Kind[Any, Any]]
+    NewSmoother = Callable[[], Smoother[Any] | None]
+    Smoothers = Callable[[DetectorOptions], NewSmoother]
+
+
+@dataclass(frozen=True)
+class Model:
+    """One model of a kind.
+
+    Attributes:
+        name: as it is asked for.
+        weights: names of the published files in the catalogue that it is made of, by what they are for.
+        min_detection_score: of what a search finds, where the caller gives none.
+        is_box: it gives boxes, which have columns of their own in tables and no measures.
+    """
+
+    name: str
+    weights: Mapping[str, str]
+    min_detection_score: float = 0.5
+    is_box: bool = False
+
+
+@dataclass(frozen=True)
+class KindEntry:
+    """What is known of a kind before anything is loaded.
+
+    Attributes:
+        name: as `create_detector` takes it.
+        result: what its detectors give; its `list_name` is the list of a frame.
+        summary: one line for the command line: what is found.
+        plural: what several of them are called in a message.
+        models: by name, the default first.
+        model_help: what the models are good for.
+        load: makes the pipeline's `Kind` with its networks; the function, or its place as "module:function".
+        smoothers: gives what makes a new track's smoother; "published" smooths nothing by default.
+        max_instances: where the caller gives none.
+        stream_smoothing: name of the smoothing of videos and cameras where nothing is said.
+        instances: kinds of what has keypoints in its results: ("hand",).
+        own_options: that no other kind has and `OPTIONS` lacks.
+        weight_groups: of the catalogue, that `sonjit models pull` fetches for it.
+    """
+
+    name: str
+    result: type[Result]
+    summary: str
+    plural: str
+    models: Mapping[str, Model]
+    model_help: str
+    load: Loader | str
+    smoothers: Smoothers | str = "sonjit.detectors.smoothing:keypoint_smoothers"
+    max_instances: int = 1
+    stream_smoothing: str = "one_euro"
+    instances: tuple[str, ...] = ()
+    own_options: tuple[Option, ...] = ()
+    weight_groups: tuple[str, ...] = ()
+
+    @property
+    def list_name(self) -> str:
+        """Of the list of a frame that holds its results."""
+        return self.result.list_name
+
+    @property
+    def loader(self) -> Loader:
+        """The function behind `load`."""
+        return cast("Loader", _resolved(self.load))
+
+    @property
+    def new_smoothers(self) -> Smoothers:
+        """The function behind `smoothers`."""
+        return cast("Smoothers", _resolved(self.smoothers))
+
+
+def _resolved(place: object) -> object:
+    if not isinstance(place, str):
+        return place
+    module, _, name = place.partition(":")
+    return getattr(import_module(module), name)
+
+
+KINDS: dict[str, KindEntry] = {}
+"""Every kind by name."""
+
+
+def register_kind(entry: KindEntry) -> KindEntry:
+    """Make a kind known.
+
+    Raises:
+        InputError: there is one of that name.
+    """
+    if entry.name in KINDS:
+        raise InputError(f"kind {entry.name!r} is there already; give yours a name of its own")
+    KINDS[entry.name] = entry
+    return entry
+
+
+def find_kind(name: str) -> KindEntry:
+    """The kind of that name; InputError with the list of known ones where there is none."""
+    if name not in KINDS:
+        raise InputError(f"unknown kind {name!r}; known: {', '.join(KINDS)}")
+    return KINDS[name]
+
+
+def find_model(name: str) -> tuple[KindEntry, Model]:
+    """Kind and model of a name such as `hands-full`; the kind alone stands for its default model."""
+    kind, _, model = name.partition("-")
+    entry = find_kind(kind)
+    model = model or next(iter(entry.models))
+    if model not in entry.models:
+        raise InputError(f"unknown {kind} model {model!r}; known: {', '.join(entry.models)}")
+    return entry, entry.models[model]
+
+
+def _table(*models: Model) -> dict[str, Model]:
+    return {model.name: model for model in models}
+
+
+def _hands(name: str) -> Model:
+    return Model(name, {"detector": f"palm-{name}", "landmark": f"hand-{name}"})
+
+
+def _mesh(name: str) -> Model:
+    return Model(name, {"detector": "face-short", "landmark": f"face-{name}"})
+
+
+def _body(name: str) -> Model:
+    return Model(name, {"detector": "pose-detector", "landmark": f"body-{name}"})
+
+
+def _holistic(name: str, hand: str, face: str) -> Model:
+    hands, faces = _hands(hand).weights["landmark"], _mesh(face).weights
+    parts = {"hand": hands, "face": faces["landmark"], "face_detector": faces["detector"], "recrop": "hand-recrop"}
+    return Model(name, {**_body(name).weights, **parts})
+
+
+register_kind(KindEntry(
+    name="hands",
+    result=Hand,
+    summary="Find hands: 21 keypoints each, left or right, in pixels and in metres.",
+    plural="hands",
+    models=_table(_hands("full"), _hands("lite")),
+    model_help="lite is faster, full more exact.",
+    load="sonjit.detectors.kinds.hands:load_hands",
+    max_instances=2,
+    instances=("hand",),
+    weight_groups=("hands",),
+))  # fmt: skip
+register_kind(KindEntry(
+    name="face",
+    result=Face,
+    summary="Find faces: a mesh of 478 keypoints with lips, eyes and irises, or boxes. Nothing tells who a person is.",
+    plural="faces",
+    models=_table(
+        _mesh("attention"),
+        _mesh("mesh"),
+        Model("box", {"detector": "face-short"}, is_box=True),
+        Model("box-full", {"detector": "face-full"}, min_detection_score=0.6, is_box=True),
+    ),
+    model_help="attention refines lips, eyes and irises; mesh is faster; box and box-full (to about 5 m) give boxes.",
+    load="sonjit.detectors.kinds.face:load_faces",
+    instances=("face",),
+    weight_groups=("face",),
+))  # fmt: skip
+register_kind(KindEntry(
+    name="body",
+    result=Body,
+    summary="Find bodies: 33 keypoints each with visibility, in pixels and in metres, of one or several people.",
+    plural="bodies",
+    models=_table(_body("full"), _body("lite"), _body("heavy")),
+    model_help="lite is fastest, heavy most exact.",
+    load="sonjit.detectors.kinds.body:load_bodies",
+    smoothers="sonjit.detectors.kinds.body:body_smoothers",
+    stream_smoothing="published",
+    instances=("body",),
+    weight_groups=("body",),
+))  # fmt: skip
+register_kind(KindEntry(
+    name="holistic",
+    result=Person,
+    summary="Find people: each body with its own hands and face.",
+    plural="people",
+    models=_table(
+        _holistic("full", "full", "attention"),
+        _holistic("lite", "lite", "mesh"),
+        _holistic("heavy", "full", "attention"),
+    ),
+    model_help="Of the body; lite takes the lighter hand and face networks too.",
+    load="sonjit.detectors.kinds.holistic:load_holistic",
+    smoothers="sonjit.detectors.kinds.body:body_smoothers",
+    stream_smoothing="published",
+    instances=("body", "hand", "face"),
+    weight_groups=("hands", "face", "body", "holistic"),
+))  # fmt: skip

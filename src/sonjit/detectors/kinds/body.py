@@ -31,8 +31,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sonjit.detectors.pipeline import Kind, crop_for
-from sonjit.detectors.request import expect
+from sonjit.detectors.kinds import KINDS
+from sonjit.detectors.pipeline import Kind, crop_for, expect
 from sonjit.detectors.smoothing import KeypointSmoother, OneEuro
 from sonjit.detectors.ssd import AnchorGrid, SingleShotDetector
 from sonjit.engines import load_engine
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from sonjit.detectors.request import Request
+    from sonjit.detectors.options import DetectorOptions
     from sonjit.detectors.smoothing import FilterChoice
     from sonjit.detectors.tracking import Track
     from sonjit.engines import Engine, EngineOptions
@@ -329,19 +329,20 @@ class _Published:
 _DETECTOR_RANGE = (-1.0, 1.0)
 
 
-def load_bodies(request: Request) -> Bodies:
+def load_bodies(options: DetectorOptions) -> Bodies:
     """Person detector and landmark network of one model; without masks, the network's part for them is cut off."""
-    person_file = request.file("pose-detector", request.detector_model)
-    body_file = request.file(f"body-{request.model}", request.landmark_model)
-    exact = _exact(request.engine)
-    landmark_engine = request.engine if _bears_bf16(request) else exact
+    weights = KINDS["body"].models[options.model].weights
+    person_file = options.file(weights["detector"], options.detector_model)
+    body_file = options.file(weights["landmark"], options.landmark_model)
+    exact = _exact(options.running)
+    landmark_engine = options.running if _bears_bf16(options) else exact
     people = load_engine(person_file, exact, value_range=_DETECTOR_RANGE)
     expect(people, person_file, "person detector", size=PERSON_GRID.input_size, outputs=(2254 * 12, 2254))
-    outputs = (*KEYPOINT_OUTPUTS, MASK_OUTPUT) if request.segmentation else KEYPOINT_OUTPUTS
+    outputs = (*KEYPOINT_OUTPUTS, MASK_OUTPUT) if options.segmentation else KEYPOINT_OUTPUTS
     landmarks = load_engine(body_file, landmark_engine, outputs=outputs)
-    sizes = (195, 1, 64 * 64 * 39, 117, *((256 * 256,) if request.segmentation else ()))
+    sizes = (195, 1, 64 * 64 * 39, 117, *((256 * 256,) if options.segmentation else ()))
     expect(landmarks, body_file, "body landmark network", size=256, outputs=sizes)
-    return Bodies(PersonFinder(people), landmarks, mirrored=request.mirrored)
+    return Bodies(PersonFinder(people), landmarks, mirrored=options.mirrored)
 
 
 def _exact(engine: EngineOptions) -> EngineOptions:
@@ -349,11 +350,11 @@ def _exact(engine: EngineOptions) -> EngineOptions:
     return replace(engine, precision="f32") if engine.precision == "auto" else engine
 
 
-def _bears_bf16(request: Request) -> bool:
+def _bears_bf16(options: DetectorOptions) -> bool:
     """Whether `auto` may be bf16 for the landmarks; see the table above."""
-    return request.model == "full" and not request.static_image and request.smoothing is not None
+    return options.model == "full" and not options.static_image and options.smoothing is not None
 
 
-def body_smoothers(request: Request) -> Callable[[], BodySmoother]:
+def body_smoothers(options: DetectorOptions) -> Callable[[], BodySmoother]:
     """A function that makes a new person's smoother."""
-    return lambda: BodySmoother(request.smoothing, mask=request.segmentation and request.smooth_segmentation)
+    return lambda: BodySmoother(options.smoothing, mask=options.segmentation and options.smooth_segmentation)

@@ -27,8 +27,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sonjit.detectors.pipeline import Kind
-from sonjit.detectors.request import expect
+from sonjit.detectors.kinds import KINDS
+from sonjit.detectors.pipeline import Kind, expect
 from sonjit.detectors.ssd import AnchorGrid, SingleShotDetector
 from sonjit.engines import load_engine
 from sonjit.errors import InputError
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from sonjit.detectors.request import Request
+    from sonjit.detectors.options import DetectorOptions
     from sonjit.detectors.ssd import Detection
     from sonjit.detectors.tracking import Track
     from sonjit.engines import Engine, EngineOptions, Precision
@@ -248,38 +248,42 @@ FULL_GRID = AnchorGrid(input_size=192, strides=(4,), interpolated_aspect_ratio=0
 
 _DETECTOR_RANGE = (-1.0, 1.0)
 _MESH_OUTPUTS = {"mesh": (468 * 3, 1), "attention": (468 * 3, 80 * 2, 71 * 2, 71 * 2, 5 * 2, 5 * 2, 1)}
-_DETECTORS = {"box": ("face-short", SHORT_GRID), "box-full": ("face-full", FULL_GRID)}
+_GRIDS = {"face-short": SHORT_GRID, "face-full": FULL_GRID}
 
 
-def load_faces(request: Request) -> FaceMeshes | FaceBoxes:
+def load_faces(options: DetectorOptions) -> FaceMeshes | FaceBoxes:
     """Face detector, and for meshes the landmark network, of one model."""
-    if request.model not in _DETECTORS:
-        return load_meshes(request)
-    name, grid = _DETECTORS[request.model]
-    face_file = request.file(name, request.detector_model)
-    return FaceBoxes(_load_detector(face_file, request, grid), grid)
+    model = KINDS["face"].models[options.model]
+    if not model.is_box:
+        return load_meshes(options, options.model)
+    if options.landmark_model is not None:
+        raise InputError(
+            f"landmark_model={options.landmark_model}: face {model.name} has no landmark network; leave it out"
+        )
+    name = model.weights["detector"]
+    return FaceBoxes(_load_detector(options.file(name, options.detector_model), options, _GRIDS[name]), _GRIDS[name])
 
 
-def load_meshes(request: Request) -> FaceMeshes:
-    """Short-range face detector and landmark network of one mesh model."""
-    name, grid = _DETECTORS["box"]
-    face_file = request.file(name, request.detector_model)
-    mesh_file = request.file(f"face-{request.model}", request.landmark_model)
-    faces = _load_detector(face_file, request, grid)
-    landmarks = load_engine(mesh_file, _landmark_options(request))
-    expect(landmarks, mesh_file, f"face {request.model} network", size=None, outputs=_MESH_OUTPUTS[request.model])
+def load_meshes(options: DetectorOptions, model: str) -> FaceMeshes:
+    """Face detector and landmark network of one mesh model."""
+    weights = KINDS["face"].models[model].weights
+    grid = _GRIDS[weights["detector"]]
+    faces = _load_detector(options.file(weights["detector"], options.detector_model), options, grid)
+    mesh_file = options.file(weights["landmark"], options.landmark_model)
+    landmarks = load_engine(mesh_file, _landmark_running(options.running, model))
+    expect(landmarks, mesh_file, f"face {model} network", size=None, outputs=_MESH_OUTPUTS[model])
     return FaceMeshes(FaceFinder(faces, grid), landmarks)
 
 
-def _load_detector(file: Path, request: Request, grid: AnchorGrid) -> Engine:
-    engine = load_engine(file, _small(request.engine, "auto"), value_range=_DETECTOR_RANGE)
+def _load_detector(file: Path, options: DetectorOptions, grid: AnchorGrid) -> Engine:
+    engine = load_engine(file, _small(options.running, "auto"), value_range=_DETECTOR_RANGE)
     count = len(grid.anchors())
     return expect(engine, file, "face detector", size=grid.input_size, outputs=(count * 16, count))
 
 
-def _landmark_options(request: Request) -> EngineOptions:
+def _landmark_running(running: EngineOptions, model: str) -> EngineOptions:
     """The attention mesh never runs in bf16: it cuts out regions at places that it computes, and loses 2 px there."""
-    return _small(request.engine, *(("auto", "bf16") if request.model == "attention" else ("auto",)))
+    return _small(running, *(("auto", "bf16") if model == "attention" else ("auto",)))
 
 
 def _small(options: EngineOptions, *as_f32: Precision) -> EngineOptions:

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sonjit.detectors import calibration
+from sonjit.detectors.kinds import KINDS
 from sonjit.detectors.kinds.hand_heads import TAPS, HandHeads, load_hand_heads
-from sonjit.detectors.pipeline import Kind, crop_for
-from sonjit.detectors.request import expect
+from sonjit.detectors.pipeline import Kind, crop_for, expect
 from sonjit.detectors.ssd import AnchorGrid, SingleShotDetector
 from sonjit.engines import load_engine
 from sonjit.errors import InputError
@@ -32,7 +32,7 @@ from sonjit.results import Hand
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from sonjit.detectors.request import Request
+    from sonjit.detectors.options import DetectorOptions
     from sonjit.detectors.tracking import Track
     from sonjit.engines import Engine
 
@@ -177,27 +177,28 @@ def _upright(start: NDArray[np.float64], end: NDArray[np.float64]) -> float:
     return wrap_angle(math.pi / 2 - math.atan2(-dy, dx))
 
 
-def load_hands(request: Request) -> Hands:
+def load_hands(options: DetectorOptions) -> Hands:
     """Palm detector and landmark network of one model."""
-    palm_file = request.file(f"palm-{request.model}", request.detector_model)
-    hand_file = request.file(f"hand-{request.model}", request.landmark_model)
+    weights = KINDS["hands"].models[options.model].weights
+    palm_file = options.file(weights["detector"], options.detector_model)
+    hand_file = options.file(weights["landmark"], options.landmark_model)
 
     # In int8 the palm detector misses hands and finds others; it runs seldom enough to stay exact.
-    exact = replace(request.engine, precision="f32")
-    palms = load_engine(palm_file, exact if request.engine.precision == "int8" else request.engine)
+    exact = replace(options.running, precision="f32")
+    palms = load_engine(palm_file, exact if options.running.precision == "int8" else options.running)
     expect(palms, palm_file, "palm detector", size=PALM_GRID.input_size, outputs=(2016 * 18, 2016))
     finder = PalmFinder(palms)
     crops = partial(calibration.crops, _HAND_SIZE, partial(finder.find, min_score=0.5))
     heads = None
-    if request.visibility:
-        if request.landmark_model is not None:
+    if options.visibility:
+        if options.landmark_model is not None:
             raise InputError(f"visibility=True: reads the published networks, not {hand_file}; leave one of them out")
-        heads = load_hand_heads(request.model)
-    landmarks = load_engine(hand_file, request.engine, calibration=crops, taps=TAPS if heads else ())
+        heads = load_hand_heads(options.model)
+    landmarks = load_engine(hand_file, options.running, calibration=crops, taps=TAPS if heads else ())
     sizes, behind = landmarks.output_sizes, list[int]()
     if heads is not None:
         sizes, behind = sizes[:4], sizes[4:]
     more = len(sizes) == 4 and max(sizes) > 3 * _KEYPOINTS and max(sizes) % 3 == 0  # taught keypoints of one's own
     points = max(sizes) if more else 3 * _KEYPOINTS
     expect(landmarks, hand_file, "hand landmark network", size=None, outputs=(points, 1, 1, points, *behind))
-    return Hands(finder, landmarks, mirrored=request.mirrored, heads=heads)
+    return Hands(finder, landmarks, mirrored=options.mirrored, heads=heads)

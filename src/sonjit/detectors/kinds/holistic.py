@@ -5,8 +5,6 @@ face where the head is, so that small and far ones are found too; then they are 
 instance. What is carried belongs to one person's track and goes with it: nothing passes from person to person.
 
 Source: Grishchenko and Bazarevsky 2020, MediaPipe Holistic; unlike the published graph, it follows several people.
-
-Holistic's networks: those of bodies, hands and faces together.
 """
 
 from __future__ import annotations
@@ -19,12 +17,12 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from sonjit.detectors.kinds import KINDS
 from sonjit.detectors.kinds.body import load_bodies
 from sonjit.detectors.kinds.face import load_meshes
 from sonjit.detectors.kinds.hands import Hands
-from sonjit.detectors.pipeline import Kind
-from sonjit.detectors.request import expect, keypoint_smoothers
-from sonjit.detectors.smoothing import size_of
+from sonjit.detectors.pipeline import Kind, expect
+from sonjit.detectors.smoothing import keypoint_smoothers, size_of
 from sonjit.detectors.tracking import Observation, Track, is_same_object
 from sonjit.engines import load_engine
 from sonjit.geometry import RotatedBox, crop, points_from_crop, square_box, wrap_angle
@@ -38,7 +36,7 @@ if TYPE_CHECKING:
     from sonjit.detectors.kinds.body import Bodies, BodyObservation
     from sonjit.detectors.kinds.face import FaceMeshes, FaceObservation
     from sonjit.detectors.kinds.hands import HandObservation
-    from sonjit.detectors.request import Request
+    from sonjit.detectors.options import DetectorOptions
     from sonjit.detectors.smoothing import KeypointSmoother
     from sonjit.engines import Engine
 
@@ -303,31 +301,29 @@ def _wrist_distance(body: BodyObservation, side: int, hand: HandObservation) -> 
     return math.dist(body.keypoints[_WRIST[side], :2], hand.keypoints[0, :2]) / size_of(hand.keypoints[:, :2])
 
 
-_PARTS = {"full": ("full", "attention"), "lite": ("lite", "mesh"), "heavy": ("full", "attention")}
-"""For each body model the hand and face model beside it."""
-
 _PART_INTERVAL = 2
 """Frames between searches for a missing hand or face, at most: the body says where to look, so one costs little."""
 
 
-def load_holistic(request: Request) -> Holistic:
+def load_holistic(options: DetectorOptions) -> Holistic:
     """Bodies of one model, with hands and faces to match; the caller's own networks are the body's."""
-    hand_model, face_model = _PARTS[request.model]
-    hand_file = request.file(f"hand-{request.hand_model or hand_model}")
-    published = replace(request, model=request.face_model or face_model, detector_model=None, landmark_model=None)
+    weights = KINDS["holistic"].models[options.model].weights
+    hand = KINDS["hands"].models[options.hand_model].weights["landmark"] if options.hand_model else weights["hand"]
+    face_model = options.face_model or weights["face"].removeprefix("face-")
+    published = replace(options, detector_model=None, landmark_model=None)
     return Holistic(
-        load_bodies(request),
-        Hands(None, load_engine(hand_file, request.engine), mirrored=request.mirrored),
-        load_meshes(published),
-        _load_recrop(request),
-        new_smoother=keypoint_smoothers(request),
-        min_presence_score=request.min_presence_score,
-        search_interval=min(request.search_interval, _PART_INTERVAL),
+        load_bodies(options),
+        Hands(None, load_engine(options.file(hand), options.running), mirrored=options.mirrored),
+        load_meshes(published, face_model),
+        _load_recrop(options, weights["recrop"]),
+        new_smoother=keypoint_smoothers(options),
+        min_presence_score=options.min_presence_score,
+        search_interval=min(options.search_interval, _PART_INTERVAL),
     )
 
 
-def _load_recrop(request: Request) -> Engine:
+def _load_recrop(options: DetectorOptions, name: str) -> Engine:
     """The network that finds a hand in an image of a forearm's end: small, so exact and on one thread."""
-    file = request.file("hand-recrop")
-    engine = load_engine(file, replace(request.engine, precision="f32", threads=request.engine.threads or 1))
+    file = options.file(name)
+    engine = load_engine(file, replace(options.running, precision="f32", threads=options.running.threads or 1))
     return expect(engine, file, "hand re-crop network", size=256, outputs=(4,))

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 from sonjit.errors import InputError
 from sonjit.files import Output
-from sonjit.results import FRAME_KINDS
+from sonjit.results import RESULT_TYPES
 
 if TYPE_CHECKING:
+    from sonjit.json_text import JsonObject
     from sonjit.media.sources.base import Source
     from sonjit.results import Frame
 
@@ -43,8 +44,8 @@ class Header:
     kind: str = "hands"
 
     def __post_init__(self) -> None:
-        if self.kind not in FRAME_KINDS:
-            raise InputError(f"unknown kind {self.kind!r} of frames; known: {', '.join(FRAME_KINDS)}")
+        if self.kind not in RESULT_TYPES:
+            raise InputError(f"unknown list {self.kind!r} of frames; known: {', '.join(RESULT_TYPES)}")
 
     @classmethod
     def from_source(cls, source: Source, model: str | None = None, kind: str = "hands") -> Self:
@@ -52,11 +53,11 @@ class Header:
         return cls(source.name, source.width, source.height, source.fps, model, kind)
 
     @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> Self:
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
         """The header in what `to_dict` gave; other keys are ignored."""
         return cls(**{name: data[name] for name in cls.__dataclass_fields__.keys() & data.keys()})
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         """The header as plain JSON types; "kind" stands there for other things than hands."""
         data = asdict(self)
         if self.kind == "hands":

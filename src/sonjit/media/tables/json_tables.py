@@ -3,40 +3,21 @@
 from __future__ import annotations
 
 import json
-import math
 import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from sonjit.files import Draft, failing_as_job
+from sonjit.json_text import json_from
 from sonjit.media.tables.base import FrameWriter, Header, known_extras
-from sonjit.results import FRAME_KINDS, Frame
+from sonjit.results import RESULT_TYPES, Frame, Person
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
     from pathlib import Path
 
+    from sonjit.json_text import JsonObject
     from sonjit.media.tables.base import Extras, ExtraTypes
-
-
-def json_from(value: Any) -> str:  # noqa: ANN401  # any JSON value
-    """One line of strict JSON; NaN and infinity become null.
-
-    >>> json_from({"x": float("nan"), "y": 0.1})
-    '{"x":null,"y":0.1}'
-    """
-    try:
-        return json.dumps(value, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
-    except ValueError:
-        return json.dumps(_finite(value), allow_nan=False, ensure_ascii=False, separators=(",", ":"))
-
-
-def _finite(value: Any) -> Any:  # noqa: ANN401
-    if isinstance(value, dict):
-        return {key: _finite(part) for key, part in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(part) for part in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 class _Encoder:
@@ -57,11 +38,12 @@ class _Encoder:
         return json_from(data)
 
 
-def _instances(frame: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def _instances(frame: JsonObject) -> Iterator[dict[str, Any]]:
     """What stands in a frame's lists, in the order of `Frame.instances()`."""
-    for name in FRAME_KINDS:
-        for one in frame.get(name, []):
-            yield from (part for part in one.values() if isinstance(part, dict)) if name == "people" else (one,)
+    lists: dict[str, Any] = frame
+    for name, kind in RESULT_TYPES.items():
+        for one in lists.get(name, []):
+            yield from (part for part in one.values() if isinstance(part, dict)) if kind is Person else (one,)
 
 
 class _JsonFileWriter(FrameWriter):

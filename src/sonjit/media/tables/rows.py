@@ -16,11 +16,13 @@ import numpy as np
 from sonjit.errors import InputError
 from sonjit.files import Draft, failing_as_job
 from sonjit.media.tables.base import FrameWriter, Header, known_extras
-from sonjit.results import FRAME_KINDS, Body, Face, Frame, Hand, Person, box_around, shortest_floats
+from sonjit.results import RESULT_TYPES, Body, Face, Frame, Hand, Person, Points, Result, shortest_floats
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
+
+    from numpy.typing import NDArray
 
     from sonjit.media.tables.base import Extras, ExtraTypes
     from sonjit.results import Instance
@@ -35,9 +37,6 @@ SOURCE_COLUMN = "source"
 """The column after these for a folder of stills: the image's file."""
 
 Row: TypeAlias = tuple[Any, ...]
-
-_NO_BOX = (math.nan, math.nan, math.nan, math.nan)
-_COUNTS = {"hand": (21,), "face": (478, 468, 6), "body": (33,)}
 
 
 @dataclass(frozen=True)
@@ -58,7 +57,15 @@ class Layout:
         rows: list[Row] = []
         measured = known_extras(frame, extras, self.extra)
         for (number, one), measures in zip(frame.instances(), measured, strict=True):
-            start = (frame.index, frame.time, number, one.id, one.kind, one.handedness, _known(one.score))
+            start = (
+                frame.index,
+                frame.time,
+                number,
+                one.id,
+                one.kind,
+                getattr(one, "handedness", None),
+                _known(one.score),
+            )
             rows += [(*start, *point, *source, *measures) for point in _points(one)]
         nothing = (frame.index, frame.time, *(None,) * (len(COLUMNS) - 2), *source, *(None,) * len(self.extra))
         return rows or [nothing]
@@ -66,10 +73,14 @@ class Layout:
 
 def _points(one: Instance) -> Iterator[Row]:
     """Number, name and values of each keypoint."""
-    unknown = np.full_like(one.keypoints, np.nan)
-    world = unknown if one.keypoints_3d is None else one.keypoints_3d
-    visibility = unknown[:, 0] if one.visibility is None else one.visibility
-    values = shortest_floats(np.column_stack([one.keypoints, world, visibility]))  # (K, 7)
+    columns = dict.fromkeys(_VALUES, np.full(len(one.keypoints), np.nan, np.float32))
+    for item in one.schema:
+        points: NDArray[np.float32] | None = getattr(one, item.name) if isinstance(item, Points) else None
+        if isinstance(item, Points) and points is not None:
+            columns |= dict(zip(item.columns, points.T, strict=False))
+            scores = {score.column: getattr(one, score.name) for score in item.scores if score.column is not None}
+            columns |= {name: values for name, values in scores.items() if values is not None}
+    values = shortest_floats(np.column_stack([columns[name] for name in _VALUES]))  # (K, 7)
     for k, (name, row) in enumerate(zip(one.skeleton.keypoints, values, strict=True)):
         yield k, name or None, *map(_known, row)
 
@@ -84,7 +95,7 @@ def frames_from_rows(rows: Iterable[dict[str, Any]], *, people: bool = False) ->
     Bodies become people where `people` says so or where any body is followed by a hand or face of its own number, which
     only a person's parts do: `Frame.instances()` lists hands and faces by themselves before the first body.
     """
-    frames: list[tuple[Frame, list[tuple[int, Instance]]]] = []
+    frames: list[tuple[Frame, list[tuple[int, Result]]]] = []
     for (index, time, source), of_frame in groupby(
         rows, key=lambda row: (row["frame"], row["time"], row.get(SOURCE_COLUMN))
     ):
@@ -98,8 +109,8 @@ def frames_from_rows(rows: Iterable[dict[str, Any]], *, people: bool = False) ->
 
 def kind_of_frames(frames: Iterable[Frame]) -> str:
     """The first of a frame's lists in which any frame holds something; "hands" where all are empty."""
-    held = {kind for frame in frames for kind in FRAME_KINDS if getattr(frame, kind)}
-    return next((kind for kind in FRAME_KINDS if kind in held), "hands")
+    held = {name for frame in frames for name in RESULT_TYPES if frame.results(name)}
+    return next((name for name in RESULT_TYPES if name in held), "hands")
 
 
 def _groups(rows: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
@@ -116,33 +127,26 @@ def _groups(rows: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
         yield group
 
 
-def _instance(rows: list[dict[str, Any]]) -> tuple[int, Instance]:
+def _instance(rows: list[dict[str, Any]]) -> tuple[int, Result]:
     """Number and instance of the rows of one."""
     first = rows[0]
-    number, kind, one_id, score = (first[name] for name in ("instance", "kind", "id", "score"))
+    number, kind = first["instance"], first["kind"]
     where = f"frame {first['frame']}, instance {number}"
-    if kind not in _COUNTS:
+    result_type = next((one for one in RESULT_TYPES.values() if one.kind == kind and one is not Person), None)
+    if result_type is None:
         raise InputError(f"{where}: unknown kind {kind!r}")
+    counts = tuple(result_type.skeletons)
     if [(row["instance"], row["kind"], row["keypoint"]) for row in rows] != [
         (number, kind, k) for k in range(len(rows))
-    ] or len(rows) not in _COUNTS[kind]:
-        raise InputError(f"{where}: a {kind} has {' or '.join(map(str, _COUNTS[kind]))} keypoints in order")
-    values = np.array([[np.nan if row[name] is None else row[name] for name in _VALUES] for row in rows], np.float32)
-    points, world = values[:, :3].copy(), values[:, 3:6].copy()  # (K, 3) each
-    score = math.nan if score is None else score
-    match kind:
-        case "hand":
-            seen = None if np.isnan(values[:, 6]).all() else values[:, 6].copy()
-            return number, Hand(first["handedness"], score, points, world, one_id, visibility=seen)
-        case "face":
-            box = _NO_BOX if len(points) == 6 else box_around(points)
-            return number, Face(score, points, box, one_id)
-        case _:
-            presence = np.full(len(points), np.nan, np.float32)
-            return number, Body(score, points, world, values[:, 6].copy(), presence, one_id)
+    ] or len(rows) not in counts:
+        raise InputError(f"{where}: a {kind} has {' or '.join(map(str, counts))} keypoints in order")
+    columns = {
+        name: np.array([np.nan if row[name] is None else row[name] for row in rows], np.float32) for name in _VALUES
+    }
+    return number, result_type.from_columns(first, columns)
 
 
-def _after_body(found: list[tuple[int, Instance]]) -> bool:
+def _after_body(found: list[tuple[int, Result]]) -> bool:
     """Whether a body is followed by a hand or face of its number."""
     bodies: set[int] = set()
     for number, one in found:
@@ -153,26 +157,18 @@ def _after_body(found: list[tuple[int, Instance]]) -> bool:
     return False
 
 
-def _put(frame: Frame, number: int, one: Instance, *, people: bool) -> None:
+def _put(frame: Frame, number: int, one: Result, *, people: bool) -> None:
     """Add an instance to its list, or to the person whose body came right before it."""
-    match one:
-        case Body():
-            if people:
-                frame.people.append(Person(one))
-            else:
-                frame.bodies.append(one)
-        case _ if people and frame.people:
-            slot = "face" if isinstance(one, Face) else "left_hand" if one.handedness == "Left" else "right_hand"
-            person = frame.people[-1]
-            if number != len(frame.people) - 1 or getattr(person, slot) is not None:
-                raise InputError(
-                    f"frame {frame.index}: {slot} {number} belongs to no body, or its body has one already"
-                )
-            setattr(person, slot, one)
-        case Hand():
-            frame.hands.append(one)
-        case Face():
-            frame.faces.append(one)
+    if people and isinstance(one, Body):
+        frame.people.append(Person(one))
+    elif people and frame.people and isinstance(one, (Hand, Face)):
+        slot = "face" if isinstance(one, Face) else "left_hand" if one.handedness == "Left" else "right_hand"
+        person = frame.people[-1]
+        if number != len(frame.people) - 1 or getattr(person, slot) is not None:
+            raise InputError(f"frame {frame.index}: {slot} {number} belongs to no body, or its body has one already")
+        setattr(person, slot, one)
+    else:
+        frame.results(one.list_name).append(one)
 
 
 class CsvWriter(FrameWriter):

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from sonjit.detectors.kinds.hands import HandObservation
     from sonjit.detectors.pipeline import Detector
     from sonjit.multiview.annotation.project import Project
     from sonjit.multiview.cameras.rig import CameraRig, RigCamera
@@ -138,7 +137,7 @@ def usable_images(
 
 
 @lru_cache(maxsize=2)
-def _opened(settings: LookSettings) -> tuple[Project, Detector[HandObservation, Hand]]:
+def _opened(settings: LookSettings) -> tuple[Project, Detector[Hand]]:
     """Project and networks, once for each process."""
     hands: Any = create_detector(
         "hands", model=settings.model, static_image=True, max_instances=CANDIDATES,
@@ -189,7 +188,7 @@ def _images(
     return [read.get(name) for name in views]
 
 
-def _candidates(hands: Detector[HandObservation, Hand], images: Sequence[NDArray[np.uint8] | None]) -> SeenInViews:
+def _candidates(hands: Detector[Hand], images: Sequence[NDArray[np.uint8] | None]) -> SeenInViews:
     shape = len(images), CANDIDATES
     seen = SeenInViews(np.full((*shape, 21, 2), np.nan), np.zeros(shape), np.full(shape, 0.5))
     for view, rgb in enumerate(images):
@@ -232,7 +231,7 @@ def _in_space(rig: CameraRig, points: NDArray[np.float32], confidence: NDArray[n
 
 
 def _look_where_they_are(
-    hands: Detector[HandObservation, Hand],
+    hands: Detector[Hand],
     rgb: NDArray[np.uint8],
     camera: RigCamera,
     points_m: NDArray[np.float64],

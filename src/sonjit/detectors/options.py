@@ -1,0 +1,256 @@
+"""Every option of the detectors, once: name, type, default, bounds, help, and which kinds know it.
+
+`create_detector`, the command line, the server, the page and the documentation are made of `OPTIONS`. A kind adds
+options of its own with `own_options` of its `KindEntry`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
+
+from sonjit.detectors.smoothing import OneEuro
+from sonjit.engines import EngineOptions
+from sonjit.engines.base import EngineName, Precision
+from sonjit.errors import InputError
+from sonjit.weights import cache_folder, find_weight
+
+if TYPE_CHECKING:
+    from sonjit.detectors.kinds import KindEntry
+    from sonjit.detectors.smoothing import Filter, FilterChoice
+
+OptionValue: TypeAlias = "bool | int | float | str | Path | Filter | None"
+OptionType: TypeAlias = Literal["boolean", "integer", "number", "string", "path"]
+Group: TypeAlias = Literal["Finding", "Running"]
+
+_PYTHON: dict[str, type] = {"boolean": bool, "integer": int, "number": float, "string": str}
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option of detectors.
+
+    Attributes:
+        name: of the argument of `create_detector`.
+        type: of its value.
+        help: one or two sentences, as the command line prints them.
+        default: where nothing is given; None where that depends on the kind, the model or the input.
+        choices: all values that a text may have; empty where any will do.
+        minimum, maximum: bounds of a number.
+        kinds: which know it; None for all.
+        group: "Finding" for how to look, "Running" for what to run it with.
+        remote: clients of the server may set it.
+        remote_maximum: what they may ask for at most.
+        command_line: the command line offers it as such.
+    """
+
+    name: str
+    type: OptionType
+    help: str
+    default: OptionValue = None
+    choices: tuple[str, ...] = ()
+    minimum: float | None = None
+    maximum: float | None = None
+    kinds: tuple[str, ...] | None = None
+    group: Group = "Finding"
+    remote: bool = True
+    remote_maximum: float | None = None
+    command_line: bool = True
+
+    def check(self, value: OptionValue) -> OptionValue:
+        """The value as its type; None, which is "not given", stays.
+
+        Raises:
+            InputError: it has another type, or is out of bounds.
+        """
+        if value is None:
+            return None
+        if self.type == "path":
+            return Path(value)  # pyright: ignore[reportArgumentType]
+        if self.type == "number" and isinstance(value, int) and not isinstance(value, bool):
+            value = float(value)
+        if type(value) is not _PYTHON[self.type] or not self._is_within(value):
+            if self.choices:
+                what = f"{self.kinds[0]} model" if self.name == "model" and self.kinds else self.name
+                raise InputError(f"unknown {what} {value!r}; known: {', '.join(self.choices)}")
+            raise InputError(f"{self.name}={value!r}: give {self.wanted}")
+        return value
+
+    @property
+    def wanted(self) -> str:
+        """What may be given, in words."""
+        if self.choices:
+            return f"one of {', '.join(self.choices)}"
+        match self.type:
+            case "boolean":
+                return "true or false"
+            case "integer" | "number":
+                noun = "a whole number" if self.type == "integer" else "a number"
+                least = f" from {self.minimum:g}" if self.minimum is not None else ""
+                return noun + (f"{least} to {self.maximum:g}" if self.maximum is not None else f"{least} upwards")
+            case _:
+                return "text"
+
+    def _is_within(self, value: object) -> bool:
+        if self.choices:
+            return value in self.choices
+        if not isinstance(value, (int, float)) or isinstance(value, bool):
+            return True
+        return (self.minimum is None or value >= self.minimum) and (self.maximum is None or value <= self.maximum)
+
+
+SMOOTHINGS = ("none", "published", "one_euro")
+"""Names of smoothing, as text; "none" is None."""
+_PEOPLE = ("body", "holistic")
+
+OPTIONS: tuple[Option, ...] = (
+    Option("model", "string", "Which of the kind's models."),
+    Option("max_instances", "integer", "How many to hold at most: 2 hands, 1 face, 1 body where not given.", minimum=1,
+           remote_maximum=10),
+    Option("static_image", "boolean",
+           "Take every image on its own; by default so for images, not for videos."),
+    Option("mirrored", "boolean", "The input is a selfie view: left and right are exchanged in it.",
+           default=False, kinds=("hands", "body", "holistic")),
+    Option("flip_horizontal", "boolean", "Flip the x of the output.", default=False),
+    Option("smoothing", "string",
+           "Of keypoints over time; by default one_euro for hands and faces in videos, published for bodies.",
+           choices=SMOOTHINGS),
+    Option("min_detection_score", "number",
+           "Least score of what a search finds, 0 to 1; by default 0.5, of box-full 0.6.", minimum=0, maximum=1),
+    Option("min_presence_score", "number", "Least presence, 0 to 1, to hold an instance.",
+           default=0.5, minimum=0, maximum=1),
+    Option("search_interval", "integer",
+           "Frames between searches for more instances while some are held; 1 is every frame.",
+           default=5, minimum=1, remote_maximum=1_000_000),
+    Option("segmentation", "boolean", "Give each body its mask.", default=False, kinds=_PEOPLE, command_line=False),
+    Option("smooth_segmentation", "boolean", "Smooth masks over time.", default=True, kinds=_PEOPLE),
+    Option("visibility", "boolean", "Give each keypoint the probability that it is seen and not hidden.",
+           default=False, kinds=("hands",)),
+    Option("hand_model", "string", "Of the hands; by default lite beside a lite body, else full.",
+           choices=("lite", "full"), kinds=("holistic",), remote=False),
+    Option("face_model", "string", "Of the faces; by default mesh beside a lite body, else attention.",
+           choices=("mesh", "attention"), kinds=("holistic",), remote=False),
+    Option("models_dir", "path", "Folder with the published weight files.", group="Running", remote=False),
+    Option("detector_model", "path", "Detector network of your own.", group="Running", remote=False),
+    Option("landmark_model", "path", "Landmark network of your own.", group="Running", remote=False),
+    Option("engine", "string", "Which runtime.", default="openvino", choices=get_args(EngineName), group="Running",
+           remote=False),
+    Option("device", "string", "CPU, GPU, NPU or AUTO.", default="CPU", group="Running", remote=False),
+    Option("precision", "string",
+           "auto takes bf16 where the CPU has it natively and the network bears it, else f32.",
+           default="auto", choices=get_args(Precision), group="Running", remote=False),
+    Option("threads", "integer", "Per process; 0 for all cores.", minimum=0, group="Running", remote=False),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class DetectorOptions:
+    """Every option of one detector, filled in; see `create_detector` for their meaning."""
+
+    kind: str
+    model: str
+    max_instances: int
+    static_image: bool = False
+    mirrored: bool = False
+    flip_horizontal: bool = False
+    smoothing: FilterChoice = "published"
+    min_detection_score: float = 0.5
+    min_presence_score: float = 0.5
+    search_interval: int = 5
+    segmentation: bool = False
+    smooth_segmentation: bool = True
+    visibility: bool = False
+    hand_model: str | None = None
+    face_model: str | None = None
+    models_dir: Path | None = None
+    detector_model: Path | None = None
+    landmark_model: Path | None = None
+    engine: EngineName = "openvino"
+    device: str = "CPU"
+    precision: Precision = "auto"
+    threads: int | None = None
+    own: Mapping[str, OptionValue] = field(default_factory=dict[str, OptionValue], hash=False)
+
+    @property
+    def running(self) -> EngineOptions:
+        """How networks run."""
+        return EngineOptions(self.engine, self.device, self.precision, self.threads, cache=cache_folder() / "compiled")
+
+    def file(self, name: str, own: Path | None = None) -> Path:
+        """The caller's own file, or the published one of that name in the catalogue."""
+        return own or find_weight(name, self.models_dir)
+
+
+_FIELDS = frozenset(item.name for item in fields(DetectorOptions))
+
+
+def options_of(entry: KindEntry) -> dict[str, Option]:
+    """The options that a kind knows, by name; `model` with the kind's own choices."""
+    known = [one for one in OPTIONS if one.kinds is None or entry.name in one.kinds]
+    models = Option(
+        "model",
+        "string",
+        entry.model_help,
+        default=next(iter(entry.models)),
+        choices=tuple(entry.models),
+        kinds=(entry.name,),
+    )
+    return {one.name: one for one in (models, *known[1:], *entry.own_options)}
+
+
+def checked_options(entry: KindEntry, given: Mapping[str, OptionValue]) -> dict[str, OptionValue]:
+    """Given options of a kind as their types; None is left out, and so is a default of which the kind knows nothing.
+
+    Raises:
+        InputError: the kind does not know one, or its value is none that it takes.
+    """
+    known, idle = options_of(entry), {one.name: one.default for one in OPTIONS}
+    values: dict[str, OptionValue] = {}
+    for name, value in given.items():
+        if name in known and value is not None:
+            values[name] = known[name].check(value)
+        elif name not in known and value is not None and value != idle.get(name):
+            raise InputError(f"{name}={value!r}: {entry.name} has no option {name}; known: {', '.join(known)}")
+    return values
+
+
+def filled_options(entry: KindEntry, given: Mapping[str, OptionValue], *, smoothing: FilterChoice) -> DetectorOptions:
+    """The record of a kind's options: what is given, and the defaults of the kind, its model and `OPTIONS`.
+
+    Args:
+        entry: of the kind.
+        given: by name, as `checked_options` gives them; None is "not given".
+        smoothing: in place of the name.
+    """
+    model = entry.models[str(given.get("model") or next(iter(entry.models)))]
+    values: dict[str, OptionValue] = {one.name: one.default for one in options_of(entry).values()}
+    values |= {
+        "model": model.name,
+        "max_instances": entry.max_instances,
+        "min_detection_score": model.min_detection_score,
+        "static_image": False,
+    }
+    values |= {name: value for name, value in given.items() if value is not None}
+    values["smoothing"] = smoothing
+    own = {name: value for name, value in values.items() if name not in _FIELDS}
+    shared = {name: value for name, value in values.items() if name in _FIELDS}
+    return DetectorOptions(entry.name, own=own, **shared)  # pyright: ignore[reportArgumentType]  # checked by `Option`
+
+
+def filter_from_name(smoothing: str | Filter | None) -> FilterChoice:
+    """The filter of a name; "none" is None."""
+    match smoothing:
+        case "published":
+            return "published"
+        case "one_euro":
+            return OneEuro()
+        case "none" | None:
+            return None
+        case str():
+            raise InputError(f"unknown smoothing {smoothing!r}; known: published, one_euro, None or a filter object")
+        case _ if callable(smoothing):
+            return smoothing
+        case _:
+            raise InputError(f"smoothing={smoothing!r}: give 'published', 'one_euro', None or a filter object")
