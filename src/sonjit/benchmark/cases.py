@@ -12,6 +12,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from sonjit.detectors.kinds import KINDS
+
 ONE_HAND_FRAMES = 75
 """Frames at the start of the bundled clip with exactly one hand in the image; a second one enters after them."""
 
@@ -23,7 +25,6 @@ class Case:
     Attributes:
         name: for the table.
         kind, model, max_instances, static_image, segmentation: as `create_detector` takes them.
-        weights: names of the files that it loads.
         clip_frames: how many frames of the bundled clip are used, played there and back; None for all.
         copies: how often each image stands in the frame, side by side.
         peer: whether MediaPipe can do the same: its wheel holds only the full body, and it finds one body at most.
@@ -35,7 +36,6 @@ class Case:
     model: str
     max_instances: int
     static_image: bool
-    weights: tuple[str, ...]
     clip_frames: int | None = None
     segmentation: bool = False
     copies: int = 1
@@ -43,33 +43,33 @@ class Case:
     against: str | None = None
 
     @property
+    def weights(self) -> tuple[str, ...]:
+        """Names of the files that it loads."""
+        return tuple(KINDS[self.kind].models[self.model].weights.values())
+
+    @property
     def subject(self) -> str:
         """Whose images it needs: "hands", "face" or "body"."""
         return "body" if self.kind == "holistic" else self.kind
 
 
-_HANDS = {"full": ("palm-full", "hand-full"), "lite": ("palm-lite", "hand-lite")}
-_MESHES = {model: ("face-short", f"face-{model}") for model in ("mesh", "attention")}
-_BOXES = {"box": ("face-short",), "box-full": ("face-full",)}
-_BODIES = {model: ("pose-detector", f"body-{model}") for model in ("lite", "full", "heavy")}
-_HOLISTIC = (*_BODIES["full"], "hand-full", *_MESHES["attention"])
+_HANDS, _MESHES, _BOXES = ("full", "lite"), ("mesh", "attention"), ("box", "box-full")
 _FULL = "body: tracked, full"
 
 CASES = (
-    *(Case(f"hands: tracked, 1 of max 1, {m}", "hands", m, 1, False, w, ONE_HAND_FRAMES) for m, w in _HANDS.items()),
-    *(Case(f"hands: tracked, 1 of max 2, {m}", "hands", m, 2, False, w, ONE_HAND_FRAMES) for m, w in _HANDS.items()),
-    *(Case(f"hands: stills, max 2, {m}", "hands", m, 2, True, w) for m, w in _HANDS.items()),
-    *(Case(f"face: tracked, {m}", "face", m, 1, False, w) for m, w in _MESHES.items()),
-    *(Case(f"face: stills, {m}", "face", m, 1, True, w) for m, w in _MESHES.items()),
-    *(Case(f"face: {m}", "face", m, 1, False, w) for m, w in _BOXES.items()),
-    Case(_FULL, "body", "full", 1, False, _BODIES["full"]),
-    Case("body: stills, full", "body", "full", 1, True, _BODIES["full"]),
-    Case("body: tracked, full, masks", "body", "full", 1, False, _BODIES["full"], segmentation=True),
-    *(Case(f"body: tracked, {m}", "body", m, 1, False, _BODIES[m], peer=False) for m in ("lite", "heavy")),
-    Case("body: tracked, 2 of max 2, full", "body", "full", 2, False, _BODIES["full"],
-         copies=2, peer=False, against=_FULL),
-    Case("holistic: tracked, full", "holistic", "full", 1, False, _HOLISTIC),
-)  # fmt: skip
+    *(Case(f"hands: tracked, 1 of max 1, {m}", "hands", m, 1, False, ONE_HAND_FRAMES) for m in _HANDS),
+    *(Case(f"hands: tracked, 1 of max 2, {m}", "hands", m, 2, False, ONE_HAND_FRAMES) for m in _HANDS),
+    *(Case(f"hands: stills, max 2, {m}", "hands", m, 2, True) for m in _HANDS),
+    *(Case(f"face: tracked, {m}", "face", m, 1, False) for m in _MESHES),
+    *(Case(f"face: stills, {m}", "face", m, 1, True) for m in _MESHES),
+    *(Case(f"face: {m}", "face", m, 1, False) for m in _BOXES),
+    Case(_FULL, "body", "full", 1, False),
+    Case("body: stills, full", "body", "full", 1, True),
+    Case("body: tracked, full, masks", "body", "full", 1, False, segmentation=True),
+    *(Case(f"body: tracked, {m}", "body", m, 1, False, peer=False) for m in ("lite", "heavy")),
+    Case("body: tracked, 2 of max 2, full", "body", "full", 2, False, copies=2, peer=False, against=_FULL),
+    Case("holistic: tracked, full", "holistic", "full", 1, False),
+)
 
 _FLAGS = ("avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8", "asimd", "i8mm", "bf16")
 

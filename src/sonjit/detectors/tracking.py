@@ -26,6 +26,8 @@ _REACH = 1.5
 """How far, in instance sizes, a lost instance may have come when it is found again."""
 _SLIP_MARGIN = 0.3
 """By how much a lost instance must fit better than the held one to take its place."""
+_LEAST_STEP_S = 1 / 240
+"""Frames that are nearer in time than this tell no speed."""
 _SIDE_MEMORY = 0.05
 """Least weight of a new, sure frame in the belief of left or right."""
 
@@ -81,7 +83,7 @@ class Track(Generic[O]):
         step_s = now_s - self.seen_s
         if self.frames and step_s > 0:
             moved = _centre(observation) - _centre(self.observation)
-            self._velocity = 0.5 * self._velocity + 0.5 * moved / step_s
+            self._velocity = 0.5 * self._velocity + 0.5 * moved / max(step_s, _LEAST_STEP_S)
         self.observation, self.seen_s = observation, now_s
         self.frames += 1
         if observation.left is not None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
+from sonjit.detectors.kinds import KINDS, find_model
 from sonjit.errors import InputError
 
 if TYPE_CHECKING:
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from sonjit.evaluation.landmarks import Kind
     from sonjit.evaluation.predictions import Guess, Mode
 
-_KINDS: dict[str, Kind] = {"hands": "hand", "face": "face", "body": "body", "holistic": "body"}
 _NETWORKS = ("internet", "handoccnet", "mask-rcnn", "cam-*")
 
 
@@ -80,13 +80,12 @@ class ModelChoice:
     @property
     def kind(self) -> Kind:
         """What it finds; hands where that is not known."""
-        return _KINDS.get((self.name or "hands").partition("-")[0], "hand")
+        entry = KINDS.get((self.name or "hands").partition("-")[0])
+        return cast("Kind", entry.instances[0]) if entry else "hand"
 
 
 def list_models() -> list[str]:
     """Names that `open_model` takes."""
-    from sonjit.detectors.kinds import KINDS
-
     detectors = [f"{kind}-{model}" for kind, entry in KINDS.items() for model in entry.models]
     return [*detectors, *_NETWORKS]
 
@@ -103,9 +102,8 @@ def open_model(choice: ModelChoice) -> Model:
 
         return PredictionsModel(Path(choice.predictions))
     assert choice.name is not None
-    kind, _, model = choice.name.partition("-")
-    if kind in _KINDS:
-        return _detector(choice, kind, model)
+    if choice.name.partition("-")[0] in KINDS:
+        return _detector(choice)
     from sonjit.evaluation import network_models
 
     if choice.name == "internet":
@@ -125,27 +123,24 @@ def describe_model(choice: ModelChoice) -> dict[str, Any]:
     return {"name": choice.title, "files": [_described(Path(one)) for one in files if one] + _published(choice)}
 
 
-def _detector(choice: ModelChoice, kind: str, model: str) -> Model:
-    from sonjit.detectors.kinds import KINDS
+def _detector(choice: ModelChoice) -> Model:
     from sonjit.evaluation.detector_models import DetectorModel
 
-    known = KINDS[kind].models
-    if model and model not in known:
-        raise InputError(f"unknown model {choice.name!r}; known: {', '.join(list_models())}")
+    entry, model = find_model(choice.name or "hands")
     options = {"models_dir": choice.models_dir, "landmark_model": choice.landmark_model}
-    return DetectorModel(kind, model or known[0], **{key: one for key, one in options.items() if one is not None})
+    return DetectorModel(entry.name, model.name, **{key: one for key, one in options.items() if one is not None})
 
 
 def _published(choice: ModelChoice) -> list[dict[str, Any]]:
     """The catalogue's files behind a detector."""
-    from sonjit.benchmark import CASES
     from sonjit.weights import find_weight
 
-    kind, _, model = (choice.name or "").partition("-")
-    names = next((one.weights for one in CASES if one.kind == kind and model in ("", one.model)), ())
+    if (choice.name or "").partition("-")[0] not in KINDS:
+        return []
+    weights = dict(find_model(choice.name or "")[1].weights)
     if choice.landmark_model is not None:
-        names = names[:1]
-    return [{"name": name, **_described(find_weight(name, choice.models_dir))} for name in names]
+        weights.pop("landmark", None)
+    return [{"name": name, **_described(find_weight(name, choice.models_dir))} for name in weights.values()]
 
 
 def _described(path: Path) -> dict[str, Any]:

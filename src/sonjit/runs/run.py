@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Self
 
 from sonjit.detectors import create_detector, detect_frames
+from sonjit.detectors.kinds import KINDS
 from sonjit.lifting import create_lifter
 from sonjit.media import (
     Header,
@@ -36,9 +37,9 @@ if TYPE_CHECKING:
     from sonjit.results import Frame
 
 _STILL = ("image", "folder")
-STREAM_SMOOTHING = {"hands": "one_euro", "face": "one_euro", "body": "published", "holistic": "published"}
+STREAM_SMOOTHING = {name: kind.stream_smoothing for name, kind in KINDS.items()}
 """For each kind of detector how videos and cameras are smoothed where nothing is said."""
-LISTS = {"hands": "hands", "face": "faces", "body": "bodies", "holistic": "people"}
+LISTS = {name: kind.list_name for name, kind in KINDS.items()}
 """For each kind of detector the list of a frame that holds its results."""
 
 

@@ -21,24 +21,10 @@ if TYPE_CHECKING:
     from sonjit.detectors import Detector
     from sonjit.server.options import Spec
 
-_BODY = ("pose-detector", "body-{}")
-_MESH = ("face-short", "face-{}")
-_PARTS = {"lite": ("hand-lite", "face-mesh"), "full": ("hand-full", "face-attention")}
-
-_FILES: dict[str, dict[str, tuple[str, ...]]] = {
-    "hands": dict.fromkeys(("full", "lite"), ("palm-{}", "hand-{}")),
-    "face": {"attention": _MESH, "mesh": _MESH, "box": ("face-short",), "box-full": ("face-full",)},
-    "body": dict.fromkeys(("full", "lite", "heavy"), _BODY),
-    "holistic": {
-        model: (*_BODY, *_PARTS.get(model, _PARTS["full"]), "face-short", "hand-recrop")
-        for model in ("full", "lite", "heavy")
-    },
-}
-
 
 def needed_weights(kind: str, model: str) -> list[str]:
     """Names in the catalogue of the files that a model is made of."""
-    return [name.format(model) for name in _FILES[kind][model]]
+    return list(KINDS[kind].models[model].weights.values())
 
 
 def missing_models() -> list[str]:
@@ -50,11 +36,10 @@ def missing_models() -> list[str]:
 def require_weights(kind: str, model: str) -> None:
     """RefusedError `missing_weights` that says what to type, where a file is missing or damaged."""
     if missing := _missing(kind, model):
-        groups = "hands face body holistic" if kind == "holistic" else kind
         raise RefusedError(
             "missing_weights",
             f"{kind}-{model} needs weights that are not on this machine ({', '.join(missing)}); "
-            f"type: sonjit models pull {groups}",
+            f"type: sonjit models pull {' '.join(KINDS[kind].weight_groups)}",
         )
 
 
