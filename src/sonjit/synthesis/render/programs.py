@@ -40,7 +40,7 @@ _SOURCES: Final = {
     "shadow": ("shadow.vert", "shadow.frag"),
     "owner": ("rectangle.vert", "owner.frag"),
     "openness": ("rectangle.vert", "openness.frag"),
-    "image": ("rectangle.vert", "image.frag"),
+    "resolve": ("rectangle.vert", "resolve.frag"),
 }
 
 _IMAGES_KEPT: Final = 8

@@ -233,4 +233,4 @@ class Renderer:
         targets.image.use()
         self._context.enable_only(self._context.NOTHING)
         step = tuple(1 / np.array(targets.samples))
-        self._programs.rectangle("image", around, targets.size, {"step": step})
+        self._programs.rectangle("resolve", around, targets.size, {"step": step})
