@@ -20,8 +20,8 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from sonjit.datasets.sample import SampleCamera
 from sonjit.errors import InputError, SonjitError
+from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.multiview.annotation.marks import JOINTS
 from sonjit.multiview.annotation.project import create_project
 from sonjit.multiview.cameras.rig import CameraRig, RigCamera
@@ -107,7 +107,7 @@ def dome(count):
         right /= np.linalg.norm(right)
         R = np.stack([right, np.cross(ahead, right), ahead])
         K = np.array([[FOCAL_PX, 0, SIZE[0] / 2], [0, FOCAL_PX, SIZE[1] / 2], [0, 0, 1.0]])
-        cameras.append(RigCamera(f"cam{number:02}", *SIZE, SampleCamera(K, R, R @ ahead)))
+        cameras.append(RigCamera(f"cam{number:02}", *SIZE, CalibratedCamera(K, R, R @ ahead)))
     return CameraRig(cameras)
 
 

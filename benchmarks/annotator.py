@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from multiview import see_boards
-from sonjit.datasets.sample import SampleCamera
+from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.geometry.rotations import align_rigidly
 from sonjit.multiview.annotation.marks import Mark
 from sonjit.multiview.annotation.project import create_project, find_views
@@ -97,7 +97,7 @@ def make_project(folder, folders, boards):
     for number, file in enumerate(file for one in folders for file in sorted((one / "truth").glob("*.jsonl"))):
         for record in map(json.loads, file.open()):
             camera = record["camera"]
-            cameras[record["view"]] = SampleCamera(*(np.array(camera[name]) for name in "KRt"))
+            cameras[record["view"]] = CalibratedCamera(*(np.array(camera[name]) for name in "KRt"))
             frame = 1000 * number + int(record["frame"])
             view = folder / "views" / record["view"]
             view.mkdir(parents=True, exist_ok=True)

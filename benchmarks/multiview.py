@@ -12,7 +12,7 @@ import time
 import cv2
 import numpy as np
 
-from sonjit.datasets.sample import SampleCamera
+from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.geometry.rotations import align_rigidly
 from sonjit.multiview.calibration.ambiguity import two_solutions
 from sonjit.multiview.calibration.board import target_from_text
@@ -37,7 +37,7 @@ def dome(cameras, rng, lens=None):
         right /= np.linalg.norm(right)
         R = np.stack([right, np.cross(ahead, right), ahead])
         K = np.array([[1270, 0, 256], [0, 1270, 167], [0, 0, 1.0]])
-        made.append(RigCamera(f"cam{i}", 512, 334, SampleCamera(K, R, -R @ centre, lens)))
+        made.append(RigCamera(f"cam{i}", 512, 334, CalibratedCamera(K, R, -R @ centre, lens)))
     return CameraRig(made)
 
 
@@ -99,7 +99,7 @@ def measure_calibration(options):
     lens = np.array([-0.12, 0.04, 4e-4, -5e-4, 0.0])
     middle = np.array([0, 0, 0.7])
     rig = CameraRig(
-        RigCamera(f"cam{n}", *size, SampleCamera(one.K, one.R, one.t, lens * (0.8 + 0.04 * n)))
+        RigCamera(f"cam{n}", *size, CalibratedCamera(one.K, one.R, one.t, lens * (0.8 + 0.04 * n)))
         for n, one in enumerate(camera_rig("dome", options.cameras, size, 55, middle))
     )
     start = time.perf_counter()

@@ -8,12 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sonjit.datasets import Dataset, Instance, Sample, SampleCamera, dataset_entry, list_datasets, open_dataset
+from sonjit.datasets import Dataset, Instance, Sample, dataset_entry, list_datasets, open_dataset
 from sonjit.datasets.checks import check_all, check_sample
 from sonjit.datasets.hands.interhand_index import index_images
 from sonjit.datasets.joint_orders import camera_matrix, hand_before_camera
 from sonjit.datasets.registry import DatasetEntry
 from sonjit.errors import InputError
+from sonjit.geometry.cameras import CalibratedCamera
 
 K = camera_matrix((500, 500), (160, 120))
 GREY = np.full((240, 320, 3), 127, np.uint8)
@@ -26,7 +27,7 @@ def hand_m(seed=0):
 
 def sample_of(*hands, number=0, **more):
     return Sample(dataset="made", id=str(number), image=GREY, width=320, height=240, instances=hands,
-                  camera=SampleCamera(K), **more)  # fmt: skip
+                  camera=CalibratedCamera(K), **more)  # fmt: skip
 
 
 class Made(Dataset):
@@ -40,7 +41,7 @@ class Made(Dataset):
         return self.count
 
     def load(self, index):
-        hand = hand_before_camera(hand_m(index), SampleCamera(K), "Right")
+        hand = hand_before_camera(hand_m(index), CalibratedCamera(K), "Right")
         return sample_of(hand, number=index, **({"box": (0, 0, 1, 1)} if self.wrong and index % 3 == 0 else {}))
 
 
@@ -103,7 +104,7 @@ def test_bad_samples_are_an_error_or_listed():
 
 
 def test_wrong_units_axes_orders_and_cameras_are_told():
-    camera, joints = SampleCamera(K), hand_m()
+    camera, joints = CalibratedCamera(K), hand_m()
     seen = camera.project(joints)
     hand = hand_before_camera(joints, camera, "Left", keypoints_px=seen)
     check_sample(sample_of(hand))
@@ -135,13 +136,13 @@ def test_lenses_bend_as_opencv_says(k1, p1):
     lens = np.array([k1, 0.01, p1, -0.02, 0.005])
     points = hand_m()
     given = cv2.projectPoints(points, np.zeros(3), np.zeros(3), K, lens)[0][:, 0]
-    np.testing.assert_allclose(SampleCamera(K, distortion=lens).project(points), given, atol=1e-6)
+    np.testing.assert_allclose(CalibratedCamera(K, distortion=lens).project(points), given, atol=1e-6)
 
 
 def test_points_behind_a_camera_have_no_pixels():
-    assert np.isnan(SampleCamera(K).project(np.array([[0, 0, -1.0], [0, 0, 0]]))).all()
+    assert np.isnan(CalibratedCamera(K).project(np.array([[0, 0, -1.0], [0, 0, 0]]))).all()
     with pytest.raises(InputError, match="not known"):
-        SampleCamera(K).from_world(np.zeros(3))
+        CalibratedCamera(K).from_world(np.zeros(3))
 
 
 def test_images_of_another_size_are_refused_or_brought_to_size():

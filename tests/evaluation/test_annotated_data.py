@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from sonjit.cli import main
-from sonjit.datasets.sample import SampleCamera
+from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.multiview.annotation.project import create_project
 from sonjit.multiview.automatic.labels import Labels
 from sonjit.multiview.automatic.runs import FOLDER
@@ -28,7 +28,7 @@ def test_a_release_of_the_annotator_is_evaluated_and_not_written_again(weights, 
     clip = json.loads(demo_clip[0].with_suffix(".json").read_text("utf-8"))
     chosen = [20, 150, 200]
     matrix = np.array([[clip["fx"], 0, clip["cx"]], [0, clip["fx"], clip["cy"]], [0, 0, 1]])
-    camera = SampleCamera(matrix, np.eye(3), np.zeros(3))
+    camera = CalibratedCamera(matrix, np.eye(3), np.zeros(3))
     rig = CameraRig(RigCamera(name, clip["width"], clip["height"], camera) for name in ("a", "b"))
     for view in rig:
         (tmp_path / view.name).mkdir()

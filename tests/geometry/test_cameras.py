@@ -5,10 +5,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from sonjit import InputError
-from sonjit.geometry import Camera, assumed_camera, camera_from_text, translation_to_view
+from sonjit.geometry import Intrinsics, assumed_camera, camera_from_text, translation_to_view
 
 focal = st.floats(200, 3000)
-cameras = st.builds(Camera, focal, focal, st.floats(0, 2000), st.floats(0, 2000))
+cameras = st.builds(Intrinsics, focal, focal, st.floats(0, 2000), st.floats(0, 2000))
 clouds = st.integers(0, 10**6).map(lambda seed: np.random.default_rng(seed).normal(0, 0.06, (21, 3)))
 places = st.tuples(st.floats(-0.5, 0.5), st.floats(-0.5, 0.5), st.floats(0.5, 3)).map(np.array)
 
@@ -28,7 +28,7 @@ def test_batches_are_projected_as_their_parts(camera, xy):
 
 
 def test_a_point_before_the_lens_is_seen_at_the_principal_point():
-    camera = Camera(500, 600, 320, 240)
+    camera = Intrinsics(500, 600, 320, 240)
     np.testing.assert_array_equal(camera.project(np.array([[0, 0, 1.0], [1, 1, 2]])), [[320, 240], [570, 540]])
 
 
@@ -55,7 +55,7 @@ def test_an_assumed_camera_sees_60_degrees_across_the_longer_side(width, height)
 
 
 def test_a_camera_is_read_from_text():
-    assert camera_from_text("608, 609,320.5,240") == Camera(608, 609, 320.5, 240)
+    assert camera_from_text("608, 609,320.5,240") == Intrinsics(608, 609, 320.5, 240)
 
 
 @pytest.mark.parametrize("text", ["", "1,2,3", "1,2,3,4,5", "a,b,c,d"])

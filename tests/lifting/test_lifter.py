@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import sonjit
 from sonjit import InputError
-from sonjit.geometry import Camera, assumed_camera, crop, crop_matrix, inverse_affine
+from sonjit.geometry import Intrinsics, assumed_camera, crop, crop_matrix, inverse_affine
 from sonjit.lifting import Lift, create_lifter
 from sonjit.lifting.lifter import Lifter, pairs_of_hands
 from sonjit.networks.hands3d.internet import LAYOUTS, SIDES, HeatmapSpace, area_of_box, box_of_joints
@@ -20,7 +20,7 @@ from sonjit.results import Hand
 
 SPACE = HeatmapSpace()
 CLIP = json.loads((Path(sonjit.__file__).parent / "assets" / "demo.json").read_text("utf-8"))
-CAMERA = Camera(CLIP["fx"], CLIP["fx"], CLIP["cx"], CLIP["cy"])
+CAMERA = Intrinsics(CLIP["fx"], CLIP["fx"], CLIP["cx"], CLIP["cy"])
 OTHER = {"Right": "Left", "Left": "Right"}
 
 

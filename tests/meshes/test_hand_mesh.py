@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sonjit.geometry.cameras import Camera
+from sonjit.geometry.cameras import Intrinsics
 from sonjit.meshes.hand_mesh import Sight, weak_view
 
-CAMERA = Camera(600, 620, 320, 240)
+CAMERA = Intrinsics(600, 620, 320, 240)
 POINTS = np.random.default_rng(8).normal(0, 0.05, (21, 3))
 
 

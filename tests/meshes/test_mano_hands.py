@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from sonjit.geometry.cameras import Camera
+from sonjit.geometry.cameras import Intrinsics
 from sonjit.meshes.hand_mesh import Sight, weak_view
 from sonjit.meshes.mano_hands import box_of_hand, hand_crop
 from sonjit.meshes.mano_networks import HandOccHands
 from sonjit.networks import create_network, network_entry
 from sonjit.results import Frame, Hand
 
-CAMERA = Camera(300, 300, 160, 120)
+CAMERA = Intrinsics(300, 300, 160, 120)
 
 
 @pytest.fixture(scope="module")

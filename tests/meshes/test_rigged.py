@@ -9,7 +9,7 @@ import pytest
 
 import sonjit
 from sonjit.errors import SonjitError
-from sonjit.geometry import Camera
+from sonjit.geometry import Intrinsics
 from sonjit.media import open_source
 from sonjit.meshes.hand_mesh import Sight
 from sonjit.meshes.rigged import RiggedHands
@@ -18,7 +18,7 @@ from sonjit.results import Frame, Hand
 
 ASSETS = Path(sonjit.__file__).parent / "assets"
 CLIP = json.loads((ASSETS / "demo.json").read_text("utf-8"))
-CAMERA = Camera(CLIP["fx"], CLIP["fx"], CLIP["cx"], CLIP["cy"])
+CAMERA = Intrinsics(CLIP["fx"], CLIP["fx"], CLIP["cx"], CLIP["cy"])
 START = next(index for index, frame in enumerate(CLIP["frames"]) if len(frame["hands"]) == 2)
 
 

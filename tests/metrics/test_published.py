@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from sonjit import metrics
-from sonjit.geometry import Camera
+from sonjit.geometry import Intrinsics
 from sonjit.metrics import joint_errors, mean_error
 from sonjit.networks.hands3d.internet import LAYOUTS, TwoHands, joints_in_camera, two_hands_from_outputs
 
@@ -87,7 +87,7 @@ def test_stb(file):
 def seen_hands(given):
     names = ("joint_coord", "rel_root_depth", "hand_type")
     outputs = {name: torch.from_numpy(given[f"ih.pred.{name}"]) for name in names}
-    camera = Camera(*given["ih.focal"].tolist(), *given["ih.princpt"].tolist())
+    camera = Intrinsics(*given["ih.focal"].tolist(), *given["ih.princpt"].tolist())
     return two_hands_from_outputs(outputs, given["ih.pred.inv_trans"]), camera
 
 

@@ -13,7 +13,7 @@ _SQUARE_PX = 60
 @cache
 def _rays_of(view, rays):
     y, x = (np.mgrid[: view.height * rays, : view.width * rays] + 0.5) / rays
-    return view.straightened(np.stack([x, y], -1))
+    return view.camera.undistorted_rays(np.stack([x, y], -1))
 
 
 def draw_seen(board, place, view, *, rays=3, background=90):

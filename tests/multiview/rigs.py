@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from sonjit.datasets.sample import SampleCamera
+from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.multiview.cameras.rig import CameraRig, RigCamera
 
 LENS = np.array([-0.22, 0.06, 4e-4, -7e-4, 0.004])
@@ -22,7 +22,7 @@ def random_rig(cameras=6, seed=0, *, lens=True, distance_m=1.0, half=False):
         K = np.array([[rng.uniform(500, 900), 0, 322], [0, rng.uniform(500, 900), 236], [0, 0, 1.0]])
         centre = -ahead * distance_m * rng.uniform(0.8, 1.2)
         bent = LENS * rng.uniform(0.5, 1.2, 5) if lens else None
-        made.append(RigCamera(f"cam{number}", 640, 480, SampleCamera(K, R, -R @ centre, bent)))
+        made.append(RigCamera(f"cam{number}", 640, 480, CalibratedCamera(K, R, -R @ centre, bent)))
     return CameraRig(made)
 
 

@@ -176,7 +176,7 @@ def test_the_bundle_goes_down_its_true_slope(seed):
     rng = np.random.default_rng(seed)
     rig = random_rig(3, seed % 40)
     places = [middled(BOARD, place) for place in held_places(5, seed)]
-    lenses = np.stack([np.array([*v.camera.pinhole, *v.camera.distortion]) for v in rig])
+    lenses = np.stack([np.array([*v.camera.intrinsics, *v.camera.distortion]) for v in rig])
     true = Bundle(
         lenses, np.stack([v.R for v in rig]), np.stack([v.t for v in rig]), *map(np.stack, zip(*places, strict=True))
     )

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sonjit import InputError
-from sonjit.datasets.sample import SampleCamera
+from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.multiview.cameras.files import load_cameras, save_cameras
 from sonjit.multiview.cameras.rig import CameraRig, RigCamera
 
@@ -125,7 +125,7 @@ def test_what_a_format_cannot_say_is_not_written(tmp_path):
     camera = random_rig(1, lens=False).cameras[0].camera
     skewed = camera.K.copy()
     skewed[0, 1] = 3
-    rig = CameraRig([RigCamera("a", 640, 480, SampleCamera(skewed, camera.R, camera.t))])
+    rig = CameraRig([RigCamera("a", 640, 480, CalibratedCamera(skewed, camera.R, camera.t))])
     for form in ("interhand", "colmap"):
         with pytest.raises(InputError, match="skew"):
             _saved(tmp_path, form, rig)

@@ -6,8 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sonjit import InputError
-from sonjit.datasets.sample import SampleCamera
-from sonjit.geometry.cameras import bending, distort, fold_radius, undistort
+from sonjit.geometry.cameras import CalibratedCamera, distort, distortion_jacobian, fold_radius, undistort
 from sonjit.geometry.rotations import matrix_from_rotation_vector
 from sonjit.multiview.cameras.rig import CameraRig, RigCamera
 
@@ -31,7 +30,7 @@ def test_a_lens_bends_as_opencv_says():
     points = np.random.default_rng(0).uniform((-0.5, -0.5, 1.5), (0.5, 0.5, 2.5), (50, 3))
     K = np.diag([500, 600, 1.0])
     theirs = cv2.projectPoints(points, np.zeros(3), np.zeros(3), K, LENS)[0][:, 0]
-    ours = RigCamera("a", 9, 9, SampleCamera(K, np.eye(3), np.zeros(3), LENS)).project(points)
+    ours = RigCamera("a", 9, 9, CalibratedCamera(K, np.eye(3), np.zeros(3), LENS)).project(points)
     np.testing.assert_allclose(ours, theirs, atol=1e-9)
 
 
@@ -42,12 +41,12 @@ def test_the_slope_of_bending_is_that_of_small_steps(seed):
     for axis in range(2):
         move = np.eye(2)[axis] * step
         steps = (distort(rays + move, lens) - distort(rays - move, lens)) / (2 * step)
-        np.testing.assert_allclose(bending(rays, lens)[..., axis], steps, atol=1e-7)
+        np.testing.assert_allclose(distortion_jacobian(rays, lens)[..., axis], steps, atol=1e-7)
 
 
 def test_beyond_the_fold_of_a_lens_nothing_is_seen():
     view = RigCamera(
-        "a", 640, 480, SampleCamera(np.diag([500, 500, 1.0]), np.eye(3), np.zeros(3), LENS * [2, 0, 0, 0, 0])
+        "a", 640, 480, CalibratedCamera(np.diag([500, 500, 1.0]), np.eye(3), np.zeros(3), LENS * [2, 0, 0, 0, 0])
     )
     angle = np.linspace(0, 1.4, 200)
     seen = view.project(np.stack([np.sin(angle), 0 * angle, np.cos(angle)], 1))[:, 0]
@@ -55,7 +54,7 @@ def test_beyond_the_fold_of_a_lens_nothing_is_seen():
     assert known[0]
     assert not known[-1]
     assert (np.diff(seen[known]) > 0).all()  # without the fold it would come back into the image
-    assert np.isnan(view.straightened(np.array([[5000.0, 0]]))).all()
+    assert np.isnan(view.camera.undistorted_rays(np.array([[5000.0, 0]]))).all()
 
 
 @given(seeds)
@@ -84,7 +83,7 @@ def test_an_epipolar_line_bends_with_the_lens():
     one, other = random_rig(2, 4)
     line = one.epipolar_line(np.array([100.0, 60]), other)
     assert _off_straight(line) > 1
-    assert _off_straight(other.undistorted_px(line)) < 1e-6
+    assert _off_straight(other.camera.undistorted_px(line)) < 1e-6
 
 
 def _off_straight(line):
@@ -95,9 +94,9 @@ def _off_straight(line):
 
 def test_what_is_behind_the_other_camera_has_no_line():
     K = np.array([[500, 0, 320], [0, 500, 240], [0, 0, 1.0]])
-    one = RigCamera("a", 640, 480, SampleCamera(K, np.eye(3), np.zeros(3)))
+    one = RigCamera("a", 640, 480, CalibratedCamera(K, np.eye(3), np.zeros(3)))
     turned = np.diag([-1.0, 1, -1])
-    other = RigCamera("b", 640, 480, SampleCamera(K, turned, -turned @ [0, 0, -1.0]))  # behind, looking away
+    other = RigCamera("b", 640, 480, CalibratedCamera(K, turned, -turned @ [0, 0, -1.0]))  # behind, looking away
     assert one.epipolar_line(np.array([320.0, 240]), other).shape == (0, 2)
     assert one.epipolar_line(np.array([np.nan, 240]), other).shape == (0, 2)
 
@@ -125,4 +124,4 @@ def test_cameras_are_found_by_name():
 
 def test_a_rig_needs_to_know_where_a_camera_stands():
     with pytest.raises(InputError, match="where it stands is not known"):
-        RigCamera("a", 640, 480, SampleCamera(np.eye(3)))
+        RigCamera("a", 640, 480, CalibratedCamera(np.eye(3)))

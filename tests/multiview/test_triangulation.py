@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sonjit import InputError
-from sonjit.datasets.sample import SampleCamera
+from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.multiview.cameras.rig import CameraRig, RigCamera
 from sonjit.multiview.triangulation.triangulation import triangulate
 
@@ -23,10 +23,10 @@ def _golden_rig(cameras):
         if "campos" in record:
             (fx, fy), (cx, cy) = record["focal"], record["princpt"]
             R = np.array(record["camrot"])
-            camera = SampleCamera(np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]]), R, -R @ record["campos"] * MM)
+            camera = CalibratedCamera(np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]]), R, -R @ record["campos"] * MM)
         else:
             K, R, t, lens = (np.array(record[name]) for name in ("K", "R", "t", "dist"))
-            camera = SampleCamera(K, R, t * MM, lens)
+            camera = CalibratedCamera(K, R, t * MM, lens)
         return RigCamera(record["name"], record["width"], record["height"], camera)
 
     return CameraRig(view(record) for record in cameras)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sonjit import InputError
-from sonjit.geometry import Camera, RotatedBox, crop_matrix, inverse_affine
+from sonjit.geometry import Intrinsics, RotatedBox, crop_matrix, inverse_affine
 from sonjit.networks import create_network, load_checkpoint, network_entry
 from sonjit.networks.hands3d.internet import (
     LAYOUTS,
@@ -201,7 +201,7 @@ def test_errors_of_made_up_predictions_are_those_of_the_released_evaluation(file
         {name: torch.from_numpy(golden[f"ih.pred.{name}"]) for name in ("joint_coord", "rel_root_depth", "hand_type")},
         golden["ih.pred.inv_trans"],
     )
-    camera = Camera(*golden["ih.focal"].tolist(), *golden["ih.princpt"].tolist())
+    camera = Intrinsics(*golden["ih.focal"].tolist(), *golden["ih.princpt"].tolist())
     truth, valid, kind = golden["ih.gt_cam"].astype(float), golden["ih.valid"] > 0, golden["ih.hand_type_idx"]
     error = np.linalg.norm(
         from_roots(joints_in_camera(hands, golden["ih.abs_depth"], layout, camera), layout) - from_roots(truth, layout),
@@ -232,7 +232,7 @@ def test_errors_in_the_other_order_of_hands_are_those_of_the_released_evaluation
         for name in ("joint_coord", "rel_root_depth", "hand_type")
     }
     hands = two_hands_from_outputs(outputs, golden["ih.pred.inv_trans"][:count])
-    camera = Camera(*golden["ih.focal"].tolist(), *golden["ih.princpt"].tolist())
+    camera = Intrinsics(*golden["ih.focal"].tolist(), *golden["ih.princpt"].tolist())
     depths = np.stack([golden["stb.abs_depth"]] * 2, 1)
     off = from_roots(joints_in_camera(hands, depths, layout, camera), layout) - from_roots(golden["stb.gt_cam"], layout)
     sides = [SIDES[(number + 1) % 2] for number in range(count)]  # left first

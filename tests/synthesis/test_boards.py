@@ -4,8 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-from sonjit.datasets.sample import SampleCamera
 from sonjit.errors import InputError, JobError
+from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.geometry.rotations import matrix_from_rotation_vector
 from sonjit.synthesis.render.drawable import Light, Lighting
 from sonjit.synthesis.render.renderer import Renderer
@@ -39,7 +39,7 @@ def photograph():
 
 def camera(distortion=None):
     K = np.array([[460.0, 0, 243.3], [0, 450, 177.8], [0, 0, 1]])
-    return SampleCamera(K, np.eye(3), np.zeros(3), distortion)
+    return CalibratedCamera(K, np.eye(3), np.zeros(3), distortion)
 
 
 def turned(count, seed=0):

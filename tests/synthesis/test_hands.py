@@ -111,11 +111,11 @@ def test_what_there_is_not_is_refused_in_one_line(look):
 
 
 def test_the_detector_finds_and_sides_plain_hands(hands, renderer):
-    from sonjit.datasets.sample import SampleCamera
+    from sonjit.geometry.cameras import CalibratedCamera
     from sonjit.synthesis.render.drawable import Light, Lighting
     from sonjit.synthesis.scene.gesture_places import Station, pose_from_station
 
-    camera = SampleCamera(np.array([[400.0, 0, 160], [0, 400, 160], [0, 0, 1]]), np.eye(3), np.zeros(3))
+    camera = CalibratedCamera(np.array([[400.0, 0, 160], [0, 400, 160], [0, 0, 1]]), np.eye(3), np.zeros(3))
     lighting = Lighting((Light((-0.5, -0.7, -0.5), (1.0, 1.0, 0.95), True),), (0.25, 0.25, 0.25))
     background = np.full((2, 2, 3), (110, 125, 135), np.uint8)
     detector = hands(static_image=True)

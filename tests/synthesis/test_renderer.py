@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sonjit.datasets.sample import SampleCamera
 from sonjit.errors import InputError, JobError, MissingExtraError
+from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.geometry.rotations import matrix_from_rotation_vector
 from sonjit.hand_models.rig import RigPose
 from sonjit.hand_models.rig_files import load_rig
@@ -45,7 +45,7 @@ def drawn():
 
 def camera(fx=70.0, fy=80.0, cx=33.3, cy=22.2, turn=(0, 0, 0), t=(0, 0, 0), distortion=None):
     K = np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]])
-    return SampleCamera(K, matrix_from_rotation_vector(np.array(turn, float)), np.array(t, float), distortion)
+    return CalibratedCamera(K, matrix_from_rotation_vector(np.array(turn, float)), np.array(t, float), distortion)
 
 
 def flat(corners, instance=1, surface="cloth", part=None, **more):

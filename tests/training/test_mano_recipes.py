@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from torchvision.models import resnet50
 
 from sonjit import InputError
-from sonjit.datasets import ManoParameters, SampleCamera
+from sonjit.datasets import ManoParameters
+from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.hand_models import demo_mano
 from sonjit.hand_models.mano_stand_in import stand_in_mano
 from sonjit.hand_models.rotations import matrix_from_axis_angle
@@ -77,7 +78,7 @@ def test_fits_mean_the_same_hand_before_the_camera(seed):
     mano, rng = demo_mano(), np.random.default_rng(seed)
     pose, betas = rng.normal(0, 0.5, 48), np.zeros(10)
     turn = matrix_from_axis_angle(torch.from_numpy(rng.normal(0, 1, 3))[None])[0].numpy()
-    camera = SampleCamera(np.eye(3), turn, np.zeros(3))
+    camera = CalibratedCamera(np.eye(3), turn, np.zeros(3))
     _, here = mano(torch.from_numpy(pose)[None].float())
     wrist = here[0] - here[0, :1]
     for frame, axes in (("camera", np.eye(3)), ("opengl", np.diag([1.0, -1, -1])), ("world", turn)):

@@ -15,7 +15,7 @@ from sonjit.datasets.formats.coco import (
 )
 from sonjit.datasets.formats.convert import convert_dataset
 from sonjit.datasets.registry import DatasetEntry, dataset_entry, list_datasets, open_dataset
-from sonjit.datasets.sample import Instance, ManoParameters, Sample, SampleCamera
+from sonjit.datasets.sample import Instance, ManoParameters, Sample
 from sonjit.datasets.split import Part, split_dataset
 
 __all__ = [
@@ -29,7 +29,6 @@ __all__ = [
     "ManoParameters",
     "Part",
     "Sample",
-    "SampleCamera",
     "Skipped",
     "coco_result",
     "convert_dataset",

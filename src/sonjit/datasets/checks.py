@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sonjit.datasets.dataset import Dataset
-    from sonjit.datasets.sample import Instance, Sample, SampleCamera
+    from sonjit.datasets.sample import Instance, Sample
+    from sonjit.geometry.cameras import CalibratedCamera
     from sonjit.results import Box
 
 TOLERANCE_PX = 2.0
@@ -73,7 +74,7 @@ def check_all(dataset: Dataset, *, skip_bad: bool = False) -> Dataset:
     return kept
 
 
-def _check_projection(sample: Sample, instance: Instance, camera: SampleCamera) -> None:
+def _check_projection(sample: Sample, instance: Instance, camera: CalibratedCamera) -> None:
     points = _labelled(instance.keypoints_m, instance.valid_m)
     if not len(points):
         return

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from sonjit.datasets.sample import HAND_SKELETON, Instance, SampleCamera, Side
+from sonjit.datasets.sample import HAND_SKELETON, Instance, Side
+from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.skeletons import load_skeleton
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def camera_matrix(focal: ArrayLike, centre: ArrayLike) -> NDArray[np.float64]:
 
 def hand_before_camera(
     joints_m: NDArray[np.float64],
-    camera: SampleCamera,
+    camera: CalibratedCamera,
     side: Side,
     *,
     valid: NDArray[np.bool_] | None = None,

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from sonjit.errors import InputError
-from sonjit.geometry.cameras import Camera, distort
 from sonjit.media.sources.image_files import decode_image, load_image
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from sonjit.geometry.cameras import CalibratedCamera
     from sonjit.results import Box
 
 Kind = Literal["hand", "face", "body", "object"]
@@ -30,46 +30,6 @@ Side = Literal["Right", "Left"]
 
 HAND_SKELETON = "hand_mediapipe21"
 """The order in which every loader gives a hand's keypoints, whatever the order in its files."""
-
-
-@dataclass(frozen=True, eq=False)
-class SampleCamera:
-    """A calibrated camera, and where it stands where that is known.
-
-    Attributes:
-        K: (3, 3) pixels.
-        R: (3, 3) world to camera, on column vectors; None where no world is known.
-        t: (3,) metres, x_camera = R x_world + t; None likewise.
-        distortion: (5,) k1, k2, p1, p2, k3 as OpenCV orders them; None without.
-    """
-
-    K: NDArray[np.float64]
-    R: NDArray[np.float64] | None = None
-    t: NDArray[np.float64] | None = None
-    distortion: NDArray[np.float64] | None = None
-
-    @property
-    def pinhole(self) -> Camera:
-        """Focal lengths and principal point alone, in pixels."""
-        return Camera(*(float(self.K[place]) for place in ((0, 0), (1, 1), (0, 2), (1, 2))))
-
-    def project(self, points_m: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Pixels (..., 2) of points (..., 3) in the camera's frame; NaN for points that are not before it."""
-        depth = np.where(points_m[..., 2:] > 0, points_m[..., 2:], np.nan)
-        rays = np.asarray(points_m[..., :2] / depth, np.float64)  # (..., 2) at depth 1
-        if self.distortion is not None:
-            rays = distort(rays, self.distortion)
-        return rays @ self.K[:2, :2].T + self.K[:2, 2]
-
-    def from_world(self, points_m: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Points (..., 3) of the world in the camera's frame, metres.
-
-        Raises:
-            InputError: it is not known where the camera stands.
-        """
-        if self.R is None or self.t is None:
-            raise InputError("this camera's place in the world is not known: the data set gives no extrinsics")
-        return np.asarray(points_m @ self.R.T + self.t, np.float64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -174,7 +134,7 @@ class Sample:
     height: int
     instances: tuple[Instance, ...] = ()
     box: Box | None = None
-    camera: SampleCamera | None = None
+    camera: CalibratedCamera | None = None
     subject: str | None = None
     sequence: str | None = None
     frame: int | None = None

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from sonjit.datasets import Sample
     from sonjit.evaluation.predictions import Mode
-    from sonjit.geometry import Camera
+    from sonjit.geometry import Intrinsics
     from sonjit.lifting.lifter import Lifter
     from sonjit.meshes.mano_networks import HandOccHands
     from sonjit.networks import Network
@@ -67,7 +67,7 @@ class InterNetModel(_NetworkModel):
             for (number, _), hand in zip(known, lifted, strict=True)
         ]
 
-    def _lifter(self, camera: Camera) -> Lifter:
+    def _lifter(self, camera: Intrinsics) -> Lifter:
         from sonjit.lifting.lifter import Lifter
         from sonjit.networks.hands3d.internet import InterNet
         from sonjit.networks.hands3d.rootnet import RootNet
@@ -102,7 +102,7 @@ class HandOccNetModel(_NetworkModel):
             for (number, hand), mesh in zip(known, hands.meshes(0), strict=True)
         ]
 
-    def _hands(self, camera: Camera) -> HandOccHands:
+    def _hands(self, camera: Intrinsics) -> HandOccHands:
         from sonjit.meshes.hand_mesh import Sight
         from sonjit.meshes.mano_networks import HandOccHands
 
@@ -175,8 +175,8 @@ def _true_hands(sample: Sample) -> list[tuple[int, Hand]]:
     return hands
 
 
-def _camera(sample: Sample) -> Camera:
-    return assumed_camera(sample.width, sample.height) if sample.camera is None else sample.camera.pinhole
+def _camera(sample: Sample) -> Intrinsics:
+    return assumed_camera(sample.width, sample.height) if sample.camera is None else sample.camera.intrinsics
 
 
 def _points(records: list[dict[str, Any]]) -> NDArray[np.float64]:

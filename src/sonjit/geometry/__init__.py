@@ -8,7 +8,14 @@ from sonjit.geometry.boxes import (
     square_box,
     wrap_angle,
 )
-from sonjit.geometry.cameras import ASSUMED_VIEW_DEG, Camera, assumed_camera, camera_from_text, translation_to_view
+from sonjit.geometry.cameras import (
+    ASSUMED_VIEW_DEG,
+    CalibratedCamera,
+    Intrinsics,
+    assumed_camera,
+    camera_from_text,
+    translation_to_view,
+)
 from sonjit.geometry.crops import (
     crop,
     crop_matrix,
@@ -21,7 +28,8 @@ from sonjit.geometry.crops import (
 
 __all__ = [
     "ASSUMED_VIEW_DEG",
-    "Camera",
+    "CalibratedCamera",
+    "Intrinsics",
     "RotatedBox",
     "assumed_camera",
     "camera_from_text",

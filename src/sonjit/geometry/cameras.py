@@ -1,13 +1,13 @@
-"""Pinhole cameras without distortion: x right, y down, z forward.
+"""Cameras: x right, y down, z forward; intrinsics alone, or calibrated with lens distortion and place.
 
-How a lens bends rays, and back: pure functions on rays (..., 2) at depth 1.
-
-Source: OpenCV's camera model with five coefficients k1, k2, p1, p2, k3.
+Distortion is that of OpenCV's camera model with five coefficients k1, k2, p1, p2, k3, on rays (..., 2) at depth 1.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -21,7 +21,7 @@ ASSUMED_VIEW_DEG = 60
 """Across the longer side of an image whose camera nobody knows: between phones (65 to 75) and webcams (50 to 60)."""
 
 
-class Camera(NamedTuple):
+class Intrinsics(NamedTuple):
     """Focal lengths and principal point in pixels."""
 
     fx: float
@@ -39,7 +39,86 @@ class Camera(NamedTuple):
         return np.concatenate([(xy_px - np.array(self[2:])) / self[:2] * deep, deep], -1)
 
 
-def camera_from_text(text: str) -> Camera:
+@dataclass(frozen=True, eq=False)
+class CalibratedCamera:
+    """A calibrated camera, and where it stands where that is known.
+
+    Attributes:
+        K: (3, 3) pixels.
+        R: (3, 3) world to camera, on column vectors; None where no world is known.
+        t: (3,) metres, x_camera = R x_world + t; None likewise.
+        distortion: (5,) k1, k2, p1, p2, k3 as OpenCV orders them; None without.
+    """
+
+    K: NDArray[np.float64]
+    R: NDArray[np.float64] | None = None
+    t: NDArray[np.float64] | None = None
+    distortion: NDArray[np.float64] | None = None
+
+    @property
+    def intrinsics(self) -> Intrinsics:
+        """Focal lengths and principal point alone, in pixels."""
+        return Intrinsics(*(float(self.K[place]) for place in ((0, 0), (1, 1), (0, 2), (1, 2))))
+
+    @property
+    def pose(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """R (3, 3) and t (3,) metres.
+
+        Raises:
+            InputError: it is not known where the camera stands.
+        """
+        if self.R is None or self.t is None:
+            raise InputError("this camera's place in the world is not known: the data set gives no extrinsics")
+        return self.R, self.t
+
+    @cached_property
+    def fold(self) -> float:
+        """Radius at depth 1 beyond which the lens model says nothing; infinite for most."""
+        return math.inf if self.distortion is None else fold_radius(self.distortion)
+
+    def project(self, points_m: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Pixels (..., 2) of points (..., 3) in the camera's frame; NaN for points that are not before it."""
+        depth = np.where(points_m[..., 2:] > 0, points_m[..., 2:], np.nan)
+        rays = np.asarray(points_m[..., :2] / depth, np.float64)  # (..., 2) at depth 1
+        if self.distortion is not None:
+            rays = distort(rays, self.distortion)
+        return rays @ self.K[:2, :2].T + self.K[:2, 2]
+
+    def from_world(self, points_m: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Points (..., 3) of the world in the camera's frame, metres.
+
+        Raises:
+            InputError: it is not known where the camera stands.
+        """
+        R, t = self.pose
+        return np.asarray(points_m @ R.T + t, np.float64)
+
+    def project_world(self, points_m: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Pixels (..., 2) of the world's points (..., 3).
+
+        Returns:
+            NaN for points that are unknown, not before the camera, or beyond what its lens model holds for.
+
+        Raises:
+            InputError: it is not known where the camera stands.
+        """
+        seen = self.from_world(points_m)
+        if math.isfinite(self.fold):
+            beyond = np.hypot(seen[..., 0], seen[..., 1]) > self.fold * seen[..., 2]
+            seen = np.where(beyond[..., None], np.nan, seen)
+        return self.project(seen)
+
+    def undistorted_rays(self, points_px: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Rays (..., 2) at depth 1 in the camera's frame, of pixels (..., 2): the lens taken out, to 1e-9."""
+        rays = (points_px - self.K[:2, 2]) @ np.linalg.inv(self.K[:2, :2]).T
+        return rays if self.distortion is None else undistort(rays, self.distortion)
+
+    def undistorted_px(self, points_px: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Pixels (..., 2) at which the same camera without its lens would see what it sees at these."""
+        return self.undistorted_rays(points_px) @ self.K[:2, :2].T + self.K[:2, 2]
+
+
+def camera_from_text(text: str) -> Intrinsics:
     """Read "fx,fy,cx,cy" in pixels.
 
     >>> camera_from_text("608,608,320,240").cx
@@ -49,7 +128,7 @@ def camera_from_text(text: str) -> Camera:
         InputError: not four numbers, or a focal length that is not above 0.
     """
     try:
-        camera = Camera(*map(float, text.split(",")))
+        camera = Intrinsics(*map(float, text.split(",")))
     except (ValueError, TypeError):
         raise InputError(f"camera {text!r}: give fx,fy,cx,cy in pixels, such as 608,608,320,240") from None
     if not (all(map(math.isfinite, camera)) and camera.fx > 0 and camera.fy > 0):
@@ -57,18 +136,18 @@ def camera_from_text(text: str) -> Camera:
     return camera
 
 
-def assumed_camera(width: int, height: int) -> Camera:
+def assumed_camera(width: int, height: int) -> Intrinsics:
     """A camera of `ASSUMED_VIEW_DEG` that looks through the middle of an image.
 
     >>> [round(value) for value in assumed_camera(640, 480)]
     [554, 554, 320, 240]
     """
     focal = max(width, height) / 2 / math.tan(math.radians(ASSUMED_VIEW_DEG / 2))
-    return Camera(focal, focal, width / 2, height / 2)
+    return Intrinsics(focal, focal, width / 2, height / 2)
 
 
 def translation_to_view(
-    points: NDArray[np.floating], xy_px: NDArray[np.floating], camera: Camera
+    points: NDArray[np.floating], xy_px: NDArray[np.floating], camera: Intrinsics
 ) -> NDArray[np.float64] | None:
     """Where points of known shape and turn stand before a camera that sees them at given pixels.
 
@@ -112,7 +191,7 @@ def distort(rays: NDArray[np.float64], coefficients: NDArray[np.float64]) -> NDA
     )
 
 
-def bending(rays: NDArray[np.float64], coefficients: NDArray[np.float64]) -> NDArray[np.float64]:
+def distortion_jacobian(rays: NDArray[np.float64], coefficients: NDArray[np.float64]) -> NDArray[np.float64]:
     """(..., 2, 2) how far `distort` moves the shown ray for a small move of the true one."""
     k1, k2, p1, p2, k3 = np.moveaxis(coefficients, -1, 0)
     x, y = rays[..., 0], rays[..., 1]
@@ -141,7 +220,7 @@ def undistort(bent: NDArray[np.float64], coefficients: NDArray[np.float64]) -> N
     with np.errstate(all="ignore"):  # at the fold nothing can be divided by; the last lines find those rays
         for _ in range(_STEPS):
             gap = shown[moving] - distort(rays[moving], coefficients)
-            (a, b), (c, d) = np.moveaxis(bending(rays[moving], coefficients), (-2, -1), (0, 1))
+            (a, b), (c, d) = np.moveaxis(distortion_jacobian(rays[moving], coefficients), (-2, -1), (0, 1))
             step = np.stack([d * gap[:, 0] - b * gap[:, 1], a * gap[:, 1] - c * gap[:, 0]], -1)
             step /= (a * d - b * c)[:, None]
             rays[moving] += step

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sonjit.errors import InputError
-from sonjit.geometry import ASSUMED_VIEW_DEG, Camera
+from sonjit.geometry import ASSUMED_VIEW_DEG, Intrinsics
 
 if TYPE_CHECKING:
     from sonjit.lifting.lifter import Lifter
@@ -34,7 +34,7 @@ class Lift:
     weights: str | None = None
     root_weights: str | None = None
     layout: str = "interhand"
-    camera: Camera | None = None
+    camera: Intrinsics | None = None
     mirrored: bool = False
 
     def __post_init__(self) -> None:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from sonjit.geometry import Camera
+    from sonjit.geometry import Intrinsics
     from sonjit.lifting.exported import ExportedInterNet
     from sonjit.networks.hands3d.internet import InterNet, Side
     from sonjit.networks.hands3d.rootnet import RootNet
@@ -53,7 +53,7 @@ class Lifter:
         internet: InterNet | ExportedInterNet,
         rootnet: RootNet | None = None,
         *,
-        camera: Camera | None = None,
+        camera: Intrinsics | None = None,
         mirrored: bool = False,
     ) -> None:
         self._internet = internet.eval()
@@ -102,7 +102,7 @@ class Lifter:
                 lifted[index] = replace(hands[index], keypoints_3d=points)
         return lifted
 
-    def _own_depths_mm(self, rgb: NDArray[np.uint8], hands: Sequence[Hand], camera: Camera) -> NDArray[np.float64]:
+    def _own_depths_mm(self, rgb: NDArray[np.uint8], hands: Sequence[Hand], camera: Intrinsics) -> NDArray[np.float64]:
         """Depth of each hand's root, seen by itself."""
         if self._rootnet is None:
             return np.array([self._depth_by_size_mm(hand, camera) for hand in hands])
@@ -111,7 +111,7 @@ class Lifter:
         crops = self._rootnet.normalised(_crops(rgb, areas))
         return self._rootnet(crops, crops.new_tensor(at_box)[:, None])["coord"][:, 2].double().numpy()
 
-    def _depth_by_size_mm(self, hand: Hand, camera: Camera) -> float:
+    def _depth_by_size_mm(self, hand: Hand, camera: Intrinsics) -> float:
         """Where the detector's own hand in metres must stand to be seen at its pixels."""
         shift = translation_to_view(hand.keypoints_3d, hand.keypoints[:, :2], camera)
         if shift is None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
-from sonjit.geometry.cameras import Camera, translation_to_view
+from sonjit.geometry.cameras import Intrinsics, translation_to_view
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -98,7 +98,7 @@ def weak_view(points: NDArray[np.floating], xy_px: NDArray[np.floating]) -> Weak
 class Sight(NamedTuple):
     """The camera of an image, given or assumed."""
 
-    camera: Camera
+    camera: Intrinsics
     assumed: bool
 
     def translation(self, points: NDArray[np.floating], xy_px: NDArray[np.floating]) -> NDArray[np.float64]:

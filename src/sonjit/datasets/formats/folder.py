@@ -23,8 +23,9 @@ from sonjit.datasets.images.coco_sets import CocoSet, Record, labelled, mask_rea
 from sonjit.datasets.joint_orders import skeleton_of_names
 from sonjit.datasets.reading import load_json
 from sonjit.datasets.registry import DatasetEntry, register
-from sonjit.datasets.sample import Instance, Kind, Sample, SampleCamera
+from sonjit.datasets.sample import Instance, Kind, Sample
 from sonjit.errors import InputError
+from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.media import IMAGE_ENDINGS, TABLE_ENDINGS, load_frames, natural_key
 
 if TYPE_CHECKING:
@@ -146,7 +147,7 @@ def _kind(category: Record, side: str) -> Kind:
     return found[0] if found else "object"
 
 
-def _camera(camera: Record, where: str) -> SampleCamera:
+def _camera(camera: Record, where: str) -> CalibratedCamera:
     fields = {"K": "K", "R": "R", "t": "t_m", "distortion": "distortion"}
     shapes = {"K": (3, 3), "R": (3, 3), "t": (3,), "distortion": (5,)}
     arrays = {name: np.array(camera[key], np.float64) for name, key in fields.items() if camera.get(key) is not None}
@@ -155,7 +156,7 @@ def _camera(camera: Record, where: str) -> SampleCamera:
             raise InputError(f"{where}: camera {fields[name]} has the shape {array.shape}, not {shapes[name]}")
     if "K" not in arrays:
         raise InputError(f"{where}: camera has no K (3 x 3, pixels)")
-    return SampleCamera(**arrays)
+    return CalibratedCamera(**arrays)
 
 
 def _open(

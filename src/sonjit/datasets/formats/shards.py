@@ -28,9 +28,10 @@ from sonjit.datasets.dataset import Dataset, naming
 from sonjit.datasets.formats.coco import mask_from_segmentation, rle_from_mask
 from sonjit.datasets.reading import load_json
 from sonjit.datasets.registry import DatasetEntry, register
-from sonjit.datasets.sample import Instance, ManoParameters, Sample, SampleCamera
+from sonjit.datasets.sample import Instance, ManoParameters, Sample
 from sonjit.errors import InputError
 from sonjit.files import Draft, failing_as_job
+from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.media.sources.image_files import SNIFF_BYTES, image_format, read_bytes
 
 if TYPE_CHECKING:
@@ -223,7 +224,7 @@ def sample_from_dict(data: Json, image: Path | bytes) -> Sample:
     return Sample(
         image=image,
         instances=tuple(_instance_from_dict(one, *size) for one in data["instances"]),
-        camera=camera and SampleCamera(**{name: np.array(value, np.float64) for name, value in camera.items()}),
+        camera=camera and CalibratedCamera(**{name: np.array(value, np.float64) for name, value in camera.items()}),
         **rest,
     )
 
@@ -258,7 +259,7 @@ def _instance_from_dict(data: Json, height: int, width: int) -> Instance:
     return Instance(**values, read_mask=mask and partial(mask_from_segmentation, mask, height, width))
 
 
-def _known(one: Sample | Instance | SampleCamera | ManoParameters) -> Json:
+def _known(one: Sample | Instance | CalibratedCamera | ManoParameters) -> Json:
     """The fields that differ from their defaults, as plain types."""
     values = ((item, getattr(one, item.name)) for item in fields(one) if item.name not in _LEFT_OUT)
     return {

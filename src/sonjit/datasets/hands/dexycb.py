@@ -17,8 +17,9 @@ from sonjit.datasets.dataset import Dataset
 from sonjit.datasets.joint_orders import camera_matrix, hand_before_camera
 from sonjit.datasets.reading import field, load_yaml, numbers
 from sonjit.datasets.registry import DatasetEntry, register
-from sonjit.datasets.sample import Instance, ManoParameters, Sample, SampleCamera, Side
+from sonjit.datasets.sample import Instance, ManoParameters, Sample, Side
 from sonjit.errors import InputError
+from sonjit.geometry.cameras import CalibratedCamera
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -100,7 +101,7 @@ class DexYcb(Dataset):
         sequence = self._sequences[number]
         serial = sequence.cameras[place]
         path = self.root / f"{sequence.folder}/{serial}/labels_{frame:06d}.npz"
-        camera = SampleCamera(_intrinsics(self.root / f"calibration/intrinsics/{serial}_640x480.yml"))
+        camera = CalibratedCamera(_intrinsics(self.root / f"calibration/intrinsics/{serial}_640x480.yml"))
         labels = _labels(path)
         name = f"{sequence.folder}/{serial}/color_{frame:06d}.jpg"
         return Sample(
@@ -120,7 +121,7 @@ class DexYcb(Dataset):
         )
 
     def _hands(
-        self, sequence: _Sequence, labels: dict[str, NDArray[Any]], camera: SampleCamera, path: Path
+        self, sequence: _Sequence, labels: dict[str, NDArray[Any]], camera: CalibratedCamera, path: Path
     ) -> list[Instance]:
         count = len(sequence.sides)
         joints = numbers(field(labels, "joint_3d", str(path)), (count, 21, 3), f"{path}: joint_3d")

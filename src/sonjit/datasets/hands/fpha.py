@@ -14,8 +14,9 @@ from sonjit.datasets.dataset import Dataset
 from sonjit.datasets.joint_orders import FPHA, MM, camera_matrix, hand_before_camera
 from sonjit.datasets.reading import numbers
 from sonjit.datasets.registry import DatasetEntry, register
-from sonjit.datasets.sample import Instance, Sample, SampleCamera
+from sonjit.datasets.sample import Instance, Sample
 from sonjit.errors import InputError
+from sonjit.geometry.cameras import CalibratedCamera
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -70,7 +71,7 @@ class Fpha(Dataset):
         if not np.isfinite(row).all():
             raise InputError(f"{file}: frame {row[0]:.0f} holds something that is no number")
         frame = int(row[0])
-        camera = SampleCamera(_COLOUR, _DEPTH_TO_COLOUR, _DEPTH_TO_COLOUR_MM * MM)
+        camera = CalibratedCamera(_COLOUR, _DEPTH_TO_COLOUR, _DEPTH_TO_COLOUR_MM * MM)
         joints = camera.from_world(row[1:].reshape(21, 3)[list(FPHA)] * MM)
         name = f"Video_files/{subject}/{action}/{repetition}/color/color_{frame:04d}.jpeg"
         return Sample(

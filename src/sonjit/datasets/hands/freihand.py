@@ -16,8 +16,9 @@ from sonjit.datasets.hands.parsed_hands import ParsedHands
 from sonjit.datasets.joint_orders import MEDIAPIPE, hand_before_camera
 from sonjit.datasets.reading import numbers, stream_json
 from sonjit.datasets.registry import DatasetEntry, register
-from sonjit.datasets.sample import Instance, ManoParameters, Sample, SampleCamera
+from sonjit.datasets.sample import Instance, ManoParameters, Sample
 from sonjit.errors import InputError
+from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.media.sources.image_files import load_image
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ class FreiHand(Dataset):
         if number in self._wrong:
             raise InputError(self._wrong[number])
         file = number + self._unique * version
-        camera = SampleCamera(self._labels["K"][number])
+        camera = CalibratedCamera(self._labels["K"][number])
         is_training = self.split == "training"
         name = f"{self.split}/rgb/{file:08d}.jpg"
         return Sample(
@@ -102,7 +103,7 @@ class FreiHand(Dataset):
             licence=self.entry.licence,
         )
 
-    def _hand(self, number: int, camera: SampleCamera) -> Instance:
+    def _hand(self, number: int, camera: CalibratedCamera) -> Instance:
         of = {name: table[number] for name, table in self._labels.items()}
         more: dict[str, Any] = {"extra": {"scale_m": float(of["scale"])}}
         if "mano" in of:

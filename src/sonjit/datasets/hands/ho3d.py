@@ -15,8 +15,9 @@ from sonjit.datasets.dataset import Dataset, Skipped
 from sonjit.datasets.joint_orders import MANO, complete, hand_before_camera
 from sonjit.datasets.reading import depth_from_png, field, file_bytes, numbers
 from sonjit.datasets.registry import DatasetEntry, register
-from sonjit.datasets.sample import Instance, ManoParameters, Sample, SampleCamera
+from sonjit.datasets.sample import Instance, ManoParameters, Sample
 from sonjit.errors import InputError
+from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.hand_models.mano_pickle import plain_array, read_pickled_fields
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ class Ho3d(Dataset):
         sequence, frame = name.split("/")
         path = self._meta(name)
         meta = _read(path)
-        camera = SampleCamera(_numbers(meta, "camMat", (3, 3), path))
+        camera = CalibratedCamera(_numbers(meta, "camMat", (3, 3), path))
         place = f"{self.split}/{sequence}/rgb/{frame}.{self._ending}"
         depth = self.root / f"{self.split}/{sequence}/depth/{frame}.png"
         return Sample(
@@ -96,7 +97,7 @@ class Ho3d(Dataset):
         return meta.get("objRot", 0) is not None and meta.get("handJoints3D", 0) is not None
 
 
-def _hand(meta: dict[str, Any], camera: SampleCamera, path: Path) -> Instance:
+def _hand(meta: dict[str, Any], camera: CalibratedCamera, path: Path) -> Instance:
     given = plain_array(field(meta, "handJoints3D", str(path)))
     joints = np.full((21, 3), np.nan)
     if given.shape == (3,):

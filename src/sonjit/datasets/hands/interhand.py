@@ -20,8 +20,9 @@ from sonjit.datasets.hands.interhand_index import Image, index_images, index_joi
 from sonjit.datasets.joint_orders import INTERHAND, MM, box_from_xywh, camera_matrix, hand_before_camera
 from sonjit.datasets.reading import field, load_json, numbers
 from sonjit.datasets.registry import DatasetEntry, register
-from sonjit.datasets.sample import ManoParameters, Sample, SampleCamera, Side
+from sonjit.datasets.sample import ManoParameters, Sample, Side
 from sonjit.errors import InputError
+from sonjit.geometry.cameras import CalibratedCamera
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -69,7 +70,7 @@ class InterHand(Dataset):
         self._cameras_path = self.need(f"{stem}camera.json")
         self._cameras: dict[str, Any] = load_json(self._cameras_path)
         self._source = str(self._index.path)
-        self._made: dict[tuple[str, str], SampleCamera] = {}  # read often: an image has one of a few hundred
+        self._made: dict[tuple[str, str], CalibratedCamera] = {}  # read often: an image has one of a few hundred
         self._joints_path = self.need(f"{stem}joint_3d.json")
         self._joints = index_joints(self._joints_path)
         mano = root / f"{stem}MANO_NeuralAnnot.json"
@@ -115,7 +116,7 @@ class InterHand(Dataset):
         )
 
     def _hand(
-        self, place: int, image: Image, joints: NDArray[np.float64], valid: NDArray[np.bool_], camera: SampleCamera
+        self, place: int, image: Image, joints: NDArray[np.float64], valid: NDArray[np.bool_], camera: CalibratedCamera
     ) -> Instance:
         own = _JOINTS[place]
         fit = None if self._mano is None else self._mano.row(image.capture, image.frame)
@@ -125,7 +126,7 @@ class InterHand(Dataset):
         box = None if image.hand_type == "interacting" else box_from_xywh(image.box_xywh)
         return hand_before_camera(joints[own], camera, _SIDES[place], valid=valid[own], mesh=mesh, box=box)
 
-    def _camera(self, image: Image) -> SampleCamera:
+    def _camera(self, image: Image) -> CalibratedCamera:
         named = f"{self._cameras_path}: {image.capture}"
         of_capture = field(self._cameras, image.capture, str(self._cameras_path))
         centre, turn, focal, middle = (
@@ -136,7 +137,7 @@ class InterHand(Dataset):
             )
             for name, shape in (("campos", (3,)), ("camrot", (3, 3)), ("focal", (2,)), ("princpt", (2,)))
         )
-        return SampleCamera(camera_matrix(focal, middle), turn, -turn @ centre * MM)
+        return CalibratedCamera(camera_matrix(focal, middle), turn, -turn @ centre * MM)
 
     def _listed(self, below_root: str) -> NDArray[np.int32]:
         path = self.root / below_root

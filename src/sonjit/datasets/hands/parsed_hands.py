@@ -14,8 +14,9 @@ import numpy as np
 from sonjit.datasets.dataset import Dataset
 from sonjit.datasets.joint_orders import MM, box_from_xywh, camera_matrix, complete
 from sonjit.datasets.reading import field, load_json, numbers
-from sonjit.datasets.sample import HAND_SKELETON, Instance, Sample, SampleCamera, Side
+from sonjit.datasets.sample import HAND_SKELETON, Instance, Sample, Side
 from sonjit.errors import InputError
+from sonjit.geometry.cameras import CalibratedCamera
 
 if TYPE_CHECKING:
     from sonjit.datasets.registry import DatasetEntry
@@ -77,7 +78,7 @@ class ParsedHands(Dataset):
                 numbers(field(record["cam_param"], key, f"{named}.cam_param"), (2,), f"{named}.cam_param.{key}")
                 for key in ("focal", "princpt")
             )
-            camera = SampleCamera(camera_matrix(focal, middle))
+            camera = CalibratedCamera(camera_matrix(focal, middle))
         return Sample(
             dataset=self.entry.name,
             id=f"{self._folder}/{name}",

@@ -18,8 +18,9 @@ from sonjit.datasets.hands.parsed_hands import ParsedHands
 from sonjit.datasets.joint_orders import RHD, hand_before_camera
 from sonjit.datasets.reading import depth_from_png, field, file_bytes, numbers
 from sonjit.datasets.registry import DatasetEntry, register
-from sonjit.datasets.sample import Instance, Sample, SampleCamera, Side
+from sonjit.datasets.sample import Instance, Sample, Side
 from sonjit.errors import InputError
+from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.hand_models.mano_pickle import plain_array, read_pickled_mapping
 from sonjit.media.sources.image_files import load_image
 
@@ -74,7 +75,7 @@ class Rhd(Dataset):
             raise InputError(self._wrong[index])
         seen, joints, matrix = (self._labels[name][index] for name in _FIELDS)
         name = f"{self._numbers[index]:05d}.png"
-        camera = SampleCamera(matrix)
+        camera = CalibratedCamera(matrix)
         mask = self.root / self.split / "mask" / name
         hands = tuple(
             _hand(joints[own], seen[own], camera, side, partial(_mask, mask, parts)) for side, own, parts in _HANDS
@@ -99,7 +100,7 @@ class Rhd(Dataset):
 def _hand(
     joints_m: NDArray[np.float64],
     seen: NDArray[np.float64],
-    camera: SampleCamera,
+    camera: CalibratedCamera,
     side: Side,
     read_mask: Callable[[], NDArray[np.bool_]],
 ) -> Instance:

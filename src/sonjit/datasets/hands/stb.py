@@ -15,8 +15,9 @@ from sonjit.datasets.dataset import Dataset
 from sonjit.datasets.joint_orders import MM, STB, camera_matrix, hand_before_camera
 from sonjit.datasets.reading import field, load_matlab, numbers
 from sonjit.datasets.registry import DatasetEntry, register
-from sonjit.datasets.sample import Sample, SampleCamera
+from sonjit.datasets.sample import Sample
 from sonjit.errors import InputError
+from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.geometry.rotations import matrix_from_rotation_vector
 
 if TYPE_CHECKING:
@@ -105,13 +106,13 @@ def _labels(file: Path) -> NDArray[np.float64]:
     return np.moveaxis(numbers(content, (3, 21, -1), f"{file}: handPara"), (2, 1), (0, 1)).copy()
 
 
-def _camera(view: View) -> SampleCamera:
+def _camera(view: View) -> CalibratedCamera:
     """The world is the frame that labels stand in."""
     if view == "SK_color":
         turn = _COLOUR_TO_DEPTH.T
-        return SampleCamera(_COLOUR, turn, -turn @ _COLOUR_TO_DEPTH_MM * MM)
+        return CalibratedCamera(_COLOUR, turn, -turn @ _COLOUR_TO_DEPTH_MM * MM)
     shift = np.array([-_BASELINE_MM * MM if view == "BB_right" else 0.0, 0, 0])
-    return SampleCamera(_STEREO, np.eye(3), shift)
+    return CalibratedCamera(_STEREO, np.eye(3), shift)
 
 
 register(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sonjit.errors import JobError
-from sonjit.geometry.cameras import bending, distort
+from sonjit.geometry.cameras import distort, distortion_jacobian
 from sonjit.geometry.rotations import matrix_from_rotation_vector
 
 if TYPE_CHECKING:
@@ -176,7 +176,7 @@ def _slopes(bundle: Bundle, observed: Observed, columns: NDArray[np.intp], count
     focal = lens[:, :2]
     rays = seen[:, :2] / seen[:, 2:]
     to_ray = np.concatenate([np.tile(np.eye(2), (len(rays), 1, 1)), -rays[..., None]], 2) / seen[:, 2, None, None]
-    to_seen = focal[..., None] * bending(rays, lens[:, 4:]) @ to_ray  # (M, 2, 3)
+    to_seen = focal[..., None] * distortion_jacobian(rays, lens[:, 4:]) @ to_ray  # (M, 2, 3)
     to_world = to_seen @ R
     slopes = np.concatenate(
         [

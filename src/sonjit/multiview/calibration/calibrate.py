@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sonjit.datasets.sample import SampleCamera
 from sonjit.errors import JobError
+from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.multiview.calibration.bundle import Bundle, Observed, adjust, projected
 from sonjit.multiview.calibration.lenses import (
     LENS_TERMS,
@@ -93,7 +93,7 @@ def calibrate(
     sightings: Sightings,
     *,
     lens: LensModel = "usual",
-    lenses: Mapping[str, SampleCamera] | None = None,
+    lenses: Mapping[str, CalibratedCamera] | None = None,
 ) -> Calibration:
     """A rig from sightings of a target that several cameras saw at the same frame sets.
 
@@ -178,7 +178,7 @@ def _target_places(
     target: Target,
     sightings: Sightings,
     names: list[str],
-    cameras: list[SampleCamera],
+    cameras: list[CalibratedCamera],
     poses: list[dict[int, list[TargetPose]]],
     places: list[Place],
 ) -> dict[int, Place]:
@@ -203,7 +203,7 @@ def _misfit(
     target: Target,
     seen: list[Sighting],
     names: list[str],
-    cameras: list[SampleCamera],
+    cameras: list[CalibratedCamera],
     places: list[Place],
     target_place: Place,
 ) -> float:
@@ -217,16 +217,16 @@ def _misfit(
     return total
 
 
-def _numbers(camera: SampleCamera) -> NDArray[np.float64]:
+def _numbers(camera: CalibratedCamera) -> NDArray[np.float64]:
     """(9,) fx, fy, cx, cy, k1, k2, p1, p2, k3."""
     lens = np.zeros(5) if camera.distortion is None else camera.distortion
-    return np.array([*camera.pinhole, *lens])
+    return np.array([*camera.intrinsics, *lens])
 
 
-def _camera(bundle: Bundle, row: int) -> SampleCamera:
+def _camera(bundle: Bundle, row: int) -> CalibratedCamera:
     fx, fy, cx, cy, *lens = bundle.lenses[row]
     bent = np.array(lens)
-    return SampleCamera(
+    return CalibratedCamera(
         np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]]),
         bundle.camera_turns[row],
         bundle.camera_shifts[row],

@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 
-from sonjit.datasets.sample import SampleCamera
 from sonjit.errors import InputError
-from sonjit.geometry.cameras import assumed_camera
+from sonjit.geometry.cameras import CalibratedCamera, assumed_camera
 from sonjit.geometry.rotations import matrix_from_rotation_vector
 
 if TYPE_CHECKING:
@@ -50,7 +49,7 @@ class TargetPose:
 
 
 def target_poses(
-    points_m: NDArray[np.float64], pixels: NDArray[np.float64], camera: SampleCamera, *, flat: bool
+    points_m: NDArray[np.float64], pixels: NDArray[np.float64], camera: CalibratedCamera, *, flat: bool
 ) -> list[TargetPose]:
     """The places that explain an image, the best first: two for a flat target, one otherwise; none that is behind.
 
@@ -71,7 +70,7 @@ def target_poses(
 
 
 def _solved(
-    points_m: NDArray[np.float64], pixels: NDArray[np.float64], camera: SampleCamera, flat: bool
+    points_m: NDArray[np.float64], pixels: NDArray[np.float64], camera: CalibratedCamera, flat: bool
 ) -> list[TargetPose]:
     import cv2
 
@@ -111,7 +110,7 @@ def angle_between(one: NDArray[np.float64], other: NDArray[np.float64]) -> float
     return float(np.arccos(np.clip((np.trace(one @ other.T) - 1) / 2, -1, 1)))
 
 
-def _lens(camera: SampleCamera) -> NDArray[np.float64]:
+def _lens(camera: CalibratedCamera) -> NDArray[np.float64]:
     return np.zeros(5) if camera.distortion is None else np.asarray(camera.distortion, np.float64)
 
 
@@ -133,7 +132,7 @@ _TILTED = 0.01
 
 def camera_from_sightings(
     target: Target, sightings: Sequence[Sighting], size: tuple[int, int], lens: LensModel = "usual"
-) -> SampleCamera:
+) -> CalibratedCamera:
     """K and distortion of one camera.
 
     Args:
@@ -181,7 +180,7 @@ def camera_from_sightings(
             "more, this way and that, and hold it nearer"
         )
     terms = np.ravel(np.asarray(bent, np.float64))[:5]
-    return SampleCamera(K, distortion=terms if terms.any() else None)
+    return CalibratedCamera(K, distortion=terms if terms.any() else None)
 
 
 def _tilts(target: Target, sightings: Sequence[Sighting]) -> float:

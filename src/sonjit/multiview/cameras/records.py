@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from sonjit.datasets.reading import file_bytes, numbers
-from sonjit.datasets.sample import SampleCamera
 from sonjit.errors import InputError
 from sonjit.files import Draft, failing_as_job
+from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.multiview.cameras.rig import CameraRig, RigCamera
 
 if TYPE_CHECKING:
@@ -79,11 +79,11 @@ def record_camera(
     """
     width, height = numbers(size, (2,), f"{named}: size of camera {name!r}")
     try:
-        made = RigCamera(str(name), int(width), int(height), SampleCamera(K, R, t_m, lens))
+        made = RigCamera(str(name), int(width), int(height), CalibratedCamera(K, R, t_m, lens))
     except InputError as error:
         raise InputError(f"{named}: {error}") from None
     left, _, right = np.linalg.svd(made.R)
-    return RigCamera(made.name, made.width, made.height, SampleCamera(K, left @ right, t_m, lens))
+    return RigCamera(made.name, made.width, made.height, CalibratedCamera(K, left @ right, t_m, lens))
 
 
 def rig_from_records(cameras: list[RigCamera], named: str) -> CameraRig:

@@ -16,12 +16,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sonjit.errors import InputError
-from sonjit.geometry.cameras import fold_radius, undistort
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from sonjit.datasets.sample import SampleCamera
+    from sonjit.geometry.cameras import CalibratedCamera
 
 _NEAR_M = 1e-6
 _TURNED = 1e-3
@@ -44,7 +43,7 @@ class RigCamera:
     name: str
     width: int
     height: int
-    camera: SampleCamera
+    camera: CalibratedCamera
 
     def __post_init__(self) -> None:
         _refuse_impossible(self)
@@ -52,24 +51,17 @@ class RigCamera:
     @cached_property
     def R(self) -> NDArray[np.float64]:  # noqa: N802  # the field's name for it
         """(3, 3) world to camera."""
-        assert self.camera.R is not None
-        return np.asarray(self.camera.R, np.float64)
+        return np.asarray(self.camera.pose[0], np.float64)
 
     @cached_property
     def t(self) -> NDArray[np.float64]:
         """(3,) metres."""
-        assert self.camera.t is not None
-        return np.asarray(self.camera.t, np.float64)
+        return np.asarray(self.camera.pose[1], np.float64)
 
     @cached_property
     def centre_m(self) -> NDArray[np.float64]:
         """(3,) where it stands in the world."""
         return -self.R.T @ self.t
-
-    @cached_property
-    def fold(self) -> float:
-        """Radius at depth 1 beyond which its lens model says nothing; infinite for most."""
-        return math.inf if self.camera.distortion is None else fold_radius(self.camera.distortion)
 
     def project(self, points_m: NDArray[np.floating]) -> NDArray[np.float64]:
         """Pixels (..., 2) of the world's points (..., 3).
@@ -77,29 +69,16 @@ class RigCamera:
         Returns:
             NaN for points that are unknown, not before the camera, or beyond what its lens model holds for.
         """
-        seen = self.camera.from_world(points_m)
-        if math.isfinite(self.fold):
-            beyond = np.hypot(seen[..., 0], seen[..., 1]) > self.fold * seen[..., 2]
-            seen = np.where(beyond[..., None], np.nan, seen)
-        return self.camera.project(seen)
+        return self.camera.project_world(points_m)
 
     def inside(self, points_px: NDArray[np.floating]) -> NDArray[np.bool_]:
         """(...) which pixels (..., 2) lie in the image."""
         x, y = points_px[..., 0], points_px[..., 1]
         return (x >= 0) & (x <= self.width) & (y >= 0) & (y <= self.height)
 
-    def straightened(self, points_px: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Rays (..., 2) at depth 1 in the camera's frame, of pixels (..., 2): the lens taken out, to 1e-9."""
-        bent = (points_px - self.camera.K[:2, 2]) @ np.linalg.inv(self.camera.K[:2, :2]).T
-        return bent if self.camera.distortion is None else undistort(bent, self.camera.distortion)
-
-    def undistorted_px(self, points_px: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Pixels (..., 2) at which the same camera without its lens would see what it sees at these."""
-        return self.straightened(points_px) @ self.camera.K[:2, :2].T + self.camera.K[:2, 2]
-
     def directions(self, points_px: NDArray[np.floating]) -> NDArray[np.float64]:
         """Unit directions (..., 3) in the world, from `centre_m`, of what is seen at pixels (..., 2)."""
-        flat = self.straightened(points_px)
+        flat = self.camera.undistorted_rays(points_px)
         rays = np.concatenate([flat, np.ones_like(flat[..., :1])], -1) @ self.R
         return rays / np.linalg.norm(rays, axis=-1, keepdims=True)
 
@@ -234,8 +213,8 @@ def _before(
 def _view(camera: RigCamera) -> NDArray[np.float64]:
     """(2, 2) smallest and largest ray at depth 1 that a camera shows in its image, and a little around it."""
     x, y = np.meshgrid(np.linspace(-0.1, 1.1, 13) * camera.width, np.linspace(-0.1, 1.1, 13) * camera.height)
-    rays = camera.straightened(np.stack([x, y], -1).reshape(-1, 2))
-    reach = min(camera.fold / math.sqrt(2), 1e3)
+    rays = camera.camera.undistorted_rays(np.stack([x, y], -1).reshape(-1, 2))
+    reach = min(camera.camera.fold / math.sqrt(2), 1e3)
     return np.clip(np.array([np.nanmin(rays, 0), np.nanmax(rays, 0)]), -reach, reach)
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sonjit.geometry.cameras import bending, distort
+from sonjit.geometry.cameras import distort, distortion_jacobian
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -62,7 +62,8 @@ class Views:
         slope = (self.R[:, None, :2] - rays[..., None] * self.R[:, None, 2:]) / seen[..., 2, None, None]
         if self.lenses is None:
             return self._pixels(rays), self.K[:, None, :2, :2] @ slope
-        return self._pixels(distort(rays, self.lenses)), self.K[:, None, :2, :2] @ bending(rays, self.lenses) @ slope
+        lens = distortion_jacobian(rays, self.lenses)
+        return self._pixels(distort(rays, self.lenses)), self.K[:, None, :2, :2] @ lens @ slope
 
     def _pixels(self, rays: NDArray[np.float64]) -> NDArray[np.float64]:
         return rays @ self.K[:, :2, :2].transpose(0, 2, 1) + self.K[:, None, :2, 2]
@@ -78,7 +79,7 @@ def views_from_rig(rig: CameraRig) -> Views:
         None
         if all(lens is None for lens in lenses)
         else np.stack([np.zeros(5) if lens is None else lens for lens in lenses])[:, None],
-        np.array([[camera.fold] for camera in rig]),
+        np.array([[camera.camera.fold] for camera in rig]),
     )
 
 

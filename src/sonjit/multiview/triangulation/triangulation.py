@@ -105,7 +105,7 @@ def _triangulate_part(
     part: slice,
 ) -> None:
     """Fill a part of the result from pixels (C, N, 2) and weights (C, N)."""
-    rays = np.stack([camera.straightened(seen) for camera, seen in zip(rig, pixels, strict=True)])
+    rays = np.stack([camera.camera.undistorted_rays(seen) for camera, seen in zip(rig, pixels, strict=True)])
     weights = np.where(np.isfinite(rays).all(-1), weights, 0)  # a pixel that the lens cannot show tells nothing
     if method == "ransac":
         points, inlier = consensus(views, pixels, rays, weights, threshold_px)

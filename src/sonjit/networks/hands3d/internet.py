@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from sonjit.geometry import Camera
+    from sonjit.geometry import Intrinsics
 
 INPUT_SIZE = 256
 BINS = 64
@@ -288,7 +288,7 @@ def with_relative_depth(own_mm: NDArray[np.floating], hands: TwoHands) -> NDArra
 
 
 def joints_in_camera(
-    hands: TwoHands, roots_mm: NDArray[np.floating], layout: HandLayout, camera: Camera
+    hands: TwoHands, roots_mm: NDArray[np.floating], layout: HandLayout, camera: Intrinsics
 ) -> NDArray[np.float64]:
     """Joints (B, 42, 3) in mm in the camera's frame, of hands whose right and left roots (B, 2) are so deep."""
     depth = hands.z_mm.copy()

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from sonjit.datasets.sample import SampleCamera
+    from sonjit.geometry.cameras import CalibratedCamera
     from sonjit.results import Box
     from sonjit.synthesis.render.drawable import Buffers, Drawable
 
@@ -76,7 +76,7 @@ class HandLabel:
 def label_hands(
     keypoints: Sequence[NDArray[np.float64]],
     drawables: Sequence[Drawable],
-    camera: SampleCamera,
+    camera: CalibratedCamera,
     buffers: Buffers,
 ) -> list[HandLabel]:
     """All hands of a scene before one camera.
@@ -128,7 +128,7 @@ def _causes(
     placed: NDArray[np.float64],
     seen: NDArray[np.float64],
     drawables: Sequence[Drawable],
-    camera: SampleCamera,
+    camera: CalibratedCamera,
     buffers: Buffers,
     owners: NDArray[np.uint8],
 ) -> tuple[Cause, ...]:

@@ -13,8 +13,9 @@ import numpy as np
 
 from sonjit.datasets.formats.coco import mask_from_segmentation
 from sonjit.datasets.formats.shards import instance_to_dict, plain
-from sonjit.datasets.sample import HAND_SKELETON, Instance, Sample, SampleCamera
+from sonjit.datasets.sample import HAND_SKELETON, Instance, Sample
 from sonjit.errors import InputError
+from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.media import open_source
 from sonjit.synthesis.output.layouts import Layout, Made, whole_file, whole_path, write_whole
 from sonjit.synthesis.output.samples import DATASET
@@ -112,7 +113,7 @@ def _head(first: Sample, fps: float) -> dict[str, Any]:
     """What is the same for all frames."""
     camera = first.camera
     assert camera is not None
-    eye = camera.pinhole
+    eye = camera.intrinsics
     return {
         "width": first.width,
         "height": first.height,
@@ -160,5 +161,5 @@ def _sample(truth: dict[str, Any], frame: int, name: str, rgb: NDArray[np.uint8]
             )
             for one in hands
         ),
-        camera=SampleCamera(eye),
+        camera=CalibratedCamera(eye),
     )

@@ -15,7 +15,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from sonjit.datasets.sample import SampleCamera
+    from sonjit.geometry.cameras import CalibratedCamera
 
 Surface = Literal["skin", "cloth", "rubber", "metal", "plastic", "wood", "image"]
 """What a mesh is made of; `image` takes its colours from an image by `Drawable.uv`."""
@@ -169,7 +169,7 @@ def light_view(direction: tuple[float, float, float], points_m: NDArray[np.float
 
 
 def boxes_px(
-    points_m: NDArray[np.floating], starts: tuple[int, ...], camera: SampleCamera, size: tuple[int, int]
+    points_m: NDArray[np.floating], starts: tuple[int, ...], camera: CalibratedCamera, size: tuple[int, int]
 ) -> NDArray[np.int64]:
     """(D, 4) left, top, right, bottom in whole pixels around each of D meshes, cut at the image's edges.
 

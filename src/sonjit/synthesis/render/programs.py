@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import moderngl
     from numpy.typing import NDArray
 
-    from sonjit.datasets.sample import SampleCamera
+    from sonjit.geometry.cameras import CalibratedCamera
     from sonjit.synthesis.render.drawable import Drawable, Lighting, Material
     from sonjit.synthesis.render.targets import Box
 
@@ -190,7 +190,7 @@ def _check(drawable: Drawable) -> None:
 _AMOUNTS: Final = ("pores", "creases", "nails", "veins", "freckles", "tattoo")
 
 
-def placed(camera: SampleCamera) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def placed(camera: CalibratedCamera) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """R (3, 3) and t (3,) of a camera; one without a place stands in the world's origin."""
     R = np.eye(3) if camera.R is None else camera.R
     t = np.zeros(3) if camera.t is None else camera.t
@@ -198,7 +198,7 @@ def placed(camera: SampleCamera) -> tuple[NDArray[np.float64], NDArray[np.float6
 
 
 def camera_uniforms(
-    camera: SampleCamera, samples: tuple[int, int], depths: tuple[float, float]
+    camera: CalibratedCamera, samples: tuple[int, int], depths: tuple[float, float]
 ) -> Mapping[str, object]:
     """Where meshes fall.
 
@@ -221,7 +221,7 @@ def camera_uniforms(
 
 
 def light_uniforms(
-    lighting: Lighting, camera: SampleCamera, light_view: NDArray[np.float64] | None
+    lighting: Lighting, camera: CalibratedCamera, light_view: NDArray[np.float64] | None
 ) -> Mapping[str, object]:
     """Light in the camera's frame.
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from sonjit.datasets.sample import SampleCamera
+    from sonjit.geometry.cameras import CalibratedCamera
     from sonjit.synthesis.render.drawable import Drawable
 
 _LEAST_DEPTH_M = 1e-4
@@ -33,7 +33,7 @@ class Hit(NamedTuple):
     place: float
 
 
-def first_hits(camera: SampleCamera, ends: NDArray[np.float64], drawables: Sequence[Drawable]) -> list[Hit]:
+def first_hits(camera: CalibratedCamera, ends: NDArray[np.float64], drawables: Sequence[Drawable]) -> list[Hit]:
     """The first surface between a camera's centre and each of some points; source: Möller and Trumbore 1997.
 
     Args:

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     import moderngl
     from numpy.typing import NDArray
 
-    from sonjit.datasets.sample import SampleCamera
+    from sonjit.geometry.cameras import CalibratedCamera
     from sonjit.synthesis.render.drawable import Drawable, Light, Lighting
     from sonjit.synthesis.render.targets import Box
 
@@ -88,7 +88,7 @@ class Renderer:
     def render(
         self,
         drawables: Sequence[Drawable],
-        camera: SampleCamera,
+        camera: CalibratedCamera,
         size: tuple[int, int],
         lighting: Lighting,
         background: NDArray[np.uint8],
@@ -130,7 +130,7 @@ class Renderer:
 
     def _strip(
         self,
-        camera: SampleCamera,
+        camera: CalibratedCamera,
         size: tuple[int, int],
         lighting: Lighting,
         background: NDArray[np.uint8],

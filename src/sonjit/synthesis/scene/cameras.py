@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 
-from sonjit.datasets.sample import SampleCamera
 from sonjit.errors import InputError
+from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.geometry.rotations import matrix_from_rotation_vector
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ _POLES: Final = (0.93, -0.55)
 
 def camera_rig(
     rig: Rig, views: int, size: tuple[int, int], view_deg: float, middle: NDArray[np.float64]
-) -> tuple[SampleCamera, ...]:
+) -> tuple[CalibratedCamera, ...]:
     """Cameras that look at a point; the first of them stands at the world's origin and looks along its z.
 
     Args:
@@ -44,16 +44,16 @@ def camera_rig(
     matrix = np.array([[focal, 0, size[0] / 2], [0, focal, size[1] / 2], [0, 0, 1]])
     if rig == "glasses":
         places = np.array([[0.0, 0, 0], [_EYES_M, 0, 0]])
-        return tuple(SampleCamera(matrix, np.eye(3), -place) for place in places)
+        return tuple(CalibratedCamera(matrix, np.eye(3), -place) for place in places)
     radius = float(np.linalg.norm(middle))
-    cameras = [SampleCamera(matrix, np.eye(3), np.zeros(3))]
+    cameras = [CalibratedCamera(matrix, np.eye(3), np.zeros(3))]
     high, low = _POLES
     for number in range(1, views):
         up = high + (low - high) * (number - 0.5) / (views - 1)
         across, turn = math.sqrt(1 - up * up), number * _TURN
         place = middle + radius * np.array([across * math.sin(turn), -up, -across * math.cos(turn)])
         rotation = _looking(middle - place)
-        cameras.append(SampleCamera(matrix, rotation, -rotation @ place))
+        cameras.append(CalibratedCamera(matrix, rotation, -rotation @ place))
     return tuple(cameras)
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from sonjit.geometry.cameras import Camera
+    from sonjit.geometry.cameras import Intrinsics
     from sonjit.hand_models.rig import Rig, RigPose, Side
     from sonjit.results import Frame, Hand
     from sonjit.synthesis.hands.mesh import HandFiles
@@ -64,7 +64,7 @@ class Motion:
     name: str
     times: NDArray[np.float64]
     hands: tuple[Moving, ...]
-    camera: Camera | None = None
+    camera: Intrinsics | None = None
 
 
 class Motions(Protocol):
@@ -167,7 +167,7 @@ def _times(frames: Sequence[Frame], fps: float | None) -> NDArray[np.float64]:
 
 
 def _moving(
-    track: list[tuple[int, Hand]], times: NDArray[np.float64], camera: Camera, files: HandFiles | None
+    track: list[tuple[int, Hand]], times: NDArray[np.float64], camera: Intrinsics, files: HandFiles | None
 ) -> Moving:
     """One hand, as most of its frames say whose; x and y as the image shows them, z from the metric keypoints."""
     numbers = [number for number, _ in track]
@@ -179,7 +179,7 @@ def _moving(
     return Moving(rig_from_shape(side, shape, files), shape, pose, rows)
 
 
-def _before_camera(hand: Hand, camera: Camera) -> NDArray[np.float64]:
+def _before_camera(hand: Hand, camera: Intrinsics) -> NDArray[np.float64]:
     """(21, 3) metres in the camera's frame."""
     metric, seen = hand.keypoints_3d.astype(np.float64), hand.keypoints[:, :2]
     view = weak_view(metric, seen)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from sonjit.datasets.sample import SampleCamera
+    from sonjit.geometry.cameras import CalibratedCamera
     from sonjit.hand_models import RigPose
     from sonjit.hand_models.rig import Side
     from sonjit.synthesis.hands.mesh import HandFiles
@@ -98,7 +98,7 @@ class Scene:
     objects: tuple[Drawable, ...]
     lighting: Lighting
     background: tuple[NDArray[np.uint8], ...]
-    cameras: tuple[SampleCamera, ...]
+    cameras: tuple[CalibratedCamera, ...]
     sizes: tuple[tuple[int, int], ...]
     factors: dict[str, float | int | str | bool]
     sequence: str = "still"

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from sonjit.datasets import Instance, Sample, SampleCamera, open_dataset
+from sonjit.datasets import Instance, Sample, open_dataset
 from sonjit.datasets.joint_orders import camera_matrix, hand_before_camera
 from sonjit.errors import InputError
+from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.media import open_source
 from sonjit.training.loop import LoopOptions
 
@@ -193,7 +194,7 @@ def _demo_samples() -> tuple[list[Sample], list[Sample]]:
         said = json.loads((assets / "demo.json").read_text("utf-8"))
         scale = _LONG_SIDE_PX / max(said["width"], said["height"])
         focal, middle = said["fx"] * scale, (said["cx"] * scale, said["cy"] * scale)
-        camera = SampleCamera(camera_matrix((focal, focal), middle))
+        camera = CalibratedCamera(camera_matrix((focal, focal), middle))
         size = round(said["width"] * scale), round(said["height"] * scale)
         frames = {frame["index"]: frame["hands"] for frame in said["frames"]}
         for frame in source:

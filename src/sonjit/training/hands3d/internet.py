@@ -215,7 +215,7 @@ def judge(
         depths = joints[None, _ROOTS, 2]
         # The left root is also put where the network saw it from the right one: MRRPE is about that.
         related = np.array([[depths[0, 0], depths[0, 0] + seen.rel_root_mm[0]]])
-        camera = sample.camera.pinhole
+        camera = sample.camera.intrinsics
         found.append(joints_in_camera(seen, depths, _LAYOUT, camera)[0])
         apart.append(joints_in_camera(seen, related, _LAYOUT, camera)[0])
         truth.append(joints)

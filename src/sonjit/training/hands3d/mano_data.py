@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import torch
 
-from sonjit.datasets import Instance, ManoParameters, Sample, SampleCamera
+from sonjit.datasets import Instance, ManoParameters, Sample
 from sonjit.datasets.joint_orders import camera_matrix
 from sonjit.datasets.sample import HAND_SKELETON
 from sonjit.errors import InputError
+from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.hand_models import load_mano
 from sonjit.hand_models.mano_stand_in import STAND_IN, stand_in_mano
 from sonjit.hand_models.rotations import axis_angle_from_matrix, matrix_from_axis_angle
@@ -88,7 +89,7 @@ def mano_data(request: TrainingRequest, settings: ManoSettings) -> HandData:
 
 
 def pose_in_camera(
-    fit: ManoParameters, camera: SampleCamera | None, mano: Mano, *, flat_mean: bool
+    fit: ManoParameters, camera: CalibratedCamera | None, mano: Mano, *, flat_mean: bool
 ) -> NDArray[np.float64]:
     """A fit's pose as 16 axis-angles (48,) in the camera's axes.
 
@@ -111,7 +112,7 @@ def pose_in_camera(
     return np.concatenate([_root_in_camera(fit, camera), fingers.double().cpu().numpy()])
 
 
-def _root_in_camera(fit: ManoParameters, camera: SampleCamera | None) -> NDArray[np.float64]:
+def _root_in_camera(fit: ManoParameters, camera: CalibratedCamera | None) -> NDArray[np.float64]:
     """The wrist's axis-angle (3,)."""
     if fit.frame == "camera":
         return fit.pose[:3]
@@ -156,7 +157,7 @@ def drawn_films(mano: Mano, films: int, frames: int, seed: int) -> list[Sample]:
         with torch.no_grad():
             tensors = (torch.from_numpy(values).float() for values in (pose, betas, place))
             joints = mano(*tensors, tips="deformer_ho3d")[1].double().numpy()  # (T, 21, 3)
-        camera = SampleCamera(camera_matrix((_FOCAL_PX, _FOCAL_PX), (SIDE_PX / 2, SIDE_PX / 2)))
+        camera = CalibratedCamera(camera_matrix((_FOCAL_PX, _FOCAL_PX), (SIDE_PX / 2, SIDE_PX / 2)))
         pixels = camera.project(joints)
         bars = _bars(rng, pixels)
         background = rng.integers(30, 200, (6, 6, 3), np.uint8)

@@ -132,7 +132,7 @@ def example_from_hand(sample: Sample, hand: Instance, side: int, rotation_rad: f
     image = crop(sample.rgb().astype(np.float32), area, side, side, border="zero") / np.float32(255)
     matrix = inverse_affine(crop_matrix(area, side, side))
     root = matrix[:, :2] @ hand.keypoints_px[0] + matrix[:, 2]
-    camera = sample.camera.pinhole
+    camera = sample.camera.intrinsics
     return RootExample(
         image,
         depth_of_box((area.width, area.height), (camera.fx, camera.fy)),
