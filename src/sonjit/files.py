@@ -8,7 +8,7 @@ import shutil
 from abc import ABC, abstractmethod
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TextIO
 
 from sonjit.errors import InputError, JobError
 
@@ -64,48 +64,112 @@ class Output(ABC):
 class Draft:
     """A hidden neighbour of the final path, on the same disk, that takes its place in one step.
 
+    As a context manager it is kept at a normal end and dropped when any exception passes.
+
     Args:
         path: the final path; a link is followed.
+        folder: of files, not a file.
+        of_run: see `atomic_file`.
+
+    Attributes:
+        final: the final path, without links.
+        path: where to write.
 
     Raises:
         InputError: the folder is missing or cannot be written to, or the path is no regular file.
     """
 
-    def __init__(self, path: Path, *, folder: bool = False) -> None:
+    def __init__(self, path: Path, *, folder: bool = False, of_run: bool = False) -> None:
         self.final = path.resolve()
-        self.draft = self.final.with_name(f".{self.final.stem}.{secrets.token_hex(4)}.part{self.final.suffix}")
-        parent = self.final.parent
+        parent, token = self.final.parent, "" if of_run else f".{secrets.token_hex(4)}"
+        self.path = self.final.with_name(f".{self.final.stem}{token}.part{self.final.suffix}")
         try:
+            if of_run:
+                parent.mkdir(parents=True, exist_ok=True)
             if not parent.is_dir():
                 raise InputError(f"{path}: the folder {parent} does not exist; make it first")
             if self.final.exists() and self.final.is_dir() != folder:
                 raise InputError(f"{path} is {'a file' if folder else 'a folder'}: choose another name")
             if self.final.exists() and not folder and not self.final.is_file():
-                raise InputError(f"{path} is no regular file: choose another name, or - for standard output")
+                raise InputError(f"{path} is not a regular file: choose another name, or - for standard output")
             if folder:
-                self.draft.mkdir()
+                self.path.mkdir()
             else:
-                self.draft.open("xb").close()
+                self.path.open("wb" if of_run else "xb").close()
         except OSError as error:
             raise InputError(f"{path} cannot be written: {error.strerror}; choose another folder") from None
 
     def keep(self) -> None:
-        """Give the draft its final name; images of a folder join those already there."""
+        """Give the draft its final name; files of a folder join those already there."""
         with failing_as_job(self.final):
-            if self.draft.is_dir() and self.final.is_dir():
-                for file in self.draft.iterdir():
+            if self.path.is_dir() and self.final.is_dir():
+                for file in self.path.iterdir():
                     file.replace(self.final / file.name)
-                self.draft.rmdir()
+                self.path.rmdir()
             else:
-                os.replace(self.draft, self.final)  # noqa: PTH105  # the step that must be atomic, by its own name
+                os.replace(self.path, self.final)  # noqa: PTH105  # the step that must be atomic, by its own name
 
     def drop(self) -> None:
         """Remove the draft."""
-        if self.draft.is_dir():
-            shutil.rmtree(self.draft, ignore_errors=True)
+        if self.path.is_dir():
+            shutil.rmtree(self.path, ignore_errors=True)
         else:
             with suppress(OSError):
-                self.draft.unlink()
+                self.path.unlink()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            if kind is None:
+                self.keep()
+        finally:
+            self.drop()
+
+
+@contextmanager
+def atomic_file(path: Path, *, of_run: bool = False) -> Generator[Path]:
+    """Where to write a file that takes its name at the end of the block, and leaves no trace where the block fails.
+
+    Args:
+        path: the final path.
+        of_run: of a run that goes on after it was killed: its folder is made, and the draft has always the same name,
+            so that the run which goes on leaves none behind.
+
+    Raises:
+        InputError: the folder is missing or cannot be written to, or the path is no regular file.
+        JobError: the disk refuses it.
+    """
+    with failing_as_job(path), Draft(path, of_run=of_run) as draft:
+        yield draft.path
+
+
+@contextmanager
+def atomic_text(path: Path, *, of_run: bool = False) -> Generator[TextIO]:
+    """A text file in UTF-8 to write to, see `atomic_file`."""
+    with atomic_file(path, of_run=of_run) as draft, draft.open("w", encoding="utf-8") as file:
+        yield file
+
+
+@contextmanager
+def atomic_folder(path: Path) -> Generator[Path]:
+    """Where to write files that join a folder, there or not, at the end of the block; raises as `atomic_file`."""
+    with failing_as_job(path), Draft(path, folder=True) as draft:
+        yield draft.path
+
+
+def write_bytes(path: Path, data: bytes, *, of_run: bool = False) -> None:
+    """Write a whole file or none, see `atomic_file`."""
+    with atomic_file(path, of_run=of_run) as draft:
+        draft.write_bytes(data)
+
+
+def write_text(path: Path, text: str, *, of_run: bool = False) -> None:
+    """Write a whole text file in UTF-8 or none, see `atomic_file`."""
+    write_bytes(path, text.encode(), of_run=of_run)
 
 
 @contextmanager

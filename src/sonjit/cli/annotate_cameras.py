@@ -111,8 +111,8 @@ def board(target: str, /, *, out: Path) -> None:
         target: As --board of `sonjit annotate calibrate`.
         out: .svg to write.
     """
+    from sonjit.files import write_text
     from sonjit.multiview.calibration.board import Board, target_from_text
-    from sonjit.multiview.cameras.records import write_text
 
     made = target_from_text(target)
     if not isinstance(made, Board) or out.suffix.lower() != ".svg":
@@ -225,7 +225,7 @@ def sync(views: Views, /, *, by: Method = "time", out: Path | None = None, stamp
         out: JSON to write: offset_s, drift_ppm by camera and the images of every frame set.
         stamps: Folder with CAMERA.txt, a time in seconds for each image.
     """
-    from sonjit.multiview.cameras.records import write_text
+    from sonjit.files import write_text
 
     found = synchronised(named_views(views), by, stamps)
     for name, clock in found.clocks.items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -63,8 +64,7 @@ def bench(
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     cases = _choose(kind, model, images, say)
-    draft = Draft(Path(save)) if save else None  # a path that cannot be written is said before the long part
-    try:
+    with Draft(Path(save)) if save else nullcontext() as draft:  # what cannot be written is said before the long part
         report = benchmark(
             cases=cases,
             peer=peer,
@@ -77,11 +77,7 @@ def bench(
         Console(width=None if sys.stdout.isatty() else 180).print(draw_report(report))
         if draft:
             with failing_as_job(draft.final):
-                draft.draft.write_text(json.dumps(report, indent=1) + "\n")
-            draft.keep()
-    finally:
-        if draft:
-            draft.drop()
+                draft.path.write_text(json.dumps(report, indent=1) + "\n")
 
 
 def _choose(kind: str, model: str | None, media: dict[str, str], say: Callable[[str], None]) -> list[Case]:

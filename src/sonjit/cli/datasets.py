@@ -129,13 +129,9 @@ def show(
     places = chosen_places(len(dataset), samples, order)
     if out.suffix.lower() not in (".png", ".jpg", ".jpeg", ".webp"):
         raise InputError(f"{out}: a contact sheet is a .png, .jpg or .webp image")
-    draft = Draft(out)
-    try:
+    with Draft(out) as draft:
         sheet = draw_contact_sheet(dataset.subset(places), zoom=zoom)
-        cv2.imwrite(str(draft.draft), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
-        draft.keep()
-    finally:
-        draft.drop()
+        cv2.imwrite(str(draft.path), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
     sys.stderr.write(f"{len(places)} of {len(dataset)} samples of {name} {dataset.split}; wrote {out}\n")
 
 

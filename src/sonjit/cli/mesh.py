@@ -153,7 +153,7 @@ def _sight(camera: str | None) -> Callable[[int, int], Sight]:
 def _draw_figure(path: Path, model: MeshModel) -> bool:
     """The maps of the first hand; none where no hand was seen."""
     from sonjit.explain.overlay import draw_feature_maps, occlusion_maps
-    from sonjit.files import Draft, failing_as_job
+    from sonjit.files import write_bytes
     from sonjit.media.annotated.images import encode_image
     from sonjit.meshes.mano_networks import HandOccHands
 
@@ -162,10 +162,7 @@ def _draw_figure(path: Path, model: MeshModel) -> bool:
         return False
     crop, outputs = model.seen
     data = encode_image(draw_feature_maps(occlusion_maps(outputs), crop), path.suffix.lower())
-    draft = Draft(path)
-    with failing_as_job(path):
-        draft.draft.write_bytes(data)
-    draft.keep()
+    write_bytes(path, data)
     return True
 
 

@@ -114,7 +114,7 @@ class _Results(Output):
 
     def _finish(self) -> None:
         with failing_as_job(self._draft.final):
-            self._draft.draft.write_text(json.dumps(self.records) + "\n", "utf-8")
+            self._draft.path.write_text(json.dumps(self.records) + "\n", "utf-8")
         self._draft.keep()
 
     def _abort(self) -> None:
@@ -135,7 +135,7 @@ def _draw_steps(folder: Path, rgb: NDArray[np.uint8], found: Instances, steps: S
     try:
         for name, image in step_images(rgb, found, steps, names):
             with failing_as_job(folder / name):
-                (draft.draft / f"{name}.png").write_bytes(encode_image(image, ".png"))
+                (draft.path / f"{name}.png").write_bytes(encode_image(image, ".png"))
         draft.keep()
     finally:
         draft.drop()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from sonjit.files import Draft, failing_as_job
+from sonjit.files import write_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -126,13 +126,7 @@ def save_files(folder: Path, files: Mapping[str, str | bytes]) -> None:
         JobError: the disk refuses.
     """
     for name, content in files.items():
-        draft = Draft(folder / name)
-        try:
-            with failing_as_job(draft.final):
-                draft.draft.write_bytes(content if isinstance(content, bytes) else content.encode())
-            draft.keep()
-        finally:
-            draft.drop()
+        write_bytes(folder / name, content if isinstance(content, bytes) else content.encode())
 
 
 def plots_of(blocks: Sequence[Block]) -> dict[str, str]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-import tempfile
 import threading
 import time
 import zlib
@@ -20,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
 from sonjit.engines.quiet_openvino import ov
-from sonjit.errors import InputError
+from sonjit.errors import InputError, SonjitError
+from sonjit.files import write_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
@@ -69,20 +69,11 @@ def import_blob(core: ov.Core, blob: Path, device: str, config: dict[str, Any]) 
 
 def keep_blob(blob: Path, network: ov.CompiledModel) -> None:
     """Keep a compiled network for the next start; a cache that cannot be written is no error."""
-    try:
+    with suppress(SonjitError, OSError, RuntimeError):
         data: bytes = network.export_model().getvalue()
         blob.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=blob.parent, suffix=".part")
-    except (OSError, RuntimeError):
-        return
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(zlib.crc32(data).to_bytes(4, "little"))
-            file.write(data)
-        Path(temporary).replace(blob)
+        write_bytes(blob, zlib.crc32(data).to_bytes(4, "little") + data)
         _clear_unused(blob.parent)
-    except OSError:
-        Path(temporary).unlink(missing_ok=True)
 
 
 def _clear_unused(folder: Path) -> None:

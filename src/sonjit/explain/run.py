@@ -117,7 +117,7 @@ class _JsonFile(Output):
         if path.suffix.lower() != ".json":
             raise InputError(f"{path}: explanations are saved as .json")
         self._draft = Draft(path)
-        self._file = self._draft.draft.open("w", encoding="utf-8")
+        self._file = self._draft.path.open("w", encoding="utf-8")
         header = {
             "source": source.name, "width": source.width, "height": source.height, "fps": source.fps, "model": model,
         }  # fmt: skip

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from sonjit.errors import InputError
-from sonjit.files import Draft, failing_as_job
+from sonjit.files import atomic_file
 from sonjit.hand_models.mesh_files import Mesh, glb_from_meshes, obj_from_meshes
 from sonjit.hand_models.rig_export import bvh_from_motion, glb_from_motions
 from sonjit.json_text import json_from
@@ -108,12 +108,6 @@ def _json_lines(source: Source, model: MeshModel, seen: list[tuple[int, float | 
 
 
 def _write(path: str, parts: Iterable[str | bytes]) -> None:
-    draft = Draft(Path(path))
-    try:
-        with failing_as_job(draft.final), draft.draft.open("wb") as file:
-            for part in parts:
-                file.write(part if isinstance(part, bytes) else part.encode("utf-8", "surrogateescape"))
-        draft.keep()
-    except BaseException:
-        draft.drop()
-        raise
+    with atomic_file(Path(path)) as draft, draft.open("wb") as file:
+        for part in parts:
+            file.write(part if isinstance(part, bytes) else part.encode("utf-8", "surrogateescape"))

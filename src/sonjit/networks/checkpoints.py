@@ -12,6 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from sonjit.errors import InputError, JobError
+from sonjit.files import atomic_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -61,15 +62,11 @@ def save_checkpoint(network: nn.Module, path: Path) -> None:
     """
     if path.suffix != ".safetensors":
         raise InputError(f"{path}: checkpoints are written as .safetensors")
-    if not path.parent.is_dir():
-        raise InputError(f"{path}: the folder {path.parent} does not exist; make it first")
-    draft = path.with_name(f".{path.name}.part")
-    try:
-        save_file({key: value.detach().contiguous().cpu() for key, value in network.state_dict().items()}, draft)
-        draft.replace(path)
-    except (OSError, SafetensorError) as error:
-        draft.unlink(missing_ok=True)
-        raise JobError(f"writing {path} failed: {_first_line(error)}") from None
+    with atomic_file(path) as draft:
+        try:
+            save_file({key: value.detach().contiguous().cpu() for key, value in network.state_dict().items()}, draft)
+        except SafetensorError as error:
+            raise JobError(f"writing {path} failed: {_first_line(error)}") from None
 
 
 def fit_state_dict(network: nn.Module, state_dict: Mapping[str, Tensor], *, strict: bool = True) -> None:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from sonjit.errors import InputError, JobError
+from sonjit.files import failing_as_job
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
@@ -73,7 +74,7 @@ def export_network(
     training = network.training
     network.eval()
     try:
-        with tempfile.TemporaryDirectory(prefix=f".{path.stem}-", dir=path.parent) as folder:
+        with failing_as_job(path), tempfile.TemporaryDirectory(prefix=f".{path.stem}-", dir=path.parent) as folder:
             draft = Path(folder) / f"{path.stem}.onnx"
             _write_onnx(network, inputs, draft, dynamic_batch=dynamic_batch)
             if kind == "openvino":
@@ -90,8 +91,6 @@ def export_network(
                 size += draft.with_suffix(".bin").stat().st_size
                 draft.with_suffix(".bin").replace(path.with_suffix(".bin"))
             draft.replace(path)
-    except OSError as error:
-        raise JobError(f"writing {path} failed: {error.strerror or error}") from None
     finally:
         network.train(training)
     return Exported(path, size, differences)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from sonjit.errors import JobError
-from sonjit.files import Draft, failing_as_job
+from sonjit.files import atomic_file
 from sonjit.media import TABLE_ENDINGS, convert_table, natural_key
 from sonjit.runs import Task, run_task
 from sonjit.server.errors import refusal_from
@@ -197,16 +197,10 @@ class Job:
     def _zip(self, path: Path) -> None:
         """Gather the drawn images, compressed as they are, in one file."""
         folder = path.with_suffix("")
-        draft = Draft(path)
-        try:
-            with failing_as_job(path), zipfile.ZipFile(draft.draft, "w") as archive:
-                for file in sorted(folder.iterdir(), key=lambda file: natural_key(file.name)):
-                    self._go_on()
-                    archive.write(file, file.name)
-        except BaseException:
-            draft.drop()
-            raise
-        draft.keep()
+        with atomic_file(path) as draft, zipfile.ZipFile(draft, "w") as archive:
+            for file in sorted(folder.iterdir(), key=lambda file: natural_key(file.name)):
+                self._go_on()
+                archive.write(file, file.name)
         shutil.rmtree(folder, ignore_errors=True)
 
     def _told(self, line: str) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from sonjit.errors import InputError, JobError
+from sonjit.files import atomic_file, write_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,10 +39,9 @@ class RunFolder:
         self.folder = folder
         text = json.dumps(settings, indent=2, sort_keys=True) + "\n"
         try:
-            folder.mkdir(parents=True, exist_ok=True)
             file = folder / SETTINGS
             if not file.exists():
-                replace_text(file, text)
+                write_text(file, text, of_run=True)
             elif file.read_text("utf-8") != text:
                 raise InputError(f"{folder}: holds a run with other settings ({SETTINGS}); give another folder")
         except OSError as error:
@@ -61,7 +61,7 @@ class RunFolder:
                 raise InputError(
                     f"{file}: a damaged checkpoint ({type(error).__name__}); remove it to begin anew"
                 ) from None
-        replace_text(log, "".join(kept))
+        write_text(log, "".join(kept), of_run=True)
         return state
 
     def log(self, line: Mapping[str, Any]) -> None:
@@ -72,17 +72,8 @@ class RunFolder:
     def save(self, state: Mapping[str, Any]) -> None:
         """Write a checkpoint; the one before stays until this one is whole."""
         file = self.folder / CHECKPOINT
-        draft = file.with_suffix(".part")
-        try:
-            torch.save(dict(state), draft)
-            draft.replace(file)
-        except (OSError, RuntimeError) as error:
-            draft.unlink(missing_ok=True)
-            raise JobError(f"writing {file} failed: {error}") from None
-
-
-def replace_text(file: Path, text: str) -> None:
-    """Write a file beside its place, then put it there in one step."""
-    draft = file.with_suffix(".part")
-    draft.write_text(text, "utf-8")
-    draft.replace(file)
+        with atomic_file(file, of_run=True) as draft:
+            try:
+                torch.save(dict(state), draft)
+            except RuntimeError as error:  # where the disk refuses
+                raise JobError(f"writing {file} failed: {error}") from None

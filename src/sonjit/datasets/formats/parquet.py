@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sonjit.errors import InputError, MissingExtraError
-from sonjit.files import Draft, failing_as_job
+from sonjit.files import atomic_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -71,21 +71,15 @@ def save_parquet(path: Path, samples: Iterable[Json]) -> None:
     """Write samples as `sample_to_dict` gives them, with `image`; nothing but a finished file takes the name."""
     pa = _pyarrow()
     schema = pa.schema([(name, _type(pa, kind)) for name, kind in _COLUMNS.items()], metadata={_MARK: b"1"})
-    draft = Draft(path)
-    try:
-        with failing_as_job(path), pa.parquet.ParquetWriter(draft.draft, schema, compression="zstd") as writer:
-            rows: list[Json] = []
-            for number, sample in enumerate(samples):
-                rows += _rows(number, sample)
-                if number % _SAMPLES_PER_GROUP == _SAMPLES_PER_GROUP - 1:
-                    writer.write_table(pa.Table.from_pylist(rows, schema=schema))
-                    rows.clear()
-            if rows:
+    with atomic_file(path) as draft, pa.parquet.ParquetWriter(draft, schema, compression="zstd") as writer:
+        rows: list[Json] = []
+        for number, sample in enumerate(samples):
+            rows += _rows(number, sample)
+            if number % _SAMPLES_PER_GROUP == _SAMPLES_PER_GROUP - 1:
                 writer.write_table(pa.Table.from_pylist(rows, schema=schema))
-        draft.keep()
-    except BaseException:
-        draft.drop()
-        raise
+                rows.clear()
+        if rows:
+            writer.write_table(pa.Table.from_pylist(rows, schema=schema))
 
 
 def is_dataset_parquet(path: Path) -> bool:

@@ -30,7 +30,7 @@ from sonjit.datasets.reading import load_json
 from sonjit.datasets.registry import DatasetEntry, register
 from sonjit.datasets.sample import Instance, ManoParameters, Sample
 from sonjit.errors import InputError
-from sonjit.files import Draft, failing_as_job
+from sonjit.files import atomic_file, write_text
 from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.media.sources.image_files import SNIFF_BYTES, image_format, read_bytes
 
@@ -70,13 +70,11 @@ def save_shards(
         "samples": len(dataset),
         "per_shard": per_shard,
     }
-    with failing_as_job(folder):
-        folder.mkdir(parents=True, exist_ok=True)
     if (folder / INDEX).is_file():
         if load_json(folder / INDEX) != index:
             raise InputError(f"{folder} holds other shards, or with other settings: choose another folder or empty it")
     else:
-        _write_whole(folder / INDEX, lambda draft: draft.write_text(json.dumps(index, indent=1) + "\n", "utf-8"))
+        write_text(folder / INDEX, json.dumps(index, indent=1) + "\n", of_run=True)
     written: list[Path] = []
     for number in range(-(-len(dataset) // per_shard)):
         path = folder / shard_name(number)
@@ -85,14 +83,10 @@ def save_shards(
             for _ in places:
                 advance()
             continue
-
-        def write(draft: Path, places: range = places) -> None:
-            with tarfile.open(draft, "w", format=tarfile.USTAR_FORMAT) as tar:
-                for place in places:
-                    add_sample(tar, place, dataset[place])
-                    advance()
-
-        _write_whole(path, write)
+        with atomic_file(path, of_run=True) as draft, tarfile.open(draft, "w", format=tarfile.USTAR_FORMAT) as tar:
+            for place in places:
+                add_sample(tar, place, dataset[place])
+                advance()
         written.append(path)
     return written
 
@@ -164,17 +158,6 @@ def add_sample(tar: tarfile.TarFile, place: int, sample: Sample) -> None:
         member = tarfile.TarInfo(f"{place:08d}.{name}")  # of nobody, at no time: the same bytes every time
         member.size = len(data)
         tar.addfile(member, io.BytesIO(data))
-
-
-def _write_whole(path: Path, write: Callable[[Path], Any]) -> None:
-    draft = Draft(path)
-    try:
-        with failing_as_job(path):
-            write(draft.draft)
-        draft.keep()
-    except BaseException:
-        draft.drop()
-        raise
 
 
 def shard_name(number: int) -> str:

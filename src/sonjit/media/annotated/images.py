@@ -56,7 +56,7 @@ class ImageWriter(DrawingWriter):
         """Encode the image."""
         data = encode_image(rgb, self._draft.final.suffix.lower())
         with failing_as_job(self._draft.final):
-            self._draft.draft.write_bytes(data)
+            self._draft.path.write_bytes(data)
         self._written = True
 
     def _finish(self) -> None:
@@ -88,7 +88,7 @@ class FolderWriter(DrawingWriter):
         """Encode one image under the name of input `index`."""
         index = self._next if index is None else index
         self._next = index + 1
-        file = self._draft.draft / self._names[index]
+        file = self._draft.path / self._names[index]
         data = encode_image(rgb, file.suffix.lower())
         with failing_as_job(self._draft.final / file.name):
             file.write_bytes(data)

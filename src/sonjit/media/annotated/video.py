@@ -75,7 +75,7 @@ class VideoWriter(DrawingWriter):
         self._end_s = 0.0
         self._stream: VideoStream | None = None
         try:
-            self._container = av.open(str(self._draft.draft), "w")
+            self._container = av.open(str(self._draft.path), "w")
         except BaseException:
             self._draft.drop()
             raise

@@ -53,7 +53,7 @@ class _JsonFileWriter(FrameWriter):
         super().__init__()
         self._encoder = encoder
         self._draft = Draft(path)
-        self._file = self._draft.draft.open("w", encoding="utf-8", newline="\n", errors="surrogateescape")
+        self._file = self._draft.path.open("w", encoding="utf-8", newline="\n", errors="surrogateescape")
         self._file.write(before)
         self._between = between
         self._after = after

@@ -66,7 +66,7 @@ class ParquetWriter(FrameWriter):
             self._layout = Layout(with_source, self._extra)
             self._schema = _schema(self._pa, self._header, self._layout)
             with failing_as_job(self._draft.final):
-                self._writer = self._pa.parquet.ParquetWriter(self._draft.draft, self._schema, compression="zstd")
+                self._writer = self._pa.parquet.ParquetWriter(self._draft.path, self._schema, compression="zstd")
         return self._layout
 
     def _flush(self) -> None:

@@ -177,7 +177,7 @@ class CsvWriter(FrameWriter):
     def __init__(self, path: Path, extra: ExtraTypes) -> None:
         super().__init__()
         self._draft = Draft(path)
-        self._file = self._draft.draft.open("w", encoding="utf-8", newline="", errors="surrogateescape")
+        self._file = self._draft.path.open("w", encoding="utf-8", newline="", errors="surrogateescape")
         self._csv = csv.writer(self._file)
         self._extra = extra
         self._layout: Layout | None = None

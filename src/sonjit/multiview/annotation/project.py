@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from sonjit.errors import InputError
-from sonjit.files import Draft, failing_as_job
+from sonjit.files import write_text
 from sonjit.multiview.annotation.marks import check_name
 from sonjit.multiview.annotation.store import AnnotationStore
 from sonjit.multiview.annotation.views import View, check_view, open_view
@@ -112,13 +112,8 @@ def create_project(folder: Path, rig: CameraRig, views: Mapping[str, Path], *, n
         "name": title,
         "views": {one: _written(path, folder) for one, path in ordered.items()},
     }
-    draft = Draft(folder / _PROJECT)  # the last one: it makes the folder a project
-    try:
-        with failing_as_job(folder / _PROJECT):
-            draft.draft.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", "utf-8")
-        draft.keep()
-    finally:
-        draft.drop()
+    # the last one: it makes the folder a project
+    write_text(folder / _PROJECT, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
     return open_project(folder)
 
 

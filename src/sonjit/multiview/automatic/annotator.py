@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from sonjit.errors import InputError, JobError
+from sonjit.files import write_text
 from sonjit.multiview.annotation.marks import SIDES
 from sonjit.multiview.annotation.ranking import rank
 from sonjit.multiview.annotation.store import Need
@@ -27,7 +28,6 @@ from sonjit.multiview.calibration.ambiguity import mirrored_hands
 from sonjit.multiview.calibration.consistency import check_views
 from sonjit.multiview.triangulation.bones import usual_lengths
 from sonjit.pools import run_calls
-from sonjit.synthesis.output.layouts import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -144,7 +144,7 @@ def _checked_views(project: Project, settings: AnnotatorSettings) -> tuple[LookS
         widest = max(max(camera.width, camera.height) for camera in project.rig)
         checked = check_views(project.rig, points, threshold_px=max(10.0, _CHECK_OF_WIDTH * widest))
         record = {"good": checked.good, "findings": [finding.says for finding in checked.findings]}
-        write_whole(file, json.dumps(record, indent=1).encode())
+        write_text(file, json.dumps(record, indent=1), of_run=True)
     record: dict[str, Any] = json.loads(file.read_text("utf-8"))
     findings: list[str] = record["findings"]
     if findings and not settings.leave_out:
@@ -166,7 +166,7 @@ def _label(
     rig = project.rig.subset(look_as.views)
     offsets = load_offsets(folder / OFFSETS) if (folder / OFFSETS).is_file() else None
     lengths = _lengths(project, look_as, files, offsets)
-    write_whole(folder / "look.json", json.dumps(asdict(look_as), indent=1).encode())
+    write_text(folder / "look.json", json.dumps(asdict(look_as), indent=1), of_run=True)
     problems, needs = list(findings), dict[int, Need]()
     joints = labelled = right = wrong = 0
     version = f"{folder.name}.{project.store.version}"
@@ -195,7 +195,7 @@ def _label(
             f"{wrong} of {right + wrong} hands stand in space as the other one: the world or the images are mirrored"
         )
     project.store.set_needs({frame: needs[frame] for frame in project.frames if frame in needs})
-    write_whole(project.folder / FOLDER / CURRENT, json.dumps({"run": folder.name}).encode())
+    write_text(project.folder / FOLDER / CURRENT, json.dumps({"run": folder.name}), of_run=True)
     return Annotated(len(project.frames), joints, labelled, kept, tuple(problems), folder)
 
 

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from sonjit.errors import InputError
+from sonjit.files import atomic_file
 from sonjit.multiview.annotation.marks import SIDES
 from sonjit.multiview.automatic.learning import human_joints
 from sonjit.multiview.triangulation.bones import FITTED_BONES, fit_mesh, fit_skeletons, rig_of_lengths
 from sonjit.multiview.triangulation.triangulation import triangulate
-from sonjit.synthesis.output.layouts import whole_path
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -133,7 +133,7 @@ class Labels:
 
     def save(self, path: Path) -> None:
         """Write as one file that is whole or not there."""
-        with whole_path(path) as draft:
+        with atomic_file(path, of_run=True) as draft:
             np.savez(draft, **self.__dict__)
 
 

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from sonjit.errors import InputError
+from sonjit.files import write_bytes, write_text
 from sonjit.multiview.annotation.marks import MACHINE, table_of_marks
-from sonjit.multiview.cameras.records import write_text
 from sonjit.multiview.triangulation.triangulation import triangulate
 from sonjit.skeletons import load_skeleton
-from sonjit.synthesis.output.layouts import jpeg_bytes, write_whole
+from sonjit.synthesis.output.layouts import jpeg_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -86,7 +86,7 @@ def write_lessons(
             for sides in [[side] for side in there] if as_right else [there]:
                 mirrored = as_right and sides == [1]
                 name = f"{camera.name}/{frame}{'-mirrored' if mirrored else ''}.jpg"
-                write_whole(out / "images" / name, jpeg_bytes(rgb[:, ::-1] if mirrored else rgb))
+                write_bytes(out / "images" / name, jpeg_bytes(rgb[:, ::-1] if mirrored else rgb), of_run=True)
                 size = {"width": camera.width, "height": camera.height}
                 images.append({"id": len(images) + 1, "file_name": name, **size})
                 for side in sides:
@@ -99,7 +99,7 @@ def write_lessons(
         )
     record = {"images": images, "annotations": annotations, "categories": [coco_category(1, "hand")]}
     file = out / "coco.json"
-    write_whole(file, (json.dumps(record) + "\n").encode())
+    write_text(file, json.dumps(record) + "\n", of_run=True)
     return file
 
 

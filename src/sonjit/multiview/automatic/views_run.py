@@ -16,10 +16,10 @@ import numpy as np
 from sonjit.detectors.create import create_detector
 from sonjit.detectors.kinds.hands import box_around_hand
 from sonjit.errors import InputError, SonjitError
+from sonjit.files import atomic_file
 from sonjit.multiview.annotation.project import open_project
 from sonjit.multiview.triangulation.hands import SeenInViews, associate, near_px
 from sonjit.multiview.triangulation.triangulation import triangulate
-from sonjit.synthesis.output.layouts import whole_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -79,7 +79,7 @@ class SeenChunk:
     def save(self, path: Path) -> None:
         """Write it as one file that is whole or not there."""
         lines = np.array(self.problems, np.str_)
-        with whole_path(path) as draft:
+        with atomic_file(path, of_run=True) as draft:
             np.savez(draft, frames=self.frames, points_px=self.points_px, confidence=self.confidence, problems=lines)
 
 

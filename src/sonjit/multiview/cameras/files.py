@@ -19,6 +19,7 @@ import numpy as np
 
 from sonjit.datasets.reading import field, load_json, numbers
 from sonjit.errors import InputError
+from sonjit.files import write_text
 from sonjit.multiview.cameras.formats import (
     OPENCV_ENDINGS,
     cameras_from_captures,
@@ -30,7 +31,7 @@ from sonjit.multiview.cameras.formats import (
     save_interhand,
     save_opencv,
 )
-from sonjit.multiview.cameras.records import Unit, lens_from, metres_of, record_camera, rig_from_records, write_text
+from sonjit.multiview.cameras.records import Unit, lens_from, metres_of, record_camera, rig_from_records
 
 if TYPE_CHECKING:
     import os

@@ -32,7 +32,7 @@ from sonjit.datasets.hands.interhand_index import index_images
 from sonjit.datasets.joint_orders import MM, camera_matrix
 from sonjit.datasets.reading import field, numbers, one_line
 from sonjit.errors import InputError
-from sonjit.files import Draft, failing_as_job
+from sonjit.files import atomic_file, atomic_folder, write_text
 from sonjit.geometry.rotations import (
     matrix_from_quaternion_wxyz,
     matrix_from_rotation_vector,
@@ -50,7 +50,6 @@ from sonjit.multiview.cameras.records import (
     rig_from_records,
     rotation_vector,
     text_of,
-    write_text,
 )
 
 if TYPE_CHECKING:
@@ -176,14 +175,9 @@ def save_colmap(rig: CameraRig, folder: Path) -> None:
             " ".join([str(number), *_texts([*quaternion_wxyz_from_matrix(view.R), *view.t]), str(number), view.name]),
             "",
         ]
-    draft = Draft(folder, folder=True)
-    try:
-        with failing_as_job(folder):
-            for name, lines in (("cameras", cameras), ("images", images), ("points3D", ["# 3D point list: empty"])):
-                (draft.draft / f"{name}.txt").write_text("\n".join([*lines, ""]), encoding="utf-8")
-        draft.keep()
-    finally:
-        draft.drop()
+    with atomic_folder(folder) as draft:
+        for name, lines in (("cameras", cameras), ("images", images), ("points3D", ["# 3D point list: empty"])):
+            (draft / f"{name}.txt").write_text("\n".join([*lines, ""]), encoding="utf-8")
 
 
 def _texts(values: object) -> list[str]:
@@ -349,42 +343,33 @@ def load_opencv(path: Path, unit: Unit | None = None) -> CameraRig:
 def save_opencv(rig: CameraRig, path: Path) -> None:
     """Write a rig, in metres: all cameras into one file, or one file for each where the path has no ending."""
     if path.suffix:
-        _write(path, list(rig), path)
+        with atomic_file(path) as draft:
+            _write(draft, list(rig))
         return
-    draft = Draft(path, folder=True)
-    try:
+    with atomic_folder(path) as folder:
         for view in rig:
-            _write(draft.draft / f"{view.name}.yml", [view], path)
-        draft.keep()
-    finally:
-        draft.drop()
+            _write(folder / f"{view.name}.yml", [view])
 
 
-def _write(file: Path, views: list[RigCamera], named: Path) -> None:
+def _write(file: Path, views: list[RigCamera]) -> None:
     import cv2
 
-    draft = Draft(file)
-    try:
-        with failing_as_job(named):
-            storage = cv2.FileStorage(str(draft.draft), cv2.FILE_STORAGE_WRITE)
-            storage.write("unit", "m")
-            storage.startWriteStruct("cameras", cv2.FileNode_SEQ)
-            for view in views:
-                storage.startWriteStruct("", cv2.FileNode_MAP)
-                storage.write("name", f"camera {view.name}")  # a number alone would be read back as one
-                storage.write("image_width", view.width)
-                storage.write("image_height", view.height)
-                storage.write("camera_matrix", np.asarray(view.camera.K, np.float64))
-                if view.camera.distortion is not None:
-                    storage.write("distortion_coefficients", np.asarray(view.camera.distortion, np.float64)[:, None])
-                storage.write("R", view.R)
-                storage.write("t", view.t[:, None])
-                storage.endWriteStruct()
-            storage.endWriteStruct()
-            storage.release()
-        draft.keep()
-    finally:
-        draft.drop()
+    storage = cv2.FileStorage(str(file), cv2.FILE_STORAGE_WRITE)
+    storage.write("unit", "m")
+    storage.startWriteStruct("cameras", cv2.FileNode_SEQ)
+    for view in views:
+        storage.startWriteStruct("", cv2.FileNode_MAP)
+        storage.write("name", f"camera {view.name}")  # a number alone would be read back as one
+        storage.write("image_width", view.width)
+        storage.write("image_height", view.height)
+        storage.write("camera_matrix", np.asarray(view.camera.K, np.float64))
+        if view.camera.distortion is not None:
+            storage.write("distortion_coefficients", np.asarray(view.camera.distortion, np.float64)[:, None])
+        storage.write("R", view.R)
+        storage.write("t", view.t[:, None])
+        storage.endWriteStruct()
+    storage.endWriteStruct()
+    storage.release()
 
 
 def _cameras_of(file: Path, unit: Unit | None) -> list[RigCamera]:

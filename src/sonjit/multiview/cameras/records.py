@@ -8,7 +8,6 @@ import numpy as np
 
 from sonjit.datasets.reading import file_bytes, numbers
 from sonjit.errors import InputError
-from sonjit.files import Draft, failing_as_job
 from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.multiview.cameras.rig import CameraRig, RigCamera
 
@@ -128,14 +127,3 @@ def text_of(path: Path) -> str:
         return file_bytes(path).decode("utf-8-sig")
     except UnicodeDecodeError:
         raise InputError(f"{path} is no text file of cameras; get it again") from None
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file that takes its name only when it is whole."""
-    draft = Draft(path)
-    try:
-        with failing_as_job(path):
-            draft.draft.write_text(text, encoding="utf-8")
-        draft.keep()
-    finally:
-        draft.drop()

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sonjit.datasets.hands.interhand import ORDER, annotation_record, cameras_record, joints_record
+from sonjit.files import write_text
 from sonjit.multiview.automatic.labels import SOURCES
 from sonjit.multiview.automatic.learning import coco_annotation, coco_category
-from sonjit.synthesis.output.layouts import write_whole
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -91,11 +91,12 @@ class SplitFiles:
             folder / f"coco_{self.split}.json", {"images": images, "annotations": self.coco, "categories": categories}
         )
         for whom, numbers in self.by.items():
-            write_whole(folder / f"aid_{whom}_annot_{self.split}.txt", "".join(f"{k}\n" for k in numbers).encode())
+            path = folder / f"aid_{whom}_annot_{self.split}.txt"
+            write_text(path, "".join(f"{k}\n" for k in numbers), of_run=True)
 
 
 def _write(path: Path, record: dict[str, Any] | Sequence[Any]) -> None:
-    write_whole(path, (json.dumps(record) + "\n").encode())
+    write_text(path, json.dumps(record) + "\n", of_run=True)
 
 
 @dataclass

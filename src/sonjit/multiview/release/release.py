@@ -16,13 +16,13 @@ import numpy as np
 
 from sonjit.datasets.hands.interhand import skeleton_lines
 from sonjit.errors import InputError
-from sonjit.files import failing_as_job
+from sonjit.files import failing_as_job, write_bytes, write_text
 from sonjit.multiview.automatic.runs import read_labels
 from sonjit.multiview.cameras.rig import CameraRig, RigCamera
 from sonjit.multiview.release.data_card import SPLITS, Capture, DataCard, page, split_people
 from sonjit.multiview.release.layout import SplitFiles, Statistics
 from sonjit.multiview.release.privacy import FacesFound, Sampling, released_image, sampling_of
-from sonjit.synthesis.output.layouts import jpeg_bytes, write_whole
+from sonjit.synthesis.output.layouts import jpeg_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -116,12 +116,12 @@ def release(
             )
             faces = FacesFound(*(sum(of_all) for of_all in zip(faces, *found, strict=True)))
             advance()
-    write_whole(draft / "annotations" / "skeleton.txt", skeleton_lines().encode())
+    write_text(draft / "annotations" / "skeleton.txt", skeleton_lines(), of_run=True)
     for one in files.values():
         one.write(draft)
     said = counted.figures()
-    write_whole(draft / "statistics.json", (json.dumps(said, indent=1) + "\n").encode())
-    write_whole(draft / "README.md", page(card, said, views, faces).encode())
+    write_text(draft / "statistics.json", json.dumps(said, indent=1) + "\n", of_run=True)
+    write_text(draft / "README.md", page(card, said, views, faces), of_run=True)
     _finish(draft, out)
     return Released(sum(len(one.images) for one in files.values()), counted.frame_sets, faces, views)
 
@@ -145,7 +145,7 @@ def _begin(draft: Path, projects: Sequence[Project], card: DataCard, fps: float)
     kept = draft / _WORK / "settings.json"
     if kept.is_file() and kept.read_text("utf-8") != text:
         raise InputError(f"{draft} is of a release with other settings or labels that was stopped: delete it")
-    write_whole(kept, text.encode())
+    write_text(kept, text, of_run=True)
 
 
 def _digest(project: Project) -> str:
@@ -219,7 +219,7 @@ def _write_frame_set(
             size = camera.width, camera.height
             image, found[camera.name] = released_image(rgb, project.rig[camera.name], size, frame_set.points_m)
             if not found[camera.name].withheld:
-                write_whole(root / "images" / files.split / below, jpeg_bytes(image))
+                write_bytes(root / "images" / files.split / below, jpeg_bytes(image), of_run=True)
         if camera.name not in found or found[camera.name].withheld:
             continue
         seen = frame_set.seen[order[camera.name]] if len(frame_set.seen) == len(order) else np.zeros((2, 21), np.bool_)
@@ -229,7 +229,7 @@ def _write_frame_set(
         }  # fmt: skip
         files.add_image(below, about, pixels[view], frame_set.source, seen)
     if new:
-        write_whole(note, json.dumps(found).encode())
+        write_text(note, json.dumps(found), of_run=True)
     return list(found.values())
 
 
@@ -242,7 +242,7 @@ def _finish(draft: Path, out: Path) -> None:
         f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.relative_to(draft).as_posix()}\n"
         for file in _files(draft)
     ]
-    write_whole(draft / _SUMS, "".join(lines).encode())
+    write_text(draft / _SUMS, "".join(lines), of_run=True)
     with failing_as_job(out):
         draft.rename(out)
 

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from sonjit.errors import InputError
+from sonjit.files import write_text
 from sonjit.media import load_frames
 from sonjit.multiview.calibration.ambiguity import hand_turn
-from sonjit.multiview.cameras.records import write_text
 from sonjit.multiview.triangulation.observations import views_from_rig
 from sonjit.multiview.triangulation.triangulation import triangulate
 

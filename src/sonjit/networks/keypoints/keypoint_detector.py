@@ -14,7 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sonjit.errors import InputError, JobError
+from sonjit.errors import InputError
+from sonjit.files import write_text
 from sonjit.geometry import RotatedBox, crop, crop_matrix, square_box
 from sonjit.networks.keypoints.keypoint_heatmaps import STRIDE
 from sonjit.networks.registry import create_network
@@ -175,12 +176,8 @@ def save_description(folder: Path, options: Mapping[str, Any], side: int) -> Non
     Raises:
         JobError: the disk refuses.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        text = json.dumps({"network": "keypoint-detector", "options": dict(options), "side": side}, indent=2)
-        (folder / DESCRIPTION).write_text(text + "\n", "utf-8")
-    except OSError as error:
-        raise JobError(f"writing {folder / DESCRIPTION} failed: {error.strerror}") from None
+    text = json.dumps({"network": "keypoint-detector", "options": dict(options), "side": side}, indent=2)
+    write_text(folder / DESCRIPTION, text + "\n", of_run=True)
 
 
 def load_description(folder: Path) -> tuple[dict[str, Any], int]:

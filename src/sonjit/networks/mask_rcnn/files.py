@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sonjit.errors import InputError, JobError
+from sonjit.errors import InputError
+from sonjit.files import write_text
 from sonjit.networks.checkpoints import load_checkpoint
 from sonjit.networks.mask_rcnn.mask_rcnn import MaskRCNN
 from sonjit.networks.registry import create_network, network_entry
@@ -75,11 +76,7 @@ def save_description(folder: Path, saved: SavedMaskRCNN) -> None:
     """Write beside the weights what `load_mask_rcnn` needs: the network's name and options, and its categories."""
     categories = [one._asdict() for one in saved.categories]
     said = {"network": saved.name, "options": saved.options, "categories": categories}
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / DESCRIPTION).write_text(json.dumps(said, indent=2) + "\n", "utf-8")
-    except OSError as error:
-        raise JobError(f"writing {folder / DESCRIPTION} failed: {error.strerror}") from None
+    write_text(folder / DESCRIPTION, json.dumps(said, indent=2) + "\n", of_run=True)
 
 
 def _from_run(folder: Path, weights: Path, options: Mapping[str, Any]) -> SavedMaskRCNN:

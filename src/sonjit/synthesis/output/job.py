@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Final, Literal
 from sonjit._version import __version__
 from sonjit.datasets.contact_sheet import draw_contact_sheet
 from sonjit.errors import InputError
-from sonjit.files import failing_as_job
+from sonjit.files import failing_as_job, write_bytes, write_text
 from sonjit.pools import run_calls
 from sonjit.synthesis.hands.mesh import load_hand_mesh
-from sonjit.synthesis.output.layouts import TRUTH, Layout, Made, jpeg_bytes, write_whole
+from sonjit.synthesis.output.layouts import TRUTH, Layout, Made, jpeg_bytes
 from sonjit.synthesis.output.samples import render_samples
 from sonjit.synthesis.output.video_writer import VideoLayout
 from sonjit.synthesis.output.writers import CocoLayout, InterHandLayout, ShardLayout
@@ -116,13 +116,13 @@ def _open(out: Path, settings: SynthSettings) -> None:
         raise InputError(f"{out} holds something else: choose a new folder, or an empty one")
     with failing_as_job(out):
         out.mkdir(parents=True, exist_ok=True)
-    write_whole(kept, text.encode())
+    write_text(kept, text, of_run=True)
 
 
 def _finish(layout: Layout, done: list[int]) -> None:
     layout.finish(done)
     sheet = draw_contact_sheet(layout.samples(done, _ON_SHEET))
-    write_whole(layout.root / SHEET, jpeg_bytes(sheet))
+    write_bytes(layout.root / SHEET, jpeg_bytes(sheet), of_run=True)
 
 
 def _run(layout: Layout, chunks: list[int], jobs: int) -> Iterator[tuple[int, int]]:

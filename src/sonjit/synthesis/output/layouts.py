@@ -9,9 +9,7 @@ Truth on disk: one JSON line for each image, in the form in which shards hold sa
 from __future__ import annotations
 
 import json
-import os
 from abc import ABC, abstractmethod
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
@@ -22,12 +20,11 @@ import numpy as np
 from sonjit.datasets.contact_sheet import chosen_places
 from sonjit.datasets.formats.shards import sample_from_dict, sample_to_dict
 from sonjit.errors import InputError
-from sonjit.files import failing_as_job
+from sonjit.files import write_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
-    from typing import TextIO
 
     from numpy.typing import NDArray
 
@@ -126,12 +123,12 @@ class ImageLayout(Layout):
         lines: list[bytes] = []
         for one in made:
             name = self.name(one, chunk)
-            write_whole(self.root / name, jpeg_bytes(one.sample.rgb()))
+            write_bytes(self.root / name, jpeg_bytes(one.sample.rgb()), of_run=True)
             lines.append(truth_line(one.sample, id=name))
             for kind in self.settings.extras:
                 stem = name.partition("/")[2].rpartition(".")[0]
-                write_whole(self.root / kind / f"{stem}.png", png_bytes(_EXTRAS[kind](one.buffers)))
-        write_whole(self.chunk_path(chunk), b"".join(lines))
+                write_bytes(self.root / kind / f"{stem}.png", png_bytes(_EXTRAS[kind](one.buffers)), of_run=True)
+        write_bytes(self.chunk_path(chunk), b"".join(lines), of_run=True)
 
     def records(self, chunks: Iterable[int]) -> Iterator[dict[str, Any]]:
         """The truth of each image in some chunks, one at a time."""
@@ -144,45 +141,6 @@ class ImageLayout(Layout):
         records = [list(read_truth(self.chunk_path(number))) for number in chosen]
         pooled = [record for row in zip_longest(*records) for record in row if record][:count]
         return [sample_from_truth(record, self.root) for record in pooled]
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """A file that has its name only when it is whole.
-
-    Raises:
-        JobError: the disk refuses it.
-    """
-    with whole_path(path) as draft:
-        draft.write_bytes(data)
-
-
-@contextmanager
-def whole_file(path: Path) -> Generator[TextIO]:
-    """A text file that has its name only when it is whole.
-
-    Raises:
-        JobError: the disk refuses it.
-    """
-    with whole_path(path) as draft, draft.open("w", encoding="utf-8") as file:
-        yield file
-
-
-@contextmanager
-def whole_path(path: Path) -> Generator[Path]:
-    """Where to write what then takes the name; always the same hidden neighbour, so that a stopped run leaves none.
-
-    Raises:
-        JobError: the disk refuses it.
-    """
-    draft = path.with_name(f".{path.stem}.part{path.suffix}")
-    with failing_as_job(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            yield draft
-        except BaseException:
-            draft.unlink(missing_ok=True)
-            raise
-        os.replace(draft, path)  # noqa: PTH105  # the step that must be atomic, by its own name
 
 
 def join(write: Callable[[str], object], texts: Iterable[str]) -> None:

@@ -15,9 +15,10 @@ from sonjit.datasets.formats.coco import mask_from_segmentation
 from sonjit.datasets.formats.shards import instance_to_dict, plain
 from sonjit.datasets.sample import HAND_SKELETON, Instance, Sample
 from sonjit.errors import InputError
+from sonjit.files import atomic_file, atomic_text, write_text
 from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.media import open_source
-from sonjit.synthesis.output.layouts import Layout, Made, whole_file, whole_path, write_whole
+from sonjit.synthesis.output.layouts import Layout, Made
 from sonjit.synthesis.output.samples import DATASET
 
 if TYPE_CHECKING:
@@ -38,13 +39,13 @@ class _Clip:
     """One camera's video and truth, while they are written."""
 
     def __init__(self, stack: ExitStack, path: Path, fps: float, first: Sample) -> None:
-        draft = stack.enter_context(whole_path(path))
+        draft = stack.enter_context(atomic_file(path, of_run=True))
         self._container = stack.enter_context(av.open(str(draft), "w", format="mp4"))
         rate = Fraction(fps).limit_denominator(1001)
         self._stream: VideoStream = self._container.add_stream("libx264", rate=rate, options=_OPTIONS)  # pyright: ignore[reportUnknownMemberType]
         self._stream.width, self._stream.height, self._stream.pix_fmt = first.width, first.height, "yuv420p"
         self._stream.codec_context.time_base = Fraction(1, _TICKS)
-        self._truth: TextIO = stack.enter_context(whole_file(path.with_suffix(".json")))
+        self._truth: TextIO = stack.enter_context(atomic_text(path.with_suffix(".json"), of_run=True))
         self._truth.write(json.dumps(_head(first, fps))[:-1] + ',\n"frames": [\n')
         self._count = 0
 
@@ -91,7 +92,7 @@ class VideoLayout(Layout):
                 clips[sample.view].write(sample, one.time_s)
             for clip in clips.values():
                 clip.finish()
-        write_whole(self.chunk_path(chunk), (json.dumps(names) + "\n").encode())
+        write_text(self.chunk_path(chunk), json.dumps(names) + "\n", of_run=True)
 
     def finish(self, chunks: Sequence[int]) -> None:
         """Each video has its own truth."""

@@ -24,6 +24,7 @@ from sonjit.datasets.contact_sheet import chosen_places
 from sonjit.datasets.formats.shards import INDEX, add_sample, shard_name
 from sonjit.datasets.hands.interhand import annotation_record, cameras_record, joints_record, skeleton_lines
 from sonjit.errors import InputError
+from sonjit.files import atomic_file, atomic_text, write_text
 from sonjit.skeletons import load_skeleton
 from sonjit.synthesis.output.layouts import (
     LEAST_PIXELS,
@@ -32,9 +33,6 @@ from sonjit.synthesis.output.layouts import (
     Made,
     join,
     jpeg_bytes,
-    whole_file,
-    whole_path,
-    write_whole,
 )
 from sonjit.synthesis.output.samples import DATASET
 
@@ -67,7 +65,7 @@ class CocoLayout(ImageLayout):
             for number, side in enumerate(("left", "right"), 1)
         ]
         info = {"description": "hands rendered by Sonjit", "version": __version__, "seed": self.settings.seed}
-        with whole_file(self.root / COCO) as file:
+        with atomic_text(self.root / COCO, of_run=True) as file:
             file.write(f'{{"info": {json.dumps(info)},\n"categories": {json.dumps(categories)},\n"annotations": [\n')
             join(file.write, (json.dumps(one) for one in self._annotations(chunks)))
             file.write('\n],\n"images": [\n')
@@ -133,8 +131,8 @@ class InterHandLayout(ImageLayout):
         """All annotations; each file is a pass over the truth."""
         folder = self.root / "annotations"
         stem = folder / SPLIT / f"InterHand2.6M_{SPLIT}"
-        write_whole(folder / "skeleton.txt", skeleton_lines().encode())
-        with whole_file(stem.with_name(f"{stem.name}_data.json")) as file:
+        write_text(folder / "skeleton.txt", skeleton_lines(), of_run=True)
+        with atomic_text(stem.with_name(f"{stem.name}_data.json"), of_run=True) as file:
             file.write('{"images": [\n')
             join(file.write, (json.dumps(_interhand_image(number, one)) for number, one in self._numbered(chunks)))
             file.write('\n],\n"annotations": [\n')
@@ -147,9 +145,9 @@ class InterHandLayout(ImageLayout):
                 ),
             )
             file.write("\n]}\n")
-        with whole_file(stem.with_name(f"{stem.name}_camera.json")) as file:
+        with atomic_text(stem.with_name(f"{stem.name}_camera.json"), of_run=True) as file:
             self._write_captures(file.write, chunks, _cameras)
-        with whole_file(stem.with_name(f"{stem.name}_joint_3d.json")) as file:
+        with atomic_text(stem.with_name(f"{stem.name}_joint_3d.json"), of_run=True) as file:
             self._write_captures(file.write, chunks, _joints)
 
     def _numbered(self, chunks: Sequence[int]) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -232,7 +230,8 @@ class ShardLayout(Layout):
     def write(self, chunk: int, made: Iterator[Made]) -> None:
         """Sample by sample."""
         first = self.numbers(chunk).start * self.settings.views
-        with whole_path(self.chunk_path(chunk)) as draft, tarfile.open(draft, "w", format=tarfile.USTAR_FORMAT) as tar:
+        path = self.chunk_path(chunk)
+        with atomic_file(path, of_run=True) as draft, tarfile.open(draft, "w", format=tarfile.USTAR_FORMAT) as tar:
             for one in made:
                 seen = tuple(hand for hand in one.sample.instances if (hand.area_px2 or 0) >= LEAST_PIXELS)
                 place = first + one.row
@@ -249,7 +248,7 @@ class ShardLayout(Layout):
             "samples": min(gap * self.per_chunk, self.settings.count) * self.settings.views,
             "per_shard": self.per_chunk * self.settings.views,
         }
-        write_whole(self.root / INDEX, (json.dumps(index, indent=1) + "\n").encode())
+        write_text(self.root / INDEX, json.dumps(index, indent=1) + "\n", of_run=True)
 
     def samples(self, chunks: Sequence[int], count: int) -> list[Sample]:
         """From the shards up to the first gap."""

@@ -16,6 +16,7 @@ from sonjit.detectors.kinds.hand_heads import TAPS, head_inputs
 from sonjit.detectors.kinds.hands import PalmFinder, box_around_hand
 from sonjit.engines import EngineOptions, load_engine
 from sonjit.errors import InputError
+from sonjit.files import atomic_file
 from sonjit.geometry import RotatedBox, crop_on_grid, points_from_crop
 from sonjit.weights import find_weight
 
@@ -177,10 +178,8 @@ class HandViews:
 
     def save(self, path: Path) -> None:
         """An `.npz` file, there under its name when it is whole."""
-        part = path.with_name(f"{path.name}.part")
-        with part.open("wb") as file:
-            np.savez(file, **{item.name: getattr(self, item.name) for item in fields(self)})
-        part.replace(path)
+        with atomic_file(path, of_run=True) as draft:
+            np.savez(draft, **{item.name: getattr(self, item.name) for item in fields(self)})
 
 
 def look_at_hands(

@@ -18,6 +18,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits as cross_entrop
 
 from sonjit.detectors.kinds.hand_heads import ASSET, HandHeads
 from sonjit.errors import InputError
+from sonjit.files import atomic_file
 from sonjit.metrics.statistics import mean_interval
 from sonjit.training.hand_heads.data import CAUSES, HandViews, look_at_hands
 from sonjit.training.hand_heads.network import HeadNetwork, calibrated
@@ -103,7 +104,8 @@ def train_hand_heads(request: TrainingRequest) -> dict[str, object]:
         arrays |= {f"{model}.{name}": value for name, value in honest.items()}
         figures = head_figures(HandHeads(honest), HandHeads(raw), judged[model])
         told |= {f"{model}_{name}": value for name, value in figures.items()}
-    np.savez(request.out / ASSET, **arrays)
+    with atomic_file(request.out / ASSET, of_run=True) as draft:
+        np.savez(draft, **arrays)
     return told
 
 

@@ -15,6 +15,7 @@ from torch import nn
 from sonjit.datasets import load_coco, read_images
 from sonjit.errors import InputError
 from sonjit.explain.instances import results_from_instances
+from sonjit.files import write_text
 from sonjit.metrics import coco_precision
 from sonjit.networks.mask_rcnn.files import Category, SavedMaskRCNN, load_mask_rcnn, save_description
 from sonjit.networks.mask_rcnn.mask_rcnn import MaskRCNN
@@ -138,7 +139,7 @@ def train_instances(request: TrainingRequest) -> Mapping[str, object]:
     save_description(request.out, saved)
     train(network, batch, losses, settings, out=request.out, settings=said, progress=request.progress)
     figures = judge(network, data, judged, request.device)
-    (request.out / METRICS).write_text(json.dumps({**figures, "held_out": len(judged)}, indent=2) + "\n", "utf-8")
+    write_text(request.out / METRICS, json.dumps({**figures, "held_out": len(judged)}, indent=2) + "\n", of_run=True)
     return {"weights": request.out / WEIGHTS, "learnt_from": len(examples), "held_out": len(judged), **figures}
 
 

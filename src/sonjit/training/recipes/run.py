@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from sonjit.errors import InputError
-from sonjit.files import failing_as_job
+from sonjit.files import write_text
 from sonjit.training.recipes.files import Recipe, load_recipe, settings_from
 
 if TYPE_CHECKING:
@@ -52,12 +52,10 @@ def run_recipe(request: TrainingRequest) -> Mapping[str, object]:
 
 
 def _save_result(request: TrainingRequest, told: Mapping[str, object]) -> None:
-    from sonjit.training.run_folder import RESULT, replace_text
+    from sonjit.training.run_folder import RESULT
 
-    request.out.mkdir(parents=True, exist_ok=True)
     text = json.dumps({"settings": request.settings, "told": told}, indent=2, default=str)
-    with failing_as_job(request.out / RESULT):
-        replace_text(request.out / RESULT, text + "\n")
+    write_text(request.out / RESULT, text + "\n", of_run=True)
 
 
 def prepare(recipe: Recipe, request: TrainingRequest) -> TrainingRequest:
