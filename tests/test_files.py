@@ -10,6 +10,11 @@ def names(folder):
     return sorted(file.name for file in folder.iterdir())
 
 
+def half(file, error):
+    file.write_text("half")
+    raise error
+
+
 def test_a_file_takes_its_name_when_it_is_whole(tmp_path):
     file = tmp_path / "a.txt"
     file.write_text("old")
@@ -27,8 +32,7 @@ def test_a_stopped_file_leaves_the_old_one(tmp_path, error, of_run):
     file = tmp_path / "a.txt"
     file.write_text("old")
     with pytest.raises(error), atomic_file(file, of_run=of_run) as draft:
-        draft.write_text("half")
-        raise error
+        half(draft, error)
     assert file.read_text() == "old"
     assert names(tmp_path) == ["a.txt"]
 
@@ -69,8 +73,7 @@ def test_files_join_a_folder_when_all_are_written(tmp_path):
     (folder / "kept").write_text("kept")
     (folder / "one").write_text("old")
     with pytest.raises(ValueError, match="stop"), atomic_folder(folder) as draft:
-        (draft / "one").write_text("half")
-        raise ValueError("stop")
+        half(draft / "one", ValueError("stop"))
     assert (folder / "one").read_text() == "old"
     with atomic_folder(folder) as draft:
         (draft / "one").write_text("new")

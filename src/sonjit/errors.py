@@ -23,4 +23,9 @@ class MissingExtraError(SonjitError, ImportError):
     exit_status = 2
 
     def __init__(self, what: str, extra: str) -> None:
-        super().__init__(f"{what} needs an optional dependency: pip install 'sonjit[{extra}]'")
+        super().__init__(f"{what} needs an optional dependency: {install_line(extra)}")
+
+
+def install_line(extra: str) -> str:
+    """What to type for an optional dependency."""
+    return f"pip install 'sonjit[{extra}]'"

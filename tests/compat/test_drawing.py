@@ -163,5 +163,5 @@ def test_plot_landmarks(monkeypatch):
 
 def test_plot_landmarks_without_matplotlib(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
-    with pytest.raises(ImportError, match="pip install matplotlib"):
+    with pytest.raises(ImportError, match="plot_landmarks needs an optional dependency: pip install"):
         drawing.plot_landmarks(hand((0.5, 0.5)))

@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sonjit import InputError
-from sonjit.errors import JobError
 from sonjit.networks import create_network, load_checkpoint, network_entry, save_checkpoint
 
 WEIGHTS = {"layer.weight": torch.arange(6.0).reshape(2, 3), "layer.bias": torch.zeros(2)}
@@ -137,6 +136,6 @@ def test_saving_keeps_no_draft(tmp_path):
     with pytest.raises(InputError, match="does not exist; make it first"):
         save_checkpoint(network, tmp_path / "absent" / "net.safetensors")
     (tmp_path / "net.safetensors").mkdir()
-    with pytest.raises(JobError, match=r"writing .* failed"):
+    with pytest.raises(InputError, match="is a folder"):
         save_checkpoint(network, tmp_path / "net.safetensors")
     assert [file.name for file in tmp_path.iterdir()] == ["net.safetensors"]

@@ -7,20 +7,12 @@ from typing import TYPE_CHECKING
 
 from sonjit._version import __version__
 from sonjit.errors import MissingExtraError, SonjitError
+from sonjit.extras import extra_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from cyclopts import App
-
-
-_EXTRAS = {
-    "train": ("torch", "torchvision", "timm", "safetensors", "onnxscript"),
-    "serve": ("fastapi", "starlette", "uvicorn", "python_multipart"),
-    "eval": ("faster_coco_eval",),
-    "synth": ("moderngl",),
-    "studio": ("scipy", "yaml"),
-}
 
 
 def build_app() -> App:
@@ -67,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         complain(str(error))
         return 2
     except ModuleNotFoundError as error:
-        extra = next((extra for extra, modules in _EXTRAS.items() if error.name in modules), None)
+        extra = extra_of(error.name)
         if extra is None:
             raise
         complain(str(MissingExtraError("this command", extra)))

@@ -10,26 +10,20 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Literal
 
+from sonjit.errors import install_line
+from sonjit.extras import EXTRAS, is_installed
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 State = Literal["ok", "note", "missing"]
 _BASE = ("numpy", "openvino", "opencv-python-headless", "av", "rich", "cyclopts")
-_EXTRAS = {
-    "serve": "fastapi",
-    "tables": "pyarrow",
-    "train": "torch",
-    "onnx": "onnxruntime",
-    "heic": "pillow_heif",
-    "synth": "moderngl",
-    "studio": "scipy",
-}
 _MARKS = {"ok": "[green]ok[/]", "note": "[yellow]note[/]", "missing": "[red]missing[/]"}
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the report; `missing` says that hands cannot be found until it is mended."""
+    """One line of the report; `missing` says that hands cannot be found until it is fixed."""
 
     state: State
     what: str
@@ -61,9 +55,10 @@ def examine() -> Iterator[Finding]:
     yield from _engine()
     yield from _weights()
     yield from _video()
-    for extra, module in _EXTRAS.items():
-        found = importlib.util.find_spec(module) is not None
-        yield Finding("ok" if found else "note", f"extra [{extra}]", module if found else _install(extra))
+    for extra, modules in EXTRAS.items():
+        found = is_installed(extra)
+        detail = ", ".join(modules) if found else install_line(extra)
+        yield Finding("ok" if found else "note", f"extra [{extra}]", detail)
     if importlib.util.find_spec("moderngl"):
         yield _opengl()
     yield _cameras()
@@ -127,10 +122,6 @@ def _opengl() -> Finding:
         return Finding("ok", "OpenGL without a screen", renderer_name())
     except JobError as error:
         return Finding("note", "OpenGL without a screen", f"rendered hands need it: {error}")
-
-
-def _install(extra: str) -> str:
-    return f"pip install 'sonjit[{extra}]'"
 
 
 def _cameras() -> Finding:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
 from sonjit.cli.lifting import Lifting, lift_from, tell_notes
-from sonjit.errors import InputError, MissingExtraError
+from sonjit.errors import InputError
+from sonjit.extras import require
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -116,8 +116,7 @@ def mesh(
             lifted_by = None if lift is None else lift.network
             made.append(RiggedHands(sight, models_dir, mirrored=mirrored, lifted_by=lifted_by))
         else:
-            if find_spec("torch") is None:
-                raise MissingExtraError(f"--model {model}", "train")
+            require("torch", f"--model {model}")
             made.append(network())
         return create_detector("hands", max_instances=max_instances, static_image=still, **options), made[0]
 

@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sonjit.errors import InputError, MissingExtraError
+from sonjit.errors import InputError
+from sonjit.extras import needed_for
 from sonjit.media.sources.image_files import load_image
 
 if TYPE_CHECKING:
@@ -102,10 +103,8 @@ def load_yaml(path: Path) -> dict[Any, Any]:
         InputError: missing, damaged, no mapping, or with tags that would make objects.
         MissingExtraError: PyYAML is not installed.
     """
-    try:
+    with needed_for("YAML files"):
         import yaml
-    except ImportError:
-        raise MissingExtraError("YAML files", "eval") from None
     text = file_bytes(path)
     try:
         content = yaml.safe_load(text)
@@ -238,10 +237,8 @@ def load_matlab(path: Path) -> dict[str, NDArray[Any]]:
         InputError: missing, damaged, of MATLAB's version 7.3 or 4, or with anything but real numbers.
         MissingExtraError: SciPy is not installed.
     """
-    try:
+    with needed_for("MATLAB files"):
         from scipy.io import loadmat
-    except ImportError:
-        raise MissingExtraError("MATLAB files", "eval") from None
     content = file_bytes(path)
     order = _ORDERS.get(content[124:_HEADER])
     if order is None:

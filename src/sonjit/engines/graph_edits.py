@@ -41,7 +41,8 @@ from openvino import opset13 as ops
 from sonjit.engines.base import EngineOptions
 from sonjit.engines.openvino import compile_settings, core, read_model, take_images
 from sonjit.engines.quiet_openvino import ov
-from sonjit.errors import InputError, MissingExtraError
+from sonjit.errors import InputError
+from sonjit.extras import needed_for
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -299,10 +300,8 @@ def quantize(model: ov.Model, images: Sequence[NDArray[np.uint8]]) -> ov.Model:
     Raises:
         MissingExtraError: NNCF is not installed.
     """
-    try:
+    with needed_for("precision='int8'"):
         import nncf  # pyright: ignore[reportMissingImports]
-    except ImportError:
-        raise MissingExtraError("precision='int8'", "int8") from None
     logging.getLogger("nncf").setLevel(logging.ERROR)
     with contextlib.redirect_stdout(sys.stderr):  # NNCF draws its progress bars; standard output may be a table
         return nncf.quantize(model, nncf.Dataset(images), subset_size=len(images))

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sonjit.errors import InputError, MissingExtraError
+from sonjit.errors import InputError
+from sonjit.extras import needed_for
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,10 +31,8 @@ class OnnxRuntimeEngine:
         value_range: tuple[float, float],
         outputs: tuple[int, ...] | None = None,
     ) -> None:
-        try:
+        with needed_for("engine='onnxruntime'"):
             import onnxruntime as ort
-        except ImportError:
-            raise MissingExtraError("engine='onnxruntime'", "onnx") from None
         if options.precision not in ("auto", "f32"):
             raise InputError(f"precision={options.precision!r}: ONNX Runtime runs f32 here; use engine='openvino'")
         if path.suffix != ".onnx":

@@ -5,21 +5,19 @@ Source: Romero, Tzionas and Black 2017, Embodied Hands; linear blend skinning as
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 import numpy as np
 
-from sonjit.errors import InputError, MissingExtraError
-
-if find_spec("torch") is None:
-    raise MissingExtraError("MANO", "train")
-
-import torch
-from torch import Tensor, nn
-
+from sonjit.errors import InputError
+from sonjit.extras import needed_for
 from sonjit.hand_models.mano_files import JOINTS, LAYOUTS, PARENTS, TO_MEDIAPIPE21, VERTICES, read_mano
-from sonjit.hand_models.rotations import axis_angle_from_matrix, matrix_from_6d, matrix_from_axis_angle
+
+with needed_for("MANO"):
+    import torch
+    from torch import Tensor, nn
+
+    from sonjit.hand_models.rotations import axis_angle_from_matrix, matrix_from_6d, matrix_from_axis_angle
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 import numpy as np
 
-from sonjit.errors import InputError, MissingExtraError
+from sonjit.errors import InputError
+from sonjit.extras import needed_for
 from sonjit.metrics.statistics import numbers
 
 if TYPE_CHECKING:
@@ -118,10 +119,8 @@ def coco_precision(
         MissingExtraError: faster-coco-eval is not installed.
         InputError: results of images that the annotations do not have, or of another form.
     """
-    try:
+    with needed_for("COCO's average precision"):
         from faster_coco_eval import COCO, COCOeval_faster
-    except ImportError:
-        raise MissingExtraError("COCO's average precision", "eval") from None
     data = _restricted(_read(truth) if isinstance(truth, Path) else truth, image_ids)
     known = {one["id"] for one in data["images"]}
     unknown = [one.get("image_id") for one in results if one.get("image_id") not in known]

@@ -5,16 +5,12 @@ Needs the extra `train`. A network is a `Network`: float32 images (B, 3, H, W) i
 
 from __future__ import annotations
 
-from importlib.util import find_spec
+from sonjit.extras import needed_for
 
-from sonjit.errors import MissingExtraError
-
-if find_spec("torch") is None:
-    raise MissingExtraError("sonjit.networks", "train")
-
-from sonjit.networks.base import Network
-from sonjit.networks.checkpoints import load_checkpoint, save_checkpoint
-from sonjit.networks.registry import InputSpec, NetworkEntry, create_network, list_networks, network_entry, register
+with needed_for("sonjit.networks"):
+    from sonjit.networks.base import Network
+    from sonjit.networks.checkpoints import load_checkpoint, save_checkpoint
+    from sonjit.networks.registry import InputSpec, NetworkEntry, create_network, list_networks, network_entry, register
 
 __all__ = [
     "InputSpec",

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sonjit.errors import InputError, MissingExtraError
+from sonjit.errors import InputError
+from sonjit.extras import needed_for
 from sonjit.files import atomic_file
 
 if TYPE_CHECKING:
@@ -149,9 +150,7 @@ def _type(pa: Any, kind: str) -> Any:  # noqa: ANN401  # pyarrow's stubs are par
 
 
 def _pyarrow() -> Any:  # noqa: ANN401  # a module; its stubs are partial
-    try:
+    with needed_for("data sets in Parquet"):
         import pyarrow as pa
         import pyarrow.parquet  # pyright: ignore[reportUnusedImport]  # makes pa.parquet exist
-    except ImportError:
-        raise MissingExtraError("data sets in Parquet", "tables") from None
     return pa

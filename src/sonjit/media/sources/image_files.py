@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sonjit.errors import InputError, MissingExtraError
+from sonjit.errors import InputError
+from sonjit.extras import needed_for
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -134,10 +135,8 @@ def _decode_opencv(data: bytes, name: str, *, upright: bool) -> NDArray[np.uint8
 
 
 def _decode_heic(data: bytes, name: str) -> NDArray[np.uint8]:
-    try:
+    with needed_for("HEIC images"):
         import pillow_heif
-    except ImportError:
-        raise MissingExtraError("HEIC images", "heic") from None
     from io import BytesIO
 
     try:

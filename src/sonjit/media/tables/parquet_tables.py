@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from sonjit.errors import MissingExtraError
+from sonjit.extras import needed_for
 from sonjit.files import Draft, failing_as_job
 from sonjit.json_text import json_from
 from sonjit.media.tables.base import FrameWriter, Header
@@ -23,11 +23,9 @@ _METADATA_KEY = b"sonjit"
 
 
 def _pyarrow() -> Any:  # noqa: ANN401  # a module; its stubs are partial
-    try:
+    with needed_for("reading or writing Parquet"):
         import pyarrow as pa
         import pyarrow.parquet  # pyright: ignore[reportUnusedImport]  # makes pa.parquet exist
-    except ImportError:
-        raise MissingExtraError("reading or writing Parquet", "tables") from None
     return pa
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sonjit.errors import JobError
+from sonjit.extras import needed_for
 from sonjit.geometry.cameras import distort, distortion_jacobian
 from sonjit.geometry.rotations import matrix_from_rotation_vector
 
@@ -169,7 +170,8 @@ def _columns(observed: Observed, cameras: int, free: NDArray[np.intp], count: in
 
 def _slopes(bundle: Bundle, observed: Observed, columns: NDArray[np.intp], count: int) -> csr_matrix:
     """(2 M, count) how errors move with the free parameters."""
-    from scipy.sparse import csr_matrix
+    with needed_for("calibrating cameras", "studio"):
+        from scipy.sparse import csr_matrix
 
     turned, in_camera, seen = _placed(bundle, observed)
     lens, R = bundle.lenses[observed.camera], bundle.camera_turns[observed.camera]

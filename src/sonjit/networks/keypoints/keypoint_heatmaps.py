@@ -13,7 +13,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from sonjit.errors import InputError, MissingExtraError
+from sonjit.errors import InputError
+from sonjit.extras import needed_for
 from sonjit.networks.base import Network
 from sonjit.networks.cam.backbones import IMAGENET_MEAN, IMAGENET_STD
 from sonjit.networks.checkpoints import load_checkpoint
@@ -97,10 +98,8 @@ class KeypointHeatmaps(Network):
 
 def _trunk(name: str) -> tuple[nn.Module, list[int]]:
     """An EfficientNet without its classifier, and the channels at strides 4, 8, 16 and 32."""
-    try:
+    with needed_for("timm's networks"):
         import timm
-    except ImportError:
-        raise MissingExtraError("timm's networks", "train") from None
     if "efficientnet" not in name or not timm.is_model(name):
         known = timm.list_models("*efficientnet_*lite0") + timm.list_models("tf_efficientnet_b*")
         raise InputError(f"timm knows no EfficientNet {name!r}; known are {', '.join(sorted(known))} and others")

@@ -8,7 +8,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from sonjit.errors import JobError, MissingExtraError
+from sonjit.errors import JobError
+from sonjit.extras import needed_for
 
 if TYPE_CHECKING:
     import moderngl
@@ -28,10 +29,8 @@ def open_context() -> moderngl.Context:
         MissingExtraError: moderngl is not installed.
         JobError: there is no EGL; the line says what to install.
     """
-    try:
+    with needed_for("rendering hands"):
         import moderngl
-    except ImportError:
-        raise MissingExtraError("rendering hands", "synth") from None
     with suppress(ImportError):  # PyTorch's first optimizer loads Triton, whose LLVM bears no coming after Mesa's
         importlib.import_module("triton._C.libtriton")
     try:

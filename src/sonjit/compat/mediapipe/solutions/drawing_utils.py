@@ -12,6 +12,7 @@ import numpy as np
 
 from sonjit.compat.mediapipe.framework.formats.location_data_pb2 import LocationData
 from sonjit.errors import InputError
+from sonjit.extras import needed_for
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -177,10 +178,8 @@ def plot_landmarks(
     """
     if landmark_list is None:
         return
-    try:
+    with needed_for("plot_landmarks"):
         pyplot: Any = importlib.import_module("matplotlib.pyplot")
-    except ImportError:
-        raise ImportError("plot_landmarks needs matplotlib: pip install matplotlib") from None
     pyplot.figure(figsize=(10, 10))
     axes = pyplot.axes(projection="3d")
     axes.view_init(elev=elevation, azim=azimuth)
