@@ -471,6 +471,11 @@ class Frame:
             return getattr(self, list_name)
         return self.others.setdefault(list_name, [])
 
+    def all_results(self) -> Iterator[Result]:
+        """Everything in every list."""
+        for list_name in RESULT_TYPES:
+            yield from self.results(list_name)
+
     def instances(self) -> Iterator[tuple[int, Instance]]:
         """Everything with keypoints of its own, with its number in its list; parts have their person's number."""
         for list_name in RESULT_TYPES:

@@ -25,7 +25,7 @@ from sonjit.measures.hands import (
     pinch_distance_m,
     thumb_spread_rad,
 )
-from sonjit.measures.instances import MEASURE_NAMES, measures
+from sonjit.measures.instances import MEASURE_NAMES, measures, register_measures
 from sonjit.measures.joints import joint_angles_rad, joint_triples
 from sonjit.measures.repetitions import RepetitionCounter, count_repetitions
 
@@ -62,6 +62,7 @@ __all__ = [
     "palm_facing",
     "palm_normal",
     "pinch_distance_m",
+    "register_measures",
     "thumb_spread_rad",
     "torso_lean_rad",
     "torso_side_lean_rad",

@@ -2,31 +2,55 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from sonjit.errors import InputError
 from sonjit.measures.bodies import BODY_MEASURES, measure_body
 from sonjit.measures.faces import FACE_MEASURES, measure_face
 from sonjit.measures.hands import HAND_MEASURES, measure_hand
-from sonjit.results import Body, Face, Hand
+from sonjit.results import Body, Face, Hand, Person
 
 if TYPE_CHECKING:
-    from sonjit.results import Instance
+    from collections.abc import Callable
 
-MEASURE_NAMES: dict[str, tuple[str, ...]] = {"hand": HAND_MEASURES, "body": BODY_MEASURES, "face": FACE_MEASURES}
+    from sonjit.results import Instance, Result
+
+    R = TypeVar("R", bound=Result)
+
+MEASURE_NAMES: dict[str, tuple[str, ...]] = {}
 """Column names per kind of instance, in the order in which `measures` gives them; no two kinds share a name."""
+_MEASURE: dict[str, Callable[[Result], dict[str, float]]] = {}
+
+
+def register_measures(kind: type[R], names: tuple[str, ...], measure: Callable[[R], dict[str, float]]) -> None:
+    """Give a result type measures.
+
+    Args:
+        kind: the type.
+        names: of the measures, always all of them; no other type may have one of them.
+        measure: gives them for one instance; NaN is unknown.
+
+    Raises:
+        InputError: a name is taken.
+    """
+    if taken := set(names) & {name for known in MEASURE_NAMES.values() for name in known}:
+        raise InputError(f"measures of {kind.__name__}: {', '.join(sorted(taken))} taken already; name them otherwise")
+    MEASURE_NAMES[kind.kind] = names
+    _MEASURE[kind.kind] = cast("Callable[[Result], dict[str, float]]", measure)
+
+
+register_measures(Hand, HAND_MEASURES, measure_hand)
+register_measures(Body, BODY_MEASURES, measure_body)
+register_measures(Face, FACE_MEASURES, measure_face)
 
 
 def measures(instance: Instance) -> dict[str, float]:
-    """Measures of a hand, body or face by name, always all of its kind; NaN is unknown.
+    """Measures of a hand, body or face by name, always all of its kind; NaN is unknown. A type without any gives none.
 
     Raises:
-        InputError: it is none of the three (a `Person` has `parts`).
+        InputError: it is a `Person`, whose `parts` have measures, or no result.
     """
-    if isinstance(instance, Hand):
-        return measure_hand(instance)
-    if isinstance(instance, Body):
-        return measure_body(instance)
-    if isinstance(instance, Face):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers without a type checker
-        return measure_face(instance)
-    raise InputError(f"measures of a {type(instance).__name__}: give a Hand, Body or Face")
+    kind = getattr(instance, "kind", None)
+    if isinstance(instance, Person) or not isinstance(kind, str):
+        raise InputError(f"measures of a {type(instance).__name__}: give a Hand, Body or Face")
+    return _MEASURE[kind](instance) if kind in _MEASURE else {}

@@ -15,7 +15,7 @@ from sonjit.media.sources.open import open_source
 from sonjit.media.sources.stills import natural_key
 from sonjit.media.sources.video import VIDEO_ENDINGS
 from sonjit.media.tables.base import FrameWriter, Header
-from sonjit.media.tables.tables import TABLE_ENDINGS, convert_table, load_frames, open_writer
+from sonjit.media.tables.tables import TABLE_ENDINGS, convert_table, load_frames, open_writer, register_table_format
 
 __all__ = [
     "ANNOTATED_IMAGE_ENDINGS",
@@ -41,5 +41,6 @@ __all__ = [
     "open_mask_writer",
     "open_source",
     "open_writer",
+    "register_table_format",
     "rgb_from",
 ]

@@ -1,27 +1,95 @@
-"""What was found, drawn over its image."""
+"""What was found, drawn over its image; how a type is drawn is registered with `register_drawing`."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
 from sonjit.media.drawing.bodies import PERSON_COLOURS, draw_body, draw_body_label, draw_tint
 from sonjit.media.drawing.faces import draw_face, draw_face_label
 from sonjit.media.drawing.hands import draw_hand, draw_hand_label
-from sonjit.media.drawing.labels import draw_captions
+from sonjit.media.drawing.labels import draw_captions, draw_label, label_text
+from sonjit.media.drawing.strokes import INK, NEUTRAL, Strokes, shade
 from sonjit.media.sources.images import rgb_from
-from sonjit.results import Frame
+from sonjit.results import Body, Face, Frame, Hand, Person
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from numpy.typing import NDArray
 
     from sonjit.media.sources.images import ImageLike
-    from sonjit.results import Hand
+    from sonjit.results import Result
 
-__all__ = ["draw_frame", "draw_hands"]
+    Canvas = NDArray[np.uint8]
+
+R = TypeVar("R", bound="Result")
+
+__all__ = ["draw_frame", "draw_hands", "register_drawing"]
+
+
+@dataclass(frozen=True)
+class _Drawing:
+    """How instances of one type are drawn."""
+
+    draw: Callable[[Canvas, Result, Person | None], None]
+    label: Callable[[Canvas, Result], None]
+    layer: int
+    labels_parts: bool
+
+
+def register_drawing(
+    kind: type[R],
+    draw: Callable[[Canvas, R, Person | None], None],
+    label: Callable[[Canvas, R], None],
+    *,
+    layer: int = 0,
+    labels_parts: bool = False,
+) -> None:
+    """Say how instances of a result type are drawn; without it they are the lines of their skeleton.
+
+    Args:
+        kind: the type.
+        draw: draws one onto a canvas (H, W, 3), in place; of a person's part it is given the person.
+        label: writes beside it what it is.
+        layer: those of a higher one lie in front.
+        labels_parts: a person's part of this type has a label too.
+    """
+    _DRAWINGS[kind.kind] = _Drawing(draw, label, layer, labels_parts)  # pyright: ignore[reportArgumentType]
+
+
+def _draw_person(canvas: Canvas, body: Body, person: Person | None) -> None:
+    if person is None:
+        draw_body(canvas, body)
+    else:
+        draw_body(canvas, body, person.left_hand, person.right_hand, person.face)
+
+
+def _draw_skeleton(canvas: Canvas, one: Result, _: Person | None) -> None:
+    """Lines and dots of any skeleton."""
+    strokes = Strokes(canvas, one.keypoints)
+    near, width = strokes.near.tolist(), strokes.width(0.017)
+    for a, b in one.skeleton.connections:
+        strokes.line(a, b, INK, width + 2 * strokes.edge(width))
+        strokes.line(a, b, shade(NEUTRAL, (near[a] + near[b]) / 2), width)
+    for k, depth in enumerate(near):
+        strokes.dot(k, shade(NEUTRAL, depth), width)
+
+
+def _label_above(canvas: Canvas, one: Result) -> None:
+    points = np.asarray(one.keypoints, np.float64)[:, :2]
+    top = points[np.nanargmin(points[:, 1])] if np.isfinite(points).any() else points[0]
+    up = np.array([0.0, -1.0])
+    draw_label(canvas, label_text(one.kind.capitalize(), one), top, (up, -up), NEUTRAL)
+
+
+_DRAWINGS: dict[str, _Drawing] = {}
+_PLAIN = _Drawing(_draw_skeleton, _label_above, layer=0, labels_parts=False)
+register_drawing(Body, _draw_person, draw_body_label, labels_parts=True)
+register_drawing(Face, lambda canvas, face, _: draw_face(canvas, face), draw_face_label, layer=1)
+register_drawing(Hand, lambda canvas, hand, _: draw_hand(canvas, hand), draw_hand_label, layer=2)  # in front mostly
 
 
 def draw_frame(rgb: ImageLike, frame: Frame, *, labels: bool = True, captions: Sequence[str] = ()) -> NDArray[np.uint8]:
@@ -42,28 +110,21 @@ def draw_frame(rgb: ImageLike, frame: Frame, *, labels: bool = True, captions: S
         (H, W, 3) uint8 RGB.
     """
     canvas = rgb_from(rgb).copy()
-    bodies = [*frame.bodies, *(person.body for person in frame.people)]
-    hands = [*frame.hands, *(hand for one in frame.people for hand in (one.left_hand, one.right_hand) if hand)]
-    faces = [*frame.faces, *(one.face for one in frame.people if one.face)]
+    shown: list[tuple[_Drawing, Result, Person | None]] = []
+    for one in frame.all_results():
+        person = one if isinstance(one, Person) else None
+        shown += [(_DRAWINGS.get(part.kind, _PLAIN), part, person) for part in one.parts]
+    shown.sort(key=lambda item: item[0].layer)
     with np.errstate(all="ignore"):  # what is computed from unknown points is unknown, and not drawn
-        for number, body in enumerate(bodies):
+        for number, body in enumerate(part for _, part, _ in shown if isinstance(part, Body)):
             if body.mask is not None:
                 draw_tint(canvas, body.mask, PERSON_COLOURS[number % len(PERSON_COLOURS)])
-        for body in frame.bodies:
-            draw_body(canvas, body)
-        for one in frame.people:
-            draw_body(canvas, one.body, one.left_hand, one.right_hand, one.face)
-        for face in faces:
-            draw_face(canvas, face)
-        for hand in hands:  # in front of the rest, as hands are mostly
-            draw_hand(canvas, hand)
-        if labels:  # after all else, so that no line crosses a label; a person has but one
-            for body in bodies:
-                draw_body_label(canvas, body)
-            for face in frame.faces:
-                draw_face_label(canvas, face)
-            for hand in frame.hands:
-                draw_hand_label(canvas, hand)
+        for drawing, one, person in shown:
+            drawing.draw(canvas, one, person)
+        if labels:  # after all else, so that no line crosses a label
+            for drawing, one, person in shown:
+                if person is None or drawing.labels_parts:
+                    drawing.label(canvas, one)
     draw_captions(canvas, captions)
     return canvas
 

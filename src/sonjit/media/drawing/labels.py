@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sonjit.media.drawing.strokes import Colour
-    from sonjit.results import Instance
+    from sonjit.results import Result
 
 _TEXT = (245, 246, 250)
 _OPACITY = 0.8
 
 
-def label_text(what: str, one: Instance) -> str:
+def label_text(what: str, one: Result) -> str:
     """What it is, its score and its id.
 
     >>> import numpy as np

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from sonjit.errors import InputError
 from sonjit.media.tables.base import FrameWriter, Header, extra_types
@@ -19,12 +19,53 @@ from sonjit.media.tables.json_tables import (
 from sonjit.media.tables.rows import COLUMNS, SOURCE_COLUMN, CsvWriter, load_csv
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, KeysView
 
     from sonjit.media.tables.base import ExtraTypes
     from sonjit.results import Frame
 
-TABLE_ENDINGS = (".json", ".jsonl", ".csv", ".parquet")
+Opener: TypeAlias = "Callable[[Path, Header, ExtraTypes], FrameWriter]"
+Loader: TypeAlias = "Callable[[Path], tuple[Header, list[Frame]]]"
+
+_FORMATS: dict[str, tuple[Opener, Loader]] = {}
+
+
+TABLE_ENDINGS: KeysView[str] = _FORMATS.keys()
+"""Of the files that `open_writer` writes; it grows with `register_table_format`."""
+
+
+def register_table_format(ending: str, open_table: Opener, load: Loader) -> None:
+    """Make a table format known.
+
+    Args:
+        ending: of its files, such as ".json".
+        open_table: opens a `FrameWriter` for a path, a header and the types of further columns.
+        load: reads a file back: header and frames.
+
+    Raises:
+        InputError: an ending without a dot, or one that is taken.
+    """
+    if not ending.startswith(".") or ending in _FORMATS:
+        raise InputError(f"table format {ending!r}: give an ending such as .txt; taken: {', '.join(_FORMATS)}")
+    _FORMATS[ending] = (open_table, load)
+
+
+def _open_parquet(path: Path, header: Header, types: ExtraTypes) -> FrameWriter:
+    from sonjit.media.tables.parquet_tables import ParquetWriter
+
+    return ParquetWriter(path, header, types)
+
+
+def _load_parquet(path: Path) -> tuple[Header, list[Frame]]:
+    from sonjit.media.tables.parquet_tables import load_parquet
+
+    return load_parquet(path)
+
+
+register_table_format(".json", JsonWriter, load_json)
+register_table_format(".jsonl", JsonLinesWriter, load_json_lines)
+register_table_format(".csv", lambda path, _, types: CsvWriter(path, types), load_csv)
+register_table_format(".parquet", _open_parquet, _load_parquet)
 
 
 def open_writer(path: str | os.PathLike[str], header: Header, extra: Iterable[str] | ExtraTypes = ()) -> FrameWriter:
@@ -47,17 +88,7 @@ def open_writer(path: str | os.PathLike[str], header: Header, extra: Iterable[st
     if os.fspath(path) == "-":
         return StandardOutputWriter(header, types)
     path = Path(path)
-    match _ending(path):
-        case ".json":
-            return JsonWriter(path, header, types)
-        case ".jsonl":
-            return JsonLinesWriter(path, header, types)
-        case ".csv":
-            return CsvWriter(path, types)
-        case _:
-            from sonjit.media.tables.parquet_tables import ParquetWriter
-
-            return ParquetWriter(path, header, types)
+    return _FORMATS[_ending(path)][0](path, header, types)
 
 
 def convert_table(
@@ -92,17 +123,7 @@ def load_frames(path: str | os.PathLike[str]) -> tuple[Header, list[Frame]]:
     if not path.is_file():
         raise InputError(f"{path}: no such file")
     try:
-        match ending:
-            case ".json":
-                return load_json(path)
-            case ".jsonl":
-                return load_json_lines(path)
-            case ".csv":
-                return load_csv(path)
-            case _:
-                from sonjit.media.tables.parquet_tables import load_parquet
-
-                return load_parquet(path)
+        return _FORMATS[ending][1](path)
     except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
         if isinstance(error, InputError):
             raise
@@ -112,6 +133,6 @@ def load_frames(path: str | os.PathLike[str]) -> tuple[Header, list[Frame]]:
 
 def _ending(path: Path) -> str:
     ending = path.suffix.lower()
-    if ending not in TABLE_ENDINGS:
-        raise InputError(f"{path}: unknown ending {ending!r}; known: {', '.join(TABLE_ENDINGS)}, or - for stdout")
+    if ending not in _FORMATS:
+        raise InputError(f"{path}: unknown ending {ending!r}; known: {', '.join(_FORMATS)}, or - for stdout")
     return ending
