@@ -77,7 +77,7 @@ def mesh(
     """
     from sonjit.cli.report import progress
     from sonjit.lifting import create_lifter
-    from sonjit.media.annotated.output import ANNOTATED_IMAGE_ENDINGS
+    from sonjit.media import ANNOTATED_IMAGE_ENDINGS
     from sonjit.meshes.run import mesh_source
 
     for option, value in (("--max-instances", max_instances), ("--limit", limit)):

@@ -71,7 +71,7 @@ class HandExplainer:
     """
 
     def __init__(self, path: Path, *, mirrored: bool = False, threads: int | None = None) -> None:
-        from sonjit.engines.graph_edits import PooledNetwork  # OpenVINO, which loads slowly
+        from sonjit.engines.pooled import PooledNetwork  # OpenVINO, which loads slowly
 
         self._network = PooledNetwork(path, threads)
         sizes = self._network.output_sizes

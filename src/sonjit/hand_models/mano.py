@@ -30,6 +30,8 @@ _LEVELS: Final = ((0,), (1, 4, 7, 10, 13), (2, 5, 8, 11, 14), (3, 6, 9, 12, 15))
 _BY_ID: Final = tuple(np.argsort([joint for level in _LEVELS for joint in level]).tolist())
 _HANDS_AT_ONCE: Final = 64  # whose mixed transforms fit a processor's cache
 _POSE: Final = 3 * JOINTS
+_LARGEST_DIFFERENCE: Final = 1e-5
+"""Of two models' fields that are the same: metres, or what blends and weighs them."""
 
 
 class PosedHand(NamedTuple):
@@ -211,3 +213,47 @@ def _skin(weights: Tensor, vertices: Tensor, turned: Tensor, moved: Tensor) -> T
 def _check(name: str, given: Tensor, shape: tuple[int, ...]) -> None:
     if tuple(given.shape) != shape:
         raise InputError(f"{name} has shape {tuple(given.shape)} instead of {shape}")
+
+
+def without_mano(state_dict: Mapping[str, Tensor], prefix: str, mano: Mano | None) -> dict[str, Tensor]:
+    """A checkpoint's weights without the MANO model that manopth keeps among them, which must be the one given.
+
+    Args:
+        state_dict: by the official names.
+        prefix: of the MANO model's names in it, e.g. `regressor.mano_regHead.mano_layer.`.
+        mano: the model that the network uses; None checks nothing.
+
+    Raises:
+        InputError: the checkpoint was trained with another model.
+    """
+    held = {key.removeprefix(prefix): value for key, value in state_dict.items() if key.startswith(prefix)}
+    if mano is not None:
+        for field, own in _fields(mano).items():
+            given = held.get(f"th_{field}")
+            if given is None:
+                continue
+            if given.numel() != own.numel():
+                raise InputError(f"the MANO model of these weights has another {field}: shape {tuple(given.shape)}")
+            difference = float((given.reshape(own.shape).to(own) - own).abs().max())
+            if not difference <= _LARGEST_DIFFERENCE:
+                raise InputError(
+                    f"these weights were trained with another MANO model than the {mano.side} one given: its {field} "
+                    f"differs by up to {difference:.2g}; give the file that they were trained with"
+                )
+    return {key: value for key, value in state_dict.items() if not key.startswith(prefix)}
+
+
+def _fields(mano: Mano) -> dict[str, Tensor]:
+    """What decides a mesh, by manopth's names."""
+    blends = mano.blend_shapes.unflatten(1, (3, VERTICES)).permute(2, 1, 0)  # (778, 3, 145)
+    shapes = mano.joint_shapes.shape[0]
+    return {
+        "v_template": mano.template.view(3, VERTICES).T,
+        "shapedirs": blends[..., :shapes],
+        "posedirs": blends[..., shapes:],
+        "weights": mano.skinning,
+        "J_regressor": mano.joint_regressor,
+        "hands_mean": mano.mean_pose,
+        "comps": mano.components,  # kept only where poses are their coefficients
+        "faces": mano.faces,
+    }

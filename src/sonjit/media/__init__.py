@@ -1,11 +1,13 @@
 """Frames in (image, folder, video, camera), frames and tables out, drawing."""
 
-from sonjit.media.annotated.masks import TRANSPARENT_ENDINGS, MaskWriter, mask_from_frame, open_mask_writer
+from sonjit.media.annotated.images import ANNOTATED_IMAGE_ENDINGS, DrawingWriter
 from sonjit.media.annotated.output import (
-    ANNOTATED_IMAGE_ENDINGS,
     ANNOTATED_VIDEO_ENDINGS,
-    DrawingWriter,
+    TRANSPARENT_ENDINGS,
+    MaskWriter,
+    mask_from_frame,
     open_drawing_writer,
+    open_mask_writer,
 )
 from sonjit.media.drawing import draw_frame, draw_hands
 from sonjit.media.sources.base import Source, SourceFrame

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from sonjit.errors import InputError, JobError
-from sonjit.files import Draft, failing_as_job
-from sonjit.media.annotated.output import ANNOTATED_IMAGE_ENDINGS, DrawingWriter
+from sonjit.files import Draft, Output, failing_as_job
 from sonjit.media.sources.image_files import quiet_opencv
 
 if TYPE_CHECKING:
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from sonjit.media.sources.base import Source
 
 _QUALITY = 95  # of JPEG and WebP, 0..100
+
+ANNOTATED_IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 
 
 def encode_image(rgb: NDArray[np.uint8], ending: str) -> bytes:
@@ -42,6 +44,21 @@ def encode_image(rgb: NDArray[np.uint8], ending: str) -> bytes:
     if not done:
         raise JobError(f"a {rgb.shape[1]} x {rgb.shape[0]} image does not fit {ending}: choose .png")
     return data.tobytes()
+
+
+class DrawingWriter(Output):
+    """Drawn images being written, one after the other."""
+
+    @abstractmethod
+    def write(self, rgb: NDArray[np.uint8], time: float | None, *, index: int | None = None) -> None:
+        """Append one image.
+
+        Args:
+            rgb: (H, W, 3) uint8 RGB, (H, W) grey, or (H, W, 4) RGBA where the format holds transparency; it must not be
+                changed afterwards.
+            time: its `SourceFrame.time` in seconds; `None` for stills.
+            index: its `SourceFrame.index`, which names the image of a folder; by default the next one.
+        """
 
 
 class ImageWriter(DrawingWriter):

@@ -1,38 +1,30 @@
-"""Drawn images -> an image, a folder of images or a video with its sound; the source and the ending decide."""
+"""Drawn images and masks -> an image, a folder of images or a video with its sound; source and ending decide."""
 
 from __future__ import annotations
 
 import os
-from abc import abstractmethod
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from sonjit.errors import InputError
 from sonjit.files import Output
+from sonjit.media.annotated.images import ANNOTATED_IMAGE_ENDINGS, FolderWriter, ImageWriter
+from sonjit.media.annotated.video import VideoWriter
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
+    from sonjit.media.annotated.images import DrawingWriter
     from sonjit.media.sources.base import Source
+    from sonjit.results import Frame
 
-ANNOTATED_IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 ANNOTATED_VIDEO_ENDINGS = (".mp4", ".mov", ".mkv", ".webm", ".avi")
+TRANSPARENT_ENDINGS = (".png", ".webp", ".tif", ".tiff", ".webm", ".mov")
+"""Endings of formats that hold transparency: in these a mask becomes a cut-out."""
 
-
-class DrawingWriter(Output):
-    """Drawn images being written, one after the other."""
-
-    @abstractmethod
-    def write(self, rgb: NDArray[np.uint8], time: float | None, *, index: int | None = None) -> None:
-        """Append one image.
-
-        Args:
-            rgb: (H, W, 3) uint8 RGB, (H, W) grey, or (H, W, 4) RGBA where the format holds transparency; it must not be
-                changed afterwards.
-            time: its `SourceFrame.time` in seconds; `None` for stills.
-            index: its `SourceFrame.index`, which names the image of a folder; by default the next one.
-        """
+_FOLDER_ENDING = ".png"
 
 
 def open_drawing_writer(
@@ -52,9 +44,6 @@ def open_drawing_writer(
     Raises:
         InputError: an ending that does not fit the source, a missing or read-only folder, or the source's own file.
     """
-    from sonjit.media.annotated.images import FolderWriter, ImageWriter
-    from sonjit.media.annotated.video import VideoWriter
-
     path = Path(path)
     ending = path.suffix.lower()
     if any(path.resolve() == file.resolve() for file in source.files):
@@ -73,3 +62,78 @@ def open_drawing_writer(
 def _check_ending(path: Path, known: tuple[str, ...], what: str) -> None:
     if path.suffix.lower() not in known:
         raise InputError(f"{path}: {what} is drawn into a file that ends in {', '.join(known)}")
+
+
+class MaskWriter(Output):
+    """Masks being written, one after the other.
+
+    Args:
+        images: where the images made of them go.
+        cutout: whether these are RGBA, else grey.
+    """
+
+    def __init__(self, images: DrawingWriter, *, cutout: bool) -> None:
+        super().__init__()
+        self._images = images
+        self._cutout = cutout
+
+    def write(
+        self, rgb: NDArray[np.uint8], mask: NDArray[np.float32] | None, time: float | None, *, index: int | None = None
+    ) -> None:
+        """Append one mask.
+
+        Args:
+            rgb: (H, W, 3) uint8 RGB, the image that it belongs to.
+            mask: (H, W) float32 probability of what is to be kept, 0..1; unknown (NaN) counts as 0. `None` where
+                nothing was found.
+            time: the `SourceFrame.time` in seconds; `None` for stills.
+            index: the `SourceFrame.index`, which names the image of a folder; by default the next one.
+
+        Raises:
+            InputError: the mask has another size than the image.
+        """
+        if mask is None:
+            mask = np.zeros(rgb.shape[:2], np.float32)
+        if mask.shape != rgb.shape[:2]:
+            raise InputError(f"a mask of shape {mask.shape} does not fit an image of shape {rgb.shape[:2]}")
+        alpha = np.round(np.clip(np.nan_to_num(mask), 0, 1) * 255).astype(np.uint8)
+        self._images.write(_cut_out(rgb, alpha) if self._cutout else alpha, time, index=index)
+
+    def _finish(self) -> None:
+        self._images.close()
+
+    def _abort(self) -> None:
+        self._images.discard()
+
+
+def open_mask_writer(path: str | os.PathLike[str], source: Source, *, cutout: bool = True) -> MaskWriter:
+    """Open a file or folder for the masks of one source.
+
+    One image becomes an image, a folder or glob a folder of PNGs under the inputs' names, a video or camera a video
+    with the source's own times and its sound. In `TRANSPARENT_ENDINGS` the image is kept with the mask as its alpha
+    (VP9 in WebM, ProRes 4444 in MOV); where alpha is 0 it is blackened: nothing of the background is given away. Other
+    endings hold the mask alone in grey, 255 where it is certain. Everything takes its final name only at `close()`.
+
+    Args:
+        path: the ending picks the format, as in `open_drawing_writer`.
+        source: the open source that the masks belong to.
+        cutout: `False` for the mask alone in grey, whatever the ending.
+
+    Raises:
+        InputError: an ending that does not fit the source, a missing or read-only folder, or the source's own file.
+    """
+    ending = _FOLDER_ENDING if source.kind == "folder" else Path(path).suffix.lower()
+    images = open_drawing_writer(path, source, folder_ending=_FOLDER_ENDING)
+    return MaskWriter(images, cutout=cutout and ending in TRANSPARENT_ENDINGS)
+
+
+def mask_from_frame(frame: Frame) -> NDArray[np.float32] | None:
+    """The mask of all bodies and people of a frame together, (H, W); `None` where none of them has one."""
+    bodies = [*frame.bodies, *(person.body for person in frame.people)]
+    masks = [body.mask for body in bodies if body.mask is not None]
+    return np.maximum.reduce(masks) if masks else None
+
+
+def _cut_out(rgb: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """(H, W, 4) RGBA, not premultiplied."""
+    return np.dstack([np.where(alpha[..., None] > 0, rgb, np.uint8(0)), alpha])

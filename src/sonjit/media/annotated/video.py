@@ -12,7 +12,7 @@ import numpy as np
 
 from sonjit.errors import InputError, JobError
 from sonjit.files import Draft
-from sonjit.media.annotated.output import DrawingWriter
+from sonjit.media.annotated.images import DrawingWriter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

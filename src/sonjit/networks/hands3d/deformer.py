@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torchvision.ops import roi_align
 
 from sonjit.errors import InputError
-from sonjit.hand_models.mano_files import without_mano
+from sonjit.hand_models.mano import without_mano
 from sonjit.hand_models.rotations import axis_angle_from_matrix, matrix_from_6d
 from sonjit.networks.base import Network
 from sonjit.networks.hands3d.deformer_parts import (

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from sonjit.errors import InputError
 from sonjit.hand_models import demo_mano
-from sonjit.hand_models.mano_files import without_mano
+from sonjit.hand_models.mano import without_mano
 from sonjit.hand_models.rotations import axis_angle_from_matrix, matrix_from_6d
 from sonjit.networks.base import Network
 from sonjit.networks.hands3d.handoccnet_parts import FeatureTransformer, Regressor

@@ -1,0 +1,129 @@
+"""Networks that end in a map, its mean and linear heads: the map and the heads' numbers beside the outputs.
+
+Every number of such a head is `bias + sum_k w_k mean(F_k)`, so it is also the mean of a map, `sum_k w_k F_k`, plus the
+bias: which parts of the image decide it can be read off exactly. Source: Zhou et al. 2016, Learning Deep Features for
+Discriminative Localization, section 2.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sonjit.engines.base import EngineOptions
+from sonjit.engines.openvino import compile_settings, core, read_model, take_images
+from sonjit.engines.quiet_openvino import ov
+from sonjit.errors import InputError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+_SAME_ROW = ("Reshape", "Squeeze", "Unsqueeze", "Transpose")
+
+
+@dataclass(frozen=True, eq=False)
+class LinearHead:
+    """One output: `weights @ mean + bias`.
+
+    Attributes:
+        weights: (N, K) float32, K being the map's channels.
+        bias: (N,) float32.
+        logistic: the output is the sigmoid of that.
+    """
+
+    weights: NDArray[np.float32]
+    bias: NDArray[np.float32]
+    logistic: bool
+
+
+class PooledNetwork:
+    """A network all of whose outputs are linear in the mean of one map; runs on OpenVINO in f32.
+
+    Not for several threads at once.
+
+    Args:
+        path: a `.tflite`, `.onnx` or `.xml` file that takes one image.
+        threads: as in `EngineOptions`.
+
+    Attributes:
+        input: (1, H, W, 3) uint8: write an image into it, then `run()`.
+        precision: "f32".
+        heads: one per output, in file order.
+
+    Raises:
+        InputError: it cannot be read, or ends in another way.
+    """
+
+    precision = "f32"
+
+    def __init__(self, path: Path, threads: int | None = None) -> None:
+        if not path.is_file():
+            raise InputError(f"{path}: no such model file")
+        model = read_model(path)
+        results = list(model.get_results())
+        ends = [_Walk(path, number, result) for number, result in enumerate(results)]
+        self.heads = [end.head for end in ends]
+        if len({end.map.get_node().get_friendly_name() for end in ends}) != 1:
+            raise InputError(f"{path}: its outputs do not share one map, so no map of them is exact")
+        self._rows_first = ends[0].channels_last
+        results.append(ov.op.Result(ends[0].map))
+        model = ov.Model(results, model.get_parameters())  # pyright: ignore
+        model = take_images(model, path, (0.0, 1.0))
+        options = EngineOptions(precision="f32", threads=threads)
+        self._request = core().compile_model(model, "CPU", compile_settings(options, "f32")).create_infer_request()
+        self.input: NDArray[np.uint8] = self._request.get_input_tensor(0).data
+        self.output_sizes = [len(head.bias) for head in self.heads]
+
+    def run(self) -> tuple[NDArray[np.float32], list[NDArray[np.float32]]]:
+        """The map (K, h, w) and the outputs for the image in `input`; copies of their own."""
+        self._request.infer()
+        *outputs, last = (self._request.get_output_tensor(i).data.copy() for i in range(len(self.heads) + 1))
+        return (last[0].transpose(2, 0, 1) if self._rows_first else last[0]), outputs
+
+
+class _Walk:
+    """From an output backwards to the map whose mean it is linear in."""
+
+    def __init__(self, path: Path, number: int, result: ov.Node) -> None:
+        self._complaint = f"{path}: output {number} is not linear in the mean of a map, so no map of it is exact"
+        weights = bias = None
+        logistic = False
+        port = result.input_value(0)
+        while (node := port.get_node()).get_type_name() != "ReduceMean":
+            kind = node.get_type_name()
+            if kind == "Sigmoid" and weights is bias is None:
+                logistic = True
+            elif kind == "Add" and weights is bias is None:
+                bias = self._constant(node.input_value(1)).ravel()
+            elif kind == "MatMul" and weights is None and not node.get_attributes()["transpose_a"]:
+                weights = self._constant(node.input_value(1))
+                weights = weights if node.get_attributes()["transpose_b"] else weights.T
+            elif kind not in _SAME_ROW or not _is_a_row(port):
+                raise InputError(self._complaint)
+            port = node.input_value(0)
+        self.map = node.input_value(0)
+        shape = tuple(self.map.get_shape())
+        axes = {int(axis) % len(shape) for axis in self._constant(node.input_value(1)).ravel()}
+        if weights is None or weights.ndim != 2 or len(shape) != 4 or axes not in ({1, 2}, {2, 3}):
+            raise InputError(self._complaint)
+        self.channels_last = axes == {1, 2}
+        bias = np.zeros(len(weights), np.float32) if bias is None else bias
+        self.head = LinearHead(weights, np.broadcast_to(bias, len(weights)), logistic)
+
+    def _constant(self, port: ov.Output) -> NDArray[np.float32]:
+        """The numbers of a constant, which may be stored in half precision."""
+        node = port.get_node()
+        if node.get_type_name() == "Convert":
+            node = node.input_value(0).get_node()
+        if node.get_type_name() != "Constant":
+            raise InputError(self._complaint)
+        return np.array(node.get_data(), np.float32)
+
+
+def _is_a_row(port: ov.Output) -> bool:
+    """Whether at most one axis is longer than 1, so that no reshaping changes the numbers' order."""
+    return sum(size != 1 for size in port.get_shape()) <= 1
