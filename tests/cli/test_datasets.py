@@ -91,7 +91,7 @@ def test_convert_writes_what_can_be_read_back(capsys, photos, tmp_path, name):
         (["check", "stb", "--root", "absent"], "absent: no such folder"),
         (["check", "folder", "--root", "absent"], "absent: no such file or folder"),
         (["check", "cub200", "--root", ".", "--split", "x"], "no split 'x'; known: train, test, all"),
-        (["check", "coco", "--root", ".", "--option", "labels"], "--option labels: write name=value"),
+        (["check", "coco", "--root", ".", "--option", "labels"], "--option labels: give key=value"),
         (["check", "coco", "--root", ".", "--option", "labels=x"], "labels is 'keypoints' or 'instances', not 'x'"),
         (["check", "coco", "--root", ".", "--option", "x=1"], "unknown option 'x'; known: labels"),
         (["convert", "folder", "x.xml", "--root", "PHOTOS"], "unknown ending '.xml'"),

@@ -120,7 +120,7 @@ def test_a_training_that_did_not_end_is_named(made, tmp_path):
 
 def test_a_setting_without_a_value_is_refused_in_a_line(made, capsys):
     assert main(["annotate", "train", str(made[0].folder), "--network", "hand-full", "--set", "size"]) == 2
-    assert "--set size: write key=value" in capsys.readouterr().err
+    assert "--set size: give key=value" in capsys.readouterr().err
 
 
 def test_a_setting_that_the_recipe_does_not_have_is_named(made):

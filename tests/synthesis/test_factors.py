@@ -67,8 +67,8 @@ def test_the_two_sides_are_balanced():
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("tone", "write factor=value"),
-        ("tone=", "write factor=value"),
+        ("tone", "give factor=value"),
+        ("tone=", "takes whole numbers"),
         ("colour=3", "unknown factor 'colour'; known: person, tone"),
         ("tone=11", "takes whole numbers from 1..10"),
         ("tone=2.5", "takes whole numbers"),

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from sonjit.cli.serve import log_to_stderr, tell_address
-from sonjit.errors import InputError
+from sonjit.key_values import key_values
 
 if TYPE_CHECKING:
     from sonjit.multiview.annotation.project import Project
@@ -242,7 +242,7 @@ def train(
     from sonjit.multiview.automatic.learning import human_frames
     from sonjit.multiview.automatic.runs import learn
 
-    settings = ({} if steps is None else {"steps": str(steps)}) | _settings(setting or [])
+    settings = ({} if steps is None else {"steps": str(steps)}) | dict(key_values(setting or []))
     opened = _open(project)
     try:
         offsets = learn(opened)
@@ -284,13 +284,6 @@ def _train_network(project: Project, recipe: str, settings: dict[str, str], devi
         folder, told = train_network(project, recipe, settings, device=device, progress=shown)
     sys.stdout.write(json.dumps({name: str(value) for name, value in told.items()}, indent=1) + "\n")
     sys.stderr.write(f"look with it: sonjit annotate auto {project.folder} --network {folder}\n")
-
-
-def _settings(given: list[str]) -> dict[str, str]:
-    for one in given:
-        if "=" not in one:
-            raise InputError(f"--set {one}: write key=value")
-    return dict(one.split("=", 1) for one in given)
 
 
 def _open(project: Path) -> Project:

@@ -11,6 +11,7 @@ from cyclopts import App, Group, Parameter
 
 from sonjit.cli.report import progress
 from sonjit.errors import InputError
+from sonjit.key_values import json_values
 
 if TYPE_CHECKING:
     from sonjit.datasets import Dataset, DatasetEntry, Skipped
@@ -184,12 +185,7 @@ def _open(
     """A data set; its first sample is looked at unless all are going to be, or bad ones are wanted too."""
     from sonjit.datasets import open_dataset
 
-    given: dict[str, Any] = {}
-    for option in options or []:
-        key, equals, value = option.partition("=")
-        if not equals:
-            raise InputError(f"--option {option}: write name=value")
-        given[key] = _value(value)
+    given = json_values(options or [], option="--option")
     if limit is not None and limit < 1:
         raise InputError(f"--limit {limit}: take at least 1")
     dataset = open_dataset(name, root, split, check="first" if trust else "none", **given)
@@ -217,14 +213,6 @@ def _looked_at(dataset: Dataset, *, skip_bad: bool, images: bool) -> tuple[list[
                 bad.append(Skipped(f"#{place}", str(error)))
             advance()
     return good, bad
-
-
-def _value(text: str) -> Any:  # noqa: ANN401  # JSON
-    """An option's value: a number, true or false where it looks like one, else the text."""
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
 
 
 def _there(entry: DatasetEntry, root: Path | None) -> str:

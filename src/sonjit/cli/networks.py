@@ -8,9 +8,11 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
+
+from sonjit.key_values import json_values
 
 if TYPE_CHECKING:
     from sonjit.networks.describe import NetworkFacts
@@ -104,26 +106,10 @@ def export(
     entry = network_entry(name)
     if weights is None and entry.weight is None:
         raise InputError(f"{name} has no published weights: give --weights ({entry.where or 'a checkpoint'})")
-    network = create_network(name, weights or "published", **_options(settings))
+    network = create_network(name, weights or "published", **json_values(settings))
     exported = export_network(network, entry.inputs, Path(out), to=to, dynamic_batch=dynamic_batch)
     differences = ", ".join(f"{output} {value:.1e}" for output, value in exported.differences.items())
     sys.stdout.write(
         f"{exported.path}: {exported.size / 1e6:.1f} MB; "
         f"largest difference from PyTorch, as part of each output's range: {differences}\n"
     )
-
-
-def _options(settings: tuple[str, ...]) -> dict[str, Any]:
-    """`key=value` with numbers, true and false as such."""
-    from sonjit.errors import InputError
-
-    options: dict[str, Any] = {}
-    for setting in settings:
-        key, equals, text = setting.partition("=")
-        if not equals:
-            raise InputError(f"--set {setting}: give key=value")
-        try:
-            options[key] = json.loads(text)
-        except ValueError:
-            options[key] = text
-    return options

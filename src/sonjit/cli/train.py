@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
+from sonjit.key_values import key_values
+
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
 
@@ -69,7 +71,7 @@ def train(
     if not recipe:
         raise InputError("say what to train; sonjit train --list shows what there is")
     typed = {"steps": steps, "extra_keypoints": extra_keypoints, "precision": precision}
-    given = dict(_pair(setting) for setting in settings)
+    given = dict(key_values(settings))
     given |= {name: str(value) for name, value in typed.items() if value is not None}
     name = "-".join([Path(recipe).stem, *(["smoke"] if smoke else []), *([ablation] if ablation else [])])
     with show_progress() as progress:
@@ -112,15 +114,6 @@ def _recipes() -> str:
         lines += [f"{name}: {recipe.summary}", f"    from {recipe.data}"]
         lines += [f"    --ablation {key}: {grid.title}" for key, grid in recipe.ablation.items()]
     return "\n".join(lines) + "\n"
-
-
-def _pair(setting: str) -> tuple[str, str]:
-    from sonjit.errors import InputError
-
-    key, equals, value = setting.partition("=")
-    if not equals:
-        raise InputError(f"--set {setting}: give key=value")
-    return key, value
 
 
 @contextmanager

