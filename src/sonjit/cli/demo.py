@@ -22,7 +22,7 @@ def demo(*, out: Annotated[str, Parameter(name="--out")] = "sonjit-demo") -> int
     """
     from sonjit.cli.report import progress
     from sonjit.media import load_frames, open_writer
-    from sonjit.runs import Task, run_task
+    from sonjit.runs import Detect, Inputs, Job, Outputs, run_job
 
     folder = Path(out)
     try:
@@ -35,13 +35,11 @@ def demo(*, out: Annotated[str, Parameter(name="--out")] = "sonjit-demo") -> int
         "hands.mp4": "the clip with the hands drawn in",
     }
     with resources.as_file(resources.files("sonjit") / "assets" / "demo.mp4") as clip:
-        options = (("model", "full"), ("max_instances", 2))
+        processor = Detect("hands", {"model": "full", "max_instances": 2})
+        outputs = Outputs(str(folder / "hands.json"), str(folder / "hands.mp4"))
         with progress(None, "frames") as advance:
-            summary = run_task(
-                Task(str(clip), "hands", options, str(folder / "hands.json"), str(folder / "hands.mp4")),
-                opened=advance.expect,
-                advance=lambda _: advance(),
-            )
+            job = Job(Inputs.find([str(clip)]), outputs)
+            summary = run_job(job, processor, expect=advance.expect, advance=advance)
     header, frames = load_frames(folder / "hands.json")
     with open_writer(folder / "hands.csv", header) as table:
         for frame in frames:

@@ -7,20 +7,19 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from sonjit.cli.lifting import Lifting, lift_from, tell_notes
-from sonjit.cli.options import OUTPUT, Finding, Output, Running, detector_options
+from sonjit.cli.options import OUTPUT, Finding, Input, Output, Running, detector_options
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sonjit.lifting import Lift
 
-_Input = Annotated[str, Parameter(name="INPUT", allow_leading_hyphen=True)]  # - is standard input
 _Mask = Annotated[str | None, Parameter(group=OUTPUT)]
 _OUTPUT, _FINDING, _RUNNING, _LIFTING = Output(), Finding(), Running(), Lifting()
 
 
 def hands(
-    source: _Input,
-    /,
-    *,
+    *sources: Input,
     model: Literal["lite", "full"] = "full",
     visibility: Annotated[bool, Parameter(negative="")] = False,
     output: Output = _OUTPUT,
@@ -42,7 +41,7 @@ def hands(
     camera's space, with InterNet's weights.
 
     Args:
-        source: An image, a folder, a glob in quotes, a video, camera:0, or - for standard input.
+        sources: Images, folders, globs in quotes and videos; or camera:0, or - for standard input.
         model: lite is faster, full more exact.
         visibility: Say of each keypoint how likely it is seen and not hidden.
     """
@@ -52,15 +51,13 @@ def hands(
         raise InputError("--flip-horizontal moves hands away from where the camera sees them: leave it out with --lift")
     lift = lift_from(lifting, mirrored=finding.mirrored)
     options: dict[str, Any] = {"model": model} | ({"visibility": True} if visibility else {})
-    status = _find("hands", source, options, output, finding, running, lift=lift)
+    status = _find("hands", sources, options, output, finding, running, lift=lift)
     tell_notes(lift)
     return status
 
 
 def face(
-    source: _Input,
-    /,
-    *,
+    *sources: Input,
     model: Literal["attention", "mesh", "box", "box-full"] = "attention",
     output: Output = _OUTPUT,
     finding: Finding = _FINDING,
@@ -75,16 +72,14 @@ def face(
     `sonjit face crowd.jpg --model box-full --max-instances 50 --save boxes.json` finds small faces as boxes.
 
     Args:
-        source: An image, a folder, a glob in quotes, a video, camera:0, or - for standard input.
+        sources: Images, folders, globs in quotes and videos; or camera:0, or - for standard input.
         model: attention refines lips, eyes and irises; mesh is faster; box and box-full (to about 5 m) give boxes.
     """
-    return _find("face", source, {"model": model}, output, finding, running)
+    return _find("face", sources, {"model": model}, output, finding, running)
 
 
 def body(
-    source: _Input,
-    /,
-    *,
+    *sources: Input,
     model: Literal["lite", "full", "heavy"] = "full",
     mask: _Mask = None,
     output: Output = _OUTPUT,
@@ -102,17 +97,15 @@ def body(
     `sonjit models pull body-lite body-heavy` fetches the two other sizes.
 
     Args:
-        source: An image, a folder, a glob in quotes, a video, camera:0, or - for standard input.
+        sources: Images, folders, globs in quotes and videos; or camera:0, or - for standard input.
         model: lite is fastest, heavy most exact.
         mask: People cut out of the image: .png for an image, .webm for a video; for many files a folder.
     """
-    return _find("body", source, {"model": model, "segmentation": mask is not None}, output, finding, running, mask)
+    return _find("body", sources, {"model": model, "segmentation": mask is not None}, output, finding, running, mask)
 
 
 def holistic(
-    source: _Input,
-    /,
-    *,
+    *sources: Input,
     model: Literal["lite", "full", "heavy"] = "full",
     mask: _Mask = None,
     output: Output = _OUTPUT,
@@ -124,17 +117,17 @@ def holistic(
     `sonjit holistic clip.mp4 --max-instances 2 --save clip.json --draw drawn.mp4` follows two people.
 
     Args:
-        source: An image, a folder, a glob in quotes, a video, camera:0, or - for standard input.
+        sources: Images, folders, globs in quotes and videos; or camera:0, or - for standard input.
         model: Of the body; lite takes the lighter hand and face networks too.
         mask: People cut out of the image: .png for an image, .webm for a video; for many files a folder.
     """
     options = {"model": model, "segmentation": mask is not None}
-    return _find("holistic", source, options, output, finding, running, mask)
+    return _find("holistic", sources, options, output, finding, running, mask)
 
 
 def _find(
     kind: str,
-    source: str,
+    sources: Sequence[str],
     options: dict[str, Any],
     output: Output,
     finding: Finding,
@@ -142,26 +135,10 @@ def _find(
     mask: str | None = None,
     lift: Lift | None = None,
 ) -> int:
-    from sonjit.cli.report import run
-    from sonjit.errors import InputError
-    from sonjit.runs import Task
+    from sonjit.cli.report import report_job
+    from sonjit.runs import Detect, Outputs
 
-    if running.jobs < 1:
-        raise InputError(f"--jobs {running.jobs}: give at least 1")
-    if output.limit is not None and output.limit < 1:
-        raise InputError(f"--limit {output.limit}: give at least 1 frame")
     options |= detector_options(finding, running)
-    task = Task(
-        source,
-        kind,
-        tuple(options.items()),
-        save=output.save,
-        draw=output.draw,
-        mask=mask,
-        measures=output.measures,
-        count=output.count,
-        limit=output.limit,
-        lift=lift,
-    )
-    _ = task.counting  # refuses a wrong name before any work
-    return run(task, jobs=running.jobs)
+    processor = Detect(kind, options, output.measures, output.count, lift)
+    _ = processor.counting  # refuses a wrong name before any work
+    return report_job(sources, processor, Outputs(output.save, output.draw, mask), running)

@@ -36,7 +36,7 @@ class Lifting:
 
 
 def lift_from(lifting: Lifting, *, mirrored: bool, alone: tuple[str, ...] = ()) -> Lift | None:
-    """What is asked for; its networks are loaded.
+    """What is asked for.
 
     Args:
         lifting: the options.
@@ -44,7 +44,7 @@ def lift_from(lifting: Lifting, *, mirrored: bool, alone: tuple[str, ...] = ()) 
         alone: which of the options mean something without --lift too.
 
     Raises:
-        InputError: options that do not go together, or weights that are missing or do not fit.
+        InputError: options that do not go together, or weights that are missing.
     """
     if lifting.lift is None:
         given = [item.name for item in fields(lifting) if getattr(lifting, item.name) != item.default]
@@ -52,9 +52,9 @@ def lift_from(lifting: Lifting, *, mirrored: bool, alone: tuple[str, ...] = ()) 
             raise InputError(f"{', '.join(stray)}: only with --lift internet")
         return None
     from sonjit.geometry import camera_from_text
-    from sonjit.lifting import Lift, create_lifter
+    from sonjit.lifting import Lift
 
-    lift = Lift(
+    return Lift(
         lifting.lift,
         lifting.lift_weights,
         lifting.root_weights,
@@ -62,8 +62,6 @@ def lift_from(lifting: Lifting, *, mirrored: bool, alone: tuple[str, ...] = ()) 
         None if lifting.camera is None else camera_from_text(lifting.camera),
         mirrored,
     )
-    create_lifter(lift)
-    return lift
 
 
 def tell_notes(lift: Lift | None) -> None:

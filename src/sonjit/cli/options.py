@@ -12,6 +12,26 @@ _FINDING = Group("Finding", sort_key=2)
 _RUNNING = Group("Running", sort_key=3)
 
 
+Input = Annotated[str, Parameter(name="INPUT", allow_leading_hyphen=True)]  # - is standard input
+
+
+@Parameter(name="*", group=_RUNNING)
+@dataclass(frozen=True)
+class Several:
+    """How to go through the inputs.
+
+    Attributes:
+        limit: Stop after so many frames of each input file.
+        jobs: Processes for several files, a folder or a glob.
+    """
+
+    limit: int | None = None
+    jobs: int = 1
+
+
+SEVERAL = Several()
+
+
 @Parameter(name="*", group=OUTPUT)
 @dataclass(frozen=True)
 class Output:
@@ -24,14 +44,12 @@ class Output:
         count: Count repetitions of an angle, e.g. left_knee_angle_rad for squats, or with limits in degrees
             left_elbow_angle_rad:70:140; drawn, and a column of the table.
         measures: Add angles, distances and gestures to the table, and gestures to the drawing.
-        limit: Stop after so many frames.
     """
 
     save: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None  # - is standard output
     draw: str | None = None
     count: str | None = None
     measures: Annotated[bool, Parameter(negative="")] = False
-    limit: int | None = None
 
 
 @Parameter(name="*", group=_FINDING)
@@ -62,11 +80,12 @@ class Finding:
 
 @Parameter(name="*", group=_RUNNING)
 @dataclass(frozen=True)
-class Running:
+class Running(Several):
     """What to run it with.
 
     Attributes:
-        jobs: Processes for a folder or glob.
+        limit: Stop after so many frames of each input file.
+        jobs: Processes for several files, a folder or a glob.
         models_dir: Folder with the published weight files.
         detector_model: Detector network of your own.
         landmark_model: Landmark network of your own.
@@ -76,7 +95,6 @@ class Running:
         threads: Per process; 0 for all cores.
     """
 
-    jobs: int = 1
     models_dir: str | None = None
     detector_model: str | None = None
     landmark_model: str | None = None
@@ -89,7 +107,7 @@ class Running:
 def detector_options(finding: Finding, running: Running) -> dict[str, Any]:
     """The options of `create_detector` in both; what was left open is absent."""
     given = {item.name: getattr(part, item.name) for part in (finding, running) for item in fields(part)}
-    del given["jobs"]
+    del given["jobs"], given["limit"]
     options = {name: value for name, value in given.items() if value is not None}
     if options.get("smoothing") == "none":
         options["smoothing"] = None

@@ -1,4 +1,4 @@
-"""Do a task and say what came of it: a progress bar, a closing line, a line per problem."""
+"""Run a job and say what came of it: a progress bar, a closing line, a line per problem."""
 
 from __future__ import annotations
 
@@ -7,56 +7,42 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
-    from pathlib import Path
+    from collections.abc import Callable, Generator, Sequence
 
-    from sonjit.errors import SonjitError
-    from sonjit.runs import Summary, Task
-
-
-_ONE = {"hands": "hand", "faces": "face", "bodies": "body", "people": "person"}
+    from sonjit.cli.options import Several
+    from sonjit.results import Frame
+    from sonjit.runs import Outputs, Processor, Summary
 
 
-def run(task: Task, *, jobs: int = 1) -> int:
-    """Do a task with a progress bar and a closing line; 1 if anything could not be read."""
-    from sonjit.cli.batch import media_files, run_files
+def report_job(sources: Sequence[str], processor: Processor, outputs: Outputs, several: Several) -> int:
+    """Run a job with a progress bar, a line per problem and a closing line; 1 if anything could not be read."""
+    from sonjit.runs import Inputs, Job, run_job
 
-    files = media_files(task.source) if task.source != "-" and task.outputs and task.save != "-" else None
-    if files is None:
-        return _run_one(task)
-    counts = {"done": 0, "before": 0, "instances": 0}
-    with progress(len(files), "files") as advance:
-
-        def done(_: Path, result: Summary | SonjitError | None) -> None:
-            counts["before"] += result is None
-            if result is not None and not isinstance(result, Exception):
-                counts["done"] += 1
-                counts["instances"] += result.instances
-            advance()
-
-        failures = run_files(task, files, jobs=jobs, done=done)
-    for line in failures:
+    job = Job(Inputs.find(sources), outputs, several.limit, several.jobs)
+    with progress(None, "frames" if job.inputs.files is None else "files") as advance:
+        summary = run_job(job, processor, expect=advance.expect, advance=advance)
+    for line in (*summary.problems, *summary.notes):
         _say(f"sonjit: {line}")
-    before = f", {counts['before']} finished before" if counts["before"] else ""
-    failed = f", {len(failures)} failed" if failures else ""
-    _say(f"{counts['done']} files, {_found(task, counts['instances'])}{before}{failed}; wrote {_outputs(task)}")
-    return 1 if failures else 0
-
-
-def _run_one(task: Task) -> int:
-    from sonjit.runs import run_task
-
-    with progress(None, "frames") as advance:
-        summary = run_task(task, opened=advance.expect, advance=lambda _: advance())
-    for line in summary.problems:
-        _say(f"sonjit: {line}")
-    if not task.outputs:
-        _print_last(summary)
-    rate = f" ({summary.frames / summary.seconds:.0f} frames/s)" if summary.frames > 1 else ""
-    wrote = f"; wrote {_outputs(task)}" if task.outputs else ""
-    frames = "1 frame" if summary.frames == 1 else f"{summary.frames} frames"
-    _say(f"{frames}, {_found(task, summary.instances)} in {summary.seconds:.2f} s{rate}{wrote}")
+    if summary.last is not None and not outputs.paths:
+        _print_last(summary.last)
+    else:
+        sys.stdout.writelines(f"{line}\n" for line in summary.lines)
+    _say(_closing_line(summary, processor))
     return 1 if summary.problems else 0
+
+
+def _closing_line(summary: Summary, processor: Processor) -> str:
+    from sonjit.runs.processor import counted
+
+    found, written = processor.found(summary.instances), summary.written
+    shown = " and ".join(written) if len(written) <= 4 else f"{written[0]} and {len(written) - 1} more"
+    wrote = f"; wrote {shown}" if written else ""
+    if summary.files is not None:
+        before = f", {summary.skipped} finished before" if summary.skipped else ""
+        failed = f", {len(summary.problems)} failed" if summary.problems else ""
+        return f"{summary.files} files, {found}{before}{failed}{wrote}"
+    rate = f" ({summary.frames / summary.seconds:.0f} frames/s)" if summary.frames > 1 else ""
+    return f"{counted(summary.frames, 'frame', 'frames')}, {found} in {summary.seconds:.2f} s{rate}{wrote}"
 
 
 class Advance:
@@ -85,9 +71,9 @@ def progress(total: int | None, unit: str) -> Generator[Advance]:
         yield Advance(lambda: bar.advance(task), lambda count: bar.update(task, total=count))
 
 
-def _print_last(summary: Summary) -> None:
+def _print_last(frame: Frame) -> None:
     """What stands in the newest frame, as a table on standard output."""
-    instances = [] if summary.last is None else list(summary.last.instances())
+    instances = list(frame.instances())
     if not instances:
         return
     from rich.console import Console
@@ -101,17 +87,6 @@ def _print_last(summary: Summary) -> None:
         box = ", ".join(f"{value:.0f}" for value in one.box)
         table.add_row(what, f"{one.score:.2f}", "" if one.id is None else str(one.id), box)
     Console().print(table)
-
-
-def _found(task: Task, count: int) -> str:
-    from sonjit.runs import LISTS
-
-    plural = LISTS[task.kind]
-    return f"1 {_ONE[plural]}" if count == 1 else f"{count} {plural}"
-
-
-def _outputs(task: Task) -> str:
-    return " and ".join(task.outputs)
 
 
 def _say(line: str) -> None:

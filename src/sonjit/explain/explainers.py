@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
 from sonjit.explain.overlay import draw_boxes, draw_outline, enlarge, overlay, panel, place, side_by_side
-from sonjit.explain.run import Explained
 from sonjit.media.drawing.labels import draw_captions
 from sonjit.metrics.localization import box_from_map
 
@@ -23,6 +22,36 @@ if TYPE_CHECKING:
     from sonjit.results import Hand
 
 
+class Explained(NamedTuple):
+    """What explains one image.
+
+    Attributes:
+        record: for files of results, such as `{"hands": [...]}`.
+        lines: in words, one line for each thing that was explained.
+        drawn: (H, W', 3) uint8, a panel per target side by side; None where no drawing was asked for.
+    """
+
+    record: dict[str, Any]
+    lines: list[str]
+    drawn: NDArray[np.uint8] | None
+
+
+class Explainer(Protocol):
+    """Explains images, one after the other."""
+
+    def explain(self, rgb: NDArray[np.uint8], time: float | None, *, draw: bool) -> Explained:
+        """Explain an image (H, W, 3); `time` in seconds, None for a still."""
+        ...
+
+    def reset(self) -> None:
+        """The next image follows no other."""
+        ...
+
+    def close(self) -> None:
+        """Free the networks."""
+        ...
+
+
 class HandsExplained:
     """Finds hands and explains what their landmark network says of each.
 
@@ -31,7 +60,6 @@ class HandsExplained:
         explainer: of their landmark network.
         targets: names that it knows.
         number: only this hand, counted from 1 in the detector's order; all of them where None.
-        model: name for the JSON file.
     """
 
     def __init__(
@@ -41,15 +69,11 @@ class HandsExplained:
         targets: Sequence[str],
         *,
         number: int | None = None,
-        model: str = "hands-full",
     ) -> None:
-        for target in targets:
-            explainer.check(target)
-        self.model = model
         self._detector, self._explainer = detector, explainer
         self._targets, self._number = targets, number
 
-    def __call__(self, rgb: NDArray[np.uint8], time: float | None, *, draw: bool) -> Explained:
+    def explain(self, rgb: NDArray[np.uint8], time: float | None, *, draw: bool) -> Explained:
         """One line per hand and target, one panel per target."""
         hands: list[Hand] = self._detector.detect(rgb, time=time)
         if self._number is not None:
@@ -72,6 +96,14 @@ class HandsExplained:
             for one in looks
         ]
         return Explained(record, lines, self._panels(rgb, hands, maps) if draw else None)
+
+    def reset(self) -> None:
+        """Track no hand of the images before."""
+        self._detector.reset()
+
+    def close(self) -> None:
+        """Free the networks."""
+        self._detector.close()
 
     def _panels(self, rgb: NDArray[np.uint8], hands: list[Hand], maps: list[list[TargetMap]]) -> NDArray[np.uint8]:
         height, width = rgb.shape[:2]
@@ -111,11 +143,10 @@ class ClassesExplained:
         boxes: bool = False,
         backprop: bool = False,
     ) -> None:
-        self.model = network.name
         self._network, self._size, self._names = network, size, names
         self._classes, self._top, self._boxes, self._backprop = classes, top, boxes, backprop
 
-    def __call__(self, rgb: NDArray[np.uint8], time: float | None, *, draw: bool) -> Explained:
+    def explain(self, rgb: NDArray[np.uint8], time: float | None, *, draw: bool) -> Explained:
         """One line and one panel per class."""
         from sonjit.explain.classes import explain_classes
 
@@ -140,6 +171,12 @@ class ClassesExplained:
                 if self._backprop:
                     panels.append(panel(rgb, self._saliency(rgb, one.label), f"{name}, backprop"))
         return Explained({"classes": records}, lines, side_by_side(panels) if draw else None)
+
+    def reset(self) -> None:
+        """Every image stands alone."""
+
+    def close(self) -> None:
+        """Nothing is held but the network."""
 
     def _saliency(self, rgb: NDArray[np.uint8], label: int) -> NDArray[np.float32]:
         from sonjit.explain.classes import backprop_saliency, image_tensor

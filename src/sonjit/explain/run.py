@@ -1,140 +1,216 @@
-"""One input and what becomes of it: every image explained, a drawing and a JSON file."""
+"""An input explained image by image: maps over it, and a file of maps and numbers."""
 
 from __future__ import annotations
 
+import json
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any
 
 from sonjit.errors import InputError
-from sonjit.files import Draft, Output, failing_as_job
-from sonjit.json_text import json_from
-from sonjit.media import open_drawing_writer, open_source
+from sonjit.explain.explainers import ClassesExplained, Explained, HandsExplained
+from sonjit.media import open_drawing_writer
+from sonjit.runs.processor import Outputs, Pass, Processor, Session, Summary, counted, table_header
+from sonjit.runs.records import RecordTable
+from sonjit.runs.run import is_still
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from sonjit.explain.explainers import Explainer
+    from sonjit.media import Source, SourceFrame
+    from sonjit.runs.records import ColumnType, Record
 
-    import numpy as np
-    from numpy.typing import NDArray
+_FRAME: dict[str, ColumnType] = {"frame": int, "time": float, "source": str}
+_HAND: dict[str, ColumnType] = {"instance": int, "handedness": str, "score": float, "id": int}
+_TARGET: dict[str, ColumnType] = {"target": str, "value": float, "unit": str, "bias": float, "box": str, "map": str}
+_CLASS: dict[str, ColumnType] = {
+    "class": str, "label": int, "probability": float, "score": float, "bias": float, "box": str, "map": str,
+}  # fmt: skip
 
-    from sonjit.media import Source
 
-
-class Explained(NamedTuple):
-    """What is said of one image.
+@dataclass(frozen=True)
+class Explain(Processor):
+    """Show which parts of images speak for an answer.
 
     Attributes:
-        record: for the JSON file, such as `{"hands": [...]}`.
-        lines: in words, one line for each thing that was explained.
-        drawn: (H, W', 3) uint8, a panel per target side by side; None where no drawing was asked for.
+        targets: of a hand's landmark network, or classes by name or number; None for the usual ones.
+        model: of hands `full` or `lite`, or a classifier such as `cam-small`.
+        hand: only this one, counted from 1.
+        max_instances: how many hands to look for.
+        mirrored: the images are selfie views.
+        models_dir: folder with the published weight files.
+        landmark_model: hand landmark network of one's own.
+        weights: checkpoint of the classifier.
+        names: text file with the classes' names, one a line.
+        top: how many of the most probable classes.
+        boxes: draw the box around the largest part of each class's map.
+        backprop: draw the gradient's saliency beside each class's map.
     """
 
-    record: dict[str, Any]
-    lines: list[str]
-    drawn: NDArray[np.uint8] | None
-
-
-class Explains(Protocol):
-    """Explains images, one after the other."""
+    targets: tuple[str, ...] | None = None
+    model: str = "full"
+    hand: int | None = None
+    max_instances: int = 2
+    mirrored: bool = False
+    models_dir: str | None = None
+    landmark_model: str | None = None
+    weights: str | None = None
+    names: str | None = None
+    top: int = 1
+    boxes: bool = False
+    backprop: bool = False
 
     @property
-    def model(self) -> str:
-        """Name for the JSON file."""
-        ...
+    def of_classes(self) -> bool:
+        """Whether a classifier is explained."""
+        return self.model.startswith("cam-")
 
-    def __call__(self, rgb: NDArray[np.uint8], time: float | None, *, draw: bool) -> Explained:
-        """Explain an image (H, W, 3); `time` in seconds, None for a still."""
-        ...
+    def found(self, count: int) -> str:
+        """So many maps, or that there was no hand."""
+        nothing = "no hand found" if self.hand is None else f"no hand {self.hand} found"
+        return counted(count, "map", "maps") if count else nothing
 
+    def load(self) -> _Explaining:
+        """Nothing yet: stills and streams want other explainers."""
+        return _Explaining(self)
 
-@dataclass
-class ExplainSummary:
-    """What came of an input.
+    def open_table(self, save: str, source: Source) -> RecordTable:
+        """A record per image; a row per hand and target, or per class."""
+        columns = _FRAME | (_CLASS if self.of_classes else _HAND | _TARGET)
+        name = self.model if self.of_classes else f"hands-{self.model}"
+        return RecordTable(save, table_header(source, name), columns, _rows, _placed)
 
-    Attributes:
-        frames: images looked at.
-        explained: hands or classes, over all of them.
-        lines: of the last image.
-        problems: what could not be read, one line each.
-    """
+    def explainer(self, *, still: bool) -> Explainer:
+        """What explains images that stand alone or follow each other; its networks are loaded."""
+        if self.of_classes:
+            return _classifier(self)
+        from sonjit.detectors import create_detector
+        from sonjit.explain.hands import load_hand_explainer
 
-    frames: int = 0
-    explained: int = 0
-    lines: list[str] = field(default_factory=list[str])
-    problems: list[str] = field(default_factory=list[str])
-
-
-def explain_source(
-    named: str,
-    make: Callable[[Source], Explains],
-    *,
-    save: str | None = None,
-    draw: str | None = None,
-    limit: int | None = None,
-    opened: Callable[[int | None], None] = lambda _: None,
-    advance: Callable[[], None] = lambda: None,
-) -> ExplainSummary:
-    """Explain every image of an input. Ctrl-C keeps what was finished.
-
-    Args:
-        named: what `open_source` takes.
-        make: makes what explains; stills and streams may want different ones.
-        save: JSON file to write, or None.
-        draw: image, folder or video to write, or None.
-        limit: stop after so many images.
-        opened: called with the expected number of images, or None, once the input is open.
-        advance: called after each image.
-    """
-    summary = ExplainSummary()
-    with open_source(named) as source, ExitStack() as outputs:
-        explain = make(source)
-        table = None if save is None else outputs.enter_context(_JsonFile(Path(save), source, explain.model))
-        drawing = None if draw is None else outputs.enter_context(open_drawing_writer(draw, source))
-        opened(source.count if limit is None else min(source.count or limit, limit))
-        for index, time, rgb in source:
-            said = explain(rgb, time, draw=drawing is not None)
-            if table is not None:
-                name = source.frame_source(index)
-                table.write({"index": index, "time": time} | ({"source": name} if name else {}) | said.record)
-            if drawing is not None and said.drawn is not None:
-                drawing.write(said.drawn, time, index=index)
-            summary.frames += 1
-            summary.explained += len(said.lines)
-            summary.lines = said.lines
-            advance()
-            if limit is not None and summary.frames >= limit:
-                break
-        summary.problems = list(source.problems)
-    return summary
-
-
-class _JsonFile(Output):
-    """A header and a list of frames, written one by one."""
-
-    def __init__(self, path: Path, source: Source, model: str) -> None:
-        super().__init__()
-        if path.suffix.lower() != ".json":
-            raise InputError(f"{path}: explanations are saved as .json")
-        self._draft = Draft(path)
-        self._file = self._draft.path.open("w", encoding="utf-8")
-        header = {
-            "source": source.name, "width": source.width, "height": source.height, "fps": source.fps, "model": model,
+        shared: dict[str, Any] = {
+            "models_dir": self.models_dir, "landmark_model": self.landmark_model, "mirrored": self.mirrored,
         }  # fmt: skip
-        self._before = json_from(header)[:-1] + ',"frames":[\n'
+        explainer = load_hand_explainer(self.model, **shared)
+        targets = self.targets or ("handedness",)
+        for target in targets:
+            explainer.check(target)
+        detector = create_detector(
+            "hands", model=self.model, max_instances=self.max_instances, static_image=still, **shared
+        )
+        return HandsExplained(detector, explainer, targets, number=self.hand)
 
-    def write(self, frame: dict[str, Any]) -> None:
-        """Append one frame."""
-        with failing_as_job(self._draft.final):
-            self._file.write(self._before + json_from(frame))
-        self._before = ",\n"
 
-    def _finish(self) -> None:
-        with failing_as_job(self._draft.final):
-            self._file.write((self._before if self._before != ",\n" else "") + "\n]}\n")
-            self._file.close()
-        self._draft.keep()
+class _Explaining(Session):
+    def __init__(self, processor: Explain) -> None:
+        self._processor = processor
+        self._explainers: dict[bool, Explainer] = {}
 
-    def _abort(self) -> None:
-        self._file.close()
-        self._draft.drop()
+    def prepare(self, *, still: bool) -> None:
+        if still not in self._explainers:
+            self._explainers[still] = self._processor.explainer(still=still)
+
+    def begin(self, source: Source, outputs: Outputs) -> _ExplainPass:
+        explainer = self._explainers[is_still(source)]
+        explainer.reset()
+        return _ExplainPass(self._processor, explainer, source, outputs)
+
+    def close(self) -> None:
+        for explainer in self._explainers.values():
+            explainer.close()
+        self._explainers.clear()
+
+
+class _ExplainPass(Pass[Explained]):
+    def __init__(self, processor: Explain, explainer: Explainer, source: Source, outputs: Outputs) -> None:
+        super().__init__()
+        self._source, self._explainer = source, explainer
+        self._table = self._drawing = None
+        self._lines: list[str] = []
+        with ExitStack() as stack:
+            if outputs.save is not None:
+                self._table = stack.enter_context(processor.open_table(outputs.save, source))
+            if outputs.draw is not None:
+                self._drawing = stack.enter_context(open_drawing_writer(outputs.draw, source))
+            self.outputs = stack.pop_all()
+
+    def process(self, frame: SourceFrame) -> Explained:
+        explained = self._explainer.explain(frame.rgb, frame.time, draw=self._drawing is not None)
+        self._lines = explained.lines
+        return explained
+
+    def count(self, result: Explained) -> int:
+        return len(result.lines)
+
+    def write(self, frame: SourceFrame, result: Explained) -> None:
+        if self._table is not None:
+            name = self._source.frame_source(frame.index)
+            about = {"index": frame.index, "time": frame.time} | ({"source": name} if name else {})
+            self._table.write(about | result.record)
+        if self._drawing is not None and result.drawn is not None:
+            self._drawing.write(result.drawn, frame.time, index=frame.index)
+
+    def report(self, summary: Summary) -> None:
+        summary.lines = self._lines
+
+
+def _placed(record: Record, index: int, source: str | None) -> Record:
+    """The record of a still as one of many."""
+    rest = {name: value for name, value in record.items() if name not in ("index", "time", "source")}
+    return {"index": index, "time": None} | ({"source": source} if source else {}) | rest
+
+
+def _rows(record: Record) -> list[Record]:
+    """A row per hand and target or per class; one with the frame alone where there is none."""
+    frame = {"frame": record["index"], "time": record["time"], "source": record.get("source")}
+    rows = [frame | one for one in record.get("classes", [])]
+    for number, hand in enumerate(record.get("hands", [])):
+        rows += [frame | {"instance": number} | hand | one for one in hand["maps"]]
+    return rows or [frame]
+
+
+def _classifier(asked: Explain) -> ClassesExplained:
+    """The classifier in a checkpoint; what `sonjit train cam` wrote beside it says its classes and size."""
+    from sonjit.networks import create_network, load_checkpoint, network_entry
+
+    name = asked.model
+    size = network_entry(name).inputs[0].shape[-1]
+    if asked.weights is None:
+        raise InputError(f"{name}: name its checkpoint with --weights; untrained, its maps mean nothing")
+    path = Path(asked.weights)
+    held = {key.removeprefix("module."): value for key, value in load_checkpoint(path).items()}
+    head = held.get("head.weight", held.get("fc.weight") if name.startswith("cam-resnet") else None)
+    if head is None:
+        raise InputError(f"{path}: holds no layer of classes for {name}; train it first")
+    settings = _settings_beside(path)
+    pooling = settings.get("pooling", "gap")
+    network = create_network(name, path, classes=len(head), pooling=pooling).eval()
+    known: list[str] = _lines(Path(asked.names)) if asked.names else list(settings.get("classes", []))
+    classes = None if asked.targets is None else [_class_number(one, known, len(head)) for one in asked.targets]
+    return ClassesExplained(
+        network, int(settings.get("size", size)), known, classes=classes, top=asked.top, boxes=asked.boxes,
+        backprop=asked.backprop,
+    )  # fmt: skip
+
+
+def _settings_beside(path: Path) -> dict[str, Any]:
+    file = path.with_name("settings.json")
+    try:
+        return dict(json.loads(file.read_text("utf-8"))) if file.is_file() else {}
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(f"{file}: cannot be read ({error}); remove it or copy it again") from None
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return [line.strip() for line in path.read_text("utf-8").splitlines() if line.strip()]
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read as names of classes, one a line ({error})") from None
+
+
+def _class_number(wanted: str, names: list[str], count: int) -> int:
+    if wanted in names:
+        return names.index(wanted)
+    if wanted.isdecimal() and int(wanted) < count:
+        return int(wanted)
+    known = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "") if names else f"0 to {count - 1}"
+    raise InputError(f"--of {wanted}: no such class; known: {known}")

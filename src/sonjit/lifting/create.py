@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -71,9 +70,8 @@ class Lift:
         return notes
 
 
-@lru_cache(maxsize=1)
 def create_lifter(lift: Lift) -> Lifter:
-    """Load the networks; the last lifter is kept for the next file.
+    """Load the networks.
 
     Raises:
         InputError: weights that are missing or do not fit.

@@ -1,120 +1,258 @@
-"""One input and what becomes of it: the hands of every image as meshes, drawn over it and saved."""
+"""The hands of an input as meshes: drawn over it, and saved for animation programs."""
 
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from sonjit.detectors import detect_frames
+from sonjit.detectors import create_detector
 from sonjit.errors import InputError
-from sonjit.media import open_drawing_writer, open_source
+from sonjit.extras import require
+from sonjit.files import Output, write_bytes
+from sonjit.geometry.cameras import assumed_camera, camera_from_text
+from sonjit.lifting import create_lifter
+from sonjit.media import open_drawing_writer
 from sonjit.media.drawing.meshes import draw_mesh
 from sonjit.media.drawing.strokes import LEFT, RIGHT
+from sonjit.meshes.hand_mesh import Sight
+from sonjit.meshes.rigged import RiggedHands
 from sonjit.meshes.writing import check_save, save_meshes
+from sonjit.results import Frame
+from sonjit.runs.processor import Outputs, Pass, Processor, Session, Summary, counted
+from sonjit.runs.run import is_still
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
 
     import numpy as np
     from numpy.typing import NDArray
 
     from sonjit.detectors import Detector
-    from sonjit.media import Source
+    from sonjit.lifting import Lift
+    from sonjit.media import DrawingWriter, Source, SourceFrame
     from sonjit.meshes.hand_mesh import HandMesh, MeshModel
+    from sonjit.networks import Network
     from sonjit.results import Hand
 
 
-@dataclass
-class MeshSummary:
-    """What came of an input.
+@dataclass(frozen=True)
+class MeshHands(Processor):
+    """Turn hands into meshes.
 
     Attributes:
-        frames: images looked at.
-        hands: meshes, over all of them.
-        unplaced: hands without a mesh: lifting could not tell where they are, or put them behind the camera.
-        about: what the model says of itself and of the hands.
-        written: files.
-        problems: what could not be read, one line each.
+        model: `rig`, `handoccnet` or `deformer`.
+        weights: checkpoint of the network.
+        mano, mano_left: files of MANO's hands.
+        variant: which data set Deformer's checkpoint was trained on.
+        max_instances: how many hands to look for.
+        mirrored: the images are selfie views.
+        models_dir: folder with the published weight files.
+        camera: fx,fy,cx,cy in pixels; None assumes one for each size of image.
+        lift: puts the hands into the camera's space before the rig is posed, or None; hands of unknown place are left
+            out.
     """
 
-    frames: int = 0
-    hands: int = 0
-    unplaced: int = 0
-    about: dict[str, Any] = field(default_factory=dict[str, "Any"])
-    written: list[str] = field(default_factory=list[str])
-    problems: list[str] = field(default_factory=list[str])
+    model: str = "rig"
+    weights: str | None = None
+    mano: str | None = None
+    mano_left: str | None = None
+    variant: str = "ho3d"
+    max_instances: int = 2
+    mirrored: bool = False
+    models_dir: str | None = None
+    camera: str | None = None
+    lift: Lift | None = None
+
+    save_ending = ".glb"
+    figures_ending = ".png"
+
+    def found(self, count: int) -> str:
+        """So many hands."""
+        return counted(count, "hand", "hands")
+
+    def load(self) -> _Meshing:
+        """What lifts; detectors and networks follow with the first input."""
+        return _Meshing(self)
+
+    def network(self) -> Network | None:
+        """The network that sees meshes; None of the rig."""
+        if self.model == "rig":
+            return None
+        require("torch", f"--model {self.model}")
+        from sonjit.meshes import mano_networks
+
+        if self.model == "deformer":
+            return mano_networks.load_deformer(self.weights, self.mano, self.mano_left, self.variant)
+        return mano_networks.load_handoccnet(self.weights, self.mano)
+
+    def mesh_model(self, network: Network | None, *, features: bool = False) -> MeshModel:
+        """What turns the hands of one input into meshes.
+
+        Args:
+            network: that of `network()`.
+            features: keep the maps of HandOccNet.
+        """
+        sight = _sight(self.camera)
+        if network is None:
+            lifted_by = None if self.lift is None else self.lift.network
+            return RiggedHands(sight, self.models_dir, mirrored=self.mirrored, lifted_by=lifted_by)
+        from sonjit.meshes import mano_networks
+
+        if isinstance(network, mano_networks.DeformerNetwork):
+            return mano_networks.DeformerHands(network, sight, mirrored=self.mirrored)
+        assert isinstance(network, mano_networks.HandOccNetwork)
+        return mano_networks.HandOccHands(network, sight, mirrored=self.mirrored, features=features)
 
 
-def mesh_source(
-    named: str,
-    make: Callable[[Source], tuple[Detector[Any], MeshModel]],
-    *,
-    rigged: bool,
-    lift: Callable[[NDArray[np.uint8], list[Hand]], list[Hand]] | None = None,
-    save: str | None = None,
-    draw: str | None = None,
-    limit: int | None = None,
-    opened: Callable[[int | None], None] = lambda _: None,
-    advance: Callable[[], None] = lambda: None,
-) -> MeshSummary:
+class _Meshing(Session):
+    def __init__(self, processor: MeshHands) -> None:
+        self._processor = processor
+        self._lift = None if processor.lift is None else create_lifter(processor.lift).lift
+        self._detectors: dict[bool, Detector[Any]] = {}
+        self._network: Network | None = None
+
+    def prepare(self, *, still: bool) -> None:
+        asked = self._processor
+        if not self._detectors:
+            self._network = asked.network()
+            asked.mesh_model(self._network)  # finds the rig's files
+        if still not in self._detectors:
+            self._detectors[still] = create_detector(
+                "hands", max_instances=asked.max_instances, static_image=still, models_dir=asked.models_dir,
+                mirrored=asked.mirrored, smoothing=None if still else "one_euro",
+            )  # fmt: skip
+
+    def begin(self, source: Source, outputs: Outputs) -> MeshPass:
+        detector = self._detectors[is_still(source)]
+        detector.reset()
+        model = self._processor.mesh_model(self._network, features=outputs.figures is not None)
+        return MeshPass(source, detector, model, outputs, self._lift)
+
+    def close(self) -> None:
+        for detector in self._detectors.values():
+            detector.close()
+        self._detectors.clear()
+
+
+class MeshPass(Pass[Frame]):
     """Find the hands of every image of an input, make meshes of them, write and draw these.
 
-    All images are looked at first, for a hand's size comes out of the whole video; drawing reads them once more.
-    Ctrl-C ends the looking: what was seen is written.
+    All images are processed first, for a hand's size comes out of the whole video; drawing reads them once more.
+    Ctrl-C ends the first reading: what was seen is written.
 
     Args:
-        named: what `open_source` takes.
-        make: the detector and the model for a source.
-        rigged: the model will have a rig's motions.
-        lift: puts the hands of an image into the camera's space before the model looks at them, or None; hands of
+        source: an open source.
+        detector: of hands.
+        model: turns what was found into meshes.
+        outputs: files for meshes or their parameters (see `check_save`), annotated output, and maps.
+        lift: puts the hands of an image into the camera's space before the model sees them, or None; hands of
             unknown place are left out.
-        save: file for meshes or their parameters, or None; see `check_save`.
-        draw: image, folder or video to write, or None.
-        limit: stop after so many images.
-        opened: called with the expected number of images, or None, once the input is open.
-        advance: called after each image that was looked at.
     """
-    summary = MeshSummary()
-    with open_source(named) as source, ExitStack() as outputs:
-        if save is not None:
-            check_save(save, source, rigged=rigged)
-        if draw is not None and source.kind == "camera":
-            raise InputError(f"{named}: drawing reads a source twice; record it first: sonjit hands {named} --draw F")
-        drawing = None if draw is None else outputs.enter_context(open_drawing_writer(draw, source))
-        detector, model = make(source)
-        opened(source.count if limit is None else min(source.count or limit, limit))
-        seen: list[tuple[int, float | None]] = []
-        stopped: KeyboardInterrupt | None = None
-        try:
-            for frame, rgb in detect_frames(source, detector):
-                if lift is not None:
-                    lifted = lift(rgb, frame.hands)
-                    frame.hands = [hand for hand in lifted if (hand.keypoints_3d[:, 2] > 0).all()]  # NaN is not
-                    summary.unplaced += len(lifted) - len(frame.hands)
-                model.look(frame, rgb)
-                seen.append((frame.index, frame.time))
-                summary.hands += len(frame.hands)
-                advance()
-                if limit is not None and len(seen) >= limit:
-                    break
-        except KeyboardInterrupt as stop:
-            stopped = stop
-        model.finish()
-        summary.frames, summary.problems, summary.about = len(seen), list(source.problems), model.about()
-        if save is not None:
-            summary.written += save_meshes(save, source, model, seen)
-        if drawing is not None and draw is not None and seen:
-            last = seen[-1][0]
-            for index, time, rgb in source:
+
+    def __init__(
+        self,
+        source: Source,
+        detector: Detector[Any],
+        model: MeshModel,
+        outputs: Outputs,
+        lift: Callable[[NDArray[np.uint8], list[Hand]], list[Hand]] | None = None,
+    ) -> None:
+        super().__init__()
+        self._source, self._detector, self._model, self._lift = source, detector, model, lift
+        self._unplaced = 0
+        if outputs.save is not None:
+            check_save(outputs.save, source, rigged=isinstance(model, RiggedHands))
+        if outputs.draw is not None and source.kind in ("video", "camera") and not source.files:
+            name = source.name
+            raise InputError(f"{name}: drawing reads a source twice; record it first: sonjit hands {name} --draw F")
+        with ExitStack() as stack:
+            drawing = None if outputs.draw is None else stack.enter_context(open_drawing_writer(outputs.draw, source))
+            self._files = stack.enter_context(_MeshFiles(source, model, outputs, drawing))
+            self.outputs = stack.pop_all()
+
+    def process(self, frame: SourceFrame) -> Frame:
+        """The hands of an image, which the model has seen then."""
+        found = self._detector.detect(frame.rgb, time=frame.time)
+        result = Frame.holding(frame.index, frame.time, found, self._source.frame_source(frame.index))
+        if self._lift is not None:
+            lifted = self._lift(frame.rgb, result.hands)
+            result.hands = [hand for hand in lifted if (hand.keypoints_3d[:, 2] > 0).all()]  # NaN is not
+            self._unplaced += len(lifted) - len(result.hands)
+        self._model.look(result, frame.rgb)
+        self._files.seen.append((frame.index, frame.time))
+        return result
+
+    def count(self, result: Frame) -> int:
+        """Its hands."""
+        return len(result.hands)
+
+    def report(self, summary: Summary) -> None:
+        """How well each hand fits."""
+        for hand in self._model.about().get("hands", []):
+            frames = counted(hand["frames"], "frame", "frames")
+            error = f"{hand['fit_error_mm']:.1f} mm from its keypoints on average"
+            summary.lines.append(f"{hand['name']}: {frames}, {error}")
+        if self._unplaced:
+            hands = counted(self._unplaced, "hand", "hands")
+            summary.notes.append(f"{hands} left out: lifting could not tell where they are")
+        summary.written = self._files.written
+
+
+class _MeshFiles(Output):
+    """What is written once all images were seen.
+
+    Attributes:
+        seen: index and time of each image.
+        written: files.
+    """
+
+    def __init__(self, source: Source, model: MeshModel, outputs: Outputs, drawing: DrawingWriter | None) -> None:
+        super().__init__()
+        self._source, self._model, self._outputs, self._drawing = source, model, outputs, drawing
+        self.seen: list[tuple[int, float | None]] = []
+        self.written: list[str] = []
+
+    def _finish(self) -> None:
+        self._model.finish()
+        if self._outputs.save is not None:
+            self.written += save_meshes(self._outputs.save, self._source, self._model, self.seen)
+        if self._drawing is not None and self._outputs.draw is not None and self.seen:
+            problems, last = list(self._source.problems), self.seen[-1][0]
+            for index, time, rgb in self._source:
                 if index > last:
                     break
-                drawing.write(draw_meshes(rgb, model.meshes(index)), time, index=index)
-            summary.written.append(draw)
-        if stopped is not None:
-            raise stopped
-    return summary
+                self._drawing.write(draw_meshes(rgb, self._model.meshes(index)), time, index=index)
+            self._source.problems[:] = problems  # the second reading finds them again
+            self.written.append(self._outputs.draw)
+        if self._outputs.figures is not None and _draw_maps(Path(self._outputs.figures), self._model):
+            self.written.append(self._outputs.figures)
+
+    def _abort(self) -> None: ...
+
+
+def _sight(camera: str | None) -> Callable[[int, int], Sight]:
+    """The camera given, or one assumed for each size of image."""
+    if camera is None:
+        return lambda width, height: Sight(assumed_camera(width, height), assumed=True)
+    given = Sight(camera_from_text(camera), assumed=False)
+    return lambda width, height: given
+
+
+def _draw_maps(path: Path, model: MeshModel) -> bool:
+    """The maps of the first hand; none where no hand was seen."""
+    from sonjit.explain.overlay import draw_feature_maps, occlusion_maps
+    from sonjit.media.annotated.images import encode_image
+    from sonjit.meshes.mano_networks import HandOccHands
+
+    assert isinstance(model, HandOccHands)
+    if model.seen is None:
+        return False
+    crop, outputs = model.seen
+    data = encode_image(draw_feature_maps(occlusion_maps(outputs), crop), path.suffix.lower())
+    write_bytes(path, data)
+    return True
 
 
 def draw_meshes(rgb: NDArray[np.uint8], meshes: list[HandMesh]) -> NDArray[np.uint8]:

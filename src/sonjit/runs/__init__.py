@@ -1,16 +1,25 @@
-"""One input and what becomes of it: the data path from a source to its files, as the command line and server run it."""
+"""One call from inputs to files: the runner that every command and the server share, and what detectors do in it."""
 
-from sonjit.runs.annotations import Counting, Meaning, Said, table_columns
-from sonjit.runs.run import LISTS, STREAM_SMOOTHING, Summary, Task, run_task
+from sonjit.runs.annotations import Annotations, Annotator, Counting, table_columns
+from sonjit.runs.detect import Detect
+from sonjit.runs.inputs import Inputs
+from sonjit.runs.job import Job, run_job
+from sonjit.runs.processor import Outputs, Pass, Processor, Session, Summary
+from sonjit.runs.run import run_input
 
 __all__ = [
-    "LISTS",
-    "STREAM_SMOOTHING",
+    "Annotations",
+    "Annotator",
     "Counting",
-    "Meaning",
-    "Said",
+    "Detect",
+    "Inputs",
+    "Job",
+    "Outputs",
+    "Pass",
+    "Processor",
+    "Session",
     "Summary",
-    "Task",
-    "run_task",
+    "run_input",
+    "run_job",
     "table_columns",
 ]

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
+from sonjit.detectors.kinds import find_kind, find_model
 from sonjit.errors import InputError
 from sonjit.measures import MEASURE_NAMES, GestureSmoother, RepetitionCounter, gesture_of, measures
 from sonjit.results import Hand
@@ -14,8 +15,6 @@ if TYPE_CHECKING:
     from sonjit.measures import Gesture
     from sonjit.results import Frame
 
-_KINDS = {"hands": ("hand",), "face": ("face",), "body": ("body",), "holistic": ("body", "hand", "face")}
-"""For each kind of detector the kinds of instances that it gives."""
 _BOX = ("x_min", "y_min", "x_max", "y_max")
 
 Columns: TypeAlias = "dict[str, type[float] | type[str]]"
@@ -26,10 +25,10 @@ def table_columns(model: str, *, measures: bool, counts: bool = False) -> Column
 
     Boxes always have theirs: the six keypoints of a face do not tell where its box is.
     """
-    kind, _, name = model.partition("-")
-    columns: Columns = dict.fromkeys(_BOX, float) if name.startswith("box") else {}
+    entry, asked = find_model(model.partition("+")[0])
+    columns: Columns = dict.fromkeys(_BOX, float) if asked.is_box else {}
     if measures and not columns:
-        kinds = _KINDS[kind]
+        kinds = entry.instances
         if "hand" in kinds:
             columns |= {"gesture": str, "gesture_score": float}
         columns |= {name: float for one in kinds for name in MEASURE_NAMES[one]}
@@ -56,7 +55,9 @@ class Counting:
     def from_text(cls, text: str, kind: str) -> Counting:
         """Read `NAME` or `NAME:LOW:HIGH`, the limits in degrees, for a kind of detector."""
         name, *limits = text.split(":")
-        known = [measure for one in _KINDS[kind] for measure in MEASURE_NAMES[one] if measure.endswith("_rad")]
+        known = [
+            measure for one in find_kind(kind).instances for measure in MEASURE_NAMES[one] if measure.endswith("_rad")
+        ]
         if name not in known:
             raise InputError(f"--count {text}: no angle {name!r}; known: {', '.join(known)}")
         if not limits:
@@ -70,15 +71,15 @@ class Counting:
         return cls(name, low, high)
 
 
-class Said(NamedTuple):
-    """What is said of one frame: its further columns' values per instance, and lines for the top of the image."""
+class Annotations(NamedTuple):
+    """Of one frame: its further columns' values per instance, and lines for the top of the image."""
 
     extras: list[dict[str, float | str | None]] | None
     captions: list[str]
 
 
-class Meaning:
-    """Says what is in the frames of one stream: follows gestures and counts repetitions.
+class Annotator:
+    """Annotates the frames of one stream: follows gestures and counts repetitions.
 
     Args:
         columns: the table's further columns; empty for none.
@@ -91,8 +92,8 @@ class Meaning:
         self._counters: dict[tuple[int, str | None], RepetitionCounter] = {}
         self._time = 0.0
 
-    def of(self, frame: Frame) -> Said:
-        """What is said of the next frame."""
+    def annotate(self, frame: Frame) -> Annotations:
+        """Measures and captions of the next frame."""
         self._time = max(self._time, frame.time or 0.0)  # a damaged video's times may step back
         rows: list[dict[str, float | str | None]] = []
         captions: list[str] = []
@@ -109,7 +110,7 @@ class Meaning:
                 captions.append(f"#{one.id}: {count} repetition{'' if count == 1 else 's'}")
             row |= dict(zip(_BOX, one.box, strict=True))
             rows.append({name: row[name] for name in self._columns if name in row})
-        return Said(rows if self._columns else None, captions)
+        return Annotations(rows if self._columns else None, captions)
 
     def _gesture(self, hand: Hand) -> Gesture:
         """The steady gesture of a tracked hand, or that of a still."""

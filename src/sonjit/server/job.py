@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from sonjit.errors import JobError
 from sonjit.files import atomic_file
-from sonjit.media import TABLE_ENDINGS, convert_table, natural_key
-from sonjit.runs import Task, run_task
+from sonjit.media import TABLE_ENDINGS, convert_table, natural_key, open_source
+from sonjit.runs import Detect, Outputs, run_input
 from sonjit.server.errors import refusal_from
 from sonjit.server.options import detector_arguments
 
@@ -153,28 +153,26 @@ class Job:
         lines, path = self.folder / "result.jsonl", self.folder / f"result{ending}"
         with self._converting:
             if not path.exists():
-                convert_table(lines, path, self._task().columns)
+                convert_table(lines, path, self._processor.columns)
         return path
 
-    def _task(self) -> Task:
-        """What is to be done; several drawings go into a folder first."""
+    @property
+    def _processor(self) -> Detect:
         arguments = detector_arguments(self.options) | {"threads": 1}  # streams keep the other cores
-        drawing = self.drawing
-        return Task(
-            str(self.given.source),
-            self.kind,
-            tuple(arguments.items()),
-            save=str(self.folder / "result.jsonl"),
-            draw=None if drawing is None else str(drawing).removesuffix(".zip"),
-            measures=self.options.get("measures", False),
-            name=self.given.name,
-        )
+        return Detect(self.kind, arguments, measures=self.options.get("measures", False))
 
     def _work(self) -> None:
-        summary = run_task(self._task(), opened=self._opened, advance=self._advance)
+        drawing = self.drawing
+        outputs = Outputs(
+            str(self.folder / "result.jsonl"),
+            None if drawing is None else str(drawing).removesuffix(".zip"),  # several drawings go into a folder first
+        )
+        with self._processor.load() as session, open_source(self.given.source) as source:
+            source.name = self.given.name
+            summary = run_input(session, source, outputs, opened=self._opened, advance=self._advance)
         self.problems = [self._told(line) for line in summary.problems]
-        if self.drawing is not None and self.drawing.suffix == ".zip":
-            self._zip(self.drawing)
+        if drawing is not None and drawing.suffix == ".zip":
+            self._zip(drawing)
 
     def _opened(self, count: int | None) -> None:
         self.of = count

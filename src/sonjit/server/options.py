@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from sonjit.detectors.kinds import KINDS
-from sonjit.runs import STREAM_SMOOTHING
 from sonjit.server.errors import RefusedError
 from sonjit.server.sessions import TARGETS, TARGETS_TOLD
 
@@ -80,7 +79,7 @@ class Spec:
             "static_image": still,
             "mirrored": False,
             "flip_horizontal": False,
-            "smoothing": "none" if still else STREAM_SMOOTHING[kind],
+            "smoothing": "none" if still else find_kind(kind).stream_smoothing,
             "min_detection_score": entry.detection_scores.get(options["model"], 0.5),
             "min_presence_score": 0.5,
             "search_interval": 5,

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sonjit.detectors.kinds import find_kind
 from sonjit.detectors.kinds.hands import box_around_hand
 from sonjit.explain import load_hand_explainer
 from sonjit.json_text import json_from
 from sonjit.results import Frame, shortest_floats
-from sonjit.runs import LISTS, Meaning, table_columns
+from sonjit.runs import Annotator, table_columns
 from sonjit.server.encode import json_of_all, strict_dict
 from sonjit.skeletons import load_skeleton
 
@@ -49,7 +50,7 @@ class Looker:
     def __init__(self, spec: Spec, detector: Detector[Any], explainers: Explainers) -> None:
         self.detector = detector
         self._explainers = explainers
-        self.list = LISTS[spec.kind]
+        self.list = find_kind(spec.kind).list_name
         self._begin(spec)
 
     def reset(self) -> None:
@@ -84,7 +85,7 @@ class Looker:
         if frame.time is None or not frame.time >= self._time_s:  # a clip that begins anew
             self._forget()
         self._time_s = frame.time or 0.0
-        rows = self._meaning.of(frame).extras or []
+        rows = self._annotator.annotate(frame).extras or []
         return [_members(row) for row in rows]
 
     def _begin(self, spec: Spec) -> None:
@@ -93,7 +94,7 @@ class Looker:
         self._forget()
 
     def _forget(self) -> None:
-        self._meaning, self._time_s = Meaning(self._columns, None), 0.0
+        self._annotator, self._time_s = Annotator(self._columns, None), 0.0
 
 
 def _members(row: dict[str, Any]) -> Said:

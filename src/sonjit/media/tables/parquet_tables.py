@@ -19,10 +19,12 @@ if TYPE_CHECKING:
     from sonjit.results import Frame
 
 ROWS_PER_GROUP = 32_768  # about 780 hands; a group is what waits in memory
-_METADATA_KEY = b"sonjit"
+METADATA_KEY = b"sonjit"
+"""Under which a file's metadata holds the header as JSON."""
 
 
-def _pyarrow() -> Any:  # noqa: ANN401  # a module; its stubs are partial
+def arrow() -> Any:  # noqa: ANN401  # a module; its stubs are partial
+    """PyArrow with its Parquet; MissingExtraError where it is not installed."""
     with needed_for("reading or writing Parquet"):
         import pyarrow as pa
         import pyarrow.parquet  # pyright: ignore[reportUnusedImport]  # makes pa.parquet exist
@@ -36,7 +38,7 @@ def _schema(pa: Any, header: Header, layout: Layout) -> Any:  # noqa: ANN401
     types |= dict.fromkeys(("kind", "handedness", "name", SOURCE_COLUMN), pa.string())
     types |= {name: pa.string() if kind is str else pa.float64() for name, kind in layout.extra.items()}
     fields = [pa.field(name, types[name], nullable=name != "frame") for name in layout.columns]
-    return pa.schema(fields, metadata={_METADATA_KEY: json_from(header.to_dict()).encode()})
+    return pa.schema(fields, metadata={METADATA_KEY: json_from(header.to_dict()).encode()})
 
 
 class ParquetWriter(FrameWriter):
@@ -44,7 +46,7 @@ class ParquetWriter(FrameWriter):
 
     def __init__(self, path: Path, header: Header, extra: ExtraTypes) -> None:
         super().__init__()
-        self._pa = _pyarrow()
+        self._pa = arrow()
         self._draft = Draft(path)
         self._header = header
         self._extra = extra
@@ -94,9 +96,9 @@ class ParquetWriter(FrameWriter):
 
 def load_parquet(path: Path) -> tuple[Header, list[Frame]]:
     """Read what ParquetWriter wrote."""
-    with _pyarrow().parquet.ParquetFile(path) as file:
+    with arrow().parquet.ParquetFile(path) as file:
         metadata = file.schema_arrow.metadata or {}
-        header = Header.from_dict(json.loads(metadata.get(_METADATA_KEY, b"{}")))
+        header = Header.from_dict(json.loads(metadata.get(METADATA_KEY, b"{}")))
 
         def rows() -> Generator[dict[str, Any]]:
             for batch in file.iter_batches():

@@ -1,0 +1,187 @@
+"""A detector over an input: tables, annotated output and masks of what it finds."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Self
+
+from sonjit.detectors import create_detector
+from sonjit.detectors.kinds import find_kind
+from sonjit.lifting import create_lifter
+from sonjit.media import (
+    Header,
+    draw_frame,
+    mask_from_frame,
+    open_drawing_writer,
+    open_mask_writer,
+    open_writer,
+)
+from sonjit.media.tables.json_tables import open_json_lines
+from sonjit.results import Frame
+from sonjit.runs.annotations import Annotations, Annotator, Columns, Counting, table_columns
+from sonjit.runs.processor import Outputs, Pass, Processor, Session, Summary, counted
+from sonjit.runs.run import is_still
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+    from types import TracebackType
+
+    from sonjit.detectors import Detector
+    from sonjit.lifting import Lift
+    from sonjit.lifting.lifter import Lifter
+    from sonjit.media import Source, SourceFrame
+    from sonjit.results import Instance
+
+
+@dataclass(frozen=True)
+class Detect(Processor):
+    """Find instances of one kind.
+
+    Attributes:
+        kind: of detector.
+        options: of `create_detector`, as given; what is not given depends on whether the input is a still.
+        measures: write measures and gestures into the table.
+        count: angle whose repetitions to count, as `Counting.from_text` reads it, or None.
+        lift: with what to put what was found into the camera's space, or None.
+    """
+
+    kind: str
+    options: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    measures: bool = False
+    count: str | None = None
+    lift: Lift | None = None
+
+    def found(self, count: int) -> str:
+        """So many of its kind."""
+        entry = find_kind(self.kind)
+        return counted(count, entry.result.__name__.lower(), entry.list_name)
+
+    @property
+    def model(self) -> str:
+        """Name of the model for the table's header, e.g. `hands-full`, or `hands-full+internet`."""
+        lifted = "" if self.lift is None else f"+{self.lift.network}"
+        return f"{self.kind}-{self.options['model']}{lifted}"
+
+    @property
+    def columns(self) -> Columns:
+        """Names and types of the table's further columns."""
+        return table_columns(self.model, measures=self.measures, counts=self.count is not None)
+
+    @property
+    def counting(self) -> Counting | None:
+        """What to count; InputError where it names no angle."""
+        return None if self.count is None else Counting.from_text(self.count, self.kind)
+
+    def load(self) -> _Detecting:
+        """Load what lifts; detectors follow with the first input of theirs."""
+        return _Detecting(self)
+
+    def open_table(self, save: str, source: Source) -> FrameTable:
+        """A table of frames."""
+        return FrameTable(save, self, source)
+
+
+class FrameTable:
+    """A table of a detector's frames."""
+
+    def __init__(self, save: str, processor: Detect, source: Source) -> None:
+        header = Header.from_source(source, processor.model, find_kind(processor.kind).list_name)
+        self.writer = open_writer(save, header, processor.columns)
+
+    def append_part(self, path: Path, index: int, source: str | None) -> None:
+        """Append the frame of a still's own table."""
+        with open_json_lines(path) as (_, frames):
+            for frame, extras in frames:
+                self.writer.write(replace(frame, index=index, time=None, source=source), extras)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.writer.__exit__(kind, error, traceback)
+
+
+class _Detecting(Session):
+    """One detector for stills and one for streams, as they are needed."""
+
+    def __init__(self, processor: Detect) -> None:
+        self._processor = processor
+        self._detectors: dict[bool, Detector[Any]] = {}
+        self._lifter = None if processor.lift is None else create_lifter(processor.lift)
+
+    def prepare(self, *, still: bool) -> None:
+        """Open the detector."""
+        if still not in self._detectors:
+            kind = self._processor.kind
+            unsaid = {"static_image": still, "smoothing": None if still else find_kind(kind).stream_smoothing}
+            self._detectors[still] = create_detector(kind, **unsaid | dict(self._processor.options))  # pyright: ignore[reportArgumentType]
+
+    def begin(self, source: Source, outputs: Outputs) -> _DetectPass:
+        """Open the outputs; the detector forgets the input before."""
+        detector = self._detectors[is_still(source)]
+        detector.reset()
+        return _DetectPass(self._processor, detector, self._lifter, source, outputs)
+
+    def close(self) -> None:
+        """Close the detectors."""
+        for detector in self._detectors.values():
+            detector.close()
+        self._detectors.clear()
+
+
+class _DetectPass(Pass[Frame]):
+    def __init__(
+        self, processor: Detect, detector: Detector[Any], lifter: Lifter | None, source: Source, outputs: Outputs
+    ) -> None:
+        super().__init__()
+        self._source, self._detector, self._lifter = source, detector, lifter
+        self._list = find_kind(processor.kind).list_name
+        columns = processor.columns
+        self._annotator = Annotator(columns, processor.counting)
+        self._table = self._drawing = self._mask = None
+        with ExitStack() as stack:  # a refusal of the second output takes back the first
+            if outputs.save is not None:
+                self._table = stack.enter_context(FrameTable(outputs.save, processor, source)).writer
+            if outputs.draw is not None:
+                self._drawing = stack.enter_context(open_drawing_writer(outputs.draw, source))
+            if outputs.mask is not None:
+                self._mask = stack.enter_context(open_mask_writer(outputs.mask, source))
+            self.outputs = stack.pop_all()
+        self._annotated = bool(columns) or self._drawing is not None
+        self._last: Frame | None = None
+
+    def process(self, frame: SourceFrame) -> Frame:
+        found = self._detector.detect(frame.rgb, time=frame.time)
+        result = Frame.holding(frame.index, frame.time, found, self._source.frame_source(frame.index))
+        if self._lifter is not None:
+            result.hands = self._lifter.lift(frame.rgb, result.hands)
+        self._last = result
+        return result
+
+    def count(self, result: Frame) -> int:
+        return len(result.results(self._list))
+
+    def write(self, frame: SourceFrame, result: Frame) -> None:
+        said = self._annotator.annotate(result) if self._annotated else Annotations(None, [])
+        if self._table is not None:
+            self._table.write(result, said.extras)
+        if self._drawing is not None:
+            drawn = draw_frame(frame.rgb, result, captions=said.captions)
+            self._drawing.write(drawn, frame.time, index=frame.index)
+        if self._mask is not None:
+            self._mask.write(frame.rgb, mask_from_frame(result), frame.time, index=frame.index)
+
+    def report(self, summary: Summary) -> None:
+        summary.last = self._last
+        if self._last is not None and not summary.written:
+            summary.lines = [_line(one) for _, one in self._last.instances()]
+
+
+def _line(one: Instance) -> str:
+    what = f"{one.handedness} {one.kind}" if one.handedness else one.kind
+    box = ", ".join(f"{value:.0f}" for value in one.box)
+    return f"{what} {one.score:.2f}{'' if one.id is None else f' #{one.id}'} at {box}"

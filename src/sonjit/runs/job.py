@@ -1,0 +1,221 @@
+"""One call of the command line: any number of inputs, in several processes, and resumable.
+
+What was finished with the same options is not made again, so a run that was stopped goes on where it stood. A single
+table for many stills is made the same way: a table per still in a work folder beside it, joined at the end.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+from sonjit.errors import InputError, SonjitError
+from sonjit.media import open_source
+from sonjit.pools import run_calls
+from sonjit.runs.inputs import is_many, place_outputs
+from sonjit.runs.processor import Outputs, Summary
+from sonjit.runs.resume import FinishedLog, key_of, note_finished
+from sonjit.runs.run import is_still, run_input
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from sonjit.media import Source
+    from sonjit.runs.inputs import Inputs
+    from sonjit.runs.processor import Processor, Session, Table
+
+_NOTHING = Outputs()
+
+
+@dataclass(frozen=True)
+class Job:
+    """What goes in and what comes out.
+
+    Attributes:
+        inputs: to process.
+        outputs: for many inputs folders, or names with `{name}` in them; `save` may be one table for all stills.
+        limit: stop after so many frames of each input file.
+        jobs: processes for many inputs; 1 works in this one.
+    """
+
+    inputs: Inputs
+    outputs: Outputs = _NOTHING
+    limit: int | None = None
+    jobs: int = 1
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that make no sense."""
+        if self.jobs < 1:
+            raise InputError(f"--jobs {self.jobs}: give at least 1")
+        if self.limit is not None and self.limit < 1:
+            raise InputError(f"--limit {self.limit}: give at least 1 frame")
+
+
+def run_job(
+    job: Job,
+    processor: Processor,
+    *,
+    expect: Callable[[int | None], None] = lambda _: None,
+    advance: Callable[[], None] = lambda: None,
+) -> Summary:
+    """Process every input. Ctrl-C keeps what was finished; of many files one that fails does not hold up the others.
+
+    Args:
+        job: what goes in and what comes out.
+        processor: what is done in between.
+        expect: called with the expected number of files (of one input: frames), or None where it is not known.
+        advance: called after each of them.
+
+    Raises:
+        InputError, JobError: the processor cannot be loaded, or nothing can be written; one single input fails.
+    """
+    files, save = job.inputs.files, job.outputs.save
+    if files is None:
+        return _run_together(job, processor, job.inputs.open_one, expect, advance)
+    if save is None or is_many(save):
+        return _run_files(job, processor, files, expect, advance)
+    if save != "-":
+        with job.inputs.open_all() as source:
+            table = processor.open_table(save, source)
+        if table is not None:
+            return _run_into_one(job, processor, files, table, expect, advance)
+    return _run_together(job, processor, job.inputs.open_all, expect, advance)
+
+
+def _run_together(
+    job: Job,
+    processor: Processor,
+    open_inputs: Callable[[], Source],
+    expect: Callable[[int | None], None],
+    advance: Callable[[], None],
+) -> Summary:
+    """One single input, or many stills as one."""
+    with processor.load() as session, open_inputs() as source:
+        return run_input(session, source, job.outputs, limit=job.limit, opened=expect, advance=lambda _: advance())
+
+
+def _run_files(
+    job: Job,
+    processor: Processor,
+    files: Sequence[Path],
+    expect: Callable[[int | None], None],
+    advance: Callable[[], None],
+) -> Summary:
+    """Each of many files by itself."""
+    start, total = time.perf_counter(), Summary(files=0)
+    expect(len(files))
+    tasks: list[_Task] = []
+    log = FinishedLog()
+    for file, outputs in zip(files, place_outputs(job.outputs, files, processor), strict=True):
+        key = key_of(processor, job.limit, file, outputs) if outputs.paths else None
+        if key is not None and log.holds(key, outputs):
+            total.skipped += 1
+            advance()
+        else:
+            tasks.append((file, outputs, job.limit, key))
+    results: dict[int, Summary | str] = {}
+    for number, result in _results(processor, tasks, job.jobs):
+        results[number] = result
+        advance()
+    for number, (file, *_) in enumerate(tasks):
+        _add(total, file, results[number])
+    total.notes = list(dict.fromkeys(total.notes))
+    total.written, total.seconds = job.outputs.paths, time.perf_counter() - start
+    return total
+
+
+def _add(total: Summary, file: Path, result: Summary | str) -> None:
+    if isinstance(result, str):
+        total.problems.append(result)
+        return
+    assert total.files is not None
+    total.files += 1
+    total.frames += result.frames
+    total.instances += result.instances
+    total.lines += [line if line.startswith(str(file)) else f"{file}: {line}" for line in result.lines]
+    total.notes += result.notes
+    total.problems += result.problems
+
+
+def _run_into_one(
+    job: Job,
+    processor: Processor,
+    files: Sequence[Path],
+    table: Table,
+    expect: Callable[[int | None], None],
+    advance: Callable[[], None],
+) -> Summary:
+    """One table over many stills, by way of one small table per still."""
+    assert job.outputs.save is not None
+    save = Path(job.outputs.save)
+    work = save.with_name(f".{save.name}.work")
+    parts = replace(job, outputs=replace(job.outputs, save=f"{work}/{{name}}.jsonl"))
+    with table:
+        try:
+            total = _run_files(parts, processor, files, expect, advance)
+        finally:  # after Ctrl-C too: the table holds what was finished
+            log = FinishedLog()
+            for index, (file, outputs) in enumerate(
+                zip(files, place_outputs(parts.outputs, files, processor), strict=True)
+            ):
+                if outputs.save is not None and log.holds(key_of(processor, job.limit, file, outputs), outputs):
+                    table.append_part(Path(outputs.save), index, job.inputs.labels[index])
+    shutil.rmtree(work, ignore_errors=True)
+    total.written = job.outputs.paths
+    return total
+
+
+_Task: TypeAlias = "tuple[Path, Outputs, int | None, str | None]"
+
+
+def _results(processor: Processor, tasks: Sequence[_Task], jobs: int) -> Iterator[tuple[int, Summary | str]]:
+    """What came of each file, or why nothing did, as soon as it is there."""
+    if jobs > 1 and len(tasks) > 1:
+        yield from run_calls(_process_in_worker, [(processor, *task) for task in tasks], jobs=jobs)
+    elif tasks:
+        with processor.load() as session:
+            yield from run_calls(partial(_process, session), tasks)
+
+
+_session: Session | None = None
+"""Of a worker process, which ends with it."""
+
+
+def _process_in_worker(
+    processor: Processor, file: Path, outputs: Outputs, limit: int | None, key: str | None
+) -> Summary | str:
+    global _session
+    if _session is None:
+        _session = processor.load()
+    return _process(_session, file, outputs, limit, key)
+
+
+def _process(session: Session, file: Path, outputs: Outputs, limit: int | None, key: str | None) -> Summary | str:
+    """One file; its failure is a result, so that the other files go on. A network that does not load ends the run."""
+    try:
+        with open_source(file) as source:
+            try:
+                session.prepare(still=is_still(source))
+            except SonjitError as error:
+                raise _UnreadyError(error) from error
+            summary = run_input(session, source, outputs, limit=limit)
+        if key is not None and not summary.problems:
+            note_finished(key, outputs, summary.written)
+    except _UnreadyError as unready:
+        raise unready.cause from None
+    except SonjitError as error:
+        return str(error) if str(file) in str(error) else f"{file}: {error}"
+    summary.last = None
+    return summary
+
+
+class _UnreadyError(Exception):
+    """What no input can be processed for."""
+
+    def __init__(self, cause: SonjitError) -> None:
+        super().__init__(cause)
+        self.cause = cause

@@ -1,0 +1,186 @@
+"""What is done with the images of an input: described, loaded, and at work on one input."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from contextlib import ExitStack
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, Self, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+    from types import TracebackType
+
+    from sonjit.media import Source, SourceFrame
+    from sonjit.results import Frame
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Where the results of one input go; None for what is not wanted.
+
+    Attributes:
+        save: table, or another file of results.
+        draw: annotated image, folder of images or video.
+        mask: cut-out image, folder of images or video.
+        figures: what the network computed on the way: an image, or a folder of images.
+    """
+
+    save: str | None = None
+    draw: str | None = None
+    mask: str | None = None
+    figures: str | None = None
+
+    @property
+    def paths(self) -> list[str]:
+        """Every file or folder to write."""
+        return [path for item in fields(self) if (path := getattr(self, item.name)) is not None]
+
+
+@dataclass
+class Summary:
+    """What came of one or several inputs.
+
+    Attributes:
+        frames: images processed.
+        instances: found in all of them together.
+        seconds: it took.
+        files: inputs finished; None where one input was processed.
+        skipped: inputs that were finished before.
+        last: the newest frame of a detector.
+        lines: what is to be said of the results, one line each.
+        notes: what the user should know of them, one line each.
+        written: files and folders.
+        problems: what could not be read, one line each.
+    """
+
+    frames: int = 0
+    instances: int = 0
+    seconds: float = 0.0
+    files: int | None = None
+    skipped: int = 0
+    last: Frame | None = None
+    lines: list[str] = field(default_factory=list[str])
+    notes: list[str] = field(default_factory=list[str])
+    written: list[str] = field(default_factory=list[str])
+    problems: list[str] = field(default_factory=list[str])
+
+
+class Table(Protocol):
+    """A table being written, as one that gathers the tables of several inputs needs it."""
+
+    def append_part(self, path: Path, index: int, source: str | None) -> None:
+        """Append what a `.jsonl` table of one still holds.
+
+        Args:
+            path: of that table.
+            index: of the still among all.
+            source: what the table calls the still.
+        """
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None: ...
+
+
+class Processor(ABC):
+    """Says what is to be done; loads nothing, and can be sent to another process.
+
+    Subclasses are frozen dataclasses: their fields are what the results depend on.
+    """
+
+    save_ending: ClassVar[str] = ".json"
+    """Of the file that an input gets in a folder of results."""
+    figures_ending: ClassVar[str] = ""
+
+    @abstractmethod
+    def found(self, count: int) -> str:
+        """So many instances in words: `1 hand`, `2 hands`."""
+
+    @abstractmethod
+    def load(self) -> Session:
+        """Load what every input needs."""
+
+    def open_table(self, save: str, source: Source) -> Table | None:
+        """One table over many stills; None where only one pass over all of them together can write it."""
+        del save, source
+        return None
+
+
+class Session(ABC):
+    """Loaded networks, for one input after the other; a context manager that frees them."""
+
+    def prepare(self, *, still: bool) -> None:  # noqa: B027  # not every session has more to load
+        """Load what inputs of this kind need on top; may be called again.
+
+        Args:
+            still: an image or several that do not follow each other, not a video or camera.
+        """
+
+    @abstractmethod
+    def begin(self, source: Source, outputs: Outputs) -> Pass[Any]:
+        """Begin with an open source: open its outputs, refusing what cannot be written before any work."""
+
+    def close(self) -> None:  # noqa: B027
+        """Free the networks."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+
+class Pass(ABC, Generic[T]):
+    """One input at work.
+
+    As a context manager it finishes all outputs together at the end and at Ctrl-C, and discards them together when
+    another exception passes.
+    """
+
+    def __init__(self) -> None:
+        self.outputs = ExitStack()
+
+    @abstractmethod
+    def process(self, frame: SourceFrame) -> T:
+        """What is found in the next image."""
+
+    @abstractmethod
+    def count(self, result: T) -> int:
+        """How many instances it is."""
+
+    def write(self, frame: SourceFrame, result: T) -> None:  # what has no outputs writes nothing
+        """Write what was found in one image; called in order, in another thread, a few images behind."""
+
+    def report(self, summary: Summary) -> None:
+        """Add to what is told in the end; called when the outputs are finished."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.outputs.__exit__(kind, error, traceback)
+
+
+def table_header(source: Source, model: str) -> Mapping[str, object]:
+    """What files of results say once about their source."""
+    return {
+        "source": source.name, "width": source.width, "height": source.height, "fps": source.fps, "model": model,
+    }  # fmt: skip
+
+
+def counted(count: int, one: str, several: str) -> str:
+    """A number of things in words.
+
+    >>> counted(1, "frame", "frames")
+    '1 frame'
+    """
+    return f"{count} {one if count == 1 else several}"

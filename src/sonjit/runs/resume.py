@@ -1,0 +1,99 @@
+"""Which inputs were finished before with the same options: a log beside the outputs.
+
+A line for each finished input holds a hash of what its results depend on (the processor's fields, the files that these
+name, and path, size and time of the input), and size and time of each file that was written: an output that was made
+otherwise, changed or lost is made anew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sonjit._version import __version__
+from sonjit.files import failing_as_job
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from sonjit.runs.processor import Outputs, Processor
+
+LOG = ".sonjit-done.jsonl"
+_WITHOUT_EFFECT = ("threads",)
+
+
+class FinishedLog:
+    """The log in the folder of an input's first output; each is read once."""
+
+    def __init__(self) -> None:
+        self._logs: dict[Path, dict[str, Mapping[str, object]]] = {}
+
+    def holds(self, key: str, outputs: Outputs) -> bool:
+        """Whether an input with this key was finished, and all that was written is still as it was."""
+        folder = Path(outputs.paths[0]).parent
+        if folder not in self._logs:
+            self._logs[folder] = _read(folder / LOG)
+        files = self._logs[folder].get(key)
+        return files is not None and all(_stamp(folder / name) == stamp for name, stamp in files.items())
+
+
+def note_finished(key: str, outputs: Outputs, written: Iterable[str]) -> None:
+    """Add an input to the log."""
+    folder = Path(outputs.paths[0]).parent
+    files = {os.path.relpath(path, folder): _stamp(Path(path)) for path in written}
+    line = json.dumps({"key": key, "files": files}, ensure_ascii=False) + "\n"
+    with failing_as_job(folder / LOG), (folder / LOG).open("ab") as log:
+        log.write(line.encode("utf-8", "surrogateescape"))  # one write: several processes add to one log
+
+
+def key_of(processor: Processor, limit: int | None, file: Path, outputs: Outputs) -> str:
+    """The hash of all that an input's results depend on."""
+    folder = Path(outputs.paths[0]).parent
+    names = [os.path.relpath(path, folder) for path in outputs.paths]
+    told = [__version__, _plain(processor), limit, str(file.resolve()), _stamp(file), names]
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+def _plain(value: object) -> object:
+    """A value as JSON; a text that names a file has size and time of that file with it."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return [type(value).__name__, {item.name: _plain(getattr(value, item.name)) for item in fields(value)}]
+    if isinstance(value, Mapping):
+        return {str(name): _plain(part) for name, part in value.items() if name not in _WITHOUT_EFFECT}
+    if isinstance(value, list | tuple):
+        return [_plain(part) for part in value]
+    if isinstance(value, str | Path):
+        return [str(value), _stamp(Path(value)), [_stamp(file) for file in _files_in(Path(value))]]
+    return value if isinstance(value, int | float | None) else repr(value)
+
+
+def _files_in(folder: Path) -> list[Path]:
+    return sorted(file for file in folder.iterdir() if file.is_file()) if folder.is_dir() else []
+
+
+def _stamp(path: Path) -> list[int] | None:
+    try:
+        found = path.stat()
+    except (OSError, ValueError):
+        return None
+    return [found.st_size, found.st_mtime_ns] if path.is_file() else []
+
+
+def _read(path: Path) -> dict[str, Mapping[str, object]]:
+    known: dict[str, Mapping[str, object]] = {}
+    try:
+        lines = path.read_text("utf-8", "surrogateescape").splitlines()
+    except OSError:
+        return known
+    for line in lines:
+        try:
+            told = json.loads(line)
+            known[told["key"]] = dict(told["files"])
+        except (ValueError, KeyError, TypeError):  # a line that a killed run left half
+            continue
+    return known
