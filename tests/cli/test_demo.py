@@ -2,7 +2,6 @@ import pytest
 
 from sonjit.cli import main
 from sonjit.media import load_frames, open_source
-from sonjit.runs.run import _detector
 
 
 @pytest.fixture(scope="session")
@@ -40,7 +39,6 @@ def test_a_folder_that_cannot_be_made_is_one_line(capsys, tmp_path):
 
 def test_without_weights_it_says_what_to_type(capsys, tmp_path, monkeypatch):
     monkeypatch.setenv("SONJIT_HOME", str(tmp_path / "home"))
-    _detector.cache_clear()  # that of an earlier test
     assert main(["demo", "--out", str(tmp_path / "out")]) == 2
     out, err = capsys.readouterr()
     assert (out, err.count("\n")) == ("", 1)

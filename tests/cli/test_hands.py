@@ -14,8 +14,10 @@ import cv2
 import numpy as np
 import pytest
 
-from sonjit.cli import batch, main
+from sonjit.cli import main
 from sonjit.media import TABLE_ENDINGS, load_frames, open_source
+from sonjit.runs import job
+from sonjit.runs.resume import LOG
 
 FRAMES = 8
 
@@ -78,8 +80,8 @@ def sonjit(capsys):
 
 
 def names_in(folder):
-    """Every file below a folder, hidden ones too."""
-    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+    """Every file below a folder, hidden ones too, but the log of what is finished."""
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file() and path.name != LOG)
 
 
 def test_without_an_output_a_table_is_shown(sonjit, media):
@@ -217,7 +219,7 @@ def test_two_jobs_give_what_one_gives(sonjit, stills, out):
 
 def test_a_second_run_does_only_what_is_missing(sonjit, stills, out):
     assert sonjit("hands", stills, "--save", f"{out}/tables/")[0] == 0
-    before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in (out / "tables").iterdir()}
+    before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in (out / "tables").glob("*.json")}
     status, _, (line,) = sonjit("hands", stills, "--save", f"{out}/tables/")
     assert status == 0
     assert line.startswith("0 files, 0 hands, 3 finished before")
@@ -225,7 +227,7 @@ def test_a_second_run_does_only_what_is_missing(sonjit, stills, out):
     lost.unlink()
     _, _, (line,) = sonjit("hands", stills, "--save", f"{out}/tables/")
     assert line.startswith("1 files, 0 hands, 2 finished before")
-    after = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in (out / "tables").iterdir()}
+    after = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in (out / "tables").glob("*.json")}
     assert {path for path in before if before[path] != after[path]} == {lost}
     assert after[lost][0] == before[lost][0]
 
@@ -245,21 +247,21 @@ def test_what_a_killed_run_left_does_no_harm(sonjit, stills, out):
     (out / "tables" / "f9.json").write_text(json.dumps({"frames": []}))
     status, _, (line,) = sonjit("hands", stills, "--save", f"{out}/tables/")
     assert status == 0
-    assert "1 finished before" in line
+    assert line.startswith("3 files, ")  # what another program wrote is not ours
     assert load_frames(out / "tables" / "f2.json")[1][0].hands
 
 
 @pytest.mark.parametrize("save", ["t.json", "tables/"])
 def test_after_ctrl_c_a_folder_goes_on_where_it_stood(sonjit, stills, out, monkeypatch, save):
-    done, attempt = [], batch._attempt
+    done, run_input = [], job.run_input
 
-    def stop_after_two(task):
+    def stop_after_two(session, source, outputs, **options):
         if len(done) == 2:
             raise KeyboardInterrupt
-        done.append(task.source)
-        return attempt(task)
+        done.append(source.name)
+        return run_input(session, source, outputs, **options)
 
-    monkeypatch.setattr(batch, "_attempt", stop_after_two)
+    monkeypatch.setattr(job, "run_input", stop_after_two)
     status, _, lines = sonjit("hands", stills, "--save", f"{out}/{save}")
     assert (status, lines) == (130, ["sonjit: stopped; what was finished is kept"])
     if save == "t.json":
@@ -381,7 +383,11 @@ def test_an_input_that_cannot_be_used_is_one_line(sonjit, name, tmp_path, out):
         (["hands", "{photo}", "--device", "TOASTER"], "TOASTER"),
         (["hands", "{photo}", "--landmark-model", "{photo}"], "unknown ending"),
         (["hands", "{photo}", "--models-dir", "{out}"], "sonjit models pull"),
-        (["hands", "{photo}", "--frobnicate"], "--frobnicate"),
+        (["hands", "{photo}", "--frobnicate"], "unknown option --frobnicate"),
+        (["hands", "{photo}", "nowhere.jpg", "--save", "{out}/tables/"], "nowhere.jpg: no such file"),
+        (["hands", "{photo}", "camera:0", "--save", "{out}/tables/"], "camera:0 is a stream"),
+        (["hands", "{photo}", "-"], "- is a stream"),
+        (["hands", "{folder}", "--draw", "{out}/drawn.png"], "go into a folder"),
         (["hands", "{photo}", "{clip}", "--save", "{out}/t.json"], "clip.mp4"),
         (["hands"], "INPUT"),
         (["paint", "{photo}"], "paint"),
@@ -410,7 +416,7 @@ def test_without_weights_the_line_to_type_is_named(sonjit, photo, tmp_path, out,
 INTERRUPTIBLE = """
 import signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job has it switched off
-from sonjit.cli import batch, main
+from sonjit.cli import main
 sys.exit(main(sys.argv[1:]))
 """
 

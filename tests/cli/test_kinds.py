@@ -11,7 +11,7 @@ from sonjit.cli import main
 from sonjit.errors import InputError
 from sonjit.media import load_frames
 from sonjit.results import Body, Frame
-from sonjit.runs import Counting, Meaning, table_columns
+from sonjit.runs import Annotator, Counting, table_columns
 
 STILLS = pytest.mark.files("goldens/mediapipe/pose.*.static.full.json")
 LISTS = {"face": "faces", "body": "bodies", "holistic": "people"}
@@ -108,8 +108,8 @@ def bent(angle_rad):
 
 def test_repetitions_are_counted_per_person():
     angles = np.radians(130 + 45 * np.cos(np.linspace(0, 3 * 2 * np.pi, 180)))
-    meaning = Meaning(table_columns("body-full", measures=False, counts=True), Counting("left_knee_angle_rad"))
-    said = [meaning.of(Frame(i, i / 30, bodies=[bent(angle)])) for i, angle in enumerate(angles)]
+    annotator = Annotator(table_columns("body-full", measures=False, counts=True), Counting("left_knee_angle_rad"))
+    said = [annotator.annotate(Frame(i, i / 30, bodies=[bent(angle)])) for i, angle in enumerate(angles)]
     assert said[0].extras == [{"repetitions": 0}]
     assert said[-1].extras == [{"repetitions": 3}]
     assert said[-1].captions == ["#7: 3 repetitions"]

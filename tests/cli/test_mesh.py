@@ -2,7 +2,7 @@
 
 import json
 from functools import partial
-from itertools import islice, pairwise
+from itertools import pairwise
 
 import av
 import cv2
@@ -10,11 +10,10 @@ import numpy as np
 import pytest
 
 from sonjit.cli import main
-from sonjit.detectors import detect_frames
 from sonjit.errors import SonjitError
 from sonjit.media import open_source
 from sonjit.meshes import mano_networks as handocc_hands
-from sonjit.meshes import run as meshes_run
+from sonjit.meshes.run import MeshPass
 from sonjit.networks import create_network
 from sonjit.networks.checkpoints import save_checkpoint
 from sonjit.weights import find_weight
@@ -148,11 +147,15 @@ class TestRig:
             assert (tmp_path / f"out{ending}").is_file()
 
     def test_stopped_it_keeps_what_was_seen(self, capsys, media, tmp_path, monkeypatch):
-        def stopping(source, detector):
-            yield from islice(detect_frames(source, detector), 3)
-            raise KeyboardInterrupt
+        process, seen = MeshPass.process, []
 
-        monkeypatch.setattr(meshes_run, "detect_frames", stopping)
+        def stopping(self, frame):
+            if len(seen) == 3:
+                raise KeyboardInterrupt
+            seen.append(frame.index)
+            return process(self, frame)
+
+        monkeypatch.setattr(MeshPass, "process", stopping)
         outputs = "--save", tmp_path / "out.json", "--draw", tmp_path / "out.mp4"
         assert run(capsys, media / "clip.mp4", *outputs)[0] == 130
         assert len(json.loads((tmp_path / "out.json").read_text("utf-8"))["frames"]) == 3

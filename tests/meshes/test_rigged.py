@@ -13,8 +13,9 @@ from sonjit.geometry import Intrinsics
 from sonjit.media import open_source
 from sonjit.meshes.hand_mesh import Sight
 from sonjit.meshes.rigged import RiggedHands
-from sonjit.meshes.run import mesh_source
+from sonjit.meshes.run import MeshPass
 from sonjit.results import Frame, Hand
+from sonjit.runs import Outputs, Session, run_input
 
 ASSETS = Path(sonjit.__file__).parent / "assets"
 CLIP = json.loads((ASSETS / "demo.json").read_text("utf-8"))
@@ -77,16 +78,16 @@ def test_hands_that_lifting_cannot_place_are_left_out_and_counted(rigged, tmp_pa
         replace(hands[0], keypoints_3d=-hands[0].keypoints_3d),
         hands[1],
     ]
-    summary = mesh_source(
-        str(ASSETS / "demo.mp4"),
-        lambda source: (Seeing(hands), rigged),
-        rigged=True,
-        lift=lambda rgb, found: nowhere,
-        save=str(tmp_path / "out.json"),
-        draw=str(tmp_path / "out.mp4"),
-        limit=2,
-    )
-    assert (summary.frames, summary.hands, summary.unplaced) == (2, 2, 4)
+    outputs = Outputs(str(tmp_path / "out.json"), str(tmp_path / "out.mp4"))
+
+    class Placing(Session):
+        def begin(self, source, outputs):
+            return MeshPass(source, Seeing(hands), rigged, outputs, lift=lambda rgb, found: nowhere)
+
+    with open_source(ASSETS / "demo.mp4") as source:
+        summary = run_input(Placing(), source, outputs, limit=2)
+    assert (summary.frames, summary.instances) == (2, 2)
+    assert summary.notes == ["4 hands left out: lifting could not tell where they are"]
     written = json.loads((tmp_path / "out.json").read_text("utf-8"))
     assert [len(frame["hands"]) for frame in written["frames"]] == [1, 1]
     with open_source(tmp_path / "out.mp4") as drawn:

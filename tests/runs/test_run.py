@@ -4,9 +4,10 @@ import time
 
 import pytest
 
-from sonjit.runs import Task, run_task
+from sonjit.media import open_source
+from sonjit.runs import Detect, Outputs, run_input
 
-OPTIONS = (("model", "full"), ("max_instances", 1))
+OPTIONS = {"model": "full", "max_instances": 1}
 
 
 class StopError(Exception):
@@ -14,24 +15,31 @@ class StopError(Exception):
 
 
 @pytest.fixture
-def task(weights, demo_clip, tmp_path):
-    path, _, _ = demo_clip
-    return lambda **more: Task(str(path), "hands", OPTIONS, save=str(tmp_path / "t.jsonl"), limit=6, **more)
+def run(weights, demo_clip, tmp_path):
+    """Find hands in the first six frames of the clip."""
+
+    def run(draw=None, name=None, **more):
+        with Detect("hands", OPTIONS).load() as session, open_source(demo_clip[0]) as source:
+            source.name = name or source.name
+            return run_input(session, source, Outputs(str(tmp_path / "t.jsonl"), draw), limit=6, **more)
+
+    return run
 
 
-def test_a_table_calls_its_source_by_the_name_given(task, tmp_path):
-    run_task(task(name="손.mp4"))
+def test_a_table_calls_its_source_by_the_name_given(run, tmp_path):
+    run(name="손.mp4")
     assert json.loads((tmp_path / "t.jsonl").read_text("utf-8").splitlines()[0])["source"] == "손.mp4"
 
 
-def test_what_it_came_to_so_far_is_told_after_each_image(task):
-    seen = []
-    summary = run_task(task(), advance=lambda so_far: seen.append((so_far.frames, so_far.instances)))
+def test_the_number_of_frames_is_told_once_and_what_it_came_to_after_each(run):
+    expected, seen = [], []
+    summary = run(opened=expected.append, advance=lambda so_far: seen.append((so_far.frames, so_far.instances)))
+    assert expected == [6]
     assert [frames for frames, _ in seen] == list(range(1, 7))
     assert seen[-1] == (summary.frames, summary.instances)
 
 
-def test_an_exception_of_the_caller_ends_it_and_leaves_nothing(task, tmp_path, monkeypatch):
+def test_an_exception_of_the_caller_ends_it_and_leaves_nothing(run, tmp_path, monkeypatch):
     drawn, raised = [], threading.Event()
 
     def draw(rgb, frame, **_):
@@ -45,8 +53,8 @@ def test_an_exception_of_the_caller_ends_it_and_leaves_nothing(task, tmp_path, m
             raised.set()
             raise StopError
 
-    monkeypatch.setattr("sonjit.runs.run.draw_frame", draw)
+    monkeypatch.setattr("sonjit.runs.detect.draw_frame", draw)
     with pytest.raises(StopError):
-        run_task(task(draw=str(tmp_path / "drawn.mp4")), advance=advance)
+        run(draw=str(tmp_path / "drawn.mp4"), advance=advance)
     assert drawn == [0]
     assert list(tmp_path.iterdir()) == []

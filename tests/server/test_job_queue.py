@@ -1,7 +1,9 @@
 import os
 import threading
 import time
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -24,8 +26,8 @@ def runs(monkeypatch):
         steps = threading.Semaphore(0)
         failure: Exception | None = None
 
-        def __call__(self, task, *, opened, advance):
-            self.begun.append(task.name)
+        def __call__(self, session, source, outputs, *, opened, advance):
+            self.begun.append(source.name)
             opened(3)
             summary = Summary()
             for _ in range(3):
@@ -33,13 +35,14 @@ def runs(monkeypatch):
                 if self.failure is not None:
                     raise self.failure
                 summary.frames += 1
-                Path(task.save).write_text(str(summary.frames))
+                Path(outputs.save).write_text(str(summary.frames))
                 advance(summary)
             return summary
 
     made = Runs()
     made.begun = []
-    monkeypatch.setattr(job_module, "run_task", made)
+    monkeypatch.setattr(job_module, "run_input", made)
+    monkeypatch.setattr(job_module, "open_source", lambda _: nullcontext(SimpleNamespace()))
     yield made
     made.steps.release(1000)
 

@@ -35,7 +35,7 @@ def test_events_come_in_order_to_every_listener(endpoints, media):
 def test_a_quiet_stream_of_events_is_kept_alive(endpoints, media, monkeypatch):
     monkeypatch.setattr(jobs_module, "_KEEP_ALIVE_S", 0.05)
     client, gate = endpoints(), threading.Event()
-    monkeypatch.setattr("sonjit.runs.run.draw_frame", lambda rgb, *_, **__: gate.wait(10) and rgb)
+    monkeypatch.setattr("sonjit.runs.detect.draw_frame", lambda rgb, *_, **__: gate.wait(10) and rgb)
     job_id = client.post("/v1/jobs?kind=hands", content=(media / "photo.jpg").read_bytes()).json()["id"]
     threading.Timer(0.5, gate.set).start()
     with client.stream("GET", f"/v1/jobs/{job_id}/events") as stream:
@@ -45,7 +45,7 @@ def test_a_quiet_stream_of_events_is_kept_alive(endpoints, media, monkeypatch):
 
 def test_a_job_is_cancelled_while_it_draws(endpoints, media, monkeypatch):
     client, gate, drawn = endpoints(), threading.Event(), []
-    monkeypatch.setattr("sonjit.runs.run.draw_frame", lambda rgb, *_, **__: drawn.append(gate.wait(10)) or rgb)
+    monkeypatch.setattr("sonjit.runs.detect.draw_frame", lambda rgb, *_, **__: drawn.append(gate.wait(10)) or rgb)
     job_id = client.post("/v1/jobs?kind=hands", content=(media / "clip.mp4").read_bytes()).json()["id"]
     assert settled(lambda: drawn or client.get(f"/v1/jobs/{job_id}").json()["frames"] > 2)
     assert "running" in refusal(client.get(f"/v1/jobs/{job_id}/result.csv"), 409, "conflict")
@@ -113,7 +113,7 @@ def test_every_endpoint_wants_the_token_where_there_is_one(endpoints, media):
 
 def test_health_counts_jobs_under_way(endpoints, media, monkeypatch):
     client, gate = endpoints(), threading.Event()
-    monkeypatch.setattr("sonjit.runs.run.draw_frame", lambda rgb, *_, **__: gate.wait(10) and rgb)
+    monkeypatch.setattr("sonjit.runs.detect.draw_frame", lambda rgb, *_, **__: gate.wait(10) and rgb)
     begun = client.post("/v1/jobs?kind=hands", content=(media / "photo.jpg").read_bytes())
     assert client.get("/healthz").json()["jobs"] == 1
     gate.set()

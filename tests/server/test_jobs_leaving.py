@@ -87,7 +87,7 @@ def test_an_upload_that_is_refused_can_be_sent_to_its_end_and_reads_why(served):
 def drawing(served, photo, monkeypatch):
     """A job that waits for `gate` while it draws, and the request that listens to it."""
     gate, body = threading.Event(), cv2.imencode(".png", photo[..., ::-1])[1].tobytes()
-    monkeypatch.setattr("sonjit.runs.run.draw_frame", lambda rgb, *_, **__: gate.wait(10) and rgb)
+    monkeypatch.setattr("sonjit.runs.detect.draw_frame", lambda rgb, *_, **__: gate.wait(10) and rgb)
     with served.connect() as client:
         head = f"POST /v1/jobs?kind=hands HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
         client.sendall(head.encode() + body)

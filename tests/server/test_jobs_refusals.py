@@ -105,7 +105,7 @@ def test_a_full_disk_is_named(endpoints, monkeypatch, weights):
 
 def test_a_crowd_is_told_to_wait(endpoints, media, monkeypatch):
     client, gate = endpoints(max_jobs=1), threading.Event()
-    monkeypatch.setattr("sonjit.runs.run.draw_frame", lambda rgb, *_, **__: gate.wait(10) and rgb)
+    monkeypatch.setattr("sonjit.runs.detect.draw_frame", lambda rgb, *_, **__: gate.wait(10) and rgb)
     body = (media / "photo.jpg").read_bytes()
     first = client.post("/v1/jobs?kind=hands", content=body)
     assert "--max-jobs" in refusal(client.post("/v1/jobs?kind=hands", content=body), 503, "busy")

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from sonjit.lifting.exported import ExportedInterNet
     from sonjit.networks.hands3d.internet import InterNet, Side
     from sonjit.networks.hands3d.rootnet import RootNet
-    from sonjit.results import Hand
+    from sonjit.results import Frame, Hand
 
 _MM = 1000.0
 
@@ -60,6 +60,10 @@ class Lifter:
         self._rootnet = None if rootnet is None else rootnet.eval()
         self._camera = camera
         self._mirrored = mirrored
+
+    def lift_frame(self, rgb: NDArray[np.uint8], frame: Frame) -> None:
+        """Put the hands of a frame, found in an image (H, W, 3), into the camera's space; see `lift`."""
+        frame.hands = self.lift(rgb, frame.hands)
 
     @torch.inference_mode()
     def lift(self, rgb: NDArray[np.uint8], hands: Sequence[Hand]) -> list[Hand]:

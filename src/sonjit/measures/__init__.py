@@ -10,7 +10,7 @@ from sonjit.measures.bodies import (
     torso_side_lean_rad,
 )
 from sonjit.measures.faces import eye_openness, head_pose_rad, head_rotation, measure_face, mouth_openness
-from sonjit.measures.gestures import GESTURES, Gesture, GestureSmoother, gesture_of, gesture_scores
+from sonjit.measures.gestures import GESTURE_KINDS, GESTURES, Gesture, GestureSmoother, gesture_of, gesture_scores
 from sonjit.measures.hands import (
     FINGERS,
     finger_bends_rad,
@@ -33,6 +33,7 @@ __all__ = [
     "BODY_ANGLES",
     "FINGERS",
     "GESTURES",
+    "GESTURE_KINDS",
     "LIMBS",
     "MEASURE_NAMES",
     "Gesture",

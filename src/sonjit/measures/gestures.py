@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from sonjit.results import Hand
 
+GESTURE_KINDS = frozenset({"hand"})
+"""Kinds of instances that have gestures."""
 GESTURES = (
     "open",
     "fist",

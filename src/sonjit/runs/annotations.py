@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, cast
 
 from sonjit.detectors.kinds import find_kind, find_model
 from sonjit.errors import InputError
-from sonjit.measures import MEASURE_NAMES, GestureSmoother, RepetitionCounter, gesture_of, measures
-from sonjit.results import Hand
+from sonjit.measures import GESTURE_KINDS, MEASURE_NAMES, GestureSmoother, RepetitionCounter, gesture_of, measures
 
 if TYPE_CHECKING:
     from sonjit.measures import Gesture
-    from sonjit.results import Frame
+    from sonjit.results import Frame, Instance
 
 _BOX = ("x_min", "y_min", "x_max", "y_max")
 
@@ -29,9 +28,9 @@ def table_columns(model: str, *, measures: bool, counts: bool = False) -> Column
     columns: Columns = dict.fromkeys(_BOX, float) if asked.is_box else {}
     if measures and not columns:
         kinds = entry.instances
-        if "hand" in kinds:
+        if not GESTURE_KINDS.isdisjoint(kinds):
             columns |= {"gesture": str, "gesture_score": float}
-        columns |= {name: float for one in kinds for name in MEASURE_NAMES[one]}
+        columns |= {name: float for one in kinds for name in MEASURE_NAMES.get(one, ())}
     if counts:
         columns["repetitions"] = float
     return columns
@@ -100,7 +99,7 @@ class Annotator:
         for _, one in frame.instances():
             measured = measures(one) if self._columns or self._counting else {}
             row: dict[str, float | str | None] = dict(measured)
-            if isinstance(one, Hand):
+            if one.kind in GESTURE_KINDS:
                 gesture = self._gesture(one)
                 row |= {"gesture": gesture.name, "gesture_score": gesture.score}
                 if gesture.name != "none":
@@ -112,12 +111,12 @@ class Annotator:
             rows.append({name: row[name] for name in self._columns if name in row})
         return Annotations(rows if self._columns else None, captions)
 
-    def _gesture(self, hand: Hand) -> Gesture:
-        """The steady gesture of a tracked hand, or that of a still."""
-        seen = gesture_of(hand)
-        if hand.id is None:
+    def _gesture(self, one: Instance) -> Gesture:
+        """The steady gesture of what is tracked, or that of a still."""
+        seen = gesture_of(cast("Any", one))  # its kind says that it has gestures
+        if one.id is None:
             return seen
-        key = 2 * hand.id + (hand.handedness == "Left")  # a person's two hands share an id
+        key = 2 * one.id + (one.handedness == "Left")  # a person's two sides share an id
         return self._gestures.update(key, seen, self._time)
 
     def _count(self, key: tuple[int, str | None], angle_rad: float) -> int:

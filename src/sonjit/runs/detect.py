@@ -60,7 +60,7 @@ class Detect(Processor):
 
     @property
     def model(self) -> str:
-        """Name of the model for the table's header, e.g. `hands-full`, or `hands-full+internet`."""
+        """Name of the model for the table's header, kind and model, and what lifted."""
         lifted = "" if self.lift is None else f"+{self.lift.network}"
         return f"{self.kind}-{self.options['model']}{lifted}"
 
@@ -158,7 +158,7 @@ class _DetectPass(Pass[Frame]):
         found = self._detector.detect(frame.rgb, time=frame.time)
         result = Frame.holding(frame.index, frame.time, found, self._source.frame_source(frame.index))
         if self._lifter is not None:
-            result.hands = self._lifter.lift(frame.rgb, result.hands)
+            self._lifter.lift_frame(frame.rgb, result)
         self._last = result
         return result
 

@@ -79,7 +79,7 @@ class Spec:
             "static_image": still,
             "mirrored": False,
             "flip_horizontal": False,
-            "smoothing": "none" if still else find_kind(kind).stream_smoothing,
+            "smoothing": "none" if still else entry.stream_smoothing,
             "min_detection_score": entry.detection_scores.get(options["model"], 0.5),
             "min_presence_score": 0.5,
             "search_interval": 5,
