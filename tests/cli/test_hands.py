@@ -18,6 +18,7 @@ from sonjit.cli import main
 from sonjit.media import TABLE_ENDINGS, load_frames, open_source
 from sonjit.runs import job
 from sonjit.runs.resume import LOG
+from sonjit.weights import find_weight
 
 FRAMES = 8
 
@@ -239,6 +240,83 @@ def test_a_file_with_one_of_two_outputs_is_done_again(sonjit, stills, out):
     (out / "drawn" / "f2.png").unlink()
     assert sonjit(*arguments)[2][0].startswith("1 files, ")
     assert names_in(out) == whole
+
+
+OTHERWISE = {
+    "model": lambda folder: ("--model", "lite"),
+    "score": lambda folder: ("--min-presence-score", "0.4"),
+    "own network": lambda folder: ("--landmark-model", folder / "own.tflite"),
+}
+
+
+@pytest.mark.parametrize("how", OTHERWISE)
+def test_other_options_make_every_output_anew(sonjit, stills, out, tmp_path, how):
+    shutil.copy(find_weight("hand-lite"), tmp_path / "own.tflite")
+    assert sonjit("hands", stills, "--save", f"{out}/tables/")[0] == 0
+    before = {path.name: path.read_bytes() for path in (out / "tables").glob("*.json")}
+    options = OTHERWISE[how](tmp_path)
+    assert sonjit("hands", stills, "--save", f"{out}/tables/", *options)[2][0].startswith("3 files, ")
+    after = {path.name: path.read_bytes() for path in (out / "tables").glob("*.json")}
+    assert before.keys() == after.keys()
+    if how != "score":
+        assert before["f2.json"] != after["f2.json"]
+    assert sonjit("hands", stills, "--save", f"{out}/tables/", *options)[2][0].startswith("0 files, ")
+    if how == "own network":  # another network under the old name
+        shutil.copy(find_weight("hand-full"), tmp_path / "own.tflite")
+        assert sonjit("hands", stills, "--save", f"{out}/tables/", *options)[2][0].startswith("3 files, ")
+
+
+def test_a_changed_input_and_a_changed_output_are_made_anew(sonjit, stills, out, photo):
+    arguments = ("hands", stills, "--save", f"{out}/t-{{name}}.csv")
+    assert sonjit(*arguments)[0] == 0
+    write_image(stills / "f9.png", photo)
+    (out / "t-f2.csv").write_text("frame\n")
+    assert sonjit(*arguments)[2][0].startswith("2 files, ")
+    assert all(load_frames(out / f"t-{name}.csv")[1][0].hands for name in ("f2", "f9"))
+    assert sonjit(*arguments)[2][0].startswith("0 files, ")
+
+
+def test_a_half_written_log_loses_only_its_last_line(sonjit, stills, out):
+    assert sonjit("hands", stills, "--save", f"{out}/tables/")[0] == 0
+    log = out / "tables" / LOG
+    log.write_bytes(log.read_bytes()[:-20])
+    assert sonjit("hands", stills, "--save", f"{out}/tables/")[2][0].startswith("1 files, ")
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_several_inputs_are_taken_together_and_each_once(sonjit, media, stills, out, jobs):
+    inputs = (media / "clip.mp4", stills, f"{stills}/f1*.png", media / "photo.png", media / "photo.png")
+    status, _, (line,) = sonjit("hands", *inputs, "--save", f"{out}/t/", "--limit", 2, "--jobs", jobs)
+    assert status == 0
+    assert line.startswith("5 files, ")
+    assert names_in(out) == [f"t/{name}.json" for name in ("clip", "f10", "f2", "f9", "photo")]
+    assert len(load_frames(out / "t" / "clip.json")[1]) == 2
+    assert all(len(load_frames(out / "t" / f"{name}.json")[1]) == 1 for name in ("f10", "f2", "f9", "photo"))
+
+
+def test_several_stills_become_one_table(sonjit, media, stills, out):
+    assert sonjit("hands", stills / "f9.png", media / "photo.png", "--save", out / "t.jsonl")[0] == 0
+    frames = load_frames(out / "t.jsonl")[1]
+    assert [(frame.index, frame.source) for frame in frames] == [
+        (0, str(stills / "f9.png")), (1, str(media / "photo.png")),
+    ]  # fmt: skip
+    assert [bool(frame.hands) for frame in frames] == [False, True]
+
+
+def test_several_inputs_without_outputs_are_told_one_by_one(sonjit, media, stills):
+    status, shown, (line,) = sonjit("hands", stills / "f9.png", media / "photo.png")
+    assert status == 0
+    assert shown.startswith(f"{media / 'photo.png'}: ")
+    assert line.startswith("2 files, ")
+
+
+def test_networks_that_do_not_load_end_a_run_over_many_files_with_one_line(sonjit, stills, out):
+    for jobs in (1, 2):
+        status, _, lines = sonjit("hands", stills, "--models-dir", out, "--save", f"{out}/t/", "--jobs", jobs)
+        assert status == 2
+        assert len(lines) == 1
+        assert "sonjit models pull" in lines[0]
+    assert names_in(out) == []
 
 
 def test_what_a_killed_run_left_does_no_harm(sonjit, stills, out):
