@@ -80,7 +80,7 @@ def test_a_client_that_leaves_leaves_nothing(weights, listen, frames, hold_decod
     begun, gate = hold_decoding
     with open_stream(client) as socket:
         configure(socket, LITE)
-        assert service.stock.lent == 1
+        assert service.detectors.lent == 1
         (stream,) = service.streams
         held = [weakref.ref(stream), weakref.ref(stream._lane)]
         del stream
@@ -88,7 +88,7 @@ def test_a_client_that_leaves_leaves_nothing(weights, listen, frames, hold_decod
             socket.send(frame_message(number, frames[0]))
         begun.wait()
         gate.set()
-    assert settled(lambda: service.stock.lent == 0 and not service.streams)
+    assert settled(lambda: service.detectors.lent == 0 and not service.streams)
     assert settled(lambda: gc.collect() is not None and [one() for one in held] == [None, None])
 
 
@@ -111,7 +111,7 @@ def test_the_server_stops_with_a_word(weights, listen, frames):
         socket.send(frame_message(1, frames[0]))
         live.stop()
         assert socket.end().code == 1001
-    assert live.service.stock.lent == 0
+    assert live.service.detectors.lent == 0
     assert not any(thread.name.startswith("sonjit-worker") for thread in threading.enumerate())
 
 

@@ -17,8 +17,8 @@ from sonjit.detectors.kinds import KINDS
 from sonjit.server import detector_pool as available
 from sonjit.server import images as images
 from sonjit.server.errors import RefusedError
-from sonjit.server.images import decode_image
-from sonjit.server.middleware import Room
+from sonjit.server.images import decode_upload
+from sonjit.server.middleware import ByteBudget
 from sonjit.server.options import known_options
 
 from .conftest import jpeg_of, refusal
@@ -27,11 +27,11 @@ LISTS = {"hands": "hands", "face": "faces", "body": "bodies", "holistic": "peopl
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_endpoint_gives_what_a_detector_gives(kind, all_weights, ask, photo):
+def test_an_endpoint_gives_what_a_detector_gives(kind, all_weights, ask, photo):
     data = jpeg_of(photo)
     answer = ask().post(f"/v1/{kind}", content=data, params={"max_instances": 2}).json()
     assert (answer["height"], answer["width"]) == photo.shape[:2]
-    assert answer["model"] == f"{kind}-{KINDS[kind].models[0]}"
+    assert answer["model"] == f"{kind}-{next(iter(KINDS[kind].models))}"
     with sonjit.create_detector(kind, max_instances=2, static_image=True, smoothing=None) as detector:
         expected = [one.to_dict() for one in detector.detect(data)]
     assert answer[LISTS[kind]] == json.loads(json.dumps(expected))
@@ -120,7 +120,7 @@ def test_damaged_images_are_images_or_refused(data):
         bytes_[place] ^= data.draw(st.integers(1, 255))
     del bytes_[data.draw(st.integers(0, len(bytes_))) :]
     try:
-        rgb = decode_image(bytes(bytes_), 10_000)
+        rgb = decode_upload(bytes(bytes_), 10_000)
     except RefusedError as error:
         rgb, code = np.zeros((1, 1, 3)), error.code
     else:
@@ -163,16 +163,16 @@ def test_a_failure_of_the_servers_own_is_one_line_and_gives_its_detector_back(we
     monkeypatch.setattr(images, "decode_image", lambda *_: 1 // 0)
     client = ask()
     assert "ZeroDivisionError" in refusal(client.post("/v1/hands", content=jpeg_of(photo)), 500, "failed")
-    assert client.app.state.service.stock.lent == 0
+    assert client.app.state.service.detectors.lent == 0
 
 
 def test_idle_detectors_are_bounded_and_used_again(weights, ask, photo):
     client = ask(max_models=2)
-    stock = client.app.state.service.stock
+    pool = client.app.state.service.detectors
     for most in (1, 2, 3, 3):
         assert client.post(f"/v1/hands?max_instances={most}", content=jpeg_of(photo)).status_code == 200
-    assert [spec.max_instances for spec in stock._idle] == [2, 3]
-    assert stock.lent == 0
+    assert [one.detector.max_instances for one in pool._idle] == [2, 3]
+    assert pool.lent == 0
 
 
 def test_bodies_beyond_the_limit_are_refused(weights, ask, photo):
@@ -180,15 +180,15 @@ def test_bodies_beyond_the_limit_are_refused(weights, ask, photo):
     refusal(client.post("/v1/hands", content=jpeg_of(photo)), 413, "too_large")
     refusal(client.post("/v1/hands", content=iter([bytes(600), bytes(600)])), 413, "too_large")
     refusal(client.post("/v1/hands", files={"file": bytes(2000)}), 413, "too_large")
-    assert client.app.state.service.room.held == 0
+    assert client.app.state.service.image_bytes.held == 0
 
 
 def test_bodies_that_are_too_many_together_are_sent_away(weights, ask, photo):
     client, data = ask(), jpeg_of(photo)
-    room = client.app.state.service.room = Room(len(data))
-    with room.body() as take:
+    budget = client.app.state.service.image_bytes = ByteBudget(len(data))
+    with budget.body() as take:
         take(1)
         refusal(client.post("/v1/hands", content=data), 503, "busy")
-        assert room.held == 1
+        assert budget.held == 1
     assert client.post("/v1/hands", content=data).status_code == 200
-    assert room.held == 0
+    assert budget.held == 0

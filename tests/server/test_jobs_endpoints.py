@@ -7,7 +7,7 @@ import pytest
 from starlette.responses import FileResponse
 
 from sonjit.server import jobs as jobs_module
-from sonjit.server.options import job_options
+from sonjit.server.options import known_options
 
 from .conftest import FRAMES, end_of, events_of, refusal, settled
 
@@ -124,5 +124,5 @@ def test_health_counts_jobs_under_way(endpoints, media, monkeypatch):
 def test_the_description_names_every_parameter(endpoints):
     endpoint = endpoints().get("/openapi.json").json()["paths"]["/v1/jobs"]["post"]
     names = [parameter["name"] for parameter in endpoint["parameters"]]
-    assert names == ["kind", "draw", "name", *job_options()]
+    assert names == ["kind", "draw", "name", *known_options("hands", job=True)]
     assert endpoint["requestBody"]["content"].keys() == {"application/octet-stream", "multipart/form-data"}

@@ -171,7 +171,7 @@ def test_a_client_that_vanishes_is_forgotten(weights, listen, photo):
         stream.send(frame_message(1, jpeg_of(photo)))
         stream._socket.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         stream._socket.socket.close()  # a reset, without a word
-        assert settled(lambda: not live.service.streams and not live.service.stock.lent)
+        assert settled(lambda: not live.service.streams and not live.service.detectors.lent)
 
 
 def test_a_client_that_reads_nothing_holds_up_only_itself(weights, listen, photo):

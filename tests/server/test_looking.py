@@ -8,7 +8,8 @@ import sonjit
 from sonjit.explain import hand_map, load_hand_explainer
 from sonjit.geometry import RotatedBox
 from sonjit.server.encode import segmentation_dict
-from sonjit.server.sessions import TARGETS, Explainers
+from sonjit.server.options import TARGETS
+from sonjit.server.sessions import Explainers
 
 from .conftest import LITE, answer, configure, open_stream
 

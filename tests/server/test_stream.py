@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import sonjit
 from sonjit.server.errors import RefusedError
-from sonjit.server.stream import Configure, Image, NoMessageError, Reset, read_image, read_text
+from sonjit.server.stream import Configure, Image, ProtocolError, Reset, read_image, read_text
 
 from .conftest import LITE, answer, configure, frame_message, jpeg_of, open_stream
 
@@ -130,7 +130,7 @@ def test_missing_weights_are_told(listen, monkeypatch, tmp_path):
         error = configure(socket, LITE)[-1]
         assert error["code"] == "missing_weights"
         assert "sonjit models pull hands" in error["message"]
-    assert client.service.stock.lent == 0
+    assert client.service.detectors.lent == 0
 
 
 @pytest.mark.parametrize(
@@ -178,7 +178,7 @@ def test_what_is_no_message_closes_the_stream(send, listen):
 def test_any_bytes_are_a_image_or_no_message(data):
     try:
         image = read_image(data)
-    except NoMessageError:
+    except ProtocolError:
         return
     try:
         shape, code = image.decode(100).shape, ""
@@ -202,6 +202,6 @@ JSON = st.recursive(
 def test_any_text_is_a_message_or_none(text):
     try:
         message = read_text(text)
-    except NoMessageError:
+    except ProtocolError:
         return
     assert isinstance(message, (Configure, Reset))

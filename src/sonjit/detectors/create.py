@@ -12,7 +12,7 @@ from sonjit.detectors.tracking import Tracker
 if TYPE_CHECKING:
     from os import PathLike
 
-    from sonjit.detectors.options import OptionValue
+    from sonjit.detectors.options import DetectorOptions, OptionValue
     from sonjit.detectors.smoothing import Filter
     from sonjit.engines import EngineName, Precision
     from sonjit.results import Body, Face, Hand, Person, Result
@@ -191,5 +191,10 @@ def create_detector(
     """
     options = {name: value for name, value in locals().items() if name not in ("kind", "smoothing", "own")} | own
     entry = find_kind(kind)
-    filled = filled_options(entry, checked_options(entry, options), smoothing=filter_from_name(smoothing))
-    return Detector(entry.loader(filled), Tracker(entry.new_smoothers(filled)), filled)
+    return detector_from(filled_options(entry, checked_options(entry, options), smoothing=filter_from_name(smoothing)))
+
+
+def detector_from(options: DetectorOptions) -> Detector[Any]:
+    """A detector of options that are checked and filled in."""
+    entry = find_kind(options.kind)
+    return Detector(entry.loader(options), Tracker(entry.new_smoothers(options)), options)

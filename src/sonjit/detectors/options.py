@@ -88,8 +88,9 @@ class Option:
                 return "true or false"
             case "integer" | "number":
                 noun = "a whole number" if self.type == "integer" else "a number"
-                least = f" from {self.minimum:g}" if self.minimum is not None else ""
-                return noun + (f"{least} to {self.maximum:g}" if self.maximum is not None else f"{least} upwards")
+                least = f" from {self.minimum:.15g}" if self.minimum is not None else ""
+                most = f" to {self.maximum:.15g}" if self.maximum is not None else least and " upwards"
+                return noun + least + most
             case _:
                 return "text"
 

@@ -20,7 +20,7 @@ from sonjit.server.annotation_frames import Frames
 from sonjit.server.annotation_images import Images, Part
 from sonjit.server.errors import RefusedError
 from sonjit.server.middleware import limited
-from sonjit.server.options import Spec, read_options
+from sonjit.server.options import SessionOptions, read_options
 
 if TYPE_CHECKING:
     from sonjit.multiview.annotation.marks import Mark
@@ -47,7 +47,7 @@ class Studio:
         self.images = Images(project)
         self._numbers = frozenset(project.frames)
         self._service = service
-        self._lane = service.pool.lane()
+        self._lane = service.workers.lane()
 
     async def work(self, what: Callable[[], T], code: str = "bad_option") -> T:
         """What a call gives, done by one of the server's workers; a wrong input is refused with a code."""
@@ -80,9 +80,9 @@ class Studio:
 
     async def prelabel(self, frame: int, views: list[str]) -> None:
         """Let Sonjit's own hands mark views of one frame set anew."""
-        spec = Spec.filled("hands", read_options("hands", {"model": "full"}), still=True)
-        stock = self._service.stock
-        detector = await asyncio.to_thread(stock.take, spec)
+        options = SessionOptions.filled("hands", read_options("hands", {"model": "full"}), still=True)
+        pool = self._service.detectors
+        detector = await asyncio.to_thread(pool.take, options)
 
         def look() -> list[Mark]:
             marks: list[Mark] = []
@@ -92,7 +92,7 @@ class Studio:
             return marks
 
         looking = asyncio.ensure_future(self.work(look, "bad_image"))
-        looking.add_done_callback(lambda _: stock.give_back(spec, detector))
+        looking.add_done_callback(lambda _: pool.give_back(options, detector))
         marks = await asyncio.shield(looking)
         await self.work(partial(self.project.store.add, marks))
 
@@ -141,7 +141,7 @@ def annotation_router(studio: Studio, service: Service) -> APIRouter:
     @router.post("/marks")
     async def mark(request: Request) -> Response:
         """Write marks of `annotator`; answers which were written, and the frame of the last as `frames` would."""
-        with service.room.body() as take:
+        with service.image_bytes.body() as take:
             body = await limited(request, service.settings.max_body_bytes, "--max-body-mb", take).body()
         sent = _object(body)
         annotator = _annotator(sent)

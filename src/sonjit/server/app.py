@@ -22,7 +22,7 @@ from sonjit.server.detector_pool import missing_models
 from sonjit.server.errors import RefusedError, answer_errors
 from sonjit.server.images import image_router
 from sonjit.server.jobs import job_router
-from sonjit.server.middleware import Gate
+from sonjit.server.middleware import Middleware
 from sonjit.server.service import Service
 from sonjit.server.settings import Settings
 from sonjit.server.stream import Stream
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from sonjit.multiview.annotation.project import Project
 
 PAGE = Path(__file__).parent / "page"
-_ROOM = Path(str(files("sonjit")))
+_PACKAGE = Path(str(files("sonjit")))
 _MEDIA_TYPES = {  # a machine's own table may say otherwise, and browsers run no module of another type
     ".js": "text/javascript",
     ".css": "text/css",
@@ -66,7 +66,7 @@ class PageFiles(StaticFiles):
 
 
 def file_router() -> APIRouter:
-    """Files that lie in other rooms."""
+    """Files that lie in other packages."""
     router = APIRouter(include_in_schema=False)
 
     @router.get("/docs")
@@ -75,11 +75,11 @@ def file_router() -> APIRouter:
 
     @router.get("/sample.mp4")
     def sample() -> Response:
-        return FileResponse(_ROOM / "assets" / "demo.mp4", media_type="video/mp4")
+        return FileResponse(_PACKAGE / "assets" / "demo.mp4", media_type="video/mp4")
 
     @router.get("/skeletons/{name}.json")
     def skeleton(name: str) -> Response:
-        known = {path.stem: path for path in (_ROOM / "skeletons").glob("*.json")}
+        known = {path.stem: path for path in (_PACKAGE / "skeletons").glob("*.json")}
         if name not in known:
             raise RefusedError("not_found", f"no skeleton {name[:60]!r}; known: {', '.join(sorted(known))}")
         return FileResponse(known[name], media_type="application/json")
@@ -117,7 +117,7 @@ def create_app(settings: Settings | None = None, folder: Path | None = None) -> 
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
     app.state.service = service
-    app.add_middleware(Gate, service=service)
+    app.add_middleware(Middleware, service=service)
     if settings.allow_origins:
         app.add_middleware(
             CORSMiddleware,

@@ -1,25 +1,23 @@
-"""Which models' weights are on this machine.
-
-Detectors for those who come: made when first asked for, kept for a while when their client has left.
-"""
+"""Detectors for clients: which have their weights here; made when first asked for, kept for the next client."""
 
 from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from sonjit.detectors import create_detector
+from sonjit.detectors.create import detector_from
 from sonjit.detectors.kinds import KINDS
+from sonjit.detectors.options import filter_from_name
 from sonjit.engines import shared_networks
 from sonjit.errors import SonjitError
 from sonjit.server.errors import RefusedError
-from sonjit.server.options import detector_arguments
 from sonjit.weights import find_weight
 
 if TYPE_CHECKING:
     from sonjit.detectors import Detector
-    from sonjit.server.options import Spec
+    from sonjit.server.options import SessionOptions
 
 
 def needed_weights(kind: str, model: str) -> list[str]:
@@ -55,7 +53,7 @@ def _is_there(name: str) -> bool:
     return True
 
 
-class Stock:
+class DetectorPool:
     """Lends detectors; all of them share their networks, so that one more costs its buffers only.
 
     Args:
@@ -64,43 +62,43 @@ class Stock:
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._idle: OrderedDict[Spec, Detector[Any]] = OrderedDict()
+        self._idle: OrderedDict[SessionOptions, Detector[Any]] = OrderedDict()
         self._lock = threading.Lock()
         self._is_closed = False
         self.lent = 0
 
-    def has(self, spec: Spec) -> bool:
+    def has(self, options: SessionOptions) -> bool:
         """Whether `take` gives one without loading anything."""
         with self._lock:
-            return spec.detector in self._idle
+            return options.key in self._idle
 
-    def take(self, spec: Spec) -> Detector[Any]:
+    def take(self, options: SessionOptions) -> Detector[Any]:
         """A detector that has seen nothing yet; loads its networks where need be.
 
         Raises:
             RefusedError: weights are missing, or an option cannot be had.
         """
         with self._lock:
-            detector = self._idle.pop(spec.detector, None)
+            detector = self._idle.pop(options.key, None)
         if detector is None:
-            require_weights(spec.kind, spec.model)
+            require_weights(options.kind, options.detector.model)
             try:
                 with shared_networks():
-                    detector = create_detector(**spec_arguments(spec))
+                    detector = detector_from(replace(options.detector, smoothing=filter_from_name(options.smoothing)))
             except SonjitError as error:
-                raise RefusedError("bad_option", f"{spec.name}: {error}") from error
+                raise RefusedError("bad_option", f"{options.name}: {error}") from error
         with self._lock:
             self.lent += 1
         return detector
 
-    def give_back(self, spec: Spec, detector: Detector[Any]) -> None:
+    def give_back(self, options: SessionOptions, detector: Detector[Any]) -> None:
         """What `take` gave."""
         detector.reset()
         with self._lock:
             self.lent -= 1
-            old = self._idle.pop(spec.detector, None)
+            old = self._idle.pop(options.key, None)
             gone = [] if old is None else [old]
-            self._idle[spec.detector] = detector
+            self._idle[options.key] = detector
             while len(self._idle) > (0 if self._is_closed else self._most):
                 gone.append(self._idle.popitem(last=False)[1])
         for one in gone:
@@ -114,8 +112,3 @@ class Stock:
             self._idle.clear()
         for one in gone:
             one.close()
-
-
-def spec_arguments(spec: Spec) -> dict[str, Any]:
-    """A spec as `create_detector` takes it."""
-    return {"kind": spec.kind} | detector_arguments(spec.to_dict())

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from fastapi import APIRouter
@@ -15,14 +15,22 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from sonjit.detectors.kinds import KINDS
+from sonjit.detectors.options import Option
 from sonjit.errors import SonjitError
 from sonjit.json_text import json_from
 from sonjit.media.sources.image_files import SNIFF_BYTES, decode_image, image_format, image_size
 from sonjit.server.detector_pool import require_weights
 from sonjit.server.errors import RefusedError
 from sonjit.server.middleware import limited
-from sonjit.server.options import Spec, known_options, read_options, read_value, single_values
-from sonjit.server.sessions import Looker
+from sonjit.server.options import (
+    SessionOptions,
+    known_options,
+    query_parameters,
+    read_options,
+    read_value,
+    single_values,
+)
+from sonjit.server.sessions import Session
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -77,10 +85,12 @@ def check_pixels(width: int, height: int, max_pixels: int) -> None:
         )
 
 
-_FULL = {
-    "type": "boolean",
-    "description": "id, depth and box beside tfjs-models' members; measures and maps bring it",
-}
+_FULL = Option(
+    "full",
+    "boolean",
+    "Give id, depth and box beside tfjs-models' members; measures and maps bring them as well.",
+    default=False,
+)
 
 
 def image_router(service: Service) -> APIRouter:
@@ -93,22 +103,25 @@ def image_router(service: Service) -> APIRouter:
             methods=["POST"],
             summary=f"{kind.capitalize()} in one image",
             operation_id=f"detect_{kind}",
-            openapi_extra={"parameters": _parameters(kind), "requestBody": _BODY},
+            openapi_extra={
+                "parameters": query_parameters((*known_options(kind).values(), _FULL)),
+                "requestBody": _BODY,
+            },
         )
     return router
 
 
 def _endpoint(service: Service, kind: str) -> Callable[[Request], Awaitable[Response]]:
     async def look(request: Request) -> Response:
-        query: dict[str, Any] = dict(single_values(request.query_params))
-        full = read_value("full", query.pop("full", False), _FULL)
-        spec = Spec.filled(kind, read_options(kind, query), still=True)
-        require_weights(spec.kind, spec.model)
-        with service.room.body() as take:
+        query: dict[str, object] = {**single_values(request.query_params)}
+        full = read_value(_FULL, query.pop("full", False))
+        options = SessionOptions.filled(kind, read_options(kind, query), still=True)
+        require_weights(kind, options.detector.model)
+        with service.image_bytes.body() as take:
             data = await _read_image(limited(request, service.settings.max_body_bytes, "--max-body-mb", take))
             with service.image():
-                strict = not (full or spec.measures or spec.explain != "none")
-                return Response(await _answer(service, spec, data, strict=strict), media_type="application/json")
+                strict = not (full or options.measures or options.explain != "none")
+                return Response(await _answer(service, options, data, strict=strict), media_type="application/json")
 
     return look
 
@@ -124,18 +137,18 @@ async def _read_image(request: Request) -> bytes:
         return await files[0].read()
 
 
-async def _answer(service: Service, spec: Spec, data: bytes, *, strict: bool) -> str:
-    detector = await asyncio.to_thread(service.stock.take, spec)
-    looker = Looker(spec, detector, service.explainers)
+async def _answer(service: Service, options: SessionOptions, data: bytes, *, strict: bool) -> str:
+    detector = await asyncio.to_thread(service.detectors.take, options)
+    session = Session(options, detector, service.explainers)
 
     def work() -> str:
         rgb = decode_upload(data, service.settings.max_pixels)
-        head = {"width": rgb.shape[1], "height": rgb.shape[0], "model": spec.name}
-        return f"{json_from(head)[:-1]},{looker.look(rgb, None, strict=strict)}}}"
+        head = {"width": rgb.shape[1], "height": rgb.shape[0], "model": options.name}
+        return f"{json_from(head)[:-1]},{session.answer(rgb, None, strict=strict)}}}"
 
     # Shielded: a client that leaves must not have its detector given to the next one while it is still at work.
     looking = asyncio.ensure_future(service.stills.run(work))
-    looking.add_done_callback(lambda _: service.stock.give_back(spec, detector))
+    looking.add_done_callback(lambda _: service.detectors.give_back(options, detector))
     return await asyncio.shield(looking)
 
 
@@ -148,9 +161,3 @@ _BODY = {
         },
     },
 }
-
-
-def _parameters(kind: str) -> list[dict[str, Any]]:
-    """The query's parameters, for the description of the endpoints."""
-    schemas = known_options(kind) | {"full": _FULL}
-    return [{"name": name, "in": "query", "required": False, "schema": schema} for name, schema in schemas.items()]

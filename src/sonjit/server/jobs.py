@@ -15,6 +15,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
 
 from sonjit.detectors.kinds import KINDS
+from sonjit.detectors.options import Option
 from sonjit.errors import SonjitError
 from sonjit.json_text import json_from
 from sonjit.media import TABLE_ENDINGS
@@ -23,7 +24,14 @@ from sonjit.server.errors import RefusedError, refusal_from
 from sonjit.server.job import ENDED, INPUT, Job
 from sonjit.server.job_queue import storage_refusal
 from sonjit.server.middleware import limited
-from sonjit.server.options import Schema, job_options, read_kind, read_options, read_value, single_values
+from sonjit.server.options import (
+    known_options,
+    query_parameters,
+    read_kind,
+    read_options,
+    read_value,
+    single_values,
+)
 from sonjit.server.uploads import input_from_files, open_upload
 
 if TYPE_CHECKING:
@@ -32,20 +40,14 @@ if TYPE_CHECKING:
 
     from starlette.types import Message, Receive, Scope, Send
 
+    from sonjit.json_text import Json, JsonObject
     from sonjit.server.job_queue import Jobs
     from sonjit.server.uploads import JobInput, Upload
 
-_OWN: dict[str, Schema] = {
-    "kind": {"type": "string", "enum": list(KINDS)},
-    "draw": {"type": "boolean", "description": "make a drawing as well; true by default"},
-    "name": {"type": "string", "description": "what to call a body that is one file"},
-}
+_DRAW = Option("draw", "boolean", "Make a drawing as well.", default=True)
+_NAME = Option("name", "string", "What to call a body that is one file.", default="upload")
 
-_DESCRIPTION: dict[str, Any] = {
-    "parameters": [
-        {"name": name, "in": "query", "required": name == "kind", "schema": schema}
-        for name, schema in (_OWN | job_options()).items()
-    ],
+_BODY: JsonObject = {
     "requestBody": {
         "required": True,
         "content": {
@@ -65,11 +67,19 @@ _BETWEEN_EVENTS_S = 0.1
 _KEEP_ALIVE_S = 15
 
 
+def _parameters() -> list[Json]:
+    """Of `POST /v1/jobs`: its own, and the options of all kinds together."""
+    kind = Option("kind", "string", "What to find.", choices=tuple(KINDS))
+    options = {name: one for known in KINDS for name, one in known_options(known, job=True).items()}
+    options["model"] = Option("model", "string", "Which of the kind's models; by default its first.")
+    return query_parameters((kind, _DRAW, _NAME, *options.values()), required="kind")
+
+
 def job_router(jobs: Jobs) -> APIRouter:
     """The endpoints below `/v1/jobs`."""
     router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
-    @router.post("", status_code=202, openapi_extra=_DESCRIPTION)
+    @router.post("", status_code=202, openapi_extra={"parameters": _parameters(), **_BODY})
     async def create(request: Request) -> Response:
         """Begin a job: a video or images as the body, or as files called `file` of a multipart form."""
         try:
@@ -136,10 +146,10 @@ async def _job_from(request: Request, jobs: Jobs) -> Job:
     settings = jobs.settings
     query = single_values(request.query_params)
     kind = read_kind(query.pop("kind", None))
-    draw = read_value("draw", query.pop("draw", True), _OWN["draw"])
+    draw = bool(read_value(_DRAW, query.pop("draw", True)))
     name = query.pop("name", "upload")
     options = read_options(kind, query, job=True)
-    require_weights(kind, options["model"])
+    require_weights(kind, str(options["model"]))
     body = limited(request, settings.max_job_bytes, "--max-job-mb")
     with jobs.place() as folder:
         try:

@@ -1,11 +1,8 @@
-"""Bodies of requests, read no further than their limits: of each one, and of all that are held in memory.
+"""The middleware around all endpoints: who may call, how long and how large a body may be, headers of every answer.
 
-The middleware around all endpoints: who may come in, how long a body may take, what every answer says.
-
-Who may call: hosts, origins and the token, before any endpoint is reached.
-
-A page of another site may send requests to this machine. So a request must name this machine as its host (a foreign
-name that leads here would be DNS rebinding), and what a browser says of the page that it comes from must fit.
+Hosts, origins and the token are checked before any endpoint is reached. A page of another site may send requests to
+this machine. So a request must name this machine as its host (a foreign name that leads here would be DNS rebinding),
+and what a browser says of the page that it comes from must fit.
 """
 
 from __future__ import annotations
@@ -33,7 +30,7 @@ if TYPE_CHECKING:
     from sonjit.server.settings import Settings
 
 
-class Room:
+class ByteBudget:
     """Memory for bodies, shared by all requests.
 
     Args:
@@ -46,7 +43,7 @@ class Room:
 
     @contextmanager
     def body(self) -> Generator[Callable[[int], None]]:
-        """What takes room for so many bytes more, until the block ends; RefusedError `busy` where there is none."""
+        """A function that takes so many bytes more until the block ends; RefusedError `busy` where none are left."""
         own = 0
 
         def take(count: int) -> None:
@@ -106,7 +103,7 @@ _LINGER_S = 2.0
 _REFUSED = 1008
 
 
-class Gate:
+class Middleware:
     """See the module.
 
     Args:

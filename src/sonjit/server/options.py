@@ -1,97 +1,90 @@
-"""The options of detectors, in one table: for query strings, streams, jobs and the description of the endpoints."""
+"""What clients may ask for: the options of detectors that are open to them, and two of the server's own."""
 
 from __future__ import annotations
 
-import math
-from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, cast
 
 from sonjit.detectors.kinds import KINDS
+from sonjit.detectors.options import DetectorOptions, Option, OptionValue, filled_options, options_of
+from sonjit.errors import InputError
 from sonjit.server.errors import RefusedError
-from sonjit.server.sessions import TARGETS, TARGETS_TOLD
+from sonjit.skeletons import load_skeleton
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
     from starlette.datastructures import QueryParams
 
-Schema = dict[str, Any]
-"""A JSON schema of a single value."""
+    from sonjit.json_text import Json, JsonObject
 
-OPTIONS: dict[str, Schema] = {
-    "model": {"type": "string", "description": "the first is the default"},
-    "max_instances": {"type": "integer", "minimum": 1, "maximum": 10},
-    "static_image": {"type": "boolean", "description": "every image stands alone"},
-    "mirrored": {"type": "boolean", "description": "the image is a selfie view"},
-    "flip_horizontal": {"type": "boolean", "description": "x is counted from the right"},
-    "smoothing": {"type": "string", "enum": ["none", "published", "one_euro"]},
-    "min_detection_score": {"type": "number", "minimum": 0, "maximum": 1},
-    "min_presence_score": {"type": "number", "minimum": 0, "maximum": 1},
-    "search_interval": {"type": "integer", "minimum": 1, "maximum": 1_000_000},
-    "measures": {"type": "boolean", "description": "add measures to each instance, and its gesture to each hand"},
-    "segmentation": {"type": "boolean", "description": "give each body its mask"},
-    "smooth_segmentation": {"type": "boolean", "description": "smooth masks over time; true by default"},
-    "visibility": {"type": "boolean", "description": "give each hand's keypoints the probability that they are seen"},
-    "explain": {"type": "string", "enum": ["none", *TARGETS], "description": f"none, {TARGETS_TOLD}"},
-}
-_PEOPLE = ("body", "holistic")
-_KINDS_OF = {"segmentation": _PEOPLE, "smooth_segmentation": _PEOPLE, "visibility": ("hands",), "explain": ("hands",)}
-"""Options that are of some kinds alone, and of images and streams, not of jobs."""
-_SHORT = 10
+_KEYPOINTS = load_skeleton("hand_mediapipe21").keypoints
+_AXES = ("x", "y", "z", "x_m", "y_m", "z_m")
+TARGETS = ("handedness", "presence", *(f"{name}.{axis}" for name in _KEYPOINTS for axis in _AXES))
+"""Every output of the hand network that a saliency map can be had of."""
+_TARGETS_HELP = (
+    "none, handedness, presence, or x, y, z (pixels of the network's input), x_m, y_m, z_m (metres) of a keypoint, "
+    f"as in index_finger_tip.x; keypoints: {', '.join(_KEYPOINTS)}"
+)
+
+MEASURES = Option("measures", "boolean", "Add measures to each instance, and its gesture to each hand.", default=False)
+_EXPLAIN = Option(
+    "explain",
+    "string",
+    f"Add to each hand the saliency map of one output of its network: {_TARGETS_HELP}.",
+    default="none",
+    choices=("none", *TARGETS),
+    kinds=("hands",),
+)
+_NOT_OF_JOBS = ("segmentation", "smooth_segmentation", "visibility", _EXPLAIN.name)
 
 
 @dataclass(frozen=True)
-class Spec:
-    """One detector with every option filled in; equal specs are served by equal detectors."""
+class SessionOptions:
+    """One detector with every option filled in, and what is added to its results.
 
-    kind: str
-    model: str
-    max_instances: int
-    static_image: bool
-    mirrored: bool
-    flip_horizontal: bool
+    Attributes:
+        detector: its options but for the smoothing: filters cannot be compared.
+        smoothing: the filter's name.
+        measures: add measures to each instance.
+        explain: which output of the hand network to add a saliency map of, or "none".
+    """
+
+    detector: DetectorOptions
     smoothing: str
-    min_detection_score: float
-    min_presence_score: float
-    search_interval: int
-    measures: bool
-    segmentation: bool = False
-    smooth_segmentation: bool = True
-    visibility: bool = False
+    measures: bool = False
     explain: str = "none"
+
+    @property
+    def kind(self) -> str:
+        """Of the detector."""
+        return self.detector.kind
 
     @property
     def name(self) -> str:
         """Of its networks, e.g. `hands-full`."""
-        return f"{self.kind}-{self.model}"
+        return f"{self.kind}-{self.detector.model}"
 
     @property
-    def detector(self) -> Spec:
-        """The same without what does not concern the detector itself."""
+    def key(self) -> SessionOptions:
+        """The same without what does not concern the detector itself; equal keys are served by equal detectors."""
         return replace(self, measures=False, explain="none")
 
     @classmethod
-    def filled(cls, kind: str, options: Mapping[str, Any], *, still: bool) -> Spec:
-        """The spec of some options as `read_options` gives them, for a still or a stream."""
+    def filled(cls, kind: str, given: Mapping[str, OptionValue], *, still: bool) -> SessionOptions:
+        """All options of a still or a stream, of those that `read_options` gives."""
         entry = KINDS[kind]
-        defaults: dict[str, Any] = {
-            "max_instances": entry.max_instances,
-            "static_image": still,
-            "mirrored": False,
-            "flip_horizontal": False,
-            "smoothing": "none" if still else entry.stream_smoothing,
-            "min_detection_score": entry.detection_scores.get(options["model"], 0.5),
-            "min_presence_score": 0.5,
-            "search_interval": 5,
-            "measures": False,
-        }
-        return cls(kind, **(defaults | dict(options)))
+        values = {"static_image": still} | dict(given)
+        measures, explain = bool(values.pop("measures", False)), str(values.pop("explain", "none"))
+        smoothing = str(values.pop("smoothing", "none" if still else entry.stream_smoothing))
+        return cls(filled_options(entry, values, smoothing=None), smoothing, measures, explain)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         """As a client would write it."""
-        return {
-            name: value for name, value in asdict(self).items() if name == "kind" or name in known_options(self.kind)
-        }
+        detector = self.detector
+        values: dict[str, Json] = {**vars(detector), **cast("JsonObject", detector.own), **vars(self)}
+        return {"kind": self.kind} | {name: values[name] for name in known_options(self.kind)}
 
 
 def read_kind(kind: object) -> str:
@@ -101,7 +94,7 @@ def read_kind(kind: object) -> str:
     return kind
 
 
-def read_options(kind: str, given: Mapping[str, object], *, job: bool = False) -> dict[str, Any]:
+def read_options(kind: str, given: Mapping[str, object], *, job: bool = False) -> dict[str, OptionValue]:
     """Options of one detector, checked; the model stands there in any case.
 
     Args:
@@ -117,34 +110,29 @@ def read_options(kind: str, given: Mapping[str, object], *, job: bool = False) -
         if name not in known:
             whose = f"a job of {kind}" if job else kind
             raise RefusedError("bad_option", f"{whose}: unknown option {_shown(name)}; known: {', '.join(known)}")
-    values = {name: read_value(name, value, known[name]) for name, value in given.items()}
-    return {"model": KINDS[kind].models[0]} | values
+    return {"model": known["model"].default} | {name: read_value(known[name], one) for name, one in given.items()}
 
 
-def known_options(kind: str, *, job: bool = False) -> dict[str, Schema]:
-    """The options of a kind of detector by name, and what each may be; jobs have fewer."""
-    known = {name: schema for name, schema in OPTIONS.items() if name not in _KINDS_OF or kind in _KINDS_OF[name]}
-    if job:
-        known = {name: known[name] for name in job_options()}
-    return known | {"model": OPTIONS["model"] | {"enum": list(KINDS[kind].models)}}
+def known_options(kind: str, *, job: bool = False) -> dict[str, Option]:
+    """The options of a kind of detector that clients may set, by name, within their bounds; jobs have fewer."""
+    theirs = [one for one in options_of(KINDS[kind]).values() if one.remote and one.type != "path"]
+    own = [one for one in (MEASURES, _EXPLAIN) if one.kinds is None or kind in one.kinds]
+    return {
+        one.name: one if one.remote_maximum is None else replace(one, maximum=one.remote_maximum)
+        for one in (*theirs, *own)
+        if not (job and one.name in _NOT_OF_JOBS)
+    }
 
 
-def job_options() -> dict[str, Schema]:
-    """The options of jobs of any kind."""
-    return {name: schema for name, schema in OPTIONS.items() if name not in _KINDS_OF}
-
-
-def read_value(name: str, value: object, schema: Schema) -> Any:  # noqa: ANN401  # of the schema's type
-    """One value of the schema's type, read out of text where need be; RefusedError where it is none."""
-    kind = schema["type"]
-    if isinstance(value, str):
-        value = _from_text(value, kind)
-    if kind == "number" and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
-    expected = {"string": str, "boolean": bool, "integer": int, "number": float}[kind]
-    if type(value) is not expected or not _is_within(value, schema):
-        raise RefusedError("bad_option", f"{name}={_shown(value)}: give {_wanted(schema)}")
-    return value
+def read_value(option: Option, value: object) -> OptionValue:
+    """A value of the option's type, read out of text where need be; RefusedError where it is none."""
+    try:
+        read = option.check(_from_text(value, option.type) if isinstance(value, str) else value)  # pyright: ignore[reportArgumentType]  # that is what it checks
+    except InputError:
+        read = None
+    if read is None:
+        raise RefusedError("bad_option", f"{option.name}={_shown(value)}: give {_wanted(option)}")
+    return read
 
 
 def single_values(query: QueryParams) -> dict[str, str]:
@@ -156,15 +144,30 @@ def single_values(query: QueryParams) -> dict[str, str]:
     return values
 
 
-def detector_arguments(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Options as `create_detector` and `Task` take them."""
-    arguments = {name: value for name, value in options.items() if name not in ("kind", "measures", "explain")}
-    if arguments.get("smoothing") == "none":
-        arguments["smoothing"] = None
-    return arguments
+def detector_arguments(options: Mapping[str, OptionValue]) -> dict[str, OptionValue]:
+    """Options of a job as `create_detector` takes them."""
+    return {name: value for name, value in options.items() if name != MEASURES.name}
 
 
-def _from_text(text: str, kind: str) -> object:
+def value_schema(option: Option) -> JsonObject:
+    """What an option's value may be, as JSON schema."""
+    members = {"default": option.default, "minimum": option.minimum, "maximum": option.maximum}
+    schema: JsonObject = {"type": option.type, "description": option.help}
+    schema |= {name: cast("Json", value) for name, value in members.items() if value is not None}
+    if option.choices:
+        schema["enum"] = list(option.choices)
+    return schema
+
+
+def query_parameters(options: Iterable[Option], required: str = "") -> list[Json]:
+    """Options as the parameters of a query, for the description of the endpoints."""
+    return [
+        {"name": one.name, "in": "query", "required": one.name == required, "schema": value_schema(one)}
+        for one in options
+    ]
+
+
+def _from_text(text: str, kind: str) -> bool | float | str:
     """The value that a text stands for; the text itself where it stands for none."""
     try:
         if kind == "boolean":
@@ -176,19 +179,8 @@ def _from_text(text: str, kind: str) -> object:
         return text
 
 
-def _is_within(value: Any, schema: Schema) -> bool:  # noqa: ANN401
-    if "enum" in schema:
-        return value in schema["enum"]
-    return schema.get("minimum", -math.inf) <= value <= schema.get("maximum", math.inf)  # never so for NaN
-
-
-def _wanted(schema: Schema) -> str:
-    if "enum" in schema:
-        return f"one of {', '.join(schema['enum'])}" if len(schema["enum"]) < _SHORT else schema["description"]
-    if schema["type"] == "boolean":
-        return "true or false"
-    noun = "a whole number" if schema["type"] == "integer" else "a number"
-    return f"{noun} from {schema['minimum']} to {schema['maximum']}"
+def _wanted(option: Option) -> str:
+    return _TARGETS_HELP if option is _EXPLAIN else option.wanted
 
 
 def _shown(value: object) -> str:

@@ -68,7 +68,7 @@ def serve(
         project: folder of an annotation project to serve as well.
 
     Raises:
-        InputError: the host or port is no such thing, or the folder holds no project.
+        InputError: the host or port cannot be used, or the folder holds no project.
         JobError: the port is taken or cannot be had.
     """
     with _listen(settings.host, port) as listener:
@@ -128,12 +128,12 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 def _complaint(error: OSError, host: str, port: int) -> str:
-    said: dict[int | None, Any] = {
+    known: dict[int | None, str] = {
         errno.EADDRINUSE: f"port {port} of {host} is taken: stop what uses it, or give another --port",
         errno.EACCES: f"port {port} may not be used by this account: give a --port above 1023",
-        errno.EADDRNOTAVAIL: f"{host} is no address of this machine: give another --host",
+        errno.EADDRNOTAVAIL: f"{host} is not an address of this machine: give another --host",
     }
-    return said.get(error.errno, f"cannot listen on {host}:{port}: {error.strerror}")
+    return known.get(error.errno, f"cannot listen on {host}:{port}: {error.strerror}")
 
 
 _MOST_HEADER_BYTES = 65_536

@@ -6,12 +6,12 @@ import asyncio
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING
 
-from sonjit.server.detector_pool import Stock
+from sonjit.server.detector_pool import DetectorPool
 from sonjit.server.errors import RefusedError
 from sonjit.server.job_queue import Jobs
-from sonjit.server.middleware import Room
+from sonjit.server.middleware import ByteBudget
 from sonjit.server.sessions import Explainers
-from sonjit.server.workers import Pool
+from sonjit.server.workers import Workers
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Generator
@@ -25,30 +25,30 @@ class Service:
 
     Attributes:
         streams: the connections that are open.
-        room: for the bodies of single images.
+        image_bytes: that the bodies of single images may hold.
         stills: the lane of single images, which take one turn together.
     """
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.pool = Pool(settings.workers)
-        self.stock = Stock(settings.max_models)
+        self.workers = Workers(settings.workers)
+        self.detectors = DetectorPool(settings.max_models)
         self.explainers = Explainers()
         self.jobs = Jobs(settings)
         self.streams: set[Stream] = set()
-        self.room = Room(settings.max_clients * settings.max_body_bytes)
-        self.stills = self.pool.lane()
+        self.image_bytes = ByteBudget(settings.max_clients * settings.max_body_bytes)
+        self.stills = self.workers.lane()
         self._images = 0
         self._timeouts: set[asyncio.Timeout] = set()
         self._is_stopped = False
 
     @contextmanager
     def image(self) -> Generator[None]:
-        """Room for one single image; RefusedError `busy` where there is none."""
+        """One single image at work; RefusedError `busy` where there are too many."""
         if self._images >= self.settings.max_clients:
             raise RefusedError(
                 "busy",
-                f"{self._images} images are being looked at: send this one again later, or raise --max-clients",
+                f"{self._images} images are at work: send this one again later, or raise --max-clients",
             )
         self._images += 1
         try:
@@ -78,5 +78,5 @@ class Service:
 
     def _close(self) -> None:
         self.jobs.close()
-        self.pool.close()
-        self.stock.close()
+        self.workers.close()
+        self.detectors.close()

@@ -1,7 +1,4 @@
-"""A detector at work for one client: images in, JSON text out.
-
-Where the hand network looked: maps of one of its numbers for the hands of an image.
-"""
+"""A detector at work for one client: images in, JSON text out, with measures and saliency maps where wanted."""
 
 from __future__ import annotations
 
@@ -12,58 +9,57 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sonjit.detectors.kinds import find_kind
+from sonjit.detectors.kinds import KINDS
 from sonjit.detectors.kinds.hands import box_around_hand
 from sonjit.explain import load_hand_explainer
 from sonjit.json_text import json_from
 from sonjit.results import Frame, shortest_floats
 from sonjit.runs import Annotator, table_columns
 from sonjit.server.encode import json_of_all, strict_dict
-from sonjit.skeletons import load_skeleton
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Generator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from sonjit.detectors import Detector
     from sonjit.explain import HandExplainer, TargetMap
+    from sonjit.json_text import JsonObject
     from sonjit.results import Hand
-    from sonjit.server.encode import Said
-    from sonjit.server.options import Spec
+    from sonjit.server.options import SessionOptions
 
 _GESTURE, _GESTURE_SCORE = "gesture", "gesture_score"
 
 
-class Looker:
-    """One detector, with what is said of its results.
+class Session:
+    """One detector, with what is added to its results.
 
     Args:
-        spec: what it was made of.
-        detector: of the stock.
-        explainers: where networks looked is asked of these.
+        options: what it was made of, and what to add.
+        detector: of the pool.
+        explainers: that make saliency maps.
 
     Attributes:
         list: name of the list that its results stand in.
     """
 
-    def __init__(self, spec: Spec, detector: Detector[Any], explainers: Explainers) -> None:
+    def __init__(self, options: SessionOptions, detector: Detector[Any], explainers: Explainers) -> None:
         self.detector = detector
         self._explainers = explainers
-        self.list = find_kind(spec.kind).list_name
-        self._begin(spec)
+        self.list = KINDS[options.kind].list_name
+        self._begin(options)
 
     def reset(self) -> None:
         """Forget every instance."""
         self.detector.reset()
         self._forget()
 
-    def say_as(self, spec: Spec) -> None:
-        """From now on say what a spec of the same detector asks for."""
-        if spec != self.spec:
-            self._begin(spec)
+    def change(self, options: SessionOptions) -> None:
+        """From now on add what options of the same detector ask for."""
+        if options != self.options:
+            self._begin(options)
 
-    def look(self, rgb: NDArray[np.uint8], time_s: float | None, *, strict: bool = False) -> str:
+    def answer(self, rgb: NDArray[np.uint8], time_s: float | None, *, strict: bool = False) -> str:
         """What is in an image (H, W, 3), as a member of a JSON object: `"hands":[...]`.
 
         Args:
@@ -74,13 +70,13 @@ class Looker:
         found = self.detector.detect(rgb, time=time_s)
         if strict:
             return f'"{self.list}":{json_from([strict_dict(one) for one in found])}'
-        said = self._say(Frame.holding(0, time_s, found)) if self.spec.measures else None
-        if self.spec.explain != "none":
-            maps = self._explainers.maps(rgb, found, self.spec)
-            said = [members | {"map": one} for members, one in zip(said or [{}] * len(maps), maps, strict=True)]
-        return f'"{self.list}":{json_of_all(found, said)}'
+        members = self._annotations(Frame.holding(0, time_s, found)) if self.options.measures else None
+        if self.options.explain != "none":
+            maps = self._explainers.maps(rgb, found, self.options)
+            members = [one | {"map": json} for one, json in zip(members or [{}] * len(maps), maps, strict=True)]
+        return f'"{self.list}":{json_of_all(found, members)}'
 
-    def _say(self, frame: Frame) -> list[Said]:
+    def _annotations(self, frame: Frame) -> list[JsonObject]:
         """Measures of each instance, and the gesture of each hand."""
         if frame.time is None or not frame.time >= self._time_s:  # a clip that begins anew
             self._forget()
@@ -88,36 +84,24 @@ class Looker:
         rows = self._annotator.annotate(frame).extras or []
         return [_members(row) for row in rows]
 
-    def _begin(self, spec: Spec) -> None:
-        self.spec = spec
-        self._columns = table_columns(spec.name, measures=True) if spec.measures else {}
+    def _begin(self, options: SessionOptions) -> None:
+        self.options = options
+        self._columns = table_columns(options.name, measures=True) if options.measures else {}
         self._forget()
 
     def _forget(self) -> None:
         self._annotator, self._time_s = Annotator(self._columns, None), 0.0
 
 
-def _members(row: dict[str, Any]) -> Said:
-    measures = {name: value for name, value in row.items() if name not in (_GESTURE, _GESTURE_SCORE)}
-    said: Said = {"measures": measures}
+def _members(row: Mapping[str, float | str | None]) -> JsonObject:
+    members: JsonObject = {"measures": {name: row[name] for name in row if name not in (_GESTURE, _GESTURE_SCORE)}}
     if _GESTURE in row:
-        said["gesture"] = {"name": row[_GESTURE], "score": row[_GESTURE_SCORE]}
-    return said
-
-
-_KEYPOINTS = load_skeleton("hand_mediapipe21").keypoints
-_AXES = ("x", "y", "z", "x_m", "y_m", "z_m")
-TARGETS = ("handedness", "presence", *(f"{name}.{axis}" for name in _KEYPOINTS for axis in _AXES))
-"""Every number that can be asked for."""
-
-TARGETS_TOLD = (
-    "handedness, presence, or x, y, z (pixels of the network's input), x_m, y_m, z_m (metres) of a keypoint, as in "
-    f"index_finger_tip.x; keypoints: {', '.join(_KEYPOINTS)}"
-)
+        members["gesture"] = {"name": row[_GESTURE], "score": row[_GESTURE_SCORE]}
+    return members
 
 
 class Explainers:
-    """Lends explainers to those who ask where the network looked; nobody waits for another.
+    """Lends what makes saliency maps of the hand network; nobody waits for another.
 
     There come to be as many of each network as are in use at a time, which the workers bound.
     """
@@ -126,10 +110,10 @@ class Explainers:
         self._idle: defaultdict[tuple[str, bool], list[HandExplainer]] = defaultdict(list)
         self._lock = threading.Lock()
 
-    def load(self, spec: Spec) -> None:
-        """Have what a spec needs ready for its first image."""
-        if spec.explain != "none":
-            with self.lent(spec.model, mirrored=spec.mirrored):
+    def load(self, options: SessionOptions) -> None:
+        """Have what a session needs ready for its first image."""
+        if options.explain != "none":
+            with self.lent(options.detector.model, mirrored=options.detector.mirrored):
                 pass
 
     @contextmanager
@@ -145,28 +129,28 @@ class Explainers:
             with self._lock:
                 idle.append(explainer)
 
-    def maps(self, rgb: NDArray[np.uint8], hands: Sequence[Hand], spec: Spec) -> list[dict[str, Any]]:
+    def maps(self, rgb: NDArray[np.uint8], hands: Sequence[Hand], options: SessionOptions) -> list[JsonObject]:
         """The map of each hand as plain JSON types, on the canvas that its keypoints are on.
 
         Args:
             rgb: (H, W, 3) the image that they were found in.
-            hands: as the detector of the spec gave them.
-            spec: which number, and how the hands were found.
+            hands: as the detector gave them.
+            options: of which output, and how the hands were found.
         """
         if not hands:
             return []
-        with self.lent(spec.model, mirrored=spec.mirrored) as explainer:
-            return [self._map(explainer, rgb, hand, spec) for hand in hands]
+        with self.lent(options.detector.model, mirrored=options.detector.mirrored) as explainer:
+            return [self._map(explainer, rgb, hand, options) for hand in hands]
 
-    def _map(self, explainer: HandExplainer, rgb: NDArray[np.uint8], hand: Hand, spec: Spec) -> dict[str, Any]:
+    def _map(self, explainer: HandExplainer, rgb: NDArray[np.uint8], hand: Hand, options: SessionOptions) -> JsonObject:
         points, width = hand.keypoints, rgb.shape[1]
-        if spec.flip_horizontal:  # back to where the hand is in the image
+        if options.detector.flip_horizontal:  # back to where the hand is in the image
             points = points * np.array([-1, 1, 1], np.float32) + np.array([width, 0, 0], np.float32)
-        (found,) = explainer.look(rgb, box_around_hand(points), [spec.explain])
-        return map_dict(found, flipped_in=width if spec.flip_horizontal else None)
+        (found,) = explainer.look(rgb, box_around_hand(points), [options.explain])
+        return map_dict(found, flipped_in=width if options.detector.flip_horizontal else None)
 
 
-def map_dict(found: TargetMap, *, flipped_in: int | None = None) -> dict[str, Any]:
+def map_dict(found: TargetMap, *, flipped_in: int | None = None) -> JsonObject:
     """A map as plain JSON types: its values row by row, from the upper left corner of its box.
 
     Args:

@@ -23,14 +23,15 @@ from starlette.websockets import WebSocketDisconnect, WebSocketState
 from sonjit.json_text import json_from
 from sonjit.server.errors import RefusedError, refusal_from
 from sonjit.server.images import decode_upload, raw_image
-from sonjit.server.options import OPTIONS, Spec, read_kind, read_options, read_value
-from sonjit.server.sessions import Looker
+from sonjit.server.options import MEASURES, SessionOptions, read_kind, read_options, read_value
+from sonjit.server.sessions import Session
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
     from starlette.websockets import WebSocket
 
+    from sonjit.detectors.options import OptionValue
     from sonjit.server.service import Service
 
 _GOING_AWAY, _REFUSED, _FULL, _IDLE = 1001, 1008, 1013, 4408
@@ -49,8 +50,8 @@ class Stream:
     def __init__(self, socket: WebSocket, service: Service) -> None:
         self._socket = socket
         self._service = service
-        self._lane = service.pool.lane()
-        self._lookers: list[Looker] = []
+        self._lane = service.workers.lane()
+        self._sessions: list[Session] = []
         self._waiting: deque[Message] = deque()
         self._arrived = asyncio.Event()
         self._decoded: asyncio.Queue[Decoded | Configure | Reset] = asyncio.Queue(maxsize=1)
@@ -71,7 +72,7 @@ class Stream:
         tasks: list[asyncio.Future[Any]] = [asyncio.ensure_future(one) for one in work]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            await self._say_good_bye(next((error for task in done if (error := task.exception())), None))
+            await self._close_with_reason(next((error for task in done if (error := task.exception())), None))
         finally:
             # A task of its own: where this one is cancelled, detectors still come back only once nobody uses them.
             self._ending = asyncio.ensure_future(self._end(tasks))
@@ -89,12 +90,12 @@ class Stream:
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._lane.close()
         self._waiting.clear()
-        self._give_back(self._lookers)
+        self._give_back(self._sessions)
         self._service.streams.discard(self)
         self._ended.set()
 
-    async def _say_good_bye(self, error: BaseException | None) -> None:
-        if isinstance(error, NoMessageError):
+    async def _close_with_reason(self, error: BaseException | None) -> None:
+        if isinstance(error, ProtocolError):
             await self._close(_REFUSED, str(error))
         elif isinstance(error, Exception) and not isinstance(error, WebSocketDisconnect):
             await self._close(1011, str(refusal_from(error)))
@@ -137,7 +138,7 @@ class Stream:
             self._waiting.remove(images[0])
             self._dropped += 1
         elif len(self._waiting) - len(images) > _MOST_SETTINGS:
-            raise NoMessageError(f"more than {_MOST_SETTINGS} messages wait: wait for the answers")
+            raise ProtocolError(f"more than {_MOST_SETTINGS} messages wait: wait for the answers")
 
     async def _decode(self) -> None:
         """Have each image decoded, in order; hand everything on."""
@@ -166,22 +167,22 @@ class Stream:
             if isinstance(item, Configure):
                 await self._configure(item)
             elif isinstance(item, Reset):
-                for looker in self._lookers:
-                    looker.reset()
+                for session in self._sessions:
+                    session.reset()
             else:
-                await self._socket.send_text(await self._look(item))
+                await self._socket.send_text(await self._detect(item))
             del item
 
-    async def _look(self, decoded: Decoded) -> str:
+    async def _detect(self, decoded: Decoded) -> str:
         """The answer to one image."""
         start = time.perf_counter()
         try:
             if isinstance(decoded.rgb, RefusedError):
                 raise decoded.rgb
             height, width = decoded.rgb.shape[:2]
-            looks = [partial(looker.look, decoded.rgb, decoded.time_s) for looker in self._lookers]
+            work = [partial(session.answer, decoded.rgb, decoded.time_s) for session in self._sessions]
             # All of them have to end: a detector still at work must not see the next image.
-            members = await asyncio.gather(*map(self._lane.run, looks), return_exceptions=True)
+            members = await asyncio.gather(*map(self._lane.run, work), return_exceptions=True)
             if failure := next((one for one in members if isinstance(one, BaseException)), None):
                 raise failure
         except Exception as error:
@@ -197,19 +198,19 @@ class Stream:
 
     async def _configure(self, configure: Configure) -> None:
         """Take the detectors that are wanted; those whose options stay the same keep their instances."""
-        specs, new = configure.specs, list[Looker]()
+        wanted, new = configure.wanted, list[Session]()
         try:
-            if isinstance(specs, RefusedError):
-                raise specs
-            held = {looker.spec.detector: looker for looker in self._lookers}
-            missing = [spec for spec in specs if spec.detector not in held]
-            unloaded = [spec for spec in missing if not self._service.stock.has(spec)]
-            for spec in missing:
-                if spec in unloaded:
-                    await self._tell_loading(spec, unloaded)
-                new.append(await self._take(spec))
-            for spec in specs:
-                await asyncio.to_thread(self._service.explainers.load, spec)
+            if isinstance(wanted, RefusedError):
+                raise wanted
+            held = {session.options.key: session for session in self._sessions}
+            missing = [one for one in wanted if one.key not in held]
+            unloaded = [one for one in missing if not self._service.detectors.has(one)]
+            for one in missing:
+                if one in unloaded:
+                    await self._send_progress(one, unloaded)
+                new.append(await self._take(one))
+            for one in wanted:
+                await asyncio.to_thread(self._service.explainers.load, one)
         except Exception as error:
             self._give_back(new)
             if isinstance(error, WebSocketDisconnect):
@@ -219,32 +220,31 @@ class Stream:
         except asyncio.CancelledError:
             self._give_back(new)
             raise
-        held |= {looker.spec.detector: looker for looker in new}
-        wanted = [held.pop(spec.detector) for spec in specs]
+        held |= {session.options.key: session for session in new}
+        self._sessions = [held.pop(one.key) for one in wanted]
         self._give_back(list(held.values()))
-        self._lookers = wanted
-        for looker, spec in zip(wanted, specs, strict=True):
-            looker.say_as(spec)
-        await self._socket.send_text(json_from({"type": "ready", "detectors": [spec.to_dict() for spec in specs]}))
+        for session, one in zip(self._sessions, wanted, strict=True):
+            session.change(one)
+        await self._socket.send_text(json_from({"type": "ready", "detectors": [one.to_dict() for one in wanted]}))
 
-    async def _tell_loading(self, spec: Spec, unloaded: list[Spec]) -> None:
-        progress = {"model": spec.name, "done": unloaded.index(spec), "of": len(unloaded)}
+    async def _send_progress(self, options: SessionOptions, unloaded: list[SessionOptions]) -> None:
+        progress = {"model": options.name, "done": unloaded.index(options), "of": len(unloaded)}
         await self._socket.send_text(json_from({"type": "loading", **progress}))
 
-    async def _take(self, spec: Spec) -> Looker:
-        """A detector of the stock; where the client leaves while it is loading, it goes back."""
-        stock = self._service.stock
-        taking = asyncio.ensure_future(asyncio.to_thread(stock.take, spec))
+    async def _take(self, options: SessionOptions) -> Session:
+        """A detector of the pool; where the client leaves while it is loading, it goes back."""
+        pool = self._service.detectors
+        taking = asyncio.ensure_future(asyncio.to_thread(pool.take, options))
         try:
-            return Looker(spec, await asyncio.shield(taking), self._service.explainers)
+            return Session(options, await asyncio.shield(taking), self._service.explainers)
         except asyncio.CancelledError:
             with suppress(Exception):
-                stock.give_back(spec, await taking)
+                pool.give_back(options, await taking)
             raise
 
-    def _give_back(self, lookers: list[Looker]) -> None:
-        for looker in lookers:
-            self._service.stock.give_back(looker.spec, looker.detector)
+    def _give_back(self, sessions: list[Session]) -> None:
+        for session in sessions:
+            self._service.detectors.give_back(session.options, session.detector)
 
 
 _HEADER = struct.Struct("<4sIdB3x2H")
@@ -254,8 +254,8 @@ _CHANNELS = {1: 4, 2: 3}
 """Of the raw formats: RGBA and RGB."""
 
 
-class NoMessageError(Exception):
-    """What came is no message of the protocol; the connection is closed with this reason."""
+class ProtocolError(Exception):
+    """What came is not a message of the protocol; the connection is closed with this reason."""
 
 
 @dataclass(slots=True)
@@ -298,9 +298,9 @@ class Decoded:
 
 @dataclass(frozen=True, slots=True)
 class Configure:
-    """Which detectors shall look from now on, or why they cannot."""
+    """Which detectors shall run from now on, or why they cannot."""
 
-    specs: tuple[Spec, ...] | RefusedError
+    wanted: tuple[SessionOptions, ...] | RefusedError
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,50 +312,50 @@ Message = Image | Configure | Reset
 
 
 def read_image(data: bytes) -> Image:
-    """A binary message; NoMessageError where it has not the header."""
+    """A binary message; ProtocolError where it has not the header."""
     if len(data) < _HEADER.size or not data.startswith(_MAGIC):
-        raise NoMessageError(f"a binary message begins with SNJ1 and has {_HEADER.size} bytes before the image")
+        raise ProtocolError(f"a binary message begins with SNJ1 and has {_HEADER.size} bytes before the image")
     _, number, time_s, format_, width, height = _HEADER.unpack_from(data)
     return Image(number, time_s, memoryview(data)[_HEADER.size :], format_, width, height, time.perf_counter())
 
 
 def read_text(text: str) -> Configure | Reset:
-    """A text message; NoMessageError where it is none."""
+    """A text message; ProtocolError where it is not one."""
     try:
         message: object = json.loads(text)
     except (ValueError, RecursionError):
-        raise NoMessageError("a text message is JSON") from None
+        raise ProtocolError("a text message is JSON") from None
     kind = cast("dict[str, object]", message).get("type") if isinstance(message, dict) else None
     if kind == "reset":
         return Reset()
     if kind != "configure":
-        raise NoMessageError('a text message is an object whose type is "configure" or "reset"')
+        raise ProtocolError('a text message is an object whose type is "configure" or "reset"')
     try:
-        return Configure(_read_specs(cast("dict[str, object]", message)))
+        return Configure(_read_all(cast("dict[str, object]", message)))
     except RefusedError as refusal:
         return Configure(refusal)
 
 
-def _read_specs(message: dict[str, object]) -> tuple[Spec, ...]:
+def _read_all(message: dict[str, object]) -> tuple[SessionOptions, ...]:
     """The detectors of a `configure` message; its `measures` count for those that say nothing of their own."""
     unknown = message.keys() - {"type", "detectors", "measures"}
     if unknown:
         raise RefusedError("bad_option", f"unknown member {min(unknown)[:60]!r}; known: type, detectors, measures")
-    measures = read_value("measures", message.get("measures", False), OPTIONS["measures"])
+    measures = read_value(MEASURES, message.get("measures", False))
     listed = message.get("detectors")
     if not isinstance(listed, list):
         raise RefusedError("bad_option", 'detectors: give a list such as [{"kind": "hands"}]')
-    specs = [_read_spec(one, measures=measures) for one in cast("list[object]", listed)]
-    kinds = [spec.kind for spec in specs]
+    read = [_read_one(one, measures=measures) for one in cast("list[object]", listed)]
+    kinds = [one.kind for one in read]
     twice = next((kind for kind in kinds if kinds.count(kind) > 1), None)
     if twice:
         raise RefusedError("bad_option", f"detectors: {twice} stands there more than once; give each kind once")
-    return tuple(specs)
+    return tuple(read)
 
 
-def _read_spec(listed: object, *, measures: bool) -> Spec:
+def _read_one(listed: object, *, measures: OptionValue) -> SessionOptions:
     if not isinstance(listed, dict):
         raise RefusedError("bad_option", 'detectors: each is an object such as {"kind": "hands", "model": "lite"}')
-    given: dict[str, Any] = {"measures": measures} | cast("dict[str, Any]", listed)
+    given: dict[str, object] = {"measures": measures} | cast("dict[str, object]", listed)
     kind = read_kind(given.pop("kind", None))
-    return Spec.filled(kind, read_options(kind, given), still=False)
+    return SessionOptions.filled(kind, read_options(kind, given), still=False)

@@ -15,7 +15,7 @@ T = TypeVar("T")
 _Work = tuple["Future[Any]", "Callable[[], Any]"]
 
 
-class Pool:
+class Workers:
     """A fixed number of threads; each takes the next piece of work of the lane whose turn it is.
 
     Args:
@@ -82,20 +82,20 @@ class Lane:
     """One client's work: in order, but several pieces of it may run at once.
 
     Attributes:
-        waiting: what no thread has taken yet; belongs to the pool.
+        waiting: what no thread has taken yet; belongs to the workers.
     """
 
-    def __init__(self, pool: Pool) -> None:
-        self._pool = pool
+    def __init__(self, workers: Workers) -> None:
+        self._workers = workers
         self.waiting: deque[_Work] = deque()
         self._under_way: set[Future[Any]] = set()
 
     async def run(self, work: Callable[[], T]) -> T:
-        """What a piece of work gives, done by one of the pool's threads."""
+        """What a piece of work gives, done by one of the worker threads."""
         future: Future[T] = Future()
         self._under_way.add(future)
         future.add_done_callback(self._under_way.discard)
-        self._pool.add(self, (future, work))
+        self._workers.add(self, (future, work))
         return await asyncio.wrap_future(future)
 
     async def close(self) -> None:

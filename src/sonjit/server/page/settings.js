@@ -40,15 +40,15 @@ export function rememberedSettings() {
 export function configuredDetectors({ detectors, options }, still) {
   const common = {
     static_image: still || options.static,
-    mirrored: options.selfie,
     flip_horizontal: options.flip,
     min_detection_score: options.minDetection,
     min_presence_score: options.minPresence,
     ...(options.smoothing && !still ? { smoothing: options.smoothing } : {}),
   };
-  const person = options.cutout ? { segmentation: true } : {};
+  const sides = { mirrored: options.selfie };
+  const person = { ...sides, ...(options.cutout ? { segmentation: true } : {}) };
   /** @type {Record<string, object>} */
-  const own = { hands: options.explain === "none" ? {} : { explain: options.explain }, body: person, holistic: person };
+  const own = { hands: { ...sides, ...(options.explain === "none" ? {} : { explain: options.explain }) }, body: person, holistic: person };
   return Object.entries(detectors)
     .filter(([, { on }]) => on)
     .map(([kind, { model, max }]) => ({ kind, model, max_instances: max, ...common, ...own[kind] }));

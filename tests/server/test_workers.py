@@ -5,19 +5,19 @@ import threading
 
 import pytest
 
-from sonjit.server.workers import Pool
+from sonjit.server.workers import Workers
 
 
 @pytest.fixture
-def pool():
-    pool = Pool(1)
-    yield pool
-    pool.close()
+def workers():
+    workers = Workers(1)
+    yield workers
+    workers.close()
 
 
-def test_results_and_errors_come_back(pool):
+def test_results_and_errors_come_back(workers):
     async def go():
-        lane = pool.lane()
+        lane = workers.lane()
         assert await lane.run(lambda: 7) == 7
         with pytest.raises(ZeroDivisionError):
             await lane.run(lambda: 1 // 0)
@@ -25,11 +25,11 @@ def test_results_and_errors_come_back(pool):
     asyncio.run(go())
 
 
-def test_lanes_take_turns_however_much_one_of_them_queues(pool):
+def test_lanes_take_turns_however_much_one_of_them_queues(workers):
     order, started, gate = [], threading.Event(), threading.Event()
 
     async def go():
-        busy, others = pool.lane(), [pool.lane() for _ in range(3)]
+        busy, others = workers.lane(), [workers.lane() for _ in range(3)]
         held = asyncio.ensure_future(busy.run(lambda: started.set() or gate.wait()))
         await asyncio.to_thread(started.wait)
         work = [busy.run(lambda: order.append("busy")) for _ in range(20)]
@@ -44,7 +44,7 @@ def test_lanes_take_turns_however_much_one_of_them_queues(pool):
     assert order[4:] == ["busy"] * 19
 
 
-def test_closing_a_lane_drops_what_waits_and_waits_for_what_runs(pool):
+def test_closing_a_lane_drops_what_waits_and_waits_for_what_runs(workers):
     started, gate, done = threading.Event(), threading.Event(), []
 
     def work():
@@ -53,7 +53,7 @@ def test_closing_a_lane_drops_what_waits_and_waits_for_what_runs(pool):
         done.append("running")
 
     async def go():
-        lane = pool.lane()
+        lane = workers.lane()
         running = asyncio.ensure_future(lane.run(work))
         waiting = asyncio.ensure_future(lane.run(lambda: done.append("waiting")))
         await asyncio.to_thread(started.wait)
@@ -69,12 +69,12 @@ def test_closing_a_lane_drops_what_waits_and_waits_for_what_runs(pool):
     assert done == ["running"]
 
 
-def test_a_closed_pool_cancels(pool):
+def test_closed_workers_cancels(workers):
     async def go():
-        lane = pool.lane()
-        pool.close()
+        lane = workers.lane()
+        workers.close()
         with pytest.raises(asyncio.CancelledError):
             await lane.run(lambda: None)
 
     asyncio.run(go())
-    assert not any(thread.is_alive() for thread in pool._threads)
+    assert not any(thread.is_alive() for thread in workers._threads)
