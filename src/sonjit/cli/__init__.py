@@ -19,13 +19,15 @@ def build_app() -> App:
     """The whole command tree; each group is imported only when it is called."""
     from cyclopts import App
 
+    from sonjit.detectors.kinds import KINDS
+
     app = App(
         name="sonjit",
         help="Find hands in images, video and a live camera: offline, on an ordinary CPU.",
         version=__version__,
         suppress_keyboard_interrupt=False,  # `main` says what was kept
     )
-    for kind in ("hands", "face", "body", "holistic"):
+    for kind in KINDS:
         app.command(f"sonjit.cli.find:{kind}", name=kind)
     app.command("sonjit.cli.demo:demo", name="demo")
     app.command("sonjit.cli.models:app", name="models")

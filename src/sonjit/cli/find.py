@@ -1,144 +1,130 @@
-"""`sonjit hands|face|body|holistic`: from images, folders, videos and cameras to tables and drawings."""
+"""`sonjit hands|face|body|holistic`: one command for each kind of detector, made of the tables of kinds and options."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+import inspect
+from dataclasses import field, make_dataclass
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
 from sonjit.cli.lifting import Lifting, lift_from, tell_notes
-from sonjit.cli.options import OUTPUT, Finding, Input, Output, Running, detector_options
+from sonjit.cli.options import FINDING, OUTPUT, RUNNING, Input, Output, Several
+from sonjit.detectors.kinds import KINDS, find_kind
+from sonjit.detectors.options import options_of
+from sonjit.errors import InputError
+from sonjit.results import Hand
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
+    from sonjit.detectors.kinds import KindEntry
+    from sonjit.detectors.options import Option, OptionValue
     from sonjit.lifting import Lift
 
-_Mask = Annotated[str | None, Parameter(group=OUTPUT)]
-_OUTPUT, _FINDING, _RUNNING, _LIFTING = Output(), Finding(), Running(), Lifting()
+_GROUPS = {"Finding": FINDING, "Running": RUNNING}
+_TYPES: dict[str, type] = {"boolean": bool, "integer": int, "number": float, "string": str, "path": str}
+_INPUT = "Images, folders, globs in quotes and videos; or camera:0, or - for standard input."
+_MASK = "People cut out of the image: .png for an image, .webm for a video; for many files a folder."
 
 
-def hands(
-    *sources: Input,
-    model: Literal["lite", "full"] = "full",
-    visibility: Annotated[bool, Parameter(negative="")] = False,
-    output: Output = _OUTPUT,
-    finding: Finding = _FINDING,
-    running: Running = _RUNNING,
-    lifting: Lifting = _LIFTING,
-) -> int:
-    """Find hands: 21 keypoints each, left or right, in pixels and in metres.
+def detect_command(kind: str) -> Callable[..., int]:
+    """The command of a kind: its options are those that the kind knows."""
+    entry = find_kind(kind)
+    detector_class = _option_class(entry)
+    has_mask, lifts = "segmentation" in options_of(entry), entry.result is Hand
+    keyword, variadic = inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.VAR_POSITIONAL
+    parameters = [inspect.Parameter("sources", variadic, annotation=Annotated[Input, Parameter(help=_INPUT)])]
+    grouped: dict[str, type] = {"output": Output, "detector": detector_class, "several": Several}
+    grouped |= {"lifting": Lifting} if lifts else {}
+    parameters += [
+        inspect.Parameter(name, keyword, default=None, annotation=annotation | None)
+        for name, annotation in grouped.items()
+    ]
+    if has_mask:
+        mask_type = Annotated[str | None, Parameter(group=OUTPUT, help=_MASK)]
+        parameters.append(inspect.Parameter("mask", keyword, default=None, annotation=mask_type))
 
-    `sonjit hands photo.jpg` prints what is in an image.
+    def command(
+        *sources: str,
+        mask: str | None = None,
+        output: Output | None = None,
+        detector: object = None,
+        several: Several | None = None,
+        lifting: Lifting | None = None,
+    ) -> int:
+        given: dict[str, OptionValue] = (
+            {one.name: getattr(detector, one.name) for one in fields(detector)} if detector else {}
+        )
+        return _detect(entry, sources, given, mask, output or Output(), several or Several(), lifting or Lifting())
 
-    `sonjit hands clip.mp4 --save clip.csv --draw clip-drawn.mp4` writes a table and a drawn video.
-
-    `sonjit hands recordings/ --save tables/ --jobs 4` writes one table per file; run it again to go on after a stop.
-
-    `sonjit hands camera:0 --mirrored --draw me.mp4` records until Ctrl-C.
-
-    `sonjit hands photo.jpg --lift internet --lift-weights snapshot_20.pth.tar --save hands.json` puts them into the
-    camera's space, with InterNet's weights.
-
-    Args:
-        sources: Images, folders, globs in quotes and videos; or camera:0, or - for standard input.
-        model: lite is faster, full more exact.
-        visibility: Say of each keypoint how likely it is seen and not hidden.
-    """
-    if finding.flip_horizontal and lifting.lift is not None:
-        from sonjit.errors import InputError
-
-        raise InputError("--flip-horizontal moves hands away from where the camera sees them: leave it out with --lift")
-    lift = lift_from(lifting, mirrored=finding.mirrored)
-    options: dict[str, Any] = {"model": model} | ({"visibility": True} if visibility else {})
-    status = _find("hands", sources, options, output, finding, running, lift=lift)
-    tell_notes(lift)
-    return status
+    command.__name__, command.__doc__ = kind, _help(entry)
+    command.__signature__ = inspect.Signature(parameters, return_annotation=int)  # pyright: ignore[reportFunctionMemberAccess]
+    command.__annotations__ = {one.name: one.annotation for one in parameters} | {"return": int}
+    return command
 
 
-def face(
-    *sources: Input,
-    model: Literal["attention", "mesh", "box", "box-full"] = "attention",
-    output: Output = _OUTPUT,
-    finding: Finding = _FINDING,
-    running: Running = _RUNNING,
-) -> int:
-    """Find faces: a mesh of 478 keypoints with lips, eyes and irises, or boxes. Nothing tells who a person is.
-
-    `sonjit face photo.jpg --draw drawn.jpg` draws the mesh.
-
-    `sonjit face clip.mp4 --save clip.parquet --measures --max-instances 3` writes head pose and openness too.
-
-    `sonjit face crowd.jpg --model box-full --max-instances 50 --save boxes.json` finds small faces as boxes.
-
-    Args:
-        sources: Images, folders, globs in quotes and videos; or camera:0, or - for standard input.
-        model: attention refines lips, eyes and irises; mesh is faster; box and box-full (to about 5 m) give boxes.
-    """
-    return _find("face", sources, {"model": model}, output, finding, running)
+def command_line_options(entry: KindEntry) -> list[Option]:
+    """The options of a kind that the command line offers as such."""
+    return [one for one in options_of(entry).values() if one.command_line]
 
 
-def body(
-    *sources: Input,
-    model: Literal["lite", "full", "heavy"] = "full",
-    mask: _Mask = None,
-    output: Output = _OUTPUT,
-    finding: Finding = _FINDING,
-    running: Running = _RUNNING,
-) -> int:
-    """Find bodies: 33 keypoints each with visibility, in pixels and in metres, of one or several people.
-
-    `sonjit body clip.mp4 --save clip.csv --measures --draw drawn.mp4` writes joint angles too.
-
-    `sonjit body clip.mp4 --mask cutout.webm` writes the people without their background.
-
-    `sonjit body squats.mp4 --count left_knee_angle_rad --draw counted.mp4` counts squats.
-
-    `sonjit models pull body-lite body-heavy` fetches the two other sizes.
-
-    Args:
-        sources: Images, folders, globs in quotes and videos; or camera:0, or - for standard input.
-        model: lite is fastest, heavy most exact.
-        mask: People cut out of the image: .png for an image, .webm for a video; for many files a folder.
-    """
-    return _find("body", sources, {"model": model, "segmentation": mask is not None}, output, finding, running, mask)
+def _option_class(entry: KindEntry) -> type:
+    """A dataclass with a field for each option that a kind knows on the command line; None is "not given"."""
+    items = [(one.name, _annotation(one), field(default=None)) for one in command_line_options(entry)]
+    made = make_dataclass(f"{entry.name.capitalize()}Options", items, frozen=True)
+    made.__module__ = __name__  # cyclopts takes apart no class of the standard library, where this one was made
+    return Parameter(name="*")(made)
 
 
-def holistic(
-    *sources: Input,
-    model: Literal["lite", "full", "heavy"] = "full",
-    mask: _Mask = None,
-    output: Output = _OUTPUT,
-    finding: Finding = _FINDING,
-    running: Running = _RUNNING,
-) -> int:
-    """Find people: each body with its own hands and face.
-
-    `sonjit holistic clip.mp4 --max-instances 2 --save clip.json --draw drawn.mp4` follows two people.
-
-    Args:
-        sources: Images, folders, globs in quotes and videos; or camera:0, or - for standard input.
-        model: Of the body; lite takes the lighter hand and face networks too.
-        mask: People cut out of the image: .png for an image, .webm for a video; for many files a folder.
-    """
-    options = {"model": model, "segmentation": mask is not None}
-    return _find("holistic", sources, options, output, finding, running, mask)
+def _annotation(option: Option) -> object:
+    plain: object = Literal[option.choices] if option.choices else _TYPES[option.type]
+    default = None if option.default is None else str(option.default)
+    parameter = Parameter(
+        group=_GROUPS[option.group],
+        help=option.help,
+        negative="" if option.default is False else None,
+        show_default=False if default is None else lambda _: default,
+    )
+    return Annotated[plain | None, parameter]  # pyright: ignore[reportOperatorIssue]
 
 
-def _find(
-    kind: str,
+def _help(entry: KindEntry) -> str:
+    return "\n\n".join([entry.summary, *(f"`{call}` {what}" for call, what in entry.examples)])
+
+
+def _detect(
+    entry: KindEntry,
     sources: Sequence[str],
-    options: dict[str, Any],
+    given: dict[str, OptionValue],
+    mask: str | None,
     output: Output,
-    finding: Finding,
-    running: Running,
-    mask: str | None = None,
-    lift: Lift | None = None,
+    several: Several,
+    lifting: Lifting,
 ) -> int:
     from sonjit.cli.report import report_job
     from sonjit.runs import Detect, Outputs
 
-    options |= detector_options(finding, running)
-    processor = Detect(kind, options, output.measures, output.count, lift)
+    options = {name: value for name, value in given.items() if value is not None}
+    options.setdefault("model", next(iter(entry.models)))
+    if mask is not None:
+        options["segmentation"] = True
+    lift = _lift(lifting, options)
+    processor = Detect(entry.name, options, output.measures, output.count, lift)
     _ = processor.counting  # refuses a wrong name before any work
-    return report_job(sources, processor, Outputs(output.save, output.draw, mask), running)
+    status = report_job(sources, processor, Outputs(output.save, output.draw, mask), several)
+    tell_notes(lift)
+    return status
+
+
+def _lift(lifting: Lifting, options: Mapping[str, OptionValue]) -> Lift | None:
+    if options.get("flip_horizontal") and lifting.lift is not None:
+        raise InputError("--flip-horizontal moves hands away from where the camera sees them: leave it out with --lift")
+    return lift_from(lifting, mirrored=bool(options.get("mirrored")))
+
+
+def __getattr__(name: str) -> Callable[..., int]:
+    """`sonjit.cli.find:hands`: the command of a kind, made when it is first asked for."""
+    if name not in KINDS:
+        raise AttributeError(name)
+    return detect_command(name)

@@ -11,8 +11,12 @@ import json
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
+from typing import TYPE_CHECKING
 
 from sonjit.errors import InputError
+
+if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
 
 
 @dataclass(frozen=True)
@@ -50,15 +54,46 @@ class Skeleton:
         return tuple((parent, child) for child, parent in enumerate(self.parents) if parent >= 0)
 
 
-@cache
+_REGISTERED: dict[str, Skeleton] = {}
+
+
+def register_skeleton(skeleton: Skeleton) -> Skeleton:
+    """Make a skeleton of one's own known by its name.
+
+    Raises:
+        InputError: another one has that name.
+    """
+    if skeleton.name in _known_names() or _REGISTERED.get(skeleton.name, skeleton) != skeleton:
+        raise InputError(f"skeleton {skeleton.name!r} is there already; give yours a name of its own")
+    _REGISTERED[skeleton.name] = skeleton
+    return skeleton
+
+
+def list_skeletons() -> list[str]:
+    """Names that `load_skeleton` knows."""
+    return [*_known_names(), *_REGISTERED]
+
+
 def load_skeleton(name: str) -> Skeleton:
-    """Read one skeleton by name; an unknown name raises InputError with the list of known ones."""
-    folder = resources.files("sonjit.skeletons")
-    stems = (entry.name.removesuffix(".json") for entry in folder.iterdir() if entry.name.endswith(".json"))
-    known = sorted(stem for stem in stems if stem[-1].isdigit())  # the number of keypoints; other tables stand beside
-    if name not in known:
-        raise InputError(f"unknown skeleton {name!r}; known: {', '.join(known)}")
-    data = json.loads(folder.joinpath(f"{name}.json").read_text("utf-8"))
+    """One skeleton by name; an unknown name raises InputError with the list of known ones."""
+    return _REGISTERED[name] if name in _REGISTERED else _read_skeleton(name)
+
+
+@cache
+def _known_names() -> tuple[str, ...]:
+    stems = (entry.name.removesuffix(".json") for entry in _folder().iterdir() if entry.name.endswith(".json"))
+    return tuple(sorted(stem for stem in stems if stem[-1].isdigit()))  # others are tables beside them
+
+
+def _folder() -> Traversable:
+    return resources.files("sonjit.skeletons")
+
+
+@cache
+def _read_skeleton(name: str) -> Skeleton:
+    if name not in _known_names():
+        raise InputError(f"unknown skeleton {name!r}; known: {', '.join(list_skeletons())}")
+    data = json.loads(_folder().joinpath(f"{name}.json").read_text("utf-8"))
     return Skeleton(
         name=data["name"],
         keypoints=tuple(data["keypoints"]),

@@ -59,6 +59,7 @@ class KindEntry:
         stream_smoothing: name of the smoothing of videos and cameras where nothing is said.
         instances: kinds of what has keypoints in its results: ("hand",).
         own_options: that no other kind has and `OPTIONS` lacks.
+        examples: calls of the command line, each with what it does, as they stand in the help.
         weight_groups: of the catalogue, that `sonjit models pull` fetches for it.
     """
 
@@ -74,6 +75,7 @@ class KindEntry:
     stream_smoothing: str = "one_euro"
     instances: tuple[str, ...] = ()
     own_options: tuple[Option, ...] = ()
+    examples: tuple[tuple[str, str], ...] = ()
     weight_groups: tuple[str, ...] = ()
 
     @property
@@ -164,6 +166,14 @@ register_kind(KindEntry(
     load="sonjit.detectors.kinds.hands:load_hands",
     max_instances=2,
     instances=("hand",),
+    examples=(
+        ("sonjit hands photo.jpg", "prints what is in an image."),
+        ("sonjit hands clip.mp4 --save clip.csv --draw clip-drawn.mp4", "writes a table and a drawn video."),
+        ("sonjit hands recordings/ --save tables/ --jobs 4", "writes one table per file; run it again to go on."),
+        ("sonjit hands camera:0 --mirrored --draw me.mp4", "records until Ctrl-C."),
+        ("sonjit hands photo.jpg --lift internet --lift-weights snapshot_20.pth.tar --save hands.json",
+         "puts them into the camera's space, with InterNet's weights."),
+    ),
     weight_groups=("hands",),
 ))  # fmt: skip
 register_kind(KindEntry(
@@ -180,6 +190,11 @@ register_kind(KindEntry(
     model_help="attention refines lips, eyes and irises; mesh is faster; box and box-full (to about 5 m) give boxes.",
     load="sonjit.detectors.kinds.face:load_faces",
     instances=("face",),
+    examples=(
+        ("sonjit face photo.jpg --draw drawn.jpg", "draws the mesh."),
+        ("sonjit face clip.mp4 --save clip.parquet --measures --max-instances 3", "writes head pose and openness too."),
+        ("sonjit face crowd.jpg --model box-full --max-instances 50 --save boxes.json", "finds small faces as boxes."),
+    ),
     weight_groups=("face",),
 ))  # fmt: skip
 register_kind(KindEntry(
@@ -193,6 +208,12 @@ register_kind(KindEntry(
     smoothers="sonjit.detectors.kinds.body:body_smoothers",
     stream_smoothing="published",
     instances=("body",),
+    examples=(
+        ("sonjit body clip.mp4 --save clip.csv --measures --draw drawn.mp4", "writes joint angles too."),
+        ("sonjit body clip.mp4 --mask cutout.webm", "writes the people without their background."),
+        ("sonjit body squats.mp4 --count left_knee_angle_rad --draw counted.mp4", "counts squats."),
+        ("sonjit models pull body-lite body-heavy", "fetches the two other sizes."),
+    ),
     weight_groups=("body",),
 ))  # fmt: skip
 register_kind(KindEntry(
@@ -210,5 +231,6 @@ register_kind(KindEntry(
     smoothers="sonjit.detectors.kinds.body:body_smoothers",
     stream_smoothing="published",
     instances=("body", "hand", "face"),
+    examples=(("sonjit holistic clip.mp4 --max-instances 2 --save clip.json --draw drawn.mp4", "follows two people."),),
     weight_groups=("hands", "face", "body", "holistic"),
 ))  # fmt: skip

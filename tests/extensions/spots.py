@@ -1,0 +1,106 @@
+"""A kind of detector from outside: bright spots. All that one has to write is in this file."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from sonjit.detectors.kinds import KindEntry, Model, register_kind
+from sonjit.detectors.options import Option
+from sonjit.detectors.pipeline import Kind
+from sonjit.geometry import RotatedBox
+from sonjit.measures import register_measures
+from sonjit.media.drawing import register_drawing
+from sonjit.results import Points, Result, Value, register_result
+from sonjit.skeletons import Skeleton, register_skeleton
+
+SKELETON = register_skeleton(
+    Skeleton("spot_corners4", ("top", "right", "bottom", "left"), (-1, 0, 1, 2), ((0, 1), (1, 2), (2, 3), (3, 0)), {})
+)
+
+
+@register_result
+@dataclass(eq=False, slots=True)
+class Spot(Result):
+    """A bright spot: its score and four points around it."""
+
+    score: float
+    keypoints: np.ndarray
+    id: int | None = None
+
+    kind: ClassVar[str] = "spot"
+    list_name: ClassVar[str] = "spots"
+    skeletons: ClassVar[dict[int, str]] = {4: SKELETON.name}
+    schema: ClassVar[tuple] = (
+        Value("score", "score"),
+        Points("keypoints", "keypoints", ("x", "y", "z")),
+        Value("id", "id", full=True),
+        Value("box", "box", full=True, is_box=True),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """What is seen in a box; see `sonjit.detectors.tracking.Observation`."""
+
+    score: float
+    keypoints: np.ndarray
+    keypoints_3d: None = None
+    left: None = None
+
+
+class Spots(Kind):
+    """Squares around what is brighter than a threshold."""
+
+    def __init__(self, threshold: int) -> None:
+        self._threshold = threshold
+
+    def find(self, rgb, min_score):
+        rows, columns = np.nonzero(rgb.min(axis=2) >= self._threshold)
+        if not len(rows):
+            return []
+        side = float(max(np.ptp(rows), np.ptp(columns)) + 1)
+        return [RotatedBox(float(columns.mean() + 0.5), float(rows.mean() + 0.5), side, side, 0.0)]
+
+    def observe(self, rgb, box):
+        found = self.find(rgb, 0.0)
+        if not found:
+            return Seen(0.0, np.zeros((4, 3), np.float32))
+        x, y, half = found[0].cx, found[0].cy, found[0].width / 2
+        points = [[x, y - half, 0], [x + half, y, 0], [x, y + half, 0], [x - half, y, 0]]
+        return Seen(1.0, np.array(points, np.float32))
+
+    def follow(self, track):
+        low, high = track.observation.keypoints[:, :2].min(0), track.observation.keypoints[:, :2].max(0)
+        return RotatedBox(*((low + high) / 2).tolist(), *(high - low).tolist(), 0.0)
+
+    def result(self, rgb, observation, track):
+        return Spot(observation.score, observation.keypoints, None if track is None else track.id)
+
+    def flip(self, result, width):
+        result.keypoints = result.keypoints * np.array([-1, 1, 1], np.float32) + np.array([width, 0, 0], np.float32)
+        return result
+
+
+SPOTS = register_kind(
+    KindEntry(
+        name="spots",
+        result=Spot,
+        summary="Find a bright spot.",
+        plural="spots",
+        models={"plain": Model("plain", {})},
+        model_help="There is one.",
+        load=lambda options: Spots(int(options.own["threshold"])),
+        instances=("spot",),
+        own_options=(Option("threshold", "integer", "How bright, 0 to 255.", default=200, minimum=0, maximum=255),),
+    )
+)
+register_measures(Spot, ("spot_width_px",), lambda spot: {"spot_width_px": spot.box[2] - spot.box[0]})
+
+
+def draw_spot(canvas, spot, _) -> None:
+    x_min, y_min, x_max, y_max = (round(edge) for edge in spot.box)
+    canvas[max(y_min, 0) : y_max, max(x_min, 0) : x_max] = (255, 0, 0)
+
+
+register_drawing(Spot, draw_spot, lambda canvas, spot: None)
