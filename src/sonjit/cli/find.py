@@ -53,9 +53,8 @@ def detect_command(kind: str) -> Callable[..., int]:
         several: Several | None = None,
         lifting: Lifting | None = None,
     ) -> int:
-        given: dict[str, OptionValue] = (
-            {one.name: getattr(detector, one.name) for one in fields(detector)} if detector else {}
-        )
+        options = detector or detector_class()
+        given: dict[str, OptionValue] = {one.name: getattr(options, one.name) for one in command_line_options(entry)}
         return _detect(entry, sources, given, mask, output or Output(), several or Several(), lifting or Lifting())
 
     command.__name__, command.__doc__ = kind, _help(entry)
