@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from sonjit.datasets import load_coco, mask_from_segmentation, read_images, rle_from_mask
+from sonjit.datasets import VideoFrame, mask_from_segmentation, open_dataset, rle_from_mask
 from sonjit.errors import InputError
 
 MASKS = arrays.arrays(np.bool_, st.tuples(st.integers(1, 40), st.integers(1, 40)))
@@ -85,39 +85,45 @@ def test_a_folder_gives_its_images(tmp_path, where):
     folder = tmp_path / "images" if where != "beside" else tmp_path
     folder.mkdir(exist_ok=True)
     image(folder, "a.png")
-    data = load_coco(write(tmp_path, small()).parent)
-    ((one, rgb),) = read_images(data, folder if where == "named" else None)
-    assert rgb.shape == (20, 30, 3)
+    options = {"images": str(folder)} if where == "named" else {}
+    data = open_dataset("folder", write(tmp_path, small()).parent, **options)
+    (one,) = data
+    assert one.rgb().shape == (20, 30, 3)
     (instance,) = one.instances
-    assert instance.box == (3, 4, 13, 12)
-    assert instance.mask(20, 30).sum() == 80
-    assert instance.keypoints.tolist() == [[5, 6, 2], [0, 0, 0]]
-    assert data.categories[0].keypoints == ("wrist", "tip")
+    assert instance.box == instance.bounds() == (3, 4, 13, 12)
+    assert instance.filled_mask(20, 30).sum() == instance.mask().sum() == 80
+    np.testing.assert_array_equal(instance.keypoints_px, [[5, 6], [np.nan, np.nan]])
+    assert instance.keypoint_names == ("wrist", "tip")
+    assert instance.places_of(["tip"]) == [1]
+    assert instance.places_of(["tip", "thumb"]) is None
+    assert data.categories() == {2: "hand"}
 
 
 def test_without_a_mask_the_box_is_filled(tmp_path):
     data = small()
     del data["annotations"][0]["segmentation"]
-    (one,) = load_coco(write(tmp_path, data)).images
-    assert one.instances[0].mask(20, 30).sum() == 80
+    image(tmp_path, "a.png")
+    (one,) = open_dataset("folder", write(tmp_path, data))
+    assert one.instances[0].mask() is None
+    assert one.instances[0].filled_mask(20, 30).sum() == 80
 
 
 @pytest.mark.files("demo/*coco*.json")
 def test_the_demo_clips_annotations(file):
     """Frames of the video beside it; every mask reaches just to the edges of its box."""
-    data = load_coco(file)
     (video,) = file.parent.glob("*.mp4")
-    seen = 0
-    for one, rgb in read_images(data, video):
-        for instance in one.instances if seen < 20 else ():
-            rows, columns = np.nonzero(instance.mask(one.height, one.width))
+    for one in open_dataset("folder", file, images=str(video))[:25]:
+        for instance in one.instances:
+            rows, columns = np.nonzero(instance.mask())
             tight = (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
             assert np.abs(np.subtract(tight, instance.box)).max() <= 1
-        assert rgb.shape == (one.height, one.width, 3)
-        seen += 1
-        if seen == 25:
-            break
-    assert seen == 25
+        assert one.rgb().shape == (one.height, one.width, 3)
+
+
+def test_frames_of_a_video_come_in_any_order(demo_clip):
+    path, frames, _ = demo_clip
+    for index in (3, 3, 5, 1, 0):
+        np.testing.assert_array_equal(VideoFrame(Path(path), index).rgb(), frames[index])
 
 
 ANNOTATION = small()["annotations"][0]
@@ -126,51 +132,50 @@ ANNOTATION = small()["annotations"][0]
 @pytest.mark.parametrize(
     ("data", "said"),
     [
-        ("{", "not in COCO's format"),
-        ("[]", "not in COCO's format"),
+        ("{", "not valid JSON|cannot be read|JSON"),
+        ("[]", "not in COCO's format|is not a|holds"),
         ({"images": []}, "'categories' is missing"),
-        (small(images=[]), "not among the images|names no images"),
+        (small(images=[]), "not among the images"),
         (small(annotations=[{**ANNOTATION, "image_id": 8}]), "image 8"),
-        (small(annotations=[{**ANNOTATION, "category_id": 5}]), "category 5"),
+        (small(annotations=[{**ANNOTATION, "category_id": 5}]), "category_id 5"),
         (small(annotations=[{**ANNOTATION, "bbox": [1, 2, 0, 5]}]), "holds nothing"),
-        (small(annotations=[{**ANNOTATION, "bbox": [1, 2]}]), "not in COCO's format"),
-        (small(images=small()["images"] * 2), "same id"),
+        (small(annotations=[{**ANNOTATION, "bbox": [1, 2]}]), "must hold 4"),
+        (small(images=small()["images"] * 2), "two images have the id 7"),
     ],
     ids=lambda value: value if isinstance(value, str) else None,
 )
 def test_a_bad_file_is_one_clear_line(tmp_path, data, said):
     with pytest.raises(InputError, match=said) as caught:
-        load_coco(write(tmp_path, data))
+        open_dataset("folder", write(tmp_path, data))
     assert "\n" not in str(caught.value)
-    assert "set.json" in str(caught.value)
+    assert "set.json" in str(caught.value) or "a.png" in str(caught.value)
 
 
 def test_a_folder_must_hold_one_annotation_file(tmp_path):
-    with pytest.raises(InputError, match="holds 0 annotation files"):
-        load_coco(tmp_path)
+    with pytest.raises(InputError, match="holds neither a COCO file"):
+        open_dataset("folder", tmp_path)
     write(tmp_path, small()), write(tmp_path, small(), "other.json")
-    with pytest.raises(InputError, match=r"holds 2 annotation files: other\.json, set\.json"):
-        load_coco(tmp_path)
+    with pytest.raises(InputError, match="holds 2 annotation files"):
+        open_dataset("folder", tmp_path)
     with pytest.raises(InputError, match="no such file"):
-        load_coco(tmp_path / "absent.json")
+        open_dataset("folder", tmp_path / "absent.json")
 
 
 def test_missing_or_wrong_images_are_named(tmp_path):
-    data = load_coco(write(tmp_path, small()))
-    with pytest.raises(InputError, match=r"a\.png"):
-        list(read_images(data))
+    with pytest.raises(InputError, match=r"a\.png is missing"):
+        open_dataset("folder", write(tmp_path, small()))
     image(tmp_path, "a.png", size=(21, 30))
-    with pytest.raises(InputError, match="30 x 21 pixels and the annotations say 30 x 20"):
-        list(read_images(data))
+    with pytest.raises(InputError, match=r"30 x 21 pixels and .*set\.json says 30 x 20"):
+        open_dataset("folder", tmp_path)[0].rgb()
 
 
 def test_frames_that_a_video_lacks_are_named(tmp_path, demo_clip):
     path, frames, _ = demo_clip
     height, width = frames[0].shape[:2]
     images = [{"id": 5, "file_name": "999999.png", "width": width, "height": height}]
-    data = load_coco(write(tmp_path, small(images=images, annotations=[])))
+    data = open_dataset("folder", write(tmp_path, small(images=images, annotations=[])), images=str(path))
     with pytest.raises(InputError, match="no frame 999999"):
-        list(read_images(data, Path(path)))
+        data[0].rgb()
 
 
 @pytest.mark.parametrize(

@@ -114,10 +114,9 @@ def test_lessons_hold_what_people_marked_in_every_view(made, tmp_path):
     people_mark(project, joints, [4, 6])
     assert human_frames(project) == (4, 6)
     file = write_lessons(project, (4, 6), tmp_path / "lessons")
-    from sonjit.datasets import load_coco
+    from sonjit.datasets import open_dataset
 
-    coco = load_coco(file)
-    assert sum(len(image.instances) for image in coco.images) == 2 * 5 * 2
+    assert sum(len(sample.instances) for sample in open_dataset("folder", file)) == 2 * 5 * 2
 
 
 def test_no_labels_are_named(made):

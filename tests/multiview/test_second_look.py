@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from sonjit.cli import main
-from sonjit.datasets import load_coco
+from sonjit.datasets import open_dataset
 from sonjit.errors import InputError
 from sonjit.multiview.automatic import second_look
 from sonjit.multiview.automatic.annotator import AnnotatorSettings, annotate
@@ -63,15 +63,15 @@ def test_a_hand_that_one_view_shows_stays_as_it_was(made, monkeypatch):
 def test_left_hands_are_lessons_as_right_ones(made, tmp_path):
     project, joints, _ = made
     people_mark(project, joints, [4])
-    images = load_coco(write_lessons(project, (4,), tmp_path / "lessons", as_right=True)).images
+    images = open_dataset("folder", write_lessons(project, (4,), tmp_path / "lessons", as_right=True))
     assert len(images) == 5 * 2
     for image in images:
         (hand,) = image.instances
-        view, _, file = image.name.partition("/")
+        view, _, file = image.id.removeprefix("images/").partition("/")
         camera, left = project.rig[view], "mirrored" in file
         points = camera.project(joints[4, int(left)])
         points = mirrored_points(points, camera.width) if left else points
-        np.testing.assert_allclose(hand.keypoints[:, :2], points, atol=0.02)
+        np.testing.assert_allclose(hand.keypoints_px, points, atol=0.02)
 
 
 def test_a_left_hand_is_seen_as_a_right_one_in_the_mirror(weights, photo):

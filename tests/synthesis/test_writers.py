@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from sonjit.datasets import load_coco, open_dataset
+from sonjit.datasets import open_dataset
 from sonjit.datasets.checks import check_sample
 from sonjit.errors import InputError
 from sonjit.synthesis.output.job import SHEET, SynthSettings, synthesize
@@ -86,17 +86,16 @@ def test_coco_says_all_that_is_known(folders):
         world = np.array(one["keypoints_world_m"])
         placed = world @ np.array(image["camera"]["R"]).T + image["camera"]["t_m"]
         np.testing.assert_allclose(1000 * placed, one["keypoints3d"], atol=0.01)
-    stored = load_coco(folders["coco"] / "coco.json").images
-    for entry in stored:
+    for entry in open_dataset("folder", folders["coco"]):
         for instance in entry.instances:
-            rows, columns = np.nonzero(instance.mask(entry.height, entry.width))
+            rows, columns = np.nonzero(instance.mask())
             assert instance.box == (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
 
 
 def test_further_images_lie_beside_and_agree_with_the_masks(folders):
     root = folders["coco"]
-    for image in load_coco(root / "coco.json").images:
-        name = image.name.removeprefix("images/").replace(".jpg", ".png")
+    for image in open_dataset("folder", root):
+        name = image.id.removeprefix("images/").replace(".jpg", ".png")
         masks = cv2.imread(str(root / "masks" / name), cv2.IMREAD_UNCHANGED)
         depth = cv2.imread(str(root / "depth" / name), cv2.IMREAD_UNCHANGED)
         normals = cv2.imread(str(root / "normals" / name), cv2.IMREAD_UNCHANGED)[..., ::-1]
@@ -108,7 +107,7 @@ def test_further_images_lie_beside_and_agree_with_the_masks(folders):
         np.testing.assert_allclose(length, 1, atol=0.05)
         whole = np.zeros_like(masks, bool)
         for instance in image.instances:
-            whole |= instance.mask(image.height, image.width)
+            whole |= instance.mask()
         assert not (whole & (masks == 0)).any()
 
 

@@ -10,11 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sonjit.cli import main
-from sonjit.datasets import CocoImage, CocoInstance, load_coco, mask_from_segmentation, rle_from_mask
+from sonjit.datasets import Instance, Sample, mask_from_segmentation, open_dataset, rle_from_mask
 from sonjit.networks import create_network
 from sonjit.networks.mask_rcnn.files import load_mask_rcnn
 from sonjit.training.images.mask_rcnn import average_precisions
-from sonjit.training.images.mask_rcnn_data import example_from_coco, mirrored_labels, tensors_from_example, varied
+from sonjit.training.images.mask_rcnn_data import (
+    coco_from_samples,
+    example_from_sample,
+    mirrored_labels,
+    tensors_from_example,
+    varied,
+)
 
 NAMES = ["left_disc", "right_disc"]
 SMALL = {
@@ -140,19 +146,19 @@ def test_faster_rcnn_is_judged_without_masks(tmp_path):
 
 
 def test_perfect_results_have_an_average_precision_of_one(tmp_path):
-    data = load_coco(shapes(tmp_path, count=3) / "set.json")
+    data = open_dataset("folder", shapes(tmp_path, count=3))
+    truth = coco_from_samples(data, data.categories())
     records = [
         {
-            "image_id": image.id, "category_id": one.category_id, "score": 0.9, "segmentation": one.segmentation,
+            "image_id": place, "category_id": one.category_id, "score": 0.9, "segmentation": rle_from_mask(one.mask()),
             "bbox": [one.box[0], one.box[1], one.box[2] - one.box[0], one.box[3] - one.box[1]],
         }
-        for image in data.images for one in image.instances
+        for place, sample in enumerate(data) for one in sample.instances
     ]  # fmt: skip
-    ids = [image.id for image in data.images]
-    assert set(average_precisions(data.path, ids, records).values()) == {1.0}
-    missing = average_precisions(data.path, ids, records[:3])
+    assert set(average_precisions(truth, records).values()) == {1.0}
+    missing = average_precisions(truth, records[:3])
     assert 0 < missing["mask_ap50"] < 1
-    assert average_precisions(data.path, ids, [])["box_ap"] == 0
+    assert average_precisions(truth, [])["box_ap"] == 0
 
 
 def test_weights_of_torchvision_say_their_version_and_classes(tmp_path):
@@ -203,12 +209,13 @@ def example():
     masks = np.zeros((40, 60), bool)
     masks[10:30, 5:25] = True
     instances = tuple(
-        CocoInstance(i + 1, (5, 10, 25, 30), rle_from_mask(one)) for i, one in enumerate((masks, masks[:, ::-1]))
+        Instance(kind="object", category_id=i + 1, read_mask=lambda one=one: one)
+        for i, one in enumerate((masks, masks[:, ::-1]))
     )
-    image = CocoImage(1, "a.png", 60, 40, instances)
     rgb = np.full((40, 60, 3), 50, np.uint8)
     rgb[masks], rgb[masks[:, ::-1]] = (250, 0, 0), (0, 0, 250)
-    return example_from_coco(image, rgb, [1, 2], 60)
+    sample = Sample(dataset="made", id="a", image=rgb, width=60, height=40, instances=instances)
+    return example_from_sample(sample, dict(enumerate(NAMES, 1)), 60)
 
 
 @given(st.integers(0, 10_000))
@@ -232,12 +239,10 @@ def test_masks_move_with_the_image(seed):
 
 @given(st.integers(20, 300))
 def test_a_large_image_is_kept_small(max_side):
-    small = example_from_coco(
-        CocoImage(1, "a.png", 120, 80, (CocoInstance(1, (10, 10, 110, 70)),)),
-        np.zeros((80, 120, 3), np.uint8),
-        [1],
-        max_side,
-    )
+    rgb = np.zeros((80, 120, 3), np.uint8)
+    one = Instance(kind="hand", box=(10, 10, 110, 70))
+    sample = Sample(dataset="made", id="a", image=rgb, width=120, height=80, instances=(one,))
+    small = example_from_sample(sample, {1: "hand"}, max_side)
     assert max(small.rgb.shape[:2]) == min(max_side, 120)
     assert small.masks.shape[1:] == small.rgb.shape[:2]
     assert small.masks.mean() == pytest.approx(100 * 60 / (120 * 80), abs=0.1)

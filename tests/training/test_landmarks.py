@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 import sonjit
 from sonjit import InputError
 from sonjit.cli import main
+from sonjit.datasets import convert_dataset, open_dataset
 from sonjit.detectors.kinds.hands import box_around_hand
 from sonjit.geometry import crop_on_grid, points_from_crop
 from sonjit.networks import create_network
@@ -54,12 +55,13 @@ def coco(demo_clip, tmp_path_factory):
     clip, frames, truth = demo_clip
     size = frames[0].shape[:2]
     assert size == (480, 640)
-    return write_coco(tmp_path_factory.mktemp("coco") / "hands.json", truth), clip
+    file = write_coco(tmp_path_factory.mktemp("coco") / "hands.json", truth)
+    return open_dataset("folder", file, images=str(clip))
 
 
 @pytest.fixture(scope="module")
 def crops(coco):
-    return landmark_crops(*coco, [NAIL])
+    return landmark_crops(coco, [NAIL])
 
 
 def test_crops_are_those_that_the_detector_cuts(crops, demo_clip):
@@ -100,17 +102,17 @@ def test_hands_without_palm_are_left_out(demo_clip, tmp_path):
         joint = NAMES.index("wrist" if index else "ring_finger_tip")
         annotation["keypoints"][3 * joint : 3 * joint + 3] = [0, 0, 0]
     path.write_text(json.dumps(data), "utf-8")
-    (kept,) = landmark_crops(path, clip)
+    (kept,) = landmark_crops(open_dataset("folder", path, images=str(clip)))
     assert kept.known.sum() == 20
     del data["annotations"][0]
     path.write_text(json.dumps(data), "utf-8")
     with pytest.raises(InputError, match="no hand with wrist, palm and first joints annotated"):
-        landmark_crops(path, clip)
+        landmark_crops(open_dataset("folder", path, images=str(clip)))
 
 
 def test_missing_keypoints_are_named(coco):
-    with pytest.raises(InputError, match="no category with the keypoint 'little_nail'; needed are wrist, "):
-        landmark_crops(*coco, [NAIL, "little_nail"])
+    with pytest.raises(InputError, match=r"no hand with the keypoints wrist, .*little_nail"):
+        landmark_crops(coco, [NAIL, "little_nail"])
 
 
 def test_the_published_network_is_near_already(weights, crops):
@@ -129,7 +131,7 @@ def landmarks_of(crops):
 
 def test_one_command_adds_a_keypoint_and_detectors_find_it(weights, coco, demo_clip, tmp_path, capfd):
     del weights
-    annotations, clip = coco
+    annotations, clip = coco.annotations, demo_clip[0]
     out = tmp_path / "run"
     command = ["train", "hand-lite", "--data", str(annotations), "--images", str(clip), "--out", str(out)]
     command += ["--extra-keypoints", NAIL, "--steps", "20", "--export", "onnx", "--set", "keep=0"]
@@ -175,7 +177,8 @@ def test_the_published_network_says_what_is_taught(weights, demo_clip, tmp_path)
     """Depth, metres and sides of the truth are in the network's own terms: it is nearer to them than to others."""
     del weights
     clip, _, truth = demo_clip
-    crops = landmark_crops(write_coco(tmp_path / "hands.json", truth, names=NAMES, sides=True), clip)
+    file = write_coco(tmp_path / "hands.json", truth, names=NAMES, sides=True)
+    crops = landmark_crops(open_dataset("folder", file, images=str(clip)))
     network = create_network("hand-full", "published")
     batch = to_batch(crops)
     with torch.inference_mode():
@@ -245,7 +248,7 @@ def test_crops_without_hands_show_none(demo_clip, tmp_path):
                 x, y, width, height = map(int, one["bbox"])
                 grey[max(y, 0) : y + height, max(x, 0) : x + width] = 255
         cv2.imwrite(str(tmp_path / image["file_name"]), grey)
-    everything = landmark_crops(annotations, tmp_path, without_hands=True)
+    everything = landmark_crops(open_dataset("folder", annotations), without_hands=True)
     empty = [crop for crop in everything if crop.present is False]
     hands = everything[: -len(empty)]
     assert len(everything) > len(empty) > 0
@@ -306,3 +309,20 @@ def test_wrong_calls_are_refused_in_one_line(arguments, said, tmp_path, capfd):
     assert said in err
     assert err.count("\n") == 1
     assert not (tmp_path / "run").exists()
+
+
+def test_any_registered_data_set_is_learnt_from(coco, tmp_path):
+    """The same hands as WebDataset shards give the same crops, and a run."""
+    few = coco[:6]
+    convert_dataset(few, tmp_path / "shards")
+    again = open_dataset("shards", tmp_path / "shards")
+    for one, other in zip(landmark_crops(few, [NAIL]), landmark_crops(again, [NAIL]), strict=True):
+        np.testing.assert_array_equal(one.wide, other.wide)
+        np.testing.assert_allclose(one.keypoints, other.keypoints, atol=1e-4)
+    command = ["train", "hand-full", "--data", str(tmp_path / "shards"), "--out", str(tmp_path / "run"), "--steps", "2"]
+    command += ["--set", "dataset=shards", "--set", "scratch=true", "--set", "trunk=tiny", "--set", "size=64"]
+    assert main([*command, "--set", "batch=2"]) == 0
+    for recipe, more in (("palm", ["size=64", "depth=0"]), ("mask-rcnn", ["side=32", "depth=10", "width=8"])):
+        command = ["train", recipe, "--data", str(tmp_path / "shards"), "--out", str(tmp_path / recipe), "--steps", "1"]
+        command += ["--set", "dataset=shards", "--set", "batch=1"]
+        assert main([*command, *(part for one in more for part in ("--set", one))]) == 0

@@ -12,6 +12,7 @@ from hypothesis.extra.numpy import arrays
 
 from sonjit import InputError
 from sonjit.cli import main
+from sonjit.datasets import open_dataset
 from sonjit.networks import create_network, load_checkpoint
 from sonjit.skeletons import load_skeleton
 from sonjit.training.hands.palm_data import (
@@ -214,12 +215,12 @@ def painted(tmp_path_factory):
 
 
 def test_hands_without_a_whole_palm_are_unsure(painted):
-    whole = palm_samples(painted, None, SIZE)
+    whole = palm_samples(open_dataset("folder", painted), SIZE)
     assert [len(one.palms) for one in whole] == [int(index % 4 > 0) for index in range(24)]
     data = json.loads((painted / "coco.json").read_text("utf-8"))
     data["annotations"][0]["keypoints"][2] = 0
     (painted / "other.json").write_text(json.dumps(data), "utf-8")
-    first = palm_samples(painted / "other.json", painted, SIZE)[1]
+    first = palm_samples(open_dataset("folder", painted / "other.json"), SIZE)[1]
     (painted / "other.json").unlink()
     assert not len(first.palms)
     x, y, width, height = data["annotations"][0]["bbox"]
@@ -235,14 +236,14 @@ def test_one_command_teaches_palms(painted, tmp_path, capfd):
     told = dict(line.split(": ") for line in capfd.readouterr().out.splitlines())
     assert float(told["ap"]) > 80
     network = create_network("palm-full", told["weights"], **TINY)
-    samples = palm_samples(painted, None, SIZE)
+    samples = palm_samples(open_dataset("folder", painted), SIZE)
     again = palm_precision(network.eval(), samples, palm_anchors(SIZE))
     assert again["ap"] == pytest.approx(float(told["ap"]), abs=0.1)
     assert all(torch.isfinite(value).all() for value in load_checkpoint(out / "weights.safetensors").values())
 
 
 def test_the_scores_weight_is_theirs_alone(painted):
-    samples, anchors = palm_samples(painted, None, SIZE), palm_anchors(SIZE)
+    samples, anchors = palm_samples(open_dataset("folder", painted), SIZE), palm_anchors(SIZE)
     told = []
     for weight in (1.0, 0.25):
         once = PalmSettings(size=SIZE, steps=1, batch=8, augment=False, score_weight=weight, **TINY)
@@ -276,5 +277,5 @@ def test_data_without_palms_are_refused(painted, tmp_path):
     data = json.loads((painted / "coco.json").read_text("utf-8"))
     data["categories"][0]["keypoints"] = [f"point_{index}" for index in range(21)]
     (tmp_path / "coco.json").write_text(json.dumps(data), "utf-8")
-    with pytest.raises(InputError, match="no category with a palm's keypoints; needed are wrist, "):
-        palm_samples(tmp_path / "coco.json", painted, SIZE)
+    with pytest.raises(InputError, match="no hand with a palm's keypoints; needed are wrist, "):
+        palm_samples(open_dataset("folder", tmp_path / "coco.json", images=str(painted)), SIZE)

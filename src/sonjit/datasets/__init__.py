@@ -3,26 +3,16 @@
 from sonjit.datasets.contact_sheet import draw_contact_sheet
 from sonjit.datasets.dataset import Dataset, Skipped
 from sonjit.datasets.formats.coco import (
-    CocoCategory,
-    CocoData,
-    CocoImage,
-    CocoInstance,
     coco_result,
-    load_coco,
     mask_from_segmentation,
-    read_images,
     rle_from_mask,
 )
 from sonjit.datasets.formats.convert import convert_dataset
 from sonjit.datasets.registry import DatasetEntry, dataset_entry, list_datasets, open_dataset
-from sonjit.datasets.sample import Instance, ManoParameters, Sample
+from sonjit.datasets.sample import Instance, ManoParameters, Sample, VideoFrame
 from sonjit.datasets.split import Part, split_dataset
 
 __all__ = [
-    "CocoCategory",
-    "CocoData",
-    "CocoImage",
-    "CocoInstance",
     "Dataset",
     "DatasetEntry",
     "Instance",
@@ -30,15 +20,14 @@ __all__ = [
     "Part",
     "Sample",
     "Skipped",
+    "VideoFrame",
     "coco_result",
     "convert_dataset",
     "dataset_entry",
     "draw_contact_sheet",
     "list_datasets",
-    "load_coco",
     "mask_from_segmentation",
     "open_dataset",
-    "read_images",
     "rle_from_mask",
     "split_dataset",
 ]

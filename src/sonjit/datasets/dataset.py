@@ -85,6 +85,15 @@ class Dataset(Sequence["Sample"]):
             raise IndexError(f"{self.entry.name} {self.split} has {len(self)} samples; there is no {index}")
         return self.load(place)
 
+    def categories(self) -> dict[int, str]:
+        """Names of the classes by their ids, in order of these; sets without classes have one per kind of instance.
+
+        All labels are read.
+        """
+        found = {(one.category_id, one.category or one.kind) for sample in self for one in sample.instances}
+        names = sorted({name for _, name in found})
+        return dict(sorted((names.index(name) + 1 if own is None else own, name) for own, name in found))
+
     def subset(self, indices: Iterable[int]) -> Dataset:
         """The samples at these places, in this order.
 
@@ -123,6 +132,9 @@ class _Subset(Dataset):
 
     def __len__(self) -> int:
         return len(self._places)
+
+    def categories(self) -> dict[int, str]:
+        return self._whole.categories()
 
     def load(self, index: int) -> Sample:
         return self._whole.load(int(self._places[index]))
@@ -265,11 +277,11 @@ def points_with_flags(
         (K, 2) x, y in pixels, NaN where the flag is 0; (K,) flags.
 
     Raises:
-        InputError: another number of them.
+        ValueError: another number of them.
     """
     values = np.asarray(record[field], np.float64)
     if values.size != 3 * count:
-        raise InputError(f"{_id_of(record)}{field} holds {values.size} numbers and must hold {3 * count} (x, y, flag)")
+        raise ValueError(f"{_id_of(record)}{field} holds {values.size} numbers and must hold {3 * count} (x, y, flag)")
     values = values.reshape(count, 3)
     return np.where(values[:, 2:] > 0, values[:, :2], np.nan), values[:, 2]
 
@@ -278,13 +290,13 @@ def box_from_corner(record: Mapping[str, Any], field: str) -> Box | None:
     """The box that a record gives as x, y, width, height; None where it holds nothing.
 
     Raises:
-        InputError: not four numbers.
+        ValueError: not four numbers.
     """
     value = record.get(field)
     if value is None:
         return None
     if len(value) != 4:
-        raise InputError(f"{_id_of(record)}{field} holds {len(value)} numbers and must hold 4: x, y, width, height")
+        raise ValueError(f"{_id_of(record)}{field} holds {len(value)} numbers and must hold 4: x, y, width, height")
     x, y, width, height = map(float, value)
     return (x, y, x + width, y + height) if width > 0 and height > 0 else None
 

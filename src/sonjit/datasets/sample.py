@@ -6,20 +6,28 @@ Camera frame: x right, y down, z forward, metres. Pixels are those of the image 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from sonjit.errors import InputError
+from sonjit.media import open_source
 from sonjit.media.sources.image_files import decode_image, load_image
+from sonjit.skeletons import load_skeleton
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from numpy.typing import NDArray
 
     from sonjit.geometry.cameras import CalibratedCamera
+    from sonjit.media.sources.base import SourceFrame
     from sonjit.results import Box
 
 Kind = Literal["hand", "face", "body", "object"]
@@ -53,6 +61,52 @@ class ManoParameters:
     flat_mean: bool | None = None
 
 
+@dataclass(frozen=True)
+class VideoFrame:
+    """A frame of a video by its number; frames are best read in order, for going back decodes the video anew."""
+
+    video: Path
+    index: int
+
+    def rgb(self) -> NDArray[np.uint8]:
+        """(H, W, 3) uint8 RGB.
+
+        Raises:
+            InputError: the video cannot be read, or has no such frame.
+        """
+        with _VIDEO_LOCK:
+            return _video_frames(self.video, os.getpid()).rgb(self.index)
+
+
+_VIDEO_LOCK = Lock()
+
+
+class _VideoFrames:
+    """An open video that gives its frames by number."""
+
+    def __init__(self, video: Path) -> None:
+        self._video = video
+        self._frames: Iterator[SourceFrame] = iter(())
+        self._last: SourceFrame | None = None
+
+    def rgb(self, index: int) -> NDArray[np.uint8]:
+        if self._last is None or index < self._last.index:
+            source = open_source(self._video)
+            if source.kind != "video":
+                raise InputError(f"{self._video}: give the folder of the images, or the video that they are frames of")
+            self._frames, self._last = iter(source), None
+        while self._last is None or self._last.index < index:
+            self._last = next(self._frames, None)
+            if self._last is None:
+                raise InputError(f"{self._video} has no frame {index}: is it the right video?")
+        return self._last.rgb
+
+
+@lru_cache(maxsize=1)
+def _video_frames(video: Path, process: int) -> _VideoFrames:  # a decoder is not shared with a forked process
+    return _VideoFrames(video)
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Instance:
     """One hand, face, body or object in an image.
@@ -61,6 +115,7 @@ class Instance:
         kind: what it is.
         side: whose hand; None where unknown, and for anything else.
         skeleton: in which order keypoints stand, as `load_skeleton` knows it or as the set's own page names it.
+        keypoint_names: of keypoints that are no skeleton known to `load_skeleton`; empty where the set names none.
         keypoints_px: (K, 2) x, y; NaN where unknown.
         valid_px: (K,) which of them are labelled.
         visible: (K,) which of them are seen, not hidden; None where the set does not say.
@@ -81,6 +136,7 @@ class Instance:
     kind: Kind
     side: Side | None = None
     skeleton: str | None = None
+    keypoint_names: tuple[str, ...] = ()
     keypoints_px: NDArray[np.float64] | None = None
     valid_px: NDArray[np.bool_] | None = None
     visible: NDArray[np.bool_] | None = None
@@ -101,6 +157,36 @@ class Instance:
         """(H, W) where it is seen, read anew at every call; None where the set has none."""
         return self.read_mask() if self.read_mask else None
 
+    def places_of(self, names: Sequence[str]) -> list[int] | None:
+        """Where keypoints of these names stand among its own; None where it lacks one of them."""
+        known = self.keypoint_names or _keypoints_of(self.skeleton or "")
+        return [known.index(name) for name in names] if set(names) <= set(known) else None
+
+    def bounds(self) -> Box | None:
+        """The box, or where the set gives none that of the known keypoints, in pixels; None where both are unknown."""
+        if self.box is not None or self.keypoints_px is None:
+            return self.box
+        known = self.keypoints_px[np.isfinite(self.keypoints_px).all(axis=1)]
+        return (*known.min(0).tolist(), *known.max(0).tolist()) if len(known) else None
+
+    def filled_mask(self, height: int, width: int) -> NDArray[np.bool_]:
+        """(height, width) of the image; the filled bounds where the set has no mask."""
+        mask = self.mask()
+        if mask is None:
+            mask = np.zeros((height, width), np.bool_)
+            x_min, y_min, x_max, y_max = (max(round(edge), 0) for edge in self.bounds() or (0, 0, 0, 0))
+            mask[y_min:y_max, x_min:x_max] = True
+        return mask
+
+
+@lru_cache
+def _keypoints_of(skeleton: str) -> tuple[str, ...]:
+    """Names of a skeleton's keypoints; none of a convention that is not known."""
+    try:
+        return load_skeleton(skeleton).keypoints
+    except InputError:
+        return ()
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Sample:
@@ -109,7 +195,7 @@ class Sample:
     Attributes:
         dataset: the set's name.
         id: unique within the set, e.g. the image's path below the root.
-        image: the file, its encoded bytes, or the (H, W, 3) uint8 RGB image itself.
+        image: the file, its encoded bytes, a frame of a video, or the (H, W, 3) uint8 RGB image itself.
         width: pixels that the labels refer to.
         height: likewise.
         instances: what stands in it; empty where nothing does.
@@ -129,7 +215,7 @@ class Sample:
 
     dataset: str
     id: str
-    image: Path | bytes | NDArray[np.uint8]
+    image: Path | bytes | VideoFrame | NDArray[np.uint8]
     width: int
     height: int
     instances: tuple[Instance, ...] = ()
@@ -173,6 +259,8 @@ class Sample:
         match self.image:
             case Path():
                 return load_image(self.image, upright=self.upright)
+            case VideoFrame():
+                return self.image.rgb()
             case bytes():
                 return decode_image(self.image, f"{self.dataset} {self.id}", upright=self.upright)
             case _:

@@ -11,6 +11,7 @@ import math
 import platform
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from sonjit.errors import InputError, JobError
@@ -19,7 +20,6 @@ from sonjit.evaluation.published import ImpossibleTableError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
     from types import TracebackType
 
     from sonjit.datasets import Sample
@@ -234,14 +234,13 @@ def hash_of(sample: Sample) -> str:
         for array in (one.keypoints_px, one.valid_px, one.keypoints_m, one.valid_m, one.vertices_m):
             digest.update(b"-" if array is None else array.tobytes())
         digest.update(repr((one.kind, one.side, one.box, one.category_id)).encode())
-    image = sample.image
-    match image:
+    match sample.image:
         case bytes():
-            digest.update(image)
-        case _ if hasattr(image, "read_bytes"):
-            digest.update(image.read_bytes())  # pyright: ignore
+            digest.update(sample.image)
+        case Path():
+            digest.update(sample.image.read_bytes())
         case _:
-            digest.update(image.tobytes())  # pyright: ignore
+            digest.update(sample.rgb().tobytes())
     return digest.hexdigest()
 
 

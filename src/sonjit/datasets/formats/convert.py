@@ -62,13 +62,14 @@ def save_coco(path: Path, dataset: Dataset, *, advance: Callable[[], None] = lam
 def _write_coco(file: TextIO, dataset: Dataset, path: Path, advance: Callable[[], None]) -> None:
     """Annotations go to disk as they come; images and categories, which are small, at the end."""
     images: list[str] = []
-    categories: dict[tuple[str, str | None], Json] = {}
+    categories: dict[tuple[str, str | None, tuple[str, ...]], Json] = {}
     count = 0
     file.write('{"annotations": [')
     for number, sample in enumerate(dataset, 1):
         images.append(json.dumps(_image(number, sample, path)))
         for one in sample.instances:
-            key = one.category or one.kind, one.skeleton if one.keypoints_px is not None else None
+            skeleton = one.skeleton if one.keypoints_px is not None else None
+            key = one.category or one.kind, skeleton, one.keypoint_names
             category = categories.setdefault(key, _category(len(categories) + 1, *key))
             file.write(",\n" if count else "\n")
             count += 1
@@ -97,12 +98,12 @@ def _image(number: int, sample: Sample, path: Path) -> Json:
     return record
 
 
-def _category(number: int, name: str, skeleton: str | None) -> Json:
+def _category(number: int, name: str, skeleton: str | None, keypoint_names: tuple[str, ...]) -> Json:
     record: Json = {"id": number, "name": name}
     try:
         known = load_skeleton(skeleton or "")
-    except InputError:  # a convention of the set's own: keypoints without names
-        return record
+    except InputError:  # a convention of the set's own
+        return record | ({"keypoints": list(keypoint_names)} if keypoint_names else {})
     lines = [[a + 1, b + 1] for a, b in known.connections]
     return record | {"keypoints": list(known.keypoints), "skeleton": lines}
 

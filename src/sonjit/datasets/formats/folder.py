@@ -1,10 +1,11 @@
-"""Your own images: with a COCO keypoints file, with tables that Sonjit wrote, or sorted into a folder per class.
+"""Your own images: with a COCO file, with tables that Sonjit wrote, or sorted into a folder per class.
 
 In a COCO file, keypoints whose names are those of a skeleton that Sonjit knows come out in its order, whatever theirs.
 Beside COCO's fields an annotation may have `hand_side`, `hand_presence` (0: no hand), `keypoints3d` (K x 3, millimetres
 in the camera's frame) and `group` (region, skin_tone, gender, age...); an image `subject`, `sequence`, `frame`, `view`,
 `tags`, `camera` {K, R, t_m, distortion} and `upright` (false: stored turned, and labelled so). No field names a person;
-`subject` is for splits alone.
+`subject` is for splits alone. The images may be frames of a video: frame n is the image of the file name n, such as
+`000012.png` for frame 12, or of the id n where the name is not a number.
 
 Tables as data sets: what Sonjit found in images (`sonjit hands photos/ --save t.json`), and converted sets.
 """
@@ -23,7 +24,7 @@ from sonjit.datasets.images.coco_sets import CocoSet, Record, labelled, mask_rea
 from sonjit.datasets.joint_orders import skeleton_of_names
 from sonjit.datasets.reading import load_json
 from sonjit.datasets.registry import DatasetEntry, register
-from sonjit.datasets.sample import Instance, Kind, Sample
+from sonjit.datasets.sample import Instance, Kind, Sample, VideoFrame
 from sonjit.errors import InputError
 from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.media import IMAGE_ENDINGS, TABLE_ENDINGS, load_frames, natural_key
@@ -42,14 +43,25 @@ _SIDES = {"left": "Left", "right": "Right", "unknown": None, "": None}
 
 
 class Folder(CocoSet):
-    """Images with a COCO keypoints file."""
+    """Images, or a video's frames, with a COCO file."""
 
     def __init__(self, entry: DatasetEntry, root: Path, split: str, annotations: Path, images: Path | None) -> None:
         super().__init__(entry, root, split)
         base = annotations.parent
         places = (root / "images", base / "images", base.parent / "images", base, root)
+        self._video = images if images and images.is_file() else None
         self.read(annotations, *([images] if images else [place for place in places if place.is_dir()]))
-        self._orders = {one["id"]: skeleton_of_names(one.get("keypoints") or ()) for one in self.categories.values()}
+        self._orders = {
+            key: skeleton_of_names(one.get("keypoints") or ()) for key, one in self.category_records.items()
+        }
+
+    def image(self, image: Record) -> tuple[Path | VideoFrame, str]:
+        """The file, or the video's frame."""
+        if self._video is None:
+            return super().image(image)
+        name = str(image["file_name"])
+        stem = Path(name).stem
+        return VideoFrame(self._video, int(stem if stem.isdecimal() else image["id"])), name
 
     def about(self, image: Record, annotations: list[Record]) -> Mapping[str, Any]:
         """Whose hands, which recording, and the camera."""
@@ -66,7 +78,7 @@ class Folder(CocoSet):
         if annotation.get("hand_presence", 1) == 0:
             return
         where = f"{image['file_name']}, annotation {annotation.get('id')}"
-        category = self.categories.get(annotation["category_id"])
+        category = self.category_records.get(annotation["category_id"])
         if category is None:
             raise InputError(f"{where}: category_id {annotation['category_id']} is not among the categories")
         side = str(annotation.get("hand_side") or "").lower()
@@ -74,7 +86,7 @@ class Folder(CocoSet):
             raise InputError(f"{where}: hand_side is {annotation['hand_side']!r}; left or right is known")
         box = box_from_corner(annotation, "bbox")
         if box is None and annotation.get("bbox") is not None:
-            raise InputError(f"{where}: bbox {annotation['bbox']} holds nothing; mend or remove it")
+            raise InputError(f"{where}: bbox {annotation['bbox']} holds nothing; fix or remove it")
         yield Instance(
             kind=_kind(category, side),
             side=_SIDES[side],  # pyright: ignore[reportArgumentType]  # the table's values
@@ -102,9 +114,9 @@ class Folder(CocoSet):
                 )
             result |= {"keypoints_m": points_m, "valid_m": np.isfinite(points_m).all(axis=1)}
         skeleton, order = self._orders[category["id"]]
-        if order is not None:
-            result = {name: values[order] for name, values in result.items()}
-        return result | {"skeleton": skeleton}
+        if order is None:
+            return result | {"keypoint_names": tuple(map(str, names))}
+        return {name: values[order] for name, values in result.items()} | {"skeleton": skeleton}
 
 
 class ClassFolders(RecordDataset):
@@ -162,7 +174,7 @@ def _camera(camera: Record, where: str) -> CalibratedCamera:
 def _open(
     entry: DatasetEntry, root: Path, split: str, *, annotations: str | None = None, images: str | None = None
 ) -> Dataset:
-    """`annotations` names the file where there are several, `images` the folder of the images."""
+    """`annotations` names the file where there are several, `images` the folder or video of the images."""
     folder = root if root.is_dir() else root.parent
     file = root if root.is_file() else _annotation_file(root, annotations)
     if file is None:

@@ -101,7 +101,7 @@ def image_bytes(sample: Sample) -> tuple[bytes, str]:
         case _:
             import cv2
 
-            bgr = cv2.cvtColor(sample.image, cv2.COLOR_RGB2BGR)
+            bgr = cv2.cvtColor(sample.rgb(), cv2.COLOR_RGB2BGR)
             return cv2.imencode(".png", bgr)[1].tobytes(), "png"
     found = image_format(data[:SNIFF_BYTES])
     if found is None:

@@ -17,7 +17,7 @@ from sonjit.datasets.dataset import RecordDataset, box_from_corner, naming, poin
 from sonjit.datasets.formats.coco import mask_from_segmentation
 from sonjit.datasets.reading import load_json
 from sonjit.datasets.registry import DatasetEntry, register
-from sonjit.datasets.sample import HAND_SKELETON, Instance, Sample, Side
+from sonjit.datasets.sample import HAND_SKELETON, Instance, Sample, Side, VideoFrame
 from sonjit.errors import InputError
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class CocoSet(RecordDataset):
         if not isinstance(data, dict):
             raise InputError(f"{annotations} is not in COCO's format: it holds no images, annotations and categories")
         with naming(str(annotations)):
-            self.categories: dict[int, Record] = {one["id"]: one for one in data["categories"]}
+            self.category_records: dict[int, Record] = {one["id"]: one for one in data["categories"]}
             licences = data.get("licenses") or []
             self._licences: dict[int, str] = {one["id"]: one["name"] for one in licences if "id" in one}
         self.keep(_by_image(data), str(annotations))
@@ -60,7 +60,7 @@ class CocoSet(RecordDataset):
     def sample(self, record: Any) -> Sample:  # noqa: ANN401  # JSON
         """One image with all that is annotated in it."""
         image, annotations = record
-        path, name = self._image(image["file_name"])
+        path, name = self.image(image)
         return Sample(
             dataset=self.entry.name,
             id=name,
@@ -73,12 +73,16 @@ class CocoSet(RecordDataset):
             **self.about(image, annotations),
         )
 
-    def _image(self, name: str) -> tuple[Path, str]:
+    def image(self, image: Record) -> tuple[Path | VideoFrame, str]:
         """Where an image is, and that below the root: in the first of the folders that has it, else in the first."""
-        folders = self._folders
+        folders, name = self._folders, image["file_name"]
         found = folders if len(folders) == 1 else (one for one in folders if Path(one[0], name).is_file())
         folder, below = next(iter(found), folders[0])
         return Path(folder, name), name if below == "." else f"{below}/{name}"
+
+    def categories(self) -> dict[int, str]:
+        """Names of the file's categories by their ids, in order of these."""
+        return {one: str(self.category_records[one]["name"]) for one in sorted(self.category_records)}
 
     def about(self, image: Record, annotations: list[Record]) -> Mapping[str, Any]:
         """Further fields of the sample."""
@@ -86,9 +90,9 @@ class CocoSet(RecordDataset):
 
     def instances(self, annotation: Record, image: Record) -> Iterator[Instance]:
         """What one annotation says."""
-        category = self.categories.get(annotation["category_id"])
+        category = self.category_records.get(annotation["category_id"])
         if category is None:
-            raise InputError(f"annotation {annotation.get('id')}: category_id {annotation['category_id']} is not known")
+            raise ValueError(f"annotation {annotation.get('id')}: category_id {annotation['category_id']} is not known")
         keypoints: Record = {}
         if "keypoints" in annotation:
             keypoints = {"skeleton": "body_coco17"} | labelled(annotation, "keypoints", 17, says_hidden=True)
@@ -139,11 +143,11 @@ def _by_image(data: Record) -> Iterator[tuple[Record, list[Record]]]:
     seen: set[int] = set()
     for image in data["images"]:
         if image["id"] in seen:
-            raise InputError(f"two images have the id {image['id']}")
+            raise ValueError(f"two images have the id {image['id']}")
         seen.add(image["id"])
         yield image, annotations.get(image["id"], [])
     if orphans := annotations.keys() - seen:
-        raise InputError(f"annotations of the image {min(orphans)}, which is not among the images")
+        raise ValueError(f"annotations of the image {min(orphans)}, which is not among the images")
 
 
 class Coco(CocoSet):

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sonjit.datasets import load_coco, read_images
 from sonjit.detectors.kinds.hands import BOX_KEYPOINTS, box_around_hand
 from sonjit.errors import InputError
 from sonjit.geometry import RotatedBox, crop, crop_matrix, crop_on_grid, inverse_affine
 from sonjit.skeletons import load_skeleton
+from sonjit.training.hands.samples import open_source_samples
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -22,8 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from sonjit.datasets import CocoCategory, CocoInstance
-    from sonjit.datasets.sample import Side
+    from sonjit.datasets.sample import Instance, Sample, Side
     from sonjit.training.hands.landmarks import LandmarkSettings
 
 PUBLISHED_SIZE = 224
@@ -72,8 +71,7 @@ class LandmarkCrop:
 
 
 def landmark_crops(
-    annotations: Path,
-    images: Path | None,
+    samples: Sequence[Sample],
     extra_keypoints: Sequence[str] = (),
     *,
     size: int = PUBLISHED_SIZE,
@@ -83,8 +81,7 @@ def landmark_crops(
     """Every hand of a data set whose palm and first joints are annotated.
 
     Args:
-        annotations: COCO keypoints JSON; its category names the keypoints as MediaPipe does, in any order.
-        images: folder or video; None for what stands beside the annotations.
+        samples: of any data set whose hands have keypoints of MediaPipe's names, in any order.
         extra_keypoints: names of keypoints that follow the 21.
         size: side of the crops in pixels, a multiple of 4.
         limit: of hands, the first ones; 0 for all.
@@ -92,29 +89,29 @@ def landmark_crops(
             that presence can be taught.
 
     Raises:
-        InputError: no category has these keypoints, or no hand is annotated well enough.
+        InputError: no hand has these keypoints, or none is annotated well enough.
     """
-    data = load_coco(annotations)
     names = (*load_skeleton("hand_mediapipe21").keypoints, *extra_keypoints)
-    columns = {category.id: _columns(category, names) for category in data.categories}
-    if not any(columns.values()):
-        known = {name for category in data.categories for name in category.keypoints}
-        missing = [name for name in names if name not in known]
-        lacks = f"the keypoint {missing[0]!r}" if missing else "all of a hand's keypoints"
-        raise InputError(f"{data.path}: no category with {lacks}; needed are {', '.join(names)}")
     crops: list[LandmarkCrop] = []
     empty: list[LandmarkCrop] = []
-    for image, rgb in read_images(data, images):
-        for instance in image.instances:
-            chosen = columns[instance.category_id]
-            if chosen and (one := _crop(rgb, instance, chosen, size)):
-                crops.append(replace(one, present=True if without_hands else None))
+    has_names = False
+    for place, sample in enumerate(samples):
+        hands = [(one, places) for one in sample.instances if (places := one.places_of(names))]
+        has_names = has_names or bool(hands)
+        if not hands and not without_hands:
+            continue
+        rgb = sample.rgb()
+        for one, places in hands:
+            if crop := _crop(rgb, one, places, size):
+                crops.append(replace(crop, present=True if without_hands else None))
         if without_hands:
-            empty += _empty_crop(rgb, image.instances, np.random.default_rng(image.id), len(names), size)
+            empty += _empty_crop(rgb, sample.instances, np.random.default_rng(place), len(names), size)
         if limit and len(crops) >= limit:
             break
+    if not has_names:
+        raise InputError(f"{_named(samples)}: no hand with the keypoints {', '.join(names)}")
     if not crops:
-        raise InputError(f"{data.path}: no hand with wrist, palm and first joints annotated")
+        raise InputError(f"{_named(samples)}: no hand with wrist, palm and first joints annotated")
     return crops[: limit or None] + empty
 
 
@@ -131,35 +128,32 @@ def augmented(hand: LandmarkCrop, rng: np.random.Generator, strength: float = 1.
     return replace(hand, wide=lit, keypoints=points, metres=_turned(hand.metres, box))
 
 
-def _columns(category: CocoCategory, names: Sequence[str]) -> list[int]:
-    """Where a category has keypoints of these names; empty where it lacks one."""
-    if not set(names) <= set(category.keypoints):
-        return []
-    return [category.keypoints.index(name) for name in names]
+def _named(samples: Sequence[Sample]) -> str:
+    return samples[0].source or samples[0].dataset
 
 
-def _crop(rgb: NDArray[np.uint8], instance: CocoInstance, columns: Sequence[int], size: int) -> LandmarkCrop | None:
-    if instance.keypoints is None or len(instance.keypoints) <= max(columns):
-        return None
-    points = instance.keypoints[columns]  # (K, 3)
-    known = points[:, 2] > 0
+def _crop(rgb: NDArray[np.uint8], hand: Instance, places: Sequence[int], size: int) -> LandmarkCrop | None:
+    assert hand.keypoints_px is not None
+    points = hand.keypoints_px[places].astype(np.float32)  # (K, 2)
+    known = np.asarray(np.isfinite(points).all(1), np.bool_)
+    if hand.valid_px is not None:
+        known &= hand.valid_px[places]
     if not known[BOX_KEYPOINTS].all():
         return None
+    points[~known] = 0
     box = box_around_hand(points)
     if box.width < 1:
         return None
-    metres = np.full((len(points), 3), np.nan) if instance.keypoints_m is None else instance.keypoints_m[columns]
-    return LandmarkCrop(
-        _cut(rgb, box, size), _into_crop(points[:, :2], box, size), known, _turned(metres, box), instance.side
-    )
+    metres = np.full((len(points), 3), np.nan) if hand.keypoints_m is None else hand.keypoints_m[places]
+    return LandmarkCrop(_cut(rgb, box, size), _into_crop(points, box, size), known, _turned(metres, box), hand.side)
 
 
 def _empty_crop(
-    rgb: NDArray[np.uint8], instances: Sequence[CocoInstance], rng: np.random.Generator, keypoints: int, size: int
+    rgb: NDArray[np.uint8], instances: Sequence[Instance], rng: np.random.Generator, keypoints: int, size: int
 ) -> list[LandmarkCrop]:
     """A crop of any place, size and turn that no hand's box reaches into; none where there is no room."""
     height, width = rgb.shape[:2]
-    boxes = np.array([one.box for one in instances]).reshape(-1, 4)
+    boxes = np.array([box for one in instances if (box := one.bounds())]).reshape(-1, 4)
     margin = _SKIN * np.maximum(boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1])[:, None]
     boxes = boxes + margin * np.array([-1, -1, 1, 1])
     for _ in range(_TRIES):
@@ -241,8 +235,7 @@ def _hands_and_empty(crops: Sequence[LandmarkCrop]) -> tuple[list[LandmarkCrop],
 
 def _read(path: Path, images: Path | None, settings: LandmarkSettings, limit: int) -> list[LandmarkCrop]:
     return landmark_crops(
-        path,
-        images,
+        open_source_samples(path, images, settings.dataset, settings.split),
         settings.extra_keypoints,
         size=settings.size,
         limit=limit,

@@ -49,8 +49,10 @@ class LandmarkSettings(LoopOptions):
         width: of a network from scratch, as a multiple of its own channels; 0 leaves them.
         size: side of the crops in pixels, a multiple of 32.
         batch: hands a step.
-        mix: how much of each batch is from which source: annotations or their folders, relative to `--data`; empty:
-            all of it is from `--data` itself.
+        dataset: what `--data` is, by its name in `sonjit datasets list`; `folder` is COCO's format and other own files.
+        split: what is learnt from; "" is the set's first.
+        mix: how much of each batch is from which source: annotations or their folders, relative to `--data`, of
+            `dataset` or of the data set that they are called after; empty: all of it is from `--data` itself.
         test: a source that is only measured; "" holds some of the others out.
         heads_from: sources that teach handedness and presence, where not all of them do.
         negatives: part of the crops with no hand in them, from images beside the annotated hands, for presence.
@@ -71,6 +73,8 @@ class LandmarkSettings(LoopOptions):
     width: float = 0.0
     size: int = PUBLISHED_SIZE
     batch: int = 8
+    dataset: str = "folder"
+    split: str = ""
     mix: Mapping[str, float] = field(default_factory=dict[str, float])
     test: str = ""
     heads_from: tuple[str, ...] = ()

@@ -17,7 +17,6 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 from torchvision.ops import box_iou
 
-from sonjit.datasets import load_coco, read_images
 from sonjit.detectors.ssd import AnchorGrid
 from sonjit.errors import InputError
 from sonjit.geometry import RotatedBox, crop, crop_matrix, inverse_affine, letterbox, letterbox_box
@@ -25,11 +24,10 @@ from sonjit.training.losses import cross_entropy, focal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
-    from sonjit.datasets import CocoCategory
+    from sonjit.datasets import Sample
 
 _PALM = (
     "wrist",
@@ -56,37 +54,40 @@ class PalmSample:
     unsure: NDArray[np.float32]
 
 
-def palm_samples(annotations: Path, images: Path | None, size: int) -> list[PalmSample]:
+def palm_samples(samples: Sequence[Sample], size: int) -> list[PalmSample]:
     """Every image of a data set, those without a hand too, as the detector would be shown it.
 
     Args:
-        annotations: COCO keypoints JSON, or the folder that holds it; its categories name keypoints as MediaPipe does.
-        images: folder or video; None for what stands beside the annotations.
+        samples: of any data set whose hands have a palm's keypoints by MediaPipe's names.
         size: of the images that come back.
 
     Raises:
-        InputError: no category has a palm's keypoints.
+        InputError: no hand has a palm's keypoints.
     """
-    data = load_coco(annotations)
-    columns = {category.id: _columns(category) for category in data.categories}
-    if not any(columns.values()):
-        raise InputError(f"{data.path}: no category with a palm's keypoints; needed are {', '.join(_PALM)}")
-    samples: list[PalmSample] = []
-    for sample, rgb in read_images(data, images):
-        whole = letterbox_box(rgb.shape[1], rgb.shape[0], size, size)
+    made: list[PalmSample] = []
+    unnamed = named = 0  # instances with and without a palm's keypoints
+    for sample in samples:
+        rgb = sample.rgb()
+        height, width = rgb.shape[:2]
+        whole = letterbox_box(width, height, size, size)
         palms: list[NDArray[np.float64]] = []
         unsure: list[NDArray[np.float64]] = []
-        for instance in sample.instances:
-            chosen = columns[instance.category_id]
-            points = None if instance.keypoints is None or not chosen else instance.keypoints[chosen]  # (7, 3)
-            if points is not None and (points[:, 2] > 0).all():
-                palms.append(_into(whole, size, points[:, :2]))
-            else:
-                unsure.append(_into(whole, size, np.reshape(instance.box, (2, 2))).reshape(4))
-        samples.append(
+        for one in sample.instances:
+            places = one.places_of(_PALM)
+            named, unnamed = named + bool(places), unnamed + (not places)
+            points = None if places is None or one.keypoints_px is None else one.keypoints_px[places]  # (7, 2)
+            if points is not None and np.isfinite(points).all():
+                palms.append(_into(whole, size, points.astype(np.float32)))
+            elif one.kind == "hand":
+                box = one.bounds() or (0, 0, width, height)
+                unsure.append(_into(whole, size, np.reshape(box, (2, 2))).reshape(4))
+        made.append(
             PalmSample(letterbox(rgb, size, size), _stacked(palms, (7, 2)), _stacked(unsure, (4,)))
         )  # fmt: skip
-    return samples
+    if unnamed and not named:
+        where = samples[0].source or samples[0].dataset
+        raise InputError(f"{where}: no hand with a palm's keypoints; needed are {', '.join(_PALM)}")
+    return made
 
 
 def augmented(sample: PalmSample, rng: np.random.Generator, strength: float = 1.0) -> PalmSample:
@@ -116,11 +117,6 @@ def palm_squares(palms: NDArray[np.floating]) -> NDArray[np.float64]:
     low, high = palms.min(1).astype(np.float64), palms.max(1)
     side = (high - low).max(1, keepdims=True)
     return np.concatenate([(low + high) / 2, side, side], 1)
-
-
-def _columns(category: CocoCategory) -> list[int]:
-    known = category.keypoints
-    return [known.index(name) for name in _PALM] if set(_PALM) <= set(known) else []
 
 
 def _into(box: RotatedBox, size: int, points: NDArray[np.floating]) -> NDArray[np.float64]:

@@ -32,6 +32,7 @@ from sonjit.training.hands.palm_data import (
     palm_squares,
     palm_targets,
 )
+from sonjit.training.hands.samples import open_source_samples
 from sonjit.training.initialise import fold, put_batch_norms, put_unit
 from sonjit.training.loop import WEIGHTS, LoopOptions, train
 from sonjit.training.recipes import settings_from
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from sonjit.datasets import Dataset
     from sonjit.networks.base import Network
     from sonjit.networks.registry import InputSpec
     from sonjit.training.hands.palm_data import PalmSample, PalmTargets
@@ -67,8 +69,10 @@ class PalmSettings(LoopOptions):
         score_weight: of the scores beside boxes and keypoints.
         augment: turn, scale, shift, mirror and light each image anew every time.
         strength: of turn, scale and shift, 0 to 1.
-        sources: annotations or their folders, relative to `--data`, such as `hands,without_hands`; empty: `--data`
-            itself.
+        dataset: what `--data` is, by its name in `sonjit datasets list`; `folder` is COCO's format and other own files.
+        split: what is learnt from; "" is the set's first.
+        sources: annotations or their folders, relative to `--data`, such as `hands,without_hands`, of `dataset` or of
+            the data set that they are called after; empty: `--data` itself.
         test: the same, of images that are only measured; empty holds out the last tenth of each source.
         limit: first so many images of each source; 0 for all.
     """
@@ -83,6 +87,8 @@ class PalmSettings(LoopOptions):
     score_weight: float = 1.0
     augment: bool = True
     strength: float = 1.0
+    dataset: str = "folder"
+    split: str = ""
     sources: tuple[str, ...] = ()
     test: tuple[str, ...] = ()
     limit: int = 0
@@ -204,15 +210,19 @@ def _images(data: Path, images: Path | None, settings: PalmSettings) -> tuple[li
     learned: list[PalmSample] = []
     tested: list[PalmSample] = []
     for path in [folder / name for name in settings.sources] or [data]:
-        samples = palm_samples(path, images, settings.size)[: settings.limit or None]
+        samples = palm_samples(_opened(path, images, settings)[: settings.limit or None], settings.size)
         held_out = 0 if settings.test else max(len(samples) // 10, 1)
         learned += samples[: len(samples) - held_out]
         tested += samples[len(samples) - held_out :]
     for name in settings.test:
-        tested += palm_samples(folder / name, None, settings.size)
+        tested += palm_samples(_opened(folder / name, None, settings), settings.size)
     if not any(len(sample.palms) for sample in learned) or not any(len(sample.palms) for sample in tested):
         raise InputError(f"{data}: no hand whose palm is annotated whole, to learn from and to measure on")
     return learned, tested
+
+
+def _opened(path: Path, images: Path | None, settings: PalmSettings) -> Dataset:
+    return open_source_samples(path, images, settings.dataset, settings.split)
 
 
 _LEAST_SCORE, _BATCH = 0.02, 32

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from sonjit.datasets import Instance, Sample, open_dataset
+from sonjit.datasets import Dataset, Instance, Sample, list_datasets, open_dataset
 from sonjit.datasets.joint_orders import camera_matrix, hand_before_camera
 from sonjit.errors import InputError
 from sonjit.geometry.cameras import CalibratedCamera
@@ -20,6 +20,7 @@ from sonjit.training.loop import LoopOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -84,17 +85,40 @@ def hand_data(request: TrainingRequest, settings: HandSettings, usable: Callable
     if request.data is None:
         learnt, judged, name = *_demo_samples(), "the bundled clip of rendered hands"
     else:
-        own: dict[str, Any] = {"images": str(request.images)} if request.images and settings.dataset == "folder" else {}
-        whole = open_dataset(settings.dataset, request.data, settings.split or None, **own)
+        whole = open_samples(settings.dataset, request.data, request.images, settings.split)
         name = f"{settings.dataset} {whole.split} in {request.data}"
         if settings.test_split:
-            learnt, judged = whole, open_dataset(settings.dataset, request.data, settings.test_split, **own)
+            learnt = whole
+            judged = open_samples(settings.dataset, request.data, request.images, settings.test_split)
         else:
             learnt, judged = _parted(whole, name)
     for samples, use in ((learnt, "to learn from"), (judged, "to judge by")):
         if not any(map(usable, _spread(samples, _TRIES))):
             raise InputError(f"{name}: {len(samples)} images {use}, without the labels that {request.recipe} needs")
     return HandData(_spread(learnt, settings.images), _spread(judged, settings.held_out), name)
+
+
+def open_samples(dataset: str, data: Path, images: Path | None = None, split: str = "") -> Dataset:
+    """A split of a data set to train on.
+
+    Args:
+        dataset: its name in `sonjit datasets list`; `folder` is COCO's format and other own files.
+        data: where it is.
+        images: of a folder: its images' folder, or the video that they are frames of.
+        split: "" is the set's first.
+
+    Raises:
+        InputError: data that are missing or damaged.
+    """
+    own: dict[str, Any] = {"images": str(images)} if images else {}
+    return open_dataset(dataset, data, split or None, **own)
+
+
+def open_source_samples(path: Path, images: Path | None, dataset: str, split: str) -> Dataset:
+    """One of several sources: a folder that is called after a data set is that, any other is of `dataset`."""
+    if path.name in list_datasets():
+        return open_samples(path.name, path, images)
+    return open_samples(dataset, path, images, split)
 
 
 def refuse_export(request: TrainingRequest) -> None:

@@ -1,4 +1,4 @@
-"""Mask R-CNN on images of one's own, such as hands: a data set in COCO's format in, a network and its figures out.
+"""Mask R-CNN on images of one's own, such as hands: a data set in, a network and its figures out.
 
 COCO's average precision of boxes and masks, by the names that a run's log has.
 """
@@ -6,13 +6,13 @@ COCO's average precision of boxes and masks, by the names that a run's log has.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import nn
 
-from sonjit.datasets import load_coco, read_images
+from sonjit.datasets import dataset_entry, open_dataset
 from sonjit.errors import InputError
 from sonjit.explain.instances import results_from_instances
 from sonjit.files import write_text
@@ -22,7 +22,8 @@ from sonjit.networks.mask_rcnn.mask_rcnn import MaskRCNN
 from sonjit.networks.registry import create_network
 from sonjit.training.images.mask_rcnn_data import (
     Example,
-    example_from_coco,
+    coco_from_samples,
+    example_from_sample,
     image_tensor,
     mirrored_labels,
     tensors_from_example,
@@ -32,14 +33,13 @@ from sonjit.training.loop import WEIGHTS, LoopOptions, train
 from sonjit.training.recipes import settings_from
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     import numpy as np
-    from numpy.typing import NDArray
     from torch import Tensor
 
-    from sonjit.datasets import CocoData
+    from sonjit.datasets import Dataset, Sample
     from sonjit.networks.mask_rcnn.mask_rcnn import Target
     from sonjit.training.recipes import TrainingRequest
 
@@ -55,6 +55,8 @@ class InstanceSettings(LoopOptions):
     Those of its layers hold where no weights are given to begin with.
 
     Attributes:
+        dataset: what `--data` is, by its name in `sonjit datasets list`; `folder` is COCO's format and other own files.
+        split: which part of it; "" is the set's first.
         images: to learn from, spread evenly over the data set; 0 for four in five.
         held_out: of the others to judge by, at most.
         batch: images in a step.
@@ -69,6 +71,8 @@ class InstanceSettings(LoopOptions):
 
     steps: int = 600
     rate: float = 2e-3
+    dataset: str = "folder"
+    split: str = ""
     images: int = 0
     held_out: int = 100
     batch: int = 4
@@ -104,10 +108,10 @@ class InstanceSettings(LoopOptions):
 
 
 def train_instances(request: TrainingRequest) -> Mapping[str, object]:
-    """Train Mask R-CNN on a data set in COCO's format and judge it by images that it has not seen.
+    """Train Mask R-CNN on a data set and judge it by images that it has not seen.
 
     Args:
-        request: with `data`, the annotations or their folder, and `images`, their folder or a video.
+        request: with `data`, the data set or its COCO file, and `images`, the folder or video of that.
 
     Returns:
         The weights' path, and average precisions of boxes and masks on the images held out.
@@ -117,16 +121,17 @@ def train_instances(request: TrainingRequest) -> Mapping[str, object]:
     """
     settings = settings_from(InstanceSettings, request.settings)
     if request.data is None:
-        raise InputError("mask-rcnn learns from a data set in COCO's format: give --data FILE.json or its folder")
+        raise InputError("mask-rcnn learns from a data set: give --data, a COCO file or a folder")
     if request.export is not None:
         raise InputError("mask-rcnn writes PyTorch weights alone, which sonjit segment reads: leave --export out")
-    data = load_coco(request.data)
-    categories = tuple(Category(one.id, one.name) for one in data.categories)
+    data = _opened(request.data, request.images, settings)
+    names = data.categories()
+    categories = tuple(Category(number, name) for number, name in names.items())
     torch.manual_seed(settings.seed)
     saved = _network(request.weights, categories, settings)
     network = saved.network.to(request.device)
-    examples, judged = _split(data, request.images, settings)
-    mirror = mirrored_labels([one.name for one in categories])
+    examples, judged = _split(data, names, settings)
+    mirror = mirrored_labels(list(names.values()))
 
     def batch(rng: np.random.Generator) -> list[tuple[Tensor, Target]]:
         chosen = rng.integers(len(examples), size=settings.batch)
@@ -135,31 +140,38 @@ def train_instances(request: TrainingRequest) -> Mapping[str, object]:
     def losses(model: MaskRCNN, drawn: list[tuple[Tensor, Target]]) -> Mapping[str, Tensor]:
         return model.losses([one[0] for one in drawn], [one[1] for one in drawn])
 
-    said = {**asdict(settings), "data": str(data.path), "images": str(request.images), "weights": request.weights}
+    said = {**asdict(settings), "data": str(request.data), "images": str(request.images), "weights": request.weights}
     save_description(request.out, saved)
     train(network, batch, losses, settings, out=request.out, settings=said, progress=request.progress)
-    figures = judge(network, data, judged, request.device)
+    figures = judge(network, judged, names, request.device)
     write_text(request.out / METRICS, json.dumps({**figures, "held_out": len(judged)}, indent=2) + "\n", of_run=True)
     return {"weights": request.out / WEIGHTS, "learnt_from": len(examples), "held_out": len(judged), **figures}
 
 
 @torch.no_grad()
-def judge(network: MaskRCNN, data: CocoData, images: Mapping[int, NDArray[np.uint8]], device: str) -> dict[str, float]:
-    """Average precisions of a network on images of a data set.
+def judge(network: MaskRCNN, samples: Sequence[Sample], categories: Mapping[int, str], device: str) -> dict[str, float]:
+    """Average precisions of a network on images.
 
     Args:
-        network: whose labels 1, 2, ... are the data set's categories in order.
-        data: with the truth.
-        images: id -> (H, W, 3) uint8 RGB.
+        network: whose labels 1, 2, ... are the categories in order.
+        samples: images with their ground truth.
+        categories: names by id, as `Dataset.categories` gives them.
         device: of torch.
     """
     network.eval()
-    ids = [one.id for one in data.categories]
     results: list[dict[str, Any]] = []
-    for image_id, rgb in images.items():
+    for place, sample in enumerate(samples):
+        rgb = sample.rgb()
         (found,) = network.find([image_tensor(rgb, device)])
-        results += results_from_instances(found, rgb.shape[:2], image_id, ids)
-    return average_precisions(data.path, images, results, masks=network.mask_head is not None)
+        results += results_from_instances(found, rgb.shape[:2], place, list(categories))
+    return average_precisions(coco_from_samples(samples, categories), results, masks=network.mask_head is not None)
+
+
+def _opened(data: Path, images: Path | None, settings: InstanceSettings) -> Dataset:
+    options: dict[str, Any] = {"images": str(images)} if images else {}
+    if "labels" in dataset_entry(settings.dataset).options:  # COCO: of all objects, not of people's keypoints
+        options["labels"] = "instances"
+    return open_dataset(settings.dataset, data, settings.split or None, **options)
 
 
 def _network(weights: str | None, categories: Sequence[Category], settings: InstanceSettings) -> SavedMaskRCNN:
@@ -187,39 +199,30 @@ def _network(weights: str | None, categories: Sequence[Category], settings: Inst
 
 
 def _split(
-    data: CocoData, images: Path | None, settings: InstanceSettings
-) -> tuple[list[Example], dict[int, NDArray[np.uint8]]]:
-    """What is learnt from, and the images held out by their id; both spread evenly over the data set."""
-    count = len(data.images)
+    data: Dataset, categories: Mapping[int, str], settings: InstanceSettings
+) -> tuple[list[Example], list[Sample]]:
+    """What is learnt from, and the images held out; both spread evenly over the data set."""
+    count = len(data)
     learnt = settings.images or count * 4 // 5
     if not 0 < learnt < count:
-        raise InputError(f"{data.path} has {count} images and {learnt} are to be learnt from: leave some to judge by")
+        raise InputError(f"{data.root} has {count} images and {learnt} are to be learnt from: leave some to judge by")
     chosen = {i * count // learnt for i in range(learnt)}
     others = [i for i in range(count) if i not in chosen]
-    judged = {others[i * len(others) // settings.held_out] for i in range(settings.held_out)}
-    subset = replace(data, images=tuple(data.images[i] for i in sorted(chosen | judged)))
-    ids, learnt_ids = [one.id for one in data.categories], {data.images[i].id for i in chosen}
-    examples: list[Example] = []
-    held_out: dict[int, NDArray[np.uint8]] = {}
-    for image, rgb in read_images(subset, images):
-        if image.id in learnt_ids:
-            examples.append(example_from_coco(image, rgb, ids, _KEPT_SIDE_PX))
-        else:
-            held_out[image.id] = rgb
-    return examples, held_out
+    held_out = sorted({others[i * len(others) // settings.held_out] for i in range(settings.held_out)})
+    examples = [example_from_sample(data[place], categories, _KEPT_SIDE_PX) for place in sorted(chosen)]
+    return examples, [data[place] for place in held_out]
 
 
 _KINDS: dict[str, Literal["bbox", "segm"]] = {"box": "bbox", "mask": "segm"}
 
 
 def average_precisions(
-    annotations: Path, image_ids: Collection[int], results: Sequence[Mapping[str, Any]], *, masks: bool = True
+    truth: Mapping[str, Any], results: Sequence[Mapping[str, Any]], *, masks: bool = True
 ) -> dict[str, float]:
-    """How well results fit the annotations of some images: AP over IoU 0.5 to 0.95, and AP50.
+    """How well results fit annotations: AP over IoU 0.5 to 0.95, and AP50.
 
     Args:
-        annotations: the JSON file in COCO's format.
-        image_ids: of the images that were looked at.
+        truth: annotations in COCO's format.
         results: as in COCO's results format.
         masks: whether the results hold masks.
 
@@ -229,6 +232,6 @@ def average_precisions(
     scores: dict[str, float] = {}
     for name, kind in _KINDS.items():
         if kind == "bbox" or masks:
-            stats = coco_precision(annotations, results, kind, image_ids=image_ids).stats
+            stats = coco_precision(truth, results, kind).stats
             scores |= {f"{name}_ap": stats["AP"], f"{name}_ap50": stats["AP50"]}
     return scores

@@ -1,4 +1,4 @@
-"""Images of a COCO data set as examples for Mask R-CNN, turned, scaled, flipped and lit at random."""
+"""Images of a data set as examples for Mask R-CNN, turned, scaled, flipped and lit at random."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ import cv2
 import numpy as np
 import torch
 
+from sonjit.datasets import rle_from_mask
 from sonjit.networks.mask_rcnn.mask_rcnn import Target
 from sonjit.training.augment import mirrored_order
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from sonjit.datasets import CocoImage
+    from sonjit.datasets import Instance, Sample
 
 _LEAST_PX = 16  # pixels of a mask below which an instance has left the image
 _TURN_RAD, _SCALE, _SHIFT = 0.3, (0.7, 1.3), 0.15  # at most; the shift in sides of the image
@@ -30,33 +31,65 @@ class Example:
     """One image and what stands in it.
 
     Attributes:
-        id: of the image in its data set.
         rgb: (H, W, 3) uint8.
         labels: (N,) int64, 1 and up.
         masks: (N, H, W) uint8, 0 or 1.
     """
 
-    id: int
     rgb: NDArray[np.uint8]
     labels: NDArray[np.int64]
     masks: NDArray[np.uint8]
 
 
-def example_from_coco(image: CocoImage, rgb: NDArray[np.uint8], category_ids: Sequence[int], max_side: int) -> Example:
+def example_from_sample(sample: Sample, categories: Mapping[int, str], max_side: int) -> Example:
     """An image, made smaller where its long side is longer; crowds and empty masks are left out."""
+    rgb = sample.rgb()
     height, width = rgb.shape[:2]
     scale = min(max_side / max(height, width), 1.0)
     size = max(round(width * scale), 1), max(round(height * scale), 1)
     labels: list[int] = []
     masks: list[NDArray[np.uint8]] = []
-    for one in image.instances:
-        mask = cv2.resize(one.mask(height, width).astype(np.float32), size, interpolation=cv2.INTER_AREA) >= 0.5
+    for one in sample.instances:
+        whole = one.filled_mask(height, width).astype(np.float32)
+        mask = cv2.resize(whole, size, interpolation=cv2.INTER_AREA) >= 0.5
         if not one.crowd and mask.any():
-            labels.append(category_ids.index(one.category_id) + 1)
+            labels.append(list(categories).index(category_of(one, categories)) + 1)
             masks.append(mask.astype(np.uint8))
     small = np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), np.uint8)
     stacked = np.stack(masks) if masks else np.zeros((0, size[1], size[0]), np.uint8)
-    return Example(image.id, small, np.array(labels, np.int64), stacked)
+    return Example(small, np.array(labels, np.int64), stacked)
+
+
+def category_of(one: Instance, categories: Mapping[int, str]) -> int:
+    """The id of an instance's category among those of its data set, see `Dataset.categories`."""
+    if one.category_id is not None:
+        return one.category_id
+    return next(number for number, name in categories.items() if name == (one.category or one.kind))
+
+
+def coco_from_samples(samples: Sequence[Sample], categories: Mapping[int, str]) -> dict[str, list[dict[str, object]]]:
+    """Ground truth in COCO's format; an image's id is its place."""
+    annotations: list[dict[str, object]] = []
+    for place, sample in enumerate(samples):
+        for one in sample.instances:
+            x_min, y_min, x_max, y_max = one.bounds() or (0, 0, 0, 0)
+            mask = one.filled_mask(sample.height, sample.width)
+            annotations.append(
+                {
+                    "id": len(annotations) + 1,
+                    "image_id": place,
+                    "category_id": category_of(one, categories),
+                    "bbox": [x_min, y_min, x_max - x_min, y_max - y_min],
+                    "area": one.area_px2 or int(mask.sum()),
+                    "iscrowd": int(one.crowd),
+                    "segmentation": rle_from_mask(mask),
+                }
+            )
+    return {
+        "images": [{"id": place, "width": one.width, "height": one.height} for place, one in enumerate(samples)],
+        "annotations": annotations,
+        "categories": [{"id": number, "name": name} for number, name in categories.items()],
+    }
 
 
 def mirrored_labels(names: Sequence[str]) -> NDArray[np.int64]:
@@ -85,7 +118,7 @@ def varied(example: Example, mirror: NDArray[np.int64], rng: np.random.Generator
     kept = [i for i, mask in enumerate(masks) if mask.sum() >= _LEAST_PX]
     labels = mirror[example.labels] if flip else example.labels
     stacked = np.stack([masks[i] for i in kept]) if kept else example.masks[:0]
-    return Example(example.id, np.clip(rgb, 0, 255).astype(np.uint8), labels[kept], np.asarray(stacked, np.uint8))
+    return Example(np.clip(rgb, 0, 255).astype(np.uint8), labels[kept], np.asarray(stacked, np.uint8))
 
 
 def tensors_from_example(example: Example, device: str | torch.device) -> tuple[Tensor, Target]:
