@@ -1,7 +1,4 @@
-"""What is measured, as data.
-
-What the figures were measured on.
-"""
+"""What is measured, and on what machine."""
 
 from __future__ import annotations
 
@@ -10,7 +7,7 @@ import platform
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import NotRequired, TypedDict
 
 from sonjit.detectors.kinds import KINDS
 
@@ -74,8 +71,20 @@ CASES = (
 _FLAGS = ("avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8", "asimd", "i8mm", "bf16")
 
 
-def describe_machine() -> dict[str, Any]:
+class Machine(TypedDict):
     """Time, operating system, processor, cores, the instruction sets that matter for networks, load."""
+
+    date: str
+    system: str
+    cpu: str
+    cores: int | None
+    flags: list[str]
+    load_before: float | None
+    load_after: NotRequired[float | None]
+
+
+def describe_machine() -> Machine:
+    """This machine, before anything is measured."""
     info = _cpu_info()
     has = set((info.get("flags") or info.get("Features") or "").split())
     return {

@@ -13,20 +13,31 @@ import platform
 import re
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 
-def measure_closure(name: str) -> dict[str, Any]:
+class Distribution(TypedDict):
+    """One installed distribution and its size on disk."""
+
+    version: str
+    bytes: int
+
+
+class Closure(TypedDict):
+    """A distribution with all that it requires, largest first; no distributions where it is not installed."""
+
+    python: str
+    bytes: int
+    distributions: dict[str, Distribution]
+
+
+def measure_closure(name: str) -> Closure:
     """The installed distribution `name` and all that it requires without extras.
 
     A requirement for another platform or Python is left out because it is not installed. Bytecode is left out:
     whether a RECORD lists it depends on the installer.
-
-    Returns:
-        `{"python": version, "bytes": total, "distributions": {name: {"version", "bytes"}}}`; no distributions where
-        `name` is not installed.
     """
-    found: dict[str, dict[str, Any]] = {}
+    found: dict[str, Distribution] = {}
     waiting = [name]
     while waiting:
         key = _normal(waiting.pop())

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from sonjit.benchmark.worker import Extras, Instance, Job
+
 Result = Any
 _OTHER = {"Left": "Right", "Right": "Left"}
 _OWN = {
@@ -35,15 +37,15 @@ class MediaPipe:
 
         self._module: Any = mediapipe
 
-    def create(self, job: dict[str, Any]) -> None:
+    def create(self, job: Job) -> None:
         """Make a detector with the job's options."""
         solutions, model = self._module.solutions, job["model"]
-        shared = {"static_image_mode": job["static_image"]}
+        shared: dict[str, Any] = {"static_image_mode": job["static_image"]}
         if job["kind"] == "hands":
             shared.update(max_num_hands=job["max_instances"], model_complexity=_COMPLEXITY[model])
             self._solution = solutions.hands.Hands(**shared)
         elif job["kind"] == "body":
-            shared.update(model_complexity=_COMPLEXITY[model], enable_segmentation=job["segmentation"])
+            shared.update(model_complexity=_COMPLEXITY[model], enable_segmentation=job.get("segmentation", False))
             self._solution = solutions.pose.Pose(**shared)
         elif job["kind"] == "holistic":
             shared.update(model_complexity=_COMPLEXITY[model], refine_face_landmarks=True)
@@ -59,7 +61,7 @@ class MediaPipe:
         """One frame."""
         return self._solution.process(rgb)
 
-    def describe(self, result: Result, rgb: NDArray[np.uint8]) -> list[dict[str, Any]]:
+    def describe(self, result: Result, rgb: NDArray[np.uint8]) -> list[Instance]:
         """Parts as plain JSON types; the label of a hand takes a selfie view for granted, so it is turned around."""
         height, width = rgb.shape[:2]
         return [
@@ -67,7 +69,7 @@ class MediaPipe:
             for side, points in _parts(result)
         ]
 
-    def extras(self, job: dict[str, Any], rgb: NDArray[np.uint8]) -> dict[str, Any]:
+    def extras(self, job: Job, rgb: NDArray[np.uint8]) -> Extras:
         """XNNPACK runs in f32."""
         del job, rgb
         return {"precision": "f32"}

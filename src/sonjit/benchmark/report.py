@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rich.console import Group
     from rich.table import Table
+
+    from sonjit.benchmark.run import BenchmarkReport, MeasuredCase, Side
 
 _COLUMNS = {
     "p50_ms": ("p50 ms", 2),
@@ -19,7 +21,7 @@ _COLUMNS = {
 }
 
 
-def draw_report(report: dict[str, Any]) -> Group:
+def draw_report(report: BenchmarkReport) -> Group:
     """The outcome of `benchmark` for a rich console: figures per frame, ratios (below 1: Sonjit needs less), sizes."""
     from rich.console import Group
 
@@ -34,7 +36,7 @@ def draw_report(report: dict[str, Any]) -> Group:
     return Group(*lines, "", _figures(report), "", _sizes(report))
 
 
-def ratios(side: dict[str, Any], other: dict[str, Any]) -> dict[str, float]:
+def ratios(side: Side, other: Side) -> dict[str, float]:
     """One side's figures divided by another's, where both have one."""
     ours, theirs = side["median"], other["median"]
     return {key: ours[key] / theirs[key] for key in _COLUMNS if key in ours and theirs.get(key)}
@@ -45,20 +47,20 @@ def mean_found(found: dict[str, int]) -> float:
     return sum(int(number) * frames for number, frames in found.items()) / max(sum(found.values()), 1)
 
 
-def _figures(report: dict[str, Any]) -> Table:
+def _figures(report: BenchmarkReport) -> Table:
     table = _table("case", "library", *(heading for heading, _ in _COLUMNS.values()), "found", "bare ms", "x bare")
     by_name = {case["case"]["name"]: case for case in report["cases"]}
     for case in report["cases"]:
         title = case["case"]["name"]
         for name in report["libraries"]:
-            if name not in case:
+            side = case.get(name)
+            if side is None:
                 table.add_row("", name, *("-" for _ in _COLUMNS), "-", "-", "-")
                 continue
-            side = case[name]
             median = side["median"]
             cells = [f"{median[key]:.{digits}f}" if key in median else "-" for key, (_, digits) in _COLUMNS.items()]
             found = f"{mean_found(side['found']):.2f}"
-            table.add_row(title, f"{name} {side['precision']}", *cells, found, *_bare(case, name))
+            table.add_row(title, f"{name} {side['precision']}", *cells, found, *_bare(case, side))
             title = ""
         if "mediapipe" in case:
             _add_ratios(table, "ratio", ratios(case["sonjit"], case["mediapipe"]))
@@ -74,9 +76,9 @@ def _add_ratios(table: Table, label: str, ratio: dict[str, float]) -> None:
     table.add_row("", label, *cells, style="bold")
 
 
-def _bare(case: dict[str, Any], name: str) -> tuple[str, str]:
+def _bare(case: MeasuredCase, side: Side) -> tuple[str, str]:
     """The landmark network alone, and how many times that a frame takes; only where a frame runs it just once."""
-    median = case[name]["median"]
+    median = side["median"]
     if "bare_ms" not in median:
         return "-", "-"
     bare = median["bare_ms"]
@@ -84,7 +86,7 @@ def _bare(case: dict[str, Any], name: str) -> tuple[str, str]:
     return f"{bare:.2f}", f"{median['p50_ms'] / bare:.2f}" if single else "-"
 
 
-def _sizes(report: dict[str, Any]) -> Table:
+def _sizes(report: BenchmarkReport) -> Table:
     table = _table("library", "version", "python", "installed MB", "packages", "largest")
     for name, closure in report["libraries"].items():
         parts = closure["distributions"]

@@ -9,9 +9,9 @@ import sys
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, NotRequired, TypedDict
 
-from sonjit.benchmark.cases import Case, describe_machine, load_average
+from sonjit.benchmark.cases import Case, Machine, describe_machine, load_average
 from sonjit.benchmark.clips import save_clip
 from sonjit.benchmark.worker import WARM_UP
 from sonjit.errors import InputError, JobError
@@ -20,14 +20,57 @@ from sonjit.weights import find_weight
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from sonjit.benchmark.installed import Closure
+    from sonjit.benchmark.worker import Timed
     from sonjit.engines import Precision
 
+LibraryName = Literal["sonjit", "mediapipe"]
+Sides = dict[LibraryName, tuple[str, str]]
 FRAMES = 300
 """Frames that a worker looks at; the clip is played there and back until it has them."""
 FIGURES = ("p50_ms", "p90_ms", "mean_ms", "cpu_ms", "rss_mb", "import_s", "create_s", "first_s", "cold_s", "bare_ms")
 _PATIENCE_S = 300
 """A worker takes a few seconds; one that takes this long hangs."""
 _HERE = Path(__file__).parent
+
+
+class Side(TypedDict):
+    """One library on one case: the median of each of `FIGURES`, what was found, and all runs."""
+
+    median: dict[str, float]
+    precision: str
+    found: dict[str, int]
+    runs: list[Timed]
+
+
+class MeasuredCase(TypedDict):
+    """One case with its fields, and what each library made of it."""
+
+    case: dict[str, Any]
+    sonjit: Side
+    mediapipe: NotRequired[Side]
+    load_after: float | None
+
+
+class BenchmarkSettings(TypedDict):
+    """What was measured how: the media by subject, frames per process, those left out, processes per side."""
+
+    media: dict[str, str]
+    frames: int
+    warm_up: int
+    repeat: int
+    precision: str
+    threads: int | None
+
+
+class BenchmarkReport(TypedDict):
+    """All that was measured; `weights` are bytes by name."""
+
+    machine: Machine
+    settings: BenchmarkSettings
+    libraries: dict[LibraryName, Closure]
+    weights: dict[str, int]
+    cases: list[MeasuredCase]
 
 
 def benchmark(
@@ -40,7 +83,7 @@ def benchmark(
     repeat: int = 3,
     count: int = FRAMES,
     progress: Callable[[str], None] = lambda line: None,
-) -> dict[str, Any]:
+) -> BenchmarkReport:
     """Measure every case, `repeat` processes a side, and take the median of each figure.
 
     Args:
@@ -52,10 +95,6 @@ def benchmark(
         repeat: processes per case and side.
         count: frames per process; the first 6 do not count.
         progress: called with a line before each case.
-
-    Returns:
-        Plain JSON types: "machine", "settings", "libraries" (python, bytes and distributions of each side), "weights"
-        (bytes by name) and "cases": per case its "case", then per library "median", "found" and all "runs".
 
     Raises:
         InputError: no medium for a case, no such video, peer or weight file.
@@ -70,12 +109,12 @@ def benchmark(
     for case in cases:
         check_media(case, media)
     weights = {name: find_weight(name).stat().st_size for case in cases for name in case.weights}
-    sides = {"sonjit": (sys.executable, "worker.py")}
+    sides: Sides = {"sonjit": (sys.executable, "worker.py")}
     if peer is not None:
         check_peer(peer)
         sides["mediapipe"] = (peer, "peer_mediapipe.py")
     subjects = dict.fromkeys(case.subject for case in cases)
-    report: dict[str, Any] = {
+    report: BenchmarkReport = {
         "machine": describe_machine(),
         "settings": {
             "media": {subject: Path(media.get(subject, "bundled clip")).name for subject in subjects},
@@ -95,24 +134,29 @@ def benchmark(
             job = {
                 **asdict(case), "task": "time", "frames": str(clip), "precision": precision, "threads": threads
             }  # fmt: skip
-            able = {name: side for name, side in sides.items() if case.peer or name == "sonjit"}
+            able: Sides = {name: side for name, side in sides.items() if case.peer or name == "sonjit"}
             figures = _measure(job, able, repeat, count)
-            report["cases"].append({"case": asdict(case), **figures, "load_after": load_average()})
+            measured: MeasuredCase = {
+                "case": asdict(case), "sonjit": figures["sonjit"], "load_after": load_average()
+            }  # fmt: skip
+            if "mediapipe" in figures:
+                measured["mediapipe"] = figures["mediapipe"]
+            report["cases"].append(measured)
     report["machine"]["load_after"] = load_average()
     return report
 
 
-def _measure(job: dict[str, Any], sides: dict[str, tuple[str, str]], repeat: int, count: int) -> dict[str, Any]:
+def _measure(job: Mapping[str, object], sides: Sides, repeat: int, count: int) -> dict[LibraryName, Side]:
     """One case: a short warming process per side fills every cache, then both sides take turns."""
-    runs: dict[str, list[dict[str, Any]]] = {name: [] for name in sides}
+    runs: dict[LibraryName, list[Timed]] = {name: [] for name in sides}
     for turn in range(repeat + 1):
         for name, (python, script) in sides.items():
             outcome = run_python(python, script, json.dumps({**job, "count": count if turn else WARM_UP + 1}))
             if turn:
                 runs[name].append(outcome)
-    result: dict[str, Any] = {}
+    result: dict[LibraryName, Side] = {}
     for name, outcomes in runs.items():
-        figures = {key: [o[key] for o in outcomes if o.get(key) is not None] for key in FIGURES}
+        figures = {key: [value for one in outcomes if (value := one.get(key)) is not None] for key in FIGURES}
         result[name] = {
             "median": {key: statistics.median(values) for key, values in figures.items() if values},
             "precision": outcomes[0]["precision"],
@@ -142,7 +186,7 @@ def check_peer(python: str) -> None:
         raise InputError(f"--peer {python} has no mediapipe.solutions ({_last_line(done.stderr)}); run: {advice}")
 
 
-def run_python(python: str, script: str, argument: str) -> dict[str, Any]:
+def run_python(python: str, script: str, argument: str) -> Any:  # noqa: ANN401  # JSON
     """The JSON that a script of this folder prints in a fresh process; JobError if it crashes or hangs."""
     command = [python, _HERE / script, argument]
     try:

@@ -12,10 +12,11 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import NotRequired  # this file runs under Python 3.9 too
 
     import numpy as np
     from numpy.typing import NDArray
@@ -29,6 +30,62 @@ WARM_UP = 6
 _BARE_RUNS = 100
 
 
+class Job(TypedDict):
+    """What a worker is asked for: frames (path of the `.npy`), how many, and the options of `create_detector`."""
+
+    task: Literal["time", "find"]
+    frames: str
+    count: int
+    kind: str
+    model: str
+    max_instances: int
+    static_image: bool
+    segmentation: NotRequired[bool]
+    precision: NotRequired[str]
+    threads: NotRequired[int | None]
+
+
+class Instance(TypedDict):
+    """A hand, face or body that was found: whose own hand, its id, and its keypoints (K, 2) in pixels."""
+
+    handedness: str | None
+    id: int | None
+    xy: list[list[float]]
+
+
+class Found(TypedDict):
+    """The outcome of "find": what was found in each frame."""
+
+    frames: list[list[Instance]]
+
+
+class Extras(TypedDict):
+    """Figures of one library's own: what its networks ran in, and the p50 of its landmark network alone."""
+
+    precision: str
+    bare_ms: NotRequired[float | None]
+
+
+class Timing(TypedDict):
+    """Time per frame, `cpu_ms` of all threads; the first frame's; and how many frames showed how many instances."""
+
+    p50_ms: float
+    p90_ms: float
+    mean_ms: float
+    cpu_ms: float
+    first_s: float
+    found: dict[str, int]
+
+
+class Timed(Timing, Extras):
+    """The outcome of "time": with the peak memory in 10^6 bytes, and the start, whose parts `cold_s` adds up."""
+
+    rss_mb: float | None
+    import_s: float
+    create_s: float
+    cold_s: float
+
+
 class Library(Protocol):
     """A library under test. `load`, `create` and `detect` are timed, the others are not."""
 
@@ -36,7 +93,7 @@ class Library(Protocol):
         """Import it."""
         ...
 
-    def create(self, job: dict[str, Any]) -> None:
+    def create(self, job: Job) -> None:
         """Make a detector."""
         ...
 
@@ -44,14 +101,11 @@ class Library(Protocol):
         """What is found in one frame, in the library's own form."""
         ...
 
-    def describe(self, result: Result, rgb: NDArray[np.uint8]) -> list[dict[str, Any]]:
-        """The hands, faces and bodies of a result: "handedness" (the person's own), "id", both or None, "xy" (pixels).
-
-        The person of holistic is as many as it has parts.
-        """
+    def describe(self, result: Result, rgb: NDArray[np.uint8]) -> list[Instance]:
+        """The hands, faces and bodies of a result; the person of holistic is as many as it has parts."""
         ...
 
-    def extras(self, job: dict[str, Any], rgb: NDArray[np.uint8]) -> dict[str, Any]:
+    def extras(self, job: Job, rgb: NDArray[np.uint8]) -> Extras:
         """Further figures of this library's own, measured after everything else."""
         ...
 
@@ -82,19 +136,8 @@ class Clip:
         self._file.close()
 
 
-def run_job(job: dict[str, Any], library: Library) -> dict[str, Any]:
-    """Do what a job asks.
-
-    Args:
-        job: "task" ("time" or "find"), "frames" (path of the `.npy`), "count" (frames to look at) and whatever the
-            library's `create` reads.
-        library: which one.
-
-    Returns:
-        For "time": p50_ms, p90_ms, mean_ms and cpu_ms (of all threads) per frame, rss_mb (peak), import_s, create_s,
-        first_s, cold_s (their sum) and "found": how many frames showed how many. For "find": "frames", what was
-        found in each.
-    """
+def run_job(job: Job, library: Library) -> Timed | Found:
+    """Do what a job asks, with one library."""
     start = time.perf_counter()
     library.load()
     imported = time.perf_counter()
@@ -103,17 +146,22 @@ def run_job(job: dict[str, Any], library: Library) -> dict[str, Any]:
     clip = Clip(job["frames"])
     if job["task"] == "find":
         frames = (clip.read(turn) for turn in range(job["count"]))
-        outcome = {"frames": [library.describe(library.detect(rgb), rgb) for rgb in frames]}
+        outcome: Timed | Found = {"frames": [library.describe(library.detect(rgb), rgb) for rgb in frames]}
     else:
-        outcome = _time_frames(clip, job["count"], library)
-        outcome.update(rss_mb=peak_rss_mb(), import_s=imported - start, create_s=created - imported)
-        outcome["cold_s"] = outcome["import_s"] + outcome["create_s"] + outcome["first_s"]
-        outcome.update(library.extras(job, clip.read(0)))
+        timing = _time_frames(clip, job["count"], library)
+        outcome = {
+            **timing,
+            "rss_mb": peak_rss_mb(),  # before the extras, which are not the library's own need
+            "import_s": imported - start,
+            "create_s": created - imported,
+            "cold_s": created - start + timing["first_s"],
+            **library.extras(job, clip.read(0)),
+        }
     clip.close()
     return outcome
 
 
-def _time_frames(clip: Clip, count: int, library: Library) -> dict[str, Any]:
+def _time_frames(clip: Clip, count: int, library: Library) -> Timing:
     import numpy as np
 
     walls: list[float] = []
@@ -160,22 +208,23 @@ class Sonjit:
 
         self._create = create_detector
 
-    def create(self, job: dict[str, Any]) -> None:
+    def create(self, job: Job) -> None:
         """Make a detector with the job's options."""
         names = ("model", "max_instances", "static_image", "segmentation", "precision", "threads")
-        self._detector = self._create(job["kind"], **{name: job[name] for name in names if name in job})
+        options: dict[str, Any] = {name: value for name, value in job.items() if name in names}
+        self._detector = self._create(job["kind"], **options)
 
     def detect(self, rgb: NDArray[np.uint8]) -> Result:
         """One frame."""
         return self._detector.detect(rgb)
 
-    def describe(self, result: Result, rgb: NDArray[np.uint8]) -> list[dict[str, Any]]:
+    def describe(self, result: Result, rgb: NDArray[np.uint8]) -> list[Instance]:
         """Parts as plain JSON types."""
         del rgb
         parts = [part for one in result for part in getattr(one, "parts", (one,))]
         return [{"handedness": part.handedness, "id": part.id, "xy": part.keypoints[:, :2].tolist()} for part in parts]
 
-    def extras(self, job: dict[str, Any], rgb: NDArray[np.uint8]) -> dict[str, Any]:
+    def extras(self, job: Job, rgb: NDArray[np.uint8]) -> Extras:
         """precision: what the networks ran in.
 
         bare_ms: p50 of the landmark network alone, or of the detector where there is no other, on the last crop that

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Group, Parameter
 
@@ -14,6 +14,8 @@ from sonjit.errors import InputError
 from sonjit.key_values import json_values
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from sonjit.datasets import Dataset, DatasetEntry, Skipped
 
 app = App(
@@ -229,6 +231,6 @@ def _there(entry: DatasetEntry, root: Path | None) -> str:
     return "no"
 
 
-def _to_dict(entry: DatasetEntry, root: Path | None) -> dict[str, Any]:
+def _to_dict(entry: DatasetEntry, root: Path | None) -> Mapping[str, object]:
     fields = ("name", "title", "splits", "kinds", "licence", "where", "needs", "options")
     return {name: getattr(entry, name) for name in fields} | ({"there": _there(entry, root)} if root else {})

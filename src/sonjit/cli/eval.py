@@ -18,6 +18,8 @@ from cyclopts import Parameter
 from sonjit.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from sonjit.documents.document import Plot
     from sonjit.evaluation import Outcome
     from sonjit.evaluation.predictions import Mode
@@ -211,7 +213,7 @@ def _looks(models: set[str]) -> dict[str, Plot]:
     return found
 
 
-def _json(path: Path) -> dict[str, Any]:
+def _json(path: Path) -> Mapping[str, Any]:
     try:
         data: Any = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as error:

@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 
 _KEPT_S = 90 * 24 * 3600
 
+CompileSettings = dict[str, "str | int | bool"]
+"""OpenVINO's properties for `compile_model`, by name."""
+
 
 class SharedNetworks:
     """Each network once, for as long as any engine holds it."""
@@ -49,7 +52,7 @@ class SharedNetworks:
             return network
 
 
-def import_blob(core: ov.Core, blob: Path, device: str, config: dict[str, Any]) -> ov.CompiledModel | None:
+def import_blob(core: ov.Core, blob: Path, device: str, config: CompileSettings) -> ov.CompiledModel | None:
     """The network kept in a file, or None where there is none or it is damaged: it is then made anew."""
     try:
         with blob.open("rb") as file:
@@ -160,9 +163,9 @@ class OpenVinoEngine:
         return self._outputs
 
 
-def compile_settings(options: EngineOptions, precision: str) -> dict[str, Any]:
+def compile_settings(options: EngineOptions, precision: str) -> CompileSettings:
     """What OpenVINO is told when it compiles a network that runs in this precision."""
-    config: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
+    config: CompileSettings = {"PERFORMANCE_HINT": "LATENCY"}
     if options.device == "CPU":
         threads = options.thread_count
         if options.shared:

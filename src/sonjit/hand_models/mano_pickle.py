@@ -11,17 +11,20 @@ import math
 import pickle
 import pickletools
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from sonjit.errors import InputError
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 _LARGEST = 10_000_000  # numbers in one array; MANO's greatest holds 315,090
 _DEEPEST = 8
 
 
-def read_pickled_fields(content: bytes) -> dict[str, Any]:
+def read_pickled_fields(content: bytes) -> Mapping[str, Any]:
     """The arrays and plain values of a pickled mapping, by name; what is under no name is left out.
 
     Raises:

@@ -21,7 +21,7 @@ from sonjit.hand_models.mesh_files import CAMERA_AXES, SKIN, GlbBuilder
 from sonjit.hand_models.rig import JOINTS, PARENTS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -37,8 +37,8 @@ def glb_from_motions(motions: Sequence[RigMotion]) -> bytes:
     camera: dict[str, Any] = {"name": "camera axes", "rotation": CAMERA_AXES}
     builder.document |= {"scene": 0, "scenes": [{"nodes": [0]}], "nodes": [camera]}
     end = max((float(motion.times[-1]) for motion in motions if motion.times is not None), default=0.0)
-    channels: list[dict[str, Any]] = []
-    samplers: list[dict[str, Any]] = []
+    channels: list[Mapping[str, object]] = []
+    samplers: list[Mapping[str, object]] = []
     for motion in motions:
         first = _add_hand(builder, motion)
         if motion.times is not None:
@@ -91,8 +91,8 @@ def _animate(
     motion: RigMotion,
     first: int,
     end: float,
-    channels: list[dict[str, Any]],
-    samplers: list[dict[str, Any]],
+    channels: list[Mapping[str, object]],
+    samplers: list[Mapping[str, object]],
 ) -> None:
     assert motion.times is not None
     rotations, translations = _local(motion)

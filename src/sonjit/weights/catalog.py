@@ -141,9 +141,10 @@ def _read_index() -> dict[str, Weight]:
     return {weight.file: weight for weight in records.values()} | records
 
 
-def _read_weight(name: str, fields: dict[str, Any], packages: Mapping[str, Package]) -> Weight:
-    sources = tuple(Source(packages[package], member) for package, member in fields.pop("sources"))
+def _read_weight(name: str, fields: Mapping[str, Any], packages: Mapping[str, Package]) -> Weight:
+    sources = tuple(Source(packages[package], member) for package, member in fields["sources"])
     inputs, outputs = (
-        {tensor: tuple(shape) for tensor, shape in fields.pop(side, {}).items()} for side in ("inputs", "outputs")
+        {tensor: tuple(shape) for tensor, shape in fields.get(side, {}).items()} for side in ("inputs", "outputs")
     )
-    return Weight(name=name, sources=sources, inputs=inputs, outputs=outputs, **fields)
+    rest = {key: value for key, value in fields.items() if key not in ("sources", "inputs", "outputs")}
+    return Weight(name=name, sources=sources, inputs=inputs, outputs=outputs, **rest)

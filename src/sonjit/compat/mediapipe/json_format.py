@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from sonjit.compat.mediapipe.messages import Message, Repeated
+from sonjit.json_text import Json, JsonObject
 
 
-def MessageToDict(message: Message, *, preserving_proto_field_name: bool = False) -> dict[str, Any]:  # noqa: N802
+def MessageToDict(message: Message, *, preserving_proto_field_name: bool = False) -> JsonObject:  # noqa: N802
     """The fields that are set, as plain JSON types; the name is protobuf's.
 
     Args:
@@ -18,7 +19,7 @@ def MessageToDict(message: Message, *, preserving_proto_field_name: bool = False
         preserving_proto_field_name: `display_name` instead of `displayName`.
     """
 
-    def plain(value: object) -> object:
+    def plain(value: Any) -> Json:  # noqa: ANN401  # a field's value
         if isinstance(value, Repeated):
             return [plain(item) for item in value]
         if isinstance(value, Message):
@@ -29,7 +30,7 @@ def MessageToDict(message: Message, *, preserving_proto_field_name: bool = False
             return float(str(np.float32(value)))  # messages hold 32 bits: as few decimals as tell them apart
         return value
 
-    result: dict[str, Any] = {}
+    result: JsonObject = {}
     for name, value in message.ListFields():
         head, *tail = name.split("_")
         key = name if preserving_proto_field_name else head + "".join(map(str.capitalize, tail))

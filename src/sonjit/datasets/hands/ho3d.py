@@ -21,6 +21,7 @@ from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.hand_models.mano_pickle import plain_array, read_pickled_fields
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -132,7 +133,7 @@ def _objects(meta: dict[str, Any], path: Path) -> tuple[Instance, ...]:
     )
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path) -> Mapping[str, Any]:
     content = file_bytes(path)
     try:
         return read_pickled_fields(content)

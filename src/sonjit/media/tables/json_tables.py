@@ -13,7 +13,7 @@ from sonjit.media.tables.base import FrameWriter, Header, known_extras
 from sonjit.results import RESULT_TYPES, Frame, Person
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Generator, Iterator, MutableMapping
     from pathlib import Path
 
     from sonjit.json_text import JsonObject
@@ -38,7 +38,7 @@ class _Encoder:
         return json_from(data)
 
 
-def _instances(frame: JsonObject) -> Iterator[dict[str, Any]]:
+def _instances(frame: JsonObject) -> Iterator[MutableMapping[str, Any]]:
     """What stands in a frame's lists, in the order of `Frame.instances()`."""
     lists: dict[str, Any] = frame
     for name, kind in RESULT_TYPES.items():
@@ -131,7 +131,7 @@ def load_json_lines(path: Path) -> tuple[Header, list[Frame]]:
 
 
 @contextmanager
-def open_json_lines(path: Path) -> Generator[tuple[Header, Iterator[tuple[Frame, list[dict[str, Any]]]]]]:
+def open_json_lines(path: Path) -> Generator[tuple[Header, Iterator[tuple[Frame, Extras]]]]:
     """Read what JsonLinesWriter wrote frame by frame, each with its instances' further values."""
     with path.open(encoding="utf-8", errors="surrogateescape") as lines:
         header = Header.from_dict(json.loads(next(lines, "")))

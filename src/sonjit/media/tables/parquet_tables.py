@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sonjit.media.tables.base import Extras, ExtraTypes
+    from sonjit.media.tables.rows import RowRecord
     from sonjit.results import Frame
 
 ROWS_PER_GROUP = 32_768  # about 780 hands; a group is what waits in memory
@@ -100,7 +101,7 @@ def load_parquet(path: Path) -> tuple[Header, list[Frame]]:
         metadata = file.schema_arrow.metadata or {}
         header = Header.from_dict(json.loads(metadata.get(METADATA_KEY, b"{}")))
 
-        def rows() -> Generator[dict[str, Any]]:
+        def rows() -> Generator[RowRecord]:
             for batch in file.iter_batches():
                 yield from batch.to_pylist()
 

@@ -19,7 +19,7 @@ from sonjit.media.tables.base import FrameWriter, Header, known_extras
 from sonjit.results import RESULT_TYPES, Body, Face, Frame, Hand, Person, Points, Result, shortest_floats
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -37,6 +37,10 @@ SOURCE_COLUMN = "source"
 """The column after these for a folder of stills: the image's file."""
 
 Row: TypeAlias = tuple[Any, ...]
+"""A row's values in the order of the columns."""
+
+RowRecord: TypeAlias = "Mapping[str, Any]"
+"""A row's values by the columns' names."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +93,7 @@ def _known(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
 
 
-def frames_from_rows(rows: Iterable[dict[str, Any]], *, people: bool = False) -> list[Frame]:
+def frames_from_rows(rows: Iterable[RowRecord], *, people: bool = False) -> list[Frame]:
     """The frames whose rows these are, in their order; columns by name, unknown as `None`.
 
     Bodies become people where `people` says so or where any body is followed by a hand or face of its own number, which
@@ -113,9 +117,9 @@ def kind_of_frames(frames: Iterable[Frame]) -> str:
     return next((name for name in RESULT_TYPES if name in held), "hands")
 
 
-def _groups(rows: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+def _groups(rows: Iterable[RowRecord]) -> Iterator[list[RowRecord]]:
     """The rows of each instance of one frame: a new one begins at each keypoint 0."""
-    group: list[dict[str, Any]] = []
+    group: list[RowRecord] = []
     for row in rows:
         if row["instance"] is None:
             continue
@@ -127,7 +131,7 @@ def _groups(rows: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
         yield group
 
 
-def _instance(rows: list[dict[str, Any]]) -> tuple[int, Result]:
+def _instance(rows: list[RowRecord]) -> tuple[int, Result]:
     """Number and instance of the rows of one."""
     first = rows[0]
     number, kind = first["instance"], first["kind"]
