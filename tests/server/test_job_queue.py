@@ -11,7 +11,7 @@ from sonjit.errors import JobError
 from sonjit.runs import Summary
 from sonjit.server import job as job_module
 from sonjit.server.errors import RefusedError
-from sonjit.server.job import INPUT, Job
+from sonjit.server.job import INPUT, UploadJob
 from sonjit.server.job_queue import Jobs
 from sonjit.server.settings import Settings
 from sonjit.server.uploads import JobInput
@@ -65,7 +65,7 @@ def jobs(runs):
 def add(jobs, name="a.mp4"):
     with jobs.place() as folder:
         (folder / INPUT / name).write_bytes(b"x")
-        job = Job(
+        job = UploadJob(
             folder,
             JobInput(folder / INPUT / name, name, ".mp4"),
             "hands",
@@ -217,7 +217,7 @@ def test_closing_stops_everything_and_leaves_nothing(jobs, runs):
     with jobs.place() as uploading:
         threading.Timer(0.05, runs.steps.release, (9,)).start()
         jobs.close()
-        late = Job(uploading, running.given, "hands", {"model": "full"}, False, 60)
+        late = UploadJob(uploading, running.given, "hands", {"model": "full"}, False, 60)
         with pytest.raises(RefusedError, match="stopping"):
             jobs.add(late)
     assert (running.state, waiting.state) == ("cancelled", "cancelled")

@@ -34,7 +34,7 @@ class _Cancelled(Exception):  # noqa: N818  # not an error: the way out of the l
 
 
 @dataclass(eq=False)
-class Job:
+class UploadJob:
     """A detector's run over one upload. One thread runs it; any may look at it and cancel it.
 
     Attributes:

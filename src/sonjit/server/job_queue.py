@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sonjit.server.errors import RefusedError
-from sonjit.server.job import ENDED, INPUT, Job
+from sonjit.server.job import ENDED, INPUT, UploadJob
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -32,7 +32,7 @@ class Jobs:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self._lock = threading.Lock()
-        self._jobs: dict[str, Job] = {}
+        self._jobs: dict[str, UploadJob] = {}
         self._uploads = 0
         self._closed = False
         self._root: tempfile.TemporaryDirectory[str] | None = None
@@ -44,12 +44,12 @@ class Jobs:
         with self._lock:
             return self._active()
 
-    def newest_first(self) -> list[Job]:
+    def newest_first(self) -> list[UploadJob]:
         """All of them."""
         with self._lock:
             return list(reversed(self._jobs.values()))
 
-    def find(self, job_id: str) -> Job:
+    def find(self, job_id: str) -> UploadJob:
         """One of them; RefusedError where it is not there."""
         with self._lock:
             if job_id not in self._jobs:
@@ -83,7 +83,7 @@ class Jobs:
             with self._lock:
                 self._uploads -= 1
 
-    def add(self, job: Job) -> None:
+    def add(self, job: UploadJob) -> None:
         """Let a job run after those before it."""
         with self._lock:
             if self._closed:
@@ -126,7 +126,7 @@ class Jobs:
             raise storage_refusal(error) from None
         return folder
 
-    def _run(self, job: Job) -> None:
+    def _run(self, job: UploadJob) -> None:
         job.run()
         with self._lock:
             ended = [job for job in self._jobs.values() if job.state in ENDED]

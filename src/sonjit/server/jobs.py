@@ -21,7 +21,7 @@ from sonjit.json_text import json_from
 from sonjit.media import TABLE_ENDINGS
 from sonjit.server.detector_pool import require_weights
 from sonjit.server.errors import RefusedError, refusal_from
-from sonjit.server.job import ENDED, INPUT, Job
+from sonjit.server.job import ENDED, INPUT, UploadJob
 from sonjit.server.job_queue import storage_refusal
 from sonjit.server.middleware import limited
 from sonjit.server.options import (
@@ -141,7 +141,7 @@ def job_router(jobs: Jobs) -> APIRouter:
     return router
 
 
-async def _job_from(request: Request, jobs: Jobs) -> Job:
+async def _job_from(request: Request, jobs: Jobs) -> UploadJob:
     """The job that a request asks for, waiting in the queue; refuses what it can before it reads the body."""
     settings = jobs.settings
     query = single_values(request.query_params)
@@ -157,7 +157,7 @@ async def _job_from(request: Request, jobs: Jobs) -> Job:
         except BaseException:
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)  # gigabytes take long: not in the loop
             raise
-        job = Job(folder, given, kind, options, draw, settings.max_job_minutes)
+        job = UploadJob(folder, given, kind, options, draw, settings.max_job_minutes)
         jobs.add(job)
     return job
 
@@ -189,7 +189,7 @@ async def _receive(body: Request, upload: Upload) -> None:
     upload.finish()
 
 
-async def _events(job: Job) -> AsyncIterator[str]:
+async def _events(job: UploadJob) -> AsyncIterator[str]:
     """The job whenever it has changed; looking is cheap enough to need no queue per listener."""
     told: Mapping[str, Any] = {}
     last_s = time.monotonic()
@@ -206,7 +206,7 @@ async def _events(job: Job) -> AsyncIterator[str]:
         await asyncio.sleep(_BETWEEN_EVENTS_S)
 
 
-def _done(jobs: Jobs, job_id: str) -> Job:
+def _done(jobs: Jobs, job_id: str) -> UploadJob:
     """A job that has results."""
     job = jobs.find(job_id)
     if job.state in ("waiting", "running"):
@@ -216,7 +216,7 @@ def _done(jobs: Jobs, job_id: str) -> Job:
     return job
 
 
-def _ending_of(job: Job) -> str:
+def _ending_of(job: UploadJob) -> str:
     return "was cancelled" if job.state == "cancelled" else f"failed: {job.message}"
 
 
@@ -231,7 +231,7 @@ _MEDIA_TYPES = {
 }
 
 
-def download(jobs: Jobs, job: Job, make: Callable[[], Path], addition: str) -> Response:
+def download(jobs: Jobs, job: UploadJob, make: Callable[[], Path], addition: str) -> Response:
     """A file named after the source; browsers may ask for parts of it."""
     try:
         path = make()
