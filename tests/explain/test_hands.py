@@ -174,7 +174,7 @@ def test_a_image_without_hands_is_no_error(tmp_path, weights, capsys):
         (["--of", ","], "name at least one target"),
         (["--hand", "0"], "--hand 0"),
         (["--model", "huge"], "unknown model 'huge'"),
-        (["--save", "maps.csv"], "saved as .json"),
+        (["--save", "maps.txt"], "unknown ending '.txt'"),
         (["--weights", "w.pt"], "--weights is for classifiers"),
         (["--landmark-model", "none.tflite"], "none.tflite: no such model file"),
     ],

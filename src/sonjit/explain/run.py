@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 from sonjit.errors import InputError
 from sonjit.explain.explainers import ClassesExplained, Explained, HandsExplained
 from sonjit.media import open_drawing_writer
-from sonjit.runs.processor import Outputs, Pass, Processor, Session, Summary, counted, table_header
+from sonjit.runs.processor import Outputs, Pass, Processor, StillAndStream, Summary, counted, table_header
 from sonjit.runs.records import RecordTable
-from sonjit.runs.run import is_still
 
 if TYPE_CHECKING:
     from sonjit.explain.explainers import Explainer
@@ -100,24 +99,16 @@ class Explain(Processor):
         return HandsExplained(detector, explainer, targets, number=self.hand)
 
 
-class _Explaining(Session):
+class _Explaining(StillAndStream["Explainer"]):
     def __init__(self, processor: Explain) -> None:
+        super().__init__()
         self._processor = processor
-        self._explainers: dict[bool, Explainer] = {}
 
-    def prepare(self, *, still: bool) -> None:
-        if still not in self._explainers:
-            self._explainers[still] = self._processor.explainer(still=still)
+    def open(self, *, still: bool) -> Explainer:
+        return self._processor.explainer(still=still)
 
     def begin(self, source: Source, outputs: Outputs) -> _ExplainPass:
-        explainer = self._explainers[is_still(source)]
-        explainer.reset()
-        return _ExplainPass(self._processor, explainer, source, outputs)
-
-    def close(self) -> None:
-        for explainer in self._explainers.values():
-            explainer.close()
-        self._explainers.clear()
+        return _ExplainPass(self._processor, self.fresh(source), source, outputs)
 
 
 class _ExplainPass(Pass[Explained]):

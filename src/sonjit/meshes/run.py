@@ -20,8 +20,7 @@ from sonjit.meshes.hand_mesh import Sight
 from sonjit.meshes.rigged import RiggedHands
 from sonjit.meshes.writing import check_save, save_meshes
 from sonjit.results import Frame
-from sonjit.runs.processor import Outputs, Pass, Processor, Session, Summary, counted
-from sonjit.runs.run import is_still
+from sonjit.runs.processor import Outputs, Pass, Processor, StillAndStream, Summary, counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -106,34 +105,25 @@ class MeshHands(Processor):
         return mano_networks.HandOccHands(network, sight, mirrored=self.mirrored, features=features)
 
 
-class _Meshing(Session):
+class _Meshing(StillAndStream["Detector[Any]"]):
     def __init__(self, processor: MeshHands) -> None:
+        super().__init__()
         self._processor = processor
         self._lift = None if processor.lift is None else create_lifter(processor.lift).lift
-        self._detectors: dict[bool, Detector[Any]] = {}
         self._network: Network | None = None
 
-    def prepare(self, *, still: bool) -> None:
+    def open(self, *, still: bool) -> Detector[Any]:
         asked = self._processor
-        if not self._detectors:
-            self._network = asked.network()
-            asked.mesh_model(self._network)  # finds the rig's files
-        if still not in self._detectors:
-            self._detectors[still] = create_detector(
-                "hands", max_instances=asked.max_instances, static_image=still, models_dir=asked.models_dir,
-                mirrored=asked.mirrored, smoothing=None if still else "one_euro",
-            )  # fmt: skip
+        self._network = self._network or asked.network()
+        asked.mesh_model(self._network)  # finds the rig's files
+        return create_detector(
+            "hands", max_instances=asked.max_instances, static_image=still, models_dir=asked.models_dir,
+            mirrored=asked.mirrored, smoothing=None if still else "one_euro",
+        )  # fmt: skip
 
     def begin(self, source: Source, outputs: Outputs) -> MeshPass:
-        detector = self._detectors[is_still(source)]
-        detector.reset()
         model = self._processor.mesh_model(self._network, features=outputs.figures is not None)
-        return MeshPass(source, detector, model, outputs, self._lift)
-
-    def close(self) -> None:
-        for detector in self._detectors.values():
-            detector.close()
-        self._detectors.clear()
+        return MeshPass(source, self.fresh(source), model, outputs, self._lift)
 
 
 class MeshPass(Pass[Frame]):

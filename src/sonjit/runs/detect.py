@@ -20,8 +20,7 @@ from sonjit.media import (
 from sonjit.media.tables.json_tables import open_json_lines
 from sonjit.results import Frame
 from sonjit.runs.annotations import Annotations, Annotator, Columns, Counting, table_columns
-from sonjit.runs.processor import Outputs, Pass, Processor, Session, Summary, counted
-from sonjit.runs.run import is_still
+from sonjit.runs.processor import Outputs, Pass, Processor, StillAndStream, Summary, counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -105,32 +104,19 @@ class FrameTable:
         self.writer.__exit__(kind, error, traceback)
 
 
-class _Detecting(Session):
-    """One detector for stills and one for streams, as they are needed."""
-
+class _Detecting(StillAndStream["Detector[Any]"]):
     def __init__(self, processor: Detect) -> None:
+        super().__init__()
         self._processor = processor
-        self._detectors: dict[bool, Detector[Any]] = {}
         self._lifter = None if processor.lift is None else create_lifter(processor.lift)
 
-    def prepare(self, *, still: bool) -> None:
-        """Open the detector."""
-        if still not in self._detectors:
-            kind = self._processor.kind
-            unsaid = {"static_image": still, "smoothing": None if still else find_kind(kind).stream_smoothing}
-            self._detectors[still] = create_detector(kind, **unsaid | dict(self._processor.options))  # pyright: ignore[reportArgumentType]
+    def open(self, *, still: bool) -> Detector[Any]:
+        kind = self._processor.kind
+        unsaid = {"static_image": still, "smoothing": None if still else find_kind(kind).stream_smoothing}
+        return create_detector(kind, **unsaid | dict(self._processor.options))  # pyright: ignore[reportArgumentType]
 
     def begin(self, source: Source, outputs: Outputs) -> _DetectPass:
-        """Open the outputs; the detector forgets the input before."""
-        detector = self._detectors[is_still(source)]
-        detector.reset()
-        return _DetectPass(self._processor, detector, self._lifter, source, outputs)
-
-    def close(self) -> None:
-        """Close the detectors."""
-        for detector in self._detectors.values():
-            detector.close()
-        self._detectors.clear()
+        return _DetectPass(self._processor, self.fresh(source), self._lifter, source, outputs)
 
 
 class _DetectPass(Pass[Frame]):

@@ -17,9 +17,9 @@ from sonjit.errors import InputError, SonjitError
 from sonjit.media import open_source
 from sonjit.pools import run_calls
 from sonjit.runs.inputs import is_many, place_outputs
-from sonjit.runs.processor import Outputs, Summary
+from sonjit.runs.processor import Outputs, Summary, is_still
 from sonjit.runs.resume import FinishedLog, key_of, note_finished
-from sonjit.runs.run import is_still, run_input
+from sonjit.runs.run import run_input
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

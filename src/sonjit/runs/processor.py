@@ -137,6 +137,49 @@ class Session(ABC):
         self.close()
 
 
+class Resettable(Protocol):
+    """What is loaded for inputs one after the other."""
+
+    def reset(self) -> None:
+        """The next image follows no other."""
+        ...
+
+    def close(self) -> None:
+        """Free the networks."""
+        ...
+
+
+L = TypeVar("L", bound=Resettable)
+
+
+class StillAndStream(Session, Generic[L]):
+    """A session that loads one thing for stills and another for streams, when the first of them comes."""
+
+    def __init__(self) -> None:
+        self._loaded: dict[bool, L] = {}
+
+    @abstractmethod
+    def open(self, *, still: bool) -> L:
+        """Load it."""
+
+    def prepare(self, *, still: bool) -> None:
+        """Load it, once."""
+        if still not in self._loaded:
+            self._loaded[still] = self.open(still=still)
+
+    def fresh(self, source: Source) -> L:
+        """What was loaded for such a source; it knows nothing of the input before."""
+        loaded = self._loaded[is_still(source)]
+        loaded.reset()
+        return loaded
+
+    def close(self) -> None:
+        """Free the networks."""
+        for loaded in self._loaded.values():
+            loaded.close()
+        self._loaded.clear()
+
+
 class Pass(ABC, Generic[T]):
     """One input at work.
 
@@ -184,3 +227,8 @@ def counted(count: int, one: str, several: str) -> str:
     '1 frame'
     """
     return f"{count} {one if count == 1 else several}"
+
+
+def is_still(source: Source) -> bool:
+    """Whether the images of a source stand alone."""
+    return source.kind in ("image", "folder")

@@ -7,14 +7,14 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, Self
 
-from sonjit.runs.processor import Outputs, Pass, Summary
+from sonjit.runs.processor import Outputs, Summary, is_still
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
     from sonjit.media import Source, SourceFrame
-    from sonjit.runs.processor import Session
+    from sonjit.runs.processor import Pass, Session
 
 _NOTHING = Outputs()
 
@@ -56,11 +56,6 @@ def run_input(
     work.report(summary)
     summary.seconds = time.perf_counter() - start
     return summary
-
-
-def is_still(source: Source) -> bool:
-    """Whether the images of a source stand alone."""
-    return source.kind in ("image", "folder")
 
 
 class _Writing:

@@ -1,0 +1,170 @@
+"""The runner with a processor of one's own, which needs no network: the mean brightness of every image."""
+
+import json
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+import av
+import cv2
+import numpy as np
+import pytest
+
+from sonjit.errors import InputError
+from sonjit.runs import Inputs, Job, Outputs, Pass, Processor, Session, run_job
+from sonjit.runs.records import RecordTable
+
+
+@dataclass(frozen=True)
+class Brightness(Processor):
+    """The mean of each image times a factor."""
+
+    factor: float = 1.0
+
+    def found(self, count):
+        return f"{count} values"
+
+    def load(self):
+        return _Session(self)
+
+    def open_table(self, save, source):
+        return RecordTable(save, {"source": source.name}, {"frame": int, "value": float}, lambda one: [one], _placed)
+
+
+def _placed(record, index, source):
+    return {**record, "frame": index}
+
+
+class _Session(Session):
+    def __init__(self, processor):
+        self.processor = processor
+
+    def begin(self, source, outputs):
+        return _Pass(self.processor, source, outputs)
+
+
+class _Pass(Pass):
+    processed = []  # noqa: RUF012  # of all of them, for the tests
+
+    def __init__(self, processor, source, outputs):
+        super().__init__()
+        self.processor, self.source = processor, source
+        with ExitStack() as stack:
+            self.table = stack.enter_context(processor.open_table(outputs.save, source)) if outputs.save else None
+            self.outputs = stack.pop_all()
+
+    def process(self, frame):
+        self.processed.append((self.source.name, frame.index))
+        return float(frame.rgb.mean() * self.processor.factor)
+
+    def count(self, result):
+        return 1
+
+    def write(self, frame, result):
+        self.table.write({"frame": frame.index, "value": result})
+
+
+@pytest.fixture
+def processed():
+    """What was processed since the start of the test."""
+    _Pass.processed.clear()
+    return _Pass.processed
+
+
+@pytest.fixture
+def media(tmp_path):
+    """Three images and a video of eight frames."""
+    folder = tmp_path / "media"
+    folder.mkdir()
+    for level in (10, 20, 30):
+        cv2.imwrite(str(folder / f"{level}.png"), np.full((8, 8, 3), level, np.uint8))
+    with av.open(str(folder / "clip.mp4"), "w") as container:
+        stream = container.add_stream("libx264", rate=30)
+        stream.width = stream.height = 32
+        stream.pix_fmt = "yuv420p"
+        for level in range(8):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.full((32, 32, 3), 20 * level, np.uint8))))
+        container.mux(stream.encode(None))
+    return folder
+
+
+def run(processor, named, save=None, **options):
+    return run_job(Job(Inputs.find([str(one) for one in named]), Outputs(save and str(save)), **options), processor)
+
+
+def test_the_limit_counts_frames_of_each_input_file(media, processed):
+    assert run(Brightness(), [media / "clip.mp4"], limit=3).frames == 3
+    assert run(Brightness(), [media], limit=3).frames == 3 + 3
+    assert run(Brightness(), [media / "10.png", media / "clip.mp4"], limit=1).frames == 2
+
+
+def test_a_finished_input_is_processed_again_only_where_something_differs(media, tmp_path, processed):
+    save = f"{tmp_path}/t/"
+    first = run(Brightness(), [media], save)
+    assert (first.files, first.skipped, len(processed)) == (4, 0, 3 + 8)
+    again = run(Brightness(), [media], save)
+    assert (again.files, again.skipped, len(processed)) == (0, 4, 11)
+    assert run(Brightness(2.0), [media], save).files == 4
+    assert run(Brightness(2.0), [media], save, limit=3).files == 4
+    assert run(Brightness(2.0), [media / "10.png", media / "20.png"], save, limit=3).skipped == 2
+    assert run(Brightness(2.0), [media], f"{tmp_path}/t/{{name}}.csv", limit=3).files == 4
+    values = [one["value"] for one in json.loads((tmp_path / "t" / "30.json").read_text("utf-8"))["frames"]]
+    assert values == [60.0]
+
+
+def test_a_stop_keeps_what_is_finished_and_the_next_run_does_the_rest(media, tmp_path, processed, monkeypatch):
+    process = _Pass.process
+
+    def stopping(self, frame):
+        if self.source.name.endswith("20.png"):
+            raise KeyboardInterrupt
+        return process(self, frame)
+
+    monkeypatch.setattr(_Pass, "process", stopping)
+    for save in (f"{tmp_path}/t/", tmp_path / "t.csv"):
+        monkeypatch.setattr(_Pass, "process", stopping)
+        with pytest.raises(KeyboardInterrupt):
+            run(Brightness(), [f"{media}/*.png"], save)
+        if save == tmp_path / "t.csv":
+            assert save.read_text().split() == ["frame,value", "0,10.0"]
+        monkeypatch.setattr(_Pass, "process", process)
+        summary = run(Brightness(), [f"{media}/*.png"], save)
+        assert (summary.files, summary.skipped) == (2, 1)
+    assert (tmp_path / "t.csv").read_text().split() == ["frame,value", "0,10.0", "1,20.0", "2,30.0"]
+
+
+def test_a_video_that_was_stopped_is_processed_again_whole(media, tmp_path, processed, monkeypatch):
+    process = _Pass.process
+
+    def stopping(self, frame):
+        if frame.index == 4:
+            raise KeyboardInterrupt
+        return process(self, frame)
+
+    monkeypatch.setattr(_Pass, "process", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        run(Brightness(), [media / "clip.mp4", media / "10.png"], f"{tmp_path}/t/")
+    frames = tmp_path / "t" / "clip.json"
+    assert len(json.loads(frames.read_text("utf-8"))["frames"]) == 4  # kept, and valid
+    monkeypatch.setattr(_Pass, "process", process)
+    assert run(Brightness(), [media / "clip.mp4", media / "10.png"], f"{tmp_path}/t/").files == 2
+    assert len(json.loads(frames.read_text("utf-8"))["frames"]) == 8
+
+
+def test_what_fails_is_named_and_holds_up_nothing(media, tmp_path, processed):
+    (media / "25.png").write_bytes(b"text\n")
+    summary = run(Brightness(), [media], f"{tmp_path}/t/")
+    assert summary.files == 4
+    assert len(summary.problems) == 1
+    assert "25.png" in summary.problems[0]
+    assert run(Brightness(), [media], f"{tmp_path}/t/").problems == summary.problems  # not taken for finished
+
+
+@pytest.mark.parametrize(
+    "named", [[], ["--frob"], ["-", "a.png"], ["camera:0", "a.png"], ["a.png", "no.png"], ["*.png"]]
+)
+def test_inputs_that_stand_for_nothing_are_refused_before_any_work(named, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    if named != ["*.png"]:
+        (tmp_path / "a.png").write_bytes(b"x")
+    with pytest.raises(InputError):
+        Inputs.find(named)
