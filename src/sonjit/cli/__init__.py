@@ -27,8 +27,11 @@ def build_app() -> App:
         version=__version__,
         suppress_keyboard_interrupt=False,  # `main` says what was kept
     )
-    for kind in KINDS:
-        app.command(f"sonjit.cli.find:{kind}", name=kind)
+    over_inputs = {kind: f"find:{kind}" for kind in KINDS} | {
+        name: f"{name}:{name}" for name in ("explain", "mesh", "segment")
+    }
+    for name, place in over_inputs.items():
+        app.command(f"sonjit.cli.{place}", name=name, usage=f"Usage: sonjit {name} INPUT... [OPTIONS]")
     app.command("sonjit.cli.demo:demo", name="demo")
     app.command("sonjit.cli.models:app", name="models")
     app.command("sonjit.cli.doctor:doctor", name="doctor")
@@ -36,9 +39,6 @@ def build_app() -> App:
     app.command("sonjit.cli.serve:serve", name="serve")
     app.command("sonjit.cli.networks:networks", name="networks")
     app.command("sonjit.cli.networks:export", name="export")
-    app.command("sonjit.cli.explain:explain", name="explain")
-    app.command("sonjit.cli.mesh:mesh", name="mesh")
-    app.command("sonjit.cli.segment:segment", name="segment")
     app.command("sonjit.cli.train:train", name="train")
     app.command("sonjit.cli.synth:synth", name="synth")
     app.command("sonjit.cli.datasets:app", name="datasets")
