@@ -20,7 +20,7 @@ from sonjit.multiview.annotation.marks import Mark
 from sonjit.multiview.annotation.project import create_project, find_views
 from sonjit.multiview.automatic.annotator import AnnotatorSettings, annotate
 from sonjit.multiview.automatic.learning import human_frames
-from sonjit.multiview.automatic.runs import learn, read_labels, train_network
+from sonjit.multiview.automatic.runs import fit_project_offsets, read_labels, train_network
 from sonjit.multiview.calibration.board import target_from_text
 from sonjit.multiview.calibration.calibrate import calibrate
 from sonjit.multiview.cameras.rig import CameraRig, RigCamera
@@ -63,7 +63,7 @@ def main():
     mark(project, rig, truth, spread.tolist())
     ranked = [frame for frame, _ in sorted(project.store.needs().items(), key=lambda item: -item[1].score)]
     mark(project, rig, truth, [frame for frame in ranked if frame not in spread][: options.human - len(spread)])
-    learn(project)
+    fit_project_offsets(project)
     run(project, truth, options.jobs, "after")
     if options.steps:
         start = time.perf_counter()
@@ -71,7 +71,7 @@ def main():
         px = {name: round(float(told[name]), 2) for name in ("error_before_px", "error_px")}
         tell("network", seconds=round(time.perf_counter() - start, 1), hands=told["hands"], **px)
         run(project, truth, options.jobs, "with the network", str(network))
-        learn(project)
+        fit_project_offsets(project)
         run(project, truth, options.jobs, "with the network, learned", str(network))
     project.close()
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.geometry.rotations import align_rigidly
-from sonjit.multiview.calibration.ambiguity import two_solutions
+from sonjit.multiview.calibration.ambiguity import planar_ambiguity
 from sonjit.multiview.calibration.board import target_from_text
 from sonjit.multiview.calibration.calibrate import calibrate
 from sonjit.multiview.calibration.sightings import Sighting, Sightings
@@ -22,7 +22,7 @@ from sonjit.multiview.cameras.rig import CameraRig, RigCamera
 from sonjit.multiview.triangulation.triangulation import triangulate
 from sonjit.synthesis.render.drawable import Lighting
 from sonjit.synthesis.render.renderer import Renderer
-from sonjit.synthesis.scene.boards import Board
+from sonjit.synthesis.scene.boards import CalibrationBoard
 from sonjit.synthesis.scene.cameras import camera_rig
 
 
@@ -66,7 +66,7 @@ def see_boards(rig, board, frames, middle, noise):
     image = np.repeat(np.where(board.draw(64, 64) > 127, 245, 12).astype(np.uint8)[..., None], 3, -1)
     edge = board.square_m
     extent = (board.columns * edge + 2 * edge, board.rows * edge + 2 * edge)
-    drawn = Board(image, extent, board.points_m + np.array([edge, edge, 0]))
+    drawn = CalibrationBoard(image, extent, board.points_m + np.array([edge, edge, 0]))
     light = Lighting((), (0.9, 0.9, 0.9))
     rng, found, images = np.random.default_rng(0), [], 0
     with Renderer() as renderer:
@@ -126,7 +126,7 @@ def measure_calibration(options):
                 "scale_of_points_percent": round(100 * scale, 4),
                 "centres_max_mm": round(1000 * np.linalg.norm(got.centres_m - rig.centres_m, axis=1).max(), 3),
                 "points_mean_mm": round(1000 * np.linalg.norm(back @ R.T + t - points, axis=1).mean(), 4),
-                "two_solutions": str(two_solutions(made)),
+                "two_solutions": str(planar_ambiguity(made)),
             }
         )
     )

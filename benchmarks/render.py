@@ -24,7 +24,7 @@ from sonjit.synthesis.render.gl_context import renderer_name
 from sonjit.synthesis.render.renderer import Renderer
 from sonjit.synthesis.render.targets import Targets
 from sonjit.synthesis.scene.factors import FACTORS, Factors
-from sonjit.synthesis.scene.sampling import SceneMaker
+from sonjit.synthesis.scene.sampling import SceneSampler
 
 STAGES = {
     "_load": "meshes sent",
@@ -66,10 +66,10 @@ def main():
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--images", type=int, default=48)
     options = parser.parse_args()
-    maker = SceneMaker(Factors(FACTORS), 3, "webcam", 1, (options.size, options.size))
+    sampler = SceneSampler(Factors(FACTORS), 3, "webcam", 1, (options.size, options.size))
     spent, views, images = Timed.spent, [], []
     for index in range(options.images):
-        scene = next(iter(maker.make(index)))
+        scene = next(iter(sampler.make(index)))
         started = time.process_time()
         hands = [each for n, hand in enumerate(scene.hands, 1) for each in drawables_from_hand(hand, n)]
         spent["hands to meshes"].append(time.process_time() - started)

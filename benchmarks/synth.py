@@ -27,8 +27,9 @@ import numpy as np
 import psutil
 
 import sonjit
-from sonjit.synthesis.output.job import SynthSettings, synthesize
+from sonjit.synthesis.output.job import synthesize
 from sonjit.synthesis.output.samples import render_samples
+from sonjit.synthesis.output.settings import SynthSettings
 from sonjit.synthesis.render.renderer import Renderer
 
 STAGES = {
@@ -130,10 +131,10 @@ def rays(count):
     checks = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(checks)
     agree, wrong = [], {}
-    maker = SynthSettings(count).maker()
+    sampler = SynthSettings(count).sampler()
     with Renderer() as renderer:
         for index in range(count):
-            (scene,) = maker.make(index)
+            (scene,) = sampler.make(index)
             ((sample, _),) = render_samples(renderer, scene)
             given = [cause for one in sample.instances for cause in one.extra["causes"]]
             wanted = checks.ray_causes(scene, checks.scene_drawables(scene), scene.cameras[0])
@@ -150,10 +151,10 @@ def found(count, peer):
     shares = []
     with tempfile.TemporaryDirectory() as folder, Renderer() as renderer, detector() as own:
         for tone in range(1, 11):
-            maker = SynthSettings(count, seed=9, factors=(*FOUND, f"tone={tone}")).maker()
+            sampler = SynthSettings(count, seed=9, factors=(*FOUND, f"tone={tone}")).sampler()
             sides, answers, paths = [], [], []
             for index in range(count):
-                (scene,) = maker.make(index)
+                (scene,) = sampler.make(index)
                 ((sample, _),) = render_samples(renderer, scene)
                 sides.append(sample.instances[0].side)
                 hands = own.detect(sample.rgb())

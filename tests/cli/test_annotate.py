@@ -51,7 +51,7 @@ def test_a_rig_is_calibrated_and_reported(recorded, tmp_path, capsys):
 def test_what_hinders_calibration_is_one_line(recorded, tmp_path, capsys):
     folder, _ = recorded
     out = ["--out", str(tmp_path / "rig.json")]
-    for arguments, says in (
+    for arguments, message in (
         ([str(folder), "--board", "charuco:7x5:36mm:27mm:5x5_50"], "shows the board"),
         ([str(folder / "none"), "--board", BOARD], "no such file or folder"),
         ([f"a={folder}/cam0", f"a={folder}/cam1", "--board", BOARD], "camera 'a' has two views"),
@@ -60,7 +60,7 @@ def test_what_hinders_calibration_is_one_line(recorded, tmp_path, capsys):
     ):
         assert main(["annotate", "calibrate", *arguments, *out]) == 2
         said = capsys.readouterr().err
-        assert says in said
+        assert message in said
         assert said.count("\n") == 1
     assert not list(tmp_path.iterdir())
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from sonjit.multiview.annotation.marks import Mark
 from sonjit.multiview.annotation.project import create_project, open_project
-from sonjit.multiview.automatic import annotator, views_run
+from sonjit.multiview.automatic import annotator, detection
 from sonjit.multiview.automatic.annotator import AnnotatorSettings, annotate
 from sonjit.results import Hand
 
@@ -83,5 +83,5 @@ if __name__ == "__main__":  # a run that is killed
     project = open_project(Path(sys.argv[1]))
     annotator._CHUNK = CHUNK
     detector = Dying(project.rig, drawn_joints())
-    views_run._opened = lambda _: (project, detector)
+    detection._opened = lambda _: (project, detector)
     annotate(project, AnnotatorSettings(fps=1))

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sonjit.multiview.automatic import annotator, views_run
+from sonjit.multiview.automatic import annotator, detection
 
 from .annotated import CHUNK, FRAMES, DrawnHands, drawn_joints, drawn_project
 
@@ -14,7 +14,7 @@ def made(tmp_path, monkeypatch):
     project, joints = drawn_project(tmp_path), drawn_joints()
     detector = DrawnHands(project.rig, joints)
     monkeypatch.setattr(annotator, "_CHUNK", CHUNK)
-    monkeypatch.setattr(views_run, "_opened", lambda _: (project, detector))
+    monkeypatch.setattr(detection, "_opened", lambda _: (project, detector))
     monkeypatch.setattr(
         "sonjit.multiview.automatic.labels.fit_mesh", lambda rig, points: (None, None, np.full(len(points), np.nan))
     )

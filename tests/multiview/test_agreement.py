@@ -6,9 +6,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sonjit.multiview.annotation.agreement import agreement, conflicts
-from sonjit.multiview.annotation.marks import JOINTS, MACHINE, Mark, joint_names, table_of_marks
-from sonjit.multiview.annotation.ranking import epipolar_lines, solve
-from sonjit.multiview.triangulation.bones import BONES, BoneBook, bone_lengths, bone_warnings
+from sonjit.multiview.annotation.marks import (
+    JOINTS,
+    MACHINE,
+    Mark,
+    epipolar_lines,
+    joint_names,
+    solve_joints,
+    table_of_marks,
+)
+from sonjit.multiview.triangulation.bones import BONES, BoneLengths, bone_lengths, bone_warnings
 
 from .projects import hands
 from .rigs import random_rig
@@ -67,7 +74,7 @@ def test_joints_come_back_from_their_projections():
         for k in range(JOINTS)
         if np.isfinite(pixels[c, k]).all() and (c < 2 or k < 40)
     ]
-    solution = solve(rig, table_of_marks(rig, marks))
+    solution = solve_joints(rig, table_of_marks(rig, marks))
     np.testing.assert_allclose(solution.points_m, truth, atol=1e-6)
     np.testing.assert_allclose(solution.projected_px, pixels, atol=1e-3)
     assert np.nanmax(solution.residual_px) < 1e-3
@@ -96,7 +103,7 @@ def test_weak_marks_pull_less():
             Mark(str(c), 0, name, 0, "Ann", state if c == 2 else "seen", *map(float, pixels[c] + shift[c]))
             for c, name in enumerate(rig.names)
         ]
-        return np.linalg.norm(solve(rig, table_of_marks(rig, marks)).points_m[0] - truth[0])
+        return np.linalg.norm(solve_joints(rig, table_of_marks(rig, marks)).points_m[0] - truth[0])
 
     assert error("uncertain") < error("occluded") < error("seen")
 
@@ -114,7 +121,7 @@ def test_human_hands_are_not_warned_of_and_a_slipped_joint_is():
 
 def test_a_bone_that_changes_between_frames_is_warned_of():
     truth = hands(5, 2)
-    book = BoneBook()
+    book = BoneLengths()
     for frame, joints in enumerate(truth):
         book.write(frame, bone_lengths(joints))
     usual = book.usual_m(without=4)
@@ -124,4 +131,4 @@ def test_a_bone_that_changes_between_frames_is_warned_of():
     wrong[8] += 0.012 * (wrong[8] - wrong[7]) / np.linalg.norm(wrong[8] - wrong[7])
     (found,) = bone_warnings(bone_lengths(wrong), usual)
     assert (found.bone, found.against) == ((7, 8), "frames")
-    assert np.isnan(BoneBook().usual_m(without=0)).all()
+    assert np.isnan(BoneLengths().usual_m(without=0)).all()

@@ -9,8 +9,8 @@ import pytest
 from sonjit.errors import InputError, JobError
 from sonjit.multiview.annotation.marks import MACHINE
 from sonjit.multiview.automatic.annotator import AnnotatorSettings, annotate
-from sonjit.multiview.automatic.learning import human_frames, write_lessons
-from sonjit.multiview.automatic.runs import learn, read_labels
+from sonjit.multiview.automatic.learning import human_frames, write_training_set
+from sonjit.multiview.automatic.runs import fit_project_offsets, read_labels
 
 from .annotated import CHUNK, FRAMES, OFF_M, people_mark
 
@@ -30,7 +30,7 @@ def test_the_loop_learns_what_people_mean(made):
     assert (source == 1).all()
     assert abs(before - 1000 * np.linalg.norm(OFF_M)) < 1
     people_mark(project, joints, range(6))
-    learn(project)
+    fit_project_offsets(project)
     annotate(project, AnnotatorSettings(fps=1))
     after, source = error_mm(project, joints)
     assert after < before / 2
@@ -113,7 +113,7 @@ def test_lessons_hold_what_people_marked_in_every_view(made, tmp_path):
     project, joints, _ = made
     people_mark(project, joints, [4, 6])
     assert human_frames(project) == (4, 6)
-    file = write_lessons(project, (4, 6), tmp_path / "lessons")
+    file = write_training_set(project, (4, 6), tmp_path / "training-set")
     from sonjit.datasets import open_dataset
 
     assert sum(len(sample.instances) for sample in open_dataset("folder", file)) == 2 * 5 * 2

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from sonjit.multiview.triangulation.hands import SeenInViews, associate
+from sonjit.multiview.triangulation.hands import ViewDetections, associate
 
 from .projects import hands as drawn
 from .rigs import random_rig
@@ -22,7 +22,7 @@ def seen_by(rig, joints_m, rng, *, noise_px=2.0):
     score[:, :2] = 0.9
     right = np.full((len(rig), 4), 0.5)
     right[:, :2] = np.where(order == 0, 0.9, 0.1)
-    return SeenInViews(points, score, right), np.argsort(order, axis=1).T
+    return ViewDetections(points, score, right), np.argsort(order, axis=1).T
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -65,5 +65,5 @@ def test_one_hand_is_called_by_its_votes():
 
 def test_nothing_seen_is_nothing_found():
     rig = random_rig(4)
-    empty = SeenInViews(np.full((4, 4, 21, 2), np.nan), np.zeros((4, 4)), np.full((4, 4), 0.5))
+    empty = ViewDetections(np.full((4, 4, 21, 2), np.nan), np.zeros((4, 4)), np.full((4, 4), 0.5))
     assert (associate(rig, empty) == -1).all()

@@ -45,7 +45,7 @@ def test_a_board_prints_in_its_true_size():
 
 
 @pytest.mark.parametrize(
-    ("text", "says"),
+    ("text", "message"),
     [
         ("board", "write charuco:8x6"),
         ("charuco:8x6:30mm", "write charuco:8x6"),
@@ -57,6 +57,6 @@ def test_a_board_prints_in_its_true_size():
         ("none.json", "cannot be read"),
     ],
 )
-def test_a_wrong_board_is_named(text, says):
-    with pytest.raises(InputError, match=says):
+def test_a_wrong_board_is_named(text, message):
+    with pytest.raises(InputError, match=message):
         target_from_text(text)

@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 
 from sonjit import InputError
 from sonjit.geometry.rotations import align_rigidly, matrix_from_rotation_vector
-from sonjit.multiview.calibration.ambiguity import two_solutions
+from sonjit.multiview.calibration.ambiguity import planar_ambiguity
 from sonjit.multiview.calibration.board import target_from_text
-from sonjit.multiview.calibration.bundle import Bundle, Observed, adjust, projected
+from sonjit.multiview.calibration.bundle import Bundle, Observations, adjust, projected
 from sonjit.multiview.calibration.calibrate import calibrate
-from sonjit.multiview.calibration.lenses import angle_between, target_poses
+from sonjit.multiview.calibration.initial_estimate import angle_between, target_poses
 from sonjit.multiview.calibration.sightings import Sighting, Sightings, find_target
 from sonjit.multiview.triangulation.triangulation import triangulate
 
@@ -79,7 +79,7 @@ def test_a_board_gives_the_rig_back(truth, calibrated):
 
 
 def test_the_two_solutions_speak_for_a_true_world(calibrated):
-    told = two_solutions(calibrated)
+    told = planar_ambiguity(calibrated)
     assert not told.is_mirrored
     assert not told.is_open
     assert told.against <= 0.02 * told.agree
@@ -93,7 +93,7 @@ def test_a_world_of_second_solutions_is_caught(calibrated):
         both = target_poses(BOARD.points_m[one.points], one.pixels, rig["cam0"].camera, flat=True)
         view = rig["cam0"]
         places[one.frame] = (view.R.T @ both[-1].R, view.R.T @ (both[-1].t - view.t))
-    told = two_solutions(replace(calibrated, rig=rig, target_places=places, sightings=tuple(sightings)))
+    told = planar_ambiguity(replace(calibrated, rig=rig, target_places=places, sightings=tuple(sightings)))
     assert told.is_mirrored
     assert "mirrored" in str(told)
 
@@ -181,8 +181,8 @@ def test_the_bundle_goes_down_its_true_slope(seed):
         lenses, np.stack([v.R for v in rig]), np.stack([v.t for v in rig]), *map(np.stack, zip(*places, strict=True))
     )
     grid = np.stack(np.meshgrid(range(3), range(5), range(len(BOARD.points_m)), indexing="ij"), -1).reshape(-1, 3)
-    observed = Observed(grid[:, 0], grid[:, 1], BOARD.points_m[grid[:, 2]], np.zeros((len(grid), 2)))
-    observed = Observed(observed.camera, observed.frame, observed.points_m, projected(true, observed))
+    observed = Observations(grid[:, 0], grid[:, 1], BOARD.points_m[grid[:, 2]], np.zeros((len(grid), 2)))
+    observed = Observations(observed.camera, observed.frame, observed.points_m, projected(true, observed))
     off = matrix_from_rotation_vector(rng.normal(0, 0.02, (5, 3)))
     start = Bundle(
         lenses * [1.02, 0.98, 1.01, 1, *[0.9] * 5],

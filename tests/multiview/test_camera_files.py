@@ -135,7 +135,7 @@ def test_what_a_format_cannot_say_is_not_written(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("change", "says"),
+    ("change", "message"),
     [
         ({"R": [[1, 0, 0], [0, 1, 0], [0, 0, -1]]}, "mirrors the world"),
         ({"R": [[2, 0, 0], [0, 1, 0], [0, 0, 1]]}, "no rotation"),
@@ -146,12 +146,12 @@ def test_what_a_format_cannot_say_is_not_written(tmp_path):
         ({"distortion": "bent"}, "distortion"),
     ],
 )
-def test_an_impossible_camera_is_named(tmp_path, change, says):
+def test_an_impossible_camera_is_named(tmp_path, change, message):
     path = _saved(tmp_path, "sonjit")
     content = json.loads(path.read_text())
     content["cameras"][0] |= change
     path.write_text(json.dumps(content))
-    with pytest.raises(InputError, match=says) as caught:
+    with pytest.raises(InputError, match=message) as caught:
         load_cameras(path)
     assert str(path) in str(caught.value)
 

@@ -5,9 +5,9 @@ import pytest
 
 from sonjit import InputError
 from sonjit.geometry.rotations import matrix_from_rotation_vector
-from sonjit.multiview.calibration.ambiguity import hand_turn, mirrored_hands
 from sonjit.multiview.calibration.consistency import check_views
 from sonjit.multiview.cameras.rig import CameraRig
+from sonjit.multiview.triangulation.hands import hand_turn, mirrored_hands
 
 from .rigs import random_rig
 
@@ -27,7 +27,7 @@ def seen():
 
 
 def _kinds(rig, pixels):
-    return {finding.camera: finding.kind for finding in check_views(rig, pixels).findings}
+    return {fault.camera: fault.kind for fault in check_views(rig, pixels).faults}
 
 
 def test_a_rig_that_fits_is_left_alone(seen):
@@ -41,8 +41,8 @@ def test_a_rig_that_fits_is_left_alone(seen):
 def test_swapped_cameras_are_named_together(seen):
     rig, pixels = seen
     found = check_views(rig, pixels[[0, 4, 2, 3, 1, 5]])
-    assert {finding.kind for finding in found.findings} == {"swapped"}
-    assert {finding.camera for finding in found.findings} == {"cam1", "cam4"}
+    assert {fault.kind for fault in found.faults} == {"swapped"}
+    assert {fault.camera for fault in found.faults} == {"cam1", "cam4"}
     with pytest.raises(InputError, match=r"'cam1' and 'cam4' are exchanged"):
         found.refuse()
 
@@ -80,7 +80,7 @@ def _mistakes():
     yield "late", pixels_of(lambda seen: np.roll(seen, 4, axis=0))
     yield "late", pixels_of(lambda seen: np.roll(seen, -3, axis=0))
     yield "unknown", pixels_of(lambda seen: np.random.default_rng(0).uniform(0, 480, seen.shape))
-    yield "silent", pixels_of(lambda seen: np.full_like(seen, np.nan))
+    yield "unchecked", pixels_of(lambda seen: np.full_like(seen, np.nan))
     yield "lens", camera_of(K=wrong_lens)
     yield "moved", camera_of(R=lambda view: turn @ view.R, t=lambda view: turn @ view.t + [0.1, 0, 0.05])
 

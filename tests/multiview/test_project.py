@@ -8,7 +8,7 @@ import pytest
 
 from sonjit import InputError
 from sonjit.multiview.annotation.project import create_project, find_views, open_project
-from sonjit.multiview.annotation.views import open_view
+from sonjit.multiview.cameras.views import open_view
 
 from .projects import hands, make_project, write_views
 from .rigs import random_rig

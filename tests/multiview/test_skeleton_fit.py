@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from sonjit.errors import InputError
-from sonjit.multiview.automatic.learning import joint_axes, learn_offsets, load_offsets
+from sonjit.multiview.automatic.learning import fit_offsets, joint_axes, load_offsets
 from sonjit.multiview.triangulation.bones import FITTED_BONES, fit_skeletons, usual_lengths
 
 from .projects import hands
@@ -60,7 +60,7 @@ def test_offsets_that_go_with_the_hand_are_learned(truth):
     machine = truth + rng.normal(0, 0.0005, truth.shape)
     human = np.stack([machine[:, k] + (joint_axes(machine[:, k]) @ wanted[k][..., None])[..., 0] for k in (0, 1)], 1)
     human[20:] = np.nan
-    offsets = learn_offsets(machine, human)
+    offsets = fit_offsets(machine, human)
     for side in range(2):
         moved = offsets.correct(machine[20:, side], side)
         expected = machine[20:, side] + (joint_axes(machine[20:, side]) @ wanted[side][..., None])[..., 0]
@@ -68,7 +68,7 @@ def test_offsets_that_go_with_the_hand_are_learned(truth):
 
 
 def test_offsets_come_back_from_their_file_and_damage_is_named(truth, tmp_path):
-    offsets = learn_offsets(truth, truth + 0.002)
+    offsets = fit_offsets(truth, truth + 0.002)
     offsets.save(tmp_path / "offsets.json")
     np.testing.assert_array_equal(load_offsets(tmp_path / "offsets.json").values_m, offsets.values_m)
     (tmp_path / "offsets.json").write_text("{")
@@ -80,4 +80,4 @@ def test_too_few_frame_sets_teach_nothing(truth):
     human = np.full_like(truth, np.nan)
     human[:3] = truth[:3]
     with pytest.raises(InputError, match="3 frames"):
-        learn_offsets(truth, human)
+        fit_offsets(truth, human)

@@ -167,7 +167,7 @@ def test_views_that_do_not_agree_make_no_point():
 
 
 @pytest.mark.parametrize(
-    ("options", "says"),
+    ("options", "message"),
     [
         ({"points_px": np.zeros((2, 4, 2))}, r"a rig of 3 cameras needs \(3, \.\.\., 2\)"),
         ({"valid": np.ones((3, 5), bool)}, "valid has the shape"),
@@ -175,6 +175,6 @@ def test_views_that_do_not_agree_make_no_point():
         ({"threshold_px": 0}, "threshold_px 0"),
     ],
 )
-def test_arrays_that_do_not_fit_are_named(options, says):
-    with pytest.raises(InputError, match=says):
+def test_arrays_that_do_not_fit_are_named(options, message):
+    with pytest.raises(InputError, match=message):
         triangulate(**{"rig": random_rig(3), "points_px": np.zeros((3, 4, 2))} | options)

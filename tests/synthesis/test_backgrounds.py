@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 
 from sonjit.errors import InputError
-from sonjit.synthesis.scene.backgrounds import KINDS, BackgroundFolder, draw_background
+from sonjit.synthesis.scene.backgrounds import BACKGROUND_KINDS, BackgroundFolder, draw_background
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", BACKGROUND_KINDS)
 @pytest.mark.parametrize("size", [(256, 256), (97, 41), (3, 200), (1, 1)])
 def test_any_size_and_the_same_again(kind, size):
     first, again, other = (draw_background(kind, size, np.random.default_rng(seed)) for seed in (1, 1, 2))
@@ -19,7 +19,7 @@ def test_any_size_and_the_same_again(kind, size):
     assert (first != other).any()
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", BACKGROUND_KINDS)
 def test_they_differ_in_light_and_colour(kind):
     means = [draw_background(kind, (64, 64), np.random.default_rng(seed)).mean((0, 1)) for seed in range(40)]
     assert np.std(means, axis=0).min() > 15

@@ -6,12 +6,13 @@ import pytest
 from sonjit.hand_models.rig import FINGERS, RigPose
 from sonjit.hand_models.rig_ik import free_joints, joint_limits
 from sonjit.synthesis.hands.mesh import coarse_faces
+from sonjit.synthesis.hands.penetration import regions_of
 from sonjit.synthesis.hands.shape import rig_from_shape
-from sonjit.synthesis.output.job import SynthSettings
-from sonjit.synthesis.scene.contact import DEPTH_M, Touch, deepest, settle
-from sonjit.synthesis.scene.penetration import regions_of
-from sonjit.synthesis.scene.poses import gestures
-from sonjit.synthesis.scene.posing import pair_names, pose_pair, sample_pair
+from sonjit.synthesis.output.settings import SynthSettings
+from sonjit.synthesis.scene.gestures import gestures
+from sonjit.synthesis.scene.hand_poses import pose_pair
+from sonjit.synthesis.scene.scripts import pair_names
+from sonjit.synthesis.scene.separation import DEPTH_M, Touch, deepest, settle
 
 from .solid_angle import depth_inside
 
@@ -42,12 +43,17 @@ def mutual_depth(rigs_, poses):
     )
 
 
+def random_pair(rigs_, rng):
+    """Both hands in a named pose, with a deviation of their own."""
+    return pose_pair(pair_names()[rng.integers(len(pair_names()))], rigs_, rng)
+
+
 class TestTwoHands:
     def test_random_pairs_do_not_pass_into_each_other(self):
         rng, gaps = np.random.default_rng(21), []
         for seed in range(8):
             rigs_ = person(seed)
-            poses = sample_pair(rigs_, rng)
+            poses = random_pair(rigs_, rng)
             assert mutual_depth(rigs_, poses) < 0.002
             right, left = skins(rigs_, poses)
             gaps.append(min(np.linalg.norm(left - vertex, axis=1).min() for vertex in right[::3]))
@@ -56,7 +62,7 @@ class TestTwoHands:
     @pytest.mark.parametrize("index", [67, 126, 187])
     def test_entangled_hands_come_apart(self, index):
         """Their contacts ask for ways that lead from one finger into the next."""
-        (scene,) = SynthSettings(200, seed=5, factors=("hands=interacting",)).maker().make(index)
+        (scene,) = SynthSettings(200, seed=5, factors=("hands=interacting",)).sampler().make(index)
         rigs_ = {hand.side: rig_from_shape(hand.side, hand.shape) for hand in scene.hands}
         assert mutual_depth(rigs_, {hand.side: hand.pose for hand in scene.hands}) < 0.002
 
@@ -125,7 +131,7 @@ class TestOneHand:
 
 def test_it_is_the_same_every_time():
     rigs_ = person(4)
-    one, other = (sample_pair(rigs_, np.random.default_rng(9)) for _ in range(2))
+    one, other = (random_pair(rigs_, np.random.default_rng(9)) for _ in range(2))
     for side in SIDES:
         assert np.array_equal(one[side].angles, other[side].angles)
         assert np.array_equal(one[side].translation, other[side].translation)

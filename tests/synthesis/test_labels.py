@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from sonjit.synthesis.hands.hands import drawables_from_hand, keypoints_from_hand
-from sonjit.synthesis.output.job import SynthSettings
 from sonjit.synthesis.output.labels import CAUSES, box_from_mask, label_hands, palm_box
 from sonjit.synthesis.output.samples import render_samples
+from sonjit.synthesis.output.settings import SynthSettings
 from sonjit.synthesis.render.drawable import Drawable, Light, Lighting, Material
 
 from .ray_causes import ray_causes, scene_drawables
@@ -19,7 +19,7 @@ LIGHT = Lighting((Light((0.0, -0.6, -0.8), (1.0, 1.0, 1.0)),), (0.3, 0.3, 0.3))
 
 @cache
 def scene(index, *factors):
-    return next(SynthSettings(99, seed=3, factors=("distance=0.3..0.5", *factors)).maker().make(index))
+    return next(SynthSettings(99, seed=3, factors=("distance=0.3..0.5", *factors)).sampler().make(index))
 
 
 def test_causes_agree_with_rays_followed_through_the_meshes(renderer, rigs):

@@ -13,7 +13,8 @@ from sonjit.media import Header, open_writer
 from sonjit.results import Frame, Hand
 from sonjit.synthesis.hands.hands import keypoints_from_hand
 from sonjit.synthesis.hands.shape import rig_from_shape
-from sonjit.synthesis.output.job import SynthSettings, synthesize
+from sonjit.synthesis.output.job import synthesize
+from sonjit.synthesis.output.settings import SynthSettings
 from sonjit.synthesis.scene.motions import NamedMotions, load_motion
 
 SIZE = (320, 240)
@@ -53,8 +54,8 @@ def seen(tmp_path_factory, rigs):
 
 def test_hands_that_were_seen_come_back_where_they_were(seen):
     path, points, camera = seen
-    maker = SynthSettings(1, size=SIZE, poses=str(path)).maker()
-    scenes = list(maker.make(0))
+    sampler = SynthSettings(1, size=SIZE, poses=str(path)).sampler()
+    scenes = list(sampler.make(0))
     assert [len(scene.hands) for scene in scenes] == [1] * 3 + [2] * (COUNT - 3)
     np.testing.assert_allclose([scene.time_s for scene in scenes], np.arange(COUNT) / 25)
     for index, scene in enumerate(scenes):
@@ -74,8 +75,8 @@ def test_a_table_without_hands_is_refused(tmp_path):
 
 @pytest.mark.parametrize("kind", ["peak", "rom"])
 def test_a_sequence_is_in_view_and_smooth(rigs, kind):
-    maker = SynthSettings(3, size=SIZE, sequence=kind, fps=6, factors=("cut=0",)).maker()
-    scenes = list(maker.make(1))
+    sampler = SynthSettings(3, size=SIZE, sequence=kind, fps=6, factors=("cut=0",)).sampler()
+    scenes = list(sampler.make(1))
     assert len(scenes) > 6
     assert {len(scene.hands) for scene in scenes} <= {1, 2}
     first = scenes[0]

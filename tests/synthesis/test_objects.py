@@ -9,9 +9,16 @@ from sonjit.errors import InputError
 from sonjit.hand_models.rig import FINGERS, RigPose
 from sonjit.synthesis.hands.shape import rig_from_shape
 from sonjit.synthesis.render.drawable import Material
-from sonjit.synthesis.scene.contact import DEPTH_M, deepest
 from sonjit.synthesis.scene.grasps import grasp
-from sonjit.synthesis.scene.objects import THINGS, Solid, drawable_from_solid, occluder, sample_material, thing_named
+from sonjit.synthesis.scene.objects import (
+    SCENE_OBJECTS,
+    Solid,
+    drawable_from_solid,
+    object_named,
+    occluder,
+    sample_material,
+)
+from sonjit.synthesis.scene.separation import DEPTH_M, deepest
 
 PLAIN = Material("plastic", (0.5, 0.5, 0.5))
 LENGTHS = st.floats(0.002, 0.1)
@@ -40,22 +47,24 @@ class TestSolids:
             change = np.abs(solid.distances(points + steps) - solid.distances(points))
             assert (change <= np.linalg.norm(steps, axis=1) + 1e-12).all()
 
-    @pytest.mark.parametrize("name", THINGS)
+    @pytest.mark.parametrize("name", SCENE_OBJECTS)
     def test_meshes_lie_on_their_solids_and_are_closed(self, name):
-        made = mesh(THINGS[name].solid)
-        assert np.abs(THINGS[name].solid.distances(made.vertices)).max() < 1.5e-3  # round edges stay sharp at the ends
+        made = mesh(SCENE_OBJECTS[name].solid)
+        assert (
+            np.abs(SCENE_OBJECTS[name].solid.distances(made.vertices)).max() < 1.5e-3
+        )  # round edges stay sharp at the ends
         a, b, c = np.moveaxis(made.vertices[made.faces], 1, 0)
         crosses = np.cross(b - a, c - a)
         assert ((crosses * made.normals[made.faces].mean(1)).sum(1) > -1e-12).all()
         assert np.allclose(crosses.sum(0), 0, atol=1e-9)  # a closed surface has no side more than another
-        x, y, z = THINGS[name].solid.size
+        x, y, z = SCENE_OBJECTS[name].solid.size
         volume = (a * np.cross(b, c)).sum() / 6
         full = {"ball": 4 / 3 * np.pi * x**3, "cylinder": 2 * np.pi * x * y * z, "box": 8 * x * y * z}
-        assert 0.93 < volume / full[THINGS[name].solid.kind] < 1.001
+        assert 0.93 < volume / full[SCENE_OBJECTS[name].solid.kind] < 1.001
 
     def test_unknown_things_are_refused(self):
         with pytest.raises(InputError, match="phone"):
-            thing_named("piano")
+            object_named("piano")
 
 
 class TestOccluders:
@@ -70,25 +79,25 @@ class TestOccluders:
 
     def test_materials_are_colours(self):
         rng = np.random.default_rng(1)
-        for thing in THINGS.values():
-            made = sample_material(thing.surfaces, rng)
-            assert made.surface in thing.surfaces
+        for item in SCENE_OBJECTS.values():
+            made = sample_material(item.surfaces, rng)
+            assert made.surface in item.surfaces
             assert all(0 <= value <= 1 for value in (*made.albedo, made.roughness))
 
 
 @pytest.mark.usefixtures("rigs")
 class TestGrasps:
-    @pytest.mark.parametrize("name", THINGS)
+    @pytest.mark.parametrize("name", SCENE_OBJECTS)
     def test_fingers_touch_and_do_not_enter(self, name):
         side = "Right" if len(name) % 2 else "Left"
-        thing, rng = THINGS[name], np.random.default_rng(len(name))
+        item, rng = SCENE_OBJECTS[name], np.random.default_rng(len(name))
         rig = rig_from_shape(side, rng.normal(size=36).clip(-2, 2))
-        held = grasp(rig, thing, rng)
+        held = grasp(rig, item, rng)
         assert np.allclose(held.rotation.T @ held.rotation, np.eye(3))
         assert np.isclose(np.linalg.det(held.rotation), 1)
         pose = RigPose(np.eye(3)[None], np.zeros((1, 3)), held.angles[None])
         (skin,), _ = rig.skin(pose)
-        distances = thing.solid.distances((skin - held.place) @ held.rotation)
+        distances = item.solid.distances((skin - held.place) @ held.rotation)
         assert distances.min() > -0.002
         owners = rig.weights.argmax(1)
         reached = np.array([distances[np.isin(owners, chain)].min() for chain in FINGERS])
@@ -97,6 +106,6 @@ class TestGrasps:
 
     def test_one_seed_gives_one_grasp(self):
         rig = rig_from_shape("Right", np.zeros(36))
-        one, other = (grasp(rig, THINGS["cup"], np.random.default_rng(3)) for _ in range(2))
+        one, other = (grasp(rig, SCENE_OBJECTS["cup"], np.random.default_rng(3)) for _ in range(2))
         assert np.array_equal(one.angles, other.angles)
         assert np.array_equal(one.place, other.place)

@@ -16,11 +16,11 @@ from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.geometry.rotations import matrix_from_rotation_vector
 from sonjit.hand_models.rig import RigPose
 from sonjit.hand_models.rig_files import load_rig
-from sonjit.synthesis.hands.hands import drawables_from_hand, keypoints_from_hand
+from sonjit.synthesis.hands.hands import SceneHand, drawables_from_hand, keypoints_from_hand
+from sonjit.synthesis.hands.skins import HandLook
 from sonjit.synthesis.render import gl_context, renderer
 from sonjit.synthesis.render.drawable import NO_PART, Drawable, Light, Lighting, Material
 from sonjit.synthesis.render.renderer import Renderer
-from sonjit.synthesis.scene.scene import HandLook, SceneHand
 
 SIZE = (64, 48)
 LIGHTING = Lighting((Light((-0.5, -0.6, -0.62), (1.2, 1.1, 1.0), shadows=True),), (0.3, 0.3, 0.3))
@@ -223,16 +223,16 @@ def test_strips_join_without_a_seam(drawn, monkeypatch):
 
 def test_shadows_fall_away_from_the_light(drawn):
     floor = flat([[-0.4, -0.3, 0.8], [0.4, -0.3, 0.8], [0.4, 0.3, 0.8], [-0.4, 0.3, 0.8]], 2)
-    thing = ball((-0.08, -0.06, 0.7), 0.04)
+    item = ball((-0.08, -0.06, 0.7), 0.04)
     dark = replace(LIGHTING, lights=(replace(LIGHTING.lights[0], shadows=False),))
-    lit, shaded = (drawn([floor, thing], camera(), lighting=each).rgb.astype(int).sum(-1) for each in (dark, LIGHTING))
+    lit, shaded = (drawn([floor, item], camera(), lighting=each).rgb.astype(int).sum(-1) for each in (dark, LIGHTING))
     rows, columns = np.nonzero((lit - shaded) > 30)
     middle = camera().project(np.array([-0.08, -0.06, 0.7]))
     assert len(rows) > 20
     assert columns.mean() > middle[0]
     assert rows.mean() > middle[1]
     with Renderer(shadows=False) as without:
-        plain = without.render([floor, thing], camera(), SIZE, LIGHTING, BACKGROUND)
+        plain = without.render([floor, item], camera(), SIZE, LIGHTING, BACKGROUND)
     assert abs(plain.rgb.astype(int).sum(-1) - lit).max() <= 3
 
 

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from sonjit.synthesis.hands.hands import keypoints_from_hand
-from sonjit.synthesis.output.job import SynthSettings
 from sonjit.synthesis.output.samples import render_samples
+from sonjit.synthesis.output.settings import SynthSettings
 
 
 def make(index, *factors, seed=1, **more):
-    return next(SynthSettings(99, seed=seed, factors=factors, **more).maker().make(index))
+    return next(SynthSettings(99, seed=seed, factors=factors, **more).sampler().make(index))
 
 
 def numbers(scene):

@@ -5,8 +5,8 @@ import pytest
 
 from sonjit.errors import InputError
 from sonjit.synthesis.hands.shape import rig_from_shape
-from sonjit.synthesis.scene.contact import DEPTH_M, deepest
-from sonjit.synthesis.scene.gesture_places import neutral_station, pose_from_station, scripts
+from sonjit.synthesis.scene.scripts import neutral_station, pose_from_station, scripts
+from sonjit.synthesis.scene.separation import DEPTH_M, deepest
 from sonjit.synthesis.scene.sequences import make_sequence, retarget, sequence_names
 
 pytestmark = pytest.mark.usefixtures("rigs")

@@ -5,10 +5,10 @@ import pytest
 
 from sonjit.errors import InputError
 from sonjit.hand_models.rig import FINGERS, RigPose
-from sonjit.synthesis.hands.hands import ARM, GLOVE, drawables_from_hand
+from sonjit.synthesis.hands.hands import ARM, GLOVE, SceneHand, drawables_from_hand
 from sonjit.synthesis.hands.shape import rig_from_shape
+from sonjit.synthesis.hands.skins import HandLook
 from sonjit.synthesis.hands.worn import GLOVES, SLEEVES, glove_named, ring_drawable, sleeve_named
-from sonjit.synthesis.scene.scene import HandLook, SceneHand
 
 pytestmark = pytest.mark.usefixtures("rigs")
 STILL = RigPose(np.eye(3)[None], np.zeros((1, 3)), np.zeros((1, 5, 3, 3)))

@@ -1,11 +1,21 @@
-"""`sonjit annotate`: from calibrated cameras to labelled hands in space."""
+"""`sonjit annotate`: calibrated cameras, annotation projects and their page, automatic labels, releases."""
 
 from __future__ import annotations
 
-from cyclopts import App
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import App, Parameter
 
 from sonjit.cli.annotate_cameras import board, calibrate, cameras, sync, triangulate
-from sonjit.cli.annotate_project import agreement, auto, new, open_page, rank, release, train
+from sonjit.cli.serve import log_to_stderr, tell_address
+from sonjit.key_values import key_values
+
+if TYPE_CHECKING:
+    from sonjit.multiview.annotation.project import Project
 
 app = App(
     name="annotate",
@@ -14,15 +24,282 @@ app = App(
     Example: `sonjit annotate new desk --cameras rig.json --views recordings/ && sonjit annotate open desk`
     """,
 )
-app.command(board)
-app.command(calibrate)
-app.command(cameras)
-app.command(sync)
-app.command(triangulate)
-app.command(new)
-app.command(open_page, name="open")
-app.command(agreement)
-app.command(auto)
-app.command(train)
-app.command(rank)
-app.command(release)
+for _command in (board, calibrate, cameras, sync, triangulate):
+    app.command(_command)
+
+
+@app.command
+def new(
+    project: Path,
+    /,
+    *,
+    cameras: Path,
+    views: Annotated[list[str], Parameter(consume_multiple=True, negative="")],
+    name: str | None = None,
+    unit: Literal["m", "cm", "mm"] | None = None,
+    capture: str | None = None,
+) -> None:
+    """Make an annotation project: which cameras, and where each one's images are. Nothing is copied.
+
+    Example: `sonjit annotate new desk --cameras rig.json --views recordings/ && sonjit annotate open desk`
+
+    Args:
+        project: Folder to make.
+        cameras: The calibrated rig, in any format that `sonjit annotate cameras` reads.
+        views: Folders or videos named like the cameras, a folder of such, or CAMERA=PATH.
+        name: For people; by default the folder's.
+        unit: Of the cameras' lengths, where their file states none.
+        capture: Which of InterHand2.6M's captures.
+    """
+    from sonjit.multiview.annotation.project import create_project, find_views
+    from sonjit.multiview.cameras.files import load_cameras
+
+    rig = load_cameras(cameras, unit=unit, capture=capture)
+    made = create_project(project, rig, find_views(rig, views), name=name)
+    try:
+        for line in _summary(made, len(rig)):
+            sys.stderr.write(f"{line}\n")
+    finally:
+        made.close()
+
+
+@app.command(name="open")
+def open_page(
+    project: Path,
+    /,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8765,
+    open_browser: Annotated[bool, Parameter(name="--open", negative="")] = False,
+    token: str | None = None,
+    verbose: Annotated[bool, Parameter(negative="")] = False,
+) -> int:
+    """Serve the annotation page of a project until Ctrl-C; several people may work on it at once.
+
+    Args:
+        project: Folder made by `sonjit annotate new`.
+        host: Name or address to listen on.
+        port: 0 takes any that is free.
+        open_browser: Open the page in the browser.
+        token: What every call must show; needed on a host that other machines reach.
+        verbose: Log every request.
+    """
+    from sonjit.server.run import serve
+    from sonjit.server.settings import Settings
+
+    log_to_stderr(verbose=verbose)
+    tell = tell_address(open_page=open_browser, page="annotate/")
+    serve(Settings(host=host, token=token), port, verbose=verbose, started=tell, project=project)
+    return 0
+
+
+@app.command
+def agreement(project: Path, /, *, as_json: Annotated[bool, Parameter(name="--json", negative="")] = False) -> None:
+    """Measure how well annotators agree: distances between their marks of the same joint in the same view, in pixels.
+
+    Args:
+        project: Folder made by `sonjit annotate new`.
+        as_json: Print a JSON object instead.
+    """
+    from sonjit.multiview.annotation.agreement import agreement as measured
+    from sonjit.multiview.annotation.project import open_project
+
+    opened = open_project(project)
+    try:
+        result = measured(opened.store.marks())
+    finally:
+        opened.close()
+    if as_json:
+        sys.stdout.write(json.dumps(result, indent=2, ensure_ascii=False) + "\n")
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    within = [f"within {threshold:g} px" for threshold in result["thresholds_px"]]
+    for heading in ("of", "pairs", "mean px", "median px", "95 % px", *within):
+        table.add_column(heading, justify="left" if heading == "of" else "right", no_wrap=True)
+    for head, numbers in [("all", result["all"]), *result["annotators"].items(), *result["joints"].items()]:
+        shares = [f"{100 * share:.0f} %" for share in numbers["within"].values()] or ["–"] * len(within)
+        lengths = [numbers[key] for key in ("mean_px", "median_px", "p95_px")]
+        table.add_row(head, str(numbers["pairs"]), *("–" if px is None else f"{px:.2f}" for px in lengths), *shares)
+    Console(width=None if sys.stdout.isatty() else 200).print(table)
+
+
+def _summary(project: Project, cameras: int) -> list[str]:
+    lines = [f"{project.folder}: {len(project.views)} of {cameras} cameras, {len(project.frames)} frame sets"]
+    for view, numbers in project.missing().items():
+        some = ", ".join(map(str, numbers[:5])) + (", …" if len(numbers) > 5 else "")
+        lines.append(f"view {view} lacks {len(numbers)} of them: {some}")
+    return lines
+
+
+@app.command
+def release(
+    project: Path,
+    out: Path,
+    /,
+    *,
+    card: Path,
+    also: Annotated[list[Path] | None, Parameter(consume_multiple=True, negative="")] = None,
+    fps: float = 30.0,
+) -> None:
+    """Write a data set: small images without faces, InterHand2.6M's files, COCO, checksums, statistics, a data card.
+
+    The card is TOML: title, licence, consent and contact, and [captures.PROJECT] with subject, maybe split (train, val,
+    test), and sequences = [{name = "0001_fist", type = "PP", first = 0, last = 120}].
+
+    Example: `sonjit annotate release desk hands-2026 --card card.toml --fps 30`
+
+    Args:
+        project: Annotated project: its newest labels by `sonjit annotate auto`.
+        out: Folder to make.
+        card: Data card; nothing is released without licence and consent.
+        also: More projects, of other people or of the same.
+        fps: Frames per second of the recordings; five per second are released.
+    """
+    from sonjit.cli.report import progress
+    from sonjit.multiview.annotation.project import open_project
+    from sonjit.multiview.release.data_card import load_card
+    from sonjit.multiview.release.release import release as write
+
+    filled = load_card(card)
+    opened = [open_project(one) for one in (project, *(also or []))]
+    try:
+        with progress(None, "frame sets") as advance:
+            done = write(opened, filled, out, fps=fps, expect=advance.expect, advance=advance)
+    finally:
+        for one in opened:
+            one.close()
+    finest = max(done.views.values(), key=lambda one: one.px_per_mm)
+    sys.stderr.write(
+        f"{done.images} images of {done.frame_sets} frame sets, {done.faces.blurred} faces blurred, "
+        f"{done.faces.withheld} images left out where a face may lie over a hand; at most "
+        f"{finest.px_per_mm:.2f} px/mm ({finest.ridge_px:.2f} px a ridge); wrote {out}\n"
+    )
+
+
+@app.command
+def auto(
+    project: Path,
+    /,
+    *,
+    fps: float = 30.0,
+    model: Literal["full", "lite"] = "full",
+    network: str | None = None,
+    jobs: int = 1,
+    workers: Literal["pool", "ray"] = "pool",
+    leave_out: Annotated[bool, Parameter(negative="")] = False,
+) -> int:
+    """Label all frame sets automatically, or resume a run that was stopped. `rank` then lists what people should check.
+
+    Example: `sonjit annotate auto desk --fps 30 --jobs 4`, mark some frames on the page, `sonjit annotate train desk`,
+    and `sonjit annotate auto desk` again.
+
+    Args:
+        project: Folder made by `sonjit annotate new`.
+        fps: Frames per second of the recordings.
+        model: Which of Sonjit's hand models.
+        network: Folder that `sonjit annotate train --network` wrote: a second pass, after Sonjit's own model.
+        jobs: Processes.
+        workers: A pool of processes here, or Ray on a cluster whose machines see the project under the same path.
+        leave_out: Leave out cameras that do not fit the others, and continue.
+    """
+    from sonjit.cli.report import progress
+    from sonjit.multiview.automatic.annotator import AnnotatorSettings, annotate
+
+    os.environ.setdefault("SONJIT_THREADS", "1")
+    settings = AnnotatorSettings(model, network or "", fps, leave_out)
+    opened = _open(project)
+    try:
+        with progress(None, "chunks") as advance:
+            done = annotate(opened, settings, jobs=jobs, workers=workers, expect=advance.expect, advance=advance)
+    finally:
+        opened.close()
+    for line in done.problems:
+        sys.stderr.write(f"sonjit: {line}\n")
+    share = 100 * done.labelled / max(done.joints, 1)
+    before = f", {done.kept} from before" if done.kept else ""
+    sys.stderr.write(
+        f"{done.frames} frame sets{before}: {done.labelled} of {done.joints} joints labelled ({share:.1f} %); wrote "
+        f"{done.folder}\n"
+    )
+    return 1 if done.problems else 0
+
+
+@app.command
+def train(
+    project: Path,
+    /,
+    *,
+    network: Literal["hand-full", "keypoint-detector"] | None = None,
+    steps: int | None = None,
+    setting: Annotated[list[str] | None, Parameter(name="--set", negative="")] = None,
+    device: str = "cpu",
+) -> None:
+    """Learn from what people marked: an offset for each joint, and with --network a network fine-tuned on the project.
+
+    Example: `sonjit annotate train desk --network hand-full` fine-tunes Sonjit's hands in some minutes.
+
+    Args:
+        project: Folder made by `sonjit annotate new`; `auto` has run, and people marked some frame sets in two views.
+        network: Also train on all views of those frame sets: hand-full fine-tunes the published model,
+            keypoint-detector is trained from scratch and needs a GPU. `auto --network` then uses it.
+        steps: Of the network's training; 300 for hand-full and 20000 for keypoint-detector.
+        setting: Of the recipe of that name, as key=value; may be repeated.
+        device: Of torch.
+    """
+    import numpy as np
+
+    from sonjit.multiview.automatic.learning import human_frames
+    from sonjit.multiview.automatic.runs import fit_project_offsets
+
+    settings = ({} if steps is None else {"steps": str(steps)}) | dict(key_values(setting or []))
+    opened = _open(project)
+    try:
+        offsets = fit_project_offsets(opened)
+        size = 1000 * float(np.linalg.norm(offsets.values_m[:, :, 0], axis=-1).mean())
+        count = len(human_frames(opened))
+        sys.stderr.write(f"people put joints {size:.1f} mm from the machine's, in {count} frame sets\n")
+        if network:
+            _train_network(opened, network, settings, device)
+    finally:
+        opened.close()
+
+
+@app.command
+def rank(project: Path, /, *, count: int = 20) -> None:
+    """List the frame sets that need attention most, and why; the page goes through them too.
+
+    Args:
+        project: Folder made by `sonjit annotate new`.
+        count: How many.
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    opened = _open(project)
+    try:
+        needs = sorted(opened.store.needs().items(), key=lambda item: -item[1].score)[:count]
+    finally:
+        opened.close()
+    table = Table("frame set", "score", "why", box=None, header_style="bold")
+    for frame, need in needs:
+        table.add_row(str(frame), f"{need.score:.2f}", need.why or "–")
+    Console(width=None if sys.stdout.isatty() else 160).print(table)
+
+
+def _train_network(project: Project, recipe: str, settings: dict[str, str], device: str) -> None:
+    from sonjit.cli.train import show_progress
+    from sonjit.multiview.automatic.runs import train_network
+
+    with show_progress() as shown:
+        folder, result = train_network(project, recipe, settings, device=device, progress=shown)
+    sys.stdout.write(json.dumps({name: str(value) for name, value in result.items()}, indent=1) + "\n")
+    sys.stderr.write(f"use it: sonjit annotate auto {project.folder} --network {folder}\n")
+
+
+def _open(project: Path) -> Project:
+    from sonjit.multiview.annotation.project import open_project
+
+    return open_project(project)

@@ -1,9 +1,4 @@
-"""`sonjit annotate board`, `calibrate`, `cameras`: from a print to a rig.
-
-`sonjit annotate sync`: which images of several cameras are of one frame set.
-
-`sonjit annotate triangulate`: hands found in each view, put together in space.
-"""
+"""`sonjit annotate board`, `calibrate`, `cameras`, `sync` and `triangulate`: from a printed board to hands in space."""
 
 from __future__ import annotations
 
@@ -28,7 +23,7 @@ if TYPE_CHECKING:
     from sonjit.multiview.cameras.rig import CameraRig
 
 _PAST = 0.3
-"""Of cameras that look at one place, how far their axes pass it in parts of their distance, at most."""
+"""How far the axes of cameras that point at one place may pass it, at most, as a share of their distance."""
 
 _NEAREST_M, _FARTHEST_M = 0.05, 50.0
 
@@ -46,7 +41,7 @@ def calibrate(
     report: Path | None = None,
     lens: Lens = "usual",
     lenses: Path | None = None,
-    sync: Method = "index",
+    sync: SyncMethod = "index",
     floor: int | None = None,
     every: int = 1,
     unit: Unit | None = None,
@@ -56,19 +51,19 @@ def calibrate(
     Example: `sonjit annotate calibrate recordings/ --board charuco:8x6:30mm:22mm:4x4_50 --out rig.json --report r.html`
 
     Args:
-        views: Videos or folders of images, called like their cameras; a folder that holds such; or CAMERA=PATH.
+        views: Videos or folders of images named like their cameras, a folder of such, or CAMERA=PATH.
         board: charuco:COLUMNSxROWS:SQUARE:MARKER:DICTIONARY, checkerboard:COLUMNSxROWS:SQUARE in inner corners, or a
             .json of markers on a body.
         out: Cameras to write: .json, .toml (anipose), .yml (OpenCV) or a folder (COLMAP).
-        report: Page of HTML to write: errors by camera and frame set, and the worst images.
-        lens: Which distortion to look for: none, radial (k1 k2), usual (k1 k2 p1 p2), full (all five).
+        report: HTML page to write: errors by camera and frame set, and the worst images.
+        lens: Which distortion to estimate: none, radial (k1 k2), usual (k1 k2 p1 p2), full (all five).
         lenses: Cameras whose K and distortion are kept; any format.
-        sync: What tells which images are of one frame set.
+        sync: How images are matched into frame sets.
         floor: Frame set in which the board lies on the floor, print up: its corner becomes the origin, and z up.
-        every: Look at every so-manyth frame set.
-        unit: Of the cameras in --lenses, where their file does not say.
+        every: Use every Nth frame set.
+        unit: Of the cameras in --lenses, where their file states none.
     """
-    from sonjit.multiview.calibration.ambiguity import two_solutions
+    from sonjit.multiview.calibration.ambiguity import planar_ambiguity
     from sonjit.multiview.calibration.board import target_from_text
     from sonjit.multiview.calibration.calibrate import calibrate as calibrated
     from sonjit.multiview.calibration.report import reprojection_line, save_report
@@ -77,7 +72,7 @@ def calibrate(
     from sonjit.multiview.cameras.rig import world_on_board
 
     if every < 1:
-        raise InputError(f"--every {every}: look at every 1st or more")
+        raise InputError(f"--every {every}: give at least 1")
     target = target_from_text(board)
     known = load_cameras(lenses, unit=unit) if lenses else ()
     paths = named_views(views)
@@ -87,17 +82,17 @@ def calibrate(
     made = calibrated(target, seen, lens=lens, lenses={view.name: view.camera for view in known})
     if floor is not None:
         if floor not in made.target_places:
-            raise InputError(f"--floor {floor}: the board was not placed in that frame set")
+            raise InputError(f"--floor {floor}: the board's pose is not known in that frame set")
         made = made.moved(*world_on_board(*made.target_places[floor]))
-    told = two_solutions(made)
+    ambiguity = planar_ambiguity(made)
     if report:
         warnings = matched.warnings if matched else ()
         save_report(made, report, warnings=warnings, image=partial(_image, paths, matched))
-    for line in (*made.problems, reprojection_line(made), str(told) if target.is_flat else ""):
+    for line in (*made.problems, reprojection_line(made), str(ambiguity) if target.is_flat else ""):
         if line:
             sys.stderr.write(f"{line}\n")
-    if target.is_flat and told.is_mirrored:
-        raise JobError(f"{out} was not written: {told}")
+    if target.is_flat and ambiguity.is_mirrored:
+        raise JobError(f"{out} was not written: {ambiguity}")
     save_cameras(made.rig, out)
     sys.stderr.write(f"wrote {out}{f' and {report}' if report else ''}\n")
 
@@ -112,10 +107,10 @@ def board(target: str, /, *, out: Path) -> None:
         out: .svg to write.
     """
     from sonjit.files import write_text
-    from sonjit.multiview.calibration.board import Board, target_from_text
+    from sonjit.multiview.calibration.board import CalibrationBoard, target_from_text
 
     made = target_from_text(target)
-    if not isinstance(made, Board) or out.suffix.lower() != ".svg":
+    if not isinstance(made, CalibrationBoard) or out.suffix.lower() != ".svg":
         raise InputError(f"{target} {out}: a charuco or checkerboard is drawn, as .svg")
     write_text(out, made.svg())
     sys.stderr.write(f"wrote {out}; print it at 100 %, glue it onto something flat and measure a square\n")
@@ -138,11 +133,11 @@ def cameras(
     Example: `sonjit annotate cameras calibration.toml --unit mm --out rig.json`
 
     Args:
-        path: File or folder of cameras; its ending and content tell the format.
+        path: File or folder of cameras; the format follows from its ending and content.
         out: Cameras to write, in the format of its ending.
-        form: Format to write, where the ending does not tell.
-        unit: Of lengths, where the file does not say.
-        size: WIDTHxHEIGHT of the images, where the file does not say, as InterHand2.6M's.
+        form: Format to write, where the ending does not determine it.
+        unit: Of lengths, where the file states none.
+        size: WIDTHxHEIGHT of the images, where the file states none, as InterHand2.6M's.
         capture: Which of InterHand2.6M's captures.
     """
     from sonjit.multiview.cameras.files import load_cameras, save_cameras
@@ -157,7 +152,7 @@ def cameras(
 
 def _image(paths: Mapping[str, Path], matched: Sync | None, name: str, frame: int) -> NDArray[np.uint8] | None:
     """One image of a view by its frame set, for the report."""
-    from sonjit.multiview.annotation.views import open_view
+    from sonjit.multiview.cameras.views import open_view
 
     view = open_view(paths[name])
     try:
@@ -185,7 +180,7 @@ def _show(rig: CameraRig) -> None:
     from sonjit.multiview.cameras.rig import middle_of_view
 
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for heading in ("camera", "size", "focal px", "middle px", "distortion", "stands at, m", "looks along"):
+    for heading in ("camera", "size", "focal px", "middle px", "distortion", "position, m", "optical axis"):
         table.add_column(heading, no_wrap=True)
     for view in rig:
         K, lens = view.camera.K, view.camera.distortion
@@ -204,24 +199,26 @@ def _show(rig: CameraRig) -> None:
     middle, apart = middle_of_view(rig)
     away = float(np.median(np.linalg.norm(rig.centres_m - middle, axis=1)))
     place = " ".join(f"{value:.3f}" for value in middle)
-    sys.stderr.write(f"{len(rig)} cameras look at {place} m, past it by {apart:.3f} m, from {away:.3f} m away\n")
+    sys.stderr.write(f"{len(rig)} cameras point at {place} m, past it by {apart:.3f} m, from {away:.3f} m away\n")
     if apart > _PAST * away:
-        sys.stderr.write("sonjit: they do not look at one place: are positions read as translations, or the reverse?\n")
+        sys.stderr.write(
+            "sonjit: they do not point at one place: are positions read as translations, or the reverse?\n"
+        )
     if not _NEAREST_M < away < _FARTHEST_M:
-        sys.stderr.write(f"sonjit: {away:g} m is no distance of a studio: is the unit right?\n")
+        sys.stderr.write(f"sonjit: {away:g} m is not a studio's distance: is the unit right?\n")
 
 
 Views = Annotated[list[str], Parameter(negative="")]
 
-Method = Literal["index", "time", "timecode", "flash"]
+SyncMethod = Literal["index", "time", "timecode", "flash"]
 
 
-def sync(views: Views, /, *, by: Method = "time", out: Path | None = None, stamps: Path | None = None) -> int:
-    """Say which images of several cameras are of one frame set, how clocks differ, and what was dropped or doubled.
+def sync(views: Views, /, *, by: SyncMethod = "time", out: Path | None = None, stamps: Path | None = None) -> int:
+    """Match the images of several cameras into frame sets; report clock differences, dropped and repeated images.
 
     Args:
-        views: Videos or folders of images, called like their cameras; a folder that holds such; or CAMERA=PATH.
-        by: index (their numbers), time (as of one clock), timecode (of their videos) or flash (a lamp switched on).
+        views: Videos or folders of images named like their cameras, a folder of such, or CAMERA=PATH.
+        by: index (their numbers), time (of one clock), timecode (of the videos) or flash (a lamp switched on).
         out: JSON to write: offset_s, drift_ppm by camera and the images of every frame set.
         stamps: Folder with CAMERA.txt, a time in seconds for each image.
     """
@@ -263,8 +260,8 @@ def _is_view(path: Path) -> bool:
     return path.name[0] != "." and (path.is_dir() or path.suffix.lower() in VIDEO_ENDINGS)
 
 
-def synchronised(paths: Mapping[str, Path], by: Method, stamps: Path | None = None) -> Sync:
-    """The images of all views, read once, put together."""
+def synchronised(paths: Mapping[str, Path], by: SyncMethod, stamps: Path | None = None) -> Sync:
+    """The images of all views, read once and matched."""
     from sonjit.multiview.annotation.timeline import read_timeline, synchronise
 
     with progress(None, "images") as advance:
@@ -285,37 +282,36 @@ def triangulate(
     unit: Literal["m", "cm", "mm"] | None = None,
     leave_out: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
-    """Put the hands that `sonjit hands --save` found in each view together into hands in space.
+    """Triangulate the hands that `sonjit hands --save` found in each view.
 
     Example: `sonjit annotate triangulate rig.json cam0.json cam1.json cam2.json --out hands.json`
 
     Args:
         cameras: The calibrated rig, in any format that `sonjit annotate cameras` reads.
-        tables: A table of hands per camera, called like it, a folder that holds such, or CAMERA=TABLE.
+        tables: A table of hands per camera, named like it, a folder of such, or CAMERA=TABLE.
         out: JSON to write.
-        threshold: Pixels that a view may be off and still count.
-        unit: Of the cameras' lengths, where their file does not say.
-        leave_out: Go on without cameras that do not fit the others.
+        threshold: Reprojection error up to which a view is an inlier, pixels.
+        unit: Of the cameras' lengths, where their file states none.
+        leave_out: Leave out cameras that do not fit the others, and continue.
     """
     import numpy as np
 
     from sonjit.multiview.annotation.project import find_views
-    from sonjit.multiview.calibration.ambiguity import mirrored_hands
     from sonjit.multiview.calibration.consistency import check_views
     from sonjit.multiview.cameras.files import load_cameras
-    from sonjit.multiview.triangulation.hands import SIDES, save_hands, seen_hands
+    from sonjit.multiview.triangulation.hands import SIDES, load_hand_detections, mirrored_hands, save_hands
     from sonjit.multiview.triangulation.triangulation import triangulate as triangulated
 
     rig = load_cameras(cameras, unit=unit)
     found_tables = find_views(rig, tables)
     rig = rig.subset(name for name in rig.names if name in found_tables)
-    seen = seen_hands(rig, found_tables)
+    seen = load_hand_detections(rig, found_tables)
     points, confidence = seen.points_px, seen.confidence
     checked = check_views(rig, points.reshape(len(rig), len(seen.frames), -1, 2), threshold_px=threshold)
-    for finding in checked.findings:
-        sys.stderr.write(f"sonjit: {finding.says}\n")
-    if checked.findings and not leave_out:
-        raise InputError(f"{len(checked.findings)} cameras do not fit: mend that, or go on without them by --leave-out")
+    for fault in checked.faults:
+        sys.stderr.write(f"sonjit: {fault.message}\n")
+    if checked.faults and not leave_out:
+        raise InputError(f"{len(checked.faults)} cameras do not fit: fix them, or leave them out with --leave-out")
     kept = [rig.index(name) for name in checked.good]
     rig = rig.subset(checked.good)
     found = triangulated(rig, points[kept], confidence=confidence[kept], method="ransac", threshold_px=threshold)
@@ -323,10 +319,10 @@ def triangulate(
     right, wrong = mirrored_hands(hands)
     if wrong > right:
         raise JobError(
-            f"{out} was not written: {wrong} of {right + wrong} hands stand in space as the other one: the "
-            "world or the images are mirrored"
+            f"{out} was not written: {wrong} of {right + wrong} hands have the shape of the other side: "
+            "the world or the images are mirrored"
         )
     save_hands(out, rig, seen.frames, found)
     asked = np.isfinite(points).all(-1).any(0)
-    sys.stderr.write(f"{found.ok.sum()} of {asked.sum()} keypoints that were seen stand in space; wrote {out}\n")
-    return 1 if checked.findings else 0
+    sys.stderr.write(f"{found.ok.sum()} of {asked.sum()} keypoints that were seen are triangulated; wrote {out}\n")
+    return 1 if checked.faults else 0

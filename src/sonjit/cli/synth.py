@@ -14,10 +14,10 @@ from sonjit.errors import InputError
 
 if TYPE_CHECKING:
     from sonjit.synthesis.hands.mesh import HandFiles
-    from sonjit.synthesis.output.job import Extra
+    from sonjit.synthesis.output.settings import Extra
 
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-"""Images are small: `--jobs` uses the cores, threads within each would but wait for each other."""
+"""Images are small: `--jobs` uses the cores; more threads within each process would only wait for each other."""
 
 _SIZES = {"interhand": "512x334", "video": "640x480"}
 
@@ -59,13 +59,13 @@ def synth(
         factor: A factor as name=value, name=a..b or name=a,b; may be repeated.
         size: Width x height of each image in pixels; by default 256x256, 512x334 for interhand, 640x480 for video;
             with --poses that of the video.
-        views: Cameras that look at each scene; by default 1, or 2 on glasses.
+        views: Cameras of each scene; by default 1, or 2 on glasses.
         rig: Where they stand: webcam (1), glasses (2) or dome (1 to 140, by default for several).
         format: Of the folder.
         depth: Write depth as 16-bit PNG too, in tenths of a millimetre.
         normals: Write normals as PNG too.
         masks: Write instances as PNG too.
-        backgrounds: Folder of images to cut backgrounds from; by default they are made up.
+        backgrounds: Folder of images to cut backgrounds from; by default they are procedural.
         sequence: Hands in motion: peak, rom, any, or names with commas between.
         fps: Frames a second of a sequence.
         poses: Hands that `sonjit hands VIDEO --save` wrote as .json: their motion with exact labels.
@@ -77,7 +77,8 @@ def synth(
     for variable in _THREADS:
         os.environ.setdefault(variable, "1")
     from sonjit.cli.report import progress
-    from sonjit.synthesis.output.job import SynthSettings, synthesize
+    from sonjit.synthesis.output.job import synthesize
+    from sonjit.synthesis.output.settings import SynthSettings
 
     if list_factors:
         _print_factors()
@@ -116,8 +117,8 @@ def synth(
         summary = synthesize(out, settings, jobs=jobs, advance=advance)
     seconds = time.monotonic() - began
     before = f", {summary.kept} from before" if summary.kept else ""
-    rate = f" in {seconds:.1f} s ({summary.images / seconds:.0f} a second)" if summary.images else ""
-    sys.stderr.write(f"{summary.images} images{rate}{before}; wrote {out}\n")
+    speed = f" in {seconds:.1f} s ({summary.images / seconds:.0f} a second)" if summary.images else ""
+    sys.stderr.write(f"{summary.images} images{speed}{before}; wrote {out}\n")
     return 0
 
 

@@ -15,9 +15,9 @@ from starlette.responses import JSONResponse, Response
 
 from sonjit.errors import InputError
 from sonjit.multiview.annotation.marks import JOINTS, MACHINE, check_name, mark_from_dict, mark_to_dict
-from sonjit.multiview.automatic.marks import prelabel
+from sonjit.multiview.automatic.labels import prelabel
 from sonjit.server.annotation_frames import Frames
-from sonjit.server.annotation_images import Images, Part
+from sonjit.server.annotation_images import ImageRegion, Images
 from sonjit.server.errors import RefusedError
 from sonjit.server.middleware import limited
 from sonjit.server.options import SessionOptions, read_options
@@ -68,12 +68,12 @@ class Studio:
             marks = [self._checked(mark_from_dict(record, annotator)) for record in records]
             if not all(base is None or type(base) is int for base in bases):
                 raise InputError("base: give the version of the mark that was there, 0 for none")
-        outcomes = await self.work(partial(self.project.store.add, marks, bases))
+        results = await self.work(partial(self.project.store.add, marks, bases))
         return {
-            "written": [{"id": one.mark.id, "version": one.mark.version} for one in outcomes if one.written],
+            "written": [{"id": one.mark.id, "version": one.mark.version} for one in results if one.written],
             "refused": [
                 {"id": mark.id, "there": mark_to_dict(one.mark)}
-                for mark, one in zip(marks, outcomes, strict=True)
+                for mark, one in zip(marks, results, strict=True)
                 if not one.written
             ],
         }
@@ -126,7 +126,7 @@ def annotation_router(studio: Studio, service: Service) -> APIRouter:
         query = request.query_params
         frame = studio.known_frame(query.get("frame"))
         longest = _number("longest", query.get("longest", "1280"), _LONGEST_PX, least=16)
-        part = _part(query["region"]) if "region" in query else None
+        part = _region(query["region"]) if "region" in query else None
         with _refusing("not_found"):
             view = query.get("view", "")
             studio.project.view(view)
@@ -211,11 +211,11 @@ def _number(name: str, text: str | None, most: int = 1 << 53, least: int = 0) ->
     return int(text)
 
 
-def _part(text: str) -> Part:
+def _region(text: str) -> ImageRegion:
     numbers = text.split(",")
     if len(numbers) != 4:
         raise RefusedError("bad_option", f"region {text!r:.60}: give x,y,width,height in pixels")
-    return Part(*(_number("region", one, 1 << 20) for one in numbers))
+    return ImageRegion(*(_number("region", one, 1 << 20) for one in numbers))
 
 
 def _object(body: bytes) -> dict[str, Any]:

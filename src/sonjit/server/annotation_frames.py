@@ -9,9 +9,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sonjit.multiview.annotation.agreement import agreement, conflicts
-from sonjit.multiview.annotation.marks import JOINTS, MACHINE, Mark, joint_names, mark_to_dict, table_of_marks
-from sonjit.multiview.annotation.ranking import Solution, epipolar_lines, solve
-from sonjit.multiview.triangulation.bones import BONES, BoneBook, bone_lengths, bone_warnings
+from sonjit.multiview.annotation.marks import (
+    JOINTS,
+    MACHINE,
+    Mark,
+    SolvedJoints,
+    epipolar_lines,
+    joint_names,
+    mark_to_dict,
+    solve_joints,
+    table_of_marks,
+)
+from sonjit.multiview.triangulation.bones import BONES, BoneLengths, bone_lengths, bone_warnings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,7 +39,7 @@ class Frames:
 
     def __init__(self, project: Project) -> None:
         self._project = project
-        self._bones = BoneBook()
+        self._bones = BoneLengths()
         self._read = 0  # version up to which the bones are known
         self._agreement: tuple[int, dict[str, Any]] = (-1, {})
         self._lock = threading.Lock()
@@ -83,7 +92,7 @@ class Frames:
         people = [mark for mark in marks if mark.annotator != MACHINE]
         own = [mark for mark in people if mark.annotator == annotator]
         table = table_of_marks(rig, people if everyone else own)
-        solution = solve(rig, table)
+        solution = solve_joints(rig, table)
         lines = {} if joint is None else epipolar_lines(rig, table, joint)
         shown = [name for name in rig.names if not views or name in views]
         return {
@@ -120,7 +129,7 @@ class Frames:
             self._agreement = version, agreement(store.marks())
         return self._agreement[1]
 
-    def _joints(self, solution: Solution, shown: list[str]) -> dict[str, Any]:
+    def _joints(self, solution: SolvedJoints, shown: list[str]) -> dict[str, Any]:
         places = [self._project.rig.index(name) for name in shown]
         return {
             "points_m": _listed(solution.points_m, 6),
@@ -129,7 +138,7 @@ class Frames:
             "residuals_px": {name: _listed(solution.residual_px[k]) for name, k in zip(shown, places, strict=True)},
         }
 
-    def _warnings(self, frame: int, solution: Solution) -> list[dict[str, Any]]:
+    def _warnings(self, frame: int, solution: SolvedJoints) -> list[dict[str, Any]]:
         """Bones of unlikely lengths, beside those of all frames that people have marked."""
         lengths = bone_lengths(solution.points_m)
         with self._lock:
@@ -153,7 +162,7 @@ class Frames:
         by_frame = _people_by_frame(store.marks()) if len(changed) > 8 else None
         for frame in changed:
             marks = (_people_by_frame(store.marks(frame)) if by_frame is None else by_frame).get(frame, [])
-            self._bones.write(frame, bone_lengths(solve(rig, table_of_marks(rig, marks)).points_m))
+            self._bones.write(frame, bone_lengths(solve_joints(rig, table_of_marks(rig, marks)).points_m))
         self._read = version
 
 

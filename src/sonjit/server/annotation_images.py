@@ -22,7 +22,7 @@ _DECODED_BYTES = 400_000_000
 _ENCODED_BYTES = 200_000_000
 
 
-class Part(NamedTuple):
+class ImageRegion(NamedTuple):
     """A part of an image, in its pixels."""
 
     x: int
@@ -43,7 +43,7 @@ class Images:
         self._decoded: _Recent[NDArray[np.uint8]] = _Recent(_DECODED_BYTES, lambda rgb: rgb.nbytes)
         self._encoded: _Recent[bytes] = _Recent(_ENCODED_BYTES, len)
 
-    def jpeg(self, view: str, frame: int, longest: int, part: Part | None) -> bytes:
+    def jpeg(self, view: str, frame: int, longest: int, part: ImageRegion | None) -> bytes:
         """One image, or a part of it, encoded.
 
         Args:
@@ -92,7 +92,7 @@ class _Recent(Generic[T]):
         return value
 
 
-def _encode(rgb: NDArray[np.uint8], longest: int, part: Part | None) -> bytes:
+def _encode(rgb: NDArray[np.uint8], longest: int, part: ImageRegion | None) -> bytes:
     import cv2
 
     if part is not None:

@@ -1,4 +1,4 @@
-"""How well annotators agree: distances between their marks of the same joint in the same view at the same frame set."""
+"""How well annotators agree: distances between their marks of the same joint in the same frame of the same view."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class Distances:
     """Distances of pairs of marks.
 
     Attributes:
-        px: (N,) between two annotators' places.
+        px: (N,) between the marks of two annotators.
         joints: (N,) of which joint.
-        states: (S,) whether both said the same state, for pairs of any state; S >= N.
+        states: (S,) whether both gave the same state, for pairs of any state; S >= N.
     """
 
     px: NDArray[np.float64]
@@ -43,7 +43,7 @@ class Distances:
 
 @dataclass(frozen=True)
 class Conflict:
-    """Annotators who do not agree on one joint in one view: it is in different places, or there and not there."""
+    """Annotators who disagree on one joint in one view: on its place, or on whether it is there."""
 
     view: str
     joint: int
@@ -52,7 +52,7 @@ class Conflict:
 
 
 def agreement(marks: Iterable[Mark], thresholds_px: Sequence[float] = THRESHOLDS_PX) -> dict[str, Any]:
-    """Agreement between the people who annotated; machines' marks and those taken back are left out.
+    """Agreement between the people who annotated; machine and cleared marks are left out.
 
     Args:
         marks: of any frames.
@@ -60,7 +60,7 @@ def agreement(marks: Iterable[Mark], thresholds_px: Sequence[float] = THRESHOLDS
 
     Returns:
         `all`, `joints` by name, `annotators` by pair ("Ann | Ben"): each with `pairs`, `mean_px`, `median_px`, `p95_px`
-        and `within`, a share by threshold; and `same_state`, the share of pairs that say the same of how it is seen.
+        and `within`, a share by threshold; and `same_state`, the share of pairs with the same visibility state.
     """
     by_pair: dict[tuple[str, str], list[tuple[Mark, Mark]]] = {}
     for group in _groups(marks):
@@ -83,7 +83,7 @@ def agreement(marks: Iterable[Mark], thresholds_px: Sequence[float] = THRESHOLDS
 
 
 def conflicts(marks: Iterable[Mark], apart_px: float = CONFLICT_PX) -> list[Conflict]:
-    """Where people do not agree, of the marks of one frame set, the farthest apart first.
+    """Where people disagree in one frame set, the farthest apart first.
 
     Args:
         marks: of one frame.

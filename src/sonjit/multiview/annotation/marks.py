@@ -1,4 +1,4 @@
-"""Marks: where a person or a machine sees a joint in one view at one frame set.
+"""Marks: where a person or a machine sees a joint in one frame of one view; and the joints that follow from them.
 
 A joint is a number from 0 to 41: 21 keypoints of the right hand in MediaPipe's order, then 21 of the left.
 """
@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 import numpy as np
 
 from sonjit.errors import InputError
+from sonjit.multiview.triangulation.bones import PER_HAND, SIDES
+from sonjit.multiview.triangulation.triangulation import triangulate
 from sonjit.skeletons import load_skeleton
 
 if TYPE_CHECKING:
@@ -20,20 +22,18 @@ if TYPE_CHECKING:
 
     from sonjit.multiview.cameras.rig import CameraRig
 
-PER_HAND: Final = 21
 JOINTS: Final = 2 * PER_HAND
-SIDES: Final = ("Right", "Left")
 MACHINE: Final = "machine"
 """The annotator whose marks are a machine's."""
 
-State = Literal["seen", "occluded", "uncertain", "absent", "cleared"]
-"""`occluded`: hidden, its place is judged; `absent`: not in the image; `cleared`: the mark was taken back."""
+MarkState = Literal["seen", "occluded", "uncertain", "absent", "cleared"]
+"""`occluded`: hidden, its place is estimated; `absent`: not in the image; `cleared`: the mark was deleted."""
 
-Source = Literal["H", "M", "H+M"]
-"""By a human, by a machine, or by a machine and looked at by a human."""
+MarkSource = Literal["H", "M", "H+M"]
+"""By a human, by a machine, or by a machine and checked by a human."""
 
-WEIGHTS: Final[Mapping[State, float]] = {"seen": 1.0, "occluded": 0.5, "uncertain": 0.25}
-"""What a mark with a place counts in a triangulation."""
+WEIGHTS: Final[Mapping[MarkState, float]] = {"seen": 1.0, "occluded": 0.5, "uncertain": 0.25}
+"""Weight of a mark with a place in a triangulation."""
 
 _LONGEST_NAME = 60
 _LONGEST_ID = 64
@@ -51,7 +51,7 @@ class Mark:
     """One mark.
 
     Attributes:
-        id: given by who writes it, unique; the same one sent again is written once.
+        id: given by its writer, unique; sent twice, it is written once.
         frame: number of the frame set.
         view: name of the camera.
         joint: 0 to 41.
@@ -68,15 +68,19 @@ class Mark:
     view: str
     joint: int
     annotator: str
-    state: State = "seen"
+    state: MarkState = "seen"
     x: float | None = None
     y: float | None = None
-    source: Source = "H"
+    source: MarkSource = "H"
     version: int = 0
     time_s: float = 0.0
 
     def __post_init__(self) -> None:
-        """Refuse what no mark can be, in one line."""
+        """Check every field.
+
+        Raises:
+            InputError: names the field and its value.
+        """
         check_name("annotator", self.annotator)
         if not (0 < len(self.id) <= _LONGEST_ID and self.id.isprintable()):
             raise InputError(f"mark id {self.id[:80]!r}: give 1 to {_LONGEST_ID} printable characters")
@@ -84,30 +88,30 @@ class Mark:
             raise InputError(f"mark {self.id}: frame {self.frame}; frames are numbers from 0")
         if not 0 <= self.joint < JOINTS:
             raise InputError(f"mark {self.id}: joint {self.joint}; joints are 0 to {JOINTS - 1}")
-        for name, value, known in (("state", self.state, State), ("source", self.source, Source)):
+        for name, value, known in (("state", self.state, MarkState), ("source", self.source, MarkSource)):
             if value not in get_args(known):
                 raise InputError(f"mark {self.id}: {name} {value!r}; known: {', '.join(get_args(known))}")
         if (self.source == "M") != (self.annotator == MACHINE):
             raise InputError(f"mark {self.id}: source {self.source} by {self.annotator}; M is what {MACHINE!r} writes")
         if not self.has_place:
             if self.x is not None or self.y is not None:
-                raise InputError(f"mark {self.id}: {self.state} and yet at a place; leave x and y out")
+                raise InputError(f"mark {self.id}: {self.state} with a place; leave x and y out")
         elif not all(abs(value) < _FARTHEST_PX for value in self.xy_px):
             raise InputError(f"mark {self.id}: x {self.x} and y {self.y}; give pixels of the view")
 
     @property
     def has_place(self) -> bool:
-        """Whether it says where."""
+        """Whether it has x and y."""
         return self.state in WEIGHTS
 
     @property
     def xy_px(self) -> tuple[float, float]:
-        """Where; NaN without a place."""
+        """Its place; NaN without."""
         return (math.nan, math.nan) if self.x is None or self.y is None else (self.x, self.y)
 
     @property
     def place(self) -> tuple[int, str, int, str]:
-        """What there is one mark of: frame, view, joint, annotator."""
+        """Its key, of which there is one mark: frame, view, joint, annotator."""
         return self.frame, self.view, self.joint, self.annotator
 
 
@@ -123,7 +127,7 @@ def check_name(what: str, name: str) -> str:
 
 
 def joint_names() -> tuple[str, ...]:
-    """Of all joints, such as `right_wrist`."""
+    """Names of all joints, such as `right_wrist`."""
     names = load_skeleton("hand_mediapipe21").keypoints
     return tuple(f"{side.lower()}_{name}" for side in SIDES for name in names)
 
@@ -132,7 +136,7 @@ def mark_from_dict(record: object, annotator: str) -> Mark:
     """A mark as a client sends it.
 
     Raises:
-        InputError: a member is missing, unknown or of another kind.
+        InputError: a member is missing, unknown or of another type.
     """
     if not isinstance(record, Mapping):
         raise InputError(f"a mark is an object, not {record!r:.60}")
@@ -167,7 +171,7 @@ class MarkTable:
 
     Attributes:
         points_px: (C, 42, 2) NaN where there is none.
-        weights: (C, 42) what each counts; 0 where there is none.
+        weights: (C, 42) of each; 0 where there is none.
     """
 
     points_px: NDArray[np.float64]
@@ -197,3 +201,44 @@ def table_of_marks(rig: CameraRig, marks: Iterable[Mark]) -> MarkTable:
         points[place] = np.median([mark.xy_px for mark in group], axis=0)
         weights[place] = np.mean([WEIGHTS.get(mark.state, 0.0) for mark in group])
     return MarkTable(points, weights)
+
+
+_LINE_POINTS = 24
+
+
+@dataclass(frozen=True, eq=False)
+class SolvedJoints:
+    """The joints of one frame set, triangulated.
+
+    Attributes:
+        points_m: (42, 3) in the world; NaN for joints with fewer than two marks.
+        sigma_m: (42,) how well each is known: the root of its covariance's trace; NaN.
+        residual_px: (C, 42) from each mark to the joint's projection; NaN without mark.
+        projected_px: (C, 42, 2) in every view; NaN where unknown or not before the camera.
+    """
+
+    points_m: NDArray[np.float64]
+    sigma_m: NDArray[np.float64]
+    residual_px: NDArray[np.float64]
+    projected_px: NDArray[np.float64]
+
+
+def solve_joints(rig: CameraRig, table: MarkTable) -> SolvedJoints:
+    """Joints from marks, by `triangulate` with the marks' weights; all marks count, residuals are shown."""
+    found = triangulate(rig, table.points_px, table.valid, np.where(table.valid, table.weights, 1.0))
+    sigma = np.sqrt(np.trace(found.covariance_m2, axis1=-2, axis2=-1))
+    return SolvedJoints(found.points_m, sigma, found.residual_px, rig.project(found.points_m))
+
+
+def epipolar_lines(rig: CameraRig, table: MarkTable, joint: int) -> dict[str, NDArray[np.float64]]:
+    """Epipolar lines (N, 2) in pixels by view, of a joint that is marked in one view alone."""
+    (marked,) = np.nonzero(table.valid[:, joint])
+    if len(marked) != 1:
+        return {}
+    own = rig.cameras[int(marked[0])]
+    lines = {
+        other.name: own.epipolar_line(table.points_px[marked[0], joint], other, points=_LINE_POINTS)
+        for other in rig
+        if other is not own
+    }
+    return {name: line for name, line in lines.items() if len(line)}

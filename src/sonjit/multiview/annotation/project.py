@@ -1,6 +1,6 @@
-"""An annotation project: a folder with cameras, where each one's images are, and the marks.
+"""An annotation project: a folder with the cameras, the places of their images, and the marks.
 
-`cameras.json` is the rig, `project.json` says where videos and folders lie (they are never copied),
+`cameras.json` is the rig, `project.json` names the videos and folders of images (they are never copied),
 `annotations.sqlite` is the store. One project holds the recordings of one person.
 """
 
@@ -18,8 +18,8 @@ from sonjit.errors import InputError
 from sonjit.files import write_text
 from sonjit.multiview.annotation.marks import check_name
 from sonjit.multiview.annotation.store import AnnotationStore
-from sonjit.multiview.annotation.views import View, check_view, open_view
 from sonjit.multiview.cameras.files import load_cameras, save_cameras
+from sonjit.multiview.cameras.views import View, check_view, open_view
 
 if TYPE_CHECKING:
     from sonjit.multiview.cameras.rig import CameraRig
@@ -61,7 +61,7 @@ class Project:
         """A camera's images.
 
         Raises:
-            InputError: the project has none of that name.
+            InputError: the project has no such view.
         """
         if name not in self.views:
             raise InputError(f"view {name!r:.60} is not in this project: it has {', '.join(self.views)}")
@@ -75,10 +75,10 @@ class Project:
 
 
 def create_project(folder: Path, rig: CameraRig, views: Mapping[str, Path], *, name: str | None = None) -> Project:
-    """Make a project in a folder that holds none yet.
+    """Create a project in a folder that holds none yet.
 
     Args:
-        folder: made where it is not there.
+        folder: created where it is missing.
         rig: the cameras.
         views: by camera, its video or folder.
         name: for people; by default the folder's.
@@ -103,7 +103,7 @@ def create_project(folder: Path, rig: CameraRig, views: Mapping[str, Path], *, n
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"{folder} cannot be made: {error.strerror}; choose another folder") from None
+        raise InputError(f"{folder} cannot be created: {error.strerror}; choose another folder") from None
     AnnotationStore(folder / _STORE).close()
     save_cameras(rig, folder / _CAMERAS)
     record = {
@@ -134,8 +134,8 @@ def find_views(rig: CameraRig, named: Sequence[str]) -> dict[str, Path]:
 
     Args:
         rig: the cameras.
-        named: `CAMERA=PATH`; a video or folder that is called like a camera; or a folder of such. `cam` before a
-            camera's name may stand or not, as in InterHand2.6M's folders.
+        named: `CAMERA=PATH`; a video or folder named like a camera; or a folder of such. `cam` before a
+            camera's name is optional, as in InterHand2.6M's folders.
 
     Raises:
         InputError: nothing is there, or a name fits no camera or two paths one.
@@ -162,9 +162,7 @@ def _cameras_below(rig: CameraRig, path: Path) -> list[tuple[str, Path]]:
     pairs = [(camera, child) for child in children if (camera := _camera_of(rig, child)) is not None]
     if not pairs:
         known = ", ".join(rig.names)
-        raise InputError(
-            f"{path}: no camera is called so, nor anything in it; cameras: {known}; or write CAMERA={path}"
-        )
+        raise InputError(f"{path}: no such camera, and none below it; cameras: {known}; or write CAMERA={path}")
     return pairs
 
 
@@ -174,7 +172,7 @@ def _camera_of(rig: CameraRig, path: Path) -> str | None:
 
 
 def _checked(rig: CameraRig, name: str, path: Path) -> set[int]:
-    """Numbers of a view's frames, after a look at the first image."""
+    """Numbers of a view's frames, after its first image was checked."""
     try:
         view, size = check_view(path)
     except InputError as error:
@@ -189,7 +187,7 @@ def _checked(rig: CameraRig, name: str, path: Path) -> set[int]:
 
 
 def _written(path: Path, folder: Path) -> str:
-    """A path as the project keeps it: relative where it lies inside the folder or beside it, so that both can move."""
+    """A path as the project stores it: relative where it lies inside the folder or beside it, so that both can move."""
     beside = folder.resolve().parent
     full = path.resolve()
     return os.path.relpath(full, folder.resolve()) if full.is_relative_to(beside) else str(full)
@@ -200,12 +198,12 @@ def _record(path: Path) -> dict[str, Any]:
         record = json.loads(path.read_text("utf-8"))
     except OSError as error:
         raise InputError(
-            f"{path.parent} is no annotation project ({error.strerror}): see sonjit annotate new"
+            f"{path.parent} is not an annotation project ({error.strerror}): see sonjit annotate new"
         ) from None
     except ValueError as error:
         raise InputError(f"{path} is damaged: {error}") from None
     if not isinstance(record, dict) or record.get("format") != "sonjit-annotation":
-        raise InputError(f"{path} is no annotation project: see sonjit annotate new --help")
+        raise InputError(f"{path} is not an annotation project: see sonjit annotate new --help")
     version = record.get("version")
     if not isinstance(version, int) or version > VERSION:
         raise InputError(f"{path} was written by a newer Sonjit (version {version}, known {VERSION}): update Sonjit")

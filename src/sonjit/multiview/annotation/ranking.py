@@ -1,41 +1,34 @@
-"""Which frame sets need a human most: few views that agree, residuals, bones of other lengths, jumps, lost joints.
-
-From the marks of one frame set to joints in space, and back into every view.
-"""
+"""Which frame sets need attention most: few views that agree, residuals, bones of other lengths, jumps, lost joints."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from sonjit.multiview.annotation.store import Need
 from sonjit.multiview.triangulation.bones import FITTED_BONES
-from sonjit.multiview.triangulation.triangulation import triangulate
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
-    from sonjit.multiview.annotation.marks import MarkTable
-    from sonjit.multiview.cameras.rig import CameraRig
 
 _ENOUGH_VIEWS: Final = 4
 _FAST_M_S: Final = 3.0
 _LINKED_S: Final = 0.5
 _UNITS: Final = {"lost": 4.0, "few": 5.0, "spread": 3.0, "residual": 3.0, "bones": 3.0, "jump": 1.0, "mesh": 6.0}
-"""How many joints, millimetres, pixels or times the usual speed each count one."""
+"""How many joints, millimetres, pixels or times the usual speed count as 1."""
 
-_SAYS: Final = {
+_REASONS: Final = {
     "lost": "{:.0f} joints without a label",
     "few": "{:.0f} joints in few views",
-    "spread": "unsure by {:.1f} mm",
+    "spread": "uncertain by {:.1f} mm",
     "residual": "{:.1f} px off in the views",
     "bones": "bones off by {:.1f} mm",
     "jump": "jumps at {:.1f} m/s",
-    "mesh": "{:.1f} mm off a hand that can be",
+    "mesh": "{:.1f} mm off a possible hand",
 }
 
 
@@ -50,7 +43,7 @@ def rank(
     mesh_m: NDArray[np.float64],
     expected: NDArray[np.bool_],
 ) -> Mapping[int, Need]:
-    """How much each frame set needs a human, and why.
+    """How much each frame set needs attention, and why.
 
     Args:
         frames: (N,) numbers of the frame sets.
@@ -59,16 +52,16 @@ def rank(
         views: (N, 2, 21) how many agree.
         residual_px: (N, 2, 21) root mean square over them.
         lengths_m: (2, 20) usual bones.
-        times_s: (N,) of the frame sets.
+        times_s: (N,) seconds.
         mesh_m: (N, 2) mean distance of the joints from the fitted mesh's.
-        expected: (N, 2) a hand is thought to be there.
+        expected: (N, 2) a hand is expected there.
 
     Returns:
-        The sum over reasons, each in units of its own, and the strongest reason in words; 0 for nothing to do.
+        The sum over reasons, each in its own unit, and the strongest reason in words; 0 where nothing needs attention.
     """
     labelled = np.isfinite(points_m).all(-1)
     lengths = np.linalg.norm(points_m[:, :, FITTED_BONES[:, 1]] - points_m[:, :, FITTED_BONES[:, 0]], axis=-1)
-    figures = {
+    measures = {
         "lost": (~labelled & expected[..., None]).sum((1, 2)).astype(np.float64),
         "few": (labelled & (views < _ENOUGH_VIEWS)).sum((1, 2)).astype(np.float64),
         "spread": 1000 * _worst(spread_m),
@@ -78,14 +71,14 @@ def rank(
         "mesh": 1000 * _worst(mesh_m),
     }
     shares = np.stack(
-        [np.maximum(figures[name] / unit - (name == "jump") * _FAST_M_S, 0) for name, unit in _UNITS.items()]
+        [np.maximum(measures[name] / unit - (name == "jump") * _FAST_M_S, 0) for name, unit in _UNITS.items()]
     )
     names = list(_UNITS)
     needs: dict[int, Need] = {}
     for row, frame in enumerate(frames.tolist()):
         top = names[int(shares[:, row].argmax())]
         score = float(shares[:, row].sum())
-        needs[frame] = Need(round(score, 3), _SAYS[top].format(figures[top][row]) if score > 0 else "")
+        needs[frame] = Need(round(score, 3), _REASONS[top].format(measures[top][row]) if score > 0 else "")
     return needs
 
 
@@ -100,7 +93,7 @@ def _worst(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _speeds(points_m: NDArray[np.float64], times_s: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(N,) the fastest joint's metres a second, to or from the frame sets beside; 0 where those are far."""
+    """(N,) metres per second of the fastest joint, to or from the neighbouring frame sets; 0 where those are far."""
     speeds = np.zeros(len(points_m))
     if len(points_m) < 2:
         return speeds
@@ -108,44 +101,3 @@ def _speeds(points_m: NDArray[np.float64], times_s: NDArray[np.float64]) -> NDAr
     moved = np.linalg.norm(np.diff(points_m, axis=0), axis=-1).reshape(len(step_s), -1)
     fastest = np.where(step_s < _LINKED_S, np.nan_to_num(moved).max(1) / step_s, 0)
     return np.maximum(np.append(fastest, 0), np.append(0, fastest))
-
-
-_LINE_POINTS = 24
-
-
-@dataclass(frozen=True, eq=False)
-class Solution:
-    """Joints of one frame set.
-
-    Attributes:
-        points_m: (42, 3) in the world; NaN for joints with fewer than two marks.
-        sigma_m: (42,) how well each is known: the root of its covariance's trace; NaN.
-        residual_px: (C, 42) from each mark to the joint's projection; NaN without mark.
-        projected_px: (C, 42, 2) in every view; NaN where unknown or not before the camera.
-    """
-
-    points_m: NDArray[np.float64]
-    sigma_m: NDArray[np.float64]
-    residual_px: NDArray[np.float64]
-    projected_px: NDArray[np.float64]
-
-
-def solve(rig: CameraRig, table: MarkTable) -> Solution:
-    """Joints from marks, by `triangulate` with the marks' weights; all marks count, what is off is shown."""
-    found = triangulate(rig, table.points_px, table.valid, np.where(table.valid, table.weights, 1.0))
-    sigma = np.sqrt(np.trace(found.covariance_m2, axis1=-2, axis2=-1))
-    return Solution(found.points_m, sigma, found.residual_px, rig.project(found.points_m))
-
-
-def epipolar_lines(rig: CameraRig, table: MarkTable, joint: int) -> dict[str, NDArray[np.float64]]:
-    """Where a joint that one view alone has marked may be in the others: lines (N, 2) in pixels by view."""
-    (marked,) = np.nonzero(table.valid[:, joint])
-    if len(marked) != 1:
-        return {}
-    own = rig.cameras[int(marked[0])]
-    lines = {
-        other.name: own.epipolar_line(table.points_px[marked[0], joint], other, points=_LINE_POINTS)
-        for other in rig
-        if other is not own
-    }
-    return {name: line for name, line in lines.items() if len(line)}

@@ -37,12 +37,12 @@ CREATE INDEX history_by_frame ON history (frame, version);
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What became of one mark.
+class WriteResult:
+    """What became of one mark that was sent.
 
     Attributes:
-        mark: as it stands in the store now: the one sent, or where `written` is false the one that was in its way.
-        written: now, or by an earlier sending of the same id.
+        mark: as the store has it now: the one sent, or where `written` is false the one that was there already.
+        written: now, or when the same id was sent before.
     """
 
     mark: Mark
@@ -51,7 +51,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Need:
-    """How much a frame needs a human: the higher the more, and why."""
+    """How much a frame needs attention: the higher the more, and why."""
 
     score: float
     why: str = ""
@@ -61,10 +61,10 @@ class AnnotationStore:
     """All marks of a project.
 
     Args:
-        path: the file; made where it is not there.
+        path: the file; created where it is missing.
 
     Raises:
-        InputError: the file cannot be written, is none of these, or comes from a newer Sonjit.
+        InputError: the file cannot be written, is not such a store, or comes from a newer Sonjit.
     """
 
     def __init__(self, path: Path) -> None:
@@ -93,7 +93,7 @@ class AnnotationStore:
         """Number of the newest row of history; 0 for an empty store."""
         return int(self._rows("SELECT coalesce(max(version), 0) FROM history")[0][0])
 
-    def add(self, marks: Sequence[Mark], bases: Sequence[int | None] = ()) -> list[Outcome]:
+    def add(self, marks: Sequence[Mark], bases: Sequence[int | None] = ()) -> list[WriteResult]:
         """Write marks, all or, where the disk refuses, none.
 
         Args:
@@ -112,7 +112,7 @@ class AnnotationStore:
             return [self._add(mark, base) for mark, base in zip(marks, wanted, strict=True)]
 
     def marks(self, frame: int | None = None, annotator: str | None = None) -> list[Mark]:
-        """The marks that count now, without those taken back; of one frame, of one annotator, or all."""
+        """The marks that count now, without cleared ones; of one frame, of one annotator, or all."""
         where = "WHERE (?1 IS NULL OR l.frame = ?1) AND (?2 IS NULL OR l.annotator = ?2) AND h.state <> 'cleared'"
         if frame is not None:  # lets SQLite use the key
             where = where.replace("(?1 IS NULL OR l.frame = ?1)", "l.frame = ?1")
@@ -134,7 +134,7 @@ class AnnotationStore:
         return {frame: tuple(sorted(names)) for frame, names in sorted(found.items())}
 
     def annotators(self) -> list[str]:
-        """All who have written, without the machine."""
+        """All annotators but the machine."""
         rows = self._rows("SELECT DISTINCT annotator FROM latest WHERE annotator <> ? ORDER BY annotator", (MACHINE,))
         return [name for (name,) in rows]
 
@@ -149,11 +149,11 @@ class AnnotationStore:
         return dict(rows)
 
     def needs(self) -> dict[int, Need]:
-        """How much frames need a human, where that was ranked."""
+        """How much frames need attention, where that was ranked."""
         return {frame: Need(*rest) for frame, *rest in self._rows("SELECT frame, score, why FROM needs")}
 
     def set_needs(self, needs: Mapping[int, Need]) -> None:
-        """Write the ranking anew.
+        """Replace the ranking.
 
         Raises:
             JobError: as for `add`.
@@ -178,13 +178,13 @@ class AnnotationStore:
                     self._database.execute(statement)
                 self._database.execute(f"PRAGMA user_version = {VERSION}")
 
-    def _add(self, mark: Mark, base: int | None) -> Outcome:
+    def _add(self, mark: Mark, base: int | None) -> WriteResult:
         known = self._rows(f"SELECT {_COLUMNS} FROM history WHERE id = ?", (mark.id,))
         if known:
             old = Mark(*known[0])
             if replace(old, version=0, time_s=0) != replace(mark, version=0, time_s=0):
                 raise InputError(f"mark id {mark.id!r} was used for another mark: give each its own")
-            return Outcome(old, written=True)
+            return WriteResult(old, written=True)
         there = self._rows(
             f"SELECT {_COLUMNS} FROM history WHERE version ="
             " (SELECT version FROM latest WHERE frame = ? AND view = ? AND joint = ? AND annotator = ?)",
@@ -192,7 +192,7 @@ class AnnotationStore:
         )
         current = Mark(*there[0]) if there else replace(mark, state="cleared", x=None, y=None)
         if base is not None and base != current.version and not (base == 0 and current.state == "cleared"):
-            return Outcome(current, written=False)
+            return WriteResult(current, written=False)
         new = replace(mark, time_s=time.time())
         row = [getattr(new, name) for name in _COLUMNS.split(", ")]
         row[9] = None
@@ -202,7 +202,7 @@ class AnnotationStore:
             "INSERT OR REPLACE INTO latest (frame, view, joint, annotator, version) VALUES (?, ?, ?, ?, ?)",
             (*mark.place, version),
         )
-        return Outcome(replace(new, version=version), written=True)
+        return WriteResult(replace(new, version=version), written=True)
 
     def _rows(self, statement: str, given: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         with self._lock:

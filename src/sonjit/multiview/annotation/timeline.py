@@ -1,6 +1,4 @@
-"""One camera's images as time went by: their times, how bright they are, what was dropped or doubled.
-
-Which images of several cameras are of one frame set: by time, by number or by flashes; what was dropped or doubled.
+"""Synchronisation: each camera's times and brightness, and which images of several cameras make up a frame set.
 
 A camera's clock runs as `time = (1 + drift) own time + offset`, fitted by least squares to what both cameras saw.
 """
@@ -17,7 +15,7 @@ import numpy as np
 from sonjit.datasets.reading import file_bytes
 from sonjit.errors import InputError
 from sonjit.media import open_source
-from sonjit.multiview.annotation.views import frame_numbers
+from sonjit.multiview.cameras.views import frame_numbers
 
 if TYPE_CHECKING:
     import os
@@ -28,10 +26,10 @@ if TYPE_CHECKING:
     from sonjit.media import Source
 
 _STRIDE = 4
-"""Every so-manyth pixel across and down is looked at."""
+"""Every Nth pixel across and down is compared."""
 
 _SAME = 0.02
-"""Mean grey levels below which two images are one given twice: the noise of a camera alone makes more."""
+"""Mean difference in grey levels below which an image repeats the one before: a camera's noise alone is more."""
 
 _LATE_SHARE = 1.5
 _TIMECODE = re.compile(r"(\d+):(\d+):(\d+)[:;](\d+)")
@@ -39,14 +37,14 @@ _TIMECODE = re.compile(r"(\d+):(\d+):(\d+)[:;](\d+)")
 
 @dataclass(frozen=True, eq=False)
 class Timeline:
-    """One camera's images as time went by.
+    """The times and brightness of one camera's images.
 
     Attributes:
         index: (n,) number of each image in its source; a gap is an image that could not be read.
-        time_s: (n,) by the source's clock, or as a file of stamps says; NaN for stills without.
+        time_s: (n,) by the source's clock or a file of time stamps; NaN for stills without.
         brightness: (n,) mean grey level.
-        timecode_s: time of day at which a video says it starts; None where it does not.
-        duplicates: numbers of images that repeat the one before.
+        timecode_s: time of day at which a video starts, by its timecode; None without.
+        duplicates: numbers of images that repeat the previous one.
         problems: what could not be read.
     """
 
@@ -170,7 +168,7 @@ _DRIFTS_PPM = 200
 
 @dataclass(frozen=True)
 class Clock:
-    """How a camera's clock stands to the first camera's.
+    """How a camera's clock differs from the first camera's.
 
     Attributes:
         offset_s: to add to its times.
@@ -185,12 +183,12 @@ class Clock:
 
 @dataclass(frozen=True, eq=False)
 class Sync:
-    """Which images belong together.
+    """Which images make up each frame set.
 
     Attributes:
         names: of the cameras.
         images: (F, C) number of each camera's image of a frame set; -1 where it has none.
-        off_s: (F, C) by how much the image is later than the frame set; NaN where there is none or no clock.
+        off_s: (F, C) by how much the image is later than its frame set; NaN where there is none or no clock.
         clocks: by camera.
         warnings: what was found wrong, one line each.
     """
@@ -208,12 +206,12 @@ class Sync:
 
 
 def synchronise(timelines: Mapping[str, Timeline], method: SyncMethod) -> Sync:
-    """Put images of one frame set together.
+    """Match the images of several cameras into frame sets.
 
     Args:
         timelines: by camera; the first one's clock counts.
         method: by the images' numbers; by their times, taken as of one clock; by the timecode at which each video
-            starts; or by flashes of light, which every camera must see once, and twice for drift to be told.
+            starts; or by flashes of light, which every camera must see once, and twice for its drift to be known.
 
     Raises:
         InputError: no times or timecode, a camera saw no flash, or flashes that do not fit together.
@@ -261,7 +259,7 @@ def _clocks_from_flashes(timelines: Mapping[str, Timeline]) -> dict[str, Clock]:
 
 
 def _clock(own: NDArray[np.float64], theirs: NDArray[np.float64], name: str, first: str) -> Clock:
-    """The clock that puts most flashes upon the first camera's; the flashes need not all be seen by both."""
+    """The clock that matches most flashes to the first camera's; not every flash must be seen by both."""
     best: tuple[int, float, Clock] | None = None
     for shift in np.unique((theirs[:, None] - own).ravel()):
         gap = np.abs(own[:, None] + shift - theirs)
@@ -283,17 +281,17 @@ def _clock(own: NDArray[np.float64], theirs: NDArray[np.float64], name: str, fir
 def _matched(
     timelines: Mapping[str, Timeline], clocks: Mapping[str, Clock]
 ) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
-    """(F, C) nearest images to the slowest camera's, within half a period; frame sets of two or more."""
+    """(F, C) nearest images to the slowest camera's, within half a period; frame sets of two images or more."""
     slowest = max(timelines, key=lambda name: np.nan_to_num(timelines[name].period_s))
-    frame_sets = _by_first(timelines[slowest], clocks[slowest])
-    images = np.full((len(frame_sets), len(timelines)), -1, np.intp)
+    times = _by_first(timelines[slowest], clocks[slowest])
+    images = np.full((len(times), len(timelines)), -1, np.intp)
     off_s = np.full(images.shape, np.nan)
     for column, (name, line) in enumerate(timelines.items()):
         own = _by_first(line, clocks[name])
-        after = np.clip(np.searchsorted(own, frame_sets), 0, len(own) - 1)
+        after = np.clip(np.searchsorted(own, times), 0, len(own) - 1)
         before = np.maximum(after - 1, 0)
-        nearest = np.where(np.abs(own[before] - frame_sets) <= np.abs(own[after] - frame_sets), before, after)
-        gap = own[nearest] - frame_sets
+        nearest = np.where(np.abs(own[before] - times) <= np.abs(own[after] - times), before, after)
+        gap = own[nearest] - times
         near = np.abs(gap) <= np.nan_to_num(timelines[slowest].period_s, nan=np.inf) / 2 + 1e-9
         images[near, column], off_s[near, column] = line.index[nearest[near]], gap[near]
     shared = (images >= 0).sum(1) >= min(2, len(timelines))
@@ -317,7 +315,7 @@ def _warnings(timelines: Mapping[str, Timeline], images: NDArray[np.intp], clock
         found.append(f"cameras of different speed, images per second: {rates}")
     for column, (name, line) in enumerate(timelines.items()):
         if line.duplicates:
-            found.append(f"{name}: {len(line.duplicates)} images repeat the one before, first {line.duplicates[0]}")
+            found.append(f"{name}: {len(line.duplicates)} images repeat the previous one, first {line.duplicates[0]}")
         for after, count in line.dropped[:3]:
             found.append(f"{name}: {count} images are missing after {after}")
         found += [f"{name}: {problem}" for problem in line.problems[:3]]

@@ -1,25 +1,25 @@
-"""Frame sets at which the machine exchanged right and left, beside others of which people said which is which.
+"""Labels in space from detections: triangulated, corrected by people's marks, fitted, and withheld where uncertain.
 
-Where hands lie on each other, all views may be wrong at once, and for a while. Next to what people marked, motion
-tells: both hands would leap to where the other one was.
-
-From what the views show to labels in space: triangulated, as people mark, fitted, and held back where unsure.
+Where hands lie on each other, all views may exchange right and left at once, and for a while. Next to frame sets that
+people marked, motion shows it: both hands would leap to where the other one was.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+from uuid import uuid4
 
 import numpy as np
 
 from sonjit.errors import InputError
 from sonjit.files import atomic_file
-from sonjit.multiview.annotation.marks import SIDES
+from sonjit.multiview.annotation.marks import MACHINE, Mark
 from sonjit.multiview.automatic.learning import human_joints
-from sonjit.multiview.triangulation.bones import FITTED_BONES, fit_mesh, fit_skeletons, rig_of_lengths
+from sonjit.multiview.triangulation.bones import FITTED_BONES, PER_HAND, SIDES, fit_mesh, fit_skeletons, rig_of_lengths
 from sonjit.multiview.triangulation.triangulation import triangulate
 
 if TYPE_CHECKING:
@@ -28,13 +28,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sonjit.multiview.annotation.marks import Mark
+    from sonjit.multiview.automatic.detection import ChunkDetections
     from sonjit.multiview.automatic.learning import Offsets
-    from sonjit.multiview.automatic.views_run import SeenChunk
     from sonjit.multiview.cameras.rig import CameraRig
     from sonjit.multiview.triangulation.triangulation import Triangulation
+    from sonjit.results import Hand
 
 _TURN_M: Final = 0.1
-"""What both hands' ways together must be shorter by for each of two leaps: hands that rub swing as far as that."""
+"""How much shorter both hands' ways must become for each of two leaps: hands that rub swing as far as that."""
 
 _EACH_M: Final = 0.02
 """And for each frame set between them, so that the shorter part is the wrong one."""
@@ -47,12 +48,12 @@ _PAUSE: Final = 2.5  # usual steps between frame sets, beyond which a hand may b
 def swapped_frame_sets(
     frames: NDArray[np.int64], points_m: NDArray[np.float64], certain: NDArray[np.bool_]
 ) -> NDArray[np.bool_]:
-    """(n,) frame sets at which the two hands should be exchanged; none that is certain, first, or last before a pause.
+    """(n,) frame sets in which the two hands should be exchanged; none that is certain, first, or last before a pause.
 
     Args:
         frames: (n,) numbers, ascending.
         points_m: (n, 2, 21, 3) right and left hand; NaN where unknown.
-        certain: (n,) of which people said which hand is which.
+        certain: (n,) in which people marked the hands.
     """
     swapped = np.zeros(len(frames), np.bool_)
     if not certain.any():
@@ -89,7 +90,7 @@ def _ways(points_m: NDArray[np.float64], then_m: NDArray[np.float64]) -> NDArray
 
 
 SOURCES: Final = ("", "M", "H", "H+M")
-"""By whom a label is; its place is how it stands in files."""
+"""By whom a label is; files hold the index."""
 
 THRESHOLD_PX: Final = 11.0
 _OFF_M: Final = 0.012  # a joint that the fit moved further was wrong in its views
@@ -106,7 +107,7 @@ class Labels:
         frames: (N,) numbers.
         points_m: (N, 2, 21, 3) in the world; NaN where there is none.
         covariance_m2: (N, 2, 21, 3, 3).
-        source: (N, 2, 21) place in `SOURCES`.
+        source: (N, 2, 21) index in `SOURCES`.
         views: (N, 2, 21) how many views agree.
         residual_px: (N, 2, 21) root mean square over them.
         seen: (N, C, 2, 21) which views agree.
@@ -147,10 +148,10 @@ def load_labels(path: Path) -> Labels:
         with np.load(path) as file:
             return Labels(**{name: file[name] for name in Labels.__dataclass_fields__})
     except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"{path} is damaged ({error}): delete it, and sonjit annotate auto makes it again") from None
+        raise InputError(f"{path} is damaged ({error}): delete it, and run sonjit annotate auto again") from None
 
 
-def triangulate_seen(rig: CameraRig, seen: SeenChunk) -> Triangulation:
+def triangulate_detections(rig: CameraRig, seen: ChunkDetections) -> Triangulation:
     """Joints (N, 2, 21) that the views agree on."""
     pixels = np.moveaxis(seen.points_px, 1, 0).astype(np.float64)
     confidence = np.moveaxis(seen.confidence, 1, 0).astype(np.float64)
@@ -159,21 +160,21 @@ def triangulate_seen(rig: CameraRig, seen: SeenChunk) -> Triangulation:
 
 def label_chunk(
     rig: CameraRig,
-    seen: SeenChunk,
+    seen: ChunkDetections,
     lengths_m: NDArray[np.float64],
     offsets: Offsets | None,
     marks: Sequence[Sequence[Mark]],
     fps: float,
 ) -> Labels:
-    """Labels of some frame sets.
+    """Labels of consecutive frame sets.
 
     Args:
         rig: C cameras.
-        seen: by them.
+        seen: their detections.
         lengths_m: (2, 20) bones of the person.
-        offsets: from the detector's joints to people's; None leaves them.
+        offsets: from the detector's joints to people's; None for none.
         marks: of each frame set, all annotators'.
-        fps: frame sets a second, by their numbers.
+        fps: frames per second of the recordings.
     """
     people = [human_joints(rig, own) for own in marks]
     found = _unswapped(rig, seen, people)
@@ -209,14 +210,14 @@ def label_chunk(
     )  # fmt: skip
 
 
-def _unswapped(rig: CameraRig, seen: SeenChunk, people: Sequence[Triangulation]) -> Triangulation:
-    """What the views agree on, with hands exchanged where people's joints close by say so."""
-    found = triangulate_seen(rig, seen)
+def _unswapped(rig: CameraRig, seen: ChunkDetections, people: Sequence[Triangulation]) -> Triangulation:
+    """What the views agree on, with hands exchanged where people's joints close by show it."""
+    found = triangulate_detections(rig, seen)
     points = found.points_m.copy()
     for row, human in enumerate(people):
         points[row][human.ok] = human.points_m[human.ok]
     rows = swapped_frame_sets(seen.frames, points, np.array([bool(human.ok.any()) for human in people]))
-    return triangulate_seen(rig, seen.exchanged(rows)) if rows.any() else found
+    return triangulate_detections(rig, seen.exchanged(rows)) if rows.any() else found
 
 
 def _corrected(offsets: Offsets, points_m: NDArray[np.float64], side: int) -> NDArray[np.float64]:
@@ -231,7 +232,7 @@ def _is_sure(
     observed_m: NDArray[np.float64],
     lengths_m: NDArray[np.float64],
 ) -> NDArray[np.bool_]:
-    """(N, 21) joints that are known well, were not torn away from what the views show, and keep their bones."""
+    """(N, 21) joints that are certain, near to what the views show, and keep their bones' lengths."""
     spread = np.sqrt(np.trace(covariance_m2, axis1=-2, axis2=-1))
     moved = np.linalg.norm(points_m - observed_m, axis=-1)
     sure = (spread < _SPREAD_M) & (moved < _OFF_M)
@@ -241,3 +242,51 @@ def _is_sure(
         for bone in range(len(FITTED_BONES)):
             sure[:, FITTED_BONES[bone, end]] &= ~bad[:, bone]
     return np.asarray(sure, np.bool_)
+
+
+def marks_of_labels(rig: CameraRig, labels: Labels, version: str) -> list[Mark]:
+    """A mark for each label and view in whose image it lies: seen where the view is an inlier, else occluded.
+
+    Args:
+        rig: the cameras of `labels.seen`.
+        labels: in space.
+        version: of the run, part of the marks' ids.
+    """
+    marks: list[Mark] = []
+    pixels = rig.project(labels.points_m)  # (C, N, 2, 21, 2)
+    for view, camera in enumerate(rig):
+        inside = camera.inside(np.nan_to_num(pixels[view], nan=-1.0))
+        for row, side, joint in np.argwhere(inside).tolist():
+            frame, place = int(labels.frames[row]), PER_HAND * side + joint
+            x, y = pixels[view, row, side, joint].tolist()
+            state = "seen" if labels.seen[row, view, side, joint] else "occluded"
+            name = f"{version}-{frame}-{view}-{place}"
+            marks.append(Mark(name, frame, camera.name, place, MACHINE, state, round(x, 2), round(y, 2), "M"))
+    return marks
+
+
+Detect = Callable[["NDArray[np.uint8]"], "Sequence[Hand]"]
+"""An image (H, W, 3) to its hands, such as the `detect` of a detector of stills."""
+
+
+def prelabel(detect: Detect, rgb: NDArray[np.uint8], frame: int, view: str) -> list[Mark]:
+    """Marks of the right and the left hand with the highest scores in one image.
+
+    Args:
+        detect: finds hands.
+        rgb: (H, W, 3) the image.
+        frame: number of the frame set.
+        view: the camera's name.
+
+    Returns:
+        21 or 42 marks, fewer where keypoints lie outside the image; none where no hand is found.
+    """
+    height, width = rgb.shape[:2]
+    hands = sorted(detect(rgb), key=lambda hand: hand.score)
+    marks: list[Mark] = []
+    for side, hand in {hand.handedness: hand for hand in hands}.items():
+        first = PER_HAND * SIDES.index(side)
+        for k, (x, y) in enumerate(np.asarray(hand.keypoints, np.float64)[:, :2].tolist()):
+            if 0 <= x <= width and 0 <= y <= height:
+                marks.append(Mark(uuid4().hex, frame, view, first + k, MACHINE, "seen", x, y, "M"))
+    return marks

@@ -1,17 +1,15 @@
-"""What people marked, as a detector learns from it: joints in space, and every view's image with all of them.
+"""Learning from what people marked: a training set of all views, and offsets from a detector's joints to people's.
 
-What a detector marks beside what people mark: a place of its own for each joint, learned from frames that have both.
-
-A network was taught by other people's labels; its wrist may lie a centimetre from one's own. An offset is constant in
-axes that go with the hand: those of the palm, and beyond the knuckles those of the bone that leads to the joint. With
-more labelled frames, how it changes as the fingers bend is learned too.
+A network was trained on other people's labels; its wrist may lie a centimetre from one's own. An offset is constant in
+axes that move with the hand: those of the palm, and beyond the knuckles those of the bone that leads to the joint. With
+more labelled frames, its change with the bend of the fingers is learned too.
 """
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final, TypedDict
 
 import numpy as np
 
@@ -33,7 +31,34 @@ if TYPE_CHECKING:
     from sonjit.multiview.cameras.rig import CameraRig
     from sonjit.multiview.triangulation.triangulation import Triangulation
 
-_ROOM: float = 0.05  # of a hand beyond its keypoints, in COCO's box
+_ROOM: Final = 0.05  # of a hand beyond its keypoints, in COCO's box
+
+
+class CocoCategory(TypedDict):
+    """A category in COCO's JSON."""
+
+    id: int
+    name: str
+    keypoints: list[str]
+    skeleton: list[list[int]]
+
+
+class CocoHand(TypedDict):
+    """An annotation of a hand in COCO's JSON; `bbox` is x, y, width, height."""
+
+    id: int
+    image_id: int
+    category_id: int
+    bbox: list[float]
+    area: float
+    iscrowd: int
+    num_keypoints: int
+    keypoints: list[float]
+
+
+class _OffsetsRecord(TypedDict):
+    values_m: list[list[list[list[float]]]]
+    frames: list[list[int]]
 
 
 def human_frames(project: Project) -> tuple[int, ...]:
@@ -42,13 +67,13 @@ def human_frames(project: Project) -> tuple[int, ...]:
 
 
 def human_joints(rig: CameraRig, marks: Sequence[Mark]) -> Triangulation:
-    """Joints (2, 21) that people marked at one frame set: the medians of their marks, in space."""
+    """Joints (2, 21) that people marked in one frame set: the medians of their marks, triangulated."""
     table = table_of_marks(rig, [mark for mark in marks if mark.annotator != MACHINE])
     pixels = table.points_px.reshape(len(rig), 2, 21, 2)
     return triangulate(rig, pixels, table.valid.reshape(len(rig), 2, 21), table.weights.reshape(len(rig), 2, 21))
 
 
-def write_lessons(
+def write_training_set(
     project: Project,
     frames: Sequence[int],
     out: Path,
@@ -56,24 +81,24 @@ def write_lessons(
     *,
     as_right: bool = False,
 ) -> Path:
-    """Write each view of the frame sets given with all joints known in space, as recipes of `sonjit train` read COCO.
+    """Write every view of some frame sets with all joints known in space, as COCO for the recipes of `sonjit train`.
 
     Args:
         project: whose marks count.
         frames: frame sets that people marked.
         out: folder for `coco.json` and `images`.
         advance: called after each frame set.
-        as_right: left hands alone, in mirrored images, and right ones alone: what is learned is to find the right
-            hand where two lie over each other.
+        as_right: each hand in an image of its own, left ones mirrored, so that the network learns to find the right
+            hand where two overlap.
 
     Returns:
         The file of annotations.
 
     Raises:
-        InputError: no joint is known at any of the frame sets.
+        InputError: no joint is known in any of the frame sets.
     """
-    images: list[dict[str, Any]] = []
-    annotations: list[dict[str, Any]] = []
+    images: list[dict[str, int | str]] = []
+    annotations: list[CocoHand] = []
     for frame in frames:
         joints = human_joints(project.rig, project.store.marks(frame)).points_m
         for camera in project.rig:
@@ -103,12 +128,12 @@ def write_lessons(
     return file
 
 
-def mirrored_points(points_px: NDArray[np.float64], width: int) -> NDArray[np.float64]:
-    """Points (..., 2) of an image so many pixels wide where they lie in the mirrored one."""
+def mirrored_points(points_px: NDArray[np.floating], width: int) -> NDArray[np.floating]:
+    """Points (..., 2) of an image `width` pixels wide, in the mirrored image."""
     return np.stack([width - points_px[..., 0], points_px[..., 1]], -1)
 
 
-def coco_category(number: int, name: str) -> dict[str, Any]:
+def coco_category(number: int, name: str) -> CocoCategory:
     """A category of hands with MediaPipe's 21 keypoints."""
     skeleton = load_skeleton("hand_mediapipe21")
     bones = [[int(a) + 1, int(b) + 1] for a, b in skeleton.bones]
@@ -122,14 +147,14 @@ def coco_annotation(
     *,
     category: int = 1,
     flags: NDArray[np.int64] | None = None,
-) -> dict[str, Any]:
+) -> CocoHand:
     """A hand of keypoints (21, 2), NaN where unknown; flags (21,) as COCO's, by default 2 for all that are known."""
     known = np.asarray(np.isfinite(points_px).all(1), np.bool_)
     low, high = points_px[known].min(0), points_px[known].max(0)
     room = _ROOM * float((high - low).max())
     width, height = (high - low + 2 * room).tolist()
-    said = np.where(known, 2 if flags is None else flags, 0)
-    rows = np.concatenate([np.where(known[:, None], points_px, 0), said[:, None]], 1)
+    visibility = np.where(known, 2 if flags is None else flags, 0)
+    rows = np.concatenate([np.where(known[:, None], points_px, 0), visibility[:, None]], 1)
     return {
         "id": number,
         "image_id": image,
@@ -142,10 +167,10 @@ def coco_annotation(
     }
 
 
-_BENT: Final = tuple(k for k in range(1, 21) if k % 4 in (1, 2, 3) and k != 1)  # joints that bend before another
+_BENT: Final = tuple(k for k in range(1, 21) if k % 4 in (1, 2, 3) and k != 1)  # joints that bend and have one beyond
 _FEWEST: Final = 5
-_STIFF: Final = 4.0  # how many frames it takes to believe that an offset changes with the bends
-_OFF_M: Final = 0.04  # of the two, beyond which it is no offset but another hand
+_STIFF: Final = 4.0  # regularisation of an offset's change with the bends, in frames
+_OFF_M: Final = 0.04  # beyond which it is not an offset but another hand
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,14 +179,14 @@ class Offsets:
 
     Attributes:
         values_m: (2, 21, 1 + B, 3) for the right and the left hand: constant, then along each of B bends.
-        frames: (2, 21) how many taught each.
+        frames: (2, 21) how many each was fitted to.
     """
 
     values_m: NDArray[np.float64]
     frames: NDArray[np.int64]
 
     def correct(self, points_m: NDArray[np.float64], side: int) -> NDArray[np.float64]:
-        """Joints (N, 21, 3) of one side as people would mark them; NaN stays where a joint or its axes are unknown."""
+        """Joints (N, 21, 3) of one side as people would mark them; NaN where a joint or its axes are unknown."""
         axes, bends = joint_axes(points_m), _features(points_m)
         moved = np.einsum("nb,kbi->nki", bends, self.values_m[side])
         return points_m + (axes @ moved[..., None])[..., 0]
@@ -176,21 +201,21 @@ def load_offsets(path: Path) -> Offsets:
     """Read what `Offsets.save` wrote.
 
     Raises:
-        InputError: it is missing, damaged or something else.
+        InputError: it is missing, damaged or not such a file.
     """
     try:
-        record: Any = json.loads(path.read_text("utf-8"))
+        record: _OffsetsRecord = json.loads(path.read_text("utf-8"))
         values = np.array(record["values_m"], np.float64).reshape(2, 21, 1 + len(_BENT), 3)
         return Offsets(values, np.array(record["frames"], np.int64).reshape(2, 21))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path} holds no offsets ({error}): sonjit annotate train writes it") from None
 
 
-def learn_offsets(machine_m: NDArray[np.float64], human_m: NDArray[np.float64]) -> Offsets:
-    """Offsets from the machine's joints to people's.
+def fit_offsets(machine_m: NDArray[np.float64], human_m: NDArray[np.float64]) -> Offsets:
+    """Fit offsets from the machine's joints to people's.
 
     Args:
-        machine_m: (N, 2, 21, 3) what was triangulated from a detector; NaN where unknown.
+        machine_m: (N, 2, 21, 3) triangulated from a detector; NaN where unknown.
         human_m: (N, 2, 21, 3) of the same frame sets, likewise.
 
     Raises:
@@ -217,7 +242,7 @@ def learn_offsets(machine_m: NDArray[np.float64], human_m: NDArray[np.float64]) 
 
 
 def _robust(bends: NDArray[np.float64], local: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(1 + B, 3) least squares that lean to a constant; frames that lie far off count less."""
+    """(1 + B, 3) regularised least squares; frames that lie far off count less."""
     ridge = np.diag([1e-6, *[_STIFF] * (bends.shape[1] - 1)])
     weights, solved = np.ones(len(bends)), np.zeros((bends.shape[1], 3))
     for _ in range(8):
@@ -230,7 +255,7 @@ def _robust(bends: NDArray[np.float64], local: NDArray[np.float64]) -> NDArray[n
 
 
 def joint_axes(points_m: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(N, 21, 3, 3) columns that go with each joint of hands (N, 21, 3)."""
+    """(N, 21, 3, 3) columns that move with each joint of hands (N, 21, 3)."""
     wrist, index, middle, little = (points_m[:, k] for k in (0, 5, 9, 17))
     across, along = _unit(little - index), middle - wrist
     out = _unit(np.cross(across, along))

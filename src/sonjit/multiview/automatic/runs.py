@@ -1,7 +1,4 @@
-"""What runs of the automatic annotator left in a project: labels, and what is learned from people beside them.
-
-Networks that a project's people teach, in folders that `sonjit annotate auto --network` takes.
-"""
+"""What runs of the automatic annotator leave in a project: labels, offsets, and networks trained on people's marks."""
 
 from __future__ import annotations
 
@@ -9,15 +6,15 @@ import hashlib
 import json
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from sonjit.errors import InputError
-from sonjit.multiview.automatic.labels import Labels, load_labels, triangulate_seen
-from sonjit.multiview.automatic.learning import human_frames, human_joints, learn_offsets, write_lessons
-from sonjit.multiview.automatic.second_look import HAND_NETWORK
-from sonjit.multiview.automatic.views_run import LookSettings, SeenChunk, load_seen
+from sonjit.multiview.automatic.detection import ChunkDetections, DetectionSettings, load_detections
+from sonjit.multiview.automatic.labels import Labels, load_labels, triangulate_detections
+from sonjit.multiview.automatic.learning import fit_offsets, human_frames, human_joints, write_training_set
+from sonjit.multiview.automatic.second_pass import HAND_NETWORK
 from sonjit.training.recipes import TrainingRequest, no_progress, run_recipe
 
 if TYPE_CHECKING:
@@ -33,9 +30,11 @@ FOLDER: Final = "auto"
 OFFSETS: Final = "offsets.json"
 CURRENT: Final = "current.json"
 
+SETTINGS: Final = "settings.json"
 
-def learn(project: Project) -> Offsets:
-    """Learn what lies between the machine's joints and people's, from frame sets that have both; writes it.
+
+def fit_project_offsets(project: Project) -> Offsets:
+    """Fit the offsets from the machine's joints to people's, from frame sets that have both, and write them.
 
     Raises:
         InputError: the machine has not run, or people marked too little.
@@ -43,13 +42,13 @@ def learn(project: Project) -> Offsets:
     folder = current_run(project)
     human = human_frames(project)
     rows: list[tuple[NDArray[np.float64], NDArray[np.float64]]] = []
-    look_as = _read_look(folder)
-    rig = project.rig.subset(look_as.views)
-    for seen in _all_seen(folder):
+    detection = _read_settings(folder)
+    rig = project.rig.subset(detection.views)
+    for seen in _all_detections(folder):
         place = {int(frame): row for row, frame in enumerate(seen.frames)}
         own = [frame for frame in human if frame in place]
         if own:
-            machine = triangulate_seen(rig, seen).points_m
+            machine = triangulate_detections(rig, seen).points_m
             rows += [
                 (machine[place[frame]], human_joints(project.rig, project.store.marks(frame)).points_m) for frame in own
             ]
@@ -57,23 +56,23 @@ def learn(project: Project) -> Offsets:
         raise InputError(
             f"{project.folder}: no frame set has joints by people; open the page and mark some in two views"
         )
-    offsets = learn_offsets(np.stack([one for one, _ in rows]), np.stack([other for _, other in rows]))
+    offsets = fit_offsets(np.stack([one for one, _ in rows]), np.stack([other for _, other in rows]))
     offsets.save(folder / OFFSETS)
     return offsets
 
 
-def run_name(look_as: LookSettings) -> str:
-    """Names a way of looking, wherever the project lies; a network by its own bytes."""
-    said = asdict(replace(look_as, project=""))
-    if look_as.network:
-        path = Path(look_as.network)
+def run_name(detection: DetectionSettings) -> str:
+    """The folder's name for detection settings, wherever the project lies; a network counts by its bytes."""
+    fields = asdict(replace(detection, project=""))
+    if detection.network:
+        path = Path(detection.network)
         path = path / "weights.safetensors" if path.is_dir() else path
         if not path.is_file():
             raise InputError(
-                f"--network {look_as.network}: no weights there; sonjit annotate train --network makes them"
+                f"--network {detection.network}: no weights there; sonjit annotate train --network writes them"
             )
-        said["network"] = hashlib.sha256(path.read_bytes()).hexdigest()
-    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:12]
+        fields["network"] = hashlib.sha256(path.read_bytes()).hexdigest()
+    return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def current_run(project: Project) -> Path:
@@ -87,7 +86,7 @@ def current_run(project: Project) -> Path:
         return project.folder / FOLDER / str(json.loads(file.read_text("utf-8"))["run"])
     except (OSError, ValueError, KeyError):
         raise InputError(
-            f"{project.folder} has no labels by machine: type sonjit annotate auto {project.folder}"
+            f"{project.folder} has no automatic labels: run sonjit annotate auto {project.folder}"
         ) from None
 
 
@@ -99,17 +98,17 @@ def read_labels(project: Project) -> Iterator[Labels]:
     """
     files = sorted((current_run(project) / "labels").glob("*.npz"))
     if not files:
-        raise InputError(f"{project.folder} has no labels by machine: type sonjit annotate auto {project.folder}")
+        raise InputError(f"{project.folder} has no automatic labels: run sonjit annotate auto {project.folder}")
     return (load_labels(file) for file in files)
 
 
-def _all_seen(folder: Path) -> Iterator[SeenChunk]:
-    return (load_seen(file) for file in sorted((folder / "seen").glob("*.npz")))
+def _all_detections(folder: Path) -> Iterator[ChunkDetections]:
+    return (load_detections(file) for file in sorted((folder / "seen").glob("*.npz")))
 
 
-def _read_look(folder: Path) -> LookSettings:
-    record: dict[str, Any] = json.loads((folder / "look.json").read_text("utf-8"))
-    return LookSettings(record["project"], tuple(record["views"]), record["model"], record["network"])
+def _read_settings(folder: Path) -> DetectionSettings:
+    record = json.loads((folder / SETTINGS).read_text("utf-8"))
+    return DetectionSettings(record["project"], tuple(record["views"]), record["model"], record["network"])
 
 
 _USUAL: Final[Mapping[str, Mapping[str, str]]] = {
@@ -119,7 +118,7 @@ _USUAL: Final[Mapping[str, Mapping[str, str]]] = {
     },
     "keypoint-detector": {"steps": "20000"},
 }  # fmt: skip
-"""What some hundred hands of one person need; what sees edges stays, which also halves the time."""
+"""Settings for some hundred hands of one person; the first layers stay frozen, which also halves the time."""
 
 
 def train_network(
@@ -130,29 +129,29 @@ def train_network(
     device: str = "cpu",
     progress: Progress = no_progress,
 ) -> tuple[Path, Mapping[str, object]]:
-    """Train a network on every view of the frame sets that people marked; goes on with a run that was stopped.
+    """Train a network on every view of the frame sets that people marked, or resume a run.
 
     Args:
         project: whose marks count.
-        recipe: `hand-full` goes on from the published hands, `keypoint-detector` begins anew.
+        recipe: `hand-full` fine-tunes the published model, `keypoint-detector` is trained from scratch.
         settings: of the recipe, as typed.
         device: of torch.
-        progress: told after each step.
+        progress: called after each step.
 
     Returns:
-        The run's folder, another one for other marks or settings; and what the recipe tells.
+        The run's folder, another one for other marks or settings; and the recipe's result.
 
     Raises:
         InputError: nobody marked a joint in two views, or a setting that the recipe does not have.
     """
     hands = recipe == HAND_NETWORK
-    lessons = project.folder / FOLDER / f"lessons-{recipe}"
-    data = write_lessons(project, human_frames(project), lessons, as_right=hands)
+    training_set = project.folder / FOLDER / f"training-set-{recipe}"
+    data = write_training_set(project, human_frames(project), training_set, as_right=hands)
     chosen = {**_USUAL[recipe], **settings}
-    said = json.dumps(chosen, sort_keys=True).encode()
-    folder = project.folder / FOLDER / f"{recipe}-{hashlib.sha256(data.read_bytes() + said).hexdigest()[:8]}"
+    options = json.dumps(chosen, sort_keys=True).encode()
+    folder = project.folder / FOLDER / f"{recipe}-{hashlib.sha256(data.read_bytes() + options).hexdigest()[:8]}"
     request = TrainingRequest(
-        recipe, folder, data=data, images=lessons / "images", device=device, settings=chosen,
+        recipe, folder, data=data, images=training_set / "images", device=device, settings=chosen,
         progress=progress, export="openvino" if hands else None,
     )  # fmt: skip
     return folder, run_recipe(request)

@@ -1,7 +1,7 @@
-"""What is held before the cameras to calibrate them: a ChArUco board, a checkerboard, or any body with ArUco markers.
+"""Calibration targets: a ChArUco board, a checkerboard, or any body with ArUco markers.
 
 A target's points have numbers, so that one view may see some of them. A flat target lies in z = 0: x right and y down
-as it is printed, z away from who reads it.
+as it is printed, z away from its reader.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _FORM = (
 
 
 @dataclass(frozen=True)
-class Board:
+class CalibrationBoard:
     """A flat board of squares.
 
     Attributes:
@@ -157,18 +157,18 @@ class MarkerBody:
         return np.array(ids), np.concatenate(pixels) + _HALF_PX
 
 
-Target = Board | MarkerBody
+CalibrationTarget = CalibrationBoard | MarkerBody
 _NOTHING: Found = np.zeros(0, np.intp), np.zeros((0, 2))
 
 
-def target_from_text(text: str) -> Target:
-    """A target from how the command line names it.
+def target_from_text(text: str) -> CalibrationTarget:
+    """A target as the command line names it.
 
     >>> target_from_text("charuco:8x6:30mm:22mm:4x4_50").points_m.shape
     (35, 3)
 
     Raises:
-        InputError: it is not in that form, or cannot be; see `_FORM`.
+        InputError: it is not in that form, or not possible; see `_FORM`.
     """
     if text.lower().endswith(".json"):
         return _body_from_json(Path(text))
@@ -178,9 +178,11 @@ def target_from_text(text: str) -> Target:
         raise InputError(f"board {text!r}: write {_FORM}")
     columns, rows = int(size[1]), int(size[2])
     if kind == "checkerboard":
-        return Board("checkerboard", columns + 1, rows + 1, _length(parts[1], text))
+        return CalibrationBoard("checkerboard", columns + 1, rows + 1, _length(parts[1], text))
     _dictionary(parts[3])
-    return Board("charuco", columns, rows, _length(parts[1], text), _length(parts[2], text), parts[3].upper())
+    return CalibrationBoard(
+        "charuco", columns, rows, _length(parts[1], text), _length(parts[2], text), parts[3].upper()
+    )
 
 
 def _length(text: str, whole: str) -> float:
@@ -188,7 +190,7 @@ def _length(text: str, whole: str) -> float:
     try:
         return float(found[1]) * METRES[found[2]] if found else float("nan")
     except ValueError:
-        raise InputError(f"board {whole!r}: {text!r} is no length such as 30mm") from None
+        raise InputError(f"board {whole!r}: {text!r} is not a length such as 30mm") from None
 
 
 def _body_from_json(path: Path) -> MarkerBody:
@@ -211,18 +213,18 @@ def _dictionary(name: str) -> Any:  # noqa: ANN401  # cv2.aruco.Dictionary
 
     number = getattr(cv2.aruco, f"DICT_{name.upper().removeprefix('DICT_')}", None)
     if number is None:
-        raise InputError(f"marker dictionary {name!r} is not known: one of OpenCV's, such as 4x4_50 or 5x5_100")
+        raise InputError(f"marker dictionary {name!r} is not known: give one of OpenCV's, such as 4x4_50 or 5x5_100")
     return cv2.aruco.getPredefinedDictionary(number)
 
 
-def _charuco(board: Board) -> Any:  # noqa: ANN401  # cv2.aruco.CharucoBoard
+def _charuco(board: CalibrationBoard) -> Any:  # noqa: ANN401  # cv2.aruco.CharucoBoard
     import cv2
 
     size = board.columns, board.rows
     return cv2.aruco.CharucoBoard(size, board.square_m, board.marker_m, _dictionary(board.dictionary))
 
 
-def _charuco_corners(board: Board, gray: NDArray[np.uint8]) -> Found:
+def _charuco_corners(board: CalibrationBoard, gray: NDArray[np.uint8]) -> Found:
     import cv2
 
     detector: Any = cv2.aruco.CharucoDetector(_charuco(board))
@@ -232,7 +234,7 @@ def _charuco_corners(board: Board, gray: NDArray[np.uint8]) -> Found:
     return np.ravel(ids).astype(np.intp), np.asarray(corners, np.float64).reshape(-1, 2) + _HALF_PX
 
 
-def _checkerboard_corners(board: Board, gray: NDArray[np.uint8]) -> Found:
+def _checkerboard_corners(board: CalibrationBoard, gray: NDArray[np.uint8]) -> Found:
     import cv2
 
     across, down = board.columns - 1, board.rows - 1

@@ -1,4 +1,4 @@
-"""Bundle adjustment: cameras and places of the target that together put its points nearest to where they were seen."""
+"""Bundle adjustment: the cameras and poses of the target that minimise the reprojection error of its points."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _ROBUST_PX = 1.0
 
 @dataclass(frozen=True, eq=False)
 class Bundle:
-    """What is adjusted, as arrays.
+    """The parameters, as arrays.
 
     Attributes:
         lenses: (C, 9) fx, fy, cx, cy, k1, k2, p1, p2, k3.
@@ -43,8 +43,8 @@ class Bundle:
 
 
 @dataclass(frozen=True, eq=False)
-class Observed:
-    """What was seen: for each of M points its camera and frame (M,), place in the target (M, 3), and pixel (M, 2)."""
+class Observations:
+    """Of each of M points its camera and frame (M,), place in the target (M, 3), and pixel (M, 2)."""
 
     camera: NDArray[np.intp]
     frame: NDArray[np.intp]
@@ -54,23 +54,23 @@ class Observed:
 
 def adjust(
     start: Bundle,
-    observed: Observed,
+    observed: Observations,
     *,
     free_lens: NDArray[np.bool_],
     robust_px: float = _ROBUST_PX,
     steps: int = 100,
 ) -> Bundle:
-    """The bundle of least robust (soft L1) error; the first camera's place is kept, so that the world stays.
+    """The bundle of least robust (soft L1) error; the first camera's pose is kept, so that the world stays.
 
     Args:
         start: near the solution.
-        observed: what was seen.
-        free_lens: (C, 9) which of each camera's numbers may change.
+        observed: the points.
+        free_lens: (C, 9) which of each camera's parameters may change.
         robust_px: beyond this an error counts by its size, not by its square.
         steps: at most.
 
     Raises:
-        JobError: the numbers ran away.
+        JobError: the parameters diverged.
     """
     cameras, frames = len(start.lenses), len(start.target_turns)
     of_cameras = np.zeros((cameras, _OF_CAMERA + _OF_POSE), np.bool_)
@@ -99,12 +99,12 @@ def adjust(
         if gain < _STILL:
             break
     if not np.isfinite(cost):
-        raise JobError("bundle adjustment failed: the cameras do not fit together; look for a wrong or swapped one")
+        raise JobError("bundle adjustment failed: the cameras do not fit together; check for a wrong or swapped one")
     return at
 
 
 def _robust(
-    bundle: Bundle, observed: Observed, robust_px: float
+    bundle: Bundle, observed: Observations, robust_px: float
 ) -> tuple[float, NDArray[np.float64], NDArray[np.float64]]:
     """The soft L1 cost, the weights (2 M,) of the squares that stand for it, and the errors (2 M,)."""
     errors = projected(bundle, observed) - observed.pixels
@@ -125,14 +125,16 @@ def _solved(normal: NDArray[np.float64], damping: float, downhill: NDArray[np.fl
     return np.asarray(cho_solve(factor, downhill, check_finite=False), np.float64)
 
 
-def projected(bundle: Bundle, observed: Observed) -> NDArray[np.float64]:
+def projected(bundle: Bundle, observed: Observations) -> NDArray[np.float64]:
     """(M, 2) pixels at which the bundle's cameras see what was seen."""
     _, _, seen = _placed(bundle, observed)
     lens = bundle.lenses[observed.camera]
     return distort(seen[:, :2] / seen[:, 2:], lens[:, 4:]) * lens[:, :2] + lens[:, 2:4]
 
 
-def _placed(bundle: Bundle, observed: Observed) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+def _placed(
+    bundle: Bundle, observed: Observations
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """(M, 3) each: turned with its target; then with its camera; then in the camera's frame."""
     turned = _times(bundle.target_turns[observed.frame], observed.points_m)
     in_camera = _times(bundle.camera_turns[observed.camera], turned + bundle.target_shifts[observed.frame])
@@ -158,7 +160,7 @@ def _moved(start: Bundle, whole: NDArray[np.float64]) -> Bundle:
     )
 
 
-def _columns(observed: Observed, cameras: int, free: NDArray[np.intp], count: int) -> NDArray[np.intp]:
+def _columns(observed: Observations, cameras: int, free: NDArray[np.intp], count: int) -> NDArray[np.intp]:
     """(M, 21) which free parameter each slope of an observation belongs to; -1 for one that is kept."""
     place = np.full(count, -1, np.intp)
     place[free] = np.arange(len(free))
@@ -168,7 +170,7 @@ def _columns(observed: Observed, cameras: int, free: NDArray[np.intp], count: in
     return place[np.concatenate([of_camera, of_target], 1)]
 
 
-def _slopes(bundle: Bundle, observed: Observed, columns: NDArray[np.intp], count: int) -> csr_matrix:
+def _slopes(bundle: Bundle, observed: Observations, columns: NDArray[np.intp], count: int) -> csr_matrix:
     """(2 M, count) how errors move with the free parameters."""
     with needed_for("calibrating cameras", "studio"):
         from scipy.sparse import csr_matrix

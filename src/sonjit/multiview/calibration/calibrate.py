@@ -1,4 +1,4 @@
-"""A rig from what its cameras saw of a target: lenses, places of the cameras, all adjusted together."""
+"""Calibration of a rig from sightings of a target: intrinsics and poses, refined together."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import numpy as np
 
 from sonjit.errors import JobError
 from sonjit.geometry.cameras import CalibratedCamera
-from sonjit.multiview.calibration.bundle import Bundle, Observed, adjust, projected
-from sonjit.multiview.calibration.lenses import (
+from sonjit.multiview.calibration.bundle import Bundle, Observations, adjust, projected
+from sonjit.multiview.calibration.initial_estimate import (
     LENS_TERMS,
     LensModel,
     Pair,
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from sonjit.multiview.calibration.board import Target
+    from sonjit.multiview.calibration.board import CalibrationTarget
     from sonjit.multiview.calibration.sightings import Sighting, Sightings
 
 _BAD_PX = 0.5
@@ -38,8 +38,8 @@ _BAD_TIMES = 2.0
 
 
 @dataclass(frozen=True, eq=False)
-class Calibration:
-    """A calibrated rig and what speaks for it.
+class RigCalibration:
+    """A calibrated rig and the evidence for it.
 
     Attributes:
         rig: in the first camera's frame, metres.
@@ -47,12 +47,12 @@ class Calibration:
         target_places: target to world, by frame.
         sightings: those that were used.
         errors_px: (n, 2) of each sighting, where the rig sees its points less where they were seen.
-        tree: the pairs of cameras that the first guess went along.
-        problems: what could not be read on the way, and what speaks against the rig; one line each.
+        tree: the pairs of cameras that the initial estimate went along.
+        problems: images that could not be read, and doubts about the rig; one line each.
     """
 
     rig: CameraRig
-    target: Target
+    target: CalibrationTarget
     target_places: Mapping[int, Place]
     sightings: tuple[Sighting, ...]
     errors_px: tuple[NDArray[np.float64], ...]
@@ -72,7 +72,7 @@ class Calibration:
         """Likewise for each frame set."""
         return {frame: rms_of([e for s, e in self._both() if s.frame == frame]) for frame in self.target_places}
 
-    def moved(self, R: NDArray[np.float64], t_m: NDArray[np.float64], scale: float = 1.0) -> Calibration:
+    def moved(self, R: NDArray[np.float64], t_m: NDArray[np.float64], scale: float = 1.0) -> RigCalibration:
         """The same in another world, x_new = scale R x_old + t_m; the target keeps its own axes but not its size."""
         places = {frame: (R @ turn, scale * R @ shift + t_m) for frame, (turn, shift) in self.target_places.items()}
         return replace(self, rig=self.rig.moved(R, t_m, scale), target_places=places)
@@ -89,23 +89,23 @@ def rms_of(errors_px: Sequence[NDArray[np.float64]]) -> float:
 
 
 def calibrate(
-    target: Target,
+    target: CalibrationTarget,
     sightings: Sightings,
     *,
     lens: LensModel = "usual",
     lenses: Mapping[str, CalibratedCamera] | None = None,
-) -> Calibration:
-    """A rig from sightings of a target that several cameras saw at the same frame sets.
+) -> RigCalibration:
+    """A rig from sightings of a target that several cameras saw in the same frame sets.
 
     Args:
         target: what was seen; its size gives the world its metres.
         sightings: by all cameras; a frame's number means the same frame set in each.
-        lens: which coefficients of the lenses to look for.
+        lens: which distortion coefficients to estimate.
         lenses: K and distortion by camera where they are known; they are kept then.
 
     Raises:
-        InputError: a camera saw the target too little, or never together with the others.
-        JobError: what was seen fits no rig; names the camera that fits least.
+        InputError: a camera saw the target in too few images, or never together with the others.
+        JobError: the sightings fit no rig.
     """
     names = list(sightings.sizes)
     known = lenses or {}
@@ -128,7 +128,7 @@ def calibrate(
     terms[:, [0, 1, 2, 3, *(4 + term for term in LENS_TERMS[lens])]] = True
     terms[[name in known for name in names]] = False
     frames = {frame: row for row, frame in enumerate(placed)}
-    observed = Observed(
+    observed = Observations(
         np.concatenate([np.full(len(one.points), names.index(one.view)) for one in used]),
         np.concatenate([np.full(len(one.points), frames[one.frame]) for one in used]),
         np.concatenate([target.points_m[one.points] for one in used]),
@@ -142,9 +142,9 @@ def calibrate(
     best = adjust(start, observed, free_lens=terms)
     errors = projected(best, observed) - observed.pixels
     if not np.isfinite(errors).all():
-        raise JobError("calibration failed: the cameras do not fit together; look for a wrong or swapped camera")
+        raise JobError("calibration failed: the cameras do not fit together; check for a wrong or swapped camera")
     ends = np.cumsum([len(one.points) for one in used])[:-1]
-    made = Calibration(
+    made = RigCalibration(
         CameraRig(RigCamera(name, *sightings.sizes[name], _camera(best, row)) for row, name in enumerate(names)),
         target,
         {frame: (best.target_turns[row], best.target_shifts[row]) for frame, row in frames.items()},
@@ -155,13 +155,13 @@ def calibrate(
     return replace(made, problems=(*sightings.problems, *_doubts(made)))
 
 
-def _doubts(made: Calibration) -> list[str]:
-    """What speaks against a calibration, one line each."""
+def _doubts(made: RigCalibration) -> list[str]:
+    """Reasons to doubt a calibration, one line each."""
     names, views = made.rig.names, made.rms_by_view()
     usual = float(np.nanmedian(list(views.values())))
     return [
         *(
-            f"cameras {names[pair.first]} and {names[pair.second]} hang together by {pair.frames} frame sets that two "
+            f"cameras {names[pair.first]} and {names[pair.second]} are linked by {pair.frames} frame sets that two "
             "solutions explain alike: show them the board nearer and tilted more"
             for pair in made.tree
             if pair.is_unsure
@@ -175,7 +175,7 @@ def _doubts(made: Calibration) -> list[str]:
 
 
 def _target_places(
-    target: Target,
+    target: CalibrationTarget,
     sightings: Sightings,
     names: list[str],
     cameras: list[CalibratedCamera],
@@ -200,7 +200,7 @@ def _target_places(
 
 
 def _misfit(
-    target: Target,
+    target: CalibrationTarget,
     seen: list[Sighting],
     names: list[str],
     cameras: list[CalibratedCamera],

@@ -1,9 +1,7 @@
 """Which cameras do not fit the others, and why: swapped, mirrored, resized, late, moved, or of another lens.
 
 Two views of the same points must agree along their epipolar lines. The cameras of the largest group that agrees are
-believed; each of the others is asked which single mistake would explain what it sees.
-
-Single mistakes that would explain why one camera does not see what the others say it should.
+trusted; for each of the others, the single mistake is found that would explain its pixels.
 """
 
 from __future__ import annotations
@@ -14,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sonjit.errors import InputError
-from sonjit.multiview.calibration.lenses import angle_between, target_poses
+from sonjit.multiview.calibration.initial_estimate import angle_between, target_poses
 from sonjit.multiview.triangulation.triangulation import triangulate
 
 if TYPE_CHECKING:
@@ -22,7 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from sonjit.multiview.calibration.lenses import TargetPose
+    from sonjit.multiview.calibration.initial_estimate import TargetPose
     from sonjit.multiview.cameras.rig import CameraRig, RigCamera
 
 _MOST_POINTS = 400
@@ -31,18 +29,18 @@ _AGREEING_SHARE = 0.6
 
 
 @dataclass(frozen=True)
-class Finding:
+class CameraFault:
     """What is wrong with a camera.
 
     Attributes:
         camera: its name.
-        kind: swapped, duplicate, mirrored, turned, resized, late, moved, lens, silent, or unknown.
-        says: one line for people.
+        kind: swapped, duplicate, mirrored, turned, resized, late, moved, lens, unchecked, or unknown.
+        message: one line.
     """
 
     camera: str
     kind: str
-    says: str
+    message: str
 
 
 @dataclass(frozen=True)
@@ -51,11 +49,11 @@ class Consistency:
 
     Attributes:
         good: names of those that agree.
-        findings: what is wrong with the others.
+        faults: what is wrong with the others.
     """
 
     good: tuple[str, ...]
-    findings: tuple[Finding, ...]
+    faults: tuple[CameraFault, ...]
 
     def refuse(self) -> None:
         """Raise an InputError that names what is wrong, where something is.
@@ -63,8 +61,8 @@ class Consistency:
         Raises:
             InputError: as it says.
         """
-        if self.findings:
-            raise InputError("; ".join(finding.says for finding in self.findings))
+        if self.faults:
+            raise InputError("; ".join(fault.message for fault in self.faults))
 
 
 def check_views(
@@ -78,12 +76,12 @@ def check_views(
 
     Args:
         rig: C cameras.
-        points_px: (C, N, 2), or (C, F, J, 2) over F frame sets, which lets a late camera be told from a wrong one.
+        points_px: (C, N, 2), or (C, F, J, 2) over F frame sets, which separates a late camera from a wrong one.
         valid: (C, N) or (C, F, J) which are known; by default those that are finite.
-        threshold_px: how far the views of one point may be apart.
+        threshold_px: how far apart the views of one point may be.
 
     Raises:
-        InputError: the arrays do not fit to the rig, or no two cameras agree.
+        InputError: the arrays do not fit the rig, or no two cameras agree.
     """
     pixels = np.asarray(points_px, np.float64)
     if pixels.ndim not in (3, 4) or len(pixels) != len(rig) or pixels.shape[-1] != 2:
@@ -101,7 +99,7 @@ def check_views(
     if len(good) < 2:
         raise InputError(
             f"no two of the cameras {', '.join(rig.names)} agree within {threshold_px:g} px: the images are of "
-            "another rig, of other frame sets, or their names are exchanged"
+            "another rig, of other frame sets, or their names are swapped"
         )
     rest = [row for row in range(len(rig)) if row not in good]
     points = triangulate(
@@ -110,7 +108,7 @@ def check_views(
     evidence = Evidence(rig, pixels, points, frozenset(int(row) for row in rest), threshold_px)
     return Consistency(
         tuple(rig.names[row] for row in good),
-        tuple(Finding(rig.names[row], *explain(evidence, row)) for row in rest),
+        tuple(CameraFault(rig.names[row], *diagnose(evidence, row)) for row in rest),
     )
 
 
@@ -135,14 +133,14 @@ _SHIFTS = sorted({*range(-10, 11)} - {0}, key=abs)
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """What is known of a rig's points.
+    """A rig's points, in pixels and in space.
 
     Attributes:
         rig: C cameras.
-        pixels: (C, ..., 2) what each sees, NaN without.
-        points_m: (..., 3) what the cameras that agree say, NaN without.
-        bad: places of the cameras that do not agree.
-        threshold_px: how far a view may be off.
+        pixels: (C, ..., 2) of each camera, NaN without.
+        points_m: (..., 3) triangulated from the cameras that agree, NaN without.
+        bad: rows of the cameras that do not agree.
+        threshold_px: reprojection error, at most.
     """
 
     rig: CameraRig
@@ -162,23 +160,23 @@ class Evidence:
         return self.off_px(pixels, view) < self.threshold_px
 
 
-def explain(evidence: Evidence, row: int) -> tuple[str, str]:
-    """The kind of mistake and one line about it; the first that explains what a camera sees."""
+def diagnose(evidence: Evidence, row: int) -> tuple[str, str]:
+    """The kind of mistake and one line about it; the first that explains a camera's pixels."""
     view = evidence.rig.cameras[row]
     known = np.isfinite(evidence.pixels[row]).all(-1) & np.isfinite(evidence.points_m).all(-1)
     if known.sum() < _FEWEST_POINTS:
-        return "silent", f"camera {view.name!r} shares {known.sum()} points with the others: too few to check it"
-    return next(_explanations(evidence, row, known))
+        return "unchecked", f"camera {view.name!r} shares {known.sum()} points with the others: too few to check it"
+    return next(_diagnoses(evidence, row, known))
 
 
-def _explanations(evidence: Evidence, row: int, known: NDArray[np.bool_]) -> Iterator[tuple[str, str]]:
+def _diagnoses(evidence: Evidence, row: int, known: NDArray[np.bool_]) -> Iterator[tuple[str, str]]:
     rig, own = evidence.rig, evidence.pixels[row]
     view = rig.cameras[row]
     named = f"camera {view.name!r}"
     for other, there in enumerate(rig.cameras):
         if other != row and evidence.fits(own, there):
             if other in evidence.bad and evidence.fits(evidence.pixels[other], view):
-                yield "swapped", f"cameras {view.name!r} and {there.name!r} are exchanged: swap their names or images"
+                yield "swapped", f"cameras {view.name!r} and {there.name!r} are swapped: exchange their names or images"
             yield (
                 "duplicate",
                 f"{named} shows what {there.name!r} should see: its images or calibration are the other's",
@@ -189,7 +187,7 @@ def _explanations(evidence: Evidence, row: int, known: NDArray[np.bool_]) -> Ite
             yield "late", f"{named} is {abs(late)} frames {'late' if late > 0 else 'early'}: synchronise the views"
     x, y = own[..., 0], own[..., 1]
     width, height = view.width, view.height
-    for kind, turned, says in (
+    for kind, turned, message in (
         ("mirrored", (width - x, y), "its images are mirrored"),
         ("mirrored", (x, height - y), "its images are upside down and mirrored"),
         ("turned", (width - x, height - y), "its images are turned by 180 degrees"),
@@ -197,7 +195,7 @@ def _explanations(evidence: Evidence, row: int, known: NDArray[np.bool_]) -> Ite
         ("turned", (width - y, x), "its images are turned by 90 degrees, counter-clockwise"),
     ):
         if evidence.fits(np.stack(turned, -1), view):
-            yield kind, f"{named}: {says}"
+            yield kind, f"{named}: {message}"
     there = view.project(evidence.points_m)
     scale = _scale(own, there)
     if evidence.fits(own * scale, view):
@@ -214,7 +212,7 @@ def _explanations(evidence: Evidence, row: int, known: NDArray[np.bool_]) -> Ite
             yield "moved", f"{named} was moved by {shift:.0f} mm and turned by {turn:.1f} degrees since its calibration"
     yield (
         "unknown",
-        f"{named} does not see what the others say it should, for no single mistake: leave it out",
+        f"{named} contradicts the others, and no single mistake explains it: leave it out",
     )
 
 

@@ -1,4 +1,4 @@
-"""A page about a calibration: how far off every camera and frame set is, where in the image, and the worst images."""
+"""The page about a calibration: errors of every camera and frame set, where in the image, and the worst images."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from sonjit.documents.document import Heading, Plot, Table, Text, html_from, save_files
 from sonjit.documents.plots import arrows_svg, heat_map_svg
 from sonjit.media.annotated.images import encode_image
-from sonjit.multiview.calibration.ambiguity import two_solutions
+from sonjit.multiview.calibration.ambiguity import planar_ambiguity
 from sonjit.multiview.calibration.calibrate import rms_of
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sonjit.documents.document import Block
-    from sonjit.multiview.calibration.calibrate import Calibration
+    from sonjit.multiview.calibration.calibrate import RigCalibration
     from sonjit.multiview.calibration.sightings import Sighting
 
 _ARROWS = 300
@@ -27,7 +27,7 @@ _WORST = 6
 _LENGTHENED = 60
 
 
-def reprojection_line(calibration: Calibration) -> str:
+def reprojection_line(calibration: RigCalibration) -> str:
     """One line of the whole, beside what InterHand2.6M's rigs reached."""
     views = calibration.rms_by_view()
     worst = max(views, key=lambda name: np.nan_to_num(views[name], nan=np.inf))
@@ -40,7 +40,7 @@ def reprojection_line(calibration: Calibration) -> str:
 
 
 def save_report(
-    calibration: Calibration,
+    calibration: RigCalibration,
     path: Path,
     *,
     warnings: Sequence[str] = (),
@@ -52,16 +52,16 @@ def save_report(
         calibration: what it is about.
         path: file to write.
         warnings: what else was found, one line each.
-        image: gives (H, W, 3) of a camera's frame set, for the worst ones; None where there is none.
+        image: gives (H, W, 3) of a camera's frame, for the worst ones; None where there is none.
     """
     save_files(path.parent, {path.name: html_from("Calibration", list(_blocks(calibration, warnings, image)))})
 
 
 def _blocks(
-    calibration: Calibration, warnings: Sequence[str], image: Callable[[str, int], NDArray[np.uint8] | None]
+    calibration: RigCalibration, warnings: Sequence[str], image: Callable[[str, int], NDArray[np.uint8] | None]
 ) -> Iterator[Block]:
     yield Text(reprojection_line(calibration))
-    if calibration.target.is_flat and str(found := two_solutions(calibration)):
+    if calibration.target.is_flat and str(found := planar_ambiguity(calibration)):
         yield Text(str(found), strong=found.is_mirrored or found.is_open)
     yield from (Text(line, strong=True) for line in (*warnings, *calibration.problems))
     yield Heading("Cameras")
@@ -82,7 +82,7 @@ def _blocks(
         yield _worst(calibration, one, errors, image(one.view, one.frame))
 
 
-def _table(calibration: Calibration) -> Table:
+def _table(calibration: RigCalibration) -> Table:
     rows: list[tuple[str, ...]] = []
     for view in calibration.rig:
         own = [e for s, e in zip(calibration.sightings, calibration.errors_px, strict=True) if s.view == view.name]
@@ -105,7 +105,7 @@ def _table(calibration: Calibration) -> Table:
     return Table(headings, tuple(rows))
 
 
-def _heat_map(calibration: Calibration) -> Plot:
+def _heat_map(calibration: RigCalibration) -> Plot:
     names, frames = calibration.rig.names, sorted(calibration.target_places)
     rows = {name: row for row, name in enumerate(names)}
     columns = {frame: column for column, frame in enumerate(frames)}
@@ -118,7 +118,7 @@ def _heat_map(calibration: Calibration) -> Plot:
     return Plot("errors", heat_map_svg(names, cells, len(frames), title), title)
 
 
-def _arrows(calibration: Calibration, name: str) -> Iterator[Plot]:
+def _arrows(calibration: RigCalibration, name: str) -> Iterator[Plot]:
     view = calibration.rig[name]
     both = [(s, e) for s, e in zip(calibration.sightings, calibration.errors_px, strict=True) if s.view == name]
     if both:
@@ -129,7 +129,9 @@ def _arrows(calibration: Calibration, name: str) -> Iterator[Plot]:
         yield Plot(f"arrows-{name}", svg, name, captioned=True)
 
 
-def _worst(calibration: Calibration, one: Sighting, errors: NDArray[np.float64], rgb: NDArray[np.uint8] | None) -> Plot:
+def _worst(
+    calibration: RigCalibration, one: Sighting, errors: NDArray[np.float64], rgb: NDArray[np.uint8] | None
+) -> Plot:
     import cv2
 
     view, jpeg = calibration.rig[one.view], None

@@ -1,4 +1,4 @@
-"""Where a target was seen: by which camera, in which frame, at which pixels; read from images and videos."""
+"""Sightings of a target in images and videos: by which camera, in which frame set, at which pixels."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import numpy as np
 
 from sonjit.errors import InputError
 from sonjit.media import open_source
-from sonjit.multiview.annotation.views import frame_numbers
+from sonjit.multiview.cameras.views import frame_numbers
 
 if TYPE_CHECKING:
     import os
 
     from numpy.typing import NDArray
 
-    from sonjit.multiview.calibration.board import Target
+    from sonjit.multiview.calibration.board import CalibrationTarget
 
 _FEWEST = 6
 
@@ -41,7 +41,7 @@ class Sighting:
 
 @dataclass(frozen=True, eq=False)
 class Sightings:
-    """All that was seen of a target.
+    """All sightings of a target.
 
     Attributes:
         found: in the order in which they were read.
@@ -59,19 +59,19 @@ class Sightings:
 
 
 def find_target(
-    target: Target,
+    target: CalibrationTarget,
     views: Mapping[str, str | os.PathLike[str]],
     *,
     every: int = 1,
     frame_of: Callable[[str, int], int | None] | None = None,
     advance: Callable[[], None] = lambda: None,
 ) -> Sightings:
-    """Look for a target in every camera's images.
+    """Detect a target in every camera's images.
 
     Args:
-        target: what to look for.
+        target: the board or body.
         views: an image, folder, glob or video by each camera's name; images of one number are of one frame set.
-        every: look at every so-manyth frame set.
+        every: use every Nth frame set.
         frame_of: the frame set of a view's image, as `Sync.frame_of`; None leaves it out. By default its number.
         advance: called after each image.
 
@@ -103,7 +103,7 @@ def find_target(
                 advance()
             problems += [f"{name}: {problem}" for problem in source.problems]
         if not seen:
-            raise InputError(f"camera {name!r}: none of the images of {named} shows the board; is it the one named?")
+            raise InputError(f"camera {name!r}: none of the images of {named} shows the board; is --board right?")
     return Sightings(tuple(found), sizes, tuple(problems))
 
 

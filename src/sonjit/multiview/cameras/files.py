@@ -4,7 +4,7 @@
 |---|---|---|
 | sonjit | `.json` | metres |
 | interhand | `..._camera.json` of InterHand2.6M: positions, not translations | millimetres |
-| anipose | `.toml` | as the file or the caller says |
+| anipose | `.toml` | as the file states or the caller gives |
 | opencv | `.yml`, `.yaml`, `.xml`, or a folder of them | likewise |
 | colmap | a folder with `cameras.txt` and `images.txt` | likewise |
 """
@@ -49,16 +49,16 @@ def load_cameras(
     size: tuple[int, int] | None = None,
     capture: str | None = None,
 ) -> CameraRig:
-    """A rig from a file or folder of any known format, told by its ending and content.
+    """A rig from a file or folder of any known format, recognised by its ending and content.
 
     Args:
         path: the file or folder.
-        unit: of lengths, for formats whose files do not say.
-        size: width and height of the images, pixels, for InterHand2.6M's files, which do not say.
+        unit: of lengths, for formats whose files do not state it.
+        size: width and height of the images, pixels, for InterHand2.6M's files, which do not state it.
         capture: which of InterHand2.6M's captures; needed where a file holds several.
 
     Raises:
-        InputError: missing, damaged, of no known format, or it leaves open what the caller must then say.
+        InputError: missing, damaged, of no known format, or it lacks what the caller must then give.
     """
     path = Path(path)
     if path.is_dir():

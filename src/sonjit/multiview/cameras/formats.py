@@ -1,11 +1,13 @@
-"""Anipose's calibration.toml: a table per camera with size, matrix, distortions, rotation (Rodrigues), translation.
+"""Readers and writers of other programs' camera files.
 
-Source: aniposelib's documentation. Lengths are in the unit of the board that was measured, which the file does not say;
-ours says it as `unit` under `[metadata]`.
+Anipose's calibration.toml: a table per camera with size, matrix, distortions, rotation (Rodrigues), translation.
+
+Source: aniposelib's documentation. Lengths are in the unit of the measured board, which the file does not state;
+ours states it as `unit` under `[metadata]`.
 
 COLMAP's text model: cameras.txt and images.txt. One registered image is one camera of the rig.
 
-Source: COLMAP's documentation, "Output format". A reconstruction has no scale of its own, so the unit must be said;
+Source: COLMAP's documentation, "Output format". A reconstruction has no scale of its own, so the unit must be given;
 ours writes it as a comment.
 
 InterHand2.6M's camera file: per capture campos, camrot, focal, princpt, each by camera.
@@ -67,7 +69,7 @@ def load_anipose(path: Path, unit: Unit | None = None) -> CameraRig:
     try:
         content = tomllib.loads(text_of(path))
     except tomllib.TOMLDecodeError as error:
-        raise InputError(f"{path} is cut off or no TOML: {error}; get it again") from None
+        raise InputError(f"{path} is truncated or not TOML: {error}; get it again") from None
     tables = {key: table for key, table in content.items() if key != "metadata" and isinstance(table, dict)}
     about = content.get("metadata")
     metres = metres_of(unit or (about.get("unit") if isinstance(about, dict) else None), str(path))
@@ -130,8 +132,8 @@ def load_colmap(folder: Path, unit: Unit | None = None) -> CameraRig:
     lenses = dict(map(_lens_record, *_lines(folder / "cameras.txt")))
     path = folder / "images.txt"
     text = text_of(path)
-    said = re.search(r"^# unit: (\w+)", text, re.MULTILINE)
-    metres = metres_of(unit or (said[1] if said else None), str(folder))
+    stated = re.search(r"^# unit: (\w+)", text, re.MULTILINE)
+    metres = metres_of(unit or (stated[1] if stated else None), str(folder))
     made: list[RigCamera] = []
     lines = [(number, line.strip()) for number, line in enumerate(text.splitlines(), 1) if not line.startswith("#")]
     for number, line in lines[::2]:  # every second line holds 2D points, and may be empty
@@ -185,7 +187,7 @@ def _texts(values: object) -> list[str]:
 
 
 def _lines(path: Path) -> tuple[list[str], list[str]]:
-    """A file's lines that are no comments, and how to name each."""
+    """A file's lines that are not comments, and how to name each."""
     kept = [(f"{path}, line {n}", line) for n, line in enumerate(text_of(path).splitlines(), 1)]
     kept = [(at, line) for at, line in kept if line.strip() and not line.startswith("#")]
     return [line for _, line in kept], [at for at, _ in kept]
@@ -215,7 +217,7 @@ def _floats(words: list[str], at: str) -> list[float]:
     try:
         return [float(word) for word in words]
     except ValueError:
-        raise InputError(f"{at}: {' '.join(words)[:60]!r} are no numbers") from None
+        raise InputError(f"{at}: {' '.join(words)[:60]!r} are not numbers") from None
 
 
 _FIELDS = ("campos", "camrot", "focal", "princpt")
@@ -234,11 +236,11 @@ def cameras_from_captures(
         content: of the file.
         path: of the file; sizes are taken from `..._data.json` beside `..._camera.json` where neither file nor caller
             gives them.
-        size: width and height, pixels; turned for cameras whose principal point says that they stand upright.
+        size: width and height, pixels; swapped for cameras whose principal point shows that they are upright.
         capture: which; needed where the file holds several.
 
     Raises:
-        InputError: no such file of cameras, or it leaves something open.
+        InputError: not such a camera file, or it lacks something that the caller did not give.
     """
     if isinstance(content, dict) and all(name in content for name in _FIELDS):
         content = {capture or "0": content}  # one capture alone
@@ -270,13 +272,13 @@ def save_interhand(rig: CameraRig, path: Path, capture: str = "0") -> None:
     """Write a rig as the cameras of one capture.
 
     Raises:
-        InputError: a camera has distortion or skew, which the format cannot say.
+        InputError: a camera has distortion or skew, which the format cannot hold.
     """
     refuse_skew(rig, "InterHand2.6M's format")
     for view in rig:
         if view.camera.distortion is not None:
             raise InputError(
-                f"camera {view.name!r} has distortion, which InterHand2.6M's format cannot say: undistort the "
+                f"camera {view.name!r} has distortion, which InterHand2.6M's format cannot hold: undistort the "
                 "images first, or write another format"
             )
     record = {
@@ -327,7 +329,7 @@ _FISHEYE = ("fisheye_model", "fisheye", "xi")
 
 
 def load_opencv(path: Path, unit: Unit | None = None) -> CameraRig:
-    """A rig from one file, or from a folder of them: a camera is then called as its file.
+    """A rig from one file, or from a folder of them: a camera is then named like its file.
 
     Raises:
         InputError: damaged, something of a camera is missing, or no unit is given.
@@ -336,7 +338,7 @@ def load_opencv(path: Path, unit: Unit | None = None) -> CameraRig:
         return rig_from_records(_cameras_of(path, unit), str(path))
     files = sorted((f for f in path.iterdir() if f.suffix.lower() in OPENCV_ENDINGS), key=lambda f: natural_key(f.name))
     if not files:
-        raise InputError(f"{path} holds no files of cameras: looked for .yml, .yaml, .xml and COLMAP's cameras.txt")
+        raise InputError(f"{path} has no camera files: expected .yml, .yaml, .xml and COLMAP's cameras.txt")
     return rig_from_records([camera for file in files for camera in _cameras_of(file, unit)], str(path))
 
 
@@ -377,13 +379,13 @@ def _cameras_of(file: Path, unit: Unit | None) -> list[RigCamera]:
 
     text = text_of(file)
     if file.suffix.lower() != ".xml" and not text.lstrip().startswith("%YAML"):
-        raise InputError(f"{file} is none of OpenCV's files: its first line must be %YAML:1.0")
+        raise InputError(f"{file} is not an OpenCV file: its first line must be %YAML:1.0")
     try:
         storage = cv2.FileStorage(text, cv2.FILE_STORAGE_READ | cv2.FILE_STORAGE_MEMORY)
         root = storage.root()
         listed = storage.getNode("cameras")
-        said = storage.getNode("unit")
-        metres = metres_of(unit or (said.string() if said.isString() else None), str(file))
+        stated = storage.getNode("unit")
+        metres = metres_of(unit or (stated.string() if stated.isString() else None), str(file))
         if not listed.isSeq():
             return [_camera(root, file, file.stem, metres)]
         return [_camera(listed.at(place), file, f"{file.stem}{place}", metres) for place in range(listed.size())]
@@ -392,14 +394,16 @@ def _cameras_of(file: Path, unit: Unit | None) -> list[RigCamera]:
 
 
 def _camera(node: Any, file: Path, otherwise: str, metres: float) -> RigCamera:  # noqa: ANN401  # cv2.FileNode
-    said = node.getNode("name")
-    name = said.string().removeprefix("camera ") if said.isString() else otherwise
+    stated = node.getNode("name")
+    name = stated.string().removeprefix("camera ") if stated.isString() else otherwise
     named = f"{file}: camera {name}"
     if any(not node.getNode(key).empty() for key in _FISHEYE) and any(node.getNode(key).real() for key in _FISHEYE):
         raise InputError(f"{named} has a fisheye or omnidirectional lens, which is not supported")
     K, turn, shift = (_matrix(node, names, named) for names in (_MATRIX, _TURN, _SHIFT))
     if K.shape != (3, 3) or turn.size not in (3, 9) or shift.size != 3:
-        raise InputError(f"{named}: sizes {K.shape}, {turn.shape}, {shift.shape} are no 3x3 matrix, rotation and shift")
+        raise InputError(
+            f"{named}: sizes {K.shape}, {turn.shape}, {shift.shape} are not a 3x3 matrix, a rotation and a translation"
+        )
     lens = next((node.getNode(key).mat() for key in _OPENCV_LENS if not node.getNode(key).empty()), None)
     size = [
         next((node.getNode(key).real() for key in keys if not node.getNode(key).empty()), None)
@@ -418,4 +422,4 @@ def _matrix(node: Any, names: tuple[str, ...], named: str) -> NDArray[np.float64
         matrix = None if child.empty() else child.mat()
         if matrix is not None:
             return np.asarray(matrix, np.float64)
-    raise InputError(f"{named} has no matrix {names[0]!r} (also looked for {', '.join(names[1:])})")
+    raise InputError(f"{named} has no matrix {names[0]!r} (nor {', '.join(names[1:])})")

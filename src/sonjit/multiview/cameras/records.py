@@ -1,4 +1,4 @@
-"""What every file of cameras has in common: records checked with file and field, units, lenses, text written whole."""
+"""What all camera files have in common: checked records, units, lenses, atomic writing of text."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ def metres_of(unit: object, named: str) -> float:
     """How many metres a unit has.
 
     Raises:
-        InputError: it is not said, or none of m, cm, mm.
+        InputError: it is missing, or is not m, cm or mm.
     """
     if unit is None:
-        raise InputError(f"{named} does not say in which unit its cameras stand: give --unit m, cm or mm")
+        raise InputError(f"{named} does not state the unit of its camera positions: give --unit m, cm or mm")
     if unit not in METRES:
-        raise InputError(f"{named}: unit {str(unit)[:20]!r}: m, cm or mm")
+        raise InputError(f"{named}: unit {str(unit)[:20]!r}: give m, cm or mm")
     return METRES[str(unit)]
 
 
@@ -107,23 +107,23 @@ def rotation_vector(R: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def refuse_skew(rig: CameraRig, what: str) -> None:
-    """Raise an InputError where a camera's pixels lean, which a format cannot say.
+    """Raise an InputError where a camera has skew, which a format cannot hold.
 
     Raises:
         InputError: names the camera.
     """
     for view in rig:
         if abs(view.camera.K[0, 1]) > 1e-9 or abs(view.camera.K[1, 0]) > 1e-9:
-            raise InputError(f"camera {view.name!r} has skew, which {what} cannot say: write .json or OpenCV's .yml")
+            raise InputError(f"camera {view.name!r} has skew, which {what} cannot hold: write .json or OpenCV's .yml")
 
 
 def text_of(path: Path) -> str:
     """A whole text file.
 
     Raises:
-        InputError: it cannot be read, or is no text.
+        InputError: it cannot be read, or is not text.
     """
     try:
         return file_bytes(path).decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise InputError(f"{path} is no text file of cameras; get it again") from None
+        raise InputError(f"{path} is not a text file of cameras; get it again") from None

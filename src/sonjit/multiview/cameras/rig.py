@@ -1,8 +1,6 @@
-"""Calibrated cameras with names, in one world.
+"""Calibrated cameras with names, in one world; and how to choose that world's origin, axes and scale.
 
-The world is metres. Camera frame: x right, y down, z forward; x_camera = R x_world + t. Pixels are continuous.
-
-Where a rig's world has its origin, what is up in it, and how long a metre is.
+The world is in metres. Camera frame: x right, y down, z forward; x_camera = R x_world + t. Pixels are continuous.
 """
 
 from __future__ import annotations
@@ -132,7 +130,7 @@ class CameraRig:
             raise InputError("a rig of 0 cameras: give at least one")
         twice = sorted({name for name in self.names if self.names.count(name) > 1})
         if twice:
-            raise InputError(f"two cameras are called {twice[0]!r}: give each its own name")
+            raise InputError(f"two cameras are named {twice[0]!r}: give each its own name")
 
     def __len__(self) -> int:
         return len(self.cameras)
@@ -147,7 +145,7 @@ class CameraRig:
         """A camera's place in the rig's order.
 
         Raises:
-            InputError: there is none of that name.
+            InputError: there is no such camera.
         """
         if name not in self.names:
             raise InputError(f"camera {name!r} is not in the rig: it has {', '.join(self.names)}")
@@ -179,7 +177,7 @@ def _refuse_impossible(view: RigCamera) -> None:
     """Raise an InputError where a camera's numbers cannot be those of a camera."""
     camera, name = view.camera, f"camera {view.name!r}"
     if camera.R is None or camera.t is None:
-        raise InputError(f"{name}: where it stands is not known; a rig needs R and t of every camera")
+        raise InputError(f"{name}: its pose is not known; a rig needs R and t of every camera")
     for what, array, shape in (
         ("K", camera.K, (3, 3)),
         ("R", camera.R, (3, 3)),
@@ -193,7 +191,7 @@ def _refuse_impossible(view: RigCamera) -> None:
     if view.width < 1 or view.height < 1:
         raise InputError(f"{name}: {view.width} x {view.height} pixels; give the size of its images")
     if np.abs(camera.R @ camera.R.T - np.eye(3)).max() > _TURNED:
-        raise InputError(f"{name}: R is no rotation: its rows are not at right angles and of length 1")
+        raise InputError(f"{name}: R is not a rotation: its rows are not at right angles and of length 1")
     if np.linalg.det(camera.R) < 0:
         raise InputError(f"{name}: R mirrors the world (determinant -1): a sign or two columns are exchanged")
 
@@ -239,7 +237,7 @@ def world_on_board(R: NDArray[np.float64], t_m: NDArray[np.float64]) -> World:
     """The world whose floor is a board that lies on it, print up: origin at the board's, x along its rows, z up.
 
     Args:
-        R: (3, 3) board to the world that is left, as `Calibration.target_places` has it.
+        R: (3, 3) board to the world that is left, as `RigCalibration.target_places` has it.
         t_m: (3,) likewise.
     """
     up = np.diag([1.0, -1.0, -1.0])  # a board's z points away from who reads it: down, where it lies
@@ -274,14 +272,14 @@ def scale_to_length(one_m: NDArray[np.float64], other_m: NDArray[np.float64], me
     """
     now = float(np.linalg.norm(one_m - other_m))
     if not (measured_m > 0 and now > 0):
-        raise InputError(f"{measured_m:g} m between points that are {now:g} m apart: no scale follows from that")
+        raise InputError(f"{measured_m:g} m between points that are {now:g} m apart: that gives no scale")
     return measured_m / now
 
 
 def middle_of_view(rig: CameraRig) -> tuple[NDArray[np.float64], float]:
     """The point nearest to all optical axes, and the root mean square distance of the axes from it, metres.
 
-    Cameras of a studio look at one place. A rig whose axes do not meet was read wrongly: positions taken for
+    Cameras of a studio point at one place. A rig whose axes do not meet was read wrongly: positions taken for
     translations, or rotations for their inverse.
     """
     ahead = np.stack([camera.R[2] for camera in rig])

@@ -1,4 +1,4 @@
-"""What a release says of itself: the card that its makers fill in, and the page that is made of it."""
+"""The data card of a release: read from its authors' TOML, written as Markdown."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from sonjit.multiview.release.privacy import FacesFound, Sampling
 
 SPLITS: Final = ("train", "val", "test")
-_SHARES: Final = {"test": 0.2, "val": 0.1}  # of the people, where the card does not say
+_SHARES: Final = {"test": 0.2, "val": 0.1}  # of the people, where the card gives no split
 _REQUIRED: Final = {
-    "title": "what the set is called",
-    "licence": "under which it is given away, such as CC-BY-4.0",
+    "title": "the name of the data set",
+    "licence": "under which it is released, such as CC-BY-4.0",
     "consent": "who agreed to what, how, and how they can take it back",
     "contact": "whom to write to",
 }
@@ -27,8 +27,8 @@ _EXAMPLE: Final = 'title = "…", licence = "…", consent = "…", contact = "�
 
 
 @dataclass(frozen=True)
-class Sequence:
-    """Frame sets first to last of a capture that are one performance; `kind`: PP a peak pose, ROM a range of motion."""
+class CaptureSequence:
+    """One performance of a capture, frame sets first to last; `kind`: PP a peak pose, ROM a range of motion."""
 
     name: str
     kind: Literal["PP", "ROM", ""]
@@ -42,18 +42,18 @@ class Capture:
 
     subject: str
     split: str | None
-    sequences: tuple[Sequence, ...]
+    sequences: tuple[CaptureSequence, ...]
 
-    def sequence_of(self, frame: int) -> Sequence:
-        """The performance of a frame set; one without a name where none was given."""
-        return next((one for one in self.sequences if one.first <= frame <= one.last), Sequence("all", "", 0, 0))
+    def sequence_of(self, frame: int) -> CaptureSequence:
+        """The performance that a frame set belongs to; `all` where none was given."""
+        return next((one for one in self.sequences if one.first <= frame <= one.last), CaptureSequence("all", "", 0, 0))
 
 
 @dataclass(frozen=True)
 class DataCard:
-    """What the makers say; see `_REQUIRED`."""
+    """The fields that the authors fill in, see `_REQUIRED`; and the captures."""
 
-    said: Mapping[str, str]
+    fields: Mapping[str, str]
     captures: Mapping[str, Capture]
 
 
@@ -61,20 +61,20 @@ def load_card(path: Path) -> DataCard:
     """Read a card in TOML.
 
     Raises:
-        InputError: it is missing or no TOML, or lacks licence, consent or another field that a release must have.
+        InputError: it is missing or not TOML, or lacks licence, consent or another field that a release must have.
     """
     try:
         record = tomllib.loads(path.read_text("utf-8"))
     except OSError as error:
         raise InputError(f"--card {path}: {error.strerror}; a release needs one with {_EXAMPLE}") from None
     except ValueError as error:
-        raise InputError(f"{path} is no TOML: {error}") from None
+        raise InputError(f"{path} is not TOML: {error}") from None
     for name, what in _REQUIRED.items():
         if not str(record.get(name, "")).strip():
-            raise InputError(f"{path} lacks {name}: {what}; nothing is released without")
+            raise InputError(f"{path} lacks {name}: {what}; it is required")
     captures = {name: _capture(path, name, one) for name, one in record.get("captures", {}).items()}
-    said = {name: str(value) for name, value in record.items() if not isinstance(value, dict)}
-    return DataCard(said, captures)
+    fields = {name: str(value) for name, value in record.items() if not isinstance(value, dict)}
+    return DataCard(fields, captures)
 
 
 def _capture(path: Path, name: str, record: Any) -> Capture:  # noqa: ANN401  # TOML
@@ -84,20 +84,20 @@ def _capture(path: Path, name: str, record: Any) -> Capture:  # noqa: ANN401  # 
     split = members.get("split")
     if split is not None and split not in SPLITS:
         raise InputError(f"{path}: captures.{name}.split {split!r}; known: {', '.join(SPLITS)}")
-    found: list[Sequence] = []
+    found: list[CaptureSequence] = []
     for one in members.get("sequences", []):
         kind = one.get("type", "")
         if kind not in ("PP", "ROM", ""):
             raise InputError(f"{path}: captures.{name}: sequence type {kind!r}; give PP, ROM or nothing")
         try:
-            found.append(Sequence(_plain(str(one["name"])), kind, int(one["first"]), int(one["last"])))
+            found.append(CaptureSequence(_plain(str(one["name"])), kind, int(one["first"]), int(one["last"])))
         except (KeyError, TypeError, ValueError):
             raise InputError(f"{path}: captures.{name}: a sequence needs name, first and last") from None
     return Capture(_plain(str(members["subject"])), split, tuple(found))
 
 
 def _plain(name: str) -> str:
-    """A name that files may have."""
+    """A name that is safe for files."""
     return "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in name)
 
 
@@ -138,7 +138,7 @@ def page(card: DataCard, statistics: Mapping[str, Any], samplings: Mapping[str, 
         for name, one in samplings.items()
     ]
     blocks = [
-        Table(("", ""), tuple(card.said.items()), text_columns=2),
+        Table(("", ""), tuple(card.fields.items()), text_columns=2),
         Heading("What it holds"),
         Table(("", ""), tuple(totals), text_columns=2),
         Text(
@@ -159,7 +159,7 @@ def page(card: DataCard, statistics: Mapping[str, Any], samplings: Mapping[str, 
             "blurred: look at the images before you publish."
         ),
     ]
-    return markdown_from(card.said["title"], blocks)
+    return markdown_from(card.fields["title"], blocks)
 
 
 def _words(value: object) -> str:

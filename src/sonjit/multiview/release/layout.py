@@ -1,7 +1,4 @@
-"""A release's annotations: InterHand2.6M's files, COCO, and by whom each joint is.
-
-Counts of a release, gathered as it is written.
-"""
+"""A release's annotations, gathered as it is written: InterHand2.6M's files, COCO, sources of joints, statistics."""
 
 from __future__ import annotations
 
@@ -29,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class SplitFiles:
-    """What is gathered of one split while its frame sets are written."""
+    """The records of one split, gathered while its frame sets are written."""
 
     split: str
     images: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
@@ -101,7 +98,7 @@ def _write(path: Path, record: dict[str, Any] | Sequence[Any]) -> None:
 
 @dataclass
 class Statistics:
-    """What was counted so far."""
+    """Counts so far."""
 
     frame_sets: int = 0
     images: Counter[str] = field(default_factory=Counter[str])
@@ -120,7 +117,7 @@ class Statistics:
         spread_m: NDArray[np.float64],
         images: int,
     ) -> None:
-        """One frame set: by whom (2, 21) its joints are, how unsure (2, 21), and in how many images."""
+        """One frame set: by whom (2, 21) its joints are, their uncertainty (2, 21), and in how many images."""
         labelled = source > 0
         right, left = bool(labelled[0].any()), bool(labelled[1].any())
         performed = capture.sequence_of(frame)
@@ -132,7 +129,7 @@ class Statistics:
         self.sequences.setdefault(performed.kind, set()).add((capture.subject, performed.name))
         self.spread_m += float(np.nansum(spread_m[labelled]))
 
-    def figures(self) -> dict[str, Any]:
+    def counts(self) -> dict[str, Any]:
         """All counts as plain numbers."""
         joints = sum(self.joints.values())
         return {

@@ -1,10 +1,9 @@
-"""What a released image must not show: ridges of fingers that can be read, and faces.
+"""What a released image must not show: readable fingerprint ridges, and faces.
 
-Faces in images that are given away: blurred, but never over a labelled hand, which a blur would spoil.
-
-A detector of faces also finds some in fingers. What it finds over a labelled hand is a hand where two things say so: a
-second network sees no face there, and at the hand's distance it would be smaller than a face can be. One alone would
-show faces: the network misses some that hands cover, and what stands far behind a hand looks small.
+Faces are blurred, but never over a labelled hand, which a blur would spoil. A face detector also fires on fingers. Its
+boxes over a labelled hand count as the hand where two conditions hold: a second network sees no face there, and at the
+hand's distance it would be smaller than a face can be. One alone would let faces through: the network misses some that
+hands cover, and a face far behind a hand is small.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ _SHRINK: Final = 0.9
 
 @dataclass(frozen=True)
 class Sampling:
-    """How finely a view's released images show skin.
+    """How finely a view's released images resolve skin.
 
     Attributes:
         view: name.
@@ -64,7 +63,7 @@ class Sampling:
 
 
 def sampling_of(camera: RigCamera, nearest_m: float) -> Sampling:
-    """The largest size of at most 512 x 334 (or upright) at which ridges cannot be read, and what it shows.
+    """The largest size of at most 512 x 334 (or upright) at which ridges cannot be read, and its sampling of skin.
 
     Args:
         camera: whose images are released.
@@ -76,9 +75,9 @@ def sampling_of(camera: RigCamera, nearest_m: float) -> Sampling:
     while True:
         size = max(1, round(camera.width * scale)), max(1, round(camera.height * scale))
         shown = finest * scale
-        said = Sampling(camera.name, size, shown, shown * RIDGE_MM, ridge_contrast(finest, scale))
-        if not said.readable:
-            return said
+        sampling = Sampling(camera.name, size, shown, shown * RIDGE_MM, ridge_contrast(finest, scale))
+        if not sampling.readable:
+            return sampling
         scale *= _SHRINK
 
 
@@ -114,7 +113,7 @@ def downsized(image: NDArray[np.uint8] | NDArray[np.float32], size: tuple[int, i
 def released_image(
     rgb: NDArray[np.uint8], camera: RigCamera, size: tuple[int, int], points_m: NDArray[np.float64]
 ) -> tuple[NDArray[np.uint8], FacesFound]:
-    """A camera's image as it is released, without its lens; not to be shown where a face is `withheld`.
+    """A camera's image as it is released, without its lens; not to be released where a face is `withheld`.
 
     Args:
         rgb: (H, W, 3) as taken.
@@ -131,21 +130,21 @@ def released_image(
 
 
 _ROOM: Final = 0.35
-"""Of a face's longer side, that is blurred around it too."""
+"""The margin blurred around a face, as a share of its longer side."""
 
 _CELLS: Final = 6
 _LEAST_PRESENCE: Final = 0.1
 _LEAST_M: Final = 0.075
-"""Half a face: one that looks smaller stands twice as far away as the hand before it, or farther."""
+"""Half a face: one that appears smaller is twice as far away as the hand before it, or farther."""
 
 
 class FacesFound(NamedTuple):
-    """What was found in one image, or in many.
+    """Faces found in one image, or in many.
 
     Attributes:
         blurred: faces.
-        hands: labelled hands that were taken for a face, and left as they are.
-        withheld: images in which what may be a face lies over a labelled hand: neither to be blurred nor shown.
+        hands: labelled hands that were detected as a face, and left as they are.
+        withheld: images in which a possible face lies over a labelled hand: neither blurred nor released.
     """
 
     blurred: int = 0
@@ -164,7 +163,7 @@ def without_faces(
         points_m: (2, 21, 3) labelled joints in the world; NaN where unknown.
 
     Returns:
-        The image, not to be shown where `withheld` is 1; and what was found.
+        The image, not to be released where `withheld` is 1; and the faces.
     """
     joints = camera.camera.from_world(points_m)  # (2, 21, 3)
     blurred: list[Box] = []
@@ -181,7 +180,7 @@ def without_faces(
 
 
 def blur_faces(rgb: NDArray[np.uint8], boxes: Sequence[Box]) -> NDArray[np.uint8]:
-    """An image (H, W, 3) in which six cells a side are left of each face's box, and room around it."""
+    """An image (H, W, 3) in which each face's box, and a margin around it, is reduced to six cells a side."""
     import cv2
 
     out = rgb.copy()
@@ -195,7 +194,7 @@ def blur_faces(rgb: NDArray[np.uint8], boxes: Sequence[Box]) -> NDArray[np.uint8
 
 
 def _with_room(box: Box, rgb: NDArray[np.uint8]) -> tuple[int, int, int, int]:
-    """What is blurred of a face: x_min, y_min, x_max, y_max, within the image."""
+    """A face's box and its margin: x_min, y_min, x_max, y_max, within the image."""
     x_min, y_min, x_max, y_max = box
     room = _ROOM * max(x_max - x_min, y_max - y_min)
     height, width = rgb.shape[:2]
@@ -225,7 +224,7 @@ def _is_hand(
     hands_m: Sequence[NDArray[np.float64]],
     K: NDArray[np.float64],
 ) -> bool:
-    """Whether what was taken for a face over hands (21, 3) before the camera is one of them."""
+    """Whether a face over hands (21, 3) in the camera's frame is one of the hands."""
     far = max(float(np.nanmedian(hand[:, 2])) for hand in hands_m)
     x_min, _, x_max, _ = face.box
     if (x_max - x_min) * far / K[0, 0] >= _LEAST_M:

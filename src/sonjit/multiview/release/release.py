@@ -1,7 +1,7 @@
-"""From annotated projects to a data set to give away: images without ridges and faces, labels, and what it is.
+"""Releases: a data set from annotated projects, its images without fingerprint ridges and faces.
 
-A release is written beside its name and takes it when it is whole; a run that was stopped goes on with the frame sets
-that are missing.
+A release is written beside its final name and renamed when it is complete; a run that was stopped resumes with the
+frame sets that are missing.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ _SUMS: Final = "SHA256SUMS"
 
 
 @dataclass(frozen=True)
-class Released:
-    """What was written.
+class ReleaseResult:
+    """A complete release.
 
     Attributes:
         images: in all splits.
-        frame sets: likewise.
-        faces: what was found in all images, those that were left out among them.
-        views: how finely each shows skin, by capture and view.
+        frame_sets: likewise.
+        faces: found in all images, including those that were left out.
+        views: how finely each resolves skin, by capture and view.
     """
 
     images: int
@@ -70,24 +70,24 @@ def release(
     fps: float = 30.0,
     expect: Callable[[int | None], None] = lambda _: None,
     advance: Callable[[], None] = lambda: None,
-) -> Released:
-    """Write a release, or go on with one.
+) -> ReleaseResult:
+    """Write a release, or resume one.
 
     Args:
-        projects: annotated; their folders' names are those of the card's captures.
+        projects: annotated; the card's captures are named like their folders.
         card: licence, consent, people, performances.
         out: folder that must not be there yet.
-        fps: frame sets a second, by their numbers; five a second are released.
-        expect: told how many steps there are.
+        fps: frames per second of the recordings; five per second are released.
+        expect: called with the number of steps.
         advance: called after each.
 
     Raises:
-        InputError: the folder is there, a project has no labels, or the card no person for it or one in two splits.
+        InputError: the folder exists, a project has no labels, or the card has no person for it or one in two splits.
     """
     if out.exists():
-        raise InputError(f"{out} is there already: name a new folder")
+        raise InputError(f"{out} exists already: name a new folder")
     if not fps > 0:
-        raise InputError(f"--fps {fps:g}: give frame sets a second, above 0")
+        raise InputError(f"--fps {fps:g}: give frames per second, above 0")
     captures = [_capture(card, project) for project in projects]
     splits = split_people(captures)
     draft = out.with_name(f".{out.name}.part")
@@ -119,32 +119,32 @@ def release(
     write_text(draft / "annotations" / "skeleton.txt", skeleton_lines(), of_run=True)
     for one in files.values():
         one.write(draft)
-    said = counted.figures()
-    write_text(draft / "statistics.json", json.dumps(said, indent=1) + "\n", of_run=True)
-    write_text(draft / "README.md", page(card, said, views, faces), of_run=True)
+    counts = counted.counts()
+    write_text(draft / "statistics.json", json.dumps(counts, indent=1) + "\n", of_run=True)
+    write_text(draft / "README.md", page(card, counts, views, faces), of_run=True)
     _finish(draft, out)
-    return Released(sum(len(one.images) for one in files.values()), counted.frame_sets, faces, views)
+    return ReleaseResult(sum(len(one.images) for one in files.values()), counted.frame_sets, faces, views)
 
 
 def _capture(card: DataCard, project: Project) -> Capture:
     name = project.folder.resolve().name
     if name not in card.captures:
-        raise InputError(f"the card says nothing of {name}: add [captures.{name}] with subject")
+        raise InputError(f"the card has no capture {name}: add [captures.{name}] with subject")
     return card.captures[name]
 
 
 def _begin(draft: Path, projects: Sequence[Project], card: DataCard, fps: float) -> None:
-    """Make the draft's folder, or see that it is one of the same release."""
-    said = {
+    """Make the draft's folder, or check that it belongs to the same release."""
+    chosen = {
         name: [str(value) for value in (one.subject, one.split, one.sequences)] for name, one in card.captures.items()
     }
     labels = [_digest(project) for project in projects]
     text = json.dumps(
-        {"projects": [str(one.folder.resolve()) for one in projects], "fps": fps, "captures": said, "labels": labels}
+        {"projects": [str(one.folder.resolve()) for one in projects], "fps": fps, "captures": chosen, "labels": labels}
     )
     kept = draft / _WORK / "settings.json"
     if kept.is_file() and kept.read_text("utf-8") != text:
-        raise InputError(f"{draft} is of a release with other settings or labels that was stopped: delete it")
+        raise InputError(f"{draft} is an unfinished release with other settings or labels: delete it")
     write_text(kept, text, of_run=True)
 
 
@@ -156,7 +156,7 @@ def _digest(project: Project) -> str:
 
 
 def _chosen(project: Project, fps: float) -> list[_FrameSet]:
-    """The labelled frame sets that are released: the first of each fifth of a second.
+    """The labelled frame sets to release: the first in each fifth of a second.
 
     Raises:
         InputError: none has a label.
@@ -215,7 +215,7 @@ def _write_frame_set(
             try:
                 rgb = project.view(camera.name).read(frame_set.frame)
             except InputError:
-                continue  # the annotator named it: an image that cannot be read is not released
+                continue  # the automatic annotator reported it: an image that cannot be read is not released
             size = camera.width, camera.height
             image, found[camera.name] = released_image(rgb, project.rig[camera.name], size, frame_set.points_m)
             if not found[camera.name].withheld:
@@ -234,7 +234,7 @@ def _write_frame_set(
 
 
 def _finish(draft: Path, out: Path) -> None:
-    """Take away what only a stopped run needs, list all files, give the folder its name."""
+    """Remove what only resuming needs, list all files, give the folder its name."""
     for note in (draft / _WORK).iterdir():
         note.unlink()
     (draft / _WORK).rmdir()

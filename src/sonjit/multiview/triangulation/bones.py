@@ -1,12 +1,8 @@
-"""Lengths of bones, and which of them cannot be right.
+"""Triangulated joints over time: lengths of bones, the fit of a skeleton to them, the fit of the rigged hand's mesh.
 
-Joints of a hand over time, from what is known of each, bones of one length, and motion that has limits.
-
-Damped Gauss-Newton steps over all frame sets at once; each is a system of 63 unknowns, its neighbours stand still
-within a step. What is known of a joint counts less the further it lies off (Geman and McClure), so that a joint that
-all views got wrong gives way to its bones.
-
-The rigged hand laid into labelled joints: a mesh in every frame set, and how far its joints are from the labels.
+The skeleton is fitted by damped Gauss-Newton steps over all frames at once: bones keep their lengths and joints move as
+hands can. Each frame is a system of 63 unknowns whose neighbours stand still within a step. An observation counts less
+the further it lies off (Geman and McClure), so that a joint that all views got wrong gives way to its bones.
 """
 
 from __future__ import annotations
@@ -19,13 +15,17 @@ import numpy as np
 
 from sonjit.hand_models.rig_files import load_rig
 from sonjit.hand_models.rig_ik import fit_pose
-from sonjit.multiview.annotation.marks import PER_HAND, SIDES
 from sonjit.skeletons import load_skeleton
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sonjit.hand_models.rig import Rig, RigPose
+
+PER_HAND: Final = 21
+SIDES: Final = ("Right", "Left")
+"""The order of hands in arrays, as in InterHand2.6M."""
+
 
 BONES: Final = tuple(
     (PER_HAND * side + parent, PER_HAND * side + child)
@@ -55,7 +55,7 @@ class BoneWarning:
     Attributes:
         bone: parent and child joint.
         length_m: measured.
-        expected_m: by what it was compared with.
+        expected_m: by what it was compared to.
         against: this person's other frames, or the proportions of human hands.
     """
 
@@ -102,14 +102,14 @@ def bone_warnings(lengths_m: NDArray[np.float64], usual_m: NDArray[np.float64]) 
     return found
 
 
-class BoneBook:
-    """What a person's bones measure, frame by frame."""
+class BoneLengths:
+    """A person's bone lengths, frame by frame."""
 
     def __init__(self) -> None:
         self._frames: dict[int, NDArray[np.float64]] = {}
 
     def write(self, frame: int, lengths_m: NDArray[np.float64]) -> None:
-        """Note the lengths (40,) of one frame anew."""
+        """Set the lengths (40,) of one frame."""
         self._frames[frame] = lengths_m
 
     def usual_m(self, *, without: int) -> NDArray[np.float64]:
@@ -133,14 +133,14 @@ _LINKED_S: Final = 0.25
 _LEAST_M: Final = 0.001  # no joint that was triangulated is trusted more than this
 _TAIL: Final = 3.0  # deviations beyond which an observation counts a quarter
 _ROUNDS: Final = 12
-_GAP_S: Final = 0.5  # joints unseen for longer are not made up
+_GAP_S: Final = 0.5  # joints unseen for longer are not interpolated
 
 
 class Skeletons(NamedTuple):
-    """A hand's joints over N frame sets.
+    """A hand's joints over N frames.
 
     Attributes:
-        points_m: (N, 21, 3); NaN where nothing says where.
+        points_m: (N, 21, 3); NaN where unknown.
         covariance_m2: (N, 21, 3, 3) NaN likewise.
     """
 
@@ -167,8 +167,8 @@ def fit_skeletons(
     Args:
         points_m: (N, 21, 3) triangulated; NaN without.
         covariance_m2: (N, 21, 3, 3) of them.
-        lengths_m: (20,) of the bones; a NaN binds nothing.
-        times_s: (N,) rising; frame sets further apart than a quarter of a second say nothing of each other.
+        lengths_m: (20,) of the bones; NaN leaves a bone free.
+        times_s: (N,) rising; frames more than a quarter of a second apart do not constrain each other.
     """
     known = np.asarray(np.isfinite(points_m).all(-1) & np.isfinite(covariance_m2).all((-1, -2)), np.bool_)
     floor = _LEAST_M**2 * np.eye(3)
@@ -254,10 +254,10 @@ def _filled(
 
 
 def rig_of_lengths(side: Literal["Right", "Left"], lengths_m: NDArray[np.float64]) -> Rig:
-    """The rigged hand with a person's bones (20,); bones that are unknown keep their share of the hand.
+    """The rigged hand with a person's bones (20,); unknown bones keep their share of the hand.
 
     Raises:
-        InputError: the rig's file is not there; the line says how to fetch it.
+        InputError: the rig's file is not there; the message says how to fetch it.
     """
     rig = load_rig(side)
     known = np.isfinite(lengths_m)
@@ -266,14 +266,14 @@ def rig_of_lengths(side: Literal["Right", "Left"], lengths_m: NDArray[np.float64
 
 
 def fit_mesh(rig: Rig, points_m: NDArray[np.float64]) -> tuple[RigPose | None, NDArray[np.intp], NDArray[np.float64]]:
-    """The rig's pose in each frame set whose joints are all known.
+    """The rig's pose in each frame whose joints are all known.
 
     Args:
         rig: with the person's bones.
         points_m: (N, 21, 3).
 
     Returns:
-        The pose of M frame sets, or None without any; which (M,) they are; (N,) mean distance of the rig's joints from
+        The pose of M frames, or None without any; which (M,) they are; (N,) mean distance of the rig's joints from
         the labels, metres, NaN for the others.
     """
     whole = np.flatnonzero(np.isfinite(points_m).all((1, 2)))

@@ -1,14 +1,14 @@
-"""Which of the hands that views show are one hand in space, and whose hand it is.
+"""Association of the hands that views show: which of them are one hand in space, and whether it is right or left.
 
-Every pair of hands in two views proposes 21 points; the proposal that most other views see too wins, and what is left
-proposes the second hand. What the networks call left and right is a vote at the end, beside the hand's shape in space.
-
-Hands that `sonjit hands` found in each view, put together into hands in space.
+Every pair of hands in two views proposes 21 points; the proposal that most other views support wins, and the remaining
+hands propose the second one. The handedness that networks predict is a vote at the end, beside the hand's shape in
+space.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import TYPE_CHECKING, Any, Final
@@ -18,8 +18,8 @@ import numpy as np
 from sonjit.errors import InputError
 from sonjit.files import write_text
 from sonjit.media import load_frames
-from sonjit.multiview.calibration.ambiguity import hand_turn
-from sonjit.multiview.triangulation.observations import views_from_rig
+from sonjit.multiview.triangulation.bones import SIDES
+from sonjit.multiview.triangulation.observations import camera_arrays
 from sonjit.multiview.triangulation.triangulation import triangulate
 
 if TYPE_CHECKING:
@@ -29,8 +29,42 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sonjit.multiview.cameras.rig import CameraRig
-    from sonjit.multiview.triangulation.observations import Views
+    from sonjit.multiview.triangulation.observations import CameraArrays
     from sonjit.multiview.triangulation.triangulation import Triangulation
+
+_TELLS = 0.05
+
+
+def hand_turn(points_m: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Above 0 for right hands, below 0 for left ones, by their shape in space; NaN where a keypoint is unknown.
+
+    Fingers bend towards the palm alone, so wrist, knuckles and bent fingers span a body that its mirror image is not.
+
+    Args:
+        points_m: (..., 21, 3) in MediaPipe's order, any unit.
+
+    Returns:
+        (...) in parts of the hand's size cubed; near 0 for a flat hand, which decides nothing.
+    """
+    wrist, index, little = points_m[..., 0, :], points_m[..., 5, :], points_m[..., 17, :]
+    knuckles, tips = points_m[..., [5, 9, 13, 17], :], points_m[..., [8, 12, 16, 20], :]
+    bent = (tips - knuckles).mean(-2)
+    out = np.cross(index - wrist, little - wrist)
+    size = np.linalg.norm(index - wrist, axis=-1)
+    return (out * bent).sum(-1) / size**3
+
+
+def mirrored_hands(hands: Sequence[tuple[str, NDArray[np.float64]]]) -> tuple[int, int]:
+    """How many hands have the shape of their own side, and how many of the other; flat ones count for neither.
+
+    Args:
+        hands: "Left" or "Right", and (21, 3) in space.
+    """
+    right = np.array([1 if side == "Right" else -1 for side, _ in hands])
+    turn = np.array([float(hand_turn(points)) for _, points in hands])
+    tells = np.abs(np.nan_to_num(turn)) > _TELLS
+    return int((tells & (turn * right > 0)).sum()), int((tells & (turn * right < 0)).sum())
+
 
 NEAR_OF_HAND: Final = 0.12
 """How far a hand may lie from where it should, on average over its keypoints, in longer sides of its box."""
@@ -38,14 +72,14 @@ NEAR_OF_HAND: Final = 0.12
 _FEWEST_PX: Final = 6.0
 _MOST_PAIRS: Final = 400
 _ROUNDS: Final = 3
-_BENT: Final = 0.1  # a turn from which a hand's shape tells its side
+_BENT: Final = 0.1  # a turn from which a hand's shape decides its side
 _SHAPE, _MEMORY = 0.5, 0.5  # what shape and the frame before count, in votes of all views
 _MOVED_M: Final = 0.05
 
 
 @dataclass(frozen=True, eq=False)
-class SeenInViews:
-    """The hands that C views show at one frame set, up to H in each.
+class ViewDetections:
+    """The hands that C views show in one frame set, up to H in each.
 
     Attributes:
         points_px: (C, H, 21, 2) MediaPipe's order; NaN without.
@@ -68,18 +102,18 @@ def near_px(points_px: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.maximum(_FEWEST_PX, NEAR_OF_HAND * hand_sizes(points_px))
 
 
-def associate(rig: CameraRig, seen: SeenInViews, before_m: NDArray[np.float64] | None = None) -> NDArray[np.intp]:
-    """Put what the views show together.
+def associate(rig: CameraRig, seen: ViewDetections, before_m: NDArray[np.float64] | None = None) -> NDArray[np.intp]:
+    """Associate the hands of all views.
 
     Args:
         rig: C cameras.
         seen: by them.
-        before_m: (2, 21, 3) the right and the left hand a moment before; NaN where unknown.
+        before_m: (2, 21, 3) the right and the left hand in the frame set before; NaN where unknown.
 
     Returns:
         (2, C) for the right and the left hand, which of the hands in each view it is; -1 for none.
     """
-    views = views_from_rig(rig)
+    views = camera_arrays(rig)
     view, which = np.nonzero(np.isfinite(seen.points_px).all((2, 3)) & (seen.score > 0))
     points = seen.points_px[view, which]  # (N, 21, 2)
     rays = [rig.cameras[v].directions(one) for v, one in zip(view, points, strict=True)]
@@ -106,7 +140,7 @@ def associate(rig: CameraRig, seen: SeenInViews, before_m: NDArray[np.float64] |
 
 def _largest(
     rig: CameraRig,
-    views: Views,
+    views: CameraArrays,
     view: NDArray[np.intp],
     points: NDArray[np.float64],
     rays: list[NDArray[np.float64]],
@@ -153,7 +187,7 @@ def _midpoints(
 
 
 def _support(
-    views: Views,
+    views: CameraArrays,
     proposed: NDArray[np.float64],
     view: NDArray[np.intp],
     points: NDArray[np.float64],
@@ -164,7 +198,7 @@ def _support(
         seen = views.project(proposed.reshape(-1, 3)).reshape(len(views.K), -1, 21, 2)[view]  # (N, P, 21, 2)
     near = near_px(points)
     gap = np.linalg.norm(seen - points[:, None], axis=-1)
-    gap = np.fmin(gap, 3 * near[:, None, None]).mean(-1)  # one finger that is wrong is no other hand
+    gap = np.fmin(gap, 3 * near[:, None, None]).mean(-1)  # one wrong finger does not make it another hand
     fit = (score[:, None] * np.clip(1 - gap / near[:, None], 0, None)).T  # (P, N)
     best = np.zeros((len(fit), len(views.K)))
     np.maximum.at(best.T, view, fit.T)
@@ -179,7 +213,7 @@ def _rightness(
     hand: NDArray[np.float64],
     before_m: NDArray[np.float64] | None,
 ) -> float:
-    """Above 0 for a right hand: votes of views, its shape in space, and which hand was there a moment before."""
+    """Above 0 for a right hand: votes of views, its shape in space, and which hand was there before."""
     total = float(((2 * right - 1) * score).sum())
     total += _SHAPE * views * float(np.clip(np.nan_to_num(hand_turn(hand)) / _BENT, -1, 1))
     if before_m is not None:
@@ -189,13 +223,9 @@ def _rightness(
     return total
 
 
-SIDES = ("Right", "Left")
-"""In which order the hands of an array stand, as in InterHand2.6M."""
-
-
 @dataclass(frozen=True, eq=False)
-class SeenHands:
-    """What C cameras saw of two hands over F frame sets.
+class HandDetections:
+    """The two hands that C cameras detected in F frame sets.
 
     Attributes:
         frames: (F,) numbers of the frame sets.
@@ -208,11 +238,11 @@ class SeenHands:
     confidence: NDArray[np.float64]
 
 
-def seen_hands(rig: CameraRig, tables: Mapping[str, Path]) -> SeenHands:
-    """Read a table of hands per camera; of several hands of one side in an image the surest counts.
+def load_hand_detections(rig: CameraRig, tables: Mapping[str, Path]) -> HandDetections:
+    """Read a table of hands per camera; of several hands of one side in an image the one with the highest score counts.
 
     Args:
-        rig: cameras; those without a table saw nothing.
+        rig: cameras; those without a table have no hands.
         tables: written by `sonjit hands --save`, by camera; a frame's index is the same frame set in all.
 
     Raises:
@@ -231,7 +261,7 @@ def seen_hands(rig: CameraRig, tables: Mapping[str, Path]) -> SeenHands:
                 points[at], confidence[at] = hand.keypoints[:, :2], hand.score
     if not np.isfinite(points).any():
         raise InputError(f"no hand in {', '.join(str(path) for path in tables.values())[:80]}: name tables of hands")
-    return SeenHands(tuple(numbers), points, confidence)
+    return HandDetections(tuple(numbers), points, confidence)
 
 
 def save_hands(path: Path, rig: CameraRig, frames: tuple[int, ...], found: Triangulation) -> None:

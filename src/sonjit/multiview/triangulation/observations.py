@@ -1,6 +1,6 @@
-"""What C cameras see of N points, as arrays over both; the arithmetic that triangulation is made of.
+"""C cameras and N points as arrays: projection, the linear solution, and consensus over pairs of views.
 
-Which views agree on a point: consensus over pairs of views, the same at every run.
+Consensus is deterministic: the pairs are drawn with a fixed seed.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _DLT_UNIT_M = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
-class Views:
+class CameraArrays:
     """A rig's cameras as arrays: K (C, 3, 3), R (C, 3, 3), t (C, 3), lenses (C, 1, 5) or None, folds (C, 1)."""
 
     K: NDArray[np.float64]
@@ -69,10 +69,10 @@ class Views:
         return rays @ self.K[:, :2, :2].transpose(0, 2, 1) + self.K[:, None, :2, 2]
 
 
-def views_from_rig(rig: CameraRig) -> Views:
+def camera_arrays(rig: CameraRig) -> CameraArrays:
     """A rig's cameras as arrays."""
     lenses = [camera.camera.distortion for camera in rig]
-    return Views(
+    return CameraArrays(
         np.stack([np.asarray(camera.camera.K, np.float64) for camera in rig]),
         np.stack([camera.R for camera in rig]),
         np.stack([camera.t for camera in rig]),
@@ -83,14 +83,14 @@ def views_from_rig(rig: CameraRig) -> Views:
     )
 
 
-def linear_points(views: Views, rays: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
+def linear_points(views: CameraArrays, rays: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
     """Direct linear solution: the points whose homogeneous rows u P3 - P1, v P3 - P2 are least, P = K [R | t].
 
     Source: Hartley and Zisserman, Multiple View Geometry, 12.2.
 
     Args:
         views: C cameras.
-        rays: (C, N, 2) straightened, at depth 1; anything where the weight is 0.
+        rays: (C, N, 2) undistorted, at depth 1; anything where the weight is 0.
         weights: (C, N) of each view's squared rows; 0 where it sees nothing.
 
     Returns:
@@ -139,13 +139,13 @@ def _outer(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64
 _FEW = 15  # all pairs of 6 views
 _MANY = 190  # all pairs of 20 views
 _AGREED = 0.65
-"""The share of views beyond which further pairs are not asked: 15 random pairs then miss with less than 1 in 5,000."""
+"""The share of views beyond which no further pairs are tried: 15 random pairs then miss with less than 1 in 5,000."""
 
 _ROUNDS = 4
 
 
 def consensus(
-    views: Views,
+    views: CameraArrays,
     points_px: NDArray[np.float64],
     rays: NDArray[np.float64],
     weights: NDArray[np.float64],
@@ -154,15 +154,15 @@ def consensus(
     """Points that most views agree on within a threshold.
 
     Each pair of views proposes a point; the one with the least sum of squared pixels, capped at the threshold, wins
-    (MSAC) and is fitted again to all views that agree, until they stay the same. Up to 190 pairs are asked, drawn with
+    (MSAC) and is fitted again to all views that agree, until they stay the same. Up to 190 pairs are tried, drawn with
     a fixed seed where there are more.
 
     Args:
         views: C cameras.
         points_px: (C, N, 2) as the lenses show them.
-        rays: (C, N, 2) the same, straightened.
+        rays: (C, N, 2) the same, undistorted.
         weights: (C, N) 0 where a view has none.
-        threshold_px: how far a view may be off.
+        threshold_px: reprojection error of an inlier, at most.
 
     Returns:
         (N, 3) metres, NaN without two views that agree; (C, N) those that agree.
@@ -193,7 +193,7 @@ def consensus(
 
 
 def _near(
-    views: Views,
+    views: CameraArrays,
     points_m: NDArray[np.float64],
     points_px: NDArray[np.float64],
     weights: NDArray[np.float64],
@@ -205,13 +205,13 @@ def _near(
 
 
 def _best_of_pairs(
-    views: Views,
+    views: CameraArrays,
     rays: NDArray[np.float64],
     weights: NDArray[np.float64],
     threshold_px: float,
     which: slice,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """(N, 3) the proposed points of least capped cost, and (N,) that cost; scored on straightened rays for speed."""
+    """(N, 3) the proposed points of least capped cost, and (N,) that cost; scored on undistorted rays for speed."""
     cameras, count = weights.shape
     known = weights > 0
     order = np.argsort(~known, axis=0, kind="stable")  # (C, N) each point's views first
@@ -235,7 +235,7 @@ def _best_of_pairs(
 
 
 def _midpoints(
-    views: Views, rays: NDArray[np.float64], first: NDArray[np.intp], second: NDArray[np.intp]
+    views: CameraArrays, rays: NDArray[np.float64], first: NDArray[np.intp], second: NDArray[np.intp]
 ) -> NDArray[np.float64]:
     """(N, H, 3) half way between the rays of two views (N, H) each, where they come closest; NaN for parallel ones."""
     directions = np.concatenate([rays, np.ones_like(rays[..., :1])], -1) @ views.R  # (C, N, 3)
@@ -253,7 +253,7 @@ def _midpoints(
 
 @lru_cache(maxsize=4)
 def _pairs(cameras: int, most: int) -> NDArray[np.intp]:
-    """(cameras + 1, most, 2) for each number of views the pairs to ask: all, again and again, or drawn from them."""
+    """(cameras + 1, most, 2) for each number of views the pairs to try: all, repeated, or drawn from them."""
     table = np.zeros((cameras + 1, most, 2), np.intp)
     for views in range(2, cameras + 1):
         every = np.array(list(combinations(range(views), 2)))

@@ -1,6 +1,6 @@
-"""Points in space from where calibrated cameras see them.
+"""Points in space from their pixels in calibrated cameras, and the covariance of each.
 
-From the linear solution to the least squares of pixels, and how well each point is known by them.
+The linear solution (DLT) is refined to the least squares of reprojection errors.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from sonjit.errors import InputError
-from sonjit.multiview.triangulation.observations import consensus, linear_points, views_from_rig
+from sonjit.multiview.triangulation.observations import camera_arrays, consensus, linear_points
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sonjit.multiview.cameras.rig import CameraRig
-    from sonjit.multiview.triangulation.observations import Views
+    from sonjit.multiview.triangulation.observations import CameraArrays
 
-Method = Literal["dlt", "ransac"]
+TriangulationMethod = Literal["dlt", "ransac"]
 
 _CHUNK = 40_000
 """Observations, views times points, in work at once: memory does not grow with the length of a recording."""
@@ -27,7 +27,7 @@ _CHUNK = 40_000
 
 @dataclass(frozen=True, eq=False)
 class Triangulation:
-    """Points in space, and how well each is known.
+    """Points in space and their uncertainty.
 
     Attributes:
         points_m: (..., 3) metres in the world; NaN where not ok.
@@ -50,7 +50,7 @@ def triangulate(
     valid: NDArray[np.bool_] | None = None,
     confidence: NDArray[np.floating] | None = None,
     *,
-    method: Method = "dlt",
+    method: TriangulationMethod = "dlt",
     refine: bool = True,
     threshold_px: float = 10.0,
 ) -> Triangulation:
@@ -61,18 +61,18 @@ def triangulate(
         points_px: (C, ..., 2) where each camera sees each point, as its lens shows it.
         valid: (C, ...) which of them are known; by default those that are finite.
         confidence: (C, ...) weight of each, above 0; equal by default.
-        method: all views as they are, or only those that agree within the threshold.
-        refine: go on from the linear solution to the least squares of pixels.
-        threshold_px: how far a view may be off, for `ransac`.
+        method: all views, or only those that agree within the threshold.
+        refine: the linear solution to the least squares of pixels.
+        threshold_px: reprojection error of an inlier, at most, for `ransac`.
 
     Raises:
-        InputError: the arrays do not fit to the rig or to each other, or the threshold is not above 0.
+        InputError: the arrays do not fit the rig or each other, or the threshold is not above 0.
     """
     pixels = np.asarray(points_px, np.float64)
     known, weights = _checked(rig, pixels, valid, confidence, threshold_px)
     shape, count = pixels.shape[1:-1], known[0].size
     flat, weights = pixels.reshape(len(rig), count, 2), weights.reshape(len(rig), count)
-    views = views_from_rig(rig)
+    views = camera_arrays(rig)
     result = Triangulation(
         np.empty((count, 3)),
         np.empty((count, 3, 3)),
@@ -95,10 +95,10 @@ def triangulate(
 
 def _triangulate_part(
     rig: CameraRig,
-    views: Views,
+    views: CameraArrays,
     pixels: NDArray[np.float64],
     weights: NDArray[np.float64],
-    method: Method,
+    method: TriangulationMethod,
     refine: bool,
     threshold_px: float,
     result: Triangulation,
@@ -106,7 +106,7 @@ def _triangulate_part(
 ) -> None:
     """Fill a part of the result from pixels (C, N, 2) and weights (C, N)."""
     rays = np.stack([camera.camera.undistorted_rays(seen) for camera, seen in zip(rig, pixels, strict=True)])
-    weights = np.where(np.isfinite(rays).all(-1), weights, 0)  # a pixel that the lens cannot show tells nothing
+    weights = np.where(np.isfinite(rays).all(-1), weights, 0)  # a pixel that the lens cannot show has no ray
     if method == "ransac":
         points, inlier = consensus(views, pixels, rays, weights, threshold_px)
     else:
@@ -168,7 +168,7 @@ _SINGULAR = 1e-11
 
 
 def refine_points(
-    views: Views, points_m: NDArray[np.float64], points_px: NDArray[np.float64], weights: NDArray[np.float64]
+    views: CameraArrays, points_m: NDArray[np.float64], points_px: NDArray[np.float64], weights: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """Gauss-Newton steps of each point for the least weighted sum of squared pixels; none that makes it worse.
 
@@ -197,7 +197,7 @@ def refine_points(
 
 
 def _steps(
-    views: Views, points_m: NDArray[np.float64], points_px: NDArray[np.float64], weights: NDArray[np.float64]
+    views: CameraArrays, points_m: NDArray[np.float64], points_px: NDArray[np.float64], weights: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """(N,) cost, infinite where a view that counts cannot see the point, and (N, 3) the step down from it."""
     there, slope = views.project_and_slope(points_m)
@@ -213,7 +213,7 @@ def _steps(
 
 
 def covariances(
-    views: Views,
+    views: CameraArrays,
     points_m: NDArray[np.float64],
     residual_px: NDArray[np.float64],
     weights: NDArray[np.float64],

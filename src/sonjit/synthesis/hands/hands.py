@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from sonjit.synthesis.hands.arms import forearm, sleeve, wrist_edge
 from sonjit.synthesis.hands.mesh import load_hand_mesh
-from sonjit.synthesis.hands.shape import SHAPE_NAMES, rig_from_shape
+from sonjit.synthesis.hands.shape import rig_from_shape
 from sonjit.synthesis.hands.skins import skin_marks, skin_material
 from sonjit.synthesis.hands.worn import cloth_material, glove_faces, glove_named, ring_drawable, sleeve_named
 from sonjit.synthesis.render.drawable import Drawable
@@ -17,18 +18,42 @@ from sonjit.synthesis.render.drawable import Drawable
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from sonjit.hand_models import RigPose
     from sonjit.hand_models.rig import Side
     from sonjit.synthesis.hands.arms import Edge, Tube
+    from sonjit.synthesis.hands.hands import SceneHand
     from sonjit.synthesis.hands.mesh import HandFiles
-    from sonjit.synthesis.scene.scene import SceneHand
+    from sonjit.synthesis.hands.skins import HandLook
 
-__all__ = ["ARM", "GLOVE", "SHAPE_NAMES", "drawables_from_hand", "keypoints_from_hand"]
 
 GLOVE: Final = 100
 """A glove has so much more than its hand's instance."""
 ARM: Final = 150
 """Forearm, sleeve and rings have so much more than their hand's instance."""
 _FADE_M: Final = 0.08  # along the arm, for the difference between palm side and back
+
+
+@dataclass(frozen=True, eq=False)
+class SceneHand:
+    """One hand in the world.
+
+    Attributes:
+        side: whose hand it is, the person's own.
+        shape: (36,) values by `hands.SHAPE_NAMES`, in standard deviations from the rig.
+        pose: of one frame, in the world's axes.
+        look: its surface.
+        person: index of whose hand it is.
+        bend: radians that the hand is bent towards its palm, and turned towards the thumb's side, against its forearm.
+        files: the user's own hand that it is; None for the catalog's.
+    """
+
+    side: Side
+    shape: NDArray[np.float64]
+    pose: RigPose
+    look: HandLook
+    person: int = 0
+    bend: tuple[float, float] = (0.0, 0.0)
+    files: HandFiles | None = None
 
 
 def drawables_from_hand(hand: SceneHand, instance: int) -> list[Drawable]:

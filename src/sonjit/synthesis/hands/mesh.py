@@ -159,7 +159,7 @@ def _divided(values: NDArray[np.float64], faces: NDArray[np.int64]) -> tuple[NDA
     return np.concatenate([old, middles]), new_faces
 
 
-Kind = Literal["hand-rig", "mano"]
+HandFileKind = Literal["hand-rig", "mano"]
 """By the names of the options."""
 
 _MANO_SIDES: Final[tuple[Side, ...]] = ("Right", "Left")
@@ -187,11 +187,11 @@ class HandFiles:
         files: one or two.
     """
 
-    kind: Kind
+    kind: HandFileKind
     files: tuple[HandFile, ...]
 
     @classmethod
-    def named(cls, kind: Kind, text: str) -> HandFiles:
+    def named(cls, kind: HandFileKind, text: str) -> HandFiles:
         """By a path, or two with a comma between.
 
         Raises:
@@ -234,7 +234,7 @@ def _mano(path: str, side: Side) -> Rig:
         raise InputError(f"{path}: {error}; give --mano MANO_RIGHT.pkl,MANO_LEFT.pkl") from None
 
 
-def _sha256(kind: Kind, path: str) -> str:
+def _sha256(kind: HandFileKind, path: str) -> str:
     try:
         with Path(path).open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()

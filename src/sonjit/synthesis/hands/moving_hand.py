@@ -11,13 +11,13 @@ import numpy as np
 from sonjit.geometry.rotations import matrix_from_rotation_vector
 from sonjit.hand_models.rig import FINGERS, RigPose
 from sonjit.hand_models.rig_ik import free_joints, joint_limits, turn_axes
-from sonjit.synthesis.scene.penetration import coarse_rig, contacts_within, regions_of, skin_around
+from sonjit.synthesis.hands.penetration import coarse_rig, contacts_within, regions_of, skin_around
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sonjit.hand_models.rig import Rig
-    from sonjit.synthesis.scene.penetration import Contacts, Regions, Skin
+    from sonjit.synthesis.hands.penetration import Contacts, Regions, Skin
 
 _PAD_M: Final = 0.0075  # before the skin's end a pad begins; some rigs have their tips beyond
 _FINGER_OF, _STEP_OF = np.full((2, 25), -1)  # of each joint; a tip moves with the last joint that bends

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from sonjit.hand_models.rig import Rig, Side
     from sonjit.synthesis.hands.mesh import HandFiles
-    from sonjit.synthesis.scene.scene import HandLook
+    from sonjit.synthesis.hands.skins import HandLook
 
 MONK_TONES: Final = (
     "#f6ede4",
@@ -47,6 +48,29 @@ _UNDERTONE: Final = np.array([0.05, 0.015, 0.06])  # how far red, green and blue
 _NAIL_FROM: Final = 0.42  # of the way from a finger's last joint to its end
 _NAIL_WIDTH: Final = 0.8  # of the finger's half width
 _CREASE_M: Final = 0.0014
+
+
+@dataclass(frozen=True)
+class HandLook:
+    """How a hand's surface looks.
+
+    Attributes:
+        tone: 1 (lightest) to 10 (darkest) on the Monk scale.
+        texture: variant of the skin, 0 to 4 or more.
+        amounts: strength of details by name, as `drawable.Material.amounts`.
+        glove: name of a glove, or None.
+        rings: fingers (0 thumb to 4 little) that wear one.
+        sleeve: name of a sleeve, or None for a bare forearm.
+        seed: of every pattern.
+    """
+
+    tone: int = 4
+    texture: int = 0
+    amounts: dict[str, float] = field(default_factory=dict[str, float])
+    glove: str | None = None
+    rings: tuple[int, ...] = ()
+    sleeve: str | None = None
+    seed: float = 0.0
 
 
 def albedo_from_tone(tone: int, undertone: float = 0.0) -> tuple[float, float, float]:

@@ -1,7 +1,4 @@
-"""A whole run: scenes in chunks, over processes, into a folder; stopped at any moment it goes on to the same bytes.
-
-What a run makes.
-"""
+"""A whole run: scenes in chunks, over processes, into a folder; stopped at any moment it goes on to the same bytes."""
 
 from __future__ import annotations
 
@@ -11,7 +8,7 @@ from dataclasses import asdict, dataclass
 from functools import cache
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 
 from sonjit._version import __version__
 from sonjit.datasets.contact_sheet import draw_contact_sheet
@@ -19,26 +16,20 @@ from sonjit.errors import InputError
 from sonjit.files import failing_as_job, write_bytes, write_text
 from sonjit.pools import run_calls
 from sonjit.synthesis.hands.mesh import load_hand_mesh
-from sonjit.synthesis.output.layouts import TRUTH, Layout, Made, jpeg_bytes
+from sonjit.synthesis.output.layouts import TRUTH, FolderLayout, RenderedImage, jpeg_bytes
 from sonjit.synthesis.output.samples import render_samples
+from sonjit.synthesis.output.settings import SynthSettings
 from sonjit.synthesis.output.video_writer import VideoLayout
 from sonjit.synthesis.output.writers import CocoLayout, InterHandLayout, ShardLayout
-from sonjit.synthesis.scene.backgrounds import BackgroundFolder
-from sonjit.synthesis.scene.cameras import Rig, check_rig
-from sonjit.synthesis.scene.factors import FACTORS, SEQUENCE_FACTORS, Factors
-from sonjit.synthesis.scene.motions import NamedMotions, SeenMotion, load_motion
-from sonjit.synthesis.scene.sampling import SceneMaker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from sonjit.synthesis.hands.mesh import HandFiles
     from sonjit.synthesis.render.renderer import Renderer
-    from sonjit.synthesis.scene.motions import Motions
 
 SHEET: Final = "sheet.jpg"
 
-_LAYOUTS: Final[dict[str, type[Layout]]] = {
+_LAYOUTS: Final[dict[str, type[FolderLayout]]] = {
     "coco": CocoLayout,
     "interhand": InterHandLayout,
     "shards": ShardLayout,
@@ -78,7 +69,7 @@ def synthesize(
         InputError: settings that cannot be, a folder of something else, or no rig (the line says how to fetch it).
         JobError: the disk is full, or a process was ended from outside.
     """
-    settings.maker()
+    settings.sampler()
     layout = _layout(out, settings)
     layout.check()
     for side in ("Right", "Left"):
@@ -100,7 +91,7 @@ def synthesize(
     return summary
 
 
-def _layout(out: Path, settings: SynthSettings) -> Layout:
+def _layout(out: Path, settings: SynthSettings) -> FolderLayout:
     return _LAYOUTS[settings.format](out, settings)
 
 
@@ -119,13 +110,13 @@ def _open(out: Path, settings: SynthSettings) -> None:
     write_text(kept, text, of_run=True)
 
 
-def _finish(layout: Layout, done: list[int]) -> None:
+def _finish(layout: FolderLayout, done: list[int]) -> None:
     layout.finish(done)
     sheet = draw_contact_sheet(layout.samples(done, _ON_SHEET))
     write_bytes(layout.root / SHEET, jpeg_bytes(sheet), of_run=True)
 
 
-def _run(layout: Layout, chunks: list[int], jobs: int) -> Iterator[tuple[int, int]]:
+def _run(layout: FolderLayout, chunks: list[int], jobs: int) -> Iterator[tuple[int, int]]:
     """Make chunks; gives each when it is finished, with how many images it holds."""
     threads = 1 if len(chunks) > 1 else jobs  # many views of one scene: the renderer shares them out
     os.environ.setdefault("LP_NUM_THREADS", str(threads))
@@ -133,15 +124,15 @@ def _run(layout: Layout, chunks: list[int], jobs: int) -> Iterator[tuple[int, in
         yield chunks[number], images
 
 
-def _make_chunk(layout: Layout, chunk: int) -> int:
+def _make_chunk(layout: FolderLayout, chunk: int) -> int:
     """Make and write one chunk; gives how many images it holds."""
-    renderer, maker, rows = _renderer(), layout.settings.maker(), count()
+    renderer, sampler, rows = _renderer(), layout.settings.sampler(), count()
 
-    def made() -> Iterator[Made]:
+    def made() -> Iterator[RenderedImage]:
         for number in layout.numbers(chunk):
-            for scene in maker.make(number):
+            for scene in sampler.make(number):
                 for sample, buffers in render_samples(renderer, scene):
-                    yield Made(number, next(rows), scene.time_s, sample, buffers)
+                    yield RenderedImage(number, next(rows), scene.time_s, sample, buffers)
 
     layout.write(chunk, made())
     return next(rows)
@@ -156,73 +147,3 @@ def _renderer() -> Renderer:
 
     cv2.setNumThreads(1)
     return Renderer()
-
-
-Format = Literal["coco", "interhand", "shards", "video"]
-
-Extra = Literal["depth", "normals", "masks"]
-
-
-@dataclass(frozen=True)
-class SynthSettings:
-    """What to make.
-
-    Attributes:
-        count: stills, or sequences.
-        seed: of everything random.
-        factors: `name=value` each, see `factors.Factors`.
-        rig: of cameras.
-        views: cameras.
-        size: width and height in pixels.
-        format: of the folder.
-        extras: further images beside each.
-        backgrounds: folder of images to cut backgrounds from; None makes them up.
-        sequence: which, see `motions.NamedMotions.chosen`; None makes stills.
-        fps: frames a second of a sequence.
-        poses: a table of hands seen in a video, whose motion is taken instead.
-        hands: the user's own, in place of the catalog's.
-    """
-
-    count: int
-    seed: int = 0
-    factors: tuple[str, ...] = ()
-    rig: Rig = "webcam"
-    views: int = 1
-    size: tuple[int, int] = (256, 256)
-    format: Format = "coco"
-    extras: tuple[Extra, ...] = ()
-    backgrounds: str | None = None
-    sequence: str | None = None
-    fps: float = 30.0
-    poses: str | None = None
-    hands: HandFiles | None = None
-
-    def maker(self) -> SceneMaker:
-        """What makes the scenes.
-
-        Raises:
-            InputError: settings that cannot be.
-        """
-        for name, value, least in (("--count", self.count, 1), ("--seed", self.seed, 0)):
-            if value < least:
-                raise InputError(f"{name} {value}: give at least {least}")
-        if not all(32 <= side <= 8192 for side in self.size):
-            raise InputError(f"--size {self.size[0]}x{self.size[1]}: give 32 to 8192 pixels each way")
-        check_rig(self.rig, self.views)
-        images = None if self.backgrounds is None else BackgroundFolder(Path(self.backgrounds))
-        motions = self._motions()
-        factors = Factors(FACTORS if motions is None else SEQUENCE_FACTORS, self.factors)
-        return SceneMaker(factors, self.seed, self.rig, self.views, self.size, images, motions, self.hands)
-
-    @property
-    def moves(self) -> bool:
-        """Sequences are made, not stills."""
-        return self.sequence is not None or self.poses is not None
-
-    def _motions(self) -> Motions | None:
-        if self.poses is not None:
-            if self.sequence is not None:
-                raise InputError(f"--poses {self.poses} with --sequence {self.sequence}: give one of them")
-            load_motion(self.poses, self.hands)
-            return SeenMotion(self.poses, self.hands)
-        return None if self.sequence is None else NamedMotions.chosen(self.sequence, self.fps, self.hands)

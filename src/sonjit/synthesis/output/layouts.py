@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sonjit.datasets.sample import Sample
-    from sonjit.synthesis.output.job import SynthSettings
+    from sonjit.synthesis.output.settings import SynthSettings
     from sonjit.synthesis.render.drawable import Buffers
 
 TRUTH: Final = "truth"
@@ -40,7 +40,7 @@ _QUALITY: Final = 95
 _DEPTH_UNIT_M: Final = 1e-4
 
 
-class Made(NamedTuple):
+class RenderedImage(NamedTuple):
     """One image with its truth.
 
     Attributes:
@@ -59,7 +59,7 @@ class Made(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Layout(ABC):
+class FolderLayout(ABC):
     """One form of a folder.
 
     Attributes:
@@ -99,7 +99,7 @@ class Layout(ABC):
         return self.root / TRUTH / f"{chunk:06d}.jsonl"
 
     @abstractmethod
-    def write(self, chunk: int, made: Iterator[Made]) -> None:
+    def write(self, chunk: int, made: Iterator[RenderedImage]) -> None:
         """Write one chunk."""
 
     @abstractmethod
@@ -111,14 +111,14 @@ class Layout(ABC):
         """Some samples spread over the finished chunks."""
 
 
-class ImageLayout(Layout):
+class ImageLayout(FolderLayout):
     """Images as files, their truth in lines of JSON."""
 
     @abstractmethod
-    def name(self, one: Made, chunk: int) -> str:
+    def name(self, one: RenderedImage, chunk: int) -> str:
         """An image's name below the root."""
 
-    def write(self, chunk: int, made: Iterator[Made]) -> None:
+    def write(self, chunk: int, made: Iterator[RenderedImage]) -> None:
         """Images first, then the chunk's truth."""
         lines: list[bytes] = []
         for one in made:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from sonjit.datasets.sample import HAND_SKELETON, Instance, Sample
-from sonjit.synthesis.hands.hands import SHAPE_NAMES, drawables_from_hand, keypoints_from_hand
+from sonjit.synthesis.hands.hands import drawables_from_hand, keypoints_from_hand
+from sonjit.synthesis.hands.shape import SHAPE_NAMES
 from sonjit.synthesis.output.labels import label_hands
 from sonjit.synthesis.output.layouts import MaskReader
 from sonjit.synthesis.render.effects import Effects, apply_effects
@@ -18,10 +19,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from sonjit.synthesis.hands.hands import SceneHand
     from sonjit.synthesis.output.labels import HandLabel
     from sonjit.synthesis.render.drawable import Buffers
     from sonjit.synthesis.render.renderer import Renderer
-    from sonjit.synthesis.scene.scene import Scene, SceneHand
+    from sonjit.synthesis.scene.scene import Scene
 
 DATASET: Final = "synth"
 _EFFECTS: Final = {

@@ -18,7 +18,7 @@ from sonjit.errors import InputError
 from sonjit.files import atomic_file, atomic_text, write_text
 from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.media import open_source
-from sonjit.synthesis.output.layouts import Layout, Made
+from sonjit.synthesis.output.layouts import FolderLayout, RenderedImage
 from sonjit.synthesis.output.samples import DATASET
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class _Clip:
         self._truth.write("\n]}\n")
 
 
-class VideoLayout(Layout):
+class VideoLayout(FolderLayout):
     """`videos/{sequence}/cam{camera}.mp4` and `.json`."""
 
     def check(self) -> None:
@@ -78,7 +78,7 @@ class VideoLayout(Layout):
             width, height = self.settings.size
             raise InputError(f"--size {width}x{height}: videos are of even width and height")
 
-    def write(self, chunk: int, made: Iterator[Made]) -> None:
+    def write(self, chunk: int, made: Iterator[RenderedImage]) -> None:
         """All cameras' videos at once, then the list of them."""
         clips: dict[str, _Clip] = {}
         names: list[str] = []

@@ -28,9 +28,9 @@ from sonjit.files import atomic_file, atomic_text, write_text
 from sonjit.skeletons import load_skeleton
 from sonjit.synthesis.output.layouts import (
     LEAST_PIXELS,
+    FolderLayout,
     ImageLayout,
-    Layout,
-    Made,
+    RenderedImage,
     join,
     jpeg_bytes,
 )
@@ -52,7 +52,7 @@ _OF_HAND: Final = ("group", "causes", "palm_box", "keypoints_world_m", "shape", 
 class CocoLayout(ImageLayout):
     """`coco.json`, its images in `images`."""
 
-    def name(self, one: Made, chunk: int) -> str:
+    def name(self, one: RenderedImage, chunk: int) -> str:
         """In a folder for each chunk, so that none grows too large."""
         return f"images/{chunk:06d}/{one.row:06d}.jpg"
 
@@ -121,7 +121,7 @@ _SIDES: Final = ("Right", "Left")
 class InterHandLayout(ImageLayout):
     """`images/train/Capture{c}/{sequence}/cam{camera}/image{frame}.jpg` and `annotations/train`."""
 
-    def name(self, one: Made, chunk: int) -> str:
+    def name(self, one: RenderedImage, chunk: int) -> str:
         """As the set names its images."""
         sample = one.sample
         folder = f"Capture{one.number}/{sample.sequence}/cam{sample.view}"
@@ -211,7 +211,7 @@ def _of_sides(record: dict[str, Any], points_of: Callable[[dict[str, Any]], Any]
     return points
 
 
-class ShardLayout(Layout):
+class ShardLayout(FolderLayout):
     """`000000.tar`, `000001.tar` ... and `index.json`."""
 
     images_per_chunk: ClassVar[int] = 512
@@ -227,7 +227,7 @@ class ShardLayout(Layout):
         """The shard itself."""
         return self.root / shard_name(chunk)
 
-    def write(self, chunk: int, made: Iterator[Made]) -> None:
+    def write(self, chunk: int, made: Iterator[RenderedImage]) -> None:
         """Sample by sample."""
         first = self.numbers(chunk).start * self.settings.views
         path = self.chunk_path(chunk)

@@ -8,6 +8,8 @@ Cameras, light and materials as the numbers that shaders take, by the shaders' n
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import product
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 
     from sonjit.geometry.cameras import CalibratedCamera
     from sonjit.synthesis.render.drawable import Drawable, Lighting, Material
-    from sonjit.synthesis.render.targets import Box
+    from sonjit.synthesis.render.targets import PixelBox
 
 SHADOW_SIZE: Final = 512
 """Width and height of the shadow map."""
@@ -74,7 +76,7 @@ class Programs:
             (self.context.enable if whole else self.context.disable)(self.context.CULL_FACE)
             array.render(vertices=count, first=first)
 
-    def rectangle(self, name: str, box: Box, size: tuple[int, int], uniforms: Mapping[str, object]) -> None:
+    def rectangle(self, name: str, box: PixelBox, size: tuple[int, int], uniforms: Mapping[str, object]) -> None:
         """A box of a target of `size`."""
         corners = tuple((np.array(box) * 2 / np.tile(size, 2) - 1).tolist())
         self._array(name, {**uniforms, "box": corners}).render(self.context.TRIANGLE_STRIP, vertices=4)
@@ -261,3 +263,46 @@ def material_uniforms(material: Material) -> Mapping[str, object]:
 def columns(matrix: NDArray[np.floating]) -> tuple[float, ...]:
     """As OpenGL stores it."""
     return tuple(matrix.T.reshape(-1).tolist())
+
+
+PATTERN_SIZE: Final = 48
+"""Texels along each edge."""
+
+
+_CELLS: Final = 12
+
+
+@lru_cache(maxsize=1)
+def solid_pattern() -> NDArray[np.uint8]:
+    """(S, S, S, 4), S = `PATTERN_SIZE`: fine noise, softer noise, distance to a cell's middle, and from its border."""
+    rng = np.random.default_rng(20240229)
+    fine, soft = rng.random((2, PATTERN_SIZE, PATTERN_SIZE, PATTERN_SIZE), np.float32)
+    for axis in range(3):
+        for _ in range(2):
+            soft = (np.roll(soft, 1, axis) + 2 * soft + np.roll(soft, -1, axis)) / 4
+    nearest, border = _cells(rng)
+    return np.stack([_spread(fine), _spread(soft), nearest, border], -1)
+
+
+def _cells(rng: np.random.Generator) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Distances within cells around scattered points, one point in each box of a grid."""
+    per = PATTERN_SIZE // _CELLS
+    points = rng.random((_CELLS, _CELLS, _CELLS, 3), np.float32) * per
+    inside = np.stack(
+        np.meshgrid(*[np.arange(per, dtype=np.float32) + 0.5] * 3, indexing="ij"), -1
+    )  # (per, per, per, 3)
+    first = np.full((_CELLS,) * 3 + (per,) * 3, np.inf, np.float32)
+    second = first.copy()
+    for step in product((-1, 0, 1), repeat=3):
+        there = np.roll(points, step, (0, 1, 2)) - np.array(step, np.float32) * per
+        distance = np.linalg.norm(inside - there[:, :, :, None, None, None], axis=-1)
+        second = np.minimum(second, np.maximum(first, distance))
+        first = np.minimum(first, distance)
+    cubes = [cube.transpose(0, 3, 1, 4, 2, 5).reshape((PATTERN_SIZE,) * 3) / per for cube in (first, second - first)]
+    return _spread(cubes[0]), _spread(cubes[1])
+
+
+def _spread(values: NDArray[np.floating]) -> NDArray[np.uint8]:
+    """0 to 255 from the 1st to the 99th hundredth."""
+    low, high = np.percentile(values, (1, 99))
+    return np.asarray(np.clip((values - low) / (high - low) * 255, 0, 255), np.uint8)

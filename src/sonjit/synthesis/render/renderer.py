@@ -15,8 +15,8 @@ import numpy as np
 from sonjit.errors import InputError
 from sonjit.synthesis.render.drawable import Buffers, box_around, boxes_px, light_view, near_far
 from sonjit.synthesis.render.gl_context import open_context
-from sonjit.synthesis.render.patterns import SIZE, solid_pattern
 from sonjit.synthesis.render.programs import (
+    PATTERN_SIZE,
     REACH_M,
     SHADOW_SIZE,
     UNITS,
@@ -27,6 +27,7 @@ from sonjit.synthesis.render.programs import (
     material_uniforms,
     pack,
     placed,
+    solid_pattern,
 )
 from sonjit.synthesis.render.targets import Targets, samples_of
 
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 
     from sonjit.geometry.cameras import CalibratedCamera
     from sonjit.synthesis.render.drawable import Drawable, Light, Lighting
-    from sonjit.synthesis.render.targets import Box
+    from sonjit.synthesis.render.targets import PixelBox
 
 _CLIP_DISTANCE: Final = 0x3000  # GL_CLIP_DISTANCE0
 _MOST_PIXELS: Final = 1 << 21  # at once; larger images are drawn in strips
@@ -67,7 +68,7 @@ class Renderer:
         with context:
             context.front_face = "cw"  # the image's rows run downwards
             self._programs = Programs(context)
-            self._patterns = context.texture3d((SIZE, SIZE, SIZE), 4, solid_pattern().tobytes())
+            self._patterns = context.texture3d((PATTERN_SIZE, PATTERN_SIZE, PATTERN_SIZE), 4, solid_pattern().tobytes())
             self._patterns.build_mipmaps()
             self._patterns.filter = (context.LINEAR_MIPMAP_NEAREST, context.LINEAR)
             self._shadow_map = context.depth_texture((SHADOW_SIZE, SHADOW_SIZE))
@@ -187,7 +188,7 @@ class Renderer:
         self._shadow.clear()
         self._draw_meshes("shadow", {"light_view": columns(view)})
 
-    def _draw_geometry(self, targets: Targets, around: Box, uniforms: Mapping[str, object]) -> None:
+    def _draw_geometry(self, targets: Targets, around: PixelBox, uniforms: Mapping[str, object]) -> None:
         left, top, right, bottom = samples_of(around)
         targets.geometry.use()
         targets.geometry.clear(viewport=(left, top, right - left, bottom - top))
@@ -203,7 +204,7 @@ class Renderer:
         self._context.depth_func = "<"
         self._programs.meshes(name, uniforms, [each.material.surface == "skin" for each in self._held])
 
-    def _draw_openness(self, targets: Targets, around: Box, reach: float) -> None:
+    def _draw_openness(self, targets: Targets, around: PixelBox, reach: float) -> None:
         targets.sky.use()
         self._context.enable_only(self._context.NOTHING)
         left, top, right, bottom = samples_of(around)
@@ -229,7 +230,7 @@ class Renderer:
             box = samples_of((left, top, right, bottom))
             self._programs.rectangle(material.surface, box, targets.samples, own)
 
-    def _draw_pixels(self, targets: Targets, around: Box) -> None:
+    def _draw_pixels(self, targets: Targets, around: PixelBox) -> None:
         targets.image.use()
         self._context.enable_only(self._context.NOTHING)
         step = tuple(1 / np.array(targets.samples))

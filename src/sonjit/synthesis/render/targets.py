@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _Number = TypeVar("_Number", np.uint8, np.float32)
-Box = tuple[int, int, int, int]
+PixelBox = tuple[int, int, int, int]
 """left, top, right, bottom in pixels, the last two just outside."""
 
 
-def samples_of(box: Box) -> Box:
+def samples_of(box: PixelBox) -> PixelBox:
     """The box of samples that a box of pixels takes."""
     left, top, right, bottom = box
     return 2 * left, 2 * top, 2 * right + 1, 2 * bottom + 1
@@ -60,7 +60,7 @@ class Targets:
         for each in self._all:
             each.release()
 
-    def read(self, box: Box, instances: NDArray[np.uint8], background: NDArray[np.uint8]) -> Buffers:
+    def read(self, box: PixelBox, instances: NDArray[np.uint8], background: NDArray[np.uint8]) -> Buffers:
         """The image and its labels.
 
         Args:
@@ -87,7 +87,7 @@ class Targets:
             parts[where] = np.where(there, code & 255, NO_PART)
         return Buffers(rgb, cover, depth, normals, names, parts)
 
-    def _pixels(self, number: int, box: Box, kind: type[_Number], channels: int) -> NDArray[_Number]:
+    def _pixels(self, number: int, box: PixelBox, kind: type[_Number], channels: int) -> NDArray[_Number]:
         left, top, right, bottom = box
         part = (left, top, right - left, bottom - top)
         dtype = "f4" if kind is np.float32 else "f1"

@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-Kind = Literal["plain", "blobs", "texture", "room", "clutter"]
-KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
+BackgroundKind = Literal["plain", "blobs", "texture", "room", "clutter"]
+BACKGROUND_KINDS: Final[tuple[BackgroundKind, ...]] = get_args(BackgroundKind)
 _SKINS: Final = np.array([[236, 200, 178], [214, 164, 134], [176, 122, 90], [122, 80, 58], [74, 48, 38]], np.float64)
 _FINE: Final = 4  # fraction bits of cv2's coordinates
 
 
-def draw_background(kind: Kind, size: tuple[int, int], rng: np.random.Generator) -> NDArray[np.uint8]:
+def draw_background(kind: BackgroundKind, size: tuple[int, int], rng: np.random.Generator) -> NDArray[np.uint8]:
     """A made-up background.
 
     Args:
@@ -36,7 +36,7 @@ def draw_background(kind: Kind, size: tuple[int, int], rng: np.random.Generator)
         (H, W, 3) uint8 RGB.
     """
     if kind not in _DRAW:
-        raise InputError(f"no background is called {kind}; there are: {', '.join(KINDS)}")
+        raise InputError(f"no such background {kind!r}: known are {', '.join(BACKGROUND_KINDS)}")
     return np.ascontiguousarray(_DRAW[kind](size, rng))
 
 

@@ -21,7 +21,7 @@ _BLACK: Final = 12
 
 
 @dataclass(frozen=True, eq=False)
-class Board:
+class RenderedBoard:
     """A flat print. Its frame: x right and y down along the print from its upper left corner, z into the board.
 
     Attributes:
@@ -68,7 +68,7 @@ class Board:
         )
 
 
-def checkerboard(columns: int, rows: int, square_m: float) -> Board:
+def checkerboard(columns: int, rows: int, square_m: float) -> RenderedBoard:
     """A checkerboard with an edge as wide as a square.
 
     Args:
@@ -87,7 +87,7 @@ def checkerboard(columns: int, rows: int, square_m: float) -> Board:
 
 def charuco_board(
     columns: int, rows: int, square_m: float, marker_m: float, dictionary: int = cv2.aruco.DICT_5X5_100
-) -> Board:
+) -> RenderedBoard:
     """A checkerboard with a marker in each white square: a part of it is enough to tell its corners.
 
     Args:
@@ -116,11 +116,11 @@ def _check(columns: int, rows: int, square_m: float) -> None:
         raise InputError(f"a board of {columns} x {rows} squares of {square_m} m: take 3 x 3 or more, above 0 m")
 
 
-def _board(inner: NDArray[np.uint8], columns: int, rows: int, square_m: float) -> Board:
+def _board(inner: NDArray[np.uint8], columns: int, rows: int, square_m: float) -> RenderedBoard:
     """A print with its edge around it."""
     grey = np.pad(inner, _SQUARE_PX, constant_values=255)
     ink = np.where(grey > 127, _WHITE, _BLACK).astype(np.uint8)
     x, y = np.meshgrid(np.arange(1, columns), np.arange(1, rows))
     corners = np.stack([x + 1, y + 1, np.zeros_like(x)], -1).reshape(-1, 3) * square_m
     size = ((columns + 2) * square_m, (rows + 2) * square_m)
-    return Board(np.repeat(ink[..., None], 3, axis=-1), size, corners.astype(np.float64))
+    return RenderedBoard(np.repeat(ink[..., None], 3, axis=-1), size, corners.astype(np.float64))

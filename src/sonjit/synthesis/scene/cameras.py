@@ -14,7 +14,7 @@ from sonjit.geometry.rotations import matrix_from_rotation_vector
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-Rig = Literal["webcam", "glasses", "dome"]
+RigKind = Literal["webcam", "glasses", "dome"]
 MOST_VIEWS: Final = 140
 _EYES_M: Final = 0.13
 """Between the cameras at the temples of a pair of glasses."""
@@ -25,7 +25,7 @@ _POLES: Final = (0.93, -0.55)
 
 
 def camera_rig(
-    rig: Rig, views: int, size: tuple[int, int], view_deg: float, middle: NDArray[np.float64]
+    rig: RigKind, views: int, size: tuple[int, int], view_deg: float, middle: NDArray[np.float64]
 ) -> tuple[CalibratedCamera, ...]:
     """Cameras that look at a point; the first of them stands at the world's origin and looks along its z.
 
@@ -57,7 +57,7 @@ def camera_rig(
     return tuple(cameras)
 
 
-def check_rig(rig: Rig, views: int) -> None:
+def check_rig(rig: RigKind, views: int) -> None:
     """Refuse a rig that has not so many views.
 
     Raises:

@@ -18,10 +18,10 @@ from sonjit.errors import InputError
 from sonjit.key_values import key_values
 from sonjit.synthesis.hands.skins import MONK_TONES, TEXTURES
 from sonjit.synthesis.hands.worn import GLOVES, SLEEVES
-from sonjit.synthesis.scene.backgrounds import KINDS
-from sonjit.synthesis.scene.objects import THINGS
-from sonjit.synthesis.scene.poses import gestures
-from sonjit.synthesis.scene.posing import pair_names
+from sonjit.synthesis.scene.backgrounds import BACKGROUND_KINDS
+from sonjit.synthesis.scene.gestures import gestures
+from sonjit.synthesis.scene.objects import SCENE_OBJECTS
+from sonjit.synthesis.scene.scripts import pair_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -128,7 +128,7 @@ class Choice:
 
 
 @dataclass(frozen=True)
-class Factor:
+class SceneFactor:
     """One thing that may differ.
 
     Attributes:
@@ -155,7 +155,7 @@ class Factors:
         InputError: an unknown name or value; the line says which are known.
     """
 
-    def __init__(self, table: Iterable[Factor], settings: Iterable[str] = ()) -> None:
+    def __init__(self, table: Iterable[SceneFactor], settings: Iterable[str] = ()) -> None:
         self.table = {one.name: one for one in table}
         for name, values in key_values(settings, form="factor=value, factor=a..b or factor=a,b"):
             if name not in self.table:
@@ -185,48 +185,52 @@ def _mostly(value: str, share: float, others: tuple[str, ...]) -> Choice:
 
 
 FACTORS: Final = (
-    Factor("person", Range(0, 999, whole=True), "whose hands: shape, tone and details of the skin go with it"),
-    Factor("tone", Range(1, len(MONK_TONES), whole=True), "skin tone on the Monk scale", "person"),
-    Factor("texture", Range(0, len(TEXTURES) - 1, whole=True), "variant of the skin", "person"),
-    Factor("shape_sd", Range(0, 2, normal=(0.9, 0.2)), "how far the 36 shape values spread", "person"),
-    Factor("pores", Range(0, 1, normal=(0.5, 0.25)), "strength of pores", "person"),
-    Factor("creases", Range(0, 1, normal=(0.5, 0.25)), "strength of creases", "person"),
-    Factor("nails", Range(0, 1, normal=(0.8, 0.2)), "how much nails stand out", "person"),
-    Factor("veins", Range(0, 1, rare=0.5), "strength of veins", "person"),
-    Factor("freckles", Range(0, 1, rare=0.25), "strength of freckles", "person"),
-    Factor("tattoo", Range(0, 1, rare=0.06), "strength of a tattoo", "person"),
-    Factor("glove", _mostly("none", 0.94, tuple(GLOVES)), "what covers the hands"),
-    Factor("rings", Range(0, 3, whole=True, rare=0.2), "how many rings on each hand"),
-    Factor("sleeve", _mostly("none", 0.45, tuple(SLEEVES)), "what covers the forearms"),
-    Factor("hands", Choice(("0", "1", "2", "interacting"), (0.04, 0.56, 0.2, 0.2)), "how many, and whether they touch"),
-    Factor("side", Choice(("left", "right")), "whose hand a single one is, the person's own"),
-    Factor("gesture", _mostly("any", 0.9, tuple(gestures())), "a named gesture, or any pose"),
-    Factor("looseness", Range(0, 2, normal=(1, 0.3)), "how far fingers are off a named gesture"),
-    Factor("pair", _mostly("any", 0.4, pair_names()), "a named pose of two hands that touch, or any"),
-    Factor("held", _mostly("none", 0.85, tuple(THINGS)), "what the first hand holds, unless two touch"),
-    Factor("occluders", Range(0, 2, whole=True, rare=0.12), "how many things stand before the hands"),
-    Factor("distance", Range(0.22, 1.5, normal=(0.45, 0.12)), "from the camera, metres"),
-    Factor("view_deg", Range(35, 90, normal=(60, 8)), "what the camera sees across its longer side, degrees"),
-    Factor("yaw_deg", Range(-180, 180), "turn about the hand's length; 0 shows the palm"),
-    Factor("pitch_deg", Range(-90, 90, normal=(0, 25)), "tilt of the fingers to or from the camera"),
-    Factor("roll_deg", Range(-180, 180, normal=(0, 40)), "turn in the image; 0 points the fingers up"),
-    Factor("bend_deg", Range(-50, 50, normal=(0, 15)), "bend of the wrist towards the palm"),
-    Factor("cut", Range(0, 0.6, rare=0.1), "how much of the hands may leave the image"),
-    Factor("background", Choice(KINDS), "what is behind, where no folder of images is given"),
-    Factor("lights", Range(1, 3, whole=True), "how many lamps"),
-    Factor("light", Range(0.3, 1.6, normal=(1, 0.25)), "strength of the lamps"),
-    Factor("warmth", Range(-1, 1, normal=(0, 0.4)), "colour of the lamps, blue to orange"),
-    Factor("shadows", Choice(_SWITCH), "the first lamp casts shadows"),
-    Factor("motion_blur", Range(0, 40, rare=0.15, normal=(5, 4)), "how far hands move while the shutter is open, px"),
-    Factor("defocus", Range(0, 8, rare=0.2, normal=(1, 0.7)), "radius of the blur of all, px"),
-    Factor("backdrop_blur", Range(0, 20, rare=0.4, normal=(3, 2)), "radius of the blur of what is behind, px"),
-    Factor("vignette", Range(0, 1, rare=0.3), "how much darker the corners are"),
-    Factor("exposure", Range(-3, 3, normal=(0, 0.35)), "stops over or under"),
-    Factor("white_balance", Range(-1, 1, normal=(0, 0.2)), "of the camera, blue to orange"),
-    Factor("low_light", Range(0, 1, rare=0.08), "how little light there was"),
-    Factor("noise", Range(0, 1, normal=(0.15, 0.12)), "of the sensor"),
-    Factor("infrared", Choice(_SWITCH, (0.97, 0.03)), "a grey image of an infra-red camera"),
-    Factor("compression", Range(0, 1, rare=0.5, normal=(0.4, 0.2)), "how hard JPEG was pressed"),
+    SceneFactor("person", Range(0, 999, whole=True), "whose hands: shape, tone and details of the skin go with it"),
+    SceneFactor("tone", Range(1, len(MONK_TONES), whole=True), "skin tone on the Monk scale", "person"),
+    SceneFactor("texture", Range(0, len(TEXTURES) - 1, whole=True), "variant of the skin", "person"),
+    SceneFactor("shape_sd", Range(0, 2, normal=(0.9, 0.2)), "how far the 36 shape values spread", "person"),
+    SceneFactor("pores", Range(0, 1, normal=(0.5, 0.25)), "strength of pores", "person"),
+    SceneFactor("creases", Range(0, 1, normal=(0.5, 0.25)), "strength of creases", "person"),
+    SceneFactor("nails", Range(0, 1, normal=(0.8, 0.2)), "how much nails stand out", "person"),
+    SceneFactor("veins", Range(0, 1, rare=0.5), "strength of veins", "person"),
+    SceneFactor("freckles", Range(0, 1, rare=0.25), "strength of freckles", "person"),
+    SceneFactor("tattoo", Range(0, 1, rare=0.06), "strength of a tattoo", "person"),
+    SceneFactor("glove", _mostly("none", 0.94, tuple(GLOVES)), "what covers the hands"),
+    SceneFactor("rings", Range(0, 3, whole=True, rare=0.2), "how many rings on each hand"),
+    SceneFactor("sleeve", _mostly("none", 0.45, tuple(SLEEVES)), "what covers the forearms"),
+    SceneFactor(
+        "hands", Choice(("0", "1", "2", "interacting"), (0.04, 0.56, 0.2, 0.2)), "how many, and whether they touch"
+    ),
+    SceneFactor("side", Choice(("left", "right")), "whose hand a single one is, the person's own"),
+    SceneFactor("gesture", _mostly("any", 0.9, tuple(gestures())), "a named gesture, or any pose"),
+    SceneFactor("looseness", Range(0, 2, normal=(1, 0.3)), "how far fingers are off a named gesture"),
+    SceneFactor("pair", _mostly("any", 0.4, pair_names()), "a named pose of two hands that touch, or any"),
+    SceneFactor("held", _mostly("none", 0.85, tuple(SCENE_OBJECTS)), "what the first hand holds, unless two touch"),
+    SceneFactor("occluders", Range(0, 2, whole=True, rare=0.12), "how many things stand before the hands"),
+    SceneFactor("distance", Range(0.22, 1.5, normal=(0.45, 0.12)), "from the camera, metres"),
+    SceneFactor("view_deg", Range(35, 90, normal=(60, 8)), "what the camera sees across its longer side, degrees"),
+    SceneFactor("yaw_deg", Range(-180, 180), "turn about the hand's length; 0 shows the palm"),
+    SceneFactor("pitch_deg", Range(-90, 90, normal=(0, 25)), "tilt of the fingers to or from the camera"),
+    SceneFactor("roll_deg", Range(-180, 180, normal=(0, 40)), "turn in the image; 0 points the fingers up"),
+    SceneFactor("bend_deg", Range(-50, 50, normal=(0, 15)), "bend of the wrist towards the palm"),
+    SceneFactor("cut", Range(0, 0.6, rare=0.1), "how much of the hands may leave the image"),
+    SceneFactor("background", Choice(BACKGROUND_KINDS), "what is behind, where no folder of images is given"),
+    SceneFactor("lights", Range(1, 3, whole=True), "how many lamps"),
+    SceneFactor("light", Range(0.3, 1.6, normal=(1, 0.25)), "strength of the lamps"),
+    SceneFactor("warmth", Range(-1, 1, normal=(0, 0.4)), "colour of the lamps, blue to orange"),
+    SceneFactor("shadows", Choice(_SWITCH), "the first lamp casts shadows"),
+    SceneFactor(
+        "motion_blur", Range(0, 40, rare=0.15, normal=(5, 4)), "how far hands move while the shutter is open, px"
+    ),
+    SceneFactor("defocus", Range(0, 8, rare=0.2, normal=(1, 0.7)), "radius of the blur of all, px"),
+    SceneFactor("backdrop_blur", Range(0, 20, rare=0.4, normal=(3, 2)), "radius of the blur of what is behind, px"),
+    SceneFactor("vignette", Range(0, 1, rare=0.3), "how much darker the corners are"),
+    SceneFactor("exposure", Range(-3, 3, normal=(0, 0.35)), "stops over or under"),
+    SceneFactor("white_balance", Range(-1, 1, normal=(0, 0.2)), "of the camera, blue to orange"),
+    SceneFactor("low_light", Range(0, 1, rare=0.08), "how little light there was"),
+    SceneFactor("noise", Range(0, 1, normal=(0.15, 0.12)), "of the sensor"),
+    SceneFactor("infrared", Choice(_SWITCH, (0.97, 0.03)), "a grey image of an infra-red camera"),
+    SceneFactor("compression", Range(0, 1, rare=0.5, normal=(0.4, 0.2)), "how hard JPEG was pressed"),
 )
 """In the order in which they are drawn; what goes with a person stands after it."""
 

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from sonjit.hand_models.rig import FINGERS, RigPose
-from sonjit.synthesis.scene.contact import DEPTH_M, deepest
-from sonjit.synthesis.scene.penetration import PALM, coarse_rig, regions_of
-from sonjit.synthesis.scene.poses import angles_from_gesture
+from sonjit.synthesis.hands.penetration import PALM, coarse_rig, regions_of
+from sonjit.synthesis.scene.gestures import angles_from_gesture
+from sonjit.synthesis.scene.separation import DEPTH_M, deepest
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sonjit.hand_models.rig import Rig
-    from sonjit.synthesis.scene.objects import Thing
+    from sonjit.synthesis.scene.objects import SceneObject
 
 TOUCH_M: Final = 0.0005
 """How near closed fingers come to a thing."""
@@ -49,17 +49,17 @@ class Grasp:
     place: NDArray[np.float64]
 
 
-def grasp(rig: Rig, thing: Thing, rng: np.random.Generator) -> Grasp:
+def grasp(rig: Rig, item: SceneObject, rng: np.random.Generator) -> Grasp:
     """A hand that holds a thing.
 
     Args:
         rig: of `rig_from_shape`.
-        thing: what it holds.
+        item: what it holds.
         rng: turns and shifts it a little.
     """
     coarse = coarse_rig(rig)
-    way = np.stack([angles_from_gesture(rig, name) for name in _WAYS[thing.grip]])
-    rotation, place = (_in_palm if thing.grip == "wrap" else _at_tips)(coarse, thing, way, rng)
+    way = np.stack([angles_from_gesture(rig, name) for name in _WAYS[item.grip]])
+    rotation, place = (_in_palm if item.grip == "wrap" else _at_tips)(coarse, item, way, rng)
     owners = regions_of(coarse).owners
     own = owners != PALM
     fingers = replace(coarse, vertices=coarse.vertices[own], normals=coarse.normals[own], weights=coarse.weights[own])
@@ -68,7 +68,7 @@ def grasp(rig: Rig, thing: Thing, rng: np.random.Generator) -> Grasp:
     def distances(shares: NDArray[np.float64]) -> NDArray[np.float64]:
         """Least distances (N, 5) of the fingers from the thing where they are closed by shares (N, 5)."""
         points = (_skins(fingers, _closed(way, shares)) - place) @ rotation
-        skin = thing.solid.distances(points)
+        skin = item.solid.distances(points)
         return np.stack([skin[:, owners == finger].min(1) for finger in range(5)], 1)
 
     aside = way[0, 0].copy()
@@ -111,7 +111,7 @@ def _skins(rig: Rig, angles: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _in_palm(
-    rig: Rig, thing: Thing, way: NDArray[np.float64], rng: np.random.Generator
+    rig: Rig, item: SceneObject, way: NDArray[np.float64], rng: np.random.Generator
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The thing laid across the palm, its axis along the knuckles, moved out until the open hand does not enter it."""
     knuckles = rig.joints[[chain[0] for chain in FINGERS[1:]]] - rig.joints[0]
@@ -121,11 +121,11 @@ def _in_palm(
     axis /= np.linalg.norm(axis)
     rotation = np.stack([out, np.cross(axis, out), axis], 1)
     middle = rng.uniform(0.85, 0.98) * knuckles.mean(0) + rng.uniform(-0.012, 0.012) * axis
-    return rotation, _moved_out(rig, thing, way, rotation, middle, out)
+    return rotation, _moved_out(rig, item, way, rotation, middle, out)
 
 
 def _at_tips(
-    rig: Rig, thing: Thing, way: NDArray[np.float64], rng: np.random.Generator
+    rig: Rig, item: SceneObject, way: NDArray[np.float64], rng: np.random.Generator
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The thing between the pads of thumb and index where they meet when closed, pointing away from the palm."""
     pose = RigPose(np.eye(3)[None], np.zeros((1, 3)), way[-1:])
@@ -138,14 +138,14 @@ def _at_tips(
     axis /= np.linalg.norm(axis)
     side = np.cross(axis, across)
     rotation = np.stack([across, side, axis], 1)
-    middle = tips.mean(0) + rng.uniform(0.1, 0.85) * thing.solid.size[2] * axis
+    middle = tips.mean(0) + rng.uniform(0.1, 0.85) * item.solid.size[2] * axis
     away = side * np.sign(side @ (tips.mean(0) - 0.5 * knuckles.mean(0)))
-    return rotation, _moved_out(rig, thing, way, rotation, middle, away)
+    return rotation, _moved_out(rig, item, way, rotation, middle, away)
 
 
 def _moved_out(
     rig: Rig,
-    thing: Thing,
+    item: SceneObject,
     way: NDArray[np.float64],
     rotation: NDArray[np.float64],
     middle: NDArray[np.float64],
@@ -155,7 +155,7 @@ def _moved_out(
     skin = (_skins(rig, way[:1])[0] - middle) @ rotation
     moved, along = 0.0, out @ rotation
     while moved < _FARTHEST_M:
-        near = float(thing.solid.distances(skin - moved * along).min())
+        near = float(item.solid.distances(skin - moved * along).min())
         if near > TOUCH_M:
             break
         moved += max(TOUCH_M - near, _STEP_M)  # less cannot free it

@@ -27,14 +27,14 @@ if TYPE_CHECKING:
     from sonjit.results import Frame, Hand
     from sonjit.synthesis.hands.mesh import HandFiles
 
-KINDS: Final = ("any", "peak", "rom")
+SEQUENCE_GROUPS: Final = ("any", "peak", "rom")
 _SIDES: Final[tuple[Side, ...]] = ("Right", "Left")
 _LEAST_FRAMES: Final = 2
 """A hand that is seen in fewer is taken for a mistake."""
 
 
 @dataclass(frozen=True, eq=False)
-class Moving:
+class HandTrack:
     """One hand through a sequence.
 
     Attributes:
@@ -51,7 +51,7 @@ class Moving:
 
 
 @dataclass(frozen=True, eq=False)
-class Motion:
+class HandMotion:
     """Hands over time.
 
     Attributes:
@@ -63,14 +63,14 @@ class Motion:
 
     name: str
     times: NDArray[np.float64]
-    hands: tuple[Moving, ...]
+    hands: tuple[HandTrack, ...]
     camera: Intrinsics | None = None
 
 
-class Motions(Protocol):
+class MotionSource(Protocol):
     """Where motions come from."""
 
-    def make(self, shape: NDArray[np.float64], rng: np.random.Generator) -> Motion:
+    def make(self, shape: NDArray[np.float64], rng: np.random.Generator) -> HandMotion:
         """One motion of a person's hands."""
         ...
 
@@ -109,16 +109,16 @@ class NamedMotions:
             case _:
                 names = tuple(text.split(","))
         if wrong := [name for name in names if name not in known]:
-            raise InputError(f"--sequence {wrong[0]}: unknown; known: {', '.join((*KINDS, *known))}")
+            raise InputError(f"--sequence {wrong[0]}: unknown; known: {', '.join((*SEQUENCE_GROUPS, *known))}")
         return cls(names, fps, files)
 
-    def make(self, shape: NDArray[np.float64], rng: np.random.Generator) -> Motion:
+    def make(self, shape: NDArray[np.float64], rng: np.random.Generator) -> HandMotion:
         """A performance of one of the sequences."""
         rigs: dict[Side, Rig] = {side: rig_from_shape(side, shape, self.files) for side in _SIDES}
         made = make_sequence(self.names[rng.integers(len(self.names))], rigs, self.fps, rng)
         rows = {frame: frame for frame in range(len(made.times))}
-        hands = tuple(Moving(rigs[side], shape, pose, rows) for side, pose in made.poses.items())
-        return Motion(made.name, made.times, hands)
+        hands = tuple(HandTrack(rigs[side], shape, pose, rows) for side, pose in made.poses.items())
+        return HandMotion(made.name, made.times, hands)
 
 
 @dataclass(frozen=True)
@@ -133,13 +133,13 @@ class SeenMotion:
     path: str
     files: HandFiles | None = None
 
-    def make(self, shape: NDArray[np.float64], rng: np.random.Generator) -> Motion:
+    def make(self, shape: NDArray[np.float64], rng: np.random.Generator) -> HandMotion:
         """Always the same one."""
         return load_motion(self.path, self.files)
 
 
 @lru_cache(maxsize=2)
-def load_motion(path: str, files: HandFiles | None = None) -> Motion:
+def load_motion(path: str, files: HandFiles | None = None) -> HandMotion:
     """The motion of the hands in a table, before the camera that is assumed for a video of its size.
 
     Raises:
@@ -154,10 +154,10 @@ def load_motion(path: str, files: HandFiles | None = None) -> Motion:
         for place, hand in enumerate(frame.hands):
             tracks[place if hand.id is None else hand.id].append((number, hand))
     times = _times(frames, header.fps)
-    hands = tuple(_moving(track, times, camera, files) for track in tracks.values() if len(track) >= _LEAST_FRAMES)
+    hands = tuple(_hand_track(track, times, camera, files) for track in tracks.values() if len(track) >= _LEAST_FRAMES)
     if not hands:
         raise InputError(f"{path} holds no hand in {_LEAST_FRAMES} frames or more: was it a video?")
-    return Motion(Path(path).stem, times, hands, camera)
+    return HandMotion(Path(path).stem, times, hands, camera)
 
 
 def _times(frames: Sequence[Frame], fps: float | None) -> NDArray[np.float64]:
@@ -166,9 +166,9 @@ def _times(frames: Sequence[Frame], fps: float | None) -> NDArray[np.float64]:
     return np.array(known) if len(known) == len(stated) else np.arange(len(frames)) / (fps or 30.0)
 
 
-def _moving(
+def _hand_track(
     track: list[tuple[int, Hand]], times: NDArray[np.float64], camera: Intrinsics, files: HandFiles | None
-) -> Moving:
+) -> HandTrack:
     """One hand, as most of its frames say whose; x and y as the image shows them, z from the metric keypoints."""
     numbers = [number for number, _ in track]
     sides = [hand.handedness for _, hand in track]
@@ -176,7 +176,7 @@ def _moving(
     points = np.stack([_before_camera(hand, camera) for _, hand in track])
     shape, pose = retarget(side, points, times[numbers], files)
     rows = {number: row for row, number in enumerate(numbers)}
-    return Moving(rig_from_shape(side, shape, files), shape, pose, rows)
+    return HandTrack(rig_from_shape(side, shape, files), shape, pose, rows)
 
 
 def _before_camera(hand: Hand, camera: Intrinsics) -> NDArray[np.float64]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from sonjit.synthesis.render.drawable import Surface
 
-Kind = Literal["ball", "cylinder", "box"]
+SolidKind = Literal["ball", "cylinder", "box"]
 Grip = Literal["wrap", "pinch"]
 
 
@@ -32,7 +32,7 @@ class Solid:
         round_m: radius of a box's edges.
     """
 
-    kind: Kind
+    kind: SolidKind
     size: tuple[float, float, float]
     round_m: float = 0.0
 
@@ -50,7 +50,7 @@ class Solid:
 
 
 @dataclass(frozen=True)
-class Thing:
+class SceneObject:
     """A thing of daily life.
 
     Attributes:
@@ -64,24 +64,24 @@ class Thing:
     surfaces: tuple[Surface, ...]
 
 
-THINGS: Final = {
-    "ball": Thing(Solid("ball", (0.033, 0.033, 0.033)), "wrap", ("rubber", "plastic", "wood")),
-    "cylinder": Thing(Solid("cylinder", (0.021, 0.021, 0.08)), "wrap", ("metal", "plastic", "wood")),
-    "bottle": Thing(Solid("cylinder", (0.033, 0.033, 0.105)), "wrap", ("plastic", "metal")),
-    "cup": Thing(Solid("cylinder", (0.04, 0.04, 0.05)), "wrap", ("plastic", "wood", "metal")),
-    "box": Thing(Solid("box", (0.035, 0.024, 0.055), 0.003), "wrap", ("wood", "plastic")),
-    "phone": Thing(Solid("box", (0.0045, 0.036, 0.075), 0.003), "wrap", ("plastic", "metal")),
-    "pen": Thing(Solid("cylinder", (0.0045, 0.0045, 0.07)), "pinch", ("plastic", "metal", "wood")),
-    "card": Thing(Solid("box", (0.0008, 0.027, 0.043), 0.0006), "pinch", ("plastic",)),
+SCENE_OBJECTS: Final = {
+    "ball": SceneObject(Solid("ball", (0.033, 0.033, 0.033)), "wrap", ("rubber", "plastic", "wood")),
+    "cylinder": SceneObject(Solid("cylinder", (0.021, 0.021, 0.08)), "wrap", ("metal", "plastic", "wood")),
+    "bottle": SceneObject(Solid("cylinder", (0.033, 0.033, 0.105)), "wrap", ("plastic", "metal")),
+    "cup": SceneObject(Solid("cylinder", (0.04, 0.04, 0.05)), "wrap", ("plastic", "wood", "metal")),
+    "box": SceneObject(Solid("box", (0.035, 0.024, 0.055), 0.003), "wrap", ("wood", "plastic")),
+    "phone": SceneObject(Solid("box", (0.0045, 0.036, 0.075), 0.003), "wrap", ("plastic", "metal")),
+    "pen": SceneObject(Solid("cylinder", (0.0045, 0.0045, 0.07)), "pinch", ("plastic", "metal", "wood")),
+    "card": SceneObject(Solid("box", (0.0008, 0.027, 0.043), 0.0006), "pinch", ("plastic",)),
 }
 """Things by name; sizes are usual ones."""
 
 
-def thing_named(name: str) -> Thing:
+def object_named(name: str) -> SceneObject:
     """Raises InputError where there is none of that name."""
-    if name not in THINGS:
-        raise InputError(f"no object is named '{name}': known are {', '.join(THINGS)}")
-    return THINGS[name]
+    if name not in SCENE_OBJECTS:
+        raise InputError(f"no such object {name!r}: known are {', '.join(SCENE_OBJECTS)}")
+    return SCENE_OBJECTS[name]
 
 
 def drawable_from_solid(
@@ -122,14 +122,14 @@ def occluder(rng: np.random.Generator, place: NDArray[np.float64], size_m: float
         size_m: from end to end.
         instance: 200 and on.
     """
-    name = list(THINGS)[rng.integers(len(THINGS))]
-    thing = THINGS[name]
-    grown = np.array(thing.solid.size) * size_m / (2 * max(thing.solid.size))
+    name = list(SCENE_OBJECTS)[rng.integers(len(SCENE_OBJECTS))]
+    item = SCENE_OBJECTS[name]
+    grown = np.array(item.solid.size) * size_m / (2 * max(item.solid.size))
     x, y, z = grown.tolist()
-    solid = Solid(thing.solid.kind, (x, y, z), min(thing.solid.round_m, min(x, y, z) / 2))
+    solid = Solid(item.solid.kind, (x, y, z), min(item.solid.round_m, min(x, y, z) / 2))
     turn, _ = np.linalg.qr(rng.normal(size=(3, 3)))
     turn[:, 0] *= np.linalg.det(turn)
-    return drawable_from_solid(solid, turn, place, sample_material(thing.surfaces, rng), instance)
+    return drawable_from_solid(solid, turn, place, sample_material(item.surfaces, rng), instance)
 
 
 _Mesh = tuple["NDArray[np.float64]", "NDArray[np.float64]", "NDArray[np.int64]"]

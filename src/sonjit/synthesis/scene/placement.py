@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from sonjit.synthesis.scene.cameras import turned
-from sonjit.synthesis.scene.objects import drawable_from_solid, occluder, sample_material, thing_named
+from sonjit.synthesis.scene.objects import drawable_from_solid, object_named, occluder, sample_material
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from sonjit.synthesis.render.drawable import Drawable
     from sonjit.synthesis.scene.factors import Value
     from sonjit.synthesis.scene.grasps import Grasp
-    from sonjit.synthesis.scene.motions import Motion
+    from sonjit.synthesis.scene.motions import HandMotion
 
-OBJECTS: Final = 200
+FIRST_OBJECT: Final = 200
 """Instance of the first object."""
 _ROOM_M: Final = 0.012
 """Of skin beyond the keypoints."""
@@ -77,8 +77,8 @@ def place_hands(
 
 
 def place_motion(
-    motion: Motion, matrix: NDArray[np.float64], size: tuple[int, int], drawn: Mapping[str, Value]
-) -> Motion:
+    motion: HandMotion, matrix: NDArray[np.float64], size: tuple[int, int], drawn: Mapping[str, Value]
+) -> HandMotion:
     """A motion turned as the factors say and moved before the first camera, all of it in view.
 
     Args:
@@ -107,10 +107,12 @@ def place_motion(
 
 def held_drawable(pose: RigPose, held: Grasp, name: str, rng: np.random.Generator) -> Drawable:
     """The thing in a hand of one frame."""
-    thing = thing_named(name)
+    item = object_named(name)
     turn = pose.rotation[0]
     place = pose.translation[0] + turn @ held.place
-    return drawable_from_solid(thing.solid, turn @ held.rotation, place, sample_material(thing.surfaces, rng), OBJECTS)
+    return drawable_from_solid(
+        item.solid, turn @ held.rotation, place, sample_material(item.surfaces, rng), FIRST_OBJECT
+    )
 
 
 def occluders(

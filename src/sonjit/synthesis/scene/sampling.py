@@ -13,35 +13,36 @@ from zlib import crc32
 
 import numpy as np
 
-from sonjit.synthesis.hands.shape import rig_from_shape
+from sonjit.synthesis.hands.hands import SceneHand
+from sonjit.synthesis.hands.shape import SHAPE_NAMES, rig_from_shape
+from sonjit.synthesis.hands.skins import HandLook
 from sonjit.synthesis.scene.backgrounds import draw_background
 from sonjit.synthesis.scene.cameras import camera_rig
-from sonjit.synthesis.scene.factors import FOLDER
-from sonjit.synthesis.scene.people import hand_look, person_shape, sides_of
-from sonjit.synthesis.scene.placement import OBJECTS, held_drawable, occluders, place_hands, place_motion
-from sonjit.synthesis.scene.posing import pose_hands
-from sonjit.synthesis.scene.scene import Scene, SceneHand, light_scene
+from sonjit.synthesis.scene.factors import DETAILS, FOLDER
+from sonjit.synthesis.scene.hand_poses import pose_hands
+from sonjit.synthesis.scene.placement import FIRST_OBJECT, held_drawable, occluders, place_hands, place_motion
+from sonjit.synthesis.scene.scene import Scene, light_scene
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from numpy.typing import NDArray
 
-    from sonjit.hand_models.rig import Rig, RigPose
+    from sonjit.hand_models.rig import Rig, RigPose, Side
     from sonjit.synthesis.hands.mesh import HandFiles
     from sonjit.synthesis.render.drawable import Drawable
-    from sonjit.synthesis.scene.backgrounds import BackgroundFolder, Kind
-    from sonjit.synthesis.scene.cameras import Rig as CameraRig
+    from sonjit.synthesis.scene.backgrounds import BackgroundFolder, BackgroundKind
+    from sonjit.synthesis.scene.cameras import RigKind
     from sonjit.synthesis.scene.factors import Factors, Value
     from sonjit.synthesis.scene.grasps import Grasp
-    from sonjit.synthesis.scene.motions import Motions
+    from sonjit.synthesis.scene.motions import MotionSource
 
 _SPREAD: Final = 0.1
 """How far from the middle hands stand before many cameras."""
 
 
 @dataclass(frozen=True)
-class SceneMaker:
+class SceneSampler:
     """Makes scenes.
 
     Attributes:
@@ -57,11 +58,11 @@ class SceneMaker:
 
     factors: Factors
     seed: int
-    rig: CameraRig
+    rig: RigKind
     views: int
     size: tuple[int, int]
     images: BackgroundFolder | None = None
-    motions: Motions | None = None
+    motions: MotionSource | None = None
     files: HandFiles | None = None
 
     def make(self, index: int) -> Iterator[Scene]:
@@ -85,7 +86,7 @@ class SceneMaker:
         hands = [self._hand(rig, shape, pose, drawn, index) for rig, pose in zip(rigs, poses, strict=True)]
         return replace(bare, hands=tuple(hands), objects=tuple(self._objects(rigs, poses, held, drawn, index)))
 
-    def _sequence(self, motions: Motions, drawn: dict[str, Value], index: int) -> Iterator[Scene]:
+    def _sequence(self, motions: MotionSource, drawn: dict[str, Value], index: int) -> Iterator[Scene]:
         shape = person_shape(drawn, self._rng("shape", int(drawn["person"])))
         motion = motions.make(shape, self._rng("motion", index))
         if motion.camera is not None:
@@ -135,15 +136,59 @@ class SceneMaker:
         if held is not None:
             things.append(held_drawable(poses[0], held, str(drawn["held"]), self._rng("held", index)))
         rng = self._rng("occluders", index)
-        return [*things, *occluders(rigs, poses, int(drawn["occluders"]), OBJECTS + len(things), rng)]
+        return [*things, *occluders(rigs, poses, int(drawn["occluders"]), FIRST_OBJECT + len(things), rng)]
 
     def _background(self, drawn: dict[str, Value], index: int, view: int) -> NDArray[np.uint8]:
         rng = self._rng("background", index, view)
         if self.images is not None:
             return self.images.draw(self.size, rng)
-        kind = cast("Kind", drawn["background"])
+        kind = cast("BackgroundKind", drawn["background"])
         return draw_background(kind, self.size, rng)
 
     def _rng(self, purpose: str, *place: int) -> np.random.Generator:
         """A generator for one purpose in one place."""
         return np.random.default_rng((self.seed, 2, crc32(purpose.encode()), *place))
+
+
+_MOST_SD = 3.0
+
+
+def person_shape(drawn: Mapping[str, Value], rng: np.random.Generator) -> NDArray[np.float64]:
+    """(36,) of both hands of a person."""
+    return rng.normal(size=len(SHAPE_NAMES)).clip(-_MOST_SD, _MOST_SD) * float(drawn["shape_sd"])
+
+
+def hand_look(drawn: Mapping[str, Value], rng: np.random.Generator, worn: np.random.Generator) -> HandLook:
+    """How a person's hands look in one scene.
+
+    Args:
+        drawn: the factors.
+        rng: of the person.
+        worn: of the scene.
+    """
+    return HandLook(
+        tone=int(drawn["tone"]),
+        texture=int(drawn["texture"]),
+        amounts={name: float(drawn[name]) for name in DETAILS},
+        glove=_named(drawn["glove"]),
+        rings=tuple(sorted(worn.permutation(5)[: int(drawn["rings"])].tolist())),
+        sleeve=_named(drawn["sleeve"]),
+        seed=float(rng.uniform(0, 100)),
+    )
+
+
+def sides_of(drawn: Mapping[str, Value]) -> tuple[Side, ...]:
+    """Of the hands of a still, the first one first."""
+    own: Side = "Left" if drawn["side"] == "left" else "Right"
+    other: Side = "Right" if own == "Left" else "Left"
+    match drawn["hands"]:
+        case "0":
+            return ()
+        case "1":
+            return (own,)
+        case _:
+            return own, other
+
+
+def _named(value: Value) -> str | None:
+    return None if value == "none" else str(value)

@@ -7,7 +7,7 @@ The light of a scene.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,57 +20,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sonjit.geometry.cameras import CalibratedCamera
-    from sonjit.hand_models import RigPose
-    from sonjit.hand_models.rig import Side
-    from sonjit.synthesis.hands.mesh import HandFiles
+    from sonjit.synthesis.hands.hands import SceneHand
     from sonjit.synthesis.render.drawable import Drawable
     from sonjit.synthesis.scene.factors import Value
-
-
-@dataclass(frozen=True)
-class HandLook:
-    """How a hand's surface looks.
-
-    Attributes:
-        tone: 1 (lightest) to 10 (darkest) on the Monk scale.
-        texture: variant of the skin, 0 to 4 or more.
-        amounts: strength of details by name, as `drawable.Material.amounts`.
-        glove: name of a glove, or None.
-        rings: fingers (0 thumb to 4 little) that wear one.
-        sleeve: name of a sleeve, or None for a bare forearm.
-        seed: of every pattern.
-    """
-
-    tone: int = 4
-    texture: int = 0
-    amounts: dict[str, float] = field(default_factory=dict[str, float])
-    glove: str | None = None
-    rings: tuple[int, ...] = ()
-    sleeve: str | None = None
-    seed: float = 0.0
-
-
-@dataclass(frozen=True, eq=False)
-class SceneHand:
-    """One hand in the world.
-
-    Attributes:
-        side: whose hand it is, the person's own.
-        shape: (36,) values by `hands.SHAPE_NAMES`, in standard deviations from the rig.
-        pose: of one frame, in the world's axes.
-        look: its surface.
-        person: index of whose hand it is.
-        bend: radians that the hand is bent towards its palm, and turned towards the thumb's side, against its forearm.
-        files: the user's own hand that it is; None for the catalog's.
-    """
-
-    side: Side
-    shape: NDArray[np.float64]
-    pose: RigPose
-    look: HandLook
-    person: int = 0
-    bend: tuple[float, float] = (0.0, 0.0)
-    files: HandFiles | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,10 +18,10 @@ from sonjit.geometry.rotations import matrix_from_rotation_vector, rotation_vect
 from sonjit.hand_models.rig import RigPose
 from sonjit.hand_models.rig_ik import fit_lengths, fit_pose
 from sonjit.synthesis.hands.shape import SHAPE_NAMES, rig_from_shape
-from sonjit.synthesis.scene.contact import kept_apart
-from sonjit.synthesis.scene.gesture_places import neutral_station, pose_from_station, scripts
-from sonjit.synthesis.scene.poses import gesture_named
-from sonjit.synthesis.scene.posing import poses_from_stations
+from sonjit.synthesis.scene.gestures import gesture_named
+from sonjit.synthesis.scene.hand_poses import poses_from_stations
+from sonjit.synthesis.scene.scripts import neutral_station, pose_from_station, scripts
+from sonjit.synthesis.scene.separation import kept_apart
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from sonjit.hand_models.rig import Rig, Side
     from sonjit.synthesis.hands.mesh import HandFiles
-    from sonjit.synthesis.scene.gesture_places import Script, Station
+    from sonjit.synthesis.scene.scripts import Script, Station
 
 _REST_S: Final = (0.1, 0.3)  # at the neutral pose
 _WAY_S: Final = (0.45, 0.9)  # between two poses

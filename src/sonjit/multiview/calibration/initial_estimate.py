@@ -1,10 +1,8 @@
-"""The two places in which a flat board explains one image almost equally well, and which of them is true.
+"""The initial estimate for bundle adjustment: poses of the target, each camera's intrinsics, and poses of the cameras.
 
-Source: Collins and Bartoli, "Infinitesimal plane-based pose estimation", 2014 (OpenCV's IPPE gives both).
-
-One camera's lens from images of a target.
-
-How cameras stand to each other: from pairs that saw the target at once, along the best tree of pairs.
+A flat board explains one image almost equally well in two poses (Collins and Bartoli, "Infinitesimal plane-based pose
+estimation", 2014; OpenCV's IPPE gives both). Relative poses of cameras follow from pairs that saw the target at once,
+along the best tree of pairs.
 """
 
 from __future__ import annotations
@@ -24,7 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from sonjit.multiview.calibration.board import Target
+    from sonjit.multiview.calibration.board import CalibrationTarget
     from sonjit.multiview.calibration.sightings import Sighting
 
 _WRONG_TIMES, _WRONG_PX = 4.0, 1.0
@@ -35,12 +33,12 @@ _FEWEST = 6
 
 @dataclass(frozen=True, eq=False)
 class TargetPose:
-    """Where a target stands before one camera.
+    """A target's pose before one camera.
 
     Attributes:
         R: (3, 3) target to camera.
         t: (3,) metres.
-        rms_px: of its points, wrong ones left out.
+        rms_px: of its points, without outliers.
     """
 
     R: NDArray[np.float64]
@@ -51,7 +49,7 @@ class TargetPose:
 def target_poses(
     points_m: NDArray[np.float64], pixels: NDArray[np.float64], camera: CalibratedCamera, *, flat: bool
 ) -> list[TargetPose]:
-    """The places that explain an image, the best first: two for a flat target, one otherwise; none that is behind.
+    """The poses that explain an image, the best first: two for a flat target, one otherwise; none behind the camera.
 
     Args:
         points_m: (n, 3) in the target's axes; flat ones in z = 0.
@@ -86,7 +84,7 @@ def _solved(
         refined: Any = cv2.solvePnPRefineLM(
             points_m, pixels, np.asarray(camera.K, np.float64), _lens(camera), turn, shift
         )
-        for vector, place in (refined, (turn, shift)):  # refining may jump to the other place: keep both
+        for vector, place in (refined, (turn, shift)):  # refining may jump to the other pose: keep both
             turned, t = (np.ravel(np.asarray(value, np.float64)) for value in (vector, place))
             R = matrix_from_rotation_vector(turned)
             seen = points_m @ R.T + t
@@ -115,7 +113,7 @@ def _lens(camera: CalibratedCamera) -> NDArray[np.float64]:
 
 
 LensModel = Literal["none", "radial", "usual", "full"]
-"""Which coefficients are looked for: none; k1, k2; k1, k2, p1, p2; all five."""
+"""Which coefficients are estimated: none; k1, k2; k1, k2, p1, p2; all five."""
 
 LENS_TERMS: Final[dict[str, tuple[int, ...]]] = {
     "none": (),
@@ -131,7 +129,7 @@ _TILTED = 0.01
 
 
 def camera_from_sightings(
-    target: Target, sightings: Sequence[Sighting], size: tuple[int, int], lens: LensModel = "usual"
+    target: CalibrationTarget, sightings: Sequence[Sighting], size: tuple[int, int], lens: LensModel = "usual"
 ) -> CalibratedCamera:
     """K and distortion of one camera.
 
@@ -139,10 +137,10 @@ def camera_from_sightings(
         target: what was seen.
         sightings: of this camera alone.
         size: width and height, pixels.
-        lens: which coefficients to look for.
+        lens: which coefficients to estimate.
 
     Raises:
-        InputError: too few images, or none that tells the focal length, such as a board always held flat on.
+        InputError: too few images, or none that fixes the focal length, such as a board always held parallel.
     """
     import cv2
 
@@ -156,9 +154,9 @@ def camera_from_sightings(
     flags = cv2.CALIB_ZERO_TANGENT_DIST if not {2, 3} & set(LENS_TERMS[lens]) else 0
     for term, flag in ((0, cv2.CALIB_FIX_K1), (1, cv2.CALIB_FIX_K2), (4, cv2.CALIB_FIX_K3)):
         flags |= 0 if term in LENS_TERMS[lens] else flag
-    guess = assumed_camera(*size)
-    start = np.array([[guess.fx, 0, guess.cx], [0, guess.fy, guess.cy], [0, 0, 1.0]])
-    if not target.is_flat:  # OpenCV makes a start of its own from flat targets alone
+    assumed = assumed_camera(*size)
+    start = np.array([[assumed.fx, 0, assumed.cx], [0, assumed.fy, assumed.cy], [0, 0, 1.0]])
+    if not target.is_flat:  # OpenCV estimates a start itself from flat targets only
         flags |= cv2.CALIB_USE_INTRINSIC_GUESS
     try:
         _, found, bent, _, _, spread, _, _ = cv2.calibrateCameraExtended(
@@ -176,15 +174,15 @@ def camera_from_sightings(
     tilted = not target.is_flat or _tilts(target, chosen) > _TILTED
     if not (tilted and (focal > 0).all() and (unsure < _UNSURE * focal).all()):
         raise InputError(
-            f"camera {name!r}: {len(chosen)} images do not tell its focal length: tilt the board by 30 degrees or "
+            f"camera {name!r}: {len(chosen)} images do not fix its focal length: tilt the board by 30 degrees or "
             "more, this way and that, and hold it nearer"
         )
     terms = np.ravel(np.asarray(bent, np.float64))[:5]
     return CalibratedCamera(K, distortion=terms if terms.any() else None)
 
 
-def _tilts(target: Target, sightings: Sequence[Sighting]) -> float:
-    """How much the images differ in how a flat target's far side shrinks: nothing else tells a focal length.
+def _tilts(target: CalibrationTarget, sightings: Sequence[Sighting]) -> float:
+    """How much the images differ in how a flat target's far side shrinks: nothing else fixes a focal length.
 
     Returns:
         Root mean square over images, in parts of the target's size there; 0 for targets that are held parallel.
@@ -222,7 +220,7 @@ def _kind(one: Sighting, size: tuple[int, int]) -> NDArray[np.float64]:
 
 
 Place = tuple["NDArray[np.float64]", "NDArray[np.float64]"]
-"""R (3, 3) and t (3,) metres of one frame of axes in another."""
+"""R (3, 3) and t (3,) metres from one coordinate frame to another."""
 
 _NEAR_RAD = np.radians(4)
 _NEAR_SHARE = 0.06
@@ -277,7 +275,7 @@ def pairs_of(poses: Sequence[Mapping[int, list[TargetPose]]]) -> list[Pair]:
 
 
 def tree_places(pairs: Sequence[Pair], names: Sequence[str]) -> tuple[list[Place], list[Pair]]:
-    """Where every camera stands in the first one's frame, along the tree of the pairs that agree in most frame sets.
+    """Every camera's pose in the first one's frame, along the tree of the pairs that agree in most frame sets.
 
     Returns:
         World to camera for each, and the pairs of the tree.
@@ -292,14 +290,14 @@ def tree_places(pairs: Sequence[Pair], names: Sequence[str]) -> tuple[list[Place
         if not edges:
             apart = [name for place, name in enumerate(names) if place not in places]
             raise InputError(
-                f"cameras {', '.join(apart)} never saw the board at the same frame set as "
+                f"cameras {', '.join(apart)} saw the board in no frame set together with "
                 f"{', '.join(names[place] for place in places)}: carry it from one to the other, or check the sync"
             )
         best = max(edges, key=lambda pair: (not pair.is_unsure, pair.frames, pair.frames - pair.rival))
         if best.frames < _AGREED * min(best.common, _MOST_FRAMES):
             raise InputError(
-                f"cameras {names[best.first]} and {names[best.second]} agree on how they stand in only {best.frames} "
-                f"of {best.common} frame sets: their images are not of the same frame sets, or a lens is wrong"
+                f"cameras {names[best.first]} and {names[best.second]} agree on their relative pose in only "
+                f"{best.frames} of {best.common} frame sets: their images are of other frame sets, or a lens is wrong"
             )
         tree.append(best)
         if best.first in places:
@@ -310,12 +308,12 @@ def tree_places(pairs: Sequence[Pair], names: Sequence[str]) -> tuple[list[Place
 
 
 def joined(second: Place, first: Place) -> Place:
-    """The place that does `first`, then `second`."""
+    """The composition: `first`, then `second`."""
     return second[0] @ first[0], second[0] @ first[1] + second[1]
 
 
 def inverse(place: Place) -> Place:
-    """The way back."""
+    """The inverse transformation."""
     return place[0].T, -place[0].T @ place[1]
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from sonjit.geometry.rotations import matrix_from_rotation_vector, rotation_vector_from_matrix
 from sonjit.hand_models.rig import FINGERS, RigPose
 from sonjit.synthesis.hands.moving_hand import MovingHand
-from sonjit.synthesis.scene.penetration import contacts_between
+from sonjit.synthesis.hands.penetration import contacts_between
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sonjit.hand_models.rig import Rig, Side
-    from sonjit.synthesis.scene.penetration import Contacts, Skin
+    from sonjit.synthesis.hands.penetration import Contacts, Skin
 
 DEPTH_M: Final = 0.001
 """How deep a vertex may stay inside; what is left of skin that gives way."""

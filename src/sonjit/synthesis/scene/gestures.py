@@ -19,7 +19,7 @@ import numpy as np
 from sonjit.errors import InputError
 from sonjit.hand_models.rig import RigPose
 from sonjit.hand_models.rig_ik import free_joints, joint_limits
-from sonjit.synthesis.scene.contact import Touch, settle
+from sonjit.synthesis.scene.separation import Touch, settle
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -108,7 +108,7 @@ _FAN: Final = np.array([1.4, 0.3, -0.7, -1.7])  # each finger's turn towards the
 
 
 @dataclass(frozen=True, eq=False)
-class Gesture:
+class GesturePose:
     """A hand's pose without its place.
 
     Attributes:
@@ -122,7 +122,7 @@ class Gesture:
     touch: tuple[int, ...] = ()
 
 
-def gesture_named(name: str) -> Gesture:
+def gesture_named(name: str) -> GesturePose:
     """The gesture of a name.
 
     Raises:
@@ -135,7 +135,7 @@ def gesture_named(name: str) -> Gesture:
 
 
 @lru_cache(maxsize=1)
-def gestures() -> Mapping[str, Gesture]:
+def gestures() -> Mapping[str, GesturePose]:
     """All gestures by name."""
     table = tomllib.loads((files("sonjit.synthesis") / "gestures.toml").read_text("utf-8"))
     return {name: _gesture(name, entry, table) for name, entry in table["gestures"].items()}
@@ -148,12 +148,12 @@ def thumb_postures() -> NDArray[np.float64]:
     return np.stack([_thumb(values) for values in table["thumbs"].values()])
 
 
-def _gesture(name: str, entry: Mapping[str, Any], table: Mapping[str, Any]) -> Gesture:
+def _gesture(name: str, entry: Mapping[str, Any], table: Mapping[str, Any]) -> GesturePose:
     angles = np.zeros((5, 3, 3))
     angles[0] = _thumb(table["thumbs"][entry["thumb"]])
     angles[1:, :, 1] = np.deg2rad([table["fingers"][posture] for posture in entry["fingers"]])
     angles[1:, 0, 0] = np.deg2rad(entry.get("turns", entry.get("spread", 0) * _FAN))
-    return Gesture(name, angles, tuple(entry.get("touch", ())))
+    return GesturePose(name, angles, tuple(entry.get("touch", ())))
 
 
 def _thumb(values: list[float]) -> NDArray[np.float64]:

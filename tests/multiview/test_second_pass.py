@@ -4,12 +4,12 @@ import pytest
 from sonjit.cli import main
 from sonjit.datasets import open_dataset
 from sonjit.errors import InputError
-from sonjit.multiview.automatic import second_look
+from sonjit.multiview.automatic import second_pass
 from sonjit.multiview.automatic.annotator import AnnotatorSettings, annotate
-from sonjit.multiview.automatic.learning import mirrored_points, write_lessons
+from sonjit.multiview.automatic.detection import ChunkDetections, DetectionSettings
+from sonjit.multiview.automatic.learning import mirrored_points, write_training_set
 from sonjit.multiview.automatic.runs import current_run, read_labels, train_network
-from sonjit.multiview.automatic.second_look import TaughtHands, look_again
-from sonjit.multiview.automatic.views_run import LookSettings, SeenChunk
+from sonjit.multiview.automatic.second_pass import FineTunedHands, refine_detections
 from sonjit.weights import find_weight
 
 from .annotated import FRAMES, OFF_M, people_mark
@@ -23,7 +23,7 @@ class Taught:
     def __init__(self, rig, joints, blind=()):
         self.rig, self.joints, self.blind, self.asked = rig, joints, blind, set()
 
-    def see(self, rgb, there_px, side):
+    def infer(self, rgb, there_px, side):
         row, view = int(rgb[2, 2, 1]), int(rgb[2, 2, 0])
         self.asked.add((row, view, side))
         if view in self.blind:
@@ -34,15 +34,15 @@ class Taught:
 def first_look(rig, joints):
     """What all views show, as far from the truth as the general detector says."""
     pixels = np.moveaxis(rig.project(joints + OFF_M), 0, 1).astype(np.float32)  # (N, C, 2, 21, 2)
-    return SeenChunk(np.arange(len(joints)), pixels, np.full(pixels.shape[:-1], 0.9, np.float32), ())
+    return ChunkDetections(np.arange(len(joints)), pixels, np.full(pixels.shape[:-1], 0.9, np.float32), ())
 
 
 @pytest.mark.parametrize("blind", [(), (1, 3)])
 def test_the_taught_network_has_the_last_word(made, monkeypatch, blind):
     project, joints, _ = made
     taught = Taught(project.rig, joints, blind)
-    monkeypatch.setattr(second_look, "_opened", lambda _: (project, taught))
-    seen = look_again(LookSettings(str(project.folder), project.rig.names), first_look(project.rig, joints))
+    monkeypatch.setattr(second_pass, "_opened", lambda _: (project, taught))
+    seen = refine_detections(DetectionSettings(str(project.folder), project.rig.names), first_look(project.rig, joints))
     exact = np.moveaxis(project.rig.project(joints), 0, 1)
     sees = [view for view in range(5) if view not in blind]
     np.testing.assert_allclose(seen.points_px[:, sees], exact[:, sees], atol=1e-3)
@@ -53,9 +53,9 @@ def test_the_taught_network_has_the_last_word(made, monkeypatch, blind):
 
 def test_a_hand_that_one_view_shows_stays_as_it_was(made, monkeypatch):
     project, joints, _ = made
-    monkeypatch.setattr(second_look, "_opened", lambda _: (project, Taught(project.rig, joints, (0, 1, 2, 4))))
+    monkeypatch.setattr(second_pass, "_opened", lambda _: (project, Taught(project.rig, joints, (0, 1, 2, 4))))
     first = first_look(project.rig, joints)
-    seen = look_again(LookSettings(str(project.folder), project.rig.names), first)
+    seen = refine_detections(DetectionSettings(str(project.folder), project.rig.names), first)
     np.testing.assert_array_equal(seen.points_px, first.points_px)
     np.testing.assert_array_equal(seen.confidence, first.confidence)
 
@@ -63,7 +63,7 @@ def test_a_hand_that_one_view_shows_stays_as_it_was(made, monkeypatch):
 def test_left_hands_are_lessons_as_right_ones(made, tmp_path):
     project, joints, _ = made
     people_mark(project, joints, [4])
-    images = open_dataset("folder", write_lessons(project, (4,), tmp_path / "lessons", as_right=True))
+    images = open_dataset("folder", write_training_set(project, (4,), tmp_path / "training-set", as_right=True))
     assert len(images) == 5 * 2
     for image in images:
         (hand,) = image.instances
@@ -76,12 +76,12 @@ def test_left_hands_are_lessons_as_right_ones(made, tmp_path):
 
 def test_a_left_hand_is_seen_as_a_right_one_in_the_mirror(weights, photo):
     del weights
-    eyes = TaughtHands(find_weight("hand-full"))
+    eyes = FineTunedHands(find_weight("hand-full"))
     with_hand = 0
     for x in np.linspace(0.2, 0.8, 4) * photo.shape[1]:
         there = (x, photo.shape[0] / 2) + np.random.default_rng(0).uniform(-0.15, 0.15, (21, 2)) * photo.shape[0]
-        right = eyes.see(photo, there, 0)
-        left = eyes.see(np.ascontiguousarray(photo[:, ::-1]), mirrored_points(there, photo.shape[1]), 1)
+        right = eyes.infer(photo, there, 0)
+        left = eyes.infer(np.ascontiguousarray(photo[:, ::-1]), mirrored_points(there, photo.shape[1]), 1)
         assert (left is None) == (right is None)
         if left and right:
             with_hand += 1
@@ -113,9 +113,9 @@ def test_a_training_that_did_not_end_is_named(made, tmp_path):
     project, joints, _ = made
     (tmp_path / "hand-full-1").mkdir()
     (tmp_path / "hand-full-1" / "weights.safetensors").write_bytes(b"of the last step")
-    look = LookSettings(str(project.folder), project.rig.names, network=str(tmp_path / "hand-full-1"))
+    detect_frames = DetectionSettings(str(project.folder), project.rig.names, network=str(tmp_path / "hand-full-1"))
     with pytest.raises(InputError, match="did not end"):
-        look_again(look, first_look(project.rig, joints))
+        refine_detections(detect_frames, first_look(project.rig, joints))
 
 
 def test_a_setting_without_a_value_is_refused_in_a_line(made, capsys):

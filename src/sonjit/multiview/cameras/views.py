@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 
 _LAST_NUMBER = re.compile(r"(\d+)\D*$")
 _AHEAD = 24
-"""Frames that are decoded on the way to one ahead, rather than starting anew at the key frame before it."""
+"""Frames that are decoded on the way to one ahead, rather than seeking to the key frame before it."""
 _KEPT = 3
-"""Frames decoded last that are kept: who went to one looks at the one before it next."""
+"""Frames decoded last that are kept: the one before is often asked for next."""
 
 
 def frame_numbers(files: Sequence[Path]) -> list[int]:
@@ -81,7 +81,7 @@ class FolderView(View):
         except OSError as error:
             raise InputError(f"{path} cannot be read: {error.strerror}") from None
         if not found:
-            raise InputError(f"{path} holds no images: looked for names ending in {', '.join(IMAGE_ENDINGS)}")
+            raise InputError(f"{path} has no images: expected names ending in {', '.join(IMAGE_ENDINGS)}")
         found.sort(key=lambda file: (natural_key(file.name), file.name))
         self._files = dict(sorted(zip(frame_numbers(found), found, strict=True)))
         super().__init__(path, tuple(self._files))
@@ -169,19 +169,19 @@ def open_view(path: Path) -> View:
     if path.is_dir():
         return FolderView(path)
     if not path.exists():
-        raise InputError(f"{path}: no such file or folder; put it back or make the project anew")
+        raise InputError(f"{path}: no such file or folder; put it back or create the project again")
     return VideoView(path)
 
 
 def check_view(path: Path) -> tuple[View, tuple[int, int]]:
-    """A camera's images after a look at the first: the view, and width and height in pixels.
+    """A camera's images, the first one checked: the view, and width and height in pixels.
 
     Raises:
         InputError: as `open_view`; a damaged video.
     """
     view = open_view(path)
     if isinstance(view, VideoView):
-        with open_source(path) as source:  # says what is wrong with a file that is no video, or an empty one
+        with open_source(path) as source:  # names what is wrong with a file that is not a video, or is empty
             if source.kind != "video":
                 raise InputError(f"{path} is one image: name a video or a folder of images")
     try:

@@ -12,7 +12,7 @@ import numpy as np
 
 from sonjit.geometry.rotations import matrix_from_rotation_vector
 from sonjit.hand_models.rig import RigPose
-from sonjit.synthesis.scene.poses import angles_from_gesture
+from sonjit.synthesis.scene.gestures import angles_from_gesture
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -89,6 +89,11 @@ def scripts() -> Mapping[str, tuple[Script, ...]]:
         ],
     }
     return {kind: tuple(each) for kind, each in (one | two).items()}
+
+
+def pair_names() -> tuple[str, ...]:
+    """Names of the interacting poses."""
+    return tuple(script.name for script in scripts()["both"])
 
 
 @lru_cache(maxsize=1)

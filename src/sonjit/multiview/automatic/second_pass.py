@@ -1,7 +1,7 @@
-"""Hands looked at again by a network that the project's own people taught, where the first look put them in space.
+"""The second pass: a network trained on the project's own marks, at the projections of the first pass's hands.
 
-A hand network of one's own is shown right hands alone, left ones in mirrored images, as it was taught: where two
-hands lie over each other, it knows which of them is meant.
+A fine-tuned hand network sees right hands only, left ones in mirrored images, as in its training: where two hands
+overlap, it knows which of them is meant.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from sonjit.detectors.create import create_detector
 from sonjit.detectors.kinds.hands import box_around_hand
 from sonjit.errors import InputError
 from sonjit.multiview.annotation.project import open_project
-from sonjit.multiview.automatic.labels import triangulate_seen
+from sonjit.multiview.automatic.detection import LEAST_SCORE, ROOM, ChunkDetections, load_detections, usable_images
+from sonjit.multiview.automatic.labels import triangulate_detections
 from sonjit.multiview.automatic.learning import mirrored_points
-from sonjit.multiview.automatic.views_run import LEAST_SCORE, ROOM, SeenChunk, load_seen, usable_images
 from sonjit.multiview.triangulation.hands import near_px
 
 if TYPE_CHECKING:
@@ -27,27 +27,27 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sonjit.multiview.annotation.project import Project
-    from sonjit.multiview.automatic.views_run import LookSettings
+    from sonjit.multiview.automatic.detection import DetectionSettings
     from sonjit.multiview.cameras.rig import CameraRig
 
 HAND_NETWORK: Final = "hand-full"
 """Recipe of `sonjit train`, and the name of what it exports."""
 PASSES: Final = 2
-"""The second one cuts hands out where the taught network, not the general one, saw them."""
+"""The second one crops hands where the project's network, not the general one, placed them."""
 
 
-class TaughtNetwork(Protocol):
-    """Finds one hand where it must be."""
+class ProjectNetwork(Protocol):
+    """Finds one hand in a crop."""
 
-    def see(
+    def infer(
         self, rgb: NDArray[np.uint8], there_px: NDArray[np.float64], side: int
     ) -> tuple[NDArray[np.floating], NDArray[np.floating]] | None:
         """Keypoints (21, 2) and their confidence (21,) of the right (0) or left hand (1) around points (21, 2)."""
         ...
 
 
-class TaughtHands:
-    """What `sonjit annotate train --network hand-full` made.
+class FineTunedHands:
+    """The network of `sonjit annotate train --network hand-full`.
 
     Args:
         file: exported landmark network.
@@ -58,10 +58,10 @@ class TaughtHands:
             "hands", landmark_model=file, static_image=True, max_instances=1, min_presence_score=LEAST_SCORE, threads=1
         )
 
-    def see(
+    def infer(
         self, rgb: NDArray[np.uint8], there_px: NDArray[np.float64], side: int
     ) -> tuple[NDArray[np.floating], NDArray[np.floating]] | None:
-        """See `TaughtNetwork`."""
+        """See `ProjectNetwork`."""
         width, left = rgb.shape[1], side == 1
         shown = np.ascontiguousarray(rgb[:, ::-1]) if left else rgb
         box = box_around_hand(mirrored_points(there_px, width) if left else there_px)
@@ -72,8 +72,8 @@ class TaughtHands:
         return mirrored_points(points, width) if left else points, np.full(21, seen[0].score)
 
 
-class TaughtDetector:
-    """What `sonjit annotate train --network keypoint-detector` made.
+class TrainedDetector:
+    """The network of `sonjit annotate train --network keypoint-detector`.
 
     Args:
         folder: of the run.
@@ -86,27 +86,27 @@ class TaughtDetector:
 
         self._network = KeypointDetector(folder)
 
-    def see(
+    def infer(
         self, rgb: NDArray[np.uint8], there_px: NDArray[np.float64], side: int
     ) -> tuple[NDArray[np.floating], NDArray[np.floating]] | None:
-        """See `TaughtNetwork`; both hands look alike to it."""
+        """See `ProjectNetwork`; it does not distinguish the sides."""
         del side
         low, high = there_px.min(0).tolist(), there_px.max(0).tolist()
         (found,) = self._network.detect(rgb, [(*low, *high)])
         return found.keypoints, np.maximum(found.confidence, 1e-3)
 
 
-def see_chunk_again(settings: LookSettings, first: str, out: str) -> str:
-    """Look again at a chunk that `see_chunk` wrote, and write what is seen now; gives the file."""
-    look_again(settings, load_seen(Path(first))).save(Path(out))
+def refine_chunk(settings: DetectionSettings, first: str, out: str) -> str:
+    """Refine a chunk that `detect_chunk` wrote, and write the result; gives the file."""
+    refine_detections(settings, load_detections(Path(first))).save(Path(out))
     return out
 
 
-def look_again(settings: LookSettings, first: SeenChunk) -> SeenChunk:
-    """Look at all hands of a chunk again with `settings.network`.
+def refine_detections(settings: DetectionSettings, first: ChunkDetections) -> ChunkDetections:
+    """Detect all hands of a chunk again with `settings.network`.
 
-    A view in which it does not see a hand says nothing of that one. What the first look saw stays of hands that it did
-    not put in space as a whole, and of those that fewer than two views show now.
+    A view in which it does not find a hand is left out for that hand. The first pass's detections stay for hands that
+    it did not triangulate as a whole, and for those that fewer than two views show now.
     """
     project, network = _opened(settings)
     rig = project.rig.subset(settings.views)
@@ -115,40 +115,40 @@ def look_again(settings: LookSettings, first: SeenChunk) -> SeenChunk:
     frames = first.frames.tolist()
     for row, images in enumerate(usable_images(project, settings.views, frames, problems)):
         for _ in range(PASSES):
-            one = SeenChunk(first.frames[row : row + 1], points[row : row + 1], confidence[row : row + 1], ())
-            hands = triangulate_seen(rig, one).points_m[0]  # (2, 21, 3)
+            one = ChunkDetections(first.frames[row : row + 1], points[row : row + 1], confidence[row : row + 1], ())
+            hands = triangulate_detections(rig, one).points_m[0]  # (2, 21, 3)
             for side in range(2):
                 now, sure = _one_hand(network, rig, images, hands[side], side)
                 if (sure > 0).any(-1).sum() > 1:
                     points[row, :, side], confidence[row, :, side] = now, sure
-    return SeenChunk(first.frames, points, confidence, tuple(problems))
+    return ChunkDetections(first.frames, points, confidence, tuple(problems))
 
 
 def _one_hand(
-    network: TaughtNetwork,
+    network: ProjectNetwork,
     rig: CameraRig,
     images: Sequence[NDArray[np.uint8] | None],
     points_m: NDArray[np.float64],
     side: int,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """What C views show of the hand that is at points (21, 3): (C, 21, 2) pixels and (C, 21) confidence."""
+    """The hand at points (21, 3) as C views show it: (C, 21, 2) pixels and (C, 21) confidence."""
     points, confidence = np.full((len(rig), 21, 2), np.nan), np.zeros((len(rig), 21))
     for view, (camera, rgb) in enumerate(zip(rig, images, strict=True)):
         there = camera.project(points_m)
         if rgb is None or not np.isfinite(there).all() or camera.inside(there).mean() < 1 - ROOM:
             continue
-        seen = network.see(rgb, there, side)
+        seen = network.infer(rgb, there, side)
         if seen and np.linalg.norm(seen[0] - there, axis=1).mean() < near_px(there):
             points[view], confidence[view] = seen
     return points, confidence
 
 
 @lru_cache(maxsize=2)
-def _opened(settings: LookSettings) -> tuple[Project, TaughtNetwork]:
+def _opened(settings: DetectionSettings) -> tuple[Project, ProjectNetwork]:
     """Project and network, once for each process."""
     folder = Path(settings.network)
     exported = folder / f"{HAND_NETWORK}.xml"
     if folder.name.startswith(HAND_NETWORK) and not exported.is_file():
-        raise InputError(f"{folder}: its training did not end; type the same sonjit annotate train --network again")
-    network = TaughtHands(exported) if exported.is_file() else TaughtDetector(settings.network)
+        raise InputError(f"{folder}: its training did not finish; run the same sonjit annotate train --network again")
+    network = FineTunedHands(exported) if exported.is_file() else TrainedDetector(settings.network)
     return open_project(Path(settings.project)), network

@@ -5,21 +5,18 @@ Two hands of one person that interact: named poses, and random ones made from th
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from sonjit.errors import InputError
-from sonjit.geometry.rotations import matrix_from_rotation_vector
 from sonjit.hand_models.rig import RigPose
 from sonjit.synthesis.scene.cameras import turned
-from sonjit.synthesis.scene.contact import Touch, settle
-from sonjit.synthesis.scene.gesture_places import pose_from_station, scripts
+from sonjit.synthesis.scene.gestures import angles_from_gesture, sample_angles
 from sonjit.synthesis.scene.grasps import grasp
-from sonjit.synthesis.scene.objects import thing_named
-from sonjit.synthesis.scene.penetration import coarse_rig, skin_of
-from sonjit.synthesis.scene.poses import angles_from_gesture, gestures, sample_angles
+from sonjit.synthesis.scene.objects import object_named
+from sonjit.synthesis.scene.scripts import pose_from_station, scripts
+from sonjit.synthesis.scene.separation import Touch, settle
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -28,8 +25,8 @@ if TYPE_CHECKING:
 
     from sonjit.hand_models.rig import Rig, Side
     from sonjit.synthesis.scene.factors import Value
-    from sonjit.synthesis.scene.gesture_places import Station
     from sonjit.synthesis.scene.grasps import Grasp
+    from sonjit.synthesis.scene.scripts import Station
 
 _PALM_TO_CAMERA: Final = np.array([[-1.0, 0, 0], [0, 0, 1], [0, 1, 0]])
 """Columns: where the wrist's axes (bend, out of the back, back along the hand) point when the palm faces the camera
@@ -62,7 +59,7 @@ def pose_hands(
         own = np.random.default_rng(rng.integers(1 << 62))
         turn = turn_hand(rig, drawn, own.normal(0, _OTHERWISE_DEG, 3) * number)
         if number == 0 and drawn["held"] != "none" and drawn["hands"] != "interacting":
-            held = grasp(rig, thing_named(str(drawn["held"])), own)
+            held = grasp(rig, object_named(str(drawn["held"])), own)
         angles = _angles(rig, drawn, own) if number or held is None else held.angles
         middle = turn @ (rig.joints[_MIDDLE_KNUCKLE] - rig.joints[0]) / 2
         poses.append(RigPose(turn[None], -middle[None], angles[None]))
@@ -96,17 +93,6 @@ def _angles(rig: Rig, drawn: Mapping[str, Value], rng: np.random.Generator) -> N
     return angles_from_gesture(rig, str(drawn["gesture"]), rng, float(drawn["looseness"]))
 
 
-_OTHER_GESTURE: Final = 0.4  # how often a hand of a random pair does something else
-_NEAR_M: Final = 0.002
-_PLACE_M: Final = 0.012  # by how much a random pair deviates
-_TURN_RAD: Final = float(np.deg2rad(18))
-
-
-def pair_names() -> tuple[str, ...]:
-    """Names of the interacting poses."""
-    return tuple(script.name for script in scripts()["both"])
-
-
 def pose_pair(name: str, rigs: Mapping[Side, Rig], rng: np.random.Generator | None = None) -> Mapping[Side, RigPose]:
     """Both hands in a named pose, touching as it says; poses of one frame, the point before the chest as origin.
 
@@ -123,39 +109,6 @@ def pose_pair(name: str, rigs: Mapping[Side, Rig], rng: np.random.Generator | No
         raise InputError(f"no pose of two hands is named '{name}': known are {', '.join(known)}")
     stations: dict[Side, Station] = {side: each[0] for side, each in known[name].stations.items()}
     return poses_from_stations(stations, rigs, known[name].touch, rng)
-
-
-def sample_pair(rigs: Mapping[Side, Rig], rng: np.random.Generator) -> Mapping[Side, RigPose]:
-    """Both hands in a random pose near each other, as `pose_pair` gives it.
-
-    Args:
-        rigs: the person's hands, of `rig_from_shape`.
-        rng: what is random.
-    """
-    script = scripts()["both"][rng.integers(len(scripts()["both"]))]
-    names = list(gestures())
-    poses: dict[Side, RigPose] = {}
-    for side, (station, *_) in script.stations.items():
-        if rng.random() < _OTHER_GESTURE:
-            station = replace(station, gesture=names[rng.integers(len(names))])
-        pose = pose_from_station(rigs[side], station, rng)
-        turn = matrix_from_rotation_vector(rng.normal(0, _TURN_RAD, 3))
-        poses[side] = replace(
-            pose, rotation=turn @ pose.rotation, translation=pose.translation + rng.normal(0, _PLACE_M, 3)
-        )
-    return _settled(_brought_together(_settled(poses, rigs, ()), rigs), rigs, ())
-
-
-def _brought_together(poses: Mapping[Side, RigPose], rigs: Mapping[Side, Rig]) -> Mapping[Side, RigPose]:
-    """The left hand moved until it nearly touches the right one where it is nearest."""
-    right, left = (skin_of(coarse_rig(rigs[side]), poses[side]).points for side in ("Right", "Left"))
-    apart = ((right**2).sum(1)[:, None] - 2 * right @ left.T + (left**2).sum(1)).clip(0)
-    one, other = np.unravel_index(int(apart.argmin()), apart.shape)
-    way = right[one] - left[other]
-    length = float(np.linalg.norm(way))
-    if length < _NEAR_M:
-        return poses
-    return {"Right": poses["Right"], "Left": poses["Left"].moved((1 - _NEAR_M / length) * way[None])}
 
 
 def poses_from_stations(

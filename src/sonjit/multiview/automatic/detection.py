@@ -1,6 +1,6 @@
-"""Hands of all views over some frame sets: found, put together in space, and looked at again where space says they are.
+"""Hands in all views of a chunk of frame sets: detected, associated, and detected again at their projections.
 
-One chunk of a recording at a time; any process on any machine that sees the project's folder can do it.
+Any process on any machine that sees the project's folder can do a chunk.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from sonjit.detectors.kinds.hands import box_around_hand
 from sonjit.errors import InputError, SonjitError
 from sonjit.files import atomic_file
 from sonjit.multiview.annotation.project import open_project
-from sonjit.multiview.triangulation.hands import SeenInViews, associate, near_px
+from sonjit.multiview.triangulation.hands import ViewDetections, associate, near_px
 from sonjit.multiview.triangulation.triangulation import triangulate
 
 if TYPE_CHECKING:
@@ -34,18 +34,18 @@ if TYPE_CHECKING:
 CANDIDATES: Final = 4
 LEAST_SCORE: Final = 0.3
 _THRESHOLD_PX: Final = 10.0
-ROOM: Final = 0.25  # of a hand that may lie outside an image in which it is looked for
+ROOM: Final = 0.25  # of a hand that may lie outside an image in which it is searched
 
 
 @dataclass(frozen=True)
-class LookSettings:
-    """How images are looked at.
+class DetectionSettings:
+    """Which detector, on which views.
 
     Attributes:
         project: its folder.
         views: names of the cameras that are used.
-        model: Sonjit's hands, full or lite.
-        network: folder that `sonjit annotate train --network` wrote, which looks once more; "" for none.
+        model: Sonjit's hand model, full or lite.
+        network: folder that `sonjit annotate train --network` wrote, for a second pass; "" for none.
     """
 
     project: str
@@ -55,8 +55,8 @@ class LookSettings:
 
 
 @dataclass(frozen=True, eq=False)
-class SeenChunk:
-    """What C views show of both hands over n frame sets.
+class ChunkDetections:
+    """Both hands as C views show them in n frame sets.
 
     Attributes:
         frames: (n,) numbers.
@@ -70,8 +70,8 @@ class SeenChunk:
     confidence: NDArray[np.float32]
     problems: tuple[str, ...]
 
-    def exchanged(self, rows: NDArray[np.bool_]) -> SeenChunk:
-        """The same with right and left hand exchanged at some of the frame sets (n,)."""
+    def exchanged(self, rows: NDArray[np.bool_]) -> ChunkDetections:
+        """The same with right and left hand exchanged in some of the frame sets (n,)."""
         points, confidence = self.points_px.copy(), self.confidence.copy()
         points[rows], confidence[rows] = points[rows, :, ::-1], confidence[rows, :, ::-1]
         return replace(self, points_px=points, confidence=confidence)
@@ -83,8 +83,8 @@ class SeenChunk:
             np.savez(draft, frames=self.frames, points_px=self.points_px, confidence=self.confidence, problems=lines)
 
 
-def load_seen(path: Path) -> SeenChunk:
-    """A chunk that `SeenChunk.save` wrote.
+def load_detections(path: Path) -> ChunkDetections:
+    """A chunk that `ChunkDetections.save` wrote.
 
     Raises:
         InputError: it is damaged.
@@ -92,19 +92,19 @@ def load_seen(path: Path) -> SeenChunk:
     try:
         with np.load(path) as file:
             lines: list[str] = file["problems"].tolist()
-            return SeenChunk(file["frames"], file["points_px"], file["confidence"], tuple(lines))
+            return ChunkDetections(file["frames"], file["points_px"], file["confidence"], tuple(lines))
     except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"{path} is damaged ({error}): delete it, and it is made again") from None
+        raise InputError(f"{path} is damaged ({error}): delete it, and the next run writes it again") from None
 
 
-def see_chunk(settings: LookSettings, frames: Sequence[int], out: str) -> str:
-    """Look at some frame sets and write the `SeenChunk`; gives the file."""
-    look(settings, frames).save(Path(out))
+def detect_chunk(settings: DetectionSettings, frames: Sequence[int], out: str) -> str:
+    """Detect the hands of some frame sets and write the `ChunkDetections`; gives the file."""
+    detect_frames(settings, frames).save(Path(out))
     return out
 
 
-def look(settings: LookSettings, frames: Sequence[int], *, again: bool = True) -> SeenChunk:
-    """Look at some frame sets; `again`: a second time where the hands must be in each view."""
+def detect_frames(settings: DetectionSettings, frames: Sequence[int], *, again: bool = True) -> ChunkDetections:
+    """The hands of some frame sets; `again`: detected a second time at their projections into each view."""
     project, hands = _opened(settings)
     rig = project.rig.subset(settings.views)
     points = np.full((len(frames), len(rig), 2, 21, 2), np.nan, np.float32)
@@ -120,14 +120,14 @@ def look(settings: LookSettings, frames: Sequence[int], *, again: bool = True) -
         before = _in_space(rig, points[row], confidence[row])
         for view, rgb in enumerate(images):
             if rgb is not None:
-                _look_where_they_are(hands, rgb, rig.cameras[view], before, points[row, view], confidence[row, view])
-    return SeenChunk(np.array(frames, np.int64), points, confidence, tuple(problems))
+                _detect_at_projections(hands, rgb, rig.cameras[view], before, points[row, view], confidence[row, view])
+    return ChunkDetections(np.array(frames, np.int64), points, confidence, tuple(problems))
 
 
 def usable_images(
     project: Project, views: Sequence[str], frames: Sequence[int], problems: list[str]
 ) -> Iterator[list[NDArray[np.uint8] | None]]:
-    """The images of each of some frame sets that follow each other; None, and a line, for what cannot be used."""
+    """The images of consecutive frame sets; None, and a problem, for what cannot be used."""
     repeated = _Repeated()
     place = project.frames.index(frames[0])
     if place:  # a chunk's first images may repeat the last ones of the chunk before
@@ -137,7 +137,7 @@ def usable_images(
 
 
 @lru_cache(maxsize=2)
-def _opened(settings: LookSettings) -> tuple[Project, Detector[Hand]]:
+def _opened(settings: DetectionSettings) -> tuple[Project, Detector[Hand]]:
     """Project and networks, once for each process."""
     hands: Any = create_detector(
         "hands", model=settings.model, static_image=True, max_instances=CANDIDATES,
@@ -147,7 +147,7 @@ def _opened(settings: LookSettings) -> tuple[Project, Detector[Hand]]:
 
 
 class _Repeated:
-    """Finds images that are the one before, byte for byte, while other views go on."""
+    """Finds images that repeat the previous one, byte for byte, while other views change."""
 
     def __init__(self) -> None:
         self._last: dict[str, bytes] = {}
@@ -163,7 +163,7 @@ class _Repeated:
 def _images(
     project: Project, views: Sequence[str], frame: int, repeated: _Repeated, problems: list[str]
 ) -> list[NDArray[np.uint8] | None]:
-    """The images of one frame set; None, and a line, for what cannot be used."""
+    """The images of one frame set; None, and a problem, for what cannot be used."""
     read: dict[str, NDArray[np.uint8]] = {}
     for name in views:
         if frame not in project.view(name).numbers:
@@ -183,14 +183,14 @@ def _images(
             continue
         read[name] = rgb
     for name in repeated.found(read):
-        problems.append(f"view {name}, image {frame} repeats the one before: it is not used")
+        problems.append(f"view {name}, image {frame} repeats the previous one: it is not used")
         del read[name]
     return [read.get(name) for name in views]
 
 
-def _candidates(hands: Detector[Hand], images: Sequence[NDArray[np.uint8] | None]) -> SeenInViews:
+def _candidates(hands: Detector[Hand], images: Sequence[NDArray[np.uint8] | None]) -> ViewDetections:
     shape = len(images), CANDIDATES
-    seen = SeenInViews(np.full((*shape, 21, 2), np.nan), np.zeros(shape), np.full(shape, 0.5))
+    seen = ViewDetections(np.full((*shape, 21, 2), np.nan), np.zeros(shape), np.full(shape, 0.5))
     for view, rgb in enumerate(images):
         for place, hand in enumerate([] if rgb is None else hands.detect(rgb)[:CANDIDATES]):
             seen.points_px[view, place] = hand.keypoints[:, :2]
@@ -203,12 +203,12 @@ def _candidates(hands: Detector[Hand], images: Sequence[NDArray[np.uint8] | None
 def _take(
     points: NDArray[np.float32],
     confidence: NDArray[np.float32],
-    seen: SeenInViews,
+    seen: ViewDetections,
     chosen: NDArray[np.intp],
     *,
     rest: bool,
 ) -> None:
-    """What was put together, by side; `rest`: and what fits nothing, by its label, for the check of the cameras."""
+    """The associated hands, by side; `rest`: the others too, by their handedness, for the check of the cameras."""
     for view in range(len(points)):
         for side in range(2):
             place = int(chosen[side, view])
@@ -230,7 +230,7 @@ def _in_space(rig: CameraRig, points: NDArray[np.float32], confidence: NDArray[n
     return triangulate(rig, points, confidence=confidence, method="ransac", threshold_px=_THRESHOLD_PX).points_m
 
 
-def _look_where_they_are(
+def _detect_at_projections(
     hands: Detector[Hand],
     rgb: NDArray[np.uint8],
     camera: RigCamera,
@@ -238,7 +238,7 @@ def _look_where_they_are(
     points: NDArray[np.float32],
     confidence: NDArray[np.float32],
 ) -> None:
-    """Put what is seen where hands (2, 21, 3) must be in place of points (2, 21, 2) and confidence (2, 21)."""
+    """Replace points (2, 21, 2) and confidence (2, 21) by detections at the projections of hands (2, 21, 3)."""
     for side in range(2):
         there = camera.project(points_m[side])
         if not np.isfinite(there).all() or camera.inside(there).mean() < 1 - ROOM:
