@@ -37,11 +37,11 @@ FLAGS = (
 )
 # One frame as its annotator waits for it: images of all views on the screen, and its marks.
 TURN = """
-const [deed, given, done] = arguments;
+const [action, given, done] = arguments;
 const {studio, wall} = sonjitAnnotation;
 const start = performance.now();
 const from = studio.state.frame;
-deed === "goTo" ? studio.goTo(given) : studio.step(given);
+action === "goTo" ? studio.goTo(given) : studio.step(given);
 const look = () => {
     const isThere = studio.state.frame !== from && wall.turnMs >= 0 && studio.state.seen.frame === studio.state.frame;
     if (isThere) requestAnimationFrame(() => done(performance.now() - start));

@@ -9,11 +9,11 @@ from importlib.resources import files
 import numpy as np
 import pytest
 
-from ..multiview.projects import make_project  # noqa: TID252  # one maker of projects for all rooms
+from ..multiview.projects import make_project  # noqa: TID252  # one maker of projects for all packages
 from .conftest import Server, run, wait_until
 
 PAGE = files("sonjit.server") / "page"
-ROOM = PAGE / "annotate"
+FOLDER = PAGE / "annotate"
 NAMES = ("en", "ko")
 CONTROLS = "a[href], button, input, select, summary, [tabindex='0']"
 
@@ -83,7 +83,7 @@ class AnnotationPage:
         return wait_until(condition, seconds, lambda: f"waited in vain for {what}; {self.told()}")
 
     def told(self):
-        return self.run("return ['message', 'said', 'saved'].map((id) => document.getElementById(id)?.innerText)")
+        return self.run("return ['message', 'notice', 'saved'].map((id) => document.getElementById(id)?.innerText)")
 
     def enter(self, name):
         self["annotator"].clear()
@@ -171,7 +171,7 @@ def test_two_marks_by_mouse_are_seen_in_six_views_undone_and_kept(page):
     assert np.linalg.norm(np.array(state["seen"]["points_m"][0]) - page.studio.truth[0][0]) < 0.02
     for tile in inside:
         assert page.painted(tile, state["seen"]["projected"][state["shown"][tile]][0])
-    assert page["joint-said"].text.startswith("In space from 2 marks")
+    assert page["joint-status"].text.startswith("Triangulated from 2 marks")
 
     page["undo"].click()
     page.saved()
@@ -303,14 +303,16 @@ def test_what_could_not_be_sent_is_sent_later(page):
     assert page["saved"].get_attribute("data-state") == "running"
 
 
-def test_a_camera_without_a_image_says_so(page):
+def test_a_camera_without_an_image_shows_it(page):
     page.run("sonjitAnnotation.studio.goTo(20)")
     page.wait(lambda: page.state["frame"] == 20 and page.state["turnMs"] >= 0, "the last frame")
-    said = [node.text for node in page.browser.find_elements("css selector", ".tile-view .said")]
+    reasons = [node.text for node in page.browser.find_elements("css selector", ".tile-view .reason")]
     shown = page.state["shown"]
-    assert [name for name, text in zip(shown, said, strict=True) if text] == [name for name in shown if name == "cam1"]
+    assert [name for name, text in zip(shown, reasons, strict=True) if text] == [
+        name for name in shown if name == "cam1"
+    ]
     page.run("sonjitAnnotation.studio.chooseView(0, 'cam1')")
-    page.wait(lambda: "no image" in page.browser.find_element("css selector", ".tile-view .said").text, "why")
+    page.wait(lambda: "no image" in page.browser.find_element("css selector", ".tile-view .reason").text, "why")
 
 
 def test_one_view_alone_and_another_camera(page):
@@ -340,21 +342,21 @@ def test_every_control_has_a_name(page, language):
 
 
 def test_both_languages_say_the_same_things_and_all_that_is_asked_for():
-    english, korean = (json.loads((ROOM / "i18n" / f"{name}.json").read_text("utf-8")) for name in NAMES)
+    english, korean = (json.loads((FOLDER / "i18n" / f"{name}.json").read_text("utf-8")) for name in NAMES)
     assert english.keys() == korean.keys()
     holes = [{key: set(re.findall(r"\{\w+\}", text)) for key, text in texts.items()} for texts in (english, korean)]
     assert holes[0] == holes[1]
     known = english.keys() | json.loads((PAGE / "i18n" / "en.json").read_text("utf-8")).keys()
-    asked = set(re.findall(r'data-i18n(?:-label)?="([^"]+)"', (ROOM / "index.html").read_text("utf-8")))
-    for module in ROOM.iterdir():
+    asked = set(re.findall(r'data-i18n(?:-label)?="([^"]+)"', (FOLDER / "index.html").read_text("utf-8")))
+    for module in FOLDER.iterdir():
         if module.name.endswith(".js"):
             code = module.read_text("utf-8")
             asked |= set(re.findall(r'\btext\("([^"]+)"', code))
-            asked |= {f"said.{key}" for key in re.findall(r'\bsay\("([^"]+)"', code)}
+            asked |= {f"notice.{key}" for key in re.findall(r'\bnotify\("([^"]+)"', code)}
             asked |= {f"key.{key}" for key in re.findall(r'\bkey\("[^"]+", "([^"]+)"', code)}
     assert asked - known == set()
 
 
 def test_the_document_has_no_script_or_style_of_its_own():
-    document = (ROOM / "index.html").read_text("utf-8")
+    document = (FOLDER / "index.html").read_text("utf-8")
     assert re.findall(r"<style|\sstyle=|\son\w+=|javascript:|https?://", document) == []

@@ -11,7 +11,7 @@ from sonjit.multiview.calibration.board import target_from_text
 from sonjit.multiview.cameras.files import load_cameras, save_cameras
 from sonjit.results import Frame, Hand
 
-from ..multiview.drawn_boards import draw_seen, held_places, middled  # noqa: TID252  # one maker of boards for all rooms
+from ..multiview.drawn_boards import draw_seen, held_places, middled  # noqa: TID252  # one maker of boards for all packages
 from ..multiview.rigs import assert_same_rig, random_rig  # noqa: TID252
 
 BOARD = "charuco:7x5:36mm:27mm:4x4_50"
@@ -78,7 +78,7 @@ def test_cameras_are_shown_and_converted(tmp_path, capsys):
     assert main(["annotate", "cameras", str(tmp_path / "rig.toml")]) == 0
     shown = capsys.readouterr()
     assert "cam3" in shown.out
-    assert "4 cameras look at" in shown.err
+    assert "4 cameras point at" in shown.err
     assert "sonjit:" not in shown.err
     assert main(["annotate", "cameras", str(tmp_path / "rig.toml"), "--out", str(tmp_path / "colmap")]) == 0
     assert_same_rig(load_cameras(tmp_path / "colmap"), rig)
@@ -93,7 +93,7 @@ def test_a_rig_that_was_read_wrongly_is_told(tmp_path, capsys):
     content["0"]["campos"] = {view.name: (view.t * 1000).tolist() for view in rig}  # the usual mistake
     (tmp_path / "rig.json").write_text(json.dumps(content))
     assert main(["annotate", "cameras", str(tmp_path / "rig.json")]) == 0
-    assert "do not look at one place" in capsys.readouterr().err
+    assert "do not point at one place" in capsys.readouterr().err
     save_cameras(rig.moved(np.eye(3), np.zeros(3), 1000), tmp_path / "mm.json")
     assert main(["annotate", "cameras", str(tmp_path / "mm.json")]) == 0
     assert "is the unit right?" in capsys.readouterr().err
@@ -158,7 +158,7 @@ def test_hands_of_every_view_come_together_in_space(tables, capsys):
         for name, expected in zip(names, truth, strict=True):
             np.testing.assert_allclose(got[name]["keypoints_m"], expected, atol=1e-5)
             assert min(got[name]["views"]) == 4
-    assert "keypoints that were seen stand in space" in capsys.readouterr().err
+    assert "keypoints that were seen are triangulated" in capsys.readouterr().err
 
 
 def test_swapped_tables_are_named_and_nothing_is_written(tables, capsys):
@@ -170,7 +170,7 @@ def test_swapped_tables_are_named_and_nothing_is_written(tables, capsys):
     out = folder / "hands.json"
     arguments = ["annotate", "triangulate", str(folder / "rig.json"), str(folder / "tables"), "--out", str(out)]
     assert main(arguments) == 2
-    assert "'cam0' and 'cam2' are exchanged" in capsys.readouterr().err
+    assert "'cam0' and 'cam2' are swapped" in capsys.readouterr().err
     assert not out.exists()
     assert main([*arguments, "--leave-out"]) == 1
     assert json.loads(out.read_text())["cameras"] == ["cam1", "cam3"]
@@ -184,5 +184,5 @@ def test_a_mirrored_world_is_refused(tables, capsys):
         _write(folder / "tables" / f"{view.name}.json", view.project(points), other)
     out = folder / "hands.json"
     assert main(["annotate", "triangulate", str(folder / "rig.json"), str(folder / "tables"), "--out", str(out)]) == 1
-    assert "stand in space as the other one" in capsys.readouterr().err
+    assert "have the shape of the other side" in capsys.readouterr().err
     assert not out.exists()

@@ -7,7 +7,7 @@ from sonjit.multiview.annotation.marks import Mark
 from sonjit.multiview.annotation.project import open_project
 from sonjit.multiview.cameras.files import save_cameras
 
-from ..multiview.projects import hands, write_views  # noqa: TID252  # one maker of projects for all rooms
+from ..multiview.projects import hands, write_views  # noqa: TID252  # one maker of projects for all packages
 from ..multiview.rigs import random_rig  # noqa: TID252
 
 
@@ -52,7 +52,7 @@ def test_wrong_calls_are_one_line(recorded, capsys, arguments, said):
 @pytest.mark.parametrize("verb", ["open", "agreement"])
 def test_what_is_no_project_is_refused(recorded, capsys, verb):
     assert main(["annotate", verb, "views"]) == 2
-    assert "is no annotation project" in capsys.readouterr().err
+    assert "is not an annotation project" in capsys.readouterr().err
 
 
 def test_agreement_is_told(recorded, capsys):

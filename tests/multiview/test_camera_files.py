@@ -138,11 +138,11 @@ def test_what_a_format_cannot_say_is_not_written(tmp_path):
     ("change", "message"),
     [
         ({"R": [[1, 0, 0], [0, 1, 0], [0, 0, -1]]}, "mirrors the world"),
-        ({"R": [[2, 0, 0], [0, 1, 0], [0, 0, 1]]}, "no rotation"),
+        ({"R": [[2, 0, 0], [0, 1, 0], [0, 0, 1]]}, "not a rotation"),
         ({"t": [0, 1]}, "3 are wanted"),
         ({"K": [[0, 0, 1], [0, 5, 1], [0, 0, 1]]}, "focal lengths above 0"),
         ({"width": 0}, "0 x 480 pixels"),
-        ({"name": "cam1"}, "two cameras are called 'cam1'"),
+        ({"name": "cam1"}, "two cameras are named 'cam1'"),
         ({"distortion": "bent"}, "distortion"),
     ],
 )
@@ -176,7 +176,7 @@ def test_nothing_there_is_one_line(tmp_path):
     for name in ("none.json", "none.toml", "none.yml", "cameras.txt"):
         with pytest.raises(InputError, match="cannot be read"):
             load_cameras(tmp_path / name)
-    with pytest.raises(InputError, match="no files of cameras"):
+    with pytest.raises(InputError, match="has no camera files"):
         load_cameras(tmp_path)
     with pytest.raises(InputError, match="are read from"):
         load_cameras(tmp_path / "rig.doc")

@@ -116,12 +116,12 @@ def test_cameras_are_found_by_name():
     np.testing.assert_allclose(rig.centres_m[2], rig["cam2"].centre_m)
     with pytest.raises(InputError, match=r"'cam9' is not in the rig: it has cam0, cam1, cam2, cam3"):
         rig["cam9"]
-    with pytest.raises(InputError, match="two cameras are called 'cam0'"):
+    with pytest.raises(InputError, match="two cameras are named 'cam0'"):
         CameraRig([rig["cam0"], rig["cam0"]])
     with pytest.raises(InputError, match="0 cameras"):
         CameraRig([])
 
 
 def test_a_rig_needs_to_know_where_a_camera_stands():
-    with pytest.raises(InputError, match="where it stands is not known"):
+    with pytest.raises(InputError, match="its pose is not known"):
         RigCamera("a", 640, 480, CalibratedCamera(np.eye(3)))

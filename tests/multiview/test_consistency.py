@@ -43,7 +43,7 @@ def test_swapped_cameras_are_named_together(seen):
     found = check_views(rig, pixels[[0, 4, 2, 3, 1, 5]])
     assert {fault.kind for fault in found.faults} == {"swapped"}
     assert {fault.camera for fault in found.faults} == {"cam1", "cam4"}
-    with pytest.raises(InputError, match=r"'cam1' and 'cam4' are exchanged"):
+    with pytest.raises(InputError, match=r"'cam1' and 'cam4' are swapped"):
         found.refuse()
 
 

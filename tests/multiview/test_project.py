@@ -113,7 +113,7 @@ def test_names_of_cameras_are_found(tmp_path, rig, views):
     ("named", "said"),
     [
         (["nothing=views/cam0"], "camera 'nothing' is not in the rig"),
-        (["other"], "no camera is called so"),
+        (["other"], "no such camera"),
         (["absent"], "no such file"),
         (["views", "cam0=views/cam1"], "camera cam0 has two views"),
     ],
@@ -144,7 +144,7 @@ def spoil_all(path):
     ("spoil", "said"),
     [
         (lambda path: shutil.rmtree(path), "no such file or folder"),
-        (lambda path: [file.unlink() for file in path.iterdir()], "holds no images"),
+        (lambda path: [file.unlink() for file in path.iterdir()], "has no images"),
         (spoil_number, "share no frame set"),
         (spoil_size, "30 x 20 pixels .* camera has 640 x 480"),
         (spoil_all, "view cam2: .*cut short"),
@@ -174,7 +174,7 @@ def test_a_project_is_not_made_twice_nor_where_nothing_can_be_written(tmp_path, 
     with pytest.raises(InputError, match="holds a project already"):
         create_project(tmp_path / "project", rig, views)
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match="cannot be made"):
+    with pytest.raises(InputError, match="cannot be created"):
         create_project(tmp_path / "file" / "project", rig, views)
 
 
@@ -186,12 +186,12 @@ def change(path, **members):
     ("spoil", "said"),
     [
         (lambda p: change(p / "project.json", version=2), "newer Sonjit"),
-        (lambda p: change(p / "project.json", format="other"), "no annotation project"),
+        (lambda p: change(p / "project.json", format="other"), "not an annotation project"),
         (lambda p: change(p / "project.json", views=[1]), "damaged"),
         (lambda p: change(p / "project.json", views={"cam0": "gone", "cam1": "gone"}), "no such file or folder"),
         (lambda p: change(p / "project.json", views={"cam9": "../views/cam0"}), "camera 'cam9' is not in the rig"),
         (lambda p: (p / "project.json").write_text("{"), "damaged"),
-        (lambda p: (p / "project.json").unlink(), "is no annotation project"),
+        (lambda p: (p / "project.json").unlink(), "is not an annotation project"),
         (lambda p: (p / "cameras.json").unlink(), r"cameras\.json"),
     ],
 )

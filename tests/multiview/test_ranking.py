@@ -32,9 +32,9 @@ def test_each_reason_brings_its_frame_set_to_the_top():
     reasons = {
         "label": lambda f: f["points_m"].__setitem__((3, 0, slice(5, 15)), np.nan),
         "few views": lambda f: f["views"].__setitem__((3, 1), 2),
-        "unsure": lambda f: f["spread_m"].__setitem__((3, 1), 0.02),
+        "uncertain": lambda f: f["spread_m"].__setitem__((3, 1), 0.02),
         "px off": lambda f: f["residual_px"].__setitem__((3, 0), 20.0),
-        "a hand that can be": lambda f: f["mesh_m"].__setitem__((3, 0), 0.05),
+        "possible hand": lambda f: f["mesh_m"].__setitem__((3, 0), 0.05),
     }
     for said, spoil in reasons.items():
         figures = good()

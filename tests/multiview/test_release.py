@@ -119,7 +119,7 @@ def test_a_finished_release_stays_as_it_is(labelled, tmp_path):
     project, _, card = labelled
     release([project], card, tmp_path / "out", fps=50)
     before = {file: (file.stat().st_mtime_ns, file.read_bytes()) for file in tmp_path.rglob("*") if file.is_file()}
-    with pytest.raises(InputError, match="there already"):
+    with pytest.raises(InputError, match="exists already"):
         release([project], card, tmp_path / "out", fps=50)
     after = {file: (file.stat().st_mtime_ns, file.read_bytes()) for file in tmp_path.rglob("*") if file.is_file()}
     assert after == before

@@ -114,7 +114,7 @@ def test_a_training_that_did_not_end_is_named(made, tmp_path):
     (tmp_path / "hand-full-1").mkdir()
     (tmp_path / "hand-full-1" / "weights.safetensors").write_bytes(b"of the last step")
     detect_frames = DetectionSettings(str(project.folder), project.rig.names, network=str(tmp_path / "hand-full-1"))
-    with pytest.raises(InputError, match="did not end"):
+    with pytest.raises(InputError, match="did not finish"):
         refine_detections(detect_frames, first_look(project.rig, joints))
 
 

@@ -13,7 +13,7 @@ from sonjit import InputError
 from sonjit.multiview.annotation.marks import JOINTS, MACHINE
 from sonjit.server.app import create_app
 
-from ..multiview.projects import make_project  # noqa: TID252  # one maker of projects for all rooms
+from ..multiview.projects import make_project  # noqa: TID252  # one maker of projects for all packages
 from .conftest import refusal
 
 DOOR = "/v1/annotate"
@@ -234,7 +234,7 @@ def test_the_token_guards_these_endpoints_too(made, ask):
 
 def test_a_server_without_a_project_has_no_such_endpoints(ask):
     refusal(ask().get(DOOR), 404, "not_found")
-    with pytest.raises(InputError, match="no annotation project"):
+    with pytest.raises(InputError, match="not an annotation project"):
         create_app(folder=Path("/nowhere"))
 
 

@@ -143,7 +143,7 @@ def coco_category(number: int, name: str) -> CocoCategory:
 def coco_annotation(
     number: int,
     image: int,
-    points_px: NDArray[np.float64],
+    points_px: NDArray[np.floating],
     *,
     category: int = 1,
     flags: NDArray[np.int64] | None = None,

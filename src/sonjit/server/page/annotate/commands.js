@@ -1,18 +1,22 @@
-/** What keys do. */
+/** The keyboard: one table of what each key does, which the help shows too; and marks that nobody places by hand. */
 
-import { acceptMachine, askMachine, copyPrevious } from "./labels.js";
+import { text } from "../i18n.js";
 import { placeOf } from "./outbox.js";
+import { getFrame, prelabel } from "./project.js";
+
+/** @typedef {import("./project.js").MarkState} MarkState */
+/** @typedef {import("./studio.js").Studio} Studio */
 
 const ZOOM = 1.25;
 const PAN_PX = 60;
 
 /**
- * @param {import("./studio.js").Studio} studio @param {import("./wall.js").Wall} wall @param {{help: () => void}} page
- * @returns {import("./keys.js").Key[] & {all: import("./keys.js").Key[]}} those that the help shows; `all` has every one
+ * @param {Studio} studio @param {import("./wall.js").Wall} wall @param {{help: () => void}} page
+ * @returns {Key[] & {all: Key[]}} those that the help shows; `all` has every one
  */
 export function commands(studio, wall, page) {
   const view = () => studio.state.shown[studio.state.active];
-  const state = (/** @type {string} */ how) => () => studio.setState(view(), how);
+  const state = (/** @type {MarkState} */ how) => () => studio.setState(view(), how);
   const key = (/** @type {string} */ keys, /** @type {string} */ name, /** @type {() => void} */ run) => ({ keys: keys.split(" "), name: `key.${name}`, run });
 
   const own = () => {
@@ -97,4 +101,90 @@ export function commands(studio, wall, page) {
     ...Array.from({ length: 9 }, (_, k) => ({ keys: [String(k + 1)], name: "", run: focus(k) })),
   ];
   return Object.assign(listed, { all: [...listed, ...unlisted] });
+}
+
+/** @typedef {{keys: string[], name: string, run: () => void}} Key `keys`: as they are shown, such as "Shift+M" */
+
+const NAMES = { ArrowLeft: "←", ArrowRight: "→", ArrowUp: "↑", ArrowDown: "↓", " ": "Space" };
+
+/** A key as the table writes it; letters by their place, so that they work while Hangul is typed. @param {KeyboardEvent} event */
+function nameOf(event) {
+  const isLetter = event.code.startsWith("Key") && !/^[a-z]$/i.test(event.key);
+  const key = isLetter ? event.code.slice(3) : event.key.length === 1 ? event.key.toUpperCase() : event.key;
+  const isPlain = event.key.length === 1 && !/^[a-z ]$/i.test(event.key) && !isLetter; // "?" needs Shift itself
+  const parts = [event.ctrlKey || event.metaKey ? "Ctrl" : "", event.shiftKey && !isPlain ? "Shift" : "", event.altKey ? "Alt" : ""];
+  return [...parts.filter(Boolean), NAMES[/** @type {keyof NAMES} */ (key)] ?? key].join("+");
+}
+
+/** @param {Key[]} table @param {() => boolean} isOn */
+export function listenToKeys(table, isOn) {
+  const actions = new Map(table.flatMap(({ keys, run }) => keys.map((key) => [key, run])));
+  document.addEventListener("keydown", (event) => {
+    const { target } = event;
+    const isField = target instanceof HTMLInputElement || target instanceof HTMLSelectElement;
+    const isButton = target instanceof HTMLButtonElement && (event.key === "Enter" || event.key === " ");
+    const isOwn = target instanceof HTMLElement && target.id === "view3d" && (event.key.startsWith("Arrow") || "+-=".includes(event.key));
+    if (!isOn() || isField || isButton || isOwn || (target instanceof HTMLElement && target.tagName === "SUMMARY")) return;
+    const action = actions.get(nameOf(event));
+    if (!action) return;
+    event.preventDefault();
+    action();
+  });
+}
+
+/** Write the table. @param {HTMLElement} place a dl @param {Key[]} table */
+export function showKeys(place, table) {
+  place.replaceChildren(...table.map(({ keys, name }) => {
+    const row = document.createElement("div");
+    const term = document.createElement("dt");
+    const meaning = document.createElement("dd");
+    term.append(...keys.flatMap((key, k) => [...(k ? [" "] : []), Object.assign(document.createElement("kbd"), { textContent: key })]));
+    meaning.textContent = text(name);
+    row.append(term, meaning);
+    return row;
+  }));
+}
+
+/** Let the machine mark the views on the screen. @param {Studio} studio */
+export async function askMachine(studio) {
+  const { frame, annotator, joint, shown } = studio.state;
+  studio.notify("labelling");
+  try {
+    studio.take(await prelabel({ frame, annotator, joint, view: shown }));
+    const { length: count } = studio.state.seen.machine;
+    studio.notify(count ? "labelled" : "no_hands", { count });
+  } catch (error) {
+    studio.notify("no_hands");
+    studio.onError(error);
+  }
+}
+
+/** Accept the machine's marks where nothing is marked. @param {Studio} studio @param {number | null} joint null for all */
+export function acceptMachine(studio, joint) {
+  const { frame, seen, shown } = studio.state;
+  const marks = studio.marksOf(frame);
+  const wanted = seen.machine.filter((one) =>
+    (joint === null || one.joint === joint) && shown.includes(one.view) && !marks.has(placeOf(one)));
+  if (!wanted.length) return studio.notify("nothing_to_accept");
+  studio.write(wanted.map(({ view, joint: k, x, y }) => ({ id: "", frame, view, joint: k, x, y, state: "seen", source: "H+M" })));
+  return studio.notify("accepted", { count: wanted.length });
+}
+
+/** Marks of the frame before, where this one has none; uncertain until they are checked. @param {Studio} studio */
+export async function copyPrevious(studio) {
+  const { frame, annotator, shown } = studio.state;
+  const { frames } = studio.project;
+  const from = frames[frames.indexOf(frame) - 1];
+  if (from === undefined) return studio.notify("nothing_to_copy");
+  try {
+    const { marks } = await getFrame(from, { annotator, view: shown });
+    const own = studio.marksOf(frame);
+    const lacking = marks.map((mark) => ({ ...mark, frame })).filter((mark) => !own.has(placeOf(mark)));
+    if (!lacking.length) return studio.notify("nothing_to_copy");
+    studio.write(lacking.map(({ view, joint, x, y, state, source }) =>
+      ({ id: "", frame, view, joint, x, y, state: x === null ? state : "uncertain", source })));
+    return studio.notify("copied", { count: lacking.length, frame: from });
+  } catch (error) {
+    return studio.onError(error);
+  }
 }

@@ -5,17 +5,22 @@ import { INK, LEFT, NEUTRAL, RIGHT } from "../skeletons.js";
 const WARNING = "#ff5c5c";
 const LINE = "#f6f078";
 const MACHINE = "#c9a7ff";
-const FAR_PX = 5; // a residual that one should look at
+const FAR_PX = 5; // a residual that should be checked
 
 /** @typedef {[number, number]} Spot canvas pixels */
+/** @typedef {{joint: number, x: number | null, y: number | null, state: import("./project.js").MarkState, source: string}} DrawnMark */
 /**
- * @typedef {{marks: Map<number, any>, machine: Map<number, any>, others: any[], projected: (Spot | null)[], residuals: (number | null)[],
+ * @typedef {{marks: Map<number, DrawnMark>, machine: Map<number, DrawnMark>, others: (DrawnMark & {annotator: string})[],
+ *   projected: (Spot | null)[], residuals: (number | null)[],
  *   line: [number, number][], bones: [number, number][], odd: Set<string>, joint: number, name: string, conflicts: Set<number>,
  *   cursor: Spot | null}} Scene places are in pixels of the image
  */
 
+/** Where a mark is; null without a place. @param {DrawnMark | undefined} mark @returns {Spot | null} */
+const spotOf = (mark) => (mark?.x == null || mark.y === null ? null : [mark.x, mark.y]);
+
 /** @param {number} joint */
-export const handColour = (joint) => (joint < 21 ? RIGHT : LEFT);
+const handColour = (joint) => (joint < 21 ? RIGHT : LEFT);
 
 /**
  * @param {CanvasRenderingContext2D} ctx one unit is a pixel of the screen
@@ -26,8 +31,7 @@ export function drawScene(ctx, put, scene) {
   ctx.lineCap = ctx.lineJoin = "round";
   if (scene.line.length) drawLine(ctx, put, scene.line);
   const places = scene.projected.map((spot, joint) => {
-    const mark = scene.marks.get(joint);
-    return mark?.x != null ? [mark.x, mark.y] : spot;
+    return spotOf(scene.marks.get(joint)) ?? spot;
   });
   for (const [a, b] of scene.bones) {
     const [from, to] = [places[a], places[b]];
@@ -36,18 +40,23 @@ export function drawScene(ctx, put, scene) {
     stroke(ctx, [put(from[0], from[1]), put(to[0], to[1])], isOdd ? WARNING : handColour(a), isOdd ? 4 : 2, isOdd ? 1 : 0.75);
   }
   for (const [joint, mark] of scene.machine) {
-    if (!scene.marks.has(joint)) diamond(ctx, put(mark.x, mark.y), handColour(joint), joint === scene.joint);
+    const spot = spotOf(mark);
+    if (spot && !scene.marks.has(joint)) diamond(ctx, put(...spot), handColour(joint), joint === scene.joint);
   }
-  for (const mark of scene.others) cross(ctx, put(mark.x, mark.y), mark.joint === scene.joint ? mark.annotator : "");
+  for (const mark of scene.others) {
+    const spot = spotOf(mark);
+    if (spot) cross(ctx, put(...spot), mark.joint === scene.joint ? mark.annotator : "");
+  }
   scene.projected.forEach((spot, joint) => {
     if (!spot) return;
     const at = put(...spot);
-    const mark = scene.marks.get(joint);
-    if (mark?.x != null) gap(ctx, put(mark.x, mark.y), at, scene.residuals[joint] ?? 0);
+    const marked = spotOf(scene.marks.get(joint));
+    if (marked) gap(ctx, put(...marked), at, scene.residuals[joint] ?? 0);
     else ring(ctx, at, joint === scene.joint ? 6 : 3.25, handColour(joint), 1.5);
   });
   for (const [joint, mark] of scene.marks) {
-    if (mark.x != null) drawMark(ctx, put(mark.x, mark.y), mark, joint === scene.joint, scene.conflicts.has(joint));
+    const spot = spotOf(mark);
+    if (spot) drawMark(ctx, put(...spot), mark, joint === scene.joint, scene.conflicts.has(joint));
   }
   nameJoint(ctx, put, scene, places[scene.joint]);
   if (scene.cursor) crosshair(ctx, put(...scene.cursor));
@@ -85,7 +94,7 @@ function ring(ctx, at, radius, colour, width) {
 }
 
 /** A filled dot where it is seen, a ring with a dot where it is hidden, a dashed ring where it is uncertain.
- * @param {CanvasRenderingContext2D} ctx @param {Spot} at @param {any} mark @param {boolean} isActive @param {boolean} isDisputed */
+ * @param {CanvasRenderingContext2D} ctx @param {Spot} at @param {DrawnMark} mark @param {boolean} isActive @param {boolean} isDisputed */
 function drawMark(ctx, at, mark, isActive, isDisputed) {
   const colour = handColour(mark.joint);
   const radius = isActive ? 6 : 4;
@@ -141,7 +150,7 @@ function crosshair(ctx, [x, y]) {
   }
 }
 
-/** @param {CanvasRenderingContext2D} ctx @param {(x: number, y: number) => Spot} put @param {Scene} scene @param {any} place */
+/** @param {CanvasRenderingContext2D} ctx @param {(x: number, y: number) => Spot} put @param {Scene} scene @param {Spot | null} place */
 function nameJoint(ctx, put, { name, joint, residuals }, place) {
   if (!place) return;
   const [x, y] = put(place[0], place[1]);

@@ -1,7 +1,7 @@
 /** Pointers on a view: a tap marks, a drag on a mark moves it, elsewhere it moves the image; two fingers and the wheel zoom. */
 
-const GRAB_PX = 9; // of the screen: how near to a mark a pointer takes hold of it
-const MOVED_PX = 4; // what moves farther was no tap
+const GRAB_PX = 9; // of the screen: how near to a mark a pointer grabs it
+const MOVED_PX = 4; // what moves farther is not a tap
 
 export class Grip {
   #tile;
@@ -9,7 +9,7 @@ export class Grip {
   /** @type {Map<number, {x: number, y: number}>} */ #pointers = new Map();
   /** @type {{joint: number | null, x: number, y: number, moved: boolean} | null} */ #held = null;
 
-  /** @param {import("./tile.js").Tile} tile @param {import("./tile.js").Deeds} on */
+  /** @param {import("./tile.js").Tile} tile @param {import("./tile.js").Handlers} on */
   constructor(tile, on) {
     this.#tile = tile;
     this.#on = on;
@@ -22,8 +22,8 @@ export class Grip {
     overlay.addEventListener("focus", () => on.activate());
     overlay.addEventListener("wheel", (event) => {
       event.preventDefault();
-      const rate = event.ctrlKey ? 0.01 : 0.0015; // browsers say pinching on a touch pad so
-      tile.zoomBy(Math.exp(-event.deltaY * rate), [event.offsetX, event.offsetY]);
+      const speed = event.ctrlKey ? 0.01 : 0.0015; // browsers report pinching on a touch pad so
+      tile.zoomBy(Math.exp(-event.deltaY * speed), [event.offsetX, event.offsetY]);
     }, { passive: false });
   }
 
@@ -69,9 +69,8 @@ export class Grip {
   #jointAt(u, v) {
     const { scene } = this.#tile;
     const near = [...(scene?.marks ?? []), ...(scene?.machine ?? [])]
-      .filter(([, mark]) => mark.x != null)
       .map(([joint, mark]) => {
-        const [x, y] = this.#tile.put(mark.x, mark.y);
+        const [x, y] = this.#tile.put(mark.x ?? Infinity, mark.y ?? Infinity);
         return { joint, away: Math.hypot(x - u, y - v) };
       })
       .filter(({ away }) => away <= GRAB_PX)

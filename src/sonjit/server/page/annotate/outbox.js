@@ -1,9 +1,11 @@
 /** Marks on their way to the server: each is sent until it is acknowledged, also after a reload of the page. */
 
+import { ServerError } from "../endpoints.js";
 import { memory } from "../state.js";
 import { postMarks } from "./project.js";
 
 /** @typedef {import("./project.js").Mark} Mark */
+/** @typedef {import("./project.js").MarkAnswer} MarkAnswer */
 
 const AT_ONCE = 500;
 const AGAIN_MS = 1500;
@@ -12,23 +14,24 @@ const AGAIN_MS = 1500;
 export const placeOf = ({ frame, view, joint }) => `${frame} ${joint} ${view}`;
 
 export class Outbox {
-  /** @type {Map<string, Mark>} by place; a newer mark takes the place of one that was not sent yet */ #waiting = new Map();
+  /** @type {Map<string, Mark>} by key; a newer mark replaces one that was not sent yet */ #waiting = new Map();
   /** @type {Mark[]} */ #sent = [];
-  /** @type {Map<string, number>} versions that the server holds, by place */ #versions = new Map();
+  /** @type {Map<string, number>} versions that the server holds, by key */ #versions = new Map();
   #annotator = "";
   #name = "";
   #running = false;
   #on;
 
   /**
-   * @param {{answer: (answer: any) => void, refused: (refused: any[]) => void, error: (error: any, lost: boolean) => void,
+   * @param {{answer: (state: import("./project.js").FrameState) => void, refused: (refused: MarkAnswer["refused"]) => void,
+   *   error: (error: unknown, lost: boolean) => void,
    *   changed: () => void, query: (frame: number) => Record<string, unknown>}} on
    */
   constructor(on) {
     this.#on = on;
   }
 
-  /** Begin as somebody, and send what was left over. @param {string} project @param {string} annotator */
+  /** Start as an annotator, and send what was left over. @param {string} project @param {string} annotator */
   open(project, annotator) {
     this.#annotator = annotator;
     this.#name = `annotate.unsent.${project}.${annotator}`;
@@ -46,7 +49,7 @@ export class Outbox {
     return [...this.#sent, ...this.#waiting.values()].filter((mark) => mark.frame === frame);
   }
 
-  /** What the server says that it holds. @param {Mark[]} marks of this annotator */
+  /** Learn the versions that the server holds. @param {Mark[]} marks of this annotator */
   learn(marks) {
     for (const mark of marks) this.#versions.set(placeOf(mark), mark.version ?? 0);
   }
@@ -80,7 +83,7 @@ export class Outbox {
     this.#running = false;
   }
 
-  /** @returns {Promise<any>} null where the server will never take them */
+  /** @returns {Promise<MarkAnswer | null>} null where the server will never take them */
   async #send() {
     const marks = this.#sent.map((mark) => ({ ...mark, base: this.#versions.get(placeOf(mark)) ?? 0 }));
     const query = this.#on.query(marks[marks.length - 1].frame);
@@ -93,7 +96,7 @@ export class Outbox {
         if (answer.refused.length) this.#on.refused(answer.refused);
         return answer;
       } catch (error) {
-        const lost = /** @type {any} */ (error).code === "bad_option";
+        const lost = error instanceof ServerError && error.code === "bad_option";
         this.#on.error(error, lost);
         if (lost) return null;
         await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));

@@ -1,6 +1,7 @@
-/** Beside the views: which joints are marked, what is strange, and how well annotators agree. */
+/** Beside the views: which joints are marked, warnings, the 3D view's skeletons, and how well annotators agree. */
 
 import { text } from "../i18n.js";
+import { LEFT, RIGHT } from "../skeletons.js";
 
 const FINGERS = [[1, 2, 3, 4], [5, 6, 7, 8], [9, 10, 11, 12], [13, 14, 15, 16], [17, 18, 19, 20]];
 
@@ -38,8 +39,8 @@ export class JointGrid {
   }
 
   /**
-   * @param {{joint: number, names: string[], views: number[], placed: number[], odd: Set<number>, disputed: Set<number>}} said `views`: of
-   *   each joint, in how many it is marked; `placed`: in how many at a place
+   * @param {{joint: number, names: string[], views: number[], placed: number[], odd: Set<number>, disputed: Set<number>}} status
+   *   `views`: of each joint, in how many it is marked; `placed`: in how many at a place
    */
   show({ joint, names, views, placed, odd, disputed }) {
     this.#buttons.forEach((button, k) => {
@@ -57,33 +58,57 @@ export class JointGrid {
 }
 
 /**
- * What looks wrong, in words.
+ * Bones and marks to check, in words.
  *
- * @param {HTMLElement} place @param {any} seen @param {string[]} names @param {(joint: number) => void} choose
+ * @param {HTMLElement} place @param {import("./project.js").FrameState} seen @param {string[]} names @param {(joint: number) => void} choose
  */
 export function showWarnings(place, seen, names, choose) {
   const row = (/** @type {number} */ joint, /** @type {string} */ words) =>
     make("li", {}, make("button", { type: "button", className: "warning", textContent: words, onclick: () => choose(joint) }));
-  const bones = seen.bones.map((/** @type {any} */ { bone, length_mm: length, expected_mm: expected, against }) =>
+  const bones = seen.bones.map(({ bone, length_mm: length, expected_mm: expected, against }) =>
     row(bone[1], text(`warn.${against}`, { joint: jointName(bone[1], names), length, expected })));
-  const disputes = seen.conflicts.map((/** @type {any} */ { joint, view, annotators, apart_px: apart }) => row(joint, text(
+  const disputes = seen.conflicts.map(({ joint, view, annotators, apart_px: apart }) => row(joint, text(
     apart === null ? "warn.states" : "warn.conflict",
-    { joint: jointName(joint, names), view, who: annotators.join(", "), apart: apart?.toFixed(1) })));
+    { joint: jointName(joint, names), view, who: annotators.join(", "), apart: apart?.toFixed(1) ?? "" })));
   place.replaceChildren(...disputes, ...bones);
 }
 
-/** @param {HTMLElement} place @param {any} said the answer of the endpoint @param {string[]} names */
-export function showAgreement(place, said, names) {
-  if (!said.all.pairs) return place.replaceChildren(make("p", { className: "hint", textContent: text("agreement.none") }));
-  const cells = (/** @type {string} */ head, /** @type {any} */ { pairs, mean_px: mean, median_px: middle, within }) => make("tr", {},
+/** @param {HTMLElement} place @param {import("./project.js").Agreement} result @param {string[]} names */
+export function showAgreement(place, result, names) {
+  if (!result.all.pairs) return place.replaceChildren(make("p", { className: "hint", textContent: text("agreement.none") }));
+  const cells = (/** @type {string} */ head, /** @type {import("./project.js").Distances} */ { pairs, mean_px: mean, median_px: middle, within }) => make("tr", {},
     make("th", { scope: "row", textContent: head }), ...[pairs, mean?.toFixed(2) ?? "–", middle?.toFixed(2) ?? "–",
       within["5"] === undefined ? "–" : `${Math.round(100 * within["5"])}%`].map((value) => make("td", { textContent: String(value) })));
   const heads = ["agreement.of", "agreement.pairs", "agreement.mean", "agreement.median", "agreement.within"]
     .map((key) => make("th", { scope: "col", textContent: text(key, { px: 5 }) }));
   const rows = [
-    cells(text("agreement.all"), said.all),
-    ...Object.entries(said.annotators).map(([pair, numbers]) => cells(pair, numbers)),
-    ...Object.entries(said.joints).map(([name, numbers]) => cells(jointName(names.indexOf(name), names), numbers)),
+    cells(text("agreement.all"), result.all),
+    ...Object.entries(result.annotators).map(([pair, numbers]) => cells(pair, numbers)),
+    ...Object.entries(result.joints).map(([name, numbers]) => cells(jointName(names.indexOf(name), names), numbers)),
   ];
   return place.replaceChildren(make("table", {}, make("thead", {}, make("tr", {}, ...heads)), make("tbody", {}, ...rows)));
 }
+
+/**
+ * The joints in space as figures of the 3D view: each hand with the bones whose ends are both known.
+ *
+ * @param {(import("./project.js").Point3D | null)[]} points in the world
+ * @param {[number, number][]} bones
+ * @param {import("./project.js").View} view whose axes the figures stand in
+ * @returns {import("../scene.js").Figure[]}
+ */
+export function skeletonsOfJoints(points, bones, { rotation, translation_m: shift }) {
+  return [0, 1].flatMap((side) => {
+    const known = points.flatMap((point, joint) => (point && Math.floor(joint / 21) === side ? [joint] : []));
+    if (known.length < 2) return [];
+    const place = new Map(known.map((joint, k) => [joint, k]));
+    const connections = /** @type {[number, number][]} */ (
+      bones.filter((bone) => bone.every((joint) => place.has(joint))).map((bone) => bone.map((joint) => place.get(joint))));
+    const turned = known.map((joint) => rotation.map((row, axis) => dot(row, points[joint] ?? [0, 0, 0]) + shift[axis]));
+    const colours = known.map(() => (side ? LEFT : RIGHT));
+    return [/** @type {any} */ ({ kind: "hand", points: turned, skeleton: { keypoints: known, connections, groups: {}, colours } })];
+  });
+}
+
+/** @param {number[]} a @param {number[]} b */
+const dot = (a, b) => a.reduce((sum, value, k) => sum + value * b[k], 0);

@@ -1,12 +1,33 @@
-/** The endpoints below /v1/annotate, as docs/annotation.md has them. */
+/** The endpoints below /v1/annotate, as docs/annotation.md describes them, and a cache of their images. */
 
 import { ServerError, call, thisServer, tokenOfPage } from "../endpoints.js";
 
-/** @typedef {{id: string, frame: number, view: string, joint: number, annotator?: string, state: string, x: number | null,
- *   y: number | null, source: string, version?: number}} Mark */
+/** @typedef {"seen" | "occluded" | "uncertain" | "absent" | "cleared"} MarkState */
+/** @typedef {"H" | "M" | "H+M"} MarkSource */
+/** @typedef {{id: string, frame: number, view: string, joint: number, annotator?: string, state: MarkState, x: number | null,
+ *   y: number | null, source: MarkSource, version?: number}} Mark */
+/** @typedef {Mark & {annotator: string, version: number}} StoredMark */
 /** @typedef {{name: string, width: number, height: number, rotation: number[][], translation_m: number[], missing: number[]}} View */
+/** @typedef {[number, number]} Point pixels of an image */
+/** @typedef {[number, number, number]} Point3D metres */
 /** @typedef {{name: string, frames: number[], views: View[], joints: string[], bones: [number, number][], annotators: string[],
  *   version: number}} Project */
+/** @typedef {{view: string, joint: number, annotators: string[], apart_px: number | null}} Conflict */
+/** @typedef {{bone: [number, number], length_mm: number, expected_mm: number, against: "frames" | "anatomy"}} BoneWarning */
+/**
+ * One frame set as an annotator sees it; `points_m` and `sigma_mm` by joint, `projected` and `residuals_px` by view and joint.
+ *
+ * @typedef {{frame: number, version: number, marks: StoredMark[], others: StoredMark[], machine: StoredMark[], conflicts: Conflict[],
+ *   points_m: (Point3D | null)[], sigma_mm: (number | null)[], projected: Record<string, (Point | null)[]>,
+ *   residuals_px: Record<string, (number | null)[]>, lines: Record<string, Point[]>, bones: BoneWarning[]}} FrameState
+ */
+/** @typedef {{score: number, why: string}} Need */
+/** @typedef {{version: number, joints: number, frames: Record<string, number>, needs: Record<string, Need>}} Progress */
+/** @typedef {{written: {id: string, version: number}[], refused: {id: string, there: StoredMark}[], state: FrameState}} MarkAnswer */
+/** @typedef {{version: number, frames: Record<string, string[]>}} Changes */
+/** @typedef {{pairs: number, mean_px: number | null, median_px: number | null, p95_px: number | null,
+ *   within: Record<string, number>}} Distances */
+/** @typedef {{thresholds_px: number[], all: Distances, joints: Record<string, Distances>, annotators: Record<string, Distances>}} Agreement */
 
 const token = tokenOfPage(thisServer);
 
@@ -21,27 +42,30 @@ function endpoint(path, query = {}) {
   return address;
 }
 
-/** @returns {Promise<any>} */
-export const getProject = () => call(endpoint(""), token);
+/** @param {string} path @param {Record<string, unknown>} [query] @param {RequestInit} [request] @returns {Promise<any>} */
+const ask = (path, query, request) => call(endpoint(path, query), token, request);
 
-/** @param {number} frame @param {Record<string, unknown>} query @returns {Promise<any>} */
-export const getFrame = (frame, query) => call(endpoint(`/frames/${frame}`, query), token);
+/** @returns {Promise<Project>} */
+export const getProject = () => ask("");
 
-/** @param {string} annotator @param {object[]} marks @param {Record<string, unknown>} query @returns {Promise<any>} */
+/** @param {number} frame @param {Record<string, unknown>} query @returns {Promise<FrameState>} */
+export const getFrame = (frame, query) => ask(`/frames/${frame}`, query);
+
+/** @param {string} annotator @param {(Mark & {base: number})[]} marks @param {Record<string, unknown>} query @returns {Promise<MarkAnswer>} */
 export const postMarks = (annotator, marks, query) =>
-  call(endpoint("/marks", query), token, { method: "POST", body: JSON.stringify({ annotator, marks }) });
+  ask("/marks", query, { method: "POST", body: JSON.stringify({ annotator, marks }) });
 
-/** @param {Record<string, unknown>} query @returns {Promise<any>} */
-export const prelabel = (query) => call(endpoint("/prelabel", query), token, { method: "POST" });
+/** @param {Record<string, unknown>} query @returns {Promise<FrameState>} */
+export const prelabel = (query) => ask("/prelabel", query, { method: "POST" });
 
-/** @returns {Promise<any>} */
-export const getProgress = () => call(endpoint("/progress"), token);
+/** @returns {Promise<Progress>} */
+export const getProgress = () => ask("/progress");
 
-/** @param {number} since @returns {Promise<any>} */
-export const getChanges = (since) => call(endpoint("/changes", { since }), token);
+/** @param {number} since @returns {Promise<Changes>} */
+export const getChanges = (since) => ask("/changes", { since });
 
-/** @returns {Promise<any>} */
-export const getAgreement = () => call(endpoint("/agreement"), token);
+/** @returns {Promise<Agreement>} */
+export const getAgreement = () => ask("/agreement");
 
 /**
  * One image, or `region` x, y, width, height of it.
@@ -61,4 +85,46 @@ export async function getImage(view, frame, longest, region) {
   if (answer.ok) return createImageBitmap(await answer.blob());
   const { error } = await answer.json();
   throw new ServerError(error.code, error.message);
+}
+
+const KEPT = 60; // bitmaps
+
+/** Images of all views by frame: fetched once, kept for a while, prefetched. */
+export class Images {
+  /** @type {Map<string, Promise<ImageBitmap>>} in order of use */ #kept = new Map();
+  #request = 0;
+
+  /** @param {string} view @param {number} frame @param {number} longest */
+  get(view, frame, longest) {
+    const key = `${frame} ${longest} ${view}`;
+    const known = this.#kept.get(key) ?? getImage(view, frame, longest);
+    this.#kept.delete(key);
+    this.#kept.set(key, known);
+    known.catch(() => this.#kept.delete(key)); // it may be there the next time
+    this.#forget();
+    return known;
+  }
+
+  /**
+   * Fetch what comes next, one frame after the other so that the images on the screen go first.
+   *
+   * @param {View[]} views @param {number[]} frames the most likely one first @param {number} longest
+   */
+  async prepare(views, frames, longest) {
+    const request = (this.#request += 1);
+    for (const frame of frames) {
+      if (request !== this.#request) return; // another frame was chosen meanwhile
+      const there = views.filter(({ missing }) => !missing.includes(frame));
+      await Promise.allSettled(there.map(({ name }) => this.get(name, frame, longest)));
+    }
+  }
+
+  #forget() {
+    for (const [key, image] of this.#kept) {
+      if (this.#kept.size <= KEPT) return;
+      this.#kept.delete(key);
+      // It may be on the screen for a moment still.
+      setTimeout(() => image.then((bitmap) => bitmap.close(), () => {}), 2000);
+    }
+  }
 }

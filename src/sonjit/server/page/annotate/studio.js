@@ -1,47 +1,55 @@
-/** The work on one project: which frame and joint, what is marked, and every deed that changes it. */
+/** The work on one project: which frame and joint, what is marked, and every edit that changes it. */
 
 import { Store, memory } from "../state.js";
-import { Deeds } from "./deeds.js";
 import { Outbox, placeOf } from "./outbox.js";
 import { getChanges, getFrame, getProgress, getProject } from "./project.js";
 
 /** @typedef {import("./project.js").Mark} Mark */
+/** @typedef {import("./project.js").FrameState} FrameState */
+/** @typedef {{before: Mark[], after: Mark[]}} Edit */
+/**
+ * @typedef {{annotator: string, frame: number, joint: number, shown: string[], active: number, everyone: boolean, seen: FrameState,
+ *   progress: import("./project.js").Progress, unsent: number, offline: boolean,
+ *   notice: {key: string, values: Record<string, unknown>} | null}} State
+ */
 
 const HAND = 21;
 const SHOWN = 6;
-const NOTHING = { marks: [], others: [], machine: [], conflicts: [], points_m: [], projected: {}, residuals_px: {}, lines: {}, bones: [], sigma_mm: [] };
+const MOST_EDITS = 500;
+/** @type {FrameState} */ const NOTHING = { frame: -1, version: -1, marks: [], others: [], machine: [], conflicts: [], points_m: [], projected: {}, residuals_px: {}, lines: {}, bones: [], sigma_mm: [] };
 
 export class Studio {
   /** @type {import("./project.js").Project} */ project = /** @type {any} */ (null);
   store = new Store({
-    annotator: "", frame: -1, joint: 0, shown: [], active: 0, everyone: false, seen: NOTHING, progress: { frames: {}, needs: {} },
-    unsent: 0, offline: false, said: null,
+    annotator: "", frame: -1, joint: 0, shown: [], active: 0, everyone: false, seen: NOTHING, progress: { version: -1, joints: 2 * HAND, frames: {}, needs: {} },
+    unsent: 0, offline: false, notice: null,
   });
-  #deeds = new Deeds();
+  #edits = new EditHistory();
   #outbox;
 
-  /** @param {(error: any) => void} onError */
+  /** @param {(error: unknown) => void} onError */
   constructor(onError) {
     this.onError = onError;
     this.#outbox = new Outbox({
       answer: (answer) => this.take(answer),
-      refused: (refused) => this.say("refused", { count: refused.length }),
+      refused: (refused) => this.notify("refused", { count: refused.length }),
       error: (error, isLost) => (isLost ? onError(error) : this.store.set({ offline: true })),
       changed: () => this.store.set({ unsent: this.#outbox.count }),
       query: (frame) => this.#query(frame === this.state.frame),
     });
   }
 
+  /** @returns {State} */
   get state() {
-    return this.store.state;
+    return /** @type {State} */ (this.store.state);
   }
 
   get canUndo() {
-    return this.#deeds.canUndo;
+    return this.#edits.canUndo;
   }
 
   get canRedo() {
-    return this.#deeds.canRedo;
+    return this.#edits.canRedo;
   }
 
   async open() {
@@ -60,15 +68,15 @@ export class Studio {
     await Promise.all([this.goTo(this.project.frames.includes(last) ? last : this.project.frames[0]), this.loadProgress()]);
   }
 
-  /** @param {string} key of a text @param {object} [values] */
-  say(key, values = {}) {
-    this.store.set({ said: { key, values } });
+  /** @param {string} key of a text @param {Record<string, unknown>} [values] */
+  notify(key, values = {}) {
+    this.store.set({ notice: { key, values } });
   }
 
   /** Marks of this annotator by place, with those that are still on their way. @param {number} frame @returns {Map<string, Mark>} */
   marksOf(frame) {
-    /** @type {Mark[]} */ const known = this.state.seen.frame === frame ? this.state.seen.marks : [];
-    const marks = new Map(known.map((mark) => [placeOf(mark), mark]));
+    const known = this.state.seen.frame === frame ? this.state.seen.marks : [];
+    /** @type {Map<string, Mark>} */ const marks = new Map(known.map((mark) => [placeOf(mark), mark]));
     for (const mark of this.#outbox.pending(frame)) marks.set(placeOf(mark), mark);
     for (const [place, mark] of marks) if (mark.state === "cleared") marks.delete(place);
     return marks;
@@ -89,7 +97,7 @@ export class Studio {
     return this.goTo(frames[place]);
   }
 
-  /** The unfinished frame that needs a human most; without a ranking the next unfinished one. */
+  /** The unfinished frame that needs attention most; without a ranking the next unfinished one. */
   async goToNeed() {
     await this.loadProgress();
     const { frames } = this.project;
@@ -98,8 +106,8 @@ export class Studio {
     const open = [...frames.slice(here + 1), ...frames.slice(0, here)].filter((frame) => (done[frame] ?? 0) < joints);
     const ranked = open.filter((frame) => frame in needs).sort((a, b) => needs[b].score - needs[a].score);
     const wanted = ranked[0] ?? open[0];
-    if (wanted === undefined) return this.say("all_done");
-    this.say(needs[wanted]?.why ? "need" : "moved", { frame: wanted, why: needs[wanted]?.why });
+    if (wanted === undefined) return this.notify("all_done");
+    this.notify(needs[wanted]?.why ? "need" : "moved", { frame: wanted, why: needs[wanted]?.why });
     return this.goTo(wanted);
   }
 
@@ -144,8 +152,8 @@ export class Studio {
   /**
    * Mark a joint in a view; everything that changes a single mark comes through here.
    *
-   * @param {string} view @param {number} joint @param {number | null} x @param {number | null} y @param {string} [state]
-   * @param {string} [source] by default H, or H+M where a machine's mark was moved
+   * @param {string} view @param {number} joint @param {number | null} x @param {number | null} y
+   * @param {import("./project.js").MarkState} [state] @param {import("./project.js").MarkSource} [source] by default H, or H+M where a machine's mark was moved
    */
   mark(view, joint, x, y, state, source) {
     const before = this.marksOf(this.state.frame).get(placeOf({ frame: this.state.frame, view, joint }));
@@ -154,7 +162,7 @@ export class Studio {
     this.write([{ id: "", frame: this.state.frame, view, joint, x, y, state: how, source: by }]);
   }
 
-  /** Say how the chosen joint is seen. @param {string} view @param {string} state */
+  /** Set the visibility of the chosen joint. @param {string} view @param {import("./project.js").MarkState} state */
   setState(view, state) {
     const { frame, joint, seen } = this.state;
     const mark = this.marksOf(frame).get(placeOf({ frame, view, joint }));
@@ -162,16 +170,19 @@ export class Studio {
       if (mark) this.mark(view, joint, null, null, state);
     } else if (state === "absent") this.mark(view, joint, null, null, state);
     else if (mark?.x != null) this.mark(view, joint, mark.x, mark.y, state);
-    else if (seen.projected[view]?.[joint]) this.mark(view, joint, ...seen.projected[view][joint], state);
-    else this.say("place_first");
+    else {
+      const projected = seen.projected[view]?.[joint];
+      if (projected) this.mark(view, joint, ...projected, state);
+      else this.notify("place_first");
+    }
   }
 
   undo() {
-    return this.#again(this.#deeds.undo(), "undone");
+    return this.#reapply(this.#edits.undo(), "undone");
   }
 
   redo() {
-    return this.#again(this.#deeds.redo(), "redone");
+    return this.#reapply(this.#edits.redo(), "redone");
   }
 
   async loadProgress() {
@@ -182,7 +193,7 @@ export class Studio {
     }
   }
 
-  /** See what others wrote meanwhile. */
+  /** Fetch what others wrote meanwhile. */
   async poll() {
     const { seen, frame, annotator, progress } = this.state;
     if (!annotator || seen === NOTHING) return;
@@ -199,18 +210,18 @@ export class Studio {
   }
 
   /** @param {Mark[] | null} marks @param {string} word */
-  async #again(marks, word) {
-    if (!marks) return this.say(`nothing_${word}`);
+  async #reapply(marks, word) {
+    if (!marks) return this.notify(`nothing_${word}`);
     if (marks[0].frame !== this.state.frame) await this.goTo(marks[0].frame);
     this.#send(marks);
-    return this.say(word);
+    return this.notify(word);
   }
 
-  /** One deed: marks of one frame, to be undone together. @param {Mark[]} after */
+  /** One edit: marks of one frame, to be undone together. @param {Mark[]} after */
   write(after) {
     const marks = this.marksOf(after[0].frame);
-    const before = after.map((mark) => marks.get(placeOf(mark)) ?? { ...mark, x: null, y: null, state: "cleared", source: "H" });
-    this.#deeds.add(before, after);
+    const before = after.map((mark) => marks.get(placeOf(mark)) ?? /** @type {Mark} */ ({ ...mark, x: null, y: null, state: "cleared", source: "H" }));
+    this.#edits.add(before, after);
     this.#send(after);
   }
 
@@ -221,7 +232,7 @@ export class Studio {
     this.store.set({ seen: { ...this.state.seen } });
   }
 
-  /** What the server says of a frame. @param {any} answer */
+  /** Take the server's state of a frame. @param {FrameState} answer */
   take(answer) {
     this.#outbox.learn(answer.marks);
     this.store.set({ offline: false, ...(answer.frame === this.state.frame ? { seen: answer } : {}) });
@@ -234,7 +245,7 @@ export class Studio {
   }
 }
 
-/** Six views that look from all around, of a rig in order: every n-th. @param {string[]} names */
+/** Six views from all around, of a rig in order: every Nth. @param {string[]} names */
 function spread(names) {
   if (names.length <= SHOWN) return names;
   return Array.from({ length: SHOWN }, (_, k) => names[Math.floor((k * names.length) / SHOWN)]);
@@ -243,4 +254,41 @@ function spread(names) {
 function newId() {
   const bytes = crypto.getRandomValues(new Uint8Array(16)); // randomUUID is for secure origins alone
   return [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+/** Edits to be undone and redone: groups of marks before and after. */
+class EditHistory {
+  /** @type {Edit[]} */ #done = [];
+  /** @type {Edit[]} */ #undone = [];
+
+  get canUndo() {
+    return this.#done.length > 0;
+  }
+
+  get canRedo() {
+    return this.#undone.length > 0;
+  }
+
+  /** @param {Mark[]} before @param {Mark[]} after with the same keys */
+  add(before, after) {
+    this.#done.push({ before, after });
+    if (this.#done.length > MOST_EDITS) this.#done.shift();
+    this.#undone = [];
+  }
+
+  /** @returns {Mark[] | null} the marks to write */
+  undo() {
+    const edit = this.#done.pop();
+    if (!edit) return null;
+    this.#undone.push(edit);
+    return edit.before;
+  }
+
+  /** @returns {Mark[] | null} */
+  redo() {
+    const edit = this.#undone.pop();
+    if (!edit) return null;
+    this.#done.push(edit);
+    return edit.after;
+  }
 }

@@ -8,8 +8,8 @@ const MOST_ZOOM = 60;
 const DETAIL_AFTER_MS = 140;
 
 /** @typedef {import("./drawing.js").Scene} Scene */
-/** @typedef {{tap: (x: number, y: number, joint: number | null) => void, activate: () => void, error: (error: any) => void,
- *   drag: (joint: number, x: number, y: number, done: boolean) => void}} Deeds */
+/** @typedef {{tap: (x: number, y: number, joint: number | null) => void, activate: () => void, error: (error: unknown) => void,
+ *   drag: (joint: number, x: number, y: number, done: boolean) => void}} Handlers */
 
 export class Tile {
   /** @type {import("./project.js").View | null} */ view = null;
@@ -22,24 +22,27 @@ export class Tile {
   /** @type {ReturnType<typeof setTimeout> | undefined} */ #timer;
   #zoom = { scale: 1, x: 0, y: 0 }; // screen pixels per image pixel; where the image's corner is
   #fitted = true;
-  #asked = false;
+  #scheduled = false;
 
-  /** @param {HTMLElement} node made of the template @param {Deeds} on */
+  /** @param {HTMLElement} node made of the template @param {Handlers} on */
   constructor(node, on) {
     this.node = node;
     this.#on = on;
-    const part = (/** @type {string} */ name) => /** @type {any} */ (node.querySelector(name));
-    this.#parts = { image: part(".image"), overlay: part(".overlay"), chooser: part("select"), note: part(".note"), said: part(".said") };
+    this.#parts = {
+      image: /** @type {HTMLCanvasElement} */ (node.querySelector(".image")), overlay: /** @type {HTMLCanvasElement} */ (node.querySelector(".overlay")),
+      chooser: /** @type {HTMLSelectElement} */ (node.querySelector("select")), note: /** @type {HTMLElement} */ (node.querySelector(".note")),
+      reason: /** @type {HTMLElement} */ (node.querySelector(".reason")),
+    };
     new Grip(this, on);
     new ResizeObserver(() => this.#resized()).observe(node);
   }
 
   get chooser() {
-    return /** @type {HTMLSelectElement} */ (this.#parts.chooser);
+    return this.#parts.chooser;
   }
 
   get overlay() {
-    return /** @type {HTMLCanvasElement} */ (this.#parts.overlay);
+    return this.#parts.overlay;
   }
 
   get hasImage() {
@@ -65,7 +68,7 @@ export class Tile {
     if (frame !== this.#frame) this.#dropDetail();
     this.#frame = frame;
     this.#image = image;
-    this.#parts.said.textContent = "";
+    this.#parts.reason.textContent = "";
     if (this.#fitted) this.#fit();
     this.#refine();
     this.render();
@@ -76,7 +79,7 @@ export class Tile {
     this.#frame = frame;
     this.#image = null;
     this.#dropDetail();
-    this.#parts.said.textContent = why;
+    this.#parts.reason.textContent = why;
     this.render();
   }
 
@@ -85,7 +88,7 @@ export class Tile {
     this.scene = scene;
     this.#parts.note.textContent = note;
     this.overlay.setAttribute("aria-label", label);
-    this.#ask();
+    this.#schedule();
   }
 
   /** Where a place of the image is on the page. @param {number} x @param {number} y @returns {[number, number]} */
@@ -126,7 +129,7 @@ export class Tile {
     this.#moved();
   }
 
-  /** Middle of what is seen, in the image. @returns {[number, number]} */
+  /** Middle of the visible part, in the image. @returns {[number, number]} */
   get middle() {
     return this.take(this.node.clientWidth / 2, this.node.clientHeight / 2);
   }
@@ -138,7 +141,7 @@ export class Tile {
   }
 
   render() {
-    this.#asked = false;
+    this.#scheduled = false;
     const { image, overlay } = this.#parts;
     const [width, height] = [this.node.clientWidth, this.node.clientHeight];
     for (const canvas of [image, overlay]) {
@@ -146,7 +149,7 @@ export class Tile {
       if (canvas.width !== size.width || canvas.height !== size.height) Object.assign(canvas, size);
     }
     const { scale, x, y } = this.#zoom;
-    const brush = image.getContext("2d");
+    const brush = /** @type {CanvasRenderingContext2D} */ (image.getContext("2d"));
     brush.setTransform(devicePixelRatio, 0, 0, devicePixelRatio, 0, 0);
     brush.clearRect(0, 0, width, height);
     brush.imageSmoothingEnabled = scale * devicePixelRatio < 6; // single pixels are shown as such
@@ -157,22 +160,22 @@ export class Tile {
         brush.drawImage(this.#detail.bitmap, x + left * scale, y + top * scale, wide * scale, high * scale);
       }
     }
-    const pen = overlay.getContext("2d");
+    const pen = /** @type {CanvasRenderingContext2D} */ (overlay.getContext("2d"));
     pen.setTransform(devicePixelRatio, 0, 0, devicePixelRatio, 0, 0);
     pen.clearRect(0, 0, width, height);
     if (this.scene && this.#image) drawScene(pen, (u, v) => this.put(u, v), this.scene);
   }
 
-  #ask() {
-    if (this.#asked) return;
-    this.#asked = true;
+  #schedule() {
+    if (this.#scheduled) return;
+    this.#scheduled = true;
     requestAnimationFrame(() => this.render());
   }
 
   #moved() {
     this.#fitted = false;
     this.#refine();
-    this.#ask();
+    this.#schedule();
   }
 
   #resized() {
@@ -224,7 +227,7 @@ export class Tile {
         if (frame !== this.#frame || view !== this.view) return bitmap.close();
         this.#dropDetail();
         this.#detail = { bitmap, region };
-        this.#ask();
+        this.#schedule();
       } catch (error) {
         this.#on.error(error);
       }

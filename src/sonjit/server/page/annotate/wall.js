@@ -3,12 +3,14 @@
 import { onLanguage, text } from "../i18n.js";
 import { placeOf } from "./outbox.js";
 import { jointName } from "./panel.js";
-import { Images } from "./images.js";
+import { Images } from "./project.js";
 import { Tile } from "./tile.js";
 
 const STEP_PX = 320; // sizes of images that are asked for: few, so that they are found again
 const LEAST_PX = 640;
 const MOST_PX = 2560;
+
+/** @typedef {import("./project.js").Mark} Mark */
 
 export class Wall {
   /** @type {Tile[]} */ #tiles = [];
@@ -23,7 +25,7 @@ export class Wall {
 
   /**
    * @param {import("./studio.js").Studio} studio
-   * @param {{place: HTMLElement, template: HTMLTemplateElement, error: (error: any) => void}} given
+   * @param {{place: HTMLElement, template: HTMLTemplateElement, error: (error: unknown) => void}} given
    */
   constructor(studio, given) {
     this.#studio = studio;
@@ -66,7 +68,7 @@ export class Wall {
     this.refresh();
   }
 
-  /** Draw everything anew over the images. */
+  /** Redraw everything over the images. */
   refresh() {
     const { state, project } = this.#studio;
     if (!project || state.frame < 0) return;
@@ -77,15 +79,15 @@ export class Wall {
     });
   }
 
-  /** @param {Tile} tile @param {any[]} list of this annotator in this view @param {boolean} isActive */
+  /** @param {Tile} tile @param {Mark[]} list of this annotator in this view @param {boolean} isActive */
   #annotate(tile, list, isActive) {
     const { seen, joint } = this.#studio.state;
     const { bones, joints } = this.#studio.project;
     const view = /** @type {import("./project.js").View} */ (tile.view).name;
-    const marks = new Map(list.map((mark) => [mark.joint, mark]));
+    /** @type {Map<number, import("./drawing.js").DrawnMark>} */ const marks = new Map(list.map((mark) => [mark.joint, mark]));
     const dragged = this.#dragged?.view === view ? this.#dragged : null;
-    if (dragged) marks.set(dragged.joint, { source: "H", state: "seen", ...marks.get(dragged.joint), ...dragged });
-    const here = (/** @type {any[]} */ all) => all.filter((one) => one.view === view && one.x !== null);
+    if (dragged) marks.set(dragged.joint, { source: "H", state: "seen", ...marks.get(dragged.joint), joint: dragged.joint, x: dragged.x, y: dragged.y });
+    const here = (/** @type {import("./project.js").StoredMark[]} */ all) => all.filter((one) => one.view === view && one.x !== null);
     const name = jointName(joint, joints);
     const scene = {
       marks, joint, bones, name: isActive ? name : "", cursor: isActive ? this.cursor : null,
@@ -94,24 +96,24 @@ export class Wall {
       projected: seen.projected[view] ?? [],
       residuals: seen.residuals_px[view] ?? [],
       line: seen.lines[view] ?? [],
-      odd: new Set(seen.bones.map((/** @type {any} */ one) => one.bone.join(" "))),
-      conflicts: new Set(seen.conflicts.filter((/** @type {any} */ one) => one.view === view).map((/** @type {any} */ one) => one.joint)),
+      odd: new Set(seen.bones.map((one) => one.bone.join(" "))),
+      conflicts: new Set(seen.conflicts.filter((one) => one.view === view).map((one) => one.joint)),
     };
     const mark = marks.get(joint);
-    const where = mark?.x != null ? text("tile.marked", { x: mark.x.toFixed(1), y: mark.y.toFixed(1), state: text(`state.${mark.state}`) })
+    const where = mark?.x != null ? text("tile.marked", { x: mark.x.toFixed(1), y: mark.y?.toFixed(1) ?? "", state: text(`state.${mark.state}`) })
       : mark ? text(`state.${mark.state}`) : text("tile.unmarked");
     tile.annotate(scene, mark && mark.state !== "seen" ? text(`state.${mark.state}`) : "",
       text("tile.label", { view, joint: name, where, count: marks.size, all: joints.length }));
   }
 
-  /** Tiles for the views that are to be seen. */
+  /** Tiles for the views that are shown. */
   #build() {
     const { shown } = this.#studio.state;
     while (this.#tiles.length > shown.length) this.#tiles.pop()?.node.remove();
     while (this.#tiles.length < shown.length) this.#tiles.push(this.#newTile(this.#tiles.length));
-    shown.forEach((/** @type {string} */ name, /** @type {number} */ k) => {
+    shown.forEach((name, k) => {
       this.#tiles[k].chooser.value = name;
-      this.#tiles[k].choose(/** @type {any} */ (this.#studio.project.views.find((view) => view.name === name)));
+      this.#tiles[k].choose(/** @type {import("./project.js").View} */ (this.#studio.project.views.find((view) => view.name === name)));
     });
     this.#layOut();
     this.#nameTiles();
@@ -155,10 +157,10 @@ export class Wall {
     const studio = this.#studio;
     const { joint, frame, seen } = studio.state;
     const own = studio.marksOf(frame).get(placeOf({ frame, view, joint }));
-    const machine = seen.machine.find((/** @type {any} */ one) => one.view === view && one.joint === joint);
+    const machine = seen.machine.find((one) => one.view === view && one.joint === joint);
     if (under !== null && under !== joint && own) studio.chooseJoint(under);
     else if (under === joint && own) {
-      if (own.state === "uncertain") studio.mark(view, joint, own.x, own.y); // looked at, and found to be right
+      if (own.state === "uncertain") studio.mark(view, joint, own.x, own.y); // checked, and found to be right
     } else {
       if (under === joint && machine) studio.mark(view, joint, machine.x, machine.y, "seen", "H+M");
       else studio.mark(view, joint, x, y);
