@@ -89,7 +89,7 @@ class TestExplain:
         arguments = ("explain", stills, "--save", f"{tmp_path}/t/")
         assert sonjit(*arguments)[0] == 130
         monkeypatch.undo()
-        assert sonjit(*arguments)[2][-1].startswith("1 files, ")
+        assert sonjit(*arguments)[2][-1].startswith("1 file, ")
         assert sonjit(*arguments)[2][-1].startswith("0 files, ")
         assert sonjit(*arguments, "--of", "presence")[2][-1].startswith("3 files, ")
 

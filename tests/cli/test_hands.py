@@ -167,6 +167,14 @@ def test_standard_output_carries_json_lines_and_nothing_else(sonjit, media):
     assert len(lines) == 1
 
 
+def test_standard_output_carries_several_stills_too(sonjit, stills, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    status, out, _ = sonjit("hands", stills, "--save", "-")
+    assert status == 0
+    assert [json.loads(line)["source"] for line in out.splitlines()[1:]] == ["f2.png", "f9.png", "f10.png"]
+    assert names_in(tmp_path) == ["stills/f10.png", "stills/f2.png", "stills/f9.png"]
+
+
 def test_limit_stops_after_so_many_frames(sonjit, media, out):
     assert sonjit("hands", media / "clip.mp4", "--limit", 3, "--save", out / "t.jsonl", "--draw", out / "d.mp4")[0] == 0
     assert len(load_frames(out / "t.jsonl")[1]) == 3
@@ -227,7 +235,7 @@ def test_a_second_run_does_only_what_is_missing(sonjit, stills, out):
     lost = out / "tables" / "f9.json"
     lost.unlink()
     _, _, (line,) = sonjit("hands", stills, "--save", f"{out}/tables/")
-    assert line.startswith("1 files, 0 hands, 2 finished before")
+    assert line.startswith("1 file, 0 hands, 2 finished before")
     after = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in (out / "tables").glob("*.json")}
     assert {path for path in before if before[path] != after[path]} == {lost}
     assert after[lost][0] == before[lost][0]
@@ -238,7 +246,7 @@ def test_a_file_with_one_of_two_outputs_is_done_again(sonjit, stills, out):
     assert sonjit(*arguments)[0] == 0
     whole = names_in(out)
     (out / "drawn" / "f2.png").unlink()
-    assert sonjit(*arguments)[2][0].startswith("1 files, ")
+    assert sonjit(*arguments)[2][0].startswith("1 file, ")
     assert names_in(out) == whole
 
 
@@ -280,7 +288,7 @@ def test_a_half_written_log_loses_only_its_last_line(sonjit, stills, out):
     assert sonjit("hands", stills, "--save", f"{out}/tables/")[0] == 0
     log = out / "tables" / LOG
     log.write_bytes(log.read_bytes()[:-20])
-    assert sonjit("hands", stills, "--save", f"{out}/tables/")[2][0].startswith("1 files, ")
+    assert sonjit("hands", stills, "--save", f"{out}/tables/")[2][0].startswith("1 file, ")
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
@@ -347,7 +355,7 @@ def test_after_ctrl_c_a_folder_goes_on_where_it_stood(sonjit, stills, out, monke
     monkeypatch.undo()
     status, _, (line,) = sonjit("hands", stills, "--save", f"{out}/{save}")
     assert status == 0
-    assert line.startswith("1 files, ")
+    assert line.startswith("1 file, ")
     assert "2 finished before" in line
     assert len(names_in(out)) == (1 if save == "t.json" else 3)
 

@@ -40,7 +40,7 @@ def _closing_line(summary: Summary, processor: Processor) -> str:
     if summary.files is not None:
         before = f", {summary.skipped} finished before" if summary.skipped else ""
         failed = f", {len(summary.problems)} failed" if summary.problems else ""
-        return f"{summary.files} files, {found}{before}{failed}{wrote}"
+        return f"{counted(summary.files, 'file', 'files')}, {found}{before}{failed}{wrote}"
     rate = f" ({summary.frames / summary.seconds:.0f} frames/s)" if summary.frames > 1 else ""
     return f"{counted(summary.frames, 'frame', 'frames')}, {found} in {summary.seconds:.2f} s{rate}{wrote}"
 

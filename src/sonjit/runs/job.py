@@ -76,7 +76,7 @@ def run_job(
     files, save = job.inputs.files, job.outputs.save
     if files is None:
         return _run_together(job, processor, job.inputs.open_one, expect, advance)
-    if save is None or is_many(save):
+    if save is None or (save != "-" and is_many(save)):
         return _run_files(job, processor, files, expect, advance)
     if save != "-":
         with job.inputs.open_all() as source:
