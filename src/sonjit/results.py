@@ -103,6 +103,7 @@ class Result:
         list_name: of the list of a frame that holds them: "hands".
         schema: what stands in JSON, in its order.
         skeletons: which skeleton the keypoints are of, by their number.
+        members: parts with keypoints of their own, by attribute: JSON name and type; a person has some.
     """
 
     __slots__ = ()
@@ -112,6 +113,7 @@ class Result:
     list_name: ClassVar[str]
     schema: ClassVar[tuple[Value | Points, ...]]
     skeletons: ClassVar[Mapping[int, str]]
+    members: ClassVar[Mapping[str, tuple[str, type[Result]]]] = {}
 
     if TYPE_CHECKING:
         score: float
@@ -383,7 +385,7 @@ class Person(Result):
     kind: ClassVar[str] = "person"
     list_name: ClassVar[str] = "people"
     schema: ClassVar[tuple[Value | Points, ...]] = ()
-    members: ClassVar[Mapping[str, tuple[str, type[Body | Hand | Face]]]] = {
+    members: ClassVar[Mapping[str, tuple[str, type[Result]]]] = {
         "body": ("body", Body),
         "left_hand": ("leftHand", Hand),
         "right_hand": ("rightHand", Hand),

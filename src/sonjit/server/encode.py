@@ -4,50 +4,46 @@ from __future__ import annotations
 
 import base64
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from sonjit.json_text import json_from
-from sonjit.results import Body, Face, Hand, Person, shortest_floats
+from sonjit.results import Value, box_to_dict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
-    from sonjit.results import Box, Instance
+    from sonjit.json_text import JsonObject
+    from sonjit.results import Points, Result
 
-Said = dict[str, Any]
-"""Further members of an instance, such as its measures."""
 _MASK_PX = 512
 _RLE = 3  # OpenCV's IMWRITE_PNG_STRATEGY_RLE: of a mask the smallest files in the shortest time
 
 
-def json_of_all(found: Sequence[Instance | Person], said: Sequence[Said] | None) -> str:
-    """A JSON list of results.
+def json_of_all(found: Sequence[Result], members: Sequence[JsonObject] | None) -> str:
+    """A JSON list of results, each with the name of its skeleton.
 
     Args:
         found: what one detector gave.
-        said: further members of each instance in the order of `Frame.instances()`, or None.
+        members: further ones of each instance in the order of `Frame.instances()`, or None.
     """
-    rest = iter(said or ())
-    return (
-        "[" + ",".join(_person(one, rest) if isinstance(one, Person) else _instance(one, rest) for one in found) + "]"
-    )
+    rest = iter(members or ())
+    return f"[{','.join(_text(one, rest) for one in found)}]"
 
 
-def strict_dict(one: Instance | Person) -> dict[str, Any]:
+def strict_dict(one: Result) -> JsonObject:
     """A result in tfjs-models' shape, bodies with their mask where they have one."""
     shown = one.to_dict()
-    if isinstance(one, Person):
-        return shown | {"body": strict_dict(one.body)}
-    if isinstance(one, Body) and one.mask is not None:
-        shown["segmentation"] = segmentation_dict(one.mask)
-    return shown
+    for name, (key, _) in one.members.items():
+        part: Result | None = getattr(one, name)
+        shown[key] = None if part is None else strict_dict(part)
+    return shown | _segmentation(one)
 
 
-def segmentation_dict(mask: NDArray[np.float32]) -> dict[str, Any]:
+def segmentation_dict(mask: NDArray[np.float32]) -> JsonObject:
     """A mask as plain JSON types: `{"width", "height", "png"}`, an 8-bit grey PNG in base64, 255 for sure.
 
     Args:
@@ -66,58 +62,41 @@ def segmentation_dict(mask: NDArray[np.float32]) -> dict[str, Any]:
     return {"width": width, "height": height, "png": base64.b64encode(png.tobytes()).decode()}
 
 
-def _person(person: Person, said: Iterator[Said]) -> str:
-    parts = {
-        "body": person.body,
-        "leftHand": person.left_hand,
-        "rightHand": person.right_hand,
-        "face": person.face,
-    }
-    members = [f'"id":{json_from(person.id)}']
-    members += [f'"{name}":{"null" if one is None else _instance(one, said)}' for name, one in parts.items()]
-    return "{" + ",".join(members) + "}"
+def _text(one: Result, members: Iterator[JsonObject]) -> str:
+    """One result as its schema says: keypoints straight as text, the few other members as a dict."""
+    if one.members:
+        parts: dict[str, Result | None] = {key: getattr(one, name) for name, (key, _) in one.members.items()}
+        texts = {"id": json_from(one.id)}
+        texts |= {key: "null" if part is None else _text(part, members) for key, part in parts.items()}
+        return "{" + ",".join(f'"{key}":{text}' for key, text in texts.items()) + "}"
+    values: JsonObject = {}
+    lists = ""
+    for item in one.schema:
+        value = getattr(one, item.name)
+        if isinstance(item, Value):
+            values[item.key] = box_to_dict(value) if item.is_box else value
+        elif value is not None:
+            lists += f',"{item.key}":{_points(one, item, value)}'
+    values |= {"skeleton": one.skeleton.name} | _segmentation(one) | next(members, {})
+    return json_from(values)[:-1] + lists + "}"
 
 
-def _instance(one: Instance, said: Iterator[Said]) -> str:
-    """A hand, face or body: its keypoints as text, the few other members as a dict."""
-    names = one.skeleton.keypoints
-    rest: dict[str, Any] = {"score": one.score, "id": one.id, "box": _box(one.box)}
-    if isinstance(one, Hand):
-        scored = [] if one.visibility is None else [one.visibility]
-        keys = ("x", "y", "z", *(["score"] if scored else []))
-        points = {
-            "keypoints": _points(np.column_stack([one.keypoints, *scored]), keys, names),
-            "keypoints3D": _points(np.column_stack([one.keypoints_3d, *scored]), keys, names),
-        }
-        rest |= {"handedness": one.handedness, "handednessScore": one.handedness_score}
-    elif isinstance(one, Face):
-        axes = "xy" if len(one.keypoints) == 6 else "xyz"
-        points = {"keypoints": _points(one.keypoints, axes, names)}
-    else:
-        points = _body_points(one, names)
-        if one.mask is not None:
-            rest["segmentation"] = segmentation_dict(one.mask)
-    rest |= next(said, {})
-    return json_from(rest)[:-1] + "," + ",".join(f'"{name}":{text}' for name, text in points.items()) + "}"
+def _segmentation(one: Result) -> JsonObject:
+    mask: NDArray[np.float32] | None = getattr(one, "mask", None)
+    return {} if mask is None else {"segmentation": segmentation_dict(mask)}
 
 
-def _body_points(body: Body, names: tuple[str, ...]) -> dict[str, str]:
-    image = np.column_stack([body.keypoints, body.visibility, body.presence])
-    world = np.column_stack([body.keypoints_3d, body.visibility])
-    return {
-        "keypoints": _points(image, ("x", "y", "z", "score", "presence"), names),
-        "keypoints3D": _points(world, ("x", "y", "z", "score"), names),
-    }
-
-
-def _points(columns: NDArray[np.float32], keys: Sequence[str], names: tuple[str, ...]) -> str:
-    """A list of points (K, C), an object each of C numbers and perhaps a name."""
-    values = columns[:, : len(keys)]
+def _points(one: Result, item: Points, points: NDArray[np.float32]) -> str:
+    """A list of points (K, 2 or 3), an object each of its axes, its scores and perhaps its name."""
+    axes = item.axes(points, full=True)
+    scores = {score.key: array for score in item.scores if (array := getattr(one, score.name)) is not None}
+    columns = np.column_stack([points[:, : len(axes)], *scores.values()])
     # Any text of a float32 that NumPy gives is its shortest decimal, and JSON but for NaN and infinity.
-    texts: list[str] = values.astype(np.float32).ravel().astype("U").tolist()
-    if not np.isfinite(values).all():
+    texts: list[str] = columns.astype(np.float32).ravel().astype("U").tolist()
+    if not np.isfinite(columns).all():
         texts = ["null" if text.lstrip("-") in ("nan", "inf") else text for text in texts]
-    return _template(tuple(keys), names) % tuple(texts)
+    names = one.skeleton.keypoints if item.named else ("",) * len(points)
+    return _template((*axes, *scores), names) % tuple(texts)
 
 
 @lru_cache(maxsize=64)
@@ -125,9 +104,3 @@ def _template(keys: tuple[str, ...], names: tuple[str, ...]) -> str:
     numbers = ",".join(f'"{key}":%s' for key in keys)
     members = [f',"name":{json_from(name)}'.replace("%", "%%") if name else "" for name in names]
     return "[" + ",".join("{" + numbers + member + "}" for member in members) + "]"
-
-
-def _box(box: Box) -> dict[str, float]:
-    x_min, y_min, x_max, y_max = shortest_floats(np.array(box, np.float32))
-    width, height = shortest_floats(np.array([x_max - x_min, y_max - y_min], np.float32))
-    return {"xMin": x_min, "yMin": y_min, "xMax": x_max, "yMax": y_max, "width": width, "height": height}

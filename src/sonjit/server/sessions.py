@@ -73,7 +73,7 @@ class Session:
         members = self._annotations(Frame.holding(0, time_s, found)) if self.options.measures else None
         if self.options.explain != "none":
             maps = self._explainers.maps(rgb, found, self.options)
-            members = [one | {"map": json} for one, json in zip(members or [{}] * len(maps), maps, strict=True)]
+            members = [one | JsonObject(map=json) for one, json in zip(members or [{}] * len(maps), maps, strict=True)]
         return f'"{self.list}":{json_of_all(found, members)}'
 
     def _annotations(self, frame: Frame) -> list[JsonObject]:
