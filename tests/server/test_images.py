@@ -14,8 +14,7 @@ from PIL import Image
 
 import sonjit
 from sonjit.detectors.kinds import KINDS
-from sonjit.server import detector_pool as available
-from sonjit.server import images as images
+from sonjit.server import images
 from sonjit.server.errors import RefusedError
 from sonjit.server.images import decode_upload
 from sonjit.server.middleware import ByteBudget
@@ -43,7 +42,7 @@ def test_bodies_and_files_of_forms_are_alike_and_full_adds(weights, ask, photo):
     one = client.post("/v1/hands", content=data).json()
     assert client.post("/v1/hands", files={"file": ("a.jpg", data)}).json() == one
     full = client.post("/v1/hands?full=true&model=full", content=data).json()
-    assert set(full["hands"][0]) - set(one["hands"][0]) == {"id", "box", "handednessScore"}
+    assert set(full["hands"][0]) - set(one["hands"][0]) == {"id", "box", "handednessScore", "skeleton"}
     measured = client.post("/v1/hands?measures=true", content=data).json()["hands"][0]
     assert set(measured["gesture"]) == {"name", "score"}
     assert all(value is None or isinstance(value, float) for value in measured["measures"].values())
@@ -148,7 +147,7 @@ def test_weights_that_are_said_to_be_needed_are_those_that_are_loaded(all_weight
         for model in entry.models:
             asked.clear()
             sonjit.create_detector(kind, model=model).close()
-            assert set(asked) == set(available.needed_weights(kind, model)), (kind, model)
+            assert set(asked) == set(entry.models[model].weights.values()), (kind, model)
 
 
 def test_more_images_than_clients_are_sent_away(weights, ask, photo):

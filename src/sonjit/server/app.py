@@ -6,9 +6,10 @@ The app: every endpoint in one place.
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, FastAPI
 from starlette.middleware.cors import CORSMiddleware
@@ -22,6 +23,7 @@ from sonjit.server.detector_pool import missing_models
 from sonjit.server.errors import RefusedError, answer_errors
 from sonjit.server.images import image_router
 from sonjit.server.jobs import job_router
+from sonjit.server.kinds import kind_router
 from sonjit.server.middleware import Middleware
 from sonjit.server.service import Service
 from sonjit.server.settings import Settings
@@ -87,6 +89,26 @@ def file_router() -> APIRouter:
     return router
 
 
+@dataclass(frozen=True)
+class Health:
+    """What `GET /healthz` answers.
+
+    Attributes:
+        clients: streams that are open.
+        jobs: that are coming in, waiting or running.
+        kinds: the models of each kind of detector, the default first.
+        missing: models that cannot run, for want of weights.
+    """
+
+    status: str
+    version: str
+    clients: int
+    jobs: int
+    kinds: dict[str, list[str]]
+    missing: list[str]
+    limits: dict[str, int | float]
+
+
 def create_app(settings: Settings | None = None, folder: Path | None = None) -> FastAPI:
     """The whole server as an ASGI app; its parts are in `app.state.service`.
 
@@ -129,17 +151,17 @@ def create_app(settings: Settings | None = None, folder: Path | None = None) -> 
     answer_errors(app)
 
     @app.get("/healthz", tags=["server"])
-    async def health() -> dict[str, Any]:
+    async def health() -> Health:
         """What the server is and does."""
-        return {
-            "status": "ok",
-            "version": __version__,
-            "clients": len(service.streams),
-            "jobs": service.jobs.active,
-            "kinds": {kind: entry.models for kind, entry in KINDS.items()},
-            "missing": missing_models(),
-            "limits": settings.limits(),
-        }
+        return Health(
+            status="ok",
+            version=__version__,
+            clients=len(service.streams),
+            jobs=service.jobs.active,
+            kinds={kind: list(entry.models) for kind, entry in KINDS.items()},
+            missing=missing_models(),
+            limits=settings.limits(),
+        )
 
     @app.websocket("/v1/stream")
     async def stream(socket: WebSocket) -> None:
@@ -150,6 +172,7 @@ def create_app(settings: Settings | None = None, folder: Path | None = None) -> 
         from sonjit.server.annotation import Studio, annotation_router
 
         app.include_router(annotation_router(Studio(project, service), service))
+    app.include_router(kind_router())
     app.include_router(image_router(service))
     app.include_router(file_router())
     app.mount("/", PageFiles())

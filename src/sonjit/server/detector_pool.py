@@ -20,20 +20,15 @@ if TYPE_CHECKING:
     from sonjit.server.options import SessionOptions
 
 
-def needed_weights(kind: str, model: str) -> list[str]:
-    """Names in the catalogue of the files that a model is made of."""
-    return list(KINDS[kind].models[model].weights.values())
-
-
 def missing_models() -> list[str]:
     """Models (`<kind>-<model>`) that cannot run here, for want of weights."""
     models = [(kind, model) for kind, entry in KINDS.items() for model in entry.models]
-    return [f"{kind}-{model}" for kind, model in models if _missing(kind, model)]
+    return [f"{kind}-{model}" for kind, model in models if missing_weights(kind, model)]
 
 
 def require_weights(kind: str, model: str) -> None:
     """RefusedError `missing_weights` that says what to type, where a file is missing or damaged."""
-    if missing := _missing(kind, model):
+    if missing := missing_weights(kind, model):
         raise RefusedError(
             "missing_weights",
             f"{kind}-{model} needs weights that are not on this machine ({', '.join(missing)}); "
@@ -41,8 +36,9 @@ def require_weights(kind: str, model: str) -> None:
         )
 
 
-def _missing(kind: str, model: str) -> list[str]:
-    return [name for name in needed_weights(kind, model) if not _is_there(name)]
+def missing_weights(kind: str, model: str) -> list[str]:
+    """Names in the catalogue of the files that a model needs and that are not on this machine, or damaged."""
+    return [name for name in KINDS[kind].models[model].weights.values() if not _is_there(name)]
 
 
 def _is_there(name: str) -> bool:

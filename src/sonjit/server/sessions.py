@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from sonjit.detectors import Detector
     from sonjit.explain import HandExplainer, TargetMap
-    from sonjit.json_text import JsonObject
+    from sonjit.json_text import Json, JsonObject
     from sonjit.results import Hand
     from sonjit.server.options import SessionOptions
 
@@ -73,7 +73,7 @@ class Session:
         members = self._annotations(Frame.holding(0, time_s, found)) if self.options.measures else None
         if self.options.explain != "none":
             maps = self._explainers.maps(rgb, found, self.options)
-            members = [one | JsonObject(map=json) for one, json in zip(members or [{}] * len(maps), maps, strict=True)]
+            members = [one | {"map": json} for one, json in zip(members or [{}] * len(maps), maps, strict=True)]
         return f'"{self.list}":{json_of_all(found, members)}'
 
     def _annotations(self, frame: Frame) -> list[JsonObject]:
@@ -129,7 +129,7 @@ class Explainers:
             with self._lock:
                 idle.append(explainer)
 
-    def maps(self, rgb: NDArray[np.uint8], hands: Sequence[Hand], options: SessionOptions) -> list[JsonObject]:
+    def maps(self, rgb: NDArray[np.uint8], hands: Sequence[Hand], options: SessionOptions) -> list[Json]:
         """The map of each hand as plain JSON types, on the canvas that its keypoints are on.
 
         Args:

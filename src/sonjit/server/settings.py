@@ -81,7 +81,7 @@ class Settings:
         """Of an image or a frame."""
         return int(self.max_megapixels * 1e6)
 
-    def limits(self) -> dict[str, float]:
+    def limits(self) -> dict[str, int | float]:
         """What clients may want to know, by name."""
         names = ("queue", "max_clients", "max_body_mb", "max_megapixels", "max_job_mb", "max_job_minutes", "max_jobs",
                  "keep_jobs", "read_timeout_s", "idle_minutes")  # fmt: skip
