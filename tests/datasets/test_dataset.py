@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from sonjit.datasets import Dataset, Instance, Sample, dataset_entry, list_datasets, open_dataset
 from sonjit.datasets.checks import check_all, check_sample
+from sonjit.datasets.dataset import DatasetEntry
 from sonjit.datasets.hands.interhand_index import index_images
 from sonjit.datasets.joint_orders import camera_matrix, hand_before_camera
-from sonjit.datasets.registry import DatasetEntry
 from sonjit.errors import InputError
 from sonjit.geometry.cameras import CalibratedCamera
 

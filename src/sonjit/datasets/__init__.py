@@ -1,14 +1,14 @@
 """Data sets: images with what is known of them."""
 
 from sonjit.datasets.contact_sheet import draw_contact_sheet
-from sonjit.datasets.dataset import Dataset, Skipped
+from sonjit.datasets.dataset import Dataset, DatasetEntry, Skipped
 from sonjit.datasets.formats.coco import (
     coco_result,
     mask_from_segmentation,
     rle_from_mask,
 )
 from sonjit.datasets.formats.convert import convert_dataset
-from sonjit.datasets.registry import DatasetEntry, dataset_entry, list_datasets, open_dataset
+from sonjit.datasets.registry import dataset_entry, list_datasets, open_dataset
 from sonjit.datasets.sample import Instance, ManoParameters, Sample, VideoFrame
 from sonjit.datasets.split import Part, split_dataset
 

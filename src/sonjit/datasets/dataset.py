@@ -11,10 +11,11 @@ of a loader, which lists of Python objects are not.
 
 from __future__ import annotations
 
+import inspect
 import json
 import struct
 from abc import abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,9 +31,38 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from sonjit.datasets.registry import DatasetEntry
-    from sonjit.datasets.sample import Sample
+    from sonjit.datasets.sample import Kind, Sample
     from sonjit.results import Box
+
+
+@dataclass(frozen=True)
+class DatasetEntry:
+    """What is known of a data set before it is opened.
+
+    Attributes:
+        name: as it is asked for.
+        title: as its owners write it.
+        open: makes the set: `open(entry, root, split, **options)`.
+        splits: which there are; the first is the default.
+        kinds: what its instances are.
+        licence: what its owners allow, in a few words.
+        where: the page where it is to be had.
+        needs: what has to be below the root, `{split}` standing for the split.
+    """
+
+    name: str
+    title: str
+    open: Callable[..., Dataset]
+    splits: tuple[str, ...]
+    kinds: tuple[Kind, ...]
+    licence: str
+    where: str
+    needs: tuple[str, ...]
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """What `open_dataset` takes for this set beside root and split."""
+        return tuple(inspect.signature(self.open).parameters)[3:]
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -16,12 +13,12 @@ from sonjit.errors import InputError
 if TYPE_CHECKING:
     import os
 
-    from sonjit.datasets.dataset import Dataset
-    from sonjit.datasets.sample import Kind
+    from sonjit.datasets.dataset import Dataset, DatasetEntry
 
 _FILES: tuple[str, ...] = (
     "faces.face_300w",
     "faces.wflw",
+    "formats.coco_sets",
     "formats.folder",
     "formats.shards",
     "hands.coco_hands",
@@ -33,7 +30,6 @@ _FILES: tuple[str, ...] = (
     "hands.interhand",
     "hands.rhd",
     "hands.stb",
-    "images.coco_sets",
     "images.cub200",
     "images.ilsvrc",
 )
@@ -41,36 +37,6 @@ _FILES: tuple[str, ...] = (
 
 Check = Literal["first", "all", "none"]
 """Which samples are looked at when a set is opened: see `checks.check_sample`."""
-
-
-@dataclass(frozen=True)
-class DatasetEntry:
-    """What is known of a data set before it is opened.
-
-    Attributes:
-        name: as it is asked for.
-        title: as its owners write it.
-        open: makes the set: `open(entry, root, split, **options)`.
-        splits: which there are; the first is the default.
-        kinds: what its instances are.
-        licence: what its owners allow, in a few words.
-        where: the page where it is to be had.
-        needs: what has to be below the root, `{split}` standing for the split.
-    """
-
-    name: str
-    title: str
-    open: Callable[..., Dataset]
-    splits: tuple[str, ...]
-    kinds: tuple[Kind, ...]
-    licence: str
-    where: str
-    needs: tuple[str, ...]
-
-    @property
-    def options(self) -> tuple[str, ...]:
-        """What `open_dataset` takes for this set beside root and split."""
-        return tuple(inspect.signature(self.open).parameters)[3:]
 
 
 _ENTRIES: dict[str, DatasetEntry] = {}

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sonjit.datasets.dataset import RecordDataset, box_from_corner, read_lines, size_of_image
-from sonjit.datasets.images.coco_sets import CocoSet, labelled
-from sonjit.datasets.registry import DatasetEntry, register
+from sonjit.datasets.dataset import DatasetEntry, RecordDataset, box_from_corner, read_lines, size_of_image
+from sonjit.datasets.formats.coco_sets import CocoSet, labelled
+from sonjit.datasets.registry import register
 from sonjit.datasets.sample import Instance, Sample
 from sonjit.errors import InputError
 

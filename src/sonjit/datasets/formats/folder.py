@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sonjit.datasets.dataset import RecordDataset, box_from_corner, size_of_image
+from sonjit.datasets.dataset import DatasetEntry, RecordDataset, box_from_corner, size_of_image
+from sonjit.datasets.formats.coco_sets import CocoSet, Record, labelled, mask_reader
 from sonjit.datasets.formats.parquet import is_dataset_parquet, records_from_parquet
 from sonjit.datasets.formats.shards import instance_to_dict, sample_from_dict
-from sonjit.datasets.images.coco_sets import CocoSet, Record, labelled, mask_reader
 from sonjit.datasets.joint_orders import skeleton_of_names
 from sonjit.datasets.reading import load_json
-from sonjit.datasets.registry import DatasetEntry, register
+from sonjit.datasets.registry import register
 from sonjit.datasets.sample import Instance, Kind, Sample, VideoFrame
 from sonjit.errors import InputError
 from sonjit.geometry.cameras import CalibratedCamera

@@ -24,10 +24,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sonjit.datasets.dataset import Dataset, naming
+from sonjit.datasets.dataset import Dataset, DatasetEntry, naming
 from sonjit.datasets.formats.coco import mask_from_segmentation, rle_from_mask
 from sonjit.datasets.reading import load_json
-from sonjit.datasets.registry import DatasetEntry, register
+from sonjit.datasets.registry import register
 from sonjit.datasets.sample import Instance, ManoParameters, Sample
 from sonjit.errors import InputError
 from sonjit.files import atomic_file, write_text

@@ -13,10 +13,10 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from sonjit.datasets.dataset import Dataset
+from sonjit.datasets.dataset import Dataset, DatasetEntry
 from sonjit.datasets.joint_orders import camera_matrix, hand_before_camera
 from sonjit.datasets.reading import field, load_yaml, numbers
-from sonjit.datasets.registry import DatasetEntry, register
+from sonjit.datasets.registry import register
 from sonjit.datasets.sample import Instance, ManoParameters, Sample, Side
 from sonjit.errors import InputError
 from sonjit.geometry.cameras import CalibratedCamera

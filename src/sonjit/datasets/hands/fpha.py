@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from sonjit.datasets.dataset import Dataset
+from sonjit.datasets.dataset import Dataset, DatasetEntry
 from sonjit.datasets.joint_orders import FPHA, MM, camera_matrix, hand_before_camera
 from sonjit.datasets.reading import numbers
-from sonjit.datasets.registry import DatasetEntry, register
+from sonjit.datasets.registry import register
 from sonjit.datasets.sample import Instance, Sample
 from sonjit.errors import InputError
 from sonjit.geometry.cameras import CalibratedCamera

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 
-from sonjit.datasets.dataset import Dataset
+from sonjit.datasets.dataset import Dataset, DatasetEntry
 from sonjit.datasets.hands.parsed_hands import ParsedHands
 from sonjit.datasets.joint_orders import MEDIAPIPE, hand_before_camera
 from sonjit.datasets.reading import numbers, stream_json
-from sonjit.datasets.registry import DatasetEntry, register
+from sonjit.datasets.registry import register
 from sonjit.datasets.sample import Instance, ManoParameters, Sample
 from sonjit.errors import InputError
 from sonjit.geometry.cameras import CalibratedCamera

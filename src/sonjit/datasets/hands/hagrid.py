@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sonjit.datasets.dataset import RecordDataset, size_of_image
+from sonjit.datasets.dataset import DatasetEntry, RecordDataset, size_of_image
 from sonjit.datasets.reading import load_json
-from sonjit.datasets.registry import DatasetEntry, register
+from sonjit.datasets.registry import register
 from sonjit.datasets.sample import HAND_SKELETON, Instance, Sample
 from sonjit.errors import InputError
 

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from sonjit.datasets.dataset import Dataset, Skipped
+from sonjit.datasets.dataset import Dataset, DatasetEntry, Skipped
 from sonjit.datasets.joint_orders import MANO, complete, hand_before_camera
 from sonjit.datasets.reading import depth_from_png, field, file_bytes, numbers
-from sonjit.datasets.registry import DatasetEntry, register
+from sonjit.datasets.registry import register
 from sonjit.datasets.sample import Instance, ManoParameters, Sample
 from sonjit.errors import InputError
 from sonjit.geometry.cameras import CalibratedCamera
@@ -98,7 +98,7 @@ class Ho3d(Dataset):
         return meta.get("objRot", 0) is not None and meta.get("handJoints3D", 0) is not None
 
 
-def _hand(meta: dict[str, Any], camera: CalibratedCamera, path: Path) -> Instance:
+def _hand(meta: Mapping[str, Any], camera: CalibratedCamera, path: Path) -> Instance:
     given = plain_array(field(meta, "handJoints3D", str(path)))
     joints = np.full((21, 3), np.nan)
     if given.shape == (3,):
@@ -116,7 +116,7 @@ def _hand(meta: dict[str, Any], camera: CalibratedCamera, path: Path) -> Instanc
     return hand_before_camera(joints * FROM_OPENGL, camera, "Right", valid=complete(joints), **more)
 
 
-def _objects(meta: dict[str, Any], path: Path) -> tuple[Instance, ...]:
+def _objects(meta: Mapping[str, Any], path: Path) -> tuple[Instance, ...]:
     """The held object, its turn and place in OpenGL's axes as the file has them."""
     if meta.get("objName") is None:
         return ()
@@ -141,7 +141,7 @@ def _read(path: Path) -> Mapping[str, Any]:
         raise InputError(f"{path}: {error}") from None
 
 
-def _numbers(meta: dict[str, Any], name: str, shape: tuple[int, ...], path: Path) -> NDArray[np.float64]:
+def _numbers(meta: Mapping[str, Any], name: str, shape: tuple[int, ...], path: Path) -> NDArray[np.float64]:
     try:
         return numbers(plain_array(field(meta, name, str(path))), shape, f"{path}: {name}")
     except InputError:

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 
-from sonjit.datasets.dataset import Dataset
+from sonjit.datasets.dataset import Dataset, DatasetEntry
 from sonjit.datasets.hands.interhand_index import Image, index_images, index_joints, index_mano
 from sonjit.datasets.joint_orders import INTERHAND, MM, box_from_xywh, camera_matrix, hand_before_camera
 from sonjit.datasets.reading import field, load_json, numbers
-from sonjit.datasets.registry import DatasetEntry, register
+from sonjit.datasets.registry import register
 from sonjit.datasets.sample import ManoParameters, Sample, Side
 from sonjit.errors import InputError
 from sonjit.geometry.cameras import CalibratedCamera

@@ -19,7 +19,7 @@ from sonjit.errors import InputError
 from sonjit.geometry.cameras import CalibratedCamera
 
 if TYPE_CHECKING:
-    from sonjit.datasets.registry import DatasetEntry
+    from sonjit.datasets.dataset import DatasetEntry
 
 _SIDES: dict[str, Side] = {"right": "Right", "left": "Left"}
 

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from sonjit.datasets.dataset import Dataset
+from sonjit.datasets.dataset import Dataset, DatasetEntry
 from sonjit.datasets.hands.parsed_hands import ParsedHands
 from sonjit.datasets.joint_orders import RHD, hand_before_camera
 from sonjit.datasets.reading import depth_from_png, field, file_bytes, numbers
-from sonjit.datasets.registry import DatasetEntry, register
+from sonjit.datasets.registry import register
 from sonjit.datasets.sample import Instance, Sample, Side
 from sonjit.errors import InputError
 from sonjit.geometry.cameras import CalibratedCamera

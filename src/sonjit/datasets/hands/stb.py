@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 
-from sonjit.datasets.dataset import Dataset
+from sonjit.datasets.dataset import Dataset, DatasetEntry
 from sonjit.datasets.joint_orders import MM, STB, camera_matrix, hand_before_camera
 from sonjit.datasets.reading import field, load_matlab, numbers
-from sonjit.datasets.registry import DatasetEntry, register
+from sonjit.datasets.registry import register
 from sonjit.datasets.sample import Sample
 from sonjit.errors import InputError
 from sonjit.geometry.cameras import CalibratedCamera

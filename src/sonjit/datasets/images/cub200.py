@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sonjit.datasets.dataset import RecordDataset, naming, read_lines, size_of_image
-from sonjit.datasets.registry import DatasetEntry, register
+from sonjit.datasets.dataset import DatasetEntry, RecordDataset, naming, read_lines, size_of_image
+from sonjit.datasets.registry import register
 from sonjit.datasets.sample import Instance, Sample
 from sonjit.errors import InputError
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
-from sonjit.datasets.dataset import RecordDataset, naming, read_lines, size_of_image
-from sonjit.datasets.registry import DatasetEntry, register
+from sonjit.datasets.dataset import DatasetEntry, RecordDataset, naming, read_lines, size_of_image
+from sonjit.datasets.registry import register
 from sonjit.datasets.sample import Instance, Sample
 from sonjit.errors import InputError
 

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sonjit.datasets.dataset import RecordDataset, box_from_corner, naming, points_with_flags
+from sonjit.datasets.dataset import DatasetEntry, RecordDataset, box_from_corner, naming, points_with_flags
 from sonjit.datasets.formats.coco import mask_from_segmentation
 from sonjit.datasets.reading import load_json
-from sonjit.datasets.registry import DatasetEntry, register
+from sonjit.datasets.registry import register
 from sonjit.datasets.sample import HAND_SKELETON, Instance, Sample, Side, VideoFrame
 from sonjit.errors import InputError
 
