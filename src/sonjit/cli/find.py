@@ -10,8 +10,7 @@ from cyclopts import Parameter
 
 from sonjit.cli.lifting import Lifting, lift_from, tell_notes
 from sonjit.cli.options import FINDING, OUTPUT, RUNNING, Input, Output, Several
-from sonjit.detectors.kinds import KINDS, find_kind
-from sonjit.detectors.options import options_of
+from sonjit.detectors.kinds import KINDS, find_kind, options_of
 from sonjit.errors import InputError
 from sonjit.results import Hand
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal, overload
 
-from sonjit.detectors.kinds import find_kind
-from sonjit.detectors.options import checked_options, filled_options, filter_from_name
+from sonjit.detectors.kinds import checked_options, filled_options, find_kind
+from sonjit.detectors.options import filter_from_name
 from sonjit.detectors.pipeline import Detector
 from sonjit.detectors.tracking import Tracker
 

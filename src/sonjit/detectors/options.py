@@ -7,7 +7,7 @@ options of its own with `own_options` of its `KindEntry`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
@@ -18,7 +18,6 @@ from sonjit.errors import InputError
 from sonjit.weights import cache_folder, find_weight
 
 if TYPE_CHECKING:
-    from sonjit.detectors.kinds import KindEntry
     from sonjit.detectors.smoothing import Filter, FilterChoice
 
 OptionValue: TypeAlias = "bool | int | float | str | Path | Filter | None"
@@ -182,62 +181,6 @@ class DetectorOptions:
     def file(self, name: str, own: Path | None = None) -> Path:
         """The caller's own file, or the published one of that name in the catalogue."""
         return own or find_weight(name, self.models_dir)
-
-
-_FIELDS = frozenset(item.name for item in fields(DetectorOptions))
-
-
-def options_of(entry: KindEntry) -> dict[str, Option]:
-    """The options that a kind knows, by name; `model` with the kind's own choices."""
-    known = [one for one in OPTIONS if one.kinds is None or entry.name in one.kinds]
-    models = Option(
-        "model",
-        "string",
-        entry.model_help,
-        default=next(iter(entry.models)),
-        choices=tuple(entry.models),
-        kinds=(entry.name,),
-    )
-    return {one.name: one for one in (models, *known[1:], *entry.own_options)}
-
-
-def checked_options(entry: KindEntry, given: Mapping[str, OptionValue]) -> dict[str, OptionValue]:
-    """Given options of a kind as their types; None is left out, and so is a default of which the kind knows nothing.
-
-    Raises:
-        InputError: the kind does not know one, or its value is none that it takes.
-    """
-    known, idle = options_of(entry), {one.name: one.default for one in OPTIONS}
-    values: dict[str, OptionValue] = {}
-    for name, value in given.items():
-        if name in known and value is not None:
-            values[name] = known[name].check(value)
-        elif name not in known and value is not None and value != idle.get(name):
-            raise InputError(f"{name}={value!r}: {entry.name} has no option {name}; known: {', '.join(known)}")
-    return values
-
-
-def filled_options(entry: KindEntry, given: Mapping[str, OptionValue], *, smoothing: FilterChoice) -> DetectorOptions:
-    """The record of a kind's options: what is given, and the defaults of the kind, its model and `OPTIONS`.
-
-    Args:
-        entry: of the kind.
-        given: by name, as `checked_options` gives them; None is "not given".
-        smoothing: in place of the name.
-    """
-    model = entry.models[str(given.get("model") or next(iter(entry.models)))]
-    values: dict[str, OptionValue] = {one.name: one.default for one in options_of(entry).values()}
-    values |= {
-        "model": model.name,
-        "max_instances": entry.max_instances,
-        "min_detection_score": model.min_detection_score,
-        "static_image": False,
-    }
-    values |= {name: value for name, value in given.items() if value is not None}
-    values["smoothing"] = smoothing
-    own = {name: value for name, value in values.items() if name not in _FIELDS}
-    shared = {name: value for name, value in values.items() if name in _FIELDS}
-    return DetectorOptions(entry.name, own=own, **shared)  # pyright: ignore[reportArgumentType]  # checked by `Option`
 
 
 def filter_from_name(smoothing: str | Filter | None) -> FilterChoice:

@@ -10,10 +10,11 @@ from __future__ import annotations
 import logging
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
 
+from sonjit.detectors.smoothing import KeypointSmoother
 from sonjit.detectors.tracking import Observation, Track, Tracker, without_duplicates
 from sonjit.errors import InputError
 from sonjit.geometry import RotatedBox, crop, crop_on_grid, iou
@@ -263,3 +264,11 @@ def expect(engine: Engine, path: Path, what: str, *, size: int | None, outputs: 
 
 def _listed(sizes: Sequence[int]) -> str:
     return " + ".join(str(size) for size in sizes)
+
+
+def keypoint_smoothers(options: DetectorOptions) -> Callable[[], KeypointSmoother | None]:
+    """A function that makes a new track's smoother; for kinds where nothing is published."""
+    pattern = options.smoothing
+    if pattern is None or pattern == "published":
+        return lambda: None
+    return lambda: KeypointSmoother(pattern)

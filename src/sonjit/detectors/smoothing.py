@@ -13,11 +13,8 @@ from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, TypeVar
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from numpy.typing import NDArray
 
-    from sonjit.detectors.options import DetectorOptions
 
 O = TypeVar("O")  # noqa: E741  # an observation
 S = TypeVar("S", bound="Smoothable")
@@ -123,14 +120,6 @@ class KeypointSmoother:
         if world is not None:
             changes["keypoints_3d"] = self._world(world, time=now_s, scale=size_of(world))
         return replace(observation, **changes)  # pyright: ignore
-
-
-def keypoint_smoothers(options: DetectorOptions) -> Callable[[], KeypointSmoother | None]:
-    """A function that makes a new track's smoother; for kinds where nothing is published."""
-    pattern = options.smoothing
-    if pattern is None or pattern == "published":
-        return lambda: None
-    return lambda: KeypointSmoother(pattern)
 
 
 def size_of(points: NDArray[np.float32]) -> float:

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, cast
 
-from sonjit.detectors.kinds import KINDS
-from sonjit.detectors.options import DetectorOptions, Option, OptionValue, filled_options, options_of
+from sonjit.detectors.kinds import KINDS, filled_options, options_of
+from sonjit.detectors.options import DetectorOptions, Option, OptionValue
 from sonjit.errors import InputError
 from sonjit.server.errors import RefusedError
 from sonjit.skeletons import load_skeleton

@@ -120,7 +120,7 @@ def _objects(meta: Mapping[str, Any], path: Path) -> tuple[Instance, ...]:
     """The held object, its turn and place in OpenGL's axes as the file has them."""
     if meta.get("objName") is None:
         return ()
-    turn = _numbers(meta | {"objRot": plain_array(field(meta, "objRot", str(path))).ravel()}, "objRot", (3,), path)
+    turn = _numbers({**meta, "objRot": plain_array(field(meta, "objRot", str(path))).ravel()}, "objRot", (3,), path)
     place = _numbers(meta, "objTrans", (3,), path)
     label = meta.get("objLabel")
     return (

@@ -8,17 +8,18 @@ the page then have it. Its result type is registered with `sonjit.results.regist
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, cast
 
+from sonjit.detectors.options import OPTIONS, DetectorOptions, Option
 from sonjit.errors import InputError
 from sonjit.results import Body, Face, Hand, Person, Result
 
 if TYPE_CHECKING:
-    from sonjit.detectors.options import DetectorOptions, Option
+    from sonjit.detectors.options import OptionValue
     from sonjit.detectors.pipeline import Kind
-    from sonjit.detectors.smoothing import Smoother
+    from sonjit.detectors.smoothing import FilterChoice, Smoother
 
     Loader = Callable[[DetectorOptions], Kind[Any, Any]]
     NewSmoother = Callable[[], Smoother[Any] | None]
@@ -70,7 +71,7 @@ class KindEntry:
     models: Mapping[str, Model]
     model_help: str
     load: Loader | str
-    smoothers: Smoothers | str = "sonjit.detectors.smoothing:keypoint_smoothers"
+    smoothers: Smoothers | str = "sonjit.detectors.pipeline:keypoint_smoothers"
     max_instances: int = 1
     stream_smoothing: str = "one_euro"
     instances: tuple[str, ...] = ()
@@ -100,6 +101,8 @@ def _resolved(place: object) -> object:
     module, _, name = place.partition(":")
     return getattr(import_module(module), name)
 
+
+_FIELDS = frozenset(item.name for item in fields(DetectorOptions))
 
 KINDS: dict[str, KindEntry] = {}
 """Every kind by name."""
@@ -234,3 +237,56 @@ register_kind(KindEntry(
     examples=(("sonjit holistic clip.mp4 --max-instances 2 --save clip.json --draw drawn.mp4", "follows two people."),),
     weight_groups=("hands", "face", "body", "holistic"),
 ))  # fmt: skip
+
+
+def options_of(entry: KindEntry) -> dict[str, Option]:
+    """The options that a kind knows, by name; `model` with the kind's own choices."""
+    known = [one for one in OPTIONS if one.kinds is None or entry.name in one.kinds]
+    models = Option(
+        "model",
+        "string",
+        entry.model_help,
+        default=next(iter(entry.models)),
+        choices=tuple(entry.models),
+        kinds=(entry.name,),
+    )
+    return {one.name: one for one in (models, *known[1:], *entry.own_options)}
+
+
+def checked_options(entry: KindEntry, given: Mapping[str, OptionValue]) -> dict[str, OptionValue]:
+    """Given options of a kind as their types; None is left out, and so is a default of which the kind knows nothing.
+
+    Raises:
+        InputError: the kind does not know one, or its value is none that it takes.
+    """
+    known, idle = options_of(entry), {one.name: one.default for one in OPTIONS}
+    values: dict[str, OptionValue] = {}
+    for name, value in given.items():
+        if name in known and value is not None:
+            values[name] = known[name].check(value)
+        elif name not in known and value is not None and value != idle.get(name):
+            raise InputError(f"{name}={value!r}: {entry.name} has no option {name}; known: {', '.join(known)}")
+    return values
+
+
+def filled_options(entry: KindEntry, given: Mapping[str, OptionValue], *, smoothing: FilterChoice) -> DetectorOptions:
+    """The record of a kind's options: what is given, and the defaults of the kind, its model and `OPTIONS`.
+
+    Args:
+        entry: of the kind.
+        given: by name, as `checked_options` gives them; None is "not given".
+        smoothing: in place of the name.
+    """
+    model = entry.models[str(given.get("model") or next(iter(entry.models)))]
+    values: dict[str, OptionValue] = {one.name: one.default for one in options_of(entry).values()}
+    values |= {
+        "model": model.name,
+        "max_instances": entry.max_instances,
+        "min_detection_score": model.min_detection_score,
+        "static_image": False,
+    }
+    values |= {name: value for name, value in given.items() if value is not None}
+    values["smoothing"] = smoothing
+    own = {name: value for name, value in values.items() if name not in _FIELDS}
+    shared = {name: value for name, value in values.items() if name in _FIELDS}
+    return DetectorOptions(entry.name, own=own, **shared)  # pyright: ignore[reportArgumentType]  # checked by `Option`

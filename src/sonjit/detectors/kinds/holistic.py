@@ -21,8 +21,8 @@ from sonjit.detectors.kinds import KINDS
 from sonjit.detectors.kinds.body import load_bodies
 from sonjit.detectors.kinds.face import load_meshes
 from sonjit.detectors.kinds.hands import Hands
-from sonjit.detectors.pipeline import Kind, expect
-from sonjit.detectors.smoothing import keypoint_smoothers, size_of
+from sonjit.detectors.pipeline import Kind, expect, keypoint_smoothers
+from sonjit.detectors.smoothing import size_of
 from sonjit.detectors.tracking import Observation, Track, is_same_object
 from sonjit.engines import load_engine
 from sonjit.geometry import RotatedBox, crop, points_from_crop, square_box, wrap_angle
