@@ -8,7 +8,7 @@ class SonjitError(Exception):
 
 
 class InputError(SonjitError, ValueError):
-    """A wrong call or an input that cannot be used: the caller can mend it. Exit status 2."""
+    """A wrong call or an input that cannot be used: the caller can fix it. Exit status 2."""
 
     exit_status = 2
 

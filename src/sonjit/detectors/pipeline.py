@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
 
@@ -18,7 +18,8 @@ from sonjit.detectors.smoothing import KeypointSmoother
 from sonjit.detectors.tracking import Observation, Track, Tracker, without_duplicates
 from sonjit.errors import InputError
 from sonjit.geometry import RotatedBox, crop, crop_on_grid, iou
-from sonjit.media import ImageLike, rgb_from
+from sonjit.media import ImageLike, Source, rgb_from
+from sonjit.results import Frame
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -264,6 +265,15 @@ def expect(engine: Engine, path: Path, what: str, *, size: int | None, outputs: 
 
 def _listed(sizes: Sequence[int]) -> str:
     return " + ".join(str(size) for size in sizes)
+
+
+def detect_frames(source: Source, detector: Detector[Any]) -> Iterator[tuple[Frame, NDArray[np.uint8]]]:
+    """What a detector finds in each image of a source, with the image (H, W, 3) itself.
+
+    Reading runs ahead in a thread of the source's own; leaving the loop early ends it.
+    """
+    for index, time, rgb in source:
+        yield Frame.holding(index, time, detector.detect(rgb, time=time), source.frame_source(index)), rgb
 
 
 def keypoint_smoothers(options: DetectorOptions) -> Callable[[], KeypointSmoother | None]:

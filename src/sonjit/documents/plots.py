@@ -139,7 +139,7 @@ def heat_map_svg(
 
     Args:
         rows: their names.
-        cells: (row, column) -> value, and a text that says more of it; a place without is left empty.
+        cells: (row, column) -> value, and a text for its tooltip; a place without is left empty.
         columns: how many.
         title: for those who do not see it.
     """

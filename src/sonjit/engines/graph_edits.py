@@ -166,7 +166,7 @@ def with_taps(model: ov.Model, path: Path, sides: Sequence[int]) -> ov.Model:
     lacking = [str(side) for side in sides if side not in sums]
     if lacking or mean is None:
         what = f"residual map of {lacking[0]} x {lacking[0]}" if lacking else "mean of a map"
-        raise InputError(f"{path}: has no {what}; heads were taught on the published networks")
+        raise InputError(f"{path}: has no {what}; the heads were trained on the published networks")
     ends = [ov.op.Result(port) for port in [*(sums[side] for side in sides), mean]]
     return ov.Model([*model.get_results(), *ends], model.get_parameters())  # pyright: ignore
 

@@ -164,7 +164,7 @@ class OpenVinoEngine:
 
 
 def compile_settings(options: EngineOptions, precision: str) -> CompileSettings:
-    """What OpenVINO is told when it compiles a network that runs in this precision."""
+    """The properties with which OpenVINO compiles a network that runs in this precision."""
     config: CompileSettings = {"PERFORMANCE_HINT": "LATENCY"}
     if options.device == "CPU":
         threads = options.thread_count

@@ -85,7 +85,7 @@ class TfliteFile:
         model, graph: positions of these two tables in it.
 
     Raises:
-        ValueError: the bytes are no TFLite file, or a damaged one.
+        ValueError: the bytes are not a TFLite file, or a damaged one.
     """
 
     def __init__(self, data: bytes) -> None:

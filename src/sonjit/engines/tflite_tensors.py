@@ -41,7 +41,7 @@ class Tensor:
     Attributes:
         name: given by the converter.
         shape: as written in the file, in TFLite's layouts.
-        dtype: as stored, "" for one that is no number.
+        dtype: as stored, "" for a type that is not a number.
     """
 
     name: str

@@ -73,7 +73,7 @@ class CalibratedCamera:
 
     @cached_property
     def fold(self) -> float:
-        """Radius at depth 1 beyond which the lens model says nothing; infinite for most."""
+        """Radius at depth 1 beyond which the lens model does not hold; infinite for most."""
         return math.inf if self.distortion is None else fold_radius(self.distortion)
 
     def project(self, points_m: NDArray[np.floating]) -> NDArray[np.float64]:

@@ -62,9 +62,9 @@ class Weight:
         licence: SPDX identifier.
         group: the group that it is pulled with, e.g. `hands`.
         sources: packages that hold exactly these bytes, the preferred one first.
-        inputs: shape of each input tensor by name (float32); empty when the file is no network.
+        inputs: shape of each input tensor by name (float32); empty when the file is not a network.
         outputs: shape of each output tensor by name (float32).
-        about: what the file is when it is no network.
+        about: what the file is when it is not a network.
     """
 
     name: str

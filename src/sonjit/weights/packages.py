@@ -36,7 +36,7 @@ def download_package(package: Package, folder: Path) -> Path:
 
     Raises:
         InputError: the registry's client is not installed or does not start.
-        JobError: the client failed; the line says why as far as the client tells.
+        JobError: the client failed; the line gives the client's reason.
     """
     command, ending = _pip_command(package, folder) if package.registry == "pypi" else _npm_command(package, folder)
     try:

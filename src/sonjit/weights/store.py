@@ -70,7 +70,7 @@ def find_weight(name: str, models_dir: str | Path | None = None) -> Path:
 
 
 def verify_weights(names: Iterable[str] = ()) -> list[Problem]:
-    """Compare cached files with the catalogue's sha256; an empty list says that all is well.
+    """Compare cached files with the catalogue's sha256; an empty list when all are right.
 
     With names or groups, an absent file is a problem too; with none, whatever the cache holds is checked.
 

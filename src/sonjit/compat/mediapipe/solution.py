@@ -77,14 +77,14 @@ def choice(name: str, value: int, names: Mapping[int, V]) -> V:
 
 
 def check_probabilities(**values: float) -> None:
-    """Refuse what is no probability, by its name."""
+    """Refuse a value that is not a probability, by its name."""
     for name, value in values.items():
         if not 0 <= value <= 1:
             raise InputError(f"{name}={value}: give a probability between 0 and 1")
 
 
 def check_rgb(image: Any) -> None:  # noqa: ANN401  # whatever a script passes
-    """Refuse what is no RGB image (H, W, 3) uint8."""
+    """Refuse an array that is not an RGB image (H, W, 3) uint8."""
     if image is None:
         raise InputError("process() got None for an image: the file or the camera frame could not be read")
     if not isinstance(image, np.ndarray):
