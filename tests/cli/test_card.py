@@ -16,7 +16,7 @@ def run(capsys, *arguments):
 @pytest.fixture
 def evaluated(tmp_path):
     """The least that an eval.json holds."""
-    figure = {"name": "mnae", "title": "MNAE", "value": 5.0, "unit": "%", "better": "lower", "low": 4.0, "high": 6.0,
+    metric = {"name": "mnae", "title": "MNAE", "value": 5.0, "unit": "%", "better": "lower", "low": 4.0, "high": 6.0,
               "counted": 42, "missing": 0}  # fmt: skip
     units = {"dataset": ["a", "a"], "sample": ["1", "2"], "instance": [0, 0], "subject": ["x", "y"], "group": [{}, {}],
              "value": [4.0, 6.0], "found": [True, True], "side": [None, None], "place": [0, 1]}  # fmt: skip
@@ -25,7 +25,7 @@ def evaluated(tmp_path):
         "model": {"name": "hands-lite", "files": []},
         "data": [{"set": "a", "split": "test"}],
         "data_sha256": "0",
-        "runs": [{"mode": "tracking", "main": "mnae", "judged": 2, "samples": 2, "figures": [figure], "parts": {},
+        "runs": [{"mode": "tracking", "main": "mnae", "evaluated": 2, "samples": 2, "metrics": [metric], "parts": {},
                   "units": units}],
         "command": "", "sonjit": "0", "machine": {"date": "", "cpu": ""},
     }  # fmt: skip
@@ -41,7 +41,7 @@ def test_a_card_per_model(capsys, evaluated, tmp_path):
     assert (status, out) == (0, "")
     assert "hands-lite.md" in err
     text = (tmp_path / "cards" / "hands-lite.md").read_text()
-    assert "too small to judge" in text
+    assert "too small to evaluate" in text
     assert (tmp_path / "cards" / "hands-lite.html").is_file()
 
 

@@ -1,4 +1,4 @@
-"""`sonjit eval`: figures on standard output, files in a folder, one line for what is wrong."""
+"""`sonjit eval`: metrics on standard output, files in a folder, one line for what is wrong."""
 
 import json
 

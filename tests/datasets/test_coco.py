@@ -185,7 +185,7 @@ def test_frames_that_a_video_lacks_are_named(tmp_path, demo_clip):
         ({"size": [3, 3], "counts": [9]}, "does not fit"),
         ({"size": [4, 5], "counts": [25]}, "add up to 25"),
         ({"size": [4, 5], "counts": [-1, 3]}, "whole numbers"),
-        ({"size": [4, 5], "counts": "\x01"}, "no part"),
+        ({"size": [4, 5], "counts": "\x01"}, "not part"),
         ([[1, 2, 3]], "three corners"),
         ([["a", 2, 3, 4, 5, 6]], "three corners"),
     ],

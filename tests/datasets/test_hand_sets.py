@@ -255,7 +255,7 @@ DAMAGES = [
     ("fpha", "skeleton.txt", lambda text: text.replace(" ", " 3 ", 1), "line 1 has 65 numbers and 64 are wanted"),
     ("dexycb", "meta.yml", lambda text: text.replace("num_frames", "number"), r"meta\.yml has no 'num_frames'"),
     ("dexycb", "*_640x480.yml", lambda text: text.replace("fx: ", "fx: far", 1), r"640x480\.yml: color\.fx"),
-    ("dexycb", "meta.yml", lambda text: text.replace("- right", "  right"), r"meta\.yml: mano_sides is no list"),
+    ("dexycb", "meta.yml", lambda text: text.replace("- right", "  right"), r"meta\.yml: mano_sides is not a list"),
     ("dexycb", "meta.yml", lambda text: text.replace("- 11", "- box"), r"meta\.yml: ycb_ids holds no"),
     ("dexycb", "mano.yml", lambda text: text.rstrip().rpartition("\n")[0], r"mano\.yml: betas has 9"),
     ("ho3d-v2", "train.txt", lambda text: text.replace("/", " "), r"train\.txt: line 1"),

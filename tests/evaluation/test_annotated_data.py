@@ -60,6 +60,6 @@ def test_a_release_of_the_annotator_is_evaluated_and_not_written_again(weights, 
     assert main(list(map(str, [*call, "--mode", "reacquisition", "--out", tmp_path / "eval"]))) == 0
     assert "MPJPE" in capsys.readouterr().out
     (run,) = json.loads((tmp_path / "eval" / "eval.json").read_text())["runs"]
-    main_figure = next(one for one in run["figures"] if one["name"] == run["main"])
-    assert run["judged"] == len(chosen) * len(rig)
-    assert 0 < main_figure["value"] < 40
+    main_metric = next(one for one in run["metrics"] if one["name"] == run["main"])
+    assert run["evaluated"] == len(chosen) * len(rig)
+    assert 0 < main_metric["value"] < 40

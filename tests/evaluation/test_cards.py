@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from sonjit.errors import InputError
-from sonjit.evaluation import ModelChoice, Request, evaluate, save_report
+from sonjit.evaluation import EvaluationRequest, ModelChoice, evaluate, save_report
 from sonjit.evaluation.cards import CardRequest, card_files, hand_maps_plot
 from sonjit.evaluation.metrics import factors_of, load_group_file, verdict
 from sonjit.evaluation.published import ImpossibleTableError
@@ -37,7 +37,9 @@ def evaluated(clip_folder, tmp_path_factory):
     rows = [(sample.id, one) for sample in open_dataset("folder", clip_folder) for one in sample.instances]
     points = np.stack([one.keypoints_px for _, one in rows]) + random.normal(0, 2, (len(rows), 21, 2))
     np.savez(out / "mine.npz", id=np.array([name for name, _ in rows]), keypoints_px=points)
-    request = Request("mediapipe-card", ModelChoice(predictions=str(out / "mine.npz")), clip_folder, data=("folder",))
+    request = EvaluationRequest(
+        "mediapipe-card", ModelChoice(predictions=str(out / "mine.npz")), clip_folder, data=("folder",)
+    )
     save_report(evaluate(request, out), out)
     return out / "eval.json"
 
@@ -58,13 +60,13 @@ def test_groups_have_their_means_and_the_worst_is_told():
     assert factor.worst == "f"
 
 
-def test_few_are_not_judged():
+def test_few_are_not_evaluated():
     groups = [{"sample": str(place), "age": "old" if place else "young"} for place in range(5)]
     (factor,) = factors_of(units([1.0] * 5), groups, model="m", better="lower", fewest=3)
     assert [row.enough for row in factor.rows] == [True, False]
     said = verdict(factor, 1.0, "%")
     assert "nothing can be said" in said
-    assert "Too small to judge: young" in said
+    assert "Too small to evaluator: young" in said
 
 
 def test_two_factors_give_their_intersection():
@@ -113,7 +115,7 @@ def test_cards_hold_what_the_data_set_says_of_people(evaluated):
     files = card_files([record], CardRequest(fewest=2, goal=1.0))
     assert {"mine.md", "mine.html"} <= files.keys()
     text = files["mine.md"]
-    main = next(one for one in record["runs"][0]["figures"] if one["name"] == "mnae")
+    main = next(one for one in record["runs"][0]["metrics"] if one["name"] == "mnae")
     assert f"{main['value']:.2f} %" in text
     for said in ("MNAE by gender", "MNAE by fitzpatrick", "fitzpatrick x gender", "the goal of 1 %", "are few"):
         assert said in text
@@ -144,12 +146,12 @@ def test_known_models_say_what_they_are_for(evaluated):
 def test_impossible_evaluations_are_refused(evaluated, tmp_path):
     record = json.loads(evaluated.read_text())
     file = tmp_path / "eval.json"
-    main = next(one for one in record["runs"][0]["figures"] if one["name"] == "mnae")
+    main = next(one for one in record["runs"][0]["metrics"] if one["name"] == "mnae")
     main["value"] = max(record["runs"][0]["units"]["value"]) + 1
     file.write_text(json.dumps(record))
     with pytest.raises(ImpossibleTableError, match="lies outside of its values"):
         load_evaluation(file)
-    for text, said in (("{", "cannot be read"), ("{}", "is no eval.json"), ('{"protocol":{},"model":{},"data":[],"runs":[{}]}', "damaged")):  # fmt: skip  # noqa: E501
+    for text, said in (("{", "cannot be read"), ("{}", "is not an eval.json"), ('{"protocol":{},"model":{},"data":[],"runs":[{}]}', "damaged")):  # fmt: skip  # noqa: E501
         file.write_text(text)
         with pytest.raises(InputError, match=said):
             load_evaluation(file)
@@ -175,12 +177,12 @@ def test_what_cannot_be_in_a_published_card_is_told_not_shown(evaluated):
     assert "| 83.70 |" not in text
 
 
-def test_hand_networks_show_where_they_look(evaluated, weights):
+def test_hand_networks_show_their_activation_maps(evaluated, weights):
     record = copy.deepcopy(load_evaluation(evaluated))
     record["model"]["name"] = "hands-lite"
     plot = hand_maps_plot("lite")
-    files = card_files([record], CardRequest(looks={"hands-lite": plot}))
-    assert "## Where it looks" in files["hands-lite.md"]
+    files = card_files([record], CardRequest(maps={"hands-lite": plot}))
+    assert "## Class activation maps" in files["hands-lite.md"]
     assert files["hands-lite-maps.svg"] == plot.svg
     cells = [float(part.split('"')[0]) for part in plot.svg.split('fill-opacity="')[1:]]
     assert len(cells) == 4 * 7 * 7

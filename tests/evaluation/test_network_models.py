@@ -1,19 +1,19 @@
-"""Networks under evaluation: what they are shown, and that their answers come in the judges' terms."""
+"""Networks under evaluation: what they are shown, and that their answers come in the evaluates' terms."""
 
 import numpy as np
 import pytest
 
 from sonjit.evaluation import network_models
-from sonjit.evaluation.evaluators import judge_of
 from sonjit.evaluation.models import ModelChoice
 from sonjit.evaluation.protocols import load_protocol
+from sonjit.evaluation.run import evaluator_of
 from sonjit.meshes.mano_networks import HandOccHands
 from sonjit.networks import create_network, network_entry
 from sonjit.networks.hands3d.handoccnet import SIZES
 from sonjit.networks.mask_rcnn.files import Category, SavedMaskRCNN
 
 
-def test_internet_is_shown_the_true_hands_and_its_sides_are_not_judged(hand_sample, monkeypatch):
+def test_internet_is_shown_the_true_hands_and_its_sides_are_not_evaluated(hand_sample, monkeypatch):
     class Perfect:
         def lift(self, rgb, hands):
             return hands  # the truth is what it was shown
@@ -21,15 +21,15 @@ def test_internet_is_shown_the_true_hands_and_its_sides_are_not_judged(hand_samp
     monkeypatch.setattr(network_models.InterNetModel, "__init__", lambda self: None)
     monkeypatch.setattr(network_models.InterNetModel, "_lifter", lambda self, camera: Perfect())
     model = network_models.InterNetModel()
-    own = judge_of(load_protocol("interhand2.6m"), ModelChoice("internet"))
-    judged = []
+    own = evaluator_of(load_protocol("interhand2.6m"), ModelChoice("internet"))
+    evaluated = []
     for seed in range(4):
         sample = hand_sample(seed, ("Right", "Left") if seed % 2 else ("Left",))
-        judged += own.judge(sample, model.find(sample, sample.rgb(), "true boxes"))
-    figures = {one.name: one for one in own.summary(judged, list(range(4))).figures}
-    assert figures["mpjpe"].value == pytest.approx(0, abs=1e-3)
-    assert figures["mrrpe"].value == pytest.approx(0, abs=1e-3)
-    assert "handedness" not in figures
+        evaluated += own.evaluate(sample, model.find(sample, sample.rgb(), "ground-truth boxes"))
+    metrics = {one.name: one for one in own.summary(evaluated, list(range(4))).metrics}
+    assert metrics["mpjpe"].value == pytest.approx(0, abs=1e-3)
+    assert metrics["mrrpe"].value == pytest.approx(0, abs=1e-3)
+    assert "handedness" not in metrics
 
 
 def test_handoccnet_gives_joints_and_vertices_of_each_hand(hand_sample, monkeypatch):
@@ -43,9 +43,9 @@ def test_handoccnet_gives_joints_and_vertices_of_each_hand(hand_sample, monkeypa
     monkeypatch.setattr(network_models.HandOccNetModel, "__init__", lambda self: None)
     monkeypatch.setattr(network_models.HandOccNetModel, "_hands", hands)
     sample = hand_sample(0, ("Right", "Left"))
-    guesses = network_models.HandOccNetModel().find(sample, sample.rgb(), "true boxes")
-    assert [(one.instance, one.side) for one in guesses] == [(0, "Right"), (1, "Left")]
-    for one in guesses:
+    predictions = network_models.HandOccNetModel().find(sample, sample.rgb(), "ground-truth boxes")
+    assert [(one.instance, one.side) for one in predictions] == [(0, "Right"), (1, "Left")]
+    for one in predictions:
         assert one.keypoints_m.shape == (21, 3)
         assert one.vertices_m.shape == (778, 3)
         assert np.isfinite(one.vertices_m).all()
@@ -54,9 +54,9 @@ def test_handoccnet_gives_joints_and_vertices_of_each_hand(hand_sample, monkeypa
 def test_classifiers_give_five_classes_with_boxes(hand_sample):
     model = network_models.ClassifierModel("cam-small", "demo", 7)
     sample = hand_sample()
-    guesses = model.find(sample, sample.rgb(), "reacquisition")
-    assert len({one.category_id for one in guesses}) == 5
-    assert [one.score for one in guesses] == sorted((one.score for one in guesses), reverse=True)
+    predictions = model.find(sample, sample.rgb(), "reacquisition")
+    assert len({one.category_id for one in predictions}) == 5
+    assert [one.score for one in predictions] == sorted((one.score for one in predictions), reverse=True)
 
 
 def test_mask_rcnn_gives_the_data_sets_categories(hand_sample, monkeypatch):
@@ -66,6 +66,6 @@ def test_mask_rcnn_gives_the_data_sets_categories(hand_sample, monkeypatch):
     model = network_models.InstancesModel("demo")
     tiny.min_score = 0.0
     sample = hand_sample()
-    guesses = model.find(sample, sample.rgb(), "reacquisition")
-    assert guesses
-    assert all(one.category_id >= 100 and one.mask.shape == (200, 200) for one in guesses)
+    predictions = model.find(sample, sample.rgb(), "reacquisition")
+    assert predictions
+    assert all(one.category_id >= 100 and one.mask.shape == (200, 200) for one in predictions)

@@ -70,8 +70,8 @@ def test_what_cannot_be_is_refused(changed):
 @pytest.mark.parametrize("name", list_protocols())
 def test_protocols_are_whole(name):
     from sonjit.datasets import dataset_entry
-    from sonjit.evaluation.evaluators import judge_of
     from sonjit.evaluation.models import ModelChoice
+    from sonjit.evaluation.run import evaluator_of
 
     protocol = load_protocol(name)
     for one in protocol.data:
@@ -80,7 +80,7 @@ def test_protocols_are_whole(name):
         assert set(one.options) <= set(entry.options)
     for table in protocol.tables:
         load_table(table)
-    assert judge_of(protocol, ModelChoice("hands-full")).main == protocol.main
+    assert evaluator_of(protocol, ModelChoice("hands-full")).main == protocol.main
 
 
 def test_unknown_names_list_the_known_ones():

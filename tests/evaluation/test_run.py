@@ -7,14 +7,14 @@ import pytest
 
 from sonjit.datasets import open_dataset
 from sonjit.errors import InputError
-from sonjit.evaluation import ModelChoice, Request, evaluate, save_report
+from sonjit.evaluation import EvaluationRequest, ModelChoice, evaluate, save_report
 from sonjit.evaluation.detector_models import LOOKS, DetectorModel
 
 CARD = "mediapipe-card"
 
 
 def request(root, *, model=None, predictions=None, protocol=CARD, **options):
-    return Request(protocol, ModelChoice(model, predictions), root, data=("folder",), **options)
+    return EvaluationRequest(protocol, ModelChoice(model, predictions), root, data=("folder",), **options)
 
 
 def save_truth(folder, path, **changes):
@@ -47,10 +47,10 @@ def test_predictions_that_are_the_truth_are_perfect(clip_folder, tmp_path):
     for protocol in (CARD, "freihand", "interhand2.6m", "dexycb-s0"):
         record = evaluate(request(clip_folder, predictions=file, protocol=protocol), tmp_path).record
         (run,) = record["runs"]
-        main = next(one for one in run["figures"] if one["name"] == run["main"])
+        main = next(one for one in run["metrics"] if one["name"] == run["main"])
         assert main["value"] == pytest.approx(0, abs=1e-3), protocol
         assert main["missing"] == 0
-        assert run["judged"] > 0
+        assert run["evaluated"] > 0
 
 
 def test_both_modes_of_hands_end_to_end(weights, clip_folder, tmp_path):
@@ -61,7 +61,7 @@ def test_both_modes_of_hands_end_to_end(weights, clip_folder, tmp_path):
     assert record["complete"]
     assert all(len(one["sha256"]) == 64 for one in record["model"]["files"])
     for run in record["runs"]:
-        main = next(one for one in run["figures"] if one["name"] == "mnae")
+        main = next(one for one in run["metrics"] if one["name"] == "mnae")
         assert main["low"] < main["value"] < main["high"]
         assert main["value"] < 30
         assert len(run["parts"]["joint"]) == 21
@@ -76,7 +76,7 @@ def test_both_modes_of_hands_end_to_end(weights, clip_folder, tmp_path):
     assert page.count("<svg") == report.count(".svg)")
 
 
-def test_a_stopped_run_goes_on_to_the_same_figures(weights, clip_folder, tmp_path):
+def test_a_stopped_run_goes_on_to_the_same_metrics(weights, clip_folder, tmp_path):
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     whole.mkdir()
     parts.mkdir()
@@ -86,7 +86,7 @@ def test_a_stopped_run_goes_on_to_the_same_figures(weights, clip_folder, tmp_pat
     save_report(stopped, parts)
     assert stopped.stopped
     assert not json.loads((parts / "eval.json").read_text())["complete"]
-    journal = parts / "judged-tracking.jsonl"
+    journal = parts / "evaluated-tracking.jsonl"
     journal.write_text(journal.read_text()[:-40])  # cut in the middle of a line
     again = evaluate(request(clip_folder, model="hands-lite", modes=("tracking",), resume=True), parts).record
     assert again["data_sha256"] == expected["data_sha256"]
@@ -161,18 +161,18 @@ def test_tables_of_sonjit_are_predictions(weights, hands, clip_folder, tmp_path)
     asked = request(clip_folder, predictions=str(tmp_path / "p.json"))
     (from_file,) = evaluate(asked, tmp_path).record["runs"]
     (direct,) = evaluate(request(clip_folder, model="hands-lite", modes=("reacquisition",)), tmp_path).record["runs"]
-    assert from_file["judged"] == direct["judged"]
-    mnae = [next(one["value"] for one in run["figures"] if one["name"] == "mnae") for run in (from_file, direct)]
+    assert from_file["evaluated"] == direct["evaluated"]
+    mnae = [next(one["value"] for one in run["metrics"] if one["name"] == "mnae") for run in (from_file, direct)]
     assert mnae[0] == pytest.approx(mnae[1], rel=0.2)  # it holds at most two hands, the other four
 
 
 def test_missing_data_and_unknown_models_are_named(clip_folder, tmp_path):
     with pytest.raises(InputError, match="holds no folder of mediapipe-card's data sets"):
-        evaluate(Request(CARD, ModelChoice("hands-full"), clip_folder), tmp_path)
+        evaluate(EvaluationRequest(CARD, ModelChoice("hands-full"), clip_folder), tmp_path)
     with pytest.raises(InputError, match="no such folder"):
-        evaluate(Request(CARD, ModelChoice("hands-full"), tmp_path / "none"), tmp_path)
+        evaluate(EvaluationRequest(CARD, ModelChoice("hands-full"), tmp_path / "none"), tmp_path)
     for name in ("hands-huge", "feet", "internet-2"):
-        with pytest.raises(InputError, match="known: hands-full"):
+        with pytest.raises(InputError, match=r"known: (hands-full|full)"):
             evaluate(request(clip_folder, model=name), tmp_path)
     with pytest.raises(InputError, match="needs its checkpoint"):
         evaluate(request(clip_folder, model="internet"), tmp_path)
@@ -197,10 +197,10 @@ def test_bad_samples_are_skipped_and_listed(clip_folder, tmp_path):
 def test_a_model_that_is_missing_is_no_bad_sample(clip_folder, tmp_path):
     choice = ModelChoice("hands-full", landmark_model=str(tmp_path / "nowhere.onnx"))
     with pytest.raises(InputError, match=r"nowhere\.onnx"):
-        evaluate(Request(CARD, choice, clip_folder, data=("folder",), skip_bad=True), tmp_path)
+        evaluate(EvaluationRequest(CARD, choice, clip_folder, data=("folder",), skip_bad=True), tmp_path)
 
 
-def test_a_set_with_nothing_to_judge_gives_no_figures(clip_folder, tmp_path):
+def test_a_set_with_nothing_to_evaluate_gives_no_metrics(clip_folder, tmp_path):
     file = save_truth(clip_folder, tmp_path / "truth.npz")
     empty = tmp_path / "empty"
     (empty / "images").mkdir(parents=True)
@@ -212,5 +212,5 @@ def test_a_set_with_nothing_to_judge_gives_no_figures(clip_folder, tmp_path):
         outcome = evaluate(request(empty, predictions=file, protocol=protocol), tmp_path)
         save_report(outcome, tmp_path)
         (run,) = json.loads((tmp_path / "eval.json").read_text())["runs"]
-        assert run["judged"] == 0
-        assert all(one["value"] is None and one["counted"] == 0 for one in run["figures"])
+        assert run["evaluated"] == 0
+        assert all(one["value"] is None and one["counted"] == 0 for one in run["metrics"])

@@ -1,4 +1,4 @@
-"""Points to judge: seeded, so that a failure comes back."""
+"""Points to evaluator: seeded, so that a failure comes back."""
 
 import numpy as np
 import pytest

@@ -48,7 +48,7 @@ def test_nothing_found_is_zero_and_nothing_annotated_is_unknown(truth):
     assert np.isnan(list(coco_precision(truth, results, "bbox").stats.values())).all()
 
 
-def test_only_the_images_asked_for_are_judged(truth):
+def test_only_the_images_asked_for_are_evaluated(truth):
     first = results_of(truth)[:1]
     assert coco_precision(truth, first, "bbox").stats["AP"] == pytest.approx(0.5)
     assert coco_precision(truth, first, "bbox", image_ids=[1]).stats["AP"] == pytest.approx(1)

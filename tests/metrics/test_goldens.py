@@ -110,11 +110,11 @@ def cam_box(case, cam):
 
 
 def localization_error(case, gt_class, gt_boxes, pred_classes, pred_boxes):
-    guesses = [list(zip(*both, strict=True)) for both in zip(pred_classes, pred_boxes, strict=True)]
+    predictions = [list(zip(*both, strict=True)) for both in zip(pred_classes, pred_boxes, strict=True)]
     truth = list(zip(gt_class, gt_boxes, strict=True))
     overlap = case["params"]["iou"]
     return {
-        name: metrics.localization_error(guesses, truth, int(name.removeprefix("top")), overlap=overlap)
+        name: metrics.localization_error(predictions, truth, int(name.removeprefix("top")), overlap=overlap)
         for name in case["expected"]
     }
 
@@ -207,10 +207,10 @@ def test_metrics(file):
 @pytest.mark.files("goldens/metrics/coco/expected.json")
 def test_coco(file, data):
     cases = json.loads(file.read_text("utf-8"))["cases"]
-    judged = {name: case for name, case in cases.items() if isinstance(case, dict)}
-    assert judged
+    evaluated = {name: case for name, case in cases.items() if isinstance(case, dict)}
+    assert evaluated
     absent = []
-    for name, case in judged.items():
+    for name, case in evaluated.items():
         truth, results = file.parent / case["gt"], json.loads((file.parent / case["dt"]).read_text("utf-8"))
         if not truth.is_file():  # a real sample, which stands elsewhere
             truth = next(data.glob(f"real/datasets/**/{truth.name}"), truth)

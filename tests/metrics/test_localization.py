@@ -56,7 +56,7 @@ def test_overlap_counts_the_cells(a, b):
 
 
 @given(st.integers(0, 99), st.integers(1, 6))
-def test_more_guesses_never_err_more(seed, top):
+def test_more_predictions_never_err_more(seed, top):
     rng = np.random.default_rng(seed)
     scores, labels = rng.normal(size=(20, 7)), rng.integers(7, size=20).tolist()
     assert classification_error(scores, labels, top + 1) <= classification_error(scores, labels, top)
@@ -89,7 +89,7 @@ def test_corners_join_parts_only_where_asked():
     assert box_from_map(corner_to_corner, connectivity=4) == (2, 2, 5, 5)
 
 
-def test_a_score_that_is_nan_is_no_guess():
+def test_a_score_that_is_nan_is_not_a_prediction():
     assert classification_error(np.array([[np.nan, 0.2], [0.5, np.nan]]), [0, 0], top=2) == 0.5
 
 

@@ -14,7 +14,7 @@ seeds = st.integers(0, 2**32 - 1)
 
 
 def some_errors(seed, n, joints=5):
-    """Errors (n, joints), some of them not judged and some not predicted."""
+    """Errors (n, joints), some of them not evaluated and some not predicted."""
     random = np.random.default_rng(seed)
     errors = random.gamma(2, 5, (n, joints))
     errors[random.random(errors.shape) < 0.2] = np.nan

@@ -1,4 +1,4 @@
-"""`sonjit eval`: judge a model by a protocol, and write figures one can trust.
+"""`sonjit eval`: evaluate a model by a protocol, and write metrics one can trust.
 
 `sonjit card`: model cards from evaluations.
 """
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from sonjit.documents.document import Plot
-    from sonjit.evaluation import Outcome
+    from sonjit.evaluation import Evaluation
     from sonjit.evaluation.predictions import Mode
 
 
@@ -45,34 +45,35 @@ def evaluate(
     resume: Annotated[bool, Parameter(negative="")] = False,
     skip_bad: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
-    """Judge a model by a protocol: eval.json, report.html and report.md, with worst cases as images.
+    """Evaluate a model by a protocol: eval.json, report.html and report.md, with worst cases as images.
 
     `sonjit eval` lists the protocols and models. `sonjit eval --protocol mediapipe-card --model hands-full --root sets`
     tracks and searches hands anew, as the model cards do. `sonjit eval --protocol freihand --root FreiHAND_pub_v2
-    --predictions mine.npz` judges what another program said. A run that was stopped goes on with --resume.
+    --predictions mine.npz` evaluates the predictions of another program. A run that was stopped goes on with --resume.
 
     Args:
         protocol: Which recipe.
         model: A detector's kind and model such as hands-full, or a network of sonjit networks with --weights.
         root: Folder of the data set; of several sets, the folder that holds theirs.
-        predictions: File of predictions to judge instead: .npz with id (N,) and keypoints_px, keypoints_m, vertices_m,
-            side, score and so on; COCO's results as .json; or what sonjit hands --save wrote for a folder of images.
+        predictions: File of predictions to evaluate instead: .npz with id (N,) and keypoints_px, keypoints_m,
+            vertices_m, side, score and so on; COCO's results as .json; or what sonjit hands --save wrote for a folder
+            of images.
         out: Folder for everything that is written.
         data: Other sets than the protocol's, at the root itself: NAME or NAME:SPLIT, several with commas.
         split: Another split than the protocol's.
         mode: Of detectors: the crop from the result before, a search over each whole image, or both.
         limit: Only so many images of each set.
-        weights: Checkpoint of a network; demo for numbers that mean nothing.
+        weights: Checkpoint of a network; demo for placeholder weights.
         root_weights: RootNet's checkpoint, beside InterNet's.
         mano: MANO_RIGHT.pkl, for HandOccNet.
         classes: Of a classifier.
         models_dir: Folder with the published weight files.
         landmark_model: Hand landmark network of your own, for detectors.
-        resume: Go on from what was judged before.
+        resume: Go on from what was evaluated before.
         skip_bad: Leave bad samples out and list them.
     """
     from sonjit.cli.report import progress
-    from sonjit.evaluation import ModelChoice, Request, save_report
+    from sonjit.evaluation import EvaluationRequest, ModelChoice, save_report
     from sonjit.evaluation import evaluate as run
 
     if protocol is None:
@@ -83,7 +84,7 @@ def evaluate(
         raise InputError(f"--limit {limit}: give at least 1")
     choice = ModelChoice(model, predictions, weights, root_weights, mano, models_dir, landmark_model, classes)
     modes: tuple[Mode, ...] | None = None if mode == "both" else (mode,)
-    request = Request(
+    request = EvaluationRequest(
         protocol=protocol,
         model=choice,
         root=Path(root),
@@ -124,26 +125,26 @@ def _folder(name: str) -> Path:
     return folder
 
 
-def _tell(outcome: Outcome) -> None:
-    """The figures on standard output, then the main one by keypoint."""
+def _tell(outcome: Evaluation) -> None:
+    """The metrics on standard output, then the main one by keypoint."""
     import json
 
     from rich.console import Console
     from rich.table import Table
 
     from sonjit.documents.document import number
-    from sonjit.evaluation.report import figure_cells
+    from sonjit.evaluation.report import metric_cells
     from sonjit.json_text import json_from
 
     console = Console(width=None if sys.stdout.isatty() else 160)
     for run in json.loads(json_from(outcome.record["runs"])):
-        table = Table("figure", "value", "95 % interval", "of", "not found", box=None, header_style="bold")
-        for one in run["figures"]:
-            table.add_row(one["title"], *figure_cells(one))
-        console.print(f"{run['mode']}: {run['judged']} judged in {run['samples']} images", style="bold")
+        table = Table("metric", "value", "95 % interval", "of", "not found", box=None, header_style="bold")
+        for one in run["metrics"]:
+            table.add_row(one["title"], *metric_cells(one))
+        console.print(f"{run['mode']}: {run['evaluated']} evaluated in {run['samples']} images", style="bold")
         console.print(table)
         if "joint" in run["parts"]:
-            unit = next(one["unit"] for one in run["figures"] if one["name"] == run["main"])
+            unit = next(one["unit"] for one in run["metrics"] if one["name"] == run["main"])
             table = Table("keypoint", f"{run['main']} {unit}", "95 % interval", "of", box=None, header_style="bold")
             for row in run["parts"]["joint"]:
                 interval = f"{number(row['low'])} to {number(row['high'])}"
@@ -169,8 +170,8 @@ def card(
         evaluations: Files that sonjit eval wrote, of one model or several.
         out: Folder for the cards.
         groups: CSV file with a column subject or sample, and one per factor: region, fitzpatrick, monk, gender, age.
-        goal: How much worse than the average the worst group may be, in the figure's unit.
-        fewest: Instances that a group needs to be judged.
+        goal: How much worse than the average the worst group may be, in the metric's unit.
+        fewest: Instances that a group needs to be evaluated.
         bench: File of sonjit bench --save, for latency.
     """
     from sonjit.documents.document import save_files
@@ -188,7 +189,7 @@ def card(
         goal=math.nan if goal is None else goal,
         fewest=fewest,
         bench=_json(Path(bench)) if bench else None,
-        looks=_looks({record["model"]["name"] for record in records}),
+        maps=_maps({record["model"]["name"] for record in records}),
     )
     files = card_files(records, request)
     folder = Path(out)
@@ -202,8 +203,8 @@ def card(
     return 0
 
 
-def _looks(models: set[str]) -> dict[str, Plot]:
-    """Where the published hand networks among the models look, those whose weights are here."""
+def _maps(models: set[str]) -> dict[str, Plot]:
+    """Class activation maps of the published hand networks among the models, those whose weights are here."""
     from sonjit.evaluation.cards import hand_maps_plot
 
     found: dict[str, Plot] = {}
@@ -219,5 +220,5 @@ def _json(path: Path) -> Mapping[str, Any]:
     except (OSError, ValueError) as error:
         raise InputError(f"--bench {path}: cannot be read as JSON ({error})") from None
     if not isinstance(data, dict):
-        raise InputError(f"--bench {path}: is no file of sonjit bench --save")
+        raise InputError(f"--bench {path}: is not a file of sonjit bench --save")
     return data

@@ -251,7 +251,7 @@ def read_lines(path: Path) -> list[str]:
     try:
         return [line for line in read_bytes(path).decode("utf-8").splitlines() if line.strip()]
     except UnicodeDecodeError as error:
-        raise InputError(f"{path} is no text: {error.reason} at byte {error.start}") from None
+        raise InputError(f"{path} is not text: {error.reason} at byte {error.start}") from None
 
 
 def size_of_image(path: Path, *, upright: bool = False) -> tuple[int, int]:

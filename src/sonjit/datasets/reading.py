@@ -152,7 +152,7 @@ class _Text:
         self._decoder = json.JSONDecoder()
 
     def peek(self) -> str:
-        """The next character that is no space; "" at the end."""
+        """The next character that is not a space; "" at the end."""
         while True:
             while self._at < len(self._text) and self._text[self._at] in " \t\r\n":
                 self._at += 1
@@ -242,7 +242,7 @@ def load_matlab(path: Path) -> dict[str, NDArray[Any]]:
     content = file_bytes(path)
     order = _ORDERS.get(content[124:_HEADER])
     if order is None:
-        raise InputError(f"{path} is no MATLAB 5 file; save it with -v6 or -v7")
+        raise InputError(f"{path} is not a MATLAB 5 file; save it with -v6 or -v7")
     try:
         for kind, data in _elements(content[_HEADER:], order):
             _check_variable(kind, data, order)
@@ -260,7 +260,7 @@ def _check_variable(kind: int, data: bytes, order: str) -> None:
     (flags,) = struct.unpack(order + "I4x", parts[0][1]) if parts else (0,)
     is_real = flags & 0xFF in _REAL_CLASSES and not flags & _COMPLEX
     if kind != _MATRIX or not is_real or kinds[:3] != [_FLAGS, _SHAPE, _NAME] or len(kinds) != 4:
-        raise ValueError("a variable is no array of real numbers")
+        raise ValueError("a variable is not an array of real numbers")
     if kinds[3] not in _NUMBERS:
         raise ValueError(f"numbers of the unknown type {kinds[3]}")
 

@@ -4,14 +4,14 @@ from sonjit.evaluation.models import ModelChoice, list_models
 from sonjit.evaluation.protocols import Protocol, list_protocols, load_protocol
 from sonjit.evaluation.published import ImpossibleTableError, list_published, load_groups, load_table
 from sonjit.evaluation.report import save_report
-from sonjit.evaluation.run import Outcome, Request, evaluate
+from sonjit.evaluation.run import Evaluation, EvaluationRequest, evaluate
 
 __all__ = [
+    "Evaluation",
+    "EvaluationRequest",
     "ImpossibleTableError",
     "ModelChoice",
-    "Outcome",
     "Protocol",
-    "Request",
     "evaluate",
     "list_models",
     "list_protocols",

@@ -1,8 +1,6 @@
-"""Model cards from evaluations: what a model is for, how well it does, and for whom.
+"""Model cards from evaluations: what a model is for, how well it does, and for whom; with Hugging Face's metadata.
 
-A card's metadata for Hugging Face.
-
-Where a hand landmark network looks on average, for its card: maps over the hands of the bundled clip.
+The card of a hand landmark network shows its mean class activation maps over the hands of the bundled clip.
 """
 
 from __future__ import annotations
@@ -32,8 +30,8 @@ from sonjit.documents.plots import bars_svg, maps_svg
 from sonjit.errors import InputError
 from sonjit.evaluation.metrics import FEWEST, factors_of, groups_of, verdict
 from sonjit.evaluation.published import cards_of, load_groups, published_groups
-from sonjit.evaluation.records import main_figure
-from sonjit.evaluation.report import figure_cells
+from sonjit.evaluation.records import main_metric
+from sonjit.evaluation.report import metric_cells
 from sonjit.explain import load_hand_explainer
 from sonjit.geometry import crop_matrix, inverse_affine
 from sonjit.media import open_source
@@ -47,7 +45,7 @@ if TYPE_CHECKING:
     from sonjit.documents.document import Block
 
 _FEW = 100
-"""Instances below which figures show that the way works, and little of how the model does."""
+"""Instances below which metrics show that the way works, and little of how the model does."""
 
 
 @dataclass(frozen=True)
@@ -57,16 +55,16 @@ class CardRequest:
     Attributes:
         groups: rows of a groups' file; none for a card without groups.
         goal: greatest gap of the worst group from the average; NaN for what the published card set.
-        fewest: instances that a group needs to be judged.
+        fewest: instances that a group needs to be evaluated.
         bench: of `sonjit bench --save`; None for a card without latency.
-        looks: where models look, by their names.
+        maps: class activation maps of models, by their names.
     """
 
     groups: Sequence[Mapping[str, str]] = ()
     goal: float = math.nan
     fewest: int = FEWEST
     bench: Mapping[str, Any] | None = None
-    looks: Mapping[str, Plot] = field(default_factory=dict[str, Plot])
+    maps: Mapping[str, Plot] = field(default_factory=dict[str, Plot])
 
 
 def card_files(records: Sequence[Mapping[str, Any]], request: CardRequest) -> dict[str, str]:
@@ -108,13 +106,13 @@ def _blocks(model: str, records: Sequence[Mapping[str, Any]], request: CardReque
     yield Heading("How well it does")
     for record in records:
         yield from _results(record)
-    if model in request.looks:
-        yield Heading("Where it looks")
+    if model in request.maps:
+        yield Heading("Class activation maps")
         yield Text(
-            "Class activation maps, exact for this network, averaged over hands in upright crops: what speaks for the "
-            "number (orange) and against it (blue), with the mean hand."
+            "Exact for this network, averaged over hands in upright crops: evidence for the number (orange) and "
+            "against it (blue), with the mean hand."
         )
-        yield request.looks[model]
+        yield request.maps[model]
     yield Heading("For whom")
     for record in records:
         yield from _fairness(model, record, request)
@@ -133,15 +131,15 @@ def _results(record: Mapping[str, Any]) -> Iterator[Block]:
     sets = ", ".join(f"{one['set']} {one['split']}" for one in record["data"])
     for run in record["runs"]:
         yield Heading(f"{record['protocol']['title']}, {run['mode']}", 3)
-        yield Text(f"{run['judged']} instances in {run['samples']} images of {sets}.")
-        if run["judged"] < _FEW:
+        yield Text(f"{run['evaluated']} instances in {run['samples']} images of {sets}.")
+        if run["evaluated"] < _FEW:
             yield Text(
-                f"{run['judged']} instances are few: these figures show that the way from data to card works; they say "
-                "little of how the model does elsewhere."
+                f"{run['evaluated']} instances are few: these results show that the way from data to card works; they "
+                "say little of how the model does elsewhere."
             )
-        rows = tuple((one["title"], *figure_cells(one)) for one in run["figures"])
-        yield Table(("figure", "value", "95 % interval", "of", "not found"), rows)
-        main, joints = main_figure(run), run["parts"].get("joint", ())
+        rows = tuple((one["title"], *metric_cells(one)) for one in run["metrics"])
+        yield Table(("metric", "value", "95 % interval", "of", "not found"), rows)
+        main, joints = main_metric(run), run["parts"].get("joint", ())
         if main is not None and joints:
             title = f"{main['title']} by keypoint, {run['mode']}"
             bars = [(one["name"], _float(one["mean"]), _float(one["low"]), _float(one["high"])) for one in joints]
@@ -153,13 +151,13 @@ def _fairness(model: str, record: Mapping[str, Any], request: CardRequest) -> It
     groups = {run["mode"]: request.groups or groups_of(run["units"]) for run in record["runs"]}
     if not any(groups.values()):
         yield Text(
-            "Not judged: it is not known here who the people in the images are. `sonjit card --groups groups.csv` "
+            "Not evaluated: it is not known here who the people in the images are. `sonjit card --groups groups.csv` "
             "takes region, skin tone (Fitzpatrick, Monk), gender and age by subject or image; a folder of your own "
             "may say so itself."
         )
         return
     for run in record["runs"]:
-        main = main_figure(run)
+        main = main_metric(run)
         if main is None:
             continue
         goal = _goal(main["name"], request.goal)
@@ -184,7 +182,7 @@ def _fairness(model: str, record: Mapping[str, Any], request: CardRequest) -> It
                 headings,
                 tuple(
                     (
-                        row.name if row.enough else f"{row.name} (too small to judge)",
+                        row.name if row.enough else f"{row.name} (too small to evaluate)",
                         *(number(one) for one in (row.mean, row.stdev, row.least, row.greatest)),
                         f"{number(row.low)} to {number(row.high)}",
                         str(row.count),
@@ -204,15 +202,15 @@ def _fairness(model: str, record: Mapping[str, Any], request: CardRequest) -> It
                 yield Text(f"{factor.unknown} instances are of no known group.")
 
 
-def _goal(figure: str, given: float) -> float:
+def _goal(metric: str, given: float) -> float:
     """The goal that was given, else that of the published card."""
     if not math.isnan(given):
         return given
-    return next((card.goal for card in map(load_groups, cards_of(figure))), math.nan)
+    return next((card.goal for card in map(load_groups, cards_of(metric))), math.nan)
 
 
-def _published(figures: set[str]) -> Iterator[Block]:
-    blocks = [block for figure in sorted(figures) for block in published_groups(cards_of(figure), figure)]
+def _published(metrics: set[str]) -> Iterator[Block]:
+    blocks = [block for metric in sorted(metrics) for block in published_groups(cards_of(metric), metric)]
     if blocks:
         yield Heading("Beside the published cards")
         yield from blocks
@@ -228,7 +226,7 @@ def _latency(model: str, bench: Mapping[str, Any]) -> Iterator[Block]:
         )
         machine = f"{bench['machine']['cpu']}, {bench['machine']['cores']} cores"
     except (KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"--bench: is no file of sonjit bench --save ({error} is missing)") from None
+        raise InputError(f"--bench: is not a file of sonjit bench --save ({error} is missing)") from None
     yield Heading("Latency")
     if not rows:
         yield Text("Not measured: the file of sonjit bench has no case of this model.")
@@ -269,7 +267,7 @@ def front_matter(model: str, records: Sequence[Mapping[str, Any]], about: Mappin
             lines += [
                 f"    - {{type: {json.dumps(one['name'])}, name: {json.dumps(one['title'] + ', ' + run['mode'])}, "
                 f"value: {one['value']:.6g}}}"
-                for one in run["figures"]
+                for one in run["metrics"]
                 if one["value"] is not None
             ]
     return "\n".join([*lines, "---"])
@@ -307,7 +305,7 @@ def hand_maps_plot(variant: str) -> Plot:
                 maps.append(np.stack([look.values for look in looks]))
                 matrix = inverse_affine(crop_matrix(looks[0].box, 1, 1))  # image to fractions of the crop
                 hands.append(np.c_[hand.keypoints[:, :2], np.ones(len(hand.keypoints))] @ matrix.T)
-    title = f"Where hand-{variant} looks: mean maps over {len(hands)} right hands of the bundled clip"
+    title = f"Class activation maps of hand-{variant}: means over {len(hands)} right hands of the bundled clip"
     bones = load_skeleton("hand_mediapipe21").connections
     svg = maps_svg(list(zip(_TARGETS, np.mean(maps, 0), strict=True)), np.mean(hands, 0), bones, title)
     return Plot(f"hands-{variant}-maps", svg, title)

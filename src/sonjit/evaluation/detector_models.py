@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sonjit.detectors import create_detector
-from sonjit.evaluation.predictions import Guess
+from sonjit.evaluation.predictions import Prediction
 from sonjit.results import Body, Person
 
 if TYPE_CHECKING:
@@ -47,13 +47,13 @@ class DetectorModel:
         self._before: tuple[str, str | None, str | None] | None = None
         self._frame = -1
 
-    def find(self, sample: Sample, rgb: NDArray[np.uint8], mode: Mode) -> list[Guess]:
+    def find(self, sample: Sample, rgb: NDArray[np.uint8], mode: Mode) -> list[Prediction]:
         """What it says of an image (H, W, 3)."""
         detector = self._detector(mode)
         if mode == "reacquisition":
-            return list(_guesses(detector.detect(rgb)))
+            return list(_predictions(detector.detect(rgb)))
         found = detector.detect(rgb) if self._follows(sample) else self._look(detector, rgb)
-        return list(_guesses(found))
+        return list(_predictions(found))
 
     def begin(self, mode: Mode) -> None:
         """Load the networks; the next image follows no other."""
@@ -92,10 +92,10 @@ class DetectorModel:
         return detector.detect(rgb)
 
 
-def guess_from_result(one: Instance) -> Guess:
-    """A hand, face or body of Sonjit's as a guess."""
+def prediction_from_result(one: Instance) -> Prediction:
+    """A hand, face or body of Sonjit's as a prediction."""
     points = np.asarray(one.keypoints, np.float64)
-    return Guess(
+    return Prediction(
         skeleton=one.skeleton.name,
         side=one.handedness,
         score=float(one.score),
@@ -106,7 +106,7 @@ def guess_from_result(one: Instance) -> Guess:
     )
 
 
-def _guesses(found: Sequence[Any]) -> Iterator[Guess]:
+def _predictions(found: Sequence[Any]) -> Iterator[Prediction]:
     for one in found:
         for part in one.parts if isinstance(one, Person) else (one,):
-            yield guess_from_result(part)
+            yield prediction_from_result(part)

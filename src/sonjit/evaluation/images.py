@@ -1,4 +1,4 @@
-"""Classes and where they are, as ILSVRC judges them; instances, as COCO does."""
+"""Classes and where they are, as ILSVRC evaluates them; instances, as COCO does."""
 
 from __future__ import annotations
 
@@ -10,70 +10,72 @@ from zlib import crc32
 import numpy as np
 
 from sonjit.datasets import coco_result, rle_from_mask
-from sonjit.evaluation.metrics import Figure, Summary, mean_figure
-from sonjit.evaluation.predictions import Judged
+from sonjit.evaluation.metrics import Metric, MetricSummary, mean_metric
+from sonjit.evaluation.predictions import EvaluatedItem
 from sonjit.metrics import box_iou, coco_precision
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
 
     from sonjit.datasets import Sample
-    from sonjit.evaluation.predictions import Guess
+    from sonjit.evaluation.predictions import Prediction
     from sonjit.evaluation.protocols import Protocol
 
 _TOPS = (1, 5)
 _OVERLAP = 0.5
 
 
-class Localization:
-    """Judges the classes of images, best first, and a box for each."""
+class LocalizationEvaluator:
+    """Evaluates the classes of images, best first, and a box for each."""
 
     main = "localization_error_1"
 
     def __init__(self, protocol: Protocol) -> None:
         self._protocol = protocol
 
-    def judge(self, sample: Sample, guesses: Sequence[Guess]) -> list[Judged]:
+    def evaluate(self, sample: Sample, predictions: Sequence[Prediction]) -> list[EvaluatedItem]:
         """The image, where its class is known: in per cent, 0 is right and 100 wrong."""
         labels = {one.category_id for one in sample.instances if one.category_id is not None}
         if not labels:
             return []
         boxes = [(one.category_id, one.box) for one in sample.instances if one.box is not None]
-        best = sorted(guesses, key=lambda guess: -guess.score)
+        best = sorted(predictions, key=lambda prediction: -prediction.score)
         numbers: dict[str, float] = {}
         for top in _TOPS:
-            named = any(guess.category_id in labels for guess in best[:top])
+            named = any(prediction.category_id in labels for prediction in best[:top])
             placed = any(
-                guess.category_id == label and guess.box is not None and box_iou(guess.box, box) >= _OVERLAP
-                for guess in best[:top]
+                prediction.category_id == label
+                and prediction.box is not None
+                and box_iou(prediction.box, box) >= _OVERLAP
+                for prediction in best[:top]
                 for label, box in boxes
             )
             numbers[f"classification_error_{top}"] = 100 * float(not named)
             numbers[f"localization_error_{top}"] = 100 * float(not placed) if boxes else math.nan
-        return [Judged(numbers=numbers)]
+        return [EvaluatedItem(numbers=numbers)]
 
-    def summary(self, judged: Sequence[Judged], clusters: Sequence[Hashable]) -> Summary:
-        """Errors of the first and of the first five guesses."""
-        summary = Summary()
+    def summary(self, evaluated: Sequence[EvaluatedItem], clusters: Sequence[Hashable]) -> MetricSummary:
+        """Errors of the first and of the first five predictions."""
+        summary = MetricSummary()
         for what in ("localization", "classification"):
             for top in _TOPS:
                 name = f"{what}_error_{top}"
-                column = np.array([one.numbers[name] for one in judged], np.float64).reshape(-1, 1)
+                column = np.array([one.numbers[name] for one in evaluated], np.float64).reshape(-1, 1)
                 title = f"{what} error, top {top}"
-                summary.figures.append(mean_figure(name, title, column, "%", clusters=clusters))
-        summary.values = [one.numbers[self.main] for one in judged]
+                summary.metrics.append(mean_metric(name, title, column, "%", clusters=clusters))
+        summary.values = [one.numbers[self.main] for one in evaluated]
         return summary
 
 
-class Instances:
-    """Judges boxes and masks by COCO's average precision, over all images at once."""
+class InstanceEvaluator:
+    """Evaluates boxes and masks by COCO's average precision, over all images at once."""
 
     main = "mask_ap"
 
     def __init__(self, protocol: Protocol) -> None:
         self._protocol = protocol
 
-    def judge(self, sample: Sample, guesses: Sequence[Guess]) -> list[Judged]:
+    def evaluate(self, sample: Sample, predictions: Sequence[Prediction]) -> list[EvaluatedItem]:
         """The image, as COCO's records; those of the truth say so."""
         number = image_number(sample)
         records: list[dict[str, Any]] = [{"image": number, "width": sample.width, "height": sample.height}]
@@ -96,18 +98,18 @@ class Instances:
                 record["segmentation"] = rle_from_mask(mask)
             records.append(record)
         records += [
-            coco_result(number, guess.category_id, guess.box, guess.score, guess.mask)
-            for guess in guesses
-            if guess.category_id is not None and guess.box is not None
+            coco_result(number, prediction.category_id, prediction.box, prediction.score, prediction.mask)
+            for prediction in predictions
+            if prediction.category_id is not None and prediction.box is not None
         ]
-        return [Judged(records=records)]
+        return [EvaluatedItem(records=records)]
 
-    def summary(self, judged: Sequence[Judged], clusters: Sequence[Hashable]) -> Summary:
+    def summary(self, evaluated: Sequence[EvaluatedItem], clusters: Sequence[Hashable]) -> MetricSummary:
         """AP and AR of boxes and, where there are any, of masks."""
         del clusters  # average precision is of all images at once: it has no interval here
-        images = [one.records[0] for one in judged]
-        truth = [dict(record) for one in judged for record in one.records[1:] if "truth" in record]
-        results = [record for one in judged for record in one.records[1:] if "truth" not in record]
+        images = [one.records[0] for one in evaluated]
+        truth = [dict(record) for one in evaluated for record in one.records[1:] if "truth" in record]
+        results = [record for one in evaluated for record in one.records[1:] if "truth" not in record]
         categories = sorted({record["category_id"] for record in truth})
         for number, record in enumerate(truth, 1):
             record["id"] = number
@@ -117,14 +119,14 @@ class Instances:
             "annotations": truth,
             "categories": [{"id": one, "name": str(one)} for one in categories],
         }
-        summary = Summary(values=[math.nan] * len(judged))
+        summary = MetricSummary(values=[math.nan] * len(evaluated))
         kinds = [("box", "bbox")]
         if any("segmentation" in one for one in truth) and any("segmentation" in one for one in results):
             kinds.insert(0, ("mask", "segm"))
         for name, kind in kinds:
             stats = coco_precision(data, results, kind).stats  # pyright: ignore[reportArgumentType]
-            summary.figures += [
-                Figure(f"{name}_{key.lower()}", f"{name} {key}", 100 * value, "%", "higher", counted=len(truth))
+            summary.metrics += [
+                Metric(f"{name}_{key.lower()}", f"{name} {key}", 100 * value, "%", "higher", counted=len(truth))
                 for key, value in stats.items()
             ]
         return summary

@@ -1,6 +1,6 @@
 """3D joints and meshes of single hands, absolute, relative to the root, or after the best fit.
 
-Single and interacting hands, as InterHand2.6M judges them.
+Single and interacting hands, as InterHand2.6M evaluates them.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ import numpy as np
 
 from sonjit.documents.plots import Curve
 from sonjit.evaluation.metrics import (
-    Figure,
-    Summary,
+    Metric,
+    MetricSummary,
     areas_under_pck,
-    mean_figure,
+    mean_metric,
     parts_of,
     row_means,
     stacked,
 )
-from sonjit.evaluation.predictions import Judged, group_of, hidden_share, known_points, matched, shaped
+from sonjit.evaluation.predictions import EvaluatedItem, group_of, hidden_share, known_points, matched, shaped
 from sonjit.metrics import (
     OCCLUSION_EDGES,
     Points,
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sonjit.datasets import Instance, Sample
-    from sonjit.evaluation.predictions import Guess
+    from sonjit.evaluation.predictions import Prediction
     from sonjit.evaluation.protocols import Alignment, Protocol
 
 _MM = 1000.0
@@ -57,52 +57,52 @@ _TITLE = {
 }
 
 
-class Joints:
-    """Judges keypoints in space and, where a set and a model have them, meshes; millimetres."""
+class JointEvaluator:
+    """Evaluates keypoints in space and, where a set and a model have them, meshes; millimetres."""
 
     def __init__(self, protocol: Protocol) -> None:
         self._protocol = protocol
         self._names = dict(protocol.names)
         self.main = protocol.main
 
-    def judge(self, sample: Sample, guesses: Sequence[Guess]) -> list[Judged]:
+    def evaluate(self, sample: Sample, predictions: Sequence[Prediction]) -> list[EvaluatedItem]:
         """Every hand whose joints are known in space."""
         truth = [
             (number, one)
             for number, one in enumerate(sample.instances)
             if one.kind == "hand" and known_points(one.keypoints_m, one.valid_m) is not None
         ]
-        own = matched(truth, guesses)
-        return [self._judge(number, one, own.get(number)) for number, one in truth]
+        own = matched(truth, predictions)
+        return [self._evaluate(number, one, own.get(number)) for number, one in truth]
 
-    def _judge(self, number: int, one: Instance, guess: Guess | None) -> Judged:
+    def _evaluate(self, number: int, one: Instance, prediction: Prediction | None) -> EvaluatedItem:
         truth = known_points(one.keypoints_m, one.valid_m)
         assert truth is not None
-        joints = shaped(None if guess is None else guess.keypoints_m, truth, "keypoints_m")
+        joints = shaped(None if prediction is None else prediction.keypoints_m, truth, "keypoints_m")
         errors = {
-            self.error_name(alignment): _errors(joints, truth, alignment, guess, mirror=self._protocol.mirror)
+            self.error_name(alignment): _errors(joints, truth, alignment, prediction, mirror=self._protocol.mirror)
             for alignment in self._protocol.alignments
         }
         numbers: dict[str, float] = {}
-        if one.vertices_m is not None and guess is not None and guess.vertices_m is not None:
-            vertices = shaped(guess.vertices_m, one.vertices_m, "vertices_m")
+        if one.vertices_m is not None and prediction is not None and prediction.vertices_m is not None:
+            vertices = shaped(prediction.vertices_m, one.vertices_m, "vertices_m")
             for alignment in self._protocol.alignments:
-                numbers |= self._mesh(vertices, one.vertices_m, alignment, guess)
-        points = None if guess is None or guess.keypoints_px is None else np.asarray(guess.keypoints_px, np.float64)
-        return Judged(
+                numbers |= self._mesh(vertices, one.vertices_m, alignment, prediction)
+        points = None if prediction is None else prediction.keypoints_px
+        return EvaluatedItem(
             instance=number,
             side=one.side,
             hidden=hidden_share(one),
             group=group_of(one),
             errors=errors,
             numbers=numbers,
-            points_px=None if points is None else points[:, :2],
+            points_px=None if points is None else np.asarray(points, np.float64)[:, :2],
         )
 
     def _mesh(
-        self, vertices: NDArray[np.float64], truth: NDArray[np.float64], alignment: Alignment, guess: Guess
+        self, vertices: NDArray[np.float64], truth: NDArray[np.float64], alignment: Alignment, prediction: Prediction
     ) -> dict[str, float]:
-        if alignment == "bone" or (alignment == "absolute" and not guess.placed):
+        if alignment == "bone" or (alignment == "absolute" and not prediction.placed):
             return {}  # bones have no place among vertices
         prefix = _PREFIX[alignment]
         points = _aligned(vertices, truth, alignment, mirror=self._protocol.mirror)
@@ -114,38 +114,38 @@ class Joints:
         }
 
     def error_name(self, alignment: Alignment) -> str:
-        """The figure of an alignment's mean error."""
+        """The metric of an alignment's mean error."""
         return self._names.get(alignment, f"{_PREFIX[alignment]}mpjpe")
 
-    def summary(self, judged: Sequence[Judged], clusters: Sequence[Hashable]) -> Summary:
+    def summary(self, evaluated: Sequence[EvaluatedItem], clusters: Sequence[Hashable]) -> MetricSummary:
         """Means, AUC, meshes, by joint, finger and how much is hidden."""
-        summary = Summary()
-        hidden = np.array([one.hidden for one in judged], np.float64)
+        summary = MetricSummary()
+        hidden = np.array([one.hidden for one in evaluated], np.float64)
         low, high, steps = self._protocol.auc
         thresholds = np.linspace(low, high, steps)
         average = self._protocol.average
         for alignment in self._protocol.alignments:
             name, title = self.error_name(alignment), _TITLE[alignment]
-            errors = stacked([one.errors[name] for one in judged])
+            errors = stacked([one.errors[name] for one in evaluated])
             if alignment == "absolute" and not np.isfinite(errors).any():
                 continue  # nothing that was predicted has a place before the camera
             areas = 100 * areas_under_pck(errors, low, high, steps)
             label = f"{self._names.get(alignment, 'MPJPE').upper()}, {title}"
-            summary.figures.append(mean_figure(name, label, errors, "mm", average=average, clusters=clusters))
+            summary.metrics.append(mean_metric(name, label, errors, "mm", average=average, clusters=clusters))
             auc = f"{_PREFIX[alignment]}auc"
             until = f"PCK, area from {low:g} to {high:g} mm, {title}"
-            figure = mean_figure(auc, until, areas, "%", average=average, clusters=clusters, better="higher")
-            summary.figures.append(figure)
+            metric = mean_metric(auc, until, areas, "%", average=average, clusters=clusters, better="higher")
+            summary.metrics.append(metric)
             curve = pck_curve(errors, thresholds, average=average).tolist()
             summary.curves.append(Curve(f"PCK, {title}", thresholds.tolist(), curve, "mm"))
             if alignment == "procrustes":
-                summary.figures += _by_hidden(name, label, errors, hidden, clusters, "mm", "lower")
-                summary.figures += _by_hidden(auc, until, areas, hidden, clusters, "%", "higher")
-        for name in sorted({key for one in judged for key in one.numbers}):
-            column = np.array([one.numbers.get(name, np.nan) for one in judged], np.float64).reshape(-1, 1)
+                summary.metrics += _by_hidden(name, label, errors, hidden, clusters, "mm", "lower")
+                summary.metrics += _by_hidden(auc, until, areas, hidden, clusters, "%", "higher")
+        for name in sorted({key for one in evaluated for key in one.numbers}):
+            column = np.array([one.numbers.get(name, np.nan) for one in evaluated], np.float64).reshape(-1, 1)
             is_score = "mpvpe" not in name
-            summary.figures.append(
-                mean_figure(
+            summary.metrics.append(
+                mean_metric(
                     name,
                     _mesh_title(name),
                     column,
@@ -154,7 +154,7 @@ class Joints:
                     better="higher" if is_score else "lower",
                 )
             )
-        main = stacked([one.errors[self.main] for one in judged])
+        main = stacked([one.errors[self.main] for one in evaluated])
         summary.parts = parts_of(main, load_skeleton("hand_mediapipe21"), hidden, clusters)
         summary.values = row_means(main)
         return summary
@@ -164,28 +164,28 @@ def _errors(
     joints: NDArray[np.float64],
     truth: NDArray[np.float64],
     alignment: Alignment,
-    guess: Guess | None,
+    prediction: Prediction | None,
     *,
     mirror: bool,
 ) -> NDArray[np.float64]:
     """(K,) millimetres; NaN where an alignment does not apply."""
-    if alignment == "absolute" and guess is not None and not guess.placed:
+    if alignment == "absolute" and prediction is not None and not prediction.placed:
         return np.full(len(truth), np.nan)
     return _MM * joint_errors(*_aligned(joints, truth, alignment, mirror=mirror))[0]
 
 
 def _aligned(points: NDArray[np.float64], truth: NDArray[np.float64], alignment: Alignment, *, mirror: bool) -> Points:
-    guess, true = points[None], truth[None]
+    prediction, true = points[None], truth[None]
     valid = np.asarray(np.isfinite(true).all(-1), np.bool_)
     match alignment:
         case "absolute":
-            return Points(guess, true, valid)
+            return Points(prediction, true, valid)
         case "root":
-            return root_relative(guess, true, valid, root=0)
+            return root_relative(prediction, true, valid, root=0)
         case "bone":
-            return bone_aligned(guess, true, valid, root=0, end=9)
+            return bone_aligned(prediction, true, valid, root=0, end=9)
         case "procrustes":
-            return similarity_aligned(guess, true, valid, mirror=mirror)
+            return similarity_aligned(prediction, true, valid, mirror=mirror)
 
 
 def _by_hidden(
@@ -196,12 +196,12 @@ def _by_hidden(
     clusters: Sequence[Hashable],
     unit: str,
     better: str,
-) -> list[Figure]:
-    """A figure per bin of how much is hidden; none where the set does not say."""
+) -> list[Metric]:
+    """A metric per bin of how much is hidden; none where the set does not say."""
     if not np.isfinite(hidden).any():
         return []
     return [
-        Figure(
+        Metric(
             f"{name} {part.name}",
             f"{title}, {part.name} hidden",
             part.mean,
@@ -227,29 +227,29 @@ _JOINTS = 21
 _ROOTS = (0, _JOINTS)  # wrists, in MediaPipe's order
 
 
-class TwoHands:
-    """Judges images of one person's hands; joints of the right hand, then of the left one; millimetres."""
+class TwoHandEvaluator:
+    """Evaluates images of one person's hands; joints of the right hand, then of the left one; millimetres."""
 
     main = "mpjpe"
 
     def __init__(self, protocol: Protocol) -> None:
         self._protocol = protocol
 
-    def judge(self, sample: Sample, guesses: Sequence[Guess]) -> list[Judged]:
+    def evaluate(self, sample: Sample, predictions: Sequence[Prediction]) -> list[EvaluatedItem]:
         """The image, where a hand is labelled in space."""
         hands = {one.side: one for one in sample.instances if one.kind == "hand" and one.side is not None}
         truth = np.concatenate([_joints(hands.get(side)) for side in _SIDES])
         if not np.isfinite(truth).any():
             return []
-        own: dict[str, Guess] = {}
-        for guess in sorted(guesses, key=lambda guess: guess.score):
-            if guess.side is not None:
-                own[guess.side] = guess  # the surest last
-        joints = np.concatenate([_guessed(own.get(side)) for side in _SIDES])
+        own: dict[str, Prediction] = {}
+        for prediction in sorted(predictions, key=lambda prediction: prediction.score):
+            if prediction.side is not None:
+                own[prediction.side] = prediction  # the surest last
+        joints = np.concatenate([_predicted(own.get(side)) for side in _SIDES])
         interacting = np.array([len(hands) == 2])
         errors = _MM * two_hand_errors(joints[None], truth[None], roots=_ROOTS)
         numbers = {"interacting": float(len(hands) == 2)}
-        if own and all(guess.placed for guess in own.values()):
+        if own and all(prediction.placed for prediction in own.values()):
             offsets = root_offset_errors(joints[None], truth[None], interacting=interacting, roots=_ROOTS)
             numbers["mrrpe"] = _MM * float(offsets[0])
         scores = [own[side].score if side in own else 0.0 for side in _SIDES]
@@ -260,7 +260,7 @@ class TwoHands:
         points = [own[side].keypoints_px for side in hands if side in own]
         drawn = [np.asarray(one, np.float64)[:, :2] for one in points if one is not None]
         return [
-            Judged(
+            EvaluatedItem(
                 side="both" if len(hands) == 2 else next(iter(hands)),
                 hidden=float(np.mean([hidden_share(one) for one in hands.values()])),
                 errors={"mpjpe": errors[0]},
@@ -269,29 +269,29 @@ class TwoHands:
             )
         ]
 
-    def summary(self, judged: Sequence[Judged], clusters: Sequence[Hashable]) -> Summary:
+    def summary(self, evaluated: Sequence[EvaluatedItem], clusters: Sequence[Hashable]) -> MetricSummary:
         """MPJPE of single, interacting and all, MRRPE, handedness; by joint and finger of both hands."""
-        errors = stacked([one.errors["mpjpe"] for one in judged])
-        two = np.array([one.numbers["interacting"] > 0 for one in judged], np.bool_)
+        errors = stacked([one.errors["mpjpe"] for one in evaluated])
+        two = np.array([one.numbers["interacting"] > 0 for one in evaluated], np.bool_)
         average = self._protocol.average
-        summary = Summary()
+        summary = MetricSummary()
         for name, title, chosen in (
             ("mpjpe", "MPJPE, all", np.ones(len(two), np.bool_)),
             ("mpjpe_single", "MPJPE, single hands", ~two),
             ("mpjpe_interacting", "MPJPE, interacting hands", two),
         ):
             among = [cluster for cluster, take in zip(clusters, chosen.tolist(), strict=True) if take]
-            summary.figures.append(mean_figure(name, title, errors[chosen], "mm", average=average, clusters=among))
-        offsets = _column(judged, "mrrpe")
+            summary.metrics.append(mean_metric(name, title, errors[chosen], "mm", average=average, clusters=among))
+        offsets = _column(evaluated, "mrrpe")
         if np.isfinite(offsets).any():
-            summary.figures.append(mean_figure("mrrpe", "MRRPE", offsets, "mm", clusters=clusters))
-        sides = _column(judged, "handedness")
+            summary.metrics.append(mean_metric("mrrpe", "MRRPE", offsets, "mm", clusters=clusters))
+        sides = _column(evaluated, "handedness")
         if np.isfinite(sides).any():
-            figure = mean_figure("handedness", "handedness", sides, "", clusters=clusters, better="higher")
-            summary.figures.append(figure)
+            metric = mean_metric("handedness", "handedness", sides, "", clusters=clusters, better="higher")
+            summary.metrics.append(metric)
         hand = load_skeleton("hand_mediapipe21")
-        hidden = np.array([one.hidden for one in judged], np.float64)
-        both = np.concatenate([errors[:, :_JOINTS], errors[:, _JOINTS:]]) if len(judged) else errors
+        hidden = np.array([one.hidden for one in evaluated], np.float64)
+        both = np.concatenate([errors[:, :_JOINTS], errors[:, _JOINTS:]]) if len(evaluated) else errors
         summary.parts = parts_of(both, hand, np.concatenate([hidden, hidden]), [*clusters, *clusters])
         x = np.linspace(*self._protocol.auc)
         summary.curves.append(Curve("PCK", x.tolist(), pck_curve(errors, x, average=average).tolist(), "mm"))
@@ -305,9 +305,9 @@ def _joints(hand: Instance | None) -> NDArray[np.float64]:
     return np.full((_JOINTS, 3), np.nan) if known is None else known
 
 
-def _guessed(guess: Guess | None) -> NDArray[np.float64]:
-    return shaped(None if guess is None else guess.keypoints_m, np.full((_JOINTS, 3), np.nan), "keypoints_m")
+def _predicted(prediction: Prediction | None) -> NDArray[np.float64]:
+    return shaped(None if prediction is None else prediction.keypoints_m, np.full((_JOINTS, 3), np.nan), "keypoints_m")
 
 
-def _column(judged: Sequence[Judged], name: str) -> NDArray[np.float64]:
-    return np.array([one.numbers.get(name, math.nan) for one in judged], np.float64).reshape(-1, 1)
+def _column(evaluated: Sequence[EvaluatedItem], name: str) -> NDArray[np.float64]:
+    return np.array([one.numbers.get(name, math.nan) for one in evaluated], np.float64).reshape(-1, 1)

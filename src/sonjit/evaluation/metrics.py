@@ -1,6 +1,6 @@
-"""Figures with their intervals, and the parts that they are made of.
+"""Metrics with their intervals, and the parts that they are made of.
 
-How evenly a model serves groups of people: a table per factor, what is too few to judge, and the worst group.
+How evenly a model serves groups of people: a table per factor, what is too few to evaluate, and the worst group.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ _MOST_JOINTS = 42
 
 
 @dataclass(frozen=True)
-class Figure:
+class Metric:
     """One number.
 
     Attributes:
         name: of the metric, as the published tables name it.
         title: for people.
-        value: of what was predicted; NaN where nothing was judged.
+        value: of what was predicted; NaN where nothing was evaluated.
         low: end of its 95 % interval; NaN where nothing can be said of it.
         high: the other end.
         unit: of all three.
@@ -62,17 +62,17 @@ class Figure:
 
 
 @dataclass
-class Summary:
+class MetricSummary:
     """What a run comes to.
 
     Attributes:
-        figures: the table.
-        parts: by "joint", "finger" or "hidden": rows, of the main figure.
+        metrics: the table.
+        parts: by "joint", "finger" or "hidden": rows, of the main metric.
         curves: PCK.
-        values: of the main figure, one per thing judged; NaN where it has none, inf where nothing was predicted.
+        values: of the main metric, one per thing evaluated; NaN where it has none, inf where nothing was predicted.
     """
 
-    figures: list[Figure] = field(default_factory=list[Figure])
+    metrics: list[Metric] = field(default_factory=list[Metric])
     parts: dict[str, list[Part]] = field(default_factory=dict[str, "list[Part]"])
     curves: list[Curve] = field(default_factory=list[Curve])
     values: list[float] = field(default_factory=list[float])
@@ -80,13 +80,13 @@ class Summary:
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON types; NaN and inf stay."""
         return {
-            "figures": [asdict(one) for one in self.figures],
+            "metrics": [asdict(one) for one in self.metrics],
             "parts": {name: [_part(row) for row in rows] for name, rows in self.parts.items()},
             "curves": [asdict(one) for one in self.curves],
         }
 
 
-def mean_figure(
+def mean_metric(
     name: str,
     title: str,
     errors: NDArray[np.float64],
@@ -95,13 +95,13 @@ def mean_figure(
     average: Average = "all",
     clusters: Sequence[Hashable] | None = None,
     better: Literal["lower", "higher"] = "lower",
-) -> Figure:
+) -> Metric:
     """The mean of errors (N, K) that were predicted, with its interval.
 
     Args:
         name: of the metric.
         title: for people.
-        errors: NaN is not judged, inf not predicted.
+        errors: NaN is not evaluated, inf not predicted.
         unit: of them.
         average: by joint first, or over all.
         clusters: (N,) what is drawn together, such as all of a subject.
@@ -110,7 +110,7 @@ def mean_figure(
     known = found(errors)
     low, high = _interval(known, average, clusters)
     counted = int(np.isfinite(known).sum())
-    return Figure(name, title, mean_error(known, average), unit, better, low, high, counted, missing_count(errors))
+    return Metric(name, title, mean_error(known, average), unit, better, low, high, counted, missing_count(errors))
 
 
 def areas_under_pck(errors: NDArray[np.float64], low: float, high: float, steps: int) -> NDArray[np.float64]:
@@ -145,12 +145,12 @@ def parts_of(
 
 
 def row_means(errors: NDArray[np.float64]) -> list[float]:
-    """Mean of each row (N, K): NaN where nothing was judged, inf where nothing was predicted."""
+    """Mean of each row (N, K): NaN where nothing was evaluated, inf where nothing was predicted."""
     means: list[float] = []
     for row in errors:
-        judged = row[~np.isnan(row)]
-        known = judged[np.isfinite(judged)]
-        means.append(float(known.mean()) if known.size else math.inf if judged.size else math.nan)
+        evaluated = row[~np.isnan(row)]
+        known = evaluated[np.isfinite(evaluated)]
+        means.append(float(known.mean()) if known.size else math.inf if evaluated.size else math.nan)
     return means
 
 
@@ -191,7 +191,7 @@ def _part(row: Part) -> dict[str, Any]:
 
 
 FEWEST = 20
-"""Instances that a group needs to be judged."""
+"""Instances that a group needs to be evaluated."""
 
 _KEYS = ("dataset", "sample", "subject", "instance")
 _JOIN = " x "
@@ -212,7 +212,7 @@ class GroupRow:
         greatest: value.
         low: end of the mean's 95 % interval.
         high: the other end.
-        enough: it can be judged.
+        enough: it can be evaluated.
     """
 
     name: str
@@ -235,7 +235,7 @@ class Factor:
     Attributes:
         name: of a column of the groups' file, or of two.
         rows: its groups, in order.
-        average: of the means of those that can be judged, each the same weight; NaN with fewer than two, as below.
+        average: of the means of those that can be evaluated, each the same weight; NaN with fewer than two, as below.
         stdev: of those means.
         gap: of the worst from the average.
         range: greatest minus least mean.
@@ -331,7 +331,7 @@ def verdict(factor: Factor, goal: float, unit: str) -> str:
         unit: of both.
     """
     few = [row.name for row in factor.rows if not row.enough]
-    small = f" Too small to judge: {', '.join(few)}." if few else ""
+    small = f" Too small to evaluator: {', '.join(few)}." if few else ""
     if not factor.worst:
         return f"By {factor.name}: fewer than two groups are large enough, so nothing can be said.{small}"
     gap = f"By {factor.name}: the worst group, {factor.worst}, is {factor.gap:.2f} {unit} worse than the average"
@@ -353,17 +353,17 @@ def _factor(
         _row(group, units, [place for place, label in enumerate(labels) if label == group], fewest)
         for group in sorted({label for label in labels if label is not None})
     )
-    judged = [row for row in rows if row.enough]
+    evaluated = [row for row in rows if row.enough]
     unknown = sum(label is None for label in labels)
-    if len(judged) < 2:
+    if len(evaluated) < 2:
         return Factor(name, rows, math.nan, math.nan, math.nan, math.nan, "", unknown)
-    report = group_report([row.mean for row in judged], [row.name for row in judged])
+    report = group_report([row.mean for row in evaluated], [row.name for row in evaluated])
     low, high = report.range
     summary = GroupSummary(
-        model, name, low, high, report.average, report.stdev_sample, report.max_minus_min, len(judged)
+        model, name, low, high, report.average, report.stdev_sample, report.max_minus_min, len(evaluated)
     )
     check_summary(summary, rounding=1e-9 * max(1.0, abs(high)))
-    worst = (min if better == "higher" else max)(judged, key=lambda row: row.mean)
+    worst = (min if better == "higher" else max)(evaluated, key=lambda row: row.mean)
     gap = report.worst_vs_average(higher_is_better=better == "higher")
     return Factor(name, rows, report.average, report.stdev_sample, gap, report.max_minus_min, worst.name, unknown)
 

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sonjit.datasets import Sample
-    from sonjit.evaluation.landmarks import Kind
-    from sonjit.evaluation.predictions import Guess, Mode
+    from sonjit.evaluation.landmarks import LandmarkKind
+    from sonjit.evaluation.predictions import Mode, Prediction
 
 _NETWORKS = ("internet", "handoccnet", "mask-rcnn", "cam-*")
 
@@ -28,7 +28,7 @@ class Model(Protocol):
         """The ways in which it can be asked."""
         ...
 
-    def find(self, sample: Sample, rgb: NDArray[np.uint8], mode: Mode) -> list[Guess]:
+    def find(self, sample: Sample, rgb: NDArray[np.uint8], mode: Mode) -> list[Prediction]:
         """What it says of an image (H, W, 3)."""
         ...
 
@@ -78,10 +78,10 @@ class ModelChoice:
         return self.name or Path(self.predictions or "").stem
 
     @property
-    def kind(self) -> Kind:
+    def kind(self) -> LandmarkKind:
         """What it finds; hands where that is not known."""
         entry = KINDS.get((self.name or "hands").partition("-")[0])
-        return cast("Kind", entry.instances[0]) if entry else "hand"
+        return cast("LandmarkKind", entry.instances[0]) if entry else "hand"
 
 
 def list_models() -> list[str]:

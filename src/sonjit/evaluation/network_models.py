@@ -1,4 +1,4 @@
-"""Networks of the registry under evaluation: looking at the true boxes, or at whole images."""
+"""Networks of the registry under evaluation: looking at the ground-truth boxes, or at whole images."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sonjit.errors import InputError
-from sonjit.evaluation.predictions import Guess, known_points
+from sonjit.evaluation.predictions import Prediction, known_points
 from sonjit.geometry import assumed_camera
 from sonjit.results import Frame, Hand
 
@@ -29,7 +29,7 @@ _CLASSES = 5
 class _NetworkModel:
     """What networks have in common: no memory, nothing to free."""
 
-    modes: tuple[Mode, ...] = ("true boxes",)
+    modes: tuple[Mode, ...] = ("ground-truth boxes",)
 
     def begin(self, mode: Mode) -> None:
         """Nothing is kept from image to image."""
@@ -41,7 +41,7 @@ class _NetworkModel:
 class InterNetModel(_NetworkModel):
     """InterNet in crops around the true hands; depth of the roots by RootNet, or where it truly is.
 
-    Which hand is where comes from the truth, so that its own word on handedness is not judged.
+    Which hand is where comes from the truth, so that its own word on handedness is not evaluated.
     """
 
     def __init__(self, weights: str | None, root_weights: str | None) -> None:
@@ -50,13 +50,13 @@ class InterNetModel(_NetworkModel):
         self._internet = create_network("internet", _given("internet", weights))
         self._rootnet = None if root_weights is None else create_network("rootnet", root_weights)
 
-    def find(self, sample: Sample, rgb: NDArray[np.uint8], mode: Mode) -> list[Guess]:
+    def find(self, sample: Sample, rgb: NDArray[np.uint8], mode: Mode) -> list[Prediction]:
         """The hands of an image (H, W, 3), placed before its camera."""
         del mode
         known = _true_hands(sample)
         lifted = self._lifter(_camera(sample)).lift(rgb, [hand for _, hand in known])
         return [
-            Guess(
+            Prediction(
                 side=hand.handedness,
                 score=math.nan,
                 keypoints_px=hand.keypoints[:, :2],
@@ -85,14 +85,14 @@ class HandOccNetModel(_NetworkModel):
 
         self._network = load_handoccnet(weights, mano)
 
-    def find(self, sample: Sample, rgb: NDArray[np.uint8], mode: Mode) -> list[Guess]:
+    def find(self, sample: Sample, rgb: NDArray[np.uint8], mode: Mode) -> list[Prediction]:
         """The hands of an image (H, W, 3)."""
         del mode
         known = _true_hands(sample)
         hands = self._hands(_camera(sample))
         hands.look(Frame(0, None, [hand for _, hand in known]), rgb)
         return [
-            Guess(
+            Prediction(
                 side=mesh.handedness,
                 keypoints_px=hand.keypoints[:, :2],
                 keypoints_m=_points(mesh.record["keypoints3D"]),
@@ -120,7 +120,7 @@ class ClassifierModel(_NetworkModel):
         self._size = network_entry(name).inputs[0].shape[-1]
         self._network: Network = create_network(name, _given(name, weights), classes=classes).eval()
 
-    def find(self, sample: Sample, rgb: NDArray[np.uint8], mode: Mode) -> list[Guess]:
+    def find(self, sample: Sample, rgb: NDArray[np.uint8], mode: Mode) -> list[Prediction]:
         """The classes of an image (H, W, 3)."""
         from sonjit.explain.classes import explain_classes
         from sonjit.explain.overlay import enlarge
@@ -129,7 +129,9 @@ class ClassifierModel(_NetworkModel):
         del mode
         height, width = rgb.shape[:2]
         return [
-            Guess(category_id=one.label, score=one.probability, box=box_from_map(enlarge(one.values, width, height)))
+            Prediction(
+                category_id=one.label, score=one.probability, box=box_from_map(enlarge(one.values, width, height))
+            )
             for one in explain_classes(self._network, rgb, self._size, top=_CLASSES)
         ]
 
@@ -144,7 +146,7 @@ class InstancesModel(_NetworkModel):
 
         self._saved: SavedMaskRCNN = load_mask_rcnn(weights)
 
-    def find(self, sample: Sample, rgb: NDArray[np.uint8], mode: Mode) -> list[Guess]:
+    def find(self, sample: Sample, rgb: NDArray[np.uint8], mode: Mode) -> list[Prediction]:
         """Instances of an image (H, W, 3)."""
         import torch
 
@@ -157,7 +159,7 @@ class InstancesModel(_NetworkModel):
         ids = [one.id for one in self._saved.categories]
         rows = zip(found.labels.tolist(), found.scores.tolist(), found.boxes.tolist(), masks, strict=True)
         return [
-            Guess(category_id=ids[label - 1], score=score, box=(box[0], box[1], box[2], box[3]), mask=mask)
+            Prediction(category_id=ids[label - 1], score=score, box=(box[0], box[1], box[2], box[3]), mask=mask)
             for label, score, box, mask in rows
         ]
 

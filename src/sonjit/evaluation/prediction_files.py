@@ -1,4 +1,4 @@
-"""What was predicted elsewhere, or earlier by `sonjit hands --save`: files of guesses by sample."""
+"""What was predicted elsewhere, or earlier by `sonjit hands --save`: files of predictions by sample."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import numpy as np
 
 from sonjit.datasets import mask_from_segmentation
 from sonjit.errors import InputError
-from sonjit.evaluation.detector_models import guess_from_result
+from sonjit.evaluation.detector_models import prediction_from_result
 from sonjit.evaluation.images import image_number
-from sonjit.evaluation.predictions import Guess
+from sonjit.evaluation.predictions import Prediction
 from sonjit.media import load_frames
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class PredictionsModel:
             raise InputError(f"--predictions {path}: no such file")
         self._path = path
         self._asked, self._taken = "", False
-        self._by_id: Mapping[str, list[Guess]] = {}
+        self._by_id: Mapping[str, list[Prediction]] = {}
         self._by_number: Mapping[int, list[dict[str, Any]]] = {}
         if path.suffix == ".npz":
             self._by_id = _from_arrays(path)
@@ -64,17 +64,17 @@ class PredictionsModel:
         else:
             self._by_id = _from_frames(path)
 
-    def find(self, sample: Sample, rgb: NDArray[np.uint8], mode: Mode) -> list[Guess]:
+    def find(self, sample: Sample, rgb: NDArray[np.uint8], mode: Mode) -> list[Prediction]:
         """What the file says of a sample."""
         del mode
         if self._by_number:
             height, width = rgb.shape[:2]
-            guesses = [_from_record(one, height, width) for one in self._by_number.get(image_number(sample), [])]
+            predictions = [_from_record(one, height, width) for one in self._by_number.get(image_number(sample), [])]
         else:
             by_id = self._by_id
-            guesses = by_id.get(sample.id) or by_id.get(Path(sample.id).name) or []
-        self._asked, self._taken = sample.id, self._taken or bool(guesses)
-        return guesses
+            predictions = by_id.get(sample.id) or by_id.get(Path(sample.id).name) or []
+        self._asked, self._taken = sample.id, self._taken or bool(predictions)
+        return predictions
 
     def begin(self, mode: Mode) -> None:
         """Nothing is kept from image to image."""
@@ -92,7 +92,7 @@ class PredictionsModel:
             )
 
 
-def _from_arrays(path: Path) -> dict[str, list[Guess]]:
+def _from_arrays(path: Path) -> dict[str, list[Prediction]]:
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: np.asarray(file[name]) for name in file.files}
@@ -107,7 +107,7 @@ def _from_arrays(path: Path) -> dict[str, list[Guess]]:
         if name in _ARRAYS:
             _check_shape(path, name, array, len(ids))
     placed = bool(arrays["placed"]) if "placed" in arrays else False
-    rows: dict[str, list[Guess]] = defaultdict(list)
+    rows: dict[str, list[Prediction]] = defaultdict(list)
     for row, name in enumerate(ids):
         held: dict[str, Any] = {key: array[row] for key, array in arrays.items() if key in _ARRAYS}
         for key, kind in (("side", str), ("score", float), ("instance", int), ("category_id", int)):
@@ -115,7 +115,7 @@ def _from_arrays(path: Path) -> dict[str, list[Guess]]:
                 held[key] = kind(held[key])
         if "box" in held:
             held["box"] = tuple(map(float, held["box"]))
-        rows[name].append(Guess(placed=placed, **held))
+        rows[name].append(Prediction(placed=placed, **held))
     return rows
 
 
@@ -147,7 +147,7 @@ def _coco_records(path: Path) -> dict[int, list[dict[str, Any]]] | None:
     return records
 
 
-def _from_record(one: dict[str, Any], height: int, width: int) -> Guess:
+def _from_record(one: dict[str, Any], height: int, width: int) -> Prediction:
     box = None
     if "bbox" in one:
         x, y, wide, high = map(float, one["bbox"])
@@ -156,12 +156,12 @@ def _from_record(one: dict[str, Any], height: int, width: int) -> Guess:
     if box is None and mask is not None and mask.any():
         rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
         box = float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)
-    return Guess(category_id=int(one["category_id"]), score=float(one["score"]), box=box, mask=mask)
+    return Prediction(category_id=int(one["category_id"]), score=float(one["score"]), box=box, mask=mask)
 
 
-def _from_frames(path: Path) -> dict[str, list[Guess]]:
+def _from_frames(path: Path) -> dict[str, list[Prediction]]:
     header, frames = load_frames(path)
-    rows: dict[str, list[Guess]] = {}
+    rows: dict[str, list[Prediction]] = {}
     for frame in frames:
         source = frame.source or header.source
         if source is None:
@@ -169,7 +169,7 @@ def _from_frames(path: Path) -> dict[str, list[Guess]]:
         name = Path(source).name
         if name in rows:
             raise InputError(f"{path}: two of its images are named {name}; give an .npz with the samples' ids")
-        rows[name] = [guess_from_result(one) for _, one in frame.instances()]
+        rows[name] = [prediction_from_result(one) for _, one in frame.instances()]
     return rows
 
 

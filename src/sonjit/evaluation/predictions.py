@@ -1,4 +1,4 @@
-"""What a model says of an image, and what is kept of each judgement."""
+"""What a model says of an image, and what is kept of each evaluation."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from sonjit.results import Box
 
 _NEAR = 0.5
-"""Of the truth's longer side: a guess further off on average is of something else."""
+"""Of the truth's longer side: a prediction further off on average is of something else."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Guess:
+class Prediction:
     """One thing that a model says is there.
 
     Attributes:
@@ -31,7 +31,7 @@ class Guess:
         side: whose hand.
         score: how sure, 0..1.
         keypoints_px: (K, 2) pixels of the image.
-        visible: (K,) which are said to be seen.
+        visible: (K,) which are predicted to be seen.
         keypoints_m: (K, 3) metres in the camera's axes; from anywhere, unless it is `placed`.
         placed: its 3D stands where it is before the camera.
         vertices_m: (V, 3) in the same frame.
@@ -56,15 +56,15 @@ class Guess:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Judged:
-    """What came of one thing that is judged: an instance, or an image.
+class EvaluatedItem:
+    """What came of one thing that is evaluated: an instance, or an image.
 
     Attributes:
         instance: its number in the sample, -1 for the image.
         side: whose hand, where known.
         hidden: share of its keypoints that are hidden, NaN where unknown.
-        errors: by alignment or metric, per keypoint; NaN is not judged, inf not predicted.
-        numbers: single figures; NaN likewise.
+        errors: by alignment or metric, per keypoint; NaN is not evaluated, inf not predicted.
+        numbers: single metrics; NaN likewise.
         points_px: (K, 2) as predicted, to draw.
         records: what average precision needs, in COCO's format.
         group: what the set says of the person: region, skin tone, gender, age.
@@ -93,7 +93,7 @@ class Judged:
         }
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Judged:
+    def from_dict(cls, data: Mapping[str, Any]) -> EvaluatedItem:
         """What `to_dict` wrote."""
         points = data["points_px"]
         return cls(
@@ -108,31 +108,31 @@ class Judged:
         )
 
 
-Mode = Literal["tracking", "reacquisition", "true boxes", "predictions"]
+Mode = Literal["tracking", "reacquisition", "ground-truth boxes", "predictions"]
 """How a model is asked: its crop from the frame before, from its own search, from the truth; or it was asked before."""
 
 
-def matched(instances: Sequence[tuple[int, Instance]], guesses: Sequence[Guess]) -> dict[int, Guess]:
-    """Which guess is of which instance, each at most once, the nearest first.
+def matched(instances: Sequence[tuple[int, Instance]], predictions: Sequence[Prediction]) -> dict[int, Prediction]:
+    """Which prediction is of which instance, each at most once, the nearest first.
 
-    A guess that names its instance belongs to it. Others go by their keypoints in the image: to the nearest instance,
-    at most half of its size away on average. A guess without keypoints in the image goes by its side, else it is
-    taken where there is but one of both.
+    A prediction that names its instance belongs to it. Others go by their keypoints in the image: to the nearest
+    instance, at most half of its size away on average. A prediction without keypoints in the image goes by its side,
+    else it is taken where there is but one of both.
     """
-    found = {guess.instance: guess for guess in guesses if guess.instance is not None}
-    free = [guess for guess in guesses if guess.instance is None]
+    found = {prediction.instance: prediction for prediction in predictions if prediction.instance is not None}
+    free = [prediction for prediction in predictions if prediction.instance is None]
     left = [(number, one) for number, one in instances if number not in found]
     pairs = [
-        (apart, place, number, guess)
-        for place, guess in enumerate(free)
+        (apart, place, number, prediction)
+        for place, prediction in enumerate(free)
         for number, one in left
-        if (apart := _distance(one, guess, alone=len(left) == len(free) == 1)) is not None
+        if (apart := _distance(one, prediction, alone=len(left) == len(free) == 1)) is not None
     ]
     taken: set[int] = set()
-    for _, place, number, guess in sorted(pairs, key=lambda pair: pair[:3]):
+    for _, place, number, prediction in sorted(pairs, key=lambda pair: pair[:3]):
         if place not in taken and number not in found:
             taken.add(place)
-            found[number] = guess
+            found[number] = prediction
     return found
 
 
@@ -160,31 +160,33 @@ def hidden_share(one: Instance) -> float:
     return 1 - float(one.visible[labelled].mean()) if labelled.any() else math.nan
 
 
-def shaped(guess: NDArray[np.floating] | None, truth: NDArray[np.float64], what: str) -> NDArray[np.float64]:
-    """A guess as the truth is shaped (K, D); NaN without one.
+def shaped(prediction: NDArray[np.floating] | None, truth: NDArray[np.float64], what: str) -> NDArray[np.float64]:
+    """A prediction as the truth is shaped (K, D); NaN without one.
 
     Raises:
         InputError: another shape.
     """
-    if guess is None:
+    if prediction is None:
         return np.full(truth.shape, np.nan)
-    if guess.shape != truth.shape:
-        raise InputError(f"{what} {guess.shape} for a truth of {truth.shape}: give one row per keypoint, in its order")
-    return np.asarray(guess, np.float64)
+    if prediction.shape != truth.shape:
+        raise InputError(
+            f"{what} {prediction.shape} for a truth of {truth.shape}: give one row per keypoint, in its order"
+        )
+    return np.asarray(prediction, np.float64)
 
 
-def _distance(one: Instance, guess: Guess, *, alone: bool) -> float | None:
-    """How far a guess is from an instance, in parts of the instance's size; None where it is of something else."""
+def _distance(one: Instance, prediction: Prediction, *, alone: bool) -> float | None:
+    """How far a prediction is from an instance, in parts of the instance's size; None where it is of something else."""
     truth = known_points(one.keypoints_px, one.valid_px)
-    if truth is not None and guess.keypoints_px is not None and len(truth) == len(guess.keypoints_px):
-        apart = np.linalg.norm(np.asarray(guess.keypoints_px, np.float64)[:, :2] - truth, axis=1)
+    if truth is not None and prediction.keypoints_px is not None and len(truth) == len(prediction.keypoints_px):
+        apart = np.linalg.norm(np.asarray(prediction.keypoints_px, np.float64)[:, :2] - truth, axis=1)
         size = float(np.nanmax(np.nanmax(truth, 0) - np.nanmin(truth, 0)))
         if not np.isfinite(apart).any() or not size > 0:
             return None
         share = float(np.nanmean(apart)) / size
         return share if share <= _NEAR else None
-    if one.side is not None and guess.side is not None:
-        return 1.0 if one.side == guess.side else None
+    if one.side is not None and prediction.side is not None:
+        return 1.0 if one.side == prediction.side else None
     return 1.0 if alone else None
 
 

@@ -1,6 +1,6 @@
-"""Protocols, each a file of data: a named recipe per published table: which samples, alignment and figures.
+"""Protocols, each a file of data: a named recipe per published table: which samples, alignment and metrics.
 
-Which samples a protocol judges, in which order.
+Which samples a protocol evaluates, in which order.
 """
 
 from __future__ import annotations
@@ -50,13 +50,13 @@ class Protocol:
         name: as `--protocol` takes it.
         title: for people.
         source: who defined it.
-        task: what is judged.
-        main: the figure that stands for it.
-        unit: of its figures.
+        task: what is evaluated.
+        main: the metric that stands for it.
+        unit: of its metrics.
         data: which data sets; of several, those that are there.
         average: of 3D joints: by joint first, or over all.
-        alignments: of 3D joints, each with figures of its own.
-        names: figures of an alignment that have a name of their own.
+        alignments: of 3D joints, each with metrics of its own.
+        names: metrics of an alignment that have a name of their own.
         mirror: Procrustes may reflect, as the released code does.
         auc: least and greatest threshold of PCK in the unit, and how many.
         f_thresholds: of F-scores of meshes, in the unit.
@@ -156,7 +156,7 @@ class ProtocolData:
             for index in range(len(one) if limit is None else min(limit, len(one)))
         ]
         if not self.places:
-            raise InputError(f"{', '.join(one.set for one in there)} in {root}: no sample to judge")
+            raise InputError(f"{', '.join(one.set for one in there)} in {root}: no sample to evaluate")
         self.skipped = [f"{one.id}: {one.reason}" for dataset in self.sets for one in dataset.skipped]
 
     def __len__(self) -> int:

@@ -2,7 +2,7 @@
 
 Nothing of them is believed blindly: a mean outside its own range cannot be, whoever printed it.
 
-Published tables beside our figures.
+Published tables beside our metrics.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ class ImpossibleTableError(InputError):
 
 @dataclass(frozen=True)
 class Column:
-    """One figure of a published table.
+    """One metric of a published table.
 
     Attributes:
-        figure: by the name that Sonjit's evaluation gives it.
+        metric: by the name that Sonjit's evaluation gives it.
         title: as the table has it.
         unit: of its numbers; "" for shares.
     """
 
-    figure: str
+    metric: str
     title: str
     unit: str
 
@@ -102,14 +102,14 @@ class PublishedGroups:
     """The groups of a published model card.
 
     Attributes:
-        figure: by the name that Sonjit's evaluation gives it.
+        metric: by the name that Sonjit's evaluation gives it.
         better: "lower" or "higher".
         goal: greatest discrepancy that the card allows; NaN without.
     """
 
     name: str
     title: str
-    figure: str
+    metric: str
     unit: str
     better: str
     source: str
@@ -198,11 +198,11 @@ def _folder() -> Traversable:
 
 
 def published_blocks(record: Mapping[str, Any]) -> Iterator[Block]:
-    """Every published table of a record's protocol that has a figure of ours, and the groups of published cards."""
+    """Every published table of a record's protocol that has a metric of ours, and the groups of published cards."""
     main = {run["main"] for run in record["runs"]}
     tables = [(table, comparison(table, record)) for table in map(load_table, record["protocol"]["tables"])]
     shown = [(table, block) for table, block in tables if block is not None]
-    groups = [block for figure in sorted(main) for block in published_groups(cards_of(figure), figure)]
+    groups = [block for metric in sorted(main) for block in published_groups(cards_of(metric), metric)]
     if not shown and not groups:
         return
     yield Heading("Beside what was published")
@@ -214,12 +214,12 @@ def published_blocks(record: Mapping[str, Any]) -> Iterator[Block]:
 
 
 def comparison(table: PublishedTable, record: Mapping[str, Any]) -> Table | None:
-    """A published table with a row of ours per mode; None where no figure of ours is in it."""
+    """A published table with a row of ours per mode; None where no metric of ours is in it."""
     ours: list[tuple[str, ...]] = []
     for run in record["runs"]:
-        figures = {one["name"]: one for one in run["figures"]}
+        metrics = {one["name"]: one for one in run["metrics"]}
         cells = [
-            number(_in_unit(figures[column.figure], column.unit)) if column.figure in figures else "–"
+            number(_in_unit(metrics[column.metric], column.unit)) if column.metric in metrics else "–"
             for column in table.columns
         ]
         if any(cell != "–" for cell in cells):
@@ -234,11 +234,11 @@ def comparison(table: PublishedTable, record: Mapping[str, Any]) -> Table | None
     return Table(headings, (*ours, *rows))
 
 
-def published_groups(names: tuple[str, ...], figure: str) -> Iterator[Block]:
-    """Groups of published cards for a figure; what cannot be is told, not shown."""
+def published_groups(names: tuple[str, ...], metric: str) -> Iterator[Block]:
+    """Groups of published cards for a metric; what cannot be is told, not shown."""
     for name in names:
         card = load_groups(name)
-        if card.figure != figure:
+        if card.metric != metric:
             continue
         rows: list[tuple[str, ...]] = []
         refused: list[str] = []
@@ -258,17 +258,17 @@ def published_groups(names: tuple[str, ...], figure: str) -> Iterator[Block]:
         yield Text(f"Source: {card.source}. On images that were never published: they do not rank against ours.")
 
 
-def cards_of(figure: str) -> tuple[str, ...]:
-    """Published cards with that figure."""
-    return tuple(name for name in list_published() if name.startswith("card-") and load_groups(name).figure == figure)
+def cards_of(metric: str) -> tuple[str, ...]:
+    """Published cards with that metric."""
+    return tuple(name for name in list_published() if name.startswith("card-") and load_groups(name).metric == metric)
 
 
-def _in_unit(figure: Mapping[str, Any], unit: str) -> float | None:
-    """A figure in a published table's unit: shares and per cent differ by 100."""
-    value = figure["value"]
-    if value is None or figure["unit"] == unit:
+def _in_unit(metric: Mapping[str, Any], unit: str) -> float | None:
+    """A metric in a published table's unit: shares and per cent differ by 100."""
+    value = metric["value"]
+    if value is None or metric["unit"] == unit:
         return value
-    return value / 100 if figure["unit"] == "%" else value * 100
+    return value / 100 if metric["unit"] == "%" else value * 100
 
 
 def _sets(record: Mapping[str, Any]) -> str:

@@ -1,13 +1,12 @@
-"""What eval.json holds: figures of each mode with what they are of; and reading it back.
+"""What eval.json holds: metrics of each mode with what they are of; and reading it back.
 
-What was judged so far, one line per sample: a run that was stopped goes on from it, and never twice.
+What was evaluated so far, one line per sample: a run that was stopped goes on from it, and never twice.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import math
 import platform
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from sonjit.errors import InputError, JobError
-from sonjit.evaluation.predictions import Judged
+from sonjit.evaluation.predictions import EvaluatedItem
 from sonjit.evaluation.published import ImpossibleTableError
 
 if TYPE_CHECKING:
@@ -23,15 +22,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from sonjit.datasets import Sample
-    from sonjit.evaluation.evaluators import Judge
-    from sonjit.evaluation.metrics import Summary
-    from sonjit.evaluation.predictions import Mode
 
 _LIBRARIES = ("numpy", "openvino", "opencv-python-headless", "torch", "faster-coco-eval")
-_FEWEST_SUBJECTS = 5
-"""From so many on, intervals draw whole subjects: images of one person are alike."""
-
-_MOST_CLUSTERS = 4096
 
 
 def load_evaluation(path: Path) -> dict[str, Any]:
@@ -46,7 +38,7 @@ def load_evaluation(path: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: cannot be read as an evaluation ({error})") from None
     if not isinstance(record, dict) or not {"protocol", "model", "runs", "data"} <= record.keys():
-        raise InputError(f"{path}: is no eval.json of sonjit eval")
+        raise InputError(f"{path}: is not an eval.json of sonjit eval")
     try:
         for run in record["runs"]:
             _check(path, record, run)
@@ -55,61 +47,13 @@ def load_evaluation(path: Path) -> dict[str, Any]:
     return record
 
 
-def main_figure(run: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """The figure that stands for a run; None where the run has it not."""
-    return next((one for one in run["figures"] if one["name"] == run["main"]), None)
-
-
-def run_record(judge: Judge, mode: Mode, lines: Sequence[Line]) -> dict[str, Any]:
-    """Figures of one mode, and one row per thing that was judged."""
-    pairs = [(line, one) for line in lines for one in line.judged]
-    clusters, drawn = clusters_of([(line.dataset, line.id, line.subject) for line, _ in pairs])
-    summary: Summary = judge.summary([one for _, one in pairs], clusters)
-    return {
-        "mode": mode,
-        "main": judge.main,
-        "samples": len(lines),
-        "judged": len(pairs),
-        "left_out": [f"{line.id}: {line.problem}" for line in lines if line.problem],
-        "intervals_draw": drawn,
-        **summary.to_dict(),
-        "units": _units(pairs, summary.values),
-    }
-
-
-def _units(pairs: Sequence[tuple[Line, Judged]], values: Sequence[float]) -> dict[str, list[Any]]:
-    return {
-        "place": [line.place for line, _ in pairs],
-        "dataset": [line.dataset for line, _ in pairs],
-        "sample": [line.id for line, _ in pairs],
-        "instance": [one.instance for _, one in pairs],
-        "subject": [line.subject for line, _ in pairs],
-        "side": [one.side for _, one in pairs],
-        "group": [dict(one.group) for _, one in pairs],
-        "value": [value if math.isfinite(value) else math.nan for value in values],
-        "found": [not math.isinf(value) for value in values],
-    }
-
-
-def clusters_of(keys: Sequence[tuple[str, str, str | None]]) -> tuple[list[int], str]:
-    """What intervals draw as one, and its name: subjects where enough are known, else images.
-
-    Of very many, some go together at random places: that changes an interval's width by a hundredth, not by more.
-
-    Args:
-        keys: data set, sample and subject of each thing that was judged.
-    """
-    subjects = {subject for *_, subject in keys}
-    by_subject = None not in subjects and len(subjects) >= _FEWEST_SUBJECTS
-    numbers: dict[tuple[str, str | None], int] = {}
-    labels = [(dataset, subject if by_subject else sample) for dataset, sample, subject in keys]
-    for label in labels:
-        numbers.setdefault(label, len(numbers) % _MOST_CLUSTERS)
-    return [numbers[label] for label in labels], "subjects" if by_subject else "images"
+def main_metric(run: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The metric that stands for a run; None where the run has it not."""
+    return next((one for one in run["metrics"] if one["name"] == run["main"]), None)
 
 
 def library_versions() -> dict[str, str]:
-    """Of Python and what figures depend on."""
+    """Of Python and what metrics depend on."""
     known = {"python": platform.python_version()}
     for name in _LIBRARIES:
         try:
@@ -120,9 +64,9 @@ def library_versions() -> dict[str, str]:
 
 
 def _check(path: Path, record: Mapping[str, Any], run: Mapping[str, Any]) -> None:
-    """Refuse figures that contradict themselves."""
-    main = main_figure(run)
-    for one in run["figures"]:
+    """Refuse metrics that contradict themselves."""
+    main = main_metric(run)
+    for one in run["metrics"]:
         ends = one["low"], one["high"]
         if None not in (*ends, one["value"]) and ends[0] > ends[1]:
             raise ImpossibleTableError(f"{path}: {one['name']}: its interval {ends[0]:g} to {ends[1]:g} is upside down")
@@ -139,7 +83,7 @@ def _check(path: Path, record: Mapping[str, Any], run: Mapping[str, Any]) -> Non
 
 
 @dataclass(frozen=True)
-class Line:
+class JournalLine:
     """One sample and what came of it.
 
     Attributes:
@@ -148,8 +92,8 @@ class Line:
         id: its name there.
         subject: whose hands; None where unknown.
         sha256: of its labels and image.
-        judged: one per instance, or one for the image.
-        problem: why it was left out; None where it was judged.
+        evaluated: one per instance, or one for the image.
+        problem: why it was left out; None where it was evaluated.
     """
 
     place: int
@@ -157,19 +101,19 @@ class Line:
     id: str
     subject: str | None
     sha256: str
-    judged: tuple[Judged, ...]
+    evaluated: tuple[EvaluatedItem, ...]
     problem: str | None = None
 
     def to_json(self) -> str:
         """One line."""
-        data = self.__dict__ | {"judged": [one.to_dict() for one in self.judged]}
+        data = self.__dict__ | {"evaluated": [one.to_dict() for one in self.evaluated]}
         return json.dumps(data, allow_nan=False, separators=(",", ":"))
 
     @classmethod
     def from_json(cls, line: str) -> Self:
         """What `to_json` wrote."""
         data = json.loads(line)
-        return cls(**data | {"judged": tuple(Judged.from_dict(one) for one in data["judged"])})
+        return cls(**data | {"evaluated": tuple(EvaluatedItem.from_dict(one) for one in data["evaluated"])})
 
 
 class Journal:
@@ -204,7 +148,7 @@ class Journal:
         for line in (json.dumps(self._about), *(one.to_json() for one in self.lines)):
             self._put(line)
 
-    def add(self, line: Line) -> None:
+    def add(self, line: JournalLine) -> None:
         """One more sample; it is on the disk when this returns."""
         self.lines.append(line)
         self._put(line.to_json())
@@ -244,13 +188,13 @@ def hash_of(sample: Sample) -> str:
     return digest.hexdigest()
 
 
-def hash_of_lines(lines: Sequence[Line]) -> str:
+def hash_of_lines(lines: Sequence[JournalLine]) -> str:
     """Hash of all data that a run has seen, in its order."""
     return hashlib.sha256("".join(line.sha256 for line in lines).encode()).hexdigest()
 
 
-def _read(path: Path, about: Mapping[str, Any]) -> list[Line]:
-    """Lines of an earlier run; what was cut off in the middle of a line is judged again."""
+def _read(path: Path, about: Mapping[str, Any]) -> list[JournalLine]:
+    """Lines of an earlier run; what was cut off in the middle of a line is evaluated again."""
     try:
         text = path.read_text("utf-8")
     except (OSError, ValueError) as error:
@@ -259,14 +203,14 @@ def _read(path: Path, about: Mapping[str, Any]) -> list[Line]:
     try:
         before = json.loads(first)
     except ValueError:
-        raise InputError(f"{path} is no journal of sonjit eval; begin anew without --resume") from None
+        raise InputError(f"{path} is not a journal of sonjit eval; begin anew without --resume") from None
     if before != json.loads(json.dumps(about)):
         differs = [key for key in about if before.get(key) != json.loads(json.dumps(about[key]))]
         raise InputError(f"{path} is of a run with another {', '.join(differs)}; begin anew without --resume")
-    lines: list[Line] = []
+    lines: list[JournalLine] = []
     for line in rest[:-1]:
         try:
-            lines.append(Line.from_json(line))
+            lines.append(JournalLine.from_json(line))
         except (ValueError, KeyError, TypeError):
             break
     return lines

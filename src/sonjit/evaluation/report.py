@@ -1,4 +1,4 @@
-"""The report of an evaluation: its figures beside the published ones, curves, parts, worst cases.
+"""The report of an evaluation: its metrics beside the published ones, curves, parts, worst cases.
 
 Images of the worst cases: the truth and what was predicted, cut out around the instance.
 """
@@ -41,19 +41,19 @@ if TYPE_CHECKING:
     from sonjit.datasets import Sample
     from sonjit.documents.document import Block
     from sonjit.evaluation.protocols import ProtocolData
-    from sonjit.evaluation.records import Line
-    from sonjit.evaluation.run import Outcome
+    from sonjit.evaluation.records import JournalLine
+    from sonjit.evaluation.run import Evaluation
     from sonjit.media.drawing.strokes import Colour
 
 _PARTS = {"joint": "By keypoint", "part": "By part", "hidden": "By how much is hidden"}
 
 
-def save_report(outcome: Outcome, out: Path) -> None:
+def save_report(outcome: Evaluation, out: Path) -> None:
     """Write eval.json, report.md, report.html and the images of the worst cases into a folder that is there."""
     record = outcome.record
     images: dict[str, bytes] = {}
     for run in record["runs"]:
-        main = next((one for one in run["figures"] if one["name"] == run["main"]), None)
+        main = next((one for one in run["metrics"] if one["name"] == run["main"]), None)
         rows = worst_of(run, higher_is_better=main is not None and main["better"] == "higher")
         names = [f"worst-{_slug(run['mode'])}-{place:02}.jpg" for place in range(1, len(rows) + 1)]
         run["worst"] = [{"row": row, "file": name} for row, name in zip(rows, names, strict=True)]
@@ -77,7 +77,7 @@ def report_blocks(record: Mapping[str, Any]) -> tuple[str, list[Block]]:
     return f"{model} by {protocol['title']}", list(_blocks(record))
 
 
-def figure_cells(one: Mapping[str, Any]) -> tuple[str, str, str, str]:
+def metric_cells(one: Mapping[str, Any]) -> tuple[str, str, str, str]:
     """Value with unit, interval, how many it is of, how many were not predicted."""
     digits = 4 if one["unit"] == "" else 2
     interval = "–" if one["low"] is None else f"{number(one['low'], digits)} to {number(one['high'], digits)}"
@@ -87,17 +87,17 @@ def figure_cells(one: Mapping[str, Any]) -> tuple[str, str, str, str]:
 def _blocks(record: Mapping[str, Any]) -> Iterator[Block]:
     protocol = record["protocol"]
     if not record["complete"]:
-        yield Text("This run was stopped: the figures are of what was judged until then. Go on with --resume.")
+        yield Text("This run was stopped: the metrics are of what was evaluated until then. Go on with --resume.")
     yield Text(f"Protocol {protocol['name']}: {protocol['source']}.")
-    yield Heading("Figures")
+    yield Heading("Metrics")
     for run in record["runs"]:
-        yield Heading(f"{_mode_title(run['mode'])}: {run['judged']} judged in {run['samples']} images", 3)
-        rows = tuple((one["title"], *figure_cells(one)) for one in run["figures"])
-        yield Table(("figure", "value", "95 % interval", "of", "not found"), rows)
-        if unjudged := sum(
+        yield Heading(f"{_mode_title(run['mode'])}: {run['evaluated']} evaluated in {run['samples']} images", 3)
+        rows = tuple((one["title"], *metric_cells(one)) for one in run["metrics"])
+        yield Table(("metric", "value", "95 % interval", "of", "not found"), rows)
+        if not_evaluated := sum(
             found and value is None for found, value in zip(run["units"]["found"], run["units"]["value"], strict=True)
         ):
-            yield Text(f"{unjudged} of them have labels too incomplete for {run['main']}, and do not count in it.")
+            yield Text(f"{not_evaluated} of them have labels too incomplete for {run['main']}, and do not count in it.")
         yield Text(
             f"Means are of what was found. Intervals: bootstrap over {run['intervals_draw']}, 1000 draws, seed 0."
         )
@@ -128,7 +128,7 @@ def _curves(record: Mapping[str, Any]) -> Iterator[Block]:
 
 
 def _parts(run: Mapping[str, Any]) -> Iterator[Block]:
-    unit = next((one["unit"] for one in run["figures"] if one["name"] == run["main"]), "")
+    unit = next((one["unit"] for one in run["metrics"] if one["name"] == run["main"]), "")
     for key, rows in run["parts"].items():
         title = f"{_PARTS[key]}, {run['main']}, {run['mode']}"
         yield Heading(title)
@@ -178,7 +178,7 @@ def _mode_title(mode: str) -> str:
     return {
         "tracking": "Tracking, the crop from the result before",
         "reacquisition": "Reacquisition, a search over the whole image",
-        "true boxes": "In crops around the true boxes",
+        "ground-truth boxes": "In crops around the ground-truth boxes",
         "predictions": "Predictions from a file",
     }[mode]
 
@@ -196,7 +196,7 @@ _MISSED = 4
 _SIDE_PX = 360
 _MARGIN = 0.4
 _TRUTH: Colour = (64, 200, 96)
-_GUESS: Colour = (240, 80, 60)
+_PREDICTION: Colour = (240, 80, 60)
 
 
 def worst_of(run: dict[str, Any], *, higher_is_better: bool) -> list[int]:
@@ -208,9 +208,9 @@ def worst_of(run: dict[str, Any], *, higher_is_better: bool) -> list[int]:
     return [row for _, row in known[:MOST]] + missed[:_MISSED]
 
 
-def draw_worst(data: ProtocolData, lines: Sequence[Line], rows: Sequence[int]) -> list[bytes]:
+def draw_worst(data: ProtocolData, lines: Sequence[JournalLine], rows: Sequence[int]) -> list[bytes]:
     """A JPEG per row: labels in green, what was predicted in red."""
-    pairs = [(line, one) for line in lines for one in line.judged]
+    pairs = [(line, one) for line in lines for one in line.evaluated]
     images: list[bytes] = []
     for row in rows:
         line, one = pairs[row]
@@ -219,10 +219,10 @@ def draw_worst(data: ProtocolData, lines: Sequence[Line], rows: Sequence[int]) -
     return images
 
 
-def _drawn(sample: Sample, number: int, guess: NDArray[np.float64] | None) -> NDArray[np.uint8]:
+def _drawn(sample: Sample, number: int, prediction: NDArray[np.float64] | None) -> NDArray[np.uint8]:
     shown = sample.instances if number < 0 else (sample.instances[number],)
     labels = [(one, known_points(one.keypoints_px, one.valid_px)) for one in shown]
-    clouds = [points for _, points in labels if points is not None] + ([] if guess is None else [guess])
+    clouds = [points for _, points in labels if points is not None] + ([] if prediction is None else [prediction])
     boxes = [np.reshape(one.box, (2, 2)) for one in shown if one.box is not None]
     around = np.concatenate([*clouds, *boxes]) if clouds or boxes else np.array([[0, 0], [sample.width, sample.height]])
     around = around[np.isfinite(around).all(1)]
@@ -233,8 +233,8 @@ def _drawn(sample: Sample, number: int, guess: NDArray[np.float64] | None) -> ND
             continue
         bones = load_skeleton(one.skeleton).connections if one.skeleton else ()
         _lines(image, (points - offset) * scale, bones, _TRUTH)
-        if guess is not None and first + len(points) <= len(guess):
-            _lines(image, (guess[first : first + len(points)] - offset) * scale, bones, _GUESS)
+        if prediction is not None and first + len(points) <= len(prediction):
+            _lines(image, (prediction[first : first + len(points)] - offset) * scale, bones, _PREDICTION)
         first += len(points)
     return image
 

@@ -1,30 +1,42 @@
-"""One evaluation: samples through a model, judged by a protocol, to one record of everything."""
+"""One evaluation: samples through a model, evaluated by a protocol, to one record of everything."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from sonjit._version import __version__
 from sonjit.benchmark.cases import describe_machine
 from sonjit.errors import InputError, SonjitError
-from sonjit.evaluation.evaluators import judge_of
+from sonjit.evaluation.images import InstanceEvaluator, LocalizationEvaluator
+from sonjit.evaluation.joints import JointEvaluator, TwoHandEvaluator
+from sonjit.evaluation.landmarks import LandmarkEvaluator
 from sonjit.evaluation.models import describe_model, open_model
 from sonjit.evaluation.protocols import ProtocolData, load_protocol
-from sonjit.evaluation.records import Journal, Line, hash_of, hash_of_lines, library_versions, run_record
+from sonjit.evaluation.records import Journal, JournalLine, hash_of, hash_of_lines, library_versions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from sonjit.datasets import Sample
-    from sonjit.evaluation.evaluators import Judge
+    from sonjit.evaluation.metrics import MetricSummary
     from sonjit.evaluation.models import Model, ModelChoice
-    from sonjit.evaluation.predictions import Mode
+    from sonjit.evaluation.predictions import EvaluatedItem, Mode
+    from sonjit.evaluation.protocols import Protocol
+
+
+Evaluator = LandmarkEvaluator | JointEvaluator | TwoHandEvaluator | LocalizationEvaluator | InstanceEvaluator
+
+_FEWEST_SUBJECTS = 5
+"""From so many on, intervals draw whole subjects: images of one person are alike."""
+
+_MOST_CLUSTERS = 4096
 
 
 @dataclass(frozen=True)
-class Request:
+class EvaluationRequest:
     """What to evaluate.
 
     Attributes:
@@ -36,7 +48,7 @@ class Request:
         modes: of the model's; all of them by default.
         limit: only so many samples of each set.
         skip_bad: leave bad samples out and list them.
-        resume: go on from what an earlier run has judged.
+        resume: go on from what an earlier run has evaluated.
         command: as it was typed, for the record.
     """
 
@@ -53,30 +65,30 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Evaluation:
     """What came of it.
 
     Attributes:
-        record: what stands in eval.json; NaN where there is no number.
+        record: what stands in eval.json; NaN where there is not a number.
         data: the samples, to draw the worst of them.
-        lines: what was judged, by mode.
+        lines: what was evaluated, by mode.
         stopped: Ctrl-C came before the end.
     """
 
     record: dict[str, Any]
     data: ProtocolData
-    lines: dict[Mode, list[Line]]
+    lines: dict[Mode, list[JournalLine]]
     stopped: bool
 
 
 def evaluate(
-    request: Request,
+    request: EvaluationRequest,
     out: Path,
     *,
     expect: Callable[[int], None] = lambda count: None,
     advance: Callable[[], None] = lambda: None,
-) -> Outcome:
-    """Judge a model by a protocol.
+) -> Evaluation:
+    """Evaluate a model by a protocol.
 
     Args:
         request: what.
@@ -101,15 +113,15 @@ def evaluate(
     modes = _modes(model, request.modes)
     about = {"protocol": asdict(protocol), "data": data.describe(), "samples": len(data), "model": described}
     expect(len(data) * len(modes))
-    judge = judge_of(protocol, request.model)
-    lines: dict[Mode, list[Line]] = {}
+    evaluator = evaluator_of(protocol, request.model)
+    lines: dict[Mode, list[JournalLine]] = {}
     stopped = False
     try:
         for mode in modes:
-            path = out / f"judged-{mode.replace(' ', '-')}.jsonl"
+            path = out / f"evaluated-{mode.replace(' ', '-')}.jsonl"
             with Journal(path, about | {"mode": mode}, resume=request.resume) as journal:
                 lines[mode] = journal.lines
-                _judge_all(journal, data, model, judge, mode, skip_bad=request.skip_bad, advance=advance)
+                _evaluate_all(journal, data, model, evaluator, mode, skip_bad=request.skip_bad, advance=advance)
         model.close()
     except KeyboardInterrupt:
         stopped = True
@@ -121,9 +133,9 @@ def evaluate(
         "machine": describe_machine(),
         "versions": library_versions(),
         "skipped": data.skipped,
-        "runs": [run_record(judge, mode, judged) for mode, judged in lines.items()],
+        "runs": [run_record(evaluator, mode, evaluated) for mode, evaluated in lines.items()],
     }
-    return Outcome(record, data, lines, stopped)
+    return Evaluation(record, data, lines, stopped)
 
 
 def _modes(model: Model, wanted: Sequence[Mode] | None) -> tuple[Mode, ...]:
@@ -133,17 +145,17 @@ def _modes(model: Model, wanted: Sequence[Mode] | None) -> tuple[Mode, ...]:
     return modes
 
 
-def _judge_all(
+def _evaluate_all(
     journal: Journal,
     data: ProtocolData,
     model: Model,
-    judge: Judge,
+    evaluator: Evaluator,
     mode: Mode,
     *,
     skip_bad: bool,
     advance: Callable[[], None],
 ) -> None:
-    """Judge what the journal does not hold yet."""
+    """Evaluate what the journal does not hold yet."""
     model.begin(mode)
     order = data.by_recording() if mode == "tracking" else list(range(len(data)))
     done = len(journal.lines)
@@ -152,23 +164,86 @@ def _judge_all(
         and 0 < done < len(order)
         and _recording(data[order[done]]) == _recording(data[order[done - 1]]) is not None
     ):
-        done -= 1  # a recording is tracked from its start, so that a run that was stopped comes to the same figures
+        done -= 1  # a recording is tracked from its start, so that a run that was stopped comes to the same metrics
     journal.keep(done)
     for _ in range(done):
         advance()
     for place in order[done:]:
         try:
             sample = data[place]
-            guesses = model.find(sample, sample.rgb(), mode)
-            judged = tuple(judge.judge(sample, guesses))
-            line = Line(place, sample.dataset, sample.id, sample.subject, hash_of(sample), judged)
+            predictions = model.find(sample, sample.rgb(), mode)
+            evaluated = tuple(evaluator.evaluate(sample, predictions))
+            line = JournalLine(place, sample.dataset, sample.id, sample.subject, hash_of(sample), evaluated)
         except SonjitError as error:
             if not skip_bad:
                 raise
-            line = Line(place, "", f"#{place}", None, "", (), str(error))
+            line = JournalLine(place, "", f"#{place}", None, "", (), str(error))
         journal.add(line)
         advance()
 
 
 def _recording(sample: Sample) -> tuple[str, str, str | None] | None:
     return None if sample.sequence is None else (sample.dataset, sample.sequence, sample.view)
+
+
+def evaluator_of(protocol: Protocol, choice: ModelChoice) -> Evaluator:
+    """What evaluates by a protocol."""
+    match protocol.task:
+        case "landmarks_2d":
+            return LandmarkEvaluator(protocol, choice.kind)
+        case "joints_3d":
+            return JointEvaluator(protocol)
+        case "two_hands":
+            return TwoHandEvaluator(protocol)
+        case "localization":
+            return LocalizationEvaluator(protocol)
+        case "instances":
+            return InstanceEvaluator(protocol)
+
+
+def run_record(evaluator: Evaluator, mode: Mode, lines: Sequence[JournalLine]) -> dict[str, Any]:
+    """Metrics of one mode, and one row per thing that was evaluated."""
+    pairs = [(line, one) for line in lines for one in line.evaluated]
+    clusters, drawn = clusters_of([(line.dataset, line.id, line.subject) for line, _ in pairs])
+    summary: MetricSummary = evaluator.summary([one for _, one in pairs], clusters)
+    return {
+        "mode": mode,
+        "main": evaluator.main,
+        "samples": len(lines),
+        "evaluated": len(pairs),
+        "left_out": [f"{line.id}: {line.problem}" for line in lines if line.problem],
+        "intervals_draw": drawn,
+        **summary.to_dict(),
+        "units": _units(pairs, summary.values),
+    }
+
+
+def _units(pairs: Sequence[tuple[JournalLine, EvaluatedItem]], values: Sequence[float]) -> dict[str, list[Any]]:
+    return {
+        "place": [line.place for line, _ in pairs],
+        "dataset": [line.dataset for line, _ in pairs],
+        "sample": [line.id for line, _ in pairs],
+        "instance": [one.instance for _, one in pairs],
+        "subject": [line.subject for line, _ in pairs],
+        "side": [one.side for _, one in pairs],
+        "group": [dict(one.group) for _, one in pairs],
+        "value": [value if math.isfinite(value) else math.nan for value in values],
+        "found": [not math.isinf(value) for value in values],
+    }
+
+
+def clusters_of(keys: Sequence[tuple[str, str, str | None]]) -> tuple[list[int], str]:
+    """What intervals draw as one, and its name: subjects where enough are known, else images.
+
+    Of very many, some go together at random places: that changes an interval's width by a hundredth, not by more.
+
+    Args:
+        keys: data set, sample and subject of each thing that was evaluated.
+    """
+    subjects = {subject for *_, subject in keys}
+    by_subject = None not in subjects and len(subjects) >= _FEWEST_SUBJECTS
+    numbers: dict[tuple[str, str | None], int] = {}
+    labels = [(dataset, subject if by_subject else sample) for dataset, sample, subject in keys]
+    for label in labels:
+        numbers.setdefault(label, len(numbers) % _MOST_CLUSTERS)
+    return [numbers[label] for label in labels], "subjects" if by_subject else "images"

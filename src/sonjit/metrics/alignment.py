@@ -56,8 +56,8 @@ def bone_aligned(
 def scale_translation_aligned(predicted: ArrayLike, truth: ArrayLike, valid: ArrayLike | None = None) -> Points:
     """Points (N, K, D) after the scale and translation of least squared error over the valid ones of each sample."""
     points = checked_points(predicted, truth, valid)
-    guess, true, weights, middle = _centred(points)
-    spread, shared = np.square(guess).sum((1, 2)), (guess * true).sum((1, 2))
+    prediction, true, weights, middle = _centred(points)
+    spread, shared = np.square(prediction).sum((1, 2)), (prediction * true).sum((1, 2))
     scale = _scale(shared, spread, points)
     return Points(_moved(points, weights, scale) + middle, points.truth, points.valid)
 
@@ -78,13 +78,13 @@ def similarity_aligned(
     Source: Umeyama 1991, Least-squares estimation of transformation parameters between two point patterns.
     """
     points = checked_points(predicted, truth, valid)
-    guess, true, weights, middle = _centred(points)
-    left, sizes, right = np.linalg.svd(guess.swapaxes(1, 2) @ true)  # (N, D, D), (N, D), (N, D, D)
+    prediction, true, weights, middle = _centred(points)
+    left, sizes, right = np.linalg.svd(prediction.swapaxes(1, 2) @ true)  # (N, D, D), (N, D), (N, D, D)
     if not mirror:
         turned = np.linalg.det(left @ right) < 0
         left[turned, :, -1] *= -1
         sizes[turned, -1] *= -1
-    scale = _scale(sizes.sum(-1), np.square(guess).sum((1, 2)), points)
+    scale = _scale(sizes.sum(-1), np.square(prediction).sum((1, 2)), points)
     return Points(_moved(points, weights, scale) @ (left @ right) + middle, points.truth, points.valid)
 
 
@@ -111,12 +111,12 @@ def _centred(
         raise InputError(f"points {points.truth.shape}: give (N, K, D)")
     weights = _weights(points)
     whole = ~np.asarray((np.isnan(points.predicted).any(-1) & points.valid).any(1))[:, None, None]  # (N, 1, 1)
-    guess = np.where(points.valid[..., None] & whole, points.predicted, 0.0)
+    prediction = np.where(points.valid[..., None] & whole, points.predicted, 0.0)
     true = np.where(points.valid[..., None], points.truth, 0.0)
     true_middle = (true * weights).sum(1, keepdims=True)
-    guess = np.where(points.valid[..., None], guess - (guess * weights).sum(1, keepdims=True), 0.0)
+    prediction = np.where(points.valid[..., None], prediction - (prediction * weights).sum(1, keepdims=True), 0.0)
     true = np.where(points.valid[..., None], true - true_middle, 0.0)
-    return guess, true, weights, np.where(whole, true_middle, np.nan)
+    return prediction, true, weights, np.where(whole, true_middle, np.nan)
 
 
 def _scale(shared: NDArray[np.float64], spread: NDArray[np.float64], points: Points) -> NDArray[np.float64]:

@@ -138,7 +138,7 @@ class GroupReport:
         groups: labels, sorted.
         means: of each; NaN for a group without a value, which nothing below counts.
         counts: samples with a value of each.
-        left_out: samples without a value of each: not judged, or not predicted.
+        left_out: samples without a value of each: not evaluated, or not predicted.
         average: mean of the groups' means, each the same weight.
         stdev_population: of the groups' means, divided by their number.
         stdev_sample: divided by one less; NaN with one group.

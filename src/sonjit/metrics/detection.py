@@ -76,7 +76,7 @@ def object_keypoint_similarity(
     Args:
         predicted: (K, 2) pixels.
         truth: (K, 2) pixels.
-        labelled: (K,) above 0 where a keypoint is annotated; without any, it is judged how far the prediction lies
+        labelled: (K,) above 0 where a keypoint is annotated; without any, it is measured how far the prediction lies
             outside of twice the box.
         area: of the object in square pixels.
         box: of the truth: x_min, y_min, x_max, y_max in pixels.
@@ -84,14 +84,20 @@ def object_keypoint_similarity(
 
     Source: https://cocodataset.org/#keypoints-eval and the reference implementation.
     """
-    guess, true, there = numbers("predicted", predicted), numbers("truth", truth), numbers("labelled", labelled) > 0
-    if not guess.shape == true.shape == (len(sigmas), 2) or there.shape != (len(sigmas),):
-        raise InputError(f"keypoints {guess.shape}, {true.shape}, {there.shape}: give {len(sigmas)}, one per sigma")
-    apart = guess - true
+    prediction, true, there = (
+        numbers("predicted", predicted),
+        numbers("truth", truth),
+        numbers("labelled", labelled) > 0,
+    )
+    if not prediction.shape == true.shape == (len(sigmas), 2) or there.shape != (len(sigmas),):
+        raise InputError(
+            f"keypoints {prediction.shape}, {true.shape}, {there.shape}: give {len(sigmas)}, one per sigma"
+        )
+    apart = prediction - true
     if not there.any():
         corners = np.array(box, np.float64).reshape(2, 2)
         size = corners[1] - corners[0]
-        apart = np.maximum(0, corners[0] - size - guess) + np.maximum(0, guess - corners[1] - size)
+        apart = np.maximum(0, corners[0] - size - prediction) + np.maximum(0, prediction - corners[1] - size)
         there = np.ones(len(sigmas), np.bool_)
     spread = 2 * np.square(2 * np.array(sigmas)) * (area + np.spacing(1.0))
     similar = np.exp(-np.square(apart).sum(1) / spread)
@@ -113,7 +119,7 @@ def coco_precision(
         results: as in COCO's results format; none is fine.
         kind: what is compared.
         sigmas: of keypoints; COCO's 17 by default.
-        image_ids: of the images to judge; all by default.
+        image_ids: of the images to evaluate; all by default.
 
     Raises:
         MissingExtraError: faster-coco-eval is not installed.
@@ -133,13 +139,13 @@ def coco_precision(
             gold = COCO(data)
             # An empty list of results cannot be loaded; a data set without annotations says the same.
             found = gold.loadRes([dict(one) for one in results]) if results else COCO({**data, "annotations": []})
-            judged = COCOeval_faster(gold, found, kind, kpt_oks_sigmas=list(sigmas or COCO_SIGMAS))
-            judged.run()
+            evaluated = COCOeval_faster(gold, found, kind, kpt_oks_sigmas=list(sigmas or COCO_SIGMAS))
+            evaluated.run()
         except (KeyError, ValueError, TypeError, AssertionError) as error:
             raise InputError(f"COCO's evaluation of {kind} cannot read this: {error!r}") from None
-    by_category = judged.eval["precision"][0, :, :, 0, -1]  # (R, C) at 0.5, all sizes, most detections
+    by_category = evaluated.eval["precision"][0, :, :, 0, -1]  # (R, C) at 0.5, all sizes, most detections
     return CocoPrecision(
-        {name: _or_nan(value) for name, value in zip(names, judged.stats, strict=False)},
+        {name: _or_nan(value) for name, value in zip(names, evaluated.stats, strict=False)},
         {one: _mean(by_category[:, column]) for column, one in enumerate(categories)},
     )
 

@@ -168,7 +168,7 @@ def pck_auc(
 ) -> float:
     """Area under the curve of PCK over its thresholds from low to high, as a share of the whole: 0..1.
 
-    Servers take 0 to 50 mm; STB and RHD are habitually judged from 20 to 50 mm.
+    Servers take 0 to 50 mm; STB and RHD are habitually evaluated from 20 to 50 mm.
 
     Args:
         errors: (..., K).

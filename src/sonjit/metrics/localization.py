@@ -93,7 +93,7 @@ def classification_error(scores: NDArray[np.floating], labels: Sequence[int], to
     Args:
         scores: (N, C).
         labels: N classes.
-        top: 1 or 5 in the literature; with no more classes than that the error is 0. A score that is NaN is no guess.
+        top: 1 or 5 in the literature; with no more classes than that the error is 0. NaN is not a prediction.
 
     Returns:
         The share; NaN without images.
@@ -107,21 +107,21 @@ def classification_error(scores: NDArray[np.floating], labels: Sequence[int], to
     if not len(scores):
         return float("nan")
     best = np.argsort(-scores, axis=1, kind="stable")[:, :top]  # (N, top); NaN comes last
-    guessed = ~np.isnan(np.take_along_axis(scores, best, 1))
-    return 1 - float((guessed & (best == np.asarray(labels)[:, None])).any(axis=1).mean())
+    predicted = ~np.isnan(np.take_along_axis(scores, best, 1))
+    return 1 - float((predicted & (best == np.asarray(labels)[:, None])).any(axis=1).mean())
 
 
 def localization_error(
-    guesses: Sequence[Sequence[tuple[int, Box | None]]],
+    predictions: Sequence[Sequence[tuple[int, Box | None]]],
     truth: Sequence[tuple[int, Sequence[Box]]],
     top: int = 1,
     *,
     overlap: float = 0.5,
 ) -> float:
-    """Share of images without a guess of the right class that overlaps a true box by at least one half, 0..1.
+    """Share of images without a prediction of the right class that overlaps a ground-truth box by a half or more, 0..1.
 
     Args:
-        guesses: per image (class, box), best first; only the first `top` count. No box is a guess, and wrong.
+        predictions: per image (class, box), best first; only the first `top` count. No box is a prediction, and wrong.
         truth: per image its class and the boxes of it.
         top: 1 or 5.
         overlap: intersection over union that is enough.
@@ -132,16 +132,16 @@ def localization_error(
     >>> localization_error([[(0, (0, 0, 4, 4)), (1, (0, 0, 2, 4))]], [(1, [(0, 0, 2, 3)])], top=5)
     0.0
     """
-    if len(guesses) != len(truth):
-        raise InputError(f"guesses of {len(guesses)} images for {len(truth)} of truth: give as many")
+    if len(predictions) != len(truth):
+        raise InputError(f"predictions of {len(predictions)} images for {len(truth)} of truth: give as many")
     if not truth:
         return float("nan")
     hits = [
         any(
             kind == label and box is not None and box_iou(box, true) >= overlap
-            for kind, box in guess[:top]
+            for kind, box in prediction[:top]
             for true in boxes
         )
-        for guess, (label, boxes) in zip(guesses, truth, strict=True)
+        for prediction, (label, boxes) in zip(predictions, truth, strict=True)
     ]
     return 1 - sum(hits) / len(hits)

@@ -58,11 +58,11 @@ def f_scores(predicted: ArrayLike, truth: ArrayLike, thresholds: tuple[float, ..
 
     Source: Knapitsch et al. 2017, Tanks and Temples; Zimmermann et al. 2019, FreiHAND.
     """
-    guess, true = (_vertices(name, array) for name, array in (("predicted", predicted), ("truth", truth)))
-    there = guess[np.isfinite(guess).all(1)]
+    prediction, true = (_vertices(name, array) for name, array in (("predicted", predicted), ("truth", truth)))
+    there = prediction[np.isfinite(prediction).all(1)]
     true = true[np.isfinite(true).all(1)]
-    to_truth, to_guess = nearest_distances(there, true), nearest_distances(true, there)
-    return [_f_score(to_truth < threshold, to_guess < threshold, len(guess)) for threshold in thresholds]
+    to_truth, to_predicted = nearest_distances(there, true), nearest_distances(true, there)
+    return [_f_score(to_truth < threshold, to_predicted < threshold, len(prediction)) for threshold in thresholds]
 
 
 def f_score(predicted: ArrayLike, truth: ArrayLike, threshold: float) -> FScore:
@@ -83,9 +83,9 @@ def _vertices(name: str, array: ArrayLike) -> NDArray[np.float64]:
     return points
 
 
-def _f_score(near_truth: NDArray[np.bool_], near_guess: NDArray[np.bool_], predicted: int) -> FScore:
-    if not near_guess.size:
+def _f_score(near_truth: NDArray[np.bool_], near_predicted: NDArray[np.bool_], predicted: int) -> FScore:
+    if not near_predicted.size:
         return FScore(float("nan"), float("nan"), float("nan"))
-    precision, recall = float(near_truth.sum() / max(1, predicted)), float(near_guess.mean())
+    precision, recall = float(near_truth.sum() / max(1, predicted)), float(near_predicted.mean())
     both = precision + recall
     return FScore(2 * precision * recall / both if both else 0.0, precision, recall)

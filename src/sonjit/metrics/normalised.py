@@ -1,6 +1,6 @@
 """2D errors in parts of something on the person: MediaPipe's model cards, and faces by the distance of the eyes.
 
-A sample whose size is 0 or unknown cannot be judged: its errors are NaN, and `left_out` counts it.
+A sample whose size is 0 or unknown cannot be evaluated: its errors are NaN, and `left_out` counts it.
 
 Sources: the model cards of MediaPipe's hands (MNAE), BlazePose (PDJ) and face mesh (IOD MAE); 300W (NME).
 """
@@ -50,11 +50,11 @@ def normalised_errors(
 
     NaN where truth or size is unknown or the size is 0; inf where nothing was predicted.
     """
-    guess, true, lengths = numbers("predicted", predicted), numbers("truth", truth), numbers("sizes", sizes)
+    prediction, true, lengths = numbers("predicted", predicted), numbers("truth", truth), numbers("sizes", sizes)
     if lengths.shape != true.shape[:1]:
         raise InputError(f"sizes {lengths.shape}: give one per sample, {true.shape[:1]}")
     usable = usable_sizes(lengths)
-    return joint_errors(guess[..., :2], true[..., :2], valid) / np.where(usable, lengths, np.nan)[:, None]
+    return joint_errors(prediction[..., :2], true[..., :2], valid) / np.where(usable, lengths, np.nan)[:, None]
 
 
 def usable_sizes(sizes: NDArray[np.floating]) -> NDArray[np.bool_]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 _FAR = 1e100
-"""A coordinate beyond is no measurement, and its square no number."""
+"""A coordinate beyond is not a measurement, and its square not a number."""
 
 
 class Points(NamedTuple):
@@ -42,16 +42,18 @@ def checked_points(predicted: ArrayLike, truth: ArrayLike, valid: ArrayLike | No
     Raises:
         InputError: shapes that do not fit one another.
     """
-    guess, true = numbers("predicted", predicted), numbers("truth", truth)
-    if guess.ndim < 2 or guess.shape != true.shape:
-        raise InputError(f"predicted {guess.shape} and truth {true.shape}: give two arrays of one shape (..., K, D)")
+    prediction, true = numbers("predicted", predicted), numbers("truth", truth)
+    if prediction.ndim < 2 or prediction.shape != true.shape:
+        raise InputError(
+            f"predicted {prediction.shape} and truth {true.shape}: give two arrays of one shape (..., K, D)"
+        )
     known = _measured(true)  # (..., K)
     if valid is not None:
         given = np.asarray(valid)
         if given.shape != known.shape:
             raise InputError(f"valid {given.shape}: give {known.shape}, one per point")
         known &= given.astype(np.bool_)
-    return Points(_only(_measured(guess), guess), _only(known, true), known)
+    return Points(_only(_measured(prediction), prediction), _only(known, true), known)
 
 
 def numbers(name: str, values: ArrayLike) -> NDArray[np.float64]:

@@ -33,7 +33,7 @@ class StreamedErrors(NamedTuple):
         per_joint: (K,) as `joint_means`.
         pck: (T,) at each threshold.
         auc: under them.
-        counted: keypoints that were judged, missing ones too.
+        counted: keypoints that were evaluated, missing ones too.
         missing: keypoints that were not predicted.
     """
 

@@ -1,4 +1,4 @@
-"""Two hands at once, as InterHand2.6M judges them: each relative to its own root, and one root from the other.
+"""Two hands at once, as InterHand2.6M evaluates them: each relative to its own root, and one root from the other.
 
 Joints are (N, 42, 3): 21 of the right hand, then 21 of the left one; `roots` says where each has its root, which is
 the last of its joints in InterHand2.6M's order.

@@ -116,7 +116,7 @@ def _unpacked(text: str) -> list[int]:
     for character in text:
         part = ord(character) - _FIRST
         if not 0 <= part < 2 * _MORE:
-            raise InputError(f"a mask's counts hold {character!r}, which is no part of packed run lengths")
+            raise InputError(f"a mask's counts hold {character!r}, which is not part of packed run lengths")
         value |= (part & 0x1F) << shift
         shift += _BITS
         if not part & _MORE:

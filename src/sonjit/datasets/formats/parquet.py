@@ -90,7 +90,7 @@ def is_dataset_parquet(path: Path) -> bool:
         with pa.parquet.ParquetFile(path) as file:
             return _MARK in (file.schema_arrow.metadata or {})
     except (OSError, pa.ArrowInvalid) as error:
-        raise InputError(f"{path} is no Parquet file or was cut off: {error}") from None
+        raise InputError(f"{path} is not a Parquet file or was cut off: {error}") from None
 
 
 def records_from_parquet(path: Path) -> Iterator[Json]:

@@ -144,7 +144,7 @@ class Shards(Dataset):
             with tarfile.open(path, "r:") as tar:
                 found = [(one.offset_data, one.size) for one in tar]
         except (OSError, tarfile.TarError) as error:
-            raise InputError(f"{path} is no tar file or was cut off: {error}; convert or copy it again") from None
+            raise InputError(f"{path} is not a tar file or was cut off: {error}; convert or copy it again") from None
         if len(found) != 2 * count:
             raise InputError(f"{path} holds {len(found)} files and must hold {2 * count}; convert or copy it again")
         return np.array(found, np.int64).reshape(count, 4)

@@ -187,7 +187,7 @@ def _sequence(folder: Path, root: Path) -> _Sequence:
 def _texts(meta: dict[Any, Any], name: str, named: str) -> list[str]:
     value = field(meta, name, named)
     if not isinstance(value, list):
-        raise InputError(f"{named}: {name} is no list: {str(value)[:60]}")
+        raise InputError(f"{named}: {name} is not a list: {str(value)[:60]}")
     return [str(one) for one in value]
 
 

@@ -69,7 +69,7 @@ class Fpha(Dataset):
         subject, action, repetition = file.parts[-4:-1]
         row = self._rows[index]
         if not np.isfinite(row).all():
-            raise InputError(f"{file}: frame {row[0]:.0f} holds something that is no number")
+            raise InputError(f"{file}: frame {row[0]:.0f} holds something that is not a number")
         frame = int(row[0])
         camera = CalibratedCamera(_COLOUR, _DEPTH_TO_COLOUR, _DEPTH_TO_COLOUR_MM * MM)
         joints = camera.from_world(row[1:].reshape(21, 3)[list(FPHA)] * MM)

@@ -149,7 +149,7 @@ class InterHand(Dataset):
         try:
             wanted = np.array(path.read_text("utf-8").split(), np.int64)
         except ValueError as error:
-            raise InputError(f"{path} holds something that is no id: {error}") from None
+            raise InputError(f"{path} holds something that is not an id: {error}") from None
         return np.flatnonzero(np.isin(self._index.annotation_ids, wanted)).astype(np.int32)
 
 

@@ -227,7 +227,7 @@ def _image(record: Any, names: Names, named: str) -> tuple[tuple[int, ...], str 
 def _whole(record: Any, name: str, named: str) -> int:  # noqa: ANN401  # JSON
     value = field_of(record, name, named)
     if not isinstance(value, int):
-        raise InputError(f"{named}.{name} is no whole number: {str(value)[:60]}")
+        raise InputError(f"{named}.{name} is not a whole number: {str(value)[:60]}")
     return value
 
 

@@ -1,4 +1,4 @@
-"""Properties that hold for every judge: the truth is perfect, the errors are the ones that were put in."""
+"""Properties that hold for every evaluator: the truth is perfect, the errors are the ones that were put in."""
 
 import json
 from dataclasses import replace
@@ -10,41 +10,40 @@ from hypothesis import strategies as st
 
 from sonjit.datasets import Instance, Sample
 from sonjit.errors import InputError
-from sonjit.evaluation.evaluators import judge_of
-from sonjit.evaluation.metrics import areas_under_pck, mean_figure
+from sonjit.evaluation.metrics import areas_under_pck, mean_metric
 from sonjit.evaluation.models import ModelChoice
-from sonjit.evaluation.predictions import Guess, Judged, matched
+from sonjit.evaluation.predictions import EvaluatedItem, Prediction, matched
 from sonjit.evaluation.protocols import list_protocols, load_protocol
-from sonjit.evaluation.records import clusters_of
+from sonjit.evaluation.run import clusters_of, evaluator_of
 from sonjit.metrics import mnae, pck_auc
 from sonjit.skeletons import load_skeleton
 
 HAND = [name for name in list_protocols() if load_protocol(name).task in ("joints_3d", "two_hands", "landmarks_2d")]
 
 
-def judge(name, model="hands-full"):
-    return judge_of(load_protocol(name), ModelChoice(model))
+def evaluate(name, model="hands-full"):
+    return evaluator_of(load_protocol(name), ModelChoice(model))
 
 
-def truth_as_guess(one, **changes):
+def truth_as_prediction(one, **changes):
     return replace(
-        Guess(side=one.side, keypoints_px=one.keypoints_px, keypoints_m=one.keypoints_m, placed=True), **changes
+        Prediction(side=one.side, keypoints_px=one.keypoints_px, keypoints_m=one.keypoints_m, placed=True), **changes
     )
 
 
-def figures(judged, own):
-    summary = own.summary(judged, list(range(len(judged))))
-    return {one.name: one for one in summary.figures}, summary
+def metrics(evaluated, own):
+    summary = own.summary(evaluated, list(range(len(evaluated))))
+    return {one.name: one for one in summary.metrics}, summary
 
 
 @pytest.mark.parametrize("name", HAND)
 def test_the_truth_is_perfect(name, hand_sample):
-    own = judge(name)
-    judged = []
+    own = evaluate(name)
+    evaluated = []
     for seed in range(6):
         sample = hand_sample(seed, ("Right", "Left") if seed % 2 else ("Right",))
-        judged += own.judge(sample, [truth_as_guess(one) for one in sample.instances])
-    found, summary = figures(judged, own)
+        evaluated += own.evaluate(sample, [truth_as_prediction(one) for one in sample.instances])
+    found, summary = metrics(evaluated, own)
     for one in found.values():
         best = {"lower": 0.0, "higher": 1.0 if one.unit == "" else 100.0}[one.better]
         near = 0.6 if one.name.endswith("auc") else 1e-6  # rounding is not below the least threshold, 0
@@ -55,29 +54,29 @@ def test_the_truth_is_perfect(name, hand_sample):
 
 @pytest.mark.parametrize("name", HAND)
 def test_what_is_not_found_is_told_and_lowers_pck(name, hand_sample):
-    own = judge(name)
+    own = evaluate(name)
     samples = [hand_sample(seed) for seed in range(4)]
-    judged = []
+    evaluated = []
     for sample in samples[:2]:
-        judged += own.judge(sample, [truth_as_guess(one) for one in sample.instances])
-    judged += [one for sample in samples[2:] for one in own.judge(sample, [])]
-    found, summary = figures(judged, own)
+        evaluated += own.evaluate(sample, [truth_as_prediction(one) for one in sample.instances])
+    evaluated += [one for sample in samples[2:] for one in own.evaluate(sample, [])]
+    found, summary = metrics(evaluated, own)
     main = found[own.main]
     assert main.value == pytest.approx(0, abs=1e-6)
     assert main.missing == main.counted
     assert np.isinf(summary.values[2:]).all()
-    for figure in found.values():
-        if figure.name.endswith("auc"):
-            assert figure.value == pytest.approx(50, abs=0.6)
+    for metric in found.values():
+        if metric.name.endswith("auc"):
+            assert metric.value == pytest.approx(50, abs=0.6)
 
 
 @pytest.mark.parametrize("name", HAND)
-def test_judgements_survive_their_file(name, hand_sample):
-    own, sample = judge(name), hand_sample(3)
-    guess = truth_as_guess(sample.instances[0], keypoints_px=sample.instances[0].keypoints_px + 0.1234)
-    for guesses in ([guess], []):
-        for one in own.judge(sample, guesses):
-            back = Judged.from_dict(json.loads(json.dumps(one.to_dict(), allow_nan=False)))
+def test_evaluated_items_survive_their_file(name, hand_sample):
+    own, sample = evaluate(name), hand_sample(3)
+    prediction = truth_as_prediction(sample.instances[0], keypoints_px=sample.instances[0].keypoints_px + 0.1234)
+    for predictions in ([prediction], []):
+        for one in own.evaluate(sample, predictions):
+            back = EvaluatedItem.from_dict(json.loads(json.dumps(one.to_dict(), allow_nan=False)))
             assert back.errors.keys() == one.errors.keys()
             assert all(np.array_equal(back.errors[key], one.errors[key], equal_nan=True) for key in one.errors)
             assert back.numbers == pytest.approx(one.numbers, nan_ok=True)
@@ -85,16 +84,16 @@ def test_judgements_survive_their_file(name, hand_sample):
 
 
 def test_mnae_is_that_of_the_metrics(hand_sample):
-    own = judge("mediapipe-card")
+    own = evaluate("mediapipe-card")
     samples = [hand_sample(seed) for seed in range(5)]
     random = np.random.default_rng(1)
     moved = [sample.instances[0].keypoints_px + random.normal(0, 3, (21, 2)) for sample in samples]
-    judged = [
+    evaluated = [
         one
         for sample, points in zip(samples, moved, strict=True)
-        for one in own.judge(sample, [truth_as_guess(sample.instances[0], keypoints_px=points)])
+        for one in own.evaluate(sample, [truth_as_prediction(sample.instances[0], keypoints_px=points)])
     ]
-    found, summary = figures(judged, own)
+    found, summary = metrics(evaluated, own)
     expected = mnae(np.stack(moved), np.stack([sample.instances[0].keypoints_px for sample in samples]))
     assert found["mnae"].value == pytest.approx(100 * expected.mean)
     assert summary.values == pytest.approx(100 * expected.per_sample)
@@ -109,8 +108,8 @@ def test_area_of_each_error_adds_up_to_the_auc(errors, steps):
     assert areas.mean() == pytest.approx(pck_auc(table, 10, 50, steps=steps, average="all"))
 
 
-def test_bodies_are_judged_by_the_torso_and_their_visibility():
-    own = judge("mediapipe-card", "body-full")
+def test_bodies_are_evaluated_by_the_torso_and_their_visibility():
+    own = evaluate("mediapipe-card", "body-full")
     assert own.main == "pdj"
     random = np.random.default_rng(0)
     names, wanted = (load_skeleton(one).keypoints for one in ("body_blazepose33", "body_coco17"))
@@ -121,10 +120,10 @@ def test_bodies_are_judged_by_the_torso_and_their_visibility():
     )
     sample = Sample(dataset="made", id="1", image=np.zeros((200, 200, 3), np.uint8), width=200, height=200,
                     instances=(body,))  # fmt: skip
-    seen = Guess(skeleton="body_blazepose33", keypoints_px=points, visible=np.ones(33, bool))
+    seen = Prediction(skeleton="body_blazepose33", keypoints_px=points, visible=np.ones(33, bool))
     hidden = replace(seen, visible=np.zeros(33, bool))
-    for guess, expected in ((seen, 100.0), (hidden, 0.0)):
-        found, _ = figures(own.judge(sample, [guess]), own)
+    for prediction, expected in ((seen, 100.0), (hidden, 0.0)):
+        found, _ = metrics(own.evaluate(sample, [prediction]), own)
         assert found["pdj"].value == expected
 
 
@@ -132,57 +131,57 @@ def test_faces_without_a_mesh_are_refused():
     face = Instance(kind="face", skeleton="face_300w68", keypoints_px=np.random.default_rng(0).uniform(0, 9, (68, 2)))
     sample = Sample(dataset="made", id="1", image=np.zeros((9, 9, 3), np.uint8), width=9, height=9, instances=(face,))
     with pytest.raises(InputError, match="468 or 478"):
-        judge("mediapipe-card", "face-mesh").judge(sample, [])
+        evaluate("mediapipe-card", "face-mesh").evaluate(sample, [])
 
 
 def test_wrong_shapes_are_named(hand_sample):
     sample = hand_sample()
     with pytest.raises(InputError, match=r"keypoints_m \(20, 3\) for a truth of \(21, 3\)"):
-        judge("freihand").judge(sample, [Guess(keypoints_m=np.zeros((20, 3)), instance=0)])
+        evaluate("freihand").evaluate(sample, [Prediction(keypoints_m=np.zeros((20, 3)), instance=0)])
 
 
 def test_hands_that_are_not_placed_have_no_absolute_error(hand_sample):
-    own, sample = judge("freihand"), hand_sample()
-    guess = truth_as_guess(sample.instances[0], placed=False)
-    found, _ = figures(own.judge(sample, [guess]), own)
+    own, sample = evaluate("freihand"), hand_sample()
+    prediction = truth_as_prediction(sample.instances[0], placed=False)
+    found, _ = metrics(own.evaluate(sample, [prediction]), own)
     assert "absolute_mpjpe" not in found
     assert found["pa_mpjpe"].value == pytest.approx(0, abs=1e-6)
 
 
-def test_guesses_go_to_the_nearest_instance_once(hand_sample):
+def test_predictions_go_to_the_nearest_instance_once(hand_sample):
     sample = hand_sample(0, ("Right", "Left"))
     first, second = sample.instances
     second = replace(second, keypoints_px=first.keypoints_px + 60)
-    near = Guess(keypoints_px=first.keypoints_px + 2)
-    far = Guess(keypoints_px=second.keypoints_px + 3)
-    twice = Guess(keypoints_px=first.keypoints_px + 4)
-    lost = Guess(keypoints_px=first.keypoints_px + 9000)
+    near = Prediction(keypoints_px=first.keypoints_px + 2)
+    far = Prediction(keypoints_px=second.keypoints_px + 3)
+    twice = Prediction(keypoints_px=first.keypoints_px + 4)
+    lost = Prediction(keypoints_px=first.keypoints_px + 9000)
     found = matched([(0, first), (1, second)], [lost, twice, far, near])
     assert found == {0: near, 1: far}
     assert matched([(0, first)], [lost]) == {}
 
 
 def test_localization_counts_class_and_overlap():
-    own = judge("ilsvrc-loc")
+    own = evaluate("ilsvrc-loc")
     thing = Instance(kind="object", category_id=3, box=(0, 0, 10, 10))
     sample = Sample(dataset="made", id="1", image=np.zeros((9, 9, 3), np.uint8), width=9, height=9, instances=(thing,))
     good, elsewhere, other = (
-        Guess(category_id=kind, box=box, score=score)
+        Prediction(category_id=kind, box=box, score=score)
         for kind, box, score in ((3, (0, 0, 10, 8), 0.5), (3, (8, 8, 10, 10), 0.6), (4, (0, 0, 10, 10), 0.9))
     )
-    for guesses, expected in (
+    for predictions, expected in (
         ([good], (0, 0, 0, 0)),
         ([elsewhere], (100, 100, 0, 0)),
         ([good, other], (100, 0, 100, 0)),
         ([], (100, 100, 100, 100)),
     ):
-        found, _ = figures(own.judge(sample, guesses), own)
+        found, _ = metrics(own.evaluate(sample, predictions), own)
         assert tuple(one.value for one in found.values()) == expected
 
 
 def test_instances_that_are_all_found_have_full_precision():
-    own = judge("coco-instances")
-    judged = []
+    own = evaluate("coco-instances")
+    evaluated = []
     for number in (1, 2):
         mask = np.zeros((40, 40), bool)
         mask[5 * number : 20, 5:30] = True
@@ -190,8 +189,8 @@ def test_instances_that_are_all_found_have_full_precision():
         thing = Instance(kind="object", category_id=1, box=box, read_mask=lambda mask=mask: mask)
         sample = Sample(dataset="made", id=f"{number}.jpg", image=np.zeros((40, 40, 3), np.uint8), width=40, height=40,
                         instances=(thing,))  # fmt: skip
-        judged += own.judge(sample, [Guess(category_id=1, box=box, mask=mask, score=0.9)])
-    found, _ = figures(judged, own)
+        evaluated += own.evaluate(sample, [Prediction(category_id=1, box=box, mask=mask, score=0.9)])
+    found, _ = metrics(evaluated, own)
     assert found["mask_ap"].value == pytest.approx(100)
     assert found["box_ap"].value == pytest.approx(100)
 
@@ -209,7 +208,7 @@ def test_intervals_of_very_many_are_as_wide_as_those_of_all():
     random = np.random.default_rng(0)
     values = random.gamma(2, 5, (20_000, 1))
     clusters, _ = clusters_of([("a", str(place), None) for place in range(len(values))])
-    figure = mean_figure("x", "x", values, "", clusters=clusters)
+    metric = mean_metric("x", "x", values, "", clusters=clusters)
     expected = 2 * 1.96 * values.std() / np.sqrt(len(values))
-    assert figure.high - figure.low == pytest.approx(expected, rel=0.1)
-    assert figure.low < values.mean() < figure.high
+    assert metric.high - metric.low == pytest.approx(expected, rel=0.1)
+    assert metric.low < values.mean() < metric.high
