@@ -76,7 +76,7 @@ def best_share(maps, crops):
     return max(SHARES, key=lambda share: mean_iou(boxes(maps, share), crops))
 
 
-def judge(network, learnt, held_out):
+def evaluate(network, learnt, held_out):
     """For each method: (mean IoU at 20 %, best share, mean IoU there), and the localization errors there."""
     scores, methods, cams = maps_of(network, held_out)
     labels = [crop.label for crop in held_out]
@@ -149,7 +149,7 @@ def report(seeds, steps):
             held_out = crops.test()
             drawn = crops.draw(np.random.default_rng(1), 200)
             network = train_classifier(crops, settings)
-            overlaps, rows = judge(network, [crop for crop in drawn if crop.box], held_out)
+            overlaps, rows = evaluate(network, [crop for crop in drawn if crop.box], held_out)
             right = 100 * accuracy(network, held_out)
             for method, (at_20, share, best) in overlaps.items():
                 lines.append(

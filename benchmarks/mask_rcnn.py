@@ -60,7 +60,7 @@ def tables(options):
         figures = json.loads((options.run / "metrics.json").read_text("utf-8"))
         settings = json.loads((options.run / "settings.json").read_text("utf-8"))
         lines += [
-            "| images learnt from | steps | images held out | box AP | box AP50 | mask AP | mask AP50 |",
+            "| training images | steps | images held out | box AP | box AP50 | mask AP | mask AP50 |",
             "|---:|---:|---:|---:|---:|---:|---:|",
             f"| {settings['images']} | {settings['steps']} | {figures['held_out']} | "
             + " | ".join(f"{figures[key]:.3f}" for key in ("box_ap", "box_ap50", "mask_ap", "mask_ap50"))

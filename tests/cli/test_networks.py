@@ -32,6 +32,6 @@ def test_facts_can_be_read_by_programs(capfd):
 def test_a_pattern_without_networks_names_those_that_there_are(capfd):
     assert main(["networks", "feet-*"]) == 2
     err = capfd.readouterr().err
-    assert "no network is called 'feet-*'; known: " in err
+    assert "no network matches 'feet-*'; known: " in err
     assert "hand-full" in err
     assert err.count("\n") == 1

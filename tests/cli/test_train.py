@@ -27,9 +27,9 @@ def test_a_run_by_a_file_of_ones_own_leaves_a_report(tmp_path, capfd, monkeypatc
         text + 'settings_class = "sonjit.training.images.cam:CamSettings"\n[smoke]\nschedule = "constant"\n'
     )
     assert main(["train", "mine.toml", "--smoke", "--precision", "bf16", *SMALL]) == 0
-    told = dict(line.split(": ") for line in capfd.readouterr().out.splitlines())
+    results = dict(line.split(": ") for line in capfd.readouterr().out.splitlines())
     out = tmp_path / "runs" / "mine-smoke"
-    assert json.loads((out / "result.json").read_text("utf-8"))["told"]["weights"] == told["weights"]
+    assert json.loads((out / "result.json").read_text("utf-8"))["results"]["weights"] == results["weights"]
     settings = json.loads((out / "settings.json").read_text("utf-8"))
     assert (settings["precision"], settings["schedule"], settings["steps"]) == ("bf16", "constant", 2)
     assert "mine: mine" in (out / "report.html").read_text("utf-8")
@@ -38,7 +38,7 @@ def test_a_run_by_a_file_of_ones_own_leaves_a_report(tmp_path, capfd, monkeypatc
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ([], "say what to train; sonjit train --list shows what there is"),
+        ([], "give a recipe; sonjit train --list shows them"),
         (["feet"], "unknown recipe 'feet'; known: "),
         (["feet.toml"], "feet.toml: cannot be read: No such file"),
         (["cam", "--set", "stepz=1"], "cam: unknown setting 'stepz'; known: steps"),

@@ -40,8 +40,8 @@ def test_the_maps_of_hidden_hands():
     assert list(maps)[:3] == ["gate", "primary", "secondary"]
     assert {"FIT", "SET"} < maps.keys()
     np.testing.assert_array_equal(maps["FIT"], outputs["FIT"][1])
-    assert maps["FIT looks"].sum() == pytest.approx(1, abs=1e-4)
-    assert (maps["FIT looks, weighed"] <= maps["FIT looks"] + 1e-7).all()  # the sigmoid only takes away
+    assert maps["FIT attention"].sum() == pytest.approx(1, abs=1e-4)
+    assert (maps["FIT attention, gated"] <= maps["FIT attention"] + 1e-7).all()  # the sigmoid only takes away
     rgb = (images[1].permute(1, 2, 0).numpy() * 255).astype(np.uint8)
     assert draw_feature_maps(maps, rgb).shape == (3 * 64, 4 * 64, 3)
 

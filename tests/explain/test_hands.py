@@ -32,11 +32,11 @@ def found(photo, weights):
 
 def test_every_number_is_the_mean_of_its_map_and_the_bias(model, weights, photo, found):
     explainer = load_hand_explainer(model)
-    box = explainer.look(photo, found[0], ["presence"])[0].box
+    box = explainer.explain(photo, found[0], ["presence"])[0].box
     engine = load_engine(weights[f"hand-{model}"], EngineOptions(precision="f32"))
     crop_on_grid(photo, box, engine.input[0])
     points, presence, label, world = (one.ravel().astype(float) for one in engine.run())
-    looks = {one.target: one for one in explainer.look(photo, found[0], explainer.targets)}
+    looks = {one.target: one for one in explainer.explain(photo, found[0], explainer.targets)}
     assert looks.keys() == set(explainer.targets)
     for one in looks.values():
         assert one.values.shape == (7, 7)
@@ -65,7 +65,7 @@ def test_a_hand_speaks_for_presence_more_than_its_surroundings(photo, found):
 
 
 def test_any_box_can_be_looked_into(photo, weights):
-    (one,) = load_hand_explainer("lite").look(photo, RotatedBox(5, 5, 60, 60, 0.3), ["presence"])
+    (one,) = load_hand_explainer("lite").explain(photo, RotatedBox(5, 5, 60, 60, 0.3), ["presence"])
     assert one.box == RotatedBox(5, 5, 60, 60, 0.3)
 
 
@@ -97,7 +97,9 @@ def test_a_network_of_ones_own_is_explained(tmp_path, photo):
     path = make_network(tmp_path)
     explainer = HandExplainer(path)
     box = RotatedBox(200, 150, 120, 120)
-    said = explainer.look(photo, box, [target for target in explainer.targets if target.endswith((".x", ".y", ".z"))])
+    said = explainer.explain(
+        photo, box, [target for target in explainer.targets if target.endswith((".x", ".y", ".z"))]
+    )
     engine = load_engine(path, EngineOptions(precision="f32"))
     crop_on_grid(photo, box, engine.input[0])
     np.testing.assert_allclose([one.value for one in said], engine.run()[0].ravel(), rtol=1e-4, atol=1e-4)

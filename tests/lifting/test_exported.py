@@ -35,7 +35,12 @@ def test_other_files_are_refused_in_one_line(tmp_path):
     ov.save_model(ov.Model([ops.relu(image)], [image]), tmp_path / "relu.xml")
     (tmp_path / "junk.xml").write_bytes(b"<net")
     (tmp_path / "junk.onnx").write_bytes(b"\0" * 40)
-    cases = {"relu.xml": "no InterNet", "junk.xml": "not a model", "junk.onnx": "o", "absent.xml": "no such model file"}
+    cases = {
+        "relu.xml": "not an InterNet",
+        "junk.xml": "not a model",
+        "junk.onnx": "o",
+        "absent.xml": "no such model file",
+    }
     for name, said in cases.items():
         with pytest.raises(InputError, match=said) as caught:
             create_lifter(Lift(weights=str(tmp_path / name)))

@@ -35,7 +35,7 @@ def images():
 def looked(network, frames, images, **options):
     model = DeformerHands(network, lambda *_: Sight(CAMERA, assumed=True), **options)
     for frame in frames:
-        model.look(frame, images[frame.index])
+        model.add_frame(frame, images[frame.index])
     model.finish()
     return model
 

@@ -41,7 +41,7 @@ def mirror(hand, width):
 
 def looked(network, hands, rgb, **options):
     model = HandOccHands(network, lambda *_: Sight(CAMERA, assumed=True), side=64, **options)
-    model.look(Frame(0, None, hands), rgb)
+    model.add_frame(Frame(0, None, hands), rgb)
     model.finish()
     return model
 

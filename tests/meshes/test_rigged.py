@@ -49,7 +49,7 @@ def rigged():
 def test_lifted_hands_stand_where_they_are_and_show_where_they_are_seen(rigged):
     frames = [true_hands(index) for index in range(START, START + 4)]
     for number, hands in enumerate(frames):
-        rigged.look(Frame(number, number / 30, hands), np.zeros((480, 640, 3), np.uint8))
+        rigged.add_frame(Frame(number, number / 30, hands), np.zeros((480, 640, 3), np.uint8))
     rigged.finish()
     assert rigged.model == "rig+internet"
     for number, hands in enumerate(frames):

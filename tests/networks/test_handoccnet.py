@@ -8,9 +8,9 @@ from sonjit import InputError
 from sonjit.geometry import RotatedBox, clamped_box, square_box
 from sonjit.hand_models import demo_mano
 from sonjit.networks import create_network, network_entry
-from sonjit.networks.base import seeded_state_dict
 from sonjit.networks.hands3d.handoccnet_parts import Attention
 from sonjit.networks.hands3d.layers import LeakyPyramid
+from sonjit.networks.registry import placeholder_state_dict
 
 MANO = "regressor.mano_regHead.mano_layer."
 LARGEST_DIFFERENCE = {"handoccnet": 1e-3, "handoccnet_tame": 1e-4}  # as part of an array's greatest value
@@ -82,7 +82,7 @@ def watched(network):
 def test_outputs_and_maps_are_the_references(file):
     tame = file.stem.endswith("_tame")
     network = create_network("handoccnet", mano=demo_mano()).eval()
-    weights = seeded_state_dict(network)
+    weights = placeholder_state_dict(network)
     network.load_official({f"module.{key}": value for key, value in (tamed(weights) if tame else weights).items()})
     found = watched(network)
     images = noise(tame)

@@ -12,7 +12,7 @@ import torch
 import sonjit
 from sonjit.hand_models import load_mano
 from sonjit.networks import create_network, list_networks
-from sonjit.networks.base import seeded_values
+from sonjit.networks.registry import seeded_values
 
 HEAT = (64, 64, 64)
 SHAPES_OF = {

@@ -24,7 +24,7 @@ steps = 3
 
 [ablation.rates]
 title = "Rates"
-figure = "height"
+metric = "height"
 also = ["steps"]
 unit = "m"
 higher_is_better = false
@@ -35,12 +35,12 @@ smoke_settings = {{ warmup = 0 }}
 
 [[ablation.rates.rows]]
 label = "no | rate"
-set = {{ rate = 1e-9 }}
+set = {{ learning_rate = 1e-9 }}
 published = 3.0
 
 [[ablation.rates.rows]]
 label = "some rate"
-set = {{ rate = 0.1 }}
+set = {{ learning_rate = 0.1 }}
 smoke_set = {{ depth = 2.0 }}
 published = 1.0
 """
@@ -50,14 +50,14 @@ from dataclasses import dataclass
 
 import torch
 
-from sonjit.training.loop import LoopOptions, train
+from sonjit.training.loop import TrainingSettings, train
 from sonjit.training.recipes import settings_from
 
 CALLS = []
 
 
 @dataclass(frozen=True)
-class BowlSettings(LoopOptions):
+class BowlSettings(TrainingSettings):
     depth: float = 1.0
 
 
@@ -97,11 +97,11 @@ def test_an_interrupted_grid_goes_on_and_writes_its_table(recipe, tmp_path, capf
     assert "The published order holds." in said.out
     assert "6 of 6: some rate, seed 2" in said.err
     small = json.loads((out / "2-some-rate-seed0" / "result.json").read_text("utf-8"))["settings"]
-    assert (small["rate"], small["depth"], small["warmup"]) == (0.1, 2.0, 0)
+    assert (small["learning_rate"], small["depth"], small["warmup"]) == (0.1, 2.0, 0)
     record = json.loads((out / "ablation.json").read_text("utf-8"))
     for row, name in zip(record["rows"], ("1-no-rate", "2-some-rate"), strict=True):
         told = [
-            json.loads((out / f"{name}-seed{seed}" / "result.json").read_text("utf-8"))["told"] for seed in range(3)
+            json.loads((out / f"{name}-seed{seed}" / "result.json").read_text("utf-8"))["results"] for seed in range(3)
         ]
         assert row["values"] == [one["height"] for one in told]
         assert row["mean"]["value"] == pytest.approx(np.mean(row["values"]))
@@ -118,9 +118,9 @@ def test_an_interrupted_grid_goes_on_and_writes_its_table(recipe, tmp_path, capf
     ("change", "given", "said"),
     [
         (("", ""), {"name": "rats"}, "no ablation 'rats'; known: rates"),
-        (("rate = 0.1", "rat = 0.1"), {}, "unknown setting 'rat'"),
-        (("rate = 0.1", "rate = -1"), {}, "rate and clip_norm must be above 0"),
-        (("", ""), {"settings": {"rate": "1"}}, "--set rate: the runs of rates differ in it"),
+        (("learning_rate = 0.1", "rat = 0.1"), {}, "unknown setting 'rat'"),
+        (("learning_rate = 0.1", "learning_rate = -1"), {}, "learning_rate and clip_norm must be above 0"),
+        (("", ""), {"settings": {"learning_rate": "1"}}, "--set learning_rate: the runs of rates differ in it"),
         (("", ""), {"settings": {"seed": "1"}}, "--set seed: the runs"),
         (("", ""), {"settings": {"step": "1"}}, "unknown setting 'step'"),
     ],
@@ -136,11 +136,11 @@ def test_what_cannot_be_is_told_before_any_work(change, given, said, recipe, tmp
 def test_a_figure_that_is_not_told_is_named(recipe, tmp_path):
     text = (
         recipe.read_text("utf-8")
-        .replace('figure = "height"', 'figure = "width"')
+        .replace('metric = "height"', 'metric = "width"')
         .replace("seeds = [0, 1, 2]", "seeds = [0]")
     )
     recipe.write_text(text, "utf-8")
-    with pytest.raises(JobError, match="no number 'width'; it tells height, steps"):
+    with pytest.raises(JobError, match="'width' is not a number among the recipe's results: height, steps"):
         run_ablation(TrainingRequest(str(recipe), tmp_path / "grid", smoke=True), "rates")
 
 

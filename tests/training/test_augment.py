@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sonjit import InputError
 from sonjit.training.augment import (
     Augmentation,
-    AugmentOptions,
+    AugmentationOptions,
     Labelled,
     augment,
     augment_sequence,
@@ -118,23 +118,23 @@ def test_a_sequence_is_changed_alike_and_runs_backward():
 
 @given(st.integers(0, 2**32))
 def test_what_is_drawn_lies_within_the_options_and_comes_from_the_generator(seed):
-    options = AugmentOptions(flip=1, turn_rad=0.2, scale=(0.9, 1.1), shift=0.05, blur_px=1, erase=1, reverse=1)
+    options = AugmentationOptions(flip=1, rotation_rad=0.2, scale=(0.9, 1.1), shift=0.05, blur_px=1, erase=1, reverse=1)
     drawn = draw_augmentation(options, np.random.default_rng(seed))
     assert drawn == draw_augmentation(options, np.random.default_rng(seed))
     assert drawn.flip
     assert drawn.reverse
-    assert abs(drawn.turn_rad) <= 0.2
+    assert abs(drawn.rotation_rad) <= 0.2
     assert 0.9 <= drawn.scale <= 1.1
     assert 0 <= drawn.blur_px <= 1
     x, y, width, height = drawn.erased
     assert 0 <= x <= x + width <= 1
     assert 0 <= y <= y + height <= 1
     assert width * height <= 0.2
-    nothing = AugmentOptions(0, 0, (1, 1), 0, 0, 0, 0, 0, 0)
+    nothing = AugmentationOptions(0, 0, (1, 1), 0, 0, 0, 0, 0, 0)
     assert draw_augmentation(nothing, np.random.default_rng(seed)) == Augmentation()
 
 
 @pytest.mark.parametrize("wrong", [{"flip": 2}, {"scale": (0, 1)}, {"scale": (2, 1)}, {"hue": 1}, {"blur_px": -1}])
 def test_options_that_cannot_be_are_refused(wrong):
     with pytest.raises(InputError, match=next(iter(wrong))):
-        AugmentOptions(**wrong)
+        AugmentationOptions(**wrong)

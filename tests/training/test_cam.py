@@ -18,8 +18,8 @@ def crops(demo_clip):
 
 
 def test_what_is_learnt_from_and_what_is_held_out_lie_apart(crops, demo_clip):
-    assert not set(crops.learnt) & set(crops.held_out)
-    assert len(crops.learnt) + len(crops.held_out) == len(demo_clip[1])
+    assert not set(crops.training) & set(crops.held_out)
+    assert len(crops.training) + len(crops.held_out) == len(demo_clip[1])
     assert crops.held_out == sorted(crops.held_out)
 
 
@@ -52,14 +52,17 @@ def test_every_held_out_crop_stands_there_mirrored_as_the_other_hand(crops):
 
 def test_a_short_training_tells_the_hands_apart(tmp_path, crops, monkeypatch):
     monkeypatch.setattr("sonjit.training.images.cam.HandCrops", lambda *_, **__: crops)
-    settings = {"steps": "60", "size": "32", "batch": "24", "rate": "4e-3"}
-    told = run_recipe(TrainingRequest("cam", tmp_path / "run", settings=settings, export="onnx"))
-    assert told["accuracy"] > 0.8
-    assert told["weights"].is_file()
-    assert told["export"].is_file()
+    settings = {"steps": "60", "size": "32", "batch": "24", "learning_rate": "4e-3"}
+    results = run_recipe(TrainingRequest("cam", tmp_path / "run", settings=settings, export="onnx"))
+    assert results["accuracy"] > 0.8
+    assert results["weights"].is_file()
+    assert results["export"].is_file()
     kept = json.loads((tmp_path / "run" / "settings.json").read_text("utf-8"))
     assert kept["classes"] == list(CLASSES)
-    log = [json.loads(line)["cross_entropy"] for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    log = [
+        json.loads(line)["losses"]["cross_entropy"]
+        for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()
+    ]
     assert np.mean(log[-10:]) < np.mean(log[:10])
 
 

@@ -16,15 +16,15 @@ from sonjit.skeletons import load_skeleton
 from sonjit.training.hand_heads import train as recipe
 from sonjit.training.hand_heads.data import (
     CAUSES,
-    HandViews,
+    HandFeatures,
     LabelledHand,
     LabelledImage,
-    look_at_hands,
+    hand_features,
     mirrored,
     pasted_over,
 )
 from sonjit.training.hand_heads.network import HeadNetwork, calibrated, platt
-from sonjit.training.hand_heads.train import auroc, auroc_interval, calibration_error, head_figures
+from sonjit.training.hand_heads.train import auroc, auroc_interval, calibration_error, head_metrics
 from sonjit.training.recipes import TrainingRequest, run_recipe
 from sonjit.training.run_folder import LOG
 
@@ -37,7 +37,7 @@ def views(count, seed=0):
     seen, right = rng.random((count, 21)) < 0.7, rng.random(count) < 0.5
     local, mean = rng.normal(size=(count, 21, 6)), rng.normal(size=(count, 5)) * 3 + 1
     local[..., 0], mean[:, 0] = np.where(seen, 2, -1) + local[..., 0], np.where(right, 9, -5) + mean[:, 0]
-    return HandViews(
+    return HandFeatures(
         local=local.astype(np.float16),
         shape=rng.normal(scale=0.1, size=(count, 63)).astype(np.float32),
         mean=mean.astype(np.float16),
@@ -81,7 +81,7 @@ def test_the_arrays_say_what_the_network_says():
     hands = views(40)
     torch.manual_seed(1)
     network = HeadNetwork(6, 5, hidden=7, dropout=0.2, side_dropout=0.5).eval()
-    network.learn_spread(hands)
+    network.fit_normalisation(hands)
     with torch.no_grad():
         for weights in network.parameters():
             weights.normal_(0, 0.3)
@@ -92,16 +92,18 @@ def test_the_arrays_say_what_the_network_says():
 
 
 def test_heads_learn_and_are_calibrated():
-    settings = recipe.HandHeadSettings(steps=40, rate=2e-2, batch=64, hidden=8, side_dropout=0.3, save_every=200)
+    settings = recipe.HandHeadSettings(
+        steps=40, learning_rate=2e-2, batch=64, hidden=8, side_dropout=0.3, save_every=200
+    )
     (network,) = recipe.train_heads({"full": views(1200)}, settings).values()
     raw, held_out = network.arrays(), views(200, seed=9)
     honest = calibrated(raw, HandHeads(raw).logits(*views(200, seed=5).inputs()), views(200, seed=5))
-    figures = head_figures(HandHeads(honest), HandHeads(raw), held_out)
-    assert figures["auroc"] > 0.9
-    assert figures["side"] > 0.9
-    assert figures["ece"] < 0.05
-    assert figures["side_well_found_hands"] < figures["hands"] == 200
-    assert {"auroc_self", "auroc_other_hand", "auroc_object", "side_half_seen", "side_well_found"} <= set(figures)
+    metrics = head_metrics(HandHeads(honest), HandHeads(raw), held_out)
+    assert metrics["auroc"] > 0.9
+    assert metrics["side"] > 0.9
+    assert metrics["ece"] < 0.05
+    assert metrics["side_well_found_hands"] < metrics["hands"] == 200
+    assert {"auroc_self", "auroc_other_hand", "auroc_object", "side_half_seen", "side_well_found"} <= set(metrics)
 
 
 @given(arrays(np.float64, 30, elements=st.floats(-5, 5).map(lambda x: round(x, 1))), st.integers(0, 1000))
@@ -136,10 +138,10 @@ def test_platts_numbers_make_probabilities_honest():
 
 
 def test_views_come_back_from_their_file(tmp_path):
-    hands = HandViews.joined([views(4), views(6, seed=1)])
+    hands = HandFeatures.joined([views(4), views(6, seed=1)])
     assert hands.image.tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
     hands.save(tmp_path / "views.npz")
-    again = HandViews.load(tmp_path / "views.npz")
+    again = HandFeatures.load(tmp_path / "views.npz")
     for name in ("local", "shape", "mean", "cause", "right", "label", "image", "error"):
         np.testing.assert_array_equal(getattr(again, name), getattr(hands, name))
 
@@ -174,7 +176,7 @@ def test_hands_of_images_are_looked_at_as_the_detector_does(tmp_path, weights, d
         "categories": [{"id": 1, "name": "hand", "keypoints": names}],
     }
     (tmp_path / "coco.json").write_text(json.dumps(data))
-    plain, more = (look_at_hands(tmp_path, "lite", more=count) for count in (0, 2))
+    plain, more = (hand_features(tmp_path, "lite", more=count) for count in (0, 2))
     assert len(plain) <= len(more)
     assert (plain.cause[:, :20] == 0).all()
     assert (plain.cause[:, 20] == CAUSES.index("self")).all()
@@ -194,7 +196,7 @@ def test_the_recipe_writes_the_same_heads_again(tmp_path, monkeypatch):
         seen.append((root.name, model))
         return views(60, seed=len(root.name) + (model == "lite"))
 
-    monkeypatch.setattr(recipe, "look_at_hands", made_up)
+    monkeypatch.setattr(recipe, "hand_features", made_up)
     settings = {"train": "a", "held_out": "b", "steps": "6", "batch": "8", "hidden": "4"}
 
     def run(name):
@@ -213,7 +215,7 @@ def test_the_recipe_writes_the_same_heads_again(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"train": "a", "held_out": "a"}, "learned from judge nothing"),
+        ({"train": "a", "held_out": "a"}, "evaluate on other hands than those trained on"),
         ({"train": "nowhere"}, "no such folder"),
         ({"calibration": "0.9"}, "calibration in"),
         ({"train": ""}, "at least one folder"),

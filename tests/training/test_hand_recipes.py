@@ -10,7 +10,7 @@ import torch
 from sonjit import InputError
 from sonjit.datasets import open_dataset
 from sonjit.networks.hands3d.internet import LAYOUTS, SIDES
-from sonjit.training.hands.samples import HandSettings, drawn, hand_data, known_hands
+from sonjit.training.hands.samples import HandSettings, draw_examples, hand_data, known_hands
 from sonjit.training.hands3d import internet, rootnet
 from sonjit.training.recipes import TrainingRequest, run_recipe
 
@@ -24,9 +24,9 @@ def clip(tmp_path_factory):
 
 
 def test_the_clip_is_parted_and_its_hands_stand_before_the_camera(clip):
-    assert not {one.id for one in clip.learnt} & {one.id for one in clip.judged}
-    assert len(clip.learnt) == 3 * len(clip.judged)
-    for sample in clip.judged[::20]:
+    assert not {one.id for one in clip.training} & {one.id for one in clip.held_out}
+    assert len(clip.training) == 3 * len(clip.held_out)
+    for sample in clip.held_out[::20]:
         for hand in known_hands(sample):
             np.testing.assert_allclose(sample.camera.project(hand.keypoints_m), hand.keypoints_px)
             assert (hand.keypoints_m[:, 2] > 0.1).all()
@@ -36,7 +36,7 @@ def test_examples_are_the_same_whatever_the_number_of_threads():
     def make(place, rng):
         return (place, rng.random()) if place % 2 else None
 
-    first, second = (drawn(range(100), make, np.random.default_rng(3), 20, workers) for workers in (1, 4))
+    first, second = (draw_examples(range(100), make, np.random.default_rng(3), 20, workers) for workers in (1, 4))
     assert first == second
     assert len({place for place, _ in first}) > 5
     assert all(place % 2 for place, _ in first)
@@ -44,10 +44,10 @@ def test_examples_are_the_same_whatever_the_number_of_threads():
 
 def test_a_part_of_the_images_is_spread_evenly(clip):
     some = hand_data(TrainingRequest("internet", None), HandSettings(images=9, held_out=3), known_hands)
-    assert [one.id for one in some.learnt] == [
-        clip.learnt[i].id for i in range(0, len(clip.learnt), len(clip.learnt) // 9)
+    assert [one.id for one in some.training] == [
+        clip.training[i].id for i in range(0, len(clip.training), len(clip.training) // 9)
     ]
-    assert len(some.judged) == 3
+    assert len(some.held_out) == 3
 
 
 def test_interhand_teaches_both_networks(data, tmp_path):
@@ -55,15 +55,15 @@ def test_interhand_teaches_both_networks(data, tmp_path):
     if not root.is_dir():
         pytest.skip(f"no {root}")
     given = TINY | {"dataset": "interhand2.6m", "test_split": ""}
-    for recipe, figure in (("internet", "mpjpe_mm"), ("rootnet", "depth_error_mm")):
+    for recipe, metric in (("internet", "mpjpe_mm"), ("rootnet", "depth_error_mm")):
         own = {"hidden": 8} if recipe == "internet" else {}
-        told = run_recipe(TrainingRequest(recipe, tmp_path / recipe, root, settings=given | own))
-        assert np.isfinite(told[figure])
-        assert told["weights"].is_file()
+        results = run_recipe(TrainingRequest(recipe, tmp_path / recipe, root, settings=given | own))
+        assert np.isfinite(results[metric])
+        assert results["weights"].is_file()
 
 
 def test_images_are_given_in_the_networks_order_and_unknown_joints_left_out(data, clip):
-    samples = [clip.judged[5]]
+    samples = [clip.held_out[5]]
     root = data / "fixtures" / "interhand_multiview"
     if root.is_dir():
         samples.append(open_dataset("interhand2.6m", root, "train")[0])
@@ -82,7 +82,7 @@ def test_images_are_given_in_the_networks_order_and_unknown_joints_left_out(data
 def test_figures_are_those_of_the_truth_where_the_network_is_right(clip):
     """A network that answers with the truth has errors of less than a bin."""
     settings = internet.InterNetSettings(side=256)
-    samples = [one for one in clip.judged if len(one.instances) == 2][:3]
+    samples = [one for one in clip.held_out if len(one.instances) == 2][:3]
 
     class Right(torch.nn.Module):
         def __init__(self):
@@ -98,7 +98,7 @@ def test_figures_are_those_of_the_truth_where_the_network_is_right(clip):
                 "hand_type": torch.from_numpy(one.hand_type)[None].double(),
             }
 
-    told = internet.judge(Right(), clip.learnt, samples, settings, "cpu")
+    told = internet.evaluate(Right(), clip.training, samples, settings, "cpu")
     assert told["mpjpe_mm"] < 0.1
     assert told["mrrpe_mm"] < 0.1
     assert told["handedness"] == 1
@@ -106,7 +106,7 @@ def test_figures_are_those_of_the_truth_where_the_network_is_right(clip):
 
 
 def test_depth_is_told_by_size_where_nothing_turns(clip):
-    sample = clip.judged[0]
+    sample = clip.held_out[0]
     hand = known_hands(sample)[0]
     straight, turned = (rootnet.example_from_hand(sample, hand, 64, angle) for angle in (0.0, 0.5))
     assert straight.at_box_mm == pytest.approx(turned.at_box_mm)
@@ -117,12 +117,14 @@ def test_depth_is_told_by_size_where_nothing_turns(clip):
 
 @pytest.mark.parametrize("recipe", ["internet", "rootnet"])
 def test_a_small_run_learns(recipe, tmp_path):
-    own = {"hidden": 8, "vary": False} if recipe == "internet" else {}
-    more = {"steps": 40, "batch": 4, "rate": 5e-3, "schedule": "constant", "optimizer": "adam"}
+    own = {"hidden": 8, "augment": False} if recipe == "internet" else {}
+    more = {"steps": 40, "batch": 4, "learning_rate": 5e-3, "schedule": "constant", "optimizer": "adam"}
     run_recipe(TrainingRequest(recipe, tmp_path, settings=TINY | own | more))
     lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     name = "joints" if recipe == "internet" else "root"
-    assert np.mean([line[name] for line in lines[-5:]]) < np.mean([line[name] for line in lines[:5]])
+    assert np.mean([line["losses"][name] for line in lines[-5:]]) < np.mean(
+        [line["losses"][name] for line in lines[:5]]
+    )
 
 
 def test_what_cannot_be_learnt_from_is_told_in_one_line(tmp_path):
@@ -142,6 +144,6 @@ def test_what_cannot_be_learnt_from_is_told_in_one_line(tmp_path):
             cv2.imwrite(str(tmp_path / "bare" / name / f"{number}.png"), np.zeros((9, 9, 3), np.uint8))
     for recipe in ("internet", "rootnet", "keypoint-detector"):
         own = {} if recipe == "keypoint-detector" else {"dataset": "folder", "test_split": ""}
-        with pytest.raises(InputError, match=f"images to learn from, without the labels that {recipe} needs"):
+        with pytest.raises(InputError, match=f"images to train on, without the labels that {recipe} needs"):
             run_recipe(TrainingRequest(recipe, tmp_path / "run", tmp_path / "bare", settings=own))
     assert not (tmp_path / "run").exists()

@@ -29,7 +29,7 @@ from sonjit.training.hands.keypoint_detector import (
     heatmap_losses,
     labelled_hands,
 )
-from sonjit.training.hands.samples import drawn
+from sonjit.training.hands.samples import draw_examples
 from sonjit.training.recipes import TrainingRequest, run_recipe
 
 NAMES = load_skeleton("hand_mediapipe21").keypoints
@@ -105,7 +105,7 @@ def test_the_losses_are_least_at_the_truth_and_leave_out_what_is_unknown():
     broken = logits.clone()
     broken[0, 5] = 99 * torch.rand(16, 16)
     assert heatmap_losses({**outputs, "heatmaps": broken}, targets)["heatmaps"].item() == pytest.approx(0, abs=1e-4)
-    assert heatmap_losses(outputs, targets._replace(told=known))["visible"] > 1
+    assert heatmap_losses(outputs, targets._replace(labelled=known))["visible"] > 1
 
 
 @settings(max_examples=15)
@@ -126,13 +126,13 @@ def test_labels_move_with_the_crop(seed):
         assert example.image[y, x].min() > 60
     away = example_from_hand(rgb, hand, area_of_box((500, 500, 600, 600)), 64)
     assert not away.known.any()
-    assert not away.told.any()
+    assert not away.labelled.any()
 
 
 def test_a_run_is_used_by_its_folder_and_as_an_exported_file(tmp_path):
     data = coco(tmp_path)
-    told = run_recipe(TrainingRequest("keypoint-detector", tmp_path / "run", data, settings=SMALL, export="onnx"))
-    assert set(told) >= {"weights", "error_px", "mean_pose_error_of_hand", "found", "visible_right", "export"}
+    results = run_recipe(TrainingRequest("keypoint-detector", tmp_path / "run", data, settings=SMALL, export="onnx"))
+    assert set(results) >= {"weights", "error_px", "mean_pose_error_of_hand", "found", "visible_right", "export"}
     rgb = np.ascontiguousarray(cv2.imread(str(tmp_path / "0.png"))[..., ::-1])
     boxes = [(20.0, 20.0, 70.0, 80.0), (5.0, 5.0, 50.0, 50.0)]
     detector = KeypointDetector(tmp_path / "run")
@@ -144,20 +144,23 @@ def test_a_run_is_used_by_its_folder_and_as_an_exported_file(tmp_path):
         assert one.confidence.shape == one.visible.shape == (21,)
         assert min(one.confidence.min(), one.visible.min()) >= 0
         assert max(one.confidence.max(), one.visible.max()) <= 1
-    for one, other in zip(found, KeypointDetector(told["export"]).detect(rgb, boxes), strict=True):
+    for one, other in zip(found, KeypointDetector(results["export"]).detect(rgb, boxes), strict=True):
         np.testing.assert_allclose(one.keypoints, other.keypoints, atol=0.05)
         np.testing.assert_allclose(one.confidence, other.confidence, atol=1e-3)
 
 
 def test_it_learns(tmp_path):
-    told = run_recipe(
+    results = run_recipe(
         TrainingRequest(
-            "keypoint-detector", tmp_path / "run", coco(tmp_path, 20), settings=SMALL | {"steps": 80, "rate": 5e-3}
+            "keypoint-detector",
+            tmp_path / "run",
+            coco(tmp_path, 20),
+            settings=SMALL | {"steps": 80, "learning_rate": 5e-3},
         )
     )
     lines = [json.loads(line) for line in (tmp_path / "run/log.jsonl").read_text().splitlines()]
-    assert lines[-1]["heatmaps"] < 0.7 * lines[0]["heatmaps"]
-    assert told["error_px"] > 0
+    assert lines[-1]["losses"]["heatmaps"] < 0.7 * lines[0]["losses"]["heatmaps"]
+    assert results["error_px"] > 0
 
 
 def test_what_does_not_fit_is_told_in_one_line(tmp_path):
@@ -179,7 +182,7 @@ def test_what_does_not_fit_is_told_in_one_line(tmp_path):
     with pytest.raises(InputError, match="side=40: give a multiple of 32"):
         run_recipe(TrainingRequest("keypoint-detector", tmp_path / "run", settings={"side": 40}))
     with pytest.raises(InputError, match="of 50 images none has the labels"):
-        drawn([1], lambda *_: None, np.random.default_rng(0), 1, 1)
+        draw_examples([1], lambda *_: None, np.random.default_rng(0), 1, 1)
 
 
 def test_the_trunk_begins_with_timms_weights(tmp_path):

@@ -18,9 +18,9 @@ from sonjit.detectors.kinds.hands import box_around_hand
 from sonjit.geometry import crop_on_grid, points_from_crop
 from sonjit.networks import create_network
 from sonjit.skeletons import load_skeleton
-from sonjit.training.hands.landmark_data import LandmarkCrop, augmented, draw_crops, landmark_crops
-from sonjit.training.hands.landmark_losses import landmark_figures, landmark_losses, to_batch
-from sonjit.training.hands.landmarks import LandmarkSettings, landmark_network
+from sonjit.training.hands.landmark_data import LandmarkCrop, augmented, landmark_crops
+from sonjit.training.hands.landmark_losses import landmark_losses, landmark_metrics, to_batch
+from sonjit.training.hands.landmarks import LandmarkSettings, draw_crops, landmark_network
 
 NAMES = load_skeleton("hand_mediapipe21").keypoints
 NAIL = "thumb_nail"
@@ -118,7 +118,7 @@ def test_missing_keypoints_are_named(coco):
 def test_the_published_network_is_near_already(weights, crops):
     del weights
     network = create_network("hand-lite", "published")
-    assert landmark_figures(network, landmarks_of(crops))["error_px"] < 8
+    assert landmark_metrics(network, landmarks_of(crops))["error_px"] < 8
 
 
 def landmarks_of(crops):
@@ -189,10 +189,10 @@ def test_the_published_network_says_what_is_taught(weights, demo_clip, tmp_path)
     metres = seen["keypoints_3d"].unflatten(1, (-1, 3))
     assert (metres - batch.metres).norm(dim=2).mean() < 0.5 * batch.metres.norm(dim=2).mean()
     assert parts["handedness"] < 0.1  # of 0.14 for a network that guesses
-    figures = landmark_figures(network, crops)
-    assert figures["handedness"] > 85
-    assert figures["mnae"] < 20
-    assert "presence" not in figures
+    metrics = landmark_metrics(network, crops)
+    assert metrics["handedness"] > 85
+    assert metrics["mnae"] < 20
+    assert "presence" not in metrics
 
 
 def test_what_is_not_known_hands_no_gradient_on():
@@ -292,15 +292,15 @@ def test_a_run_from_scratch_begins_in_the_middle():
     [
         ([], "give the annotations, a COCO keypoints JSON, with --data"),
         (["--data", "absent.json"], "absent.json"),
-        (["--set", "batch=0"], "batch must be at least 1"),
+        (["--set", "batch=0"], "batch=0: give at least 1"),
         (["--set", "batch"], "--set batch: give key=value"),
         (["--set", "colour=1"], "unknown setting 'colour'; known: steps"),
         (["--set", "size=100"], "size=100: give a multiple of 32"),
         (["--set", "width=0.5"], "no weights are published for it; set scratch=true"),
         (["--set", "mix=real"], "mix=real: give name=value"),
-        (["--set", "mix=real=0"], "mix: give no part below 0, and one above"),
+        (["--set", "mix=real=0"], "mix: give no share below 0, and one above"),
         (["--set", "heads_from=other"], "heads_from=other: not a source of mix"),
-        (["--set", "negatives=1"], "negatives=1.0: give a part from 0 to below 1"),
+        (["--set", "negatives=1"], "negatives=1.0: give a share from 0 to below 1"),
     ],
 )
 def test_wrong_calls_are_refused_in_one_line(arguments, said, tmp_path, capfd):

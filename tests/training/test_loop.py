@@ -13,9 +13,9 @@ import torch
 from sonjit import InputError
 from sonjit.errors import JobError
 from sonjit.networks import load_checkpoint
-from sonjit.training.loop import BEST, CHECKPOINT, LOG, SETTINGS, WEIGHTS, LoopOptions, train
+from sonjit.training.loop import BEST, CHECKPOINT, LOG, SETTINGS, WEIGHTS, TrainingSettings, train
 
-OPTIONS = LoopOptions(steps=12, rate=1e-2, warmup=2, save_every=5)
+OPTIONS = TrainingSettings(steps=12, learning_rate=1e-2, warmup=2, save_every=5)
 
 
 def line():
@@ -66,7 +66,7 @@ def test_the_folder_holds_what_was_done(tmp_path):
     network = run(tmp_path / "run")
     lines = [json.loads(text) for text in (tmp_path / "run" / LOG).read_text("utf-8").splitlines()]
     assert [one["step"] for one in lines] == list(range(1, OPTIONS.steps + 1))
-    assert lines[-1]["squares"] < lines[0]["squares"]
+    assert lines[-1]["losses"]["squares"] < lines[0]["losses"]["squares"]
     assert sorted(file.name for file in (tmp_path / "run").iterdir()) == sorted([CHECKPOINT, LOG, SETTINGS, WEIGHTS])
     saved = load_checkpoint(tmp_path / "run" / WEIGHTS)
     assert all(torch.equal(saved[key], value) for key, value in network.state_dict().items())
@@ -89,7 +89,7 @@ def test_another_seed_gives_another_network_and_the_caller_keeps_its_own_numbers
     networks = [line(), line()]
     torch.manual_seed(5)
     run(None, network=networks[0])
-    run(None, network=networks[1], options=LoopOptions(steps=12, rate=1e-2, warmup=2, seed=1))
+    run(None, network=networks[1], options=TrainingSettings(steps=12, learning_rate=1e-2, warmup=2, seed=1))
     assert torch.equal(torch.rand(3), wanted)
     assert not torch.equal(networks[0][0].weight, networks[1][0].weight)
     assert not list(tmp_path.iterdir())
@@ -98,7 +98,7 @@ def test_another_seed_gives_another_network_and_the_caller_keeps_its_own_numbers
 def test_other_settings_do_not_go_on_with_a_run(tmp_path):
     run(tmp_path)
     with pytest.raises(InputError, match=r"holds a run with other settings \(settings.json\); give another folder"):
-        run(tmp_path, options=LoopOptions(steps=13))
+        run(tmp_path, options=TrainingSettings(steps=13))
 
 
 def test_damage_and_failure_are_told_in_one_line(tmp_path):
@@ -109,21 +109,28 @@ def test_damage_and_failure_are_told_in_one_line(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="cannot be written"):
         run(tmp_path / "file")
-    with pytest.raises(JobError, match="step 1: the loss is nan; try a smaller rate"):
+    with pytest.raises(JobError, match="step 1: the loss is nan; try a smaller learning rate"):
         train(line(), batch, lambda *_: {"nothing": torch.tensor(float("nan"))}, OPTIONS)
 
 
 @pytest.mark.parametrize(
     "wrong",
     [
-        *({"steps": 0}, {"save_every": 0}, {"rate": 0}, {"rate": float("nan")}, {"warmup": -1}, {"accumulate": 0}),
+        *(
+            {"steps": 0},
+            {"save_every": 0},
+            {"learning_rate": 0},
+            {"learning_rate": float("nan")},
+            {"warmup": -1},
+            {"accumulate": 0},
+        ),
         *({"ema": 1.0}, {"momentum": -0.1}, {"decay": 0.0}, {"decay_at": (2.0,)}, {"optimizer": "fast"}),
-        *({"evaluate_every": -1}, {"rate": float("inf")}, {"schedule": "steps"}, {"precision": "f8"}),
+        *({"evaluate_every": -1}, {"learning_rate": float("inf")}, {"schedule": "steps"}, {"precision": "f8"}),
     ],
 )
 def test_options_that_train_nothing_are_refused(wrong):
     with pytest.raises(InputError, match=next(iter(wrong))):
-        LoopOptions(**wrong)
+        TrainingSettings(**wrong)
 
 
 KILLS = """
@@ -133,10 +140,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from sonjit.training.loop import LOG, WEIGHTS, LoopOptions, train
+from sonjit.training.loop import LOG, WEIGHTS, TrainingSettings, train
 
 torch.set_num_threads(1)
-options = LoopOptions(steps=60, rate=1e-2, warmup=2, save_every=4, ema=0.9, evaluate_every=7, accumulate=2)
+options = TrainingSettings(
+    steps=60, learning_rate=1e-2, warmup=2, save_every=4, ema=0.9, evaluate_every=7, accumulate=2
+)
 whole, cut = Path(sys.argv[1]), Path(sys.argv[2])
 
 
@@ -193,7 +202,7 @@ import numpy as np
 import torch
 
 from sonjit.training.distributed import processes
-from sonjit.training.loop import LoopOptions, train
+from sonjit.training.loop import TrainingSettings, train
 
 
 def run(out, accumulate):
@@ -207,7 +216,7 @@ def run(out, accumulate):
     def losses(network, data):
         return {"squares": ((network(data[0]) - data[1]) ** 2).mean()}
 
-    options = LoopOptions(steps=15, rate=1e-2, warmup=2, save_every=5, accumulate=accumulate)
+    options = TrainingSettings(steps=15, learning_rate=1e-2, warmup=2, save_every=5, accumulate=accumulate)
     train(network, batch, losses, options, out=out)
 
 
@@ -236,25 +245,25 @@ def test_two_processes_learn_what_one_does(tmp_path):
         assert (one / SETTINGS).read_bytes() == (other / SETTINGS).read_bytes()
         read = [[json.loads(line) for line in (run / LOG).read_text("utf-8").splitlines()] for run in (one, other)]
         for first, second in zip(*read, strict=True):
-            assert first["squares"] == pytest.approx(second["squares"], abs=1e-5)
+            assert first["losses"] == pytest.approx(second["losses"], abs=1e-5)
 
 
 def test_accumulated_batches_are_one_large_batch():
     fixed = batch(np.random.default_rng(0))
     halves = iter([tuple(part[:8] for part in fixed), tuple(part[8:] for part in fixed)])
-    options = {"steps": 1, "rate": 0.1, "warmup": 0, "optimizer": "sgd", "clip_norm": 100.0}
+    options = {"steps": 1, "learning_rate": 0.1, "warmup": 0, "optimizer": "sgd", "clip_norm": 100.0}
     torch.manual_seed(1)
     networks = [torch.nn.Linear(3, 1) for _ in range(2)]
     networks[1].load_state_dict(networks[0].state_dict())
-    train(networks[0], lambda _: fixed, losses, LoopOptions(**options))
-    train(networks[1], lambda _: next(halves), losses, LoopOptions(**options, accumulate=2))
+    train(networks[0], lambda _: fixed, losses, TrainingSettings(**options))
+    train(networks[1], lambda _: next(halves), losses, TrainingSettings(**options, accumulate=2))
     torch.testing.assert_close(networks[0].weight, networks[1].weight)
 
 
 def test_the_mean_is_kept_and_follows_the_weights():
     networks = [line(), line()]
     for network, ema in zip(networks, (0.0, 0.999), strict=True):
-        run(None, network=network, options=LoopOptions(steps=40, rate=1e-2, warmup=0, ema=ema))
+        run(None, network=network, options=TrainingSettings(steps=40, learning_rate=1e-2, warmup=0, ema=ema))
     begun = line()
     moved = [(network[0].weight - begun[0].weight).norm() for network in networks]
     assert moved[1] < moved[0] / 2
@@ -263,47 +272,47 @@ def test_the_mean_is_kept_and_follows_the_weights():
 def test_what_is_frozen_stays_and_the_rest_learns():
     network = line()
     before = {key: value.clone() for key, value in network.state_dict().items()}
-    run(None, network=network, options=LoopOptions(steps=3, warmup=0, freeze=("0", "2")))
+    run(None, network=network, options=TrainingSettings(steps=3, warmup=0, freeze=("0", "2")))
     for key, value in network.state_dict().items():
         assert torch.equal(value, before[key]) == (not key.startswith("3")), key
-    with pytest.raises(InputError, match="freeze=4: no weight's name begins so; the network has 0, 2, 3"):
-        run(None, options=LoopOptions(steps=3, freeze=("4",)))
+    with pytest.raises(InputError, match="freeze=4: no weight's name begins with it; the network has 0, 2, 3"):
+        run(None, options=TrainingSettings(steps=3, freeze=("4",)))
     with pytest.raises(InputError, match="leaves nothing to train"):
-        run(None, options=LoopOptions(steps=3, freeze=("0", "2", "3")))
+        run(None, options=TrainingSettings(steps=3, freeze=("0", "2", "3")))
 
 
 def test_the_best_is_kept_and_evaluation_leaves_no_trace(tmp_path):
-    figures = iter([3.0, 1.0, 2.0])
+    metrics = iter([3.0, 1.0, 2.0])
     seen = []
 
     def evaluate(network):
         assert not any(module.training for module in network.modules())
         torch.rand(3)
         seen.append(network[0].weight.clone())
-        return {"error": next(figures)}
+        return {"error": next(metrics)}
 
-    options = LoopOptions(steps=12, rate=1e-2, warmup=2, evaluate_every=5)
+    options = TrainingSettings(steps=12, learning_rate=1e-2, warmup=2, evaluate_every=5)
     judged = train(line(), batch, losses, options, out=tmp_path, evaluate=evaluate)
     plain = train(line(), batch, losses, options)
     assert all(torch.equal(value, plain.state_dict()[key]) for key, value in judged.state_dict().items())
     assert torch.equal(load_checkpoint(tmp_path / BEST)["0.weight"], seen[1])
-    told = [json.loads(text) for text in (tmp_path / LOG).read_text("utf-8").splitlines()]
-    assert [(one["step"], one["evaluation"]["error"]) for one in told if "evaluation" in one] == [
+    rows = [json.loads(text) for text in (tmp_path / LOG).read_text("utf-8").splitlines()]
+    assert [(one["step"], one["evaluation"]["error"]) for one in rows if "evaluation" in one] == [
         (5, 3.0), (10, 1.0), (12, 2.0),
     ]  # fmt: skip
 
 
 def test_bf16_learns_too_and_keeps_float32():
-    network = run(None, options=LoopOptions(steps=40, rate=2e-2, warmup=0, precision="bf16"))
+    network = run(None, options=TrainingSettings(steps=40, learning_rate=2e-2, warmup=0, precision="bf16"))
     values, wanted = batch(np.random.default_rng(9))
     assert network[0].weight.dtype == torch.float32
     assert ((network.eval()(values) - wanted) ** 2).mean() < ((line().eval()(values) - wanted) ** 2).mean() / 2
 
 
 def test_gradients_by_layer_are_logged_and_a_broken_one_is_told(tmp_path):
-    run(tmp_path, options=LoopOptions(steps=12, gradients_every=4))
-    told = [json.loads(text) for text in (tmp_path / LOG).read_text("utf-8").splitlines()]
-    assert [one["step"] for one in told if "layers" in one] == [4, 8, 12]
-    assert list(told[3]["layers"]) == ["0", "3"]
+    run(tmp_path, options=TrainingSettings(steps=12, gradients_every=4))
+    rows = [json.loads(text) for text in (tmp_path / LOG).read_text("utf-8").splitlines()]
+    assert [one["step"] for one in rows if "layer_gradients" in one] == [4, 8, 12]
+    assert list(rows[3]["layer_gradients"]) == ["0", "3"]
     with pytest.raises(JobError, match="step 1: the gradient is "):
         train(line(), batch, lambda net, _: {"root": (0 * net[0].weight).sum().sqrt()}, OPTIONS)

@@ -1,4 +1,4 @@
-"""Recipes on MANO: a stand-in for it, drawn films, fits of data sets as networks learn them, HandOccNet, Deformer."""
+"""Recipes on MANO: a stand-in for it, synthetic clips, fits of data sets in camera space, HandOccNet, Deformer."""
 
 import json
 import math
@@ -20,23 +20,31 @@ from sonjit.hand_models.rotations import matrix_from_axis_angle
 from sonjit.networks import create_network, network_entry, save_checkpoint
 from sonjit.training.hands3d import deformer as deformer_recipe
 from sonjit.training.hands3d import handoccnet as handoccnet_recipe
-from sonjit.training.hands3d.deformer import FINGERS, PALM, Players, pose_of, window_around, window_from_samples
-from sonjit.training.hands3d.deformer_losses import draw_window_augmentation
-from sonjit.training.hands3d.mano_data import STEP, drawn_films, pose_in_camera
-from sonjit.training.hands3d.motion_adversary import AdversarialTraining, motions
-from sonjit.training.options import LoopOptions, make_optimizer
+from sonjit.training.hands3d.deformer import FINGERS, PALM, AdversarialPair, pose_of, window_around, window_from_samples
+from sonjit.training.hands3d.deformer_losses import (
+    ADVERSARIAL,
+    deformer_losses,
+    discriminator_losses,
+    draw_window_augmentation,
+    generator_loss,
+    maxmse,
+    motions,
+    predicted_hands,
+)
+from sonjit.training.hands3d.mano_data import STEP, pose_in_camera, synthetic_clips
 from sonjit.training.recipes import TrainingRequest, load_recipe, run_recipe
+from sonjit.training.settings import TrainingSettings, make_optimizer
 
 TINY = {
-    "mano": "stand-in", "size": "tiny", "films": 4, "held_out_films": 2, "batch": 2, "steps": 2, "workers": 1,
+    "mano": "stand-in", "size": "tiny", "clips": 4, "held_out_clips": 2, "batch": 2, "steps": 2, "workers": 1,
     "schedule": "constant", "clip_norm": 1000.0,
 }  # fmt: skip
-DEFORMER = TINY | {"variant": "ho3d", "discriminator_channels": 8, "rate_factors": {}}
+DEFORMER = TINY | {"variant": "ho3d", "discriminator_channels": 8, "learning_rate_factors": {}}
 
 
 @pytest.fixture(scope="module")
-def films():
-    return drawn_films(stand_in_mano(), 3, 7, seed=0)
+def clips():
+    return synthetic_clips(stand_in_mano(), 3, 7, seed=0)
 
 
 @given(st.sampled_from(["right", "left"]), st.integers(0, 100))
@@ -58,18 +66,18 @@ def test_the_stand_in_bends_as_a_hand(side, seed):
     assert (before[0, 8, 0] - before[0, 20, 0] < 0) == (side == "right")  # the index finger's side
 
 
-def test_films_show_what_their_labels_say(films):
-    assert len({one.sequence for one in films}) == 3
+def test_clips_show_what_their_labels_say(clips):
+    assert len({one.sequence for one in clips}) == 3
     mano = stand_in_mano()
-    for sample in films:
+    for sample in clips:
         (hand,) = sample.instances
         np.testing.assert_allclose(sample.camera.project(hand.keypoints_m), hand.keypoints_px)
         fit = (torch.from_numpy(values)[None].float() for values in (hand.mesh.pose, hand.mesh.betas, hand.mesh.trans))
         np.testing.assert_allclose(mano(*fit, tips="deformer_ho3d")[1][0], hand.keypoints_m, atol=1e-5)
-    hidden = np.mean([~one.instances[0].visible for one in films])
+    hidden = np.mean([~one.instances[0].visible for one in clips])
     assert 0.02 < hidden < 0.5
-    again = drawn_films(mano, 3, 7, seed=0)
-    assert all(np.array_equal(one.image, other.image) for one, other in zip(films, again, strict=True))
+    again = synthetic_clips(mano, 3, 7, seed=0)
+    assert all(np.array_equal(one.image, other.image) for one, other in zip(clips, again, strict=True))
 
 
 @given(st.integers(0, 1000))
@@ -94,10 +102,10 @@ def test_fits_mean_the_same_hand_before_the_camera(seed):
     torch.testing.assert_close(mano(whole, flat_hand_mean=False)[1], wanted, atol=1e-4, rtol=0)
 
 
-def test_windows_stand_around_their_frame_and_repeat_at_ends(films):
-    assert [one.frame // STEP for one, _ in window_around(films, 10, 5, False)] == [1, 2, 3, 4, 5]
-    assert [one.id for one, _ in window_around(films, 7, 5, False)] == ["film1/0"] * 3 + ["film1/1", "film1/2"]
-    gap = [one for one in films if one.id != "film0/4"]
+def test_windows_stand_around_their_frame_and_repeat_at_ends(clips):
+    assert [one.frame // STEP for one, _ in window_around(clips, 10, 5, False)] == [1, 2, 3, 4, 5]
+    assert [one.id for one, _ in window_around(clips, 7, 5, False)] == ["clip1/0"] * 3 + ["clip1/1", "clip1/2"]
+    gap = [one for one in clips if one.id != "clip0/4"]
     assert [one.frame // STEP for one, _ in window_around(gap, 3, 5, False)] == [1, 2, 3, 3, 5]
     assert [one.frame // STEP for one, _ in window_around(gap, 3, 5, True)] == [1, 2, 3, 3, 3]
 
@@ -105,14 +113,14 @@ def test_windows_stand_around_their_frame_and_repeat_at_ends(films):
 @given(st.integers(0, 1000))
 @settings(max_examples=10)
 def test_a_windows_labels_move_with_its_images(seed):
-    films, hands = drawn_films(stand_in_mano(), 1, 7, seed=seed % 3), _deformer().hands
+    clips, hands = synthetic_clips(stand_in_mano(), 1, 7, seed=seed % 3), _deformer().hands
     change = draw_window_augmentation(np.random.default_rng(seed))
-    window = window_from_samples(window_around(films, 3, 5, False), hands, 64, change)
+    window = window_from_samples(window_around(clips, 3, 5, False), hands, 64, change)
     if window is None:  # it was moved out of its image
         return
     assert window.images.shape == (5, 3, 64, 64)
     assert 0 <= window.images.min() <= window.images.max() <= 1
-    plain = window_from_samples(window_around(films, 3, 5, False), hands, 64, None)
+    plain = window_from_samples(window_around(clips, 3, 5, False), hands, 64, None)
     around = torch.from_numpy(window.pose).float()
     _, turned = hands(around, torch.from_numpy(window.shape).float())
     _, straight = hands(torch.from_numpy(plain.pose).float(), torch.from_numpy(plain.shape).float())
@@ -129,61 +137,75 @@ def _deformer():
     return create_network("deformer", **options)
 
 
-def test_one_sum_teaches_each_player_its_own_part(films):
+def test_one_sum_gives_each_network_its_own_gradients(clips):
     """The gradients are those of taking turns, as published."""
     torch.manual_seed(0)
-    network, judge = _deformer().eval(), create_network("motion-discriminator", channels=8).eval()
-    windows = [window_from_samples(window_around(films, at, 5, False), network.hands, 64, None) for at in (3, 9)]
-    pose = torch.from_numpy(np.stack([pose_of(one, one.instances[0], network.hands) for one in films[:5]]))[
+    network, discriminator = _deformer().eval(), create_network("motion-discriminator", channels=8).eval()
+    windows = [window_from_samples(window_around(clips, at, 5, False), network.hands, 64, None) for at in (3, 9)]
+    pose = torch.from_numpy(np.stack([pose_of(one, one.instances[0], network.hands) for one in clips[:5]]))[
         None
     ].float()
     real = motions(torch.zeros(1, 5), pose)
     batch = deformer_recipe._tensors(windows, real, network, "cpu")
-    told = Players(network, judge).losses(batch, deformer_recipe.maxmse)
-    torch.stack(list(told.values())).sum().backward()
-    together = [value.grad.clone() for value in [*network.parameters(), *judge.parameters()]]
-    turns = AdversarialTraining(network, judge, 1e-12, 1e-12)
-    by_turns = turns.step(batch.images, batch.boxes, batch.targets, batch.real)
-    assert told.keys() == by_turns.keys()
-    for name, value in told.items():
-        assert value.item() == pytest.approx(by_turns[name], rel=1e-4), name
-    for one, value in zip(together, [*network.parameters(), *judge.parameters()], strict=True):
+    losses = AdversarialPair(network, discriminator).losses(batch, maxmse)
+    torch.stack(list(losses.values())).sum().backward()
+    together = [value.grad.clone() for value in [*network.parameters(), *discriminator.parameters()]]
+
+    network.zero_grad()
+    outputs = network(batch.images, batch.boxes, batch.targets.side)
+    predicted = predicted_hands(network, outputs, batch.targets.side)
+    fake = motions(batch.targets.side, predicted.own.pose)
+    own = deformer_losses(outputs, predicted, batch.targets)
+    own["motion"] = ADVERSARIAL * generator_loss(discriminator(fake)["out"])
+    torch.stack(list(own.values())).sum().backward()
+    discriminator.zero_grad()  # its own gradients so far are not its losses'
+    others = discriminator_losses(discriminator(real)["out"], discriminator(fake.detach())["out"])
+    torch.stack(list(others.values())).sum().backward()
+    by_turns = own | others
+    assert losses.keys() == by_turns.keys()
+    for name, value in losses.items():
+        assert value.item() == pytest.approx(by_turns[name].item(), rel=1e-4), name
+    for one, value in zip(together, [*network.parameters(), *discriminator.parameters()], strict=True):
         torch.testing.assert_close(one, value.grad, rtol=1e-3, atol=1e-4 * float(one.abs().max()) + 1e-5)
 
 
 def test_parts_learn_at_rates_of_their_own():
-    players = Players(_deformer(), create_network("motion-discriminator", channels=8))
-    optimizer = make_optimizer(players, LoopOptions(rate_factors={"discriminator.": 100.0}))
+    pair = AdversarialPair(_deformer(), create_network("motion-discriminator", channels=8))
+    optimizer = make_optimizer(pair, TrainingSettings(learning_rate_factors={"discriminator.": 100.0}))
     factors = {group["factor"]: len(group["params"]) for group in optimizer.param_groups}
     assert factors == {
-        1.0: len(list(players.deformer.parameters())),
-        100.0: len(list(players.discriminator.parameters())),
+        1.0: len(list(pair.deformer.parameters())),
+        100.0: len(list(pair.discriminator.parameters())),
     }
-    with pytest.raises(InputError, match=r"rate_factors: no weight to train begins with 'nobody.'"):
-        make_optimizer(players, LoopOptions(rate_factors={"nobody.": 2.0}))
+    with pytest.raises(InputError, match=r"learning_rate_factors: no trainable weight's name begins with 'nobody.'"):
+        make_optimizer(pair, TrainingSettings(learning_rate_factors={"nobody.": 2.0}))
 
 
 @pytest.mark.parametrize("maxmse", [True, False])
 @pytest.mark.parametrize("discriminator", [True, False])
 def test_deformer_runs_with_and_without_its_losses(maxmse, discriminator, tmp_path):
     given_ = DEFORMER | {"maxmse": maxmse, "discriminator": discriminator}
-    told = run_recipe(TrainingRequest("deformer", tmp_path, settings=given_))
+    results = run_recipe(TrainingRequest("deformer", tmp_path, settings=given_))
     (line, *_) = (json.loads(text) for text in (tmp_path / "log.jsonl").read_text().splitlines())
-    assert ({"motion", "real", "fake"} <= line.keys()) == discriminator
-    assert told["finger_to_palm"] == pytest.approx(told["finger_mm"] / told["palm_mm"])
-    assert 0 < told["jerk_mm"] < math.inf
-    again = create_network("deformer", told["weights"], **network_entry("deformer").tiny)
+    assert ({"motion", "real", "fake"} <= line["losses"].keys()) == discriminator
+    assert results["finger_to_palm"] == pytest.approx(results["finger_mm"] / results["palm_mm"])
+    assert 0 < results["jerk_mm"] < math.inf
+    again = create_network("deformer", results["weights"], **network_entry("deformer").tiny)
     assert again.state_dict().keys() == _deformer().state_dict().keys()
 
 
 @pytest.mark.parametrize(("recipe", "loss"), [("handoccnet", "joints_img"), ("deformer", "pose")])
 def test_a_small_run_learns(recipe, loss, tmp_path):
-    own = (DEFORMER | {"vary": False, "discriminator": False}) if recipe == "deformer" else TINY
-    told = run_recipe(TrainingRequest(recipe, tmp_path, settings=own | {"steps": 40, "rate": 3e-3, "batch": 4}))
+    own = (DEFORMER | {"augment": False, "discriminator": False}) if recipe == "deformer" else TINY
+    results = run_recipe(
+        TrainingRequest(recipe, tmp_path, settings=own | {"steps": 40, "learning_rate": 3e-3, "batch": 4})
+    )
     lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
-    assert np.mean([line[loss] for line in lines[-8:]]) < np.mean([line[loss] for line in lines[:8]])
-    assert told["mean_pose_mpjpe_mm"] > 5
-    assert told["mpjpe_mm"] > 0
+    assert np.mean([line["losses"][loss] for line in lines[-8:]]) < np.mean(
+        [line["losses"][loss] for line in lines[:8]]
+    )
+    assert results["mean_pose_mpjpe_mm"] > 5
+    assert results["mpjpe_mm"] > 0
 
 
 @pytest.mark.parametrize(
@@ -201,12 +223,12 @@ def test_data_sets_teach_them(fixture, name, recipe, more, data, tmp_path):
         pytest.skip(f"no {root}")
     own = DEFORMER | {"mano_left": "stand-in"} if recipe == "deformer" else TINY
     given_ = own | {"dataset": name, "test_split": ""} | more
-    told = run_recipe(TrainingRequest(recipe, tmp_path, root, settings=given_))
-    assert np.isfinite(told["mpjpe_mm"])
+    results = run_recipe(TrainingRequest(recipe, tmp_path, root, settings=given_))
+    assert np.isfinite(results["mpjpe_mm"])
 
 
-def test_left_hands_are_learnt_as_right_ones_in_a_mirror(films):
-    mano, sample = stand_in_mano(), films[3]
+def test_left_hands_are_learnt_as_right_ones_in_a_mirror(clips):
+    mano, sample = stand_in_mano(), clips[3]
     (hand,) = sample.instances
     one = handoccnet_recipe._example(sample, hand, mano, 64, handoccnet_recipe._AS_IS)
     px, pose = hand.keypoints_px.copy(), hand.mesh.pose.reshape(16, 3) * (1, -1, -1)
@@ -230,7 +252,7 @@ def test_what_is_missing_is_told_in_one_line(tmp_path):
             run_recipe(TrainingRequest(recipe, tmp_path / "run", settings=TINY, export="onnx"))
     assert not (tmp_path / "run").exists()
     unsaid = ManoParameters(np.zeros(48), np.zeros(10), None, "camera")
-    with pytest.raises(InputError, match="does not say from which pose its MANO fits count"):
+    with pytest.raises(InputError, match="does not say which mean pose its MANO fits have"):
         pose_in_camera(unsaid, None, demo_mano(), flat_mean=True)
 
 
@@ -238,7 +260,7 @@ def test_a_trunk_of_imagenet_begins_both(tmp_path):
     save_checkpoint(resnet50(), tmp_path / "resnet50.safetensors")
     network = create_network("handoccnet", mano=stand_in_mano(), size="full")
     handoccnet_recipe.fill_trunk(network.backbone, tmp_path / "resnet50.safetensors")
-    with pytest.raises(InputError, match=r"is no ResNet-50 of torchvision: layer"):
+    with pytest.raises(InputError, match=r"is not a ResNet-50 of torchvision: layer"):
         handoccnet_recipe.fill_trunk(
             create_network("handoccnet", size="tiny").backbone, tmp_path / "resnet50.safetensors"
         )

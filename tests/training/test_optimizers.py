@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from sonjit.training.initialise import initialise
-from sonjit.training.loop import layer_gradients, vanishing
-from sonjit.training.options import InitialisationName, LoopOptions, OptimizerName, make_optimizer
+from sonjit.training.loop import layer_gradients
+from sonjit.training.report import vanishing
+from sonjit.training.settings import InitialisationName, OptimizerName, TrainingSettings, make_optimizer
 
 RATE = 0.1
 
@@ -58,7 +59,7 @@ class Bowl(torch.nn.Module):
 @pytest.mark.parametrize("name", get_args(OptimizerName))
 def test_each_optimizer_follows_its_rule(name, decay):
     bowl = Bowl()
-    optimizer = make_optimizer(bowl, LoopOptions(optimizer=name, rate=RATE, weight_decay=decay))
+    optimizer = make_optimizer(bowl, TrainingSettings(optimizer=name, learning_rate=RATE, weight_decay=decay))
     x, state = 0.8, {}
     for _ in range(6):
         optimizer.zero_grad()

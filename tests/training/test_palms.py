@@ -25,7 +25,7 @@ from sonjit.training.hands.palm_data import (
     palm_targets,
 )
 from sonjit.training.hands.palms import PalmSettings, fit_palms, palm_network, palm_precision
-from sonjit.training.initialise import fold, put_batch_norms, put_unit
+from sonjit.training.initialise import add_batch_norms, fold, scale_head
 from sonjit.training.recipes import TrainingRequest
 
 NAMES = load_skeleton("hand_mediapipe21").keypoints
@@ -77,8 +77,8 @@ def test_a_network_that_says_its_targets_finds_every_palm(where):
     anchors = palm_anchors(SIZE)
     wanted = palm_targets(anchors, samples)
     said = {"scores": wanted.found[..., None] * 20 - 10, "boxes": wanted.boxes}
-    figures = palm_precision(lambda images: said, samples, anchors)
-    assert figures == {"ap": pytest.approx(100), "ap_strict": pytest.approx(100)}
+    metrics = palm_precision(lambda images: said, samples, anchors)
+    assert metrics == {"ap": pytest.approx(100), "ap_strict": pytest.approx(100)}
     missed = {**said, "scores": torch.full_like(said["scores"], -10)}
     assert palm_precision(lambda images: missed, samples, anchors)["ap"] == pytest.approx(0)
 
@@ -163,10 +163,10 @@ def test_what_training_needs_folds_away(name):
     plain = network(images)
     heads = [(network.fine_head, "boxes")] if name == "palm-full" else [(network, "keypoints")]
     for parent, head in heads:
-        put_unit(parent, head, 16.0)
+        scale_head(parent, head, 16.0)
     for key, value in network(images).items():
         torch.testing.assert_close(value, plain[key], rtol=1e-4, atol=1e-4)
-    put_batch_norms(network, without=[getattr(parent, head) for parent, head in heads])
+    add_batch_norms(network, without=[getattr(parent, head) for parent, head in heads])
     network.train()(images)  # means and spreads move
     trained = network.eval()(images)
     assert any((trained[key] - plain[key]).abs().max() > 1e-3 for key in plain)
@@ -230,7 +230,16 @@ def test_hands_without_a_whole_palm_are_unsure(painted):
 def test_one_command_teaches_palms(painted, tmp_path, capfd):
     out = tmp_path / "run"
     command = ["train", "palm", "--data", str(painted), "--out", str(out), "--set", "size=64", "--set", "depth=1"]
-    command += ["--set", "channels=8,8,12,12,16", "--set", "batch=12", "--set", "steps=120", "--set", "rate=0.01"]
+    command += [
+        "--set",
+        "channels=8,8,12,12,16",
+        "--set",
+        "batch=12",
+        "--set",
+        "steps=120",
+        "--set",
+        "learning_rate=0.01",
+    ]
     command += ["--set", "warmup=5", "--set", "test=.", "--set", "augment=false"]
     assert main(command) == 0
     told = dict(line.split(": ") for line in capfd.readouterr().out.splitlines())
@@ -257,12 +266,12 @@ def test_the_scores_weight_is_theirs_alone(painted):
     ("arguments", "said"),
     [
         (["--set", "size=100"], "size=100: give a multiple of 32"),
-        (["--set", "channels=8,8"], "channels=8,8: give 5 numbers that do not fall"),
+        (["--set", "channels=8,8"], "channels=8,8: give 5 numbers that do not decrease"),
         (["--set", "loss=hinge"], "loss=hinge: give focal or cross-entropy"),
         (["--set", "test=elsewhere"], "elsewhere is not there"),
         (["--set", "sources=., elsewhere"], "elsewhere is not there"),
         (["--set", "gamma=-1"], "gamma=-1.0, score_weight=1.0: give 0 or more"),
-        (["--set", "batch=0"], "batch must be at least 1"),
+        (["--set", "batch=0"], "batch=0: give at least 1"),
     ],
 )
 def test_wrong_calls_are_refused_in_one_line(arguments, said, painted, tmp_path, capfd):

@@ -13,8 +13,8 @@ from sonjit.training.report import save_run_report
 
 def write_run(folder, steps=400, lowest=1e-2):
     lines = [
-        {"step": step, "squares": 9.0 / step, "kept": 1.0, "rate": 1e-3, "gradient": 2.0}
-        | ({"layers": {"a": lowest, "b": 1e-2, "c": 2e-2}} if step % 100 == 0 else {})
+        {"step": step, "losses": {"squares": 9.0 / step, "kept": 1.0}, "learning_rate": 1e-3, "gradient_norm": 2.0}
+        | ({"layer_gradients": {"a": lowest, "b": 1e-2, "c": 2e-2}} if step % 100 == 0 else {})
         | ({"evaluation": {"error_px": 5.0 + step}} if step % 200 == 0 else {})
         for step in range(1, steps + 1)
     ]
@@ -44,7 +44,7 @@ def test_the_page_is_whole_and_needs_nothing(tmp_path):
     (tmp_path / "images").mkdir()
     cv2.imwrite(str(tmp_path / "images" / "hands-found.png"), np.zeros((4, 4, 3), np.uint8))
     (tmp_path / "images" / "notes.txt").touch()
-    (tmp_path / "result.json").write_text(json.dumps({"settings": {}, "told": {"error_px": 0.81234}}), "utf-8")
+    (tmp_path / "result.json").write_text(json.dumps({"settings": {}, "results": {"error_px": 0.81234}}), "utf-8")
     page = write_run(tmp_path)
     reader = Balanced()
     reader.feed(page)
@@ -61,7 +61,7 @@ def test_the_page_is_whole_and_needs_nothing(tmp_path):
 @pytest.mark.parametrize(("lowest", "gone"), [(1e-6, True), (1e-3, False)])
 def test_vanishing_gradients_are_told_with_the_threshold(lowest, gone, tmp_path):
     page = write_run(tmp_path, lowest=lowest)
-    assert ("Gradients vanish towards the lower layers in 4 of 4 looks" in page) == gone
+    assert ("Gradients vanish towards the lower layers in 4 of 4 logged steps" in page) == gone
     assert ("Gradients do not vanish" in page) != gone
     assert "threshold 0.001" in page
 

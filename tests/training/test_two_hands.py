@@ -15,10 +15,10 @@ from sonjit.training.hands3d.rootnet import rootnet_losses
 from sonjit.training.hands3d.two_hands import (
     PEAK,
     InterNetTargets,
+    TwoHandAugmentation,
     TwoHandImage,
-    Variation,
     batch_from_examples,
-    draw_variation,
+    draw_two_hand_augmentation,
     example_from_image,
     flipped,
     heatmap_from_joints,
@@ -66,8 +66,8 @@ def test_a_mirror_image_shows_the_other_hands_and_mirrored_twice_the_same(seed, 
 def test_labels_move_with_the_image(seed):
     rng = np.random.default_rng(seed)
     space = HeatmapSpace()
-    variation = draw_variation(rng)
-    example = example_from_image(image(seed % 5), LAYOUT, variation, space)
+    augmentation = draw_two_hand_augmentation(rng)
+    example = example_from_image(image(seed % 5), LAYOUT, augmentation, space)
     assert example.image.shape == (256, 256, 3)
     assert 0 <= example.image.min() <= example.image.max() <= 1
     for x, y in space.px_from_bins(example.joints[example.valid, :2]).round().astype(int):
@@ -77,7 +77,7 @@ def test_labels_move_with_the_image(seed):
 
 @given(st.integers(0, 10**6))
 def test_variations_are_as_large_as_published(seed):
-    one = draw_variation(np.random.default_rng(seed))
+    one = draw_two_hand_augmentation(np.random.default_rng(seed))
     assert max(map(abs, one.shift)) <= 0.15
     assert 0.75 <= one.scale <= 1.25
     assert abs(one.rotation_rad) <= math.pi / 2
@@ -97,7 +97,7 @@ def test_what_leaves_the_volume_or_hangs_on_an_unknown_root_is_left_out():
     assert example.valid[LAYOUT.joints("Right")].sum() == 20
     assert not example.valid[LAYOUT.joints("Left")].any()
     assert not example.rel_valid
-    away = example_from_image(image(), LAYOUT, Variation(shift=(5, 0)), SPACE)
+    away = example_from_image(image(), LAYOUT, TwoHandAugmentation(shift=(5, 0)), SPACE)
     assert not away.valid.any()
     assert not away.rel_valid
     assert example.joints[right, 2] == SPACE.bins / 2
@@ -166,8 +166,8 @@ def test_an_absent_hand_teaches_no_joints():
     assert losses["hand_type"].item() > 0
 
 
-def falls(network, losses, steps=12, rate=1e-3):
-    optimizer = torch.optim.Adam(network.parameters(), rate)
+def falls(network, losses, steps=12, learning_rate=1e-3):
+    optimizer = torch.optim.Adam(network.parameters(), learning_rate)
     totals = []
     for _ in range(steps):
         total = sum(losses().values())
@@ -183,7 +183,7 @@ def test_the_losses_of_internet_fall_in_training():
     rng = np.random.default_rng(0)
     network = create_network("internet", **network_entry("internet").tiny).train()
     images, targets = batch_from_examples(
-        [example_from_image(image(i), LAYOUT, draw_variation(rng), SPACE) for i in range(8)]
+        [example_from_image(image(i), LAYOUT, draw_two_hand_augmentation(rng), SPACE) for i in range(8)]
     )
     assert falls(network, lambda: internet_losses(network(images), targets))
 

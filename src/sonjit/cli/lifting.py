@@ -22,7 +22,7 @@ class Lifting:
     Attributes:
         lift: Network that sees both hands at once: x_m, y_m and z_m are then metres from the lens, not from the hand.
         lift_weights: A checkpoint, official or own; the .xml that sonjit export made of it, twice as fast; or demo,
-            numbers that mean nothing.
+            placeholder weights.
         lift_layout: Data set of that checkpoint.
         root_weights: Checkpoint of RootNet, for the distance; without it that comes from the size of the hands.
         camera: fx,fy,cx,cy in pixels; without it 60 degrees across the longer side are assumed.

@@ -1,7 +1,4 @@
-"""`sonjit networks`: which networks there are, what they cost and where their weights are.
-
-`sonjit export`: a network as a file for other runtimes, or for Sonjit's own detectors.
-"""
+"""`sonjit networks` lists the networks with their cost and weights; `sonjit export` writes one for other runtimes."""
 
 from __future__ import annotations
 
@@ -35,7 +32,7 @@ def networks(pattern: str = "*", /, *, as_json: Annotated[bool, Parameter(name="
 
     names = list_networks(pattern)
     if not names:
-        raise InputError(f"no network is called {pattern!r}; known: {', '.join(list_networks())}")
+        raise InputError(f"no network matches {pattern!r}; known: {', '.join(list_networks())}")
     facts = [describe_network(name) for name in names]
     if as_json:
         sys.stdout.write(json.dumps([_to_dict(network) for network in facts], indent=2) + "\n")
@@ -86,7 +83,7 @@ def export(
     dynamic_batch: Annotated[bool, Parameter(negative="")] = False,
     settings: Annotated[tuple[str, ...], Parameter(name="--set")] = (),
 ) -> None:
-    """Write a network as ONNX or OpenVINO IR, and say how far it is from PyTorch.
+    """Write a network as ONNX or OpenVINO IR, and report the difference from PyTorch.
 
     `sonjit export hand-full --weights runs/thumb/weights.safetensors --set keypoints=22 --out hand.onnx` makes what
     `sonjit hands photo.jpg --landmark-model hand.onnx` runs.

@@ -1,4 +1,4 @@
-"""`sonjit train`: train a network from the command line, and go on where a run was stopped."""
+"""`sonjit train`: train a network from the command line, or continue a run that was stopped."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def train(
     network on your own hands, and writes what `sonjit hands --landmark-model runs/mine/hand-full.onnx` runs.
 
     `sonjit train hand-full --data nails.json --images nails.mp4 --out runs/nails --extra-keypoints thumb_nail` adds a
-    keypoint. A run that was stopped goes on where it stopped when it is called again.
+    keypoint. A run that was stopped continues when it is called again.
 
     `torchrun --nproc-per-node 2 -m sonjit train cam --device cuda` trains with two GPUs.
 
@@ -57,7 +57,7 @@ def train(
         device: cpu, cuda or cuda:1.
         precision: bf16 multiplies in bfloat16; weights stay float32.
         export: Write the trained network for another runtime too.
-        settings: Setting of the recipe, e.g. rate=0.0003; may be given several times.
+        settings: Setting of the recipe, e.g. learning_rate=0.0003; may be given several times.
         smoke: Train at the small size, which ends in minutes on a CPU.
         ablation: Run a grid of the recipe, each row with each seed, and show its table beside the published one.
         list_: Show what can be trained.
@@ -69,7 +69,7 @@ def train(
         sys.stdout.write(_recipes())
         return
     if not recipe:
-        raise InputError("say what to train; sonjit train --list shows what there is")
+        raise InputError("give a recipe; sonjit train --list shows them")
     typed = {"steps": steps, "extra_keypoints": extra_keypoints, "precision": precision}
     given = dict(key_values(settings))
     given |= {name: str(value) for name, value in typed.items() if value is not None}
@@ -87,9 +87,9 @@ def train(
             export=export,
             smoke=smoke,
         )
-        told = {} if ablation else run_recipe(request)
+        results = {} if ablation else run_recipe(request)
         table = _ablate(request, ablation) if ablation else ""
-    lines = (f"{name}: {f'{value:.4g}' if isinstance(value, float) else value}\n" for name, value in told.items())
+    lines = (f"{name}: {f'{value:.4g}' if isinstance(value, float) else value}\n" for name, value in results.items())
     sys.stdout.write(table + "".join(lines))
 
 
@@ -105,7 +105,7 @@ def _ablate(request: TrainingRequest, name: str) -> str:
 
 
 def _recipes() -> str:
-    """Each recipe with what it does, learns from and compares."""
+    """Each recipe with its summary, data and ablations."""
     from sonjit.training.recipes import list_recipes, load_recipe
 
     lines: list[str] = []

@@ -301,7 +301,7 @@ def hand_maps_plot(variant: str) -> Plot:
             for hand in detector.detect(frame.rgb):
                 if hand.handedness != _SIDE:
                     continue
-                looks = explainer.look(frame.rgb, hand, _TARGETS)
+                looks = explainer.explain(frame.rgb, hand, _TARGETS)
                 maps.append(np.stack([look.values for look in looks]))
                 matrix = inverse_affine(crop_matrix(looks[0].box, 1, 1))  # image to fractions of the crop
                 hands.append(np.c_[hand.keypoints[:, :2], np.ones(len(hand.keypoints))] @ matrix.T)

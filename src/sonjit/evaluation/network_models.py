@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,12 +13,15 @@ from sonjit.geometry import assumed_camera
 from sonjit.results import Frame, Hand
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from sonjit.datasets import Sample
     from sonjit.evaluation.predictions import Mode
     from sonjit.geometry import Intrinsics
     from sonjit.lifting.lifter import Lifter
+    from sonjit.meshes.hand_mesh import NamedPoint
     from sonjit.meshes.mano_networks import HandOccHands
     from sonjit.networks import Network
     from sonjit.networks.mask_rcnn.files import SavedMaskRCNN
@@ -90,7 +93,7 @@ class HandOccNetModel(_NetworkModel):
         del mode
         known = _true_hands(sample)
         hands = self._hands(_camera(sample))
-        hands.look(Frame(0, None, [hand for _, hand in known]), rgb)
+        hands.add_frame(Frame(0, None, [hand for _, hand in known]), rgb)
         return [
             Prediction(
                 side=mesh.handedness,
@@ -181,7 +184,7 @@ def _camera(sample: Sample) -> Intrinsics:
     return assumed_camera(sample.width, sample.height) if sample.camera is None else sample.camera.intrinsics
 
 
-def _points(records: list[dict[str, Any]]) -> NDArray[np.float64]:
+def _points(records: Sequence[NamedPoint]) -> NDArray[np.float64]:
     return np.array([[one["x"], one["y"], one["z"]] for one in records], np.float64)
 
 

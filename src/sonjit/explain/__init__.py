@@ -1,7 +1,7 @@
-"""Where a network looked: class activation maps and saliency, on images and on what the detectors cut out of them.
+"""Class activation maps and saliency, of images and of the detectors' crops.
 
-What is named here needs no PyTorch. Classifiers are explained by `sonjit.explain.classes` and, for comparison, by
-`sonjit.explain.classes`; both need the extra `train`.
+What is named here needs no PyTorch. `sonjit.explain.classes` explains classifiers, by class activation maps and, for
+comparison, by saliency; it needs the extra `train`.
 """
 
 from sonjit.explain.hands import HandExplainer, TargetMap, hand_map, load_hand_explainer

@@ -1,9 +1,8 @@
-"""Class activation maps of images by a network of `sonjit.networks`, beside their scores.
+"""Class activation maps of images by a network of `sonjit.networks`, and saliency as the baseline.
 
-The baseline: how much the class score changes with each pixel.
-
-Source: Simonyan et al. 2014, Deep Inside Convolutional Networks, section 3: the gradient's greatest absolute value
-over the channels. It too is weakly supervised: it needs no box to train on.
+Saliency is how much the class score changes with each pixel: the gradient's greatest absolute value over the channels.
+Source: Simonyan et al. 2014, Deep Inside Convolutional Networks, section 3. Both are weakly supervised: they need no
+boxes for training.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class ClassMap:
-    """Which parts of an image speak for one class.
+    """The evidence in an image for one class, by place.
 
     Attributes:
         label: index of the class.

@@ -1,4 +1,4 @@
-"""What explains the images of an input: hands by their landmark network, images by a classifier."""
+"""Explainers of the images of an input: hands by their landmark network, images by a classifier."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Explainer(Protocol):
 
 
 class HandsExplained:
-    """Finds hands and explains what their landmark network says of each.
+    """Finds hands and explains the landmark network's outputs for each.
 
     Args:
         detector: of hands.
@@ -78,22 +78,22 @@ class HandsExplained:
         hands: list[Hand] = self._detector.detect(rgb, time=time)
         if self._number is not None:
             hands = hands[self._number - 1 : self._number]
-        maps = [self._explainer.look(rgb, hand, self._targets) for hand in hands]
+        maps = [self._explainer.explain(rgb, hand, self._targets) for hand in hands]
         record = {
             "hands": [
                 {
                     "handedness": hand.handedness,
                     "score": hand.score,
                     "id": hand.id,
-                    "maps": [_to_dict(m) for m in looks],
+                    "maps": [_to_dict(m) for m in of_hand],
                 }
-                for hand, looks in zip(hands, maps, strict=True)
+                for hand, of_hand in zip(hands, maps, strict=True)
             ]
         }
         lines = [
-            f"{hand.handedness} hand {hand.score:.2f}: {_said(one)}"
-            for hand, looks in zip(hands, maps, strict=True)
-            for one in looks
+            f"{hand.handedness} hand {hand.score:.2f}: {_line(one)}"
+            for hand, of_hand in zip(hands, maps, strict=True)
+            for one in of_hand
         ]
         return Explained(record, lines, self._panels(rgb, hands, maps) if draw else None)
 
@@ -110,10 +110,12 @@ class HandsExplained:
         panels: list[NDArray[np.uint8]] = []
         for number in range(len(self._targets)):
             canvas = rgb.copy()
-            for looks in maps:
-                canvas = overlay(canvas, place(looks[number].values, looks[number].box, width, height))
-                draw_outline(canvas, looks[number].box)
-            captions = [f"{hand.handedness}: {_short(looks[number])}" for hand, looks in zip(hands, maps, strict=True)]
+            for of_hand in maps:
+                canvas = overlay(canvas, place(of_hand[number].values, of_hand[number].box, width, height))
+                draw_outline(canvas, of_hand[number].box)
+            captions = [
+                f"{hand.handedness}: {_short(of_hand[number])}" for hand, of_hand in zip(hands, maps, strict=True)
+            ]
             draw_captions(canvas, captions or ["no hand found"])
             panels.append(canvas)
         return side_by_side(panels)
@@ -151,7 +153,7 @@ class ClassesExplained:
         from sonjit.explain.classes import explain_classes
 
         height, width = rgb.shape[:2]
-        records: list[dict[str, Any]] = []
+        records: list[dict[str, object]] = []
         lines: list[str] = []
         panels: list[NDArray[np.uint8]] = []
         for one in explain_classes(self._network, rgb, self._size, self._classes, self._top):
@@ -185,7 +187,7 @@ class ClassesExplained:
         return enlarge(saliency[0].numpy(), rgb.shape[1], rgb.shape[0])
 
 
-def _to_dict(one: TargetMap) -> dict[str, Any]:
+def _to_dict(one: TargetMap) -> dict[str, object]:
     return {
         "target": one.target, "value": one.value, "unit": one.unit, "bias": one.bias,
         "box": one.box._asdict(), "map": one.values.tolist(),
@@ -193,13 +195,13 @@ def _to_dict(one: TargetMap) -> dict[str, Any]:
 
 
 def _short(one: TargetMap) -> str:
-    """The number, and what it comes to as a probability.
+    """The value, and its probability.
 
-    A label speaks for the person's right hand, so a left one's number is negative.
+    A logit is that of the person's right hand, so a left one's is negative.
     """
     share = f" (p {1 / (1 + math.exp(-one.value)):.2f})" if one.unit == "logit" else f" {one.unit}"
     return f"{one.target} {one.value:.4g}{share}"
 
 
-def _said(one: TargetMap) -> str:
+def _line(one: TargetMap) -> str:
     return f"{_short(one)} = mean of the map {one.values.mean(dtype=np.float64):.4g} + bias {one.bias:.4g}"

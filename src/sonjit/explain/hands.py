@@ -1,6 +1,6 @@
-"""Exact maps of what the hand landmark network says: presence, handedness, every coordinate of every keypoint.
+"""Exact class activation maps of the hand landmark network: presence, handedness, every coordinate of a keypoint.
 
-The network ends in a 7 x 7 map, its mean and linear layers. Each number it says is therefore `mean(map) + bias` of a
+The network ends in a 7 x 7 map, its mean and linear layers. Each of its outputs is therefore `mean(map) + bias` of a
 map of its own: no approximation, no gradient, and no PyTorch. Source of the idea: Zhou et al. 2016, section 2.
 """
 
@@ -33,13 +33,13 @@ _POINTS, _PRESENCE, _LABEL, _WORLD = range(4)
 
 @dataclass(frozen=True, eq=False)
 class TargetMap:
-    """Which parts of a crop speak for one number.
+    """The evidence in a crop for one output, by place.
 
     Attributes:
-        target: name of the number, such as "handedness".
-        values: (h, w) float32; `mean(values) + bias` is the number.
+        target: name of the output, such as "handedness".
+        values: (h, w) float32; `mean(values) + bias` is the output.
         bias: what it would be over an empty map.
-        value: the number as the network says it, in `unit`.
+        value: the output, in `unit`.
         unit: "logit", "px" (of the network's own input) or "m" (in the crop's axes).
         box: where the map lies in the image, in pixels.
     """
@@ -53,9 +53,9 @@ class TargetMap:
 
 
 class HandExplainer:
-    """Looks at hands with the landmark network and keeps what led to each answer.
+    """Runs the landmark network on hands and keeps the map of each output.
 
-    One look is one run of the network in f32; every further target of the same hand is a sum over its channels. Several
+    A call is one run of the network in f32; every further target of the same hand is a sum over its channels. Several
     threads may use it: they wait for each other.
 
     Args:
@@ -64,10 +64,10 @@ class HandExplainer:
         threads: as in `create_detector`.
 
     Attributes:
-        targets: every name that `look` knows.
+        targets: every name that `explain` knows.
 
     Raises:
-        InputError: the file is no hand landmark network, or does not end in linear layers over a mean.
+        InputError: the file is not a hand landmark network, or does not end in linear layers over a mean.
     """
 
     def __init__(self, path: Path, *, mirrored: bool = False, threads: int | None = None) -> None:
@@ -76,8 +76,8 @@ class HandExplainer:
         self._network = PooledNetwork(path, threads)
         sizes = self._network.output_sizes
         if len(sizes) != 4 or sizes[_PRESENCE : _LABEL + 1] != [1, 1] or sizes[_POINTS] != sizes[_WORLD]:
-            said = " + ".join(map(str, sizes))
-            raise InputError(f"{path} is no hand landmark network: it gives {said} numbers, not 63 + 1 + 1 + 63")
+            found = " + ".join(map(str, sizes))
+            raise InputError(f"{path} is not a hand landmark network: it gives {found} numbers, not 63 + 1 + 1 + 63")
         self._rows: dict[str, tuple[int, int, str]] = {"handedness": (_LABEL, 0, "logit")}
         self._rows["presence"] = (_PRESENCE, 0, "logit")
         names = load_skeleton("hand_mediapipe21").keypoints
@@ -87,7 +87,7 @@ class HandExplainer:
             self._rows[f"{name}.{axis}"] = (_POINTS, row, "px")
             self._rows[f"{name}.{axis}_m"] = (_WORLD, row, "m")
         self.targets = tuple(self._rows)
-        # The network was trained on selfie views; ours says how much speaks for the person's own right hand.
+        # The network was trained on selfie views; our map is the evidence for the person's own right hand.
         self._sign = {"handedness": -1.0 if mirrored else 1.0}
         self._lock = threading.Lock()
 
@@ -100,12 +100,12 @@ class HandExplainer:
                 f"y_m, z_m (metres) of a keypoint, as in index_finger_tip.x; keypoints: {', '.join(points)}"
             )
 
-    def look(self, rgb: NDArray[np.uint8], where: Hand | RotatedBox, targets: Sequence[str]) -> list[TargetMap]:
+    def explain(self, rgb: NDArray[np.uint8], where: Hand | RotatedBox, targets: Sequence[str]) -> list[TargetMap]:
         """One map per target.
 
         Args:
             rgb: (H, W, 3) uint8 image.
-            where: a hand that was found: the box that tracking would look into next; or a box in pixels.
+            where: a hand that was found, whose box is that of tracking in the next frame; or a box in pixels.
             targets: names out of `targets`. "handedness" is the logit of the person's own right hand, "presence"
                 that of a hand.
 
@@ -151,7 +151,7 @@ def hand_map(
 
     The network is loaded at the first call and kept. A call is one crop and one run of the landmark network in f32.
     """
-    (found,) = _kept(model, mirrored).look(rgb, hand, [target])
+    (found,) = _kept(model, mirrored).explain(rgb, hand, [target])
     return found
 
 

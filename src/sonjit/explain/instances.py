@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from sonjit.media.drawing.strokes import Colour
-    from sonjit.networks.mask_rcnn.mask_rcnn import Instances, Steps
+    from sonjit.networks.mask_rcnn.mask_rcnn import DetectedInstances, Steps
     from sonjit.networks.mask_rcnn.rpn import Candidates
 
 _LEVEL_COLOURS = {level: PERSON_COLOURS[level - 2] for level in range(2, 7)}
@@ -29,7 +29,7 @@ _ROWS = 6  # instances of which maps and masks are shown
 _ABOVE = [np.array([0.0, -1.0]), np.array([0.0, 1.0])]
 
 
-def draw_instances(rgb: NDArray[np.uint8], found: Instances, names: Sequence[str]) -> NDArray[np.uint8]:
+def draw_instances(rgb: NDArray[np.uint8], found: DetectedInstances, names: Sequence[str]) -> NDArray[np.uint8]:
     """A new image with a coloured mask, a box, the category and the confidence of each instance.
 
     Args:
@@ -52,7 +52,7 @@ def draw_instances(rgb: NDArray[np.uint8], found: Instances, names: Sequence[str
 
 
 def results_from_instances(
-    found: Instances, size: tuple[int, int], image_id: int, category_ids: Sequence[int]
+    found: DetectedInstances, size: tuple[int, int], image_id: int, category_ids: Sequence[int]
 ) -> list[dict[str, Any]]:
     """Instances as records of COCO's results format.
 
@@ -71,7 +71,7 @@ def results_from_instances(
 
 
 def step_images(
-    rgb: NDArray[np.uint8], found: Instances, steps: Steps, names: Sequence[str]
+    rgb: NDArray[np.uint8], found: DetectedInstances, steps: Steps, names: Sequence[str]
 ) -> Iterator[tuple[str, NDArray[np.uint8]]]:
     """An image of each step, in order, with a name for its file.
 
@@ -163,7 +163,7 @@ def _roi_image(small: NDArray[np.uint8], steps: Steps) -> NDArray[np.uint8]:
     return np.hstack(tiles) if tiles else _titled(small // 2, "7 no proposals")
 
 
-def _mask_image(rgb: NDArray[np.uint8], found: Instances, names: Sequence[str]) -> NDArray[np.uint8]:
+def _mask_image(rgb: NDArray[np.uint8], found: DetectedInstances, names: Sequence[str]) -> NDArray[np.uint8]:
     """The best instances, cut out, and their masks before they are laid over the image."""
     size = _SIDE_PX, _SIDE_PX
     rows = zip(found.boxes.tolist(), found.scores.tolist(), found.labels.tolist(), found.masks, strict=True)

@@ -104,7 +104,7 @@ def side_by_side(panels: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
 
 
 def grid(rows: Sequence[Sequence[NDArray[np.uint8]]]) -> NDArray[np.uint8]:
-    """Rows of panels of one size: a row per image and a column per network, say."""
+    """Rows of panels of one size: for example a row per image and a column per network."""
     return np.concatenate([side_by_side(row) for row in rows], axis=0)
 
 
@@ -120,7 +120,7 @@ def draw_feature_maps(
     Args:
         maps: name -> (h, w), or (C, h, w) of which the mean size of the channels is shown. Each is enlarged to the
             input.
-        rgb: (H, W, 3) uint8: what the network saw.
+        rgb: (H, W, 3) uint8: the network's input.
         columns: of panels.
 
     Raises:
@@ -146,27 +146,27 @@ def occlusion_maps(outputs: Mapping[str, Tensor], index: int = 0) -> dict[str, N
         index: which image.
 
     Returns:
-        `gate`, `primary`, `secondary`, `FIT` and `SET`; of FIT's last block where its attention looks without
-        (`looks`) and with (`looks, weighed`) the sigmoid that keeps places from looking where nothing belongs to them,
-        and that sigmoid itself (`takes`); of SET's last block where it looks.
+        `gate`, `primary`, `secondary`, `FIT` and `SET`; of FIT's last block the attention without
+        (`attention`) and with (`attention, gated`) the sigmoid that suppresses places without correlation, and that
+        sigmoid itself (`sigmoid`); of SET's last block the attention.
     """
     if "primary" not in outputs:
         raise InputError("there are no maps in these outputs: call the network with features=True")
     found = {name: values[index].detach().cpu().numpy() for name, values in outputs.items()}
     injecting, refining = (max(name for name in found if name.startswith(part) and name.endswith(".soft"))
                            for part in ("FIT.", "SET."))  # fmt: skip
-    takes = found[injecting.replace(".soft", ".sigmoid")]  # (heads, H, W)
-    shape = takes.shape[1:]
-    weighed = found[injecting] * takes.reshape(len(takes), -1, 1)
+    sigmoid = found[injecting.replace(".soft", ".sigmoid")]  # (heads, H, W)
+    shape = sigmoid.shape[1:]
+    gated = found[injecting] * sigmoid.reshape(len(sigmoid), -1, 1)
     return {
         "gate": found["gate"],
         "primary": found["primary"],
         "secondary": found["secondary"],
-        "FIT looks": found[injecting].mean((0, 1)).reshape(shape),
-        "FIT takes": takes.mean(0),
-        "FIT looks, weighed": weighed.mean((0, 1)).reshape(shape),
+        "FIT attention": found[injecting].mean((0, 1)).reshape(shape),
+        "FIT sigmoid": sigmoid.mean(0),
+        "FIT attention, gated": gated.mean((0, 1)).reshape(shape),
         "FIT": found["FIT"],
-        "SET looks": found[refining].mean((0, 1)).reshape(shape),
+        "SET attention": found[refining].mean((0, 1)).reshape(shape),
         "SET": found["SET"],
     }
 
@@ -174,11 +174,11 @@ def occlusion_maps(outputs: Mapping[str, Tensor], index: int = 0) -> dict[str, N
 def attention_to(
     attention: NDArray[np.floating], place: tuple[int, int], shape: tuple[int, int]
 ) -> NDArray[np.floating]:
-    """Which places look at one: a map (H, W), as in the paper's comparison of attention with and without the sigmoid.
+    """The attention of all places to one: a map (H, W), as in the paper's comparison of the sigmoid's effect.
 
     Args:
-        attention: (heads, H * W, H * W), rows are the places that look.
-        place: row and column of the one that is looked at.
+        attention: (heads, H * W, H * W), rows are the queries.
+        place: row and column of the key.
         shape: H and W.
     """
     return attention.mean(0)[:, place[0] * shape[1] + place[1]].reshape(shape)

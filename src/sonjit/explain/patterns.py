@@ -1,7 +1,7 @@
-"""Pattern discovery: what the images of one class have in common, where the network looks.
+"""Pattern discovery: what the images of one class have in common where their class activation maps are high.
 
-Source: Zhou et al. 2016, section 4.2 (informative objects in scenes): all images of a class are looked at through its
-map, and what stands out most comes first.
+Source: Zhou et al. 2016, section 4.2 (informative objects in scenes): regions of all images of a class
+by its map, the strongest first.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ class Region:
 def informative_regions(
     images: Sequence[NDArray[np.uint8]], maps: Sequence[NDArray[np.float32]], threshold: float = 0.5
 ) -> list[Region]:
-    """One region per image of a class, the one that speaks loudest for the class first.
+    """One region per image of a class, that of the strongest evidence first.
 
     Args:
         images: (H, W, 3) uint8 each.
-        maps: (h, w), the class's map of each; images where nothing speaks for the class are left out.
+        maps: (h, w), the class's map of each; images without evidence for the class are left out.
         threshold: of the box, as a share of the map's maximum.
     """
     if len(images) != len(maps):
@@ -64,7 +64,7 @@ def informative_regions(
 
 
 def mean_map(maps: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
-    """Where a class is looked for on average, (h, w), each map scaled to a maximum of 1."""
+    """The mean of a class's maps, (h, w), each scaled to a maximum of 1."""
     if not maps:
         raise InputError("no maps to take the mean of: give at least one")
     return np.stack([values / max(float(values.max()), 1e-12) for values in maps]).mean(0).astype(np.float32)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Answerer:
-    """Answers questions about images.
+    """A linear model that answers questions about images.
 
     Attributes:
         answers: A texts that it can give.
@@ -40,7 +40,7 @@ class Answerer:
     bias: NDArray[np.float64]
 
     def answer(self, features: NDArray[np.floating], question: str) -> tuple[str, float, NDArray[np.float32]]:
-        """The answer, its probability, and the map (h, w) of what in the image speaks for it.
+        """The answer, its probability, and the map (h, w) of the evidence for it in the image.
 
         Args:
             features: (K, h, w), the last map of a network.
@@ -62,7 +62,7 @@ def train_answerer(
     answers: Sequence[str],
     *,
     steps: int = 300,
-    rate: float = 0.5,
+    learning_rate: float = 0.5,
     weight_decay: float = 1e-3,
 ) -> Answerer:
     """Fit the linear layer by gradient descent on the cross entropy.
@@ -72,7 +72,7 @@ def train_answerer(
         questions: N of them.
         answers: N of them.
         steps: of the descent.
-        rate: step length, over inputs scaled to unit deviation.
+        learning_rate: step length, over inputs scaled to unit deviation.
         weight_decay: pulls weights that explain nothing to zero.
     """
     if not len(features) == len(questions) == len(answers) or not questions:
@@ -89,8 +89,8 @@ def train_answerer(
     weights, bias = np.zeros((len(known), inputs.shape[1])), np.zeros(len(known))
     for _ in range(steps):
         error = (_softmax(inputs @ weights.T + bias) - wanted) / len(inputs)  # (N, A)
-        weights -= rate * (error.T @ inputs + weight_decay * weights)
-        bias -= rate * error.sum(0)
+        weights -= learning_rate * (error.T @ inputs + weight_decay * weights)
+        bias -= learning_rate * error.sum(0)
     weights = weights / spread  # back to the inputs as they come
     return Answerer(
         known, words, weights[:, : features.shape[1]], weights[:, features.shape[1] :], bias - weights @ middle
@@ -102,8 +102,8 @@ def _words(question: str) -> list[str]:
 
 
 def _counts(question: str, words: tuple[str, ...]) -> NDArray[np.float64]:
-    said = _words(question)
-    return np.array([said.count(word) for word in words], np.float64)
+    asked = _words(question)
+    return np.array([asked.count(word) for word in words], np.float64)
 
 
 def _softmax(scores: NDArray[np.float64]) -> NDArray[np.float64]:

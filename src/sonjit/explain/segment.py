@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sonjit.media import Source, SourceFrame
-    from sonjit.networks.mask_rcnn.mask_rcnn import Instances, Steps
+    from sonjit.networks.mask_rcnn.mask_rcnn import DetectedInstances, Steps
     from sonjit.runs.records import ColumnType, Record
 
 _COLUMNS: dict[str, ColumnType] = {
@@ -137,13 +137,13 @@ def _number(source: str | None, index: int) -> int:
     return int(stem) if stem.isdecimal() else index
 
 
-def _draw_steps(folder: Path, rgb: NDArray[np.uint8], found: Instances, steps: Steps, names: list[str]) -> None:
+def _draw_steps(folder: Path, rgb: NDArray[np.uint8], found: DetectedInstances, steps: Steps, names: list[str]) -> None:
     with atomic_folder(folder) as draft:
         for name, image in step_images(rgb, found, steps, names):
             (draft / f"{name}.png").write_bytes(encode_image(image, ".png"))
 
 
-def _lines(name: str, found: Instances, names: list[str]) -> list[str]:
+def _lines(name: str, found: DetectedInstances, names: list[str]) -> list[str]:
     return [
         f"{name}: {names[label - 1]} {score:.2f} at {', '.join(f'{edge:.0f}' for edge in box)}"
         for label, score, box in zip(found.labels.tolist(), found.scores.tolist(), found.boxes.tolist(), strict=True)

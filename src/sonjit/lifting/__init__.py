@@ -1,4 +1,4 @@
-"""Hands that a detector found, in the camera's space: networks that see both at once, roots' depths, a camera."""
+"""Detected hands in camera space: InterNet for their joints, RootNet or their size for the depth, a camera."""
 
 from sonjit.lifting.create import Lift, create_lifter
 

@@ -1,4 +1,4 @@
-"""What lifting is asked to do, and the lifter that does it."""
+"""The options of lifting, and the lifter for them."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class Lift:
 
     Attributes:
         network: of `NETWORKS`.
-        weights: its checkpoint, or an .xml or .onnx that `sonjit export` made of it; "demo" for numbers that mean
-            nothing.
+        weights: its checkpoint, or an .xml or .onnx that `sonjit export` made of it; "demo" for placeholder
+            weights.
         root_weights: RootNet's checkpoint; None reads depths from the size of the hands.
         layout: the data set of the checkpoint: interhand, stb or rhd.
         camera: of all images; None assumes one for each.
@@ -37,7 +37,7 @@ class Lift:
     mirrored: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse what is unknown, and say where weights are to be had."""
+        """Refuse what is unknown, and say where to get weights."""
         if self.network not in NETWORKS:
             raise InputError(f"unknown network to lift with {self.network!r}; known: {', '.join(NETWORKS)}")
         if self.weights is None:
@@ -46,12 +46,12 @@ class Lift:
             entry = network_entry(self.network)
             raise InputError(
                 f"--lift {self.network} needs its weights, --lift-weights FILE: {entry.where} ({entry.licence}), "
-                "or a checkpoint of your own; demo tries it out with numbers that mean nothing"
+                "or a checkpoint of your own; demo tries it out with placeholder weights"
             )
 
     @property
     def notes(self) -> list[str]:
-        """What was taken for granted, one line each."""
+        """Assumptions, one line each."""
         notes: list[str] = []
         if self.camera is None:
             notes.append(

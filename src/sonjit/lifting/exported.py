@@ -23,14 +23,14 @@ _OUTPUTS: Final = {"joint_coord": [1, 42, 3], "rel_root_depth": [1, 1], "hand_ty
 
 
 class ExportedInterNet(nn.Module):
-    """Looks at crops one after the other.
+    """Runs on crops one after the other.
 
     Args:
         path: `.xml` or `.onnx` of an InterNet.
         layout: the data set that it was trained on; see `LAYOUTS`.
 
     Raises:
-        InputError: the file is missing, cannot be read, or is no InterNet.
+        InputError: the file is missing, cannot be read, or is not an InterNet.
     """
 
     def __init__(self, path: Path, layout: str) -> None:
@@ -46,7 +46,9 @@ class ExportedInterNet(nn.Module):
         except (KeyError, RuntimeError):
             shapes = {}
         if shapes != _OUTPUTS:
-            raise InputError(f"{path}: no InterNet; write one with sonjit export internet --weights FILE --out {path}")
+            raise InputError(
+                f"{path}: not an InterNet; write one with sonjit export internet --weights FILE --out {path}"
+            )
         wanted = ov.Model([results[name] for name in _OUTPUTS], model.get_parameters())  # pyright: ignore
         self._network = core().compile_model(wanted, "CPU", compile_settings(EngineOptions(), "f32"))
 

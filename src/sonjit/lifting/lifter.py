@@ -1,7 +1,4 @@
-"""InterNet on hands that a detector found: one crop for both, joints in the camera's space.
-
-Which hands are seen in one crop: a right and a left one that are near each other.
-"""
+"""InterNet on detected hands: joints in camera space; a right and a left hand near each other share a crop."""
 
 from __future__ import annotations
 
@@ -78,12 +75,12 @@ class Lifter:
 
         Returns:
             Hands in the same order; `keypoints_3d` (21, 3) in metres in the camera's frame: x right, y down, z forward
-            from the lens; NaN where a hand's distance cannot be told.
+            from the lens; NaN where a hand's distance is unknown.
         """
         if not hands:
             return []
         camera = self._camera or assumed_camera(rgb.shape[1], rgb.shape[0])
-        sides: list[Side] = [SIDES[(hand.handedness == "Left") != self._mirrored] for hand in hands]  # as they look
+        sides: list[Side] = [SIDES[(hand.handedness == "Left") != self._mirrored] for hand in hands]  # as in the image
         pairs = pairs_of_hands([hand.keypoints[:, :2] for hand in hands], sides)
         areas = [
             area_of_box(box_of_joints(np.concatenate([hands[index].keypoints[:, :2] for index in pair.values()])))

@@ -1,13 +1,14 @@
-"""What every way to a hand's mesh gives, and where a mesh stands before the camera."""
+"""What every mesh model gives, and the place of a mesh in camera space."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, NotRequired, Protocol, TypedDict
 
 import numpy as np
 
 from sonjit.geometry.cameras import Intrinsics, translation_to_view
+from sonjit.skeletons import load_skeleton
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,6 +22,57 @@ _NEAREST_M = 0.01
 """A camera sees nothing nearer: what would lie behind the lens has no pixel."""
 
 
+class NamedPoint(TypedDict):
+    """One keypoint in camera space, metres."""
+
+    x: float
+    y: float
+    z: float
+    name: str
+
+
+class HandRecord(TypedDict):
+    """One hand's parameters, as the JSON file has them; MANO's or the rig's."""
+
+    name: str
+    id: int | None
+    handedness: Handedness
+    score: float
+    mirrored: NotRequired[bool]
+    mano_pose: NotRequired[list[float]]
+    mano_shape: NotRequired[list[float]]
+    translation_m: NotRequired[list[float]]
+    rotation_xyzw: NotRequired[list[float]]
+    wrist_m: NotRequired[list[float]]
+    angles_rad: NotRequired[dict[str, list[list[float]]]]
+    keypoints3D: list[NamedPoint]  # as in the tables
+    fit_error_mm: NotRequired[float]
+
+
+class FittedHand(TypedDict):
+    """One rigged hand over all images, as the JSON file has it."""
+
+    name: str
+    handedness: Handedness
+    frames: int
+    fit_error_mm: float
+    bones_m: dict[str, float]
+
+
+class MeshFacts(TypedDict, total=False):
+    """The header of the JSON file: what the parameters mean, and the rigged hands."""
+
+    parameters: str
+    angles: str
+    hands: list[FittedHand]
+
+
+def named_points(joints: NDArray[np.floating]) -> list[NamedPoint]:
+    """Joints (21, 3) in metres as records."""
+    names = load_skeleton("hand_mediapipe21").keypoints
+    return [{"x": x, "y": y, "z": z, "name": name} for (x, y, z), name in zip(joints.tolist(), names, strict=True)]
+
+
 @dataclass(frozen=True)
 class HandMesh:
     """One hand's mesh in one image.
@@ -28,9 +80,9 @@ class HandMesh:
     Attributes:
         name: in files, such as "right-1".
         handedness: the person's own hand.
-        vertices: (V, 3) metres before the camera: x right, y down, z forward.
+        vertices: (V, 3) metres in camera space: x right, y down, z forward.
         faces: (F, 3) indices, counterclockwise from outside.
-        pixels: (V, 3) where the image shows the vertices, and their depth in pixels.
+        pixels: (V, 3) pixels of the vertices, and their depth in pixels.
         normals: (V, 3), or None to take those of the faces.
         record: parameters for the JSON file.
     """
@@ -41,18 +93,18 @@ class HandMesh:
     faces: NDArray[np.integer]
     pixels: NDArray[np.float64]
     normals: NDArray[np.float64] | None
-    record: dict[str, Any]
+    record: HandRecord
 
 
 class MeshModel(Protocol):
-    """Looks at images one after the other, then gives the meshes of each."""
+    """Takes images one after the other, then gives the meshes of each."""
 
     @property
     def model(self) -> str:
         """Name for files."""
         ...
 
-    def look(self, frame: Frame, rgb: NDArray[np.uint8]) -> None:
+    def add_frame(self, frame: Frame, rgb: NDArray[np.uint8]) -> None:
         """Take in an image (H, W, 3) and the hands that were found in it; indices rise."""
         ...
 
@@ -69,8 +121,8 @@ class MeshModel(Protocol):
         """Rigged hands over time, after `finish`; None from a model that has no rig."""
         ...
 
-    def about(self) -> dict[str, Any]:
-        """What the JSON file says once; after `finish`."""
+    def about(self) -> MeshFacts:
+        """Facts for the header of the JSON file; after `finish`."""
         ...
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -13,9 +13,8 @@ import torch
 from sonjit.errors import InputError
 from sonjit.geometry import RotatedBox, clamped_box, crop, rotated_box_around, square_box
 from sonjit.hand_models import demo_mano, load_mano
-from sonjit.meshes.hand_mesh import HandMesh, Sight
+from sonjit.meshes.hand_mesh import HandMesh, Sight, named_points
 from sonjit.networks import network_entry
-from sonjit.skeletons import load_skeleton
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
 
     from sonjit.hand_models import Mano
     from sonjit.hand_models.mano import Side
+    from sonjit.meshes.hand_mesh import HandRecord, MeshFacts
     from sonjit.results import Frame, Hand
 
 _AROUND = 1.5  # a crop's sides in those of the box around the keypoints, as in training
@@ -52,7 +52,7 @@ class ManoHand:
 
 
 class ManoHands(ABC):
-    """Keeps what a network said of each hand, 1.5 kB each, and makes the meshes when they are asked for.
+    """Keeps MANO's parameters of each hand, 1.5 kB, and makes the meshes when they are asked for.
 
     Args:
         sight: the camera of an image of this width and height.
@@ -70,15 +70,15 @@ class ManoHands(ABC):
         self._hands: defaultdict[int, list[ManoHand]] = defaultdict(list)
 
     @abstractmethod
-    def look(self, frame: Frame, rgb: NDArray[np.uint8]) -> None:
-        """Ask the network about the hands of an image (H, W, 3)."""
+    def add_frame(self, frame: Frame, rgb: NDArray[np.uint8]) -> None:
+        """Run the network on the hands of an image (H, W, 3)."""
 
     @abstractmethod
     def finish(self) -> None:
         """No more images come."""
 
     @abstractmethod
-    def about(self) -> dict[str, Any]:
+    def about(self) -> MeshFacts:
         """What the parameters mean."""
 
     @abstractmethod
@@ -102,8 +102,7 @@ class ManoHands(ABC):
         xy = one.hand.keypoints[:, :2]
         shift = one.sight.translation(joints, xy)
         vertices, joints = vertices + shift, joints + shift
-        names = load_skeleton("hand_mediapipe21").keypoints
-        record = {
+        record: HandRecord = {
             "name": one.name,
             "id": one.hand.id,
             "handedness": one.hand.handedness,
@@ -112,17 +111,14 @@ class ManoHands(ABC):
             "mano_pose": one.pose.round(6).tolist(),
             "mano_shape": one.shape.round(6).tolist(),
             "translation_m": shift.round(6).tolist(),
-            "keypoints3D": [
-                {"x": x, "y": y, "z": z, "name": name}
-                for (x, y, z), name in zip(joints.round(6).tolist(), names, strict=True)
-            ],
+            "keypoints3D": named_points(joints.round(6)),
         }
         pixels = one.sight.pixels(vertices, joints, xy)
         return HandMesh(one.name, one.hand.handedness, vertices, faces, pixels, None, record)
 
 
 def box_of_hand(hand: Hand, width: int, height: int) -> RotatedBox:
-    """The upright square of an image that the networks look at, as in training."""
+    """The upright square of an image that is the networks' crop, as in training."""
     around = rotated_box_around(hand.keypoints[:, :2], 0.0)
     wide = around._replace(width=around.width * _AROUND, height=around.height * _AROUND)
     return square_box(clamped_box(wide, width, height) or wide, scale=1.0)
@@ -135,21 +131,21 @@ def hand_crop(rgb: NDArray[np.uint8], box: RotatedBox, side: int, *, mirrored: b
 
 
 def checkpoint_option(network: str, weights: str | None) -> str:
-    """What --weights says, or a line on where they are to be had."""
+    """The checkpoint of --weights, or an error that says where to get it."""
     if weights is None:
         entry = network_entry(network)
         raise InputError(
             f"--model {network} needs its checkpoint, --weights FILE: {entry.where} ({entry.licence}); "
-            "demo tries it out with numbers that mean nothing"
+            "demo tries it out with placeholder weights"
         )
     return weights
 
 
 def mano_option(network: str, option: str, file: str | None, side: Side = "right") -> Mano:
-    """MANO's hand, or a line on where it is to be had."""
+    """MANO's hand, or an error that says where to get it."""
     if file is None:
         raise InputError(
             f"--model {network} needs MANO's {side} hand, {option} FILE: MANO_{side.upper()}.pkl, after registration, "
-            "from https://mano.is.tue.mpg.de; demo tries it out with a shape that means nothing"
+            "from https://mano.is.tue.mpg.de; demo tries it out with a placeholder model"
         )
     return demo_mano(side) if file == "demo" else load_mano(file, side)

@@ -1,12 +1,13 @@
-"""Found hands -> MANO meshes, by Deformer: each hand's frames in a stream of its own, fused over a window in time.
+"""MANO meshes of detected hands, by Deformer and by HandOccNet.
 
-Found hands -> MANO meshes, by HandOccNet: each hand in a crop of its own, left ones mirrored.
+Deformer fuses each hand's frames over a window in time; HandOccNet takes each hand in a crop of its own, left ones
+mirrored.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from sonjit.meshes.hand_mesh import Sight
+    from sonjit.meshes.hand_mesh import MeshFacts, Sight
     from sonjit.networks.hands3d.deformer_stream import Fused
     from sonjit.results import Frame, Hand
 
@@ -41,12 +42,12 @@ class _Track:
 
     stream: DeformerStream
     number: int
-    left: bool  # in the image, as its first frame says: a window has one side
+    left: bool  # in the image, by its first frame: a window has one side
     waiting: dict[int, tuple[Hand, Sight]] = field(default_factory=dict[int, "tuple[Hand, Sight]"])
 
 
 class DeformerHands(ManoHands):
-    """Deformer's meshes: every frame is looked at once, and answered when those around it came.
+    """Deformer's meshes: every frame is encoded once, and fused when those around it came.
 
     Args:
         network: with MANO's right and left hand.
@@ -61,8 +62,8 @@ class DeformerHands(ManoHands):
         self._network = network.eval()
         self._tracks: dict[Hashable, _Track] = {}
 
-    def look(self, frame: Frame, rgb: NDArray[np.uint8]) -> None:
-        """Show the network the hands of an image."""
+    def add_frame(self, frame: Frame, rgb: NDArray[np.uint8]) -> None:
+        """Run the network on the hands of an image."""
         sight = self._sight(rgb.shape[1], rgb.shape[0])
         for number, hand in enumerate(frame.hands):
             track = self._track(hand, number)
@@ -73,11 +74,11 @@ class DeformerHands(ManoHands):
                 self._keep(track, track.stream.finish())
 
     def finish(self) -> None:
-        """Answer what still waits for frames to come."""
+        """Fuse the frames that still wait for later ones."""
         for track in self._tracks.values():
             self._keep(track, track.stream.finish())
 
-    def about(self) -> dict[str, Any]:
+    def about(self) -> MeshFacts:
         """What the parameters mean."""
         variant = "HO-3D's" if self._network.hands.variant.flat_hand_mean else "DexYCB's"
         return {
@@ -123,7 +124,7 @@ def load_deformer(weights: str | None, mano: str | None, mano_left: str | None, 
     """The network with MANO, from the files of `sonjit mesh`.
 
     Raises:
-        InputError: a file is missing or does not fit; the line says where it is to be had.
+        InputError: a file is missing or does not fit; the line says where to get it.
     """
     right = mano_option("deformer", "--mano", mano)
     left = mano_option("deformer", "--mano-left", mano_left, "left")
@@ -166,8 +167,8 @@ class HandOccHands(ManoHands):
         """Crop (S, S, 3) and outputs of the first hand, with all maps."""
 
     @torch.inference_mode()
-    def look(self, frame: Frame, rgb: NDArray[np.uint8]) -> None:
-        """Ask the network about the hands of an image."""
+    def add_frame(self, frame: Frame, rgb: NDArray[np.uint8]) -> None:
+        """Run the network on the hands of an image."""
         if not frame.hands:
             return
         size = rgb.shape[1], rgb.shape[0]
@@ -189,7 +190,7 @@ class HandOccHands(ManoHands):
     def finish(self) -> None:
         """Nothing is left to do."""
 
-    def about(self) -> dict[str, Any]:
+    def about(self) -> MeshFacts:
         """What the parameters mean."""
         return {
             "parameters": "mano_pose: 16 axis-angles in radians in MANO's order without its mean pose; mano_shape: 10; "
@@ -206,7 +207,7 @@ def load_handoccnet(weights: str | None, mano: str | None) -> HandOccNetwork:
     """The network with MANO, from the files of `sonjit mesh`.
 
     Raises:
-        InputError: a file is missing or does not fit; the line says where it is to be had.
+        InputError: a file is missing or does not fit; the line says where to get it.
     """
     hand = mano_option("handoccnet", "--mano", mano)
     network = create_network("handoccnet", checkpoint_option("handoccnet", weights), mano=hand)

@@ -1,10 +1,10 @@
-"""Found hands -> the rigged hand, posed by inverse kinematics, with one length for each bone over a whole video."""
+"""Detected hands as the rigged hand, posed by inverse kinematics, with one length for each bone over a whole video."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from sonjit.geometry.rotations import quaternion_wxyz_from_matrix
 from sonjit.hand_models.rig import RigMotion, RigPose
 from sonjit.hand_models.rig_files import load_rig
 from sonjit.hand_models.rig_ik import fit_lengths, fit_pose
-from sonjit.meshes.hand_mesh import HandMesh, Sight, weak_view
+from sonjit.meshes.hand_mesh import HandMesh, Sight, named_points, weak_view
 from sonjit.skeletons import load_skeleton
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sonjit.hand_models.rig import Rig
+    from sonjit.meshes.hand_mesh import HandRecord, MeshFacts
     from sonjit.results import Frame, Hand, Handedness
 
 _FINGERS = ("thumb", "index", "middle", "ring", "pinky")
@@ -39,7 +40,7 @@ class _Track:
 
     @property
     def side(self) -> Handedness:
-        """What most frames say."""
+        """That of most frames."""
         return "Right" if sum(hand.handedness == "Right" for hand in self.hands) * 2 >= len(self.hands) else "Left"
 
 
@@ -55,13 +56,13 @@ class RiggedHands:
 
     It is fitted when all images were seen, for its bones' lengths are their medians over the video: 0.5 kB are kept
     for each hand and frame until then. x and y of the keypoints come from the image, where they are seen best, z from
-    the metric keypoints; keypoints that stand before the camera are taken as they are, and the hand stands there too.
+    the metric keypoints; keypoints in camera space are taken as they are, with the hand in that place.
 
     Args:
         sight: the camera of an image of this width and height; that of the lifting, where hands were lifted.
         models_dir: folder with the rigs, where it is not the cache.
         mirrored: the images are selfie views, where a right hand looks like a left one.
-        lifted_by: the network that put the hands' metric keypoints before the camera, or None.
+        lifted_by: the network that put the hands' metric keypoints into camera space, or None.
     """
 
     def __init__(
@@ -83,7 +84,7 @@ class RiggedHands:
         self._fitted: list[_Fitted] = []
         self._rows: defaultdict[int, list[tuple[_Fitted, int]]] = defaultdict(list)
 
-    def look(self, frame: Frame, rgb: NDArray[np.uint8]) -> None:
+    def add_frame(self, frame: Frame, rgb: NDArray[np.uint8]) -> None:
         """Note the hands of an image."""
         for number, hand in enumerate(frame.hands):
             key = (frame.index, number) if hand.id is None else hand.id
@@ -111,8 +112,8 @@ class RiggedHands:
         """The hands of one image."""
         return [_mesh(fitted, row) for fitted, row in self._rows[index]]
 
-    def about(self) -> dict[str, Any]:
-        """Each hand's bones, and how near the fit came."""
+    def about(self) -> MeshFacts:
+        """Each hand's bones, and the error of the fit."""
         names = load_skeleton("hand_mediapipe21").keypoints[1:]
         return {
             "angles": "radians from the rig's rest: turn towards the thumb, bend towards the palm, twist; keypoints do "
@@ -166,12 +167,11 @@ def _mesh(fitted: _Fitted, row: int) -> HandMesh:
     (vertices,), (normals,) = motion.rig.skin(pose)
     (joints,) = motion.rig.keypoints(pose)
     pixels = sight.pixels(vertices, joints, hand.keypoints[:, :2])
-    record = _record(motion.name, hand, pose, joints) | {"fit_error_mm": round(float(fitted.errors_mm[row]), 3)}
+    record = _record(motion.name, hand, pose, joints, round(float(fitted.errors_mm[row]), 3))
     return HandMesh(motion.name, track.side, vertices, motion.rig.faces, pixels, normals, record)
 
 
-def _record(name: str, hand: Hand, pose: RigPose, joints: NDArray[np.float64]) -> dict[str, Any]:
-    names = load_skeleton("hand_mediapipe21").keypoints
+def _record(name: str, hand: Hand, pose: RigPose, joints: NDArray[np.float64], error_mm: float) -> HandRecord:
     return {
         "name": name,
         "id": hand.id,
@@ -180,8 +180,6 @@ def _record(name: str, hand: Hand, pose: RigPose, joints: NDArray[np.float64]) -
         "rotation_xyzw": np.roll(quaternion_wxyz_from_matrix(pose.rotation[0]), -1).round(6).tolist(),
         "wrist_m": pose.translation[0].round(6).tolist(),
         "angles_rad": dict(zip(_FINGERS, pose.angles[0].round(5).tolist(), strict=True)),
-        "keypoints3D": [
-            {"x": x, "y": y, "z": z, "name": name}
-            for (x, y, z), name in zip(joints.round(6).tolist(), names, strict=True)
-        ],
+        "keypoints3D": named_points(joints.round(6)),
+        "fit_error_mm": error_mm,
     }

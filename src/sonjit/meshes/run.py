@@ -170,7 +170,7 @@ class MeshPass(Pass[Frame]):
             lifted = self._lift(frame.rgb, result.hands)
             result.hands = [hand for hand in lifted if (hand.keypoints_3d[:, 2] > 0).all()]  # NaN is not
             self._unplaced += len(lifted) - len(result.hands)
-        self._model.look(result, frame.rgb)
+        self._model.add_frame(result, frame.rgb)
         self._files.seen.append((frame.index, frame.time))
         return result
 

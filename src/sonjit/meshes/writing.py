@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -49,9 +49,9 @@ def save_meshes(path: str, source: Source, model: MeshModel, indices: Iterable[t
 
     Args:
         path: `check_save` let it pass.
-        source: which was looked at.
+        source: of the images.
         model: finished.
-        indices: index and time of each image that was looked at.
+        indices: index and time of each image.
     """
     ending, seen = Path(path).suffix.lower(), list(indices)
     if ending == ".json":
@@ -95,7 +95,7 @@ def _save_bvh(path: str, source: Source, model: MeshModel, seen: list[tuple[int,
 
 
 def _json_lines(source: Source, model: MeshModel, seen: list[tuple[int, float | None]]) -> Iterator[str]:
-    header: dict[str, Any] = {
+    header: dict[str, object] = {
         "source": source.name, "width": source.width, "height": source.height, "fps": source.fps, "model": model.model,
     }  # fmt: skip
     yield json_from(header | model.about())[:-1] + ',"frames":[\n'

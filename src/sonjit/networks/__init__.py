@@ -1,6 +1,12 @@
-"""The networks as PyTorch modules: one network, one file; a registry; published weights and official checkpoints load.
+"""The networks as PyTorch modules: published weights and official checkpoints load; needs the extra `train`.
 
-Needs the extra `train`. A network is a `Network`: float32 images (B, 3, H, W) in, a mapping from name to tensor out.
+A network is a `Network`: float32 images (B, 3, H, W) in, a mapping from name to tensor out. What is where:
+
+* `registry`: `Network`, `NetworkEntry`, `register` and `create_network`; networks of other packages register here too;
+* `checkpoints`: weight files; `export`: ONNX and OpenVINO; `describe`: parameters, FLOPs, licences;
+* `mediapipe`: palms, hands, faces, irises, bodies and selfies, with the published weights;
+* `cam`: classifiers with class activation maps; `mask_rcnn`: instances; `keypoints`: the annotation studio's detector;
+* `hands3d`: InterNet, RootNet, HandOccNet and Deformer.
 """
 
 from __future__ import annotations
@@ -8,9 +14,16 @@ from __future__ import annotations
 from sonjit.extras import needed_for
 
 with needed_for("sonjit.networks"):
-    from sonjit.networks.base import Network
     from sonjit.networks.checkpoints import load_checkpoint, save_checkpoint
-    from sonjit.networks.registry import InputSpec, NetworkEntry, create_network, list_networks, network_entry, register
+    from sonjit.networks.registry import (
+        InputSpec,
+        Network,
+        NetworkEntry,
+        create_network,
+        list_networks,
+        network_entry,
+        register,
+    )
 
 __all__ = [
     "InputSpec",

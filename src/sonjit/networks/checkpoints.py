@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 _ENDINGS = (".safetensors", ".pt", ".pth", ".tar", ".bin", ".ckpt")
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "network", "net", "params", "weights")
 """Under which training scripts keep the weights beside optimizer and epoch."""
-_SHOWN = 3
 
 
 def load_checkpoint(path: Path) -> dict[str, Tensor]:
@@ -67,45 +66,6 @@ def save_checkpoint(network: nn.Module, path: Path) -> None:
             save_file({key: value.detach().contiguous().cpu() for key, value in network.state_dict().items()}, draft)
         except SafetensorError as error:
             raise JobError(f"writing {path} failed: {_first_line(error)}") from None
-
-
-def fit_state_dict(network: nn.Module, state_dict: Mapping[str, Tensor], *, strict: bool = True) -> None:
-    """Load weights into a network, or say what does not fit.
-
-    Args:
-        network: whose weights are replaced; it is left as it was where they do not fit.
-        state_dict: in the network's own names.
-        strict: refuse missing and unexpected keys too, not only those of another shape.
-
-    Raises:
-        InputError: naming missing, unexpected and differently shaped keys, and which network it looks like; or
-            weights that are not finite.
-    """
-    own = network.state_dict()
-    missing = sorted(own.keys() - state_dict.keys())
-    unexpected = sorted(state_dict.keys() - own.keys())
-    reshaped = [
-        f"{key} {tuple(state_dict[key].shape)} instead of {tuple(value.shape)}"
-        for key, value in own.items()
-        if key in state_dict and state_dict[key].shape != value.shape
-    ]
-    broken = [key for key in own if key in state_dict and not state_dict[key].isfinite().all()]
-    if broken:
-        shown = f"{', '.join(broken[:_SHOWN])}{', …' if len(broken) > _SHOWN else ''}"
-        raise InputError(f"{len(broken)} of these weights hold NaN or infinity ({shown}): take an earlier checkpoint")
-    if reshaped or (strict and (missing or unexpected)):
-        from sonjit.networks.registry import network_like
-
-        said = [
-            f"{len(keys)} {what} ({', '.join(keys[:_SHOWN])}{', …' if len(keys) > _SHOWN else ''})"
-            for what, keys in (("missing", missing), ("unexpected", unexpected), ("of another shape", reshaped))
-            if keys
-        ]
-        like = network_like(state_dict)
-        name = getattr(network, "name", type(network).__name__)
-        hint = f"; it looks like {like}" if like and like != name else ""
-        raise InputError(f"these weights do not fit {name}: keys {'; '.join(said)}{hint}")
-    network.load_state_dict(dict(state_dict), strict=False)
 
 
 def _load_pickle(path: Path) -> Any:  # noqa: ANN401  # whatever was saved

@@ -13,8 +13,7 @@ from sonjit.networks.mask_rcnn.mask_rcnn import MaskRCNN
 from sonjit.networks.registry import network_entry
 
 if TYPE_CHECKING:
-    from sonjit.networks.base import Network
-    from sonjit.networks.registry import InputSpec, NetworkEntry
+    from sonjit.networks.registry import InputSpec, Network, NetworkEntry
 
 
 @dataclass(frozen=True)
@@ -30,7 +29,7 @@ class NetworkFacts:
             there may be (1000 and 100), for what it really costs depends on the image.
         inputs: their names, shapes without the batch, and ranges.
         licence: of the published weights.
-        weights: where they are to be had, in words or as the command that fetches them.
+        weights: where they can be downloaded, in words or as the command that fetches them.
         here: they are on this machine.
     """
 

@@ -21,8 +21,7 @@ from sonjit.files import failing_as_job
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
 
-    from sonjit.networks.base import Network
-    from sonjit.networks.registry import InputSpec
+    from sonjit.networks.registry import InputSpec, Network
 
 Format = Literal["onnx", "openvino"]
 ENDINGS: dict[Format, str] = {"onnx": ".onnx", "openvino": ".xml"}
@@ -60,12 +59,12 @@ def export_network(
         network: whose outputs become those of the file, by name and in their order.
         inputs: what it takes; images are (B, 3, H, W).
         path: `.onnx` or `.xml`.
-        to: the format, where it shall be other than the ending says, which is refused.
+        to: the format; one that does not fit the ending is refused.
         dynamic_batch: batches of any size, not of one.
 
     Raises:
         InputError: another ending, or a folder that is missing.
-        JobError: the network has a part that the format lacks, the file gives other numbers than PyTorch, or the
+        JobError: the network has a part that the format lacks, the file's outputs differ from PyTorch's, or the
             disk refuses.
     """
     kind = _format(path, to)

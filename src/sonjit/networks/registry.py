@@ -1,7 +1,14 @@
-"""Which networks there are: one record each, made by `@register` in the network's own file."""
+"""What every network is, and the registry that makes networks by name.
+
+A network is a `Network`: a `torch.nn.Module` whose forward gives a mapping from name to tensor. The module of a network
+registers it; networks outside this package register in the same way, before their name is used.
+"""
 
 from __future__ import annotations
 
+import inspect
+import math
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
@@ -10,18 +17,17 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
+from torch import Tensor, nn
 
 from sonjit.errors import InputError
-from sonjit.networks.base import seeded_state_dict
-from sonjit.networks.checkpoints import fit_state_dict, load_checkpoint
+from sonjit.networks.checkpoints import load_checkpoint
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from numpy.typing import NDArray
 
-    from sonjit.networks.base import Network
-
-_FILES: tuple[str, ...] = (
+_MODULES: tuple[str, ...] = (
     "cam.cam",
     "hands3d.deformer",
     "hands3d.handoccnet",
@@ -41,6 +47,45 @@ _FILES: tuple[str, ...] = (
     "mediapipe.selfie_segmentation",
 )
 """The modules of this package that register networks."""
+_SHOWN_KEYS = 3
+
+
+class Network(nn.Module):
+    """Base of all networks.
+
+    Attributes:
+        name: under which it is registered; set by `create_network`.
+    """
+
+    name: str = "network"
+
+    def load_official(self, state_dict: Mapping[str, Tensor], strict: bool = True) -> None:
+        """Take over weights under the names of the official code.
+
+        Args:
+            state_dict: official key -> tensor; a leading "module." is dropped.
+            strict: refuse missing and unexpected keys too, not only those of another shape.
+
+        Raises:
+            InputError: naming the keys that do not fit and the network that they would.
+        """
+        fit_state_dict(self, self.from_official(state_dict), strict=strict)
+
+    def from_official(self, state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Official keys and layouts as this module's own; what differs by network is overridden there."""
+        return {key.removeprefix("module."): value for key, value in state_dict.items()}
+
+    def load_tflite(self, path: Path) -> None:
+        """Take over the weights of a published TFLite file.
+
+        Raises:
+            InputError: there is no such file for this network, or it is for another one.
+        """
+        raise InputError(f"{self.name} has no TFLite form: {path.name} cannot be loaded into it")
+
+    if TYPE_CHECKING:
+
+        def __call__(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]: ...  # noqa: ANN401
 
 
 @dataclass(frozen=True)
@@ -66,17 +111,17 @@ class InputSpec:
 
 @dataclass(frozen=True)
 class NetworkEntry:
-    """What is known of one network.
+    """The facts of one network, and how it is made.
 
     Attributes:
         name: under which `create_network` makes it.
         build: makes it, untrained; its keyword arguments are the network's options.
-        summary: one line: what it finds.
+        summary: one line: what it predicts.
         source: paper and section, or the code that it follows.
         licence: of the published weights.
         inputs: what its forward takes.
         weight: name in the catalogue of published files, or None where nothing can be fetched.
-        where: where weights are to be had, in words.
+        where: where weights can be downloaded, in words.
         tiny: options and inputs of a small twin for tests; the entry's own inputs where a network needs no twin.
     """
 
@@ -109,7 +154,7 @@ def list_networks(pattern: str = "*") -> list[str]:
 
 
 def network_entry(name: str) -> NetworkEntry:
-    """What is known of one network; InputError for an unknown name."""
+    """The entry of one network; InputError for an unknown name."""
     entries = _entries()
     if name not in entries:
         raise InputError(f"unknown network {name!r}; known: {', '.join(sorted(entries))}")
@@ -122,8 +167,8 @@ def create_network(name: str, weights: str | Path | None = None, **options: Any)
     Args:
         name: one of `list_networks()`.
         weights: None: freshly initialised; `"published"`: the published file, fetched before by `sonjit models pull`;
-            `"demo"`: numbers drawn from each key's name, the same everywhere, to try things out (its answers mean
-            nothing); or a path to a `.tflite`, `.safetensors` or torch checkpoint, official or own.
+            `"demo"`: placeholder weights drawn from each key's name, the same everywhere, to try things out; or a
+            path to a `.tflite`, `.safetensors` or torch checkpoint, official or own.
         options: of the network; unknown ones are refused with the list of known ones.
 
     Raises:
@@ -135,7 +180,7 @@ def create_network(name: str, weights: str | Path | None = None, **options: Any)
     if weights is None:
         return network
     if weights == "demo":
-        fit_state_dict(network, seeded_state_dict(network))
+        fit_state_dict(network, placeholder_state_dict(network))
     elif weights == "published":
         network.load_tflite(_published(entry))
     elif Path(weights).suffix == ".tflite":
@@ -169,14 +214,12 @@ def _keys_and_shapes(name: str) -> frozenset[tuple[str, tuple[int, ...]]]:
 
 
 def _entries() -> dict[str, NetworkEntry]:
-    for file in _FILES:
+    for file in _MODULES:
         import_module(f"sonjit.networks.{file}")
     return _ENTRIES
 
 
 def _build(entry: NetworkEntry, options: Mapping[str, Any]) -> Network:
-    import inspect
-
     known = [name for name in inspect.signature(entry.build).parameters if name not in ("args", "kwargs")]
     unknown = sorted(set(options) - set(known))
     if unknown:
@@ -205,3 +248,73 @@ def _load(network: Network, path: Path) -> None:
             network.load_official(weights)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
+
+
+def fit_state_dict(network: nn.Module, state_dict: Mapping[str, Tensor], *, strict: bool = True) -> None:
+    """Load weights into a network, or report what does not fit.
+
+    Args:
+        network: whose weights are replaced; it is left as it was where they do not fit.
+        state_dict: in the network's own names.
+        strict: refuse missing and unexpected keys too, not only those of another shape.
+
+    Raises:
+        InputError: naming missing, unexpected and differently shaped keys, and which network it looks like; or
+            weights that are not finite.
+    """
+    own = network.state_dict()
+    missing = sorted(own.keys() - state_dict.keys())
+    unexpected = sorted(state_dict.keys() - own.keys())
+    reshaped = [
+        f"{key} {tuple(state_dict[key].shape)} instead of {tuple(value.shape)}"
+        for key, value in own.items()
+        if key in state_dict and state_dict[key].shape != value.shape
+    ]
+    broken = [key for key in own if key in state_dict and not state_dict[key].isfinite().all()]
+    if broken:
+        shown = f"{', '.join(broken[:_SHOWN_KEYS])}{', …' if len(broken) > _SHOWN_KEYS else ''}"
+        raise InputError(f"{len(broken)} of these weights hold NaN or infinity ({shown}): take an earlier checkpoint")
+    if reshaped or (strict and (missing or unexpected)):
+        misfits = [
+            f"{len(keys)} {what} ({', '.join(keys[:_SHOWN_KEYS])}{', …' if len(keys) > _SHOWN_KEYS else ''})"
+            for what, keys in (("missing", missing), ("unexpected", unexpected), ("of another shape", reshaped))
+            if keys
+        ]
+        like = network_like(state_dict)
+        name = getattr(network, "name", type(network).__name__)
+        hint = f"; it looks like {like}" if like and like != name else ""
+        raise InputError(f"these weights do not fit {name}: keys {'; '.join(misfits)}{hint}")
+    network.load_state_dict(dict(state_dict), strict=False)
+
+
+def placeholder_state_dict(network: nn.Module) -> dict[str, Tensor]:
+    """Placeholder weights: a state_dict with one generator per key, seeded by its name's CRC-32.
+
+    Scales of norms lie in 0.8..1.2, running variances in 0.5..1.5, weights have He's deviation; counters are zero.
+    """
+    return {
+        key: torch.from_numpy(seeded_values(key, tuple(value.shape))).to(value.dtype)
+        if value.is_floating_point()
+        else torch.zeros_like(value, device="cpu")
+        for key, value in network.state_dict().items()
+    }
+
+
+def seeded_values(key: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """The values of one entry of a state_dict.
+
+    >>> [f"{value:.2f}" for value in seeded_values("layer.weight", (2, 3)).flat]
+    ['0.11', '-0.12', '-0.07', '0.95', '-1.48', '0.17']
+    """
+    rng = np.random.default_rng(zlib.crc32(key.encode()))
+    if key.endswith("running_var"):
+        values = rng.uniform(0.5, 1.5, shape)
+    elif key.endswith("running_mean"):
+        values = rng.normal(0, 0.1, shape)
+    elif len(shape) == 1 and key.endswith("weight"):
+        values = rng.uniform(0.8, 1.2, shape)
+    elif len(shape) <= 1:
+        values = rng.normal(0, 0.02, shape)
+    else:
+        values = rng.normal(0, math.sqrt(2 / max(math.prod(shape[1:]), 1)), shape)
+    return values.astype(np.float32)

@@ -146,7 +146,7 @@ class Explainers:
         points, width = hand.keypoints, rgb.shape[1]
         if options.detector.flip_horizontal:  # back to where the hand is in the image
             points = points * np.array([-1, 1, 1], np.float32) + np.array([width, 0, 0], np.float32)
-        (found,) = explainer.look(rgb, box_around_hand(points), [options.explain])
+        (found,) = explainer.explain(rgb, box_around_hand(points), [options.explain])
         return map_dict(found, flipped_in=width if options.detector.flip_horizontal else None)
 
 

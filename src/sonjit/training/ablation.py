@@ -1,6 +1,6 @@
-"""Grids of a recipe: each row trained with each seed, beside what was published.
+"""Ablations of a recipe: each row trained with each seed, in a table beside the published one.
 
-The table of a grid beside the published one, as JSON, Markdown and a page.
+The table is written as JSON, Markdown and HTML.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import re
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from statistics import NormalDist, fmean, stdev
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from sonjit.documents.document import (
     Heading,
@@ -27,7 +27,7 @@ from sonjit.documents.document import (
 )
 from sonjit.documents.plots import bars_svg
 from sonjit.errors import InputError, JobError
-from sonjit.training.distributed import from_first, processes, rank
+from sonjit.training.distributed import broadcast, processes, rank
 from sonjit.training.recipes import load_recipe, prepare, run_recipe
 from sonjit.training.run_folder import RESULT
 
@@ -43,7 +43,7 @@ _T95 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
 
 
 class Mean(NamedTuple):
-    """A mean over seeds with its 95 % interval by Student's t; NaN where one seed says nothing of it."""
+    """A mean over seeds with its 95 % interval by Student's t; NaN for a single seed."""
 
     value: float
     low: float
@@ -56,10 +56,10 @@ class RowResult:
 
     Attributes:
         label: of the row.
-        values: the figure, by seed.
+        values: of the metric, by seed.
         mean: of them.
-        published: the figure of the published table.
-        also: means of the other things that the table shows.
+        published: value in the published table.
+        also: means of the other results that the table shows.
     """
 
     label: str
@@ -88,11 +88,11 @@ def run_ablation(
     Args:
         request: whose settings hold for all rows.
         name: of the grid.
-        announce: told in a line what comes next.
+        announce: called with a line on each run that starts.
 
     Raises:
-        InputError: an unknown grid, or settings of a row that cannot be, before any work starts.
-        JobError: a recipe that does not tell the figure.
+        InputError: an unknown grid, or settings of a row that cannot be used, before any work starts.
+        JobError: a recipe whose results lack the metric.
     """
     recipe = load_recipe(request.recipe)
     if name not in recipe.ablation:
@@ -105,15 +105,15 @@ def run_ablation(
     runs = {
         (row, seed): _request(recipe, request, grid, row, seed) for seed in grid.seeds for row in range(len(grid.rows))
     }
-    told: dict[tuple[int, int], Mapping[str, Any]] = {}
+    results: dict[tuple[int, int], Mapping[str, object]] = {}
     with processes(request.device) as device:
         for done, ((row, seed), run) in enumerate(runs.items(), 1):
             announce(f"{done} of {len(runs)}: {grid.rows[row].label}, seed {seed}")
-            known = from_first(None if rank() else _finished(recipe, run))
-            told[row, seed] = known or run_recipe(replace(run, device=device))
+            known = broadcast(None if rank() else _finished(recipe, run))
+            results[row, seed] = known or run_recipe(replace(run, device=device))
     if rank():
         return AblationResult(recipe.name, name, grid, (), request.smoke)
-    rows = tuple(_row(grid, row, [told[row, seed] for seed in grid.seeds]) for row in range(len(grid.rows)))
+    rows = tuple(_row(grid, row, [results[row, seed] for seed in grid.seeds]) for row in range(len(grid.rows)))
     return AblationResult(recipe.name, name, grid, rows, request.smoke)
 
 
@@ -154,7 +154,7 @@ def order_of(result: AblationResult) -> tuple[bool | None, list[str]]:
     return holds, lines
 
 
-def record_of(result: AblationResult) -> dict[str, Any]:
+def record_of(result: AblationResult) -> dict[str, object]:
     """What ablation.json holds."""
     holds, steps = order_of(result)
     return {
@@ -162,7 +162,7 @@ def record_of(result: AblationResult) -> dict[str, Any]:
         "ablation": result.name,
         "smoke": result.smoke,
         **{
-            key: getattr(result.grid, key) for key in ("title", "figure", "unit", "higher_is_better", "source", "notes")
+            key: getattr(result.grid, key) for key in ("title", "metric", "unit", "higher_is_better", "source", "notes")
         },
         "seeds": result.grid.seeds,
         "interval": "95 %, Student's t over seeds",
@@ -173,7 +173,7 @@ def record_of(result: AblationResult) -> dict[str, Any]:
 
 
 def _request(recipe: Recipe, request: TrainingRequest, grid: Ablation, row: int, seed: int) -> TrainingRequest:
-    """One run's, with what was typed over the grid's settings, and the row's over all; known to be right."""
+    """One run's, with what was typed over the grid's settings, and the row's over all; checked."""
     one = grid.rows[row]
     small, own = (grid.smoke_settings, one.smoke_set) if request.smoke else ({}, {})
     settings = {**grid.settings, **small, **request.settings, **one.set, **own, "seed": seed}
@@ -183,28 +183,28 @@ def _request(recipe: Recipe, request: TrainingRequest, grid: Ablation, row: int,
     return run
 
 
-def _finished(recipe: Recipe, run: TrainingRequest) -> Mapping[str, Any] | None:
-    """What a run that is finished told."""
+def _finished(recipe: Recipe, run: TrainingRequest) -> Mapping[str, object] | None:
+    """The results of a run that is finished."""
     file = run.out / RESULT
     if not file.exists():
         return None
     kept = json.loads(file.read_text("utf-8"))
     if kept["settings"] != json.loads(json.dumps(prepare(recipe, run).settings, default=str)):
         raise InputError(f"{run.out}: holds a run with other settings ({RESULT}); give another folder")
-    return kept["told"]
+    return kept["results"]
 
 
-def _row(grid: Ablation, row: int, told: Sequence[Mapping[str, Any]]) -> RowResult:
+def _row(grid: Ablation, row: int, results: Sequence[Mapping[str, object]]) -> RowResult:
     def values(key: str) -> tuple[float, ...]:
-        for one in told:
-            if not isinstance(one.get(key), int | float):
-                raise JobError(f"the recipe tells no number {key!r}; it tells {', '.join(one)}")
-        return tuple(float(one[key]) for one in told)
+        numbers = [value for one in results if isinstance(value := one.get(key), int | float)]
+        if len(numbers) < len(results):
+            raise JobError(f"{key!r} is not a number among the recipe's results: {', '.join(results[0])}")
+        return tuple(map(float, numbers))
 
-    of_figure = values(grid.figure)
+    of_metric = values(grid.metric)
     also = tuple(fmean(values(key)) for key in grid.also)
     label, published = grid.rows[row].label, grid.rows[row].published
-    return RowResult(label, of_figure, mean_with_interval(of_figure), published, also)
+    return RowResult(label, of_metric, mean_with_interval(of_metric), published, also)
 
 
 def _t95(freedom: int) -> float:
@@ -239,8 +239,8 @@ def _blocks(result: AblationResult) -> Iterator[Block]:
     better = "higher" if grid.higher_is_better else "lower"
     published = any(row.published is not None for row in rows)
     if result.smoke:
-        yield Text("At the smoke size: the order of the rows is what can be compared, not the figures.")
-    headings = ("", f"{grid.figure}{unit}", "95 % interval", *grid.also, *(("published",) if published else ()))
+        yield Text("At the smoke size: the order of the rows is what can be compared, not the values.")
+    headings = ("", f"{grid.metric}{unit}", "95 % interval", *grid.also, *(("published",) if published else ()))
     yield Table(
         headings,
         tuple(
@@ -269,12 +269,12 @@ def _blocks(result: AblationResult) -> Iterator[Block]:
 
 
 def _digits(rows: Sequence[RowResult]) -> int:
-    """As many as show three places that count in the largest mean."""
+    """As many as show three significant digits of the largest mean."""
     largest = max((abs(row.mean.value) for row in rows), default=0)
     return 2 if largest == 0 else max(0, 3 - math.floor(math.log10(largest)))
 
 
-def _without_nan(value: Any) -> Any:  # noqa: ANN401  # anything of JSON
+def _without_nan(value: object) -> object:
     if isinstance(value, dict):
         return {key: _without_nan(one) for key, one in value.items()}
     if isinstance(value, list | tuple):

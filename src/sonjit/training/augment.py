@@ -1,4 +1,4 @@
-"""Images changed at random with all that is known of them: keypoints, boxes, masks, and whose hand it is.
+"""Augmentation of images with their labels: keypoints, boxes, masks and handedness.
 
 Images are changed by torchvision's `transforms.v2.functional`. Points are moved here, as continuous pixel
 coordinates: torchvision mirrors them as numbers of pixels, one pixel off.
@@ -45,12 +45,12 @@ class Labelled(NamedTuple):
 
 
 @dataclass(frozen=True)
-class AugmentOptions:
-    """How much at most.
+class AugmentationOptions:
+    """Limits of a random augmentation.
 
     Attributes:
         flip: chance of a mirror.
-        turn_rad: to either side.
+        rotation_rad: to either side.
         scale: least and greatest; below 1 the image shrinks, above 1 it is cropped.
         shift: in sides of the image, to either side.
         brightness: to either side of 1, as are contrast, saturation and `channels`.
@@ -64,7 +64,7 @@ class AugmentOptions:
     """
 
     flip: float = 0.5
-    turn_rad: float = 0.3
+    rotation_rad: float = 0.3
     scale: tuple[float, float] = (0.8, 1.25)
     shift: float = 0.1
     brightness: float = 0.2
@@ -77,22 +77,22 @@ class AugmentOptions:
     reverse: float = 0.0
 
     def __post_init__(self) -> None:
-        """Refuse what is no chance or would turn an image into its negative."""
+        """Refuse values out of range."""
         for name in ("flip", "erase", "reverse", "shift", "brightness", "contrast", "saturation", "channels"):
             if not 0 <= getattr(self, name) <= 1:
                 raise InputError(f"{name}={getattr(self, name)}: give 0 to 1")
-        if not 0 < self.scale[0] <= self.scale[1] or self.turn_rad < 0 or not 0 <= self.hue <= 0.5:
-            raise InputError("give scale as two numbers above 0, turn_rad 0 or more, and hue 0 to 0.5")
+        if not 0 < self.scale[0] <= self.scale[1] or self.rotation_rad < 0 or not 0 <= self.hue <= 0.5:
+            raise InputError("give scale as two numbers above 0, rotation_rad 0 or more, and hue 0 to 0.5")
         if not 0 <= self.blur_px <= 8:
             raise InputError(f"blur_px={self.blur_px}: give 0 to 8")
 
 
 class Augmentation(NamedTuple):
-    """What was drawn; one is applied to all images of a sequence.
+    """One random augmentation; the same is applied to all images of a sequence.
 
     Attributes:
         flip: mirror first.
-        turn_rad: clockwise on the screen, around the middle.
+        rotation_rad: clockwise on the screen, around the centre.
         scale: likewise.
         shift: x and y, in sides of the image.
         light: brightness, contrast, saturation, as factors.
@@ -104,7 +104,7 @@ class Augmentation(NamedTuple):
     """
 
     flip: bool = False
-    turn_rad: float = 0.0
+    rotation_rad: float = 0.0
     scale: float = 1.0
     shift: tuple[float, float] = (0.0, 0.0)
     light: tuple[float, float, float] = (1.0, 1.0, 1.0)
@@ -115,13 +115,17 @@ class Augmentation(NamedTuple):
     reverse: bool = False
 
 
-def draw_augmentation(options: AugmentOptions, rng: np.random.Generator) -> Augmentation:
-    """Numbers within what the options allow."""
+def draw_augmentation(options: AugmentationOptions, rng: np.random.Generator) -> Augmentation:
+    """A random augmentation within the options."""
 
     def either(most: float) -> float:
         return float(rng.uniform(-most, most))
 
-    flip, turn, scale = bool(rng.random() < options.flip), either(options.turn_rad), float(rng.uniform(*options.scale))
+    flip, turn, scale = (
+        bool(rng.random() < options.flip),
+        either(options.rotation_rad),
+        float(rng.uniform(*options.scale)),
+    )
     shift = either(options.shift), either(options.shift)
     light = 1 + either(options.brightness), 1 + either(options.contrast), 1 + either(options.saturation)
     hue, channels = either(options.hue), tuple(1 + either(options.channels) for _ in range(3))
@@ -134,28 +138,28 @@ def draw_augmentation(options: AugmentOptions, rng: np.random.Generator) -> Augm
     return Augmentation(flip, turn, scale, shift, light, hue, (red, green, blue), blur, erased, reverse)
 
 
-def augment(sample: Labelled, drawn: Augmentation, mirror: Sequence[int] | None = None) -> Labelled:
+def augment(sample: Labelled, augmentation: Augmentation, mirror: Sequence[int] | None = None) -> Labelled:
     """An image changed, with its labels.
 
     Args:
         sample: the image.
-        drawn: what is to be done.
+        augmentation: to apply.
         mirror: which keypoint each one is in a mirror, as `mirrored_order` gives it; None where that is itself, as for
             a hand's, which becomes the other hand.
     """
-    if drawn.flip:
+    if augmentation.flip:
         sample = flipped(sample, mirror)
-    if (drawn.turn_rad, drawn.scale, drawn.shift) != (0, 1, (0, 0)):
-        sample = moved(sample, drawn.turn_rad, drawn.scale, drawn.shift)
-    return sample._replace(image=_lit(sample.image, drawn))
+    if (augmentation.rotation_rad, augmentation.scale, augmentation.shift) != (0, 1, (0, 0)):
+        sample = moved(sample, augmentation.rotation_rad, augmentation.scale, augmentation.shift)
+    return sample._replace(image=_colour_jittered(sample.image, augmentation))
 
 
 def augment_sequence(
-    samples: Sequence[Labelled], drawn: Augmentation, mirror: Sequence[int] | None = None
+    samples: Sequence[Labelled], augmentation: Augmentation, mirror: Sequence[int] | None = None
 ) -> list[Labelled]:
-    """All images of a sequence changed in the same way, and in reversed time where that was drawn."""
-    changed = [augment(one, drawn, mirror) for one in samples]
-    return changed[::-1] if drawn.reverse else changed
+    """All images of a sequence changed in the same way, and in reverse order where the augmentation says so."""
+    changed = [augment(one, augmentation, mirror) for one in samples]
+    return changed[::-1] if augmentation.reverse else changed
 
 
 def flipped(sample: Labelled, mirror: Sequence[int] | None = None) -> Labelled:
@@ -176,17 +180,17 @@ def flipped(sample: Labelled, mirror: Sequence[int] | None = None) -> Labelled:
     )
 
 
-def moved(sample: Labelled, turn_rad: float, scale: float, shift: tuple[float, float]) -> Labelled:
-    """The image turned (clockwise) and scaled around its middle, then shifted, in a frame of the same size.
+def moved(sample: Labelled, rotation_rad: float, scale: float, shift: tuple[float, float]) -> Labelled:
+    """The image rotated (clockwise) and scaled around its centre, then shifted, in a frame of the same size.
 
-    Boxes are those around the turned ones, cut to the image; around masks where there are any left to see.
+    Boxes are those around the rotated ones, cut to the image; around masks where there are any left to see.
     """
     height, width = sample.image.shape[-2:]
     offset = shift[0] * width, shift[1] * height
-    how = (math.degrees(turn_rad), list(offset), scale, [0.0, 0.0])
+    how = (math.degrees(rotation_rad), list(offset), scale, [0.0, 0.0])
     fill = sample.image.float().mean((1, 2)).tolist()
     image = functional.affine(sample.image, *how, interpolation=InterpolationMode.BILINEAR, fill=fill)
-    cos, sin = scale * math.cos(turn_rad), scale * math.sin(turn_rad)
+    cos, sin = scale * math.cos(rotation_rad), scale * math.sin(rotation_rad)
     turn = sample.keypoints.new_tensor([[cos, -sin], [sin, cos]])
     middle = turn.new_tensor([width / 2, height / 2])
     away = middle + turn.new_tensor(offset)
@@ -222,25 +226,26 @@ def _box_around(mask: Tensor) -> Tensor:
     return torch.stack([columns.min(), rows.min(), columns.max() + 1, rows.max() + 1])
 
 
-def _lit(image: Tensor, drawn: Augmentation) -> Tensor:
-    """Light, colour, blur and what is covered; no labels move."""
+def _colour_jittered(image: Tensor, augmentation: Augmentation) -> Tensor:
+    """Light, colour, blur and erasing, which move no labels."""
     for change, factor in zip(
         (functional.adjust_brightness, functional.adjust_contrast, functional.adjust_saturation),
-        drawn.light,
+        augmentation.light,
         strict=True,
     ):
         image = change(image, factor) if factor != 1 else image
-    image = functional.adjust_hue(image, drawn.hue) if drawn.hue else image
-    if drawn.channels != (1, 1, 1):
+    image = functional.adjust_hue(image, augmentation.hue) if augmentation.hue else image
+    if augmentation.channels != (1, 1, 1):
         most = 1 if image.is_floating_point() else 255
-        image = (
-            (image * torch.tensor(drawn.channels, device=image.device)[:, None, None]).clamp(0, most).to(image.dtype)
+        gains = torch.tensor(augmentation.channels, device=image.device)[:, None, None]
+        image = (image * gains).clamp(0, most).to(image.dtype)
+    if augmentation.blur_px > 0.1:
+        image = functional.gaussian_blur(
+            image, [2 * math.ceil(3 * augmentation.blur_px) + 1] * 2, [augmentation.blur_px] * 2
         )
-    if drawn.blur_px > 0.1:
-        image = functional.gaussian_blur(image, [2 * math.ceil(3 * drawn.blur_px) + 1] * 2, [drawn.blur_px] * 2)
-    if drawn.erased is not None:
+    if augmentation.erased is not None:
         height, width = image.shape[-2:]
-        x, y, wide, high = drawn.erased
+        x, y, wide, high = augmentation.erased
         rectangle = round(y * height), round(x * width), round(high * height), round(wide * width)
         image = functional.erase(image, *rectangle, image.float().mean((1, 2))[:, None, None].to(image.dtype))
     return image

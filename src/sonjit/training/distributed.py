@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from contextlib import contextmanager, nullcontext
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 from torch import distributed
@@ -60,7 +60,7 @@ def rank() -> int:
 
 
 def share_of(accumulate: int) -> tuple[Sequence[int], int]:
-    """Which batches of a step are this process', and how many there are; at least one for each process.
+    """The batches of a step that are this process's, and how many there are; at least one for each process.
 
     Raises:
         InputError: they cannot be shared evenly.
@@ -72,29 +72,29 @@ def share_of(accumulate: int) -> tuple[Sequence[int], int]:
     return range(rank(), total, count), total
 
 
-def in_step(module: nn.Module) -> nn.Module:
-    """A module whose gradients are averaged over all processes; it begins as the first process' one."""
+def synchronised(module: nn.Module) -> nn.Module:
+    """A module whose gradients are averaged over all processes; it starts with the first process's weights."""
     if not distributed.is_initialized():
         return module
     return DistributedDataParallel(module, find_unused_parameters=True)
 
 
-def apart(module: nn.Module) -> AbstractContextManager[None]:
-    """Within it, gradients of a module that is kept `in_step` are added up and not yet averaged."""
+def without_sync(module: nn.Module) -> AbstractContextManager[None]:
+    """A context in which the gradients of a `synchronised` module are accumulated and not yet averaged."""
     return module.no_sync() if isinstance(module, DistributedDataParallel) else nullcontext()
 
 
-def from_first(value: T) -> T:
-    """What the first process has, in all of them."""
+def broadcast(value: T) -> T:
+    """The first process's value, in all of them."""
     if not distributed.is_initialized():
         return value
-    kept: list[Any] = [value]
-    distributed.broadcast_object_list(kept)
-    return kept[0]
+    values: list[T] = [value]
+    distributed.broadcast_object_list(values)
+    return values[0]
 
 
 def mean_over_all(values: Tensor) -> Tensor:
-    """The mean of what all processes have."""
+    """The mean over all processes."""
     if distributed.is_initialized():
         distributed.all_reduce(values)
         values /= distributed.get_world_size()

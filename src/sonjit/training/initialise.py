@@ -1,8 +1,7 @@
-"""What a network begins with, and what of it stays as it is.
+"""Preparing a network for training: initial weights, frozen weights, batch norms and scaled heads.
 
-What a network needs to learn from scratch and not to run: batch norms, and heads in units of their own.
-
-Both are put in before training and folded into the weights after it, so that what is kept is the plain network.
+Batch norms and heads in units of their own help a network that is trained from scratch. Both are added before training
+and folded into the weights after it, so that the plain network is what is kept.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from sonjit.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from sonjit.training.options import InitialisationName
+    from sonjit.training.settings import InitialisationName
 
 _LAYERS = (nn.modules.conv._ConvNd, nn.Linear)  # pyright: ignore[reportPrivateUsage]  # the one base of convolutions
 
@@ -56,30 +55,30 @@ def initialise(network: nn.Module, name: InitialisationName, seed: int) -> None:
                 layer.bias.zero_()
 
 
-def freeze(network: nn.Module, beginnings: Sequence[str]) -> None:
-    """Keep weights from being trained, and norms among them from taking new statistics.
+def freeze(network: nn.Module, prefixes: Sequence[str]) -> None:
+    """Keep weights from being trained, and norms among them from updating their statistics.
 
     Args:
         network: changed in place.
-        beginnings: of names: `features` is all of `features.0.weight`, `features.1.bias`, ...
+        prefixes: of names: `features` is all of `features.0.weight`, `features.1.bias`, ...
 
     Raises:
-        InputError: a beginning that no name has.
+        InputError: a prefix that no name has.
     """
-    for beginning in beginnings:
-        found = [weight for name, weight in network.named_parameters() if _within(name, beginning)]
+    for prefix in prefixes:
+        found = [weight for name, weight in network.named_parameters() if _within(name, prefix)]
         if not found:
             known = dict.fromkeys(name.partition(".")[0] for name, _ in network.named_parameters())
-            raise InputError(f"freeze={beginning}: no weight's name begins so; the network has {', '.join(known)}")
+            raise InputError(f"freeze={prefix}: no weight's name begins with it; the network has {', '.join(known)}")
         for weight in found:
             weight.requires_grad_(False)
         for name, module in network.named_modules():
-            if _within(name, beginning):
+            if _within(name, prefix):
                 module.eval()
 
 
-def _within(name: str, beginning: str) -> bool:
-    return name == beginning or name.startswith(f"{beginning}.")
+def _within(name: str, prefix: str) -> bool:
+    return name == prefix or name.startswith(f"{prefix}.")
 
 
 class NormedConv(nn.Sequential):
@@ -90,14 +89,14 @@ class NormedConv(nn.Sequential):
 
 
 class ScaledHead(nn.Module):
-    """A layer that answers in other units than it learns in.
+    """A layer whose outputs are in other units than those in which it is trained.
 
-    Adam moves every weight by about the learning rate in a step, which is too little for a head that answers in pixels
-    and too much for one that answers in metres.
+    Adam moves every weight by about the learning rate in a step, which is too little for a head with outputs in
+    pixels and too much for one with outputs in metres.
 
     Args:
-        head: the layer, changed so that its answers stay as they are.
-        unit: what 1 within means without.
+        head: the layer, changed so that the outputs stay as they are.
+        unit: of the outputs, by which they are divided in training.
     """
 
     def __init__(self, head: nn.Linear | nn.Conv2d, unit: float) -> None:
@@ -114,7 +113,7 @@ class ScaledHead(nn.Module):
         return _times(self.head, self._unit)
 
 
-def put_batch_norms(network: nn.Module, without: Collection[nn.Module] = ()) -> None:
+def add_batch_norms(network: nn.Module, without: Collection[nn.Module] = ()) -> None:
     """Follow every convolution that has a bias with a batch norm, in place.
 
     Args:
@@ -128,15 +127,15 @@ def put_batch_norms(network: nn.Module, without: Collection[nn.Module] = ()) -> 
                 setattr(parent, name, NormedConv(child))
 
 
-def put_unit(parent: nn.Module, name: str, unit: float) -> None:
-    """Let a head of a network learn in a unit of its own, in place."""
+def scale_head(parent: nn.Module, name: str, unit: float) -> None:
+    """Train a head of a network in a unit of its own, in place."""
     head = getattr(parent, name)
     assert isinstance(head, nn.Linear | nn.Conv2d)
     setattr(parent, name, ScaledHead(head, unit))
 
 
 def fold(network: nn.Module) -> None:
-    """Undo `put_batch_norms` and `put_unit` in place; in eval mode the plain network gives what the other one gave."""
+    """Undo `add_batch_norms` and `scale_head` in place; in eval mode the outputs stay the same."""
     for parent in list(network.modules()):
         for name, child in list(parent.named_children()):
             if isinstance(child, NormedConv):

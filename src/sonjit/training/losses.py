@@ -1,6 +1,6 @@
-"""Losses by name: each takes what was predicted and what is true, and gives a scalar that is to fall.
+"""Losses by name: each takes predictions and the ground truth, and gives a scalar to minimise.
 
-Deformer's maxMSE and its reasons stand in `sonjit.training.hands3d.deformer_losses`.
+Deformer's maxMSE is in `sonjit.training.hands3d.deformer_losses`.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ LOSSES: dict[str, Loss] = {
     "maxmse": maxmse,
     "heatmap": heatmap,
 }
-"""By name. Maps that hold a Gaussian at each keypoint can be learnt by `mse` too; `maxmse` is of points (..., N, D)."""
+"""By name. Heatmaps of Gaussians can be trained with `mse` too; `maxmse` is of points (..., N, D)."""
 
 
 def loss_named(name: str) -> Loss:

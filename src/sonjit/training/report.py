@@ -1,15 +1,15 @@
-"""The report of a run: one page, from what stands in the run's folder, that needs nothing beside it."""
+"""The report of a run: a self-contained page from the files of its folder."""
 
 from __future__ import annotations
 
 import base64
 import json
-from statistics import fmean
-from typing import TYPE_CHECKING, Any
+import math
+from statistics import fmean, median
+from typing import TYPE_CHECKING, cast
 
 from sonjit.documents.document import Heading, Image, Plot, Points, Table, Text, html_from, save_files
 from sonjit.documents.plots import Line, lines_svg
-from sonjit.training.loop import VANISHED, vanishing
 from sonjit.training.run_folder import LOG, RESULT, SETTINGS
 
 if TYPE_CHECKING:
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sonjit.documents.document import Block
+    from sonjit.training.run_folder import LogRow
 
 REPORT, IMAGES = "report.html", "images"
-"""A recipe's images are files of `images/` in the run's folder; their names tell what they show."""
+"""A recipe's images are files of `images/` in the run's folder; their names become captions."""
 
 _KINDS = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".svg": "image/svg+xml"}
-_OURS = ("step", "rate", "gradient", "layers", "evaluation")
 
 
 def save_run_report(folder: Path, title: str) -> None:
@@ -36,10 +36,9 @@ def save_run_report(folder: Path, title: str) -> None:
 
 
 def _blocks(folder: Path) -> Iterator[Block]:
-    result: Mapping[str, Any] = _json(folder / RESULT).get("told", {})
-    if result:
-        yield Heading("What came of it")
-        yield Points(tuple(f"{name}: {_shown(value)}" for name, value in result.items()))
+    if results := _json(folder / RESULT).get("results"):
+        yield Heading("Results")
+        yield Points(tuple(f"{name}: {_in_words(value)}" for name, value in results.items()))
     log = _log(folder / LOG)
     if not log:
         yield Text("No step is done yet.")
@@ -53,77 +52,104 @@ def _blocks(folder: Path) -> Iterator[Block]:
             yield Image(f"data:{kind};base64,{data}", file.stem.replace("-", " "))
     if settings := _json(folder / SETTINGS):
         yield Heading("Settings")
-        yield Table(("setting", "value"), tuple((name, _shown(value)) for name, value in settings.items()))
+        yield Table(("setting", "value"), tuple((name, _in_words(value)) for name, value in settings.items()))
 
 
-def _curves(log: Sequence[Mapping[str, Any]]) -> Iterator[Block]:
+def _curves(log: Sequence[LogRow]) -> Iterator[Block]:
     yield Heading("Losses")
-    names = [name for name in log[-1] if name not in _OURS]
-    steps = [line["step"] for line in log]
-    last = log[-max(1, len(log) // 20) :]
+    losses = [row["losses"] for row in log]
+    names, steps = list(losses[-1]), [row["step"] for row in log]
+    last = losses[-max(1, len(log) // 20) :]
     yield Table(
         ("loss", "first step", "mean of the last twentieth"),
         tuple(
-            (name, f"{log[0].get(name, 0):.4g}", f"{fmean(line.get(name, 0) for line in last):.4g}") for name in names
+            (name, f"{losses[0].get(name, 0):.4g}", f"{fmean(row.get(name, 0) for row in last):.4g}") for name in names
         ),
     )
     for at in range(0, len(names), 4):  # as many as there are colours
-        some = [Line(name, steps, [line.get(name, float("nan")) for line in log]) for name in names[at : at + 4]]
-        yield Plot(f"losses-{at // 4 + 1}", lines_svg(some, "step", "losses over steps"), "losses over steps")
-    if judged := [line for line in log if "evaluation" in line]:
+        lines = [Line(name, steps, [row.get(name, math.nan) for row in losses]) for name in names[at : at + 4]]
+        yield Plot(f"losses-{at // 4 + 1}", lines_svg(lines, "step", "losses over steps"), "losses over steps")
+    if evaluations := {row["step"]: row["evaluation"] for row in log if "evaluation" in row}:
         yield Heading("Evaluation")
-        for name in judged[-1]["evaluation"]:
-            values = [line["evaluation"].get(name, float("nan")) for line in judged]
-            svg = lines_svg([Line(name, [line["step"] for line in judged], values)], "step", f"{name} over steps")
+        for name in list(evaluations.values())[-1]:
+            values = [metrics.get(name, math.nan) for metrics in evaluations.values()]
+            svg = lines_svg([Line(name, list(evaluations), values)], "step", f"{name} over steps")
             yield Plot(f"evaluation-{name}", svg, f"{name} over steps")
-    for key, what in (("rate", "Learning rate"), ("gradient", "Norm of the gradient, before it is cut")):
+    for key, what in (
+        ("learning_rate", "Learning rate"),
+        ("gradient_norm", "Norm of the gradient, before it is clipped"),
+    ):
         yield Heading(what)
-        line = Line(what, steps, [line[key] for line in log])
-        yield Plot(key, lines_svg([line], "step", what, straight=key == "rate"), what)
+        line = Line(what, steps, [row[key] for row in log])
+        yield Plot(key, lines_svg([line], "step", what, straight=key == "learning_rate"), what)
 
 
-def _gradients(log: Sequence[Mapping[str, Any]]) -> Iterator[Block]:
+def _gradients(log: Sequence[LogRow]) -> Iterator[Block]:
     """Layers from the bottom up, at the beginning, half-way and at the end."""
-    told = [line for line in log if line.get("layers")]
-    if not told:
+    by_step = {row["step"]: row["layer_gradients"] for row in log if "layer_gradients" in row}
+    if not by_step:
         return
-    names = list(told[-1]["layers"])
-    chosen = {line["step"]: line["layers"] for line in (told[0], told[len(told) // 2], told[-1])}
+    steps = list(by_step)
+    names = list(by_step[steps[-1]])
+    chosen = dict.fromkeys((steps[0], steps[len(steps) // 2], steps[-1]))
     numbers = range(1, len(names) + 1)
     title = "gradient by layer"
     yield Heading("Gradients by layer")
-    lines = [Line(f"step {step}", numbers, [_positive(at.get(one)) for one in names]) for step, at in chosen.items()]
+    lines = [Line(f"step {step}", numbers, [by_step[step].get(name) or math.nan for name in names]) for step in chosen]
     yield Plot("gradients", lines_svg(lines, f"layer, from {names[0]} up to {names[-1]}", title), title)
     yield Text("Root mean square over the weights of a layer.")
     rule = f"medians of the lower and the upper third of the layers compared, threshold {VANISHED:g}"
-    gone = [(line["step"], part) for line in told if (part := vanishing(line["layers"])) is not None]
-    if gone:
-        step, part = min(gone, key=lambda one: one[1])
+    vanished = {step: part for step, layers in by_step.items() if (part := vanishing(layers)) is not None}
+    if vanished:
+        step = min(vanished, key=lambda one: vanished[one])
         yield Text(
-            f"Gradients vanish towards the lower layers in {len(gone)} of {len(told)} looks: at step {step} they are "
-            f"{part:.1g} of the upper layers' ({rule}). Try another initialisation, activation, norms or residuals."
+            f"Gradients vanish towards the lower layers in {len(vanished)} of {len(by_step)} logged steps: at step "
+            f"{step} they are {vanished[step]:.1g} of the upper layers' ({rule}). "
+            "Try another initialisation, activation, norms or residuals."
         )
     else:
         yield Text(f"Gradients do not vanish towards the lower layers ({rule}).")
 
 
-def _positive(value: float | None) -> float:
-    return value or float("nan")
+VANISHED = 1e-3
+
+"""Below this part of the upper layers' gradients, those of the lower ones have vanished."""
 
 
-def _log(file: Path) -> list[dict[str, Any]]:
+def vanishing(layers: Mapping[str, float]) -> float | None:
+    """Gradients of the lower third of the layers as a part of those of the upper third, where they have vanished.
+
+    Args:
+        layers: from the bottom up, as `layer_gradients` gives them; medians of the thirds are compared.
+
+    >>> vanishing({"a": 1e-6, "b": 1e-4, "c": 1e-1})
+    1e-05
+    >>> vanishing({"a": 1e-2, "b": 1e-4, "c": 1e-1}) is None
+    True
+    """
+    values = list(layers.values())
+    third = len(values) // 3
+    if third == 0:
+        return None
+    low, high = median(values[:third]), median(values[-third:])
+    if high == 0 or low / high >= VANISHED:
+        return None
+    return round(low / high, 12)
+
+
+def _log(file: Path) -> list[LogRow]:
     """Whole lines of a log, which may still be written."""
     text = file.read_text("utf-8") if file.exists() else ""
     return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
 
 
-def _json(file: Path) -> dict[str, Any]:
+def _json(file: Path) -> dict[str, dict[str, object]]:
     return json.loads(file.read_text("utf-8")) if file.exists() else {}
 
 
-def _shown(value: Any) -> str:  # noqa: ANN401  # anything of JSON
+def _in_words(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
     if isinstance(value, list):
-        return ", ".join(map(_shown, value)) or "–"
+        return ", ".join(map(_in_words, cast("list[object]", value))) or "–"
     return "–" if value is None or value == "" else str(value)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, NotRequired, TypedDict
 
 import torch
 
@@ -11,15 +12,48 @@ from sonjit.errors import InputError, JobError
 from sonjit.files import atomic_file, write_text
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
 WEIGHTS, CHECKPOINT, LOG, SETTINGS = "weights.safetensors", "checkpoint.pt", "log.jsonl", "settings.json"
-"""What stands in a run's folder."""
+"""Files of a run's folder."""
 BEST = "best.safetensors"
-"""The weights that an evaluation found best so far."""
+"""The weights with the best evaluation so far."""
 RESULT = "result.json"
-"""What a recipe told at its end, and the settings that it was given."""
+"""What a recipe returned, and the settings that it was given."""
+
+
+class LogRow(TypedDict):
+    """One step: a line of the log.
+
+    Attributes:
+        step: from 1.
+        losses: by name, before the step.
+        learning_rate: of the step.
+        gradient_norm: before it is clipped.
+        layer_gradients: root mean square of the gradient by layer, in some steps.
+        evaluation: metrics by name, in some steps.
+    """
+
+    step: int
+    losses: Mapping[str, float]
+    learning_rate: float
+    gradient_norm: float
+    layer_gradients: NotRequired[Mapping[str, float]]
+    evaluation: NotRequired[Mapping[str, float]]
+
+
+class RunState(TypedDict):
+    """A checkpoint.
+
+    Attributes:
+        step: how many are done.
+        best: first metric of the best evaluation so far.
+        parts: state dicts by name: network, optimizer, and the moving average where there is one.
+    """
+
+    step: int
+    best: float | None
+    parts: Mapping[str, Mapping[str, object]]
 
 
 class RunFolder:
@@ -29,13 +63,13 @@ class RunFolder:
 
     Args:
         folder: made where it is missing.
-        settings: what makes this run what it is, so that no other one goes on with it.
+        settings: everything that the run depends on: no run with others continues it.
 
     Raises:
         InputError: a folder that cannot be written to, or that holds a run with other settings.
     """
 
-    def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
+    def __init__(self, folder: Path, settings: Mapping[str, object]) -> None:
         self.folder = folder
         text = json.dumps(settings, indent=2, sort_keys=True) + "\n"
         try:
@@ -47,10 +81,10 @@ class RunFolder:
         except OSError as error:
             raise InputError(f"{folder}: cannot be written: {error.strerror}") from None
 
-    def restore(self) -> dict[str, Any] | None:
+    def restore(self) -> RunState | None:
         """The last checkpoint, if there is one; the log loses what came after it."""
         file, log = self.folder / CHECKPOINT, self.folder / LOG
-        state: dict[str, Any] | None = None
+        state: RunState | None = None
         kept: list[str] = []
         if file.exists():
             try:
@@ -64,12 +98,12 @@ class RunFolder:
         write_text(log, "".join(kept), of_run=True)
         return state
 
-    def log(self, line: Mapping[str, Any]) -> None:
-        """Add one line of JSON to the log."""
+    def log(self, row: LogRow) -> None:
+        """Append a row to the log."""
         with (self.folder / LOG).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+            file.write(json.dumps(row) + "\n")
 
-    def save(self, state: Mapping[str, Any]) -> None:
+    def save(self, state: RunState) -> None:
         """Write a checkpoint; the one before stays until this one is whole."""
         file = self.folder / CHECKPOINT
         with atomic_file(file, of_run=True) as draft:

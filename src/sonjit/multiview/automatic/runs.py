@@ -113,7 +113,7 @@ def _read_settings(folder: Path) -> DetectionSettings:
 
 _USUAL: Final[Mapping[str, Mapping[str, str]]] = {
     HAND_NETWORK: {
-        "steps": "300", "batch": "16", "rate": "1e-4", "held_out": "0",
+        "steps": "300", "batch": "16", "learning_rate": "1e-4", "held_out": "0",
         "freeze": ",".join(("stem", "first", *(f"blocks.{place}" for place in range(7)))),
     },
     "keypoint-detector": {"steps": "20000"},

@@ -1,4 +1,4 @@
-"""Classifiers that show where they looked: features, global pooling, one linear layer.
+"""Classifiers with class activation maps: features, global pooling, one linear layer.
 
 Source: Zhou et al. 2016, Learning Deep Features for Discriminative Localization. The class score is
 S_c = sum_k w_k^c F_k with F_k the pooled channel k, and the class activation map M_c = sum_k w_k^c f_k. With mean
@@ -14,16 +14,15 @@ import torch
 from torch import Tensor, nn
 
 from sonjit.errors import InputError
-from sonjit.networks.base import Network
 from sonjit.networks.cam import backbones as cam_backbones
 from sonjit.networks.cam.backbones import Backbone
-from sonjit.networks.registry import InputSpec, NetworkEntry, register
+from sonjit.networks.registry import InputSpec, Network, NetworkEntry, register
 
 Pooling = Literal["gap", "gmp"]
 
 
 def class_activation_map(features: Tensor, weights: Tensor, classes: Sequence[int] | None = None) -> Tensor:
-    """Which places speak for each class.
+    """Class activation maps: the evidence for each class by place.
 
     Args:
         features: (B, K, h, w), what is pooled.
@@ -98,7 +97,7 @@ class CamNetwork(Network):
         """Torchvision's keys; the layers that only this network has keep what they hold, to be trained."""
         given, own = super().from_official(state_dict), self.state_dict()
         if not any(f"backbone.{key}" in own for key in given):
-            return given  # another network's, whose names say most as they are
+            return given  # another network's: its names are the better hint
         named = {
             key.replace("fc.", "head.", 1) if key.startswith("fc.") else f"backbone.{key}": value
             for key, value in given.items()

@@ -1,7 +1,7 @@
-"""Deformer: a hand's mesh in a video; where it is hidden or blurred, frames around say how it is.
+"""Deformer: a hand's mesh in a video, from the frames around where it is hidden or blurred.
 
-A transformer over each frame's map reads a token and 2D joints off it; one over the window's tokens lets frames tell
-each other; each then says its pose and how it moves to the frames beside it, and all are carried to the centre.
+A transformer over each frame's feature map gives a token and 2D joints; one over the window's tokens combines frames;
+each frame then has a pose and its motion to the neighbouring frames, and all are carried to the centre.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from torchvision.ops import roi_align
 from sonjit.errors import InputError
 from sonjit.hand_models.mano import without_mano
 from sonjit.hand_models.rotations import axis_angle_from_matrix, matrix_from_6d
-from sonjit.networks.base import Network
 from sonjit.networks.hands3d.deformer_parts import (
     SIZES,
     VARIANTS,
@@ -28,7 +27,7 @@ from sonjit.networks.hands3d.deformer_parts import (
 )
 from sonjit.networks.hands3d.handoccnet_parts import KEYPOINTS
 from sonjit.networks.hands3d.layers import Decoder, Encoder, LeakyPyramid, sine_positions
-from sonjit.networks.registry import InputSpec, NetworkEntry, register
+from sonjit.networks.registry import InputSpec, Network, NetworkEntry, register
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,8 +45,8 @@ class DeformerNetwork(Network):
     """Deformer.
 
     Args:
-        mano: MANO's right hand, by `load_mano`; None: the network stops at pose and shape; `"demo"`: a model of random
-            numbers, to try things out. It is no part of the weights.
+        mano: MANO's right hand, by `load_mano`; None: the network stops at pose and shape; `"demo"`: a placeholder
+            model, to try things out. It is no part of the weights.
         mano_left: MANO's left hand, likewise, for windows of left hands.
         variant: whose checkpoint it is: `ho3d` or `dexycb`, which use MANO differently.
         size: `full`, `small` for a try on a CPU, or, for tests, `tiny`.
@@ -91,7 +90,7 @@ class DeformerNetwork(Network):
         side: Tensor | None = None,
         roots: Tensor | None = None,
     ) -> dict[str, Tensor]:
-        """The hand in the middle of each window of frames; each is looked at, then all are fused.
+        """The hand in the middle of each window of frames: each frame is encoded, then all are fused.
 
         Args:
             images: (B, T, 3, 512, 512) RGB in 0..1, T = 7 frames of one hand, oldest first.
@@ -110,15 +109,15 @@ class DeformerNetwork(Network):
             hand_boxes = images.new_tensor([0, 0, pixels, pixels]).expand(*images.shape[:2], 4)
         if hand_boxes.shape != (*images.shape[:2], 4):
             raise InputError(f"{self.name}: hand_boxes have shape {tuple(hand_boxes.shape)}; give (B, {frames}, 4)")
-        tokens, joints = self.look(images.flatten(0, 1), hand_boxes.to(images).flatten(0, 1))
+        tokens, joints = self.encode(images.flatten(0, 1), hand_boxes.to(images).flatten(0, 1))
         windows = (-1, frames)
         return {
             **self.fuse(tokens.unflatten(0, windows), joints.unflatten(0, windows), side, roots),
             "joints2d": joints,
         }
 
-    def look(self, images: Tensor, hand_boxes: Tensor) -> tuple[Tensor, Tensor]:
-        """What each frame says by itself: the costly part, which a video needs once per frame.
+    def encode(self, images: Tensor, hand_boxes: Tensor) -> tuple[Tensor, Tensor]:
+        """Features of each frame by itself: the costly part, which a video needs once per frame.
 
         Args:
             images: (N, 3, 512, 512).
@@ -138,11 +137,11 @@ class DeformerNetwork(Network):
     def fuse(
         self, tokens: Tensor, joints: Tensor, side: Tensor | None = None, roots: Tensor | None = None
     ) -> dict[str, Tensor]:
-        """The hand in the middle of each window from what its frames said.
+        """The hand in the middle of each window from its frames' features.
 
         Args:
-            tokens: (B, T, 256) of `look`.
-            joints: (B, T, 21, 2) of `look`.
+            tokens: (B, T, 256) of `encode`.
+            joints: (B, T, 21, 2) of `encode`.
             side: (B, T), 0 where the hand is a right one and 1 where it is a left one, the same over a window; None:
                 right ones.
             roots: (B, T, 3) metres in the variant's axes, that of the middle being added to its mesh; None: zero.

@@ -1,4 +1,4 @@
-"""Deformer's parts: what a frame says, what its neighbours add, and the hand that all of them agree on.
+"""Deformer's parts: features of a frame, fusion with its neighbours, and the MANO hand of both variants.
 
 MANO as each variant of Deformer uses it, for right and left hands.
 """
@@ -62,7 +62,7 @@ SIZES: Final = {
 
 
 class SpatialTransformer(nn.Module):
-    """A hand's map looks at itself; one answer is read off it."""
+    """Self-attention over a hand's feature map, of which one token is read."""
 
     positions: Tensor
 
@@ -104,7 +104,7 @@ class JointPlaces(SpatialSoftmax):
 
 
 class Motion(NamedTuple):
-    """What each frame of a window says; poses are six numbers per joint."""
+    """The prediction of each frame of a window; poses are six numbers per joint."""
 
     pose: Tensor  # (B, T, 96)
     forward: Tensor  # (B, T, 96): what to add to become the next frame's
@@ -166,7 +166,7 @@ class Variant:
         pca: the fingers' 45 numbers are coefficients of MANO's principal components, three of which at a time go
             through six numbers and a rotation matrix as if they were an axis-angle.
         flat_hand_mean: MANO's mean pose is not added.
-        stops_at_gap: beyond a frame that is missing, farther ones on its side are not looked for.
+        stops_at_gap: beyond a frame that is missing, farther ones on its side are not searched.
     """
 
     tips: str

@@ -1,6 +1,6 @@
-"""Deformer over a video of any length: each frame is looked at once, and what it said is kept for its neighbours.
+"""Deformer over a video of any length: each frame is encoded once, and its features are kept for its neighbours.
 
-Where Deformer looks: a square around hand and object for the image, and the hand's box in it.
+Its input is a crop, a square around hand and object, and the hand's box in that.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ GAP = 10
 
 
 class Fused(NamedTuple):
-    """One frame's answer."""
+    """One frame's result."""
 
     frame: int
     outputs: dict[str, Tensor]  # of `DeformerNetwork.fuse`, of one window
 
 
 class _Frame(NamedTuple):
-    """What a frame said."""
+    """Features of a frame."""
 
     tokens: Tensor  # (256,)
     joints: Tensor  # (21, 2)
@@ -66,7 +66,7 @@ class DeformerStream:
 
     @torch.inference_mode()
     def push(self, index: int, image: Tensor, hand_box: Tensor, root: Tensor | None = None) -> list[Fused]:
-        """Look at a frame.
+        """Add a frame.
 
         Args:
             index: of the frame; greater than the one before. Frames without the hand are left out.
@@ -82,7 +82,7 @@ class DeformerStream:
         """
         if self._newest is not None and index <= self._newest:
             raise InputError(f"frame {index} came after frame {self._newest}: push them in order")
-        tokens, joints = self._network.look(image[None], hand_box[None])
+        tokens, joints = self._network.encode(image[None], hand_box[None])
         self._seen[index] = _Frame(tokens[0], joints[0], torch.zeros_like(tokens[0, :3]) if root is None else root)
         self._due.append(index)
         self._newest = index
@@ -111,7 +111,7 @@ class DeformerStream:
         return fused
 
     def _window(self, centre: int) -> list[int]:
-        """Indices of the frames that speak for a window, oldest first."""
+        """Indices of a window's frames, oldest first."""
         sides: list[list[int]] = []
         for step in (-self._gap, self._gap):
             found = [centre]
@@ -143,7 +143,7 @@ class Corners(NamedTuple):
 def box_around(points: NDArray[np.floating], scale: float = _AROUND) -> Corners:
     """The box of points (K, 2), `scale` times as large about its centre, which is cut to whole pixels as published.
 
-    What `look` takes as a frame's box is this of the joints in the crop, clipped to the crop. The released code clips
+    What `encode` takes as a frame's box is this of the joints in the crop, clipped to the crop. The released code clips
     to the size of the image instead, in training.
     """
     low, high = points.min(0), points.max(0)

@@ -1,7 +1,7 @@
 """HandOccNet: a hand's mesh from one image in which much of it may be hidden.
 
-A gate tells how much of the hand shows at each place of the feature map. What shows (primary) is injected into what
-does not (secondary) where the two correlate: FIT; the result looks at itself once more: SET; a regressor reads 2D
+A gate gives the visible share of the hand at each place of the feature map. What shows (primary) is injected into what
+does not (secondary) where the two correlate: FIT; self-attention over the result follows: SET; a regressor reads 2D
 joints, pose and shape off that, and MANO makes the mesh.
 """
 
@@ -18,10 +18,9 @@ from sonjit.errors import InputError
 from sonjit.hand_models import demo_mano
 from sonjit.hand_models.mano import without_mano
 from sonjit.hand_models.rotations import axis_angle_from_matrix, matrix_from_6d
-from sonjit.networks.base import Network
 from sonjit.networks.hands3d.handoccnet_parts import FeatureTransformer, Regressor
 from sonjit.networks.hands3d.layers import BLOCKS, LeakyPyramid
-from sonjit.networks.registry import InputSpec, NetworkEntry, register
+from sonjit.networks.registry import InputSpec, Network, NetworkEntry, register
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -135,7 +134,7 @@ class HandOccNetwork(Network):
             centred nor placed before the camera, and `manojoints2cam` (B, 16, 4, 4). Joints are MediaPipe's 21.
 
             With `features` also `primary`, `secondary`, `FIT` and `SET` (B, 256, 32, 32), `score` (B, 21, 32, 32), and
-            of each block `FIT.block0` (B, 256, 32, 32), `FIT.block0.soft` (B, 4, 1024, 1024): where each place looks,
+            of each block `FIT.block0` (B, 256, 32, 32), `FIT.block0.soft` (B, 4, 1024, 1024): the attention,
             `FIT.block0.sigmoid` (B, 4, 32, 32): how much it takes from there; `SET.block0`, `SET.block0.soft`.
         """
         if images.ndim != 4 or images.shape[1:] != (3, self._image, self._image):

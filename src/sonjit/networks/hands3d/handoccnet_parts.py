@@ -1,4 +1,4 @@
-"""HandOccNet's transformers: what the visible hand tells about the hidden part, and what the whole tells about itself.
+"""HandOccNet's transformers: features of the visible hand injected into the hidden part, then self-attention over all.
 
 Source: Park et al. 2022, HandOccNet, sections 3.2 and 3.3.
 
@@ -52,7 +52,7 @@ class Attention(nn.Module):
         Args:
             query: (B, C, H, W): the places that gather.
             key: (B, C, H, W): those that they gather from.
-            maps: takes what correlates, if given: `<name>.soft` (B, heads, H * W, H * W), where each place looks, rows
+            maps: takes what correlates, if given: `<name>.soft` (B, heads, H * W, H * W), the attention, rows
                 of which sum to 1; and from FIT `<name>.sigmoid` (B, heads, H, W), how much it takes from there.
             name: of this block in `maps`.
         """
@@ -81,7 +81,7 @@ class Attention(nn.Module):
 
 
 class FeatureTransformer(nn.Module):
-    """Blocks of attention, each with the first key map; FIT where they inject, SET where a map looks at itself."""
+    """Blocks of attention, each with the first key map; FIT where they inject, SET in self-attention."""
 
     def __init__(self, channels: int, side: int, *, injecting: bool, blocks: int = 2) -> None:
         super().__init__()

@@ -23,9 +23,8 @@ from torch import Tensor, nn
 
 from sonjit.errors import InputError
 from sonjit.geometry import RotatedBox, square_box
-from sonjit.networks.base import Network
 from sonjit.networks.mask_rcnn.fpn import ResNet
-from sonjit.networks.registry import InputSpec, NetworkEntry, register
+from sonjit.networks.registry import InputSpec, Network, NetworkEntry, register
 from sonjit.skeletons import Skeleton, load_skeleton
 
 if TYPE_CHECKING:
@@ -168,7 +167,7 @@ def highest_bin(heatmap: Tensor) -> Tensor:
 
     Of equal values the least x counts, then the least y, then the least z, as in the released code.
     """
-    # Maxima without their places are found five times as fast; places are then looked for in the one column and row.
+    # Maxima without their places are found five times as fast; places are then searched in the one column and row.
     x = heatmap.amax((2, 3)).argmax(2, keepdim=True)  # (B, J, 1)
     depth, height = heatmap.shape[2:4]
     column = heatmap.gather(4, x[..., None, None].expand(-1, -1, depth, height, 1)).squeeze(4)  # (B, J, z, y)

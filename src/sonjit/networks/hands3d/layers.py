@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from sonjit.networks.checkpoints import fit_state_dict
+from sonjit.networks.registry import fit_state_dict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -28,7 +28,7 @@ _TINY = 1e-6
 
 
 class EncoderLayer(nn.Module):
-    """Tokens look at each other, then each is worked on by itself.
+    """Self-attention of tokens, then a feed-forward layer on each.
 
     Args:
         channels: of a token.
@@ -54,7 +54,7 @@ class EncoderLayer(nn.Module):
 
 
 class DecoderLayer(nn.Module):
-    """Answers look at each other, then at a memory, then each is worked on by itself.
+    """Self-attention of queries, attention to a memory, then a feed-forward layer on each.
 
     Args: those of `EncoderLayer`.
     """

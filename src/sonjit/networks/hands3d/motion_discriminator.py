@@ -6,8 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from sonjit.errors import InputError
-from sonjit.networks.base import Network
-from sonjit.networks.registry import InputSpec, NetworkEntry, register
+from sonjit.networks.registry import InputSpec, Network, NetworkEntry, register
 
 MOTION = 46
 """Numbers of a motion's frame: the side, 0 for right and 1 for left, and the 45 of MANO's fingers."""
@@ -35,7 +34,7 @@ class TimeAttention(nn.Module):
 
 
 class MotionDiscriminator(Network):
-    """Tells motions of real hands from a network's.
+    """Discriminates motions of real hands from a network's.
 
     Args:
         channels: of the recurrent layers' states.
@@ -50,14 +49,14 @@ class MotionDiscriminator(Network):
         self.fc = nn.Linear(channels, 1)
 
     def forward(self, motions: Tensor) -> dict[str, Tensor]:
-        """Judge motions.
+        """Score motions.
 
         Args:
             motions: (B, T, 46): the side, and the fingers' numbers as the variant of Deformer has them.
 
         Returns:
             `out` (B, 1): near 1 for real motions and near 0 for others, but not bounded; `attention` (B, T): how much
-            each frame counts; `pooled` (B, 1024): what was judged.
+            each frame counts; `pooled` (B, 1024): the pooled states.
         """
         if motions.ndim != 3 or motions.shape[2] != MOTION:
             raise InputError(f"{self.name}: motions have shape {tuple(motions.shape)}; give (B, T, {MOTION})")

@@ -1,7 +1,7 @@
 """Runs `keypoint-detector` on images: hands' boxes in, keypoints in pixels out.
 
 Source of the reading between cells: Zhang et al. 2020, Distribution-Aware Coordinate Representation (DARK): near its
-peak the logarithm of a Gaussian is a parabola, whose top two derivatives tell.
+peak the logarithm of a Gaussian is a parabola, whose top follows from two derivatives.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class KeypointDetector:
         device: of torch; exported files run on the CPU.
 
     Raises:
-        InputError: nothing is there, or it is no such network.
+        InputError: nothing is there, or it is not such a network.
     """
 
     def __init__(self, weights: str | Path, device: str = "cpu") -> None:
@@ -108,7 +108,7 @@ def area_of_box(box: Box) -> RotatedBox:
     """
     x_min, y_min, x_max, y_max = box
     if not (x_max > x_min and y_max > y_min and np.isfinite(box).all()):
-        raise InputError(f"box {tuple(box)}: give x_min, y_min, x_max, y_max with room between them")
+        raise InputError(f"box {tuple(box)}: give x_min < x_max and y_min < y_max")
     around = RotatedBox((x_min + x_max) / 2, (y_min + y_max) / 2, x_max - x_min, y_max - y_min)
     return square_box(around, scale=AROUND)
 
@@ -180,20 +180,22 @@ def save_description(folder: Path, options: Mapping[str, Any], side: int) -> Non
     write_text(folder / DESCRIPTION, text + "\n", of_run=True)
 
 
-def load_description(folder: Path) -> tuple[dict[str, Any], int]:
+def load_description(folder: Path) -> tuple[Mapping[str, Any], int]:
     """Options of the network whose weights lie in a folder, and the side of its crops.
 
     Raises:
-        InputError: the folder says nothing, or nothing of this network.
+        InputError: the folder has no description, or that of another network.
     """
     file = folder / DESCRIPTION
     try:
-        said: Any = json.loads(file.read_text("utf-8"))
-        if said["network"] != "keypoint-detector":
-            raise InputError(f"{file} describes {said['network']!r} and no keypoint-detector")
-        return dict(said["options"]), int(said["side"])
+        description: Any = json.loads(file.read_text("utf-8"))
+        if description["network"] != "keypoint-detector":
+            raise InputError(f"{file} describes {description['network']!r}, not keypoint-detector")
+        return dict(description["options"]), int(description["side"])
     except OSError:
-        raise InputError(f"{folder} is no run of sonjit train keypoint-detector: it holds no {DESCRIPTION}") from None
+        raise InputError(
+            f"{folder} is not a run of sonjit train keypoint-detector: it holds no {DESCRIPTION}"
+        ) from None
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{file} does not describe a network ({error}); train it again") from None
 
@@ -206,7 +208,7 @@ def _exported(path: Path) -> tuple[Callable[[Tensor], dict[str, Tensor]], int]:
     model = read_model(path)
     names = [output.get_any_name() for output in model.outputs]
     if not {"heatmaps", "visible_logits"} <= set(names):
-        raise InputError(f"{path}: no keypoint-detector; sonjit train keypoint-detector --export onnx writes one")
+        raise InputError(f"{path}: not a keypoint-detector; sonjit train keypoint-detector --export onnx writes one")
     side = int(model.input(0).get_partial_shape()[3].get_length())
     model.reshape([1, 3, side, side])
     network = core().compile_model(model, "CPU", compile_settings(EngineOptions(), "f32"))

@@ -15,10 +15,9 @@ from torch import Tensor, nn
 
 from sonjit.errors import InputError
 from sonjit.extras import needed_for
-from sonjit.networks.base import Network
 from sonjit.networks.cam.backbones import IMAGENET_MEAN, IMAGENET_STD
 from sonjit.networks.checkpoints import load_checkpoint
-from sonjit.networks.registry import InputSpec, NetworkEntry, register
+from sonjit.networks.registry import InputSpec, Network, NetworkEntry, register
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Mask R-CNN from a file that says, or whose weights show, which classes it knows."""
+"""Mask R-CNN from a checkpoint, with its classes: from the description beside it, or from the shape of its weights."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class SavedMaskRCNN(NamedTuple):
     network: MaskRCNN
     categories: tuple[Category, ...]
     name: str
-    options: dict[str, Any]
+    options: Mapping[str, object]
 
 
 def load_mask_rcnn(path: str | Path | None, **options: Any) -> SavedMaskRCNN:  # noqa: ANN401  # the network's own
@@ -49,11 +49,11 @@ def load_mask_rcnn(path: str | Path | None, **options: Any) -> SavedMaskRCNN:  #
 
     Args:
         path: the folder of a training run or the weights in it; or a checkpoint of torchvision's
-            `maskrcnn_resnet50_fpn` or `_v2`; or "demo" for weights that mean nothing.
+            `maskrcnn_resnet50_fpn` or `_v2`; or "demo" for placeholder weights.
         options: of the network that go before its own, e.g. `min_side=480`.
 
     Raises:
-        InputError: nothing is there, or it is no such network.
+        InputError: nothing is there, or it is not such a network.
     """
     if path is None:
         raise InputError(f"give weights of Mask R-CNN: {network_entry('mask-rcnn').where}")
@@ -75,27 +75,29 @@ def load_mask_rcnn(path: str | Path | None, **options: Any) -> SavedMaskRCNN:  #
 def save_description(folder: Path, saved: SavedMaskRCNN) -> None:
     """Write beside the weights what `load_mask_rcnn` needs: the network's name and options, and its categories."""
     categories = [one._asdict() for one in saved.categories]
-    said = {"network": saved.name, "options": saved.options, "categories": categories}
-    write_text(folder / DESCRIPTION, json.dumps(said, indent=2) + "\n", of_run=True)
+    description = {"network": saved.name, "options": saved.options, "categories": categories}
+    write_text(folder / DESCRIPTION, json.dumps(description, indent=2) + "\n", of_run=True)
 
 
 def _from_run(folder: Path, weights: Path, options: Mapping[str, Any]) -> SavedMaskRCNN:
     file = folder / DESCRIPTION
     try:
-        said: Any = json.loads(file.read_text("utf-8"))
-        categories = tuple(Category(int(one["id"]), str(one["name"])) for one in said["categories"])
-        name, own = str(said["network"]), dict(said["options"])
+        description: Any = json.loads(file.read_text("utf-8"))
+        categories = tuple(Category(int(one["id"]), str(one["name"])) for one in description["categories"])
+        name, own = str(description["network"]), dict(description["options"])
     except OSError:
-        raise InputError(f"{folder} is no run of sonjit train mask-rcnn: it holds no {DESCRIPTION}") from None
+        raise InputError(f"{folder} is not a run of sonjit train mask-rcnn: it holds no {DESCRIPTION}") from None
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{file} does not describe a network ({error}); train it again") from None
     return _create(name, weights, {**own, **options}, categories)
 
 
-def _create(name: str, weights: str | Path, options: dict[str, Any], categories: tuple[Category, ...]) -> SavedMaskRCNN:
+def _create(
+    name: str, weights: str | Path, options: Mapping[str, Any], categories: tuple[Category, ...]
+) -> SavedMaskRCNN:
     network = create_network(name, weights, **options)
     if not isinstance(network, MaskRCNN):
-        raise InputError(f"{name} is no Mask R-CNN: it finds no instances")
+        raise InputError(f"{name} is not a Mask R-CNN: it finds no instances")
     return SavedMaskRCNN(network.eval(), categories, name, options)
 
 

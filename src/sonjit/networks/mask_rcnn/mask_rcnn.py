@@ -18,12 +18,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from sonjit.networks.base import Network
 from sonjit.networks.mask_rcnn.fpn import FeaturePyramid, ResNet
 from sonjit.networks.mask_rcnn.roi_align import pool_levels
 from sonjit.networks.mask_rcnn.roi_heads import (
     BoxHead,
-    Instances,
+    DetectedInstances,
     MaskHead,
     Samples,
     Target,
@@ -37,7 +36,7 @@ from sonjit.networks.mask_rcnn.roi_heads import (
     sample_proposals,
 )
 from sonjit.networks.mask_rcnn.rpn import RegionProposals
-from sonjit.networks.registry import InputSpec, NetworkEntry, register
+from sonjit.networks.registry import InputSpec, Network, NetworkEntry, register
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -111,7 +110,7 @@ class Steps:
         sizes: height and width of each image within that.
         pyramid: P2..P6, (B, C, H / 2^l, W / 2^l).
         rpn: anchors, objectness, deltas, proposals before and after NMS, and those left at the end.
-        levels: (R,) level that each proposal is looked at on, all images one after the other.
+        levels: (R,) level that each proposal is pooled from, all images one after the other.
         box_maps: (R, C, 7, 7) of each proposal.
         logits: (R, classes).
         deltas: (R, classes, 4).
@@ -133,7 +132,7 @@ class Steps:
     mask_logits: Tensor
 
 
-__all__ = ["Instances", "MaskRCNN", "Steps", "Target", "paste_masks"]
+__all__ = ["DetectedInstances", "MaskRCNN", "Steps", "Target", "paste_masks"]
 
 
 class MaskRCNN(Network):
@@ -149,7 +148,7 @@ class MaskRCNN(Network):
             needs none, in pyramid and heads too.
         rpn_convs, box_convs: 3x3 convolutions of the region proposal network and the box head.
         anchors_px: side of the anchors of P2..P6.
-        before_nms: anchors of each level that are looked at; doubled in training.
+        before_nms: anchors of each level that are kept before NMS; doubled in training.
         after_nms: proposals that are left; doubled in training.
         roi: RoIAlign, or RoIPool for comparison.
         masks: False for Faster R-CNN, the same without masks.
@@ -208,19 +207,19 @@ class MaskRCNN(Network):
             (B, N, M, M), best first, N the most that may be found; what is left over is 0.
         """
         found, between = self._run(list(images), every_class=steps)
-        filled = {name: [_filled(getattr(one, name), self.most) for one in found] for name in Instances._fields}
-        outputs: dict[str, Any] = {name: torch.stack(parts) for name, parts in filled.items()}
+        filled = {name: [_filled(getattr(one, name), self.most) for one in found] for name in DetectedInstances._fields}
+        outputs = {name: torch.stack(parts) for name, parts in filled.items()}
         return outputs | {"steps": between} if steps else outputs
 
-    def find(self, images: Sequence[Tensor]) -> list[Instances]:
+    def find(self, images: Sequence[Tensor]) -> list[DetectedInstances]:
         """What is in each of several images (3, H, W), RGB 0..1, which may differ in size."""
         return self._run(images, every_class=False)[0]
 
-    def find_with_steps(self, images: Sequence[Tensor]) -> tuple[list[Instances], Steps]:
+    def find_with_steps(self, images: Sequence[Tensor]) -> tuple[list[DetectedInstances], Steps]:
         """`find`, with each step on the way."""
         return self._run(images, every_class=True)
 
-    def _run(self, images: Sequence[Tensor], *, every_class: bool) -> tuple[list[Instances], Steps]:
+    def _run(self, images: Sequence[Tensor], *, every_class: bool) -> tuple[list[DetectedInstances], Steps]:
         """Instances and steps; the mask logits of each instance's own class alone where not every class is wanted."""
         batch, sizes = batch_of(images, self.min_side, self.max_side)
         pyramid = self.pyramid(self.backbone(batch))
@@ -243,7 +242,7 @@ class MaskRCNN(Network):
             mask_logits = self.mask_head.logits(features) if every_class else own[:, None]
         masks = (own.sigmoid() * (likely > 0)[:, None, None]).split([one.shape[0] for one in boxes])
         found = [
-            Instances(place * ratio_to(image, size), scores, classes, mask)
+            DetectedInstances(place * ratio_to(image, size), scores, classes, mask)
             for image, size, (place, scores, classes), mask in zip(images, sizes, kept, masks, strict=True)
         ]
         return found, Steps(batch, sizes, pyramid, rpn, levels, maps, logits, deltas, boxes, mask_maps, mask_logits)
@@ -307,11 +306,12 @@ def _filled(values: Tensor, count: int) -> Tensor:
     return torch.cat([values, values.new_zeros(count, *values.shape[1:])])[:count]
 
 
-_TINY: dict[str, Any] = {
+_TINY = {
     "classes": 3, "depth": 10, "width": 8, "channels": 16, "hidden": 32, "norm": "group",
     "anchors_px": (8, 16, 32, 64, 128), "before_nms": 50, "after_nms": 20, "min_side": 64, "max_side": 96, "most": 10,
 }  # fmt: skip
-"""Its norms keep what random weights compute within bounds, so that rounding stays rounding."""
+
+"""Its norms keep the outputs of random weights within bounds, so that rounding errors stay small."""
 
 _IMAGE = (InputSpec("images", (3, 480, 640)),)
 _SMALL_IMAGE = (InputSpec("images", (3, 64, 96)),)

@@ -1,6 +1,6 @@
 """From boxes on an image to maps of one size: RoIAlign, and RoIPool for comparison.
 
-The functions ending in `_reference` say in plain steps what torchvision's operators, which `pool_levels` runs, compute.
+The functions ending in `_reference` compute in plain steps what torchvision's operators in `pool_levels` give.
 Sources: He et al., Mask R-CNN (2017), section 3; Girshick, Fast R-CNN (2015), section 2.1; Lin et al., Feature Pyramid
 Networks (2017), equation 1.
 """
@@ -132,7 +132,7 @@ def roi_pool_reference(grid: Tensor, box: Sequence[float], size: int) -> Tensor:
 
 
 def pyramid_levels(boxes: Tensor, lowest: int = 2, highest: int = 5, k0: int = 4) -> Tensor:
-    """On which level of the pyramid a box is looked at: k = floor(k0 + log2(sqrt(w * h) / 224)).
+    """The level of the pyramid that a box is pooled from: k = floor(k0 + log2(sqrt(w * h) / 224)).
 
     Args:
         boxes: (N, 4) pixels.

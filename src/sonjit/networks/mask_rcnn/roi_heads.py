@@ -28,7 +28,7 @@ _BOX_WEIGHTS = (10.0, 10.0, 5.0, 5.0)  # deltas of proposals are small: this bri
 _SMALLEST_PX = 1e-2
 
 
-class Instances(NamedTuple):
+class DetectedInstances(NamedTuple):
     """What was found in one image, best first.
 
     Attributes:

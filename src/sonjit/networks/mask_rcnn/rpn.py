@@ -47,7 +47,7 @@ class Candidates:
 
 @dataclass(frozen=True)
 class RpnSteps:
-    """What the region proposal network did, step by step; lists over P2..P6 or over images, as said.
+    """What the region proposal network did, step by step; lists over P2..P6 or over images.
 
     Attributes:
         anchors: per level (A_l, 4) pixels of the resized image.
@@ -67,13 +67,13 @@ class RpnSteps:
 
 
 class RegionProposals(nn.Module):
-    """A small network that slides over every level and says for each anchor how likely and where an object is.
+    """A small network that slides over every level and gives objectness and box deltas of each anchor.
 
     Args:
         channels: of the pyramid.
         convs: 3x3 convolutions before the two outputs.
         sizes_px: side of the anchors of P2, P3, ...
-        before_nms: how many anchors of each level are looked at; doubled in training.
+        before_nms: how many anchors of each level are kept before NMS; doubled in training.
         after_nms: how many proposals are left of all levels together; doubled in training.
         nms_iou: from which overlap the worse of two proposals of a level goes.
         samples: anchors of an image that the loss is taken over, at most half of them objects.

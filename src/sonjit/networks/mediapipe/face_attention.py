@@ -3,7 +3,7 @@
 Source: Grishchenko et al. 2020, Attention Mesh: High-fidelity Face Mesh Prediction in Real-time, section 2; the numbers
 are those of the published file, whose batch norms are folded into the pointwise convolutions.
 
-Look again at a region of a map, where points found in it say: what the attention mesh turns on.
+A region of a feature map is cropped again by points found in it: the attention of the attention mesh.
 
 Matrices (B, 2, 3) take x, y of a region, in its own pixels, to pixels of the map; pixel centres are at half-integers.
 All is differentiable, in the points as in the map.
@@ -20,7 +20,6 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from sonjit.networks.base import Network
 from sonjit.networks.mediapipe.face_landmark import (
     INPUT_SIZE,
     MESH,
@@ -33,7 +32,7 @@ from sonjit.networks.mediapipe.face_landmark import (
 )
 from sonjit.networks.mediapipe.mobile_blocks import SameConv2d
 from sonjit.networks.mediapipe.tflite_weights import fill_from_tflite, interleaved_layers
-from sonjit.networks.registry import InputSpec, NetworkEntry, register
+from sonjit.networks.registry import InputSpec, Network, NetworkEntry, register
 from sonjit.skeletons.face_regions import LEFT_EYE, LIPS, RIGHT_EYE
 
 if TYPE_CHECKING:

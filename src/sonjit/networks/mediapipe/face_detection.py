@@ -17,7 +17,6 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from sonjit.networks.base import Network
 from sonjit.networks.mediapipe.mobile_blocks import (
     BlazeBlock,
     SameConv2d,
@@ -27,7 +26,7 @@ from sonjit.networks.mediapipe.mobile_blocks import (
     upsample,
 )
 from sonjit.networks.mediapipe.tflite_weights import fill_from_tflite
-from sonjit.networks.registry import InputSpec, NetworkEntry, register
+from sonjit.networks.registry import InputSpec, Network, NetworkEntry, register
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
-from sonjit.networks.base import Network
 from sonjit.networks.mediapipe.mobile_blocks import BlazeBlock, SameConv2d
 from sonjit.networks.mediapipe.tflite_weights import fill_from_tflite, interleaved_layers
-from sonjit.networks.registry import InputSpec, NetworkEntry, register
+from sonjit.networks.registry import InputSpec, Network, NetworkEntry, register
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

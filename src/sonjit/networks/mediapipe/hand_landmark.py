@@ -15,10 +15,9 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from sonjit.errors import InputError
-from sonjit.networks.base import Network
 from sonjit.networks.mediapipe.mobile_blocks import InvertedResidual, SameConv2d, depthwise
 from sonjit.networks.mediapipe.tflite_weights import fill_from_tflite
-from sonjit.networks.registry import InputSpec, NetworkEntry, register
+from sonjit.networks.registry import InputSpec, Network, NetworkEntry, register
 
 if TYPE_CHECKING:
     from pathlib import Path

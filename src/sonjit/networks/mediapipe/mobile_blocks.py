@@ -103,7 +103,7 @@ class InvertedResidual(nn.Module):
 
     Args:
         channels: that come in.
-        expanded: channels in between; as many as come in where there is no widening.
+        expanded: channels in between; those of the input where there is no expansion.
         out: channels that go out.
         kernel: of the depthwise convolution.
         stride: 1 or 2.

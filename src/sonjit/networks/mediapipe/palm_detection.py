@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from sonjit.networks.base import Network
 from sonjit.networks.mediapipe.mobile_blocks import BlazeBlock, SameConv2d, rows_from_map, upsample
 from sonjit.networks.mediapipe.tflite_weights import fill_from_tflite
-from sonjit.networks.registry import InputSpec, NetworkEntry, register
+from sonjit.networks.registry import InputSpec, Network, NetworkEntry, register
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -12,11 +12,10 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from sonjit.networks.base import Network
 from sonjit.networks.mediapipe.mobile_blocks import BlazeBlock, depth_to_space, depthwise, rows_from_map, upsample
 from sonjit.networks.mediapipe.pose_landmark import PoseTrunk, trunk_numbers
 from sonjit.networks.mediapipe.tflite_weights import fill_from_tflite
-from sonjit.networks.registry import InputSpec, NetworkEntry, register
+from sonjit.networks.registry import InputSpec, Network, NetworkEntry, register
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -24,17 +24,17 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from sonjit.errors import InputError
-from sonjit.networks.base import Network
 from sonjit.networks.mediapipe.mobile_blocks import BlazeBlock, InvertedResidual, depthwise, upsample
 from sonjit.networks.mediapipe.tflite_weights import fill_from_tflite
-from sonjit.networks.registry import InputSpec, NetworkEntry, register
+from sonjit.networks.registry import InputSpec, Network, NetworkEntry, register
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 KEYPOINTS = 39
-"""33 of the body, 2 that say where its box is, and 4 that nobody uses."""
+
+"""33 of the body, 2 of its box, and 4 that nobody uses."""
 
 _PER_KEYPOINT = 5  # x, y, z, visibility, presence
 _MASK = 8

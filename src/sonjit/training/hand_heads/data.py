@@ -1,12 +1,12 @@
-"""Images of hands whose hidden keypoints are known, their mirror images, and the same with things pasted over.
+"""Training data of the heads: features of the published networks at hands whose hidden keypoints are known.
 
-Hands as the detector looks at them, with what the published network works out and which keypoints are truly seen.
+Images are used as they are, mirrored, and with objects pasted over them; crops are those of the detector.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
 import cv2
 import numpy as np
@@ -75,11 +75,11 @@ def mirrored(image: LabelledImage) -> LabelledImage:
 
 
 def pasted_over(image: LabelledImage, other: NDArray[np.uint8], rng: np.random.Generator) -> LabelledImage:
-    """The same with something before each hand, about one of its keypoints.
+    """The same with an object in front of each hand, around one of its keypoints.
 
     Args:
         image: is not changed.
-        other: image (H, W, 3) from which every other thing has its surface; the rest are of one colour.
+        other: image (H, W, 3) from which every other object has its texture; the rest are of one colour.
         rng: where, what and how large.
     """
     height, width = image.rgb.shape[:2]
@@ -96,7 +96,7 @@ def pasted_over(image: LabelledImage, other: NDArray[np.uint8], rng: np.random.G
 
 
 def _outline(middle: NDArray[np.float32], extent: float, rng: np.random.Generator) -> NDArray[np.int32]:
-    """(N, 2) corners of something about a place."""
+    """(N, 2) corners of an object around a place."""
     turns = np.sort(rng.uniform(0, 2 * np.pi, rng.integers(*_CORNERS)))
     corners = np.stack([np.cos(turns), np.sin(turns) * rng.uniform(0.2, 1)], 1) * rng.uniform(*_SIZE) * extent
     turn = rng.uniform(0, np.pi)
@@ -124,11 +124,11 @@ _EXACT: Final = EngineOptions(precision="f32", threads=1)
 
 
 @dataclass(frozen=True, eq=False)
-class HandViews:
-    """Looks at hands, one row each.
+class HandFeatures:
+    """Crops of hands, one row each.
 
     Attributes:
-        local, shape, mean: what the heads read, see `detectors.hand_heads.HeadInputs`.
+        local, shape, mean: inputs of the heads, see `detectors.hand_heads.HeadInputs`.
         cause: (N, 21) index into `CAUSES`.
         right: (N,) it is the person's own right hand.
         label: (N,) the published network's probability of that.
@@ -159,12 +159,12 @@ class HandViews:
         return len(self.right)
 
     def take(self, rows: NDArray[np.bool_ | np.int64]) -> Self:
-        """Some of them."""
+        """Some of the rows."""
         return type(self)(**{item.name: getattr(self, item.name)[rows] for item in fields(self)})
 
     @classmethod
-    def joined(cls, parts: Sequence[HandViews]) -> Self:
-        """All of several; images count on."""
+    def joined(cls, parts: Sequence[HandFeatures]) -> Self:
+        """Several in one; image numbers count on."""
         values = {item.name: np.concatenate([getattr(one, item.name) for one in parts]) for item in fields(cls)}
         starts = np.cumsum([0, *(one.image.max(initial=-1) + 1 for one in parts[:-1])])
         values["image"] = np.concatenate([one.image + start for one, start in zip(parts, starts, strict=True)])
@@ -172,7 +172,7 @@ class HandViews:
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """What `save` wrote."""
+        """Read what `save` wrote."""
         with np.load(path, allow_pickle=False) as arrays:
             return cls(**{item.name: arrays[item.name] for item in fields(cls)})
 
@@ -182,26 +182,26 @@ class HandViews:
             np.savez(draft, **{item.name: getattr(self, item.name) for item in fields(self)})
 
 
-def look_at_hands(
+def hand_features(
     root: Path,
     model: str,
     *,
     more: int = 0,
     models_dir: Path | None = None,
     progress: Callable[[int, int], None] | None = None,
-) -> HandViews:
-    """Every hand of a data set: in the box that the palm detector gives, and in one as tracking gives it.
+) -> HandFeatures:
+    """Features of every hand of a data set, in the palm detector's box and in one as tracking gives it.
 
     Args:
-        root: a folder that `sonjit synth` wrote, or another one with a COCO keypoints file that says what is hidden.
+        root: a folder that `sonjit synth` wrote, or another one with a COCO keypoints file that labels what is hidden.
         model: "full" or "lite".
-        more: further looks as tracking has them, at the image or its mirror image, every other one with something
-            pasted over: to learn from, not to judge by.
+        more: further crops as tracking has them, of the image or its mirror image, every other one with an object
+            pasted over: for training, not for evaluation.
         models_dir: folder with the published files, or None for the cache.
-        progress: told after each image how many are done, of how many.
+        progress: called after each image with how many are done, of how many.
 
     Raises:
-        InputError: no hand in there is found, or it does not say what is hidden.
+        InputError: no hand in there is found, or none whose hidden keypoints are labelled.
     """
     palms = PalmFinder(load_engine(find_weight(f"palm-{model}", models_dir), _EXACT))
     network = load_engine(find_weight(f"hand-{model}", models_dir), _EXACT, taps=TAPS)
@@ -214,30 +214,30 @@ def look_at_hands(
             rng, rgb = np.random.default_rng(number), sample.rgb()
             scene = LabelledImage(rgb, hands)
             boxes = palms.find(rgb, _SEEN_AT)
-            rows += [(*row, number, error) for *row, error in _looks(scene, boxes, network, rng)]
+            rows += [(*row, number, error) for *row, error in _features_of(scene, boxes, network, rng)]
             for turn in range(more):
                 other = mirrored(scene) if rng.random() < 0.5 else scene
                 if turn % 2 == 0:
                     other = pasted_over(other, rgb if before is None else before, rng)
-                rows += [(*row, number, error) for *row, error in _looks(other, [], network, rng)]
+                rows += [(*row, number, error) for *row, error in _features_of(other, [], network, rng)]
             before = rgb
         if progress:
             progress(number + 1, len(samples))
     if not rows:
-        raise InputError(f"{root}: no hand is found in it whose keypoints say what is hidden")
+        raise InputError(f"{root}: no hand is found in it whose hidden keypoints are labelled")
     kinds = (np.float16, np.float32, np.float16, np.int8, np.bool_, np.float32, np.int64, np.float32)
-    columns: list[Any] = [np.array(one, kind) for one, kind in zip(zip(*rows, strict=True), kinds, strict=True)]
-    return HandViews(*columns)
+    columns = [np.array(one, kind) for one, kind in zip(zip(*rows, strict=True), kinds, strict=True)]
+    return HandFeatures(*columns)  # pyright: ignore[reportArgumentType]  # each of its own kind
 
 
-def _looks(
+def _features_of(
     scene: LabelledImage, boxes: Sequence[RotatedBox], network: Engine, rng: np.random.Generator
 ) -> Iterator[tuple[object, ...]]:
-    """A row of `HandViews` but for the number of its image, for each look that finds a known hand.
+    """A row of `HandFeatures` but for the number of its image, for each crop in which a known hand is found.
 
     Args:
         scene: the image.
-        boxes: to look into beside those that tracking would have.
+        boxes: to crop beside those that tracking would have.
         network: hand landmarks with taps.
         rng: how far hands have moved.
     """
@@ -265,8 +265,8 @@ def _known_hands(sample: Sample) -> Iterator[LabelledHand]:
         if one.kind != "hand" or one.side is None or points is None or valid is None or visible is None:
             continue
         if len(points) == KEYPOINTS and valid.all():
-            said = one.extra.get("causes") or ["visible" if seen else "hidden" for seen in visible]
-            causes = np.array([CAUSES.index(cause) for cause in said], np.int8)
+            names = one.extra.get("causes") or ["visible" if seen else "hidden" for seen in visible]
+            causes = np.array([CAUSES.index(cause) for cause in names], np.int8)
             yield LabelledHand(points.astype(np.float32), causes, one.side == "Right")
 
 

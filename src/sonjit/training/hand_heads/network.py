@@ -1,4 +1,4 @@
-"""The heads of `detectors.hand_heads` while they learn, and how they become plain arrays with honest probabilities."""
+"""The heads of `detectors.hand_heads` as a module to train, and their conversion to calibrated arrays."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from sonjit.training.hand_heads.data import HandViews
+    from sonjit.training.hand_heads.data import HandFeatures
 
 _KEYPOINTS = 21
 _LEAST_SPREAD = 1e-2
@@ -30,8 +30,8 @@ class HeadNetwork(nn.Module):
         local: channels that are read at each keypoint.
         mean: channels of the network's last map.
         hidden: width of all layers.
-        dropout: of the layers that tell which keypoints are seen.
-        side_dropout: of all that the side is read from.
+        dropout: of the layers that visibility is computed by.
+        side_dropout: of all inputs of the handedness.
     """
 
     local_middle: Tensor
@@ -58,10 +58,10 @@ class HeadNetwork(nn.Module):
         self.side = nn.Linear(hidden, 1)
 
     @torch.no_grad()
-    def learn_spread(self, views: HandViews) -> None:
-        """Take over the middle and the spread of what is read, so that all of it counts alike."""
+    def fit_normalisation(self, features: HandFeatures) -> None:
+        """Take over mean and deviation of the inputs, by which they are normalised."""
         for name in ("local", "mean"):
-            values = np.asarray(getattr(views, name), np.float32)
+            values = np.asarray(getattr(features, name), np.float32)
             values = values.reshape(-1, values.shape[-1])
             getattr(self, f"{name}_middle").copy_(torch.from_numpy(values.mean(0)))
             getattr(self, f"{name}_spread").copy_(torch.from_numpy(values.std(0) + _LEAST_SPREAD))
@@ -105,18 +105,20 @@ class HeadNetwork(nn.Module):
 
 
 def calibrated(
-    arrays: Mapping[str, NDArray[np.float32]], logits: tuple[NDArray[np.float32], NDArray[np.float32]], views: HandViews
+    arrays: Mapping[str, NDArray[np.float32]],
+    logits: tuple[NDArray[np.float32], NDArray[np.float32]],
+    features: HandFeatures,
 ) -> dict[str, NDArray[np.float32]]:
-    """The same heads with logits that are turned into honest probabilities by Platt's two numbers.
+    """The same heads with logits that are turned into calibrated probabilities by Platt scaling.
 
     Source: Platt 1999, Probabilistic outputs for support vector machines.
 
     Args:
         arrays: of the heads.
-        logits: what these heads say of hands that they have not learned from, (N, 21) and (N,).
-        views: the truth of those hands.
+        logits: of these heads on hands that they were not trained on, (N, 21) and (N,).
+        features: of those hands, with the ground truth.
     """
-    (scale, shift), (side_scale, side_shift) = platt(logits[0], views.seen), platt(logits[1], views.right)
+    (scale, shift), (side_scale, side_shift) = platt(logits[0], features.seen), platt(logits[1], features.right)
     changed = dict(arrays)
     for name, times, plus in (("seen", scale, shift), ("side", side_scale, side_shift)):
         changed[name] = np.asarray(arrays[name] * times, np.float32)
@@ -130,9 +132,9 @@ def platt(logits: NDArray[np.float32], truth: NDArray[np.bool_]) -> tuple[float,
     design = np.stack([x, np.ones_like(x)])  # (2, N)
     found = np.array([1.0, 0.0])
     for _ in range(_CALIBRATION_STEPS):
-        said = 1 / (1 + np.exp(-(found @ design)))
-        curvature = (design * (said * (1 - said))) @ design.T + 1e-9 * np.eye(2)
-        step = np.linalg.solve(curvature, design @ (y - said))
+        predicted = 1 / (1 + np.exp(-(found @ design)))
+        curvature = (design * (predicted * (1 - predicted))) @ design.T + 1e-9 * np.eye(2)
+        step = np.linalg.solve(curvature, design @ (y - predicted))
         found = found + step * min(1.0, 1.0 / max(float(np.abs(step).max()), 1e-12))
         if np.abs(step).max() < 1e-10:
             break

@@ -1,15 +1,14 @@
-"""Heads on the published hand networks: which keypoints are seen, and whose hand it is, with honest probabilities.
+"""The recipe `hand-heads`: visibility and handedness, with calibrated probabilities, from the published hand networks.
 
-The networks stay as they are. What they work out is read once per hand and kept, so that training takes a minute.
-
-How good heads are: how well they part seen keypoints from hidden ones, and how honest their probabilities are.
+These networks stay as they are. Their features are computed once per hand and kept, so that training takes a minute.
+Heads are evaluated by how well they separate visible keypoints from hidden ones, and by their calibration.
 """
 
 from __future__ import annotations
 
 import zlib
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import torch
@@ -20,10 +19,11 @@ from sonjit.detectors.kinds.hand_heads import ASSET, HandHeads
 from sonjit.errors import InputError
 from sonjit.files import atomic_file
 from sonjit.metrics.statistics import mean_interval
-from sonjit.training.hand_heads.data import CAUSES, HandViews, look_at_hands
+from sonjit.training.hand_heads.data import CAUSES, HandFeatures, hand_features
 from sonjit.training.hand_heads.network import HeadNetwork, calibrated
-from sonjit.training.loop import LoopOptions, train
+from sonjit.training.loop import TrainingSettings, train
 from sonjit.training.recipes import settings_from
+from sonjit.training.settings import check_at_least
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -34,27 +34,29 @@ if TYPE_CHECKING:
     from sonjit.training.recipes import TrainingRequest
 
 MODELS: Final = ("full", "lite")
-VIEWS: Final = "views"
-"""Folder within the run's, of what was read of each data set."""
+
+FEATURES: Final = "features"
+
+"""Folder within the run's with the features of each data set."""
 
 
 @dataclass(frozen=True)
-class HandHeadSettings(LoopOptions):
-    """How the heads are trained; the first settings are those of every loop.
+class HandHeadSettings(TrainingSettings):
+    """Settings of the recipe.
 
     Attributes:
-        train: folders below the data that are learned from.
-        held_out: folders below the data that judge; with other backgrounds, gloves and things.
-        more: further looks at each hand to learn from, see `look_at_hands`.
-        calibration: part of the images to learn from that only sets the probabilities right.
+        train: folders below the data to train on.
+        held_out: folders below the data to evaluate on; with other backgrounds, gloves and objects.
+        more: further crops of each training hand, see `hand_features`.
+        calibration: share of the training images on which only the probabilities are calibrated.
         batch: hands in a step, of each network.
         hidden: width of the layers.
-        dropout: part of the layers that is left out at random while learning what is seen.
-        side_dropout: the same of all that the side is read from.
+        dropout: of the layers that visibility is computed by.
+        side_dropout: of all inputs of the handedness.
     """
 
     steps: int = 2000
-    rate: float = 2e-3
+    learning_rate: float = 2e-3
     weight_decay: float = 0.05
     save_every: int = 1000
     train: tuple[str, ...] = ("train-1", "train-2", "train-3", "train-4")
@@ -67,91 +69,85 @@ class HandHeadSettings(LoopOptions):
     side_dropout: float = 0.7
 
     def __post_init__(self) -> None:
-        """Refuse what teaches nothing."""
+        """Refuse values out of range."""
         super().__post_init__()
+        check_at_least(self, batch=1, hidden=1, more=0)
         if not self.train or not self.held_out:
             raise InputError("train and held_out: name at least one folder below --data each")
         if both := sorted(set(self.train) & set(self.held_out)):
-            raise InputError(f"{both[0]} is in train and in held_out: hands that were learned from judge nothing")
-        if (
-            not 0.01 <= self.calibration <= 0.5
-            or not all(0 <= part < 1 for part in (self.dropout, self.side_dropout))
-            or min(self.batch, self.hidden) < 1
-            or self.more < 0
-        ):
-            raise InputError(
-                "give calibration in 0.01..0.5, dropout and side_dropout in 0..1, batch and hidden >= 1, more >= 0"
-            )
+            raise InputError(f"{both[0]} is in train and in held_out: evaluate on other hands than those trained on")
+        if not 0.01 <= self.calibration <= 0.5 or not all(0 <= part < 1 for part in (self.dropout, self.side_dropout)):
+            raise InputError("give calibration in 0.01..0.5, dropout and side_dropout in 0..1")
 
 
 def train_hand_heads(request: TrainingRequest) -> dict[str, object]:
-    """Train the heads of both networks, set their probabilities right and judge them; writes `hand_heads.npz`."""
+    """Train, calibrate and evaluate the heads of both networks; writes `hand_heads.npz`."""
     settings = settings_from(HandHeadSettings, request.settings)
     assert request.data is not None
     _check_folders(request.data, (*settings.train, *settings.held_out))
-    learned, kept_back, judged = {}, {}, {}
+    training, calibration, held_out = {}, {}, {}
     for model in MODELS:
-        views = _views(request, settings.train, model, settings.more)
-        own = _is_kept_back(views, settings.calibration)
-        learned[model], kept_back[model] = views.take(~own), views.take(own)
-        judged[model] = _views(request, settings.held_out, model, 0)
-    networks = train_heads(learned, settings, request)
-    arrays: dict[str, Any] = {}
-    told: dict[str, object] = {"heads": request.out / ASSET}
+        features = _features(request, settings.train, model, settings.more)
+        own = _is_for_calibration(features, settings.calibration)
+        training[model], calibration[model] = features.take(~own), features.take(own)
+        held_out[model] = _features(request, settings.held_out, model, 0)
+    networks = train_heads(training, settings, request)
+    arrays: dict[str, NDArray[np.float32]] = {}
+    results: dict[str, object] = {"heads": request.out / ASSET}
     for model in MODELS:
         raw = networks[model].arrays()
-        honest = calibrated(raw, HandHeads(raw).logits(*kept_back[model].inputs()), kept_back[model])
-        arrays |= {f"{model}.{name}": value for name, value in honest.items()}
-        figures = head_figures(HandHeads(honest), HandHeads(raw), judged[model])
-        told |= {f"{model}_{name}": value for name, value in figures.items()}
+        heads = calibrated(raw, HandHeads(raw).logits(*calibration[model].inputs()), calibration[model])
+        arrays |= {f"{model}.{name}": value for name, value in heads.items()}
+        metrics = head_metrics(HandHeads(heads), HandHeads(raw), held_out[model])
+        results |= {f"{model}_{name}": value for name, value in metrics.items()}
     with atomic_file(request.out / ASSET, of_run=True) as draft:
-        np.savez(draft, **arrays)
-    return told
+        np.savez(draft, **arrays)  # pyright: ignore[reportArgumentType]  # a keyword of its own besides
+    return results
 
 
 def train_heads(
-    views: Mapping[str, HandViews], settings: HandHeadSettings, request: TrainingRequest | None = None
+    features: Mapping[str, HandFeatures], settings: HandHeadSettings, request: TrainingRequest | None = None
 ) -> Mapping[str, HeadNetwork]:
     """The trained heads of each network, in eval mode on the CPU."""
     torch.manual_seed(settings.seed)
     device = request.device if request else "cpu"
     networks: dict[str, HeadNetwork] = {}
-    for model, hands in views.items():
+    for model, hands in features.items():
         widths = (hands.local.shape[-1], hands.mean.shape[-1], settings.hidden)
         network = HeadNetwork(*widths, settings.dropout, settings.side_dropout)
-        network.learn_spread(hands)
+        network.fit_normalisation(hands)
         networks[model] = network
 
     def batch(rng: np.random.Generator) -> Mapping[str, Sequence[Tensor]]:
-        return {model: _drawn(hands, rng, settings.batch, device) for model, hands in views.items()}
+        return {model: _drawn(hands, rng, settings.batch, device) for model, hands in features.items()}
 
     def losses(network: nn.ModuleDict, drawn: Mapping[str, Sequence[Tensor]]) -> Mapping[str, Tensor]:
-        told: dict[str, Tensor] = {}
+        by_name: dict[str, Tensor] = {}
         for model, (local, shape, mean, seen, right) in drawn.items():
-            said = network[model](local, shape, mean)
-            told[f"{model}_seen"] = cross_entropy(said[0], seen)
-            told[f"{model}_side"] = cross_entropy(said[1], right)
-        return told
+            logits = network[model](local, shape, mean)
+            by_name[f"{model}_seen"] = cross_entropy(logits[0], seen)
+            by_name[f"{model}_side"] = cross_entropy(logits[1], right)
+        return by_name
 
     both = nn.ModuleDict(networks).to(device).train()
     if request is None:
         train(both, batch, losses, settings)
     else:
-        kept = {**asdict(settings), "hands": {model: len(hands) for model, hands in views.items()}}
-        train(both, batch, losses, settings, out=request.out, settings=kept, progress=request.progress)
+        inputs = {"hands": {model: len(hands) for model, hands in features.items()}}
+        train(both, batch, losses, settings, out=request.out, inputs=inputs, progress=request.progress)
     both.cpu().eval()
     return networks
 
 
-def _drawn(hands: HandViews, rng: np.random.Generator, count: int, device: str) -> list[Tensor]:
+def _drawn(hands: HandFeatures, rng: np.random.Generator, count: int, device: str) -> list[Tensor]:
     some = hands.take(rng.integers(len(hands), size=count))
     values = (*some.inputs(), some.seen, some.right)
     return [torch.from_numpy(np.asarray(one, np.float32)).to(device) for one in values]
 
 
-def _is_kept_back(views: HandViews, part: float) -> NDArray[np.bool_]:
-    """(N,) which are of images that only calibrate, whatever the number of images."""
-    numbers = np.array([zlib.crc32(b"%d" % image) for image in views.image])
+def _is_for_calibration(features: HandFeatures, part: float) -> NDArray[np.bool_]:
+    """(N,) which are of images for calibration only, whatever the number of images."""
+    numbers = np.array([zlib.crc32(b"%d" % image) for image in features.image])
     return numbers < part * (1 << 32)
 
 
@@ -161,31 +157,33 @@ def _check_folders(data: Path, names: Sequence[str]) -> None:
             raise InputError(f"{data / name}: no such folder; sonjit synth makes it, see docs/hand-heads.md")
 
 
-def _views(request: TrainingRequest, names: Sequence[str], model: str, more: int) -> HandViews:
-    """Of some folders below the data; what was read once is kept in the run's folder."""
+def _features(request: TrainingRequest, names: Sequence[str], model: str, more: int) -> HandFeatures:
+    """Features of some folders below the data; once computed they are kept in the run's folder."""
     assert request.data is not None
-    parts: list[HandViews] = []
-    folder = request.out / VIEWS
+    parts: list[HandFeatures] = []
+    folder = request.out / FEATURES
     folder.mkdir(parents=True, exist_ok=True)
     for name in names:
         file = folder / f"{name}-{model}-{more}.npz"
         if not file.is_file():
 
-            def told(done: int, of: int) -> None:
+            def progress(done: int, of: int) -> None:
                 request.progress(done, of, {})
 
-            look_at_hands(request.data / name, model, more=more, progress=told).save(file)
-        parts.append(HandViews.load(file))
-    return HandViews.joined(parts)
+            hand_features(request.data / name, model, more=more, progress=progress).save(file)
+        parts.append(HandFeatures.load(file))
+    return HandFeatures.joined(parts)
 
 
 _BINS = 15
 _DRAWS = 500
 _FEWEST = 20
-"""Keypoints hidden by a cause that a figure of it needs."""
+
+"""Keypoints hidden by a cause, below which it has no metric."""
 
 _WELL_FOUND = 0.05
-"""Mean distance of a hand's keypoints from the truth, in its extent, up to which the network has read it well."""
+
+"""Mean distance of a hand's keypoints from the truth, in its extent, up to which the network has found it well."""
 
 
 def auroc(scores: NDArray[np.floating], truth: NDArray[np.bool_]) -> float:
@@ -209,8 +207,8 @@ def auroc_interval(
     return low, high
 
 
-def _area(place: NDArray[np.intp], truth: NDArray[np.bool_], weights: NDArray[Any]) -> float:
-    """Of the ROC curve, of scores of which only their ranks count, each as often as it weighs."""
+def _area(place: NDArray[np.intp], truth: NDArray[np.bool_], weights: NDArray[np.floating | np.integer]) -> float:
+    """Area under the ROC curve of scores by their ranks, each with a weight."""
     positive, negative = (np.bincount(place, weights * some) for some in (truth, ~truth))
     pairs = positive.sum() * negative.sum()
     return float(positive @ (negative.cumsum() - negative / 2) / pairs) if pairs else float("nan")
@@ -221,53 +219,55 @@ def calibration_error(probabilities: NDArray[np.floating], truth: NDArray[np.boo
 
     Source: Guo et al. 2017, On calibration of modern neural networks, section 2.
     """
-    said, true = probabilities.ravel().astype(np.float64), truth.ravel().astype(np.float64)
-    bins = np.minimum((said * _BINS).astype(np.intp), _BINS - 1)
-    gaps = np.bincount(bins, said - true, _BINS)
-    return float(np.abs(gaps).sum() / max(len(said), 1))
+    predicted, true = probabilities.ravel().astype(np.float64), truth.ravel().astype(np.float64)
+    bins = np.minimum((predicted * _BINS).astype(np.intp), _BINS - 1)
+    gaps = np.bincount(bins, predicted - true, _BINS)
+    return float(np.abs(gaps).sum() / max(len(predicted), 1))
 
 
-def head_figures(heads: HandHeads, raw: HandHeads, views: HandViews) -> dict[str, float]:
-    """Figures of heads on hands that they have not learned from.
+def head_metrics(heads: HandHeads, raw: HandHeads, features: HandFeatures) -> dict[str, float]:
+    """Metrics of heads on hands held out.
 
     Args:
-        heads: as they are shipped.
-        raw: the same before their probabilities were set right.
-        views: the hands.
+        heads: calibrated.
+        raw: the same before calibration.
+        features: the hands.
     """
-    seen, side = heads.probabilities(*views.inputs())
-    raw_seen, raw_side = raw.probabilities(*views.inputs())
-    told: dict[str, float] = {"hands": len(views)}
-    images = np.broadcast_to(views.image[:, None], seen.shape)
+    seen, side = heads.probabilities(*features.inputs())
+    raw_seen, raw_side = raw.probabilities(*features.inputs())
+    metrics: dict[str, float] = {"hands": len(features)}
+    images = np.broadcast_to(features.image[:, None], seen.shape)
     for cause in ("", *CAUSES[1:]):
-        hidden = views.cause == CAUSES.index(cause) if cause else ~views.seen
+        hidden = features.cause == CAUSES.index(cause) if cause else ~features.seen
         if hidden.sum() >= _FEWEST:
-            some, name = views.seen | hidden, f"auroc_{cause}".rstrip("_")
-            told[name] = auroc(seen[some], views.seen[some])
-            told[f"{name}_low"], told[f"{name}_high"] = auroc_interval(seen[some], views.seen[some], images[some])
-            told[f"{name}_hidden"] = int(hidden.sum())
-    told |= {
-        "hidden_said": float((seen[~views.seen] < 0.5).mean()) if (~views.seen).any() else float("nan"),
-        "seen_said": float((seen[views.seen] >= 0.5).mean()),
-        "ece": calibration_error(seen, views.seen),
-        "ece_before": calibration_error(raw_seen, views.seen),
+            some, name = features.seen | hidden, f"auroc_{cause}".rstrip("_")
+            metrics[name] = auroc(seen[some], features.seen[some])
+            metrics[f"{name}_low"], metrics[f"{name}_high"] = auroc_interval(
+                seen[some], features.seen[some], images[some]
+            )
+            metrics[f"{name}_hidden"] = int(hidden.sum())
+    metrics |= {
+        "hidden_found": float((seen[~features.seen] < 0.5).mean()) if (~features.seen).any() else float("nan"),
+        "seen_found": float((seen[features.seen] >= 0.5).mean()),
+        "ece": calibration_error(seen, features.seen),
+        "ece_before": calibration_error(raw_seen, features.seen),
     }
-    right, published = (side > 0.5) == views.right, (views.label > 0.5) == views.right
-    low, high = mean_interval(right, clusters=views.image.tolist())
-    told |= {
+    right, published = (side > 0.5) == features.right, (features.label > 0.5) == features.right
+    low, high = mean_interval(right, clusters=features.image.tolist())
+    metrics |= {
         "side": float(right.mean()),
         "side_low": low,
         "side_high": high,
-        "side_ece": calibration_error(side, views.right),
-        "side_ece_before": calibration_error(raw_side, views.right),
+        "side_ece": calibration_error(side, features.right),
+        "side_ece_before": calibration_error(raw_side, features.right),
         "published_side": float(published.mean()),
-        "published_side_ece": calibration_error(views.label, views.right),
+        "published_side_ece": calibration_error(features.label, features.right),
     }
-    for name, some in (("half_seen", views.seen.mean(1) >= 0.5), ("well_found", views.error < _WELL_FOUND)):
+    for name, some in (("half_seen", features.seen.mean(1) >= 0.5), ("well_found", features.error < _WELL_FOUND)):
         if some.any():
-            told |= {
+            metrics |= {
                 f"side_{name}_hands": int(some.sum()),
                 f"side_{name}": float(right[some].mean()),
                 f"published_side_{name}": float(published[some].mean()),
             }
-    return told
+    return metrics

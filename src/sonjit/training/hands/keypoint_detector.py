@@ -1,29 +1,26 @@
-"""The 2D detector of the annotation studio: keypoints of one hand from its crop, learned from labelled images.
-
-One hand of an image as the keypoint detector learns from it: varied, cut out, with where its keypoints lie.
-"""
+"""The recipe `keypoint-detector`: the 2D detector of the annotation studio, keypoints of one hand from its crop."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from sonjit.errors import InputError
 from sonjit.geometry import RotatedBox, crop, crop_matrix, inverse_affine
 from sonjit.networks import InputSpec, create_network
 from sonjit.networks.export import ENDINGS, export_network
 from sonjit.networks.keypoints.keypoint_detector import KeypointDetector, area_of_box, save_description, sigma_of
 from sonjit.networks.keypoints.keypoint_heatmaps import KeypointHeatmaps, cell_from_px
-from sonjit.training.hands.samples import HandSettings, drawn, hand_data
+from sonjit.training.hands.samples import HandSettings, draw_examples, hand_data
 from sonjit.training.loop import WEIGHTS, train
 from sonjit.training.recipes import settings_from
+from sonjit.training.settings import check_side
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -39,11 +36,11 @@ _NEAR = 0.1  # of the longer side of a hand's box: within it a keypoint counts a
 
 @dataclass(frozen=True)
 class KeypointDetectorSettings(HandSettings):
-    """How the detector is made and trained; the first are those of all recipes on hands.
+    """Settings of the recipe.
 
     Attributes:
         backbone: an EfficientNet of timm.
-        backbone_weights: file of timm's weights for it; "" begins with random ones.
+        backbone_weights: file of timm's weights for it; "" initialises it at random.
         channels: of the maps that are read.
         side: of the crops in pixels, a multiple of 32.
     """
@@ -54,19 +51,18 @@ class KeypointDetectorSettings(HandSettings):
     side: int = 256
 
     def __post_init__(self) -> None:
-        """Refuse a side that the trunk cannot halve five times."""
+        """Refuse values out of range."""
         super().__post_init__()
-        if self.side < 32 or self.side % 32:
-            raise InputError(f"side={self.side}: give a multiple of 32")
+        check_side(self, "side")
 
 
 class HeatmapTargets(NamedTuple):
-    """What is right for a batch; see `HeatmapExample`."""
+    """Ground truth of a batch; see `HeatmapExample`."""
 
     keypoints: Tensor  # (B, 21, 2) pixels of the crop
     known: Tensor  # (B, 21)
     visible: Tensor  # (B, 21)
-    told: Tensor  # (B, 21)
+    labelled: Tensor  # (B, 21)
 
 
 def train_keypoint_detector(request: TrainingRequest) -> Mapping[str, object]:
@@ -75,8 +71,8 @@ def train_keypoint_detector(request: TrainingRequest) -> Mapping[str, object]:
     Returns:
         The weights' path; on hands held out `error_px`, the mean distance in pixels of the images, `error_of_hand`,
         the same in longer sides of the hand's box, `mean_pose_error_of_hand`, what the mean pose has in its place,
-        `found`, the share within a tenth of a side, and `visible_right`, the share of keypoints rightly called seen or
-        hidden, where the labels say.
+        `found`, the share within a tenth of a side, and `visible_right`, the share of keypoints whose
+        visibility is predicted right, where it is labelled.
     """
     settings = settings_from(KeypointDetectorSettings, request.settings)
     options = {"backbone": settings.backbone, "channels": settings.channels}
@@ -87,7 +83,7 @@ def train_keypoint_detector(request: TrainingRequest) -> Mapping[str, object]:
     make = partial(example_from_sample, side=settings.side)
 
     def batch(rng: np.random.Generator) -> tuple[Tensor, HeatmapTargets]:
-        examples = drawn(data.learnt, make, rng, settings.batch, settings.workers)
+        examples = draw_examples(data.training, make, rng, settings.batch, settings.workers)
         return tensors_from_examples(examples, request.device)
 
     def losses(model: KeypointHeatmaps, drawn: tuple[Tensor, HeatmapTargets]) -> Mapping[str, Tensor]:
@@ -95,19 +91,19 @@ def train_keypoint_detector(request: TrainingRequest) -> Mapping[str, object]:
 
     assert isinstance(network, KeypointHeatmaps)
     save_description(request.out, options, settings.side)
-    said: dict[str, Any] = {**asdict(settings), "recipe": request.recipe, "data": data.name, "weights": request.weights}
-    train(network, batch, losses, settings, out=request.out, settings=said, progress=request.progress)
-    told: dict[str, object] = {"weights": request.out / WEIGHTS, "learnt_from": len(data.learnt)}
-    told |= judge(KeypointDetector(request.out, request.device), data.learnt, data.judged)
+    inputs = request.inputs(data.name)
+    train(network, batch, losses, settings, out=request.out, inputs=inputs, progress=request.progress)
+    results: dict[str, object] = {"weights": request.out / WEIGHTS, "training_images": len(data.training)}
+    results |= evaluate(KeypointDetector(request.out, request.device), data.training, data.held_out)
     if request.export:
         file = request.out / f"keypoint-detector{ENDINGS[request.export]}"
         inputs = [InputSpec("images", (3, settings.side, settings.side))]
-        told["export"] = export_network(network.cpu(), inputs, file).path
-    return told
+        results["export"] = export_network(network.cpu(), inputs, file).path
+    return results
 
 
 def heatmap_losses(outputs: Mapping[str, Tensor], targets: HeatmapTargets) -> dict[str, Tensor]:
-    """How far the maps are from Gaussians around the keypoints, and what is said of their being seen from the truth.
+    """Losses of the heatmaps against Gaussians around the keypoints, and of the predicted visibility.
 
     Returns:
         `heatmaps`: cross entropy of the maps' distributions, the mean over known keypoints, less what a perfect map
@@ -119,7 +115,7 @@ def heatmap_losses(outputs: Mapping[str, Tensor], targets: HeatmapTargets) -> di
     seen = F.binary_cross_entropy_with_logits(outputs["visible_logits"], targets.visible, reduction="none")
     return {
         "heatmaps": (off * targets.known).sum() / targets.known.sum().clamp(min=1),
-        "visible": (seen * targets.told).sum() / targets.told.sum().clamp(min=1),
+        "visible": (seen * targets.labelled).sum() / targets.labelled.sum().clamp(min=1),
     }
 
 
@@ -132,21 +128,21 @@ def _gaussians(places: Tensor, cells: int) -> Tensor:
 
 
 def tensors_from_examples(examples: Sequence[HeatmapExample], device: str) -> tuple[Tensor, HeatmapTargets]:
-    """Crops (B, 3, S, S) in 0..1 and what is right for them."""
+    """Crops (B, 3, S, S) in 0..1 and their ground truth."""
     images = torch.from_numpy(np.stack([one.image for one in examples])).to(device)
-    fields = ("keypoints", "known", "visible", "told")
+    fields = ("keypoints", "known", "visible", "labelled")
     targets = (torch.from_numpy(np.stack([getattr(one, name) for one in examples])).to(device) for name in fields)
     return images.permute(0, 3, 1, 2).float() / 255, HeatmapTargets(*targets)
 
 
-def judge(detector: KeypointDetector, learnt: Sequence[Sample], judged: Sequence[Sample]) -> dict[str, float]:
-    """Figures on hands held out; see `train_keypoint_detector`."""
-    mean = _mean_pose(learnt)
+def evaluate(detector: KeypointDetector, training: Sequence[Sample], held_out: Sequence[Sample]) -> dict[str, float]:
+    """Metrics on hands held out; see `train_keypoint_detector`."""
+    mean = _mean_pose(training)
     px: list[float] = []
     shares: list[float] = []
     of_mean: list[float] = []
     right: list[bool] = []
-    for sample in judged:
+    for sample in held_out:
         hands = labelled_hands(sample)
         for (hand, box), found in zip(hands, detector.detect(sample.rgb(), [box for _, box in hands]), strict=True):
             area = area_of_box(box)
@@ -158,14 +154,14 @@ def judge(detector: KeypointDetector, learnt: Sequence[Sample], judged: Sequence
             shares += (off / hand_side).tolist()
             by_mean = np.linalg.norm(mean - truth.keypoints / detector.side, axis=1)[known] * area.width
             of_mean += (by_mean / hand_side).tolist()
-            right += ((found.visible > 0.5) == (truth.visible > 0.5))[truth.told > 0].tolist()
-    told = {
+            right += ((found.visible > 0.5) == (truth.visible > 0.5))[truth.labelled > 0].tolist()
+    metrics = {
         "error_px": float(np.mean(px)),
         "error_of_hand": float(np.mean(shares)),
         "mean_pose_error_of_hand": float(np.mean(of_mean)),
         "found": float(np.mean(np.array(shares) < _NEAR)),
     }
-    return told | ({"visible_right": float(np.mean(right))} if right else {})
+    return metrics | ({"visible_right": float(np.mean(right))} if right else {})
 
 
 def _mean_pose(samples: Sequence[Sample], most: int = 200) -> NDArray[np.float64]:
@@ -187,21 +183,21 @@ _TURN_RAD, _SCALE, _SHIFT, _GAIN = math.pi / 3, (0.75, 1.25), 0.15, (0.7, 1.3)
 
 @dataclass(frozen=True, eq=False)
 class HeatmapExample:
-    """A crop and what is right for it.
+    """A crop and its ground truth.
 
     Attributes:
         image: (S, S, 3) uint8.
         keypoints: (21, 2) pixels of the crop; 0 where unknown.
         known: (21,) 1 where one is known and in the crop.
         visible: (21,) 1 seen, 0 hidden.
-        told: (21,) 1 where that is known.
+        labelled: (21,) 1 where that is known.
     """
 
     image: NDArray[np.uint8]
     keypoints: NDArray[np.float32]
     known: NDArray[np.float32]
     visible: NDArray[np.float32]
-    told: NDArray[np.float32]
+    labelled: NDArray[np.float32]
 
 
 def labelled_hands(sample: Sample) -> list[tuple[Instance, Box]]:
@@ -217,7 +213,7 @@ def labelled_hands(sample: Sample) -> list[tuple[Instance, Box]]:
 
 
 def example_from_sample(sample: Sample, rng: np.random.Generator, side: int) -> HeatmapExample | None:
-    """One hand of an image, varied; None where none is labelled."""
+    """One hand of an image, augmented; None where none is labelled."""
     hands = labelled_hands(sample)
     if not hands:
         return None
@@ -245,7 +241,7 @@ def example_from_hand(
     mirror: bool = False,
     gain: NDArray[np.float64] | None = None,
 ) -> HeatmapExample:
-    """A hand as it stands in an area of an image (H, W, 3), cut to `side` pixels; no network learns sides here."""
+    """A hand as it stands in an area of an image (H, W, 3), cut to `side` pixels; its side is not a label here."""
     image = crop(rgb, area, side, side, border="zero")
     matrix = inverse_affine(crop_matrix(area, side, side))
     points = points_of(hand) @ matrix[:, :2].T + matrix[:, 2]
@@ -254,14 +250,14 @@ def example_from_hand(
     if gain is not None:
         image = np.clip(image * gain.astype(np.float32), 0, 255)
     known: NDArray[np.bool_] = np.asarray(((points >= 0) & (points <= side - 1)).all(1))  # NaN is neither
-    told = known if hand.visible is not None else np.zeros(_KEYPOINTS, np.bool_)
+    labelled = known if hand.visible is not None else np.zeros(_KEYPOINTS, np.bool_)
     visible = np.zeros(_KEYPOINTS, np.bool_) if hand.visible is None else hand.visible
     return HeatmapExample(
         np.ascontiguousarray(image, np.uint8),
         np.asarray(np.where(known[:, None], points, 0), np.float32),
         known.astype(np.float32),
         visible.astype(np.float32),
-        told.astype(np.float32),
+        labelled.astype(np.float32),
     )
 
 

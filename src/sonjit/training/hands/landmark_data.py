@@ -1,7 +1,4 @@
-"""Hands cut out of annotated images as the detector cuts them, with room around to turn and shift them.
-
-Hands from several data sets, drawn in any proportion.
-"""
+"""Hands cut out of annotated images as the detector cuts them, with a margin to rotate and shift them in."""
 
 from __future__ import annotations
 
@@ -14,16 +11,13 @@ from sonjit.detectors.kinds.hands import BOX_KEYPOINTS, box_around_hand
 from sonjit.errors import InputError
 from sonjit.geometry import RotatedBox, crop, crop_matrix, crop_on_grid, inverse_affine
 from sonjit.skeletons import load_skeleton
-from sonjit.training.hands.samples import open_source_samples
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
     from sonjit.datasets.sample import Instance, Sample, Side
-    from sonjit.training.hands.landmarks import LandmarkSettings
 
 PUBLISHED_SIZE = 224
 _MARGIN = 0.25
@@ -31,7 +25,8 @@ _MARGIN = 0.25
 
 _TURN_RAD, _SCALE, _SHIFT, _LIGHT = 0.35, (0.87, 1.15), 0.06, 0.2
 _REACH = 0.9
-"""How far a turned, scaled and shifted crop may reach from its centre, in its sides."""
+
+"""How far a rotated, scaled and shifted crop may reach from its centre, in its sides."""
 
 _SKIN = 0.15
 """How far a hand may reach out of its annotated box, which may be that of its keypoints, in its sides."""
@@ -45,11 +40,11 @@ class LandmarkCrop:
 
     Attributes:
         wide: (1.5 S, 1.5 S, 3) uint8 RGB, the crop of side S with a quarter of S around it.
-        keypoints: (K, 2) in pixels of the crop; of no meaning without a hand.
+        keypoints: (K, 2) in pixels of the crop; undefined without a hand.
         known: (K,) whether each is annotated.
         metres: (K, 3) in the crop's axes, from anywhere; NaN where unknown.
         side: whose hand it is, the person's own; None where unknown or there is none.
-        present: there is a hand; None where that is not to be taught.
+        present: there is a hand; None where that is not to be trained on.
     """
 
     wide: NDArray[np.uint8]
@@ -86,7 +81,7 @@ def landmark_crops(
         size: side of the crops in pixels, a multiple of 4.
         limit: of hands, the first ones; 0 for all.
         without_hands: also one crop of each image in which no annotated hand is, where there is room for one; so
-            that presence can be taught.
+            that presence can be trained.
 
     Raises:
         InputError: no hand has these keypoints, or none is annotated well enough.
@@ -116,7 +111,7 @@ def landmark_crops(
 
 
 def augmented(hand: LandmarkCrop, rng: np.random.Generator, strength: float = 1.0) -> LandmarkCrop:
-    """The same hand a little turned, scaled, shifted and in another light; `strength` 0..1 of the first three."""
+    """The same hand a little rotated, scaled, shifted and in another light; `strength` 0..1 of the first three."""
     size, whole = hand.size, hand.wide.shape[0]
     side = size * rng.uniform(*_SCALE) ** strength
     cx, cy = whole / 2 + strength * size * rng.uniform(-_SHIFT, _SHIFT, 2)
@@ -151,7 +146,7 @@ def _crop(rgb: NDArray[np.uint8], hand: Instance, places: Sequence[int], size: i
 def _empty_crop(
     rgb: NDArray[np.uint8], instances: Sequence[Instance], rng: np.random.Generator, keypoints: int, size: int
 ) -> list[LandmarkCrop]:
-    """A crop of any place, size and turn that no hand's box reaches into; none where there is no room."""
+    """A crop of any place, size and rotation that no hand's box reaches into; none where there is no room."""
     height, width = rgb.shape[:2]
     boxes = np.array([box for one in instances if (box := one.bounds())]).reshape(-1, 4)
     margin = _SKIN * np.maximum(boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1])[:, None]
@@ -193,69 +188,3 @@ def _turned(metres: NDArray[np.floating], box: RotatedBox) -> NDArray[np.float32
     """Points (K, 3) of an image's axes in those of a box."""
     cos, sin = np.cos(box.rotation), np.sin(box.rotation)
     return (metres @ np.array([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1]])).astype(np.float32)
-
-
-def read_sources(
-    data: Path, images: Path | None, settings: LandmarkSettings
-) -> tuple[dict[str, list[LandmarkCrop]], list[LandmarkCrop]]:
-    """Crops to learn from by source, and crops to measure on.
-
-    Args:
-        data: annotations, or with `mix` or `test` the folder that these are in.
-        images: folder or video of the images of a single source.
-        settings: which sources, and what is held out.
-
-    Raises:
-        InputError: a source that is not there, or holds no hand.
-    """
-    folder = data if data.is_dir() else data.parent
-    names = {name: folder / name for name, part in settings.mix.items() if part > 0} or {"": data}
-    for name, path in (names | ({settings.test: folder / settings.test} if settings.test else {})).items():
-        if not path.exists():
-            raise InputError(f"{name}: {path} is not there")
-    sources = {name: _read(path, images, settings, settings.limit) for name, path in names.items()}
-    for name, crops in sources.items():
-        if settings.heads_from and name not in settings.heads_from:
-            sources[name] = [replace(crop, side=None, present=None) for crop in crops if crop.present is not False]
-    if settings.test:
-        return sources, _read(folder / settings.test, None, settings, 0)
-    tested: list[LandmarkCrop] = []
-    for name, crops in sources.items():
-        sources[name] = []
-        for part in _hands_and_empty(crops):
-            first = len(part) - int(settings.held_out * len(part))
-            sources[name] += part[:first]
-            tested += part[first:]
-    return sources, tested
-
-
-def _hands_and_empty(crops: Sequence[LandmarkCrop]) -> tuple[list[LandmarkCrop], list[LandmarkCrop]]:
-    return [crop for crop in crops if crop.present is not False], [crop for crop in crops if crop.present is False]
-
-
-def _read(path: Path, images: Path | None, settings: LandmarkSettings, limit: int) -> list[LandmarkCrop]:
-    return landmark_crops(
-        open_source_samples(path, images, settings.dataset, settings.split),
-        settings.extra_keypoints,
-        size=settings.size,
-        limit=limit,
-        without_hands=settings.negatives > 0,
-    )
-
-
-def draw_crops(
-    sources: Mapping[str, Sequence[LandmarkCrop]], settings: LandmarkSettings, rng: np.random.Generator
-) -> list[LandmarkCrop]:
-    """What one step learns from: of each source its part, of each batch its part without hands."""
-    names = list(sources)
-    parts = np.array([settings.mix.get(name, 1.0) for name in names])
-    counts = rng.multinomial(settings.batch, parts / parts.sum())
-    chosen: list[LandmarkCrop] = []
-    for name, count in zip(names, counts.tolist(), strict=True):
-        hands, empty = _hands_and_empty(sources[name])
-        without = int(rng.binomial(count, settings.negatives)) if empty else 0
-        for crops, wanted in ((hands, count - without), (empty, without)):
-            if wanted:
-                picked = rng.choice(len(crops), wanted, replace=wanted > len(crops))
-                chosen += [crops[index] for index in picked.tolist()]
-    return [augmented(crop, rng, settings.strength) for crop in chosen] if settings.augment else chosen

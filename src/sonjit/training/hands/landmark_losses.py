@@ -1,8 +1,6 @@
-"""What a hand landmark network shall say of crops, and how far it is from saying it.
+"""Losses and metrics of the hand landmark network on crops.
 
-What the annotations of a crop do not say is held to what the network said before, or left alone.
-
-How far a hand landmark network is from the truth of crops.
+Outputs without annotation are held to the network's outputs before training, or left out.
 """
 
 from __future__ import annotations
@@ -36,7 +34,7 @@ _SURE = 1e-6
 
 
 class Batch(NamedTuple):
-    """What one step learns from; lengths in pixels of the crops, NaN and 0 in `known` where nothing is annotated.
+    """The batch of a step; lengths in pixels of the crops, NaN and 0 in `known` where nothing is annotated.
 
     Attributes:
         images: (B, 3, S, S) in 0..1.
@@ -45,7 +43,7 @@ class Batch(NamedTuple):
         palm: (B,) from wrist to the middle finger's knuckle.
         depth: (B, 21) from the wrist, as the network has it.
         metres: (B, 21, 3) in the crop's axes, from the middle finger's knuckle, near which the published origin lies.
-        present: (B,) 1 with a hand, 0 without, NaN where that is not to be taught.
+        present: (B,) 1 with a hand, 0 without, NaN where that is not to be trained on.
         left: (B,) 1 for a left hand in a selfie view, which is a right hand as it is, 0 for the other.
     """
 
@@ -67,7 +65,7 @@ def to_batch(crops: Sequence[LandmarkCrop], device: str = "cpu") -> Batch:
     metres = torch.from_numpy(np.stack([crop.metres for crop in crops]))[:, :PUBLISHED_KEYPOINTS].to(device)
     sides = {"Left": 0.0, "Right": 1.0, None: np.nan}
     present = [np.nan if crop.present is None else float(crop.present) for crop in crops]
-    # Where a palm stands on its end, a hand's length tells better how large it is.
+    # Where a palm stands on its end, a hand's length is the better measure of its size.
     lengths = (keypoints[:, _WRIST] - keypoints[:, _MIDDLE_MCP]).norm(dim=1)
     return Batch(
         images.permute(0, 3, 1, 2) / 255,
@@ -94,8 +92,8 @@ def landmark_losses(
     """Losses by name: distances in palms, and scores.
 
     Args:
-        before: the network as it was, to which is held what is not annotated; None holds it to nothing.
-        keep: weight of that.
+        before: the network as it was, to whose outputs those without annotation are held; None for no such loss.
+        keep: weight of that loss.
     """
 
     def losses(network: HandLandmarkNetwork, batch: Batch) -> Mapping[str, Tensor]:
@@ -103,7 +101,7 @@ def landmark_losses(
         points = seen["keypoints"].unflatten(1, (-1, 3))  # (B, K, 3)
         metres = seen["keypoints_3d"].unflatten(1, (-1, 3))[:, :PUBLISHED_KEYPOINTS]
         off = (points[..., :2] - batch.keypoints).abs().mean(2) / batch.palm[:, None]  # (B, K)
-        # A NaN in the truth would make one of the gradient, even where the mask leaves it out.
+        # A NaN in the ground truth would make one of the gradient, even where the mask leaves it out.
         depth_off = (points[:, :PUBLISHED_KEYPOINTS, 2] - batch.depth.nan_to_num()).abs() / batch.palm[:, None]
         metres_off = (metres - batch.metres.nan_to_num()).abs() / _PALM_M
         parts = {
@@ -121,34 +119,34 @@ def landmark_losses(
 
 
 def _kept(was: Mapping[str, Tensor], seen: Mapping[str, Tensor], batch: Batch, keep: float) -> dict[str, Tensor]:
-    """How far the network went from what it said before where nothing is annotated."""
-    unsaid = batch.depth.isnan() & (batch.present != 0)[:, None]  # (B, 21)
+    """How far the outputs without annotation are from those before training."""
+    unannotated = batch.depth.isnan() & (batch.present != 0)[:, None]  # (B, 21)
     points, points_before = (one["keypoints"].unflatten(1, (-1, 3))[:, :PUBLISHED_KEYPOINTS] for one in (seen, was))
     metres, metres_before = (one["keypoints_3d"].unflatten(1, (-1, 3))[:, :PUBLISHED_KEYPOINTS] for one in (seen, was))
-    depth = _mean((points[..., 2] - points_before[..., 2]).abs() / batch.palm[:, None], unsaid)
-    placed = _mean((metres - metres_before).abs() / _PALM_M, unsaid[..., None].expand_as(metres))
+    depth = _mean((points[..., 2] - points_before[..., 2]).abs() / batch.palm[:, None], unannotated)
+    placed = _mean((metres - metres_before).abs() / _PALM_M, unannotated[..., None].expand_as(metres))
     scores = torch.zeros_like(depth)
-    for name, said in (("presence", batch.present), ("handedness", batch.left)):
-        scores = scores + _mean((seen[name] - was[name])[:, 0].square(), said.isnan() & (batch.present != 0))
+    for name, truth in (("presence", batch.present), ("handedness", batch.left)):
+        scores = scores + _mean((seen[name] - was[name])[:, 0].square(), truth.isnan() & (batch.present != 0))
     return {"kept_points": keep * (depth + placed), "kept_scores": keep * scores}
 
 
-def _log_loss(said: Tensor, truth: Tensor) -> Tensor:
-    """Cross entropy of probabilities (B,) where the truth (B,) is no NaN."""
-    sure = said.float().clamp(_SURE, 1 - _SURE)
+def _log_loss(predicted: Tensor, truth: Tensor) -> Tensor:
+    """Cross entropy of probabilities (B,) where the ground truth (B,) is not NaN."""
+    sure = predicted.float().clamp(_SURE, 1 - _SURE)
     true = truth.nan_to_num()
     return _mean(-true * sure.log() - (1 - true) * (1 - sure).log(), truth.isfinite())
 
 
 def _mean(values: Tensor, where: Tensor) -> Tensor:
-    """Mean where a mask is true, 0 where it is so nowhere; elsewhere they hand no gradient on."""
+    """Mean where a mask is true, 0 where it is true nowhere; elsewhere there is no gradient."""
     return torch.where(where, values, 0).sum() / where.sum().clamp(min=1)
 
 
 _BATCH = 32
 
 
-def landmark_figures(
+def landmark_metrics(
     network: HandLandmarkNetwork, crops: Sequence[LandmarkCrop], device: str = "cpu"
 ) -> dict[str, float]:
     """Errors without augmentation.
@@ -160,28 +158,30 @@ def landmark_figures(
 
     Returns:
         "error_px": mean distance of known keypoints from where they are, in pixels of the crops; "mnae": that of the
-        21, in percent of each hand's palm (wrist to the middle finger's knuckle); and, where crops tell it,
-        "handedness" and "presence": percent that is right at a threshold of a half.
+        21, in percent of each hand's palm (wrist to the middle finger's knuckle); and, where crops are labelled,
+        "handedness" and "presence": percent right at a threshold of a half.
     """
-    seen = _seen(network, crops, device)
+    seen = _outputs(network, crops, device)
     points = seen["keypoints"].reshape(len(crops), -1, 3)[..., :2]
     truth = np.stack([crop.keypoints for crop in crops])
     known = np.stack([crop.known for crop in crops])
     hands, count = known.any(1), PUBLISHED_KEYPOINTS
-    figures = {
+    metrics = {
         "error_px": float(np.linalg.norm(points - truth, axis=2)[known].mean()),
         "mnae": 100 * mnae(points[hands, :count], truth[hands, :count], known[hands, :count]).mean,
     }
     sides = np.array([{"Left": 0.0, "Right": 1.0, None: np.nan}[crop.side] for crop in crops])
     present = np.array([np.nan if crop.present is None else float(crop.present) for crop in crops])
     for name, true in (("handedness", sides), ("presence", present)):
-        told = np.isfinite(true)
-        if told.any():
-            figures[name] = 100 * float(((seen[name][told, 0] > 0.5) == (true[told] > 0.5)).mean())
-    return figures
+        labelled = np.isfinite(true)
+        if labelled.any():
+            metrics[name] = 100 * float(((seen[name][labelled, 0] > 0.5) == (true[labelled] > 0.5)).mean())
+    return metrics
 
 
-def _seen(network: HandLandmarkNetwork, crops: Sequence[LandmarkCrop], device: str) -> dict[str, NDArray[np.float32]]:
+def _outputs(
+    network: HandLandmarkNetwork, crops: Sequence[LandmarkCrop], device: str
+) -> dict[str, NDArray[np.float32]]:
     """The network's outputs (N, ...) by name."""
     with torch.inference_mode():
         parts = [

@@ -1,15 +1,14 @@
-"""Train a hand landmark network on hands with keypoints in COCO's format: fine-tune the published one, or from scratch.
+"""The recipes `hand-*`: the hand landmark network, fine-tuned or from scratch, on keypoints in COCO's format.
 
-Each hand is cut out as the detector would cut it out of a video, from the box around its keypoints. What the
-annotations do not say (depth, presence, handedness, metres) is held to what the network said before, where it said
-anything.
+Each hand is cut out as the detector would cut it out of a video, from the box around its keypoints. Outputs without
+annotation (depth, presence, handedness, metres) are held to those of the published network.
 """
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -21,17 +20,19 @@ from sonjit.networks import create_network, save_checkpoint
 from sonjit.networks.export import ENDINGS, export_network
 from sonjit.networks.mediapipe.hand_landmark import PUBLISHED_KEYPOINTS, HandLandmarkNetwork
 from sonjit.networks.registry import InputSpec
-from sonjit.training.hands.landmark_data import PUBLISHED_SIZE, draw_crops, read_sources
-from sonjit.training.hands.landmark_losses import Batch, landmark_figures, landmark_losses, to_batch
+from sonjit.training.hands.landmark_data import PUBLISHED_SIZE, LandmarkCrop, augmented, landmark_crops
+from sonjit.training.hands.landmark_losses import Batch, landmark_losses, landmark_metrics, to_batch
 from sonjit.training.hands.palms import measured_ms
-from sonjit.training.initialise import fold, put_batch_norms, put_unit
-from sonjit.training.loop import WEIGHTS, LoopOptions, train
+from sonjit.training.hands.samples import open_source_samples
+from sonjit.training.initialise import add_batch_norms, fold, scale_head
+from sonjit.training.loop import WEIGHTS, TrainingSettings, train
 from sonjit.training.recipes import settings_from
+from sonjit.training.settings import check_at_least, check_side
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
-    from sonjit.training.hands.landmark_data import LandmarkCrop
     from sonjit.training.recipes import TrainingRequest
 
 _PALM_M = 0.09
@@ -39,33 +40,34 @@ _PALM_M = 0.09
 
 
 @dataclass(frozen=True)
-class LandmarkSettings(LoopOptions):
-    """What `--set` changes; the first are those of every loop.
+class LandmarkSettings(TrainingSettings):
+    """Settings of the recipes.
 
     Attributes:
         network: which to train.
-        scratch: begin with nothing but batch norms, not with the published weights.
+        scratch: begin with random weights and batch norms, not with the published weights.
         trunk: of a network from scratch, where not its own; `tiny` is for small sizes.
         width: of a network from scratch, as a multiple of its own channels; 0 leaves them.
         size: side of the crops in pixels, a multiple of 32.
         batch: hands a step.
-        dataset: what `--data` is, by its name in `sonjit datasets list`; `folder` is COCO's format and other own files.
-        split: what is learnt from; "" is the set's first.
-        mix: how much of each batch is from which source: annotations or their folders, relative to `--data`, of
-            `dataset` or of the data set that they are called after; empty: all of it is from `--data` itself.
-        test: a source that is only measured; "" holds some of the others out.
-        heads_from: sources that teach handedness and presence, where not all of them do.
-        negatives: part of the crops with no hand in them, from images beside the annotated hands, for presence.
-        augment: turn, scale, shift and light each crop anew every time.
-        strength: of turn, scale and shift, 0 to 1.
-        keep: weight of holding what is not annotated to what the network said before; 0 lets it go.
-        held_out: part of each source's hands, the last ones, that are only measured.
+        dataset: the kind of data set of `--data`, by its name in `sonjit datasets list`; `folder` is COCO's format and
+            other own files.
+        split: to train on; "" is the data set's first.
+        mix: share of each batch by source: annotations or their folders, relative to `--data`, of `dataset` or of
+            the data set that they are named after; empty: all of it is from `--data` itself.
+        test: a source to evaluate on; "" holds some of the others out.
+        heads_from: sources that handedness and presence are trained on, where it is not all of them.
+        negatives: share of the crops with no hand in them, from images beside the annotated hands, for presence.
+        augment: rotate, scale, shift and relight each crop at random.
+        strength: of rotation, scale and shift, 0 to 1.
+        keep: weight of the loss that holds outputs without annotation to those before training; 0 for none.
+        held_out: share of each source's hands, the last ones, to evaluate on.
         extra_keypoints: names of keypoints to add after the 21.
         limit: first so many hands of each source; 0 for all.
         timed: also measure how long the trained network takes on this machine.
     """
 
-    rate: float = 3e-4
+    learning_rate: float = 3e-4
     warmup: int = 5
     network: Literal["hand-full", "hand-lite", "hand-heavy"] = "hand-full"
     scratch: bool = False
@@ -88,24 +90,24 @@ class LandmarkSettings(LoopOptions):
     timed: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse numbers that train nothing."""
+        """Refuse values out of range."""
         super().__post_init__()
-        if self.batch < 1 or self.limit < 0 or self.keep < 0 or not 0 <= self.held_out < 1:
-            raise InputError("batch must be at least 1, limit and keep 0 or more, held_out from 0 to below 1")
-        if self.size < 32 or self.size % 32:
-            raise InputError(f"size={self.size}: give a multiple of 32")
+        check_at_least(self, batch=1, limit=0, keep=0)
+        check_side(self, "size")
+        if not 0 <= self.held_out < 1:
+            raise InputError(f"held_out={self.held_out}: give a share from 0 to below 1")
         if not 0 <= self.strength <= 1:
             raise InputError(f"strength={self.strength}: give 0 to 1")
         if not 0 <= self.negatives < 1:
-            raise InputError(f"negatives={self.negatives}: give a part from 0 to below 1")
+            raise InputError(f"negatives={self.negatives}: give a share from 0 to below 1")
         if self.mix and (min(self.mix.values()) < 0 or not any(self.mix.values())):
-            raise InputError("mix: give no part below 0, and one above")
+            raise InputError("mix: give no share below 0, and one above")
         if unknown := set(self.heads_from) - set(self.mix):
             raise InputError(f"heads_from={sorted(unknown)[0]}: not a source of mix")
         if not self.scratch and (self.width or self.network == "hand-heavy"):
             raise InputError(f"{self.network}, width={self.width:g}: no weights are published for it; set scratch=true")
         if self.scratch and self.extra_keypoints:
-            raise InputError("extra_keypoints begin where published ones are; leave scratch")
+            raise InputError("extra_keypoints start from published ones; leave scratch out")
 
 
 def train_landmarks(request: TrainingRequest) -> Mapping[str, object]:
@@ -115,9 +117,9 @@ def train_landmarks(request: TrainingRequest) -> Mapping[str, object]:
         request: its data are COCO keypoint annotations, or the folder that `mix` and `test` are in.
 
     Returns:
-        "weights", "parameters", "hands" learned from, with the "error_before_px" and "error_px" on them; where some are
+        "weights", "parameters", "hands" trained on, with the "error_before_px" and "error_px" on them; where some are
         held out, their number as "held_out", "held_out_error_px", and their "mnae", "handedness" and "presence" as
-        `landmark_figures` says; "ms" where it is timed; and the path of the "export".
+        `landmark_metrics` says; "ms" where it is timed; and the path of the "export".
 
     Raises:
         InputError: settings or annotations that cannot be used.
@@ -125,31 +127,97 @@ def train_landmarks(request: TrainingRequest) -> Mapping[str, object]:
     settings = settings_from(LandmarkSettings, request.settings)
     if request.data is None:
         raise InputError(f"{request.recipe}: give the annotations, a COCO keypoints JSON, with --data")
-    sources, tested = read_sources(request.data, request.images, settings)
-    learned = [crop for crops in sources.values() for crop in crops]
+    sources, held_out = read_sources(request.data, request.images, settings)
+    training = [crop for crops in sources.values() for crop in crops]
     network = landmark_network(settings, request.weights).to(request.device)
-    told: dict[str, object] = {
+    results: dict[str, object] = {
         "weights": request.out / WEIGHTS,
-        "hands": sum(bool(crop.known.any()) for crop in learned),
+        "hands": sum(bool(crop.known.any()) for crop in training),
     }
     if not settings.scratch:
-        begin_at_the_nearest(network, learned)
-        told["error_before_px"] = landmark_figures(network.eval(), learned, request.device)["error_px"]
+        start_from_nearest(network, training)
+        results["error_before_px"] = landmark_metrics(network.eval(), training, request.device)["error_px"]
     fit_landmarks(network, sources, settings, request)
     fold(network.eval())
     save_checkpoint(network, request.out / WEIGHTS)
-    told["parameters"] = sum(part.numel() for part in network.parameters())
-    told["error_px"] = landmark_figures(network, learned, request.device)["error_px"]
-    if tested:
-        figures = landmark_figures(network, tested, request.device)
-        told |= {"held_out": len(tested), "held_out_error_px": figures.pop("error_px"), **figures}
+    results["parameters"] = sum(part.numel() for part in network.parameters())
+    results["error_px"] = landmark_metrics(network, training, request.device)["error_px"]
+    if held_out:
+        metrics = landmark_metrics(network, held_out, request.device)
+        results |= {"held_out": len(held_out), "held_out_error_px": metrics.pop("error_px"), **metrics}
     inputs = (InputSpec("images", (3, settings.size, settings.size)),)
     if settings.timed:
-        told["ms"] = measured_ms(network.cpu(), inputs, request.out)
+        results["ms"] = measured_ms(network.cpu(), inputs, request.out)
     if request.export:
         file = request.out / f"{request.recipe}{ENDINGS[request.export]}"
-        told["export"] = export_network(network.cpu(), inputs, file).path
-    return told
+        results["export"] = export_network(network.cpu(), inputs, file).path
+    return results
+
+
+def read_sources(
+    data: Path, images: Path | None, settings: LandmarkSettings
+) -> tuple[dict[str, list[LandmarkCrop]], list[LandmarkCrop]]:
+    """Training crops by source, and crops held out.
+
+    Args:
+        data: annotations, or with `mix` or `test` the folder that these are in.
+        images: folder or video of the images of a single source.
+        settings: which sources, and what is held out.
+
+    Raises:
+        InputError: a source that is not there, or holds no hand.
+    """
+    folder = data if data.is_dir() else data.parent
+    names = {name: folder / name for name, part in settings.mix.items() if part > 0} or {"": data}
+    for name, path in (names | ({settings.test: folder / settings.test} if settings.test else {})).items():
+        if not path.exists():
+            raise InputError(f"{name}: {path} is not there")
+    sources = {name: _read(path, images, settings, settings.limit) for name, path in names.items()}
+    for name, crops in sources.items():
+        if settings.heads_from and name not in settings.heads_from:
+            sources[name] = [replace(crop, side=None, present=None) for crop in crops if crop.present is not False]
+    if settings.test:
+        return sources, _read(folder / settings.test, None, settings, 0)
+    held_out: list[LandmarkCrop] = []
+    for name, crops in sources.items():
+        sources[name] = []
+        for part in _hands_and_empty(crops):
+            first = len(part) - int(settings.held_out * len(part))
+            sources[name] += part[:first]
+            held_out += part[first:]
+    return sources, held_out
+
+
+def _hands_and_empty(crops: Sequence[LandmarkCrop]) -> tuple[list[LandmarkCrop], list[LandmarkCrop]]:
+    return [crop for crop in crops if crop.present is not False], [crop for crop in crops if crop.present is False]
+
+
+def _read(path: Path, images: Path | None, settings: LandmarkSettings, limit: int) -> list[LandmarkCrop]:
+    return landmark_crops(
+        open_source_samples(path, images, settings.dataset, settings.split),
+        settings.extra_keypoints,
+        size=settings.size,
+        limit=limit,
+        without_hands=settings.negatives > 0,
+    )
+
+
+def draw_crops(
+    sources: Mapping[str, Sequence[LandmarkCrop]], settings: LandmarkSettings, rng: np.random.Generator
+) -> list[LandmarkCrop]:
+    """The crops of a step: of each source its share, of each batch its share without hands."""
+    names = list(sources)
+    parts = np.array([settings.mix.get(name, 1.0) for name in names])
+    counts = rng.multinomial(settings.batch, parts / parts.sum())
+    chosen: list[LandmarkCrop] = []
+    for name, count in zip(names, counts.tolist(), strict=True):
+        hands, empty = _hands_and_empty(sources[name])
+        without = int(rng.binomial(count, settings.negatives)) if empty else 0
+        for crops, wanted in ((hands, count - without), (empty, without)):
+            if wanted:
+                picked = rng.choice(len(crops), wanted, replace=wanted > len(crops))
+                chosen += [crops[index] for index in picked.tolist()]
+    return [augmented(crop, rng, settings.strength) for crop in chosen] if settings.augment else chosen
 
 
 def landmark_network(settings: LandmarkSettings, weights: str | None = None) -> HandLandmarkNetwork:
@@ -162,22 +230,22 @@ def landmark_network(settings: LandmarkSettings, weights: str | None = None) -> 
         network = create_network(settings.network, begin, keypoints=count, **options)
     assert isinstance(network, HandLandmarkNetwork)
     if begin is None:
-        put_batch_norms(network)
+        add_batch_norms(network)
         with torch.no_grad():  # every keypoint in the middle of the crop
             network.keypoints.bias.copy_(torch.tensor([settings.size / 2, settings.size / 2, 0.0]).repeat(count))
-        put_unit(network, "keypoints", settings.size / 4)
-        put_unit(network, "keypoints_3d", _PALM_M)
+        scale_head(network, "keypoints", settings.size / 4)
+        scale_head(network, "keypoints_3d", _PALM_M)
     return network
 
 
-def begin_at_the_nearest(network: HandLandmarkNetwork, crops: Sequence[LandmarkCrop]) -> None:
-    """Let each new keypoint begin as the published one that it is nearest to on average, moved by their distance."""
+def start_from_nearest(network: HandLandmarkNetwork, crops: Sequence[LandmarkCrop]) -> None:
+    """Initialise each new keypoint as the published one that is nearest on average, shifted by their distance."""
     head = network.keypoints
     points = np.stack([crop.keypoints for crop in crops])  # (N, K, 2)
     known = np.stack([crop.known for crop in crops])  # (N, K)
     for index in range(PUBLISHED_KEYPOINTS, points.shape[1]):
         if head.weight[3 * index : 3 * index + 3].any():
-            continue  # it was taught before
+            continue  # it was trained before
         both = known[:, index, None] & known[:, :PUBLISHED_KEYPOINTS]  # (N, 21)
         away = np.where(both[..., None], points[:, index, None] - points[:, :PUBLISHED_KEYPOINTS], np.nan)
         seen = both.any(axis=0)
@@ -211,6 +279,6 @@ def fit_landmarks(
         landmark_losses(before, settings.keep),
         settings,
         out=request.out,
-        settings={"recipe": request.recipe, "data": str(request.data), "weights": request.weights, **asdict(settings)},
+        inputs=request.inputs(),
         progress=request.progress,
     )

@@ -1,9 +1,7 @@
-"""Images whose palms are known, and how each looks another time: turned, scaled, shifted, mirrored, in other light.
+"""Training data and losses of the palm detector: images with palms, their augmentation, and targets of its anchors.
 
 A palm is the square around seven keypoints: wrist, four knuckles, and the two lower joints of the thumb; so the
 published detector's own boxes lie (their side is within 3 % of the longer side of the seven's bounds, on average).
-
-What each anchor of a palm detector shall say, and how far it is from saying it.
 """
 
 from __future__ import annotations
@@ -46,7 +44,7 @@ class PalmSample:
     Attributes:
         image: (S, S, 3) uint8 RGB.
         palms: (P, 7, 2) keypoints in its pixels.
-        unsure: (Q, 4) x_min, y_min, x_max, y_max of hands whose palms are not known: neither to find nor to miss.
+        unsure: (Q, 4) x_min, y_min, x_max, y_max of hands whose palms are not known: ignored, whether found or not.
     """
 
     image: NDArray[np.uint8]
@@ -55,7 +53,7 @@ class PalmSample:
 
 
 def palm_samples(samples: Sequence[Sample], size: int) -> list[PalmSample]:
-    """Every image of a data set, those without a hand too, as the detector would be shown it.
+    """Every image of a data set, those without a hand too, as input of the detector.
 
     Args:
         samples: of any data set whose hands have a palm's keypoints by MediaPipe's names.
@@ -91,7 +89,7 @@ def palm_samples(samples: Sequence[Sample], size: int) -> list[PalmSample]:
 
 
 def augmented(sample: PalmSample, rng: np.random.Generator, strength: float = 1.0) -> PalmSample:
-    """The same image another time; `strength` 0..1 of turn, scale and shift."""
+    """The image augmented; `strength` 0..1 of rotation, scale and shift."""
     size = sample.image.shape[0]
     side = size * np.exp(strength * rng.uniform(*np.log(_SCALE)))
     cx, cy = size / 2 + strength * size * rng.uniform(-_SHIFT, _SHIFT, 2)
@@ -132,22 +130,24 @@ def _stacked(parts: Sequence[NDArray[np.float64]], shape: tuple[int, ...]) -> ND
 ScoreLoss = Literal["focal", "cross-entropy"]
 
 _NEAR, _FAR = 0.4, 0.3
-"""IoU from which an anchor is a palm's, and below which it is none's; those between are not judged."""
+
+"""IoU from which an anchor is a palm's, and below which it is none's; those between are ignored."""
 
 _PLACED = 0.2
-"""IoU from which an anchor learns where its palm is, whether it is the palm's or not: all that overlap are blended."""
+
+"""IoU from which an anchor's box is trained, its own palm or not: the detector blends all that overlap."""
 
 _BOXES, _KEYPOINTS = 4.0, 2.0
 """Weights beside the scores."""
 
 
 class PalmTargets(NamedTuple):
-    """What one step learns from; lengths in pixels of the images.
+    """The batch of a step; lengths in pixels of the images.
 
     Attributes:
         images: (B, 3, S, S) in 0..1.
-        found: (B, N) 1 where an anchor is a palm's, 0 where it is none's, -1 where it is not judged.
-        placed: (B, N) whether an anchor has a palm near, and shall say where.
+        found: (B, N) 1 where an anchor is a palm's, 0 where it is none's, -1 where it is ignored.
+        placed: (B, N) whether a palm is near enough to train the anchor's box on it.
         boxes: (B, N, 18) as the network gives them, for anchors that are placed.
         sizes: (B, N) of the palm.
     """
@@ -162,14 +162,14 @@ class PalmTargets(NamedTuple):
 def palm_anchors(size: int) -> NDArray[np.float64]:
     """(N, 4) centre x, y, width, height in pixels of a square input: the published detector's, with their sizes.
 
-    Those matter for matching alone; what is predicted hangs on the centres.
+    Those matter for matching alone; predictions are relative to the centres.
     """
     grid = AnchorGrid(size, (8, 16, 16, 16), min_scale=0.1484375, max_scale=0.75, fixed_size=False)
     return grid.anchors().astype(np.float64) * size
 
 
 def palm_targets(anchors: NDArray[np.float64], samples: Sequence[PalmSample], device: str = "cpu") -> PalmTargets:
-    """What a network shall say of images.
+    """The targets of images.
 
     An anchor is a palm's where they overlap by `_NEAR` or more, and the palm's best one always is.
     """
@@ -208,25 +208,25 @@ def _matched(
 
 
 def palm_losses(
-    seen: Mapping[str, Tensor], wanted: PalmTargets, loss: ScoreLoss, gamma: float = 2.0
+    outputs: Mapping[str, Tensor], targets: PalmTargets, loss: ScoreLoss, gamma: float = 2.0
 ) -> dict[str, Tensor]:
     """Losses by name.
 
     Args:
-        seen: "boxes" (B, N, 18) and "scores" (B, N, 1) of the network.
-        wanted: what it shall say.
+        outputs: "boxes" (B, N, 18) and "scores" (B, N, 1) of the network.
+        targets: the ground truth.
         loss: of the scores, summed over all anchors: focal (Lin et al. 2017, alpha 0.25), or cross entropy.
         gamma: of focal.
 
     Returns:
         "scores" for each anchor that is a palm's; "boxes" and "keypoints", in palm sizes, for each that is placed.
     """
-    judged, is_palm = wanted.found >= 0, wanted.found > 0
-    logits, truth = seen["scores"][..., 0][judged].float(), is_palm[judged].float()
+    counted, is_palm = targets.found >= 0, targets.found > 0
+    logits, truth = outputs["scores"][..., 0][counted].float(), is_palm[counted].float()
     count = truth.sum().clamp(min=1)
     scores = focal(logits, truth, gamma=gamma) if loss == "focal" else cross_entropy(logits, truth) * len(truth) / count
-    near = wanted.placed
-    off = (seen["boxes"][near].float() - wanted.boxes[near]) / wanted.sizes[near][:, None]  # (n, 18)
+    near = targets.placed
+    off = (outputs["boxes"][near].float() - targets.boxes[near]) / targets.sizes[near][:, None]  # (n, 18)
     off = F.smooth_l1_loss(off, torch.zeros_like(off), reduction="none", beta=0.1).sum(0)  # (18,)
     off = off / near.sum().clamp(min=1)
     return {"scores": scores, "boxes": _BOXES * off[:4].mean(), "keypoints": _KEYPOINTS * off[4:].mean()}

@@ -1,17 +1,12 @@
-"""Train the palm detector on images with and without hands, from scratch or from the published weights.
-
-How well a palm detector finds: COCO's average precision of its boxes, as its file would be used.
-
-How long a network takes on this machine, as a detector would run it.
-"""
+"""The recipe `palm`: the palm detector on images with and without hands, evaluated by COCO's average precision."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from statistics import median
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -33,9 +28,10 @@ from sonjit.training.hands.palm_data import (
     palm_targets,
 )
 from sonjit.training.hands.samples import open_source_samples
-from sonjit.training.initialise import fold, put_batch_norms, put_unit
-from sonjit.training.loop import WEIGHTS, LoopOptions, train
+from sonjit.training.initialise import add_batch_norms, fold, scale_head
+from sonjit.training.loop import WEIGHTS, TrainingSettings, train
 from sonjit.training.recipes import settings_from
+from sonjit.training.settings import check_at_least, check_side
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -44,19 +40,19 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sonjit.datasets import Dataset
-    from sonjit.networks.base import Network
-    from sonjit.networks.registry import InputSpec
+    from sonjit.networks.registry import InputSpec, Network
     from sonjit.training.hands.palm_data import PalmSample, PalmTargets
     from sonjit.training.recipes import TrainingRequest
 
 _PRIOR = 0.01
-"""Score of every anchor at the start, so that the many that see nothing do not drown the first steps (Lin et al. 2017,
+
+"""Score of every anchor at the start, so that the many negatives do not dominate the first steps (Lin et al. 2017,
 section 4.1); for both losses."""
 
 
 @dataclass(frozen=True)
-class PalmSettings(LoopOptions):
-    """What `--set` changes; the first are those of every loop.
+class PalmSettings(TrainingSettings):
+    """Settings of the recipe.
 
     Attributes:
         batch: images a step.
@@ -65,15 +61,16 @@ class PalmSettings(LoopOptions):
         channels: of the network, of the stem and after each further halving.
         decoder: the network goes back up a feature pyramid.
         loss: of the scores.
-        gamma: of focal loss: how little what is nearly right counts.
-        score_weight: of the scores beside boxes and keypoints.
-        augment: turn, scale, shift, mirror and light each image anew every time.
-        strength: of turn, scale and shift, 0 to 1.
-        dataset: what `--data` is, by its name in `sonjit datasets list`; `folder` is COCO's format and other own files.
-        split: what is learnt from; "" is the set's first.
+        gamma: of the focal loss.
+        score_weight: of the scores' loss beside those of boxes and keypoints.
+        augment: rotate, scale, shift, mirror and relight each image at random.
+        strength: of rotation, scale and shift, 0 to 1.
+        dataset: the kind of data set of `--data`, by its name in `sonjit datasets list`; `folder` is COCO's format and
+            other own files.
+        split: to train on; "" is the data set's first.
         sources: annotations or their folders, relative to `--data`, such as `hands,without_hands`, of `dataset` or of
-            the data set that they are called after; empty: `--data` itself.
-        test: the same, of images that are only measured; empty holds out the last tenth of each source.
+            the data set that they are named after; empty: `--data` itself.
+        test: the same, of images to evaluate on; empty holds out the last tenth of each source.
         limit: first so many images of each source; 0 for all.
     """
 
@@ -94,18 +91,16 @@ class PalmSettings(LoopOptions):
     limit: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse numbers that train nothing."""
+        """Refuse values out of range."""
         super().__post_init__()
-        if self.batch < 1 or self.limit < 0 or self.depth < 0:
-            raise InputError("batch must be at least 1, limit and depth 0 or more")
+        check_at_least(self, batch=1, limit=0, depth=0)
+        check_side(self, "size")
         if not self.gamma >= 0 or not self.score_weight >= 0:
             raise InputError(f"gamma={self.gamma}, score_weight={self.score_weight}: give 0 or more")
         if not 0 <= self.strength <= 1:
             raise InputError(f"strength={self.strength}: give 0 to 1")
-        if self.size < 32 or self.size % 32:
-            raise InputError(f"size={self.size}: give a multiple of 32, the coarsest map's pixels")
         if len(self.channels) != 5 or min(self.channels) < 1 or list(self.channels) != sorted(self.channels):
-            raise InputError(f"channels={','.join(map(str, self.channels))}: give 5 numbers that do not fall")
+            raise InputError(f"channels={','.join(map(str, self.channels))}: give 5 numbers that do not decrease")
 
 
 def train_palms(request: TrainingRequest) -> Mapping[str, object]:
@@ -115,7 +110,7 @@ def train_palms(request: TrainingRequest) -> Mapping[str, object]:
         request: its data are COCO keypoint annotations; its weights are for the settings' own network.
 
     Returns:
-        "weights", "images", "tested" (images), "parameters", and "ap" and "ap_strict" as `palm_precision` says.
+        "weights", "images", "held_out" (images), "parameters", and "ap" and "ap_strict" as `palm_precision` says.
 
     Raises:
         InputError: settings or annotations that cannot be used.
@@ -123,25 +118,25 @@ def train_palms(request: TrainingRequest) -> Mapping[str, object]:
     settings = settings_from(PalmSettings, request.settings)
     if request.data is None:
         raise InputError("palm: give the annotations, a COCO keypoints JSON, with --data")
-    learned, tested = _images(request.data, request.images, settings)
+    training, held_out = _images(request.data, request.images, settings)
     anchors = palm_anchors(settings.size)
     network = palm_network(settings, anchors, request.weights).to(request.device)
-    fit_palms(network, learned, anchors, settings, request)
+    fit_palms(network, training, anchors, settings, request)
     fold(network.eval())
     save_checkpoint(network, request.out / WEIGHTS)
     return {
         "weights": request.out / WEIGHTS,
-        "images": len(learned),
-        "tested": len(tested),
+        "images": len(training),
+        "held_out": len(held_out),
         "parameters": sum(part.numel() for part in network.parameters()),
-        **palm_precision(network, tested, anchors, request.device),
+        **palm_precision(network, held_out, anchors, request.device),
     }
 
 
 def palm_network(
     settings: PalmSettings, anchors: NDArray[np.float64], weights: str | None = None
 ) -> PalmDetectionNetwork:
-    """The network to train: given weights as they are, or batch norms and heads that say "an anchor, hardly a palm"."""
+    """The network to train: with given weights, or random ones, batch norms and heads that start at "hardly a palm"."""
     options = {"depth": settings.depth, "channels": settings.channels, "decoder": settings.decoder}
     with torch.random.fork_rng([]):
         torch.manual_seed(settings.seed)
@@ -149,16 +144,16 @@ def palm_network(
     assert isinstance(network, PalmDetectionNetwork)
     if weights is None:
         heads = (network.fine_head, network.coarse_head)
-        put_batch_norms(network, without=heads)
+        add_batch_norms(network, without=heads)
         cells = (settings.size // 8) ** 2 * network.fine_head.scores.out_channels
         for head, part in zip(heads, (anchors[:cells], anchors[cells:]), strict=True):
-            _begin(head, part)
-            put_unit(head, "boxes", settings.size / 16)
+            _initialise_head(head, part)
+            scale_head(head, "boxes", settings.size / 16)
     return network.train().to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  # twice as fast
 
 
-def _begin(head: Head, anchors: NDArray[np.float64]) -> None:
-    """Let a head's anchors (N, 4) begin with boxes of their own size at their centre, all keypoints there too."""
+def _initialise_head(head: Head, anchors: NDArray[np.float64]) -> None:
+    """Initialise the boxes of a head's anchors (N, 4) at their own size and centre, all keypoints there too."""
     assert head.scores.bias is not None
     assert head.boxes.bias is not None
     bias = torch.zeros(head.scores.out_channels, len(head.boxes.bias) // head.scores.out_channels)  # (A, 18)
@@ -196,29 +191,29 @@ def fit_palms(
         losses,
         settings,
         out=request.out,
-        settings={"recipe": request.recipe, "data": str(request.data), "weights": request.weights, **asdict(settings)},
+        inputs=request.inputs(),
         progress=request.progress,
     )
 
 
 def _images(data: Path, images: Path | None, settings: PalmSettings) -> tuple[list[PalmSample], list[PalmSample]]:
-    """Images to learn from and images to measure on."""
+    """The training set and the images held out."""
     folder = data if data.is_dir() else data.parent
     for name in (*settings.sources, *settings.test):
         if not (folder / name).exists():
             raise InputError(f"{name}: {folder / name} is not there")
-    learned: list[PalmSample] = []
-    tested: list[PalmSample] = []
+    training: list[PalmSample] = []
+    held_out: list[PalmSample] = []
     for path in [folder / name for name in settings.sources] or [data]:
         samples = palm_samples(_opened(path, images, settings)[: settings.limit or None], settings.size)
-        held_out = 0 if settings.test else max(len(samples) // 10, 1)
-        learned += samples[: len(samples) - held_out]
-        tested += samples[len(samples) - held_out :]
+        count = 0 if settings.test else max(len(samples) // 10, 1)
+        training += samples[: len(samples) - count]
+        held_out += samples[len(samples) - count :]
     for name in settings.test:
-        tested += palm_samples(_opened(folder / name, None, settings), settings.size)
-    if not any(len(sample.palms) for sample in learned) or not any(len(sample.palms) for sample in tested):
-        raise InputError(f"{data}: no hand whose palm is annotated whole, to learn from and to measure on")
-    return learned, tested
+        held_out += palm_samples(_opened(folder / name, None, settings), settings.size)
+    if not any(len(sample.palms) for sample in training) or not any(len(sample.palms) for sample in held_out):
+        raise InputError(f"{data}: no hand whose whole palm is annotated, to train on and to evaluate on")
+    return training, held_out
 
 
 def _opened(path: Path, images: Path | None, settings: PalmSettings) -> Dataset:
@@ -243,7 +238,7 @@ def palm_precision(
     Returns:
         "ap": in percent, a palm counts as found at an IoU of 0.5; "ap_strict": the mean over IoU 0.5 to 0.95.
     """
-    results: list[dict[str, Any]] = []
+    results: list[Mapping[str, object]] = []
     with torch.inference_mode():
         for start in range(0, len(samples), _BATCH):
             images = np.stack([sample.image for sample in samples[start : start + _BATCH]])  # (B, S, S, 3)
@@ -257,8 +252,8 @@ def palm_precision(
 
 def _found(
     scores: NDArray[np.float32], boxes: NDArray[np.float32], anchors: NDArray[np.float64], sample: int
-) -> list[dict[str, Any]]:
-    """What one image's scores (N,) and boxes (N, 18) come to, in COCO's results format."""
+) -> list[Mapping[str, object]]:
+    """The detections of one image's scores (N,) and boxes (N, 18), in COCO's results format."""
     chosen = (scores >= _LEAST_SCORE) & (boxes[:, 2:4] > 0).all(1)
     centre, half = boxes[chosen, :2] + anchors[chosen, :2], boxes[chosen, 2:4] / 2
     corners = np.concatenate([centre - half, centre + half], 1)
@@ -269,10 +264,10 @@ def _found(
     ]
 
 
-def _truth(samples: Sequence[PalmSample]) -> dict[str, Any]:
-    """Palms in COCO's format; what is not judged is a crowd."""
+def _truth(samples: Sequence[PalmSample]) -> dict[str, object]:
+    """Palms in COCO's format; what is ignored is a crowd."""
     size = samples[0].image.shape[0]
-    annotations: list[dict[str, Any]] = []
+    annotations: list[Mapping[str, object]] = []
     for number, sample in enumerate(samples):
         for crowd, boxes in ((0, _corners(palm_squares(sample.palms))), (1, sample.unsure)):
             for box in boxes:

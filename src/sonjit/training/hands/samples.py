@@ -1,4 +1,4 @@
-"""The images of hands that a recipe learns from and is judged by: a data set's, or the bundled clip's."""
+"""Training set and held-out images of the recipes on hands: a data set's, or the bundled clip's."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from sonjit.datasets.joint_orders import camera_matrix, hand_before_camera
 from sonjit.errors import InputError
 from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.media import open_source
-from sonjit.training.loop import LoopOptions
+from sonjit.training.loop import TrainingSettings
+from sonjit.training.settings import check_at_least
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,20 +30,20 @@ if TYPE_CHECKING:
 P = TypeVar("P")
 T = TypeVar("T")
 _LONG_SIDE_PX = 320  # of the clip's frames that are kept
-_SEGMENT = 60  # frames of the clip, of which three parts in four are learnt from
-_TRIES = 50  # images that are looked at for one with what a network needs
+_SEGMENT = 60  # frames of the clip, of which the first three quarters are for training
+_TRIES = 50  # images searched for one with the labels that a network needs
 
 
 @dataclass(frozen=True)
-class HandSettings(LoopOptions):
-    """What recipes on images of hands have in common; the first are those of every loop.
+class HandSettings(TrainingSettings):
+    """Settings of all recipes on images of hands.
 
     Attributes:
         dataset: what `--data` is, by its name in `sonjit datasets list`; `folder` is COCO's format and other own files.
-        split: what is learnt from; "" is the set's first.
-        test_split: what is judged by; "" holds out the last fifth of `split`.
-        images: to learn from, spread evenly; 0 for all.
-        held_out: images to judge by, spread evenly, at most.
+        split: to train on; "" is the data set's first.
+        test_split: to evaluate on; "" holds out the last fifth of `split`.
+        images: of the training set, spread evenly; 0 for all.
+        held_out: images to evaluate on, spread evenly, at most.
         batch: examples a step.
         workers: threads that read images.
     """
@@ -56,23 +57,21 @@ class HandSettings(LoopOptions):
     workers: int = 4
 
     def __post_init__(self) -> None:
-        """Refuse numbers that train nothing."""
+        """Refuse values out of range."""
         super().__post_init__()
-        for name, least in (("images", 0), ("held_out", 1), ("batch", 1), ("workers", 1)):
-            if getattr(self, name) < least:
-                raise InputError(f"{name}={getattr(self, name)}: give at least {least}")
+        check_at_least(self, images=0, held_out=1, batch=1, workers=1)
 
 
 class HandData(NamedTuple):
-    """Images to learn from, others to judge by, and where they are from."""
+    """The training set, images held out, and where both are from."""
 
-    learnt: Sequence[Sample]
-    judged: Sequence[Sample]
+    training: Sequence[Sample]
+    held_out: Sequence[Sample]
     name: str
 
 
 def hand_data(request: TrainingRequest, settings: HandSettings, usable: Callable[[Sample], bool]) -> HandData:
-    """What a recipe learns from: the bundled clip of rendered hands where no data are given.
+    """The data of a recipe: the bundled clip of rendered hands where none are given.
 
     Args:
         request: with the data's root, or none.
@@ -83,19 +82,19 @@ def hand_data(request: TrainingRequest, settings: HandSettings, usable: Callable
         InputError: data that are missing or damaged, too few, or without the labels.
     """
     if request.data is None:
-        learnt, judged, name = *_demo_samples(), "the bundled clip of rendered hands"
+        training, held_out, name = *_demo_samples(), "the bundled clip of rendered hands"
     else:
         whole = open_samples(settings.dataset, request.data, request.images, settings.split)
         name = f"{settings.dataset} {whole.split} in {request.data}"
         if settings.test_split:
-            learnt = whole
-            judged = open_samples(settings.dataset, request.data, request.images, settings.test_split)
+            training = whole
+            held_out = open_samples(settings.dataset, request.data, request.images, settings.test_split)
         else:
-            learnt, judged = _parted(whole, name)
-    for samples, use in ((learnt, "to learn from"), (judged, "to judge by")):
+            training, held_out = _parted(whole, name)
+    for samples, use in ((training, "to train on"), (held_out, "to evaluate on")):
         if not any(map(usable, _spread(samples, _TRIES))):
             raise InputError(f"{name}: {len(samples)} images {use}, without the labels that {request.recipe} needs")
-    return HandData(_spread(learnt, settings.images), _spread(judged, settings.held_out), name)
+    return HandData(_spread(training, settings.images), _spread(held_out, settings.held_out), name)
 
 
 def open_samples(dataset: str, data: Path, images: Path | None = None, split: str = "") -> Dataset:
@@ -105,7 +104,7 @@ def open_samples(dataset: str, data: Path, images: Path | None = None, split: st
         dataset: its name in `sonjit datasets list`; `folder` is COCO's format and other own files.
         data: where it is.
         images: of a folder: its images' folder, or the video that they are frames of.
-        split: "" is the set's first.
+        split: "" is the data set's first.
 
     Raises:
         InputError: data that are missing or damaged.
@@ -115,7 +114,7 @@ def open_samples(dataset: str, data: Path, images: Path | None = None, split: st
 
 
 def open_source_samples(path: Path, images: Path | None, dataset: str, split: str) -> Dataset:
-    """One of several sources: a folder that is called after a data set is that, any other is of `dataset`."""
+    """One of several sources: a folder named after a data set is that one, any other is of `dataset`."""
     if path.name in list_datasets():
         return open_samples(path.name, path, images)
     return open_samples(dataset, path, images, split)
@@ -130,28 +129,28 @@ def refuse_export(request: TrainingRequest) -> None:
     if request.export is not None:
         raise InputError(
             f"{request.recipe} writes PyTorch weights alone: leave --export out; sonjit export {request.recipe} "
-            "--weights FILE --out FILE makes others of them"
+            "--weights FILE --out FILE converts them"
         )
 
 
-def drawn(
+def draw_examples(
     samples: Sequence[P],
     make: Callable[[P, np.random.Generator], T | None],
     rng: np.random.Generator,
     count: int,
     workers: int,
 ) -> list[T]:
-    """So many examples of samples drawn at random, made by several threads; the same whatever their number.
+    """Examples of samples drawn at random, made by several threads; the same whatever their number.
 
     Args:
         samples: to draw from, or their places.
-        make: an example of a sample; None where the sample has not what is needed.
+        make: an example of a sample; None where the sample lacks the labels that are needed.
         rng: of the draw.
         count: of the examples.
         workers: threads.
 
     Raises:
-        InputError: hardly any sample has what is needed.
+        InputError: hardly any sample has the labels that are needed.
     """
 
     def one(own: np.random.Generator) -> T:
@@ -166,7 +165,7 @@ def drawn(
 
 
 def known_hands(sample: Sample) -> list[Instance]:
-    """The hands of an image whose side and all of whose keypoints, in pixels and before the camera, are known."""
+    """The hands of an image whose side and all keypoints, in pixels and in camera space, are known."""
     return [
         one
         for one in sample.instances
@@ -204,23 +203,23 @@ def _parted(samples: Sequence[Sample], name: str) -> tuple[Sequence[Sample], Seq
     """All but the last fifth, and that."""
     first = len(samples) - max(len(samples) // 5, 1)
     if first < 1:
-        raise InputError(f"{name} has {len(samples)} images: too few to learn from some and be judged by others")
+        raise InputError(f"{name} has {len(samples)} images: too few to train on some and evaluate on others")
     return _Chosen(samples, np.arange(first)), _Chosen(samples, np.arange(first, len(samples)))
 
 
 def _demo_samples() -> tuple[list[Sample], list[Sample]]:
-    """The bundled clip, made smaller: most of each two seconds, and their last halves of a second."""
+    """The bundled clip, made smaller: the first three quarters of each two seconds, and their last quarters."""
     import cv2
 
-    learnt: list[Sample] = []
-    judged: list[Sample] = []
+    training: list[Sample] = []
+    held_out: list[Sample] = []
     with resources.as_file(resources.files("sonjit") / "assets") as assets, open_source(assets / "demo.mp4") as source:
-        said = json.loads((assets / "demo.json").read_text("utf-8"))
-        scale = _LONG_SIDE_PX / max(said["width"], said["height"])
-        focal, middle = said["fx"] * scale, (said["cx"] * scale, said["cy"] * scale)
+        truth = json.loads((assets / "demo.json").read_text("utf-8"))
+        scale = _LONG_SIDE_PX / max(truth["width"], truth["height"])
+        focal, middle = truth["fx"] * scale, (truth["cx"] * scale, truth["cy"] * scale)
         camera = CalibratedCamera(camera_matrix((focal, focal), middle))
-        size = round(said["width"] * scale), round(said["height"] * scale)
-        frames = {frame["index"]: frame["hands"] for frame in said["frames"]}
+        size = round(truth["width"] * scale), round(truth["height"] * scale)
+        frames = {frame["index"]: frame["hands"] for frame in truth["frames"]}
         for frame in source:
             hands = tuple(
                 hand_before_camera(np.array(one["xyz_m"], np.float64), camera, one["handedness"])
@@ -231,5 +230,5 @@ def _demo_samples() -> tuple[list[Sample], list[Sample]]:
                 dataset="demo", id=f"demo.mp4#{frame.index}", image=rgb, width=size[0], height=size[1],
                 instances=hands, camera=camera, sequence="demo.mp4", frame=frame.index,
             )  # fmt: skip
-            (learnt if frame.index % _SEGMENT < _SEGMENT * 3 // 4 else judged).append(sample)
-    return learnt, judged
+            (training if frame.index % _SEGMENT < _SEGMENT * 3 // 4 else held_out).append(sample)
+    return training, held_out

@@ -1,15 +1,15 @@
-"""Windows of a video as Deformer learns from them: frames around one, one hand in all, varied in the same way.
+"""The recipe `deformer`: Deformer on videos with MANO's parameters, with or without maxMSE and its discriminator.
 
-Deformer from videos with MANO's parameters, with or without maxMSE and its motion discriminator.
+It is trained on windows: frames around one, with the same hand in all of them and the same augmentation.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -24,19 +24,22 @@ from sonjit.networks import create_network, save_checkpoint
 from sonjit.networks.hands3d.deformer import DeformerNetwork
 from sonjit.networks.hands3d.deformer_stream import box_around, crop_square, joints_in_box
 from sonjit.networks.hands3d.motion_discriminator import MotionDiscriminator
-from sonjit.training.hands.samples import drawn, known_hands, refuse_export
+from sonjit.training.hands.samples import draw_examples, known_hands, refuse_export
 from sonjit.training.hands3d.deformer_losses import (
+    ADVERSARIAL,
     DeformerTargets,
     WindowAugmentation,
     deformer_losses,
+    discriminator_losses,
     draw_window_augmentation,
+    generator_loss,
     maxmse,
+    motions,
     predicted_hands,
     targets_from_mano,
 )
-from sonjit.training.hands3d.handoccnet import fill_trunk, from_wrist, turned
+from sonjit.training.hands3d.handoccnet import fill_trunk, from_wrist, rotated
 from sonjit.training.hands3d.mano_data import ManoSettings, mano_data, mano_from_setting, pose_in_camera
-from sonjit.training.hands3d.motion_adversary import ADVERSARIAL, discriminator_losses, generator_loss, motions
 from sonjit.training.loop import train
 from sonjit.training.recipes import settings_from
 
@@ -59,7 +62,7 @@ class Window(NamedTuple):
     pose: NDArray[np.float64]  # (T, 48) as the network's variant has it
     shape: NDArray[np.float64]  # (T, 10)
     side: float  # 0 right, 1 left
-    joints: NDArray[np.float32]  # (T, 21, 2) in 0..1 of the box; negative where not to be learned
+    joints: NDArray[np.float32]  # (T, 21, 2) in 0..1 of the box; negative where not to be trained on
 
 
 def window_around(
@@ -67,8 +70,8 @@ def window_around(
 ) -> list[tuple[Sample, Instance]]:
     """A sample and those before and after it in its recording, each with the same hand; empty where there is none.
 
-    A neighbour that is missing is stood in for by the nearest frame found on its side; with `stops_at_gap` farther ones
-    are then not looked for.
+    A missing neighbour is replaced by the nearest frame found on its side; with `stops_at_gap` farther ones are then
+    not searched.
     """
     middle = samples[index]
     hand = _hand(middle, None)
@@ -116,7 +119,7 @@ def _hand(sample: Sample, like: Instance | None) -> Instance | None:
 def window_from_samples(
     window: Sequence[tuple[Sample, Instance]], hands: VariantHands, side: int, change: WindowAugmentation | None
 ) -> Window | None:
-    """Crops of a window's frames and what is right for them; None where a hand lies outside its image."""
+    """Crops of a window's frames and their ground truth; None where a hand lies outside its image."""
     rotation = change.rotation_rad if change else 0.0
     images: list[Tensor] = []
     boxes: list[tuple[float, ...]] = []
@@ -143,7 +146,7 @@ def window_from_samples(
     stacked = torch.stack(images).float() / 255
     meshes = [hand.mesh for _, hand in window if hand.mesh is not None]
     return Window(
-        _lit(stacked, change) if change else stacked,
+        _colour_jittered(stacked, change) if change else stacked,
         np.array(boxes),
         np.stack([pose_of(sample, hand, hands, rotation) for sample, hand in window]),
         np.stack([mesh.betas for mesh in meshes]),
@@ -153,9 +156,9 @@ def window_from_samples(
 
 
 def pose_of(sample: Sample, hand: Instance, hands: VariantHands, rotation_rad: float = 0.0) -> NDArray[np.float64]:
-    """A pose (48,) as the variant's networks learn it, of a hand whose crop was turned.
+    """A pose (48,) as the variant's networks are trained on it, of a hand whose crop was rotated.
 
-    The variant of HO-3D keeps that set's axes, which are OpenGL's, and poses from the flat hand; that of DexYCB learns
+    The variant of HO-3D keeps that set's axes, which are OpenGL's, and poses from the flat hand; that of DexYCB has
     principal components.
 
     Raises:
@@ -165,7 +168,7 @@ def pose_of(sample: Sample, hand: Instance, hands: VariantHands, rotation_rad: f
     assert fit is not None
     if hands.variant.pca:
         if not fit.pca or fit.frame != "camera":
-            raise InputError(f"{sample.dataset} has no principal components before the camera: set variant=ho3d")
+            raise InputError(f"{sample.dataset} has no principal components in camera space: set variant=ho3d")
         pose, way = fit.pose, 1.0
     elif fit.frame == "opengl" and fit.flat_mean and not fit.pca:
         pose, way = fit.pose, -1.0
@@ -173,11 +176,11 @@ def pose_of(sample: Sample, hand: Instance, hands: VariantHands, rotation_rad: f
         mano = hands.left if hand.side == "Left" else hands.right
         assert mano is not None
         pose, way = pose_in_camera(fit, sample.camera, mano, flat_mean=True), 1.0
-    return turned(torch.tensor(pose)[None], way * math.degrees(rotation_rad))[0].numpy()
+    return rotated(torch.tensor(pose)[None], way * math.degrees(rotation_rad))[0].numpy()
 
 
-def _lit(images: Tensor, change: WindowAugmentation) -> Tensor:
-    """All frames in the same other light, a little blurred; values stay in 0..1."""
+def _colour_jittered(images: Tensor, change: WindowAugmentation) -> Tensor:
+    """All frames with the same colour jitter, a little blurred; values stay in 0..1."""
     brightness, saturation, contrast = change.gains
     if change.blur_px > 0.05:
         images = tv.gaussian_blur(images, [3, 3], [change.blur_px, change.blur_px])
@@ -198,17 +201,17 @@ _MM = 1000.0
 
 @dataclass(frozen=True)
 class DeformerSettings(ManoSettings):
-    """How Deformer is made and trained; the first are those of all recipes on MANO.
+    """Settings of the recipe.
 
     Attributes:
         mano_left: MANO_LEFT.pkl, or stand-in; "" leaves windows of left hands out.
         variant: whose conventions: ho3d or dexycb.
         size: full, small for a try on a CPU, or tiny for tests.
-        trunk_weights: torchvision's ResNet-50 for ImageNet, to begin with; "" begins with random numbers.
+        trunk_weights: torchvision's ResNet-50 for ImageNet, to begin with; "" initialises it at random.
         maxmse: weigh points by their share of the errors; False counts all alike.
-        discriminator: learn against the motion discriminator.
+        discriminator: train against the motion discriminator.
         discriminator_channels: of its recurrent states.
-        vary: shift, scale, turn and light each window anew.
+        augment: shift, scale, rotate and relight each window at random.
     """
 
     mano_left: str = ""
@@ -218,7 +221,7 @@ class DeformerSettings(ManoSettings):
     maxmse: bool = True
     discriminator: bool = True
     discriminator_channels: int = 1024
-    vary: bool = True
+    augment: bool = True
 
 
 class Batch(NamedTuple):
@@ -230,15 +233,15 @@ class Batch(NamedTuple):
     real: Tensor  # (B, T, 46) motions of other windows
 
 
-class Players(nn.Module):
-    """Deformer and, where it is learned against, its discriminator: what one loop trains."""
+class AdversarialPair(nn.Module):
+    """Deformer and, where there is one, its discriminator, trained in one loop."""
 
     def __init__(self, deformer: DeformerNetwork, discriminator: MotionDiscriminator | None) -> None:
         super().__init__()
         self.deformer, self.discriminator = deformer, discriminator
 
     def losses(self, batch: Batch, points_loss: Callable[[Tensor, Tensor], Tensor]) -> dict[str, Tensor]:
-        """Both networks' losses in one sum, in which neither moves the other's weights."""
+        """Both networks' losses in one sum, in which neither has a gradient for the other's weights."""
         outputs = self.deformer(batch.images, batch.boxes, batch.targets.side)
         predicted = predicted_hands(self.deformer, outputs, batch.targets.side)
         losses = deformer_losses(outputs, predicted, batch.targets, points_loss)
@@ -246,10 +249,10 @@ class Players(nn.Module):
             return losses
         fake = motions(batch.targets.side, predicted.own.pose)
         held = {name: value.detach() for name, value in self.discriminator.named_parameters()}
-        judged: dict[str, Tensor] = functional_call(self.discriminator, held, (fake,))
-        judgements = (self.discriminator(motion)["out"] for motion in (batch.real, fake.detach()))
-        motion = {"motion": ADVERSARIAL * generator_loss(judged["out"])}
-        return losses | motion | discriminator_losses(*judgements)
+        outputs_for_fake: dict[str, Tensor] = functional_call(self.discriminator, held, (fake,))
+        scores = (self.discriminator(motion)["out"] for motion in (batch.real, fake.detach()))
+        motion = {"motion": ADVERSARIAL * generator_loss(outputs_for_fake["out"])}
+        return losses | motion | discriminator_losses(*scores)
 
 
 def train_deformer(request: TrainingRequest) -> Mapping[str, object]:
@@ -257,8 +260,8 @@ def train_deformer(request: TrainingRequest) -> Mapping[str, object]:
 
     Returns:
         The weights' path, and on windows held out, of the hand in the middle by MANO, from the wrist: `mpjpe_mm`;
-        `mean_pose_mpjpe_mm`, what the mean hand of the windows learnt from has in its place; `palm_mm` and `finger_mm`,
-        the same over where fingers begin and over what they bend; `finger_to_palm`, their ratio, 1 where errors are
+        `mean_pose_mpjpe_mm`, the error of the mean hand of the training set; `palm_mm` and `finger_mm`, MPJPE over the
+        keypoints where fingers begin and over those that they bend; `finger_to_palm`, their ratio, 1 where errors are
         even; `jerk_mm`, the mean third difference of joints along the frames of a window.
 
     Raises:
@@ -270,45 +273,47 @@ def train_deformer(request: TrainingRequest) -> Mapping[str, object]:
     left = mano_from_setting("deformer", "mano_left", settings.mano_left, "left") if settings.mano_left else None
     data = mano_data(request, settings)
     torch.manual_seed(settings.seed)
-    options: dict[str, Any] = {"mano": right, "mano_left": left, "variant": settings.variant, "size": settings.size}
-    network = create_network("deformer", request.weights, **options)
-    judge_ = create_network("motion-discriminator", channels=settings.discriminator_channels)
+    network = create_network(
+        "deformer", request.weights, mano=right, mano_left=left, variant=settings.variant, size=settings.size
+    )
+    discriminator = create_network("motion-discriminator", channels=settings.discriminator_channels)
     assert isinstance(network, DeformerNetwork)
-    assert isinstance(judge_, MotionDiscriminator)
+    assert isinstance(discriminator, MotionDiscriminator)
     if settings.trunk_weights:
         fill_trunk(network.base_net, Path(settings.trunk_weights))
     if not settings.discriminator:
         others = {
-            part: factor for part, factor in settings.rate_factors.items() if not part.startswith("discriminator")
+            part: factor
+            for part, factor in settings.learning_rate_factors.items()
+            if not part.startswith("discriminator")
         }
-        settings = replace(settings, rate_factors=others)
-    players = Players(network, judge_ if settings.discriminator else None).to(request.device).train()
+        settings = replace(settings, learning_rate_factors=others)
+    pair = AdversarialPair(network, discriminator if settings.discriminator else None).to(request.device).train()
     points_loss = maxmse if settings.maxmse else F.mse_loss
 
     def window(place: int, rng: np.random.Generator) -> Window | None:
-        around = _around(data.learnt, place, network)
-        change = draw_window_augmentation(rng) if settings.vary else None
+        around = _around(data.training, place, network)
+        change = draw_window_augmentation(rng) if settings.augment else None
         return window_from_samples(around, network.hands, network.size.image, change) if around else None
 
     def batch(rng: np.random.Generator) -> Batch:
-        places = range(len(data.learnt))
-        windows = drawn(places, window, rng, settings.batch, settings.workers)
-        real = drawn(places, lambda place, _: _motion(data.learnt, place, network), rng, settings.batch, 1)
+        places = range(len(data.training))
+        windows = draw_examples(places, window, rng, settings.batch, settings.workers)
+        real = draw_examples(places, lambda place, _: _motion(data.training, place, network), rng, settings.batch, 1)
         return _tensors(windows, torch.stack(real).float(), network, request.device)
 
-    said: dict[str, Any] = {**asdict(settings), "recipe": request.recipe, "data": data.name, "weights": request.weights}
     train(
-        players,
+        pair,
         batch,
         lambda model, batch: model.losses(batch, points_loss),
         settings,
         out=request.out,
-        settings=said,
+        inputs=request.inputs(data.name),
         progress=request.progress,
     )
     save_checkpoint(network, request.out / WEIGHTS)
-    told: dict[str, object] = {"weights": request.out / WEIGHTS, "learnt_from": len(data.learnt)}
-    return told | judge(network, data.learnt, data.judged, request.device)
+    results: dict[str, object] = {"weights": request.out / WEIGHTS, "training_images": len(data.training)}
+    return results | evaluate(network, data.training, data.held_out, request.device)
 
 
 def _around(samples: Sequence[Sample], place: int, network: DeformerNetwork) -> list[tuple[Sample, Instance]]:
@@ -330,7 +335,7 @@ def _motion(samples: Sequence[Sample], place: int, network: DeformerNetwork) -> 
 
 
 def _tensors(windows: Sequence[Window], real: Tensor, network: DeformerNetwork, device: str) -> Batch:
-    def stacked(values: Sequence[np.ndarray[Any, Any]]) -> Tensor:
+    def stacked(values: Sequence[NDArray[np.generic]]) -> Tensor:
         return torch.from_numpy(np.stack(values)).float().to(device)
 
     pose, shape = stacked([one.pose for one in windows]), stacked([one.shape for one in windows])
@@ -341,25 +346,25 @@ def _tensors(windows: Sequence[Window], real: Tensor, network: DeformerNetwork, 
 
 
 @torch.inference_mode()
-def judge(
-    network: DeformerNetwork, learnt: Sequence[Sample], judged: Sequence[Sample], device: str
+def evaluate(
+    network: DeformerNetwork, training: Sequence[Sample], held_out: Sequence[Sample], device: str
 ) -> dict[str, float]:
-    """Figures on windows held out; see `train_deformer`."""
+    """Metrics on windows held out; see `train_deformer`."""
     network.to(device).eval()
     middle = network.size.frames // 2
     found: list[Tensor] = []
     truth: list[Tensor] = []
     jerks: list[Tensor] = []
-    for batch in _windows_in_tens(judged, network, device):
+    for batch in _windows_in_tens(held_out, network, device):
         outputs = network(batch.images, batch.boxes, batch.targets.side)
         own = predicted_hands(network, outputs, batch.targets.side)
         found.append(from_wrist(own.fused.joints))
         truth.append(from_wrist(batch.targets.hands.joints[:, middle]))
         jerks.append(from_wrist(own.own.joints).diff(n=3, dim=1).norm(dim=3).flatten())
-    some = [learnt[place] for place in range(0, len(learnt), max(len(learnt) // 200, 1))]
+    some = [training[place] for place in range(0, len(training), max(len(training) // 200, 1))]
     known = [batch.targets.hands.joints[:, middle] for batch in _windows_in_tens(some, network, device)]
     if not truth or not known:
-        raise InputError("no window with MANO's parameters among what is learnt from or held out: give another set")
+        raise InputError("no window with MANO's parameters for training or evaluation: give another data set")
     wanted, mean = torch.cat(truth), from_wrist(torch.cat(known)).mean(0)
     errors = _MM * (torch.cat(found) - wanted).norm(dim=2)  # (N, 21)
     palm, fingers = float(errors[:, PALM].mean()), float(errors[:, FINGERS].mean())

@@ -1,6 +1,7 @@
-"""Deformer's losses, rates and augmentation as published: what a training on HO-3D or DexYCB is made of.
+"""Deformer's losses, its discriminator's and the augmentation of its windows, as published.
 
-Source: Fu et al. 2023, Deformer, sections 3.4 and 4, and the released code. What the code can add and leaves out by
+Source: Fu et al. 2023, Deformer, sections 3.4, 3.5 and 4, and the released code; Mao et al. 2017, Least Squares
+Generative Adversarial Networks. What the code can add and leaves out by
 default (terms for smoothness in time, and regularisers whose weights it reads and never uses) is left out here.
 """
 
@@ -23,14 +24,12 @@ if TYPE_CHECKING:
 
     from sonjit.networks.hands3d.deformer import DeformerNetwork
 
-RATE = 1e-5
-"""Of AdamW, for 8 windows in a batch."""
-WEIGHT_DECAY = 5e-4
-EPOCHS = 100
+ADVERSARIAL = 10.0
+"""Weight of the discriminator's output among Deformer's losses."""
 
 
-class Hands(NamedTuple):
-    """Hands of all frames of windows (B, T) or of their middles (B); metres in MANO's axes."""
+class HandGeometry(NamedTuple):
+    """HandGeometry of all frames of windows (B, T) or of their middles (B); metres in MANO's axes."""
 
     vertices: Tensor  # (..., 778, 3)
     joints: Tensor  # (..., 21, 3)
@@ -39,18 +38,18 @@ class Hands(NamedTuple):
 
 
 class DeformerTargets(NamedTuple):
-    """The truth of a batch of windows."""
+    """Ground truth of a batch of windows."""
 
-    hands: Hands  # (B, T)
+    hands: HandGeometry  # (B, T)
     shape: Tensor  # (B, T, 10)
     side: Tensor  # (B, T), 0 for right and 1 for left
-    joints2d: Tensor  # (B, T, 21, 2) in 0..1 of the hand's box; negative where it is not to be learned
+    joints2d: Tensor  # (B, T, 21, 2) in 0..1 of the hand's box; negative where it is not to be trained on
 
 
 def targets_from_mano(
     network: DeformerNetwork, pose: Tensor, shape: Tensor, side: Tensor, joints2d: Tensor
 ) -> DeformerTargets:
-    """The truth from MANO's parameters, as the network's variant has them.
+    """Ground truth from MANO's parameters, as the network's variant has them.
 
     Args:
         network: whose MANO models are used.
@@ -64,19 +63,19 @@ def targets_from_mano(
         meshes = network.hands(pose.flatten(0, 1), shape.flatten(0, 1), side.flatten())
         vertices, joints = (points.unflatten(0, windows) for points in meshes)
         rotations = matrix_from_axis_angle(pose.unflatten(2, (-1, 3)))
-    return DeformerTargets(Hands(vertices, joints, rotations, pose), shape, side, joints2d)
+    return DeformerTargets(HandGeometry(vertices, joints, rotations, pose), shape, side, joints2d)
 
 
-class Predicted(NamedTuple):
-    """What a training compares."""
+class PredictedHands(NamedTuple):
+    """What the losses compare with the ground truth."""
 
-    own: Hands  # (B, T): each frame's
-    next: Hands  # (B, T): those of the frames after, by each frame's motion forward
-    before: Hands  # (B, T): those of the frames before, by its motion backward
-    fused: Hands  # (B)
+    own: HandGeometry  # (B, T): each frame's
+    next: HandGeometry  # (B, T): those of the frames after, by each frame's motion forward
+    before: HandGeometry  # (B, T): those of the frames before, by its motion backward
+    fused: HandGeometry  # (B)
 
 
-def predicted_hands(network: DeformerNetwork, outputs: Mapping[str, Tensor], side: Tensor) -> Predicted:
+def predicted_hands(network: DeformerNetwork, outputs: Mapping[str, Tensor], side: Tensor) -> PredictedHands:
     """Every frame's hands from the network's outputs, all with their window's shape; `side` is (B, T)."""
     frames = side.shape[1]
     own, forward, backward = (outputs[name] for name in ("pose6d", "fw6d", "bw6d"))
@@ -87,22 +86,22 @@ def predicted_hands(network: DeformerNetwork, outputs: Mapping[str, Tensor], sid
     shapes = torch.cat([shape.repeat_interleave(frames, 0).repeat(3, 1), shape])
     vertices, joints = network.hands(pose, shapes, torch.cat([side.flatten().repeat(3), side[:, 0]]))
     hands = (values.split([len(own)] * 3 + [len(shape)]) for values in (vertices, joints, rotations, pose))
-    each, onward, backwards, fused = (Hands(*part) for part in zip(*hands, strict=True))
-    return Predicted(_windows(each, frames), _windows(onward, frames), _windows(backwards, frames), fused)
+    each, onward, backwards, fused = (HandGeometry(*part) for part in zip(*hands, strict=True))
+    return PredictedHands(_windows(each, frames), _windows(onward, frames), _windows(backwards, frames), fused)
 
 
 def deformer_losses(
     outputs: Mapping[str, Tensor],
-    predicted: Predicted,
+    predicted: PredictedHands,
     targets: DeformerTargets,
     points_loss: Callable[[Tensor, Tensor], Tensor] | None = None,
 ) -> dict[str, Tensor]:
-    """The published losses times their weights, by name; their sum is to fall.
+    """The published losses times their weights, by name; their sum is minimised.
 
     Args:
         outputs: of the network.
         predicted: of `predicted_hands`.
-        targets: the truth.
+        targets: the ground truth.
         points_loss: of vertices and joints; `maxmse` where it is None. With `F.mse_loss` all points count alike.
     """
     points_loss = points_loss or maxmse
@@ -112,7 +111,7 @@ def deformer_losses(
     shapes = outputs["mano_shape"][:, None].expand_as(targets.shape)
     onward = _hand_losses(_part(predicted.next, before), _part(truth, after), points_loss)
     backward = _hand_losses(_part(predicted.before, after), _part(truth, before), points_loss)
-    middle = Hands(*(values[:, frames // 2] for values in truth))
+    middle = HandGeometry(*(values[:, frames // 2] for values in truth))
     fused = _hand_losses(predicted.fused, middle, points_loss)
     return {
         **_hand_losses(predicted.own, truth, points_loss),
@@ -126,7 +125,7 @@ def deformer_losses(
 def maxmse_weights(predicted: Tensor, truth: Tensor) -> Tensor:
     """What each point of (..., N, 3) counts in `maxmse`: (..., N), of sum 1, as its share of all squared errors.
 
-    Where nothing is wrong, nothing counts.
+    All are 0 where there is no error.
     """
     squared = (predicted - truth).square().sum(-1)
     total = squared.sum(-1, keepdim=True)
@@ -137,19 +136,25 @@ def maxmse(predicted: Tensor, truth: Tensor) -> Tensor:
     """Mean over leading dims of squared distances of points (..., N, 3), each weighed by its share of their sum.
 
     Points that are far off count most, so that finger tips are not left behind by the palm. Differentiated as it
-    stands, weights too: errors below half of the loss are let grow. It is 0 where all is right, where the released
-    code divides by 0.
+    stands, weights too: squared errors below half of the loss have a gradient that lets them grow. It is 0 without
+    errors, where the released code divides by 0.
     """
     return (maxmse_weights(predicted, truth) * (predicted - truth).square().sum(-1)).sum(-1).mean()
 
 
-def rate_of_epoch(epoch: int, rate: float = RATE) -> float:
-    """Learning rate of an epoch, from 0, of the network or of its discriminator.
+def motions(side: Tensor, pose: Tensor) -> Tensor:
+    """Inputs (B, T, 46) of the discriminator from sides (B, T) and poses (B, T, 48) without the wrist's rotation."""
+    return torch.cat([side[..., None], pose[..., 3:]], -1)
 
-    >>> [f"{rate_of_epoch(epoch):.2e}" for epoch in (0, 9, 10, 99)]
-    ['1.00e-05', '1.00e-05', '7.00e-06', '4.04e-07']
-    """
-    return rate * 0.7 ** (epoch // 10)
+
+def generator_loss(fake: Tensor) -> Tensor:
+    """How far scores (B, 1) of a network's motions are from those of real ones."""
+    return (fake - 1).square().sum() / len(fake)
+
+
+def discriminator_losses(real: Tensor, fake: Tensor) -> dict[str, Tensor]:
+    """How far scores (B, 1) are from 1 for real motions and from 0 for a network's."""
+    return {"real": (real - 1).square().sum() / len(real), "fake": fake.square().sum() / len(fake)}
 
 
 @dataclass(frozen=True)
@@ -159,7 +164,7 @@ class WindowAugmentation:
     Attributes:
         shift: of the box's centre, x and y, as part of its side.
         scale: of the box.
-        rotation_rad: of the crop, as in `crop_square`. The wrist turns with what is shown: `handoccnet.turned` by as
+        rotation_rad: of the crop, as in `crop_square`. The wrist rotates with what is shown: `handoccnet.rotated` by as
             many degrees, or, on HO-3D, whose y and z point the other way, by minus as many.
         blur_px: radius.
         gains: of brightness, saturation and contrast.
@@ -189,7 +194,9 @@ def draw_window_augmentation(rng: np.random.Generator) -> WindowAugmentation:
     )
 
 
-def _hand_losses(predicted: Hands, truth: Hands, points_loss: Callable[[Tensor, Tensor], Tensor]) -> dict[str, Tensor]:
+def _hand_losses(
+    predicted: HandGeometry, truth: HandGeometry, points_loss: Callable[[Tensor, Tensor], Tensor]
+) -> dict[str, Tensor]:
     return {
         "vertices": 1e4 * points_loss(predicted.vertices, truth.vertices),
         "joints": 1e4 * points_loss(predicted.joints, truth.joints),
@@ -203,9 +210,9 @@ def _loss_2d(predicted: Tensor, truth: Tensor) -> Tensor:
     return ((predicted - truth).square() * seen).sum() / seen.sum().clamp(min=1)
 
 
-def _windows(hands: Hands, frames: int) -> Hands:
-    return Hands(*(values.unflatten(0, (-1, frames)) for values in hands))
+def _windows(hands: HandGeometry, frames: int) -> HandGeometry:
+    return HandGeometry(*(values.unflatten(0, (-1, frames)) for values in hands))
 
 
-def _part(hands: Hands, frames: slice) -> Hands:
-    return Hands(*(values[:, frames] for values in hands))
+def _part(hands: HandGeometry, frames: slice) -> HandGeometry:
+    return HandGeometry(*(values[:, frames] for values in hands))

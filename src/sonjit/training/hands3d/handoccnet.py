@@ -1,17 +1,15 @@
-"""HandOccNet's losses, rate and augmentation as published: what a training on HO-3D or DexYCB is made of.
+"""The recipe `handoccnet`: HandOccNet on images with MANO's parameters, with the published losses and augmentation.
 
 Source: Park et al. 2022, HandOccNet, section 3.5 and the authors' code.
-
-HandOccNet from images with MANO's parameters, as published or at a small size.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -23,7 +21,7 @@ from sonjit.geometry import RotatedBox, clamped_box, crop, crop_matrix, inverse_
 from sonjit.hand_models.rotations import axis_angle_from_matrix, matrix_from_6d, matrix_from_axis_angle
 from sonjit.networks import create_network, load_checkpoint
 from sonjit.networks.hands3d.handoccnet import SIZES, HandOccNetwork
-from sonjit.training.hands.samples import drawn, known_hands, refuse_export
+from sonjit.training.hands.samples import draw_examples, known_hands, refuse_export
 from sonjit.training.hands3d.mano_data import ManoSettings, mano_data, mano_from_setting, pose_in_camera
 from sonjit.training.loop import WEIGHTS, train
 from sonjit.training.recipes import settings_from
@@ -37,12 +35,9 @@ if TYPE_CHECKING:
     from sonjit.hand_models import Mano
     from sonjit.training.recipes import TrainingRequest
 
-RATE = 1e-4
-"""Of Adam, for batches of 64."""
-
 
 class HandOccTargets(NamedTuple):
-    """The truth of a batch; metres."""
+    """Ground truth of a batch; metres."""
 
     vertices: Tensor  # (B, 778, 3)
     joints: Tensor  # (B, 21, 3)
@@ -52,7 +47,7 @@ class HandOccTargets(NamedTuple):
 
 
 def targets_from_mano(mano: Mano, pose: Tensor, shape: Tensor, joints_img: Tensor) -> HandOccTargets:
-    """The truth from MANO's parameters; joints that a data set gives otherwise are not used in 3D.
+    """Ground truth from MANO's parameters; joints that a data set gives otherwise are not used in 3D.
 
     Args:
         mano: the right hand.
@@ -67,7 +62,7 @@ def targets_from_mano(mano: Mano, pose: Tensor, shape: Tensor, joints_img: Tenso
 
 
 def handoccnet_losses(outputs: Mapping[str, Tensor], targets: HandOccTargets) -> dict[str, Tensor]:
-    """Mean squared errors times the published weights, by name; their sum is to fall."""
+    """Mean squared errors times the published weights, by name; their sum is minimised."""
     rotations = matrix_from_6d(outputs["pose6d"].unflatten(1, (-1, 6)))
     return {
         "vertices": 1e4 * F.mse_loss(outputs["mesh_coord_cam"], targets.vertices),
@@ -78,19 +73,8 @@ def handoccnet_losses(outputs: Mapping[str, Tensor], targets: HandOccTargets) ->
     }
 
 
-def rate_of_epoch(epoch: int, data: Literal["ho3d", "dexycb"]) -> float:
-    """Learning rate of an epoch, from 0: of 70 on HO-3D, of 25 on DexYCB.
-
-    >>> [f"{rate_of_epoch(epoch, 'ho3d'):.2e}" for epoch in (0, 9, 10, 69)]
-    ['1.00e-04', '1.00e-04', '7.00e-05', '1.18e-05']
-    """
-    if data == "ho3d":
-        return RATE * 0.7 ** (epoch // 10)
-    return RATE * 0.9**epoch
-
-
 @dataclass(frozen=True)
-class Augmentation:
+class CropAugmentation:
     """How one crop is changed.
 
     Attributes:
@@ -104,16 +88,16 @@ class Augmentation:
     gains: tuple[float, float, float]
 
 
-def draw_augmentation(rng: np.random.Generator) -> Augmentation:
-    """As published: boxes a quarter larger or smaller at most, six of ten crops turned by 60 degrees at most."""
+def draw_crop_augmentation(rng: np.random.Generator) -> CropAugmentation:
+    """As published: boxes a quarter larger or smaller at most, six of ten crops rotated by 60 degrees at most."""
     scale = 1 + 0.25 * float(np.clip(rng.normal(), -1, 1))
     rotation = 30 * float(np.clip(rng.normal(), -2, 2)) if rng.random() <= 0.6 else 0.0
     red, green, blue = rng.uniform(0.8, 1.2, 3).tolist()
-    return Augmentation(scale, rotation, (red, green, blue))
+    return CropAugmentation(scale, rotation, (red, green, blue))
 
 
-def turned(pose: Tensor, rotation_deg: float) -> Tensor:
-    """Poses (B, 48) of hands whose crop was turned: the wrist turns the other way about the axis of view."""
+def rotated(pose: Tensor, rotation_deg: float) -> Tensor:
+    """Poses (B, 48) of hands whose crop was rotated: the wrist turns the other way about the axis of view."""
     around = matrix_from_axis_angle(pose.new_tensor([0.0, 0.0, -math.radians(rotation_deg)]))
     root = axis_angle_from_matrix(around @ matrix_from_axis_angle(pose[:, :3]))
     return torch.cat([root, pose[:, 3:]], 1)
@@ -125,17 +109,19 @@ def mirrored(pose: Tensor) -> Tensor:
 
 
 _AROUND = 1.5  # a crop's sides in those of the box around the joints
-_AS_IS = Augmentation(1.0, 0.0, (1.0, 1.0, 1.0))
+
+_AS_IS = CropAugmentation(1.0, 0.0, (1.0, 1.0, 1.0))
+
 _MM = 1000.0
 
 
 @dataclass(frozen=True)
 class HandOccSettings(ManoSettings):
-    """How HandOccNet is made and trained; the first are those of all recipes on MANO.
+    """Settings of the recipe.
 
     Attributes:
         size: full, small for a try on a CPU, or tiny for tests.
-        trunk_weights: torchvision's ResNet-50 for ImageNet, to begin with; "" begins with random numbers.
+        trunk_weights: torchvision's ResNet-50 for ImageNet, to begin with; "" initialises it at random.
     """
 
     size: Literal["full", "small", "tiny"] = "full"
@@ -143,7 +129,7 @@ class HandOccSettings(ManoSettings):
 
 
 class OccludedHand(NamedTuple):
-    """One crop and what is right for it."""
+    """One crop and its ground truth."""
 
     image: NDArray[np.float32]  # (S, S, 3) in 0..1
     pose: NDArray[np.float64]  # (48,) from MANO's mean pose, of a right hand as the crop shows it
@@ -155,8 +141,8 @@ def train_handoccnet(request: TrainingRequest) -> Mapping[str, object]:
     """The recipe: see the module.
 
     Returns:
-        The weights' path, and on hands held out: `mpjpe_mm`, joints from the wrist by MANO; `mean_pose_mpjpe_mm`, what
-        the mean of the hands learnt from has in its place.
+        The weights' path, and on hands held out: `mpjpe_mm`, joints from the wrist by MANO; `mean_pose_mpjpe_mm`, the
+        error of the mean hand of the training set.
 
     Raises:
         InputError: no MANO, no data or data without MANO's parameters, or weights that do not fit.
@@ -175,27 +161,27 @@ def train_handoccnet(request: TrainingRequest) -> Mapping[str, object]:
     make = partial(example_from_sample, mano=mano, side=side)
 
     def batch(rng: np.random.Generator) -> tuple[Tensor, HandOccTargets]:
-        return _tensors(drawn(data.learnt, make, rng, settings.batch, settings.workers), mano, request.device)
+        return _tensors(draw_examples(data.training, make, rng, settings.batch, settings.workers), mano, request.device)
 
     def losses(model: HandOccNetwork, batch: tuple[Tensor, HandOccTargets]) -> Mapping[str, Tensor]:
         return handoccnet_losses(model(batch[0]), batch[1])
 
-    said: dict[str, Any] = {**asdict(settings), "recipe": request.recipe, "data": data.name, "weights": request.weights}
-    train(network, batch, losses, settings, out=request.out, settings=said, progress=request.progress)
-    told: dict[str, object] = {"weights": request.out / WEIGHTS, "learnt_from": len(data.learnt)}
-    return told | judge(network, data.learnt, data.judged, side, request.device)
+    inputs = request.inputs(data.name)
+    train(network, batch, losses, settings, out=request.out, inputs=inputs, progress=request.progress)
+    results: dict[str, object] = {"weights": request.out / WEIGHTS, "training_images": len(data.training)}
+    return results | evaluate(network, data.training, data.held_out, side, request.device)
 
 
 def example_from_sample(sample: Sample, rng: np.random.Generator | None, mano: Mano, side: int) -> OccludedHand | None:
-    """A hand of an image, varied where there is a generator; None where none has MANO's parameters."""
+    """A hand of an image, augmented where there is a generator; None where none has MANO's parameters."""
     hands = [one for one in known_hands(sample) if one.mesh is not None]
     if not hands:
         return None
     hand = hands[0 if rng is None else int(rng.integers(len(hands)))]
-    return _example(sample, hand, mano, side, _AS_IS if rng is None else draw_augmentation(rng))
+    return _example(sample, hand, mano, side, _AS_IS if rng is None else draw_crop_augmentation(rng))
 
 
-def _example(sample: Sample, hand: Instance, mano: Mano, side: int, change: Augmentation) -> OccludedHand | None:
+def _example(sample: Sample, hand: Instance, mano: Mano, side: int, change: CropAugmentation) -> OccludedHand | None:
     """A hand as the network sees it; None where it lies outside the image."""
     assert hand.mesh is not None
     assert hand.keypoints_px is not None
@@ -213,7 +199,7 @@ def _example(sample: Sample, hand: Instance, mano: Mano, side: int, change: Augm
     area = RotatedBox(square.cx, square.cy, square.width, square.height, np.radians(change.rotation_deg))
     image = crop(rgb, area, side, side, border="zero") * (np.array(change.gains, np.float32) / np.float32(255))
     matrix = inverse_affine(crop_matrix(area, side, side))
-    pose = turned(pose, change.rotation_deg)
+    pose = rotated(pose, change.rotation_deg)
     return OccludedHand(
         np.minimum(image, 1).astype(np.float32),
         pose[0].numpy(),
@@ -223,7 +209,7 @@ def _example(sample: Sample, hand: Instance, mano: Mano, side: int, change: Augm
 
 
 def _tensors(examples: Sequence[OccludedHand], mano: Mano, device: str) -> tuple[Tensor, HandOccTargets]:
-    """Crops (B, 3, S, S) and their truth."""
+    """Crops (B, 3, S, S) and their ground truth."""
     image, pose, shape, joints = (
         torch.from_numpy(np.stack(values)).float().to(device) for values in zip(*examples, strict=True)
     )
@@ -231,23 +217,23 @@ def _tensors(examples: Sequence[OccludedHand], mano: Mano, device: str) -> tuple
 
 
 @torch.inference_mode()
-def judge(
-    network: HandOccNetwork, learnt: Sequence[Sample], judged: Sequence[Sample], side: int, device: str
+def evaluate(
+    network: HandOccNetwork, training: Sequence[Sample], held_out: Sequence[Sample], side: int, device: str
 ) -> dict[str, float]:
-    """Figures on hands held out; see `train_handoccnet`."""
+    """Metrics on hands held out; see `train_handoccnet`."""
     assert network.mano is not None
     network.eval()
     found: list[Tensor] = []
     truth: list[Tensor] = []
-    for examples in _in_tens(judged, network.mano, side):
+    for examples in _in_tens(held_out, network.mano, side):
         images, targets = _tensors(examples, network.mano, device)
         found.append(from_wrist(network(images)["joints_coord_cam"]))
         truth.append(from_wrist(targets.joints))
-    step = max(len(learnt) // 500, 1)
-    some = [learnt[index] for index in range(0, len(learnt), step)]
+    step = max(len(training) // 500, 1)
+    some = [training[index] for index in range(0, len(training), step)]
     known = [_tensors(one, network.mano, device)[1].joints for one in _in_tens(some, network.mano, side)]
     if not truth or not known:
-        raise InputError("no hand with MANO's parameters among what is learnt from or held out: give another set")
+        raise InputError("no hand with MANO's parameters for training or evaluation: give another data set")
     wanted, mean = torch.cat(truth), from_wrist(torch.cat(known)).mean(0)
     return {
         "mpjpe_mm": _MM * float((torch.cat(found) - wanted).norm(dim=2).mean()),
@@ -280,7 +266,7 @@ def fill_trunk(trunk: torch.nn.Module, path: Path) -> None:
     wanted = [key for key in own if key.startswith("layer")]
     wrong = [key for key in wanted if key not in given or given[key].shape != own[key].shape]
     if wrong:
-        raise InputError(f"{path} is no ResNet-50 of torchvision: {wrong[0]} is missing or of another shape")
+        raise InputError(f"{path} is not a ResNet-50 of torchvision: {wrong[0]} is missing or of another shape")
     trunk.load_state_dict({key: given[key] for key in wanted}, strict=False)
 
 

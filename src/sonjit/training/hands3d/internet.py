@@ -1,11 +1,11 @@
-"""InterNet from images of one or two hands before a calibrated camera, as published or at a small size."""
+"""The recipe `internet`: InterNet on images of one or two hands in front of a calibrated camera."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import torch
@@ -27,19 +27,20 @@ from sonjit.networks.hands3d.internet import (
     two_hands_from_outputs,
 )
 from sonjit.skeletons import load_skeleton
-from sonjit.training.hands.samples import HandSettings, drawn, hand_data
+from sonjit.training.hands.samples import HandSettings, draw_examples, hand_data
 from sonjit.training.hands3d.two_hands import (
     InterNetTargets,
+    TwoHandAugmentation,
     TwoHandExample,
     TwoHandImage,
-    Variation,
     batch_from_examples,
-    draw_variation,
+    draw_two_hand_augmentation,
     example_from_image,
     internet_losses,
 )
 from sonjit.training.loop import WEIGHTS, train
 from sonjit.training.recipes import settings_from
+from sonjit.training.settings import check_side
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -57,12 +58,12 @@ _NAMES: Final = load_skeleton("hand_mediapipe21").keypoints
 _ORDER: Final = [_NAMES.index(name) for name in _LAYOUT.skeleton.keypoints]
 """Where the layout's joints of a hand stand among MediaPipe's."""
 _MM: Final = 1000.0
-_LOOKED_AT: Final = 500  # images of which the mean pose is
+_MEAN_OF: Final = 500  # images that the mean pose is taken over
 
 
 @dataclass(frozen=True)
 class InterNetSettings(HandSettings):
-    """How InterNet is made and trained; the first are those of all recipes on hands.
+    """Settings of the recipe.
 
     Attributes:
         side: of the crops in pixels; heatmaps have a quarter of it as bins of x, y and z.
@@ -70,9 +71,9 @@ class InterNetSettings(HandSettings):
         width: channels of its first stage.
         channels: of the maps that are enlarged.
         hidden: of the two heads on the mean of the features.
-        trunk_weights: torchvision's ResNet for ImageNet, to begin with; "" begins with random numbers.
-        hand_type: teach which hands there are; False leaves that head out of the losses.
-        vary: shift, scale, turn, mirror and light each crop anew.
+        trunk_weights: torchvision's ResNet for ImageNet, to begin with; "" initialises it at random.
+        hand_type: train the head that tells which hands there are; False leaves it out of the losses.
+        augment: shift, scale, rotate, mirror and relight each crop at random.
     """
 
     side: int = 256
@@ -82,13 +83,12 @@ class InterNetSettings(HandSettings):
     hidden: int = 512
     trunk_weights: str = ""
     hand_type: bool = True
-    vary: bool = True
+    augment: bool = True
 
     def __post_init__(self) -> None:
-        """Refuse a side that the trunk cannot halve five times."""
+        """Refuse values out of range."""
         super().__post_init__()
-        if self.side < 32 or self.side % 32:
-            raise InputError(f"side={self.side}: give a multiple of 32")
+        check_side(self, "side")
 
     @property
     def space(self) -> HeatmapSpace:
@@ -101,11 +101,11 @@ def train_internet(request: TrainingRequest) -> Mapping[str, object]:
 
     Returns:
         The weights' path, and on images held out: `mpjpe_mm`, joints from their hand's root, whose own depth is taken
-        from the truth; `mean_pose_mpjpe_mm`, what the mean pose of the images learnt from has in its place;
-        `mrrpe_mm`, the left root as seen from the right one; `handedness`, the share of images whose hands are told.
+        from the truth; `mean_pose_mpjpe_mm`, the error of the mean pose of the training set;
+        `mrrpe_mm`, the left root as seen from the right one; `handedness`, the share of images with the right hands.
 
     Raises:
-        InputError: data without hands before a camera, or weights that do not fit.
+        InputError: data without hands in front of a camera, or weights that do not fit.
     """
     settings = settings_from(InterNetSettings, request.settings)
     torch.manual_seed(settings.seed)
@@ -116,10 +116,10 @@ def train_internet(request: TrainingRequest) -> Mapping[str, object]:
         network.load_official(load_checkpoint(Path(settings.trunk_weights)), strict=False)
     network.to(request.device).train()
     data = hand_data(request, settings, lambda sample: sample.camera is not None and bool(_hands(sample)))
-    make = partial(_example, space=settings.space, vary=settings.vary)
+    make = partial(_example, space=settings.space, augment=settings.augment)
 
     def batch(rng: np.random.Generator) -> tuple[Tensor, InterNetTargets]:
-        examples = drawn(data.learnt, make, rng, settings.batch, settings.workers)
+        examples = draw_examples(data.training, make, rng, settings.batch, settings.workers)
         images, targets = batch_from_examples(examples)
         return images.to(request.device), InterNetTargets(*(value.to(request.device) for value in targets))
 
@@ -127,19 +127,19 @@ def train_internet(request: TrainingRequest) -> Mapping[str, object]:
         parts = internet_losses(model(batch[0]), batch[1])
         return parts if settings.hand_type else {name: parts[name] for name in ("joints", "rel_root")}
 
-    said: dict[str, Any] = {**asdict(settings), "recipe": request.recipe, "data": data.name, "weights": request.weights}
-    train(network, batch, losses, settings, out=request.out, settings=said, progress=request.progress)
-    told: dict[str, object] = {"weights": request.out / WEIGHTS, "learnt_from": len(data.learnt)}
-    told |= judge(network, data.learnt, data.judged, settings, request.device)
+    inputs = request.inputs(data.name)
+    train(network, batch, losses, settings, out=request.out, inputs=inputs, progress=request.progress)
+    results: dict[str, object] = {"weights": request.out / WEIGHTS, "training_images": len(data.training)}
+    results |= evaluate(network, data.training, data.held_out, settings, request.device)
     if request.export:
         file = request.out / f"internet{ENDINGS[request.export]}"
         inputs = [InputSpec("images", (3, settings.side, settings.side))]
-        told["export"] = export_network(network.cpu(), inputs, file).path
-    return told
+        results["export"] = export_network(network.cpu(), inputs, file).path
+    return results
 
 
 def image_from_sample(sample: Sample) -> TwoHandImage | None:
-    """One or two hands as InterNet learns them; None where none is known before the camera.
+    """One or two hands as InterNet is trained on them; None where none is known in camera space.
 
     The box is the set's own where it gives one, as in InterHand2.6M, else drawn around the joints.
     """
@@ -158,8 +158,8 @@ def image_from_sample(sample: Sample) -> TwoHandImage | None:
         box = RotatedBox((x_min + x_max) / 2, (y_min + y_max) / 2, x_max - x_min, y_max - y_min)
     else:
         box = box_of_joints(joints[valid, :2])
-    told = bool(sample.tags.get("hand_type_valid", True))
-    return TwoHandImage(sample.rgb(), box, joints, valid, np.array([side in hands for side in SIDES]), told)
+    hand_type_valid = bool(sample.tags.get("hand_type_valid", True))
+    return TwoHandImage(sample.rgb(), box, joints, valid, np.array([side in hands for side in SIDES]), hand_type_valid)
 
 
 def joints_mm(sample: Sample) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
@@ -185,17 +185,17 @@ def _hands(sample: Sample) -> dict[Side, Instance]:
     }
 
 
-def _example(sample: Sample, rng: np.random.Generator, space: HeatmapSpace, vary: bool) -> TwoHandExample | None:
+def _example(sample: Sample, rng: np.random.Generator, space: HeatmapSpace, augment: bool) -> TwoHandExample | None:
     image = image_from_sample(sample)
-    variation = draw_variation(rng) if vary else Variation()
-    return None if image is None else example_from_image(image, _LAYOUT, variation, space)
+    augmentation = draw_two_hand_augmentation(rng) if augment else TwoHandAugmentation()
+    return None if image is None else example_from_image(image, _LAYOUT, augmentation, space)
 
 
 @torch.inference_mode()
-def judge(
-    network: InterNet, learnt: Sequence[Sample], judged: Sequence[Sample], settings: InterNetSettings, device: str
+def evaluate(
+    network: InterNet, training: Sequence[Sample], held_out: Sequence[Sample], settings: InterNetSettings, device: str
 ) -> dict[str, float]:
-    """Figures on images held out; see `train_internet`."""
+    """Metrics on images held out; see `train_internet`."""
     network.eval()
     space, side = settings.space, settings.side
     found: list[NDArray[np.float64]] = []
@@ -203,7 +203,7 @@ def judge(
     truth: list[NDArray[np.float64]] = []
     valid: list[NDArray[np.bool_]] = []
     scores: list[NDArray[np.float64]] = []
-    for sample in judged:
+    for sample in held_out:
         labelled = image_from_sample(sample)
         if labelled is None or sample.camera is None:
             continue
@@ -222,23 +222,23 @@ def judge(
         valid.append(known)
         scores.append(outputs["hand_type"][0].double().cpu().numpy())
     if not found:
-        raise InputError("no hand before a camera among what is held out: give another test_split")
+        raise InputError("no hand in front of a camera in what is held out: give another test_split")
     present = np.stack(valid)[:, _ROOTS]
-    mean = _mean_pose(learnt) + np.repeat(np.stack(truth)[:, _ROOTS], JOINTS, 1)
-    told = {
+    mean = _mean_pose(training) + np.repeat(np.stack(truth)[:, _ROOTS], JOINTS, 1)
+    metrics = {
         "mpjpe_mm": float(np.nanmean(two_hand_errors(found, truth, valid, roots=_ROOTS))),
         "mean_pose_mpjpe_mm": float(np.nanmean(two_hand_errors(mean, truth, valid, roots=_ROOTS))),
         "handedness": float(handedness_hits(scores, present, np.ones(len(present), np.bool_)).mean()),
     }
     if present.all(1).any():
-        told["mrrpe_mm"] = mrrpe(apart, truth, valid, interacting=present.all(1), roots=_ROOTS)
-    return told
+        metrics["mrrpe_mm"] = mrrpe(apart, truth, valid, interacting=present.all(1), roots=_ROOTS)
+    return metrics
 
 
 def _mean_pose(samples: Sequence[Sample]) -> NDArray[np.float64]:
     """Joints (42, 3) in mm from their hand's root, the mean of images spread over these."""
     total, count = np.zeros((2 * JOINTS, 3)), np.zeros(2 * JOINTS)
-    for index in range(0, len(samples), max(len(samples) // _LOOKED_AT, 1)):
+    for index in range(0, len(samples), max(len(samples) // _MEAN_OF, 1)):
         joints, valid = joints_mm(samples[index])
         valid &= np.repeat(valid[list(_ROOTS)], JOINTS)
         total += np.where(valid[:, None], joints - np.repeat(joints[list(_ROOTS)], JOINTS, 0), 0)

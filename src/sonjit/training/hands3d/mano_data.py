@@ -1,9 +1,8 @@
-"""MANO as recipes ask for it, and the fits of data sets as networks learn them: before the camera, from one mean.
+"""Data of the recipes on MANO: its files, the MANO fits of data sets in camera space, and synthetic clips.
 
-Short films of a moving hand with MANO's parameters, drawn as shaded tubes with something passing before it.
-
-They stand in for HO-3D and DexYCB at smoke size, where nobody has MANO or the sets at hand: the hand is the stand-in of
-`hand_models.mano_stand_in`, and a coloured bar hides a part of it in the middle frames.
+The clips show a moving hand of shaded tubes with MANO's parameters, a part of which a coloured bar hides in the middle
+frames. They stand in for HO-3D and DexYCB at smoke size, without MANO or the data sets; the hand is the stand-in of
+`hand_models.mano_stand_in`.
 """
 
 from __future__ import annotations
@@ -24,6 +23,7 @@ from sonjit.hand_models.mano_stand_in import STAND_IN, stand_in_mano
 from sonjit.hand_models.rotations import axis_angle_from_matrix, matrix_from_axis_angle
 from sonjit.skeletons import load_skeleton
 from sonjit.training.hands.samples import HandData, HandSettings, hand_data, known_hands
+from sonjit.training.settings import check_at_least
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -37,25 +37,24 @@ _UPSIDE_DOWN = np.diag([1.0, -1.0, -1.0])
 
 @dataclass(frozen=True)
 class ManoSettings(HandSettings):
-    """What recipes on MANO have in common; the first are those of all recipes on hands.
+    """Settings of all recipes on MANO.
 
     Attributes:
         mano: MANO_RIGHT.pkl; or stand-in, a hand of tubes that needs no licence.
-        films: drawn ones to learn from, of the stand-in, where no data are given.
-        held_out_films: drawn ones to judge by.
-        film_frames: frames of each.
+        clips: synthetic ones of the stand-in to train on, where no data are given.
+        held_out_clips: synthetic ones to evaluate on.
+        clip_frames: frames of each.
     """
 
     mano: str = ""
-    films: int = 300
-    held_out_films: int = 40
-    film_frames: int = 7
+    clips: int = 300
+    held_out_clips: int = 40
+    clip_frames: int = 7
 
     def __post_init__(self) -> None:
-        """Refuse films of nothing."""
+        """Refuse values out of range."""
         super().__post_init__()
-        if min(self.films, self.held_out_films, self.film_frames) < 1:
-            raise InputError("films, held_out_films and film_frames must be at least 1")
+        check_at_least(self, clips=1, held_out_clips=1, clip_frames=1)
 
 
 def mano_from_setting(recipe: str, name: str, file: str, side: Side = "right") -> Mano:
@@ -73,7 +72,7 @@ def mano_from_setting(recipe: str, name: str, file: str, side: Side = "right") -
 
 
 def mano_data(request: TrainingRequest, settings: ManoSettings) -> HandData:
-    """A data set's images; or films of the stand-in.
+    """A data set's images; or synthetic clips of the stand-in.
 
     Raises:
         InputError: no data for a MANO of your own, or data that cannot be used.
@@ -81,11 +80,11 @@ def mano_data(request: TrainingRequest, settings: ManoSettings) -> HandData:
     if request.data is not None:
         return hand_data(request, settings, lambda sample: any(one.mesh is not None for one in known_hands(sample)))
     if settings.mano != STAND_IN:
-        raise InputError(f"{request.recipe}: give --data, or --set mano={STAND_IN} for drawn films of a hand of tubes")
-    mano, frames = stand_in_mano(), settings.film_frames
-    learnt = drawn_films(mano, settings.films, frames, seed=1)
-    judged = drawn_films(mano, settings.held_out_films, frames, seed=2)
-    return HandData(learnt, judged, "drawn films of the stand-in for MANO")
+        raise InputError(f"{request.recipe}: give --data, or --set mano={STAND_IN} for clips of a hand of tubes")
+    mano, frames = stand_in_mano(), settings.clip_frames
+    training = synthetic_clips(mano, settings.clips, frames, seed=1)
+    held_out = synthetic_clips(mano, settings.held_out_clips, frames, seed=2)
+    return HandData(training, held_out, "synthetic clips of the stand-in for MANO")
 
 
 def pose_in_camera(
@@ -100,10 +99,10 @@ def pose_in_camera(
         flat_mean: the fingers' axis-angles shall count from the flat hand; else from MANO's mean pose.
 
     Raises:
-        InputError: the set does not say what its poses count from, or where its camera stands.
+        InputError: the data set does not say which mean pose its fits have, or where its camera is.
     """
     if fit.flat_mean is None:
-        raise InputError("the data set does not say from which pose its MANO fits count: it cannot teach this network")
+        raise InputError("the data set does not say which mean pose its MANO fits have: train on another one")
     fingers = torch.tensor(fit.pose[3:]).to(mano.components)
     if fit.pca:
         fingers = mano.axis_angles(fingers[None])[0]
@@ -119,7 +118,7 @@ def _root_in_camera(fit: ManoParameters, camera: CalibratedCamera | None) -> NDA
     if fit.frame == "opengl":
         turn = _UPSIDE_DOWN
     elif camera is None or camera.R is None:
-        raise InputError("MANO fits of a world whose camera's place is not known")
+        raise InputError("MANO fits in world space without the camera's pose")
     else:
         turn = camera.R
     root = torch.tensor(turn) @ matrix_from_axis_angle(torch.tensor(fit.pose[:3]))
@@ -137,12 +136,12 @@ _RADII: Final = (0.011, 0.009)  # of palm and fingers, metres
 _SKIN: Final = np.array([214.0, 168.0, 142.0])
 
 
-def drawn_films(mano: Mano, films: int, frames: int, seed: int) -> list[Sample]:
-    """So many films, frame after frame; the same for the same seed.
+def synthetic_clips(mano: Mano, clips: int, frames: int, seed: int) -> list[Sample]:
+    """Synthetic clips, frame after frame; the same for the same seed.
 
     Args:
         mano: a right hand; the stand-in, whose fingers bend about x.
-        films: how many.
+        clips: how many.
         frames: of each.
         seed: of everything.
 
@@ -151,8 +150,8 @@ def drawn_films(mano: Mano, films: int, frames: int, seed: int) -> list[Sample]:
         MANO's parameters in the camera's axes, its fingers from the flat hand.
     """
     samples: list[Sample] = []
-    for film in range(films):
-        rng = np.random.default_rng((seed, film))
+    for clip in range(clips):
+        rng = np.random.default_rng((seed, clip))
         pose, betas, place = _motion(rng, frames)
         with torch.no_grad():
             tensors = (torch.from_numpy(values).float() for values in (pose, betas, place))
@@ -176,8 +175,8 @@ def drawn_films(mano: Mano, films: int, frames: int, seed: int) -> list[Sample]:
             )
             samples.append(
                 Sample(
-                    dataset="drawn", id=f"film{film}/{number}", image=rgb, width=SIDE_PX, height=SIDE_PX,
-                    instances=(hand,), camera=camera, sequence=f"film{film}", frame=number * STEP,
+                    dataset="synthetic-clips", id=f"clip{clip}/{number}", image=rgb, width=SIDE_PX, height=SIDE_PX,
+                    instances=(hand,), camera=camera, sequence=f"clip{clip}", frame=number * STEP,
                 )
             )  # fmt: skip
     return samples

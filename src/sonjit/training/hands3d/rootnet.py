@@ -1,14 +1,14 @@
-"""RootNet from images of hands before a calibrated camera: how far from it a hand's wrist is.
+"""The recipe `rootnet`: RootNet on images of hands in front of a calibrated camera, for the depth of the wrist.
 
-What RootNet is held to. Source: Moon et al. 2019, Camera Distance-aware Top-down Approach, section 5.3.
+Source of the loss: Moon et al. 2019, Camera Distance-aware Top-down Approach, section 5.3.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -19,9 +19,10 @@ from sonjit.geometry import RotatedBox, crop, crop_matrix, inverse_affine
 from sonjit.networks import create_network, load_checkpoint
 from sonjit.networks.hands3d.internet import area_of_box, box_of_joints
 from sonjit.networks.hands3d.rootnet import RootNet, depth_of_box
-from sonjit.training.hands.samples import HandSettings, drawn, hand_data, known_hands, refuse_export
+from sonjit.training.hands.samples import HandSettings, draw_examples, hand_data, known_hands, refuse_export
 from sonjit.training.loop import WEIGHTS, train
 from sonjit.training.recipes import settings_from
+from sonjit.training.settings import check_side
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -38,14 +39,14 @@ _TURN_RAD, _TURNED, _GAIN = np.pi / 6, 0.6, (0.8, 1.2)
 
 @dataclass(frozen=True)
 class RootNetSettings(HandSettings):
-    """How RootNet is made and trained; the first are those of all recipes on hands.
+    """Settings of the recipe.
 
     Attributes:
         side: of the crops in pixels.
         depth: layers of the residual network.
         width: channels of its first stage.
         channels: of the maps that are enlarged.
-        trunk_weights: torchvision's ResNet for ImageNet, to begin with; "" begins with random numbers.
+        trunk_weights: torchvision's ResNet for ImageNet, to begin with; "" initialises it at random.
         input_scale: what white is before ImageNet's mean is taken off: 1, or 255 as in the release for bodies.
     """
 
@@ -57,14 +58,13 @@ class RootNetSettings(HandSettings):
     input_scale: float = 1.0
 
     def __post_init__(self) -> None:
-        """Refuse a side that the trunk cannot halve five times."""
+        """Refuse values out of range."""
         super().__post_init__()
-        if self.side < 32 or self.side % 32:
-            raise InputError(f"side={self.side}: give a multiple of 32")
+        check_side(self, "side")
 
 
 class RootExample(NamedTuple):
-    """One hand's crop and what is right for it."""
+    """One hand's crop and its ground truth."""
 
     image: NDArray[np.float32]  # (S, S, 3) in 0..1
     at_box_mm: float  # the depth at which the box measures a hand's
@@ -77,7 +77,7 @@ def train_rootnet(request: TrainingRequest) -> Mapping[str, object]:
 
     Returns:
         The weights' path, and on hands held out `depth_error_mm`, the mean of the wrist's depth, and
-        `by_size_error_mm`, what it is for all hands of the mean size of those learnt from.
+        `by_size_error_mm`, that of taking every hand for one of the training set's mean size.
 
     Raises:
         InputError: data without hands before a camera, or weights that do not fit.
@@ -95,20 +95,20 @@ def train_rootnet(request: TrainingRequest) -> Mapping[str, object]:
     make = partial(example_from_sample, side=settings.side)
 
     def batch(rng: np.random.Generator) -> list[Tensor]:
-        return _tensors(drawn(data.learnt, make, rng, settings.batch, settings.workers), request.device)
+        return _tensors(draw_examples(data.training, make, rng, settings.batch, settings.workers), request.device)
 
     def losses(model: RootNet, batch: list[Tensor]) -> Mapping[str, Tensor]:
         images, at_box, coord, seen = batch
         return rootnet_losses(model(model.normalised(images), at_box), coord, seen, torch.ones_like(seen))
 
-    said: dict[str, Any] = {**asdict(settings), "recipe": request.recipe, "data": data.name, "weights": request.weights}
-    train(network, batch, losses, settings, out=request.out, settings=said, progress=request.progress)
-    told: dict[str, object] = {"weights": request.out / WEIGHTS, "learnt_from": len(data.learnt)}
-    return told | judge(network, data.learnt, data.judged, settings.side, request.device)
+    inputs = request.inputs(data.name)
+    train(network, batch, losses, settings, out=request.out, inputs=inputs, progress=request.progress)
+    results: dict[str, object] = {"weights": request.out / WEIGHTS, "training_images": len(data.training)}
+    return results | evaluate(network, data.training, data.held_out, settings.side, request.device)
 
 
 def example_from_sample(sample: Sample, rng: np.random.Generator, side: int) -> RootExample | None:
-    """One hand of an image, turned, mirrored and lit anew; None where none is known before its camera."""
+    """One hand of an image, augmented; None where none is known in camera space."""
     hands = known_hands(sample)
     if not hands or sample.camera is None:
         return None
@@ -123,7 +123,7 @@ def example_from_sample(sample: Sample, rng: np.random.Generator, side: int) -> 
 
 
 def example_from_hand(sample: Sample, hand: Instance, side: int, rotation_rad: float = 0.0) -> RootExample:
-    """One hand as the network sees it; scale is left alone, for it tells the depth."""
+    """One hand as the network sees it; its scale is kept, since the depth follows from it."""
     assert hand.keypoints_px is not None
     assert hand.keypoints_m is not None
     assert sample.camera is not None
@@ -149,16 +149,16 @@ def _tensors(examples: Sequence[RootExample], device: str) -> list[Tensor]:
 
 
 @torch.inference_mode()
-def judge(
-    network: RootNet, learnt: Sequence[Sample], judged: Sequence[Sample], side: int, device: str
+def evaluate(
+    network: RootNet, training: Sequence[Sample], held_out: Sequence[Sample], side: int, device: str
 ) -> dict[str, float]:
-    """Figures on hands held out; see `train_rootnet`."""
+    """Metrics on hands held out; see `train_rootnet`."""
     network.eval()
-    some = [learnt[index] for index in range(0, len(learnt), max(len(learnt) // 500, 1))]
+    some = [training[index] for index in range(0, len(training), max(len(training) // 500, 1))]
     known = [example for sample in some for example in _examples(sample, side)]
-    wanted = [example for sample in judged for example in _examples(sample, side)]
+    wanted = [example for sample in held_out for example in _examples(sample, side)]
     if not known or not wanted:
-        raise InputError("no hand before a camera among what is learnt from or held out: give another split")
+        raise InputError("no hand in front of a camera for training or evaluation: give another split")
     off: list[float] = []
     for start in range(0, len(wanted), 32):
         images, at_box, coord, _ = _tensors(wanted[start : start + 32], device)
@@ -176,7 +176,7 @@ def _examples(sample: Sample, side: int) -> list[RootExample]:
 def rootnet_losses(
     outputs: Mapping[str, Tensor], coord: Tensor, visible: Tensor, has_depth: Tensor
 ) -> dict[str, Tensor]:
-    """The distance of the root from where it is.
+    """The loss: the distance of the predicted root from the true one.
 
     Args:
         outputs: of RootNet.

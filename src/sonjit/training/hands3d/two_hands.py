@@ -1,10 +1,7 @@
-"""What InterNet is held to: Gaussian volumes around joints, the roots' distance, which hands there are.
+"""InterNet's training data and losses: augmented crops of two hands with their ground truth.
 
-Source: Moon et al. 2020, InterHand2.6M, section 5.3; the numbers are those of the released code.
-
-Images of two hands as InterNet learns from them: varied, cut out, with what is right for each crop.
-
-Source: Moon et al. 2020, InterHand2.6M, section 5.3; the numbers are those of the released code.
+Losses compare Gaussian volumes around joints, the roots' distance, and which hands there are. Source: Moon et al. 2020,
+InterHand2.6M, section 5.3; the numbers are those of the released code.
 """
 
 from __future__ import annotations
@@ -31,7 +28,7 @@ PEAK, SIGMA_BINS = 255.0, 2.5
 
 
 class InterNetTargets(NamedTuple):
-    """What is right for a batch of crops, in the layout's order of joints.
+    """Ground truth of a batch of crops, in the layout's order of joints.
 
     Attributes:
         joints: (B, 42, 3) x, y, z in bins.
@@ -97,8 +94,8 @@ class TwoHandImage:
 
 
 @dataclass(frozen=True)
-class Variation:
-    """How one image is varied.
+class TwoHandAugmentation:
+    """How one image is augmented.
 
     Attributes:
         shift: of the box, as part of its width and height.
@@ -115,12 +112,12 @@ class Variation:
     gain: tuple[float, float, float] = (1.0, 1.0, 1.0)
 
 
-_AS_IS, _SPACE = Variation(), HeatmapSpace()
+_AS_IS, _SPACE = TwoHandAugmentation(), HeatmapSpace()
 
 
 @dataclass(frozen=True, eq=False)
 class TwoHandExample:
-    """One crop and what is right for it; the fields are those of `InterNetTargets` for a single crop."""
+    """One crop and its ground truth; the fields are those of `InterNetTargets` for a single crop."""
 
     image: NDArray[np.float32]  # (S, S, 3) in 0..1
     joints: NDArray[np.float64]
@@ -131,14 +128,14 @@ class TwoHandExample:
     hand_type_valid: bool
 
 
-def draw_variation(rng: np.random.Generator) -> Variation:
-    """One of the published variations."""
+def draw_two_hand_augmentation(rng: np.random.Generator) -> TwoHandAugmentation:
+    """One of the published augmentations."""
     shift_x, shift_y = rng.uniform(-0.15, 0.15, 2).tolist()
     scale = 1 + 0.25 * float(np.clip(rng.normal(), -1, 1))
-    turned = rng.random() < 0.6
-    rotation = math.radians(45) * float(np.clip(rng.normal(), -2, 2)) if turned else 0.0
+    rotate = rng.random() < 0.6
+    rotation = math.radians(45) * float(np.clip(rng.normal(), -2, 2)) if rotate else 0.0
     red, green, blue = rng.uniform(0.8, 1.2, 3).tolist()
-    return Variation((shift_x, shift_y), scale, rotation, bool(rng.random() < 0.5), (red, green, blue))
+    return TwoHandAugmentation((shift_x, shift_y), scale, rotation, bool(rng.random() < 0.5), (red, green, blue))
 
 
 def flipped(image: TwoHandImage) -> TwoHandImage:
@@ -159,20 +156,20 @@ def flipped(image: TwoHandImage) -> TwoHandImage:
 def example_from_image(
     labelled: TwoHandImage,
     layout: HandLayout,
-    variation: Variation = _AS_IS,
+    augmentation: TwoHandAugmentation = _AS_IS,
     space: HeatmapSpace = _SPACE,
 ) -> TwoHandExample:
-    """Vary an image, cut its hands out, and say what is right for the crop."""
-    if variation.flip:
+    """Augment an image and cut its hands out, with the ground truth of the crop."""
+    if augmentation.flip:
         labelled = flipped(labelled)
     box = labelled.box
-    box = box._replace(cx=box.cx + variation.shift[0] * box.width, cy=box.cy + variation.shift[1] * box.height)
+    box = box._replace(cx=box.cx + augmentation.shift[0] * box.width, cy=box.cy + augmentation.shift[1] * box.height)
     area = area_of_box(box)
-    side = area.width * variation.scale
-    area = RotatedBox(area.cx, area.cy, side, side, variation.rotation_rad)
+    side = area.width * augmentation.scale
+    area = RotatedBox(area.cx, area.cy, side, side, augmentation.rotation_rad)
     size = space.size_px
     image = crop(labelled.rgb.astype(np.float32), area, size, size, border="zero")
-    image = np.clip(image * np.array(variation.gain, np.float32), 0, 255) / np.float32(255)
+    image = np.clip(image * np.array(augmentation.gain, np.float32), 0, 255) / np.float32(255)
     matrix = inverse_affine(crop_matrix(area, size, size))
     joints = labelled.joints.copy()
     joints[:, :2] = joints[:, :2] @ matrix[:, :2].T + matrix[:, 2]
@@ -222,7 +219,7 @@ def _with_known_roots(valid: NDArray[np.bool_], layout: HandLayout) -> NDArray[n
 
 
 def batch_from_examples(examples: Sequence[TwoHandExample]) -> tuple[torch.Tensor, InterNetTargets]:
-    """Crops (B, 3, S, S) and what is right for them, as float32 tensors."""
+    """Crops (B, 3, S, S) and their ground truth, as float32 tensors."""
     images = torch.from_numpy(np.stack([one.image for one in examples])).permute(0, 3, 1, 2)
     targets = InterNetTargets(
         torch.from_numpy(np.stack([one.joints for one in examples])).float(),

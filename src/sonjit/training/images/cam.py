@@ -1,7 +1,7 @@
 """A small classifier of left and right hands whose class activation maps say where the hand is.
 
 It learns from crops of a video whose hands are known: each shows one hand with its surroundings, or none. It is never
-told where in the crop the hand is; those boxes only judge the maps afterwards.
+results where in the crop the hand is; those boxes only judge the maps afterwards.
 
 Crops of a clip whose hands are known: one hand with its surroundings, or none, and which hand it is.
 """
@@ -9,9 +9,9 @@ Crops of a clip whose hands are known: one hand with its surroundings, or none, 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib import resources
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -22,7 +22,7 @@ from sonjit.geometry import RotatedBox, crop, crop_matrix
 from sonjit.media import open_source
 from sonjit.networks import InputSpec, create_network
 from sonjit.networks.export import ENDINGS, export_network
-from sonjit.training.loop import WEIGHTS, LoopOptions, train
+from sonjit.training.loop import WEIGHTS, TrainingSettings, train
 from sonjit.training.recipes import settings_from
 
 if TYPE_CHECKING:
@@ -38,8 +38,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class CamSettings(LoopOptions):
-    """How the classifier is trained; the first settings are those of every loop.
+class CamSettings(TrainingSettings):
+    """Settings of the recipe.
 
     Attributes:
         network: one of `list_networks("cam-*")`.
@@ -47,11 +47,11 @@ class CamSettings(LoopOptions):
         batch: crops in a step.
         size: side of a crop in pixels.
         context: side of a crop as a multiple of the hand's.
-        segment: frames of which three parts in four are learnt from and the last is held out.
+        segment: frames of which the first three quarters are for training and the last one is held out.
     """
 
     steps: int = 200
-    rate: float = 2e-3
+    learning_rate: float = 2e-3
     network: str = "cam-small"
     pooling: str = "gap"
     batch: int = 32
@@ -60,28 +60,28 @@ class CamSettings(LoopOptions):
     segment: int = 60
 
     def __post_init__(self) -> None:
-        """Refuse what gives no crops."""
+        """Refuse values out of range."""
         super().__post_init__()
         if self.batch < 1 or self.size < 16 or self.segment < 4 or not 1 <= self.context <= 4:
             raise InputError("give batch >= 1, size >= 16, segment >= 4 and context in 1..4")
 
 
 def train_cam(request: TrainingRequest) -> dict[str, object]:
-    """Train on the bundled clip, or on a video (`images`) with its truth (`data`); says how often it is right."""
+    """Train on the bundled clip, or on a video (`images`) with its truth (`data`); gives the share of right classes."""
     settings = settings_from(CamSettings, request.settings)
     with resources.as_file(resources.files("sonjit") / "assets") as assets:
         clip, truth = request.images or assets / "demo.mp4", request.data or assets / "demo.json"
         crops = HandCrops(clip, truth, size=settings.size, context=settings.context, segment=settings.segment)
     network = train_classifier(crops, settings, request)
     test = crops.test()
-    told: dict[str, object] = {
+    results: dict[str, object] = {
         "weights": request.out / WEIGHTS, "accuracy": accuracy(network, test), "held_out_crops": len(test),
     }  # fmt: skip
     if request.export:
         inputs = [InputSpec("images", (3, settings.size, settings.size))]
         file = request.out / f"cam{ENDINGS[request.export]}"
-        told["export"] = export_network(network, inputs, file).path
-    return told
+        results["export"] = export_network(network, inputs, file).path
+    return results
 
 
 def train_classifier(crops: HandCrops, settings: CamSettings, request: TrainingRequest | None = None) -> Network:
@@ -100,11 +100,10 @@ def train_classifier(crops: HandCrops, settings: CamSettings, request: TrainingR
         images, labels = batch
         return {"cross_entropy": cross_entropy(network(images)["scores"], labels, label_smoothing=0.05)}
 
-    kept: dict[str, Any] = {**asdict(settings), "classes": CLASSES}
     if request is None:
         train(network, batch, losses, settings)
     else:
-        train(network, batch, losses, settings, out=request.out, settings=kept, progress=request.progress)
+        train(network, batch, losses, settings, out=request.out, inputs={"classes": CLASSES}, progress=request.progress)
     return network.cpu().eval()
 
 
@@ -154,7 +153,7 @@ class HandCrops:
         truth: JSON with "frames", each with "index" and "hands" of "handedness" and "xy", (21, 2) in pixels.
         size: side of a crop in pixels.
         context: side of a crop as a multiple of the hand's.
-        segment: frames of which three parts in four are learnt from and the last is held out.
+        segment: frames of which the first three quarters are for training and the last one is held out.
     """
 
     def __init__(self, clip: Path, truth: Path, *, size: int = 96, context: float = 2.0, segment: int = 60) -> None:
@@ -178,16 +177,16 @@ class HandCrops:
                     self._images[frame.index] = image
                     self._hands[frame.index] = [(label, xy * scale) for label, xy in hands[frame.index]]
         quarter = segment * 3 // 4
-        self.learnt = [index for index in sorted(self._images) if index % segment < quarter]
+        self.training = [index for index in sorted(self._images) if index % segment < quarter]
         self.held_out = [index for index in sorted(self._images) if index % segment >= quarter]
-        if not self.learnt or not self.held_out:
+        if not self.training or not self.held_out:
             raise InputError(f"{clip} is too short for segments of {segment} frames; set a smaller one")
 
     def draw(self, rng: np.random.Generator, count: int) -> list[Crop]:
-        """Crops to learn from: any place, size, tilt and side, in other light."""
+        """Crops of the training set: any place, size, tilt and side, in other light."""
         crops: list[Crop] = []
         while len(crops) < count:
-            index = int(rng.choice(self.learnt))
+            index = int(rng.choice(self.training))
             hands = self._hands[index]
             which = int(rng.integers(len(hands) + 1)) if hands else 0  # the last is no hand
             found = self._crop(index, which, rng, context=float(rng.uniform(0.8, 1.2)), tilt=0.35)

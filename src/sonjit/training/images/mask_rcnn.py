@@ -1,12 +1,9 @@
-"""Mask R-CNN on images of one's own, such as hands: a data set in, a network and its figures out.
-
-COCO's average precision of boxes and masks, by the names that a run's log has.
-"""
+"""The recipe `mask-rcnn`: Mask R-CNN on any data set with masks or boxes, evaluated by COCO's average precision."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -22,15 +19,16 @@ from sonjit.networks.mask_rcnn.mask_rcnn import MaskRCNN
 from sonjit.networks.registry import create_network
 from sonjit.training.images.mask_rcnn_data import (
     Example,
+    augmented,
     coco_from_samples,
     example_from_sample,
     image_tensor,
     mirrored_labels,
     tensors_from_example,
-    varied,
 )
-from sonjit.training.loop import WEIGHTS, LoopOptions, train
+from sonjit.training.loop import WEIGHTS, TrainingSettings, train
 from sonjit.training.recipes import settings_from
+from sonjit.training.settings import check_at_least
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -49,18 +47,17 @@ _KEPT_SIDE_PX = 1333  # longer images are made smaller before they are kept
 
 
 @dataclass(frozen=True)
-class InstanceSettings(LoopOptions):
-    """How the network is made and trained; the first settings are those of every loop.
-
-    Those of its layers hold where no weights are given to begin with.
+class MaskRCNNSettings(TrainingSettings):
+    """Settings of the recipe; those of its layers apply where no initial weights are given.
 
     Attributes:
-        dataset: what `--data` is, by its name in `sonjit datasets list`; `folder` is COCO's format and other own files.
-        split: which part of it; "" is the set's first.
-        images: to learn from, spread evenly over the data set; 0 for four in five.
-        held_out: of the others to judge by, at most.
+        dataset: the kind of data set of `--data`, by its name in `sonjit datasets list`; `folder` is COCO's format and
+            other own files.
+        split: which part of it; "" is the data set's first.
+        images: of the training set, spread evenly over the data set; 0 for four in five.
+        held_out: of the others to evaluate on, at most.
         batch: images in a step.
-        side: what the short side of an image becomes, in pixels; 0 for 192, or what the given weights are for.
+        side: to which the short side of an image is resized, in pixels; 0 for 192, or what the given weights are for.
         depth: layers of the residual network.
         width: channels of its first stage.
         channels: of pyramid and heads.
@@ -70,7 +67,7 @@ class InstanceSettings(LoopOptions):
     """
 
     steps: int = 600
-    rate: float = 2e-3
+    learning_rate: float = 2e-3
     dataset: str = "folder"
     split: str = ""
     images: int = 0
@@ -85,16 +82,13 @@ class InstanceSettings(LoopOptions):
     samples: int = 128
 
     def __post_init__(self) -> None:
-        """Refuse what trains nothing."""
+        """Refuse values out of range."""
         super().__post_init__()
-        least = {"images": 0, "held_out": 1, "batch": 1, "side": 0, "width": 8, "channels": 8, "hidden": 8}
-        for name, value in (least | {"samples": 8}).items():
-            if getattr(self, name) < value:
-                raise InputError(f"{name}={getattr(self, name)}: give at least {value}")
+        check_at_least(self, images=0, held_out=1, batch=1, side=0, width=8, channels=8, hidden=8, samples=8)
 
     @property
-    def layers(self) -> dict[str, Any]:
-        """Options of a small network that learns from few images, with norms that need no large batches."""
+    def layers(self) -> dict[str, object]:
+        """Options of a small network for few images, with norms that need no large batches."""
         return {
             "depth": self.depth,
             "width": self.width,
@@ -107,8 +101,8 @@ class InstanceSettings(LoopOptions):
         }
 
 
-def train_instances(request: TrainingRequest) -> Mapping[str, object]:
-    """Train Mask R-CNN on a data set and judge it by images that it has not seen.
+def train_mask_rcnn(request: TrainingRequest) -> Mapping[str, object]:
+    """Train Mask R-CNN on a data set and evaluate it on images held out.
 
     Args:
         request: with `data`, the data set or its COCO file, and `images`, the folder or video of that.
@@ -119,9 +113,9 @@ def train_instances(request: TrainingRequest) -> Mapping[str, object]:
     Raises:
         InputError: no data, data that cannot be used, or weights that do not fit.
     """
-    settings = settings_from(InstanceSettings, request.settings)
+    settings = settings_from(MaskRCNNSettings, request.settings)
     if request.data is None:
-        raise InputError("mask-rcnn learns from a data set: give --data, a COCO file or a folder")
+        raise InputError("mask-rcnn trains on a data set: give --data, a COCO file or a folder")
     if request.export is not None:
         raise InputError("mask-rcnn writes PyTorch weights alone, which sonjit segment reads: leave --export out")
     data = _opened(request.data, request.images, settings)
@@ -130,26 +124,29 @@ def train_instances(request: TrainingRequest) -> Mapping[str, object]:
     torch.manual_seed(settings.seed)
     saved = _network(request.weights, categories, settings)
     network = saved.network.to(request.device)
-    examples, judged = _split(data, names, settings)
+    examples, held_out = _split(data, names, settings)
     mirror = mirrored_labels(list(names.values()))
 
     def batch(rng: np.random.Generator) -> list[tuple[Tensor, Target]]:
         chosen = rng.integers(len(examples), size=settings.batch)
-        return [tensors_from_example(varied(examples[i], mirror, rng), request.device) for i in chosen]
+        return [tensors_from_example(augmented(examples[i], mirror, rng), request.device) for i in chosen]
 
     def losses(model: MaskRCNN, drawn: list[tuple[Tensor, Target]]) -> Mapping[str, Tensor]:
         return model.losses([one[0] for one in drawn], [one[1] for one in drawn])
 
-    said = {**asdict(settings), "data": str(request.data), "images": str(request.images), "weights": request.weights}
+    inputs = request.inputs() | {"images": str(request.images)}
     save_description(request.out, saved)
-    train(network, batch, losses, settings, out=request.out, settings=said, progress=request.progress)
-    figures = judge(network, judged, names, request.device)
-    write_text(request.out / METRICS, json.dumps({**figures, "held_out": len(judged)}, indent=2) + "\n", of_run=True)
-    return {"weights": request.out / WEIGHTS, "learnt_from": len(examples), "held_out": len(judged), **figures}
+    train(network, batch, losses, settings, out=request.out, inputs=inputs, progress=request.progress)
+    metrics = evaluate(network, held_out, names, request.device)
+    text = json.dumps({**metrics, "held_out": len(held_out)}, indent=2) + "\n"
+    write_text(request.out / METRICS, text, of_run=True)
+    return {"weights": request.out / WEIGHTS, "training_images": len(examples), "held_out": len(held_out), **metrics}
 
 
 @torch.no_grad()
-def judge(network: MaskRCNN, samples: Sequence[Sample], categories: Mapping[int, str], device: str) -> dict[str, float]:
+def evaluate(
+    network: MaskRCNN, samples: Sequence[Sample], categories: Mapping[int, str], device: str
+) -> dict[str, float]:
     """Average precisions of a network on images.
 
     Args:
@@ -159,7 +156,7 @@ def judge(network: MaskRCNN, samples: Sequence[Sample], categories: Mapping[int,
         device: of torch.
     """
     network.eval()
-    results: list[dict[str, Any]] = []
+    results: list[Mapping[str, object]] = []
     for place, sample in enumerate(samples):
         rgb = sample.rgb()
         (found,) = network.find([image_tensor(rgb, device)])
@@ -167,14 +164,14 @@ def judge(network: MaskRCNN, samples: Sequence[Sample], categories: Mapping[int,
     return average_precisions(coco_from_samples(samples, categories), results, masks=network.mask_head is not None)
 
 
-def _opened(data: Path, images: Path | None, settings: InstanceSettings) -> Dataset:
+def _opened(data: Path, images: Path | None, settings: MaskRCNNSettings) -> Dataset:
     options: dict[str, Any] = {"images": str(images)} if images else {}
     if "labels" in dataset_entry(settings.dataset).options:  # COCO: of all objects, not of people's keypoints
         options["labels"] = "instances"
     return open_dataset(settings.dataset, data, settings.split or None, **options)
 
 
-def _network(weights: str | None, categories: Sequence[Category], settings: InstanceSettings) -> SavedMaskRCNN:
+def _network(weights: str | None, categories: Sequence[Category], settings: MaskRCNNSettings) -> SavedMaskRCNN:
     """A new small network; or one with weights, whose norms keep their statistics, for batches are small."""
     classes = len(categories) + 1
     if weights is None:
@@ -199,14 +196,14 @@ def _network(weights: str | None, categories: Sequence[Category], settings: Inst
 
 
 def _split(
-    data: Dataset, categories: Mapping[int, str], settings: InstanceSettings
+    data: Dataset, categories: Mapping[int, str], settings: MaskRCNNSettings
 ) -> tuple[list[Example], list[Sample]]:
-    """What is learnt from, and the images held out; both spread evenly over the data set."""
+    """The training set, and the images held out; both spread evenly over the data set."""
     count = len(data)
-    learnt = settings.images or count * 4 // 5
-    if not 0 < learnt < count:
-        raise InputError(f"{data.root} has {count} images and {learnt} are to be learnt from: leave some to judge by")
-    chosen = {i * count // learnt for i in range(learnt)}
+    wanted = settings.images or count * 4 // 5
+    if not 0 < wanted < count:
+        raise InputError(f"{data.root} has {count} images and {wanted} are to be trained on: leave some to evaluate on")
+    chosen = {i * count // wanted for i in range(wanted)}
     others = [i for i in range(count) if i not in chosen]
     held_out = sorted({others[i * len(others) // settings.held_out] for i in range(settings.held_out)})
     examples = [example_from_sample(data[place], categories, _KEPT_SIDE_PX) for place in sorted(chosen)]
@@ -217,7 +214,7 @@ _KINDS: dict[str, Literal["bbox", "segm"]] = {"box": "bbox", "mask": "segm"}
 
 
 def average_precisions(
-    truth: Mapping[str, Any], results: Sequence[Mapping[str, Any]], *, masks: bool = True
+    truth: Mapping[str, object], results: Sequence[Mapping[str, object]], *, masks: bool = True
 ) -> dict[str, float]:
     """How well results fit annotations: AP over IoU 0.5 to 0.95, and AP50.
 

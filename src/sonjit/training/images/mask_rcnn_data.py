@@ -1,4 +1,4 @@
-"""Images of a data set as examples for Mask R-CNN, turned, scaled, flipped and lit at random."""
+"""Images of a data set as examples for Mask R-CNN, and their augmentation."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _LIGHT = (0.7, 1.3)
 
 @dataclass(frozen=True, eq=False)
 class Example:
-    """One image and what stands in it.
+    """One image and its instances.
 
     Attributes:
         rgb: (H, W, 3) uint8.
@@ -93,7 +93,7 @@ def coco_from_samples(samples: Sequence[Sample], categories: Mapping[int, str]) 
 
 
 def mirrored_labels(names: Sequence[str]) -> NDArray[np.int64]:
-    """What each label becomes in a mirror: left and right in the names change places where both are known.
+    """The label of each label's mirror image: left and right in the names change places where both are known.
 
     >>> mirrored_labels(["left_hand", "right_hand", "cup"]).tolist()
     [0, 2, 1, 3]
@@ -101,8 +101,8 @@ def mirrored_labels(names: Sequence[str]) -> NDArray[np.int64]:
     return np.array([0, *(1 + place for place in mirrored_order(names))])
 
 
-def varied(example: Example, mirror: NDArray[np.int64], rng: np.random.Generator) -> Example:
-    """The example turned, scaled, moved, lit and, every other time, mirrored; what leaves the image is dropped."""
+def augmented(example: Example, mirror: NDArray[np.int64], rng: np.random.Generator) -> Example:
+    """The example rotated, scaled, shifted, relit and, every other time, mirrored; what leaves the image is dropped."""
     height, width = example.rgb.shape[:2]
     turn, scale = rng.uniform(-_TURN_RAD, _TURN_RAD), rng.uniform(*_SCALE)
     flip = rng.random() < 0.5

@@ -1,7 +1,7 @@
 """What `sonjit train` can train: one TOML file per recipe, and the settings that `--set key=value` changes.
 
-A recipe names a function from a `TrainingRequest` to what is worth telling at the end; it stands in a file of its own,
-which is imported only when it is asked for.
+A recipe names a function from a `TrainingRequest` to a mapping of results. The function's module is imported only when
+the recipe is run, and may lie outside this package.
 """
 
 from sonjit.training.recipes.files import Ablation, AblationRow, Recipe, list_recipes, load_recipe, settings_from

@@ -1,6 +1,6 @@
-"""Recipes as files: what is trained, with which settings, from what data, and which grids are worth running.
+"""Recipes as TOML files: the function that trains, its settings, its data and its ablations.
 
-A recipe's settings: a dataclass, filled from a TOML file and from what was typed.
+A recipe's settings are a dataclass, filled from the TOML file and from what was typed.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ class AblationRow:
         label: for people.
         set: settings that make this row what it is.
         smoke_set: the same at the small size, over these.
-        published: the figure of the published table; None without one.
+        published: value of the metric in the published table; None without one.
     """
 
     label: str
-    set: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    smoke_set: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    set: Mapping[str, object] = field(default_factory=dict[str, object])
+    smoke_set: Mapping[str, object] = field(default_factory=dict[str, object])
     published: float | None = None
 
 
@@ -42,20 +42,20 @@ class Ablation:
 
     Attributes:
         title: for people.
-        figure: key of what the recipe's function returns.
+        metric: key of the recipe's results.
         rows: in the order of the published table.
-        higher_is_better: of the figure.
+        higher_is_better: of the metric.
         seeds: put into the setting `seed`.
-        unit: of the figure; "" without one.
-        also: keys of other things that it returns and that the table shows, such as parameters.
-        source: of the published figures.
-        notes: what one has to know to read the table, such as what the data stand for.
+        unit: of the metric; "" without one.
+        also: keys of other results that the table shows, such as parameters.
+        source: of the published values.
+        notes: what one has to know to read the table, such as what data stand in for the published ones.
         settings: of all rows.
         smoke_settings: of all rows at the smoke size, over these.
     """
 
     title: str
-    figure: str
+    metric: str
     rows: tuple[AblationRow, ...]
     higher_is_better: bool = True
     seeds: tuple[int, ...] = (0, 1, 2)
@@ -63,8 +63,8 @@ class Ablation:
     also: tuple[str, ...] = ()
     source: str = ""
     notes: tuple[str, ...] = ()
-    settings: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    smoke_settings: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    settings: Mapping[str, object] = field(default_factory=dict[str, object])
+    smoke_settings: Mapping[str, object] = field(default_factory=dict[str, object])
 
 
 @dataclass(frozen=True)
@@ -74,12 +74,12 @@ class Recipe:
     Attributes:
         name: of its file.
         summary: one line.
-        function: where it stands, `module:function`; it takes a `TrainingRequest` and gives a mapping of what is worth
-            telling, such as `{"weights": path, "error_px": 0.8}`.
+        function: where it stands, `module:function`; it takes a `TrainingRequest` and returns the results, a
+            mapping such as `{"weights": path, "error_px": 0.8}`.
         settings_class: where the dataclass of its settings stands, `module:class`.
-        data: what it learns from, and what the data stand for.
+        data: what it trains on, and what the data stand in for.
         licence: of data and weights, where there is something to know.
-        requires: options without which it cannot begin.
+        requires: options that have to be given.
         settings: of the real size, where they differ from the dataclass.
         smoke: settings of the small size, over the others.
         ablation: grids by name.
@@ -92,8 +92,8 @@ class Recipe:
     data: str
     licence: str = ""
     requires: tuple[Literal["data", "images", "weights"], ...] = ()
-    settings: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    smoke: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    settings: Mapping[str, object] = field(default_factory=dict[str, object])
+    smoke: Mapping[str, object] = field(default_factory=dict[str, object])
     ablation: Mapping[str, Ablation] = field(default_factory=dict[str, Ablation])
 
 
@@ -109,7 +109,7 @@ def load_recipe(name: str) -> Recipe:
         name: of Sonjit's own, or the path of a TOML file.
 
     Raises:
-        InputError: an unknown name, or a file that is no recipe; the line names the key.
+        InputError: an unknown name, or a file that is not a recipe; the line names the key.
     """
     file: Traversable = Path(name)
     if not name.endswith(".toml"):
@@ -125,7 +125,7 @@ def load_recipe(name: str) -> Recipe:
     return recipe_from_table(table, Path(name).stem if name.endswith(".toml") else name)
 
 
-def recipe_from_table(table: Mapping[str, Any], name: str) -> Recipe:
+def recipe_from_table(table: Mapping[str, object], name: str) -> Recipe:
     """A recipe out of what TOML holds.
 
     Raises:
@@ -169,7 +169,7 @@ def settings_from(kind: type[S], given: Mapping[str, object]) -> S:
 
 def _value(name: str, given: object, kind: Any) -> object:  # noqa: ANN401  # a type
     origin, inner = get_origin(kind), get_args(kind)
-    if kind is Any:
+    if kind is object:
         return given
     if is_dataclass(kind):
         return _inner(name, given, kind)
@@ -218,14 +218,14 @@ def _pairs(name: str, given: object) -> list[tuple[str, object]]:
 
 
 def _plain(name: str, given: object, kind: Any) -> object:  # noqa: ANN401  # a type
-    """One bool, int, float or str; text is read, and of TOML's own types none but the right one is taken."""
+    """One bool, int, float or str; text is parsed, and a value of TOML must have the right type."""
     asked = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}[kind]
     wrong = InputError(f"{name}={given}: give {asked}")
     if kind is bool:
-        said = str(given).lower()
-        if said not in ("true", "false"):
+        text = str(given).lower()
+        if text not in ("true", "false"):
             raise wrong
-        return said == "true"
+        return text == "true"
     if kind is str:
         if not isinstance(given, str):
             raise wrong

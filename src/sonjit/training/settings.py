@@ -1,0 +1,182 @@
+"""The settings of every training, and the optimizer and the learning-rate schedule that they name.
+
+Optimizers go by their textbook names; all are PyTorch's.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, get_args, get_type_hints
+
+from torch import nn, optim
+
+from sonjit.errors import InputError
+
+OptimizerName = Literal["sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw"]
+
+ScheduleName = Literal["constant", "step", "1/t", "cosine"]
+
+InitialisationName = Literal["own", "xavier", "he", "normal", "zeros", "orthogonal"]
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """Hyperparameters of the training loop; a recipe's settings class derives from this one.
+
+    Attributes:
+        steps: of the optimizer.
+        learning_rate: at its highest.
+        learning_rate_factors: by prefix of a weight's name, what the learning rate is multiplied with.
+        weight_decay: of the optimizer.
+        warmup: steps in which the learning rate rises.
+        clip_norm: to which longer gradients are clipped; inf leaves them.
+        seed: of all random numbers.
+        save_every: steps between checkpoints.
+        optimizer: by name; `sgd` is the plain one.
+        momentum: of `momentum` and `nesterov`; the smoothing constant of `rmsprop` is torch's own.
+        schedule: of the learning rate after the warm-up.
+        decay_at: fractions of the run, 0..1, where `step` lowers the learning rate; `1/t` has halved it at the first.
+        decay: what `step` multiplies the learning rate with.
+        precision: bf16 computes in bfloat16 where that is safe (autocast); weights stay float32.
+        ema: decay of the exponential moving average of the weights, which is evaluated and kept; 0 for none.
+        accumulate: batches whose gradients are averaged in one step; they are spread over the processes.
+        freeze: prefixes of the names of weights that are not trained, such as `features`.
+        initialise: how the weights are initialised; `own` is what the network does itself, or was loaded.
+        evaluate_every: steps between evaluations, where the recipe has one; 0 for the end alone.
+        gradients_every: steps between gradient norms by layer in the log; 0 for a hundredth of the run.
+    """
+
+    steps: int = 300
+    learning_rate: float = 1e-3
+    learning_rate_factors: Mapping[str, float] = field(default_factory=dict[str, float])
+    weight_decay: float = 1e-2
+    warmup: int = 20
+    clip_norm: float = 1.0
+    seed: int = 0
+    save_every: int = 50
+    optimizer: OptimizerName = "adamw"
+    momentum: float = 0.9
+    schedule: ScheduleName = "cosine"
+    decay_at: tuple[float, ...] = (0.5, 0.75)
+    decay: float = 0.1
+    precision: Literal["f32", "bf16"] = "f32"
+    ema: float = 0.0
+    accumulate: int = 1
+    freeze: tuple[str, ...] = ()
+    initialise: InitialisationName = "own"
+    evaluate_every: int = 0
+    gradients_every: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse values out of range."""
+        check_at_least(self, steps=1, save_every=1, accumulate=1, warmup=0, evaluate_every=0, gradients_every=0)
+        if not (self.learning_rate > 0 and self.clip_norm > 0 and self.weight_decay >= 0):
+            raise InputError("learning_rate and clip_norm must be above 0, weight_decay 0 or more")
+        for name in ("momentum", "ema"):
+            if not 0 <= getattr(self, name) < 1:
+                raise InputError(f"{name}={getattr(self, name)}: give 0 to below 1")
+        if not all(0 < part <= 1 for part in self.decay_at) or not 0 < self.decay <= 1:
+            raise InputError("decay_at and decay must be above 0 and at most 1")
+        if self.schedule == "1/t" and not self.decay_at:
+            raise InputError("schedule=1/t: give decay_at, the fraction of the run where the learning rate has halved")
+        for name in ("optimizer", "schedule", "precision", "initialise"):
+            if getattr(self, name) not in (known := get_args(get_type_hints(TrainingSettings)[name])):
+                raise InputError(f"{name}={getattr(self, name)}: give one of {', '.join(known)}")
+        if not all(factor > 0 for factor in self.learning_rate_factors.values()):
+            raise InputError("learning_rate_factors must be above 0")
+        if not math.isfinite(self.learning_rate):
+            raise InputError(f"learning_rate={self.learning_rate}: give a number")
+
+
+def check_at_least(settings: object, **least: int) -> None:
+    """Refuse settings that are below their least value.
+
+    Raises:
+        InputError: naming the first one.
+    """
+    for name, value in least.items():
+        if getattr(settings, name) < value:
+            raise InputError(f"{name}={getattr(settings, name)}: give at least {value}")
+
+
+def check_side(settings: object, name: str) -> None:
+    """Refuse an image side in pixels that a backbone cannot halve five times.
+
+    Raises:
+        InputError: naming it.
+    """
+    side = getattr(settings, name)
+    if side < 32 or side % 32:
+        raise InputError(f"{name}={side}: give a multiple of 32")
+
+
+def make_optimizer(network: nn.Module, settings: TrainingSettings) -> optim.Optimizer:
+    """The optimizer of a network's trainable weights.
+
+    Raises:
+        InputError: there are none.
+    """
+    groups = _parameter_groups(network, settings.learning_rate_factors)
+    if not groups:
+        raise InputError(f"freeze={','.join(settings.freeze)}: leaves nothing to train")
+    rate, decay = settings.learning_rate, settings.weight_decay
+    match settings.optimizer:
+        case "sgd":
+            return optim.SGD(groups, rate, weight_decay=decay)
+        case "momentum":
+            return optim.SGD(groups, rate, momentum=settings.momentum, weight_decay=decay)
+        case "nesterov":
+            return optim.SGD(groups, rate, momentum=settings.momentum, weight_decay=decay, nesterov=True)
+        case "adagrad":
+            return optim.Adagrad(groups, rate, weight_decay=decay)
+        case "rmsprop":
+            return optim.RMSprop(groups, rate, weight_decay=decay)
+        case "adam":
+            return optim.Adam(groups, rate, weight_decay=decay)
+        case "adamw":
+            return optim.AdamW(groups, rate, weight_decay=decay)
+
+
+def _parameter_groups(network: nn.Module, factors: Mapping[str, float]) -> list[dict[str, object]]:
+    """The trainable weights by their factor, as `torch.optim` takes them; the loop sets each group's learning rate.
+
+    Raises:
+        InputError: a prefix that no weight's name has.
+    """
+    named = [(name, weight) for name, weight in network.named_parameters() if weight.requires_grad]
+    for prefix in factors:
+        if not any(name.startswith(prefix) for name, _ in named):
+            raise InputError(f"learning_rate_factors: no trainable weight's name begins with {prefix!r}")
+    groups: dict[float, list[nn.Parameter]] = {}
+    for name, weight in named:
+        factor = next((factor for prefix, factor in factors.items() if name.startswith(prefix)), 1.0)
+        groups.setdefault(factor, []).append(weight)
+    return [{"params": weights, "factor": factor} for factor, weights in groups.items()]
+
+
+def schedule_factor(step: int, settings: TrainingSettings) -> float:
+    """The learning rate of a step (from 0) as a fraction of the highest: a linear warm-up, then the schedule.
+
+    >>> from sonjit.training.settings import TrainingSettings
+    >>> for name in ("constant", "step", "1/t", "cosine"):
+    ...     settings = TrainingSettings(steps=9, warmup=1, schedule=name)
+    ...     print([round(schedule_factor(step, settings), 2) for step in range(9)])
+    [1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0]
+    [1.0, 1.0, 1.0, 1.0, 1.0, 0.1, 0.1, 0.01, 0.01]
+    [1.0, 1.0, 0.8, 0.67, 0.57, 0.5, 0.44, 0.4, 0.36]
+    [1.0, 1.0, 0.96, 0.85, 0.69, 0.5, 0.31, 0.15, 0.04]
+    """
+    if step < settings.warmup:
+        return (step + 1) / settings.warmup
+    part = (step - settings.warmup) / max(settings.steps - settings.warmup, 1)
+    match settings.schedule:
+        case "constant":
+            return 1.0
+        case "step":
+            return settings.decay ** sum(part >= at for at in settings.decay_at)
+        case "1/t":
+            return 1 / (1 + part / settings.decay_at[0])
+        case "cosine":
+            return (1 + math.cos(math.pi * part)) / 2
