@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from sonjit import InputError
-from sonjit.explain.overlay import attention_to, draw_feature_maps, occlusion_maps
+from sonjit.explain.overlay import draw_feature_maps, occlusion_maps
 from sonjit.networks import create_network, network_entry
 
 
@@ -44,10 +44,3 @@ def test_the_maps_of_hidden_hands():
     assert (maps["FIT attention, gated"] <= maps["FIT attention"] + 1e-7).all()  # the sigmoid only takes away
     rgb = (images[1].permute(1, 2, 0).numpy() * 255).astype(np.uint8)
     assert draw_feature_maps(maps, rgb).shape == (3 * 64, 4 * 64, 3)
-
-
-def test_who_looks_at_one_place():
-    attention = np.arange(2 * 16 * 16, dtype=np.float64).reshape(2, 16, 16)
-    found = attention_to(attention, (1, 2), (4, 4))
-    assert found.shape == (4, 4)
-    assert found[3, 1] == attention[:, 13, 6].mean()

@@ -224,7 +224,7 @@ def test_forged_fields_are_told_by_name(foreign):
         "v_template": "none",
     }.items():
         read = read_pickled_fields(pickle.dumps(fields() | {field: value}))
-        with pytest.raises(InputError, match=f"this mapping: its {field} is no array of numbers") as caught:
+        with pytest.raises(InputError, match=f"this mapping: its {field} is not an array of numbers") as caught:
             read_mano(read)
         assert "\n" not in str(caught.value)
 
@@ -247,12 +247,12 @@ def changed(name, place, value):
         (without("hands_mean"), "no MANO model: without hands_mean; "),
         (fields() | {"v_template": np.zeros((6890, 3))}, r"its v_template has shape \(6890, 3\) instead of \(778, 3\)"),
         (changed("posedirs", (0, 0, 0), np.nan), "its posedirs holds values that are no numbers"),
-        (changed("f", (0, 0), 778), "its faces speak of vertices that there are not"),
-        (changed("f", (0, 0), -1), "its faces speak of vertices that there are not"),
+        (changed("f", (0, 0), 778), "its faces refer to vertices that do not exist"),
+        (changed("f", (0, 0), -1), "its faces refer to vertices that do not exist"),
         (changed("kintree_table", (0, 2), 7), "its joints hang together otherwise"),
         (changed("weights", (3, 3), 2), "rows of its weights do not sum to 1"),
         (changed("J_regressor", (3, 3), 2), "rows of its J_regressor do not sum to 1"),
-        (fields() | {"f": np.array([None])}, "its f is no array of numbers"),
+        (fields() | {"f": np.array([None])}, "its f is not an array of numbers"),
     ],
 )
 def test_what_is_no_mano_model_is_told(made, said):

@@ -106,7 +106,7 @@ def assert_like_summary(golden, name, value, kept, axis=0):
 
 @pytest.mark.golden
 @pytest.mark.files("goldens/networks/deformer*.npz")
-def test_what_a_frame_says_is_the_references(file):
+def test_the_features_of_a_frame_are_the_references(file):
     network = reference_network(file)
     kept = [12 if network.hands.variant.pca else 0]  # one of the 14, for each takes seconds
     seen = watch(network, {"P2": "base_net", "memory": "hand_transformer", "hm_logits": "hand_hm_embed"})
@@ -117,7 +117,7 @@ def test_what_a_frame_says_is_the_references(file):
         np.testing.assert_array_equal(images.flatten()[:8], golden["input_first8"])
         boxes = torch.from_numpy(golden["bbox_hand"]).flatten(0, 1)
         with torch.inference_mode():
-            tokens, joints = network.look(images[kept], boxes[kept])
+            tokens, joints = network.encode(images[kept], boxes[kept])
         assert_near(tokens, golden["dec_hs_last"][kept])
         assert_near(joints, golden["joints2d"][kept])
         for name in ("P2", "hand_rois", *stages):

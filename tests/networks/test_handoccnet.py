@@ -282,3 +282,5 @@ def test_the_trunk_begins_from_torchvisions_weights():
     assert torch.equal(own["layer0.1.running_var"], resnet.bn1.running_var)
     assert torch.equal(own["layer3.0.0.downsample.0.weight"], resnet.layer3[0].downsample[0].weight)
     assert torch.equal(trunk.toplayer.weight, top)
+    with pytest.raises(InputError, match="not torchvision's ResNet-50: layer"):
+        LeakyPyramid(16, 32, (1, 1, 1, 1)).load_imagenet(resnet.state_dict())

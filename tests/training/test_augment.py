@@ -12,7 +12,6 @@ from sonjit.training.augment import (
     AugmentationOptions,
     Labelled,
     augment,
-    augment_sequence,
     draw_augmentation,
     flipped,
     mirrored_order,
@@ -108,21 +107,12 @@ def test_light_moves_no_label_and_stays_in_range():
     assert torch.equal(augment(sample, Augmentation()).image, sample.image)
 
 
-def test_a_sequence_is_changed_alike_and_runs_backward():
-    samples = [painted([(20 + step, 20), (60, 30)]) for step in range(3)]
-    forward = augment_sequence(samples, Augmentation(flip=True))
-    backward = augment_sequence(samples, Augmentation(flip=True, reverse=True))
-    assert [float(one.keypoints[0, 0, 0]) for one in forward] == [59.5, 58.5, 57.5]
-    assert all(one.keypoints.equal(two.keypoints) for one, two in zip(forward, reversed(backward), strict=True))
-
-
 @given(st.integers(0, 2**32))
 def test_what_is_drawn_lies_within_the_options_and_comes_from_the_generator(seed):
-    options = AugmentationOptions(flip=1, rotation_rad=0.2, scale=(0.9, 1.1), shift=0.05, blur_px=1, erase=1, reverse=1)
+    options = AugmentationOptions(flip=1, rotation_rad=0.2, scale=(0.9, 1.1), shift=0.05, blur_px=1, erase=1)
     drawn = draw_augmentation(options, np.random.default_rng(seed))
     assert drawn == draw_augmentation(options, np.random.default_rng(seed))
     assert drawn.flip
-    assert drawn.reverse
     assert abs(drawn.rotation_rad) <= 0.2
     assert 0.9 <= drawn.scale <= 1.1
     assert 0 <= drawn.blur_px <= 1

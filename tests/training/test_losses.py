@@ -5,8 +5,7 @@ import math
 import pytest
 import torch
 
-from sonjit import InputError
-from sonjit.training.losses import LOSSES, cross_entropy, focal, heatmap, loss_named
+from sonjit.training.losses import LOSSES, cross_entropy, focal, heatmap
 
 SHAPES = {"cross-entropy": (6, 4), "focal": (6, 4), "heatmap": (2, 3, 8, 8)}
 
@@ -69,9 +68,3 @@ def test_a_heatmap_forgives_what_is_near_a_peak():
     near, far = right.clone(), right.clone()
     near[0, 0, 4, 5] = far[0, 0, 1, 1] = 4
     assert heatmap(right, maps) < heatmap(near, maps) < heatmap(far, maps) / 100
-
-
-def test_unknown_names_list_the_known():
-    assert loss_named("l1") is LOSSES["l1"]
-    with pytest.raises(InputError, match="unknown loss 'l3'; known: cross-entropy, focal, mse, l1"):
-        loss_named("l3")

@@ -171,19 +171,6 @@ def occlusion_maps(outputs: Mapping[str, Tensor], index: int = 0) -> dict[str, N
     }
 
 
-def attention_to(
-    attention: NDArray[np.floating], place: tuple[int, int], shape: tuple[int, int]
-) -> NDArray[np.floating]:
-    """The attention of all places to one: a map (H, W), as in the paper's comparison of the sigmoid's effect.
-
-    Args:
-        attention: (heads, H * W, H * W), rows are the queries.
-        place: row and column of the key.
-        shape: H and W.
-    """
-    return attention.mean(0)[:, place[0] * shape[1] + place[1]].reshape(shape)
-
-
 def _captioned(canvas: NDArray[np.uint8], title: str) -> NDArray[np.uint8]:
     draw_captions(canvas, [title])
     return canvas

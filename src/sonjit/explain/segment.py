@@ -62,7 +62,7 @@ class Segment(Processor):
 
 
 class _Found(NamedTuple):
-    instances: Instances
+    instances: DetectedInstances
     steps: Steps | None
 
 

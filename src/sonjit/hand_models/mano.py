@@ -5,7 +5,7 @@ Source: Romero, Tzionas and Black 2017, Embodied Hands; linear blend skinning as
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 import numpy as np
 
@@ -49,7 +49,7 @@ class Mano(nn.Module):
 
     Args:
         fields: MANO's fields, checked by `read_mano`.
-        side: whose they are; the files do not say.
+        side: of the hand; the files do not hold it.
     """
 
     template: Tensor
@@ -173,12 +173,12 @@ class Mano(nn.Module):
         return torch.cat([_skin(self.skinning, *part) for part in parts])
 
 
-def load_mano(source: str | Path | Mapping[str, Any], side: Side = "right") -> Mano:
+def load_mano(source: str | Path | Mapping[str, object], side: Side = "right") -> Mano:
     """MANO from a file of your own.
 
     Args:
         source: the licensed `.pkl`, read without running anything in it; an `.npz` or a mapping with its field names.
-        side: `right` or `left`: the files do not say whose hand they hold.
+        side: `right` or `left`: the files do not hold it.
 
     Raises:
         InputError: the file is missing, damaged, of another kind or not MANO.

@@ -74,7 +74,7 @@ LAYOUTS: Final[dict[str, JointLayout]] = {
 """The layouts of the networks that use MANO, by the value of `tips`."""
 
 
-def read_mano(source: str | Path | Mapping[str, Any]) -> dict[str, NDArray[Any]]:
+def read_mano(source: str | Path | Mapping[str, object]) -> dict[str, NDArray[Any]]:
     """MANO's fields by name, of the shapes above, checked: float64, and int64 for faces and parents.
 
     Args:
@@ -114,7 +114,7 @@ def _read_npz(path: Path) -> dict[str, NDArray[Any]]:
         raise InputError(f"a damaged .npz ({(str(error) or type(error).__name__).splitlines()[0][:120]})") from None
 
 
-def _checked(fields: Mapping[str, Any], name: str) -> dict[str, NDArray[Any]]:
+def _checked(fields: Mapping[str, object], name: str) -> dict[str, NDArray[Any]]:
     missing = [field for field in SHAPES if field not in fields]
     if missing:
         raise InputError(f"{name}: no MANO model: without {', '.join(missing)}; {_WHERE}")
@@ -124,15 +124,15 @@ def _checked(fields: Mapping[str, Any], name: str) -> dict[str, NDArray[Any]]:
             array = plain_array(fields[field])
             wide = array.astype(np.int64 if field in _INTEGERS else np.float64)
         except Exception as error:  # a forged field can fail in any way that numpy knows
-            told = (str(error) or type(error).__name__).splitlines()[0][:120]
-            raise InputError(f"{name}: its {field} is no array of numbers ({told})") from None
+            reason = (str(error) or type(error).__name__).splitlines()[0][:120]
+            raise InputError(f"{name}: its {field} is not an array of numbers ({reason})") from None
         if wide.shape != shape:
             raise InputError(f"{name}: its {field} has shape {wide.shape} instead of {shape}: not a MANO model")
         if not np.isfinite(wide).all():
             raise InputError(f"{name}: its {field} holds values that are no numbers")
         checked[field] = wide
     if checked["f"].min() < 0 or checked["f"].max() >= VERTICES:
-        raise InputError(f"{name}: its faces speak of vertices that there are not")
+        raise InputError(f"{name}: its faces refer to vertices that do not exist")
     if tuple(checked["kintree_table"][0, 1:]) != PARENTS[1:]:
         raise InputError(f"{name}: its joints hang together otherwise than MANO's")
     for field in ("weights", "J_regressor"):

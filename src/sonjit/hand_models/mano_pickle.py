@@ -37,7 +37,7 @@ def read_pickled_mapping(content: bytes) -> dict[Any, Any]:
     """A pickled mapping; `plain_array` makes arrays of its values.
 
     Raises:
-        InputError: it is no such pickle, it is damaged, or it names something that is not allowed; without a path.
+        InputError: it is not such a pickle, it is damaged, or it names something that is not allowed; without a path.
     """
     try:
         _look_through(content)

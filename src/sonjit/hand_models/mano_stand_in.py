@@ -1,10 +1,10 @@
-"""A hand of plain tubes in MANO's form, to learn from and be judged by where nobody has a licence for MANO itself.
+"""Models in MANO's form for those without a licence for MANO itself: a hand of plain tubes, and random numbers.
+
+The hand of tubes is for training and evaluation.
 
 It has MANO's joints, their order and what hangs on what, lengths of an adult hand, and ten shapes: scale, width,
-thickness, the fingers' lengths and the palm's. It is no scan of anybody, and what is measured on it says nothing of
-MANO's accuracy.
-
-A model with MANO's shapes and no licence.
+thickness, the fingers' lengths and the palm's. It is not a scan of anybody, and what is measured on it is no
+evidence of MANO's accuracy.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ STAND_IN: Final = "stand-in"
 
 
 class _Finger(NamedTuple):
-    """A finger of a right hand whose palm looks at the camera, fingers up; metres and radians from straight up."""
+    """A finger of a right hand whose palm faces the camera, fingers up; metres and radians from straight up."""
 
     joint: int  # the first of its three among MANO's
     base: tuple[float, float]
@@ -148,7 +148,7 @@ def _shapes(
 def demo_mano(side: Side = "right") -> Mano:
     """A model with MANO's shapes and random numbers, the same everywhere: to try things out without a licence.
 
-    It is no hand: its answers mean nothing.
+    It is a placeholder and does not look like a hand.
     """
     prefix = "mano" if side == "right" else "mano_left"
 

@@ -1,8 +1,6 @@
-"""GLB files, as far as hands need them: arrays out of a file, arrays into a file.
+"""GLB files, as far as hands need them: arrays out of a file and into one; plain meshes as GLB and Wavefront OBJ.
 
 Source: Khronos Group, glTF 2.0 specification, sections 3.6 (accessors) and 4.4 (binary layout).
-
-Plain meshes as files: Wavefront OBJ and GLB.
 """
 
 from __future__ import annotations
@@ -48,7 +46,7 @@ class Glb:
     """
 
     def __init__(self, path: Path) -> None:
-        """Read a file; InputError in one line where it is no whole GLB."""
+        """Read a file; InputError in one line where it is not a whole GLB."""
         try:
             data = path.read_bytes()
         except OSError as error:
@@ -64,7 +62,9 @@ class Glb:
             if kind != _BIN or len(self._binary) != size:
                 raise ValueError
         except (struct.error, ValueError):
-            raise InputError(f"{path} is no whole GLB 2 file with its data inside; fetch or export it anew") from None
+            raise InputError(
+                f"{path} is not a whole GLB 2 file with its data inside; fetch or export it anew"
+            ) from None
 
     def array(self, accessor: int) -> NDArray[Any]:
         """The numbers of one accessor, a row for each of its elements; matrices act on columns."""
@@ -100,7 +100,7 @@ class GlbBuilder:
             array: (N,), (N, 2), (N, 3), (N, 4) or (N, 4, 4), of float32, uint8, uint16 or uint32; matrices act on
                 columns.
             used_by: what the buffer view is for; None for animations and skins.
-            bounds: say the least and greatest values, as positions and times must.
+            bounds: write the least and greatest values, as positions and times must.
         """
         kinds = {np.dtype(name): number for number, name in _DTYPES.items()}
         shapes = {shape: name for name, shape in _SHAPES.items()}
@@ -177,7 +177,7 @@ def obj_from_meshes(meshes: Iterable[Mesh]) -> str:
 def glb_from_meshes(meshes: Iterable[Mesh]) -> bytes:
     """A GLB file: the vertices in the camera's axes, under nodes that turn them into glTF's."""
     builder = GlbBuilder()
-    nodes: list[dict[str, Any]] = []
+    nodes: list[dict[str, object]] = []
     for name, vertices, faces in meshes:
         points, normals = vertices.astype(np.float32), vertex_normals(vertices, faces).astype(np.float32)
         mesh = builder.add_mesh(name, faces, SKIN, POSITION=points, NORMAL=normals)

@@ -1,18 +1,16 @@
-"""Animated GLB out of rigged hands: mesh, skin, and one rotation per joint and frame.
+"""Rigged hands as files: animated GLB (mesh, skin, one rotation per joint and frame) and BVH motion capture.
 
-Joints stand in the camera's axes under one node that turns them into glTF's (y up, z towards the viewer). A joint's own
-x bends it, y points out of the back of the hand, z back along the bone; its twist about z is what the fit gave, zero
-but for the first joint of each finger. A hand that is out of sight is scaled to nothing.
+In GLB, joints stand in the camera's axes under one node that turns them into glTF's (y up, z towards the viewer). A
+joint's own x bends it, y points out of the back of the hand, z back along the bone; its twist about z is what the fit
+gave, zero but for the first joint of each finger. A hand that is out of sight is scaled to nothing.
 
-BVH out of a rigged hand: the motion-capture text format that animation programs read.
-
-Metres, y up, z towards the viewer. Rotations count from the rig's rest pose and are applied as Z X Y. BVH keeps what
-the fit gave of twist: the first joint of each finger has a little, hinges have none.
+BVH is in metres, y up, z towards the viewer. Rotations count from the rig's rest pose and are applied as Z X Y. It
+keeps what the fit gave of twist: the first joint of each finger has a little, hinges have none.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -34,7 +32,7 @@ _STATIC: Final = frozenset(joint for joint, name in enumerate(JOINTS) if name.en
 def glb_from_motions(motions: Sequence[RigMotion]) -> bytes:
     """A GLB file of hands: animated where they have times, else posed."""
     builder = GlbBuilder()
-    camera: dict[str, Any] = {"name": "camera axes", "rotation": CAMERA_AXES}
+    camera: dict[str, object] = {"name": "camera axes", "rotation": CAMERA_AXES}
     builder.document |= {"scene": 0, "scenes": [{"nodes": [0]}], "nodes": [camera]}
     end = max((float(motion.times[-1]) for motion in motions if motion.times is not None), default=0.0)
     channels: list[Mapping[str, object]] = []

@@ -35,7 +35,7 @@ def load_rig(side: Side, models_dir: str | Path | None = None) -> Rig:
     """The WebXR generic hand, fetched by `sonjit models pull rigs`.
 
     Raises:
-        InputError: the file is not there (the line says how to fetch it) or is no such hand.
+        InputError: the file is not there (the line says how to fetch it) or is not such a hand.
     """
     return _read_once(find_weight(f"hand-rig-{side.lower()}", models_dir))
 
@@ -60,13 +60,13 @@ def read_rig(path: Path) -> Rig:
         nodes: list[dict[str, Any]] = glb.document["nodes"]
         skinned = [node for node in nodes if "skin" in node and "mesh" in node]
         if not skinned:
-            raise InputError(f"{path} is no rigged hand: it has no skinned mesh; export the hand with its skin")
+            raise InputError(f"{path} is not a rigged hand: it has no skinned mesh; export the hand with its skin")
         primitive = glb.document["meshes"][skinned[0]["mesh"]]["primitives"][0]
         skin = glb.document["skins"][skinned[0]["skin"]]
         names = [str(nodes[node]["name"]).rpartition(" ")[2] for node in skin["joints"]]
         if missing := [name for name in JOINTS if name not in names]:
             raise InputError(
-                f"{path} is no rigged hand: without {', '.join(missing)}; name its joints as WebXR Hand Input does"
+                f"{path} is not a rigged hand: without {', '.join(missing)}; name its joints as WebXR Hand Input does"
             )
         order = [names.index(name) for name in JOINTS]
         vertices, moved_by, shares = (
@@ -85,11 +85,11 @@ def read_rig(path: Path) -> Rig:
         if isinstance(error, InputError):
             raise
         raise InputError(
-            f"{path} is no rigged hand with the 25 WebXR joints ({error}): fetch or export it anew"
+            f"{path} is not a rigged hand with the 25 WebXR joints ({error}): fetch or export it anew"
         ) from None
     weights = weights[:, order]
     if not np.isfinite(vertices).all() or not np.isfinite(bind).all() or not (weights.sum(1) > 0).all():
-        raise InputError(f"{path}: a vertex is no number or hangs on none of the 25 WebXR joints; bind it to one")
+        raise InputError(f"{path}: a vertex is not a number or is bound to none of the 25 WebXR joints; bind it to one")
     joints, frames = bind[:, :3, 3], bind[:, :3, :3]
     if np.abs(frames.swapaxes(1, 2) @ frames - np.eye(3)).max() > 0.01:
         raise InputError(f"{path}: its joints are scaled; apply the scale before the export")

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from sonjit.hand_models.rig import Rig
 
 _PALM: Final = [0, 1, 5, 9, 13, 17]  # keypoints that no finger joint moves
-_LINKED_S: Final = 0.25  # frames further apart say nothing of each other
+_LINKED_S: Final = 0.25  # frames further apart are independent
 _KEYPOINT_M: Final = 0.003  # how far keypoints are trusted to lie off
 _STEP_RAD: Final = 0.15  # how far a joint's angle lies off the mean of its neighbours in time
 _ROUNDS: Final = 10

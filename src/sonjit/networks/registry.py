@@ -133,7 +133,7 @@ class NetworkEntry:
     inputs: tuple[InputSpec, ...]
     weight: str | None = None
     where: str = ""
-    tiny: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    tiny: Mapping[str, object] = field(default_factory=dict[str, object])
     tiny_inputs: tuple[InputSpec, ...] = ()
 
 
@@ -219,7 +219,7 @@ def _entries() -> dict[str, NetworkEntry]:
     return _ENTRIES
 
 
-def _build(entry: NetworkEntry, options: Mapping[str, Any]) -> Network:
+def _build(entry: NetworkEntry, options: Mapping[str, object]) -> Network:
     known = [name for name in inspect.signature(entry.build).parameters if name not in ("args", "kwargs")]
     unknown = sorted(set(options) - set(known))
     if unknown:

@@ -60,7 +60,6 @@ class AugmentationOptions:
         channels: gains of red, green and blue, each its own.
         blur_px: deviation of a Gaussian.
         erase: chance that a rectangle of up to a fifth of the image is covered.
-        reverse: chance that a sequence runs backward.
     """
 
     flip: float = 0.5
@@ -74,11 +73,10 @@ class AugmentationOptions:
     channels: float = 0.1
     blur_px: float = 0.0
     erase: float = 0.0
-    reverse: float = 0.0
 
     def __post_init__(self) -> None:
         """Refuse values out of range."""
-        for name in ("flip", "erase", "reverse", "shift", "brightness", "contrast", "saturation", "channels"):
+        for name in ("flip", "erase", "shift", "brightness", "contrast", "saturation", "channels"):
             if not 0 <= getattr(self, name) <= 1:
                 raise InputError(f"{name}={getattr(self, name)}: give 0 to 1")
         if not 0 < self.scale[0] <= self.scale[1] or self.rotation_rad < 0 or not 0 <= self.hue <= 0.5:
@@ -88,7 +86,7 @@ class AugmentationOptions:
 
 
 class Augmentation(NamedTuple):
-    """One random augmentation; the same is applied to all images of a sequence.
+    """One random augmentation.
 
     Attributes:
         flip: mirror first.
@@ -100,7 +98,6 @@ class Augmentation(NamedTuple):
         channels: gains of red, green and blue.
         blur_px: deviation of a Gaussian.
         erased: x, y, width, height in sides of the image; None for nothing.
-        reverse: sequences run backward.
     """
 
     flip: bool = False
@@ -112,7 +109,6 @@ class Augmentation(NamedTuple):
     channels: tuple[float, float, float] = (1.0, 1.0, 1.0)
     blur_px: float = 0.0
     erased: tuple[float, float, float, float] | None = None
-    reverse: bool = False
 
 
 def draw_augmentation(options: AugmentationOptions, rng: np.random.Generator) -> Augmentation:
@@ -133,9 +129,8 @@ def draw_augmentation(options: AugmentationOptions, rng: np.random.Generator) ->
     width, height = (float(math.sqrt(rng.uniform(0.02, 0.2)) * rng.uniform(0.8, 1.0)) for _ in range(2))
     place = float(rng.uniform(0, 1 - width)), float(rng.uniform(0, 1 - height))
     erased = (*place, width, height) if rng.random() < options.erase else None
-    reverse = bool(rng.random() < options.reverse)
     red, green, blue = channels
-    return Augmentation(flip, turn, scale, shift, light, hue, (red, green, blue), blur, erased, reverse)
+    return Augmentation(flip, turn, scale, shift, light, hue, (red, green, blue), blur, erased)
 
 
 def augment(sample: Labelled, augmentation: Augmentation, mirror: Sequence[int] | None = None) -> Labelled:
@@ -152,14 +147,6 @@ def augment(sample: Labelled, augmentation: Augmentation, mirror: Sequence[int] 
     if (augmentation.rotation_rad, augmentation.scale, augmentation.shift) != (0, 1, (0, 0)):
         sample = moved(sample, augmentation.rotation_rad, augmentation.scale, augmentation.shift)
     return sample._replace(image=_colour_jittered(sample.image, augmentation))
-
-
-def augment_sequence(
-    samples: Sequence[Labelled], augmentation: Augmentation, mirror: Sequence[int] | None = None
-) -> list[Labelled]:
-    """All images of a sequence changed in the same way, and in reverse order where the augmentation says so."""
-    changed = [augment(one, augmentation, mirror) for one in samples]
-    return changed[::-1] if augmentation.reverse else changed
 
 
 def flipped(sample: Labelled, mirror: Sequence[int] | None = None) -> Labelled:

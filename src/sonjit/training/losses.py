@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import torch.nn.functional as F  # noqa: N812
 from torchvision.ops import sigmoid_focal_loss
 
-from sonjit.errors import InputError
 from sonjit.training.hands3d.deformer_losses import maxmse
 
 if TYPE_CHECKING:
@@ -58,14 +57,3 @@ LOSSES: dict[str, Loss] = {
     "heatmap": heatmap,
 }
 """By name. Heatmaps of Gaussians can be trained with `mse` too; `maxmse` is of points (..., N, D)."""
-
-
-def loss_named(name: str) -> Loss:
-    """One of `LOSSES`.
-
-    Raises:
-        InputError: an unknown name; lists the known ones.
-    """
-    if name not in LOSSES:
-        raise InputError(f"unknown loss {name!r}; known: {', '.join(LOSSES)}")
-    return LOSSES[name]

@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from sonjit.networks.registry import fit_state_dict
+from sonjit.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -231,16 +231,22 @@ class LeakyPyramid(nn.Module):
         """Begin from torchvision's ResNet-50, as the published networks did; the pyramid keeps its weights.
 
         Raises:
-            InputError: shapes that do not fit.
+            InputError: weights of another network.
         """
-        own = {
-            f"layer0.{0 if name.startswith('conv1') else 1}.{name.partition('.')[2]}"
-            if name.startswith(("conv1.", "bn1."))
-            else f"{name[:7]}0.{name[7:]}": value
-            for name, value in state_dict.items()
-            if name.startswith(("conv1.", "bn1.", "layer"))
-        }
-        fit_state_dict(self, own, strict=False)
+        given = {_own_name(name): value for name, value in state_dict.items()}
+        own = {name: value for name, value in self.state_dict().items() if name.startswith("layer")}
+        for name, value in own.items():
+            if name not in given or given[name].shape != value.shape:
+                raise InputError(
+                    f"these weights are not torchvision's ResNet-50: {name} is missing or of another shape"
+                )
+        self.load_state_dict({name: given[name] for name in own}, strict=False)
+
+
+def _own_name(name: str) -> str:
+    """Torchvision's name as the pyramid's: conv1 and bn1 are in layer0, and each stage has one more container."""
+    part, _, rest = name.partition(".")
+    return {"conv1": f"layer0.0.{rest}", "bn1": f"layer0.1.{rest}"}.get(part, f"{part}.0.{rest}")
 
 
 def _stage(inputs: int, width: int, blocks: int, stride: int) -> nn.Sequential:

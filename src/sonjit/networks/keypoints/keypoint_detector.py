@@ -170,7 +170,7 @@ def _to_the_top(maps: NDArray[np.float64], x: NDArray[np.int64], y: NDArray[np.i
     return np.where(good[:, None], np.clip(step, -1, 1), 0.0)
 
 
-def save_description(folder: Path, options: Mapping[str, Any], side: int) -> None:
+def save_description(folder: Path, options: Mapping[str, object], side: int) -> None:
     """Write beside the weights what `KeypointDetector` needs.
 
     Raises:

@@ -79,7 +79,7 @@ def save_description(folder: Path, saved: SavedMaskRCNN) -> None:
     write_text(folder / DESCRIPTION, json.dumps(description, indent=2) + "\n", of_run=True)
 
 
-def _from_run(folder: Path, weights: Path, options: Mapping[str, Any]) -> SavedMaskRCNN:
+def _from_run(folder: Path, weights: Path, options: Mapping[str, object]) -> SavedMaskRCNN:
     file = folder / DESCRIPTION
     try:
         description: Any = json.loads(file.read_text("utf-8"))
@@ -93,7 +93,7 @@ def _from_run(folder: Path, weights: Path, options: Mapping[str, Any]) -> SavedM
 
 
 def _create(
-    name: str, weights: str | Path, options: Mapping[str, Any], categories: tuple[Category, ...]
+    name: str, weights: str | Path, options: Mapping[str, object], categories: tuple[Category, ...]
 ) -> SavedMaskRCNN:
     network = create_network(name, weights, **options)
     if not isinstance(network, MaskRCNN):

@@ -20,7 +20,7 @@ from torchvision.transforms.v2 import functional as tv
 
 from sonjit.errors import InputError
 from sonjit.geometry import crop, crop_matrix, inverse_affine
-from sonjit.networks import create_network, save_checkpoint
+from sonjit.networks import create_network, load_checkpoint, save_checkpoint
 from sonjit.networks.hands3d.deformer import DeformerNetwork
 from sonjit.networks.hands3d.deformer_stream import box_around, crop_square, joints_in_box
 from sonjit.networks.hands3d.motion_discriminator import MotionDiscriminator
@@ -38,7 +38,7 @@ from sonjit.training.hands3d.deformer_losses import (
     predicted_hands,
     targets_from_mano,
 )
-from sonjit.training.hands3d.handoccnet import fill_trunk, from_wrist, rotated
+from sonjit.training.hands3d.handoccnet import from_wrist, rotated
 from sonjit.training.hands3d.mano_data import ManoSettings, mano_data, mano_from_setting, pose_in_camera
 from sonjit.training.loop import train
 from sonjit.training.recipes import settings_from
@@ -280,7 +280,7 @@ def train_deformer(request: TrainingRequest) -> Mapping[str, object]:
     assert isinstance(network, DeformerNetwork)
     assert isinstance(discriminator, MotionDiscriminator)
     if settings.trunk_weights:
-        fill_trunk(network.base_net, Path(settings.trunk_weights))
+        network.base_net.load_imagenet(load_checkpoint(Path(settings.trunk_weights)))
     if not settings.discriminator:
         others = {
             part: factor

@@ -155,7 +155,7 @@ def train_handoccnet(request: TrainingRequest) -> Mapping[str, object]:
     network = create_network("handoccnet", request.weights, mano=mano, size=settings.size)
     assert isinstance(network, HandOccNetwork)
     if settings.trunk_weights:
-        fill_trunk(network.backbone, Path(settings.trunk_weights))
+        network.backbone.load_imagenet(load_checkpoint(Path(settings.trunk_weights)))
     network.to(request.device).train()
     side = SIZES[settings.size].image
     make = partial(example_from_sample, mano=mano, side=side)
@@ -249,28 +249,3 @@ def _in_tens(samples: Sequence[Sample], mano: Mano, side: int) -> list[list[Occl
 def from_wrist(joints: Tensor) -> Tensor:
     """Joints (..., 21, 3) from the first."""
     return joints - joints[..., :1, :]
-
-
-def fill_trunk(trunk: torch.nn.Module, path: Path) -> None:
-    """Take torchvision's ResNet-50 into a pyramid's trunk, whose stem and stages go by other names.
-
-    Raises:
-        InputError: the file is missing or holds another network.
-    """
-    own = trunk.state_dict()
-    renamed = {"conv1.": "layer0.0.", "bn1.": "layer0.1."}
-    given = {
-        next((new + key.removeprefix(old) for old, new in renamed.items() if key.startswith(old)), _stage(key)): value
-        for key, value in load_checkpoint(path).items()
-    }
-    wanted = [key for key in own if key.startswith("layer")]
-    wrong = [key for key in wanted if key not in given or given[key].shape != own[key].shape]
-    if wrong:
-        raise InputError(f"{path} is not a ResNet-50 of torchvision: {wrong[0]} is missing or of another shape")
-    trunk.load_state_dict({key: given[key] for key in wanted}, strict=False)
-
-
-def _stage(key: str) -> str:
-    """layer1.0.conv1.weight -> layer1.0.0.conv1.weight: a stage is a sequence of one there."""
-    name, dot, rest = key.partition(".")
-    return f"{name}.0.{rest}" if dot and name.startswith("layer") else key
