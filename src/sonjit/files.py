@@ -76,7 +76,7 @@ class Draft:
         path: where to write.
 
     Raises:
-        InputError: the folder is missing or cannot be written to, or the path is no regular file.
+        InputError: the folder is missing or cannot be written to, or the path is not a regular file.
     """
 
     def __init__(self, path: Path, *, folder: bool = False, of_run: bool = False) -> None:
@@ -140,7 +140,7 @@ def atomic_file(path: Path, *, of_run: bool = False) -> Generator[Path]:
             so that the run which goes on leaves none behind.
 
     Raises:
-        InputError: the folder is missing or cannot be written to, or the path is no regular file.
+        InputError: the folder is missing or cannot be written to, or the path is not a regular file.
         JobError: the disk refuses it.
     """
     with failing_as_job(path), Draft(path, of_run=of_run) as draft:

@@ -9,7 +9,7 @@ import pytest
 
 from sonjit.benchmark import CASES
 from sonjit.benchmark.clips import save_clip
-from sonjit.benchmark.run import FIGURES, benchmark, run_python
+from sonjit.benchmark.run import METRICS, benchmark, run_python
 from sonjit.benchmark.worker import Clip, Sonjit, run_job
 from sonjit.errors import InputError, JobError
 from sonjit.weights import find_weight
@@ -65,10 +65,10 @@ def test_worker_prints_one_line_with_every_figure(clip):
     command = [sys.executable, "-m", "sonjit.benchmark.worker", json.dumps(job(clip))]
     (line,) = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
     outcome = json.loads(line)
-    assert set(outcome) == {*FIGURES, "found", "precision"}
+    assert set(outcome) == {*METRICS, "found", "precision"}
     assert outcome["found"] == {"1": COUNT}
     assert outcome["precision"] == "f32"
-    assert all(outcome[figure] > 0 for figure in FIGURES)
+    assert all(outcome[figure] > 0 for figure in METRICS)
 
 
 @pytest.mark.usefixtures("needs_weights")
@@ -101,7 +101,7 @@ def test_benchmark_of_one_case():
     assert seen == ["[1/1] hands: tracked, 1 of max 1, lite"]
     (case,) = report["cases"]
     assert case["case"]["max_instances"] == 1
-    assert set(case["sonjit"]["median"]) == set(FIGURES)
+    assert set(case["sonjit"]["median"]) == set(METRICS)
     assert len(case["sonjit"]["runs"]) == 1
     json.dumps(report)
 

@@ -108,8 +108,8 @@ def test_a_keypoint_s_score_is_its_visibility(looked):
 @pytest.mark.parametrize(
     ("kind", "options", "message"),
     [
-        ("face", {}, "goes with hands"),
-        ("body", {}, "bodies have it always"),
+        ("face", {}, "face has no option visibility"),
+        ("body", {}, "body has no option visibility"),
         ("hands", {"landmark_model": "mine.tflite"}, "published networks"),
         ("hands", {"engine": "onnxruntime"}, "openvino"),
     ],

@@ -243,10 +243,10 @@ def changed(name, place, value):
 @pytest.mark.parametrize(
     ("made", "said"),
     [
-        ({}, "no MANO model: without v_template, .*mano.is.tue.mpg.de"),
-        (without("hands_mean"), "no MANO model: without hands_mean; "),
+        ({}, "not a MANO model: without v_template, .*mano.is.tue.mpg.de"),
+        (without("hands_mean"), "not a MANO model: without hands_mean; "),
         (fields() | {"v_template": np.zeros((6890, 3))}, r"its v_template has shape \(6890, 3\) instead of \(778, 3\)"),
-        (changed("posedirs", (0, 0, 0), np.nan), "its posedirs holds values that are no numbers"),
+        (changed("posedirs", (0, 0, 0), np.nan), "its posedirs holds values that are not numbers"),
         (changed("f", (0, 0), 778), "its faces refer to vertices that do not exist"),
         (changed("f", (0, 0), -1), "its faces refer to vertices that do not exist"),
         (changed("kintree_table", (0, 2), 7), "its joints hang together otherwise"),

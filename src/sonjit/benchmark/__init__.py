@@ -1,6 +1,6 @@
 """Speed, memory, start and size of Sonjit, alone or beside another library in an interpreter of its own.
 
-`clips` decodes what they look at, `worker` measures one configuration in a fresh process, `peer_mediapipe` lets the
+`clips` decodes the media, `worker` measures one configuration in a fresh process, `peer_mediapipe` lets the
 peer's interpreter run the same loop, `run` brings them together and `report` shows the outcome.
 """
 

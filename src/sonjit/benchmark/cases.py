@@ -98,7 +98,7 @@ def describe_machine() -> Machine:
 
 
 def load_average() -> float | None:
-    """Processes that wanted to run over the last minute; None where the system does not tell."""
+    """Processes that wanted to run over the last minute; None where the system does not report it."""
     return round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
 
 

@@ -22,7 +22,7 @@ _COLUMNS = {
 
 
 def draw_report(report: BenchmarkReport) -> Group:
-    """The outcome of `benchmark` for a rich console: figures per frame, ratios (below 1: Sonjit needs less), sizes."""
+    """The outcome of `benchmark` for a rich console: metrics per frame, ratios (below 1: Sonjit needs less), sizes."""
     from rich.console import Group
 
     machine, settings = report["machine"], report["settings"]
@@ -33,11 +33,11 @@ def draw_report(report: BenchmarkReport) -> Group:
         f"{media}: {settings['frames']} frames, the first {settings['warm_up']} left out; "
         f"median of {settings['repeat']} processes a side, taking turns",
     ]
-    return Group(*lines, "", _figures(report), "", _sizes(report))
+    return Group(*lines, "", _metrics(report), "", _sizes(report))
 
 
 def ratios(side: Side, other: Side) -> dict[str, float]:
-    """One side's figures divided by another's, where both have one."""
+    """One side's metrics divided by another's, where both have one."""
     ours, theirs = side["median"], other["median"]
     return {key: ours[key] / theirs[key] for key in _COLUMNS if key in ours and theirs.get(key)}
 
@@ -47,7 +47,7 @@ def mean_found(found: dict[str, int]) -> float:
     return sum(int(number) * frames for number, frames in found.items()) / max(sum(found.values()), 1)
 
 
-def _figures(report: BenchmarkReport) -> Table:
+def _metrics(report: BenchmarkReport) -> Table:
     table = _table("case", "library", *(heading for heading, _ in _COLUMNS.values()), "found", "bare ms", "x bare")
     by_name = {case["case"]["name"]: case for case in report["cases"]}
     for case in report["cases"]:

@@ -27,15 +27,15 @@ if TYPE_CHECKING:
 LibraryName = Literal["sonjit", "mediapipe"]
 Sides = dict[LibraryName, tuple[str, str]]
 FRAMES = 300
-"""Frames that a worker looks at; the clip is played there and back until it has them."""
-FIGURES = ("p50_ms", "p90_ms", "mean_ms", "cpu_ms", "rss_mb", "import_s", "create_s", "first_s", "cold_s", "bare_ms")
+"""Frames that a worker processes; the clip is played there and back until it has them."""
+METRICS = ("p50_ms", "p90_ms", "mean_ms", "cpu_ms", "rss_mb", "import_s", "create_s", "first_s", "cold_s", "bare_ms")
 _PATIENCE_S = 300
 """A worker takes a few seconds; one that takes this long hangs."""
 _HERE = Path(__file__).parent
 
 
 class Side(TypedDict):
-    """One library on one case: the median of each of `FIGURES`, what was found, and all runs."""
+    """One library on one case: the median of each of `METRICS`, what was found, and all runs."""
 
     median: dict[str, float]
     precision: str
@@ -84,7 +84,7 @@ def benchmark(
     count: int = FRAMES,
     progress: Callable[[str], None] = lambda line: None,
 ) -> BenchmarkReport:
-    """Measure every case, `repeat` processes a side, and take the median of each figure.
+    """Measure every case, `repeat` processes a side, and take the median of each metric.
 
     Args:
         cases: what to measure.
@@ -135,12 +135,12 @@ def benchmark(
                 **asdict(case), "task": "time", "frames": str(clip), "precision": precision, "threads": threads
             }  # fmt: skip
             able: Sides = {name: side for name, side in sides.items() if case.peer or name == "sonjit"}
-            figures = _measure(job, able, repeat, count)
+            metrics = _measure(job, able, repeat, count)
             measured: MeasuredCase = {
-                "case": asdict(case), "sonjit": figures["sonjit"], "load_after": load_average()
+                "case": asdict(case), "sonjit": metrics["sonjit"], "load_after": load_average()
             }  # fmt: skip
-            if "mediapipe" in figures:
-                measured["mediapipe"] = figures["mediapipe"]
+            if "mediapipe" in metrics:
+                measured["mediapipe"] = metrics["mediapipe"]
             report["cases"].append(measured)
     report["machine"]["load_after"] = load_average()
     return report
@@ -156,9 +156,9 @@ def _measure(job: Mapping[str, object], sides: Sides, repeat: int, count: int) -
                 runs[name].append(outcome)
     result: dict[LibraryName, Side] = {}
     for name, outcomes in runs.items():
-        figures = {key: [value for one in outcomes if (value := one.get(key)) is not None] for key in FIGURES}
+        metrics = {key: [value for one in outcomes if (value := one.get(key)) is not None] for key in METRICS}
         result[name] = {
-            "median": {key: statistics.median(values) for key, values in figures.items() if values},
+            "median": {key: statistics.median(values) for key, values in metrics.items() if values},
             "precision": outcomes[0]["precision"],
             "found": outcomes[0]["found"],
             "runs": outcomes,
@@ -167,7 +167,7 @@ def _measure(job: Mapping[str, object], sides: Sides, repeat: int, count: int) -
 
 
 def check_media(case: Case, media: Mapping[str, str | Path]) -> None:
-    """Raise InputError where a case has nothing to look at: only the hands have a clip of their own."""
+    """Raise InputError where a case has no medium: only the hands have a clip of their own."""
     if case.subject != "hands" and case.subject not in media:
         who = {"face": "one face", "body": "one whole person"}[case.subject]
         raise InputError(f"{case.kind}: no clip is bundled; give --{case.subject}-media a video or image of {who}")

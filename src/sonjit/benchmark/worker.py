@@ -106,7 +106,7 @@ class Library(Protocol):
         ...
 
     def extras(self, job: Job, rgb: NDArray[np.uint8]) -> Extras:
-        """Further figures of this library's own, measured after everything else."""
+        """Further metrics of this library's own, measured after everything else."""
         ...
 
 
@@ -187,7 +187,7 @@ def _time_frames(clip: Clip, count: int, library: Library) -> Timing:
 
 
 def peak_rss_mb() -> float | None:
-    """Peak resident memory of this process in 10^6 bytes; None where the system does not tell."""
+    """Peak resident memory of this process in 10^6 bytes; None where the system does not report it."""
     status = Path("/proc/self/status")
     if status.is_file():  # Linux's ru_maxrss would start at the size of the process that started this one
         (line,) = (line for line in status.read_text().splitlines() if line.startswith("VmHWM"))

@@ -32,7 +32,7 @@ def bench(
     """Measure time per frame, processor time, memory, cold start and installed size.
 
     Every configuration runs in fresh processes on frames that were decoded before; with a peer, both sides take turns
-    on the same frames. Ratios below 1 say that Sonjit needs less. Give it a quiet machine.
+    on the same frames. Ratios below 1 mean that Sonjit needs less. Give it a quiet machine.
 
     Example: `sonjit bench --kind all --face-media face.jpg --body-media squats.mp4 --save bench.json`
 
@@ -46,8 +46,8 @@ def bench(
         model: Only this model; all of the kind where not given.
         precision: What Sonjit's networks run in; auto takes bf16 where the processor and the network bear it, else f32.
         threads: For Sonjit, 0 for all cores; SONJIT_THREADS where not given.
-        repeat: Fresh processes per case and side; the median of each figure counts.
-        save: A JSON file for all figures of all processes.
+        repeat: Fresh processes per case and side; the median of each metric counts.
+        save: A JSON file for all metrics of all processes.
     """
     from rich.console import Console
 
@@ -64,7 +64,7 @@ def bench(
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     cases = _choose(kind, model, images, say)
-    with Draft(Path(save)) if save else nullcontext() as draft:  # what cannot be written is said before the long part
+    with Draft(Path(save)) if save else nullcontext() as draft:  # an unwritable path fails before the long part
         report = benchmark(
             cases=cases,
             peer=peer,
@@ -81,7 +81,7 @@ def bench(
 
 
 def _choose(kind: str, model: str | None, media: dict[str, str], say: Callable[[str], None]) -> list[Case]:
-    """The cases that are asked for; of all kinds those that have something to look at."""
+    """The cases that are asked for; of all kinds those that have a medium."""
     from sonjit.benchmark import CASES, check_media
 
     cases = [case for case in CASES if kind in (case.kind, "all")]

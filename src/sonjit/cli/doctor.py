@@ -23,7 +23,7 @@ _MARKS = {"ok": "[green]ok[/]", "note": "[yellow]note[/]", "missing": "[red]miss
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the report; `missing` says that hands cannot be found until it is fixed."""
+    """One line of the report; `missing` means that hands cannot be found until it is fixed."""
 
     state: State
     what: str

@@ -76,7 +76,7 @@ def pull(*names: str) -> None:
 
 @app.command
 def verify(*names: str) -> int:
-    """Compare cached files with their published sha256; exit status 1 says that one must be pulled again.
+    """Compare cached files with their published sha256; exit status 1 means that one must be pulled again.
 
     Example: `sonjit models verify hands`
 

@@ -117,7 +117,7 @@ def _read_npz(path: Path) -> dict[str, NDArray[Any]]:
 def _checked(fields: Mapping[str, object], name: str) -> dict[str, NDArray[Any]]:
     missing = [field for field in SHAPES if field not in fields]
     if missing:
-        raise InputError(f"{name}: no MANO model: without {', '.join(missing)}; {_WHERE}")
+        raise InputError(f"{name}: not a MANO model: without {', '.join(missing)}; {_WHERE}")
     checked: dict[str, NDArray[Any]] = {}
     for field, shape in SHAPES.items():
         try:
@@ -129,7 +129,7 @@ def _checked(fields: Mapping[str, object], name: str) -> dict[str, NDArray[Any]]
         if wide.shape != shape:
             raise InputError(f"{name}: its {field} has shape {wide.shape} instead of {shape}: not a MANO model")
         if not np.isfinite(wide).all():
-            raise InputError(f"{name}: its {field} holds values that are no numbers")
+            raise InputError(f"{name}: its {field} holds values that are not numbers")
         checked[field] = wide
     if checked["f"].min() < 0 or checked["f"].max() >= VERTICES:
         raise InputError(f"{name}: its faces refer to vertices that do not exist")

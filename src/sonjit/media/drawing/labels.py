@@ -1,4 +1,4 @@
-"""Lines of text on small dark plates, kept inside the image."""
+"""Lines of text on small dark labels, kept inside the image."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ def draw_label(
         canvas: (H, W, 3) uint8 RGB.
         text: one line of ASCII; it is left out where the image is too small for it.
         anchor: (2,) the point in pixels; it may lie outside the image; where it is unknown nothing is written.
-        directions: (2,) unit vectors from the point to where the plate may stand, best first.
-        accent: RGB of the bar at the plate's left edge.
+        directions: (2,) unit vectors from the point to where the label may stand, best first.
+        accent: RGB of the bar at the label's left edge.
     """
     height, width = canvas.shape[:2]
-    plate = _Plate(text, float(np.clip(min(height, width) / 1100, 0.36, 2.4)))
-    if np.isfinite(anchor).all() and plate.width <= width and plate.height <= height:
-        size, room = np.array([plate.width, plate.height]), np.array([width, height])
-        plate.draw(canvas, *_place(anchor, directions, size, room, 2.0 * plate.pad), accent)
+    label = _Label(text, float(np.clip(min(height, width) / 1100, 0.36, 2.4)))
+    if np.isfinite(anchor).all() and label.width <= width and label.height <= height:
+        size, available = np.array([label.width, label.height]), np.array([width, height])
+        label.draw(canvas, *_place(anchor, directions, size, available, 2.0 * label.pad), accent)
 
 
 def draw_captions(canvas: NDArray[np.uint8], lines: Sequence[str]) -> None:
@@ -63,21 +63,21 @@ def draw_captions(canvas: NDArray[np.uint8], lines: Sequence[str]) -> None:
     scale = float(np.clip(min(height, width) / 750, 0.45, 3.2))
     margin = top = round(14 * scale)
     for line in lines:
-        plate = _Plate(line, scale)
-        if plate.width > width - 2 * margin:
-            smaller = max(0.32, 0.97 * scale * (width - 2 * margin) / plate.width)
-            plate = _Plate(line, smaller)
-            while plate.width > width - 2 * margin and len(line) > 4:
+        label = _Label(line, scale)
+        if label.width > width - 2 * margin:
+            smaller = max(0.32, 0.97 * scale * (width - 2 * margin) / label.width)
+            label = _Label(line, smaller)
+            while label.width > width - 2 * margin and len(line) > 4:
                 line = line[: -max(4, len(line) // 20)] + "..."
-                plate = _Plate(line, smaller)
-        if plate.width > width - 2 * margin or top + plate.height > height:
+                label = _Label(line, smaller)
+        if label.width > width - 2 * margin or top + label.height > height:
             break
-        plate.draw(canvas, margin, top, NEUTRAL)
-        top += plate.height + max(2, margin // 3)
+        label.draw(canvas, margin, top, NEUTRAL)
+        top += label.height + max(2, margin // 3)
 
 
-class _Plate:
-    """One line of text with room around it and a bar at its left edge; sizes in pixels."""
+class _Label:
+    """One line of text with a margin around it and a bar at its left edge; sizes in pixels."""
 
     def __init__(self, text: str, scale: float) -> None:
         import cv2
@@ -91,12 +91,12 @@ class _Plate:
         self.width, self.height = text_width + 2 * self.pad + self._bar, self._text_height + 2 * self.pad
 
     def draw(self, canvas: NDArray[np.uint8], left: int, top: int, accent: Colour) -> None:
-        """Lay it over the canvas, where it must have room."""
+        """Lay it over the canvas, where it must fit."""
         import cv2
 
-        plate = canvas[top : top + self.height, left : left + self.width]
-        plate[:] = (plate * (1 - _OPACITY) + np.array(INK) * _OPACITY).astype(np.uint8)
-        plate[:, : self._bar] = accent
+        label = canvas[top : top + self.height, left : left + self.width]
+        label[:] = (label * (1 - _OPACITY) + np.array(INK) * _OPACITY).astype(np.uint8)
+        label[:, : self._bar] = accent
         at = left + self._bar + self.pad, top + self.pad + self._text_height
         cv2.putText(canvas, self._text, at, self._font, self._scale, _TEXT, self._stroke, cv2.LINE_AA)
 
@@ -104,15 +104,15 @@ class _Plate:
 def _place(
     anchor: NDArray[np.float64],
     directions: Sequence[NDArray[np.float64]],
-    plate: NDArray[np.int64],
-    room: NDArray[np.int64],
+    label: NDArray[np.int64],
+    available: NDArray[np.int64],
     gap: float,
 ) -> tuple[int, int]:
-    """Top left corner of the plate: in the first direction where there is room, else where it moves least."""
+    """Top left corner of the label: in the first direction where it fits, else where it moves least."""
     best, best_moved = np.zeros(2), np.inf
     for direction in directions:
-        wanted = anchor + direction * (gap + np.abs(direction) @ (plate / 2)) - plate / 2
-        inside = np.clip(wanted, 0, room - plate)
+        wanted = anchor + direction * (gap + np.abs(direction) @ (label / 2)) - label / 2
+        inside = np.clip(wanted, 0, available - label)
         moved = float(np.hypot(*(inside - wanted)))
         if moved < best_moved - 1:
             best, best_moved = inside, moved

@@ -1,6 +1,6 @@
 """Image files and encoded bytes -> RGB, upright. The content decides the format, never the file's ending.
 
-How many pixels an image file says that it has, from its header: to be known before anything is decoded.
+How many pixels an image file declares in its header: to be known before anything is decoded.
 
 Is an image file whole? Decoders fill what is missing with grey or garbage; here it is named instead.
 

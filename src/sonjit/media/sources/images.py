@@ -67,8 +67,9 @@ def rgb_from(image: ImageLike) -> NDArray[np.uint8]:
     if hasattr(image, "getbands"):  # a PIL image; Pillow itself is never imported
         is_deep = image.mode == "F" or image.mode.startswith("I")  # convert("RGB") would clip these
         return rgb_from(np.array(image if is_deep else image.convert("RGB")))
+    kind = type(image).__name__
     raise InputError(
-        f"a {type(image).__name__} is no image: pass a (H, W, 3) uint8 RGB array, a path, encoded bytes or a PIL image"
+        f"a {kind} is not an image: give a (H, W, 3) uint8 RGB array, a path, encoded bytes or a PIL image"
     )
 
 

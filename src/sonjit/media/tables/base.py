@@ -1,4 +1,4 @@
-"""What every table writer looks like, and what a table says once about its source."""
+"""What every table writer looks like, and what a table holds once about its source."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ExtraTypes: TypeAlias = Mapping[str, type[float] | type[str]]
 
 @dataclass(frozen=True)
 class Header:
-    """What a table says once about its source; what is unknown is `None`.
+    """What a table holds once about its source; what is unknown is `None`.
 
     Attributes:
         source: what was read: a path, a glob, `camera:0`.
@@ -74,7 +74,7 @@ class FrameWriter(Output):
 
         Args:
             frame: what was found.
-            extras: values of the further columns that `open_writer` was told of, one mapping per instance in the order
+            extras: values of the further columns that `open_writer` was given, one mapping per instance in the order
                 of `frame.instances()`; what a mapping lacks is unknown.
         """
 
@@ -109,5 +109,5 @@ def _checked(name: str, value: float | str | None, kind: type[float] | type[str]
         return value
     if isinstance(value, str) or kind is str:
         raise InputError(f"{name} is {value!r}, but its column holds {'text' if kind is str else 'numbers'}: "
-                         f"say extra={{{name!r}: {'float' if kind is str else 'str'}}}")  # fmt: skip
+                         f"give extra={{{name!r}: {'float' if kind is str else 'str'}}}")  # fmt: skip
     return float(value) if math.isfinite(value) else None

@@ -76,7 +76,7 @@ def open_writer(path: str | os.PathLike[str], header: Header, extra: Iterable[st
 
     Args:
         path: where to write; the folder must exist.
-        header: what is said once about the source; CSV has no place for it.
+        header: what holds for the whole source; CSV has no place for it.
         extra: names of further values that `write` is given for each instance, such as its measures: columns after the
             others, in JSON an object "measures". Numbers; text where `{"gesture": str, "curl_rad": float}` says so.
 
