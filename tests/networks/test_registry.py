@@ -12,17 +12,25 @@ from sonjit.networks import (
     NetworkEntry,
     create_network,
     list_networks,
-    load_checkpoint,
     network_entry,
     register,
-    save_checkpoint,
 )
 from sonjit.networks.describe import describe_network
 from sonjit.networks.export import MOST_DIFFERENT
 
+from .properties import (
+    CHOOSING,
+    check_batches,
+    check_gradient,
+    check_memory_layouts,
+    check_outputs,
+    check_weights,
+    examples,
+    run,
+    twin,
+)
+
 NAMES = list_networks()
-CHOOSING = {"mask-rcnn", "mask-rcnn-v2"}
-"""Networks that pick out part of the image, and whose forward has no gradient for that."""
 
 
 def distinct_twins():
@@ -45,105 +53,29 @@ one_twin_of_a_class = pytest.mark.parametrize(
 every_plain_twin = pytest.mark.parametrize("name", [name for name in TWINS if name not in CHOOSING])
 
 
-def inputs_of(name):
-    entry = network_entry(name)
-    return entry.tiny_inputs or entry.inputs
-
-
-def twin(name, weights="demo"):
-    """The tiny twin of a network, in eval."""
-    return create_network(name, weights, **network_entry(name).tiny).eval()
-
-
-def run(network, *images):
-    with torch.inference_mode():
-        return network(*images)
-
-
-def examples(name, batch=1, seed=0):
-    return [spec.example(batch, seed) for spec in inputs_of(name)]
-
-
-def assert_same(given, wanted, tolerance=0.0):
-    assert given.keys() == wanted.keys()
-    for key, value in wanted.items():
-        scale = max(float(value.abs().max()), 1.0) if value.numel() else 1.0
-        torch.testing.assert_close(
-            given[key], value, rtol=0, atol=tolerance * scale, msg=lambda text, k=key: f"{k}: {text}"
-        )
-
-
 @every_twin
 def test_outputs_are_named_finite_and_the_same_every_time(name):
-    network = twin(name)
-    outputs = run(network, *examples(name, 2))
-    assert outputs
-    for key, value in outputs.items():
-        assert key.isidentifier()
-        assert len(value) == 2 * len(run(network, *examples(name))[key])  # deformer has seven frames in one
-        assert value.isfinite().all()
-    assert_same(run(network, *examples(name, 2)), outputs)
-    assert_same(run(twin(name), *examples(name, 2)), outputs)
+    check_outputs(name)
 
 
 @every_twin
 def test_a_batch_of_two_is_two_of_one(name):
-    network = twin(name)
-    together = run(network, *examples(name, 2))
-    apart = [run(network, *(image[i : i + 1] for image in examples(name, 2))) for i in range(2)]
-    # What weights that mean nothing make of rounding grows from step to step where one network follows another.
-    tolerance = 1e-2 if name in CHOOSING else 1e-4
-    assert_same({key: torch.cat([one[key] for one in apart]) for key in together}, together, tolerance)
+    check_batches(name)
 
 
 @every_twin
 def test_layers_in_another_memory_layout_give_the_same(name):
-    network = twin(name)
-    wanted = run(network, *examples(name, 2))
-    network.to(memory_format=torch.channels_last)
-    assert_same(run(network, *examples(name, 2)), wanted, 1e-3)
+    check_memory_layouts(name)
 
 
 @every_plain_twin
 def test_a_step_down_the_gradient_lowers_the_loss_on_32_crops(name):
-    torch.manual_seed(0)
-    network = twin(name, None).train()
-    images = examples(name, 32)
-    targets = run(twin(name), *images)
-    floating = [key for key, value in targets.items() if value.is_floating_point()]
-
-    def loss():
-        torch.manual_seed(0)  # of dropout
-        outputs = network(*images)
-        return sum(((outputs[key] - targets[key]) ** 2).mean() for key in floating)
-
-    before = loss()
-    before.backward()
-    parameters = [value for value in network.parameters() if value.grad is not None]
-    begin = [(value, value.detach().clone(), value.grad.clone()) for value in parameters]
-    steepness = sum(float(gradient.square().sum()) for _, _, gradient in begin)
-    assert steepness > 0
-    with torch.no_grad():
-        for part in (1e-1, 1e-2, 1e-3, 1e-4, 1e-5):  # of the loss, if the slope stayed as it is
-            for value, origin, gradient in begin:
-                value.copy_(origin - part * before / steepness * gradient)
-            if loss() < before:
-                return
-    pytest.fail(f"the loss of {name} does not fall")
+    check_gradient(name)
 
 
 @every_twin
 def test_weights_go_out_and_come_in(name, tmp_path):
-    network = twin(name)
-    path = tmp_path / "weights.safetensors"
-    save_checkpoint(network, path)
-    assert [file.name for file in tmp_path.iterdir()] == [path.name]
-    again = twin(name, path)
-    own = network.state_dict()
-    assert own.keys() == load_checkpoint(path).keys()
-    assert all(torch.equal(value, own[key]) for key, value in again.state_dict().items())
-    torch.save({"epoch": 3, "state_dict": {f"module.{key}": value for key, value in own.items()}}, tmp_path / "old.pt")
-    assert_same(run(twin(name, tmp_path / "old.pt"), *examples(name)), run(network, *examples(name)))
+    check_weights(name, tmp_path)
 
 
 @one_twin_of_a_class
