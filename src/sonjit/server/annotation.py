@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 
 from fastapi import APIRouter
 from starlette.requests import Request
@@ -23,14 +23,36 @@ from sonjit.server.middleware import limited
 from sonjit.server.options import SessionOptions, read_options
 
 if TYPE_CHECKING:
-    from sonjit.multiview.annotation.marks import Mark
+    from sonjit.multiview.annotation.marks import Mark, MarkRecord
     from sonjit.multiview.annotation.project import Project
+    from sonjit.server.annotation_frames import FrameState
     from sonjit.server.service import Service
 
 T = TypeVar("T")
 _MOST_MARKS = 5000  # of one call
 _LONGEST_PX = 8192
 _KEEP = {"cache-control": "private, max-age=3600"}
+
+
+class WrittenMark(TypedDict):
+    """A mark that was written."""
+
+    id: str
+    version: int
+
+
+class RefusedMark(TypedDict):
+    """A mark that was not written, and the one that is there."""
+
+    id: str
+    there: MarkRecord
+
+
+class WriteAnswer(TypedDict):
+    """The answer of `POST /v1/annotate/marks`, without the frame set's state."""
+
+    written: list[WrittenMark]
+    refused: list[RefusedMark]
 
 
 class Studio:
@@ -50,7 +72,7 @@ class Studio:
         self._lane = service.workers.lane()
 
     async def work(self, what: Callable[[], T], code: str = "bad_option") -> T:
-        """What a call gives, done by one of the server's workers; a wrong input is refused with a code."""
+        """The result of a call on one of the server's workers; a wrong input is refused with a code."""
         with _refusing(code):
             return await self._lane.run(what)
 
@@ -61,8 +83,8 @@ class Studio:
             raise RefusedError("not_found", f"frame {number} is not in this project: see the frames of /v1/annotate")
         return number
 
-    async def write(self, annotator: str, records: list[Any]) -> dict[str, Any]:
-        """Store marks that a client sent: which are written, and which met another one in their place."""
+    async def write(self, annotator: str, records: list[Any]) -> WriteAnswer:
+        """Store marks that a client sent: which are written, and which met a newer one."""
         with _refusing("bad_option"):
             bases = [record.pop("base", None) if isinstance(record, dict) else None for record in records]
             marks = [self._checked(mark_from_dict(record, annotator)) for record in records]
@@ -79,21 +101,21 @@ class Studio:
         }
 
     async def prelabel(self, frame: int, views: list[str]) -> None:
-        """Let Sonjit's own hands mark views of one frame set anew."""
+        """Let Sonjit's hand detector mark views of one frame set."""
         options = SessionOptions.filled("hands", read_options("hands", {"model": "full"}), still=True)
         pool = self._service.detectors
         detector = await asyncio.to_thread(pool.take, options)
 
-        def look() -> list[Mark]:
+        def detect() -> list[Mark]:
             marks: list[Mark] = []
             for view in views:
                 if frame in self.project.view(view).numbers:
                     marks += prelabel(detector.detect, self.images.rgb(view, frame), frame, view)
             return marks
 
-        looking = asyncio.ensure_future(self.work(look, "bad_image"))
-        looking.add_done_callback(lambda _: pool.give_back(options, detector))
-        marks = await asyncio.shield(looking)
+        running = asyncio.ensure_future(self.work(detect, "bad_image"))
+        running.add_done_callback(lambda _: pool.give_back(options, detector))
+        marks = await asyncio.shield(running)
         await self.work(partial(self.project.store.add, marks))
 
     def _checked(self, mark: Mark) -> Mark:
@@ -108,7 +130,7 @@ def annotation_router(studio: Studio, service: Service) -> APIRouter:
     router = APIRouter(prefix="/v1/annotate", tags=["annotation"])
     frames, store = studio.frames, studio.project.store
 
-    async def state(request: Request, frame: int, annotator: str) -> dict[str, Any]:
+    async def state(request: Request, frame: int, annotator: str) -> FrameState:
         query = request.query_params
         joint = _number("joint", query["joint"], JOINTS - 1) if "joint" in query else None
         everyone = query.get("points", "own") == "all"
@@ -134,7 +156,7 @@ def annotation_router(studio: Studio, service: Service) -> APIRouter:
         return Response(jpeg, media_type="image/jpeg", headers=_KEEP)
 
     @router.get("/frames/{frame}")
-    async def look(request: Request, frame: str) -> Response:
+    async def frame_state(request: Request, frame: str) -> Response:
         """One frame set as `annotator` sees it; `joint` adds its epipolar lines, `points=all` uses everyone's marks."""
         return JSONResponse(await state(request, studio.known_frame(frame), _annotator(request.query_params)))
 
@@ -149,11 +171,11 @@ def annotation_router(studio: Studio, service: Service) -> APIRouter:
         if not isinstance(records, list) or not 0 < len(records) <= _MOST_MARKS:
             raise RefusedError("bad_option", f"marks: give a list of 1 to {_MOST_MARKS}")
         answer = await studio.write(annotator, records)
-        return JSONResponse(answer | {"state": await state(request, records[-1]["frame"], annotator)})
+        return JSONResponse({**answer, "state": await state(request, records[-1]["frame"], annotator)})
 
     @router.post("/prelabel")
     async def label(request: Request) -> Response:
-        """Let Sonjit's own hands mark `frame`, in each `view` that is given, or in all."""
+        """Let Sonjit's hand detector mark `frame`, in each `view` that is given, or in all."""
         query = request.query_params
         frame, annotator = studio.known_frame(query.get("frame")), _annotator(query)
         views = query.getlist("view") or list(studio.project.rig.names)
@@ -165,7 +187,7 @@ def annotation_router(studio: Studio, service: Service) -> APIRouter:
 
     @router.get("/progress")
     async def progress() -> Response:
-        """Joints that can be triangulated, by frame, and how much frames need a human."""
+        """Joints that can be triangulated, by frame, and how much frames need attention."""
         return JSONResponse(await studio.work(frames.progress))
 
     @router.get("/changes")
@@ -201,7 +223,7 @@ def _annotator(given: Any) -> str:  # noqa: ANN401  # query or JSON object
     name = given.get("annotator")
     with _refusing("bad_option"):
         if not isinstance(name, str) or check_name("annotator", name) == MACHINE:
-            raise InputError(f"annotator {name!r:.60}: say who works; the name {MACHINE!r} is taken")
+            raise InputError(f"annotator {name!r:.60}: give a name; {MACHINE!r} is reserved")
     return name
 
 
@@ -218,11 +240,11 @@ def _region(text: str) -> ImageRegion:
     return ImageRegion(*(_number("region", one, 1 << 20) for one in numbers))
 
 
-def _object(body: bytes) -> dict[str, Any]:
+def _object(body: bytes) -> Mapping[str, Any]:
     try:
         found = json.loads(body)
     except ValueError:
         found = None
     if not isinstance(found, dict):
-        raise RefusedError("bad_option", "the body is no JSON object: send {annotator, marks}")
+        raise RefusedError("bad_option", "the body is not a JSON object: send {annotator, marks}")
     return found

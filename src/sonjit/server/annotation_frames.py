@@ -1,10 +1,10 @@
-"""What the page is told of one frame set: marks, joints in space, where they fall in every view, what looks wrong."""
+"""The state of a frame set as JSON: marks, joints in space, their projections into every view, warnings."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Collection
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
 
@@ -27,7 +27,88 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from sonjit.multiview.annotation.agreement import Agreement
+    from sonjit.multiview.annotation.marks import MarkRecord
     from sonjit.multiview.annotation.project import Project
+
+
+class ViewRecord(TypedDict):
+    """A camera of the project; `missing` are frames without an image."""
+
+    name: str
+    width: int
+    height: int
+    rotation: list[list[float]]
+    translation_m: list[float]
+    missing: tuple[int, ...]
+
+
+class ProjectState(TypedDict):
+    """The answer of `GET /v1/annotate`."""
+
+    name: str
+    frames: tuple[int, ...]
+    views: list[ViewRecord]
+    joints: tuple[str, ...]
+    bones: tuple[tuple[int, int], ...]
+    annotators: list[str]
+    version: int
+
+
+class ConflictRecord(TypedDict):
+    """A joint of one view on which annotators disagree; `apart_px` is null where one says that it is absent."""
+
+    view: str
+    joint: int
+    annotators: list[str]
+    apart_px: float | None
+
+
+class BoneRecord(TypedDict):
+    """A bone of an unlikely length."""
+
+    bone: tuple[int, int]
+    length_mm: float
+    expected_mm: float
+    against: str
+
+
+class JointsRecord(TypedDict):
+    """Joints in space, and by view; null where unknown."""
+
+    points_m: list[Any]
+    sigma_mm: list[float | None]
+    projected: dict[str, list[Any]]
+    residuals_px: dict[str, list[float | None]]
+
+
+class FrameState(JointsRecord):
+    """One frame set as one annotator sees it."""
+
+    frame: int
+    version: int
+    marks: list[MarkRecord]
+    others: list[MarkRecord]
+    machine: list[MarkRecord]
+    conflicts: list[ConflictRecord]
+    lines: dict[str, list[Any]]
+    bones: list[BoneRecord]
+
+
+class NeedRecord(TypedDict):
+    """How much a frame needs attention, and why."""
+
+    score: float
+    why: str
+
+
+class Progress(TypedDict):
+    """Joints that can be triangulated by frame, of `joints`; and the ranking."""
+
+    version: int
+    joints: int
+    frames: dict[int, int]
+    needs: dict[int, NeedRecord]
 
 
 class Frames:
@@ -41,10 +122,10 @@ class Frames:
         self._project = project
         self._bones = BoneLengths()
         self._read = 0  # version up to which the bones are known
-        self._agreement: tuple[int, dict[str, Any]] = (-1, {})
+        self._agreement: tuple[int, Agreement] | None = None
         self._lock = threading.Lock()
 
-    def project(self) -> dict[str, Any]:
+    def project(self) -> ProjectState:
         """What does not change while people work."""
         project = self._project
         missing = project.missing()
@@ -76,14 +157,14 @@ class Frames:
         joint: int | None = None,
         views: Collection[str] = (),
         everyone: bool = False,
-    ) -> dict[str, Any]:
+    ) -> FrameState:
         """One frame set as one annotator sees it.
 
         Args:
             frame: its number.
             annotator: whose marks make the joints.
-            joint: whose epipolar lines are wanted.
-            views: in which projections are wanted; all by default.
+            joint: whose epipolar lines to add.
+            views: in which to project; all by default.
             everyone: joints are made of all people's marks, the median where several marked one view.
         """
         rig, store = self._project.rig, self._project.store
@@ -115,21 +196,23 @@ class Frames:
             "bones": self._warnings(frame, solution),
         }
 
-    def progress(self) -> dict[str, Any]:
-        """How far each frame is, and how much it needs a human."""
+    def progress(self) -> Progress:
+        """How far each frame is, and how much it needs attention."""
         store = self._project.store
-        needs = {frame: {"score": need.score, "why": need.why} for frame, need in store.needs().items()}
+        needs: dict[int, NeedRecord] = {
+            frame: {"score": need.score, "why": need.why} for frame, need in store.needs().items()
+        }
         return {"version": store.version, "joints": JOINTS, "frames": store.triangulable(), "needs": needs}
 
-    def agreement(self) -> dict[str, Any]:
+    def agreement(self) -> Agreement:
         """Between annotators, over all frames."""
         store = self._project.store
         version = store.version
-        if self._agreement[0] != version:
+        if self._agreement is None or self._agreement[0] != version:
             self._agreement = version, agreement(store.marks())
         return self._agreement[1]
 
-    def _joints(self, solution: SolvedJoints, shown: list[str]) -> dict[str, Any]:
+    def _joints(self, solution: SolvedJoints, shown: list[str]) -> JointsRecord:
         places = [self._project.rig.index(name) for name in shown]
         return {
             "points_m": _listed(solution.points_m, 6),
@@ -138,7 +221,7 @@ class Frames:
             "residuals_px": {name: _listed(solution.residual_px[k]) for name, k in zip(shown, places, strict=True)},
         }
 
-    def _warnings(self, frame: int, solution: SolvedJoints) -> list[dict[str, Any]]:
+    def _warnings(self, frame: int, solution: SolvedJoints) -> list[BoneRecord]:
         """Bones of unlikely lengths, beside those of all frames that people have marked."""
         lengths = bone_lengths(solution.points_m)
         with self._lock:

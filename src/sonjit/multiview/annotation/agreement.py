@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NotRequired, TypedDict
 
 import numpy as np
 
@@ -17,6 +17,27 @@ if TYPE_CHECKING:
 THRESHOLDS_PX = (1.0, 2.0, 5.0, 10.0)
 CONFLICT_PX = 10.0
 """Marks farther apart are shown as a conflict."""
+
+
+class DistanceStatistics(TypedDict):
+    """Distances of pairs of marks, pixels, None without pairs; `within` holds shares by threshold."""
+
+    pairs: int
+    mean_px: float | None
+    median_px: float | None
+    p95_px: float | None
+    within: dict[str, float]
+    same_state: NotRequired[float | None]
+    states: NotRequired[int]
+
+
+class Agreement(TypedDict):
+    """Agreement of all pairs, by joint, and by pair of annotators ("Ann | Ben")."""
+
+    thresholds_px: list[float]
+    all: DistanceStatistics
+    joints: dict[str, DistanceStatistics]
+    annotators: dict[str, DistanceStatistics]
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,12 +54,12 @@ class Distances:
     joints: NDArray[np.int64]
     states: NDArray[np.bool_]
 
-    def to_dict(self, thresholds_px: Sequence[float] = THRESHOLDS_PX) -> dict[str, Any]:
-        """Numbers of all pairs; None where there are none."""
-        return _numbers(self.px, thresholds_px) | {
-            "same_state": float(self.states.mean()) if len(self.states) else None,
-            "states": len(self.states),
-        }
+    def to_dict(self, thresholds_px: Sequence[float] = THRESHOLDS_PX) -> DistanceStatistics:
+        """Statistics of all pairs."""
+        found = _statistics(self.px, thresholds_px)
+        found["same_state"] = float(self.states.mean()) if len(self.states) else None
+        found["states"] = len(self.states)
+        return found
 
 
 @dataclass(frozen=True)
@@ -51,7 +72,7 @@ class Conflict:
     apart_px: float | None
 
 
-def agreement(marks: Iterable[Mark], thresholds_px: Sequence[float] = THRESHOLDS_PX) -> dict[str, Any]:
+def agreement(marks: Iterable[Mark], thresholds_px: Sequence[float] = THRESHOLDS_PX) -> Agreement:
     """Agreement between the people who annotated; machine and cleared marks are left out.
 
     Args:
@@ -59,8 +80,7 @@ def agreement(marks: Iterable[Mark], thresholds_px: Sequence[float] = THRESHOLDS
         thresholds_px: for the share of pairs that lie no farther apart.
 
     Returns:
-        `all`, `joints` by name, `annotators` by pair ("Ann | Ben"): each with `pairs`, `mean_px`, `median_px`, `p95_px`
-        and `within`, a share by threshold; and `same_state`, the share of pairs with the same visibility state.
+        Statistics of all pairs and by pair of annotators, with `same_state`, the share of equal states; and by joint.
     """
     by_pair: dict[tuple[str, str], list[tuple[Mark, Mark]]] = {}
     for group in _groups(marks):
@@ -72,7 +92,7 @@ def agreement(marks: Iterable[Mark], thresholds_px: Sequence[float] = THRESHOLDS
         "thresholds_px": list(thresholds_px),
         "all": everything.to_dict(thresholds_px),
         "joints": {
-            names[joint]: _numbers(everything.px[everything.joints == joint], thresholds_px)
+            names[joint]: _statistics(everything.px[everything.joints == joint], thresholds_px)
             for joint in range(JOINTS)
             if (everything.joints == joint).any()
         },
@@ -117,7 +137,7 @@ def _distances(pairs: Sequence[tuple[Mark, Mark]]) -> Distances:
     )
 
 
-def _numbers(px: NDArray[np.float64], thresholds_px: Sequence[float]) -> dict[str, Any]:
+def _statistics(px: NDArray[np.float64], thresholds_px: Sequence[float]) -> DistanceStatistics:
     if not len(px):
         return {"pairs": 0, "mean_px": None, "median_px": None, "p95_px": None, "within": {}}
     return {

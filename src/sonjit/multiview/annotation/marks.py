@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict, get_args
 
 import numpy as np
 
@@ -159,10 +159,28 @@ def _member(name: object, value: object) -> Any:  # noqa: ANN401  # of a mark's 
     return value
 
 
-def mark_to_dict(mark: Mark) -> dict[str, Any]:
+class MarkRecord(TypedDict):
+    """A `Mark` as JSON."""
+
+    id: str
+    frame: int
+    view: str
+    joint: int
+    annotator: str
+    state: MarkState
+    x: float | None
+    y: float | None
+    source: MarkSource
+    version: int
+    time_s: float
+
+
+def mark_to_dict(mark: Mark) -> MarkRecord:
     """As `mark_from_dict` reads it, with annotator, version and time."""
-    names = ("id", "frame", "view", "joint", "annotator", "state", "x", "y", "source", "version", "time_s")
-    return {name: getattr(mark, name) for name in names}
+    return MarkRecord(
+        id=mark.id, frame=mark.frame, view=mark.view, joint=mark.joint, annotator=mark.annotator, state=mark.state,
+        x=mark.x, y=mark.y, source=mark.source, version=mark.version, time_s=mark.time_s,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)

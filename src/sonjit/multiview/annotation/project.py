@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final, TypedDict
 
 from sonjit.errors import InputError
 from sonjit.files import write_text
@@ -193,7 +193,14 @@ def _written(path: Path, folder: Path) -> str:
     return os.path.relpath(full, folder.resolve()) if full.is_relative_to(beside) else str(full)
 
 
-def _record(path: Path) -> dict[str, Any]:
+class _ProjectRecord(TypedDict):
+    """What `open_project` needs of project.json."""
+
+    name: str
+    views: dict[str, str]
+
+
+def _record(path: Path) -> _ProjectRecord:
     try:
         record = json.loads(path.read_text("utf-8"))
     except OSError as error:
@@ -210,4 +217,4 @@ def _record(path: Path) -> dict[str, Any]:
     views, name = record.get("views"), record.get("name")
     if not isinstance(views, dict) or not all(isinstance(text, str) for text in (name, *views.values())):
         raise InputError(f"{path} is damaged: it has no views or no name")
-    return record
+    return _ProjectRecord(name=record["name"], views=record["views"])

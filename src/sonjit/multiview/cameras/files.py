@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -113,7 +113,7 @@ def save_cameras(rig: CameraRig, path: str | os.PathLike[str], *, format: Camera
             raise InputError(f"{path}: name a .json, .toml or .yml file or a folder, or give the format")
 
 
-def _json_from_rig(rig: CameraRig) -> dict[str, Any]:
+def _json_from_rig(rig: CameraRig) -> dict[str, object]:
     return {
         "format": _FORMAT,
         "version": _VERSION,
@@ -133,7 +133,7 @@ def _json_from_rig(rig: CameraRig) -> dict[str, Any]:
     }
 
 
-def _rig_from_json(content: dict[str, Any], named: str) -> CameraRig:
+def _rig_from_json(content: dict[str, object], named: str) -> CameraRig:
     version = content.get("version")
     if version != _VERSION:
         raise InputError(f"{named} has version {version!r} and this Sonjit reads {_VERSION}: update Sonjit")

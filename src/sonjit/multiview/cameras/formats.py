@@ -98,7 +98,7 @@ def save_anipose(rig: CameraRig, path: Path) -> None:
     """Write a rig, in millimetres."""
     lines: list[str] = []
     for place, view in enumerate(rig):
-        fields: dict[str, Any] = {
+        fields: dict[str, object] = {
             "name": view.name,
             "size": [view.width, view.height],
             "matrix": np.asarray(view.camera.K, float).tolist(),

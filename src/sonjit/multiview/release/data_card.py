@@ -80,7 +80,7 @@ def load_card(path: Path) -> DataCard:
 def _capture(path: Path, name: str, record: Any) -> Capture:  # noqa: ANN401  # TOML
     if not isinstance(record, dict) or not str(record.get("subject", "")).strip():  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
         raise InputError(f"{path}: captures.{name} lacks subject: a number or word for the person, never a name")
-    members: dict[str, Any] = record
+    members: Mapping[str, Any] = record
     split = members.get("split")
     if split is not None and split not in SPLITS:
         raise InputError(f"{path}: captures.{name}.split {split!r}; known: {', '.join(SPLITS)}")
@@ -124,7 +124,7 @@ def split_people(captures: Iterable[Capture]) -> dict[str, str]:
     return splits | dict.fromkeys(rest, "train")
 
 
-def page(card: DataCard, statistics: Mapping[str, Any], samplings: Mapping[str, Sampling], faces: FacesFound) -> str:
+def page(card: DataCard, statistics: Mapping[str, object], samplings: Mapping[str, Sampling], faces: FacesFound) -> str:
     """The data card as Markdown."""
     totals = [(name.replace("_", " "), _words(value)) for name, value in statistics.items() if name != "splits"]
     views = [

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
 
 from sonjit.datasets.hands.interhand import ORDER, annotation_record, cameras_record, joints_record
 from sonjit.files import write_text
 from sonjit.multiview.automatic.labels import SOURCES
-from sonjit.multiview.automatic.learning import coco_annotation, coco_category
+from sonjit.multiview.automatic.learning import CocoHand, coco_annotation, coco_category
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,16 +24,55 @@ if TYPE_CHECKING:
     from sonjit.multiview.release.data_card import Capture
 
 
+class ImageRecord(TypedDict):
+    """An image in InterHand2.6M's JSON, `id` and `file_name` apart."""
+
+    width: int
+    height: int
+    capture: int
+    subject: str
+    seq_name: str
+    seq_type: str
+    camera: str
+    frame_idx: int
+
+
+class _NamedImageRecord(ImageRecord):
+    id: int
+    file_name: str
+
+
+class _HandRecord(CocoHand):
+    hand_side: str
+    source: str
+
+
+class ReleaseCounts(TypedDict):
+    """`statistics.json` of a release."""
+
+    people: int
+    frame_sets: int
+    images: int
+    images_by_split: dict[str, int]
+    people_by_split: dict[str, int]
+    frame_sets_by_hands: dict[str, int]
+    joints: int
+    joints_by_source: dict[str, int]
+    sequences_by_type: dict[str, int]
+    mean_spread_mm: float
+    splits: dict[str, list[str]]
+
+
 @dataclass
 class SplitFiles:
     """The records of one split, gathered while its frame sets are written."""
 
     split: str
-    images: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
-    annotations: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
-    coco: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
-    cameras: dict[str, Any] = field(default_factory=dict[str, Any])
-    joints: dict[str, dict[str, Any]] = field(default_factory=dict[str, dict[str, Any]])
+    images: list[_NamedImageRecord] = field(default_factory=list["_NamedImageRecord"])
+    annotations: list[Mapping[str, object]] = field(default_factory=list[Mapping[str, object]])
+    coco: list[_HandRecord] = field(default_factory=list["_HandRecord"])
+    cameras: dict[str, object] = field(default_factory=dict[str, object])
+    joints: dict[str, dict[str, object]] = field(default_factory=dict[str, dict[str, object]])
     sources: dict[str, dict[str, list[str]]] = field(default_factory=dict[str, dict[str, list[str]]])
     by: dict[str, list[int]] = field(default_factory=lambda: {"human": [], "machine": []})
 
@@ -52,7 +91,7 @@ class SplitFiles:
     def add_image(
         self,
         name: str,
-        about: dict[str, Any],
+        about: ImageRecord,
         pixels: NDArray[np.float64],
         source: NDArray[np.int64],
         seen: NDArray[np.bool_],
@@ -60,7 +99,7 @@ class SplitFiles:
         """One view: joints (2, 21, 2) in its pixels, by whom (2, 21), and which (2, 21) are seen."""
         number = len(self.images) + 1
         valid = np.asarray(np.isfinite(pixels).all(-1), np.bool_)
-        self.images.append({"id": number, "file_name": name, **about})
+        self.images.append(_NamedImageRecord(id=number, file_name=name, **about))
         self.annotations.append(annotation_record(number, pixels, valid))
         self.by["machine" if (source[valid] == 1).any() else "human"].append(number)
         width, height = about["width"], about["height"]
@@ -71,7 +110,7 @@ class SplitFiles:
                 shown = np.where(seen[side], 2, 1)
                 one = coco_annotation(len(self.coco) + 1, number, points, category=1 + side, flags=shown)
                 own = sorted({SOURCES[code] for code in source[side][inside].tolist()})
-                self.coco.append(one | {"hand_side": ("right", "left")[side], "source": "/".join(own)})
+                self.coco.append(_HandRecord(**one, hand_side=("right", "left")[side], source="/".join(own)))
 
     def write(self, root: Path) -> None:
         """All files of the split."""
@@ -92,7 +131,7 @@ class SplitFiles:
             write_text(path, "".join(f"{k}\n" for k in numbers), of_run=True)
 
 
-def _write(path: Path, record: dict[str, Any] | Sequence[Any]) -> None:
+def _write(path: Path, record: Mapping[str, object]) -> None:
     write_text(path, json.dumps(record) + "\n", of_run=True)
 
 
@@ -129,7 +168,7 @@ class Statistics:
         self.sequences.setdefault(performed.kind, set()).add((capture.subject, performed.name))
         self.spread_m += float(np.nansum(spread_m[labelled]))
 
-    def counts(self) -> dict[str, Any]:
+    def counts(self) -> ReleaseCounts:
         """All counts as plain numbers."""
         joints = sum(self.joints.values())
         return {

@@ -20,7 +20,7 @@ from sonjit.files import failing_as_job, write_bytes, write_text
 from sonjit.multiview.automatic.runs import read_labels
 from sonjit.multiview.cameras.rig import CameraRig, RigCamera
 from sonjit.multiview.release.data_card import SPLITS, Capture, DataCard, page, split_people
-from sonjit.multiview.release.layout import SplitFiles, Statistics
+from sonjit.multiview.release.layout import ImageRecord, SplitFiles, Statistics
 from sonjit.multiview.release.privacy import FacesFound, Sampling, released_image, sampling_of
 from sonjit.synthesis.output.layouts import jpeg_bytes
 
@@ -223,7 +223,7 @@ def _write_frame_set(
         if camera.name not in found or found[camera.name].withheld:
             continue
         seen = frame_set.seen[order[camera.name]] if len(frame_set.seen) == len(order) else np.zeros((2, 21), np.bool_)
-        about = {
+        about: ImageRecord = {
             "width": camera.width, "height": camera.height, "capture": number, "subject": capture.subject,
             "seq_name": performed.name, "seq_type": performed.kind, "camera": camera.name, "frame_idx": frame_set.frame,
         }  # fmt: skip

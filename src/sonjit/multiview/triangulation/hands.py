@@ -278,7 +278,7 @@ def save_hands(path: Path, rig: CameraRig, frames: tuple[int, ...], found: Trian
         found: of points (F, 2, 21).
     """
     spread = np.sqrt(np.trace(found.covariance_m2, axis1=-2, axis2=-1)) * 1000
-    written: list[dict[str, Any]] = []
+    written: list[dict[str, object]] = []
     for row, number in enumerate(frames):
         hands = [
             {
