@@ -83,7 +83,7 @@ def test_all_factors_are_listed(capsys):
         (("OUT", "--sequence", "any", "--fps", 0), "--fps 0"),
         (("OUT", "--sequence", "any", "--set", "gesture=fist"), "unknown factor 'gesture'"),
         (("OUT", "--poses", "nowhere.json"), "nowhere.json: no such file"),
-        (("OUT", "--backgrounds", "nowhere"), "nowhere is no folder"),
+        (("OUT", "--backgrounds", "nowhere"), "nowhere is not a folder"),
         (("OUT", "--format", "gif"), "gif"),
     ],
 )

@@ -51,7 +51,7 @@ def test_folder_gives_pieces_of_its_images(tmp_path):
 def test_folder_without_images_says_so(tmp_path):
     with pytest.raises(InputError, match="no image in"):
         BackgroundFolder(tmp_path)
-    with pytest.raises(InputError, match="is no folder"):
+    with pytest.raises(InputError, match="is not a folder"):
         BackgroundFolder(tmp_path / "none")
     (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nnot really")
     with pytest.raises(InputError, match=r"broken\.png"):

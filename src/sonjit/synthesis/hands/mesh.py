@@ -3,7 +3,7 @@
 The file splits vertices where its texture has seams. Here they are joined, a mesh that is open at the wrist goes on to
 behind it and is closed there, and each triangle is divided once.
 
-Hands of the user's own in place of the catalog's: a rig as GLB, or MANO.
+The user's own hands, a rig as GLB or MANO, may replace the catalog's.
 """
 
 from __future__ import annotations

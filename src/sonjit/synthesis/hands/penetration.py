@@ -1,4 +1,4 @@
-"""Where skins pass into each other: each vertex inside a mesh, the nearest point of that mesh and how deep it is.
+"""Detection of penetration: each vertex inside another skin, the nearest point of that skin and the depth.
 
 Meshes are those before they were divided, with vertices some 4 mm apart.
 """

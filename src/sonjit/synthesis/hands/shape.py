@@ -3,8 +3,6 @@
 Every shape is made from the rig's own joints, bones and weights, on the hand that its file holds; the other side's are
 the mirror of these. Each is linear, so that a hand is the rig plus a weighted sum. Bones keep their directions and
 joints stay their centres.
-
-The 36 numbers that make one person's hand differ from another's.
 """
 
 from __future__ import annotations

@@ -62,14 +62,14 @@ _RING_AT: Final = 0.5  # of the finger's first free bone
 def glove_named(name: str) -> Glove:
     """Raises InputError where there is none of that name."""
     if name not in GLOVES:
-        raise InputError(f"no glove is named '{name}': known are {', '.join(GLOVES)}")
+        raise InputError(f"no such glove {name!r}: known are {', '.join(GLOVES)}")
     return GLOVES[name]
 
 
 def sleeve_named(name: str) -> Sleeve:
     """Raises InputError where there is none of that name."""
     if name not in SLEEVES:
-        raise InputError(f"no sleeve is named '{name}': known are {', '.join(SLEEVES)}")
+        raise InputError(f"no such sleeve {name!r}: known are {', '.join(SLEEVES)}")
     return SLEEVES[name]
 
 

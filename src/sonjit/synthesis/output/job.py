@@ -1,4 +1,4 @@
-"""A whole run: scenes in chunks, over processes, into a folder; stopped at any moment it goes on to the same bytes."""
+"""A whole run: scenes in chunks, over processes, into a folder; a stopped run resumes to the same bytes."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ _ON_SHEET: Final = 24
 
 @dataclass
 class SynthSummary:
-    """What a run did.
+    """The result of a run.
 
     Attributes:
-        images: that were made now.
-        made: stills or sequences that were made now.
-        kept: that were there before.
+        images: rendered now.
+        made: stills or sequences rendered now.
+        kept: rendered before.
     """
 
     images: int = 0
@@ -57,16 +57,16 @@ class SynthSummary:
 def synthesize(
     out: Path, settings: SynthSettings, *, jobs: int = 1, advance: Callable[[int], None] = lambda _: None
 ) -> SynthSummary:
-    """Make a folder of images with truth, or go on with one.
+    """Render a folder of labelled images, or resume one.
 
     Args:
-        out: the folder, made if need be.
-        settings: what to make.
+        out: the folder, created if need be.
+        settings: what to render.
         jobs: processes.
         advance: called with how many more stills or sequences are there.
 
     Raises:
-        InputError: settings that cannot be, a folder of something else, or no rig (the line says how to fetch it).
+        InputError: impossible settings, a folder of something else, or no rig (the message says how to fetch it).
         JobError: the disk is full, or a process was ended from outside.
     """
     settings.sampler()
@@ -128,13 +128,13 @@ def _make_chunk(layout: FolderLayout, chunk: int) -> int:
     """Make and write one chunk; gives how many images it holds."""
     renderer, sampler, rows = _renderer(), layout.settings.sampler(), count()
 
-    def made() -> Iterator[RenderedImage]:
+    def images() -> Iterator[RenderedImage]:
         for number in layout.numbers(chunk):
             for scene in sampler.make(number):
                 for sample, buffers in render_samples(renderer, scene):
                     yield RenderedImage(number, next(rows), scene.time_s, sample, buffers)
 
-    layout.write(chunk, made())
+    layout.write(chunk, images())
     return next(rows)
 
 

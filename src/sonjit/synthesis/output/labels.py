@@ -1,4 +1,4 @@
-"""Exact labels of a made image: where each keypoint is, whether it is seen and what hides it, masks and boxes.
+"""Exact labels of a rendered image: where each keypoint is, whether it is visible or what hides it, masks and boxes.
 
 A keypoint lies inside its finger. The ray from the camera's centre to it decides: what it meets first, before the
 keypoint, is what is seen in its stead. If that is the same hand where a bone next to the keypoint moves the skin, or

@@ -1,4 +1,4 @@
-"""How made samples lie in a folder: in chunks of some scenes, each finished at once, so that a stopped run goes on.
+"""How rendered samples lie in a folder: in chunks of scenes, each finished at once, so that a stopped run resumes.
 
 A chunk's own file appears when all images of the chunk are there. What is written again after a stop is written with
 the same bytes, under the same names.
@@ -12,7 +12,7 @@ import json
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from itertools import zip_longest
-from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, NamedTuple, NotRequired, TypedDict
 
 import cv2
 import numpy as np
@@ -34,20 +34,70 @@ if TYPE_CHECKING:
 
 TRUTH: Final = "truth"
 LEAST_PIXELS: Final = 16
-"""A hand of which less is seen is not said to be in the image."""
+"""A hand of which less is visible is not labelled."""
 
 _QUALITY: Final = 95
 _DEPTH_UNIT_M: Final = 1e-4
 
 
+class CameraTruth(TypedDict):
+    """A camera in a line of truth."""
+
+    K: list[list[float]]
+    R: list[list[float]]
+    t: list[float]
+
+
+class HandDetails(TypedDict):
+    """What only rendered hands have, see `samples.render_samples`."""
+
+    causes: list[str]
+    palm_box: list[float]
+    keypoints_world_m: list[list[float]]
+    shape: dict[str, float]
+    pose: dict[str, list[object]]
+    instance: int
+    group: dict[str, int]
+
+
+class HandTruth(TypedDict):
+    """A hand in a line of truth."""
+
+    side: Literal["Left", "Right"]
+    keypoints_px: list[list[float]]
+    valid_px: list[bool]
+    visible: list[bool]
+    keypoints_m: list[list[float]]
+    box: list[float]
+    area_px2: NotRequired[float]
+    mask: dict[str, object]
+    category_id: int
+    extra: HandDetails
+
+
+class ImageTruth(TypedDict):
+    """A line of truth: one image without its pixels."""
+
+    id: str
+    width: int
+    height: int
+    camera: CameraTruth
+    instances: list[HandTruth]
+    subject: str
+    sequence: str
+    frame: int
+    view: str
+    tags: dict[str, object]
+
+
 class RenderedImage(NamedTuple):
-    """One image with its truth.
+    """One image with its labels.
 
     Attributes:
         number: of its still or sequence in the whole run.
         row: its place in its chunk.
         time_s: within its sequence.
-        sample: its `image` is the image (H, W, 3); what it is called is left to the layout.
+        sample: its `image` is the image (H, W, 3); its id is left to the layout.
         buffers: what else the camera saw.
     """
 
@@ -90,21 +140,21 @@ class FolderLayout(ABC):
         """Refuse settings that this form cannot hold.
 
         Raises:
-            InputError: the line says which.
+            InputError: names the setting.
         """
         return
 
     def chunk_path(self, chunk: int) -> Path:
-        """The file whose being there says that the chunk is finished."""
+        """The file that exists when the chunk is finished."""
         return self.root / TRUTH / f"{chunk:06d}.jsonl"
 
     @abstractmethod
-    def write(self, chunk: int, made: Iterator[RenderedImage]) -> None:
+    def write(self, chunk: int, images: Iterator[RenderedImage]) -> None:
         """Write one chunk."""
 
     @abstractmethod
     def finish(self, chunks: Sequence[int]) -> None:
-        """Write what tells of all finished chunks together."""
+        """Write what describes all finished chunks together."""
 
     @abstractmethod
     def samples(self, chunks: Sequence[int], count: int) -> list[Sample]:
@@ -118,10 +168,10 @@ class ImageLayout(FolderLayout):
     def name(self, one: RenderedImage, chunk: int) -> str:
         """An image's name below the root."""
 
-    def write(self, chunk: int, made: Iterator[RenderedImage]) -> None:
+    def write(self, chunk: int, images: Iterator[RenderedImage]) -> None:
         """Images first, then the chunk's truth."""
         lines: list[bytes] = []
-        for one in made:
+        for one in images:
             name = self.name(one, chunk)
             write_bytes(self.root / name, jpeg_bytes(one.sample.rgb()), of_run=True)
             lines.append(truth_line(one.sample, id=name))
@@ -130,7 +180,7 @@ class ImageLayout(FolderLayout):
                 write_bytes(self.root / kind / f"{stem}.png", png_bytes(_EXTRAS[kind](one.buffers)), of_run=True)
         write_bytes(self.chunk_path(chunk), b"".join(lines), of_run=True)
 
-    def records(self, chunks: Iterable[int]) -> Iterator[dict[str, Any]]:
+    def records(self, chunks: Iterable[int]) -> Iterator[ImageTruth]:
         """The truth of each image in some chunks, one at a time."""
         for number in chunks:
             yield from read_truth(self.chunk_path(number))
@@ -193,7 +243,7 @@ def truth_line(sample: Sample, **more: str) -> bytes:
     return json.dumps(sample_to_dict(sample) | more, separators=(",", ":"), sort_keys=True).encode() + b"\n"
 
 
-def read_truth(path: Path) -> Iterator[dict[str, Any]]:
+def read_truth(path: Path) -> Iterator[ImageTruth]:
     """The records of one file of truth.
 
     Raises:
@@ -207,6 +257,6 @@ def read_truth(path: Path) -> Iterator[dict[str, Any]]:
         raise InputError(f"{path} cannot be read ({error}); delete it and run again") from None
 
 
-def sample_from_truth(record: dict[str, Any], root: Path) -> Sample:
+def sample_from_truth(record: ImageTruth, root: Path) -> Sample:
     """The sample of a record whose image lies below a folder under the sample's id."""
-    return sample_from_dict(record, root / record["id"])
+    return sample_from_dict(dict(record), root / record["id"])

@@ -1,8 +1,8 @@
-"""Scene → images with their truth, one sample for each camera."""
+"""Scene → labelled images, one sample for each camera."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -38,7 +38,7 @@ _EFFECTS: Final = {
     "infrared": "infrared",
     "compression": "compression",
 }
-"""Fields of `Effects` and the factors that say them."""
+"""Fields of `Effects` and their factors."""
 
 
 def render_samples(renderer: Renderer, scene: Scene) -> Iterator[tuple[Sample, Buffers]]:
@@ -82,12 +82,12 @@ def render_samples(renderer: Renderer, scene: Scene) -> Iterator[tuple[Sample, B
 
 
 def _effects(scene: Scene) -> Effects:
-    """A scene's own; what is not said of it is off. A hand moves where its seed says."""
+    """A scene's effects; a missing factor is off. The direction of motion follows from the seed."""
     values = {name: float(scene.factors.get(factor, 0)) for name, factor in _EFFECTS.items()}
     return Effects(**values, motion_deg=float(scene.seed % 360))
 
 
-def _about(hand: SceneHand, points: NDArray[np.float64], number: int) -> dict[str, Any]:
+def _about(hand: SceneHand, points: NDArray[np.float64], number: int) -> dict[str, object]:
     """What is the same for all cameras."""
     pose = hand.pose
     return {
@@ -103,7 +103,7 @@ def _about(hand: SceneHand, points: NDArray[np.float64], number: int) -> dict[st
     }
 
 
-def _instance(hand: SceneHand, label: HandLabel, about: dict[str, Any]) -> Instance:
+def _instance(hand: SceneHand, label: HandLabel, about: dict[str, object]) -> Instance:
     causes = np.array(label.causes)
     return Instance(
         kind="hand",

@@ -1,4 +1,4 @@
-"""What a run makes."""
+"""The settings of a run."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Extra = Literal["depth", "normals", "masks"]
 
 @dataclass(frozen=True)
 class SynthSettings:
-    """What to make.
+    """What to render.
 
     Attributes:
         count: stills, or sequences.
@@ -36,11 +36,11 @@ class SynthSettings:
         size: width and height in pixels.
         format: of the folder.
         extras: further images beside each.
-        backgrounds: folder of images to cut backgrounds from; None makes them up.
-        sequence: which, see `motions.NamedMotions.chosen`; None makes stills.
+        backgrounds: folder of images to cut backgrounds from; None for procedural ones.
+        sequence: which, see `motions.NamedMotions.chosen`; None for stills.
         fps: frames a second of a sequence.
         poses: a table of hands seen in a video, whose motion is taken instead.
-        hands: the user's own, in place of the catalog's.
+        hands: the user's own, instead of the catalog's.
     """
 
     count: int
@@ -58,10 +58,10 @@ class SynthSettings:
     hands: HandFiles | None = None
 
     def sampler(self) -> SceneSampler:
-        """What makes the scenes.
+        """Samples the scenes.
 
         Raises:
-            InputError: settings that cannot be.
+            InputError: impossible settings.
         """
         for name, value, least in (("--count", self.count, 1), ("--seed", self.seed, 0)):
             if value < least:
@@ -76,7 +76,7 @@ class SynthSettings:
 
     @property
     def moves(self) -> bool:
-        """Sequences are made, not stills."""
+        """Sequences are rendered, not stills."""
         return self.sequence is not None or self.poses is not None
 
     def _motions(self) -> MotionSource | None:

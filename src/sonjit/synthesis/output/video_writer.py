@@ -6,7 +6,7 @@ import json
 from contextlib import ExitStack
 from fractions import Fraction
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict
 
 import av
 import numpy as np
@@ -22,7 +22,7 @@ from sonjit.synthesis.output.layouts import FolderLayout, RenderedImage
 from sonjit.synthesis.output.samples import DATASET
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
     from typing import TextIO
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _OPTIONS: Final = {"preset": "veryfast", "crf": "18", "threads": "1", "x264-params": "mbtree=0:weightp=0"}
-"""One thread, and nothing of x264 that gives the same images other bytes now and then."""
+"""One thread, and nothing of x264 that encodes the same images to other bytes now and then."""
 _TICKS: Final = 90_000
 _OF_HAND: Final = ("causes", "palm_box", "shape", "pose")
 
@@ -69,7 +69,7 @@ class VideoLayout(FolderLayout):
     """`videos/{sequence}/cam{camera}.mp4` and `.json`."""
 
     def check(self) -> None:
-        """Stills are no video, and it has images of one kind."""
+        """A video needs a motion, and has images of one kind."""
         if not self.settings.moves:
             raise InputError("--format video: name a motion too, --sequence any or --poses hands.json")
         if extras := self.settings.extras:
@@ -78,12 +78,12 @@ class VideoLayout(FolderLayout):
             width, height = self.settings.size
             raise InputError(f"--size {width}x{height}: videos are of even width and height")
 
-    def write(self, chunk: int, made: Iterator[RenderedImage]) -> None:
+    def write(self, chunk: int, images: Iterator[RenderedImage]) -> None:
         """All cameras' videos at once, then the list of them."""
         clips: dict[str, _Clip] = {}
         names: list[str] = []
         with ExitStack() as stack:
-            for one in made:
+            for one in images:
                 sample = one.sample
                 assert sample.view is not None
                 if sample.view not in clips:
@@ -102,7 +102,7 @@ class VideoLayout(FolderLayout):
         names = [name for chunk in chunks for name in json.loads(self.chunk_path(chunk).read_text("utf-8"))]
         samples: list[Sample] = []
         for name in (names[place] for place in np.linspace(0, len(names) - 1, min(count, len(names))).astype(int)):
-            truth: dict[str, Any] = json.loads((self.root / name).with_suffix(".json").read_text("utf-8"))
+            truth: _VideoTruth = json.loads((self.root / name).with_suffix(".json").read_text("utf-8"))
             wanted = len(truth["frames"]) // 3
             with open_source(self.root / name) as source:
                 rgb = next(frame.rgb for frame in source if frame.index == wanted)
@@ -110,7 +110,35 @@ class VideoLayout(FolderLayout):
         return samples
 
 
-def _head(first: Sample, fps: float) -> dict[str, Any]:
+class _VideoHand(TypedDict):
+    handedness: Literal["Left", "Right"]
+    xy: list[list[float]]
+    xyz_m: list[list[float]]
+    box: tuple[float, float, float, float] | None
+    mask: Any
+    causes: list[str]
+    palm_box: list[float]
+    shape: dict[str, float]
+    pose: dict[str, list[object]]
+
+
+class _VideoFrame(TypedDict):
+    index: int
+    time: float
+    hands: list[_VideoHand]
+
+
+class _VideoTruth(TypedDict):
+    width: int
+    height: int
+    fx: float
+    fy: float
+    cx: float
+    cy: float
+    frames: list[_VideoFrame]
+
+
+def _head(first: Sample, fps: float) -> dict[str, object]:
     """What is the same for all frames."""
     camera = first.camera
     assert camera is not None
@@ -128,7 +156,7 @@ def _head(first: Sample, fps: float) -> dict[str, Any]:
     }
 
 
-def _hand(one: dict[str, Any]) -> dict[str, Any]:
+def _hand(one: Mapping[str, Any]) -> dict[str, object]:
     return {
         "handedness": one["side"],
         "xy": one["keypoints_px"],
@@ -139,7 +167,7 @@ def _hand(one: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _sample(truth: dict[str, Any], frame: int, name: str, rgb: NDArray[np.uint8]) -> Sample:
+def _sample(truth: _VideoTruth, frame: int, name: str, rgb: NDArray[np.uint8]) -> Sample:
     """One frame of a video as a sample."""
     hands = truth["frames"][frame]["hands"]
     eye = np.array([[truth["fx"], 0, truth["cx"]], [0, truth["fy"], truth["cy"]], [0, 0, 1]])

@@ -1,11 +1,8 @@
-"""Images with one COCO keypoints file, with the fields that `open_dataset("folder", …)` knows and some more.
+"""Folders of rendered images: COCO, the layout of InterHand2.6M, WebDataset shards.
 
-The layout of InterHand2.6M: what reads that set reads this one.
-
-A capture has cameras of its own. Stills of one view each therefore are a capture each; a sequence is one capture.
-Source: https://mks0601.github.io/InterHand2.6M; see `datasets.interhand` for the units.
-
-WebDataset shards, as `datasets.shards` reads them; a shard is a chunk.
+COCO has the fields that `open_dataset("folder", …)` reads and some more. In InterHand2.6M (https://mks0601.github.io/
+InterHand2.6M, units in `datasets.hands.interhand`) a capture has cameras of its own: a still is a capture, as is a
+sequence. A shard is a chunk.
 """
 
 from __future__ import annotations
@@ -14,7 +11,7 @@ import json
 import tarfile
 from dataclasses import replace
 from itertools import groupby
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 import numpy as np
 
@@ -29,7 +26,9 @@ from sonjit.skeletons import load_skeleton
 from sonjit.synthesis.output.layouts import (
     LEAST_PIXELS,
     FolderLayout,
+    HandTruth,
     ImageLayout,
+    ImageTruth,
     RenderedImage,
     join,
     jpeg_bytes,
@@ -37,7 +36,7 @@ from sonjit.synthesis.output.layouts import (
 from sonjit.synthesis.output.samples import DATASET
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -72,7 +71,7 @@ class CocoLayout(ImageLayout):
             join(file.write, (json.dumps(_image(*one)) for one in enumerate(self.records(chunks), 1)))
             file.write("\n]}\n")
 
-    def _annotations(self, chunks: Sequence[int]) -> Iterator[dict[str, Any]]:
+    def _annotations(self, chunks: Sequence[int]) -> Iterator[dict[str, object]]:
         count = 0
         for image, record in enumerate(self.records(chunks), 1):
             for one in record["instances"]:
@@ -81,19 +80,21 @@ class CocoLayout(ImageLayout):
                     yield _annotation(count, image, one)
 
 
-def _image(number: int, record: dict[str, Any]) -> dict[str, Any]:
-    camera = record["camera"]
+def _image(number: int, record: ImageTruth) -> dict[str, object]:
+    camera: Mapping[str, object] = record["camera"]
+    fields: Mapping[str, object] = record
     return {
         "id": number,
         "file_name": record["id"],
         "width": record["width"],
         "height": record["height"],
         "camera": {("t_m" if name == "t" else name): value for name, value in camera.items()},
-        **{name: record[name] for name in _OF_IMAGE if name in record},
+        **{name: fields[name] for name in _OF_IMAGE if name in fields},
     }
 
 
-def _annotation(number: int, image: int, one: dict[str, Any]) -> dict[str, Any]:
+def _annotation(number: int, image: int, one: HandTruth) -> dict[str, object]:
+    details: Mapping[str, object] = one["extra"]
     x_min, y_min, x_max, y_max = one["box"]
     points: list[float] = []
     for (x, y), valid, seen in zip(one["keypoints_px"], one["valid_px"], one["visible"], strict=True):
@@ -105,12 +106,12 @@ def _annotation(number: int, image: int, one: dict[str, Any]) -> dict[str, Any]:
         "iscrowd": 0,
         "hand_side": one["side"].lower(),
         "bbox": [x_min, y_min, x_max - x_min, y_max - y_min],
-        "area": one["area_px2"],
+        "area": one.get("area_px2", 0),
         "segmentation": one["mask"],
         "num_keypoints": sum(one["valid_px"]),
         "keypoints": points,
         "keypoints3d": [[round(1000 * value, 3) for value in point] for point in one["keypoints_m"]],
-        **{name: one["extra"][name] for name in _OF_HAND},
+        **{name: details[name] for name in _OF_HAND},
     }
 
 
@@ -150,11 +151,11 @@ class InterHandLayout(ImageLayout):
         with atomic_text(stem.with_name(f"{stem.name}_joint_3d.json"), of_run=True) as file:
             self._write_captures(file.write, chunks, _joints)
 
-    def _numbered(self, chunks: Sequence[int]) -> Iterator[tuple[int, dict[str, Any]]]:
+    def _numbered(self, chunks: Sequence[int]) -> Iterator[tuple[int, ImageTruth]]:
         return enumerate(self.records(chunks), 1)
 
     def _write_captures(
-        self, write: Callable[[str], object], chunks: Sequence[int], make: Callable[[Iterator[dict[str, Any]]], Any]
+        self, write: Callable[[str], object], chunks: Sequence[int], make: Callable[[Iterator[ImageTruth]], object]
     ) -> None:
         """`{capture: what is made of its records}`; a capture's records follow each other."""
         write("{\n")
@@ -163,11 +164,11 @@ class InterHandLayout(ImageLayout):
         write("\n}\n")
 
 
-def _capture(record: dict[str, Any]) -> str:
+def _capture(record: ImageTruth) -> str:
     return record["id"].split("/")[2].removeprefix("Capture")
 
 
-def _interhand_image(number: int, record: dict[str, Any]) -> dict[str, Any]:
+def _interhand_image(number: int, record: ImageTruth) -> dict[str, object]:
     return {
         "id": number,
         "file_name": record["id"].removeprefix(f"images/{SPLIT}/"),
@@ -181,21 +182,21 @@ def _interhand_image(number: int, record: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _interhand_record(number: int, record: dict[str, Any]) -> dict[str, Any]:
+def _interhand_record(number: int, record: ImageTruth) -> Mapping[str, object]:
     points = _of_sides(record, lambda one: one["keypoints_px"], 2)
     there = [[any(one["side"] == side for one in record["instances"])] * 21 for side in _SIDES]
     return annotation_record(number, points, np.array(there))
 
 
-def _cameras(records: Iterator[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+def _cameras(records: Iterator[ImageTruth]) -> Mapping[str, object]:
     cameras = {one["view"]: one["camera"] for one in records}
     return cameras_record(
         {view: (np.array(one["K"]), np.array(one["R"]), np.array(one["t"])) for view, one in cameras.items()}
     )
 
 
-def _joints(records: Iterator[dict[str, Any]]) -> dict[str, Any]:
-    frames: dict[str, Any] = {}
+def _joints(records: Iterator[ImageTruth]) -> Mapping[str, object]:
+    frames: dict[str, object] = {}
     for record in records:
         if str(record["frame"]) not in frames and record["instances"]:
             points = _of_sides(record, lambda one: one["extra"]["keypoints_world_m"], 3)
@@ -203,7 +204,9 @@ def _joints(records: Iterator[dict[str, Any]]) -> dict[str, Any]:
     return frames
 
 
-def _of_sides(record: dict[str, Any], points_of: Callable[[dict[str, Any]], Any], size: int) -> NDArray[np.float64]:
+def _of_sides(
+    record: ImageTruth, points_of: Callable[[HandTruth], list[list[float]]], size: int
+) -> NDArray[np.float64]:
     """(2, 21, size) of the right and the left hand; NaN without."""
     points = np.full((2, 21, size), np.nan)
     for one in record["instances"]:
@@ -227,12 +230,12 @@ class ShardLayout(FolderLayout):
         """The shard itself."""
         return self.root / shard_name(chunk)
 
-    def write(self, chunk: int, made: Iterator[RenderedImage]) -> None:
+    def write(self, chunk: int, images: Iterator[RenderedImage]) -> None:
         """Sample by sample."""
         first = self.numbers(chunk).start * self.settings.views
         path = self.chunk_path(chunk)
         with atomic_file(path, of_run=True) as draft, tarfile.open(draft, "w", format=tarfile.USTAR_FORMAT) as tar:
-            for one in made:
+            for one in images:
                 seen = tuple(hand for hand in one.sample.instances if (hand.area_px2 or 0) >= LEAST_PIXELS)
                 place = first + one.row
                 sample = replace(one.sample, id=f"{place:08d}", image=jpeg_bytes(one.sample.rgb()), instances=seen)

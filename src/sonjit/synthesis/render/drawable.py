@@ -2,7 +2,7 @@
 
 World and camera frames: x right, y down, z forward, metres. Colours are linear RGB, 0 to 1.
 
-Where a camera and a light look: what the renderer's projections are made of.
+Also the projections of cameras and lights onto images and shadow maps.
 """
 
 from __future__ import annotations

@@ -1,9 +1,4 @@
-"""Shaders, compiled when they are first wanted, and the meshes that they draw.
-
-Drawables as the graphics card takes them: one table of vertices, one of indices.
-
-Cameras, light and materials as the numbers that shaders take, by the shaders' names for them.
-"""
+"""Shaders, compiled on first use; the vertex and index buffers, uniforms and textures that they take."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is behind the hands: made up from a seed, or cut from the images of a folder."""
+"""Backgrounds: procedural, or cut from the images of a folder."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _FINE: Final = 4  # fraction bits of cv2's coordinates
 
 
 def draw_background(kind: BackgroundKind, size: tuple[int, int], rng: np.random.Generator) -> NDArray[np.uint8]:
-    """A made-up background.
+    """A procedural background.
 
     Args:
         kind: `plain` is a wall in uneven light, `blobs` things out of focus, `texture` cloth, stone or stripes, `room`
@@ -52,7 +52,7 @@ class BackgroundFolder:
 
     def __init__(self, folder: Path) -> None:
         if not folder.is_dir():
-            raise InputError(f"{folder} is no folder; backgrounds are cut from the images of one")
+            raise InputError(f"{folder} is not a folder; backgrounds are cut from the images of one")
         found = [path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_ENDINGS and path.is_file()]
         if not found:
             raise InputError(f"no image in {folder}; put some there ({', '.join(IMAGE_ENDINGS)})")

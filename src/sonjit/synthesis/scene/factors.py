@@ -1,8 +1,6 @@
-"""Everything that may differ between two made images, by name: what it does, its values, how it is drawn, how pinned.
+"""Factors: everything that may differ between two rendered images, by name; their values, and how each is drawn.
 
-Each factor is drawn by a generator of its own, from seed, sample and name: to pin one leaves all others as they were.
-
-The table of all factors: their values, and how often each is drawn.
+Each factor is drawn by a generator of its own, from seed, sample and name: pinning one leaves all others as they were.
 """
 
 from __future__ import annotations

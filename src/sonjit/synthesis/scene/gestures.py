@@ -1,9 +1,7 @@
-"""Poses of one hand: named gestures with a person's own slackness, and free ones within the joints' limits.
+"""Finger angles of one hand: named gestures from `gestures.toml` with random deviations, and free poses within limits.
 
-Fingers move together in life: neighbours bend alike, the end joint follows the middle one, and fingers that are bent
-at the knuckle spread little.
-
-Named gestures: what each finger does, read from `gestures.toml`.
+Fingers move together: neighbours bend alike, the end joint follows the middle one, and fingers that are bent at the
+knuckle spread little.
 """
 
 from __future__ import annotations
@@ -126,11 +124,11 @@ def gesture_named(name: str) -> GesturePose:
     """The gesture of a name.
 
     Raises:
-        InputError: there is none of that name; the line names all.
+        InputError: there is no such gesture; the message names all.
     """
     known = gestures()
     if name not in known:
-        raise InputError(f"no gesture is named '{name}': known are {', '.join(known)}")
+        raise InputError(f"no such gesture {name!r}: known are {', '.join(known)}")
     return known[name]
 
 

@@ -1,4 +1,4 @@
-"""Hands that hold things: the thing lies in the palm or between the tips, then each finger closes until it touches.
+"""Hands that hold objects: the object lies in the palm or between the tips, then each finger closes until it touches.
 
 How far a finger closes is looked for over all its way at once, then again about the place where it first touches.
 """
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from sonjit.synthesis.scene.objects import SceneObject
 
 TOUCH_M: Final = 0.0005
-"""How near closed fingers come to a thing."""
+"""How near closed fingers come to an object."""
 _STEP_M: Final = 0.001
 _FARTHEST_M: Final = 0.1
 _STEPS: Final = 24
@@ -31,16 +31,16 @@ _FINE: Final = (8, 48)  # steps looked at anew, and in how many
 _LOOSER: Final = 12
 _WAYS: Final = {"wrap": ("stretched", "hold", "wrap"), "pinch": ("stretched", "beak_open", "pinch")}
 """Gestures that a hand passes through while it closes."""
-_THUMB_FIRST: Final = "hold"  # what the thumb begins with instead where the thing leaves room
+_THUMB_FIRST: Final = "hold"  # what the thumb begins with instead where the object leaves room
 
 
 @dataclass(frozen=True, eq=False)
 class Grasp:
-    """A hand about a thing.
+    """A hand around an object.
 
     Attributes:
         angles: (5, 3, 3) radians, as `RigPose.angles`.
-        rotation: (3, 3) of the thing, in the rig's axes at rest.
+        rotation: (3, 3) of the object, in the rig's axes at rest.
         place: (3,) metres of its middle from the wrist, in those axes.
     """
 
@@ -50,7 +50,7 @@ class Grasp:
 
 
 def grasp(rig: Rig, item: SceneObject, rng: np.random.Generator) -> Grasp:
-    """A hand that holds a thing.
+    """A hand that holds an object.
 
     Args:
         rig: of `rig_from_shape`.
@@ -66,7 +66,7 @@ def grasp(rig: Rig, item: SceneObject, rng: np.random.Generator) -> Grasp:
     owners = owners[own]
 
     def distances(shares: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Least distances (N, 5) of the fingers from the thing where they are closed by shares (N, 5)."""
+        """Least distances (N, 5) of the fingers from the object where they are closed by shares (N, 5)."""
         points = (_skins(fingers, _closed(way, shares)) - place) @ rotation
         skin = item.solid.distances(points)
         return np.stack([skin[:, owners == finger].min(1) for finger in range(5)], 1)
@@ -113,7 +113,7 @@ def _skins(rig: Rig, angles: NDArray[np.float64]) -> NDArray[np.float64]:
 def _in_palm(
     rig: Rig, item: SceneObject, way: NDArray[np.float64], rng: np.random.Generator
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The thing laid across the palm, its axis along the knuckles, moved out until the open hand does not enter it."""
+    """The object laid across the palm, its axis along the knuckles, moved out until the open hand does not enter it."""
     knuckles = rig.joints[[chain[0] for chain in FINGERS[1:]]] - rig.joints[0]
     out = -rig.frames[10][:, 1]  # out of the palm
     axis = knuckles[0] - knuckles[3] + 0.12 * rng.normal() * knuckles[1]
@@ -127,7 +127,7 @@ def _in_palm(
 def _at_tips(
     rig: Rig, item: SceneObject, way: NDArray[np.float64], rng: np.random.Generator
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The thing between the pads of thumb and index where they meet when closed, pointing away from the palm."""
+    """The object between the pads of thumb and index where they meet when closed, pointing away from the palm."""
     pose = RigPose(np.eye(3)[None], np.zeros((1, 3)), way[-1:])
     tips = rig.place(pose)[1][0, [FINGERS[0][3], FINGERS[1][3]]]
     across = tips[1] - tips[0]
@@ -151,7 +151,7 @@ def _moved_out(
     middle: NDArray[np.float64],
     out: NDArray[np.float64],
 ) -> NDArray[np.float64]:
-    """The nearest place (3,) on a line where the thing leaves the open hand free."""
+    """The nearest place (3,) on a line where the object leaves the open hand free."""
     skin = (_skins(rig, way[:1])[0] - middle) @ rotation
     moved, along = 0.0, out @ rotation
     while moved < _FARTHEST_M:

@@ -1,7 +1,4 @@
-"""How hands are held: a gesture, a grasp or any pose, a turn, and for two hands a touch.
-
-Two hands of one person that interact: named poses, and random ones made from them.
-"""
+"""Poses of one or two hands about the origin: a gesture, a grasp or any pose, a turn, and named poses of both hands."""
 
 from __future__ import annotations
 
@@ -106,7 +103,7 @@ def pose_pair(name: str, rigs: Mapping[Side, Rig], rng: np.random.Generator | No
     """
     known = {script.name: script for script in scripts()["both"]}
     if name not in known:
-        raise InputError(f"no pose of two hands is named '{name}': known are {', '.join(known)}")
+        raise InputError(f"no such pose of two hands {name!r}: known are {', '.join(known)}")
     stations: dict[Side, Station] = {side: each[0] for side, each in known[name].stations.items()}
     return poses_from_stations(stations, rigs, known[name].touch, rng)
 

@@ -1,4 +1,4 @@
-"""Things that hands hold or hide behind: simple solids with exact distances, as meshes to draw.
+"""Objects that hands hold or hide behind: simple solids with exact distances, as meshes to draw.
 
 A solid stands in its own frame: its axis is z, its middle the origin, metres.
 """
@@ -51,12 +51,12 @@ class Solid:
 
 @dataclass(frozen=True)
 class SceneObject:
-    """A thing of daily life.
+    """An everyday object.
 
     Attributes:
         solid: its shape.
         grip: how hands hold it.
-        surfaces: what it may be made of.
+        surfaces: its possible materials.
     """
 
     solid: Solid
@@ -74,7 +74,7 @@ SCENE_OBJECTS: Final = {
     "pen": SceneObject(Solid("cylinder", (0.0045, 0.0045, 0.07)), "pinch", ("plastic", "metal", "wood")),
     "card": SceneObject(Solid("box", (0.0008, 0.027, 0.043), 0.0006), "pinch", ("plastic",)),
 }
-"""Things by name; sizes are usual ones."""
+"""Objects by name; sizes are usual ones."""
 
 
 def object_named(name: str) -> SceneObject:

@@ -43,7 +43,7 @@ _SPREAD: Final = 0.1
 
 @dataclass(frozen=True)
 class SceneSampler:
-    """Makes scenes.
+    """Samples scenes.
 
     Attributes:
         factors: how they are drawn.
@@ -51,8 +51,8 @@ class SceneSampler:
         rig: of cameras.
         views: how many.
         size: width and height of each image.
-        images: to cut backgrounds from; None makes them up.
-        motions: of sequences; None makes stills.
+        images: to cut backgrounds from; None for procedural ones.
+        motions: of sequences; None for stills.
         files: the user's own hands; None for the catalog's.
     """
 

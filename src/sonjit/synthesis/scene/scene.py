@@ -1,8 +1,6 @@
-"""One frame of a made world: hands, objects, light, background and the cameras that look at it.
+"""A scene: one frame of a rendered world with hands, objects, light, background and cameras.
 
-Everything is said in numbers and names, so that a scene can be kept as truth and drawn again.
-
-The light of a scene.
+It holds numbers and names only, so that it can be kept as truth and rendered again.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Where hands are before a person's chest: gestures with places, read from `sequences.toml`."""
+"""Scripts of sequences: which gesture each hand makes, and where before the chest, read from `sequences.toml`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import tomllib
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final, NotRequired, TypedDict, cast
 
 import numpy as np
 
@@ -38,8 +38,8 @@ class Station:
 
     Attributes:
         gesture: its name.
-        palm: way that the palm looks, a word of the file's.
-        fingers: way that the fingers point, likewise.
+        palm: direction that the palm faces, a word of the file's.
+        fingers: direction that the fingers point, likewise.
         at_m: metres of the palm's middle: towards its own side, down, away from the camera.
         tilt_rad: turn about the palm's normal, towards the thumb.
     """
@@ -131,22 +131,66 @@ def _basis(along: NDArray[np.float64], across: NDArray[np.float64]) -> NDArray[n
     return np.stack([along, across, np.cross(along, across)], 1)
 
 
-def _table() -> dict[str, Any]:
-    return tomllib.loads((files("sonjit.synthesis") / "sequences.toml").read_text("utf-8"))
+class _Defaults(TypedDict):
+    palm: str
+    fingers: str
+    at: list[float]
 
 
-def _stations(entries: list[dict[str, Any]]) -> tuple[Station, ...]:
+class _StationEntry(TypedDict):
+    gesture: str
+    palm: NotRequired[str]
+    fingers: NotRequired[str]
+    at: NotRequired[list[float]]
+    tilt: NotRequired[float]
+
+
+class _NamedEntry(_StationEntry):
+    name: str
+
+
+class _BothEntry(TypedDict):
+    name: str
+    right: _StationEntry
+    left: _StationEntry
+    touch: NotRequired[list[tuple[int, int]]]
+
+
+class _RangeEntry(TypedDict):
+    name: str
+    stations: list[_StationEntry]
+
+
+class _RangeBothEntry(TypedDict):
+    name: str
+    right: list[_StationEntry]
+    left: list[_StationEntry]
+
+
+class _Table(TypedDict):
+    neutral: _StationEntry
+    defaults: _Defaults
+    peak: list[_NamedEntry]
+    both: list[_BothEntry]
+    range: list[_RangeEntry]
+    range_both: list[_RangeBothEntry]
+
+
+def _table() -> _Table:
+    return cast("_Table", tomllib.loads((files("sonjit.synthesis") / "sequences.toml").read_text("utf-8")))
+
+
+def _stations(entries: list[_StationEntry]) -> tuple[Station, ...]:
     return tuple(_station(entry) for entry in entries)
 
 
-def _station(entry: dict[str, Any]) -> Station:
-    entry = _defaults() | entry
-    out, down, away = (value / 100 for value in entry["at"])
-    return Station(
-        entry["gesture"], entry["palm"], entry["fingers"], (out, down, away), float(np.deg2rad(entry.get("tilt", 0)))
-    )
+def _station(entry: _StationEntry) -> Station:
+    usual = _defaults()
+    out, down, away = (value / 100 for value in entry.get("at", usual["at"]))
+    palm, fingers = entry.get("palm", usual["palm"]), entry.get("fingers", usual["fingers"])
+    return Station(entry["gesture"], palm, fingers, (out, down, away), float(np.deg2rad(entry.get("tilt", 0))))
 
 
 @lru_cache(maxsize=1)
-def _defaults() -> dict[str, Any]:
+def _defaults() -> _Defaults:
     return _table()["defaults"]

@@ -1,10 +1,10 @@
-"""Hands that touch without passing into themselves, into each other or into things.
+"""Separation of interpenetrating hands: they touch without passing into themselves, each other or objects.
 
 Vertices that lie inside give one equation each: how the nearest skin must move apart. Damped Gauss-Newton steps over
 the angles of all fingers and the places of the hands solve them together, within the joints' limits. What is then still
 inside is opened and pulled apart, so that the result always holds.
 
-Contact over time: hands in motion that do not pass into each other, and do not jump where they would.
+In motions, corrections are spread over neighbouring frames so that hands do not jump.
 """
 
 from __future__ import annotations

@@ -79,7 +79,7 @@ def make_sequence(name: str, rigs: Mapping[Side, Rig], fps: float, rng: np.rando
         InputError: there is no sequence of that name, or no frame a second.
     """
     if name not in _known():
-        raise InputError(f"no sequence is named '{name}': known are {', '.join(sequence_names())}")
+        raise InputError(f"no such sequence {name!r}: known are {', '.join(sequence_names())}")
     if not fps > 0:
         raise InputError(f"{fps} frames a second: give more than 0")
     kind, script = _known()[name]
