@@ -53,7 +53,7 @@ def test_a_release_of_the_annotator_is_evaluated_and_not_written_again(weights, 
 
     sums = (tmp_path / "out" / "SHA256SUMS").read_text()
     assert main(list(map(str, call))) == 2
-    assert capsys.readouterr().err.splitlines() == [f"sonjit: {tmp_path / 'out'} is there already: name a new folder"]
+    assert capsys.readouterr().err.splitlines() == [f"sonjit: {tmp_path / 'out'} exists already: name a new folder"]
     assert (tmp_path / "out" / "SHA256SUMS").read_text() == sums
 
     call = ["eval", "--protocol", "interhand2.6m", "--model", "hands-lite", "--root", tmp_path / "out"]

@@ -208,9 +208,11 @@ def _maps(models: set[str]) -> dict[str, Plot]:
     from sonjit.evaluation.cards import hand_maps_plot
 
     found: dict[str, Plot] = {}
-    for model in sorted(models & {"hands-full", "hands-lite"}):
-        with suppress(InputError):  # a card can do without
-            found[model] = hand_maps_plot(model.removeprefix("hands-"))
+    variants: tuple[Literal["full", "lite"], ...] = ("full", "lite")
+    for variant in variants:
+        if f"hands-{variant}" in models:
+            with suppress(InputError):  # a card can do without
+                found[f"hands-{variant}"] = hand_maps_plot(variant)
     return found
 
 

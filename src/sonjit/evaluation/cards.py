@@ -10,7 +10,7 @@ import math
 import tomllib
 from dataclasses import dataclass, field
 from importlib import resources
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sonjit.documents.document import Block
+    from sonjit.evaluation.schema import EvaluationRecord
 
 _FEW = 100
 """Instances below which metrics show that the way works, and little of how the model does."""
@@ -67,7 +68,7 @@ class CardRequest:
     maps: Mapping[str, Plot] = field(default_factory=dict[str, Plot])
 
 
-def card_files(records: Sequence[Mapping[str, Any]], request: CardRequest) -> dict[str, str]:
+def card_files(records: Sequence[EvaluationRecord], request: CardRequest) -> dict[str, str]:
     """Markdown, HTML and plots of a card per model that was evaluated.
 
     Args:
@@ -84,13 +85,13 @@ def card_files(records: Sequence[Mapping[str, Any]], request: CardRequest) -> di
     return files
 
 
-def _about(model: str) -> dict[str, Any]:
+def _about(model: str) -> Mapping[str, Any]:
     """What is known of a kind of model; nothing for one of your own."""
     file = resources.files("sonjit.evaluation") / "about" / f"{model.partition('-')[0]}.toml"
     return tomllib.loads(file.read_text("utf-8")) if file.is_file() else {}
 
 
-def _blocks(model: str, records: Sequence[Mapping[str, Any]], request: CardRequest) -> Iterator[Block]:
+def _blocks(model: str, records: Sequence[EvaluationRecord], request: CardRequest) -> Iterator[Block]:
     about = _about(model)
     if about:
         yield Text(about["summary"])
@@ -127,7 +128,7 @@ def _blocks(model: str, records: Sequence[Mapping[str, Any]], request: CardReque
     yield Points(tuple(line for record in records for line in _facts(record)))
 
 
-def _results(record: Mapping[str, Any]) -> Iterator[Block]:
+def _results(record: EvaluationRecord) -> Iterator[Block]:
     sets = ", ".join(f"{one['set']} {one['split']}" for one in record["data"])
     for run in record["runs"]:
         yield Heading(f"{record['protocol']['title']}, {run['mode']}", 3)
@@ -147,7 +148,7 @@ def _results(record: Mapping[str, Any]) -> Iterator[Block]:
             yield Plot(name, bars_svg(bars, main["unit"], title), title)
 
 
-def _fairness(model: str, record: Mapping[str, Any], request: CardRequest) -> Iterator[Block]:
+def _fairness(model: str, record: EvaluationRecord, request: CardRequest) -> Iterator[Block]:
     groups = {run["mode"]: request.groups or groups_of(run["units"]) for run in record["runs"]}
     if not any(groups.values()):
         yield Text(
@@ -235,7 +236,7 @@ def _latency(model: str, bench: Mapping[str, Any]) -> Iterator[Block]:
     yield Text(f"Whole frames, on {machine}.")
 
 
-def _facts(record: Mapping[str, Any]) -> Iterator[str]:
+def _facts(record: EvaluationRecord) -> Iterator[str]:
     if record["command"]:
         yield f"command: {record['command']}"
     yield f"data, SHA-256 of labels and images: {record['data_sha256']}"
@@ -251,7 +252,7 @@ def _float(value: float | None) -> float:
 _TASK = "keypoint-detection"
 
 
-def front_matter(model: str, records: Sequence[Mapping[str, Any]], about: Mapping[str, Any]) -> str:
+def front_matter(model: str, records: Sequence[EvaluationRecord], about: Mapping[str, Any]) -> str:
     """Hugging Face's metadata, as YAML; JSON's strings are YAML's."""
     lines = ["---", f"license: {about.get('licence', 'other')}", "library_name: sonjit", f"pipeline_tag: {_TASK}"]
     lines += ["tags:", *(f"- {tag}" for tag in about.get("tags", ("landmarks",)))]
@@ -278,7 +279,7 @@ _SIDE = "Right"  # a left hand's map is the mirrored one
 _EVERY = 10
 
 
-def hand_maps_plot(variant: str) -> Plot:
+def hand_maps_plot(variant: Literal["full", "lite"]) -> Plot:
     """Mean class activation maps of the published hand network, with the mean hand over them.
 
     Args:

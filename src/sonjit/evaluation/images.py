@@ -15,7 +15,7 @@ from sonjit.evaluation.predictions import EvaluatedItem
 from sonjit.metrics import box_iou, coco_precision
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Sequence
+    from collections.abc import Hashable, Mapping, Sequence
 
     from sonjit.datasets import Sample
     from sonjit.evaluation.predictions import Prediction
@@ -78,7 +78,7 @@ class InstanceEvaluator:
     def evaluate(self, sample: Sample, predictions: Sequence[Prediction]) -> list[EvaluatedItem]:
         """The image, as COCO's records; those of the truth say so."""
         number = image_number(sample)
-        records: list[dict[str, Any]] = [{"image": number, "width": sample.width, "height": sample.height}]
+        records: list[Mapping[str, Any]] = [{"image": number, "width": sample.width, "height": sample.height}]
         for one in sample.instances:
             if one.category_id is None or one.box is None:
                 continue

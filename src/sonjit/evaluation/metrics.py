@@ -9,13 +9,14 @@ import csv
 import math
 from dataclasses import asdict, dataclass, field
 from itertools import combinations
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from sonjit.documents.plots import Curve
 from sonjit.errors import InputError
 from sonjit.evaluation.published import GroupSummary, check_summary
+from sonjit.evaluation.schema import CurveRecord, MetricRecord, PartRecord, SummaryRecord, Units
 from sonjit.metrics import by_bin, by_joint, by_joints, found, group_report, mean_error, mean_interval, missing_count
 from sonjit.metrics.statistics import intervals, resampled_means
 
@@ -77,13 +78,13 @@ class MetricSummary:
     curves: list[Curve] = field(default_factory=list[Curve])
     values: list[float] = field(default_factory=list[float])
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> SummaryRecord:
         """As plain JSON types; NaN and inf stay."""
-        return {
-            "metrics": [asdict(one) for one in self.metrics],
-            "parts": {name: [_part(row) for row in rows] for name, rows in self.parts.items()},
-            "curves": [asdict(one) for one in self.curves],
-        }
+        return SummaryRecord(
+            metrics=[MetricRecord(**asdict(one)) for one in self.metrics],
+            parts={name: [_part(row) for row in rows] for name, rows in self.parts.items()},
+            curves=[CurveRecord(**asdict(one)) for one in self.curves],
+        )
 
 
 def mean_metric(
@@ -179,7 +180,7 @@ def _known_means(table: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.where(counts > 0, np.where(known, table, 0).sum(1, keepdims=True) / np.maximum(counts, 1), np.nan)
 
 
-def _part(row: Part) -> dict[str, Any]:
+def _part(row: Part) -> PartRecord:
     return {
         "name": row.name,
         "mean": row.mean,
@@ -274,7 +275,7 @@ def load_group_file(path: Path) -> list[dict[str, str]]:
     return rows
 
 
-def groups_of(units: Mapping[str, Sequence[Any]]) -> list[dict[str, str]]:
+def groups_of(units: Units) -> list[dict[str, str]]:
     """Rows as a groups' file has them, from what the data set itself says; none where it says nothing."""
     names = sorted({name for group in units["group"] for name in group})
     rows = zip(units["dataset"], units["sample"], units["instance"], units["group"], strict=True)
@@ -287,7 +288,7 @@ def groups_of(units: Mapping[str, Sequence[Any]]) -> list[dict[str, str]]:
 
 
 def factors_of(
-    units: Mapping[str, Sequence[Any]],
+    units: Units,
     groups: Sequence[Mapping[str, str]],
     *,
     model: str,
@@ -342,7 +343,7 @@ def verdict(factor: Factor, goal: float, unit: str) -> str:
 
 def _factor(
     name: str,
-    units: Mapping[str, Sequence[Any]],
+    units: Units,
     labels: Sequence[str | None],
     *,
     model: str,
@@ -368,7 +369,7 @@ def _factor(
     return Factor(name, rows, report.average, report.stdev_sample, gap, report.max_minus_min, worst.name, unknown)
 
 
-def _row(name: str, units: Mapping[str, Sequence[Any]], places: Sequence[int], fewest: int) -> GroupRow:
+def _row(name: str, units: Units, places: Sequence[int], fewest: int) -> GroupRow:
     values = np.array([_number(units["value"][place]) for place in places], np.float64)
     known = values[np.isfinite(values)]
     subjects = {units["subject"][place] for place in places} - {None}
@@ -389,7 +390,7 @@ def _row(name: str, units: Mapping[str, Sequence[Any]], places: Sequence[int], f
     )
 
 
-def _person(units: Mapping[str, Sequence[Any]], place: int) -> tuple[str, str]:
+def _person(units: Units, place: int) -> tuple[str, str]:
     """What the bootstrap draws as one: a person, or an image."""
     subject = units["subject"][place]
     return ("subject", str(subject)) if subject is not None else ("sample", str(units["sample"][place]))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 from sonjit.detectors.kinds import KINDS, find_model
 from sonjit.errors import InputError
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from sonjit.datasets import Sample
     from sonjit.evaluation.landmarks import LandmarkKind
     from sonjit.evaluation.predictions import Mode, Prediction
+    from sonjit.evaluation.schema import FileRecord, ModelRecord
 
 _NETWORKS = ("internet", "handoccnet", "mask-rcnn", "cam-*")
 
@@ -117,7 +118,7 @@ def open_model(choice: ModelChoice) -> Model:
     raise InputError(f"unknown model {choice.name!r}; known: {', '.join(list_models())}")
 
 
-def describe_model(choice: ModelChoice) -> dict[str, Any]:
+def describe_model(choice: ModelChoice) -> ModelRecord:
     """Name and files of a model, each file with its hash."""
     files = [choice.predictions, choice.weights, choice.root_weights, choice.mano, choice.landmark_model]
     return {"name": choice.title, "files": [_described(Path(one)) for one in files if one] + _published(choice)}
@@ -131,7 +132,7 @@ def _detector(choice: ModelChoice) -> Model:
     return DetectorModel(entry.name, model.name, **{key: one for key, one in options.items() if one is not None})
 
 
-def _published(choice: ModelChoice) -> list[dict[str, Any]]:
+def _published(choice: ModelChoice) -> list[FileRecord]:
     """The catalogue's files behind a detector."""
     from sonjit.weights import find_weight
 
@@ -143,7 +144,7 @@ def _published(choice: ModelChoice) -> list[dict[str, Any]]:
     return [{"name": name, **_described(find_weight(name, choice.models_dir))} for name in weights.values()]
 
 
-def _described(path: Path) -> dict[str, Any]:
+def _described(path: Path) -> FileRecord:
     import hashlib
 
     if not path.is_file():

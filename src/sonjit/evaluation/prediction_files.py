@@ -56,7 +56,7 @@ class PredictionsModel:
         self._path = path
         self._asked, self._taken = "", False
         self._by_id: Mapping[str, list[Prediction]] = {}
-        self._by_number: Mapping[int, list[dict[str, Any]]] = {}
+        self._by_number: Mapping[int, list[Mapping[str, Any]]] = {}
         if path.suffix == ".npz":
             self._by_id = _from_arrays(path)
         elif (records := _coco_records(path)) is not None:
@@ -129,7 +129,7 @@ def _check_shape(path: Path, name: str, array: NDArray[Any], count: int) -> None
         raise InputError(f"{path}: {name} holds {array.dtype}; give numbers, {what}")
 
 
-def _coco_records(path: Path) -> dict[int, list[dict[str, Any]]] | None:
+def _coco_records(path: Path) -> Mapping[int, list[Mapping[str, Any]]] | None:
     """Records of COCO's results format by image; None where the file is something else."""
     if path.suffix != ".json":
         return None
@@ -139,7 +139,7 @@ def _coco_records(path: Path) -> dict[int, list[dict[str, Any]]] | None:
         raise InputError(f"{path}: cannot be read as JSON ({error})") from None
     if not isinstance(data, list):
         return None
-    records: dict[int, list[dict[str, Any]]] = defaultdict(list)
+    records: dict[int, list[Mapping[str, Any]]] = defaultdict(list)
     for number, one in enumerate(data):
         if not isinstance(one, dict) or not {"image_id", "category_id", "score"} <= one.keys():
             raise InputError(f"{path}: record {number} lacks image_id, category_id or score of COCO's results format")
@@ -147,7 +147,7 @@ def _coco_records(path: Path) -> dict[int, list[dict[str, Any]]] | None:
     return records
 
 
-def _from_record(one: dict[str, Any], height: int, width: int) -> Prediction:
+def _from_record(one: Mapping[str, Any], height: int, width: int) -> Prediction:
     box = None
     if "bbox" in one:
         x, y, wide, high = map(float, one["bbox"])

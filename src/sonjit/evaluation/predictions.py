@@ -79,7 +79,7 @@ class EvaluatedItem:
     records: Sequence[Mapping[str, Any]] = ()
     group: Mapping[str, str] = field(default_factory=dict[str, str])
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """As plain JSON: NaN is null, and infinity a text."""
         return {
             "instance": self.instance,

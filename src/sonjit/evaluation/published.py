@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
     from sonjit.documents.document import Block
+    from sonjit.evaluation.schema import EvaluationRecord, MetricRecord
 
 
 class ImpossibleTableError(InputError):
@@ -187,7 +188,7 @@ def check_summary(one: GroupSummary, *, rounding: float = 0.05) -> None:
         )
 
 
-def _read(name: str) -> dict[str, Any]:
+def _read(name: str) -> Mapping[str, Any]:
     if name not in (known := list_published()):
         raise InputError(f"unknown published table {name!r}; known: {', '.join(known)}")
     return tomllib.loads(_folder().joinpath(f"{name}.toml").read_text("utf-8"))
@@ -197,7 +198,7 @@ def _folder() -> Traversable:
     return resources.files("sonjit.evaluation") / "published"
 
 
-def published_blocks(record: Mapping[str, Any]) -> Iterator[Block]:
+def published_blocks(record: EvaluationRecord) -> Iterator[Block]:
     """Every published table of a record's protocol that has a metric of ours, and the groups of published cards."""
     main = {run["main"] for run in record["runs"]}
     tables = [(table, comparison(table, record)) for table in map(load_table, record["protocol"]["tables"])]
@@ -213,7 +214,7 @@ def published_blocks(record: Mapping[str, Any]) -> Iterator[Block]:
     yield from groups
 
 
-def comparison(table: PublishedTable, record: Mapping[str, Any]) -> Table | None:
+def comparison(table: PublishedTable, record: EvaluationRecord) -> Table | None:
     """A published table with a row of ours per mode; None where no metric of ours is in it."""
     ours: list[tuple[str, ...]] = []
     for run in record["runs"]:
@@ -263,7 +264,7 @@ def cards_of(metric: str) -> tuple[str, ...]:
     return tuple(name for name in list_published() if name.startswith("card-") and load_groups(name).metric == metric)
 
 
-def _in_unit(metric: Mapping[str, Any], unit: str) -> float | None:
+def _in_unit(metric: MetricRecord, unit: str) -> float | None:
     """A metric in a published table's unit: shares and per cent differ by 100."""
     value = metric["value"]
     if value is None or metric["unit"] == unit:
@@ -271,6 +272,6 @@ def _in_unit(metric: Mapping[str, Any], unit: str) -> float | None:
     return value / 100 if metric["unit"] == "%" else value * 100
 
 
-def _sets(record: Mapping[str, Any]) -> str:
+def _sets(record: EvaluationRecord) -> str:
     samples = record["samples"]
     return f"{', '.join(one['set'] for one in record['data'])}: {samples} image{'s' * (samples != 1)}"

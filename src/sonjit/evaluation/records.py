@@ -11,7 +11,7 @@ import platform
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from sonjit.errors import InputError, JobError
 from sonjit.evaluation.predictions import EvaluatedItem
@@ -22,11 +22,12 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from sonjit.datasets import Sample
+    from sonjit.evaluation.schema import EvaluationRecord, MetricRecord, RunRecord
 
 _LIBRARIES = ("numpy", "openvino", "opencv-python-headless", "torch", "faster-coco-eval")
 
 
-def load_evaluation(path: Path) -> dict[str, Any]:
+def load_evaluation(path: Path) -> EvaluationRecord:
     """An eval.json, checked against itself.
 
     Raises:
@@ -40,14 +41,15 @@ def load_evaluation(path: Path) -> dict[str, Any]:
     if not isinstance(record, dict) or not {"protocol", "model", "runs", "data"} <= record.keys():
         raise InputError(f"{path}: is not an eval.json of sonjit eval")
     try:
-        for run in record["runs"]:
-            _check(path, record, run)
+        found = cast("EvaluationRecord", record)
+        for run in found["runs"]:
+            _check(path, found, run)
     except (KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{path}: is damaged, or of another version of sonjit eval ({error})") from None
-    return record
+    return found
 
 
-def main_metric(run: Mapping[str, Any]) -> Mapping[str, Any] | None:
+def main_metric(run: RunRecord) -> MetricRecord | None:
     """The metric that stands for a run; None where the run has it not."""
     return next((one for one in run["metrics"] if one["name"] == run["main"]), None)
 
@@ -63,13 +65,13 @@ def library_versions() -> dict[str, str]:
     return known
 
 
-def _check(path: Path, record: Mapping[str, Any], run: Mapping[str, Any]) -> None:
+def _check(path: Path, record: EvaluationRecord, run: RunRecord) -> None:
     """Refuse metrics that contradict themselves."""
     main = main_metric(run)
     for one in run["metrics"]:
-        ends = one["low"], one["high"]
-        if None not in (*ends, one["value"]) and ends[0] > ends[1]:
-            raise ImpossibleTableError(f"{path}: {one['name']}: its interval {ends[0]:g} to {ends[1]:g} is upside down")
+        low, high = one["low"], one["high"]
+        if one["value"] is not None and low is not None and high is not None and low > high:
+            raise ImpossibleTableError(f"{path}: {one['name']}: its interval {low:g} to {high:g} is upside down")
     known = [value for value in run["units"]["value"] if value is not None]
     if main is None or main["value"] is None or not known or record["protocol"]["average"] != "all":
         return

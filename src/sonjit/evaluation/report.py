@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -33,7 +33,7 @@ from sonjit.media.drawing.strokes import draw_path
 from sonjit.skeletons import load_skeleton
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from sonjit.evaluation.protocols import ProtocolData
     from sonjit.evaluation.records import JournalLine
     from sonjit.evaluation.run import Evaluation
+    from sonjit.evaluation.schema import EvaluationRecord, MetricRecord, RunRecord
     from sonjit.media.drawing.strokes import Colour
 
 _PARTS = {"joint": "By keypoint", "part": "By part", "hidden": "By how much is hidden"}
@@ -71,20 +72,20 @@ def save_report(outcome: Evaluation, out: Path) -> None:
     )
 
 
-def report_blocks(record: Mapping[str, Any]) -> tuple[str, list[Block]]:
+def report_blocks(record: EvaluationRecord) -> tuple[str, list[Block]]:
     """Title and content of a report, from eval.json alone."""
     protocol, model = record["protocol"], record["model"]["name"]
     return f"{model} by {protocol['title']}", list(_blocks(record))
 
 
-def metric_cells(one: Mapping[str, Any]) -> tuple[str, str, str, str]:
+def metric_cells(one: MetricRecord) -> tuple[str, str, str, str]:
     """Value with unit, interval, how many it is of, how many were not predicted."""
     digits = 4 if one["unit"] == "" else 2
     interval = "–" if one["low"] is None else f"{number(one['low'], digits)} to {number(one['high'], digits)}"
     return f"{number(one['value'], digits)} {one['unit']}".strip(), interval, str(one["counted"]), str(one["missing"])
 
 
-def _blocks(record: Mapping[str, Any]) -> Iterator[Block]:
+def _blocks(record: EvaluationRecord) -> Iterator[Block]:
     protocol = record["protocol"]
     if not record["complete"]:
         yield Text("This run was stopped: the metrics are of what was evaluated until then. Go on with --resume.")
@@ -113,11 +114,11 @@ def _blocks(record: Mapping[str, Any]) -> Iterator[Block]:
         yield Points(tuple(protocol["notes"]))
 
 
-def _curves(record: Mapping[str, Any]) -> Iterator[Block]:
+def _curves(record: EvaluationRecord) -> Iterator[Block]:
     titles = dict.fromkeys(curve["title"] for run in record["runs"] for curve in run["curves"])
     for place, title in enumerate(titles):
         lines = [
-            (run["mode"], Curve(**curve | {"y": [math.nan if y is None else y for y in curve["y"]]}))
+            (run["mode"], Curve(title, curve["x"], [math.nan if y is None else y for y in curve["y"]], curve["unit"]))
             for run in record["runs"]
             for curve in run["curves"]
             if curve["title"] == title
@@ -127,7 +128,7 @@ def _curves(record: Mapping[str, Any]) -> Iterator[Block]:
         yield Plot(f"curve-{place + 1}", curves_svg(lines), f"{title}: share of keypoints within a threshold")
 
 
-def _parts(run: Mapping[str, Any]) -> Iterator[Block]:
+def _parts(run: RunRecord) -> Iterator[Block]:
     unit = next((one["unit"] for one in run["metrics"] if one["name"] == run["main"]), "")
     for key, rows in run["parts"].items():
         title = f"{_PARTS[key]}, {run['main']}, {run['mode']}"
@@ -146,20 +147,21 @@ def _parts(run: Mapping[str, Any]) -> Iterator[Block]:
         yield Table((key, f"mean {unit}", "from", "to", "of", "not found"), cells)
 
 
-def _worst(run: Mapping[str, Any]) -> Iterator[Block]:
-    if not run["worst"]:
+def _worst(run: RunRecord) -> Iterator[Block]:
+    worst = run.get("worst")
+    if not worst:
         return
     yield Heading(f"Worst cases, {run['mode']}")
     yield Text("Labels are green, predictions red.")
     units = run["units"]
-    for one in run["worst"]:
+    for one in worst:
         row = one["row"]
         value = units["value"][row]
         told = "not found" if not units["found"][row] else f"{run['main']} {number(value)}"
         yield Image(one["file"], f"{units['dataset'][row]} {units['sample'][row]}: {told}")
 
 
-def _facts(record: Mapping[str, Any]) -> Iterator[str]:
+def _facts(record: EvaluationRecord) -> Iterator[str]:
     for one in record["data"]:
         yield f"data: {one['set']}, {one['split']} ({one['licence']}; {one['where']})"
     yield f"labels and images, SHA-256: {record['data_sha256']}"
@@ -199,7 +201,7 @@ _TRUTH: Colour = (64, 200, 96)
 _PREDICTION: Colour = (240, 80, 60)
 
 
-def worst_of(run: dict[str, Any], *, higher_is_better: bool) -> list[int]:
+def worst_of(run: RunRecord, *, higher_is_better: bool) -> list[int]:
     """Rows of a run's units: those with the greatest error, then a few that were not found."""
     units = run["units"]
     known = [(value, row) for row, value in enumerate(units["value"]) if value is not None and math.isfinite(value)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sonjit._version import __version__
 from sonjit.benchmark.cases import describe_machine
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from sonjit.evaluation.models import Model, ModelChoice
     from sonjit.evaluation.predictions import EvaluatedItem, Mode
     from sonjit.evaluation.protocols import Protocol
+    from sonjit.evaluation.schema import EvaluationRecord, RunRecord, Units
 
 
 Evaluator = LandmarkEvaluator | JointEvaluator | TwoHandEvaluator | LocalizationEvaluator | InstanceEvaluator
@@ -75,7 +76,7 @@ class Evaluation:
         stopped: Ctrl-C came before the end.
     """
 
-    record: dict[str, Any]
+    record: EvaluationRecord
     data: ProtocolData
     lines: dict[Mode, list[JournalLine]]
     stopped: bool
@@ -125,7 +126,11 @@ def evaluate(
         model.close()
     except KeyboardInterrupt:
         stopped = True
-    record = about | {
+    record: EvaluationRecord = {
+        "protocol": asdict(protocol),
+        "data": data.describe(),
+        "samples": len(data),
+        "model": described,
         "sonjit": __version__,
         "command": request.command,
         "complete": not stopped,
@@ -201,7 +206,7 @@ def evaluator_of(protocol: Protocol, choice: ModelChoice) -> Evaluator:
             return InstanceEvaluator(protocol)
 
 
-def run_record(evaluator: Evaluator, mode: Mode, lines: Sequence[JournalLine]) -> dict[str, Any]:
+def run_record(evaluator: Evaluator, mode: Mode, lines: Sequence[JournalLine]) -> RunRecord:
     """Metrics of one mode, and one row per thing that was evaluated."""
     pairs = [(line, one) for line in lines for one in line.evaluated]
     clusters, drawn = clusters_of([(line.dataset, line.id, line.subject) for line, _ in pairs])
@@ -213,12 +218,12 @@ def run_record(evaluator: Evaluator, mode: Mode, lines: Sequence[JournalLine]) -
         "evaluated": len(pairs),
         "left_out": [f"{line.id}: {line.problem}" for line in lines if line.problem],
         "intervals_draw": drawn,
-        **summary.to_dict(),
         "units": _units(pairs, summary.values),
+        **summary.to_dict(),
     }
 
 
-def _units(pairs: Sequence[tuple[JournalLine, EvaluatedItem]], values: Sequence[float]) -> dict[str, list[Any]]:
+def _units(pairs: Sequence[tuple[JournalLine, EvaluatedItem]], values: Sequence[float]) -> Units:
     return {
         "place": [line.place for line, _ in pairs],
         "dataset": [line.dataset for line, _ in pairs],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
+    from sonjit.datasets.formats.coco import CocoResult
     from sonjit.media.drawing.strokes import Colour
     from sonjit.networks.mask_rcnn.mask_rcnn import DetectedInstances, Steps
     from sonjit.networks.mask_rcnn.rpn import Candidates
@@ -53,7 +54,7 @@ def draw_instances(rgb: NDArray[np.uint8], found: DetectedInstances, names: Sequ
 
 def results_from_instances(
     found: DetectedInstances, size: tuple[int, int], image_id: int, category_ids: Sequence[int]
-) -> list[dict[str, Any]]:
+) -> list[CocoResult]:
     """Instances as records of COCO's results format.
 
     Args:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sonjit.datasets.dataset import DatasetEntry, RecordDataset, box_from_corner, read_lines, size_of_image
-from sonjit.datasets.formats.coco_sets import CocoSet, labelled
+from sonjit.datasets.formats.coco_sets import CocoSet, Record, labelled
 from sonjit.datasets.registry import register
 from sonjit.datasets.sample import Instance, Sample
 from sonjit.errors import InputError
@@ -107,7 +107,7 @@ class CocoFaces(CocoSet):
         self._origin = origin
         self.read(_coco_file(root, split), root / "images", root)
 
-    def instances(self, annotation: dict[str, Any], image: dict[str, Any]) -> Iterator[Instance]:
+    def instances(self, annotation: Record, image: Record) -> Iterator[Instance]:
         """The one face of an annotation."""
         points = labelled(annotation, "keypoints", _POINTS, says_hidden=False)
         points["keypoints_px"] -= self._origin

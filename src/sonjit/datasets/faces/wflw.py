@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sonjit.datasets.dataset import DatasetEntry, RecordDataset, box_from_corner, read_lines, size_of_image
-from sonjit.datasets.formats.coco_sets import CocoSet, labelled
+from sonjit.datasets.formats.coco_sets import CocoSet, Record, labelled
 from sonjit.datasets.registry import register
 from sonjit.datasets.sample import Instance, Sample
 from sonjit.errors import InputError
@@ -79,7 +79,7 @@ class CocoWflw(CocoSet):
         super().__init__(entry, root, split)
         self.read(_coco_file(root, split), root / "WFLW_images", root)
 
-    def instances(self, annotation: dict[str, Any], image: dict[str, Any]) -> Iterator[Instance]:
+    def instances(self, annotation: Record, image: Record) -> Iterator[Instance]:
         """The one face of an annotation."""
         points = labelled(annotation, "keypoints", _POINTS, says_hidden=False)
         yield Instance(kind="face", skeleton="face_wflw98", box=box_from_corner(annotation, "bbox"), **points)

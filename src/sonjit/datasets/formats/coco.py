@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 
 import numpy as np
 
@@ -50,7 +50,24 @@ def mask_from_segmentation(segmentation: object, height: int, width: int) -> NDA
     raise InputError(f"a segmentation is run lengths or a list of polygons, not {type(segmentation).__name__}")
 
 
-def rle_from_mask(mask: NDArray[np.bool_]) -> dict[str, Any]:
+class RunLengths(TypedDict):
+    """A mask as packed run lengths; its size is height, width."""
+
+    size: list[int]
+    counts: str
+
+
+class CocoResult(TypedDict):
+    """One record of COCO's results format; the box is x, y, width, height in pixels."""
+
+    image_id: int
+    category_id: int
+    bbox: list[float]
+    score: float
+    segmentation: NotRequired[RunLengths]
+
+
+def rle_from_mask(mask: NDArray[np.bool_]) -> RunLengths:
     """A mask (H, W) as packed run lengths.
 
     >>> rle_from_mask(np.array([[False, True, False], [True, False, False]]))
@@ -71,7 +88,7 @@ def rle_from_mask(mask: NDArray[np.bool_]) -> dict[str, Any]:
 
 def coco_result(
     image_id: int, category_id: int, box: Sequence[float], score: float, mask: NDArray[np.bool_] | None = None
-) -> dict[str, Any]:
+) -> CocoResult:
     """One record of COCO's results format.
 
     Args:
@@ -86,8 +103,10 @@ def coco_result(
     """
     x_min, y_min, x_max, y_max = (round(edge, 2) for edge in box)
     bbox = [x_min, y_min, round(x_max - x_min, 2), round(y_max - y_min, 2)]
-    record = {"image_id": image_id, "category_id": category_id, "bbox": bbox, "score": round(score, 5)}
-    return record if mask is None else record | {"segmentation": rle_from_mask(mask)}
+    record: CocoResult = {"image_id": image_id, "category_id": category_id, "bbox": bbox, "score": round(score, 5)}
+    if mask is not None:
+        record["segmentation"] = rle_from_mask(mask)
+    return record
 
 
 def _runs(column_major: NDArray[np.bool_]) -> list[int]:

@@ -259,7 +259,7 @@ class TableSet(RecordDataset):
         return next((place for place in places if place.is_file()), places[0])
 
 
-def _records(table: Path) -> Iterator[dict[str, Any]]:
+def _records(table: Path) -> Iterator[Record]:
     if table.suffix.lower() == ".parquet" and is_dataset_parquet(table):
         yield from records_from_parquet(table)
         return
@@ -271,7 +271,7 @@ def _records(table: Path) -> Iterator[dict[str, Any]]:
         yield _record(source, frame)
 
 
-def _record(source: str, frame: Frame) -> dict[str, Any]:
+def _record(source: str, frame: Frame) -> Record:
     return {
         "image": source,
         "frame": frame.index,

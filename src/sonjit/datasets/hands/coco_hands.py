@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sonjit.datasets.dataset import DatasetEntry, RecordDataset, box_from_corner, points_with_flags, size_of_image
-from sonjit.datasets.formats.coco_sets import CocoSet, labelled, mask_reader
+from sonjit.datasets.formats.coco_sets import CocoSet, Record, labelled, mask_reader
 from sonjit.datasets.reading import load_json
 from sonjit.datasets.registry import register
 from sonjit.datasets.sample import HAND_SKELETON, Instance, Sample
@@ -34,7 +34,7 @@ class CocoHands(CocoSet):
         annotations = self.need(f"annotations/{stem}_{split}.json")
         self.read(annotations, root / folder.format(split=split, Split=split.capitalize()), root)
 
-    def instances(self, annotation: dict[str, Any], image: dict[str, Any]) -> Iterator[Instance]:
+    def instances(self, annotation: Record, image: Record) -> Iterator[Instance]:
         """The one hand of an annotation."""
         yield Instance(
             kind="hand",
@@ -95,7 +95,7 @@ def _side(name: str) -> Side | None:
     return "Left" if stem.endswith("_l") else "Right" if stem.endswith("_r") else None
 
 
-def _is_octagon(annotation: dict[str, Any]) -> bool:
+def _is_octagon(annotation: Record) -> bool:
     """Whether the segmentation is but the box with its middles, as mmpose's files fill the field."""
     box, parts = box_from_corner(annotation, "bbox"), annotation.get("segmentation")
     if box is None or not parts or len(parts[0]) != 16:

@@ -17,7 +17,7 @@ from sonjit.datasets.sample import HAND_SKELETON, Instance, Sample
 from sonjit.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
 _KEPT = ("leading_hand", "leading_conf", "united_bbox", "united_label", "meta")
@@ -80,7 +80,7 @@ def _hand(where: str, box: Any, label: str, landmarks: Any, scale: np.ndarray[An
     )
 
 
-def _records(folder: Path) -> Iterator[tuple[str, str, dict[str, Any]]]:
+def _records(folder: Path) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
     for file in sorted(folder.glob("*.json")):
         labels = load_json(file)
         if not isinstance(labels, dict):

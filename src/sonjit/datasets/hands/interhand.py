@@ -189,7 +189,7 @@ _TYPES: Final = {(True, False): "right", (False, True): "left", (True, True): "i
 
 def cameras_record(
     cameras: Mapping[str, tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]],
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, dict[str, list[float] | list[list[float]]]]:
     """A capture's entry of `camera.json` from K, R and t (metres) of each camera."""
     return {
         "campos": {name: (-1000 * R.T @ t).tolist() for name, (_, R, t) in cameras.items()},
@@ -199,7 +199,7 @@ def cameras_record(
     }
 
 
-def joints_record(points_m: NDArray[np.float64]) -> dict[str, Any]:
+def joints_record(points_m: NDArray[np.float64]) -> dict[str, object]:
     """A frame's entry of `joint_3d.json`.
 
     Args:
@@ -216,7 +216,7 @@ def joints_record(points_m: NDArray[np.float64]) -> dict[str, Any]:
     }
 
 
-def annotation_record(number: int, points_px: NDArray[np.float64], valid: NDArray[np.bool_]) -> dict[str, Any]:
+def annotation_record(number: int, points_px: NDArray[np.float64], valid: NDArray[np.bool_]) -> dict[str, object]:
     """The entry of image `number` under `annotations` of `data.json`.
 
     Args:

@@ -15,7 +15,7 @@ from sonjit.datasets.sample import Instance, Sample
 from sonjit.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
 _PARTS = 15
@@ -62,7 +62,7 @@ class Cub200(RecordDataset):
         )
 
 
-def _records(base: Path, split: str) -> Iterator[dict[str, Any]]:
+def _records(base: Path, split: str) -> Iterator[Mapping[str, object]]:
     names = _by_id(base / "images.txt")
     classes = _by_id(base / "image_class_labels.txt")
     train = _by_id(base / "train_test_split.txt")
