@@ -17,8 +17,8 @@ from sonjit.detectors.kinds import KINDS
 from sonjit.server import images
 from sonjit.server.errors import RefusedError
 from sonjit.server.images import decode_upload
-from sonjit.server.middleware import ByteBudget
 from sonjit.server.options import known_options
+from sonjit.server.service import ByteBudget
 
 from .conftest import jpeg_of, refusal
 

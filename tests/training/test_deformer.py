@@ -15,12 +15,11 @@ from sonjit.training.hands3d.deformer_losses import (
     discriminator_losses,
     draw_window_augmentation,
     generator_loss,
-    maxmse,
-    maxmse_weights,
     predicted_hands,
     targets_from_mano,
 )
 from sonjit.training.hands3d.handoccnet import rotated
+from sonjit.training.losses import maxmse, maxmse_weights
 
 ENTRY = network_entry("deformer")
 FRAMES = ENTRY.tiny_inputs[0].shape[0]

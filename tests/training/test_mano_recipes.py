@@ -26,11 +26,11 @@ from sonjit.training.hands3d.deformer_losses import (
     discriminator_losses,
     draw_window_augmentation,
     generator_loss,
-    maxmse,
     motions,
     predicted_hands,
 )
 from sonjit.training.hands3d.mano_data import STEP, pose_in_camera, synthetic_clips
+from sonjit.training.losses import maxmse
 from sonjit.training.recipes import TrainingRequest, load_recipe, run_recipe
 from sonjit.training.settings import TrainingSettings, make_optimizer
 

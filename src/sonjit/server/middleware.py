@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import hmac
 import ipaddress
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -22,43 +21,12 @@ from sonjit.server.errors import RefusedError
 from sonjit.server.settings import MB, is_loopback
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable
 
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from sonjit.server.service import Service
     from sonjit.server.settings import Settings
-
-
-class ByteBudget:
-    """Memory for bodies, shared by all requests.
-
-    Args:
-        most: bytes.
-    """
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self.held = 0
-
-    @contextmanager
-    def body(self) -> Generator[Callable[[int], None]]:
-        """A function that takes so many bytes more until the block ends; RefusedError `busy` where none are left."""
-        own = 0
-
-        def take(count: int) -> None:
-            nonlocal own
-            if self.held + count > self._most:
-                raise RefusedError(
-                    "busy", f"{self.held / MB:.0f} MB of images are coming in already: send this one again later"
-                )
-            self.held += count
-            own += count
-
-        try:
-            yield take
-        finally:
-            self.held -= own
 
 
 def limited(request: Request, max_bytes: int, option: str, take: Callable[[int], None] = lambda _: None) -> Request:

@@ -4,20 +4,57 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager, contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from sonjit.server.detector_pool import DetectorPool
 from sonjit.server.errors import RefusedError
 from sonjit.server.job_queue import Jobs
-from sonjit.server.middleware import ByteBudget
 from sonjit.server.sessions import Explainers
+from sonjit.server.settings import MB
 from sonjit.server.workers import Workers
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Generator
+    from collections.abc import AsyncGenerator, Callable, Generator
 
     from sonjit.server.settings import Settings
-    from sonjit.server.stream import Stream
+
+
+class ByteBudget:
+    """Memory for bodies, shared by all requests.
+
+    Args:
+        most: bytes.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self.held = 0
+
+    @contextmanager
+    def body(self) -> Generator[Callable[[int], None]]:
+        """A function that takes so many bytes more until the block ends; RefusedError `busy` where none are left."""
+        own = 0
+
+        def take(count: int) -> None:
+            nonlocal own
+            if self.held + count > self._most:
+                raise RefusedError(
+                    "busy", f"{self.held / MB:.0f} MB of images are coming in already: send this one again later"
+                )
+            self.held += count
+            own += count
+
+        try:
+            yield take
+        finally:
+            self.held -= own
+
+
+class Connection(Protocol):
+    """A client's open connection."""
+
+    async def stop(self) -> None:
+        """Close it because the server stops."""
 
 
 class Service:
@@ -35,7 +72,7 @@ class Service:
         self.detectors = DetectorPool(settings.max_models)
         self.explainers = Explainers()
         self.jobs = Jobs(settings)
-        self.streams: set[Stream] = set()
+        self.streams: set[Connection] = set()
         self.image_bytes = ByteBudget(settings.max_clients * settings.max_body_bytes)
         self.stills = self.workers.lane()
         self._images = 0

@@ -33,7 +33,6 @@ from sonjit.training.hands3d.deformer_losses import (
     discriminator_losses,
     draw_window_augmentation,
     generator_loss,
-    maxmse,
     motions,
     predicted_hands,
     targets_from_mano,
@@ -41,6 +40,7 @@ from sonjit.training.hands3d.deformer_losses import (
 from sonjit.training.hands3d.handoccnet import from_wrist, rotated
 from sonjit.training.hands3d.mano_data import ManoSettings, mano_data, mano_from_setting, pose_in_camera
 from sonjit.training.loop import train
+from sonjit.training.losses import maxmse
 from sonjit.training.recipes import settings_from
 
 if TYPE_CHECKING:

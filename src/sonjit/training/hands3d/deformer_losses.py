@@ -16,6 +16,7 @@ from torch import Tensor
 
 from sonjit.hand_models.rotations import matrix_from_axis_angle
 from sonjit.networks.hands3d.deformer import rotations_from_6d
+from sonjit.training.losses import maxmse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -120,26 +121,6 @@ def deformer_losses(
         **{f"moved_{name}": onward[name] + backward[name] for name in onward},
         **{f"fused_{name}": loss for name, loss in fused.items()},
     }
-
-
-def maxmse_weights(predicted: Tensor, truth: Tensor) -> Tensor:
-    """What each point of (..., N, 3) counts in `maxmse`: (..., N), of sum 1, as its share of all squared errors.
-
-    All are 0 where there is no error.
-    """
-    squared = (predicted - truth).square().sum(-1)
-    total = squared.sum(-1, keepdim=True)
-    return squared / torch.where(total > 0, total, 1)
-
-
-def maxmse(predicted: Tensor, truth: Tensor) -> Tensor:
-    """Mean over leading dims of squared distances of points (..., N, 3), each weighed by its share of their sum.
-
-    Points that are far off count most, so that finger tips are not left behind by the palm. Differentiated as it
-    stands, weights too: squared errors below half of the loss have a gradient that lets them grow. It is 0 without
-    errors, where the released code divides by 0.
-    """
-    return (maxmse_weights(predicted, truth) * (predicted - truth).square().sum(-1)).sum(-1).mean()
 
 
 def motions(side: Tensor, pose: Tensor) -> Tensor:
