@@ -3,13 +3,13 @@ PYTHON ?= python3
 BIN := .venv/bin
 export SONJIT_TEST_DATA ?= ../shared
 
-.PHONY: help install models more-models browser graphics demo serve test check bench learn clean
+.PHONY: help install models more-models browser graphics demo serve test check check-page bench learn clean
 
 help:
 	@echo "make demo    install, fetch the weights, run on the bundled clip, say where the results are"
 	@echo "make serve   install, fetch the weights, open the live app in the browser"
 	@echo "make test    install, fetch the weights and a browser, run every test"
-	@echo "make check   format, lint, types, import rules"
+	@echo "make check   format, lint, types, import rules, of the page too"
 	@echo "make learn   run the lessons of docs/learn again and put their numbers into the pages"
 	@echo "make bench   time and memory on this machine; PEER=python-with-mediapipe compares"
 
@@ -62,6 +62,14 @@ check: install
 	$(BIN)/ruff check .
 	$(BIN)/pyright
 	$(BIN)/lint-imports
+	$(MAKE) --no-print-directory check-page
+
+# The page's modules: types, lint, import rules. npm brings what checks them, by a lock file; nothing of it is shipped.
+check-page:
+	@if command -v npm >/dev/null; then \
+	  { test -d tools/page/node_modules || npm --prefix tools/page ci --silent --no-audit --no-fund; } \
+	    && npm --prefix tools/page run --silent check; \
+	else echo "left out: the checks of the page; they need npm (Debian: apt-get install npm)"; fi
 
 # FACE_MEDIA and BODY_MEDIA, a video or picture each, add faces, and bodies and holistic.
 bench: RESULT = $(or $(SAVE),benchmarks/results/bench.json)

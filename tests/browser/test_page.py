@@ -107,7 +107,7 @@ def test_the_background_is_cut_out_and_comes_back(shown, photo, kind):
     page, (height, width) = shown, photo.shape[:2]
     page.tick("detector-hands", on=False)
     page.tick(f"detector-{kind}")
-    page.tick("cutout")
+    page.tick("option-segmentation")
     list_ = "people" if kind == "holistic" else "bodies"
     one = page.wait(
         lambda: next(
@@ -123,17 +123,17 @@ def test_the_background_is_cut_out_and_comes_back(shown, photo, kind):
     assert np.mean(nobody > 0.85) > 0.95
     assert np.median(dark[mask > 0.99]) < 0.2
     page.click("mirror")
-    page.wait(lambda: np.mean(darkness(page, width, height)[:, ::-1][mask == 0] > 0.85) > 0.95, "a turned veil")
-    page.click("cutout")
+    page.wait(lambda: np.mean(darkness(page, width, height)[:, ::-1][mask == 0] > 0.85) > 0.95, "a turned overlay")
+    page.click("option-segmentation")
     page.wait(lambda: "segmentation" not in page.latest[list_][0].get("body", page.latest[list_][0]), "no mask")
     assert page.ink < 0.5
     assert "segmentation" not in page.download("download-json", ".json").read_text("utf-8")
 
 
-def test_where_it_looks_is_shown_as_heat_with_its_number(shown, photo):
+def test_a_saliency_map_is_shown_as_heat_with_its_output(shown, photo):
     page, (height, width) = shown, photo.shape[:2]
     before = page.ink
-    page.choose("explain", "index_finger_tip.x")
+    page.choose("option-explain", "index_finger_tip.x")
     maps = page.wait(lambda: [hand["map"] for hand in page.latest.get("hands", ()) if "map" in hand], "maps")
     assert {one["of"] for one in maps} == {"index_finger_tip.x"}
     page.wait(lambda: page.ink > before, "heat")
@@ -145,7 +145,7 @@ def test_where_it_looks_is_shown_as_heat_with_its_number(shown, photo):
         assert dark[inside].min() > 0.1
     page.click("mirror")
     page.wait(lambda: (darkness(page, width, height)[:, ::-1][inside] > 0.1).all(), "turned heat")
-    page.choose("explain", "none")
+    page.choose("option-explain", "none")
     page.wait(lambda: all("map" not in hand for hand in page.latest["hands"]), "no map")
     assert page.ink == pytest.approx(before, rel=0.1)
 
@@ -178,7 +178,7 @@ def test_detectors_change_while_it_runs_and_all_are_cleared(page):
 
 def test_flip_turns_the_numbers(shown, photo):
     wrists = sorted(hand["keypoints"][0]["x"] for hand in shown.latest["hands"])
-    shown.click("flip")
+    shown.click("option-flip_horizontal")
     turned = [photo.shape[1] - x for x in reversed(wrists)]
     shown.wait(lambda: np.allclose(sorted(h["keypoints"][0]["x"] for h in shown.latest.get("hands", ())) or 0, turned,
                                    atol=1), "flipped numbers")  # fmt: skip

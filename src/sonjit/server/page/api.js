@@ -4,8 +4,7 @@ import { call, tokenOfPage, thisServer } from "./endpoints.js";
 
 const LONGEST_ANSWER = 20_000; // characters; a browser is slow to lay out more
 
-/** @template {HTMLElement} T @param {string} id @returns {T} */
-const find = (id) => /** @type {T} */ (document.getElementById(id));
+const find = (/** @type {string} */ id) => /** @type {any} */ (document.getElementById(id));
 
 /** @param {string} name @param {Record<string, unknown>} members @param {(Node | string)[]} inside */
 const make = (name, members = {}, ...inside) => {
@@ -20,13 +19,15 @@ const images = Object.entries(description.paths)
   .filter(([, endpoints]) => endpoints.post?.tags?.includes("images"))
   .map(([path, endpoints]) => ({ path, ...endpoints.post }));
 
-/** @returns {{path: string, parameters: {name: string, schema: Record<string, any>}[]}} */
+/** @typedef {{name: string, in: string, schema: import("./kinds.js").Schema}} Parameter */
+
+/** @returns {{path: string, parameters: Parameter[]}} */
 const chosen = () => images.find(({ path }) => path === find("kind").value) ?? images[0];
 
-/** Values that an option may have, as choices; null where it is a number. @param {Record<string, any>} schema */
+/** Values that an option may have, as choices; null where it is a number. @param {Parameter["schema"]} schema @returns {string[] | null} */
 const choices = (schema) => schema.enum ?? (schema.type === "boolean" ? ["true", "false"] : null);
 
-/** @param {string} name @param {Record<string, any>} schema */
+/** @param {string} name @param {Parameter["schema"]} schema */
 function field(name, schema) {
   const id = `option-${name}`;
   const listed = choices(schema);
@@ -69,20 +70,21 @@ async function send(event) {
     find("answer").textContent = text.length > LONGEST_ANSWER ? `${text.slice(0, LONGEST_ANSWER)}\n…` : text;
     find("state").textContent = `Answered in ${Math.round(performance.now() - start)} ms.`;
   } catch (error) {
-    find("state").textContent = `${error.code}: ${error.message}`;
+    const { code, message } = /** @type {import("./endpoints.js").ServerError} */ (error);
+    find("state").textContent = `${code}: ${message}`;
   }
 }
 
-/** @param {string} path @param {string} method @param {Record<string, any>} said */
-function endpointRow(path, method, said) {
+/** @param {string} path @param {string} method @param {{description?: string, summary?: string, parameters?: Parameter[]}} endpoint */
+function endpointRow(path, method, { description: words, summary, parameters = [] }) {
   const title = [make("code", { className: "method" }, method.toUpperCase()), " ", make("code", {}, path)];
-  const words = make("p", {}, said.description ?? said.summary ?? "");
-  const rows = (said.parameters ?? []).filter((one) => one.in === "query").map(({ name, schema }) => {
+  const what = make("p", {}, words ?? summary ?? "");
+  const rows = parameters.filter((one) => one.in === "query").map(({ name, schema }) => {
     const range = schema.enum?.join(", ") ?? (schema.minimum === undefined ? schema.type : `${schema.minimum} to ${schema.maximum}`);
     return make("tr", {}, make("th", { scope: "row" }, name), make("td", {}, range), make("td", {}, schema.description ?? ""));
   });
   const table = rows.length ? [make("table", {}, make("tbody", {}, ...rows))] : [];
-  return make("details", {}, make("summary", {}, ...title), words, ...table);
+  return make("details", {}, make("summary", {}, ...title), what, ...table);
 }
 
 find("home").search = location.search; // its token, where there is one
@@ -92,6 +94,6 @@ find("options").addEventListener("input", showCommand);
 find("image").addEventListener("change", showCommand);
 find("try").addEventListener("submit", send);
 find("endpoints").append(...Object.entries(description.paths).flatMap(([path, endpoints]) =>
-  Object.entries(endpoints).map(([method, said]) => endpointRow(path, method, said))));
+  Object.entries(endpoints).map(([method, one]) => endpointRow(path, method, one))));
 showOptions();
 document.documentElement.dataset.ready = "true";

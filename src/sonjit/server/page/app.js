@@ -2,17 +2,16 @@
 
 import { Capture } from "./capture.js";
 import { Detectors } from "./detectors.js";
-import { call, thisServer, tokenOfPage } from "./endpoints.js";
 import { GestureView } from "./gestures.js";
 import { onLanguage, preferredLanguage, speak, text } from "./i18n.js";
 import { Inspector } from "./inspector.js";
 import { Jobs } from "./jobs.js";
+import { loadKinds } from "./kinds.js";
 import { PageError, messagesIn } from "./messages.js";
 import { Meter } from "./meter.js";
 import { OverlayView } from "./overlay.js";
 import { Recorder, listRecording } from "./recorder.js";
 import { configuredDetectors, rememberedSettings, wireSettings } from "./settings.js";
-import { loadSkeletons } from "./skeletons.js";
 import { SourceChooser } from "./source-chooser.js";
 import { Store, memory } from "./state.js";
 import { Table, nameNow, save } from "./tables.js";
@@ -22,8 +21,11 @@ const RUNNING = ["connecting", "loading", "running", "error"];
 const CONFIGURE_AFTER_MS = 120; // a slider that is dragged asks once
 
 const find = (/** @type {string} */ id) => /** @type {any} */ (document.getElementById(id));
-const store = new Store({ ...rememberedSettings(), phase: "idle", detail: {}, source: null, started: false, recording: false, missing: [] });
 const messages = messagesIn(find("message"));
+const language = preferredLanguage();
+find("language").value = language;
+await Promise.all([speak(language), loadKinds().catch((error) => messages.show(error))]);
+const store = new Store({ ...rememberedSettings(), phase: "idle", detail: {}, source: null, started: false, recording: false });
 const overlay = new OverlayView(find("image"), find("overlay"), find("stage"));
 const views = [overlay, new View3D(find("view3d")), new GestureView(find("gesture")), new Inspector(find("json"))];
 const meter = new Meter({ fps: find("fps"), latency: find("latency"), dropped: find("dropped") });
@@ -53,7 +55,10 @@ function keep(frame, seen) {
 
 /** @param {string} phase @param {object} [detail] */
 function onPhase(phase, detail = {}) {
-  if (phase === "ended") return stop();
+  if (phase === "ended") {
+    stop();
+    return;
+  }
   if ("retryIn" in detail) messages.show(new PageError("server_gone", detail));
   else if (phase === "running") messages.clear();
   if (phase !== "running") meter.clear();
@@ -100,14 +105,16 @@ async function onSource() {
 }
 
 function record() {
-  if (recorder.on) return stopRecording();
+  if (recorder.on) {
+    stopRecording();
+    return;
+  }
   try {
     recorder.start({ source: chooser.name, detectors: configuration() });
     store.set({ recording: true });
   } catch (error) {
     messages.show(error);
   }
-  return undefined;
 }
 
 async function stopRecording() {
@@ -146,17 +153,6 @@ function showPhase() {
   find("stage").classList.toggle("running", isOn);
 }
 
-/** What the server has, and what it lacks. */
-async function greet() {
-  try {
-    const { missing } = await call(new URL("/healthz", thisServer), tokenOfPage(thisServer));
-    store.set({ missing: missing ?? [] });
-    await jobs.load();
-  } catch (error) {
-    messages.show(error);
-  }
-}
-
 function wire() {
   find("docs").search = location.search; // its token, where there is one
   wireSettings(store, document);
@@ -177,7 +173,7 @@ function wire() {
     showPhase();
   });
   store.watch(["phase", "detail", "started", "recording"], showPhase);
-  store.watch(["options"], ({ options }) => (overlay.mirror = options.mirror));
+  store.watch(["mirror"], ({ mirror }) => (overlay.mirror = mirror));
   /** @type {ReturnType<typeof setTimeout> | undefined} */ let timer;
   let asked = JSON.stringify(configuration());
   store.watch(["detectors", "options", "source"], () => {
@@ -196,9 +192,6 @@ Object.defineProperty(globalThis, "sonjitPage", { value: Object.freeze({
   },
 }) });
 
-const language = preferredLanguage();
-find("language").value = language;
-await Promise.all([speak(language), loadSkeletons()]);
 wire();
-await Promise.all([greet(), chooser.wire()]);
+await Promise.all([jobs.load().catch((error) => messages.show(error)), chooser.wire()]);
 document.documentElement.dataset.ready = "true";

@@ -1,12 +1,13 @@
 /** The run: images go to the server, answers to every view; whatever was drawn goes away when the run ends. */
 
 import { Connection, ServerError } from "./connection.js";
-import { veilOf } from "./masks.js";
+import { instancesOf } from "./kinds.js";
+import { maskOverlay } from "./masks.js";
 
 const MOST_IN_FLIGHT = 2; // one is being looked at while the next is on its way; more would only wait
 
 /**
- * @typedef {{image: HTMLCanvasElement, flipped: boolean, veil: OffscreenCanvas | null, source?: string, index?: number}} Seen
+ * @typedef {{image: HTMLCanvasElement, flipped: boolean, mask: OffscreenCanvas | null, source?: string, index?: number}} Seen
  * @typedef {{draw(frame: Record<string, any>, seen: Seen): void, clear(): void}} View
  * @typedef {{capture_ms: number, send_ms: number, detect_ms: number, draw_ms: number, total_ms: number}} Latency
  */
@@ -15,7 +16,7 @@ const MOST_IN_FLIGHT = 2; // one is being looked at while the next is on its way
 export class Detectors {
   #views;
   #capture;
-  #told;
+  #listener;
   /** @type {Connection | null} */ #connection = null;
   /** @type {import("./sources.js").Source | null} */ #source = null;
   #ready = false;
@@ -27,12 +28,12 @@ export class Detectors {
   /**
    * @param {View[]} views each shows a frame in place of the last one
    * @param {import("./capture.js").Capture} capture
-   * @param {{phase(phase: string, detail?: object): void, error(error: unknown): void, frame(frame: Record<string, any>, latency: Latency, dropped: number): void}} told
+   * @param {{phase(phase: string, detail?: object): void, error(error: unknown): void, frame(frame: Record<string, any>, latency: Latency, dropped: number): void}} listener
    */
-  constructor(views, capture, told) {
+  constructor(views, capture, listener) {
     this.#views = views;
     this.#capture = capture;
-    this.#told = told;
+    this.#listener = listener;
   }
 
   /** @param {import("./sources.js").Source} source @param {{kind: string}[]} detectors */
@@ -76,15 +77,15 @@ export class Detectors {
     this.#ready = state === "ready" || state === "idle"; // from idle the next image connects again
     if (state === "ready") {
       this.#flipped = detail.detectors?.some((one) => one.flip_horizontal) ?? this.#flipped;
-      this.#told.phase("running");
+      this.#listener.phase("running");
       this.#source?.refresh();
     } else if (state === "waiting") {
       this.#clear(); // what was found is no longer so
-      this.#told.phase("connecting", detail);
+      this.#listener.phase("connecting", detail);
     } else if (state === "closed") {
       this.#failed(new ServerError(detail.code, detail.reason));
     } else if (state === "connecting" || state === "loading") {
-      this.#told.phase(state, detail);
+      this.#listener.phase(state, detail);
     }
   }
 
@@ -92,15 +93,15 @@ export class Detectors {
   #failed(error) {
     this.#ready = false;
     this.#clear();
-    this.#told.phase("error");
-    this.#told.error(error);
+    this.#listener.phase("error");
+    this.#listener.error(error);
   }
 
   /** @param {import("./sources.js").Source} source @param {unknown} [error] */
   #ended(source, error) {
     if (this.#source !== source) return;
-    if (error) this.#told.error(error);
-    if (!source.still) this.#told.phase("ended");
+    if (error) this.#listener.error(error);
+    if (!source.still) this.#listener.phase("ended");
   }
 
   /** One image there and back. @param {import("./sources.js").Tick} tick @returns {Promise<boolean>} whether it was looked at */
@@ -120,11 +121,11 @@ export class Detectors {
       this.#taking = false;
       const { blob, image } = shot;
       const frame = await connection.send({ blob, time: tick.time });
-      const veil = await veilOf(frame);
+      const mask = await maskOverlay(instancesOf(frame).flatMap(({ one }) => one.segmentation ?? []));
       if (this.#connection !== connection) return false;
       if (frame.frame < this.#shown) return true; // its masks took longer than the next image's
       this.#shown = frame.frame;
-      this.#present(frame, { image, flipped, veil, source: tick.source, index: tick.index }, tick.since);
+      this.#present(frame, { image, flipped, mask, source: tick.source, index: tick.index }, tick.since);
       return true;
     } catch (error) {
       if (this.#connection !== connection) return false;
@@ -132,7 +133,7 @@ export class Detectors {
       const code = /** @type {{code?: string}} */ (error).code ?? "";
       if (["dropped", "gone", "closed"].includes(code)) return false; // counted by the server, told by the connection
       this.#clear();
-      this.#told.error(error);
+      this.#listener.error(error);
       return true;
     }
   }
@@ -142,7 +143,7 @@ export class Detectors {
     for (const view of this.#views) view.draw(frame, seen);
     const drawn = performance.now();
     const detect_ms = frame.timing?.detect_ms ?? 0;
-    this.#told.frame(frame, {
+    this.#listener.frame(frame, {
       capture_ms: frame.sent_ms - since,
       send_ms: Math.max(frame.answered_ms - frame.sent_ms - detect_ms, 0),
       detect_ms,

@@ -71,6 +71,14 @@ export function tokenOfPage(url) {
   return page?.origin === new URL(url).origin ? new URLSearchParams(page.search).get("token") : null;
 }
 
+/** An endpoint's address that a link or a stream of events can use: these cannot send headers. @param {string} path @returns {string} */
+export function addressOf(path) {
+  const address = new URL(path, thisServer);
+  const token = tokenOfPage(thisServer);
+  if (token) address.searchParams.set("token", token);
+  return address.href;
+}
+
 /**
  * One image as a message of the stream.
  *

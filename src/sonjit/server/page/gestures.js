@@ -1,7 +1,7 @@
 /** What hands say, as labels at the top of the image. */
 
-import { hasText, text } from "./i18n.js";
-import { instancesOf } from "./skeletons.js";
+import { text, textOr } from "./i18n.js";
+import { instancesOf } from "./kinds.js";
 
 /**
  * Every hand's gesture that has a name.
@@ -13,8 +13,7 @@ export function gesturesOf(frame) {
   return instancesOf(frame).flatMap(({ kind, one }) => {
     const name = one.gesture?.name;
     if (kind !== "hand" || !name || name === "none") return [];
-    const words = hasText(`gesture.${name}`) ? text(`gesture.${name}`) : name;
-    return [{ name, side: one.handedness, label: `${text(`hand.${one.handedness}`)}: ${words}` }];
+    return [{ name, side: one.handedness, label: `${text(`hand.${one.handedness}`)}: ${textOr(`gesture.${name}`, name)}` }];
   });
 }
 

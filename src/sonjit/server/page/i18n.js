@@ -42,6 +42,11 @@ export function text(key, values = {}) {
   return (texts[key] ?? key).replace(/\{(\w+)\}/g, (whole, name) => String(values[name] ?? whole));
 }
 
+/** One text, or other words where there is none. @param {string} key @param {string} otherwise */
+export function textOr(key, otherwise) {
+  return texts[key] ?? otherwise;
+}
+
 /** @param {string} key */
 export function hasText(key) {
   return key in texts;

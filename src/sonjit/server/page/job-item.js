@@ -1,20 +1,20 @@
 /** One job in the list. */
 
+import { addressOf } from "./endpoints.js";
 import { text } from "./i18n.js";
-import { addressOf } from "./jobs.js";
 
 const TABLES = ["csv", "json", "jsonl", "parquet"];
 
 export class JobItem {
   /** @type {EventSource | undefined} */ events;
   /** @type {() => void} what stops the upload */ abort = () => {};
-  #does;
+  #actions;
   #rendered = "";
 
-  /** @param {any} job @param {{cancel(): void, remove(): void}} does */
-  constructor(job, does) {
+  /** @param {any} job @param {{cancel(): void, remove(): void}} actions */
+  constructor(job, actions) {
     this.job = job;
-    this.#does = does;
+    this.#actions = actions;
     this.node = document.createElement("li");
     this.node.className = "job";
     this.render();
@@ -42,7 +42,7 @@ export class JobItem {
     if (state === "done") buttons.append(...this.#results());
     const end = element("button", "button small", text(isOn ? "job.cancel" : "job.remove"));
     end.setAttribute("aria-label", `${text(isOn ? "job.cancel" : "job.remove")}: ${name}`);
-    end.onclick = () => (isOn ? this.#does.cancel() : this.#does.remove());
+    end.onclick = () => (isOn ? this.#actions.cancel() : this.#actions.remove());
     buttons.append(end);
     const notes = [message, ...problems].filter(Boolean).map((note) => element("p", "hint", String(note)));
     this.node.replaceChildren(title, words, bar, ...notes, buttons);

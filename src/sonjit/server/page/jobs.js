@@ -1,19 +1,13 @@
 /** Whole videos and folders through the server's jobs: upload, progress, cancel, results. */
 
-import { ServerError, call, thisServer, tokenOfPage } from "./endpoints.js";
+import { ServerError, addressOf, call, thisServer, tokenOfPage } from "./endpoints.js";
 import { onLanguage, text } from "./i18n.js";
 import { JobItem } from "./job-item.js";
+import { kinds } from "./kinds.js";
 import { isImage, isVideo } from "./sources.js";
 
 const ENDED = ["done", "failed", "cancelled"];
 const token = tokenOfPage(thisServer);
-
-/** An endpoint's address that a link or a stream of events can use: these cannot send headers. @param {string} path */
-export function addressOf(path) {
-  const address = new URL(path, thisServer);
-  if (token) address.searchParams.set("token", token);
-  return address.href;
-}
 
 /** The list of jobs. */
 export class Jobs {
@@ -53,9 +47,9 @@ export class Jobs {
     const form = new FormData();
     for (const file of files) form.append("file", file, file.webkitRelativePath || file.name);
     try {
-      // The server knows whether it is a video, and tables hold neither masks nor maps.
-      const { static_image, segmentation, explain, ...rest } = options;
-      const query = new URLSearchParams(Object.entries({ ...rest, measures: true }).map(([key, value]) => [key, String(value)]));
+      const known = ["kind", ...kinds[options.kind].job_options].filter((one) => one !== "static_image"); // the server knows what it is given
+      const given = Object.entries({ ...options, measures: true }).filter(([key]) => known.includes(key));
+      const query = new URLSearchParams(given.map(([key, value]) => [key, String(value)]));
       const job = await post(`/v1/jobs?${query}`, form, (share) => item.update({ share }), (abort) => (item.abort = abort));
       this.#follow(item, job);
     } catch (error) {

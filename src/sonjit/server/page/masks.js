@@ -1,7 +1,7 @@
-/** Masks of bodies, as docs/server.md has them: decoded, and as a veil over what is nobody. */
+/** Masks of bodies, as docs/server.md has them: decoded, and as an overlay over the background. */
 
-const VEIL = [18, 20, 28]; // the dark behind every drawing
-const VEIL_OPACITY = 0.9;
+const DARK = [18, 20, 28]; // the dark behind every drawing
+const OPACITY = 0.9;
 
 /** @typedef {{width: number, height: number, png: string}} Segmentation */
 
@@ -23,26 +23,24 @@ export async function greyOf({ png }, width, height) {
 }
 
 /**
- * What darkens everything but the bodies of a frame.
+ * What darkens everything but some bodies.
  *
- * @param {Record<string, any>} frame
- * @returns {Promise<OffscreenCanvas | null>} stretched over the image it fits; null where no body has a mask
+ * @param {Segmentation[]} masks
+ * @returns {Promise<OffscreenCanvas | null>} stretched over the image it fits; null where there is no mask
  */
-export async function veilOf(frame) {
-  const bodies = [...(frame.bodies ?? []), ...(frame.people ?? []).map((/** @type {any} */ { body }) => body)];
-  const masks = bodies.flatMap(({ segmentation }) => segmentation ?? []);
+export async function maskOverlay(masks) {
   if (!masks.length) return null;
   const { width, height } = masks[0];
   const greys = await Promise.all(masks.map((mask) => greyOf(mask, width, height)));
-  const veil = new ImageData(width, height);
-  const dark = VEIL_OPACITY / 255;
-  for (let at = 0; at < veil.data.length; at += 4) {
+  const overlay = new ImageData(width, height);
+  const alpha = OPACITY / 255;
+  for (let at = 0; at < overlay.data.length; at += 4) {
     let most = 0;
     for (const { data } of greys) most = Math.max(most, data[at]);
-    [veil.data[at], veil.data[at + 1], veil.data[at + 2]] = VEIL;
-    veil.data[at + 3] = (255 - most) * dark * 255;
+    [overlay.data[at], overlay.data[at + 1], overlay.data[at + 2]] = DARK;
+    overlay.data[at + 3] = (255 - most) * alpha * 255;
   }
   const canvas = new OffscreenCanvas(width, height);
-  canvas.getContext("2d")?.putImageData(veil, 0, 0);
+  canvas.getContext("2d")?.putImageData(overlay, 0, 0);
   return canvas;
 }

@@ -9,7 +9,7 @@ export class OverlayView {
   #image;
   #overlay;
   #stage;
-  /** @type {{frame: Record<string, any>, mirrored: boolean, veil: OffscreenCanvas | null} | null} what is drawn now */ #last = null;
+  /** @type {{frame: Record<string, any>, mirrored: boolean, mask: OffscreenCanvas | null} | null} what is drawn now */ #last = null;
   #mirror = false;
 
   /** @param {HTMLCanvasElement} image @param {HTMLCanvasElement} overlay @param {HTMLElement} stage around both */
@@ -35,8 +35,8 @@ export class OverlayView {
   }
 
   /** @param {Record<string, any>} frame @param {import("./detectors.js").Seen} seen `flipped`: the frame's x count from the right */
-  draw(frame, { image, flipped, veil }) {
-    this.#last = { frame, mirrored: flipped, veil };
+  draw(frame, { image, flipped, mask }) {
+    this.#last = { frame, mirrored: flipped, mask };
     this.show(image, frame.width, frame.height);
     this.#redraw();
   }
@@ -64,21 +64,21 @@ export class OverlayView {
     ctx.drawImage(this.#image, 0, 0);
     ctx.resetTransform();
     if (!this.#last) return;
-    const { frame, mirrored, veil } = this.#last;
-    paint(ctx, frame, { mirrored: mirrored !== this.#mirror, gestures: true, veil });
+    const { frame, mirrored, mask } = this.#last;
+    paint(ctx, frame, { mirrored: mirrored !== this.#mirror, gestures: true, mask });
   }
 
   #redraw() {
     wipe(this.#overlay);
     if (!this.#last) return;
-    const { frame, mirrored, veil } = this.#last;
+    const { frame, mirrored, mask } = this.#last;
     const { clientWidth, clientHeight } = this.#stage;
     const shown = Math.min(clientWidth / frame.width, clientHeight / frame.height) || 1; // of a pixel of the image
     const scale = Math.min(Math.max(shown * devicePixelRatio, 1), MOST_SCALE, Math.max(1, LARGEST / frame.width));
     fit(this.#overlay, Math.round(frame.width * scale), Math.round(frame.height * scale));
     const ctx = /** @type {CanvasRenderingContext2D} */ (this.#overlay.getContext("2d"));
     ctx.setTransform(this.#overlay.width / frame.width, 0, 0, this.#overlay.height / frame.height, 0, 0);
-    paint(ctx, frame, { mirrored: mirrored !== this.#mirror, unit: 1 / shown, veil });
+    paint(ctx, frame, { mirrored: mirrored !== this.#mirror, unit: 1 / shown, mask });
     ctx.resetTransform();
   }
 }

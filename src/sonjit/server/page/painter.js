@@ -1,53 +1,59 @@
 /** What was found, drawn in pixels of its image; overlay, snapshots and recordings are all drawn by this. */
 
 import { gesturesOf } from "./gestures.js";
-import { labelHeat, paintHeat } from "./heat.js";
-import { text } from "./i18n.js";
-import { INK, LEFT, NEUTRAL, RIGHT, instancesOf, lineColour, skeletonOf } from "./skeletons.js";
-import { Strokes, plate, shade } from "./strokes.js";
+import { text, textOr } from "./i18n.js";
+import { instancesOf } from "./kinds.js";
+import { labelSaliency, paintSaliency } from "./saliency.js";
+import { INK, LEFT, NEUTRAL, RIGHT, lineColour, skeletonOf } from "./skeletons.js";
+import { Strokes, drawLabel, shade } from "./strokes.js";
 
 const SEEN = 0.5; // visibility from which a keypoint of a body counts as seen
-const ORDER = { body: 0, face: 1, hand: 2 }; // hands are in front mostly
+const BACK_TO_FRONT = ["body", "face"]; // before all others: hands are in front mostly
 
 /**
  * Draw a frame's instances.
  *
  * @param {CanvasRenderingContext2D} ctx scaled to pixels of the image
  * @param {Record<string, any>} frame
- * @param {{mirrored?: boolean, gestures?: boolean, unit?: number, veil?: CanvasImageSource | null}} [how] `mirrored`: x counted from the right; `gestures`: at the
- *   top too; `unit`: pixels of the image in one of the screen, so that letters stay readable; `veil`: what lies over the background
+ * @param {{mirrored?: boolean, gestures?: boolean, unit?: number, mask?: CanvasImageSource | null}} [how] `mirrored`: x counted from the right; `gestures`: at the
+ *   top too; `unit`: pixels of the image in one of the screen, so that letters stay readable; `mask`: what lies over the background
  */
-export function paint(ctx, frame, { mirrored = false, gestures = false, unit = 1, veil = null } = {}) {
+export function paint(ctx, frame, { mirrored = false, gestures = false, unit = 1, mask = null } = {}) {
   const { width, height } = frame;
   const longest = Math.max(width, height);
   const place = (/** @type {any[]} */ points) => (mirrored ? points.map((p) => ({ ...p, x: width - p.x })) : points);
   ctx.lineCap = ctx.lineJoin = "round";
-  const found = instancesOf(frame).sort((a, b) => ORDER[a.kind] - ORDER[b.kind]);
+  const found = instancesOf(frame).sort((a, b) => depthOf(a.kind) - depthOf(b.kind));
   const maps = found.flatMap(({ one }) => one.map ?? []);
   ctx.save();
   if (mirrored) ctx.transform(-1, 0, 0, 1, width, 0);
-  if (veil) ctx.drawImage(veil, 0, 0, width, height);
-  for (const map of maps) paintHeat(ctx, map);
+  if (mask) ctx.drawImage(mask, 0, 0, width, height);
+  for (const map of maps) paintSaliency(ctx, map);
   ctx.restore();
   for (const { kind, one, person } of found) {
     if (kind === "body") paintBody(ctx, joined(one, person), place, longest);
     else if (kind === "face") paintFace(ctx, one, place, longest);
-    else paintHand(ctx, new Strokes(ctx, place(one.keypoints), longest));
+    else paintSkeleton(skeletonOf(one), new Strokes(ctx, place(one.keypoints), longest));
   }
   const size = Math.max(longest * 0.018, 11 * unit);
   for (const { kind, one, person } of found) {
     if (kind === "body" || !person) paintLabel(ctx, kind, one, place(one.keypoints), { width, height, size });
   }
-  for (const map of maps) labelHeat(ctx, map, { width, height, size, mirrored });
+  for (const map of maps) labelSaliency(ctx, map, { width, height, size, mirrored });
   if (gestures) {
     const words = gesturesOf(frame).map(({ label }) => label).join("   ");
-    if (words) plate(ctx, words, width / 2, size * 2.4, { width, height, size: size * 1.5 });
+    if (words) drawLabel(ctx, words, width / 2, size * 2.4, { width, height, size: size * 1.5 });
   }
 }
 
-/** A colour per finger; far parts first, near ones over them. @param {CanvasRenderingContext2D} ctx @param {Strokes} strokes */
-function paintHand(ctx, strokes) {
-  const skeleton = skeletonOf(21);
+/** Whether a kind is drawn before others. @param {string} kind */
+function depthOf(kind) {
+  const place = BACK_TO_FRONT.indexOf(kind);
+  return place < 0 ? BACK_TO_FRONT.length : place;
+}
+
+/** Connections and keypoints; of a hand a colour per finger. Far parts first, near ones over them. @param {import("./skeletons.js").Skeleton} skeleton @param {Strokes} strokes */
+function paintSkeleton(skeleton, strokes) {
   const { near } = strokes;
   const width = strokes.width(0.017);
   const edge = Math.max(0.5, width * 0.27);
@@ -70,7 +76,7 @@ function paintHand(ctx, strokes) {
  */
 function paintFace(ctx, face, place, longest) {
   const strokes = new Strokes(ctx, place(face.keypoints), longest);
-  const skeleton = skeletonOf(face.keypoints.length);
+  const skeleton = skeletonOf(face);
   if (!skeleton.edges) return paintFaceBox(ctx, strokes, skeleton, face.box, place);
   const width = strokes.width(0.005);
   ctx.globalAlpha = 0.16;
@@ -110,11 +116,11 @@ function paintFaceBox(ctx, strokes, skeleton, box, place) {
 /**
  * Limbs by side, thick where seen, thin and hollow where hidden.
  *
- * @param {CanvasRenderingContext2D} ctx @param {{keypoints: any[], leftOut: Set<number>}} body
+ * @param {CanvasRenderingContext2D} ctx @param {{skeleton: string, keypoints: any[], leftOut: Set<number>}} body
  * @param {(points: any[]) => any[]} place @param {number} longest
  */
-function paintBody(ctx, { keypoints, leftOut }, place, longest) {
-  const skeleton = skeletonOf(33);
+function paintBody(ctx, { keypoints, leftOut, ...body }, place, longest) {
+  const skeleton = skeletonOf(body);
   const strokes = new Strokes(ctx, place(keypoints), longest);
   const near = strokes.near.map((value) => 0.3 + 0.5 * value);
   const seen = keypoints.map(({ score }) => !(score < SEEN));
@@ -140,7 +146,7 @@ function paintBody(ctx, { keypoints, leftOut }, place, longest) {
 
 /** A body that reaches to its person's hands and leaves out what they and the face show better. @param {any} body @param {any} person */
 function joined(body, person) {
-  const { groups } = skeletonOf(33);
+  const { groups } = skeletonOf(body);
   const keypoints = [...body.keypoints];
   const leftOut = new Set(person?.face ? groups.face : []);
   for (const [hand, wrist] of [[person?.leftHand, 15], [person?.rightHand, 16]]) {
@@ -148,17 +154,17 @@ function joined(body, person) {
     keypoints[wrist] = { ...keypoints[wrist], x: hand.keypoints[0].x, y: hand.keypoints[0].y, score: 1 };
     for (const finger of [2, 4, 6]) leftOut.add(wrist + finger);
   }
-  return { keypoints, leftOut };
+  return { skeleton: body.skeleton, keypoints, leftOut };
 }
 
 /**
  * Whose hand, or what it is, with score and id.
  *
- * @param {CanvasRenderingContext2D} ctx @param {"hand" | "face" | "body"} kind @param {any} one @param {any[]} points
+ * @param {CanvasRenderingContext2D} ctx @param {string} kind @param {any} one @param {any[]} points
  * @param {{width: number, height: number, size: number}} look
  */
 function paintLabel(ctx, kind, one, points, look) {
-  const name = kind === "hand" ? text(`hand.${one.handedness}`) : text(`one.${kind}`);
+  const name = kind === "hand" ? text(`hand.${one.handedness}`) : textOr(`one.${kind}`, kind);
   const words = `${name} ${Number(one.score).toFixed(2)}${one.id === null || one.id === undefined ? "" : ` #${one.id}`}`;
   const accent = kind === "hand" ? (one.handedness === "Left" ? LEFT : RIGHT) : NEUTRAL;
   let { x, y } = points[0];
@@ -169,5 +175,5 @@ function paintLabel(ctx, kind, one, points, look) {
   } else {
     y = Math.min(...points.map((point) => point.y)) - look.size * (kind === "body" ? 3.2 : 1.6);
   }
-  if (Number.isFinite(x) && Number.isFinite(y)) plate(ctx, words, x, y, { ...look, accent });
+  if (Number.isFinite(x) && Number.isFinite(y)) drawLabel(ctx, words, x, y, { ...look, accent });
 }

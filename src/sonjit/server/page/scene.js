@@ -1,6 +1,7 @@
 /** What was found as points in one space: metres, the camera's axes (x right, y down, z forward). */
 
-import { instancesOf, skeletonOf } from "./skeletons.js";
+import { instancesOf } from "./kinds.js";
+import { skeletonOf } from "./skeletons.js";
 
 /** @typedef {[number, number, number]} Vector */
 /** @typedef {{kind: string, points: Vector[], skeleton: import("./skeletons.js").Skeleton}} Figure */
@@ -19,8 +20,8 @@ const NOSE_OF_FACE = 1;
 export function figuresOf(frame) {
   /** @type {Map<any, Figure>} */ const bodies = new Map();
   return instancesOf(frame).flatMap(({ kind, one, person }) => {
-    const skeleton = skeletonOf(one.keypoints.length);
-    if (one.keypoints.length === 6) return []; // a box has no depth
+    const skeleton = skeletonOf(one);
+    if (!one.keypoints3D && !(kind === "face" && "z" in one.keypoints[0])) return []; // without depth
     const figure = { kind, skeleton, points: /** @type {Vector[]} */ (kind === "face" ? facePoints(one) : worldPoints(one)) };
     const body = bodies.get(person);
     if (kind === "body" && person) bodies.set(person, figure);

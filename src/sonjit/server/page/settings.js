@@ -1,139 +1,164 @@
-/** What is looked for, and how: the form's detectors and options, remembered, and as a stream's configuration. */
+/** What is looked for, and how: a form made of the server's kinds and options, remembered, and as a stream's configuration. */
 
-import { targetName } from "./heat.js";
-import { onLanguage, text, translate } from "./i18n.js";
-import { skeletonOf } from "./skeletons.js";
+import { onLanguage, text, textOr, translate } from "./i18n.js";
+import { kinds } from "./kinds.js";
+import { targetName } from "./saliency.js";
 import { memory } from "./state.js";
 
-/** Each kind of detector: its list in a frame, its models (the first is the default) and how many it looks for. */
-export const KINDS = {
-  hands: { list: "hands", models: ["full", "lite"], max: 2 },
-  face: { list: "faces", models: ["attention", "mesh", "box", "box-full"], max: 1 },
-  body: { list: "bodies", models: ["full", "lite", "heavy"], max: 1 },
-  holistic: { list: "people", models: ["full", "lite", "heavy"], max: 1 },
-};
+/** @typedef {import("./kinds.js").Schema} Schema */
+/** @typedef {Record<string, {on: boolean, model: string, max: number}>} Detectors by kind */
+/** @typedef {Record<string, boolean | number | string>} Options that differ from the server's defaults */
 
-const OPTIONS = {
-  flip: false, mirror: false, static: false, selfie: false, cutout: false, explain: "none", smoothing: "", minDetection: 0.5, minPresence: 0.5,
-};
-const FIELDS = {
-  flip: "flip", mirror: "mirror", static: "static", selfie: "selfie", cutout: "cutout", explain: "explain",
-  smoothing: "smoothing", minDetection: "min-detection", minPresence: "min-presence",
-};
+const OF_A_ROW = ["model", "max_instances", "measures"]; // each detector's own, and what the page asks for itself
+const MANY_TARGETS = /\.(z|\w_m)$/; // saliency maps of depths and metres: too many to choose from
+const FIRST = "hands";
 
-/** @returns {{detectors: Record<string, {on: boolean, model: string, max: number}>, options: typeof OPTIONS}} */
+/** Every option of any kind that the form has. @returns {Record<string, Schema>} */
+function formOptions() {
+  const all = Object.assign({}, ...Object.values(kinds).map(({ options }) => options));
+  return Object.fromEntries(Object.entries(all).filter(([name]) => !OF_A_ROW.includes(name)));
+}
+
+/** @returns {{detectors: Detectors, options: Options, mirror: boolean}} */
 export function rememberedSettings() {
-  const { detectors = {}, options = {} } = memory.read("settings") ?? {};
-  const known = Object.entries(KINDS).map(([kind, { models, max }]) => {
-    const { on, model, max: most } = detectors[kind] ?? {};
-    return [kind, { on: on ?? kind === "hands", model: models.includes(model) ? model : models[0], max: atMost(most, max) }];
+  const { detectors = {}, options = {}, mirror = false } = memory.read("settings") ?? {};
+  const known = Object.entries(kinds).map(([kind, { models, max_instances }]) => {
+    const { on, model, max } = detectors[kind] ?? {};
+    return [kind, { on: on ?? kind === FIRST, model: models.includes(model) ? model : models[0], max: within(kind, max, max_instances) }];
   });
-  return { detectors: Object.fromEntries(known), options: { ...OPTIONS, ...options } };
+  const schemas = formOptions();
+  const kept = Object.entries(options).filter(([name, value]) => schemas[name] && accepts(schemas[name], value));
+  return { detectors: Object.fromEntries(known), options: Object.fromEntries(kept), mirror: Boolean(mirror) };
 }
 
 /**
- * The detectors of a stream or a job, as docs/server.md names their options.
+ * The detectors of a stream or a job, each with the options that it knows.
  *
  * @param {any} state the store's @param {boolean} still whether single images come
  * @returns {{kind: string, [option: string]: unknown}[]}
  */
 export function configuredDetectors({ detectors, options }, still) {
-  const common = {
-    static_image: still || options.static,
-    flip_horizontal: options.flip,
-    min_detection_score: options.minDetection,
-    min_presence_score: options.minPresence,
-    ...(options.smoothing && !still ? { smoothing: options.smoothing } : {}),
-  };
-  const sides = { mirrored: options.selfie };
-  const person = { ...sides, ...(options.cutout ? { segmentation: true } : {}) };
-  /** @type {Record<string, object>} */
-  const own = { hands: { ...sides, ...(options.explain === "none" ? {} : { explain: options.explain }) }, body: person, holistic: person };
-  return Object.entries(detectors)
+  const { smoothing, ...others } = options;
+  const given = still ? { ...others, static_image: true } : options; // stills are not smoothed
+  return Object.entries(/** @type {Detectors} */ (detectors))
     .filter(([, { on }]) => on)
-    .map(([kind, { model, max }]) => ({ kind, model, max_instances: max, ...common, ...own[kind] }));
+    .map(([kind, { model, max }]) => {
+      const known = Object.entries(given).filter(([name]) => name in kinds[kind].options);
+      return { kind, model, max_instances: max, ...Object.fromEntries(known) };
+    });
 }
 
 /**
- * Tie the form to the store.
+ * Make the form, and tie it to the store.
  *
  * @param {import("./state.js").Store} store @param {Document} page
  */
 export function wireSettings(store, page) {
-  listTargets(/** @type {HTMLSelectElement} */ (page.getElementById("explain")));
-  for (const kind of Object.keys(KINDS)) wireDetector(store, page, kind);
-  for (const [name, id] of Object.entries(FIELDS)) wireOption(store, page, name, id);
-  store.watch(["detectors", "options"], ({ detectors, options }) => memory.write("settings", { detectors, options }));
+  for (const kind of Object.keys(kinds)) addDetector(store, page, kind);
+  for (const [name, schema] of Object.entries(formOptions())) addOption(store, page, name, schema);
+  const mirror = /** @type {HTMLInputElement} */ (page.getElementById("mirror"));
+  mirror.onchange = () => store.set({ mirror: mirror.checked });
+  store.watch(["mirror"], (state) => (mirror.checked = state.mirror));
+  store.watch(["detectors", "options", "mirror"], ({ detectors, options, mirror: on }) => memory.write("settings", { detectors, options, mirror: on }));
+}
+
+/** A copy of a template. @param {Document} page @param {string} id @returns {HTMLElement} */
+function copyOf(page, id) {
+  const template = /** @type {HTMLTemplateElement} */ (page.getElementById(id));
+  return /** @type {HTMLElement} */ (/** @type {Element} */ (template.content.cloneNode(true)).firstElementChild);
 }
 
 /** @param {import("./state.js").Store} store @param {Document} page @param {string} kind */
-function wireDetector(store, page, kind) {
-  const template = /** @type {HTMLTemplateElement} */ (page.getElementById("detector-row"));
-  const row = /** @type {HTMLElement} */ (template.content.cloneNode(true)).firstElementChild;
-  const part = (/** @type {string} */ selector) => /** @type {any} */ (row?.querySelector(selector));
+function addDetector(store, page, kind) {
+  const { models, missing, options } = kinds[kind];
+  const row = copyOf(page, "detector-row");
+  const part = (/** @type {string} */ selector) => /** @type {any} */ (row.querySelector(selector));
   const [on, model, max] = [part("[type=checkbox]"), part("select"), part("[type=number]")];
   on.id = `detector-${kind}`;
   model.id = part(".model-label").htmlFor = `model-${kind}`;
   max.id = part(".max-label").htmlFor = `max-${kind}`;
+  Object.assign(max, { min: options.max_instances.minimum, max: options.max_instances.maximum });
   part("use").setAttribute("href", `icons.svg#${kind}`);
-  part(".name").dataset.i18n = `kind.${kind}`;
   const change = (/** @type {object} */ changes) => {
     const { detectors } = store.state;
     store.set({ detectors: { ...detectors, [kind]: { ...detectors[kind], ...changes } } });
   };
   on.onchange = () => change({ on: on.checked });
   model.onchange = () => change({ model: model.value });
-  max.onchange = () => change({ max: atMost(Number(max.value), store.state.detectors[kind].max) });
-  page.getElementById("detectors")?.append(/** @type {Element} */ (row));
-  const nameModels = () => {
-    translate(/** @type {Element} */ (row));
-    const missing = store.state.missing;
-    model.replaceChildren(...KINDS[/** @type {keyof KINDS} */ (kind)].models.map((name) => {
-      const absent = missing.includes(`${kind}-${name}`);
-      const option = new Option(text(`model.${name}`) + (absent ? ` – ${text("model.missing")}` : ""), name);
+  max.onchange = () => change({ max: within(kind, Number(max.value), store.state.detectors[kind].max) });
+  page.getElementById("detectors")?.append(row);
+  onLanguage(() => {
+    translate(row);
+    part(".name").textContent = textOr(`kind.${kind}`, kind);
+    model.replaceChildren(...models.map((name) => {
+      const absent = name in missing;
+      const option = new Option(textOr(`model.${name}`, name) + (absent ? ` – ${text("model.missing")}` : ""), name);
       option.disabled = absent;
       return option;
     }));
     model.value = store.state.detectors[kind].model;
-  };
-  onLanguage(nameModels);
-  store.watch(["missing"], nameModels);
+  });
   store.watch(["detectors"], ({ detectors }) => {
     on.checked = detectors[kind].on;
     model.value = detectors[kind].model;
     max.value = detectors[kind].max;
-    row?.classList.toggle("on", on.checked);
+    row.classList.toggle("on", on.checked);
   });
 }
 
-/** Everything whose reasons can be looked at. @param {HTMLSelectElement} chooser */
-function listTargets(chooser) {
-  const places = skeletonOf(21).keypoints.flatMap((name) => [`${name}.x`, `${name}.y`]);
-  onLanguage(() => {
-    const { value } = chooser;
-    chooser.replaceChildren(...["none", "handedness", "presence", ...places].map((target) => new Option(targetName(target), target)));
-    if (value) chooser.value = value;
-  });
-}
-
-/** @param {import("./state.js").Store} store @param {Document} page @param {string} name @param {string} id */
-function wireOption(store, page, name, id) {
-  const field = /** @type {HTMLInputElement} */ (page.getElementById(id));
-  const output = page.querySelector(`output[for="${id}"]`);
-  const isSwitch = field.type === "checkbox";
-  const isNumber = field.type === "range";
+/** A switch, a choice, a slider or a number. @param {import("./state.js").Store} store @param {Document} page @param {string} name @param {Schema} schema */
+function addOption(store, page, name, schema) {
+  const form = schema.type === "boolean" ? "switch" : schema.enum ? "choice" : schema.type === "number" && schema.maximum !== undefined ? "slider" : "number";
+  const row = copyOf(page, `option-${form}`);
+  const part = (/** @type {string} */ selector) => /** @type {any} */ (row.querySelector(selector));
+  const [field, hint, output] = [part("input, select"), part(".hint"), part("output")];
+  field.id = `option-${name}`;
+  part(".field label, label.switch").htmlFor = field.id;
+  hint.id = `${field.id}-hint`;
+  field.setAttribute("aria-describedby", hint.id);
+  if (output) output.htmlFor = field.id;
+  const { default: usual, minimum, maximum } = schema;
+  if (form === "slider") Object.assign(field, { min: minimum ?? 0, max: maximum, step: 0.05 });
+  if (form === "number") Object.assign(field, { min: minimum ?? "", max: maximum ?? "", step: schema.type === "integer" ? 1 : "any", placeholder: usual ?? "" });
+  const read = () => (form === "switch" ? field.checked : form === "choice" || field.value === "" ? field.value : Number(field.value));
   field.oninput = () => {
-    const value = isSwitch ? field.checked : isNumber ? Number(field.value) : field.value;
-    store.set({ options: { ...store.state.options, [name]: value } });
+    const { [name]: _, ...options } = store.state.options;
+    const value = read();
+    store.set({ options: value !== (usual ?? (form === "switch" ? false : "")) && accepts(schema, value) ? { ...options, [name]: value } : options });
   };
-  store.watch(["options"], ({ options }) => {
-    if (isSwitch) field.checked = options[name];
-    else field.value = options[name];
-    if (output) output.textContent = options[name].toFixed(2);
+  const show = () => {
+    const value = store.state.options[name] ?? usual;
+    if (form === "switch") field.checked = value ?? false;
+    else field.value = value ?? (form === "slider" ? ((minimum ?? 0) + Number(maximum)) / 2 : "");
+    if (output) output.textContent = value === undefined ? text("option.default") : value.toFixed(2);
+  };
+  page.getElementById("options")?.append(row);
+  onLanguage(() => {
+    part(".words").textContent = textOr(`option.${name}`, name.replaceAll("_", " "));
+    hint.textContent = textOr(`option.${name}.hint`, schema.description);
+    if (form === "choice") field.replaceChildren(...choicesOf(name, schema));
+    show();
   });
+  store.watch(["options"], show);
 }
 
-/** @param {unknown} value @param {number} otherwise @returns {number} 1 to 10 */
-function atMost(value, otherwise) {
-  return Number.isInteger(value) ? Math.min(10, Math.max(1, Number(value))) : otherwise;
+/** What can be chosen: the server's default too where it has no name. @param {string} name @param {Schema} schema @returns {HTMLOptionElement[]} */
+function choicesOf(name, { enum: values = [], default: usual }) {
+  const nameOf = (/** @type {string} */ value) => (name === "explain" ? targetName(value) : textOr(`${name}.${value}`, value));
+  const shown = name === "explain" ? values.filter((value) => !MANY_TARGETS.test(value)) : values;
+  const best = usual === undefined ? [new Option(textOr(`${name}.auto`, text("option.default")), "")] : [];
+  return [...best, ...shown.map((value) => new Option(nameOf(value), value))];
+}
+
+/** Whether the server takes a value. @param {Schema} schema @param {unknown} value */
+function accepts({ type, enum: values, minimum = -Infinity, maximum = Infinity }, value) {
+  if (values) return values.includes(/** @type {string} */ (value));
+  if (type === "boolean") return typeof value === "boolean";
+  return typeof value === "number" && value >= minimum && value <= maximum && (type === "number" || Number.isInteger(value));
+}
+
+/** A number of instances within what the server allows. @param {string} kind @param {unknown} value @param {number} otherwise @returns {number} */
+function within(kind, value, otherwise) {
+  const { minimum = 1, maximum = Infinity } = kinds[kind].options.max_instances;
+  return Number.isInteger(value) ? Math.min(maximum, Math.max(minimum, Number(value))) : otherwise;
 }

@@ -1,7 +1,9 @@
-/** Names, bones and triangles of what is found, from the server's own tables, and the colours that they are drawn in. */
+/** Skeletons by their names: keypoints and bones as the server has them, and the colours that they are drawn in. */
 
-/** @typedef {{keypoints: string[], connections: [number, number][], groups: Record<string, number[]>, colours: string[],
- *   edges?: [number, number][]}} Skeleton */
+/**
+ * @typedef {{keypoints: string[], connections: [number, number][], groups: Record<string, number[]>}} Table as the server has it
+ * @typedef {Table & {colours: string[], edges?: [number, number][]}} Skeleton `edges`: of the mesh between the keypoints
+ */
 
 export const INK = "#12141c";
 export const NEUTRAL = "#ececf2";
@@ -13,27 +15,25 @@ const FACE = {
   lips: "#ff96a5", leftEye: "#ffd08c", leftEyebrow: "#ffd08c", leftIris: "#ffe8be",
   rightEye: "#8cd6ff", rightEyebrow: "#8cd6ff", rightIris: "#c4ecff", faceOval: "#d6dce8",
 };
-const TABLES = { 21: "hand_mediapipe21", 33: "body_blazepose33", 478: "face_mediapipe478", 468: "face_mediapipe468", 6: "face_blazeface6" };
+const MESH_FROM = 100; // keypoints: as many are a face's mesh
 
-/** @type {Map<number, Skeleton>} by number of keypoints, which no two conventions share */
+/** @type {Map<string, Skeleton>} by name */
 const skeletons = new Map();
 
-/** Read every table, once. */
-export async function loadSkeletons() {
-  const { triangles } = await table("face_mediapipe_tesselation");
-  const edges = edgesOf(triangles);
-  await Promise.all(Object.entries(TABLES).map(async ([count, name]) => {
-    const skeleton = { ...(await table(name)), colours: [] };
-    skeleton.colours = skeleton.keypoints.map((/** @type {string} */ _, /** @type {number} */ k) => colourOf(skeleton, k));
-    if (skeleton.keypoints.length > 100) skeleton.edges = edges;
-    skeletons.set(Number(count), skeleton);
-  }));
+/** Make skeletons known. @param {Record<string, Table>} tables by name */
+export async function addSkeletons(tables) {
+  const mesh = await fetch(new URL("./skeletons/face_mediapipe_tesselation.json", import.meta.url));
+  const edges = edgesOf((await mesh.json()).triangles);
+  for (const [name, table] of Object.entries(tables)) {
+    const colours = table.keypoints.map((_, k) => colourOf(table, k));
+    skeletons.set(name, { ...table, colours, ...(table.keypoints.length > MESH_FROM ? { edges } : {}) });
+  }
 }
 
-/** @param {number} count of keypoints @returns {Skeleton} */
-export function skeletonOf(count) {
-  const skeleton = skeletons.get(count);
-  if (!skeleton) throw new RangeError(`no skeleton has ${count} keypoints`);
+/** @param {{skeleton: string}} one an instance of an answer @returns {Skeleton} */
+export function skeletonOf({ skeleton: name }) {
+  const skeleton = skeletons.get(name);
+  if (!skeleton) throw new RangeError(`unknown skeleton ${name}; known: ${[...skeletons.keys()].join(", ")}`);
   return skeleton;
 }
 
@@ -43,34 +43,7 @@ export function lineColour({ colours, groups }, a, b) {
   return colours[a] === colours[b] && !(torso?.includes(a) && torso.includes(b)) ? colours[a] : NEUTRAL;
 }
 
-/**
- * Everything with keypoints of its own in a frame: people by their parts.
- *
- * @param {Record<string, any>} frame
- * @returns {{kind: "hand" | "face" | "body", number: number, one: any, person?: any}[]}
- */
-export function instancesOf(frame) {
-  const people = frame.people ?? [];
-  return [
-    ...tagged("hand", frame.hands), ...tagged("face", frame.faces), ...tagged("body", frame.bodies),
-    ...people.flatMap((/** @type {any} */ person, /** @type {number} */ number) => [
-      { kind: "body", number, one: person.body, person }, { kind: "hand", number, one: person.leftHand, person },
-      { kind: "hand", number, one: person.rightHand, person }, { kind: "face", number, one: person.face, person },
-    ].filter(({ one }) => one)),
-  ];
-}
-
-/** @param {"hand" | "face" | "body"} kind @param {any[] | undefined} list */
-function tagged(kind, list) {
-  return (list ?? []).map((one, number) => ({ kind, number, one }));
-}
-
-/** @param {string} name */
-async function table(name) {
-  return (await fetch(new URL(`./skeletons/${name}.json`, import.meta.url))).json();
-}
-
-/** @param {Omit<Skeleton, "colours">} skeleton @param {number} k */
+/** @param {Table} skeleton @param {number} k */
 function colourOf({ keypoints, groups }, k) {
   const group = Object.keys(groups).find((name) => groups[name].includes(k) && (name in FINGERS || name in FACE)) ?? "";
   const known = { ...FINGERS, ...FACE }[group];

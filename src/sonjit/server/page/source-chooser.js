@@ -11,19 +11,19 @@ const find = (/** @type {string} */ id) => /** @type {any} */ (document.getEleme
 export class SourceChooser {
   #store;
   #overlay;
-  #does;
+  #on;
   /** @type {"camera" | "sample" | "files"} */ #kind = "camera";
   /** @type {File[]} */ #files = [];
   /** @type {import("./sources.js").Source | null} what is shown before the start */ #shown = null;
 
   /**
    * @param {import("./state.js").Store} store @param {import("./overlay.js").OverlayView} overlay
-   * @param {{error(error: unknown): void, changed(): void}} does
+   * @param {{error(error: unknown): void, changed(): void}} on
    */
-  constructor(store, overlay, does) {
+  constructor(store, overlay, on) {
     this.#store = store;
     this.#overlay = overlay;
-    this.#does = does;
+    this.#on = on;
   }
 
   /** Whether single images come. */
@@ -75,7 +75,7 @@ export class SourceChooser {
         this.#shown = await this.#openPaused();
       }
     } catch (error) {
-      this.#does.error(error);
+      this.#on.error(error);
     }
   }
 
@@ -92,7 +92,7 @@ export class SourceChooser {
     }
     find("camera-chooser").onchange = () => {
       memory.write("camera", find("camera-chooser").value);
-      this.#does.changed();
+      this.#on.changed();
     };
     this.#wireDrop(find("stage"));
     onLanguage(() => this.#show());
@@ -116,7 +116,7 @@ export class SourceChooser {
     this.#kind = kind;
     this.#show();
     this.#store.set({ source: { kind, name: this.name, still: this.isStill } });
-    this.#does.changed();
+    this.#on.changed();
   }
 
   /** Files that came by any way, in the order of their names; where images are among them, only those run live. @param {File[]} files */
@@ -125,7 +125,7 @@ export class SourceChooser {
     const order = new Intl.Collator(undefined, { numeric: true });
     const path = (/** @type {File} */ file) => file.webkitRelativePath || file.name;
     const usable = files.filter((file) => isImage(file) || isVideo(file)).sort((a, b) => order.compare(path(a), path(b)));
-    if (!usable.length) return this.#does.error(new PageError("unsupported", { name: files[0].name }));
+    if (!usable.length) return this.#on.error(new PageError("unsupported", { name: files[0].name }));
     this.#files = usable;
     this.#choose("files");
   }

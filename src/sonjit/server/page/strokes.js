@@ -102,12 +102,12 @@ export function shade(colour, near) {
 const shades = new Map();
 
 /**
- * A small plate with text.
+ * A label: text on a dark pill.
  *
  * @param {CanvasRenderingContext2D} ctx @param {string} words @param {number} x its middle @param {number} y its middle
  * @param {{width: number, height: number, size: number, accent?: string}} look image's sides and the letters' height, pixels
  */
-export function plate(ctx, words, x, y, { width, height, size, accent }) {
+export function drawLabel(ctx, words, x, y, { width, height, size, accent }) {
   ctx.font = `600 ${size}px system-ui, "Noto Sans KR", "Noto Sans CJK KR", sans-serif`;
   const lead = accent ? size * 0.85 : 0;
   const half = (ctx.measureText(words).width + lead) / 2 + size * 0.6;

@@ -1,11 +1,9 @@
 /** What was seen, frame by frame, as the tables that `sonjit KIND INPUT --save` writes. */
 
-import { KINDS } from "./settings.js";
-import { instancesOf } from "./skeletons.js";
+import { columns, instancesOf, kinds, results } from "./kinds.js";
 
-const COLUMNS = ["frame", "time", "instance", "id", "kind", "handedness", "score", "keypoint", "name", "x", "y", "z", "x_m", "y_m", "z_m", "visibility"];
 const EXTRA = ["gesture", "gesture_score"];
-const LISTS = Object.values(KINDS).map(({ list }) => list);
+const NOT_IN_TABLES = ["skeleton", "segmentation", "map"];
 const LINES_PER_BLOB = 200; // a browser keeps blobs outside the page's memory, so that a long run does not fill it
 
 /** Frames since a start, kept as lines of JSON. */
@@ -20,7 +18,7 @@ export class Table {
   begin({ source, detectors }) {
     [this.#blobs, this.#lines, this.#count, this.#lastIndex] = [[], [], 0, -1];
     const [first] = detectors;
-    const kind = KINDS[/** @type {keyof KINDS} */ (first?.kind)]?.list ?? "hands";
+    const kind = kinds[first?.kind ?? ""]?.list ?? "hands";
     const model = detectors.map((one) => `${one.kind}-${one.model}`).join("+");
     this.#header = { source, width: null, height: null, fps: null, model, ...(kind === "hands" ? {} : { kind }) };
   }
@@ -40,7 +38,9 @@ export class Table {
     this.#lastIndex = index;
     this.#header.width ??= frame.width;
     this.#header.height ??= frame.height;
-    const lists = Object.fromEntries(LISTS.filter((list) => list in frame).map((list) => [list, frame[list].map(plain)]));
+    const held = Object.values(results).filter(({ list }) => list in frame);
+    const lists = Object.fromEntries(held.map(({ list, members }) =>
+      [list, frame[list].map((/** @type {any} */ one) => plain(one, Object.keys(members)))]));
     const row = { index, time: source === undefined ? frame.time : null, ...(source === undefined ? {} : { source }), ...lists };
     this.#lines.push(JSON.stringify(row));
     if (this.#lines.length > LINES_PER_BLOB) {
@@ -66,8 +66,8 @@ export class Table {
   async csv() {
     const lines = await this.#all();
     const withSource = lines.some((line) => "source" in JSON.parse(line));
-    const columns = [...COLUMNS, ...(withSource ? ["source"] : []), ...EXTRA];
-    const parts = [`${columns.join(",")}\r\n`];
+    const names = [...columns, ...(withSource ? ["source"] : []), ...EXTRA];
+    const parts = [`${names.join(",")}\r\n`];
     for (const line of lines) parts.push(rowsOf(JSON.parse(line), withSource));
     return new Blob(parts, { type: "text/csv" });
   }
@@ -93,24 +93,36 @@ export function nameNow(ending) {
   return `sonjit-${now.toISOString().slice(0, 19).replace(/[-:]/g, "").replace("T", "-")}${ending}`;
 }
 
-/** An instance without its mask and its map, which no table holds. @param {any} one @returns {any} */
-function plain({ segmentation, map, ...one }) {
-  return one.body ? { ...one, body: plain(one.body) } : one;
+/** An instance without what no table holds. @param {any} one @param {string[]} members its parts @returns {any} */
+function plain(one, members) {
+  const kept = Object.entries(one).filter(([key]) => !NOT_IN_TABLES.includes(key));
+  return Object.fromEntries(kept.map(([key, value]) => [key, value && members.includes(key) ? plain(value, []) : value]));
 }
 
 /** @param {Record<string, any>} frame @param {boolean} withSource */
 function rowsOf(frame, withSource) {
   const source = withSource ? [frame.source] : [];
-  const found = instancesOf(frame);
-  if (!found.length) return rowOf([frame.index, frame.time, ...Array(COLUMNS.length - 2), ...source, ...EXTRA.map(() => null)]);
-  return found.flatMap(({ kind, number, one }) => {
-    const start = [frame.index, frame.time, number, one.id, kind, one.handedness, one.score];
-    return one.keypoints.map((/** @type {any} */ point, /** @type {number} */ k) => {
-      const world = one.keypoints3D?.[k] ?? {};
-      const values = [point.x, point.y, point.z, world.x, world.y, world.z, point.score];
-      return rowOf([...start, k, point.name, ...values, ...source, one.gesture?.name, one.gesture?.score]);
+  const start = { frame: frame.index, time: frame.time };
+  const rows = instancesOf(frame).flatMap(({ kind, number, one }) => {
+    const { id, handedness, score, gesture } = one;
+    return one.keypoints.map((/** @type {any} */ { name }, /** @type {number} */ keypoint) => {
+      /** @type {Record<string, unknown>} */ const row = { ...start, instance: number, id, kind, handedness, score, ...valuesOf(kind, one, keypoint), keypoint, name };
+      return rowOf([...columns.map((column) => row[column]), ...source, gesture?.name, gesture?.score]);
     });
-  }).join("");
+  });
+  const nothing = [...columns.map((column) => start[/** @type {keyof start} */ (column)]), ...source, ...EXTRA.map(() => null)];
+  return rows.length ? rows.join("") : rowOf(nothing);
+}
+
+/** What one keypoint has for the columns of its type. @param {string} kind @param {any} one @param {number} k @returns {Record<string, any>} */
+function valuesOf(kind, one, k) {
+  const fields = results[kind].fields.filter(({ key, columns: filled }) => filled?.length && one[key]?.[k]);
+  return Object.assign({}, ...fields.map(({ key, columns: filled = [], scores = {} }) => {
+    const point = one[key][k];
+    const known = Object.entries(scores).filter(([score, column]) => column && score in point);
+    const scored = known.map(([score, column]) => [column, point[score]]);
+    return Object.fromEntries([...filled.map((column, axis) => [column, point["xyz"[axis]]]), ...scored]);
+  }));
 }
 
 /** RFC 4180. @param {unknown[]} values */

@@ -1,0 +1,43 @@
+/** What this server can find, as `GET /v1/kinds` tells: kinds of detectors, types of results and their skeletons. */
+
+import { call, thisServer, tokenOfPage } from "./endpoints.js";
+import { addSkeletons } from "./skeletons.js";
+
+/**
+ * @typedef {{type: string, description: string, default?: any, enum?: string[], minimum?: number, maximum?: number}} Schema of an option
+ * @typedef {{list: string, plural: string, models: string[], missing: Record<string, string[]>, max_instances: number,
+ *   options: Record<string, Schema>, job_options: string[]}} Kind
+ * @typedef {{key: string, columns?: string[], scores?: Record<string, string | null>}} Field
+ * @typedef {{list: string, fields: Field[], members: Record<string, string>,
+ *   skeletons: Record<string, import("./skeletons.js").Table>}} Result
+ * @typedef {{kind: string, number: number, one: any, person?: any}} Instance something with keypoints of its own
+ */
+
+/** Kinds of detectors by name; the first model of each is its default. @type {Record<string, Kind>} */
+export let kinds = {};
+/** Types of results by name. @type {Record<string, Result>} */
+export let results = {};
+/** Columns of row tables. @type {string[]} */
+export let columns = [];
+
+/** Ask the server, once. */
+export async function loadKinds() {
+  const answer = await call(new URL("/v1/kinds", thisServer), tokenOfPage(thisServer));
+  ({ kinds, results, columns } = /** @type {any} */ (answer));
+  await addSkeletons(Object.assign({}, ...Object.values(results).map(({ skeletons }) => skeletons)));
+}
+
+/**
+ * Everything with keypoints of its own in a frame: people by their parts.
+ *
+ * @param {Record<string, any>} frame
+ * @returns {Instance[]}
+ */
+export function instancesOf(frame) {
+  return Object.entries(results).flatMap(([kind, { list, members }]) => {
+    const parts = Object.entries(members);
+    return (frame[list] ?? []).flatMap((/** @type {any} */ one, /** @type {number} */ number) => parts.length
+      ? parts.filter(([key]) => one[key]).map(([key, part]) => ({ kind: part, number, one: one[key], person: one }))
+      : [{ kind, number, one }]);
+  });
+}

@@ -1,0 +1,35 @@
+/** Few rules: what the type checker does not see. */
+
+export default [
+  {
+    files: ["**/*.js"],
+    languageOptions: { ecmaVersion: 2025, sourceType: "module" },
+    linterOptions: { reportUnusedDisableDirectives: "error" },
+    rules: {
+      "array-callback-return": "error",
+      "default-case-last": "error",
+      "eqeqeq": ["error", "always", { "null": "ignore" }],
+      "no-await-in-loop": "off",
+      "no-constant-binary-expression": "error",
+      "no-duplicate-imports": "error",
+      "no-else-return": "error",
+      "no-eval": "error",
+      "no-implicit-coercion": "error",
+      "no-lonely-if": "error",
+      "no-promise-executor-return": "off",
+      "no-self-assign": "error",
+      "no-self-compare": "error",
+      "no-shadow": "error",
+      "no-template-curly-in-string": "error",
+      "no-throw-literal": "error",
+      "no-unused-expressions": ["error", { "allowShortCircuit": true, "allowTernary": true }],
+      "no-unused-private-class-members": "error",
+      "no-useless-return": "error",
+      "no-var": "error",
+      "object-shorthand": "error",
+      "prefer-const": ["error", { "destructuring": "all" }],
+      "prefer-template": "error",
+      "require-atomic-updates": "error",
+    },
+  },
+];
