@@ -1,0 +1,59 @@
+"""A kind registered from outside stands in the page's list, is drawn by its skeleton and goes into its tables."""
+
+import csv
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from .conftest import Server, wait_until
+from .driver import Page
+
+SPOTS = Path(__file__).parents[1] / "extensions"
+SERVE = f"import sys; sys.path.insert(0, {str(SPOTS)!r}); import spots; from sonjit.cli import main; main(sys.argv[1:])"
+
+
+class ExtendedServer(Server):
+    """`sonjit serve` where the kind is registered."""
+
+    def start(self, *options):
+        command = [sys.executable, "-c", SERVE, "serve", "--port", str(self.port), *options]
+        self._process = subprocess.Popen(command, stdout=self._log, stderr=self._log)
+        wait_until(self.answers, 40, lambda: f"no server: {self.log()}")
+
+
+@pytest.fixture
+def page(browser, tmp_path):
+    server = ExtendedServer(tmp_path)
+    server.start()
+    page = Page(browser, server.url)
+    yield page
+    page.stop()
+    server.close()
+
+
+def test_it_is_found_drawn_and_saved(page, tmp_path):
+    rgb = np.zeros((240, 320, 3), np.uint8)
+    rgb[80:120, 120:160] = 150
+    cv2.imwrite(str(tmp_path / "spot.png"), rgb)
+    page.tick("detector-hands", on=False)
+    page.tick("detector-spots")
+    assert page.label_of("detector-spots").text == "spots"
+    assert page["option-threshold-hint"].text == "How bright, 0 to 255."
+    page.upload("source-file", tmp_path / "spot.png")
+    page.start()
+    page.wait(lambda: page.latest.get("spots") == [], "an answer without spots")
+    page.choose("option-threshold", "140")
+    (spot,) = page.wait(lambda: page.latest.get("spots"), "a spot")
+    points = [(point["x"], point["y"]) for point in spot["keypoints"]]
+    assert points == [(140, 80), (160, 100), (140, 120), (120, 100)]
+    middles = np.mean([points, points[1:] + points[:1]], axis=0)
+    assert all(page.painted_at([*points, *middles], 320, 240))
+    rows = list(csv.DictReader(page.download("download-csv", ".csv").read_text("utf-8").splitlines()))
+    assert [(row["kind"], row["name"], float(row["x"])) for row in rows][:2] == [
+        ("spot", "top", 140),
+        ("spot", "right", 160),
+    ]

@@ -1,0 +1,77 @@
+"""A kind registered from outside: one image, a stream, a job, and what the server tells of it."""
+
+import json
+import struct
+import time
+
+import cv2
+import numpy as np
+import pytest
+from starlette.testclient import TestClient
+
+from sonjit.server.app import create_app
+from sonjit.server.settings import Settings
+
+CORNERS = [(35.0, 20.0), (40.0, 25.0), (35.0, 30.0), (30.0, 25.0)]
+
+
+def png(x=30, brightness=255):
+    rgb = np.zeros((60, 80, 3), np.uint8)
+    rgb[20:30, x : x + 10] = brightness
+    return cv2.imencode(".png", rgb)[1].tobytes()
+
+
+@pytest.fixture
+def client(spots):
+    with TestClient(create_app(Settings(workers=1)), "http://127.0.0.1") as client:
+        yield client
+
+
+def test_it_is_listed_with_its_options_and_skeleton(client):
+    answer = client.get("/v1/kinds").json()
+    kind, result = answer["kinds"]["spots"], answer["results"]["spot"]
+    assert (kind["list"], kind["models"], kind["missing"], kind["max_instances"]) == ("spots", ["plain"], {}, 1)
+    assert kind["options"]["threshold"] == {
+        "type": "integer",
+        "description": "How bright, 0 to 255.",
+        "default": 200,
+        "minimum": 0,
+        "maximum": 255,
+    }
+    assert "threshold" not in answer["kinds"]["hands"]["options"]
+    assert result["skeletons"]["spot_corners4"]["connections"] == [[0, 1], [1, 2], [2, 3], [3, 0]]
+    assert result["fields"][1] == {"key": "keypoints", "type": "points", "columns": ["x", "y", "z"], "scores": {}}
+
+
+def test_one_image(client):
+    answer = client.post("/v1/spots?full=true&threshold=100", content=png(brightness=120)).json()
+    (spot,) = answer["spots"]
+    assert [(point["x"], point["y"]) for point in spot["keypoints"]] == CORNERS
+    assert (spot["skeleton"], spot["box"]["width"]) == ("spot_corners4", 10)
+    assert client.post("/v1/spots", content=png(brightness=120)).json()["spots"] == []
+    refused = client.post("/v1/spots?mirrored=true", content=png())
+    assert (refused.status_code, "mirrored" in refused.json()["error"]["message"]) == (400, True)
+
+
+def test_a_stream(client):
+    with client.websocket_connect("/v1/stream", headers={"host": "127.0.0.1"}) as socket:
+        socket.send_text(json.dumps({"type": "configure", "detectors": [{"kind": "spots"}], "measures": True}))
+        while (ready := socket.receive_json())["type"] == "loading":
+            pass
+        assert ready["detectors"][0]["threshold"] == 200
+        for number in range(3):
+            socket.send_bytes(struct.pack("<4sIdB3x2H", b"SNJ1", number, number / 30, 0, 0, 0) + png(30 + number))
+            (spot,) = socket.receive_json()["spots"]
+            assert (spot["id"], spot["measures"]) == (1, {"spot_width_px": pytest.approx(10)})
+
+
+def test_a_job(client):
+    job = client.post("/v1/jobs?kind=spots&measures=true", content=png()).json()
+    while (job := client.get(f"/v1/jobs/{job['id']}").json())["state"] in ("waiting", "running"):
+        time.sleep(0.05)
+    assert (job["state"], job["instances"]) == ("done", 1)
+    (frame,) = client.get(job["downloads"]["json"]).json()["frames"]
+    assert frame["spots"][0]["keypoints"][1]["name"] == "right"
+    assert "spot_width_px" in client.get(job["downloads"]["csv"]).text
+    drawn = cv2.imdecode(np.frombuffer(client.get(job["downloads"]["drawn"]).content, np.uint8), cv2.IMREAD_COLOR)
+    assert drawn[25, 35, 2] > 200 > 60 > drawn[25, 35, 0]
