@@ -9,7 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from sonjit.detectors.kinds import KINDS
+from sonjit.detectors.options import SMOOTHINGS
 from sonjit.server.errors import STATUS
+from sonjit.server.options import known_options
 
 PAGE = Path(str(files("sonjit.server"))) / "page"
 MODULES = sorted(PAGE.glob("*.js"))
@@ -56,6 +59,15 @@ def test_every_text_that_is_asked_for_is_known(language):
     for path in MODULES:
         asked |= set(re.findall(r'\btext\("([^"]+)"', path.read_text("utf-8")))
         asked |= {f"error.{code}" for code in re.findall(r'new PageError\("(\w+)"', path.read_text("utf-8"))}
+    assert asked - TEXTS[language].keys() == set()
+
+
+@pytest.mark.parametrize("language", TEXTS)
+def test_every_kind_model_and_option_has_its_text(language):
+    options = {name for kind in KINDS for name in known_options(kind)} - {"model", "max_instances", "measures"}
+    asked = {f"kind.{name}" for name in KINDS} | {f"model.{model}" for kind in KINDS.values() for model in kind.models}
+    asked |= {f"option.{name}{part}" for name in options for part in ("", ".hint")}
+    asked |= {f"smoothing.{name}" for name in SMOOTHINGS}
     assert asked - TEXTS[language].keys() == set()
 
 

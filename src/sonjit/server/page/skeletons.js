@@ -15,6 +15,7 @@ const FACE = {
   lips: "#ff96a5", leftEye: "#ffd08c", leftEyebrow: "#ffd08c", leftIris: "#ffe8be",
   rightEye: "#8cd6ff", rightEyebrow: "#8cd6ff", rightIris: "#c4ecff", faceOval: "#d6dce8",
 };
+const MESH = "face_mediapipe_tesselation";
 const MESH_FROM = 100; // keypoints: as many are a face's mesh
 
 /** @type {Map<string, Skeleton>} by name */
@@ -22,7 +23,7 @@ const skeletons = new Map();
 
 /** Make skeletons known. @param {Record<string, Table>} tables by name */
 export async function addSkeletons(tables) {
-  const mesh = await fetch(new URL("./skeletons/face_mediapipe_tesselation.json", import.meta.url));
+  const mesh = await fetch(new URL(`./skeletons/${MESH}.json`, import.meta.url));
   const edges = edgesOf((await mesh.json()).triangles);
   for (const [name, table] of Object.entries(tables)) {
     const colours = table.keypoints.map((_, k) => colourOf(table, k));
