@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from sonjit.datasets.sample import Kind, Sample
+    from sonjit.datasets.sample import InstanceKind, Sample
     from sonjit.results import Box
 
 
@@ -54,7 +54,7 @@ class DatasetEntry:
     title: str
     open: Callable[..., Dataset]
     splits: tuple[str, ...]
-    kinds: tuple[Kind, ...]
+    kinds: tuple[InstanceKind, ...]
     licence: str
     where: str
     needs: tuple[str, ...]

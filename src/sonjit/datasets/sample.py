@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from sonjit.media.sources.base import SourceFrame
     from sonjit.results import Box
 
-Kind = Literal["hand", "face", "body", "object"]
+InstanceKind = Literal["hand", "face", "body", "object"]
 """What an instance is."""
 
 Side = Literal["Right", "Left"]
@@ -133,7 +133,7 @@ class Instance:
         read_mask: gives the (H, W) mask; picklable, such as a `functools.partial` of a module's function.
     """
 
-    kind: Kind
+    kind: InstanceKind
     side: Side | None = None
     skeleton: str | None = None
     keypoint_names: tuple[str, ...] = ()

@@ -31,7 +31,7 @@ class Text:
 
 
 @dataclass(frozen=True)
-class Points:
+class BulletList:
     """A list."""
 
     items: tuple[str, ...]
@@ -71,7 +71,7 @@ class Image:
     alt: str
 
 
-Block = Heading | Text | Points | Table | Plot | Image
+Block = Heading | Text | BulletList | Table | Plot | Image
 
 _STYLE = """
 :root { color-scheme: light dark; --line: #8884; --soft: #8881; }
@@ -140,7 +140,7 @@ def _markdown(block: Block) -> str:
             return f"{'#' * level} {text}"
         case Text(text, strong):
             return f"**{text}**" if strong else text
-        case Points(items):
+        case BulletList(items):
             return "\n".join(f"* {item}" for item in items)
         case Table(headings, rows, text_columns):
             lines = [headings, tuple("---" if at < text_columns else "---:" for at in range(len(headings))), *rows]
@@ -157,7 +157,7 @@ def _html(block: Block) -> str:
             return f"<h{level}>{escape(text)}</h{level}>"
         case Text(text, strong):
             return f"<p><strong>{escape(text)}</strong></p>" if strong else f"<p>{escape(text)}</p>"
-        case Points(items):
+        case BulletList(items):
             return "<ul>" + "".join(f"<li>{escape(item)}</li>" for item in items) + "</ul>"
         case Table(headings, rows, _):
             head = "".join(f"<th>{escape(cell)}</th>" for cell in headings)

@@ -16,9 +16,9 @@ import numpy as np
 
 from sonjit.detectors import create_detector
 from sonjit.documents.document import (
+    BulletList,
     Heading,
     Plot,
-    Points,
     Table,
     Text,
     html_from,
@@ -103,7 +103,7 @@ def _blocks(model: str, records: Sequence[EvaluationRecord], request: CardReques
             ("Output", "output"),
         ):
             yield Heading(heading)
-            yield Points(tuple(about[key]))
+            yield BulletList(tuple(about[key]))
     yield Heading("How well it does")
     for record in records:
         yield from _results(record)
@@ -125,7 +125,7 @@ def _blocks(model: str, records: Sequence[EvaluationRecord], request: CardReques
         f"Weights: {about.get('licence', 'as their owner says')}. Data are their owners', and are not part of it."
     )
     yield Heading("How this card was made")
-    yield Points(tuple(line for record in records for line in _facts(record)))
+    yield BulletList(tuple(line for record in records for line in _facts(record)))
 
 
 def _results(record: EvaluationRecord) -> Iterator[Block]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
-from sonjit.documents.document import Heading, Points, Table, Text, number
+from sonjit.documents.document import BulletList, Heading, Table, Text, number
 from sonjit.errors import InputError
 
 if TYPE_CHECKING:
@@ -255,7 +255,7 @@ def published_groups(names: tuple[str, ...], metric: str) -> Iterator[Block]:
         yield Heading(f"Published: {card.title}", 3)
         yield Table(("model", "by", "mean %", "sd", "least", "greatest", "greatest - least", "groups"), tuple(rows))
         if refused:
-            yield Points(tuple(refused))
+            yield BulletList(tuple(refused))
         yield Text(f"Source: {card.source}. On images that were never published: they do not rank against ours.")
 
 

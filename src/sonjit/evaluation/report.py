@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sonjit.documents.document import (
+    BulletList,
     Heading,
     Image,
     Plot,
-    Points,
     Table,
     Text,
     html_from,
@@ -108,10 +108,10 @@ def _blocks(record: EvaluationRecord) -> Iterator[Block]:
         yield from _parts(run)
         yield from _worst(run)
     yield Heading("What was run")
-    yield Points(tuple(_facts(record)))
+    yield BulletList(tuple(_facts(record)))
     if protocol["notes"]:
         yield Heading("Notes")
-        yield Points(tuple(protocol["notes"]))
+        yield BulletList(tuple(protocol["notes"]))
 
 
 def _curves(record: EvaluationRecord) -> Iterator[Block]:

@@ -14,9 +14,9 @@ from statistics import NormalDist, fmean, stdev
 from typing import TYPE_CHECKING, NamedTuple
 
 from sonjit.documents.document import (
+    BulletList,
     Heading,
     Plot,
-    Points,
     Table,
     Text,
     html_from,
@@ -260,12 +260,12 @@ def _blocks(result: AblationResult) -> Iterator[Block]:
     holds, steps = order_of(result)
     if holds is not None:
         yield Text("The published order holds." if holds else "The published order does not hold.")
-        yield Points(tuple(steps))
+        yield BulletList(tuple(steps))
     bars = [(row.label, row.mean.value, row.mean.low, row.mean.high) for row in rows]
     yield Plot("ablation", bars_svg(bars, grid.unit, grid.title), f"{grid.title}: means and intervals")
     if grid.notes:
         yield Heading("Notes")
-        yield Points(grid.notes)
+        yield BulletList(grid.notes)
 
 
 def _digits(rows: Sequence[RowResult]) -> int:

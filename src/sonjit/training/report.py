@@ -8,7 +8,7 @@ import math
 from statistics import fmean, median
 from typing import TYPE_CHECKING, cast
 
-from sonjit.documents.document import Heading, Image, Plot, Points, Table, Text, html_from, save_files
+from sonjit.documents.document import BulletList, Heading, Image, Plot, Table, Text, html_from, save_files
 from sonjit.documents.plots import Line, lines_svg
 from sonjit.training.run_folder import LOG, RESULT, SETTINGS
 
@@ -38,7 +38,7 @@ def save_run_report(folder: Path, title: str) -> None:
 def _blocks(folder: Path) -> Iterator[Block]:
     if results := _json(folder / RESULT).get("results"):
         yield Heading("Results")
-        yield Points(tuple(f"{name}: {_in_words(value)}" for name, value in results.items()))
+        yield BulletList(tuple(f"{name}: {_in_words(value)}" for name, value in results.items()))
     log = _log(folder / LOG)
     if not log:
         yield Text("No step is done yet.")

@@ -24,7 +24,7 @@ from sonjit.datasets.formats.shards import instance_to_dict, sample_from_dict
 from sonjit.datasets.joint_orders import skeleton_of_names
 from sonjit.datasets.reading import load_json
 from sonjit.datasets.registry import register
-from sonjit.datasets.sample import Instance, Kind, Sample, VideoFrame
+from sonjit.datasets.sample import Instance, InstanceKind, Sample, VideoFrame
 from sonjit.errors import InputError
 from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.media import IMAGE_ENDINGS, TABLE_ENDINGS, load_frames, natural_key
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 _OF_IMAGE = ("subject", "sequence", "frame", "view", "tags", "upright", "reduced")
 _OF_INSTANCE = ("group", "id", "causes")
-_KINDS: dict[str, Kind] = {"hand": "hand", "face": "face", "person": "body", "body": "body"}
+_KINDS: dict[str, InstanceKind] = {"hand": "hand", "face": "face", "person": "body", "body": "body"}
 _SIDES = {"left": "Left", "right": "Right", "unknown": None, "": None}
 
 
@@ -153,9 +153,9 @@ class ClassFolders(RecordDataset):
         )
 
 
-def _kind(category: Record, side: str) -> Kind:
+def _kind(category: Record, side: str) -> InstanceKind:
     name = "hand" if side else str(category["name"]).lower()
-    found: list[Kind] = [kind for word, kind in _KINDS.items() if word in name]
+    found: list[InstanceKind] = [kind for word, kind in _KINDS.items() if word in name]
     return found[0] if found else "object"
 
 
