@@ -99,6 +99,7 @@ def test_the_watch_sees_what_it_is_for(watched):
     assert seen["spawned"]
 
 
+@pytest.mark.slow
 def test_finding_hands_reaches_for_nothing(watched, own_home, photo, tmp_path):
     np.save(tmp_path / "photo.npy", photo)
     seen, left_behind = watched(FIND, tmp_path / "photo.npy", sonjit_home=own_home)
@@ -107,6 +108,7 @@ def test_finding_hands_reaches_for_nothing(watched, own_home, photo, tmp_path):
     assert left_behind == []
 
 
+@pytest.mark.slow
 def test_the_command_line_reaches_for_nothing(watched, own_home, demo_clip, tmp_path):
     arguments = ["hands", demo_clip[0], "--limit", "5", "--save", tmp_path / "o.json", "--draw", tmp_path / "o.mp4"]
     seen, left_behind = watched(COMMAND, *arguments, sonjit_home=own_home)

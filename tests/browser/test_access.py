@@ -9,6 +9,8 @@ import pytest
 from .conftest import run
 from .driver import Page
 
+pytestmark = pytest.mark.browser
+
 TEXTS = files("sonjit.server") / "page" / "i18n"
 CONTROLS = "a[href], button, input, select, summary, [tabindex='0'], video[controls]"
 HANGUL = re.compile("[가-힣]")

@@ -12,6 +12,8 @@ import pytest
 from ..multiview.projects import make_project  # noqa: TID252  # one maker of projects for all packages
 from .conftest import Server, run, wait_until
 
+pytestmark = pytest.mark.browser
+
 PAGE = files("sonjit.server") / "page"
 FOLDER = PAGE / "annotate"
 NAMES = ("en", "ko")

@@ -14,6 +14,8 @@ from sonjit.media import open_source
 from .conftest import run
 from .driver import Page
 
+pytestmark = pytest.mark.browser
+
 
 @pytest.fixture
 def page(browser, server):

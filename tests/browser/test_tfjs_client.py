@@ -9,6 +9,8 @@ from sonjit.skeletons import load_skeleton
 
 from .conftest import free_port, run
 
+pytestmark = pytest.mark.browser
+
 HANDS, FACES, BOXES, POSES = "MediaPipeHands", "MediaPipeFaceMesh", "MediaPipeFaceDetector", "BlazePose"
 KITS = ("hand-pose-detection", "face-landmarks-detection", "face-detection", "pose-detection")
 PAGE = """<!doctype html><title>page</title>

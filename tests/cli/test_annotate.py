@@ -30,6 +30,7 @@ def recorded(tmp_path_factory):
     return folder, rig
 
 
+@pytest.mark.slow
 def test_a_rig_is_calibrated_and_reported(recorded, tmp_path, capsys):
     folder, rig = recorded
     out, report = tmp_path / "rig.json", tmp_path / "r.html"

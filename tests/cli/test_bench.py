@@ -8,6 +8,8 @@ from sonjit.cli import main
 from sonjit.errors import InputError
 from sonjit.weights import find_weight
 
+pytestmark = pytest.mark.slow
+
 
 def skip_without(*kinds):
     try:

@@ -34,6 +34,7 @@ def evaluated(tmp_path):
     return file
 
 
+@pytest.mark.slow
 def test_a_card_per_model(capsys, evaluated, tmp_path):
     groups = tmp_path / "groups.csv"
     groups.write_text("subject,gender\nx,f\ny,m\n")
@@ -45,6 +46,7 @@ def test_a_card_per_model(capsys, evaluated, tmp_path):
     assert (tmp_path / "cards" / "hands-lite.html").is_file()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

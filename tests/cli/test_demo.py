@@ -3,6 +3,8 @@ import pytest
 from sonjit.cli import main
 from sonjit.media import load_frames, open_source
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory, weights):

@@ -42,6 +42,7 @@ def test_wrong_calls_say_one_line(capsys, tmp_path, monkeypatch, arguments, said
     assert said.lower() in line.lower()
 
 
+@pytest.mark.slow
 def test_real_hands_end_to_end(weights, data, capsys, tmp_path):
     root = data / "real" / "datasets"
     if not root.is_dir():

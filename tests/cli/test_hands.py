@@ -219,6 +219,7 @@ def test_images_and_videos_of_a_folder_are_drawn_each_in_kind(sonjit, media, out
     assert names_in(out) == ["drawn/clip.mp4", "drawn/photo.png"]
 
 
+@pytest.mark.slow
 def test_two_jobs_give_what_one_gives(sonjit, stills, out):
     for jobs in (1, 2):
         assert sonjit("hands", stills, "--save", out / f"{jobs}.json", "--jobs", jobs)[0] == 0
@@ -441,6 +442,7 @@ def test_an_input_that_cannot_be_used_is_one_line(sonjit, name, tmp_path, out):
     assert names_in(out) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -507,6 +509,7 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="Windows sends no SIGINT to one process")
 def test_ctrl_c_keeps_what_was_finished(media, demo_clip, tmp_path, out):
     frames = [cv2.resize(rgb, (320, 240)) for rgb in demo_clip[1][:40]] * 100
@@ -528,6 +531,7 @@ def test_ctrl_c_keeps_what_was_finished(media, demo_clip, tmp_path, out):
         assert source.problems == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "status", "start"),
     [(["{photo}", "--save", "-"], 0, "1 frame, "), (["nowhere.jpg"], 2, "sonjit: nowhere.jpg")],
@@ -542,6 +546,7 @@ def test_as_a_program(media, arguments, status, start):
     assert len(done.stdout.splitlines()) == (2 if status == 0 else 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("piped", ["photo.png"])
 def test_standard_input_is_a_source(media, out, piped):
     command = [sys.executable, "-m", "sonjit", "hands", "-", "--save", str(out / "t.json")]

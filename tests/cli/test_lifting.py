@@ -20,6 +20,7 @@ def sonjit(capsys):
     return run
 
 
+@pytest.mark.slow
 def test_hands_of_a_image_come_out_in_the_cameras_space(sonjit, photo, weights, tmp_path):
     cv2.imwrite(str(tmp_path / "photo.png"), photo[..., ::-1])
     plain, lifted = tmp_path / "plain.json", tmp_path / "lifted.json"
@@ -40,6 +41,7 @@ def test_hands_of_a_image_come_out_in_the_cameras_space(sonjit, photo, weights, 
         assert (other.keypoints_3d[:, 2] > 0.1).all()  # from the lens, not from the hand
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "said"),
     [

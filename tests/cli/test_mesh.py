@@ -58,6 +58,7 @@ def refused(capsys, *arguments):
 
 
 class TestRig:
+    @pytest.mark.slow
     def test_video_is_drawn_where_the_hands_are(self, capsys, media, tmp_path):
         drawn = tmp_path / "drawn.mp4"
         status, out, err = run(capsys, media / "clip.mp4", "--draw", drawn)
@@ -111,6 +112,7 @@ class TestRig:
         for side, angles in poses[0].items():
             assert np.allclose(np.array(angles)[:, 1], np.array(poses[1][side])[:, 1], atol=0.5)
 
+    @pytest.mark.slow
     def test_lifted_hands_stand_before_the_camera(self, capsys, media, tmp_path):
         save_checkpoint(create_network("internet", "demo"), tmp_path / "w.safetensors")
         options = ["--lift", "internet", "--lift-weights", tmp_path / "w.safetensors"]
@@ -210,6 +212,7 @@ class TestHandOccNet:
         missing = tmp_path / "MANO_RIGHT.pkl"
         assert str(missing) in refused(capsys, media / "photo.png", *options, "--mano", missing)
 
+    @pytest.mark.slow
     def test_writes_parameters_mesh_overlay_and_maps(self, capsys, media, tmp_path, monkeypatch):
         monkeypatch.setattr(handocc_hands, "_SIDE", 64)
         monkeypatch.setattr(handocc_hands, "create_network", partial(create_network, size="tiny"))

@@ -22,6 +22,7 @@ def start(*options):
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("signal_", [signal.SIGINT, signal.SIGTERM])
 def test_it_says_where_it_is_and_stops_without_a_word(signal_):
     with start("--token", "a&b") as process:

@@ -188,6 +188,7 @@ def test_yaml_comes_back(tmp_path):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "content",
     [

@@ -97,6 +97,7 @@ def test_each_image_on_its_own(file, demo_clip):
     assert not distances or np.mean(distances) < 0.3
 
 
+@pytest.mark.slow
 @runs("hands", "tracked")
 def test_hands_tracked_freely(file, demo_clip):
     """A tracker feeds its landmarks back and so amplifies rounding: only mean and p95 say something.

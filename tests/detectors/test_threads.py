@@ -2,9 +2,12 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
+
 from sonjit import create_detector
 
 
+@pytest.mark.slow
 def test_detectors_of_several_threads_do_not_disturb_each_other(weights, demo_clip):
     frames = demo_clip[1][100:140]
 

@@ -9,6 +9,7 @@ import pytest
 from sonjit import MissingExtraError, create_detector
 
 
+@pytest.mark.slow
 def test_without_nncf_the_line_to_type_is_said(weights, monkeypatch, tmp_path):
     monkeypatch.setenv("SONJIT_HOME", str(tmp_path))  # no compiled network is kept there
     monkeypatch.setitem(sys.modules, "nncf", None)

@@ -143,6 +143,7 @@ def test_products_that_are_no_heads_are_left_alone():
     assert "MatMul" in {node.get_type_name() for node in model.get_ops()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["hand-lite", "hand-full", "palm-lite", "palm-full"])
 def test_keeping_heads_exact_keeps_the_published_networks(name, weights):
     image = RNG.random((1, 224, 224, 3) if "hand" in name else (1, 192, 192, 3)).astype(np.float32)

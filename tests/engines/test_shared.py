@@ -61,6 +61,7 @@ def test_many_threads_load_a_network_once(weights, loads):
     assert len({id(one._network) for one in held}) == 1
 
 
+@pytest.mark.slow
 def test_eight_threads_on_shared_networks_give_what_one_gives(weights, demo_clip, loads):
     frames = demo_clip[1][100:130]
 

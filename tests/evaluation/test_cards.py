@@ -177,6 +177,7 @@ def test_what_cannot_be_in_a_published_card_is_told_not_shown(evaluated):
     assert "| 83.70 |" not in text
 
 
+@pytest.mark.slow
 def test_hand_networks_show_their_activation_maps(evaluated, weights):
     record = copy.deepcopy(load_evaluation(evaluated))
     record["model"]["name"] = "hands-lite"

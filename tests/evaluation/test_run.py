@@ -42,6 +42,7 @@ class Stopping:
             raise KeyboardInterrupt
 
 
+@pytest.mark.slow
 def test_predictions_that_are_the_truth_are_perfect(clip_folder, tmp_path):
     file = save_truth(clip_folder, tmp_path / "truth.npz")
     for protocol in (CARD, "freihand", "interhand2.6m", "dexycb-s0"):
@@ -53,6 +54,7 @@ def test_predictions_that_are_the_truth_are_perfect(clip_folder, tmp_path):
         assert run["evaluated"] > 0
 
 
+@pytest.mark.slow
 def test_both_modes_of_hands_end_to_end(weights, clip_folder, tmp_path):
     outcome = evaluate(request(clip_folder, model="hands-lite"), tmp_path)
     save_report(outcome, tmp_path)
@@ -76,6 +78,7 @@ def test_both_modes_of_hands_end_to_end(weights, clip_folder, tmp_path):
     assert page.count("<svg") == report.count(".svg)")
 
 
+@pytest.mark.slow
 def test_a_stopped_run_goes_on_to_the_same_metrics(weights, clip_folder, tmp_path):
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     whole.mkdir()

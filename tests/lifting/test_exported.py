@@ -12,6 +12,8 @@ from sonjit.networks import create_network, network_entry
 from sonjit.networks.export import export_network
 from sonjit.networks.hands3d.internet import LAYOUTS
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(("ending", "dynamic"), [(".xml", False), (".onnx", True)])
 def test_an_exported_file_gives_the_networks_numbers(tmp_path, ending, dynamic):

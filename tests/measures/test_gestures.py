@@ -120,6 +120,7 @@ def test_wrong_calls_are_told():
         smoother.update(1, Gesture("open", 1.0), 0.5)
 
 
+@pytest.mark.slow
 def test_demo_clip_gestures(hands, demo_clip):
     """Frames in the middle of plain stretches of the clip, as benchmarks/gestures.py lists them."""
     _, frames, _ = demo_clip

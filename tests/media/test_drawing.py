@@ -55,6 +55,7 @@ def wild(count, axes=3):
     return arrays(np.float32, (count, axes) if axes else count, elements=WILD, fill=WILD)
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     body=st.builds(Body, st.floats(), wild(33), wild(33), wild(33, None), wild(33, None), st.none() | st.integers()),

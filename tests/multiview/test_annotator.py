@@ -14,6 +14,8 @@ from sonjit.multiview.automatic.runs import fit_project_offsets, read_labels
 
 from .annotated import CHUNK, FRAMES, OFF_M, people_mark
 
+pytestmark = pytest.mark.slow
+
 
 def error_mm(project, joints):
     labels = list(read_labels(project))

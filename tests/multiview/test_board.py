@@ -12,6 +12,7 @@ from .drawn_boards import draw_seen, held_places, middled
 from .rigs import random_rig
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", ["charuco:7x5:30mm:22mm:4x4_50", "checkerboard:6x5:30mm"])
 def test_corners_are_found_where_they_are_drawn(text):
     board, rig = target_from_text(text), random_rig(2, 3, distance_m=0.55)

@@ -169,6 +169,7 @@ def test_too_few_images_and_flat_boards_are_named(truth):
         calibrate(BOARD, Sightings(tuple(facing), few.sizes))
 
 
+@pytest.mark.slow
 @settings(max_examples=10)
 @given(st.integers(0, 10**6))
 def test_the_bundle_goes_down_its_true_slope(seed):
@@ -198,6 +199,7 @@ def test_the_bundle_goes_down_its_true_slope(seed):
     np.testing.assert_array_equal(kept.lenses, start.lenses)
 
 
+@pytest.mark.slow
 def test_images_are_looked_through_and_calibrated(tmp_path):
     board, rig = target_from_text("charuco:7x5:36mm:27mm:4x4_50"), random_rig(2, 8, distance_m=0.7)
     middle = rig.centres_m.mean(0)

@@ -156,6 +156,7 @@ def test_an_impossible_camera_is_named(tmp_path, change, message):
     assert str(path) in str(caught.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", FORMATS)
 @given(data=st.data())
 def test_damage_is_one_line(tmp_path_factory, form, data):

@@ -85,6 +85,7 @@ def _mistakes():
     yield "moved", camera_of(R=lambda view: turn @ view.R, t=lambda view: turn @ view.t + [0.1, 0, 0.05])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "mistake"), [pytest.param(*one, id=f"{one[0]}{n}") for n, one in enumerate(_mistakes())]
 )

@@ -80,6 +80,7 @@ def test_outliers_are_found_and_do_no_harm(golden):
         assert plain[ok].mean() > 5 * error.mean()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["dlt", "ransac"])
 @given(seed=seeds)
 def test_exact_pixels_give_exact_points(method, seed):
@@ -92,6 +93,7 @@ def test_exact_pixels_give_exact_points(method, seed):
     assert found.residual_px.max() < 1e-5
 
 
+@pytest.mark.slow
 @given(seeds, st.integers(5, 20))
 def test_consensus_keeps_every_true_view_with_a_fifth_wrong(seed, cameras):
     rng = np.random.default_rng(seed)
@@ -106,6 +108,7 @@ def test_consensus_keeps_every_true_view_with_a_fifth_wrong(seed, cameras):
     assert np.linalg.norm(found.points_m - points, axis=1).mean() < 2e-3
 
 
+@pytest.mark.slow
 def test_batches_are_their_parts_whatever_their_length():
     rig, rng = random_rig(5), np.random.default_rng(0)
     pixels = rig.project(rng.normal(0, 0.1, (400, 42, 3))) + rng.normal(0, 1, (5, 400, 42, 2))

@@ -6,7 +6,6 @@ import pytest
 
 from sonjit.errors import SonjitError
 from sonjit.networks import create_network, network_entry
-from sonjit.networks.export import export_network
 from sonjit.weights import find_weight
 
 
@@ -36,20 +35,3 @@ def weight_file(published):
         return find_weight(network_entry(name).weight)
 
     return get
-
-
-@pytest.fixture(scope="session")
-def exported_twin(tmp_path_factory):
-    """`exported_twin(name)`: the tiny twin of a network as an ONNX file, alone in its folder; written once."""
-
-    @cache
-    def write(name):
-        entry = network_entry(name)
-        network = create_network(name, "demo", **entry.tiny).train()
-        exported = export_network(
-            network, entry.tiny_inputs or entry.inputs, tmp_path_factory.mktemp(name) / "net.onnx"
-        )
-        assert network.training
-        return exported
-
-    return write

@@ -176,6 +176,7 @@ def official(network, dexycb):
     return held
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("prefix", ["", "module.", "honet.", "honet.module."])
 @pytest.mark.parametrize("variant", ["ho3d", "dexycb"])
 def test_published_checkpoints_load_with_their_mano_models(variant, prefix, tmp_path):

@@ -145,6 +145,7 @@ def inputs(name):
     return ((images, torch.tensor([[2000.0]])) if name == "rootnet" else (images,)), {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SHAPES_OF)
 def test_a_network_takes_official_weights_and_gives_the_outputs_by_name(official, name):
     assert name in list_networks()
@@ -160,6 +161,7 @@ def test_a_network_takes_official_weights_and_gives_the_outputs_by_name(official
     assert all(value.isfinite().all() for value in out.values())
 
 
+@pytest.mark.slow
 def test_deformers_other_variant_and_every_prefix(official):
     net, weights = create("deformer", variant="dexycb"), official("deformer_dexycb")
     for number, prefix in enumerate(("", "module.", "honet.", "honet.module.")):
@@ -168,6 +170,7 @@ def test_deformers_other_variant_and_every_prefix(official):
         assert torch.equal(net.state_dict()["base_net.toplayer.bias"], weights["base_net.toplayer.bias"])
 
 
+@pytest.mark.slow
 def test_a_released_file_is_read_and_a_missing_key_is_refused_where_strict(official, tmp_path):
     weights = official("rootnet")
     path = tmp_path / "snapshot_18.pth.tar"

@@ -73,6 +73,7 @@ def test_as_many_parameters_as_in_the_file(name, published, weight_file):
     assert own - sum(zero.numel() for zero in zeros) == count
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_outputs_have_the_sizes_of_the_catalogue(name):
     entry = network_entry(name)
@@ -85,6 +86,7 @@ def test_outputs_have_the_sizes_of_the_catalogue(name):
     assert (taken[0], taken[3], *taken[1:3]) == (1, *entry.inputs[0].shape)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "other"), list(zip(NAMES, NAMES[2:] + NAMES[:2], strict=True)))
 def test_another_file_is_refused_and_changes_nothing(name, other, weight_file):
     network = create_network(name, "demo")

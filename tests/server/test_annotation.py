@@ -258,6 +258,7 @@ def test_the_machine_marks_what_it_finds(tmp_path, ask, photo, demo_clip, weight
     assert len(again["machine"]) == len(told["machine"])
 
 
+@pytest.mark.slow
 def test_a_simulated_annotator_is_exact(tmp_path, ask):
     """With 1.5 px of noise in six views of InterHand2.6M's fineness."""
     project, truth = make_project(tmp_path, frames=2, times=4, seed=4)

@@ -39,6 +39,7 @@ def hold_decoding(listen, monkeypatch):  # after `listen`: the gate opens before
     gate.set()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("queue", [1, 3])
 def test_images_beyond_the_queue_push_out_the_oldest(queue, weights, listen, hold_decoding):
     begun, gate = hold_decoding
@@ -74,6 +75,7 @@ def test_clients_beyond_the_limit_are_sent_away_and_may_come_later(listen):
         assert configure(three)[-1]["type"] == "ready"
 
 
+@pytest.mark.slow
 def test_a_client_that_leaves_leaves_nothing(weights, listen, frames, hold_decoding):
     client = listen()
     service = client.service
@@ -115,6 +117,7 @@ def test_the_server_stops_with_a_word(weights, listen, frames):
     assert not any(thread.name.startswith("sonjit-worker") for thread in threading.enumerate())
 
 
+@pytest.mark.slow
 def test_eight_busy_clients_are_served_alike(weights, listen, frames):
     live, answered, enough = listen(workers=1), [0] * 8, threading.Event()
 

@@ -22,6 +22,7 @@ def command_line(monkeypatch, folder, out, *arguments, status=0):
     assert main([argument.replace("OUT", str(out)) for argument in arguments]) == status
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("measures", [False, True])
 def test_a_video_comes_back_as_the_command_line_writes_it(endpoints, media, tmp_path, monkeypatch, measures):
     client = endpoints()

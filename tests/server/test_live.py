@@ -85,6 +85,7 @@ def test_a_image_that_is_a_little_too_large_gets_its_answer(weights, listen):
         assert answer_of(connection)[0] == 413
 
 
+@pytest.mark.slow
 def test_half_open_connections_hold_up_nobody_and_are_closed(weights, listen):
     live = listen(read_timeout_s=1.5)
     idle = [live.connect() for _ in range(100)]
@@ -124,6 +125,7 @@ def test_headers_without_end_are_cut_off(listen):
         assert send_until_closed(connection, b"x: " + b"y" * 4000 + b"\r\n")
 
 
+@pytest.mark.slow
 def test_a_pause_between_requests_on_one_connection_is_no_fault(listen):
     live = listen(read_timeout_s=0.5)
     with live.connect() as connection:
@@ -153,6 +155,7 @@ def answer_of_or_nothing(connection):
         pass
 
 
+@pytest.mark.slow
 def test_a_message_that_is_too_large_closes_its_stream_alone(weights, listen, photo):
     live = listen(max_body_mb=1)
     with open_stream(live) as other, open_stream(live) as stream:
@@ -174,6 +177,7 @@ def test_a_client_that_vanishes_is_forgotten(weights, listen, photo):
         assert settled(lambda: not live.service.streams and not live.service.detectors.lent)
 
 
+@pytest.mark.slow
 def test_a_client_that_reads_nothing_holds_up_only_itself(weights, listen, photo):
     live, data = listen(), jpeg_of(photo)
     stop = threading.Event()
@@ -211,6 +215,7 @@ def test_a_client_that_reads_nothing_holds_up_only_itself(weights, listen, photo
         thread.join()
 
 
+@pytest.mark.slow
 def test_a_stream_that_says_nothing_for_long_gives_its_place_back(weights, listen, photo):
     live = listen(idle_minutes=0.04)
     with open_stream(live) as silent, open_stream(live) as busy:

@@ -32,6 +32,7 @@ def test_masks_come_with_bodies_where_asked_for(all_weights, listen, frames, dem
     assert [one["segmentation"] for one in bodies] == [segmentation_dict(one.mask) for one in found]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("flip", [False, True])
 @pytest.mark.parametrize("target", ["handedness", "index_finger_tip.x"])
 def test_where_the_network_looked(weights, listen, photo, target, flip):

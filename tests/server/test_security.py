@@ -28,6 +28,7 @@ def test_a_server_on_all_addresses_goes_by_any_name_and_asks_for_the_token(ask):
     refusal(client.get("/healthz?token=secret", headers=named | {"origin": "http://evil.example"}), 403, "bad_origin")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "origin", ["https://evil.example", "null", "http://127.0.0.1:9", "http://127.0.0.1.evil.example", ""]
 )

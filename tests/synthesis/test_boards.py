@@ -56,6 +56,7 @@ def refined(grey, truth):
     return cv2.cornerSubPix(grey, start.reshape(-1, 1, 2), (5, 5), (-1, -1), rule).reshape(-1, 2) + 0.5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lens", [None, LENS], ids=["plain", "lens"])
 def test_corners_are_found_where_they_are(photograph, lens):
     for turn, shift in turned(4):

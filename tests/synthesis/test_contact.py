@@ -49,6 +49,7 @@ def random_pair(rigs_, rng):
 
 
 class TestTwoHands:
+    @pytest.mark.slow
     def test_random_pairs_do_not_pass_into_each_other(self):
         rng, gaps = np.random.default_rng(21), []
         for seed in range(8):
@@ -59,6 +60,7 @@ class TestTwoHands:
             gaps.append(min(np.linalg.norm(left - vertex, axis=1).min() for vertex in right[::3]))
         assert max(gaps) < 0.012  # they touch, between the vertices looked at
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("index", [67, 126, 187])
     def test_entangled_hands_come_apart(self, index):
         """Their contacts ask for ways that lead from one finger into the next."""
@@ -66,6 +68,7 @@ class TestTwoHands:
         rigs_ = {hand.side: rig_from_shape(hand.side, hand.shape) for hand in scene.hands}
         assert mutual_depth(rigs_, {hand.side: hand.pose for hand in scene.hands}) < 0.002
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("name", ["pray", "fingertips", "rightclaspleft"])
     def test_named_pairs_touch_without_passing(self, name):
         rigs_ = person(3, 0.5)

@@ -22,6 +22,7 @@ def scene(index, *factors):
     return next(SynthSettings(99, seed=3, factors=("distance=0.3..0.5", *factors)).sampler().make(index))
 
 
+@pytest.mark.slow
 def test_causes_agree_with_rays_followed_through_the_meshes(renderer, rigs):
     agree, seen = [], set()
     for index in range(9):

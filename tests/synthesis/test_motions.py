@@ -99,6 +99,7 @@ def test_kinds_and_names_choose_sequences():
     assert NamedMotions.chosen(two, 30).names == names["any"][:2]
 
 
+@pytest.mark.slow
 def test_videos_with_truth_for_each_camera(tmp_path, seen, renderer):
     path, _, _ = seen
     settings = SynthSettings(1, size=SIZE, rig="glasses", views=2, format="video", poses=str(path))

@@ -253,6 +253,7 @@ def test_surfaces_answer_to_light_and_seed(drawn, surface):
     assert (rendered(seed=0.37) == plain).all() == (surface == "image")
 
 
+@pytest.mark.slow
 def test_same_call_same_bytes_in_threads_and_processes(drawn):
     first = _digest()
     assert first == _digest()
@@ -322,6 +323,7 @@ def test_no_opengl_says_what_to_install(monkeypatch):
         Renderer()
 
 
+@pytest.mark.slow
 def test_an_optimizer_may_be_made_after_a_image(renderer):
     """Mesa and Triton, which the first optimizer loads, bring an LLVM each."""
     pytest.importorskip("torch", reason="sonjit[train] is not installed")

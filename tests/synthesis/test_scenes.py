@@ -24,6 +24,7 @@ def test_a_seed_makes_the_same_scene_and_another_seed_another(rigs):
     np.testing.assert_array_equal(make(3).background[0], make(3).background[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("index", range(3))
 def test_tone_pinned_changes_the_skins_colour_alone(renderer, rigs, index):
     light, dark = (make(index, "hands=1,2", f"tone={tone}") for tone in (1, 10))
@@ -40,6 +41,7 @@ def test_tone_pinned_changes_the_skins_colour_alone(renderer, rigs, index):
         assert one.extra["causes"] == other.extra["causes"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("hands", "count"), [("0", 0), ("1", 1), ("2", 2), ("interacting", 2)])
 def test_as_many_hands_as_asked_for_of_one_person(rigs, hands, count):
     for index in range(3):
@@ -50,6 +52,7 @@ def test_as_many_hands_as_asked_for_of_one_person(rigs, hands, count):
         assert len({(one.look.tone, one.person) for one in scene.hands}) == min(count, 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("hands", "count"), [("1", 20), ("2", 10), ("interacting", 5)])
 def test_hands_are_in_view_unless_cut(rigs, hands, count):
     outside = []

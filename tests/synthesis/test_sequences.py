@@ -44,6 +44,7 @@ class TestNames:
 
 
 class TestStations:
+    @pytest.mark.slow
     def test_hands_stand_as_their_words_say(self, person):
         for kind in scripts().values():
             for side, stations in (pair for script in kind for pair in script.stations.items()):
@@ -72,6 +73,7 @@ class TestStations:
 
 
 class TestMotion:
+    @pytest.mark.slow
     @pytest.mark.parametrize("which", ["_RT_open_close", "0_neutral_relaxed", "_dh_pray", "_2H_turns"])
     def test_sequences_move_smoothly_and_hold(self, person, which):
         (name, *_) = [name for name in sequence_names() if which in name]

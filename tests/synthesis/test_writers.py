@@ -46,6 +46,7 @@ def read(folders):
     return {form: sorted(OPENED[form](folder), key=place) for form, folder in folders.items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", OPENED)
 def test_loaders_read_every_image_back(read, form):
     assert len(read[form]) == COUNT * VIEWS

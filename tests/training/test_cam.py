@@ -50,6 +50,7 @@ def test_every_held_out_crop_stands_there_mirrored_as_the_other_hand(crops):
     assert {CLASSES[one.label] for one in crops.test(none=True)} == {"none"}
 
 
+@pytest.mark.slow
 def test_a_short_training_tells_the_hands_apart(tmp_path, crops, monkeypatch):
     monkeypatch.setattr("sonjit.training.images.cam.HandCrops", lambda *_, **__: crops)
     settings = {"steps": "60", "size": "32", "batch": "24", "learning_rate": "4e-3"}

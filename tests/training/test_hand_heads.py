@@ -146,6 +146,7 @@ def test_views_come_back_from_their_file(tmp_path):
         np.testing.assert_array_equal(getattr(again, name), getattr(hands, name))
 
 
+@pytest.mark.slow
 def test_hands_of_images_are_looked_at_as_the_detector_does(tmp_path, weights, demo_clip):
     _, frames, records = demo_clip
     height, width = frames[0].shape[:2]

@@ -115,6 +115,7 @@ def test_depth_is_told_by_size_where_nothing_turns(clip):
     assert straight.seen
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recipe", ["internet", "rootnet"])
 def test_a_small_run_learns(recipe, tmp_path):
     own = {"hidden": 8, "augment": False} if recipe == "internet" else {}
@@ -127,6 +128,7 @@ def test_a_small_run_learns(recipe, tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_what_cannot_be_learnt_from_is_told_in_one_line(tmp_path):
     with pytest.raises(InputError, match="held_out=0: give at least 1"):
         HandSettings(held_out=0)

@@ -22,6 +22,8 @@ from sonjit.training.images.mask_rcnn_data import (
     tensors_from_example,
 )
 
+pytestmark = pytest.mark.slow
+
 NAMES = ["left_disc", "right_disc"]
 SMALL = {
     "batch": 2, "side": 64, "depth": 10, "width": 8, "channels": 16, "hidden": 32, "samples": 64, "save_every": 2,

@@ -32,6 +32,8 @@ from sonjit.training.hands.keypoint_detector import (
 from sonjit.training.hands.samples import draw_examples
 from sonjit.training.recipes import TrainingRequest, run_recipe
 
+pytestmark = pytest.mark.slow
+
 NAMES = load_skeleton("hand_mediapipe21").keypoints
 SMALL = {
     "backbone": "test_efficientnet",

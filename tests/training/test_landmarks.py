@@ -129,6 +129,7 @@ def landmarks_of(crops):
     ]
 
 
+@pytest.mark.slow
 def test_one_command_adds_a_keypoint_and_detectors_find_it(weights, coco, demo_clip, tmp_path, capfd):
     del weights
     annotations, clip = coco.annotations, demo_clip[0]
@@ -173,6 +174,7 @@ def test_metres_turn_and_depth_grows_with_the_crop(seed):
     assert not batch.metres[0, 9].any()
 
 
+@pytest.mark.slow
 def test_the_published_network_says_what_is_taught(weights, demo_clip, tmp_path):
     """Depth, metres and sides of the truth are in the network's own terms: it is nearer to them than to others."""
     del weights
@@ -262,6 +264,7 @@ def test_crops_without_hands_show_none(demo_clip, tmp_path):
         assert augmented(crop, rng).image().std() == 0
 
 
+@pytest.mark.slow
 def test_one_command_trains_a_network_of_its_own_from_several_sources(demo_clip, tmp_path, capfd):
     clip, _, truth = demo_clip
     for name in ("real", "synthetic", "test"):

@@ -184,6 +184,7 @@ print(killed)
 """
 
 
+@pytest.mark.slow
 def test_ten_kills_change_neither_log_nor_weights(tmp_path):
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     done = subprocess.run(
@@ -228,6 +229,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 def test_two_processes_learn_what_one_does(tmp_path):
     script, two = tmp_path / "script.py", tmp_path / "two"
     script.write_text(PROCESSES, "utf-8")

@@ -180,6 +180,7 @@ def test_parts_learn_at_rates_of_their_own():
         make_optimizer(pair, TrainingSettings(learning_rate_factors={"nobody.": 2.0}))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("maxmse", [True, False])
 @pytest.mark.parametrize("discriminator", [True, False])
 def test_deformer_runs_with_and_without_its_losses(maxmse, discriminator, tmp_path):
@@ -193,6 +194,7 @@ def test_deformer_runs_with_and_without_its_losses(maxmse, discriminator, tmp_pa
     assert again.state_dict().keys() == _deformer().state_dict().keys()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("recipe", "loss"), [("handoccnet", "joints_img"), ("deformer", "pose")])
 def test_a_small_run_learns(recipe, loss, tmp_path):
     own = (DEFORMER | {"augment": False, "discriminator": False}) if recipe == "deformer" else TINY
@@ -207,6 +209,7 @@ def test_a_small_run_learns(recipe, loss, tmp_path):
     assert results["mpjpe_mm"] > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fixture", "name", "recipe", "more"),
     [

@@ -227,6 +227,7 @@ def test_hands_without_a_whole_palm_are_unsure(painted):
     np.testing.assert_allclose(first.unsure, [[x, y, x + width, y + height]], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_one_command_teaches_palms(painted, tmp_path, capfd):
     out = tmp_path / "run"
     command = ["train", "palm", "--data", str(painted), "--out", str(out), "--set", "size=64", "--set", "depth=1"]

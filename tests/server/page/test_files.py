@@ -20,6 +20,7 @@ DOCUMENTS = sorted(PAGE.glob("*.html"))
 TEXTS = {path.stem: json.loads(path.read_text("utf-8")) for path in sorted((PAGE / "i18n").glob("*.json"))}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: path.name)
 def test_a_module_is_well_formed(path):
     node = shutil.which("node")
