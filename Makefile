@@ -1,15 +1,17 @@
 # Everything a newcomer and CI type. `make demo` and `make test` do all the set-up themselves.
 PYTHON ?= python3
 BIN := .venv/bin
+WORKERS ?= 2
 export SONJIT_TEST_DATA ?= ../shared
 
-.PHONY: help install models more-models browser graphics demo serve test check check-page bench learn clean
+.PHONY: help install models more-models browser graphics demo serve test test-fast check check-page bench learn clean
 
 help:
 	@echo "make demo    install, fetch the weights, run on the bundled clip, say where the results are"
 	@echo "make serve   install, fetch the weights, open the live app in the browser"
-	@echo "make test    install, fetch the weights and a browser, run every test"
-	@echo "make check   format, lint, types, import rules, of the page too"
+	@echo "make test    install, fetch the weights and a browser, run every test, measure coverage; WORKERS=2"
+	@echo "make test-fast  the tests that take under a second each: no browser, no training, no reference data"
+	@echo "make check   format, lint, types, import rules, of the page too; coverage of the last make test"
 	@echo "make learn   run the lessons of docs/learn again and put their numbers into the pages"
 	@echo "make bench   time and memory on this machine; PEER=python-with-mediapipe compares"
 
@@ -54,8 +56,14 @@ demo: models
 serve: more-models
 	$(BIN)/sonjit serve --open
 
+# Whole files go to a worker: what several tests of a file share is made once.
+PYTEST := -m pytest -n $(WORKERS) --dist loadfile --durations=15
 test: install more-models browser graphics
-	$(BIN)/python -m pytest
+	$(BIN)/coverage erase
+	$(BIN)/coverage run $(PYTEST); status=$$?; $(BIN)/coverage combine --quiet; exit $$status
+
+test-fast: install models
+	$(BIN)/python $(PYTEST) -m "not slow and not golden and not network and not browser"
 
 check: install
 	$(BIN)/ruff format --check .
@@ -63,6 +71,7 @@ check: install
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 	$(MAKE) --no-print-directory check-page
+	$(BIN)/python tests/check_coverage.py
 
 # The page's modules: types, lint, import rules. npm brings what checks them, by a lock file; nothing of it is shipped.
 check-page:
@@ -87,4 +96,4 @@ learn: install models
 	$(BIN)/python docs/learn/build.py
 
 clean:
-	rm -rf .venv sonjit-demo .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .coverage .coverage.* sonjit-demo .pytest_cache .ruff_cache .hypothesis

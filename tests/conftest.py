@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections import Counter
 from pathlib import Path
 
 import cv2
@@ -26,6 +27,16 @@ hypothesis.settings.load_profile("sonjit")
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "files(pattern): run once per file of SONJIT_TEST_DATA that matches, as `file`")
+
+
+def pytest_terminal_summary(terminalreporter):
+    """How many tests were skipped for each reason."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    reasons = Counter(report.longrepr[2].removeprefix("Skipped: ") for report in skipped)
+    if reasons:
+        terminalreporter.section(f"{sum(reasons.values())} skipped")
+        for reason, count in reasons.most_common():
+            terminalreporter.line(f"{count:5} {reason}")
 
 
 def pytest_generate_tests(metafunc):

@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 import time
@@ -102,5 +103,8 @@ def test_finding_is_fast(shelf):
 
 def test_importing_reads_no_catalogue_and_starts_no_client():
     code = "import sys, sonjit.weights; print(sorted({'tomllib', 'subprocess', 'zipfile', 'numpy'} & set(sys.modules)))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    environment = {
+        key: value for key, value in os.environ.items() if not key.startswith("COVERAGE_")
+    }  # it imports both
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
     assert done.stdout.strip() == "[]"
