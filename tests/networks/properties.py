@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from sonjit.networks import create_network, load_checkpoint, network_entry, save_checkpoint
+from sonjit.networks import create_network, list_networks, load_checkpoint, network_entry, save_checkpoint
 
 CHOOSING = {"mask-rcnn", "mask-rcnn-v2"}
 """Networks that pick out part of the image, and whose forward has no gradient for that."""
@@ -108,3 +108,9 @@ def check_weights(name, tmp_path):
     assert all(torch.equal(value, own[key]) for key, value in again.state_dict().items())
     torch.save({"epoch": 3, "state_dict": {f"module.{key}": value for key, value in own.items()}}, tmp_path / "old.pt")
     assert_same(run(twin(name, tmp_path / "old.pt"), *examples(name)), run(network, *examples(name)))
+
+
+def networks_by_class():
+    """One registered name for each class of network: the first."""
+    entries = {name: network_entry(name) for name in reversed(list_networks())}
+    return {type(entry.build(**entry.tiny)): name for name, entry in entries.items()}

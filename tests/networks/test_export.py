@@ -15,7 +15,7 @@ from sonjit.errors import JobError
 from sonjit.networks import create_network, network_entry
 from sonjit.networks.export import MOST_DIFFERENT, export_network
 
-from .twins import networks_by_class
+from .properties import networks_by_class
 
 pytestmark = pytest.mark.slow
 

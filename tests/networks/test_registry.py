@@ -26,7 +26,6 @@ from .properties import (
     check_weights,
     run,
 )
-from .twins import networks_by_class
 
 NAMES = list_networks()
 
