@@ -24,6 +24,7 @@ from .properties import (
     check_memory_layouts,
     check_outputs,
     check_weights,
+    networks_by_class,
     run,
 )
 
