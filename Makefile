@@ -76,7 +76,7 @@ check: install
 # The page's modules: types, lint, import rules. npm brings what checks them, by a lock file; nothing of it is shipped.
 check-page:
 	@if command -v npm >/dev/null; then \
-	  { test -d tools/page/node_modules || npm --prefix tools/page ci --silent --no-audit --no-fund; } \
+	  { test tools/page/node_modules/.package-lock.json -nt tools/page/package-lock.json || npm --prefix tools/page ci --silent --no-audit --no-fund; } \
 	    && npm --prefix tools/page run --silent check; \
 	else echo "left out: the checks of the page; they need npm (Debian: apt-get install npm)"; fi
 
@@ -96,4 +96,4 @@ learn: install models
 	$(BIN)/python docs/learn/build.py
 
 clean:
-	rm -rf .venv .coverage .coverage.* sonjit-demo .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv tools/page/node_modules .coverage .coverage.* sonjit-demo .pytest_cache .ruff_cache .hypothesis

@@ -211,7 +211,7 @@ def test_a_video(page, site, demo_clip):
         ("once('BlazePose', {}, document.createElement('canvas'), {maxPoses: 0})", "1 to 10"),
         ("once('MediaPipeHands', {}, document.createElement('canvas'), {flip: true})", "known: flipHorizontal"),
         ("once('MediaPipeHands', {}, {dataSync: () => []})", "a tensor cannot be sent"),
-        ("once('MediaPipeHands', {}, 'photo.png')", "a String is no image; known: HTMLImageElement"),
+        ("once('MediaPipeHands', {}, 'photo.png')", "a String is not an image; known: HTMLImageElement"),
         ("once('MediaPipeHands', {}, new Image())", "the image is empty"),
         ("once('MediaPipeHands', {}, new Blob(['x']))", "image"),
     ],

@@ -1,4 +1,4 @@
-"""`POST /v1/{kind}`: what `create_detector` finds, and one line for everything that is no image."""
+"""`POST /v1/{kind}`: what `create_detector` finds, and one line for everything that is not an image."""
 
 import io
 import json

@@ -29,6 +29,7 @@ def test_a_stream_gives_what_a_detector_gives(weights, listen, frames):
         assert (got["type"], got["frame"], got["time"], got["dropped"]) == ("frame", 7 + i, i / 30, 0)
         assert set(got["timing"]) == {"wait_ms", "decode_ms", "detect_ms"}
         for one in got["hands"]:
+            assert one.pop("skeleton") == "hand_mediapipe21"
             assert one.pop("measures")
             assert set(one.pop("gesture")) == {"name", "score"}
         assert got["hands"] == json.loads(json.dumps(hands))

@@ -69,15 +69,16 @@ def _text(one: Result, members: Iterator[JsonObject]) -> str:
         texts = {"id": json_from(one.id)}
         texts |= {key: "null" if part is None else _text(part, members) for key, part in parts.items()}
         return "{" + ",".join(f'"{key}":{text}' for key, text in texts.items()) + "}"
+    skeleton, lists = one.skeleton, ""
     values: JsonObject = {}
-    lists = ""
     for item in one.schema:
         value = getattr(one, item.name)
         if isinstance(item, Value):
             values[item.key] = box_to_dict(value) if item.is_box else value
         elif value is not None:
-            lists += f',"{item.key}":{_points(one, item, value)}'
-    values |= {"skeleton": one.skeleton.name} | _segmentation(one) | next(members, {})
+            names = skeleton.keypoints if item.named else ("",) * len(value)
+            lists += f',"{item.key}":{_points(one, item, value, names)}'
+    values |= {"skeleton": skeleton.name} | _segmentation(one) | next(members, {})
     return json_from(values)[:-1] + lists + "}"
 
 
@@ -86,16 +87,15 @@ def _segmentation(one: Result) -> JsonObject:
     return {} if mask is None else {"segmentation": segmentation_dict(mask)}
 
 
-def _points(one: Result, item: Points, points: NDArray[np.float32]) -> str:
-    """A list of points (K, 2 or 3), an object each of its axes, its scores and perhaps its name."""
+def _points(one: Result, item: Points, points: NDArray[np.float32], names: tuple[str, ...]) -> str:
+    """A list of points (K, 2 or 3), an object each of its axes, its scores and its name where it has one."""
     axes = item.axes(points, full=True)
     scores = {score.key: array for score in item.scores if (array := getattr(one, score.name)) is not None}
     columns = np.column_stack([points[:, : len(axes)], *scores.values()])
     # Any text of a float32 that NumPy gives is its shortest decimal, and JSON but for NaN and infinity.
-    texts: list[str] = columns.astype(np.float32).ravel().astype("U").tolist()
+    texts: list[str] = columns.astype(np.float32, copy=False).ravel().astype("U").tolist()
     if not np.isfinite(columns).all():
         texts = ["null" if text.lstrip("-") in ("nan", "inf") else text for text in texts]
-    names = one.skeleton.keypoints if item.named else ("",) * len(points)
     return _template((*axes, *scores), names) % tuple(texts)
 
 

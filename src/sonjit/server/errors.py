@@ -65,7 +65,7 @@ def refusal_from(error: Exception, code: str = "failed") -> RefusedError:
 
     Args:
         error: what was raised.
-        code: for errors of Sonjit's that are no refusals yet.
+        code: for errors of Sonjit's that are not refusals yet.
     """
     if isinstance(error, RefusedError):
         return error

@@ -44,14 +44,14 @@ def decode_upload(data: bytes, max_pixels: int) -> NDArray[np.uint8]:
     """An encoded image as (H, W, 3) uint8 RGB, upright.
 
     Raises:
-        RefusedError: it is no image, damaged or has too many pixels.
+        RefusedError: it is not an image, damaged or has too many pixels.
     """
     if not data:
         raise RefusedError("bad_image", "no image came: send the bytes of a JPEG, PNG or WebP file")
     found = image_format(data[:SNIFF_BYTES])
     size = image_size(data, found)
     if size is None:
-        what = f"a damaged {found} image" if found else "no image that is known here"
+        what = f"a damaged {found} image" if found else "not an image of a known format"
         raise RefusedError("bad_image", f"{len(data)} bytes are {what}: send a whole JPEG, PNG or WebP file")
     check_pixels(*size, max_pixels)
     try:

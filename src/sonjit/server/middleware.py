@@ -36,7 +36,7 @@ def limited(request: Request, max_bytes: int, option: str, take: Callable[[int],
         request: not read yet.
         max_bytes: of the whole body.
         option: of `sonjit serve` that sets the limit, for the message.
-        take: is told of every piece before it is given on.
+        take: called with the size of every piece before it is given on.
     """
     too_large = RefusedError("too_large", f"the body is larger than {max_bytes / MB:g} MB; send less or raise {option}")
     stated = request.headers.get("content-length", "0")

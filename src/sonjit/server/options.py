@@ -125,7 +125,7 @@ def known_options(kind: str, *, job: bool = False) -> dict[str, Option]:
 
 
 def read_value(option: Option, value: object) -> OptionValue:
-    """A value of the option's type, read out of text where need be; RefusedError where it is none."""
+    """A value of the option's type, read out of text where need be; RefusedError where it is not one."""
     try:
         read = option.check(_from_text(value, option.type) if isinstance(value, str) else value)  # pyright: ignore[reportArgumentType]  # that is what it checks
     except InputError:

@@ -1,4 +1,4 @@
-"""Run the app until it is told to stop.
+"""Run the app until it is stopped.
 
 Uvicorn's two protocols with what they lack: an end to waiting for headers, and close frames that arrive.
 """

@@ -112,7 +112,7 @@ def is_loopback(host: str) -> bool:
 def _is_origin(text: str) -> bool:
     try:
         parts = urlsplit(text)
-        _ = parts.port  # refuses what is no number
+        _ = parts.port  # refuses what is not a number
     except ValueError:
         return False
     return parts.scheme in ("http", "https") and bool(parts.hostname) and text == f"{parts.scheme}://{parts.netloc}"

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 _GOING_AWAY, _REFUSED, _FULL, _IDLE = 1001, 1008, 1013, 4408
 _MOST_SETTINGS = 32
-"""Messages that are no images may wait for as many; who sends more does not wait for answers."""
+"""Messages other than images may wait for as many; who sends more does not wait for answers."""
 
 
 class Stream:

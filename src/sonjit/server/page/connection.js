@@ -116,7 +116,7 @@ export class Connection extends EventTarget {
   #expect() {
     const last = this.#opening;
     this.#opening = Promise.withResolvers();
-    this.#opening.promise.then(last?.resolve, last?.reject ?? (() => {})); // nobody asking is no error
+    this.#opening.promise.then(last?.resolve, last?.reject ?? (() => {})); // it is not an error that nobody asked
   }
 
   #connect() {

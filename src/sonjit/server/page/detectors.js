@@ -80,7 +80,7 @@ export class Detectors {
       this.#listener.phase("running");
       this.#source?.refresh();
     } else if (state === "waiting") {
-      this.#clear(); // what was found is no longer so
+      this.#clear(); // what was found may have changed
       this.#listener.phase("connecting", detail);
     } else if (state === "closed") {
       this.#failed(new ServerError(detail.code, detail.reason));
@@ -131,7 +131,7 @@ export class Detectors {
       if (this.#connection !== connection) return false;
       this.#taking = false;
       const code = /** @type {{code?: string}} */ (error).code ?? "";
-      if (["dropped", "gone", "closed"].includes(code)) return false; // counted by the server, told by the connection
+      if (["dropped", "gone", "closed"].includes(code)) return false; // counted by the server, reported by the connection
       this.#clear();
       this.#listener.error(error);
       return true;

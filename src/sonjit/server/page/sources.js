@@ -129,7 +129,7 @@ export async function openImages(files) {
         if (current()) onEnd(error);
       });
       if (!current()) return;
-      const done = tick ? await onTick(tick) : true; // what cannot be read is told, and passed over
+      const done = tick ? await onTick(tick) : true; // what cannot be read is reported, and passed over
       if (!current() || !done || index + 1 >= files.length) return;
       await new Promise((resolve) => setTimeout(resolve, DWELL_MS));
       if (!current()) return;

@@ -35,7 +35,7 @@ export class Store {
   }
 }
 
-/** What the browser remembers of this page; a browser that keeps nothing is no error. */
+/** What the browser remembers of this page; a browser may keep nothing. */
 export const memory = {
   /** @param {string} name @returns {any} null where there is nothing */
   read(name) {

@@ -49,7 +49,7 @@ function sizeOf(image) {
   }
   const kinds = [HTMLImageElement, HTMLVideoElement, HTMLCanvasElement, OffscreenCanvas, ImageBitmap];
   if (!kinds.some((kind) => image instanceof kind)) {
-    throw new Error(`a ${image?.constructor?.name ?? typeof image} is no image; known: ${KNOWN}`);
+    throw new Error(`a ${image?.constructor?.name ?? typeof image} is not an image; known: ${KNOWN}`);
   }
   const size = image instanceof HTMLVideoElement ? [image.videoWidth, image.videoHeight] : [image.width, image.height];
   if (size.includes(0) || (image instanceof HTMLVideoElement && image.readyState < image.HAVE_CURRENT_DATA)) {
