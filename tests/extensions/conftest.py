@@ -4,17 +4,22 @@ from pathlib import Path
 
 import pytest
 
+import sonjit.datasets
 import sonjit.detectors.kinds
+import sonjit.evaluation.run
 import sonjit.measures.instances
 import sonjit.media.drawing
 import sonjit.media.tables.tables
 import sonjit.results
 import sonjit.skeletons
+from sonjit.datasets import list_datasets
 
-collect_ignore = ["spots.py"]
+collect_ignore = ["lamps.py", "spots.py"]
 
 REGISTRIES = (
+    sonjit.datasets.registry._ENTRIES,
     sonjit.detectors.kinds.KINDS,
+    sonjit.evaluation.run.EVALUATORS,
     sonjit.measures.instances.MEASURE_NAMES,
     sonjit.measures.instances._MEASURE,
     sonjit.media.drawing._DRAWINGS,
@@ -27,6 +32,7 @@ REGISTRIES = (
 @pytest.fixture(scope="package", autouse=True)
 def registries():
     """What these tests register is gone when others run."""
+    list_datasets()  # those of the package, which stay
     before = [dict(registry) for registry in REGISTRIES]
     yield
     for registry, content in zip(REGISTRIES, before, strict=True):
@@ -36,9 +42,19 @@ def registries():
 
 @pytest.fixture(scope="package")
 def spots(registries):
-    """The module that registers the kind "spots", loaded as any program's own."""
-    name = "sonjit_test_spots"
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name("spots.py"))
-    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    """The module that registers the kind "spots"."""
+    return load("spots")
+
+
+@pytest.fixture(scope="package")
+def lamps(registries):
+    """The module that registers the data set and the task "lamps" and the table format ".count"."""
+    return load("lamps")
+
+
+def load(name):
+    """A module beside this one, loaded as any program's own."""
+    spec = importlib.util.spec_from_file_location(f"sonjit_test_{name}", Path(__file__).with_name(f"{name}.py"))
+    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

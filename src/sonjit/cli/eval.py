@@ -52,7 +52,7 @@ def evaluate(
     --predictions mine.npz` evaluates the predictions of another program. A run that was stopped goes on with --resume.
 
     Args:
-        protocol: Which recipe.
+        protocol: Which recipe: a name, or a .toml file of your own.
         model: A detector's kind and model such as hands-full, or a network of sonjit networks with --weights.
         root: Folder of the data set; of several sets, the folder that holds theirs.
         predictions: File of predictions to evaluate instead: .npz with id (N,) and keypoints_px, keypoints_m,

@@ -8,7 +8,7 @@ from sonjit.datasets.formats.coco import (
     rle_from_mask,
 )
 from sonjit.datasets.formats.convert import convert_dataset
-from sonjit.datasets.registry import dataset_entry, list_datasets, open_dataset
+from sonjit.datasets.registry import dataset_entry, list_datasets, open_dataset, register
 from sonjit.datasets.sample import Instance, ManoParameters, Sample, VideoFrame
 from sonjit.datasets.split import Part, split_dataset
 
@@ -28,6 +28,7 @@ __all__ = [
     "list_datasets",
     "mask_from_segmentation",
     "open_dataset",
+    "register",
     "rle_from_mask",
     "split_dataset",
 ]

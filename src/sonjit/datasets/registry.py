@@ -43,7 +43,13 @@ _ENTRIES: dict[str, DatasetEntry] = {}
 
 
 def register(entry: DatasetEntry) -> DatasetEntry:
-    """Make a data set known; each set's file calls it once per name."""
+    """Make a data set known; each set's file calls it once per name.
+
+    Raises:
+        InputError: the name is taken.
+    """
+    if entry.name in _ENTRIES:
+        raise InputError(f"data set {entry.name!r} is there already: take another name")
     _ENTRIES[entry.name] = entry
     return entry
 

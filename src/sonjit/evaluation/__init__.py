@@ -4,11 +4,12 @@ from sonjit.evaluation.models import ModelChoice, list_models
 from sonjit.evaluation.protocols import Protocol, list_protocols, load_protocol
 from sonjit.evaluation.published import ImpossibleTableError, list_published, load_groups, load_table
 from sonjit.evaluation.report import save_report
-from sonjit.evaluation.run import Evaluation, EvaluationRequest, evaluate
+from sonjit.evaluation.run import Evaluation, EvaluationRequest, Evaluator, evaluate, register_evaluator
 
 __all__ = [
     "Evaluation",
     "EvaluationRequest",
+    "Evaluator",
     "ImpossibleTableError",
     "ModelChoice",
     "Protocol",
@@ -19,5 +20,6 @@ __all__ = [
     "load_groups",
     "load_protocol",
     "load_table",
+    "register_evaluator",
     "save_report",
 ]

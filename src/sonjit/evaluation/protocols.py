@@ -6,8 +6,9 @@ Which samples a protocol evaluates, in which order.
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import MISSING, dataclass, field, fields, replace
 from importlib import resources
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from sonjit.datasets import open_dataset
@@ -16,11 +17,8 @@ from sonjit.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from importlib.resources.abc import Traversable
-    from pathlib import Path
 
     from sonjit.datasets import Dataset, Sample
-
-Task = Literal["landmarks_2d", "joints_3d", "two_hands", "localization", "instances"]
 
 Alignment = Literal["absolute", "root", "bone", "procrustes"]
 
@@ -50,7 +48,7 @@ class Protocol:
         name: as `--protocol` takes it.
         title: for people.
         source: who defined it.
-        task: what is evaluated.
+        task: what is evaluated, by the evaluator that is registered for it.
         main: the metric that stands for it.
         unit: of its metrics.
         data: which data sets; of several, those that are there.
@@ -68,7 +66,7 @@ class Protocol:
     name: str
     title: str
     source: str
-    task: Task
+    task: str
     main: str
     unit: str
     data: tuple[DataChoice, ...]
@@ -91,14 +89,32 @@ def list_protocols() -> list[str]:
 def load_protocol(name: str) -> Protocol:
     """One protocol.
 
+    Args:
+        name: as `list_protocols` gives it, or the path of a TOML file, whose name is then the protocol's.
+
     Raises:
-        InputError: an unknown name; lists the known ones.
+        InputError: an unknown name; lists the known ones. A file that cannot be read or is no protocol.
     """
+    if name.endswith(".toml"):
+        return _load(Path(name).stem, Path(name))
     if name not in (known := list_protocols()):
-        raise InputError(f"unknown protocol {name!r}; known: {', '.join(known)}")
-    data: dict[str, Any] = tomllib.loads(_folder().joinpath(f"{name}.toml").read_text("utf-8"))
-    if unknown := set(data) - {one.name for one in fields(Protocol)}:
-        raise ValueError(f"protocol {name}: unknown field {', '.join(sorted(unknown))}")
+        raise InputError(f"unknown protocol {name!r}; known: {', '.join(known)}, or the path of a .toml file")
+    return _load(name, _folder() / f"{name}.toml")
+
+
+def _load(name: str, file: Traversable) -> Protocol:
+    try:
+        data: dict[str, Any] = tomllib.loads(file.read_text("utf-8"))
+    except OSError as error:
+        raise InputError(f"{file}: {error.strerror}") from None
+    except ValueError as error:
+        raise InputError(f"{file}: no TOML: {error}") from None
+    known = [one for one in fields(Protocol) if one.name != "name"]
+    if unknown := sorted(set(data) - {one.name for one in known}):
+        raise InputError(f"{file}: unknown field {', '.join(unknown)}; known: {', '.join(one.name for one in known)}")
+    needed = [one.name for one in known if one.default is MISSING]
+    if missing := [one for one in needed if one not in data]:
+        raise InputError(f"{file}: lacks {', '.join(missing)}; a protocol has {', '.join(needed)}")
     data["data"] = tuple(DataChoice(**one | {"splits": tuple(one.get("splits", ()))}) for one in data["data"])
     data["names"] = tuple(data.get("names", {}).items())
     for key in ("alignments", "auc", "f_thresholds", "curve", "tables", "notes"):

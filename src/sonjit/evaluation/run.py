@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import typing
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
@@ -12,23 +14,43 @@ from sonjit.errors import InputError, SonjitError
 from sonjit.evaluation.images import InstanceEvaluator, LocalizationEvaluator
 from sonjit.evaluation.joints import JointEvaluator, TwoHandEvaluator
 from sonjit.evaluation.landmarks import LandmarkEvaluator
-from sonjit.evaluation.models import describe_model, open_model
-from sonjit.evaluation.protocols import ProtocolData, load_protocol
+from sonjit.evaluation.models import ModelChoice, describe_model, open_model
+from sonjit.evaluation.protocols import Protocol, ProtocolData, load_protocol
 from sonjit.evaluation.records import Journal, JournalLine, hash_of, hash_of_lines, library_versions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from sonjit.datasets import Sample
     from sonjit.evaluation.metrics import MetricSummary
-    from sonjit.evaluation.models import Model, ModelChoice
-    from sonjit.evaluation.predictions import EvaluatedItem, Mode
-    from sonjit.evaluation.protocols import Protocol
+    from sonjit.evaluation.models import Model
+    from sonjit.evaluation.predictions import EvaluatedItem, Mode, Prediction
     from sonjit.evaluation.schema import EvaluationRecord, RunRecord, Units
 
 
-Evaluator = LandmarkEvaluator | JointEvaluator | TwoHandEvaluator | LocalizationEvaluator | InstanceEvaluator
+class Evaluator(typing.Protocol):
+    """What compares predictions with a data set's labels, as a protocol's task asks."""
+
+    main: str
+    """Name of the metric that stands for it."""
+
+    def evaluate(self, sample: Sample, predictions: Sequence[Prediction]) -> list[EvaluatedItem]:
+        """What came of each thing in a sample that is evaluated."""
+        ...
+
+    def summary(self, evaluated: Sequence[EvaluatedItem], clusters: Sequence[Hashable]) -> MetricSummary:
+        """The metrics of all of them; intervals draw whole clusters."""
+        ...
+
+
+EVALUATORS: dict[str, Callable[[Protocol, ModelChoice], Evaluator]] = {
+    "landmarks_2d": lambda protocol, choice: LandmarkEvaluator(protocol, choice.kind),
+    "joints_3d": lambda protocol, _: JointEvaluator(protocol),
+    "two_hands": lambda protocol, _: TwoHandEvaluator(protocol),
+    "localization": lambda protocol, _: LocalizationEvaluator(protocol),
+    "instances": lambda protocol, _: InstanceEvaluator(protocol),
+}
+"""By a protocol's task."""
 
 _FEWEST_SUBJECTS = 5
 """From so many on, intervals draw whole subjects: images of one person are alike."""
@@ -41,7 +63,7 @@ class EvaluationRequest:
     """What to evaluate.
 
     Attributes:
-        protocol: its name.
+        protocol: its name, or a TOML file.
         model: which, with which files.
         root: folder of the data.
         data: other sets than the protocol's, "NAME" or "NAME:SPLIT".
@@ -192,18 +214,25 @@ def _recording(sample: Sample) -> tuple[str, str, str | None] | None:
 
 
 def evaluator_of(protocol: Protocol, choice: ModelChoice) -> Evaluator:
-    """What evaluates by a protocol."""
-    match protocol.task:
-        case "landmarks_2d":
-            return LandmarkEvaluator(protocol, choice.kind)
-        case "joints_3d":
-            return JointEvaluator(protocol)
-        case "two_hands":
-            return TwoHandEvaluator(protocol)
-        case "localization":
-            return LocalizationEvaluator(protocol)
-        case "instances":
-            return InstanceEvaluator(protocol)
+    """What evaluates by a protocol.
+
+    Raises:
+        InputError: nothing is registered for its task.
+    """
+    if protocol.task not in EVALUATORS:
+        raise InputError(f"protocol {protocol.name}: unknown task {protocol.task!r}; known: {', '.join(EVALUATORS)}")
+    return EVALUATORS[protocol.task](protocol, choice)
+
+
+def register_evaluator(task: str, make: Callable[[Protocol, ModelChoice], Evaluator]) -> None:
+    """Let protocols name a task of one's own, with metrics of its own.
+
+    Raises:
+        InputError: the name is taken.
+    """
+    if task in EVALUATORS:
+        raise InputError(f"evaluator of task {task!r} is there already; taken: {', '.join(EVALUATORS)}")
+    EVALUATORS[task] = make
 
 
 def run_record(evaluator: Evaluator, mode: Mode, lines: Sequence[JournalLine]) -> RunRecord:
