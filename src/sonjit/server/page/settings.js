@@ -13,10 +13,12 @@ const OF_A_ROW = ["model", "max_instances", "measures"]; // each detector's own,
 const MANY_TARGETS = /\.(z|\w_m)$/; // saliency maps of depths and metres: too many to choose from
 const FIRST = "hands";
 
-/** Every option of any kind that the form has. @returns {Record<string, Schema>} */
+/** Every option of any kind that the form has, switches last. @returns {Record<string, Schema>} */
 function formOptions() {
   const all = Object.assign({}, ...Object.values(kinds).map(({ options }) => options));
-  return Object.fromEntries(Object.entries(all).filter(([name]) => !OF_A_ROW.includes(name)));
+  const shown = /** @type {[string, Schema][]} */ (Object.entries(all)).filter(([name]) => !OF_A_ROW.includes(name));
+  const isSwitch = (/** @type {[string, Schema]} */ [, { type }]) => Number(type === "boolean");
+  return Object.fromEntries(shown.sort((one, other) => isSwitch(one) - isSwitch(other)));
 }
 
 /** @returns {{detectors: Detectors, options: Options, mirror: boolean}} */

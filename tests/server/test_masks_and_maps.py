@@ -1,4 +1,4 @@
-"""Masks of bodies and where the hand network looked, through a stream."""
+"""Masks of bodies and saliency maps of hands, through a stream."""
 
 import cv2
 import numpy as np
@@ -35,7 +35,7 @@ def test_masks_come_with_bodies_where_asked_for(all_weights, listen, frames, dem
 @pytest.mark.slow
 @pytest.mark.parametrize("flip", [False, True])
 @pytest.mark.parametrize("target", ["handedness", "index_finger_tip.x"])
-def test_where_the_network_looked(weights, listen, photo, target, flip):
+def test_saliency_maps_are_the_networks(weights, listen, photo, target, flip):
     spec = LITE | {"explain": target, "static_image": True, "smoothing": "none", "flip_horizontal": flip}
     png, width = cv2.imencode(".png", photo[..., ::-1])[1].tobytes(), photo.shape[1]
     with open_stream(listen()) as socket:
