@@ -319,6 +319,7 @@ def test_a_server_that_comes_back_with_another_token_says_so(browser, new_server
 
 def test_whole_files_become_jobs(page, images):
     page.upload("source-folder", images)
+    page.wait(page["job-start"].is_displayed, "the button")
     page.click("job-start")
     links = page.wait(lambda: page["jobs"].find_elements("css selector", "a[href*='result.csv']"), "a result", 30)
     lines = run(

@@ -1,6 +1,6 @@
 /** What hands say, as labels at the top of the image. */
 
-import { text, textOr } from "./i18n.js";
+import { onLanguage, text, textOr } from "./i18n.js";
 import { instancesOf } from "./kinds.js";
 
 /**
@@ -21,14 +21,17 @@ export function gesturesOf(frame) {
 export class GestureView {
   #place;
   #shown = "";
+  /** @type {Record<string, any>} the frame that is shown */ #frame = {};
 
   /** @param {HTMLElement} place */
   constructor(place) {
     this.#place = place;
+    onLanguage(() => this.draw(this.#frame));
   }
 
   /** @param {Record<string, any>} frame */
   draw(frame) {
+    this.#frame = frame;
     const labels = gesturesOf(frame);
     const shown = labels.map(({ label }) => label).join("\n");
     if (shown === this.#shown) return; // a layout per frame would cost more than the drawing
@@ -42,7 +45,6 @@ export class GestureView {
   }
 
   clear() {
-    this.#shown = "";
-    this.#place.replaceChildren();
+    this.draw({});
   }
 }
