@@ -8,11 +8,14 @@ from sonjit.detectors.kinds import checked_options, filled_options, find_kind
 from sonjit.detectors.options import filter_from_name
 from sonjit.detectors.pipeline import Detector
 from sonjit.detectors.tracking import Tracker
+from sonjit.errors import InputError
 
 if TYPE_CHECKING:
     from os import PathLike
 
+    from sonjit.detectors.kinds import KindEntry
     from sonjit.detectors.options import DetectorOptions, OptionValue
+    from sonjit.detectors.pipeline import Check, Kind, Thorough
     from sonjit.detectors.smoothing import Filter
     from sonjit.engines import EngineName, Precision
     from sonjit.results import Body, Face, Hand, Person, Result
@@ -31,6 +34,7 @@ def create_detector(
     min_detection_score: float | None = None,
     min_presence_score: float = 0.5,
     search_interval: int = 5,
+    search: Literal["fast", "thorough", "auto"] = "fast",
     visibility: bool = False,
     models_dir: str | PathLike[str] | None = None,
     detector_model: str | PathLike[str] | None = None,
@@ -54,6 +58,7 @@ def create_detector(  # pyright: ignore[reportOverlappingOverload]  # faces lack
     min_detection_score: float | None = None,
     min_presence_score: float = 0.5,
     search_interval: int = 5,
+    search: Literal["fast", "thorough", "auto"] = "fast",
     models_dir: str | PathLike[str] | None = None,
     detector_model: str | PathLike[str] | None = None,
     landmark_model: str | PathLike[str] | None = None,
@@ -77,6 +82,7 @@ def create_detector(
     min_detection_score: float | None = None,
     min_presence_score: float = 0.5,
     search_interval: int = 5,
+    search: Literal["fast", "thorough", "auto"] = "fast",
     segmentation: bool = False,
     smooth_segmentation: bool = True,
     models_dir: str | PathLike[str] | None = None,
@@ -102,6 +108,7 @@ def create_detector(
     min_detection_score: float | None = None,
     min_presence_score: float = 0.5,
     search_interval: int = 5,
+    search: Literal["fast", "thorough", "auto"] = "fast",
     segmentation: bool = False,
     smooth_segmentation: bool = True,
     hand_model: Literal["lite", "full"] | None = None,
@@ -132,6 +139,7 @@ def create_detector(
     min_detection_score: float | None = None,
     min_presence_score: float = 0.5,
     search_interval: int = 5,
+    search: Literal["fast", "thorough", "auto"] = "fast",
     segmentation: bool = False,
     smooth_segmentation: bool = True,
     visibility: bool = False,
@@ -164,6 +172,12 @@ def create_detector(
         min_presence_score: of an instance in its crop, 0..1; it must be larger than this. Boxes alone have none.
         search_interval: frames between searches for more instances while some are held but fewer than
             `max_instances`; 1 searches on every frame, as MediaPipe does.
+        search: `"fast"`: the whole image, as MediaPipe searches it. `"thorough"`: windows of the image too, and where
+            faces and arms point, each find judged by further inferences: nearly twice the hands in snapshots, in about
+            ten times the time; their `score` is then a calibrated probability. `"auto"`: thorough for stills; in
+            streams a window beside the published search while there is room, bodies that show no face must stand with
+            their back to the camera, and of two readings of one hand one stays. Both need further networks:
+            `sonjit models pull hands face body holistic`.
         segmentation: give each body its mask.
         smooth_segmentation: and smooth masks over time.
         visibility: give each keypoint of `"hands"` the probability that it is seen, and tell left from right with a
@@ -197,4 +211,24 @@ def create_detector(
 def detector_from(options: DetectorOptions) -> Detector[Any]:
     """A detector of options that are checked and filled in."""
     entry = find_kind(options.kind)
-    return Detector(entry.loader(options), Tracker(entry.new_smoothers(options)), options)
+    kind = entry.loader(options)
+    search, check = _search(entry, options, kind)
+    tracker = Tracker(entry.new_smoothers(options), one_reading=options.search != "fast")
+    return Detector(kind, tracker, options, search, check)
+
+
+def _search(
+    entry: KindEntry, options: DetectorOptions, kind: Kind[Any, Any]
+) -> tuple[Thorough[Any] | None, Check[Any] | None]:
+    """The thorough search and the check of finds that a detector has.
+
+    Raises:
+        InputError: a thorough search was asked for that cannot be had.
+    """
+    if not (options.is_thorough or options.spreads_windows):
+        return None, None
+    search = entry.make_search(options, kind)
+    check = entry.make_check(options, kind) if options.spreads_windows else None
+    if search is None and options.search == "thorough":
+        raise InputError(f"search='thorough': {entry.name} {options.model} has none; leave it out")
+    return search, check

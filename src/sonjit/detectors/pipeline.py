@@ -12,7 +12,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, Self, TypeVar
 
 from sonjit.detectors.smoothing import KeypointSmoother
 from sonjit.detectors.tracking import Observation, Track, Tracker, without_duplicates
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from sonjit.engines import Engine
 
 O = TypeVar("O", bound=Observation)  # noqa: E741  # an observation
+C = TypeVar("C", bound=Observation)
 R = TypeVar("R")
 _NOMINAL_STEP_S = 1 / 30
 _LEAST_STEP_S = 1e-6  # what is less, or lost in a huge time's rounding, is no step
@@ -82,16 +83,49 @@ class Kind(ABC, Generic[O, R]):
         """The same result with x mirrored in an image of that width."""
 
 
+class Thorough(Protocol[C]):
+    """A search that finds more than `Kind.find`, and judges each find itself."""
+
+    def search(self, rgb: NDArray[np.uint8]) -> list[C]:
+        """What is in an image (H, W, 3), best first; the score of each is a calibrated probability."""
+        ...
+
+    def search_window(self, rgb: NDArray[np.uint8], number: int) -> list[C]:
+        """The same in one window of the image, the next for each number; cheap enough for a frame of a stream."""
+        ...
+
+
+class Check(Protocol[C]):
+    """Tells true finds of a stream from false ones."""
+
+    def admits(self, rgb: NDArray[np.uint8], seen: C) -> bool:
+        """Whether what a search has just found may be held."""
+        ...
+
+    def keeps(self, rgb: NDArray[np.uint8], track: Track[C], seen: C) -> bool:
+        """Whether what is held may stay."""
+        ...
+
+
 class Detector(Generic[R]):
     """Finds instances of one kind in images; made by `sonjit.create_detector`.
 
     Not for several threads at once: take one detector per thread. It is a context manager.
     """
 
-    def __init__(self, kind: Kind[Any, R], tracker: Tracker[Any], options: DetectorOptions) -> None:
+    def __init__(
+        self,
+        kind: Kind[Any, R],
+        tracker: Tracker[Any],
+        options: DetectorOptions,
+        search: Thorough[Any] | None = None,
+        check: Check[Any] | None = None,
+    ) -> None:
         self._kind = kind
         self._tracker = tracker
         self._options = options
+        self._thorough = search
+        self._check = check
         self._executor: ThreadPoolExecutor | None = None
         self.reset()
 
@@ -143,6 +177,7 @@ class Detector(Generic[R]):
         self._time = -math.inf
         self._since_search = self._options.search_interval
         self._warned = False
+        self._window = 0
 
     def close(self) -> None:
         """Free the networks; waits for `detect_async` calls under way."""
@@ -165,6 +200,10 @@ class Detector(Generic[R]):
 
     def _look(self, rgb: NDArray[np.uint8], boxes: Sequence[RotatedBox] | None) -> list[Any]:
         """Every instance of a still, found afresh."""
+        if boxes is None and self._thorough is not None:
+            return [seen for seen in self._thorough.search(rgb) if self._is_present(seen)][
+                : self._options.max_instances
+            ]
         if boxes is None:
             boxes = self._kind.find(rgb, self._options.min_detection_score)[: self._options.max_instances]
         boxes = self._without_taken(boxes)
@@ -177,17 +216,10 @@ class Detector(Generic[R]):
             boxes = self._kind.find(rgb, self._options.min_detection_score)[: self._options.max_instances]
         held = self._tracker.active
         carried = [track.box for track in held] if boxes is None else list(boxes)
-        found: list[RotatedBox] = []
-        if boxes is None and self._is_search_due(len(held)):
-            self._since_search = 0
-            candidates = self._kind.find(rgb, self._options.min_detection_score)
-            found = self._without_taken(candidates[: self._options.max_instances], carried)
-            found = found[: self._options.max_instances - len(carried)]
-        self._since_search += 1
-        new = self._present(rgb, found)
+        new: list[Any] = self._search(rgb, carried) if boxes is None else []
         if boxes is None:
             seen = [(track, self._kind.observe(rgb, track.box)) for track in held]
-            pairs = [(track, observation) for track, observation in seen if self._is_present(observation)]
+            pairs = [(track, one) for track, one in seen if self._is_present(one) and self._is_kept(rgb, track, one)]
         else:
             pairs, new = self._tracker.match(self._present(rgb, boxes), now)
         if self._tracker.update(pairs, new, now):
@@ -195,6 +227,34 @@ class Detector(Generic[R]):
         for track in self._tracker.active:
             track.box = self._kind.follow(track)
         return self._tracker.active
+
+    def _search(self, rgb: NDArray[np.uint8], carried: Sequence[RotatedBox]) -> list[Any]:
+        """What a search of this frame finds beside what is carried: in the whole image, or else in one window of it."""
+        room, due = self._options.max_instances - len(carried), self._is_search_due(len(carried))
+        self._since_search = 1 if due else self._since_search + 1
+        if room <= 0:
+            return []
+        new: list[Any] = []
+        if due and self._thorough is not None and self._options.is_thorough:
+            new = [seen for seen in self._thorough.search(rgb) if self._is_present(seen)]
+        elif due:
+            candidates = self._kind.find(rgb, self._options.min_detection_score)[: self._options.max_instances]
+            new = self._present(rgb, self._without_taken(candidates, carried)[:room])
+        if self._is_window_due(len(carried), found=len(new)) and self._thorough is not None:
+            self._window += 1
+            new += [seen for seen in self._thorough.search_window(rgb, self._window) if self._is_present(seen)]
+        if self._check is not None:
+            new = [seen for seen in new if self._check.admits(rgb, seen)]
+        return new[:room]
+
+    def _is_window_due(self, held: int, *, found: int) -> bool:
+        """Whether a window is searched: in every frame while nothing is held, else half-way between two searches."""
+        if not self._options.spreads_windows or found:
+            return False
+        return held == 0 or self._since_search == 1 + self._options.search_interval // 2
+
+    def _is_kept(self, rgb: NDArray[np.uint8], track: Track[Any], seen: Observation) -> bool:
+        return self._check is None or self._check.keeps(rgb, track, seen)
 
     def _is_search_due(self, held: int) -> bool:
         if held >= self._options.max_instances:

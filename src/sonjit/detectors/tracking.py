@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 _SAME_DISTANCE = 0.12
 """Mean keypoint distance, in instance sizes, under which two observations are one object."""
+_INSIDE, _SAME_SIDE = 0.7, 0.5
+"""Share of the smaller one's box inside the other's, from which on two whose sides differ by less are one object."""
 _SIDE_WEIGHT = 1.0
 """How many instance sizes of distance a full contradiction of left and right weighs."""
 _REACH = 1.5
@@ -115,9 +117,17 @@ class Tracker(Generic[O]):
     Args:
         new_smoother: makes the smoother of a new track, or None for no smoothing.
         memory_s: how long a lost instance may take to come back under its id.
+        one_reading: two readings of one hand, the one inside the other, are one instance; see `is_same_object`.
     """
 
-    def __init__(self, new_smoother: Callable[[], Smoother[O] | None] = lambda: None, memory_s: float = 2.0) -> None:
+    def __init__(
+        self,
+        new_smoother: Callable[[], Smoother[O] | None] = lambda: None,
+        memory_s: float = 2.0,
+        *,
+        one_reading: bool = False,
+    ) -> None:
+        self._one_reading = one_reading
         self._new_smoother = new_smoother
         self._memory_s = memory_s
         self.reset()
@@ -161,13 +171,13 @@ class Tracker(Generic[O]):
         tracks = [track for track, _ in carried]
         seen = _sorted_out(tracks, [observation for _, observation in carried], now_s)
         tracks = [self._rightful(track, observation, now_s) for track, observation in zip(tracks, seen, strict=True)]
-        kept = _one_track_per_object(tracks, seen, now_s)
+        kept = _one_track_per_object(tracks, seen, now_s, one_reading=self._one_reading)
         held = [tracks[i] for i in kept]
         gone = [track for track in self.active if track not in held]
         for i in kept:
             tracks[i].see(seen[i], now_s)
         self._lost += gone
-        fresh = without_duplicates(new, [track.observation for track in held])
+        fresh = without_duplicates(new, [track.observation for track in held], one_reading=self._one_reading)
         held += [self._welcome(observation, now_s) for observation in fresh]
         self.active = sorted(held, key=lambda track: track.id)
         return bool(gone)
@@ -196,19 +206,34 @@ class Tracker(Generic[O]):
         return track
 
 
-def without_duplicates(new: Sequence[O], held: Sequence[O] = ()) -> list[O]:
+def without_duplicates(new: Sequence[O], held: Sequence[O] = (), *, one_reading: bool = False) -> list[O]:
     """Observations without those of an object that is held already or seen earlier in the list."""
     kept: list[O] = []
     for observation in new:
-        if not any(is_same_object(observation, other) for other in (*held, *kept)):
+        if not any(is_same_object(observation, other, one_reading=one_reading) for other in (*held, *kept)):
             kept.append(observation)
     return kept
 
 
-def is_same_object(a: Observation, b: Observation) -> bool:
-    """Whether two observations lie on one object: their keypoints coincide."""
+def is_same_object(a: Observation, b: Observation, *, one_reading: bool = False) -> bool:
+    """Whether two observations lie on one object.
+
+    Their keypoints coincide; or, with `one_reading`, they are of one side and one lies inside the other: a network can
+    read a hand in two ways (a thumb as a forefinger) that share little but the place.
+    """
     distance = np.linalg.norm(a.keypoints[:, :2] - b.keypoints[:, :2], axis=1).mean()
-    return bool(distance < _SAME_DISTANCE * max(_size(a), _size(b)))
+    if distance < _SAME_DISTANCE * max(_size(a), _size(b)):
+        return True
+    if not one_reading or a.left is None or b.left is None or abs(a.left - b.left) > _SAME_SIDE:
+        return False
+    return _share_inside(a.keypoints, b.keypoints) > _INSIDE
+
+
+def _share_inside(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
+    """Share of the smaller box around keypoints (K, 2 or more) that lies in the other's."""
+    low_a, high_a, low_b, high_b = (edge[:2] for edge in (a.min(0), a.max(0), b.min(0), b.max(0)))
+    shared = np.clip(np.minimum(high_a, high_b) - np.maximum(low_a, low_b), 0, None).prod()
+    return float(shared / max(min((high_a - low_a).prod(), (high_b - low_b).prod()), 1e-6))
 
 
 def _sorted_out(tracks: Sequence[Track[O]], seen: Sequence[O], now_s: float) -> list[O]:
@@ -223,13 +248,15 @@ def _sorted_out(tracks: Sequence[Track[O]], seen: Sequence[O], now_s: float) -> 
     return result
 
 
-def _one_track_per_object(tracks: Sequence[Track[O]], seen: Sequence[O], now_s: float) -> list[int]:
+def _one_track_per_object(
+    tracks: Sequence[Track[O]], seen: Sequence[O], now_s: float, *, one_reading: bool
+) -> list[int]:
     """Indices of the tracks to keep: where two see one object, the one that it fits better."""
     if len(tracks) == 1:
         return [0]
     kept: list[int] = []
     for i in sorted(range(len(tracks)), key=lambda i: tracks[i].cost(seen[i], now_s)):
-        if not any(is_same_object(seen[i], seen[j]) for j in kept):
+        if not any(is_same_object(seen[i], seen[j], one_reading=one_reading) for j in kept):
             kept.append(i)
     return kept
 

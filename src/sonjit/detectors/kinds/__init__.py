@@ -18,7 +18,7 @@ from sonjit.results import Body, Face, Hand, Person, Result
 
 if TYPE_CHECKING:
     from sonjit.detectors.options import OptionValue
-    from sonjit.detectors.pipeline import Kind
+    from sonjit.detectors.pipeline import Check, Kind, Thorough
     from sonjit.detectors.smoothing import FilterChoice, Smoother
 
     Loader = Callable[[DetectorOptions], Kind[Any, Any]]
@@ -56,6 +56,8 @@ class KindEntry:
         model_help: what the models are good for.
         load: makes the pipeline's `Kind` with its networks; the function, or its place as "module:function".
         smoothers: gives what makes a new track's smoother; "published" smooths nothing by default.
+        search: makes a thorough search for a kind that was loaded, or its place; None where there is none.
+        check: makes what tells true finds of a stream from false ones, or its place; None where nothing does.
         max_instances: where the caller gives none.
         stream_smoothing: name of the smoothing of videos and cameras where nothing is said.
         instances: kinds of what has keypoints in its results: ("hand",).
@@ -72,6 +74,8 @@ class KindEntry:
     model_help: str
     load: Loader | str
     smoothers: Smoothers | str = "sonjit.detectors.pipeline:keypoint_smoothers"
+    search: str | Callable[[DetectorOptions, Any], Thorough[Any]] | None = None
+    check: str | Callable[[DetectorOptions, Any], Check[Any]] | None = None
     max_instances: int = 1
     stream_smoothing: str = "one_euro"
     instances: tuple[str, ...] = ()
@@ -83,6 +87,16 @@ class KindEntry:
     def list_name(self) -> str:
         """Of the list of a frame that holds its results."""
         return self.result.list_name
+
+    def make_search(self, options: DetectorOptions, kind: Kind[Any, Any]) -> Thorough[Any] | None:
+        """A thorough search for a loaded kind; None where it has none."""
+        made = cast("Callable[[DetectorOptions, Any], Thorough[Any]] | None", _resolved(self.search))
+        return None if made is None or self.models[options.model].is_box else made(options, kind)
+
+    def make_check(self, options: DetectorOptions, kind: Kind[Any, Any]) -> Check[Any] | None:
+        """What checks the finds of a stream of a loaded kind; None where nothing does."""
+        made = cast("Callable[[DetectorOptions, Any], Check[Any]] | None", _resolved(self.check))
+        return None if made is None else made(options, kind)
 
     @property
     def loader(self) -> Loader:
@@ -169,6 +183,7 @@ register_kind(KindEntry(
     load="sonjit.detectors.kinds.hands:load_hands",
     max_instances=2,
     instances=("hand",),
+    search="sonjit.detectors.search.load:search_hands",
     examples=(
         ("sonjit hands photo.jpg", "prints what is in an image."),
         ("sonjit hands clip.mp4 --save clip.csv --draw clip-drawn.mp4", "writes a table and a drawn video."),
@@ -193,6 +208,7 @@ register_kind(KindEntry(
     model_help="attention refines lips, eyes and irises; mesh is faster; box and box-full (to about 5 m) give boxes.",
     load="sonjit.detectors.kinds.face:load_faces",
     instances=("face",),
+    search="sonjit.detectors.search.load:search_faces",
     examples=(
         ("sonjit face photo.jpg --draw drawn.jpg", "draws the mesh."),
         ("sonjit face clip.mp4 --save clip.parquet --measures --max-instances 3", "writes head pose and openness too."),
@@ -211,6 +227,8 @@ register_kind(KindEntry(
     smoothers="sonjit.detectors.kinds.body:body_smoothers",
     stream_smoothing="published",
     instances=("body",),
+    search="sonjit.detectors.search.load:search_bodies",
+    check="sonjit.detectors.search.load:check_bodies",
     examples=(
         ("sonjit body clip.mp4 --save clip.csv --measures --draw drawn.mp4", "writes joint angles too."),
         ("sonjit body clip.mp4 --mask cutout.webm", "writes the people without their background."),
@@ -234,6 +252,8 @@ register_kind(KindEntry(
     smoothers="sonjit.detectors.kinds.body:body_smoothers",
     stream_smoothing="published",
     instances=("body", "hand", "face"),
+    search="sonjit.detectors.search.load:search_people",
+    check="sonjit.detectors.search.load:check_people",
     examples=(("sonjit holistic clip.mp4 --max-instances 2 --save clip.json --draw drawn.mp4", "follows two people."),),
     weight_groups=("hands", "face", "body", "holistic"),
 ))  # fmt: skip

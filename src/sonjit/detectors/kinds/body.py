@@ -88,11 +88,11 @@ class PersonFinder:
     """
 
     def __init__(self, engine: Engine) -> None:
-        self._people = SingleShotDetector(engine, PERSON_GRID)
+        self.detector = SingleShotDetector(engine, PERSON_GRID)
 
     def find(self, rgb: NDArray[np.uint8], min_score: float) -> list[RotatedBox]:
         """Boxes in an image (H, W, 3), best first."""
-        return [box_from_alignment(person.keypoints[:2]) for person in self._people.find(rgb, min_score)]
+        return [box_from_alignment(person.keypoints[:2]) for person in self.detector.find(rgb, min_score)]
 
 
 class Bodies(Kind[BodyObservation, Body]):
@@ -111,7 +111,7 @@ class Bodies(Kind[BodyObservation, Body]):
     def __init__(
         self, people: PersonFinder, landmarks: Engine, *, mirrored: bool = False, heatmap_kernel: int = 9
     ) -> None:
-        self._people = people
+        self.people = people
         self._landmarks = landmarks
         self._size = landmarks.input.shape[1]
         self._order = _mirrored_order() if mirrored else np.arange(_KEYPOINTS)
@@ -119,7 +119,7 @@ class Bodies(Kind[BodyObservation, Body]):
 
     def find(self, rgb: NDArray[np.uint8], min_score: float) -> list[RotatedBox]:
         """Boxes of whole people in an image (H, W, 3), best first."""
-        return self._people.find(rgb, min_score)
+        return self.people.find(rgb, min_score)
 
     def observe(self, rgb: NDArray[np.uint8], box: RotatedBox) -> BodyObservation:
         """33 keypoints, presence and, where the network gives one, the mask from one box."""

@@ -69,15 +69,10 @@ class FaceObservation:
 
 
 class FaceFinder:
-    """Boxes for the landmark network from a face detector.
+    """Boxes for the landmark network from a face detector."""
 
-    Args:
-        engine: network with an image in and (1, N, 16), (1, N, 1) out.
-        grid: its N anchors.
-    """
-
-    def __init__(self, engine: Engine, grid: AnchorGrid) -> None:
-        self._faces = SingleShotDetector(engine, grid)
+    def __init__(self, detector: SingleShotDetector) -> None:
+        self._faces = detector
 
     def find(self, rgb: NDArray[np.uint8], min_score: float) -> list[RotatedBox]:
         """Boxes in an image (H, W, 3) with the eyes level in them, best first."""
@@ -91,19 +86,19 @@ class FaceMeshes(Kind[FaceObservation, Face]):
     """Face detector and face mesh.
 
     Args:
-        faces: finds new faces.
+        faces: finds new faces; None where others say where to look.
         landmarks: network with a square image in and, in its pixels, 468 x (x, y, z) out and the logit of a face;
             or, between the two, the points of `refined`'s regions.
     """
 
-    def __init__(self, faces: FaceFinder, landmarks: Engine) -> None:
+    def __init__(self, faces: FaceFinder | None, landmarks: Engine) -> None:
         self._faces = faces
         self._landmarks = landmarks
         self._size = landmarks.input.shape[1]
 
     def find(self, rgb: NDArray[np.uint8], min_score: float) -> list[RotatedBox]:
         """Boxes of faces in an image (H, W, 3), best first."""
-        return self._faces.find(rgb, min_score)
+        return [] if self._faces is None else self._faces.find(rgb, min_score)
 
     def observe(self, rgb: NDArray[np.uint8], box: RotatedBox) -> FaceObservation:
         """Landmarks and presence from one box."""
@@ -157,17 +152,12 @@ def box_around_face(corners: Sequence[float], right_eye: list[float], left_eye: 
 
 
 class FaceBoxes(Kind[FaceObservation, Face]):
-    """A face detector alone. An observation is the box's two corners, then the six keypoints.
-
-    Args:
-        engine: network with an image in and (1, N, 16), (1, N, 1) out.
-        grid: its N anchors.
-    """
+    """A face detector alone. An observation is the box's two corners, then the six keypoints."""
 
     searches_always = True
 
-    def __init__(self, engine: Engine, grid: AnchorGrid) -> None:
-        self._faces = SingleShotDetector(engine, grid)
+    def __init__(self, detector: SingleShotDetector) -> None:
+        self._faces = detector
         self._found: dict[RotatedBox, Detection] = {}
 
     def find(self, rgb: NDArray[np.uint8], min_score: float) -> list[RotatedBox]:
@@ -261,24 +251,33 @@ def load_faces(options: DetectorOptions) -> FaceMeshes | FaceBoxes:
             f"landmark_model={options.landmark_model}: face {model.name} has no landmark network; leave it out"
         )
     name = model.weights["detector"]
-    return FaceBoxes(_load_detector(options.file(name, options.detector_model), options, _GRIDS[name]), _GRIDS[name])
+    return FaceBoxes(load_face_detector(options, name, options.detector_model))
 
 
 def load_meshes(options: DetectorOptions, model: str) -> FaceMeshes:
     """Face detector and landmark network of one mesh model."""
-    weights = KINDS["face"].models[model].weights
-    grid = _GRIDS[weights["detector"]]
-    faces = _load_detector(options.file(weights["detector"], options.detector_model), options, grid)
-    mesh_file = options.file(weights["landmark"], options.landmark_model)
+    name = KINDS["face"].models[model].weights["detector"]
+    finder = FaceFinder(load_face_detector(options, name, options.detector_model))
+    return load_mesh_network(options, model, finder, options.landmark_model)
+
+
+def load_mesh_network(
+    options: DetectorOptions, model: str, finder: FaceFinder | None = None, own: Path | None = None
+) -> FaceMeshes:
+    """The landmark network of one mesh model, published or the caller's own."""
+    mesh_file = options.file(KINDS["face"].models[model].weights["landmark"], own)
     landmarks = load_engine(mesh_file, _landmark_running(options.running, model))
     expect(landmarks, mesh_file, f"face {model} network", size=None, outputs=_MESH_OUTPUTS[model])
-    return FaceMeshes(FaceFinder(faces, grid), landmarks)
+    return FaceMeshes(finder, landmarks)
 
 
-def _load_detector(file: Path, options: DetectorOptions, grid: AnchorGrid) -> Engine:
+def load_face_detector(options: DetectorOptions, name: str, own: Path | None = None) -> SingleShotDetector:
+    """A published face detector of that name, or the caller's own in its place."""
+    file, grid = options.file(name, own), _GRIDS[name]
     engine = load_engine(file, _small(options.running, "auto"), value_range=_DETECTOR_RANGE)
     count = len(grid.anchors())
-    return expect(engine, file, "face detector", size=grid.input_size, outputs=(count * 16, count))
+    expect(engine, file, "face detector", size=grid.input_size, outputs=(count * 16, count))
+    return SingleShotDetector(engine, grid)
 
 
 def _landmark_running(running: EngineOptions, model: str) -> EngineOptions:

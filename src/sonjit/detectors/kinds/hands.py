@@ -17,7 +17,7 @@ from sonjit.detectors import calibration
 from sonjit.detectors.kinds import KINDS
 from sonjit.detectors.kinds.hand_heads import TAPS, HandHeads, load_hand_heads
 from sonjit.detectors.pipeline import Kind, crop_for, expect
-from sonjit.detectors.ssd import AnchorGrid, SingleShotDetector
+from sonjit.detectors.ssd import AnchorGrid, Detection, SingleShotDetector
 from sonjit.engines import load_engine
 from sonjit.errors import InputError
 from sonjit.geometry import (
@@ -65,18 +65,19 @@ class PalmFinder:
     """
 
     def __init__(self, engine: Engine) -> None:
-        self._palms = SingleShotDetector(engine, PALM_GRID)
+        self.detector = SingleShotDetector(engine, PALM_GRID)
 
     def find(self, rgb: NDArray[np.uint8], min_score: float) -> list[RotatedBox]:
         """Boxes in an image (H, W, 3), best first."""
-        return [self._box_from_palm(palm.box, palm.keypoints) for palm in self._palms.find(rgb, min_score)]
+        return [box_from_palm(palm) for palm in self.detector.find(rgb, min_score)]
 
-    @staticmethod
-    def _box_from_palm(box: NDArray[np.float64], keypoints: NDArray[np.float64]) -> RotatedBox:
-        x_min, y_min, x_max, y_max = box.tolist()
-        rotation = _upright(keypoints[_PALM_WRIST], keypoints[_PALM_MIDDLE_MCP])
-        palm = RotatedBox((x_min + x_max) / 2, (y_min + y_max) / 2, x_max - x_min, y_max - y_min, rotation)
-        return square_box(palm, scale=2.6, shift_y=-0.5)
+
+def box_from_palm(palm: Detection) -> RotatedBox:
+    """The box of a whole hand, the fingers up in it, from a palm's box and keypoints in pixels."""
+    x_min, y_min, x_max, y_max = palm.box.tolist()
+    rotation = _upright(palm.keypoints[_PALM_WRIST], palm.keypoints[_PALM_MIDDLE_MCP])
+    box = RotatedBox((x_min + x_max) / 2, (y_min + y_max) / 2, x_max - x_min, y_max - y_min, rotation)
+    return square_box(box, scale=2.6, shift_y=-0.5)
 
 
 class Hands(Kind[HandObservation, Hand]):
@@ -89,21 +90,29 @@ class Hands(Kind[HandObservation, Hand]):
         mirrored: the images are selfie views.
         heads: say which keypoints are seen and whose hand it is; `landmarks` then gives what they read behind its
             outputs.
+        visibility: results say what the heads say of it; otherwise they tell the side alone.
     """
 
     def __init__(
-        self, palms: PalmFinder | None, landmarks: Engine, *, mirrored: bool, heads: HandHeads | None = None
+        self,
+        palms: PalmFinder | None,
+        landmarks: Engine,
+        *,
+        mirrored: bool,
+        heads: HandHeads | None = None,
+        visibility: bool = True,
     ) -> None:
-        self._palms = palms
+        self.palms = palms
         self._landmarks = landmarks
         self._mirrored = mirrored
         self._heads = heads
+        self._shows_visibility = visibility
         self._size = landmarks.input.shape[1]
         self._to_fraction = np.array([1, 1, 1 / _Z_SCALE], np.float32) / self._size
 
     def find(self, rgb: NDArray[np.uint8], min_score: float) -> list[RotatedBox]:
         """Boxes of whole hands from the palms in an image (H, W, 3), best first."""
-        return [] if self._palms is None else self._palms.find(rgb, min_score)
+        return [] if self.palms is None else self.palms.find(rgb, min_score)
 
     def observe(self, rgb: NDArray[np.uint8], box: RotatedBox) -> HandObservation:
         """21 keypoints, presence and handedness from one box."""
@@ -146,7 +155,7 @@ class Hands(Kind[HandObservation, Hand]):
             id=None if track is None else track.id,
             handedness_score=max(left, 1 - left),
             extra_keypoints=observation.extra,
-            visibility=observation.visibility,
+            visibility=observation.visibility if self._shows_visibility else None,
         )
 
     def flip(self, result: Hand, width: int) -> Hand:
@@ -190,7 +199,7 @@ def load_hands(options: DetectorOptions) -> Hands:
     finder = PalmFinder(palms)
     crops = partial(calibration.crops, _HAND_SIZE, partial(finder.find, min_score=0.5))
     heads = None
-    if options.visibility:
+    if options.visibility or (options.is_thorough and options.landmark_model is None):
         if options.landmark_model is not None:
             raise InputError(f"visibility=True: reads the published networks, not {hand_file}; leave one of them out")
         heads = load_hand_heads(options.model)
@@ -201,4 +210,4 @@ def load_hands(options: DetectorOptions) -> Hands:
     more = len(sizes) == 4 and max(sizes) > 3 * _KEYPOINTS and max(sizes) % 3 == 0  # taught keypoints of one's own
     points = max(sizes) if more else 3 * _KEYPOINTS
     expect(landmarks, hand_file, "hand landmark network", size=None, outputs=(points, 1, 1, points, *behind))
-    return Hands(finder, landmarks, mirrored=options.mirrored, heads=heads)
+    return Hands(finder, landmarks, mirrored=options.mirrored, heads=heads, visibility=options.visibility)

@@ -125,6 +125,7 @@ class Holistic(Kind["BodyObservation", Person]):
         new_smoother: makes the smoother of a hand's or face's keypoints, or None.
         min_presence_score: of each part in its crop.
         search_interval: frames between searches for a part that is not held.
+        one_reading: see `is_same_object`.
     """
 
     def __init__(
@@ -137,30 +138,32 @@ class Holistic(Kind["BodyObservation", Person]):
         new_smoother: Callable[[], KeypointSmoother | None],
         min_presence_score: float,
         search_interval: int,
+        one_reading: bool = False,
     ) -> None:
-        self._bodies, self._hands, self._faces = bodies, hands, faces
+        self.bodies, self._hands, self._faces = bodies, hands, faces
         self._recrop = recrop
         self._beside = ThreadPoolExecutor(1, thread_name_prefix="sonjit-face")
         self._new_smoother = new_smoother
         self._min_score = min_presence_score
         self._interval = search_interval
+        self._one_reading = one_reading
         self._carried: WeakKeyDictionary[Track[BodyObservation], _Parts] = WeakKeyDictionary()
 
     def find(self, rgb: NDArray[np.uint8], min_score: float) -> list[RotatedBox]:
         """Boxes of whole people, best first."""
-        return self._bodies.find(rgb, min_score)
+        return self.bodies.find(rgb, min_score)
 
     def observe(self, rgb: NDArray[np.uint8], box: RotatedBox) -> BodyObservation:
         """The body in one box."""
-        return self._bodies.observe(rgb, box)
+        return self.bodies.observe(rgb, box)
 
     def follow(self, track: Track[BodyObservation]) -> RotatedBox:
         """The next frame's box of the body."""
-        return self._bodies.follow(track)
+        return self.bodies.follow(track)
 
     def is_taken(self, box: RotatedBox, other: RotatedBox) -> bool:
         """Whether both boxes are of one body."""
-        return self._bodies.is_taken(box, other)
+        return self.bodies.is_taken(box, other)
 
     def result(
         self, rgb: NDArray[np.uint8], observation: BodyObservation, track: Track[BodyObservation] | None
@@ -200,11 +203,11 @@ class Holistic(Kind["BodyObservation", Person]):
         if face is not None:
             mesh = self._faces.result(rgb, parts.face.smooth(face, now_s), None)
             mesh.id = id
-        return Person(self._bodies.result(rgb, observation, track), left, right, mesh)
+        return Person(self.bodies.result(rgb, observation, track), left, right, mesh)
 
     def flip(self, result: Person, width: int) -> Person:
         """The person as it stands on a mirrored canvas."""
-        self._bodies.flip(result.body, width)
+        self.bodies.flip(result.body, width)
         for hand in (result.left_hand, result.right_hand):
             if hand is not None:
                 self._hands.flip(hand, width)
@@ -226,7 +229,9 @@ class Holistic(Kind["BodyObservation", Person]):
         distances = [math.inf if seen is None else _wrist_distance(body, side, seen) for side, seen in enumerate(hands)]
         for side, seen in enumerate(hands):
             other = hands[1 - side]
-            twice = seen is not None and other is not None and is_same_object(seen, other)
+            twice = (
+                seen is not None and other is not None and is_same_object(seen, other, one_reading=self._one_reading)
+            )
             if seen is not None and (distances[side] > _ASTRAY or (twice and distances[side] > distances[1 - side])):
                 hands[side] = None
                 parts.hands[side].box = None
@@ -315,14 +320,15 @@ def load_holistic(options: DetectorOptions) -> Holistic:
         load_bodies(options),
         Hands(None, load_engine(options.file(hand), options.running), mirrored=options.mirrored),
         load_meshes(published, face_model),
-        _load_recrop(options, weights["recrop"]),
+        load_recrop(options, weights["recrop"]),
         new_smoother=keypoint_smoothers(options),
         min_presence_score=options.min_presence_score,
         search_interval=min(options.search_interval, _PART_INTERVAL),
+        one_reading=options.search != "fast",
     )
 
 
-def _load_recrop(options: DetectorOptions, name: str) -> Engine:
+def load_recrop(options: DetectorOptions, name: str) -> Engine:
     """The network that finds a hand in an image of a forearm's end: small, so exact and on one thread."""
     file = options.file(name)
     engine = load_engine(file, replace(options.running, precision="f32", threads=options.running.threads or 1))

@@ -1,0 +1,245 @@
+"""People by a thorough search: bodies that faces suggest, and those of a person detector."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
+
+import numpy as np
+
+from sonjit.detectors.kinds.body import BodyObservation, box_from_alignment
+from sonjit.detectors.search.finds import Find, Judge, Place, corners, logit, merged, oks, tiles, window_around
+from sonjit.detectors.smoothing import size_of
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from sonjit.detectors.kinds.body import Bodies
+    from sonjit.detectors.kinds.face import FaceObservation
+    from sonjit.detectors.search.finds import Image, Window
+    from sonjit.detectors.ssd import SingleShotDetector
+    from sonjit.detectors.tracking import Track
+
+_BODY_TOLERANCE = 0.05
+_FOREHEAD, _CHIN = 10, 152  # of the face mesh
+_EYES_TO_MOUTH = [0, 2, 5, 9, 10]  # of the body
+_SHOULDERS, _HIPS = [11, 12], [23, 24]
+
+
+class BodySearch:
+    """People of an image, from their faces and from a person detector.
+
+    Args:
+        detector: finds people whose face is not seen.
+        bodies: looks twice.
+        parts: see `tiles`; the whole image is enough where bodies only lead to hands.
+        plain: presence and agreement from which no other guess is tried.
+        min_detection: least score of a person in a window.
+    """
+
+    GUESSES = ((3.35, 4.5), (2.8, 3.6), (3.0, 3.2))
+    """Distance of the hips from the face, and radius of the circle around the body, in heights of the face's mesh: of
+    people who stand, sit, and crouch or are children."""
+    MAX_FACE_DISTANCE = 0.45
+    """From the body's face to the found one, in heights of its mesh: beyond it is the neighbour's."""
+    MIN_SCORE = 0.1
+    JUDGE = Judge(2.2, {"score": 1.0})
+    """A body whose face is seen is believed from `MIN_SCORE` on: its calibrated score is a half there."""
+    ALONE = 0.7, 0.9
+    """Least agreement and presence of a body that no face speaks for."""
+    SAME_TORSO = 0.35
+
+    def __init__(
+        self,
+        detector: SingleShotDetector,
+        bodies: Bodies,
+        parts: Sequence[int] = (1, 2),
+        plain: float = 0.8,
+        min_detection: float = 0.5,
+    ) -> None:
+        self._detector, self._bodies, self._parts = detector, bodies, parts
+        self._plain, self._min_detection = plain, min_detection
+
+    def search(self, rgb: Image, faces: Sequence[Find[FaceObservation]]) -> list[Find[BodyObservation]]:
+        """People with their scores, best first."""
+        offers = sorted((o for face in faces for o in self._of_face(rgb, face)), key=lambda o: -o[1].score)
+        found: list[Find[BodyObservation]] = []
+        served: set[int] = set()
+        for number, find in offers:
+            if number in served or find.score < self.MIN_SCORE:
+                continue
+            if any(torso_distance(find.last, other.last) < self.SAME_TORSO for other in found):
+                continue
+            served.add(number)
+            find.score = self.JUDGE({"score": logit(find.score)})
+            found.append(find)
+        for find in self._of_detector(rgb):
+            if not any(_is_same_person(find.last, other.last, self.SAME_TORSO) for other in found):
+                found.append(find)
+        return sorted(found, key=lambda f: -f.score)
+
+    def _of_face(self, rgb: Image, face: Find[FaceObservation]) -> list[tuple[int, Find[BodyObservation]]]:
+        """Bodies that may belong to a face, with the face's identity."""
+        points = face.last.keypoints[:, :2].astype(np.float64)
+        middle, down = (points[_FOREHEAD] + points[_CHIN]) / 2, points[_CHIN] - points[_FOREHEAD]
+        x_min, y_min, x_max, y_max = corners(points)
+        centre = ((x_min + x_max) / 2, (y_min + y_max) / 2)
+        inferences: list[BodyObservation] = []
+        for hips, radius in self.GUESSES:
+            alignment = np.stack([middle + hips * down, middle + (hips - radius) * down])
+            first = self._bodies.observe(rgb, box_from_alignment(alignment))
+            inferences.append(first)
+            if first.score <= 0.02:
+                continue
+            second = self._bodies.observe(rgb, box_from_alignment(first.alignment))
+            inferences.append(second)
+            agreement = oks(first.keypoints, second.keypoints, _BODY_TOLERANCE, seen_inside(second, rgb))
+            head = math.dist(second.keypoints[_EYES_TO_MOUTH, :2].mean(axis=0), centre)
+            if min(second.score, agreement) > self._plain and head < self.MAX_FACE_DISTANCE * (y_max - y_min):
+                break
+        offers: list[tuple[int, Find[BodyObservation]]] = []
+        for one in inferences:
+            head = one.keypoints[_EYES_TO_MOUTH, :2].mean(axis=0)
+            if math.dist(head, centre) > self.MAX_FACE_DISTANCE * (y_max - y_min):
+                continue
+            weights = seen_inside(one, rgb)
+            others = sorted(
+                oks(one.keypoints, o.keypoints, _BODY_TOLERANCE, weights) for o in inferences if o is not one
+            )
+            agreement = float(np.mean(others[-2:])) if others else 0.0
+            find = Find([one], face.score, {"face"}, agreement, one.score * agreement)
+            offers.append((id(face), find))
+        return offers
+
+    def _of_detector(self, rgb: Image) -> list[Find[BodyObservation]]:
+        """People of the detector, of which only the surest count."""
+        height, width = rgb.shape[:2]
+        return self._in_windows(rgb, tiles(width, height, self._parts))
+
+    def search_window(self, rgb: Image, window: Window) -> list[Find[BodyObservation]]:
+        """People in one window, of which only the surest count."""
+        return self._in_windows(rgb, [window])
+
+    def _in_windows(self, rgb: Image, windows: Sequence[Window]) -> list[Find[BodyObservation]]:
+        height, width = rgb.shape[:2]
+        places: list[Place] = []
+        for number, window in enumerate(windows):
+            for person in self._detector.find(window.cut(rgb), self._min_detection):
+                box = box_from_alignment(person.keypoints[:2] + np.array([window.left, window.top]))
+                places.append(Place(box, person.score, {number}))
+        finds: list[Find[BodyObservation]] = []
+        for place in merged(places, 4 * max(width, height)):
+            first = self._bodies.observe(rgb, place.box)
+            if first.score <= self.ALONE[1]:
+                continue
+            second = self._bodies.observe(rgb, box_from_alignment(first.alignment))
+            agreement = oks(first.keypoints, second.keypoints, _BODY_TOLERANCE, seen_inside(second, rgb))
+            if agreement > self.ALONE[0] and second.score > self.ALONE[1]:
+                finds.append(
+                    Find(
+                        [first, second], place.score, place.votes, agreement, min(first.score, second.score) * agreement
+                    )
+                )
+        kept: list[Find[BodyObservation]] = []
+        for find in sorted(finds, key=lambda f: -f.score):
+            if not any(_is_same_person(find.last, other.last, self.SAME_TORSO) for other in kept):
+                kept.append(find)
+        return kept
+
+
+def seen_inside(body: BodyObservation, rgb: Image) -> NDArray[np.float32]:
+    """(33,) visibility of the keypoints that lie in an image, 0 for the others."""
+    height, width = rgb.shape[:2]
+    x, y = body.keypoints[:, 0], body.keypoints[:, 1]
+    return body.visibility * ((x > 0) & (x < width) & (y > 0) & (y < height))
+
+
+def torso_distance(a: BodyObservation, b: BodyObservation) -> float:
+    """Mean distance of shoulders and hips, in sizes of the torso."""
+    first, second = (o.keypoints[_SHOULDERS + _HIPS, :2] for o in (a, b))
+    size = max(
+        max(float(np.linalg.norm(t[:2].mean(axis=0) - t[2:].mean(axis=0))), math.dist(t[0], t[1]), 1.0)
+        for t in (first, second)
+    )
+    return float(np.linalg.norm(first - second, axis=1).mean() / size)
+
+
+def _is_same_person(a: BodyObservation, b: BodyObservation, same_torso: float) -> bool:
+    heads = math.dist(a.keypoints[:11, :2].mean(axis=0), b.keypoints[:11, :2].mean(axis=0))
+    shoulders = max(math.dist(*a.keypoints[_SHOULDERS, :2]), 1.0)
+    return torso_distance(a, b) < same_torso or heads < 0.5 * shoulders
+
+
+_HEAD = slice(0, 11)
+_HEAD_SCALE = 3.0
+_MIN_HEAD_PX = 8.0
+_MIN_FACE = 0.5
+_FROM_BEHIND = 0.97, 0.8
+"""Least presence of two inferences and their agreement, of a body that is seen from behind."""
+_FROM_BEHIND_DETECTION = 0.75
+"""And the least score of its detection, when it is new."""
+_INTERVAL, _FACED_INTERVAL, _PATIENCE = 3, 30, 2
+"""Frames between checks of a held body without and with a face, and failures in a row after which it is gone."""
+
+
+@dataclass
+class _Record:
+    """What is known of a held body: frames since the last check, failures in a row, whether a face was seen."""
+
+    frames: int = 0
+    failures: int = 0
+    faced: bool = False
+
+
+class BodyCheck:
+    """Tells a body from a hand that both of the body's networks take for one.
+
+    Another network must see a face where its head is; else only a body seen from behind counts, with every sign strong.
+
+    Args:
+        faces: full-range face detector.
+        bodies: sees the body again.
+    """
+
+    def __init__(self, faces: SingleShotDetector, bodies: Bodies) -> None:
+        self._faces, self._bodies = faces, bodies
+        self._records: WeakKeyDictionary[Track[BodyObservation], _Record] = WeakKeyDictionary()
+
+    def admits(self, rgb: Image, seen: BodyObservation) -> bool:
+        """Whether a body that a search has just found in an image (H, W, 3) is one."""
+        return self._has_face(rgb, seen) or (self._is_from_behind(rgb, seen) and self._is_detected(rgb, seen))
+
+    def keeps(self, rgb: Image, track: Track[BodyObservation], seen: BodyObservation) -> bool:
+        """Whether a held body still is one; asked in every frame, and looked into now and then."""
+        record = self._records.setdefault(track, _Record())
+        record.frames += 1
+        if record.frames < (_FACED_INTERVAL if record.faced else _INTERVAL):
+            return True
+        record.frames = 0
+        record.faced = self._has_face(rgb, seen)
+        record.failures = 0 if record.faced or self._is_from_behind(rgb, seen) else record.failures + 1
+        return record.failures < _PATIENCE
+
+    def _has_face(self, rgb: Image, seen: BodyObservation) -> bool:
+        head = seen.keypoints[_HEAD, :2]
+        side = _HEAD_SCALE * max(size_of(head), _MIN_HEAD_PX)
+        cx, cy = head.mean(axis=0).tolist()
+        window = window_around(cx, cy, side, rgb)
+        return window is not None and bool(self._faces.find(window.cut(rgb), _MIN_FACE))
+
+    def _is_from_behind(self, rgb: Image, seen: BodyObservation) -> bool:
+        left, right = seen.keypoints[_SHOULDERS, 0]
+        presence, agreement = _FROM_BEHIND
+        if left > right or seen.score <= presence:  # who shows the front shows the face
+            return False
+        again = self._bodies.observe(rgb, box_from_alignment(seen.alignment))
+        agreed = oks(seen.keypoints, again.keypoints, _BODY_TOLERANCE, seen_inside(again, rgb))
+        return again.score > presence and agreed > agreement
+
+    def _is_detected(self, rgb: Image, seen: BodyObservation) -> bool:
+        box = box_from_alignment(seen.alignment)
+        strong = self._bodies.find(rgb, _FROM_BEHIND_DETECTION)
+        return any(math.dist(box[:2], other[:2]) < 0.1 * box.width for other in strong)
