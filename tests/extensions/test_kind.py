@@ -1,5 +1,8 @@
 """A kind registered from outside goes through every public way."""
 
+import ast
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
@@ -67,3 +70,21 @@ def test_the_command_line_writes_its_tables(spots, tmp_path, ending):
     assert [frame.results("spots")[0].box[0] for frame in frames] == [30, 31, 32]
     drawn = cv2.imread(str(tmp_path / "drawn" / "0.png"))
     assert (drawn[22:28, 32:38] == (0, 0, 255)).all()
+
+
+def test_what_a_kind_costs():
+    """`pytest -s -k costs tests/extensions` prints it."""
+    tree = ast.parse(Path(__file__).with_name("spots.py").read_text("utf-8"))
+    parts = [node for node in tree.body if not isinstance(node, ast.Import | ast.ImportFrom | ast.Expr)]
+    parts += [node for node in tree.body if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call)]
+    lines = {ast.unparse(part).partition("\n")[0][:70]: part.end_lineno - part.lineno + 1 for part in parts}
+    print("\nA kind costs", *(f"{count:4} lines  {head}" for head, count in lines.items()), sep="\n")  # noqa: T201
+    registered = {
+        node.func.id for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+    }
+    assert {name for name in registered if name.startswith("register_")} == {
+        "register_skeleton",
+        "register_kind",
+        "register_measures",
+        "register_drawing",
+    }
