@@ -10,7 +10,7 @@ help:
 	@echo "make demo    install, fetch the weights, run on the bundled clip, say where the results are"
 	@echo "make serve   install, fetch the weights, open the live app in the browser"
 	@echo "make test    install, fetch the weights and a browser, run every test, measure coverage; WORKERS=2"
-	@echo "make test-fast  the tests that take under a second each: no browser, no training, no reference data"
+	@echo "make test-fast  the short tests: no browser, no training, no reference data"
 	@echo "make check   format, lint, types, import rules, of the page too; coverage of the last make test"
 	@echo "make learn   run the lessons of docs/learn again and put their numbers into the pages"
 	@echo "make bench   time and memory on this machine; PEER=python-with-mediapipe compares"
@@ -63,7 +63,7 @@ test: install more-models browser graphics
 	$(BIN)/coverage run $(PYTEST); status=$$?; $(BIN)/coverage combine --quiet; exit $$status
 
 test-fast: install models
-	$(BIN)/python $(PYTEST) -m "not slow and not golden and not network and not browser"
+	$(BIN)/python $(PYTEST) -m "not slow and not golden and not network and not browser" tests
 
 check: install
 	$(BIN)/ruff format --check .

@@ -28,6 +28,7 @@ def test_a_result_may_be_an_error(jobs):
     assert results[1] == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("raised", "kind"),
     [

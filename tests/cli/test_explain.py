@@ -35,6 +35,7 @@ def stills(tmp_path, photo):
 
 @pytest.mark.usefixtures("weights")
 class TestExplain:
+    @pytest.mark.slow
     def test_every_format_holds_the_same(self, sonjit, stills, tmp_path):
         pq = pytest.importorskip("pyarrow.parquet")
         for ending in ("json", "jsonl", "csv", "parquet"):
@@ -68,6 +69,7 @@ class TestExplain:
         table = pq.read_table(tmp_path / "t.parquet").to_pylist()
         assert [(*(row[name] for name in names[:-1]), json.loads(row["map"])) for row in table[:-1]] == told
 
+    @pytest.mark.slow
     def test_two_processes_write_what_one_writes(self, sonjit, stills, tmp_path):
         for jobs in (1, 2):
             outputs = ("--save", tmp_path / f"{jobs}.json", "--draw", f"{tmp_path}/{jobs}/")
@@ -76,6 +78,7 @@ class TestExplain:
         for name in ("10.png", "f2.png", "f9.png"):
             assert (tmp_path / "1" / name).read_bytes() == (tmp_path / "2" / name).read_bytes()
 
+    @pytest.mark.slow
     def test_after_a_stop_it_goes_on_and_other_targets_begin_anew(self, sonjit, stills, tmp_path, monkeypatch):
         process, seen = _ExplainPass.process, []
 
@@ -97,6 +100,7 @@ class TestExplain:
 class TestSegment:
     OPTIONS = ("--weights", "demo", "--min-side", "64", "--min-score", "0")
 
+    @pytest.mark.slow
     def test_every_format_holds_the_same(self, sonjit, stills, tmp_path):
         pytest.importorskip("torch")
         for ending in ("json", "jsonl", "csv"):
@@ -110,6 +114,7 @@ class TestSegment:
         ]
         assert {one["image_id"] for one in records} <= {10, 1, 2}  # 10.png is called so; the others by their place
 
+    @pytest.mark.slow
     def test_each_input_has_its_own_steps_and_files(self, sonjit, stills, tmp_path):
         pytest.importorskip("torch")
         outputs = ("--save", f"{tmp_path}/t/", "--draw", f"{tmp_path}/d/", "--steps", f"{tmp_path}/s/")

@@ -92,6 +92,7 @@ def test_without_an_output_a_table_is_shown(sonjit, media):
     assert line.startswith("1 frame, ")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ending", TABLE_ENDINGS)
 @pytest.mark.parametrize("name", ["photo.png", "clip.mp4"])
 def test_a_table_of_any_kind(sonjit, media, out, name, ending):
@@ -111,6 +112,7 @@ def test_a_table_of_any_kind(sonjit, media, out, name, ending):
         assert (header.source, header.model) == (str(media / name), "hands-full")
 
 
+@pytest.mark.slow
 def test_the_same_hands_stand_in_every_table(sonjit, media, out):
     endings = [".json", ".jsonl", ".csv"]
     for ending in endings:
@@ -142,6 +144,7 @@ def test_csv_has_a_row_per_keypoint_and_one_for_nothing(sonjit, stills, out):
     assert by_frame["1"][0]["handedness"] == by_frame["1"][0]["x"] == ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "drawn"), [("photo.png", "drawn.png"), ("clip.mp4", "drawn.mp4")])
 def test_drawings_differ_from_the_source_where_hands_are(sonjit, media, out, name, drawn):
     status, _, (line,) = sonjit("hands", media / name, "--draw", out / drawn, "--save", out / "t.json")
@@ -182,6 +185,7 @@ def test_limit_stops_after_so_many_frames(sonjit, media, out):
         assert len(list(source)) == 3
 
 
+@pytest.mark.slow
 def test_mirrored_and_flip_are_passed_on(sonjit, media, out):
     for name, flags in {"plain": [], "mirrored": ["--mirrored"], "flip": ["--flip-horizontal"]}.items():
         assert sonjit("hands", media / "photo.png", "--save", out / f"{name}.json", *flags)[0] == 0
@@ -200,6 +204,7 @@ def test_a_folder_becomes_one_table_with_the_file_of_each_image(sonjit, stills, 
     assert names_in(out) == ["t.json"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("save", "names"),
     [
@@ -214,6 +219,7 @@ def test_a_folder_becomes_a_table_per_file(sonjit, stills, out, save, names):
     assert all(len(load_frames(out / name)[1]) == 1 for name in names)
 
 
+@pytest.mark.slow
 def test_images_and_videos_of_a_folder_are_drawn_each_in_kind(sonjit, media, out):
     assert sonjit("hands", media, "--draw", out / "drawn")[0] == 0
     assert names_in(out) == ["drawn/clip.mp4", "drawn/photo.png"]
@@ -227,6 +233,7 @@ def test_two_jobs_give_what_one_gives(sonjit, stills, out):
     assert names_in(out) == ["1.json", "2.json"]
 
 
+@pytest.mark.slow
 def test_a_second_run_does_only_what_is_missing(sonjit, stills, out):
     assert sonjit("hands", stills, "--save", f"{out}/tables/")[0] == 0
     before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in (out / "tables").glob("*.json")}
@@ -242,6 +249,7 @@ def test_a_second_run_does_only_what_is_missing(sonjit, stills, out):
     assert after[lost][0] == before[lost][0]
 
 
+@pytest.mark.slow
 def test_a_file_with_one_of_two_outputs_is_done_again(sonjit, stills, out):
     arguments = ("hands", stills, "--save", f"{out}/tables/", "--draw", f"{out}/drawn/")
     assert sonjit(*arguments)[0] == 0
@@ -258,6 +266,7 @@ OTHERWISE = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", OTHERWISE)
 def test_other_options_make_every_output_anew(sonjit, stills, out, tmp_path, how):
     shutil.copy(find_weight("hand-lite"), tmp_path / "own.tflite")
@@ -292,6 +301,7 @@ def test_a_half_written_log_loses_only_its_last_line(sonjit, stills, out):
     assert sonjit("hands", stills, "--save", f"{out}/tables/")[2][0].startswith("1 file, ")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_several_inputs_are_taken_together_and_each_once(sonjit, media, stills, out, jobs):
     inputs = (media / "clip.mp4", stills, f"{stills}/f1*.png", media / "photo.png", media / "photo.png")
@@ -338,6 +348,7 @@ def test_what_a_killed_run_left_does_no_harm(sonjit, stills, out):
     assert load_frames(out / "tables" / "f2.json")[1][0].hands
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("save", ["t.json", "tables/"])
 def test_after_ctrl_c_a_folder_goes_on_where_it_stood(sonjit, stills, out, monkeypatch, save):
     done, run_input = [], job.run_input

@@ -61,6 +61,7 @@ def test_what_cannot_be_done_is_one_line(sonjit, tmp_path, options, said):
     assert said in told[0]
 
 
+@pytest.mark.slow
 def test_a_missing_image_is_one_line_too(sonjit, tmp_path):
     status, told = sonjit("hands", tmp_path / "photo.png", "--lift", "internet", "--lift-weights", "demo")
     assert (status, len(told)) == (2, 1)

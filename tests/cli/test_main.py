@@ -57,6 +57,7 @@ def test_a_complaint_is_one_line_whatever_it_holds(capsys):
     assert capsys.readouterr().err == "sonjit: two lines and tabs\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("arguments", "status"), [(["--version"], 0), (["paint"], 2)], ids=["fine", "wrong"])
 def test_as_a_module_the_status_reaches_the_shell(arguments, status):
     done = subprocess.run([sys.executable, "-m", "sonjit", *arguments], capture_output=True, text=True, check=False)
@@ -64,6 +65,7 @@ def test_as_a_module_the_status_reaches_the_shell(arguments, status):
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_help_loads_nothing_heavy():
     code = (
         "import sys, sonjit.cli; status = sonjit.cli.main(['hands', '--help']);"
@@ -73,6 +75,7 @@ def test_help_loads_nothing_heavy():
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments", [["train", "hand-full", "--out", "run"], ["segment", "a.jpg"], ["networks"], ["serve"]]
 )

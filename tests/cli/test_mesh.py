@@ -141,6 +141,7 @@ class TestRig:
         assert run(capsys, media / "clip.mp4", "--limit", "2", "--save", tmp_path / "{index}.obj")[0] == 0
         assert sorted(file.name for file in tmp_path.glob("0*.obj")) == ["000000.obj", "000001.obj"]
 
+    @pytest.mark.slow
     def test_nothing_found_is_no_error(self, capsys, media, tmp_path):
         for ending in (".json", ".glb", ".obj"):
             status, _, err = run(capsys, media / "nothing.png", "--save", tmp_path / f"out{ending}")
@@ -169,6 +170,7 @@ class TestRig:
 
 
 class TestRefusals:
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         ("options", "says"),
         [

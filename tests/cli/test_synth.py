@@ -37,6 +37,7 @@ def refused(capsys, *arguments):
     return err
 
 
+@pytest.mark.slow
 def test_a_folder_of_images_with_labels(capsys, tmp_path, can_render):
     status, _, err = run(capsys, tmp_path / "out", "--count", 3, "--size", "96", "--set", "hands=1", "--masks")
     assert status == 0

@@ -87,6 +87,7 @@ def test_places_outside_are_refused(place):
         made().subset([place])
 
 
+@pytest.mark.slow
 def test_workers_read_the_same_samples():
     """Spawned processes import the set anew, as loaders on every system do."""
     dataset = made().subset(range(5))

@@ -56,6 +56,7 @@ def test_there_are_goldens_of_every_kind():
     assert {read(file)["kind"] for file in GOLDENS} == {"hands", "face", "body"}
 
 
+@pytest.mark.slow
 @runs()
 def test_in_mediapipes_own_boxes(file, demo_clip):
     golden, (_, images, _) = read(file), demo_clip

@@ -89,6 +89,7 @@ def test_models_may_lie_in_a_folder_of_their_own(weights, tmp_path, photo, monke
         assert detector.detect(photo)
 
 
+@pytest.mark.slow
 def test_smoothing_calms_and_none_is_what_is_published(hands, demo_clip):
     frames = demo_clip[1][:20]
     runs = {}

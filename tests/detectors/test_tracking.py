@@ -49,6 +49,7 @@ def test_two_tracks_that_see_one_object_become_the_one_that_fits():
     assert ids(tracker, [[seen_at(10), seen_at(11)]], start_s=STEP_S) == [[1]]
 
 
+@pytest.mark.slow
 @given(st.lists(st.integers(0, 2000), max_size=8))
 def test_duplicates_are_left_out_and_nothing_else(places):
     seen = [seen_at(float(x)) for x in places]

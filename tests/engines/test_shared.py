@@ -38,6 +38,7 @@ def test_engines_that_ask_for_the_same_share_one_network(weights, loads):
     assert all((a == b).all() for a, b in zip(alone, first._outputs, strict=True))  # buffers of their own
 
 
+@pytest.mark.slow
 def test_other_options_and_engines_that_do_not_share_have_networks_of_their_own(weights, loads):
     path = weights["hand-lite"]
     held = [shared(path), shared(path, precision="f32"), shared(path, threads=1)]
@@ -45,6 +46,7 @@ def test_other_options_and_engines_that_do_not_share_have_networks_of_their_own(
     assert len({id(one._network) for one in held}) == len(held) == len(loads)
 
 
+@pytest.mark.slow
 def test_a_network_that_nobody_holds_is_freed(weights, loads):
     path = weights["hand-lite"]
     one = shared(path)

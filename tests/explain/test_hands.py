@@ -30,6 +30,7 @@ def found(photo, weights):
         return detector.detect(photo)
 
 
+@pytest.mark.slow
 def test_every_number_is_the_mean_of_its_map_and_the_bias(model, weights, photo, found):
     explainer = load_hand_explainer(model)
     box = explainer.explain(photo, found[0], ["presence"])[0].box
@@ -124,6 +125,7 @@ def image(photo, tmp_path):
     return path
 
 
+@pytest.mark.slow
 def test_the_command_saves_and_draws(image, found, tmp_path, capsys):
     import cv2
 
@@ -141,6 +143,7 @@ def test_the_command_saves_and_draws(image, found, tmp_path, capsys):
     assert cv2.imread(str(drawn)).shape == (height, 2 * width, 3)
 
 
+@pytest.mark.slow
 def test_hands_need_no_pytorch(image, weights):
     code = "import sys; sys.modules['torch'] = None; from sonjit.cli import main; sys.exit(main(sys.argv[1:]))"
     command = [sys.executable, "-W", "error", "-c", code, "explain", str(image), "--of", "presence"]
@@ -149,6 +152,7 @@ def test_hands_need_no_pytorch(image, weights):
     assert "presence" in done.stdout
 
 
+@pytest.mark.slow
 def test_one_hand_can_be_chosen(image, found, capsys):
     assert main(["explain", str(image), "--hand", "1"]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 1
@@ -158,6 +162,7 @@ def test_one_hand_can_be_chosen(image, found, capsys):
     assert "no hand 9 found" in told.err
 
 
+@pytest.mark.slow
 def test_a_image_without_hands_is_no_error(tmp_path, weights, capsys):
     import cv2
 
@@ -169,6 +174,7 @@ def test_a_image_without_hands_is_no_error(tmp_path, weights, capsys):
     assert load_frames(tmp_path / "m.json")[1][0].hands == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

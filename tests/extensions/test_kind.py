@@ -77,7 +77,9 @@ def test_what_a_kind_costs():
     tree = ast.parse(Path(__file__).with_name("spots.py").read_text("utf-8"))
     parts = [node for node in tree.body if not isinstance(node, ast.Import | ast.ImportFrom | ast.Expr)]
     parts += [node for node in tree.body if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call)]
-    lines = {ast.unparse(part).partition("\n")[0][:70]: part.end_lineno - part.lineno + 1 for part in parts}
+    lines = {
+        getattr(part, "name", ast.unparse(part).partition("(")[0]): part.end_lineno - part.lineno + 1 for part in parts
+    }
     print("\nA kind costs", *(f"{count:4} lines  {head}" for head, count in lines.items()), sep="\n")  # noqa: T201
     registered = {
         node.func.id for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)

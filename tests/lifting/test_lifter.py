@@ -183,6 +183,7 @@ def test_hands_far_apart_are_seen_each_in_its_own_crop():
     assert both == [{"Right": 0, "Left": 2}, {"Left": 1}]
 
 
+@pytest.mark.slow
 def test_without_weights_it_says_which_file_and_where():
     with pytest.raises(InputError, match=r"--lift-weights FILE: .*snapshot_20.pth.tar.*InterHand2.6M") as error:
         Lift()

@@ -64,6 +64,7 @@ def write(path, header, frames):
             writer.write(frame)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", RESULT_TYPES)
 @pytest.mark.parametrize("ending", TABLE_ENDINGS)
 @settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))

@@ -37,6 +37,7 @@ def first_look(rig, joints):
     return ChunkDetections(np.arange(len(joints)), pixels, np.full(pixels.shape[:-1], 0.9, np.float32), ())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("blind", [(), (1, 3)])
 def test_the_taught_network_has_the_last_word(made, monkeypatch, blind):
     project, joints, _ = made
@@ -89,6 +90,7 @@ def test_a_left_hand_is_seen_as_a_right_one_in_the_mirror(weights, photo):
     assert with_hand
 
 
+@pytest.mark.slow
 def test_what_train_makes_is_what_auto_looks_with(made, weights):
     del weights
     project, joints, _ = made

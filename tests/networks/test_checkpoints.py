@@ -103,6 +103,7 @@ def test_other_contents_are_refused(tmp_path):
         load_checkpoint(tmp_path / "net.onnx")
 
 
+@pytest.mark.slow
 def test_wrong_weights_change_nothing_and_say_what_is_wrong(tmp_path):
     network = tiny()
     before = {key: value.clone() for key, value in network.state_dict().items()}

@@ -55,6 +55,7 @@ def test_outputs_are_named_finite_and_the_same_every_time(name):
     check_outputs(name)
 
 
+@pytest.mark.slow
 @every_twin
 def test_a_batch_of_two_is_two_of_one(name):
     check_batches(name)

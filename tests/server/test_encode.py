@@ -6,7 +6,7 @@ import json
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
@@ -41,6 +41,7 @@ PEOPLE = st.builds(Person, BODIES, st.none() | HANDS, st.none() | HANDS, st.none
 
 @pytest.mark.filterwarnings("ignore:overflow", "ignore:invalid value")  # of boxes around infinite keypoints
 @pytest.mark.parametrize("kind", [HANDS, FACES, BODIES, PEOPLE], ids=["hands", "faces", "bodies", "people"])
+@settings(max_examples=20)
 @given(data=st.data())
 def test_the_text_reads_as_the_dicts(kind, data):
     found = data.draw(st.lists(kind, max_size=2))

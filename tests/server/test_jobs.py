@@ -63,6 +63,7 @@ def pixels(video, folder):
         return [(frame.time, frame.rgb.tobytes()) for frame in source]
 
 
+@pytest.mark.slow
 def test_images_come_back_as_the_command_line_writes_them(endpoints, media, tmp_path, monkeypatch, capsys):
     client = endpoints()
     shots = sorted((media / "shots").iterdir(), reverse=True)

@@ -12,6 +12,7 @@ from sonjit.server.options import known_options
 from .conftest import FRAMES, end_of, events_of, refusal, settled
 
 
+@pytest.mark.slow
 def test_events_come_in_order_to_every_listener(endpoints, media):
     client = endpoints()
     body = (media / "clip.mp4").read_bytes()
@@ -58,6 +59,7 @@ def test_a_job_is_cancelled_while_it_draws(endpoints, media, monkeypatch):
     assert "cancelled" in refusal(client.get(f"/v1/jobs/{job_id}/result.csv"), 404, "not_found")
 
 
+@pytest.mark.slow
 def test_jobs_are_listed_and_deleted(endpoints, media):
     client = endpoints()
     body = (media / "photo.jpg").read_bytes()
@@ -73,6 +75,7 @@ def test_jobs_are_listed_and_deleted(endpoints, media):
         refusal(client.get(f"/v1/jobs/{ids[1]}/{endpoint}"), 404, "not_found")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", [None, "bytes=5-9", "bytes=0-1,4-5"])
 def test_a_download_of_a_job_that_is_just_removed_says_so(endpoints, media, monkeypatch, part):
     client = endpoints()

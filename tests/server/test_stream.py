@@ -15,6 +15,7 @@ from sonjit.server.stream import Configure, Image, ProtocolError, Reset, read_im
 from .conftest import LITE, answer, configure, frame_message, jpeg_of, open_stream
 
 
+@pytest.mark.slow
 def test_a_stream_gives_what_a_detector_gives(weights, listen, frames):
     with open_stream(listen()) as socket:
         loading, ready = configure(socket, LITE | {"max_instances": 2}, measures=True)

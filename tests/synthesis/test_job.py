@@ -71,6 +71,7 @@ def test_a_finished_run_makes_nothing_anew(tmp_path, whole):
     assert tree(tmp_path / "out") == whole
 
 
+@pytest.mark.slow
 def test_a_stopped_run_leaves_what_is_finished(tmp_path, whole, monkeypatch):
     made = []
     make = job._make_chunk

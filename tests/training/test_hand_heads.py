@@ -187,6 +187,7 @@ def test_hands_of_images_are_looked_at_as_the_detector_does(tmp_path, weights, d
     assert (more.cause == OBJECT).any()
 
 
+@pytest.mark.slow
 def test_the_recipe_writes_the_same_heads_again(tmp_path, monkeypatch):
     """With looks that are made up: what reading images gives stands in its own test."""
     for name in ("a", "b"):

@@ -314,6 +314,7 @@ def test_wrong_calls_are_refused_in_one_line(arguments, said, tmp_path, capfd):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_any_registered_data_set_is_learnt_from(coco, tmp_path):
     """The same hands as WebDataset shards give the same crops, and a run."""
     few = coco[:6]

@@ -62,6 +62,7 @@ def test_squares_around_palms_are_the_published_detectors_boxes(file):
     assert off.max() < 0.3
 
 
+@pytest.mark.slow
 @given(arrays(np.float32, (7, 2), elements=st.floats(-20, 80, width=16)))
 def test_a_square_holds_its_palm_and_no_more(points):
     ((cx, cy, width, height),) = palm_squares(points[None])

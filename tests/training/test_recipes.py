@@ -155,6 +155,7 @@ def test_values_of_another_type_are_refused(given, said):
         settings_from(Everything, given)
 
 
+@pytest.mark.slow
 def test_the_recipes_of_the_documentation_run(tmp_path, monkeypatch):
     page = (Path(__file__).parents[2] / "docs" / "training.md").read_text("utf-8")
     (written,) = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
