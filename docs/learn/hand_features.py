@@ -21,7 +21,7 @@ from sklearn.svm import SVC
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from sonjit.engines.graph_edits import PooledNetwork
+from sonjit.engines.pooled import PooledNetwork
 from sonjit.errors import SonjitError
 from sonjit.explain.overlay import draw_feature_maps
 from sonjit.training.images.cam import CLASSES, Crop, HandCrops
