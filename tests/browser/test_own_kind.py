@@ -12,6 +12,8 @@ import pytest
 from .conftest import Server, wait_until
 from .driver import Page
 
+pytestmark = pytest.mark.browser
+
 SPOTS = Path(__file__).parents[1] / "extensions"
 SERVE = f"import sys; sys.path.insert(0, {str(SPOTS)!r}); import spots; from sonjit.cli import main; main(sys.argv[1:])"
 

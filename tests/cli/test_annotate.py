@@ -49,6 +49,7 @@ def test_a_rig_is_calibrated_and_reported(recorded, tmp_path, capsys):
     assert "http" not in page.replace('xmlns="http://www.w3.org/2000/svg"', "")
 
 
+@pytest.mark.slow
 def test_what_hinders_calibration_is_one_line(recorded, tmp_path, capsys):
     folder, _ = recorded
     out = ["--out", str(tmp_path / "rig.json")]

@@ -284,6 +284,7 @@ def test_other_options_make_every_output_anew(sonjit, stills, out, tmp_path, how
         assert sonjit("hands", stills, "--save", f"{out}/tables/", *options)[2][0].startswith("3 files, ")
 
 
+@pytest.mark.slow
 def test_a_changed_input_and_a_changed_output_are_made_anew(sonjit, stills, out, photo):
     arguments = ("hands", stills, "--save", f"{out}/t-{{name}}.csv")
     assert sonjit(*arguments)[0] == 0
@@ -329,6 +330,7 @@ def test_several_inputs_without_outputs_are_told_one_by_one(sonjit, media, still
     assert line.startswith("2 files, ")
 
 
+@pytest.mark.slow
 def test_networks_that_do_not_load_end_a_run_over_many_files_with_one_line(sonjit, stills, out):
     for jobs in (1, 2):
         status, _, lines = sonjit("hands", stills, "--models-dir", out, "--save", f"{out}/t/", "--jobs", jobs)

@@ -100,6 +100,7 @@ def test_smoothing_calms_and_none_is_what_is_published(hands, demo_clip):
     assert runs[None][0] == runs["one_euro"][0]
 
 
+@pytest.mark.slow
 def test_a_filter_object_is_copied_for_every_hand_and_both_kinds_of_keypoints(weights, demo_clip):
     calls = []
 

@@ -39,6 +39,7 @@ def test_every_whole_hand_of_the_demo_is_found(demo_matches):
     assert [(index, true["handedness"]) for index, true, hand in demo_matches if hand is None] == []
 
 
+@pytest.mark.slow
 def test_nothing_else_is_found_in_the_demo(demo_clip, demo_run):
     assert all(len(found) <= len(record["hands"]) for found, record in zip(demo_run, demo_clip[2], strict=True))
 

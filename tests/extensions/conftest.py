@@ -29,7 +29,7 @@ REGISTRIES = (
 )
 
 
-@pytest.fixture(scope="package", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def registries():
     """What these tests register is gone when others run."""
     list_datasets()  # those of the package, which stay
@@ -40,13 +40,13 @@ def registries():
         registry.update(content)
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def spots(registries):
     """The module that registers the kind "spots"."""
     return load("spots")
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def lamps(registries):
     """The module that registers the data set and the task "lamps" and the table format ".count"."""
     return load("lamps")

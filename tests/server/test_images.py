@@ -166,6 +166,7 @@ def test_a_failure_of_the_servers_own_is_one_line_and_gives_its_detector_back(we
     assert client.app.state.service.detectors.lent == 0
 
 
+@pytest.mark.slow
 def test_idle_detectors_are_bounded_and_used_again(weights, ask, photo):
     client = ask(max_models=2)
     pool = client.app.state.service.detectors
