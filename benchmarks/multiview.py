@@ -14,10 +14,9 @@ import numpy as np
 
 from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.geometry.rotations import align_rigidly
-from sonjit.multiview.calibration.ambiguity import planar_ambiguity
-from sonjit.multiview.calibration.board import target_from_text
+from sonjit.multiview.calibration.board import Sighting, Sightings, target_from_text
 from sonjit.multiview.calibration.calibrate import calibrate
-from sonjit.multiview.calibration.sightings import Sighting, Sightings
+from sonjit.multiview.calibration.consistency import planar_ambiguity
 from sonjit.multiview.cameras.rig import CameraRig, RigCamera
 from sonjit.multiview.triangulation.triangulation import triangulate
 from sonjit.synthesis.render.drawable import Lighting

@@ -18,7 +18,7 @@ def test_networks_are_listed_with_their_facts(capfd):
 
 
 def test_facts_can_be_read_by_programs(capfd):
-    from sonjit.networks.describe import describe_network
+    from sonjit.networks.export import describe_network
 
     assert main(["networks", "palm-*", "--json"]) == 0
     told = json.loads(capfd.readouterr().out)

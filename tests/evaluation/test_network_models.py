@@ -10,7 +10,7 @@ from sonjit.evaluation.run import evaluator_of
 from sonjit.meshes.mano_networks import HandOccHands
 from sonjit.networks import create_network, network_entry
 from sonjit.networks.hands3d.handoccnet import SIZES
-from sonjit.networks.mask_rcnn.files import Category, SavedMaskRCNN
+from sonjit.networks.mask_rcnn.mask_rcnn import Category, SavedMaskRCNN
 
 
 def test_internet_is_shown_the_true_hands_and_its_sides_are_not_evaluated(hand_sample, monkeypatch):
@@ -62,7 +62,7 @@ def test_classifiers_give_five_classes_with_boxes(hand_sample):
 def test_mask_rcnn_gives_the_data_sets_categories(hand_sample, monkeypatch):
     tiny = create_network("mask-rcnn", "demo", **network_entry("mask-rcnn").tiny).eval()
     saved = SavedMaskRCNN(tiny, tuple(Category(100 + i, str(i)) for i in range(90)), "mask-rcnn", {})
-    monkeypatch.setattr("sonjit.networks.mask_rcnn.files.load_mask_rcnn", lambda weights: saved)
+    monkeypatch.setattr("sonjit.networks.mask_rcnn.mask_rcnn.load_mask_rcnn", lambda weights: saved)
     model = network_models.InstancesModel("demo")
     tiny.min_score = 0.0
     sample = hand_sample()

@@ -1,6 +1,6 @@
 import numpy as np
 
-from sonjit.multiview.annotation.ranking import rank
+from sonjit.multiview.annotation.agreement import rank
 from sonjit.multiview.triangulation.bones import FITTED_BONES
 
 from .projects import hands

@@ -9,9 +9,15 @@ from torchvision.ops import roi_align, roi_pool
 
 from sonjit.errors import InputError
 from sonjit.networks import create_network, network_entry
-from sonjit.networks.mask_rcnn.boxes import decode_boxes, encode_boxes
 from sonjit.networks.mask_rcnn.mask_rcnn import Target, paste_masks
-from sonjit.networks.mask_rcnn.roi_align import bilinear, pyramid_levels, roi_align_reference, roi_pool_reference
+from sonjit.networks.mask_rcnn.roi_align import (
+    bilinear,
+    decode_boxes,
+    encode_boxes,
+    pyramid_levels,
+    roi_align_reference,
+    roi_pool_reference,
+)
 
 TOLERANCE = 1e-4
 OURS = {"min_side": 96, "max_side": 150, "before_nms": 40, "after_nms": 60}

@@ -15,7 +15,7 @@ from sonjit.networks import (
     network_entry,
     register,
 )
-from sonjit.networks.describe import describe_network
+from sonjit.networks.export import describe_network
 
 from .properties import (
     CHOOSING,

@@ -12,7 +12,7 @@ from hypothesis.extra import numpy as npst
 
 from sonjit.json_text import json_from
 from sonjit.results import Body, Face, Hand, Person
-from sonjit.server.encode import json_of_all, segmentation_dict, strict_dict
+from sonjit.server.sessions import json_of_all, segmentation_dict, strict_dict
 
 FLOATS = st.floats(width=32)
 

@@ -11,8 +11,7 @@ from sonjit.errors import JobError
 from sonjit.runs import Summary
 from sonjit.server import job as job_module
 from sonjit.server.errors import RefusedError
-from sonjit.server.job import INPUT, UploadJob
-from sonjit.server.job_queue import Jobs
+from sonjit.server.job import INPUT, Jobs, UploadJob
 from sonjit.server.settings import Settings
 from sonjit.server.uploads import JobInput
 
@@ -231,7 +230,7 @@ def test_a_disk_that_refuses_is_named(jobs, monkeypatch):
     def refuse(*_, **__):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("sonjit.server.job_queue.tempfile.TemporaryDirectory", refuse)
+    monkeypatch.setattr("sonjit.server.job.tempfile.TemporaryDirectory", refuse)
     with pytest.raises(RefusedError, match="No space left on device") as refused, jobs().place():
         pass
     assert refused.value.code == "failed"

@@ -7,9 +7,8 @@ import pytest
 import sonjit
 from sonjit.explain import hand_map, load_hand_explainer
 from sonjit.geometry import RotatedBox
-from sonjit.server.encode import segmentation_dict
 from sonjit.server.options import TARGETS
-from sonjit.server.sessions import Explainers
+from sonjit.server.sessions import Explainers, segmentation_dict
 
 from .conftest import LITE, answer, configure, open_stream
 

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from sonjit.server.workers import Workers
+from sonjit.server.detector_pool import Workers
 
 
 @pytest.fixture

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from sonjit.synthesis.hands.hands import drawables_from_hand, keypoints_from_hand
-from sonjit.synthesis.output.labels import CAUSES, box_from_mask, label_hands, palm_box
-from sonjit.synthesis.output.samples import render_samples
+from sonjit.synthesis.output.samples import CAUSES, box_from_mask, label_hands, palm_box, render_samples
 from sonjit.synthesis.output.settings import SynthSettings
 from sonjit.synthesis.render.drawable import Drawable, Light, Lighting, Material
 

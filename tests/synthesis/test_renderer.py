@@ -18,7 +18,8 @@ from sonjit.hand_models.rig import RigPose
 from sonjit.hand_models.rig_files import load_rig
 from sonjit.synthesis.hands.hands import SceneHand, drawables_from_hand, keypoints_from_hand
 from sonjit.synthesis.hands.skins import HandLook
-from sonjit.synthesis.render import gl_context, renderer
+from sonjit.synthesis.render import renderer
+from sonjit.synthesis.render import targets as gl_context
 from sonjit.synthesis.render.drawable import NO_PART, Drawable, Light, Lighting, Material
 from sonjit.synthesis.render.renderer import Renderer
 
@@ -328,7 +329,7 @@ def test_an_optimizer_may_be_made_after_a_image(renderer):
     """Mesa and Triton, which the first optimizer loads, bring an LLVM each."""
     pytest.importorskip("torch", reason="sonjit[train] is not installed")
     script = """
-from sonjit.synthesis.render.gl_context import open_context
+from sonjit.synthesis.render.targets import open_context
 context = open_context()
 program = context.program(
     "#version 330\\nvoid main() { gl_Position = vec4(0.0); }",

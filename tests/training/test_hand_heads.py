@@ -23,8 +23,15 @@ from sonjit.training.hand_heads.data import (
     mirrored,
     pasted_over,
 )
-from sonjit.training.hand_heads.network import HeadNetwork, calibrated, platt
-from sonjit.training.hand_heads.train import auroc, auroc_interval, calibration_error, head_metrics
+from sonjit.training.hand_heads.train import (
+    HeadNetwork,
+    auroc,
+    auroc_interval,
+    calibrated,
+    calibration_error,
+    head_metrics,
+    platt,
+)
 from sonjit.training.recipes import TrainingRequest, run_recipe
 from sonjit.training.run_folder import LOG
 

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from sonjit.cli import main
 from sonjit.datasets import Instance, Sample, mask_from_segmentation, open_dataset, rle_from_mask
 from sonjit.networks import create_network
-from sonjit.networks.mask_rcnn.files import load_mask_rcnn
-from sonjit.training.images.mask_rcnn import average_precisions
-from sonjit.training.images.mask_rcnn_data import (
+from sonjit.networks.mask_rcnn.mask_rcnn import load_mask_rcnn
+from sonjit.training.images.mask_rcnn import (
     augmented,
+    average_precisions,
     coco_from_samples,
     example_from_sample,
     mirrored_labels,

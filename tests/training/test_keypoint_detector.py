@@ -12,15 +12,16 @@ from hypothesis import strategies as st
 from sonjit import InputError
 from sonjit.datasets import Instance, Sample
 from sonjit.networks import create_network, network_entry
-from sonjit.networks.keypoints.keypoint_detector import (
+from sonjit.networks.keypoint_detector import (
     DESCRIPTION,
+    STRIDE,
     KeypointDetector,
     area_of_box,
+    cell_from_px,
     read_heatmaps,
     save_description,
     sigma_of,
 )
-from sonjit.networks.keypoints.keypoint_heatmaps import STRIDE, cell_from_px
 from sonjit.skeletons import load_skeleton
 from sonjit.training.hands.keypoint_detector import (
     HeatmapTargets,

@@ -8,7 +8,7 @@ import torch
 
 from sonjit.training.initialise import initialise
 from sonjit.training.loop import layer_gradients
-from sonjit.training.report import vanishing
+from sonjit.training.run_folder import vanishing
 from sonjit.training.settings import InitialisationName, OptimizerName, TrainingSettings, make_optimizer
 
 RATE = 0.1

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from sonjit.training.report import save_run_report
+from sonjit.training.run_folder import save_run_report
 
 
 def write_run(folder, steps=400, lowest=1e-2):

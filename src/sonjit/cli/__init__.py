@@ -28,7 +28,9 @@ def build_app() -> App:
         suppress_keyboard_interrupt=False,  # `main` says what was kept
     )
     over_inputs = {kind: f"find:{kind}" for kind in KINDS} | {
-        name: f"{name}:{name}" for name in ("explain", "mesh", "segment")
+        "explain": "explain:explain",
+        "mesh": "mesh:mesh",
+        "segment": "explain:segment",
     }
     for name, place in over_inputs.items():
         app.command(f"sonjit.cli.{place}", name=name, usage=f"Usage: sonjit {name} INPUT... [OPTIONS]")

@@ -63,11 +63,10 @@ def calibrate(
         every: Use every Nth frame set.
         unit: Of the cameras in --lenses, where their file states none.
     """
-    from sonjit.multiview.calibration.ambiguity import planar_ambiguity
-    from sonjit.multiview.calibration.board import target_from_text
+    from sonjit.multiview.calibration.board import find_target, target_from_text
     from sonjit.multiview.calibration.calibrate import calibrate as calibrated
+    from sonjit.multiview.calibration.consistency import planar_ambiguity
     from sonjit.multiview.calibration.report import reprojection_line, save_report
-    from sonjit.multiview.calibration.sightings import find_target
     from sonjit.multiview.cameras.files import load_cameras, save_cameras
     from sonjit.multiview.cameras.rig import world_on_board
 

@@ -116,7 +116,7 @@ def _video() -> Iterator[Finding]:
 
 def _opengl() -> Finding:
     from sonjit.errors import JobError
-    from sonjit.synthesis.render.gl_context import renderer_name
+    from sonjit.synthesis.render.targets import renderer_name
 
     try:
         return Finding("ok", "OpenGL without a screen", renderer_name())

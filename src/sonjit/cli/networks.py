@@ -12,7 +12,7 @@ from cyclopts import Parameter
 from sonjit.key_values import json_values
 
 if TYPE_CHECKING:
-    from sonjit.networks.describe import NetworkFacts
+    from sonjit.networks.export import NetworkFacts
     from sonjit.networks.registry import InputSpec
 
 
@@ -28,7 +28,7 @@ def networks(pattern: str = "*", /, *, as_json: Annotated[bool, Parameter(name="
     """
     from sonjit.errors import InputError
     from sonjit.networks import list_networks
-    from sonjit.networks.describe import describe_network
+    from sonjit.networks.export import describe_network
 
     names = list_networks(pattern)
     if not names:

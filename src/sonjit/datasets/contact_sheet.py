@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from sonjit.errors import InputError
-from sonjit.media.drawing.bodies import PERSON_COLOURS, draw_tint
-from sonjit.media.drawing.hands import FINGERS
+from sonjit.media.drawing.instances import FINGERS, PERSON_COLOURS, draw_tint
 from sonjit.media.drawing.labels import draw_captions
 from sonjit.media.drawing.strokes import INK, LEFT, NEUTRAL, RIGHT, Strokes, draw_path, draw_ring
 from sonjit.skeletons import load_skeleton

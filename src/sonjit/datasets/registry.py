@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from sonjit.datasets.dataset import Dataset, DatasetEntry
 
 _FILES: tuple[str, ...] = (
-    "faces.face_300w",
-    "faces.wflw",
+    "face_landmarks",
     "formats.coco_sets",
     "formats.folder",
     "formats.shards",
@@ -30,8 +29,7 @@ _FILES: tuple[str, ...] = (
     "hands.interhand",
     "hands.rhd",
     "hands.stb",
-    "images.cub200",
-    "images.ilsvrc",
+    "image_classes",
 )
 """The modules of this package that register data sets."""
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from sonjit.meshes.hand_mesh import NamedPoint
     from sonjit.meshes.mano_networks import HandOccHands
     from sonjit.networks import Network
-    from sonjit.networks.mask_rcnn.files import SavedMaskRCNN
+    from sonjit.networks.mask_rcnn.mask_rcnn import SavedMaskRCNN
 
 _CLASSES = 5
 
@@ -145,7 +145,7 @@ class InstancesModel(_NetworkModel):
     modes = ("reacquisition",)
 
     def __init__(self, weights: str | None) -> None:
-        from sonjit.networks.mask_rcnn.files import load_mask_rcnn
+        from sonjit.networks.mask_rcnn.mask_rcnn import load_mask_rcnn
 
         self._saved: SavedMaskRCNN = load_mask_rcnn(weights)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sonjit.datasets import coco_result
-from sonjit.media.drawing.bodies import PERSON_COLOURS, draw_tint
+from sonjit.media.drawing.instances import PERSON_COLOURS, draw_tint
 from sonjit.media.drawing.labels import draw_captions, draw_label
 from sonjit.media.drawing.strokes import draw_path
 from sonjit.networks.mask_rcnn.mask_rcnn import paste_masks

@@ -14,7 +14,7 @@ from sonjit.explain.instances import draw_instances, results_from_instances, ste
 from sonjit.files import atomic_folder
 from sonjit.media import open_drawing_writer
 from sonjit.media.annotated.images import encode_image
-from sonjit.networks.mask_rcnn.files import load_mask_rcnn
+from sonjit.networks.mask_rcnn.mask_rcnn import load_mask_rcnn
 from sonjit.runs.processor import Outputs, Pass, Processor, Session, Summary, counted
 from sonjit.runs.records import RecordTable
 

@@ -3,7 +3,14 @@
 from sonjit.geometry.boxes import (
     RotatedBox,
     clamped_box,
+    crop,
+    crop_matrix,
+    crop_on_grid,
+    inverse_affine,
     iou,
+    letterbox,
+    letterbox_box,
+    points_from_crop,
     rotated_box_around,
     square_box,
     wrap_angle,
@@ -15,15 +22,6 @@ from sonjit.geometry.cameras import (
     assumed_camera,
     camera_from_text,
     translation_to_view,
-)
-from sonjit.geometry.crops import (
-    crop,
-    crop_matrix,
-    crop_on_grid,
-    inverse_affine,
-    letterbox,
-    letterbox_box,
-    points_from_crop,
 )
 
 __all__ = [

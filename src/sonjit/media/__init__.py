@@ -13,8 +13,7 @@ from sonjit.media.drawing import draw_frame, draw_hands
 from sonjit.media.sources.base import Source, SourceFrame
 from sonjit.media.sources.image_files import IMAGE_ENDINGS
 from sonjit.media.sources.images import ImageLike, rgb_from
-from sonjit.media.sources.open import open_source
-from sonjit.media.sources.stills import natural_key
+from sonjit.media.sources.open import natural_key, open_source
 from sonjit.media.sources.video import VIDEO_ENDINGS
 from sonjit.media.tables.base import FrameWriter, Header
 from sonjit.media.tables.tables import TABLE_ENDINGS, convert_table, load_frames, open_writer, register_table_format

@@ -16,9 +16,8 @@ from sonjit.lifting import create_lifter
 from sonjit.media import open_drawing_writer
 from sonjit.media.drawing.meshes import draw_mesh
 from sonjit.media.drawing.strokes import LEFT, RIGHT
-from sonjit.meshes.hand_mesh import Sight
+from sonjit.meshes.hand_mesh import Sight, check_save, save_meshes
 from sonjit.meshes.rigged import RiggedHands
-from sonjit.meshes.writing import check_save, save_meshes
 from sonjit.results import Frame
 from sonjit.runs.processor import Outputs, Pass, Processor, StillAndStream, Summary, counted
 

@@ -16,7 +16,10 @@ from sonjit.metrics.detection import (
 from sonjit.metrics.keypoints import (
     Average,
     EndPointError,
+    FScore,
     end_point_error,
+    f_score,
+    f_scores,
     found,
     joint_errors,
     joint_means,
@@ -31,7 +34,6 @@ from sonjit.metrics.keypoints import (
     pck_curve,
 )
 from sonjit.metrics.localization import box_from_map, box_iou, boxes_from_maps, classification_error, localization_error
-from sonjit.metrics.meshes import FScore, f_score, f_scores
 from sonjit.metrics.normalised import (
     NormalisedError,
     eye_distances,

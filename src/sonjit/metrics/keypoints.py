@@ -7,6 +7,10 @@ PCK and AUC, pushes medians up and makes means NaN; `found` leaves it out and `m
 Sources: Zimmermann et al. 2019, FreiHAND, and the evaluation of HO-3D and DexYCB (means by joint first, PCK with <=).
 
 maxMSE, which weighs each squared error with its own share: the worst keypoints count most.
+
+Meshes: distances vertex by vertex, and F-scores, which need no correspondence.
+
+The mesh error is `joint_errors` of vertices: `mean_error(joint_errors(*similarity_aligned(...)))` is the aligned one.
 """
 
 from __future__ import annotations
@@ -23,6 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 Average = Literal["joint", "all"]
+
 """`joint`: a mean per joint, then over the joints that have data, as most servers do; `all`: over all that is valid."""
 
 
@@ -259,3 +264,79 @@ def max_mse(
     safe = np.where(total > 0, total, 1.0)[:, None, None]
     gradient = (4 * squares[..., None] - 2 * loss[:, None, None]) * apart / safe / max(1, counts.sum())
     return (float(loss[counts].mean()) if counts.any() else float("nan")), gradient
+
+
+_PAIRS = 1 << 20  # looked at in one go, to keep memory flat
+
+
+class FScore(NamedTuple):
+    """Harmonic mean of precision and recall, 0..1; NaN where there is no true vertex.
+
+    Attributes:
+        f_score: of both.
+        precision: share of predicted vertices near a true one.
+        recall: share of true vertices near a predicted one.
+    """
+
+    f_score: float
+    precision: float
+    recall: float
+
+
+def nearest_distances(points: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:
+    """From each of (V, 3) to the nearest of (W, 3): (V,); inf where W is 0."""
+    nearest = np.full(len(points), np.inf)
+    step = max(1, _PAIRS // max(1, len(others)))
+    for start in range(0, len(points), step):
+        part = points[start : start + step]
+        squares = np.zeros((len(part), len(others)))
+        for axis in range(points.shape[1]):
+            squares += np.square(part[:, axis, None] - others[None, :, axis])
+        nearest[start : start + step] = np.sqrt(squares.min(1, initial=np.inf))
+    return nearest
+
+
+def f_scores(predicted: ArrayLike, truth: ArrayLike, thresholds: tuple[float, ...]) -> list[FScore]:
+    """F-score at each threshold: how many vertices of each mesh are nearer than it to some vertex of the other.
+
+    Papers give F@5 mm and F@15 mm. Vertices of the truth that are not finite do not count; those of the prediction are
+    near nothing.
+
+    Args:
+        predicted: (W, 3) vertices of one mesh.
+        truth: (V, 3), in the same unit; the numbers may differ.
+        thresholds: in that unit; strict.
+
+    Source: Knapitsch et al. 2017, Tanks and Temples; Zimmermann et al. 2019, FreiHAND.
+    """
+    prediction, true = (_vertices(name, array) for name, array in (("predicted", predicted), ("truth", truth)))
+    there = prediction[np.isfinite(prediction).all(1)]
+    true = true[np.isfinite(true).all(1)]
+    to_truth, to_predicted = nearest_distances(there, true), nearest_distances(true, there)
+    return [_f_score(to_truth < threshold, to_predicted < threshold, len(prediction)) for threshold in thresholds]
+
+
+def f_score(predicted: ArrayLike, truth: ArrayLike, threshold: float) -> FScore:
+    """`f_scores` at one threshold.
+
+    >>> f_score([[0, 0, 0], [9, 0, 0]], [[1, 0, 0]], 2)
+    FScore(f_score=0.6666666666666666, precision=0.5, recall=1.0)
+    """
+    return f_scores(predicted, truth, (threshold,))[0]
+
+
+def _vertices(name: str, array: ArrayLike) -> NDArray[np.float64]:
+    points = numbers(name, array)
+    if points.size == 0:
+        return np.zeros((0, 3))
+    if points.ndim != 2 or points.shape[1] != 3:
+        raise InputError(f"{name} {points.shape}: give the vertices of one mesh, (V, 3)")
+    return points
+
+
+def _f_score(near_truth: NDArray[np.bool_], near_predicted: NDArray[np.bool_], predicted: int) -> FScore:
+    if not near_predicted.size:
+        return FScore(float("nan"), float("nan"), float("nan"))
+    precision, recall = float(near_truth.sum() / max(1, predicted)), float(near_predicted.mean())
+    both = precision + recall
+    return FScore(2 * precision * recall / both if both else 0.0, precision, recall)

@@ -34,7 +34,7 @@ _MODULES: tuple[str, ...] = (
     "hands3d.internet",
     "hands3d.motion_discriminator",
     "hands3d.rootnet",
-    "keypoints.keypoint_heatmaps",
+    "keypoint_detector",
     "mask_rcnn.mask_rcnn",
     "mediapipe.face_attention",
     "mediapipe.face_detection",

@@ -3,9 +3,8 @@
 from sonjit.runs.annotations import Annotations, Annotator, Counting, table_columns
 from sonjit.runs.detect import Detect
 from sonjit.runs.inputs import Inputs
-from sonjit.runs.job import Job, run_job
+from sonjit.runs.job import Job, run_input, run_job
 from sonjit.runs.processor import Outputs, Pass, Processor, Session, Summary
-from sonjit.runs.run import run_input
 
 __all__ = [
     "Annotations",

@@ -14,7 +14,7 @@ from sonjit.media import (
     natural_key,
     open_source,
 )
-from sonjit.media.sources.stills import FolderSource
+from sonjit.media.sources.open import FolderSource
 from sonjit.runs.processor import Outputs
 
 if TYPE_CHECKING:

@@ -16,8 +16,7 @@ from starlette.responses import JSONResponse, Response
 from sonjit.errors import InputError
 from sonjit.multiview.annotation.marks import JOINTS, MACHINE, check_name, mark_from_dict, mark_to_dict
 from sonjit.multiview.automatic.labels import prelabel
-from sonjit.server.annotation_frames import Frames
-from sonjit.server.annotation_images import ImageRegion, Images
+from sonjit.server.annotation_frames import Frames, ImageRegion, Images
 from sonjit.server.errors import RefusedError
 from sonjit.server.middleware import limited
 from sonjit.server.options import SessionOptions, read_options

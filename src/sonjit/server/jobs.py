@@ -21,8 +21,7 @@ from sonjit.json_text import json_from
 from sonjit.media import TABLE_ENDINGS
 from sonjit.server.detector_pool import require_weights
 from sonjit.server.errors import RefusedError, refusal_from
-from sonjit.server.job import ENDED, INPUT, UploadJob
-from sonjit.server.job_queue import storage_refusal
+from sonjit.server.job import ENDED, INPUT, UploadJob, storage_refusal
 from sonjit.server.middleware import limited
 from sonjit.server.options import (
     known_options,
@@ -41,7 +40,7 @@ if TYPE_CHECKING:
     from starlette.types import Message, Receive, Scope, Send
 
     from sonjit.json_text import Json, JsonObject
-    from sonjit.server.job_queue import Jobs
+    from sonjit.server.job import Jobs
     from sonjit.server.uploads import JobInput, Upload
 
 _DRAW = Option("draw", "boolean", "Make a drawing as well.", default=True)

@@ -6,12 +6,11 @@ import asyncio
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Protocol
 
-from sonjit.server.detector_pool import DetectorPool
+from sonjit.server.detector_pool import DetectorPool, Workers
 from sonjit.server.errors import RefusedError
-from sonjit.server.job_queue import Jobs
+from sonjit.server.job import Jobs
 from sonjit.server.sessions import Explainers
 from sonjit.server.settings import MB
-from sonjit.server.workers import Workers
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Generator

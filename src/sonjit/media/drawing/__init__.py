@@ -7,9 +7,16 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from sonjit.media.drawing.bodies import PERSON_COLOURS, draw_body, draw_body_label, draw_tint
-from sonjit.media.drawing.faces import draw_face, draw_face_label
-from sonjit.media.drawing.hands import draw_hand, draw_hand_label
+from sonjit.media.drawing.instances import (
+    PERSON_COLOURS,
+    draw_body,
+    draw_body_label,
+    draw_face,
+    draw_face_label,
+    draw_hand,
+    draw_hand_label,
+    draw_tint,
+)
 from sonjit.media.drawing.labels import draw_captions, draw_label, label_text
 from sonjit.media.drawing.strokes import INK, NEUTRAL, Strokes, shade
 from sonjit.media.sources.images import rgb_from

@@ -1,4 +1,9 @@
-"""What the user names -> a source of images."""
+"""Single images and folders of images as sources.
+
+A live camera as a source.
+
+What the user names -> a source of images.
+"""
 
 from __future__ import annotations
 
@@ -6,19 +11,151 @@ import glob
 import os
 import re
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
-from sonjit.errors import InputError
-from sonjit.media.sources.camera import CameraSource
-from sonjit.media.sources.image_files import IMAGE_ENDINGS, SNIFF_BYTES, decode_image, image_format, is_text, load_image
-from sonjit.media.sources.stills import FolderSource, ImageSource, natural_key
+import numpy as np
+
+from sonjit.errors import InputError, JobError
+from sonjit.media.sources.base import Source, SourceFrame
+from sonjit.media.sources.image_files import (
+    IMAGE_ENDINGS,
+    SNIFF_BYTES,
+    decode_image,
+    image_format,
+    is_text,
+    load_image,
+    quiet_opencv,
+)
 from sonjit.media.sources.video import VideoSource
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Generator, Iterable, Sequence
 
-    from sonjit.media.sources.base import Source
+    from numpy.typing import NDArray
+
+
+def natural_key(text: str) -> list[tuple[int, str]]:
+    """Sort key under which numbers in names count as numbers.
+
+    >>> sorted(["f10.png", "f9.png", "F1.png"], key=natural_key)
+    ['F1.png', 'f9.png', 'f10.png']
+    """
+    parts = re.split(r"([0-9]+)", text)
+    return [(int(part), "") if part.isdecimal() else (-1, part.casefold()) for part in parts if part]
+
+
+class ImageSource(Source):
+    """One image, decoded when it is opened."""
+
+    kind = "image"
+
+    def __init__(self, name: str, rgb: NDArray[np.uint8], path: Path | None = None) -> None:
+        super().__init__(name)
+        self.height, self.width = rgb.shape[:2]
+        self.count = 1
+        self.files = [path] if path is not None else []
+        self._rgb = rgb
+
+    def _frames(self) -> Generator[SourceFrame]:
+        yield SourceFrame(0, None, self._rgb)
+
+
+class FolderSource(Source):
+    """Image files in the order given; one that cannot be read is skipped and named in `problems`.
+
+    The first readable image is decoded when the source is opened; InputError where there is none.
+
+    Args:
+        name: the folder or glob.
+        files: the image files, at least one.
+        labels: what tables call each file.
+    """
+
+    kind = "folder"
+
+    def __init__(self, name: str, files: Sequence[Path], labels: Sequence[str]) -> None:
+        super().__init__(name)
+        self.files = list(files)
+        self.count = len(self.files)
+        self._labels = list(labels)
+        reasons: list[str] = []
+        for path in self.files:
+            try:
+                self.height, self.width = load_image(path).shape[:2]
+                break
+            except InputError as error:
+                reasons.append(str(error))
+        else:
+            raise InputError(f"{name}: none of its {len(self.files)} images can be read; first: {reasons[0]}")
+
+    def frame_source(self, index: int) -> str | None:
+        """The file of one image: its name within the folder, or its path as the glob matched it."""
+        return self._labels[index]
+
+    def _frames(self) -> Generator[SourceFrame]:
+        for index, path in enumerate(self.files):
+            try:
+                rgb = load_image(path)
+            except InputError as error:
+                self.problems.append(str(error))
+                continue
+            yield SourceFrame(index, None, rgb)
+
+
+class CameraSource(Source):
+    """Images of a camera, always the newest one: while the caller works, older ones are dropped.
+
+    `index` counts all images taken, so that dropped ones show as gaps; `time` is the wall time in seconds since the
+    camera was opened, taken when the image arrived. The stream has no end: leave the loop to stop.
+
+    Args:
+        number: which camera, from 0.
+
+    Raises:
+        InputError: no such camera, or another program holds it.
+        JobError: the camera stopped giving images.
+    """
+
+    kind = "camera"
+    depth = 1
+    live = True
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"camera:{number}")
+        import cv2
+
+        with quiet_opencv():
+            self._capture = cv2.VideoCapture(number)
+            opened = self._capture.isOpened() and self._capture.read()[0]
+        if not opened:
+            self._capture.release()
+            raise InputError(
+                f"{self.name} does not open: plug it in, close the program that holds it, or try another number"
+            )
+        self._start_s = time.monotonic()
+        self.width = round(self._capture.get(cv2.CAP_PROP_FRAME_WIDTH)) or None
+        self.height = round(self._capture.get(cv2.CAP_PROP_FRAME_HEIGHT)) or None
+        self.fps = self._capture.get(cv2.CAP_PROP_FPS) or None
+
+    def close(self) -> None:
+        """Stop reading and free the camera."""
+        super().close()
+        self._capture.release()
+
+    def _frames(self) -> Generator[SourceFrame]:
+        import cv2
+
+        index = 0
+        while True:
+            with quiet_opencv():
+                found, bgr = self._capture.read()
+            if not found:
+                raise JobError(f"{self.name} gives no more images: it was unplugged or taken by another program")
+            now = time.monotonic() - self._start_s
+            yield SourceFrame(index, now, np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8))
+            index += 1
 
 
 def open_source(named: str | os.PathLike[str]) -> Source:

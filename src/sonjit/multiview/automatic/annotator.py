@@ -15,7 +15,7 @@ import numpy as np
 
 from sonjit.errors import InputError, JobError
 from sonjit.files import write_text
-from sonjit.multiview.annotation.ranking import rank
+from sonjit.multiview.annotation.agreement import rank
 from sonjit.multiview.annotation.store import Need
 from sonjit.multiview.automatic.detection import (
     ChunkDetections,

@@ -80,7 +80,7 @@ class TrainedDetector:
     """
 
     def __init__(self, folder: str) -> None:
-        from sonjit.networks.keypoints.keypoint_detector import (
+        from sonjit.networks.keypoint_detector import (
             KeypointDetector,  # torch is imported only where it is needed
         )
 

@@ -30,8 +30,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from sonjit.multiview.calibration.board import CalibrationTarget
-    from sonjit.multiview.calibration.sightings import Sighting, Sightings
+    from sonjit.multiview.calibration.board import CalibrationTarget, Sighting, Sightings
 
 _BAD_PX = 0.5
 _BAD_TIMES = 2.0

@@ -22,8 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from sonjit.multiview.calibration.board import CalibrationTarget
-    from sonjit.multiview.calibration.sightings import Sighting
+    from sonjit.multiview.calibration.board import CalibrationTarget, Sighting
 
 _WRONG_TIMES, _WRONG_PX = 4.0, 1.0
 """A point further off than both, in median distances and in pixels, is left out."""

@@ -9,8 +9,8 @@ import numpy as np
 from sonjit.documents.document import Heading, Plot, Table, Text, html_from, save_files
 from sonjit.documents.plots import arrows_svg, heat_map_svg
 from sonjit.media.annotated.images import encode_image
-from sonjit.multiview.calibration.ambiguity import planar_ambiguity
 from sonjit.multiview.calibration.calibrate import rms_of
+from sonjit.multiview.calibration.consistency import planar_ambiguity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sonjit.documents.document import Block
+    from sonjit.multiview.calibration.board import Sighting
     from sonjit.multiview.calibration.calibrate import RigCalibration
-    from sonjit.multiview.calibration.sightings import Sighting
 
 _ARROWS = 300
 _WORST = 6

@@ -41,7 +41,7 @@ from sonjit.geometry.rotations import (
     quaternion_wxyz_from_matrix,
 )
 from sonjit.media.sources.image_files import IMAGE_ENDINGS
-from sonjit.media.sources.stills import natural_key
+from sonjit.media.sources.open import natural_key
 from sonjit.multiview.cameras.records import (
     Unit,
     lens_from,

@@ -19,7 +19,7 @@ import numpy as np
 from sonjit.errors import InputError
 from sonjit.media import open_source
 from sonjit.media.sources.image_files import IMAGE_ENDINGS, load_image
-from sonjit.media.sources.stills import natural_key
+from sonjit.media.sources.open import natural_key
 from sonjit.media.sources.video import Damage, decoded_frames, open_container, video_stream
 
 if TYPE_CHECKING:

@@ -1,4 +1,9 @@
-"""From boxes on an image to maps of one size: RoIAlign, and RoIPool for comparison.
+"""Boxes as networks regress them: deltas against other boxes, matching with the truth, sampling for a loss.
+
+Boxes are (x_min, y_min, x_max, y_max) in pixels. Source: Ren et al., Faster R-CNN (2015), sections 3.1.2 and 3.1.3;
+Girshick, Fast R-CNN (2015), section 2.3.
+
+From boxes on an image to maps of one size: RoIAlign, and RoIPool for comparison.
 
 The functions ending in `_reference` compute in plain steps what torchvision's operators in `pool_levels` give.
 Sources: He et al., Mask R-CNN (2017), section 3; Girshick, Fast R-CNN (2015), section 2.1; Lin et al., Feature Pyramid
@@ -7,15 +12,109 @@ Networks (2017), equation 1.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Literal
 
 import torch
-from torchvision.ops import roi_align, roi_pool
+from torchvision.ops import box_iou, roi_align, roi_pool
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from torch import Tensor
+
+Weights = tuple[float, float, float, float]
+
+_LARGEST = math.log(1000 / 16)  # log of the most that a side may grow: keeps exp() finite
+
+IGNORED, BACKGROUND = -2, -1
+
+
+def encode_boxes(boxes: Tensor, anchors: Tensor, weights: Weights = (1, 1, 1, 1)) -> Tensor:
+    """How to move and scale anchors into boxes.
+
+    Args:
+        boxes: (N, 4) pixels.
+        anchors: (N, 4) pixels.
+        weights: by which dx, dy, dw, dh are multiplied.
+
+    Returns:
+        (N, 4): dx, dy in sides of the anchor, dw, dh logarithms.
+
+    >>> encode_boxes(torch.tensor([[10.0, 0, 30, 20]]), torch.tensor([[0.0, 0, 20, 20]]))
+    tensor([[0.5000, 0.0000, 0.0000, 0.0000]])
+    """
+    centre, size = (boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]
+    from_centre, from_size = (anchors[:, :2] + anchors[:, 2:]) / 2, anchors[:, 2:] - anchors[:, :2]
+    deltas = torch.cat([(centre - from_centre) / from_size, torch.log(size / from_size)], 1)
+    return deltas * deltas.new_tensor(weights)
+
+
+def decode_boxes(deltas: Tensor, anchors: Tensor, weights: Weights = (1, 1, 1, 1)) -> Tensor:
+    """The boxes that deltas (..., 4) make of anchors (..., 4): the inverse of `encode_boxes`.
+
+    >>> decode_boxes(torch.tensor([[0.5, 0, 0, 0]]), torch.tensor([[0.0, 0, 20, 20]]))
+    tensor([[10.,  0., 30., 20.]])
+    """
+    deltas = deltas / deltas.new_tensor(weights)
+    size = anchors[..., 2:] - anchors[..., :2]
+    centre = anchors[..., :2] + size / 2 + deltas[..., :2] * size
+    half = size * deltas[..., 2:].clamp(max=_LARGEST).exp() / 2
+    return torch.cat([centre - half, centre + half], -1)
+
+
+def match_boxes(truth: Tensor, boxes: Tensor, *, low: float, high: float, keep_best: bool = False) -> Tensor:
+    """Which true box each box stands for.
+
+    Args:
+        truth: (M, 4) true boxes.
+        boxes: (N, 4).
+        low: IoU below which a box is background.
+        high: IoU from which it is the true box; between the two it is ignored.
+        keep_best: give every true box those that overlap it most, however little (the RPN's second rule).
+
+    Returns:
+        (N,) int64: index into truth, `BACKGROUND` or `IGNORED`.
+
+    >>> truth = torch.tensor([[0.0, 0, 10, 10]])
+    >>> boxes = torch.tensor([[0.0, 0, 10, 10], [0, 0, 10, 5], [5, 5, 15, 15]])
+    >>> match_boxes(truth, boxes, low=0.3, high=0.7)
+    tensor([ 0, -2, -1])
+    """
+    if not len(truth) or not len(boxes):
+        return torch.full((len(boxes),), BACKGROUND, device=boxes.device)
+    overlaps = box_iou(truth, boxes)  # (M, N)
+    best, matches = overlaps.max(0)
+    nearest = matches.clone()
+    matches[best < high] = IGNORED
+    matches[best < low] = BACKGROUND
+    if keep_best:
+        chosen = (overlaps == overlaps.max(1, keepdim=True).values).any(0)
+        matches[chosen] = nearest[chosen]
+    return matches
+
+
+def sample_matches(matches: Tensor, count: int, share: float) -> tuple[Tensor, Tensor]:
+    """A random few of the boxes for a loss: at most a share of them objects, the rest background.
+
+    Args:
+        matches: (N,) from `match_boxes`.
+        count: how many in all.
+        share: of objects among them, at most.
+
+    Returns:
+        Indices of objects and of background, in ascending order.
+    """
+    objects, background = (matches >= 0).nonzero()[:, 0], (matches == BACKGROUND).nonzero()[:, 0]
+    first = min(len(objects), int(count * share))
+    second = min(len(background), count - first)
+    return _few(objects, first), _few(background, second)
+
+
+def _few(indices: Tensor, count: int) -> Tensor:
+    order = torch.randperm(len(indices), device=indices.device)[:count]
+    return indices[order].sort().values
+
 
 Pooling = Literal["align", "pool"]
 

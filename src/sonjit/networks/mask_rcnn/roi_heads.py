@@ -14,8 +14,8 @@ from torch import nn
 from torch.nn import functional as F  # noqa: N812
 from torchvision.ops import clip_boxes_to_image, nms, remove_small_boxes, roi_align
 
-from sonjit.networks.mask_rcnn.boxes import decode_boxes, encode_boxes, match_boxes, sample_matches
 from sonjit.networks.mask_rcnn.fpn import conv_block
+from sonjit.networks.mask_rcnn.roi_align import decode_boxes, encode_boxes, match_boxes, sample_matches
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -1,31 +1,185 @@
-"""Scene → labelled images, one sample for each camera."""
+"""Exact labels of a rendered image: where each keypoint is, whether it is visible or what hides it, masks and boxes.
+
+A keypoint lies inside its finger. The ray from the camera's centre to it decides: what it meets first, before the
+keypoint, is what is seen in its stead. If that is the same hand where a bone next to the keypoint moves the skin, or
+nothing, the keypoint is seen.
+
+Scene → labelled images, one sample for each camera.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 
 from sonjit.datasets.sample import HAND_SKELETON, Instance, Sample
-from sonjit.synthesis.hands.hands import drawables_from_hand, keypoints_from_hand
+from sonjit.geometry import RotatedBox, rotated_box_around, wrap_angle
+from sonjit.hand_models.rig import FINGERS, JOINTS, KEYPOINTS, PARENTS
+from sonjit.synthesis.hands.hands import GLOVE, drawables_from_hand, keypoints_from_hand
 from sonjit.synthesis.hands.shape import SHAPE_NAMES
-from sonjit.synthesis.output.labels import label_hands
 from sonjit.synthesis.output.layouts import MaskReader
+from sonjit.synthesis.render.drawable import NO_PART
 from sonjit.synthesis.render.effects import Effects, apply_effects
+from sonjit.synthesis.render.rays import first_hits
 from sonjit.synthesis.scene.cameras import view_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
+    from sonjit.geometry.cameras import CalibratedCamera
+    from sonjit.results import Box
     from sonjit.synthesis.hands.hands import SceneHand
-    from sonjit.synthesis.output.labels import HandLabel
-    from sonjit.synthesis.render.drawable import Buffers
+    from sonjit.synthesis.render.drawable import Buffers, Drawable
     from sonjit.synthesis.render.renderer import Renderer
     from sonjit.synthesis.scene.scene import Scene
 
+Cause = Literal["visible", "self", "other_hand", "object", "outside"]
+
+CAUSES: Final[tuple[Cause, ...]] = ("visible", "self", "other_hand", "object", "outside")
+
+"""What is seen where a keypoint is; `outside` is beyond the image's edges."""
+
+_PALM_KEYPOINTS: Final = [0, 5, 9, 13, 17, 1, 2]
+
+"""The palm detector's own: wrist, knuckles from index to little finger, thumb's first two joints."""
+
+_NEIGHBOURS: Final = np.array([(-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 0), (0, 1), (1, -1), (1, 0), (1, 1)])
+
+
+def _seen_parts() -> NDArray[np.bool_]:
+    """(21, 256) whether skin of a part shows a keypoint: that of its own bone, of the one before, of the palm."""
+    palm = [0, *(joint for joint, parent in enumerate(PARENTS) if parent == 0)]
+    seen = np.zeros((21, 256), np.bool_)
+    for keypoint, joint in enumerate(KEYPOINTS):
+        seen[keypoint, [joint, max(PARENTS[joint], 0)]] = True
+        if joint == 0 or joint in [finger[0] for finger in FINGERS]:
+            seen[keypoint, palm] = True
+    return seen
+
+
+_SEEN: Final = _seen_parts()
+
+assert len(JOINTS) <= NO_PART
+
+
+@dataclass(frozen=True, eq=False)
+class HandLabel:
+    """One hand in one image.
+
+    Attributes:
+        keypoints_px: (21, 2) wherever they fall; NaN behind the camera.
+        keypoints_m: (21, 3) in the camera's frame.
+        causes: (21,) see `CAUSES`.
+        mask: (H, W) its skin and gloves, where they are seen.
+        box: x_min, y_min, x_max, y_max around the mask; None where nothing of it is seen.
+        palm_box: about the palm, its y axis along the way from the middle finger's knuckle to the wrist.
+    """
+
+    keypoints_px: NDArray[np.float64]
+    keypoints_m: NDArray[np.float64]
+    causes: tuple[Cause, ...]
+    mask: NDArray[np.bool_]
+    box: Box | None
+    palm_box: RotatedBox
+
+
+def label_hands(
+    keypoints: Sequence[NDArray[np.float64]],
+    drawables: Sequence[Drawable],
+    camera: CalibratedCamera,
+    buffers: Buffers,
+) -> list[HandLabel]:
+    """All hands of a scene before one camera.
+
+    Args:
+        keypoints: (21, 3) metres in the world, of each hand; the first hand has instance 1.
+        drawables: all that was drawn.
+        camera: that sees them.
+        buffers: what it saw.
+    """
+    owners = np.zeros(256, np.uint8)
+    owners[1 : len(keypoints) + 1] = owners[GLOVE + 1 : GLOVE + len(keypoints) + 1] = range(1, len(keypoints) + 1)
+    shown = owners[buffers.instances]
+    labels: list[HandLabel] = []
+    for instance, points in enumerate(keypoints, 1):
+        placed = camera.from_world(points)
+        seen = camera.project(placed)
+        mask = shown == instance
+        labels.append(
+            HandLabel(
+                seen,
+                placed,
+                _causes(instance, placed, seen, drawables, camera, buffers, owners),
+                mask,
+                box_from_mask(mask),
+                palm_box(seen),
+            )
+        )
+    return labels
+
+
+def box_from_mask(mask: NDArray[np.bool_]) -> Box | None:
+    """x_min, y_min, x_max, y_max around all pixels of a mask (H, W); None where it is empty."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if not len(rows):
+        return None
+    return float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)
+
+
+def palm_box(keypoints_px: NDArray[np.float64]) -> RotatedBox:
+    """The least box around the palm's seven keypoints that stands upright along the hand, of keypoints (21, 2)."""
+    (x0, y0), (x1, y1) = keypoints_px[0], keypoints_px[9]
+    rotation = wrap_angle(float(np.pi / 2 - np.arctan2(y0 - y1, x1 - x0)))
+    return rotated_box_around(keypoints_px[_PALM_KEYPOINTS], rotation)
+
+
+def _causes(
+    instance: int,
+    placed: NDArray[np.float64],
+    seen: NDArray[np.float64],
+    drawables: Sequence[Drawable],
+    camera: CalibratedCamera,
+    buffers: Buffers,
+    owners: NDArray[np.uint8],
+) -> tuple[Cause, ...]:
+    """The pixels around a keypoint decide where they agree; else the ray itself is followed through the meshes."""
+    height, width = buffers.depth.shape
+    within = (seen >= 0).all(axis=1) & (seen < (width, height)).all(axis=1)  # NaN is not
+    causes = np.full(21, CAUSES.index("outside"))
+    places = np.floor(seen[within]).astype(np.intp)[:, None] + _NEIGHBOURS  # (N, 9, 2) columns and rows
+    columns, rows = places[..., 0].clip(0, width - 1), places[..., 1].clip(0, height - 1)
+    depth, which, parts = buffers.depth[rows, columns], buffers.instances[rows, columns], buffers.parts[rows, columns]
+    numbers = np.flatnonzero(within)
+    before = (which > 0) & (depth < placed[within, 2:])
+    found = _cause(instance, numbers[:, None], np.where(before, which, 0), parts, owners)  # (N, 9)
+    causes[numbers] = found[:, 4]
+    unsure = numbers[(found != found[:, :1]).any(axis=1)]
+    for number, hit in zip(unsure, first_hits(camera, placed[unsure], drawables), strict=True):
+        causes[number] = _cause(instance, number, hit.instance, hit.part, owners)
+    return tuple(CAUSES[cause] for cause in causes)
+
+
+def _cause(
+    instance: int,
+    keypoint: NDArray[np.intp] | int,
+    met: NDArray[np.integer] | int,
+    part: NDArray[np.integer] | int,
+    owners: NDArray[np.uint8],
+) -> NDArray[np.intp]:
+    """Indices of `CAUSES` from what the ray met first, instance 0 for nothing; arrays of one shape."""
+    owner = owners[met]
+    own = np.where(_SEEN[keypoint, part], CAUSES.index("visible"), CAUSES.index("self"))
+    others = np.where(owner > 0, CAUSES.index("other_hand"), CAUSES.index("object"))
+    found = np.where(owner == instance, own, others)
+    return np.where(np.asarray(met) == 0, CAUSES.index("visible"), found)
+
+
 DATASET: Final = "synth"
+
 _EFFECTS: Final = {
     "motion_px": "motion_blur",
     "backdrop_px": "backdrop_blur",
@@ -38,6 +192,7 @@ _EFFECTS: Final = {
     "infrared": "infrared",
     "compression": "compression",
 }
+
 """Fields of `Effects` and their factors."""
 
 

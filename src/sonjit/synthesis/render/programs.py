@@ -11,7 +11,7 @@ import numpy as np
 
 from sonjit.errors import InputError
 from sonjit.synthesis.render.drawable import NO_PART, lens_edge
-from sonjit.synthesis.render.gl_context import shader
+from sonjit.synthesis.render.targets import shader
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

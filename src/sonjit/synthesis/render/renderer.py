@@ -14,7 +14,6 @@ import numpy as np
 
 from sonjit.errors import InputError
 from sonjit.synthesis.render.drawable import Buffers, box_around, boxes_px, light_view, near_far
-from sonjit.synthesis.render.gl_context import open_context
 from sonjit.synthesis.render.programs import (
     PATTERN_SIZE,
     REACH_M,
@@ -29,7 +28,7 @@ from sonjit.synthesis.render.programs import (
     placed,
     solid_pattern,
 )
-from sonjit.synthesis.render.targets import Targets, samples_of
+from sonjit.synthesis.render.targets import Targets, open_context, samples_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

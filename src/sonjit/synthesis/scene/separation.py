@@ -16,7 +16,7 @@ import numpy as np
 
 from sonjit.geometry.rotations import matrix_from_rotation_vector, rotation_vector_from_matrix
 from sonjit.hand_models.rig import FINGERS, RigPose
-from sonjit.synthesis.hands.moving_hand import MovingHand
+from sonjit.synthesis.hands.hands import MovingHand
 from sonjit.synthesis.hands.penetration import contacts_between
 
 if TYPE_CHECKING:

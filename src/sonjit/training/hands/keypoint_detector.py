@@ -15,8 +15,14 @@ from torch import Tensor
 from sonjit.geometry import RotatedBox, crop, crop_matrix, inverse_affine
 from sonjit.networks import InputSpec, create_network
 from sonjit.networks.export import ENDINGS, export_network
-from sonjit.networks.keypoints.keypoint_detector import KeypointDetector, area_of_box, save_description, sigma_of
-from sonjit.networks.keypoints.keypoint_heatmaps import KeypointHeatmaps, cell_from_px
+from sonjit.networks.keypoint_detector import (
+    KeypointDetector,
+    KeypointHeatmaps,
+    area_of_box,
+    cell_from_px,
+    save_description,
+    sigma_of,
+)
 from sonjit.training.hands.samples import HandSettings, draw_examples, hand_data
 from sonjit.training.loop import WEIGHTS, train
 from sonjit.training.recipes import settings_from

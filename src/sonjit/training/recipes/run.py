@@ -73,7 +73,7 @@ def run_recipe(request: TrainingRequest) -> Mapping[str, object]:
     recipe = load_recipe(request.recipe)
     function, checked = _imported(recipe, recipe.function), prepare(recipe, request)
     from sonjit.training.distributed import processes, rank
-    from sonjit.training.report import save_run_report
+    from sonjit.training.run_folder import save_run_report
 
     with processes(checked.device) as device, TemporaryDirectory() as elsewhere:
         if rank():  # only the first process' files are kept

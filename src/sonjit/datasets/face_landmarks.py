@@ -2,6 +2,10 @@
 
 Source: https://ibug.doc.ic.ac.uk/resources/300-W/ and https://ibug.doc.ic.ac.uk/resources/300-VW/. The files count
 pixels from 1, as Matlab does; `origin` is what is taken off, 0 for the numbers as they are written.
+
+WFLW: 98 points per face with attributes; source: https://wywu.github.io/projects/LAB/WFLW.html.
+
+A line of its lists is one face; the faces of one image become one sample.
 """
 
 from __future__ import annotations
@@ -25,7 +29,9 @@ if TYPE_CHECKING:
     from sonjit.datasets.dataset import Dataset
 
 _POINTS = 68
+
 _IMAGES = (".png", ".jpg", ".jpeg")
+
 _SPLIT_OF_FOLDER = {
     "afw": "train",
     "trainset": "train",
@@ -34,6 +40,7 @@ _SPLIT_OF_FOLDER = {
     "01_Indoor": "test",
     "02_Outdoor": "test",
 }
+
 _PARTS = {"full": ("common", "challenging")}
 
 
@@ -143,6 +150,7 @@ register(
         needs=("afw, helen, lfpw, ibug, or Test with .pts files",),
     )
 )
+
 register(
     DatasetEntry(
         name="300vw",
@@ -153,5 +161,100 @@ register(
         licence="non-commercial research",
         where="https://ibug.doc.ic.ac.uk/resources/300-VW/",
         needs=("001/annot with .pts files", "001/imgs with the frames of vid.avi"),
+    )
+)
+
+_WFLW_POINTS = 98
+
+_ATTRIBUTES = ("pose", "expression", "illumination", "make_up", "occlusion", "blur")
+
+_SUBSETS = ("largepose", "expression", "illumination", "makeup", "occlusion", "blur")
+
+
+class Wflw(RecordDataset):
+    """The images of one list."""
+
+    def __init__(self, entry: DatasetEntry, root: Path, split: str) -> None:
+        super().__init__(entry, root, split)
+        self._file = self.need(_list_file(split))
+        faces: dict[str, list[str]] = {}
+        for number, line in enumerate(read_lines(self._file), 1):
+            fields = line.split()
+            if len(fields) <= 2 * _WFLW_POINTS:
+                raise InputError(
+                    f"{self._file}, line {number}: {len(fields)} fields; a face has {2 * _WFLW_POINTS} numbers"
+                )
+            faces.setdefault(fields[-1], []).append(line)
+        self.keep(faces.items(), str(self._file))
+
+    def sample(self, record: Any) -> Sample:  # noqa: ANN401  # JSON
+        """One image with all its faces."""
+        name, lines = record
+        path = self.root / "WFLW_images" / name
+        width, height = size_of_image(path)
+        return Sample(
+            dataset=self.entry.name,
+            id=f"WFLW_images/{name}",
+            image=path,
+            width=width,
+            height=height,
+            instances=tuple(_face(line.split()[:-1]) for line in lines),
+            source=self.annotations,
+            licence=self.entry.licence,
+        )
+
+
+def _face(fields: list[str]) -> Instance:
+    """Points come first; rectangle and attributes follow in some of the lists."""
+    numbers = np.array(fields, np.float64)
+    points, rest = numbers[: 2 * _WFLW_POINTS].reshape(_WFLW_POINTS, 2), numbers[2 * _WFLW_POINTS :].tolist()
+    is_full = len(rest) == 4 + len(_ATTRIBUTES)
+    return Instance(
+        kind="face",
+        skeleton="face_wflw98",
+        keypoints_px=points,
+        valid_px=np.ones(_WFLW_POINTS, np.bool_),
+        box=(rest[0], rest[1], rest[2], rest[3]) if is_full else None,
+        extra=dict(zip(_ATTRIBUTES, map(int, rest[4:]), strict=True)) if is_full else {},
+    )
+
+
+class CocoWflw(CocoSet):
+    """The same in COCO's form."""
+
+    def __init__(self, entry: DatasetEntry, root: Path, split: str) -> None:
+        super().__init__(entry, root, split)
+        self.read(_wflw_file(root, split), root / "WFLW_images", root)
+
+    def instances(self, annotation: Record, image: Record) -> Iterator[Instance]:
+        """The one face of an annotation."""
+        points = labelled(annotation, "keypoints", _WFLW_POINTS, says_hidden=False)
+        yield Instance(kind="face", skeleton="face_wflw98", box=box_from_corner(annotation, "bbox"), **points)
+
+
+def _list_file(split: str) -> str:
+    if split in ("train", "test"):
+        return f"WFLW_annotations/list_98pt_rect_attr_train_test/list_98pt_rect_attr_{split}.txt"
+    return f"WFLW_annotations/list_98pt_test/list_98pt_{split.replace('-', '_')}.txt"
+
+
+def _wflw_file(root: Path, split: str) -> Path:
+    return root / "annotations" / f"face_landmarks_wflw_{split.replace('-', '_')}.json"
+
+
+def _open(entry: DatasetEntry, root: Path, split: str) -> Dataset:
+    return (CocoWflw if _wflw_file(root, split).is_file() else Wflw)(entry, root, split)
+
+
+register(
+    DatasetEntry(
+        name="wflw",
+        title="Wider Facial Landmarks in the Wild",
+        open=_open,
+        splits=("train", "test", *(f"test-{subset}" for subset in _SUBSETS)),
+        kinds=("face",),
+        licence="non-commercial research",
+        where="https://wywu.github.io/projects/LAB/WFLW.html",
+        needs=("WFLW_annotations", "WFLW_images"),
     )
 )

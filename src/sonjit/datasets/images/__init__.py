@@ -1,1 +1,0 @@
-"""Data sets of bodies, objects and classes in ordinary images."""

@@ -1,0 +1,289 @@
+"""Hands: a colour per finger, depth as size and shade, a small label at the wrist.
+
+Faces: quiet contours over a haze of mesh points, irises as rings; a face that is only a box as a rounded box.
+
+Bodies: limbs by side, thick where seen and thin where hidden; hands and face of a person take their own places.
+
+People's masks as translucent tints with a fine outline.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sonjit.media.drawing.labels import draw_label, label_text
+from sonjit.media.drawing.strokes import INK, LEFT, NEUTRAL, RIGHT, Strokes, draw_path, draw_ring, shade, translucent
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from sonjit.media.drawing.strokes import Colour
+    from sonjit.results import Body, Box, Face, Hand
+
+FINGERS: dict[str, Colour] = {
+    "thumb": (255, 170, 51),
+    "indexFinger": (118, 219, 92),
+    "middleFinger": (56, 189, 255),
+    "ringFinger": (158, 127, 255),
+    "pinky": (255, 99, 152),
+}
+
+"""RGB of each finger, far enough apart for colour-blind eyes to follow by lightness."""
+
+
+def draw_hand(canvas: NDArray[np.uint8], hand: Hand) -> None:
+    """Bones and joints, in place; far ones first, near ones over them."""
+    strokes = Strokes(canvas, hand.keypoints)
+    near, width = strokes.near.tolist(), strokes.width(0.017)
+    edge = strokes.edge(width)
+    colours = _keypoint_colours(hand)
+    lines = sorted(hand.skeleton.connections, key=lambda pair: near[pair[0]] + near[pair[1]])
+    for a, b in lines:
+        strokes.line(a, b, INK, width + 2 * edge)
+    for a, b in lines:
+        colour = colours[a] if colours[a] == colours[b] else NEUTRAL  # from finger to finger or wrist is palm
+        strokes.line(a, b, shade(colour, (near[a] + near[b]) / 2), width)
+    for k in sorted(range(len(near)), key=near.__getitem__):
+        radius = width * (0.7 + 1.2 * near[k])
+        strokes.dot(k, INK, radius + edge)
+        strokes.dot(k, shade(colours[k], near[k] + 0.15), radius)
+        if radius >= 3:
+            strokes.dot(k, shade(colours[k], near[k] + 0.6), radius * 0.42)
+
+
+def draw_hand_label(canvas: NDArray[np.uint8], hand: Hand) -> None:
+    """Whose hand, score and id, beyond the wrist, in place."""
+    wrist, thumb, knuckle = np.asarray(hand.keypoints, np.float64)[[0, 1, 9], :2]
+    away = wrist - knuckle  # from the fingers
+    length = float(np.hypot(*away))
+    away = away / length if np.isfinite(length) and length > 0 else np.array([0.0, 1.0])
+    aside = np.array([-away[1], away[0]])
+    if aside @ (thumb - wrist) > 0:
+        aside = -aside  # rather beside the little finger than over the thumb
+    accent = RIGHT if hand.handedness == "Right" else LEFT
+    draw_label(canvas, label_text(hand.handedness, hand), wrist, (away, aside, -aside), accent)
+
+
+def _keypoint_colours(hand: Hand) -> list[Colour]:
+    groups = hand.skeleton.groups
+    of_point = {k: FINGERS.get(name, NEUTRAL) for name, members in groups.items() for k in members}
+    return [of_point.get(k, NEUTRAL) for k in range(len(hand.keypoints))]
+
+
+CONTOURS: dict[str, Colour] = {
+    "lips": (255, 150, 165),
+    "leftEye": (255, 208, 140),
+    "leftEyebrow": (255, 208, 140),
+    "leftIris": (255, 232, 190),
+    "rightEye": (140, 214, 255),
+    "rightEyebrow": (140, 214, 255),
+    "rightIris": (196, 236, 255),
+    "faceOval": (214, 220, 232),
+}
+
+"""RGB of each contour: the person's own left warm, their right blue, all paler than hands."""
+
+_MESH: Colour = (232, 240, 255)
+
+_UP = np.array([0.0, -1.0])
+
+_ASIDE = np.array([1.0, 0.0])
+
+
+def draw_face(canvas: NDArray[np.uint8], face: Face) -> None:
+    """One face, in place."""
+    if len(face.keypoints) == 6:
+        _draw_box(canvas, face)
+    else:
+        _draw_mesh(canvas, face)
+
+
+def draw_face_label(canvas: NDArray[np.uint8], face: Face) -> None:
+    """Score and id above the face, in place."""
+    x_min, y_min, x_max, _ = face.box
+    top = np.array([(x_min + x_max) / 2, y_min])
+    draw_label(canvas, label_text("Face", face), top, (_UP, _ASIDE, -_ASIDE), NEUTRAL)
+
+
+def _draw_mesh(canvas: NDArray[np.uint8], face: Face) -> None:
+    strokes = Strokes(canvas, face.keypoints)
+    near, width = strokes.near.tolist(), strokes.width(0.005)
+    region = strokes.region(4 * width)
+    groups = face.skeleton.groups
+    on_contour = {k for members in groups.values() for k in members}
+    with translucent(canvas, region, 0.62 * min(1.0, strokes.size / 240)):  # on a small face they would be a fog
+        for k in range(468):
+            if k not in on_contour:
+                strokes.dot(k, shade(_MESH, near[k]), max(0.6, width * (0.3 + 0.5 * near[k])))
+    contours = {name: set(members) for name, members in groups.items() if not name.endswith("Iris")}
+    lines = [
+        (a, b, CONTOURS.get(name, NEUTRAL), width * (0.7 if "Eye" in name else 1.0))
+        for a, b in face.skeleton.connections
+        for name, members in contours.items()
+        if a in members and b in members
+    ]
+    with translucent(canvas, region, 0.4 * min(1.0, strokes.size / 240)):
+        for a, b, _, thickness in lines:
+            strokes.line(a, b, INK, thickness + 1.6)
+    for a, b, colour, thickness in lines:
+        strokes.line(a, b, colour, thickness)
+    for name, members in groups.items():
+        if name.endswith("Iris"):
+            _draw_iris(strokes, np.array(members), CONTOURS.get(name, NEUTRAL), width * 0.7)
+
+
+def _draw_iris(strokes: Strokes, ring: NDArray[np.int64], colour: Colour, width: float) -> None:
+    points = strokes.points[ring]  # (4, 2)
+    centre = points.mean(axis=0)
+    radius = float(np.hypot(*(points - centre).T).mean())
+    if radius > 2.5 * width:
+        draw_ring(strokes.canvas, centre, radius, INK, width + 1.6)
+    draw_ring(strokes.canvas, centre, radius, colour, width)
+
+
+def _draw_box(canvas: NDArray[np.uint8], face: Face) -> None:
+    strokes = Strokes(canvas, face.keypoints)
+    outline = _rounded(face.box)
+    size = float(np.hypot(*np.ptp(outline, axis=0)))
+    longest = max(canvas.shape[:2])
+    width = float(np.clip(size * 0.009, 1.0, longest * 0.004 + 1)) if np.isfinite(size) else strokes.width(0.02)
+    draw_path(canvas, outline, INK, width + 2)
+    draw_path(canvas, outline, NEUTRAL, width)
+    for k, name in enumerate(face.skeleton.keypoints):
+        colour = LEFT if name.startswith("left") else RIGHT if name.startswith("right") else NEUTRAL
+        strokes.dot(k, INK, width * 1.5 + 1)
+        strokes.dot(k, colour, width * 1.5)
+
+
+def _rounded(box: Box) -> NDArray[np.float64]:
+    """(36, 2) outline of a box with round corners."""
+    low, high = np.array(box[:2], np.float64), np.array(box[2:], np.float64)
+    radius = 0.12 * float(np.abs(high - low).min())
+    turn = np.linspace(0, np.pi / 2, 9)
+    arc = np.column_stack([np.cos(turn), np.sin(turn)]) * radius  # (9, 2), from right to bottom
+    inner = high - radius, np.array([low[0] + radius, high[1] - radius]), low + radius
+    last = np.array([high[0] - radius, low[1] + radius])
+    quarter = np.array([[0, 1], [-1, 0]])  # row vectors a quarter further, clockwise on the screen
+    corners = [inner[0] + arc, inner[1] + arc @ quarter, inner[2] - arc, last - arc @ quarter]
+    return np.vstack(corners)
+
+
+SEEN = 0.5
+
+"""Visibility from which a keypoint counts as seen; an unknown one does too."""
+
+_HIDDEN_OPACITY = 0.4
+
+
+def draw_body(
+    canvas: NDArray[np.uint8],
+    body: Body,
+    left_hand: Hand | None = None,
+    right_hand: Hand | None = None,
+    face: Face | None = None,
+) -> None:
+    """One body, in place; where the person's hands and face are known, it reaches to them and leaves out its own."""
+    body, left_out = _joined(body, left_hand, right_hand, face)
+    strokes = Strokes(canvas, body.keypoints)
+    seen = ~(body.visibility < SEEN)  # (33,), True for NaN
+    width = strokes.width(0.0075)
+    edge = strokes.edge(width)
+    near = (0.3 + 0.5 * strokes.near).tolist()  # limbs keep their side's colour, near or far
+    shown = [k for k in sorted(range(len(near)), key=near.__getitem__) if k not in left_out]
+    lines = [(a, b) for a, b in body.skeleton.connections if a not in left_out and b not in left_out]
+    lines.sort(key=lambda pair: near[pair[0]] + near[pair[1]])
+    head = set(body.skeleton.groups["face"])
+
+    with translucent(canvas, strokes.region(4 * width), _HIDDEN_OPACITY):
+        for a, b in lines:
+            if not (seen[a] and seen[b]):
+                strokes.line(a, b, _line_colour(body, a, b), width * 0.5)
+        for k in shown:
+            if not seen[k]:
+                draw_ring(canvas, strokes.points[k], width, _side_colour(body, k), width * 0.4)
+    bold = [(a, b, width * (0.4 if a in head else 1.0)) for a, b in lines if seen[a] and seen[b]]
+    for a, b, thickness in bold:
+        strokes.line(a, b, INK, thickness + 2 * edge)
+    for a, b, thickness in bold:
+        strokes.line(a, b, shade(_line_colour(body, a, b), (near[a] + near[b]) / 2), thickness)
+    for k in shown:
+        if seen[k]:
+            radius = width * (0.55 + 1.1 * near[k]) * (0.45 if k in head else 1.0)
+            strokes.dot(k, INK, radius + edge)
+            strokes.dot(k, shade(_side_colour(body, k), near[k] + 0.2), radius)
+
+
+def draw_body_label(canvas: NDArray[np.uint8], body: Body) -> None:
+    """Score and id above the head, in place."""
+    points = np.asarray(body.keypoints, np.float64)[:, :2]
+    head = points[list(body.skeleton.groups["face"])]
+    shoulders = points[[body.skeleton.index("left_shoulder"), body.skeleton.index("right_shoulder")]]
+    crown = head.mean(axis=0) * 2 - (head.mean(axis=0) + shoulders.mean(axis=0)) / 2  # as far above as the neck below
+    up = np.array([0.0, -1.0])
+    aside = np.array([1.0, 0.0])
+    draw_label(canvas, label_text("Person", body), crown, (up, aside, -aside), NEUTRAL)
+
+
+def _joined(body: Body, left_hand: Hand | None, right_hand: Hand | None, face: Face | None) -> tuple[Body, set[int]]:
+    """The body with its wrists at those of its hands, and which of its keypoints the other parts replace."""
+    skeleton = body.skeleton
+    keypoints, visibility, left_out = body.keypoints.copy(), body.visibility.copy(), set[int]()
+    for side, hand in (("left", left_hand), ("right", right_hand)):
+        if hand is not None:
+            wrist = skeleton.index(f"{side}_wrist")
+            keypoints[wrist, :2], visibility[wrist] = hand.keypoints[0, :2], 1
+            left_out |= {skeleton.index(f"{side}_{finger}") for finger in ("pinky", "index", "thumb")}
+    if face is not None:
+        left_out |= set(skeleton.groups["face"])
+    return replace(body, keypoints=keypoints, visibility=visibility), left_out
+
+
+def _line_colour(body: Body, a: int, b: int) -> Colour:
+    torso = body.skeleton.groups["torso"]
+    colour = _side_colour(body, a)
+    return colour if colour == _side_colour(body, b) and not (a in torso and b in torso) else NEUTRAL
+
+
+def _side_colour(body: Body, k: int) -> Colour:
+    name = body.skeleton.keypoints[k].split("_")
+    return LEFT if "left" in name else RIGHT if "right" in name else NEUTRAL
+
+
+PERSON_COLOURS: tuple[Colour, ...] = (
+    (96, 132, 255),
+    (46, 204, 160),
+    (255, 138, 92),
+    (214, 112, 240),
+    (244, 202, 62),
+    (90, 200, 250),
+)
+
+_OPACITY = 0.42
+
+
+def draw_tint(canvas: NDArray[np.uint8], mask: NDArray[np.float32], colour: Colour) -> None:
+    """Colour a person, in place.
+
+    Args:
+        canvas: (H, W, 3) uint8 RGB.
+        mask: (h, w) float32 probability, stretched over the image; unknown (NaN) is none.
+        colour: RGB.
+    """
+    import cv2
+
+    height, width = canvas.shape[:2]
+    alpha = np.clip(np.nan_to_num(mask), 0, 1).astype(np.float32)
+    if alpha.shape != (height, width):
+        alpha = cv2.resize(alpha, (width, height), interpolation=cv2.INTER_LINEAR)
+    left, top, wide, high = cv2.boundingRect((alpha > 0.02).view(np.uint8))
+    if not wide:
+        return
+    part, weight = canvas[top : top + high, left : left + wide], alpha[top : top + high, left : left + wide]
+    full = np.full_like(part, colour)
+    part[:] = cv2.blendLinear(full, part, weight * _OPACITY, 1 - weight * _OPACITY)
+    inside = (weight >= 0.5).view(np.uint8)
+    edges, _ = cv2.findContours(inside, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE, offset=(left, top))
+    cv2.drawContours(canvas, edges, -1, colour, max(1, round(min(height, width) / 480)), cv2.LINE_AA)

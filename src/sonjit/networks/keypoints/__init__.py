@@ -1,1 +1,0 @@
-"""A 2D keypoint detector of heatmaps, for the annotation studio."""
