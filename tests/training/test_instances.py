@@ -104,9 +104,11 @@ def test_a_run_segments_images(run, tmp_path):
             assert x - 4 <= columns.min() <= columns.max() <= x + wide + 4
             assert y - 4 <= rows.min() <= rows.max() <= y + high + 4
     assert len(list((tmp_path / "drawn").iterdir())) == 10
-    steps = sorted(path.stem for path in (tmp_path / "steps").iterdir())
-    assert [name[0] for name in steps] == list("123456789")
-    assert all(cv2.imread(str(path)) is not None for path in (tmp_path / "steps").iterdir())
+    folders = list((tmp_path / "steps").iterdir())
+    assert len(folders) == 10
+    steps = sorted(folders[0].iterdir())
+    assert [path.stem[0] for path in steps] == list("123456789")
+    assert all(cv2.imread(str(path)) is not None for path in steps)
 
 
 def test_a_stopped_run_goes_on_as_if_it_had_not_been(tmp_path, monkeypatch):
