@@ -271,11 +271,14 @@ def _box_from_dict(box: Mapping[str, float]) -> Box:
     return x_min, y_min, x_max, y_max
 
 
+_LEAST, _MOST = np.finfo(np.float32).min, np.finfo(np.float32).max
+
+
 def box_to_dict(box: Box) -> JsonObject:
     """A box as plain JSON types, in tfjs-models' shape."""
     x_min, y_min, x_max, y_max = shortest_floats(np.array(box, np.float32))
-    with np.errstate(over="ignore"):  # a box of absurd numbers has no width that float32 could hold
-        width, height = shortest_floats(np.array([x_max - x_min, y_max - y_min], np.float32))
+    with np.errstate(over="ignore"):  # of absurd numbers the difference may be more than float32 holds
+        width, height = shortest_floats(np.array([x_max - x_min, y_max - y_min], np.float32).clip(_LEAST, _MOST))
     return {"xMin": x_min, "yMin": y_min, "xMax": x_max, "yMax": y_max, "width": width, "height": height}
 
 

@@ -1,7 +1,4 @@
-"""`sonjit explain`: where a network looked.
-
-`sonjit segment`: objects of images and videos as coloured masks, by Mask R-CNN.
-"""
+"""`sonjit explain`: saliency maps of networks. `sonjit segment`: objects as coloured masks, by Mask R-CNN."""
 
 from __future__ import annotations
 
