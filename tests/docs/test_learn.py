@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("matplotlib", reason="the extra learn is not installed")
 pytest.importorskip("sklearn", reason="the extra learn is not installed")
 pytest.importorskip("torch", reason="the extra train is not installed")
