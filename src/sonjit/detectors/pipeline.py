@@ -84,7 +84,7 @@ class Kind(ABC, Generic[O, R]):
 
 
 class Thorough(Protocol[C]):
-    """A search that finds more than `Kind.find`, and judges each find itself."""
+    """A search that finds more than `Kind.find`, and scores each find itself."""
 
     def search(self, rgb: NDArray[np.uint8]) -> list[C]:
         """What is in an image (H, W, 3), best first; the score of each is a calibrated probability."""
@@ -152,7 +152,7 @@ class Detector(Generic[R]):
             )
         seen: list[tuple[Any, Track[Any] | None]]
         if self._options.static_image:
-            seen = [(observation, None) for observation in self._look(rgb, boxes)]
+            seen = [(observation, None) for observation in self._detect_still(rgb, boxes)]
         else:
             seen = [(track.smoothed, track) for track in self._step(rgb, time, boxes)]
         results = [self._kind.result(rgb, observation, track) for observation, track in seen]
@@ -198,7 +198,7 @@ class Detector(Generic[R]):
         if not hasattr(self, "_kind"):
             raise InputError("this detector is closed; make a new one with create_detector")
 
-    def _look(self, rgb: NDArray[np.uint8], boxes: Sequence[RotatedBox] | None) -> list[Any]:
+    def _detect_still(self, rgb: NDArray[np.uint8], boxes: Sequence[RotatedBox] | None) -> list[Any]:
         """Every instance of a still, found afresh."""
         if boxes is None and self._thorough is not None:
             return [seen for seen in self._thorough.search(rgb) if self._is_present(seen)][
@@ -221,6 +221,7 @@ class Detector(Generic[R]):
             seen = [(track, self._kind.observe(rgb, track.box)) for track in held]
             pairs = [(track, one) for track, one in seen if self._is_present(one) and self._is_kept(rgb, track, one)]
         else:
+            self._since_search += 1
             pairs, new = self._tracker.match(self._present(rgb, boxes), now)
         if self._tracker.update(pairs, new, now):
             self._since_search = self._options.search_interval

@@ -179,7 +179,7 @@ class FaceBoxes(Kind[FaceObservation, Face]):
         return _upright(track.observation.keypoints[:2, :2].ravel())
 
     def is_present(self, observation: FaceObservation, min_score: float) -> bool:
-        """Always: the search has judged the score."""
+        """Always: the search has held the score against its threshold."""
         return True
 
     def is_taken(self, box: RotatedBox, other: RotatedBox) -> bool:
