@@ -8,7 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import sonjit
-from sonjit.detectors.search.finds import Judge, Place, is_same_find, logit, merged, oks, tiles, window_around
+from sonjit.detectors.search.finds import (
+    LogisticRegression,
+    Place,
+    is_same_find,
+    logit,
+    merged,
+    oks,
+    tiles,
+    window_around,
+)
 from sonjit.detectors.tracking import is_same_object
 from sonjit.geometry import RotatedBox
 
@@ -39,10 +48,10 @@ def test_similarity_falls_with_distance_and_counts_weights():
     assert oks(points, moved, weights=np.r_[0, np.ones(20)]) > 0.99 * oks(points, points)
 
 
-def test_a_judge_is_a_logistic_regression():
-    judge = Judge(-1.0, {"a": 2.0})
-    assert judge({"a": 0.5, "unused": 9}) == pytest.approx(0.5)
-    assert Judge(0, {"p": 1.0})({"p": logit(0.8)}) == pytest.approx(0.8)
+def test_a_score_is_a_logistic_regression():
+    regression = LogisticRegression(-1.0, {"a": 2.0})
+    assert regression({"a": 0.5, "unused": 9}) == pytest.approx(0.5)
+    assert LogisticRegression(0, {"p": 1.0})({"p": logit(0.8)}) == pytest.approx(0.8)
 
 
 def test_places_that_show_the_same_are_one_with_all_their_votes():

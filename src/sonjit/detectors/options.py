@@ -126,7 +126,7 @@ OPTIONS: tuple[Option, ...] = (
            default=5, minimum=1, remote_maximum=1_000_000),
     Option("search", "string",
            "fast searches the whole image, as MediaPipe does; thorough also windows of it and where faces and arms "
-           "point, and checks each find: nearly twice the hands in snapshots, in ten to thirty times the time; auto "
+           "point, and checks each find: 1.7 times the hands in snapshots, in ten to thirty times the time; auto "
            "is thorough for images, and in videos spreads windows over frames and drops doubles and phantoms.",
            default="fast", choices=("fast", "thorough", "auto")),
     Option("segmentation", "boolean", "Give each body its mask.", default=False, kinds=_PEOPLE, command_line=False),

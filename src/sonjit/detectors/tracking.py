@@ -226,10 +226,10 @@ def is_same_object(a: Observation, b: Observation, *, one_reading: bool = False)
         return True
     if not one_reading or a.left is None or b.left is None or abs(a.left - b.left) > _SAME_SIDE:
         return False
-    return _share_inside(a.keypoints, b.keypoints) > _INSIDE
+    return share_inside(a.keypoints, b.keypoints) > _INSIDE
 
 
-def _share_inside(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
+def share_inside(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
     """Share of the smaller box around keypoints (K, 2 or more) that lies in the other's."""
     low_a, high_a, low_b, high_b = (edge[:2] for edge in (a.min(0), a.max(0), b.min(0), b.max(0)))
     shared = np.clip(np.minimum(high_a, high_b) - np.maximum(low_a, low_b), 0, None).prod()

@@ -244,17 +244,7 @@ class Holistic(Kind["BodyObservation", Person]):
     def _hand_box(self, rgb: NDArray[np.uint8], body: BodyObservation, side: int) -> RotatedBox | None:
         """Where the re-crop network says that a hand is, near the body's wrist, or None."""
         rough = hand_box(body, side)
-        if rough is None:
-            return None
-        height, width = self._recrop.input.shape[1:3]
-        crop(rgb, rough, width, height, out=self._recrop.input[0])
-        points = np.zeros((2, 3), np.float32)
-        points[:, :2] = self._recrop.run()[0].reshape(2, 2) / (width, height)
-        centre, bottom = points_from_crop(points, rough)[:, :2].astype(np.float64)
-        side_px = 2 * math.dist(centre, bottom)
-        dx, dy = (bottom - centre).tolist()
-        rotation = wrap_angle(-math.pi / 2 - math.atan2(-dy, dx))
-        return RotatedBox(centre[0].item(), centre[1].item(), side_px, side_px, rotation)
+        return None if rough is None else recropped_box(rgb, rough, self._recrop)
 
     def _face_box(self, rgb: NDArray[np.uint8], body: BodyObservation) -> RotatedBox | None:
         """Where the face detector finds a face in a cut-out of the head, or None."""
@@ -299,6 +289,19 @@ def hand_box(body: BodyObservation, side: int) -> RotatedBox | None:
     rotation = wrap_angle(math.pi / 2 - math.atan2(-dy, dx))
     box = RotatedBox(float(knuckles[0]), float(knuckles[1]), side_px, side_px, rotation)
     return square_box(box, scale=_HAND_SCALE)
+
+
+def recropped_box(rgb: NDArray[np.uint8], rough: RotatedBox, network: Engine) -> RotatedBox:
+    """The box of the hand that the re-crop network sees in a rough box around it, in pixels of the image (H, W, 3)."""
+    height, width = network.input.shape[1:3]
+    crop(rgb, rough, width, height, out=network.input[0])
+    points = np.zeros((2, 3), np.float32)
+    points[:, :2] = network.run()[0].reshape(2, 2) / (width, height)
+    centre, bottom = points_from_crop(points, rough)[:, :2].astype(np.float64)
+    side_px = 2 * math.dist(centre, bottom)
+    dx, dy = (bottom - centre).tolist()
+    rotation = wrap_angle(-math.pi / 2 - math.atan2(-dy, dx))
+    return RotatedBox(centre[0].item(), centre[1].item(), side_px, side_px, rotation)
 
 
 def _wrist_distance(body: BodyObservation, side: int, hand: HandObservation) -> float:

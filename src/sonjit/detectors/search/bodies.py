@@ -11,7 +11,17 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from sonjit.detectors.kinds.body import BodyObservation, box_from_alignment
-from sonjit.detectors.search.finds import Find, Judge, Place, corners, logit, merged, oks, tiles, window_around
+from sonjit.detectors.search.finds import (
+    Find,
+    LogisticRegression,
+    Place,
+    corners,
+    logit,
+    merged,
+    oks,
+    tiles,
+    window_around,
+)
 from sonjit.detectors.smoothing import size_of
 
 if TYPE_CHECKING:
@@ -36,17 +46,17 @@ class BodySearch:
         detector: finds people whose face is not seen.
         bodies: looks twice.
         parts: see `tiles`; the whole image is enough where bodies only lead to hands.
-        plain: presence and agreement from which no other guess is tried.
+        plain: presence and agreement from which no other placement is tried.
         min_detection: least score of a person in a window.
     """
 
-    GUESSES = ((3.35, 4.5), (2.8, 3.6), (3.0, 3.2))
+    PLACEMENTS = ((3.35, 4.5), (2.8, 3.6), (3.0, 3.2))
     """Distance of the hips from the face, and radius of the circle around the body, in heights of the face's mesh: of
     people who stand, sit, and crouch or are children."""
     MAX_FACE_DISTANCE = 0.45
     """From the body's face to the found one, in heights of its mesh: beyond it is the neighbour's."""
     MIN_SCORE = 0.1
-    JUDGE = Judge(2.2, {"score": 1.0})
+    SCORE = LogisticRegression(2.2, {"score": 1.0})
     """A body whose face is seen is believed from `MIN_SCORE` on: its calibrated score is a half there."""
     ALONE = 0.7, 0.9
     """Least agreement and presence of a body that no face speaks for."""
@@ -74,7 +84,7 @@ class BodySearch:
             if any(torso_distance(find.last, other.last) < self.SAME_TORSO for other in found):
                 continue
             served.add(number)
-            find.score = self.JUDGE({"score": logit(find.score)})
+            find.score = self.SCORE({"score": logit(find.score)})
             found.append(find)
         for find in self._of_detector(rgb):
             if not any(_is_same_person(find.last, other.last, self.SAME_TORSO) for other in found):
@@ -88,7 +98,7 @@ class BodySearch:
         x_min, y_min, x_max, y_max = corners(points)
         centre = ((x_min + x_max) / 2, (y_min + y_max) / 2)
         inferences: list[BodyObservation] = []
-        for hips, radius in self.GUESSES:
+        for hips, radius in self.PLACEMENTS:
             alignment = np.stack([middle + hips * down, middle + (hips - radius) * down])
             first = self._bodies.observe(rgb, box_from_alignment(alignment))
             inferences.append(first)

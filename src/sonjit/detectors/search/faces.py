@@ -1,4 +1,4 @@
-"""Faces by a thorough search: the full-range detector in windows, judged by two inferences of the mesh."""
+"""Faces by a thorough search: the full-range detector in windows, scored by two inferences of the mesh."""
 
 from __future__ import annotations
 
@@ -7,7 +7,18 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from sonjit.detectors.kinds.face import FaceObservation, box_around_face
-from sonjit.detectors.search.finds import PARTS, Find, Judge, Place, logit, merged, oks, rank, tiles, without_same
+from sonjit.detectors.search.finds import (
+    PARTS,
+    Find,
+    LogisticRegression,
+    Place,
+    logit,
+    merged,
+    oks,
+    rank,
+    tiles,
+    without_same,
+)
 
 if TYPE_CHECKING:
     from sonjit.detectors.kinds.face import FaceMeshes
@@ -25,7 +36,7 @@ class FaceSearch:
         min_detection: least score in a window that is worth the mesh.
     """
 
-    JUDGE = Judge(-5.79, {"detection": 1.017, "presence": 0.534, "agreement": 0.782})
+    SCORE = LogisticRegression(-5.79, {"detection": 1.017, "presence": 0.534, "agreement": 0.782})
     """Fitted, then set stricter by 2.2: at 0.5 it loses no true face of those that it was fitted on."""
 
     SURE = 0.5
@@ -66,7 +77,7 @@ class FaceSearch:
                 "agreement": logit(find.agreement),
                 "votes": math.log(len(find.votes)),
             }
-            find.score = self.JUDGE(find.features)
+            find.score = self.SCORE(find.features)
         return sorted(finds, key=lambda f: -f.score)
 
     def _infer(self, rgb: Image, place: Place) -> Find[FaceObservation] | None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 import numpy as np
 
 from sonjit.detectors.smoothing import size_of
-from sonjit.detectors.tracking import Observation
+from sonjit.detectors.tracking import Observation, share_inside
 from sonjit.geometry import RotatedBox, wrap_angle
 
 if TYPE_CHECKING:
@@ -71,8 +71,8 @@ def window_around(cx: float, cy: float, side: float, rgb: Image) -> Window | Non
     return window if min(window.right - window.left, window.bottom - window.top) >= 24 else None
 
 
-class Judge(NamedTuple):
-    """A logistic regression over named features.
+class LogisticRegression(NamedTuple):
+    """A calibrated score: the probability that a logistic regression gives from named features.
 
     Attributes:
         bias: constant.
@@ -176,7 +176,7 @@ def is_same_find(a: NDArray[np.floating], b: NDArray[np.floating]) -> bool:
     shared = shared_area(first, second)
     if shared > _SAME_IOU * (area(first) + area(second) - shared):
         return True
-    return shared > _SAME_INSIDE * min(area(first), area(second))
+    return share_inside(a, b) > _SAME_INSIDE
 
 
 def is_near(a: RotatedBox, b: RotatedBox) -> bool:

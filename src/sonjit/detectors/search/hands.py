@@ -1,4 +1,4 @@
-"""Hands by a thorough search: palms in windows and at the ends of arms, judged by three inferences."""
+"""Hands by a thorough search: palms in windows and at the ends of arms, scored by three inferences."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sonjit.detectors.kinds.hands import HandObservation, box_around_hand, box_from_palm
-from sonjit.detectors.kinds.holistic import hand_box
+from sonjit.detectors.kinds.holistic import hand_box, recropped_box
 from sonjit.detectors.search.finds import (
     PARTS,
     Find,
-    Judge,
+    LogisticRegression,
     Place,
     Window,
     area,
@@ -29,7 +29,7 @@ from sonjit.detectors.search.finds import (
     without_same,
 )  # fmt: skip
 from sonjit.detectors.smoothing import size_of
-from sonjit.geometry import RotatedBox, crop, iou, points_from_crop, wrap_angle
+from sonjit.geometry import RotatedBox, iou, wrap_angle
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -62,8 +62,8 @@ class HandSearch:
     WRIST_WINDOW = 3.0
     """Side of the window around a body's wrist, in heights of the face: a hand is 0.7 of them."""
     REACH = 0.3
-    JUDGE = Judge(-1.95, {"presence": 0.212, "mirrored": 0.672, "votes": 2.3})
-    SIDE = Judge(-0.49, {"side": 0.52, "arm": 1.93})
+    SCORE = LogisticRegression(-1.95, {"presence": 0.212, "mirrored": 0.672, "votes": 2.3})
+    SIDE = LogisticRegression(-0.49, {"side": 0.52, "arm": 1.93})
 
     def __init__(
         self,
@@ -105,7 +105,7 @@ class HandSearch:
         return sorted(finds, key=lambda f: -f.score)
 
     def _confirm(self, rgb: Image, find: Find[HandObservation], bodies: Sequence[Find[BodyObservation]]) -> None:
-        """Look once in the mirror, and judge."""
+        """Run once on the mirror image, and score."""
         mirrored = self._mirrored(rgb, box_around_hand(find.last.keypoints))
         find.features = {
             "presence": logit(find.presence),
@@ -114,7 +114,7 @@ class HandSearch:
             "side": (logit(find.last.left) + logit(1 - mirrored.left)) / 2,
             "arm": arm_side(find.last, bodies),
         }
-        find.score = self.JUDGE(find.features)
+        find.score = self.SCORE(find.features)
         find.observations[-1] = replace(find.last, left=self.SIDE(find.features))
 
     def _mirrored(self, rgb: Image, box: RotatedBox) -> HandObservation:
@@ -185,7 +185,7 @@ class HandSearch:
                 return
             places = [] if window is None else self._palms_in(rgb, window, ("arm", turned), turned)
             if not turned and self._recrop is not None and rough is not None and rough.width > 8:
-                places.append(Place(_recropped(rgb, rough, self._recrop), 0.5, {"recrop"}))
+                places.append(Place(recropped_box(rgb, rough, self._recrop), 0.5, {"recrop"}))
             self._consider(rgb, places, finds)
 
     def _infer(self, rgb: Image, place: Place) -> Find[HandObservation] | None:
@@ -196,18 +196,6 @@ class HandSearch:
         if second.score < 0.3:
             return None
         return Find([first, second], place.score, set(place.votes), oks(first.keypoints, second.keypoints))
-
-
-def _recropped(rgb: Image, rough: RotatedBox, network: Engine) -> RotatedBox:
-    """The box of the hand that the re-crop network sees at the end of a forearm."""
-    height, width = network.input.shape[1:3]
-    crop(rgb, rough, width, height, out=network.input[0])
-    points = np.zeros((2, 3), np.float32)
-    points[:, :2] = network.run()[0].reshape(2, 2) / (width, height)
-    centre, bottom = points_from_crop(points, rough)[:, :2].astype(np.float64)
-    dx, dy = (bottom - centre).tolist()
-    side = 2 * math.hypot(dx, dy)
-    return RotatedBox(centre[0].item(), centre[1].item(), side, side, wrap_angle(-math.pi / 2 - math.atan2(-dy, dx)))
 
 
 def _is_at(hand: HandObservation, wrist: NDArray[np.floating]) -> bool:
@@ -265,21 +253,3 @@ def is_part_of_face(hand: HandObservation, faces: Sequence[Find[FaceObservation]
         if small and shared_area(box, (x_min, y_min, x_max, y_max)) > 0.7 * area(box):
             return True
     return False
-
-
-def without_hands(
-    faces: Sequence[Find[FaceObservation]], hands: Sequence[Find[HandObservation]]
-) -> list[Find[FaceObservation]]:
-    """Faces without those that a hand explains better: it covers the same place and the detector was less sure."""
-    kept: list[Find[FaceObservation]] = []
-    for face in faces:
-        box = corners(face.last.keypoints)
-        explained = any(
-            hand.score > face.detection and shared_area(box, other) > 0.5 * min(area(box), area(other))
-            for hand in hands
-            if hand.score > 0.5
-            for other in [corners(hand.last.keypoints)]
-        )
-        if not explained:
-            kept.append(face)
-    return kept

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic
 
 from sonjit.detectors.kinds.body import Bodies, BodyObservation, load_bodies
 from sonjit.detectors.kinds.face import FaceMeshes, FaceObservation, load_face_detector, load_mesh_network
@@ -19,9 +19,8 @@ if TYPE_CHECKING:
     from sonjit.detectors.options import DetectorOptions
     from sonjit.detectors.search.finds import Image, Window
 
-K = TypeVar("K")
 _PALM_SHARE, _FACE_SHARE = 0.4, 0.6
-"""Thresholds of palms and faces in parts of the caller's: a second inference judges what they let through."""
+"""Thresholds of palms and faces in parts of the caller's: a second inference tells what of it is true."""
 
 
 class WindowedSearch(Generic[O]):
@@ -29,13 +28,13 @@ class WindowedSearch(Generic[O]):
 
     Args:
         search: every candidate of an image (H, W, 3) with its score, best first.
-        in_window: the same of one window alone, for streams; None where they have none.
+        in_window: the same of one window alone, for streams.
     """
 
     def __init__(
         self,
         search: Callable[[Image], list[Find[O]]],
-        in_window: Callable[[Image, Window], list[Find[O]]] | None = None,
+        in_window: Callable[[Image, Window], list[Find[O]]],
     ) -> None:
         self._search, self._in_window = search, in_window
 
@@ -47,7 +46,7 @@ class WindowedSearch(Generic[O]):
         """What is in the window of that number, counted round the windows that are parts of the image."""
         height, width = rgb.shape[:2]
         windows = tiles(width, height)[1:]
-        if self._in_window is None or not windows:
+        if not windows:
             return []
         return [find.result for find in self._in_window(rgb, windows[number % len(windows)])]
 
