@@ -17,6 +17,7 @@ from multiprocessing.connection import wait
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, TypeVarTuple
 
 from sonjit.errors import InputError, JobError, SonjitError
+from sonjit.extensions import Known
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -36,7 +37,8 @@ def run_calls(
 ) -> Iterator[tuple[int, Result]]:
     """Call a function with each of many arguments; gives each call's number and result as soon as it is there.
 
-    Ctrl-C while waiting lets the calls under way finish and starts no more.
+    Ctrl-C while waiting lets the calls under way finish and starts no more. Workers know the kinds, formats and other
+    extensions that this process knows.
 
     Args:
         function: a module's own function. An error of Sonjit's ends the run; any call that may fail alone returns its
@@ -47,8 +49,8 @@ def run_calls(
         ordered: give the results in the order of the calls.
 
     Raises:
-        InputError: fewer than one process, or Ray is not installed.
-        JobError: a worker was ended from outside.
+        InputError: fewer than one process, Ray is not installed, or workers cannot know what the program registered.
+        JobError: a worker was ended from outside, or cannot import an extension.
     """
     if jobs < 1:
         raise InputError(f"--jobs {jobs}: give at least 1")
@@ -64,10 +66,11 @@ def run_calls(
 def _in_pool(
     function: Callable[[*Arguments], Result], calls: Sequence[tuple[*Arguments]], jobs: int, ordered: bool
 ) -> Iterator[tuple[int, Result]]:
+    known = Known.here(shares_main=True)
     context = multiprocessing.get_context("spawn")  # a fork would copy running threads half, and share OpenGL
     pool = ProcessPoolExecutor(min(jobs, len(calls)), mp_context=context, initializer=_begin)
     try:
-        numbers = {pool.submit(_attempt, function, call): number for number, call in enumerate(calls)}
+        numbers = {pool.submit(_attempt, known, function, call): number for number, call in enumerate(calls)}
         for future in numbers if ordered else as_completed(numbers):
             yield numbers[future], _result(future.result())
     except BrokenProcessPool:
@@ -85,9 +88,10 @@ def _on_ray(
         ray: Any = importlib.import_module("ray")
     except ImportError:
         raise InputError("--workers ray: Ray is not installed; pip install ray, or leave --workers out") from None
+    known = Known.here(shares_main=False)
     ray.init(ignore_reinit_error=True, log_to_driver=False)
     remote = ray.remote(num_cpus=1)(_attempt)
-    numbers = {remote.remote(function, call): number for number, call in enumerate(calls)}
+    numbers = {remote.remote(known, function, call): number for number, call in enumerate(calls)}
     waiting = list(numbers)
     while waiting:
         done, waiting = ([waiting[0]], waiting[1:]) if ordered else ray.wait(waiting)
@@ -102,8 +106,9 @@ class _Failure:
     error: SonjitError
 
 
-def _attempt(function: Callable[[*Arguments], Result], call: tuple[*Arguments]) -> Result | _Failure:
+def _attempt(known: Known, function: Callable[[*Arguments], Result], call: tuple[*Arguments]) -> Result | _Failure:
     try:
+        known.load()
         return function(*call)
     except InputError as error:
         return _Failure(InputError(str(error)))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
 import numpy as np
 
-from sonjit.errors import InputError
+from sonjit.extensions import Registry
 from sonjit.skeletons import Skeleton, load_skeleton
 
 if TYPE_CHECKING:
@@ -207,7 +207,7 @@ def _parameters(kind: type[Result]) -> _Parameters:
     return _Parameters(frozenset(one.name for one in items), frozenset(optional))
 
 
-RESULT_TYPES: dict[str, type[Result]] = {}
+RESULT_TYPES: Registry[type[Result]] = Registry("list of results")
 """Result types by the name of a frame's list."""
 
 
@@ -217,10 +217,7 @@ def register_result(kind: type[R]) -> type[R]:
     Raises:
         InputError: another type has that list.
     """
-    if RESULT_TYPES.setdefault(kind.list_name, kind) is not kind:
-        raise InputError(
-            f"the list {kind.list_name!r} of {kind.__name__} is taken by {RESULT_TYPES[kind.list_name].__name__}"
-        )
+    RESULT_TYPES.add(kind.list_name, kind, replace=RESULT_TYPES.get(kind.list_name) is kind)
     return kind
 
 

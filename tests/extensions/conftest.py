@@ -7,6 +7,7 @@ import pytest
 import sonjit.datasets
 import sonjit.detectors.kinds
 import sonjit.evaluation.run
+import sonjit.extensions
 import sonjit.measures.instances
 import sonjit.media.drawing
 import sonjit.media.tables.tables
@@ -20,6 +21,7 @@ REGISTRIES = (
     sonjit.datasets.registry._ENTRIES,
     sonjit.detectors.kinds.KINDS,
     sonjit.evaluation.run.EVALUATORS,
+    sonjit.extensions._modules,
     sonjit.measures.instances.MEASURE_NAMES,
     sonjit.measures.instances._MEASURE,
     sonjit.media.drawing._DRAWINGS,

@@ -65,7 +65,7 @@ def test_a_protocol_and_its_metric_are_evaluated(root, protocol, tmp_path, capsy
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        (PROTOCOL.replace('"lamps"\nmain', '"lamp"\nmain'), "unknown task 'lamp'; known: landmarks_2d"),
+        (PROTOCOL.replace('"lamps"\nmain', '"lamp"\nmain'), "unknown task 'lamp'; known: instances"),
         (PROTOCOL.replace("unit", "units"), "unknown field units; known: title"),
         (PROTOCOL.replace('unit = "px"', ""), "lacks unit"),
         ("title", "no TOML"),
@@ -99,7 +99,7 @@ def test_a_name_can_be_taken_once(lamps):
 
     with pytest.raises(sonjit.InputError, match="data set 'lamps' is there already"):
         register(dataset_entry("lamps"))
-    with pytest.raises(sonjit.InputError, match="evaluator of task 'lamps' is there already"):
+    with pytest.raises(sonjit.InputError, match="task 'lamps' is there already"):
         register_evaluator("lamps", lamps.LampEvaluator)
     with pytest.raises(sonjit.InputError, match=r"table format '\.count'"):
         register_table_format(".count", lamps.CountWriter, lamps.load_counts)

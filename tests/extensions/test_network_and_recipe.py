@@ -81,8 +81,8 @@ def recipe(tmp_path, monkeypatch):
     (tmp_path / "toy_plugin.py").write_text(MODULE, "utf-8")
     (tmp_path / "toy.toml").write_text(RECIPE, "utf-8")
     monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setattr(registry, "_ENTRIES", dict(registry._ENTRIES))
     yield tmp_path / "toy.toml"
+    registry._ENTRIES.pop("toy", None)
     sys.modules.pop("toy_plugin", None)
 
 

@@ -251,7 +251,7 @@ def test_other_kinds_stand_in_the_header(tmp_path, face):
     assert list(data) == ["source", "width", "height", "fps", "model", "kind", "frames"]
     assert [list(frame) for frame in data["frames"]] == [["index", "time", "faces"]] * 2
     assert json.loads((tmp_path / "t.jsonl").read_text("utf-8").splitlines()[0])["kind"] == "faces"
-    with pytest.raises(InputError, match="faces, bodies, people"):
+    with pytest.raises(InputError, match="known: bodies, faces, hands, people"):
         Header(kind="feet")
 
 

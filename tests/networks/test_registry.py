@@ -131,7 +131,7 @@ def test_unknown_names_and_options_say_what_is_known():
 
 def test_a_name_is_registered_once():
     entry = network_entry("hand-full")
-    with pytest.raises(ValueError, match="registered twice"):
+    with pytest.raises(InputError, match="network 'hand-full' is there already"):
         register(entry)
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from sonjit._version import __version__
 from sonjit.errors import MissingExtraError, SonjitError
+from sonjit.extensions import load_extensions
 from sonjit.extras import extra_of
 
 if TYPE_CHECKING:
@@ -54,6 +55,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit status: 0 done, 1 failed, 2 wrong call or input, 130 stopped."""
     from cyclopts import CycloptsError
 
+    for extension in load_extensions():
+        if extension.problem:
+            complain(extension.problem)
     try:
         result = build_app()(arguments, exit_on_error=False, print_error=False, result_action="return_value")
     except SonjitError as error:

@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Literal
 
 from sonjit.errors import install_line
+from sonjit.extensions import EXTENSIONS, NETWORKS, load_extensions
 from sonjit.extras import EXTRAS, is_installed
 
 if TYPE_CHECKING:
@@ -59,6 +60,9 @@ def examine() -> Iterator[Finding]:
         found = is_installed(extra)
         detail = ", ".join(modules) if found else install_line(extra)
         yield Finding("ok" if found else "note", f"extra [{extra}]", detail)
+    for one in load_extensions(EXTENSIONS, NETWORKS):
+        detail = one.problem or f"{one.package}: {one.place}"
+        yield Finding("note" if one.problem else "ok", f"extension {one.name}", detail)
     if importlib.util.find_spec("moderngl"):
         yield _opengl()
     yield _cameras()

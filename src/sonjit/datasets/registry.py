@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from sonjit.datasets.checks import check_all, check_sample
 from sonjit.errors import InputError
+from sonjit.extensions import Registry, load_extensions
 
 if TYPE_CHECKING:
     import os
@@ -37,7 +38,7 @@ Check = Literal["first", "all", "none"]
 """Which samples are looked at when a set is opened: see `checks.check_sample`."""
 
 
-_ENTRIES: dict[str, DatasetEntry] = {}
+_ENTRIES: Registry[DatasetEntry] = Registry("data set")
 
 
 def register(entry: DatasetEntry) -> DatasetEntry:
@@ -46,10 +47,7 @@ def register(entry: DatasetEntry) -> DatasetEntry:
     Raises:
         InputError: the name is taken.
     """
-    if entry.name in _ENTRIES:
-        raise InputError(f"data set {entry.name!r} is there already: take another name")
-    _ENTRIES[entry.name] = entry
-    return entry
+    return _ENTRIES.add(entry.name, entry)
 
 
 def list_datasets() -> list[str]:
@@ -63,10 +61,7 @@ def dataset_entry(name: str) -> DatasetEntry:
     Raises:
         InputError: no such set; names the known ones.
     """
-    entries = _entries()
-    if name not in entries:
-        raise InputError(f"unknown data set {name!r}; known: {', '.join(sorted(entries))}")
-    return entries[name]
+    return _entries().find(name)
 
 
 def open_dataset(
@@ -115,6 +110,7 @@ def _load_files() -> None:
         import_module(f"sonjit.datasets.{file}")
 
 
-def _entries() -> dict[str, DatasetEntry]:
+def _entries() -> Registry[DatasetEntry]:
     _load_files()
+    load_extensions()
     return _ENTRIES

@@ -103,7 +103,7 @@ def open_model(choice: ModelChoice) -> Model:
 
         return PredictionsModel(Path(choice.predictions))
     assert choice.name is not None
-    if choice.name.partition("-")[0] in KINDS:
+    if KINDS.has(choice.name.partition("-")[0]):
         return _detector(choice)
     from sonjit.evaluation import network_models
 

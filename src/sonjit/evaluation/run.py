@@ -17,6 +17,7 @@ from sonjit.evaluation.landmarks import LandmarkEvaluator
 from sonjit.evaluation.models import ModelChoice, describe_model, open_model
 from sonjit.evaluation.protocols import Protocol, ProtocolData, load_protocol
 from sonjit.evaluation.records import Journal, JournalLine, hash_of, hash_of_lines, library_versions
+from sonjit.extensions import Registry
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,14 +44,17 @@ class Evaluator(typing.Protocol):
         ...
 
 
-EVALUATORS: dict[str, Callable[[Protocol, ModelChoice], Evaluator]] = {
-    "landmarks_2d": lambda protocol, choice: LandmarkEvaluator(protocol, choice.kind),
-    "joints_3d": lambda protocol, _: JointEvaluator(protocol),
-    "two_hands": lambda protocol, _: TwoHandEvaluator(protocol),
-    "localization": lambda protocol, _: LocalizationEvaluator(protocol),
-    "instances": lambda protocol, _: InstanceEvaluator(protocol),
-}
+EVALUATORS: Registry[Callable[[Protocol, ModelChoice], Evaluator]] = Registry("task")
 """By a protocol's task."""
+EVALUATORS.update(
+    {
+        "landmarks_2d": lambda protocol, choice: LandmarkEvaluator(protocol, choice.kind),
+        "joints_3d": lambda protocol, _: JointEvaluator(protocol),
+        "two_hands": lambda protocol, _: TwoHandEvaluator(protocol),
+        "localization": lambda protocol, _: LocalizationEvaluator(protocol),
+        "instances": lambda protocol, _: InstanceEvaluator(protocol),
+    }
+)
 
 _FEWEST_SUBJECTS = 5
 """From so many on, intervals draw whole subjects: images of one person are alike."""
@@ -219,9 +223,7 @@ def evaluator_of(protocol: Protocol, choice: ModelChoice) -> Evaluator:
     Raises:
         InputError: nothing is registered for its task.
     """
-    if protocol.task not in EVALUATORS:
-        raise InputError(f"protocol {protocol.name}: unknown task {protocol.task!r}; known: {', '.join(EVALUATORS)}")
-    return EVALUATORS[protocol.task](protocol, choice)
+    return EVALUATORS.find(protocol.task)(protocol, choice)
 
 
 def register_evaluator(task: str, make: Callable[[Protocol, ModelChoice], Evaluator]) -> None:
@@ -230,9 +232,7 @@ def register_evaluator(task: str, make: Callable[[Protocol, ModelChoice], Evalua
     Raises:
         InputError: the name is taken.
     """
-    if task in EVALUATORS:
-        raise InputError(f"evaluator of task {task!r} is there already; taken: {', '.join(EVALUATORS)}")
-    EVALUATORS[task] = make
+    EVALUATORS.add(task, make)
 
 
 def run_record(evaluator: Evaluator, mode: Mode, lines: Sequence[JournalLine]) -> RunRecord:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from sonjit.errors import InputError
+from sonjit.extensions import Registry
 from sonjit.measures.bodies import BODY_MEASURES, measure_body
 from sonjit.measures.faces import FACE_MEASURES, measure_face
 from sonjit.measures.hands import HAND_MEASURES, measure_hand
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 MEASURE_NAMES: dict[str, tuple[str, ...]] = {}
 """Column names per kind of instance, in the order in which `measures` gives them; no two kinds share a name."""
-_MEASURE: dict[str, Callable[[Result], dict[str, float]]] = {}
+_MEASURE: Registry[Callable[[Result], dict[str, float]]] = Registry("measures of")
 
 
 def register_measures(kind: type[R], names: tuple[str, ...], measure: Callable[[R], dict[str, float]]) -> None:
@@ -36,7 +37,7 @@ def register_measures(kind: type[R], names: tuple[str, ...], measure: Callable[[
     if taken := set(names) & {name for known in MEASURE_NAMES.values() for name in known}:
         raise InputError(f"measures of {kind.__name__}: {', '.join(sorted(taken))} taken already; name them otherwise")
     MEASURE_NAMES[kind.kind] = names
-    _MEASURE[kind.kind] = cast("Callable[[Result], dict[str, float]]", measure)
+    _MEASURE.add(kind.kind, cast("Callable[[Result], dict[str, float]]", measure), replace=True)
 
 
 register_measures(Hand, HAND_MEASURES, measure_hand)

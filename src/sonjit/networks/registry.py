@@ -1,7 +1,7 @@
 """What every network is, and the registry that makes networks by name.
 
 A network is a `Network`: a `torch.nn.Module` whose forward gives a mapping from name to tensor. The module of a network
-registers it; networks outside this package register in the same way, before their name is used.
+registers it; networks outside this package register in the same way.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from sonjit.errors import InputError
+from sonjit.extensions import NETWORKS, Registry, load_extensions
 from sonjit.networks.checkpoints import load_checkpoint
 
 if TYPE_CHECKING:
@@ -137,15 +138,16 @@ class NetworkEntry:
     tiny_inputs: tuple[InputSpec, ...] = ()
 
 
-_ENTRIES: dict[str, NetworkEntry] = {}
+_ENTRIES: Registry[NetworkEntry] = Registry("network", NETWORKS)
 
 
 def register(entry: NetworkEntry) -> NetworkEntry:
-    """Add a network; called where it is defined."""
-    if entry.name in _ENTRIES:
-        raise ValueError(f"network {entry.name} is registered twice")
-    _ENTRIES[entry.name] = entry
-    return entry
+    """Add a network; called where it is defined.
+
+    Raises:
+        InputError: the name is taken.
+    """
+    return _ENTRIES.add(entry.name, entry)
 
 
 def list_networks(pattern: str = "*") -> list[str]:
@@ -155,10 +157,7 @@ def list_networks(pattern: str = "*") -> list[str]:
 
 def network_entry(name: str) -> NetworkEntry:
     """The entry of one network; InputError for an unknown name."""
-    entries = _entries()
-    if name not in entries:
-        raise InputError(f"unknown network {name!r}; known: {', '.join(sorted(entries))}")
-    return entries[name]
+    return _entries().find(name)
 
 
 def create_network(name: str, weights: str | Path | None = None, **options: Any) -> Network:  # noqa: ANN401
@@ -213,9 +212,10 @@ def _keys_and_shapes(name: str) -> frozenset[tuple[str, tuple[int, ...]]]:
     return frozenset((key, tuple(value.shape)) for key, value in network.state_dict().items())
 
 
-def _entries() -> dict[str, NetworkEntry]:
+def _entries() -> Registry[NetworkEntry]:
     for file in _MODULES:
         import_module(f"sonjit.networks.{file}")
+    load_extensions(NETWORKS)
     return _ENTRIES
 
 

@@ -55,7 +55,10 @@ class Counting:
         """Read `NAME` or `NAME:LOW:HIGH`, the limits in degrees, for a kind of detector."""
         name, *limits = text.split(":")
         known = [
-            measure for one in find_kind(kind).instances for measure in MEASURE_NAMES[one] if measure.endswith("_rad")
+            measure
+            for one in find_kind(kind).instances
+            for measure in MEASURE_NAMES.get(one, ())
+            if measure.endswith("_rad")
         ]
         if name not in known:
             raise InputError(f"--count {text}: no angle {name!r}; known: {', '.join(known)}")

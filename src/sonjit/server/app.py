@@ -19,6 +19,7 @@ from starlette.websockets import WebSocket
 
 from sonjit._version import __version__
 from sonjit.detectors.kinds import KINDS
+from sonjit.extensions import load_extensions
 from sonjit.server.detector_pool import missing_models
 from sonjit.server.errors import RefusedError, answer_errors
 from sonjit.server.images import image_router
@@ -119,6 +120,7 @@ def create_app(settings: Settings | None = None, folder: Path | None = None) -> 
     Raises:
         InputError: the folder holds no project that can be opened.
     """
+    load_extensions()
     settings = settings or Settings()
     project = None if folder is None else _project(folder)
     service = Service(settings)

@@ -14,6 +14,7 @@ from importlib import resources
 from typing import TYPE_CHECKING
 
 from sonjit.errors import InputError
+from sonjit.extensions import Registry, extension_problems, load_extensions
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
@@ -54,7 +55,7 @@ class Skeleton:
         return tuple((parent, child) for child, parent in enumerate(self.parents) if parent >= 0)
 
 
-_REGISTERED: dict[str, Skeleton] = {}
+_REGISTERED: Registry[Skeleton] = Registry("skeleton")
 
 
 def register_skeleton(skeleton: Skeleton) -> Skeleton:
@@ -65,18 +66,22 @@ def register_skeleton(skeleton: Skeleton) -> Skeleton:
     """
     if skeleton.name in _known_names() or _REGISTERED.get(skeleton.name, skeleton) != skeleton:
         raise InputError(f"skeleton {skeleton.name!r} is there already; give yours a name of its own")
-    _REGISTERED[skeleton.name] = skeleton
-    return skeleton
+    return _REGISTERED.add(skeleton.name, skeleton, replace=True)
 
 
 def list_skeletons() -> list[str]:
     """Names that `load_skeleton` knows."""
+    load_extensions()
     return [*_known_names(), *_REGISTERED]
 
 
 def load_skeleton(name: str) -> Skeleton:
     """One skeleton by name; an unknown name raises InputError with the list of known ones."""
-    return _REGISTERED[name] if name in _REGISTERED else _read_skeleton(name)
+    if name in _known_names():
+        return _read_skeleton(name)
+    if not _REGISTERED.has(name):
+        raise InputError(f"unknown skeleton {name!r}; known: {', '.join(list_skeletons())}{extension_problems()}")
+    return _REGISTERED[name]
 
 
 @cache
@@ -91,8 +96,6 @@ def _folder() -> Traversable:
 
 @cache
 def _read_skeleton(name: str) -> Skeleton:
-    if name not in _known_names():
-        raise InputError(f"unknown skeleton {name!r}; known: {', '.join(list_skeletons())}")
     data = json.loads(_folder().joinpath(f"{name}.json").read_text("utf-8"))
     return Skeleton(
         name=data["name"],

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from sonjit.detectors.options import OPTIONS, DetectorOptions, Option
 from sonjit.errors import InputError
+from sonjit.extensions import Registry
 from sonjit.results import Body, Face, Hand, Person, Result
 
 if TYPE_CHECKING:
@@ -118,7 +119,7 @@ def _resolved(place: object) -> object:
 
 _FIELDS = frozenset(item.name for item in fields(DetectorOptions))
 
-KINDS: dict[str, KindEntry] = {}
+KINDS: Registry[KindEntry] = Registry("kind")
 """Every kind by name."""
 
 
@@ -128,17 +129,12 @@ def register_kind(entry: KindEntry) -> KindEntry:
     Raises:
         InputError: there is one of that name.
     """
-    if entry.name in KINDS:
-        raise InputError(f"kind {entry.name!r} is there already; give yours a name of its own")
-    KINDS[entry.name] = entry
-    return entry
+    return KINDS.add(entry.name, entry)
 
 
 def find_kind(name: str) -> KindEntry:
     """The kind of that name; InputError with the list of known ones where there is none."""
-    if name not in KINDS:
-        raise InputError(f"unknown kind {name!r}; known: {', '.join(KINDS)}")
-    return KINDS[name]
+    return KINDS.find(name)
 
 
 def find_model(name: str) -> tuple[KindEntry, Model]:

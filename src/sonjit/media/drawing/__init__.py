@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
+from sonjit.extensions import Registry
 from sonjit.media.drawing.instances import (
     PERSON_COLOURS,
     draw_body,
@@ -64,7 +65,8 @@ def register_drawing(
         layer: those of a higher one lie in front.
         labels_parts: a person's part of this type has a label too.
     """
-    _DRAWINGS[kind.kind] = _Drawing(draw, label, layer, labels_parts)  # pyright: ignore[reportArgumentType]
+    drawing = _Drawing(draw, label, layer, labels_parts)  # pyright: ignore[reportArgumentType]
+    _DRAWINGS.add(kind.kind, drawing, replace=True)
 
 
 def _draw_person(canvas: Canvas, body: Body, person: Person | None) -> None:
@@ -92,7 +94,7 @@ def _label_above(canvas: Canvas, one: Result) -> None:
     draw_label(canvas, label_text(one.kind.capitalize(), one), top, (up, -up), NEUTRAL)
 
 
-_DRAWINGS: dict[str, _Drawing] = {}
+_DRAWINGS: Registry[_Drawing] = Registry("drawing")
 _PLAIN = _Drawing(_draw_skeleton, _label_above, layer=0, labels_parts=False)
 register_drawing(Body, _draw_person, draw_body_label, labels_parts=True)
 register_drawing(Face, lambda canvas, face, _: draw_face(canvas, face), draw_face_label, layer=1)

@@ -44,8 +44,7 @@ class Header:
     kind: str = "hands"
 
     def __post_init__(self) -> None:
-        if self.kind not in RESULT_TYPES:
-            raise InputError(f"unknown list {self.kind!r} of frames; known: {', '.join(RESULT_TYPES)}")
+        RESULT_TYPES.find(self.kind)
 
     @classmethod
     def from_source(cls, source: Source, model: str | None = None, kind: str = "hands") -> Self:

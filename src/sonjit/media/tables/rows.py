@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from sonjit.errors import InputError
+from sonjit.extensions import load_extensions
 from sonjit.files import Draft, failing_as_job
 from sonjit.media.tables.base import FrameWriter, Header, known_extras
 from sonjit.results import RESULT_TYPES, Body, Face, Frame, Hand, Person, Points, Result, shortest_floats
@@ -136,6 +137,8 @@ def _instance(rows: list[RowRecord]) -> tuple[int, Result]:
     first = rows[0]
     number, kind = first["instance"], first["kind"]
     where = f"frame {first['frame']}, instance {number}"
+    if all(one.kind != kind for one in RESULT_TYPES.values()):
+        load_extensions()
     result_type = next((one for one in RESULT_TYPES.values() if one.kind == kind and one is not Person), None)
     if result_type is None:
         raise InputError(f"{where}: unknown kind {kind!r}")

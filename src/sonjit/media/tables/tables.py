@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from sonjit.errors import InputError
+from sonjit.extensions import Registry, extension_problems
 from sonjit.media.tables.base import FrameWriter, Header, extra_types
 from sonjit.media.tables.json_tables import (
     JsonLinesWriter,
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 Opener: TypeAlias = "Callable[[Path, Header, ExtraTypes], FrameWriter]"
 Loader: TypeAlias = "Callable[[Path], tuple[Header, list[Frame]]]"
 
-_FORMATS: dict[str, tuple[Opener, Loader]] = {}
+_FORMATS: Registry[tuple[Opener, Loader]] = Registry("table format")
 
 
 TABLE_ENDINGS: KeysView[str] = _FORMATS.keys()
@@ -45,9 +46,9 @@ def register_table_format(ending: str, open_table: Opener, load: Loader) -> None
     Raises:
         InputError: an ending without a dot, or one that is taken.
     """
-    if not ending.startswith(".") or ending in _FORMATS:
-        raise InputError(f"table format {ending!r}: give an ending such as .txt; taken: {', '.join(_FORMATS)}")
-    _FORMATS[ending] = (open_table, load)
+    if not ending.startswith("."):
+        raise InputError(f"table format {ending!r}: give an ending such as .txt")
+    _FORMATS.add(ending, (open_table, load))
 
 
 def _open_parquet(path: Path, header: Header, types: ExtraTypes) -> FrameWriter:
@@ -133,6 +134,7 @@ def load_frames(path: str | os.PathLike[str]) -> tuple[Header, list[Frame]]:
 
 def _ending(path: Path) -> str:
     ending = path.suffix.lower()
-    if ending not in _FORMATS:
-        raise InputError(f"{path}: unknown ending {ending!r}; known: {', '.join(_FORMATS)}, or - for stdout")
+    if not _FORMATS.has(ending):
+        known = f"{', '.join(_FORMATS)}, or - for stdout"
+        raise InputError(f"{path}: unknown ending {ending!r}; known: {known}{extension_problems()}")
     return ending

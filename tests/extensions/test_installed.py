@@ -1,0 +1,179 @@
+"""Extensions that programs and worker processes have to find by themselves: installed ones, and a script's own."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from sonjit.errors import JobError
+from sonjit.extensions import EXTENSIONS, NETWORKS, Known
+
+HERE = Path(__file__).parent
+
+pytestmark = pytest.mark.slow
+
+
+class Place:
+    """A folder on PYTHONPATH in which packages are installed and programs run."""
+
+    def __init__(self, folder):
+        self.folder, self.site = folder, folder / "site"
+        self.site.mkdir()
+        (folder / "images").mkdir()
+        for number in range(3):
+            rgb = np.zeros((60, 80, 3), np.uint8)
+            rgb[20:30, 30 + number : 40 + number] = 255
+            cv2.imwrite(str(folder / "images" / f"{number}.png"), rgb)
+
+    def module(self, name, text):
+        (self.site / f"{name}.py").write_text(text, "utf-8")
+
+    def install(self, package, module, text, group=EXTENSIONS, place=None):
+        self.module(module, text)
+        info = self.site / f"{package.replace('-', '_')}-1.2.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.2\n", "utf-8")
+        (info / "entry_points.txt").write_text(f"[{group}]\n{package} = {place or module}\n", "utf-8")
+
+    def run(self, *arguments, text=None):
+        path = os.pathsep.join([str(self.site), *filter(None, [os.environ.get("PYTHONPATH")])])
+        command, environment = [sys.executable, *map(str, arguments)], os.environ | {"PYTHONPATH": path}
+        return subprocess.run(
+            command, cwd=self.folder, env=environment, input=text, capture_output=True, encoding="utf-8", check=False
+        )
+
+    def sonjit(self, *arguments):
+        return self.run("-m", "sonjit", *arguments)
+
+    def script(self, text):
+        (self.folder / "script.py").write_text(text, "utf-8")
+        return self.run("script.py")
+
+
+@pytest.fixture
+def place(tmp_path):
+    return Place(tmp_path)
+
+
+SPOTS = (HERE / "spots.py").read_text("utf-8")
+LAMPS = (HERE / "lamps.py").read_text("utf-8")
+
+
+def test_the_command_and_its_workers_know_what_is_installed(place):
+    place.install("sonjit-spots", "spots_plugin", SPOTS)
+    place.install("sonjit-lamps", "lamps_plugin", LAMPS)
+    done = place.sonjit("spots", "images", "--jobs", 2, "--save", "tables/{name}.count", "--draw", "drawn/")
+    assert (done.returncode, done.stderr.partition(";")[0]) == (0, "3 files, 3 spots")
+    assert (place.folder / "tables" / "2.count").read_text("utf-8").splitlines() == ["spots", "0 1"]
+    assert (cv2.imread(str(place.folder / "drawn" / "2.png"))[25, 37] == (0, 0, 255)).all()
+    done = place.sonjit("spots", "images", "--jobs", 2, "--save", "all.csv", "--measures", "--threshold", 100)
+    assert (done.returncode, "spot_width_px" in (place.folder / "all.csv").read_text("utf-8")) == (0, True)
+    assert " spots " in place.sonjit("--help").stdout
+    assert "Find a bright spot." in place.sonjit("spots", "--help").stdout
+    assert "sonjit-spots 1.2: spots_plugin" in place.sonjit("doctor").stdout
+    listed = json.loads(place.sonjit("datasets", "list", "--json").stdout)
+    assert "lamps" in [one["name"] for one in listed]
+
+
+def test_a_program_finds_what_is_installed_by_its_name(place):
+    place.install("sonjit-spots", "spots_plugin", SPOTS)
+    assert place.sonjit("spots", "images", "--save", "all.csv").returncode == 0
+    done = place.script("""
+import sonjit, sys
+from sonjit.media import load_frames
+from sonjit.skeletons import load_skeleton
+assert not any(name.startswith(("spots", "importlib.metadata")) for name in sys.modules)
+print([len(frame.results("spots")) for frame in load_frames("all.csv")[1]])
+print(load_skeleton("spot_corners4").keypoints[0], len(sonjit.create_detector("spots").detect("images/0.png")))
+""")
+    assert (done.stdout.splitlines(), done.stderr) == (["[1, 1, 1]", "top 1"], "")
+    done = place.script("""
+from starlette.testclient import TestClient
+from sonjit.server.app import create_app
+print(*TestClient(create_app(), "http://127.0.0.1").get("/v1/kinds").json()["kinds"])
+""")
+    assert done.stdout.split() == ["hands", "face", "body", "holistic", "spots"]
+
+
+def test_an_entry_point_may_be_a_function(place):
+    body = SPOTS.partition("SPOTS = register_kind")
+    head, calls = body[0], "".join(body[1:])
+    calls = calls.partition("def draw_spot")[0]
+    text = head + "def register_all():\n" + "".join(f"    {line}\n" for line in calls.splitlines())
+    place.install("sonjit-spots", "spots_plugin", text, place="spots_plugin:register_all")
+    done = place.sonjit("spots", "images", "--jobs", 2, "--save", "tables/")
+    assert (done.returncode, done.stderr.partition(";")[0]) == (0, "3 files, 3 spots")
+
+
+JOB = """
+def main():
+    job = Job(Inputs.find(["images"]), Outputs("tables/{name}.json"), jobs=2)
+    print(run_job(job, Detect("spots", {"model": "plain"})).problems)
+
+if __name__ == "__main__":
+    main()
+"""
+IMPORTS = "from sonjit.runs import Detect, Inputs, Job, Outputs, run_job\n"
+
+
+@pytest.mark.parametrize("own", ["import spots_plugin\n", SPOTS], ids=["imported", "in the script"])
+def test_workers_know_what_a_script_registered(place, own):
+    place.module("spots_plugin", SPOTS)
+    done = place.script(own + IMPORTS + JOB)
+    assert (done.stdout, done.stderr) == ("[]\n", "")
+    (frame,) = load_json(place.folder / "tables" / "1.json")
+    assert frame["spots"][0]["score"] == 1
+
+
+def load_json(path):
+    return json.loads(path.read_text("utf-8"))["frames"]
+
+
+def test_what_workers_cannot_know_is_one_line(place):
+    done = place.run("-", text=SPOTS + IMPORTS + JOB)
+    assert done.stderr.splitlines()[-1].startswith("sonjit.errors.InputError: several processes: they do not know what")
+    with pytest.raises(JobError, match="a worker process cannot import no_such_module, which registers"):
+        Known((), ("no_such_module",)).load()
+
+
+@pytest.mark.parametrize("text", ["import no_such_module", "raise RuntimeError('two\\nlines')", "x ="])
+def test_an_extension_that_fails_is_one_line_and_holds_nothing_up(place, text):
+    place.install("sonjit-broken", "broken_plugin", text)
+    place.install("sonjit-spots", "spots_plugin", SPOTS)
+    done = place.sonjit("spots", "images", "--jobs", 2, "--save", "tables/")
+    problem, closing = done.stderr.splitlines()
+    head = "sonjit: extension 'sonjit-broken' of sonjit-broken 1.2 is left out: broken_plugin fails with "
+    assert problem.startswith(head)
+    assert problem.endswith("; update it or pip uninstall sonjit-broken")
+    assert (done.returncode, closing.partition(";")[0]) == (0, "3 files, 3 spots")
+    assert "left out" in " ".join(place.sonjit("doctor").stdout.split())
+    done = place.script("import sonjit; sonjit.create_detector('feet')")
+    last = done.stderr.splitlines()[-1]
+    assert "unknown kind 'feet'; known: body, face, hands, holistic, spots; extension 'sonjit-broken'" in last
+
+
+def test_networks_are_loaded_when_they_are_asked_for(place):
+    text = """
+import torch
+from sonjit.networks import InputSpec, Network, NetworkEntry, register
+
+class Toy(Network):
+    def forward(self, images):
+        return {"mean": images.mean((2, 3))}
+
+register(NetworkEntry("toy", Toy, "the mean colour", "nobody", "none", (InputSpec("images", (3, 8, 8)),)))
+"""
+    place.install("sonjit-toy", "toy_plugin", text, group=NETWORKS)
+    done = place.script("""
+import sys
+from sonjit.cli import main
+assert main(["--help"]) == 0 and "torch" not in sys.modules
+assert main(["networks", "toy", "--json"]) == 0
+""")
+    assert done.returncode == 0, done.stderr
+    assert '"the mean colour"' in done.stdout
