@@ -4,7 +4,7 @@ BIN := .venv/bin
 WORKERS ?= 2
 export SONJIT_TEST_DATA ?= ../shared
 
-.PHONY: help install models more-models browser graphics demo serve test test-fast check check-page bench learn clean
+.PHONY: help install models more-models browser graphics demo serve test test-fast check check-page bench docs learn clean
 
 help:
 	@echo "make demo    install, fetch the weights, run on the bundled clip, say where the results are"
@@ -12,6 +12,7 @@ help:
 	@echo "make test    install, fetch the weights and a browser, run every test, measure coverage; WORKERS=2"
 	@echo "make test-fast  the short tests: no browser, no training, no reference data"
 	@echo "make check   format, lint, types, import rules, of the page too; coverage of the last make test"
+	@echo "make docs    make the tables of docs/options.md again"
 	@echo "make learn   run the lessons of docs/learn again and put their numbers into the pages"
 	@echo "make bench   time and memory on this machine; PEER=python-with-mediapipe compares"
 
@@ -70,6 +71,7 @@ check: install
 	$(BIN)/ruff check .
 	$(BIN)/pyright
 	$(BIN)/lint-imports
+	$(BIN)/python tools/options.py --check
 	$(MAKE) --no-print-directory check-page
 	$(BIN)/python tests/check_coverage.py
 
@@ -90,6 +92,10 @@ bench: install models
 	$(BIN)/python benchmarks/accuracy.py $(if $(PEER),--peer $(PEER))
 	$(BIN)/python benchmarks/jitter.py
 	$(BIN)/python benchmarks/soak.py
+
+# Tables that are made of the program's own records; `make check` compares them.
+docs: install
+	$(BIN)/python tools/options.py
 
 learn: install models
 	for lesson in descent networks losses deep svm hand_features; do $(BIN)/python docs/learn/$$lesson.py || exit 1; done
