@@ -46,7 +46,7 @@ browser:
 
 # Rendered hands need OpenGL without a screen; Mesa's software renderer will do.
 graphics: install
-	@$(BIN)/python -c "from sonjit.synthesis.render.targets import renderer_name; renderer_name()" 2>/dev/null \
+	@$(BIN)/python -c "from sonjit.synthesis.render.opengl import renderer_name; renderer_name()" 2>/dev/null \
 	  || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && apt-get update -qq \
 	       && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends libegl1 libgl1-mesa-dri >/dev/null; } \
 	  || echo "left out: rendered hands; they need EGL (Debian: apt-get install libegl1 libgl1-mesa-dri)"

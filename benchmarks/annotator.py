@@ -18,9 +18,14 @@ from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.geometry.rotations import align_rigidly
 from sonjit.multiview.annotation.marks import Mark
 from sonjit.multiview.annotation.project import create_project, find_views
-from sonjit.multiview.automatic.annotator import AnnotatorSettings, annotate
+from sonjit.multiview.automatic.annotator import (
+    AnnotatorSettings,
+    annotate,
+    fit_project_offsets,
+    read_labels,
+    train_network,
+)
 from sonjit.multiview.automatic.learning import human_frames
-from sonjit.multiview.automatic.runs import fit_project_offsets, read_labels, train_network
 from sonjit.multiview.calibration.board import target_from_text
 from sonjit.multiview.calibration.calibrate import calibrate
 from sonjit.multiview.cameras.rig import CameraRig, RigCamera

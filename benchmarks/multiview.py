@@ -21,8 +21,8 @@ from sonjit.multiview.cameras.rig import CameraRig, RigCamera
 from sonjit.multiview.triangulation.triangulation import triangulate
 from sonjit.synthesis.render.drawable import Lighting
 from sonjit.synthesis.render.renderer import Renderer
-from sonjit.synthesis.scene.boards import CalibrationBoard
-from sonjit.synthesis.scene.cameras import camera_rig
+from sonjit.synthesis.scene.boards import RenderedBoard
+from sonjit.synthesis.scene.scene import camera_rig
 
 
 def dome(cameras, rng, lens=None):
@@ -65,7 +65,7 @@ def see_boards(rig, board, frames, middle, noise):
     image = np.repeat(np.where(board.draw(64, 64) > 127, 245, 12).astype(np.uint8)[..., None], 3, -1)
     edge = board.square_m
     extent = (board.columns * edge + 2 * edge, board.rows * edge + 2 * edge)
-    drawn = CalibrationBoard(image, extent, board.points_m + np.array([edge, edge, 0]))
+    drawn = RenderedBoard(image, extent, board.points_m + np.array([edge, edge, 0]))
     light = Lighting((), (0.9, 0.9, 0.9))
     rng, found, images = np.random.default_rng(0), [], 0
     with Renderer() as renderer:

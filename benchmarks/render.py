@@ -20,8 +20,8 @@ import numpy as np
 
 from sonjit.synthesis.hands.hands import drawables_from_hand
 from sonjit.synthesis.render.effects import Effects, apply_effects
+from sonjit.synthesis.render.opengl import Targets, renderer_name
 from sonjit.synthesis.render.renderer import Renderer
-from sonjit.synthesis.render.targets import Targets, renderer_name
 from sonjit.synthesis.scene.factors import FACTORS, Factors
 from sonjit.synthesis.scene.sampling import SceneSampler
 

@@ -12,7 +12,7 @@ import pytest
 from sonjit.cli import main
 from sonjit.errors import SonjitError
 from sonjit.media import open_source
-from sonjit.meshes import mano_networks as handocc_hands
+from sonjit.meshes import mano_networks
 from sonjit.meshes.run import MeshPass
 from sonjit.networks import create_network
 from sonjit.networks.checkpoints import save_checkpoint
@@ -216,8 +216,8 @@ class TestHandOccNet:
 
     @pytest.mark.slow
     def test_writes_parameters_mesh_overlay_and_maps(self, capsys, media, tmp_path, monkeypatch):
-        monkeypatch.setattr(handocc_hands, "_SIDE", 64)
-        monkeypatch.setattr(handocc_hands, "create_network", partial(create_network, size="tiny"))
+        monkeypatch.setattr(mano_networks, "_SIDE", 64)
+        monkeypatch.setattr(mano_networks, "create_network", partial(create_network, size="tiny"))
         options = ["--model", "handoccnet", "--weights", "demo", "--mano", "demo", "--max-instances", "1"]
         overlay, maps = tmp_path / "over.png", tmp_path / "maps.png"
         outputs = ["--save", tmp_path / "out.json", "--draw", overlay, "--figure", maps]

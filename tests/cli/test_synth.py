@@ -9,7 +9,7 @@ import pytest
 from sonjit.cli import main
 from sonjit.errors import SonjitError
 from sonjit.hand_models.rig_files import load_rig
-from sonjit.synthesis.render.targets import renderer_name
+from sonjit.synthesis.render.opengl import renderer_name
 from sonjit.synthesis.scene.factors import FACTORS
 
 

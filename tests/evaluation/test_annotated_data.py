@@ -8,8 +8,8 @@ import numpy as np
 from sonjit.cli import main
 from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.multiview.annotation.project import create_project
+from sonjit.multiview.automatic.annotator import FOLDER
 from sonjit.multiview.automatic.labels import Labels
-from sonjit.multiview.automatic.runs import FOLDER
 from sonjit.multiview.cameras.rig import CameraRig, RigCamera
 
 CARD = """

@@ -8,7 +8,7 @@ import sonjit.datasets
 import sonjit.detectors.kinds
 import sonjit.evaluation.run
 import sonjit.extensions
-import sonjit.measures.instances
+import sonjit.measures
 import sonjit.media.drawing
 import sonjit.media.tables.tables
 import sonjit.results
@@ -22,8 +22,8 @@ REGISTRIES = (
     sonjit.detectors.kinds.KINDS,
     sonjit.evaluation.run.EVALUATORS,
     sonjit.extensions._modules,
-    sonjit.measures.instances.MEASURE_NAMES,
-    sonjit.measures.instances._MEASURE,
+    sonjit.measures.MEASURE_NAMES,
+    sonjit.measures._MEASURE,
     sonjit.media.drawing._DRAWINGS,
     sonjit.media.tables.tables._FORMATS,
     sonjit.results.RESULT_TYPES,

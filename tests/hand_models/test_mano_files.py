@@ -15,8 +15,7 @@ from hypothesis import strategies as st
 
 from sonjit import InputError
 from sonjit.hand_models import demo_mano, load_mano
-from sonjit.hand_models.mano_files import PARENTS, SHAPES, read_mano
-from sonjit.hand_models.mano_pickle import plain_array, read_pickled_fields
+from sonjit.hand_models.mano_files import PARENTS, SHAPES, plain_array, read_mano, read_pickled_fields
 
 
 def fields():

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from sonjit.errors import InputError
+from sonjit.hand_models.mesh_files import glb_from_motions
 from sonjit.hand_models.rig import FINGERS, JOINTS, KEYPOINTS, PARENTS, RigMotion, RigPose
-from sonjit.hand_models.rig_export import glb_from_motions
 from sonjit.hand_models.rig_files import load_rig, read_rig
 from sonjit.skeletons import load_skeleton
 from sonjit.weights import find_weight

@@ -6,9 +6,8 @@ import struct
 import numpy as np
 import pytest
 
-from sonjit.hand_models.mesh_files import Glb, Mesh, glb_from_meshes, obj_from_meshes
+from sonjit.hand_models.mesh_files import Glb, Mesh, bvh_from_motion, glb_from_meshes, glb_from_motions, obj_from_meshes
 from sonjit.hand_models.rig import JOINTS, PARENTS, RigMotion
-from sonjit.hand_models.rig_export import bvh_from_motion, glb_from_motions
 
 UP = np.array([1, -1, -1])  # camera's axes to y up, z towards the viewer
 FPS = 30

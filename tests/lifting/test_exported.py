@@ -7,7 +7,7 @@ import torch
 from sonjit import InputError
 from sonjit.engines.quiet_openvino import ov
 from sonjit.lifting import Lift, create_lifter
-from sonjit.lifting.exported import ExportedInterNet
+from sonjit.lifting.lifter import ExportedInterNet
 from sonjit.networks import create_network, network_entry
 from sonjit.networks.export import export_network
 from sonjit.networks.hands3d.internet import LAYOUTS

@@ -8,8 +8,7 @@ import torch
 
 from sonjit.geometry.cameras import Intrinsics
 from sonjit.meshes.hand_mesh import Sight, weak_view
-from sonjit.meshes.mano_hands import box_of_hand, hand_crop
-from sonjit.meshes.mano_networks import HandOccHands
+from sonjit.meshes.mano_networks import HandOccHands, box_of_hand, hand_crop
 from sonjit.networks import create_network, network_entry
 from sonjit.results import Frame, Hand
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sonjit.cli import main
-from sonjit.multiview.automatic import runs
+from sonjit.multiview.automatic import annotator
 
 from .annotated import FRAMES, OFF_M, people_mark
 
@@ -46,7 +46,7 @@ def test_a_network_is_trained_with_the_settings_that_were_given(made, capsys, mo
         asked.append((opened.folder, recipe, settings, device))
         return project.folder / "trained", {"weights": "net.safetensors"}
 
-    monkeypatch.setattr(runs, "train_network", train)
+    monkeypatch.setattr(annotator, "train_network", train)
     call = ["annotate", "train", str(project.folder), "--network", "hand-full", "--steps", "2", "--set", "batch=3"]
     assert main(call) == 0
     assert asked == [(project.folder, "hand-full", {"steps": "2", "batch": "3"}, "cpu")]

@@ -8,9 +8,8 @@ import pytest
 
 from sonjit.errors import InputError, JobError
 from sonjit.multiview.annotation.marks import MACHINE
-from sonjit.multiview.automatic.annotator import AnnotatorSettings, annotate
+from sonjit.multiview.automatic.annotator import AnnotatorSettings, annotate, fit_project_offsets, read_labels
 from sonjit.multiview.automatic.learning import human_frames, write_training_set
-from sonjit.multiview.automatic.runs import fit_project_offsets, read_labels
 
 from .annotated import CHUNK, FRAMES, OFF_M, people_mark
 

@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 from sonjit import InputError
 from sonjit.geometry.rotations import align_rigidly, matrix_from_rotation_vector
 from sonjit.multiview.calibration.board import Sighting, Sightings, find_target, target_from_text
-from sonjit.multiview.calibration.bundle import Bundle, Observations, adjust, projected
-from sonjit.multiview.calibration.calibrate import calibrate
+from sonjit.multiview.calibration.calibrate import Bundle, Observations, adjust, calibrate, projected
 from sonjit.multiview.calibration.consistency import planar_ambiguity
 from sonjit.multiview.calibration.initial_estimate import angle_between, target_poses
 from sonjit.multiview.triangulation.triangulation import triangulate

@@ -7,8 +7,8 @@ import pytest
 
 from sonjit.datasets import open_dataset
 from sonjit.errors import InputError
+from sonjit.multiview.automatic.annotator import FOLDER
 from sonjit.multiview.automatic.labels import Labels
-from sonjit.multiview.automatic.runs import FOLDER
 from sonjit.multiview.release import privacy as release_faces
 from sonjit.multiview.release.data_card import Capture, load_card, split_people
 from sonjit.multiview.release.privacy import FacesFound, blur_faces, ridge_contrast, sampling_of, without_faces

@@ -5,10 +5,9 @@ from sonjit.cli import main
 from sonjit.datasets import open_dataset
 from sonjit.errors import InputError
 from sonjit.multiview.automatic import second_pass
-from sonjit.multiview.automatic.annotator import AnnotatorSettings, annotate
+from sonjit.multiview.automatic.annotator import AnnotatorSettings, annotate, current_run, read_labels, train_network
 from sonjit.multiview.automatic.detection import ChunkDetections, DetectionSettings
 from sonjit.multiview.automatic.learning import mirrored_points, write_training_set
-from sonjit.multiview.automatic.runs import current_run, read_labels, train_network
 from sonjit.multiview.automatic.second_pass import FineTunedHands, refine_detections
 from sonjit.weights import find_weight
 

@@ -12,8 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sonjit import InputError, JobError
-from sonjit.multiview.annotation.marks import MACHINE, Mark
-from sonjit.multiview.annotation.store import AnnotationStore, Need
+from sonjit.multiview.annotation.marks import MACHINE, AnnotationStore, Mark, Need
 
 states = st.sampled_from(["seen", "occluded", "uncertain", "absent", "cleared"])
 
@@ -143,7 +142,7 @@ def test_what_was_acknowledged_outlives_a_kill(tmp_path):
 import sys
 from pathlib import Path
 from sonjit.multiview.annotation.marks import Mark
-from sonjit.multiview.annotation.store import AnnotationStore
+from sonjit.multiview.annotation.marks import AnnotationStore
 store = AnnotationStore(Path(sys.argv[1]))
 for number in range(10**6):
     store.add([Mark(f"m{number}", number, "a", 0, "Ann", "seen", 1.0, 2.0)])

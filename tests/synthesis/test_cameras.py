@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sonjit.errors import InputError
-from sonjit.synthesis.scene.cameras import MOST_VIEWS, camera_rig, turned, view_name
+from sonjit.synthesis.scene.scene import MOST_VIEWS, camera_rig, turned, view_name
 
 MIDDLE = np.array([0.0, 0, 0.6])
 

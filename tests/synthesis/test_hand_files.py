@@ -7,12 +7,11 @@ import numpy as np
 import pytest
 
 from sonjit.errors import InputError
+from sonjit.hand_models.mesh_files import glb_from_motions
 from sonjit.hand_models.rig import FINGERS, KEYPOINTS, RigMotion, RigPose
-from sonjit.hand_models.rig_export import glb_from_motions
 from sonjit.synthesis.hands.hands import SceneHand, drawables_from_hand, keypoints_from_hand
 from sonjit.synthesis.hands.mesh import HandFiles, hand_mesh_from_rig, load_hand_mesh
-from sonjit.synthesis.hands.shape import rig_from_shape
-from sonjit.synthesis.hands.skins import HandLook
+from sonjit.synthesis.hands.person import HandLook, rig_from_shape
 from sonjit.synthesis.output.job import synthesize
 from sonjit.synthesis.output.settings import SynthSettings
 from sonjit.synthesis.scene.gestures import angles_from_gesture, sample_angles

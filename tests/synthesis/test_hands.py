@@ -7,10 +7,9 @@ import pytest
 
 from sonjit.errors import InputError
 from sonjit.hand_models.rig import RigPose
-from sonjit.synthesis.hands.arms import wrist_edge
 from sonjit.synthesis.hands.hands import ARM, GLOVE, SceneHand, drawables_from_hand, keypoints_from_hand
-from sonjit.synthesis.hands.shape import rig_from_shape
-from sonjit.synthesis.hands.skins import HandLook
+from sonjit.synthesis.hands.person import HandLook, rig_from_shape
+from sonjit.synthesis.hands.worn import wrist_edge
 from sonjit.synthesis.scene.gestures import sample_angles
 
 pytestmark = pytest.mark.usefixtures("rigs")
@@ -113,7 +112,7 @@ def test_what_there_is_not_is_refused_in_one_line(look):
 def test_the_detector_finds_and_sides_plain_hands(hands, renderer):
     from sonjit.geometry.cameras import CalibratedCamera
     from sonjit.synthesis.render.drawable import Light, Lighting
-    from sonjit.synthesis.scene.scripts import Station, pose_from_station
+    from sonjit.synthesis.scene.gestures import Station, pose_from_station
 
     camera = CalibratedCamera(np.array([[400.0, 0, 160], [0, 400, 160], [0, 0, 1]]), np.eye(3), np.zeros(3))
     lighting = Lighting((Light((-0.5, -0.7, -0.5), (1.0, 1.0, 0.95), True),), (0.25, 0.25, 0.25))

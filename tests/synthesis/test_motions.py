@@ -12,7 +12,7 @@ from sonjit.hand_models.rig import RigPose
 from sonjit.media import Header, open_writer
 from sonjit.results import Frame, Hand
 from sonjit.synthesis.hands.hands import keypoints_from_hand
-from sonjit.synthesis.hands.shape import rig_from_shape
+from sonjit.synthesis.hands.person import rig_from_shape
 from sonjit.synthesis.output.job import synthesize
 from sonjit.synthesis.output.settings import SynthSettings
 from sonjit.synthesis.scene.motions import NamedMotions, load_motion

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 
 from sonjit.errors import InputError
 from sonjit.hand_models.rig import FINGERS, RigPose
-from sonjit.synthesis.hands.shape import rig_from_shape
+from sonjit.synthesis.hands.person import rig_from_shape
 from sonjit.synthesis.render.drawable import Material
-from sonjit.synthesis.scene.grasps import grasp
+from sonjit.synthesis.scene.hand_poses import grasp
 from sonjit.synthesis.scene.objects import (
     SCENE_OBJECTS,
     Solid,

@@ -6,7 +6,7 @@ import pytest
 from sonjit.errors import InputError
 from sonjit.hand_models.rig import FINGERS, RigPose
 from sonjit.hand_models.rig_ik import free_joints, joint_limits
-from sonjit.synthesis.hands.shape import rig_from_shape
+from sonjit.synthesis.hands.person import rig_from_shape
 from sonjit.synthesis.scene.gestures import angles_from_gesture, gesture_named, gestures, sample_angles
 from sonjit.synthesis.scene.separation import DEPTH_M, deepest
 

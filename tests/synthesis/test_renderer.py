@@ -17,9 +17,8 @@ from sonjit.geometry.rotations import matrix_from_rotation_vector
 from sonjit.hand_models.rig import RigPose
 from sonjit.hand_models.rig_files import load_rig
 from sonjit.synthesis.hands.hands import SceneHand, drawables_from_hand, keypoints_from_hand
-from sonjit.synthesis.hands.skins import HandLook
-from sonjit.synthesis.render import renderer
-from sonjit.synthesis.render import targets as gl_context
+from sonjit.synthesis.hands.person import HandLook
+from sonjit.synthesis.render import opengl, renderer
 from sonjit.synthesis.render.drawable import NO_PART, Drawable, Light, Lighting, Material
 from sonjit.synthesis.render.renderer import Renderer
 
@@ -316,7 +315,7 @@ def test_what_cannot_be_drawn_says_so(drawn, change, says):
 
 
 def test_no_opengl_says_what_to_install(monkeypatch):
-    monkeypatch.setattr(gl_context, "_EGL", "libnone.so.1")
+    monkeypatch.setattr(opengl, "_EGL", "libnone.so.1")
     with pytest.raises(JobError, match="apt-get install libegl1 libgl1-mesa-dri"):
         Renderer()
     monkeypatch.setitem(sys.modules, "moderngl", None)
@@ -329,7 +328,7 @@ def test_an_optimizer_may_be_made_after_a_image(renderer):
     """Mesa and Triton, which the first optimizer loads, bring an LLVM each."""
     pytest.importorskip("torch", reason="sonjit[train] is not installed")
     script = """
-from sonjit.synthesis.render.targets import open_context
+from sonjit.synthesis.render.opengl import open_context
 context = open_context()
 program = context.program(
     "#version 330\\nvoid main() { gl_Position = vec4(0.0); }",

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from sonjit.errors import InputError
-from sonjit.synthesis.hands.shape import rig_from_shape
-from sonjit.synthesis.scene.scripts import neutral_station, pose_from_station, scripts
+from sonjit.synthesis.hands.person import rig_from_shape
+from sonjit.synthesis.scene.gestures import neutral_station, pose_from_station, scripts
+from sonjit.synthesis.scene.motions import make_sequence, retarget, sequence_names
 from sonjit.synthesis.scene.separation import DEPTH_M, deepest
-from sonjit.synthesis.scene.sequences import make_sequence, retarget, sequence_names
 
 pytestmark = pytest.mark.usefixtures("rigs")
 SIDES = ("Right", "Left")

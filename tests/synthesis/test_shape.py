@@ -6,7 +6,7 @@ import pytest
 from sonjit.errors import InputError
 from sonjit.hand_models.rig import FINGERS, KEYPOINTS
 from sonjit.synthesis.hands.mesh import coarse_faces, load_hand_mesh
-from sonjit.synthesis.hands.shape import SHAPE_NAMES, SHAPE_SPREADS, rig_from_shape
+from sonjit.synthesis.hands.person import SHAPE_NAMES, SHAPE_SPREADS, rig_from_shape
 
 pytestmark = pytest.mark.usefixtures("rigs")
 SIDES = ("Right", "Left")

@@ -6,7 +6,7 @@ import pytest
 from sonjit.errors import InputError
 from sonjit.hand_models.rig import FINGERS
 from sonjit.synthesis.hands.mesh import load_hand_mesh
-from sonjit.synthesis.hands.skins import MONK_TONES, TEXTURES, HandLook, albedo_from_tone, skin_marks, skin_material
+from sonjit.synthesis.hands.person import MONK_TONES, TEXTURES, HandLook, albedo_from_tone, skin_marks, skin_material
 
 
 class TestTones:

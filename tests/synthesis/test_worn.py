@@ -6,8 +6,7 @@ import pytest
 from sonjit.errors import InputError
 from sonjit.hand_models.rig import FINGERS, RigPose
 from sonjit.synthesis.hands.hands import ARM, GLOVE, SceneHand, drawables_from_hand
-from sonjit.synthesis.hands.shape import rig_from_shape
-from sonjit.synthesis.hands.skins import HandLook
+from sonjit.synthesis.hands.person import HandLook, rig_from_shape
 from sonjit.synthesis.hands.worn import GLOVES, SLEEVES, glove_named, ring_drawable, sleeve_named
 
 pytestmark = pytest.mark.usefixtures("rigs")

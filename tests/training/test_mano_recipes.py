@@ -14,7 +14,7 @@ from sonjit import InputError
 from sonjit.datasets import ManoParameters
 from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.hand_models import demo_mano
-from sonjit.hand_models.mano_stand_in import stand_in_mano
+from sonjit.hand_models.mano import stand_in_mano
 from sonjit.hand_models.rotations import matrix_from_axis_angle
 from sonjit.networks import create_network, network_entry
 from sonjit.training.hands3d import deformer as deformer_recipe

@@ -251,8 +251,8 @@ def train(
     """
     import numpy as np
 
+    from sonjit.multiview.automatic.annotator import fit_project_offsets
     from sonjit.multiview.automatic.learning import human_frames
-    from sonjit.multiview.automatic.runs import fit_project_offsets
 
     settings = ({} if steps is None else {"steps": str(steps)}) | dict(key_values(setting or []))
     opened = _open(project)
@@ -291,7 +291,7 @@ def rank(project: Path, /, *, count: int = 20) -> None:
 
 def _train_network(project: Project, recipe: str, settings: dict[str, str], device: str) -> None:
     from sonjit.cli.train import show_progress
-    from sonjit.multiview.automatic.runs import train_network
+    from sonjit.multiview.automatic.annotator import train_network
 
     with show_progress() as shown:
         folder, result = train_network(project, recipe, settings, device=device, progress=shown)

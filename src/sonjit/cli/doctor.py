@@ -120,7 +120,7 @@ def _video() -> Iterator[Finding]:
 
 def _opengl() -> Finding:
     from sonjit.errors import JobError
-    from sonjit.synthesis.render.targets import renderer_name
+    from sonjit.synthesis.render.opengl import renderer_name
 
     try:
         return Finding("ok", "OpenGL without a screen", renderer_name())

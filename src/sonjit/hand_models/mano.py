@@ -1,17 +1,32 @@
 """MANO: a hand's mesh and joints from pose and shape, as a layer that passes gradients.
 
 Source: Romero, Tzionas and Black 2017, Embodied Hands; linear blend skinning as in Loper et al. 2015, SMPL.
+
+Models in MANO's form for those without a licence for MANO itself: a hand of plain tubes, and random numbers.
+
+The hand of tubes is for training and evaluation.
+
+It has MANO's joints, their order and what hangs on what, lengths of an adult hand, and ten shapes: scale, width,
+thickness, the fingers' lengths and the palm's. It is not a scan of anybody, and what is measured on it is no
+evidence of MANO's accuracy.
 """
 
 from __future__ import annotations
 
+import zlib
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 import numpy as np
 
 from sonjit.errors import InputError
 from sonjit.extras import needed_for
-from sonjit.hand_models.mano_files import JOINTS, LAYOUTS, PARENTS, TO_MEDIAPIPE21, VERTICES, read_mano
+from sonjit.hand_models.mano_files import JOINTS, LAYOUTS, PARENTS, SHAPES, TO_MEDIAPIPE21, VERTICES, read_mano
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from numpy.typing import NDArray
 
 with needed_for("MANO"):
     import torch
@@ -19,18 +34,22 @@ with needed_for("MANO"):
 
     from sonjit.hand_models.rotations import axis_angle_from_matrix, matrix_from_6d, matrix_from_axis_angle
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-
 Side = Literal["right", "left"]
+
 SIDES: Final = ("right", "left")
+
 _LEVELS: Final = ((0,), (1, 4, 7, 10, 13), (2, 5, 8, 11, 14), (3, 6, 9, 12, 15))
+
 """Joints by their distance from the wrist: each level hangs on the one before."""
+
 _BY_ID: Final = tuple(np.argsort([joint for level in _LEVELS for joint in level]).tolist())
+
 _HANDS_AT_ONCE: Final = 64  # whose mixed transforms fit a processor's cache
+
 _POSE: Final = 3 * JOINTS
+
 _LARGEST_DIFFERENCE: Final = 1e-5
+
 """Of two models' fields that are the same: metres, or what blends and weighs them."""
 
 
@@ -257,3 +276,156 @@ def _fields(mano: Mano) -> dict[str, Tensor]:
         "comps": mano.components,  # kept only where poses are their coefficients
         "faces": mano.faces,
     }
+
+
+STAND_IN: Final = "stand-in"
+
+"""By which settings ask for it."""
+
+
+class _Finger(NamedTuple):
+    """A finger of a right hand whose palm faces the camera, fingers up; metres and radians from straight up."""
+
+    joint: int  # the first of its three among MANO's
+    base: tuple[float, float]
+    lean: float
+    lengths: tuple[float, float, float]
+    radius: float
+
+
+_FINGERS: Final = (  # in MediaPipe's order
+    _Finger(13, (-0.030, -0.022), -0.75, (0.042, 0.031, 0.026), 0.0095),
+    _Finger(1, (-0.026, -0.088), -0.10, (0.041, 0.024, 0.022), 0.0080),
+    _Finger(4, (-0.003, -0.090), 0.00, (0.045, 0.028, 0.023), 0.0082),
+    _Finger(10, (0.017, -0.084), 0.08, (0.041, 0.026, 0.023), 0.0077),
+    _Finger(7, (0.035, -0.073), 0.18, (0.033, 0.019, 0.021), 0.0068),
+)
+
+_SHAPE_STEP: Final = 0.05  # of a length, for one unit of a shape
+
+
+def stand_in_mano(side: Side = "right") -> Mano:
+    """The tubes' hand; a left one is the mirror image."""
+    mirror = np.array([-1.0 if side == "left" else 1.0, 1, 1])
+    joints, tips = _skeleton()
+    ends = _ends(joints, tips)
+    template, owners = _tube_points(joints, ends)
+    for finger, tip, *vertices in zip(_FINGERS, tips, *_tip_vertices(side), strict=True):
+        template[vertices], owners[vertices] = tip, finger.joint + 2
+    weights = np.zeros(SHAPES["weights"])
+    weights[np.arange(VERTICES), owners] = 1
+    fields = {
+        "v_template": template * mirror,
+        "shapedirs": _shapes(template, joints, owners) * mirror[:, None],
+        "posedirs": np.zeros(SHAPES["posedirs"]),
+        "J_regressor": _regressor(template, joints),
+        "weights": weights,
+        "hands_components": np.eye(45),
+        "hands_mean": np.zeros(45),
+        "f": np.zeros(SHAPES["f"], np.int64),
+        "kintree_table": np.array([PARENTS, range(JOINTS)]),
+    }
+    return load_mano(fields, side)
+
+
+def _skeleton() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Joints (16, 3) and tips (5, 3) of the flat hand, the wrist at the origin."""
+    joints, tips = np.zeros((JOINTS, 3)), np.zeros((5, 3))
+    for number, finger in enumerate(_FINGERS):
+        along = np.array([np.sin(finger.lean), -np.cos(finger.lean), 0.0])
+        place = np.array([*finger.base, 0.0])
+        for joint, length in enumerate(finger.lengths):
+            joints[finger.joint + joint] = place
+            place = place + along * length
+        tips[number] = place
+    return joints, tips
+
+
+def _ends(joints: NDArray[np.float64], tips: NDArray[np.float64]) -> list[tuple[int, NDArray[np.float64], float]]:
+    """The 20 tubes: whose joint carries each, where it ends, its radius."""
+    tubes: list[tuple[int, NDArray[np.float64], float]] = []
+    for finger, tip in zip(_FINGERS, tips, strict=True):
+        first = finger.joint
+        tubes.append((0, joints[first], 1.4 * finger.radius))
+        ends = (joints[first + 1], joints[first + 2], tip)
+        tubes += [(first + number, end, finger.radius) for number, end in enumerate(ends)]
+    return tubes
+
+
+def _tube_points(
+    joints: NDArray[np.float64], tubes: list[tuple[int, NDArray[np.float64], float]]
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Points (778, 3) around the tubes, and the joint that carries each (778,)."""
+    points, owners = np.zeros((VERTICES, 3)), np.zeros(VERTICES, np.int64)
+    bones = np.arange(VERTICES) % len(tubes)
+    for number, (joint, end, radius) in enumerate(tubes):
+        mine = np.flatnonzero(bones == number)
+        along = end - joints[joint]
+        across = np.cross(along, [0.0, 0.0, 1.0])
+        across /= np.linalg.norm(across)
+        part = np.linspace(0, 1, len(mine))[:, None]
+        angle = (np.arange(len(mine)) * 2.4)[:, None]  # the golden angle spreads them evenly
+        ring = np.cos(angle) * across + np.sin(angle) * np.array([0.0, 0.0, 1.0])
+        points[mine], owners[mine] = joints[joint] + part * along + radius * ring, joint
+    return points, owners
+
+
+def _tip_vertices(side: Side) -> tuple[tuple[int, ...], ...]:
+    """The vertices that stand for the tips in the networks' layouts."""
+    return tuple(getattr(layout, side) for layout in LAYOUTS.values())
+
+
+def _regressor(template: NDArray[np.float64], joints: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(16, 778) rows of sum 1 by which each joint is a mean of the points around it."""
+    rows = np.zeros(SHAPES["J_regressor"])
+    for joint, place in enumerate(joints):
+        near = np.argsort(np.linalg.norm(template - place, axis=1))[:24]
+        system = np.vstack([template[near].T, np.ones(len(near))])  # (4, 24)
+        rows[joint, near] = np.linalg.lstsq(system, np.array([*place, 1.0]), rcond=None)[0]
+    return rows
+
+
+def _shapes(
+    template: NDArray[np.float64], joints: NDArray[np.float64], owners: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """(778, 3, 10) what one unit of each shape moves: scale, width, thickness, five fingers, palm, thumb's place."""
+    shapes = np.zeros(SHAPES["shapedirs"])
+    shapes[..., 0] = template
+    shapes[:, 0, 1] = template[:, 0]
+    shapes[:, 2, 2] = template[:, 2] * 4
+    for number, finger in enumerate(_FINGERS):
+        mine = (owners >= finger.joint) & (owners < finger.joint + 3)
+        shapes[mine, :, 3 + number] = (template[mine] - joints[finger.joint]) * 2
+    shapes[:, 1, 8] = np.maximum(template[:, 1], -0.08)
+    thumb = (owners >= 13) & (owners < 16)
+    shapes[thumb, 0, 9] = -0.05
+    return shapes * _SHAPE_STEP
+
+
+def demo_mano(side: Side = "right") -> Mano:
+    """A model with MANO's shapes and random numbers, the same everywhere: to try things out without a licence.
+
+    It is a placeholder and does not look like a hand.
+    """
+    prefix = "mano" if side == "right" else "mano_left"
+
+    def drawn(field: str, spread: float | None = None) -> np.ndarray:
+        rng = np.random.default_rng(zlib.crc32(f"{prefix}.{field}".encode()))
+        if spread is not None:
+            return rng.normal(0, spread, SHAPES[field]).astype(np.float32)
+        shares = rng.uniform(0, 1, SHAPES[field]) ** 8
+        return (shares / shares.sum(1, keepdims=True)).astype(np.float32)
+
+    faces = np.random.default_rng(zlib.crc32(f"{prefix}.f".encode())).integers(0, VERTICES, SHAPES["f"])
+    fields = {
+        "v_template": drawn("v_template", 0.05),
+        "shapedirs": drawn("shapedirs", 0.005),
+        "posedirs": drawn("posedirs", 0.0005),
+        "J_regressor": drawn("J_regressor"),
+        "weights": drawn("weights"),
+        "hands_components": drawn("hands_components", 0.15),
+        "hands_mean": drawn("hands_mean", 0.2),
+        "f": faces,
+        "kintree_table": np.array([PARENTS, range(JOINTS)]),
+    }
+    return load_mano(fields, side)

@@ -1,5 +1,95 @@
 """Detected hands in camera space: InterNet for their joints, RootNet or their size for the depth, a camera."""
 
-from sonjit.lifting.create import Lift, create_lifter
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sonjit.errors import InputError
+from sonjit.geometry import ASSUMED_VIEW_DEG, Intrinsics
+
+if TYPE_CHECKING:
+    from sonjit.lifting.lifter import Lifter
 
 __all__ = ["Lift", "create_lifter"]
+
+NETWORKS = ("internet",)
+
+
+@dataclass(frozen=True)
+class Lift:
+    """What to lift hands with; can be sent to another process.
+
+    Attributes:
+        network: of `NETWORKS`.
+        weights: its checkpoint, or an .xml or .onnx that `sonjit export` made of it; "demo" for placeholder
+            weights.
+        root_weights: RootNet's checkpoint; None reads depths from the size of the hands.
+        layout: the data set of the checkpoint: interhand, stb or rhd.
+        camera: of all images; None assumes one for each.
+        mirrored: the images are selfie views.
+    """
+
+    network: str = "internet"
+    weights: str | None = None
+    root_weights: str | None = None
+    layout: str = "interhand"
+    camera: Intrinsics | None = None
+    mirrored: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse what is unknown, and say where to get weights."""
+        if self.network not in NETWORKS:
+            raise InputError(f"unknown network to lift with {self.network!r}; known: {', '.join(NETWORKS)}")
+        if self.weights is None:
+            from sonjit.networks import network_entry
+
+            entry = network_entry(self.network)
+            raise InputError(
+                f"--lift {self.network} needs its weights, --lift-weights FILE: {entry.where} ({entry.licence}), "
+                "or a checkpoint of your own; demo tries it out with placeholder weights"
+            )
+
+    @property
+    def notes(self) -> list[str]:
+        """Assumptions, one line each."""
+        notes: list[str] = []
+        if self.camera is None:
+            notes.append(
+                f"camera assumed: {ASSUMED_VIEW_DEG} degrees across the longer side of each image, looking through "
+                "its middle; distances are as good as that: give --camera fx,fy,cx,cy in pixels"
+            )
+        if self.root_weights is None:
+            notes.append(
+                "distance from the hands' size as the detector has it, a usual hand's; give --root-weights for RootNet"
+            )
+        else:
+            notes.append(
+                "distance by RootNet's release for bodies with a hand's box of 300 mm: its form for hands was never "
+                "published"
+            )
+        return notes
+
+
+def create_lifter(lift: Lift) -> Lifter:
+    """Load the networks.
+
+    Raises:
+        InputError: weights that are missing or do not fit.
+        MissingExtraError: PyTorch is not installed.
+    """
+    from sonjit.lifting.lifter import EXPORTED, ExportedInterNet, Lifter
+    from sonjit.networks import create_network
+    from sonjit.networks.hands3d.internet import InterNet
+    from sonjit.networks.hands3d.rootnet import RootNet
+
+    weights = Path(lift.weights or "")
+    if weights.suffix in EXPORTED:
+        internet = ExportedInterNet(weights, lift.layout)
+    else:
+        internet = create_network(lift.network, lift.weights, layout=lift.layout)
+    rootnet = None if lift.root_weights is None else create_network("rootnet", lift.root_weights)
+    assert isinstance(internet, InterNet | ExportedInterNet)
+    assert rootnet is None or isinstance(rootnet, RootNet)
+    return Lifter(internet, rootnet, camera=lift.camera, mirrored=lift.mirrored)

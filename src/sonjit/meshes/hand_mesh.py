@@ -14,8 +14,7 @@ import numpy as np
 from sonjit.errors import InputError
 from sonjit.files import atomic_file
 from sonjit.geometry.cameras import Intrinsics, translation_to_view
-from sonjit.hand_models.mesh_files import Mesh, glb_from_meshes, obj_from_meshes
-from sonjit.hand_models.rig_export import bvh_from_motion, glb_from_motions
+from sonjit.hand_models.mesh_files import Mesh, bvh_from_motion, glb_from_meshes, glb_from_motions, obj_from_meshes
 from sonjit.json_text import json_from
 from sonjit.skeletons import load_skeleton
 

@@ -18,7 +18,7 @@ from sonjit.datasets.registry import register
 from sonjit.datasets.sample import Instance, ManoParameters, Sample
 from sonjit.errors import InputError
 from sonjit.geometry.cameras import CalibratedCamera
-from sonjit.hand_models.mano_pickle import plain_array, read_pickled_fields
+from sonjit.hand_models.mano_files import plain_array, read_pickled_fields
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

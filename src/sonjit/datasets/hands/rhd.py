@@ -21,7 +21,7 @@ from sonjit.datasets.registry import register
 from sonjit.datasets.sample import Instance, Sample, Side
 from sonjit.errors import InputError
 from sonjit.geometry.cameras import CalibratedCamera
-from sonjit.hand_models.mano_pickle import plain_array, read_pickled_mapping
+from sonjit.hand_models.mano_files import plain_array, read_pickled_mapping
 from sonjit.media.sources.image_files import load_image
 
 if TYPE_CHECKING:

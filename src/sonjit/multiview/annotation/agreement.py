@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Final, NotRequired, TypedDict
 
 import numpy as np
 
-from sonjit.multiview.annotation.marks import JOINTS, MACHINE, Mark, joint_names
-from sonjit.multiview.annotation.store import Need
+from sonjit.multiview.annotation.marks import JOINTS, MACHINE, Mark, Need, joint_names
 from sonjit.multiview.triangulation.bones import FITTED_BONES
 
 if TYPE_CHECKING:

@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING, Final, TypedDict
 
 from sonjit.errors import InputError
 from sonjit.files import write_text
-from sonjit.multiview.annotation.marks import check_name
-from sonjit.multiview.annotation.store import AnnotationStore
+from sonjit.multiview.annotation.marks import AnnotationStore, check_name
 from sonjit.multiview.cameras.files import load_cameras, save_cameras
 from sonjit.multiview.cameras.views import View, check_view, open_view
 

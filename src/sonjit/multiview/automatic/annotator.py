@@ -1,4 +1,6 @@
-"""The automatic annotator: checks the cameras, detects hands in chunks, labels them in space, ranks frames for people.
+"""What runs of the automatic annotator leave in a project: labels, offsets, and networks trained on people's marks.
+
+The automatic annotator: checks the cameras, detects hands in chunks, labels them in space, ranks frames for people.
 
 Everything lies in the folder `auto` of the project: a folder for each detector and its settings, with a file for each
 chunk of frame sets. A chunk is written whole or not at all, so a run that was stopped resumes with the next one.
@@ -6,6 +8,7 @@ chunk of frame sets. A chunk is written whole or not at all, so a run that was s
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -16,7 +19,7 @@ import numpy as np
 from sonjit.errors import InputError, JobError
 from sonjit.files import write_text
 from sonjit.multiview.annotation.agreement import rank
-from sonjit.multiview.annotation.store import Need
+from sonjit.multiview.annotation.marks import Need
 from sonjit.multiview.automatic.detection import (
     ChunkDetections,
     DetectionSettings,
@@ -24,29 +27,175 @@ from sonjit.multiview.automatic.detection import (
     detect_frames,
     load_detections,
 )
-from sonjit.multiview.automatic.labels import label_chunk, marks_of_labels, triangulate_detections
-from sonjit.multiview.automatic.learning import human_frames, human_joints, load_offsets
-from sonjit.multiview.automatic.runs import CURRENT, FOLDER, OFFSETS, SETTINGS, run_name
-from sonjit.multiview.automatic.second_pass import refine_chunk
+from sonjit.multiview.automatic.labels import Labels, label_chunk, load_labels, marks_of_labels, triangulate_detections
+from sonjit.multiview.automatic.learning import (
+    fit_offsets,
+    human_frames,
+    human_joints,
+    load_offsets,
+    write_training_set,
+)
+from sonjit.multiview.automatic.second_pass import HAND_NETWORK, refine_chunk
 from sonjit.multiview.calibration.consistency import check_views
 from sonjit.multiview.triangulation.bones import SIDES, usual_lengths
 from sonjit.multiview.triangulation.hands import mirrored_hands
 from sonjit.pools import run_calls
+from sonjit.training.recipes import TrainingRequest, no_progress, run_recipe
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from sonjit.multiview.annotation.project import Project
     from sonjit.multiview.automatic.learning import Offsets
     from sonjit.pools import Workers
+    from sonjit.training.recipes import Progress
+
+FOLDER: Final = "auto"
+
+OFFSETS: Final = "offsets.json"
+
+CURRENT: Final = "current.json"
+
+SETTINGS: Final = "settings.json"
+
+
+def fit_project_offsets(project: Project) -> Offsets:
+    """Fit the offsets from the machine's joints to people's, from frame sets that have both, and write them.
+
+    Raises:
+        InputError: the machine has not run, or people marked too little.
+    """
+    folder = current_run(project)
+    human = human_frames(project)
+    rows: list[tuple[NDArray[np.float64], NDArray[np.float64]]] = []
+    detection = _read_settings(folder)
+    rig = project.rig.subset(detection.views)
+    for seen in _all_detections(folder):
+        place = {int(frame): row for row, frame in enumerate(seen.frames)}
+        own = [frame for frame in human if frame in place]
+        if own:
+            machine = triangulate_detections(rig, seen).points_m
+            rows += [
+                (machine[place[frame]], human_joints(project.rig, project.store.marks(frame)).points_m) for frame in own
+            ]
+    if not rows:
+        raise InputError(
+            f"{project.folder}: no frame set has joints by people; open the page and mark some in two views"
+        )
+    offsets = fit_offsets(np.stack([one for one, _ in rows]), np.stack([other for _, other in rows]))
+    offsets.save(folder / OFFSETS)
+    return offsets
+
+
+def run_name(detection: DetectionSettings) -> str:
+    """The folder's name for detection settings, wherever the project lies; a network counts by its bytes."""
+    fields = asdict(replace(detection, project=""))
+    if detection.network:
+        path = Path(detection.network)
+        path = path / "weights.safetensors" if path.is_dir() else path
+        if not path.is_file():
+            raise InputError(
+                f"--network {detection.network}: no weights there; sonjit annotate train --network writes them"
+            )
+        fields["network"] = hashlib.sha256(path.read_bytes()).hexdigest()
+    return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def current_run(project: Project) -> Path:
+    """The folder of the newest run.
+
+    Raises:
+        InputError: there is none.
+    """
+    file = project.folder / FOLDER / CURRENT
+    try:
+        return project.folder / FOLDER / str(json.loads(file.read_text("utf-8"))["run"])
+    except (OSError, ValueError, KeyError):
+        raise InputError(
+            f"{project.folder} has no automatic labels: run sonjit annotate auto {project.folder}"
+        ) from None
+
+
+def read_labels(project: Project) -> Iterator[Labels]:
+    """The newest labels, chunk by chunk.
+
+    Raises:
+        InputError: there are none, or a file is damaged.
+    """
+    files = sorted((current_run(project) / "labels").glob("*.npz"))
+    if not files:
+        raise InputError(f"{project.folder} has no automatic labels: run sonjit annotate auto {project.folder}")
+    return (load_labels(file) for file in files)
+
+
+def _all_detections(folder: Path) -> Iterator[ChunkDetections]:
+    return (load_detections(file) for file in sorted((folder / "seen").glob("*.npz")))
+
+
+def _read_settings(folder: Path) -> DetectionSettings:
+    record = json.loads((folder / SETTINGS).read_text("utf-8"))
+    return DetectionSettings(record["project"], tuple(record["views"]), record["model"], record["network"])
+
+
+_USUAL: Final[Mapping[str, Mapping[str, str]]] = {
+    HAND_NETWORK: {
+        "steps": "300", "batch": "16", "learning_rate": "1e-4", "held_out": "0",
+        "freeze": ",".join(("stem", "first", *(f"blocks.{place}" for place in range(7)))),
+    },
+    "keypoint-detector": {"steps": "20000"},
+}  # fmt: skip
+
+"""Settings for some hundred hands of one person; the first layers stay frozen, which also halves the time."""
+
+
+def train_network(
+    project: Project,
+    recipe: str,
+    settings: Mapping[str, str],
+    *,
+    device: str = "cpu",
+    progress: Progress = no_progress,
+) -> tuple[Path, Mapping[str, object]]:
+    """Train a network on every view of the frame sets that people marked, or resume a run.
+
+    Args:
+        project: whose marks count.
+        recipe: `hand-full` fine-tunes the published model, `keypoint-detector` is trained from scratch.
+        settings: of the recipe, as typed.
+        device: of torch.
+        progress: called after each step.
+
+    Returns:
+        The run's folder, another one for other marks or settings; and the recipe's result.
+
+    Raises:
+        InputError: nobody marked a joint in two views, or a setting that the recipe does not have.
+    """
+    hands = recipe == HAND_NETWORK
+    training_set = project.folder / FOLDER / f"training-set-{recipe}"
+    data = write_training_set(project, human_frames(project), training_set, as_right=hands)
+    chosen = {**_USUAL[recipe], **settings}
+    options = json.dumps(chosen, sort_keys=True).encode()
+    folder = project.folder / FOLDER / f"{recipe}-{hashlib.sha256(data.read_bytes() + options).hexdigest()[:8]}"
+    request = TrainingRequest(
+        recipe, folder, data=data, images=training_set / "images", device=device, settings=chosen,
+        progress=progress, export="openvino" if hands else None,
+    )  # fmt: skip
+    return folder, run_recipe(request)
+
 
 _CHUNK: Final = 20
+
 _OVERLAP: Final = 3  # frame sets of the neighbouring chunks that a chunk's motion is fitted with
+
 _ASKED: Final = 16  # frame sets by which the cameras are checked
+
 _SAMPLED: Final = 1000  # frame sets that lengths of bones are taken from
+
 _FEWEST_HUMAN: Final = 5  # frame sets annotated by people, from which their bones count
+
 _CHECK_OF_WIDTH: Final = 0.03  # of the images' width: detectors err by the size of hands, not by pixels
 
 

@@ -21,7 +21,7 @@ from sonjit.datasets.reading import field as field_of
 from sonjit.datasets.reading import load_json, numbers
 from sonjit.errors import InputError
 from sonjit.media import open_source
-from sonjit.multiview.cameras.records import METRES, metres_of
+from sonjit.multiview.cameras.rig import METRES, metres_of
 from sonjit.multiview.cameras.views import frame_numbers
 
 if TYPE_CHECKING:

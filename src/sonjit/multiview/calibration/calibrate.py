@@ -1,4 +1,7 @@
-"""Calibration of a rig from sightings of a target: intrinsics and poses, refined together."""
+"""Bundle adjustment: the cameras and poses of the target that minimise the reprojection error of its points.
+
+Calibration of a rig from sightings of a target: intrinsics and poses, refined together.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sonjit.errors import JobError
-from sonjit.geometry.cameras import CalibratedCamera
-from sonjit.multiview.calibration.bundle import Bundle, Observations, adjust, projected
+from sonjit.extras import needed_for
+from sonjit.geometry.cameras import CalibratedCamera, distort, distortion_jacobian
+from sonjit.geometry.rotations import matrix_from_rotation_vector
 from sonjit.multiview.calibration.initial_estimate import (
     LENS_TERMS,
     LensModel,
@@ -29,10 +33,221 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
+    from scipy.sparse import csr_matrix
 
     from sonjit.multiview.calibration.board import CalibrationTarget, Sighting, Sightings
 
+_OF_CAMERA, _OF_POSE = 9, 6  # fx fy cx cy k1 k2 p1 p2 k3; a turn and a shift
+
+_STILL = 1e-9
+
+_GIVE_UP = 1e8
+
+_ROBUST_PX = 1.0
+
+"""Beyond this an error counts by its size, not by its square."""
+
+
+@dataclass(frozen=True, eq=False)
+class Bundle:
+    """The parameters, as arrays.
+
+    Attributes:
+        lenses: (C, 9) fx, fy, cx, cy, k1, k2, p1, p2, k3.
+        camera_turns: (C, 3, 3) world to camera.
+        camera_shifts: (C, 3) metres.
+        target_turns: (F, 3, 3) target to world.
+        target_shifts: (F, 3) metres.
+    """
+
+    lenses: NDArray[np.float64]
+    camera_turns: NDArray[np.float64]
+    camera_shifts: NDArray[np.float64]
+    target_turns: NDArray[np.float64]
+    target_shifts: NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Observations:
+    """Of each of M points its camera and frame (M,), place in the target (M, 3), and pixel (M, 2)."""
+
+    camera: NDArray[np.intp]
+    frame: NDArray[np.intp]
+    points_m: NDArray[np.float64]
+    pixels: NDArray[np.float64]
+
+
+def adjust(
+    start: Bundle,
+    observed: Observations,
+    *,
+    free_lens: NDArray[np.bool_],
+    robust_px: float = _ROBUST_PX,
+    steps: int = 100,
+) -> Bundle:
+    """The bundle of least robust (soft L1) error; the first camera's pose is kept, so that the world stays.
+
+    Args:
+        start: near the solution.
+        observed: the points.
+        free_lens: (C, 9) which of each camera's parameters may change.
+        robust_px: beyond this an error counts by its size, not by its square.
+        steps: at most.
+
+    Raises:
+        JobError: the parameters diverged.
+    """
+    cameras, frames = len(start.lenses), len(start.target_turns)
+    of_cameras = np.zeros((cameras, _OF_CAMERA + _OF_POSE), np.bool_)
+    of_cameras[:, :_OF_CAMERA] = free_lens
+    of_cameras[1:, _OF_CAMERA:] = True
+    free = np.flatnonzero(np.concatenate([of_cameras.ravel(), np.ones(frames * _OF_POSE, np.bool_)]))
+    columns = _columns(observed, cameras, free, of_cameras.size + frames * _OF_POSE)
+    at, damping = start, 1e-4
+    cost, weights, errors = _robust(at, observed, robust_px)
+    for _ in range(steps):
+        slopes = _slopes(at, observed, columns, len(free))
+        weighted = slopes.multiply(weights[:, None]).tocsr()
+        normal = (weighted.T @ slopes).toarray()
+        downhill = -(weighted.T @ errors)
+        gain = 0.0
+        while damping < _GIVE_UP:
+            whole = np.zeros(of_cameras.size + frames * _OF_POSE)
+            whole[free] = _solved(normal, damping, downhill)
+            trial = _moved(at, whole)
+            there, new_weights, new_errors = _robust(trial, observed, robust_px)
+            if there < cost:
+                gain, damping = 1 - there / cost, max(damping / 10, 1e-12)
+                at, cost, weights, errors = trial, there, new_weights, new_errors
+                break
+            damping *= 10
+        if gain < _STILL:
+            break
+    if not np.isfinite(cost):
+        raise JobError("bundle adjustment failed: the cameras do not fit together; check for a wrong or swapped one")
+    return at
+
+
+def _robust(
+    bundle: Bundle, observed: Observations, robust_px: float
+) -> tuple[float, NDArray[np.float64], NDArray[np.float64]]:
+    """The soft L1 cost, the weights (2 M,) of the squares that stand for it, and the errors (2 M,)."""
+    errors = projected(bundle, observed) - observed.pixels
+    grown = np.sqrt(1 + (errors**2).sum(1) / robust_px**2)
+    cost = float(2 * robust_px**2 * (grown - 1).sum())
+    return cost if np.isfinite(cost) else np.inf, np.repeat(1 / grown, 2), errors.ravel()
+
+
+def _solved(normal: NDArray[np.float64], damping: float, downhill: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Levenberg and Marquardt's step; zeros where the matrix cannot be solved."""
+    from scipy.linalg import LinAlgError, cho_factor, cho_solve
+
+    diagonal = np.diag(normal)
+    try:
+        factor = cho_factor(normal + np.diag(damping * diagonal + 1e-12 * diagonal.max()), check_finite=False)
+    except LinAlgError:
+        return np.zeros(len(normal))
+    return np.asarray(cho_solve(factor, downhill, check_finite=False), np.float64)
+
+
+def projected(bundle: Bundle, observed: Observations) -> NDArray[np.float64]:
+    """(M, 2) pixels at which the bundle's cameras see what was seen."""
+    _, _, seen = _placed(bundle, observed)
+    lens = bundle.lenses[observed.camera]
+    return distort(seen[:, :2] / seen[:, 2:], lens[:, 4:]) * lens[:, :2] + lens[:, 2:4]
+
+
+def _placed(
+    bundle: Bundle, observed: Observations
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """(M, 3) each: turned with its target; then with its camera; then in the camera's frame."""
+    turned = _times(bundle.target_turns[observed.frame], observed.points_m)
+    in_camera = _times(bundle.camera_turns[observed.camera], turned + bundle.target_shifts[observed.frame])
+    return turned, in_camera, in_camera + bundle.camera_shifts[observed.camera]
+
+
+def _times(matrices: NDArray[np.float64], vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+    return (matrices @ vectors[..., None])[..., 0]
+
+
+def _moved(start: Bundle, whole: NDArray[np.float64]) -> Bundle:
+    """The bundle after a step in all parameters; turns are applied after those that are there."""
+    cameras = len(start.lenses)
+    split = cameras * (_OF_CAMERA + _OF_POSE)
+    of_camera = whole[:split].reshape(cameras, -1)
+    of_target = whole[split:].reshape(-1, _OF_POSE)
+    return Bundle(
+        start.lenses + of_camera[:, :9],
+        matrix_from_rotation_vector(of_camera[:, 9:12]) @ start.camera_turns,
+        start.camera_shifts + of_camera[:, 12:],
+        matrix_from_rotation_vector(of_target[:, :3]) @ start.target_turns,
+        start.target_shifts + of_target[:, 3:],
+    )
+
+
+def _columns(observed: Observations, cameras: int, free: NDArray[np.intp], count: int) -> NDArray[np.intp]:
+    """(M, 21) which free parameter each slope of an observation belongs to; -1 for one that is kept."""
+    place = np.full(count, -1, np.intp)
+    place[free] = np.arange(len(free))
+    per = _OF_CAMERA + _OF_POSE
+    of_camera = observed.camera[:, None] * per + np.arange(per)
+    of_target = cameras * per + observed.frame[:, None] * _OF_POSE + np.arange(_OF_POSE)
+    return place[np.concatenate([of_camera, of_target], 1)]
+
+
+def _slopes(bundle: Bundle, observed: Observations, columns: NDArray[np.intp], count: int) -> csr_matrix:
+    """(2 M, count) how errors move with the free parameters."""
+    with needed_for("calibrating cameras", "studio"):
+        from scipy.sparse import csr_matrix
+
+    turned, in_camera, seen = _placed(bundle, observed)
+    lens, R = bundle.lenses[observed.camera], bundle.camera_turns[observed.camera]
+    focal = lens[:, :2]
+    rays = seen[:, :2] / seen[:, 2:]
+    to_ray = np.concatenate([np.tile(np.eye(2), (len(rays), 1, 1)), -rays[..., None]], 2) / seen[:, 2, None, None]
+    to_seen = focal[..., None] * distortion_jacobian(rays, lens[:, 4:]) @ to_ray  # (M, 2, 3)
+    to_world = to_seen @ R
+    slopes = np.concatenate(
+        [
+            _lens_slopes(rays, lens),
+            -to_seen @ _cross(in_camera),
+            to_seen,
+            -to_world @ _cross(turned),
+            to_world,
+        ],
+        2,
+    )  # (M, 2, 21)
+    rows = np.broadcast_to(np.arange(2 * len(rays)).reshape(-1, 2, 1), slopes.shape)
+    wide = np.broadcast_to(columns[:, None], slopes.shape)
+    kept = wide >= 0
+    return csr_matrix((slopes[kept], (rows[kept], wide[kept])), shape=(2 * len(rays), count))
+
+
+def _lens_slopes(rays: NDArray[np.float64], lens: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(M, 2, 9) how pixels move with fx, fy, cx, cy, k1, k2, p1, p2, k3."""
+    slopes = np.zeros((len(rays), 2, _OF_CAMERA))
+    bent = distort(rays, lens[:, 4:])
+    x, y = rays.T
+    r2 = x * x + y * y
+    slopes[:, [0, 1], [0, 1]] = bent
+    slopes[:, [0, 1], [2, 3]] = 1
+    for place, power in ((4, r2), (5, r2**2), (8, r2**3)):
+        slopes[:, :, place] = rays * power[:, None]
+    slopes[:, :, 6] = np.stack([2 * x * y, r2 + 2 * y * y], 1)
+    slopes[:, :, 7] = np.stack([r2 + 2 * x * x, 2 * x * y], 1)
+    slopes[:, :, 4:] *= lens[:, :2, None]
+    return slopes
+
+
+def _cross(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(M, 3, 3) matrices that take the cross product with vectors (M, 3)."""
+    x, y, z = vectors.T
+    zero = np.zeros_like(x)
+    return np.stack([zero, -z, y, z, zero, -x, -y, x, zero], -1).reshape(-1, 3, 3)
+
+
 _BAD_PX = 0.5
+
 _BAD_TIMES = 2.0
 
 

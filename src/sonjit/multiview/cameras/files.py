@@ -31,7 +31,7 @@ from sonjit.multiview.cameras.formats import (
     save_interhand,
     save_opencv,
 )
-from sonjit.multiview.cameras.records import Unit, lens_from, metres_of, record_camera, rig_from_records
+from sonjit.multiview.cameras.rig import Unit, lens_from, metres_of, record_camera, rig_from_records
 
 if TYPE_CHECKING:
     import os

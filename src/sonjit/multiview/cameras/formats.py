@@ -42,7 +42,7 @@ from sonjit.geometry.rotations import (
 )
 from sonjit.media.sources.image_files import IMAGE_ENDINGS
 from sonjit.media.sources.open import natural_key
-from sonjit.multiview.cameras.records import (
+from sonjit.multiview.cameras.rig import (
     Unit,
     lens_from,
     lens_or_zeros,

@@ -19,8 +19,7 @@ from sonjit.errors import InputError
 from sonjit.files import write_text
 from sonjit.media import load_frames
 from sonjit.multiview.triangulation.bones import SIDES
-from sonjit.multiview.triangulation.observations import camera_arrays
-from sonjit.multiview.triangulation.triangulation import triangulate
+from sonjit.multiview.triangulation.triangulation import camera_arrays, triangulate
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,8 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sonjit.multiview.cameras.rig import CameraRig
-    from sonjit.multiview.triangulation.observations import CameraArrays
-    from sonjit.multiview.triangulation.triangulation import Triangulation
+    from sonjit.multiview.triangulation.triangulation import CameraArrays, Triangulation
 
 _TELLS = 0.05
 

@@ -14,22 +14,29 @@ import numpy as np
 from sonjit.geometry.rotations import matrix_from_rotation_vector
 from sonjit.hand_models.rig import FINGERS, RigPose
 from sonjit.hand_models.rig_ik import free_joints, joint_limits, turn_axes
-from sonjit.synthesis.hands.arms import forearm, sleeve, wrist_edge
 from sonjit.synthesis.hands.mesh import load_hand_mesh
 from sonjit.synthesis.hands.penetration import coarse_rig, contacts_within, regions_of, skin_around
-from sonjit.synthesis.hands.shape import rig_from_shape
-from sonjit.synthesis.hands.skins import skin_marks, skin_material
-from sonjit.synthesis.hands.worn import cloth_material, glove_faces, glove_named, ring_drawable, sleeve_named
+from sonjit.synthesis.hands.person import rig_from_shape, skin_marks, skin_material
+from sonjit.synthesis.hands.worn import (
+    cloth_material,
+    forearm,
+    glove_faces,
+    glove_named,
+    ring_drawable,
+    sleeve,
+    sleeve_named,
+    wrist_edge,
+)
 from sonjit.synthesis.render.drawable import Drawable
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sonjit.hand_models.rig import Rig, Side
-    from sonjit.synthesis.hands.arms import Edge, Tube
     from sonjit.synthesis.hands.mesh import HandFiles
     from sonjit.synthesis.hands.penetration import Contacts, Regions, Skin
-    from sonjit.synthesis.hands.skins import HandLook
+    from sonjit.synthesis.hands.person import HandLook
+    from sonjit.synthesis.hands.worn import Edge, Tube
 
 GLOVE: Final = 100
 

@@ -1,20 +1,223 @@
-"""What hands wear: gloves, rings and sleeves, by name."""
+"""The forearm that goes on where the rig's skin ends, and the sleeve over it.
+
+The rig is cut just behind the wrist. The forearm begins with the very vertices of that edge, so that no seam shows.
+
+What hands wear: gloves, rings and sleeves, by name.
+"""
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
 from sonjit.errors import InputError
+from sonjit.geometry.rotations import matrix_from_rotation_vector
+from sonjit.geometry.triangles import vertex_normals
 from sonjit.hand_models.rig import FINGERS
+from sonjit.synthesis.hands.mesh import load_hand_mesh
 from sonjit.synthesis.render.drawable import Drawable, Material
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from sonjit.hand_models.rig import Rig, RigPose
+    from sonjit.hand_models.rig import Rig, RigPose, Side
+    from sonjit.synthesis.hands.mesh import HandFiles
     from sonjit.synthesis.render.drawable import Surface
+
+_CUT: Final = (-0.009, 0.35)  # metres behind the wrist, and how much farther forward a metre towards the back
+
+_UPRIGHT_M: Final = 0.016  # before the cut, where the rig's normals already follow its own end
+
+_UPRIGHT: Final = 0.85
+
+_STATIONS_M: Final = np.array([0, 0.005, 0.011, 0.018, 0.027, 0.04, 0.06, 0.09, 0.13, 0.18, 0.24])
+
+_EVEN_M: Final = 0.045  # over which the edge's shape is lost, more than it is uneven
+
+_BENT_M: Final = 0.05  # over which the wrist bends
+
+_WIDTH: Final = 0.55  # growth of the arm's breadth up to the last station, muscles mostly
+
+_DEPTH: Final = 0.85
+
+
+class Edge(NamedTuple):
+    """Where the hand's skin is cut by a plane.
+
+    Attributes:
+        faces: (F, 3) that stay, over the rig's vertices and after them the K new ones on the plane.
+        pairs: (K, 2) old vertices that each new one lies between.
+        shares: (K, 1) how far it lies towards the second.
+        loop: (K,) indices of the new ones in their order around the arm.
+        nearness: (V + K, 1) 1 on the plane and beyond, 0 well before it.
+    """
+
+    faces: NDArray[np.int64]
+    pairs: NDArray[np.intp]
+    shares: NDArray[np.float64]
+    loop: NDArray[np.intp]
+    nearness: NDArray[np.float64]
+
+    def extended(self, values: NDArray[np.floating]) -> NDArray[np.float64]:
+        """(V, C) values of the rig's vertices -> (V + K, C)."""
+        first, second = values[self.pairs[:, 0]], values[self.pairs[:, 1]]
+        return np.asarray(np.concatenate([values, first + self.shares * (second - first)]), np.float64)
+
+    def uprighted(self, normals: NDArray[np.float64], back: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(V + K, 3) normals that no longer follow the rig's own end around, as the arm goes on straight along (3,)."""
+        normals = normals - self.nearness * np.outer(normals @ back, back)
+        return np.asarray(normals / np.linalg.norm(normals, axis=1, keepdims=True), np.float64)
+
+
+class Tube(NamedTuple):
+    """A mesh around the forearm.
+
+    Attributes:
+        vertices: (V, 3) metres.
+        normals: (V, 3).
+        faces: (F, 3).
+        behind: (V,) metres from the edge along the arm.
+    """
+
+    vertices: NDArray[np.float64]
+    normals: NDArray[np.float64]
+    faces: NDArray[np.int64]
+    behind: NDArray[np.float64]
+
+
+@lru_cache(maxsize=4)
+def wrist_edge(side: Side, files: HandFiles | None = None) -> Edge:
+    """The hand's faces without the rig's own end, and the edge that they leave.
+
+    Raises:
+        InputError: the hand's files cannot be used.
+    """
+    rig = load_hand_mesh(side, files)
+    local = (rig.vertices - rig.joints[0]) @ rig.frames[0]
+    beyond = -local[:, 2] - _CUT[0] - _CUT[1] * local[:, 1] + 1e-9  # metres before the plane
+    kept = beyond[rig.faces] > 0
+    new: dict[tuple[int, int], int] = {}
+    following: dict[int, int] = {}
+    faces = [rig.faces[kept.all(1)]]
+    for face, stays in zip(rig.faces[kept.any(1) & ~kept.all(1)], kept[kept.any(1) & ~kept.all(1)], strict=True):
+        # turned so that what is alone on its side comes first
+        a, b, c = np.roll(face, -int(np.argmax(stays == (stays.sum() == 1)))).tolist()
+        ab, ac = (new.setdefault((min(a, x), max(a, x)), len(rig.vertices) + len(new)) for x in (b, c))
+        if stays.sum() == 1:
+            faces.append(np.array([[a, ab, ac]]))
+            following[ab] = ac
+        else:
+            faces.append(np.array([[ab, b, c], [ab, c, ac]]))
+            following[ac] = ab
+    pairs = np.array(list(new), np.intp)
+    near, far = beyond[pairs].T
+    loop = [min(following)]
+    while following[loop[-1]] != loop[0]:
+        loop.append(following[loop[-1]])
+    nearness = np.append(np.clip(1 - beyond / _UPRIGHT_M, 0, 1), np.ones(len(pairs)))[:, None] * _UPRIGHT
+    return Edge(np.concatenate(faces), pairs, (near / (near - far))[:, None], np.array(loop, np.intp), nearness)
+
+
+def forearm(
+    edge: NDArray[np.float64], normals: NDArray[np.float64], axes: NDArray[np.float64], bend: tuple[float, float]
+) -> Tube:
+    """The bare arm.
+
+    Args:
+        edge: (K, 3) vertices of `Edge.loop` where they stand.
+        normals: (K, 3) of the skin there.
+        axes: (3, 3) columns of the wrist's frame: bend axis, out of the back, back along the arm.
+        bend: radians that the arm is bent towards the palm, and turned towards the frame's x, against the hand.
+    """
+    tube = _tube(edge, axes, bend, _STATIONS_M, np.zeros(len(_STATIONS_M)))
+    tube.normals[: len(edge)] = normals
+    return tube
+
+
+def sleeve(
+    edge: NDArray[np.float64],
+    axes: NDArray[np.float64],
+    bend: tuple[float, float],
+    start_m: float,
+    width_m: float,
+    folds_m: float,
+    seed: float,
+) -> Tube:
+    """Cloth about the arm, open towards the hand.
+
+    Args:
+        edge: as for `forearm`.
+        axes: likewise.
+        bend: likewise.
+        start_m: where it begins, behind the edge.
+        width_m: how far it stands off the skin.
+        folds_m: height of its folds.
+        seed: of them.
+    """
+    stations = np.array([start_m + 0.003, start_m, *np.linspace(start_m + 0.004, 0.25, 16)])
+    off = np.full(len(stations), width_m)
+    off[0] = width_m * 0.35  # the hem turns in
+    rng = np.random.default_rng(abs(int(seed * 1000)) + 1)
+    turn = np.linspace(0, 2 * np.pi, len(edge), endpoint=False)
+    waves = rng.uniform(2, 5, 3).round()[:, None, None] * turn + rng.uniform(60, 140, (3, 1, 1)) * stations[:, None]
+    folds = np.sin(waves + rng.uniform(0, 7, (3, 1, 1))).mean(0) * folds_m * np.clip(off / width_m, 0, 1)[:, None]
+    folds[:2] = 0
+    return _tube(edge, axes, bend, stations, off[:, None] + folds + 0.3 * folds_m)
+
+
+def _tube(
+    edge: NDArray[np.float64],
+    axes: NDArray[np.float64],
+    bend: tuple[float, float],
+    stations: NDArray[np.float64],
+    off: NDArray[np.float64],
+) -> Tube:
+    """Rings of the edge's outline along the arm, growing, each (S,) or (S, K) metres off the skin."""
+    centre = edge.mean(0)
+    outline = (edge - centre) @ axes  # (K, 3)
+    half = np.sqrt(2) * outline[:, :2].std(0)
+    angles = np.unwrap(np.arctan2(outline[:, 1] / half[1], outline[:, 0] / half[0]))
+    angles = _evened(angles)
+    plane = np.stack([half[0] * np.cos(angles), half[1] * np.sin(angles), np.zeros_like(angles)], 1)
+    grown = stations[:, None] / _STATIONS_M[-1]
+    even = np.clip(stations / _EVEN_M, 0, 1)[:, None, None]
+    rings = outline + even * (plane - outline)  # (S, K, 3): from the edge as it is to an ellipse
+    rings[..., 0] *= 1 + _WIDTH * np.sqrt(grown) * grown
+    rings[..., 1] *= 1 + _DEPTH * np.sqrt(grown) * grown
+    off = off.reshape(len(stations), -1)
+    rings += off[..., None] * plane / np.linalg.norm(plane, axis=1, keepdims=True)
+    steps = np.concatenate([[0.0], np.linspace(0, stations.max(), 24)[1:]])
+    share = np.clip(steps / _BENT_M, 0, 1)
+    turns = matrix_from_rotation_vector(np.outer(share, [bend[0], bend[1], 0]))
+    way = np.concatenate([np.zeros((1, 3)), (turns[:-1, :, 2] * np.diff(steps)[:, None]).cumsum(0)])
+    middle = np.stack([np.interp(stations, steps, way[:, axis]) for axis in range(3)], 1)
+    share = np.clip(stations / _BENT_M, 0, 1)
+    turned = matrix_from_rotation_vector(np.outer(share, [bend[0], bend[1], 0]))
+    local = (rings @ np.swapaxes(turned, 1, 2) + middle[:, None]).reshape(-1, 3)
+    faces = _ring_faces(len(stations), len(edge))
+    vertices = local @ axes.T + centre
+    return Tube(vertices, vertex_normals(vertices, faces), faces, stations.repeat(len(edge)))
+
+
+def _evened(angles: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(K,) angles once around, without steps back: the edge's teeth are averaged out."""
+    count = len(angles)
+    around = np.sign(angles[-1] - angles[0]) * 2 * np.pi
+    turn = around * np.arange(count) / count
+    uneven = angles - turn
+    window = np.arange(-6, 7)
+    return turn + uneven[(np.arange(count)[:, None] + window) % count].mean(1)
+
+
+def _ring_faces(rings: int, count: int) -> NDArray[np.int64]:
+    """(F, 3) between neighbouring rings, outwards."""
+    first = np.arange((rings - 1) * count).reshape(rings - 1, count)
+    after = np.roll(first, -1, 1)
+    quads = np.stack([first, first + count, after, after, first + count, after + count], -1)
+    return quads.reshape(-1, 3)
+
 
 _Colour = tuple[float, float, float]
 
@@ -47,6 +250,7 @@ GLOVES: Final = {
     "work": Glove("rubber", 0.7, ((0.62, 0.3, 0.02), (0.02, 0.25, 0.1), (0.55, 0.55, 0.5)), 0.002),
     "fingerless": Glove("cloth", 0.9, ((0.02, 0.02, 0.022), (0.2, 0.05, 0.03), (0.12, 0.12, 0.14)), 0.0013, True),
 }
+
 SLEEVES: Final = {
     "shirt": Sleeve("cloth", 0.85, ((0.7, 0.72, 0.75), (0.12, 0.22, 0.45), (0.45, 0.2, 0.22)), 0.006, 0.005, 0.002),
     "knit": Sleeve("cloth", 0.97, ((0.1, 0.17, 0.33), (0.3, 0.28, 0.24), (0.22, 0.03, 0.05)), 0.002, 0.006, 0.003),
@@ -54,8 +258,11 @@ SLEEVES: Final = {
     "rain": Sleeve("rubber", 0.4, ((0.7, 0.5, 0.03), (0.03, 0.1, 0.28), (0.4, 0.05, 0.04)), 0.012, 0.012, 0.005),
     "rolled": Sleeve("cloth", 0.88, ((0.6, 0.6, 0.58), (0.09, 0.13, 0.2), (0.3, 0.1, 0.06)), 0.1, 0.009, 0.003),
 }
+
 _METALS: Final = ((0.83, 0.6, 0.25), (0.62, 0.62, 0.64), (0.7, 0.42, 0.32))
+
 _RING_M: Final = 0.0011  # half its thickness
+
 _RING_AT: Final = 0.5  # of the finger's first free bone
 
 

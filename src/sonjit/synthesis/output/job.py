@@ -19,8 +19,7 @@ from sonjit.synthesis.hands.mesh import load_hand_mesh
 from sonjit.synthesis.output.layouts import TRUTH, FolderLayout, RenderedImage, jpeg_bytes
 from sonjit.synthesis.output.samples import render_samples
 from sonjit.synthesis.output.settings import SynthSettings
-from sonjit.synthesis.output.video_writer import VideoLayout
-from sonjit.synthesis.output.writers import CocoLayout, InterHandLayout, ShardLayout
+from sonjit.synthesis.output.writers import CocoLayout, InterHandLayout, ShardLayout, VideoLayout
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

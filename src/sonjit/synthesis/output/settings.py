@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Literal
 
 from sonjit.errors import InputError
 from sonjit.synthesis.scene.backgrounds import BackgroundFolder
-from sonjit.synthesis.scene.cameras import RigKind, check_rig
 from sonjit.synthesis.scene.factors import FACTORS, SEQUENCE_FACTORS, Factors
 from sonjit.synthesis.scene.motions import NamedMotions, SeenMotion, load_motion
 from sonjit.synthesis.scene.sampling import SceneSampler
+from sonjit.synthesis.scene.scene import RigKind, check_rig
 
 if TYPE_CHECKING:
     from sonjit.synthesis.hands.mesh import HandFiles

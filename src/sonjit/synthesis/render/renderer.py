@@ -14,21 +14,23 @@ import numpy as np
 
 from sonjit.errors import InputError
 from sonjit.synthesis.render.drawable import Buffers, box_around, boxes_px, light_view, near_far
-from sonjit.synthesis.render.programs import (
+from sonjit.synthesis.render.opengl import (
     PATTERN_SIZE,
     REACH_M,
     SHADOW_SIZE,
     UNITS,
     Programs,
+    Targets,
     camera_uniforms,
     columns,
     light_uniforms,
     material_uniforms,
+    open_context,
     pack,
     placed,
+    samples_of,
     solid_pattern,
 )
-from sonjit.synthesis.render.targets import Targets, open_context, samples_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -38,7 +40,7 @@ if TYPE_CHECKING:
 
     from sonjit.geometry.cameras import CalibratedCamera
     from sonjit.synthesis.render.drawable import Drawable, Light, Lighting
-    from sonjit.synthesis.render.targets import PixelBox
+    from sonjit.synthesis.render.opengl import PixelBox
 
 _CLIP_DISTANCE: Final = 0x3000  # GL_CLIP_DISTANCE0
 _MOST_PIXELS: Final = 1 << 21  # at once; larger images are drawn in strips

@@ -14,12 +14,11 @@ import numpy as np
 
 from sonjit.errors import InputError
 from sonjit.key_values import key_values
-from sonjit.synthesis.hands.skins import MONK_TONES, TEXTURES
+from sonjit.synthesis.hands.person import MONK_TONES, TEXTURES
 from sonjit.synthesis.hands.worn import GLOVES, SLEEVES
 from sonjit.synthesis.scene.backgrounds import BACKGROUND_KINDS
-from sonjit.synthesis.scene.gestures import gestures
+from sonjit.synthesis.scene.gestures import gestures, pair_names
 from sonjit.synthesis.scene.objects import SCENE_OBJECTS
-from sonjit.synthesis.scene.scripts import pair_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

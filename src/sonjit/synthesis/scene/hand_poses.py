@@ -1,19 +1,24 @@
-"""Poses of one or two hands about the origin: a gesture, a grasp or any pose, a turn, and named poses of both hands."""
+"""Hands that hold objects: the object lies in the palm or between the tips, then each finger closes until it touches.
+
+How far a finger closes is looked for over all its way at once, then again about the place where it first touches.
+
+Poses of one or two hands about the origin: a gesture, a grasp or any pose, a turn, and named poses of both hands.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from sonjit.errors import InputError
-from sonjit.hand_models.rig import RigPose
-from sonjit.synthesis.scene.cameras import turned
-from sonjit.synthesis.scene.gestures import angles_from_gesture, sample_angles
-from sonjit.synthesis.scene.grasps import grasp
+from sonjit.hand_models.rig import FINGERS, RigPose
+from sonjit.synthesis.hands.penetration import PALM, coarse_rig, regions_of
+from sonjit.synthesis.scene.gestures import angles_from_gesture, pose_from_station, sample_angles, scripts
 from sonjit.synthesis.scene.objects import object_named
-from sonjit.synthesis.scene.scripts import pose_from_station, scripts
-from sonjit.synthesis.scene.separation import Touch, settle
+from sonjit.synthesis.scene.scene import turned
+from sonjit.synthesis.scene.separation import DEPTH_M, Touch, deepest, settle
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -22,17 +27,171 @@ if TYPE_CHECKING:
 
     from sonjit.hand_models.rig import Rig, Side
     from sonjit.synthesis.scene.factors import Value
-    from sonjit.synthesis.scene.grasps import Grasp
-    from sonjit.synthesis.scene.scripts import Station
+    from sonjit.synthesis.scene.gestures import Station
+    from sonjit.synthesis.scene.objects import SceneObject
+
+TOUCH_M: Final = 0.0005
+
+"""How near closed fingers come to an object."""
+
+_STEP_M: Final = 0.001
+
+_FARTHEST_M: Final = 0.1
+
+_STEPS: Final = 24
+
+_NEAR_M: Final = 0.005  # more than a finger goes in a step, so that it passes through nothing thin
+
+_FINE: Final = (8, 48)  # steps looked at anew, and in how many
+
+_LOOSER: Final = 12
+
+_WAYS: Final = {"wrap": ("stretched", "hold", "wrap"), "pinch": ("stretched", "beak_open", "pinch")}
+
+"""Gestures that a hand passes through while it closes."""
+
+_THUMB_FIRST: Final = "hold"  # what the thumb begins with instead where the object leaves room
+
+
+@dataclass(frozen=True, eq=False)
+class Grasp:
+    """A hand around an object.
+
+    Attributes:
+        angles: (5, 3, 3) radians, as `RigPose.angles`.
+        rotation: (3, 3) of the object, in the rig's axes at rest.
+        place: (3,) metres of its middle from the wrist, in those axes.
+    """
+
+    angles: NDArray[np.float64]
+    rotation: NDArray[np.float64]
+    place: NDArray[np.float64]
+
+
+def grasp(rig: Rig, item: SceneObject, rng: np.random.Generator) -> Grasp:
+    """A hand that holds an object.
+
+    Args:
+        rig: of `rig_from_shape`.
+        item: what it holds.
+        rng: turns and shifts it a little.
+    """
+    coarse = coarse_rig(rig)
+    way = np.stack([angles_from_gesture(rig, name) for name in _WAYS[item.grip]])
+    rotation, place = (_in_palm if item.grip == "wrap" else _at_tips)(coarse, item, way, rng)
+    owners = regions_of(coarse).owners
+    own = owners != PALM
+    fingers = replace(coarse, vertices=coarse.vertices[own], normals=coarse.normals[own], weights=coarse.weights[own])
+    owners = owners[own]
+
+    def distances(shares: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Least distances (N, 5) of the fingers from the object where they are closed by shares (N, 5)."""
+        points = (_skins(fingers, _closed(way, shares)) - place) @ rotation
+        skin = item.solid.distances(points)
+        return np.stack([skin[:, owners == finger].min(1) for finger in range(5)], 1)
+
+    aside = way[0, 0].copy()
+    way[0, 0] = angles_from_gesture(rig, _THUMB_FIRST)[0]
+    if distances(np.zeros((1, 5)))[0, 0] < _NEAR_M:
+        way[0, 0] = aside
+    step = 1 / (_STEPS - 1)
+    shares = np.tile(np.linspace(0, 1, _STEPS)[:, None], (1, 5))
+    near = _last_free(distances(shares), _NEAR_M) * step
+    finer = np.minimum(near + np.linspace(0, _FINE[0] * step, _FINE[1])[:, None], 1)
+    closed = finer[_last_free(distances(finer), TOUCH_M), range(5)]
+    for _ in range(_LOOSER):
+        pose = RigPose(np.eye(3)[None], rig.joints[:1], _closed(way, closed[None]))
+        if deepest([(rig, pose)]) <= DEPTH_M:
+            break
+        closed = closed * 0.9  # fingers that got into each other open on the way that they came
+    return Grasp(_closed(way, closed[None])[0], rotation, place)
+
+
+def _closed(way: NDArray[np.float64], shares: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(N, 5, 3, 3) radians where each finger has gone a share (N, 5) of a way (K, 5, 3, 3)."""
+    along = shares * (len(way) - 1)
+    first = np.minimum(along.astype(int), len(way) - 2)
+    fingers = np.arange(5)
+    before, after = way[first, fingers], way[first + 1, fingers]
+    return before + (along - first)[..., None, None] * (after - before)
+
+
+def _last_free(distances: NDArray[np.float64], near_m: float) -> NDArray[np.intp]:
+    """(5,) the last step before each finger first comes near, of distances (N, 5)."""
+    touches = distances < near_m
+    first = np.where(touches.any(0), touches.argmax(0), len(touches))
+    return np.maximum(first - 1, 0)
+
+
+def _skins(rig: Rig, angles: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(N, V, 3) metres from the wrist, in the rig's axes at rest."""
+    count = len(angles)
+    return rig.points(RigPose(np.tile(np.eye(3), (count, 1, 1)), np.zeros((count, 3)), angles))
+
+
+def _in_palm(
+    rig: Rig, item: SceneObject, way: NDArray[np.float64], rng: np.random.Generator
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The object laid across the palm, its axis along the knuckles, moved out until the open hand does not enter it."""
+    knuckles = rig.joints[[chain[0] for chain in FINGERS[1:]]] - rig.joints[0]
+    out = -rig.frames[10][:, 1]  # out of the palm
+    axis = knuckles[0] - knuckles[3] + 0.12 * rng.normal() * knuckles[1]
+    axis -= out * (axis @ out)
+    axis /= np.linalg.norm(axis)
+    rotation = np.stack([out, np.cross(axis, out), axis], 1)
+    middle = rng.uniform(0.85, 0.98) * knuckles.mean(0) + rng.uniform(-0.012, 0.012) * axis
+    return rotation, _moved_out(rig, item, way, rotation, middle, out)
+
+
+def _at_tips(
+    rig: Rig, item: SceneObject, way: NDArray[np.float64], rng: np.random.Generator
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The object between the pads of thumb and index where they meet when closed, pointing away from the palm."""
+    pose = RigPose(np.eye(3)[None], np.zeros((1, 3)), way[-1:])
+    tips = rig.place(pose)[1][0, [FINGERS[0][3], FINGERS[1][3]]]
+    across = tips[1] - tips[0]
+    across /= np.linalg.norm(across)
+    knuckles = rig.joints[[chain[0] for chain in FINGERS[1:]]] - rig.joints[0]
+    axis = 2 * (tips.mean(0) - knuckles.mean(0)) + rng.normal(0, 0.8) * (knuckles[0] - knuckles[3])
+    axis -= across * (axis @ across)
+    axis /= np.linalg.norm(axis)
+    side = np.cross(axis, across)
+    rotation = np.stack([across, side, axis], 1)
+    middle = tips.mean(0) + rng.uniform(0.1, 0.85) * item.solid.size[2] * axis
+    away = side * np.sign(side @ (tips.mean(0) - 0.5 * knuckles.mean(0)))
+    return rotation, _moved_out(rig, item, way, rotation, middle, away)
+
+
+def _moved_out(
+    rig: Rig,
+    item: SceneObject,
+    way: NDArray[np.float64],
+    rotation: NDArray[np.float64],
+    middle: NDArray[np.float64],
+    out: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """The nearest place (3,) on a line where the object leaves the open hand free."""
+    skin = (_skins(rig, way[:1])[0] - middle) @ rotation
+    moved, along = 0.0, out @ rotation
+    while moved < _FARTHEST_M:
+        near = float(item.solid.distances(skin - moved * along).min())
+        if near > TOUCH_M:
+            break
+        moved += max(TOUCH_M - near, _STEP_M)  # less cannot free it
+    return middle + moved * out
+
 
 _PALM_TO_CAMERA: Final = np.array([[-1.0, 0, 0], [0, 0, 1], [0, 1, 0]])
+
 """Columns: where the wrist's axes (bend, out of the back, back along the hand) point when the palm faces the camera
 and the fingers point up."""
 
 _OTHERWISE_DEG: Final = 25.0
+
 """How far the second hand is turned another way than the first's mirror image."""
 
 _APART_M: Final = (0.045, 0.1)
+
 """Between the middles of two palms before they are moved out of each other."""
 
 _MIDDLE_KNUCKLE: Final = 11

@@ -1,21 +1,33 @@
-"""Hands in motion for sequences: performed ones by name, or those that a detector saw in a video."""
+"""Hands in motion: peak poses and ranges of motion, and the motion of hands that were seen.
+
+A peak pose (PP) goes from the neutral pose, hands before the chest and apart, to a named pose and back; a range of
+motion (ROM) goes through several. Names count as InterHand2.6M's do: 00.. right hand, 01.. left hand, 02.. both.
+Between two poses everything follows one minimum-jerk course (Flash and Hogan 1985), fingers a little before or after.
+
+Hands in motion for sequences: performed ones by name, or those that a detector saw in a video.
+"""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, Literal, Protocol
 
 import numpy as np
 
 from sonjit.errors import InputError
 from sonjit.geometry.cameras import assumed_camera, translation_to_view
+from sonjit.geometry.rotations import matrix_from_rotation_vector, rotation_vector_from_matrix
+from sonjit.hand_models.rig import RigPose
+from sonjit.hand_models.rig_ik import fit_lengths, fit_pose
 from sonjit.media import load_frames
 from sonjit.meshes.hand_mesh import weak_view
-from sonjit.synthesis.hands.shape import rig_from_shape
-from sonjit.synthesis.scene.sequences import make_sequence, retarget, sequence_names
+from sonjit.synthesis.hands.person import SHAPE_NAMES, rig_from_shape
+from sonjit.synthesis.scene.gestures import gesture_named, neutral_station, pose_from_station, scripts
+from sonjit.synthesis.scene.hand_poses import poses_from_stations
+from sonjit.synthesis.scene.separation import kept_apart
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -23,13 +35,199 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sonjit.geometry.cameras import Intrinsics
-    from sonjit.hand_models.rig import Rig, RigPose, Side
+    from sonjit.hand_models.rig import Rig, Side
     from sonjit.results import Frame, Hand
     from sonjit.synthesis.hands.mesh import HandFiles
+    from sonjit.synthesis.scene.gestures import Script, Station
+
+_REST_S: Final = (0.1, 0.3)  # at the neutral pose
+
+_WAY_S: Final = (0.45, 0.9)  # between two poses
+
+_HOLD_S: Final = (0.1, 0.5)  # at a pose
+
+_LAG: Final = 0.12  # share of a way that a finger starts late or arrives early
+
+_DRIFT_M: Final = 0.002
+
+_DRIFT_RAD: Final = 0.015
+
+_BUSY_RAD: Final = 0.6
+
+_ASIDE: Final = 0.9
+
+_LENGTH_M: Final = 0.002  # how closely a shape's bones follow those of a hand that was seen
+
+
+@dataclass(frozen=True, eq=False)
+class HandSequence:
+    """Hands over time.
+
+    Attributes:
+        name: with its number.
+        kind: PP a peak pose, ROM a range of motion.
+        times: (N,) seconds.
+        poses: of each hand that takes part, N frames; the point before the chest is the origin.
+    """
+
+    name: str
+    kind: Literal["PP", "ROM"]
+    times: NDArray[np.float64]
+    poses: Mapping[Side, RigPose]
+
+
+@lru_cache(maxsize=1)
+def sequence_names() -> tuple[str, ...]:
+    """Names of all sequences: peak poses first, then ranges of motion."""
+    return tuple(_known())
+
+
+def make_sequence(name: str, rigs: Mapping[Side, Rig], fps: float, rng: np.random.Generator) -> HandSequence:
+    """One performance of a sequence.
+
+    Args:
+        name: one of `sequence_names`.
+        rigs: the person's hands, of `rig_from_shape`.
+        fps: frames a second.
+        rng: how long it takes, and how exactly it is done.
+
+    Raises:
+        InputError: there is no sequence of that name, or no frame a second.
+    """
+    if name not in _known():
+        raise InputError(f"no such sequence {name!r}: known are {', '.join(sequence_names())}")
+    if not fps > 0:
+        raise InputError(f"{fps} frames a second: give more than 0")
+    kind, script = _known()[name]
+    keys = _key_poses(script, rigs, rng)
+    starts, ends = _timing(len(keys), rng)
+    times = np.arange(0, ends[-1], 1 / fps)
+    poses: dict[Side, RigPose] = {
+        side: _drifting(_between([key[side] for key in keys], starts, ends, times, rng), times, rng)
+        for side in script.stations
+    }
+    return HandSequence(name, kind, times, kept_apart(poses, rigs, times))
+
+
+def retarget(
+    side: Side,
+    keypoints: NDArray[np.floating],
+    times: NDArray[np.floating] | None = None,
+    files: HandFiles | None = None,
+) -> tuple[NDArray[np.float64], RigPose]:
+    """The motion of a hand that was seen: its shape (36,) and its pose in every frame, in the keypoints' axes.
+
+    Args:
+        side: whose hand.
+        keypoints: (N, 21, 3) metres in MediaPipe's order.
+        times: (N,) seconds, rising; None takes each frame for itself.
+        files: the user's own hand; None for the catalog's.
+
+    Raises:
+        InputError: keypoints of another shape, or not finite.
+    """
+    shape = np.zeros(len(SHAPE_NAMES))
+    plain = rig_from_shape(side, shape, files)
+    wanted = fit_lengths(plain, keypoints)
+    each = (
+        np.stack([rig_from_shape(side, one, files).lengths for one in np.eye(len(shape))], 1) - plain.lengths[:, None]
+    )
+    bones = np.arange(20) % 4 != 3  # what stands for a tip may lie anywhere
+    slopes = each[bones] / _LENGTH_M
+    shape = np.linalg.solve(
+        slopes.T @ slopes + np.eye(len(shape)), slopes.T @ (wanted - plain.lengths)[bones] / _LENGTH_M
+    )
+    shape = np.asarray(shape.clip(-4, 4), np.float64)
+    return shape, fit_pose(rig_from_shape(side, shape, files), keypoints, times)
+
+
+@lru_cache(maxsize=1)
+def _known() -> Mapping[str, tuple[Literal["PP", "ROM"], Script]]:
+    found: dict[str, tuple[Literal["PP", "ROM"], Script]] = {}
+    sides: tuple[tuple[Side, int, str], ...] = (("Right", 0, "RT"), ("Left", 1, "LT"))
+    for side, hundred, _ in sides:
+        for number, script in enumerate(scripts()["peak"]):
+            found[f"0{hundred}{number:02d}_{script.name}"] = "PP", _of_side(script, side)
+    for number, script in enumerate(scripts()["both"]):
+        found[f"02{number:02d}_dh_{script.name}"] = "PP", script
+    for side, _, short in sides:
+        for number, script in enumerate(scripts()["range"], 1):
+            found[f"ROM{number:02d}_{short}_{script.name}"] = "ROM", _of_side(script, side)
+    for number, script in enumerate(scripts()["range_both"], 1):
+        found[f"ROM{number:02d}_2H_{script.name}"] = "ROM", script
+    return found
+
+
+def _of_side(script: Script, side: Side) -> Script:
+    return replace(script, stations={side: script.stations["Right"]})
+
+
+def _key_poses(script: Script, rigs: Mapping[Side, Rig], rng: np.random.Generator) -> list[Mapping[Side, RigPose]]:
+    """Neutral, each station with both hands settled, neutral."""
+    sides = list(script.stations)
+    neutral: Mapping[Side, RigPose] = {side: pose_from_station(rigs[side], neutral_station(), rng) for side in sides}
+    keys: list[Mapping[Side, RigPose]] = [neutral]
+    for number in range(len(script.stations[sides[0]])):
+        stations: Mapping[Side, Station] = {side: script.stations[side][number] for side in sides}
+        keys.append(poses_from_stations(stations, rigs, script.touch, rng))
+    return [*keys, neutral]
+
+
+def _timing(count: int, rng: np.random.Generator) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """When each of some poses is reached, and when it is left; seconds."""
+    holds = rng.uniform(*_HOLD_S, count)
+    holds[[0, -1]] = rng.uniform(*_REST_S, 2)
+    ways = np.append(0, rng.uniform(*_WAY_S, count - 1))
+    starts = (ways + np.append(0, holds[:-1])).cumsum()
+    return starts, starts + holds
+
+
+def _between(
+    keys: list[RigPose],
+    starts: NDArray[np.float64],
+    ends: NDArray[np.float64],
+    times: NDArray[np.float64],
+    rng: np.random.Generator,
+) -> RigPose:
+    """Poses at some times on the way through others."""
+    key = np.clip(np.searchsorted(starts, times, "right") - 1, 0, len(keys) - 2)
+    share = np.clip((times - ends[key]) / (starts[key + 1] - ends[key]), 0, 1)
+    late = rng.uniform(0, _LAG, (len(keys), 5))[key]
+    early = rng.uniform(0, _LAG, (len(keys), 5))[key]
+    fingers = _minimum_jerk(np.clip((share[:, None] - late) / (1 - late - early), 0, 1))[..., None, None]
+    hand = _minimum_jerk(share)[:, None]
+    angles, places = (np.stack([getattr(pose, name)[0] for pose in keys]) for name in ("angles", "translation"))
+    moved = angles[key] + fingers * (angles[key + 1] - angles[key])
+    # the thumb makes way for fingers that open or close beneath it
+    busy = np.abs(angles[1:] - angles[:-1])[:, 1:, :, 1].max((1, 2)).clip(0, _BUSY_RAD)[key] / _BUSY_RAD
+    aside = (_ASIDE * busy * 16 * (hand[:, 0] * (1 - hand[:, 0])) ** 2)[:, None, None]
+    moved[:, 0] += aside * (gesture_named("cup").angles[0] - moved[:, 0])
+    rotations = np.stack([pose.rotation[0] for pose in keys])
+    turns = rotation_vector_from_matrix(np.swapaxes(rotations[:-1], 1, 2) @ rotations[1:])
+    return RigPose(
+        rotations[key] @ matrix_from_rotation_vector(hand * turns[key]),
+        places[key] + hand * (places[key + 1] - places[key]),
+        moved,
+    )
+
+
+def _minimum_jerk(share: NDArray[np.float64]) -> NDArray[np.float64]:
+    return share**3 * (10 - 15 * share + 6 * share**2)
+
+
+def _drifting(pose: RigPose, times: NDArray[np.float64], rng: np.random.Generator) -> RigPose:
+    """No hand is ever quite still: slow waves of some millimetres."""
+    waves = np.sin(times[:, None, None] * rng.uniform(1.5, 6, (2, 6)) + rng.uniform(0, 7, (2, 6))).mean(1)
+    turn = matrix_from_rotation_vector(waves[:, :3] * _DRIFT_RAD)
+    return replace(pose, rotation=turn @ pose.rotation, translation=pose.translation + waves[:, 3:] * _DRIFT_M)
+
 
 SEQUENCE_GROUPS: Final = ("any", "peak", "rom")
+
 _SIDES: Final[tuple[Side, ...]] = ("Right", "Left")
+
 _LEAST_FRAMES: Final = 2
+
 """A hand that is seen in fewer is taken for a mistake."""
 
 

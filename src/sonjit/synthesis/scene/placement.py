@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from sonjit.synthesis.scene.cameras import turned
 from sonjit.synthesis.scene.objects import drawable_from_solid, object_named, occluder, sample_material
+from sonjit.synthesis.scene.scene import turned
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from sonjit.hand_models.rig import Rig, RigPose
     from sonjit.synthesis.render.drawable import Drawable
     from sonjit.synthesis.scene.factors import Value
-    from sonjit.synthesis.scene.grasps import Grasp
+    from sonjit.synthesis.scene.hand_poses import Grasp
     from sonjit.synthesis.scene.motions import HandMotion
 
 FIRST_OBJECT: Final = 200

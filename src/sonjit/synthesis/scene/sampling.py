@@ -14,14 +14,12 @@ from zlib import crc32
 import numpy as np
 
 from sonjit.synthesis.hands.hands import SceneHand
-from sonjit.synthesis.hands.shape import SHAPE_NAMES, rig_from_shape
-from sonjit.synthesis.hands.skins import HandLook
+from sonjit.synthesis.hands.person import SHAPE_NAMES, HandLook, rig_from_shape
 from sonjit.synthesis.scene.backgrounds import draw_background
-from sonjit.synthesis.scene.cameras import camera_rig
 from sonjit.synthesis.scene.factors import DETAILS, FOLDER
 from sonjit.synthesis.scene.hand_poses import pose_hands
 from sonjit.synthesis.scene.placement import FIRST_OBJECT, held_drawable, occluders, place_hands, place_motion
-from sonjit.synthesis.scene.scene import Scene, light_scene
+from sonjit.synthesis.scene.scene import Scene, camera_rig, light_scene
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -32,10 +30,10 @@ if TYPE_CHECKING:
     from sonjit.synthesis.hands.mesh import HandFiles
     from sonjit.synthesis.render.drawable import Drawable
     from sonjit.synthesis.scene.backgrounds import BackgroundFolder, BackgroundKind
-    from sonjit.synthesis.scene.cameras import RigKind
     from sonjit.synthesis.scene.factors import Factors, Value
-    from sonjit.synthesis.scene.grasps import Grasp
+    from sonjit.synthesis.scene.hand_poses import Grasp
     from sonjit.synthesis.scene.motions import MotionSource
+    from sonjit.synthesis.scene.scene import RigKind
 
 _SPREAD: Final = 0.1
 """How far from the middle hands stand before many cameras."""

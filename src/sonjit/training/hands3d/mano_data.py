@@ -19,7 +19,7 @@ from sonjit.datasets.sample import HAND_SKELETON
 from sonjit.errors import InputError
 from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.hand_models import load_mano
-from sonjit.hand_models.mano_stand_in import STAND_IN, stand_in_mano
+from sonjit.hand_models.mano import STAND_IN, stand_in_mano
 from sonjit.hand_models.rotations import axis_angle_from_matrix, matrix_from_axis_angle
 from sonjit.skeletons import load_skeleton
 from sonjit.training.hands.samples import HandData, HandSettings, hand_data, known_hands
