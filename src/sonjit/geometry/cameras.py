@@ -8,14 +8,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sonjit.errors import InputError
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 ASSUMED_VIEW_DEG = 60
 """Across the longer side of an image whose camera nobody knows: between phones (65 to 75) and webcams (50 to 60)."""

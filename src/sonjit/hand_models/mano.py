@@ -14,19 +14,16 @@ evidence of MANO's accuracy.
 from __future__ import annotations
 
 import zlib
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final, Literal, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sonjit.errors import InputError
 from sonjit.extras import needed_for
 from sonjit.hand_models.mano_files import JOINTS, LAYOUTS, PARENTS, SHAPES, TO_MEDIAPIPE21, VERTICES, read_mano
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-
-    from numpy.typing import NDArray
 
 with needed_for("MANO"):
     import torch
@@ -35,21 +32,13 @@ with needed_for("MANO"):
     from sonjit.hand_models.rotations import axis_angle_from_matrix, matrix_from_6d, matrix_from_axis_angle
 
 Side = Literal["right", "left"]
-
 SIDES: Final = ("right", "left")
-
 _LEVELS: Final = ((0,), (1, 4, 7, 10, 13), (2, 5, 8, 11, 14), (3, 6, 9, 12, 15))
-
 """Joints by their distance from the wrist: each level hangs on the one before."""
-
 _BY_ID: Final = tuple(np.argsort([joint for level in _LEVELS for joint in level]).tolist())
-
 _HANDS_AT_ONCE: Final = 64  # whose mixed transforms fit a processor's cache
-
 _POSE: Final = 3 * JOINTS
-
 _LARGEST_DIFFERENCE: Final = 1e-5
-
 """Of two models' fields that are the same: metres, or what blends and weighs them."""
 
 
@@ -279,7 +268,6 @@ def _fields(mano: Mano) -> dict[str, Tensor]:
 
 
 STAND_IN: Final = "stand-in"
-
 """By which settings ask for it."""
 
 

@@ -20,17 +20,14 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sonjit.errors import InputError
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
 VERTICES: Final = 778
-
 JOINTS: Final = 16
 
 SHAPES: Final[dict[str, tuple[int, ...]]] = {
@@ -44,22 +41,17 @@ SHAPES: Final[dict[str, tuple[int, ...]]] = {
     "f": (1538, 3),
     "kintree_table": (2, JOINTS),
 }
-
 """MANO's fields, by the names in its files, and their shapes; lengths in metres."""
 
 PARENTS: Final = (-1, 0, 1, 2, 0, 4, 5, 0, 7, 8, 0, 10, 11, 0, 13, 14)
-
 """Of the 16 joints: wrist, then three each of index, middle, little and ring finger and thumb."""
 
 TO_MEDIAPIPE21: Final = (0, 13, 14, 15, 16, 1, 2, 3, 17, 4, 5, 6, 18, 10, 11, 12, 19, 7, 8, 9, 20)
-
 """Index of each of MediaPipe's 21 keypoints among MANO's 16 joints and, after them, the tips from thumb to little
 finger."""
 
 _WHERE = "MANO_RIGHT.pkl and MANO_LEFT.pkl are to be had, after registration, from https://mano.is.tue.mpg.de"
-
 _LARGEST_FILE = 64 << 20  # bytes; the licensed files have under 4 million
-
 _INTEGERS = ("f", "kintree_table")
 
 
@@ -79,7 +71,6 @@ class JointLayout:
 
 
 _MANOPTH = JointLayout(right=(745, 317, 444, 556, 673), left=(745, 317, 445, 556, 673))
-
 _HO3D = (728, 353, 442, 576, 694)
 
 LAYOUTS: Final[dict[str, JointLayout]] = {
@@ -87,7 +78,6 @@ LAYOUTS: Final[dict[str, JointLayout]] = {
     "deformer_ho3d": JointLayout(_HO3D, _HO3D, centred=True),
     "deformer_dexycb": _MANOPTH,
 }
-
 """The layouts of the networks that use MANO, by the value of `tips`."""
 
 
@@ -159,7 +149,6 @@ def _checked(fields: Mapping[str, object], name: str) -> dict[str, NDArray[Any]]
 
 
 _LARGEST = 10_000_000  # numbers in one array; MANO's greatest holds 315,090
-
 _DEEPEST = 8
 
 
@@ -336,7 +325,6 @@ _ALLOWED: dict[tuple[str, str], type] = {
                                   ("multiarray", "scalar", _Scalar),
                                   ("numeric", "_frombuffer", _Buffer))},
 }  # fmt: skip
-
 """What a pickle may name -> what stands in for it."""
 
 

@@ -17,23 +17,18 @@ from __future__ import annotations
 import json
 import math
 import struct
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sonjit._version import __version__
 from sonjit.errors import InputError
 from sonjit.geometry.rotations import quaternion_wxyz_from_matrix
 from sonjit.geometry.triangles import vertex_normals
-from sonjit.hand_models.rig import JOINTS, PARENTS
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
-    from sonjit.hand_models.rig import Rig, RigMotion
+from sonjit.hand_models.rig import JOINTS, PARENTS, Rig, RigMotion
 
 _DTYPES: Final = {5121: "<u1", 5123: "<u2", 5125: "<u4", 5126: "<f4"}
 
@@ -42,15 +37,12 @@ _SHAPES: Final[dict[str, tuple[int, ...]]] = {
 }  # fmt: skip
 
 CAMERA_AXES: Final = [1.0, 0.0, 0.0, 0.0]
-
 """Quaternion x, y, z, w of a node that turns a camera's axes (y down, z forward) into glTF's (y up, z backward)."""
 
 SKIN: Final = (0.6, 0.36, 0.26)
-
 """Colour of a hand, linear RGB."""
 
 _MAGIC, _JSON, _BIN = 0x46546C67, 0x4E4F534A, 0x004E4942
-
 _VERTICES, _INDICES = 34962, 34963  # what a buffer view is for
 
 
@@ -204,7 +196,6 @@ def glb_from_meshes(meshes: Iterable[Mesh]) -> bytes:
 
 
 _AWAY_S: Final = 0.25  # a hand that is not seen for longer is hidden
-
 _STATIC: Final = frozenset(joint for joint, name in enumerate(JOINTS) if name.endswith(("finger-metacarpal", "tip")))
 
 
@@ -325,7 +316,6 @@ def _four_weights(rig: Rig) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
 
 
 _UP: Final = np.array([1.0, -1.0, -1.0])  # from the camera's axes
-
 _TURNS: Final = "Zrotation Xrotation Yrotation"
 
 

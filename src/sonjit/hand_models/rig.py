@@ -8,14 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sonjit.geometry.rotations import matrix_from_rotation_vector
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 Side = Literal["Left", "Right"]
 

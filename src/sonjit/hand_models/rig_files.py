@@ -7,26 +7,21 @@ Its template, joints and skinning weights are taken over. Its shapes and its pos
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sonjit.errors import InputError
 from sonjit.geometry.rotations import align_rigidly
 from sonjit.geometry.triangles import vertex_normals
 from sonjit.hand_models.mano_files import LAYOUTS, TO_MEDIAPIPE21
 from sonjit.hand_models.mesh_files import Glb
-from sonjit.hand_models.rig import FINGERS, JOINTS, KEYPOINTS, PARENTS, Rig
+from sonjit.hand_models.rig import FINGERS, JOINTS, KEYPOINTS, PARENTS, Rig, Side
 from sonjit.weights import find_weight
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from numpy.typing import NDArray
-
-    from sonjit.hand_models.rig import Side
 
 _LEAST_UP: Final = 0.5  # cosine between a finger's y axis and the way out of the back of the hand
 

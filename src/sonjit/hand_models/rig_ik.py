@@ -7,18 +7,14 @@ little and against a prior, where that lets the hinges beyond it agree with thei
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sonjit.errors import InputError
 from sonjit.geometry.rotations import align_rigidly, matrix_from_rotation_vector
-from sonjit.hand_models.rig import FINGERS, KEYPOINTS, RigPose
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from sonjit.hand_models.rig import Rig
+from sonjit.hand_models.rig import FINGERS, KEYPOINTS, Rig, RigPose
 
 _PALM: Final = [0, 1, 5, 9, 13, 17]  # keypoints that no finger joint moves
 _LINKED_S: Final = 0.25  # frames further apart are independent

@@ -5,45 +5,38 @@ InterNet on detected hands: joints in camera space; a right and a left hand near
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from pathlib import Path
+from typing import Final
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from sonjit.engines import EngineOptions
 from sonjit.engines.openvino import compile_settings, core, read_model
 from sonjit.engines.quiet_openvino import ov
 from sonjit.errors import InputError
-from sonjit.geometry import RotatedBox, assumed_camera, crop, crop_matrix, translation_to_view
+from sonjit.geometry import Intrinsics, RotatedBox, assumed_camera, crop, crop_matrix, translation_to_view
 from sonjit.networks.hands3d.internet import (
     INPUT_SIZE,
     LAYOUTS,
     SIDES,
+    InterNet,
+    Side,
     area_of_box,
     box_of_joints,
     joints_in_camera,
     two_hands_from_outputs,
     with_relative_depth,
 )
-from sonjit.networks.hands3d.rootnet import depth_of_box
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
-    from sonjit.geometry import Intrinsics
-    from sonjit.networks.hands3d.internet import InterNet, Side
-    from sonjit.networks.hands3d.rootnet import RootNet
-    from sonjit.results import Frame, Hand
+from sonjit.networks.hands3d.rootnet import RootNet, depth_of_box
+from sonjit.results import Frame, Hand
 
 EXPORTED: Final = (".xml", ".onnx")
-
 _OUTPUTS: Final = {"joint_coord": [1, 42, 3], "rel_root_depth": [1, 1], "hand_type": [1, 2]}
-
 """What lifting reads; the volume, 44 MB a crop, is never handed over."""
 
 
@@ -196,7 +189,6 @@ def _crops(rgb: NDArray[np.uint8], areas: Sequence[RotatedBox]) -> Tensor:
 
 
 _NEAR = 3.0
-
 """By how much the longer side of the box around two hands may exceed that of the larger hand: beyond, a hand would fill
 so little of the crop that the network loses more than it gains by seeing both."""
 

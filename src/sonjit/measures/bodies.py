@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
+from numpy.typing import NDArray
 
 from sonjit.errors import InputError
 from sonjit.measures.joints import angle_between_rad, distances, joint_angles_rad, named
+from sonjit.results import Body
 from sonjit.skeletons import load_skeleton
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from sonjit.results import Body
 
 MIN_VISIBILITY = 0.5
 """A keypoint that is less visible makes every measure that needs it NaN."""

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sonjit.errors import InputError
 from sonjit.measures.joints import distances, named
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from sonjit.results import Face
+from sonjit.results import Face
 
 FACE_MEASURES = (
     "head_yaw_rad",

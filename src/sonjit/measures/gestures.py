@@ -6,20 +6,16 @@ Steady gestures over time: one leaky vote per tracked hand.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sonjit.errors import InputError
 from sonjit.measures.hands import finger_curl_rad, finger_reach, hand_length_m, pinch_distance_m, thumb_spread_rad
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from numpy.typing import NDArray
-
-    from sonjit.results import Hand
+from sonjit.results import Hand
 
 GESTURE_KINDS = frozenset({"hand"})
 """Kinds of instances that have gestures."""

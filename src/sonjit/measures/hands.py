@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sonjit.errors import InputError
 from sonjit.measures.joints import distances, joint_angles_rad, named, unit
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from sonjit.results import Hand, Handedness
+from sonjit.results import Hand, Handedness
 
 FINGERS = ("thumb", "index", "middle", "ring", "pinky")
 FULL_CURL_RAD = (1.8, 3.9, 3.9, 3.9, 3.9)

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from sonjit.errors import InputError
-
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
 
 
 class RepetitionCounter:

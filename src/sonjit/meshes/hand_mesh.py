@@ -5,27 +5,23 @@ Meshes and their parameters into files: JSON, OBJ, GLB, BVH.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple, NotRequired, Protocol, TypedDict
+from typing import Final, NamedTuple, NotRequired, Protocol, TypedDict
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sonjit.errors import InputError
 from sonjit.files import atomic_file
 from sonjit.geometry.cameras import Intrinsics, translation_to_view
 from sonjit.hand_models.mesh_files import Mesh, bvh_from_motion, glb_from_meshes, glb_from_motions, obj_from_meshes
+from sonjit.hand_models.rig import RigMotion
 from sonjit.json_text import json_from
+from sonjit.media import Source
+from sonjit.results import Frame, Handedness
 from sonjit.skeletons import load_skeleton
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-
-    from numpy.typing import NDArray
-
-    from sonjit.hand_models.rig import RigMotion
-    from sonjit.media import Source
-    from sonjit.results import Frame, Handedness
 
 _NEAREST_M = 0.01
 

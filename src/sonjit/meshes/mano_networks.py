@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from sonjit.results import Frame, Hand
 
 _AROUND = 1.5  # a crop's sides in those of the box around the keypoints, as in training
-
 _MIRROR = np.array([-1.0, 1.0, 1.0])
 
 

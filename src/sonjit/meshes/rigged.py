@@ -3,27 +3,20 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sonjit.geometry.rotations import quaternion_wxyz_from_matrix
-from sonjit.hand_models.rig import RigMotion, RigPose
+from sonjit.hand_models.rig import Rig, RigMotion, RigPose
 from sonjit.hand_models.rig_files import load_rig
 from sonjit.hand_models.rig_ik import fit_lengths, fit_pose
-from sonjit.meshes.hand_mesh import HandMesh, Sight, named_points, weak_view
+from sonjit.meshes.hand_mesh import HandMesh, HandRecord, MeshFacts, Sight, named_points, weak_view
+from sonjit.results import Frame, Hand, Handedness
 from sonjit.skeletons import load_skeleton
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
-    from sonjit.hand_models.rig import Rig
-    from sonjit.meshes.hand_mesh import HandRecord, MeshFacts
-    from sonjit.results import Frame, Hand, Handedness
 
 _FINGERS = ("thumb", "index", "middle", "ring", "pinky")
 

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sonjit.errors import InputError, JobError
 from sonjit.files import Draft, Output, failing_as_job
+from sonjit.media.sources.base import Source
 from sonjit.media.sources.image_files import quiet_opencv
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
-    from sonjit.media.sources.base import Source
 
 _QUALITY = 95  # of JPEG and WebP, 0..100
 

@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sonjit.errors import InputError
 from sonjit.files import Output
-from sonjit.media.annotated.images import ANNOTATED_IMAGE_ENDINGS, FolderWriter, ImageWriter
+from sonjit.media.annotated.images import ANNOTATED_IMAGE_ENDINGS, DrawingWriter, FolderWriter, ImageWriter
 from sonjit.media.annotated.video import VideoWriter
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from sonjit.media.annotated.images import DrawingWriter
-    from sonjit.media.sources.base import Source
-    from sonjit.results import Frame
+from sonjit.media.sources.base import Source
+from sonjit.results import Frame
 
 ANNOTATED_VIDEO_ENDINGS = (".mp4", ".mov", ".mkv", ".webm", ".avi")
 TRANSPARENT_ENDINGS = (".png", ".webp", ".tif", ".tiff", ".webm", ".mov")

@@ -10,18 +10,24 @@ People's masks as translucent tints with a fine outline.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sonjit.media.drawing.labels import draw_label, label_text
-from sonjit.media.drawing.strokes import INK, LEFT, NEUTRAL, RIGHT, Strokes, draw_path, draw_ring, shade, translucent
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from sonjit.media.drawing.strokes import Colour
-    from sonjit.results import Body, Box, Face, Hand
+from sonjit.media.drawing.strokes import (
+    INK,
+    LEFT,
+    NEUTRAL,
+    RIGHT,
+    Colour,
+    Strokes,
+    draw_path,
+    draw_ring,
+    shade,
+    translucent,
+)
+from sonjit.results import Body, Box, Face, Hand
 
 FINGERS: dict[str, Colour] = {
     "thumb": (255, 170, 51),

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
-from sonjit.media.drawing.strokes import INK, NEUTRAL
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import NDArray
-
-    from sonjit.media.drawing.strokes import Colour
-    from sonjit.results import Result
+from sonjit.media.drawing.strokes import INK, NEUTRAL, Colour
+from sonjit.results import Result
 
 _TEXT = (245, 246, 250)
 _OPACITY = 0.8

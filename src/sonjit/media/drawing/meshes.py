@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sonjit.geometry.triangles import vertex_normals
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from sonjit.media.drawing.strokes import Colour
+from sonjit.media.drawing.strokes import Colour
 
 _LONGEST: Final = 320  # side in pixels that a mesh is rendered at, at most: its cost has a bound
 _FINEST: Final = 2.0  # small meshes are rendered larger and shrunk, for smooth edges

@@ -8,14 +8,12 @@ from __future__ import annotations
 import threading
 from abc import ABC, abstractmethod
 from collections import deque
-from typing import TYPE_CHECKING, ClassVar, Generic, Literal, NamedTuple, Self, TypeVar
+from collections.abc import Generator, Iterator
+from pathlib import Path
+from typing import ClassVar, Generic, Literal, NamedTuple, Self, TypeVar
 
-if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
-    from pathlib import Path
-
-    import numpy as np
-    from numpy.typing import NDArray
+import numpy as np
+from numpy.typing import NDArray
 
 SourceKind = Literal["image", "folder", "video", "camera"]
 

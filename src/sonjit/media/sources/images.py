@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sonjit.errors import InputError
 from sonjit.media.sources.image_files import decode_image, load_image
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 _UINT8 = np.dtype(np.uint8)
 

@@ -12,10 +12,12 @@ import os
 import re
 import sys
 import time
+from collections.abc import Generator, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import BinaryIO, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sonjit.errors import InputError, JobError
 from sonjit.media.sources.base import Source, SourceFrame
@@ -29,11 +31,6 @@ from sonjit.media.sources.image_files import (
     quiet_opencv,
 )
 from sonjit.media.sources.video import VideoSource
-
-if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Sequence
-
-    from numpy.typing import NDArray
 
 
 def natural_key(text: str) -> list[tuple[int, str]]:

@@ -6,16 +6,13 @@ import math
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Self, TypeAlias
+from typing import Any, Self, TypeAlias
 
 from sonjit.errors import InputError
 from sonjit.files import Output
-from sonjit.results import RESULT_TYPES
-
-if TYPE_CHECKING:
-    from sonjit.json_text import JsonObject
-    from sonjit.media.sources.base import Source
-    from sonjit.results import Frame
+from sonjit.json_text import JsonObject
+from sonjit.media.sources.base import Source
+from sonjit.results import RESULT_TYPES, Frame
 
 Extras: TypeAlias = Sequence[Mapping[str, float | str | None]]
 """Further values of a frame's instances, one mapping for each in the order of `Frame.instances()`."""

@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Generator, Iterator, MutableMapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from sonjit.files import Draft, failing_as_job
-from sonjit.json_text import json_from
-from sonjit.media.tables.base import FrameWriter, Header, known_extras
+from sonjit.json_text import JsonObject, json_from
+from sonjit.media.tables.base import Extras, ExtraTypes, FrameWriter, Header, known_extras
 from sonjit.results import RESULT_TYPES, Frame, Person
-
-if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator, MutableMapping
-    from pathlib import Path
-
-    from sonjit.json_text import JsonObject
-    from sonjit.media.tables.base import Extras, ExtraTypes
 
 
 class _Encoder:

@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
 
 from sonjit.extras import needed_for
 from sonjit.files import Draft, failing_as_job
 from sonjit.json_text import json_from
-from sonjit.media.tables.base import FrameWriter, Header
-from sonjit.media.tables.rows import SOURCE_COLUMN, Layout, Row, frames_from_rows
-
-if TYPE_CHECKING:
-    from collections.abc import Generator
-    from pathlib import Path
-
-    from sonjit.media.tables.base import Extras, ExtraTypes
-    from sonjit.media.tables.rows import RowRecord
-    from sonjit.results import Frame
+from sonjit.media.tables.base import Extras, ExtraTypes, FrameWriter, Header
+from sonjit.media.tables.rows import SOURCE_COLUMN, Layout, Row, RowRecord, frames_from_rows
+from sonjit.results import Frame
 
 ROWS_PER_GROUP = 32_768  # about 780 hands; a group is what waits in memory
 METADATA_KEY = b"sonjit"

@@ -7,26 +7,20 @@ from __future__ import annotations
 
 import csv
 import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import groupby
-from typing import TYPE_CHECKING, Any, TypeAlias
+from pathlib import Path
+from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sonjit.errors import InputError
 from sonjit.extensions import load_extensions
 from sonjit.files import Draft, failing_as_job
-from sonjit.media.tables.base import FrameWriter, Header, known_extras
-from sonjit.results import RESULT_TYPES, Body, Face, Frame, Hand, Person, Points, Result, shortest_floats
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
-    from sonjit.media.tables.base import Extras, ExtraTypes
-    from sonjit.results import Instance
+from sonjit.media.tables.base import Extras, ExtraTypes, FrameWriter, Header, known_extras
+from sonjit.results import RESULT_TYPES, Body, Face, Frame, Hand, Instance, Person, Points, Result, shortest_floats
 
 _VALUES = ("x", "y", "z", "x_m", "y_m", "z_m", "visibility")
 COLUMNS = (*("frame", "time", "instance", "id", "kind", "handedness", "score"), *("keypoint", "name"), *_VALUES)

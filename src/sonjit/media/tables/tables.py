@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterable, KeysView
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 from sonjit.errors import InputError
 from sonjit.extensions import Registry, extension_problems
-from sonjit.media.tables.base import FrameWriter, Header, extra_types
+from sonjit.media.tables.base import ExtraTypes, FrameWriter, Header, extra_types
 from sonjit.media.tables.json_tables import (
     JsonLinesWriter,
     JsonWriter,
@@ -18,12 +19,7 @@ from sonjit.media.tables.json_tables import (
     open_json_lines,
 )
 from sonjit.media.tables.rows import COLUMNS, SOURCE_COLUMN, CsvWriter, load_csv
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, KeysView
-
-    from sonjit.media.tables.base import ExtraTypes
-    from sonjit.results import Frame
+from sonjit.results import Frame
 
 Opener: TypeAlias = "Callable[[Path, Header, ExtraTypes], FrameWriter]"
 Loader: TypeAlias = "Callable[[Path], tuple[Header, list[Frame]]]"

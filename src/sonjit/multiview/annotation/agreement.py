@@ -5,20 +5,16 @@ Which frame sets need attention most: few views that agree, residuals, bones of 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import TYPE_CHECKING, Final, NotRequired, TypedDict
+from typing import Final, NotRequired, TypedDict
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sonjit.multiview.annotation.marks import JOINTS, MACHINE, Mark, Need, joint_names
 from sonjit.multiview.triangulation.bones import FITTED_BONES
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from numpy.typing import NDArray
 
 THRESHOLDS_PX = (1.0, 2.0, 5.0, 10.0)
 

@@ -17,48 +17,35 @@ import time
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict, get_args
+from pathlib import Path
+from typing import Any, Final, Literal, TypedDict, get_args
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sonjit.errors import InputError, JobError
+from sonjit.multiview.cameras.rig import CameraRig
 from sonjit.multiview.triangulation.bones import PER_HAND, SIDES
 from sonjit.multiview.triangulation.triangulation import triangulate
 from sonjit.skeletons import load_skeleton
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
-    from sonjit.multiview.cameras.rig import CameraRig
-
 JOINTS: Final = 2 * PER_HAND
-
 MACHINE: Final = "machine"
-
 """The annotator whose marks are a machine's."""
 
 MarkState = Literal["seen", "occluded", "uncertain", "absent", "cleared"]
-
 """`occluded`: hidden, its place is estimated; `absent`: not in the image; `cleared`: the mark was deleted."""
 
 MarkSource = Literal["H", "M", "H+M"]
-
 """By a human, by a machine, or by a machine and checked by a human."""
 
 WEIGHTS: Final[Mapping[MarkState, float]] = {"seen": 1.0, "occluded": 0.5, "uncertain": 0.25}
-
 """Weight of a mark with a place in a triangulation."""
 
 _LONGEST_NAME = 60
-
 _LONGEST_ID = 64
-
 _FARTHEST_PX = 1e6
-
 _FRAMES = 1 << 53
-
 _MEMBERS: Final[Mapping[str, type]] = {
     **dict.fromkeys(("id", "view", "state", "source"), str),
     **dict.fromkeys(("frame", "joint"), int),
@@ -283,11 +270,8 @@ def epipolar_lines(rig: CameraRig, table: MarkTable, joint: int) -> dict[str, ND
 
 
 VERSION: Final = 1
-
 _BUSY_S: Final = 20.0
-
 _COLUMNS: Final = "id, frame, view, joint, annotator, state, x, y, source, version, time_s"
-
 _TABLES: Final = """
 CREATE TABLE history (
     version INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, frame INTEGER NOT NULL, view TEXT NOT NULL,

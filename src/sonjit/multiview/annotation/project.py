@@ -12,16 +12,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypedDict
+from typing import Final, TypedDict
 
 from sonjit.errors import InputError
 from sonjit.files import write_text
 from sonjit.multiview.annotation.marks import AnnotationStore, check_name
 from sonjit.multiview.cameras.files import load_cameras, save_cameras
+from sonjit.multiview.cameras.rig import CameraRig
 from sonjit.multiview.cameras.views import View, check_view, open_view
-
-if TYPE_CHECKING:
-    from sonjit.multiview.cameras.rig import CameraRig
 
 VERSION: Final = 1
 _CAMERAS, _PROJECT, _STORE = "cameras.json", "project.json", "annotations.sqlite"

@@ -5,25 +5,20 @@ A camera's clock runs as `time = (1 + drift) own time + offset`, fitted by least
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sonjit.datasets.reading import file_bytes
 from sonjit.errors import InputError
-from sonjit.media import open_source
+from sonjit.media import Source, open_source
 from sonjit.multiview.cameras.views import frame_numbers
-
-if TYPE_CHECKING:
-    import os
-    from collections.abc import Callable, Mapping
-
-    from numpy.typing import NDArray
-
-    from sonjit.media import Source
 
 _STRIDE = 4
 """Every Nth pixel across and down is compared."""

@@ -10,16 +10,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypedDict
+from typing import Final, TypedDict
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sonjit.errors import InputError, JobError
 from sonjit.files import write_text
 from sonjit.multiview.annotation.agreement import rank
 from sonjit.multiview.annotation.marks import Need
+from sonjit.multiview.annotation.project import Project
 from sonjit.multiview.automatic.detection import (
     ChunkDetections,
     DetectionSettings,
@@ -29,6 +32,7 @@ from sonjit.multiview.automatic.detection import (
 )
 from sonjit.multiview.automatic.labels import Labels, label_chunk, load_labels, marks_of_labels, triangulate_detections
 from sonjit.multiview.automatic.learning import (
+    Offsets,
     fit_offsets,
     human_frames,
     human_joints,
@@ -39,23 +43,11 @@ from sonjit.multiview.automatic.second_pass import HAND_NETWORK, refine_chunk
 from sonjit.multiview.calibration.consistency import check_views
 from sonjit.multiview.triangulation.bones import SIDES, usual_lengths
 from sonjit.multiview.triangulation.hands import mirrored_hands
-from sonjit.pools import run_calls
-from sonjit.training.recipes import TrainingRequest, no_progress, run_recipe
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
-
-    from numpy.typing import NDArray
-
-    from sonjit.multiview.annotation.project import Project
-    from sonjit.multiview.automatic.learning import Offsets
-    from sonjit.pools import Workers
-    from sonjit.training.recipes import Progress
+from sonjit.pools import Workers, run_calls
+from sonjit.training.recipes import Progress, TrainingRequest, no_progress, run_recipe
 
 FOLDER: Final = "auto"
-
 OFFSETS: Final = "offsets.json"
-
 CURRENT: Final = "current.json"
 
 SETTINGS: Final = "settings.json"
@@ -146,7 +138,6 @@ _USUAL: Final[Mapping[str, Mapping[str, str]]] = {
     },
     "keypoint-detector": {"steps": "20000"},
 }  # fmt: skip
-
 """Settings for some hundred hands of one person; the first layers stay frozen, which also halves the time."""
 
 
@@ -187,15 +178,10 @@ def train_network(
 
 
 _CHUNK: Final = 20
-
 _OVERLAP: Final = 3  # frame sets of the neighbouring chunks that a chunk's motion is fitted with
-
 _ASKED: Final = 16  # frame sets by which the cameras are checked
-
 _SAMPLED: Final = 1000  # frame sets that lengths of bones are taken from
-
 _FEWEST_HUMAN: Final = 5  # frame sets annotated by people, from which their bones count
-
 _CHECK_OF_WIDTH: Final = 0.03  # of the images' width: detectors err by the size of hands, not by pixels
 
 

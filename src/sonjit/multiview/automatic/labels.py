@@ -10,29 +10,21 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 from uuid import uuid4
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sonjit.errors import InputError
 from sonjit.files import atomic_file
 from sonjit.multiview.annotation.marks import MACHINE, Mark
-from sonjit.multiview.automatic.learning import human_joints
+from sonjit.multiview.automatic.detection import ChunkDetections
+from sonjit.multiview.automatic.learning import Offsets, human_joints
+from sonjit.multiview.cameras.rig import CameraRig
 from sonjit.multiview.triangulation.bones import FITTED_BONES, PER_HAND, SIDES, fit_mesh, fit_skeletons, rig_of_lengths
-from sonjit.multiview.triangulation.triangulation import triangulate
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import NDArray
-
-    from sonjit.multiview.annotation.marks import Mark
-    from sonjit.multiview.automatic.detection import ChunkDetections
-    from sonjit.multiview.automatic.learning import Offsets
-    from sonjit.multiview.cameras.rig import CameraRig
-    from sonjit.multiview.triangulation.triangulation import Triangulation
-    from sonjit.results import Hand
+from sonjit.multiview.triangulation.triangulation import Triangulation, triangulate
+from sonjit.results import Hand
 
 _TURN_M: Final = 0.1
 """How much shorter both hands' ways must become for each of two leaps: hands that rub swing as far as that."""

@@ -8,28 +8,22 @@ more labelled frames, its change with the bend of the fingers is learned too.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, TypedDict
+from pathlib import Path
+from typing import Final, TypedDict
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sonjit.errors import InputError
 from sonjit.files import write_bytes, write_text
-from sonjit.multiview.annotation.marks import MACHINE, table_of_marks
-from sonjit.multiview.triangulation.triangulation import triangulate
+from sonjit.multiview.annotation.marks import MACHINE, Mark, table_of_marks
+from sonjit.multiview.annotation.project import Project
+from sonjit.multiview.cameras.rig import CameraRig
+from sonjit.multiview.triangulation.triangulation import Triangulation, triangulate
 from sonjit.skeletons import load_skeleton
 from sonjit.synthesis.output.layouts import jpeg_bytes
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
-    from sonjit.multiview.annotation.marks import Mark
-    from sonjit.multiview.annotation.project import Project
-    from sonjit.multiview.cameras.rig import CameraRig
-    from sonjit.multiview.triangulation.triangulation import Triangulation
 
 _ROOM: Final = 0.05  # of a hand beyond its keypoints, in COCO's box
 

@@ -8,14 +8,16 @@ Sightings of a target in images and videos: by which camera, in which frame set,
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sonjit.datasets.reading import field as field_of
 from sonjit.datasets.reading import load_json, numbers
@@ -23,11 +25,6 @@ from sonjit.errors import InputError
 from sonjit.media import open_source
 from sonjit.multiview.cameras.rig import METRES, metres_of
 from sonjit.multiview.cameras.views import frame_numbers
-
-if TYPE_CHECKING:
-    import os
-
-    from numpy.typing import NDArray
 
 Found = tuple["NDArray[np.intp]", "NDArray[np.float64]"]
 

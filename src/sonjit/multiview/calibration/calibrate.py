@@ -38,13 +38,9 @@ if TYPE_CHECKING:
     from sonjit.multiview.calibration.board import CalibrationTarget, Sighting, Sightings
 
 _OF_CAMERA, _OF_POSE = 9, 6  # fx fy cx cy k1 k2 p1 p2 k3; a turn and a shift
-
 _STILL = 1e-9
-
 _GIVE_UP = 1e8
-
 _ROBUST_PX = 1.0
-
 """Beyond this an error counts by its size, not by its square."""
 
 
@@ -247,7 +243,6 @@ def _cross(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 _BAD_PX = 0.5
-
 _BAD_TIMES = 2.0
 
 

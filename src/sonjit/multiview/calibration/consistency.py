@@ -11,23 +11,17 @@ cameras and points turn into their mirror image in depth, and reprojection error
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sonjit.errors import InputError
-from sonjit.multiview.calibration.initial_estimate import angle_between, joined, target_poses
+from sonjit.multiview.calibration.calibrate import RigCalibration
+from sonjit.multiview.calibration.initial_estimate import TargetPose, angle_between, joined, target_poses
+from sonjit.multiview.cameras.rig import CameraRig, RigCamera
 from sonjit.multiview.triangulation.triangulation import triangulate
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from numpy.typing import NDArray
-
-    from sonjit.multiview.calibration.calibrate import RigCalibration
-    from sonjit.multiview.calibration.initial_estimate import TargetPose
-    from sonjit.multiview.cameras.rig import CameraRig, RigCamera
 
 _MOST_POINTS = 400
 

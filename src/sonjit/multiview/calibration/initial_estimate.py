@@ -7,22 +7,18 @@ along the best tree of pairs.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sonjit.errors import InputError
 from sonjit.geometry.cameras import CalibratedCamera, assumed_camera
 from sonjit.geometry.rotations import matrix_from_rotation_vector
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from numpy.typing import NDArray
-
-    from sonjit.multiview.calibration.board import CalibrationTarget, Sighting
+from sonjit.multiview.calibration.board import CalibrationTarget, Sighting
 
 _WRONG_TIMES, _WRONG_PX = 4.0, 1.0
 """A point further off than both, in median distances and in pixels, is left out."""

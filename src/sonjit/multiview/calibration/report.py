@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
-from sonjit.documents.document import Heading, Plot, Table, Text, html_from, save_files
+from sonjit.documents.document import Block, Heading, Plot, Table, Text, html_from, save_files
 from sonjit.documents.plots import arrows_svg, heat_map_svg
 from sonjit.media.annotated.images import encode_image
-from sonjit.multiview.calibration.calibrate import rms_of
+from sonjit.multiview.calibration.board import Sighting
+from sonjit.multiview.calibration.calibrate import RigCalibration, rms_of
 from sonjit.multiview.calibration.consistency import planar_ambiguity
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
-    from sonjit.documents.document import Block
-    from sonjit.multiview.calibration.board import Sighting
-    from sonjit.multiview.calibration.calibrate import RigCalibration
 
 _ARROWS = 300
 _WORST = 6

@@ -12,8 +12,9 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -31,12 +32,15 @@ from sonjit.multiview.cameras.formats import (
     save_interhand,
     save_opencv,
 )
-from sonjit.multiview.cameras.rig import Unit, lens_from, metres_of, record_camera, rig_from_records
-
-if TYPE_CHECKING:
-    import os
-
-    from sonjit.multiview.cameras.rig import CameraRig, RigCamera
+from sonjit.multiview.cameras.rig import (
+    CameraRig,
+    RigCamera,
+    Unit,
+    lens_from,
+    metres_of,
+    record_camera,
+    rig_from_records,
+)
 
 CameraFormat = Literal["sonjit", "interhand", "anipose", "opencv", "colmap"]
 _FORMAT, _VERSION = "sonjit-cameras", 1

@@ -26,9 +26,10 @@ import json
 import re
 import tomllib
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sonjit.datasets.hands.interhand_index import index_images
 from sonjit.datasets.joint_orders import MM, camera_matrix
@@ -43,6 +44,8 @@ from sonjit.geometry.rotations import (
 from sonjit.media.sources.image_files import IMAGE_ENDINGS
 from sonjit.media.sources.open import natural_key
 from sonjit.multiview.cameras.rig import (
+    CameraRig,
+    RigCamera,
     Unit,
     lens_from,
     lens_or_zeros,
@@ -53,11 +56,6 @@ from sonjit.multiview.cameras.rig import (
     rotation_vector,
     text_of,
 )
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from sonjit.multiview.cameras.rig import CameraRig, RigCamera
 
 
 def load_anipose(path: Path, unit: Unit | None = None) -> CameraRig:

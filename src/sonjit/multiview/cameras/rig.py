@@ -11,21 +11,17 @@ import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sonjit.datasets.reading import file_bytes, numbers
 from sonjit.errors import InputError
 from sonjit.geometry.cameras import CalibratedCamera
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
 _NEAR_M = 1e-6
-
 _TURNED = 1e-3
 
 
@@ -235,7 +231,6 @@ def _clipped(ends: NDArray[np.float64], box: NDArray[np.float64]) -> NDArray[np.
 
 
 World = tuple["NDArray[np.float64]", "NDArray[np.float64]"]
-
 """R (3, 3) and t (3,) metres for `CameraRig.moved`: x_new = R x_old + t."""
 
 
@@ -297,7 +292,6 @@ def middle_of_view(rig: CameraRig) -> tuple[NDArray[np.float64], float]:
 
 
 Unit = Literal["m", "cm", "mm"]
-
 METRES = {"m": 1.0, "cm": 0.01, "mm": 0.001}
 
 

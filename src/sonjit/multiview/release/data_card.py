@@ -7,13 +7,11 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import Any, Final, Literal
 
 from sonjit.documents.document import Heading, Table, Text, markdown_from
 from sonjit.errors import InputError
-
-if TYPE_CHECKING:
-    from sonjit.multiview.release.privacy import FacesFound, Sampling
+from sonjit.multiview.release.privacy import FacesFound, Sampling
 
 SPLITS: Final = ("train", "val", "test")
 _SHARES: Final = {"test": 0.2, "val": 0.1}  # of the people, where the card gives no split

@@ -11,16 +11,18 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypedDict
+from typing import Final, TypedDict
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sonjit.datasets.hands.interhand import ORDER, annotation_record, cameras_record, joints_record, skeleton_lines
 from sonjit.errors import InputError
 from sonjit.files import failing_as_job, write_bytes, write_text
+from sonjit.multiview.annotation.project import Project
 from sonjit.multiview.automatic.annotator import read_labels
 from sonjit.multiview.automatic.labels import SOURCES
 from sonjit.multiview.automatic.learning import CocoHand, coco_annotation, coco_category
@@ -28,13 +30,6 @@ from sonjit.multiview.cameras.rig import CameraRig, RigCamera
 from sonjit.multiview.release.data_card import SPLITS, Capture, DataCard, page, split_people
 from sonjit.multiview.release.privacy import FacesFound, Sampling, released_image, sampling_of
 from sonjit.synthesis.output.layouts import jpeg_bytes
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
-    from numpy.typing import NDArray
-
-    from sonjit.multiview.annotation.project import Project
 
 
 class ImageRecord(TypedDict):
@@ -200,9 +195,7 @@ class Statistics:
 
 
 FPS: Final = 5.0
-
 _WORK: Final = "work"
-
 _SUMS: Final = "SHA256SUMS"
 
 

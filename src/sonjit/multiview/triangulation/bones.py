@@ -9,18 +9,15 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
+from sonjit.hand_models.rig import Rig, RigPose
 from sonjit.hand_models.rig_files import load_rig
 from sonjit.hand_models.rig_ik import fit_pose
 from sonjit.skeletons import load_skeleton
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from sonjit.hand_models.rig import Rig, RigPose
 
 PER_HAND: Final = 21
 SIDES: Final = ("Right", "Left")

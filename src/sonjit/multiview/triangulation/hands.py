@@ -8,27 +8,21 @@ space.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import TYPE_CHECKING, Any, Final
+from pathlib import Path
+from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sonjit.errors import InputError
 from sonjit.files import write_text
 from sonjit.media import load_frames
+from sonjit.multiview.cameras.rig import CameraRig
 from sonjit.multiview.triangulation.bones import SIDES
-from sonjit.multiview.triangulation.triangulation import camera_arrays, triangulate
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
-    from sonjit.multiview.cameras.rig import CameraRig
-    from sonjit.multiview.triangulation.triangulation import CameraArrays, Triangulation
+from sonjit.multiview.triangulation.triangulation import CameraArrays, Triangulation, camera_arrays, triangulate
 
 _TELLS = 0.05
 

@@ -12,20 +12,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import combinations
-from typing import TYPE_CHECKING, Literal
+from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sonjit.errors import InputError
 from sonjit.geometry.cameras import distort, distortion_jacobian
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from sonjit.multiview.cameras.rig import CameraRig
+from sonjit.multiview.cameras.rig import CameraRig
 
 _DLT_UNIT_M = 1e-3
-
 """The unit in which the linear solution's homogeneous vector has length 1: millimetres, as the field computes it."""
 
 
@@ -105,19 +101,15 @@ def linear_points(views: CameraArrays, rays: NDArray[np.float64], weights: NDArr
     rows = np.concatenate([views.R, views.t[..., None]], 2)  # (C, 3, 4) metres
     fx2, fy2 = (views.focal_px**2).T[..., None]  # (C, 1) each: rows of pixels, not of rays
     x, y = np.moveaxis(np.where(weights[..., None] > 0, rays, 0), -1, 0)
-    parts = [
-        weights * (fx2 * x * x + fy2 * y * y),
-        -weights * fx2 * x,
-        -weights * fy2 * y,
-        weights * fx2,
-        weights * fy2,
-    ]
-    p0, p1, p2 = rows[:, 0], rows[:, 1], rows[:, 2]
-    outer = [_outer(p2, p2), _outer(p2, p0), _outer(p2, p1), _outer(p0, p0), _outer(p1, p1)]
-    normal = sum(
-        np.einsum("cn,cij->nij", part, square, optimize=True) for part, square in zip(parts, outer, strict=True)
+    p0, p1, p2 = rows.transpose(1, 0, 2)
+    terms = (
+        (weights * (fx2 * x * x + fy2 * y * y), _outer(p2, p2)),
+        (-weights * fx2 * x, _outer(p2, p0)),
+        (-weights * fy2 * y, _outer(p2, p1)),
+        (weights * fx2, _outer(p0, p0)),
+        (weights * fy2, _outer(p1, p1)),
     )
-    normal = np.asarray(normal)  # (N, 4, 4)
+    normal = np.asarray(sum(np.einsum("cn,cij->nij", *term, optimize=True) for term in terms))  # (N, 4, 4)
     normal = (normal + normal.transpose(0, 2, 1)) / 2
     scale = np.array([1, 1, 1, 1 / _DLT_UNIT_M])
     usable = (weights > 0).sum(0) >= 2
@@ -143,11 +135,8 @@ def _outer(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64
 
 
 _FEW = 15  # all pairs of 6 views
-
 _MANY = 190  # all pairs of 20 views
-
 _AGREED = 0.65
-
 """The share of views beyond which no further pairs are tried: 15 random pairs then miss with less than 1 in 5,000."""
 
 _ROUNDS = 4
@@ -274,7 +263,6 @@ def _pairs(cameras: int, most: int) -> NDArray[np.intp]:
 TriangulationMethod = Literal["dlt", "ransac"]
 
 _CHUNK = 40_000
-
 """Observations, views times points, in work at once: memory does not grow with the length of a recording."""
 
 
@@ -326,24 +314,19 @@ def triangulate(
     shape, count = pixels.shape[1:-1], known[0].size
     flat, weights = pixels.reshape(len(rig), count, 2), weights.reshape(len(rig), count)
     views = camera_arrays(rig)
-    result = Triangulation(
-        np.empty((count, 3)),
-        np.empty((count, 3, 3)),
-        np.empty((len(rig), count)),
-        np.empty((len(rig), count), np.bool_),
-        np.empty(count, np.bool_),
-    )
+    points, spread, ok = np.empty((count, 3)), np.empty((count, 3, 3)), np.empty(count, np.bool_)
+    residual, inlier = np.empty((len(rig), count)), np.empty((len(rig), count), np.bool_)
     size = max(_CHUNK // len(rig), 64)
     for start in range(0, count, size):
         part = slice(start, start + size)
-        _triangulate_part(rig, views, flat[:, part], weights[:, part], method, refine, threshold_px, result, part)
+        points[part], spread[part], residual[:, part], inlier[:, part], ok[part] = _triangulate_part(
+            rig, views, flat[:, part], weights[:, part], method, refine, threshold_px
+        )
+    of_views = (len(rig), *shape)
     return Triangulation(
-        result.points_m.reshape(*shape, 3),
-        result.covariance_m2.reshape(*shape, 3, 3),
-        result.residual_px.reshape(len(rig), *shape),
-        result.inlier.reshape(len(rig), *shape),
-        result.ok.reshape(shape),
-    )
+        points.reshape(*shape, 3), spread.reshape(*shape, 3, 3), residual.reshape(of_views),
+        inlier.reshape(of_views), ok.reshape(shape),
+    )  # fmt: skip
 
 
 def _triangulate_part(
@@ -354,10 +337,8 @@ def _triangulate_part(
     method: TriangulationMethod,
     refine: bool,
     threshold_px: float,
-    result: Triangulation,
-    part: slice,
-) -> None:
-    """Fill a part of the result from pixels (C, N, 2) and weights (C, N)."""
+) -> tuple[NDArray[Any], ...]:
+    """The fields of `Triangulation` for pixels (C, N, 2) and weights (C, N)."""
     rays = np.stack([camera.camera.undistorted_rays(seen) for camera, seen in zip(rig, pixels, strict=True)])
     weights = np.where(np.isfinite(rays).all(-1), weights, 0)  # a pixel that the lens cannot show has no ray
     if method == "ransac":
@@ -375,11 +356,8 @@ def _triangulate_part(
     spread = covariances(views, points, gap, used)
     seen = np.isfinite(np.where(inlier, gap, 0)).all(0)  # by every view that it was made from
     ok = (inlier.sum(0) >= 2) & seen & np.isfinite(points).all(1) & np.isfinite(spread).all((1, 2))
-    result.points_m[part] = np.where(ok[:, None], points, np.nan)
-    result.covariance_m2[part] = np.where(ok[:, None, None], spread, np.nan)
-    result.residual_px[:, part] = np.where(ok & (weights > 0), gap, np.nan)
-    result.inlier[:, part] = inlier & ok
-    result.ok[part] = ok
+    points, spread = np.where(ok[:, None], points, np.nan), np.where(ok[:, None, None], spread, np.nan)
+    return points, spread, np.where(ok & (weights > 0), gap, np.nan), inlier & ok, ok
 
 
 def _checked(
@@ -416,9 +394,7 @@ def _checked(
 
 
 _STEPS = 12
-
 _STILL_M = 1e-9
-
 _SINGULAR = 1e-11
 
 
@@ -459,10 +435,9 @@ def _steps(
     counts = weights > 0
     gap = np.where(counts[..., None], points_px - there, 0)  # (C, N, 2)
     cost = np.nan_to_num((weights * (gap**2).sum(-1)).sum(0), nan=np.inf)
-    weighted = np.where(counts[..., None, None], slope, 0) * weights[..., None, None]
+    weighted, normal, sound = _normal(slope, weights)
     downhill = (weighted * gap[..., None]).sum((0, 2))  # (N, 3)
-    normal = _normal(weighted, slope)
-    finite = np.isfinite(cost) & _is_sound(normal)
+    finite = np.isfinite(cost) & sound
     normal[~finite], downhill[~finite] = np.eye(3), 0
     return cost, np.linalg.solve(normal, downhill[..., None])[..., 0]
 
@@ -488,8 +463,7 @@ def covariances(
     """
     _, slope = views.project_and_slope(points_m)
     counts = weights > 0
-    normal = _normal(np.where(counts[..., None, None], slope, 0) * weights[..., None, None], slope)
-    sound = _is_sound(normal)
+    _, normal, sound = _normal(slope, weights)
     normal[~sound] = np.eye(3)
     freedom = np.maximum(2 * counts.sum(0) - 3, 1)
     shown = np.where(counts, weights * residual_px**2, 0).sum(0) / freedom
@@ -498,16 +472,18 @@ def covariances(
     return np.where(sound[:, None, None], spread, np.nan)
 
 
-def _normal(weighted: NDArray[np.float64], slope: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(N, 3, 3) the sum over views of JT W J, of slopes (C, N, 2, 3); views of weight 0 may hold NaN."""
-    cameras, count = slope.shape[:2]
+def _normal(
+    slope: NDArray[np.float64], weights: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
+    """W J of slopes (C, N, 2, 3) by weights (C, N); the sums over views JT W J (N, 3, 3); which of them are sound (N,).
+
+    Slopes of weight 0 may hold NaN. A sum is sound that is finite and can be inverted.
+    """
+    cameras, count = weights.shape
+    weighted = np.where(weights[..., None, None] > 0, slope, 0) * weights[..., None, None]
     first = weighted.transpose(1, 3, 0, 2).reshape(count, 3, 2 * cameras)
     second = np.where(first != 0, slope.transpose(1, 3, 0, 2).reshape(count, 3, 2 * cameras), 0)
-    return first @ second.transpose(0, 2, 1)
-
-
-def _is_sound(normal: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """(N,) whether matrices (N, 3, 3) are finite and can be inverted."""
+    normal = first @ second.transpose(0, 2, 1)
     finite = np.isfinite(normal.sum((1, 2)))
     values: NDArray[np.float64] = np.linalg.eigvalsh(np.where(finite[:, None, None], normal, np.eye(3)))
-    return finite & (values[:, 0] > _SINGULAR * values[:, 2])
+    return weighted, normal, finite & (values[:, 0] > _SINGULAR * values[:, 2])

@@ -7,17 +7,28 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sonjit.geometry.rotations import matrix_from_rotation_vector
-from sonjit.hand_models.rig import FINGERS, RigPose
+from sonjit.hand_models.rig import FINGERS, Rig, RigPose, Side
 from sonjit.hand_models.rig_ik import free_joints, joint_limits, turn_axes
-from sonjit.synthesis.hands.mesh import load_hand_mesh
-from sonjit.synthesis.hands.penetration import coarse_rig, contacts_within, regions_of, skin_around
-from sonjit.synthesis.hands.person import rig_from_shape, skin_marks, skin_material
+from sonjit.synthesis.hands.mesh import HandFiles, load_hand_mesh
+from sonjit.synthesis.hands.penetration import (
+    Contacts,
+    Regions,
+    Skin,
+    coarse_rig,
+    contacts_within,
+    regions_of,
+    skin_around,
+)
+from sonjit.synthesis.hands.person import HandLook, rig_from_shape, skin_marks, skin_material
 from sonjit.synthesis.hands.worn import (
+    Edge,
+    Tube,
     cloth_material,
     forearm,
     glove_faces,
@@ -28,15 +39,6 @@ from sonjit.synthesis.hands.worn import (
     wrist_edge,
 )
 from sonjit.synthesis.render.drawable import Drawable
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from sonjit.hand_models.rig import Rig, Side
-    from sonjit.synthesis.hands.mesh import HandFiles
-    from sonjit.synthesis.hands.penetration import Contacts, Regions, Skin
-    from sonjit.synthesis.hands.person import HandLook
-    from sonjit.synthesis.hands.worn import Edge, Tube
 
 GLOVE: Final = 100
 

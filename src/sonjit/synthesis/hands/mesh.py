@@ -9,25 +9,20 @@ The user's own hands, a rig as GLB or MANO, may replace the catalog's.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal
+from typing import Final, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sonjit.errors import InputError
 from sonjit.geometry.triangles import vertex_normals
 from sonjit.hand_models.mano_files import read_mano
-from sonjit.hand_models.rig import FINGERS, Rig
+from sonjit.hand_models.rig import FINGERS, Rig, Side
 from sonjit.hand_models.rig_files import load_rig, read_rig, rig_from_mano
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from numpy.typing import NDArray
-
-    from sonjit.hand_models.rig import Side
 
 _LENGTHS_M: Final = (0.1, 0.3)  # from the wrist to the middle finger's tip, of any hand
 _LEAST_VERTICES: Final = 500  # with fewer, rings and nails find no skin to lie on

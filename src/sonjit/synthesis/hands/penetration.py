@@ -7,16 +7,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sonjit.hand_models.rig import FINGERS, Rig, RigPose
 from sonjit.synthesis.hands.mesh import coarse_faces
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
 
 _REACH_M: Final = 0.02  # nothing is deeper inside a finger or a palm
 _FREE_FROM: Final = 0.5  # of a finger's first bone: the skin before it belongs to the web between the fingers

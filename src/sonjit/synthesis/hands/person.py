@@ -9,35 +9,25 @@ Skin: its colour by tone and undertone, and where on a hand nails, creases, palm
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import pairwise
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sonjit.errors import InputError
 from sonjit.geometry.triangles import vertex_normals
-from sonjit.hand_models.rig import FINGERS
-from sonjit.synthesis.hands.mesh import load_hand_mesh, rest_rig
+from sonjit.hand_models.rig import FINGERS, Rig, Side
+from sonjit.synthesis.hands.mesh import HandFiles, load_hand_mesh, rest_rig
 from sonjit.synthesis.render.drawable import Material
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from numpy.typing import NDArray
-
-    from sonjit.hand_models.rig import Rig, Side
-    from sonjit.synthesis.hands.mesh import HandFiles
-
 _PALM: Final = [0, 5, 10, 15, 20]  # the wrist and the metacarpals, which do not move against each other
-
 _FINGER_NAMES: Final = ("thumb", "index", "middle", "ring", "little")
-
 _SMOOTHINGS: Final = 10
-
 _THUMB_BONES: Final = ("metacarpal", "proximal", "distal")
-
 _BONES: Final = ("proximal", "middle", "distal")
 
 
@@ -278,7 +268,6 @@ SHAPE_SPREADS: Final = {
     "finger_depth": 0.03,
     "softness": 0.0002,
 }
-
 """One standard deviation of each: a share of its own measure, or metres where the rig has nothing to measure against.
 
 `size` grows the whole hand; all else counts beside it. Surveys of soldiers' hands (Greiner 1991, Garrett 1971) give a
@@ -288,7 +277,6 @@ is set by eye: arch, bulges, knuckles, webs, taper.
 """
 
 SHAPE_NAMES: Final = tuple(SHAPE_SPREADS)
-
 """Names of a shape's values, which count in standard deviations from the rig."""
 
 MONK_TONES: Final = (
@@ -303,9 +291,7 @@ MONK_TONES: Final = (
     "#3a312a",
     "#292420",
 )
-
 """The ten tones of the Monk scale as published (Monk 2019, skintone.google), sRGB, lightest first."""
-
 TEXTURES: Final = (
     ("fine", 0.52, {}),
     ("dry", 0.72, {"pores": 0.3, "creases": 0.3}),
@@ -314,17 +300,12 @@ TEXTURES: Final = (
     ("outdoor", 0.58, {"pores": 0.25, "freckles": 0.35}),
     ("smooth", 0.48, {"pores": -0.3, "creases": -0.3}),
 )
-
 """Variants of the skin: name, roughness, and what they add to the strength of details."""
 
 _LIGHTEST: Final = 0.72  # of white: lamps are bright, and an image keeps no skin that is white paper
-
 _UNDERTONE: Final = np.array([0.05, 0.015, 0.06])  # how far red, green and blue go from cool to warm
-
 _NAIL_FROM: Final = 0.42  # of the way from a finger's last joint to its end
-
 _NAIL_WIDTH: Final = 0.8  # of the finger's half width
-
 _CREASE_M: Final = 0.0014
 
 

@@ -8,38 +8,25 @@ What hands wear: gloves, rings and sleeves, by name.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sonjit.errors import InputError
 from sonjit.geometry.rotations import matrix_from_rotation_vector
 from sonjit.geometry.triangles import vertex_normals
-from sonjit.hand_models.rig import FINGERS
-from sonjit.synthesis.hands.mesh import load_hand_mesh
-from sonjit.synthesis.render.drawable import Drawable, Material
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from sonjit.hand_models.rig import Rig, RigPose, Side
-    from sonjit.synthesis.hands.mesh import HandFiles
-    from sonjit.synthesis.render.drawable import Surface
+from sonjit.hand_models.rig import FINGERS, Rig, RigPose, Side
+from sonjit.synthesis.hands.mesh import HandFiles, load_hand_mesh
+from sonjit.synthesis.render.drawable import Drawable, Material, Surface
 
 _CUT: Final = (-0.009, 0.35)  # metres behind the wrist, and how much farther forward a metre towards the back
-
 _UPRIGHT_M: Final = 0.016  # before the cut, where the rig's normals already follow its own end
-
 _UPRIGHT: Final = 0.85
-
 _STATIONS_M: Final = np.array([0, 0.005, 0.011, 0.018, 0.027, 0.04, 0.06, 0.09, 0.13, 0.18, 0.24])
-
 _EVEN_M: Final = 0.045  # over which the edge's shape is lost, more than it is uneven
-
 _BENT_M: Final = 0.05  # over which the wrist bends
-
 _WIDTH: Final = 0.55  # growth of the arm's breadth up to the last station, muscles mostly
-
 _DEPTH: Final = 0.85
 
 
@@ -250,7 +237,6 @@ GLOVES: Final = {
     "work": Glove("rubber", 0.7, ((0.62, 0.3, 0.02), (0.02, 0.25, 0.1), (0.55, 0.55, 0.5)), 0.002),
     "fingerless": Glove("cloth", 0.9, ((0.02, 0.02, 0.022), (0.2, 0.05, 0.03), (0.12, 0.12, 0.14)), 0.0013, True),
 }
-
 SLEEVES: Final = {
     "shirt": Sleeve("cloth", 0.85, ((0.7, 0.72, 0.75), (0.12, 0.22, 0.45), (0.45, 0.2, 0.22)), 0.006, 0.005, 0.002),
     "knit": Sleeve("cloth", 0.97, ((0.1, 0.17, 0.33), (0.3, 0.28, 0.24), (0.22, 0.03, 0.05)), 0.002, 0.006, 0.003),
@@ -258,11 +244,8 @@ SLEEVES: Final = {
     "rain": Sleeve("rubber", 0.4, ((0.7, 0.5, 0.03), (0.03, 0.1, 0.28), (0.4, 0.05, 0.04)), 0.012, 0.012, 0.005),
     "rolled": Sleeve("cloth", 0.88, ((0.6, 0.6, 0.58), (0.09, 0.13, 0.2), (0.3, 0.1, 0.06)), 0.1, 0.009, 0.003),
 }
-
 _METALS: Final = ((0.83, 0.6, 0.25), (0.62, 0.62, 0.64), (0.7, 0.42, 0.32))
-
 _RING_M: Final = 0.0011  # half its thickness
-
 _RING_AT: Final = 0.5  # of the finger's first free bone
 
 

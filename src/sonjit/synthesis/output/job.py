@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from functools import cache
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from sonjit._version import __version__
 from sonjit.datasets.contact_sheet import draw_contact_sheet
@@ -20,11 +21,7 @@ from sonjit.synthesis.output.layouts import TRUTH, FolderLayout, RenderedImage, 
 from sonjit.synthesis.output.samples import render_samples
 from sonjit.synthesis.output.settings import SynthSettings
 from sonjit.synthesis.output.writers import CocoLayout, InterHandLayout, ShardLayout, VideoLayout
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from sonjit.synthesis.render.renderer import Renderer
+from sonjit.synthesis.render.renderer import Renderer
 
 SHEET: Final = "sheet.jpg"
 

@@ -10,27 +10,23 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, NamedTuple, NotRequired, TypedDict
+from pathlib import Path
+from typing import Any, ClassVar, Final, Literal, NamedTuple, NotRequired, TypedDict
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from sonjit.datasets.contact_sheet import chosen_places
 from sonjit.datasets.formats.shards import sample_from_dict, sample_to_dict
+from sonjit.datasets.sample import Sample
 from sonjit.errors import InputError
 from sonjit.files import write_bytes
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
-    from sonjit.datasets.sample import Sample
-    from sonjit.synthesis.output.settings import SynthSettings
-    from sonjit.synthesis.render.drawable import Buffers
+from sonjit.synthesis.output.settings import SynthSettings
+from sonjit.synthesis.render.drawable import Buffers
 
 TRUTH: Final = "truth"
 LEAST_PIXELS: Final = 16

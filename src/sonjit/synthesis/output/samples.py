@@ -11,32 +11,25 @@ Scene → labelled images, one sample for each camera.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sonjit.datasets.sample import HAND_SKELETON, Instance, Sample
 from sonjit.geometry import RotatedBox, rotated_box_around, wrap_angle
+from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.hand_models.rig import FINGERS, JOINTS, KEYPOINTS, PARENTS
-from sonjit.synthesis.hands.hands import GLOVE, drawables_from_hand, keypoints_from_hand
+from sonjit.results import Box
+from sonjit.synthesis.hands.hands import GLOVE, SceneHand, drawables_from_hand, keypoints_from_hand
 from sonjit.synthesis.hands.person import SHAPE_NAMES
 from sonjit.synthesis.output.layouts import MaskReader
-from sonjit.synthesis.render.drawable import NO_PART
+from sonjit.synthesis.render.drawable import NO_PART, Buffers, Drawable
 from sonjit.synthesis.render.effects import Effects, apply_effects
-from sonjit.synthesis.scene.scene import view_name
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from numpy.typing import NDArray
-
-    from sonjit.geometry.cameras import CalibratedCamera
-    from sonjit.results import Box
-    from sonjit.synthesis.hands.hands import SceneHand
-    from sonjit.synthesis.render.drawable import Buffers, Drawable
-    from sonjit.synthesis.render.renderer import Renderer
-    from sonjit.synthesis.scene.scene import Scene
+from sonjit.synthesis.render.renderer import Renderer
+from sonjit.synthesis.scene.scene import Scene, view_name
 
 _LEAST_DEPTH_M = 1e-4
 

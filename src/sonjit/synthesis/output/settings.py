@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from sonjit.errors import InputError
+from sonjit.synthesis.hands.mesh import HandFiles
 from sonjit.synthesis.scene.backgrounds import BackgroundFolder
 from sonjit.synthesis.scene.factors import FACTORS, SEQUENCE_FACTORS, Factors
-from sonjit.synthesis.scene.motions import NamedMotions, SeenMotion, load_motion
+from sonjit.synthesis.scene.motions import MotionSource, NamedMotions, SeenMotion, load_motion
 from sonjit.synthesis.scene.sampling import SceneSampler
 from sonjit.synthesis.scene.scene import RigKind, check_rig
-
-if TYPE_CHECKING:
-    from sonjit.synthesis.hands.mesh import HandFiles
-    from sonjit.synthesis.scene.motions import MotionSource
 
 FolderFormat = Literal["coco", "interhand", "shards", "video"]
 

@@ -54,9 +54,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 COCO: Final = "coco.json"
-
 _OF_IMAGE: Final = ("subject", "sequence", "frame", "view", "tags")
-
 _OF_HAND: Final = ("group", "causes", "palm_box", "keypoints_world_m", "shape", "pose", "instance")
 
 
@@ -128,7 +126,6 @@ def _annotation(number: int, image: int, one: HandTruth) -> dict[str, object]:
 
 
 SPLIT: Final = "train"
-
 _SIDES: Final = ("Right", "Left")
 
 
@@ -273,9 +270,7 @@ class ShardLayout(FolderLayout):
 
 
 _OPTIONS: Final = {"preset": "veryfast", "crf": "18", "threads": "1", "x264-params": "mbtree=0:weightp=0"}
-
 """One thread, and nothing of x264 that encodes the same images to other bytes now and then."""
-
 _TICKS: Final = 90_000
 
 _OF_VIDEO_HAND: Final = ("causes", "palm_box", "shape", "pose")

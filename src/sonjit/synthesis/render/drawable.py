@@ -8,14 +8,12 @@ Also the projections of cameras and lights onto images and shadow maps.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Literal
+from typing import Final, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from sonjit.geometry.cameras import CalibratedCamera
+from sonjit.geometry.cameras import CalibratedCamera
 
 Surface = Literal["skin", "cloth", "rubber", "metal", "plastic", "wood", "image"]
 """What a mesh is made of; `image` takes its colours from an image by `Drawable.uv`."""

@@ -8,17 +8,13 @@ from __future__ import annotations
 from dataclasses import astuple, dataclass
 from functools import lru_cache
 from statistics import NormalDist
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from sonjit.errors import InputError, JobError
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from sonjit.synthesis.render.drawable import Buffers
+from sonjit.synthesis.render.drawable import Buffers
 
 Float = np.float32
 

@@ -172,15 +172,12 @@ def _over(rgba: NDArray[np.uint8], background: NDArray[np.uint8]) -> NDArray[np.
 
 
 SHADOW_SIZE: Final = 512
-
 """Width and height of the shadow map."""
 
 REACH_M: Final = 0.022
-
 """How far what stands near a point takes light from it."""
 
 UNITS: Final = ("points", "facings", "mores", "kinds", "patterns", "shadow_map", "skies", "lights", "image")
-
 """Samplers of all shaders in the order of their texture units."""
 
 _SOURCES: Final = {
@@ -269,7 +266,6 @@ class Programs:
 
 
 ATTRIBUTES: Final = {"in_position": 3, "in_normal": 3, "in_place": 3, "in_marks": 4, "in_code": 1}
-
 """What stands in a row of `Packed.vertices`, and how many numbers each takes."""
 
 _COLUMNS: Final = sum(ATTRIBUTES.values())
@@ -413,7 +409,6 @@ def columns(matrix: NDArray[np.floating]) -> tuple[float, ...]:
 
 
 PATTERN_SIZE: Final = 48
-
 """Texels along each edge."""
 
 _CELLS: Final = 12

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Literal, get_args
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, Literal, get_args
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from sonjit.errors import InputError
 from sonjit.media import IMAGE_ENDINGS, natural_key
 from sonjit.media.sources.image_files import load_image
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from numpy.typing import NDArray
 
 BackgroundKind = Literal["plain", "blobs", "texture", "room", "clutter"]
 BACKGROUND_KINDS: Final[tuple[BackgroundKind, ...]] = get_args(BackgroundKind)

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from sonjit.errors import InputError
 from sonjit.synthesis.render.drawable import Drawable, Material
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 _SQUARE_PX: Final = 64  # sizes that halve evenly keep smaller copies of the print in their place
 _THICK_M: Final = 0.004

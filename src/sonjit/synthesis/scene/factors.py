@@ -5,9 +5,10 @@ Each factor is drawn by a generator of its own, from seed, sample and name: pinn
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from statistics import NormalDist
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 from zlib import crc32
 
 import numpy as np
@@ -19,9 +20,6 @@ from sonjit.synthesis.hands.worn import GLOVES, SLEEVES
 from sonjit.synthesis.scene.backgrounds import BACKGROUND_KINDS
 from sonjit.synthesis.scene.gestures import gestures, pair_names
 from sonjit.synthesis.scene.objects import SCENE_OBJECTS
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
 
 _LEAST_SHARE = 1e-6
 """A narrower part of a normal distribution counts as even."""

@@ -9,34 +9,25 @@ Scripts of sequences: which gesture each hand makes, and where before the chest,
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any, Final, NotRequired, TypedDict, cast
+from typing import Any, Final, NotRequired, TypedDict, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sonjit.errors import InputError
 from sonjit.geometry.rotations import matrix_from_rotation_vector
-from sonjit.hand_models.rig import RigPose
+from sonjit.hand_models.rig import Rig, RigPose, Side
 from sonjit.hand_models.rig_ik import free_joints, joint_limits
 from sonjit.synthesis.scene.separation import Touch, settle
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from numpy.typing import NDArray
-
-    from sonjit.hand_models.rig import Rig, Side
-
 _NOISE_RAD: Final = np.deg2rad([[3.0, 5.0, 0.0], [0.0, 6.0, 0.0], [0.0, 4.0, 0.0]])  # of a finger that makes a gesture
-
 _KNUCKLE_RAD: Final = np.deg2rad(85)  # bends of a closed fist
-
 _MIDDLE_RAD: Final = np.deg2rad(100)
-
 _END_SHARE: Final = 0.62
-
 """Of the middle joint's bend that the end joint takes: about two thirds in hands that grasp (Rijpkema and Girard 1991).
 """
 
@@ -178,7 +169,6 @@ _WAYS: Final = {
     "in": (1.0, 0.0, 0.0),
     "out": (-1.0, 0.0, 0.0),
 }
-
 """Of the right hand of a person who faces the camera; the left hand's are mirrored."""
 
 

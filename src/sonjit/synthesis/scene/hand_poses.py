@@ -31,25 +31,15 @@ if TYPE_CHECKING:
     from sonjit.synthesis.scene.objects import SceneObject
 
 TOUCH_M: Final = 0.0005
-
 """How near closed fingers come to an object."""
-
 _STEP_M: Final = 0.001
-
 _FARTHEST_M: Final = 0.1
-
 _STEPS: Final = 24
-
 _NEAR_M: Final = 0.005  # more than a finger goes in a step, so that it passes through nothing thin
-
 _FINE: Final = (8, 48)  # steps looked at anew, and in how many
-
 _LOOSER: Final = 12
-
 _WAYS: Final = {"wrap": ("stretched", "hold", "wrap"), "pinch": ("stretched", "beak_open", "pinch")}
-
 """Gestures that a hand passes through while it closes."""
-
 _THUMB_FIRST: Final = "hold"  # what the thumb begins with instead where the object leaves room
 
 
@@ -182,16 +172,13 @@ def _moved_out(
 
 
 _PALM_TO_CAMERA: Final = np.array([[-1.0, 0, 0], [0, 0, 1], [0, 1, 0]])
-
 """Columns: where the wrist's axes (bend, out of the back, back along the hand) point when the palm faces the camera
 and the fingers point up."""
 
 _OTHERWISE_DEG: Final = 25.0
-
 """How far the second hand is turned another way than the first's mirror image."""
 
 _APART_M: Final = (0.045, 0.1)
-
 """Between the middles of two palms before they are moved out of each other."""
 
 _MIDDLE_KNUCKLE: Final = 11

@@ -10,52 +10,37 @@ Hands in motion for sequences: performed ones by name, or those that a detector 
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal, Protocol
+from typing import Final, Literal, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sonjit.errors import InputError
-from sonjit.geometry.cameras import assumed_camera, translation_to_view
+from sonjit.geometry.cameras import Intrinsics, assumed_camera, translation_to_view
 from sonjit.geometry.rotations import matrix_from_rotation_vector, rotation_vector_from_matrix
-from sonjit.hand_models.rig import RigPose
+from sonjit.hand_models.rig import Rig, RigPose, Side
 from sonjit.hand_models.rig_ik import fit_lengths, fit_pose
 from sonjit.media import load_frames
 from sonjit.meshes.hand_mesh import weak_view
+from sonjit.results import Frame, Hand
+from sonjit.synthesis.hands.mesh import HandFiles
 from sonjit.synthesis.hands.person import SHAPE_NAMES, rig_from_shape
-from sonjit.synthesis.scene.gestures import gesture_named, neutral_station, pose_from_station, scripts
+from sonjit.synthesis.scene.gestures import Script, Station, gesture_named, neutral_station, pose_from_station, scripts
 from sonjit.synthesis.scene.hand_poses import poses_from_stations
 from sonjit.synthesis.scene.separation import kept_apart
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from numpy.typing import NDArray
-
-    from sonjit.geometry.cameras import Intrinsics
-    from sonjit.hand_models.rig import Rig, Side
-    from sonjit.results import Frame, Hand
-    from sonjit.synthesis.hands.mesh import HandFiles
-    from sonjit.synthesis.scene.gestures import Script, Station
-
 _REST_S: Final = (0.1, 0.3)  # at the neutral pose
-
 _WAY_S: Final = (0.45, 0.9)  # between two poses
-
 _HOLD_S: Final = (0.1, 0.5)  # at a pose
-
 _LAG: Final = 0.12  # share of a way that a finger starts late or arrives early
-
 _DRIFT_M: Final = 0.002
-
 _DRIFT_RAD: Final = 0.015
-
 _BUSY_RAD: Final = 0.6
-
 _ASIDE: Final = 0.9
-
 _LENGTH_M: Final = 0.002  # how closely a shape's bones follow those of a hand that was seen
 
 
@@ -223,11 +208,8 @@ def _drifting(pose: RigPose, times: NDArray[np.float64], rng: np.random.Generato
 
 
 SEQUENCE_GROUPS: Final = ("any", "peak", "rom")
-
 _SIDES: Final[tuple[Side, ...]] = ("Right", "Left")
-
 _LEAST_FRAMES: Final = 2
-
 """A hand that is seen in fewer is taken for a mistake."""
 
 

@@ -6,17 +6,13 @@ A solid stands in its own frame: its axis is z, its middle the origin, metres.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal
+from typing import Final, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sonjit.errors import InputError
-from sonjit.synthesis.render.drawable import Drawable, Material
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from sonjit.synthesis.render.drawable import Surface
+from sonjit.synthesis.render.drawable import Drawable, Material, Surface
 
 SolidKind = Literal["ball", "cylinder", "box"]
 Grip = Literal["wrap", "pinch"]

@@ -7,33 +7,25 @@ of its own, from seed, number and purpose, so that one choice never moves anothe
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final, cast
+from typing import Final, cast
 from zlib import crc32
 
 import numpy as np
+from numpy.typing import NDArray
 
+from sonjit.hand_models.rig import Rig, RigPose, Side
 from sonjit.synthesis.hands.hands import SceneHand
+from sonjit.synthesis.hands.mesh import HandFiles
 from sonjit.synthesis.hands.person import SHAPE_NAMES, HandLook, rig_from_shape
-from sonjit.synthesis.scene.backgrounds import draw_background
-from sonjit.synthesis.scene.factors import DETAILS, FOLDER
-from sonjit.synthesis.scene.hand_poses import pose_hands
+from sonjit.synthesis.render.drawable import Drawable
+from sonjit.synthesis.scene.backgrounds import BackgroundFolder, BackgroundKind, draw_background
+from sonjit.synthesis.scene.factors import DETAILS, FOLDER, Factors, Value
+from sonjit.synthesis.scene.hand_poses import Grasp, pose_hands
+from sonjit.synthesis.scene.motions import MotionSource
 from sonjit.synthesis.scene.placement import FIRST_OBJECT, held_drawable, occluders, place_hands, place_motion
-from sonjit.synthesis.scene.scene import Scene, camera_rig, light_scene
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from numpy.typing import NDArray
-
-    from sonjit.hand_models.rig import Rig, RigPose, Side
-    from sonjit.synthesis.hands.mesh import HandFiles
-    from sonjit.synthesis.render.drawable import Drawable
-    from sonjit.synthesis.scene.backgrounds import BackgroundFolder, BackgroundKind
-    from sonjit.synthesis.scene.factors import Factors, Value
-    from sonjit.synthesis.scene.hand_poses import Grasp
-    from sonjit.synthesis.scene.motions import MotionSource
-    from sonjit.synthesis.scene.scene import RigKind
+from sonjit.synthesis.scene.scene import RigKind, Scene, camera_rig, light_scene
 
 _SPREAD: Final = 0.1
 """How far from the middle hands stand before many cameras."""

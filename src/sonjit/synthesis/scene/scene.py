@@ -88,19 +88,12 @@ def _triple(values: NDArray[np.float64]) -> tuple[float, float, float]:
 
 
 RigKind = Literal["webcam", "glasses", "dome"]
-
 MOST_VIEWS: Final = 140
-
 _EYES_M: Final = 0.13
-
 """Between the cameras at the temples of a pair of glasses."""
-
 _TURN: Final = math.pi * (3 - math.sqrt(5))
-
 """The golden angle: points on a spiral that turns by it lie evenly on a sphere."""
-
 _POLES: Final = (0.93, -0.55)
-
 """The dome's highest and lowest cameras, as parts of its radius above its middle."""
 
 

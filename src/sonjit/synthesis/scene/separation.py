@@ -9,23 +9,17 @@ In motions, corrections are spread over neighbouring frames so that hands do not
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sonjit.geometry.rotations import matrix_from_rotation_vector, rotation_vector_from_matrix
-from sonjit.hand_models.rig import FINGERS, RigPose
+from sonjit.hand_models.rig import FINGERS, Rig, RigPose, Side
 from sonjit.synthesis.hands.hands import MovingHand
-from sonjit.synthesis.hands.penetration import contacts_between
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from numpy.typing import NDArray
-
-    from sonjit.hand_models.rig import Rig, Side
-    from sonjit.synthesis.hands.penetration import Contacts, Skin
+from sonjit.synthesis.hands.penetration import Contacts, Skin, contacts_between
 
 DEPTH_M: Final = 0.001
 """How deep a vertex may stay inside; what is left of skin that gives way."""
