@@ -1,4 +1,4 @@
-"""A result that `sonjit bench --save RESULT.json` has written, as a Markdown table: no figure is typed by hand."""
+"""A result that `sonjit bench --save RESULT.json` has written, as a Markdown table: no number is typed by hand."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def lines_of(report):
         f"{settings['frames']} frames of {media}; median of {settings['repeat']} processes a side; "
         f"load {machine['load_before']} before, {machine['load_after']} after."
     )
-    yield "Two figures are Sonjit's / MediaPipe's; × is MediaPipe's divided by Sonjit's."
+    yield "Two numbers are Sonjit's / MediaPipe's; × is MediaPipe's divided by Sonjit's."
     yield ""
     yield row(HEADINGS)
     yield row("---" if i < 2 else "---:" for i in range(len(HEADINGS)))
@@ -51,7 +51,7 @@ def lines_of(report):
 
 
 def cells(case):
-    """One row; where there is no peer, or no figure, nothing stands for it."""
+    """One row; where there is no peer or no number, the cell is empty."""
     ours, peer = case["sonjit"], case.get("mediapipe", {"median": {}})
     less = ratios(peer, ours)
 

@@ -141,7 +141,7 @@ def overfitting(samples: int, steps: int, seeds: int) -> Numbers:
 
 
 def pretrained(depth: int, X: Tensor, steps: int) -> nn.Sequential:
-    """Sigmoid layers, each taught to rebuild what the layer below it says, without labels (Hinton 2006)."""
+    """Sigmoid layers, each trained to reconstruct the output of the layer below, without labels (Hinton 2006)."""
     network, shown = tower("sigmoid", depth), X
     for number in range(depth):
         layer = nn.Sequential(network[2 * number], nn.Sigmoid())

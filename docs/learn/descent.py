@@ -156,7 +156,7 @@ def effective_rates(steps: int) -> dict[str, list[float]]:
 
 
 def newton(loss: Loss, start: tuple[float, ...], steps: int) -> Tensor:
-    """Newton-Raphson on the gradient: it looks for where the loss is flat, not for where it is low."""
+    """Newton-Raphson on the gradient: it finds where the loss is flat, not where it is low."""
     at = torch.tensor(start, dtype=torch.float64)
     for _ in range(steps):
         curvature = torch.autograd.functional.hessian(loss, at)

@@ -57,7 +57,7 @@ class SmallNetwork(nn.Module):
         )
 
     def maps(self, x: Tensor) -> list[Tensor]:
-        """What each layer says of images (N, 3, 48, 48): (N, C, H, W) each."""
+        """Each layer's output for images (N, 3, 48, 48): (N, C, H, W) each."""
         found = list[Tensor]()
         for layer in self.layers:
             x = layer(x)

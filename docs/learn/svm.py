@@ -28,7 +28,7 @@ def margin_of(X: Array, y: Array, w: Array, b: float) -> float:
 
 
 def widest(samples: int) -> tuple[Numbers, Array, Array, SVC]:
-    """Two groups apart: the margin of an SVM, and of logistic regression, which looks at all samples."""
+    """Two groups apart: the margin of an SVM, and of logistic regression, which takes all samples into account."""
     groups = make_blobs(samples, centers=[[-2.0, 0.0], [2.0, 1.0]], cluster_std=0.6, random_state=3)
     X, y = np.asarray(groups[0], float), np.where(np.asarray(groups[1]) > 0, 1.0, -1.0)
     machine, logistic = SVC(kernel="linear", C=1e6).fit(X, y), LogisticRegression().fit(X, y)
