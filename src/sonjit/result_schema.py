@@ -27,7 +27,7 @@ R = TypeVar("R", bound="Result")
 
 @dataclass(frozen=True)
 class Value:
-    """An attribute that stands in JSON as it is.
+    """An attribute that is in JSON as it is.
 
     Attributes:
         name: of the attribute.
@@ -67,8 +67,8 @@ class Points:
         name: of the attribute.
         key: of the list in JSON.
         columns: of x, y, z in row tables; empty where these have none.
-        scores: that stand beside each point.
-        strict_axes: how many coordinates stand in JSON that is not full; None for all.
+        scores: that are beside each point.
+        strict_axes: how many coordinates are in JSON that is not full; None for all.
         flat_counts: numbers of keypoints that have no z, such as the six of a face's box.
         named: whether points carry the skeleton's names.
     """
@@ -82,7 +82,7 @@ class Points:
     named: bool = True
 
     def axes(self, points: NDArray[np.float32], *, full: bool) -> str:
-        """Of "xyz" those that stand in JSON for points (K, 2 or 3)."""
+        """Of "xyz" those that are in JSON for points (K, 2 or 3)."""
         if len(points) in self.flat_counts:
             return "xy"
         return "xyz"[: points.shape[1]] if full else "xyz"[: points.shape[1]][: self.strict_axes]
@@ -96,7 +96,7 @@ class Result:
     Attributes:
         kind: of one, in the singular: "hand".
         list_name: of the list of a frame that holds them: "hands".
-        schema: what stands in JSON, in its order.
+        schema: what is in JSON, in its order.
         skeletons: which skeleton the keypoints are of, by their number.
         members: parts with keypoints of their own, by attribute: JSON name and type; a person has some.
     """
@@ -189,7 +189,7 @@ class Result:
                     values[one.name] = None if is_unknown else known.copy()
             elif item.name == "box" and "box" in wanted.names:
                 points = values["keypoints"]
-                values["box"] = box_around(points) if len(points) > 6 else (np.nan,) * 4  # six tell of no box
+                values["box"] = box_around(points) if len(points) > 6 else (np.nan,) * 4  # six determine no box
         return cls(**values)
 
 

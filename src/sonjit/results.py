@@ -2,7 +2,7 @@
 
 Conventions: image keypoints are continuous pixel coordinates of the input image (x right, y down, the top left
 corner is 0, 0); world keypoints are metres in the camera's axes (x right, y down, z forward). What is unknown is
-`None`; nothing found is an empty list. Nothing in here tells who a person is.
+`None`; nothing found is an empty list. Nothing in here identifies a person.
 
 A result type declares its fields once, in its `schema`: JSON, row tables, Parquet, the server and the page read that.
 One that is registered from outside (`register_result`) goes through all of them, in `Frame.others`.
@@ -71,7 +71,7 @@ class Hand(Result):
     `to_dict()` has the shape of tfjs-models' hand-pose-detection: `{"score", "handedness", "keypoints": [{"x", "y",
     "name"}], "keypoints3D": [{"x", "y", "z", "name"}]}`, image coordinates in pixels, 3D in metres. With `full=True`
     it also holds "id", "handednessScore", "box" and a "z" (pixels) per image keypoint. Further keypoints of a network
-    of your own stand in "extraKeypoints": [{"x", "y"}]; visibility is each keypoint's "score", as a body's is.
+    of your own are in "extraKeypoints": [{"x", "y"}]; visibility is each keypoint's "score", as a body's is.
 
     Attributes:
         handedness: the person's own hand, "Left" or "Right".
@@ -115,7 +115,7 @@ class Hand(Result):
 @register_result
 @dataclass(eq=False, slots=True)
 class Face(Result):
-    """One face in one image. It holds positions only: nothing that could tell who it is.
+    """One face in one image. It holds positions only: nothing that could identify a person.
 
     `to_dict()` has the shape of tfjs-models' face-landmarks-detection: `{"keypoints": [{"x", "y", "z", "name"?}],
     "box": {"xMin", "yMin", "xMax", "yMax", "width", "height"}}` in pixels; only points on a contour have a name. With
@@ -160,7 +160,7 @@ class Body(Result):
     `to_dict()` has the shape of tfjs-models' pose-detection: `{"score", "keypoints": [{"x", "y", "z", "score",
     "name"}], "keypoints3D": [{"x", "y", "z", "score", "name"}]}`: pixels and metres; a keypoint's score is its
     visibility. With `full=True` it also holds "id", "box" and a "presence" per image keypoint. The mask is an image
-    and never stands in JSON.
+    and is never in JSON.
 
     Attributes:
         score: probability that the crop holds a person (presence), 0..1.

@@ -87,7 +87,7 @@ def test_hands_that_lifting_cannot_place_are_left_out_and_counted(rigged, tmp_pa
     with open_source(ASSETS / "demo.mp4") as source:
         summary = run_input(Placing(), source, outputs, limit=2)
     assert (summary.frames, summary.instances) == (2, 2)
-    assert summary.notes == ["4 hands left out: lifting could not tell where they are"]
+    assert summary.notes == ["4 hands left out: lifting could not determine where they are"]
     written = json.loads((tmp_path / "out.json").read_text("utf-8"))
     assert [len(frame["hands"]) for frame in written["frames"]] == [1, 1]
     with open_source(tmp_path / "out.mp4") as drawn:

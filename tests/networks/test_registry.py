@@ -116,7 +116,7 @@ def test_weights_of_another_network_are_refused_and_named(name, tmp_path):
         network.load_official(weights)
     said = str(caught.value)
     assert any(word in said for word in ("missing", "unexpected", "of another shape"))
-    assert "it looks like" in said
+    assert "they fit" in said
     assert "\n" not in said
 
 

@@ -23,7 +23,7 @@ class Case:
         name: for the table.
         kind, model, max_instances, static_image, segmentation: as `create_detector` takes them.
         clip_frames: how many frames of the bundled clip are used, played there and back; None for all.
-        copies: how often each image stands in the frame, side by side.
+        copies: how often each image is in the frame, side by side.
         peer: whether MediaPipe can do the same: its wheel holds only the full body, and it finds one body at most.
         against: name of the case before, of which this one's cost is a multiple worth knowing.
     """

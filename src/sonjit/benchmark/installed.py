@@ -57,7 +57,7 @@ def measure_closure(name: str) -> Closure:
 
 
 def _size(distribution: importlib.metadata.Distribution, key: str) -> int:
-    """Bytes of a distribution's files; for an editable install, those of the package where it stands."""
+    """Bytes of a distribution's files; for an editable install, those of the package where it is."""
     paths = [Path(str(file.locate())) for file in distribution.files or ()]
     origin = json.loads(distribution.read_text("direct_url.json") or "{}")
     if origin.get("dir_info", {}).get("editable"):

@@ -1,4 +1,4 @@
-"""`sonjit datasets`: which data sets are known, whether one is whole, how it looks, and other forms of it."""
+"""`sonjit datasets`: which data sets are known, whether one is whole, a sheet of its samples, and other forms of it."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def check(
     limit: int | None = None,
     images: bool = True,
 ) -> int:
-    """Look at every sample: its files, sizes and numbers of keypoints, and whether its 3D falls onto its 2D.
+    """Check every sample: its files, sizes and numbers of keypoints, and whether its 3D falls onto its 2D.
 
     Args:
         name: Of the set, see `sonjit datasets list`.
@@ -84,7 +84,7 @@ def check(
         split: Which part; by default the first that the list shows.
         option: Further options of the set, as name=value; may be repeated.
         skip_bad: Go on after a bad sample, and list them all at the end.
-        limit: Look at so many samples.
+        limit: Check so many samples.
         images: Decode every image too.
     """
     dataset = _open(name, root, split, option, limit, trust=False)
@@ -184,7 +184,7 @@ def convert(
 def _open(
     name: str, root: Path, split: str | None, options: list[str] | None, limit: int | None, *, trust: bool = True
 ) -> Dataset:
-    """A data set; its first sample is looked at unless all are going to be, or bad ones are wanted too."""
+    """A data set; its first sample is checked unless all are going to be, or bad ones are wanted too."""
     from sonjit.datasets import open_dataset
 
     given = json_values(options or [], option="--option")

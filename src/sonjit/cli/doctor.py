@@ -80,7 +80,7 @@ def _package(name: str) -> Finding:
         return Finding("ok", name, version(name))
     except PackageNotFoundError:
         if name == "opencv-python-headless" and importlib.util.find_spec("cv2"):
-            return Finding("note", name, "another OpenCV package stands in; on a server it may want libGL.so.1")
+            return Finding("note", name, "another OpenCV package takes its place; on a server it may want libGL.so.1")
         return Finding("missing", name, f"pip install {name}")
 
 

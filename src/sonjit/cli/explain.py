@@ -28,7 +28,7 @@ def explain(
     draw: str | None = None,
     running: Several = SEVERAL,
 ) -> int:
-    """Show which parts of an image speak for an answer, as a heat map: red for it, blue against it.
+    """Show which parts of an image are evidence for an output, as a heat map: red for it, blue against it.
 
     `sonjit explain photo.jpg --of handedness,presence --draw where.png` asks the hand landmark network. Each number
     that it gives is the mean of its map plus a bias, exactly; where no hand is found, that is said.
@@ -41,7 +41,7 @@ def explain(
         sources: Images, folders, globs in quotes and videos; or camera:0, or - for standard input.
         of: Hands: handedness (of the person's right hand), presence, or a coordinate such as wrist.x in pixels of the
             crop or wrist.x_m in metres; by default handedness. Classifiers: names or numbers of classes; by default
-            the most probable. Several with commas stand side by side.
+            the most probable. Several with commas are shown side by side.
         model: Of hands full or lite; or a classifier out of sonjit networks 'cam-*'.
         hand: Only this one, counted from 1.
         max_instances: How many hands to look for.

@@ -65,6 +65,6 @@ def lift_from(lifting: Lifting, *, mirrored: bool, alone: tuple[str, ...] = ()) 
 
 
 def tell_notes(lift: Lift | None) -> None:
-    """Say what was taken for granted, once the work is done: a line that tells why it failed stands alone."""
+    """Say what was taken for granted, once the work is done: a line that says why it failed comes alone."""
     for note in [] if lift is None else lift.notes:
         sys.stderr.write(f"sonjit: {note}\n")

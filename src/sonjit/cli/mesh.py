@@ -59,7 +59,7 @@ def mesh(
         save: .json with the parameters, .obj, .glb (animated for the rig) or .bvh (the rig in a video); for many files
             a folder of .glb, or a name with {name} in it.
         draw: Image or video to write with the meshes over it; for many files a folder.
-        figure: Image to write of the maps inside handoccnet: where the first hand shows, where the network looks.
+        figure: Image to write of the maps inside handoccnet: the visible parts of the first hand, and the attention.
         max_instances: How many hands to look for.
         mirrored: The input is a selfie view.
         models_dir: Folder with the published weight files.

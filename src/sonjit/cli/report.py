@@ -72,7 +72,7 @@ def progress(total: int | None, unit: str) -> Generator[Advance]:
 
 
 def _print_last(frame: Frame) -> None:
-    """What stands in the newest frame, as a table on standard output."""
+    """What is in the newest frame, as a table on standard output."""
     instances = list(frame.instances())
     if not instances:
         return

@@ -60,7 +60,7 @@ def synth(
         size: Width x height of each image in pixels; by default 256x256, 512x334 for interhand, 640x480 for video;
             with --poses that of the video.
         views: Cameras of each scene; by default 1, or 2 on glasses.
-        rig: Where they stand: webcam (1), glasses (2) or dome (1 to 140, by default for several).
+        rig: Their arrangement: webcam (1), glasses (2) or dome (1 to 140, by default for several).
         format: Of the folder.
         depth: Write depth as 16-bit PNG too, in tenths of a millimetre.
         normals: Write normals as PNG too.

@@ -47,7 +47,7 @@ def check_sample(sample: Sample) -> None:
 
 
 def check_all(dataset: Dataset, *, skip_bad: bool = False) -> Dataset:
-    """Look at every sample.
+    """Check every sample.
 
     Args:
         dataset: which.

@@ -1,4 +1,4 @@
-"""In which order data sets keep a hand's joints: where MediaPipe's 21 keypoints stand in each.
+"""In which order data sets keep a hand's joints: where MediaPipe's 21 keypoints are in each.
 
 Sources: the sets' own pages and codes. STB keeps the palm's centre instead of a wrist, see `stb`.
 
@@ -129,7 +129,7 @@ def skeleton_of_names(names: Sequence[str]) -> tuple[str | None, NDArray[np.int6
     A hand's fingers may also be counted from the palm to the tip: `forefinger1` to `forefinger4`.
 
     Returns:
-        Name, and (K,) places so that `points[places]` stand in the skeleton's order; None and None where none fits.
+        Name, and (K,) places so that `points[places]` are in the skeleton's order; None and None where none fits.
 
     >>> skeleton_of_names(["wrist"])
     (None, None)

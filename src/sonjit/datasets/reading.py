@@ -2,7 +2,7 @@
 
 MATLAB's files of numbers, such as STB's labels, read by SciPy.
 
-SciPy's reader believes the types that a file states of itself: an unknown one ends the process, not the call. So a file
+SciPy's reader trusts the types that a file declares: an unknown one ends the process, not the call. So a file
 is walked through first, and only a sound one is handed on.
 
 Source: "MAT-File Format", The MathWorks, chapter 1.
@@ -116,7 +116,7 @@ def load_yaml(path: Path) -> dict[Any, Any]:
 
 
 def stream_json(path: Path, depth: int) -> Iterator[tuple[tuple[str | int, ...], Any]]:
-    """What stands so many levels deep in a JSON file, one after the other, without holding the rest.
+    """What is so many levels deep in a JSON file, one after the other, without holding the rest.
 
     Args:
         path: the file, of any size.

@@ -35,7 +35,7 @@ _FILES: tuple[str, ...] = (
 """The modules of this package that register data sets."""
 
 Check = Literal["first", "all", "none"]
-"""Which samples are looked at when a set is opened: see `checks.check_sample`."""
+"""Which samples are checked when a set is opened: see `checks.check_sample`."""
 
 
 _ENTRIES: Registry[DatasetEntry] = Registry("data set")
@@ -80,7 +80,7 @@ def open_dataset(
         root: the folder that it was unpacked into.
         split: by default the entry's first.
         check: whose labels are held against themselves before anything is handed out.
-        skip_bad: look at all samples, leave the bad ones out and list them in `Dataset.skipped`.
+        skip_bad: check all samples, leave the bad ones out and list them in `Dataset.skipped`.
         **options: the set's own, see `DatasetEntry.options`.
 
     Raises:

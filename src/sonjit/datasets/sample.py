@@ -114,7 +114,7 @@ class Instance:
     Attributes:
         kind: what it is.
         side: whose hand; None where unknown, and for anything else.
-        skeleton: in which order keypoints stand, as `load_skeleton` knows it or as the set's own page names it.
+        skeleton: the order of the keypoints, as `load_skeleton` knows it or as the set's own page names it.
         keypoint_names: of keypoints that are no skeleton known to `load_skeleton`; empty where the set names none.
         keypoints_px: (K, 2) x, y; NaN where unknown.
         valid_px: (K,) which of them are labelled.
@@ -158,7 +158,7 @@ class Instance:
         return self.read_mask() if self.read_mask else None
 
     def places_of(self, names: Sequence[str]) -> list[int] | None:
-        """Where keypoints of these names stand among its own; None where it lacks one of them."""
+        """Where keypoints of these names are among its own; None where it lacks one of them."""
         known = self.keypoint_names or _keypoints_of(self.skeleton or "")
         return [known.index(name) for name in names] if set(names) <= set(known) else None
 
@@ -198,7 +198,7 @@ class Sample:
         image: the file, its encoded bytes, a frame of a video, or the (H, W, 3) uint8 RGB image itself.
         width: pixels that the labels refer to.
         height: likewise.
-        instances: what stands in it; empty where nothing does.
+        instances: what is in it; may be empty.
         box: x_min, y_min, x_max, y_max in pixels around all instances, where the set gives only that.
         camera: that took it; None where unknown.
         subject: whose hands or face; None where unknown.

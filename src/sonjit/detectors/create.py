@@ -175,12 +175,12 @@ def create_detector(
         search: `"fast"`: the whole image, as MediaPipe searches it. `"thorough"`: windows of the image too, and where
             faces and arms point, each find scored by further inferences: 1.7 times the hands in snapshots, in ten
             to thirty times the time; their `score` is then a calibrated probability. `"auto"`: thorough for stills; in
-            streams a window beside the published search while there is room, bodies that show no face must stand with
+            streams a window beside the published search while there is room, bodies that show no face must be seen with
             their back to the camera, and of two readings of one hand one stays. Both need further networks:
             `sonjit models pull hands face body holistic`.
         segmentation: give each body its mask.
         smooth_segmentation: and smooth masks over time.
-        visibility: give each keypoint of `"hands"` the probability that it is seen, and tell left from right with a
+        visibility: give each keypoint of `"hands"` the probability that it is seen, and left or right with a
             calibrated probability, both by heads of our own (docs/hand-heads.md). Bodies always have visibility.
         hand_model: of `"holistic"`; by default lite beside a lite body, else full.
         face_model: of `"holistic"`; by default mesh beside a lite body, else attention.

@@ -39,7 +39,7 @@ class Option:
         choices: all values that a text may have; empty where any will do.
         minimum, maximum: bounds of a number.
         kinds: which know it; None for all.
-        group: "Finding" for how to look, "Running" for what to run it with.
+        group: "Finding" for what to find, "Running" for what to run it with.
         remote: clients of the server may set it.
         remote_maximum: what they may ask for at most.
         command_line: the command line offers it as such.

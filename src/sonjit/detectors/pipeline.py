@@ -1,8 +1,8 @@
 """The one loop behind every detector: find, crop, landmark, place, carry.
 
-*Find* looks over the whole image for new instances, *landmark* runs a network on the crop of each box, *carry*
+*Find* searches the whole image for new instances, *landmark* runs a network on the crop of each box, *carry*
 makes this frame's keypoints the next frame's box while the instance is present. What differs between hands, faces
-and bodies stands in a `Kind`.
+and bodies is in a `Kind`.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Kind(ABC, Generic[O, R]):
     """What differs between hands, faces and bodies.
 
     Attributes:
-        searches_always: every image is searched and no box is carried over; observations tell who is who.
+        searches_always: every image is searched and no box is carried over; observations give the identity.
     """
 
     searches_always: ClassVar[bool] = False
@@ -73,7 +73,7 @@ class Kind(ABC, Generic[O, R]):
         """The public result for one instance in an image (H, W, 3).
 
         Args:
-            rgb: the image, for kinds that look again.
+            rgb: the image, for kinds that infer again.
             observation: smoothed where asked for.
             track: who this is; None for stills.
         """
@@ -138,7 +138,7 @@ class Detector(Generic[R]):
             image: (H, W, 3) uint8 RGB of any size; grey, RGBA, 16-bit, a path, encoded bytes or a PIL image also work.
             time: seconds, for smoothing and the memory of lost instances; without it 30 frames a second are assumed.
                 A time that does not move forward starts a new stream; it is never an error.
-            boxes: rotated boxes in pixels to look into instead of searching and carrying.
+            boxes: rotated boxes in pixels to crop instead of searching and carrying.
 
         Returns:
             What was found; an empty list for nothing. Tracked instances come in the order of their ids, those of
@@ -303,7 +303,7 @@ def crop_for(network: Engine, rgb: NDArray[np.uint8], box: RotatedBox) -> None:
 
 
 def expect(engine: Engine, path: Path, what: str, *, size: int | None, outputs: Sequence[int]) -> Engine:
-    """The engine itself, if it looks like the network that was meant.
+    """The engine itself, if its shapes are those of the network that was meant.
 
     Args:
         engine: just loaded.

@@ -67,7 +67,7 @@ def load_selfie_segmenter(
     """Load one of the two networks.
 
     Args:
-        model: `"general"` looks at 256 x 256 pixels, `"landscape"` at 144 x 256, in half the time.
+        model: `"general"` takes 256 x 256 pixels, `"landscape"` 144 x 256, in half the time.
         models_dir: folder with the published weight files, instead of the cache.
         precision: `auto` is f32: the networks are small.
 

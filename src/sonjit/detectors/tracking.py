@@ -29,7 +29,7 @@ _REACH = 1.5
 _SLIP_MARGIN = 0.3
 """By how much a lost instance must fit better than the held one to take its place."""
 _LEAST_STEP_S = 1 / 240
-"""Frames that are nearer in time than this tell no speed."""
+"""Frames that are nearer in time than this give no speed."""
 _SIDE_MEMORY = 0.05
 """Least weight of a new, sure frame in the belief of left or right."""
 
@@ -66,7 +66,7 @@ class Track(Generic[O]):
         observation: of the newest frame, as seen.
         smoothed: the same, smoothed over time where asked for.
         left: belief that it is a left one, over the frames seen; None where there are no sides.
-        box: where to look in the next frame.
+        box: the crop of the next frame.
     """
 
     id: int

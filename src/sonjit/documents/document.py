@@ -54,7 +54,7 @@ class Plot:
         name: of its file, for Markdown.
         svg: itself, for the page.
         alt: what it shows.
-        captioned: on the page it stands in a row of small figures, each with `alt` below.
+        captioned: on the page it is in a row of small figures, each with `alt` below.
     """
 
     name: str

@@ -49,7 +49,7 @@ class EngineOptions:
         engine: which runtime.
         device: passed through to the runtime, e.g. `CPU`, `GPU`, `NPU`, `AUTO`.
         precision: `auto` takes bf16 where the CPU has it natively, else f32.
-        threads: how many, 0 for all cores; the environment's SONJIT_THREADS stands in where it is None.
+        threads: how many, 0 for all cores; SONJIT_THREADS of the environment is used where it is None.
         cache: folder for compiled networks, or None to keep none.
         shared: with other engines that ask for the same; see `shared_networks`. OpenVINO only.
     """
@@ -95,5 +95,5 @@ class Engine(Protocol):
     output_sizes: list[int]
 
     def run(self) -> list[NDArray[np.float32]]:
-        """The chosen outputs for what stands in `input`, in file order if all are; valid until the next run."""
+        """The chosen outputs for what is in `input`, in file order if all are; valid until the next run."""
         ...

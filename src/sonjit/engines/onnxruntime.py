@@ -73,7 +73,7 @@ class OnnxRuntimeEngine:
 
 
 def _providers(device: str, ort: object) -> list[str]:
-    """Execution providers for a device name; the CPU always stands behind."""
+    """Execution providers for a device name; the CPU is always the last."""
     available: list[str] = ort.get_available_providers()  # pyright: ignore
     if device == "CPU":
         return ["CPUExecutionProvider"]

@@ -201,7 +201,7 @@ def core() -> ov.Core:
 
 
 def _load(network: _Network) -> ov.CompiledModel:
-    """The compiled network, from the cache where it stands there."""
+    """The compiled network, from the cache where it is there."""
     blob = _blob_path(network, network.options.cache) if network.options.cache else None
     if blob and (kept := import_blob(core(), blob, network.options.device, dict(network.config))):
         return kept
@@ -294,7 +294,7 @@ def take_images(model: ov.Model, path: Path, value_range: tuple[float, float]) -
 
 
 def _blob_path(network: _Network, folder: Path) -> Path:
-    """Where the compiled form of this file, on this device, in this version, with these options would stand."""
+    """Where the compiled form of this file, on this device, in this version, with these options would be."""
     options = network.options
     device = "CPU" if options.device != "CPU" else core().get_property("CPU", "FULL_DEVICE_NAME")
     key = repr(

@@ -5,7 +5,7 @@ and outputs.
 
 Source: the schema of TensorFlow Lite (`schema.fbs`, version 3) and the flexbuffers' "internals".
 
-Flatbuffers: tables point forward to their fields' values, and a table's vtable says where each field stands.
+Flatbuffers: tables point forward to their fields' values, and a table's vtable says where each field is.
 
 Source: the flatbuffers' "internals". Reading what is not there raises struct.error or IndexError.
 """
@@ -220,7 +220,7 @@ class FlatBuffer:
         return position + struct.unpack_from("<I", self.data, position)[0]
 
     def field(self, table: int, number: int) -> int:
-        """Where a table's field stands, 0 for one left out."""
+        """Where a table's field is, 0 for one left out."""
         vtable = table - struct.unpack_from("<i", self.data, table)[0]
         (size,) = struct.unpack_from("<H", self.data, vtable)
         entry = 4 + 2 * number
@@ -259,12 +259,12 @@ class FlatBuffer:
         return np.frombuffer(self.data, dtype, count, start)
 
     def table(self, table: int, number: int) -> int:
-        """Where a field's table stands, 0 for one left out."""
+        """Where a field's table is, 0 for one left out."""
         position = self.field(table, number)
         return self.target(position) if position else 0
 
     def tables(self, table: int, number: int) -> list[int]:
-        """Where the tables of a vector stand."""
+        """Where the tables of a vector are."""
         start, count = self.vector(table, number)
         if start + 4 * count > len(self.data):
             raise IndexError("a vector past the end")

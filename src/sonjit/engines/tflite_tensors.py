@@ -142,7 +142,7 @@ class TfliteTensors:
         )
 
     def _union(self, level: int, field: int) -> NDArray[np.int64]:
-        """A union of vectors of 32-, 16- and 8-bit numbers; its type stands in the field before."""
+        """A union of vectors of 32-, 16- and 8-bit numbers; its type is in the field before."""
         dtype = _UNION_DTYPES[self._flat.byte(level, field - 1)]
         return self._flat.array(self._flat.table(level, field), 0, dtype).astype(np.int64)
 

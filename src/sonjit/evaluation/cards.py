@@ -104,7 +104,7 @@ def _blocks(model: str, records: Sequence[EvaluationRecord], request: CardReques
         ):
             yield Heading(heading)
             yield BulletList(tuple(about[key]))
-    yield Heading("How well it does")
+    yield Heading("Metrics")
     for record in records:
         yield from _results(record)
     if model in request.maps:
@@ -114,7 +114,7 @@ def _blocks(model: str, records: Sequence[EvaluationRecord], request: CardReques
             "against it (blue), with the mean hand."
         )
         yield request.maps[model]
-    yield Heading("For whom")
+    yield Heading("By group")
     for record in records:
         yield from _fairness(model, record, request)
     yield from _published({run["main"] for record in records for run in record["runs"]})
@@ -135,8 +135,8 @@ def _results(record: EvaluationRecord) -> Iterator[Block]:
         yield Text(f"{run['evaluated']} instances in {run['samples']} images of {sets}.")
         if run["evaluated"] < _FEW:
             yield Text(
-                f"{run['evaluated']} instances are few: these results show that the way from data to card works; they "
-                "say little of how the model does elsewhere."
+                f"{run['evaluated']} instances are few: these results show how a card is made; they "
+                "say little about the model on other images."
             )
         rows = tuple((one["title"], *metric_cells(one)) for one in run["metrics"])
         yield Table(("metric", "value", "95 % interval", "of", "not found"), rows)
@@ -154,7 +154,7 @@ def _fairness(model: str, record: EvaluationRecord, request: CardRequest) -> Ite
         yield Text(
             "Not evaluated: it is not known here who the people in the images are. `sonjit card --groups groups.csv` "
             "takes region, skin tone (Fitzpatrick, Monk), gender and age by subject or image; a folder of your own "
-            "may say so itself."
+            "may hold the groups itself."
         )
         return
     for run in record["runs"]:
@@ -302,9 +302,9 @@ def hand_maps_plot(variant: Literal["full", "lite"]) -> Plot:
             for hand in detector.detect(frame.rgb):
                 if hand.handedness != _SIDE:
                     continue
-                looks = explainer.explain(frame.rgb, hand, _TARGETS)
-                maps.append(np.stack([look.values for look in looks]))
-                matrix = inverse_affine(crop_matrix(looks[0].box, 1, 1))  # image to fractions of the crop
+                explained = explainer.explain(frame.rgb, hand, _TARGETS)
+                maps.append(np.stack([one.values for one in explained]))
+                matrix = inverse_affine(crop_matrix(explained[0].box, 1, 1))  # image to fractions of the crop
                 hands.append(np.c_[hand.keypoints[:, :2], np.ones(len(hand.keypoints))] @ matrix.T)
     title = f"Class activation maps of hand-{variant}: means over {len(hands)} right hands of the bundled clip"
     bones = load_skeleton("hand_mediapipe21").connections

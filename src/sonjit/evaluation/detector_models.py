@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from sonjit.results import Instance
 
 LOOKS = 5
-"""How often tracking looks at an image that follows no other, so that its crop comes from the look before."""
+"""How often tracking runs on an image that follows no other, so that its crop comes from the run before."""
 _MOST = 4
 """Instances to hold: more than one image labels, as sets leave some without labels."""
 _VISIBLE = 0.5
@@ -31,7 +31,7 @@ class DetectorModel:
     """A detector, asked in both ways of the model cards.
 
     Tracking takes the images of a recording one after the other, each crop from the result before; an image that
-    follows no other is looked at several times, as the cards do. Reacquisition searches every image anew.
+    follows no other is run several times, as in the cards. Reacquisition searches every image anew.
 
     Args:
         kind: as `create_detector` takes it.

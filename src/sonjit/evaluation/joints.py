@@ -255,8 +255,10 @@ class TwoHandEvaluator:
         scores = [own[side].score if side in own else 0.0 for side in _SIDES]
         known = np.array([bool(sample.tags.get("hand_type_valid", True))])
         present = np.array([[side in hands for side in _SIDES]])
-        told = np.isfinite(scores).all()  # not by a model that was shown which hands there are
-        numbers["handedness"] = float(handedness_hits(np.array([scores]), present, known)[0]) if told else math.nan
+        is_predicted = np.isfinite(scores).all()  # not by a model that was given which hands there are
+        numbers["handedness"] = (
+            float(handedness_hits(np.array([scores]), present, known)[0]) if is_predicted else math.nan
+        )
         points = [own[side].keypoints_px for side in hands if side in own]
         drawn = [np.asarray(one, np.float64)[:, :2] for one in points if one is not None]
         return [

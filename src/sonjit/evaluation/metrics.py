@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 Average = Literal["joint", "all"]
 
 _MOST_JOINTS = 42
-"""Of which each gets a row of its own; a face mesh is told by its parts alone."""
+"""Of which each gets a row of its own; a face mesh is reported by its parts alone."""
 
 
 @dataclass(frozen=True)

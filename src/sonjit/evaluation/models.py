@@ -75,7 +75,7 @@ class ModelChoice:
 
     @property
     def title(self) -> str:
-        """What stands in the report."""
+        """What is in the report."""
         return self.name or Path(self.predictions or "").stem
 
     @property

@@ -40,7 +40,7 @@ _ARRAYS = {
 class PredictionsModel:
     """A file of predictions, by sample.
 
-    `.npz`: `id` (N,) names of samples, and any of `_ARRAYS`; `placed`, one truth value, says that 3D stands in the
+    `.npz`: `id` (N,) names of samples, and any of `_ARRAYS`; `placed`, a boolean, says that 3D is in the
     camera's space. `.json` in COCO's results format: by the image's number. `.json`, `.jsonl`, `.csv` or `.parquet`
     that Sonjit wrote for a folder: by the images' names.
 

@@ -27,13 +27,13 @@ class Prediction:
     """One thing that a model says is there.
 
     Attributes:
-        skeleton: in which order its keypoints stand.
+        skeleton: the order of its keypoints.
         side: whose hand.
         score: how sure, 0..1.
         keypoints_px: (K, 2) pixels of the image.
         visible: (K,) which are predicted to be seen.
         keypoints_m: (K, 3) metres in the camera's axes; from anywhere, unless it is `placed`.
-        placed: its 3D stands where it is before the camera.
+        placed: its 3D is in the camera's space.
         vertices_m: (V, 3) in the same frame.
         box: x_min, y_min, x_max, y_max in pixels.
         mask: (H, W).

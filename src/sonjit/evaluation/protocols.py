@@ -59,7 +59,7 @@ class Protocol:
         auc: least and greatest threshold of PCK in the unit, and how many.
         f_thresholds: of F-scores of meshes, in the unit.
         curve: the same three numbers for 2D.
-        tables: published ones to stand beside it.
+        tables: published ones to show beside it.
         notes: what one has to know to read it.
     """
 

@@ -51,7 +51,7 @@ class Row:
         method: its name.
         values: one per column; NaN where nothing was published.
         source: paper, table or page.
-        kind: what sets it apart: what it looks at, or how it was trained; "" without.
+        kind: what sets it apart: its input, or how it was trained; "" without.
     """
 
     method: str
@@ -236,7 +236,7 @@ def comparison(table: PublishedTable, record: EvaluationRecord) -> Table | None:
 
 
 def published_groups(names: tuple[str, ...], metric: str) -> Iterator[Block]:
-    """Groups of published cards for a metric; what cannot be is told, not shown."""
+    """Groups of published cards for a metric; what cannot be shown is reported."""
     for name in names:
         card = load_groups(name)
         if card.metric != metric:

@@ -157,8 +157,8 @@ def _worst(run: RunRecord) -> Iterator[Block]:
     for one in worst:
         row = one["row"]
         value = units["value"][row]
-        told = "not found" if not units["found"][row] else f"{run['main']} {number(value)}"
-        yield Image(one["file"], f"{units['dataset'][row]} {units['sample'][row]}: {told}")
+        result = "not found" if not units["found"][row] else f"{run['main']} {number(value)}"
+        yield Image(one["file"], f"{units['dataset'][row]} {units['sample'][row]}: {result}")
 
 
 def _facts(record: EvaluationRecord) -> Iterator[str]:

@@ -96,7 +96,7 @@ class Evaluation:
     """What came of it.
 
     Attributes:
-        record: what stands in eval.json; NaN where there is not a number.
+        record: what is in eval.json; NaN where there is not a number.
         data: the samples, to draw the worst of them.
         lines: what was evaluated, by mode.
         stopped: Ctrl-C came before the end.
@@ -120,7 +120,7 @@ def evaluate(
     Args:
         request: what.
         out: folder for the journals; it is there.
-        expect: told how many looks there will be.
+        expect: called with the number of inferences there will be.
         advance: called after each.
 
     Raises:

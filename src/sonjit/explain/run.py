@@ -29,7 +29,7 @@ _CLASS: dict[str, ColumnType] = {
 
 @dataclass(frozen=True)
 class Explain(Processor):
-    """Show which parts of images speak for an answer.
+    """Show which parts of images are evidence for an output.
 
     Attributes:
         targets: of a hand's landmark network, or classes by name or number; None for the usual ones.

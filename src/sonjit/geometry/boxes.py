@@ -130,7 +130,7 @@ def crop(
         box: in pixels of the image; it may leave the image.
         width: of the crop in pixels.
         height: of the crop in pixels.
-        border: what stands outside the image: its nearest pixel or zero.
+        border: what is outside the image: its nearest pixel or zero.
         out: (height, width, 3) to write into, such as a network's input buffer.
     """
     import cv2
@@ -145,7 +145,7 @@ def crop_on_grid(image: NDArray[np.uint8], box: RotatedBox, out: NDArray[np.uint
     """Cut a rotated box out of an image (H, W, 3) into `out` (h, w, 3), sampled on OpenCV 4's grid of 1/32 pixel.
 
     OpenCV 5 samples without that grid. The difference of a grey level or two moves a hand's keypoints by 0.02 px and a
-    body's by 0.1 px, and by 20 px where a heatmap's peak stands at the threshold. It takes three times `crop`'s time.
+    body's by 0.1 px, and by 20 px where a heatmap's peak is at the threshold. It takes three times `crop`'s time.
     The border's pixels repeat.
     """
     import cv2
@@ -177,7 +177,7 @@ def letterbox(
 ) -> NDArray[np.uint8]:
     """Fit a whole image (H, W, 3) into width x height with its aspect kept and zeros around it.
 
-    Samples stand on a grid of 1/32 pixel as in OpenCV 4's warp, which the published detectors are sensitive to
+    Samples are on a grid of 1/32 pixel as in OpenCV 4's warp, which the published detectors are sensitive to
     (OpenCV 5 samples without it and moves the found boxes by up to a pixel).
     """
     import cv2

@@ -39,7 +39,7 @@ class Intrinsics(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class CalibratedCamera:
-    """A calibrated camera, and where it stands where that is known.
+    """A calibrated camera, with its pose where that is known.
 
     Attributes:
         K: (3, 3) pixels.
@@ -63,7 +63,7 @@ class CalibratedCamera:
         """R (3, 3) and t (3,) metres.
 
         Raises:
-            InputError: it is not known where the camera stands.
+            InputError: it is not known where the camera is.
         """
         if self.R is None or self.t is None:
             raise InputError("this camera's place in the world is not known: the data set gives no extrinsics")
@@ -86,7 +86,7 @@ class CalibratedCamera:
         """Points (..., 3) of the world in the camera's frame, metres.
 
         Raises:
-            InputError: it is not known where the camera stands.
+            InputError: it is not known where the camera is.
         """
         R, t = self.pose
         return np.asarray(points_m @ R.T + t, np.float64)
@@ -98,7 +98,7 @@ class CalibratedCamera:
             NaN for points that are unknown, not before the camera, or beyond what its lens model holds for.
 
         Raises:
-            InputError: it is not known where the camera stands.
+            InputError: it is not known where the camera is.
         """
         seen = self.from_world(points_m)
         if math.isfinite(self.fold):
@@ -147,7 +147,7 @@ def assumed_camera(width: int, height: int) -> Intrinsics:
 def translation_to_view(
     points: NDArray[np.floating], xy_px: NDArray[np.floating], camera: Intrinsics
 ) -> NDArray[np.float64] | None:
-    """Where points of known shape and turn stand before a camera that sees them at given pixels.
+    """Where points of known shape and orientation are in front of a camera that sees them at given pixels.
 
     Args:
         points: (K, 3) in the camera's axes, from any origin.

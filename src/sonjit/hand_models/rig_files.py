@@ -41,10 +41,10 @@ def _read_once(path: Path) -> Rig:
 
 
 def read_rig(path: Path) -> Rig:
-    """The first skinned mesh of a file; whose hand it is shows in how its joints stand.
+    """The first skinned mesh of a file; whose hand it is follows from how its joints lie.
 
     Args:
-        path: a GLB with JOINTS_0 and WEIGHTS_0, its joints named as in WebXR Hand Input (a word may stand before, as
+        path: a GLB with JOINTS_0 and WEIGHTS_0, its joints named as in WebXR Hand Input (a word may precede them, as
             in `right-1 thumb-tip`) and with the axes of that; metres.
 
     Raises:

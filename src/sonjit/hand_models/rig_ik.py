@@ -165,7 +165,7 @@ def free_joints(rig: Rig) -> FreeJoints:
     low, high, spread = np.deg2rad(np.moveaxis(np.array(_LIMITS, np.float64), -1, 0))  # each (5, 3, 3)
     for finger, chain in enumerate(FINGERS):
         for step in range(1 if finger == 0 else 0, 3):  # the thumb's first joint has no straight pose
-            parent = chain[step] - 1  # in the fingers the metacarpal stands before the first joint
+            parent = chain[step] - 1  # in the fingers the metacarpal is before the first joint
             _, y, z = rig.frames[chain[step]][:, 2] @ rig.frames[parent]
             rest = np.arctan2(y, z)
             low[finger, step, 1] -= rest

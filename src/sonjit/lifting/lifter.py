@@ -160,7 +160,7 @@ class Lifter:
         return self._rootnet(crops, crops.new_tensor(at_box)[:, None])["coord"][:, 2].double().numpy()
 
     def _depth_by_size_mm(self, hand: Hand, camera: Intrinsics) -> float:
-        """Where the detector's own hand in metres must stand to be seen at its pixels."""
+        """Where the detector's own hand in metres must be to be seen at its pixels."""
         shift = translation_to_view(hand.keypoints_3d, hand.keypoints[:, :2], camera)
         if shift is None:
             return np.nan
@@ -169,7 +169,7 @@ class Lifter:
 
 
 def _crops(rgb: NDArray[np.uint8], areas: Sequence[RotatedBox]) -> Tensor:
-    """What stands in upright areas of an image, (B, 3, 256, 256) in 0..1, black outside it.
+    """What is in upright areas of an image, (B, 3, 256, 256) in 0..1, black outside it.
 
     Only the part that is needed is made floating, so that a large image costs no more than a small one.
     """
@@ -201,7 +201,7 @@ def pairs_of_hands(hands_px: Sequence[NDArray[np.floating]], sides: Sequence[Sid
         sides: which hand each is.
 
     Returns:
-        One mapping from side to the hand's number for each crop; every hand stands in one.
+        One mapping from side to the hand's number for each crop; every hand is in one.
     """
     near = sorted(
         (_spread([hands_px[right], hands_px[left]]), right, left)

@@ -21,7 +21,7 @@ FACE_MEASURES = (
 )
 """Names of the columns that `measure_face` fills, in order."""
 
-# An upright face that looks at the camera, in widths between the outer eye corners: points that neither jaw nor brows
+# An upright face turned to the camera, in widths between the outer eye corners: points that neither jaw nor brows
 # move. The mean of meshes that the networks found in photographs, made symmetrical; level where the line from
 # forehead (10) to chin is.
 _STABLE = {
@@ -49,7 +49,7 @@ _MOUTH = ((82, 87), (13, 14), (312, 317), (78, 308))
 
 
 def head_rotation(points: NDArray[np.floating]) -> NDArray[np.float64]:
-    """(..., 3, 3) rotation from a face that looks at the camera to this one, acting on column vectors.
+    """(..., 3, 3) rotation from a face turned to the camera to this one, acting on column vectors.
 
     The best rigid fit (Kabsch) of fourteen points of the upper face. NaN where a point is NaN or all coincide.
     """
@@ -64,7 +64,7 @@ def head_rotation(points: NDArray[np.floating]) -> NDArray[np.float64]:
 
 
 def head_pose_rad(points: NDArray[np.floating]) -> NDArray[np.float64]:
-    """(..., 3) yaw, pitch and roll of the head as the camera sees it; all 0 for a face that looks at the camera.
+    """(..., 3) yaw, pitch and roll of the head as the camera sees it; all 0 for a face turned to the camera.
 
     Yaw in (-pi, pi]: positive turns the face to the image's right (the person's own left). Pitch in [-pi/2, pi/2]:
     positive looks up. Roll in (-pi, pi]: positive tilts the head clockwise on the screen. Yaw and pitch say where the

@@ -70,13 +70,13 @@ def finger_spread_rad(points: NDArray[np.floating]) -> NDArray[np.float64]:
 
     Positive is apart, negative is crossed. Fingers point from MCP to PIP; the thumb, from its MCP to its tip, is
     compared with the index finger's metacarpal, so that a curled index finger does not matter.
-    NaN where a finger stands out of the palm's plane by more than 60 degrees.
+    NaN where a finger points out of the palm's plane by more than 60 degrees.
     """
     return _spreads(points, math.cos(_MAX_TILT_RAD))
 
 
 def thumb_spread_rad(points: NDArray[np.floating]) -> NDArray[np.float64]:
-    """(...) the first of `finger_spread_rad`, also where the thumb stands out of the palm's plane."""
+    """(...) the first of `finger_spread_rad`, also where the thumb points out of the palm's plane."""
     return _spreads(points, 0)[..., 0]
 
 
@@ -95,7 +95,7 @@ def palm_normal(points: NDArray[np.floating], handedness: Handedness) -> NDArray
 
 
 def palm_facing(points: NDArray[np.floating], handedness: Handedness) -> NDArray[np.float64]:
-    """(...) 1: the palm looks at the camera, 0: it is seen from the edge, -1: the back of the hand is seen."""
+    """(...) 1: the palm faces the camera, 0: it is seen edge-on, -1: the back of the hand is seen."""
     return -palm_normal(points, handedness)[..., 2]
 
 

@@ -171,7 +171,7 @@ class Sight(NamedTuple):
     def pixels(
         self, placed: NDArray[np.floating], joints: NDArray[np.floating], xy_px: NDArray[np.floating]
     ) -> NDArray[np.float64]:
-        """(V, 3) pixels and depth of vertices (V, 3) that stand before the camera.
+        """(V, 3) pixels and depth of vertices (V, 3) in front of the camera.
 
         A given camera projects them. An assumed one would draw them beside the image's hand: weak perspective lays
         the joints (21, 3), from the same origin, over their pixels (21, 2).

@@ -185,7 +185,7 @@ class MeshPass(Pass[Frame]):
             summary.lines.append(f"{hand['name']}: {frames}, {error}")
         if self._unplaced:
             hands = counted(self._unplaced, "hand", "hands")
-            summary.notes.append(f"{hands} left out: lifting could not tell where they are")
+            summary.notes.append(f"{hands} left out: lifting could not determine where they are")
         summary.written = self._files.written
 
 

@@ -1,6 +1,6 @@
 """COCO's object keypoint similarity, and average precision of boxes, masks and keypoints by faster-coco-eval.
 
-The numbers are those of pycocotools; NaN stands where it gives -1, which is where nothing is annotated.
+The numbers are those of pycocotools; NaN is given where it gives -1, which is where nothing is annotated.
 """
 
 from __future__ import annotations

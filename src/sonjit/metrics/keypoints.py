@@ -266,7 +266,7 @@ def max_mse(
     return (float(loss[counts].mean()) if counts.any() else float("nan")), gradient
 
 
-_PAIRS = 1 << 20  # looked at in one go, to keep memory flat
+_PAIRS = 1 << 20  # processed at once, to keep memory flat
 
 
 class FScore(NamedTuple):

@@ -45,7 +45,7 @@ class Exported:
     """A file that was written.
 
     Attributes:
-        path: of it; the weights of OpenVINO's IR stand beside it as `.bin`.
+        path: of it; the weights of OpenVINO's IR are beside it as `.bin`.
         size: in bytes, with those weights.
         differences: by output, the largest difference from PyTorch on seeded inputs, as part of the output's range.
     """

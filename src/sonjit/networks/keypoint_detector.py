@@ -105,7 +105,7 @@ class KeypointHeatmaps(Network):
         assert merged is not None
         features = self.smooth(merged)  # (B, C, S / 4, S / 4)
         heatmaps = self.heatmaps(features)
-        # What is known of each keypoint stands where it probably is.
+        # What is known of each keypoint is placed where it probably is.
         where = heatmaps.flatten(2).softmax(2)  # (B, K, h * w)
         own = where @ features.flatten(2).transpose(1, 2)  # (B, K, C)
         visible = (own * self.visible.weight).sum(2) + self.visible.bias

@@ -259,7 +259,7 @@ def fit_state_dict(network: nn.Module, state_dict: Mapping[str, Tensor], *, stri
         strict: refuse missing and unexpected keys too, not only those of another shape.
 
     Raises:
-        InputError: naming missing, unexpected and differently shaped keys, and which network it looks like; or
+        InputError: naming missing, unexpected and differently shaped keys, and which network they fit best; or
             weights that are not finite.
     """
     own = network.state_dict()
@@ -282,7 +282,7 @@ def fit_state_dict(network: nn.Module, state_dict: Mapping[str, Tensor], *, stri
         ]
         like = network_like(state_dict)
         name = getattr(network, "name", type(network).__name__)
-        hint = f"; it looks like {like}" if like and like != name else ""
+        hint = f"; they fit {like}" if like and like != name else ""
         raise InputError(f"these weights do not fit {name}: keys {'; '.join(misfits)}{hint}")
     network.load_state_dict(dict(state_dict), strict=False)
 

@@ -22,7 +22,7 @@ Columns: TypeAlias = "dict[str, type[float] | type[str]]"
 def table_columns(model: str, *, measures: bool, counts: bool = False) -> Columns:
     """Names and types of a table's further columns for a model such as `hands-full`.
 
-    Boxes always have theirs: the six keypoints of a face do not tell where its box is.
+    Boxes always have theirs: the six keypoints of a face do not determine its box.
     """
     entry, asked = find_model(model.partition("+")[0])
     columns: Columns = dict.fromkeys(_BOX, float) if asked.is_box else {}

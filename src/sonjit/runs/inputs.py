@@ -137,7 +137,7 @@ def _drawn_ending(file: Path) -> str:
 
 
 def _names(files: Sequence[Path]) -> list[str]:
-    """A name per file for its outputs: without its ending where that is enough to tell it from the others."""
+    """A name per file for its outputs: without its ending where that is enough to distinguish it from the others."""
     stems, names = Counter(file.stem for file in files), Counter(file.name for file in files)
     ways = [(file.stem, file.name, "_".join(file.relative_to(file.anchor).parts)) for file in files]
     return [

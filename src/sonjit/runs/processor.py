@@ -168,7 +168,7 @@ class StillAndStream(Session, Generic[L]):
             self._loaded[still] = self.open(still=still)
 
     def fresh(self, source: Source) -> L:
-        """What was loaded for such a source; it knows nothing of the input before."""
+        """What was loaded for such a source; it holds nothing of the input before."""
         loaded = self._loaded[is_still(source)]
         loaded.reset()
         return loaded
@@ -202,7 +202,7 @@ class Pass(ABC, Generic[T]):
         """Write what was found in one image; called in order, in another thread, a few images behind."""
 
     def report(self, summary: Summary) -> None:
-        """Add to what is told in the end; called when the outputs are finished."""
+        """Add to the closing report; called when the outputs are finished."""
 
     def __enter__(self) -> Self:
         return self

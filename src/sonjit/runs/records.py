@@ -17,7 +17,7 @@ from sonjit.media import TABLE_ENDINGS
 from sonjit.media.tables.parquet_tables import METADATA_KEY, arrow
 
 Record: TypeAlias = Mapping[str, Any]
-"""JSON: what stands in a file of results for one image or one instance."""
+"""JSON: what is in a file of results for one image or one instance."""
 ColumnType: TypeAlias = type[int] | type[float] | type[str]
 """What a column of a row format holds."""
 
@@ -28,7 +28,7 @@ class RecordTable(Output):
     Args:
         save: where to write; the ending picks the format.
         header: what is said once, before `"frames"`; None for a bare list of records.
-        columns: names and types of the row formats' columns; what is neither number nor text stands there as JSON.
+        columns: names and types of the row formats' columns; what is neither number nor text is there as JSON.
         rows: the rows of a record, with values by column; what is missing is unknown.
         place: the record of a still as one of many: with its index and what the table calls it.
     """

@@ -55,8 +55,8 @@ def key_of(processor: Processor, limit: int | None, file: Path, outputs: Outputs
     """The hash of all that an input's results depend on."""
     folder = Path(outputs.paths[0]).parent
     names = [os.path.relpath(path, folder) for path in outputs.paths]
-    told = [__version__, _plain(processor), limit, str(file.resolve()), _stamp(file), names]
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode("utf-8", "surrogatepass")).hexdigest()[:32]
+    known = [__version__, _plain(processor), limit, str(file.resolve()), _stamp(file), names]
+    return hashlib.sha256(json.dumps(known, sort_keys=True).encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
 def _plain(value: object) -> object:
@@ -92,8 +92,8 @@ def _read(path: Path) -> dict[str, Mapping[str, object]]:
         return known
     for line in lines:
         try:
-            told = json.loads(line)
-            known[told["key"]] = dict(told["files"])
+            entry = json.loads(line)
+            known[entry["key"]] = dict(entry["files"])
         except (ValueError, KeyError, TypeError):  # a line that a killed run left half
             continue
     return known

@@ -112,7 +112,7 @@ def image_router(service: Service) -> APIRouter:
 
 
 def _endpoint(service: Service, kind: str) -> Callable[[Request], Awaitable[Response]]:
-    async def look(request: Request) -> Response:
+    async def detect(request: Request) -> Response:
         query: dict[str, object] = {**single_values(request.query_params)}
         full = read_value(_FULL, query.pop("full", False))
         options = SessionOptions.filled(kind, read_options(kind, query), still=True)
@@ -123,7 +123,7 @@ def _endpoint(service: Service, kind: str) -> Callable[[Request], Awaitable[Resp
                 strict = not (full or options.measures or options.explain != "none")
                 return Response(await _answer(service, options, data, strict=strict), media_type="application/json")
 
-    return look
+    return detect
 
 
 async def _read_image(request: Request) -> bytes:

@@ -47,7 +47,7 @@ class _Cancelled(Exception):  # noqa: N818  # not an error: the way out of the l
 
 @dataclass(eq=False)
 class UploadJob:
-    """A detector's run over one upload. One thread runs it; any may look at it and cancel it.
+    """A detector's run over one upload. One thread runs it; any may read its state and cancel it.
 
     Attributes:
         folder: its own, with its input and what it makes; removed with it.
@@ -58,7 +58,7 @@ class UploadJob:
         max_minutes: that it may run.
         id: that nobody can guess.
         state: how far it is; changes under `lock` alone.
-        frames, of: images looked at, and expected (None where it is not known).
+        frames, of: images processed, and expected (None where it is not known).
         instances: found so far.
         message: why it failed.
         problems: what could not be read, one line each.
@@ -216,8 +216,8 @@ class UploadJob:
     def _told(self, line: str) -> str:
         """A message without the places where files lie on the server."""
         given = str(self.folder / INPUT)
-        for place, told in ((given + os.sep, ""), (given, self.given.name), (str(self.folder) + os.sep, "")):
-            line = line.replace(place, told)
+        for place, shown in ((given + os.sep, ""), (given, self.given.name), (str(self.folder) + os.sep, "")):
+            line = line.replace(place, shown)
         return line
 
 
@@ -339,7 +339,7 @@ class Jobs:
 
 
 def storage_refusal(error: OSError) -> RefusedError:
-    """What the disk refuses, as clients are told."""
+    """What the disk refuses, as reported to clients."""
     where = tempfile.gettempdir()
     reason = error.strerror or type(error).__name__
     return RefusedError("failed", f"{where} of the server cannot take the upload: {reason}; make room or set TMPDIR")

@@ -96,7 +96,7 @@ def job_router(jobs: Jobs) -> APIRouter:
         return JSONResponse([job.to_dict() for job in jobs.newest_first()])
 
     @router.get("/{job_id}")
-    async def look(job_id: str) -> Response:
+    async def status(job_id: str) -> Response:
         """One job."""
         return JSONResponse(jobs.find(job_id).to_dict())
 
@@ -190,12 +190,12 @@ async def _receive(body: Request, upload: Upload) -> None:
 
 async def _events(job: UploadJob) -> AsyncIterator[str]:
     """The job whenever it has changed; looking is cheap enough to need no queue per listener."""
-    told: Mapping[str, Any] = {}
+    sent: Mapping[str, Any] = {}
     last_s = time.monotonic()
     while True:
         now = job.to_dict()
-        if now | {"seconds": 0} != told:
-            told, last_s = now | {"seconds": 0}, time.monotonic()
+        if now | {"seconds": 0} != sent:
+            sent, last_s = now | {"seconds": 0}, time.monotonic()
             yield f"data: {json_from(now)}\n\n"
         elif time.monotonic() - last_s > _KEEP_ALIVE_S:
             last_s = time.monotonic()

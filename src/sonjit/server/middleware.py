@@ -98,7 +98,7 @@ class Middleware:
             check_caller(scope, self._settings)
         except RefusedError as refusal:
             socket = WebSocket(scope, receive, send)
-            await socket.accept()  # a browser tells its page nothing of a refusal before
+            await socket.accept()  # a browser reports nothing of a refusal to its page before
             await socket.close(_REFUSED, str(refusal).encode()[:120].decode(errors="ignore"))
             return
         await self._app(scope, receive, send)

@@ -95,7 +95,7 @@ def read_kind(kind: object) -> str:
 
 
 def read_options(kind: str, given: Mapping[str, object], *, job: bool = False) -> dict[str, OptionValue]:
-    """Options of one detector, checked; the model stands there in any case.
+    """Options of one detector, checked; the model is there in any case.
 
     Args:
         kind: as `read_kind` gives it.
@@ -136,7 +136,7 @@ def read_value(option: Option, value: object) -> OptionValue:
 
 
 def single_values(query: QueryParams) -> dict[str, str]:
-    """A query string's parameters without the token; RefusedError where one stands there twice."""
+    """A query string's parameters without the token; RefusedError where one is there twice."""
     pairs = [(name, value) for name, value in query.multi_items() if name != "token"]
     values = dict(pairs)
     if len(values) < len(pairs):

@@ -189,7 +189,7 @@ def http_protocol(header_timeout_s: float) -> type[asyncio.Protocol]:
 
 
 class WebSocketProtocol(WebSocketsSansIOProtocol):
-    """WebSockets that tell why they close, even where the client is still sending."""
+    """WebSockets that report why they close, even where the client is still sending."""
 
     def data_received(self, data: bytes) -> None:
         """What came in; nothing more is read of a connection that failed."""

@@ -132,7 +132,7 @@ class Session:
         explainers: that make saliency maps.
 
     Attributes:
-        list: name of the list that its results stand in.
+        list: name of the list that its results are in.
     """
 
     def __init__(self, options: SessionOptions, detector: Detector[Any], explainers: Explainers) -> None:

@@ -1,7 +1,7 @@
 """`WS /v1/stream`: images of one client in order, each answered by what is in it.
 
 Three tasks hand images on: one receives and lets the oldest fall where too many wait, one has them decoded, one has
-them looked at and answers. So the next image is decoded while this one is looked at.
+them processed and answers. So the next image is decoded while this one is processed.
 
 What a client of a stream may send: settings as text, images as bytes.
 """
@@ -349,7 +349,7 @@ def _read_all(message: dict[str, object]) -> tuple[SessionOptions, ...]:
     kinds = [one.kind for one in read]
     twice = next((kind for kind in kinds if kinds.count(kind) > 1), None)
     if twice:
-        raise RefusedError("bad_option", f"detectors: {twice} stands there more than once; give each kind once")
+        raise RefusedError("bad_option", f"detectors: {twice} is there more than once; give each kind once")
     return tuple(read)
 
 

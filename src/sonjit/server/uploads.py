@@ -79,7 +79,7 @@ def _is_video(file: Path, max_pixels: int, *, or_broken_image: bool = False) -> 
     """Whether a file is a video; otherwise it is an image, of which only the header was read.
 
     Args:
-        file: to look into.
+        file: to inspect.
         max_pixels: of an image or a frame.
         or_broken_image: take a file that is called an image for one, whatever it holds; it becomes a problem later.
     """

@@ -1,4 +1,4 @@
-"""Keypoint names, bones and drawing connections of every skeleton that Sonjit knows; the data stand in JSON beside.
+"""Keypoint names, bones and drawing connections of every skeleton that Sonjit knows; the data are in JSON beside.
 
 The public order of a hand is MediaPipe's 21 keypoints: wrist, then four per finger from the palm to the tip,
 thumb first. The names of a face mesh's points are those of their contours in tfjs-models, with the three corners

@@ -51,7 +51,7 @@ def find_weight(name: str, models_dir: str | Path | None = None) -> Path:
 
     Args:
         name: a record's name (`hand-full`) or its file's name (`hand_landmark_full.tflite`).
-        models_dir: the folder to look in instead of the cache; the file may stand there under either name.
+        models_dir: the folder to look in instead of the cache; the file may be there under either name.
 
     Raises:
         InputError: the name is unknown, the file is not there, or it has not the published size.

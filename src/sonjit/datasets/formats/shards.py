@@ -1,7 +1,7 @@
 """WebDataset shards: tar files with an image and its labels per sample, for sets too large for a folder of files.
 
 `000042.jpg` is the image as its data set stores it and `000042.json` what `sample_to_dict` says of it; any reader of
-WebDataset can stream them. `index.json` tells how many there are. The same set gives the same bytes on every machine. A
+WebDataset can stream them. `index.json` holds their number. The same set gives the same bytes on every machine. A
 shard takes its name when it is finished, so that a stopped run goes on with the next.
 
 Samples as plain JSON types and back: the form in which shards and Parquet hold them.
@@ -110,7 +110,7 @@ def image_bytes(sample: Sample) -> tuple[bytes, str]:
 
 
 class Shards(Dataset):
-    """Shards read back, one sample at a time from where it stands; nothing stays in memory but where that is."""
+    """Shards read back, one sample at a time from its offset; only the offsets stay in memory."""
 
     def __init__(self, entry: DatasetEntry, root: Path, split: str) -> None:
         super().__init__(entry, root, split)

@@ -90,7 +90,7 @@ def _open_panoptic(entry: DatasetEntry, root: Path, split: str) -> Dataset:
 
 
 def _side(name: str) -> Side | None:
-    """Whose hand a file name tells: it ends with _l or _r."""
+    """The side in a file name: it ends with _l or _r."""
     stem = name.rpartition(".")[0]
     return "Left" if stem.endswith("_l") else "Right" if stem.endswith("_r") else None
 

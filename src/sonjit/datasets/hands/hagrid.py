@@ -1,6 +1,6 @@
 """HaGRID: gestures with a box per hand; source: https://github.com/hukenovs/hagrid.
 
-Boxes and landmarks stand in parts of the image's sides. The landmarks are MediaPipe's own, machine-made: no truth to
+Boxes and landmarks are in parts of the image's sides. The landmarks are MediaPipe's own, machine-made: no truth to
 evaluate such a network by. Many images are mirrored, so `leading_hand` is kept as a tag and no side is claimed.
 """
 

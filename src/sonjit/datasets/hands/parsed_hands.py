@@ -33,7 +33,7 @@ class ParsedHands(Dataset):
         split: which part.
         file: the annotations, below the root.
         images: the folder of the images, below the root.
-        order: where MediaPipe's keypoints stand among the file's.
+        order: where MediaPipe's keypoints are among the file's.
         side: of hands of which the file does not say it.
 
     Raises:

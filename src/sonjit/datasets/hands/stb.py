@@ -1,7 +1,7 @@
 """Stereo hand Tracking Benchmark: one person's left hand before a stereo and a depth camera, six backgrounds.
 
 Source: Zhang et al., ICIP 2017. Labels are millimetres in the frame of the stereo pair's left camera, or of the depth
-camera. The palm's centre stands where others have the wrist; the wrist is put as far behind it as the middle finger's
+camera. The palm's centre is where others have the wrist; the wrist is put as far behind it as the middle finger's
 knuckle is in front, and marked as derived.
 """
 
@@ -107,7 +107,7 @@ def _labels(file: Path) -> NDArray[np.float64]:
 
 
 def _camera(view: View) -> CalibratedCamera:
-    """The world is the frame that labels stand in."""
+    """The world is the frame that labels are in."""
     if view == "SK_color":
         turn = _COLOUR_TO_DEPTH.T
         return CalibratedCamera(_COLOUR, turn, -turn @ _COLOUR_TO_DEPTH_MM * MM)

@@ -58,12 +58,12 @@ class KindEntry:
         load: makes the pipeline's `Kind` with its networks; the function, or its place as "module:function".
         smoothers: gives what makes a new track's smoother; "published" smooths nothing by default.
         search: makes a thorough search for a kind that was loaded, or its place; None where there is none.
-        check: makes what tells true finds of a stream from false ones, or its place; None where nothing does.
+        check: makes what separates true from false finds of a stream, or its place; None where nothing does.
         max_instances: where the caller gives none.
         stream_smoothing: name of the smoothing of videos and cameras where nothing is said.
         instances: kinds of what has keypoints in its results: ("hand",).
         own_options: that no other kind has and `OPTIONS` lacks.
-        examples: calls of the command line, each with what it does, as they stand in the help.
+        examples: calls of the command line, each with what it does, as they are in the help.
         weight_groups: of the catalogue, that `sonjit models pull` fetches for it.
     """
 
@@ -193,7 +193,7 @@ register_kind(KindEntry(
 register_kind(KindEntry(
     name="face",
     result=Face,
-    summary="Find faces: a mesh of 478 keypoints with lips, eyes and irises, or boxes. Nothing tells who a person is.",
+    summary="Find faces: a mesh of 478 keypoints with lips, eyes and irises, or boxes. Nothing identifies a person.",
     plural="faces",
     models=_table(
         _mesh("attention"),
@@ -270,7 +270,7 @@ def options_of(entry: KindEntry) -> dict[str, Option]:
 
 
 def checked_options(entry: KindEntry, given: Mapping[str, OptionValue]) -> dict[str, OptionValue]:
-    """Given options of a kind as their types; None is left out, and so is a default of which the kind knows nothing.
+    """Given options of a kind as their types; None is left out, as is the default of an option it does not have.
 
     Raises:
         InputError: the kind does not know one, or its value is none that it takes.

@@ -146,7 +146,7 @@ class Bodies(Kind[BodyObservation, Body]):
         return box_from_alignment(track.smoothed.alignment)
 
     def is_taken(self, box: RotatedBox, other: RotatedBox) -> bool:
-        """Whether both boxes stand on the same hips: those of people side by side overlap by far more than half."""
+        """Whether both boxes are on the same hips: those of people side by side overlap by far more than half."""
         return math.dist(box[:2], other[:2]) < _SAME_HIPS * max(box.width, other.width)
 
     def result(
@@ -164,7 +164,7 @@ class Bodies(Kind[BodyObservation, Body]):
         )
 
     def flip(self, result: Body, width: int) -> Body:
-        """The body as it stands on a mirrored canvas; names stay the person's own left and right."""
+        """The body as it appears on a mirrored canvas; names stay the person's own left and right."""
         result.keypoints = result.keypoints * np.array([-1, 1, 1], np.float32) + np.array([width, 0, 0], np.float32)
         result.keypoints_3d = result.keypoints_3d * np.array([-1, 1, 1], np.float32)
         if result.mask is not None:

@@ -86,7 +86,7 @@ class FaceMeshes(Kind[FaceObservation, Face]):
     """Face detector and face mesh.
 
     Args:
-        faces: finds new faces; None where others say where to look.
+        faces: finds new faces; None where the boxes come from elsewhere.
         landmarks: network with a square image in and, in its pixels, 468 x (x, y, z) out and the logit of a face;
             or, between the two, the points of `refined`'s regions.
     """
@@ -127,7 +127,7 @@ class FaceMeshes(Kind[FaceObservation, Face]):
         return Face(observation.score, observation.keypoints, observation.box, None if track is None else track.id)
 
     def flip(self, result: Face, width: int) -> Face:
-        """The face as it stands on a mirrored canvas; names stay the person's own left and right."""
+        """The face as it appears on a mirrored canvas; names stay the person's own left and right."""
         return flipped(result, width)
 
 
@@ -175,7 +175,7 @@ class FaceBoxes(Kind[FaceObservation, Face]):
         return FaceObservation(face.score, points)
 
     def follow(self, track: Track[FaceObservation]) -> RotatedBox:
-        """The face's own box: nothing looks into it."""
+        """The face's own box: no network is run on it."""
         return _upright(track.observation.keypoints[:2, :2].ravel())
 
     def is_present(self, observation: FaceObservation, min_score: float) -> bool:
@@ -195,7 +195,7 @@ class FaceBoxes(Kind[FaceObservation, Face]):
         return Face(observation.score, keypoints, (x_min, y_min, x_max, y_max), number)
 
     def flip(self, result: Face, width: int) -> Face:
-        """The face as it stands on a mirrored canvas; names stay the person's own left and right."""
+        """The face as it appears on a mirrored canvas; names stay the person's own left and right."""
         return flipped(result, width)
 
 

@@ -1,7 +1,8 @@
-"""Heads of our own on the published hand networks: which keypoints are seen, and whose hand it is.
+"""Heads of our own on the published hand networks: which keypoints are seen, and handedness.
 
 They read what the landmark network has worked out anyway: its maps at the places of its own keypoints, and the mean
-from which it says all it says. They were taught on rendered hands whose truth is exact, see docs/hand-heads.md.
+from which it makes all predictions. They were trained on rendered hands with exact ground truth:
+docs/hand-heads.md.
 """
 
 from __future__ import annotations

@@ -84,13 +84,13 @@ class Hands(Kind[HandObservation, Hand]):
     """Palm detector and hand landmarks.
 
     Args:
-        palms: finds new hands; None where others say where to look.
+        palms: finds new hands; None where the boxes come from elsewhere.
         landmarks: network with a square image in and keypoints (1, 63) in its pixels, presence (1, 1),
             handedness (1, 1) and world keypoints (1, 63) out; one of the caller's own may give more keypoints.
         mirrored: the images are selfie views.
-        heads: say which keypoints are seen and whose hand it is; `landmarks` then gives what they read behind its
+        heads: say which keypoints are seen, and handedness; `landmarks` then gives what they read behind its
             outputs.
-        visibility: results say what the heads say of it; otherwise they tell the side alone.
+        visibility: results have the heads' prediction of it; otherwise the heads give the side alone.
     """
 
     def __init__(
@@ -145,7 +145,7 @@ class Hands(Kind[HandObservation, Hand]):
     def result(
         self, rgb: NDArray[np.uint8], observation: HandObservation, track: Track[HandObservation] | None
     ) -> Hand:
-        """The public result; for a track with the side that all its frames speak for."""
+        """The public result; for a track with the side with the most evidence over its frames."""
         left = observation.left if track is None or track.left is None else track.left
         return Hand(
             handedness="Left" if left > 0.5 else "Right",
@@ -159,7 +159,7 @@ class Hands(Kind[HandObservation, Hand]):
         )
 
     def flip(self, result: Hand, width: int) -> Hand:
-        """The hand as it stands on a mirrored canvas; the label stays the person's own hand."""
+        """The hand as it appears on a mirrored canvas; the label stays the person's own hand."""
         result.keypoints = result.keypoints * np.array([-1, 1, 1], np.float32) + np.array([width, 0, 0], np.float32)
         result.keypoints_3d = result.keypoints_3d * np.array([-1, 1, 1], np.float32)
         if result.extra_keypoints is not None:
@@ -170,7 +170,7 @@ class Hands(Kind[HandObservation, Hand]):
 
 
 def box_around_hand(keypoints: NDArray[np.floating]) -> RotatedBox:
-    """The box to look into for a hand of known keypoints (21, 2 or 3) in pixels.
+    """The crop for a hand of known keypoints (21, 2 or 3) in pixels.
 
     Upright along the hand, twice as large as wrist, palm and first joints.
     """
@@ -207,7 +207,7 @@ def load_hands(options: DetectorOptions) -> Hands:
     sizes, behind = landmarks.output_sizes, list[int]()
     if heads is not None:
         sizes, behind = sizes[:4], sizes[4:]
-    more = len(sizes) == 4 and max(sizes) > 3 * _KEYPOINTS and max(sizes) % 3 == 0  # taught keypoints of one's own
+    more = len(sizes) == 4 and max(sizes) > 3 * _KEYPOINTS and max(sizes) % 3 == 0  # trained keypoints of one's own
     points = max(sizes) if more else 3 * _KEYPOINTS
     expect(landmarks, hand_file, "hand landmark network", size=None, outputs=(points, 1, 1, points, *behind))
     return Hands(finder, landmarks, mirrored=options.mirrored, heads=heads, visibility=options.visibility)

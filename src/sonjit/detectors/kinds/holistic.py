@@ -69,7 +69,7 @@ class _Part(Generic[P]):
     """A hand or face of one person, carried from frame to frame.
 
     Attributes:
-        box: where to look in the next frame; None while it is not held.
+        box: the crop of the next frame; None while it is not held.
         anchor: (2,) pixels, where the body had the part when the box was made.
         wait: frames until the next search.
     """
@@ -79,7 +79,7 @@ class _Part(Generic[P]):
     anchor: NDArray[np.float32] | None = None
     wait: int = 0
 
-    def look(
+    def observe(
         self,
         kind: _PartKind[P],
         rgb: NDArray[np.uint8],
@@ -97,7 +97,7 @@ class _Part(Generic[P]):
                 self.box = self.box._replace(cx=self.box.cx + float(moved[0]), cy=self.box.cy + float(moved[1]))
             seen = kind.observe(rgb, self.box)
         if self.box is not None and (seen is None or seen.score <= min_score):
-            self.box, self.wait = None, 0  # it moved too far: look where the body says, in this very frame
+            self.box, self.wait = None, 0  # it moved too far: search where the body says, in this very frame
         if self.box is None and self.wait > 0:
             self.wait -= 1
             return None
@@ -172,7 +172,7 @@ class Holistic(Kind["BodyObservation", Person]):
         parts = self._parts_of(track)
         body = observation if track is None else track.observation  # smoothed keypoints lag behind the image
         face_seen = self._beside.submit(  # its network runs on one thread and leaves room for the hands'
-            parts.face.look,
+            parts.face.observe,
             self._faces,
             rgb,
             body.keypoints[_HEAD, :2].mean(axis=0),
@@ -181,7 +181,7 @@ class Holistic(Kind["BodyObservation", Person]):
             interval=self._interval,
         )
         hands = [
-            part.look(
+            part.observe(
                 self._hands,
                 rgb,
                 body.keypoints[_WRIST[side], :2],
@@ -206,7 +206,7 @@ class Holistic(Kind["BodyObservation", Person]):
         return Person(self.bodies.result(rgb, observation, track), left, right, mesh)
 
     def flip(self, result: Person, width: int) -> Person:
-        """The person as it stands on a mirrored canvas."""
+        """The person as it appears on a mirrored canvas."""
         self.bodies.flip(result.body, width)
         for hand in (result.left_hand, result.right_hand):
             if hand is not None:
@@ -310,7 +310,7 @@ def _wrist_distance(body: BodyObservation, side: int, hand: HandObservation) -> 
 
 
 _PART_INTERVAL = 2
-"""Frames between searches for a missing hand or face, at most: the body says where to look, so one costs little."""
+"""Frames between searches for a missing hand or face, at most: the body says where to search, so one costs little."""
 
 
 def load_holistic(options: DetectorOptions) -> Holistic:

@@ -44,7 +44,7 @@ class BodySearch:
 
     Args:
         detector: finds people whose face is not seen.
-        bodies: looks twice.
+        bodies: run twice.
         parts: see `tiles`; the whole image is enough where bodies only lead to hands.
         plain: presence and agreement from which no other placement is tried.
         min_detection: least score of a person in a window.
@@ -59,7 +59,7 @@ class BodySearch:
     SCORE = LogisticRegression(2.2, {"score": 1.0})
     """A body whose face is seen is believed from `MIN_SCORE` on: its calibrated score is a half there."""
     ALONE = 0.7, 0.9
-    """Least agreement and presence of a body that no face speaks for."""
+    """Least agreement and presence of a body without the evidence of a face."""
     SAME_TORSO = 0.35
 
     def __init__(
@@ -223,7 +223,7 @@ class BodyCheck:
         return self._has_face(rgb, seen) or (self._is_from_behind(rgb, seen) and self._is_detected(rgb, seen))
 
     def keeps(self, rgb: Image, track: Track[BodyObservation], seen: BodyObservation) -> bool:
-        """Whether a held body still is one; asked in every frame, and looked into now and then."""
+        """Whether a held body still is one; asked in every frame, and checked now and then."""
         record = self._records.setdefault(track, _Record())
         record.frames += 1
         if record.frames < (_FACED_INTERVAL if record.faced else _INTERVAL):

@@ -31,7 +31,7 @@ class FaceSearch:
 
     Args:
         detector: full range: it sees smaller faces than the short one.
-        meshes: looks twice.
+        meshes: run twice.
         parts: see `tiles`; halves are enough where faces only lead to hands.
         min_detection: least score in a window that is worth the mesh.
     """
@@ -40,7 +40,7 @@ class FaceSearch:
     """Fitted, then set stricter by 2.2: at 0.5 it loses no true face of those that it was fitted on."""
 
     SURE = 0.5
-    """Score from which a face speaks for a body."""
+    """Score from which a face is evidence for a body."""
 
     def __init__(
         self,

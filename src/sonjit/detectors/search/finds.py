@@ -95,7 +95,7 @@ class Find(Generic[O]):
         observations: what the landmark network saw in the suggested box, and in the box that follows from it.
         detection: score of the detector or place that suggested it.
         votes: windows and places that led here.
-        agreement: of both looks' keypoints (OKS), 0..1.
+        agreement: of both inferences' keypoints (OKS), 0..1.
         score: calibrated, 0..1.
         features: that the score was made of.
     """
@@ -124,8 +124,8 @@ class Find(Generic[O]):
 
     @property
     def presence(self) -> float:
-        """Of the less sure look."""
-        return min(look.score for look in self.observations)
+        """Of the less sure inference."""
+        return min(one.score for one in self.observations)
 
 
 def logit(probability: float) -> float:
@@ -190,7 +190,7 @@ def is_near(a: RotatedBox, b: RotatedBox) -> bool:
 
 @dataclass(eq=False)
 class Place:
-    """Where to look, who says so, and how sure."""
+    """Where to search, what suggests it, and how sure."""
 
     box: RotatedBox
     score: float

@@ -53,7 +53,7 @@ class HandSearch:
 
     Args:
         palms: palm detector.
-        hands: looks twice, and once in the mirror. With heads: their side is the calibrated one.
+        hands: run twice, and once on the mirrored image. With heads: their side is the calibrated one.
         recrop: network that finds a hand in an image of a forearm's end; None where no bodies are given.
         parts: see `tiles`.
         min_detection: least score of a palm that is worth an inference.
@@ -83,7 +83,7 @@ class HandSearch:
         height, width = rgb.shape[:2]
         finds: list[Find[HandObservation]] = []
         windows = tiles(width, height, self._needed(width, height, faces))
-        for chosen in (windows[:1], windows[1:]):  # what the whole image shows plainly is not looked at again
+        for chosen in (windows[:1], windows[1:]):  # what is clear in the whole image is not searched again
             places = [p for window in chosen for p in self._palms_in(rgb, window, window)]
             self._consider(rgb, places, finds)
         for body in bodies:
@@ -128,7 +128,7 @@ class HandSearch:
         return self._hands.observe(cut, place)
 
     def _palms_in(self, rgb: Image, window: Window, vote: object, turned: bool = False) -> list[Place]:
-        """Boxes of hands in a window, which may be looked at upside down."""
+        """Boxes of hands in a window, which may be searched upside down."""
         cut = window.cut(rgb)
         if turned:
             cut = np.ascontiguousarray(cut[::-1, ::-1])
@@ -157,7 +157,7 @@ class HandSearch:
         return [n for n in self._parts if not enough or n <= max(enough[0], 2)]
 
     def _consider(self, rgb: Image, places: list[Place], finds: list[Find[HandObservation]]) -> None:
-        """Look at places; those of hands seen plainly count as votes for them."""
+        """Run on places; those of hands seen clearly count as votes for them."""
         for place in merged(places, 4 * max(rgb.shape)):
             plain = next(
                 (f for f in finds if f.plain and iou(box_around_hand(f.last.keypoints), place.box) > 0.4), None
@@ -170,7 +170,7 @@ class HandSearch:
                 finds.append(find)
 
     def _at_wrist(self, rgb: Image, body: BodyObservation, side: int, finds: list[Find[HandObservation]]) -> None:
-        """Look at the end of a body's arm: upright, and where no hand is plain there, upside down."""
+        """Search the end of a body's arm: upright, and where no hand is clear there, upside down."""
         height, width = rgb.shape[:2]
         wrist = body.keypoints[_WRISTS[side], :2].astype(np.float64)
         if not (-0.05 * width < wrist[0] < 1.05 * width and -0.05 * height < wrist[1] < 1.05 * height):
@@ -230,7 +230,7 @@ def arm_side(hand: HandObservation, bodies: Sequence[Find[BodyObservation]]) -> 
 
 
 def is_foot(hand: HandObservation, bodies: Sequence[Find[BodyObservation]]) -> bool:
-    """Whether it stands on a body's foot, and nearer to it than to any wrist."""
+    """Whether it is on a body's foot, and nearer to it than to any wrist."""
     size, centre = size_of(hand.keypoints[:, :2]), hand.keypoints[:, :2].mean(axis=0)
     nearest = math.inf
     for body in bodies:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from sonjit.detectors.search.finds import Image, Window
 
 _PALM_SHARE, _FACE_SHARE = 0.4, 0.6
-"""Thresholds of palms and faces in parts of the caller's: a second inference tells what of it is true."""
+"""Thresholds of palms and faces in parts of the caller's: a second inference rejects the false ones."""
 
 
 class WindowedSearch(Generic[O]):
@@ -96,7 +96,7 @@ def search_people(options: DetectorOptions, people: Holistic) -> WindowedSearch[
 
 
 def check_bodies(options: DetectorOptions, bodies: Bodies) -> BodyCheck:
-    """What tells a body from a hand that is taken for one."""
+    """What separates a body from a hand that is taken for one."""
     return BodyCheck(load_face_detector(options, "face-full"), bodies)
 
 

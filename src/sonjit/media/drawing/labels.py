@@ -38,7 +38,7 @@ def draw_label(
         canvas: (H, W, 3) uint8 RGB.
         text: one line of ASCII; it is left out where the image is too small for it.
         anchor: (2,) the point in pixels; it may lie outside the image; where it is unknown nothing is written.
-        directions: (2,) unit vectors from the point to where the label may stand, best first.
+        directions: (2,) unit vectors from the point to where the label may be, best first.
         accent: RGB of the bar at the label's left edge.
     """
     height, width = canvas.shape[:2]
@@ -51,7 +51,7 @@ def draw_label(
 def draw_captions(canvas: NDArray[np.uint8], lines: Sequence[str]) -> None:
     """Write lines of ASCII one below the other in the upper left corner, in place.
 
-    A long one stands in smaller letters, and is cut where they would be too small to read.
+    A long one is in smaller letters, and is cut where they would be too small to read.
     """
     height, width = canvas.shape[:2]
     scale = float(np.clip(min(height, width) / 750, 0.45, 3.2))

@@ -1,4 +1,4 @@
-"""What every source of images looks like from outside: image, folder, video and camera alike.
+"""The interface of every source of images: image, folder, video and camera alike.
 
 Run an iterator ahead of its reader in a thread of its own, a few items and no more.
 """

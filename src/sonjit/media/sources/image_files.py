@@ -67,7 +67,7 @@ def is_text(head: bytes) -> bool:
 
 
 def read_bytes(path: Path) -> bytes:
-    """All bytes of a file; whatever stands in the way is an InputError."""
+    """All bytes of a file; a file that cannot be read is an InputError."""
     try:
         return path.read_bytes()
     except FileNotFoundError:
@@ -224,7 +224,7 @@ def _tiff(data: bytes) -> Size | None:
         if tag in _TIFF_TAGS and kind in _TIFF_FORMATS:
             value = position + (12 if is_big else 8)
             (size[_TIFF_TAGS[tag]],) = struct.unpack_from(order + _TIFF_FORMATS[kind], data, value)
-        if tag >= max(_TIFF_TAGS):  # tags stand in order
+        if tag >= max(_TIFF_TAGS):  # tags are in order
             break
         position += 20 if is_big else 12
     return size[0], size[1]
@@ -272,7 +272,7 @@ _CUT = "the image is cut short"
 
 
 def image_damage(data: bytes, image_format: str | None) -> str | None:
-    """What is wrong with an image file as far as its own framing tells, or `None`.
+    """What is wrong with an image file as far as its own framing shows, or `None`.
 
     A JPEG must reach its end marker, a PNG its last chunk with every checksum right, WebP and BMP the length that they
     state. Other formats are left to the decoder.

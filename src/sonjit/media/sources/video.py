@@ -32,7 +32,7 @@ class VideoSource(Source):
     `time` is each frame's own presentation time relative to the stream's start, so a variable frame rate is kept.
     The images are what FFmpeg's and OpenCV's conversion gives, bit for bit for 8-bit video, turned upright by the
     rotation that the file states. A video that is cut or damaged gives every frame that can be decoded; what was lost
-    stands in `problems`.
+    is in `problems`.
 
     Attributes:
         path: the file, or `None` for a stream, which can be read only once.

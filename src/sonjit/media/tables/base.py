@@ -1,4 +1,4 @@
-"""What every table writer looks like, and what a table holds once about its source."""
+"""The interface of every table writer, and what a table holds once about its source."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Header:
         return cls(**{name: data[name] for name in cls.__dataclass_fields__.keys() & data.keys()})
 
     def to_dict(self) -> JsonObject:
-        """The header as plain JSON types; "kind" stands there for other things than hands."""
+        """The header as plain JSON types; "kind" is there for other things than hands."""
         data = asdict(self)
         if self.kind == "hands":
             del data["kind"]

@@ -34,7 +34,7 @@ class _Encoder:
 
 
 def _instances(frame: JsonObject) -> Iterator[MutableMapping[str, Any]]:
-    """What stands in a frame's lists, in the order of `Frame.instances()`."""
+    """What is in a frame's lists, in the order of `Frame.instances()`."""
     lists: dict[str, Any] = frame
     for name, kind in RESULT_TYPES.items():
         for one in lists.get(name, []):

@@ -109,7 +109,7 @@ def load_frames(path: str | os.PathLike[str]) -> tuple[Header, list[Frame]]:
     No table holds a body's mask. The row tables hold less than JSON. What has no column reads as unknown: a hand's
     `handedness_score` as `None`, a body's `presence` and the box of a face with 6 keypoints as NaN; a mesh's box is
     tight around its keypoints. CSV has no header: only the kind is known, from what was found. A person is known by the
-    hands or face after a body; in a CSV in which no body has any, people read as bodies (Parquet's header tells).
+    hands or face after a body; in a CSV in which no body has any, people read as bodies (Parquet's header says which).
 
     Raises:
         InputError: a missing or damaged file, or an unknown ending.

@@ -12,7 +12,7 @@ ours writes it as a comment.
 
 InterHand2.6M's camera file: per capture campos, camrot, focal, princpt, each by camera.
 
-Source: Moon et al., ECCV 2020; `campos` is where a camera stands, in millimetres: x_camera = camrot (x_world - campos).
+Source: Moon et al., ECCV 2020; `campos` is where a camera is, in millimetres: x_camera = camrot (x_world - campos).
 The file holds no image sizes; ours adds a `size`, which other readers pass over.
 
 OpenCV's FileStorage: one file with a list of cameras, or a file for each.

@@ -59,7 +59,7 @@ class RigCamera:
 
     @cached_property
     def centre_m(self) -> NDArray[np.float64]:
-        """(3,) where it stands in the world."""
+        """(3,) where it is in the world."""
         return -self.R.T @ self.t
 
     def project(self, points_m: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -118,7 +118,7 @@ class CameraRig:
     """Cameras with names, in one world.
 
     Args:
-        cameras: in the order in which every array over cameras stands.
+        cameras: in the order of every array over cameras.
 
     Raises:
         InputError: none, or two of one name.
@@ -158,7 +158,7 @@ class CameraRig:
 
     @cached_property
     def centres_m(self) -> NDArray[np.float64]:
-        """(C, 3) where the cameras stand."""
+        """(C, 3) where the cameras are."""
         return np.stack([camera.centre_m for camera in self])
 
     def project(self, points_m: NDArray[np.floating]) -> NDArray[np.float64]:

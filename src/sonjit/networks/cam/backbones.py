@@ -1,4 +1,4 @@
-"""What stands before a class activation map: the convolutions of well-known classifiers, up to the layer that fits.
+"""What comes before a class activation map: the convolutions of well-known classifiers, up to the layer that fits.
 
 Cut as in Zhou et al. 2016 (section 3): AlexNet after conv5, VGG-16 after conv5-3, GoogLeNet after inception 4e, so that
 the map stays 13 x 13 or 14 x 14 at 224 px. Module names are those of torchvision, whose checkpoints therefore load.

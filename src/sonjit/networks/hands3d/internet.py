@@ -3,12 +3,12 @@
 Source: Moon et al. 2020, InterHand2.6M, section 5; the numbers are those of the released code. Its quirks that
 checkpoints depend on are kept: bins count from the crop's corner without a half, and are read by the highest value.
 
-What stands before and after InterNet: the box to cut out, and joints in millimetres from bins.
+Before and after InterNet: the box to cut out, and joints in millimetres from bins.
 
 Source: Moon et al. 2020, InterHand2.6M, section 5; the numbers are those of the released code. Pixels of a crop and of
 the image count from the first pixel's centre there, and so they do here.
 
-In which order InterNet's 42 joints stand: by the data set that a checkpoint was trained on.
+The order of InterNet's 42 joints: by the data set that a checkpoint was trained on.
 """
 
 from __future__ import annotations
@@ -149,7 +149,7 @@ def enlarge(inputs: int, channels: int) -> nn.Sequential:
 
 
 def begin_small(heads: nn.Module) -> None:
-    """The released code's first weights of what stands on a trained trunk: normal, small, no bias."""
+    """The released code's first weights of what follows a trained trunk: normal, small, no bias."""
     for module in heads.modules():
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
             nn.init.normal_(module.weight, std=0.01 if isinstance(module, nn.Linear) else 0.001)
@@ -278,7 +278,7 @@ def two_hands_from_outputs(
 def with_relative_depth(own_mm: NDArray[np.floating], hands: TwoHands) -> NDArray[np.float64]:
     """Depths (B, 2) of right and left roots from what each came to by itself (B, 2).
 
-    Where there are both hands, the left one stands where InterNet saw it from the right one: it saw both at once.
+    Where there are both hands, the left one is where InterNet saw it from the right one: it saw both at once.
     """
     depths = np.array(own_mm, np.float64)
     both = hands.present.all(1)
@@ -323,11 +323,11 @@ class HandLayout:
         return load_skeleton(self.skeleton_name)
 
     def joints(self, side: Side) -> slice:
-        """Where a hand's joints stand among the 42."""
+        """Where a hand's joints are among the 42."""
         return slice(0, JOINTS) if side == self.first else slice(JOINTS, 2 * JOINTS)
 
     def root(self, side: Side) -> int:
-        """Where a hand's root stands among the 42."""
+        """Where a hand's root is among the 42."""
         return self.joints(side).start + self.skeleton.parents.index(-1)
 
     @property

@@ -70,7 +70,7 @@ register(
     NetworkEntry(
         name="motion-discriminator",
         build=MotionDiscriminator,
-        summary="tells motions of real hands from a network's; used in Deformer's training alone",
+        summary="discriminates motions of real hands from a network's; used in Deformer's training alone",
         source="Fu et al. 2023, Deformer, section 3.5",
         licence="no weights were published",
         inputs=(InputSpec("motions", (_FRAMES, MOTION), -1.0, 1.0),),

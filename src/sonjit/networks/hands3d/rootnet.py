@@ -2,7 +2,7 @@
 
 Source: Moon et al. 2019, Camera Distance-aware Top-down Approach, section 5; the numbers are those of the released code
 for bodies. The form that InterHand2.6M used for hands was never released as code: by its authors' word it is the same
-network with a box of 300 mm, and so it stands here. That weights of theirs for hands would fit is not claimed.
+network with a box of 300 mm, and so it is here. That weights of theirs for hands would fit is not claimed.
 """
 
 from __future__ import annotations

@@ -273,7 +273,7 @@ class MaskRCNN(Network):
 
         Args:
             images: (3, H, W) RGB 0..1.
-            targets: what stands in each, in its pixels.
+            targets: what is in each, in its pixels.
         """
         batch, sizes = batch_of(images, self.min_side, self.max_side)
         parts = zip(images, sizes, targets, strict=True)
@@ -351,7 +351,7 @@ for _name, _build, _summary, _file in (
 
 WEIGHTS, DESCRIPTION = "weights.safetensors", "network.json"
 
-"""What stands in the folder of a training run."""
+"""What is in the folder of a training run."""
 
 
 class Category(NamedTuple):

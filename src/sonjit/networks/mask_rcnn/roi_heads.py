@@ -1,8 +1,8 @@
-"""What stands behind each proposal: class and box from 7x7 maps, and a mask per class.
+"""The heads on each proposal: class and box from 7x7 maps, and a mask per class.
 
 Sources: Girshick, Fast R-CNN (2015), section 2; He et al., Mask R-CNN (2017), section 3.
 
-Images of several sizes as one batch, and what stands in them scaled with them.
+Images of several sizes as one batch, and what is in them scaled with them.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class DetectedInstances(NamedTuple):
 
 
 class Target(NamedTuple):
-    """What stands in one image.
+    """What is in one image.
 
     Attributes:
         boxes: (N, 4) x_min, y_min, x_max, y_max in pixels, each with an area.
@@ -285,6 +285,6 @@ def ratio_to(image: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def resize_target(image: Tensor, size: tuple[int, int], target: Target) -> Target:
-    """What stands in an image, scaled with it to a height and width."""
+    """What is in an image, scaled with it to a height and width."""
     masks = F.interpolate(target.masks[:, None].to(image.dtype), size)[:, 0]
     return Target(target.boxes / ratio_to(image, size), target.labels, masks)

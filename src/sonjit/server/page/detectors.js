@@ -4,7 +4,7 @@ import { Connection, ServerError } from "./connection.js";
 import { instancesOf } from "./kinds.js";
 import { maskOverlay } from "./masks.js";
 
-const MOST_IN_FLIGHT = 2; // one is being looked at while the next is on its way; more would only wait
+const MOST_IN_FLIGHT = 2; // one is being processed while the next is on its way; more would only wait
 
 /**
  * @typedef {{image: HTMLCanvasElement, flipped: boolean, mask: OffscreenCanvas | null, source?: string, index?: number}} Seen
@@ -104,7 +104,7 @@ export class Detectors {
     if (!source.still) this.#listener.phase("ended");
   }
 
-  /** One image there and back. @param {import("./sources.js").Tick} tick @returns {Promise<boolean>} whether it was looked at */
+  /** One image there and back. @param {import("./sources.js").Tick} tick @returns {Promise<boolean>} whether it was processed */
   async #take(tick) {
     const connection = this.#connection;
     if (!connection || !this.#ready) return false;

@@ -44,7 +44,7 @@ export class Inspector {
   }
 }
 
-/** JSON whose objects of plain values stand on one line. @param {any} value @param {string} indent @returns {string} */
+/** JSON whose objects of plain values are on one line. @param {any} value @param {string} indent @returns {string} */
 function pretty(value, indent) {
   const isObject = value !== null && typeof value === "object";
   const values = isObject ? Object.values(value) : [];

@@ -59,7 +59,7 @@ export class JobItem {
     /** @type {HTMLElement} */ (this.node.querySelector(".job-state")).textContent = text(`job.${state}`, values);
   }
 
-  /** Links to what was made, and a look at the drawing. */
+  /** Links to what was made, and a preview of the annotated copy. */
   #results() {
     const { downloads = {}, name } = this.job;
     const link = (/** @type {string} */ href, /** @type {string} */ words) => {

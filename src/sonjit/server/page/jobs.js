@@ -115,7 +115,7 @@ export class Jobs {
 }
 
 /**
- * Send a form; unlike `fetch`, this tells how much has gone.
+ * Send a form; unlike `fetch`, this reports how much was sent.
  *
  * @param {string} path @param {FormData} form @param {(share: number) => void} onShare @param {(abort: () => void) => void} onAbort gets what stops it
  * @returns {Promise<any>}

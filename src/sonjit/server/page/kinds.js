@@ -1,4 +1,4 @@
-/** What this server can find, as `GET /v1/kinds` tells: kinds of detectors, types of results and their skeletons. */
+/** What this server can find, from `GET /v1/kinds`: kinds of detectors, types of results and their skeletons. */
 
 import { call, thisServer, tokenOfPage } from "./endpoints.js";
 import { addSkeletons } from "./skeletons.js";

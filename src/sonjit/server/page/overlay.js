@@ -1,4 +1,4 @@
-/** The image that was looked at, and over it what was found in it. */
+/** The image that was processed, and over it what was found in it. */
 
 import { paint } from "./painter.js";
 

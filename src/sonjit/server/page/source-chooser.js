@@ -1,4 +1,4 @@
-/** Which source is chosen: tiles, files, drag and drop, cameras; a look at it before the start. */
+/** Which source is chosen: tiles, files, drag and drop, cameras; a preview before the start. */
 
 import { onLanguage, text } from "./i18n.js";
 import { PageError } from "./messages.js";

@@ -39,7 +39,7 @@ export class Strokes {
     ctx.stroke();
   }
 
-  /** Many lines of one look in one stroke. @param {[number, number][]} pairs @param {string} colour @param {number} width */
+  /** Many lines of one style in one stroke. @param {[number, number][]} pairs @param {string} colour @param {number} width */
   lines(pairs, colour, width) {
     const { ctx, points } = this;
     ctx.strokeStyle = colour;
@@ -69,7 +69,7 @@ export class Strokes {
     }
   }
 
-  /** Small dots of one look in one path. @param {number[]} members @param {string} colour @param {number} radius */
+  /** Small dots of one style in one path. @param {number[]} members @param {string} colour @param {number} radius */
   dots(members, colour, radius) {
     const { ctx, points } = this;
     ctx.fillStyle = colour;

@@ -28,7 +28,7 @@ export class Table {
   }
 
   /**
-   * One more frame; a still image that is looked at again takes the place of its last answer.
+   * One more frame; a still image that is processed again takes the place of its last answer.
    *
    * @param {Record<string, any>} frame @param {{source?: string, index?: number}} [seen]
    */

@@ -5,7 +5,7 @@
 const KNOWN = "HTMLImageElement, HTMLVideoElement, HTMLCanvasElement, OffscreenCanvas, ImageBitmap, ImageData or Blob";
 
 /**
- * The image as it stands now, as a file; what moves is read before the first await.
+ * The image as it is now, as a file; what moves is read before the first await.
  *
  * @param {ImageLike} image
  * @param {{flip: boolean, type: "image/png" | "image/jpeg"}} how `flip`: exchange left and right

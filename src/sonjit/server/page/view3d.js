@@ -44,7 +44,7 @@ export class View3D {
     this.show(figuresOf(frame));
   }
 
-  /** @param {import("./scene.js").Figure[]} figures that stand in one space already */
+  /** @param {import("./scene.js").Figure[]} figures that are in one space already */
   show(figures) {
     this.#figures = figures;
     this.#ask();

@@ -178,7 +178,7 @@ class HandFiles:
     """One hand, whose other side is its mirror image, or both.
 
     Attributes:
-        kind: of the files; MANO's do not say whose hand they hold: the right one's stands first.
+        kind: of the files; MANO's do not say whose hand they hold: the right one's comes first.
         files: one or two.
     """
 

@@ -187,7 +187,7 @@ def box_from_mask(mask: NDArray[np.bool_]) -> Box | None:
 
 
 def palm_box(keypoints_px: NDArray[np.float64]) -> RotatedBox:
-    """The least box around the palm's seven keypoints that stands upright along the hand, of keypoints (21, 2)."""
+    """The least box around the palm's seven keypoints that is upright along the hand, of keypoints (21, 2)."""
     (x0, y0), (x1, y1) = keypoints_px[0], keypoints_px[9]
     rotation = wrap_angle(float(np.pi / 2 - np.arctan2(y0 - y1, x1 - x0)))
     return rotated_box_around(keypoints_px[_PALM_KEYPOINTS], rotation)

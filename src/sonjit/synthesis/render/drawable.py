@@ -48,7 +48,7 @@ class Material:
 
 @dataclass(frozen=True, eq=False)
 class Drawable:
-    """A mesh where it stands.
+    """A mesh and its place.
 
     Attributes:
         vertices: (V, 3) metres in the world.

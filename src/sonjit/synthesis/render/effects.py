@@ -87,7 +87,7 @@ def apply_effects(
 
 
 def _filled_backdrop(rgb: NDArray[np.uint8], cover: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """The image without what stands before the background: colours flow in from around, coarse ones farther."""
+    """The image without what is in front of the background: colours flow in from around, coarse ones farther."""
     clear = (cover == 0).astype(np.uint8)
     quarter = (max(rgb.shape[1] // 4, 1), max(rgb.shape[0] // 4, 1))
     seen = cv2.merge([rgb * clear[..., None], clear * np.uint8(255)])
@@ -105,7 +105,7 @@ def _filled_backdrop(rgb: NDArray[np.uint8], cover: NDArray[np.float32]) -> NDAr
 
 
 def _blurred_backdrop(rgb: NDArray[np.uint8], cover: NDArray[np.float32], radius: float) -> NDArray[np.uint8]:
-    """What is behind, blurred without the colours of what stands before it."""
+    """What is behind, blurred without the colours of what is in front of it."""
     width = 2 * round(0.75 * radius) + 1
     behind = cv2.blur(cv2.blur(_filled_backdrop(rgb, cover), (width, width)), (width, width))
     share = cover[..., None]
@@ -113,7 +113,7 @@ def _blurred_backdrop(rgb: NDArray[np.uint8], cover: NDArray[np.float32], radius
 
 
 def _moved(rgb: NDArray[np.uint8], cover: NDArray[np.float32], length: float, degrees: float) -> NDArray[np.uint8]:
-    """What stands before the background, smeared along a line about its place."""
+    """What is in front of the background, smeared along a line about its place."""
     before = np.dstack([rgb, np.full_like(rgb[..., :1], 255)]) * cover[..., None]
     steps = int(np.ceil(length)) | 1
     direction = np.array([np.cos(np.radians(degrees)), np.sin(np.radians(degrees))])

@@ -175,7 +175,7 @@ SHADOW_SIZE: Final = 512
 """Width and height of the shadow map."""
 
 REACH_M: Final = 0.022
-"""How far what stands near a point takes light from it."""
+"""How far what is near a point takes light from it."""
 
 UNITS: Final = ("points", "facings", "mores", "kinds", "patterns", "shadow_map", "skies", "lights", "image")
 """Samplers of all shaders in the order of their texture units."""
@@ -266,7 +266,7 @@ class Programs:
 
 
 ATTRIBUTES: Final = {"in_position": 3, "in_normal": 3, "in_place": 3, "in_marks": 4, "in_code": 1}
-"""What stands in a row of `Packed.vertices`, and how many numbers each takes."""
+"""What is in a row of `Packed.vertices`, and how many numbers each takes."""
 
 _COLUMNS: Final = sum(ATTRIBUTES.values())
 
@@ -336,7 +336,7 @@ _AMOUNTS: Final = ("pores", "creases", "nails", "veins", "freckles", "tattoo")
 
 
 def placed(camera: CalibratedCamera) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """R (3, 3) and t (3,) of a camera; one without a place stands in the world's origin."""
+    """R (3, 3) and t (3,) of a camera; one without a place is in the world's origin."""
     R = np.eye(3) if camera.R is None else camera.R
     t = np.zeros(3) if camera.t is None else camera.t
     return R, t

@@ -1,4 +1,4 @@
-"""Meshes, light and a camera in; an image and what stands at each of its pixels out.
+"""Meshes, light and a camera in; an image and what is at each of its pixels out.
 
 All meshes are drawn once, without light, into samples of place, normal and owner; then each sample is lit once. A hand
 of thousands of small triangles costs a software renderer little that way.
@@ -209,7 +209,7 @@ class Renderer:
         targets.sky.use()
         self._context.enable_only(self._context.NOTHING)
         left, top, right, bottom = samples_of(around)
-        within = (left, top, right - 1, bottom - 1)  # outside stands what another image left
+        within = (left, top, right - 1, bottom - 1)  # outside is what another image left
         self._programs.rectangle("openness", around, targets.size, {"reach": reach, "within": within})
 
     def _draw_light(self, targets: Targets, boxes: NDArray[np.int64], uniforms: Mapping[str, object]) -> None:

@@ -86,7 +86,7 @@ def checkerboard(columns: int, rows: int, square_m: float) -> RenderedBoard:
 def charuco_board(
     columns: int, rows: int, square_m: float, marker_m: float, dictionary: int = cv2.aruco.DICT_5X5_100
 ) -> RenderedBoard:
-    """A checkerboard with a marker in each white square: a part of it is enough to tell its corners.
+    """A checkerboard with a marker in each white square: a part of it is enough to identify its corners.
 
     Args:
         columns: squares along a row.

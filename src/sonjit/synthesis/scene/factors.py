@@ -201,7 +201,7 @@ FACTORS: Final = (
     SceneFactor("looseness", Range(0, 2, normal=(1, 0.3)), "how far fingers are off a named gesture"),
     SceneFactor("pair", _mostly("any", 0.4, pair_names()), "a named pose of two hands that touch, or any"),
     SceneFactor("held", _mostly("none", 0.85, tuple(SCENE_OBJECTS)), "what the first hand holds, unless two touch"),
-    SceneFactor("occluders", Range(0, 2, whole=True, rare=0.12), "how many things stand before the hands"),
+    SceneFactor("occluders", Range(0, 2, whole=True, rare=0.12), "how many objects are in front of the hands"),
     SceneFactor("distance", Range(0.22, 1.5, normal=(0.45, 0.12)), "from the camera, metres"),
     SceneFactor("view_deg", Range(35, 90, normal=(60, 8)), "what the camera sees across its longer side, degrees"),
     SceneFactor("yaw_deg", Range(-180, 180), "turn about the hand's length; 0 shows the palm"),
@@ -227,7 +227,7 @@ FACTORS: Final = (
     SceneFactor("infrared", Choice(_SWITCH, (0.97, 0.03)), "a grey image of an infra-red camera"),
     SceneFactor("compression", Range(0, 1, rare=0.5, normal=(0.4, 0.2)), "how hard JPEG was pressed"),
 )
-"""In the order in which they are drawn; what goes with a person stands after it."""
+"""In the order in which they are drawn; what belongs to a person comes after it."""
 
 _OF_STILLS: Final = {"hands", "side", "gesture", "looseness", "pair", "held", "occluders"}
 

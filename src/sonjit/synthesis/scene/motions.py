@@ -238,7 +238,7 @@ class HandMotion:
         name: of the sequence.
         times: (N,) seconds.
         hands: that take part.
-        camera: before which they already stand; None where they are about the point before a person's chest.
+        camera: before which they already are; None where they are about the point before a person's chest.
     """
 
     name: str

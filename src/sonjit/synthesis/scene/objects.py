@@ -1,6 +1,6 @@
 """Objects that hands hold or hide behind: simple solids with exact distances, as meshes to draw.
 
-A solid stands in its own frame: its axis is z, its middle the origin, metres.
+A solid is in its own frame: its axis is z, its middle the origin, metres.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def object_named(name: str) -> SceneObject:
 def drawable_from_solid(
     solid: Solid, rotation: NDArray[np.float64], place: NDArray[np.float64], material: Material, instance: int
 ) -> Drawable:
-    """A solid where it stands.
+    """A solid and its place.
 
     Args:
         solid: its shape.
@@ -110,7 +110,7 @@ def sample_material(surfaces: tuple[Surface, ...], rng: np.random.Generator) -> 
 
 
 def occluder(rng: np.random.Generator, place: NDArray[np.float64], size_m: float, instance: int) -> Drawable:
-    """Something of about a size that stands at a place, turned any way.
+    """Something of about a size that is at a place, turned any way.
 
     Args:
         rng: what is random.

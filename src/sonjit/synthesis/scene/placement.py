@@ -1,4 +1,4 @@
-"""Where posed hands stand before the camera, and what else stands there."""
+"""Where posed hands are in front of the camera, and what else is there."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _NEAREST_M: Final = 0.1
 """What no part of a hand or forearm comes nearer to the camera than."""
 _FOREARM_M: Final = 0.26
 _OCCLUDER_M: Final = ((0.05, 0.12), (0.06, 0.15))
-"""An occluder's size, and how far before a hand's keypoint it stands."""
+"""An occluder's size, and how far in front of a hand's keypoint it is."""
 _ROUNDS: Final = 3
 
 

@@ -28,7 +28,7 @@ from sonjit.synthesis.scene.placement import FIRST_OBJECT, held_drawable, occlud
 from sonjit.synthesis.scene.scene import RigKind, Scene, camera_rig, light_scene
 
 _SPREAD: Final = 0.1
-"""How far from the middle hands stand before many cameras."""
+"""How far from the middle hands are when seen by many cameras."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ class SceneSampler:
     def _objects(
         self, rigs: list[Rig], poses: list[RigPose], held: Grasp | None, drawn: dict[str, Value], index: int
     ) -> list[Drawable]:
-        """What the hands hold, and what stands before them."""
+        """What the hands hold, and what is in front of them."""
         things: list[Drawable] = []
         if held is not None:
             things.append(held_drawable(poses[0], held, str(drawn["held"]), self._rng("held", index)))

@@ -40,7 +40,7 @@ class Scene:
         objects: held things and occluders, ready to be drawn.
         lighting: in the world.
         background: (H, W, 3) uint8 RGB, stretched over each image; one for each camera.
-        cameras: with R and t of the world; their sizes stand in `sizes`.
+        cameras: with R and t of the world; their sizes are in `sizes`.
         sizes: (width, height) pixels of each camera.
         factors: every named factor and its value, as drawn.
         sequence: name of the recording that it belongs to.
@@ -67,7 +67,7 @@ def light_scene(drawn: Mapping[str, Value], rng: np.random.Generator) -> Lightin
 
     Args:
         drawn: the factors.
-        rng: where the lamps stand.
+        rng: where the lamps are.
     """
     lights: list[Light] = []
     warm = float(drawn["warmth"])

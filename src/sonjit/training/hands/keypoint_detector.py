@@ -171,7 +171,7 @@ def evaluate(detector: KeypointDetector, training: Sequence[Sample], held_out: S
 
 
 def _mean_pose(samples: Sequence[Sample], most: int = 200) -> NDArray[np.float64]:
-    """Where keypoints stand on average, (21, 2) as parts of the crop; in its middle where none is known."""
+    """Where keypoints are on average, (21, 2) as parts of the crop; in its middle where none is known."""
     total, count = np.zeros((21, 2)), np.zeros((21, 1))
     for index in range(0, len(samples), max(len(samples) // most, 1)):
         for hand, box in labelled_hands(samples[index]):
@@ -247,7 +247,7 @@ def example_from_hand(
     mirror: bool = False,
     gain: NDArray[np.float64] | None = None,
 ) -> HeatmapExample:
-    """A hand as it stands in an area of an image (H, W, 3), cut to `side` pixels; its side is not a label here."""
+    """A hand as it is in an area of an image (H, W, 3), cropped to `side` pixels; its side is not a label here."""
     image = crop(rgb, area, side, side, border="zero")
     matrix = inverse_affine(crop_matrix(area, side, side))
     points = points_of(hand) @ matrix[:, :2].T + matrix[:, 2]

@@ -74,9 +74,9 @@ class Recipe:
     Attributes:
         name: of its file.
         summary: one line.
-        function: where it stands, `module:function`; it takes a `TrainingRequest` and returns the results, a
+        function: where it is, `module:function`; it takes a `TrainingRequest` and returns the results, a
             mapping such as `{"weights": path, "error_px": 0.8}`.
-        settings_class: where the dataclass of its settings stands, `module:class`.
+        settings_class: where the dataclass of its settings is, `module:class`.
         data: what it trains on, and what the data stand in for.
         licence: of data and weights, where there is something to know.
         requires: options that have to be given.

@@ -20,7 +20,7 @@ __all__ = ["FaceDetection", "FaceKeyPoint", "SolutionOutputs", "get_key_point"]
 
 _MODELS = {0: "short range", 1: "full range"}
 _MAX_FACES = 100
-"""More than the networks tell apart."""
+"""More than the networks distinguish."""
 
 
 class FaceKeyPoint(IntEnum):

@@ -70,7 +70,7 @@ class FaceMesh(Solution):
         max_num_faces: how many faces to find at most.
         refine_landmarks: exact lips and eyes, and ten more landmarks for the irises.
         min_detection_confidence: of a face, 0..1.
-        min_tracking_confidence: that a face is present where one is looked at, 0..1.
+        min_tracking_confidence: that a face is present in its crop, 0..1.
         search_interval: Sonjit's own: frames between searches for more faces while some are held; 1 is MediaPipe's
             schedule, and slower.
         precision: Sonjit's own: `"f32"` computes as MediaPipe does, `"auto"` takes what is fast and near to it.

@@ -101,7 +101,7 @@ class Hands(Solution):
         max_num_hands: how many hands to find at most.
         model_complexity: 0 for the lite networks, 1 for the full ones.
         min_detection_confidence: of a palm, 0..1.
-        min_tracking_confidence: that a hand is present where one is looked at, 0..1.
+        min_tracking_confidence: that a hand is present in its crop, 0..1.
         search_interval: Sonjit's own: frames between searches for more hands while some are held; 1 is MediaPipe's
             schedule, and slower.
         precision: Sonjit's own: `"f32"` computes as MediaPipe does, `"auto"` takes bf16 where the CPU has it.

@@ -84,7 +84,7 @@ class Holistic(Solution):
             does not smooth.
         refine_face_landmarks: exact lips and eyes, and ten more landmarks for the irises.
         min_detection_confidence: of a person, 0..1.
-        min_tracking_confidence: that a body, a hand or a face is present where one is looked at, 0..1.
+        min_tracking_confidence: that a body, a hand or a face is present in its crop, 0..1.
         search_interval: Sonjit's own: frames between searches for hands and face while they are not held; 1 searches
             on every frame, as MediaPipe does.
         precision: Sonjit's own: `"f32"` computes as MediaPipe does, `"auto"` takes what is fast and near to it.

@@ -91,7 +91,7 @@ class Pose(Solution):
         smooth_segmentation: smooth masks over a video's frames; MediaPipe's Python package takes this argument and
             does not smooth.
         min_detection_confidence: of a person, 0..1.
-        min_tracking_confidence: that a person is present where one is looked at, 0..1.
+        min_tracking_confidence: that a person is present in its crop, 0..1.
         precision: Sonjit's own: `"f32"` computes as MediaPipe does, `"auto"` takes what is fast and near to it.
 
     Raises:

@@ -94,7 +94,7 @@ export function showAgreement(place, result, names) {
  *
  * @param {(import("./project.js").Point3D | null)[]} points in the world
  * @param {[number, number][]} bones
- * @param {import("./project.js").View} view whose axes the figures stand in
+ * @param {import("./project.js").View} view whose axes the figures are in
  * @returns {import("../scene.js").Figure[]}
  */
 export function skeletonsOfJoints(points, bones, { rotation, translation_m: shift }) {

@@ -83,7 +83,7 @@ export class Tile {
     this.render();
   }
 
-  /** @param {Scene} scene @param {string} note what stands in the corner @param {string} label for screen readers */
+  /** @param {Scene} scene @param {string} note what is in the corner @param {string} label for screen readers */
   annotate(scene, note, label) {
     this.scene = scene;
     this.#parts.note.textContent = note;

@@ -1,4 +1,4 @@
-// What stands at a sample; its light comes later, once for each sample.
+// What is at a sample; its light comes later, once for each sample.
 in vec3 position;
 in vec3 normal;
 in vec3 place;

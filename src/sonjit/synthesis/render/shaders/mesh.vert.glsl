@@ -1,4 +1,4 @@
-// A mesh of the world in the picture: OpenCV's camera, row 0 of the target is the picture's top.
+// A mesh of the world in the image: OpenCV's camera, row 0 of the target is the image's top.
 in vec3 in_position;
 in vec3 in_normal;
 in vec3 in_place;

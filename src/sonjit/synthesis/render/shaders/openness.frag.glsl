@@ -1,4 +1,4 @@
-// How open a pixel's surface is to the sky: less where its neighbours in the picture rise above it.
+// How open a pixel's surface is to the sky: less where its neighbours in the image rise above it.
 uniform sampler2D points;
 uniform sampler2D facings;
 uniform float reach;  // REACH metres at depth 1, in samples

@@ -1,4 +1,4 @@
-// Light on what stands at a sample.
+// Light on what is at a sample.
 uniform sampler2D points;
 uniform sampler2D facings;
 uniform sampler2D mores;
