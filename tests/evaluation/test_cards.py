@@ -65,8 +65,8 @@ def test_few_are_not_evaluated():
     (factor,) = factors_of(units([1.0] * 5), groups, model="m", better="lower", fewest=3)
     assert [row.enough for row in factor.rows] == [True, False]
     said = verdict(factor, 1.0, "%")
-    assert "nothing can be said" in said
-    assert "Too small to evaluator: young" in said
+    assert "large enough to compare" in said
+    assert "Too small to evaluate: young" in said
 
 
 def test_two_factors_give_their_intersection():

@@ -13,7 +13,7 @@ from sonjit.errors import InputError
 
 
 def demo(*, out: Annotated[str, Parameter(name="--out")] = "sonjit-demo") -> int:
-    """Run `sonjit hands` on the bundled clip: landmarks as JSON and as a table, and a drawn video.
+    """Run `sonjit hands` on the bundled clip: landmarks as JSON and as a table, and an annotated video.
 
     Example: `sonjit models pull && sonjit demo`
 

@@ -114,7 +114,7 @@ def _video() -> Iterator[Finding]:
     for codec, job in (("libx264", ".mp4, .mov, .mkv"), ("libvpx-vp9", ".webm")):
         there = codec in av.codecs_available
         yield Finding(
-            "ok" if there else "note", f"encoder {codec}", f"drawn {job}{'' if there else ' cannot be written'}"
+            "ok" if there else "note", f"encoder {codec}", f"annotated {job}{'' if there else ' cannot be written'}"
         )
 
 

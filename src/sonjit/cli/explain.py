@@ -31,7 +31,7 @@ def explain(
     """Show which parts of an image are evidence for an output, as a heat map: red for it, blue against it.
 
     `sonjit explain photo.jpg --of handedness,presence --draw where.png` asks the hand landmark network. Each number
-    that it gives is the mean of its map plus a bias, exactly; where no hand is found, that is said.
+    that it gives is the mean of its map plus a bias, exactly; where no hand is found, the image says so.
 
     `sonjit explain photo.jpg --of index_finger_tip.x --hand 1 --save map.json` asks for one coordinate of one hand.
 

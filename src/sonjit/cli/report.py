@@ -58,7 +58,7 @@ class Advance:
 
 @contextmanager
 def progress(total: int | None, unit: str) -> Generator[Advance]:
-    """A progress bar on standard error; none where that is no terminal."""
+    """A progress bar on standard error; none where that is not a terminal."""
     if not sys.stderr.isatty():
         yield Advance(lambda: None, lambda _: None)
         return

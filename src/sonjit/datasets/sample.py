@@ -115,7 +115,7 @@ class Instance:
         kind: what it is.
         side: whose hand; None where unknown, and for anything else.
         skeleton: the order of the keypoints, as `load_skeleton` knows it or as the set's own page names it.
-        keypoint_names: of keypoints that are no skeleton known to `load_skeleton`; empty where the set names none.
+        keypoint_names: of keypoints that are not a skeleton known to `load_skeleton`; empty where the set names none.
         keypoints_px: (K, 2) x, y; NaN where unknown.
         valid_px: (K,) which of them are labelled.
         visible: (K,) which of them are seen, not hidden; None where the set does not say.

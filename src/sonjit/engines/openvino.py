@@ -71,7 +71,7 @@ def import_blob(core: ov.Core, blob: Path, device: str, config: CompileSettings)
 
 
 def keep_blob(blob: Path, network: ov.CompiledModel) -> None:
-    """Keep a compiled network for the next start; a cache that cannot be written is no error."""
+    """Keep a compiled network for the next start; a cache that cannot be written is not an error."""
     with suppress(SonjitError, OSError, RuntimeError):
         data: bytes = network.export_model().getvalue()
         blob.parent.mkdir(parents=True, exist_ok=True)

@@ -82,9 +82,15 @@ class LandmarkEvaluator:
         evaluated = {self._name: errors[0]}
         if self._kind == "body":
             seen = np.ones(len(truth), np.bool_) if one.visible is None else one.visible
-            said = np.zeros(len(truth), np.bool_) if prediction is None else _said_visible(prediction, len(truth))
+            visible = (
+                np.zeros(len(truth), np.bool_) if prediction is None else _predicted_visible(prediction, len(truth))
+            )
             hits = pdj_hits(
-                points[None], truth[None], predicted_visible=said[None], true_visible=seen[None], sizes=np.array([size])
+                points[None],
+                truth[None],
+                predicted_visible=visible[None],
+                true_visible=seen[None],
+                sizes=np.array([size]),
             )
             evaluated["pdj"] = 100 * hits[0]
         numbers = {"found": math.nan if np.isnan(errors).all() else float(prediction is not None)}
@@ -156,7 +162,7 @@ def _column(evaluated: Sequence[EvaluatedItem], name: str) -> NDArray[np.float64
     return np.array([one.numbers.get(name, math.nan) for one in evaluated], np.float64).reshape(-1, 1)
 
 
-def _said_visible(prediction: Prediction, count: int) -> NDArray[np.bool_]:
+def _predicted_visible(prediction: Prediction, count: int) -> NDArray[np.bool_]:
     return np.ones(count, np.bool_) if prediction.visible is None else prediction.visible
 
 

@@ -43,7 +43,7 @@ class Metric:
         name: of the metric, as the published tables name it.
         title: for people.
         value: of what was predicted; NaN where nothing was evaluated.
-        low: end of its 95 % interval; NaN where nothing can be said of it.
+        low: end of its 95 % interval; NaN where it is undefined.
         high: the other end.
         unit: of all three.
         better: which way.
@@ -166,7 +166,7 @@ def _interval(known: NDArray[np.float64], average: Average, clusters: Sequence[H
     if average == "all":
         drawn = resampled_means(sums.sum(1, keepdims=True), finite.sum(1, keepdims=True), clusters=clusters)
     elif (finite.sum(0) == 1).any():
-        return math.nan, math.nan  # nothing can be said of a joint that one sample has, nor of a mean with it
+        return math.nan, math.nan  # undefined for a joint that one sample has, and for a mean with it
     else:
         drawn = _known_means(resampled_means(sums, finite.astype(np.int64), clusters=clusters))
     low, high = intervals(drawn)[0]
@@ -332,9 +332,9 @@ def verdict(factor: Factor, goal: float, unit: str) -> str:
         unit: of both.
     """
     few = [row.name for row in factor.rows if not row.enough]
-    small = f" Too small to evaluator: {', '.join(few)}." if few else ""
+    small = f" Too small to evaluate: {', '.join(few)}." if few else ""
     if not factor.worst:
-        return f"By {factor.name}: fewer than two groups are large enough, so nothing can be said.{small}"
+        return f"By {factor.name}: fewer than two groups are large enough to compare.{small}"
     gap = f"By {factor.name}: the worst group, {factor.worst}, is {factor.gap:.2f} {unit} worse than the average"
     if math.isnan(goal):
         return f"{gap}; no goal was set.{small}"

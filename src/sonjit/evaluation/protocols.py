@@ -93,7 +93,7 @@ def load_protocol(name: str) -> Protocol:
         name: as `list_protocols` gives it, or the path of a TOML file, whose name is then the protocol's.
 
     Raises:
-        InputError: an unknown name; lists the known ones. A file that cannot be read or is no protocol.
+        InputError: an unknown name; lists the known ones. A file that cannot be read or is not a protocol.
     """
     if name.endswith(".toml"):
         return _load(Path(name).stem, Path(name))

@@ -73,7 +73,7 @@ class PublishedTable:
 
 @dataclass(frozen=True)
 class GroupSummary:
-    """What is said of the means of groups, published or ours.
+    """Statistics of the means of groups, published or ours.
 
     Attributes:
         model: of which model.
@@ -83,8 +83,8 @@ class GroupSummary:
         high: the greatest.
         stdev: over the groups.
         discrepancy: between groups: greatest minus least, or the average from the worst.
-        count: how many groups; None where it is not said.
-        mode: tracking or reacquisition; "" where it is not said.
+        count: how many groups; None where it is not given.
+        mode: tracking or reacquisition; "" where it is not given.
     """
 
     model: str
@@ -160,7 +160,7 @@ def check_summary(one: GroupSummary, *, rounding: float = 0.05) -> None:
     """Refuse what no groups can have: a mean outside their range, more spread than the range allows.
 
     Args:
-        one: what is said of them.
+        one: their statistics.
         rounding: by how much each number may be off for being printed with few digits.
 
     Raises:

@@ -124,7 +124,7 @@ def draw_feature_maps(
         columns: of panels.
 
     Raises:
-        InputError: a map of another shape, or with values that are no numbers.
+        InputError: a map of another shape, or with values that are not numbers.
     """
     height, width = rgb.shape[:2]
     panels = [_captioned(rgb.copy(), "input")]

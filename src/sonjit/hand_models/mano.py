@@ -53,7 +53,7 @@ class PosedHand(NamedTuple):
 class Mano(nn.Module):
     """MANO as a layer.
 
-    Its numbers are no part of a state_dict: the licence forbids to pass them on with trained weights.
+    Its numbers are not part of a state_dict: the licence forbids to pass them on with trained weights.
 
     Args:
         fields: MANO's fields, checked by `read_mano`.

@@ -4,7 +4,7 @@ Source: Khronos Group, glTF 2.0 specification, sections 3.6 (accessors) and 4.4 
 
 Rigged hands as files: animated GLB (mesh, skin, one rotation per joint and frame) and BVH motion capture.
 
-In GLB, joints stand in the camera's axes under one node that turns them into glTF's (y up, z towards the viewer). A
+In GLB, joints are in the camera's axes under one node that turns them into glTF's (y up, z towards the viewer). A
 joint's own x bends it, y points out of the back of the hand, z back along the bone; its twist about z is what the fit
 gave, zero but for the first joint of each finger. A hand that is out of sight is scaled to nothing.
 
@@ -249,7 +249,7 @@ def _add_hand(builder: GlbBuilder, motion: RigMotion) -> int:
         JOINTS_0=joints,
         WEIGHTS_0=weights,
     )
-    document["scenes"][0]["nodes"].append(len(nodes))  # a skin places its mesh: the mesh's own node stands at the root
+    document["scenes"][0]["nodes"].append(len(nodes))  # a skin places its mesh: the mesh's own node goes to the root
     nodes.append({"name": motion.name, "mesh": mesh, "skin": len(skins) - 1})
     return first
 

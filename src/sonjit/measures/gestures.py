@@ -102,7 +102,7 @@ def _tilt_from_up_rad(keypoints: NDArray[np.floating]) -> float:
 
 
 def _soft(value: NDArray[np.floating] | float, zero_at: float, one_at: float) -> NDArray[np.float64]:
-    """Smooth step from 0 to 1; an unknown value (NaN) is no member."""
+    """Smooth step from 0 to 1; an unknown value (NaN) is not a member."""
     part = np.clip((np.asarray(value, float) - zero_at) / (one_at - zero_at), 0, 1)
     return np.nan_to_num(part * part * (3 - 2 * part))
 

@@ -140,10 +140,10 @@ def pdj_hits(
         (N, K); NaN where truth or size is unknown.
     """
     errors = normalised_errors(predicted, truth, sizes)
-    said, true = (np.asarray(one).astype(np.bool_) for one in (predicted_visible, true_visible))
-    if said.shape != errors.shape or true.shape != errors.shape:
-        raise InputError(f"visibility {said.shape} and {true.shape}: give {errors.shape}, one per landmark")
-    return np.where(np.isnan(errors), np.nan, (said == true) & (errors < share))
+    predicted, true = (np.asarray(one).astype(np.bool_) for one in (predicted_visible, true_visible))
+    if predicted.shape != errors.shape or true.shape != errors.shape:
+        raise InputError(f"visibility {predicted.shape} and {true.shape}: give {errors.shape}, one per landmark")
+    return np.where(np.isnan(errors), np.nan, (predicted == true) & (errors < share))
 
 
 def pdj(

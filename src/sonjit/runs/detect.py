@@ -112,8 +112,8 @@ class _Detecting(StillAndStream["Detector[Any]"]):
 
     def open(self, *, still: bool) -> Detector[Any]:
         kind = self._processor.kind
-        unsaid = {"static_image": still, "smoothing": None if still else find_kind(kind).stream_smoothing}
-        return create_detector(kind, **unsaid | dict(self._processor.options))  # pyright: ignore[reportArgumentType]
+        defaults = {"static_image": still, "smoothing": None if still else find_kind(kind).stream_smoothing}
+        return create_detector(kind, **defaults | dict(self._processor.options))  # pyright: ignore[reportArgumentType]
 
     def begin(self, source: Source, outputs: Outputs) -> _DetectPass:
         return _DetectPass(self._processor, self.fresh(source), self._lifter, source, outputs)
@@ -152,11 +152,11 @@ class _DetectPass(Pass[Frame]):
         return len(result.results(self._list))
 
     def write(self, frame: SourceFrame, result: Frame) -> None:
-        said = self._annotator.annotate(result) if self._annotated else Annotations(None, [])
+        notes = self._annotator.annotate(result) if self._annotated else Annotations(None, [])
         if self._table is not None:
-            self._table.write(result, said.extras)
+            self._table.write(result, notes.extras)
         if self._drawing is not None:
-            drawn = draw_frame(frame.rgb, result, captions=said.captions)
+            drawn = draw_frame(frame.rgb, result, captions=notes.captions)
             self._drawing.write(drawn, frame.time, index=frame.index)
         if self._mask is not None:
             self._mask.write(frame.rgb, mask_from_frame(result), frame.time, index=frame.index)

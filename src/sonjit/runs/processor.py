@@ -51,7 +51,7 @@ class Summary:
         files: inputs finished; None where one input was processed.
         skipped: inputs that were finished before.
         last: the newest frame of a detector.
-        lines: what is to be said of the results, one line each.
+        lines: what to report of the results, one line each.
         notes: what the user should know of them, one line each.
         written: files and folders.
         problems: what could not be read, one line each.

@@ -1,4 +1,4 @@
-"""Records of what was found, as rows or as JSON: for processors whose results are no frames of a detector."""
+"""Records of what was found, as rows or as JSON: for processors whose results are not frames of a detector."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class RecordTable(Output):
 
     Args:
         save: where to write; the ending picks the format.
-        header: what is said once, before `"frames"`; None for a bare list of records.
+        header: what is written once, before `"frames"`; None for a bare list of records.
         columns: names and types of the row formats' columns; what is neither number nor text is there as JSON.
         rows: the rows of a record, with values by column; what is missing is unknown.
         place: the record of a still as one of many: with its index and what the table calls it.

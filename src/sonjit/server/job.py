@@ -205,7 +205,7 @@ class UploadJob:
             )
 
     def _zip(self, path: Path) -> None:
-        """Gather the drawn images, compressed as they are, in one file."""
+        """Gather the annotated images, compressed as they are, in one file."""
         folder = path.with_suffix("")
         with atomic_file(path) as draft, zipfile.ZipFile(draft, "w") as archive:
             for file in sorted(folder.iterdir(), key=lambda file: natural_key(file.name)):

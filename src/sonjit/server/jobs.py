@@ -162,7 +162,7 @@ async def _job_from(request: Request, jobs: Jobs) -> UploadJob:
 
 
 async def _take_in(body: Request, folder: Path, name: str, max_pixels: int) -> JobInput:
-    """What a body holds, in files below a folder; RefusedError where that is no job's input."""
+    """What a body holds, in files below a folder; RefusedError where that is not a job's input."""
     try:
         upload = open_upload(folder, body.headers.get("content-type", ""), name)
         try:

@@ -191,7 +191,7 @@ class Upload(Protocol):
         ...
 
     def finish(self) -> None:
-        """The body has ended; InputError where it is no whole form."""
+        """The body has ended; InputError where the form is incomplete."""
         ...
 
     def close(self) -> None:

@@ -67,8 +67,8 @@ class FreiHand(Dataset):
                 self._labels[name] = self._table(path, name)
         counts = {name: len(table) for name, table in self._labels.items()}
         if len(set(counts.values())) > 1:
-            said = ", ".join(f"{split}_{name}.json has {count}" for name, count in counts.items())
-            raise InputError(f"{root}: files of one split differ in their number of samples: {said}; get them again")
+            listed = ", ".join(f"{split}_{name}.json has {count}" for name, count in counts.items())
+            raise InputError(f"{root}: files of one split differ in their number of samples: {listed}; get them again")
         self._unique = counts["K"]
         self._source = str(root / f"{split}_xyz.json")
         self._masks = root / split / "mask"  # of the green screen, the same in all versions

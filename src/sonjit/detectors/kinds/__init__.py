@@ -60,7 +60,7 @@ class KindEntry:
         search: makes a thorough search for a kind that was loaded, or its place; None where there is none.
         check: makes what separates true from false finds of a stream, or its place; None where nothing does.
         max_instances: where the caller gives none.
-        stream_smoothing: name of the smoothing of videos and cameras where nothing is said.
+        stream_smoothing: name of the smoothing of videos and cameras where none is given.
         instances: kinds of what has keypoints in its results: ("hand",).
         own_options: that no other kind has and `OPTIONS` lacks.
         examples: calls of the command line, each with what it does, as they are in the help.

@@ -25,7 +25,7 @@ _FOLDER_ENDING = ".png"
 def open_drawing_writer(
     path: str | os.PathLike[str], source: Source, *, folder_ending: str | None = None
 ) -> DrawingWriter:
-    """Open a file or folder for the drawn images of one source.
+    """Open a file or folder for the annotated images of one source.
 
     One image becomes an image; a folder or glob becomes a folder with an image per input under the same name; a video
     or camera becomes a video: H.264 (VP9 in WebM, MPEG-4 in AVI) with the source's own times and its sound. Everything

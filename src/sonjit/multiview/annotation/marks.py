@@ -348,7 +348,7 @@ class AnnotationStore:
         Args:
             marks: new ones.
             bases: for each mark, the version of the one that its writer saw there: 0 for none, None for whatever
-                it is. Where another one stands by now, nothing is written for that mark.
+                it is. Where another one is by now, nothing is written for that mark.
 
         Raises:
             InputError: an id that was used for another mark.

@@ -46,8 +46,8 @@ class Sampling:
         size: width and height that are released, pixels.
         px_per_mm: at the labelled joint that is nearest to the camera.
         ridge_px: period of a ridge there, pixels.
-        ridge_contrast: share of the ridges' contrast that downsizing leaves, measured on drawn ones; ridges below two
-            pixels a period cannot be read, whatever is left of them.
+        ridge_contrast: share of the ridges' contrast that downsizing leaves, measured on synthetic ones; ridges below
+            two pixels a period cannot be read, whatever is left of them.
     """
 
     view: str
@@ -82,7 +82,7 @@ def sampling_of(camera: RigCamera, nearest_m: float) -> Sampling:
 
 
 def ridge_contrast(px_per_mm: float, scale: float) -> float:
-    """Share of the contrast of drawn ridges that is left after downsizing; the most over directions and phases.
+    """Share of the contrast of synthetic ridges that is left after downsizing; the most over directions and phases.
 
     Args:
         px_per_mm: of the images before.

@@ -46,7 +46,7 @@ class DeformerNetwork(Network):
 
     Args:
         mano: MANO's right hand, by `load_mano`; None: the network stops at pose and shape; `"demo"`: a placeholder
-            model, to try things out. It is no part of the weights.
+            model, to try things out. It is not part of the weights.
         mano_left: MANO's left hand, likewise, for windows of left hands.
         variant: whose checkpoint it is: `ho3d` or `dexycb`, which use MANO differently.
         size: `full`, `small` for a try on a CPU, or, for tests, `tiny`.

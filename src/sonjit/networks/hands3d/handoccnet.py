@@ -91,7 +91,7 @@ class HandOccNetwork(Network):
 
     Args:
         mano: MANO's right hand, by `load_mano`; None: the network stops at pose and shape; `"demo"`: a model of random
-            numbers, to try things out. It is no part of the weights.
+            numbers, to try things out. It is not part of the weights.
         size: `full`, `small` for a try on a CPU, or, for tests, `tiny`.
 
     Source: Park et al. 2022, HandOccNet: Occlusion-Robust 3D Hand Mesh Estimation Network.

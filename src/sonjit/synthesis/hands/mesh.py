@@ -53,7 +53,7 @@ def hand_mesh_from_rig(rig: Rig, side: Side) -> Rig:
     """The same of any rig; the other side is its mirror.
 
     Raises:
-        InputError: its mesh has holes elsewhere than at the wrist, or is no hand's size.
+        InputError: its mesh has holes elsewhere than at the wrist, or is not of a hand's size.
     """
     length = float(np.linalg.norm(rig.joints[FINGERS[2][3]] - rig.joints[0]))
     if not _LENGTHS_M[0] <= length <= _LENGTHS_M[1]:
@@ -202,7 +202,7 @@ def rest_rig(side: Side, files: HandFiles | None) -> Rig:
     """The rig that a hand is made from; of the other side where there is none of its own.
 
     Raises:
-        InputError: a file is not there, is no such hand, or two are of one side.
+        InputError: a file is missing, is not such a hand, or two are of one side.
     """
     if files is None:
         return load_rig("Right")

@@ -113,7 +113,7 @@ def forearm(
     """The bare arm.
 
     Args:
-        edge: (K, 3) vertices of `Edge.loop` where they stand.
+        edge: (K, 3) vertices of `Edge.loop` where they are.
         normals: (K, 3) of the skin there.
         axes: (3, 3) columns of the wrist's frame: bend axis, out of the back, back along the arm.
         bend: radians that the arm is bent towards the palm, and turned towards the frame's x, against the hand.
@@ -139,7 +139,7 @@ def sleeve(
         axes: likewise.
         bend: likewise.
         start_m: where it begins, behind the edge.
-        width_m: how far it stands off the skin.
+        width_m: its distance from the skin.
         folds_m: height of its folds.
         seed: of them.
     """

@@ -109,7 +109,7 @@ class Buffers:
 
     Attributes:
         rgb: (H, W, 3) uint8 RGB in sRGB, smooth at edges, the background behind.
-        cover: (H, W) float32, how much of each pixel is no background, 0 to 1.
+        cover: (H, W) float32, how much of each pixel is foreground, 0 to 1.
         depth: (H, W) float32 metres along the camera's z; 0 where there is nothing.
         normals: (H, W, 3) float32 in the camera's frame; 0 where there is nothing.
         instances: (H, W) uint8 `Drawable.instance` at the pixel's centre; 0 background.

@@ -97,7 +97,7 @@ def samples_of(box: PixelBox) -> PixelBox:
 
 
 class Targets:
-    """Samples of one size of image: what stands at each, and its colour."""
+    """Samples of one size of image: what is at each, and its colour."""
 
     def __init__(self, context: moderngl.Context, size: tuple[int, int]) -> None:
         self.size = size

@@ -1,6 +1,6 @@
 """Hands that hold objects: the object lies in the palm or between the tips, then each finger closes until it touches.
 
-How far a finger closes is looked for over all its way at once, then again about the place where it first touches.
+How far a finger closes is searched over its whole range at once, then refined around the place where it first touches.
 
 Poses of one or two hands about the origin: a gesture, a grasp or any pose, a turn, and named poses of both hands.
 """
@@ -36,7 +36,7 @@ _STEP_M: Final = 0.001
 _FARTHEST_M: Final = 0.1
 _STEPS: Final = 24
 _NEAR_M: Final = 0.005  # more than a finger goes in a step, so that it passes through nothing thin
-_FINE: Final = (8, 48)  # steps looked at anew, and in how many
+_FINE: Final = (8, 48)  # steps refined, and in how many
 _LOOSER: Final = 12
 _WAYS: Final = {"wrap": ("stretched", "hold", "wrap"), "pinch": ("stretched", "beak_open", "pinch")}
 """Gestures that a hand passes through while it closes."""

@@ -100,7 +100,7 @@ _POLES: Final = (0.93, -0.55)
 def camera_rig(
     rig: RigKind, views: int, size: tuple[int, int], view_deg: float, middle: NDArray[np.float64]
 ) -> tuple[CalibratedCamera, ...]:
-    """Cameras that look at a point; the first of them stands at the world's origin and looks along its z.
+    """Cameras that look at a point; the first of them is at the world's origin and looks along its z.
 
     Args:
         rig: webcam (1 view), glasses (2, one at each temple), dome (1 to 140 about the point, all equally far).
