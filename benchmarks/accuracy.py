@@ -13,7 +13,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from sonjit.benchmark.clips import save_clip
+from sonjit.benchmark.cases import save_clip
 from sonjit.benchmark.run import check_peer, run_python
 from sonjit.errors import SonjitError
 

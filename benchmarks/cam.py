@@ -32,10 +32,10 @@ from sonjit.explain import (
     overlay,
 )
 from sonjit.explain.classes import backprop_saliency
-from sonjit.explain.explainers import HandsExplained
+from sonjit.explain.run import HandsExplained
 from sonjit.media import open_source
 from sonjit.media.annotated.images import encode_image
-from sonjit.networks.cam.cam import class_activation_map
+from sonjit.networks.cam import class_activation_map
 from sonjit.training.images.cam import CLASSES, CamSettings, HandCrops, accuracy, images_from, train_classifier
 
 DOCS = Path(__file__).parents[1] / "docs"

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from sonjit.benchmark.clips import DRIFT_FRAMES, drifting, save_clip
+from sonjit.benchmark.cases import DRIFT_FRAMES, drifting, save_clip
 
 
 @pytest.fixture

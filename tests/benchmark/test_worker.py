@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from sonjit.benchmark import CASES
-from sonjit.benchmark.clips import save_clip
+from sonjit.benchmark.cases import save_clip
 from sonjit.benchmark.run import METRICS, benchmark, run_python
 from sonjit.benchmark.worker import Clip, Sonjit, run_job
 from sonjit.errors import InputError, JobError

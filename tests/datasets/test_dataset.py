@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sonjit.datasets import Dataset, Instance, Sample, dataset_entry, list_datasets, open_dataset
 from sonjit.datasets.checks import check_all, check_sample
 from sonjit.datasets.dataset import DatasetEntry
-from sonjit.datasets.hands.interhand_index import index_images
+from sonjit.datasets.hands.interhand import index_images
 from sonjit.datasets.joint_orders import camera_matrix, hand_before_camera
 from sonjit.errors import InputError
 from sonjit.geometry.cameras import CalibratedCamera

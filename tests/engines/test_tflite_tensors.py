@@ -6,8 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from sonjit.engines.tflite import TfliteFile
-from sonjit.engines.tflite_tensors import Level, TfliteTensors, dense_from_sparse
+from sonjit.engines.tflite import Level, TfliteFile, TfliteTensors, dense_from_sparse
 from sonjit.errors import SonjitError
 from sonjit.weights import find_weight
 

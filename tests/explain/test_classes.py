@@ -30,7 +30,7 @@ class Bright(torch.nn.Module):
 @pytest.fixture
 def network():
     """Tells bright images from dark ones, and can be seen through."""
-    from sonjit.networks.cam.cam import CamNetwork
+    from sonjit.networks.cam import CamNetwork
 
     made = CamNetwork(Bright(), classes=2).eval()
     made.name = "cam-bright"

@@ -9,7 +9,7 @@ from torch.nn.functional import cross_entropy
 
 from sonjit import InputError
 from sonjit.networks import create_network, list_networks, network_entry
-from sonjit.networks.cam.cam import class_activation_map
+from sonjit.networks.cam import class_activation_map
 
 NAMES = list_networks("cam-*")
 

@@ -9,7 +9,7 @@ import torch
 from sonjit import InputError
 from sonjit.hand_models import demo_mano
 from sonjit.networks import create_network, network_entry
-from sonjit.networks.hands3d.deformer_parts import Motion, fused_pose, poses_at_centre
+from sonjit.networks.hands3d.deformer import Motion, fused_pose, poses_at_centre
 from sonjit.networks.registry import placeholder_state_dict
 
 ENTRY = network_entry("deformer")

@@ -8,7 +8,7 @@ from sonjit import InputError
 from sonjit.geometry import RotatedBox, clamped_box, square_box
 from sonjit.hand_models import demo_mano
 from sonjit.networks import create_network, network_entry
-from sonjit.networks.hands3d.handoccnet_parts import Attention
+from sonjit.networks.hands3d.handoccnet import Attention
 from sonjit.networks.hands3d.layers import LeakyPyramid
 from sonjit.networks.registry import placeholder_state_dict
 

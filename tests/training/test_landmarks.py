@@ -18,8 +18,14 @@ from sonjit.detectors.kinds.hands import box_around_hand
 from sonjit.geometry import crop_on_grid, points_from_crop
 from sonjit.networks import create_network
 from sonjit.skeletons import load_skeleton
-from sonjit.training.hands.landmark_data import LandmarkCrop, augmented, landmark_crops
-from sonjit.training.hands.landmark_losses import landmark_losses, landmark_metrics, to_batch
+from sonjit.training.hands.landmark_data import (
+    LandmarkCrop,
+    augmented,
+    landmark_crops,
+    landmark_losses,
+    landmark_metrics,
+    to_batch,
+)
 from sonjit.training.hands.landmarks import LandmarkSettings, draw_crops, landmark_network
 
 NAMES = load_skeleton("hand_mediapipe21").keypoints

@@ -10,7 +10,7 @@ import pytest
 
 from sonjit import InputError
 from sonjit.training.recipes import TrainingRequest, list_recipes, load_recipe, prepare, run_recipe, settings_from
-from sonjit.training.recipes.files import recipe_from_table
+from sonjit.training.recipes.recipe import recipe_from_table
 
 RECIPE = """summary = "one"
 function = "sonjit.training.images.cam:train_cam"

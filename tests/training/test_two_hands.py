@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from sonjit.geometry import RotatedBox
 from sonjit.networks import create_network, network_entry
 from sonjit.networks.hands3d.internet import LAYOUTS, SIDES, HeatmapSpace
-from sonjit.training.hands3d.rootnet import rootnet_losses
-from sonjit.training.hands3d.two_hands import (
+from sonjit.training.hands3d.internet import (
     PEAK,
     InterNetTargets,
     TwoHandAugmentation,
@@ -25,6 +24,7 @@ from sonjit.training.hands3d.two_hands import (
     internet_losses,
     targets_from_crop,
 )
+from sonjit.training.hands3d.rootnet import rootnet_losses
 
 LAYOUT = LAYOUTS["interhand"]
 SPACE = HeatmapSpace(32, 8)

@@ -11,8 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NotRequired, TypedDict
 
-from sonjit.benchmark.cases import Case, Machine, describe_machine, load_average
-from sonjit.benchmark.clips import save_clip
+from sonjit.benchmark.cases import Case, Machine, describe_machine, load_average, save_clip
 from sonjit.benchmark.worker import WARM_UP
 from sonjit.errors import InputError, JobError
 from sonjit.weights import find_weight

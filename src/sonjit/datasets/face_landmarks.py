@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sonjit.datasets.dataset import DatasetEntry, RecordDataset, box_from_corner, read_lines, size_of_image
-from sonjit.datasets.formats.coco_sets import CocoSet, Record, labelled
+from sonjit.datasets.formats.coco import CocoSet, Record, labelled
 from sonjit.datasets.registry import register
 from sonjit.datasets.sample import Instance, Sample
 from sonjit.errors import InputError

@@ -6,9 +6,16 @@ comparison, by saliency; it needs the extra `train`.
 
 from sonjit.explain.hands import HandExplainer, TargetMap, hand_map, load_hand_explainer
 from sonjit.explain.overlay import draw_boxes, enlarge, grid, overlay, panel, place, side_by_side
-from sonjit.explain.patterns import Region, informative_regions, mean_map
-from sonjit.explain.questions import Answerer, train_answerer
-from sonjit.explain.report import ErrorRow, ErrorTable, load_published_errors
+from sonjit.explain.studies import (
+    Answerer,
+    ErrorRow,
+    ErrorTable,
+    Region,
+    informative_regions,
+    load_published_errors,
+    mean_map,
+    train_answerer,
+)
 from sonjit.metrics.localization import box_from_map, box_iou, boxes_from_maps, classification_error, localization_error
 
 __all__ = [

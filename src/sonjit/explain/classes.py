@@ -16,7 +16,7 @@ import torch
 from sonjit.errors import InputError
 from sonjit.explain.overlay import enlarge
 from sonjit.metrics.localization import box_from_map
-from sonjit.networks.cam.cam import CamNetwork, class_activation_map
+from sonjit.networks.cam import CamNetwork, class_activation_map
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

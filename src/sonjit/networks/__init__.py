@@ -14,15 +14,16 @@ from __future__ import annotations
 from sonjit.extras import needed_for
 
 with needed_for("sonjit.networks"):
-    from sonjit.networks.checkpoints import load_checkpoint, save_checkpoint
     from sonjit.networks.registry import (
         InputSpec,
         Network,
         NetworkEntry,
         create_network,
         list_networks,
+        load_checkpoint,
         network_entry,
         register,
+        save_checkpoint,
     )
 
 __all__ = [

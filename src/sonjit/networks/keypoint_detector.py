@@ -24,9 +24,8 @@ from sonjit.errors import InputError
 from sonjit.extras import needed_for
 from sonjit.files import write_text
 from sonjit.geometry import RotatedBox, crop, crop_matrix, square_box
-from sonjit.networks.cam.backbones import IMAGENET_MEAN, IMAGENET_STD
-from sonjit.networks.checkpoints import load_checkpoint
-from sonjit.networks.registry import InputSpec, Network, NetworkEntry, create_network, register
+from sonjit.networks.cam import IMAGENET_MEAN, IMAGENET_STD
+from sonjit.networks.registry import InputSpec, Network, NetworkEntry, create_network, load_checkpoint, register
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

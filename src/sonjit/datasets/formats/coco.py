@@ -1,23 +1,36 @@
-"""Masks and results as COCO writes them: run lengths, plain or packed into text, and polygons.
+"""COCO's form: its keypoints and instances, what else is published in it, and how it writes masks and results.
 
-Runs go down the columns, beginning with how many pixels are empty. Source: the format of the COCO data set,
-https://cocodataset.org/#format-data; the packed form is that of its reference tools.
+Source: https://cocodataset.org/#format-data. A record is an image with its annotations, as the file holds them. Sets
+in this form say in a subclass of `CocoSet` where their files are and what their annotations mean.
+
+Masks are run lengths, plain or packed into text as COCO's reference tools do, or polygons. Runs go down the columns,
+beginning with how many pixels are empty.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from functools import partial
 from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 
 import numpy as np
 
+from sonjit.datasets.dataset import DatasetEntry, RecordDataset, box_from_corner, naming, points_with_flags
+from sonjit.datasets.reading import load_json
+from sonjit.datasets.registry import register
+from sonjit.datasets.sample import HAND_SKELETON, Instance, Sample, Side, VideoFrame
 from sonjit.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
 _BITS, _MORE, _SIGN, _FIRST = 5, 0x20, 0x10, 48  # of one character: its payload, two flags, the code of zero
+
 _SHIFT = 4  # fractional bits of OpenCV's polygon corners
 
 
@@ -162,3 +175,210 @@ def _mask_from_polygons(polygons: Sequence[Any], height: int, width: int) -> NDA
         inner = corners - 0.5 - np.sign(corners - middle) * 0.45
         cv2.fillPoly(mask, [np.round(inner * (1 << _SHIFT)).astype(np.int32)], 1, cv2.LINE_8, _SHIFT)
     return mask.astype(np.bool_)
+
+
+_SEEN = 2  # the flag of a keypoint that is not hidden
+
+Record = dict[str, Any]
+
+_PARTS: dict[str, tuple[Side | None, str, int]] = {
+    "face": (None, "face_300w68", 68),
+    "lefthand": ("Left", HAND_SKELETON, 21),
+    "righthand": ("Right", HAND_SKELETON, 21),
+}
+
+
+class CocoSet(RecordDataset):
+    """Images with annotations in COCO's form; a loader calls `read` once, at the end of its `__init__`."""
+
+    def read(self, annotations: Path, *images: Path) -> None:
+        """Take in an annotation file.
+
+        Args:
+            annotations: the JSON file.
+            images: folders that its file names may be relative to, likeliest first.
+        """
+        self._folders = [
+            (str(folder), folder.relative_to(self.root).as_posix() if folder.is_relative_to(self.root) else str(folder))
+            for folder in images
+        ]
+        data = load_json(annotations)
+        if not isinstance(data, dict):
+            raise InputError(f"{annotations} is not in COCO's format: it holds no images, annotations and categories")
+        with naming(str(annotations)):
+            self.category_records: dict[int, Record] = {one["id"]: one for one in data["categories"]}
+            licences = data.get("licenses") or []
+            self._licences: dict[int, str] = {one["id"]: one["name"] for one in licences if "id" in one}
+        self.keep(_by_image(data), str(annotations))
+
+    def sample(self, record: Any) -> Sample:  # noqa: ANN401  # JSON
+        """One image with all that is annotated in it."""
+        image, annotations = record
+        path, name = self.image(image)
+        return Sample(
+            dataset=self.entry.name,
+            id=name,
+            image=path,
+            width=int(image["width"]),
+            height=int(image["height"]),
+            instances=tuple(one for annotation in annotations for one in self.instances(annotation, image)),
+            source=self.annotations,
+            licence=self._licences.get(image.get("license"), self.entry.licence),
+            **self.about(image, annotations),
+        )
+
+    def image(self, image: Record) -> tuple[Path | VideoFrame, str]:
+        """Where an image is, and that below the root: in the first of the folders that has it, else in the first."""
+        folders, name = self._folders, image["file_name"]
+        found = folders if len(folders) == 1 else (one for one in folders if Path(one[0], name).is_file())
+        folder, below = next(iter(found), folders[0])
+        return Path(folder, name), name if below == "." else f"{below}/{name}"
+
+    def categories(self) -> dict[int, str]:
+        """Names of the file's categories by their ids, in order of these."""
+        return {one: str(self.category_records[one]["name"]) for one in sorted(self.category_records)}
+
+    def about(self, image: Record, annotations: list[Record]) -> Mapping[str, Any]:
+        """Further fields of the sample."""
+        return {}
+
+    def instances(self, annotation: Record, image: Record) -> Iterator[Instance]:
+        """What one annotation says."""
+        category = self.category_records.get(annotation["category_id"])
+        if category is None:
+            raise ValueError(f"annotation {annotation.get('id')}: category_id {annotation['category_id']} is not known")
+        keypoints: Record = {}
+        if "keypoints" in annotation:
+            keypoints = {"skeleton": "body_coco17"} | labelled(annotation, "keypoints", 17, says_hidden=True)
+        yield Instance(
+            kind="body" if keypoints else "object",
+            box=box_from_corner(annotation, "bbox"),
+            area_px2=annotation.get("area"),
+            category=category["name"],
+            category_id=category["id"],
+            crowd=bool(annotation.get("iscrowd", 0)),
+            extra={"id": annotation.get("id")},
+            read_mask=mask_reader(annotation, image),
+            **keypoints,
+        )
+
+
+def labelled(annotation: Record, field: str, count: int, *, says_hidden: bool) -> Record:
+    """The fields of an instance that keypoints x, y, flag become.
+
+    Args:
+        annotation: that has them.
+        field: under which name.
+        count: how many there must be.
+        says_hidden: its flags tell hidden (1) from seen (2) keypoints.
+    """
+    points, flags = points_with_flags(annotation, field, count)
+    return {"keypoints_px": points, "valid_px": flags > 0, "visible": flags >= _SEEN if says_hidden else None}
+
+
+def mask_reader(annotation: Record, image: Record) -> Any:  # noqa: ANN401  # a partial or None
+    """What reads the mask of an annotation, None where it has none; parts of fewer than three corners are left out."""
+    segmentation = annotation.get("segmentation")
+    if isinstance(segmentation, list):
+        segmentation = [part for part in segmentation if len(part) >= 6]
+    if not segmentation:
+        return None
+    return partial(_mask, segmentation, int(image["height"]), int(image["width"]))
+
+
+def _mask(segmentation: object, height: int, width: int) -> NDArray[np.bool_]:
+    return mask_from_segmentation(segmentation, height, width)
+
+
+def _by_image(data: Record) -> Iterator[tuple[Record, list[Record]]]:
+    annotations: dict[int, list[Record]] = defaultdict(list)
+    for one in data["annotations"]:
+        annotations[one["image_id"]].append(one)
+    seen: set[int] = set()
+    for image in data["images"]:
+        if image["id"] in seen:
+            raise ValueError(f"two images have the id {image['id']}")
+        seen.add(image["id"])
+        yield image, annotations.get(image["id"], [])
+    if orphans := annotations.keys() - seen:
+        raise ValueError(f"annotations of the image {min(orphans)}, which is not among the images")
+
+
+class Coco(CocoSet):
+    """COCO: people's keypoints, or with `labels="instances"` all objects with masks."""
+
+    def __init__(self, entry: DatasetEntry, root: Path, split: str, *, labels: str = "keypoints") -> None:
+        files = {"keypoints": "person_keypoints", "instances": "instances"}
+        if labels not in files:
+            raise InputError(f"{entry.name}: labels is {' or '.join(map(repr, files))}, not {labels!r}")
+        super().__init__(entry, root, split)
+        self.read(self.need(f"annotations/{files[labels]}_{split}.json"), root / split)
+
+
+class CocoWholeBody(CocoSet):
+    """COCO-WholeBody: of each person body with feet, face and hands, as far as they are labelled."""
+
+    def __init__(self, entry: DatasetEntry, root: Path, split: str) -> None:
+        super().__init__(entry, root, split)
+        name = split.removesuffix("2017")
+        self.read(self.need(f"annotations/coco_wholebody_{name}_v1.0.json"), root / split)
+
+    def instances(self, annotation: Record, image: Record) -> Iterator[Instance]:
+        """The person, then face, left and right hand; `extra["person"]` tells whose."""
+        person = {"person": annotation["id"]}
+        body = labelled(annotation, "keypoints", 17, says_hidden=True)
+        feet = labelled(annotation, "foot_kpts", 6, says_hidden=True)
+        both: Record = {name: np.concatenate([values, feet[name]]) for name, values in body.items()}
+        yield Instance(
+            kind="body",
+            skeleton="body_coco23",
+            **both,
+            box=box_from_corner(annotation, "bbox"),
+            area_px2=annotation.get("area"),
+            category="person",
+            category_id=annotation["category_id"],
+            crowd=bool(annotation.get("iscrowd", 0)),
+            extra=person,
+            read_mask=mask_reader(annotation, image),
+        )
+        for part, (side, skeleton, count) in _PARTS.items():
+            if annotation[f"{part}_valid"]:
+                yield Instance(
+                    kind="hand" if side else "face",
+                    side=side,
+                    skeleton=skeleton,
+                    box=box_from_corner(annotation, f"{part}_box"),
+                    extra=person,
+                    **labelled(annotation, f"{part}_kpts", count, says_hidden=False),
+                )
+
+
+_SPLITS = ("val2017", "train2017")
+
+_WHERE = "https://cocodataset.org/#download"
+
+register(
+    DatasetEntry(
+        name="coco",
+        title="COCO 2017",
+        open=Coco,
+        splits=_SPLITS,
+        kinds=("body", "object"),
+        licence="labels CC BY 4.0; images: each its own",
+        where=_WHERE,
+        needs=("annotations/person_keypoints_{split}.json", "{split}"),
+    )
+)
+
+register(
+    DatasetEntry(
+        name="coco-wholebody",
+        title="COCO-WholeBody 1.0",
+        open=CocoWholeBody,
+        splits=_SPLITS,
+        kinds=("body", "face", "hand"),
+        licence="labels non-commercial research; images: each its own",
+        where="https://github.com/jin-s13/COCO-WholeBody",
+        needs=("annotations/coco_wholebody_val_v1.0.json", "{split}"),
+    )
+)

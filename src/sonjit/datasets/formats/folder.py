@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sonjit.datasets.dataset import DatasetEntry, RecordDataset, box_from_corner, size_of_image
-from sonjit.datasets.formats.coco_sets import CocoSet, Record, labelled, mask_reader
+from sonjit.datasets.formats.coco import CocoSet, Record, labelled, mask_reader
 from sonjit.datasets.formats.parquet import is_dataset_parquet, records_from_parquet
 from sonjit.datasets.formats.shards import instance_to_dict, sample_from_dict
 from sonjit.datasets.joint_orders import skeleton_of_names

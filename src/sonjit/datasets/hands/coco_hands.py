@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sonjit.datasets.dataset import DatasetEntry, RecordDataset, box_from_corner, points_with_flags, size_of_image
-from sonjit.datasets.formats.coco_sets import CocoSet, Record, labelled, mask_reader
+from sonjit.datasets.formats.coco import CocoSet, Record, labelled, mask_reader
 from sonjit.datasets.reading import load_json
 from sonjit.datasets.registry import register
 from sonjit.datasets.sample import HAND_SKELETON, Instance, Sample

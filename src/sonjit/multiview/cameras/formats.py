@@ -31,7 +31,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sonjit.datasets.hands.interhand_index import index_images
+from sonjit.datasets.hands.interhand import index_images
 from sonjit.datasets.joint_orders import MM, camera_matrix
 from sonjit.datasets.reading import field, numbers, one_line
 from sonjit.errors import InputError

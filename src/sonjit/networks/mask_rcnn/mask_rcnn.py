@@ -24,7 +24,6 @@ from torch import nn
 
 from sonjit.errors import InputError
 from sonjit.files import write_text
-from sonjit.networks.checkpoints import load_checkpoint
 from sonjit.networks.mask_rcnn.fpn import FeaturePyramid, ResNet
 from sonjit.networks.mask_rcnn.roi_align import pool_levels
 from sonjit.networks.mask_rcnn.roi_heads import (
@@ -43,7 +42,15 @@ from sonjit.networks.mask_rcnn.roi_heads import (
     sample_proposals,
 )
 from sonjit.networks.mask_rcnn.rpn import RegionProposals
-from sonjit.networks.registry import InputSpec, Network, NetworkEntry, create_network, network_entry, register
+from sonjit.networks.registry import (
+    InputSpec,
+    Network,
+    NetworkEntry,
+    create_network,
+    load_checkpoint,
+    network_entry,
+    register,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

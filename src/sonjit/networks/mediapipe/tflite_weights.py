@@ -9,8 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from sonjit.engines.tflite import TfliteFile
-from sonjit.engines.tflite_tensors import TfliteTensors
+from sonjit.engines.tflite import TfliteFile, TfliteTensors
 from sonjit.errors import InputError
 
 if TYPE_CHECKING:

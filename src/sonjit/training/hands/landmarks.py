@@ -20,8 +20,16 @@ from sonjit.networks import create_network, save_checkpoint
 from sonjit.networks.export import ENDINGS, export_network
 from sonjit.networks.mediapipe.hand_landmark import PUBLISHED_KEYPOINTS, HandLandmarkNetwork
 from sonjit.networks.registry import InputSpec
-from sonjit.training.hands.landmark_data import PUBLISHED_SIZE, LandmarkCrop, augmented, landmark_crops
-from sonjit.training.hands.landmark_losses import Batch, landmark_losses, landmark_metrics, to_batch
+from sonjit.training.hands.landmark_data import (
+    PUBLISHED_SIZE,
+    Batch,
+    LandmarkCrop,
+    augmented,
+    landmark_crops,
+    landmark_losses,
+    landmark_metrics,
+    to_batch,
+)
 from sonjit.training.hands.palms import measured_ms
 from sonjit.training.hands.samples import open_source_samples
 from sonjit.training.initialise import add_batch_norms, fold, scale_head

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sonjit.datasets import Instance, Sample
-    from sonjit.networks.hands3d.deformer_parts import VariantHands
+    from sonjit.networks.hands3d.deformer import VariantHands
     from sonjit.training.recipes import TrainingRequest
 
 GAP = 10

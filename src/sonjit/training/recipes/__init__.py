@@ -4,8 +4,19 @@ A recipe names a function from a `TrainingRequest` to a mapping of results. The 
 the recipe is run, and may lie outside this package.
 """
 
-from sonjit.training.recipes.files import Ablation, AblationRow, Recipe, list_recipes, load_recipe, settings_from
-from sonjit.training.recipes.run import Progress, TrainingRequest, no_progress, prepare, run_recipe
+from sonjit.training.recipes.recipe import (
+    Ablation,
+    AblationRow,
+    Progress,
+    Recipe,
+    TrainingRequest,
+    list_recipes,
+    load_recipe,
+    no_progress,
+    prepare,
+    run_recipe,
+    settings_from,
+)
 
 __all__ = [
     "Ablation",

@@ -1,0 +1,321 @@
+"""Classifiers with class activation maps: features, global pooling, one linear layer.
+
+Source: Zhou et al. 2016, Learning Deep Features for Discriminative Localization. The class score is
+S_c = sum_k w_k^c F_k with F_k the pooled channel k, and the class activation map M_c = sum_k w_k^c f_k. With mean
+pooling S_c is the mean of M_c plus the layer's bias; with max pooling the map only ranks places.
+
+Backbones are cut as in section 3: AlexNet after conv5, VGG-16 after conv5-3, GoogLeNet after inception 4e, so that the
+map stays 13 x 13 or 14 x 14 at 224 px. Module names are those of torchvision, whose checkpoints therefore load.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, ClassVar, Literal, get_args
+
+import torch
+from torch import Tensor, nn
+from torchvision.models import GoogLeNet, ResNet
+from torchvision.models.resnet import BasicBlock, Bottleneck
+from torchvision.models.vgg import cfgs, make_layers
+
+from sonjit.errors import InputError
+from sonjit.networks.registry import InputSpec, Network, NetworkEntry, register
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+class Backbone(nn.Module):
+    """Images (B, 3, H, W) to features (B, channels, h, w).
+
+    Attributes:
+        channels: of the features.
+        mean, std: RGB, in 0..1, with which the official checkpoints normalise their input.
+        left_out: prefixes of official keys whose layers are not here.
+    """
+
+    channels: int
+    mean: ClassVar[tuple[float, float, float]] = IMAGENET_MEAN
+    std: ClassVar[tuple[float, float, float]] = IMAGENET_STD
+    left_out: ClassVar[tuple[str, ...]] = ()
+
+    if TYPE_CHECKING:
+
+        def __call__(self, images: Tensor) -> Tensor: ...
+
+
+class Convolutions(Backbone):
+    """A plain sequence, named `features` as in torchvision's VGG and AlexNet."""
+
+    left_out = ("classifier.",)
+
+    def __init__(self, features: nn.Sequential, channels: int) -> None:
+        super().__init__()
+        self.features = features
+        self.channels = channels
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Features (B, channels, h, w)."""
+        return self.features(images)
+
+
+class GoogLeNetTo4e(Backbone):
+    """GoogLeNet (Szegedy et al. 2015) with batch norms, up to inception 4e: 832 channels at 1/16."""
+
+    mean = std = (0.5, 0.5, 0.5)  # what torchvision's transform_input comes to
+    left_out = ("inception5", "aux1.", "aux2.", "fc.")
+    _LAYERS = (
+        "conv1", "maxpool1", "conv2", "conv3", "maxpool2", "inception3a", "inception3b", "maxpool3",
+        "inception4a", "inception4b", "inception4c", "inception4d", "inception4e",
+    )  # fmt: skip
+
+    def __init__(self, tiny: bool) -> None:
+        super().__init__()
+        whole = GoogLeNet(num_classes=1, aux_logits=False, init_weights=False)
+        self.channels = 480 if tiny else 832
+        self._names = self._LAYERS[:7] if tiny else self._LAYERS
+        for name in self._names:
+            self.add_module(name, whole.get_submodule(name))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Features (B, 832, H / 16, W / 16)."""
+        for name in self._names:
+            images = self.get_submodule(name)(images)
+        return images
+
+
+class ResNetMaps(Backbone):
+    """ResNet (He et al. 2016) without its head: it already ends in a mean and one linear layer."""
+
+    _LAYERS = ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4")
+
+    def __init__(self, block: type[BasicBlock | Bottleneck], layers: Sequence[int], width: int = 64) -> None:
+        super().__init__()
+        # Blocks that begin as nothing (Goyal et al. 2017) train more evenly from scratch.
+        whole = ResNet(block, list(layers), num_classes=1, zero_init_residual=True, width_per_group=width)
+        for name in self._LAYERS:
+            self.add_module(name, whole.get_submodule(name))
+        self.channels = 512 * block.expansion
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Features (B, channels, H / 32, W / 32)."""
+        for name in self._LAYERS:
+            images = self.get_submodule(name)(images)
+        return images
+
+
+def vgg16(tiny: bool = False) -> Backbone:
+    """VGG-16 (Simonyan and Zisserman 2015) up to conv5-3, without the pooling after it."""
+    layers: list[str | int] = [size if isinstance(size, str) else _narrow(size, tiny) for size in cfgs["D"][:-1]]
+    return Convolutions(make_layers(layers), int(layers[-1]))  # pyright: ignore[reportArgumentType]
+
+
+def alexnet(tiny: bool = False) -> Backbone:
+    """AlexNet (Krizhevsky et al. 2012, with the widths of torchvision) up to conv5, without the pooling after it."""
+    a, b, c, d, e = (_narrow(size, tiny) for size in (64, 192, 384, 256, 256))
+    features = nn.Sequential(
+        nn.Conv2d(3, a, 11, 4, 2), nn.ReLU(), nn.MaxPool2d(3, 2),
+        nn.Conv2d(a, b, 5, padding=2), nn.ReLU(), nn.MaxPool2d(3, 2),
+        nn.Conv2d(b, c, 3, padding=1), nn.ReLU(),
+        nn.Conv2d(c, d, 3, padding=1), nn.ReLU(),
+        nn.Conv2d(d, e, 3, padding=1), nn.ReLU(),
+    )  # fmt: skip
+    return Convolutions(features, e)
+
+
+def googlenet(tiny: bool = False) -> Backbone:
+    """GoogLeNet up to inception 4e; its twin ends with 3b."""
+    return GoogLeNetTo4e(tiny)
+
+
+def nin(tiny: bool = False) -> Backbone:
+    """Network in Network (Lin et al. 2014) in its ImageNet form, up to the 1024 channels before the class maps.
+
+    There the last layer is a 1 x 1 convolution to one map per class, then the mean: a linear head over the mean of
+    these features, but for a ReLU after it that is left out here.
+    """
+    a, b, c, d = (_narrow(size, tiny) for size in (96, 256, 384, 1024))
+    features = nn.Sequential(
+        *_mlpconv(3, a, 11, 4, 0), nn.MaxPool2d(3, 2, ceil_mode=True),
+        *_mlpconv(a, b, 5, 1, 2), nn.MaxPool2d(3, 2, ceil_mode=True),
+        *_mlpconv(b, c, 3, 1, 1), nn.MaxPool2d(3, 2, ceil_mode=True),
+        nn.Conv2d(c, d, 3, padding=1), nn.ReLU(), nn.Conv2d(d, d, 1), nn.ReLU(),
+    )  # fmt: skip
+    return Convolutions(features, d)
+
+
+def small(tiny: bool = False) -> Backbone:
+    """Six convolutions with batch norms: 128 channels at 1/8, to train on a CPU in a minute.
+
+    Each value of the features sees 43 px of the image: what sees much more puts an object's edges far outside it.
+    """
+    layers: list[nn.Module] = []
+    channels = 3
+    for size, stride in ((16, 2), (16, 1), (32, 2), (32, 1), (64, 2), (128, 1)):
+        out = _narrow(size, tiny)
+        layers += [nn.Conv2d(channels, out, 3, stride, 1, bias=False), nn.BatchNorm2d(out), nn.ReLU()]
+        channels = out
+    return Convolutions(nn.Sequential(*layers), channels)
+
+
+def resnet18(tiny: bool = False) -> Backbone:
+    """ResNet-18."""
+    return ResNetMaps(BasicBlock, (1, 1, 1, 1) if tiny else (2, 2, 2, 2))
+
+
+def resnet50(tiny: bool = False) -> Backbone:
+    """ResNet-50."""
+    return ResNetMaps(Bottleneck, (1, 1, 1, 1), width=4) if tiny else ResNetMaps(Bottleneck, (3, 4, 6, 3))
+
+
+def _mlpconv(channels: int, out: int, kernel: int, stride: int, padding: int) -> list[nn.Module]:
+    return [
+        nn.Conv2d(channels, out, kernel, stride, padding), nn.ReLU(),
+        nn.Conv2d(out, out, 1), nn.ReLU(),
+        nn.Conv2d(out, out, 1), nn.ReLU(),
+    ]  # fmt: skip
+
+
+def _narrow(channels: int, tiny: bool) -> int:
+    return channels // 16 if tiny else channels
+
+
+Pooling = Literal["gap", "gmp"]
+
+
+def class_activation_map(features: Tensor, weights: Tensor, classes: Sequence[int] | None = None) -> Tensor:
+    """Class activation maps: the evidence for each class by place.
+
+    Args:
+        features: (B, K, h, w), what is pooled.
+        weights: (C, K) of the linear layer after the pooling.
+        classes: which of the C; all of them where None.
+
+    Returns:
+        (B, C', h, w). Its sum over a map is S_c where F_k is a sum, its mean plus the bias where F_k is a mean.
+
+    >>> import torch
+    >>> f = torch.arange(48.0).reshape(1, 3, 4, 4)  # the last convolution's output, k = 3
+    >>> w = torch.tensor([[0.3, 0.5, 0.1], [0.4, 0.6, 0.8]])
+    >>> [round(float(one), 2) for one in f.sum((2, 3))[0]]  # F_1, F_2, F_3
+    [120.0, 376.0, 632.0]
+    >>> maps = class_activation_map(f, w)
+    >>> [round(float(one), 2) for one in maps.sum((2, 3))[0]]  # S_1 = 0.3 F_1 + 0.5 F_2 + 0.1 F_3, and S_2
+    [287.2, 779.2]
+    """
+    chosen = weights if classes is None else weights[list(classes)]
+    return torch.einsum("bkhw,ck->bchw", features, chosen)
+
+
+class CamNetwork(Network):
+    """CNN-GAP and CNN-GMP.
+
+    Args:
+        backbone: images to features.
+        classes: how many scores.
+        pooling: "gap", the mean, which rewards finding all of an object; "gmp", the maximum, which needs but its most
+            telling part.
+        units: of the 3 x 3 convolutions with ReLU between backbone and pooling, one number each; the paper has one of
+            1024.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self, backbone: Backbone, classes: int = 1000, pooling: Pooling = "gap", units: Sequence[int] = ()
+    ) -> None:
+        super().__init__()
+        if pooling not in get_args(Pooling):
+            raise InputError(f"pooling={pooling!r}: give 'gap' (mean) or 'gmp' (maximum)")
+        if classes < 1:
+            raise InputError(f"classes={classes}: give at least 1")
+        self.pooling = pooling
+        self.backbone = backbone
+        layers: list[nn.Module] = []
+        channels = backbone.channels
+        for size in units:
+            layers += [nn.Conv2d(channels, size, 3, padding=1), nn.ReLU()]
+            channels = size
+        self.extra = nn.Sequential(*layers)
+        self.head = nn.Linear(channels, classes)
+        self.register_buffer("mean", torch.tensor(backbone.mean)[:, None, None], persistent=False)
+        self.register_buffer("std", torch.tensor(backbone.std)[:, None, None], persistent=False)
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        """Class scores and what they are pooled from.
+
+        Args:
+            images: (B, 3, H, W) RGB in 0..1.
+
+        Returns:
+            scores (B, classes), before the softmax, and features (B, K, h, w).
+        """
+        features = self.extra(self.backbone((images - self.mean) / self.std))
+        pooled = features.mean((2, 3)) if self.pooling == "gap" else features.amax((2, 3))  # (B, K)
+        return {"scores": self.head(pooled), "features": features}
+
+    def from_official(self, state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Torchvision's keys; the layers that only this network has keep what they hold, to be trained."""
+        given, own = super().from_official(state_dict), self.state_dict()
+        if not any(f"backbone.{key}" in own for key in given):
+            return given  # another network's: its names are the better hint
+        named = {
+            key.replace("fc.", "head.", 1) if key.startswith("fc.") else f"backbone.{key}": value
+            for key, value in given.items()
+            if not key.startswith(self.backbone.left_out)
+        }
+        kept = {key: value for key, value in own.items() if key.startswith(("extra.", "head."))}
+        return kept | named
+
+
+def _register(
+    name: str,
+    make: Callable[[bool], Backbone],
+    source: str,
+    units: Sequence[int] = (),
+    *,
+    size: int = 224,
+    tiny_size: int = 64,
+    where: str = "torchvision's checkpoint by path: its backbone loads, the rest is to be trained",
+) -> None:
+    def build(
+        classes: int = 1000, pooling: Pooling = "gap", units: Sequence[int] = tuple(units), tiny: bool = False
+    ) -> Network:
+        return CamNetwork(make(tiny), classes, pooling, units)
+
+    register(
+        NetworkEntry(
+            name=f"cam-{name}",
+            build=build,
+            summary="classes and where they are, by class activation maps",
+            source=source,
+            licence="the checkpoint's own",
+            inputs=(InputSpec("images", (3, size, size)),),
+            where=where,
+            tiny={"classes": 3, "units": (16,) * len(units), "tiny": True},
+            tiny_inputs=(InputSpec("images", (3, tiny_size, tiny_size)),),
+        )
+    )
+
+
+_PAPER = "Zhou et al. 2016, section 3: "
+
+_register("vgg16", vgg16, _PAPER + "VGGnet-GAP", (1024,))
+
+_register("googlenet", googlenet, _PAPER + "GoogLeNet-GAP", (1024,))
+
+_register("alexnet", alexnet, _PAPER + "AlexNet-GAP", (1024,), tiny_size=96)
+
+# Two convolutions before the pooling, as in the paper, which does not state the width of the first.
+_register("alexnet-plus", alexnet, _PAPER + "AlexNet*-GAP", (512, 1024), tiny_size=96)
+
+_register("nin", nin, _PAPER + "NIN", tiny_size=96, where="train it: torchvision has none")
+
+_RESNET = "torchvision's checkpoint by path: all of it loads, and its maps are exact without training"
+
+_register("resnet18", resnet18, "He et al. 2016", where=_RESNET)
+
+_register("resnet50", resnet50, "He et al. 2016", where=_RESNET)
+
+_register("small", small, "Sonjit", size=96, tiny_size=32, where="sonjit train cam")

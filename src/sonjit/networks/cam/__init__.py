@@ -1,1 +1,0 @@
-"""Classifiers with class activation maps."""
