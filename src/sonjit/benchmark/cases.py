@@ -5,26 +5,21 @@ from __future__ import annotations
 import math
 import os
 import platform
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.resources import as_file, files
 from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sonjit.detectors.kinds import KINDS
 from sonjit.errors import InputError
-from sonjit.media import open_source
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from numpy.typing import NDArray
-
-    from sonjit.media import Source
+from sonjit.media import Source, open_source
 
 ONE_HAND_FRAMES = 75
 

@@ -5,15 +5,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import Any
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+import numpy as np
+from numpy.typing import NDArray
 
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from sonjit.benchmark.worker import Extras, Instance, Job
+from sonjit.benchmark.worker import Extras, Instance, Job
 
 Result = Any
 _OTHER = {"Left": "Right", "Right": "Left"}

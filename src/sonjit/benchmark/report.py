@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sonjit.benchmark.run import BenchmarkReport, MeasuredCase, Side
+
 if TYPE_CHECKING:
     from rich.console import Group
     from rich.table import Table
 
-    from sonjit.benchmark.run import BenchmarkReport, MeasuredCase, Side
 
 _COLUMNS = {
     "p50_ms": ("p50 ms", 2),

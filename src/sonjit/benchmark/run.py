@@ -7,21 +7,19 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NotRequired, TypedDict
 
 from sonjit.benchmark.cases import Case, Machine, describe_machine, load_average, save_clip
-from sonjit.benchmark.worker import WARM_UP
+from sonjit.benchmark.worker import WARM_UP, Timed
+from sonjit.engines import Precision
 from sonjit.errors import InputError, JobError
 from sonjit.weights import find_weight
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
-
     from sonjit.benchmark.installed import Closure
-    from sonjit.benchmark.worker import Timed
-    from sonjit.engines import Precision
 
 LibraryName = Literal["sonjit", "mediapipe"]
 Sides = dict[LibraryName, tuple[str, str]]

@@ -11,17 +11,20 @@ import json
 import os
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict
+from typing import (
+    Any,
+    Literal,
+    NotRequired,  # this file runs under Python 3.9 too
+    Protocol,
+    TypedDict,
+)
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from typing import NotRequired  # this file runs under Python 3.9 too
+import numpy as np
+from numpy.typing import NDArray
 
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from sonjit.engines import Engine
+from sonjit.engines import Engine
 
 Result = Any
 """What a library itself gives for one frame."""

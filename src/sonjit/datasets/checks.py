@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
-from sonjit.datasets.dataset import Skipped
+from sonjit.datasets.dataset import Dataset, Skipped
+from sonjit.datasets.sample import Instance, Sample
 from sonjit.errors import InputError, SonjitError
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from sonjit.datasets.dataset import Dataset
-    from sonjit.datasets.sample import Instance, Sample
-    from sonjit.geometry.cameras import CalibratedCamera
-    from sonjit.results import Box
+from sonjit.geometry.cameras import CalibratedCamera
+from sonjit.results import Box
 
 TOLERANCE_PX = 2.0
 """Between a label in the image and its projected 3D; sets round to whole pixels."""

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
+from sonjit.datasets.sample import Instance, Sample
 from sonjit.errors import InputError
 from sonjit.media.drawing.instances import FINGERS, PERSON_COLOURS, draw_tint
 from sonjit.media.drawing.labels import draw_captions
-from sonjit.media.drawing.strokes import INK, LEFT, NEUTRAL, RIGHT, Strokes, draw_path, draw_ring
+from sonjit.media.drawing.strokes import INK, LEFT, NEUTRAL, RIGHT, Colour, Strokes, draw_path, draw_ring
 from sonjit.skeletons import load_skeleton
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import NDArray
-
-    from sonjit.datasets.sample import Instance, Sample
-    from sonjit.media.drawing.strokes import Colour
 
 CELL_PX = 360
 """Longer side of each image on the sheet."""

@@ -15,24 +15,19 @@ import inspect
 import json
 import struct
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import Any, overload
 
 import numpy as np
+from numpy.typing import NDArray
 
+from sonjit.datasets.sample import InstanceKind, Sample
 from sonjit.errors import InputError
 from sonjit.media.sources.image_files import SNIFF_BYTES, image_format, image_size, jpeg_segments, read_bytes
-
-if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping
-
-    from numpy.typing import NDArray
-
-    from sonjit.datasets.sample import InstanceKind, Sample
-    from sonjit.results import Box
+from sonjit.results import Box
 
 
 @dataclass(frozen=True)

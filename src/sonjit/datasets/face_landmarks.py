@@ -10,23 +10,18 @@ A line of its lists is one face; the faces of one image become one sample.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from sonjit.datasets.dataset import DatasetEntry, RecordDataset, box_from_corner, read_lines, size_of_image
+from sonjit.datasets.dataset import Dataset, DatasetEntry, RecordDataset, box_from_corner, read_lines, size_of_image
 from sonjit.datasets.formats.coco import CocoSet, Record, labelled
 from sonjit.datasets.registry import register
 from sonjit.datasets.sample import Instance, Sample
 from sonjit.errors import InputError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
-    from sonjit.datasets.dataset import Dataset
 
 _POINTS = 68
 

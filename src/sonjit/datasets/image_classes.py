@@ -11,7 +11,9 @@ have them: pixels that still belong to the object.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
@@ -20,12 +22,7 @@ from sonjit.datasets.dataset import DatasetEntry, RecordDataset, naming, read_li
 from sonjit.datasets.registry import register
 from sonjit.datasets.sample import Instance, Sample
 from sonjit.errors import InputError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from pathlib import Path
-
-    from sonjit.results import Box
+from sonjit.results import Box
 
 _PARTS = 15
 

@@ -11,18 +11,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from sonjit.datasets.sample import HAND_SKELETON, Instance, Side
 from sonjit.geometry.cameras import CalibratedCamera
+from sonjit.results import Box
 from sonjit.skeletons import load_skeleton
-
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, NDArray
-
-    from sonjit.results import Box
 
 MEDIAPIPE: Final = tuple(range(21))
 """FreiHAND and DexYCB have it too."""

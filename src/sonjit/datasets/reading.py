@@ -15,20 +15,17 @@ from __future__ import annotations
 import json
 import struct
 import zlib
+from collections.abc import Iterator
 from io import BytesIO
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sonjit.errors import InputError
 from sonjit.extras import needed_for
 from sonjit.media.sources.image_files import load_image
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from numpy.typing import NDArray
 
 _CHUNK = 1 << 20  # characters read at once
 

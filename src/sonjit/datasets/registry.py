@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from functools import cache
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from sonjit.datasets.checks import check_all, check_sample
+from sonjit.datasets.dataset import Dataset, DatasetEntry
 from sonjit.errors import InputError
 from sonjit.extensions import Registry, load_extensions
-
-if TYPE_CHECKING:
-    import os
-
-    from sonjit.datasets.dataset import Dataset, DatasetEntry
 
 _FILES: tuple[str, ...] = (
     "face_landmarks",

@@ -7,28 +7,23 @@ Camera frame: x right, y down, z forward, metres. Pixels are those of the image 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sonjit.errors import InputError
+from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.media import open_source
+from sonjit.media.sources.base import SourceFrame
 from sonjit.media.sources.image_files import decode_image, load_image
+from sonjit.results import Box
 from sonjit.skeletons import load_skeleton
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from numpy.typing import NDArray
-
-    from sonjit.geometry.cameras import CalibratedCamera
-    from sonjit.media.sources.base import SourceFrame
-    from sonjit.results import Box
 
 InstanceKind = Literal["hand", "face", "body", "object"]
 """What an instance is."""

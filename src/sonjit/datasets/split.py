@@ -8,21 +8,16 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
+from sonjit.datasets.dataset import Dataset
+from sonjit.datasets.sample import Sample
 from sonjit.errors import InputError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-
-    from numpy.typing import NDArray
-
-    from sonjit.datasets.dataset import Dataset
-    from sonjit.datasets.sample import Sample
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from sonjit.engines.base import Calibration, Engine, EngineName, EngineOptions, Precision, shared_networks
 from sonjit.errors import InputError
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 __all__ = ["Calibration", "Engine", "EngineName", "EngineOptions", "Precision", "load_engine", "shared_networks"]
 

@@ -14,22 +14,18 @@ from __future__ import annotations
 
 import math
 import tempfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import openvino as ov
 from openvino import opset13 as ops
 
-from sonjit.engines.tflite import TfliteFile, read_options
+from sonjit.engines.tflite import Operator, Option, TfliteFile, read_options
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from sonjit.engines.tflite import Operator, Option
-
-    Emitter: TypeAlias = Callable[[Sequence[Operator], Sequence[list[ov.Output]]], list[ov.Output]]
-    """From nodes of one kind and the inputs of each to the output of each."""
+Emitter: TypeAlias = Callable[[Sequence[Operator], Sequence[list[ov.Output]]], list[ov.Output]]
+"""From nodes of one kind and the inputs of each to the output of each."""
 
 
 def read_with_custom_operators(core: ov.Core, path: Path) -> ov.Model:

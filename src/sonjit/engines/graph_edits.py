@@ -23,20 +23,16 @@ from __future__ import annotations
 import contextlib
 import logging
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from openvino import opset13 as ops
 
 from sonjit.engines.quiet_openvino import ov
 from sonjit.errors import InputError
 from sonjit.extras import needed_for
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
-    from numpy.typing import NDArray
 
 _SMALL = 4
 """Side of the largest map whose convolutions are rewritten: behind it lies next to no work."""

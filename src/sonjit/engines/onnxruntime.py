@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
+from sonjit.engines.base import EngineOptions
 from sonjit.errors import InputError
 from sonjit.extras import needed_for
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
-    from sonjit.engines.base import EngineOptions
 
 
 class OnnxRuntimeEngine:

@@ -11,24 +11,21 @@ import os
 import threading
 import time
 import zlib
+from collections.abc import Callable, Hashable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from weakref import WeakValueDictionary
 
+import numpy as np
+from numpy.typing import NDArray
+
+from sonjit.engines.base import Calibration, EngineOptions
 from sonjit.engines.quiet_openvino import ov
 from sonjit.errors import InputError, SonjitError
 from sonjit.files import write_bytes
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable
-
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from sonjit.engines.base import Calibration, EngineOptions
 
 _KEPT_S = 90 * 24 * 3600
 

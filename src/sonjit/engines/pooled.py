@@ -8,19 +8,15 @@ Discriminative Localization, section 2.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sonjit.engines.base import EngineOptions
 from sonjit.engines.openvino import compile_settings, core, read_model, take_images
 from sonjit.engines.quiet_openvino import ov
 from sonjit.errors import InputError
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from numpy.typing import NDArray
 
 _SAME_ROW = ("Reshape", "Squeeze", "Unsqueeze", "Transpose")
 

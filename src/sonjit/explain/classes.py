@@ -7,24 +7,20 @@ boxes for training.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 from sonjit.errors import InputError
 from sonjit.explain.overlay import enlarge
 from sonjit.metrics.localization import box_from_map
+from sonjit.networks import Network
 from sonjit.networks.cam import CamNetwork, class_activation_map
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import NDArray
-    from torch import Tensor
-
-    from sonjit.networks import Network
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,25 +7,20 @@ map of its own: no approximation, no gradient, and no PyTorch. Source of the ide
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sonjit.detectors.kinds.hands import box_around_hand
 from sonjit.errors import InputError
 from sonjit.geometry import RotatedBox, crop_on_grid
+from sonjit.results import Hand
 from sonjit.skeletons import load_skeleton
 from sonjit.weights import find_weight
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import NDArray
-
-    from sonjit.results import Hand
 
 _POINTS, _PRESENCE, _LABEL, _WORLD = range(4)
 """Order of the network's outputs."""

@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
 
 from sonjit.datasets import coco_result
+from sonjit.datasets.formats.coco import CocoResult
 from sonjit.media.drawing.instances import PERSON_COLOURS, draw_tint
 from sonjit.media.drawing.labels import draw_captions, draw_label
-from sonjit.media.drawing.strokes import draw_path
-from sonjit.networks.mask_rcnn.mask_rcnn import paste_masks
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from numpy.typing import NDArray
-    from torch import Tensor
-
-    from sonjit.datasets.formats.coco import CocoResult
-    from sonjit.media.drawing.strokes import Colour
-    from sonjit.networks.mask_rcnn.mask_rcnn import DetectedInstances, Steps
-    from sonjit.networks.mask_rcnn.rpn import Candidates
+from sonjit.media.drawing.strokes import Colour, draw_path
+from sonjit.networks.mask_rcnn.mask_rcnn import DetectedInstances, Steps, paste_masks
+from sonjit.networks.mask_rcnn.rpn import Candidates
 
 _LEVEL_COLOURS = {level: PERSON_COLOURS[level - 2] for level in range(2, 7)}
 _MOST_BOXES = 200  # of the best: more would hide the image

@@ -5,22 +5,21 @@ What a network makes of an image on its way, as an image: one panel per named ma
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sonjit.errors import InputError
 from sonjit.geometry import RotatedBox, crop_matrix
 from sonjit.media.drawing.labels import draw_captions
 from sonjit.media.drawing.strokes import draw_path
+from sonjit.results import Box
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-
-    from numpy.typing import NDArray
     from torch import Tensor
 
-    from sonjit.results import Box
 
 TRUE_COLOUR: Final = (40, 200, 80)
 PREDICTED_COLOUR: Final = (235, 50, 50)

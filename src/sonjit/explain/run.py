@@ -7,32 +7,28 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
+from sonjit.detectors import Detector
 from sonjit.errors import InputError
+from sonjit.explain.hands import HandExplainer, TargetMap
 from sonjit.explain.overlay import draw_boxes, draw_outline, enlarge, overlay, panel, place, side_by_side
-from sonjit.media import open_drawing_writer
+from sonjit.media import Source, SourceFrame, open_drawing_writer
 from sonjit.media.drawing.labels import draw_captions
 from sonjit.metrics.localization import box_from_map
+from sonjit.results import Hand
 from sonjit.runs.processor import Outputs, Pass, Processor, StillAndStream, Summary, counted, table_header
-from sonjit.runs.records import RecordTable
+from sonjit.runs.records import ColumnType, Record, RecordTable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import NDArray
-
-    from sonjit.detectors import Detector
-    from sonjit.explain.hands import HandExplainer, TargetMap
-    from sonjit.media import Source, SourceFrame
     from sonjit.networks import Network
-    from sonjit.results import Hand
-    from sonjit.runs.records import ColumnType, Record
 
 
 class Explained(NamedTuple):

@@ -5,26 +5,20 @@ from __future__ import annotations
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from sonjit.errors import InputError
 from sonjit.explain.instances import draw_instances, results_from_instances, step_images
 from sonjit.files import atomic_folder
-from sonjit.media import open_drawing_writer
+from sonjit.media import Source, SourceFrame, open_drawing_writer
 from sonjit.media.annotated.images import encode_image
-from sonjit.networks.mask_rcnn.mask_rcnn import load_mask_rcnn
+from sonjit.networks.mask_rcnn.mask_rcnn import DetectedInstances, Steps, load_mask_rcnn
 from sonjit.runs.processor import Outputs, Pass, Processor, Session, Summary, counted
-from sonjit.runs.records import RecordTable
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from sonjit.media import Source, SourceFrame
-    from sonjit.networks.mask_rcnn.mask_rcnn import DetectedInstances, Steps
-    from sonjit.runs.records import ColumnType, Record
+from sonjit.runs.records import ColumnType, Record, RecordTable
 
 _COLUMNS: dict[str, ColumnType] = {
     "image_id": int, "category_id": int, "score": float, "x": float, "y": float, "width": float, "height": float,

@@ -14,23 +14,19 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sonjit.documents.document import Table, markdown_table
 from sonjit.errors import InputError
 from sonjit.explain.overlay import enlarge
 from sonjit.metrics.localization import box_from_map
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import NDArray
-
-    from sonjit.results import Box
+from sonjit.results import Box
 
 
 @dataclass(frozen=True, eq=False)

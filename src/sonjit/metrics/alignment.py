@@ -6,15 +6,11 @@ Part of a prediction cannot be aligned by what is missing: such a sample counts 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from sonjit.errors import InputError
 from sonjit.metrics.statistics import Points, checked_points
-
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, NDArray
 
 _ROUNDING = 64 * np.finfo(np.float64).eps
 """Of the greatest coordinate: points that differ by no more lie in one place."""

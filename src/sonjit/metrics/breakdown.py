@@ -8,19 +8,16 @@ How evenly a model serves groups of people: means by group, their spread, and th
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from sonjit.errors import InputError
 from sonjit.metrics.statistics import RESAMPLES, Interval, intervals, known_mean, numbers, ratio, resampled_means, rows
-
-if TYPE_CHECKING:
-    from collections.abc import Hashable, Mapping, Sequence
-
-    from numpy.typing import ArrayLike, NDArray
 
 OCCLUSION_EDGES = (0.0, 0.25, 0.5, 0.75, 1.0)
 """Between bins of how much of a hand is hidden, as Deformer's tables have them."""

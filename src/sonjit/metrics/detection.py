@@ -8,21 +8,17 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from sonjit.errors import InputError
 from sonjit.extras import needed_for
 from sonjit.metrics.statistics import numbers
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
-
-    from numpy.typing import ArrayLike, NDArray
-
-    from sonjit.results import Box
+from sonjit.results import Box
 
 COCO_SIGMAS: Final = tuple(
     round(sigma / 1000, 3) for sigma in (26, 25, 25, 35, 35, 79, 79, 72, 72, 62, 62, 107, 107, 87, 87, 89, 89)

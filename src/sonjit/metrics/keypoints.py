@@ -15,16 +15,14 @@ The mesh error is `joint_errors` of vertices: `mean_error(joint_errors(*similari
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from sonjit.errors import InputError
 from sonjit.metrics.alignment import root_relative, similarity_aligned
 from sonjit.metrics.statistics import checked_points, known_mean, numbers, ratio, rows
-
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, NDArray
 
 Average = Literal["joint", "all"]
 

@@ -6,18 +6,14 @@ al. 2015, ImageNet Large Scale Visual Recognition Challenge, section 4.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sonjit.errors import InputError
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import NDArray
-
-    from sonjit.results import Box
+from sonjit.results import Box
 
 LOOSE, TIGHT = 0.2, 0.5
 """Shares of the greatest value; the paper gives 20 % for its one box, and none for the tight one: ours."""

@@ -7,16 +7,14 @@ Sources: the model cards of MediaPipe's hands (MNAE), BlazePose (PDJ) and face m
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from sonjit.errors import InputError
 from sonjit.metrics.keypoints import joint_errors, joint_means, mean_error
 from sonjit.metrics.statistics import known_mean, numbers
-
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, NDArray
 
 _SHOULDERS: Final = (11, 12)  # BlazePose: left, right
 _HIPS: Final = (23, 24)

@@ -5,18 +5,14 @@ A window's poses, each carried to every frame by predicted motion and weighed by
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Hashable, Iterable, Mapping
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from sonjit.errors import InputError
 from sonjit.metrics.keypoints import joint_errors, mean_error
 from sonjit.metrics.statistics import checked_points, known_mean, numbers
-
-if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterable, Mapping
-
-    from numpy.typing import ArrayLike, NDArray
 
 
 def acceleration_errors(predicted: ArrayLike, truth: ArrayLike, valid: ArrayLike | None = None) -> NDArray[np.float64]:

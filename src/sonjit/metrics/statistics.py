@@ -7,16 +7,13 @@ What is drawn is whole samples, whose keypoints belong together, or whole cluste
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from collections.abc import Hashable, Sequence
+from typing import Any, Final, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from sonjit.errors import InputError
-
-if TYPE_CHECKING:
-    from collections.abc import Hashable, Sequence
-
-    from numpy.typing import ArrayLike, NDArray
 
 _FAR = 1e100
 """A coordinate beyond is not a measurement, and its square not a number."""

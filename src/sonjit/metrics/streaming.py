@@ -7,20 +7,15 @@ Medians and average precision have no such form: `Kept` keeps their arrays, whic
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Self, TypeVar
+from collections.abc import Callable
+from typing import Any, Generic, NamedTuple, Self, TypeVar
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from sonjit.errors import InputError
-from sonjit.metrics.keypoints import area_under, hits_within, pck_from_hits, thresholds_between
+from sonjit.metrics.keypoints import Average, area_under, hits_within, pck_from_hits, thresholds_between
 from sonjit.metrics.statistics import known_mean, ratio, rows
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from numpy.typing import ArrayLike, NDArray
-
-    from sonjit.metrics.keypoints import Average
 
 T = TypeVar("T")
 

@@ -10,19 +10,15 @@ Which hands there are: accuracy as InterHand2.6M's code counts it, and average p
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from sonjit.errors import InputError
 from sonjit.metrics.alignment import root_relative
-from sonjit.metrics.keypoints import joint_errors, mean_error
+from sonjit.metrics.keypoints import Average, joint_errors, mean_error
 from sonjit.metrics.statistics import Points, checked_points, known_mean, numbers
-
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, NDArray
-
-    from sonjit.metrics.keypoints import Average
 
 ROOTS = (20, 41)
 """Wrists of the right and the left hand in InterHand2.6M's order."""

@@ -10,9 +10,10 @@ import io
 import logging
 import tempfile
 import warnings
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -22,12 +23,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from sonjit.errors import InputError, JobError
 from sonjit.files import failing_as_job
 from sonjit.networks.mask_rcnn.mask_rcnn import MaskRCNN
-from sonjit.networks.registry import network_entry
-
-if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping, Sequence
-
-    from sonjit.networks.registry import InputSpec, Network, NetworkEntry
+from sonjit.networks.registry import InputSpec, Network, NetworkEntry, network_entry
 
 Format = Literal["onnx", "openvino"]
 

@@ -12,12 +12,14 @@ peak the logarithm of a Gaussian is a parabola, whose top follows from two deriv
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from sonjit.errors import InputError
@@ -26,13 +28,7 @@ from sonjit.files import write_text
 from sonjit.geometry import RotatedBox, crop, crop_matrix, square_box
 from sonjit.networks.cam import IMAGENET_MEAN, IMAGENET_STD
 from sonjit.networks.registry import InputSpec, Network, NetworkEntry, create_network, load_checkpoint, register
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-
-    from numpy.typing import NDArray
-
-    from sonjit.results import Box
+from sonjit.results import Box
 
 STRIDE: Final = 4
 

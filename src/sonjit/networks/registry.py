@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -29,9 +30,6 @@ from torch import Tensor, nn
 from sonjit.errors import InputError, JobError
 from sonjit.extensions import NETWORKS, Registry, load_extensions
 from sonjit.files import atomic_file
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 _ENDINGS = (".safetensors", ".pt", ".pth", ".tar", ".bin", ".ckpt")
 

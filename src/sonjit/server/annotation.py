@@ -14,18 +14,24 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from sonjit.errors import InputError
-from sonjit.multiview.annotation.marks import JOINTS, MACHINE, check_name, mark_from_dict, mark_to_dict
+from sonjit.multiview.annotation.marks import (
+    JOINTS,
+    MACHINE,
+    Mark,
+    MarkRecord,
+    check_name,
+    mark_from_dict,
+    mark_to_dict,
+)
 from sonjit.multiview.automatic.labels import prelabel
-from sonjit.server.annotation_frames import Frames, ImageRegion, Images
+from sonjit.server.annotation_frames import Frames, FrameState, ImageRegion, Images
 from sonjit.server.errors import RefusedError
 from sonjit.server.middleware import limited
 from sonjit.server.options import SessionOptions, read_options
+from sonjit.server.service import Service
 
 if TYPE_CHECKING:
-    from sonjit.multiview.annotation.marks import Mark, MarkRecord
     from sonjit.multiview.annotation.project import Project
-    from sonjit.server.annotation_frames import FrameState
-    from sonjit.server.service import Service
 
 T = TypeVar("T")
 _MOST_MARKS = 5000  # of one call

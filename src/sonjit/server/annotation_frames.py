@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Hashable
+from collections.abc import Callable, Collection, Hashable, Mapping
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypedDict, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
-from sonjit.multiview.annotation.agreement import agreement, conflicts
+from sonjit.multiview.annotation.agreement import Agreement, agreement, conflicts
 from sonjit.multiview.annotation.marks import (
     JOINTS,
     MACHINE,
     Mark,
+    MarkRecord,
     SolvedJoints,
     epipolar_lines,
     joint_names,
@@ -28,12 +30,6 @@ from sonjit.multiview.triangulation.bones import BONES, BoneLengths, bone_length
 from sonjit.server.errors import RefusedError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from numpy.typing import NDArray
-
-    from sonjit.multiview.annotation.agreement import Agreement
-    from sonjit.multiview.annotation.marks import MarkRecord
     from sonjit.multiview.annotation.project import Project
 
 

@@ -5,9 +5,11 @@ The app: every endpoint in one place.
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib.resources import files
+from os import PathLike, stat_result
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +17,7 @@ from fastapi import APIRouter, FastAPI
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import FileResponse, Response
 from starlette.staticfiles import StaticFiles
+from starlette.types import Scope
 from starlette.websockets import WebSocket
 
 from sonjit._version import __version__
@@ -31,11 +34,6 @@ from sonjit.server.settings import Settings
 from sonjit.server.stream import Stream
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
-    from os import PathLike, stat_result
-
-    from starlette.types import Scope
-
     from sonjit.multiview.annotation.project import Project
 
 PAGE = Path(__file__).parent / "page"

@@ -8,23 +8,20 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import OrderedDict, deque
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
+from sonjit.detectors import Detector
 from sonjit.detectors.create import detector_from
 from sonjit.detectors.kinds import KINDS
 from sonjit.detectors.options import filter_from_name
 from sonjit.engines import shared_networks
 from sonjit.errors import SonjitError
 from sonjit.server.errors import RefusedError
+from sonjit.server.options import SessionOptions
 from sonjit.weights import find_weight
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from sonjit.detectors import Detector
-    from sonjit.server.options import SessionOptions
 
 
 def missing_models() -> list[str]:

@@ -6,10 +6,11 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Callable
 
 import numpy as np
 from fastapi import APIRouter
+from numpy.typing import NDArray
 from starlette.datastructures import UploadFile
 from starlette.requests import Request
 from starlette.responses import Response
@@ -30,14 +31,8 @@ from sonjit.server.options import (
     read_value,
     single_values,
 )
+from sonjit.server.service import Service
 from sonjit.server.sessions import Session
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    from numpy.typing import NDArray
-
-    from sonjit.server.service import Service
 
 
 def decode_upload(data: bytes, max_pixels: int) -> NDArray[np.uint8]:

@@ -12,25 +12,21 @@ import tempfile
 import threading
 import time
 import zipfile
+from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from sonjit.errors import JobError
 from sonjit.files import atomic_file
 from sonjit.media import TABLE_ENDINGS, convert_table, natural_key, open_source
-from sonjit.runs import Detect, Outputs, run_input
+from sonjit.runs import Detect, Outputs, Summary, run_input
 from sonjit.server.errors import RefusedError, refusal_from
 from sonjit.server.options import detector_arguments
-
-if TYPE_CHECKING:
-    from collections.abc import Generator
-
-    from sonjit.runs import Summary
-    from sonjit.server.settings import Settings
-    from sonjit.server.uploads import JobInput
+from sonjit.server.settings import Settings
+from sonjit.server.uploads import JobInput
 
 State = Literal["waiting", "running", "done", "failed", "cancelled"]
 

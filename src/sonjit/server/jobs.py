@@ -8,20 +8,22 @@ from __future__ import annotations
 import asyncio
 import shutil
 import time
-from pathlib import PurePath
-from typing import TYPE_CHECKING, Any
+from collections.abc import AsyncIterator, Callable, Mapping
+from pathlib import Path, PurePath
+from typing import Any
 
 from fastapi import APIRouter, Request
 from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
+from starlette.types import Message, Receive, Scope, Send
 
 from sonjit.detectors.kinds import KINDS
 from sonjit.detectors.options import Option
 from sonjit.errors import SonjitError
-from sonjit.json_text import json_from
+from sonjit.json_text import Json, JsonObject, json_from
 from sonjit.media import TABLE_ENDINGS
 from sonjit.server.detector_pool import require_weights
 from sonjit.server.errors import RefusedError, refusal_from
-from sonjit.server.job import ENDED, INPUT, UploadJob, storage_refusal
+from sonjit.server.job import ENDED, INPUT, Jobs, UploadJob, storage_refusal
 from sonjit.server.middleware import limited
 from sonjit.server.options import (
     known_options,
@@ -31,17 +33,7 @@ from sonjit.server.options import (
     read_value,
     single_values,
 )
-from sonjit.server.uploads import input_from_files, open_upload
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping
-    from pathlib import Path
-
-    from starlette.types import Message, Receive, Scope, Send
-
-    from sonjit.json_text import Json, JsonObject
-    from sonjit.server.job import Jobs
-    from sonjit.server.uploads import JobInput, Upload
+from sonjit.server.uploads import JobInput, Upload, input_from_files, open_upload
 
 _DRAW = Option("draw", "boolean", "Make a drawing as well.", default=True)
 _NAME = Option("name", "string", "What to call a body that is one file.", default="upload")

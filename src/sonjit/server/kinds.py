@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from fastapi import APIRouter
 from starlette.responses import Response
 
-from sonjit.detectors.kinds import KINDS
-from sonjit.json_text import json_from
+from sonjit.detectors.kinds import KINDS, KindEntry
+from sonjit.json_text import Json, JsonObject, json_from
 from sonjit.media.tables.rows import COLUMNS
-from sonjit.results import RESULT_TYPES, Points, Value
+from sonjit.results import RESULT_TYPES, Points, Result, Value
 from sonjit.server.detector_pool import missing_weights
 from sonjit.server.options import known_options, value_schema
 from sonjit.skeletons import load_skeleton
-
-if TYPE_CHECKING:
-    from sonjit.detectors.kinds import KindEntry
-    from sonjit.json_text import Json, JsonObject
-    from sonjit.results import Result
 
 
 def kind_router() -> APIRouter:

@@ -10,23 +10,17 @@ from __future__ import annotations
 import asyncio
 import hmac
 import ipaddress
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders, QueryParams
 from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
 from sonjit.server.errors import RefusedError
-from sonjit.server.settings import MB, is_loopback
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from starlette.types import ASGIApp, Message, Receive, Scope, Send
-
-    from sonjit.server.service import Service
-    from sonjit.server.settings import Settings
+from sonjit.server.service import Service
+from sonjit.server.settings import MB, Settings, is_loopback
 
 
 def limited(request: Request, max_bytes: int, option: str, take: Callable[[int], None] = lambda _: None) -> Request:

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, cast
+from typing import cast
+
+from starlette.datastructures import QueryParams
 
 from sonjit.detectors.kinds import KINDS, filled_options, options_of
 from sonjit.detectors.options import DetectorOptions, Option, OptionValue
 from sonjit.errors import InputError
+from sonjit.json_text import Json, JsonObject
 from sonjit.server.errors import RefusedError
 from sonjit.skeletons import load_skeleton
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from starlette.datastructures import QueryParams
-
-    from sonjit.json_text import Json, JsonObject
 
 _KEYPOINTS = load_skeleton("hand_mediapipe21").keypoints
 _AXES = ("x", "y", "z", "x_m", "y_m", "z_m")

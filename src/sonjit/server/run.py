@@ -8,8 +8,11 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
+from asyncio import TimerHandle
+from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import uvicorn
@@ -18,14 +21,8 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 
 from sonjit.errors import InputError, JobError
 from sonjit.server.app import create_app
-
-if TYPE_CHECKING:
-    from asyncio import TimerHandle
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from sonjit.server.service import Service
-    from sonjit.server.settings import Settings
+from sonjit.server.service import Service
+from sonjit.server.settings import Settings
 
 _HEADER_BYTES = 24  # of a frame, beside the image
 _STOP_S = 2

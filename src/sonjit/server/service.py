@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from sonjit.server.detector_pool import DetectorPool, Workers
 from sonjit.server.errors import RefusedError
 from sonjit.server.job import Jobs
 from sonjit.server.sessions import Explainers
-from sonjit.server.settings import MB
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Generator
-
-    from sonjit.server.settings import Settings
+from sonjit.server.settings import MB, Settings
 
 
 class ByteBudget:

@@ -8,29 +8,22 @@ from __future__ import annotations
 import base64
 import threading
 from collections import defaultdict
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from sonjit.detectors import Detector
 from sonjit.detectors.kinds import KINDS
 from sonjit.detectors.kinds.hands import box_around_hand
-from sonjit.explain import load_hand_explainer
-from sonjit.json_text import json_from
-from sonjit.results import Frame, Value, box_to_dict, shortest_floats
+from sonjit.explain import HandExplainer, TargetMap, load_hand_explainer
+from sonjit.json_text import Json, JsonObject, json_from
+from sonjit.results import Frame, Hand, Points, Result, Value, box_to_dict, shortest_floats
 from sonjit.runs import Annotator, table_columns
-
-if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator, Mapping, Sequence
-
-    from numpy.typing import NDArray
-
-    from sonjit.detectors import Detector
-    from sonjit.explain import HandExplainer, TargetMap
-    from sonjit.json_text import Json, JsonObject
-    from sonjit.results import Hand, Points, Result
-    from sonjit.server.options import SessionOptions
+from sonjit.server.options import SessionOptions
 
 _MASK_PX = 512
 

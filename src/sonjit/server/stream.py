@@ -16,23 +16,19 @@ from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
-from starlette.websockets import WebSocketDisconnect, WebSocketState
+import numpy as np
+from numpy.typing import NDArray
+from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
+from sonjit.detectors.options import OptionValue
 from sonjit.json_text import json_from
 from sonjit.server.errors import RefusedError, refusal_from
 from sonjit.server.images import decode_upload, raw_image
 from sonjit.server.options import MEASURES, SessionOptions, read_kind, read_options, read_value
+from sonjit.server.service import Service
 from sonjit.server.sessions import Session
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-    from starlette.websockets import WebSocket
-
-    from sonjit.detectors.options import OptionValue
-    from sonjit.server.service import Service
 
 _GOING_AWAY, _REFUSED, _FULL, _IDLE = 1001, 1008, 1013, 4408
 _MOST_SETTINGS = 32

@@ -10,9 +10,10 @@ from __future__ import annotations
 import logging
 import re
 import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Protocol
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO, Protocol
 
 from python_multipart import MultipartParser
 from python_multipart.exceptions import MultipartParseError
@@ -24,11 +25,6 @@ from sonjit.media.sources.image_files import SNIFF_BYTES, image_damage, image_fo
 from sonjit.media.sources.open import is_mp4
 from sonjit.media.sources.video import open_container, video_stream
 from sonjit.server.errors import RefusedError
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-    from typing import BinaryIO
 
 _PIXEL_BYTES = 8  # of 16 bits and four channels, without compression
 _HEADER_BYTES = 10_000_000  # room for thumbnails and colour profiles

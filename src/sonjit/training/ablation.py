@@ -8,12 +8,15 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
+from pathlib import Path
 from statistics import NormalDist, fmean, stdev
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from sonjit.documents.document import (
+    Block,
     BulletList,
     Heading,
     Plot,
@@ -28,15 +31,8 @@ from sonjit.documents.document import (
 from sonjit.documents.plots import bars_svg
 from sonjit.errors import InputError, JobError
 from sonjit.training.distributed import broadcast, processes, rank
-from sonjit.training.recipes import load_recipe, prepare, run_recipe
+from sonjit.training.recipes import Ablation, Recipe, TrainingRequest, load_recipe, prepare, run_recipe
 from sonjit.training.run_folder import RESULT
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
-    from pathlib import Path
-
-    from sonjit.documents.document import Block
-    from sonjit.training.recipes import Ablation, Recipe, TrainingRequest
 
 _T95 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
 """Student's t at 97.5 %, of 1 to 10 degrees of freedom."""

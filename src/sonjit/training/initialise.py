@@ -6,18 +6,14 @@ and folded into the weights after it, so that the plain network is what is kept.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from sonjit.errors import InputError
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
-
-    from sonjit.training.settings import InitialisationName
+from sonjit.training.settings import InitialisationName
 
 _LAYERS = (nn.modules.conv._ConvNd, nn.Linear)  # pyright: ignore[reportPrivateUsage]  # the one base of convolutions
 

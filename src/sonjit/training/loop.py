@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
+from pathlib import Path
+from typing import Any, Generic, Protocol, TypeVar, cast
 
 import numpy as np
 import torch
@@ -21,15 +23,9 @@ from sonjit.errors import JobError
 from sonjit.networks import save_checkpoint
 from sonjit.training.distributed import broadcast, mean_over_all, rank, share_of, synchronised, without_sync
 from sonjit.training.initialise import freeze, initialise
-from sonjit.training.recipes import no_progress
+from sonjit.training.recipes import Progress, no_progress
 from sonjit.training.run_folder import BEST, CHECKPOINT, LOG, SETTINGS, WEIGHTS, LogRow, RunFolder
 from sonjit.training.settings import TrainingSettings, make_optimizer, schedule_factor
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Mapping, Sequence
-    from pathlib import Path
-
-    from sonjit.training.recipes import Progress
 
 __all__ = ["BEST", "CHECKPOINT", "LOG", "SETTINGS", "WEIGHTS", "TrainingSettings", "schedule_factor", "train"]
 

@@ -8,22 +8,17 @@ from __future__ import annotations
 import base64
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from statistics import fmean, median
-from typing import TYPE_CHECKING, NotRequired, TypedDict, cast
+from typing import NotRequired, TypedDict, cast
 
 import torch
 
-from sonjit.documents.document import BulletList, Heading, Image, Plot, Table, Text, html_from, save_files
+from sonjit.documents.document import Block, BulletList, Heading, Image, Plot, Table, Text, html_from, save_files
 from sonjit.documents.plots import Line, lines_svg
 from sonjit.errors import InputError, JobError
 from sonjit.files import atomic_file, write_text
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from pathlib import Path
-
-    from sonjit.documents.document import Block
 
 WEIGHTS, CHECKPOINT, LOG, SETTINGS = "weights.safetensors", "checkpoint.pt", "log.jsonl", "settings.json"
 

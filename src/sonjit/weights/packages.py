@@ -15,15 +15,11 @@ import sys
 import tarfile
 import zipfile
 import zlib
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from sonjit.errors import InputError, JobError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-    from pathlib import Path
-
-    from sonjit.weights.catalog import Package
+from sonjit.weights.catalog import Package
 
 _NO_NETWORK = re.compile(
     r"NewConnectionError|Connect(?:ion)?Timeout|ReadTimeout|ProxyError|Connection(?:Reset|Refused)|NameResolution"

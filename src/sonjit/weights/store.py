@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from sonjit.errors import InputError, JobError
-from sonjit.weights.catalog import find_record, select_weights
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from sonjit.weights.catalog import Weight
+from sonjit.weights.catalog import Weight, find_record, select_weights
 
 
 @dataclass(frozen=True, slots=True)

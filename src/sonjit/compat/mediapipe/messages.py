@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import copy
 import inspect
+from collections.abc import Iterable
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
+from typing import Any, ClassVar, Self, TypeVar
 
 
 class Message:

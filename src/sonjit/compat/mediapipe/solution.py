@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sonjit.compat.mediapipe.framework.formats.landmark_pb2 import (
     LandmarkList,
@@ -13,10 +15,6 @@ from sonjit.compat.mediapipe.framework.formats.landmark_pb2 import (
 from sonjit.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from numpy.typing import NDArray
-
     from sonjit.detectors import Detector
 
 L = TypeVar("L", NormalizedLandmarkList, LandmarkList)

@@ -10,24 +10,20 @@ beginning with how many pixels are empty.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sonjit.datasets.dataset import DatasetEntry, RecordDataset, box_from_corner, naming, points_with_flags
 from sonjit.datasets.reading import load_json
 from sonjit.datasets.registry import register
 from sonjit.datasets.sample import HAND_SKELETON, Instance, Sample, Side, VideoFrame
 from sonjit.errors import InputError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from numpy.typing import NDArray
 
 _BITS, _MORE, _SIGN, _FIRST = 5, 0x20, 0x10, 48  # of one character: its payload, two flags, the code of zero
 

@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import Any, TextIO
 
 import numpy as np
 
+from sonjit.datasets.dataset import Dataset
 from sonjit.datasets.formats.coco import rle_from_mask
 from sonjit.datasets.formats.parquet import save_parquet
 from sonjit.datasets.formats.shards import image_bytes, plain, sample_to_dict, save_shards
+from sonjit.datasets.sample import Instance, Sample
 from sonjit.errors import InputError
 from sonjit.files import atomic_text, write_bytes
 from sonjit.skeletons import load_skeleton
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from sonjit.datasets.dataset import Dataset
-    from sonjit.datasets.sample import Instance, Sample
 
 _OF_IMAGE = ("subject", "sequence", "frame", "view", "tags")
 Json = dict[str, Any]

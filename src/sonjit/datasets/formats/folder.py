@@ -12,12 +12,13 @@ Tables as data sets: what Sonjit found in images (`sonjit hands photos/ --save t
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from sonjit.datasets.dataset import DatasetEntry, RecordDataset, box_from_corner, size_of_image
+from sonjit.datasets.dataset import Dataset, DatasetEntry, RecordDataset, box_from_corner, size_of_image
 from sonjit.datasets.formats.coco import CocoSet, Record, labelled, mask_reader
 from sonjit.datasets.formats.parquet import is_dataset_parquet, records_from_parquet
 from sonjit.datasets.formats.shards import instance_to_dict, sample_from_dict
@@ -28,13 +29,8 @@ from sonjit.datasets.sample import Instance, InstanceKind, Sample, VideoFrame
 from sonjit.errors import InputError
 from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.media import IMAGE_ENDINGS, TABLE_ENDINGS, load_frames, natural_key
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from sonjit.datasets.dataset import Dataset
-    from sonjit.results import Frame
-    from sonjit.results import Instance as Found
+from sonjit.results import Frame
+from sonjit.results import Instance as Found
 
 _OF_IMAGE = ("subject", "sequence", "frame", "view", "tags", "upright", "reduced")
 _OF_INSTANCE = ("group", "id", "causes")

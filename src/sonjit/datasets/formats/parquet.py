@@ -7,18 +7,16 @@ lengths), extra and whatever else is known are JSON text. `image` is the path of
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Iterator
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from sonjit.errors import InputError
 from sonjit.extras import needed_for
 from sonjit.files import atomic_file
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-    from pathlib import Path
 
 _SAMPLES_PER_GROUP = 512
 _MARK = b"sonjit_dataset"

@@ -16,13 +16,14 @@ import io
 import json
 import math
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sonjit.datasets.dataset import Dataset, DatasetEntry, naming
 from sonjit.datasets.formats.coco import mask_from_segmentation, rle_from_mask
@@ -33,11 +34,6 @@ from sonjit.errors import InputError
 from sonjit.files import atomic_file, write_text
 from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.media.sources.image_files import SNIFF_BYTES, image_format, read_bytes
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from numpy.typing import NDArray
 
 INDEX = "index.json"
 _ENDINGS = {"jpeg": "jpg", "tiff": "tif"}

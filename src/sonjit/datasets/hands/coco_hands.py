@@ -6,20 +6,22 @@ http://domedb.perception.cs.cmu.edu/handdb.html for CMU's. Both order keypoints 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
-from sonjit.datasets.dataset import DatasetEntry, RecordDataset, box_from_corner, points_with_flags, size_of_image
+from sonjit.datasets.dataset import (
+    Dataset,
+    DatasetEntry,
+    RecordDataset,
+    box_from_corner,
+    points_with_flags,
+    size_of_image,
+)
 from sonjit.datasets.formats.coco import CocoSet, Record, labelled, mask_reader
 from sonjit.datasets.reading import load_json
 from sonjit.datasets.registry import register
-from sonjit.datasets.sample import HAND_SKELETON, Instance, Sample
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from sonjit.datasets.dataset import Dataset
-    from sonjit.datasets.sample import Side
+from sonjit.datasets.sample import HAND_SKELETON, Instance, Sample, Side
 
 _JOINTS = 21
 _FILES = {"onehand10k": ("onehand10k", "{Split}/source"), "panoptic-hand": ("panoptic", "hand_labels/manual_{split}")}

@@ -8,10 +8,11 @@ from __future__ import annotations
 from functools import cache, partial
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 from zipfile import BadZipFile
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sonjit.datasets.dataset import Dataset, DatasetEntry
 from sonjit.datasets.joint_orders import camera_matrix, hand_before_camera
@@ -20,9 +21,6 @@ from sonjit.datasets.registry import register
 from sonjit.datasets.sample import Instance, ManoParameters, Sample, Side
 from sonjit.errors import InputError
 from sonjit.geometry.cameras import CalibratedCamera
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 PARTS: Final = ("train", "val", "test")
 SETUPS: Final = ("s0", "s1", "s2", "s3")

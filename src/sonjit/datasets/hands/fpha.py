@@ -6,9 +6,11 @@ images are the colour camera's. Copies at a smaller size are in use: they are br
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from pathlib import Path
+from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sonjit.datasets.dataset import Dataset, DatasetEntry
 from sonjit.datasets.joint_orders import FPHA, MM, camera_matrix, hand_before_camera
@@ -17,11 +19,6 @@ from sonjit.datasets.registry import register
 from sonjit.datasets.sample import Instance, Sample
 from sonjit.errors import InputError
 from sonjit.geometry.cameras import CalibratedCamera
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from numpy.typing import NDArray
 
 _COLOUR = camera_matrix((1395.749023, 1395.749268), (935.732544, 540.68103))
 _DEPTH_TO_COLOUR = np.array(

@@ -7,9 +7,11 @@ the camera's frame.
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Literal
+from pathlib import Path
+from typing import Any, Final, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sonjit.datasets.dataset import Dataset, DatasetEntry
 from sonjit.datasets.hands.parsed_hands import ParsedHands
@@ -20,11 +22,6 @@ from sonjit.datasets.sample import Instance, ManoParameters, Sample
 from sonjit.errors import InputError
 from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.media.sources.image_files import load_image
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from numpy.typing import NDArray
 
 Versions = Literal["all", "gs", "hom", "sample", "auto"]
 VERSIONS: Final = ("gs", "hom", "sample", "auto")

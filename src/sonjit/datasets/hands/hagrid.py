@@ -6,7 +6,9 @@ evaluate such a network by. Many images are mirrored, so `leading_hand` is kept 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,10 +17,6 @@ from sonjit.datasets.reading import load_json
 from sonjit.datasets.registry import register
 from sonjit.datasets.sample import HAND_SKELETON, Instance, Sample
 from sonjit.errors import InputError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from pathlib import Path
 
 _KEPT = ("leading_hand", "leading_conf", "united_bbox", "united_label", "meta")
 

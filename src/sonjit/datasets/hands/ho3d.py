@@ -6,10 +6,13 @@ In evaluation frames only the wrist is given, and the hand's box.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from pathlib import Path
+from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sonjit.datasets.dataset import Dataset, DatasetEntry, Skipped
 from sonjit.datasets.joint_orders import MANO, complete, hand_before_camera
@@ -19,12 +22,6 @@ from sonjit.datasets.sample import Instance, ManoParameters, Sample
 from sonjit.errors import InputError
 from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.hand_models.mano_files import plain_array, read_pickled_fields
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-
-    from numpy.typing import NDArray
 
 FROM_OPENGL: Final = np.array([1.0, -1.0, -1.0])
 """What points in OpenGL's axes are multiplied by, and what turns them back."""

@@ -11,28 +11,22 @@ be left out. The functions at the end make the records of such files, for images
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sonjit.datasets.dataset import Dataset, DatasetEntry
 from sonjit.datasets.joint_orders import INTERHAND, MM, box_from_xywh, camera_matrix, hand_before_camera
 from sonjit.datasets.reading import field as field_of
 from sonjit.datasets.reading import load_json, numbers, stream_json
 from sonjit.datasets.registry import register
-from sonjit.datasets.sample import ManoParameters, Sample, Side
+from sonjit.datasets.sample import Instance, ManoParameters, Sample, Side
 from sonjit.errors import InputError
 from sonjit.geometry.cameras import CalibratedCamera
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from numpy.typing import NDArray
-
-    from sonjit.datasets.sample import Instance
 
 HAND_TYPES: Final = ("right", "left", "interacting")
 

@@ -7,19 +7,16 @@ camera as `cam_param`. The names of keypoints in RHD's own `categories` do not f
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from sonjit.datasets.dataset import Dataset
+from sonjit.datasets.dataset import Dataset, DatasetEntry
 from sonjit.datasets.joint_orders import MM, box_from_xywh, camera_matrix, complete
 from sonjit.datasets.reading import field, load_json, numbers
 from sonjit.datasets.sample import HAND_SKELETON, Instance, Sample, Side
 from sonjit.errors import InputError
 from sonjit.geometry.cameras import CalibratedCamera
-
-if TYPE_CHECKING:
-    from sonjit.datasets.dataset import DatasetEntry
 
 _SIDES: dict[str, Side] = {"right": "Right", "left": "Left"}
 

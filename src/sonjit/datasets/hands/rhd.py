@@ -9,9 +9,11 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from pathlib import Path
+from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sonjit.datasets.dataset import Dataset, DatasetEntry
 from sonjit.datasets.hands.parsed_hands import ParsedHands
@@ -23,11 +25,6 @@ from sonjit.errors import InputError
 from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.hand_models.mano_files import plain_array, read_pickled_mapping
 from sonjit.media.sources.image_files import load_image
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from numpy.typing import NDArray
 
 _FIELDS: Final = {"uv_vis": (42, 3), "xyz": (42, 3), "K": (3, 3)}
 _HANDS: Final[tuple[tuple[Side, slice, range], ...]] = (

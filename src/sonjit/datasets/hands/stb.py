@@ -7,9 +7,11 @@ knuckle is in front, and marked as derived.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Literal
+from pathlib import Path
+from typing import Final, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sonjit.datasets.dataset import Dataset, DatasetEntry
 from sonjit.datasets.joint_orders import MM, STB, camera_matrix, hand_before_camera
@@ -19,11 +21,6 @@ from sonjit.datasets.sample import Sample
 from sonjit.errors import InputError
 from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.geometry.rotations import matrix_from_rotation_vector
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from numpy.typing import NDArray
 
 View = Literal["BB_left", "BB_right", "SK_color"]
 VIEWS: Final[tuple[View, ...]] = ("BB_left", "BB_right", "SK_color")

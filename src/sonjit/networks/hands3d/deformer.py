@@ -7,27 +7,22 @@ meshes, as each of the two variants uses it, for right and left hands.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torchvision.ops import roi_align
 
 from sonjit.errors import InputError
-from sonjit.hand_models import demo_mano
-from sonjit.hand_models.mano import without_mano
+from sonjit.hand_models import Mano, demo_mano
+from sonjit.hand_models.mano import Side, without_mano
 from sonjit.hand_models.rotations import axis_angle_from_matrix, matrix_from_6d
 from sonjit.networks.hands3d.handoccnet import KEYPOINTS, SpatialSoftmax
 from sonjit.networks.hands3d.layers import BLOCKS, Decoder, Encoder, LeakyPyramid, sine_grid, sine_positions
 from sonjit.networks.registry import InputSpec, Network, NetworkEntry, register
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from sonjit.hand_models import Mano
-    from sonjit.hand_models.mano import Side
 
 ROTATIONS: Final = 6 * 16
 

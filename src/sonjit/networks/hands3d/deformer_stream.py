@@ -6,19 +6,16 @@ Its input is a crop, a square around hand and object, and the hand's box in that
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 from sonjit.errors import InputError
 from sonjit.geometry import RotatedBox
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-    from torch import Tensor
-
-    from sonjit.networks.hands3d.deformer import DeformerNetwork
+from sonjit.networks.hands3d.deformer import DeformerNetwork
 
 GAP = 10
 """Frames from one of a window to the next, as published."""

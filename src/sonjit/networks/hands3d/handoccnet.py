@@ -9,24 +9,20 @@ Source: Park et al. 2022, HandOccNet, sections 3.2 and 3.3.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from sonjit.errors import InputError
-from sonjit.hand_models import demo_mano
+from sonjit.hand_models import Mano, demo_mano
 from sonjit.hand_models.mano import without_mano
 from sonjit.hand_models.rotations import axis_angle_from_matrix, matrix_from_6d
 from sonjit.networks.hands3d.layers import BLOCKS, LeakyPyramid
 from sonjit.networks.registry import InputSpec, Network, NetworkEntry, register
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, MutableMapping
-
-    from sonjit.hand_models import Mano
 
 HEADS = 4
 

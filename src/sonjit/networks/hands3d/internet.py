@@ -13,26 +13,21 @@ The order of InterNet's 42 joints: by the data set that a checkpoint was trained
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeVar
+from typing import Final, Literal, NamedTuple, TypeVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from sonjit.errors import InputError
-from sonjit.geometry import RotatedBox, square_box
+from sonjit.geometry import Intrinsics, RotatedBox, square_box
 from sonjit.networks.mask_rcnn.fpn import ResNet
 from sonjit.networks.registry import InputSpec, Network, NetworkEntry, register
 from sonjit.skeletons import Skeleton, load_skeleton
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from numpy.typing import NDArray
-
-    from sonjit.geometry import Intrinsics
 
 INPUT_SIZE = 256
 BINS = 64

@@ -12,16 +12,13 @@ leaky units where ResNet has rectifiers, and begin from its ImageNet weights all
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
 
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from sonjit.errors import InputError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
 
 _LONGEST = 10_000.0  # wave, in turns of 2 * pi
 _TINY = 1e-6

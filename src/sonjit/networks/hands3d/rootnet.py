@@ -8,7 +8,7 @@ network with a box of 300 mm, and so it is here. That weights of theirs for hand
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
@@ -18,9 +18,6 @@ from sonjit.networks.cam import IMAGENET_MEAN, IMAGENET_STD
 from sonjit.networks.hands3d.internet import INPUT_SIZE, begin_small, enlarge, expected_bin
 from sonjit.networks.mask_rcnn.fpn import ResNet
 from sonjit.networks.registry import InputSpec, Network, NetworkEntry, register
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 HAND_BOX_MM = (300.0, 300.0)
 """What a hand's box is taken to measure; 2000 x 2000 for bodies."""

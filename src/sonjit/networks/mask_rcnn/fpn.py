@@ -6,19 +6,15 @@ torchvision; Lin et al., Feature Pyramid Networks (2017); Wu and He, Group Norma
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import gcd
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  # the field's name
 
 from sonjit.errors import InputError
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from torch import Tensor
 
 Norm = Literal["frozen", "batch", "group"]
 

@@ -14,18 +14,19 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from sonjit.errors import InputError
 from sonjit.files import write_text
-from sonjit.networks.mask_rcnn.fpn import FeaturePyramid, ResNet
-from sonjit.networks.mask_rcnn.roi_align import pool_levels
+from sonjit.networks.mask_rcnn.fpn import FeaturePyramid, Norm, ResNet
+from sonjit.networks.mask_rcnn.roi_align import Pooling, pool_levels
 from sonjit.networks.mask_rcnn.roi_heads import (
     BoxHead,
     DetectedInstances,
@@ -41,7 +42,7 @@ from sonjit.networks.mask_rcnn.roi_heads import (
     resize_target,
     sample_proposals,
 )
-from sonjit.networks.mask_rcnn.rpn import RegionProposals
+from sonjit.networks.mask_rcnn.rpn import RegionProposals, RpnSteps
 from sonjit.networks.registry import (
     InputSpec,
     Network,
@@ -51,15 +52,6 @@ from sonjit.networks.registry import (
     network_entry,
     register,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from torch import Tensor
-
-    from sonjit.networks.mask_rcnn.fpn import Norm
-    from sonjit.networks.mask_rcnn.roi_align import Pooling
-    from sonjit.networks.mask_rcnn.rpn import RpnSteps
 
 _BATCH_NORM_EPSILON = 1e-5
 

@@ -13,15 +13,12 @@ Networks (2017), equation 1.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Sequence
+from typing import Literal
 
 import torch
+from torch import Tensor
 from torchvision.ops import box_iou, roi_align, roi_pool
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from torch import Tensor
 
 Weights = tuple[float, float, float, float]
 

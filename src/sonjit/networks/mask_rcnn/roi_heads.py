@@ -7,22 +7,16 @@ Images of several sizes as one batch, and what is in them scaled with them.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 from torchvision.ops import clip_boxes_to_image, nms, remove_small_boxes, roi_align
 
-from sonjit.networks.mask_rcnn.fpn import conv_block
+from sonjit.networks.mask_rcnn.fpn import Norm, conv_block
 from sonjit.networks.mask_rcnn.roi_align import decode_boxes, encode_boxes, match_boxes, sample_matches
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from torch import Tensor
-
-    from sonjit.networks.mask_rcnn.fpn import Norm
 
 _BOX_WEIGHTS = (10.0, 10.0, 5.0, 5.0)  # deltas of proposals are small: this brings them near 1
 _SMALLEST_PX = 1e-2

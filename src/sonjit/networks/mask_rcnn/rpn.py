@@ -6,21 +6,16 @@ Networks (2017), section 4.1.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 from torchvision.ops import clip_boxes_to_image, nms, remove_small_boxes
 
 from sonjit.networks.mask_rcnn.fpn import conv_block
 from sonjit.networks.mask_rcnn.roi_align import decode_boxes, encode_boxes, match_boxes, sample_matches
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from torch import Tensor
 
 _RATIOS = (0.5, 1.0, 2.0)  # height / width of the anchors at each place
 _SMALLEST_PX = 1e-3

@@ -14,7 +14,8 @@ Mesh, section 2.1; what mediapipe's operators compute was found by comparing ten
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -34,10 +35,6 @@ from sonjit.networks.mediapipe.mobile_blocks import SameConv2d
 from sonjit.networks.mediapipe.tflite_weights import fill_from_tflite, interleaved_layers
 from sonjit.networks.registry import InputSpec, Network, NetworkEntry, register
 from sonjit.skeletons.face_regions import LEFT_EYE, LIPS, RIGHT_EYE
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
 
 _MAP_STRIDE = 4  # pixels of the crop a pixel of the map from which regions are cut
 _REGION, _REGION_LAST, _REGION_SCALE = 16, 2, 1.5  # size of a region and of its last map, and how much it is larger

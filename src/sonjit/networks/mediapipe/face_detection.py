@@ -10,8 +10,9 @@ The numbers are those of the published files, whose batch norms are folded into 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -27,10 +28,6 @@ from sonjit.networks.mediapipe.mobile_blocks import (
 )
 from sonjit.networks.mediapipe.tflite_weights import fill_from_tflite
 from sonjit.networks.registry import InputSpec, Network, NetworkEntry, register
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
 
 _BOX = 16  # centre, size and six keypoints
 _FINE_ANCHORS, _COARSE_ANCHORS = 2, 6

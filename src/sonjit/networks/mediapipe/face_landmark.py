@@ -6,18 +6,15 @@ numbers are those of the published file, whose batch norms are folded into the p
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from torch import Tensor, nn
 
 from sonjit.networks.mediapipe.mobile_blocks import BlazeBlock, SameConv2d
 from sonjit.networks.mediapipe.tflite_weights import fill_from_tflite, interleaved_layers
 from sonjit.networks.registry import InputSpec, Network, NetworkEntry, register
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
 
 MESH = 468
 """Landmarks of the mesh."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -18,9 +18,6 @@ from sonjit.errors import InputError
 from sonjit.networks.mediapipe.mobile_blocks import InvertedResidual, SameConv2d, depthwise
 from sonjit.networks.mediapipe.tflite_weights import fill_from_tflite
 from sonjit.networks.registry import InputSpec, Network, NetworkEntry, register
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 PUBLISHED_KEYPOINTS = 21
 _INPUT_SIZE = 224

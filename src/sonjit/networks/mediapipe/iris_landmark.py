@@ -6,7 +6,7 @@ numbers are those of the published file, whose batch norms are folded into the c
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
@@ -14,9 +14,6 @@ from torch import Tensor, nn
 from sonjit.networks.mediapipe.mobile_blocks import SameConv2d, depthwise
 from sonjit.networks.mediapipe.tflite_weights import fill_from_tflite, interleaved_layers
 from sonjit.networks.registry import InputSpec, Network, NetworkEntry, register
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 _CONTOURS, _IRIS = 71, 5
 _SHARED_BLOCKS, _HEAD_BLOCKS, _HEAD_HALVINGS = 4, 2, 2

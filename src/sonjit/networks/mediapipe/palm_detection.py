@@ -5,9 +5,10 @@ A BlazeFace-like trunk of five halvings with 5 x 5 kernels, and two steps back u
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -15,10 +16,6 @@ from torch import Tensor, nn
 from sonjit.networks.mediapipe.mobile_blocks import BlazeBlock, SameConv2d, rows_from_map, upsample
 from sonjit.networks.mediapipe.tflite_weights import fill_from_tflite
 from sonjit.networks.registry import InputSpec, Network, NetworkEntry, register
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
 
 _CHANNELS = (32, 64, 128, 256, 256)
 _BOX = 18  # centre, size and seven keypoints

@@ -6,7 +6,8 @@ Source: Bazarevsky et al. 2020, BlazePose: On-device Real-time Body Pose Trackin
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -16,10 +17,6 @@ from sonjit.networks.mediapipe.mobile_blocks import BlazeBlock, depth_to_space, 
 from sonjit.networks.mediapipe.pose_landmark import PoseTrunk, trunk_numbers
 from sonjit.networks.mediapipe.tflite_weights import fill_from_tflite
 from sonjit.networks.registry import InputSpec, Network, NetworkEntry, register
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
 
 _BOX = 12  # centre, size and four keypoints
 _ANCHORS = (2, 2, 6)  # a cell of each map, the finest first

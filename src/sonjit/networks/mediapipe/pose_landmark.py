@@ -15,10 +15,11 @@ folded into the convolutions.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
@@ -27,10 +28,6 @@ from sonjit.errors import InputError
 from sonjit.networks.mediapipe.mobile_blocks import BlazeBlock, InvertedResidual, depthwise, upsample
 from sonjit.networks.mediapipe.tflite_weights import fill_from_tflite
 from sonjit.networks.registry import InputSpec, Network, NetworkEntry, register
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
 KEYPOINTS = 39
 

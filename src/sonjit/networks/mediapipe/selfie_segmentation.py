@@ -9,7 +9,8 @@ published files, whose batch norms are folded into the convolutions; both sizes 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from pathlib import Path
 
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
@@ -17,10 +18,6 @@ from torch import Tensor, nn
 from sonjit.networks.mediapipe.mobile_blocks import SameConv2d, depthwise, upsample
 from sonjit.networks.mediapipe.tflite_weights import fill_from_tflite
 from sonjit.networks.registry import InputSpec, Network, NetworkEntry, register
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
 
 _QUARTER = 4  # by how much gates of the trunk are narrower than what they gate, in all blocks but the first
 

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from sonjit.engines.tflite import TfliteFile, TfliteTensors
 from sonjit.errors import InputError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from pathlib import Path
-
-    from torch import Tensor
 
 _AXES = {  # from TFLite's layout to PyTorch's
     "CONV_2D": (0, 3, 1, 2),  # (O, H, W, I)

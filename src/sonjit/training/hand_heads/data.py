@@ -5,29 +5,23 @@ Images are used as they are, mirrored, and with objects pasted over them; crops 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Final, Self
+from pathlib import Path
+from typing import Final, Self
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
-from sonjit.datasets import open_dataset
+from sonjit.datasets import Sample, open_dataset
 from sonjit.detectors.kinds.hand_heads import TAPS, head_inputs
 from sonjit.detectors.kinds.hands import PalmFinder, box_around_hand
-from sonjit.engines import EngineOptions, load_engine
+from sonjit.engines import Engine, EngineOptions, load_engine
 from sonjit.errors import InputError
 from sonjit.files import atomic_file
 from sonjit.geometry import RotatedBox, crop_on_grid, points_from_crop
 from sonjit.weights import find_weight
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
-    from sonjit.datasets import Sample
-    from sonjit.engines import Engine
 
 KEYPOINTS: Final = 21
 CAUSES: Final = ("visible", "self", "other_hand", "object", "outside", "hidden")

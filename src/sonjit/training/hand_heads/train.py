@@ -9,11 +9,14 @@ Heads are evaluated by how well they separate visible keypoints from hidden ones
 from __future__ import annotations
 
 import zlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from pathlib import Path
+from typing import Final
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits as cross_entropy
 from torch.nn.functional import relu
@@ -24,16 +27,8 @@ from sonjit.files import atomic_file
 from sonjit.metrics.statistics import mean_interval
 from sonjit.training.hand_heads.data import CAUSES, HandFeatures, hand_features
 from sonjit.training.loop import TrainingSettings, train
-from sonjit.training.recipes import settings_from
+from sonjit.training.recipes import TrainingRequest, settings_from
 from sonjit.training.settings import check_at_least
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
-    from sonjit.training.recipes import TrainingRequest
 
 _KEYPOINTS = 21
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
+from numpy.typing import NDArray
 from torch import Tensor
 
+from sonjit.datasets import Instance, Sample
 from sonjit.geometry import RotatedBox, crop, crop_matrix, inverse_affine
 from sonjit.networks import InputSpec, create_network
 from sonjit.networks.export import ENDINGS, export_network
@@ -23,19 +26,11 @@ from sonjit.networks.keypoint_detector import (
     save_description,
     sigma_of,
 )
+from sonjit.results import Box
 from sonjit.training.hands.samples import HandSettings, draw_examples, hand_data
 from sonjit.training.loop import WEIGHTS, train
-from sonjit.training.recipes import settings_from
+from sonjit.training.recipes import TrainingRequest, settings_from
 from sonjit.training.settings import check_side
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from numpy.typing import NDArray
-
-    from sonjit.datasets import Instance, Sample
-    from sonjit.results import Box
-    from sonjit.training.recipes import TrainingRequest
 
 _NEAR = 0.1  # of the longer side of a hand's box: within it a keypoint counts as found
 

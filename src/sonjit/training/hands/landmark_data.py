@@ -5,27 +5,22 @@ Outputs without annotation are held to the network's outputs before training, or
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from sonjit.datasets.sample import Instance, Sample, Side
 from sonjit.detectors.kinds.hands import BOX_KEYPOINTS, box_around_hand
 from sonjit.errors import InputError
 from sonjit.geometry import RotatedBox, crop, crop_matrix, crop_on_grid, inverse_affine
 from sonjit.metrics import mnae
-from sonjit.networks.mediapipe.hand_landmark import PUBLISHED_KEYPOINTS
+from sonjit.networks.mediapipe.hand_landmark import PUBLISHED_KEYPOINTS, HandLandmarkNetwork
 from sonjit.skeletons import load_skeleton
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-
-    from numpy.typing import NDArray
-
-    from sonjit.datasets.sample import Instance, Sample, Side
-    from sonjit.networks.mediapipe.hand_landmark import HandLandmarkNetwork
 
 PUBLISHED_SIZE = 224
 

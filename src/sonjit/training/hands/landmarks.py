@@ -7,9 +7,10 @@ annotation (depth, presence, handedness, metres) are held to those of the publis
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Literal
+from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -34,14 +35,8 @@ from sonjit.training.hands.palms import measured_ms
 from sonjit.training.hands.samples import open_source_samples
 from sonjit.training.initialise import add_batch_norms, fold, scale_head
 from sonjit.training.loop import WEIGHTS, TrainingSettings, train
-from sonjit.training.recipes import settings_from
+from sonjit.training.recipes import TrainingRequest, settings_from
 from sonjit.training.settings import check_at_least, check_side
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
-    from sonjit.training.recipes import TrainingRequest
 
 _PALM_M = 0.09
 """About a palm; in a crop it is about a quarter of the side."""

@@ -6,26 +6,22 @@ published detector's own boxes lie (their side is within 3 % of the longer side 
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
+from numpy.typing import NDArray
 from torch import Tensor
 from torchvision.ops import box_iou
 
+from sonjit.datasets import Sample
 from sonjit.detectors.ssd import AnchorGrid
 from sonjit.errors import InputError
 from sonjit.geometry import RotatedBox, crop, crop_matrix, inverse_affine, letterbox, letterbox_box
 from sonjit.training.losses import cross_entropy, focal
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from numpy.typing import NDArray
-
-    from sonjit.datasets import Sample
 
 _PALM = (
     "wrist",

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import median
 from time import perf_counter
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
+from sonjit.datasets import Dataset
 from sonjit.detectors.ssd import blend_overlapping
 from sonjit.engines import EngineOptions, load_engine
 from sonjit.errors import InputError
@@ -18,7 +21,10 @@ from sonjit.metrics import coco_precision
 from sonjit.networks import create_network, save_checkpoint
 from sonjit.networks.export import export_network
 from sonjit.networks.mediapipe.palm_detection import Head, PalmDetectionNetwork
+from sonjit.networks.registry import InputSpec, Network
 from sonjit.training.hands.palm_data import (
+    PalmSample,
+    PalmTargets,
     ScoreLoss,
     augmented,
     palm_anchors,
@@ -30,19 +36,8 @@ from sonjit.training.hands.palm_data import (
 from sonjit.training.hands.samples import open_source_samples
 from sonjit.training.initialise import add_batch_norms, fold, scale_head
 from sonjit.training.loop import WEIGHTS, TrainingSettings, train
-from sonjit.training.recipes import settings_from
+from sonjit.training.recipes import TrainingRequest, settings_from
 from sonjit.training.settings import check_at_least, check_side
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
-    from sonjit.datasets import Dataset
-    from sonjit.networks.registry import InputSpec, Network
-    from sonjit.training.hands.palm_data import PalmSample, PalmTargets
-    from sonjit.training.recipes import TrainingRequest
 
 _PRIOR = 0.01
 

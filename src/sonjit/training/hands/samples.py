@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib import resources
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sonjit.datasets import Dataset, Instance, Sample, list_datasets, open_dataset
 from sonjit.datasets.joint_orders import camera_matrix, hand_before_camera
@@ -17,15 +19,8 @@ from sonjit.errors import InputError
 from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.media import open_source
 from sonjit.training.loop import TrainingSettings
+from sonjit.training.recipes import TrainingRequest
 from sonjit.training.settings import check_at_least
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
-    from sonjit.training.recipes import TrainingRequest
 
 P = TypeVar("P")
 T = TypeVar("T")

@@ -9,19 +9,21 @@ import math
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.func import functional_call  # pyright: ignore[reportPrivateImportUsage]
 from torchvision.transforms.v2 import functional as tv
 
+from sonjit.datasets import Instance, Sample
 from sonjit.errors import InputError
 from sonjit.geometry import crop, crop_matrix, inverse_affine
 from sonjit.networks import create_network, load_checkpoint, save_checkpoint
-from sonjit.networks.hands3d.deformer import DeformerNetwork
+from sonjit.networks.hands3d.deformer import DeformerNetwork, VariantHands
 from sonjit.networks.hands3d.deformer_stream import box_around, crop_square, joints_in_box
 from sonjit.networks.hands3d.motion_discriminator import MotionDiscriminator
 from sonjit.training.hands.samples import draw_examples, known_hands, refuse_export
@@ -41,14 +43,7 @@ from sonjit.training.hands3d.handoccnet import from_wrist, rotated
 from sonjit.training.hands3d.mano_data import ManoSettings, mano_data, mano_from_setting, pose_in_camera
 from sonjit.training.loop import train
 from sonjit.training.losses import maxmse
-from sonjit.training.recipes import settings_from
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from sonjit.datasets import Instance, Sample
-    from sonjit.networks.hands3d.deformer import VariantHands
-    from sonjit.training.recipes import TrainingRequest
+from sonjit.training.recipes import TrainingRequest, settings_from
 
 GAP = 10
 """Frames between neighbours in a window."""

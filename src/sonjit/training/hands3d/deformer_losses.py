@@ -7,23 +7,18 @@ default (terms for smoothness in time, and regularisers whose weights it reads a
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 from sonjit.hand_models.rotations import matrix_from_axis_angle
-from sonjit.networks.hands3d.deformer import rotations_from_6d
+from sonjit.networks.hands3d.deformer import DeformerNetwork, rotations_from_6d
 from sonjit.training.losses import maxmse
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    import numpy as np
-
-    from sonjit.networks.hands3d.deformer import DeformerNetwork
 
 ADVERSARIAL = 10.0
 """Weight of the discriminator's output among Deformer's losses."""

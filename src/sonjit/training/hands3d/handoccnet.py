@@ -6,34 +6,29 @@ Source: Park et al. 2022, HandOccNet, section 3.5 and the authors' code.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
+from numpy.typing import NDArray
 from torch import Tensor
 
+from sonjit.datasets import Instance, Sample
 from sonjit.errors import InputError
 from sonjit.geometry import RotatedBox, clamped_box, crop, crop_matrix, inverse_affine, rotated_box_around, square_box
+from sonjit.hand_models import Mano
 from sonjit.hand_models.rotations import axis_angle_from_matrix, matrix_from_6d, matrix_from_axis_angle
 from sonjit.networks import create_network, load_checkpoint
 from sonjit.networks.hands3d.handoccnet import SIZES, HandOccNetwork
 from sonjit.training.hands.samples import draw_examples, known_hands, refuse_export
 from sonjit.training.hands3d.mano_data import ManoSettings, mano_data, mano_from_setting, pose_in_camera
 from sonjit.training.loop import WEIGHTS, train
-from sonjit.training.recipes import settings_from
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from numpy.typing import NDArray
-
-    from sonjit.datasets import Instance, Sample
-    from sonjit.hand_models import Mano
-    from sonjit.training.recipes import TrainingRequest
+from sonjit.training.recipes import TrainingRequest, settings_from
 
 
 class HandOccTargets(NamedTuple):

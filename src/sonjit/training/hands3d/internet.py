@@ -7,17 +7,19 @@ which hands there are. Source: Moon et al. 2020, InterHand2.6M, section 5.3; the
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
+from numpy.typing import NDArray
 from torch import Tensor
 
+from sonjit.datasets import Instance, Sample
 from sonjit.errors import InputError
 from sonjit.geometry import RotatedBox, crop, crop_matrix, inverse_affine
 from sonjit.metrics import handedness_hits, mrrpe, two_hand_errors
@@ -30,6 +32,7 @@ from sonjit.networks.hands3d.internet import (
     HandLayout,
     HeatmapSpace,
     InterNet,
+    Side,
     area_of_box,
     box_of_joints,
     joints_in_camera,
@@ -38,17 +41,8 @@ from sonjit.networks.hands3d.internet import (
 from sonjit.skeletons import load_skeleton
 from sonjit.training.hands.samples import HandSettings, draw_examples, hand_data
 from sonjit.training.loop import WEIGHTS, train
-from sonjit.training.recipes import settings_from
+from sonjit.training.recipes import TrainingRequest, settings_from
 from sonjit.training.settings import check_side
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from numpy.typing import NDArray
-
-    from sonjit.datasets import Instance, Sample
-    from sonjit.networks.hands3d.internet import Side
-    from sonjit.training.recipes import TrainingRequest
 
 PEAK, SIGMA_BINS = 255.0, 2.5
 

@@ -8,29 +8,24 @@ frames. They stand in for HO-3D and DexYCB at smoke size, without MANO or the da
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from sonjit.datasets import Instance, ManoParameters, Sample
 from sonjit.datasets.joint_orders import camera_matrix
 from sonjit.datasets.sample import HAND_SKELETON
 from sonjit.errors import InputError
 from sonjit.geometry.cameras import CalibratedCamera
-from sonjit.hand_models import load_mano
-from sonjit.hand_models.mano import STAND_IN, stand_in_mano
+from sonjit.hand_models import Mano, load_mano
+from sonjit.hand_models.mano import STAND_IN, Side, stand_in_mano
 from sonjit.hand_models.rotations import axis_angle_from_matrix, matrix_from_axis_angle
 from sonjit.skeletons import load_skeleton
 from sonjit.training.hands.samples import HandData, HandSettings, hand_data, known_hands
+from sonjit.training.recipes import TrainingRequest
 from sonjit.training.settings import check_at_least
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from sonjit.hand_models import Mano
-    from sonjit.hand_models.mano import Side
-    from sonjit.training.recipes import TrainingRequest
 
 _UPSIDE_DOWN = np.diag([1.0, -1.0, -1.0])
 

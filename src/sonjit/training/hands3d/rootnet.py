@@ -5,15 +5,18 @@ Source of the loss: Moon et al. 2019, Camera Distance-aware Top-down Approach, s
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from sonjit.datasets import Instance, Sample
 from sonjit.errors import InputError
 from sonjit.geometry import RotatedBox, crop, crop_matrix, inverse_affine
 from sonjit.networks import create_network, load_checkpoint
@@ -21,16 +24,8 @@ from sonjit.networks.hands3d.internet import area_of_box, box_of_joints
 from sonjit.networks.hands3d.rootnet import RootNet, depth_of_box
 from sonjit.training.hands.samples import HandSettings, draw_examples, hand_data, known_hands, refuse_export
 from sonjit.training.loop import WEIGHTS, train
-from sonjit.training.recipes import settings_from
+from sonjit.training.recipes import TrainingRequest, settings_from
 from sonjit.training.settings import check_side
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from numpy.typing import NDArray
-
-    from sonjit.datasets import Instance, Sample
-    from sonjit.training.recipes import TrainingRequest
 
 _MM = 1000.0
 _CELL_PX = 4  # of the crop for each cell of the map

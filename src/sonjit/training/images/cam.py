@@ -9,32 +9,25 @@ Crops of a clip whose hands are known: one hand with its surroundings, or none, 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from sonjit.errors import InputError
 from sonjit.geometry import RotatedBox, crop, crop_matrix
 from sonjit.media import open_source
-from sonjit.networks import InputSpec, create_network
+from sonjit.networks import InputSpec, Network, create_network
 from sonjit.networks.export import ENDINGS, export_network
+from sonjit.results import Box
 from sonjit.training.loop import WEIGHTS, TrainingSettings, train
-from sonjit.training.recipes import settings_from
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-    from torch import Tensor
-
-    from sonjit.networks import Network
-    from sonjit.results import Box
-    from sonjit.training.recipes import TrainingRequest
+from sonjit.training.recipes import TrainingRequest, settings_from
 
 
 @dataclass(frozen=True)

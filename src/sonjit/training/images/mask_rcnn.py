@@ -6,15 +6,18 @@ The recipe `mask-rcnn`: Mask R-CNN on any data set with masks or boxes, evaluate
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from pathlib import Path
+from typing import Any, Literal
 
 import cv2
 import numpy as np
 import torch
-from torch import nn
+from numpy.typing import NDArray
+from torch import Tensor, nn
 
-from sonjit.datasets import dataset_entry, open_dataset, rle_from_mask
+from sonjit.datasets import Dataset, Instance, Sample, dataset_entry, open_dataset, rle_from_mask
 from sonjit.errors import InputError
 from sonjit.explain.instances import results_from_instances
 from sonjit.files import write_text
@@ -30,18 +33,8 @@ from sonjit.networks.mask_rcnn.mask_rcnn import (
 from sonjit.networks.registry import create_network
 from sonjit.training.augment import mirrored_order
 from sonjit.training.loop import WEIGHTS, TrainingSettings, train
-from sonjit.training.recipes import settings_from
+from sonjit.training.recipes import TrainingRequest, settings_from
 from sonjit.training.settings import check_at_least
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-    from torch import Tensor
-
-    from sonjit.datasets import Dataset, Instance, Sample
-    from sonjit.training.recipes import TrainingRequest
 
 _LEAST_PX = 16  # pixels of a mask below which an instance has left the image
 

@@ -10,15 +10,12 @@ from typing import TYPE_CHECKING
 from sonjit.compat.mediapipe.not_covered import not_covered
 from sonjit.compat.mediapipe.solutions import face_mesh_connections as face
 from sonjit.compat.mediapipe.solutions import hands_connections as lines
-from sonjit.compat.mediapipe.solutions.drawing_utils import WHITE_COLOR, DrawingSpec
+from sonjit.compat.mediapipe.solutions.drawing_utils import WHITE_COLOR, Color, DrawingSpec
+from sonjit.compat.mediapipe.solutions.face_mesh_connections import Connections
 from sonjit.compat.mediapipe.solutions.hands import HandLandmark
+from sonjit.compat.mediapipe.solutions.hands_connections import Connection
 from sonjit.compat.mediapipe.solutions.pose import PoseLandmark
 from sonjit.errors import InputError
-
-if TYPE_CHECKING:
-    from sonjit.compat.mediapipe.solutions.drawing_utils import Color
-    from sonjit.compat.mediapipe.solutions.face_mesh_connections import Connections
-    from sonjit.compat.mediapipe.solutions.hands_connections import Connection
 
 __all__ = [
     "get_default_face_mesh_contours_style",

@@ -6,24 +6,21 @@ import importlib
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
+from sonjit.compat.mediapipe.framework.formats.detection_pb2 import Detection
+from sonjit.compat.mediapipe.framework.formats.landmark_pb2 import (
+    Landmark,
+    LandmarkList,
+    NormalizedLandmark,
+    NormalizedLandmarkList,
+)
 from sonjit.compat.mediapipe.framework.formats.location_data_pb2 import LocationData
 from sonjit.errors import InputError
 from sonjit.extras import needed_for
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from sonjit.compat.mediapipe.framework.formats.detection_pb2 import Detection
-    from sonjit.compat.mediapipe.framework.formats.landmark_pb2 import (
-        Landmark,
-        LandmarkList,
-        NormalizedLandmark,
-        NormalizedLandmarkList,
-    )
 
 Color: TypeAlias = tuple[int, int, int]
 Pixel: TypeAlias = tuple[int, int]

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from sonjit.compat.mediapipe.framework.formats.detection_pb2 import Detection
 from sonjit.compat.mediapipe.framework.formats.location_data_pb2 import LocationData
 from sonjit.compat.mediapipe.solution import Solution, check_probabilities, check_rgb, choice
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from sonjit.engines import Precision
-    from sonjit.results import Face
+from sonjit.engines import Precision
+from sonjit.results import Face
 
 __all__ = ["FaceDetection", "FaceKeyPoint", "SolutionOutputs", "get_key_point"]
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
+from sonjit.compat.mediapipe.framework.formats.landmark_pb2 import NormalizedLandmarkList
 from sonjit.compat.mediapipe.solution import Solution, check_probabilities, check_rgb, image_landmarks
 from sonjit.compat.mediapipe.solutions.face_mesh_connections import (
     FACEMESH_CONTOURS,
@@ -19,15 +23,9 @@ from sonjit.compat.mediapipe.solutions.face_mesh_connections import (
     FACEMESH_RIGHT_IRIS,
     FACEMESH_TESSELATION,
 )
+from sonjit.engines import Precision
 from sonjit.errors import InputError
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from sonjit.compat.mediapipe.framework.formats.landmark_pb2 import NormalizedLandmarkList
-    from sonjit.engines import Precision
-    from sonjit.results import Face
+from sonjit.results import Face
 
 __all__ = [
     "FACEMESH_CONTOURS",

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from sonjit.compat.mediapipe.framework.formats.classification_pb2 import Classification, ClassificationList
+from sonjit.compat.mediapipe.framework.formats.landmark_pb2 import LandmarkList, NormalizedLandmarkList
 from sonjit.compat.mediapipe.solution import (
     Solution,
     check_probabilities,
@@ -23,15 +27,9 @@ from sonjit.compat.mediapipe.solutions.hands_connections import (
     HAND_RING_FINGER_CONNECTIONS,
     HAND_THUMB_CONNECTIONS,
 )
+from sonjit.engines import Precision
 from sonjit.errors import InputError
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from sonjit.compat.mediapipe.framework.formats.landmark_pb2 import LandmarkList, NormalizedLandmarkList
-    from sonjit.engines import Precision
-    from sonjit.results import Hand
+from sonjit.results import Hand
 
 __all__ = [
     "HAND_CONNECTIONS",

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
+from sonjit.compat.mediapipe.framework.formats.landmark_pb2 import LandmarkList, NormalizedLandmarkList
 from sonjit.compat.mediapipe.solution import Solution, check_probabilities, check_rgb, choice, image_landmarks
 from sonjit.compat.mediapipe.solutions.face_mesh_connections import (
     FACEMESH_CONTOURS,
@@ -21,14 +25,8 @@ from sonjit.compat.mediapipe.solutions.face_mesh_connections import (
 )
 from sonjit.compat.mediapipe.solutions.hands import HAND_CONNECTIONS, HandLandmark
 from sonjit.compat.mediapipe.solutions.pose import MODELS, POSE_CONNECTIONS, PoseLandmark, pose_outputs
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from sonjit.compat.mediapipe.framework.formats.landmark_pb2 import LandmarkList, NormalizedLandmarkList
-    from sonjit.engines import Precision
-    from sonjit.results import Face, Hand, Person
+from sonjit.engines import Precision
+from sonjit.results import Face, Hand, Person
 
 __all__ = [
     "FACEMESH_CONTOURS",

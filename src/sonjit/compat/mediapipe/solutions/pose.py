@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
+from sonjit.compat.mediapipe.framework.formats.landmark_pb2 import LandmarkList, NormalizedLandmarkList
 from sonjit.compat.mediapipe.solution import (
     Solution,
     check_probabilities,
@@ -14,14 +18,8 @@ from sonjit.compat.mediapipe.solution import (
     world_landmarks,
 )
 from sonjit.compat.mediapipe.solutions.pose_connections import POSE_CONNECTIONS
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from sonjit.compat.mediapipe.framework.formats.landmark_pb2 import LandmarkList, NormalizedLandmarkList
-    from sonjit.engines import Precision
-    from sonjit.results import Body
+from sonjit.engines import Precision
+from sonjit.results import Body
 
 __all__ = ["POSE_CONNECTIONS", "Pose", "PoseLandmark", "SolutionOutputs"]
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple, Self
 
+import numpy as np
+from numpy.typing import NDArray
+
 from sonjit.compat.mediapipe.solution import check_rgb, choice
+from sonjit.engines import Precision
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from sonjit.detectors.selfie import SelfieModel
-    from sonjit.engines import Precision
 
 __all__ = ["SelfieSegmentation", "SolutionOutputs"]
 
