@@ -15,7 +15,7 @@ from sonjit.extensions import Registry, load_extensions
 
 _FILES: tuple[str, ...] = (
     "face_landmarks",
-    "formats.coco_sets",
+    "formats.coco",
     "formats.folder",
     "formats.shards",
     "hands.coco_hands",

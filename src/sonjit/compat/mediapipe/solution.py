@@ -1,38 +1,57 @@
-"""What all solutions have in common: a detector, checks in MediaPipe's words, landmarks as messages."""
+"""What all solutions have in common: a network, checks in MediaPipe's words, landmarks as messages."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import Any, Generic, Protocol, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sonjit.compat.mediapipe.framework.formats.landmark_pb2 import (
-    LandmarkList,
-    NormalizedLandmarkList,
-)
+from sonjit.compat.mediapipe.framework.formats.landmark_pb2 import LandmarkList, NormalizedLandmarkList
 from sonjit.errors import InputError
-
-if TYPE_CHECKING:
-    from sonjit.detectors import Detector
 
 L = TypeVar("L", NormalizedLandmarkList, LandmarkList)
 V = TypeVar("V")
+Found = TypeVar("Found")
 
 
-class Solution:
-    """Base of the solutions that run one detector; a context manager."""
+class _Closable(Protocol):
+    def close(self) -> None: ...
 
-    _detector: Detector[Any]
+
+class Solution(ABC, Generic[Found]):
+    """Base of the solutions; a context manager."""
+
+    _network: _Closable
+
+    def process(self, image: NDArray[np.uint8]) -> Found:
+        """What is in one image.
+
+        Args:
+            image: (H, W, 3) uint8 RGB; it is only read.
+
+        Raises:
+            InputError: anything else, or a closed object; it is a ValueError.
+        """
+        if image is None:  # pyright: ignore[reportUnnecessaryComparison]  # scripts pass anything
+            raise InputError("process() got None for an image: the file or the camera frame could not be read")
+        if not isinstance(image, np.ndarray):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise InputError(f"process() takes an RGB array, not a {type(image).__name__}")
+        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+            raise InputError(f"process() takes RGB, (H, W, 3) uint8, not {image.shape} {image.dtype}")
+        return self._outputs(image)
+
+    @abstractmethod
+    def _outputs(self, image: NDArray[np.uint8]) -> Found: ...
 
     def reset(self) -> None:
-        """Forget what is held: the next image starts a new video."""
-        self._detector.reset()
+        """Nothing to forget: every image stands alone."""
 
     def close(self) -> None:
         """Free the networks."""
-        self._detector.close()
+        self._network.close()
 
     def __enter__(self) -> Self:
         """The object itself."""
@@ -41,6 +60,42 @@ class Solution:
     def __exit__(self, *_: object) -> None:
         """Close it."""
         self.close()
+
+
+class DetectorSolution(Solution[Found]):
+    """Base of the solutions that run one detector."""
+
+    def _open(
+        self,
+        kind: str,
+        static_image_mode: bool,
+        min_detection_confidence: float | None,
+        min_tracking_confidence: float = 0.5,
+        **options: object,
+    ) -> None:
+        """Make the detector: MediaPipe's arguments, then options of `create_detector`."""
+        from sonjit.detectors import create_detector  # brings in the engine and OpenCV
+
+        for name, value in (
+            ("min_detection_confidence", min_detection_confidence),
+            ("min_tracking_confidence", min_tracking_confidence),
+        ):
+            if value is not None and not 0 <= value <= 1:
+                raise InputError(f"{name}={value}: give a probability between 0 and 1")
+        self._network = self._detector = create_detector(
+            kind,
+            static_image=static_image_mode,
+            min_detection_score=min_detection_confidence,
+            min_presence_score=min_tracking_confidence,
+            **options,
+        )
+
+    def _detect(self, image: NDArray[np.uint8]) -> list[Any]:
+        return self._detector.detect(image)
+
+    def reset(self) -> None:
+        """Forget what is held: the next image starts a new video."""
+        self._detector.reset()
 
 
 def image_landmarks(
@@ -74,18 +129,8 @@ def choice(name: str, value: int, names: Mapping[int, V]) -> V:
     return names[value]
 
 
-def check_probabilities(**values: float) -> None:
-    """Refuse a value that is not a probability, by its name."""
+def check_count(**values: int) -> None:
+    """Refuse a number of things to find, by its name, that is not at least 1."""
     for name, value in values.items():
-        if not 0 <= value <= 1:
-            raise InputError(f"{name}={value}: give a probability between 0 and 1")
-
-
-def check_rgb(image: Any) -> None:  # noqa: ANN401  # whatever a script passes
-    """Refuse an array that is not an RGB image (H, W, 3) uint8."""
-    if image is None:
-        raise InputError("process() got None for an image: the file or the camera frame could not be read")
-    if not isinstance(image, np.ndarray):
-        raise InputError(f"process() takes an RGB array, not a {type(image).__name__}")
-    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
-        raise InputError(f"process() takes RGB, (H, W, 3) uint8, not {image.shape} {image.dtype}")
+        if value < 1:
+            raise InputError(f"{name}={value}: ask for at least 1")

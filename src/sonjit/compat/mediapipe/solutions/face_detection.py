@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from sonjit.compat.mediapipe.framework.formats.detection_pb2 import Detection
 from sonjit.compat.mediapipe.framework.formats.location_data_pb2 import LocationData
-from sonjit.compat.mediapipe.solution import Solution, check_probabilities, check_rgb, choice
+from sonjit.compat.mediapipe.solution import DetectorSolution, choice
 from sonjit.engines import Precision
 from sonjit.results import Face
 
@@ -48,7 +48,7 @@ def get_key_point(detection: Detection, key_point_enum: FaceKeyPoint) -> Locatio
     return points[key_point_enum] if points else None
 
 
-class FaceDetection(Solution):
+class FaceDetection(DetectorSolution[SolutionOutputs]):
     """Finds faces in images, each of which stands alone; a context manager.
 
     Args:
@@ -64,32 +64,19 @@ class FaceDetection(Solution):
     def __init__(
         self, min_detection_confidence: float | None = None, model_selection: int = 0, *, precision: Precision = "auto"
     ) -> None:
-        from sonjit.detectors import create_detector  # brings in the engine and OpenCV
-
-        if min_detection_confidence is not None:
-            check_probabilities(min_detection_confidence=min_detection_confidence)
         is_full = choice("model_selection", model_selection, _MODELS) == _MODELS[1]
-        self._detector = create_detector(
+        self._open(
             "face",
+            True,
+            min_detection_confidence,
             model="box-full" if is_full else "box",
             max_instances=_MAX_FACES,
-            static_image=True,
-            min_detection_score=min_detection_confidence,
             precision=precision,
         )
 
-    def process(self, image: NDArray[np.uint8]) -> SolutionOutputs:
-        """Faces in one image.
-
-        Args:
-            image: (H, W, 3) uint8 RGB; it is only read.
-
-        Raises:
-            InputError: anything else, or a closed object; it is a ValueError.
-        """
-        check_rgb(image)
+    def _outputs(self, image: NDArray[np.uint8]) -> SolutionOutputs:
         height, width = image.shape[:2]
-        faces: list[Face] = self._detector.detect(image)
+        faces: list[Face] = self._detect(image)
         return SolutionOutputs([_detection(face, width, height) for face in faces] or None)
 
 

@@ -8,43 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonjit.compat.mediapipe.framework.formats.landmark_pb2 import NormalizedLandmarkList
-from sonjit.compat.mediapipe.solution import Solution, check_probabilities, check_rgb, image_landmarks
-from sonjit.compat.mediapipe.solutions.face_mesh_connections import (
-    FACEMESH_CONTOURS,
-    FACEMESH_FACE_OVAL,
-    FACEMESH_IRISES,
-    FACEMESH_LEFT_EYE,
-    FACEMESH_LEFT_EYEBROW,
-    FACEMESH_LEFT_IRIS,
-    FACEMESH_LIPS,
-    FACEMESH_NOSE,
-    FACEMESH_RIGHT_EYE,
-    FACEMESH_RIGHT_EYEBROW,
-    FACEMESH_RIGHT_IRIS,
-    FACEMESH_TESSELATION,
-)
+from sonjit.compat.mediapipe.solution import DetectorSolution, check_count, image_landmarks
+from sonjit.compat.mediapipe.solutions import face_mesh_connections
+from sonjit.compat.mediapipe.solutions.face_mesh_connections import *  # noqa: F403  # names that MediaPipe has here too
 from sonjit.engines import Precision
-from sonjit.errors import InputError
 from sonjit.results import Face
 
-__all__ = [
-    "FACEMESH_CONTOURS",
-    "FACEMESH_FACE_OVAL",
-    "FACEMESH_IRISES",
-    "FACEMESH_LEFT_EYE",
-    "FACEMESH_LEFT_EYEBROW",
-    "FACEMESH_LEFT_IRIS",
-    "FACEMESH_LIPS",
-    "FACEMESH_NOSE",
-    "FACEMESH_NUM_LANDMARKS",
-    "FACEMESH_NUM_LANDMARKS_WITH_IRISES",
-    "FACEMESH_RIGHT_EYE",
-    "FACEMESH_RIGHT_EYEBROW",
-    "FACEMESH_RIGHT_IRIS",
-    "FACEMESH_TESSELATION",
-    "FaceMesh",
-    "SolutionOutputs",
-]
+__all__ = ["FACEMESH_NUM_LANDMARKS", "FACEMESH_NUM_LANDMARKS_WITH_IRISES", "FaceMesh", "SolutionOutputs"]
+__all__ += face_mesh_connections.__all__
 
 FACEMESH_NUM_LANDMARKS = 468
 FACEMESH_NUM_LANDMARKS_WITH_IRISES = 478
@@ -60,7 +31,7 @@ class SolutionOutputs(NamedTuple):
     multi_face_landmarks: list[NormalizedLandmarkList] | None = None
 
 
-class FaceMesh(Solution):
+class FaceMesh(DetectorSolution[SolutionOutputs]):
     """Finds faces in images; a context manager.
 
     Args:
@@ -88,33 +59,18 @@ class FaceMesh(Solution):
         search_interval: int = 5,
         precision: Precision = "auto",
     ) -> None:
-        from sonjit.detectors import create_detector  # brings in the engine and OpenCV
-
-        if max_num_faces < 1:
-            raise InputError(f"max_num_faces={max_num_faces}: ask for at least 1")
-        check_probabilities(
-            min_detection_confidence=min_detection_confidence, min_tracking_confidence=min_tracking_confidence
-        )
-        self._detector = create_detector(
+        check_count(max_num_faces=max_num_faces)
+        self._open(
             "face",
+            static_image_mode,
+            min_detection_confidence,
+            min_tracking_confidence,
             model="attention" if refine_landmarks else "mesh",
             max_instances=max_num_faces,
-            static_image=static_image_mode,
-            min_detection_score=min_detection_confidence,
-            min_presence_score=min_tracking_confidence,
             search_interval=search_interval,
             precision=precision,
         )
 
-    def process(self, image: NDArray[np.uint8]) -> SolutionOutputs:
-        """Faces in one image.
-
-        Args:
-            image: (H, W, 3) uint8 RGB; it is only read.
-
-        Raises:
-            InputError: anything else, or a closed object; it is a ValueError.
-        """
-        check_rgb(image)
-        faces: list[Face] = self._detector.detect(image)
+    def _outputs(self, image: NDArray[np.uint8]) -> SolutionOutputs:
+        faces: list[Face] = self._detect(image)
         return SolutionOutputs([image_landmarks(face.keypoints, image) for face in faces] or None)

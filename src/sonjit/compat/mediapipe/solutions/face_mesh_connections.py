@@ -7,6 +7,21 @@ from itertools import pairwise
 from sonjit.compat.mediapipe.solutions.hands_connections import Connection
 from sonjit.skeletons import load_skeleton
 
+__all__ = [
+    "FACEMESH_CONTOURS",
+    "FACEMESH_FACE_OVAL",
+    "FACEMESH_IRISES",
+    "FACEMESH_LEFT_EYE",
+    "FACEMESH_LEFT_EYEBROW",
+    "FACEMESH_LEFT_IRIS",
+    "FACEMESH_LIPS",
+    "FACEMESH_NOSE",
+    "FACEMESH_RIGHT_EYE",
+    "FACEMESH_RIGHT_EYEBROW",
+    "FACEMESH_RIGHT_IRIS",
+    "FACEMESH_TESSELATION",
+]
+
 Connections = frozenset[Connection]
 
 _SKELETON = load_skeleton("face_mediapipe478")

@@ -10,39 +10,14 @@ from numpy.typing import NDArray
 
 from sonjit.compat.mediapipe.framework.formats.classification_pb2 import Classification, ClassificationList
 from sonjit.compat.mediapipe.framework.formats.landmark_pb2 import LandmarkList, NormalizedLandmarkList
-from sonjit.compat.mediapipe.solution import (
-    Solution,
-    check_probabilities,
-    check_rgb,
-    choice,
-    image_landmarks,
-    world_landmarks,
-)
-from sonjit.compat.mediapipe.solutions.hands_connections import (
-    HAND_CONNECTIONS,
-    HAND_INDEX_FINGER_CONNECTIONS,
-    HAND_MIDDLE_FINGER_CONNECTIONS,
-    HAND_PALM_CONNECTIONS,
-    HAND_PINKY_FINGER_CONNECTIONS,
-    HAND_RING_FINGER_CONNECTIONS,
-    HAND_THUMB_CONNECTIONS,
-)
+from sonjit.compat.mediapipe.solution import DetectorSolution, check_count, choice, image_landmarks, world_landmarks
+from sonjit.compat.mediapipe.solutions import hands_connections
+from sonjit.compat.mediapipe.solutions.hands_connections import *  # noqa: F403  # names that MediaPipe has here too
 from sonjit.engines import Precision
-from sonjit.errors import InputError
 from sonjit.results import Hand
 
-__all__ = [
-    "HAND_CONNECTIONS",
-    "HAND_INDEX_FINGER_CONNECTIONS",
-    "HAND_MIDDLE_FINGER_CONNECTIONS",
-    "HAND_PALM_CONNECTIONS",
-    "HAND_PINKY_FINGER_CONNECTIONS",
-    "HAND_RING_FINGER_CONNECTIONS",
-    "HAND_THUMB_CONNECTIONS",
-    "HandLandmark",
-    "Hands",
-    "SolutionOutputs",
-]
+__all__ = ["HandLandmark", "Hands", "SolutionOutputs"]
+__all__ += hands_connections.__all__
 
 _MODELS = {0: "lite", 1: "full"}
 _LABELS = ("Left", "Right")
@@ -88,7 +63,7 @@ class SolutionOutputs(NamedTuple):
     multi_handedness: list[ClassificationList] | None = None
 
 
-class Hands(Solution):
+class Hands(DetectorSolution[SolutionOutputs]):
     """Finds hands in images; a context manager.
 
     Labels hold for selfie views, as MediaPipe's do: of an image that is not mirrored, flip it first or exchange
@@ -119,37 +94,22 @@ class Hands(Solution):
         search_interval: int = 5,
         precision: Precision = "auto",
     ) -> None:
-        from sonjit.detectors import create_detector  # brings in the engine and OpenCV
-
         model = choice("model_complexity", model_complexity, _MODELS)
-        if max_num_hands < 1:
-            raise InputError(f"max_num_hands={max_num_hands}: ask for at least 1")
-        check_probabilities(
-            min_detection_confidence=min_detection_confidence, min_tracking_confidence=min_tracking_confidence
-        )
-        self._detector = create_detector(
+        check_count(max_num_hands=max_num_hands)
+        self._open(
             "hands",
+            static_image_mode,
+            min_detection_confidence,
+            min_tracking_confidence,
             model=model,
             max_instances=max_num_hands,
-            static_image=static_image_mode,
             mirrored=True,
-            min_detection_score=min_detection_confidence,
-            min_presence_score=min_tracking_confidence,
             search_interval=search_interval,
             precision=precision,
         )
 
-    def process(self, image: NDArray[np.uint8]) -> SolutionOutputs:
-        """Hands in one image.
-
-        Args:
-            image: (H, W, 3) uint8 RGB; it is only read.
-
-        Raises:
-            InputError: anything else, or a closed object; it is a ValueError.
-        """
-        check_rgb(image)
-        hands: list[Hand] = self._detector.detect(image)
+    def _outputs(self, image: NDArray[np.uint8]) -> SolutionOutputs:
+        hands: list[Hand] = self._detect(image)
         if not hands:
             return SolutionOutputs()
         return SolutionOutputs(

@@ -2,6 +2,16 @@
 
 from sonjit.skeletons import load_skeleton
 
+__all__ = [
+    "HAND_CONNECTIONS",
+    "HAND_INDEX_FINGER_CONNECTIONS",
+    "HAND_MIDDLE_FINGER_CONNECTIONS",
+    "HAND_PALM_CONNECTIONS",
+    "HAND_PINKY_FINGER_CONNECTIONS",
+    "HAND_RING_FINGER_CONNECTIONS",
+    "HAND_THUMB_CONNECTIONS",
+]
+
 Connection = tuple[int, int]
 
 _SKELETON = load_skeleton("hand_mediapipe21")

@@ -8,39 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonjit.compat.mediapipe.framework.formats.landmark_pb2 import LandmarkList, NormalizedLandmarkList
-from sonjit.compat.mediapipe.solution import Solution, check_probabilities, check_rgb, choice, image_landmarks
-from sonjit.compat.mediapipe.solutions.face_mesh_connections import (
-    FACEMESH_CONTOURS,
-    FACEMESH_FACE_OVAL,
-    FACEMESH_IRISES,
-    FACEMESH_LEFT_EYE,
-    FACEMESH_LEFT_EYEBROW,
-    FACEMESH_LEFT_IRIS,
-    FACEMESH_LIPS,
-    FACEMESH_NOSE,
-    FACEMESH_RIGHT_EYE,
-    FACEMESH_RIGHT_EYEBROW,
-    FACEMESH_RIGHT_IRIS,
-    FACEMESH_TESSELATION,
-)
+from sonjit.compat.mediapipe.solution import DetectorSolution, choice, image_landmarks
+from sonjit.compat.mediapipe.solutions import face_mesh_connections
+from sonjit.compat.mediapipe.solutions.face_mesh_connections import *  # noqa: F403  # names that MediaPipe has here too
 from sonjit.compat.mediapipe.solutions.hands import HAND_CONNECTIONS, HandLandmark
 from sonjit.compat.mediapipe.solutions.pose import MODELS, POSE_CONNECTIONS, PoseLandmark, pose_outputs
 from sonjit.engines import Precision
 from sonjit.results import Face, Hand, Person
 
 __all__ = [
-    "FACEMESH_CONTOURS",
-    "FACEMESH_FACE_OVAL",
-    "FACEMESH_IRISES",
-    "FACEMESH_LEFT_EYE",
-    "FACEMESH_LEFT_EYEBROW",
-    "FACEMESH_LEFT_IRIS",
-    "FACEMESH_LIPS",
-    "FACEMESH_NOSE",
-    "FACEMESH_RIGHT_EYE",
-    "FACEMESH_RIGHT_EYEBROW",
-    "FACEMESH_RIGHT_IRIS",
-    "FACEMESH_TESSELATION",
     "HAND_CONNECTIONS",
     "POSE_CONNECTIONS",
     "HandLandmark",
@@ -48,6 +24,7 @@ __all__ = [
     "PoseLandmark",
     "SolutionOutputs",
 ]
+__all__ += face_mesh_connections.__all__
 
 
 class SolutionOutputs(NamedTuple):
@@ -70,7 +47,7 @@ class SolutionOutputs(NamedTuple):
     segmentation_mask: NDArray[np.float32] | None = None
 
 
-class Holistic(Solution):
+class Holistic(DetectorSolution[SolutionOutputs]):
     """Finds one person with hands and face in images; a context manager.
 
     Args:
@@ -105,37 +82,23 @@ class Holistic(Solution):
         search_interval: int = 5,
         precision: Precision = "auto",
     ) -> None:
-        from sonjit.detectors import create_detector  # brings in the engine and OpenCV
-
-        check_probabilities(
-            min_detection_confidence=min_detection_confidence, min_tracking_confidence=min_tracking_confidence
-        )
-        self._detector = create_detector(
+        self._open(
             "holistic",
+            static_image_mode,
+            min_detection_confidence,
+            min_tracking_confidence,
             model=choice("model_complexity", model_complexity, MODELS),
             hand_model="full",
             face_model="attention" if refine_face_landmarks else "mesh",
-            static_image=static_image_mode,
             smoothing="published" if smooth_landmarks else None,
             segmentation=enable_segmentation,
             smooth_segmentation=smooth_segmentation,
-            min_detection_score=min_detection_confidence,
-            min_presence_score=min_tracking_confidence,
             search_interval=search_interval,
             precision=precision,
         )
 
-    def process(self, image: NDArray[np.uint8]) -> SolutionOutputs:
-        """The person in one image.
-
-        Args:
-            image: (H, W, 3) uint8 RGB; it is only read.
-
-        Raises:
-            InputError: anything else, or a closed object; it is a ValueError.
-        """
-        check_rgb(image)
-        people: list[Person] = self._detector.detect(image)
+    def _outputs(self, image: NDArray[np.uint8]) -> SolutionOutputs:
+        people: list[Person] = self._detect(image)
         if not people:
             return SolutionOutputs()
         pose = pose_outputs(people[0].body, image)

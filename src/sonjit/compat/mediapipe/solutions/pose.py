@@ -9,14 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonjit.compat.mediapipe.framework.formats.landmark_pb2 import LandmarkList, NormalizedLandmarkList
-from sonjit.compat.mediapipe.solution import (
-    Solution,
-    check_probabilities,
-    check_rgb,
-    choice,
-    image_landmarks,
-    world_landmarks,
-)
+from sonjit.compat.mediapipe.solution import DetectorSolution, choice, image_landmarks, world_landmarks
 from sonjit.compat.mediapipe.solutions.pose_connections import POSE_CONNECTIONS
 from sonjit.engines import Precision
 from sonjit.results import Body
@@ -78,7 +71,7 @@ class SolutionOutputs(NamedTuple):
     segmentation_mask: NDArray[np.float32] | None = None
 
 
-class Pose(Solution):
+class Pose(DetectorSolution[SolutionOutputs]):
     """Finds one person in images; a context manager.
 
     Args:
@@ -108,34 +101,20 @@ class Pose(Solution):
         *,
         precision: Precision = "auto",
     ) -> None:
-        from sonjit.detectors import create_detector  # brings in the engine and OpenCV
-
-        check_probabilities(
-            min_detection_confidence=min_detection_confidence, min_tracking_confidence=min_tracking_confidence
-        )
-        self._detector = create_detector(
+        self._open(
             "body",
+            static_image_mode,
+            min_detection_confidence,
+            min_tracking_confidence,
             model=choice("model_complexity", model_complexity, MODELS),
-            static_image=static_image_mode,
             smoothing="published" if smooth_landmarks else None,
-            min_detection_score=min_detection_confidence,
-            min_presence_score=min_tracking_confidence,
             segmentation=enable_segmentation,
             smooth_segmentation=smooth_segmentation,
             precision=precision,
         )
 
-    def process(self, image: NDArray[np.uint8]) -> SolutionOutputs:
-        """The person in one image.
-
-        Args:
-            image: (H, W, 3) uint8 RGB; it is only read.
-
-        Raises:
-            InputError: anything else, or a closed object; it is a ValueError.
-        """
-        check_rgb(image)
-        bodies: list[Body] = self._detector.detect(image)
+    def _outputs(self, image: NDArray[np.uint8]) -> SolutionOutputs:
+        bodies: list[Body] = self._detect(image)
         return pose_outputs(bodies[0], image) if bodies else SolutionOutputs()
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sonjit.compat.mediapipe.solution import check_rgb, choice
+from sonjit.compat.mediapipe.solution import Solution, choice
 from sonjit.engines import Precision
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ class SolutionOutputs(NamedTuple):
     segmentation_mask: NDArray[np.float32]
 
 
-class SelfieSegmentation:
+class SelfieSegmentation(Solution[SolutionOutputs]):
     """Separates people from what is behind them; a context manager.
 
     Args:
@@ -42,33 +42,8 @@ class SelfieSegmentation:
     def __init__(self, model_selection: int = 0, *, precision: Precision = "auto") -> None:
         from sonjit.detectors.selfie import load_selfie_segmenter  # brings in the engine and OpenCV
 
-        self._segmenter = load_selfie_segmenter(
-            choice("model_selection", model_selection, _MODELS), precision=precision
-        )
+        model = choice("model_selection", model_selection, _MODELS)
+        self._network = self._segmenter = load_selfie_segmenter(model, precision=precision)
 
-    def process(self, image: NDArray[np.uint8]) -> SolutionOutputs:
-        """The mask of one image.
-
-        Args:
-            image: (H, W, 3) uint8 RGB; it is only read.
-
-        Raises:
-            InputError: anything else, or a closed object; it is a ValueError.
-        """
-        check_rgb(image)
+    def _outputs(self, image: NDArray[np.uint8]) -> SolutionOutputs:
         return SolutionOutputs(self._segmenter.mask(image))
-
-    def reset(self) -> None:
-        """Nothing to forget: every image stands alone."""
-
-    def close(self) -> None:
-        """Free the network."""
-        self._segmenter.close()
-
-    def __enter__(self) -> Self:
-        """The object itself."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Close it."""
-        self.close()
