@@ -15,7 +15,6 @@ Mesh, section 2.1; what mediapipe's operators compute was found by comparing ten
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -32,8 +31,7 @@ from sonjit.networks.mediapipe.face_landmark import (
     narrowing,
 )
 from sonjit.networks.mediapipe.mobile_blocks import SameConv2d
-from sonjit.networks.mediapipe.tflite_weights import fill_from_tflite, interleaved_layers
-from sonjit.networks.registry import InputSpec, Network, NetworkEntry, register
+from sonjit.networks.mediapipe.tflite_weights import PublishedNetwork, interleaved_layers, register_published
 from sonjit.skeletons.face_regions import LEFT_EYE, LIPS, RIGHT_EYE
 
 _MAP_STRIDE = 4  # pixels of the crop a pixel of the map from which regions are cut
@@ -90,7 +88,7 @@ class Region(nn.Module):
         return [transform_points(head(region), own).flatten(1) for head in self.heads]
 
 
-class FaceAttentionNetwork(Network):
+class FaceAttentionNetwork(PublishedNetwork):
     """Face mesh with lips, eyes and irises from a square crop.
 
     Args:
@@ -153,27 +151,22 @@ class FaceAttentionNetwork(Network):
             "presence": self.presence(narrow).flatten(1),
         }
 
-    def load_tflite(self, path: Path) -> None:
-        """Take over `face_landmark_with_attention.tflite`, which runs the regions side by side."""
+    def tflite_order(self) -> list[nn.Module]:
+        """As in `face_landmark_with_attention.tflite`, which runs the regions side by side."""
         regions = (self.lips, self.left_eye, self.right_eye)
         trunks = interleaved_layers(*(region.trunk for region in regions))
         heads = interleaved_layers(*(head for region in regions for head in region.heads))
         mesh = (self.stem, self.fine, self.stages, self.narrow, self.keypoints)
-        fill_from_tflite(self, path, [*mesh, *trunks, *heads, self.presence])
+        return [*mesh, *trunks, *heads, self.presence]
 
 
-register(
-    NetworkEntry(
-        name="face-attention",
-        build=FaceAttentionNetwork,
-        summary="468 landmarks of one face in its crop, its lips, eyes and irises once more, and its presence",
-        source="Grishchenko et al. 2020, Attention Mesh, section 2",
-        licence="Apache-2.0",
-        inputs=(InputSpec("images", (3, INPUT_SIZE, INPUT_SIZE)),),
-        weight="face-attention",
-        tiny={"channels": (8, 8, 8, 12), "size": 4, "narrow": 8, "region_channels": (8, 8, 8)},
-        tiny_inputs=(InputSpec("images", (3, 64, 64)),),
-    )
+register_published(
+    "face-attention",
+    FaceAttentionNetwork,
+    "468 landmarks of one face in its crop, its lips, eyes and irises once more, and its presence",
+    "Grishchenko et al. 2020, Attention Mesh, section 2",
+    (INPUT_SIZE, INPUT_SIZE),
+    tiny={"channels": (8, 8, 8, 12), "size": 4, "narrow": 8, "region_channels": (8, 8, 8)},
 )
 
 _TINY = 1e-6

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -26,15 +25,14 @@ from sonjit.networks.mediapipe.mobile_blocks import (
     rows_from_map,
     upsample,
 )
-from sonjit.networks.mediapipe.tflite_weights import fill_from_tflite
-from sonjit.networks.registry import InputSpec, Network, NetworkEntry, register
+from sonjit.networks.mediapipe.tflite_weights import PublishedNetwork, register_published
 
 _BOX = 16  # centre, size and six keypoints
 _FINE_ANCHORS, _COARSE_ANCHORS = 2, 6
 _SOURCE = "Bazarevsky et al. 2019, BlazeFace, sections 3.1 and 3.2"
 
 
-class ShortRangeFaceNetwork(Network):
+class ShortRangeFaceNetwork(PublishedNetwork):
     """Faces up to about 2 m away.
 
     Args:
@@ -75,10 +73,6 @@ class ShortRangeFaceNetwork(Network):
         boxes = rows_from_map(self.fine_boxes(fine), _BOX), rows_from_map(self.coarse_boxes(coarse), _BOX)
         scores = rows_from_map(self.fine_scores(fine), 1), rows_from_map(self.coarse_scores(coarse), 1)
         return {"boxes": torch.cat(boxes, 1), "scores": torch.cat(scores, 1)}
-
-    def load_tflite(self, path: Path) -> None:
-        """Take over `face_detection_short_range.tflite`."""
-        fill_from_tflite(self, path)
 
 
 def _blaze_blocks(channels: int, blocks: Sequence[tuple[int, int]]) -> nn.Sequential:
@@ -148,7 +142,7 @@ class AnchorHead(nn.Module):
         return rows_from_map(depth_to_space(self.depthwise(self.pointwise(values))), self._length)
 
 
-class FullRangeFaceNetwork(Network):
+class FullRangeFaceNetwork(PublishedNetwork):
     """Faces up to about 5 m away.
 
     Args:
@@ -196,40 +190,32 @@ class FullRangeFaceNetwork(Network):
             values = step(values, fine)
         return {"boxes": self.boxes(values), "scores": self.scores(values)}
 
-    def load_tflite(self, path: Path) -> None:
-        """Take over `face_detection_full_range_sparse.tflite`; the zeros that it leaves out can be trained too."""
+    def tflite_order(self) -> list[nn.Module]:
+        """As in `face_detection_full_range_sparse.tflite`; the zeros that it leaves out can be trained too."""
         ups = [step for step in self.ups if isinstance(step, UpStep)]
         laterals = [step.lateral for step in reversed(ups)]
         order: list[nn.Module] = [self.stem, self.first]
         for number, stage in enumerate(self.stages):  # the file's maps branch off before the way down goes on
             order += [stage, *laterals[number : number + 1]]
         order += [part for step in ups for part in (step.narrow, step.mix)]
-        fill_from_tflite(self, path, [*order, self.scores, self.boxes])
+        return [*order, self.scores, self.boxes]
 
 
-register(
-    NetworkEntry(
-        name="face-short",
-        build=ShortRangeFaceNetwork,
-        summary="faces up to about 2 m away: boxes with six keypoints on 896 anchors",
-        source=_SOURCE,
-        licence="Apache-2.0",
-        inputs=(InputSpec("images", (3, 128, 128), -1.0, 1.0),),
-        weight="face-short",
-        tiny={"fine": ((8, 1), (8, 2), (12, 2), (12, 1)), "coarse": ((16, 2), (16, 1))},
-        tiny_inputs=(InputSpec("images", (3, 64, 64), -1.0, 1.0),),
-    )
+register_published(
+    "face-short",
+    ShortRangeFaceNetwork,
+    "faces up to about 2 m away: boxes with six keypoints on 896 anchors",
+    _SOURCE,
+    (128, 128),
+    tiny={"fine": ((8, 1), (8, 2), (12, 2), (12, 1)), "coarse": ((16, 2), (16, 1))},
+    low=-1.0,
 )
-register(
-    NetworkEntry(
-        name="face-full",
-        build=FullRangeFaceNetwork,
-        summary="faces up to about 5 m away: boxes with six keypoints on 2304 anchors",
-        source=_SOURCE,
-        licence="Apache-2.0",
-        inputs=(InputSpec("images", (3, 192, 192), -1.0, 1.0),),
-        weight="face-full",
-        tiny={"down": ((8, 1), (8, 0), (12, 0), (16, 0), (16, 1)), "up": ((12, 1), (8, 0), (8, 1))},
-        tiny_inputs=(InputSpec("images", (3, 64, 64), -1.0, 1.0),),
-    )
+register_published(
+    "face-full",
+    FullRangeFaceNetwork,
+    "faces up to about 5 m away: boxes with six keypoints on 2304 anchors",
+    _SOURCE,
+    (192, 192),
+    tiny={"down": ((8, 1), (8, 0), (12, 0), (16, 0), (16, 1)), "up": ((12, 1), (8, 0), (8, 1))},
+    low=-1.0,
 )

@@ -8,13 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from pathlib import Path
 
 from torch import Tensor, nn
 
 from sonjit.networks.mediapipe.mobile_blocks import BlazeBlock, SameConv2d
-from sonjit.networks.mediapipe.tflite_weights import fill_from_tflite, interleaved_layers
-from sonjit.networks.registry import InputSpec, Network, NetworkEntry, register
+from sonjit.networks.mediapipe.tflite_weights import PublishedNetwork, interleaved_layers, register_published
 
 MESH = 468
 """Landmarks of the mesh."""
@@ -57,7 +55,7 @@ class PointHead(nn.Module):
         return self.read(self.narrow(values)).flatten(1)
 
 
-class FaceLandmarkNetwork(Network):
+class FaceLandmarkNetwork(PublishedNetwork):
     """Face mesh from a square crop.
 
     Args:
@@ -95,25 +93,20 @@ class FaceLandmarkNetwork(Network):
             "presence": self.presence(self.presence_stage(values)),
         }
 
-    def load_tflite(self, path: Path) -> None:
-        """Take over `face_landmark.tflite`, which runs both heads side by side."""
+    def tflite_order(self) -> list[nn.Module]:
+        """As in `face_landmark.tflite`, which runs both heads side by side."""
         *mesh_blocks, last_block = self.mesh_stage
         heads = interleaved_layers(
             nn.Sequential(self.presence_stage, self.presence), nn.Sequential(last_block, self.keypoints)
         )
-        fill_from_tflite(self, path, [self.stem, self.stages, *mesh_blocks, *heads])
+        return [self.stem, self.stages, *mesh_blocks, *heads]
 
 
-register(
-    NetworkEntry(
-        name="face-mesh",
-        build=FaceLandmarkNetwork,
-        summary="468 landmarks of one face in its crop, and its presence",
-        source="Kartynnik et al. 2019, Real-time Facial Surface Geometry, section 3",
-        licence="Apache-2.0",
-        inputs=(InputSpec("images", (3, INPUT_SIZE, INPUT_SIZE)),),
-        weight="face-mesh",
-        tiny={"channels": (8, 8, 8, 12), "size": 4, "narrow": 8},
-        tiny_inputs=(InputSpec("images", (3, 64, 64)),),
-    )
+register_published(
+    "face-mesh",
+    FaceLandmarkNetwork,
+    "468 landmarks of one face in its crop, and its presence",
+    "Kartynnik et al. 2019, Real-time Facial Surface Geometry, section 3",
+    (INPUT_SIZE, INPUT_SIZE),
+    tiny={"channels": (8, 8, 8, 12), "size": 4, "narrow": 8},
 )

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from sonjit.errors import InputError
 from sonjit.networks.mediapipe.mobile_blocks import InvertedResidual, SameConv2d, depthwise
-from sonjit.networks.mediapipe.tflite_weights import fill_from_tflite
-from sonjit.networks.registry import InputSpec, Network, NetworkEntry, register
+from sonjit.networks.mediapipe.tflite_weights import fill_from_tflite, register_published
+from sonjit.networks.registry import Network
 
 PUBLISHED_KEYPOINTS = 21
 _INPUT_SIZE = 224
@@ -162,22 +162,13 @@ class HandLandmarkNetwork(Network):
                 own[key][: len(value)] = value
 
 
-def _register(name: str, trunk: str, width: float, weight: str | None) -> None:
-    register(
-        NetworkEntry(
-            name=name,
-            build=partial(HandLandmarkNetwork, trunk=trunk, width=width),
-            summary="21 keypoints, presence and handedness of one hand in its crop",
-            source="Zhang et al. 2020, MediaPipe Hands, section 2.2",
-            licence="Apache-2.0",
-            inputs=(InputSpec("images", (3, _INPUT_SIZE, _INPUT_SIZE)),),
-            weight=weight,
-            tiny={"trunk": "tiny", "width": 1.0},
-            tiny_inputs=(InputSpec("images", (3, 64, 64)),),
-        )
+for _name, _trunk, _width in (("lite", "lite", 1.0), ("full", "full", 1.0), ("heavy", "full", _HEAVY_WIDTH)):
+    register_published(
+        f"hand-{_name}",
+        partial(HandLandmarkNetwork, trunk=_trunk, width=_width),
+        "21 keypoints, presence and handedness of one hand in its crop",
+        "Zhang et al. 2020, MediaPipe Hands, section 2.2",
+        (_INPUT_SIZE, _INPUT_SIZE),
+        tiny={"trunk": "tiny", "width": 1.0},
+        weight=None if _name == "heavy" else "",
     )
-
-
-_register("hand-lite", "lite", 1.0, "hand-lite")
-_register("hand-full", "full", 1.0, "hand-full")
-_register("hand-heavy", "full", _HEAVY_WIDTH, None)

@@ -6,14 +6,11 @@ numbers are those of the published file, whose batch norms are folded into the c
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from sonjit.networks.mediapipe.mobile_blocks import SameConv2d, depthwise
-from sonjit.networks.mediapipe.tflite_weights import fill_from_tflite, interleaved_layers
-from sonjit.networks.registry import InputSpec, Network, NetworkEntry, register
+from sonjit.networks.mediapipe.tflite_weights import PublishedNetwork, interleaved_layers, register_published
 
 _CONTOURS, _IRIS = 71, 5
 _SHARED_BLOCKS, _HEAD_BLOCKS, _HEAD_HALVINGS = 4, 2, 2
@@ -65,7 +62,7 @@ class EyeHead(nn.Module):
         return self.read(self.blocks(values)).flatten(1)
 
 
-class IrisLandmarkNetwork(Network):
+class IrisLandmarkNetwork(PublishedNetwork):
     """Contours of an eye and its iris from a square crop of the eye on the image's left, or of the other mirrored.
 
     Args:
@@ -100,21 +97,17 @@ class IrisLandmarkNetwork(Network):
         values = self.shared(self.stem(images))
         return {"contours": self.contours(values), "iris": self.iris(values)}
 
-    def load_tflite(self, path: Path) -> None:
-        """Take over `iris_landmark.tflite`, which runs both heads side by side."""
-        fill_from_tflite(self, path, [self.stem, self.shared, *interleaved_layers(self.contours, self.iris)])
+    def tflite_order(self) -> list[nn.Module]:
+        """As in `iris_landmark.tflite`, which runs both heads side by side."""
+        return [self.stem, self.shared, *interleaved_layers(self.contours, self.iris)]
 
 
-register(
-    NetworkEntry(
-        name="iris",
-        build=IrisLandmarkNetwork,
-        summary="71 points around one eye and 5 of its iris, in the crop of the eye",
-        source="Ablavatski et al. 2020, Real-time Pupil Tracking from Monocular Video, section 2",
-        licence="Apache-2.0",
-        inputs=(InputSpec("images", (3, 64, 64)),),
-        weight="iris",
-        tiny={"channels": 8, "size": 1},
-        tiny_inputs=(InputSpec("images", (3, 32, 32)),),
-    )
+register_published(
+    "iris",
+    IrisLandmarkNetwork,
+    "71 points around one eye and 5 of its iris, in the crop of the eye",
+    "Ablavatski et al. 2020, Real-time Pupil Tracking from Monocular Video, section 2",
+    (64, 64),
+    tiny={"channels": 8, "size": 1},
+    tiny_size=(32, 32),
 )

@@ -8,14 +8,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from itertools import pairwise
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from sonjit.networks.mediapipe.mobile_blocks import BlazeBlock, SameConv2d, rows_from_map, upsample
-from sonjit.networks.mediapipe.tflite_weights import fill_from_tflite
-from sonjit.networks.registry import InputSpec, Network, NetworkEntry, register
+from sonjit.networks.mediapipe.tflite_weights import PublishedNetwork, register_published
 
 _CHANNELS = (32, 64, 128, 256, 256)
 _BOX = 18  # centre, size and seven keypoints
@@ -58,7 +56,7 @@ class Head(nn.Module):
         return rows_from_map(self.boxes(values), _BOX), rows_from_map(self.scores(values), 1)
 
 
-class PalmDetectionNetwork(Network):
+class PalmDetectionNetwork(PublishedNetwork):
     """Palms in a whole image.
 
     Args:
@@ -109,22 +107,13 @@ class PalmDetectionNetwork(Network):
         boxes, scores = zip(self.fine_head(fine), self.coarse_head(coarse), strict=True)
         return {"boxes": torch.cat(boxes, 1), "scores": torch.cat(scores, 1)}
 
-    def load_tflite(self, path: Path) -> None:
-        """Take over `palm_detection_full.tflite` or `palm_detection_lite.tflite`."""
-        fill_from_tflite(self, path)
-
 
 for _name, _depth in (("lite", 3), ("full", 4)):
-    register(
-        NetworkEntry(
-            name=f"palm-{_name}",
-            build=partial(PalmDetectionNetwork, depth=_depth),
-            summary="palms in a whole image: boxes with seven keypoints on 2016 anchors",
-            source="Zhang et al. 2020, MediaPipe Hands, section 2.1",
-            licence="Apache-2.0",
-            inputs=(InputSpec("images", (3, 192, 192)),),
-            weight=f"palm-{_name}",
-            tiny={"depth": 1, "channels": (8, 8, 12, 12, 16)},
-            tiny_inputs=(InputSpec("images", (3, 64, 64)),),
-        )
+    register_published(
+        f"palm-{_name}",
+        partial(PalmDetectionNetwork, depth=_depth),
+        "palms in a whole image: boxes with seven keypoints on 2016 anchors",
+        "Zhang et al. 2020, MediaPipe Hands, section 2.1",
+        (192, 192),
+        tiny={"depth": 1, "channels": (8, 8, 12, 12, 16)},
     )

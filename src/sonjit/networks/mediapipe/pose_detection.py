@@ -7,7 +7,6 @@ Source: Bazarevsky et al. 2020, BlazePose: On-device Real-time Body Pose Trackin
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -15,8 +14,7 @@ from torch import Tensor, nn
 
 from sonjit.networks.mediapipe.mobile_blocks import BlazeBlock, depth_to_space, depthwise, rows_from_map, upsample
 from sonjit.networks.mediapipe.pose_landmark import PoseTrunk, trunk_numbers
-from sonjit.networks.mediapipe.tflite_weights import fill_from_tflite
-from sonjit.networks.registry import InputSpec, Network, NetworkEntry, register
+from sonjit.networks.mediapipe.tflite_weights import PublishedNetwork, register_published
 
 _BOX = 12  # centre, size and four keypoints
 _ANCHORS = (2, 2, 6)  # a cell of each map, the finest first
@@ -53,7 +51,7 @@ class AnchorHead(nn.Module):
         return rows_from_map(self.pointwise(self.depthwise(depth_to_space(values))), self._length)
 
 
-class PoseDetectionNetwork(Network):
+class PoseDetectionNetwork(PublishedNetwork):
     """People in a whole image.
 
     Args:
@@ -94,25 +92,22 @@ class PoseDetectionNetwork(Network):
         )
         return {"boxes": boxes, "scores": scores}
 
-    def load_tflite(self, path: Path) -> None:
-        """Take over `pose_detection.tflite`."""
+    def tflite_order(self) -> list[nn.Module]:
+        """As in `pose_detection.tflite`."""
         steps = (self.to_middle, self.to_fine)
         trunk = self.trunk.file_order({2: [self.to_fine.lateral], 3: [self.to_middle.lateral]})
         ups = [part for step in steps for part in (step.narrow, step.mix)]
         heads = [head for pair in zip(self.scores, self.boxes, strict=True) for head in pair]
-        fill_from_tflite(self, path, [*trunk, *ups, *heads])
+        return [*trunk, *ups, *heads]
 
 
-register(
-    NetworkEntry(
-        name="pose-detection",
-        build=PoseDetectionNetwork,
-        summary="people in a whole image: boxes with four keypoints on 2254 anchors",
-        source="Bazarevsky et al. 2020, BlazePose, section 2.2",
-        licence="Apache-2.0",
-        inputs=(InputSpec("images", (3, 224, 224), -1.0, 1.0),),
-        weight="pose-detector",
-        tiny={"trunk": "tiny", "channels": (8, 8)},
-        tiny_inputs=(InputSpec("images", (3, 64, 64), -1.0, 1.0),),
-    )
+register_published(
+    "pose-detection",
+    PoseDetectionNetwork,
+    "people in a whole image: boxes with four keypoints on 2254 anchors",
+    "Bazarevsky et al. 2020, BlazePose, section 2.2",
+    (224, 224),
+    tiny={"trunk": "tiny", "channels": (8, 8)},
+    weight="pose-detector",
+    low=-1.0,
 )

@@ -19,15 +19,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
-from pathlib import Path
 
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from sonjit.errors import InputError
 from sonjit.networks.mediapipe.mobile_blocks import BlazeBlock, InvertedResidual, depthwise, upsample
-from sonjit.networks.mediapipe.tflite_weights import fill_from_tflite
-from sonjit.networks.registry import InputSpec, Network, NetworkEntry, register
+from sonjit.networks.mediapipe.tflite_weights import PublishedNetwork, register_published
 
 KEYPOINTS = 39
 
@@ -116,7 +114,7 @@ class SecondWayDown(nn.Module):
         return values
 
 
-class PoseLandmarkNetwork(Network):
+class PoseLandmarkNetwork(PublishedNetwork):
     """Body landmarks from a square crop.
 
     Args:
@@ -167,8 +165,8 @@ class PoseLandmarkNetwork(Network):
             "keypoints_3d": self.keypoints_3d(values).flatten(1),
         }
 
-    def load_tflite(self, path: Path) -> None:
-        """Take over `pose_landmark_lite.tflite`, `pose_landmark_full.tflite` or `pose_landmark_heavy.tflite`."""
+    def tflite_order(self) -> list[nn.Module]:
+        """As in `pose_landmark_lite.tflite`, `pose_landmark_full.tflite` or `pose_landmark_heavy.tflite`."""
         mask = self.segmentation
         fourth, eighth, sixteenth, top = self.laterals
         branches: dict[int, list[nn.Module]] = {0: [mask.lateral], 1: [fourth], 2: [eighth], 3: [sixteenth]}
@@ -181,23 +179,19 @@ class PoseLandmarkNetwork(Network):
             first, *more = self.second.first.children()
             behind = [first, *masks, *more, self.second.stages]
         heads = (self.keypoints, self.keypoints_3d, self.presence)
-        order = [*self.trunk.file_order(branches), top, *behind, self.heatmap, self.last, self.halvings, *heads]
-        fill_from_tflite(self, path, order)
+        return [*self.trunk.file_order(branches), top, *behind, self.heatmap, self.last, self.halvings, *heads]
 
 
 for _name in ("lite", "full", "heavy"):
-    register(
-        NetworkEntry(
-            name=f"pose-{_name}",
-            build=partial(PoseLandmarkNetwork, variant=_name),
-            summary="39 keypoints of one body in its crop, with mask and heatmaps",
-            source="Bazarevsky et al. 2020, BlazePose, section 2.3; Grishchenko et al. 2022, BlazePose GHUM Holistic",
-            licence="Apache-2.0",
-            inputs=(InputSpec("images", (3, 256, 256)),),
-            weight=f"body-{_name}",
-            tiny={"variant": "tiny"},
-            tiny_inputs=(InputSpec("images", (3, 128, 128)),),
-        )
+    register_published(
+        f"pose-{_name}",
+        partial(PoseLandmarkNetwork, variant=_name),
+        "39 keypoints of one body in its crop, with mask and heatmaps",
+        "Bazarevsky et al. 2020, BlazePose, section 2.3; Grishchenko et al. 2022, BlazePose GHUM Holistic",
+        (256, 256),
+        tiny={"variant": "tiny"},
+        tiny_size=(128, 128),
+        weight=f"body-{_name}",
     )
 
 _LAST_EXPANSION = 6

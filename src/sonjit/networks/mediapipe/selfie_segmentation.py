@@ -10,14 +10,12 @@ published files, whose batch norms are folded into the convolutions; both sizes 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from sonjit.networks.mediapipe.mobile_blocks import SameConv2d, depthwise, upsample
-from sonjit.networks.mediapipe.tflite_weights import fill_from_tflite
-from sonjit.networks.registry import InputSpec, Network, NetworkEntry, register
+from sonjit.networks.mediapipe.tflite_weights import PublishedNetwork, register_published
 
 _QUARTER = 4  # by how much gates of the trunk are narrower than what they gate, in all blocks but the first
 
@@ -85,7 +83,7 @@ class UpStep(nn.Module):
         return values + F.relu(self.depthwise(values))
 
 
-class SelfieSegmentationNetwork(Network):
+class SelfieSegmentationNetwork(PublishedNetwork):
     """People in an image taken at arm's length.
 
     Args:
@@ -145,22 +143,14 @@ class SelfieSegmentationNetwork(Network):
             values = step(values, fine)
         return {"segmentation": self.read(values).sigmoid().permute(0, 2, 3, 1)}
 
-    def load_tflite(self, path: Path) -> None:
-        """Take over `selfie_segmentation.tflite` or `selfie_segmentation_landscape.tflite`."""
-        fill_from_tflite(self, path)
-
 
 for _name, _height in (("selfie", 256), ("selfie-landscape", 144)):
-    register(
-        NetworkEntry(
-            name=_name,
-            build=SelfieSegmentationNetwork,
-            summary="the mask of the people in an image taken at arm's length",
-            source="Howard et al. 2019, Searching for MobileNetV3, sections 5 and 6.4",
-            licence="Apache-2.0",
-            inputs=(InputSpec("images", (3, _height, 256)),),
-            weight=_name,
-            tiny={"channels": (8, 8, 8), "expanded": ((8, 8), (8, 16)), "context": 8},
-            tiny_inputs=(InputSpec("images", (3, 32, 64)),),
-        )
+    register_published(
+        _name,
+        SelfieSegmentationNetwork,
+        "the mask of the people in an image taken at arm's length",
+        "Howard et al. 2019, Searching for MobileNetV3, sections 5 and 6.4",
+        (_height, 256),
+        tiny={"channels": (8, 8, 8), "expanded": ((8, 8), (8, 16)), "context": 8},
+        tiny_size=(32, 64),
     )

@@ -1,8 +1,11 @@
-"""Fill a module from a published TFLite file: the file's layers in its order, beside the module's own in theirs."""
+"""Networks whose weights are published as TFLite files.
+
+A module is filled from a file's layers in the file's order, beside the module's own in theirs.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +15,7 @@ from torch import Tensor, nn
 
 from sonjit.engines.tflite import TfliteFile, TfliteTensors
 from sonjit.errors import InputError
+from sonjit.networks.registry import InputSpec, Network, NetworkEntry, register
 
 _AXES = {  # from TFLite's layout to PyTorch's
     "CONV_2D": (0, 3, 1, 2),  # (O, H, W, I)
@@ -21,6 +25,50 @@ _AXES = {  # from TFLite's layout to PyTorch's
     "Convolution2DTransposeBias": (3, 0, 1, 2),  # (O, H, W, I)
 }
 _LAYERS = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear, nn.PReLU)
+
+
+class PublishedNetwork(Network):
+    """Base of the networks that a TFLite file fills."""
+
+    def load_tflite(self, path: Path) -> None:
+        """Take over the published file."""
+        fill_from_tflite(self, path, self.tflite_order())
+
+    def tflite_order(self) -> Iterable[nn.Module]:
+        """The parts in the order in which the file runs their layers; by default as they were made."""
+        return [self]
+
+
+def register_published(
+    name: str,
+    build: Callable[..., Network],
+    summary: str,
+    source: str,
+    size: tuple[int, int],
+    *,
+    tiny: Mapping[str, object],
+    tiny_size: tuple[int, int] = (64, 64),
+    weight: str | None = "",
+    low: float = 0.0,
+) -> None:
+    """Register a network of MediaPipe's.
+
+    Args:
+        name: under which it is made.
+        build: makes it, untrained.
+        summary: one line: what it predicts.
+        source: paper and section.
+        size: height and width of the images.
+        tiny: options of the small twin for tests.
+        tiny_size: height and width of the twin's images.
+        weight: of the catalogue; "" is named as the network, None is not published.
+        low: what the byte 0 becomes.
+    """
+    images, small = (InputSpec("images", (3, *one), low) for one in (size, tiny_size))
+    weight = name if weight == "" else weight
+    register(
+        NetworkEntry(name, build, summary, source, "Apache-2.0", (images,), weight, tiny=tiny, tiny_inputs=(small,))
+    )
 
 
 @dataclass(frozen=True)
