@@ -24,7 +24,7 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from sonjit.datasets.sample import InstanceKind, Sample
+from sonjit.datasets.sample import Instance, InstanceKind, Sample
 from sonjit.errors import InputError
 from sonjit.media.sources.image_files import SNIFF_BYTES, image_format, image_size, jpeg_segments, read_bytes
 from sonjit.results import Box
@@ -130,6 +130,29 @@ class Dataset(Sequence["Sample"]):
             wrong = places[(places < 0) | (places >= len(self))][0]
             raise InputError(f"{self.entry.name} {self.split} has {len(self)} samples; there is no {wrong}")
         return _Subset(self, places)
+
+    def sample_of(
+        self,
+        place: str,
+        instances: Iterable[Instance],
+        source: object,
+        size: tuple[int, int] | None = None,
+        **more: Any,  # noqa: ANN401  # any field of a sample
+    ) -> Sample:
+        """The sample of one image.
+
+        Args:
+            place: of the image, below the root; its id too.
+            instances: what is in it.
+            source: file of its labels.
+            size: width and height in pixels; as the file says where it is None.
+            **more: further fields of the sample, or others in place of these.
+        """
+        image = more.pop("image", self.root / place)
+        width, height = size_of_image(image) if size is None else size
+        fields: dict[str, Any] = {"dataset": self.entry.name, "id": place, "licence": self.entry.licence}
+        fields |= {"instances": tuple(instances), "source": str(source)} | more
+        return Sample(image=image, width=width, height=height, **fields)
 
     def need(self, below_root: str | Path) -> Path:
         """The full path of a file or folder that has to be there.

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sonjit.datasets.dataset import Dataset, DatasetEntry, RecordDataset, box_from_corner, read_lines, size_of_image
+from sonjit.datasets.dataset import Dataset, DatasetEntry, RecordDataset, box_from_corner, read_lines
 from sonjit.datasets.formats.coco import CocoSet, Record, labelled
 from sonjit.datasets.registry import register
 from sonjit.datasets.sample import Instance, Sample
@@ -50,8 +50,7 @@ class FacePoints(RecordDataset):
     def sample(self, record: Any) -> Sample:  # noqa: ANN401  # JSON
         """One image with the one face that is labelled in it."""
         points_name, image_name = record
-        path, file = self.root / image_name, self.root / points_name
-        width, height = size_of_image(path)
+        file, stem = self.root / points_name, Path(image_name).stem
         face = Instance(
             kind="face",
             skeleton="face_300w68",
@@ -59,18 +58,9 @@ class FacePoints(RecordDataset):
             valid_px=np.ones(_POINTS, np.bool_),
         )
         is_video = self.entry.name == "300vw"
-        return Sample(
-            dataset=self.entry.name,
-            id=image_name,
-            image=path,
-            width=width,
-            height=height,
-            instances=(face,),
-            sequence=image_name.split("/")[0] if is_video else None,
-            frame=int(path.stem) if is_video and path.stem.isdecimal() else None,
-            source=str(file),
-            licence=self.entry.licence,
-        )
+        sequence = image_name.split("/")[0] if is_video else None
+        frame = int(stem) if is_video and stem.isdecimal() else None
+        return self.sample_of(image_name, [face], file, sequence=sequence, frame=frame)
 
     def _found(self) -> Iterator[tuple[str, str]]:
         """`.pts` files and their images, below the root."""
@@ -185,18 +175,7 @@ class Wflw(RecordDataset):
     def sample(self, record: Any) -> Sample:  # noqa: ANN401  # JSON
         """One image with all its faces."""
         name, lines = record
-        path = self.root / "WFLW_images" / name
-        width, height = size_of_image(path)
-        return Sample(
-            dataset=self.entry.name,
-            id=f"WFLW_images/{name}",
-            image=path,
-            width=width,
-            height=height,
-            instances=tuple(_face(line.split()[:-1]) for line in lines),
-            source=self.annotations,
-            licence=self.entry.licence,
-        )
+        return self.sample_of(f"WFLW_images/{name}", (_face(line.split()[:-1]) for line in lines), self.annotations)
 
 
 def _face(fields: list[str]) -> Instance:

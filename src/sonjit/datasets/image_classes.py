@@ -41,8 +41,6 @@ class Cub200(RecordDataset):
 
     def sample(self, record: Any) -> Sample:  # noqa: ANN401  # JSON
         """One image."""
-        path = self._images / record["name"]
-        width, height = size_of_image(path)
         x, y, box_width, box_height = record["box"]
         parts = np.array(record["parts"], np.float64).reshape(-1, 3) if record["parts"] else None
         known = None if parts is None else parts[:, 2] > 0
@@ -55,17 +53,9 @@ class Cub200(RecordDataset):
             category=record["class"],
             category_id=record["class_id"],
         )
-        return Sample(
-            dataset=self.entry.name,
-            id=f"images/{record['name']}",
-            image=path,
-            width=width,
-            height=height,
-            instances=(bird,),
-            tags={"split": "train" if record["train"] else "test"},
-            source=self.annotations,
-            licence=self.entry.licence,
-        )
+        tags = {"split": "train" if record["train"] else "test"}
+        image = self._images / record["name"]
+        return self.sample_of(f"images/{record['name']}", [bird], self.annotations, image=image, tags=tags)
 
 
 def _records(base: Path, split: str) -> Iterator[Mapping[str, object]]:
@@ -153,8 +143,7 @@ class IlsvrcLocalization(RecordDataset):
         name, boxes = record
         wnid = name.partition("_")[0]
         place = f"{wnid}/{name}" if self.split == "train" else name
-        path = self._images / f"{place}.JPEG"
-        width, height = size_of_image(path)
+        width, height = size_of_image(self._images / f"{place}.JPEG")
         marks = self._marks / f"{place}.xml"
         size, marked = _marks_of(marks) if marks.is_file() else ((width, height), [])
         boxes = marked if boxes is None else boxes
@@ -162,16 +151,9 @@ class IlsvrcLocalization(RecordDataset):
         objects = [(one, self._scaled(box, scale)) for one, box in boxes]
         if not objects and wnid in self._numbers:
             objects = [(wnid, None)]
-        return Sample(
-            dataset=self.entry.name,
-            id=f"ILSVRC/Data/CLS-LOC/{self.split}/{place}.JPEG",
-            image=path,
-            width=width,
-            height=height,
-            instances=tuple(self._instance(one, box) for one, box in objects),
-            source=self.annotations,
-            licence=self.entry.licence,
-        )
+        instances = (self._instance(one, box) for one, box in objects)
+        name = f"ILSVRC/Data/CLS-LOC/{self.split}/{place}.JPEG"
+        return self.sample_of(name, instances, self.annotations, (width, height))
 
     @staticmethod
     def _scaled(box: list[float], scale: tuple[float, float]) -> Box:

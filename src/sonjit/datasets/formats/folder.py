@@ -135,18 +135,8 @@ class ClassFolders(RecordDataset):
     def sample(self, record: Any) -> Sample:  # noqa: ANN401  # JSON
         """One image with its class."""
         number, name = record
-        place = f"{self._classes[number]}/{name}"
-        width, height = size_of_image(self.root / place)
-        return Sample(
-            dataset=self.entry.name,
-            id=place,
-            image=self.root / place,
-            width=width,
-            height=height,
-            instances=(Instance(kind="object", category=self._classes[number], category_id=number),),
-            source=str(self.root),
-            licence=self.entry.licence,
-        )
+        one = Instance(kind="object", category=self._classes[number], category_id=number)
+        return self.sample_of(f"{self._classes[number]}/{name}", [one], self.root)
 
 
 def _kind(category: Record, side: str) -> InstanceKind:

@@ -63,7 +63,7 @@ class PanopticHands(RecordDataset):
     def sample(self, record: Any) -> Sample:  # noqa: ANN401  # JSON
         """One image with the one hand that is labelled in it."""
         path = self._folder / f"{record}.jpg"
-        width, height = size_of_image(path)
+        size = size_of_image(path)
         file = path.with_suffix(".json")
         labels = load_json(file)
         points, flags = points_with_flags(labels, "hand_pts", _JOINTS)
@@ -74,16 +74,7 @@ class PanopticHands(RecordDataset):
             keypoints_px=points,
             valid_px=flags > 0,
         )
-        return Sample(
-            dataset=self.entry.name,
-            id=path.relative_to(self.root).as_posix(),
-            image=path,
-            width=width,
-            height=height,
-            instances=(hand,),
-            source=str(file),
-            licence=self.entry.licence,
-        )
+        return self.sample_of(path.relative_to(self.root).as_posix(), [hand], file, size)
 
 
 def _open_panoptic(entry: DatasetEntry, root: Path, split: str) -> Dataset:

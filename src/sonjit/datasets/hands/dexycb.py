@@ -102,20 +102,16 @@ class DexYcb(Dataset):
         camera = CalibratedCamera(_intrinsics(self.root / f"calibration/intrinsics/{serial}_640x480.yml"))
         labels = _labels(path)
         name = f"{sequence.folder}/{serial}/color_{frame:06d}.jpg"
-        return Sample(
-            dataset=self.entry.name,
-            id=name,
-            image=self.root / name,
-            width=640,
-            height=480,
-            instances=(*self._hands(sequence, labels, camera, path), *_objects(sequence, labels, path)),
+        return self.sample_of(
+            name,
+            [*self._hands(sequence, labels, camera, path), *_objects(sequence, labels, path)],
+            path,
+            (640, 480),
             camera=camera,
             subject=sequence.folder.partition("/")[0],
             sequence=sequence.folder,
             frame=frame,
             view=serial,
-            source=str(path),
-            licence=self.entry.licence,
         )
 
     def _hands(

@@ -71,20 +71,16 @@ class Fpha(Dataset):
         camera = CalibratedCamera(_COLOUR, _DEPTH_TO_COLOUR, _DEPTH_TO_COLOUR_MM * MM)
         joints = camera.from_world(row[1:].reshape(21, 3)[list(FPHA)] * MM)
         name = f"Video_files/{subject}/{action}/{repetition}/color/color_{frame:04d}.jpeg"
-        return Sample(
-            dataset=self.entry.name,
-            id=name,
-            image=self.root / name,
-            width=1920,
-            height=1080,
-            instances=(hand_before_camera(joints, camera, "Right"), *self._object(subject, action, repetition, frame)),
+        return self.sample_of(
+            name,
+            [hand_before_camera(joints, camera, "Right"), *self._object(subject, action, repetition, frame)],
+            file,
+            (1920, 1080),
             camera=camera,
             subject=subject,
             sequence=f"{subject}/{action}/{repetition}",
             frame=frame,
             tags={"action": action},
-            source=str(file),
-            licence=self.entry.licence,
             reduced=True,
         )
 

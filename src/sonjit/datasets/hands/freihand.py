@@ -85,19 +85,15 @@ class FreiHand(Dataset):
         camera = CalibratedCamera(self._labels["K"][number])
         is_training = self.split == "training"
         name = f"{self.split}/rgb/{file:08d}.jpg"
-        return Sample(
-            dataset=self.entry.name,
-            id=name,
-            image=self.root / name,
-            width=224,
-            height=224,
-            instances=(self._hand(number, camera),),
+        return self.sample_of(
+            name,
+            [self._hand(number, camera)],
+            self._source,
+            (224, 224),
             camera=camera,
             sequence=f"{self.split}/{number}",  # the same hand in four images: never to be parted
             frame=file,
             tags={"sample": number} | ({"version": VERSIONS[version]} if is_training else {}),
-            source=self._source,
-            licence=self.entry.licence,
         )
 
     def _hand(self, number: int, camera: CalibratedCamera) -> Instance:

@@ -36,27 +36,21 @@ class Hagrid(RecordDataset):
         gesture, name, labels = record
         places = f"{self.split}/{gesture}/{name}.jpg", f"images/{gesture}/{name}.jpg", f"{gesture}/{name}.jpg"
         place = next((place for place in places if (self.root / place).is_file()), places[0])
-        width, height = size_of_image(self.root / place)
+        size = size_of_image(self.root / place)
         source = f"{self.annotations}/{gesture}.json"
         boxes, names = labels["bboxes"], labels["labels"]
         if len(boxes) != len(names):
             raise InputError(f"{source}: {name} has {len(boxes)} bboxes and {len(names)} labels")
         landmarks: list[Any] = labels.get("hand_landmarks") or labels.get("landmarks") or []
         landmarks = landmarks if len(landmarks) == len(boxes) else [[]] * len(boxes)
-        scale = np.array([width, height], np.float64)
-        return Sample(
-            dataset=self.entry.name,
-            id=place,
-            image=self.root / place,
-            width=width,
-            height=height,
-            instances=tuple(
-                _hand(f"{source}: {name}", *one, scale) for one in zip(boxes, names, landmarks, strict=True)
-            ),
+        scale = np.array(size, np.float64)
+        return self.sample_of(
+            place,
+            (_hand(f"{source}: {name}", *one, scale) for one in zip(boxes, names, landmarks, strict=True)),
+            source,
+            size,
             subject=labels.get("user_id"),
             tags={"gesture": gesture} | {key: labels[key] for key in _KEPT if key in labels},
-            source=source,
-            licence=self.entry.licence,
         )
 
 

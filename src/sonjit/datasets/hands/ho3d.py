@@ -67,18 +67,14 @@ class Ho3d(Dataset):
         camera = CalibratedCamera(_numbers(meta, "camMat", (3, 3), path))
         place = f"{self.split}/{sequence}/rgb/{frame}.{self._ending}"
         depth = self.root / f"{self.split}/{sequence}/depth/{frame}.png"
-        return Sample(
-            dataset=self.entry.name,
-            id=place,
-            image=self.root / place,
-            width=640,
-            height=480,
-            instances=(_hand(meta, camera, path), *_objects(meta, path)),
+        return self.sample_of(
+            place,
+            [_hand(meta, camera, path), *_objects(meta, path)],
+            path,
+            (640, 480),
             camera=camera,
             sequence=sequence,
             frame=int(frame) if frame.isdecimal() else None,
-            source=str(path),
-            licence=self.entry.licence,
             read_depth=partial(depth_from_png, depth, _METRES_PER_STEP),
         )
 

@@ -319,13 +319,12 @@ class InterHand(Dataset):
         valid = image.joint_valid & np.isfinite(world).all(axis=1) & ~(world == 1).all(axis=1)
         joints = camera.from_world(world * MM)  # (42, 3)
         name = f"images/{self.split}/{image.file_name}"
-        return Sample(
-            dataset=self.entry.name,
-            id=name,
+        return self.sample_of(
+            name,
+            (self._hand(place, image, joints, valid, camera) for place in _present(image, valid)),
+            self._source,
+            (image.width, image.height),
             image=self.root / self._base / name,
-            width=image.width,
-            height=image.height,
-            instances=tuple(self._hand(place, image, joints, valid, camera) for place in _present(image, valid)),
             box=box_from_xywh(image.box_xywh) if image.hand_type == "interacting" else None,
             camera=camera,
             subject=f"{self.split}/{image.subject}",  # captures and people are counted anew in each split
@@ -337,8 +336,6 @@ class InterHand(Dataset):
                 "hand_type": image.hand_type,
                 "hand_type_valid": image.hand_type_valid,
             },
-            source=self._source,
-            licence=self.entry.licence,
         )
 
     def _hand(

@@ -76,17 +76,8 @@ class ParsedHands(Dataset):
                 for key in ("focal", "princpt")
             )
             camera = CalibratedCamera(camera_matrix(focal, middle))
-        return Sample(
-            dataset=self.entry.name,
-            id=f"{self._folder}/{name}",
-            image=self.root / self._folder / str(name),
-            width=int(width),
-            height=int(height),
-            instances=tuple(self._hand(one, f"{self._path}: annotations[{place}]") for place, one in found),
-            camera=camera,
-            source=str(self._path),
-            licence=self.entry.licence,
-        )
+        hands = (self._hand(one, f"{self._path}: annotations[{place}]") for place, one in found)
+        return self.sample_of(f"{self._folder}/{name}", hands, self._path, (int(width), int(height)), camera=camera)
 
     def _hand(self, record: Any, named: str) -> Instance:  # noqa: ANN401  # JSON
         given = field(record, "keypoints", named)

@@ -74,23 +74,15 @@ class Rhd(Dataset):
         name = f"{self._numbers[index]:05d}.png"
         camera = CalibratedCamera(matrix)
         mask = self.root / self.split / "mask" / name
-        hands = tuple(
-            _hand(joints[own], seen[own], camera, side, partial(_mask, mask, parts)) for side, own, parts in _HANDS
-        )
-        return Sample(
-            dataset=self.entry.name,
-            id=f"{self.split}/color/{name}",
-            image=self.root / self.split / "color" / name,
-            width=320,
-            height=320,
-            instances=hands,
+        depth = self.root / self.split / "depth" / name
+        return self.sample_of(
+            f"{self.split}/color/{name}",
+            (_hand(joints[own], seen[own], camera, side, partial(_mask, mask, parts)) for side, own, parts in _HANDS),
+            self._path,
+            (320, 320),
             camera=camera,
             frame=int(self._numbers[index]),
-            source=str(self._path),
-            licence=self.entry.licence,
-            read_depth=partial(
-                depth_from_png, self.root / self.split / "depth" / name, _METRES_PER_STEP, red_is_high=True
-            ),
+            read_depth=partial(depth_from_png, depth, _METRES_PER_STEP, red_is_high=True),
         )
 
 

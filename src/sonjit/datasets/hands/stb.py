@@ -73,27 +73,18 @@ class Stb(Dataset):
         palm, knuckle = own[0], own[STB[9]]
         joints = own[list(STB)]
         joints[0] = 2 * palm - knuckle
-        hand = hand_before_camera(
-            camera.from_world(joints * MM),
-            camera,
-            "Left",
-            derived=(0,),
-            extra={"palm_m": camera.from_world(palm * MM)},
-        )
-        return Sample(
-            dataset=self.entry.name,
-            id=name,
-            image=self.root / name,
-            width=640,
-            height=480,
-            instances=(hand,),
+        extra = {"palm_m": camera.from_world(palm * MM)}
+        hand = hand_before_camera(camera.from_world(joints * MM), camera, "Left", derived=(0,), extra=extra)
+        return self.sample_of(
+            name,
+            [hand],
+            self._files[place],
+            (640, 480),
             camera=camera,
             subject="1",
             sequence=sequence,
             frame=frame,
             view=self._view,
-            source=str(self._files[place]),
-            licence=self.entry.licence,
         )
 
 
