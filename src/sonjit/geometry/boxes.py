@@ -199,6 +199,12 @@ def _letterbox_maps(
     return where, ((y[:, None] & 31) * 32 + (x[None, :] & 31)).astype(np.uint16)
 
 
+def points_into_crop(points: NDArray[np.floating], box: RotatedBox, size: int) -> NDArray[np.float64]:
+    """Points (..., 2) of an image in pixels of a box's square crop."""
+    matrix = inverse_affine(crop_matrix(box, size, size))
+    return points @ matrix[:, :2].T + matrix[:, 2]
+
+
 def points_from_crop(points: NDArray[np.floating], box: RotatedBox) -> NDArray[np.float32]:
     """Points (K, 3) given as fractions of a square crop (z in the same scale) in image pixels, (K, 3) float32."""
     cos, sin = math.cos(box.rotation), math.sin(box.rotation)

@@ -5,18 +5,14 @@ predicted. Align, compare, then ask: `mean_error(joint_errors(*root_relative(pre
 """
 
 from sonjit.metrics.alignment import bone_aligned, root_relative, scale_translation_aligned, similarity_aligned
-from sonjit.metrics.breakdown import OCCLUSION_EDGES, GroupReport, Part, by_bin, by_joint, by_joints, group_report
+from sonjit.metrics.breakdown import OCCLUSION_EDGES, Part, by_bin, by_joint, by_joints, group_report
 from sonjit.metrics.detection import (
     COCO_SIGMAS,
     HAND_SIGMAS,
-    CocoPrecision,
     coco_precision,
     object_keypoint_similarity,
 )
 from sonjit.metrics.keypoints import (
-    Average,
-    EndPointError,
-    FScore,
     end_point_error,
     f_score,
     f_scores,
@@ -35,7 +31,6 @@ from sonjit.metrics.keypoints import (
 )
 from sonjit.metrics.localization import box_from_map, box_iou, boxes_from_maps, classification_error, localization_error
 from sonjit.metrics.normalised import (
-    NormalisedError,
     eye_distances,
     iod_mae,
     mnae,
@@ -49,10 +44,9 @@ from sonjit.metrics.normalised import (
     torso_sizes,
 )
 from sonjit.metrics.sequences import acceleration_error, acceleration_errors, fused_poses, id_switches, jitter
-from sonjit.metrics.statistics import Interval, Points, mean_interval
-from sonjit.metrics.streaming import ErrorStream, Kept, StreamedErrors
+from sonjit.metrics.statistics import Points, mean_interval
+from sonjit.metrics.streaming import ErrorStream, Kept
 from sonjit.metrics.two_hands import (
-    TwoHandError,
     average_precision,
     handedness_accuracy,
     handedness_hits,
@@ -66,19 +60,10 @@ __all__ = [
     "COCO_SIGMAS",
     "HAND_SIGMAS",
     "OCCLUSION_EDGES",
-    "Average",
-    "CocoPrecision",
-    "EndPointError",
     "ErrorStream",
-    "FScore",
-    "GroupReport",
-    "Interval",
     "Kept",
-    "NormalisedError",
     "Part",
     "Points",
-    "StreamedErrors",
-    "TwoHandError",
     "acceleration_error",
     "acceleration_errors",
     "average_precision",

@@ -10,6 +10,11 @@ from urllib.parse import urlsplit
 from sonjit.errors import InputError
 
 MB = 1_000_000
+_LIMITS = (
+    "queue", "max_clients", "max_body_mb", "max_megapixels", "max_job_mb", "max_job_minutes", "max_jobs", "keep_jobs",
+    "read_timeout_s", "idle_minutes",
+)  # fmt: skip
+"""Settings that clients may want to know."""
 
 
 @dataclass(frozen=True)
@@ -52,8 +57,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         """Refuse what cannot work, in one line."""
-        for name in ("queue", "workers", "max_clients", "max_body_mb", "max_megapixels", "max_job_mb",
-                     "max_job_minutes", "max_jobs", "keep_jobs", "read_timeout_s", "idle_minutes"):  # fmt: skip
+        for name in ("workers", *_LIMITS):
             if not getattr(self, name) > 0:
                 raise InputError(f"{option_name(name)} {getattr(self, name)}: give more than 0")
         if self.max_models < 0:
@@ -83,9 +87,7 @@ class Settings:
 
     def limits(self) -> dict[str, int | float]:
         """What clients may want to know, by name."""
-        names = ("queue", "max_clients", "max_body_mb", "max_megapixels", "max_job_mb", "max_job_minutes", "max_jobs",
-                 "keep_jobs", "read_timeout_s", "idle_minutes")  # fmt: skip
-        return {name: getattr(self, name) for name in names}
+        return {name: getattr(self, name) for name in _LIMITS}
 
 
 def option_name(name: str) -> str:

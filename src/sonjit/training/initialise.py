@@ -6,7 +6,8 @@ and folded into the weights after it, so that the plain network is what is kept.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +17,19 @@ from sonjit.errors import InputError
 from sonjit.training.settings import InitialisationName
 
 _LAYERS = (nn.modules.conv._ConvNd, nn.Linear)  # pyright: ignore[reportPrivateUsage]  # the one base of convolutions
+
+
+def _zeros(weight: Tensor, generator: torch.Generator) -> Tensor:
+    return nn.init.zeros_(weight)
+
+
+_DRAWS: dict[str, Callable[..., Tensor]] = {
+    "xavier": nn.init.xavier_uniform_,
+    "he": partial(nn.init.kaiming_normal_, nonlinearity="relu"),
+    "normal": partial(nn.init.normal_, std=0.01),
+    "zeros": _zeros,
+    "orthogonal": nn.init.orthogonal_,
+}
 
 
 def initialise(network: nn.Module, name: InitialisationName, seed: int) -> None:
@@ -30,23 +44,12 @@ def initialise(network: nn.Module, name: InitialisationName, seed: int) -> None:
     if name == "own":
         return
     drawn = torch.Generator().manual_seed(seed)
+    draw = _DRAWS[name]
     for layer in network.modules():
         if not isinstance(layer, _LAYERS) or not layer.weight.requires_grad:
             continue
-        weight = torch.empty(layer.weight.shape)
-        match name:
-            case "xavier":
-                nn.init.xavier_uniform_(weight, generator=drawn)
-            case "he":
-                nn.init.kaiming_normal_(weight, nonlinearity="relu", generator=drawn)
-            case "normal":
-                nn.init.normal_(weight, std=0.01, generator=drawn)
-            case "zeros":
-                nn.init.zeros_(weight)
-            case "orthogonal":
-                nn.init.orthogonal_(weight, generator=drawn)
         with torch.no_grad():
-            layer.weight.copy_(weight)
+            layer.weight.copy_(draw(torch.empty(layer.weight.shape), generator=drawn))
             if layer.bias is not None:
                 layer.bias.zero_()
 

@@ -6,8 +6,9 @@ Optimizers go by their textbook names; all are PyTorch's.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Literal, get_args, get_type_hints
 
 from torch import nn, optim
@@ -121,22 +122,17 @@ def make_optimizer(network: nn.Module, settings: TrainingSettings) -> optim.Opti
     groups = _parameter_groups(network, settings.learning_rate_factors)
     if not groups:
         raise InputError(f"freeze={','.join(settings.freeze)}: leaves nothing to train")
-    rate, decay = settings.learning_rate, settings.weight_decay
-    match settings.optimizer:
-        case "sgd":
-            return optim.SGD(groups, rate, weight_decay=decay)
-        case "momentum":
-            return optim.SGD(groups, rate, momentum=settings.momentum, weight_decay=decay)
-        case "nesterov":
-            return optim.SGD(groups, rate, momentum=settings.momentum, weight_decay=decay, nesterov=True)
-        case "adagrad":
-            return optim.Adagrad(groups, rate, weight_decay=decay)
-        case "rmsprop":
-            return optim.RMSprop(groups, rate, weight_decay=decay)
-        case "adam":
-            return optim.Adam(groups, rate, weight_decay=decay)
-        case "adamw":
-            return optim.AdamW(groups, rate, weight_decay=decay)
+    with_momentum = partial(optim.SGD, momentum=settings.momentum)
+    kinds: dict[OptimizerName, Callable[..., optim.Optimizer]] = {
+        "sgd": optim.SGD,
+        "momentum": with_momentum,
+        "nesterov": partial(with_momentum, nesterov=True),
+        "adagrad": optim.Adagrad,
+        "rmsprop": optim.RMSprop,
+        "adam": optim.Adam,
+        "adamw": optim.AdamW,
+    }
+    return kinds[settings.optimizer](groups, lr=settings.learning_rate, weight_decay=settings.weight_decay)
 
 
 def _parameter_groups(network: nn.Module, factors: Mapping[str, float]) -> list[dict[str, object]]:

@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
+from torchvision.models.resnet import Bottleneck
 
 from sonjit.errors import InputError
 
@@ -143,34 +144,20 @@ def _worked(layer: EncoderLayer | DecoderLayer, tokens: Tensor) -> Tensor:
     return layer.dropout(layer.linear2(layer.dropout(layer.linear1(tokens).relu())))
 
 
-_EXPANSION = 4
 BLOCKS = (3, 4, 6, 3)
 """Of ResNet-50's four stages."""
 
 
-class LeakyBottleneck(nn.Module):
-    """1x1, 3x3 and 1x1 convolution around which the input is added; the stride is the middle one's."""
+class LeakyBottleneck(Bottleneck):
+    """ResNet's block of a 1x1, 3x3 and 1x1 convolution around which the input is added, with leaky units."""
 
     def __init__(self, inputs: int, width: int, stride: int) -> None:
-        super().__init__()
-        outputs = width * _EXPANSION
-        self.conv1 = nn.Conv2d(inputs, width, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(width)
-        self.conv2 = nn.Conv2d(width, width, 3, stride, 1, bias=False)
-        self.bn2 = nn.BatchNorm2d(width)
-        self.conv3 = nn.Conv2d(width, outputs, 1, bias=False)
-        self.bn3 = nn.BatchNorm2d(outputs)
-        self.downsample = (
-            nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
-            if stride > 1 or inputs != outputs
-            else nn.Identity()
-        )
-
-    def forward(self, values: Tensor) -> Tensor:
-        """(B, inputs, H, W) -> (B, 4 * width, H / stride, W / stride)."""
-        inner = F.leaky_relu(self.bn1(self.conv1(values)), inplace=True)
-        inner = F.leaky_relu(self.bn2(self.conv2(inner)), inplace=True)
-        return F.leaky_relu(self.bn3(self.conv3(inner)) + self.downsample(values), inplace=True)
+        super().__init__(inputs, width, stride)
+        self.relu = nn.LeakyReLU(inplace=True)
+        outputs = width * self.expansion
+        if stride > 1 or inputs != outputs:
+            shortcut = nn.Conv2d(inputs, outputs, 1, stride, bias=False)
+            self.downsample = nn.Sequential(shortcut, nn.BatchNorm2d(outputs))
 
 
 class LeakyPyramid(nn.Module):
@@ -200,7 +187,7 @@ class LeakyPyramid(nn.Module):
             nn.MaxPool2d(3, 2, 1),
         )
         wide = [width * 2**stage for stage in range(4)]
-        outputs = [each * _EXPANSION for each in wide]
+        outputs = [each * Bottleneck.expansion for each in wide]
         # The published names have one more container around each stage.
         self.layer1 = nn.Sequential(_stage(width, wide[0], blocks[0], 1))
         self.layer2 = nn.Sequential(_stage(outputs[0], wide[1], blocks[1], 2))
@@ -247,5 +234,5 @@ def _own_name(name: str) -> str:
 
 
 def _stage(inputs: int, width: int, blocks: int, stride: int) -> nn.Sequential:
-    rest = (LeakyBottleneck(width * _EXPANSION, width, 1) for _ in range(blocks - 1))
+    rest = (LeakyBottleneck(width * Bottleneck.expansion, width, 1) for _ in range(blocks - 1))
     return nn.Sequential(LeakyBottleneck(inputs, width, stride), *rest)

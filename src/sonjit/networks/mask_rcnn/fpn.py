@@ -7,25 +7,27 @@ torchvision; Lin et al., Feature Pyramid Networks (2017); Wu and He, Group Norma
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from math import gcd
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  # the field's name
+from torchvision.models.resnet import BasicBlock, Bottleneck
 
 from sonjit.errors import InputError
 
 Norm = Literal["frozen", "batch", "group"]
 
-_DEPTHS: dict[int, tuple[bool, tuple[int, int, int, int]]] = {
-    10: (False, (1, 1, 1, 1)),
-    18: (False, (2, 2, 2, 2)),
-    34: (False, (3, 4, 6, 3)),
-    50: (True, (3, 4, 6, 3)),
-    101: (True, (3, 4, 23, 3)),
+_DEPTHS: dict[int, tuple[type[BasicBlock | Bottleneck], tuple[int, int, int, int]]] = {
+    10: (BasicBlock, (1, 1, 1, 1)),
+    18: (BasicBlock, (2, 2, 2, 2)),
+    34: (BasicBlock, (3, 4, 6, 3)),
+    50: (Bottleneck, (3, 4, 6, 3)),
+    101: (Bottleneck, (3, 4, 23, 3)),
 }
-"""Layers in all -> whether its blocks are bottlenecks, and how many of them each of the four stages has."""
+"""Layers in all -> the kind of its blocks, and how many of them each of the four stages has."""
 
 
 class FrozenNorm(nn.Module):
@@ -63,44 +65,6 @@ def conv_block(inputs: int, outputs: int, kernel: int, *, norm: Norm | None, rel
     return nn.Sequential(conv, *rest, *([nn.ReLU(inplace=True)] if relu else []))
 
 
-class ResidualBlock(nn.Module):
-    """relu(x + f(x)), f being two 3x3 convolutions, or 1x1, 3x3 and 1x1 with a quarter of the channels between.
-
-    Args:
-        inputs: channels in.
-        width: channels between.
-        bottleneck: whether f is of the second kind, which gives 4 * width channels; else width.
-        stride: of the 3x3 convolution (the first of two).
-        norm: after each convolution.
-    """
-
-    def __init__(self, inputs: int, width: int, *, bottleneck: bool, stride: int, norm: Norm) -> None:
-        super().__init__()
-        self.outputs = width * 4 if bottleneck else width
-        kernels = (1, 3, 1) if bottleneck else (3, 3)
-        channels = (inputs, width, width, self.outputs) if bottleneck else (inputs, width, width)
-        strided = kernels.index(3)
-        self.count = len(kernels)
-        for i, kernel in enumerate(kernels):
-            step = stride if i == strided else 1
-            conv = nn.Conv2d(channels[i], channels[i + 1], kernel, step, kernel // 2, bias=False)
-            self.add_module(f"conv{i + 1}", conv)
-            self.add_module(f"bn{i + 1}", norm_layer(norm, channels[i + 1]))
-        self.downsample: nn.Sequential | None = None
-        if stride > 1 or inputs != self.outputs:
-            shortcut = nn.Conv2d(inputs, self.outputs, 1, stride, bias=False)
-            self.downsample = nn.Sequential(shortcut, norm_layer(norm, self.outputs))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, inputs, H, W) -> (B, outputs, H / stride, W / stride)."""
-        y = x
-        for i in range(1, self.count + 1):
-            y = self.get_submodule(f"bn{i}")(self.get_submodule(f"conv{i}")(y))
-            if i < self.count:
-                y = y.relu_()
-        return (y + (x if self.downsample is None else self.downsample(x))).relu_()
-
-
 class ResNet(nn.Module):
     """The four stages of a residual network, C2..C5; keys are those of torchvision's ResNet without its classifier.
 
@@ -114,17 +78,21 @@ class ResNet(nn.Module):
         super().__init__()
         if depth not in _DEPTHS:
             raise InputError(f"depth {depth}: known are {', '.join(map(str, _DEPTHS))}")
-        bottleneck, blocks = _DEPTHS[depth]
+        kind, blocks = _DEPTHS[depth]
         self.conv1 = nn.Conv2d(3, width, 7, 2, 3, bias=False)
         self.bn1 = norm_layer(norm, width)
         channels = width
         self.channels: list[int] = []  # of C2..C5
         for stage, count in enumerate(blocks):
             layer = nn.Sequential()
+            outputs = (width << stage) * kind.expansion
             for i in range(count):
                 stride = 2 if stage and not i else 1
-                block = ResidualBlock(channels, width << stage, bottleneck=bottleneck, stride=stride, norm=norm)
-                channels = block.outputs
+                block = kind(channels, width << stage, stride, norm_layer=partial(norm_layer, norm))
+                if stride > 1 or channels != outputs:
+                    shortcut = nn.Conv2d(channels, outputs, 1, stride, bias=False)
+                    block.downsample = nn.Sequential(shortcut, norm_layer(norm, outputs))
+                channels = outputs
                 layer.append(block)
             self.add_module(f"layer{stage + 1}", layer)
             self.channels.append(channels)

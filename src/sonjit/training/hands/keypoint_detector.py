@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sonjit.datasets import Instance, Sample
-from sonjit.geometry import RotatedBox, crop, crop_matrix, inverse_affine
+from sonjit.geometry import RotatedBox, crop, points_into_crop
 from sonjit.networks import InputSpec, create_network
 from sonjit.networks.export import ENDINGS, export_network
 from sonjit.networks.keypoint_detector import (
@@ -244,8 +244,7 @@ def example_from_hand(
 ) -> HeatmapExample:
     """A hand as it is in an area of an image (H, W, 3), cropped to `side` pixels; its side is not a label here."""
     image = crop(rgb, area, side, side, border="zero")
-    matrix = inverse_affine(crop_matrix(area, side, side))
-    points = points_of(hand) @ matrix[:, :2].T + matrix[:, 2]
+    points = points_into_crop(points_of(hand), area, side)
     if mirror:
         image, points = image[:, ::-1], np.stack([side - 1 - points[:, 0], points[:, 1]], 1)
     if gain is not None:

@@ -17,7 +17,7 @@ from torch import Tensor
 from sonjit.datasets.sample import Instance, Sample, Side
 from sonjit.detectors.kinds.hands import BOX_KEYPOINTS, box_around_hand
 from sonjit.errors import InputError
-from sonjit.geometry import RotatedBox, crop, crop_matrix, crop_on_grid, inverse_affine
+from sonjit.geometry import RotatedBox, crop, crop_on_grid, points_into_crop
 from sonjit.metrics import mnae
 from sonjit.networks.mediapipe.hand_landmark import PUBLISHED_KEYPOINTS, HandLandmarkNetwork
 from sonjit.skeletons import load_skeleton
@@ -126,7 +126,7 @@ def augmented(hand: LandmarkCrop, rng: np.random.Generator, strength: float = 1.
     wide = crop(hand.wide, _wider(box), whole, whole)
     gain, offset = rng.uniform(1 - _LIGHT, 1 + _LIGHT), 255 * rng.uniform(-_LIGHT, _LIGHT) / 2
     lit = np.clip(wide * np.float32(gain) + np.float32(offset), 0, 255).astype(np.uint8)
-    points = _into_crop(hand.keypoints + (whole - size) // 2, box, size)
+    points = points_into_crop(hand.keypoints + (whole - size) // 2, box, size).astype(np.float32)
     return replace(hand, wide=lit, keypoints=points, metres=_turned(hand.metres, box))
 
 
@@ -147,7 +147,8 @@ def _crop(rgb: NDArray[np.uint8], hand: Instance, places: Sequence[int], size: i
     if box.width < 1:
         return None
     metres = np.full((len(points), 3), np.nan) if hand.keypoints_m is None else hand.keypoints_m[places]
-    return LandmarkCrop(_cut(rgb, box, size), _into_crop(points, box, size), known, _turned(metres, box), hand.side)
+    seen = points_into_crop(points, box, size).astype(np.float32)
+    return LandmarkCrop(_cut(rgb, box, size), seen, known, _turned(metres, box), hand.side)
 
 
 def _empty_crop(
@@ -183,12 +184,6 @@ def _cut(rgb: NDArray[np.uint8], box: RotatedBox, size: int) -> NDArray[np.uint8
 def _wider(box: RotatedBox) -> RotatedBox:
     scale = 1 + 2 * _MARGIN
     return box._replace(width=box.width * scale, height=box.height * scale)
-
-
-def _into_crop(points: NDArray[np.float32], box: RotatedBox, size: int) -> NDArray[np.float32]:
-    """Points (K, 2) of an image in pixels of a box's crop."""
-    matrix = inverse_affine(crop_matrix(box, size, size))
-    return (points @ matrix[:, :2].T + matrix[:, 2]).astype(np.float32)
 
 
 def _turned(metres: NDArray[np.floating], box: RotatedBox) -> NDArray[np.float32]:

@@ -276,12 +276,5 @@ def fit_landmarks(
     def draw(rng: np.random.Generator) -> Batch:
         return to_batch(draw_crops(sources, settings, rng), request.device)
 
-    train(
-        network.train(),
-        draw,
-        landmark_losses(before, settings.keep),
-        settings,
-        out=request.out,
-        inputs=request.inputs(),
-        progress=request.progress,
-    )
+    losses, inputs = landmark_losses(before, settings.keep), request.inputs()
+    train(network.train(), draw, losses, settings, out=request.out, inputs=inputs, progress=request.progress)

@@ -20,7 +20,7 @@ from torchvision.ops import box_iou
 from sonjit.datasets import Sample
 from sonjit.detectors.ssd import AnchorGrid
 from sonjit.errors import InputError
-from sonjit.geometry import RotatedBox, crop, crop_matrix, inverse_affine, letterbox, letterbox_box
+from sonjit.geometry import RotatedBox, crop, letterbox, letterbox_box, points_into_crop
 from sonjit.training.losses import cross_entropy, focal
 
 _PALM = (
@@ -71,10 +71,10 @@ def palm_samples(samples: Sequence[Sample], size: int) -> list[PalmSample]:
             named, unnamed = named + bool(places), unnamed + (not places)
             points = None if places is None or one.keypoints_px is None else one.keypoints_px[places]  # (7, 2)
             if points is not None and np.isfinite(points).all():
-                palms.append(_into(whole, size, points.astype(np.float32)))
+                palms.append(points_into_crop(points.astype(np.float32), whole, size))
             elif one.kind == "hand":
                 box = one.bounds() or (0, 0, width, height)
-                unsure.append(_into(whole, size, np.reshape(box, (2, 2))).reshape(4))
+                unsure.append(points_into_crop(np.reshape(box, (2, 2)), whole, size).reshape(4))
         made.append(
             PalmSample(letterbox(rgb, size, size), _stacked(palms, (7, 2)), _stacked(unsure, (4,)))
         )  # fmt: skip
@@ -91,9 +91,9 @@ def augmented(sample: PalmSample, rng: np.random.Generator, strength: float = 1.
     cx, cy = size / 2 + strength * size * rng.uniform(-_SHIFT, _SHIFT, 2)
     box = RotatedBox(cx, cy, side, side, strength * rng.uniform(-_TURN_RAD, _TURN_RAD))
     image = crop(sample.image, box, size, size, border="zero")
-    palms = _into(box, size, sample.palms)
+    palms = points_into_crop(sample.palms, box, size)
     corners = sample.unsure[:, [0, 1, 2, 1, 2, 3, 0, 3]].reshape(-1, 4, 2)
-    corners = _into(box, size, corners)
+    corners = points_into_crop(corners, box, size)
     if rng.random() < 0.5:
         image = image[:, ::-1]
         palms, corners = (np.stack([size - points[..., 0], points[..., 1]], -1) for points in (palms, corners))
@@ -111,12 +111,6 @@ def palm_squares(palms: NDArray[np.floating]) -> NDArray[np.float64]:
     low, high = palms.min(1).astype(np.float64), palms.max(1)
     side = (high - low).max(1, keepdims=True)
     return np.concatenate([(low + high) / 2, side, side], 1)
-
-
-def _into(box: RotatedBox, size: int, points: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Points (..., 2) of an image in pixels of a box's crop."""
-    matrix = inverse_affine(crop_matrix(box, size, size))
-    return points @ matrix[:, :2].T + matrix[:, 2]
 
 
 def _stacked(parts: Sequence[NDArray[np.float64]], shape: tuple[int, ...]) -> NDArray[np.float32]:

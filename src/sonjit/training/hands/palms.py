@@ -170,25 +170,16 @@ def fit_palms(
 
     def draw(rng: np.random.Generator) -> PalmTargets:
         chosen = [samples[index] for index in rng.choice(len(samples), count, replace=False)]
-        return palm_targets(
-            anchors,
-            [augmented(one, rng, settings.strength) for one in chosen] if settings.augment else chosen,
-            request.device,
-        )
+        if settings.augment:
+            chosen = [augmented(one, rng, settings.strength) for one in chosen]
+        return palm_targets(anchors, chosen, request.device)
 
     def losses(network: PalmDetectionNetwork, batch: PalmTargets) -> Mapping[str, torch.Tensor]:
         parts = palm_losses(network(batch.images), batch, settings.loss, settings.gamma)
         return {**parts, "scores": settings.score_weight * parts["scores"]}
 
-    train(
-        network,
-        draw,
-        losses,
-        settings,
-        out=request.out,
-        inputs=request.inputs(),
-        progress=request.progress,
-    )
+    inputs = request.inputs()
+    train(network, draw, losses, settings, out=request.out, inputs=inputs, progress=request.progress)
 
 
 def _images(data: Path, images: Path | None, settings: PalmSettings) -> tuple[list[PalmSample], list[PalmSample]]:

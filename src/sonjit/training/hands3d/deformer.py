@@ -21,7 +21,7 @@ from torchvision.transforms.v2 import functional as tv
 
 from sonjit.datasets import Instance, Sample
 from sonjit.errors import InputError
-from sonjit.geometry import crop, crop_matrix, inverse_affine
+from sonjit.geometry import crop, points_into_crop
 from sonjit.networks import create_network, load_checkpoint, save_checkpoint
 from sonjit.networks.hands3d.deformer import DeformerNetwork, VariantHands
 from sonjit.networks.hands3d.deformer_stream import box_around, crop_square, joints_in_box
@@ -130,8 +130,7 @@ def window_from_samples(
             cx, cy = area.cx + change.shift[0] * area.width, area.cy + change.shift[1] * area.height
             area = area._replace(cx=cx, cy=cy, width=wide, height=wide)
         image = crop(sample.rgb(), area, side, side, border="zero")
-        matrix = inverse_affine(crop_matrix(area, side, side))
-        points = hand.keypoints_px @ matrix[:, :2].T + matrix[:, 2]
+        points = points_into_crop(hand.keypoints_px, area, side)
         box = box_around(points).clipped(side, side)
         if box.x_max - box.x_min < 1 or box.y_max - box.y_min < 1:
             return None
@@ -277,11 +276,8 @@ def train_deformer(request: TrainingRequest) -> Mapping[str, object]:
     if settings.trunk_weights:
         network.base_net.load_imagenet(load_checkpoint(Path(settings.trunk_weights)))
     if not settings.discriminator:
-        others = {
-            part: factor
-            for part, factor in settings.learning_rate_factors.items()
-            if not part.startswith("discriminator")
-        }
+        factors = settings.learning_rate_factors
+        others = {part: factor for part, factor in factors.items() if not part.startswith("discriminator")}
         settings = replace(settings, learning_rate_factors=others)
     pair = AdversarialPair(network, discriminator if settings.discriminator else None).to(request.device).train()
     points_loss = maxmse if settings.maxmse else F.mse_loss
@@ -297,15 +293,11 @@ def train_deformer(request: TrainingRequest) -> Mapping[str, object]:
         real = draw_examples(places, lambda place, _: _motion(data.training, place, network), rng, settings.batch, 1)
         return _tensors(windows, torch.stack(real).float(), network, request.device)
 
-    train(
-        pair,
-        batch,
-        lambda model, batch: model.losses(batch, points_loss),
-        settings,
-        out=request.out,
-        inputs=request.inputs(data.name),
-        progress=request.progress,
-    )
+    def losses(model: AdversarialPair, batch: Batch) -> dict[str, Tensor]:
+        return model.losses(batch, points_loss)
+
+    inputs = request.inputs(data.name)
+    train(pair, batch, losses, settings, out=request.out, inputs=inputs, progress=request.progress)
     save_checkpoint(network, request.out / WEIGHTS)
     results: dict[str, object] = {"weights": request.out / WEIGHTS, "training_images": len(data.training)}
     return results | evaluate(network, data.training, data.held_out, request.device)

@@ -20,7 +20,14 @@ from torch import Tensor
 
 from sonjit.datasets import Instance, Sample
 from sonjit.errors import InputError
-from sonjit.geometry import RotatedBox, clamped_box, crop, crop_matrix, inverse_affine, rotated_box_around, square_box
+from sonjit.geometry import (
+    RotatedBox,
+    clamped_box,
+    crop,
+    points_into_crop,
+    rotated_box_around,
+    square_box,
+)
 from sonjit.hand_models import Mano
 from sonjit.hand_models.rotations import axis_angle_from_matrix, matrix_from_6d, matrix_from_axis_angle
 from sonjit.networks import create_network, load_checkpoint
@@ -193,13 +200,12 @@ def _example(sample: Sample, hand: Instance, mano: Mano, side: int, change: Crop
     square = square_box(seen, scale=change.scale)
     area = RotatedBox(square.cx, square.cy, square.width, square.height, np.radians(change.rotation_deg))
     image = crop(rgb, area, side, side, border="zero") * (np.array(change.gains, np.float32) / np.float32(255))
-    matrix = inverse_affine(crop_matrix(area, side, side))
     pose = rotated(pose, change.rotation_deg)
     return OccludedHand(
         np.minimum(image, 1).astype(np.float32),
         pose[0].numpy(),
         hand.mesh.betas,
-        (joints @ matrix[:, :2].T + matrix[:, 2]) / side,
+        points_into_crop(joints, area, side) / side,
     )
 
 

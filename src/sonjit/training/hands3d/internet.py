@@ -21,7 +21,7 @@ from torch import Tensor
 
 from sonjit.datasets import Instance, Sample
 from sonjit.errors import InputError
-from sonjit.geometry import RotatedBox, crop, crop_matrix, inverse_affine
+from sonjit.geometry import RotatedBox, crop, crop_matrix, points_into_crop
 from sonjit.metrics import handedness_hits, mrrpe, two_hand_errors
 from sonjit.networks import InputSpec, create_network, load_checkpoint
 from sonjit.networks.export import ENDINGS, export_network
@@ -190,9 +190,8 @@ def example_from_image(
     size = space.size_px
     image = crop(labelled.rgb.astype(np.float32), area, size, size, border="zero")
     image = np.clip(image * np.array(augmentation.gain, np.float32), 0, 255) / np.float32(255)
-    matrix = inverse_affine(crop_matrix(area, size, size))
     joints = labelled.joints.copy()
-    joints[:, :2] = joints[:, :2] @ matrix[:, :2].T + matrix[:, 2]
+    joints[:, :2] = points_into_crop(joints[:, :2], area, size)
     bins, valid, rel_root = targets_from_crop(joints, _with_known_roots(labelled.valid, layout), layout, space)
     both = labelled.hand_type.all() and all(valid[layout.root(hand)] for hand in SIDES)
     return TwoHandExample(
