@@ -3,9 +3,10 @@
 A network is a `Network`: float32 images (B, 3, H, W) in, a mapping from name to tensor out. What is where:
 
 * `registry`: `Network`, `NetworkEntry`, `register` and `create_network`; networks of other packages register here too;
-* `checkpoints`: weight files; `export`: ONNX and OpenVINO; `describe`: parameters, FLOPs, licences;
+* `registry` reads and writes weight files too; `export`: ONNX and OpenVINO, parameters, FLOPs, licences;
 * `mediapipe`: palms, hands, faces, irises, bodies and selfies, with the published weights;
-* `cam`: classifiers with class activation maps; `mask_rcnn`: instances; `keypoints`: the annotation studio's detector;
+* `cam`: classifiers with class activation maps; `mask_rcnn`: instances;
+* `keypoint_detector`: the annotation studio's detector;
 * `hands3d`: InterNet, RootNet, HandOccNet and Deformer.
 """
 
