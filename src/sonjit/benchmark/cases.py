@@ -142,7 +142,7 @@ def save_clip(media: str | Path | None, path: Path, most: int, *, copies: int = 
         media: a video, or an image, which is made to drift; None: the bundled clip.
         path: where to.
         most: frames.
-        copies: how often each image stands in its frame, side by side.
+        copies: how often each image is in its frame, side by side.
 
     Raises:
         InputError: nothing to read.

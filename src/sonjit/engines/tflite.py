@@ -1,7 +1,7 @@
 """TFLite files: read what their operators are and their tensors, and cut out a part as a file of its own.
 
 A TFLite file is a flatbuffer: tables point forward to their fields' values, and a table's vtable says where each field
-stands. A part keeps everything of the file but the list of operators and of the graph's inputs and outputs. Tensors
+is. A part keeps everything of the file but the list of operators and of the graph's inputs and outputs. Tensors
 become arrays: halves, quantized and sparse ones too. Reading what is not there raises struct.error or IndexError.
 
 Sources: the schema of TensorFlow Lite (`schema.fbs`, version 3), tables Tensor, QuantizationParameters and
@@ -152,7 +152,7 @@ class TfliteTensors:
         )
 
     def _union(self, level: int, field: int) -> NDArray[np.int64]:
-        """A union of vectors of 32-, 16- and 8-bit numbers; its type stands in the field before."""
+        """A union of vectors of 32-, 16- and 8-bit numbers; its type is in the field before."""
         dtype = _UNION_DTYPES[self._flat.byte(level, field - 1)]
         return self._flat.array(self._flat.table(level, field), 0, dtype).astype(np.int64)
 
@@ -419,7 +419,7 @@ class FlatBuffer:
         return position + struct.unpack_from("<I", self.data, position)[0]
 
     def field(self, table: int, number: int) -> int:
-        """Where a table's field stands, 0 for one left out."""
+        """Where a table's field is, 0 for one left out."""
         vtable = table - struct.unpack_from("<i", self.data, table)[0]
         (size,) = struct.unpack_from("<H", self.data, vtable)
         entry = 4 + 2 * number
@@ -458,12 +458,12 @@ class FlatBuffer:
         return np.frombuffer(self.data, dtype, count, start)
 
     def table(self, table: int, number: int) -> int:
-        """Where a field's table stands, 0 for one left out."""
+        """Where a field's table is, 0 for one left out."""
         position = self.field(table, number)
         return self.target(position) if position else 0
 
     def tables(self, table: int, number: int) -> list[int]:
-        """Where the tables of a vector stand."""
+        """Where the tables of a vector are."""
         start, count = self.vector(table, number)
         if start + 4 * count > len(self.data):
             raise IndexError("a vector past the end")

@@ -213,8 +213,8 @@ class CamNetwork(Network):
     Args:
         backbone: images to features.
         classes: how many scores.
-        pooling: "gap", the mean, which rewards finding all of an object; "gmp", the maximum, which needs but its most
-            telling part.
+        pooling: "gap", the mean, which rewards finding all of an object; "gmp", the maximum, which needs only its most
+            distinctive part.
         units: of the 3 x 3 convolutions with ReLU between backbone and pooling, one number each; the paper has one of
             1024.
     """

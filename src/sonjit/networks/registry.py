@@ -41,7 +41,7 @@ _WRAPPERS = ("state_dict", "model_state_dict", "model", "network", "net", "param
 def load_checkpoint(path: Path) -> dict[str, Tensor]:
     """The weights in a checkpoint file, by name, on the CPU.
 
-    Reads safetensors and the files of `torch.save` (old and new format); weights that stand beside an optimizer's state
+    Reads safetensors and the files of `torch.save` (old and new format); weights that are beside an optimizer's state
     are found. Only tensors and plain containers are read: a pickle that would call anything is refused, and not run.
 
     Raises:

@@ -266,7 +266,7 @@ def labelled(annotation: Record, field: str, count: int, *, says_hidden: bool) -
         annotation: that has them.
         field: under which name.
         count: how many there must be.
-        says_hidden: its flags tell hidden (1) from seen (2) keypoints.
+        says_hidden: its flags separate hidden (1) from visible (2) keypoints.
     """
     points, flags = points_with_flags(annotation, field, count)
     return {"keypoints_px": points, "valid_px": flags > 0, "visible": flags >= _SEEN if says_hidden else None}
@@ -320,7 +320,7 @@ class CocoWholeBody(CocoSet):
         self.read(self.need(f"annotations/coco_wholebody_{name}_v1.0.json"), root / split)
 
     def instances(self, annotation: Record, image: Record) -> Iterator[Instance]:
-        """The person, then face, left and right hand; `extra["person"]` tells whose."""
+        """The person, then face, left and right hand; `extra["person"]` is the person's number."""
         person = {"person": annotation["id"]}
         body = labelled(annotation, "keypoints", 17, says_hidden=True)
         feet = labelled(annotation, "foot_kpts", 6, says_hidden=True)

@@ -239,7 +239,7 @@ def to_batch(crops: Sequence[LandmarkCrop], device: str = "cpu") -> Batch:
     metres = torch.from_numpy(np.stack([crop.metres for crop in crops]))[:, :PUBLISHED_KEYPOINTS].to(device)
     sides = {"Left": 0.0, "Right": 1.0, None: np.nan}
     present = [np.nan if crop.present is None else float(crop.present) for crop in crops]
-    # Where a palm stands on its end, a hand's length is the better measure of its size.
+    # Where a palm is seen edge-on, a hand's length is the better measure of its size.
     lengths = (keypoints[:, _WRIST] - keypoints[:, _MIDDLE_MCP]).norm(dim=1)
     return Batch(
         images.permute(0, 3, 1, 2) / 255,

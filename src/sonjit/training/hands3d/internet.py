@@ -259,7 +259,7 @@ _NAMES: Final = load_skeleton("hand_mediapipe21").keypoints
 
 _ORDER: Final = [_NAMES.index(name) for name in _LAYOUT.skeleton.keypoints]
 
-"""Where the layout's joints of a hand stand among MediaPipe's."""
+"""Where the layout's joints of a hand are among MediaPipe's."""
 
 _MM: Final = 1000.0
 
@@ -277,7 +277,7 @@ class InterNetSettings(HandSettings):
         channels: of the maps that are enlarged.
         hidden: of the two heads on the mean of the features.
         trunk_weights: torchvision's ResNet for ImageNet, to begin with; "" initialises it at random.
-        hand_type: train the head that tells which hands there are; False leaves it out of the losses.
+        hand_type: train the head that predicts which hands there are; False leaves it out of the losses.
         augment: shift, scale, rotate, mirror and relight each crop at random.
     """
 
