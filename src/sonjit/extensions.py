@@ -113,11 +113,14 @@ def _entry_points(group: str) -> list[EntryPoint]:
 
 def _load(point: EntryPoint) -> Extension:
     package = f"{point.dist.name} {point.dist.version}" if point.dist else "an unknown package"
+    before = dict(_modules)
     try:
         loaded = point.load()
         if callable(loaded):
             loaded()
     except Exception as error:
+        _modules.clear()
+        _modules.update(before)  # workers must not stumble over what it registered before it failed
         problem = (
             f"extension {point.name!r} of {package} is left out: {point.value} fails with {_in_one_line(error)}; "
             f"update it or pip uninstall {point.dist.name if point.dist else 'it'}"

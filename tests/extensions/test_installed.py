@@ -141,7 +141,10 @@ def test_what_workers_cannot_know_is_one_line(place):
         Known((), ("no_such_module",)).load()
 
 
-@pytest.mark.parametrize("text", ["import no_such_module", "raise RuntimeError('two\\nlines')", "x ="])
+LATE = "import sonjit.media\nsonjit.media.register_table_format('.late', None, None)\nraise OSError('late')"
+
+
+@pytest.mark.parametrize("text", ["import no_such_module", "raise RuntimeError('two\\nlines')", "x =", LATE])
 def test_an_extension_that_fails_is_one_line_and_holds_nothing_up(place, text):
     place.install("sonjit-broken", "broken_plugin", text)
     place.install("sonjit-spots", "spots_plugin", SPOTS)

@@ -1,4 +1,4 @@
-"""Points to evaluator: seeded, so that a failure comes back."""
+"""Points to evaluate: seeded, so that a failure comes back."""
 
 import numpy as np
 import pytest

@@ -88,7 +88,7 @@ def segment(
 ) -> int:
     """Find objects as boxes, categories and masks, by Mask R-CNN.
 
-    `sonjit segment photo.jpg --weights runs/hands --draw drawn.png` draws what a network of one's own finds.
+    `sonjit segment photo.jpg --weights runs/hands --draw drawn.png` draws what a network of your own finds.
 
     `sonjit segment clip.mp4 --weights maskrcnn_resnet50_fpn_v2_coco-73cbd019.pth --save found.json --draw drawn.mp4`
     takes the weights of torchvision.

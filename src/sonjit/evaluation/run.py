@@ -172,7 +172,7 @@ def evaluate(
 def _modes(model: Model, wanted: Sequence[Mode] | None) -> tuple[Mode, ...]:
     modes: tuple[Mode, ...] = tuple(mode for mode in model.modes if wanted is None or mode in wanted)
     if not modes:
-        raise InputError(f"--mode {', '.join(wanted or ())}: this model is asked by {', '.join(model.modes)}")
+        raise InputError(f"--mode {', '.join(wanted or ())}: this model supports {', '.join(model.modes)}")
     return modes
 
 
@@ -227,7 +227,7 @@ def evaluator_of(protocol: Protocol, choice: ModelChoice) -> Evaluator:
 
 
 def register_evaluator(task: str, make: Callable[[Protocol, ModelChoice], Evaluator]) -> None:
-    """Let protocols name a task of one's own, with metrics of its own.
+    """Let protocols name a task of your own, with metrics of its own.
 
     Raises:
         InputError: the name is taken.

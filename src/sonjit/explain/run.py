@@ -238,7 +238,7 @@ class Explain(Processor):
         max_instances: how many hands to look for.
         mirrored: the images are selfie views.
         models_dir: folder with the published weight files.
-        landmark_model: hand landmark network of one's own.
+        landmark_model: hand landmark network of your own.
         weights: checkpoint of the classifier.
         names: text file with the classes' names, one a line.
         top: how many of the most probable classes.

@@ -59,7 +59,7 @@ _REGISTERED: Registry[Skeleton] = Registry("skeleton")
 
 
 def register_skeleton(skeleton: Skeleton) -> Skeleton:
-    """Make a skeleton of one's own known by its name.
+    """Make a skeleton of your own known by its name.
 
     Raises:
         InputError: another one has that name.

@@ -1,6 +1,6 @@
 """Hands, faces, bodies and whole people: the table of kinds, with what differs between them.
 
-A kind of one's own is made known with `register_kind`; `create_detector`, the command line, tables, the server and
+A kind of your own is made known with `register_kind`; `create_detector`, the command line, tables, the server and
 the page then have it. Its result type is registered with `sonjit.results.register_result`, how it is drawn with
 `sonjit.media.drawing.register_drawing`, and its measures with `sonjit.measures.register_measures`.
 """

@@ -207,7 +207,7 @@ def load_hands(options: DetectorOptions) -> Hands:
     sizes, behind = landmarks.output_sizes, list[int]()
     if heads is not None:
         sizes, behind = sizes[:4], sizes[4:]
-    more = len(sizes) == 4 and max(sizes) > 3 * _KEYPOINTS and max(sizes) % 3 == 0  # trained keypoints of one's own
+    more = len(sizes) == 4 and max(sizes) > 3 * _KEYPOINTS and max(sizes) % 3 == 0  # trained keypoints of your own
     points = max(sizes) if more else 3 * _KEYPOINTS
     expect(landmarks, hand_file, "hand landmark network", size=None, outputs=(points, 1, 1, points, *behind))
     return Hands(finder, landmarks, mirrored=options.mirrored, heads=heads, visibility=options.visibility)

@@ -43,7 +43,7 @@ _EGL: Final = "libEGL.so.1"
 
 
 def open_context() -> moderngl.Context:
-    """A context of one's own; use it within `with context:`, in one thread at a time.
+    """A context of your own; use it within `with context:`, in one thread at a time.
 
     Mesa's software renderer takes as many threads as `LP_NUM_THREADS` says, else one for each core.
 
