@@ -10,7 +10,7 @@ from sonjit.datasets import Dataset, DatasetEntry, Instance, Sample, register
 from sonjit.evaluation import register_evaluator
 from sonjit.evaluation.metrics import MetricSummary, mean_metric
 from sonjit.evaluation.predictions import EvaluatedItem
-from sonjit.media import FrameWriter, Header, register_table_format
+from sonjit.media import FrameWriter, Header, RowWriter, register_table_format
 from sonjit.results import Frame
 
 
@@ -84,4 +84,20 @@ def load_counts(path):
     return Header(kind=kind), [Frame(int(line.split()[0]), None) for line in lines]
 
 
-register_table_format(".count", CountWriter, load_counts)
+class CountRows(RowWriter):
+    """Of what is no frame: how many rows there are, and their columns."""
+
+    def __init__(self, path: Path, header, columns) -> None:
+        super().__init__()
+        self._path, self._columns, self._count = path, columns, 0
+
+    def write(self, rows):
+        self._count += len(list(rows))
+
+    def _finish(self):
+        self._path.write_text(f"{self._count} {' '.join(self._columns)}\n", "utf-8")
+
+    def _abort(self): ...
+
+
+register_table_format(".count", CountWriter, load_counts, CountRows)

@@ -22,10 +22,11 @@ from sonjit.explain.hands import HandExplainer, TargetMap
 from sonjit.explain.overlay import draw_boxes, draw_outline, enlarge, overlay, panel, place, side_by_side
 from sonjit.media import Source, SourceFrame, open_drawing_writer
 from sonjit.media.drawing.labels import draw_captions
+from sonjit.media.tables.base import ColumnType
 from sonjit.metrics.localization import box_from_map
 from sonjit.results import Hand
 from sonjit.runs.processor import Outputs, Pass, Processor, StillAndStream, Summary, counted, table_header
-from sonjit.runs.records import ColumnType, Record, RecordTable
+from sonjit.runs.records import Record, RecordTable
 
 if TYPE_CHECKING:
     from sonjit.networks import Network

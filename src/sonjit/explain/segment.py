@@ -16,9 +16,10 @@ from sonjit.explain.instances import draw_instances, results_from_instances, ste
 from sonjit.files import atomic_folder
 from sonjit.media import Source, SourceFrame, open_drawing_writer
 from sonjit.media.annotated.images import encode_image
+from sonjit.media.tables.base import ColumnType
 from sonjit.networks.mask_rcnn.mask_rcnn import DetectedInstances, Steps, load_mask_rcnn
 from sonjit.runs.processor import Outputs, Pass, Processor, Session, Summary, counted
-from sonjit.runs.records import ColumnType, Record, RecordTable
+from sonjit.runs.records import Record, RecordTable
 
 _COLUMNS: dict[str, ColumnType] = {
     "image_id": int, "category_id": int, "score": float, "x": float, "y": float, "width": float, "height": float,

@@ -15,7 +15,7 @@ from sonjit.media.sources.image_files import IMAGE_ENDINGS
 from sonjit.media.sources.images import ImageLike, rgb_from
 from sonjit.media.sources.open import natural_key, open_source
 from sonjit.media.sources.video import VIDEO_ENDINGS
-from sonjit.media.tables.base import FrameWriter, Header
+from sonjit.media.tables.base import FrameWriter, Header, RowWriter
 from sonjit.media.tables.tables import TABLE_ENDINGS, convert_table, load_frames, open_writer, register_table_format
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "Header",
     "ImageLike",
     "MaskWriter",
+    "RowWriter",
     "Source",
     "SourceFrame",
     "convert_table",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -10,20 +9,17 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from sonjit.errors import InputError
 from sonjit.files import Draft, Output, failing_as_job
 from sonjit.json_text import json_from
-from sonjit.media import TABLE_ENDINGS
-from sonjit.media.tables.parquet_tables import METADATA_KEY, arrow
+from sonjit.media.tables.base import ColumnTypes, Value
+from sonjit.media.tables.tables import open_row_writer
 
 Record: TypeAlias = Mapping[str, Any]
 """JSON: what is in a file of results for one image or one instance."""
-ColumnType: TypeAlias = type[int] | type[float] | type[str]
-"""What a column of a row format holds."""
 
 
 class RecordTable(Output):
-    """A file of records: `.json`, `.jsonl` (a header if there is one, then a record a line), `.csv` or `.parquet`.
+    """A file of records: `.json`, `.jsonl` (a header if there is one, then a record a line), or rows in another format.
 
     Args:
         save: where to write; the ending picks the format.
@@ -37,41 +33,22 @@ class RecordTable(Output):
         self,
         save: str,
         header: Record | None,
-        columns: Mapping[str, ColumnType],
+        columns: ColumnTypes,
         rows: Callable[[Record], Sequence[Record]],
         place: Callable[[Record, int, str | None], Record],
     ) -> None:
         super().__init__()
         path = Path(save)
-        self._ending = path.suffix.lower()
-        if self._ending not in TABLE_ENDINGS:
-            raise InputError(f"{path}: unknown ending {self._ending!r}; known: {', '.join(TABLE_ENDINGS)}")
-        self._arrow = arrow() if self._ending == ".parquet" else None
+        as_json = path.suffix.lower() in (".json", ".jsonl")
+        self._writer = _JsonRecords(path, header) if as_json else open_row_writer(path, header, columns)
         self._header, self._columns, self._rows, self._place = header, columns, rows, place
-        self._gathered: list[Record] = []
-        self._draft = Draft(path)
-        self._file = self._draft.path.open("w", encoding="utf-8", newline="", errors="surrogateescape")
-        self._separator = ""
-        with failing_as_job(self._draft.final):
-            if self._ending == ".csv":
-                csv.writer(self._file).writerow(columns)
-            elif self._ending == ".json":
-                self._file.write("[" if header is None else json_from(header)[:-1] + ',"frames":[\n')
-            elif self._ending == ".jsonl" and header is not None:
-                self._file.write(json_from(header) + "\n")
 
     def write(self, record: Record) -> None:
         """Append one record."""
-        with failing_as_job(self._draft.final):
-            if self._ending in (".json", ".jsonl"):
-                self._file.write(self._separator + (json.dumps(record) if self._header is None else json_from(record)))
-                self._separator = "\n" if self._ending == ".jsonl" else ", " if self._header is None else ",\n"
-                return
-            rows = [{name: _cell(row.get(name)) for name in self._columns} for row in self._rows(record)]
-            if self._arrow is not None:
-                self._gathered += rows
-            else:
-                csv.writer(self._file).writerows(row.values() for row in rows)
+        if isinstance(self._writer, _JsonRecords):
+            self._writer.write(record)
+        else:
+            self._writer.write([{name: _cell(row.get(name)) for name in self._columns} for row in self._rows(record)])
 
     def append_part(self, path: Path, index: int, source: str | None) -> None:
         """Append the records of a still's own `.jsonl` table."""
@@ -80,22 +57,43 @@ class RecordTable(Output):
             self.write(self._place(json.loads(line), index, source))
 
     def _finish(self) -> None:
+        self._writer.close()
+
+    def _abort(self) -> None:
+        self._writer.discard()
+
+
+class _JsonRecords(Output):
+    """Records as they are."""
+
+    def __init__(self, path: Path, header: Record | None) -> None:
+        super().__init__()
+        self._headed, self._as_lines = header is not None, path.suffix.lower() == ".jsonl"
+        self._draft = Draft(path)
+        self._file = self._draft.path.open("w", encoding="utf-8", newline="", errors="surrogateescape")
+        self._separator = ""
         with failing_as_job(self._draft.final):
-            if self._ending == ".json":
-                self._file.write("]\n" if self._header is None else "\n]}\n")
+            if header is not None:
+                self._file.write(
+                    json_from(header) + "\n" if self._as_lines else f'{json_from(header)[:-1]},"frames":[\n'
+                )
+            elif not self._as_lines:
+                self._file.write("[")
+
+    def write(self, record: Record) -> None:
+        """Append one record."""
+        with failing_as_job(self._draft.final):
+            self._file.write(self._separator + (json_from(record) if self._headed else json.dumps(record)))
+        self._separator = "\n" if self._as_lines else ",\n" if self._headed else ", "
+
+    def _finish(self) -> None:
+        with failing_as_job(self._draft.final):
+            if not self._as_lines:
+                self._file.write("\n]}\n" if self._headed else "]\n")
             elif self._separator:
                 self._file.write("\n")
             self._file.close()
-            if self._arrow is not None:
-                self._write_parquet(self._arrow)
         self._draft.keep()
-
-    def _write_parquet(self, pa: Any) -> None:  # noqa: ANN401  # a module; its stubs are partial
-        types = {int: pa.int64(), float: pa.float64(), str: pa.string()}
-        fields = [pa.field(name, types[kind]) for name, kind in self._columns.items()]
-        metadata = None if self._header is None else {METADATA_KEY: json_from(self._header).encode()}
-        table = pa.Table.from_pylist(self._gathered, pa.schema(fields, metadata=metadata))
-        pa.parquet.write_table(table, self._draft.path, compression="zstd")
 
     def _abort(self) -> None:
         with suppress(OSError):  # a full disk refuses the rest of the buffer once more
@@ -103,7 +101,7 @@ class RecordTable(Output):
         self._draft.drop()
 
 
-def _cell(value: object) -> object:
+def _cell(value: Any) -> Value:  # noqa: ANN401  # JSON
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return json_from(value) if isinstance(value, list | tuple | dict) else value

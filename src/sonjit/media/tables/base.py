@@ -20,6 +20,15 @@ Extras: TypeAlias = Sequence[Mapping[str, float | str | None]]
 ExtraTypes: TypeAlias = Mapping[str, type[float] | type[str]]
 """Names of further columns, and whether they hold numbers or text."""
 
+Value: TypeAlias = bool | int | float | str | None
+"""What stands in one place of a row."""
+
+ColumnType: TypeAlias = type[bool] | type[int] | type[float] | type[str]
+"""What a column of rows holds."""
+
+ColumnTypes: TypeAlias = Mapping[str, ColumnType]
+"""Columns of rows by name."""
+
 
 @dataclass(frozen=True)
 class Header:
@@ -73,6 +82,14 @@ class FrameWriter(Output):
             extras: values of the further columns that `open_writer` was given, one mapping per instance in the order
                 of `frame.instances()`; what a mapping lacks is unknown.
         """
+
+
+class RowWriter(Output):
+    """A table of what is no frame being written, row by row."""
+
+    @abstractmethod
+    def write(self, rows: Iterable[Mapping[str, Value]]) -> None:
+        """Append rows: values by column; what is missing is unknown."""
 
 
 def extra_types(extra: Iterable[str] | ExtraTypes, taken: Iterable[str]) -> ExtraTypes:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Generator
+from collections.abc import Generator, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from sonjit.extras import needed_for
-from sonjit.files import Draft, failing_as_job
+from sonjit.files import Draft, Output, failing_as_job
 from sonjit.json_text import json_from
-from sonjit.media.tables.base import Extras, ExtraTypes, FrameWriter, Header
+from sonjit.media.tables.base import ColumnTypes, Extras, ExtraTypes, FrameWriter, Header, RowWriter, Value
 from sonjit.media.tables.rows import SOURCE_COLUMN, Layout, Row, RowRecord, frames_from_rows
 from sonjit.results import Frame
 
@@ -37,33 +37,26 @@ def _schema(pa: Any, header: Header, layout: Layout) -> Any:  # noqa: ANN401
     return pa.schema(fields, metadata={METADATA_KEY: json_from(header.to_dict()).encode()})
 
 
-class ParquetWriter(FrameWriter):
+class _ParquetFile(Output):
     """Rows are gathered and written a row group at a time."""
 
-    def __init__(self, path: Path, header: Header, extra: ExtraTypes) -> None:
+    def __init__(self, path: Path) -> None:
         super().__init__()
         self._pa = arrow()
         self._draft = Draft(path)
-        self._header = header
-        self._extra = extra
         self._rows: list[Row] = []
-        self._layout: Layout | None = None  # known with the first frame
         self._schema: Any = None
         self._writer: Any = None
 
-    def write(self, frame: Frame, extras: Extras | None = None) -> None:
-        """Append the rows of one frame; the first frame decides whether there is a `source` column."""
-        self._rows += self._begin(frame.source is not None).rows(frame, extras)
+    def _open(self, schema: Any) -> None:  # noqa: ANN401
+        self._schema = schema
+        with failing_as_job(self._draft.final):
+            self._writer = self._pa.parquet.ParquetWriter(self._draft.path, schema, compression="zstd")
+
+    def _add(self, rows: Iterable[Row]) -> None:
+        self._rows += rows
         if len(self._rows) >= ROWS_PER_GROUP:
             self._flush()
-
-    def _begin(self, with_source: bool) -> Layout:
-        if self._layout is None:
-            self._layout = Layout(with_source, self._extra)
-            self._schema = _schema(self._pa, self._header, self._layout)
-            with failing_as_job(self._draft.final):
-                self._writer = self._pa.parquet.ParquetWriter(self._draft.path, self._schema, compression="zstd")
-        return self._layout
 
     def _flush(self) -> None:
         if self._rows:
@@ -74,7 +67,6 @@ class ParquetWriter(FrameWriter):
             self._rows.clear()
 
     def _finish(self) -> None:
-        self._begin(False)
         self._flush()
         with failing_as_job(self._draft.final):
             self._writer.close()
@@ -88,6 +80,46 @@ class ParquetWriter(FrameWriter):
             pass
         finally:
             self._draft.drop()
+
+
+class ParquetRows(_ParquetFile, RowWriter):
+    """Plain rows as Parquet."""
+
+    def __init__(self, path: Path, header: Mapping[str, object] | None, columns: ColumnTypes) -> None:
+        super().__init__(path)
+        self._columns = columns
+        pa = self._pa
+        types = {bool: pa.bool_(), int: pa.int64(), float: pa.float64(), str: pa.string()}
+        metadata = None if header is None else {METADATA_KEY: json_from(header).encode()}
+        self._open(pa.schema([pa.field(name, types[kind]) for name, kind in columns.items()], metadata=metadata))
+
+    def write(self, rows: Iterable[Mapping[str, Value]]) -> None:
+        """Append rows."""
+        self._add(tuple(row.get(name) for name in self._columns) for row in rows)
+
+
+class ParquetWriter(_ParquetFile, FrameWriter):
+    """Frames as Parquet."""
+
+    def __init__(self, path: Path, header: Header, extra: ExtraTypes) -> None:
+        super().__init__(path)
+        self._header = header
+        self._extra = extra
+        self._layout: Layout | None = None  # known with the first frame
+
+    def write(self, frame: Frame, extras: Extras | None = None) -> None:
+        """Append the rows of one frame; the first frame decides whether there is a `source` column."""
+        self._add(self._begin(frame.source is not None).rows(frame, extras))
+
+    def _begin(self, with_source: bool) -> Layout:
+        if self._layout is None:
+            self._layout = Layout(with_source, self._extra)
+            self._open(_schema(self._pa, self._header, self._layout))
+        return self._layout
+
+    def _finish(self) -> None:
+        self._begin(False)
+        super()._finish()
 
 
 def load_parquet(path: Path) -> tuple[Header, list[Frame]]:

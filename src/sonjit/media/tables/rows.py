@@ -18,8 +18,17 @@ from numpy.typing import NDArray
 
 from sonjit.errors import InputError
 from sonjit.extensions import load_extensions
-from sonjit.files import Draft, failing_as_job
-from sonjit.media.tables.base import Extras, ExtraTypes, FrameWriter, Header, known_extras
+from sonjit.files import Draft, Output, failing_as_job
+from sonjit.media.tables.base import (
+    ColumnTypes,
+    Extras,
+    ExtraTypes,
+    FrameWriter,
+    Header,
+    RowWriter,
+    Value,
+    known_extras,
+)
 from sonjit.results import RESULT_TYPES, Body, Face, Frame, Hand, Instance, Person, Points, Result, shortest_floats
 
 _VALUES = ("x", "y", "z", "x_m", "y_m", "z_m", "visibility")
@@ -172,14 +181,48 @@ def _put(frame: Frame, number: int, one: Result, *, people: bool) -> None:
         frame.results(one.list_name).append(one)
 
 
-class CsvWriter(FrameWriter):
+class _CsvFile(Output):
     """RFC 4180: comma, CRLF, UTF-8, one line of column names."""
 
-    def __init__(self, path: Path, extra: ExtraTypes) -> None:
+    def __init__(self, path: Path) -> None:
         super().__init__()
         self._draft = Draft(path)
         self._file = self._draft.path.open("w", encoding="utf-8", newline="", errors="surrogateescape")
         self._csv = csv.writer(self._file)
+
+    def _finish(self) -> None:
+        with failing_as_job(self._draft.final):
+            self._file.close()
+        self._draft.keep()
+
+    def _abort(self) -> None:
+        try:
+            self._file.close()
+        except OSError:  # a full disk refuses the rest of the buffer once more
+            pass
+        finally:
+            self._draft.drop()
+
+
+class CsvRows(_CsvFile, RowWriter):
+    """Plain rows as CSV."""
+
+    def __init__(self, path: Path, columns: ColumnTypes) -> None:
+        super().__init__(path)
+        self._columns = columns
+        self._csv.writerow(columns)
+
+    def write(self, rows: Iterable[Mapping[str, Value]]) -> None:
+        """Append rows."""
+        with failing_as_job(self._draft.final):
+            self._csv.writerows([row.get(name) for name in self._columns] for row in rows)
+
+
+class CsvWriter(_CsvFile, FrameWriter):
+    """Frames as CSV."""
+
+    def __init__(self, path: Path, extra: ExtraTypes) -> None:
+        super().__init__(path)
         self._extra = extra
         self._layout: Layout | None = None
 
@@ -197,16 +240,7 @@ class CsvWriter(FrameWriter):
     def _finish(self) -> None:
         with failing_as_job(self._draft.final):
             self._begin(False)
-            self._file.close()
-        self._draft.keep()
-
-    def _abort(self) -> None:
-        try:
-            self._file.close()
-        except OSError:  # a full disk refuses the rest of the buffer once more
-            pass
-        finally:
-            self._draft.drop()
+        super()._finish()
 
 
 _PARSERS: dict[str, Callable[[str], Any]] = {

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, KeysView
+from collections.abc import Callable, Iterable, KeysView, Mapping
 from pathlib import Path
 from typing import TypeAlias
 
 from sonjit.errors import InputError
 from sonjit.extensions import Registry, extension_problems
-from sonjit.media.tables.base import ExtraTypes, FrameWriter, Header, extra_types
+from sonjit.media.tables.base import ColumnTypes, ExtraTypes, FrameWriter, Header, RowWriter, extra_types
 from sonjit.media.tables.json_tables import (
     JsonLinesWriter,
     JsonWriter,
@@ -18,39 +18,48 @@ from sonjit.media.tables.json_tables import (
     load_json_lines,
     open_json_lines,
 )
-from sonjit.media.tables.rows import COLUMNS, SOURCE_COLUMN, CsvWriter, load_csv
+from sonjit.media.tables.rows import COLUMNS, SOURCE_COLUMN, CsvRows, CsvWriter, load_csv
 from sonjit.results import Frame
 
 Opener: TypeAlias = "Callable[[Path, Header, ExtraTypes], FrameWriter]"
 Loader: TypeAlias = "Callable[[Path], tuple[Header, list[Frame]]]"
+RowOpener: TypeAlias = "Callable[[Path, Mapping[str, object] | None, ColumnTypes], RowWriter]"
 
-_FORMATS: Registry[tuple[Opener, Loader]] = Registry("table format")
+_FORMATS: Registry[tuple[Opener, Loader, RowOpener | None]] = Registry("table format")
 
 
 TABLE_ENDINGS: KeysView[str] = _FORMATS.keys()
 """Of the files that `open_writer` writes; it grows with `register_table_format`."""
 
 
-def register_table_format(ending: str, open_table: Opener, load: Loader) -> None:
+def register_table_format(ending: str, open_table: Opener, load: Loader, open_rows: RowOpener | None = None) -> None:
     """Make a table format known.
 
     Args:
         ending: of its files, such as ".json".
         open_table: opens a `FrameWriter` for a path, a header and the types of further columns.
         load: reads a file back: header and frames.
+        open_rows: opens a `RowWriter` for a path, what is said once (or None) and the columns' types, for what is no
+            frame: maps, COCO results, evaluations. Without it the format is of frames alone.
 
     Raises:
         InputError: an ending without a dot, or one that is taken.
     """
     if not ending.startswith("."):
         raise InputError(f"table format {ending!r}: give an ending such as .txt")
-    _FORMATS.add(ending, (open_table, load))
+    _FORMATS.add(ending, (open_table, load, open_rows))
 
 
 def _open_parquet(path: Path, header: Header, types: ExtraTypes) -> FrameWriter:
     from sonjit.media.tables.parquet_tables import ParquetWriter
 
     return ParquetWriter(path, header, types)
+
+
+def _open_parquet_rows(path: Path, header: Mapping[str, object] | None, columns: ColumnTypes) -> RowWriter:
+    from sonjit.media.tables.parquet_tables import ParquetRows
+
+    return ParquetRows(path, header, columns)
 
 
 def _load_parquet(path: Path) -> tuple[Header, list[Frame]]:
@@ -61,8 +70,10 @@ def _load_parquet(path: Path) -> tuple[Header, list[Frame]]:
 
 register_table_format(".json", JsonWriter, load_json)
 register_table_format(".jsonl", JsonLinesWriter, load_json_lines)
-register_table_format(".csv", lambda path, _, types: CsvWriter(path, types), load_csv)
-register_table_format(".parquet", _open_parquet, _load_parquet)
+register_table_format(
+    ".csv", lambda path, _, types: CsvWriter(path, types), load_csv, lambda path, _, columns: CsvRows(path, columns)
+)
+register_table_format(".parquet", _open_parquet, _load_parquet, _open_parquet_rows)
 
 
 def open_writer(path: str | os.PathLike[str], header: Header, extra: Iterable[str] | ExtraTypes = ()) -> FrameWriter:
@@ -86,6 +97,16 @@ def open_writer(path: str | os.PathLike[str], header: Header, extra: Iterable[st
         return StandardOutputWriter(header, types)
     path = Path(path)
     return _FORMATS[_ending(path)][0](path, header, types)
+
+
+def open_row_writer(path: Path, header: Mapping[str, object] | None, columns: ColumnTypes) -> RowWriter:
+    """Open a row table for what is no frame; raises as `open_writer`, and InputError where the format has none."""
+    ending = _ending(path)
+    open_rows = _FORMATS[ending][2]
+    if open_rows is None:
+        known = ", ".join([".json", ".jsonl", *(one for one, (*_, rows) in _FORMATS.items() if rows)])
+        raise InputError(f"{path}: {ending} tables are of frames alone; give one of {known}")
+    return open_rows(path, header, columns)
 
 
 def convert_table(
