@@ -172,6 +172,13 @@ def write_text(path: Path, text: str, *, of_run: bool = False) -> None:
     write_bytes(path, text.encode(), of_run=of_run)
 
 
+def append_line(path: Path, line: str) -> None:
+    """Add a line to a file that several processes may add to: each line stays whole."""
+    data = f"{line}\n".encode("utf-8", "surrogateescape")
+    with failing_as_job(path), path.open("ab", buffering=len(data) + 1) as file:
+        file.write(data)  # it fits the buffer, so that it is one write
+
+
 @contextmanager
 def failing_as_job(path: Path) -> Generator[None]:
     """Turn what the disk refuses (full, gone) inside the block into one JobError that names the file."""

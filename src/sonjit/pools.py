@@ -20,7 +20,7 @@ from sonjit.errors import InputError, JobError, SonjitError
 from sonjit.extensions import Known
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Generator, Sequence
 
 Arguments = TypeVarTuple("Arguments")
 Result = TypeVar("Result")
@@ -34,7 +34,7 @@ def run_calls(
     jobs: int = 1,
     workers: Workers = "pool",
     ordered: bool = False,
-) -> Iterator[tuple[int, Result]]:
+) -> Generator[tuple[int, Result]]:
     """Call a function with each of many arguments; gives each call's number and result as soon as it is there.
 
     Ctrl-C while waiting lets the calls under way finish and starts no more. Workers know the kinds, formats and other
@@ -65,7 +65,7 @@ def run_calls(
 
 def _in_pool(
     function: Callable[[*Arguments], Result], calls: Sequence[tuple[*Arguments]], jobs: int, ordered: bool
-) -> Iterator[tuple[int, Result]]:
+) -> Generator[tuple[int, Result]]:
     known = Known.here(shares_main=True)
     context = multiprocessing.get_context("spawn")  # a fork would copy running threads half, and share OpenGL
     pool = ProcessPoolExecutor(min(jobs, len(calls)), mp_context=context, initializer=_begin)
@@ -83,7 +83,7 @@ def _in_pool(
 
 def _on_ray(
     function: Callable[[*Arguments], Result], calls: Sequence[tuple[*Arguments]], ordered: bool
-) -> Iterator[tuple[int, Result]]:
+) -> Generator[tuple[int, Result]]:
     try:
         ray: Any = importlib.import_module("ray")
     except ImportError:

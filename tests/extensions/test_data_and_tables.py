@@ -1,6 +1,10 @@
 """A data set, a protocol with a metric of its own, and a table format go through every public way."""
 
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -60,6 +64,26 @@ def test_a_protocol_and_its_metric_are_evaluated(root, protocol, tmp_path, capsy
     assert (record["protocol"]["name"], run["main"], metric["value"]) == ("mine", "lamp_distance", wanted)
     assert metric["counted"] == 3
     assert "distance of lamps" in (tmp_path / "out" / "report.html").read_text("utf-8")
+
+
+def test_a_table_format_takes_what_is_evaluated(root, protocol, tmp_path):
+    np.savez(tmp_path / "mine.npz", id=["20_30.png"])
+    call = ["eval", "--protocol", protocol, "--root", root, "--predictions", tmp_path / "mine.npz"]
+    assert main([*map(str, call), "--out", str(tmp_path / "out"), "--save", str(tmp_path / "t.count")]) == 0
+    count, *columns = (tmp_path / "t.count").read_text("utf-8").split()
+    assert (count, columns[:4]) == ("3", ["mode", "place", "dataset", "sample"])
+
+
+def test_a_task_of_ones_own_is_evaluated_in_several_processes(root, protocol, tmp_path):
+    np.savez(tmp_path / "mine.npz", id=["20_30.png"], box=np.array([[15.0, 25, 25, 35]]))
+    call = ["eval", "--protocol", protocol, "--root", root, "--predictions", tmp_path / "mine.npz", "--jobs", 2]
+    call = [*map(str, call), "--out", str(tmp_path / "out")]
+    script = tmp_path / "mine.py"
+    script.write_text(f"import lamps, sonjit.cli\nif __name__ == '__main__':\n    exit(sonjit.cli.main({call!r}))\n")
+    paths = os.pathsep.join([str(Path(__file__).parent), *sys.path])
+    subprocess.run([sys.executable, script], check=True, env=os.environ | {"PYTHONPATH": paths}, capture_output=True)
+    (run,) = json.loads((tmp_path / "out" / "eval.json").read_text("utf-8"))["runs"]
+    assert run["units"]["found"] == [True, False, False]
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import json
 import math
 import shlex
 import sys
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -44,6 +44,8 @@ def evaluate(
     landmark_model: str | None = None,
     resume: Annotated[bool, Parameter(negative="")] = False,
     skip_bad: Annotated[bool, Parameter(negative="")] = False,
+    jobs: int = 1,
+    save: str | None = None,
 ) -> int:
     """Evaluate a model by a protocol: eval.json, report.html and report.md, with worst cases as images.
 
@@ -71,17 +73,17 @@ def evaluate(
         landmark_model: Hand landmark network of your own, for detectors.
         resume: Go on from what was evaluated before.
         skip_bad: Leave bad samples out and list them.
+        jobs: Processes that share the samples; of tracking, whole recordings. They come to the same metrics.
+        save: Table with a row for each thing that is evaluated: .json, .jsonl, .csv or .parquet.
     """
-    from sonjit.cli.report import progress
-    from sonjit.evaluation import EvaluationRequest, ModelChoice, save_report
+    from sonjit.cli.report import closing_line, progress
+    from sonjit.evaluation import EvaluationRequest, ModelChoice, open_unit_table, save_report, write_units
     from sonjit.evaluation import evaluate as run
 
     if protocol is None:
         return _list()
     if root is None:
         raise InputError("name the folder of the data with --root")
-    if limit is not None and limit < 1:
-        raise InputError(f"--limit {limit}: give at least 1")
     choice = ModelChoice(model, predictions, weights, root_weights, mano, models_dir, landmark_model, classes)
     modes: tuple[Mode, ...] | None = None if mode == "both" else (mode,)
     request = EvaluationRequest(
@@ -95,13 +97,20 @@ def evaluate(
         skip_bad=skip_bad,
         resume=resume,
         command=shlex.join(["sonjit", *sys.argv[1:]]),
+        jobs=jobs,
     )
-    folder = _folder(out)
-    with progress(None, "images") as advance:
-        outcome = run(request, folder, expect=advance.expect, advance=advance)
-    save_report(outcome, folder)
+    with nullcontext() if save is None else open_unit_table(save) as table:
+        folder = _folder(out)
+        with progress(None, "images") as advance:
+            outcome = run(request, folder, expect=advance.expect, advance=advance)
+        save_report(outcome, folder)
+        if table is not None:
+            write_units(outcome, table)
     _tell(outcome)
-    sys.stderr.write(f"wrote {folder / 'eval.json'}, report.html and report.md\n")
+    summary = outcome.summary
+    summary.written = [str(folder / name) for name in ("eval.json", "report.html", "report.md")]
+    summary.written += [] if save is None else [save]
+    sys.stderr.write(closing_line(summary, f"{summary.instances} evaluated") + "\n")
     if outcome.stopped:
         raise KeyboardInterrupt
     return 0

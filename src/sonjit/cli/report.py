@@ -27,22 +27,23 @@ def report_job(sources: Sequence[str], processor: Processor, outputs: Outputs, s
         _print_last(summary.last)
     else:
         sys.stdout.writelines(f"{line}\n" for line in summary.lines)
-    _say(_closing_line(summary, processor))
+    _say(closing_line(summary, processor.found(summary.instances)))
     return 1 if summary.problems else 0
 
 
-def _closing_line(summary: Summary, processor: Processor) -> str:
+def closing_line(summary: Summary, found: str) -> str:
+    """How much was processed and found, how long it took, and what was written."""
     from sonjit.runs.processor import counted
 
-    found, written = processor.found(summary.instances), summary.written
+    written = summary.written
     shown = " and ".join(written) if len(written) <= 4 else f"{written[0]} and {len(written) - 1} more"
     wrote = f"; wrote {shown}" if written else ""
+    before = f", {summary.skipped} finished before" if summary.skipped else ""
     if summary.files is not None:
-        before = f", {summary.skipped} finished before" if summary.skipped else ""
         failed = f", {len(summary.problems)} failed" if summary.problems else ""
         return f"{counted(summary.files, 'file', 'files')}, {found}{before}{failed}{wrote}"
     rate = f" ({summary.frames / summary.seconds:.0f} frames/s)" if summary.frames > 1 else ""
-    return f"{counted(summary.frames, 'frame', 'frames')}, {found} in {summary.seconds:.2f} s{rate}{wrote}"
+    return f"{counted(summary.frames, 'frame', 'frames')}, {found}{before} in {summary.seconds:.2f} s{rate}{wrote}"
 
 
 class Advance:

@@ -11,7 +11,7 @@ from sonjit.evaluation.predictions import Prediction
 from sonjit.results import Body, Person
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -54,6 +54,9 @@ class DetectorModel:
             return list(_predictions(detector.detect(rgb)))
         found = detector.detect(rgb) if self._follows(sample) else self._look(detector, rgb)
         return list(_predictions(found))
+
+    def check(self, samples: Iterable[Sample]) -> None:
+        """It takes any image."""
 
     def begin(self, mode: Mode) -> None:
         """Load the networks; the next image follows no other."""

@@ -10,6 +10,8 @@ from sonjit.detectors.kinds import KINDS, find_model
 from sonjit.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -31,6 +33,10 @@ class Model(Protocol):
 
     def find(self, sample: Sample, rgb: NDArray[np.uint8], mode: Mode) -> list[Prediction]:
         """What it says of an image (H, W, 3)."""
+        ...
+
+    def check(self, samples: Iterable[Sample]) -> None:
+        """Refuse a model that has nothing to say of any of these; called before any work."""
         ...
 
     def begin(self, mode: Mode) -> None:

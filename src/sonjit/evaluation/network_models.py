@@ -13,7 +13,7 @@ from sonjit.geometry import assumed_camera
 from sonjit.results import Frame, Hand
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
@@ -33,6 +33,9 @@ class _NetworkModel:
     """What networks have in common: no memory, nothing to free."""
 
     modes: tuple[Mode, ...] = ("ground-truth boxes",)
+
+    def check(self, samples: Iterable[Sample]) -> None:
+        """It takes any image."""
 
     def begin(self, mode: Mode) -> None:
         """Nothing is kept from image to image."""

@@ -17,7 +17,7 @@ from sonjit.evaluation.predictions import Prediction
 from sonjit.media import load_frames
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from numpy.typing import NDArray
 
@@ -54,7 +54,6 @@ class PredictionsModel:
         if not path.is_file():
             raise InputError(f"--predictions {path}: no such file")
         self._path = path
-        self._asked, self._taken = "", False
         self._by_id: Mapping[str, list[Prediction]] = {}
         self._by_number: Mapping[int, list[Mapping[str, Any]]] = {}
         if path.suffix == ".npz":
@@ -69,27 +68,29 @@ class PredictionsModel:
         del mode
         if self._by_number:
             height, width = rgb.shape[:2]
-            predictions = [_from_record(one, height, width) for one in self._by_number.get(image_number(sample), [])]
-        else:
-            by_id = self._by_id
-            predictions = by_id.get(sample.id) or by_id.get(Path(sample.id).name) or []
-        self._asked, self._taken = sample.id, self._taken or bool(predictions)
-        return predictions
+            return [_from_record(one, height, width) for one in self._by_number.get(image_number(sample), [])]
+        return self._by_id.get(sample.id) or self._by_id.get(Path(sample.id).name) or []
+
+    def check(self, samples: Iterable[Sample]) -> None:
+        """Refuse predictions of something else.
+
+        Raises:
+            InputError: the file says nothing of any of these samples.
+        """
+        name = None
+        for sample in samples:
+            name = sample.id
+            if name in self._by_id or Path(name).name in self._by_id or image_number(sample) in self._by_number:
+                return
+        if name is not None:
+            named = next(iter(self._by_id or self._by_number), "nothing")
+            raise InputError(f"{self._path}: names no sample of the data set; it names {named}, and the set {name}")
 
     def begin(self, mode: Mode) -> None:
         """Nothing is kept from image to image."""
 
     def close(self) -> None:
-        """Refuse predictions of something else.
-
-        Raises:
-            InputError: the file says nothing of any sample that was asked for.
-        """
-        if self._asked and not self._taken:
-            named = next(iter(self._by_id or self._by_number), "nothing")
-            raise InputError(
-                f"{self._path}: names no sample of the data set; it names {named}, and the set {self._asked}"
-            )
+        """Nothing is held."""
 
 
 def _from_arrays(path: Path) -> dict[str, list[Prediction]]:

@@ -8,14 +8,15 @@ from __future__ import annotations
 import tomllib
 from dataclasses import MISSING, dataclass, field, fields, replace
 from importlib import resources
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from sonjit.datasets import open_dataset
-from sonjit.errors import InputError
+from sonjit.errors import InputError, SonjitError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from importlib.resources.abc import Traversable
 
     from sonjit.datasets import Dataset, Sample
@@ -152,6 +153,7 @@ class ProtocolData:
         skip_bad: bool = False,
         limit: int | None = None,
     ) -> None:
+        self._skip_bad = skip_bad
         if not root.is_dir():
             raise InputError(f"--root {root}: no such folder; give the folder of the data set")
         choices = _chosen(chosen) if chosen else list(protocol.data)
@@ -182,16 +184,28 @@ class ProtocolData:
         number, index = self.places[place]
         return self.sets[number][index]
 
-    def by_recording(self) -> list[int]:
-        """Places with the images of each recording one after the other, as tracking needs them."""
-        keys: list[tuple[int, str, str, int, int]] = []
+    def recordings(self) -> list[tuple[int, ...]]:
+        """Places of each recording's images in their order, as tracking needs them; an image of none is alone."""
+        keys: list[tuple[int, bool, str, str, int, int]] = []
         for place, (number, _) in enumerate(self.places):
             sample = self[place]
             if sample.sequence is None:
-                keys.append((number, "", "", 0, place))
+                keys.append((number, False, "", "", place, place))
             else:
-                keys.append((number, sample.sequence, sample.view or "", sample.frame or 0, place))
-        return [key[-1] for key in sorted(keys)]
+                keys.append((number, True, sample.sequence, sample.view or "", sample.frame or 0, place))
+        groups = groupby(sorted(keys), lambda key: key[:4] if key[1] else key)
+        return [tuple(key[-1] for key in group) for _, group in groups]
+
+    def readable(self) -> Iterator[Sample]:
+        """All samples but for bad ones that are to be left out."""
+        for place in range(len(self)):
+            try:
+                sample = self[place]
+            except SonjitError:
+                if not self._skip_bad:
+                    raise
+            else:
+                yield sample
 
     def describe(self) -> list[dict[str, str]]:
         """Sets, splits, licences and where they are to be had."""

@@ -13,13 +13,13 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, cast
 
-from sonjit.errors import InputError, JobError
+from sonjit.errors import InputError
 from sonjit.evaluation.predictions import EvaluatedItem
 from sonjit.evaluation.published import ImpossibleTableError
+from sonjit.files import write_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from types import TracebackType
 
     from sonjit.datasets import Sample
     from sonjit.evaluation.schema import EvaluationRecord, MetricRecord, RunRecord
@@ -119,58 +119,67 @@ class JournalLine:
 
 
 class Journal:
-    """A file that grows by a line per sample.
+    """A file that grows by a line per sample, in whatever order processes come to them; in order when it is closed.
 
     Args:
         path: of the file.
         about: what the run is of: another one cannot go on from it.
-        resume: keep the lines of a file that is there.
+        groups: places of the samples that are evaluated one after the other, in the order of the lines.
+        resume: go on from a file that is there: a group that is not whole is evaluated anew.
+
+    Attributes:
+        left: groups to evaluate.
 
     Raises:
-        InputError: the file is of another run; names what differs.
+        InputError: the file cannot be written, or is of another run; names what differs.
     """
 
-    def __init__(self, path: Path, about: Mapping[str, Any], *, resume: bool) -> None:
-        self.path = path
-        self.lines = _read(path, about) if resume and path.is_file() else []
-        self._about = about
-        try:
-            self._file = path.open("w", encoding="utf-8")
-        except OSError as error:
-            raise InputError(f"{path} cannot be written: {error.strerror}") from None
-        self._put(json.dumps(about))
-        for line in self.lines:
-            self._put(line.to_json())
-
-    def keep(self, count: int) -> None:
-        """Go on after so many lines; forget those that follow."""
-        del self.lines[count:]
-        self._file.seek(0)
-        self._file.truncate()
-        for line in (json.dumps(self._about), *(one.to_json() for one in self.lines)):
-            self._put(line)
-
-    def add(self, line: JournalLine) -> None:
-        """One more sample; it is on the disk when this returns."""
-        self.lines.append(line)
-        self._put(line.to_json())
-        self._file.flush()
-
-    def __enter__(self) -> Self:
-        """The journal itself."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    def __init__(
+        self, path: Path, about: Mapping[str, Any], groups: Sequence[tuple[int, ...]], *, resume: bool
     ) -> None:
-        """Close the file."""
-        self._file.close()
+        self.path = path
+        self._about = json.dumps(about)
+        self._order = [place for group in groups for place in group]
+        lines = self._read(check=True) if resume and path.is_file() else []
+        done = {line.place for line in lines}
+        self.left = [group for group in groups if not done.issuperset(group)]
+        anew = {place for group in self.left for place in group}
+        self._write([line for line in lines if line.place not in anew])
 
-    def _put(self, line: str) -> None:
+    def close(self) -> list[JournalLine]:
+        """Put the lines in their order, and give them."""
+        lines = self._read()
+        self._write(lines)
+        return lines
+
+    def _write(self, lines: Sequence[JournalLine]) -> None:
+        write_text(self.path, "".join(f"{line}\n" for line in (self._about, *(one.to_json() for one in lines))))
+
+    def _read(self, *, check: bool = False) -> list[JournalLine]:
+        """Lines in their order; what was cut off in the middle of a line is evaluated again."""
         try:
-            self._file.write(line + "\n")
-        except OSError as error:
-            raise JobError(f"writing {self.path} failed: {error.strerror}") from error
+            about, *rest = self.path.read_text("utf-8").split("\n")
+        except (OSError, ValueError) as error:
+            raise InputError(f"{self.path}: cannot be read ({error}); begin anew without --resume") from None
+        if check:
+            self._check(about)
+        found: dict[int, JournalLine] = {}
+        for text in rest:
+            try:
+                line = JournalLine.from_json(text)
+            except (ValueError, KeyError, TypeError):
+                continue
+            found[line.place] = line
+        return [found[place] for place in self._order if place in found]
+
+    def _check(self, about: str) -> None:
+        now = json.loads(self._about)
+        try:
+            before = json.loads(about)
+        except ValueError:
+            raise InputError(f"{self.path} is not a journal of sonjit eval; begin anew without --resume") from None
+        if differs := [key for key in now if before.get(key) != now[key]]:
+            raise InputError(f"{self.path} is of a run with another {', '.join(differs)}; begin anew without --resume")
 
 
 def hash_of(sample: Sample) -> str:
@@ -193,26 +202,3 @@ def hash_of(sample: Sample) -> str:
 def hash_of_lines(lines: Sequence[JournalLine]) -> str:
     """Hash of all data that a run has seen, in its order."""
     return hashlib.sha256("".join(line.sha256 for line in lines).encode()).hexdigest()
-
-
-def _read(path: Path, about: Mapping[str, Any]) -> list[JournalLine]:
-    """Lines of an earlier run; what was cut off in the middle of a line is evaluated again."""
-    try:
-        text = path.read_text("utf-8")
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read ({error}); begin anew without --resume") from None
-    first, *rest = text.split("\n")
-    try:
-        before = json.loads(first)
-    except ValueError:
-        raise InputError(f"{path} is not a journal of sonjit eval; begin anew without --resume") from None
-    if before != json.loads(json.dumps(about)):
-        differs = [key for key in about if before.get(key) != json.loads(json.dumps(about[key]))]
-        raise InputError(f"{path} is of a run with another {', '.join(differs)}; begin anew without --resume")
-    lines: list[JournalLine] = []
-    for line in rest[:-1]:
-        try:
-            lines.append(JournalLine.from_json(line))
-        except (ValueError, KeyError, TypeError):
-            break
-    return lines

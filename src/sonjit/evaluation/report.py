@@ -30,6 +30,7 @@ from sonjit.evaluation.published import published_blocks
 from sonjit.json_text import json_from
 from sonjit.media.annotated.images import encode_image
 from sonjit.media.drawing.strokes import draw_path
+from sonjit.runs.records import RecordTable
 from sonjit.skeletons import load_skeleton
 
 if TYPE_CHECKING:
@@ -44,7 +45,15 @@ if TYPE_CHECKING:
     from sonjit.evaluation.records import JournalLine
     from sonjit.evaluation.run import Evaluation
     from sonjit.evaluation.schema import EvaluationRecord, MetricRecord, RunRecord
+    from sonjit.json_text import Json
     from sonjit.media.drawing.strokes import Colour
+    from sonjit.media.tables.base import ColumnType
+
+_UNIT: dict[str, ColumnType] = {
+    "mode": str, "place": int, "dataset": str, "sample": str, "instance": int, "subject": str, "side": str,
+    "group": str, "value": float, "found": bool,
+}  # fmt: skip
+"""A mode, and the columns of `Units`."""
 
 _PARTS = {"joint": "By keypoint", "part": "By part", "hidden": "By how much is hidden"}
 
@@ -70,6 +79,23 @@ def save_report(outcome: Evaluation, out: Path) -> None:
             "eval.json": json.dumps(json.loads(json_from(record)), indent=1, ensure_ascii=False) + "\n",
         },
     )
+
+
+def open_unit_table(save: str) -> RecordTable:
+    """A table of everything that is evaluated, for `write_units`: a row for each, in any format of `sonjit.media`.
+
+    Raises:
+        InputError: an unknown ending, or a place where nothing can be written: before any work.
+    """
+    return RecordTable(save, None, _UNIT, lambda record: [record], lambda record, _index, _source: record)
+
+
+def write_units(outcome: Evaluation, table: RecordTable) -> None:
+    """Write the units of all modes: what each is, its value in the main metric's unit, and whether it was found."""
+    for run in outcome.record["runs"]:
+        units: dict[str, list[Json]] = json.loads(json_from(run["units"]))
+        for row in zip(*units.values(), strict=True):
+            table.write({"mode": run["mode"], **dict(zip(units, row, strict=True))})
 
 
 def report_blocks(record: EvaluationRecord) -> tuple[str, list[Block]]:

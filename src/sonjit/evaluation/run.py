@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import time
 import typing
 from collections.abc import Callable, Hashable, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
@@ -18,6 +20,9 @@ from sonjit.evaluation.models import ModelChoice, describe_model, open_model
 from sonjit.evaluation.protocols import Protocol, ProtocolData, load_protocol
 from sonjit.evaluation.records import Journal, JournalLine, hash_of, hash_of_lines, library_versions
 from sonjit.extensions import Registry
+from sonjit.files import append_line
+from sonjit.pools import run_calls
+from sonjit.runs import Summary
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -77,6 +82,7 @@ class EvaluationRequest:
         skip_bad: leave bad samples out and list them.
         resume: go on from what an earlier run has evaluated.
         command: as it was typed, for the record.
+        jobs: processes; 1 works in this one. They come to the same bytes.
     """
 
     protocol: str
@@ -89,6 +95,14 @@ class EvaluationRequest:
     skip_bad: bool = False
     resume: bool = False
     command: str = ""
+    jobs: int = 1
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that make no sense."""
+        if self.jobs < 1:
+            raise InputError(f"--jobs {self.jobs}: give at least 1")
+        if self.limit is not None and self.limit < 1:
+            raise InputError(f"--limit {self.limit}: give at least 1")
 
 
 @dataclass(frozen=True)
@@ -100,12 +114,14 @@ class Evaluation:
         data: the samples, to draw the worst of them.
         lines: what was evaluated, by mode.
         stopped: Ctrl-C came before the end.
+        summary: what it came to.
     """
 
     record: EvaluationRecord
     data: ProtocolData
     lines: dict[Mode, list[JournalLine]]
     stopped: bool
+    summary: Summary
 
 
 def evaluate(
@@ -115,7 +131,7 @@ def evaluate(
     expect: Callable[[int], None] = lambda count: None,
     advance: Callable[[], None] = lambda: None,
 ) -> Evaluation:
-    """Evaluate a model by a protocol.
+    """Evaluate a model by a protocol. Ctrl-C keeps what was evaluated until then.
 
     Args:
         request: what.
@@ -125,35 +141,39 @@ def evaluate(
 
     Raises:
         InputError: an unknown name; data or predictions that are missing or do not fit.
+        JobError: the disk is full, or a process was ended from outside.
     """
-    protocol = load_protocol(request.protocol)
-    data = ProtocolData(
-        protocol,
-        request.root,
-        chosen=request.data,
-        split=request.split,
-        skip_bad=request.skip_bad,
-        limit=request.limit,
-    )
-    described = describe_model(request.model)
-    model = open_model(request.model)
-    modes = _modes(model, request.modes)
-    about = {"protocol": asdict(protocol), "data": data.describe(), "samples": len(data), "model": described}
+    start = time.perf_counter()
+    session = _Session(request)
+    data = session.data
+    modes = _modes(session.model, request.modes)
+    session.model.check(data.readable())
     expect(len(data) * len(modes))
-    evaluator = evaluator_of(protocol, request.model)
-    lines: dict[Mode, list[JournalLine]] = {}
+    described = describe_model(request.model)
+    about = {
+        "protocol": asdict(session.protocol), "data": data.describe(), "samples": len(data), "model": described,
+        "sonjit": __version__,
+    }  # fmt: skip
+    journals: dict[Mode, Journal] = {}
+    for mode in modes:
+        groups = data.recordings() if mode == "tracking" else [(place,) for place in range(len(data))]
+        path = out / f"evaluated-{mode.replace(' ', '-')}.jsonl"
+        journals[mode] = Journal(path, about | {"mode": mode}, groups, resume=request.resume)
+    calls: list[_Call] = [(journal.path, mode, group) for mode, journal in journals.items() for group in journal.left]
+    skipped = len(data) * len(modes) - sum(len(group) for *_, group in calls)
+    for _ in range(skipped):
+        advance()
     stopped = False
     try:
-        for mode in modes:
-            path = out / f"evaluated-{mode.replace(' ', '-')}.jsonl"
-            with Journal(path, about | {"mode": mode}, resume=request.resume) as journal:
-                lines[mode] = journal.lines
-                _evaluate_all(journal, data, model, evaluator, mode, skip_bad=request.skip_bad, advance=advance)
-        model.close()
+        _evaluate_all(session, calls, advance)
     except KeyboardInterrupt:
         stopped = True
+    lines: dict[Mode, list[JournalLine]] = {}
+    for mode, journal in journals.items():
+        if (evaluated := journal.close()) or not stopped:
+            lines[mode] = evaluated
     record: EvaluationRecord = {
-        "protocol": asdict(protocol),
+        "protocol": asdict(session.protocol),
         "data": data.describe(),
         "samples": len(data),
         "model": described,
@@ -164,9 +184,15 @@ def evaluate(
         "machine": describe_machine(),
         "versions": library_versions(),
         "skipped": data.skipped,
-        "runs": [run_record(evaluator, mode, evaluated) for mode, evaluated in lines.items()],
+        "runs": [run_record(session.evaluator, mode, evaluated) for mode, evaluated in lines.items()],
     }
-    return Evaluation(record, data, lines, stopped)
+    summary = Summary(
+        frames=sum(map(len, lines.values())) - skipped,
+        instances=sum(run["evaluated"] for run in record["runs"]),
+        seconds=time.perf_counter() - start,
+        skipped=skipped,
+    )
+    return Evaluation(record, data, lines, stopped, summary)
 
 
 def _modes(model: Model, wanted: Sequence[Mode] | None) -> tuple[Mode, ...]:
@@ -176,45 +202,68 @@ def _modes(model: Model, wanted: Sequence[Mode] | None) -> tuple[Mode, ...]:
     return modes
 
 
-def _evaluate_all(
-    journal: Journal,
-    data: ProtocolData,
-    model: Model,
-    evaluator: Evaluator,
-    mode: Mode,
-    *,
-    skip_bad: bool,
-    advance: Callable[[], None],
-) -> None:
-    """Evaluate what the journal does not hold yet."""
-    model.begin(mode)
-    order = data.by_recording() if mode == "tracking" else list(range(len(data)))
-    done = len(journal.lines)
-    while (
-        mode == "tracking"
-        and 0 < done < len(order)
-        and _recording(data[order[done]]) == _recording(data[order[done - 1]]) is not None
-    ):
-        done -= 1  # a recording is tracked from its start, so that a run that was stopped comes to the same metrics
-    journal.keep(done)
-    for _ in range(done):
-        advance()
-    for place in order[done:]:
+_Call: typing.TypeAlias = "tuple[Path, Mode, tuple[int, ...]]"
+
+
+class _Session:
+    """What one process evaluates with."""
+
+    def __init__(self, request: EvaluationRequest) -> None:
+        self.request = request
+        self.protocol = load_protocol(request.protocol)
+        self.data = ProtocolData(
+            self.protocol,
+            request.root,
+            chosen=request.data,
+            split=request.split,
+            skip_bad=request.skip_bad,
+            limit=request.limit,
+        )
+        self.evaluator = evaluator_of(self.protocol, request.model)
+        self.model = open_model(request.model)
+
+    def evaluate(self, advance: Callable[[], None], journal: Path, mode: Mode, places: tuple[int, ...]) -> None:
+        """Evaluate samples that belong together, and add them to a journal."""
+        self.model.begin(mode)
+        for place in places:
+            append_line(journal, self._evaluate(mode, place).to_json())
+            advance()
+
+    def _evaluate(self, mode: Mode, place: int) -> JournalLine:
         try:
-            sample = data[place]
-            predictions = model.find(sample, sample.rgb(), mode)
-            evaluated = tuple(evaluator.evaluate(sample, predictions))
-            line = JournalLine(place, sample.dataset, sample.id, sample.subject, hash_of(sample), evaluated)
+            sample = self.data[place]
+            predictions = self.model.find(sample, sample.rgb(), mode)
+            evaluated = tuple(self.evaluator.evaluate(sample, predictions))
+            return JournalLine(place, sample.dataset, sample.id, sample.subject, hash_of(sample), evaluated)
         except SonjitError as error:
-            if not skip_bad:
+            if not self.request.skip_bad:
                 raise
-            line = JournalLine(place, "", f"#{place}", None, "", (), str(error))
-        journal.add(line)
-        advance()
+            return JournalLine(place, "", f"#{place}", None, "", (), str(error))
 
 
-def _recording(sample: Sample) -> tuple[str, str, str | None] | None:
-    return None if sample.sequence is None else (sample.dataset, sample.sequence, sample.view)
+def _evaluate_all(session: _Session, calls: Sequence[_Call], advance: Callable[[], None]) -> None:
+    request = session.request
+    if request.jobs == 1 or len(calls) < 2:
+        with closing(session.model):
+            for call in calls:
+                session.evaluate(advance, *call)
+        return
+    session.model.close()  # each worker opens its own
+    with closing(run_calls(_evaluate_in_worker, [(request, *call) for call in calls], jobs=request.jobs)) as results:
+        for number, _ in results:
+            for _ in calls[number][-1]:
+                advance()
+
+
+_session: _Session | None = None
+"""Of a worker process, which ends with it."""
+
+
+def _evaluate_in_worker(request: EvaluationRequest, journal: Path, mode: Mode, places: tuple[int, ...]) -> None:
+    global _session
+    if _session is None:
+        _session = _Session(request)
+    _session.evaluate(lambda: None, journal, mode, places)
 
 
 def evaluator_of(protocol: Protocol, choice: ModelChoice) -> Evaluator:

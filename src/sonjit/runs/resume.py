@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sonjit._version import __version__
-from sonjit.files import failing_as_job
+from sonjit.files import append_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -46,9 +46,7 @@ def note_finished(key: str, outputs: Outputs, written: Iterable[str]) -> None:
     """Add an input to the log."""
     folder = Path(outputs.paths[0]).parent
     files = {os.path.relpath(path, folder): _stamp(Path(path)) for path in written}
-    line = json.dumps({"key": key, "files": files}, ensure_ascii=False) + "\n"
-    with failing_as_job(folder / LOG), (folder / LOG).open("ab") as log:
-        log.write(line.encode("utf-8", "surrogateescape"))  # one write: several processes add to one log
+    append_line(folder / LOG, json.dumps({"key": key, "files": files}, ensure_ascii=False))
 
 
 def key_of(processor: Processor, limit: int | None, file: Path, outputs: Outputs) -> str:
