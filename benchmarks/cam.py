@@ -128,7 +128,7 @@ def hand_image():
     """A frame of the bundled clip with what speaks for handedness and for a coordinate."""
     with open_source(str(files("sonjit") / "assets" / "demo.mp4")) as source:
         rgb = next(frame.rgb for frame in source if frame.index == 190)
-    with sonjit.create_detector("hands", static_image=True, precision="f32") as detector:
+    with sonjit.create_detector("hands", static_image=True, search="fast", precision="f32") as detector:
         said = HandsExplained(detector, load_hand_explainer(), ["handedness", "presence"])(rgb, None, draw=True)
     return cv2.resize(said.drawn, None, fx=0.6, fy=0.6, interpolation=cv2.INTER_AREA)
 

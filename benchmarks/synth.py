@@ -172,7 +172,7 @@ def found(count, peer):
 
 def detector():
     """Sonjit's own, as for single images."""
-    return sonjit.create_detector("hands", static_image=True, max_instances=1, threads=1)
+    return sonjit.create_detector("hands", static_image=True, search="fast", max_instances=1, threads=1)
 
 
 def peer_answers(python, folder, paths):

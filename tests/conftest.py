@@ -78,10 +78,11 @@ def weights():
 
 @pytest.fixture(scope="session")
 def hands(weights):
-    """`hands(**options)`: a detector that has seen nothing yet; made once for all tests."""
+    """`hands(**options)`: a detector that has seen nothing yet and searches as published; made once for all tests."""
     made = {}
 
     def get(**options):
+        options = {"search": "fast"} | options
         key = json.dumps(options, sort_keys=True)
         if key not in made:
             made[key] = sonjit.create_detector("hands", **options)

@@ -40,7 +40,7 @@ def test_names_match_mediapipe():
 def test_pose_options_are_passed_on(detector):
     mp_pose.Pose(True, 2, False, True, False, 0.7, 0.6, precision="f32")
     assert (detector.kind, detector.options) == ("body", {
-        "model": "heavy", "static_image": True, "smoothing": None, "segmentation": True,
+        "model": "heavy", "static_image": True, "search": "fast", "smoothing": None, "segmentation": True,
         "smooth_segmentation": False, "min_detection_score": 0.7, "min_presence_score": 0.6, "precision": "f32",
     })  # fmt: skip
     mp_pose.Pose()
@@ -50,9 +50,9 @@ def test_pose_options_are_passed_on(detector):
 def test_holistic_options_are_passed_on(detector):
     mp_holistic.Holistic(True, 0, False, True, False, True, 0.7, 0.6, search_interval=2, precision="f32")
     assert (detector.kind, detector.options) == ("holistic", {
-        "model": "lite", "hand_model": "full", "face_model": "attention", "static_image": True, "smoothing": None,
-        "segmentation": True, "smooth_segmentation": False, "min_detection_score": 0.7, "min_presence_score": 0.6,
-        "search_interval": 2, "precision": "f32",
+        "model": "lite", "hand_model": "full", "face_model": "attention", "static_image": True, "search": "fast",
+        "smoothing": None, "segmentation": True, "smooth_segmentation": False, "min_detection_score": 0.7,
+        "min_presence_score": 0.6, "search_interval": 2, "precision": "f32",
     })  # fmt: skip
     mp_holistic.Holistic()
     assert (detector.options["model"], detector.options["face_model"]) == ("full", "mesh")

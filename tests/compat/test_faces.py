@@ -35,7 +35,7 @@ def test_connections_hang_together():
 def test_mesh_options_are_passed_on(detector):
     mesh.FaceMesh(True, 3, True, 0.7, 0.6, search_interval=1, precision="f32")
     assert (detector.kind, detector.options) == ("face", {
-        "model": "attention", "max_instances": 3, "static_image": True, "min_detection_score": 0.7,
+        "model": "attention", "max_instances": 3, "static_image": True, "search": "fast", "min_detection_score": 0.7,
         "min_presence_score": 0.6, "search_interval": 1, "precision": "f32",
     })  # fmt: skip
     mesh.FaceMesh()

@@ -37,6 +37,7 @@ def bodies():
     made = {}
 
     def get(**options):
+        options = {"search": "fast"} | options
         key = json.dumps(options, sort_keys=True)
         if key not in made:
             made[key] = sonjit.create_detector("body", **options)

@@ -39,7 +39,7 @@ def read(file):
 def open_detector(golden, **options):
     """A detector that works as MediaPipe did for a golden, or skip."""
     config = golden["config"]
-    options |= {"precision": "f32", "search_interval": 1}
+    options |= {"precision": "f32", "search_interval": 1, "search": "fast"}
     if golden["kind"] == "face":
         options |= {"model": "attention", "max_instances": config["max_num_faces"]}
     else:

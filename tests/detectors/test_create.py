@@ -76,6 +76,7 @@ def test_own_models_stand_in_for_the_published_ones(hands, weights, photo):
         detector_model=str(weights["palm-lite"]),
         landmark_model=weights["hand-lite"],
         static_image=True,
+        search="fast",
         precision="f32",
     ) as own:
         assert own.detect(photo) == published.detect(photo)

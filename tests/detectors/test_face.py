@@ -40,6 +40,7 @@ def faces(networks):
     made = {}
 
     def get(**options):
+        options = {"search": "fast"} | options
         key = json.dumps(options, sort_keys=True)
         if key not in made:
             made[key] = sonjit.create_detector("face", **options)

@@ -137,8 +137,9 @@ def test_the_same_image_in_another_form_gives_the_same_hands(hands, photo, turne
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 900), (900, 1), (2, 3), (7, 20_000)], ids=str)
 @pytest.mark.parametrize("level", [0, 255])
-def test_images_with_nothing_in_them(hands, size, level):
-    assert hands().detect(np.full((*size, 3), level, np.uint8)) == []
+@pytest.mark.parametrize("search", ["fast", "auto", "thorough"])
+def test_images_with_nothing_in_them(hands, size, level, search):
+    assert hands(search=search).detect(np.full((*size, 3), level, np.uint8)) == []
 
 
 def test_a_hand_that_goes_is_lost_and_keeps_its_id_when_it_is_back_soon(hands, photo):

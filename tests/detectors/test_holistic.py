@@ -24,13 +24,13 @@ def medium(file):
 
 @pytest.fixture(scope="module")
 def holistic(weights):
-    with create_detector("holistic", static_image=True, max_instances=2) as detector:
+    with create_detector("holistic", static_image=True, search="fast", max_instances=2) as detector:
         yield detector
 
 
 @pytest.fixture(scope="module")
 def bodies(weights):
-    with create_detector("body", static_image=True, max_instances=2) as detector:
+    with create_detector("body", static_image=True, search="fast", max_instances=2) as detector:
         yield detector
 
 
@@ -106,7 +106,8 @@ def test_an_empty_image_has_nobody(holistic):
 def test_flipped_people_are_flipped_whole(file, weights, holistic):
     _, path = medium(file)
     rgb = rgb_from(path)
-    with create_detector("holistic", static_image=True, max_instances=2, flip_horizontal=True) as flipping:
+    options = {"static_image": True, "search": "fast", "max_instances": 2}
+    with create_detector("holistic", **options, flip_horizontal=True) as flipping:
         for mine, theirs in zip(flipping.detect(rgb), holistic.detect(rgb), strict=True):
             for a, b in zip(mine.parts, theirs.parts, strict=True):
                 np.testing.assert_allclose(a.keypoints[:, 0], rgb.shape[1] - b.keypoints[:, 0], rtol=1e-5, atol=1e-2)

@@ -91,7 +91,7 @@ def test_photographs_of_several_hold_a_third_more_than_the_published_search_find
     if not files:
         pytest.skip("no photograph of several")
     with (
-        sonjit.create_detector(kind, static_image=True, max_instances=20) as fast,
+        sonjit.create_detector(kind, static_image=True, max_instances=20, search="fast") as fast,
         sonjit.create_detector(kind, static_image=True, max_instances=20, search="thorough") as thorough,
     ):
         found = [(len(fast.detect(WILD / file)), thorough.detect(WILD / file)) for file in files]

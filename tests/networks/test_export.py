@@ -28,7 +28,7 @@ def tiny(name="hand-full"):
 
 
 def found(frames, **options):
-    with sonjit.create_detector("hands", precision="f32", static_image=True, **options) as detector:
+    with sonjit.create_detector("hands", precision="f32", static_image=True, search="fast", **options) as detector:
         return [detector.detect(frame) for frame in frames]
 
 

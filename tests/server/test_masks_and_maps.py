@@ -14,7 +14,7 @@ from .conftest import LITE, answer, configure, open_stream
 
 
 def test_masks_come_with_bodies_where_asked_for(all_weights, listen, frames, demo_clip):
-    body = {"kind": "body", "model": "lite", "segmentation": True, "smooth_segmentation": False}
+    body = {"kind": "body", "model": "lite", "search": "fast", "segmentation": True, "smooth_segmentation": False}
     with open_stream(listen()) as socket:
         ready = configure(socket, body)[-1]
         assert (ready["detectors"][0]["segmentation"], ready["detectors"][0]["smooth_segmentation"]) == (True, False)
@@ -26,7 +26,8 @@ def test_masks_come_with_bodies_where_asked_for(all_weights, listen, frames, dem
     for one in bodies:
         shown = one["segmentation"]
         assert shown["width"] / shown["height"] == pytest.approx(width / height, abs=0.02)
-    with sonjit.create_detector("body", model="lite", segmentation=True, smoothing="published") as detector:
+    options = {"model": "lite", "search": "fast", "segmentation": True, "smoothing": "published"}
+    with sonjit.create_detector("body", **options) as detector:
         found = detector.detect(frames[0], time=0)
     assert [one["segmentation"] for one in bodies] == [segmentation_dict(one.mask) for one in found]
 

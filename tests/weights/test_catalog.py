@@ -58,14 +58,15 @@ def test_names_files_and_hashes_are_unique():
 def test_groups_and_names_do_not_meet_and_all_is_everything():
     groups, catalog = load_groups(), load_catalog()
     assert not set(groups) & set(catalog)
-    assert groups["hands"] == ("palm-lite", "palm-full", "hand-lite", "hand-full")
+    assert groups["segmentation"] == ("selfie", "selfie-landscape")
+    assert {"palm-full", "hand-full", "face-full", "hand-recrop"} < set(groups["hands"])  # a search's networks too
     assert {"hands", "face", "body", "all"} <= set(groups)
     assert groups["all"] == tuple(catalog)
 
 
 def test_select_gives_each_once_by_group_name_and_file():
-    chosen = select_weights(["hand-full", "hands", "hand_landmark_full.tflite", "body-lite"])
-    assert [weight.name for weight in chosen] == ["hand-full", "palm-lite", "palm-full", "hand-lite", "body-lite"]
+    chosen = select_weights(["selfie-landscape", "segmentation", "selfie_segmentation.tflite", "body-lite"])
+    assert [weight.name for weight in chosen] == ["selfie-landscape", "selfie", "body-lite"]
 
 
 def test_an_unknown_name_lists_the_known_ones():

@@ -215,7 +215,7 @@ class Sonjit:
         """Make a detector with the job's options."""
         names = ("model", "max_instances", "static_image", "segmentation", "precision", "threads")
         options: dict[str, Any] = {name: value for name, value in job.items() if name in names}
-        self._detector = self._create(job["kind"], **options)
+        self._detector = self._create(job["kind"], search="fast", **options)  # as the peer searches
 
     def detect(self, rgb: NDArray[np.uint8]) -> Result:
         """One frame."""

@@ -145,6 +145,7 @@ def _to_dict(weight: Weight) -> dict[str, object]:
         "sha256": weight.sha256,
         "licence": weight.licence,
         "group": weight.group,
+        "also": weight.also,
         "inputs": weight.inputs,
         "outputs": weight.outputs,
         "sources": [_source_to_dict(source) for source in weight.sources],

@@ -34,7 +34,7 @@ def create_detector(
     min_detection_score: float | None = None,
     min_presence_score: float = 0.5,
     search_interval: int = 5,
-    search: Literal["fast", "thorough", "auto"] = "fast",
+    search: Literal["auto", "fast", "thorough"] = "auto",
     visibility: bool = False,
     models_dir: str | PathLike[str] | None = None,
     detector_model: str | PathLike[str] | None = None,
@@ -58,7 +58,7 @@ def create_detector(  # pyright: ignore[reportOverlappingOverload]  # faces lack
     min_detection_score: float | None = None,
     min_presence_score: float = 0.5,
     search_interval: int = 5,
-    search: Literal["fast", "thorough", "auto"] = "fast",
+    search: Literal["auto", "fast", "thorough"] = "auto",
     models_dir: str | PathLike[str] | None = None,
     detector_model: str | PathLike[str] | None = None,
     landmark_model: str | PathLike[str] | None = None,
@@ -82,7 +82,7 @@ def create_detector(
     min_detection_score: float | None = None,
     min_presence_score: float = 0.5,
     search_interval: int = 5,
-    search: Literal["fast", "thorough", "auto"] = "fast",
+    search: Literal["auto", "fast", "thorough"] = "auto",
     segmentation: bool = False,
     smooth_segmentation: bool = True,
     models_dir: str | PathLike[str] | None = None,
@@ -108,7 +108,7 @@ def create_detector(
     min_detection_score: float | None = None,
     min_presence_score: float = 0.5,
     search_interval: int = 5,
-    search: Literal["fast", "thorough", "auto"] = "fast",
+    search: Literal["auto", "fast", "thorough"] = "auto",
     segmentation: bool = False,
     smooth_segmentation: bool = True,
     hand_model: Literal["lite", "full"] | None = None,
@@ -139,7 +139,7 @@ def create_detector(
     min_detection_score: float | None = None,
     min_presence_score: float = 0.5,
     search_interval: int = 5,
-    search: Literal["fast", "thorough", "auto"] = "fast",
+    search: Literal["auto", "fast", "thorough"] = "auto",
     segmentation: bool = False,
     smooth_segmentation: bool = True,
     visibility: bool = False,
@@ -227,8 +227,23 @@ def _search(
     """
     if not (options.is_thorough or options.spreads_windows):
         return None, None
+    if options.is_thorough:
+        _require_search_weights(entry, options)
     search = entry.make_search(options, kind)
     check = entry.make_check(options, kind) if options.spreads_windows else None
     if search is None and options.search == "thorough":
         raise InputError(f"search='thorough': {entry.name} {options.model} has none; leave it out")
     return search, check
+
+
+def _require_search_weights(entry: KindEntry, options: DetectorOptions) -> None:
+    """InputError where a network is missing that a search of stills needs besides the model's own."""
+    for name in entry.search_weights if not entry.models[options.model].is_box else ():
+        try:
+            options.file(name)
+        except InputError as error:
+            groups = " ".join(entry.weight_groups)
+            raise InputError(
+                f"{error} (search={options.search!r} needs it for images: sonjit models pull {groups} fetches all of "
+                "its networks, search='fast' does without)"
+            ) from error

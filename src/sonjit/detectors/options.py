@@ -128,7 +128,7 @@ OPTIONS: tuple[Option, ...] = (
            "fast searches the whole image, as MediaPipe does; thorough also windows of it and where faces and arms "
            "point, and checks each find: 1.7 times the hands in snapshots, in ten to thirty times the time; auto "
            "is thorough for images, and in videos spreads windows over frames and drops doubles and phantoms.",
-           default="fast", choices=("fast", "thorough", "auto")),
+           default="auto", choices=("fast", "thorough", "auto")),
     Option("segmentation", "boolean", "Give each body its mask.", default=False, kinds=_PEOPLE, command_line=False),
     Option("smooth_segmentation", "boolean", "Smooth masks over time.", default=True, kinds=_PEOPLE),
     Option("visibility", "boolean", "Give each keypoint the probability that it is seen and not hidden.",
@@ -164,7 +164,7 @@ class DetectorOptions:
     min_detection_score: float = 0.5
     min_presence_score: float = 0.5
     search_interval: int = 5
-    search: str = "fast"
+    search: str = "auto"
     segmentation: bool = False
     smooth_segmentation: bool = True
     visibility: bool = False

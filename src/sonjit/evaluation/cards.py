@@ -294,7 +294,7 @@ def hand_maps_plot(variant: Literal["full", "lite"]) -> Plot:
     with (
         resources.as_file(resources.files("sonjit") / "assets" / "demo.mp4") as clip,
         open_source(clip) as source,
-        create_detector("hands", model=variant, static_image=True) as detector,
+        create_detector("hands", model=variant, static_image=True, search="fast") as detector,
     ):
         for frame in source:
             if frame.index % _EVERY:

@@ -36,7 +36,7 @@ class DetectorModel:
     Args:
         kind: as `create_detector` takes it.
         model: likewise.
-        **options: likewise.
+        **options: likewise; `search` is "fast" by default, as the cards' own.
     """
 
     modes: tuple[Mode, ...] = ("tracking", "reacquisition")
@@ -76,7 +76,7 @@ class DetectorModel:
                 model=self._model,
                 max_instances=_MOST,
                 static_image=mode == "reacquisition",
-                **self._options,
+                **{"search": "fast"} | self._options,
             )
         return self._detectors[mode]
 

@@ -41,8 +41,9 @@ def require_weights(kind: str, model: str) -> None:
 
 
 def missing_weights(kind: str, model: str) -> list[str]:
-    """Names in the catalogue of the files that a model needs and that are not on this machine, or damaged."""
-    return [name for name in KINDS[kind].models[model].weights.values() if not _is_there(name)]
+    """Names in the catalogue of the files that a model and its search need and that are not on this machine."""
+    needed = (*KINDS[kind].models[model].weights.values(), *KINDS[kind].search_weights)
+    return [name for name in needed if not _is_there(name)]
 
 
 def _is_there(name: str) -> bool:

@@ -58,7 +58,8 @@ class Weight:
         bytes: the file's size.
         sha256: the file's hash, hexadecimal.
         licence: SPDX identifier.
-        group: the group that it is pulled with, e.g. `hands`.
+        group: the group that it belongs to, e.g. `hands`.
+        also: groups that it is pulled with besides: a search for hands looks for faces and arms too.
         sources: packages that hold exactly these bytes, the preferred one first.
         inputs: shape of each input tensor by name (float32); empty when the file is not a network.
         outputs: shape of each output tensor by name (float32).
@@ -75,6 +76,7 @@ class Weight:
     inputs: Shapes
     outputs: Shapes
     about: str = ""
+    also: tuple[str, ...] = ()
 
 
 def load_catalog() -> dict[str, Weight]:
@@ -90,12 +92,13 @@ def load_catalog() -> dict[str, Weight]:
 def load_groups() -> dict[str, tuple[str, ...]]:
     """The names to pull by group; `all` is every record.
 
-    >>> load_groups()["hands"]
-    ('palm-lite', 'palm-full', 'hand-lite', 'hand-full')
+    >>> load_groups()["segmentation"]
+    ('selfie', 'selfie-landscape')
     """
     groups: dict[str, tuple[str, ...]] = {}
     for weight in _read_catalog().values():
-        groups[weight.group] = (*groups.get(weight.group, ()), weight.name)
+        for group in (weight.group, *weight.also):
+            groups[group] = (*groups.get(group, ()), weight.name)
     return {**groups, "all": tuple(_read_catalog())}
 
 
@@ -144,5 +147,7 @@ def _read_weight(name: str, fields: Mapping[str, Any], packages: Mapping[str, Pa
     inputs, outputs = (
         {tensor: tuple(shape) for tensor, shape in fields.get(side, {}).items()} for side in ("inputs", "outputs")
     )
-    rest = {key: value for key, value in fields.items() if key not in ("sources", "inputs", "outputs")}
-    return Weight(name=name, sources=sources, inputs=inputs, outputs=outputs, **rest)
+    rest = {key: value for key, value in fields.items() if key not in ("sources", "inputs", "outputs", "also")}
+    return Weight(
+        name=name, sources=sources, inputs=inputs, outputs=outputs, also=tuple(fields.get("also", ())), **rest
+    )

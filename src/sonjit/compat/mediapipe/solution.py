@@ -85,6 +85,7 @@ class DetectorSolution(Solution[Found]):
         self._network = self._detector = create_detector(
             kind,
             static_image=static_image_mode,
+            search="fast",  # MediaPipe's own
             min_detection_score=min_detection_confidence,
             min_presence_score=min_tracking_confidence,
             **options,

@@ -58,6 +58,7 @@ class KindEntry:
         load: makes the pipeline's `Kind` with its networks; the function, or its place as "module:function".
         smoothers: gives what makes a new track's smoother; "published" smooths nothing by default.
         search: makes a thorough search for a kind that was loaded, or its place; None where there is none.
+        search_weights: names in the catalogue of the networks that it needs besides the model's own, for stills.
         check: makes what separates true from false finds of a stream, or its place; None where nothing does.
         max_instances: where the caller gives none.
         stream_smoothing: name of the smoothing of videos and cameras where none is given.
@@ -76,6 +77,7 @@ class KindEntry:
     load: Loader | str
     smoothers: Smoothers | str = "sonjit.detectors.pipeline:keypoint_smoothers"
     search: str | Callable[[DetectorOptions, Any], Thorough[Any]] | None = None
+    search_weights: tuple[str, ...] = ()
     check: str | Callable[[DetectorOptions, Any], Check[Any]] | None = None
     max_instances: int = 1
     stream_smoothing: str = "one_euro"
@@ -180,6 +182,7 @@ register_kind(KindEntry(
     max_instances=2,
     instances=("hand",),
     search="sonjit.detectors.search.load:search_hands",
+    search_weights=("face-full", "face-attention", "pose-detector", "body-full", "hand-recrop"),
     examples=(
         ("sonjit hands photo.jpg", "prints what is in an image."),
         ("sonjit hands clip.mp4 --save clip.csv --draw clip-drawn.mp4", "writes a table and a drawn video."),
@@ -205,6 +208,7 @@ register_kind(KindEntry(
     load="sonjit.detectors.kinds.face:load_faces",
     instances=("face",),
     search="sonjit.detectors.search.load:search_faces",
+    search_weights=("face-full",),
     examples=(
         ("sonjit face photo.jpg --draw drawn.jpg", "draws the mesh."),
         ("sonjit face clip.mp4 --save clip.parquet --measures --max-instances 3", "writes head pose and openness too."),
@@ -224,6 +228,7 @@ register_kind(KindEntry(
     stream_smoothing="published",
     instances=("body",),
     search="sonjit.detectors.search.load:search_bodies",
+    search_weights=("face-full", "face-attention"),
     check="sonjit.detectors.search.load:check_bodies",
     examples=(
         ("sonjit body clip.mp4 --save clip.csv --measures --draw drawn.mp4", "writes joint angles too."),
@@ -249,6 +254,7 @@ register_kind(KindEntry(
     stream_smoothing="published",
     instances=("body", "hand", "face"),
     search="sonjit.detectors.search.load:search_people",
+    search_weights=("face-full", "face-attention"),
     check="sonjit.detectors.search.load:check_people",
     examples=(("sonjit holistic clip.mp4 --max-instances 2 --save clip.json --draw drawn.mp4", "follows two people."),),
     weight_groups=("hands", "face", "body", "holistic"),

@@ -51,7 +51,7 @@ def tiles(width: int, height: int, parts: Sequence[int] = PARTS) -> list[Window]
     """The whole image, its quarters, its ninths: the tiles of each kind touch, and the kinds' seams lie apart."""
     found: list[Window] = []
     for n in parts:
-        if n > 1 and max(width, height) < n * _MIN_WINDOW_PX:
+        if n > 1 and (max(width, height) < n * _MIN_WINDOW_PX or min(width, height) < n):
             continue
         xs = [round(width * i / n) for i in range(n + 1)]
         ys = [round(height * i / n) for i in range(n + 1)]

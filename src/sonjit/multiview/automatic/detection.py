@@ -140,7 +140,7 @@ def usable_images(
 def _opened(settings: DetectionSettings) -> tuple[Project, Detector[Hand]]:
     """Project and networks, once for each process."""
     hands: Any = create_detector(
-        "hands", model=settings.model, static_image=True, max_instances=CANDIDATES,
+        "hands", model=settings.model, static_image=True, search="fast", max_instances=CANDIDATES,
         min_detection_score=LEAST_SCORE, min_presence_score=LEAST_SCORE, threads=1,
     )  # fmt: skip
     return open_project(Path(settings.project)), hands

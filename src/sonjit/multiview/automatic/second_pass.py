@@ -55,7 +55,13 @@ class FineTunedHands:
 
     def __init__(self, file: Path) -> None:
         self._hands = create_detector(
-            "hands", landmark_model=file, static_image=True, max_instances=1, min_presence_score=LEAST_SCORE, threads=1
+            "hands",
+            landmark_model=file,
+            static_image=True,
+            search="fast",
+            max_instances=1,
+            min_presence_score=LEAST_SCORE,
+            threads=1,
         )
 
     def infer(

@@ -237,5 +237,11 @@ def _is_hand(
 def _detector(model: str) -> Any:  # noqa: ANN401  # a detector of faces
     most = 10 if model == "box-full" else 1
     return create_detector(
-        "face", model=model, static_image=True, max_instances=most, min_presence_score=_LEAST_PRESENCE, threads=1
+        "face",
+        model=model,
+        static_image=True,
+        search="fast",
+        max_instances=most,
+        min_presence_score=_LEAST_PRESENCE,
+        threads=1,
     )
