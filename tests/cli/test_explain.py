@@ -7,20 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from sonjit.cli import main
 from sonjit.explain.run import _ExplainPass
-
-
-@pytest.fixture
-def sonjit(capsys):
-    """Run a command in this process: exit status, standard output, lines of standard error."""
-
-    def run(*arguments):
-        status = main([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        return status, captured.out, captured.err.splitlines()
-
-    return run
 
 
 @pytest.fixture

@@ -1,0 +1,96 @@
+"""Media, a place to write to and the command line, for tests of commands."""
+
+import av
+import cv2
+import numpy as np
+import pytest
+
+from sonjit.cli import main
+from sonjit.runs.resume import LOG
+
+FRAMES = 8
+
+
+@pytest.fixture(scope="session")
+def write_clip():
+    """`write_clip(path, frames)`: a video at 30 frames a second."""
+    return _write_clip
+
+
+@pytest.fixture(scope="session")
+def write_image():
+    """`write_image(path, rgb)`: gives the path."""
+    return _write_image
+
+
+@pytest.fixture(scope="session")
+def frame_count():
+    """Of the clip of `media`."""
+    return FRAMES
+
+
+@pytest.fixture
+def names_in():
+    """`names_in(folder)`: every file below it, hidden ones too, but the log of what is finished."""
+    return _names_in
+
+
+def _write_clip(path, frames, fps=30):
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=fps, options={"preset": "ultrafast", "g": "15"})
+        stream.height, stream.width = frames[0].shape[:2]
+        stream.pix_fmt = "yuv420p"
+        for rgb in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(rgb)))
+        container.mux(stream.encode(None))
+    return path
+
+
+def _write_image(path, rgb):
+    cv2.imwrite(str(path), rgb[..., ::-1])
+    return path
+
+
+@pytest.fixture(scope="session")
+def media(tmp_path_factory, demo_clip, photo, weights):
+    """An image and a clip with hands in them; not to be changed."""
+    folder = tmp_path_factory.mktemp("media")
+    _, frames, truth = demo_clip
+    start = next(i for i, record in enumerate(truth) if len(record["hands"]) == 2)
+    _write_clip(folder / "clip.mp4", frames[start + 30 : start + 30 + FRAMES])
+    _write_image(folder / "photo.png", photo)
+    return folder
+
+
+@pytest.fixture
+def stills(tmp_path, photo, weights):
+    """A folder with three images; the second shows nothing."""
+    folder = tmp_path / "stills"
+    folder.mkdir()
+    for name, rgb in (("f2.png", photo), ("f9.png", np.zeros_like(photo)), ("f10.png", photo[:, ::-1])):
+        _write_image(folder / name, rgb)
+    return folder
+
+
+@pytest.fixture
+def out(tmp_path):
+    folder = tmp_path / "out"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def sonjit(capsys):
+    """Run a command in this process: exit status, standard output, lines of standard error."""
+
+    def run(*arguments):
+        status = main([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        assert "Traceback" not in captured.err
+        return status, captured.out, captured.err.splitlines()
+
+    return run
+
+
+def _names_in(folder):
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file() and path.name != LOG)

@@ -1,0 +1,253 @@
+"""`sonjit hands` over many files: in several processes, and how it goes on after a stop."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import cv2
+import numpy as np
+import pytest
+
+from sonjit.media import load_frames, open_source
+from sonjit.runs import job
+from sonjit.runs.resume import LOG
+from sonjit.weights import find_weight
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("save", "names"),
+    [
+        ("tables/", ["tables/f10.json", "tables/f2.json", "tables/f9.json"]),
+        ("t-{name}.csv", ["t-f10.csv", "t-f2.csv", "t-f9.csv"]),
+    ],
+    ids=["folder", "template"],
+)
+def test_a_folder_becomes_a_table_per_file(sonjit, stills, out, save, names, names_in):
+    assert sonjit("hands", stills, "--save", f"{out}/{save}")[0] == 0
+    assert names_in(out) == names
+    assert all(len(load_frames(out / name)[1]) == 1 for name in names)
+
+
+@pytest.mark.slow
+def test_images_and_videos_of_a_folder_are_drawn_each_in_kind(sonjit, media, out, names_in):
+    assert sonjit("hands", media, "--draw", out / "drawn")[0] == 0
+    assert names_in(out) == ["drawn/clip.mp4", "drawn/photo.png"]
+
+
+@pytest.mark.slow
+def test_two_jobs_give_what_one_gives(sonjit, stills, out, names_in):
+    for jobs in (1, 2):
+        assert sonjit("hands", stills, "--save", out / f"{jobs}.json", "--jobs", jobs)[0] == 0
+    assert (out / "1.json").read_text() == (out / "2.json").read_text()
+    assert names_in(out) == ["1.json", "2.json"]
+
+
+@pytest.mark.slow
+def test_a_second_run_does_only_what_is_missing(sonjit, stills, out):
+    assert sonjit("hands", stills, "--save", f"{out}/tables/")[0] == 0
+    before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in (out / "tables").glob("*.json")}
+    status, _, (line,) = sonjit("hands", stills, "--save", f"{out}/tables/")
+    assert status == 0
+    assert line.startswith("0 files, 0 hands, 3 finished before")
+    lost = out / "tables" / "f9.json"
+    lost.unlink()
+    _, _, (line,) = sonjit("hands", stills, "--save", f"{out}/tables/")
+    assert line.startswith("1 file, 0 hands, 2 finished before")
+    after = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in (out / "tables").glob("*.json")}
+    assert {path for path in before if before[path] != after[path]} == {lost}
+    assert after[lost][0] == before[lost][0]
+
+
+@pytest.mark.slow
+def test_a_file_with_one_of_two_outputs_is_done_again(sonjit, stills, out, names_in):
+    arguments = ("hands", stills, "--save", f"{out}/tables/", "--draw", f"{out}/drawn/")
+    assert sonjit(*arguments)[0] == 0
+    whole = names_in(out)
+    (out / "drawn" / "f2.png").unlink()
+    assert sonjit(*arguments)[2][0].startswith("1 file, ")
+    assert names_in(out) == whole
+
+
+OTHERWISE = {
+    "model": lambda folder: ("--model", "lite"),
+    "score": lambda folder: ("--min-presence-score", "0.4"),
+    "own network": lambda folder: ("--landmark-model", folder / "own.tflite"),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", OTHERWISE)
+def test_other_options_make_every_output_anew(sonjit, stills, out, tmp_path, how):
+    shutil.copy(find_weight("hand-lite"), tmp_path / "own.tflite")
+    assert sonjit("hands", stills, "--save", f"{out}/tables/")[0] == 0
+    before = {path.name: path.read_bytes() for path in (out / "tables").glob("*.json")}
+    options = OTHERWISE[how](tmp_path)
+    assert sonjit("hands", stills, "--save", f"{out}/tables/", *options)[2][0].startswith("3 files, ")
+    after = {path.name: path.read_bytes() for path in (out / "tables").glob("*.json")}
+    assert before.keys() == after.keys()
+    if how != "score":
+        assert before["f2.json"] != after["f2.json"]
+    assert sonjit("hands", stills, "--save", f"{out}/tables/", *options)[2][0].startswith("0 files, ")
+    if how == "own network":  # another network under the old name
+        shutil.copy(find_weight("hand-full"), tmp_path / "own.tflite")
+        assert sonjit("hands", stills, "--save", f"{out}/tables/", *options)[2][0].startswith("3 files, ")
+
+
+@pytest.mark.slow
+def test_a_changed_input_and_a_changed_output_are_made_anew(sonjit, stills, out, photo, write_image):
+    arguments = ("hands", stills, "--save", f"{out}/t-{{name}}.csv")
+    assert sonjit(*arguments)[0] == 0
+    write_image(stills / "f9.png", photo)
+    (out / "t-f2.csv").write_text("frame\n")
+    assert sonjit(*arguments)[2][0].startswith("2 files, ")
+    assert all(load_frames(out / f"t-{name}.csv")[1][0].hands for name in ("f2", "f9"))
+    assert sonjit(*arguments)[2][0].startswith("0 files, ")
+
+
+def test_a_half_written_log_loses_only_its_last_line(sonjit, stills, out):
+    assert sonjit("hands", stills, "--save", f"{out}/tables/")[0] == 0
+    log = out / "tables" / LOG
+    log.write_bytes(log.read_bytes()[:-20])
+    assert sonjit("hands", stills, "--save", f"{out}/tables/")[2][0].startswith("1 file, ")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_several_inputs_are_taken_together_and_each_once(sonjit, media, stills, out, jobs, names_in):
+    inputs = (media / "clip.mp4", stills, f"{stills}/f1*.png", media / "photo.png", media / "photo.png")
+    status, _, (line,) = sonjit("hands", *inputs, "--save", f"{out}/t/", "--limit", 2, "--jobs", jobs)
+    assert status == 0
+    assert line.startswith("5 files, ")
+    assert names_in(out) == [f"t/{name}.json" for name in ("clip", "f10", "f2", "f9", "photo")]
+    assert len(load_frames(out / "t" / "clip.json")[1]) == 2
+    assert all(len(load_frames(out / "t" / f"{name}.json")[1]) == 1 for name in ("f10", "f2", "f9", "photo"))
+
+
+def test_several_stills_become_one_table(sonjit, media, stills, out):
+    assert sonjit("hands", stills / "f9.png", media / "photo.png", "--save", out / "t.jsonl")[0] == 0
+    frames = load_frames(out / "t.jsonl")[1]
+    assert [(frame.index, frame.source) for frame in frames] == [
+        (0, str(stills / "f9.png")), (1, str(media / "photo.png")),
+    ]  # fmt: skip
+    assert [bool(frame.hands) for frame in frames] == [False, True]
+
+
+def test_several_inputs_without_outputs_are_told_one_by_one(sonjit, media, stills):
+    status, shown, (line,) = sonjit("hands", stills / "f9.png", media / "photo.png")
+    assert status == 0
+    assert shown.startswith(f"{media / 'photo.png'}: ")
+    assert line.startswith("2 files, ")
+
+
+@pytest.mark.slow
+def test_networks_that_do_not_load_end_a_run_over_many_files_with_one_line(sonjit, stills, out, names_in):
+    for jobs in (1, 2):
+        status, _, lines = sonjit("hands", stills, "--models-dir", out, "--save", f"{out}/t/", "--jobs", jobs)
+        assert status == 2
+        assert len(lines) == 1
+        assert "sonjit models pull" in lines[0]
+    assert names_in(out) == []
+
+
+def test_what_a_killed_run_left_does_no_harm(sonjit, stills, out):
+    (out / "tables").mkdir()
+    (out / "tables" / ".f2.0badcafe.part.json").write_text('{"source": "half')
+    (out / "tables" / "f9.json").write_text(json.dumps({"frames": []}))
+    status, _, (line,) = sonjit("hands", stills, "--save", f"{out}/tables/")
+    assert status == 0
+    assert line.startswith("3 files, ")  # what another program wrote is not ours
+    assert load_frames(out / "tables" / "f2.json")[1][0].hands
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("save", ["t.json", "tables/"])
+def test_after_ctrl_c_a_folder_goes_on_where_it_stood(sonjit, stills, out, monkeypatch, save, names_in):
+    done, run_input = [], job.run_input
+
+    def stop_after_two(session, source, outputs, **options):
+        if len(done) == 2:
+            raise KeyboardInterrupt
+        done.append(source.name)
+        return run_input(session, source, outputs, **options)
+
+    monkeypatch.setattr(job, "run_input", stop_after_two)
+    status, _, lines = sonjit("hands", stills, "--save", f"{out}/{save}")
+    assert (status, lines) == (130, ["sonjit: stopped; what was finished is kept"])
+    if save == "t.json":
+        assert [frame.source for frame in load_frames(out / "t.json")[1]] == ["f2.png", "f9.png"]
+    monkeypatch.undo()
+    status, _, (line,) = sonjit("hands", stills, "--save", f"{out}/{save}")
+    assert status == 0
+    assert line.startswith("1 file, ")
+    assert "2 finished before" in line
+    assert len(names_in(out)) == (1 if save == "t.json" else 3)
+
+
+@pytest.mark.parametrize("save", ["t.json", "tables/"])
+def test_images_of_one_name_in_two_folders_do_not_mix(
+    sonjit, photo, weights, tmp_path, out, save, write_image, names_in
+):
+    for name, rgb in (("a", photo), ("b", np.zeros_like(photo))):
+        (tmp_path / "shots" / name).mkdir(parents=True)
+        write_image(tmp_path / "shots" / name / "x.png", rgb)
+    assert sonjit("hands", f"{tmp_path}/shots/*/x.png", "--save", f"{out}/{save}")[0] == 0
+    frames = [frame for name in names_in(out) for frame in load_frames(out / name)[1]]
+    assert [bool(frame.hands) for frame in frames] == [True, False]
+
+
+def test_a_broken_file_is_named_and_the_others_are_finished(sonjit, stills, out, names_in):
+    (stills / "f3.png").write_bytes(b"this is a text\n")
+    status, _, lines = sonjit("hands", stills, "--save", f"{out}/tables/")
+    assert status == 1
+    assert len(lines) == 2
+    assert lines[0].startswith("sonjit: ")
+    assert "f3.png" in lines[0]
+    assert "1 failed" in lines[1]
+    assert names_in(out) == ["tables/f10.json", "tables/f2.json", "tables/f9.json"]
+
+
+def test_a_broken_file_of_one_table_is_named_and_missing_there(sonjit, stills, out, write_image, names_in):
+    (stills / "f3.png").write_bytes(b"")
+    status, _, lines = sonjit("hands", stills, "--save", out / "t.json")
+    assert status == 1
+    assert "f3.png" in lines[0]
+    assert [frame.source for frame in load_frames(out / "t.json")[1]] == ["f2.png", "f9.png", "f10.png"]
+    write_image(stills / "f3.png", np.zeros((9, 9, 3), np.uint8))
+    assert sonjit("hands", stills, "--save", out / "t.json")[0] == 0
+    assert len(load_frames(out / "t.json")[1]) == 4
+    assert names_in(out) == ["t.json"]
+
+
+INTERRUPTIBLE = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job has it switched off
+from sonjit.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="Windows sends no SIGINT to one process")
+def test_ctrl_c_keeps_what_was_finished(media, demo_clip, tmp_path, out, write_clip, names_in):
+    frames = [cv2.resize(rgb, (320, 240)) for rgb in demo_clip[1][:40]] * 100
+    write_clip(tmp_path / "long.mp4", frames)
+    command = [sys.executable, "-c", INTERRUPTIBLE, "hands", tmp_path / "long.mp4"]
+    command += ["--save", out / "t.jsonl", "--draw", out / "d.mp4"]
+    with subprocess.Popen([str(part) for part in command], stderr=subprocess.PIPE, text=True) as process:
+        while process.poll() is None and not any(path.stat().st_size > 20_000 for path in out.glob(".*")):
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        errors = process.communicate()[1]
+    assert process.returncode == 130
+    assert errors == "sonjit: stopped; what was finished is kept\n"
+    assert names_in(out) == ["d.mp4", "t.jsonl"]
+    kept = load_frames(out / "t.jsonl")[1]
+    assert 0 < len(kept) < len(frames)
+    with open_source(out / "d.mp4") as source:
+        assert len(list(source)) == len(kept)
+        assert source.problems == []
