@@ -66,7 +66,7 @@ def show(site):
 
 
 def found_by(kind, rgb, **options):
-    with sonjit.create_detector(kind, static_image=True, **options) as detector:
+    with sonjit.create_detector(kind, static_image=True, search="fast", **options) as detector:
         return [instance.to_dict() for instance in detector.detect(np.ascontiguousarray(rgb))]
 
 
@@ -132,7 +132,7 @@ def test_frames_of_a_stream_are_tracked(page, show, demo_clip):
         detector.dispose();
         return all;
     """, [show(rgb) for rgb in frames])  # fmt: skip
-    with sonjit.create_detector("hands", mirrored=True) as detector:
+    with sonjit.create_detector("hands", search="fast", mirrored=True) as detector:
         expected = [[hand.to_dict() for hand in detector.detect(rgb, time=i / 5)] for i, rgb in enumerate(frames)]
     assert any(expected)
     assert_same(found, expected, tolerance=4)  # frames go as JPEG
@@ -142,7 +142,7 @@ def test_frames_of_a_stream_are_tracked(page, show, demo_clip):
 def test_a_pose_with_its_mask(page, show, photo, flip):
     shape = {"segmentation": True, "smoothing": None}
     pixels = np.ascontiguousarray(photo[:, ::-1] if flip else photo)
-    with sonjit.create_detector("body", static_image=True, **shape) as detector:
+    with sonjit.create_detector("body", static_image=True, search="fast", **shape) as detector:
         (expected,) = detector.detect(pixels)
     found = run(page, """
         const config = {enableSegmentation: true, smoothSegmentation: false};

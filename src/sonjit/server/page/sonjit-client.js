@@ -122,7 +122,7 @@ class Detector {
 
   /** @param {Options} asked @returns {{kind: string} & Options} */
   #wanted(asked) {
-    return { kind: this.#model.kind, ...this.#model.wanted({ ...this.#chosen, ...asked }) };
+    return { kind: this.#model.kind, search: "fast", ...this.#model.wanted({ ...this.#chosen, ...asked }) };
   }
 
   /** An image that stands alone. @param {Promise<Blob>} file @param {Options} asked */
