@@ -7,7 +7,7 @@ import json
 import sys
 from pathlib import Path
 
-from sonjit.benchmark.report import mean_found, ratios
+from sonjit.benchmark.run import mean_found, ratios
 
 HEADINGS = (
     "case", "precision", "p50 ms", "× by p50", "× by mean", "CPU ms", "RSS MB", "× RSS", "cold s", "× cold", "found"

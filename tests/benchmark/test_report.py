@@ -3,7 +3,7 @@ import io
 import pytest
 from rich.console import Console
 
-from sonjit.benchmark.report import draw_report, ratios
+from sonjit.benchmark.run import draw_report, ratios
 
 
 def side(scale, precision, **more):

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from sonjit import InputError
 from sonjit.networks import create_network
-from sonjit.networks.mediapipe.mobile_blocks import depth_to_space
+from sonjit.networks.mediapipe.blocks import depth_to_space
 
 
 def test_unknown_variants_are_refused():

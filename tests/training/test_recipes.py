@@ -9,8 +9,15 @@ from typing import Literal
 import pytest
 
 from sonjit import InputError
-from sonjit.training.recipes import TrainingRequest, list_recipes, load_recipe, prepare, run_recipe, settings_from
-from sonjit.training.recipes.recipe import recipe_from_table
+from sonjit.training.recipes import (
+    TrainingRequest,
+    list_recipes,
+    load_recipe,
+    prepare,
+    recipe_from_table,
+    run_recipe,
+    settings_from,
+)
 
 RECIPE = """summary = "one"
 function = "sonjit.training.images.cam:train_cam"

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sonjit.weights import catalog
-from sonjit.weights import packages as clients
+from sonjit.weights import catalog, pull
 
 CONTENTS = {"one": b"first network" * 50, "two": b"second network" * 70, "packed": b"third" * 90, "twin": b"4th" * 80}
 MEMBERS = {
@@ -97,7 +96,7 @@ def shelf(tmp_path, monkeypatch, home):
     (tmp_path / "scratch").mkdir()
     shelf = Shelf(tmp_path / "shelf")
     monkeypatch.setattr(catalog, "CATALOG", shelf.catalog)
-    monkeypatch.setattr(clients, "run_client", shelf.run_client)
+    monkeypatch.setattr(pull, "run_client", shelf.run_client)
     monkeypatch.setattr("shutil.which", lambda name: f"/fake/{name}")
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "scratch"))
     forget_catalog()

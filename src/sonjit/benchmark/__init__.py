@@ -1,7 +1,7 @@
 """Speed, memory, start and size of Sonjit, alone or beside another library in an interpreter of its own.
 
-`clips` decodes the media, `worker` measures one configuration in a fresh process, `peer_mediapipe` lets the
-peer's interpreter run the same loop, `run` brings them together and `report` shows the outcome.
+`cases` holds what is measured and decodes the media, `worker` measures one configuration in a fresh process,
+`peer_mediapipe` lets the peer's interpreter run the same loop, `run` brings them together and shows the outcome.
 """
 
 from sonjit.benchmark.cases import CASES, Case

@@ -52,7 +52,7 @@ def bench(
     from rich.console import Console
 
     from sonjit.benchmark import benchmark
-    from sonjit.benchmark.report import draw_report
+    from sonjit.benchmark.run import draw_report
     from sonjit.files import Draft, failing_as_job
 
     console = Console(stderr=True)

@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 from sonjit.detectors.smoothing import OneEuro
-from sonjit.engines import EngineOptions
-from sonjit.engines.base import EngineName, Precision
+from sonjit.engines import EngineName, EngineOptions, Precision
 from sonjit.errors import InputError
 from sonjit.weights import cache_folder, find_weight
 

@@ -2,12 +2,100 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, get_args
 
-from sonjit.engines.base import Calibration, Engine, EngineName, EngineOptions, Precision, shared_networks
 from sonjit.errors import InputError
 
-__all__ = ["Calibration", "Engine", "EngineName", "EngineOptions", "Precision", "load_engine", "shared_networks"]
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+EngineName = Literal["openvino", "onnxruntime"]
+
+Precision = Literal["auto", "f32", "bf16", "f16", "int8"]
+
+Calibration: TypeAlias = "Callable[[], Sequence[NDArray[np.uint8]]]"
+"""Gives images (1, H, W, 3) like those that a network will see, to quantize it."""
+
+_IS_SHARED = ContextVar("sonjit_shared_networks", default=False)
+
+
+@contextmanager
+def shared_networks() -> Generator[None]:
+    """Detectors made inside share their networks with one another: each costs its buffers only.
+
+    A shared network runs as many images at a time as there are pairs of cores. One that is not shared belongs to
+    its detector, which disturbs no other.
+    """
+    token = _IS_SHARED.set(True)
+    try:
+        yield
+    finally:
+        _IS_SHARED.reset(token)
+
+
+@dataclass(frozen=True)
+class EngineOptions:
+    """How a network runs.
+
+    Attributes:
+        engine: which runtime.
+        device: passed through to the runtime, e.g. `CPU`, `GPU`, `NPU`, `AUTO`.
+        precision: `auto` takes bf16 where the CPU has it natively, else f32.
+        threads: how many, 0 for all cores; SONJIT_THREADS of the environment is used where it is None.
+        cache: folder for compiled networks, or None to keep none.
+        shared: with other engines that ask for the same; see `shared_networks`. OpenVINO only.
+    """
+
+    engine: EngineName = "openvino"
+    device: str = "CPU"
+    precision: Precision = "auto"
+    threads: int | None = None
+    cache: Path | None = None
+    shared: bool = field(default_factory=_IS_SHARED.get)
+
+    def __post_init__(self) -> None:
+        """Refuse unknown names at once, in one line."""
+        if self.engine not in get_args(EngineName):
+            raise InputError(f"unknown engine {self.engine!r}; known: {', '.join(get_args(EngineName))}")
+        if self.precision not in get_args(Precision):
+            raise InputError(f"unknown precision {self.precision!r}; known: {', '.join(get_args(Precision))}")
+        if self.threads is not None and self.threads < 0:
+            raise InputError(f"threads={self.threads}: give 0 for all cores or a positive number")
+
+    @property
+    def thread_count(self) -> int:
+        """Threads to ask the runtime for; 0 leaves it to the runtime."""
+        if self.threads is not None:
+            return self.threads
+        text = os.environ.get("SONJIT_THREADS", "0")
+        if not text.isdecimal():
+            raise InputError(f"SONJIT_THREADS={text!r} is not a number of threads; unset it or give e.g. 2")
+        return int(text)
+
+
+class Engine(Protocol):
+    """One loaded network. Not for several threads at once: each caller takes an engine of its own.
+
+    Attributes:
+        input: (1, H, W, 3) uint8, the network's own input buffer: write an image into it, then `run()`.
+        precision: what the network runs in.
+        output_sizes: how many numbers each output holds, in the order of `run`.
+    """
+
+    input: NDArray[np.uint8]
+    precision: str
+    output_sizes: list[int]
+
+    def run(self) -> list[NDArray[np.float32]]:
+        """The chosen outputs for what is in `input`, in file order if all are; valid until the next run."""
+        ...
 
 
 _ENDINGS = (".tflite", ".onnx", ".xml")

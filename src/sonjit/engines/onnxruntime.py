@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from sonjit.engines.base import EngineOptions
+from sonjit.engines import EngineOptions
 from sonjit.errors import InputError
 from sonjit.extras import needed_for
 

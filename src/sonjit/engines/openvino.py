@@ -22,7 +22,7 @@ from weakref import WeakValueDictionary
 import numpy as np
 from numpy.typing import NDArray
 
-from sonjit.engines.base import Calibration, EngineOptions
+from sonjit.engines import Calibration, EngineOptions
 from sonjit.engines.quiet_openvino import ov
 from sonjit.errors import InputError, SonjitError
 from sonjit.files import write_bytes

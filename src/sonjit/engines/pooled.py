@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from sonjit.engines.base import EngineOptions
+from sonjit.engines import EngineOptions
 from sonjit.engines.openvino import compile_settings, core, read_model, take_images
 from sonjit.engines.quiet_openvino import ov
 from sonjit.errors import InputError

@@ -1,6 +1,7 @@
-"""What the browser gets: the page, the skeletons and the sample clip. Everything comes from this installation.
+"""The app: every endpoint in one place, with those that say what there is.
 
-The app: every endpoint in one place.
+`GET /v1/kinds` says what can be found here and how it is asked for, for the page and other clients. The page, the
+skeletons and the sample clip all come from this installation.
 """
 
 from __future__ import annotations
@@ -21,23 +22,88 @@ from starlette.types import Scope
 from starlette.websockets import WebSocket
 
 from sonjit._version import __version__
-from sonjit.detectors.kinds import KINDS
+from sonjit.detectors.kinds import KINDS, KindEntry
 from sonjit.extensions import load_extensions
-from sonjit.server.detector_pool import missing_models
+from sonjit.json_text import Json, JsonObject, json_from
+from sonjit.media.tables.rows import COLUMNS
+from sonjit.results import RESULT_TYPES, Points, Result, Value
+from sonjit.server.detector_pool import missing_models, missing_weights
 from sonjit.server.errors import RefusedError, answer_errors
 from sonjit.server.images import image_router
 from sonjit.server.jobs import job_router
-from sonjit.server.kinds import kind_router
 from sonjit.server.middleware import Middleware
+from sonjit.server.options import known_options, value_schema
 from sonjit.server.service import Service
 from sonjit.server.settings import Settings
 from sonjit.server.stream import Stream
+from sonjit.skeletons import load_skeleton
 
 if TYPE_CHECKING:
     from sonjit.multiview.annotation.project import Project
 
+
+def kind_router() -> APIRouter:
+    """The endpoint."""
+    router = APIRouter(prefix="/v1", tags=["server"])
+
+    @router.get("/kinds")
+    def kinds() -> Response:
+        """Every kind of detector with its models and options, and every type of result with fields and skeletons."""
+        answer: JsonObject = {
+            "kinds": {name: _kind(entry) for name, entry in KINDS.items()},
+            "results": {one.kind: _result(one) for one in RESULT_TYPES.values()},
+            "columns": list(COLUMNS),
+        }
+        return Response(json_from(answer), media_type="application/json")
+
+    return router
+
+
+def _kind(entry: KindEntry) -> JsonObject:
+    """One kind of detector; the first of its models is the default."""
+    return {
+        "list": entry.list_name,
+        "plural": entry.plural,
+        "summary": entry.summary,
+        "models": list(entry.models),
+        "missing": {name: [*missing] for name in entry.models if (missing := missing_weights(entry.name, name))},
+        "max_instances": entry.max_instances,
+        "options": {name: value_schema(one) for name, one in known_options(entry.name).items()},
+        "job_options": list(known_options(entry.name, job=True)),
+        "instances": list(entry.instances),
+    }
+
+
+def _result(kind: type[Result]) -> JsonObject:
+    """One type of result as answers hold it, with the columns of row tables that its fields fill."""
+    return {
+        "list": kind.list_name,
+        "fields": [_field(item) for item in kind.schema],
+        "members": {key: part.kind for key, part in kind.members.values()},
+        "skeletons": {name: _skeleton(name) for name in getattr(kind, "skeletons", {}).values()},
+    }
+
+
+def _field(item: Value | Points) -> JsonObject:
+    if isinstance(item, Value):
+        return {"key": item.key, "type": "box" if item.is_box else "value"}
+    scores: dict[str, Json] = {score.key: score.column for score in item.scores}
+    return {"key": item.key, "type": "points", "columns": list(item.columns), "scores": scores}
+
+
+def _skeleton(name: str) -> JsonObject:
+    skeleton = load_skeleton(name)
+    return {
+        "keypoints": list(skeleton.keypoints),
+        "connections": [list(pair) for pair in skeleton.connections],
+        "groups": {group: list(members) for group, members in skeleton.groups.items()},
+    }
+
+
 PAGE = Path(__file__).parent / "page"
+
 _PACKAGE = Path(str(files("sonjit")))
+
 _MEDIA_TYPES = {  # a machine's own table may say otherwise, and browsers run no module of another type
     ".js": "text/javascript",
     ".css": "text/css",

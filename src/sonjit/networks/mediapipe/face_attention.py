@@ -20,6 +20,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
+from sonjit.networks.mediapipe.blocks import PublishedNetwork, SameConv2d, interleaved_layers, register_published
 from sonjit.networks.mediapipe.face_landmark import (
     INPUT_SIZE,
     MESH,
@@ -30,8 +31,6 @@ from sonjit.networks.mediapipe.face_landmark import (
     mesh_stages,
     narrowing,
 )
-from sonjit.networks.mediapipe.mobile_blocks import SameConv2d
-from sonjit.networks.mediapipe.tflite_weights import PublishedNetwork, interleaved_layers, register_published
 from sonjit.skeletons.face_regions import LEFT_EYE, LIPS, RIGHT_EYE
 
 _MAP_STRIDE = 4  # pixels of the crop a pixel of the map from which regions are cut

@@ -17,15 +17,16 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from sonjit.networks.mediapipe.mobile_blocks import (
+from sonjit.networks.mediapipe.blocks import (
     BlazeBlock,
+    PublishedNetwork,
     SameConv2d,
     depth_to_space,
     depthwise,
+    register_published,
     rows_from_map,
     upsample,
 )
-from sonjit.networks.mediapipe.tflite_weights import PublishedNetwork, register_published
 
 _BOX = 16  # centre, size and six keypoints
 _FINE_ANCHORS, _COARSE_ANCHORS = 2, 6

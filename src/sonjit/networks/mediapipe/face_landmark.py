@@ -11,8 +11,13 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from sonjit.networks.mediapipe.mobile_blocks import BlazeBlock, SameConv2d
-from sonjit.networks.mediapipe.tflite_weights import PublishedNetwork, interleaved_layers, register_published
+from sonjit.networks.mediapipe.blocks import (
+    BlazeBlock,
+    PublishedNetwork,
+    SameConv2d,
+    interleaved_layers,
+    register_published,
+)
 
 MESH = 468
 """Landmarks of the mesh."""

@@ -15,8 +15,13 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from sonjit.errors import InputError
-from sonjit.networks.mediapipe.mobile_blocks import InvertedResidual, SameConv2d, depthwise
-from sonjit.networks.mediapipe.tflite_weights import fill_from_tflite, register_published
+from sonjit.networks.mediapipe.blocks import (
+    InvertedResidual,
+    SameConv2d,
+    depthwise,
+    fill_from_tflite,
+    register_published,
+)
 from sonjit.networks.registry import Network
 
 PUBLISHED_KEYPOINTS = 21

@@ -9,8 +9,13 @@ from __future__ import annotations
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from sonjit.networks.mediapipe.mobile_blocks import SameConv2d, depthwise
-from sonjit.networks.mediapipe.tflite_weights import PublishedNetwork, interleaved_layers, register_published
+from sonjit.networks.mediapipe.blocks import (
+    PublishedNetwork,
+    SameConv2d,
+    depthwise,
+    interleaved_layers,
+    register_published,
+)
 
 _CONTOURS, _IRIS = 71, 5
 _SHARED_BLOCKS, _HEAD_BLOCKS, _HEAD_HALVINGS = 4, 2, 2

@@ -12,8 +12,14 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from sonjit.networks.mediapipe.mobile_blocks import BlazeBlock, SameConv2d, rows_from_map, upsample
-from sonjit.networks.mediapipe.tflite_weights import PublishedNetwork, register_published
+from sonjit.networks.mediapipe.blocks import (
+    BlazeBlock,
+    PublishedNetwork,
+    SameConv2d,
+    register_published,
+    rows_from_map,
+    upsample,
+)
 
 _CHANNELS = (32, 64, 128, 256, 256)
 _BOX = 18  # centre, size and seven keypoints

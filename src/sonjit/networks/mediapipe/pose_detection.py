@@ -12,9 +12,16 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from sonjit.networks.mediapipe.mobile_blocks import BlazeBlock, depth_to_space, depthwise, rows_from_map, upsample
+from sonjit.networks.mediapipe.blocks import (
+    BlazeBlock,
+    PublishedNetwork,
+    depth_to_space,
+    depthwise,
+    register_published,
+    rows_from_map,
+    upsample,
+)
 from sonjit.networks.mediapipe.pose_landmark import PoseTrunk, trunk_numbers
-from sonjit.networks.mediapipe.tflite_weights import PublishedNetwork, register_published
 
 _BOX = 12  # centre, size and four keypoints
 _ANCHORS = (2, 2, 6)  # a cell of each map, the finest first

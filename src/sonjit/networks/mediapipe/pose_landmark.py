@@ -24,8 +24,14 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from sonjit.errors import InputError
-from sonjit.networks.mediapipe.mobile_blocks import BlazeBlock, InvertedResidual, depthwise, upsample
-from sonjit.networks.mediapipe.tflite_weights import PublishedNetwork, register_published
+from sonjit.networks.mediapipe.blocks import (
+    BlazeBlock,
+    InvertedResidual,
+    PublishedNetwork,
+    depthwise,
+    register_published,
+    upsample,
+)
 
 KEYPOINTS = 39
 

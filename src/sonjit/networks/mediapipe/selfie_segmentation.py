@@ -14,8 +14,7 @@ from collections.abc import Sequence
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from sonjit.networks.mediapipe.mobile_blocks import SameConv2d, depthwise, upsample
-from sonjit.networks.mediapipe.tflite_weights import PublishedNetwork, register_published
+from sonjit.networks.mediapipe.blocks import PublishedNetwork, SameConv2d, depthwise, register_published, upsample
 
 _QUARTER = 4  # by how much gates of the trunk are narrower than what they gate, in all blocks but the first
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from sonjit.datasets import Dataset, Instance, Sample, dataset_entry, open_dataset, rle_from_mask
 from sonjit.errors import InputError
-from sonjit.explain.instances import results_from_instances
+from sonjit.explain.segment import results_from_instances
 from sonjit.files import write_text
 from sonjit.metrics import coco_precision
 from sonjit.networks.mask_rcnn.mask_rcnn import (
