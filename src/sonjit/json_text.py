@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from functools import partial
 from typing import TypeAlias
 
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
@@ -13,16 +14,18 @@ JsonObject: TypeAlias = dict[str, Json]
 """A JSON object of no fixed shape."""
 
 
-def json_from(value: object) -> str:
-    """One line of strict JSON; NaN and infinity become null.
+def json_from(value: object, indent: int | None = None) -> str:
+    """Strict JSON, of one line or with an indent; NaN and infinity become null.
 
     >>> json_from({"x": float("nan"), "y": 0.1})
     '{"x":null,"y":0.1}'
     """
+    write = partial(json.dumps, allow_nan=False, ensure_ascii=False, indent=indent)
+    separators = (",", ":" if indent is None else ": ")
     try:
-        return json.dumps(value, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+        return write(value, separators=separators)
     except ValueError:
-        return json.dumps(_finite(value), allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+        return write(_finite(value), separators=separators)
 
 
 def _finite(value: object) -> object:

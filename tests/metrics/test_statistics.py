@@ -133,11 +133,11 @@ def test_a_level_that_is_no_share_is_refused():
 
 def test_parts_add_up_to_the_whole():
     errors = some_errors(1, 60, 21)
-    joints = metrics.by_joint(errors, HAND.keypoints, resamples=200)
+    joints = metrics.by_joint(errors, HAND.keypoints)
     assert [part.name for part in joints] == list(HAND.keypoints)
     np.testing.assert_allclose([part.mean for part in joints], metrics.joint_means(metrics.found(errors)))
     assert sum(part.missing for part in joints) == metrics.missing_count(errors)
-    fingers = metrics.by_joints(errors, HAND.groups, resamples=200)
+    fingers = metrics.by_joints(errors, HAND.groups)
     assert [part.name for part in fingers] == list(HAND.groups)
     for part in fingers:
         own = metrics.found(errors[:, HAND.groups[part.name]])
@@ -145,7 +145,7 @@ def test_parts_add_up_to_the_whole():
         assert part.counted == np.isfinite(own).sum()
         assert part.interval.low < part.mean < part.interval.high
     hidden = np.random.default_rng(2).random(60)
-    bins = metrics.by_bin(errors, hidden, resamples=200)
+    bins = metrics.by_bin(errors, hidden)
     assert sum(part.counted for part in bins) == np.isfinite(errors).sum()
     half = metrics.found(errors[(hidden >= 0.5) & (hidden < 0.75)])
     assert bins[2].name == "50-75 %"

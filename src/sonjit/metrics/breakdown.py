@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sonjit.errors import InputError
-from sonjit.metrics.statistics import RESAMPLES, Interval, intervals, known_mean, numbers, ratio, resampled_means, rows
+from sonjit.metrics.statistics import Interval, intervals, known_mean, numbers, ratio, resampled_means, rows
 
 OCCLUSION_EDGES = (0.0, 0.25, 0.5, 0.75, 1.0)
 """Between bins of how much of a hand is hidden, as Deformer's tables have them."""
@@ -41,30 +41,16 @@ class Part(NamedTuple):
     missing: int
 
 
-def by_joint(
-    values: ArrayLike,
-    names: Sequence[str],
-    *,
-    level: float = 0.95,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
-    clusters: Sequence[Hashable] | None = None,
-) -> list[Part]:
+def by_joint(values: ArrayLike, names: Sequence[str], *, clusters: Sequence[Hashable] | None = None) -> list[Part]:
     """Means of each joint of values (N, K), by K names."""
     parts = {name: (joint,) for joint, name in enumerate(names)}
     if len(parts) != rows(values).shape[1]:
         raise InputError(f"{len(parts)} different names for {rows(values).shape[1]} joints: give one for each")
-    return by_joints(values, parts, level=level, resamples=resamples, seed=seed, clusters=clusters)
+    return by_joints(values, parts, clusters=clusters)
 
 
 def by_joints(
-    values: ArrayLike,
-    groups: Mapping[str, Sequence[int]],
-    *,
-    level: float = 0.95,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
-    clusters: Sequence[Hashable] | None = None,
+    values: ArrayLike, groups: Mapping[str, Sequence[int]], *, clusters: Sequence[Hashable] | None = None
 ) -> list[Part]:
     """Means of sets of joints of values (N, K), such as fingers: `load_skeleton("hand_mediapipe21").groups`."""
     table = rows(values)
@@ -74,7 +60,7 @@ def by_joints(
     chosen = np.zeros((table.shape[1], len(groups)))
     for column, joints in enumerate(groups.values()):
         chosen[list(joints), column] = 1
-    return _parts(table, chosen, list(groups), None, (level, resamples, seed), clusters)
+    return _parts(table, chosen, list(groups), None, clusters)
 
 
 def by_bin(
@@ -82,9 +68,6 @@ def by_bin(
     levels: ArrayLike,
     edges: Sequence[float] = OCCLUSION_EDGES,
     *,
-    level: float = 0.95,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
     clusters: Sequence[Hashable] | None = None,
 ) -> list[Part]:
     """Means of values (N, K) by bins of a level (N,) such as the hidden share; the last bin holds its upper edge too.
@@ -98,7 +81,7 @@ def by_bin(
     inside[-1] |= given == edges[-1]
     names = [f"{100 * low:g}-{100 * high:g} %" for low, high in pairwise(edges)]
     everything = np.ones((table.shape[1], 1))
-    return _parts(table, everything, names, np.stack(inside, 1), (level, resamples, seed), clusters)
+    return _parts(table, everything, names, np.stack(inside, 1), clusters)
 
 
 def _parts(
@@ -106,20 +89,18 @@ def _parts(
     chosen: NDArray[np.float64],
     names: Sequence[str],
     inside: NDArray[np.bool_] | None,
-    settings: tuple[float, int, int],
     clusters: Sequence[Hashable] | None,
 ) -> list[Part]:
     """Parts of joints `chosen` (K, M or 1) in samples `inside` (N, M); all samples by default."""
-    level, resamples, seed = settings
     known = np.isfinite(table)
     shown = 1 if inside is None else inside
     sums = np.where(known, table, 0) @ chosen * shown  # (N, M)
     counts, missing = known @ chosen * shown, np.isposinf(table) @ chosen * shown
-    drawn = resampled_means(sums, counts, resamples=resamples, seed=seed, clusters=clusters)
+    drawn = resampled_means(sums, counts, clusters=clusters)
     rows_ = zip(
         names,
         ratio(sums.sum(0), counts.sum(0)).tolist(),
-        intervals(drawn, level),
+        intervals(drawn),
         counts.sum(0).astype(int).tolist(),
         missing.sum(0).astype(int).tolist(),
         strict=True,

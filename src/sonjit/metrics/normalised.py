@@ -153,15 +153,9 @@ def pdj(
     torso: Literal["diagonal", "middle"] = "diagonal",
 ) -> float:
     """Percentage of detected joints as a share, 0..1, of bodies (N, 33, 2) in BlazePose's order."""
-    return known_mean(
-        pdj_hits(
-            predicted,
-            truth,
-            predicted_visible=predicted_visible,
-            true_visible=true_visible,
-            sizes=torso_sizes(truth, torso),
-        )
-    )
+    sizes = torso_sizes(truth, torso)
+    hits = pdj_hits(predicted, truth, predicted_visible=predicted_visible, true_visible=true_visible, sizes=sizes)
+    return known_mean(hits)
 
 
 def _samples(truth: ArrayLike, last: int) -> NDArray[np.float64]:

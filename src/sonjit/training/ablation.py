@@ -30,6 +30,7 @@ from sonjit.documents.document import (
 )
 from sonjit.documents.plots import bars_svg
 from sonjit.errors import InputError, JobError
+from sonjit.json_text import json_from
 from sonjit.training.distributed import broadcast, processes, rank
 from sonjit.training.recipes import Ablation, Recipe, TrainingRequest, load_recipe, prepare, run_recipe
 from sonjit.training.run_folder import RESULT
@@ -221,7 +222,7 @@ def save_ablation(result: AblationResult, out: Path) -> str:
     title = f"{result.grid.title} ({result.recipe}, {result.name})"
     blocks = list(_blocks(result))
     text = markdown_from(title, blocks)
-    record = json.dumps(_without_nan(record_of(result)), indent=1, ensure_ascii=False) + "\n"
+    record = json_from(record_of(result), indent=1) + "\n"
     page = html_from(title, blocks)
     save_files(out, {**plots_of(blocks), "ablation.json": record, "ablation.md": text, "ablation.html": page})
     return text
@@ -268,11 +269,3 @@ def _digits(rows: Sequence[RowResult]) -> int:
     """As many as show three significant digits of the largest mean."""
     largest = max((abs(row.mean.value) for row in rows), default=0)
     return 2 if largest == 0 else max(0, 3 - math.floor(math.log10(largest)))
-
-
-def _without_nan(value: object) -> object:
-    if isinstance(value, dict):
-        return {key: _without_nan(one) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_without_nan(one) for one in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -16,8 +16,7 @@ from torch import Tensor
 
 from sonjit.datasets import Instance, Sample
 from sonjit.geometry import RotatedBox, crop, points_into_crop
-from sonjit.networks import InputSpec, create_network
-from sonjit.networks.export import ENDINGS, export_network
+from sonjit.networks import create_network
 from sonjit.networks.keypoint_detector import (
     KeypointDetector,
     KeypointHeatmaps,
@@ -27,34 +26,26 @@ from sonjit.networks.keypoint_detector import (
     sigma_of,
 )
 from sonjit.results import Box
-from sonjit.training.hands.samples import HandSettings, draw_examples, hand_data
+from sonjit.training.hands.samples import CropSettings, draw_examples, exported, hand_data
 from sonjit.training.loop import WEIGHTS, train
 from sonjit.training.recipes import TrainingRequest, settings_from
-from sonjit.training.settings import check_side
 
 _NEAR = 0.1  # of the longer side of a hand's box: within it a keypoint counts as found
 
 
 @dataclass(frozen=True)
-class KeypointDetectorSettings(HandSettings):
+class KeypointDetectorSettings(CropSettings):
     """Settings of the recipe.
 
     Attributes:
         backbone: an EfficientNet of timm.
         backbone_weights: file of timm's weights for it; "" initialises it at random.
         channels: of the maps that are read.
-        side: of the crops in pixels, a multiple of 32.
     """
 
     backbone: str = "tf_efficientnet_b0"
     backbone_weights: str = ""
     channels: int = 128
-    side: int = 256
-
-    def __post_init__(self) -> None:
-        """Refuse values out of range."""
-        super().__post_init__()
-        check_side(self, "side")
 
 
 class HeatmapTargets(NamedTuple):
@@ -96,10 +87,7 @@ def train_keypoint_detector(request: TrainingRequest) -> Mapping[str, object]:
     train(network, batch, losses, settings, out=request.out, inputs=inputs, progress=request.progress)
     results: dict[str, object] = {"weights": request.out / WEIGHTS, "training_images": len(data.training)}
     results |= evaluate(KeypointDetector(request.out, request.device), data.training, data.held_out)
-    if request.export:
-        file = request.out / f"keypoint-detector{ENDINGS[request.export]}"
-        inputs = [InputSpec("images", (3, settings.side, settings.side))]
-        results["export"] = export_network(network.cpu(), inputs, file).path
+    results |= exported(network, "keypoint-detector", settings.side, request)
     return results
 
 

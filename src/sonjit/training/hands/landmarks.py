@@ -18,7 +18,6 @@ from torch import nn
 
 from sonjit.errors import InputError
 from sonjit.networks import create_network, save_checkpoint
-from sonjit.networks.export import ENDINGS, export_network
 from sonjit.networks.mediapipe.hand_landmark import PUBLISHED_KEYPOINTS, HandLandmarkNetwork
 from sonjit.networks.registry import InputSpec
 from sonjit.training.hands.landmark_data import (
@@ -32,7 +31,7 @@ from sonjit.training.hands.landmark_data import (
     to_batch,
 )
 from sonjit.training.hands.palms import measured_ms
-from sonjit.training.hands.samples import open_source_samples
+from sonjit.training.hands.samples import exported, open_source_samples
 from sonjit.training.initialise import add_batch_norms, fold, scale_head
 from sonjit.training.loop import WEIGHTS, TrainingSettings, train
 from sonjit.training.recipes import TrainingRequest, settings_from
@@ -151,9 +150,7 @@ def train_landmarks(request: TrainingRequest) -> Mapping[str, object]:
     inputs = (InputSpec("images", (3, settings.size, settings.size)),)
     if settings.timed:
         results["ms"] = measured_ms(network.cpu(), inputs, request.out)
-    if request.export:
-        file = request.out / f"{request.recipe}{ENDINGS[request.export]}"
-        results["export"] = export_network(network.cpu(), inputs, file).path
+    results |= exported(network, request.recipe, settings.size, request)
     return results
 
 

@@ -11,16 +11,17 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sonjit.datasets import Dataset, Instance, Sample, list_datasets, open_dataset
 from sonjit.datasets.joint_orders import camera_matrix, hand_before_camera
 from sonjit.errors import InputError
 from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.media import open_source
+from sonjit.networks import InputSpec, Network
+from sonjit.networks.export import ENDINGS, export_network
 from sonjit.training.loop import TrainingSettings
 from sonjit.training.recipes import TrainingRequest
-from sonjit.training.settings import check_at_least
+from sonjit.training.settings import check_at_least, check_side
 
 P = TypeVar("P")
 T = TypeVar("T")
@@ -55,6 +56,22 @@ class HandSettings(TrainingSettings):
         """Refuse values out of range."""
         super().__post_init__()
         check_at_least(self, images=0, held_out=1, batch=1, workers=1)
+
+
+@dataclass(frozen=True)
+class CropSettings(HandSettings):
+    """Settings of the recipes on square crops of hands.
+
+    Attributes:
+        side: of the crops in pixels, a multiple of 32.
+    """
+
+    side: int = 256
+
+    def __post_init__(self) -> None:
+        """Refuse values out of range."""
+        super().__post_init__()
+        check_side(self, "side")
 
 
 class HandData(NamedTuple):
@@ -128,6 +145,14 @@ def refuse_export(request: TrainingRequest) -> None:
         )
 
 
+def exported(network: Network, name: str, side: int, request: TrainingRequest) -> dict[str, object]:
+    """The path of the trained network's file for another runtime, as "export", where one is asked for."""
+    if request.export is None:
+        return {}
+    file = request.out / f"{name}{ENDINGS[request.export]}"
+    return {"export": export_network(network.cpu(), (InputSpec("images", (3, side, side)),), file).path}
+
+
 def draw_examples(
     samples: Sequence[P],
     make: Callable[[P, np.random.Generator], T | None],
@@ -177,21 +202,12 @@ def _spread(samples: Sequence[Sample], most: int) -> Sequence[Sample]:
     """At most so many, evenly spread; 0 for all."""
     if not most or most >= len(samples):
         return samples
-    places = [i * len(samples) // most for i in range(most)]
-    return _Chosen(samples, np.array(places))
+    return _chosen(samples, [i * len(samples) // most for i in range(most)])
 
 
-class _Chosen(Sequence[Sample]):
+def _chosen(samples: Sequence[Sample], places: Sequence[int]) -> Sequence[Sample]:
     """Some of the samples, read when they are asked for."""
-
-    def __init__(self, samples: Sequence[Sample], places: NDArray[np.int64]) -> None:
-        self._samples, self._places = samples, places
-
-    def __len__(self) -> int:
-        return len(self._places)
-
-    def __getitem__(self, index: int) -> Sample:  # pyright: ignore[reportIncompatibleMethodOverride]  # no slices
-        return self._samples[int(self._places[index])]
+    return samples.subset(places) if isinstance(samples, Dataset) else [samples[place] for place in places]
 
 
 def _parted(samples: Sequence[Sample], name: str) -> tuple[Sequence[Sample], Sequence[Sample]]:
@@ -199,7 +215,7 @@ def _parted(samples: Sequence[Sample], name: str) -> tuple[Sequence[Sample], Seq
     first = len(samples) - max(len(samples) // 5, 1)
     if first < 1:
         raise InputError(f"{name} has {len(samples)} images: too few to train on some and evaluate on others")
-    return _Chosen(samples, np.arange(first)), _Chosen(samples, np.arange(first, len(samples)))
+    return _chosen(samples, range(first)), _chosen(samples, range(first, len(samples)))
 
 
 def _demo_samples() -> tuple[list[Sample], list[Sample]]:

@@ -23,8 +23,7 @@ from sonjit.datasets import Instance, Sample
 from sonjit.errors import InputError
 from sonjit.geometry import RotatedBox, crop, crop_matrix, points_into_crop
 from sonjit.metrics import handedness_hits, mrrpe, two_hand_errors
-from sonjit.networks import InputSpec, create_network, load_checkpoint
-from sonjit.networks.export import ENDINGS, export_network
+from sonjit.networks import create_network, load_checkpoint
 from sonjit.networks.hands3d.internet import (
     JOINTS,
     LAYOUTS,
@@ -39,10 +38,9 @@ from sonjit.networks.hands3d.internet import (
     two_hands_from_outputs,
 )
 from sonjit.skeletons import load_skeleton
-from sonjit.training.hands.samples import HandSettings, draw_examples, hand_data
+from sonjit.training.hands.samples import CropSettings, draw_examples, exported, hand_data
 from sonjit.training.loop import WEIGHTS, train
 from sonjit.training.recipes import TrainingRequest, settings_from
-from sonjit.training.settings import check_side
 
 PEAK, SIGMA_BINS = 255.0, 2.5
 
@@ -267,11 +265,10 @@ _MEAN_OF: Final = 500  # images that the mean pose is taken over
 
 
 @dataclass(frozen=True)
-class InterNetSettings(HandSettings):
+class InterNetSettings(CropSettings):
     """Settings of the recipe.
 
     Attributes:
-        side: of the crops in pixels; heatmaps have a quarter of it as bins of x, y and z.
         depth: layers of the residual network.
         width: channels of its first stage.
         channels: of the maps that are enlarged.
@@ -281,7 +278,6 @@ class InterNetSettings(HandSettings):
         augment: shift, scale, rotate, mirror and relight each crop at random.
     """
 
-    side: int = 256
     depth: int = 50
     width: int = 64
     channels: int = 256
@@ -289,11 +285,6 @@ class InterNetSettings(HandSettings):
     trunk_weights: str = ""
     hand_type: bool = True
     augment: bool = True
-
-    def __post_init__(self) -> None:
-        """Refuse values out of range."""
-        super().__post_init__()
-        check_side(self, "side")
 
     @property
     def space(self) -> HeatmapSpace:
@@ -336,10 +327,7 @@ def train_internet(request: TrainingRequest) -> Mapping[str, object]:
     train(network, batch, losses, settings, out=request.out, inputs=inputs, progress=request.progress)
     results: dict[str, object] = {"weights": request.out / WEIGHTS, "training_images": len(data.training)}
     results |= evaluate(network, data.training, data.held_out, settings, request.device)
-    if request.export:
-        file = request.out / f"internet{ENDINGS[request.export]}"
-        inputs = [InputSpec("images", (3, settings.side, settings.side))]
-        results["export"] = export_network(network.cpu(), inputs, file).path
+    results |= exported(network, "internet", settings.side, request)
     return results
 
 

@@ -22,10 +22,9 @@ from sonjit.geometry import RotatedBox, crop, crop_matrix, inverse_affine
 from sonjit.networks import create_network, load_checkpoint
 from sonjit.networks.hands3d.internet import area_of_box, box_of_joints
 from sonjit.networks.hands3d.rootnet import RootNet, depth_of_box
-from sonjit.training.hands.samples import HandSettings, draw_examples, hand_data, known_hands, refuse_export
+from sonjit.training.hands.samples import CropSettings, draw_examples, hand_data, known_hands, refuse_export
 from sonjit.training.loop import WEIGHTS, train
 from sonjit.training.recipes import TrainingRequest, settings_from
-from sonjit.training.settings import check_side
 
 _MM = 1000.0
 _CELL_PX = 4  # of the crop for each cell of the map
@@ -33,11 +32,10 @@ _TURN_RAD, _TURNED, _GAIN = np.pi / 6, 0.6, (0.8, 1.2)
 
 
 @dataclass(frozen=True)
-class RootNetSettings(HandSettings):
+class RootNetSettings(CropSettings):
     """Settings of the recipe.
 
     Attributes:
-        side: of the crops in pixels.
         depth: layers of the residual network.
         width: channels of its first stage.
         channels: of the maps that are enlarged.
@@ -45,17 +43,11 @@ class RootNetSettings(HandSettings):
         input_scale: what white is before ImageNet's mean is taken off: 1, or 255 as in the release for bodies.
     """
 
-    side: int = 256
     depth: int = 50
     width: int = 64
     channels: int = 256
     trunk_weights: str = ""
     input_scale: float = 1.0
-
-    def __post_init__(self) -> None:
-        """Refuse values out of range."""
-        super().__post_init__()
-        check_side(self, "side")
 
 
 class RootExample(NamedTuple):

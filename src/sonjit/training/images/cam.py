@@ -21,11 +21,11 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from sonjit.errors import InputError
-from sonjit.geometry import RotatedBox, crop, crop_matrix
+from sonjit.geometry import RotatedBox, crop, points_into_crop
 from sonjit.media import open_source
-from sonjit.networks import InputSpec, Network, create_network
-from sonjit.networks.export import ENDINGS, export_network
+from sonjit.networks import Network, create_network
 from sonjit.results import Box
+from sonjit.training.hands.samples import exported
 from sonjit.training.loop import WEIGHTS, TrainingSettings, train
 from sonjit.training.recipes import TrainingRequest, settings_from
 
@@ -70,10 +70,7 @@ def train_cam(request: TrainingRequest) -> dict[str, object]:
     results: dict[str, object] = {
         "weights": request.out / WEIGHTS, "accuracy": accuracy(network, test), "held_out_crops": len(test),
     }  # fmt: skip
-    if request.export:
-        inputs = [InputSpec("images", (3, settings.size, settings.size))]
-        file = request.out / f"cam{ENDINGS[request.export]}"
-        results["export"] = export_network(network, inputs, file).path
+    results |= exported(network, "cam", settings.size, request)
     return results
 
 
@@ -220,9 +217,8 @@ class HandCrops:
         else:
             cx, cy = rng.uniform(0, width), rng.uniform(0, height)
         area = RotatedBox(cx, cy, side, side, float(rng.uniform(-tilt, tilt)))
-        to_crop = _inverse(crop_matrix(area, size, size))
         for number, (_, xy) in enumerate(hands):
-            x_min, y_min, x_max, y_max = _around(_moved(to_crop, xy))
+            x_min, y_min, x_max, y_max = _around(points_into_crop(xy, area, size))
             if number != which and x_max > 0 and y_max > 0 and x_min < size and y_min < size:
                 return None
         image = crop(rgb, area, size, size)
@@ -231,7 +227,7 @@ class HandCrops:
         label, xy = hands[which]
         if not ((xy >= 0) & (xy < (width, height))).all():
             return None
-        x_min, y_min, x_max, y_max = np.clip(_around(_moved(to_crop, xy)), 0, size).tolist()
+        x_min, y_min, x_max, y_max = np.clip(_around(points_into_crop(xy, area, size)), 0, size).tolist()
         return Crop(image, label, (x_min, y_min, x_max, y_max))
 
 
@@ -260,13 +256,3 @@ def _around(points: NDArray[np.float64]) -> Box:
     margin = _MARGIN * float((high - low).max())
     x_min, y_min, x_max, y_max = *(low - margin).tolist(), *(high + margin).tolist()
     return x_min, y_min, x_max, y_max
-
-
-def _inverse(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The inverse (2, 3) of an affine map (2, 3)."""
-    turn = np.linalg.inv(matrix[:, :2])
-    return np.column_stack([turn, -turn @ matrix[:, 2]]).astype(np.float64)
-
-
-def _moved(matrix: NDArray[np.float64], points: NDArray[np.float64]) -> NDArray[np.float64]:
-    return points @ matrix[:, :2].T + matrix[:, 2]
