@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 
 from sonjit.datasets.dataset import Dataset, DatasetEntry, RecordDataset, box_from_corner, read_lines
 from sonjit.datasets.formats.coco import CocoSet, Record, labelled
-from sonjit.datasets.registry import register
 from sonjit.datasets.sample import Instance, Sample
 from sonjit.errors import InputError
 
@@ -112,48 +111,21 @@ def _coco_file(root: Path, split: str) -> Path:
     return root / "annotations" / f"face_landmarks_300w_{name}.json"
 
 
-def _open_300w(entry: DatasetEntry, root: Path, split: str, *, origin: float | None = None) -> Dataset:
-    """`origin` is 1 for `.pts` files and 0 for files in COCO's form where it is not given."""
+def open_300w(entry: DatasetEntry, root: Path, split: str, *, origin: float | None = None) -> Dataset:
+    """300W in either form; `origin` is 1 for `.pts` files and 0 for files in COCO's form where it is not given."""
     if _coco_file(root, split).is_file():
         return CocoFaces(entry, root, split, 0 if origin is None else origin)
     return FacePoints(entry, root, split, 1 if origin is None else origin)
 
 
-def _open_300vw(entry: DatasetEntry, root: Path, split: str, *, origin: float = 1) -> Dataset:
+def open_300vw(entry: DatasetEntry, root: Path, split: str, *, origin: float = 1) -> Dataset:
+    """300VW, whose pixels count from `origin`."""
     return FacePoints(entry, root, split, origin)
 
-
-register(
-    DatasetEntry(
-        name="300w",
-        title="300 Faces in the Wild",
-        open=_open_300w,
-        splits=("train", "common", "challenging", "full", "test", "all"),
-        kinds=("face",),
-        licence="non-commercial research",
-        where="https://ibug.doc.ic.ac.uk/resources/300-W/",
-        needs=("afw, helen, lfpw, ibug, or Test with .pts files",),
-    )
-)
-
-register(
-    DatasetEntry(
-        name="300vw",
-        title="300 Videos in the Wild",
-        open=_open_300vw,
-        splits=("all",),
-        kinds=("face",),
-        licence="non-commercial research",
-        where="https://ibug.doc.ic.ac.uk/resources/300-VW/",
-        needs=("001/annot with .pts files", "001/imgs with the frames of vid.avi"),
-    )
-)
 
 _WFLW_POINTS = 98
 
 _ATTRIBUTES = ("pose", "expression", "illumination", "make_up", "occlusion", "blur")
-
-_SUBSETS = ("largepose", "expression", "illumination", "makeup", "occlusion", "blur")
 
 
 class Wflw(RecordDataset):
@@ -216,19 +188,6 @@ def _wflw_file(root: Path, split: str) -> Path:
     return root / "annotations" / f"face_landmarks_wflw_{split.replace('-', '_')}.json"
 
 
-def _open(entry: DatasetEntry, root: Path, split: str) -> Dataset:
+def open_wflw(entry: DatasetEntry, root: Path, split: str) -> Dataset:
+    """The file in COCO's form, or where that is not there the set's own lists."""
     return (CocoWflw if _wflw_file(root, split).is_file() else Wflw)(entry, root, split)
-
-
-register(
-    DatasetEntry(
-        name="wflw",
-        title="Wider Facial Landmarks in the Wild",
-        open=_open,
-        splits=("train", "test", *(f"test-{subset}" for subset in _SUBSETS)),
-        kinds=("face",),
-        licence="non-commercial research",
-        where="https://wywu.github.io/projects/LAB/WFLW.html",
-        needs=("WFLW_annotations", "WFLW_images"),
-    )
-)

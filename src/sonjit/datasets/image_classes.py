@@ -19,7 +19,6 @@ from xml.etree import ElementTree
 import numpy as np
 
 from sonjit.datasets.dataset import DatasetEntry, RecordDataset, naming, read_lines, size_of_image
-from sonjit.datasets.registry import register
 from sonjit.datasets.sample import Instance, Sample
 from sonjit.errors import InputError
 from sonjit.results import Box
@@ -96,19 +95,6 @@ def _by_id(path: Path) -> dict[str, list[str]]:
     with naming(str(path)):
         return {key: rest for key, *rest in (line.split() for line in read_lines(path))}
 
-
-register(
-    DatasetEntry(
-        name="cub200",
-        title="CUB-200-2011",
-        open=Cub200,
-        splits=("train", "test", "all"),
-        kinds=("object",),
-        licence="non-commercial research",
-        where="https://www.vision.caltech.edu/datasets/cub_200_2011/",
-        needs=("CUB_200_2011/images.txt", "CUB_200_2011/images", "CUB_200_2011/bounding_boxes.txt"),
-    )
-)
 
 _Boxes = list[tuple[str, list[float]]]
 
@@ -198,17 +184,3 @@ def _marks_of(path: Path) -> tuple[tuple[int, int], _Boxes]:
     if min(size) < 1:
         raise InputError(f"{path}: size is {size[0]} x {size[1]}")
     return size, boxes
-
-
-register(
-    DatasetEntry(
-        name="ilsvrc-loc",
-        title="ILSVRC localization (ImageNet)",
-        open=IlsvrcLocalization,
-        splits=("val", "train"),
-        kinds=("object",),
-        licence="non-commercial research, by registration",
-        where="https://www.kaggle.com/c/imagenet-object-localization-challenge",
-        needs=("LOC_synset_mapping.txt", "LOC_{split}_solution.csv", "ILSVRC/Data/CLS-LOC/{split}"),
-    )
-)

@@ -1,10 +1,14 @@
-"""Which data sets there are: one record each, made by `register` in the set's own file."""
+"""Which data sets there are: one record each, in `catalog.toml`, or by `register` from outside."""
 
 from __future__ import annotations
 
+import inspect
 import os
+import tomllib
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
-from importlib import import_module
+from importlib import import_module, resources
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,24 +16,6 @@ from sonjit.datasets.checks import check_all, check_sample
 from sonjit.datasets.dataset import Dataset, DatasetEntry
 from sonjit.errors import InputError
 from sonjit.extensions import Registry, load_extensions
-
-_FILES: tuple[str, ...] = (
-    "face_landmarks",
-    "formats.coco",
-    "formats.folder",
-    "formats.shards",
-    "hands.coco_hands",
-    "hands.dexycb",
-    "hands.fpha",
-    "hands.freihand",
-    "hands.hagrid",
-    "hands.ho3d",
-    "hands.interhand",
-    "hands.rhd",
-    "hands.stb",
-    "image_classes",
-)
-"""The modules of this package that register data sets."""
 
 Check = Literal["first", "all", "none"]
 """Which samples are checked when a set is opened: see `checks.check_sample`."""
@@ -39,7 +25,7 @@ _ENTRIES: Registry[DatasetEntry] = Registry("data set")
 
 
 def register(entry: DatasetEntry) -> DatasetEntry:
-    """Make a data set known; each set's file calls it once per name.
+    """Make a data set known; the module of a set outside this package calls it once per name.
 
     Raises:
         InputError: the name is taken.
@@ -101,13 +87,37 @@ def open_dataset(
     return dataset
 
 
+@dataclass(frozen=True)
+class _Reader:
+    """What opens a data set of this package; its module is imported when it is asked for."""
+
+    place: str
+
+    def __call__(self, *given: Any, **options: Any) -> Dataset:  # noqa: ANN401  # each set's own
+        return self._found(*given, **options)
+
+    @property
+    def __signature__(self) -> inspect.Signature:
+        return inspect.signature(self._found)
+
+    @property
+    def _found(self) -> Callable[..., Dataset]:
+        module, _, name = self.place.partition(":")
+        return getattr(import_module(f"sonjit.datasets.{module}"), name)
+
+
 @cache
-def _load_files() -> None:
-    for file in _FILES:
-        import_module(f"sonjit.datasets.{file}")
+def _load_catalog() -> None:
+    text = resources.files("sonjit.datasets").joinpath("catalog.toml").read_text("utf-8")
+    for name, record in tomllib.loads(text).items():
+        reader = _Reader(record.pop("reader"))
+        facts: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in record.items()
+        }
+        _ENTRIES.add(name, DatasetEntry(name=name, open=reader, **facts))
 
 
 def _entries() -> Registry[DatasetEntry]:
-    _load_files()
+    _load_catalog()
     load_extensions()
     return _ENTRIES

@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 
 from sonjit.datasets.dataset import DatasetEntry, RecordDataset, box_from_corner, naming, points_with_flags
 from sonjit.datasets.reading import load_json
-from sonjit.datasets.registry import register
 from sonjit.datasets.sample import HAND_SKELETON, Instance, Sample, Side, VideoFrame
 from sonjit.errors import InputError
 
@@ -352,29 +351,3 @@ class CocoWholeBody(CocoSet):
 _SPLITS = ("val2017", "train2017")
 
 _WHERE = "https://cocodataset.org/#download"
-
-register(
-    DatasetEntry(
-        name="coco",
-        title="COCO 2017",
-        open=Coco,
-        splits=_SPLITS,
-        kinds=("body", "object"),
-        licence="labels CC BY 4.0; images: each its own",
-        where=_WHERE,
-        needs=("annotations/person_keypoints_{split}.json", "{split}"),
-    )
-)
-
-register(
-    DatasetEntry(
-        name="coco-wholebody",
-        title="COCO-WholeBody 1.0",
-        open=CocoWholeBody,
-        splits=_SPLITS,
-        kinds=("body", "face", "hand"),
-        licence="labels non-commercial research; images: each its own",
-        where="https://github.com/jin-s13/COCO-WholeBody",
-        needs=("annotations/coco_wholebody_val_v1.0.json", "{split}"),
-    )
-)

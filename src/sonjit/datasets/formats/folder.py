@@ -24,7 +24,6 @@ from sonjit.datasets.formats.parquet import is_dataset_parquet, records_from_par
 from sonjit.datasets.formats.shards import instance_to_dict, sample_from_dict
 from sonjit.datasets.joint_orders import skeleton_of_names
 from sonjit.datasets.reading import load_json
-from sonjit.datasets.registry import register
 from sonjit.datasets.sample import Instance, InstanceKind, Sample, VideoFrame
 from sonjit.errors import InputError
 from sonjit.geometry.cameras import CalibratedCamera
@@ -157,10 +156,10 @@ def _camera(camera: Record, where: str) -> CalibratedCamera:
     return CalibratedCamera(**arrays)
 
 
-def _open(
+def open_folder(
     entry: DatasetEntry, root: Path, split: str, *, annotations: str | None = None, images: str | None = None
 ) -> Dataset:
-    """`annotations` names the file where there are several, `images` the folder or video of the images."""
+    """Your own images; `annotations` names the file where there are several, `images` their folder or video."""
     folder = root if root.is_dir() else root.parent
     file = root if root.is_file() else _annotation_file(root, annotations)
     if file is None:
@@ -190,19 +189,6 @@ def _annotation_file(root: Path, name: str | None) -> Path | None:
         raise InputError(f"{root} holds neither a COCO file or table nor folders of images by class")
     return files[0] if files else None
 
-
-register(
-    DatasetEntry(
-        name="folder",
-        title="Your own folder",
-        open=_open,
-        splits=("all",),
-        kinds=("hand", "face", "body", "object"),
-        licence="your own",
-        where="your own disk",
-        needs=("dataset.json or labels/*.json with images, a table of Sonjit's, or a folder per class",),
-    )
-)
 
 _SEEN = 0.5  # visibility from which a body's keypoint counts as seen
 

@@ -28,7 +28,6 @@ from numpy.typing import NDArray
 from sonjit.datasets.dataset import Dataset, DatasetEntry, naming
 from sonjit.datasets.formats.coco import mask_from_segmentation, rle_from_mask
 from sonjit.datasets.reading import load_json
-from sonjit.datasets.registry import register
 from sonjit.datasets.sample import Instance, ManoParameters, Sample
 from sonjit.errors import InputError
 from sonjit.files import atomic_file, write_text
@@ -160,19 +159,6 @@ def shard_name(number: int) -> str:
     """Of the file of a shard."""
     return f"{number:06d}.tar"
 
-
-register(
-    DatasetEntry(
-        name="shards",
-        title="WebDataset shards made by sonjit datasets convert",
-        open=Shards,
-        splits=("all",),
-        kinds=("hand", "face", "body", "object"),
-        licence="that of the set which they were made of",
-        where="sonjit datasets convert",
-        needs=("index.json", "000000.tar"),
-    )
-)
 
 _TRUTHS = ("valid_px", "valid_m", "visible")
 _LEFT_OUT = ("image", "instances", "camera", "read_depth", "read_mask", "mesh")

@@ -20,7 +20,6 @@ from sonjit.datasets.dataset import (
 )
 from sonjit.datasets.formats.coco import CocoSet, Record, labelled, mask_reader
 from sonjit.datasets.reading import load_json
-from sonjit.datasets.registry import register
 from sonjit.datasets.sample import HAND_SKELETON, Instance, Sample, Side
 
 _JOINTS = 21
@@ -77,7 +76,8 @@ class PanopticHands(RecordDataset):
         return self.sample_of(path.relative_to(self.root).as_posix(), [hand], file, size)
 
 
-def _open_panoptic(entry: DatasetEntry, root: Path, split: str) -> Dataset:
+def open_panoptic(entry: DatasetEntry, root: Path, split: str) -> Dataset:
+    """The file in COCO's form, or where that is not there CMU's own."""
     in_coco_form = (root / "annotations" / f"panoptic_{split}.json").is_file()
     return (CocoHands if in_coco_form else PanopticHands)(entry, root, split)
 
@@ -96,29 +96,3 @@ def _is_octagon(annotation: Record) -> bool:
     x_min, y_min, x_max, y_max = box
     corners = zip(parts[0][::2], parts[0][1::2], strict=True)
     return all(min(abs(x - x_min), abs(x - x_max), abs(y - y_min), abs(y - y_max)) < 1 for x, y in corners)
-
-
-register(
-    DatasetEntry(
-        name="onehand10k",
-        title="OneHand10K",
-        open=CocoHands,
-        splits=("train", "test"),
-        kinds=("hand",),
-        licence="research, on request; no redistribution",
-        where="https://www.yangangwang.com/papers/WANG-MCC-2018-10.html",
-        needs=("annotations/onehand10k_{split}.json", "Train/source or Test/source"),
-    )
-)
-register(
-    DatasetEntry(
-        name="panoptic-hand",
-        title="CMU Panoptic hands (HandDB)",
-        open=_open_panoptic,
-        splits=("train", "test"),
-        kinds=("hand",),
-        licence="non-commercial research",
-        where="http://domedb.perception.cs.cmu.edu/handdb.html",
-        needs=("hand_labels/manual_{split}",),
-    )
-)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from functools import cache, partial
 from io import BytesIO
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 from zipfile import BadZipFile
 
 import numpy as np
@@ -17,14 +17,9 @@ from numpy.typing import NDArray
 from sonjit.datasets.dataset import Dataset, DatasetEntry
 from sonjit.datasets.joint_orders import camera_matrix, hand_before_camera
 from sonjit.datasets.reading import field, load_yaml, numbers
-from sonjit.datasets.registry import register
 from sonjit.datasets.sample import Instance, ManoParameters, Sample, Side
 from sonjit.errors import InputError
 from sonjit.geometry.cameras import CalibratedCamera
-
-PARTS: Final = ("train", "val", "test")
-SETUPS: Final = ("s0", "s1", "s2", "s3")
-"""What the test split has that the training split has not: nothing, people, cameras, objects."""
 
 _SEQUENCES = 100  # of each subject
 _HAND_IN_MASK = 255
@@ -49,7 +44,8 @@ class DexYcb(Dataset):
     Args:
         entry: the set's record.
         root: the folder that holds the subjects' folders and `calibration`.
-        split: all, or one of `SETUPS` with train, val or test, such as s0-test. Splits count a subject's hundred
+        split: all, or a setup with train, val or test, such as s0-test; its test has nothing that training lacks
+            (s0), other people (s1), cameras (s2) or objects (s3). Splits count a subject's hundred
             sequences in the order of their names, so all of a subject's have to be there.
 
     Raises:
@@ -228,17 +224,3 @@ def _intrinsics(path: Path) -> NDArray[np.float64]:
 @cache
 def _betas(path: Path) -> NDArray[np.float64]:
     return numbers(field(load_yaml(path), "betas", str(path)), (10,), f"{path}: betas")
-
-
-register(
-    DatasetEntry(
-        name="dexycb",
-        title="DexYCB",
-        open=DexYcb,
-        splits=("all", *(f"{setup}-{part}" for setup in SETUPS for part in PARTS)),
-        kinds=("hand", "object"),
-        licence="CC-BY-NC 4.0",
-        where="https://dex-ycb.github.io",
-        needs=("20200709-subject-01", "calibration"),
-    )
-)

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from sonjit.datasets.dataset import Dataset, DatasetEntry
 from sonjit.datasets.joint_orders import FPHA, MM, camera_matrix, hand_before_camera
 from sonjit.datasets.reading import numbers
-from sonjit.datasets.registry import register
 from sonjit.datasets.sample import Instance, Sample
 from sonjit.errors import InputError
 from sonjit.geometry.cameras import CalibratedCamera
@@ -115,17 +114,3 @@ def _table(path: Path, count: int) -> NDArray[np.float64]:
         if line.strip()
     ]
     return np.array(rows).reshape(-1, 1 + count)
-
-
-register(
-    DatasetEntry(
-        name="fpha",
-        title="First-Person Hand Action benchmark (FPHA)",
-        open=Fpha,
-        splits=("all", "train", "test"),
-        kinds=("hand", "object"),
-        licence="academic use after a signed form, no redistribution",
-        where="https://guiggh.github.io/publications/first-person-hands",
-        needs=("Video_files", "Hand_pose_annotation_v1"),
-    )
-)

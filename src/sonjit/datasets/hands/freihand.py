@@ -17,7 +17,6 @@ from sonjit.datasets.dataset import Dataset, DatasetEntry
 from sonjit.datasets.hands.parsed_hands import ParsedHands
 from sonjit.datasets.joint_orders import MEDIAPIPE, hand_before_camera
 from sonjit.datasets.reading import numbers, stream_json
-from sonjit.datasets.registry import register
 from sonjit.datasets.sample import Instance, ManoParameters, Sample
 from sonjit.errors import InputError
 from sonjit.geometry.cameras import CalibratedCamera
@@ -135,17 +134,3 @@ def open_freihand(
 
 def _mask(folder: Path, number: int) -> NDArray[np.bool_]:
     return load_image(folder / f"{number:08d}.jpg", upright=False)[..., 0] > 127
-
-
-register(
-    DatasetEntry(
-        name="freihand",
-        title="FreiHAND",
-        open=open_freihand,
-        splits=("training", "evaluation"),
-        kinds=("hand",),
-        licence="research only, no commercial use",
-        where="https://lmb.informatik.uni-freiburg.de/projects/freihand",
-        needs=("{split}/rgb", "{split}_K.json", "{split}_scale.json", "{split}_xyz.json", "{split}_mano.json"),
-    )
-)

@@ -14,7 +14,6 @@ import numpy as np
 
 from sonjit.datasets.dataset import DatasetEntry, RecordDataset, size_of_image
 from sonjit.datasets.reading import load_json
-from sonjit.datasets.registry import register
 from sonjit.datasets.sample import HAND_SKELETON, Instance, Sample
 from sonjit.errors import InputError
 
@@ -79,17 +78,3 @@ def _records(folder: Path) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
             raise InputError(f"{file}: not names of images with their labels")
         for name, one in labels.items():
             yield file.stem, name, one
-
-
-register(
-    DatasetEntry(
-        name="hagrid",
-        title="HaGRID",
-        open=Hagrid,
-        splits=("train_val", "test", "train", "val"),
-        kinds=("hand",),
-        licence="CC BY-SA 4.0 variant",
-        where="https://github.com/hukenovs/hagrid",
-        needs=("ann_{split}", "{split}"),
-    )
-)

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from sonjit.datasets.dataset import Dataset, DatasetEntry, Skipped
 from sonjit.datasets.joint_orders import MANO, complete, hand_before_camera
 from sonjit.datasets.reading import depth_from_png, field, file_bytes, numbers
-from sonjit.datasets.registry import register
 from sonjit.datasets.sample import Instance, ManoParameters, Sample
 from sonjit.errors import InputError
 from sonjit.geometry.cameras import CalibratedCamera
@@ -141,18 +140,3 @@ def _numbers(meta: Mapping[str, Any], name: str, shape: tuple[int, ...], path: P
         raise
     except (ValueError, TypeError, IndexError, MemoryError) as error:
         raise InputError(f"{path}: {name} is damaged: {error}") from None
-
-
-for _version in (2, 3):
-    register(
-        DatasetEntry(
-            name=f"ho3d-v{_version}",
-            title=f"HO-3D, version {_version}",
-            open=Ho3d,
-            splits=("train", "evaluation"),
-            kinds=("hand", "object"),
-            licence="academic, non-commercial, no redistribution",
-            where="https://www.tugraz.at/index.php?id=40231",
-            needs=("{split}", "{split}.txt"),
-        )
-    )

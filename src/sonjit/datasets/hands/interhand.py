@@ -23,7 +23,6 @@ from sonjit.datasets.dataset import Dataset, DatasetEntry
 from sonjit.datasets.joint_orders import INTERHAND, MM, box_from_xywh, camera_matrix, hand_before_camera
 from sonjit.datasets.reading import field as field_of
 from sonjit.datasets.reading import load_json, numbers, stream_json
-from sonjit.datasets.registry import register
 from sonjit.datasets.sample import Instance, ManoParameters, Sample, Side
 from sonjit.errors import InputError
 from sonjit.geometry.cameras import CalibratedCamera
@@ -382,24 +381,6 @@ def _present(image: Image, valid: NDArray[np.bool_]) -> list[int]:
         return [place for place in (0, 1) if valid[21 * place : 21 * place + 21].any()]
     return {"right": [0], "left": [1], "interacting": [0, 1]}[image.hand_type]
 
-
-register(
-    DatasetEntry(
-        name="interhand2.6m",
-        title="InterHand2.6M",
-        open=InterHand,
-        splits=("train", "val", "test"),
-        kinds=("hand",),
-        licence="CC-BY-NC 4.0",
-        where="https://mks0601.github.io/InterHand2.6M",
-        needs=(
-            "images/{split}",
-            "annotations/{split}/InterHand2.6M_{split}_data.json",
-            "annotations/{split}/InterHand2.6M_{split}_camera.json",
-            "annotations/{split}/InterHand2.6M_{split}_joint_3d.json",
-        ),
-    )
-)
 
 ORDER: Final = np.concatenate([np.array(INTERHAND), np.array(INTERHAND) + 21])
 

@@ -19,7 +19,6 @@ from sonjit.datasets.dataset import Dataset, DatasetEntry
 from sonjit.datasets.hands.parsed_hands import ParsedHands
 from sonjit.datasets.joint_orders import RHD, hand_before_camera
 from sonjit.datasets.reading import depth_from_png, field, file_bytes, numbers
-from sonjit.datasets.registry import register
 from sonjit.datasets.sample import Instance, Sample, Side
 from sonjit.errors import InputError
 from sonjit.geometry.cameras import CalibratedCamera
@@ -121,17 +120,3 @@ def _array(value: Any, shape: tuple[int, ...], named: str) -> NDArray[np.float64
 def _mask(path: Path, parts: range) -> NDArray[np.bool_]:
     grey = load_image(path, upright=False)[..., 0]
     return (grey >= parts.start) & (grey < parts.stop)
-
-
-register(
-    DatasetEntry(
-        name="rhd",
-        title="Rendered Hand pose Dataset (RHD)",
-        open=open_rhd,
-        splits=("training", "evaluation"),
-        kinds=("hand",),
-        licence="research only",
-        where="https://lmb.informatik.uni-freiburg.de/resources/datasets/RenderedHandposeDataset.en.html",
-        needs=("{split}/color", "{split}/anno_{split}.pickle"),
-    )
-)

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from sonjit.datasets.dataset import Dataset, DatasetEntry
 from sonjit.datasets.joint_orders import MM, STB, camera_matrix, hand_before_camera
 from sonjit.datasets.reading import field, load_matlab, numbers
-from sonjit.datasets.registry import register
 from sonjit.datasets.sample import Sample
 from sonjit.errors import InputError
 from sonjit.geometry.cameras import CalibratedCamera
@@ -101,17 +100,3 @@ def _camera(view: View) -> CalibratedCamera:
         return CalibratedCamera(_COLOUR, turn, -turn @ _COLOUR_TO_DEPTH_MM * MM)
     shift = np.array([-_BASELINE_MM * MM if view == "BB_right" else 0.0, 0, 0])
     return CalibratedCamera(_STEREO, np.eye(3), shift)
-
-
-register(
-    DatasetEntry(
-        name="stb",
-        title="Stereo hand Tracking Benchmark (STB)",
-        open=Stb,
-        splits=("all", "train", "test"),
-        kinds=("hand",),
-        licence="research; the owners state no licence",
-        where="https://github.com/zhjwustc/icip17_stereo_hand_pose_dataset",
-        needs=("images", "labels"),
-    )
-)
