@@ -39,7 +39,7 @@ STAGES = {
     "(apply_effects)": "effects",
     "(label_hands)": "labels",
     "(truth_line)": "truth as JSON",
-    "(jpeg_bytes)": "JPEG",
+    "(encode_image)": "JPEG",
     "(_finish)": "coco.json and contact sheet",
 }
 PLAIN = (

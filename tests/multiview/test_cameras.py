@@ -83,7 +83,7 @@ def test_an_epipolar_line_bends_with_the_lens():
     one, other = random_rig(2, 4)
     line = one.epipolar_line(np.array([100.0, 60]), other)
     assert _off_straight(line) > 1
-    assert _off_straight(other.camera.undistorted_px(line)) < 1e-6
+    assert _off_straight(other.camera.undistorted_rays(line) * 1000) < 1e-6
 
 
 def _off_straight(line):

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from sonjit.errors import InputError
 from sonjit.hand_models.rig import FINGERS, RigPose
+from sonjit.synthesis import look_up
 from sonjit.synthesis.hands.person import rig_from_shape
 from sonjit.synthesis.render.drawable import Material
 from sonjit.synthesis.scene.hand_poses import grasp
@@ -14,7 +15,6 @@ from sonjit.synthesis.scene.objects import (
     SCENE_OBJECTS,
     Solid,
     drawable_from_solid,
-    object_named,
     occluder,
     sample_material,
 )
@@ -64,7 +64,7 @@ class TestSolids:
 
     def test_unknown_things_are_refused(self):
         with pytest.raises(InputError, match="phone"):
-            object_named("piano")
+            look_up("object", SCENE_OBJECTS, "piano")
 
 
 class TestOccluders:

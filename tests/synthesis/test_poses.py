@@ -7,7 +7,7 @@ from sonjit.errors import InputError
 from sonjit.hand_models.rig import FINGERS, RigPose
 from sonjit.hand_models.rig_ik import free_joints, joint_limits
 from sonjit.synthesis.hands.person import rig_from_shape
-from sonjit.synthesis.scene.gestures import angles_from_gesture, gesture_named, gestures, sample_angles
+from sonjit.synthesis.scene.gestures import angles_from_gesture, gestures, sample_angles
 from sonjit.synthesis.scene.separation import DEPTH_M, deepest
 
 pytestmark = pytest.mark.usefixtures("rigs")
@@ -49,11 +49,11 @@ class TestGestures:
     def test_without_a_generator_nothing_is_random(self):
         rig = rig_from_shape("Right", np.zeros(36))
         assert np.array_equal(angles_from_gesture(rig, "half"), angles_from_gesture(rig, "half"))
-        assert np.allclose(angles_from_gesture(rig, "spread"), gesture_named("spread").angles)
+        assert np.allclose(angles_from_gesture(rig, "spread"), gestures()["spread"].angles)
 
     def test_an_unknown_name_lists_the_known(self):
         with pytest.raises(InputError, match="victory"):
-            gesture_named("wictory")
+            angles_from_gesture(rig_from_shape("Right", np.zeros(36)), "wictory")
 
 
 class TestSampled:

@@ -5,9 +5,10 @@ import pytest
 
 from sonjit.errors import InputError
 from sonjit.hand_models.rig import FINGERS, RigPose
+from sonjit.synthesis import look_up
 from sonjit.synthesis.hands.hands import ARM, GLOVE, SceneHand, drawables_from_hand
 from sonjit.synthesis.hands.person import HandLook, rig_from_shape
-from sonjit.synthesis.hands.worn import GLOVES, SLEEVES, glove_named, ring_drawable, sleeve_named
+from sonjit.synthesis.hands.worn import GLOVES, SLEEVES, ring_drawable
 
 pytestmark = pytest.mark.usefixtures("rigs")
 STILL = RigPose(np.eye(3)[None], np.zeros((1, 3)), np.zeros((1, 5, 3, 3)))
@@ -74,6 +75,6 @@ def test_sleeves_hide_the_forearm_beneath(name):
 
 def test_unknown_names_list_the_known():
     with pytest.raises(InputError, match="latex"):
-        glove_named("no")
+        look_up("glove", GLOVES, "no")
     with pytest.raises(InputError, match="shirt"):
-        sleeve_named("no")
+        look_up("sleeve", SLEEVES, "no")

@@ -111,10 +111,6 @@ class CalibratedCamera:
         rays = (points_px - self.K[:2, 2]) @ np.linalg.inv(self.K[:2, :2]).T
         return rays if self.distortion is None else undistort(rays, self.distortion)
 
-    def undistorted_px(self, points_px: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Pixels (..., 2) at which the same camera without its lens would see what it sees at these."""
-        return self.undistorted_rays(points_px) @ self.K[:2, :2].T + self.K[:2, 2]
-
 
 def camera_from_text(text: str) -> Intrinsics:
     """Read "fx,fy,cx,cy" in pixels.

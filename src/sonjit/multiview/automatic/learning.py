@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 
 from sonjit.errors import InputError
 from sonjit.files import write_bytes, write_text
+from sonjit.media.annotated.images import encode_image
 from sonjit.multiview.annotation.marks import MACHINE, Mark, table_of_marks
 from sonjit.multiview.annotation.project import Project
 from sonjit.multiview.cameras.rig import CameraRig
 from sonjit.multiview.triangulation.triangulation import Triangulation, triangulate
 from sonjit.skeletons import load_skeleton
-from sonjit.synthesis.output.layouts import jpeg_bytes
 
 _ROOM: Final = 0.05  # of a hand beyond its keypoints, in COCO's box
 
@@ -105,7 +105,7 @@ def write_training_set(
             for sides in [[side] for side in there] if as_right else [there]:
                 mirrored = as_right and sides == [1]
                 name = f"{camera.name}/{frame}{'-mirrored' if mirrored else ''}.jpg"
-                write_bytes(out / "images" / name, jpeg_bytes(rgb[:, ::-1] if mirrored else rgb), of_run=True)
+                write_bytes(out / "images" / name, encode_image(rgb[:, ::-1] if mirrored else rgb, ".jpg"), of_run=True)
                 size = {"width": camera.width, "height": camera.height}
                 images.append({"id": len(images) + 1, "file_name": name, **size})
                 for side in sides:

@@ -277,10 +277,6 @@ class RigCalibration:
         """Likewise for each camera."""
         return {name: rms_of([e for s, e in self._both() if s.view == name]) for name in self.rig.names}
 
-    def rms_by_frame(self) -> dict[int, float]:
-        """Likewise for each frame set."""
-        return {frame: rms_of([e for s, e in self._both() if s.frame == frame]) for frame in self.target_places}
-
     def moved(self, R: NDArray[np.float64], t_m: NDArray[np.float64], scale: float = 1.0) -> RigCalibration:
         """The same in another world, x_new = scale R x_old + t_m; the target keeps its own axes but not its size."""
         places = {frame: (R @ turn, scale * R @ shift + t_m) for frame, (turn, shift) in self.target_places.items()}

@@ -57,15 +57,6 @@ class Consistency:
     good: tuple[str, ...]
     faults: tuple[CameraFault, ...]
 
-    def refuse(self) -> None:
-        """Raise an InputError that names what is wrong, where something is.
-
-        Raises:
-            InputError: as it says.
-        """
-        if self.faults:
-            raise InputError("; ".join(fault.message for fault in self.faults))
-
 
 def check_views(
     rig: CameraRig,

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from sonjit.datasets.hands.interhand import ORDER, annotation_record, cameras_record, joints_record, skeleton_lines
 from sonjit.errors import InputError
 from sonjit.files import failing_as_job, write_bytes, write_text
+from sonjit.media.annotated.images import encode_image
 from sonjit.multiview.annotation.project import Project
 from sonjit.multiview.automatic.annotator import read_labels
 from sonjit.multiview.automatic.labels import SOURCES
@@ -29,7 +30,6 @@ from sonjit.multiview.automatic.learning import CocoHand, coco_annotation, coco_
 from sonjit.multiview.cameras.rig import CameraRig, RigCamera
 from sonjit.multiview.release.data_card import SPLITS, Capture, DataCard, page, split_people
 from sonjit.multiview.release.privacy import FacesFound, Sampling, released_image, sampling_of
-from sonjit.synthesis.output.layouts import jpeg_bytes
 
 
 class ImageRecord(TypedDict):
@@ -382,7 +382,7 @@ def _write_frame_set(
             size = camera.width, camera.height
             image, found[camera.name] = released_image(rgb, project.rig[camera.name], size, frame_set.points_m)
             if not found[camera.name].withheld:
-                write_bytes(root / "images" / files.split / below, jpeg_bytes(image), of_run=True)
+                write_bytes(root / "images" / files.split / below, encode_image(image, ".jpg"), of_run=True)
         if camera.name not in found or found[camera.name].withheld:
             continue
         seen = frame_set.seen[order[camera.name]] if len(frame_set.seen) == len(order) else np.zeros((2, 21), np.bool_)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from sonjit.geometry.rotations import matrix_from_rotation_vector
 from sonjit.hand_models.rig import FINGERS, Rig, RigPose, Side
 from sonjit.hand_models.rig_ik import free_joints, joint_limits, turn_axes
+from sonjit.synthesis import look_up
 from sonjit.synthesis.hands.mesh import HandFiles, load_hand_mesh
 from sonjit.synthesis.hands.penetration import (
     Contacts,
@@ -27,15 +28,15 @@ from sonjit.synthesis.hands.penetration import (
 )
 from sonjit.synthesis.hands.person import HandLook, rig_from_shape, skin_marks, skin_material
 from sonjit.synthesis.hands.worn import (
+    GLOVES,
+    SLEEVES,
     Edge,
     Tube,
     cloth_material,
     forearm,
     glove_faces,
-    glove_named,
     ring_drawable,
     sleeve,
-    sleeve_named,
     wrist_edge,
 )
 from sonjit.synthesis.render.drawable import Drawable
@@ -93,7 +94,7 @@ def drawables_from_hand(hand: SceneHand, instance: int) -> list[Drawable]:
     made = [Drawable(vertices, normals, edge.faces, skin, instance, still.rest, still.parts, still.marks)]
     made += _arm(hand, instance, vertices[edge.loop], normals[edge.loop], still, edge)
     if look.glove is not None:
-        kind = glove_named(look.glove)
+        kind = look_up("glove", GLOVES, look.glove)
         faces = glove_faces(rest, edge.faces, kind.fingerless)
         outside = vertices + kind.thick_m * normals
         cloth = cloth_material(kind, look.seed)
@@ -124,7 +125,7 @@ def _arm(
     skin = skin_material(hand.look)
     made = [Drawable(arm.vertices, arm.normals, arm.faces, skin, instance + ARM, rest_of(arm), marks=marks)]
     if hand.look.sleeve is not None:
-        cut = sleeve_named(hand.look.sleeve)
+        cut = look_up("sleeve", SLEEVES, hand.look.sleeve)
         tube = sleeve(loop, axes, bend, cut.start_m, cut.width_m, cut.folds_m, hand.look.seed)
         cloth = cloth_material(cut, hand.look.seed + 3)
         made.append(Drawable(tube.vertices, tube.normals, tube.faces, cloth, instance + ARM, rest_of(tube)))

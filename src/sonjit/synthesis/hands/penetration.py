@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sonjit.hand_models.rig import FINGERS, Rig, RigPose
+from sonjit.hand_models.rig import FINGERS, Rig
 from sonjit.synthesis.hands.mesh import coarse_faces
 
 _REACH_M: Final = 0.02  # nothing is deeper inside a finger or a palm
@@ -83,11 +83,6 @@ def coarse_rig(rig: Rig) -> Rig:
     return replace(
         rig, vertices=rig.vertices[:count], normals=rig.normals[:count], faces=faces, weights=rig.weights[:count]
     )
-
-
-def skin_of(rig: Rig, pose: RigPose) -> Skin:
-    """Of a pose of one frame."""
-    return skin_around(rig, *rig.place(pose))
 
 
 def skin_around(rig: Rig, frames: NDArray[np.float64], joints: NDArray[np.float64]) -> Skin:

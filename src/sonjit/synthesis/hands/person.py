@@ -377,7 +377,7 @@ def skin_marks(side: Side, files: HandFiles | None = None) -> NDArray[np.float32
     back = np.zeros(len(rig.vertices))
     for joint in range(25):
         back += rig.weights[:, joint] * (rig.normals @ rig.frames[joint][:, 1])
-    marks = [_nails(rig), _creases(rig, back), _ramp(-back, -0.15, 0.55), _ramp(back, -0.15, 0.55)]
+    marks = [_nails(rig), _creases(rig, back), _fade(-back, -0.15, 0.55), _fade(back, -0.15, 0.55)]
     return np.stack(marks, 1).astype(np.float32)
 
 
@@ -393,7 +393,7 @@ def _nails(rig: Rig) -> NDArray[np.float64]:
         aside = np.abs(local[:, 0]) / (half * _NAIL_WIDTH)
         up = rig.normals @ rig.frames[joint][:, 1]
         patch = (
-            _ramp(ahead, _NAIL_FROM - 0.06, _NAIL_FROM + 0.06) * _ramp(1.25 - aside, 0.1, 0.4) * _ramp(up, 0.05, 0.4)
+            _fade(ahead, _NAIL_FROM - 0.06, _NAIL_FROM + 0.06) * _fade(1.25 - aside, 0.1, 0.4) * _fade(up, 0.05, 0.4)
         )
         nails = np.maximum(nails, patch * own)
     return nails
@@ -414,9 +414,3 @@ def _creases(rig: Rig, back: NDArray[np.float64]) -> NDArray[np.float64]:
             line = np.exp(-((local[:, 2] / _CREASE_M) ** 2) / 2) * near
             creases = np.maximum(creases, line * np.where(back < 0.2, 1.0, 0.5 if step else 0.0))
     return creases
-
-
-def _ramp(values: NDArray[np.float64], start: float, end: float) -> NDArray[np.float64]:
-    """0 before the start, 1 beyond the end."""
-    t = np.clip((values - start) / (end - start), 0, 1)
-    return t * t * (3 - 2 * t)

@@ -249,20 +249,6 @@ _RING_M: Final = 0.0011  # half its thickness
 _RING_AT: Final = 0.5  # of the finger's first free bone
 
 
-def glove_named(name: str) -> Glove:
-    """Raises InputError where there is none of that name."""
-    if name not in GLOVES:
-        raise InputError(f"no such glove {name!r}: known are {', '.join(GLOVES)}")
-    return GLOVES[name]
-
-
-def sleeve_named(name: str) -> Sleeve:
-    """Raises InputError where there is none of that name."""
-    if name not in SLEEVES:
-        raise InputError(f"no such sleeve {name!r}: known are {', '.join(SLEEVES)}")
-    return SLEEVES[name]
-
-
 def cloth_material(kind: Glove | Sleeve, seed: float) -> Material:
     """Its surface in one of its colours."""
     rng = np.random.default_rng(abs(int(seed * 1000)) + 2)

@@ -15,9 +15,10 @@ from sonjit._version import __version__
 from sonjit.datasets.contact_sheet import draw_contact_sheet
 from sonjit.errors import InputError
 from sonjit.files import failing_as_job, write_bytes, write_text
+from sonjit.media.annotated.images import encode_image
 from sonjit.pools import run_calls
 from sonjit.synthesis.hands.mesh import load_hand_mesh
-from sonjit.synthesis.output.layouts import TRUTH, FolderLayout, RenderedImage, jpeg_bytes
+from sonjit.synthesis.output.layouts import TRUTH, FolderLayout, RenderedImage
 from sonjit.synthesis.output.samples import render_samples
 from sonjit.synthesis.output.settings import SynthSettings
 from sonjit.synthesis.output.writers import CocoLayout, InterHandLayout, ShardLayout, VideoLayout
@@ -109,7 +110,7 @@ def _open(out: Path, settings: SynthSettings) -> None:
 def _finish(layout: FolderLayout, done: list[int]) -> None:
     layout.finish(done)
     sheet = draw_contact_sheet(layout.samples(done, _ON_SHEET))
-    write_bytes(layout.root / SHEET, jpeg_bytes(sheet), of_run=True)
+    write_bytes(layout.root / SHEET, encode_image(sheet, ".jpg"), of_run=True)
 
 
 def _run(layout: FolderLayout, chunks: list[int], jobs: int) -> Iterator[tuple[int, int]]:

@@ -25,6 +25,7 @@ from sonjit.datasets.formats.shards import sample_from_dict, sample_to_dict
 from sonjit.datasets.sample import Sample
 from sonjit.errors import InputError
 from sonjit.files import write_bytes
+from sonjit.media.annotated.images import encode_image
 from sonjit.synthesis.output.settings import SynthSettings
 from sonjit.synthesis.render.drawable import Buffers
 
@@ -32,7 +33,6 @@ TRUTH: Final = "truth"
 LEAST_PIXELS: Final = 16
 """A hand of which less is visible is not labelled."""
 
-_QUALITY: Final = 95
 _DEPTH_UNIT_M: Final = 1e-4
 
 
@@ -169,7 +169,7 @@ class ImageLayout(FolderLayout):
         lines: list[bytes] = []
         for one in images:
             name = self.name(one, chunk)
-            write_bytes(self.root / name, jpeg_bytes(one.sample.rgb()), of_run=True)
+            write_bytes(self.root / name, encode_image(one.sample.rgb(), ".jpg"), of_run=True)
             lines.append(truth_line(one.sample, id=name))
             for kind in self.settings.extras:
                 stem = name.partition("/")[2].rpartition(".")[0]
@@ -195,12 +195,6 @@ def join(write: Callable[[str], object], texts: Iterable[str]) -> None:
         write(f",\n{text}" if number else text)
 
 
-def jpeg_bytes(rgb: NDArray[np.uint8]) -> bytes:
-    """An image (H, W, 3) as JPEG."""
-    bgr = cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
-    return cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1].tobytes()
-
-
 def png_bytes(image: NDArray[np.uint8] | NDArray[np.uint16]) -> bytes:
     """An image (H, W) or (H, W, 3) as PNG."""
     bgr = image[..., ::-1] if image.ndim == 3 else image
@@ -221,17 +215,6 @@ def _masks(buffers: Buffers) -> NDArray[np.uint8]:
 
 
 _EXTRAS: Final[dict[str, Callable[[Buffers], NDArray[Any]]]] = {"depth": _depth, "normals": _normals, "masks": _masks}
-
-
-@dataclass(frozen=True, eq=False)
-class MaskReader:
-    """A mask (H, W) that is there already."""
-
-    mask: NDArray[np.bool_]
-
-    def __call__(self) -> NDArray[np.bool_]:
-        """The mask itself."""
-        return self.mask
 
 
 def truth_line(sample: Sample, **more: str) -> bytes:

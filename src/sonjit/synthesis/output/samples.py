@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, Literal, NamedTuple
 
 import numpy as np
@@ -25,7 +26,6 @@ from sonjit.hand_models.rig import FINGERS, JOINTS, KEYPOINTS, PARENTS
 from sonjit.results import Box
 from sonjit.synthesis.hands.hands import GLOVE, SceneHand, drawables_from_hand, keypoints_from_hand
 from sonjit.synthesis.hands.person import SHAPE_NAMES
-from sonjit.synthesis.output.layouts import MaskReader
 from sonjit.synthesis.render.drawable import NO_PART, Buffers, Drawable
 from sonjit.synthesis.render.effects import Effects, apply_effects
 from sonjit.synthesis.render.renderer import Renderer
@@ -330,5 +330,5 @@ def _instance(hand: SceneHand, label: HandLabel, about: dict[str, object]) -> In
         category=f"{hand.side.lower()}_hand",
         category_id=1 if hand.side == "Left" else 2,
         extra=about | {"causes": list(label.causes), "palm_box": [round(value, 3) for value in label.palm_box]},
-        read_mask=MaskReader(label.mask),
+        read_mask=partial(np.asarray, label.mask),
     )

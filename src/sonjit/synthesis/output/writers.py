@@ -32,6 +32,7 @@ from sonjit.errors import InputError
 from sonjit.files import atomic_file, atomic_text, write_text
 from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.media import open_source
+from sonjit.media.annotated.images import encode_image
 from sonjit.skeletons import load_skeleton
 from sonjit.synthesis.output.layouts import (
     LEAST_PIXELS,
@@ -41,7 +42,6 @@ from sonjit.synthesis.output.layouts import (
     ImageTruth,
     RenderedImage,
     join,
-    jpeg_bytes,
 )
 from sonjit.synthesis.output.samples import DATASET
 
@@ -248,7 +248,9 @@ class ShardLayout(FolderLayout):
             for one in images:
                 seen = tuple(hand for hand in one.sample.instances if (hand.area_px2 or 0) >= LEAST_PIXELS)
                 place = first + one.row
-                sample = replace(one.sample, id=f"{place:08d}", image=jpeg_bytes(one.sample.rgb()), instances=seen)
+                sample = replace(
+                    one.sample, id=f"{place:08d}", image=encode_image(one.sample.rgb(), ".jpg"), instances=seen
+                )
                 add_sample(tar, place, sample)
 
     def finish(self, chunks: Sequence[int]) -> None:

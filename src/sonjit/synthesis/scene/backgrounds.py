@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from sonjit.errors import InputError
 from sonjit.media import IMAGE_ENDINGS, natural_key
 from sonjit.media.sources.image_files import load_image
+from sonjit.synthesis import look_up
 
 BackgroundKind = Literal["plain", "blobs", "texture", "room", "clutter"]
 BACKGROUND_KINDS: Final[tuple[BackgroundKind, ...]] = get_args(BackgroundKind)
@@ -32,9 +33,7 @@ def draw_background(kind: BackgroundKind, size: tuple[int, int], rng: np.random.
     Returns:
         (H, W, 3) uint8 RGB.
     """
-    if kind not in _DRAW:
-        raise InputError(f"no such background {kind!r}: known are {', '.join(BACKGROUND_KINDS)}")
-    return np.ascontiguousarray(_DRAW[kind](size, rng))
+    return np.ascontiguousarray(look_up("background", _DRAW, kind)(size, rng))
 
 
 class BackgroundFolder:

@@ -18,10 +18,10 @@ from typing import Any, Final, NotRequired, TypedDict, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from sonjit.errors import InputError
 from sonjit.geometry.rotations import matrix_from_rotation_vector
 from sonjit.hand_models.rig import Rig, RigPose, Side
 from sonjit.hand_models.rig_ik import free_joints, joint_limits
+from sonjit.synthesis import look_up
 from sonjit.synthesis.scene.separation import Touch, settle
 
 _NOISE_RAD: Final = np.deg2rad([[3.0, 5.0, 0.0], [0.0, 6.0, 0.0], [0.0, 4.0, 0.0]])  # of a finger that makes a gesture
@@ -46,7 +46,7 @@ def angles_from_gesture(
     Raises:
         InputError: there is no gesture of that name.
     """
-    gesture = gesture_named(name)
+    gesture = look_up("gesture", gestures(), name)
     angles = gesture.angles.copy()
     if rng is not None:
         angles += rng.normal(size=(5, 3, 3)) * _NOISE_RAD * looseness
@@ -116,18 +116,6 @@ class GesturePose:
     name: str
     angles: NDArray[np.float64]
     touch: tuple[int, ...] = ()
-
-
-def gesture_named(name: str) -> GesturePose:
-    """The gesture of a name.
-
-    Raises:
-        InputError: there is no such gesture; the message names all.
-    """
-    known = gestures()
-    if name not in known:
-        raise InputError(f"no such gesture {name!r}: known are {', '.join(known)}")
-    return known[name]
 
 
 @lru_cache(maxsize=1)

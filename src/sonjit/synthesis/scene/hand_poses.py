@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from sonjit.errors import InputError
 from sonjit.hand_models.rig import FINGERS, RigPose
+from sonjit.synthesis import look_up
 from sonjit.synthesis.hands.penetration import PALM, coarse_rig, regions_of
 from sonjit.synthesis.scene.gestures import angles_from_gesture, pose_from_station, sample_angles, scripts
-from sonjit.synthesis.scene.objects import object_named
+from sonjit.synthesis.scene.objects import SCENE_OBJECTS
 from sonjit.synthesis.scene.scene import turned
 from sonjit.synthesis.scene.separation import DEPTH_M, Touch, deepest, settle
 
@@ -202,7 +202,7 @@ def pose_hands(
         own = np.random.default_rng(rng.integers(1 << 62))
         turn = turn_hand(rig, drawn, own.normal(0, _OTHERWISE_DEG, 3) * number)
         if number == 0 and drawn["held"] != "none" and drawn["hands"] != "interacting":
-            held = grasp(rig, object_named(str(drawn["held"])), own)
+            held = grasp(rig, look_up("object", SCENE_OBJECTS, str(drawn["held"])), own)
         angles = _angles(rig, drawn, own) if number or held is None else held.angles
         middle = turn @ (rig.joints[_MIDDLE_KNUCKLE] - rig.joints[0]) / 2
         poses.append(RigPose(turn[None], -middle[None], angles[None]))
@@ -248,10 +248,9 @@ def pose_pair(name: str, rigs: Mapping[Side, Rig], rng: np.random.Generator | No
         InputError: there is no such pose.
     """
     known = {script.name: script for script in scripts()["both"]}
-    if name not in known:
-        raise InputError(f"no such pose of two hands {name!r}: known are {', '.join(known)}")
-    stations: dict[Side, Station] = {side: each[0] for side, each in known[name].stations.items()}
-    return poses_from_stations(stations, rigs, known[name].touch, rng)
+    script = look_up("pose of two hands", known, name)
+    stations: dict[Side, Station] = {side: each[0] for side, each in script.stations.items()}
+    return poses_from_stations(stations, rigs, script.touch, rng)
 
 
 def poses_from_stations(

@@ -27,9 +27,10 @@ from sonjit.hand_models.rig_ik import fit_lengths, fit_pose
 from sonjit.media import load_frames
 from sonjit.meshes.hand_mesh import weak_view
 from sonjit.results import Frame, Hand
+from sonjit.synthesis import look_up
 from sonjit.synthesis.hands.mesh import HandFiles
 from sonjit.synthesis.hands.person import SHAPE_NAMES, rig_from_shape
-from sonjit.synthesis.scene.gestures import Script, Station, gesture_named, neutral_station, pose_from_station, scripts
+from sonjit.synthesis.scene.gestures import Script, Station, gestures, neutral_station, pose_from_station, scripts
 from sonjit.synthesis.scene.hand_poses import poses_from_stations
 from sonjit.synthesis.scene.separation import kept_apart
 
@@ -79,11 +80,9 @@ def make_sequence(name: str, rigs: Mapping[Side, Rig], fps: float, rng: np.rando
     Raises:
         InputError: there is no sequence of that name, or no frame a second.
     """
-    if name not in _known():
-        raise InputError(f"no such sequence {name!r}: known are {', '.join(sequence_names())}")
+    kind, script = look_up("sequence", _known(), name)
     if not fps > 0:
         raise InputError(f"{fps} frames a second: give more than 0")
-    kind, script = _known()[name]
     keys = _key_poses(script, rigs, rng)
     starts, ends = _timing(len(keys), rng)
     times = np.arange(0, ends[-1], 1 / fps)
@@ -186,7 +185,7 @@ def _between(
     # the thumb makes way for fingers that open or close beneath it
     busy = np.abs(angles[1:] - angles[:-1])[:, 1:, :, 1].max((1, 2)).clip(0, _BUSY_RAD)[key] / _BUSY_RAD
     aside = (_ASIDE * busy * 16 * (hand[:, 0] * (1 - hand[:, 0])) ** 2)[:, None, None]
-    moved[:, 0] += aside * (gesture_named("cup").angles[0] - moved[:, 0])
+    moved[:, 0] += aside * (gestures()["cup"].angles[0] - moved[:, 0])
     rotations = np.stack([pose.rotation[0] for pose in keys])
     turns = rotation_vector_from_matrix(np.swapaxes(rotations[:-1], 1, 2) @ rotations[1:])
     return RigPose(

@@ -11,7 +11,6 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from sonjit.errors import InputError
 from sonjit.synthesis.render.drawable import Drawable, Material, Surface
 
 SolidKind = Literal["ball", "cylinder", "box"]
@@ -71,13 +70,6 @@ SCENE_OBJECTS: Final = {
     "card": SceneObject(Solid("box", (0.0008, 0.027, 0.043), 0.0006), "pinch", ("plastic",)),
 }
 """Objects by name; sizes are usual ones."""
-
-
-def object_named(name: str) -> SceneObject:
-    """Raises InputError where there is none of that name."""
-    if name not in SCENE_OBJECTS:
-        raise InputError(f"no such object {name!r}: known are {', '.join(SCENE_OBJECTS)}")
-    return SCENE_OBJECTS[name]
 
 
 def drawable_from_solid(

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from sonjit.synthesis.scene.objects import drawable_from_solid, object_named, occluder, sample_material
+from sonjit.synthesis import look_up
+from sonjit.synthesis.scene.objects import SCENE_OBJECTS, drawable_from_solid, occluder, sample_material
 from sonjit.synthesis.scene.scene import turned
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ def place_motion(
 
 def held_drawable(pose: RigPose, held: Grasp, name: str, rng: np.random.Generator) -> Drawable:
     """The thing in a hand of one frame."""
-    item = object_named(name)
+    item = look_up("object", SCENE_OBJECTS, name)
     turn = pose.rotation[0]
     place = pose.translation[0] + turn @ held.place
     return drawable_from_solid(
