@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sonjit.arrays import FloatArray, IntArray
 from sonjit.errors import InputError
 from sonjit.extras import needed_for
 from sonjit.hand_models.mano_files import JOINTS, LAYOUTS, PARENTS, SHAPES, TO_MEDIAPIPE21, VERTICES, read_mano
@@ -316,7 +316,7 @@ def stand_in_mano(side: Side = "right") -> Mano:
     return load_mano(fields, side)
 
 
-def _skeleton() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _skeleton() -> tuple[FloatArray, FloatArray]:
     """Joints (16, 3) and tips (5, 3) of the flat hand, the wrist at the origin."""
     joints, tips = np.zeros((JOINTS, 3)), np.zeros((5, 3))
     for number, finger in enumerate(_FINGERS):
@@ -329,9 +329,9 @@ def _skeleton() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     return joints, tips
 
 
-def _ends(joints: NDArray[np.float64], tips: NDArray[np.float64]) -> list[tuple[int, NDArray[np.float64], float]]:
+def _ends(joints: FloatArray, tips: FloatArray) -> list[tuple[int, FloatArray, float]]:
     """The 20 tubes: whose joint carries each, where it ends, its radius."""
-    tubes: list[tuple[int, NDArray[np.float64], float]] = []
+    tubes: list[tuple[int, FloatArray, float]] = []
     for finger, tip in zip(_FINGERS, tips, strict=True):
         first = finger.joint
         tubes.append((0, joints[first], 1.4 * finger.radius))
@@ -340,9 +340,7 @@ def _ends(joints: NDArray[np.float64], tips: NDArray[np.float64]) -> list[tuple[
     return tubes
 
 
-def _tube_points(
-    joints: NDArray[np.float64], tubes: list[tuple[int, NDArray[np.float64], float]]
-) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+def _tube_points(joints: FloatArray, tubes: list[tuple[int, FloatArray, float]]) -> tuple[FloatArray, IntArray]:
     """Points (778, 3) around the tubes, and the joint that carries each (778,)."""
     points, owners = np.zeros((VERTICES, 3)), np.zeros(VERTICES, np.int64)
     bones = np.arange(VERTICES) % len(tubes)
@@ -363,7 +361,7 @@ def _tip_vertices(side: Side) -> tuple[tuple[int, ...], ...]:
     return tuple(getattr(layout, side) for layout in LAYOUTS.values())
 
 
-def _regressor(template: NDArray[np.float64], joints: NDArray[np.float64]) -> NDArray[np.float64]:
+def _regressor(template: FloatArray, joints: FloatArray) -> FloatArray:
     """(16, 778) rows of sum 1 by which each joint is a mean of the points around it."""
     rows = np.zeros(SHAPES["J_regressor"])
     for joint, place in enumerate(joints):
@@ -373,9 +371,7 @@ def _regressor(template: NDArray[np.float64], joints: NDArray[np.float64]) -> ND
     return rows
 
 
-def _shapes(
-    template: NDArray[np.float64], joints: NDArray[np.float64], owners: NDArray[np.int64]
-) -> NDArray[np.float64]:
+def _shapes(template: FloatArray, joints: FloatArray, owners: IntArray) -> FloatArray:
     """(778, 3, 10) what one unit of each shape moves: scale, width, thickness, five fingers, palm, thumb's place."""
     shapes = np.zeros(SHAPES["shapedirs"])
     shapes[..., 0] = template

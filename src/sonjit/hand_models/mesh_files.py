@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonjit._version import __version__
+from sonjit.arrays import Float32Array, FloatArray, RealArray
 from sonjit.errors import InputError
 from sonjit.geometry.rotations import quaternion_wxyz_from_matrix
 from sonjit.geometry.triangles import vertex_normals
@@ -166,7 +167,7 @@ class Mesh(NamedTuple):
     """
 
     name: str
-    vertices: NDArray[np.floating]
+    vertices: RealArray
     faces: NDArray[np.integer]
 
 
@@ -266,7 +267,7 @@ def _animate(
     rotations, translations = _local(motion)
     clock = builder.add(motion.times.astype(np.float32), bounds=True)
 
-    def add(node: int, path: str, inputs: int, values: NDArray[np.float64], interpolation: str = "LINEAR") -> None:
+    def add(node: int, path: str, inputs: int, values: FloatArray, interpolation: str = "LINEAR") -> None:
         output = builder.add(values.astype(np.float32))
         channels.append({"sampler": len(samplers), "target": {"node": node, "path": path}})
         samplers.append({"input": inputs, "output": output, "interpolation": interpolation})
@@ -281,7 +282,7 @@ def _animate(
         add(first, "scale", builder.add(np.array(times, np.float32), bounds=True), scales, "STEP")
 
 
-def _presence(times: NDArray[np.float64], end: float) -> tuple[list[float], list[bool]]:
+def _presence(times: FloatArray, end: float) -> tuple[list[float], list[bool]]:
     """When a hand is seen from, and when no longer: half a frame off, so that no rounding hides a frame."""
     half = (float(np.median(np.diff(times))) if len(times) > 1 else 1 / 30) / 2
     first, last = float(times[0]), float(times[-1])
@@ -294,7 +295,7 @@ def _presence(times: NDArray[np.float64], end: float) -> tuple[list[float], list
     return [time for time, _ in changes], [shown for _, shown in changes]
 
 
-def _local(motion: RigMotion) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _local(motion: RigMotion) -> tuple[FloatArray, FloatArray]:
     """Each joint in its parent's frame: quaternions (N, 25, 4) as glTF's x, y, z, w; translations (N, 25, 3)."""
     frames, joints = motion.rig.place(motion.pose)
     parents = np.array(PARENTS[1:])
@@ -307,7 +308,7 @@ def _local(motion: RigMotion) -> tuple[NDArray[np.float64], NDArray[np.float64]]
     return quaternions, translations
 
 
-def _four_weights(rig: Rig) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+def _four_weights(rig: Rig) -> tuple[NDArray[np.uint8], Float32Array]:
     """The four joints (V, 4) that move each vertex most, and their shares (V, 4)."""
     joints = np.argsort(-rig.weights, axis=1, kind="stable")[:, :4]
     weights = np.take_along_axis(rig.weights, joints, 1)
@@ -358,7 +359,7 @@ def _hierarchy(motion: RigMotion, joint: int, indent: str) -> list[str]:
     return [*lines, f"{indent}}}"]
 
 
-def _zxy_angles(matrices: NDArray[np.float64]) -> NDArray[np.float64]:
+def _zxy_angles(matrices: FloatArray) -> FloatArray:
     """(..., 3) angles z, x, y in radians with R = Rz Rx Ry, of matrices (..., 3, 3)."""
     m = matrices
     sine = np.clip(m[..., 2, 1], -1, 1)

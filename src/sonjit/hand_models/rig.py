@@ -11,8 +11,8 @@ from functools import cached_property
 from typing import Final, Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sonjit.arrays import FloatArray, IndexArray, IntArray, RealArray
 from sonjit.geometry.rotations import matrix_from_rotation_vector
 
 Side = Literal["Left", "Right"]
@@ -46,9 +46,9 @@ class RigPose:
             twist, bend, turn.
     """
 
-    rotation: NDArray[np.float64]
-    translation: NDArray[np.float64]
-    angles: NDArray[np.float64]
+    rotation: FloatArray
+    translation: FloatArray
+    angles: FloatArray
 
     def __len__(self) -> int:
         return len(self.rotation)
@@ -58,7 +58,7 @@ class RigPose:
         part = slice(frame, frame + 1)
         return RigPose(self.rotation[part], self.translation[part], self.angles[part])
 
-    def moved(self, translation: NDArray[np.floating]) -> RigPose:
+    def moved(self, translation: RealArray) -> RigPose:
         """The same with (N, 3) metres added to its place."""
         return replace(self, translation=self.translation + translation)
 
@@ -66,10 +66,10 @@ class RigPose:
 class _Step(NamedTuple):
     """From some joints of the rig at rest to the next of each finger, in their parents' axes."""
 
-    parents: NDArray[np.intp]  # (5,)
-    joints: NDArray[np.intp]  # (5,)
-    offsets: NDArray[np.float64]  # (5, 3, 1)
-    turns: NDArray[np.float64]  # (5, 3, 3)
+    parents: IndexArray  # (5,)
+    joints: IndexArray  # (5,)
+    offsets: FloatArray  # (5, 3, 1)
+    turns: FloatArray  # (5, 3, 3)
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,26 +87,26 @@ class Rig:
     """
 
     side: Side
-    joints: NDArray[np.float64]
-    frames: NDArray[np.float64]
-    vertices: NDArray[np.float64]
-    normals: NDArray[np.float64]
-    faces: NDArray[np.int64]
-    weights: NDArray[np.float64]
+    joints: FloatArray
+    frames: FloatArray
+    vertices: FloatArray
+    normals: FloatArray
+    faces: IntArray
+    weights: FloatArray
 
     @property
-    def lengths(self) -> NDArray[np.float64]:
+    def lengths(self) -> FloatArray:
         """(20,) metres from each of MediaPipe's keypoints but the wrist to its parent."""
         return np.linalg.norm(np.diff(self._chains, axis=1), axis=-1).reshape(-1)
 
     @property
-    def axes(self) -> NDArray[np.float64]:
+    def axes(self) -> FloatArray:
         """(3, 3) axes in a joint's frame of the turn towards the thumb, the bend and the twist, one a row."""
         side = 1.0 if self.side == "Right" else -1.0
         return np.array([[0, side, 0], [-1, 0, 0], [0, 0, side]], np.float64)
 
     @property
-    def _chains(self) -> NDArray[np.float64]:
+    def _chains(self) -> FloatArray:
         """(5, 5, 3) the wrist, then the joints of each finger."""
         return np.concatenate([np.broadcast_to(self.joints[0], (5, 1, 3)), self.joints[_FINGERS]], 1)
 
@@ -122,7 +122,7 @@ class Rig:
             steps.append(_Step(parents, at, offsets, back @ self.frames[at]))
         return tuple(steps)
 
-    def resized(self, lengths: NDArray[np.floating]) -> Rig:
+    def resized(self, lengths: RealArray) -> Rig:
         """The same hand with other bones: the skin grows with them.
 
         Directions at rest stay. The skin stretches along each bone with it and takes the hand's mean growth across;
@@ -158,7 +158,7 @@ class Rig:
             weights=self.weights,
         )
 
-    def place(self, pose: RigPose) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def place(self, pose: RigPose) -> tuple[FloatArray, FloatArray]:
         """Axes (N, 25, 3, 3) and positions (N, 25, 3) of the joints in a pose."""
         count, turns = len(pose), self._turns(pose.angles)
         frames, joints = np.empty((count, 25, 3, 3)), np.empty((count, 25, 3))
@@ -174,22 +174,20 @@ class Rig:
             frames[:, at] = after @ turns[:, :, step] if step < 3 else after
         return frames, joints
 
-    def keypoints(self, pose: RigPose) -> NDArray[np.float64]:
+    def keypoints(self, pose: RigPose) -> FloatArray:
         """(N, 21, 3) metres in MediaPipe's order."""
         return self.place(pose)[1][:, KEYPOINTS]
 
-    def points(self, pose: RigPose) -> NDArray[np.float64]:
+    def points(self, pose: RigPose) -> FloatArray:
         """Vertices (N, V, 3) in metres in a pose, by linear blending."""
         blended = self._blended(*self.place(pose))
         return np.einsum("nvij,vj->nvi", blended[..., :3], self.vertices) + blended[..., 3]
 
-    def skin(self, pose: RigPose) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def skin(self, pose: RigPose) -> tuple[FloatArray, FloatArray]:
         """The same, and normals (N, V, 3)."""
         return self.skin_around(*self.place(pose))
 
-    def skin_around(
-        self, frames: NDArray[np.float64], joints: NDArray[np.float64]
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def skin_around(self, frames: FloatArray, joints: FloatArray) -> tuple[FloatArray, FloatArray]:
         """`skin` around joints that `place` has placed."""
         blended = self._blended(frames, joints)
         turns = blended[..., :3]
@@ -197,14 +195,14 @@ class Rig:
         normals = np.einsum("nvij,vj->nvi", turns, self.normals)
         return vertices, normals / np.sqrt(np.einsum("nvi,nvi->nv", normals, normals))[..., None]
 
-    def _blended(self, frames: NDArray[np.float64], joints: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _blended(self, frames: FloatArray, joints: FloatArray) -> FloatArray:
         """(N, V, 3, 4) how each vertex at rest moves."""
         turn = frames @ np.swapaxes(self.frames, 1, 2)
         shift = joints - (turn @ self.joints[..., None])[..., 0]
         blended = self.weights @ np.concatenate([turn, shift[..., None]], -1).reshape(len(frames), 25, 12)
         return blended.reshape(len(frames), -1, 3, 4)
 
-    def _turns(self, angles: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _turns(self, angles: FloatArray) -> FloatArray:
         """(N, 5, 3, 3, 3) rotation of each joint from its angles (N, 5, 3, 3)."""
         turn, bend, twist = np.moveaxis(matrix_from_rotation_vector(angles[..., None] * self.axes), -3, 0)
         return turn @ bend @ twist
@@ -225,5 +223,5 @@ class RigMotion:
     name: str
     rig: Rig
     pose: RigPose
-    indices: NDArray[np.int64]
-    times: NDArray[np.float64] | None = None
+    indices: IntArray
+    times: FloatArray | None = None

@@ -15,6 +15,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from sonjit.arrays import FloatArray
 from sonjit.errors import InputError
 from sonjit.geometry.rotations import align_rigidly
 from sonjit.geometry.triangles import vertex_normals
@@ -100,7 +101,7 @@ def read_rig(path: Path) -> Rig:
     )
 
 
-def bone_frames(frames: NDArray[np.float64], joints: NDArray[np.float64]) -> NDArray[np.float64]:
+def bone_frames(frames: FloatArray, joints: FloatArray) -> FloatArray:
     """Frames (25, 3, 3) whose z is exactly the bone to the next joint (25, 3); tips take their bone's."""
     frames = frames.copy()
     for joint, parent in enumerate(PARENTS):
@@ -115,14 +116,14 @@ def bone_frames(frames: NDArray[np.float64], joints: NDArray[np.float64]) -> NDA
     return frames
 
 
-def out_of_back(joints: NDArray[np.float64], side: Side) -> NDArray[np.float64]:
+def out_of_back(joints: FloatArray, side: Side) -> FloatArray:
     """(3,) unit vector out of the back of a hand of joints (25, 3)."""
     index, middle, little = joints[[FINGERS[1][0], FINGERS[2][0], FINGERS[4][0]]]
     out = np.cross(middle - joints[0], index - little)
     return np.asarray(out / np.linalg.norm(out) * (1 if side == "Right" else -1), np.float64)
 
 
-def _side(path: Path, joints: NDArray[np.float64], frames: NDArray[np.float64]) -> Side:
+def _side(path: Path, joints: FloatArray, frames: FloatArray) -> Side:
     """Whose hand it is: y points out of its back."""
     up = frames[[joint for chain in FINGERS[1:] for joint in chain[:2]], :, 1] @ out_of_back(joints, "Right")
     if (up > _LEAST_UP).all():
@@ -175,7 +176,7 @@ def rig_from_mano(fields: Mapping[str, NDArray[Any]], plain: Rig) -> Rig:
     )
 
 
-def _bends(mean: NDArray[np.float64], joints: NDArray[np.float64]) -> NDArray[np.float64]:
+def _bends(mean: FloatArray, joints: FloatArray) -> FloatArray:
     """(3,) where the fingers' bones go in MANO's mean pose (45,), a hand half closed."""
     turns = np.zeros((21, 3))
     turns[: len(TO_MEDIAPIPE21) - 5] = np.concatenate([np.zeros((1, 3)), mean.reshape(-1, 3)])

@@ -10,8 +10,8 @@ from functools import lru_cache
 from typing import Final, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sonjit.arrays import FloatArray, IndexArray, RealArray
 from sonjit.errors import InputError
 from sonjit.geometry.rotations import align_rigidly, matrix_from_rotation_vector
 from sonjit.hand_models.rig import FINGERS, KEYPOINTS, Rig, RigPose
@@ -33,13 +33,13 @@ Academy of Orthopaedic Surgeons, widened by what pressing a finger adds; the thu
 class FreeJoints(NamedTuple):
     """The angles that are free; P of them."""
 
-    which: tuple[NDArray[np.intp], ...]  # finger, joint, angle
-    low: NDArray[np.float64]  # (P,) rad
-    high: NDArray[np.float64]
-    spread: NDArray[np.float64]
+    which: tuple[IndexArray, ...]  # finger, joint, angle
+    low: FloatArray  # (P,) rad
+    high: FloatArray
+    spread: FloatArray
 
 
-def fit_lengths(rig: Rig, keypoints: NDArray[np.floating]) -> NDArray[np.float64]:
+def fit_lengths(rig: Rig, keypoints: RealArray) -> FloatArray:
     """(20,) metres: the median length of each bone over the frames, within 0.6 to 1.6 times the hand's mean growth.
 
     What stands for a finger's tip may lie anywhere from a half to three times as far as the rig's.
@@ -57,7 +57,7 @@ def fit_lengths(rig: Rig, keypoints: NDArray[np.floating]) -> NDArray[np.float64
     return np.clip(seen, mean * low * rest, mean * high * rest).reshape(-1)
 
 
-def fit_pose(rig: Rig, keypoints: NDArray[np.floating], times: NDArray[np.floating] | None = None) -> RigPose:
+def fit_pose(rig: Rig, keypoints: RealArray, times: RealArray | None = None) -> RigPose:
     """The pose whose keypoints come nearest, frame by frame.
 
     Directions of the bones give a first pose; damped Gauss-Newton steps over all frames at once refine it.
@@ -81,7 +81,7 @@ def fit_pose(rig: Rig, keypoints: NDArray[np.floating], times: NDArray[np.floati
     return pose
 
 
-def _first_pose(rig: Rig, keypoints: NDArray[np.float64], joints: FreeJoints) -> RigPose:
+def _first_pose(rig: Rig, keypoints: FloatArray, joints: FreeJoints) -> RigPose:
     """The palm laid over its keypoints, then each joint turned so that its bone points where it should."""
     rest = rig.joints[[0, *(finger[0] for finger in FINGERS)]]
     rotation, shift = align_rigidly(rest, keypoints[:, _PALM])
@@ -103,9 +103,7 @@ def _first_pose(rig: Rig, keypoints: NDArray[np.float64], joints: FreeJoints) ->
     return pose
 
 
-def _improve(
-    rig: Rig, keypoints: NDArray[np.float64], pose: RigPose, joints: FreeJoints, links: NDArray[np.float64]
-) -> RigPose:
+def _improve(rig: Rig, keypoints: FloatArray, pose: RigPose, joints: FreeJoints, links: FloatArray) -> RigPose:
     """One damped Gauss-Newton step on all frames; angles are held in their limits."""
     slopes, errors = _slopes(rig, keypoints, pose, joints)
     count = len(joints.low)
@@ -127,9 +125,7 @@ def _improve(
     return RigPose(matrix_from_rotation_vector(step[:, :3]) @ pose.rotation, pose.translation + step[:, 3:6], angles)
 
 
-def _slopes(
-    rig: Rig, keypoints: NDArray[np.float64], pose: RigPose, joints: FreeJoints
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _slopes(rig: Rig, keypoints: FloatArray, pose: RigPose, joints: FreeJoints) -> tuple[FloatArray, FloatArray]:
     """How the keypoints move (N, 63, 6 + P) with the hand's rotation, place and free angles; and how far (N, 63)."""
     frames, positions = rig.place(pose)
     chains, count = positions[:, FINGERS], len(pose)  # (N, 5, 4, 3)
@@ -147,7 +143,7 @@ def _slopes(
     return slopes.reshape(count, 63, -1), (keypoints - own).reshape(count, 63)
 
 
-def turn_axes(rig: Rig, frames: NDArray[np.float64], angles: NDArray[np.float64]) -> NDArray[np.float64]:
+def turn_axes(rig: Rig, frames: FloatArray, angles: FloatArray) -> FloatArray:
     """World axes (N, 5, 3, 3, 3) that each angle turns about now: the twist's moves with the bend, both with the turn.
 
     Frames (N, 5, 3, 3, 3) are those after all three.
@@ -174,21 +170,21 @@ def free_joints(rig: Rig) -> FreeJoints:
     return FreeJoints(index, low[index], high[index], spread[index])
 
 
-def joint_limits(joints: FreeJoints) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def joint_limits(joints: FreeJoints) -> tuple[FloatArray, FloatArray]:
     """Least and greatest of all angles (5, 3, 3); those that are not free stay zero."""
     low, high = np.zeros((5, 3, 3)), np.zeros((5, 3, 3))
     low[joints.which], high[joints.which] = joints.low, joints.high
     return low, high
 
 
-def _cross_matrices(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+def _cross_matrices(vectors: FloatArray) -> FloatArray:
     """(..., 3, 3) matrices M with M w = v × w."""
     x, y, z = np.moveaxis(vectors, -1, 0)
     zero = np.zeros_like(x)
     return np.stack([zero, -z, y, z, zero, -x, -y, x, zero], -1).reshape(*x.shape, 3, 3)
 
 
-def _checked(keypoints: NDArray[np.floating]) -> NDArray[np.float64]:
+def _checked(keypoints: RealArray) -> FloatArray:
     keypoints = np.asarray(keypoints, np.float64)
     if keypoints.ndim != 3 or keypoints.shape[1:] != (21, 3) or not len(keypoints):
         raise InputError(f"keypoints of shape {keypoints.shape}: give (N, 21, 3) metres, at least one frame")

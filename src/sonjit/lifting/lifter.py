@@ -12,9 +12,9 @@ from typing import Final
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from sonjit.arrays import Float32Array, FloatArray, Image, RealArray
 from sonjit.engines import EngineOptions
 from sonjit.engines.openvino import compile_settings, core, read_model
 from sonjit.engines.quiet_openvino import ov
@@ -105,12 +105,12 @@ class Lifter:
         self._camera = camera
         self._mirrored = mirrored
 
-    def lift_frame(self, rgb: NDArray[np.uint8], frame: Frame) -> None:
+    def lift_frame(self, rgb: Image, frame: Frame) -> None:
         """Put the hands of a frame, found in an image (H, W, 3), into the camera's space; see `lift`."""
         frame.hands = self.lift(rgb, frame.hands)
 
     @torch.inference_mode()
-    def lift(self, rgb: NDArray[np.uint8], hands: Sequence[Hand]) -> list[Hand]:
+    def lift(self, rgb: Image, hands: Sequence[Hand]) -> list[Hand]:
         """The same hands with `keypoints_3d` from InterNet.
 
         Which hand is where, its side, score and pixels stay the detector's. A right and a left hand near each other
@@ -150,7 +150,7 @@ class Lifter:
                 lifted[index] = replace(hands[index], keypoints_3d=points)
         return lifted
 
-    def _own_depths_mm(self, rgb: NDArray[np.uint8], hands: Sequence[Hand], camera: Intrinsics) -> NDArray[np.float64]:
+    def _own_depths_mm(self, rgb: Image, hands: Sequence[Hand], camera: Intrinsics) -> FloatArray:
         """Depth of each hand's root, seen by itself."""
         if self._rootnet is None:
             return np.array([self._depth_by_size_mm(hand, camera) for hand in hands])
@@ -168,13 +168,13 @@ class Lifter:
         return float(root + shift[2]) * _MM
 
 
-def _crops(rgb: NDArray[np.uint8], areas: Sequence[RotatedBox]) -> Tensor:
+def _crops(rgb: Image, areas: Sequence[RotatedBox]) -> Tensor:
     """What is in upright areas of an image, (B, 3, 256, 256) in 0..1, black outside it.
 
     Only the part that is needed is made floating, so that a large image costs no more than a small one.
     """
     height, width = rgb.shape[:2]
-    crops: list[NDArray[np.float32]] = []
+    crops: list[Float32Array] = []
     for area in areas:
         half = area.width / 2 + 2  # a crop's edge samples one pixel beyond it
         left, right = (int(np.clip(edge, 0, width)) for edge in (area.cx - half, area.cx + half))
@@ -193,7 +193,7 @@ _NEAR = 3.0
 so little of the crop that the network loses more than it gains by seeing both."""
 
 
-def pairs_of_hands(hands_px: Sequence[NDArray[np.floating]], sides: Sequence[Side]) -> list[dict[Side, int]]:
+def pairs_of_hands(hands_px: Sequence[RealArray], sides: Sequence[Side]) -> list[dict[Side, int]]:
     """Hands as pairs and single ones, the nearest first.
 
     Args:
@@ -218,12 +218,12 @@ def pairs_of_hands(hands_px: Sequence[NDArray[np.floating]], sides: Sequence[Sid
     return [*pairs, *({sides[index]: index} for index in sorted(free))]
 
 
-def _spread(hands_px: Sequence[NDArray[np.floating]]) -> float:
+def _spread(hands_px: Sequence[RealArray]) -> float:
     """Longer side of the box around hands, in those of the largest one."""
     alone = max(_side(hand) for hand in hands_px)
     return _side(np.concatenate(hands_px)) / max(alone, 1e-6)
 
 
-def _side(joints_px: NDArray[np.floating]) -> float:
+def _side(joints_px: RealArray) -> float:
     box = box_of_joints(joints_px)
     return max(box.width, box.height)

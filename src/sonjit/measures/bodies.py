@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sonjit.arrays import FloatArray, RealArray
 from sonjit.errors import InputError
 from sonjit.measures.joints import angle_between_rad, distances, joint_angles_rad, named
 from sonjit.results import Body
@@ -52,31 +52,31 @@ _PAIRS = (
 _TORSO_POINTS = _indices(_TORSO)
 
 
-def body_angles_rad(points: NDArray[np.floating]) -> NDArray[np.float64]:
+def body_angles_rad(points: RealArray) -> FloatArray:
     """(..., 10) angles of `BODY_ANGLES`: pi is straight; for a shoulder, 0 is the arm along the trunk."""
     _check(points)
     return joint_angles_rad(points, _TRIPLES)  # pyright: ignore[reportArgumentType]  # three names each
 
 
-def limb_lengths_m(points: NDArray[np.floating]) -> NDArray[np.float64]:
+def limb_lengths_m(points: RealArray) -> FloatArray:
     """(..., 10) lengths of `LIMBS` in metres."""
     _check(points)
     return distances(points, _PAIRS)  # pyright: ignore[reportArgumentType]  # two names each
 
 
-def torso_vector_m(points: NDArray[np.floating]) -> NDArray[np.float64]:
+def torso_vector_m(points: RealArray) -> FloatArray:
     """(..., 3) from the middle of the hips to the middle of the shoulders."""
     _check(points)
     corners = points[..., _TORSO_POINTS, :].astype(np.float64)
     return corners[..., :2, :].mean(axis=-2) - corners[..., 2:, :].mean(axis=-2)
 
 
-def torso_lean_rad(points: NDArray[np.floating]) -> NDArray[np.float64]:
+def torso_lean_rad(points: RealArray) -> FloatArray:
     """(...) angle between the trunk and the image's up: 0 upright, pi/2 lying, whichever way it leans."""
     return angle_between_rad(torso_vector_m(points), _UP)
 
 
-def torso_side_lean_rad(points: NDArray[np.floating]) -> NDArray[np.float64]:
+def torso_side_lean_rad(points: RealArray) -> FloatArray:
     """(...) the trunk's lean in the image's plane, in (-pi, pi]: positive leans to the image's right."""
     torso = torso_vector_m(points)
     return np.arctan2(torso[..., 0], -torso[..., 1])
@@ -89,6 +89,6 @@ def measure_body(body: Body) -> dict[str, float]:
     return named(BODY_MEASURES, np.concatenate([body_angles_rad(points), limb_lengths_m(points), torso]))
 
 
-def _check(points: NDArray[np.floating]) -> None:
+def _check(points: RealArray) -> None:
     if points.shape[-2:] != (33, 3):
         raise InputError(f"a body's points are (..., 33, 3), not {points.shape}")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sonjit.arrays import FloatArray, RealArray
 from sonjit.errors import InputError
 from sonjit.measures.joints import distances, named
 from sonjit.results import Face
@@ -48,7 +48,7 @@ _RIGHT_EYE = ((160, 144), (159, 145), (158, 153), (133, 33))
 _MOUTH = ((82, 87), (13, 14), (312, 317), (78, 308))
 
 
-def head_rotation(points: NDArray[np.floating]) -> NDArray[np.float64]:
+def head_rotation(points: RealArray) -> FloatArray:
     """(..., 3, 3) rotation from a face turned to the camera to this one, acting on column vectors.
 
     The best rigid fit (Kabsch) of fourteen points of the upper face. NaN where a point is NaN or all coincide.
@@ -63,7 +63,7 @@ def head_rotation(points: NDArray[np.floating]) -> NDArray[np.float64]:
     return np.where(known[..., None, None], u @ vt, np.nan)
 
 
-def head_pose_rad(points: NDArray[np.floating]) -> NDArray[np.float64]:
+def head_pose_rad(points: RealArray) -> FloatArray:
     """(..., 3) yaw, pitch and roll of the head as the camera sees it; all 0 for a face turned to the camera.
 
     Yaw in (-pi, pi]: positive turns the face to the image's right (the person's own left). Pitch in [-pi/2, pi/2]:
@@ -78,7 +78,7 @@ def head_pose_rad(points: NDArray[np.floating]) -> NDArray[np.float64]:
     return np.stack([yaw, pitch, roll], axis=-1)
 
 
-def eye_openness(points: NDArray[np.floating]) -> NDArray[np.float64]:
+def eye_openness(points: RealArray) -> FloatArray:
     """(..., 2) of the left and right eye (the person's own): mean lid distance over the eye's width.
 
     About 0.2 to 0.4 open and below 0.1 closed; it differs from person to person, so compare with the same person's.
@@ -86,7 +86,7 @@ def eye_openness(points: NDArray[np.floating]) -> NDArray[np.float64]:
     return np.stack([_openness(points, _LEFT_EYE), _openness(points, _RIGHT_EYE)], axis=-1)
 
 
-def mouth_openness(points: NDArray[np.floating]) -> NDArray[np.float64]:
+def mouth_openness(points: RealArray) -> FloatArray:
     """(...) mean distance of the lips' inner edges over the width between the mouth's inner corners; 0 is closed."""
     return _openness(points, _MOUTH)
 
@@ -100,13 +100,13 @@ def measure_face(face: Face) -> dict[str, float]:
     return named(FACE_MEASURES, np.concatenate(values))
 
 
-def _openness(points: NDArray[np.floating], pairs: tuple[tuple[int, int], ...]) -> NDArray[np.float64]:
+def _openness(points: RealArray, pairs: tuple[tuple[int, int], ...]) -> FloatArray:
     _check(points)
     lengths = distances(points, pairs)
     width = lengths[..., -1]
     return lengths[..., :-1].mean(axis=-1) / np.where(width > 0, width, np.nan)
 
 
-def _check(points: NDArray[np.floating]) -> None:
+def _check(points: RealArray) -> None:
     if points.shape[-1] != 3 or points.shape[-2] not in (468, 478):
         raise InputError(f"a face mesh is (..., 468 or 478, 3), not {points.shape}")

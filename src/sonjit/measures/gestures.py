@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sonjit.arrays import FloatArray, RealArray
 from sonjit.errors import InputError
 from sonjit.measures.hands import finger_curl_rad, finger_reach, hand_length_m, pinch_distance_m, thumb_spread_rad
 from sonjit.results import Hand
@@ -95,13 +95,13 @@ def gesture_scores(hand: Hand) -> dict[str, float]:
     return {name: min(rule) for name, rule in rules.items()}
 
 
-def _tilt_from_up_rad(keypoints: NDArray[np.floating]) -> float:
+def _tilt_from_up_rad(keypoints: RealArray) -> float:
     """Angle in the image between the thumb (MCP to tip) and straight up, 0..pi."""
     x, y = (keypoints[4, :2] - keypoints[2, :2]).tolist()
     return math.atan2(abs(x), -y)
 
 
-def _soft(value: NDArray[np.floating] | float, zero_at: float, one_at: float) -> NDArray[np.float64]:
+def _soft(value: RealArray | float, zero_at: float, one_at: float) -> FloatArray:
     """Smooth step from 0 to 1; an unknown value (NaN) is not a member."""
     part = np.clip((np.asarray(value, float) - zero_at) / (one_at - zero_at), 0, 1)
     return np.nan_to_num(part * part * (3 - 2 * part))

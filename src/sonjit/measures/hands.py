@@ -6,8 +6,8 @@ import math
 from itertools import pairwise
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sonjit.arrays import FloatArray, RealArray
 from sonjit.errors import InputError
 from sonjit.measures.joints import distances, joint_angles_rad, named, unit
 from sonjit.results import Hand, Handedness
@@ -36,24 +36,24 @@ HAND_MEASURES = (
 """Names of the columns that `measure_hand` fills, in order."""
 
 
-def finger_bends_rad(points: NDArray[np.floating]) -> NDArray[np.float64]:
+def finger_bends_rad(points: RealArray) -> FloatArray:
     """(..., 5, 3) bend at each joint, 0 straight: MCP, PIP, DIP of a finger; CMC, MCP, IP of the thumb."""
     _check(points)
     angles = math.pi - joint_angles_rad(points, _JOINTS)
     return angles.reshape(*angles.shape[:-1], 5, 3)
 
 
-def finger_curl_rad(points: NDArray[np.floating]) -> NDArray[np.float64]:
+def finger_curl_rad(points: RealArray) -> FloatArray:
     """(..., 5) sum of each finger's three bends, thumb first; 0 is straight from the wrist to the tip."""
     return finger_bends_rad(points).sum(axis=-1)
 
 
-def finger_curls(points: NDArray[np.floating]) -> NDArray[np.float64]:
+def finger_curls(points: RealArray) -> FloatArray:
     """(..., 5) `finger_curl_rad` in parts of a fist's (`FULL_CURL_RAD`), held to 0..1."""
     return np.clip(finger_curl_rad(points) / FULL_CURL_RAD, 0, 1)
 
 
-def finger_reach(points: NDArray[np.floating]) -> NDArray[np.float64]:
+def finger_reach(points: RealArray) -> FloatArray:
     """(..., 5) distance from the wrist to each fingertip over the way along the bones: 1 is stretched out.
 
     The surest sign of a finger that is out: unlike the sum of bends it hardly feels noise in single joints.
@@ -65,7 +65,7 @@ def finger_reach(points: NDArray[np.floating]) -> NDArray[np.float64]:
     return tips / np.where(along > 0, along, np.nan)
 
 
-def finger_spread_rad(points: NDArray[np.floating]) -> NDArray[np.float64]:
+def finger_spread_rad(points: RealArray) -> FloatArray:
     """(..., 4) signed angle in the palm's plane from each finger to the one on its thumb side, thumb-index first.
 
     Positive is apart, negative is crossed. Fingers point from MCP to PIP; the thumb, from its MCP to its tip, is
@@ -75,12 +75,12 @@ def finger_spread_rad(points: NDArray[np.floating]) -> NDArray[np.float64]:
     return _spreads(points, math.cos(_MAX_TILT_RAD))
 
 
-def thumb_spread_rad(points: NDArray[np.floating]) -> NDArray[np.float64]:
+def thumb_spread_rad(points: RealArray) -> FloatArray:
     """(...) the first of `finger_spread_rad`, also where the thumb points out of the palm's plane."""
     return _spreads(points, 0)[..., 0]
 
 
-def palm_normal(points: NDArray[np.floating], handedness: Handedness) -> NDArray[np.float64]:
+def palm_normal(points: RealArray, handedness: Handedness) -> FloatArray:
     """(..., 3) unit vector out of the palm in the camera's axes: (0, 0, -1) is a palm towards the camera.
 
     Args:
@@ -94,18 +94,18 @@ def palm_normal(points: NDArray[np.floating], handedness: Handedness) -> NDArray
     return normal if handedness == "Right" else -normal
 
 
-def palm_facing(points: NDArray[np.floating], handedness: Handedness) -> NDArray[np.float64]:
+def palm_facing(points: RealArray, handedness: Handedness) -> FloatArray:
     """(...) 1: the palm faces the camera, 0: it is seen edge-on, -1: the back of the hand is seen."""
     return -palm_normal(points, handedness)[..., 2]
 
 
-def pinch_distance_m(points: NDArray[np.floating]) -> NDArray[np.float64]:
+def pinch_distance_m(points: RealArray) -> FloatArray:
     """(..., 4) metres from the thumb's tip to the tips of index, middle, ring and pinky."""
     _check(points)
     return distances(points, _PINCHES)
 
 
-def hand_length_m(points: NDArray[np.floating]) -> NDArray[np.float64]:
+def hand_length_m(points: RealArray) -> FloatArray:
     """(...) metres along the bones from the wrist to the tip of the middle finger: the same however it bends."""
     _check(points)
     chain = _CHAINS[2]
@@ -128,7 +128,7 @@ def measure_hand(hand: Hand) -> dict[str, float]:
     return named(HAND_MEASURES, np.concatenate(values))
 
 
-def _spreads(points: NDArray[np.floating], least_in_plane: float) -> NDArray[np.float64]:
+def _spreads(points: RealArray, least_in_plane: float) -> FloatArray:
     _check(points)
     starts, ends = [2, _WRIST, 5, 9, 13, 17], [4, _INDEX_MCP, 6, 10, 14, 18]
     directions = unit(points[..., ends, :] - points[..., starts, :])  # (..., 6, 3)
@@ -140,7 +140,7 @@ def _spreads(points: NDArray[np.floating], least_in_plane: float) -> NDArray[np.
     return (spread + math.pi) % (2 * math.pi) - math.pi
 
 
-def _palm_axes(points: NDArray[np.floating]) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+def _palm_axes(points: RealArray) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Unit vectors (..., 3): across to the thumb's side, along to the fingers, and a right hand's palm normal."""
     wrist, index, pinky = (points[..., i, :].astype(np.float64) for i in (_WRIST, _INDEX_MCP, _PINKY_MCP))
     normal = unit(np.cross(index - wrist, pinky - wrist))
@@ -148,6 +148,6 @@ def _palm_axes(points: NDArray[np.floating]) -> tuple[NDArray[np.float64], NDArr
     return np.cross(along, normal), along, normal
 
 
-def _check(points: NDArray[np.floating]) -> None:
+def _check(points: RealArray) -> None:
     if points.shape[-2:] != (21, 3):
         raise InputError(f"a hand's points are (..., 21, 3), not {points.shape}")

@@ -7,8 +7,8 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sonjit.arrays import FloatArray, RealArray
 from sonjit.errors import InputError
 from sonjit.skeletons import Skeleton
 
@@ -30,7 +30,7 @@ def joint_triples(skeleton: Skeleton) -> tuple[Triple, ...]:
     return _triples_of(skeleton.parents)
 
 
-def joint_angles_rad(points: NDArray[np.floating], joints: Skeleton | Sequence[Triple]) -> NDArray[np.float64]:
+def joint_angles_rad(points: RealArray, joints: Skeleton | Sequence[Triple]) -> FloatArray:
     """Angle between the two bones that meet at each joint: pi is straight, 0 is folded back.
 
     Args:
@@ -51,26 +51,26 @@ def joint_angles_rad(points: NDArray[np.floating], joints: Skeleton | Sequence[T
     return angle_between_rad(a - b, c - b)
 
 
-def angle_between_rad(u: NDArray[np.floating], v: NDArray[np.floating]) -> NDArray[np.float64]:
+def angle_between_rad(u: RealArray, v: RealArray) -> FloatArray:
     """Angle between vectors (..., D), broadcast: (...) radians in [0, pi]; NaN where one has no length."""
     u, v = unit(u), unit(v)
     # Kahan's form: as exact near 0 and pi as elsewhere, where the arc cosine loses half of the digits
     return 2 * np.arctan2(np.linalg.norm(u - v, axis=-1), np.linalg.norm(u + v, axis=-1))
 
 
-def unit(vectors: NDArray[np.floating]) -> NDArray[np.float64]:
+def unit(vectors: RealArray) -> FloatArray:
     """Vectors (..., D) at length 1; NaN where they have none."""
     vectors = vectors.astype(np.float64)
     length = np.linalg.norm(vectors, axis=-1, keepdims=True)
     return vectors / np.where(length > 0, length, np.nan)
 
 
-def distances(points: NDArray[np.floating], pairs: Sequence[tuple[int, int]]) -> NDArray[np.float64]:
+def distances(points: RealArray, pairs: Sequence[tuple[int, int]]) -> FloatArray:
     """Distances between pairs of points (..., K, D): (..., P) in the unit of the points."""
     first, second = np.asarray(pairs, int).reshape(-1, 2).T
     return np.linalg.norm((points[..., first, :] - points[..., second, :]).astype(np.float64), axis=-1)
 
 
-def named(names: Sequence[str], values: NDArray[np.floating] | Sequence[Any]) -> dict[str, float]:
+def named(names: Sequence[str], values: RealArray | Sequence[Any]) -> dict[str, float]:
     """Names with their values as Python floats."""
     return {name: float(value) for name, value in zip(names, values, strict=True)}

@@ -13,6 +13,7 @@ from typing import Final, NamedTuple, NotRequired, Protocol, TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
+from sonjit.arrays import FloatArray, Image, RealArray
 from sonjit.errors import InputError
 from sonjit.files import atomic_file
 from sonjit.geometry.cameras import Intrinsics, translation_to_view
@@ -73,7 +74,7 @@ class MeshFacts(TypedDict, total=False):
     hands: list[FittedHand]
 
 
-def named_points(joints: NDArray[np.floating]) -> list[NamedPoint]:
+def named_points(joints: RealArray) -> list[NamedPoint]:
     """Joints (21, 3) in metres as records."""
     names = load_skeleton("hand_mediapipe21").keypoints
     return [{"x": x, "y": y, "z": z, "name": name} for (x, y, z), name in zip(joints.tolist(), names, strict=True)]
@@ -95,10 +96,10 @@ class HandMesh:
 
     name: str
     handedness: Handedness
-    vertices: NDArray[np.floating]
+    vertices: RealArray
     faces: NDArray[np.integer]
-    pixels: NDArray[np.float64]
-    normals: NDArray[np.float64] | None
+    pixels: FloatArray
+    normals: FloatArray | None
     record: HandRecord
 
 
@@ -110,7 +111,7 @@ class MeshModel(Protocol):
         """Name for files."""
         ...
 
-    def add_frame(self, frame: Frame, rgb: NDArray[np.uint8]) -> None:
+    def add_frame(self, frame: Frame, rgb: Image) -> None:
         """Take in an image (H, W, 3) and the hands that were found in it; indices rise."""
         ...
 
@@ -138,12 +139,12 @@ class WeakView(NamedTuple):
     scale: float
     offset: tuple[float, float]
 
-    def pixels(self, points: NDArray[np.floating]) -> NDArray[np.float64]:
+    def pixels(self, points: RealArray) -> FloatArray:
         """(..., 3) pixels, with depth in the same scale, of points (..., 3) in metres."""
         return np.asarray(points, np.float64) * self.scale + (*self.offset, 0.0)
 
 
-def weak_view(points: NDArray[np.floating], xy_px: NDArray[np.floating]) -> WeakView:
+def weak_view(points: RealArray, xy_px: RealArray) -> WeakView:
     """The weak perspective that shows points (K, 3) at pixels (K, 2): equal centres and equal spread."""
     flat, xy = np.asarray(points, np.float64)[:, :2], np.asarray(xy_px, np.float64)
     middle, xy_middle = flat.mean(0), xy.mean(0)
@@ -159,7 +160,7 @@ class Sight(NamedTuple):
     camera: Intrinsics
     assumed: bool
 
-    def translation(self, points: NDArray[np.floating], xy_px: NDArray[np.floating]) -> NDArray[np.float64]:
+    def translation(self, points: RealArray, xy_px: RealArray) -> FloatArray:
         """(3,) metres that take points (K, 3) to where the camera sees them at pixels (K, 2)."""
         found = translation_to_view(points, xy_px, self.camera)
         if found is not None:
@@ -168,9 +169,7 @@ class Sight(NamedTuple):
         x, y = (np.array(offset) - self.camera[2:]) / scale
         return np.array([x, y, (self.camera.fx + self.camera.fy) / 2 / scale])
 
-    def pixels(
-        self, placed: NDArray[np.floating], joints: NDArray[np.floating], xy_px: NDArray[np.floating]
-    ) -> NDArray[np.float64]:
+    def pixels(self, placed: RealArray, joints: RealArray, xy_px: RealArray) -> FloatArray:
         """(V, 3) pixels and depth of vertices (V, 3) in front of the camera.
 
         A given camera projects them. An assumed one would draw them beside the image's hand: weak perspective lays

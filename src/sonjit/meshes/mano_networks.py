@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from sonjit.arrays import Float32Array, Image, IntArray, RealArray
 from sonjit.errors import InputError
 from sonjit.geometry import RotatedBox, clamped_box, crop, rotated_box_around, square_box
 from sonjit.hand_models import demo_mano, load_mano
@@ -58,8 +59,8 @@ class ManoHand:
     hand: Hand
     sight: Sight
     looks_left: bool
-    pose: NDArray[np.float32]
-    shape: NDArray[np.float32]
+    pose: Float32Array
+    shape: Float32Array
 
 
 class ManoHands(ABC):
@@ -81,7 +82,7 @@ class ManoHands(ABC):
         self._hands: defaultdict[int, list[ManoHand]] = defaultdict(list)
 
     @abstractmethod
-    def add_frame(self, frame: Frame, rgb: NDArray[np.uint8]) -> None:
+    def add_frame(self, frame: Frame, rgb: Image) -> None:
         """Run the network on the hands of an image (H, W, 3)."""
 
     @abstractmethod
@@ -93,7 +94,7 @@ class ManoHands(ABC):
         """What the parameters mean."""
 
     @abstractmethod
-    def _posed(self, one: ManoHand) -> tuple[NDArray[np.floating], NDArray[np.floating], NDArray[np.int64], bool]:
+    def _posed(self, one: ManoHand) -> tuple[RealArray, RealArray, IntArray, bool]:
         """Vertices (778, 3), joints (21, 3), faces, and whether all that is the mirror image."""
 
     def looks_left(self, hand: Hand) -> bool:
@@ -135,7 +136,7 @@ def box_of_hand(hand: Hand, width: int, height: int) -> RotatedBox:
     return square_box(clamped_box(wide, width, height) or wide, scale=1.0)
 
 
-def hand_crop(rgb: NDArray[np.uint8], box: RotatedBox, side: int, *, mirrored: bool) -> NDArray[np.uint8]:
+def hand_crop(rgb: Image, box: RotatedBox, side: int, *, mirrored: bool) -> Image:
     """(side, side, 3) of an image, black outside it."""
     cut = crop(rgb, box, side, side, border="zero")
     return np.ascontiguousarray(cut[:, ::-1]) if mirrored else cut
@@ -188,7 +189,7 @@ class DeformerHands(ManoHands):
         self._network = network.eval()
         self._tracks: dict[Hashable, _Track] = {}
 
-    def add_frame(self, frame: Frame, rgb: NDArray[np.uint8]) -> None:
+    def add_frame(self, frame: Frame, rgb: Image) -> None:
         """Run the network on the hands of an image."""
         sight = self._sight(rgb.shape[1], rgb.shape[0])
         for number, hand in enumerate(frame.hands):
@@ -221,7 +222,7 @@ class DeformerHands(ManoHands):
             self._tracks[hand.id] = track
         return track
 
-    def _image(self, rgb: NDArray[np.uint8], hand: Hand) -> tuple[torch.Tensor, torch.Tensor]:
+    def _image(self, rgb: Image, hand: Hand) -> tuple[torch.Tensor, torch.Tensor]:
         """The crop (3, S, S) in 0..1 and where the hand is in it (4,), in its pixels."""
         side = self._network.size.image
         area = box_of_hand(hand, rgb.shape[1], rgb.shape[0])
@@ -237,7 +238,7 @@ class DeformerHands(ManoHands):
             name = f"{hand.handedness.lower()}-{track.number}"
             self._hands[index].append(ManoHand(name, hand, sight, track.left, pose, shape))
 
-    def _posed(self, one: ManoHand) -> tuple[NDArray[np.floating], NDArray[np.floating], NDArray[np.int64], bool]:
+    def _posed(self, one: ManoHand) -> tuple[RealArray, RealArray, IntArray, bool]:
         pose, shape = torch.from_numpy(one.pose)[None], torch.from_numpy(one.shape)[None]
         hands = self._network.hands
         vertices, joints = hands(pose, shape, torch.tensor([float(one.looks_left)]))
@@ -293,7 +294,7 @@ class HandOccHands(ManoHands):
         """Crop (S, S, 3) and outputs of the first hand, with all maps."""
 
     @torch.inference_mode()
-    def add_frame(self, frame: Frame, rgb: NDArray[np.uint8]) -> None:
+    def add_frame(self, frame: Frame, rgb: Image) -> None:
         """Run the network on the hands of an image."""
         if not frame.hands:
             return
@@ -323,7 +324,7 @@ class HandOccHands(ManoHands):
             "of MANO's right hand, where mirrored is true of the mirror image"
         }
 
-    def _posed(self, one: ManoHand) -> tuple[NDArray[np.floating], NDArray[np.floating], NDArray[np.int64], bool]:
+    def _posed(self, one: ManoHand) -> tuple[RealArray, RealArray, IntArray, bool]:
         pose, shape = torch.from_numpy(one.pose)[None], torch.from_numpy(one.shape)[None]
         vertices, joints = self._mano(pose, shape, flat_hand_mean=False, tips="handoccnet")
         return vertices[0].numpy(), joints[0].numpy(), self._mano.faces.numpy(), one.looks_left

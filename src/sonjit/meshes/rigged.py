@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sonjit.arrays import FloatArray, Image
 from sonjit.geometry.rotations import quaternion_wxyz_from_matrix
 from sonjit.hand_models.rig import Rig, RigMotion, RigPose
 from sonjit.hand_models.rig_files import load_rig
@@ -41,7 +41,7 @@ class _Track:
 class _Fitted:
     track: _Track
     motion: RigMotion
-    errors_mm: NDArray[np.float64]  # (N,) mean over the keypoints
+    errors_mm: FloatArray  # (N,) mean over the keypoints
 
 
 class RiggedHands:
@@ -77,7 +77,7 @@ class RiggedHands:
         self._fitted: list[_Fitted] = []
         self._rows: defaultdict[int, list[tuple[_Fitted, int]]] = defaultdict(list)
 
-    def add_frame(self, frame: Frame, rgb: NDArray[np.uint8]) -> None:
+    def add_frame(self, frame: Frame, rgb: Image) -> None:
         """Note the hands of an image."""
         for number, hand in enumerate(frame.hands):
             key = (frame.index, number) if hand.id is None else hand.id
@@ -145,7 +145,7 @@ class RiggedHands:
         return _Fitted(track, motion, errors)
 
 
-def _metric_keypoints(hand: Hand) -> NDArray[np.float64]:
+def _metric_keypoints(hand: Hand) -> FloatArray:
     """(21, 3) metres: x and y as the image shows them, in the scale of the metric keypoints; z theirs."""
     metric = hand.keypoints_3d.astype(np.float64)
     view = weak_view(metric, hand.keypoints[:, :2])
@@ -164,7 +164,7 @@ def _mesh(fitted: _Fitted, row: int) -> HandMesh:
     return HandMesh(motion.name, track.side, vertices, motion.rig.faces, pixels, normals, record)
 
 
-def _record(name: str, hand: Hand, pose: RigPose, joints: NDArray[np.float64], error_mm: float) -> HandRecord:
+def _record(name: str, hand: Hand, pose: RigPose, joints: FloatArray, error_mm: float) -> HandRecord:
     return {
         "name": name,
         "id": hand.id,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sonjit.arrays import Image
 from sonjit.detectors import create_detector
 from sonjit.errors import InputError
 from sonjit.extras import require
@@ -244,7 +245,7 @@ def _draw_maps(path: Path, model: MeshModel) -> bool:
     return True
 
 
-def draw_meshes(rgb: NDArray[np.uint8], meshes: list[HandMesh]) -> NDArray[np.uint8]:
+def draw_meshes(rgb: Image, meshes: list[HandMesh]) -> Image:
     """A new image (H, W, 3) with shaded hands over it, far ones first; a person's left is warm, their right blue."""
     canvas = rgb.copy()
     for mesh in sorted(meshes, key=lambda mesh: -float(mesh.vertices[:, 2].mean())):

@@ -5,9 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
+from sonjit.arrays import Image
 from sonjit.errors import InputError, JobError
 from sonjit.files import Draft, Output, failing_as_job
 from sonjit.media.sources.base import Source
@@ -18,7 +16,7 @@ _QUALITY = 95  # of JPEG and WebP, 0..100
 ANNOTATED_IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 
 
-def encode_image(rgb: NDArray[np.uint8], ending: str) -> bytes:
+def encode_image(rgb: Image, ending: str) -> bytes:
     """One image as an image file's bytes.
 
     Args:
@@ -45,7 +43,7 @@ class DrawingWriter(Output):
     """Drawn images being written, one after the other."""
 
     @abstractmethod
-    def write(self, rgb: NDArray[np.uint8], time: float | None, *, index: int | None = None) -> None:
+    def write(self, rgb: Image, time: float | None, *, index: int | None = None) -> None:
         """Append one image.
 
         Args:
@@ -64,7 +62,7 @@ class ImageWriter(DrawingWriter):
         self._draft = Draft(path)
         self._written = False
 
-    def write(self, rgb: NDArray[np.uint8], time: float | None, *, index: int | None = None) -> None:
+    def write(self, rgb: Image, time: float | None, *, index: int | None = None) -> None:
         """Encode the image."""
         data = encode_image(rgb, self._draft.final.suffix.lower())
         with failing_as_job(self._draft.final):
@@ -96,7 +94,7 @@ class FolderWriter(DrawingWriter):
         self._draft = Draft(path, folder=True)
         self._next = 0
 
-    def write(self, rgb: NDArray[np.uint8], time: float | None, *, index: int | None = None) -> None:
+    def write(self, rgb: Image, time: float | None, *, index: int | None = None) -> None:
         """Encode one image under the name of input `index`."""
         index = self._next if index is None else index
         self._next = index + 1

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from sonjit.arrays import Float32Array, Image
 from sonjit.errors import InputError
 from sonjit.files import Output
 from sonjit.media.annotated.images import ANNOTATED_IMAGE_ENDINGS, DrawingWriter, FolderWriter, ImageWriter
@@ -72,9 +73,7 @@ class MaskWriter(Output):
         self._images = images
         self._cutout = cutout
 
-    def write(
-        self, rgb: NDArray[np.uint8], mask: NDArray[np.float32] | None, time: float | None, *, index: int | None = None
-    ) -> None:
+    def write(self, rgb: Image, mask: Float32Array | None, time: float | None, *, index: int | None = None) -> None:
         """Append one mask.
 
         Args:
@@ -122,13 +121,13 @@ def open_mask_writer(path: str | os.PathLike[str], source: Source, *, cutout: bo
     return MaskWriter(images, cutout=cutout and ending in TRANSPARENT_ENDINGS)
 
 
-def mask_from_frame(frame: Frame) -> NDArray[np.float32] | None:
+def mask_from_frame(frame: Frame) -> Float32Array | None:
     """The mask of all bodies and people of a frame together, (H, W); `None` where none of them has one."""
     bodies = [*frame.bodies, *(person.body for person in frame.people)]
     masks = [body.mask for body in bodies if body.mask is not None]
     return np.maximum.reduce(masks) if masks else None
 
 
-def _cut_out(rgb: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def _cut_out(rgb: Image, alpha: NDArray[np.uint8]) -> Image:
     """(H, W, 4) RGBA, not premultiplied."""
     return np.dstack([np.where(alpha[..., None] > 0, rgb, np.uint8(0)), alpha])

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 
+from sonjit.arrays import Image
 from sonjit.errors import InputError, JobError
 from sonjit.files import Draft
 from sonjit.media.annotated.images import DrawingWriter
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from av.container import InputContainer, OutputContainer
     from av.packet import Packet
     from av.video.stream import VideoStream
-    from numpy.typing import NDArray
 
     from sonjit.media.sources.base import Source
 
@@ -81,7 +81,7 @@ class VideoWriter(DrawingWriter):
             raise
         self._sound = SoundTrack.of_source(source)
 
-    def write(self, rgb: NDArray[np.uint8], time: float | None, *, index: int | None = None) -> None:
+    def write(self, rgb: Image, time: float | None, *, index: int | None = None) -> None:
         """Encode one image at `time`; the sound up to it goes along."""
         from av.error import FFmpegError
 
@@ -101,7 +101,7 @@ class VideoWriter(DrawingWriter):
         except (FFmpegError, OSError) as error:
             raise JobError(f"writing {self._draft.final} failed: {error.strerror or error}") from error
 
-    def _begin(self, rgb: NDArray[np.uint8]) -> VideoStream:
+    def _begin(self, rgb: Image) -> VideoStream:
         transparent = rgb.ndim == 3 and rgb.shape[2] == 4
         codec = _TRANSPARENT_CODECS[self._ending] if transparent else _CODECS.get(self._ending, _H264)
         rate = Fraction(1 / self._step_s).limit_denominator(1001)
@@ -153,7 +153,7 @@ class VideoWriter(DrawingWriter):
             self._container.close()
 
 
-def _yuv_frame(rgb: NDArray[np.uint8], stream: VideoStream) -> Any:  # noqa: ANN401  # an av.VideoFrame
+def _yuv_frame(rgb: Image, stream: VideoStream) -> Any:  # noqa: ANN401  # an av.VideoFrame
     from av import VideoFrame
     from av.video.reformatter import ColorRange, Colorspace, Interpolation
 

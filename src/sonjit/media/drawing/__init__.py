@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
+from sonjit.arrays import Image
 from sonjit.extensions import Registry
 from sonjit.media.drawing.instances import (
     PERSON_COLOURS,
@@ -20,20 +22,10 @@ from sonjit.media.drawing.instances import (
 )
 from sonjit.media.drawing.labels import draw_captions, draw_label, label_text
 from sonjit.media.drawing.strokes import INK, NEUTRAL, Strokes, shade
-from sonjit.media.sources.images import rgb_from
-from sonjit.results import Body, Face, Frame, Hand, Person
+from sonjit.media.sources.images import ImageLike, rgb_from
+from sonjit.results import Body, Face, Frame, Hand, Person, Result
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
-
-    from numpy.typing import NDArray
-
-    from sonjit.media.sources.images import ImageLike
-    from sonjit.results import Result
-
-    Canvas = NDArray[np.uint8]
-
-R = TypeVar("R", bound="Result")
+R = TypeVar("R", bound=Result)
 
 __all__ = ["draw_frame", "draw_hands", "register_drawing"]
 
@@ -42,16 +34,16 @@ __all__ = ["draw_frame", "draw_hands", "register_drawing"]
 class _Drawing:
     """How instances of one type are drawn."""
 
-    draw: Callable[[Canvas, Result, Person | None], None]
-    label: Callable[[Canvas, Result], None]
+    draw: Callable[[Image, Result, Person | None], None]
+    label: Callable[[Image, Result], None]
     layer: int
     labels_parts: bool
 
 
 def register_drawing(
     kind: type[R],
-    draw: Callable[[Canvas, R, Person | None], None],
-    label: Callable[[Canvas, R], None],
+    draw: Callable[[Image, R, Person | None], None],
+    label: Callable[[Image, R], None],
     *,
     layer: int = 0,
     labels_parts: bool = False,
@@ -69,14 +61,14 @@ def register_drawing(
     _DRAWINGS.add(kind.kind, drawing, replace=True)
 
 
-def _draw_person(canvas: Canvas, body: Body, person: Person | None) -> None:
+def _draw_person(canvas: Image, body: Body, person: Person | None) -> None:
     if person is None:
         draw_body(canvas, body)
     else:
         draw_body(canvas, body, person.left_hand, person.right_hand, person.face)
 
 
-def _draw_skeleton(canvas: Canvas, one: Result, _: Person | None) -> None:
+def _draw_skeleton(canvas: Image, one: Result, _: Person | None) -> None:
     """Lines and dots of any skeleton."""
     strokes = Strokes(canvas, one.keypoints)
     near, width = strokes.near.tolist(), strokes.width(0.017)
@@ -87,7 +79,7 @@ def _draw_skeleton(canvas: Canvas, one: Result, _: Person | None) -> None:
         strokes.dot(k, shade(NEUTRAL, depth), width)
 
 
-def _label_above(canvas: Canvas, one: Result) -> None:
+def _label_above(canvas: Image, one: Result) -> None:
     points = np.asarray(one.keypoints, np.float64)[:, :2]
     top = points[np.nanargmin(points[:, 1])] if np.isfinite(points).any() else points[0]
     up = np.array([0.0, -1.0])
@@ -101,7 +93,7 @@ register_drawing(Face, lambda canvas, face, _: draw_face(canvas, face), draw_fac
 register_drawing(Hand, lambda canvas, hand, _: draw_hand(canvas, hand), draw_hand_label, layer=2)  # in front mostly
 
 
-def draw_frame(rgb: ImageLike, frame: Frame, *, labels: bool = True, captions: Sequence[str] = ()) -> NDArray[np.uint8]:
+def draw_frame(rgb: ImageLike, frame: Frame, *, labels: bool = True, captions: Sequence[str] = ()) -> Image:
     """A new image with everything that was found in it drawn over it.
 
     The lighter and larger a point, the nearer it is to the camera. The person's own left is warm, their right blue.
@@ -138,6 +130,6 @@ def draw_frame(rgb: ImageLike, frame: Frame, *, labels: bool = True, captions: S
     return canvas
 
 
-def draw_hands(rgb: ImageLike, hands: Iterable[Hand], *, labels: bool = True) -> NDArray[np.uint8]:
+def draw_hands(rgb: ImageLike, hands: Iterable[Hand], *, labels: bool = True) -> Image:
     """A new image with the skeletons of the hands drawn over it: `draw_frame` for a list of hands."""
     return draw_frame(rgb, Frame(0, None, list(hands)), labels=labels)

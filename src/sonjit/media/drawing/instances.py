@@ -12,8 +12,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sonjit.arrays import Float32Array, FloatArray, Image, IntArray
 from sonjit.media.drawing.labels import draw_label, label_text
 from sonjit.media.drawing.strokes import (
     INK,
@@ -40,7 +40,7 @@ FINGERS: dict[str, Colour] = {
 """RGB of each finger, far enough apart for colour-blind eyes to follow by lightness."""
 
 
-def draw_hand(canvas: NDArray[np.uint8], hand: Hand) -> None:
+def draw_hand(canvas: Image, hand: Hand) -> None:
     """Bones and joints, in place; far ones first, near ones over them."""
     strokes = Strokes(canvas, hand.keypoints)
     near, width = strokes.near.tolist(), strokes.width(0.017)
@@ -60,7 +60,7 @@ def draw_hand(canvas: NDArray[np.uint8], hand: Hand) -> None:
             strokes.dot(k, shade(colours[k], near[k] + 0.6), radius * 0.42)
 
 
-def draw_hand_label(canvas: NDArray[np.uint8], hand: Hand) -> None:
+def draw_hand_label(canvas: Image, hand: Hand) -> None:
     """Whose hand, score and id, beyond the wrist, in place."""
     wrist, thumb, knuckle = np.asarray(hand.keypoints, np.float64)[[0, 1, 9], :2]
     away = wrist - knuckle  # from the fingers
@@ -99,7 +99,7 @@ _UP = np.array([0.0, -1.0])
 _ASIDE = np.array([1.0, 0.0])
 
 
-def draw_face(canvas: NDArray[np.uint8], face: Face) -> None:
+def draw_face(canvas: Image, face: Face) -> None:
     """One face, in place."""
     if len(face.keypoints) == 6:
         _draw_box(canvas, face)
@@ -107,14 +107,14 @@ def draw_face(canvas: NDArray[np.uint8], face: Face) -> None:
         _draw_mesh(canvas, face)
 
 
-def draw_face_label(canvas: NDArray[np.uint8], face: Face) -> None:
+def draw_face_label(canvas: Image, face: Face) -> None:
     """Score and id above the face, in place."""
     x_min, y_min, x_max, _ = face.box
     top = np.array([(x_min + x_max) / 2, y_min])
     draw_label(canvas, label_text("Face", face), top, (_UP, _ASIDE, -_ASIDE), NEUTRAL)
 
 
-def _draw_mesh(canvas: NDArray[np.uint8], face: Face) -> None:
+def _draw_mesh(canvas: Image, face: Face) -> None:
     strokes = Strokes(canvas, face.keypoints)
     near, width = strokes.near.tolist(), strokes.width(0.005)
     region = strokes.region(4 * width)
@@ -141,7 +141,7 @@ def _draw_mesh(canvas: NDArray[np.uint8], face: Face) -> None:
             _draw_iris(strokes, np.array(members), CONTOURS.get(name, NEUTRAL), width * 0.7)
 
 
-def _draw_iris(strokes: Strokes, ring: NDArray[np.int64], colour: Colour, width: float) -> None:
+def _draw_iris(strokes: Strokes, ring: IntArray, colour: Colour, width: float) -> None:
     points = strokes.points[ring]  # (4, 2)
     centre = points.mean(axis=0)
     radius = float(np.hypot(*(points - centre).T).mean())
@@ -150,7 +150,7 @@ def _draw_iris(strokes: Strokes, ring: NDArray[np.int64], colour: Colour, width:
     draw_ring(strokes.canvas, centre, radius, colour, width)
 
 
-def _draw_box(canvas: NDArray[np.uint8], face: Face) -> None:
+def _draw_box(canvas: Image, face: Face) -> None:
     strokes = Strokes(canvas, face.keypoints)
     outline = _rounded(face.box)
     size = float(np.hypot(*np.ptp(outline, axis=0)))
@@ -164,7 +164,7 @@ def _draw_box(canvas: NDArray[np.uint8], face: Face) -> None:
         strokes.dot(k, colour, width * 1.5)
 
 
-def _rounded(box: Box) -> NDArray[np.float64]:
+def _rounded(box: Box) -> FloatArray:
     """(36, 2) outline of a box with round corners."""
     low, high = np.array(box[:2], np.float64), np.array(box[2:], np.float64)
     radius = 0.12 * float(np.abs(high - low).min())
@@ -185,11 +185,7 @@ _HIDDEN_OPACITY = 0.4
 
 
 def draw_body(
-    canvas: NDArray[np.uint8],
-    body: Body,
-    left_hand: Hand | None = None,
-    right_hand: Hand | None = None,
-    face: Face | None = None,
+    canvas: Image, body: Body, left_hand: Hand | None = None, right_hand: Hand | None = None, face: Face | None = None
 ) -> None:
     """One body, in place; where the person's hands and face are known, it reaches to them and leaves out its own."""
     body, left_out = _joined(body, left_hand, right_hand, face)
@@ -222,7 +218,7 @@ def draw_body(
             strokes.dot(k, shade(_side_colour(body, k), near[k] + 0.2), radius)
 
 
-def draw_body_label(canvas: NDArray[np.uint8], body: Body) -> None:
+def draw_body_label(canvas: Image, body: Body) -> None:
     """Score and id above the head, in place."""
     points = np.asarray(body.keypoints, np.float64)[:, :2]
     head = points[list(body.skeleton.groups["face"])]
@@ -270,7 +266,7 @@ PERSON_COLOURS: tuple[Colour, ...] = (
 _OPACITY = 0.42
 
 
-def draw_tint(canvas: NDArray[np.uint8], mask: NDArray[np.float32], colour: Colour) -> None:
+def draw_tint(canvas: Image, mask: Float32Array, colour: Colour) -> None:
     """Colour a person, in place.
 
     Args:

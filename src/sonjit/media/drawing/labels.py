@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sonjit.arrays import FloatArray, Image, IntArray
 from sonjit.media.drawing.strokes import INK, NEUTRAL, Colour
 from sonjit.results import Result
 
@@ -25,13 +25,7 @@ def label_text(what: str, one: Result) -> str:
     return f"{what} {one.score:.2f}" + ("" if one.id is None else f" #{one.id}")
 
 
-def draw_label(
-    canvas: NDArray[np.uint8],
-    text: str,
-    anchor: NDArray[np.float64],
-    directions: Sequence[NDArray[np.float64]],
-    accent: Colour,
-) -> None:
+def draw_label(canvas: Image, text: str, anchor: FloatArray, directions: Sequence[FloatArray], accent: Colour) -> None:
     """Write text beside a point, in place.
 
     Args:
@@ -48,7 +42,7 @@ def draw_label(
         label.draw(canvas, *_place(anchor, directions, size, available, 2.0 * label.pad), accent)
 
 
-def draw_captions(canvas: NDArray[np.uint8], lines: Sequence[str]) -> None:
+def draw_captions(canvas: Image, lines: Sequence[str]) -> None:
     """Write lines of ASCII one below the other in the upper left corner, in place.
 
     A long one is in smaller letters, and is cut where they would be too small to read.
@@ -84,7 +78,7 @@ class _Label:
         self._bar = max(2, round(self._text_height * 0.25))
         self.width, self.height = text_width + 2 * self.pad + self._bar, self._text_height + 2 * self.pad
 
-    def draw(self, canvas: NDArray[np.uint8], left: int, top: int, accent: Colour) -> None:
+    def draw(self, canvas: Image, left: int, top: int, accent: Colour) -> None:
         """Lay it over the canvas, where it must fit."""
         import cv2
 
@@ -96,11 +90,7 @@ class _Label:
 
 
 def _place(
-    anchor: NDArray[np.float64],
-    directions: Sequence[NDArray[np.float64]],
-    label: NDArray[np.int64],
-    available: NDArray[np.int64],
-    gap: float,
+    anchor: FloatArray, directions: Sequence[FloatArray], label: IntArray, available: IntArray, gap: float
 ) -> tuple[int, int]:
     """Top left corner of the label: in the first direction where it fits, else where it moves least."""
     best, best_moved = np.zeros(2), np.inf

@@ -7,6 +7,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from sonjit.arrays import Float32Array, FloatArray, Image, RealArray
 from sonjit.geometry.triangles import vertex_normals
 from sonjit.media.drawing.strokes import Colour
 
@@ -17,12 +18,12 @@ _MARGIN: Final = 2
 
 
 def draw_mesh(
-    canvas: NDArray[np.uint8],
-    vertices: NDArray[np.floating],
+    canvas: Image,
+    vertices: RealArray,
     faces: NDArray[np.integer],
     colour: Colour,
     *,
-    normals: NDArray[np.floating] | None = None,
+    normals: RealArray | None = None,
     opacity: float = 0.88,
 ) -> None:
     """Lay a shaded mesh over an image, in place.
@@ -59,8 +60,8 @@ def draw_mesh(
 
 
 def _render(
-    vertices: NDArray[np.float64], normals: NDArray[np.float64], faces: NDArray[np.integer], size: tuple[int, int]
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    vertices: FloatArray, normals: FloatArray, faces: NDArray[np.integer], size: tuple[int, int]
+) -> tuple[Float32Array, Float32Array]:
     """Light (h, w, 2): diffuse and gloss, zero where the mesh is not; and where it is (h, w), 0 or 1."""
     height, width = size
     light, mask = np.zeros((height * width, 2), np.float32), np.zeros(height * width, np.float32)
@@ -92,7 +93,7 @@ def _render(
     return light.reshape(height, width, 2), mask.reshape(height, width)
 
 
-def _shade(normal: NDArray[np.float64]) -> NDArray[np.float64]:
+def _shade(normal: FloatArray) -> FloatArray:
     """Diffuse light and gloss (K, 2) of normals (K, 3): light that wraps around, and a highlight."""
     half = _LIGHT + np.array([0.0, 0.0, -1.0])
     half /= np.linalg.norm(half)

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sonjit.arrays import Float32Array, FloatArray, Image, IntArray
 from sonjit.results import Box
 
 Colour: TypeAlias = tuple[int, int, int]
@@ -39,7 +39,7 @@ class Strokes:
         near: (K,) 0 far .. 1 near within this instance, 0.5 where the depth is unknown; what is flat stays near 0.5.
     """
 
-    def __init__(self, canvas: NDArray[np.uint8], keypoints: NDArray[np.float32]) -> None:
+    def __init__(self, canvas: Image, keypoints: Float32Array) -> None:
         self.canvas = canvas
         self.points = np.asarray(keypoints, np.float64)[:, :2]
         self.drawable = np.all(np.abs(self.points) < _FAR_PX, axis=1)  # (K,), False for NaN too
@@ -83,9 +83,7 @@ class Strokes:
             cv2.circle(self.canvas, centre, round(radius * (1 << _SHIFT)), colour, -1, cv2.LINE_AA, _SHIFT)
 
 
-def draw_ring(
-    canvas: NDArray[np.uint8], centre: NDArray[np.float64], radius: float, colour: Colour, width: float
-) -> None:
+def draw_ring(canvas: Image, centre: FloatArray, radius: float, colour: Colour, width: float) -> None:
     """A circle around any point, if it is known and the circle not larger than the image."""
     import cv2
 
@@ -94,7 +92,7 @@ def draw_ring(
         cv2.circle(canvas, at, fixed_radius, colour, max(1, round(width)), cv2.LINE_AA, _SHIFT)
 
 
-def draw_path(canvas: NDArray[np.uint8], points: NDArray[np.float64], colour: Colour, width: float) -> None:
+def draw_path(canvas: Image, points: FloatArray, colour: Colour, width: float) -> None:
     """A closed line through points (N, 2), if they all are known."""
     import cv2
 
@@ -104,7 +102,7 @@ def draw_path(canvas: NDArray[np.uint8], points: NDArray[np.float64], colour: Co
 
 
 @contextmanager
-def translucent(canvas: NDArray[np.uint8], region: Box, opacity: float) -> Generator[None]:
+def translucent(canvas: Image, region: Box, opacity: float) -> Generator[None]:
     """What is drawn inside the block shows by `opacity`, 0..1, within a region in pixels."""
     import cv2
 
@@ -126,12 +124,12 @@ def shade(colour: Colour, near: float) -> Colour:
     return red, green, blue
 
 
-def _fixed(points: NDArray[np.float64]) -> NDArray[np.int64]:
+def _fixed(points: FloatArray) -> IntArray:
     """OpenCV's fixed-point coordinates; its pixel centres lie at whole numbers, ours at halves."""
     return np.round((points - 0.5) * (1 << _SHIFT)).astype(np.int64)
 
 
-def _nearness(z: NDArray[np.float64], size: float) -> NDArray[np.float64]:
+def _nearness(z: FloatArray, size: float) -> FloatArray:
     near = np.full(len(z), 0.5)
     known = np.isfinite(z)
     if known.any() and size > 0:

@@ -12,8 +12,7 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import ClassVar, Generic, Literal, NamedTuple, Self, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
+from sonjit.arrays import Image
 
 SourceKind = Literal["image", "folder", "video", "camera"]
 
@@ -29,7 +28,7 @@ class SourceFrame(NamedTuple):
 
     index: int  # pyright: ignore[reportIncompatibleMethodOverride]  # a tuple's index() is not missed here
     time: float | None
-    rgb: NDArray[np.uint8]
+    rgb: Image
 
 
 class Source(ABC):

@@ -19,8 +19,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sonjit.arrays import Image
 from sonjit.errors import InputError
 from sonjit.extras import needed_for
 
@@ -79,12 +79,12 @@ def read_bytes(path: Path) -> bytes:
         raise InputError(f"{path} cannot be read: {reason}") from None
 
 
-def load_image(path: Path, *, upright: bool = True) -> NDArray[np.uint8]:
+def load_image(path: Path, *, upright: bool = True) -> Image:
     """An image file as (H, W, 3) uint8 RGB, see `decode_image`; InputError where it is none."""
     return decode_image(read_bytes(path), str(path), upright=upright)
 
 
-def decode_image(data: bytes, name: str, *, upright: bool = True) -> NDArray[np.uint8]:
+def decode_image(data: bytes, name: str, *, upright: bool = True) -> Image:
     """Encoded bytes as (H, W, 3) uint8 RGB.
 
     Alpha is dropped and 16 bits are cut to the upper 8.
@@ -115,7 +115,7 @@ def decode_image(data: bytes, name: str, *, upright: bool = True) -> NDArray[np.
     return rgb
 
 
-def _decode_opencv(data: bytes, name: str, *, upright: bool) -> NDArray[np.uint8] | None:
+def _decode_opencv(data: bytes, name: str, *, upright: bool) -> Image | None:
     import cv2
 
     flags = cv2.IMREAD_COLOR if upright else cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
@@ -130,7 +130,7 @@ def _decode_opencv(data: bytes, name: str, *, upright: bool) -> NDArray[np.uint8
     return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB, dst=bgr), np.uint8)
 
 
-def _decode_heic(data: bytes, name: str) -> NDArray[np.uint8]:
+def _decode_heic(data: bytes, name: str) -> Image:
     with needed_for("HEIC images"):
         import pillow_heif
     from io import BytesIO

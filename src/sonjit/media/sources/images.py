@@ -9,6 +9,7 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from sonjit.arrays import Image
 from sonjit.errors import InputError
 from sonjit.media.sources.image_files import decode_image, load_image
 
@@ -32,7 +33,7 @@ class PilImage(Protocol):
 ImageLike: TypeAlias = "NDArray[Any] | str | os.PathLike[str] | bytes | bytearray | memoryview | PilImage"
 
 
-def rgb_from(image: ImageLike) -> NDArray[np.uint8]:
+def rgb_from(image: ImageLike) -> Image:
     """One image as a (H, W, 3) uint8 RGB array, C-contiguous.
 
     A uint8 RGB array is returned as it is, without a copy. Grey becomes three equal channels, an alpha channel is
@@ -71,7 +72,7 @@ def rgb_from(image: ImageLike) -> NDArray[np.uint8]:
     )
 
 
-def _rgb_from_array(array: NDArray[Any]) -> NDArray[np.uint8]:
+def _rgb_from_array(array: NDArray[Any]) -> Image:
     if array.dtype.kind == "u" and array.dtype.itemsize == 2:
         array = (array >> 8).astype(np.uint8)
     elif array.dtype != _UINT8:

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sonjit.arrays import Image
 from sonjit.errors import InputError, JobError
 from sonjit.media.sources.base import Source, SourceFrame
 from sonjit.media.sources.image_files import (
@@ -48,7 +48,7 @@ class ImageSource(Source):
 
     kind = "image"
 
-    def __init__(self, name: str, rgb: NDArray[np.uint8], path: Path | None = None) -> None:
+    def __init__(self, name: str, rgb: Image, path: Path | None = None) -> None:
         super().__init__(name)
         self.height, self.width = rgb.shape[:2]
         self.count = 1

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
+from sonjit.arrays import Image
 from sonjit.errors import InputError
 from sonjit.media.sources.base import Source, SourceFrame
 
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from av.video.frame import VideoFrame
     from av.video.reformatter import VideoReformatter
     from av.video.stream import VideoStream
-    from numpy.typing import NDArray
 
 VIDEO_ENDINGS = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mpg", ".mpeg", ".ts", ".3gp", ".wmv", ".gif")
 """Usual endings, for messages and globs; a named video is known by its content."""
@@ -182,7 +182,7 @@ def _stated_length_s(container: InputContainer, stream: VideoStream) -> float | 
     return min(lengths, default=None)
 
 
-def _upright_rgb(frame: VideoFrame, reformatter: VideoReformatter) -> NDArray[np.uint8]:
+def _upright_rgb(frame: VideoFrame, reformatter: VideoReformatter) -> Image:
     """(H, W, 3) RGB of one frame, turned by the rotation that it states (degrees counter-clockwise)."""
     import cv2
 

@@ -11,8 +11,8 @@ from itertools import combinations
 from typing import Final, NotRequired, TypedDict
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sonjit.arrays import BoolArray, FloatArray, IntArray
 from sonjit.multiview.annotation.marks import JOINTS, MACHINE, Mark, Need, joint_names
 from sonjit.multiview.triangulation.bones import FITTED_BONES
 
@@ -54,9 +54,9 @@ class Distances:
         states: (S,) whether both gave the same state, for pairs of any state; S >= N.
     """
 
-    px: NDArray[np.float64]
-    joints: NDArray[np.int64]
-    states: NDArray[np.bool_]
+    px: FloatArray
+    joints: IntArray
+    states: BoolArray
 
     def to_dict(self, thresholds_px: Sequence[float] = THRESHOLDS_PX) -> DistanceStatistics:
         """Statistics of all pairs."""
@@ -141,7 +141,7 @@ def _distances(pairs: Sequence[tuple[Mark, Mark]]) -> Distances:
     )
 
 
-def _statistics(px: NDArray[np.float64], thresholds_px: Sequence[float]) -> DistanceStatistics:
+def _statistics(px: FloatArray, thresholds_px: Sequence[float]) -> DistanceStatistics:
     if not len(px):
         return {"pairs": 0, "mean_px": None, "median_px": None, "p95_px": None, "within": {}}
     return {
@@ -175,15 +175,15 @@ _REASONS: Final = {
 
 
 def rank(
-    frames: NDArray[np.int64],
-    points_m: NDArray[np.float64],
-    spread_m: NDArray[np.float64],
-    views: NDArray[np.int64],
-    residual_px: NDArray[np.float64],
-    lengths_m: NDArray[np.float64],
-    times_s: NDArray[np.float64],
-    mesh_m: NDArray[np.float64],
-    expected: NDArray[np.bool_],
+    frames: IntArray,
+    points_m: FloatArray,
+    spread_m: FloatArray,
+    views: IntArray,
+    residual_px: FloatArray,
+    lengths_m: FloatArray,
+    times_s: FloatArray,
+    mesh_m: FloatArray,
+    expected: BoolArray,
 ) -> Mapping[int, Need]:
     """How much each frame set needs attention, and why.
 
@@ -224,7 +224,7 @@ def rank(
     return needs
 
 
-def _worst(values: NDArray[np.float64]) -> NDArray[np.float64]:
+def _worst(values: FloatArray) -> FloatArray:
     """(N,) the 95th percentile of each row of (N, ...); 0 for one that is unknown throughout."""
     flat = values.reshape(len(values), -1)
     known = np.isfinite(flat).any(1)
@@ -234,7 +234,7 @@ def _worst(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return worst
 
 
-def _speeds(points_m: NDArray[np.float64], times_s: NDArray[np.float64]) -> NDArray[np.float64]:
+def _speeds(points_m: FloatArray, times_s: FloatArray) -> FloatArray:
     """(N,) metres per second of the fastest joint, to or from the neighbouring frame sets; 0 where those are far."""
     speeds = np.zeros(len(points_m))
     if len(points_m) < 2:

@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any, Final, Literal, TypedDict, get_args
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sonjit.arrays import BoolArray, FloatArray
 from sonjit.errors import InputError, JobError
 from sonjit.multiview.cameras.rig import CameraRig
 from sonjit.multiview.triangulation.bones import PER_HAND, SIDES
@@ -199,11 +199,11 @@ class MarkTable:
         weights: (C, 42) of each; 0 where there is none.
     """
 
-    points_px: NDArray[np.float64]
-    weights: NDArray[np.float64]
+    points_px: FloatArray
+    weights: FloatArray
 
     @property
-    def valid(self) -> NDArray[np.bool_]:
+    def valid(self) -> BoolArray:
         """(C, 42) which marks have a place."""
         return self.weights > 0
 
@@ -242,10 +242,10 @@ class SolvedJoints:
         projected_px: (C, 42, 2) in every view; NaN where unknown or not before the camera.
     """
 
-    points_m: NDArray[np.float64]
-    sigma_m: NDArray[np.float64]
-    residual_px: NDArray[np.float64]
-    projected_px: NDArray[np.float64]
+    points_m: FloatArray
+    sigma_m: FloatArray
+    residual_px: FloatArray
+    projected_px: FloatArray
 
 
 def solve_joints(rig: CameraRig, table: MarkTable) -> SolvedJoints:
@@ -255,7 +255,7 @@ def solve_joints(rig: CameraRig, table: MarkTable) -> SolvedJoints:
     return SolvedJoints(found.points_m, sigma, found.residual_px, rig.project(found.points_m))
 
 
-def epipolar_lines(rig: CameraRig, table: MarkTable, joint: int) -> dict[str, NDArray[np.float64]]:
+def epipolar_lines(rig: CameraRig, table: MarkTable, joint: int) -> dict[str, FloatArray]:
     """Epipolar lines (N, 2) in pixels by view, of a joint that is marked in one view alone."""
     (marked,) = np.nonzero(table.valid[:, joint])
     if len(marked) != 1:

@@ -15,6 +15,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from sonjit.arrays import FloatArray, IndexArray
 from sonjit.datasets.reading import file_bytes
 from sonjit.errors import InputError
 from sonjit.media import Source, open_source
@@ -43,9 +44,9 @@ class Timeline:
         problems: what could not be read.
     """
 
-    index: NDArray[np.intp]
-    time_s: NDArray[np.float64]
-    brightness: NDArray[np.float64]
+    index: IndexArray
+    time_s: FloatArray
+    brightness: FloatArray
     timecode_s: float | None = None
     duplicates: tuple[int, ...] = ()
     problems: tuple[str, ...] = ()
@@ -102,7 +103,7 @@ def read_timeline(
     return Timeline(np.array(index), time_s, np.array(levels), timecode_s, tuple(duplicates), problems)
 
 
-def _stamps(path: Path, count: int) -> NDArray[np.float64]:
+def _stamps(path: Path, count: int) -> FloatArray:
     try:
         stamps = np.array([float(word) for word in file_bytes(path).split()])
     except ValueError:
@@ -128,7 +129,7 @@ def _timecode_s(source: Source) -> float | None:
     return None
 
 
-def flash_times(line: Timeline) -> NDArray[np.float64]:
+def flash_times(line: Timeline) -> FloatArray:
     """(n,) times at which it became suddenly brighter, between images: where half of the rise was reached.
 
     An image that a flash began in is of middle brightness, which gives the part of an image's time; without one the
@@ -189,8 +190,8 @@ class Sync:
     """
 
     names: tuple[str, ...]
-    images: NDArray[np.intp]
-    off_s: NDArray[np.float64]
+    images: IndexArray
+    off_s: FloatArray
     clocks: Mapping[str, Clock]
     warnings: tuple[str, ...]
 
@@ -253,7 +254,7 @@ def _clocks_from_flashes(timelines: Mapping[str, Timeline]) -> dict[str, Clock]:
     return clocks
 
 
-def _clock(own: NDArray[np.float64], theirs: NDArray[np.float64], name: str, first: str) -> Clock:
+def _clock(own: FloatArray, theirs: FloatArray, name: str, first: str) -> Clock:
     """The clock that matches most flashes to the first camera's; not every flash must be seen by both."""
     best: tuple[int, float, Clock] | None = None
     for shift in np.unique((theirs[:, None] - own).ravel()):
@@ -273,9 +274,7 @@ def _clock(own: NDArray[np.float64], theirs: NDArray[np.float64], name: str, fir
     return best[2]
 
 
-def _matched(
-    timelines: Mapping[str, Timeline], clocks: Mapping[str, Clock]
-) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+def _matched(timelines: Mapping[str, Timeline], clocks: Mapping[str, Clock]) -> tuple[IndexArray, FloatArray]:
     """(F, C) nearest images to the slowest camera's, within half a period; frame sets of two images or more."""
     slowest = max(timelines, key=lambda name: np.nan_to_num(timelines[name].period_s))
     times = _by_first(timelines[slowest], clocks[slowest])
@@ -293,12 +292,12 @@ def _matched(
     return images[shared], off_s[shared]
 
 
-def _by_first(line: Timeline, clock: Clock) -> NDArray[np.float64]:
+def _by_first(line: Timeline, clock: Clock) -> FloatArray:
     """A camera's times by the first one's clock."""
     return line.time_s * (1 + clock.drift_ppm * 1e-6) + clock.offset_s
 
 
-def _warnings(timelines: Mapping[str, Timeline], images: NDArray[np.intp], clocks: Mapping[str, Clock]) -> list[str]:
+def _warnings(timelines: Mapping[str, Timeline], images: IndexArray, clocks: Mapping[str, Clock]) -> list[str]:
     """What is wrong with each camera, one line each."""
     found: list[str] = []
     lengths = {name: len(line.index) for name, line in timelines.items()}

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Final, TypedDict
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sonjit.arrays import FloatArray
 from sonjit.errors import InputError, JobError
 from sonjit.files import write_text
 from sonjit.multiview.annotation.agreement import rank
@@ -61,7 +61,7 @@ def fit_project_offsets(project: Project) -> Offsets:
     """
     folder = current_run(project)
     human = human_frames(project)
-    rows: list[tuple[NDArray[np.float64], NDArray[np.float64]]] = []
+    rows: list[tuple[FloatArray, FloatArray]] = []
     detection = _read_settings(folder)
     rig = project.rig.subset(detection.views)
     for seen in _all_detections(folder):
@@ -142,12 +142,7 @@ _USUAL: Final[Mapping[str, Mapping[str, str]]] = {
 
 
 def train_network(
-    project: Project,
-    recipe: str,
-    settings: Mapping[str, str],
-    *,
-    device: str = "cpu",
-    progress: Progress = no_progress,
+    project: Project, recipe: str, settings: Mapping[str, str], *, device: str = "cpu", progress: Progress = no_progress
 ) -> tuple[Path, Mapping[str, object]]:
     """Train a network on every view of the frame sets that people marked, or resume a run.
 
@@ -366,13 +361,13 @@ def _with_overlap(chunks: Sequence[ChunkDetections], own: int) -> tuple[ChunkDet
 
 def _lengths(
     project: Project, detection: DetectionSettings, files: Sequence[Path], offsets: Offsets | None
-) -> NDArray[np.float64]:
+) -> FloatArray:
     """(2, 20) the person's bones: from people's joints where they suffice, else the machine's over the recording."""
     rig = project.rig.subset(detection.views)
     human = human_frames(project)[:_SAMPLED]
     joints = [human_joints(project.rig, project.store.marks(frame)).points_m for frame in human]
     every = max(1, len(project.frames) // _SAMPLED)
-    rows: list[NDArray[np.float64]] = []
+    rows: list[FloatArray] = []
     for file in files:
         found = triangulate_detections(rig, load_detections(file)).points_m[::every]
         rows.append(found if offsets is None else np.stack([offsets.correct(found[:, k], k) for k in range(2)], 1))

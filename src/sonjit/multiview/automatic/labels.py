@@ -16,6 +16,7 @@ from uuid import uuid4
 import numpy as np
 from numpy.typing import NDArray
 
+from sonjit.arrays import BoolArray, FloatArray, Image, IntArray
 from sonjit.errors import InputError
 from sonjit.files import atomic_file
 from sonjit.multiview.annotation.marks import MACHINE, Mark
@@ -37,9 +38,7 @@ _FAR_M: Final = 0.4
 _PAUSE: Final = 2.5  # usual steps between frame sets, beyond which a hand may be anywhere
 
 
-def swapped_frame_sets(
-    frames: NDArray[np.int64], points_m: NDArray[np.float64], certain: NDArray[np.bool_]
-) -> NDArray[np.bool_]:
+def swapped_frame_sets(frames: IntArray, points_m: FloatArray, certain: BoolArray) -> BoolArray:
     """(n,) frame sets in which the two hands should be exchanged; none that is certain, first, or last before a pause.
 
     Args:
@@ -57,7 +56,7 @@ def swapped_frame_sets(
     return swapped
 
 
-def _cheapest(points_m: NDArray[np.float64], certain: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def _cheapest(points_m: FloatArray, certain: BoolArray) -> BoolArray:
     """The way through as they are (0) and exchanged (1) that costs least, from 0 to 0 (Viterbi's)."""
     ways = np.stack([_ways(points_m, points_m), _ways(points_m, points_m[:, ::-1])])  # (2, n - 1)
     cost, came = np.array([0.0, np.inf]), np.zeros((len(points_m), 2), np.intp)
@@ -73,7 +72,7 @@ def _cheapest(points_m: NDArray[np.float64], certain: NDArray[np.bool_]) -> NDAr
     return found
 
 
-def _ways(points_m: NDArray[np.float64], then_m: NDArray[np.float64]) -> NDArray[np.float64]:
+def _ways(points_m: FloatArray, then_m: FloatArray) -> FloatArray:
     """(n - 1,) how far both hands go from each frame set to the next one of others (n, 2, 21, 3), metres."""
     apart = np.linalg.norm(then_m[1:] - points_m[:-1], axis=-1)  # (n - 1, 2, 21)
     known = np.isfinite(apart)
@@ -106,17 +105,17 @@ class Labels:
         mesh_m: (N, 2) mean distance of the fitted mesh's joints; NaN without.
     """
 
-    frames: NDArray[np.int64]
-    points_m: NDArray[np.float64]
-    covariance_m2: NDArray[np.float64]
-    source: NDArray[np.int64]
-    views: NDArray[np.int64]
-    residual_px: NDArray[np.float64]
-    seen: NDArray[np.bool_]
-    mesh_m: NDArray[np.float64]
+    frames: IntArray
+    points_m: FloatArray
+    covariance_m2: FloatArray
+    source: IntArray
+    views: IntArray
+    residual_px: FloatArray
+    seen: BoolArray
+    mesh_m: FloatArray
 
     @property
-    def spread_m(self) -> NDArray[np.float64]:
+    def spread_m(self) -> FloatArray:
         """(N, 2, 21) root of the summed variances."""
         return np.sqrt(np.trace(self.covariance_m2, axis1=-2, axis2=-1))
 
@@ -153,7 +152,7 @@ def triangulate_detections(rig: CameraRig, seen: ChunkDetections) -> Triangulati
 def label_chunk(
     rig: CameraRig,
     seen: ChunkDetections,
-    lengths_m: NDArray[np.float64],
+    lengths_m: FloatArray,
     offsets: Offsets | None,
     marks: Sequence[Sequence[Mark]],
     fps: float,
@@ -212,18 +211,15 @@ def _unswapped(rig: CameraRig, seen: ChunkDetections, people: Sequence[Triangula
     return triangulate_detections(rig, seen.exchanged(rows)) if rows.any() else found
 
 
-def _corrected(offsets: Offsets, points_m: NDArray[np.float64], side: int) -> NDArray[np.float64]:
+def _corrected(offsets: Offsets, points_m: FloatArray, side: int) -> FloatArray:
     """As people would mark them; left as they are where a hand's axes are unknown."""
     moved = offsets.correct(points_m, side)
     return np.where(np.isfinite(moved), moved, points_m)
 
 
 def _is_sure(
-    points_m: NDArray[np.float64],
-    covariance_m2: NDArray[np.float64],
-    observed_m: NDArray[np.float64],
-    lengths_m: NDArray[np.float64],
-) -> NDArray[np.bool_]:
+    points_m: FloatArray, covariance_m2: FloatArray, observed_m: FloatArray, lengths_m: FloatArray
+) -> BoolArray:
     """(N, 21) joints that are certain, near to what the views show, and keep their bones' lengths."""
     spread = np.sqrt(np.trace(covariance_m2, axis1=-2, axis2=-1))
     moved = np.linalg.norm(points_m - observed_m, axis=-1)
@@ -261,7 +257,7 @@ Detect = Callable[["NDArray[np.uint8]"], "Sequence[Hand]"]
 """An image (H, W, 3) to its hands, such as the `detect` of a detector of stills."""
 
 
-def prelabel(detect: Detect, rgb: NDArray[np.uint8], frame: int, view: str) -> list[Mark]:
+def prelabel(detect: Detect, rgb: Image, frame: int, view: str) -> list[Mark]:
     """Marks of the right and the left hand with the highest scores in one image.
 
     Args:

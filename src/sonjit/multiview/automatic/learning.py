@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Final, TypedDict
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sonjit.arrays import FloatArray, IntArray, RealArray
 from sonjit.errors import InputError
 from sonjit.files import write_bytes, write_text
 from sonjit.media.annotated.images import encode_image
@@ -122,7 +122,7 @@ def write_training_set(
     return file
 
 
-def mirrored_points(points_px: NDArray[np.floating], width: int) -> NDArray[np.floating]:
+def mirrored_points(points_px: RealArray, width: int) -> RealArray:
     """Points (..., 2) of an image `width` pixels wide, in the mirrored image."""
     return np.stack([width - points_px[..., 0], points_px[..., 1]], -1)
 
@@ -135,12 +135,7 @@ def coco_category(number: int, name: str) -> CocoCategory:
 
 
 def coco_annotation(
-    number: int,
-    image: int,
-    points_px: NDArray[np.floating],
-    *,
-    category: int = 1,
-    flags: NDArray[np.int64] | None = None,
+    number: int, image: int, points_px: RealArray, *, category: int = 1, flags: IntArray | None = None
 ) -> CocoHand:
     """A hand of keypoints (21, 2), NaN where unknown; flags (21,) as COCO's, by default 2 for all that are known."""
     known = np.asarray(np.isfinite(points_px).all(1), np.bool_)
@@ -176,10 +171,10 @@ class Offsets:
         frames: (2, 21) how many each was fitted to.
     """
 
-    values_m: NDArray[np.float64]
-    frames: NDArray[np.int64]
+    values_m: FloatArray
+    frames: IntArray
 
-    def correct(self, points_m: NDArray[np.float64], side: int) -> NDArray[np.float64]:
+    def correct(self, points_m: FloatArray, side: int) -> FloatArray:
         """Joints (N, 21, 3) of one side as people would mark them; NaN where a joint or its axes are unknown."""
         axes, bends = joint_axes(points_m), _features(points_m)
         moved = np.einsum("nb,kbi->nki", bends, self.values_m[side])
@@ -205,7 +200,7 @@ def load_offsets(path: Path) -> Offsets:
         raise InputError(f"{path} holds no offsets ({error}): sonjit annotate train writes it") from None
 
 
-def fit_offsets(machine_m: NDArray[np.float64], human_m: NDArray[np.float64]) -> Offsets:
+def fit_offsets(machine_m: FloatArray, human_m: FloatArray) -> Offsets:
     """Fit offsets from the machine's joints to people's.
 
     Args:
@@ -235,7 +230,7 @@ def fit_offsets(machine_m: NDArray[np.float64], human_m: NDArray[np.float64]) ->
     return Offsets(values, counts)
 
 
-def _robust(bends: NDArray[np.float64], local: NDArray[np.float64]) -> NDArray[np.float64]:
+def _robust(bends: FloatArray, local: FloatArray) -> FloatArray:
     """(1 + B, 3) regularised least squares; frames that lie far off count less."""
     ridge = np.diag([1e-6, *[_STIFF] * (bends.shape[1] - 1)])
     weights, solved = np.ones(len(bends)), np.zeros((bends.shape[1], 3))
@@ -248,7 +243,7 @@ def _robust(bends: NDArray[np.float64], local: NDArray[np.float64]) -> NDArray[n
     return np.asarray(solved, np.float64)
 
 
-def joint_axes(points_m: NDArray[np.float64]) -> NDArray[np.float64]:
+def joint_axes(points_m: FloatArray) -> FloatArray:
     """(N, 21, 3, 3) columns that move with each joint of hands (N, 21, 3)."""
     wrist, index, middle, little = (points_m[:, k] for k in (0, 5, 9, 17))
     across, along = _unit(little - index), middle - wrist
@@ -265,15 +260,15 @@ def joint_axes(points_m: NDArray[np.float64]) -> NDArray[np.float64]:
     return axes
 
 
-def _features(points_m: NDArray[np.float64]) -> NDArray[np.float64]:
+def _features(points_m: FloatArray) -> FloatArray:
     """(N, 1 + B) one, and how far each joint bends: 1 less the cosine between its bones."""
     chains = [(0 if k % 4 == 1 else k - 1, k, k + 1) for k in _BENT]
     before, at, after = (points_m[:, list(places)] for places in zip(*chains, strict=True))
     cosine = (_unit(at - before) * _unit(after - at)).sum(-1)
-    bends: NDArray[np.float64] = np.concatenate([np.ones((len(points_m), 1)), 1 - cosine], 1)
+    bends: FloatArray = np.concatenate([np.ones((len(points_m), 1)), 1 - cosine], 1)
     return bends
 
 
-def _unit(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+def _unit(vectors: FloatArray) -> FloatArray:
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.asarray(vectors / np.linalg.norm(vectors, axis=-1, keepdims=True), np.float64)

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sonjit.arrays import BoolArray, FloatArray, Image, IndexArray
 from sonjit.datasets.reading import field as field_of
 from sonjit.datasets.reading import load_json, numbers
 from sonjit.errors import InputError
@@ -26,7 +26,7 @@ from sonjit.media import open_source
 from sonjit.multiview.cameras.rig import METRES, metres_of
 from sonjit.multiview.cameras.views import frame_numbers
 
-Found = tuple["NDArray[np.intp]", "NDArray[np.float64]"]
+Found = tuple["IndexArray", "FloatArray"]
 
 """(n,) numbers of points, (n, 2) pixels."""
 
@@ -80,16 +80,16 @@ class CalibrationBoard:
     is_flat = True
 
     @cached_property
-    def points_m(self) -> NDArray[np.float64]:
+    def points_m(self) -> FloatArray:
         """(N, 3) its inner corners, row by row."""
         y, x = np.mgrid[1 : self.rows, 1 : self.columns]
         return np.stack([x.ravel(), y.ravel(), 0 * x.ravel()], 1) * self.square_m
 
-    def find(self, gray: NDArray[np.uint8]) -> Found:
+    def find(self, gray: Image) -> Found:
         """The corners that a grey image (H, W) shows; empty without."""
         return _charuco_corners(self, gray) if self.kind == "charuco" else _checkerboard_corners(self, gray)
 
-    def draw(self, square_px: int, margin_px: int = 0) -> NDArray[np.uint8]:
+    def draw(self, square_px: int, margin_px: int = 0) -> Image:
         """(H, W) grey, to print: squares of so many pixels, a white margin around."""
         if self.kind == "charuco":
             size = self.columns * square_px, self.rows * square_px
@@ -117,7 +117,7 @@ class CalibrationBoard:
         )
 
 
-def _runs(line: NDArray[np.bool_]) -> list[tuple[int, int]]:
+def _runs(line: BoolArray) -> list[tuple[int, int]]:
     """Where the stretches of a line that are True begin and end."""
     edges = np.flatnonzero(np.diff(np.concatenate([[False], line, [False]])))
     return [(int(first), int(end)) for first, end in edges.reshape(-1, 2)]
@@ -133,14 +133,14 @@ class MarkerBody:
     """
 
     dictionary: str
-    corners_m: dict[int, NDArray[np.float64]]
+    corners_m: dict[int, FloatArray]
     _places: dict[int, int] = field(init=False, default_factory=dict[int, int])
 
     def __post_init__(self) -> None:
         self._places.update({number: 4 * place for place, number in enumerate(self.corners_m)})
 
     @cached_property
-    def points_m(self) -> NDArray[np.float64]:
+    def points_m(self) -> FloatArray:
         """(N, 3) four corners of each marker, in order."""
         return np.concatenate(list(self.corners_m.values()))
 
@@ -149,7 +149,7 @@ class MarkerBody:
         """All corners lie in z = 0."""
         return not self.points_m[:, 2].any()
 
-    def find(self, gray: NDArray[np.uint8]) -> Found:
+    def find(self, gray: Image) -> Found:
         """The corners that a grey image (H, W) shows; empty without."""
         import cv2
 
@@ -157,7 +157,7 @@ class MarkerBody:
         options.cornerRefinementMethod = cv2.aruco.CORNER_REFINE_SUBPIX
         corners, numbers_seen, _ = cv2.aruco.ArucoDetector(_dictionary(self.dictionary), options).detectMarkers(gray)
         ids: list[int] = []
-        pixels: list[NDArray[np.float64]] = []
+        pixels: list[FloatArray] = []
         for four, number in zip(corners, np.ravel(numbers_seen) if len(corners) else [], strict=True):
             if int(number) in self._places:
                 ids += range(self._places[int(number)], self._places[int(number)] + 4)
@@ -235,7 +235,7 @@ def _charuco(board: CalibrationBoard) -> Any:  # noqa: ANN401  # cv2.aruco.Charu
     return cv2.aruco.CharucoBoard(size, board.square_m, board.marker_m, _dictionary(board.dictionary))
 
 
-def _charuco_corners(board: CalibrationBoard, gray: NDArray[np.uint8]) -> Found:
+def _charuco_corners(board: CalibrationBoard, gray: Image) -> Found:
     import cv2
 
     detector: Any = cv2.aruco.CharucoDetector(_charuco(board))
@@ -245,7 +245,7 @@ def _charuco_corners(board: CalibrationBoard, gray: NDArray[np.uint8]) -> Found:
     return np.ravel(ids).astype(np.intp), np.asarray(corners, np.float64).reshape(-1, 2) + _HALF_PX
 
 
-def _checkerboard_corners(board: CalibrationBoard, gray: NDArray[np.uint8]) -> Found:
+def _checkerboard_corners(board: CalibrationBoard, gray: Image) -> Found:
     import cv2
 
     across, down = board.columns - 1, board.rows - 1
@@ -277,8 +277,8 @@ class Sighting:
 
     view: str
     frame: int
-    points: NDArray[np.intp]
-    pixels: NDArray[np.float64]
+    points: IndexArray
+    pixels: FloatArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -349,7 +349,7 @@ def find_target(
     return Sightings(tuple(found), sizes, tuple(problems))
 
 
-def _gray(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def _gray(rgb: Image) -> Image:
     import cv2
 
     return np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), np.uint8)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sonjit.arrays import BoolArray, FloatArray, IndexArray
 from sonjit.errors import JobError
 from sonjit.extras import needed_for
 from sonjit.geometry.cameras import CalibratedCamera, distort, distortion_jacobian
@@ -32,7 +33,6 @@ from sonjit.multiview.cameras.rig import CameraRig, RigCamera
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from numpy.typing import NDArray
     from scipy.sparse import csr_matrix
 
     from sonjit.multiview.calibration.board import CalibrationTarget, Sighting, Sightings
@@ -56,30 +56,25 @@ class Bundle:
         target_shifts: (F, 3) metres.
     """
 
-    lenses: NDArray[np.float64]
-    camera_turns: NDArray[np.float64]
-    camera_shifts: NDArray[np.float64]
-    target_turns: NDArray[np.float64]
-    target_shifts: NDArray[np.float64]
+    lenses: FloatArray
+    camera_turns: FloatArray
+    camera_shifts: FloatArray
+    target_turns: FloatArray
+    target_shifts: FloatArray
 
 
 @dataclass(frozen=True, eq=False)
 class Observations:
     """Of each of M points its camera and frame (M,), place in the target (M, 3), and pixel (M, 2)."""
 
-    camera: NDArray[np.intp]
-    frame: NDArray[np.intp]
-    points_m: NDArray[np.float64]
-    pixels: NDArray[np.float64]
+    camera: IndexArray
+    frame: IndexArray
+    points_m: FloatArray
+    pixels: FloatArray
 
 
 def adjust(
-    start: Bundle,
-    observed: Observations,
-    *,
-    free_lens: NDArray[np.bool_],
-    robust_px: float = _ROBUST_PX,
-    steps: int = 100,
+    start: Bundle, observed: Observations, *, free_lens: BoolArray, robust_px: float = _ROBUST_PX, steps: int = 100
 ) -> Bundle:
     """The bundle of least robust (soft L1) error; the first camera's pose is kept, so that the world stays.
 
@@ -124,9 +119,7 @@ def adjust(
     return at
 
 
-def _robust(
-    bundle: Bundle, observed: Observations, robust_px: float
-) -> tuple[float, NDArray[np.float64], NDArray[np.float64]]:
+def _robust(bundle: Bundle, observed: Observations, robust_px: float) -> tuple[float, FloatArray, FloatArray]:
     """The soft L1 cost, the weights (2 M,) of the squares that stand for it, and the errors (2 M,)."""
     errors = projected(bundle, observed) - observed.pixels
     grown = np.sqrt(1 + (errors**2).sum(1) / robust_px**2)
@@ -134,7 +127,7 @@ def _robust(
     return cost if np.isfinite(cost) else np.inf, np.repeat(1 / grown, 2), errors.ravel()
 
 
-def _solved(normal: NDArray[np.float64], damping: float, downhill: NDArray[np.float64]) -> NDArray[np.float64]:
+def _solved(normal: FloatArray, damping: float, downhill: FloatArray) -> FloatArray:
     """Levenberg and Marquardt's step; zeros where the matrix cannot be solved."""
     from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
@@ -146,27 +139,25 @@ def _solved(normal: NDArray[np.float64], damping: float, downhill: NDArray[np.fl
     return np.asarray(cho_solve(factor, downhill, check_finite=False), np.float64)
 
 
-def projected(bundle: Bundle, observed: Observations) -> NDArray[np.float64]:
+def projected(bundle: Bundle, observed: Observations) -> FloatArray:
     """(M, 2) pixels at which the bundle's cameras see what was seen."""
     _, _, seen = _placed(bundle, observed)
     lens = bundle.lenses[observed.camera]
     return distort(seen[:, :2] / seen[:, 2:], lens[:, 4:]) * lens[:, :2] + lens[:, 2:4]
 
 
-def _placed(
-    bundle: Bundle, observed: Observations
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+def _placed(bundle: Bundle, observed: Observations) -> tuple[FloatArray, FloatArray, FloatArray]:
     """(M, 3) each: turned with its target; then with its camera; then in the camera's frame."""
     turned = _times(bundle.target_turns[observed.frame], observed.points_m)
     in_camera = _times(bundle.camera_turns[observed.camera], turned + bundle.target_shifts[observed.frame])
     return turned, in_camera, in_camera + bundle.camera_shifts[observed.camera]
 
 
-def _times(matrices: NDArray[np.float64], vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+def _times(matrices: FloatArray, vectors: FloatArray) -> FloatArray:
     return (matrices @ vectors[..., None])[..., 0]
 
 
-def _moved(start: Bundle, whole: NDArray[np.float64]) -> Bundle:
+def _moved(start: Bundle, whole: FloatArray) -> Bundle:
     """The bundle after a step in all parameters; turns are applied after those that are there."""
     cameras = len(start.lenses)
     split = cameras * (_OF_CAMERA + _OF_POSE)
@@ -181,7 +172,7 @@ def _moved(start: Bundle, whole: NDArray[np.float64]) -> Bundle:
     )
 
 
-def _columns(observed: Observations, cameras: int, free: NDArray[np.intp], count: int) -> NDArray[np.intp]:
+def _columns(observed: Observations, cameras: int, free: IndexArray, count: int) -> IndexArray:
     """(M, 21) which free parameter each slope of an observation belongs to; -1 for one that is kept."""
     place = np.full(count, -1, np.intp)
     place[free] = np.arange(len(free))
@@ -191,7 +182,7 @@ def _columns(observed: Observations, cameras: int, free: NDArray[np.intp], count
     return place[np.concatenate([of_camera, of_target], 1)]
 
 
-def _slopes(bundle: Bundle, observed: Observations, columns: NDArray[np.intp], count: int) -> csr_matrix:
+def _slopes(bundle: Bundle, observed: Observations, columns: IndexArray, count: int) -> csr_matrix:
     """(2 M, count) how errors move with the free parameters."""
     with needed_for("calibrating cameras", "studio"):
         from scipy.sparse import csr_matrix
@@ -219,7 +210,7 @@ def _slopes(bundle: Bundle, observed: Observations, columns: NDArray[np.intp], c
     return csr_matrix((slopes[kept], (rows[kept], wide[kept])), shape=(2 * len(rays), count))
 
 
-def _lens_slopes(rays: NDArray[np.float64], lens: NDArray[np.float64]) -> NDArray[np.float64]:
+def _lens_slopes(rays: FloatArray, lens: FloatArray) -> FloatArray:
     """(M, 2, 9) how pixels move with fx, fy, cx, cy, k1, k2, p1, p2, k3."""
     slopes = np.zeros((len(rays), 2, _OF_CAMERA))
     bent = distort(rays, lens[:, 4:])
@@ -235,7 +226,7 @@ def _lens_slopes(rays: NDArray[np.float64], lens: NDArray[np.float64]) -> NDArra
     return slopes
 
 
-def _cross(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+def _cross(vectors: FloatArray) -> FloatArray:
     """(M, 3, 3) matrices that take the cross product with vectors (M, 3)."""
     x, y, z = vectors.T
     zero = np.zeros_like(x)
@@ -264,7 +255,7 @@ class RigCalibration:
     target: CalibrationTarget
     target_places: Mapping[int, Place]
     sightings: tuple[Sighting, ...]
-    errors_px: tuple[NDArray[np.float64], ...]
+    errors_px: tuple[FloatArray, ...]
     tree: tuple[Pair, ...] = ()
     problems: tuple[str, ...] = ()
 
@@ -277,16 +268,16 @@ class RigCalibration:
         """Likewise for each camera."""
         return {name: rms_of([e for s, e in self._both() if s.view == name]) for name in self.rig.names}
 
-    def moved(self, R: NDArray[np.float64], t_m: NDArray[np.float64], scale: float = 1.0) -> RigCalibration:
+    def moved(self, R: FloatArray, t_m: FloatArray, scale: float = 1.0) -> RigCalibration:
         """The same in another world, x_new = scale R x_old + t_m; the target keeps its own axes but not its size."""
         places = {frame: (R @ turn, scale * R @ shift + t_m) for frame, (turn, shift) in self.target_places.items()}
         return replace(self, rig=self.rig.moved(R, t_m, scale), target_places=places)
 
-    def _both(self) -> list[tuple[Sighting, NDArray[np.float64]]]:
+    def _both(self) -> list[tuple[Sighting, FloatArray]]:
         return list(zip(self.sightings, self.errors_px, strict=True))
 
 
-def rms_of(errors_px: Sequence[NDArray[np.float64]]) -> float:
+def rms_of(errors_px: Sequence[FloatArray]) -> float:
     """Root mean square distance of errors (n, 2); NaN without any."""
     if not errors_px:
         return float("nan")
@@ -422,7 +413,7 @@ def _misfit(
     return total
 
 
-def _numbers(camera: CalibratedCamera) -> NDArray[np.float64]:
+def _numbers(camera: CalibratedCamera) -> FloatArray:
     """(9,) fx, fy, cx, cy, k1, k2, p1, p2, k3."""
     lens = np.zeros(5) if camera.distortion is None else camera.distortion
     return np.array([*camera.intrinsics, *lens])

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from sonjit.arrays import BoolArray, FloatArray, RealArray
 from sonjit.errors import InputError
 from sonjit.multiview.calibration.calibrate import RigCalibration
 from sonjit.multiview.calibration.initial_estimate import TargetPose, angle_between, joined, target_poses
@@ -59,11 +60,7 @@ class Consistency:
 
 
 def check_views(
-    rig: CameraRig,
-    points_px: NDArray[np.floating],
-    valid: NDArray[np.bool_] | None = None,
-    *,
-    threshold_px: float = 10.0,
+    rig: CameraRig, points_px: RealArray, valid: BoolArray | None = None, *, threshold_px: float = 10.0
 ) -> Consistency:
     """Find the cameras whose pixels do not fit the rig.
 
@@ -105,7 +102,7 @@ def check_views(
     )
 
 
-def _agreements(rig: CameraRig, pixels: NDArray[np.float64], threshold_px: float) -> NDArray[np.int8]:
+def _agreements(rig: CameraRig, pixels: FloatArray, threshold_px: float) -> NDArray[np.int8]:
     """(C, C) 1 where two cameras agree on what both see, -1 where not, 0 where they share too little."""
     agree = np.zeros((len(rig), len(rig)), np.int8)
     known = np.isfinite(pixels.sum(-1))
@@ -137,18 +134,18 @@ class Evidence:
     """
 
     rig: CameraRig
-    pixels: NDArray[np.float64]
-    points_m: NDArray[np.float64]
+    pixels: FloatArray
+    points_m: FloatArray
     bad: frozenset[int]
     threshold_px: float
 
-    def off_px(self, pixels: NDArray[np.float64], view: RigCamera) -> float:
+    def off_px(self, pixels: FloatArray, view: RigCamera) -> float:
         """Median distance of pixels (..., 2) from where a camera should see the points; infinite for a few."""
         gap = np.linalg.norm(pixels - view.project(self.points_m), axis=-1)
         known = np.isfinite(gap)
         return float(np.median(gap[known])) if known.sum() >= _FEWEST_POINTS else np.inf
 
-    def fits(self, pixels: NDArray[np.float64], view: RigCamera) -> bool:
+    def fits(self, pixels: FloatArray, view: RigCamera) -> bool:
         """Whether half of the pixels (..., 2) are where a camera should see the points."""
         return self.off_px(pixels, view) < self.threshold_px
 
@@ -162,7 +159,7 @@ def diagnose(evidence: Evidence, row: int) -> tuple[str, str]:
     return next(_diagnoses(evidence, row, known))
 
 
-def _diagnoses(evidence: Evidence, row: int, known: NDArray[np.bool_]) -> Iterator[tuple[str, str]]:
+def _diagnoses(evidence: Evidence, row: int, known: BoolArray) -> Iterator[tuple[str, str]]:
     rig, own = evidence.rig, evidence.pixels[row]
     view = rig.cameras[row]
     named = f"camera {view.name!r}"
@@ -209,14 +206,14 @@ def _diagnoses(evidence: Evidence, row: int, known: NDArray[np.bool_]) -> Iterat
     )
 
 
-def _shifted(own: NDArray[np.float64], by: int) -> NDArray[np.float64]:
+def _shifted(own: FloatArray, by: int) -> FloatArray:
     """(F, J, 2) what is seen `by` frames later."""
     shifted = np.full_like(own, np.nan)
     shifted[max(-by, 0) : len(own) - max(by, 0)] = own[max(by, 0) : len(own) - max(-by, 0)]
     return shifted
 
 
-def _scale(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
+def _scale(one: FloatArray, other: FloatArray) -> float:
     """The median of how many times as long the second's vectors (..., 2) are as the first's."""
     ratio = np.linalg.norm(other, axis=-1) / np.maximum(np.linalg.norm(one, axis=-1), 1e-9)
     known = np.isfinite(ratio)

@@ -13,8 +13,8 @@ from itertools import combinations
 from typing import Any, Final, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sonjit.arrays import FloatArray
 from sonjit.errors import InputError
 from sonjit.geometry.cameras import CalibratedCamera, assumed_camera
 from sonjit.geometry.rotations import matrix_from_rotation_vector
@@ -36,14 +36,12 @@ class TargetPose:
         rms_px: of its points, without outliers.
     """
 
-    R: NDArray[np.float64]
-    t: NDArray[np.float64]
+    R: FloatArray
+    t: FloatArray
     rms_px: float
 
 
-def target_poses(
-    points_m: NDArray[np.float64], pixels: NDArray[np.float64], camera: CalibratedCamera, *, flat: bool
-) -> list[TargetPose]:
+def target_poses(points_m: FloatArray, pixels: FloatArray, camera: CalibratedCamera, *, flat: bool) -> list[TargetPose]:
     """The poses that explain an image, the best first: two for a flat target, one otherwise; none behind the camera.
 
     Args:
@@ -62,9 +60,7 @@ def target_poses(
     return _solved(points_m[near], pixels[near], camera, flat)  # a few wrong corners turn a board a lot
 
 
-def _solved(
-    points_m: NDArray[np.float64], pixels: NDArray[np.float64], camera: CalibratedCamera, flat: bool
-) -> list[TargetPose]:
+def _solved(points_m: FloatArray, pixels: FloatArray, camera: CalibratedCamera, flat: bool) -> list[TargetPose]:
     import cv2
 
     method = cv2.SOLVEPNP_IPPE if flat else cv2.SOLVEPNP_SQPNP
@@ -98,12 +94,12 @@ def _distinct(poses: list[TargetPose]) -> list[TargetPose]:
     return kept[:2]
 
 
-def angle_between(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
+def angle_between(one: FloatArray, other: FloatArray) -> float:
     """Radians of the turn that takes one rotation (3, 3) to another."""
     return float(np.arccos(np.clip((np.trace(one @ other.T) - 1) / 2, -1, 1)))
 
 
-def _lens(camera: CalibratedCamera) -> NDArray[np.float64]:
+def _lens(camera: CalibratedCamera) -> FloatArray:
     return np.zeros(5) if camera.distortion is None else np.asarray(camera.distortion, np.float64)
 
 
@@ -184,7 +180,7 @@ def _tilts(target: CalibrationTarget, sightings: Sequence[Sighting]) -> float:
     """
     import cv2
 
-    shrinks: list[NDArray[np.float64]] = []
+    shrinks: list[FloatArray] = []
     for one in sightings:
         points = target.points_m[one.points, :2]
         around = (points - points.mean(0)) / np.ptp(target.points_m[:, :2], axis=0).max()
@@ -207,14 +203,14 @@ def _spread(sightings: Sequence[Sighting], size: tuple[int, int]) -> list[Sighti
     return [sightings[place] for place in chosen]
 
 
-def _kind(one: Sighting, size: tuple[int, int]) -> NDArray[np.float64]:
+def _kind(one: Sighting, size: tuple[int, int]) -> FloatArray:
     """(5,) middle and second moments of a sighting's pixels, in parts of the image."""
     shares = one.pixels / max(size)
     (xx, xy), (_, yy) = np.cov(shares.T)
     return np.array([*shares.mean(0), xx**0.5, yy**0.5, xy / (xx * yy) ** 0.5 / 4])
 
 
-Place = tuple["NDArray[np.float64]", "NDArray[np.float64]"]
+Place = tuple["FloatArray", "FloatArray"]
 """R (3, 3) and t (3,) metres from one coordinate frame to another."""
 
 _NEAR_RAD = np.radians(4)

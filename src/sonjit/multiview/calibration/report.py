@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from sonjit.arrays import FloatArray, Image
 from sonjit.documents.document import Block, Heading, Plot, Table, Text, html_from, save_files
 from sonjit.documents.plots import arrows_svg, heat_map_svg
 from sonjit.media.annotated.images import encode_image
@@ -122,9 +123,7 @@ def _arrows(calibration: RigCalibration, name: str) -> Iterator[Plot]:
         yield Plot(f"arrows-{name}", svg, name, captioned=True)
 
 
-def _worst(
-    calibration: RigCalibration, one: Sighting, errors: NDArray[np.float64], rgb: NDArray[np.uint8] | None
-) -> Plot:
+def _worst(calibration: RigCalibration, one: Sighting, errors: FloatArray, rgb: Image | None) -> Plot:
     import cv2
 
     view, jpeg = calibration.rig[one.view], None

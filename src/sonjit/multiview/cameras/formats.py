@@ -29,8 +29,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sonjit.arrays import FloatArray
 from sonjit.datasets.hands.interhand import index_images
 from sonjit.datasets.joint_orders import MM, camera_matrix
 from sonjit.datasets.reading import field, numbers, one_line
@@ -191,9 +191,7 @@ def _lines(path: Path) -> tuple[list[str], list[str]]:
     return [line for _, line in kept], [at for at, _ in kept]
 
 
-def _lens_record(
-    line: str, at: str
-) -> tuple[str, tuple[float, float, NDArray[np.float64], NDArray[np.float64] | None]]:
+def _lens_record(line: str, at: str) -> tuple[str, tuple[float, float, FloatArray, FloatArray | None]]:
     """A camera's id; its width, height, K and lens."""
     number, model, *words = [*line.split(), "", ""]
     if model not in _MODELS:
@@ -414,7 +412,7 @@ def _camera(node: Any, file: Path, otherwise: str, metres: float) -> RigCamera: 
     return record_camera(str(file), name, size, K, R, shift.ravel() * metres, bent)
 
 
-def _matrix(node: Any, names: tuple[str, ...], named: str) -> NDArray[np.float64]:  # noqa: ANN401  # cv2.FileNode
+def _matrix(node: Any, names: tuple[str, ...], named: str) -> FloatArray:  # noqa: ANN401  # cv2.FileNode
     for key in names:
         child = node.getNode(key)
         matrix = None if child.empty() else child.mat()

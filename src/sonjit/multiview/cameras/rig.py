@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sonjit.arrays import BoolArray, FloatArray, RealArray
 from sonjit.datasets.reading import file_bytes, numbers
 from sonjit.errors import InputError
 from sonjit.geometry.cameras import CalibratedCamera
@@ -48,21 +48,21 @@ class RigCamera:
         _refuse_impossible(self)
 
     @cached_property
-    def R(self) -> NDArray[np.float64]:  # noqa: N802  # the field's name for it
+    def R(self) -> FloatArray:  # noqa: N802  # the field's name for it
         """(3, 3) world to camera."""
         return np.asarray(self.camera.pose[0], np.float64)
 
     @cached_property
-    def t(self) -> NDArray[np.float64]:
+    def t(self) -> FloatArray:
         """(3,) metres."""
         return np.asarray(self.camera.pose[1], np.float64)
 
     @cached_property
-    def centre_m(self) -> NDArray[np.float64]:
+    def centre_m(self) -> FloatArray:
         """(3,) where it is in the world."""
         return -self.R.T @ self.t
 
-    def project(self, points_m: NDArray[np.floating]) -> NDArray[np.float64]:
+    def project(self, points_m: RealArray) -> FloatArray:
         """Pixels (..., 2) of the world's points (..., 3).
 
         Returns:
@@ -70,25 +70,20 @@ class RigCamera:
         """
         return self.camera.project_world(points_m)
 
-    def inside(self, points_px: NDArray[np.floating]) -> NDArray[np.bool_]:
+    def inside(self, points_px: RealArray) -> BoolArray:
         """(...) which pixels (..., 2) lie in the image."""
         x, y = points_px[..., 0], points_px[..., 1]
         return (x >= 0) & (x <= self.width) & (y >= 0) & (y <= self.height)
 
-    def directions(self, points_px: NDArray[np.floating]) -> NDArray[np.float64]:
+    def directions(self, points_px: RealArray) -> FloatArray:
         """Unit directions (..., 3) in the world, from `centre_m`, of what is seen at pixels (..., 2)."""
         flat = self.camera.undistorted_rays(points_px)
         rays = np.concatenate([flat, np.ones_like(flat[..., :1])], -1) @ self.R
         return rays / np.linalg.norm(rays, axis=-1, keepdims=True)
 
     def epipolar_line(
-        self,
-        point_px: NDArray[np.floating],
-        other: RigCamera,
-        *,
-        depth_m: tuple[float, float] = (0.0, math.inf),
-        points: int = 64,
-    ) -> NDArray[np.float64]:
+        self, point_px: RealArray, other: RigCamera, *, depth_m: tuple[float, float] = (0.0, math.inf), points: int = 64
+    ) -> FloatArray:
         """Where another camera may see what this one sees at a pixel: a line, bent by the other's lens.
 
         Args:
@@ -157,15 +152,15 @@ class CameraRig:
         return CameraRig(self[name] for name in names)
 
     @cached_property
-    def centres_m(self) -> NDArray[np.float64]:
+    def centres_m(self) -> FloatArray:
         """(C, 3) where the cameras are."""
         return np.stack([camera.centre_m for camera in self])
 
-    def project(self, points_m: NDArray[np.floating]) -> NDArray[np.float64]:
+    def project(self, points_m: RealArray) -> FloatArray:
         """Pixels (C, ..., 2) of the world's points (..., 3) in every camera; NaN as `RigCamera.project` says."""
         return np.stack([camera.project(points_m) for camera in self])
 
-    def moved(self, R: NDArray[np.floating], t_m: NDArray[np.floating], scale: float = 1.0) -> CameraRig:
+    def moved(self, R: RealArray, t_m: RealArray, scale: float = 1.0) -> CameraRig:
         """The same cameras in another world, x_new = scale R x_old + t_m."""
         made: list[RigCamera] = []
         for view in self:
@@ -197,9 +192,7 @@ def _refuse_impossible(view: RigCamera) -> None:
         raise InputError(f"{name}: R mirrors the world (determinant -1): a sign or two columns are exchanged")
 
 
-def _before(
-    start: NDArray[np.float64], along: NDArray[np.float64], depth_m: tuple[float, float]
-) -> tuple[float, float] | None:
+def _before(start: FloatArray, along: FloatArray, depth_m: tuple[float, float]) -> tuple[float, float] | None:
     """The part of a ray, in metres along it, that is before a camera's lens; None without."""
     low, high = depth_m
     if abs(along[2]) < 1e-12:
@@ -209,7 +202,7 @@ def _before(
     return (low, high) if low < high else None
 
 
-def _view(camera: RigCamera) -> NDArray[np.float64]:
+def _view(camera: RigCamera) -> FloatArray:
     """(2, 2) smallest and largest ray at depth 1 that a camera shows in its image, and a little around it."""
     x, y = np.meshgrid(np.linspace(-0.1, 1.1, 13) * camera.width, np.linspace(-0.1, 1.1, 13) * camera.height)
     rays = camera.camera.undistorted_rays(np.stack([x, y], -1).reshape(-1, 2))
@@ -217,7 +210,7 @@ def _view(camera: RigCamera) -> NDArray[np.float64]:
     return np.clip(np.array([np.nanmin(rays, 0), np.nanmax(rays, 0)]), -reach, reach)
 
 
-def _clipped(ends: NDArray[np.float64], box: NDArray[np.float64]) -> NDArray[np.float64] | None:
+def _clipped(ends: FloatArray, box: FloatArray) -> FloatArray | None:
     """The part (2, 2) of a line between two ends (2, 2) within smallest and largest corner (2, 2); None without."""
     step = ends[1] - ends[0]
     with np.errstate(all="ignore"):
@@ -230,11 +223,11 @@ def _clipped(ends: NDArray[np.float64], box: NDArray[np.float64]) -> NDArray[np.
     return np.array([ends[0] + low * step, ends[0] + high * step]) if low < high else None
 
 
-World = tuple["NDArray[np.float64]", "NDArray[np.float64]"]
+World = tuple["FloatArray", "FloatArray"]
 """R (3, 3) and t (3,) metres for `CameraRig.moved`: x_new = R x_old + t."""
 
 
-def world_on_board(R: NDArray[np.float64], t_m: NDArray[np.float64]) -> World:
+def world_on_board(R: FloatArray, t_m: FloatArray) -> World:
     """The world whose floor is a board that lies on it, print up: origin at the board's, x along its rows, z up.
 
     Args:
@@ -245,7 +238,7 @@ def world_on_board(R: NDArray[np.float64], t_m: NDArray[np.float64]) -> World:
     return up @ R.T, -up @ R.T @ t_m
 
 
-def world_on_points(origin_m: NDArray[np.float64], x_m: NDArray[np.float64], y_m: NDArray[np.float64]) -> World:
+def world_on_points(origin_m: FloatArray, x_m: FloatArray, y_m: FloatArray) -> World:
     """The world whose floor holds three points: the origin, one along x, and one on the side of y; z is up.
 
     Args:
@@ -265,7 +258,7 @@ def world_on_points(origin_m: NDArray[np.float64], x_m: NDArray[np.float64], y_m
     return R, -R @ origin_m
 
 
-def scale_to_length(one_m: NDArray[np.float64], other_m: NDArray[np.float64], measured_m: float) -> float:
+def scale_to_length(one_m: FloatArray, other_m: FloatArray, measured_m: float) -> float:
     """What a rig is to be scaled by so that two points are as far apart as was measured.
 
     Raises:
@@ -277,7 +270,7 @@ def scale_to_length(one_m: NDArray[np.float64], other_m: NDArray[np.float64], me
     return measured_m / now
 
 
-def middle_of_view(rig: CameraRig) -> tuple[NDArray[np.float64], float]:
+def middle_of_view(rig: CameraRig) -> tuple[FloatArray, float]:
     """The point nearest to all optical axes, and the root mean square distance of the axes from it, metres.
 
     Cameras of a studio point at one place. A rig whose axes do not meet was read wrongly: positions taken for
@@ -308,7 +301,7 @@ def metres_of(unit: object, named: str) -> float:
     return METRES[str(unit)]
 
 
-def lens_from(value: Any, named: str) -> NDArray[np.float64] | None:  # noqa: ANN401  # read from a file
+def lens_from(value: Any, named: str) -> FloatArray | None:  # noqa: ANN401  # read from a file
     """(5,) k1, k2, p1, p2, k3 from as many as a file gives, in OpenCV's order; None where all are 0.
 
     Raises:
@@ -322,7 +315,7 @@ def lens_from(value: Any, named: str) -> NDArray[np.float64] | None:  # noqa: AN
     return lens if lens.any() else None
 
 
-def lens_or_zeros(view: RigCamera) -> NDArray[np.float64]:
+def lens_or_zeros(view: RigCamera) -> FloatArray:
     """(5,) k1, k2, p1, p2, k3 of a camera."""
     lens = view.camera.distortion
     return np.zeros(5) if lens is None else np.asarray(lens, np.float64)
@@ -332,10 +325,10 @@ def record_camera(
     named: str,
     name: object,
     size: Any,  # noqa: ANN401  # read from a file
-    K: NDArray[np.float64],
-    R: NDArray[np.float64],
-    t_m: NDArray[np.float64],
-    lens: NDArray[np.float64] | None,
+    K: FloatArray,
+    R: FloatArray,
+    t_m: FloatArray,
+    lens: FloatArray | None,
 ) -> RigCamera:
     """A camera from what was read.
 
@@ -374,7 +367,7 @@ def rig_from_records(cameras: list[RigCamera], named: str) -> CameraRig:
         raise InputError(f"{named}: {error}") from None
 
 
-def rotation_vector(R: NDArray[np.float64]) -> NDArray[np.float64]:
+def rotation_vector(R: FloatArray) -> FloatArray:
     """(3,) axis times angle of a rotation (3, 3)."""
     import cv2
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sonjit.arrays import Image
 from sonjit.errors import InputError
 from sonjit.media import open_source
 from sonjit.media.sources.image_files import IMAGE_ENDINGS, load_image
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
     from av.container import InputContainer
     from av.video.frame import VideoFrame
-    from numpy.typing import NDArray
 
 _LAST_NUMBER = re.compile(r"(\d+)\D*$")
 _AHEAD = 24
@@ -60,7 +60,7 @@ class View(ABC):
         self.numbers = tuple(numbers)
 
     @abstractmethod
-    def read(self, number: int) -> NDArray[np.uint8]:
+    def read(self, number: int) -> Image:
         """One image, (H, W, 3) uint8 RGB; may be called from several threads.
 
         Raises:
@@ -86,7 +86,7 @@ class FolderView(View):
         self._files = dict(sorted(zip(frame_numbers(found), found, strict=True)))
         super().__init__(path, tuple(self._files))
 
-    def read(self, number: int) -> NDArray[np.uint8]:
+    def read(self, number: int) -> Image:
         """See `View.read`."""
         if number not in self._files:
             raise InputError(f"{self.path} has no image {number}")
@@ -108,7 +108,7 @@ class VideoView(View):
         self._stamps = _stamps(path)
         super().__init__(path, range(len(self._stamps)))
 
-    def read(self, number: int) -> NDArray[np.uint8]:
+    def read(self, number: int) -> Image:
         """See `View.read`."""
         if not 0 <= number < len(self._stamps):
             raise InputError(f"{self.path} has no frame {number}: it has {len(self._stamps)}")
@@ -208,7 +208,7 @@ def _stamps(path: Path) -> list[int]:
     return stamps
 
 
-def _upright(frame: VideoFrame) -> NDArray[np.uint8]:
+def _upright(frame: VideoFrame) -> Image:
     """(H, W, 3) RGB, turned by the rotation that the frame states."""
     quarter_turns = round(frame.rotation / 90) % 4  # counter-clockwise
     rgb = frame.to_ndarray(format="rgb24", interpolation="BICUBIC")

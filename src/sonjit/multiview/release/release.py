@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Final, TypedDict
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sonjit.arrays import BoolArray, FloatArray, IntArray
 from sonjit.datasets.hands.interhand import ORDER, annotation_record, cameras_record, joints_record, skeleton_lines
 from sonjit.errors import InputError
 from sonjit.files import failing_as_job, write_bytes, write_text
@@ -88,7 +88,7 @@ class SplitFiles:
         """The cameras of a capture, as they see the released images."""
         self.cameras[capture] = cameras_record({one.name: (one.camera.K, one.R, one.t) for one in rig})
 
-    def add_frame_set(self, capture: str, frame: int, points_m: NDArray[np.float64], source: NDArray[np.int64]) -> None:
+    def add_frame_set(self, capture: str, frame: int, points_m: FloatArray, source: IntArray) -> None:
         """The joints (2, 21, 3) of one frame set, and by whom (2, 21) they are."""
         own = [""] * 42
         for place, code in zip(ORDER.tolist(), source.reshape(42).tolist(), strict=True):
@@ -96,14 +96,7 @@ class SplitFiles:
         self.joints.setdefault(capture, {})[str(frame)] = joints_record(points_m)
         self.sources.setdefault(capture, {})[str(frame)] = own
 
-    def add_image(
-        self,
-        name: str,
-        about: ImageRecord,
-        pixels: NDArray[np.float64],
-        source: NDArray[np.int64],
-        seen: NDArray[np.bool_],
-    ) -> None:
+    def add_image(self, name: str, about: ImageRecord, pixels: FloatArray, source: IntArray, seen: BoolArray) -> None:
         """One view: joints (2, 21, 2) in its pixels, by whom (2, 21), and which (2, 21) are seen."""
         number = len(self.images) + 1
         valid = np.asarray(np.isfinite(pixels).all(-1), np.bool_)
@@ -156,13 +149,7 @@ class Statistics:
     spread_m: float = 0.0
 
     def add(
-        self,
-        split: str,
-        capture: Capture,
-        frame: int,
-        source: NDArray[np.int64],
-        spread_m: NDArray[np.float64],
-        images: int,
+        self, split: str, capture: Capture, frame: int, source: IntArray, spread_m: FloatArray, images: int
     ) -> None:
         """One frame set: by whom (2, 21) its joints are, their uncertainty (2, 21), and in how many images."""
         labelled = source > 0
@@ -219,10 +206,10 @@ class ReleaseResult:
 @dataclass(frozen=True)
 class _FrameSet:
     frame: int
-    points_m: NDArray[np.float64]
-    source: NDArray[np.int64]
-    spread_m: NDArray[np.float64]
-    seen: NDArray[np.bool_]  # (C, 2, 21) of the labelled views
+    points_m: FloatArray
+    source: IntArray
+    spread_m: FloatArray
+    seen: BoolArray  # (C, 2, 21) of the labelled views
 
 
 def release(

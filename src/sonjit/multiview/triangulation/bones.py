@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sonjit.arrays import BoolArray, FloatArray, IndexArray
 from sonjit.hand_models.rig import Rig, RigPose
 from sonjit.hand_models.rig_files import load_rig
 from sonjit.hand_models.rig_ik import fit_pose
@@ -62,13 +62,13 @@ class BoneWarning:
     against: Literal["frames", "anatomy"]
 
 
-def bone_lengths(points_m: NDArray[np.float64]) -> NDArray[np.float64]:
+def bone_lengths(points_m: FloatArray) -> FloatArray:
     """(..., 40) metres, as in `BONES`, of joints (..., 42, 3); NaN where an end is unknown."""
     parents, children = np.array(BONES).T
     return np.linalg.norm(points_m[..., children, :] - points_m[..., parents, :], axis=-1)
 
 
-def anatomical_lengths(lengths_m: NDArray[np.float64]) -> NDArray[np.float64]:
+def anatomical_lengths(lengths_m: FloatArray) -> FloatArray:
     """(40,) what each bone would measure in a hand as large as this one; NaN where too few bones (40,) are known."""
     expected = np.full(2 * len(_SHARES), np.nan)
     for side in range(2):
@@ -79,7 +79,7 @@ def anatomical_lengths(lengths_m: NDArray[np.float64]) -> NDArray[np.float64]:
     return expected
 
 
-def bone_warnings(lengths_m: NDArray[np.float64], usual_m: NDArray[np.float64]) -> list[BoneWarning]:
+def bone_warnings(lengths_m: FloatArray, usual_m: FloatArray) -> list[BoneWarning]:
     """Bones that are unlikely.
 
     Args:
@@ -103,13 +103,13 @@ class BoneLengths:
     """A person's bone lengths, frame by frame."""
 
     def __init__(self) -> None:
-        self._frames: dict[int, NDArray[np.float64]] = {}
+        self._frames: dict[int, FloatArray] = {}
 
-    def write(self, frame: int, lengths_m: NDArray[np.float64]) -> None:
+    def write(self, frame: int, lengths_m: FloatArray) -> None:
         """Set the lengths (40,) of one frame."""
         self._frames[frame] = lengths_m
 
-    def usual_m(self, *, without: int) -> NDArray[np.float64]:
+    def usual_m(self, *, without: int) -> FloatArray:
         """(40,) median over all frames but one; NaN for bones that fewer than three of them know."""
         others = [lengths for frame, lengths in self._frames.items() if frame != without]
         if not others:
@@ -141,11 +141,11 @@ class Skeletons(NamedTuple):
         covariance_m2: (N, 21, 3, 3) NaN likewise.
     """
 
-    points_m: NDArray[np.float64]
-    covariance_m2: NDArray[np.float64]
+    points_m: FloatArray
+    covariance_m2: FloatArray
 
 
-def usual_lengths(points_m: NDArray[np.float64]) -> NDArray[np.float64]:
+def usual_lengths(points_m: FloatArray) -> FloatArray:
     """(20,) median length of each bone over joints (N, 21, 3), metres; NaN for bones that were never seen."""
     lengths = np.linalg.norm(points_m[:, FITTED_BONES[:, 1]] - points_m[:, FITTED_BONES[:, 0]], axis=-1)
     with warnings.catch_warnings():
@@ -154,10 +154,7 @@ def usual_lengths(points_m: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def fit_skeletons(
-    points_m: NDArray[np.float64],
-    covariance_m2: NDArray[np.float64],
-    lengths_m: NDArray[np.float64],
-    times_s: NDArray[np.float64],
+    points_m: FloatArray, covariance_m2: FloatArray, lengths_m: FloatArray, times_s: FloatArray
 ) -> Skeletons:
     """Joints that agree with what was seen, keep their bones' lengths, and move as hands can.
 
@@ -191,13 +188,8 @@ def fit_skeletons(
 
 
 def _system(
-    x: NDArray[np.float64],
-    target: NDArray[np.float64],
-    sure: NDArray[np.float64],
-    there: NDArray[np.bool_],
-    lengths_m: NDArray[np.float64],
-    links: NDArray[np.float64],
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    x: FloatArray, target: FloatArray, sure: FloatArray, there: BoolArray, lengths_m: FloatArray, links: FloatArray
+) -> tuple[FloatArray, FloatArray]:
     """(N, 63, 63) and (N, 63) of one step."""
     count = len(x)
     normal, downhill = np.zeros((count, 21, 3, 21, 3)), np.zeros((count, 21, 3))
@@ -230,9 +222,7 @@ def _system(
     return flat, downhill.reshape(count, 63)
 
 
-def _filled(
-    points_m: NDArray[np.float64], known: NDArray[np.bool_], times_s: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def _filled(points_m: FloatArray, known: BoolArray, times_s: FloatArray) -> FloatArray:
     """Joints that were unseen for a moment, between where they were and where they are; NaN for longer."""
     filled = np.where(known[..., None], points_m, np.nan)
     for joint in range(21):
@@ -250,7 +240,7 @@ def _filled(
     return filled
 
 
-def rig_of_lengths(side: Literal["Right", "Left"], lengths_m: NDArray[np.float64]) -> Rig:
+def rig_of_lengths(side: Literal["Right", "Left"], lengths_m: FloatArray) -> Rig:
     """The rigged hand with a person's bones (20,); unknown bones keep their share of the hand.
 
     Raises:
@@ -262,7 +252,7 @@ def rig_of_lengths(side: Literal["Right", "Left"], lengths_m: NDArray[np.float64
     return rig.resized(np.where(known, lengths_m, growth * rig.lengths))
 
 
-def fit_mesh(rig: Rig, points_m: NDArray[np.float64]) -> tuple[RigPose | None, NDArray[np.intp], NDArray[np.float64]]:
+def fit_mesh(rig: Rig, points_m: FloatArray) -> tuple[RigPose | None, IndexArray, FloatArray]:
     """The rig's pose in each frame whose joints are all known.
 
     Args:

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sonjit.arrays import BoolArray, FloatArray, IndexArray
 from sonjit.errors import InputError
 from sonjit.files import write_text
 from sonjit.media import load_frames
@@ -27,7 +27,7 @@ from sonjit.multiview.triangulation.triangulation import CameraArrays, Triangula
 _TELLS = 0.05
 
 
-def hand_turn(points_m: NDArray[np.float64]) -> NDArray[np.float64]:
+def hand_turn(points_m: FloatArray) -> FloatArray:
     """Above 0 for right hands, below 0 for left ones, by their shape in space; NaN where a keypoint is unknown.
 
     Fingers bend towards the palm alone, so wrist, knuckles and bent fingers span a body that its mirror image is not.
@@ -46,7 +46,7 @@ def hand_turn(points_m: NDArray[np.float64]) -> NDArray[np.float64]:
     return (out * bent).sum(-1) / size**3
 
 
-def mirrored_hands(hands: Sequence[tuple[str, NDArray[np.float64]]]) -> tuple[int, int]:
+def mirrored_hands(hands: Sequence[tuple[str, FloatArray]]) -> tuple[int, int]:
     """How many hands have the shape of their own side, and how many of the other; flat ones count for neither.
 
     Args:
@@ -79,22 +79,22 @@ class ViewDetections:
         right: (C, H) probability that it is a right hand.
     """
 
-    points_px: NDArray[np.float64]
-    score: NDArray[np.float64]
-    right: NDArray[np.float64]
+    points_px: FloatArray
+    score: FloatArray
+    right: FloatArray
 
 
-def hand_sizes(points_px: NDArray[np.float64]) -> NDArray[np.float64]:
+def hand_sizes(points_px: FloatArray) -> FloatArray:
     """(...) longer sides of the boxes around hands (..., 21, 2), pixels."""
     return (points_px.max(-2) - points_px.min(-2)).max(-1)
 
 
-def near_px(points_px: NDArray[np.float64]) -> NDArray[np.float64]:
+def near_px(points_px: FloatArray) -> FloatArray:
     """(...) how far hands (..., 21, 2) may lie from where they should, pixels."""
     return np.maximum(_FEWEST_PX, NEAR_OF_HAND * hand_sizes(points_px))
 
 
-def associate(rig: CameraRig, seen: ViewDetections, before_m: NDArray[np.float64] | None = None) -> NDArray[np.intp]:
+def associate(rig: CameraRig, seen: ViewDetections, before_m: FloatArray | None = None) -> IndexArray:
     """Associate the hands of all views.
 
     Args:
@@ -110,7 +110,7 @@ def associate(rig: CameraRig, seen: ViewDetections, before_m: NDArray[np.float64
     points = seen.points_px[view, which]  # (N, 21, 2)
     rays = [rig.cameras[v].directions(one) for v, one in zip(view, points, strict=True)]
     left = np.ones(len(view), np.bool_)
-    groups: list[tuple[NDArray[np.intp], NDArray[np.float64]]] = []
+    groups: list[tuple[IndexArray, FloatArray]] = []
     for _ in range(2):
         group = _largest(rig, views, view, points, rays, seen.score[view, which], left)
         if group is None:
@@ -133,12 +133,12 @@ def associate(rig: CameraRig, seen: ViewDetections, before_m: NDArray[np.float64
 def _largest(
     rig: CameraRig,
     views: CameraArrays,
-    view: NDArray[np.intp],
-    points: NDArray[np.float64],
-    rays: list[NDArray[np.float64]],
-    score: NDArray[np.float64],
-    left: NDArray[np.bool_],
-) -> tuple[NDArray[np.intp], NDArray[np.float64]] | None:
+    view: IndexArray,
+    points: FloatArray,
+    rays: list[FloatArray],
+    score: FloatArray,
+    left: BoolArray,
+) -> tuple[IndexArray, FloatArray] | None:
     """The hands (M,) of most views that are one, at most one of a view, and their points (21, 3) in space."""
     rest = np.flatnonzero(left)
     pairs = [(a, b) for a, b in combinations(rest.tolist(), 2) if view[a] != view[b]]
@@ -166,9 +166,7 @@ def _largest(
     return (group, hand) if len(group) else None
 
 
-def _midpoints(
-    rig: CameraRig, a: np.intp, rays_a: NDArray[np.float64], b: np.intp, rays_b: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def _midpoints(rig: CameraRig, a: np.intp, rays_a: FloatArray, b: np.intp, rays_b: FloatArray) -> FloatArray:
     """(21, 3) half way between the rays (21, 3) of two views, where they come closest."""
     start, end = rig.cameras[a].centre_m, rig.cameras[b].centre_m
     dot = (rays_a * rays_b).sum(1)
@@ -179,12 +177,8 @@ def _midpoints(
 
 
 def _support(
-    views: CameraArrays,
-    proposed: NDArray[np.float64],
-    view: NDArray[np.intp],
-    points: NDArray[np.float64],
-    score: NDArray[np.float64],
-) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    views: CameraArrays, proposed: FloatArray, view: IndexArray, points: FloatArray, score: FloatArray
+) -> tuple[FloatArray, BoolArray]:
     """(P,) how well views see proposed hands (P, 21, 3); (P, N) the hands that are theirs, one of a view at most."""
     with np.errstate(invalid="ignore", divide="ignore"):
         seen = views.project(proposed.reshape(-1, 3)).reshape(len(views.K), -1, 21, 2)[view]  # (N, P, 21, 2)
@@ -199,11 +193,7 @@ def _support(
 
 
 def _rightness(
-    views: int,
-    right: NDArray[np.float64],
-    score: NDArray[np.float64],
-    hand: NDArray[np.float64],
-    before_m: NDArray[np.float64] | None,
+    views: int, right: FloatArray, score: FloatArray, hand: FloatArray, before_m: FloatArray | None
 ) -> float:
     """Above 0 for a right hand: votes of views, its shape in space, and which hand was there before."""
     total = float(((2 * right - 1) * score).sum())
@@ -226,8 +216,8 @@ class HandDetections:
     """
 
     frames: tuple[int, ...]
-    points_px: NDArray[np.float64]
-    confidence: NDArray[np.float64]
+    points_px: FloatArray
+    confidence: FloatArray
 
 
 def load_hand_detections(rig: CameraRig, tables: Mapping[str, Path]) -> HandDetections:
@@ -289,7 +279,7 @@ def save_hands(path: Path, rig: CameraRig, frames: tuple[int, ...], found: Trian
     write_text(path, json.dumps({"unit": "m", "cameras": list(rig.names), "frames": written}) + "\n")
 
 
-def _plain(values: NDArray[np.float64], digits: int) -> Any:  # noqa: ANN401  # nested lists
+def _plain(values: FloatArray, digits: int) -> Any:  # noqa: ANN401  # nested lists
     """Lists with null for what is unknown."""
     rounded = np.round(values, digits).astype(object)
     rounded[~np.isfinite(values)] = None

@@ -17,6 +17,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from sonjit.arrays import BoolArray, FloatArray, IndexArray, RealArray
 from sonjit.errors import InputError
 from sonjit.geometry.cameras import distort, distortion_jacobian
 from sonjit.multiview.cameras.rig import CameraRig
@@ -29,18 +30,18 @@ _DLT_UNIT_M = 1e-3
 class CameraArrays:
     """A rig's cameras as arrays: K (C, 3, 3), R (C, 3, 3), t (C, 3), lenses (C, 1, 5) or None, folds (C, 1)."""
 
-    K: NDArray[np.float64]
-    R: NDArray[np.float64]
-    t: NDArray[np.float64]
-    lenses: NDArray[np.float64] | None
-    folds: NDArray[np.float64]
+    K: FloatArray
+    R: FloatArray
+    t: FloatArray
+    lenses: FloatArray | None
+    folds: FloatArray
 
     @property
-    def focal_px(self) -> NDArray[np.float64]:
+    def focal_px(self) -> FloatArray:
         """(C, 2)."""
         return self.K[:, [0, 1], [0, 1]]
 
-    def seen(self, points_m: NDArray[np.float64]) -> NDArray[np.float64]:
+    def seen(self, points_m: FloatArray) -> FloatArray:
         """(C, N, 3) the world's points (N, 3) in each camera's frame; NaN behind it or beyond its lens's fold."""
         seen = points_m @ self.R.transpose(0, 2, 1) + self.t[:, None]
         x, y, z = np.moveaxis(seen, -1, 0)
@@ -50,13 +51,13 @@ class CameraArrays:
         seen[unseen] = np.nan
         return seen
 
-    def project(self, points_m: NDArray[np.float64]) -> NDArray[np.float64]:
+    def project(self, points_m: FloatArray) -> FloatArray:
         """(C, N, 2) pixels of the world's points (N, 3)."""
         seen = self.seen(points_m)
         rays = seen[..., :2] / seen[..., 2:]
         return self._pixels(rays if self.lenses is None else distort(rays, self.lenses))
 
-    def project_and_slope(self, points_m: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def project_and_slope(self, points_m: FloatArray) -> tuple[FloatArray, FloatArray]:
         """(C, N, 2) pixels of points (N, 3), and (C, N, 2, 3) how they move with the points, px / m."""
         seen = self.seen(points_m)
         rays = seen[..., :2] / seen[..., 2:]
@@ -67,7 +68,7 @@ class CameraArrays:
         lens = distortion_jacobian(rays, self.lenses)
         return self._pixels(distort(rays, self.lenses)), self.K[:, None, :2, :2] @ lens @ slope
 
-    def _pixels(self, rays: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _pixels(self, rays: FloatArray) -> FloatArray:
         return rays @ self.K[:, :2, :2].transpose(0, 2, 1) + self.K[:, None, :2, 2]
 
 
@@ -85,7 +86,7 @@ def camera_arrays(rig: CameraRig) -> CameraArrays:
     )
 
 
-def linear_points(views: CameraArrays, rays: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
+def linear_points(views: CameraArrays, rays: FloatArray, weights: FloatArray) -> FloatArray:
     """Direct linear solution: the points whose homogeneous rows u P3 - P1, v P3 - P2 are least, P = K [R | t].
 
     Source: Hartley and Zisserman, Multiple View Geometry, 12.2.
@@ -128,7 +129,7 @@ def linear_points(views: CameraArrays, rays: NDArray[np.float64], weights: NDArr
     return points
 
 
-def _outer(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+def _outer(a: FloatArray, b: FloatArray) -> FloatArray:
     """(C, 4, 4) a bT + b aT, or a aT."""
     square = a[:, :, None] * b[:, None, :]
     return square if a is b else square + square.transpose(0, 2, 1)
@@ -143,12 +144,8 @@ _ROUNDS = 4
 
 
 def consensus(
-    views: CameraArrays,
-    points_px: NDArray[np.float64],
-    rays: NDArray[np.float64],
-    weights: NDArray[np.float64],
-    threshold_px: float,
-) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    views: CameraArrays, points_px: FloatArray, rays: FloatArray, weights: FloatArray, threshold_px: float
+) -> tuple[FloatArray, BoolArray]:
     """Points that most views agree on within a threshold.
 
     Each pair of views proposes a point; the one with the least sum of squared pixels, capped at the threshold, wins
@@ -191,24 +188,16 @@ def consensus(
 
 
 def _near(
-    views: CameraArrays,
-    points_m: NDArray[np.float64],
-    points_px: NDArray[np.float64],
-    weights: NDArray[np.float64],
-    threshold_px: float,
-) -> NDArray[np.bool_]:
+    views: CameraArrays, points_m: FloatArray, points_px: FloatArray, weights: FloatArray, threshold_px: float
+) -> BoolArray:
     """(C, N) the views whose pixel is within the threshold of the point's projection."""
     gap = views.project(points_m) - points_px
     return (weights > 0) & (gap[..., 0] ** 2 + gap[..., 1] ** 2 <= threshold_px**2)
 
 
 def _best_of_pairs(
-    views: CameraArrays,
-    rays: NDArray[np.float64],
-    weights: NDArray[np.float64],
-    threshold_px: float,
-    which: slice,
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    views: CameraArrays, rays: FloatArray, weights: FloatArray, threshold_px: float, which: slice
+) -> tuple[FloatArray, FloatArray]:
     """(N, 3) the proposed points of least capped cost, and (N,) that cost; scored on undistorted rays for speed."""
     cameras, count = weights.shape
     known = weights > 0
@@ -232,9 +221,7 @@ def _best_of_pairs(
     return proposed[row, best], cost[row, best]
 
 
-def _midpoints(
-    views: CameraArrays, rays: NDArray[np.float64], first: NDArray[np.intp], second: NDArray[np.intp]
-) -> NDArray[np.float64]:
+def _midpoints(views: CameraArrays, rays: FloatArray, first: IndexArray, second: IndexArray) -> FloatArray:
     """(N, H, 3) half way between the rays of two views (N, H) each, where they come closest; NaN for parallel ones."""
     directions = np.concatenate([rays, np.ones_like(rays[..., :1])], -1) @ views.R  # (C, N, 3)
     centres = -(views.R.transpose(0, 2, 1) @ views.t[..., None])[..., 0]
@@ -250,7 +237,7 @@ def _midpoints(
 
 
 @lru_cache(maxsize=4)
-def _pairs(cameras: int, most: int) -> NDArray[np.intp]:
+def _pairs(cameras: int, most: int) -> IndexArray:
     """(cameras + 1, most, 2) for each number of views the pairs to try: all, repeated, or drawn from them."""
     table = np.zeros((cameras + 1, most, 2), np.intp)
     for views in range(2, cameras + 1):
@@ -278,18 +265,18 @@ class Triangulation:
         ok: (...) at least two views that agree see it.
     """
 
-    points_m: NDArray[np.float64]
-    covariance_m2: NDArray[np.float64]
-    residual_px: NDArray[np.float64]
-    inlier: NDArray[np.bool_]
-    ok: NDArray[np.bool_]
+    points_m: FloatArray
+    covariance_m2: FloatArray
+    residual_px: FloatArray
+    inlier: BoolArray
+    ok: BoolArray
 
 
 def triangulate(
     rig: CameraRig,
-    points_px: NDArray[np.floating],
-    valid: NDArray[np.bool_] | None = None,
-    confidence: NDArray[np.floating] | None = None,
+    points_px: RealArray,
+    valid: BoolArray | None = None,
+    confidence: RealArray | None = None,
     *,
     method: TriangulationMethod = "dlt",
     refine: bool = True,
@@ -332,8 +319,8 @@ def triangulate(
 def _triangulate_part(
     rig: CameraRig,
     views: CameraArrays,
-    pixels: NDArray[np.float64],
-    weights: NDArray[np.float64],
+    pixels: FloatArray,
+    weights: FloatArray,
     method: TriangulationMethod,
     refine: bool,
     threshold_px: float,
@@ -361,12 +348,8 @@ def _triangulate_part(
 
 
 def _checked(
-    rig: CameraRig,
-    pixels: NDArray[np.float64],
-    valid: NDArray[np.bool_] | None,
-    confidence: NDArray[np.floating] | None,
-    threshold_px: float,
-) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+    rig: CameraRig, pixels: FloatArray, valid: BoolArray | None, confidence: RealArray | None, threshold_px: float
+) -> tuple[BoolArray, FloatArray]:
     """(C, ...) what is known, and its weights, 0 where not.
 
     Raises:
@@ -376,7 +359,7 @@ def _checked(
         raise InputError(
             f"points_px has the shape {pixels.shape}: a rig of {len(rig)} cameras needs ({len(rig)}, ..., 2)"
         )
-    known: NDArray[np.bool_] = np.isfinite(pixels[..., 0]) & np.isfinite(pixels[..., 1])
+    known: BoolArray = np.isfinite(pixels[..., 0]) & np.isfinite(pixels[..., 1])
     weights = np.ones(known.shape)
     for name, array in (("valid", valid), ("confidence", confidence)):
         if array is not None and np.shape(array) != known.shape:
@@ -398,9 +381,7 @@ _STILL_M = 1e-9
 _SINGULAR = 1e-11
 
 
-def refine_points(
-    views: CameraArrays, points_m: NDArray[np.float64], points_px: NDArray[np.float64], weights: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def refine_points(views: CameraArrays, points_m: FloatArray, points_px: FloatArray, weights: FloatArray) -> FloatArray:
     """Gauss-Newton steps of each point for the least weighted sum of squared pixels; none that makes it worse.
 
     Args:
@@ -428,8 +409,8 @@ def refine_points(
 
 
 def _steps(
-    views: CameraArrays, points_m: NDArray[np.float64], points_px: NDArray[np.float64], weights: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    views: CameraArrays, points_m: FloatArray, points_px: FloatArray, weights: FloatArray
+) -> tuple[FloatArray, FloatArray]:
     """(N,) cost, infinite where a view that counts cannot see the point, and (N, 3) the step down from it."""
     there, slope = views.project_and_slope(points_m)
     counts = weights > 0
@@ -442,12 +423,7 @@ def _steps(
     return cost, np.linalg.solve(normal, downhill[..., None])[..., 0]
 
 
-def covariances(
-    views: CameraArrays,
-    points_m: NDArray[np.float64],
-    residual_px: NDArray[np.float64],
-    weights: NDArray[np.float64],
-) -> NDArray[np.float64]:
+def covariances(views: CameraArrays, points_m: FloatArray, residual_px: FloatArray, weights: FloatArray) -> FloatArray:
     """(N, 3, 3) square metres: what noise in the pixels does to the points, to first order.
 
     The noise is 1 px along each axis, or what the residuals show where that is more.
@@ -472,9 +448,7 @@ def covariances(
     return np.where(sound[:, None, None], spread, np.nan)
 
 
-def _normal(
-    slope: NDArray[np.float64], weights: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
+def _normal(slope: FloatArray, weights: FloatArray) -> tuple[FloatArray, FloatArray, BoolArray]:
     """W J of slopes (C, N, 2, 3) by weights (C, N); the sums over views JT W J (N, 3, 3); which of them are sound (N,).
 
     Slopes of weight 0 may hold NaN. A sum is sound that is finite and can be inverted.
@@ -485,5 +459,5 @@ def _normal(
     second = np.where(first != 0, slope.transpose(1, 3, 0, 2).reshape(count, 3, 2 * cameras), 0)
     normal = first @ second.transpose(0, 2, 1)
     finite = np.isfinite(normal.sum((1, 2)))
-    values: NDArray[np.float64] = np.linalg.eigvalsh(np.where(finite[:, None, None], normal, np.eye(3)))
+    values: FloatArray = np.linalg.eigvalsh(np.where(finite[:, None, None], normal, np.eye(3)))
     return weighted, normal, finite & (values[:, 0] > _SINGULAR * values[:, 2])

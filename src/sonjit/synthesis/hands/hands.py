@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from sonjit.arrays import Float32Array, FloatArray, IndexArray
 from sonjit.geometry.rotations import matrix_from_rotation_vector
 from sonjit.hand_models.rig import FINGERS, Rig, RigPose, Side
 from sonjit.hand_models.rig_ik import free_joints, joint_limits, turn_axes
@@ -67,7 +68,7 @@ class SceneHand:
     """
 
     side: Side
-    shape: NDArray[np.float64]
+    shape: FloatArray
     pose: RigPose
     look: HandLook
     person: int = 0
@@ -104,18 +105,13 @@ def drawables_from_hand(hand: SceneHand, instance: int) -> list[Drawable]:
 
 
 def _arm(
-    hand: SceneHand,
-    instance: int,
-    loop: NDArray[np.float64],
-    normals: NDArray[np.float64],
-    still: _Still,
-    edge: Edge,
+    hand: SceneHand, instance: int, loop: FloatArray, normals: FloatArray, still: _Still, edge: Edge
 ) -> list[Drawable]:
     """The forearm from the skin's edge (K, 3) on, and its sleeve."""
     axes = hand.pose.rotation[0] @ still.axes
     bend = (hand.bend[0], hand.bend[1] * (-1 if hand.side == "Right" else 1))
 
-    def rest_of(tube: Tube) -> NDArray[np.float64]:
+    def rest_of(tube: Tube) -> FloatArray:
         count = len(tube.behind) // len(loop)
         return np.tile(still.rest[edge.loop], (count, 1)) + tube.behind[:, None] * still.axes[:, 2]
 
@@ -142,10 +138,10 @@ class _Still(NamedTuple):
         axes: (3, 3) columns of the wrist's frame at rest.
     """
 
-    rest: NDArray[np.float64]
+    rest: FloatArray
     parts: NDArray[np.uint8]
-    marks: NDArray[np.float32]
-    axes: NDArray[np.float64]
+    marks: Float32Array
+    axes: FloatArray
 
 
 @lru_cache(maxsize=4)
@@ -159,7 +155,7 @@ def _still(side: Side, files: HandFiles | None) -> _Still:
     )
 
 
-def keypoints_from_hand(hand: SceneHand) -> NDArray[np.float64]:
+def keypoints_from_hand(hand: SceneHand) -> FloatArray:
     """(21, 3) metres in the world, MediaPipe's order: centres of the joints, and the tips within the fingers.
 
     Raises:
@@ -193,7 +189,7 @@ class MovingHand:
         self.skin = skin_around(self.rig, self.frames, self.places)
         self._fine: Skin | None = None
         self._within: Contacts | None = None
-        self._turning: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
+        self._turning: tuple[FloatArray, FloatArray] | None = None
 
     def fine_skin(self) -> Skin:
         """Of the divided mesh."""
@@ -207,20 +203,20 @@ class MovingHand:
             self._within = contacts_within(self.skin, self.regions)
         return self._within
 
-    def move(self, step: NDArray[np.float64]) -> None:
+    def move(self, step: FloatArray) -> None:
         """Turn, shift and bend by (6 + P,)."""
         angles = self.pose.angles.copy()
         angles[:, *self.free.which] = np.clip(angles[:, *self.free.which] + step[6:], self.free.low, self.free.high)
         rotation = matrix_from_rotation_vector(step[:3]) @ self.pose.rotation
         self.set(RigPose(rotation, self.pose.translation + step[3:6], angles))
 
-    def pad(self, finger: int) -> NDArray[np.float64]:
+    def pad(self, finger: int) -> FloatArray:
         """(3,) within a fingertip: its joint, or on the bone before that where it lies too near to the skin's end."""
         tip = FINGERS[finger][3]
         back = _pads(self.rig)[finger] * self.frames[0, tip][:, 2]
         return np.asarray(self.places[0, tip] + back, np.float64)
 
-    def slopes(self, points: NDArray[np.float64], joints: NDArray[np.intp]) -> NDArray[np.float64]:
+    def slopes(self, points: FloatArray, joints: IndexArray) -> FloatArray:
         """How points (C, 3) of joints (C,) move with the hand: (C, 3, 6 + P)."""
         if self._turning is None:
             finger, joint, angle = self.free.which

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Final, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sonjit.arrays import FloatArray, IntArray
 from sonjit.errors import InputError
 from sonjit.geometry.triangles import vertex_normals
 from sonjit.hand_models.mano_files import read_mano
@@ -74,7 +74,7 @@ def hand_mesh_from_rig(rig: Rig, side: Side) -> Rig:
     return made if side == rig.side else _mirrored(made)
 
 
-def coarse_faces(rig: Rig) -> NDArray[np.int64]:
+def coarse_faces(rig: Rig) -> IntArray:
     """(F / 4, 3) faces over the vertices that the mesh had before it was divided: its first ones."""
     return rig.faces.reshape(-1, 4, 3)[:, :3, 0]
 
@@ -84,7 +84,7 @@ def _mirrored(rig: Rig) -> Rig:
     return replace(rig.mirrored(), faces=rig.faces.reshape(-1, 4, 3)[:, [0, 2, 1, 3]][..., [0, 2, 1]].reshape(-1, 3))
 
 
-def _welded(rig: Rig) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
+def _welded(rig: Rig) -> tuple[FloatArray, FloatArray, IntArray]:
     """Vertices (V, 3), weights (V, 25) and faces without doubles."""
     _, first, same = np.unique(rig.vertices.round(7), axis=0, return_index=True, return_inverse=True)
     faces = same.reshape(-1)[rig.faces].astype(np.int64)
@@ -93,8 +93,8 @@ def _welded(rig: Rig) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray
 
 
 def _closed(
-    rig: Rig, vertices: NDArray[np.float64], weights: NDArray[np.float64], faces: NDArray[np.int64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
+    rig: Rig, vertices: FloatArray, weights: FloatArray, faces: IntArray
+) -> tuple[FloatArray, FloatArray, IntArray]:
     """The same; where it is open at the wrist, with a ring behind that and an end."""
     if len(vertices) < _LEAST_VERTICES:
         raise InputError(f"a mesh of {len(vertices)} vertices; give a finer one of at least {_LEAST_VERTICES}")
@@ -129,7 +129,7 @@ def _closed(
     )
 
 
-def _divided(values: NDArray[np.float64], faces: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+def _divided(values: FloatArray, faces: IntArray) -> tuple[FloatArray, IntArray]:
     """Each triangle in four by Loop's rules (1987) with Warren's weights: values (V, C) -> (V + E, C), faces (4 F, 3).
 
     Of the four faces of one, the first three begin at its old corners.

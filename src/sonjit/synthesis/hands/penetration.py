@@ -10,8 +10,8 @@ from functools import cached_property, lru_cache
 from typing import Final, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sonjit.arrays import BoolArray, Float32Array, FloatArray, IndexArray, RealArray
 from sonjit.hand_models.rig import FINGERS, Rig
 from sonjit.synthesis.hands.mesh import coarse_faces
 
@@ -31,11 +31,11 @@ class Skin:
         normals: (V, 3) unit.
     """
 
-    points: NDArray[np.float64]
-    normals: NDArray[np.float64]
+    points: FloatArray
+    normals: FloatArray
 
     @cached_property
-    def axes(self) -> NDArray[np.float64]:
+    def axes(self) -> FloatArray:
         """(3, V) the points, each axis by itself."""
         return np.ascontiguousarray(self.points.T)
 
@@ -49,9 +49,9 @@ class Contacts(NamedTuple):
         depths: (C,) metres along that one's normal.
     """
 
-    inside: NDArray[np.intp]
-    against: NDArray[np.intp]
-    depths: NDArray[np.float64]
+    inside: IndexArray
+    against: IndexArray
+    depths: FloatArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,12 +64,12 @@ class Regions:
         free: (V,) skin of a finger beyond the web.
     """
 
-    joints: NDArray[np.intp]
-    owners: NDArray[np.intp]
-    free: NDArray[np.bool_]
+    joints: IndexArray
+    owners: IndexArray
+    free: BoolArray
 
     @cached_property
-    def fingers(self) -> tuple[tuple[NDArray[np.intp], NDArray[np.bool_]], ...]:
+    def fingers(self) -> tuple[tuple[IndexArray, BoolArray], ...]:
         """Of each finger the indices of its free skin, and (V,) whose skin is its own."""
         own = [self.owners == finger for finger in range(len(FINGERS))]
         return tuple((np.flatnonzero(self.free & each), each) for each in own)
@@ -85,7 +85,7 @@ def coarse_rig(rig: Rig) -> Rig:
     )
 
 
-def skin_around(rig: Rig, frames: NDArray[np.float64], joints: NDArray[np.float64]) -> Skin:
+def skin_around(rig: Rig, frames: FloatArray, joints: FloatArray) -> Skin:
     """Of joints that `Rig.place` has placed, in one frame."""
     (points,), (normals,) = rig.skin_around(frames, joints)
     return Skin(points, normals)
@@ -126,8 +126,8 @@ def contacts_within(skin: Skin, regions: Regions) -> Contacts:
     """Free skin of each finger inside the other fingers or the palm."""
     points = (skin.axes - skin.axes.mean(1, keepdims=True)).astype(np.float32)
     squares = _squares(points)
-    free_skin: list[NDArray[np.intp]] = []
-    near_skin: list[NDArray[np.intp]] = []
+    free_skin: list[IndexArray] = []
+    near_skin: list[IndexArray] = []
     for free, own in regions.fingers:
         finger = points[:, free]
         others = np.flatnonzero(_reached(points, finger, _REACH_M) & ~own)
@@ -141,7 +141,7 @@ def contacts_within(skin: Skin, regions: Regions) -> Contacts:
     return _inside(skin, skin, which[facing], nearest[facing])
 
 
-def _inside(one: Skin, other: Skin, which: NDArray[np.intp], nearest: NDArray[np.intp]) -> Contacts:
+def _inside(one: Skin, other: Skin, which: IndexArray, nearest: IndexArray) -> Contacts:
     """Of some vertices those inside the nearest vertices' surface."""
     offset = other.points[nearest] - one.points[which]
     depths = (offset * other.normals[nearest]).sum(1)
@@ -149,27 +149,25 @@ def _inside(one: Skin, other: Skin, which: NDArray[np.intp], nearest: NDArray[np
     return Contacts(which[keep], nearest[keep], depths[keep])
 
 
-def _squares(points: NDArray[np.float32]) -> NDArray[np.float32]:
+def _squares(points: Float32Array) -> Float32Array:
     x, y, z = points
     return x * x + y * y + z * z
 
 
-def _nearest(
-    points: NDArray[np.float32], others: NDArray[np.float32], squares: NDArray[np.float32]
-) -> NDArray[np.intp]:
+def _nearest(points: Float32Array, others: Float32Array, squares: Float32Array) -> IndexArray:
     """(N,) which of others (3, M) with squares (M,) is nearest to each of points (3, N).
 
     Both are counted from a place near them, so that single precision is enough.
     """
     rows = max(_BLOCK // len(squares), 1)
-    found: list[NDArray[np.intp]] = []
+    found: list[IndexArray] = []
     for first in range(0, points.shape[1], rows):
         apart = (2 * points[:, first : first + rows]).T @ others
         found.append(np.subtract(squares, apart, out=apart).argmin(1))
     return np.concatenate(found)
 
 
-def _reached(points: NDArray[np.floating], others: NDArray[np.floating], room: float) -> NDArray[np.bool_]:
+def _reached(points: RealArray, others: RealArray, room: float) -> BoolArray:
     """(N,) which points (3, N) lie in the box about others (3, M), or so near to it."""
     low, high = others.min(1, keepdims=True) - room, others.max(1, keepdims=True) + room
     return np.asarray(((points > low) & (points < high)).all(0), np.bool_)

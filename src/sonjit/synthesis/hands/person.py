@@ -16,8 +16,8 @@ from itertools import pairwise
 from typing import Final, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sonjit.arrays import Float32Array, FloatArray, IntArray, RealArray
 from sonjit.errors import InputError
 from sonjit.geometry.triangles import vertex_normals
 from sonjit.hand_models.rig import FINGERS, Rig, Side
@@ -34,21 +34,21 @@ _BONES: Final = ("proximal", "middle", "distal")
 class _Shape(NamedTuple):
     """How far one standard deviation moves what."""
 
-    joints: NDArray[np.float64]  # (25, 3) m
-    vertices: NDArray[np.float64]  # (V, 3) m
+    joints: FloatArray  # (25, 3) m
+    vertices: FloatArray  # (V, 3) m
 
 
 class _Palm(NamedTuple):
     """The palm's own axes: towards the fingers, towards the thumb, out of the back; and its measures."""
 
-    along: NDArray[np.float64]
-    across: NDArray[np.float64]
-    out: NDArray[np.float64]
+    along: FloatArray
+    across: FloatArray
+    out: FloatArray
     length: float
     half_width: float
 
 
-def rig_from_shape(side: Side, shape: NDArray[np.floating], files: HandFiles | None = None) -> Rig:
+def rig_from_shape(side: Side, shape: RealArray, files: HandFiles | None = None) -> Rig:
     """The hand of one person.
 
     Args:
@@ -84,7 +84,7 @@ def _shaped(side: Side, numbers: bytes, files: HandFiles | None) -> Rig:
 
 
 @lru_cache(maxsize=8)
-def _blend_shapes(side: Side, files: HandFiles | None) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+def _blend_shapes(side: Side, files: HandFiles | None) -> tuple[FloatArray, Float32Array]:
     """Of all shapes what each moves: joints (36, 75) and vertices (36, V * 3), metres a standard deviation."""
     made_of = rest_rig(side, files).side
     own = load_hand_mesh(made_of, files)
@@ -104,7 +104,7 @@ def _shapes_of(rig: Rig) -> dict[str, _Shape]:
             shapes[f"{name}_{bone}_length"] = _longer(rig, finger, step, sd[f"{name}_{bone}_length"])
         radial = sum(_aside(rig, joint) * _share(rig, joint) for joint in FINGERS[finger][finger == 0 :])
         shapes[f"{name}_thickness"] = _Shape(still, sd[f"{name}_thickness"] * np.asarray(radial))
-    moves: dict[str, Callable[[NDArray[np.float64]], NDArray[np.float64]]] = {
+    moves: dict[str, Callable[[FloatArray], FloatArray]] = {
         "palm_length": lambda p: p[:, :1] * palm.length * palm.along,
         "palm_width": lambda p: _fade(p[:, :1], -0.3, 0.5) * p[:, 1:2] * palm.half_width * palm.across,
         "palm_depth": lambda p: _fade(p[:, :1], -0.3, 0.5) * p[:, 2:] * palm.half_width * palm.out,
@@ -119,7 +119,7 @@ def _shapes_of(rig: Rig) -> dict[str, _Shape]:
     return shapes
 
 
-def _bulges(rig: Rig, palm: _Palm) -> dict[str, NDArray[np.float64]]:
+def _bulges(rig: Rig, palm: _Palm) -> dict[str, FloatArray]:
     """What swells on the skin alone: (V, 3), 1 m where it is most or the share of what it stretches."""
     joints, v, n = rig.joints, rig.vertices, rig.normals
     back = np.clip(n @ palm.out * 1.5, 0, 1)[:, None]
@@ -175,12 +175,10 @@ def _longer(rig: Rig, finger: int, step: int, share: float) -> _Shape:
     return _Shape(joints, vertices)
 
 
-def _carried(
-    rig: Rig, palm: _Palm, field: Callable[[NDArray[np.float64]], NDArray[np.float64]], share: float
-) -> _Shape:
+def _carried(rig: Rig, palm: _Palm, field: Callable[[FloatArray], FloatArray], share: float) -> _Shape:
     """A field over the palm, at (N, 3) points in its measures; each finger goes with its first joint."""
 
-    def at(points: NDArray[np.float64]) -> NDArray[np.float64]:
+    def at(points: FloatArray) -> FloatArray:
         local = (points - rig.joints[0]) @ np.stack([palm.along, palm.across, palm.out], 1)
         return share * field(local / [palm.length, palm.half_width, palm.half_width])
 
@@ -204,32 +202,32 @@ def _palm_of(rig: Rig) -> _Palm:
     return _Palm(along, across, out, length, width / 2)
 
 
-def _share(rig: Rig, joint: int) -> NDArray[np.float64]:
+def _share(rig: Rig, joint: int) -> FloatArray:
     return rig.weights[:, joint : joint + 1]
 
 
-def _along(rig: Rig, joint: int) -> NDArray[np.float64]:
+def _along(rig: Rig, joint: int) -> FloatArray:
     """(V, 1) metres along the bone that starts at a joint."""
     return -((rig.vertices - rig.joints[joint]) @ rig.frames[joint][:, 2:])
 
 
-def _aside(rig: Rig, joint: int) -> NDArray[np.float64]:
+def _aside(rig: Rig, joint: int) -> FloatArray:
     """(V, 3) from the bone's line straight to each vertex."""
     return rig.vertices - rig.joints[joint] + _along(rig, joint) * rig.frames[joint][:, 2]
 
 
-def _near(points: NDArray[np.float64], centre: NDArray[np.float64], radius: float) -> NDArray[np.float64]:
+def _near(points: FloatArray, centre: FloatArray, radius: float) -> FloatArray:
     """(V, 1) a bell about a point."""
     return np.exp(-((points - centre) ** 2).sum(1, keepdims=True) / (2 * radius**2))
 
 
-def _fade(t: NDArray[np.float64], start: float, end: float) -> NDArray[np.float64]:
+def _fade(t: FloatArray, start: float, end: float) -> FloatArray:
     """0 before the start, 1 beyond the end, smooth between."""
     t = np.clip((t - start) / (end - start), 0, 1)
     return t * t * (3 - 2 * t)
 
 
-def _smoothed(moves: NDArray[np.float64], faces: NDArray[np.int64]) -> NDArray[np.float64]:
+def _smoothed(moves: FloatArray, faces: IntArray) -> FloatArray:
     """Each vertex moved as those around it, so that narrow folds stay open."""
     ends, starts = faces.reshape(-1), np.roll(faces, 1, 1).reshape(-1)
     degree = np.bincount(ends, minlength=len(moves))[:, None]
@@ -367,7 +365,7 @@ def skin_material(look: HandLook) -> Material:
 
 
 @lru_cache(maxsize=4)
-def skin_marks(side: Side, files: HandFiles | None = None) -> NDArray[np.float32]:
+def skin_marks(side: Side, files: HandFiles | None = None) -> Float32Array:
     """(V, 4) how much of each vertex is nail, crease, palm side and back, as `Drawable.marks` holds it.
 
     Raises:
@@ -381,7 +379,7 @@ def skin_marks(side: Side, files: HandFiles | None = None) -> NDArray[np.float32
     return np.stack(marks, 1).astype(np.float32)
 
 
-def _nails(rig: Rig) -> NDArray[np.float64]:
+def _nails(rig: Rig) -> FloatArray:
     """Patches on the back of each finger's last bone."""
     nails = np.zeros(len(rig.vertices))
     for chain in FINGERS:
@@ -399,7 +397,7 @@ def _nails(rig: Rig) -> NDArray[np.float64]:
     return nails
 
 
-def _creases(rig: Rig, back: NDArray[np.float64]) -> NDArray[np.float64]:
+def _creases(rig: Rig, back: FloatArray) -> FloatArray:
     """Lines across each finger at its joints, deep on the palm side and faint on the back."""
     creases = np.zeros(len(rig.vertices))
     for chain in FINGERS:

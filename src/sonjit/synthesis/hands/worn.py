@@ -11,8 +11,8 @@ from functools import lru_cache
 from typing import Final, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sonjit.arrays import FloatArray, IndexArray, IntArray, RealArray
 from sonjit.errors import InputError
 from sonjit.geometry.rotations import matrix_from_rotation_vector
 from sonjit.geometry.triangles import vertex_normals
@@ -41,18 +41,18 @@ class Edge(NamedTuple):
         nearness: (V + K, 1) 1 on the plane and beyond, 0 well before it.
     """
 
-    faces: NDArray[np.int64]
-    pairs: NDArray[np.intp]
-    shares: NDArray[np.float64]
-    loop: NDArray[np.intp]
-    nearness: NDArray[np.float64]
+    faces: IntArray
+    pairs: IndexArray
+    shares: FloatArray
+    loop: IndexArray
+    nearness: FloatArray
 
-    def extended(self, values: NDArray[np.floating]) -> NDArray[np.float64]:
+    def extended(self, values: RealArray) -> FloatArray:
         """(V, C) values of the rig's vertices -> (V + K, C)."""
         first, second = values[self.pairs[:, 0]], values[self.pairs[:, 1]]
         return np.asarray(np.concatenate([values, first + self.shares * (second - first)]), np.float64)
 
-    def uprighted(self, normals: NDArray[np.float64], back: NDArray[np.float64]) -> NDArray[np.float64]:
+    def uprighted(self, normals: FloatArray, back: FloatArray) -> FloatArray:
         """(V + K, 3) normals that no longer follow the rig's own end around, as the arm goes on straight along (3,)."""
         normals = normals - self.nearness * np.outer(normals @ back, back)
         return np.asarray(normals / np.linalg.norm(normals, axis=1, keepdims=True), np.float64)
@@ -68,10 +68,10 @@ class Tube(NamedTuple):
         behind: (V,) metres from the edge along the arm.
     """
 
-    vertices: NDArray[np.float64]
-    normals: NDArray[np.float64]
-    faces: NDArray[np.int64]
-    behind: NDArray[np.float64]
+    vertices: FloatArray
+    normals: FloatArray
+    faces: IntArray
+    behind: FloatArray
 
 
 @lru_cache(maxsize=4)
@@ -107,9 +107,7 @@ def wrist_edge(side: Side, files: HandFiles | None = None) -> Edge:
     return Edge(np.concatenate(faces), pairs, (near / (near - far))[:, None], np.array(loop, np.intp), nearness)
 
 
-def forearm(
-    edge: NDArray[np.float64], normals: NDArray[np.float64], axes: NDArray[np.float64], bend: tuple[float, float]
-) -> Tube:
+def forearm(edge: FloatArray, normals: FloatArray, axes: FloatArray, bend: tuple[float, float]) -> Tube:
     """The bare arm.
 
     Args:
@@ -124,8 +122,8 @@ def forearm(
 
 
 def sleeve(
-    edge: NDArray[np.float64],
-    axes: NDArray[np.float64],
+    edge: FloatArray,
+    axes: FloatArray,
     bend: tuple[float, float],
     start_m: float,
     width_m: float,
@@ -154,13 +152,7 @@ def sleeve(
     return _tube(edge, axes, bend, stations, off[:, None] + folds + 0.3 * folds_m)
 
 
-def _tube(
-    edge: NDArray[np.float64],
-    axes: NDArray[np.float64],
-    bend: tuple[float, float],
-    stations: NDArray[np.float64],
-    off: NDArray[np.float64],
-) -> Tube:
+def _tube(edge: FloatArray, axes: FloatArray, bend: tuple[float, float], stations: FloatArray, off: FloatArray) -> Tube:
     """Rings of the edge's outline along the arm, growing, each (S,) or (S, K) metres off the skin."""
     centre = edge.mean(0)
     outline = (edge - centre) @ axes  # (K, 3)
@@ -188,7 +180,7 @@ def _tube(
     return Tube(vertices, vertex_normals(vertices, faces), faces, stations.repeat(len(edge)))
 
 
-def _evened(angles: NDArray[np.float64]) -> NDArray[np.float64]:
+def _evened(angles: FloatArray) -> FloatArray:
     """(K,) angles once around, without steps back: the edge's teeth are averaged out."""
     count = len(angles)
     around = np.sign(angles[-1] - angles[0]) * 2 * np.pi
@@ -198,7 +190,7 @@ def _evened(angles: NDArray[np.float64]) -> NDArray[np.float64]:
     return turn + uneven[(np.arange(count)[:, None] + window) % count].mean(1)
 
 
-def _ring_faces(rings: int, count: int) -> NDArray[np.int64]:
+def _ring_faces(rings: int, count: int) -> IntArray:
     """(F, 3) between neighbouring rings, outwards."""
     first = np.arange((rings - 1) * count).reshape(rings - 1, count)
     after = np.roll(first, -1, 1)
@@ -257,7 +249,7 @@ def cloth_material(kind: Glove | Sleeve, seed: float) -> Material:
     return Material(kind.surface, (red, green, blue), kind.roughness, int(rng.integers(3)), seed)
 
 
-def glove_faces(rig: Rig, faces: NDArray[np.int64], fingerless: bool) -> NDArray[np.int64]:
+def glove_faces(rig: Rig, faces: IntArray, fingerless: bool) -> IntArray:
     """The faces of the skin that a glove covers: all, or those before the middle of each finger's first free bone."""
     if not fingerless:
         return faces
@@ -309,7 +301,7 @@ def ring_drawable(rig: Rig, pose: RigPose, finger: int, seed: float, instance: i
     )
 
 
-def _torus_faces(around: int, across: int) -> NDArray[np.int64]:
+def _torus_faces(around: int, across: int) -> IntArray:
     a = np.arange(around * across).reshape(around, across)
     b, c = np.roll(a, -1, 0), np.roll(a, -1, 1)
     d = np.roll(b, -1, 1)

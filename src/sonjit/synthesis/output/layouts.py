@@ -20,6 +20,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from sonjit.arrays import Image
 from sonjit.datasets.contact_sheet import chosen_places
 from sonjit.datasets.formats.shards import sample_from_dict, sample_to_dict
 from sonjit.datasets.sample import Sample
@@ -195,7 +196,7 @@ def join(write: Callable[[str], object], texts: Iterable[str]) -> None:
         write(f",\n{text}" if number else text)
 
 
-def png_bytes(image: NDArray[np.uint8] | NDArray[np.uint16]) -> bytes:
+def png_bytes(image: Image | NDArray[np.uint16]) -> bytes:
     """An image (H, W) or (H, W, 3) as PNG."""
     bgr = image[..., ::-1] if image.ndim == 3 else image
     return cv2.imencode(".png", bgr, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1].tobytes()
@@ -205,12 +206,12 @@ def _depth(buffers: Buffers) -> NDArray[np.uint16]:
     return np.round(buffers.depth / _DEPTH_UNIT_M).clip(0, 65535).astype(np.uint16)
 
 
-def _normals(buffers: Buffers) -> NDArray[np.uint8]:
+def _normals(buffers: Buffers) -> Image:
     there = buffers.instances[..., None] > 0
     return np.where(there, np.round(buffers.normals * 127 + 128).clip(1, 255), 0).astype(np.uint8)
 
 
-def _masks(buffers: Buffers) -> NDArray[np.uint8]:
+def _masks(buffers: Buffers) -> Image:
     return buffers.instances
 
 

@@ -19,6 +19,7 @@ from typing import Final, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from sonjit.arrays import BoolArray, FloatArray, IndexArray
 from sonjit.datasets.sample import HAND_SKELETON, Instance, Sample
 from sonjit.geometry import RotatedBox, rotated_box_around, wrap_angle
 from sonjit.geometry.cameras import CalibratedCamera
@@ -48,7 +49,7 @@ class Hit(NamedTuple):
     place: float
 
 
-def first_hits(camera: CalibratedCamera, ends: NDArray[np.float64], drawables: Sequence[Drawable]) -> list[Hit]:
+def first_hits(camera: CalibratedCamera, ends: FloatArray, drawables: Sequence[Drawable]) -> list[Hit]:
     """The first surface between a camera's centre and each of some points; source: Möller and Trumbore 1997.
 
     Args:
@@ -81,7 +82,7 @@ def first_hits(camera: CalibratedCamera, ends: NDArray[np.float64], drawables: S
     return hits
 
 
-def _places(corners: NDArray[np.float64], ends: NDArray[np.float64]) -> NDArray[np.float64]:
+def _places(corners: FloatArray, ends: FloatArray) -> FloatArray:
     """(P,) where each of P rays to ends (P, 3) meets its triangle (P, 3, 3), as `Hit.place`; infinite where not."""
     first = corners[:, 0]
     edge_1, edge_2 = corners[:, 1] - first, corners[:, 2] - first
@@ -106,7 +107,7 @@ _PALM_KEYPOINTS: Final = [0, 5, 9, 13, 17, 1, 2]
 _NEIGHBOURS: Final = np.array([(-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 0), (0, 1), (1, -1), (1, 0), (1, 1)])
 
 
-def _seen_parts() -> NDArray[np.bool_]:
+def _seen_parts() -> BoolArray:
     """(21, 256) whether skin of a part shows a keypoint: that of its own bone, of the one before, of the palm."""
     palm = [0, *(joint for joint, parent in enumerate(PARENTS) if parent == 0)]
     seen = np.zeros((21, 256), np.bool_)
@@ -135,19 +136,16 @@ class HandLabel:
         palm_box: about the palm, its y axis along the way from the middle finger's knuckle to the wrist.
     """
 
-    keypoints_px: NDArray[np.float64]
-    keypoints_m: NDArray[np.float64]
+    keypoints_px: FloatArray
+    keypoints_m: FloatArray
     causes: tuple[Cause, ...]
-    mask: NDArray[np.bool_]
+    mask: BoolArray
     box: Box | None
     palm_box: RotatedBox
 
 
 def label_hands(
-    keypoints: Sequence[NDArray[np.float64]],
-    drawables: Sequence[Drawable],
-    camera: CalibratedCamera,
-    buffers: Buffers,
+    keypoints: Sequence[FloatArray], drawables: Sequence[Drawable], camera: CalibratedCamera, buffers: Buffers
 ) -> list[HandLabel]:
     """All hands of a scene before one camera.
 
@@ -178,7 +176,7 @@ def label_hands(
     return labels
 
 
-def box_from_mask(mask: NDArray[np.bool_]) -> Box | None:
+def box_from_mask(mask: BoolArray) -> Box | None:
     """x_min, y_min, x_max, y_max around all pixels of a mask (H, W); None where it is empty."""
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     if not len(rows):
@@ -186,7 +184,7 @@ def box_from_mask(mask: NDArray[np.bool_]) -> Box | None:
     return float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)
 
 
-def palm_box(keypoints_px: NDArray[np.float64]) -> RotatedBox:
+def palm_box(keypoints_px: FloatArray) -> RotatedBox:
     """The least box around the palm's seven keypoints that is upright along the hand, of keypoints (21, 2)."""
     (x0, y0), (x1, y1) = keypoints_px[0], keypoints_px[9]
     rotation = wrap_angle(float(np.pi / 2 - np.arctan2(y0 - y1, x1 - x0)))
@@ -195,8 +193,8 @@ def palm_box(keypoints_px: NDArray[np.float64]) -> RotatedBox:
 
 def _causes(
     instance: int,
-    placed: NDArray[np.float64],
-    seen: NDArray[np.float64],
+    placed: FloatArray,
+    seen: FloatArray,
     drawables: Sequence[Drawable],
     camera: CalibratedCamera,
     buffers: Buffers,
@@ -221,11 +219,11 @@ def _causes(
 
 def _cause(
     instance: int,
-    keypoint: NDArray[np.intp] | int,
+    keypoint: IndexArray | int,
     met: NDArray[np.integer] | int,
     part: NDArray[np.integer] | int,
     owners: NDArray[np.uint8],
-) -> NDArray[np.intp]:
+) -> IndexArray:
     """Indices of `CAUSES` from what the ray met first, instance 0 for nothing; arrays of one shape."""
     owner = owners[met]
     own = np.where(_SEEN[keypoint, part], CAUSES.index("visible"), CAUSES.index("self"))
@@ -298,7 +296,7 @@ def _effects(scene: Scene) -> Effects:
     return Effects(**values, motion_deg=float(scene.seed % 360))
 
 
-def _about(hand: SceneHand, points: NDArray[np.float64], number: int) -> dict[str, object]:
+def _about(hand: SceneHand, points: FloatArray, number: int) -> dict[str, object]:
     """What is the same for all cameras."""
     pose = hand.pose
     return {

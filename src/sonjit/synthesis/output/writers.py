@@ -22,6 +22,7 @@ import av
 import numpy as np
 
 from sonjit._version import __version__
+from sonjit.arrays import FloatArray, Image
 from sonjit.datasets import open_dataset
 from sonjit.datasets.contact_sheet import chosen_places
 from sonjit.datasets.formats.coco import mask_from_segmentation
@@ -51,7 +52,6 @@ if TYPE_CHECKING:
     from typing import TextIO
 
     from av.video.stream import VideoStream
-    from numpy.typing import NDArray
 
 COCO: Final = "coco.json"
 _OF_IMAGE: Final = ("subject", "sequence", "frame", "view", "tags")
@@ -214,9 +214,7 @@ def _joints(records: Iterator[ImageTruth]) -> Mapping[str, object]:
     return frames
 
 
-def _of_sides(
-    record: ImageTruth, points_of: Callable[[HandTruth], list[list[float]]], size: int
-) -> NDArray[np.float64]:
+def _of_sides(record: ImageTruth, points_of: Callable[[HandTruth], list[list[float]]], size: int) -> FloatArray:
     """(2, 21, size) of the right and the left hand; NaN without."""
     points = np.full((2, 21, size), np.nan)
     for one in record["instances"]:
@@ -410,7 +408,7 @@ def _hand(one: Mapping[str, Any]) -> dict[str, object]:
     }
 
 
-def _sample(truth: _VideoTruth, frame: int, name: str, rgb: NDArray[np.uint8]) -> Sample:
+def _sample(truth: _VideoTruth, frame: int, name: str, rgb: Image) -> Sample:
     """One frame of a video as a sample."""
     hands = truth["frames"][frame]["hands"]
     eye = np.array([[truth["fx"], 0, truth["cx"]], [0, truth["fy"], truth["cy"]], [0, 0, 1]])

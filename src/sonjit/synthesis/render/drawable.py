@@ -13,6 +13,7 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from sonjit.arrays import Float32Array, FloatArray, Image, IntArray, RealArray
 from sonjit.geometry.cameras import CalibratedCamera
 
 Surface = Literal["skin", "cloth", "rubber", "metal", "plastic", "wood", "image"]
@@ -43,7 +44,7 @@ class Material:
     variant: int = 0
     seed: float = 0.0
     amounts: dict[str, float] = field(default_factory=dict[str, float])
-    image: NDArray[np.uint8] | None = None
+    image: Image | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,15 +65,15 @@ class Drawable:
         uv: (V, 2) place in `Material.image`, from its upper left corner; None without.
     """
 
-    vertices: NDArray[np.float64]
-    normals: NDArray[np.float64]
-    faces: NDArray[np.int64]
+    vertices: FloatArray
+    normals: FloatArray
+    faces: IntArray
     material: Material
     instance: int
-    rest: NDArray[np.float64] | None = None
+    rest: FloatArray | None = None
     parts: NDArray[np.uint8] | None = None
-    marks: NDArray[np.float32] | None = None
-    uv: NDArray[np.float64] | None = None
+    marks: Float32Array | None = None
+    uv: FloatArray | None = None
 
 
 @dataclass(frozen=True)
@@ -116,10 +117,10 @@ class Buffers:
         parts: (H, W) uint8 joint whose skin is there; `NO_PART` elsewhere.
     """
 
-    rgb: NDArray[np.uint8]
-    cover: NDArray[np.float32]
-    depth: NDArray[np.float32]
-    normals: NDArray[np.float32]
+    rgb: Image
+    cover: Float32Array
+    depth: Float32Array
+    normals: Float32Array
     instances: NDArray[np.uint8]
     parts: NDArray[np.uint8]
 
@@ -128,7 +129,7 @@ _NEAREST_M: Final = 0.01
 _WIDEST: Final = 9.0  # the squared tangent of 71.6 degrees: no lens here bends more
 
 
-def near_far(depths: NDArray[np.floating]) -> tuple[float, float]:
+def near_far(depths: RealArray) -> tuple[float, float]:
     """Depths in metres between which all (V,) vertices before the camera lie."""
     before = depths[depths > 0]
     if not len(before):
@@ -137,7 +138,7 @@ def near_far(depths: NDArray[np.floating]) -> tuple[float, float]:
     return near, max(float(before.max()) * 1.01, 2 * near)
 
 
-def lens_edge(distortion: NDArray[np.floating]) -> float:
+def lens_edge(distortion: RealArray) -> float:
     """The squared radius, at depth 1, up to which a lens's image does not fold back on itself.
 
     Args:
@@ -150,7 +151,7 @@ def lens_edge(distortion: NDArray[np.floating]) -> float:
     return float(r2[folds[0] - 1]) if len(folds) else _WIDEST
 
 
-def light_view(direction: tuple[float, float, float], points_m: NDArray[np.floating]) -> NDArray[np.float64]:
+def light_view(direction: tuple[float, float, float], points_m: RealArray) -> FloatArray:
     """(4, 4) from the world into the light's own image, -1 to 1, which holds all points (V, 3)."""
     z = -np.asarray(direction, np.float64)  # away from the light
     z /= np.linalg.norm(z)
@@ -166,9 +167,7 @@ def light_view(direction: tuple[float, float, float], points_m: NDArray[np.float
     return view
 
 
-def boxes_px(
-    points_m: NDArray[np.floating], starts: tuple[int, ...], camera: CalibratedCamera, size: tuple[int, int]
-) -> NDArray[np.int64]:
+def boxes_px(points_m: RealArray, starts: tuple[int, ...], camera: CalibratedCamera, size: tuple[int, int]) -> IntArray:
     """(D, 4) left, top, right, bottom in whole pixels around each of D meshes, cut at the image's edges.
 
     Args:
@@ -190,7 +189,7 @@ def boxes_px(
     return boxes
 
 
-def box_around(boxes: NDArray[np.int64]) -> tuple[int, int, int, int]:
+def box_around(boxes: IntArray) -> tuple[int, int, int, int]:
     """One box around all of (D, 4); an empty one around none."""
     if not len(boxes):
         return 0, 0, 0, 0

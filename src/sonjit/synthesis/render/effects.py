@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from sonjit.arrays import Float32Array, Image
 from sonjit.errors import InputError, JobError
 from sonjit.synthesis.render.drawable import Buffers
 
@@ -54,9 +55,7 @@ class Effects:
             raise InputError(f"effects must be numbers: {self}")
 
 
-def apply_effects(
-    rgb: NDArray[np.uint8], buffers: Buffers, effects: Effects, rng: np.random.Generator
-) -> NDArray[np.uint8]:
+def apply_effects(rgb: Image, buffers: Buffers, effects: Effects, rng: np.random.Generator) -> Image:
     """The image as a camera would have taken it.
 
     Args:
@@ -86,7 +85,7 @@ def apply_effects(
     return rgb
 
 
-def _filled_backdrop(rgb: NDArray[np.uint8], cover: NDArray[np.float32]) -> NDArray[np.uint8]:
+def _filled_backdrop(rgb: Image, cover: Float32Array) -> Image:
     """The image without what is in front of the background: colours flow in from around, coarse ones farther."""
     clear = (cover == 0).astype(np.uint8)
     quarter = (max(rgb.shape[1] // 4, 1), max(rgb.shape[0] // 4, 1))
@@ -104,7 +103,7 @@ def _filled_backdrop(rgb: NDArray[np.uint8], cover: NDArray[np.float32]) -> NDAr
     return np.where(clear[..., None] > 0, rgb, fill)
 
 
-def _blurred_backdrop(rgb: NDArray[np.uint8], cover: NDArray[np.float32], radius: float) -> NDArray[np.uint8]:
+def _blurred_backdrop(rgb: Image, cover: Float32Array, radius: float) -> Image:
     """What is behind, blurred without the colours of what is in front of it."""
     width = 2 * round(0.75 * radius) + 1
     behind = cv2.blur(cv2.blur(_filled_backdrop(rgb, cover), (width, width)), (width, width))
@@ -112,7 +111,7 @@ def _blurred_backdrop(rgb: NDArray[np.uint8], cover: NDArray[np.float32], radius
     return np.asarray(behind * (1 - share) + rgb * share + Float(0.5), np.uint8)
 
 
-def _moved(rgb: NDArray[np.uint8], cover: NDArray[np.float32], length: float, degrees: float) -> NDArray[np.uint8]:
+def _moved(rgb: Image, cover: Float32Array, length: float, degrees: float) -> Image:
     """What is in front of the background, smeared along a line about its place."""
     before = np.dstack([rgb, np.full_like(rgb[..., :1], 255)]) * cover[..., None]
     steps = int(np.ceil(length)) | 1
@@ -127,7 +126,7 @@ def _moved(rgb: NDArray[np.uint8], cover: NDArray[np.float32], length: float, de
     return np.asarray(np.minimum(seen + Float(0.5), 255), np.uint8)
 
 
-def _disc(radius: float) -> NDArray[np.float32]:
+def _disc(radius: float) -> Float32Array:
     """A kernel of an even disc, smooth at its rim."""
     half = int(np.ceil(radius))
     y, x = np.mgrid[-half : half + 1, -half : half + 1]
@@ -135,7 +134,7 @@ def _disc(radius: float) -> NDArray[np.float32]:
     return np.asarray(kernel / kernel.sum(), Float)
 
 
-def _infrared(rgb: NDArray[np.uint8], buffers: Buffers) -> NDArray[np.uint8]:
+def _infrared(rgb: Image, buffers: Buffers) -> Image:
     """Grey; skin of every tone is bright, the lamp beside the camera reaches the near better than the far."""
     grey = rgb @ np.array([0.5, 0.35, 0.15], Float)
     skin = (buffers.instances > 0) & (buffers.instances < 100)
@@ -161,17 +160,17 @@ def _curves(effects: Effects) -> NDArray[np.uint8]:
 
 
 @lru_cache(maxsize=16)
-def _falloff(width: int, height: int) -> NDArray[np.float32]:
+def _falloff(width: int, height: int) -> Float32Array:
     """(H, W, 1) squared distance from the middle, 1 in the corners."""
     x, y = np.linspace(-1, 1, width, dtype=Float), np.linspace(-1, 1, height, dtype=Float)
     return np.asarray(((x * x)[None] + (y * y)[:, None])[..., None] / 2, Float)
 
 
-def _vignette(width: int, height: int, strength: float) -> NDArray[np.float32]:
+def _vignette(width: int, height: int, strength: float) -> Float32Array:
     return 1 - Float(0.6 * min(strength, 1.0)) * _falloff(width, height)
 
 
-def _noisy(rgb: NDArray[np.uint8], strength: float, *, grey: bool, rng: np.random.Generator) -> NDArray[np.uint8]:
+def _noisy(rgb: Image, strength: float, *, grey: bool, rng: np.random.Generator) -> Image:
     """Shot noise grows with the root of the light, read noise is everywhere; the same in all channels of a grey one."""
     height, width = rgb.shape[:2]
     spread = np.sqrt(9 + 1.1 * np.arange(256)).astype(Float) * Float(strength)
@@ -181,13 +180,13 @@ def _noisy(rgb: NDArray[np.uint8], strength: float, *, grey: bool, rng: np.rando
 
 
 @lru_cache(maxsize=1)
-def _bell() -> NDArray[np.float32]:
+def _bell() -> Float32Array:
     """(256,) values of a normal distribution that bytes stand for: far faster than to draw normal numbers."""
     values = np.array([NormalDist().inv_cdf((number + 0.5) / 256) for number in range(256)], Float)
     return np.asarray(values / values.std(), Float)
 
 
-def _compressed(rgb: NDArray[np.uint8], strength: float) -> NDArray[np.uint8]:
+def _compressed(rgb: Image, strength: float) -> Image:
     quality = round(95 - 85 * min(strength, 1.0))
     _, data = cv2.imencode(".jpg", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
     decoded = cv2.imdecode(data, cv2.IMREAD_COLOR)

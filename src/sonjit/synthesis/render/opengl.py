@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 import numpy as np
 
+from sonjit.arrays import Float32Array, FloatArray, Image, RealArray
 from sonjit.errors import InputError, JobError
 from sonjit.extras import needed_for
 from sonjit.synthesis.render.drawable import NO_PART, Buffers, lens_edge
@@ -129,7 +130,7 @@ class Targets:
         for each in self._all:
             each.release()
 
-    def read(self, box: PixelBox, instances: NDArray[np.uint8], background: NDArray[np.uint8]) -> Buffers:
+    def read(self, box: PixelBox, instances: NDArray[np.uint8], background: Image) -> Buffers:
         """The image and its labels.
 
         Args:
@@ -164,7 +165,7 @@ class Targets:
         return np.frombuffer(data, kind).reshape(bottom - top, right - left, channels)
 
 
-def _over(rgba: NDArray[np.uint8], background: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def _over(rgba: NDArray[np.uint8], background: Image) -> Image:
     """An image whose colours are already times its cover, over another."""
     clear = np.uint8(255) - rgba[..., 3:]
     behind = (background * clear.astype(np.uint16) + np.uint16(127)) // np.uint16(255)
@@ -224,7 +225,7 @@ class Programs:
         corners = tuple((np.array(box) * 2 / np.tile(size, 2) - 1).tolist())
         self._array(name, {**uniforms, "box": corners}).render(self.context.TRIANGLE_STRIP, vertices=4)
 
-    def image(self, image: NDArray[np.uint8]) -> moderngl.Texture:
+    def image(self, image: Image) -> moderngl.Texture:
         """A texture of an image; the last few are kept."""
         if id(image) not in self._images:
             if len(self._images) == _IMAGES_KEPT:
@@ -283,7 +284,7 @@ class Packed:
         spans: per drawable its first index and how many.
     """
 
-    vertices: NDArray[np.float32]
+    vertices: Float32Array
     indices: NDArray[np.int32]
     rows: tuple[int, ...]
     spans: tuple[tuple[int, int], ...]
@@ -335,7 +336,7 @@ def _check(drawable: Drawable) -> None:
 _AMOUNTS: Final = ("pores", "creases", "nails", "veins", "freckles", "tattoo")
 
 
-def placed(camera: CalibratedCamera) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def placed(camera: CalibratedCamera) -> tuple[FloatArray, FloatArray]:
     """R (3, 3) and t (3,) of a camera; one without a place is in the world's origin."""
     R = np.eye(3) if camera.R is None else camera.R
     t = np.zeros(3) if camera.t is None else camera.t
@@ -365,9 +366,7 @@ def camera_uniforms(
     }
 
 
-def light_uniforms(
-    lighting: Lighting, camera: CalibratedCamera, light_view: NDArray[np.float64] | None
-) -> Mapping[str, object]:
+def light_uniforms(lighting: Lighting, camera: CalibratedCamera, light_view: FloatArray | None) -> Mapping[str, object]:
     """Light in the camera's frame.
 
     Args:
@@ -403,7 +402,7 @@ def material_uniforms(material: Material) -> Mapping[str, object]:
     }
 
 
-def columns(matrix: NDArray[np.floating]) -> tuple[float, ...]:
+def columns(matrix: RealArray) -> tuple[float, ...]:
     """As OpenGL stores it."""
     return tuple(matrix.T.reshape(-1).tolist())
 
@@ -444,7 +443,7 @@ def _cells(rng: np.random.Generator) -> tuple[NDArray[np.uint8], NDArray[np.uint
     return _spread(cubes[0]), _spread(cubes[1])
 
 
-def _spread(values: NDArray[np.floating]) -> NDArray[np.uint8]:
+def _spread(values: RealArray) -> NDArray[np.uint8]:
     """0 to 255 from the 1st to the 99th hundredth."""
     low, high = np.percentile(values, (1, 99))
     return np.asarray(np.clip((values - low) / (high - low) * 255, 0, 255), np.uint8)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, Self
 import cv2
 import numpy as np
 
+from sonjit.arrays import FloatArray, Image, IntArray
 from sonjit.errors import InputError
 from sonjit.synthesis.render.drawable import Buffers, box_around, boxes_px, light_view, near_far
 from sonjit.synthesis.render.opengl import (
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     import moderngl
-    from numpy.typing import NDArray
 
     from sonjit.geometry.cameras import CalibratedCamera
     from sonjit.synthesis.render.drawable import Drawable, Light, Lighting
@@ -65,7 +65,7 @@ class Renderer:
         self._shadows = shadows
         self._targets: dict[tuple[int, int], Targets] = {}
         self._held: tuple[Drawable, ...] = ()
-        self._light: NDArray[np.float64] | None = None
+        self._light: FloatArray | None = None
         with context:
             context.front_face = "cw"  # the image's rows run downwards
             self._programs = Programs(context)
@@ -93,7 +93,7 @@ class Renderer:
         camera: CalibratedCamera,
         size: tuple[int, int],
         lighting: Lighting,
-        background: NDArray[np.uint8],
+        background: Image,
     ) -> Buffers:
         """One image with its labels.
 
@@ -131,12 +131,7 @@ class Renderer:
         return Buffers(*joined)
 
     def _strip(
-        self,
-        camera: CalibratedCamera,
-        size: tuple[int, int],
-        lighting: Lighting,
-        background: NDArray[np.uint8],
-        top: int,
+        self, camera: CalibratedCamera, size: tuple[int, int], lighting: Lighting, background: Image, top: int
     ) -> Buffers:
         """Rows of an image from `top` on."""
         if top:
@@ -212,7 +207,7 @@ class Renderer:
         within = (left, top, right - 1, bottom - 1)  # outside is what another image left
         self._programs.rectangle("openness", around, targets.size, {"reach": reach, "within": within})
 
-    def _draw_light(self, targets: Targets, boxes: NDArray[np.int64], uniforms: Mapping[str, object]) -> None:
+    def _draw_light(self, targets: Targets, boxes: IntArray, uniforms: Mapping[str, object]) -> None:
         """Each drawable's samples in its own box."""
         targets.colours.use()
         self._context.enable_only(self._context.DEPTH_TEST)

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from sonjit.arrays import FloatArray, Image
 from sonjit.errors import InputError
 from sonjit.media import IMAGE_ENDINGS, natural_key
 from sonjit.media.sources.image_files import load_image
@@ -21,7 +22,7 @@ _SKINS: Final = np.array([[236, 200, 178], [214, 164, 134], [176, 122, 90], [122
 _FINE: Final = 4  # fraction bits of cv2's coordinates
 
 
-def draw_background(kind: BackgroundKind, size: tuple[int, int], rng: np.random.Generator) -> NDArray[np.uint8]:
+def draw_background(kind: BackgroundKind, size: tuple[int, int], rng: np.random.Generator) -> Image:
     """A procedural background.
 
     Args:
@@ -55,7 +56,7 @@ class BackgroundFolder:
         self.files = sorted(found, key=lambda path: natural_key(str(path)))
         self._last: tuple[Path, NDArray[np.uint8]] | None = None
 
-    def draw(self, size: tuple[int, int], rng: np.random.Generator) -> NDArray[np.uint8]:
+    def draw(self, size: tuple[int, int], rng: np.random.Generator) -> Image:
         """(H, W, 3) uint8 RGB: a piece of one image, of the same shape as `size`, maybe mirrored.
 
         Raises:
@@ -67,7 +68,7 @@ class BackgroundFolder:
         return _piece(self._last[1], size, rng)
 
 
-def _piece(rgb: NDArray[np.uint8], size: tuple[int, int], rng: np.random.Generator) -> NDArray[np.uint8]:
+def _piece(rgb: Image, size: tuple[int, int], rng: np.random.Generator) -> Image:
     height, width = rgb.shape[:2]
     share = min(width / size[0], height / size[1]) * rng.uniform(0.5, 1)
     across, down = max(round(size[0] * share), 1), max(round(size[1] * share), 1)
@@ -79,7 +80,7 @@ def _piece(rgb: NDArray[np.uint8], size: tuple[int, int], rng: np.random.Generat
     return np.asarray(cv2.resize(np.ascontiguousarray(part), size, interpolation=how), np.uint8)
 
 
-def _colour(rng: np.random.Generator, low: float = 20, high: float = 235) -> NDArray[np.float64]:
+def _colour(rng: np.random.Generator, low: float = 20, high: float = 235) -> FloatArray:
     """A colour as things have them: seldom gaudy, one in eight like skin."""
     if rng.random() < 0.125:
         return np.clip(_SKINS[rng.integers(len(_SKINS))] * rng.uniform(0.75, 1.1), 0, 255)
@@ -87,12 +88,12 @@ def _colour(rng: np.random.Generator, low: float = 20, high: float = 235) -> NDA
     return np.clip(grey + rng.normal(0, 1, 3) * rng.choice([6, 18, 45]), 0, 255)
 
 
-def _plain(size: tuple[int, int], rng: np.random.Generator) -> NDArray[np.uint8]:
+def _plain(size: tuple[int, int], rng: np.random.Generator) -> Image:
     corners = _colour(rng) * rng.uniform(0.65, 1.15, (3, 3, 1)) + rng.normal(0, 5, (3, 3, 3))
     return np.clip(cv2.resize(corners, size, interpolation=cv2.INTER_LINEAR), 0, 255).astype(np.uint8)
 
 
-def _blobs(size: tuple[int, int], rng: np.random.Generator) -> NDArray[np.uint8]:
+def _blobs(size: tuple[int, int], rng: np.random.Generator) -> Image:
     small = (max(size[0] // 4, 8), max(size[1] // 4, 8))
     canvas = _plain(small, rng)
     _scatter(canvas, rng, int(rng.integers(15, 45)), smooth=False)
@@ -100,7 +101,7 @@ def _blobs(size: tuple[int, int], rng: np.random.Generator) -> NDArray[np.uint8]
     return np.asarray(cv2.resize(blurred, size, interpolation=cv2.INTER_CUBIC), np.uint8)
 
 
-def _texture(size: tuple[int, int], rng: np.random.Generator) -> NDArray[np.uint8]:
+def _texture(size: tuple[int, int], rng: np.random.Generator) -> Image:
     height = np.zeros((size[1], size[0]), np.float32)
     stretch = rng.choice([1.0, 1.0, 6.0])  # wood and cloth run one way
     for octave in range(5):
@@ -118,7 +119,7 @@ def _texture(size: tuple[int, int], rng: np.random.Generator) -> NDArray[np.uint
     return table.astype(np.uint8)[levels]
 
 
-def _room(size: tuple[int, int], rng: np.random.Generator) -> NDArray[np.uint8]:
+def _room(size: tuple[int, int], rng: np.random.Generator) -> Image:
     width, height = size
     canvas = _plain(size, rng)
     floor = int(height * rng.uniform(0.45, 0.9))
@@ -143,13 +144,13 @@ def _room(size: tuple[int, int], rng: np.random.Generator) -> NDArray[np.uint8]:
     return np.asarray(cv2.GaussianBlur(canvas, (0, 0), rng.uniform(0.4, 0.012 * max(size) + 0.6)), np.uint8)
 
 
-def _clutter(size: tuple[int, int], rng: np.random.Generator) -> NDArray[np.uint8]:
+def _clutter(size: tuple[int, int], rng: np.random.Generator) -> Image:
     canvas = _texture(size, rng) if rng.random() < 0.4 else _plain(size, rng)
     _scatter(canvas, rng, int(rng.integers(20, 70)), smooth=True)
     return canvas
 
 
-def _scatter(canvas: NDArray[np.uint8], rng: np.random.Generator, count: int, *, smooth: bool) -> None:
+def _scatter(canvas: Image, rng: np.random.Generator, count: int, *, smooth: bool) -> None:
     """Discs, polygons and strokes, some as long and round as fingers."""
     scale = np.array(canvas.shape[1::-1])
     for _ in range(count):
@@ -171,9 +172,7 @@ def _scatter(canvas: NDArray[np.uint8], rng: np.random.Generator, count: int, *,
             cv2.line(canvas, start, end, colour.tolist(), thick, cv2.LINE_AA if smooth else cv2.LINE_8)
 
 
-def _polygon(
-    canvas: NDArray[np.uint8], corners: NDArray[np.floating | np.integer], colour: NDArray[np.float64]
-) -> None:
+def _polygon(canvas: Image, corners: NDArray[np.floating | np.integer], colour: FloatArray) -> None:
     points = np.round(corners * 2**_FINE).astype(np.int32)
     cv2.fillPoly(canvas, [points], np.clip(colour, 0, 255).tolist(), cv2.LINE_AA, _FINE)
 

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from sonjit.arrays import FloatArray, Image, RealArray
 from sonjit.errors import InputError
 from sonjit.synthesis.render.drawable import Drawable, Material
 
@@ -28,11 +29,11 @@ class RenderedBoard:
         corners: (N, 3) metres in the board's frame: corners within the board row by row, as OpenCV counts them.
     """
 
-    image: NDArray[np.uint8]
+    image: Image
     size_m: tuple[float, float]
-    corners: NDArray[np.float64]
+    corners: FloatArray
 
-    def placed(self, rotation: NDArray[np.floating], translation: NDArray[np.floating]) -> NDArray[np.float64]:
+    def placed(self, rotation: RealArray, translation: RealArray) -> FloatArray:
         """(N, 3) corners in the world.
 
         Args:
@@ -41,9 +42,7 @@ class RenderedBoard:
         """
         return np.asarray(self.corners @ np.asarray(rotation).T + translation, np.float64)
 
-    def drawable(
-        self, rotation: NDArray[np.floating], translation: NDArray[np.floating], instance: int = 200
-    ) -> Drawable:
+    def drawable(self, rotation: RealArray, translation: RealArray, instance: int = 200) -> Drawable:
         """The board as `placed` puts its corners; its back is white. Its squares are small, so that a lens bends it."""
         columns, rows = 24, 24
         u, v = np.meshgrid(np.linspace(0, 1, columns + 1), np.linspace(0, 1, rows + 1))

@@ -16,8 +16,8 @@ from importlib.resources import files
 from typing import Any, Final, NotRequired, TypedDict, cast
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sonjit.arrays import FloatArray
 from sonjit.geometry.rotations import matrix_from_rotation_vector
 from sonjit.hand_models.rig import Rig, RigPose, Side
 from sonjit.hand_models.rig_ik import free_joints, joint_limits
@@ -34,7 +34,7 @@ _END_SHARE: Final = 0.62
 
 def angles_from_gesture(
     rig: Rig, name: str, rng: np.random.Generator | None = None, looseness: float = 1.0
-) -> NDArray[np.float64]:
+) -> FloatArray:
     """(5, 3, 3) radians of a named gesture on this hand, its fingers touching where the gesture says so.
 
     Args:
@@ -54,7 +54,7 @@ def angles_from_gesture(
     return _settled(rig, angles, gesture.touch)
 
 
-def sample_angles(rig: Rig, rng: np.random.Generator) -> NDArray[np.float64]:
+def sample_angles(rig: Rig, rng: np.random.Generator) -> FloatArray:
     """(5, 3, 3) radians of a random pose: a gesture, one on its way to another, or a free one, a third of each.
 
     Args:
@@ -72,7 +72,7 @@ def sample_angles(rig: Rig, rng: np.random.Generator) -> NDArray[np.float64]:
     return _settled(rig, _free_angles(rng))
 
 
-def _free_angles(rng: np.random.Generator) -> NDArray[np.float64]:
+def _free_angles(rng: np.random.Generator) -> FloatArray:
     """(5, 3, 3) radians of a pose without a name."""
     angles = np.zeros((5, 3, 3))
     curl = rng.uniform(-0.15, 1.05)
@@ -92,7 +92,7 @@ def _free_angles(rng: np.random.Generator) -> NDArray[np.float64]:
     return angles
 
 
-def _settled(rig: Rig, angles: NDArray[np.float64], touch: tuple[int, ...] = ()) -> NDArray[np.float64]:
+def _settled(rig: Rig, angles: FloatArray, touch: tuple[int, ...] = ()) -> FloatArray:
     """Within limits, and with no finger in another."""
     angles = np.clip(angles, *joint_limits(free_joints(rig)))
     pose = RigPose(np.eye(3)[None], rig.joints[:1], angles[None])
@@ -114,7 +114,7 @@ class GesturePose:
     """
 
     name: str
-    angles: NDArray[np.float64]
+    angles: FloatArray
     touch: tuple[int, ...] = ()
 
 
@@ -126,7 +126,7 @@ def gestures() -> Mapping[str, GesturePose]:
 
 
 @lru_cache(maxsize=1)
-def thumb_postures() -> NDArray[np.float64]:
+def thumb_postures() -> FloatArray:
     """(T, 3, 3) radians: what a thumb does in some gesture."""
     table = tomllib.loads((files("sonjit.synthesis") / "gestures.toml").read_text("utf-8"))
     return np.stack([_thumb(values) for values in table["thumbs"].values()])
@@ -140,7 +140,7 @@ def _gesture(name: str, entry: Mapping[str, Any], table: Mapping[str, Any]) -> G
     return GesturePose(name, angles, tuple(entry.get("touch", ())))
 
 
-def _thumb(values: list[float]) -> NDArray[np.float64]:
+def _thumb(values: list[float]) -> FloatArray:
     """(3, 3) radians of six angles in degrees."""
     angles = np.zeros((3, 3))
     angles[0] = values[:3]
@@ -252,7 +252,7 @@ def pose_from_station(rig: Rig, station: Station, rng: np.random.Generator | Non
     return RigPose(rotation[None], (at - rotation @ middle)[None], angles[None])
 
 
-def _basis(along: NDArray[np.float64], across: NDArray[np.float64]) -> NDArray[np.float64]:
+def _basis(along: FloatArray, across: FloatArray) -> FloatArray:
     """(3, 3) orthonormal columns of which the first is a way and the second near another."""
     across = across - along * (across @ along)
     across = across / np.linalg.norm(across)

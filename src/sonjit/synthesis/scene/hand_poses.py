@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from sonjit.arrays import FloatArray, IndexArray
 from sonjit.hand_models.rig import FINGERS, RigPose
 from sonjit.synthesis import look_up
 from sonjit.synthesis.hands.penetration import PALM, coarse_rig, regions_of
@@ -22,8 +23,6 @@ from sonjit.synthesis.scene.separation import DEPTH_M, Touch, deepest, settle
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-
-    from numpy.typing import NDArray
 
     from sonjit.hand_models.rig import Rig, Side
     from sonjit.synthesis.scene.factors import Value
@@ -53,9 +52,9 @@ class Grasp:
         place: (3,) metres of its middle from the wrist, in those axes.
     """
 
-    angles: NDArray[np.float64]
-    rotation: NDArray[np.float64]
-    place: NDArray[np.float64]
+    angles: FloatArray
+    rotation: FloatArray
+    place: FloatArray
 
 
 def grasp(rig: Rig, item: SceneObject, rng: np.random.Generator) -> Grasp:
@@ -74,7 +73,7 @@ def grasp(rig: Rig, item: SceneObject, rng: np.random.Generator) -> Grasp:
     fingers = replace(coarse, vertices=coarse.vertices[own], normals=coarse.normals[own], weights=coarse.weights[own])
     owners = owners[own]
 
-    def distances(shares: NDArray[np.float64]) -> NDArray[np.float64]:
+    def distances(shares: FloatArray) -> FloatArray:
         """Least distances (N, 5) of the fingers from the object where they are closed by shares (N, 5)."""
         points = (_skins(fingers, _closed(way, shares)) - place) @ rotation
         skin = item.solid.distances(points)
@@ -97,7 +96,7 @@ def grasp(rig: Rig, item: SceneObject, rng: np.random.Generator) -> Grasp:
     return Grasp(_closed(way, closed[None])[0], rotation, place)
 
 
-def _closed(way: NDArray[np.float64], shares: NDArray[np.float64]) -> NDArray[np.float64]:
+def _closed(way: FloatArray, shares: FloatArray) -> FloatArray:
     """(N, 5, 3, 3) radians where each finger has gone a share (N, 5) of a way (K, 5, 3, 3)."""
     along = shares * (len(way) - 1)
     first = np.minimum(along.astype(int), len(way) - 2)
@@ -106,22 +105,20 @@ def _closed(way: NDArray[np.float64], shares: NDArray[np.float64]) -> NDArray[np
     return before + (along - first)[..., None, None] * (after - before)
 
 
-def _last_free(distances: NDArray[np.float64], near_m: float) -> NDArray[np.intp]:
+def _last_free(distances: FloatArray, near_m: float) -> IndexArray:
     """(5,) the last step before each finger first comes near, of distances (N, 5)."""
     touches = distances < near_m
     first = np.where(touches.any(0), touches.argmax(0), len(touches))
     return np.maximum(first - 1, 0)
 
 
-def _skins(rig: Rig, angles: NDArray[np.float64]) -> NDArray[np.float64]:
+def _skins(rig: Rig, angles: FloatArray) -> FloatArray:
     """(N, V, 3) metres from the wrist, in the rig's axes at rest."""
     count = len(angles)
     return rig.points(RigPose(np.tile(np.eye(3), (count, 1, 1)), np.zeros((count, 3)), angles))
 
 
-def _in_palm(
-    rig: Rig, item: SceneObject, way: NDArray[np.float64], rng: np.random.Generator
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _in_palm(rig: Rig, item: SceneObject, way: FloatArray, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
     """The object laid across the palm, its axis along the knuckles, moved out until the open hand does not enter it."""
     knuckles = rig.joints[[chain[0] for chain in FINGERS[1:]]] - rig.joints[0]
     out = -rig.frames[10][:, 1]  # out of the palm
@@ -133,9 +130,7 @@ def _in_palm(
     return rotation, _moved_out(rig, item, way, rotation, middle, out)
 
 
-def _at_tips(
-    rig: Rig, item: SceneObject, way: NDArray[np.float64], rng: np.random.Generator
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _at_tips(rig: Rig, item: SceneObject, way: FloatArray, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
     """The object between the pads of thumb and index where they meet when closed, pointing away from the palm."""
     pose = RigPose(np.eye(3)[None], np.zeros((1, 3)), way[-1:])
     tips = rig.place(pose)[1][0, [FINGERS[0][3], FINGERS[1][3]]]
@@ -153,13 +148,8 @@ def _at_tips(
 
 
 def _moved_out(
-    rig: Rig,
-    item: SceneObject,
-    way: NDArray[np.float64],
-    rotation: NDArray[np.float64],
-    middle: NDArray[np.float64],
-    out: NDArray[np.float64],
-) -> NDArray[np.float64]:
+    rig: Rig, item: SceneObject, way: FloatArray, rotation: FloatArray, middle: FloatArray, out: FloatArray
+) -> FloatArray:
     """The nearest place (3,) on a line where the object leaves the open hand free."""
     skin = (_skins(rig, way[:1])[0] - middle) @ rotation
     moved, along = 0.0, out @ rotation
@@ -223,14 +213,14 @@ def _paired(rigs: Sequence[Rig], drawn: Mapping[str, Value], rng: np.random.Gene
     ]
 
 
-def turn_hand(rig: Rig, drawn: Mapping[str, Value], more_deg: NDArray[np.float64]) -> NDArray[np.float64]:
+def turn_hand(rig: Rig, drawn: Mapping[str, Value], more_deg: FloatArray) -> FloatArray:
     """(3, 3) from the rig's rest as the factors turn it, and more; the left hand as the right one's mirror image."""
     yaw, pitch, roll = np.array([float(drawn[f"{name}_deg"]) for name in ("yaw", "pitch", "roll")]) + more_deg
     mirror = 1 if rig.side == "Right" else -1
     return turned(mirror * yaw, pitch, mirror * roll) @ _PALM_TO_CAMERA @ rig.frames[0].T
 
 
-def _angles(rig: Rig, drawn: Mapping[str, Value], rng: np.random.Generator) -> NDArray[np.float64]:
+def _angles(rig: Rig, drawn: Mapping[str, Value], rng: np.random.Generator) -> FloatArray:
     if drawn["gesture"] == "any":
         return sample_angles(rig, rng)
     return angles_from_gesture(rig, str(drawn["gesture"]), rng, float(drawn["looseness"]))

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Final, Literal, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sonjit.arrays import FloatArray, RealArray
 from sonjit.errors import InputError
 from sonjit.geometry.cameras import Intrinsics, assumed_camera, translation_to_view
 from sonjit.geometry.rotations import matrix_from_rotation_vector, rotation_vector_from_matrix
@@ -58,7 +58,7 @@ class HandSequence:
 
     name: str
     kind: Literal["PP", "ROM"]
-    times: NDArray[np.float64]
+    times: FloatArray
     poses: Mapping[Side, RigPose]
 
 
@@ -94,11 +94,8 @@ def make_sequence(name: str, rigs: Mapping[Side, Rig], fps: float, rng: np.rando
 
 
 def retarget(
-    side: Side,
-    keypoints: NDArray[np.floating],
-    times: NDArray[np.floating] | None = None,
-    files: HandFiles | None = None,
-) -> tuple[NDArray[np.float64], RigPose]:
+    side: Side, keypoints: RealArray, times: RealArray | None = None, files: HandFiles | None = None
+) -> tuple[FloatArray, RigPose]:
     """The motion of a hand that was seen: its shape (36,) and its pose in every frame, in the keypoints' axes.
 
     Args:
@@ -157,7 +154,7 @@ def _key_poses(script: Script, rigs: Mapping[Side, Rig], rng: np.random.Generato
     return [*keys, neutral]
 
 
-def _timing(count: int, rng: np.random.Generator) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _timing(count: int, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
     """When each of some poses is reached, and when it is left; seconds."""
     holds = rng.uniform(*_HOLD_S, count)
     holds[[0, -1]] = rng.uniform(*_REST_S, 2)
@@ -167,11 +164,7 @@ def _timing(count: int, rng: np.random.Generator) -> tuple[NDArray[np.float64], 
 
 
 def _between(
-    keys: list[RigPose],
-    starts: NDArray[np.float64],
-    ends: NDArray[np.float64],
-    times: NDArray[np.float64],
-    rng: np.random.Generator,
+    keys: list[RigPose], starts: FloatArray, ends: FloatArray, times: FloatArray, rng: np.random.Generator
 ) -> RigPose:
     """Poses at some times on the way through others."""
     key = np.clip(np.searchsorted(starts, times, "right") - 1, 0, len(keys) - 2)
@@ -195,11 +188,11 @@ def _between(
     )
 
 
-def _minimum_jerk(share: NDArray[np.float64]) -> NDArray[np.float64]:
+def _minimum_jerk(share: FloatArray) -> FloatArray:
     return share**3 * (10 - 15 * share + 6 * share**2)
 
 
-def _drifting(pose: RigPose, times: NDArray[np.float64], rng: np.random.Generator) -> RigPose:
+def _drifting(pose: RigPose, times: FloatArray, rng: np.random.Generator) -> RigPose:
     """No hand is ever quite still: slow waves of some millimetres."""
     waves = np.sin(times[:, None, None] * rng.uniform(1.5, 6, (2, 6)) + rng.uniform(0, 7, (2, 6))).mean(1)
     turn = matrix_from_rotation_vector(waves[:, :3] * _DRIFT_RAD)
@@ -224,7 +217,7 @@ class HandTrack:
     """
 
     rig: Rig
-    shape: NDArray[np.float64]
+    shape: FloatArray
     pose: RigPose
     rows: Mapping[int, int]
 
@@ -241,7 +234,7 @@ class HandMotion:
     """
 
     name: str
-    times: NDArray[np.float64]
+    times: FloatArray
     hands: tuple[HandTrack, ...]
     camera: Intrinsics | None = None
 
@@ -249,7 +242,7 @@ class HandMotion:
 class MotionSource(Protocol):
     """Where motions come from."""
 
-    def make(self, shape: NDArray[np.float64], rng: np.random.Generator) -> HandMotion:
+    def make(self, shape: FloatArray, rng: np.random.Generator) -> HandMotion:
         """One motion of a person's hands."""
         ...
 
@@ -291,7 +284,7 @@ class NamedMotions:
             raise InputError(f"--sequence {wrong[0]}: unknown; known: {', '.join((*SEQUENCE_GROUPS, *known))}")
         return cls(names, fps, files)
 
-    def make(self, shape: NDArray[np.float64], rng: np.random.Generator) -> HandMotion:
+    def make(self, shape: FloatArray, rng: np.random.Generator) -> HandMotion:
         """A performance of one of the sequences."""
         rigs: dict[Side, Rig] = {side: rig_from_shape(side, shape, self.files) for side in _SIDES}
         made = make_sequence(self.names[rng.integers(len(self.names))], rigs, self.fps, rng)
@@ -312,7 +305,7 @@ class SeenMotion:
     path: str
     files: HandFiles | None = None
 
-    def make(self, shape: NDArray[np.float64], rng: np.random.Generator) -> HandMotion:
+    def make(self, shape: FloatArray, rng: np.random.Generator) -> HandMotion:
         """Always the same one."""
         return load_motion(self.path, self.files)
 
@@ -339,14 +332,14 @@ def load_motion(path: str, files: HandFiles | None = None) -> HandMotion:
     return HandMotion(Path(path).stem, times, hands, camera)
 
 
-def _times(frames: Sequence[Frame], fps: float | None) -> NDArray[np.float64]:
+def _times(frames: Sequence[Frame], fps: float | None) -> FloatArray:
     stated = [frame.time for frame in frames]
     known = [time for time in stated if time is not None]
     return np.array(known) if len(known) == len(stated) else np.arange(len(frames)) / (fps or 30.0)
 
 
 def _hand_track(
-    track: list[tuple[int, Hand]], times: NDArray[np.float64], camera: Intrinsics, files: HandFiles | None
+    track: list[tuple[int, Hand]], times: FloatArray, camera: Intrinsics, files: HandFiles | None
 ) -> HandTrack:
     """One hand, as most of its frames say whose; x and y as the image shows them, z from the metric keypoints."""
     numbers = [number for number, _ in track]
@@ -358,7 +351,7 @@ def _hand_track(
     return HandTrack(rig_from_shape(side, shape, files), shape, pose, rows)
 
 
-def _before_camera(hand: Hand, camera: Intrinsics) -> NDArray[np.float64]:
+def _before_camera(hand: Hand, camera: Intrinsics) -> FloatArray:
     """(21, 3) metres in the camera's frame."""
     metric, seen = hand.keypoints_3d.astype(np.float64), hand.keypoints[:, :2]
     view = weak_view(metric, seen)

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sonjit.arrays import FloatArray, IntArray
 from sonjit.synthesis.render.drawable import Drawable, Material, Surface
 
 SolidKind = Literal["ball", "cylinder", "box"]
@@ -31,7 +31,7 @@ class Solid:
     size: tuple[float, float, float]
     round_m: float = 0.0
 
-    def distances(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
+    def distances(self, points: FloatArray) -> FloatArray:
         """(...,) metres from points (..., 3) in its frame to its surface, negative inside."""
         if self.kind == "ball":
             return np.asarray(np.linalg.norm(points, axis=-1) - self.size[0], np.float64)
@@ -73,7 +73,7 @@ SCENE_OBJECTS: Final = {
 
 
 def drawable_from_solid(
-    solid: Solid, rotation: NDArray[np.float64], place: NDArray[np.float64], material: Material, instance: int
+    solid: Solid, rotation: FloatArray, place: FloatArray, material: Material, instance: int
 ) -> Drawable:
     """A solid and its place.
 
@@ -101,7 +101,7 @@ def sample_material(surfaces: tuple[Surface, ...], rng: np.random.Generator) -> 
     return Material(surface, (red, green, blue), float(rng.uniform(*rough)), int(rng.integers(4)), rng.uniform(0, 100))
 
 
-def occluder(rng: np.random.Generator, place: NDArray[np.float64], size_m: float, instance: int) -> Drawable:
+def occluder(rng: np.random.Generator, place: FloatArray, size_m: float, instance: int) -> Drawable:
     """Something of about a size that is at a place, turned any way.
 
     Args:
@@ -120,7 +120,7 @@ def occluder(rng: np.random.Generator, place: NDArray[np.float64], size_m: float
     return drawable_from_solid(solid, turn, place, sample_material(item.surfaces, rng), instance)
 
 
-_Mesh = tuple["NDArray[np.float64]", "NDArray[np.float64]", "NDArray[np.int64]"]
+_Mesh = tuple["FloatArray", "FloatArray", "IntArray"]
 
 
 def _ball(solid: Solid) -> _Mesh:
@@ -128,7 +128,7 @@ def _ball(solid: Solid) -> _Mesh:
     return _turned(np.stack([np.sin(angles), -np.cos(angles)], 1) * solid.size[0], solid.size[0], 32)
 
 
-def _turned(profile: NDArray[np.float64], radius: float, around: int) -> _Mesh:
+def _turned(profile: FloatArray, radius: float, around: int) -> _Mesh:
     """A ball's profile (P, 2) of radii and heights turned about z."""
     turn = np.linspace(0, 2 * np.pi, around, endpoint=False)
     points = np.concatenate(
@@ -168,7 +168,7 @@ def _tube(solid: Solid) -> _Mesh:
     return points, normals, np.concatenate([_strips(2, count), low, high])
 
 
-def _strips(rows: int, count: int) -> NDArray[np.int64]:
+def _strips(rows: int, count: int) -> IntArray:
     """(F, 3) between rows of points around z, rising, outwards."""
     first = np.arange((rows - 1) * count).reshape(rows - 1, count)
     after = np.roll(first, -1, 1)

@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from sonjit.arrays import FloatArray
 from sonjit.synthesis import look_up
 from sonjit.synthesis.scene.objects import SCENE_OBJECTS, drawable_from_solid, occluder, sample_material
 from sonjit.synthesis.scene.scene import turned
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-
-    from numpy.typing import NDArray
 
     from sonjit.hand_models.rig import Rig, RigPose
     from sonjit.synthesis.render.drawable import Drawable
@@ -37,7 +36,7 @@ _ROUNDS: Final = 3
 def place_hands(
     rigs: Sequence[Rig],
     poses: Sequence[RigPose],
-    matrix: NDArray[np.float64],
+    matrix: FloatArray,
     size: tuple[int, int],
     drawn: Mapping[str, Value],
     rng: np.random.Generator,
@@ -78,7 +77,7 @@ def place_hands(
 
 
 def place_motion(
-    motion: HandMotion, matrix: NDArray[np.float64], size: tuple[int, int], drawn: Mapping[str, Value]
+    motion: HandMotion, matrix: FloatArray, size: tuple[int, int], drawn: Mapping[str, Value]
 ) -> HandMotion:
     """A motion turned as the factors say and moved before the first camera, all of it in view.
 
@@ -141,19 +140,14 @@ def occluders(
     return made
 
 
-def _elbow(rig: Rig, pose: RigPose) -> NDArray[np.float64]:
+def _elbow(rig: Rig, pose: RigPose) -> FloatArray:
     """(N, 3) where a forearm ends that carries on straight."""
     return pose.translation + _FOREARM_M * (pose.rotation @ rig.frames[0][:, 2])
 
 
 def _move_into_view(
-    points: NDArray[np.float64],
-    depth: float,
-    matrix: NDArray[np.float64],
-    size: tuple[int, int],
-    spot: NDArray[np.float64],
-    cut: float,
-) -> NDArray[np.float64]:
+    points: FloatArray, depth: float, matrix: FloatArray, size: tuple[int, int], spot: FloatArray, cut: float
+) -> FloatArray:
     """(3,) what brings points (N, 3) before the camera to a spot of its image.
 
     Args:

@@ -13,8 +13,8 @@ from typing import Final, cast
 from zlib import crc32
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sonjit.arrays import FloatArray, Image
 from sonjit.hand_models.rig import Rig, RigPose, Side
 from sonjit.synthesis.hands.hands import SceneHand
 from sonjit.synthesis.hands.mesh import HandFiles
@@ -110,9 +110,7 @@ class SceneSampler:
             seed=int(self._rng("sensor", index).integers(1 << 32)),
         )
 
-    def _hand(
-        self, rig: Rig, shape: NDArray[np.float64], pose: RigPose, drawn: dict[str, Value], index: int
-    ) -> SceneHand:
+    def _hand(self, rig: Rig, shape: FloatArray, pose: RigPose, drawn: dict[str, Value], index: int) -> SceneHand:
         person = int(drawn["person"])
         look = hand_look(drawn, self._rng("skin", person), self._rng("worn", index))
         bend = math.radians(float(drawn["bend_deg"])), 0.0
@@ -128,7 +126,7 @@ class SceneSampler:
         rng = self._rng("occluders", index)
         return [*things, *occluders(rigs, poses, int(drawn["occluders"]), FIRST_OBJECT + len(things), rng)]
 
-    def _background(self, drawn: dict[str, Value], index: int, view: int) -> NDArray[np.uint8]:
+    def _background(self, drawn: dict[str, Value], index: int, view: int) -> Image:
         rng = self._rng("background", index, view)
         if self.images is not None:
             return self.images.draw(self.size, rng)
@@ -143,7 +141,7 @@ class SceneSampler:
 _MOST_SD = 3.0
 
 
-def person_shape(drawn: Mapping[str, Value], rng: np.random.Generator) -> NDArray[np.float64]:
+def person_shape(drawn: Mapping[str, Value], rng: np.random.Generator) -> FloatArray:
     """(36,) of both hands of a person."""
     return rng.normal(size=len(SHAPE_NAMES)).clip(-_MOST_SD, _MOST_SD) * float(drawn["shape_sd"])
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 
+from sonjit.arrays import FloatArray
 from sonjit.errors import InputError
 from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.geometry.rotations import matrix_from_rotation_vector
@@ -82,7 +83,7 @@ def light_scene(drawn: Mapping[str, Value], rng: np.random.Generator) -> Lightin
     return Lighting(tuple(lights[: int(drawn["lights"])]), _triple(ambient))
 
 
-def _triple(values: NDArray[np.float64]) -> tuple[float, float, float]:
+def _triple(values: FloatArray) -> tuple[float, float, float]:
     x, y, z = values.tolist()
     return x, y, z
 
@@ -98,7 +99,7 @@ _POLES: Final = (0.93, -0.55)
 
 
 def camera_rig(
-    rig: RigKind, views: int, size: tuple[int, int], view_deg: float, middle: NDArray[np.float64]
+    rig: RigKind, views: int, size: tuple[int, int], view_deg: float, middle: FloatArray
 ) -> tuple[CalibratedCamera, ...]:
     """Cameras that look at a point; the first of them is at the world's origin and looks along its z.
 
@@ -147,14 +148,14 @@ def view_name(number: int) -> str:
     return f"{400000 + number}"
 
 
-def turned(yaw_deg: float, pitch_deg: float, roll_deg: float) -> NDArray[np.float64]:
+def turned(yaw_deg: float, pitch_deg: float, roll_deg: float) -> FloatArray:
     """(3, 3): first yaw about the world's y, then pitch about its x, then roll about its z."""
     angles = np.deg2rad(np.diag([pitch_deg, yaw_deg, roll_deg]))
     pitch, yaw, roll = matrix_from_rotation_vector(angles)
     return roll @ pitch @ yaw
 
 
-def _looking(towards: NDArray[np.float64]) -> NDArray[np.float64]:
+def _looking(towards: FloatArray) -> FloatArray:
     """(3, 3) world to camera for one that looks along a vector, its image's up as near to the world's as can be."""
     forward = towards / np.linalg.norm(towards)
     right = np.cross(np.array([0.0, 1, 0]), forward)

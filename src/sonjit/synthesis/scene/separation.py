@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sonjit.arrays import FloatArray
 from sonjit.geometry.rotations import matrix_from_rotation_vector, rotation_vector_from_matrix
 from sonjit.hand_models.rig import FINGERS, Rig, RigPose, Side
 from sonjit.synthesis.hands.hands import MovingHand
@@ -83,10 +83,10 @@ class _Equations(NamedTuple):
     """
 
     hand: int
-    slopes: NDArray[np.float64]
+    slopes: FloatArray
     other: int
-    other_slopes: NDArray[np.float64]
-    ways: NDArray[np.float64]
+    other_slopes: FloatArray
+    ways: FloatArray
     close: float
 
 
@@ -175,14 +175,14 @@ def _part(hands: list[MovingHand], obstacles: Sequence[Skin], *, straight: bool)
     return moved
 
 
-def _way_out(own: Skin, other: Skin, one: Contacts, two: Contacts) -> NDArray[np.float64]:
+def _way_out(own: Skin, other: Skin, one: Contacts, two: Contacts) -> FloatArray:
     """(3,) the unit way on which a skin leaves another: as what is inside says, or else away from its middle."""
     asked = one.depths @ other.normals[one.against] - two.depths @ own.normals[two.against]
     length = float(np.linalg.norm(asked))
     return asked / length if length > _AGREED * (one.depths.sum() + two.depths.sum()) else _way_apart(own, other)
 
 
-def _way_apart(own: Skin, other: Skin) -> NDArray[np.float64]:
+def _way_apart(own: Skin, other: Skin) -> FloatArray:
     """(3,) the unit way that leads a skin's middle from another's."""
     way = own.points.mean(0) - other.points.mean(0)
     return way / float(np.linalg.norm(way))
@@ -192,9 +192,7 @@ _EVENINGS: Final = 2
 _EVEN_S: Final = 0.07
 
 
-def kept_apart(
-    poses: Mapping[Side, RigPose], rigs: Mapping[Side, Rig], times: NDArray[np.float64]
-) -> Mapping[Side, RigPose]:
+def kept_apart(poses: Mapping[Side, RigPose], rigs: Mapping[Side, Rig], times: FloatArray) -> Mapping[Side, RigPose]:
     """Every frame without skin inside skin: what that takes is spread over the frames before and after.
 
     Args:
@@ -224,7 +222,7 @@ def _evened(pose: RigPose, settled: RigPose, frames: float) -> RigPose:
     bell = np.exp(-((steps / max(frames, 1e-3)) ** 2) / 2)
     bell /= bell.sum()
 
-    def smooth(added: NDArray[np.float64]) -> NDArray[np.float64]:
+    def smooth(added: FloatArray) -> FloatArray:
         flat = np.pad(added.reshape(len(added), -1), ((len(bell) // 2, len(bell) // 2), (0, 0)), "edge")
         return np.stack([np.convolve(each, bell, "valid") for each in flat.T], 1).reshape(added.shape)
 
