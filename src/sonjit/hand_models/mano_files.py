@@ -122,8 +122,7 @@ def _read_npz(path: Path) -> dict[str, NDArray[Any]]:
 
 
 def _checked(fields: Mapping[str, object], name: str) -> dict[str, NDArray[Any]]:
-    missing = [field for field in SHAPES if field not in fields]
-    if missing:
+    if missing := [field for field in SHAPES if field not in fields]:
         raise InputError(f"{name}: not a MANO model: without {', '.join(missing)}; {_WHERE}")
     checked: dict[str, NDArray[Any]] = {}
     for field, shape in SHAPES.items():

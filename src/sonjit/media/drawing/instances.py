@@ -224,9 +224,7 @@ def draw_body_label(canvas: Image, body: Body) -> None:
     head = points[list(body.skeleton.groups["face"])]
     shoulders = points[[body.skeleton.index("left_shoulder"), body.skeleton.index("right_shoulder")]]
     crown = head.mean(axis=0) * 2 - (head.mean(axis=0) + shoulders.mean(axis=0)) / 2  # as far above as the neck below
-    up = np.array([0.0, -1.0])
-    aside = np.array([1.0, 0.0])
-    draw_label(canvas, label_text("Person", body), crown, (up, aside, -aside), NEUTRAL)
+    draw_label(canvas, label_text("Person", body), crown, (_UP, _ASIDE, -_ASIDE), NEUTRAL)
 
 
 def _joined(body: Body, left_hand: Hand | None, right_hand: Hand | None, face: Face | None) -> tuple[Body, set[int]]:

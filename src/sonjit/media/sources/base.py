@@ -127,18 +127,12 @@ class ReadAhead(Generic[T]):
 
     def __next__(self) -> T:
         with self._change:
-            while not self._ready:
-                if self._closed:
-                    raise StopIteration
-                if self._ended:
-                    error, self._error = self._error, None
-                    if error is not None:
-                        raise error
-                    raise StopIteration
-                self._change.wait()
-            item = self._ready.popleft()
+            self._change.wait_for(lambda: self._ready or self._closed or self._ended)
+            if not self._ready:
+                error, self._error = None if self._closed else self._error, None
+                raise error or StopIteration
             self._change.notify_all()
-            return item
+            return self._ready.popleft()
 
     def close(self) -> None:
         """Stop the thread and wait until it has ended."""
@@ -169,8 +163,7 @@ class ReadAhead(Generic[T]):
             if self._newest:
                 while len(self._ready) >= self._depth:
                     self._ready.popleft()
-            while len(self._ready) >= self._depth and not self._closed:
-                self._change.wait()
+            self._change.wait_for(lambda: len(self._ready) < self._depth or self._closed)
             if self._closed:
                 return False
             self._ready.append(item)

@@ -283,14 +283,10 @@ def image_damage(data: bytes, image_format: str | None) -> str | None:
 
 
 def _jpeg_damage(data: bytes) -> str | None:
-    scan = _jpeg_scan_start(data)
+    # the markers before the first scan may hold a thumbnail with an end marker of its own
+    scan = next((position for marker, position in jpeg_segments(data) if marker == JPEG_SCAN), None)
     whole = scan is not None and data.rfind(b"\xff\xd9", scan) >= 0  # from the end, where it mostly is
     return None if whole else f"{_CUT} (JPEG without its end marker)"
-
-
-def _jpeg_scan_start(data: bytes) -> int | None:
-    """Offset of the first scan; the markers before it may hold a thumbnail with an end marker of its own."""
-    return next((position for marker, position in jpeg_segments(data) if marker == JPEG_SCAN), None)
 
 
 def _png_damage(data: bytes) -> str | None:

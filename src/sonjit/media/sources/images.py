@@ -50,15 +50,8 @@ def rgb_from(image: ImageLike) -> Image:
         MissingExtraError: a HEIC file without pillow-heif.
     """
     if isinstance(image, np.ndarray):
-        if (
-            image.dtype == _UINT8
-            and image.ndim == 3
-            and image.shape[2] == 3
-            and image.size
-            and image.flags.c_contiguous
-        ):
-            return image
-        return _rgb_from_array(image)
+        is_rgb = image.dtype == _UINT8 and image.ndim == 3 and image.shape[2] == 3 and image.size
+        return image if is_rgb and image.flags.c_contiguous else _rgb_from_array(image)
     if isinstance(image, (str, os.PathLike)):
         return load_image(Path(image))
     if isinstance(image, (bytes, bytearray, memoryview)):

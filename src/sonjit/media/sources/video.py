@@ -187,8 +187,7 @@ def _upright_rgb(frame: VideoFrame, reformatter: VideoReformatter) -> Image:
     import cv2
 
     rgb = reformatter.reformat(frame, format="rgb24", interpolation="BICUBIC").to_ndarray()
-    quarter_turns = round(frame.rotation / 90) % 4
-    if quarter_turns:
+    if quarter_turns := round(frame.rotation / 90) % 4:
         code = (cv2.ROTATE_90_COUNTERCLOCKWISE, cv2.ROTATE_180, cv2.ROTATE_90_CLOCKWISE)[quarter_turns - 1]
         rgb = cv2.rotate(rgb, code)
     return np.ascontiguousarray(rgb, np.uint8)

@@ -14,7 +14,7 @@ import numpy as np
 
 from sonjit.arrays import BoolArray, FloatArray, IntArray
 from sonjit.multiview.annotation.marks import JOINTS, MACHINE, Mark, Need, joint_names
-from sonjit.multiview.triangulation.bones import FITTED_BONES
+from sonjit.multiview.triangulation.bones import fitted_lengths
 
 THRESHOLDS_PX = (1.0, 2.0, 5.0, 10.0)
 
@@ -202,21 +202,19 @@ def rank(
         The sum over reasons, each in its own unit, and the strongest reason in words; 0 where nothing needs attention.
     """
     labelled = np.isfinite(points_m).all(-1)
-    lengths = np.linalg.norm(points_m[:, :, FITTED_BONES[:, 1]] - points_m[:, :, FITTED_BONES[:, 0]], axis=-1)
     measures = {
         "lost": (~labelled & expected[..., None]).sum((1, 2)).astype(np.float64),
         "few": (labelled & (views < _ENOUGH_VIEWS)).sum((1, 2)).astype(np.float64),
         "spread": 1000 * _worst(spread_m),
         "residual": _worst(residual_px),
-        "bones": 1000 * _worst(np.abs(lengths - lengths_m)),
+        "bones": 1000 * _worst(np.abs(fitted_lengths(points_m) - lengths_m)),
         "jump": _speeds(points_m, times_s),
         "mesh": 1000 * _worst(mesh_m),
     }
     shares = np.stack(
         [np.maximum(measures[name] / unit - (name == "jump") * _FAST_M_S, 0) for name, unit in _UNITS.items()]
     )
-    names = list(_UNITS)
-    needs: dict[int, Need] = {}
+    names, needs = list(_UNITS), dict[int, Need]()
     for row, frame in enumerate(frames.tolist()):
         top = names[int(shares[:, row].argmax())]
         score = float(shares[:, row].sum())

@@ -149,8 +149,7 @@ def mark_from_dict(record: object, annotator: str) -> Mark:
         raise InputError(f"a mark is an object, not {record!r:.60}")
     members: Mapping[Any, Any] = record  # pyright: ignore[reportUnknownVariableType]  # JSON
     given = {name: _member(name, value) for name, value in members.items() if value is not None}
-    missing = [name for name in ("id", "frame", "view", "joint") if name not in given]
-    if missing:
+    if missing := [name for name in ("id", "frame", "view", "joint") if name not in given]:
         raise InputError(f"a mark lacks {', '.join(missing)}")
     return Mark(annotator=annotator, **given)
 
@@ -184,10 +183,7 @@ class MarkRecord(TypedDict):
 
 def mark_to_dict(mark: Mark) -> MarkRecord:
     """As `mark_from_dict` reads it, with annotator, version and time."""
-    return MarkRecord(
-        id=mark.id, frame=mark.frame, view=mark.view, joint=mark.joint, annotator=mark.annotator, state=mark.state,
-        x=mark.x, y=mark.y, source=mark.source, version=mark.version, time_s=mark.time_s,
-    )  # fmt: skip
+    return MarkRecord(**vars(mark))
 
 
 @dataclass(frozen=True, eq=False)
@@ -428,8 +424,7 @@ class AnnotationStore:
                 self._database.execute(f"PRAGMA user_version = {VERSION}")
 
     def _add(self, mark: Mark, base: int | None) -> WriteResult:
-        known = self._rows(f"SELECT {_COLUMNS} FROM history WHERE id = ?", (mark.id,))
-        if known:
+        if known := self._rows(f"SELECT {_COLUMNS} FROM history WHERE id = ?", (mark.id,)):
             old = Mark(*known[0])
             if replace(old, version=0, time_s=0) != replace(mark, version=0, time_s=0):
                 raise InputError(f"mark id {mark.id!r} was used for another mark: give each its own")

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Final, TypedDict
+from typing import Final
 
 from sonjit.errors import InputError
 from sonjit.files import write_text
@@ -120,10 +120,10 @@ def open_project(folder: Path) -> Project:
     Raises:
         InputError: there is none, it comes from a newer Sonjit, a file is damaged, or a view's images are gone.
     """
-    record = _record(folder / _PROJECT)
+    title, paths = _record(folder / _PROJECT)
     rig = load_cameras(folder / _CAMERAS)
-    views = {name: open_view(folder / path) for name, path in record["views"].items()}
-    return Project(folder, record["name"], rig.subset(views), views, AnnotationStore(folder / _STORE))
+    views = {name: open_view(folder / path) for name, path in paths.items()}
+    return Project(folder, title, rig.subset(views), views, AnnotationStore(folder / _STORE))
 
 
 def find_views(rig: CameraRig, named: Sequence[str]) -> dict[str, Path]:
@@ -190,14 +190,8 @@ def _written(path: Path, folder: Path) -> str:
     return os.path.relpath(full, folder.resolve()) if full.is_relative_to(beside) else str(full)
 
 
-class _ProjectRecord(TypedDict):
-    """What `open_project` needs of project.json."""
-
-    name: str
-    views: dict[str, str]
-
-
-def _record(path: Path) -> _ProjectRecord:
+def _record(path: Path) -> tuple[str, dict[str, str]]:
+    """What `open_project` needs of project.json: the name, and where the views lie."""
     try:
         record = json.loads(path.read_text("utf-8"))
     except OSError as error:
@@ -214,4 +208,4 @@ def _record(path: Path) -> _ProjectRecord:
     views, name = record.get("views"), record.get("name")
     if not isinstance(views, dict) or not all(isinstance(text, str) for text in (name, *views.values())):
         raise InputError(f"{path} is damaged: it has no views or no name")
-    return _ProjectRecord(name=record["name"], views=record["views"])
+    return record["name"], record["views"]

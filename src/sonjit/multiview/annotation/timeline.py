@@ -122,8 +122,7 @@ def _timecode_s(source: Source) -> float | None:
     with av.open(str(source.files[0])) as container:
         stated = [dict(container.metadata), *(dict(stream.metadata) for stream in container.streams)]
     for metadata in stated:
-        found = _TIMECODE.match(metadata.get("timecode", ""))
-        if found:
+        if found := _TIMECODE.match(metadata.get("timecode", "")):
             hours, minutes, seconds, frames = (int(part) for part in found.groups())
             return 3600 * hours + 60 * minutes + seconds + (frames / source.fps if source.fps else 0)
     return None
@@ -219,24 +218,17 @@ def synchronise(timelines: Mapping[str, Timeline], method: SyncMethod) -> Sync:
         images = np.stack([np.where(np.isin(numbers, line.index), numbers, -1) for line in timelines.values()], 1)
         off_s = np.full(images.shape, np.nan)
     else:
-        blind = [name for name, line in timelines.items() if not np.isfinite(line.time_s).all()]
-        if blind:
+        if blind := [name for name, line in timelines.items() if not np.isfinite(line.time_s).all()]:
             raise InputError(f"camera {blind[0]!r} has images without times: synchronise by index")
-        match method:
-            case "flash":
-                clocks = _clocks_from_flashes(timelines)
-            case "timecode":
-                clocks = _clocks_from_timecodes(timelines)
-            case _:
-                clocks = dict.fromkeys(names, Clock())
+        of_method = {"flash": _clocks_from_flashes, "timecode": _clocks_from_timecodes}
+        clocks = of_method[method](timelines) if method in of_method else dict.fromkeys(names, Clock())
         images, off_s = _matched(timelines, clocks)
     return Sync(names, images, off_s, clocks, tuple(_warnings(timelines, images, clocks)))
 
 
 def _clocks_from_timecodes(timelines: Mapping[str, Timeline]) -> dict[str, Clock]:
     starts = {name: line.timecode_s for name, line in timelines.items()}
-    without = [name for name, start in starts.items() if start is None]
-    if without:
+    if without := [name for name, start in starts.items() if start is None]:
         raise InputError(f"camera {without[0]!r}: its video states no timecode; synchronise by index, time or flash")
     first = next(iter(starts.values())) or 0.0
     return {name: Clock((start or 0.0) - first) for name, start in starts.items()}
@@ -244,14 +236,10 @@ def _clocks_from_timecodes(timelines: Mapping[str, Timeline]) -> dict[str, Clock
 
 def _clocks_from_flashes(timelines: Mapping[str, Timeline]) -> dict[str, Clock]:
     flashes = {name: flash_times(line) for name, line in timelines.items()}
-    dark = [name for name, times in flashes.items() if not len(times)]
-    if dark:
+    if dark := [name for name, times in flashes.items() if not len(times)]:
         raise InputError(f"camera {dark[0]!r} saw no flash: switch a lamp on before all cameras, or give their times")
     first, *others = timelines
-    clocks = {first: Clock(rms_s=0.0)}
-    for name in others:
-        clocks[name] = _clock(flashes[name], flashes[first], name, first)
-    return clocks
+    return {first: Clock(rms_s=0.0)} | {name: _clock(flashes[name], flashes[first], name, first) for name in others}
 
 
 def _clock(own: FloatArray, theirs: FloatArray, name: str, first: str) -> Clock:
@@ -313,8 +301,7 @@ def _warnings(timelines: Mapping[str, Timeline], images: IndexArray, clocks: Map
         for after, count in line.dropped[:3]:
             found.append(f"{name}: {count} images are missing after {after}")
         found += [f"{name}: {problem}" for problem in line.problems[:3]]
-        without = int((images[:, column] < 0).sum())
-        if without:
+        if without := int((images[:, column] < 0).sum()):
             found.append(f"{name}: no image of {without} of {len(images)} frame sets")
         if abs(clocks[name].drift_ppm) > _DRIFTS_PPM:
             found.append(f"{name}: its clock drifts by {clocks[name].drift_ppm:.0f} parts in a million")

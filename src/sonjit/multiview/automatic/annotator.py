@@ -13,7 +13,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Final, TypedDict
+from typing import Final
 
 import numpy as np
 
@@ -62,12 +62,10 @@ def fit_project_offsets(project: Project) -> Offsets:
     folder = current_run(project)
     human = human_frames(project)
     rows: list[tuple[FloatArray, FloatArray]] = []
-    detection = _read_settings(folder)
-    rig = project.rig.subset(detection.views)
-    for seen in _all_detections(folder):
+    rig = project.rig.subset(json.loads((folder / SETTINGS).read_text("utf-8"))["views"])
+    for seen in map(load_detections, sorted((folder / "seen").glob("*.npz"))):
         place = {int(frame): row for row, frame in enumerate(seen.frames)}
-        own = [frame for frame in human if frame in place]
-        if own:
+        if own := [frame for frame in human if frame in place]:
             machine = triangulate_detections(rig, seen).points_m
             rows += [
                 (machine[place[frame]], human_joints(project.rig, project.store.marks(frame)).points_m) for frame in own
@@ -122,15 +120,6 @@ def read_labels(project: Project) -> Iterator[Labels]:
     return (load_labels(file) for file in files)
 
 
-def _all_detections(folder: Path) -> Iterator[ChunkDetections]:
-    return (load_detections(file) for file in sorted((folder / "seen").glob("*.npz")))
-
-
-def _read_settings(folder: Path) -> DetectionSettings:
-    record = json.loads((folder / SETTINGS).read_text("utf-8"))
-    return DetectionSettings(record["project"], tuple(record["views"]), record["model"], record["network"])
-
-
 _USUAL: Final[Mapping[str, Mapping[str, str]]] = {
     HAND_NETWORK: {
         "steps": "300", "batch": "16", "learning_rate": "1e-4", "held_out": "0",
@@ -178,13 +167,6 @@ _ASKED: Final = 16  # frame sets by which the cameras are checked
 _SAMPLED: Final = 1000  # frame sets that lengths of bones are taken from
 _FEWEST_HUMAN: Final = 5  # frame sets annotated by people, from which their bones count
 _CHECK_OF_WIDTH: Final = 0.03  # of the images' width: detectors err by the size of hands, not by pixels
-
-
-class _CheckedCameras(TypedDict):
-    """The check of a project's cameras as JSON."""
-
-    good: list[str]
-    faults: list[str]
 
 
 @dataclass(frozen=True)
@@ -286,7 +268,7 @@ def _checked_views(project: Project, settings: AnnotatorSettings) -> tuple[Detec
         checked = check_views(project.rig, points, threshold_px=max(10.0, _CHECK_OF_WIDTH * widest))
         record = {"good": list(checked.good), "faults": [fault.message for fault in checked.faults]}
         write_text(file, json.dumps(record, indent=1), of_run=True)
-    record: _CheckedCameras = json.loads(file.read_text("utf-8"))
+    record = json.loads(file.read_text("utf-8"))
     faults = record["faults"]
     if faults and not settings.leave_out:
         file.unlink()

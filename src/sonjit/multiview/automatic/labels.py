@@ -23,7 +23,15 @@ from sonjit.multiview.annotation.marks import MACHINE, Mark
 from sonjit.multiview.automatic.detection import ChunkDetections
 from sonjit.multiview.automatic.learning import Offsets, human_joints
 from sonjit.multiview.cameras.rig import CameraRig
-from sonjit.multiview.triangulation.bones import FITTED_BONES, PER_HAND, SIDES, fit_mesh, fit_skeletons, rig_of_lengths
+from sonjit.multiview.triangulation.bones import (
+    FITTED_BONES,
+    PER_HAND,
+    SIDES,
+    fit_mesh,
+    fit_skeletons,
+    fitted_lengths,
+    rig_of_lengths,
+)
 from sonjit.multiview.triangulation.triangulation import Triangulation, triangulate
 from sonjit.results import Hand
 
@@ -224,8 +232,7 @@ def _is_sure(
     spread = np.sqrt(np.trace(covariance_m2, axis1=-2, axis2=-1))
     moved = np.linalg.norm(points_m - observed_m, axis=-1)
     sure = (spread < _SPREAD_M) & (moved < _OFF_M)
-    way = np.linalg.norm(points_m[:, FITTED_BONES[:, 1]] - points_m[:, FITTED_BONES[:, 0]], axis=-1)
-    bad = np.abs(way - lengths_m) > _BONE_M
+    bad = np.abs(fitted_lengths(points_m) - lengths_m) > _BONE_M
     for end in (0, 1):
         for bone in range(len(FITTED_BONES)):
             sure[:, FITTED_BONES[bone, end]] &= ~bad[:, bone]

@@ -50,11 +50,6 @@ class CocoHand(TypedDict):
     keypoints: list[float]
 
 
-class _OffsetsRecord(TypedDict):
-    values_m: list[list[list[list[float]]]]
-    frames: list[list[int]]
-
-
 def human_frames(project: Project) -> tuple[int, ...]:
     """Frame sets of which people marked a joint in two views or more, rising."""
     return tuple(sorted(frame for frame, joints in project.store.triangulable().items() if joints))
@@ -193,7 +188,7 @@ def load_offsets(path: Path) -> Offsets:
         InputError: it is missing, damaged or not such a file.
     """
     try:
-        record: _OffsetsRecord = json.loads(path.read_text("utf-8"))
+        record = json.loads(path.read_text("utf-8"))
         values = np.array(record["values_m"], np.float64).reshape(2, 21, 1 + len(_BENT), 3)
         return Offsets(values, np.array(record["frames"], np.int64).reshape(2, 21))
     except (OSError, ValueError, KeyError, TypeError) as error:

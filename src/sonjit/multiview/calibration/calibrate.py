@@ -266,15 +266,16 @@ class RigCalibration:
 
     def rms_by_view(self) -> dict[str, float]:
         """Likewise for each camera."""
-        return {name: rms_of([e for s, e in self._both() if s.view == name]) for name in self.rig.names}
+        return {name: rms_of([errors for _, errors in self.seen_by(name)]) for name in self.rig.names}
 
     def moved(self, R: FloatArray, t_m: FloatArray, scale: float = 1.0) -> RigCalibration:
         """The same in another world, x_new = scale R x_old + t_m; the target keeps its own axes but not its size."""
         places = {frame: (R @ turn, scale * R @ shift + t_m) for frame, (turn, shift) in self.target_places.items()}
         return replace(self, rig=self.rig.moved(R, t_m, scale), target_places=places)
 
-    def _both(self) -> list[tuple[Sighting, FloatArray]]:
-        return list(zip(self.sightings, self.errors_px, strict=True))
+    def seen_by(self, view: str) -> list[tuple[Sighting, FloatArray]]:
+        """A camera's sightings, each with its errors."""
+        return [(one, e) for one, e in zip(self.sightings, self.errors_px, strict=True) if one.view == view]
 
 
 def rms_of(errors_px: Sequence[FloatArray]) -> float:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from sonjit.arrays import BoolArray, FloatArray, RealArray
 from sonjit.errors import InputError
 from sonjit.multiview.calibration.calibrate import RigCalibration
-from sonjit.multiview.calibration.initial_estimate import TargetPose, angle_between, joined, target_poses
+from sonjit.multiview.calibration.initial_estimate import angle_between, joined, target_poses
 from sonjit.multiview.cameras.rig import CameraRig, RigCamera
 from sonjit.multiview.triangulation.triangulation import triangulate
 
@@ -167,10 +167,8 @@ def _diagnoses(evidence: Evidence, row: int, known: BoolArray) -> Iterator[tuple
         if other != row and evidence.fits(own, there):
             if other in evidence.bad and evidence.fits(evidence.pixels[other], view):
                 yield "swapped", f"cameras {view.name!r} and {there.name!r} are swapped: exchange their names or images"
-            yield (
-                "duplicate",
-                f"{named} shows what {there.name!r} should see: its images or calibration are the other's",
-            )
+            whose = "its images or calibration are the other's"
+            yield "duplicate", f"{named} shows what {there.name!r} should see: {whose}"
     if own.ndim == 3:
         off, late = min((evidence.off_px(_shifted(own, by), view), by) for by in _SHIFTS)
         if off < evidence.threshold_px:
@@ -195,15 +193,12 @@ def _diagnoses(evidence: Evidence, row: int, known: BoolArray) -> Iterator[tuple
         focal = view.camera.K[0, 0]
         yield "lens", f"{named} has wrong intrinsics: a focal length near {focal * scale:.0f} px fits, not {focal:.0f}"
     for pose in target_poses(evidence.points_m[known], own[known], view.camera, flat=False):
-        moved = _moved(view, pose)
+        moved = replace(view, camera=replace(view.camera, R=pose.R, t=pose.t))
         if evidence.fits(own, moved):
             shift = 1000 * float(np.linalg.norm(moved.centre_m - view.centre_m))
             turn = np.degrees(angle_between(pose.R, view.R))
             yield "moved", f"{named} was moved by {shift:.0f} mm and turned by {turn:.1f} degrees since its calibration"
-    yield (
-        "unknown",
-        f"{named} contradicts the others, and no single mistake explains it: leave it out",
-    )
+    yield "unknown", f"{named} contradicts the others, and no single mistake explains it: leave it out"
 
 
 def _shifted(own: FloatArray, by: int) -> FloatArray:
@@ -224,10 +219,6 @@ def _lens_changed(view: RigCamera, scale: float) -> RigCamera:
     K = np.asarray(view.camera.K, np.float64).copy()
     K[:2, :2] *= scale
     return replace(view, camera=replace(view.camera, K=K))
-
-
-def _moved(view: RigCamera, pose: TargetPose) -> RigCamera:
-    return replace(view, camera=replace(view.camera, R=pose.R, t=pose.t))
 
 
 _CLEAR = 1.3

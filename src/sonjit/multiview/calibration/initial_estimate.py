@@ -258,8 +258,7 @@ def pairs_of(poses: Sequence[Mapping[int, list[TargetPose]]]) -> list[Pair]:
     """
     found: list[Pair] = []
     for first, second in combinations(range(len(poses)), 2):
-        common = sorted(set(poses[first]) & set(poses[second]))
-        if common:
+        if common := sorted(set(poses[first]) & set(poses[second])):
             asked = common[:: -(-len(common) // _MOST_FRAMES)]
             found.append(_agreed(first, second, [(poses[first][frame], poses[second][frame]) for frame in asked]))
     return found

@@ -79,7 +79,7 @@ def _blocks(
 def _table(calibration: RigCalibration) -> Table:
     rows: list[tuple[str, ...]] = []
     for view in calibration.rig:
-        own = [e for s, e in zip(calibration.sightings, calibration.errors_px, strict=True) if s.view == view.name]
+        own = [errors for _, errors in calibration.seen_by(view.name)]
         far = max((float(np.linalg.norm(errors, axis=1).max()) for errors in own), default=float("nan"))
         lens = view.camera.distortion
         rows.append(
@@ -114,8 +114,7 @@ def _heat_map(calibration: RigCalibration) -> Plot:
 
 def _arrows(calibration: RigCalibration, name: str) -> Iterator[Plot]:
     view = calibration.rig[name]
-    both = [(s, e) for s, e in zip(calibration.sightings, calibration.errors_px, strict=True) if s.view == name]
-    if both:
+    if both := calibration.seen_by(name):
         seen, errors = (np.concatenate(parts) for parts in zip(*((s.pixels, e) for s, e in both), strict=True))
         step = -(-len(seen) // _ARROWS)
         ends = seen[::step] + _LENGTHENED * errors[::step]

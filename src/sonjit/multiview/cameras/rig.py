@@ -124,8 +124,7 @@ class CameraRig:
         self.names = tuple(camera.name for camera in self.cameras)
         if not self.cameras:
             raise InputError("a rig of 0 cameras: give at least one")
-        twice = sorted({name for name in self.names if self.names.count(name) > 1})
-        if twice:
+        if twice := sorted({name for name in self.names if self.names.count(name) > 1}):
             raise InputError(f"two cameras are named {twice[0]!r}: give each its own name")
 
     def __len__(self) -> int:

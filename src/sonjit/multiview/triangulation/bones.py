@@ -115,10 +115,7 @@ class BoneLengths:
         if not others:
             return np.full(len(BONES), np.nan)
         table = np.stack(others)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", RuntimeWarning)  # bones that no frame knows
-            middle = np.nanmedian(table, axis=0)
-        return np.where(np.isfinite(table).sum(0) >= _FEWEST_FRAMES, middle, np.nan)
+        return np.where(np.isfinite(table).sum(0) >= _FEWEST_FRAMES, _medians(table), np.nan)
 
 
 FITTED_BONES: Final = np.array(load_skeleton("hand_mediapipe21").bones)
@@ -147,10 +144,19 @@ class Skeletons(NamedTuple):
 
 def usual_lengths(points_m: FloatArray) -> FloatArray:
     """(20,) median length of each bone over joints (N, 21, 3), metres; NaN for bones that were never seen."""
-    lengths = np.linalg.norm(points_m[:, FITTED_BONES[:, 1]] - points_m[:, FITTED_BONES[:, 0]], axis=-1)
+    return _medians(fitted_lengths(points_m))
+
+
+def fitted_lengths(points_m: FloatArray) -> FloatArray:
+    """(..., 20) metres, as in `FITTED_BONES`, of joints (..., 21, 3); NaN where an end is unknown."""
+    return np.linalg.norm(points_m[..., FITTED_BONES[:, 1], :] - points_m[..., FITTED_BONES[:, 0], :], axis=-1)
+
+
+def _medians(rows: FloatArray) -> FloatArray:
+    """Median of each column's known values; NaN for one without any."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
-        return np.asarray(np.nanmedian(lengths, axis=0), np.float64)
+        return np.asarray(np.nanmedian(rows, axis=0), np.float64)
 
 
 def fit_skeletons(

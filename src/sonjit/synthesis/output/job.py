@@ -67,7 +67,7 @@ def synthesize(
         JobError: the disk is full, or a process was ended from outside.
     """
     settings.sampler()
-    layout = _layout(out, settings)
+    layout = _LAYOUTS[settings.format](out, settings)
     layout.check()
     for side in ("Right", "Left"):
         load_hand_mesh(side, settings.hands)
@@ -86,10 +86,6 @@ def synthesize(
         if done:
             _finish(layout, sorted(done))
     return summary
-
-
-def _layout(out: Path, settings: SynthSettings) -> FolderLayout:
-    return _LAYOUTS[settings.format](out, settings)
 
 
 def _open(out: Path, settings: SynthSettings) -> None:

@@ -13,6 +13,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, ClassVar, Final, Literal, NamedTuple, NotRequired, TypedDict
 
@@ -211,11 +212,11 @@ def _normals(buffers: Buffers) -> Image:
     return np.where(there, np.round(buffers.normals * 127 + 128).clip(1, 255), 0).astype(np.uint8)
 
 
-def _masks(buffers: Buffers) -> Image:
-    return buffers.instances
-
-
-_EXTRAS: Final[dict[str, Callable[[Buffers], NDArray[Any]]]] = {"depth": _depth, "normals": _normals, "masks": _masks}
+_EXTRAS: Final[dict[str, Callable[[Buffers], NDArray[Any]]]] = {
+    "depth": _depth,
+    "normals": _normals,
+    "masks": attrgetter("instances"),
+}
 
 
 def truth_line(sample: Sample, **more: str) -> bytes:

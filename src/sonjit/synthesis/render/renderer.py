@@ -36,8 +36,6 @@ from sonjit.synthesis.render.opengl import (
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    import moderngl
-
     from sonjit.geometry.cameras import CalibratedCamera
     from sonjit.synthesis.render.drawable import Drawable, Light, Lighting
     from sonjit.synthesis.render.opengl import PixelBox
@@ -145,7 +143,9 @@ class Renderer:
         boxes = boxes_px(points, packed.rows, camera, size)
         around = box_around(boxes)
         self._draw_geometry(targets, around, camera_uniforms(camera, targets.samples, near_far(points[:, 2])))
-        self._use((*targets.surfaces, self._patterns, self._shadow_map, targets.skies, targets.lights))
+        textures = (*targets.surfaces, self._patterns, self._shadow_map, targets.skies, targets.lights)
+        for unit, texture in enumerate(textures):
+            texture.use(unit)
         self._draw_openness(targets, around, 2 * REACH_M * float(camera.K[0, 0]))
         self._draw_light(targets, boxes, light_uniforms(lighting, camera, self._light))
         self._draw_pixels(targets, around)
@@ -165,10 +165,6 @@ class Renderer:
                 self._targets.pop(next(iter(self._targets))).release()
             self._targets[size] = Targets(self._context, size)
         return self._targets[size]
-
-    def _use(self, textures: Sequence[moderngl.Texture | moderngl.Texture3D]) -> None:
-        for unit, texture in enumerate(textures):
-            texture.use(unit)
 
     def _draw_shadows(self, lighting: Lighting) -> None:
         first: Light | None = lighting.lights[0] if lighting.lights else None

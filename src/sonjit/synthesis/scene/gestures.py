@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
-from typing import Any, Final, NotRequired, TypedDict, cast
+from typing import Any, Final, TypedDict, cast
 
 import numpy as np
 
@@ -197,26 +197,8 @@ class Script:
 @lru_cache(maxsize=1)
 def scripts() -> Mapping[str, tuple[Script, ...]]:
     """Scripts by kind: `peak`, `both`, `range` and `range_both`; those of one hand stand for the right one."""
-    table = _table()
-    one = {
-        "peak": [Script(each["name"], {"Right": (_station(each),)}) for each in table["peak"]],
-        "range": [Script(each["name"], {"Right": _stations(each["stations"])}) for each in table["range"]],
-    }
-    two = {
-        "both": [
-            Script(
-                each["name"],
-                {"Right": (_station(each["right"]),), "Left": (_station(each["left"]),)},
-                tuple((right, left) for right, left in each.get("touch", ())),
-            )
-            for each in table["both"]
-        ],
-        "range_both": [
-            Script(each["name"], {"Right": _stations(each["right"]), "Left": _stations(each["left"])})
-            for each in table["range_both"]
-        ],
-    }
-    return {kind: tuple(each) for kind, each in (one | two).items()}
+    kinds = ("peak", "range", "both", "range_both")
+    return {kind: tuple(_script(entry) for entry in _table()[kind]) for kind in kinds}
 
 
 def pair_names() -> tuple[str, ...]:
@@ -259,66 +241,47 @@ def _basis(along: FloatArray, across: FloatArray) -> FloatArray:
     return np.stack([along, across, np.cross(along, across)], 1)
 
 
-class _Defaults(TypedDict):
+class _Entry(TypedDict, total=False):
+    """A station, or a script of one, or of one or several for each hand."""
+
+    name: str
+    gesture: str
     palm: str
     fingers: str
     at: list[float]
-
-
-class _StationEntry(TypedDict):
-    gesture: str
-    palm: NotRequired[str]
-    fingers: NotRequired[str]
-    at: NotRequired[list[float]]
-    tilt: NotRequired[float]
-
-
-class _NamedEntry(_StationEntry):
-    name: str
-
-
-class _BothEntry(TypedDict):
-    name: str
-    right: _StationEntry
-    left: _StationEntry
-    touch: NotRequired[list[tuple[int, int]]]
-
-
-class _RangeEntry(TypedDict):
-    name: str
-    stations: list[_StationEntry]
-
-
-class _RangeBothEntry(TypedDict):
-    name: str
-    right: list[_StationEntry]
-    left: list[_StationEntry]
+    tilt: float
+    stations: list[_Entry]
+    right: _Entry | list[_Entry]
+    left: _Entry | list[_Entry]
+    touch: list[tuple[int, int]]
 
 
 class _Table(TypedDict):
-    neutral: _StationEntry
-    defaults: _Defaults
-    peak: list[_NamedEntry]
-    both: list[_BothEntry]
-    range: list[_RangeEntry]
-    range_both: list[_RangeBothEntry]
+    neutral: _Entry
+    defaults: _Entry
+    peak: list[_Entry]
+    both: list[_Entry]
+    range: list[_Entry]
+    range_both: list[_Entry]
 
 
+@lru_cache(maxsize=1)
 def _table() -> _Table:
     return cast("_Table", tomllib.loads((files("sonjit.synthesis") / "sequences.toml").read_text("utf-8")))
 
 
-def _stations(entries: list[_StationEntry]) -> tuple[Station, ...]:
-    return tuple(_station(entry) for entry in entries)
+def _script(entry: _Entry) -> Script:
+    hands: dict[Side, _Entry | list[_Entry]] = {"Right": entry.get("right", entry.get("stations", entry))}
+    if "left" in entry:
+        hands["Left"] = entry["left"]
+    stations: dict[Side, tuple[Station, ...]] = {
+        side: tuple(map(_station, one if isinstance(one, list) else [one])) for side, one in hands.items()
+    }
+    return Script(entry.get("name", ""), stations, tuple((right, left) for right, left in entry.get("touch", ())))
 
 
-def _station(entry: _StationEntry) -> Station:
-    usual = _defaults()
-    out, down, away = (value / 100 for value in entry.get("at", usual["at"]))
-    palm, fingers = entry.get("palm", usual["palm"]), entry.get("fingers", usual["fingers"])
-    return Station(entry["gesture"], palm, fingers, (out, down, away), float(np.deg2rad(entry.get("tilt", 0))))
-
-
-@lru_cache(maxsize=1)
-def _defaults() -> _Defaults:
-    return _table()["defaults"]
+def _station(entry: _Entry) -> Station:
+    whole: Mapping[str, Any] = {"tilt": 0, **_table()["defaults"], **entry}
+    out, down, away = (value / 100 for value in whole["at"])
+    tilt_rad = float(np.deg2rad(whole["tilt"]))
+    return Station(whole["gesture"], whole["palm"], whole["fingers"], (out, down, away), tilt_rad)
