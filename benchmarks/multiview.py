@@ -21,7 +21,7 @@ from sonjit.multiview.cameras.rig import CameraRig, RigCamera
 from sonjit.multiview.triangulation.triangulation import triangulate
 from sonjit.synthesis.render.drawable import Lighting
 from sonjit.synthesis.render.renderer import Renderer
-from sonjit.synthesis.scene.boards import RenderedBoard
+from sonjit.synthesis.scene.objects import RenderedBoard
 from sonjit.synthesis.scene.scene import camera_rig
 
 

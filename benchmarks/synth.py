@@ -28,8 +28,8 @@ import psutil
 
 import sonjit
 from sonjit.synthesis.output.job import synthesize
+from sonjit.synthesis.output.layouts import SynthSettings
 from sonjit.synthesis.output.samples import render_samples
-from sonjit.synthesis.output.settings import SynthSettings
 from sonjit.synthesis.render.renderer import Renderer
 
 STAGES = {

@@ -8,7 +8,7 @@ from sonjit.hand_models.rig_ik import free_joints, joint_limits
 from sonjit.synthesis.hands.mesh import coarse_faces
 from sonjit.synthesis.hands.penetration import regions_of
 from sonjit.synthesis.hands.person import rig_from_shape
-from sonjit.synthesis.output.settings import SynthSettings
+from sonjit.synthesis.output.layouts import SynthSettings
 from sonjit.synthesis.scene.gestures import gestures, pair_names
 from sonjit.synthesis.scene.hand_poses import pose_pair
 from sonjit.synthesis.scene.separation import DEPTH_M, Touch, deepest, settle

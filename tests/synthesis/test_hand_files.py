@@ -13,7 +13,7 @@ from sonjit.synthesis.hands.hands import SceneHand, drawables_from_hand, keypoin
 from sonjit.synthesis.hands.mesh import HandFiles, hand_mesh_from_rig, load_hand_mesh
 from sonjit.synthesis.hands.person import HandLook, rig_from_shape
 from sonjit.synthesis.output.job import synthesize
-from sonjit.synthesis.output.settings import SynthSettings
+from sonjit.synthesis.output.layouts import SynthSettings
 from sonjit.synthesis.scene.gestures import angles_from_gesture, sample_angles
 from sonjit.synthesis.scene.separation import deepest
 from sonjit.weights import find_weight

@@ -12,14 +12,14 @@ import pytest
 from sonjit.errors import InputError, JobError
 from sonjit.synthesis.output import job
 from sonjit.synthesis.output.job import synthesize
-from sonjit.synthesis.output.settings import SynthSettings
+from sonjit.synthesis.output.layouts import SynthSettings
 
 SETTINGS = SynthSettings(6, 6, ("hands=0,1",), rig="dome", views=8, size=(64, 64))  # two chunks
 RUN = """
 import sys
 from pathlib import Path
 from sonjit.synthesis.output.job import synthesize
-from sonjit.synthesis.output.settings import SynthSettings
+from sonjit.synthesis.output.layouts import SynthSettings
 if __name__ == "__main__":
     settings = SynthSettings(6, 6, ("hands=0,1",), rig="dome", views=8, size=(64, 64))
     synthesize(Path(sys.argv[1]), settings, jobs=int(sys.argv[2]))

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from sonjit.synthesis.hands.hands import drawables_from_hand, keypoints_from_hand
+from sonjit.synthesis.output.layouts import SynthSettings
 from sonjit.synthesis.output.samples import CAUSES, box_from_mask, label_hands, palm_box, render_samples
-from sonjit.synthesis.output.settings import SynthSettings
 from sonjit.synthesis.render.drawable import Drawable, Light, Lighting, Material
 
 from .ray_causes import ray_causes, scene_drawables

@@ -14,7 +14,7 @@ from sonjit.results import Frame, Hand
 from sonjit.synthesis.hands.hands import keypoints_from_hand
 from sonjit.synthesis.hands.person import rig_from_shape
 from sonjit.synthesis.output.job import synthesize
-from sonjit.synthesis.output.settings import SynthSettings
+from sonjit.synthesis.output.layouts import SynthSettings
 from sonjit.synthesis.scene.motions import NamedMotions, load_motion
 
 SIZE = (320, 240)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from sonjit.synthesis.hands.hands import keypoints_from_hand
+from sonjit.synthesis.output.layouts import SynthSettings
 from sonjit.synthesis.output.samples import render_samples
-from sonjit.synthesis.output.settings import SynthSettings
 
 
 def make(index, *factors, seed=1, **more):

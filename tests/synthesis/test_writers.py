@@ -10,7 +10,7 @@ from sonjit.datasets import open_dataset
 from sonjit.datasets.checks import check_sample
 from sonjit.errors import InputError
 from sonjit.synthesis.output.job import SHEET, synthesize
-from sonjit.synthesis.output.settings import SynthSettings
+from sonjit.synthesis.output.layouts import SynthSettings
 from sonjit.synthesis.render.drawable import Buffers
 
 COUNT, VIEWS = 3, 3

@@ -14,7 +14,7 @@ from sonjit.errors import InputError
 
 if TYPE_CHECKING:
     from sonjit.synthesis.hands.mesh import HandFiles
-    from sonjit.synthesis.output.settings import Extra
+    from sonjit.synthesis.output.layouts import Extra
 
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 """Images are small: `--jobs` uses the cores; more threads within each process would only wait for each other."""
@@ -78,7 +78,7 @@ def synth(
         os.environ.setdefault(variable, "1")
     from sonjit.cli.report import progress
     from sonjit.synthesis.output.job import synthesize
-    from sonjit.synthesis.output.settings import SynthSettings
+    from sonjit.synthesis.output.layouts import SynthSettings
 
     if list_factors:
         _print_factors()

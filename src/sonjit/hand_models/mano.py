@@ -1,14 +1,11 @@
-"""MANO: a hand's mesh and joints from pose and shape, as a layer that passes gradients.
+"""MANO: a hand's mesh and joints from pose and shape, as a layer that passes gradients; and models in its form.
 
 Source: Romero, Tzionas and Black 2017, Embodied Hands; linear blend skinning as in Loper et al. 2015, SMPL.
 
-Models in MANO's form for those without a licence for MANO itself: a hand of plain tubes, and random numbers.
-
-The hand of tubes is for training and evaluation.
-
-It has MANO's joints, their order and what hangs on what, lengths of an adult hand, and ten shapes: scale, width,
-thickness, the fingers' lengths and the palm's. It is not a scan of anybody, and what is measured on it is no
-evidence of MANO's accuracy.
+Those without a licence for MANO have a hand of plain tubes, for training and evaluation, and random numbers, to try
+things out. The tubes have MANO's joints, their order and what hangs on what, lengths of an adult hand, and ten shapes:
+scale, width, thickness, the fingers' lengths and the palm's. They are not a scan of anybody, and what is measured on
+them is no evidence of MANO's accuracy.
 """
 
 from __future__ import annotations

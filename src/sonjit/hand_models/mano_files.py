@@ -2,10 +2,9 @@
 
 MANO may not be passed on: everybody fetches MANO_RIGHT.pkl and MANO_LEFT.pkl from https://mano.is.tue.mpg.de.
 
-Pickles of MANO and of data sets, read without running anything in them, and without chumpy or scipy.
-
-Every class that such a file names is replaced by one of this file that only keeps numbers; any other name is refused
-before anything is made of it. Arrays are built from their bytes here, so that not even numpy is handed a forged state.
+Pickles, those of data sets too, are read without running anything in them, and without chumpy or scipy: every class
+that such a file names is replaced by one of this file that only keeps numbers; any other name is refused before
+anything is made of it. Arrays are built from their bytes here, so that not even numpy is handed a forged state.
 """
 
 from __future__ import annotations

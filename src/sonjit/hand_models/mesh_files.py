@@ -1,12 +1,11 @@
-"""GLB files, as far as hands need them: arrays out of a file and into one; plain meshes as GLB and Wavefront OBJ.
+"""Hands as files: GLB, as far as hands need it, read and written; Wavefront OBJ; BVH motion capture.
 
 Source: Khronos Group, glTF 2.0 specification, sections 3.6 (accessors) and 4.4 (binary layout).
 
-Rigged hands as files: animated GLB (mesh, skin, one rotation per joint and frame) and BVH motion capture.
-
-In GLB, joints are in the camera's axes under one node that turns them into glTF's (y up, z towards the viewer). A
-joint's own x bends it, y points out of the back of the hand, z back along the bone; its twist about z is what the fit
-gave, zero but for the first joint of each finger. A hand that is out of sight is scaled to nothing.
+Rigged hands as GLB have mesh, skin and one rotation per joint and frame. Joints are in the camera's axes under one node
+that turns them into glTF's (y up, z towards the viewer). A joint's own x bends it, y points out of the back of the
+hand, z back along the bone; its twist about z is what the fit gave, zero but for the first joint of each finger. A hand
+that is out of sight is scaled to nothing.
 
 BVH is in metres, y up, z towards the viewer. Rotations count from the rig's rest pose and are applied as Z X Y. It
 keeps what the fit gave of twist: the first joint of each finger has a little, hinges have none.

@@ -1,9 +1,7 @@
-"""Hands by MANO's parameters: what meshes and files are made of, whichever network gave them.
-
-MANO meshes of detected hands, by Deformer and by HandOccNet.
+"""MANO meshes of detected hands, by Deformer and by HandOccNet.
 
 Deformer fuses each hand's frames over a window in time; HandOccNet takes each hand in a crop of its own, left ones
-mirrored.
+mirrored. Both keep MANO's parameters alone until a mesh is asked for.
 """
 
 from __future__ import annotations

@@ -1,11 +1,10 @@
-"""Marks: where a person or a machine sees a joint in one frame of one view; and the joints that follow from them.
+"""Marks: where a person or a machine sees a joint in one frame of one view; the joints that follow; their store.
 
 A joint is a number from 0 to 41: 21 keypoints of the right hand in MediaPipe's order, then 21 of the left.
 
-The store of marks: one SQLite file, written by several at once.
-
-History is only ever added to. `latest` holds, for each frame, view, joint and annotator, the row of history that counts
-now; nobody writes another's rows. What `add` has returned is on the disk (write-ahead log, synchronous).
+The store is one SQLite file, written by several at once. History is only ever added to. `latest` holds, for each frame,
+view, joint and annotator, the row of history that counts now; nobody writes another's rows. What `add` has returned is
+on the disk (write-ahead log, synchronous).
 """
 
 from __future__ import annotations

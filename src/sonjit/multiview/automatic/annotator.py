@@ -1,9 +1,8 @@
-"""What runs of the automatic annotator leave in a project: labels, offsets, and networks trained on people's marks.
+"""The automatic annotator: checks the cameras, detects hands in chunks, labels them in space, ranks frames for people.
 
-The automatic annotator: checks the cameras, detects hands in chunks, labels them in space, ranks frames for people.
-
-Everything lies in the folder `auto` of the project: a folder for each detector and its settings, with a file for each
-chunk of frame sets. A chunk is written whole or not at all, so a run that was stopped resumes with the next one.
+Everything is in the folder `auto` of the project: a folder for each detector and its settings, with a file for each
+chunk of frame sets, its labels, offsets and networks trained on people's marks. A chunk is written whole or not at all,
+so a run that was stopped resumes with the next one.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Bundle adjustment: the cameras and poses of the target that minimise the reprojection error of its points.
+"""Calibration of a rig from sightings of a target: intrinsics and poses, refined together by bundle adjustment.
 
-Calibration of a rig from sightings of a target: intrinsics and poses, refined together.
+The adjustment finds the cameras and poses of the target that minimise the reprojection error of its points.
 """
 
 from __future__ import annotations

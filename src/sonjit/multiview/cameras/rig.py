@@ -1,8 +1,6 @@
-"""Calibrated cameras with names, in one world; and how to choose that world's origin, axes and scale.
+"""Calibrated cameras with names, in one world; how to choose its origin, axes and scale; checks of what files hold.
 
 The world is in metres. Camera frame: x right, y down, z forward; x_camera = R x_world + t. Pixels are continuous.
-
-What all camera files have in common: checked records, units, lenses, atomic writing of text.
 """
 
 from __future__ import annotations

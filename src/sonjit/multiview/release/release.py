@@ -1,9 +1,8 @@
-"""A release's annotations, gathered as it is written: InterHand2.6M's files, COCO, sources of joints, statistics.
-
-Releases: a data set from annotated projects, its images without fingerprint ridges and faces.
+"""Releases: a data set from annotated projects, its images without fingerprint ridges and faces.
 
 A release is written beside its final name and renamed when it is complete; a run that was stopped resumes with the
-frame sets that are missing.
+frame sets that are missing. Its annotations are gathered as it is written: InterHand2.6M's files, COCO, sources of
+joints, statistics.
 """
 
 from __future__ import annotations

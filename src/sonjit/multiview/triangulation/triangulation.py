@@ -1,10 +1,7 @@
-"""C cameras and N points as arrays: projection, the linear solution, and consensus over pairs of views.
+"""Points in space from their pixels in calibrated cameras, and the covariance of each.
 
-Consensus is deterministic: the pairs are drawn with a fixed seed.
-
-Points in space from their pixels in calibrated cameras, and the covariance of each.
-
-The linear solution (DLT) is refined to the least squares of reprojection errors.
+The linear solution (DLT) of all views, or of those that agree, is refined to the least squares of reprojection errors.
+Consensus is deterministic: the pairs of views are drawn with a fixed seed.
 """
 
 from __future__ import annotations

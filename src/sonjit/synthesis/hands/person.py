@@ -1,10 +1,8 @@
-"""One person's hand: the rig with 36 blend shapes that move its skin and its joints together.
+"""One person's hand: the rig with 36 blend shapes that move its skin and its joints together; its skin.
 
 Every shape is made from the rig's own joints, bones and weights, on the hand that its file holds; the other side's are
 the mirror of these. Each is linear, so that a hand is the rig plus a weighted sum. Bones keep their directions and
-joints stay their centres.
-
-Skin: its colour by tone and undertone, and where on a hand nails, creases, palm and back are.
+joints stay their centres. Skin has a colour by tone and undertone, and nails, creases, palm and back where they are.
 """
 
 from __future__ import annotations

@@ -1,8 +1,6 @@
-"""The forearm that goes on where the rig's skin ends, and the sleeve over it.
+"""The forearm, and what hands wear: gloves, rings and sleeves, by name.
 
 The rig is cut just behind the wrist. The forearm begins with the very vertices of that edge, so that no seam shows.
-
-What hands wear: gloves, rings and sleeves, by name.
 """
 
 from __future__ import annotations

@@ -18,9 +18,8 @@ from sonjit.files import failing_as_job, write_bytes, write_text
 from sonjit.media.annotated.images import encode_image
 from sonjit.pools import run_calls
 from sonjit.synthesis.hands.mesh import load_hand_mesh
-from sonjit.synthesis.output.layouts import TRUTH, FolderLayout, RenderedImage
+from sonjit.synthesis.output.layouts import TRUTH, FolderLayout, RenderedImage, SynthSettings
 from sonjit.synthesis.output.samples import render_samples
-from sonjit.synthesis.output.settings import SynthSettings
 from sonjit.synthesis.output.writers import CocoLayout, InterHandLayout, ShardLayout, VideoLayout
 from sonjit.synthesis.render.renderer import Renderer
 

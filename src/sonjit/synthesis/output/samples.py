@@ -1,12 +1,8 @@
-"""Rays from a camera through meshes: what each meets first.
-
-Exact labels of a rendered image: where each keypoint is, whether it is visible or what hides it, masks and boxes.
+"""Scene → labelled images, one sample for each camera: where keypoints are and what hides them, masks and boxes.
 
 A keypoint lies inside its finger. The ray from the camera's centre to it decides: what it meets first, before the
 keypoint, is what is seen in its stead. If that is the same hand where a bone next to the keypoint moves the skin, or
 nothing, the keypoint is seen.
-
-Scene → labelled images, one sample for each camera.
 """
 
 from __future__ import annotations

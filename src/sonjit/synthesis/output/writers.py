@@ -1,10 +1,8 @@
-"""Folders of rendered images: COCO, the layout of InterHand2.6M, WebDataset shards.
+"""Folders of rendered images: COCO, the layout of InterHand2.6M, WebDataset shards, videos.
 
 COCO has the fields that `open_dataset("folder", …)` reads and some more. In InterHand2.6M (https://mks0601.github.io/
 InterHand2.6M, units in `datasets.hands.interhand`) a capture has cameras of its own: a still is a capture, as is a
-sequence. A shard is a chunk.
-
-Videos, one for each camera of a sequence, with their truth in JSON beside them.
+sequence. A shard is a chunk. Of a sequence there is a video for each camera, its truth in JSON beside it.
 """
 
 from __future__ import annotations

@@ -1,11 +1,9 @@
 """OpenGL without a screen: EGL, on a GPU where there is one, else Mesa's software renderer.
 
-What an image is drawn into, and how it is read back.
+Shaders, compiled on first use; the buffers, uniforms and textures that they take; what an image is drawn into.
 
 Between two samples along each axis that meet in a pixel's centre lies one more: the image's colours are the mean of
 the nine around a centre, the nearer the heavier; labels are the centre's own. So edges are smooth and labels exact.
-
-Shaders, compiled on first use; the vertex and index buffers, uniforms and textures that they take.
 """
 
 from __future__ import annotations

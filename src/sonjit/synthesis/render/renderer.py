@@ -6,20 +6,32 @@ of thousands of small triangles costs a software renderer little that way.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
-from typing import TYPE_CHECKING, Final, Self
+from typing import Final, Self
 
 import cv2
 import numpy as np
 
 from sonjit.arrays import FloatArray, Image, IntArray
 from sonjit.errors import InputError
-from sonjit.synthesis.render.drawable import Buffers, box_around, boxes_px, light_view, near_far
+from sonjit.geometry.cameras import CalibratedCamera
+from sonjit.synthesis.render.drawable import (
+    Buffers,
+    Drawable,
+    Light,
+    Lighting,
+    box_around,
+    boxes_px,
+    light_view,
+    near_far,
+)
 from sonjit.synthesis.render.opengl import (
     PATTERN_SIZE,
     REACH_M,
     SHADOW_SIZE,
     UNITS,
+    PixelBox,
     Programs,
     Targets,
     camera_uniforms,
@@ -32,13 +44,6 @@ from sonjit.synthesis.render.opengl import (
     samples_of,
     solid_pattern,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from sonjit.geometry.cameras import CalibratedCamera
-    from sonjit.synthesis.render.drawable import Drawable, Light, Lighting
-    from sonjit.synthesis.render.opengl import PixelBox
 
 _CLIP_DISTANCE: Final = 0x3000  # GL_CLIP_DISTANCE0
 _MOST_PIXELS: Final = 1 << 21  # at once; larger images are drawn in strips

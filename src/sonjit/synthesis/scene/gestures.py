@@ -1,9 +1,7 @@
-"""Finger angles of one hand: named gestures from `gestures.toml` with random deviations, and free poses within limits.
+"""Finger angles of named gestures and free poses; scripts of sequences: which gesture each hand makes, and where.
 
-Fingers move together: neighbours bend alike, the end joint follows the middle one, and fingers that are bent at the
-knuckle spread little.
-
-Scripts of sequences: which gesture each hand makes, and where before the chest, read from `sequences.toml`.
+Gestures are read from `gestures.toml`, scripts from `sequences.toml`. Fingers move together: neighbours bend alike, the
+end joint follows the middle one, and fingers that are bent at the knuckle spread little.
 """
 
 from __future__ import annotations

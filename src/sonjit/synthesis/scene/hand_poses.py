@@ -1,33 +1,26 @@
-"""Hands that hold objects: the object lies in the palm or between the tips, then each finger closes until it touches.
+"""Poses of one or two hands about the origin: a gesture, a grasp or any pose, a turn, and named poses of both hands.
 
-How far a finger closes is searched over its whole range at once, then refined around the place where it first touches.
-
-Poses of one or two hands about the origin: a gesture, a grasp or any pose, a turn, and named poses of both hands.
+To grasp, an object lies in the palm or between the tips, then each finger closes until it touches. How far it closes is
+searched over its whole range at once, then refined around the place where it first touches.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 
 from sonjit.arrays import FloatArray, IndexArray
-from sonjit.hand_models.rig import FINGERS, RigPose
+from sonjit.hand_models.rig import FINGERS, Rig, RigPose, Side
 from sonjit.synthesis import look_up
 from sonjit.synthesis.hands.penetration import PALM, coarse_rig, regions_of
-from sonjit.synthesis.scene.gestures import angles_from_gesture, pose_from_station, sample_angles, scripts
-from sonjit.synthesis.scene.objects import SCENE_OBJECTS
+from sonjit.synthesis.scene.factors import Value
+from sonjit.synthesis.scene.gestures import Station, angles_from_gesture, pose_from_station, sample_angles, scripts
+from sonjit.synthesis.scene.objects import SCENE_OBJECTS, SceneObject
 from sonjit.synthesis.scene.scene import turned
 from sonjit.synthesis.scene.separation import DEPTH_M, Touch, deepest, settle
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from sonjit.hand_models.rig import Rig, Side
-    from sonjit.synthesis.scene.factors import Value
-    from sonjit.synthesis.scene.gestures import Station
-    from sonjit.synthesis.scene.objects import SceneObject
 
 TOUCH_M: Final = 0.0005
 """How near closed fingers come to an object."""

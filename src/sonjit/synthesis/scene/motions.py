@@ -1,10 +1,8 @@
-"""Hands in motion: peak poses and ranges of motion, and the motion of hands that were seen.
+"""Hands in motion: peak poses and ranges of motion, performed by name, and hands that a detector saw in a video.
 
 A peak pose (PP) goes from the neutral pose, hands before the chest and apart, to a named pose and back; a range of
 motion (ROM) goes through several. Names count as InterHand2.6M's do: 00.. right hand, 01.. left hand, 02.. both.
 Between two poses everything follows one minimum-jerk course (Flash and Hogan 1985), fingers a little before or after.
-
-Hands in motion for sequences: performed ones by name, or those that a detector saw in a video.
 """
 
 from __future__ import annotations

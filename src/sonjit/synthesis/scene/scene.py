@@ -1,8 +1,7 @@
 """A scene: one frame of a rendered world with hands, objects, light, background and cameras.
 
-It holds numbers and names only, so that it can be kept as truth and rendered again.
-
-Cameras about the hands: one as on a laptop, a pair as on glasses, or a dome of up to 140.
+It holds numbers and names only, so that it can be kept as truth and rendered again. Its cameras are one as on a laptop,
+a pair as on glasses, or a dome of up to 140.
 """
 
 from __future__ import annotations
