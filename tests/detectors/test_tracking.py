@@ -1,4 +1,5 @@
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,26 @@ from sonjit.detectors.tracking import Tracker, is_same_object, without_duplicate
 from .fakes import seen_at
 
 STEP_S = 1 / 30
+
+
+def bridging(most=2):
+    def move(seen, shift, score):
+        return replace(seen, keypoints=seen.keypoints + np.append(shift, 0), score=score)
+
+    return Tracker(move=move, most=most)
+
+
+def pass_behind(tracker, frames=61, *, blend=False, gone_at=999):
+    """Two instances cross, and of the rear one nothing is seen within 70 px of the front one: ids, x of each frame."""
+    for i, x in enumerate(np.linspace(0, 600, frames)):
+        rear, front = seen_at(x, left=0.97), seen_at(600 - x, 10, left=0.03)
+        is_seen = abs(600 - 2 * x) > 70 and i < gone_at
+        mixed = seen_at(600 - x + 30, 10, left=0.5) if blend else None
+        look = {1: rear if is_seen else mixed, 2: front}
+        carried = [(track, look[track.id]) for track in tracker.active if look[track.id] is not None]
+        lost = is_seen and len(tracker.active) < 2
+        tracker.update(carried, [rear, front] if i == 0 else [rear] if lost else [], i * STEP_S)
+        yield {track.id: (float(track.observation.keypoints[:, 0].mean()), track.hidden) for track in tracker.active}
 
 
 def run(tracker, frames, start_s=0.0):
@@ -136,3 +157,49 @@ def test_whatever_comes_ids_are_unique_and_ordered(frames):
     tracker = Tracker()
     for held in run(tracker, [[seen_at(float(x)) for x in frame] for frame in frames]):
         assert held == sorted(set(held))
+
+
+@pytest.mark.parametrize("blend", [False, True])
+def test_an_instance_behind_another_is_moved_on_and_keeps_its_id(blend):
+    truth = np.linspace(0, 600, 61) + seen_at(0).keypoints[:, 0].mean()
+    frames = list(pass_behind(bridging(), blend=blend))
+    assert all(list(places) == [1, 2] for places in frames)
+    assert max(abs(places[1][0] - x) for places, x in zip(frames, truth, strict=True)) < 25
+    assert [i for i, places in enumerate(frames) if places[1][1] is not None] == list(range(27, 34))
+    assert all(places[2][1] is None for places in frames)
+
+
+def test_without_bridging_it_is_lost_until_it_is_found_again():
+    frames = list(pass_behind(Tracker()))
+    assert [i for i, places in enumerate(frames) if list(places) == [2]] == list(range(27, 34))
+
+
+def test_one_that_does_not_come_back_is_given_up_when_nothing_covers_it():
+    frames = list(pass_behind(bridging(), gone_at=28))
+    assert list(frames[-1]) == [2]
+    assert sum(1 in places for places in frames) < 28 + 20
+
+
+def test_an_instance_that_vanishes_in_the_open_is_not_moved_on():
+    tracker = bridging()
+    tracker.update([], [seen_at(0), seen_at(400)], 0.0)
+    tracker.update([(tracker.active[1], seen_at(400))], [], STEP_S)
+    assert [track.id for track in tracker.active] == [2]
+
+
+def test_a_hidden_one_makes_room_for_one_that_is_seen():
+    tracker = bridging(most=2)
+    tracker.update([], [seen_at(0), seen_at(60)], 0.0)
+    tracker.update([(tracker.active[0], seen_at(0))], [], STEP_S)
+    assert [(track.id, track.hidden is None) for track in tracker.active] == [(1, True), (2, False)]
+    assert tracker.active[1].observation.score < 0.9
+    tracker.update([(tracker.active[0], seen_at(0))], [seen_at(900)], 2 * STEP_S)
+    assert [(track.id, track.hidden is None) for track in tracker.active] == [(1, True), (3, True)]
+
+
+def test_a_clock_that_starts_anew_moves_nothing_away():
+    tracker = bridging()
+    tracker.update([], [seen_at(0), seen_at(60)], 5.0)
+    tracker.restart_clock()
+    tracker.update([(tracker.active[0], seen_at(0))], [], 1.0)
+    assert all(np.isfinite(track.observation.keypoints).all() for track in tracker.active)

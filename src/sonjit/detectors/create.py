@@ -213,7 +213,12 @@ def detector_from(options: DetectorOptions) -> Detector[Any]:
     entry = find_kind(options.kind)
     kind = entry.loader(options)
     search, check = _search(entry, options, kind)
-    tracker = Tracker(entry.new_smoothers(options), one_reading=options.search != "fast")
+    tracker = Tracker(
+        entry.new_smoothers(options),
+        one_reading=options.search != "fast",
+        move=kind.moved if options.search != "fast" else None,
+        most=options.max_instances,
+    )
     return Detector(kind, tracker, options, search, check)
 
 

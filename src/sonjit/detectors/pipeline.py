@@ -12,7 +12,10 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, Self, TypeVar
+
+import numpy as np
 
 from sonjit.detectors.smoothing import KeypointSmoother
 from sonjit.detectors.tracking import Observation, Track, Tracker, without_duplicates
@@ -24,7 +27,6 @@ from sonjit.results import Frame
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from sonjit.detectors.options import DetectorOptions
@@ -67,6 +69,11 @@ class Kind(ABC, Generic[O, R]):
     def is_taken(self, box: RotatedBox, other: RotatedBox) -> bool:
         """Whether a found box shows the instance of another box."""
         return iou(box, other) > 0.5
+
+    def moved(self, observation: O, shift: NDArray[np.float32], score: float) -> O:
+        """The observation of an instance that another one hides: moved on by (2,) pixels, with a score of its own."""
+        keypoints = observation.keypoints + np.append(shift, np.float32(0))
+        return replace(observation, keypoints=keypoints, score=score)  # pyright: ignore
 
     @abstractmethod
     def result(self, rgb: NDArray[np.uint8], observation: O, track: Track[O] | None) -> R:
@@ -215,7 +222,7 @@ class Detector(Generic[R]):
         if boxes is None and self._kind.searches_always:
             boxes = self._kind.find(rgb, self._options.min_detection_score)[: self._options.max_instances]
         held = self._tracker.active
-        carried = [track.box for track in held] if boxes is None else list(boxes)
+        carried = [track.box for track in held if track.hidden is None] if boxes is None else list(boxes)
         new: list[Any] = self._search(rgb, carried) if boxes is None else []
         if boxes is None:
             seen = [(track, self._kind.observe(rgb, track.box)) for track in held]

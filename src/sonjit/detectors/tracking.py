@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Generic, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -32,6 +32,19 @@ _LEAST_STEP_S = 1 / 240
 """Frames that are nearer in time than this give no speed."""
 _SIDE_MEMORY = 0.05
 """Least weight of a new, sure frame in the belief of left or right."""
+_COVERED = 0.1
+"""Share of the smaller one's box in the other's, from which on one of two instances may hide the other."""
+_MAX_HIDDEN_S, _MAX_UNCOVERED_S = 1.0, 0.2
+"""How long an instance may be hidden, and how long of that nothing need cover it any more."""
+_DRIFT_S, _SLOWING_S = 0.15, 1.0
+"""Time over which the speed is averaged that a hidden instance starts with, and in which it falls to 1/e."""
+_TRUSTED = 0.4
+"""Cost up to which an observation counts for its track where instances overlap: the network may see a blend there."""
+
+
+O = TypeVar("O", bound="Observation")  # noqa: E741
+Move: TypeAlias = "Callable[[O, NDArray[np.float32], float], O]"
+"""An observation moved on by (2,) pixels, with a score of its own: that of an instance that another one hides."""
 
 
 class Observation(Protocol):
@@ -54,9 +67,6 @@ class Observation(Protocol):
     def left(self) -> float | None: ...
 
 
-O = TypeVar("O", bound=Observation)  # noqa: E741
-
-
 @dataclass(eq=False)
 class Track(Generic[O]):
     """One instance over time.
@@ -66,6 +76,9 @@ class Track(Generic[O]):
         observation: of the newest frame, as seen.
         smoothed: the same, smoothed over time where asked for.
         left: belief that it is a left one, over the frames seen; None where there are no sides.
+        hidden: for how long another instance has hidden it, in seconds; None while it is seen. Its observations are
+            the last one moved on.
+        uncovered_s: how long of that nothing has covered it any more.
         box: the crop of the next frame.
     """
 
@@ -76,21 +89,44 @@ class Track(Generic[O]):
     seen_s: float
     left: float | None = None
     frames: int = 0
+    hidden: float | None = None
+    uncovered_s: float = 0.0
     box: RotatedBox = field(init=False)
     _sureness: float = 0.0
     _velocity: NDArray[np.float64] = field(default_factory=lambda: np.zeros(2))
+    _drift: NDArray[np.float64] = field(default_factory=lambda: np.zeros(2))
 
     def see(self, observation: O, now_s: float) -> None:
         """Take over a new frame's observation."""
         step_s = now_s - self.seen_s
-        if self.frames and step_s > 0:
+        if self.frames and step_s > 0 and self.hidden is None:
             moved = _centre(observation) - _centre(self.observation)
             self._velocity = 0.5 * self._velocity + 0.5 * moved / max(step_s, _LEAST_STEP_S)
+            self._drift += -math.expm1(-step_s / _DRIFT_S) * (moved / max(step_s, _LEAST_STEP_S) - self._drift)
         self.observation, self.seen_s = observation, now_s
         self.frames += 1
+        self.hidden, self.uncovered_s = None, 0.0
         if observation.left is not None:
             self._see_side(observation.left)
         self.smoothed = observation if self.smoother is None else self.smoother(observation, now_s)
+
+    def hide(self, now_s: float, moved: Move[O], *, covered: bool) -> None:
+        """Move on by a frame in which it is not seen, ever slower."""
+        step_s = now_s - self.seen_s if math.isfinite(self.seen_s) else 0.0
+        if self.hidden is None:
+            self._velocity = self._drift
+        shift = (self._velocity * step_s).astype(np.float32)
+        self._velocity = self._velocity * math.exp(-step_s / _SLOWING_S)
+        self.uncovered_s = 0.0 if covered else self.uncovered_s + step_s
+        self.hidden = (self.hidden or 0.0) + step_s
+        self.seen_s = now_s
+        score = self.observation.score * math.exp(-step_s / _SLOWING_S)
+        self.observation, self.smoothed = moved(self.observation, shift, score), moved(self.smoothed, shift, score)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it has been hidden for too long."""
+        return (self.hidden or 0.0) > _MAX_HIDDEN_S or self.uncovered_s > _MAX_UNCOVERED_S
 
     def _see_side(self, left: float) -> None:
         """Move the belief towards a new frame's word, by as much as that frame is sure of it."""
@@ -118,6 +154,8 @@ class Tracker(Generic[O]):
         new_smoother: makes the smoother of a new track, or None for no smoothing.
         memory_s: how long a lost instance may take to come back under its id.
         one_reading: two readings of one hand, the one inside the other, are one instance; see `is_same_object`.
+        move: moves on what another instance hides, until it is seen again; None to lose it.
+        most: instances to hold, the hidden ones among them.
     """
 
     def __init__(
@@ -126,7 +164,10 @@ class Tracker(Generic[O]):
         memory_s: float = 2.0,
         *,
         one_reading: bool = False,
+        move: Move[O] | None = None,
+        most: int = 1,
     ) -> None:
+        self._move, self._most = move, most
         self._one_reading = one_reading
         self._new_smoother = new_smoother
         self._memory_s = memory_s
@@ -165,30 +206,61 @@ class Tracker(Generic[O]):
             now_s: time of the frame in seconds.
 
         Returns:
-            Whether any track was lost in this frame.
+            Whether any track was lost in this frame, or is neither seen nor hidden.
         """
         self._lost = [track for track in self._lost if 0 <= now_s - track.seen_s <= self._memory_s]
+        if self._move is not None:
+            carried = [pair for pair in carried if self._is_trusted(*pair, now_s)]
         tracks = [track for track, _ in carried]
         seen = _sorted_out(tracks, [observation for _, observation in carried], now_s)
-        tracks = [self._rightful(track, observation, now_s) for track, observation in zip(tracks, seen, strict=True)]
+        unseen = [track for track in self.active if track.hidden is not None and track not in tracks]
+        tracks = [
+            self._rightful(track, observation, unseen, now_s) for track, observation in zip(tracks, seen, strict=True)
+        ]
         kept = _one_track_per_object(tracks, seen, now_s, one_reading=self._one_reading)
         held = [tracks[i] for i in kept]
         gone = [track for track in self.active if track not in held]
+        is_any_lost = any(track.hidden is None for track in gone)
         for i in kept:
             tracks[i].see(seen[i], now_s)
         self._lost += gone
         fresh = without_duplicates(new, [track.observation for track in held], one_reading=self._one_reading)
         held += [self._welcome(observation, now_s) for observation in fresh]
+        if self._move is not None:
+            held += self._hide([track for track in gone if track in self._lost], held, now_s, self._move)
         self.active = sorted(held, key=lambda track: track.id)
-        return bool(gone)
+        return is_any_lost or any(track.uncovered_s > 0 for track in held)
 
-    def _rightful(self, track: Track[O], observation: O, now_s: float) -> Track[O]:
+    def _is_trusted(self, track: Track[O], observation: O, now_s: float) -> bool:
+        """Whether an observation is of its track, and not a blend of two or the other one."""
+        alone = track.hidden is None and not any(
+            _are_touching(seen, other.observation)
+            for other in self.active
+            if other is not track
+            for seen in (track.observation, observation)
+        )
+        return alone or track.cost(observation, now_s) < _TRUSTED
+
+    def _hide(self, gone: Sequence[Track[O]], held: Sequence[Track[O]], now_s: float, move: Move[O]) -> list[Track[O]]:
+        """Those of the tracks just lost that another one hides, moved on."""
+        hidden: list[Track[O]] = []
+        for track in gone[: max(self._most - len(held), 0)]:
+            near = [o for o in (*held, *gone) if o is not track and _are_touching(o.observation, track.observation)]
+            if track.hidden is None and not near:
+                continue
+            track.hide(now_s, move, covered=any(other in held for other in near))
+            if not track.is_over:
+                hidden.append(track)
+                self._lost.remove(track)
+        return hidden
+
+    def _rightful(self, track: Track[O], observation: O, hidden: list[Track[O]], now_s: float) -> Track[O]:
         """The track itself, or a lost one that fits clearly better: a box can slip onto a hand that reappears."""
-        costs = [(lost.cost(observation, now_s), lost.id, lost) for lost in self._lost]
+        costs = [(lost.cost(observation, now_s), lost.id, lost) for lost in (*self._lost, *hidden)]
         if not costs or min(costs)[0] + _SLIP_MARGIN > track.cost(observation, now_s):
             return track
         back = min(costs)[2]
-        self._lost.remove(back)
+        (hidden if back in hidden else self._lost).remove(back)
         back.smoother = self._new_smoother()
         return back
 
@@ -259,6 +331,10 @@ def _one_track_per_object(
         if not any(is_same_object(seen[i], seen[j], one_reading=one_reading) for j in kept):
             kept.append(i)
     return kept
+
+
+def _are_touching(a: Observation, b: Observation) -> bool:
+    return share_inside(a.keypoints, b.keypoints) > _COVERED
 
 
 def _centre(observation: Observation) -> NDArray[np.float64]:

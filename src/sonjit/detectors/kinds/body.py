@@ -149,6 +149,15 @@ class Bodies(Kind[BodyObservation, Body]):
         """Whether both boxes are on the same hips: those of people side by side overlap by far more than half."""
         return math.dist(box[:2], other[:2]) < _SAME_HIPS * max(box.width, other.width)
 
+    def moved(self, observation: BodyObservation, shift: NDArray[np.float32], score: float) -> BodyObservation:
+        """A hidden body, moved on by (2,) pixels: none of its keypoints is seen, and nothing of its mask."""
+        return replace(
+            super().moved(observation, shift, score),
+            alignment=observation.alignment + shift,
+            visibility=np.zeros_like(observation.visibility),
+            mask=None if observation.mask is None else np.zeros_like(observation.mask),
+        )
+
     def result(
         self, rgb: NDArray[np.uint8], observation: BodyObservation, track: Track[BodyObservation] | None
     ) -> Body:

@@ -142,6 +142,15 @@ class Hands(Kind[HandObservation, Hand]):
         """The box around a hand just seen."""
         return box_around_hand(observation.keypoints)
 
+    def moved(self, observation: HandObservation, shift: NDArray[np.float32], score: float) -> HandObservation:
+        """A hidden hand, moved on by (2,) pixels: none of its keypoints is seen."""
+        extra, visibility = observation.extra, observation.visibility
+        return replace(
+            super().moved(observation, shift, score),
+            extra=None if extra is None else extra + shift,
+            visibility=None if visibility is None else np.zeros_like(visibility),
+        )
+
     def result(
         self, rgb: NDArray[np.uint8], observation: HandObservation, track: Track[HandObservation] | None
     ) -> Hand:

@@ -165,10 +165,16 @@ class Holistic(Kind["BodyObservation", Person]):
         """Whether both boxes are of one body."""
         return self.bodies.is_taken(box, other)
 
+    def moved(self, observation: BodyObservation, shift: NDArray[np.float32], score: float) -> BodyObservation:
+        """A hidden body, moved on by (2,) pixels."""
+        return self.bodies.moved(observation, shift, score)
+
     def result(
         self, rgb: NDArray[np.uint8], observation: BodyObservation, track: Track[BodyObservation] | None
     ) -> Person:
-        """The body with its hands and face."""
+        """The body with its hands and face; of one that another hides the body alone."""
+        if track is not None and track.hidden is not None:
+            return Person(self.bodies.result(rgb, observation, track), None, None, None)
         parts = self._parts_of(track)
         body = observation if track is None else track.observation  # smoothed keypoints lag behind the image
         face_seen = self._beside.submit(  # its network runs on one thread and leaves room for the hands'
