@@ -61,7 +61,7 @@ def test_images_are_turned_upright(weights, ask, photo):
 
 @pytest.mark.parametrize(
     "query",
-    ["model=huge", "max_instances=0", "max_instances=11", "max_instances=2.5", "static_image=yes", "smoothing=",
+    ["model=huge", "max_instances=0", "max_instances=51", "max_instances=2.5", "static_image=yes", "smoothing=",
      "min_presence_score=nan", "min_detection_score=-1", "search_interval=0", "colour=red", "kind=face",
      "model=full&model=lite", "measures=1", "full=maybe", "max_instances=" + "9" * 5000, "segmentation=true"],
 )  # fmt: skip

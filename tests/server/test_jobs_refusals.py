@@ -35,7 +35,7 @@ def test_a_image_that_was_cut_fails_and_says_so(endpoints, media):
         ("", "unknown kind"),
         ("kind=feet", "unknown kind 'feet'"),
         ("kind=hands&model=heavy", "full, lite"),
-        ("kind=hands&max_instances=0", "from 1 to 10"),
+        ("kind=hands&max_instances=0", "from 1 to 50"),
         ("kind=hands&draw=maybe", "draw='maybe': give true or false"),
         ("kind=hands&colour=red", "colour"),
         ("kind=body&segmentation=true", "a job of body: unknown option 'segmentation'"),

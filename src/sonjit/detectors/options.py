@@ -107,7 +107,7 @@ _PEOPLE = ("body", "holistic")
 OPTIONS: tuple[Option, ...] = (
     Option("model", "string", "Which of the kind's models."),
     Option("max_instances", "integer", "How many to hold at most: 2 hands, 1 face, 1 body where not given.", minimum=1,
-           remote_maximum=10),
+           remote_maximum=50),
     Option("static_image", "boolean",
            "Take every image on its own; by default so for images, not for videos."),
     Option("mirrored", "boolean", "The input is a selfie view: left and right are exchanged in it.",

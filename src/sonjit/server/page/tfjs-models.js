@@ -16,7 +16,7 @@ import { segmentationFrom } from "./tfjs-masks.js";
  * @property {(found: any, answer: {width: number, height: number}) => object} shape an instance as tfjs-models has it
  */
 
-const MOST_INSTANCES = 10;
+const MOST_INSTANCES = 50;
 
 /** Options that every estimate has. @type {Known} */
 export const EVERY_ESTIMATION = { flipHorizontal: ["flag", false], staticImageMode: ["flag", false] };
