@@ -59,7 +59,7 @@ def test_groups_and_names_do_not_meet_and_all_is_everything():
     groups, catalog = load_groups(), load_catalog()
     assert not set(groups) & set(catalog)
     assert groups["segmentation"] == ("selfie", "selfie-landscape")
-    assert {"palm-full", "hand-full", "face-full", "hand-recrop"} < set(groups["hands"])  # a search's networks too
+    assert {"palm-full", "hand-full", "face-full", "body-full"} < set(groups["hands"])  # a search's networks too
     assert {"hands", "face", "body", "all"} <= set(groups)
     assert groups["all"] == tuple(catalog)
 

@@ -182,7 +182,7 @@ register_kind(KindEntry(
     max_instances=2,
     instances=("hand",),
     search="sonjit.detectors.search.load:search_hands",
-    search_weights=("face-full", "face-attention", "pose-detector", "body-full", "hand-recrop"),
+    search_weights=("face-full", "body-full"),
     examples=(
         ("sonjit hands photo.jpg", "prints what is in an image."),
         ("sonjit hands clip.mp4 --save clip.csv --draw clip-drawn.mp4", "writes a table and a drawn video."),
@@ -254,7 +254,7 @@ register_kind(KindEntry(
     stream_smoothing="published",
     instances=("body", "hand", "face"),
     search="sonjit.detectors.search.load:search_people",
-    search_weights=("face-full", "face-attention"),
+    search_weights=("face-full", "palm-full"),
     check="sonjit.detectors.search.load:check_people",
     examples=(("sonjit holistic clip.mp4 --max-instances 2 --save clip.json --draw drawn.mp4", "follows two people."),),
     weight_groups=("hands", "face", "body", "holistic"),

@@ -99,7 +99,7 @@ class Bodies(Kind[BodyObservation, Body]):
     """Person detector and body landmarks.
 
     Args:
-        people: finds new people.
+        people: finds new people; None where others say where to look.
         landmarks: network with a square image in; out come 39 landmarks (1, 195) of x, y, z in its pixels and the
             logits of visibility and presence; presence of a person (1, 1); heatmap logits (1, H, W, 39); world
             keypoints (1, 117); and, for masks, logits (1, H, W, 1).
@@ -109,7 +109,7 @@ class Bodies(Kind[BodyObservation, Body]):
     """
 
     def __init__(
-        self, people: PersonFinder, landmarks: Engine, *, mirrored: bool = False, heatmap_kernel: int = 9
+        self, people: PersonFinder | None, landmarks: Engine, *, mirrored: bool = False, heatmap_kernel: int = 9
     ) -> None:
         self.people = people
         self._landmarks = landmarks
@@ -119,7 +119,7 @@ class Bodies(Kind[BodyObservation, Body]):
 
     def find(self, rgb: NDArray[np.uint8], min_score: float) -> list[RotatedBox]:
         """Boxes of whole people in an image (H, W, 3), best first."""
-        return self.people.find(rgb, min_score)
+        return [] if self.people is None else self.people.find(rgb, min_score)
 
     def observe(self, rgb: NDArray[np.uint8], box: RotatedBox) -> BodyObservation:
         """33 keypoints, presence and, where the network gives one, the mask from one box."""
@@ -338,20 +338,28 @@ class _Published:
 _DETECTOR_RANGE = (-1.0, 1.0)
 
 
-def load_bodies(options: DetectorOptions) -> Bodies:
-    """Person detector and landmark network of one model; without masks, the network's part for them is cut off."""
+def load_bodies(options: DetectorOptions, *, finds: bool = True) -> Bodies:
+    """Person detector and landmark network of one model; without masks, the network's part for them is cut off.
+
+    Args:
+        options: of bodies.
+        finds: with the person detector; without it others say where to look.
+    """
     weights = KINDS["body"].models[options.model].weights
-    person_file = options.file(weights["detector"], options.detector_model)
     body_file = options.file(weights["landmark"], options.landmark_model)
     exact = _exact(options.running)
+    people = None
+    if finds:
+        person_file = options.file(weights["detector"], options.detector_model)
+        detector = load_engine(person_file, exact, value_range=_DETECTOR_RANGE)
+        expect(detector, person_file, "person detector", size=PERSON_GRID.input_size, outputs=(2254 * 12, 2254))
+        people = PersonFinder(detector)
     landmark_engine = options.running if _bears_bf16(options) else exact
-    people = load_engine(person_file, exact, value_range=_DETECTOR_RANGE)
-    expect(people, person_file, "person detector", size=PERSON_GRID.input_size, outputs=(2254 * 12, 2254))
     outputs = (*KEYPOINT_OUTPUTS, MASK_OUTPUT) if options.segmentation else KEYPOINT_OUTPUTS
     landmarks = load_engine(body_file, landmark_engine, outputs=outputs)
     sizes = (195, 1, 64 * 64 * 39, 117, *((256 * 256,) if options.segmentation else ()))
     expect(landmarks, body_file, "body landmark network", size=256, outputs=sizes)
-    return Bodies(PersonFinder(people), landmarks, mirrored=options.mirrored)
+    return Bodies(people, landmarks, mirrored=options.mirrored)
 
 
 def _exact(engine: EngineOptions) -> EngineOptions:

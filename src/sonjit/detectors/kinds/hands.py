@@ -30,6 +30,8 @@ from sonjit.geometry import (
 from sonjit.results import Hand
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from numpy.typing import NDArray
 
     from sonjit.detectors.options import DetectorOptions
@@ -195,17 +197,22 @@ def _upright(start: NDArray[np.float64], end: NDArray[np.float64]) -> float:
     return wrap_angle(math.pi / 2 - math.atan2(-dy, dx))
 
 
+def load_palm_finder(options: DetectorOptions, name: str, own: Path | None = None) -> PalmFinder:
+    """A published palm detector of that name, or the caller's own in its place."""
+    # In int8 it misses hands and finds others; it runs seldom enough to stay exact.
+    exact = replace(options.running, precision="f32")
+    file = options.file(name, own)
+    palms = load_engine(file, exact if options.running.precision == "int8" else options.running)
+    expect(palms, file, "palm detector", size=PALM_GRID.input_size, outputs=(2016 * 18, 2016))
+    return PalmFinder(palms)
+
+
 def load_hands(options: DetectorOptions) -> Hands:
     """Palm detector and landmark network of one model."""
     weights = KINDS["hands"].models[options.model].weights
-    palm_file = options.file(weights["detector"], options.detector_model)
+    finder = load_palm_finder(options, weights["detector"], options.detector_model)
     hand_file = options.file(weights["landmark"], options.landmark_model)
 
-    # In int8 the palm detector misses hands and finds others; it runs seldom enough to stay exact.
-    exact = replace(options.running, precision="f32")
-    palms = load_engine(palm_file, exact if options.running.precision == "int8" else options.running)
-    expect(palms, palm_file, "palm detector", size=PALM_GRID.input_size, outputs=(2016 * 18, 2016))
-    finder = PalmFinder(palms)
     crops = partial(calibration.crops, _HAND_SIZE, partial(finder.find, min_score=0.5))
     heads = None
     if options.visibility or (options.is_thorough and options.landmark_model is None):

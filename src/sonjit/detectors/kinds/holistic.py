@@ -18,7 +18,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from sonjit.detectors.kinds import KINDS
-from sonjit.detectors.kinds.body import load_bodies
+from sonjit.detectors.kinds.body import BodyObservation, load_bodies
 from sonjit.detectors.kinds.face import load_meshes
 from sonjit.detectors.kinds.hands import Hands
 from sonjit.detectors.pipeline import Kind, expect, keypoint_smoothers
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from sonjit.detectors.kinds.body import Bodies, BodyObservation
+    from sonjit.detectors.kinds.body import Bodies
     from sonjit.detectors.kinds.face import FaceMeshes, FaceObservation
     from sonjit.detectors.kinds.hands import HandObservation
     from sonjit.detectors.options import DetectorOptions
@@ -115,7 +115,20 @@ class _Part(Generic[P]):
         return seen if self.smoother is None else self.smoother(seen, now_s)
 
 
-class Holistic(Kind["BodyObservation", Person]):
+@dataclass(frozen=True, eq=False)
+class PersonObservation(BodyObservation):
+    """A body of a still whose hands and face have been found already.
+
+    Attributes:
+        hands: left and right.
+        face: the mesh.
+    """
+
+    hands: tuple[HandObservation | None, HandObservation | None] = (None, None)
+    face: FaceObservation | None = None
+
+
+class Holistic(Kind[BodyObservation, Person]):
     """Bodies with their hands and faces.
 
     Args:
@@ -140,7 +153,7 @@ class Holistic(Kind["BodyObservation", Person]):
         search_interval: int,
         one_reading: bool = False,
     ) -> None:
-        self.bodies, self._hands, self._faces = bodies, hands, faces
+        self.bodies, self.hands, self.faces = bodies, hands, faces
         self._recrop = recrop
         self._beside = ThreadPoolExecutor(1, thread_name_prefix="sonjit-face")
         self._new_smoother = new_smoother
@@ -176,29 +189,10 @@ class Holistic(Kind["BodyObservation", Person]):
         if track is not None and track.hidden is not None:
             return Person(self.bodies.result(rgb, observation, track), None, None, None)
         parts = self._parts_of(track)
-        body = observation if track is None else track.observation  # smoothed keypoints lag behind the image
-        face_seen = self._beside.submit(  # its network runs on one thread and leaves room for the hands'
-            parts.face.observe,
-            self._faces,
-            rgb,
-            body.keypoints[_HEAD, :2].mean(axis=0),
-            lambda: self._face_box(rgb, body),
-            min_score=self._min_score,
-            interval=self._interval,
-        )
-        hands = [
-            part.observe(
-                self._hands,
-                rgb,
-                body.keypoints[_WRIST[side], :2],
-                lambda side=side: self._hand_box(rgb, body, side),
-                min_score=self._min_score,
-                interval=self._interval,
-            )
-            for side, part in enumerate(parts.hands)
-        ]
-        self._drop_strays(body, parts, hands)
-        face = face_seen.result()
+        if isinstance(observation, PersonObservation):
+            hands, face = list(observation.hands), observation.face
+        else:
+            hands, face = self._observe_parts(rgb, observation if track is None else track.observation, parts)
         now_s = 0.0 if track is None else track.seen_s
         id = None if track is None else track.id
         left, right = (
@@ -207,7 +201,7 @@ class Holistic(Kind["BodyObservation", Person]):
         )
         mesh = None
         if face is not None:
-            mesh = self._faces.result(rgb, parts.face.smooth(face, now_s), None)
+            mesh = self.faces.result(rgb, parts.face.smooth(face, now_s), None)
             mesh.id = id
         return Person(self.bodies.result(rgb, observation, track), left, right, mesh)
 
@@ -216,10 +210,37 @@ class Holistic(Kind["BodyObservation", Person]):
         self.bodies.flip(result.body, width)
         for hand in (result.left_hand, result.right_hand):
             if hand is not None:
-                self._hands.flip(hand, width)
+                self.hands.flip(hand, width)
         if result.face is not None:
-            self._faces.flip(result.face, width)
+            self.faces.flip(result.face, width)
         return result
+
+    def _observe_parts(
+        self, rgb: NDArray[np.uint8], body: BodyObservation, parts: _Parts
+    ) -> tuple[list[HandObservation | None], FaceObservation | None]:
+        """Left hand, right hand and face of a body as seen: smoothed keypoints lag behind the image."""
+        face_seen = self._beside.submit(  # its network runs on one thread and leaves room for the hands'
+            parts.face.observe,
+            self.faces,
+            rgb,
+            body.keypoints[_HEAD, :2].mean(axis=0),
+            lambda: self._face_box(rgb, body),
+            min_score=self._min_score,
+            interval=self._interval,
+        )
+        hands = [
+            part.observe(
+                self.hands,
+                rgb,
+                body.keypoints[_WRIST[side], :2],
+                lambda side=side: self.hand_crop(rgb, body, side),
+                min_score=self._min_score,
+                interval=self._interval,
+            )
+            for side, part in enumerate(parts.hands)
+        ]
+        self._drop_strays(body, parts, hands)
+        return hands, face_seen.result()
 
     def _parts_of(self, track: Track[BodyObservation] | None) -> _Parts:
         """What is carried for one person; a still has nothing."""
@@ -232,7 +253,7 @@ class Holistic(Kind["BodyObservation", Person]):
 
     def _drop_strays(self, body: BodyObservation, parts: _Parts, hands: list[HandObservation | None]) -> None:
         """Drop hands that are not this body's: far from its wrist, or the other hand seen a second time."""
-        distances = [math.inf if seen is None else _wrist_distance(body, side, seen) for side, seen in enumerate(hands)]
+        distances = [math.inf if seen is None else wrist_distance(body, side, seen) for side, seen in enumerate(hands)]
         for side, seen in enumerate(hands):
             other = hands[1 - side]
             twice = (
@@ -247,7 +268,7 @@ class Holistic(Kind["BodyObservation", Person]):
         own = seen.left if handedness == "Left" else 1 - seen.left
         return Hand(handedness, seen.score, seen.keypoints, seen.keypoints_3d, id, own)
 
-    def _hand_box(self, rgb: NDArray[np.uint8], body: BodyObservation, side: int) -> RotatedBox | None:
+    def hand_crop(self, rgb: NDArray[np.uint8], body: BodyObservation, side: int) -> RotatedBox | None:
         """Where the re-crop network says that a hand is, near the body's wrist, or None."""
         rough = hand_box(body, side)
         return None if rough is None else recropped_box(rgb, rough, self._recrop)
@@ -263,7 +284,7 @@ class Holistic(Kind["BodyObservation", Person]):
         cut = rgb[top : max(int(cy + side / 2), 0), left : max(int(cx + side / 2), 0)]
         if min(cut.shape[:2]) < _MIN_HEAD_PX:
             return None
-        boxes = self._faces.find(cut, _MIN_FACE_SCORE)
+        boxes = self.faces.find(cut, _MIN_FACE_SCORE)
         if not boxes:
             return None
         box = min(boxes, key=lambda box: math.dist(box[:2], (cx - left, cy - top)))
@@ -310,7 +331,7 @@ def recropped_box(rgb: NDArray[np.uint8], rough: RotatedBox, network: Engine) ->
     return RotatedBox(centre[0].item(), centre[1].item(), side_px, side_px, rotation)
 
 
-def _wrist_distance(body: BodyObservation, side: int, hand: HandObservation) -> float:
+def wrist_distance(body: BodyObservation, side: int, hand: HandObservation) -> float:
     """From the body's wrist to the hand's, in hand sizes."""
     return math.dist(body.keypoints[_WRIST[side], :2], hand.keypoints[0, :2]) / size_of(hand.keypoints[:, :2])
 

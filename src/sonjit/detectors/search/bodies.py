@@ -3,38 +3,38 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from sonjit.detectors.kinds.body import BodyObservation, box_from_alignment
+from sonjit.detectors.search.faces import head_from_mesh
 from sonjit.detectors.search.finds import (
     Find,
     LogisticRegression,
-    Place,
+    Window,
     corners,
     logit,
-    merged,
     oks,
-    tiles,
     window_around,
 )
 from sonjit.detectors.smoothing import size_of
+from sonjit.geometry import RotatedBox
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sonjit.detectors.kinds.body import Bodies
     from sonjit.detectors.kinds.face import FaceObservation
-    from sonjit.detectors.search.finds import Image, Window
+    from sonjit.detectors.search.faces import Head
+    from sonjit.detectors.search.finds import Image
     from sonjit.detectors.ssd import SingleShotDetector
     from sonjit.detectors.tracking import Track
 
 _BODY_TOLERANCE = 0.05
-_FOREHEAD, _CHIN = 10, 152  # of the face mesh
 _EYES_TO_MOUTH = [0, 2, 5, 9, 10]  # of the body
 _SHOULDERS, _HIPS = [11, 12], [23, 24]
 
@@ -45,9 +45,8 @@ class BodySearch:
     Args:
         detector: finds people whose face is not seen.
         bodies: run twice.
-        parts: see `tiles`; the whole image is enough where bodies only lead to hands.
-        plain: presence and agreement from which no other placement is tried.
         min_detection: least score of a person in a window.
+        enough: of so many people, and half as many again that may be better, the largest faces are followed.
     """
 
     PLACEMENTS = ((3.35, 4.5), (2.8, 3.6), (3.0, 3.2))
@@ -55,9 +54,10 @@ class BodySearch:
     people who stand, sit, and crouch or are children."""
     MAX_FACE_DISTANCE = 0.45
     """From the body's face to the found one, in heights of its mesh: beyond it is the neighbour's."""
-    MIN_SCORE = 0.1
-    SCORE = LogisticRegression(2.2, {"score": 1.0})
-    """A body whose face is seen is believed from `MIN_SCORE` on: its calibrated score is a half there."""
+    PLAIN = 0.8
+    """Presence and agreement from which no other placement is tried."""
+    SCORE = LogisticRegression(1.7, {"score": 1.0})
+    """Of presence times agreement: a body whose face is seen needs little of both."""
     ALONE = 0.7, 0.9
     """Least agreement and presence of a body without the evidence of a face."""
     SAME_TORSO = 0.35
@@ -66,54 +66,81 @@ class BodySearch:
         self,
         detector: SingleShotDetector,
         bodies: Bodies,
-        parts: Sequence[int] = (1, 2),
-        plain: float = 0.8,
+        *,
         min_detection: float = 0.5,
+        enough: int | None = None,
     ) -> None:
-        self._detector, self._bodies, self._parts = detector, bodies, parts
-        self._plain, self._min_detection = plain, min_detection
+        self._detector, self._bodies = detector, bodies
+        self._min_detection, self._enough = min_detection, enough
 
     def search(self, rgb: Image, faces: Sequence[Find[FaceObservation]]) -> list[Find[BodyObservation]]:
         """People with their scores, best first."""
-        offers = sorted((o for face in faces for o in self._of_face(rgb, face)), key=lambda o: -o[1].score)
+        height, width = rgb.shape[:2]
+        people = self._people(rgb, Window(0, 0, width, height))
+        published = [person.first for person in people]
+        if self._enough is not None:
+            by_size = sorted(faces, key=lambda face: -size_of(face.last.keypoints[:, :2]))
+            faces = by_size[: math.ceil(1.5 * self._enough)]
+        offers = sorted((o for face in faces for o in self._of_face(rgb, face, published)), key=lambda o: -o[1].score)
         found: list[Find[BodyObservation]] = []
         served: set[int] = set()
         for number, find in offers:
-            if number in served or find.score < self.MIN_SCORE:
+            if number in served:
                 continue
             if any(torso_distance(find.last, other.last) < self.SAME_TORSO for other in found):
                 continue
             served.add(number)
             find.score = self.SCORE({"score": logit(find.score)})
             found.append(find)
-        for find in self._of_detector(rgb):
-            if not any(_is_same_person(find.last, other.last, self.SAME_TORSO) for other in found):
-                found.append(find)
+        for person in people:
+            if not any(_is_same_person(person.first, other.last, self.SAME_TORSO) for other in found):
+                found += self._alone(rgb, person)
         return sorted(found, key=lambda f: -f.score)
 
-    def _of_face(self, rgb: Image, face: Find[FaceObservation]) -> list[tuple[int, Find[BodyObservation]]]:
-        """Bodies that may belong to a face, with the face's identity."""
-        points = face.last.keypoints[:, :2].astype(np.float64)
-        middle, down = (points[_FOREHEAD] + points[_CHIN]) / 2, points[_CHIN] - points[_FOREHEAD]
-        x_min, y_min, x_max, y_max = corners(points)
-        centre = ((x_min + x_max) / 2, (y_min + y_max) / 2)
+    def search_window(self, rgb: Image, window: Window) -> list[Find[BodyObservation]]:
+        """People in one window, of which only the surest count."""
+        finds = [find for person in self._people(rgb, window) for find in self._alone(rgb, person)]
+        kept: list[Find[BodyObservation]] = []
+        for find in sorted(finds, key=lambda f: -f.score):
+            if not any(_is_same_person(find.last, other.last, self.SAME_TORSO) for other in kept):
+                kept.append(find)
+        return kept
+
+    def _people(self, rgb: Image, window: Window) -> list[_Person]:
+        """What the landmark network sees where the person detector finds someone, the surest first."""
+        corner = np.array([window.left, window.top])
+        found = self._detector.find(window.cut(rgb), self._min_detection)
+        boxes = [(one.score, box_from_alignment(one.keypoints[:2] + corner)) for one in found]
+        return [_Person(score, self._bodies.observe(rgb, box)) for score, box in boxes]
+
+    def _of_face(
+        self, rgb: Image, face: Find[FaceObservation], published: Sequence[BodyObservation]
+    ) -> list[tuple[int, Find[BodyObservation]]]:
+        """Bodies that may belong to a face, with the face's identity; the published search's own, where it is plain."""
+        _, middle, down = head_from_mesh(face)
+        x_min, y_min, x_max, y_max = corners(face.last.keypoints)
+        centre, reach = ((x_min + x_max) / 2, (y_min + y_max) / 2), self.MAX_FACE_DISTANCE * (y_max - y_min)
         inferences: list[BodyObservation] = []
+        starts: list[BodyObservation | RotatedBox] = [one for one in published if head_distance(one, centre) < reach]
         for hips, radius in self.PLACEMENTS:
             alignment = np.stack([middle + hips * down, middle + (hips - radius) * down])
-            first = self._bodies.observe(rgb, box_from_alignment(alignment))
+            starts.append(box_from_alignment(alignment))
+        for start in starts:
+            first = self._bodies.observe(rgb, start) if isinstance(start, RotatedBox) else start
             inferences.append(first)
             if first.score <= 0.02:
                 continue
             second = self._bodies.observe(rgb, box_from_alignment(first.alignment))
-            inferences.append(second)
             agreement = oks(first.keypoints, second.keypoints, _BODY_TOLERANCE, seen_inside(second, rgb))
-            head = math.dist(second.keypoints[_EYES_TO_MOUTH, :2].mean(axis=0), centre)
-            if min(second.score, agreement) > self._plain and head < self.MAX_FACE_DISTANCE * (y_max - y_min):
+            if min(second.score, agreement) > self.PLAIN and head_distance(second, centre) < reach:
+                if first is start:
+                    return [(id(face), Find([second, first], face.score, {"face"}, agreement, first.score * agreement))]
+                inferences.append(second)
                 break
+            inferences.append(second)
         offers: list[tuple[int, Find[BodyObservation]]] = []
         for one in inferences:
-            head = one.keypoints[_EYES_TO_MOUTH, :2].mean(axis=0)
-            if math.dist(head, centre) > self.MAX_FACE_DISTANCE * (y_max - y_min):
+            if head_distance(one, centre) > reach:
                 continue
             weights = seen_inside(one, rgb)
             others = sorted(
@@ -124,40 +151,50 @@ class BodySearch:
             offers.append((id(face), find))
         return offers
 
-    def _of_detector(self, rgb: Image) -> list[Find[BodyObservation]]:
-        """People of the detector, of which only the surest count."""
-        height, width = rgb.shape[:2]
-        return self._in_windows(rgb, tiles(width, height, self._parts))
+    def _alone(self, rgb: Image, person: _Person) -> list[Find[BodyObservation]]:
+        """A body that no face speaks for, where it is very sure."""
+        first = person.first
+        if first.score <= self.ALONE[1]:
+            return []
+        second = self._bodies.observe(rgb, box_from_alignment(first.alignment))
+        agreement = oks(first.keypoints, second.keypoints, _BODY_TOLERANCE, seen_inside(second, rgb))
+        if agreement <= self.ALONE[0] or second.score <= self.ALONE[1]:
+            return []
+        score = min(first.score, second.score) * agreement
+        return [Find([second, first], person.detection, {"detector"}, agreement, score)]
 
-    def search_window(self, rgb: Image, window: Window) -> list[Find[BodyObservation]]:
-        """People in one window, of which only the surest count."""
-        return self._in_windows(rgb, [window])
 
-    def _in_windows(self, rgb: Image, windows: Sequence[Window]) -> list[Find[BodyObservation]]:
-        height, width = rgb.shape[:2]
-        places: list[Place] = []
-        for number, window in enumerate(windows):
-            for person in self._detector.find(window.cut(rgb), self._min_detection):
-                box = box_from_alignment(person.keypoints[:2] + np.array([window.left, window.top]))
-                places.append(Place(box, person.score, {number}))
-        finds: list[Find[BodyObservation]] = []
-        for place in merged(places, 4 * max(width, height)):
-            first = self._bodies.observe(rgb, place.box)
-            if first.score <= self.ALONE[1]:
-                continue
-            second = self._bodies.observe(rgb, box_from_alignment(first.alignment))
-            agreement = oks(first.keypoints, second.keypoints, _BODY_TOLERANCE, seen_inside(second, rgb))
-            if agreement > self.ALONE[0] and second.score > self.ALONE[1]:
-                finds.append(
-                    Find(
-                        [first, second], place.score, place.votes, agreement, min(first.score, second.score) * agreement
-                    )
-                )
-        kept: list[Find[BodyObservation]] = []
-        for find in sorted(finds, key=lambda f: -f.score):
-            if not any(_is_same_person(find.last, other.last, self.SAME_TORSO) for other in kept):
-                kept.append(find)
-        return kept
+class _Person(NamedTuple):
+    """Someone whom the person detector finds: its score, and what is seen there."""
+
+    detection: float
+    first: BodyObservation
+
+
+def head_distance(body: BodyObservation, centre: Sequence[float]) -> float:
+    """From the middle of a body's face to a place, in pixels."""
+    return math.dist(body.keypoints[_EYES_TO_MOUTH, :2].mean(axis=0), centre)
+
+
+_LIKELY = 0.6
+"""Presence from which a body that only leads to hands is believed."""
+_UPRIGHT = BodySearch.PLACEMENTS[0], (2.8, 3.4)
+"""Placements that are tried for one: of people who stand and sit."""
+
+
+def bodies_of_heads(rgb: Image, bodies: Bodies, heads: Sequence[Head]) -> Iterator[BodyObservation]:
+    """The body of each face, seen once: those whose own face lies there."""
+    found: list[BodyObservation] = []
+    for head in heads:
+        for hips, radius in _UPRIGHT:
+            alignment = np.stack([head.middle + hips * head.down, head.middle + (hips - radius) * head.down])
+            seen = bodies.observe(rgb, box_from_alignment(alignment))
+            reach = BodySearch.MAX_FACE_DISTANCE * head.height
+            if seen.score > _LIKELY and head_distance(seen, head.middle.tolist()) < reach:
+                if not any(torso_distance(seen, other) < BodySearch.SAME_TORSO for other in found):
+                    found.append(seen)
+                    yield seen
+                break
 
 
 def seen_inside(body: BodyObservation, rgb: Image) -> NDArray[np.float32]:

@@ -1,24 +1,25 @@
-"""Hands by a thorough search: palms in windows and at the ends of arms, scored by three inferences."""
+"""Hands by a thorough search: palms in the image and at the ends of arms, scored by two to four inferences."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from sonjit.detectors.kinds.hands import HandObservation, box_around_hand, box_from_palm
-from sonjit.detectors.kinds.holistic import hand_box, recropped_box
+from sonjit.detectors.search.bodies import bodies_of_heads
 from sonjit.detectors.search.finds import (
-    PARTS,
     Find,
     LogisticRegression,
     Place,
     Window,
     area,
     corners,
+    is_near,
     logit,
     merged,
     oks,
@@ -34,18 +35,45 @@ from sonjit.geometry import RotatedBox, iou, wrap_angle
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from sonjit.detectors.kinds.body import BodyObservation
-    from sonjit.detectors.kinds.face import FaceObservation
+    from sonjit.detectors.kinds.body import Bodies, BodyObservation
     from sonjit.detectors.kinds.hands import Hands
+    from sonjit.detectors.search.faces import Head, HeadSearch
     from sonjit.detectors.search.finds import Image
     from sonjit.detectors.ssd import SingleShotDetector
-    from sonjit.engines import Engine
 
-_HAND_PER_FACE = 0.7
-_HAND_PER_WINDOW = 0.15
+_LARGE = 0.15
 """Size of a hand, in sides of a window, from which the palm detector finds three of four."""
+_SMALL_HEAD = 0.05
+"""Height of a face, in sides of the image, under which there may be more that the whole image does not show."""
+_DOUBTFUL = 0.02
+"""Score from which a find that is not plain is worth two more inferences."""
+CROP = "crop"
+"""Vote of a body's own crop of its hand, as the published graph makes it."""
 _ELBOWS, _WRISTS, _KNUCKLES = (13, 14), (15, 16), ((15, 17, 19), (16, 18, 20))
 _FEET = ((27, 29, 31), (28, 30, 32))
+
+
+class Guide:
+    """Where faces and bodies are, as far as it takes to find hands; its networks are loaded when first asked.
+
+    Args:
+        load: gives what finds faces, and what sees the bodies below them.
+    """
+
+    def __init__(self, load: Callable[[], tuple[HeadSearch, Bodies]]) -> None:
+        self._load = load
+
+    @cached_property
+    def _searches(self) -> tuple[HeadSearch, Bodies]:
+        return self._load()
+
+    def heads(self, rgb: Image, parts: Sequence[int]) -> list[Head]:
+        """Faces in windows, the surest first; see `tiles`."""
+        return self._searches[0].search(rgb, parts)
+
+    def bodies(self, rgb: Image, heads: Sequence[Head]) -> Iterator[BodyObservation]:
+        """Bodies of these faces, one after the other."""
+        return bodies_of_heads(rgb, self._searches[1], heads)
 
 
 class HandSearch:
@@ -53,82 +81,119 @@ class HandSearch:
 
     Args:
         palms: palm detector.
-        hands: run twice, and once on the mirrored image. With heads: their side is the calibrated one.
-        recrop: network that finds a hand in an image of a forearm's end; None where no bodies are given.
-        parts: see `tiles`.
+        hands: sees each candidate, and again in the mirror. With heads: their side is the calibrated one.
+        guide: says where arms end; None where palms alone are asked.
+        published: detection score from which the published search takes a palm of the whole image: what it finds
+            keeps the keypoints that it has there.
         min_detection: least score of a palm that is worth an inference.
+        enough: so many hands that are seen plainly end the search.
     """
 
     WRIST_WINDOW = 3.0
     """Side of the window around a body's wrist, in heights of the face: a hand is 0.7 of them."""
     REACH = 0.3
-    SCORE = LogisticRegression(-1.95, {"presence": 0.212, "mirrored": 0.672, "votes": 2.3})
-    SIDE = LogisticRegression(-0.49, {"side": 0.52, "arm": 1.93})
+    SCORE = LogisticRegression(-2.4, {"presence": 1.26, "wrist": 2.0, "votes": 1.1})
+    SIDE = LogisticRegression(0.0, {"side": 0.72, "arm": 1.41})
 
     def __init__(
         self,
         palms: SingleShotDetector,
         hands: Hands,
-        recrop: Engine | None,
-        parts: Sequence[int] = PARTS,
+        guide: Guide | None = None,
+        *,
+        published: float = 0.5,
         min_detection: float = 0.2,
+        enough: int | None = None,
     ) -> None:
-        self._palms, self._hands, self._recrop = palms, hands, recrop
-        self._parts, self._min_detection = parts, min_detection
+        self._palms, self._hands, self._guide = palms, hands, guide
+        self._published, self._min_detection, self._enough = published, min_detection, enough
 
-    def search(
-        self, rgb: Image, faces: Sequence[Find[FaceObservation]], bodies: Sequence[Find[BodyObservation]]
-    ) -> list[Find[HandObservation]]:
+    def search(self, rgb: Image) -> list[Find[HandObservation]]:
         """Every candidate with its score, best first."""
         height, width = rgb.shape[:2]
-        finds: list[Find[HandObservation]] = []
-        windows = tiles(width, height, self._needed(width, height, faces))
-        for chosen in (windows[:1], windows[1:]):  # what is clear in the whole image is not searched again
-            places = [p for window in chosen for p in self._palms_in(rgb, window, window)]
-            self._consider(rgb, places, finds)
+        candidates = _Candidates()
+        (whole,) = tiles(width, height, (1,))
+        self._consider(rgb, self._palms_in(rgb, whole, whole), candidates)
+        heads: list[Head] = []
+        bodies: list[BodyObservation] = []
+        if self._guide is not None and not self._is_enough(candidates.finds):
+            heads = self._guide.heads(rgb, (1,))
+            if not _is_close_up(heads, candidates.finds, max(width, height)):
+                if min((head.height for head in heads), default=0.0) < _SMALL_HEAD * max(width, height):
+                    heads = self._guide.heads(rgb, (1, 2))
+                for body in self._guide.bodies(rgb, heads):
+                    if self._is_enough(candidates.finds):
+                        break
+                    bodies.append(body)
+                    for side in (0, 1):
+                        self._at_wrist(rgb, body, side, candidates)
+                if not (len(heads) == len(bodies) == 1 or self._is_enough(candidates.finds)):
+                    quarters = tiles(width, height, (2,))
+                    self._consider(rgb, [p for w in quarters for p in self._palms_in(rgb, w, w)], candidates)
+        return self._scored(rgb, candidates.finds, heads, bodies, further=True)
+
+    def around(
+        self, rgb: Image, heads: Sequence[Head], bodies: Sequence[BodyObservation], places: list[Place]
+    ) -> list[Find[HandObservation]]:
+        """Hands of people who are known: in these places, and at the wrists where none of them is plain."""
+        candidates = _Candidates()
+        self._consider(rgb, places, candidates)
         for body in bodies:
             for side in (0, 1):
-                self._at_wrist(rgb, body.last, side, finds)
-        finds = [find for find in finds if not is_foot(find.last, bodies) and not is_part_of_face(find.last, faces)]
-        finds = without_same(finds, rank)
-        for find in finds:
-            self._confirm(rgb, find, bodies)
-        return sorted(finds, key=lambda f: -f.score)
+                self._at_wrist(rgb, body, side, candidates)
+        return self._scored(rgb, candidates.finds, heads, bodies, further=True)
 
     def search_window(self, rgb: Image, window: Window) -> list[Find[HandObservation]]:
         """Every candidate of one window with its score, best first."""
-        finds: list[Find[HandObservation]] = []
-        self._consider(rgb, self._palms_in(rgb, window, window), finds)
+        candidates = _Candidates()
+        self._consider(rgb, self._palms_in(rgb, window, window), candidates)
+        return self._scored(rgb, candidates.finds, [], [], further=False)
+
+    def _is_enough(self, finds: Sequence[Find[HandObservation]]) -> bool:
+        return self._enough is not None and sum(find.plain for find in finds) >= self._enough
+
+    def _scored(
+        self,
+        rgb: Image,
+        finds: list[Find[HandObservation]],
+        heads: Sequence[Head],
+        bodies: Sequence[BodyObservation],
+        *,
+        further: bool,
+    ) -> list[Find[HandObservation]]:
+        finds = [find for find in finds if not is_foot(find.last, bodies) and not is_part_of_face(find.last, heads)]
         finds = without_same(finds, rank)
         for find in finds:
-            self._confirm(rgb, find, [])
+            self._score(find, bodies)
+            if further and not find.plain and find.score > _DOUBTFUL:
+                self._infer_again(rgb, find)
+                self._score(find, bodies)
+            find.observations[-1] = replace(find.last, left=self.SIDE(find.features))
         return sorted(finds, key=lambda f: -f.score)
 
-    def _confirm(self, rgb: Image, find: Find[HandObservation], bodies: Sequence[Find[BodyObservation]]) -> None:
-        """Run once on the mirror image, and score."""
-        mirrored = self._mirrored(rgb, box_around_hand(find.last.keypoints))
+    def _score(self, find: Find[HandObservation], bodies: Sequence[BodyObservation]) -> None:
+        seen = find.observations
         find.features = {
-            "presence": logit(find.presence),
-            "mirrored": logit(mirrored.score),
+            "presence": float(np.mean([logit(one.score) for one in seen])),
+            "wrist": max(1 - wrist_distance(find.last, bodies), 0),
             "votes": math.log(len(find.votes)),
-            "side": (logit(find.last.left) + logit(1 - mirrored.left)) / 2,
+            "side": float(np.mean([logit(one.left) for one in seen])),
             "arm": arm_side(find.last, bodies),
         }
         find.score = self.SCORE(find.features)
-        find.observations[-1] = replace(find.last, left=self.SIDE(find.features))
 
-    def _mirrored(self, rgb: Image, box: RotatedBox) -> HandObservation:
-        """What is seen in the mirror; its keypoints are those of the mirrored window."""
+    def _infer_again(self, rgb: Image, find: Find[HandObservation]) -> None:
+        """Two more inferences from the keypoints seen in the mirror; what the published search finds stays as it is."""
+        *_, mirrored, first = find.observations
+        again = self._hands.observe(rgb, box_around_hand(mirrored.keypoints))
+        more = [again, self._mirrored(rgb, box_around_hand(again.keypoints))]
         height, width = rgb.shape[:2]
-        reach = 0.75 * box.width
-        left, right = max(int(box.cx - reach), 0), min(int(box.cx + reach) + 1, width)
-        top, bottom = max(int(box.cy - reach), 0), min(int(box.cy + reach) + 1, height)
-        cut = np.ascontiguousarray(rgb[top:bottom, left:right][:, ::-1])
-        place = box._replace(cx=right - box.cx, cy=box.cy - top, rotation=-box.rotation)
-        return self._hands.observe(cut, place)
+        in_whole = Window(0, 0, width, height) in find.votes and find.detection >= self._published
+        is_published = in_whole or CROP in find.votes
+        find.observations = [mirrored, *more, first] if is_published else [mirrored, first, *more[::-1]]
 
-    def _palms_in(self, rgb: Image, window: Window, vote: object, turned: bool = False) -> list[Place]:
-        """Boxes of hands in a window, which may be searched upside down."""
+    def _palms_in(self, rgb: Image, window: Window, vote: object, *, turned: bool = False) -> list[Place]:
+        """Boxes of hands in a window, which may be turned upside down."""
         cut = window.cut(rgb)
         if turned:
             cut = np.ascontiguousarray(cut[::-1, ::-1])
@@ -136,41 +201,20 @@ class HandSearch:
         for palm in self._palms.find(cut, self._min_detection):
             box = box_from_palm(palm)
             if turned:
-                box = RotatedBox(
-                    cut.shape[1] - box.cx,
-                    cut.shape[0] - box.cy,
-                    box.width,
-                    box.height,
-                    wrap_angle(box.rotation + math.pi),
-                )
+                cx, cy = cut.shape[1] - box.cx, cut.shape[0] - box.cy
+                box = box._replace(cx=cx, cy=cy, rotation=wrap_angle(box.rotation + math.pi))
             box = box._replace(cx=box.cx + window.left, cy=box.cy + window.top)
             places.append(Place(box, palm.score, {vote}))
         return places
 
-    def _needed(self, width: int, height: int, faces: Sequence[Find[FaceObservation]]) -> list[int]:
-        """Parts of the image fine enough for the hands of the smallest face; all, where there is none."""
-        if not faces:
-            return list(self._parts)
-        smallest = min(size_of(face.last.keypoints[:, :2]) for face in faces)
-        side = _HAND_PER_FACE * smallest / _HAND_PER_WINDOW
-        enough = [n for n in self._parts if max(width, height) / n <= side]
-        return [n for n in self._parts if not enough or n <= max(enough[0], 2)]
-
-    def _consider(self, rgb: Image, places: list[Place], finds: list[Find[HandObservation]]) -> None:
-        """Run on places; those of hands seen clearly count as votes for them."""
+    def _consider(self, rgb: Image, places: list[Place], candidates: _Candidates) -> None:
+        """Run inference in places; those of hands seen plainly, and those seen before, count as votes."""
         for place in merged(places, 4 * max(rgb.shape)):
-            plain = next(
-                (f for f in finds if f.plain and iou(box_around_hand(f.last.keypoints), place.box) > 0.4), None
-            )
-            if plain is not None:
-                plain.votes |= place.votes
-                continue
-            find = self._infer(rgb, place)
-            if find is not None:
-                finds.append(find)
+            if not candidates.knows(place):
+                candidates.add(place, self._infer(rgb, place))
 
-    def _at_wrist(self, rgb: Image, body: BodyObservation, side: int, finds: list[Find[HandObservation]]) -> None:
-        """Search the end of a body's arm: upright, and where no hand is clear there, upside down."""
+    def _at_wrist(self, rgb: Image, body: BodyObservation, side: int, candidates: _Candidates) -> None:
+        """Search the end of a body's arm where no hand is plain there: upright, then upside down."""
         height, width = rgb.shape[:2]
         wrist = body.keypoints[_WRISTS[side], :2].astype(np.float64)
         if not (-0.05 * width < wrist[0] < 1.05 * width and -0.05 * height < wrist[1] < 1.05 * height):
@@ -179,23 +223,60 @@ class HandSearch:
         arm = wrist - body.keypoints[_ELBOWS[side], :2]
         cx, cy = wrist + self.REACH * face * arm / max(float(np.linalg.norm(arm)), 1.0)
         window = window_around(cx, cy, self.WRIST_WINDOW * face, rgb)
-        rough = hand_box(body, side)
         for turned in (False, True):
-            if turned and any(find.plain and _is_at(find.last, wrist) for find in finds):
+            if window is None or any(find.plain and _is_at(find.last, wrist) for find in candidates.finds):
                 return
-            places = [] if window is None else self._palms_in(rgb, window, ("arm", turned), turned)
-            if not turned and self._recrop is not None and rough is not None and rough.width > 8:
-                places.append(Place(recropped_box(rgb, rough, self._recrop), 0.5, {"recrop"}))
-            self._consider(rgb, places, finds)
+            self._consider(rgb, self._palms_in(rgb, window, ("arm", turned), turned=turned), candidates)
 
     def _infer(self, rgb: Image, place: Place) -> Find[HandObservation] | None:
         first = self._hands.observe(rgb, place.box)
         if first.score < 0.1:
             return None
-        second = self._hands.observe(rgb, box_around_hand(first.keypoints))
-        if second.score < 0.3:
+        mirrored = self._mirrored(rgb, box_around_hand(first.keypoints))
+        if mirrored.score < 0.1:
             return None
-        return Find([first, second], place.score, set(place.votes), oks(first.keypoints, second.keypoints))
+        return Find([mirrored, first], place.score, set(place.votes), oks(first.keypoints, mirrored.keypoints))
+
+    def _mirrored(self, rgb: Image, box: RotatedBox) -> HandObservation:
+        """What is seen in a box in the mirror, with keypoints and side as they are in the image itself."""
+        height, width = rgb.shape[:2]
+        reach = 0.75 * box.width
+        left, right = max(int(box.cx - reach), 0), min(int(box.cx + reach) + 1, width)
+        top, bottom = max(int(box.cy - reach), 0), min(int(box.cy + reach) + 1, height)
+        cut = np.ascontiguousarray(rgb[top:bottom, left:right][:, ::-1])
+        place = box._replace(cx=right - box.cx, cy=box.cy - top, rotation=-box.rotation)
+        seen = self._hands.observe(cut, place)
+        back = np.array([-1, 1, 1], np.float32)
+        keypoints = seen.keypoints * back + np.array([right, top, 0], np.float32)
+        return replace(seen, keypoints=keypoints, keypoints_3d=seen.keypoints_3d * back, left=1 - seen.left)
+
+
+class _Candidates:
+    """What has been inferred in one image."""
+
+    def __init__(self) -> None:
+        self.finds: list[Find[HandObservation]] = []
+        self._inferred: list[tuple[RotatedBox, Find[HandObservation] | None]] = []
+
+    def knows(self, place: Place) -> bool:
+        """Whether a place shows a plain hand or a box seen before, which its votes then count for."""
+        known = [f for f in self.finds if f.plain and iou(box_around_hand(f.last.keypoints), place.box) > 0.4]
+        known += [find for box, find in self._inferred if is_near(place.box, box)][:1]
+        if known and known[0] is not None:
+            known[0].votes |= place.votes
+        return bool(known)
+
+    def add(self, place: Place, find: Find[HandObservation] | None) -> None:
+        """Keep what was seen in a place."""
+        self._inferred.append((place.box, find))
+        if find is not None:
+            self.finds.append(find)
+
+
+def _is_close_up(heads: Sequence[Head], finds: Sequence[Find[HandObservation]], side: int) -> bool:
+    """Whether an image shows large hands and no face: finer windows show nothing more."""
+    sizes = [size_of(find.last.keypoints[:, :2]) for find in finds if find.plain]
+    return not heads and bool(sizes) and min(sizes) > _LARGE * side
 
 
 def _is_at(hand: HandObservation, wrist: NDArray[np.floating]) -> bool:
@@ -209,19 +290,19 @@ def face_height(body: BodyObservation) -> float:
     return max(2.6 * math.dist(eyes, mouth), 0.45 * math.dist(points[11], points[12]))
 
 
-def wrist_distance(hand: HandObservation, bodies: Sequence[Find[BodyObservation]], side: int | None = None) -> float:
+def wrist_distance(hand: HandObservation, bodies: Sequence[BodyObservation], side: int | None = None) -> float:
     """From a hand to the nearest body's wrist or knuckles, in sizes of the hand."""
     size, centre = size_of(hand.keypoints[:, :2]), hand.keypoints[:, :2].mean(axis=0)
     nearest = math.inf
     for body in bodies:
         for s in (0, 1) if side is None else (side,):
-            points = body.last.keypoints[list(_KNUCKLES[s]), :2]
+            points = body.keypoints[list(_KNUCKLES[s]), :2]
             near = min(math.dist(hand.keypoints[0, :2], points[0]), math.dist(centre, points.mean(axis=0)))
             nearest = min(nearest, near / size)
     return nearest
 
 
-def arm_side(hand: HandObservation, bodies: Sequence[Find[BodyObservation]]) -> float:
+def arm_side(hand: HandObservation, bodies: Sequence[BodyObservation]) -> float:
     """How much nearer to a left arm's end than to a right one's: -1.5 (right) .. 1.5 (left), 0 far from both."""
     left, right = wrist_distance(hand, bodies, 0), wrist_distance(hand, bodies, 1)
     if min(left, right) > 1.5:
@@ -229,27 +310,23 @@ def arm_side(hand: HandObservation, bodies: Sequence[Find[BodyObservation]]) -> 
     return float(np.clip(math.log((min(right, 9.0) + 0.3) / (min(left, 9.0) + 0.3)), -1.5, 1.5))
 
 
-def is_foot(hand: HandObservation, bodies: Sequence[Find[BodyObservation]]) -> bool:
-    """Whether it is on a body's foot, and nearer to it than to any wrist."""
+def is_foot(hand: HandObservation, bodies: Sequence[BodyObservation]) -> bool:
+    """Whether it stands on a body's foot, and nearer to it than to any wrist."""
     size, centre = size_of(hand.keypoints[:, :2]), hand.keypoints[:, :2].mean(axis=0)
     nearest = math.inf
     for body in bodies:
         for foot in _FEET:
-            if body.last.visibility[foot[0]] > 0.3:
-                points = body.last.keypoints[list(foot), :2]
+            if body.visibility[foot[0]] > 0.3:
+                points = body.keypoints[list(foot), :2]
                 points = np.vstack([points, points.mean(axis=0)])
                 nearest = min(nearest, float(np.linalg.norm(points - centre, axis=1).min()) / size)
     return nearest < 0.7 and nearest < wrist_distance(hand, bodies)
 
 
-def is_part_of_face(hand: HandObservation, faces: Sequence[Find[FaceObservation]]) -> bool:
+def is_part_of_face(hand: HandObservation, heads: Sequence[Head]) -> bool:
     """Whether it lies in a face and is too small for a hand before it: an ear, a nose."""
     box = corners(hand.keypoints)
-    for face in faces:
-        if face.score < 0.5:
-            continue
-        x_min, y_min, x_max, y_max = corners(face.last.keypoints)
-        small = size_of(hand.keypoints[:, :2]) < 0.6 * max(x_max - x_min, y_max - y_min)
-        if small and shared_area(box, (x_min, y_min, x_max, y_max)) > 0.7 * area(box):
-            return True
-    return False
+    return any(
+        size_of(hand.keypoints[:, :2]) < 0.6 * head.height and shared_area(box, head.box) > 0.7 * area(box)
+        for head in heads
+    )

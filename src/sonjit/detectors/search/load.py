@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Generic
+from functools import partial
+from typing import TYPE_CHECKING, Any, Generic
 
 from sonjit.detectors.kinds.body import Bodies, BodyObservation, load_bodies
 from sonjit.detectors.kinds.face import FaceMeshes, FaceObservation, load_face_detector, load_mesh_network
-from sonjit.detectors.kinds.hands import HandObservation, Hands
-from sonjit.detectors.kinds.holistic import Holistic, load_recrop
+from sonjit.detectors.kinds.hands import HandObservation, Hands, load_palm_finder
+from sonjit.detectors.kinds.holistic import Holistic
 from sonjit.detectors.search.bodies import BodyCheck, BodySearch
-from sonjit.detectors.search.faces import FaceSearch
+from sonjit.detectors.search.faces import FaceSearch, HeadSearch
 from sonjit.detectors.search.finds import Find, O, tiles
-from sonjit.detectors.search.hands import HandSearch
+from sonjit.detectors.search.hands import Guide, HandSearch
+from sonjit.detectors.search.people import PeopleSearch
 
 if TYPE_CHECKING:
     from sonjit.detectors.options import DetectorOptions
@@ -54,32 +56,34 @@ class WindowedSearch(Generic[O]):
 def search_hands(options: DetectorOptions, hands: Hands) -> WindowedSearch[HandObservation]:
     """Hands in windows, and in stills at the ends of the arms of bodies that faces suggest."""
     assert hands.palms is not None
-    share = _PALM_SHARE * options.min_detection_score
-    if not options.is_thorough:
-        alone = HandSearch(hands.palms.detector, hands, None, min_detection=share)
-        return WindowedSearch(lambda rgb: alone.search(rgb, [], []), alone.search_window)
-    faces = FaceSearch(load_face_detector(options, "face-full"), load_mesh_network(options, "attention"))
-    bodies = _load_bodies(options)
-    people = BodySearch(bodies.people.detector, bodies, parts=(1,), plain=0.9)
-    search = HandSearch(hands.palms.detector, hands, load_recrop(options, "hand-recrop"), min_detection=share)
+    search = HandSearch(
+        hands.palms.detector,
+        hands,
+        Guide(partial(_load_guide, options)),
+        published=options.min_detection_score,
+        min_detection=_PALM_SHARE * options.min_detection_score,
+        enough=options.max_instances,
+    )
+    return WindowedSearch(search.search, search.search_window)
 
-    def all_hands(rgb: Image) -> list[Find[HandObservation]]:
-        found = [face for face in faces.search(rgb) if face.score > FaceSearch.SURE]
-        return search.search(rgb, found, people.search(rgb, found))
 
-    return WindowedSearch(all_hands, search.search_window)
+def _load_guide(options: DetectorOptions) -> tuple[HeadSearch, Bodies]:
+    as_in_clips = _of_bodies(options, static_image=False, smoothing="published")  # in bf16: exact enough for a lead
+    bodies = load_bodies(as_in_clips, finds=False)
+    return HeadSearch(load_face_detector(options, "face-full")), bodies
 
 
 def search_faces(options: DetectorOptions, meshes: FaceMeshes) -> WindowedSearch[FaceObservation]:
     """Faces in windows, by the full-range detector."""
+    share = _FACE_SHARE * options.min_detection_score
     detector = load_face_detector(options, "face-full")
-    search = FaceSearch(detector, meshes, min_detection=_FACE_SHARE * options.min_detection_score)
+    search = FaceSearch(detector, meshes, min_detection=share, enough=options.max_instances)
     return WindowedSearch(search.search, search.search_window)
 
 
 def search_bodies(options: DetectorOptions, bodies: Bodies) -> WindowedSearch[BodyObservation]:
-    """Bodies that faces suggest, and those of the person detector in windows."""
-    search = BodySearch(bodies.people.detector, bodies, min_detection=options.min_detection_score)
+    """Bodies that faces suggest, and those of the person detector."""
+    search = _body_search(options, bodies)
     if not options.is_thorough:
         return WindowedSearch(lambda rgb: search.search(rgb, []), search.search_window)
     faces = FaceSearch(load_face_detector(options, "face-full"), load_mesh_network(options, "attention"))
@@ -91,8 +95,23 @@ def search_bodies(options: DetectorOptions, bodies: Bodies) -> WindowedSearch[Bo
 
 
 def search_people(options: DetectorOptions, people: Holistic) -> WindowedSearch[BodyObservation]:
-    """The bodies of whole people."""
-    return search_bodies(options, people.bodies)
+    """Whole people in stills; their bodies in streams."""
+    if not options.is_thorough or not options.static_image:
+        return search_bodies(options, people.bodies)
+    bodies = _body_search(options, people.bodies)
+    faces = FaceSearch(load_face_detector(options, "face-full"), people.faces)
+    palms = load_palm_finder(options, "palm-full").detector
+    hands = HandSearch(palms, people.hands, min_detection=_PALM_SHARE * options.min_detection_score)
+    search = PeopleSearch(
+        people, faces, bodies, hands, min_score=options.min_presence_score, max_instances=options.max_instances
+    )
+    return WindowedSearch(search.search, bodies.search_window)
+
+
+def _body_search(options: DetectorOptions, bodies: Bodies) -> BodySearch:
+    assert bodies.people is not None
+    score, enough = options.min_detection_score, options.max_instances
+    return BodySearch(bodies.people.detector, bodies, min_detection=score, enough=enough)
 
 
 def check_bodies(options: DetectorOptions, bodies: Bodies) -> BodyCheck:
@@ -105,6 +124,7 @@ def check_people(options: DetectorOptions, people: Holistic) -> BodyCheck:
     return check_bodies(options, people.bodies)
 
 
-def _load_bodies(options: DetectorOptions) -> Bodies:
-    own = {"detector_model": None, "landmark_model": None, "smoothing": None, "segmentation": False}
-    return load_bodies(replace(options, kind="body", model="full", static_image=True, **own))
+def _of_bodies(options: DetectorOptions, **given: Any) -> DetectorOptions:  # noqa: ANN401  # of any option
+    """Options of the published bodies that lead to something else."""
+    own = {"detector_model": None, "landmark_model": None, "segmentation": False}
+    return replace(options, kind="body", model="full", **own, **given)

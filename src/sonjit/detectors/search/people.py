@@ -1,0 +1,107 @@
+"""Whole people by a thorough search: bodies, hands and faces are found on their own, and put together by geometry."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import TYPE_CHECKING, TypeVar
+
+from sonjit.detectors.kinds.holistic import PersonObservation, wrist_distance
+from sonjit.detectors.search.bodies import BodySearch, head_distance
+from sonjit.detectors.search.faces import FaceSearch, head_from_mesh
+from sonjit.detectors.search.finds import Find, Place
+from sonjit.detectors.search.hands import CROP
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from sonjit.detectors.kinds.body import BodyObservation
+    from sonjit.detectors.kinds.face import FaceObservation
+    from sonjit.detectors.kinds.hands import HandObservation
+    from sonjit.detectors.kinds.holistic import Holistic
+    from sonjit.detectors.search.finds import Image
+    from sonjit.detectors.search.hands import HandSearch
+
+_A = TypeVar("_A")
+
+
+class PeopleSearch:
+    """People of an image with their hands and faces.
+
+    Args:
+        people: sees the parts of a body, as the published graph does.
+        faces: finds faces, which say where bodies are.
+        bodies: finds bodies.
+        hands: finds the hands that a body's own crops miss.
+        min_score: of a body or hand.
+        max_instances: how many people there may be.
+    """
+
+    ASTRAY = 1.0
+    """How far, in sizes of the hand, a hand's wrist may be from the wrist of its body."""
+    OTHER_SIDE = 0.5
+    """How much of that a hand counts as farther that is surely of the other side."""
+
+    def __init__(
+        self,
+        people: Holistic,
+        faces: FaceSearch,
+        bodies: BodySearch,
+        hands: HandSearch,
+        *,
+        min_score: float,
+        max_instances: int,
+    ) -> None:
+        self._people, self._faces, self._bodies, self._hands = people, faces, bodies, hands
+        self._min_score, self._max_instances = min_score, max_instances
+
+    def search(self, rgb: Image) -> list[Find[BodyObservation]]:
+        """People with the scores of their bodies, best first."""
+        faces = [face for face in self._faces.search(rgb) if face.score > FaceSearch.SURE]
+        found = [find for find in self._bodies.search(rgb, faces) if find.score > self._min_score]
+        found = found[: self._max_instances]
+        bodies, heads = [find.last for find in found], [head_from_mesh(face) for face in faces]
+        crops = (self._people.hand_crop(rgb, body, side) for body in bodies for side in (0, 1))
+        places = [Place(box, 0.5, {CROP}) for box in crops if box is not None]
+        hands = [find.result for find in self._hands.around(rgb, heads, bodies, places) if find.score > self._min_score]
+        own_hands, own_faces = self._hands_of(bodies, hands), self._faces_of(bodies, [face.result for face in faces])
+        for number, find in enumerate(found):
+            whole = {item.name: getattr(find.last, item.name) for item in fields(find.last)}
+            pair = own_hands.get((number, 0)), own_hands.get((number, 1))
+            find.observations[-1] = PersonObservation(**whole, hands=pair, face=own_faces.get(number))
+        return found
+
+    def _hands_of(
+        self, bodies: Sequence[BodyObservation], hands: Sequence[HandObservation]
+    ) -> dict[tuple[int, int], HandObservation]:
+        """By body and side (0 left, 1 right) the hand at that arm's end; each arm has one, each hand belongs to one."""
+        pairs: list[tuple[float, tuple[int, int], int]] = []
+        for number, body in enumerate(bodies):
+            for side in (0, 1):
+                for which, hand in enumerate(hands):
+                    distance = wrist_distance(body, side, hand)
+                    if distance < self.ASTRAY:
+                        other = 1 - hand.left if side == 0 else hand.left
+                        pairs.append((distance + self.OTHER_SIDE * other, (number, side), which))
+        return {arm: hands[which] for arm, which in _nearest_first(pairs)}
+
+    def _faces_of(
+        self, bodies: Sequence[BodyObservation], faces: Sequence[FaceObservation]
+    ) -> dict[int, FaceObservation]:
+        """By body the face on its neck."""
+        pairs: list[tuple[float, int, int]] = []
+        for number, body in enumerate(bodies):
+            for which, face in enumerate(faces):
+                x_min, y_min, x_max, y_max = face.box
+                distance = head_distance(body, ((x_min + x_max) / 2, (y_min + y_max) / 2)) / max(y_max - y_min, 1.0)
+                if distance < BodySearch.MAX_FACE_DISTANCE:
+                    pairs.append((distance, number, which))
+        return {body: faces[which] for body, which in _nearest_first(pairs)}
+
+
+def _nearest_first(pairs: Iterable[tuple[float, _A, int]]) -> list[tuple[_A, int]]:
+    """Each of both kinds at most once, the pairs with the least cost before the others."""
+    chosen: dict[_A, int] = {}
+    for _, one, other in sorted(pairs, key=lambda pair: pair[0]):
+        if one not in chosen and other not in chosen.values():
+            chosen[one] = other
+    return list(chosen.items())
