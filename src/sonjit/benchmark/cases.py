@@ -22,7 +22,6 @@ from sonjit.errors import InputError
 from sonjit.media import Source, open_source
 
 ONE_HAND_FRAMES = 75
-
 """Frames at the start of the bundled clip with exactly one hand in the image; a second one enters after them."""
 
 
@@ -62,7 +61,6 @@ class Case:
 
 
 _HANDS, _MESHES, _BOXES = ("full", "lite"), ("mesh", "attention"), ("box", "box-full")
-
 _FULL = "body: tracked, full"
 
 CASES = (
@@ -125,13 +123,9 @@ def _cpu_info() -> dict[str, str]:
 
 
 DRIFT_FRAMES = 60
-
 """Distinct frames that a single image is made into."""
-
 _DRIFT = 1 / 25
-
 """How far an image drifts either way, in its shorter side: about 1/240 of it per frame."""
-
 _MOST_CLIP_BYTES = 1_000_000_000
 
 

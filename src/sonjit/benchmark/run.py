@@ -25,19 +25,12 @@ if TYPE_CHECKING:
     from sonjit.benchmark.installed import Closure
 
 LibraryName = Literal["sonjit", "mediapipe"]
-
 Sides = dict[LibraryName, tuple[str, str]]
-
 FRAMES = 300
-
 """Frames that a worker processes; the clip is played there and back until it has them."""
-
 METRICS = ("p50_ms", "p90_ms", "mean_ms", "cpu_ms", "rss_mb", "import_s", "create_s", "first_s", "cold_s", "bare_ms")
-
 _PATIENCE_S = 300
-
 """A worker takes a few seconds; one that takes this long hangs."""
-
 _HERE = Path(__file__).parent
 
 

@@ -21,26 +21,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 _DTYPES = {0: "<f4", 1: "<f2", 2: "<i4", 3: "u1", 4: "<i8", 6: "?", 7: "<i2", 9: "i1", 10: "<f8"}
-
 _PASSED_THROUGH = ("DEQUANTIZE", "DENSIFY")
-
 """Operators that give a constant in another form."""
-
 # Numbers of the fields in their tables.
 _MODEL_BUFFERS, _GRAPH_TENSORS, _BUFFER_DATA = 4, 0, 0
-
 _SHAPE, _TYPE, _BUFFER, _NAME, _QUANTIZATION, _SPARSITY = 0, 1, 2, 3, 4, 6
-
 _SCALE, _ZERO_POINT, _QUANTIZED_AXIS = 2, 3, 6
-
 _TRAVERSAL, _BLOCK_MAP, _LEVELS = 0, 1, 2
-
 _LEVEL_FORMAT, _LEVEL_SIZE = 0, 1
-
 _SPARSE = (3, 5)  # segments and indices
-
 _MOST = 2**28  # values of a sparse tensor: a damaged size must not take all memory
-
 _UNION_DTYPES = {1: "<i4", 2: "<u2", 3: "u1"}
 
 
@@ -238,13 +228,9 @@ _WITH_WINDOW = {"CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "AVERAGE_POOL_
 
 # Numbers of the fields in their tables.
 _MODEL_CODES, _MODEL_SUBGRAPHS = 1, 2
-
 _CODE_OLD_BUILTIN, _CODE_CUSTOM_NAME, _CODE_BUILTIN = 0, 1, 3
-
 _GRAPH_INPUTS, _GRAPH_OUTPUTS, _GRAPH_OPERATORS = 1, 2, 3
-
 _OPERATOR_CODE, _OPERATOR_INPUTS, _OPERATOR_OUTPUTS, _OPERATOR_BUILTIN_OPTIONS, _OPERATOR_CUSTOM_OPTIONS = 0, 1, 2, 4, 5
-
 _WINDOW_PADDING, _WINDOW_STRIDE_X, _WINDOW_STRIDE_Y = 0, 1, 2
 
 

@@ -218,11 +218,8 @@ def _line(one: TargetMap) -> str:
 
 
 _FRAME: dict[str, ColumnType] = {"frame": int, "time": float, "source": str}
-
 _HAND: dict[str, ColumnType] = {"instance": int, "handedness": str, "score": float, "id": int}
-
 _TARGET: dict[str, ColumnType] = {"target": str, "value": float, "unit": str, "bias": float, "box": str, "map": str}
-
 _CLASS: dict[str, ColumnType] = {
     "class": str, "label": int, "probability": float, "score": float, "bias": float, "box": str, "map": str,
 }  # fmt: skip

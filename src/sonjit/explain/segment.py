@@ -29,13 +29,9 @@ from sonjit.runs.processor import Outputs, Pass, Processor, Session, Summary, co
 from sonjit.runs.records import Record, RecordTable
 
 _LEVEL_COLOURS = {level: PERSON_COLOURS[level - 2] for level in range(2, 7)}
-
 _MOST_BOXES = 200  # of the best: more would hide the image
-
 _SIDE_PX = 160  # of the small images in a row
-
 _ROWS = 6  # instances of which maps and masks are shown
-
 _ABOVE = [np.array([0.0, -1.0]), np.array([0.0, 1.0])]
 
 

@@ -167,7 +167,6 @@ def _softmax(scores: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 Supervision = Literal["weak", "full"]
-
 """Weak: trained on classes alone, as class activation maps and backprop both are; full: on boxes too."""
 
 

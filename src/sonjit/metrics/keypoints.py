@@ -25,7 +25,6 @@ from sonjit.metrics.alignment import root_relative, similarity_aligned
 from sonjit.metrics.statistics import checked_points, known_mean, numbers, ratio, rows
 
 Average = Literal["joint", "all"]
-
 """`joint`: a mean per joint, then over the joints that have data, as most servers do; `all`: over all that is valid."""
 
 

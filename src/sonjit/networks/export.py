@@ -30,7 +30,6 @@ Format = Literal["onnx", "openvino"]
 ENDINGS: dict[Format, str] = {"onnx": ".onnx", "openvino": ".xml"}
 
 MOST_DIFFERENT = 1e-3
-
 """Of an output's range: a file that differs more from PyTorch is not written."""
 
 _SEEDS = range(3)

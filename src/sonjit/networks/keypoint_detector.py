@@ -31,7 +31,6 @@ from sonjit.networks.registry import InputSpec, Network, NetworkEntry, create_ne
 from sonjit.results import Box
 
 STRIDE: Final = 4
-
 """Pixels of a crop for each cell of a heatmap."""
 
 INPUT_SIZE: Final = 256
@@ -154,11 +153,9 @@ register(
 )
 
 DESCRIPTION: Final = "network.json"
-
 """Beside the weights: the options of the network and the side of its crops."""
 
 AROUND: Final = 1.5
-
 """Side of a crop in those of the box around the keypoints, in training too."""
 
 _EXPORTED: Final = (".onnx", ".xml")

@@ -32,9 +32,7 @@ from sonjit.extensions import NETWORKS, Registry, load_extensions
 from sonjit.files import atomic_file
 
 _ENDINGS = (".safetensors", ".pt", ".pth", ".tar", ".bin", ".ckpt")
-
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "network", "net", "params", "weights")
-
 """Under which training scripts keep the weights beside optimizer and epoch."""
 
 
@@ -129,9 +127,7 @@ _MODULES: tuple[str, ...] = (
     "mediapipe.pose_landmark",
     "mediapipe.selfie_segmentation",
 )
-
 """The modules of this package that register networks."""
-
 _SHOWN_KEYS = 3
 
 

@@ -101,9 +101,7 @@ def _skeleton(name: str) -> JsonObject:
 
 
 PAGE = Path(__file__).parent / "page"
-
 _PACKAGE = Path(str(files("sonjit")))
-
 _MEDIA_TYPES = {  # a machine's own table may say otherwise, and browsers run no module of another type
     ".js": "text/javascript",
     ".css": "text/css",

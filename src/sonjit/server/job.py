@@ -31,7 +31,6 @@ from sonjit.server.uploads import JobInput
 State = Literal["waiting", "running", "done", "failed", "cancelled"]
 
 INPUT = "input"
-
 """The folder within a job's own that holds what was uploaded."""
 
 ENDED = ("done", "failed", "cancelled")

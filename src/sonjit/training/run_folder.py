@@ -21,15 +21,12 @@ from sonjit.errors import InputError, JobError
 from sonjit.files import atomic_file, write_text
 
 WEIGHTS, CHECKPOINT, LOG, SETTINGS = "weights.safetensors", "checkpoint.pt", "log.jsonl", "settings.json"
-
 """Files of a run's folder."""
 
 BEST = "best.safetensors"
-
 """The weights with the best evaluation so far."""
 
 RESULT = "result.json"
-
 """What a recipe returned, and the settings that it was given."""
 
 
@@ -125,7 +122,6 @@ class RunFolder:
 
 
 REPORT, IMAGES = "report.html", "images"
-
 """A recipe's images are files of `images/` in the run's folder; their names become captions."""
 
 _KINDS = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".svg": "image/svg+xml"}
@@ -218,7 +214,6 @@ def _gradients(log: Sequence[LogRow]) -> Iterator[Block]:
 
 
 VANISHED = 1e-3
-
 """Below this part of the upper layers' gradients, those of the lower ones have vanished."""
 
 

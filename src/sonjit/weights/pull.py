@@ -108,7 +108,6 @@ def _reason(stderr: str, client: str) -> str:
 
 
 _DAMAGED = (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, OSError)
-
 _PACKED_FILES = re.compile(rb'loadPackage\(\{\s*"files":\s*(\[.*?\])', re.DOTALL)
 
 

@@ -25,7 +25,6 @@ from sonjit.datasets.sample import HAND_SKELETON, Instance, Sample, Side, VideoF
 from sonjit.errors import InputError
 
 _BITS, _MORE, _SIGN, _FIRST = 5, 0x20, 0x10, 48  # of one character: its payload, two flags, the code of zero
-
 _SHIFT = 4  # fractional bits of OpenCV's polygon corners
 
 
@@ -173,9 +172,7 @@ def _mask_from_polygons(polygons: Sequence[Any], height: int, width: int) -> NDA
 
 
 _SEEN = 2  # the flag of a keypoint that is not hidden
-
 Record = dict[str, Any]
-
 _PARTS: dict[str, tuple[Side | None, str, int]] = {
     "face": (None, "face_300w68", 68),
     "lefthand": ("Left", HAND_SKELETON, 21),
@@ -349,5 +346,4 @@ class CocoWholeBody(CocoSet):
 
 
 _SPLITS = ("val2017", "train2017")
-
 _WHERE = "https://cocodataset.org/#download"

@@ -28,11 +28,8 @@ from sonjit.errors import InputError
 from sonjit.geometry.cameras import CalibratedCamera
 
 HAND_TYPES: Final = ("right", "left", "interacting")
-
 JOINTS: Final = 42
-
 """Right hand 0..20, left hand 21..41."""
-
 _MANO = {"pose": 48, "shape": 10, "trans": 3}
 
 
@@ -257,9 +254,7 @@ def _file_name(capture: str, sequence: str, camera: str, frame: int) -> str:
 Annotations = Literal["all", "human", "machine"]
 
 _SIDES: tuple[Side, Side] = ("Right", "Left")
-
 _JOINTS = np.array(INTERHAND), np.array(INTERHAND) + 21
-
 _OLD_FOLDERS = {"all": "all", "human": "human_annot", "machine": "machine_annot"}
 
 
@@ -383,11 +378,9 @@ def _present(image: Image, valid: NDArray[np.bool_]) -> list[int]:
 
 
 ORDER: Final = np.concatenate([np.array(INTERHAND), np.array(INTERHAND) + 21])
-
 """(42,) where the set has MediaPipe's keypoints of the right, then of the left hand."""
 
 _ROOM: Final = 1.2
-
 """The set's boxes are so much larger than what is in them."""
 
 _TYPES: Final = {(True, False): "right", (False, True): "left", (True, True): "interacting"}

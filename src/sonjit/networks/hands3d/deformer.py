@@ -25,7 +25,6 @@ from sonjit.networks.hands3d.layers import BLOCKS, Decoder, Encoder, LeakyPyrami
 from sonjit.networks.registry import InputSpec, Network, NetworkEntry, register
 
 ROTATIONS: Final = 6 * 16
-
 """Numbers of a pose: six for the wrist and each of 15 joints."""
 
 
@@ -244,13 +243,9 @@ def _hand_model(given: Mano | str | None, side: Side) -> Mano | None:
 
 
 _PREFIXES = ("module.", "honet.", "module.")  # of a checkpoint that was saved from parallel training
-
 _MANO_KEYS = ("mano_branch.mano_layer_right.", "mano_branch.mano_layer_left.")
-
 _NOT_WEIGHTS = ("hand_hm_layer.uu", "hand_hm_layer.vv", "mano_branch.coord_change_mat")
-
 """In published checkpoints, and no part of this network: the places of a heatmap's cells, and the turn of the axes."""
-
 _PIXELS_PER_CELL = 4  # of the pyramid's finest map
 
 

@@ -299,9 +299,7 @@ def _pairs(modules: nn.ModuleList) -> Iterator[tuple[nn.Module, nn.Module]]:
 
 
 _MANO_KEYS = "regressor.mano_regHead.mano_layer."
-
 _NOT_WEIGHTS = ("fitting_loss.", "regressor.hand_regHead.uu", "regressor.hand_regHead.vv")
-
 """In published checkpoints, and no part of this network: what a demo fits with, and the places of a heatmap's cells."""
 
 

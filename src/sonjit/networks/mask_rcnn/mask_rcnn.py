@@ -78,7 +78,6 @@ _OFFICIAL = (
     (r"^roi_heads\.mask_predictor\.conv5_mask\.", "mask_head.upsample."),
     (r"^roi_heads\.mask_predictor\.mask_fcn_logits\.", "mask_head.logits."),
 )
-
 """torchvision's keys -> ours; the first pattern that fits holds."""
 
 
@@ -349,7 +348,6 @@ for _name, _build, _summary, _file in (
     )
 
 WEIGHTS, DESCRIPTION = "weights.safetensors", "network.json"
-
 """What is in the folder of a training run."""
 
 

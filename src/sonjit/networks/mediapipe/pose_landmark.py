@@ -34,7 +34,6 @@ from sonjit.networks.mediapipe.blocks import (
 )
 
 KEYPOINTS = 39
-
 """33 of the body, 2 of its box, and 4 that nobody uses."""
 
 _PER_KEYPOINT = 5  # x, y, z, visibility, presence

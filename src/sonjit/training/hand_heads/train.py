@@ -158,7 +158,6 @@ def platt(logits: NDArray[np.float32], truth: NDArray[np.bool_]) -> tuple[float,
 MODELS: Final = ("full", "lite")
 
 FEATURES: Final = "features"
-
 """Folder within the run's with the features of each data set."""
 
 
@@ -302,11 +301,9 @@ _BINS = 15
 _DRAWS = 500
 
 _FEWEST = 20
-
 """Keypoints hidden by a cause, below which it has no metric."""
 
 _WELL_FOUND = 0.05
-
 """Mean distance of a hand's keypoints from the truth, in its extent, up to which the network has found it well."""
 
 

@@ -23,19 +23,14 @@ from sonjit.networks.mediapipe.hand_landmark import PUBLISHED_KEYPOINTS, HandLan
 from sonjit.skeletons import load_skeleton
 
 PUBLISHED_SIZE = 224
-
 _MARGIN = 0.25
-
 """Around a crop, in its sides: of whole pixels, so that the middle of the larger crop is the detector's own."""
 
 _TURN_RAD, _SCALE, _SHIFT, _LIGHT = 0.35, (0.87, 1.15), 0.06, 0.2
-
 _REACH = 0.9
-
 """How far a rotated, scaled and shifted crop may reach from its centre, in its sides."""
 
 _SKIN = 0.15
-
 """How far a hand may reach out of its annotated box, which may be that of its keypoints, in its sides."""
 
 _TRIES = 10  # places for a crop without a hand before an image is given up
@@ -193,17 +188,13 @@ def _turned(metres: NDArray[np.floating], box: RotatedBox) -> NDArray[np.float32
 
 
 _WRIST, _MIDDLE_MCP = 0, 9
-
 _PALM_M = 0.09
-
 """From the wrist to the middle finger's knuckle, as a unit for what is in metres."""
 
 _Z_SCALE = 0.4
-
 """The network's depth is this part of a length in the crop."""
 
 _SURE = 1e-6
-
 """How near a probability may come to 0 or 1 before its logarithm is cut."""
 
 

@@ -120,11 +120,9 @@ def _stacked(parts: Sequence[NDArray[np.float64]], shape: tuple[int, ...]) -> ND
 ScoreLoss = Literal["focal", "cross-entropy"]
 
 _NEAR, _FAR = 0.4, 0.3
-
 """IoU from which an anchor is a palm's, and below which it is none's; those between are ignored."""
 
 _PLACED = 0.2
-
 """IoU from which an anchor's box is trained, its own palm or not: the detector blends all that overlap."""
 
 _BOXES, _KEYPOINTS = 4.0, 2.0

@@ -40,7 +40,6 @@ from sonjit.training.recipes import TrainingRequest, settings_from
 from sonjit.training.settings import check_at_least, check_side
 
 _PRIOR = 0.01
-
 """Score of every anchor at the start, so that the many negatives do not dominate the first steps (Lin et al. 2017,
 section 4.1); for both losses."""
 

@@ -250,17 +250,12 @@ def batch_from_examples(examples: Sequence[TwoHandExample]) -> tuple[torch.Tenso
 
 
 _LAYOUT: Final = LAYOUTS["interhand"]
-
 _ROOTS: Final = (_LAYOUT.root("Right"), _LAYOUT.root("Left"))
-
 _NAMES: Final = load_skeleton("hand_mediapipe21").keypoints
-
 _ORDER: Final = [_NAMES.index(name) for name in _LAYOUT.skeleton.keypoints]
-
 """Where the layout's joints of a hand are among MediaPipe's."""
 
 _MM: Final = 1000.0
-
 _MEAN_OF: Final = 500  # images that the mean pose is taken over
 
 

@@ -251,11 +251,9 @@ def _plain(name: str, given: object, kind: Any) -> object:  # noqa: ANN401  # a 
 
 
 Progress: TypeAlias = Callable[[int, int, Mapping[str, float]], None]
-
 """Called after each step: how many are done, of how many, and the losses."""
 
 _WEIGHT_FILES = (".safetensors", ".pth", ".pt", ".tar", ".pkl", ".tflite", ".task")
-
 """Endings by which weights are a path and not a name."""
 
 
