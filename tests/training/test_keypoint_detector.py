@@ -13,15 +13,14 @@ from sonjit import InputError
 from sonjit.datasets import Instance, Sample
 from sonjit.networks import create_network, network_entry
 from sonjit.networks.keypoint_detector import (
-    DESCRIPTION,
     STRIDE,
     KeypointDetector,
     area_of_box,
     cell_from_px,
     read_heatmaps,
-    save_description,
     sigma_of,
 )
+from sonjit.networks.registry import DESCRIPTION
 from sonjit.skeletons import load_skeleton
 from sonjit.training.hands.keypoint_detector import (
     HeatmapTargets,
@@ -172,7 +171,6 @@ def test_what_does_not_fit_is_told_in_one_line(tmp_path):
     (tmp_path / "weights.safetensors").touch()
     with pytest.raises(InputError, match=f"holds no {DESCRIPTION}"):
         KeypointDetector(tmp_path)
-    save_description(tmp_path, {}, 64)
     (tmp_path / DESCRIPTION).write_text('{"network": "internet"}')
     with pytest.raises(InputError, match="describes 'internet'"):
         KeypointDetector(tmp_path)

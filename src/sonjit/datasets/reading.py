@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from sonjit.errors import InputError
 from sonjit.extras import needed_for
+from sonjit.hand_models.mano_files import plain_array
 from sonjit.media.sources.image_files import load_image
 
 _CHUNK = 1 << 20  # characters read at once
@@ -49,6 +50,20 @@ def numbers(value: object, shape: tuple[int, ...], named: str) -> NDArray[np.flo
     if not fits:
         raise InputError(f"{named} has {_by(array.shape)} numbers and {_by(shape)} are wanted")
     return array
+
+
+def pickled_numbers(value: Any, shape: tuple[int, ...], named: str) -> NDArray[np.float64]:  # noqa: ANN401  # a stand-in
+    """Numbers of a known shape as a pickle holds them.
+
+    Raises:
+        InputError: another shape, no numbers, or damaged ones.
+    """
+    try:
+        return numbers(plain_array(value), shape, named)
+    except InputError:
+        raise
+    except (ValueError, TypeError, IndexError, MemoryError) as error:
+        raise InputError(f"{named} is damaged: {error}") from None
 
 
 def field(record: Any, name: str, named: str) -> Any:  # noqa: ANN401  # JSON

@@ -11,7 +11,6 @@ peak the logarithm of a Gaussian is a parabola, whose top follows from two deriv
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -24,10 +23,17 @@ from torch import Tensor, nn
 
 from sonjit.errors import InputError
 from sonjit.extras import needed_for
-from sonjit.files import write_text
 from sonjit.geometry import RotatedBox, crop, crop_matrix, square_box
 from sonjit.networks.cam import IMAGENET_MEAN, IMAGENET_STD
-from sonjit.networks.registry import InputSpec, Network, NetworkEntry, create_network, load_checkpoint, register
+from sonjit.networks.registry import (
+    InputSpec,
+    Network,
+    NetworkEntry,
+    create_network,
+    load_checkpoint,
+    load_description,
+    register,
+)
 from sonjit.results import Box
 
 STRIDE: Final = 4
@@ -152,9 +158,6 @@ register(
     )
 )
 
-DESCRIPTION: Final = "network.json"
-"""Beside the weights: the options of the network and the side of its crops."""
-
 AROUND: Final = 1.5
 """Side of a crop in those of the box around the keypoints, in training too."""
 
@@ -198,7 +201,7 @@ class KeypointDetector:
         if file.suffix in _EXPORTED:
             self._run, self.side = _exported(file)
         else:
-            options, self.side = load_description(file.parent)
+            options, self.side = load_description(file.parent, "keypoint-detector", _options_and_side)
             network = create_network("keypoint-detector", file, **options)
             self._run = network.to(device).eval()
 
@@ -298,34 +301,11 @@ def _to_the_top(maps: NDArray[np.float64], x: NDArray[np.int64], y: NDArray[np.i
     return np.where(good[:, None], np.clip(step, -1, 1), 0.0)
 
 
-def save_description(folder: Path, options: Mapping[str, object], side: int) -> None:
-    """Write beside the weights what `KeypointDetector` needs.
-
-    Raises:
-        JobError: the disk refuses.
-    """
-    text = json.dumps({"network": "keypoint-detector", "options": dict(options), "side": side}, indent=2)
-    write_text(folder / DESCRIPTION, text + "\n", of_run=True)
-
-
-def load_description(folder: Path) -> tuple[Mapping[str, Any], int]:
-    """Options of the network whose weights lie in a folder, and the side of its crops.
-
-    Raises:
-        InputError: the folder has no description, or that of another network.
-    """
-    file = folder / DESCRIPTION
-    try:
-        description: Any = json.loads(file.read_text("utf-8"))
-        if description["network"] != "keypoint-detector":
-            raise InputError(f"{file} describes {description['network']!r}, not keypoint-detector")
-        return dict(description["options"]), int(description["side"])
-    except OSError:
-        raise InputError(
-            f"{folder} is not a run of sonjit train keypoint-detector: it holds no {DESCRIPTION}"
-        ) from None
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{file} does not describe a network ({error}); train it again") from None
+def _options_and_side(description: Any) -> tuple[Mapping[str, Any], int]:  # noqa: ANN401  # JSON
+    """Options of the network that a description is of, and the side of its crops."""
+    if description["network"] != "keypoint-detector":
+        raise ValueError(f"it describes {description['network']!r}, not keypoint-detector")
+    return dict(description["options"]), int(description["side"])
 
 
 def _exported(path: Path) -> tuple[Callable[[Tensor], dict[str, Tensor]], int]:

@@ -8,6 +8,7 @@ them.
 from __future__ import annotations
 
 import inspect
+import json
 import math
 import pickle
 import warnings
@@ -18,7 +19,7 @@ from fnmatch import fnmatch
 from functools import cache
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
@@ -29,8 +30,9 @@ from torch import Tensor, nn
 
 from sonjit.errors import InputError, JobError
 from sonjit.extensions import NETWORKS, Registry, load_extensions
-from sonjit.files import atomic_file
+from sonjit.files import atomic_file, write_text
 
+T = TypeVar("T")
 _ENDINGS = (".safetensors", ".pt", ".pth", ".tar", ".bin", ".ckpt")
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "network", "net", "params", "weights")
 """Under which training scripts keep the weights beside optimizer and epoch."""
@@ -62,6 +64,34 @@ def load_checkpoint(path: Path) -> dict[str, Tensor]:
     if weights is None:
         raise InputError(f"{path}: no weights by name in it; save a state_dict")
     return weights
+
+
+DESCRIPTION = "network.json"
+"""Beside the weights of a run: what is needed to make its network again."""
+
+
+def save_description(folder: Path, description: Mapping[str, object]) -> None:
+    """Write beside the weights what `load_description` reads.
+
+    Raises:
+        JobError: the disk refuses.
+    """
+    write_text(folder / DESCRIPTION, json.dumps(description, indent=2) + "\n", of_run=True)
+
+
+def load_description(folder: Path, recipe: str, read: Callable[[Any], T]) -> T:
+    """What a function reads out of the description beside a run's weights.
+
+    Raises:
+        InputError: the folder has no description, or that of another network.
+    """
+    file = folder / DESCRIPTION
+    try:
+        return read(json.loads(file.read_text("utf-8")))
+    except OSError:
+        raise InputError(f"{folder} is not a run of sonjit train {recipe}: it holds no {DESCRIPTION}") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{file} does not describe a network ({error}); train it again") from None
 
 
 def save_checkpoint(network: nn.Module, path: Path) -> None:

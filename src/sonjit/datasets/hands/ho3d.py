@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from sonjit.datasets.dataset import Dataset, DatasetEntry, Skipped
 from sonjit.datasets.joint_orders import MANO, complete, hand_before_camera
-from sonjit.datasets.reading import depth_from_png, field, file_bytes, numbers
+from sonjit.datasets.reading import depth_from_png, field, file_bytes, numbers, pickled_numbers
 from sonjit.datasets.sample import Instance, ManoParameters, Sample
 from sonjit.errors import InputError
 from sonjit.geometry.cameras import CalibratedCamera
@@ -134,9 +134,4 @@ def _read(path: Path) -> Mapping[str, Any]:
 
 
 def _numbers(meta: Mapping[str, Any], name: str, shape: tuple[int, ...], path: Path) -> NDArray[np.float64]:
-    try:
-        return numbers(plain_array(field(meta, name, str(path))), shape, f"{path}: {name}")
-    except InputError:
-        raise
-    except (ValueError, TypeError, IndexError, MemoryError) as error:
-        raise InputError(f"{path}: {name} is damaged: {error}") from None
+    return pickled_numbers(field(meta, name, str(path)), shape, f"{path}: {name}")

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from sonjit.datasets.dataset import Dataset, DatasetEntry
 from sonjit.datasets.hands.parsed_hands import ParsedHands
 from sonjit.datasets.joint_orders import RHD, hand_before_camera
-from sonjit.datasets.reading import depth_from_png, field, file_bytes, numbers
+from sonjit.datasets.reading import depth_from_png, field, file_bytes, pickled_numbers
 from sonjit.datasets.sample import Instance, Sample, Side
 from sonjit.errors import InputError
 from sonjit.geometry.cameras import CalibratedCamera
-from sonjit.hand_models.mano_files import plain_array, read_pickled_mapping
+from sonjit.hand_models.mano_files import read_pickled_mapping
 from sonjit.media.sources.image_files import load_image
 
 _FIELDS: Final = {"uv_vis": (42, 3), "xyz": (42, 3), "K": (3, 3)}
@@ -58,7 +58,9 @@ class Rhd(Dataset):
             named = f"{self._path}: {number}"
             try:
                 for name, shape in _FIELDS.items():
-                    self._labels[name][place] = _array(field(records[number], name, named), shape, f"{named}.{name}")
+                    self._labels[name][place] = pickled_numbers(
+                        field(records[number], name, named), shape, f"{named}.{name}"
+                    )
             except InputError as error:
                 self._wrong[place] = str(error)
 
@@ -106,15 +108,6 @@ def open_rhd(entry: DatasetEntry, root: Path, split: str) -> Dataset:
         if not (root / f"{split}/anno_{split}.pickle").exists() and (root / file).exists():
             return ParsedHands(entry, root, split, file=file, images=f"{split}/color", order=RHD)
     return Rhd(entry, root, split)
-
-
-def _array(value: Any, shape: tuple[int, ...], named: str) -> NDArray[np.float64]:  # noqa: ANN401  # a stand-in
-    try:
-        return numbers(plain_array(value), shape, named)
-    except InputError:
-        raise
-    except (ValueError, TypeError, IndexError, MemoryError) as error:
-        raise InputError(f"{named} is damaged: {error}") from None
 
 
 def _mask(path: Path, parts: range) -> NDArray[np.bool_]:

@@ -12,7 +12,6 @@ Mask R-CNN from a checkpoint, with its classes: from the description beside it, 
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,7 +23,6 @@ import torch
 from torch import Tensor, nn
 
 from sonjit.errors import InputError
-from sonjit.files import write_text
 from sonjit.networks.mask_rcnn.fpn import FeaturePyramid, Norm, ResNet
 from sonjit.networks.mask_rcnn.roi_align import Pooling, pool_levels
 from sonjit.networks.mask_rcnn.roi_heads import (
@@ -44,13 +42,16 @@ from sonjit.networks.mask_rcnn.roi_heads import (
 )
 from sonjit.networks.mask_rcnn.rpn import RegionProposals, RpnSteps
 from sonjit.networks.registry import (
+    DESCRIPTION,
     InputSpec,
     Network,
     NetworkEntry,
     create_network,
     load_checkpoint,
+    load_description,
     network_entry,
     register,
+    save_description,
 )
 
 _BATCH_NORM_EPSILON = 1e-5
@@ -347,8 +348,8 @@ for _name, _build, _summary, _file in (
         )
     )
 
-WEIGHTS, DESCRIPTION = "weights.safetensors", "network.json"
-"""What is in the folder of a training run."""
+WEIGHTS = "weights.safetensors"
+"""In the folder of a training run."""
 
 
 class Category(NamedTuple):
@@ -402,24 +403,20 @@ def load_mask_rcnn(path: str | Path | None, **options: Any) -> SavedMaskRCNN:  #
     return _create(name, file, {"classes": classes, **options}, names)
 
 
-def save_description(folder: Path, saved: SavedMaskRCNN) -> None:
+def save_mask_rcnn_description(folder: Path, saved: SavedMaskRCNN) -> None:
     """Write beside the weights what `load_mask_rcnn` needs: the network's name and options, and its categories."""
     categories = [one._asdict() for one in saved.categories]
-    description = {"network": saved.name, "options": saved.options, "categories": categories}
-    write_text(folder / DESCRIPTION, json.dumps(description, indent=2) + "\n", of_run=True)
+    save_description(folder, {"network": saved.name, "options": saved.options, "categories": categories})
 
 
 def _from_run(folder: Path, weights: Path, options: Mapping[str, object]) -> SavedMaskRCNN:
-    file = folder / DESCRIPTION
-    try:
-        description: Any = json.loads(file.read_text("utf-8"))
-        categories = tuple(Category(int(one["id"]), str(one["name"])) for one in description["categories"])
-        name, own = str(description["network"]), dict(description["options"])
-    except OSError:
-        raise InputError(f"{folder} is not a run of sonjit train mask-rcnn: it holds no {DESCRIPTION}") from None
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{file} does not describe a network ({error}); train it again") from None
+    name, own, categories = load_description(folder, "mask-rcnn", _described)
     return _create(name, weights, {**own, **options}, categories)
+
+
+def _described(description: Any) -> tuple[str, dict[str, Any], tuple[Category, ...]]:  # noqa: ANN401  # JSON
+    categories = tuple(Category(int(one["id"]), str(one["name"])) for one in description["categories"])
+    return str(description["network"]), dict(description["options"]), categories
 
 
 def _create(

@@ -22,9 +22,9 @@ from sonjit.networks.keypoint_detector import (
     KeypointHeatmaps,
     area_of_box,
     cell_from_px,
-    save_description,
     sigma_of,
 )
+from sonjit.networks.registry import save_description
 from sonjit.results import Box
 from sonjit.training.hands.samples import CropSettings, draw_examples, exported, hand_data
 from sonjit.training.loop import WEIGHTS, train
@@ -82,7 +82,7 @@ def train_keypoint_detector(request: TrainingRequest) -> Mapping[str, object]:
         return heatmap_losses(model(drawn[0]), drawn[1])
 
     assert isinstance(network, KeypointHeatmaps)
-    save_description(request.out, options, settings.side)
+    save_description(request.out, {"network": "keypoint-detector", "options": options, "side": settings.side})
     inputs = request.inputs(data.name)
     train(network, batch, losses, settings, out=request.out, inputs=inputs, progress=request.progress)
     results: dict[str, object] = {"weights": request.out / WEIGHTS, "training_images": len(data.training)}

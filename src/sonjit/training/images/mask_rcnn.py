@@ -28,7 +28,7 @@ from sonjit.networks.mask_rcnn.mask_rcnn import (
     SavedMaskRCNN,
     Target,
     load_mask_rcnn,
-    save_description,
+    save_mask_rcnn_description,
 )
 from sonjit.networks.registry import create_network
 from sonjit.training.augment import mirrored_order
@@ -250,7 +250,7 @@ def train_mask_rcnn(request: TrainingRequest) -> Mapping[str, object]:
         return model.losses([one[0] for one in drawn], [one[1] for one in drawn])
 
     inputs = request.inputs() | {"images": str(request.images)}
-    save_description(request.out, saved)
+    save_mask_rcnn_description(request.out, saved)
     train(network, batch, losses, settings, out=request.out, inputs=inputs, progress=request.progress)
     metrics = evaluate(network, held_out, names, request.device)
     text = json.dumps({**metrics, "held_out": len(held_out)}, indent=2) + "\n"
