@@ -24,12 +24,14 @@ from sonjit.server.detector_pool import require_weights
 from sonjit.server.errors import RefusedError
 from sonjit.server.middleware import limited
 from sonjit.server.options import (
+    BINARY,
     SessionOptions,
     known_options,
     query_parameters,
     read_options,
     read_value,
     single_values,
+    upload_body,
 )
 from sonjit.server.service import Service
 from sonjit.server.sessions import Session
@@ -100,7 +102,7 @@ def image_router(service: Service) -> APIRouter:
             operation_id=f"detect_{kind}",
             openapi_extra={
                 "parameters": query_parameters((*known_options(kind).values(), _FULL)),
-                "requestBody": _BODY,
+                "requestBody": upload_body(BINARY),
             },
         )
     return router
@@ -145,14 +147,3 @@ async def _answer(service: Service, options: SessionOptions, data: bytes, *, str
     looking = asyncio.ensure_future(service.stills.run(work))
     looking.add_done_callback(lambda _: service.detectors.give_back(options, detector))
     return await asyncio.shield(looking)
-
-
-_BODY = {
-    "required": True,
-    "content": {
-        "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
-        "multipart/form-data": {
-            "schema": {"type": "object", "properties": {"file": {"type": "string", "format": "binary"}}}
-        },
-    },
-}

@@ -19,40 +19,28 @@ from starlette.types import Message, Receive, Scope, Send
 from sonjit.detectors.kinds import KINDS
 from sonjit.detectors.options import Option
 from sonjit.errors import SonjitError
-from sonjit.json_text import Json, JsonObject, json_from
+from sonjit.json_text import Json, json_from
 from sonjit.media import TABLE_ENDINGS
 from sonjit.server.detector_pool import require_weights
 from sonjit.server.errors import RefusedError, refusal_from
 from sonjit.server.job import ENDED, INPUT, Jobs, UploadJob, storage_refusal
 from sonjit.server.middleware import limited
 from sonjit.server.options import (
+    BINARY,
     known_options,
     query_parameters,
     read_kind,
     read_options,
     read_value,
     single_values,
+    upload_body,
 )
 from sonjit.server.uploads import JobInput, Upload, input_from_files, open_upload
 
 _DRAW = Option("draw", "boolean", "Make a drawing as well.", default=True)
 _NAME = Option("name", "string", "What to call a body that is one file.", default="upload")
 
-_BODY: JsonObject = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "properties": {"file": {"type": "array", "items": {"type": "string", "format": "binary"}}},
-                }
-            },
-        },
-    },
-}
-
+_BODY = upload_body({"type": "array", "items": BINARY})
 _PIECE_BYTES = 1 << 20  # of an upload: written by another thread, while the loop serves others
 _BETWEEN_EVENTS_S = 0.1
 _KEEP_ALIVE_S = 15
@@ -70,7 +58,7 @@ def job_router(jobs: Jobs) -> APIRouter:
     """The endpoints below `/v1/jobs`."""
     router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
-    @router.post("", status_code=202, openapi_extra={"parameters": _parameters(), **_BODY})
+    @router.post("", status_code=202, openapi_extra={"parameters": _parameters(), "requestBody": _BODY})
     async def create(request: Request) -> Response:
         """Begin a job: a video or images as the body, or as files called `file` of a multipart form."""
         try:

@@ -163,6 +163,16 @@ def query_parameters(options: Iterable[Option], required: str = "") -> list[Json
     ]
 
 
+BINARY: JsonObject = {"type": "string", "format": "binary"}
+
+
+def upload_body(file: JsonObject) -> JsonObject:
+    """A request's body that is a file, or a form whose field `file` has a schema, for the description of endpoints."""
+    form: JsonObject = {"schema": {"type": "object", "properties": {"file": file}}}
+    content: JsonObject = {"application/octet-stream": {"schema": BINARY}, "multipart/form-data": form}
+    return {"required": True, "content": content}
+
+
 def _from_text(text: str, kind: str) -> bool | float | str:
     """The value that a text stands for; the text itself where it stands for none."""
     try:

@@ -114,11 +114,8 @@ def draw_augmentation(options: AugmentationOptions, rng: np.random.Generator) ->
     def either(most: float) -> float:
         return float(rng.uniform(-most, most))
 
-    flip, turn, scale = (
-        bool(rng.random() < options.flip),
-        either(options.rotation_rad),
-        float(rng.uniform(*options.scale)),
-    )
+    flip, turn = bool(rng.random() < options.flip), either(options.rotation_rad)
+    scale = float(rng.uniform(*options.scale))
     shift = either(options.shift), either(options.shift)
     light = 1 + either(options.brightness), 1 + either(options.contrast), 1 + either(options.saturation)
     hue, channels = either(options.hue), tuple(1 + either(options.channels) for _ in range(3))
