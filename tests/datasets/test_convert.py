@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from sonjit.datasets import dataset_entry, list_datasets, open_dataset
-from sonjit.datasets.contact_sheet import draw_contact_sheet
+from sonjit.datasets.checks import draw_contact_sheet
 from sonjit.datasets.formats.convert import convert_dataset
 from sonjit.datasets.formats.shards import sample_to_dict, save_shards
 from sonjit.errors import InputError

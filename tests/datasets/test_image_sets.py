@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from sonjit.datasets import dataset_entry, list_datasets, open_dataset
-from sonjit.datasets.contact_sheet import draw_sample
+from sonjit.datasets.checks import draw_sample
 from sonjit.errors import InputError
 from sonjit.media.sources.image_files import load_image
 

@@ -6,10 +6,9 @@ from typing import get_args
 import pytest
 import torch
 
-from sonjit.training.initialise import initialise
 from sonjit.training.loop import layer_gradients
 from sonjit.training.run_folder import vanishing
-from sonjit.training.settings import InitialisationName, OptimizerName, TrainingSettings, make_optimizer
+from sonjit.training.settings import InitialisationName, OptimizerName, TrainingSettings, initialise, make_optimizer
 
 RATE = 0.1
 

@@ -25,8 +25,8 @@ from sonjit.training.hands.palm_data import (
     palm_targets,
 )
 from sonjit.training.hands.palms import PalmSettings, fit_palms, palm_network, palm_precision
-from sonjit.training.initialise import add_batch_norms, fold, scale_head
 from sonjit.training.recipes import TrainingRequest
+from sonjit.training.settings import add_batch_norms, fold, scale_head
 
 NAMES = load_skeleton("hand_mediapipe21").keypoints
 SIZE = 64

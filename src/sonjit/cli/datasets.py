@@ -123,7 +123,7 @@ def show(
     """
     import cv2
 
-    from sonjit.datasets.contact_sheet import chosen_places, draw_contact_sheet
+    from sonjit.datasets.checks import chosen_places, draw_contact_sheet
     from sonjit.files import Draft
 
     if samples < 1:

@@ -1,6 +1,6 @@
 """Data sets: images with what is known of them."""
 
-from sonjit.datasets.contact_sheet import draw_contact_sheet
+from sonjit.datasets.checks import draw_contact_sheet
 from sonjit.datasets.dataset import Dataset, DatasetEntry, Skipped
 from sonjit.datasets.formats.coco import (
     coco_result,

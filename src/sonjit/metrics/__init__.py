@@ -13,10 +13,15 @@ from sonjit.metrics.detection import (
     object_keypoint_similarity,
 )
 from sonjit.metrics.keypoints import (
+    acceleration_error,
+    acceleration_errors,
     end_point_error,
     f_score,
     f_scores,
     found,
+    fused_poses,
+    id_switches,
+    jitter,
     joint_errors,
     joint_means,
     joint_medians,
@@ -43,7 +48,6 @@ from sonjit.metrics.normalised import (
     pdj_hits,
     torso_sizes,
 )
-from sonjit.metrics.sequences import acceleration_error, acceleration_errors, fused_poses, id_switches, jitter
 from sonjit.metrics.statistics import Points, mean_interval
 from sonjit.metrics.streaming import ErrorStream, Kept
 from sonjit.metrics.two_hands import (

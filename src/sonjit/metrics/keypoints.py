@@ -11,10 +11,14 @@ maxMSE, which weighs each squared error with its own share: the worst keypoints 
 Meshes: distances vertex by vertex, and F-scores, which need no correspondence.
 
 The mesh error is `joint_errors` of vertices: `mean_error(joint_errors(*similarity_aligned(...)))` is the aligned one.
+
+Over time: acceleration error, jitter, how often who is who changes; and a window's poses, each carried to every frame
+by predicted motion and weighed by confidence, as Deformer does.
 """
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Iterable, Mapping
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -337,3 +341,82 @@ def _f_score(near_truth: NDArray[np.bool_], near_predicted: NDArray[np.bool_], p
     precision, recall = float(near_truth.sum() / max(1, predicted)), float(near_predicted.mean())
     both = precision + recall
     return FScore(2 * precision * recall / both if both else 0.0, precision, recall)
+
+
+def acceleration_errors(predicted: ArrayLike, truth: ArrayLike, valid: ArrayLike | None = None) -> NDArray[np.float64]:
+    """Distances of second differences: (T - 2, K), in the unit of the points per frame squared.
+
+    Args:
+        predicted: (T, K, D) of one sequence, frame by frame.
+        truth: (T, K, D).
+        valid: (T, K), or (T,) for whole frames; only three valid frames in a row count.
+    """
+    true = numbers("truth", truth)
+    if valid is not None and np.ndim(valid) == 1 and true.ndim == 3:
+        valid = np.repeat(np.asarray(valid)[:, None], true.shape[1], axis=1)
+    points = checked_points(predicted, true, valid)
+    triples = points.valid[:-2] & points.valid[1:-1] & points.valid[2:]
+    return joint_errors(np.diff(points.predicted, 2, axis=0), np.diff(points.truth, 2, axis=0), triples)
+
+
+def acceleration_error(predicted: ArrayLike, truth: ArrayLike, valid: ArrayLike | None = None) -> float:
+    """Mean of `acceleration_errors` over all that is valid; NaN with fewer than three frames."""
+    return mean_error(acceleration_errors(predicted, truth, valid), "all")
+
+
+def jitter(predicted: ArrayLike) -> float:
+    """Mean length of third differences of points (T, K, D), in their unit per frame cubed: unsteadiness without truth.
+
+    Four frames in a row count where the point was predicted in all of them; NaN without any.
+    """
+    points = checked_points(predicted, predicted).predicted
+    return known_mean(np.linalg.norm(np.diff(points, 3, axis=0), axis=-1))
+
+
+def id_switches(frames: Iterable[Mapping[Hashable, Hashable]]) -> int:
+    """How often a true instance is followed under another id than the last one it had; gaps do not matter.
+
+    Args:
+        frames: per frame the id that was given to each true instance that was found.
+
+    >>> id_switches([{"left": 1, "right": 2}, {"left": 1}, {"left": 2, "right": 1}])
+    2
+    """
+    last: dict[Hashable, Hashable] = {}
+    switches = 0
+    for frame in frames:
+        switches += sum(1 for true, given in frame.items() if last.get(true, given) != given)
+        last.update(frame)
+    return switches
+
+
+def fused_poses(
+    poses: ArrayLike, forward: ArrayLike, backward: ArrayLike, confidence: ArrayLike
+) -> NDArray[np.float64]:
+    """Weighted means of a window's poses, for each of its frames.
+
+    Args:
+        poses: (T, P) in a form that can be added, such as 6D rotations.
+        forward: (T, P) motion from each frame to the next.
+        backward: (T, P) motion from each frame to the one before.
+        confidence: (T,) before softmax.
+
+    Returns:
+        (T, P): frame j's mean over i of pose i plus the motions on the way from i to j.
+
+    Source: Fu et al. 2023, Deformer, with the index range of the released code: backward motions j + 1 to i.
+    """
+    arrays = [numbers("poses", one) for one in (poses, forward, backward)]
+    scores = numbers("confidence", confidence)
+    if any(one.ndim != 2 or one.shape != arrays[0].shape for one in arrays) or scores.shape != arrays[0].shape[:1]:
+        shapes = ", ".join(str(one.shape) for one in (*arrays, scores))
+        raise InputError(f"poses, motions, confidence {shapes}: give three arrays (T, P) and one (T,)")
+    own, ahead, back = arrays
+    ahead = np.cumsum(ahead, 0) - ahead  # sum of the motions before each frame
+    back = np.cumsum(back, 0)
+    frames = np.arange(len(own))
+    later = (frames[:, None] < frames)[..., None]  # (i, j): j comes after i
+    moved = np.where(later, ahead[None] - ahead[:, None], back[:, None] - back[None])  # (i, j, P)
+    weights = np.exp(scores - scores.max(initial=-np.inf))
+    weights /= weights.sum()
+    return np.einsum("i,ijp->jp", weights, own[:, None] + moved)

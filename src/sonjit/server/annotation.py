@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
+from typing import Any, TypedDict, TypeVar
 
 from fastapi import APIRouter
 from starlette.requests import Request
@@ -23,15 +23,13 @@ from sonjit.multiview.annotation.marks import (
     mark_from_dict,
     mark_to_dict,
 )
+from sonjit.multiview.annotation.project import Project
 from sonjit.multiview.automatic.labels import prelabel
 from sonjit.server.annotation_frames import Frames, FrameState, ImageRegion, Images
 from sonjit.server.errors import RefusedError
 from sonjit.server.middleware import limited
 from sonjit.server.options import SessionOptions, read_options
 from sonjit.server.service import Service
-
-if TYPE_CHECKING:
-    from sonjit.multiview.annotation.project import Project
 
 T = TypeVar("T")
 _MOST_MARKS = 5000  # of one call

@@ -22,10 +22,9 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from sonjit.errors import JobError
 from sonjit.networks import save_checkpoint
 from sonjit.training.distributed import broadcast, mean_over_all, rank, share_of, synchronised, without_sync
-from sonjit.training.initialise import freeze, initialise
 from sonjit.training.recipes import Progress, no_progress
 from sonjit.training.run_folder import BEST, CHECKPOINT, LOG, SETTINGS, WEIGHTS, LogRow, RunFolder
-from sonjit.training.settings import TrainingSettings, make_optimizer, schedule_factor
+from sonjit.training.settings import TrainingSettings, freeze, initialise, make_optimizer, schedule_factor
 
 __all__ = ["BEST", "CHECKPOINT", "LOG", "SETTINGS", "WEIGHTS", "TrainingSettings", "schedule_factor", "train"]
 

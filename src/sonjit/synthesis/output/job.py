@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from sonjit._version import __version__
-from sonjit.datasets.contact_sheet import draw_contact_sheet
+from sonjit.datasets.checks import draw_contact_sheet
 from sonjit.errors import InputError
 from sonjit.files import failing_as_job, write_bytes, write_text
 from sonjit.media.annotated.images import encode_image

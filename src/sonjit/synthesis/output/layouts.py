@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonjit.arrays import Image
-from sonjit.datasets.contact_sheet import chosen_places
+from sonjit.datasets.checks import chosen_places
 from sonjit.datasets.formats.shards import sample_from_dict, sample_to_dict
 from sonjit.datasets.sample import Sample
 from sonjit.errors import InputError

@@ -22,7 +22,7 @@ import numpy as np
 from sonjit._version import __version__
 from sonjit.arrays import FloatArray, Image
 from sonjit.datasets import open_dataset
-from sonjit.datasets.contact_sheet import chosen_places
+from sonjit.datasets.checks import chosen_places
 from sonjit.datasets.formats.coco import mask_from_segmentation
 from sonjit.datasets.formats.shards import INDEX, add_sample, instance_to_dict, plain, shard_name
 from sonjit.datasets.hands.interhand import annotation_record, cameras_record, joints_record, skeleton_lines

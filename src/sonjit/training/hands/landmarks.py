@@ -32,10 +32,9 @@ from sonjit.training.hands.landmark_data import (
 )
 from sonjit.training.hands.palms import measured_ms
 from sonjit.training.hands.samples import exported, open_source_samples
-from sonjit.training.initialise import add_batch_norms, fold, scale_head
 from sonjit.training.loop import WEIGHTS, TrainingSettings, train
 from sonjit.training.recipes import TrainingRequest, settings_from
-from sonjit.training.settings import check_at_least, check_side
+from sonjit.training.settings import add_batch_norms, check_at_least, check_side, fold, scale_head
 
 _PALM_M = 0.09
 """About a palm; in a crop it is about a quarter of the side."""

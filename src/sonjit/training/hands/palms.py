@@ -34,10 +34,9 @@ from sonjit.training.hands.palm_data import (
     palm_targets,
 )
 from sonjit.training.hands.samples import open_source_samples
-from sonjit.training.initialise import add_batch_norms, fold, scale_head
 from sonjit.training.loop import WEIGHTS, TrainingSettings, train
 from sonjit.training.recipes import TrainingRequest, settings_from
-from sonjit.training.settings import check_at_least, check_side
+from sonjit.training.settings import add_batch_norms, check_at_least, check_side, fold, scale_head
 
 _PRIOR = 0.01
 """Score of every anchor at the start, so that the many negatives do not dominate the first steps (Lin et al. 2017,
