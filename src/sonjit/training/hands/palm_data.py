@@ -101,8 +101,7 @@ def augmented(sample: PalmSample, rng: np.random.Generator, strength: float = 1.
     light = rng.uniform(1 - _LIGHT, 1 + _LIGHT, 3) * rng.uniform(1 - _LIGHT, 1 + _LIGHT)
     lit = np.clip(image * light.astype(np.float32), 0, 255).astype(np.uint8)
     inside = ((palm_squares(palms)[:, :2] > 0) & (palm_squares(palms)[:, :2] < size)).all(1)
-    left = palm_squares(palms[~inside])
-    cut = np.concatenate([left[:, :2] - left[:, 2:] / 2, left[:, :2] + left[:, 2:] / 2], 1)
+    cut = corners_of(palm_squares(palms[~inside]))
     return PalmSample(lit, palms[inside].astype(np.float32), np.concatenate([unsure, cut]).astype(np.float32))
 
 
@@ -180,7 +179,7 @@ def _matched(
     if not len(sample.palms):
         return found, placed, boxes, sizes
     squares = palm_squares(sample.palms)
-    overlap = box_iou(torch.from_numpy(_corners(anchors)), torch.from_numpy(_corners(squares))).numpy()  # (N, P)
+    overlap = box_iou(torch.from_numpy(corners_of(anchors)), torch.from_numpy(corners_of(squares))).numpy()  # (N, P)
     nearest = overlap.argmax(1)
     best = overlap.max(1)
     found[(best >= _FAR) & (best < _NEAR)] = -1
@@ -220,6 +219,6 @@ def palm_losses(
     return {"scores": scores, "boxes": _BOXES * off[:4].mean(), "keypoints": _KEYPOINTS * off[4:].mean()}
 
 
-def _corners(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
+def corners_of(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
     """(N, 4) centre and size as x_min, y_min, x_max, y_max."""
     return np.concatenate([boxes[:, :2] - boxes[:, 2:] / 2, boxes[:, :2] + boxes[:, 2:] / 2], 1)

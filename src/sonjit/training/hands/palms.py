@@ -27,6 +27,7 @@ from sonjit.training.hands.palm_data import (
     PalmTargets,
     ScoreLoss,
     augmented,
+    corners_of,
     palm_anchors,
     palm_losses,
     palm_samples,
@@ -253,7 +254,7 @@ def _truth(samples: Sequence[PalmSample]) -> dict[str, object]:
     size = samples[0].image.shape[0]
     annotations: list[Mapping[str, object]] = []
     for number, sample in enumerate(samples):
-        for crowd, boxes in ((0, _corners(palm_squares(sample.palms))), (1, sample.unsure)):
+        for crowd, boxes in ((0, corners_of(palm_squares(sample.palms))), (1, sample.unsure)):
             for box in boxes:
                 x, y, width, height = _corner_and_size(box)
                 annotations.append(
@@ -268,11 +269,6 @@ def _truth(samples: Sequence[PalmSample]) -> dict[str, object]:
                 )
     images = [{"id": number, "width": size, "height": size} for number in range(len(samples))]
     return {"images": images, "annotations": annotations, "categories": [{"id": _CATEGORY, "name": "palm"}]}
-
-
-def _corners(squares: NDArray[np.float64]) -> NDArray[np.float64]:
-    half = squares[:, 2:] / 2
-    return np.concatenate([squares[:, :2] - half, squares[:, :2] + half], 1)
 
 
 def _corner_and_size(box: NDArray[np.floating]) -> list[float]:
