@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from sonjit.detectors.kinds import KindEntry
     from sonjit.detectors.options import DetectorOptions, OptionValue
-    from sonjit.detectors.pipeline import Check, Kind, Thorough
+    from sonjit.detectors.pipeline import Kind, Thorough
     from sonjit.detectors.smoothing import Filter
     from sonjit.engines import EngineName, Precision
     from sonjit.results import Body, Face, Hand, Person, Result
@@ -212,33 +212,29 @@ def detector_from(options: DetectorOptions) -> Detector[Any]:
     """A detector of options that are checked and filled in."""
     entry = find_kind(options.kind)
     kind = entry.loader(options)
-    search, check = _search(entry, options, kind)
+    search = _search(entry, options, kind) if options.is_thorough else None
+    check = entry.make_check(options, kind) if options.spreads_windows else None
+    spread = entry.make_stream_search(options, kind) if options.spreads_windows else None
     tracker = Tracker(
         entry.new_smoothers(options),
         one_reading=options.search != "fast",
         move=kind.moved if options.search != "fast" else None,
         most=options.max_instances,
     )
-    return Detector(kind, tracker, options, search, check)
+    return Detector(kind, tracker, options, search, check, spread)
 
 
-def _search(
-    entry: KindEntry, options: DetectorOptions, kind: Kind[Any, Any]
-) -> tuple[Thorough[Any] | None, Check[Any] | None]:
-    """The thorough search and the check of finds that a detector has.
+def _search(entry: KindEntry, options: DetectorOptions, kind: Kind[Any, Any]) -> Thorough[Any] | None:
+    """The thorough search that a detector has.
 
     Raises:
-        InputError: a thorough search was asked for that cannot be had.
+        InputError: one was asked for that cannot be had.
     """
-    if not (options.is_thorough or options.spreads_windows):
-        return None, None
-    if options.is_thorough:
-        _require_search_weights(entry, options)
+    _require_search_weights(entry, options)
     search = entry.make_search(options, kind)
-    check = entry.make_check(options, kind) if options.spreads_windows else None
     if search is None and options.search == "thorough":
         raise InputError(f"search='thorough': {entry.name} {options.model} has none; leave it out")
-    return search, check
+    return search
 
 
 def _require_search_weights(entry: KindEntry, options: DetectorOptions) -> None:

@@ -97,8 +97,16 @@ class Thorough(Protocol[C]):
         """What is in an image (H, W, 3), best first; the score of each is a calibrated probability."""
         ...
 
-    def search_window(self, rgb: NDArray[np.uint8], number: int) -> list[C]:
-        """The same in one window of the image, the next for each number; cheap enough for a frame of a stream."""
+
+class Spread(Protocol[C]):
+    """A search that is spread over the frames of a stream."""
+
+    def step(self, rgb: NDArray[np.uint8], held: Sequence[C], lost: Sequence[RotatedBox]) -> list[C]:
+        """What this frame's share of the search finds beside what is held, near what was lost first."""
+        ...
+
+    def reset(self) -> None:
+        """Forget the stream before."""
         ...
 
 
@@ -127,12 +135,14 @@ class Detector(Generic[R]):
         options: DetectorOptions,
         search: Thorough[Any] | None = None,
         check: Check[Any] | None = None,
+        spread: Spread[Any] | None = None,
     ) -> None:
         self._kind = kind
         self._tracker = tracker
         self._options = options
         self._thorough = search
         self._check = check
+        self._spread = spread
         self._executor: ThreadPoolExecutor | None = None
         self.reset()
 
@@ -184,7 +194,8 @@ class Detector(Generic[R]):
         self._time = -math.inf
         self._since_search = self._options.search_interval
         self._warned = False
-        self._window = 0
+        if self._spread is not None:
+            self._spread.reset()
 
     def close(self) -> None:
         """Free the networks; waits for `detect_async` calls under way."""
@@ -221,12 +232,11 @@ class Detector(Generic[R]):
         now = self._clock(time)
         if boxes is None and self._kind.searches_always:
             boxes = self._kind.find(rgb, self._options.min_detection_score)[: self._options.max_instances]
-        held = self._tracker.active
-        carried = [track.box for track in held if track.hidden is None] if boxes is None else list(boxes)
-        new: list[Any] = self._search(rgb, carried) if boxes is None else []
         if boxes is None:
-            seen = [(track, self._kind.observe(rgb, track.box)) for track in held]
-            pairs = [(track, one) for track, one in seen if self._is_present(one) and self._is_kept(rgb, track, one)]
+            held = self._tracker.active
+            pairs = [(track, self._kind.observe(rgb, track.box)) for track in held]
+            pairs = [(track, one) for track, one in pairs if self._is_present(one) and self._is_kept(rgb, track, one)]
+            new = self._search(rgb, held, [pair for pair in pairs if pair[0].hidden is None], now)
         else:
             self._since_search += 1
             pairs, new = self._tracker.match(self._present(rgb, boxes), now)
@@ -236,30 +246,40 @@ class Detector(Generic[R]):
             track.box = self._kind.follow(track)
         return self._tracker.active
 
-    def _search(self, rgb: NDArray[np.uint8], carried: Sequence[RotatedBox]) -> list[Any]:
-        """What a search of this frame finds beside what is carried: in the whole image, or else in one window of it."""
-        room, due = self._options.max_instances - len(carried), self._is_search_due(len(carried))
+    def _search(
+        self, rgb: NDArray[np.uint8], held: Sequence[Track[Any]], seen: Sequence[tuple[Track[Any], Any]], now: float
+    ) -> list[Any]:
+        """What a search of this frame finds: in the whole image when it is due, and where that is spread, step by step.
+
+        Args:
+            rgb: (H, W, 3).
+            held: before this frame.
+            seen: of these, what is still seen in it.
+            now: seconds.
+        """
+        if self._spread is None:
+            carried = [track.box for track in held if track.hidden is None]
+            due = self._is_search_due(len(carried))
+        else:  # what is lost in this frame is searched in it
+            carried = [track.box for track, _ in seen]
+            is_lost = len(carried) < sum(track.hidden is None for track in held)
+            due = is_lost or self._is_search_due(len(carried))
+        room = self._options.max_instances - len(carried)
         self._since_search = 1 if due else self._since_search + 1
         if room <= 0:
             return []
         new: list[Any] = []
-        if due and self._thorough is not None and self._options.is_thorough:
-            new = [seen for seen in self._thorough.search(rgb) if self._is_present(seen)]
+        if due and self._thorough is not None:
+            new = [one for one in self._thorough.search(rgb) if self._is_present(one)]
         elif due:
             candidates = self._kind.find(rgb, self._options.min_detection_score)[: self._options.max_instances]
             new = self._present(rgb, self._without_taken(candidates, carried)[:room])
-        if self._is_window_due(len(carried), found=len(new)) and self._thorough is not None:
-            self._window += 1
-            new += [seen for seen in self._thorough.search_window(rgb, self._window) if self._is_present(seen)]
+        if self._spread is not None and not new:
+            found = self._spread.step(rgb, [one for _, one in seen], self._tracker.lost_boxes(now))
+            new = [one for one in found if self._is_present(one)]
         if self._check is not None:
-            new = [seen for seen in new if self._check.admits(rgb, seen)]
+            new = [one for one in new if self._check.admits(rgb, one)]
         return new[:room]
-
-    def _is_window_due(self, held: int, *, found: int) -> bool:
-        """Whether a window is searched: in every frame while nothing is held, else half-way between two searches."""
-        if not self._options.spreads_windows or found:
-            return False
-        return held == 0 or self._since_search == 1 + self._options.search_interval // 2
 
     def _is_kept(self, rgb: NDArray[np.uint8], track: Track[Any], seen: Observation) -> bool:
         return self._check is None or self._check.keeps(rgb, track, seen)

@@ -26,6 +26,8 @@ _SIDE_WEIGHT = 1.0
 """How many instance sizes of distance a full contradiction of left and right weighs."""
 _REACH = 1.5
 """How far, in instance sizes, a lost instance may have come when it is found again."""
+_SOUGHT_S = 1.0
+"""How long the surroundings of a lost instance are searched first."""
 _SLIP_MARGIN = 0.3
 """By how much a lost instance must fit better than the held one to take its place."""
 _LEAST_STEP_S = 1 / 240
@@ -184,6 +186,10 @@ class Tracker(Generic[O]):
             pairs.append((free.pop(i), rest.pop(j)))
         return pairs, rest
 
+    def lost_boxes(self, now_s: float) -> list[RotatedBox]:
+        """Where instances were looked for that were lost within the last second."""
+        return [track.box for track in self._lost if now_s - track.seen_s < _SOUGHT_S]
+
     def reset(self) -> None:
         """Forget everyone; ids start again at 1."""
         self.active: list[Track[O]] = []
@@ -209,6 +215,7 @@ class Tracker(Generic[O]):
             Whether any track was lost in this frame, or is neither seen nor hidden.
         """
         self._lost = [track for track in self._lost if 0 <= now_s - track.seen_s <= self._memory_s]
+        looked_at = {track for track, _ in carried}
         if self._move is not None:
             carried = [pair for pair in carried if self._is_trusted(*pair, now_s)]
         tracks = [track for track, _ in carried]
@@ -227,7 +234,8 @@ class Tracker(Generic[O]):
         fresh = without_duplicates(new, [track.observation for track in held], one_reading=self._one_reading)
         held += [self._welcome(observation, now_s) for observation in fresh]
         if self._move is not None:
-            held += self._hide([track for track in gone if track in self._lost], held, now_s, self._move)
+            gone = [track for track in gone if track in self._lost]
+            held += self._hide(gone, looked_at, held, now_s, self._move)
         self.active = sorted(held, key=lambda track: track.id)
         return is_any_lost or any(track.uncovered_s > 0 for track in held)
 
@@ -241,12 +249,14 @@ class Tracker(Generic[O]):
         )
         return alone or track.cost(observation, now_s) < _TRUSTED
 
-    def _hide(self, gone: Sequence[Track[O]], held: Sequence[Track[O]], now_s: float, move: Move[O]) -> list[Track[O]]:
-        """Those of the tracks just lost that another one hides, moved on."""
+    def _hide(
+        self, gone: Sequence[Track[O]], doubted: set[Track[O]], held: Sequence[Track[O]], now_s: float, move: Move[O]
+    ) -> list[Track[O]]:
+        """Those of the tracks just lost that another one hides, moved on: near another, or doubted for that."""
         hidden: list[Track[O]] = []
         for track in gone[: max(self._most - len(held), 0)]:
             near = [o for o in (*held, *gone) if o is not track and _are_touching(o.observation, track.observation)]
-            if track.hidden is None and not near:
+            if track.hidden is None and not near and track not in doubted:
                 continue
             track.hide(now_s, move, covered=any(other in held for other in near))
             if not track.is_over:

@@ -19,7 +19,7 @@ from sonjit.results import Body, Face, Hand, Person, Result
 
 if TYPE_CHECKING:
     from sonjit.detectors.options import OptionValue
-    from sonjit.detectors.pipeline import Check, Kind, Thorough
+    from sonjit.detectors.pipeline import Check, Kind, Spread, Thorough
     from sonjit.detectors.smoothing import FilterChoice, Smoother
 
     Loader = Callable[[DetectorOptions], Kind[Any, Any]]
@@ -59,6 +59,8 @@ class KindEntry:
         smoothers: gives what makes a new track's smoother; "published" smooths nothing by default.
         search: makes a thorough search for a kind that was loaded, or its place; None where there is none.
         search_weights: names in the catalogue of the networks that it needs besides the model's own, for stills.
+        stream_search: makes the search of streams that is spread over their frames, or its place; None where there is
+            none.
         check: makes what separates true from false finds of a stream, or its place; None where nothing does.
         max_instances: where the caller gives none.
         stream_smoothing: name of the smoothing of videos and cameras where none is given.
@@ -78,6 +80,7 @@ class KindEntry:
     smoothers: Smoothers | str = "sonjit.detectors.pipeline:keypoint_smoothers"
     search: str | Callable[[DetectorOptions, Any], Thorough[Any]] | None = None
     search_weights: tuple[str, ...] = ()
+    stream_search: str | Callable[[DetectorOptions, Any], Spread[Any]] | None = None
     check: str | Callable[[DetectorOptions, Any], Check[Any]] | None = None
     max_instances: int = 1
     stream_smoothing: str = "one_euro"
@@ -94,6 +97,11 @@ class KindEntry:
     def make_search(self, options: DetectorOptions, kind: Kind[Any, Any]) -> Thorough[Any] | None:
         """A thorough search for a loaded kind; None where it has none."""
         made = cast("Callable[[DetectorOptions, Any], Thorough[Any]] | None", _resolved(self.search))
+        return None if made is None or self.models[options.model].is_box else made(options, kind)
+
+    def make_stream_search(self, options: DetectorOptions, kind: Kind[Any, Any]) -> Spread[Any] | None:
+        """A search spread over the frames of a stream for a loaded kind; None where it has none."""
+        made = cast("Callable[[DetectorOptions, Any], Spread[Any]] | None", _resolved(self.stream_search))
         return None if made is None or self.models[options.model].is_box else made(options, kind)
 
     def make_check(self, options: DetectorOptions, kind: Kind[Any, Any]) -> Check[Any] | None:
@@ -182,6 +190,7 @@ register_kind(KindEntry(
     max_instances=2,
     instances=("hand",),
     search="sonjit.detectors.search.load:search_hands",
+    stream_search="sonjit.detectors.search.streams:hands_in_streams",
     search_weights=("face-full", "body-full"),
     examples=(
         ("sonjit hands photo.jpg", "prints what is in an image."),
@@ -208,6 +217,7 @@ register_kind(KindEntry(
     load="sonjit.detectors.kinds.face:load_faces",
     instances=("face",),
     search="sonjit.detectors.search.load:search_faces",
+    stream_search="sonjit.detectors.search.streams:faces_in_streams",
     search_weights=("face-full",),
     examples=(
         ("sonjit face photo.jpg --draw drawn.jpg", "draws the mesh."),
@@ -228,6 +238,7 @@ register_kind(KindEntry(
     stream_smoothing="published",
     instances=("body",),
     search="sonjit.detectors.search.load:search_bodies",
+    stream_search="sonjit.detectors.search.streams:bodies_in_streams",
     search_weights=("face-full", "face-attention"),
     check="sonjit.detectors.search.load:check_bodies",
     examples=(
@@ -254,6 +265,7 @@ register_kind(KindEntry(
     stream_smoothing="published",
     instances=("body", "hand", "face"),
     search="sonjit.detectors.search.load:search_people",
+    stream_search="sonjit.detectors.search.streams:people_in_streams",
     search_weights=("face-full", "palm-full"),
     check="sonjit.detectors.search.load:check_people",
     examples=(("sonjit holistic clip.mp4 --max-instances 2 --save clip.json --draw drawn.mp4", "follows two people."),),
