@@ -97,15 +97,6 @@ class BodySearch:
                 found += self._alone(rgb, person)
         return sorted(found, key=lambda f: -f.score)
 
-    def search_window(self, rgb: Image, window: Window) -> list[Find[BodyObservation]]:
-        """People in one window, of which only the surest count."""
-        finds = [find for person in self._people(rgb, window) for find in self._alone(rgb, person)]
-        kept: list[Find[BodyObservation]] = []
-        for find in sorted(finds, key=lambda f: -f.score):
-            if not any(_is_same_person(find.last, other.last, self.SAME_TORSO) for other in kept):
-                kept.append(find)
-        return kept
-
     def _people(self, rgb: Image, window: Window) -> list[_Person]:
         """What the landmark network sees where the person detector finds someone, the surest first."""
         corner = np.array([window.left, window.top])

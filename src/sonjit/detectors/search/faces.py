@@ -141,10 +141,6 @@ class FaceSearch:
                 break
         return finds
 
-    def search_window(self, rgb: Image, window: Window) -> list[Find[FaceObservation]]:
-        """The same of one window."""
-        return self._with_windows(rgb, [window], [])
-
     def _with_windows(
         self, rgb: Image, windows: Sequence[Window], finds: list[Find[FaceObservation]]
     ) -> list[Find[FaceObservation]]:

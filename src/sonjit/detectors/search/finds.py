@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 O = TypeVar("O", bound=Observation)  # noqa: E741
 
+PALM_SHARE, FACE_SHARE = 0.4, 0.6
+"""Thresholds of palms and faces in parts of the caller's: a second inference rejects the false ones."""
 PARTS = (1, 2, 3)
 _MIN_WINDOW_PX = 96
 """A smaller window is half of a detector's input: enlarging it further shows nothing new."""

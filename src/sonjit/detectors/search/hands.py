@@ -130,7 +130,7 @@ class HandSearch:
                 if not (len(heads) == len(bodies) == 1 or self._is_enough(candidates.finds)):
                     quarters = tiles(width, height, (2,))
                     self._consider(rgb, [p for w in quarters for p in self._palms_in(rgb, w, w)], candidates)
-        return self._scored(rgb, candidates.finds, heads, bodies, further=True)
+        return self._scored(rgb, candidates.finds, heads, bodies)
 
     def around(
         self, rgb: Image, heads: Sequence[Head], bodies: Sequence[BodyObservation], places: list[Place]
@@ -141,13 +141,7 @@ class HandSearch:
         for body in bodies:
             for side in (0, 1):
                 self._at_wrist(rgb, body, side, candidates)
-        return self._scored(rgb, candidates.finds, heads, bodies, further=True)
-
-    def search_window(self, rgb: Image, window: Window) -> list[Find[HandObservation]]:
-        """Every candidate of one window with its score, best first."""
-        candidates = _Candidates()
-        self._consider(rgb, self._palms_in(rgb, window, window), candidates)
-        return self._scored(rgb, candidates.finds, [], [], further=False)
+        return self._scored(rgb, candidates.finds, heads, bodies)
 
     def _is_enough(self, finds: Sequence[Find[HandObservation]]) -> bool:
         return self._enough is not None and sum(find.plain for find in finds) >= self._enough
@@ -158,14 +152,12 @@ class HandSearch:
         finds: list[Find[HandObservation]],
         heads: Sequence[Head],
         bodies: Sequence[BodyObservation],
-        *,
-        further: bool,
     ) -> list[Find[HandObservation]]:
         finds = [find for find in finds if not is_foot(find.last, bodies) and not is_part_of_face(find.last, heads)]
         finds = without_same(finds, rank)
         for find in finds:
             self._score(find, bodies)
-            if further and not find.plain and find.score > _DOUBTFUL:
+            if not find.plain and find.score > _DOUBTFUL:
                 self._infer_again(rgb, find)
                 self._score(find, bodies)
             find.observations[-1] = replace(find.last, left=self.SIDE(find.features))

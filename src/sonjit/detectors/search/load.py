@@ -13,47 +13,31 @@ from sonjit.detectors.kinds.hands import HandObservation, Hands, load_palm_finde
 from sonjit.detectors.kinds.holistic import Holistic
 from sonjit.detectors.search.bodies import BodyCheck, BodySearch
 from sonjit.detectors.search.faces import FaceSearch, HeadSearch
-from sonjit.detectors.search.finds import Find, O, tiles
+from sonjit.detectors.search.finds import FACE_SHARE, PALM_SHARE, Find, O
 from sonjit.detectors.search.hands import Guide, HandSearch
 from sonjit.detectors.search.people import PeopleSearch
 
 if TYPE_CHECKING:
     from sonjit.detectors.options import DetectorOptions
-    from sonjit.detectors.search.finds import Image, Window
-
-_PALM_SHARE, _FACE_SHARE = 0.4, 0.6
-"""Thresholds of palms and faces in parts of the caller's: a second inference rejects the false ones."""
+    from sonjit.detectors.search.finds import Image
 
 
-class WindowedSearch(Generic[O]):
+class CalibratedSearch(Generic[O]):
     """A search as `Detector` calls it; see `sonjit.detectors.pipeline.Thorough`.
 
     Args:
         search: every candidate of an image (H, W, 3) with its score, best first.
-        in_window: the same of one window alone, for streams.
     """
 
-    def __init__(
-        self,
-        search: Callable[[Image], list[Find[O]]],
-        in_window: Callable[[Image, Window], list[Find[O]]],
-    ) -> None:
-        self._search, self._in_window = search, in_window
+    def __init__(self, search: Callable[[Image], list[Find[O]]]) -> None:
+        self._search = search
 
     def search(self, rgb: Image) -> list[O]:
         """What is in an image (H, W, 3), best first; the score of each is the search's."""
         return [find.result for find in self._search(rgb)]
 
-    def search_window(self, rgb: Image, number: int) -> list[O]:
-        """What is in the window of that number, counted round the windows that are parts of the image."""
-        height, width = rgb.shape[:2]
-        windows = tiles(width, height)[1:]
-        if not windows:
-            return []
-        return [find.result for find in self._in_window(rgb, windows[number % len(windows)])]
 
-
-def search_hands(options: DetectorOptions, hands: Hands) -> WindowedSearch[HandObservation]:
+def search_hands(options: DetectorOptions, hands: Hands) -> CalibratedSearch[HandObservation]:
     """Hands in windows, and in stills at the ends of the arms of bodies that faces suggest."""
     assert hands.palms is not None
     search = HandSearch(
@@ -61,10 +45,10 @@ def search_hands(options: DetectorOptions, hands: Hands) -> WindowedSearch[HandO
         hands,
         Guide(partial(_load_guide, options)),
         published=options.min_detection_score,
-        min_detection=_PALM_SHARE * options.min_detection_score,
+        min_detection=PALM_SHARE * options.min_detection_score,
         enough=options.max_instances,
     )
-    return WindowedSearch(search.search, search.search_window)
+    return CalibratedSearch(search.search)
 
 
 def _load_guide(options: DetectorOptions) -> tuple[HeadSearch, Bodies]:
@@ -73,39 +57,37 @@ def _load_guide(options: DetectorOptions) -> tuple[HeadSearch, Bodies]:
     return HeadSearch(load_face_detector(options, "face-full")), bodies
 
 
-def search_faces(options: DetectorOptions, meshes: FaceMeshes) -> WindowedSearch[FaceObservation]:
+def search_faces(options: DetectorOptions, meshes: FaceMeshes) -> CalibratedSearch[FaceObservation]:
     """Faces in windows, by the full-range detector."""
-    share = _FACE_SHARE * options.min_detection_score
+    share = FACE_SHARE * options.min_detection_score
     detector = load_face_detector(options, "face-full")
     search = FaceSearch(detector, meshes, min_detection=share, enough=options.max_instances)
-    return WindowedSearch(search.search, search.search_window)
+    return CalibratedSearch(search.search)
 
 
-def search_bodies(options: DetectorOptions, bodies: Bodies) -> WindowedSearch[BodyObservation]:
+def search_bodies(options: DetectorOptions, bodies: Bodies) -> CalibratedSearch[BodyObservation]:
     """Bodies that faces suggest, and those of the person detector."""
     search = _body_search(options, bodies)
-    if not options.is_thorough:
-        return WindowedSearch(lambda rgb: search.search(rgb, []), search.search_window)
     faces = FaceSearch(load_face_detector(options, "face-full"), load_mesh_network(options, "attention"))
 
     def all_bodies(rgb: Image) -> list[Find[BodyObservation]]:
         return search.search(rgb, [face for face in faces.search(rgb) if face.score > FaceSearch.SURE])
 
-    return WindowedSearch(all_bodies, search.search_window)
+    return CalibratedSearch(all_bodies)
 
 
-def search_people(options: DetectorOptions, people: Holistic) -> WindowedSearch[BodyObservation]:
+def search_people(options: DetectorOptions, people: Holistic) -> CalibratedSearch[BodyObservation]:
     """Whole people in stills; their bodies in streams."""
-    if not options.is_thorough or not options.static_image:
+    if not options.static_image:
         return search_bodies(options, people.bodies)
     bodies = _body_search(options, people.bodies)
     faces = FaceSearch(load_face_detector(options, "face-full"), people.faces)
     palms = load_palm_finder(options, "palm-full").detector
-    hands = HandSearch(palms, people.hands, min_detection=_PALM_SHARE * options.min_detection_score)
+    hands = HandSearch(palms, people.hands, min_detection=PALM_SHARE * options.min_detection_score)
     search = PeopleSearch(
         people, faces, bodies, hands, min_score=options.min_presence_score, max_instances=options.max_instances
     )
-    return WindowedSearch(search.search, bodies.search_window)
+    return CalibratedSearch(search.search)
 
 
 def _body_search(options: DetectorOptions, bodies: Bodies) -> BodySearch:

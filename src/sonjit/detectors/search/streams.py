@@ -21,6 +21,8 @@ from sonjit.detectors.kinds.hands import HandObservation, Hands, box_around_hand
 from sonjit.detectors.kinds.holistic import Holistic
 from sonjit.detectors.search.bodies import seen_inside
 from sonjit.detectors.search.finds import (
+    FACE_SHARE,
+    PALM_SHARE,
     LogisticRegression,
     O,
     Place,
@@ -42,8 +44,6 @@ if TYPE_CHECKING:
     from sonjit.detectors.ssd import SingleShotDetector
     from sonjit.geometry import RotatedBox
 
-_PALM_SHARE, _FACE_SHARE = 0.4, 0.6
-"""Thresholds of palms and faces in parts of the caller's: a second inference tells what of it is true."""
 _FOUND = 0.5
 _LEAST_INFERENCES = 2
 _MOST_PLACES = 3
@@ -286,17 +286,18 @@ def _moved(box: RotatedBox, window: Window) -> RotatedBox:
 def hands_in_streams(options: DetectorOptions, hands: Hands) -> StreamSearch[HandObservation]:
     """Hands window by window."""
     assert hands.palms is not None
-    return StreamSearch(HandFinder(hands.palms.detector, hands, _PALM_SHARE * options.min_detection_score))
+    return StreamSearch(HandFinder(hands.palms.detector, hands, PALM_SHARE * options.min_detection_score))
 
 
 def faces_in_streams(options: DetectorOptions, meshes: FaceMeshes) -> StreamSearch[FaceObservation]:
     """Faces window by window."""
     detector = load_face_detector(options, "face-full")
-    return StreamSearch(FaceFinder(detector, meshes, _FACE_SHARE * options.min_detection_score))
+    return StreamSearch(FaceFinder(detector, meshes, FACE_SHARE * options.min_detection_score))
 
 
 def bodies_in_streams(options: DetectorOptions, bodies: Bodies) -> StreamSearch[BodyObservation]:
     """Bodies window by window."""
+    assert bodies.people is not None
     return StreamSearch(BodyFinder(bodies.people.detector, bodies, options.min_detection_score))
 
 
