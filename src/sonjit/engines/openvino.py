@@ -1,6 +1,6 @@
-"""Compiled networks that are kept: in files for a fast second start, in memory for detectors that share them.
+"""OpenVINO: reads TFLite and ONNX files as they are.
 
-OpenVINO: reads TFLite and ONNX files as they are; compiled networks are kept for a fast second start.
+Compiled networks are kept: in files for a fast second start, in memory for detectors that share them.
 """
 
 from __future__ import annotations

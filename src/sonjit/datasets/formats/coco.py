@@ -207,17 +207,11 @@ class CocoSet(RecordDataset):
         """One image with all that is annotated in it."""
         image, annotations = record
         path, name = self.image(image)
-        return Sample(
-            dataset=self.entry.name,
-            id=name,
-            image=path,
-            width=int(image["width"]),
-            height=int(image["height"]),
-            instances=tuple(one for annotation in annotations for one in self.instances(annotation, image)),
-            source=self.annotations,
-            licence=self._licences.get(image.get("license"), self.entry.licence),
-            **self.about(image, annotations),
-        )
+        size = int(image["width"]), int(image["height"])
+        instances = (one for annotation in annotations for one in self.instances(annotation, image))
+        licence = self._licences.get(image.get("license"), self.entry.licence)
+        more = self.about(image, annotations)
+        return self.sample_of(name, instances, self.annotations, size, image=path, licence=licence, **more)
 
     def image(self, image: Record) -> tuple[Path | VideoFrame, str]:
         """Where an image is, and that below the root: in the first of the folders that has it, else in the first."""

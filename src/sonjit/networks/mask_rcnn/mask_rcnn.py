@@ -1,13 +1,8 @@
-"""Checkpoints of torchvision's Mask R-CNN under the names of ours.
-
-What Mask R-CNN computes on the way from images to instances.
-
-Mask R-CNN: objects as boxes, classes and masks.
+"""Mask R-CNN: objects as boxes, classes and masks, with every step on the way from images to instances.
 
 Source: He et al., Mask R-CNN (2017), with the pyramid of section 3.1. Checkpoints of torchvision's
-`maskrcnn_resnet50_fpn` and `maskrcnn_resnet50_fpn_v2` load by `load_official`, and the answers are the same.
-
-Mask R-CNN from a checkpoint, with its classes: from the description beside it, or from the shape of its weights.
+`maskrcnn_resnet50_fpn` and `maskrcnn_resnet50_fpn_v2` load by `load_official`, and the answers are the same. The
+classes of a checkpoint are known from the description beside it, or from the shape of its weights.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
-"""The heads of `detectors.hand_heads` as a module to train, and their conversion to calibrated arrays.
+"""The recipe `hand-heads`: visibility and handedness, with calibrated probabilities, from the published hand networks.
 
-The recipe `hand-heads`: visibility and handedness, with calibrated probabilities, from the published hand networks.
-
-These networks stay as they are. Their features are computed once per hand and kept, so that training takes a minute.
-Heads are evaluated by how well they separate visible keypoints from hidden ones, and by their calibration.
+The heads are those of `detectors.hand_heads` as a module to train, which becomes calibrated arrays. The hand networks
+stay as they are: their features are computed once per hand and kept, so that training takes a minute. Heads are
+evaluated by how well they separate visible keypoints from hidden ones, and by their calibration.
 """
 
 from __future__ import annotations

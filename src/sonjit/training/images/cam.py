@@ -1,9 +1,7 @@
-"""A small classifier of left and right hands whose class activation maps say where the hand is.
+"""The recipe `cam`: a small classifier of left and right hands whose class activation maps say where the hand is.
 
 It learns from crops of a video whose hands are known: each shows one hand with its surroundings, or none. It is never
-results where in the crop the hand is; those boxes only evaluate the maps afterwards.
-
-Crops of a clip whose hands are known: one hand with its surroundings, or none, and which hand it is.
+told where in the crop the hand is; those boxes only evaluate the maps afterwards.
 """
 
 from __future__ import annotations
