@@ -42,6 +42,8 @@ def evaluate(
     classes: int = 1000,
     models_dir: str | None = None,
     landmark_model: str | None = None,
+    search: Literal["auto", "fast", "thorough"] | None = None,
+    max_instances: int | None = None,
     resume: Annotated[bool, Parameter(negative="")] = False,
     skip_bad: Annotated[bool, Parameter(negative="")] = False,
     jobs: int = 1,
@@ -71,6 +73,8 @@ def evaluate(
         classes: Of a classifier.
         models_dir: Folder with the published weight files.
         landmark_model: Hand landmark network of your own, for detectors.
+        search: Of detectors, how thorough; by default as the protocol says.
+        max_instances: Of detectors, how many to find at most; likewise.
         resume: Go on from what was evaluated before.
         skip_bad: Leave bad samples out and list them.
         jobs: Processes that share the samples; of tracking, whole recordings. They come to the same metrics.
@@ -84,7 +88,9 @@ def evaluate(
         return _list()
     if root is None:
         raise InputError("name the folder of the data with --root")
-    choice = ModelChoice(model, predictions, weights, root_weights, mano, models_dir, landmark_model, classes)
+    choice = ModelChoice(
+        model, predictions, weights, root_weights, mano, models_dir, landmark_model, classes, search, max_instances
+    )
     modes: tuple[Mode, ...] | None = None if mode == "both" else (mode,)
     request = EvaluationRequest(
         protocol=protocol,

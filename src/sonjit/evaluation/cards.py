@@ -31,7 +31,7 @@ from sonjit.errors import InputError
 from sonjit.evaluation.metrics import FEWEST, factors_of, groups_of, verdict
 from sonjit.evaluation.published import cards_of, load_groups, published_groups
 from sonjit.evaluation.records import main_metric
-from sonjit.evaluation.report import metric_cells
+from sonjit.evaluation.report import PARTS, metric_cells
 from sonjit.explain import load_hand_explainer
 from sonjit.geometry import crop_matrix, inverse_affine
 from sonjit.media import open_source
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sonjit.documents.document import Block
-    from sonjit.evaluation.schema import EvaluationRecord
+    from sonjit.evaluation.schema import EvaluationRecord, RunRecord
 
 _FEW = 100
 """Instances below which metrics show that the way works, and little of how the model does."""
@@ -115,8 +115,14 @@ def _blocks(model: str, records: Sequence[EvaluationRecord], request: CardReques
         )
         yield request.maps[model]
     yield Heading("By group")
-    for record in records:
-        yield from _fairness(model, record, request)
+    if grouped := [block for record in records for block in _fairness(model, record, request)]:
+        yield from grouped
+    else:
+        yield Text(
+            "Not evaluated: it is not known here who the people in the images are. `sonjit card --groups groups.csv` "
+            "takes region, skin tone (Fitzpatrick, Monk), gender and age by subject or image; a folder of your own "
+            "may hold the groups itself."
+        )
     yield from _published({run["main"] for record in records for run in record["runs"]})
     if request.bench is not None:
         yield from _latency(model, request.bench)
@@ -129,6 +135,9 @@ def _blocks(model: str, records: Sequence[EvaluationRecord], request: CardReques
 
 
 def _results(record: EvaluationRecord) -> Iterator[Block]:
+    if record["protocol"].get("task") == "detection":
+        yield from _detection(record)
+        return
     sets = ", ".join(f"{one['set']} {one['split']}" for one in record["data"])
     for run in record["runs"]:
         yield Heading(f"{record['protocol']['title']}, {run['mode']}", 3)
@@ -148,25 +157,63 @@ def _results(record: EvaluationRecord) -> Iterator[Block]:
             yield Plot(name, bars_svg(bars, main["unit"], title), title)
 
 
+_DETECTION = {"recall": "found", "precision": "right", "false": "false", "doubled": "doubled", "handedness": "side"}
+"""Rows of a card's table of finds, by metric."""
+
+
+def _detection(record: EvaluationRecord) -> Iterator[Block]:
+    """What was found under which condition, what else was found, and how often a find of each score is right."""
+    sets = ", ".join(f"{one['set']} {one['split']}" for one in record["data"])
+    for run in record["runs"]:
+        yield Heading(f"{record['protocol']['title']}: {_asked(record, run)}", 3)
+        yield Text(f"{run['samples']} images of {sets}. Intervals: bootstrap over {run['intervals_draw']}.")
+        metrics = {one["name"]: one for one in run["metrics"]}
+        rows = tuple(
+            (title, _count(one["value"], one["counted"]), *metric_cells(one)[:2])
+            for name, title in _DETECTION.items()
+            if (one := metrics.get(name)) is not None
+        )
+        yield Table(("", "count", "share", "95 % interval"), rows)
+        for key, parts in run["parts"].items():
+            what = "right" if key == "score" else "found"
+            yield Table(
+                (PARTS[key], what, "%", "95 % interval"),
+                tuple(
+                    (
+                        one["name"],
+                        _count(one["mean"], one["counted"]),
+                        number(one["mean"]),
+                        f"{number(one['low'])} to {number(one['high'])}",
+                    )
+                    for one in parts
+                ),
+            )
+    for note in record["protocol"]["notes"]:
+        yield Text(note)
+
+
+def _asked(record: EvaluationRecord, run: RunRecord) -> str:
+    """How a model was asked."""
+    search, most = record["model"].get("search"), record["model"].get("max_instances")
+    return run["mode"] if search is None else f"{run['mode']}, search {search!r}, at most {most}"
+
+
+def _count(percent: float | None, counted: int) -> str:
+    return f"{round((percent or 0) * counted / 100)} of {counted}"
+
+
 def _fairness(model: str, record: EvaluationRecord, request: CardRequest) -> Iterator[Block]:
     groups = {run["mode"]: request.groups or groups_of(run["units"]) for run in record["runs"]}
-    if not any(groups.values()):
-        yield Text(
-            "Not evaluated: it is not known here who the people in the images are. `sonjit card --groups groups.csv` "
-            "takes region, skin tone (Fitzpatrick, Monk), gender and age by subject or image; a folder of your own "
-            "may hold the groups itself."
-        )
-        return
     for run in record["runs"]:
         main = main_metric(run)
-        if main is None:
+        if main is None or not groups[run["mode"]]:
             continue
         goal = _goal(main["name"], request.goal)
         factors = factors_of(
             run["units"], groups[run["mode"]], model=model, better=main["better"], fewest=request.fewest
         )
         for factor in factors:
-            yield Heading(f"{main['title']} by {factor.name}, {run['mode']}", 3)
+            yield Heading(f"{main['title']} by {factor.name}, {_asked(record, run)}", 3)
             unit = main["unit"]
             headings = (
                 "group",
@@ -265,8 +312,9 @@ def front_matter(model: str, records: Sequence[EvaluationRecord], about: Mapping
                 f"    dataset: {{name: {json.dumps(sets)}, type: {record['protocol']['name']}}}",
             ]
             lines.append("    metrics:")
+            asked = _asked(record, run)
             lines += [
-                f"    - {{type: {json.dumps(one['name'])}, name: {json.dumps(one['title'] + ', ' + run['mode'])}, "
+                f"    - {{type: {json.dumps(one['name'])}, name: {json.dumps(one['title'] + ', ' + asked)}, "
                 f"value: {one['value']:.6g}}}"
                 for one in run["metrics"]
                 if one["value"] is not None

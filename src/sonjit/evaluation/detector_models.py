@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 LOOKS = 5
 """How often tracking runs on an image that follows no other, so that its crop comes from the run before."""
-_MOST = 4
-"""Instances to hold: more than one image labels, as sets leave some without labels."""
+_DEFAULTS: dict[str, Any] = {"search": "fast", "max_instances": 4}
+"""As the cards' own search; more instances than one image labels, as sets leave some without labels."""
 _VISIBLE = 0.5
 
 
@@ -36,7 +36,7 @@ class DetectorModel:
     Args:
         kind: as `create_detector` takes it.
         model: likewise.
-        **options: likewise; `search` is "fast" by default, as the cards' own.
+        **options: likewise; by default `search="fast"`, as the cards' own, and 4 instances.
     """
 
     modes: tuple[Mode, ...] = ("tracking", "reacquisition")
@@ -74,9 +74,8 @@ class DetectorModel:
             self._detectors[mode] = create_detector(
                 self._kind,  # pyright: ignore[reportArgumentType]  # it refuses what it does not know
                 model=self._model,
-                max_instances=_MOST,
                 static_image=mode == "reacquisition",
-                **{"search": "fast"} | self._options,
+                **_DEFAULTS | self._options,
             )
         return self._detectors[mode]
 

@@ -61,6 +61,8 @@ class ModelChoice:
         models_dir: folder with the published files.
         landmark_model: a landmark network of your own, for a detector.
         classes: of a classifier.
+        search: of a detector, see `create_detector`; the protocol's by default.
+        max_instances: likewise.
     """
 
     name: str | None = None
@@ -71,6 +73,8 @@ class ModelChoice:
     models_dir: str | None = None
     landmark_model: str | None = None
     classes: int = 1000
+    search: str | None = None
+    max_instances: int | None = None
 
     def __post_init__(self) -> None:
         """Refuse nothing, and two at once."""
@@ -109,7 +113,7 @@ def open_model(choice: ModelChoice) -> Model:
 
         return PredictionsModel(Path(choice.predictions))
     assert choice.name is not None
-    if KINDS.has(choice.name.partition("-")[0]):
+    if _is_detector(choice):
         return _detector(choice)
     from sonjit.evaluation import network_models
 
@@ -127,14 +131,24 @@ def open_model(choice: ModelChoice) -> Model:
 def describe_model(choice: ModelChoice) -> ModelRecord:
     """Name and files of a model, each file with its hash."""
     files = [choice.predictions, choice.weights, choice.root_weights, choice.mano, choice.landmark_model]
-    return {"name": choice.title, "files": [_described(Path(one)) for one in files if one] + _published(choice)}
+    record: ModelRecord = {
+        "name": choice.title,
+        "files": [_described(Path(one)) for one in files if one] + _published(choice),
+    }
+    if _is_detector(choice) and choice.search is not None and choice.max_instances is not None:
+        record["search"], record["max_instances"] = choice.search, choice.max_instances
+    return record
+
+
+def _is_detector(choice: ModelChoice) -> bool:
+    return choice.name is not None and KINDS.has(choice.name.partition("-")[0])
 
 
 def _detector(choice: ModelChoice) -> Model:
     from sonjit.evaluation.detector_models import DetectorModel
 
     entry, model = find_model(choice.name or "hands")
-    options = {"models_dir": choice.models_dir, "landmark_model": choice.landmark_model}
+    options = {name: getattr(choice, name) for name in ("models_dir", "landmark_model", "search", "max_instances")}
     return DetectorModel(entry.name, model.name, **{key: one for key, one in options.items() if one is not None})
 
 
@@ -142,7 +156,7 @@ def _published(choice: ModelChoice) -> list[FileRecord]:
     """The catalogue's files behind a detector."""
     from sonjit.weights import find_weight
 
-    if (choice.name or "").partition("-")[0] not in KINDS:
+    if not _is_detector(choice):
         return []
     weights = dict(find_model(choice.name or "")[1].weights)
     if choice.landmark_model is not None:

@@ -68,6 +68,7 @@ class EvaluatedItem:
         points_px: (K, 2) as predicted, to draw.
         records: what average precision needs, in COCO's format.
         group: what the set says of the person: region, skin tone, gender, age.
+        conditions: under which it is seen, by factor; several of one factor with "; " between them.
     """
 
     instance: int = -1
@@ -78,6 +79,7 @@ class EvaluatedItem:
     points_px: NDArray[np.float64] | None = None
     records: Sequence[Mapping[str, Any]] = ()
     group: Mapping[str, str] = field(default_factory=dict[str, str])
+    conditions: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def to_dict(self) -> dict[str, object]:
         """As plain JSON: NaN is null, and infinity a text."""
@@ -90,6 +92,7 @@ class EvaluatedItem:
             "points_px": None if self.points_px is None else _plain(self.points_px.round(3).tolist()),
             "records": list(self.records),
             "group": dict(self.group),
+            "conditions": dict(self.conditions),
         }
 
     @classmethod
@@ -105,6 +108,7 @@ class EvaluatedItem:
             points_px=None if points is None else _array(points),
             records=data["records"],
             group=data["group"],
+            conditions=data["conditions"],
         )
 
 

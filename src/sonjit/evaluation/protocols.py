@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
     from sonjit.datasets import Dataset, Sample
+    from sonjit.evaluation.predictions import Mode
 
 Alignment = Literal["absolute", "root", "bone", "procrustes"]
 
@@ -62,6 +63,10 @@ class Protocol:
         curve: the same three numbers for 2D.
         tables: published ones to show beside it.
         notes: what one has to know to read it.
+        modes: ways to ask a model; all of the model's without any.
+        search: of detectors, where the caller names none.
+        max_instances: that detectors hold at most, likewise.
+        exhaustive: whatever is found and not labelled is false; else it does not count.
     """
 
     name: str
@@ -80,6 +85,10 @@ class Protocol:
     curve: tuple[float, float, int] = (0, 50, 101)
     tables: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    modes: tuple[Mode, ...] = ()
+    search: str = "fast"
+    max_instances: int = 4
+    exhaustive: bool = True
 
 
 def list_protocols() -> list[str]:
@@ -118,7 +127,7 @@ def _load(name: str, file: Traversable) -> Protocol:
         raise InputError(f"{file}: lacks {', '.join(missing)}; a protocol has {', '.join(needed)}")
     data["data"] = tuple(DataChoice(**one | {"splits": tuple(one.get("splits", ()))}) for one in data["data"])
     data["names"] = tuple(data.get("names", {}).items())
-    for key in ("alignments", "auc", "f_thresholds", "curve", "tables", "notes"):
+    for key in ("alignments", "auc", "f_thresholds", "curve", "tables", "notes", "modes"):
         if key in data:
             data[key] = tuple(data[key])
     return Protocol(name=name, **data)

@@ -25,6 +25,7 @@ from sonjit.documents.document import (
     save_files,
 )
 from sonjit.documents.plots import Curve, bars_svg, curves_svg
+from sonjit.evaluation.conditions import CONDITIONS
 from sonjit.evaluation.predictions import known_points
 from sonjit.evaluation.published import published_blocks
 from sonjit.json_text import json_from
@@ -55,7 +56,8 @@ _UNIT: dict[str, ColumnType] = {
 }  # fmt: skip
 """A mode, and the columns of `Units`."""
 
-_PARTS = {"joint": "By keypoint", "part": "By part", "hidden": "By how much is hidden"}
+PARTS = {"joint": "keypoint", "part": "part", "hidden": "how much is hidden"} | CONDITIONS | {"score": "score"}
+"""What the rows of a run's parts differ in."""
 
 
 def save_report(outcome: Evaluation, out: Path) -> None:
@@ -157,7 +159,7 @@ def _curves(record: EvaluationRecord) -> Iterator[Block]:
 def _parts(run: RunRecord) -> Iterator[Block]:
     unit = next((one["unit"] for one in run["metrics"] if one["name"] == run["main"]), "")
     for key, rows in run["parts"].items():
-        title = f"{_PARTS[key]}, {run['main']}, {run['mode']}"
+        title = part_title(run, key)
         yield Heading(title)
         bars = [(one["name"], _float(one["mean"]), _float(one["low"]), _float(one["high"])) for one in rows]
         yield Plot(f"{key}-{_slug(run['mode'])}", bars_svg(bars, unit, title), title)
@@ -171,6 +173,11 @@ def _parts(run: RunRecord) -> Iterator[Block]:
             for one in rows
         )
         yield Table((key, f"mean {unit}", "from", "to", "of", "not found"), cells)
+
+
+def part_title(run: RunRecord, key: str) -> str:
+    """Heading of one of a run's parts: of the main metric, of scores how many finds are right."""
+    return f"By {PARTS[key]}: {'precision' if key == 'score' else run['main']}, {run['mode']}"
 
 
 def _worst(run: RunRecord) -> Iterator[Block]:
@@ -228,9 +235,14 @@ _PREDICTION: Colour = (240, 80, 60)
 
 
 def worst_of(run: RunRecord, *, higher_is_better: bool) -> list[int]:
-    """Rows of a run's units: those with the greatest error, then a few that were not found."""
+    """Rows of a run's units: those with the greatest error, then a few that were not found; none without error."""
     units = run["units"]
-    known = [(value, row) for row, value in enumerate(units["value"]) if value is not None and math.isfinite(value)]
+    perfect = 100 if higher_is_better else 0
+    known = [
+        (value, row)
+        for row, (value, found) in enumerate(zip(units["value"], units["found"], strict=True))
+        if found and value is not None and math.isfinite(value) and value != perfect
+    ]
     known.sort(reverse=not higher_is_better)
     missed = [row for row, found in enumerate(units["found"]) if not found]
     return [row for _, row in known[:MOST]] + missed[:_MISSED]
@@ -248,7 +260,7 @@ def draw_worst(data: ProtocolData, lines: Sequence[JournalLine], rows: Sequence[
 
 
 def _drawn(sample: Sample, number: int, prediction: NDArray[np.float64] | None) -> NDArray[np.uint8]:
-    shown = sample.instances if number < 0 else (sample.instances[number],)
+    shown = (sample.instances[number],) if number >= 0 else sample.instances if prediction is None else ()
     labels = [(one, known_points(one.keypoints_px, one.valid_px)) for one in shown]
     clouds = [points for _, points in labels if points is not None] + ([] if prediction is None else [prediction])
     boxes = [np.reshape(one.box, (2, 2)) for one in shown if one.box is not None]
@@ -258,12 +270,16 @@ def _drawn(sample: Sample, number: int, prediction: NDArray[np.float64] | None) 
     first = 0
     for one, points in labels:
         if points is None:
+            if one.box is not None:
+                _frame(image, (np.reshape(one.box, (2, 2)) - offset) * scale, _TRUTH)
             continue
         bones = load_skeleton(one.skeleton).connections if one.skeleton else ()
         _lines(image, (points - offset) * scale, bones, _TRUTH)
         if prediction is not None and first + len(points) <= len(prediction):
             _lines(image, (prediction[first : first + len(points)] - offset) * scale, bones, _PREDICTION)
         first += len(points)
+    if prediction is not None and not first and np.isfinite(prediction).all():
+        _frame(image, (np.stack([prediction.min(0), prediction.max(0)]) - offset) * scale, _PREDICTION)
     return image
 
 
@@ -278,6 +294,13 @@ def _cut(rgb: NDArray[np.uint8], around: NDArray[np.floating]) -> tuple[NDArray[
     matrix = np.array([[scale, 0, -left * scale], [0, scale, -top * scale]])
     cut = cv2.warpAffine(rgb, matrix, (_SIDE_PX, _SIDE_PX), flags=cv2.INTER_AREA)
     return np.ascontiguousarray(cut, np.uint8), scale, np.array([left, top])
+
+
+def _frame(canvas: NDArray[np.uint8], corners: NDArray[np.float64], colour: Colour) -> None:
+    """A box by its upper left and lower right corner."""
+    (left, top), (right, bottom) = corners.tolist()
+    points = np.array([[left, top], [right, top], [right, bottom], [left, bottom]])
+    _lines(canvas, points, ((0, 1), (1, 2), (2, 3), (3, 0)), colour)
 
 
 def _lines(

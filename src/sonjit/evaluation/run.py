@@ -7,12 +7,13 @@ import time
 import typing
 from collections.abc import Callable, Hashable, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
 from sonjit._version import __version__
 from sonjit.benchmark.cases import describe_machine
 from sonjit.errors import InputError, SonjitError
+from sonjit.evaluation.detection import DetectionEvaluator
 from sonjit.evaluation.images import InstanceEvaluator, LocalizationEvaluator
 from sonjit.evaluation.joints import JointEvaluator, TwoHandEvaluator
 from sonjit.evaluation.landmarks import LandmarkEvaluator
@@ -58,6 +59,7 @@ EVALUATORS.update(
         "two_hands": lambda protocol, _: TwoHandEvaluator(protocol),
         "localization": lambda protocol, _: LocalizationEvaluator(protocol),
         "instances": lambda protocol, _: InstanceEvaluator(protocol),
+        "detection": lambda protocol, choice: DetectionEvaluator(protocol, choice.kind),
     }
 )
 
@@ -146,10 +148,10 @@ def evaluate(
     start = time.perf_counter()
     session = _Session(request)
     data = session.data
-    modes = _modes(session.model, request.modes)
+    modes = _modes(session.model, request.modes or session.protocol.modes)
     session.model.check(data.readable())
     expect(len(data) * len(modes))
-    described = describe_model(request.model)
+    described = describe_model(session.choice)
     about = {
         "protocol": asdict(session.protocol), "data": data.describe(), "samples": len(data), "model": described,
         "sonjit": __version__,
@@ -195,10 +197,10 @@ def evaluate(
     return Evaluation(record, data, lines, stopped, summary)
 
 
-def _modes(model: Model, wanted: Sequence[Mode] | None) -> tuple[Mode, ...]:
-    modes: tuple[Mode, ...] = tuple(mode for mode in model.modes if wanted is None or mode in wanted)
+def _modes(model: Model, wanted: Sequence[Mode]) -> tuple[Mode, ...]:
+    modes: tuple[Mode, ...] = tuple(mode for mode in model.modes if not wanted or mode in wanted)
     if not modes:
-        raise InputError(f"--mode {', '.join(wanted or ())}: this model supports {', '.join(model.modes)}")
+        raise InputError(f"--mode {', '.join(wanted)}: this model supports {', '.join(model.modes)}")
     return modes
 
 
@@ -219,8 +221,13 @@ class _Session:
             skip_bad=request.skip_bad,
             limit=request.limit,
         )
-        self.evaluator = evaluator_of(self.protocol, request.model)
-        self.model = open_model(request.model)
+        self.choice = replace(
+            request.model,
+            search=request.model.search or self.protocol.search,
+            max_instances=request.model.max_instances or self.protocol.max_instances,
+        )
+        self.evaluator = evaluator_of(self.protocol, self.choice)
+        self.model = open_model(self.choice)
 
     def evaluate(self, advance: Callable[[], None], journal: Path, mode: Mode, places: tuple[int, ...]) -> None:
         """Evaluate samples that belong together, and add them to a journal."""
@@ -311,7 +318,10 @@ def _units(pairs: Sequence[tuple[JournalLine, EvaluatedItem]], values: Sequence[
         "side": [one.side for _, one in pairs],
         "group": [dict(one.group) for _, one in pairs],
         "value": [value if math.isfinite(value) else math.nan for value in values],
-        "found": [not math.isinf(value) for value in values],
+        "found": [
+            not math.isinf(value) and one.numbers.get("found") != 0
+            for (_, one), value in zip(pairs, values, strict=True)
+        ],
     }
 
 

@@ -95,10 +95,12 @@ class FileRecord(TypedDict):
 
 
 class ModelRecord(TypedDict):
-    """A model's name in reports, and its files."""
+    """A model's name in reports, its files, and how a detector searched for how many instances."""
 
     name: str
     files: list[FileRecord]
+    search: NotRequired[str]
+    max_instances: NotRequired[int]
 
 
 class EvaluationRecord(TypedDict):

@@ -1,0 +1,155 @@
+"""Under which conditions something is seen: measured in the image itself, or named by its label."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from sonjit.datasets import Instance, Sample
+    from sonjit.results import Box
+
+CONDITIONS = {
+    "size": "size, longest side",
+    "view": "view",
+    "light": "light, median luma 0 to 255",
+    "colour": "colour",
+    "sharpness": "sharpness, variance of the Laplacian at 128 px",
+    "people": "people in the image",
+    "skin": "skin",
+    "note": "what the label notes",
+}
+"""Factors by which recall is told, and how each is measured."""
+
+_SIZES = (32, 64, 128, 256, 512)
+_DARK, _BRIGHT = 64, 160
+_GREY_CHROMA = 4.0
+"""Mean CIELAB chroma of an image below which it counts as grey."""
+_SHARPNESS_PX, _BLURRED = 128, 100.0
+_TONES = ((41, "light, ITA over 41°"), (28, "intermediate, 28 to 41°"), (10, "tan, 10 to 28°"))
+_DARKEST_TONE = "brown or dark, under 10°"
+"""Classes of the individual typology angle (Chardon, Cretois, Hourseau 1991)."""
+_SKIN_SHARE = 0.3
+_LEAST_LIGHT = 60
+"""Median luma of an image below which no skin tone is estimated: its shade is that of the light."""
+_NOTES = {
+    "gloves": r"\bgloves?\b",
+    "rings": r"\brings?\b",
+    "glasses": r"glasses",
+    "blurred": r"blur|focus",
+    "poor light": r"\b(dark|dim|backlit|over-lit|low contrast|shade)",
+    "cut by the edge": r"\bcut by|outside the picture",
+    "partly hidden": r"hidden|merge|behind|\bunder\b|clasped|neighbour",
+    "borderline": r"borderline|unsure|uncertain",
+    "render": r"\bCGI\b",
+}
+_TAGS = {
+    "gloves": "glove",
+    "rings": "rings",
+    "held object": "held",
+    "partly hidden": "occluders",
+    "poor light": "low_light",
+    "blurred": "motion_blur",
+    "infrared": "infrared",
+}
+"""Factors of rendered images that say the same."""
+
+
+def image_conditions(sample: Sample, rgb: NDArray[np.uint8]) -> dict[str, str]:
+    """Colour or grey, and how many people are labelled."""
+    import cv2
+
+    small = cv2.resize(rgb, (64, 64), interpolation=cv2.INTER_AREA)
+    lab = cv2.cvtColor(small.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
+    known = {"colour": "grey" if np.linalg.norm(lab[..., 1:], axis=2).mean() < _GREY_CHROMA else "colour"}
+    people = sum(one.kind == "body" and not one.crowd for one in sample.instances)
+    if people:
+        known["people"] = "1" if people == 1 else "2 to 4" if people < 5 else "5 or more"
+    return known
+
+
+def instance_conditions(one: Instance, box: Box, sample: Sample, rgb: NDArray[np.uint8]) -> dict[str, str]:
+    """What is known of one instance, whose box is within the image (H, W, 3)."""
+    import cv2
+
+    x_min, y_min, x_max, y_max = (round(edge) for edge in box)
+    cut = rgb[max(y_min, 0) : max(y_max, y_min + 1), max(x_min, 0) : max(x_max, x_min + 1)]
+    luma = cv2.cvtColor(np.ascontiguousarray(cut), cv2.COLOR_RGB2GRAY)
+    known = {"size": size_class(max(box[2] - box[0], box[3] - box[1]))}
+    if view := one.extra.get("view"):
+        known["view"] = str(view)
+    middle = float(np.median(luma))
+    known["light"] = (
+        f"dark, under {_DARK}" if middle < _DARK else f"bright, {_BRIGHT} and more" if middle >= _BRIGHT
+        else f"between {_DARK} and {_BRIGHT}"
+    )  # fmt: skip
+    scale = _SHARPNESS_PX / max(luma.shape)
+    scaled = cv2.resize(luma, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+    blurred = cv2.Laplacian(scaled, cv2.CV_64F).var() < _BLURRED
+    known["sharpness"] = f"blurred, under {_BLURRED:g}" if blurred else f"sharp, {_BLURRED:g} and more"
+    if skin := _skin(one, cut, rgb):
+        known["skin"] = skin
+    if notes := _notes(str(one.extra.get("note", "")), sample.tags):
+        known["note"] = "; ".join(notes)
+    return known
+
+
+def size_class(longest_px: float) -> str:
+    """The class of a longest side in pixels."""
+    above = [edge for edge in _SIZES if longest_px >= edge]
+    if not above:
+        return f"under {_SIZES[0]} px"
+    return f"{above[-1]} px and more" if above[-1] == _SIZES[-1] else f"{above[-1]} to {_SIZES[len(above)]} px"
+
+
+def class_order(name: str) -> tuple[bool, float, str]:
+    """Sorts classes: first those under a number, then the others by their first number, then by name."""
+    first = re.search(r"\d+", name)
+    return not name.startswith("under"), float(first[0]) if first else 0.0, name
+
+
+def individual_typology_angle(rgb: NDArray[np.uint8]) -> float | None:
+    """Degrees: arctan((L* - 50) / b*) of the median colour of skin in the middle of a box (H, W, 3).
+
+    None where less than a third of the middle has the chroma of skin (Chai and Ngan 1999). An estimate of what the
+    image shows, which depends on its light and white balance; not of a person.
+
+    >>> round(individual_typology_angle(np.full((8, 8, 3), (224, 172, 140), np.uint8)))
+    46
+    """
+    import cv2
+
+    height, width = rgb.shape[:2]
+    middle = np.ascontiguousarray(rgb[height // 4 : height - height // 4, width // 4 : width - width // 4])
+    _, red, blue = np.moveaxis(cv2.cvtColor(middle, cv2.COLOR_RGB2YCrCb), 2, 0)
+    skin = (red >= 133) & (red <= 173) & (blue >= 77) & (blue <= 127)
+    if skin.mean() < _SKIN_SHARE:
+        return None
+    lab = cv2.cvtColor(middle.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)[skin]
+    lightness, _, yellow = np.median(lab, axis=0).tolist()
+    return float(np.degrees(np.arctan2(lightness - 50, max(yellow, 1e-3))))
+
+
+def _skin(one: Instance, cut: NDArray[np.uint8], rgb: NDArray[np.uint8]) -> str | None:
+    """As the label or the render names it; else estimated where the light permits."""
+    group: Mapping[str, Any] = one.extra.get("group") or {}
+    if named := one.extra.get("skin") or group.get("skin_tone"):
+        return f"tone {named}"
+    if one.kind == "body" or np.median(rgb) < _LEAST_LIGHT:
+        return None
+    angle = individual_typology_angle(cut)
+    if angle is None:
+        return None
+    return next((name for least, name in _TONES if angle > least), _DARKEST_TONE)
+
+
+def _notes(note: str, tags: Mapping[str, Any]) -> list[str]:
+    said = [name for name, words in _NOTES.items() if re.search(words, note)]
+    made = [name for name, key in _TAGS.items() if tags.get(key) not in (None, 0, "none")]  # False is 0
+    return list(dict.fromkeys([*said, *made]))
