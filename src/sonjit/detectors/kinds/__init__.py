@@ -107,7 +107,7 @@ class KindEntry:
     def make_check(self, options: DetectorOptions, kind: Kind[Any, Any]) -> Check[Any] | None:
         """What checks the finds of a stream of a loaded kind; None where nothing does."""
         made = cast("Callable[[DetectorOptions, Any], Check[Any]] | None", _resolved(self.check))
-        return None if made is None else made(options, kind)
+        return None if made is None or self.models[options.model].is_box else made(options, kind)
 
     @property
     def loader(self) -> Loader:
@@ -218,6 +218,7 @@ register_kind(KindEntry(
     instances=("face",),
     search="sonjit.detectors.search.load:search_faces",
     stream_search="sonjit.detectors.search.streams:faces_in_streams",
+    check="sonjit.detectors.search.load:check_faces",
     search_weights=("face-full",),
     examples=(
         ("sonjit face photo.jpg --draw drawn.jpg", "draws the mesh."),

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
-from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -19,7 +17,6 @@ from sonjit.detectors.search.finds import (
     corners,
     logit,
     oks,
-    window_around,
 )
 from sonjit.detectors.smoothing import size_of
 from sonjit.geometry import RotatedBox
@@ -32,9 +29,8 @@ if TYPE_CHECKING:
     from sonjit.detectors.search.faces import Head
     from sonjit.detectors.search.finds import Image
     from sonjit.detectors.ssd import SingleShotDetector
-    from sonjit.detectors.tracking import Track
 
-_BODY_TOLERANCE = 0.05
+BODY_TOLERANCE = 0.05
 _EYES_TO_MOUTH = [0, 2, 5, 9, 10]  # of the body
 _SHOULDERS, _HIPS = [11, 12], [23, 24]
 
@@ -122,7 +118,7 @@ class BodySearch:
             if first.score <= 0.02:
                 continue
             second = self._bodies.observe(rgb, box_from_alignment(first.alignment))
-            agreement = oks(first.keypoints, second.keypoints, _BODY_TOLERANCE, seen_inside(second, rgb))
+            agreement = oks(first.keypoints, second.keypoints, BODY_TOLERANCE, seen_inside(second, rgb))
             if min(second.score, agreement) > self.PLAIN and head_distance(second, centre) < reach:
                 if first is start:
                     return [(id(face), Find([second, first], face.score, {"face"}, agreement, first.score * agreement))]
@@ -135,7 +131,7 @@ class BodySearch:
                 continue
             weights = seen_inside(one, rgb)
             others = sorted(
-                oks(one.keypoints, o.keypoints, _BODY_TOLERANCE, weights) for o in inferences if o is not one
+                oks(one.keypoints, o.keypoints, BODY_TOLERANCE, weights) for o in inferences if o is not one
             )
             agreement = float(np.mean(others[-2:])) if others else 0.0
             find = Find([one], face.score, {"face"}, agreement, one.score * agreement)
@@ -148,7 +144,7 @@ class BodySearch:
         if first.score <= self.ALONE[1]:
             return []
         second = self._bodies.observe(rgb, box_from_alignment(first.alignment))
-        agreement = oks(first.keypoints, second.keypoints, _BODY_TOLERANCE, seen_inside(second, rgb))
+        agreement = oks(first.keypoints, second.keypoints, BODY_TOLERANCE, seen_inside(second, rgb))
         if agreement <= self.ALONE[0] or second.score <= self.ALONE[1]:
             return []
         score = min(first.score, second.score) * agreement
@@ -209,75 +205,3 @@ def _is_same_person(a: BodyObservation, b: BodyObservation, same_torso: float) -
     heads = math.dist(a.keypoints[:11, :2].mean(axis=0), b.keypoints[:11, :2].mean(axis=0))
     shoulders = max(math.dist(*a.keypoints[_SHOULDERS, :2]), 1.0)
     return torso_distance(a, b) < same_torso or heads < 0.5 * shoulders
-
-
-_HEAD = slice(0, 11)
-_HEAD_SCALE = 3.0
-_MIN_HEAD_PX = 8.0
-_MIN_FACE = 0.5
-_FROM_BEHIND = 0.97, 0.8
-"""Least presence of two inferences and their agreement, of a body that is seen from behind."""
-_FROM_BEHIND_DETECTION = 0.75
-"""And the least score of its detection, when it is new."""
-_INTERVAL, _FACED_INTERVAL, _PATIENCE = 3, 30, 2
-"""Frames between checks of a held body without and with a face, and failures in a row after which it is gone."""
-
-
-@dataclass
-class _Record:
-    """What is known of a held body: frames since the last check, failures in a row, whether a face was seen."""
-
-    frames: int = 0
-    failures: int = 0
-    faced: bool = False
-
-
-class BodyCheck:
-    """Tells a body from a hand that both of the body's networks take for one.
-
-    Another network must see a face where its head is; else only a body seen from behind counts, with every sign strong.
-
-    Args:
-        faces: full-range face detector.
-        bodies: sees the body again.
-    """
-
-    def __init__(self, faces: SingleShotDetector, bodies: Bodies) -> None:
-        self._faces, self._bodies = faces, bodies
-        self._records: WeakKeyDictionary[Track[BodyObservation], _Record] = WeakKeyDictionary()
-
-    def admits(self, rgb: Image, seen: BodyObservation) -> bool:
-        """Whether a body that a search has just found in an image (H, W, 3) is one."""
-        return self._has_face(rgb, seen) or (self._is_from_behind(rgb, seen) and self._is_detected(rgb, seen))
-
-    def keeps(self, rgb: Image, track: Track[BodyObservation], seen: BodyObservation) -> bool:
-        """Whether a held body still is one; asked in every frame, and checked now and then."""
-        record = self._records.setdefault(track, _Record())
-        record.frames += 1
-        if record.frames < (_FACED_INTERVAL if record.faced else _INTERVAL):
-            return True
-        record.frames = 0
-        record.faced = self._has_face(rgb, seen)
-        record.failures = 0 if record.faced or self._is_from_behind(rgb, seen) else record.failures + 1
-        return record.failures < _PATIENCE
-
-    def _has_face(self, rgb: Image, seen: BodyObservation) -> bool:
-        head = seen.keypoints[_HEAD, :2]
-        side = _HEAD_SCALE * max(size_of(head), _MIN_HEAD_PX)
-        cx, cy = head.mean(axis=0).tolist()
-        window = window_around(cx, cy, side, rgb)
-        return window is not None and bool(self._faces.find(window.cut(rgb), _MIN_FACE))
-
-    def _is_from_behind(self, rgb: Image, seen: BodyObservation) -> bool:
-        left, right = seen.keypoints[_SHOULDERS, 0]
-        presence, agreement = _FROM_BEHIND
-        if left > right or seen.score <= presence:  # who shows the front shows the face
-            return False
-        again = self._bodies.observe(rgb, box_from_alignment(seen.alignment))
-        agreed = oks(seen.keypoints, again.keypoints, _BODY_TOLERANCE, seen_inside(again, rgb))
-        return again.score > presence and agreed > agreement
-
-    def _is_detected(self, rgb: Image, seen: BodyObservation) -> bool:
-        box = box_from_alignment(seen.alignment)
-        strong = self._bodies.find(rgb, _FROM_BEHIND_DETECTION)
-        return any(math.dist(box[:2], other[:2]) < 0.1 * box.width for other in strong)

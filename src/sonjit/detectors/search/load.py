@@ -11,7 +11,8 @@ from sonjit.detectors.kinds.body import Bodies, BodyObservation, load_bodies
 from sonjit.detectors.kinds.face import FaceMeshes, FaceObservation, load_face_detector, load_mesh_network
 from sonjit.detectors.kinds.hands import HandObservation, Hands, load_palm_finder
 from sonjit.detectors.kinds.holistic import Holistic
-from sonjit.detectors.search.bodies import BodyCheck, BodySearch
+from sonjit.detectors.search.bodies import BodySearch
+from sonjit.detectors.search.checks import BodyCheck, FaceCheck
 from sonjit.detectors.search.faces import FaceSearch, HeadSearch
 from sonjit.detectors.search.finds import FACE_SHARE, PALM_SHARE, Find, O
 from sonjit.detectors.search.hands import Guide, HandSearch
@@ -98,7 +99,12 @@ def _body_search(options: DetectorOptions, bodies: Bodies) -> BodySearch:
 
 def check_bodies(options: DetectorOptions, bodies: Bodies) -> BodyCheck:
     """What separates a body from a hand that is taken for one."""
-    return BodyCheck(load_face_detector(options, "face-full"), bodies)
+    return BodyCheck(load_face_detector(options, "face-full"), bodies, mirrored=options.mirrored)
+
+
+def check_faces(options: DetectorOptions, meshes: FaceMeshes) -> FaceCheck:
+    """What separates a face from a hand that is taken for one."""
+    return FaceCheck(load_face_detector(options, "face-full"))
 
 
 def check_people(options: DetectorOptions, people: Holistic) -> BodyCheck:

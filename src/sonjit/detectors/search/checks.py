@@ -1,0 +1,174 @@
+"""What separates true from false finds of a stream: a hand looks like a face or a body to those networks."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+from weakref import WeakKeyDictionary
+
+from sonjit.detectors.kinds.body import BodyObservation, box_from_alignment
+from sonjit.detectors.search.bodies import BODY_TOLERANCE, seen_inside
+from sonjit.detectors.search.finds import corners, oks, window_around
+from sonjit.detectors.smoothing import size_of
+
+if TYPE_CHECKING:
+    from sonjit.detectors.kinds.body import Bodies
+    from sonjit.detectors.kinds.face import FaceObservation
+    from sonjit.detectors.search.finds import Image
+    from sonjit.detectors.ssd import SingleShotDetector
+    from sonjit.detectors.tracking import Track
+
+_HEAD = slice(0, 11)
+_LEFT_SHOULDER, _RIGHT_SHOULDER = 11, 12
+_MIN_HEAD_PX = 8.0
+_WINDOW = 3.0
+"""Side of the window in which a face is looked for, in widths of the head that is to have it."""
+
+
+class _Fit(NamedTuple):
+    """How a face fits the head that is to have it.
+
+    Attributes:
+        off: how far it may be from the head's centre, in sizes of the head.
+        widths: least and largest width, in the same.
+        score: least score of its detection.
+    """
+
+    off: float
+    widths: tuple[float, float]
+    score: float
+
+
+_ON_BODY = _Fit(0.4, (1.0, 2.3), 0.45)  # a body's head is as large as its eyes, ears and mouth
+_ON_MESH = _Fit(0.25, (0.65, 1.4), 0.4)
+_FROM_BEHIND = 0.97, 0.8
+"""Least presence of two inferences and their agreement, of a body that is seen from behind."""
+_FROM_BEHIND_DETECTION = 0.75
+"""And the least score of its detection, when it is new."""
+_INTERVAL, _SURE_INTERVAL = 3, 30
+"""Frames between checks of what is held, after a failure and after a success."""
+_PATIENCE, _MORE_PATIENCE, _MOST_PATIENCE = 2, 4, 18
+"""Failures in a row after which it is gone: at first, more for each success, and at most."""
+
+
+@dataclass
+class _Record:
+    """What is known of a held instance: frames since the last check, failures in a row, successes."""
+
+    frames: int = 0
+    failures: int = 0
+    successes: int = 0
+
+    def is_due(self) -> bool:
+        """Count a frame, and say whether the instance is checked in it."""
+        self.frames += 1
+        if self.frames < (_SURE_INTERVAL if self.successes and not self.failures else _INTERVAL):
+            return False
+        self.frames = 0
+        return True
+
+    def is_kept(self, *, sure: bool, passed: bool) -> bool:
+        """Whether it stays after a check; `sure` ones need the next check later."""
+        self.successes += sure
+        self.failures = 0 if passed else self.failures + 1
+        return self.failures < min(_PATIENCE + _MORE_PATIENCE * self.successes, _MOST_PATIENCE)
+
+
+class FaceCheck:
+    """Tells a face from a hand that the mesh takes for one: the full-range detector must see it at the same place.
+
+    Args:
+        faces: full-range face detector.
+    """
+
+    def __init__(self, faces: SingleShotDetector) -> None:
+        self._faces = faces
+        self._records: WeakKeyDictionary[Track[FaceObservation], _Record] = WeakKeyDictionary()
+
+    def admits(self, rgb: Image, seen: FaceObservation) -> bool:
+        """Whether a face that a search has just found in an image (H, W, 3) is one."""
+        x_min, y_min, x_max, y_max = corners(seen.keypoints)
+        size, centre = max(x_max - x_min, y_max - y_min), ((x_min + x_max) / 2, (y_min + y_max) / 2)
+        return has_face(self._faces, rgb, centre, size, _ON_MESH)
+
+    def keeps(self, rgb: Image, track: Track[FaceObservation], seen: FaceObservation) -> bool:
+        """Whether a held face still is one; asked in every frame, and checked now and then."""
+        record = self._records.setdefault(track, _Record())
+        if not record.is_due():
+            return True
+        passed = self.admits(rgb, seen)
+        return record.is_kept(sure=passed, passed=passed)
+
+
+class BodyCheck:
+    """Tells a body from a hand that both of the body's networks take for one.
+
+    Another network must see a face where its head is; else only a body seen from behind counts, with every sign strong.
+
+    Args:
+        faces: full-range face detector.
+        bodies: sees the body again.
+        mirrored: the images are selfie views.
+    """
+
+    def __init__(self, faces: SingleShotDetector, bodies: Bodies, *, mirrored: bool = False) -> None:
+        self._faces, self._bodies, self._mirrored = faces, bodies, mirrored
+        self._records: WeakKeyDictionary[Track[BodyObservation], _Record] = WeakKeyDictionary()
+
+    def admits(self, rgb: Image, seen: BodyObservation) -> bool:
+        """Whether a body that a search has just found in an image (H, W, 3) is one."""
+        return self._has_face(rgb, seen) or (self._is_from_behind(rgb, seen) and self._is_detected(rgb, seen))
+
+    def keeps(self, rgb: Image, track: Track[BodyObservation], seen: BodyObservation) -> bool:
+        """Whether a held body still is one; asked in every frame, and checked now and then."""
+        record = self._records.setdefault(track, _Record())
+        if not record.is_due():
+            return True
+        sure = self._has_face(rgb, seen)
+        return record.is_kept(sure=sure, passed=sure or self._is_from_behind(rgb, seen))
+
+    def _has_face(self, rgb: Image, seen: BodyObservation) -> bool:
+        head = seen.keypoints[_HEAD, :2]
+        centre = head.mean(axis=0).tolist()
+        return has_face(self._faces, rgb, centre, max(size_of(head), _MIN_HEAD_PX), _ON_BODY)
+
+    def _is_from_behind(self, rgb: Image, seen: BodyObservation) -> bool:
+        left, right = seen.keypoints[[_LEFT_SHOULDER, _RIGHT_SHOULDER], 0]
+        presence, agreement = _FROM_BEHIND
+        if (left > right) != self._mirrored or seen.score <= presence:  # who shows the front shows the face
+            return False
+        x, y = seen.keypoints[_HEAD, :2].mean(axis=0).tolist()
+        if not (0 < x < rgb.shape[1] and 0 < y < rgb.shape[0]):
+            return False
+        again = self._bodies.observe(rgb, box_from_alignment(seen.alignment))
+        agreed = oks(seen.keypoints, again.keypoints, BODY_TOLERANCE, seen_inside(again, rgb))
+        return again.score > presence and agreed > agreement
+
+    def _is_detected(self, rgb: Image, seen: BodyObservation) -> bool:
+        box = box_from_alignment(seen.alignment)
+        strong = self._bodies.find(rgb, _FROM_BEHIND_DETECTION)
+        return any(math.dist(box[:2], other[:2]) < 0.1 * box.width for other in strong)
+
+
+def has_face(
+    faces: SingleShotDetector, rgb: Image, centre: tuple[float, float] | list[float], size: float, fit: _Fit
+) -> bool:
+    """Whether a face detector finds a face where a head is.
+
+    Args:
+        faces: full-range face detector.
+        rgb: (H, W, 3).
+        centre: of the head, in pixels.
+        size: of the head, in pixels.
+        fit: of the face on the head.
+    """
+    window = window_around(centre[0], centre[1], _WINDOW * size, rgb)
+    if window is None:
+        return False
+    for face in faces.find(window.cut(rgb), fit.score):
+        x_min, y_min, x_max, y_max = face.box.tolist()
+        middle = (window.left + (x_min + x_max) / 2, window.top + (y_min + y_max) / 2)
+        if math.dist(middle, centre) < fit.off * size and fit.widths[0] < (x_max - x_min) / size < fit.widths[1]:
+            return True
+    return False
