@@ -18,6 +18,8 @@ from typing import Literal, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from sonjit.arrays import Float32Array, FloatArray, Image, RealArray
+
 
 class RotatedBox(NamedTuple):
     """Centre and size in pixels, rotation in radians (clockwise on the screen)."""
@@ -62,7 +64,7 @@ def clamped_box(box: RotatedBox, width: int, height: int) -> RotatedBox | None:
     return RotatedBox((left + right) / 2, (top + bottom) / 2, right - left, bottom - top)
 
 
-def rotated_box_around(points: NDArray[np.floating], rotation_rad: float) -> RotatedBox:
+def rotated_box_around(points: RealArray, rotation_rad: float) -> RotatedBox:
     """Smallest box of the given rotation around points (K, 2) in pixels."""
     cos, sin = math.cos(rotation_rad), math.sin(rotation_rad)
     along_x = points[:, 0] * cos + points[:, 1] * sin  # (K,) in the box's axes
@@ -96,7 +98,7 @@ Border = Literal["replicate", "zero"]
 P = TypeVar("P", np.uint8, np.float32)
 
 
-def crop_matrix(box: RotatedBox, width: int, height: int) -> NDArray[np.float64]:
+def crop_matrix(box: RotatedBox, width: int, height: int) -> FloatArray:
     """(2, 3) matrix from crop pixels (x, y, 1) to image pixels."""
     cos, sin = math.cos(box.rotation), math.sin(box.rotation)
     per_x, per_y = box.width / width, box.height / height
@@ -108,7 +110,7 @@ def crop_matrix(box: RotatedBox, width: int, height: int) -> NDArray[np.float64]
     )
 
 
-def inverse_affine(matrix: NDArray[np.floating]) -> NDArray[np.float64]:
+def inverse_affine(matrix: RealArray) -> FloatArray:
     """The (2, 3) matrix that undoes another."""
     turn = np.linalg.inv(matrix[:, :2])
     return np.column_stack([turn, -turn @ matrix[:, 2]]).astype(np.float64)
@@ -141,7 +143,7 @@ def crop(
     return cv2.warpAffine(image, matrix, (width, height), out, flags, mode)  # pyright: ignore
 
 
-def crop_on_grid(image: NDArray[np.uint8], box: RotatedBox, out: NDArray[np.uint8]) -> None:
+def crop_on_grid(image: Image, box: RotatedBox, out: NDArray[np.uint8]) -> None:
     """Cut a rotated box out of an image (H, W, 3) into `out` (h, w, 3), sampled on OpenCV 4's grid of 1/32 pixel.
 
     OpenCV 5 samples without that grid. The difference of a grey level or two moves a hand's keypoints by 0.02 px and a
@@ -172,9 +174,7 @@ def letterbox_box(image_width: int, image_height: int, width: int, height: int) 
     return RotatedBox(image_width / 2, image_height / 2, width * scale, height * scale)
 
 
-def letterbox(
-    image: NDArray[np.uint8], width: int, height: int, *, out: NDArray[np.uint8] | None = None
-) -> NDArray[np.uint8]:
+def letterbox(image: Image, width: int, height: int, *, out: NDArray[np.uint8] | None = None) -> Image:
     """Fit a whole image (H, W, 3) into width x height with its aspect kept and zeros around it.
 
     Samples are on a grid of 1/32 pixel as in OpenCV 4's warp, which the published detectors are sensitive to
@@ -199,13 +199,13 @@ def _letterbox_maps(
     return where, ((y[:, None] & 31) * 32 + (x[None, :] & 31)).astype(np.uint16)
 
 
-def points_into_crop(points: NDArray[np.floating], box: RotatedBox, size: int) -> NDArray[np.float64]:
+def points_into_crop(points: RealArray, box: RotatedBox, size: int) -> FloatArray:
     """Points (..., 2) of an image in pixels of a box's square crop."""
     matrix = inverse_affine(crop_matrix(box, size, size))
     return points @ matrix[:, :2].T + matrix[:, 2]
 
 
-def points_from_crop(points: NDArray[np.floating], box: RotatedBox) -> NDArray[np.float32]:
+def points_from_crop(points: RealArray, box: RotatedBox) -> Float32Array:
     """Points (K, 3) given as fractions of a square crop (z in the same scale) in image pixels, (K, 3) float32."""
     cos, sin = math.cos(box.rotation), math.sin(box.rotation)
     x, y = (points[:, 0] - 0.5) * box.width, (points[:, 1] - 0.5) * box.height

@@ -11,8 +11,8 @@ from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sonjit.arrays import FloatArray, RealArray
 from sonjit.errors import InputError
 
 ASSUMED_VIEW_DEG = 60
@@ -27,11 +27,11 @@ class Intrinsics(NamedTuple):
     cx: float
     cy: float
 
-    def project(self, points: NDArray[np.floating]) -> NDArray[np.float64]:
+    def project(self, points: RealArray) -> FloatArray:
         """Pixels (..., 2) of points (..., 3) in the camera's frame."""
         return points[..., :2] / points[..., 2:] * self[:2] + np.array(self[2:])
 
-    def back_project(self, xy_px: NDArray[np.floating], depth: NDArray[np.floating]) -> NDArray[np.float64]:
+    def back_project(self, xy_px: RealArray, depth: RealArray) -> FloatArray:
         """Points (..., 3) in the camera's frame, in the unit of their depths (...), from pixels (..., 2)."""
         deep = np.asarray(depth, np.float64)[..., None]
         return np.concatenate([(xy_px - np.array(self[2:])) / self[:2] * deep, deep], -1)
@@ -48,10 +48,10 @@ class CalibratedCamera:
         distortion: (5,) k1, k2, p1, p2, k3 as OpenCV orders them; None without.
     """
 
-    K: NDArray[np.float64]
-    R: NDArray[np.float64] | None = None
-    t: NDArray[np.float64] | None = None
-    distortion: NDArray[np.float64] | None = None
+    K: FloatArray
+    R: FloatArray | None = None
+    t: FloatArray | None = None
+    distortion: FloatArray | None = None
 
     @property
     def intrinsics(self) -> Intrinsics:
@@ -59,7 +59,7 @@ class CalibratedCamera:
         return Intrinsics(*(float(self.K[place]) for place in ((0, 0), (1, 1), (0, 2), (1, 2))))
 
     @property
-    def pose(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def pose(self) -> tuple[FloatArray, FloatArray]:
         """R (3, 3) and t (3,) metres.
 
         Raises:
@@ -74,7 +74,7 @@ class CalibratedCamera:
         """Radius at depth 1 beyond which the lens model does not hold; infinite for most."""
         return math.inf if self.distortion is None else fold_radius(self.distortion)
 
-    def project(self, points_m: NDArray[np.floating]) -> NDArray[np.float64]:
+    def project(self, points_m: RealArray) -> FloatArray:
         """Pixels (..., 2) of points (..., 3) in the camera's frame; NaN for points that are not before it."""
         depth = np.where(points_m[..., 2:] > 0, points_m[..., 2:], np.nan)
         rays = np.asarray(points_m[..., :2] / depth, np.float64)  # (..., 2) at depth 1
@@ -82,7 +82,7 @@ class CalibratedCamera:
             rays = distort(rays, self.distortion)
         return rays @ self.K[:2, :2].T + self.K[:2, 2]
 
-    def from_world(self, points_m: NDArray[np.floating]) -> NDArray[np.float64]:
+    def from_world(self, points_m: RealArray) -> FloatArray:
         """Points (..., 3) of the world in the camera's frame, metres.
 
         Raises:
@@ -91,7 +91,7 @@ class CalibratedCamera:
         R, t = self.pose
         return np.asarray(points_m @ R.T + t, np.float64)
 
-    def project_world(self, points_m: NDArray[np.floating]) -> NDArray[np.float64]:
+    def project_world(self, points_m: RealArray) -> FloatArray:
         """Pixels (..., 2) of the world's points (..., 3).
 
         Returns:
@@ -106,7 +106,7 @@ class CalibratedCamera:
             seen = np.where(beyond[..., None], np.nan, seen)
         return self.project(seen)
 
-    def undistorted_rays(self, points_px: NDArray[np.floating]) -> NDArray[np.float64]:
+    def undistorted_rays(self, points_px: RealArray) -> FloatArray:
         """Rays (..., 2) at depth 1 in the camera's frame, of pixels (..., 2): the lens taken out, to 1e-9."""
         rays = (points_px - self.K[:2, 2]) @ np.linalg.inv(self.K[:2, :2]).T
         return rays if self.distortion is None else undistort(rays, self.distortion)
@@ -140,9 +140,7 @@ def assumed_camera(width: int, height: int) -> Intrinsics:
     return Intrinsics(focal, focal, width / 2, height / 2)
 
 
-def translation_to_view(
-    points: NDArray[np.floating], xy_px: NDArray[np.floating], camera: Intrinsics
-) -> NDArray[np.float64] | None:
+def translation_to_view(points: RealArray, xy_px: RealArray, camera: Intrinsics) -> FloatArray | None:
     """Where points of known shape and orientation are in front of a camera that sees them at given pixels.
 
     Args:
@@ -170,7 +168,7 @@ _CLOSE = 1e-12
 _LOST = 1e3
 
 
-def distort(rays: NDArray[np.float64], coefficients: NDArray[np.float64]) -> NDArray[np.float64]:
+def distort(rays: FloatArray, coefficients: FloatArray) -> FloatArray:
     """Rays (..., 2) as a lens of coefficients (5,) shows them; (..., 5) gives each ray a lens of its own."""
     k1, k2, p1, p2, k3 = np.moveaxis(coefficients, -1, 0)
     x, y = rays[..., 0], rays[..., 1]
@@ -185,7 +183,7 @@ def distort(rays: NDArray[np.float64], coefficients: NDArray[np.float64]) -> NDA
     )
 
 
-def distortion_jacobian(rays: NDArray[np.float64], coefficients: NDArray[np.float64]) -> NDArray[np.float64]:
+def distortion_jacobian(rays: FloatArray, coefficients: FloatArray) -> FloatArray:
     """(..., 2, 2) how far `distort` moves the shown ray for a small move of the true one."""
     k1, k2, p1, p2, k3 = np.moveaxis(coefficients, -1, 0)
     x, y = rays[..., 0], rays[..., 1]
@@ -202,7 +200,7 @@ def distortion_jacobian(rays: NDArray[np.float64], coefficients: NDArray[np.floa
     )
 
 
-def undistort(bent: NDArray[np.float64], coefficients: NDArray[np.float64]) -> NDArray[np.float64]:
+def undistort(bent: FloatArray, coefficients: FloatArray) -> FloatArray:
     """The rays (..., 2) that a lens shows at `bent` (..., 2), to 1e-9 by Newton's steps.
 
     Returns:
@@ -227,7 +225,7 @@ def undistort(bent: NDArray[np.float64], coefficients: NDArray[np.float64]) -> N
     return np.where(found[:, None], rays, np.nan).reshape(np.shape(bent))
 
 
-def fold_radius(coefficients: NDArray[np.float64]) -> float:
+def fold_radius(coefficients: FloatArray) -> float:
     """Radius at depth 1 beyond which the lens model turns back and shows rays where nearer ones are; infinite without.
 
     >>> round(fold_radius(np.array([-1 / 3, 0, 0, 0, 0])), 9)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
+
+from sonjit.arrays import FloatArray, RealArray
 
 
-def matrix_from_rotation_vector(vectors: NDArray[np.floating]) -> NDArray[np.float64]:
+def matrix_from_rotation_vector(vectors: RealArray) -> FloatArray:
     """Axis times angle (..., 3) -> matrices (..., 3, 3), by Rodrigues' formula.
 
     >>> matrix_from_rotation_vector(np.array([0, 0, np.pi / 2])).round(6) @ [1, 0, 0]
@@ -22,7 +23,7 @@ def matrix_from_rotation_vector(vectors: NDArray[np.floating]) -> NDArray[np.flo
     return np.eye(3) + np.sinc(angle / np.pi) * cross + np.sinc(angle / (2 * np.pi)) ** 2 / 2 * (cross @ cross)
 
 
-def quaternion_wxyz_from_matrix(matrices: NDArray[np.floating]) -> NDArray[np.float64]:
+def quaternion_wxyz_from_matrix(matrices: RealArray) -> FloatArray:
     """Rotation matrices (..., 3, 3) -> unit quaternions (..., 4) as w, x, y, z.
 
     The largest of the four numbers is found first and divides the others (Shepperd 1978).
@@ -40,14 +41,14 @@ def quaternion_wxyz_from_matrix(matrices: NDArray[np.floating]) -> NDArray[np.fl
     return np.roll(row / np.linalg.norm(row, axis=-1, keepdims=True), 1, -1)
 
 
-def matrix_from_quaternion_wxyz(quaternion: NDArray[np.floating]) -> NDArray[np.float64]:
+def matrix_from_quaternion_wxyz(quaternion: RealArray) -> FloatArray:
     """Unit quaternion (4,) as w, x, y, z -> rotation matrix (3, 3)."""
     w, x, y, z = np.asarray(quaternion, np.float64)
     cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
     return np.eye(3) + 2 * w * cross + 2 * cross @ cross
 
 
-def rotation_vector_from_matrix(matrices: NDArray[np.floating]) -> NDArray[np.float64]:
+def rotation_vector_from_matrix(matrices: RealArray) -> FloatArray:
     """Rotation matrices (..., 3, 3) -> axis times angle (..., 3), at most half a turn."""
     quaternions = quaternion_wxyz_from_matrix(matrices)
     quaternions = quaternions * np.where(quaternions[..., :1] < 0, -1, 1)
@@ -56,9 +57,7 @@ def rotation_vector_from_matrix(matrices: NDArray[np.floating]) -> NDArray[np.fl
     return quaternions[..., 1:] * angle / np.maximum(sine, 1e-12)
 
 
-def align_rigidly(
-    source: NDArray[np.floating], target: NDArray[np.floating]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def align_rigidly(source: RealArray, target: RealArray) -> tuple[FloatArray, FloatArray]:
     """The rotations (..., 3, 3) and translations (..., 3) that take points onto others, least squares (Kabsch 1976).
 
     Args:

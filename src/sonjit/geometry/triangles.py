@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from sonjit.arrays import FloatArray, RealArray
 
-def vertex_normals(vertices: NDArray[np.floating], faces: NDArray[np.integer]) -> NDArray[np.float64]:
+
+def vertex_normals(vertices: RealArray, faces: NDArray[np.integer]) -> FloatArray:
     """(V, 3) unit normals, each the mean of the faces around the vertex by their areas; outwards.
 
     Vertices without a face of any area get (0, 0, -1).

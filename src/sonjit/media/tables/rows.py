@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sonjit.arrays import Float32Array
 from sonjit.errors import InputError
 from sonjit.extensions import load_extensions
 from sonjit.files import Draft, Output, failing_as_job
@@ -83,7 +83,7 @@ def _points(one: Instance) -> Iterator[Row]:
     """Number, name and values of each keypoint."""
     columns = dict.fromkeys(_VALUES, np.full(len(one.keypoints), np.nan, np.float32))
     for item in one.schema:
-        points: NDArray[np.float32] | None = getattr(one, item.name) if isinstance(item, Points) else None
+        points: Float32Array | None = getattr(one, item.name) if isinstance(item, Points) else None
         if isinstance(item, Points) and points is not None:
             columns |= dict(zip(item.columns, points.T, strict=False))
             scores = {score.column: getattr(one, score.name) for score in item.scores if score.column is not None}

@@ -6,30 +6,26 @@ Any process on any machine that sees the project's folder can do a chunk.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
+from sonjit.arrays import BoolArray, Float32Array, FloatArray, Image, IndexArray, IntArray
 from sonjit.detectors.create import create_detector
 from sonjit.detectors.kinds.hands import box_around_hand
+from sonjit.detectors.pipeline import Detector
 from sonjit.errors import InputError, SonjitError
 from sonjit.files import atomic_file
-from sonjit.multiview.annotation.project import open_project
+from sonjit.multiview.annotation.project import Project, open_project
+from sonjit.multiview.cameras.rig import CameraRig, RigCamera
 from sonjit.multiview.triangulation.hands import ViewDetections, associate, near_px
 from sonjit.multiview.triangulation.triangulation import triangulate
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from numpy.typing import NDArray
-
-    from sonjit.detectors.pipeline import Detector
-    from sonjit.multiview.annotation.project import Project
-    from sonjit.multiview.cameras.rig import CameraRig, RigCamera
-    from sonjit.results import Hand
+from sonjit.results import Hand
 
 CANDIDATES: Final = 4
 LEAST_SCORE: Final = 0.3
@@ -65,12 +61,12 @@ class ChunkDetections:
         problems: one line for each image that was not used.
     """
 
-    frames: NDArray[np.int64]
-    points_px: NDArray[np.float32]
-    confidence: NDArray[np.float32]
+    frames: IntArray
+    points_px: Float32Array
+    confidence: Float32Array
     problems: tuple[str, ...]
 
-    def exchanged(self, rows: NDArray[np.bool_]) -> ChunkDetections:
+    def exchanged(self, rows: BoolArray) -> ChunkDetections:
         """The same with right and left hand exchanged in some of the frame sets (n,)."""
         points, confidence = self.points_px.copy(), self.confidence.copy()
         points[rows], confidence[rows] = points[rows, :, ::-1], confidence[rows, :, ::-1]
@@ -110,7 +106,7 @@ def detect_frames(settings: DetectionSettings, frames: Sequence[int], *, again: 
     points = np.full((len(frames), len(rig), 2, 21, 2), np.nan, np.float32)
     confidence = np.zeros(points.shape[:-1], np.float32)
     problems: list[str] = []
-    before: NDArray[np.float64] | None = None
+    before: FloatArray | None = None
     for row, images in enumerate(usable_images(project, settings.views, frames, problems)):
         seen = _candidates(hands, images)
         chosen = associate(rig, seen, before)
@@ -201,12 +197,7 @@ def _candidates(hands: Detector[Hand], images: Sequence[NDArray[np.uint8] | None
 
 
 def _take(
-    points: NDArray[np.float32],
-    confidence: NDArray[np.float32],
-    seen: ViewDetections,
-    chosen: NDArray[np.intp],
-    *,
-    rest: bool,
+    points: Float32Array, confidence: Float32Array, seen: ViewDetections, chosen: IndexArray, *, rest: bool
 ) -> None:
     """The associated hands, by side; `rest`: the others too, by their handedness, for the check of the cameras."""
     for view in range(len(points)):
@@ -225,18 +216,18 @@ def _take(
                 confidence[view, side] = seen.score[view, place]
 
 
-def _in_space(rig: CameraRig, points: NDArray[np.float32], confidence: NDArray[np.float32]) -> NDArray[np.float64]:
+def _in_space(rig: CameraRig, points: Float32Array, confidence: Float32Array) -> FloatArray:
     """(2, 21, 3) metres; NaN where unknown."""
     return triangulate(rig, points, confidence=confidence, method="ransac", threshold_px=_THRESHOLD_PX).points_m
 
 
 def _detect_at_projections(
     hands: Detector[Hand],
-    rgb: NDArray[np.uint8],
+    rgb: Image,
     camera: RigCamera,
-    points_m: NDArray[np.float64],
-    points: NDArray[np.float32],
-    confidence: NDArray[np.float32],
+    points_m: FloatArray,
+    points: Float32Array,
+    confidence: Float32Array,
 ) -> None:
     """Replace points (2, 21, 2) and confidence (2, 21) by detections at the projections of hands (2, 21, 3)."""
     for side in range(2):

@@ -6,29 +6,31 @@ overlap, it knows which of them is meant.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import Final, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
+from sonjit.arrays import FloatArray, Image, RealArray
 from sonjit.detectors.create import create_detector
 from sonjit.detectors.kinds.hands import box_around_hand
 from sonjit.errors import InputError
-from sonjit.multiview.annotation.project import open_project
-from sonjit.multiview.automatic.detection import LEAST_SCORE, ROOM, ChunkDetections, load_detections, usable_images
+from sonjit.multiview.annotation.project import Project, open_project
+from sonjit.multiview.automatic.detection import (
+    LEAST_SCORE,
+    ROOM,
+    ChunkDetections,
+    DetectionSettings,
+    load_detections,
+    usable_images,
+)
 from sonjit.multiview.automatic.labels import triangulate_detections
 from sonjit.multiview.automatic.learning import mirrored_points
+from sonjit.multiview.cameras.rig import CameraRig
 from sonjit.multiview.triangulation.hands import near_px
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import NDArray
-
-    from sonjit.multiview.annotation.project import Project
-    from sonjit.multiview.automatic.detection import DetectionSettings
-    from sonjit.multiview.cameras.rig import CameraRig
 
 HAND_NETWORK: Final = "hand-full"
 """Recipe of `sonjit train`, and the name of what it exports."""
@@ -39,9 +41,7 @@ PASSES: Final = 2
 class ProjectNetwork(Protocol):
     """Finds one hand in a crop."""
 
-    def infer(
-        self, rgb: NDArray[np.uint8], there_px: NDArray[np.float64], side: int
-    ) -> tuple[NDArray[np.floating], NDArray[np.floating]] | None:
+    def infer(self, rgb: Image, there_px: FloatArray, side: int) -> tuple[RealArray, RealArray] | None:
         """Keypoints (21, 2) and their confidence (21,) of the right (0) or left hand (1) around points (21, 2)."""
         ...
 
@@ -64,9 +64,7 @@ class FineTunedHands:
             threads=1,
         )
 
-    def infer(
-        self, rgb: NDArray[np.uint8], there_px: NDArray[np.float64], side: int
-    ) -> tuple[NDArray[np.floating], NDArray[np.floating]] | None:
+    def infer(self, rgb: Image, there_px: FloatArray, side: int) -> tuple[RealArray, RealArray] | None:
         """See `ProjectNetwork`."""
         width, left = rgb.shape[1], side == 1
         shown = np.ascontiguousarray(rgb[:, ::-1]) if left else rgb
@@ -92,9 +90,7 @@ class TrainedDetector:
 
         self._network = KeypointDetector(folder)
 
-    def infer(
-        self, rgb: NDArray[np.uint8], there_px: NDArray[np.float64], side: int
-    ) -> tuple[NDArray[np.floating], NDArray[np.floating]] | None:
+    def infer(self, rgb: Image, there_px: FloatArray, side: int) -> tuple[RealArray, RealArray] | None:
         """See `ProjectNetwork`; it does not distinguish the sides."""
         del side
         low, high = there_px.min(0).tolist(), there_px.max(0).tolist()
@@ -131,12 +127,8 @@ def refine_detections(settings: DetectionSettings, first: ChunkDetections) -> Ch
 
 
 def _one_hand(
-    network: ProjectNetwork,
-    rig: CameraRig,
-    images: Sequence[NDArray[np.uint8] | None],
-    points_m: NDArray[np.float64],
-    side: int,
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    network: ProjectNetwork, rig: CameraRig, images: Sequence[NDArray[np.uint8] | None], points_m: FloatArray, side: int
+) -> tuple[FloatArray, FloatArray]:
     """The hand at points (21, 3) as C views show it: (C, 21, 2) pixels and (C, 21) confidence."""
     points, confidence = np.full((len(rig), 21, 2), np.nan), np.zeros((len(rig), 21))
     for view, (camera, rgb) in enumerate(zip(rig, images, strict=True)):

@@ -9,22 +9,19 @@ hands cover, and a face far behind a hand is small.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
+from sonjit.arrays import Float32Array, FloatArray, Image
 from sonjit.detectors.create import create_detector
 from sonjit.detectors.kinds.face import box_around_face
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import NDArray
-
-    from sonjit.multiview.cameras.rig import RigCamera
-    from sonjit.results import Box, Face
+from sonjit.multiview.cameras.rig import RigCamera
+from sonjit.results import Box, Face
 
 RIDGE_MM: Final = 0.45
 """Period of the ridges of an adult's finger, about; children's are finer."""
@@ -101,7 +98,7 @@ def ridge_contrast(px_per_mm: float, scale: float) -> float:
     return most
 
 
-def downsized(image: NDArray[np.uint8] | NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
+def downsized(image: Image | Float32Array, size: tuple[int, int]) -> Float32Array:
     """An image (H, W) or (H, W, 3) at a width and height not above its own; pixels are means of those beneath."""
     import cv2
 
@@ -111,7 +108,7 @@ def downsized(image: NDArray[np.uint8] | NDArray[np.float32], size: tuple[int, i
 
 
 def released_image(
-    rgb: NDArray[np.uint8], camera: RigCamera, size: tuple[int, int], points_m: NDArray[np.float64]
+    rgb: Image, camera: RigCamera, size: tuple[int, int], points_m: FloatArray
 ) -> tuple[NDArray[np.uint8], FacesFound]:
     """A camera's image as it is released, without its lens; not to be released where a face is `withheld`.
 
@@ -152,9 +149,7 @@ class FacesFound(NamedTuple):
     withheld: int = 0
 
 
-def without_faces(
-    rgb: NDArray[np.uint8], camera: RigCamera, points_m: NDArray[np.float64]
-) -> tuple[NDArray[np.uint8], FacesFound]:
+def without_faces(rgb: Image, camera: RigCamera, points_m: FloatArray) -> tuple[NDArray[np.uint8], FacesFound]:
     """An image with its faces blurred.
 
     Args:
@@ -179,7 +174,7 @@ def without_faces(
     return blur_faces(rgb, blurred), FacesFound(len(blurred), hands)
 
 
-def blur_faces(rgb: NDArray[np.uint8], boxes: Sequence[Box]) -> NDArray[np.uint8]:
+def blur_faces(rgb: Image, boxes: Sequence[Box]) -> Image:
     """An image (H, W, 3) in which each face's box, and a margin around it, is reduced to six cells a side."""
     import cv2
 
@@ -193,7 +188,7 @@ def blur_faces(rgb: NDArray[np.uint8], boxes: Sequence[Box]) -> NDArray[np.uint8
     return out
 
 
-def _with_room(box: Box, rgb: NDArray[np.uint8]) -> tuple[int, int, int, int]:
+def _with_room(box: Box, rgb: Image) -> tuple[int, int, int, int]:
     """A face's box and its margin: x_min, y_min, x_max, y_max, within the image."""
     x_min, y_min, x_max, y_max = box
     room = _ROOM * max(x_max - x_min, y_max - y_min)
@@ -202,7 +197,7 @@ def _with_room(box: Box, rgb: NDArray[np.uint8]) -> tuple[int, int, int, int]:
     return left, top, min(width, math.ceil(x_max + room)), min(height, math.ceil(y_max + room))
 
 
-def _lies_over(box: tuple[int, int, int, int], joints_m: NDArray[np.float64], K: NDArray[np.float64]) -> bool:
+def _lies_over(box: tuple[int, int, int, int], joints_m: FloatArray, K: FloatArray) -> bool:
     """Whether a box touches the outline of a hand's known joints (21, 3) before the camera."""
     import cv2
 
@@ -218,12 +213,7 @@ def _lies_over(box: tuple[int, int, int, int], joints_m: NDArray[np.float64], K:
     return len(hull) > 2 and cv2.intersectConvexConvex(hull, corners)[0] > 0
 
 
-def _is_hand(
-    rgb: NDArray[np.uint8],
-    face: Face,
-    hands_m: Sequence[NDArray[np.float64]],
-    K: NDArray[np.float64],
-) -> bool:
+def _is_hand(rgb: Image, face: Face, hands_m: Sequence[FloatArray], K: FloatArray) -> bool:
     """Whether a face over hands (21, 3) in the camera's frame is one of the hands."""
     far = max(float(np.nanmedian(hand[:, 2])) for hand in hands_m)
     x_min, _, x_max, _ = face.box

@@ -11,7 +11,6 @@ from statistics import NormalDist
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from sonjit.arrays import Float32Array, Image
 from sonjit.errors import InputError, JobError
@@ -149,7 +148,7 @@ def _infrared(rgb: Image, buffers: Buffers) -> Image:
     return np.repeat(np.clip(lit, 0, 255).astype(np.uint8)[..., None], 3, axis=-1)
 
 
-def _curves(effects: Effects) -> NDArray[np.uint8]:
+def _curves(effects: Effects) -> Image:
     """(1, 256, 3) what each value becomes, in linear light."""
     linear = (np.arange(256) / 255) ** 2.2
     dark = max(effects.low_light, 0.0)

@@ -412,7 +412,7 @@ _CELLS: Final = 12
 
 
 @lru_cache(maxsize=1)
-def solid_pattern() -> NDArray[np.uint8]:
+def solid_pattern() -> Image:
     """(S, S, S, 4), S = `PATTERN_SIZE`: fine noise, softer noise, distance to a cell's middle, and from its border."""
     rng = np.random.default_rng(20240229)
     fine, soft = rng.random((2, PATTERN_SIZE, PATTERN_SIZE, PATTERN_SIZE), np.float32)
@@ -441,7 +441,7 @@ def _cells(rng: np.random.Generator) -> tuple[NDArray[np.uint8], NDArray[np.uint
     return _spread(cubes[0]), _spread(cubes[1])
 
 
-def _spread(values: RealArray) -> NDArray[np.uint8]:
+def _spread(values: RealArray) -> Image:
     """0 to 255 from the 1st to the 99th hundredth."""
     low, high = np.percentile(values, (1, 99))
     return np.asarray(np.clip((values - low) / (high - low) * 255, 0, 255), np.uint8)
