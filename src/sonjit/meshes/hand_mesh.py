@@ -5,10 +5,11 @@ Meshes and their parameters into files: JSON, OBJ, GLB, BVH.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, NamedTuple, NotRequired, Protocol, TypedDict
+from typing import Final, NamedTuple, NotRequired, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -103,34 +104,35 @@ class HandMesh:
     record: HandRecord
 
 
-class MeshModel(Protocol):
-    """Takes images one after the other, then gives the meshes of each."""
+class MeshModel(ABC):
+    """Takes images one after the other, then gives the meshes of each.
 
-    @property
-    def model(self) -> str:
-        """Name for files."""
-        ...
+    Attributes:
+        model: name for files.
+    """
 
+    model: str
+
+    @abstractmethod
     def add_frame(self, frame: Frame, rgb: Image) -> None:
         """Take in an image (H, W, 3) and the hands that were found in it; indices rise."""
-        ...
 
+    @abstractmethod
     def finish(self) -> None:
         """No more images come."""
-        ...
 
+    @abstractmethod
     def meshes(self, index: int) -> list[HandMesh]:
         """The meshes of the image of this index; after `finish`."""
-        ...
 
     @property
     def motions(self) -> Sequence[RigMotion] | None:
         """Rigged hands over time, after `finish`; None from a model that has no rig."""
-        ...
+        return None
 
+    @abstractmethod
     def about(self) -> MeshFacts:
         """Facts for the header of the JSON file; after `finish`."""
-        ...
 
 
 class WeakView(NamedTuple):

@@ -6,7 +6,7 @@ mirrored. Both keep MANO's parameters alone until a mesh is asked for.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -18,7 +18,7 @@ from sonjit.arrays import Float32Array, Image, IntArray, RealArray
 from sonjit.errors import InputError
 from sonjit.geometry import RotatedBox, clamped_box, crop, rotated_box_around, square_box
 from sonjit.hand_models import demo_mano, load_mano
-from sonjit.meshes.hand_mesh import HandMesh, Sight, named_points
+from sonjit.meshes.hand_mesh import HandMesh, MeshModel, Sight, named_points
 from sonjit.networks import create_network, network_entry
 from sonjit.networks.hands3d.deformer import DeformerNetwork
 from sonjit.networks.hands3d.deformer_stream import DeformerStream, box_around
@@ -61,35 +61,17 @@ class ManoHand:
     shape: Float32Array
 
 
-class ManoHands(ABC):
+class ManoHands(MeshModel):
     """Keeps MANO's parameters of each hand, 1.5 kB, and makes the meshes when they are asked for.
 
     Args:
         sight: the camera of an image of this width and height.
         mirrored: the images are selfie views.
-
-    Attributes:
-        model: name for files.
     """
-
-    model: str
-    motions = None
 
     def __init__(self, sight: Callable[[int, int], Sight], *, mirrored: bool = False) -> None:
         self._sight, self._mirrored = sight, mirrored
         self._hands: defaultdict[int, list[ManoHand]] = defaultdict(list)
-
-    @abstractmethod
-    def add_frame(self, frame: Frame, rgb: Image) -> None:
-        """Run the network on the hands of an image (H, W, 3)."""
-
-    @abstractmethod
-    def finish(self) -> None:
-        """No more images come."""
-
-    @abstractmethod
-    def about(self) -> MeshFacts:
-        """What the parameters mean."""
 
     @abstractmethod
     def _posed(self, one: ManoHand) -> tuple[RealArray, RealArray, IntArray, bool]:

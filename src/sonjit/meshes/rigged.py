@@ -14,7 +14,7 @@ from sonjit.geometry.rotations import quaternion_wxyz_from_matrix
 from sonjit.hand_models.rig import Rig, RigMotion, RigPose
 from sonjit.hand_models.rig_files import load_rig
 from sonjit.hand_models.rig_ik import fit_lengths, fit_pose
-from sonjit.meshes.hand_mesh import HandMesh, HandRecord, MeshFacts, Sight, named_points, weak_view
+from sonjit.meshes.hand_mesh import HandMesh, HandRecord, MeshFacts, MeshModel, Sight, named_points, weak_view
 from sonjit.results import Frame, Hand, Handedness
 from sonjit.skeletons import load_skeleton
 
@@ -44,7 +44,7 @@ class _Fitted:
     errors_mm: FloatArray  # (N,) mean over the keypoints
 
 
-class RiggedHands:
+class RiggedHands(MeshModel):
     """The rigged hand in every image.
 
     It is fitted when all images were seen, for its bones' lengths are their medians over the video: 0.5 kB are kept

@@ -101,7 +101,7 @@ class VideoSource(Source):
             for frame in decoded_frames(container, stream, damage):
                 stamp = frame.pts
                 time = time + step if stamp is None else float(stamp * (frame.time_base or 0)) - self.start_s
-                yield SourceFrame(index, time, _upright_rgb(frame, reformatter))
+                yield SourceFrame(index, time, upright_rgb(frame, reformatter))
                 index += 1
         if damage.packets:
             self.problems.append(f"{self.name}: {damage.packets} damaged parts could not be decoded: {damage.reason}")
@@ -182,11 +182,12 @@ def _stated_length_s(container: InputContainer, stream: VideoStream) -> float | 
     return min(lengths, default=None)
 
 
-def _upright_rgb(frame: VideoFrame, reformatter: VideoReformatter) -> Image:
+def upright_rgb(frame: VideoFrame, reformatter: VideoReformatter | None = None) -> Image:
     """(H, W, 3) RGB of one frame, turned by the rotation that it states (degrees counter-clockwise)."""
     import cv2
+    from av.video.reformatter import VideoReformatter
 
-    rgb = reformatter.reformat(frame, format="rgb24", interpolation="BICUBIC").to_ndarray()
+    rgb = (reformatter or VideoReformatter()).reformat(frame, format="rgb24", interpolation="BICUBIC").to_ndarray()
     if quarter_turns := round(frame.rotation / 90) % 4:
         code = (cv2.ROTATE_90_COUNTERCLOCKWISE, cv2.ROTATE_180, cv2.ROTATE_90_CLOCKWISE)[quarter_turns - 1]
         rgb = cv2.rotate(rgb, code)

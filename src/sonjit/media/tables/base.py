@@ -6,10 +6,11 @@ import math
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Self, TypeAlias
 
 from sonjit.errors import InputError
-from sonjit.files import Output
+from sonjit.files import Draft, Output, failing_as_job
 from sonjit.json_text import JsonObject
 from sonjit.media.sources.base import Source
 from sonjit.results import RESULT_TYPES, Frame
@@ -68,6 +69,28 @@ class Header:
         if self.kind == "hands":
             del data["kind"]
         return data
+
+
+class TextOutput(Output):
+    """A text file being written; its name it takes at the end."""
+
+    def __init__(self, path: Path, *, newline: str) -> None:
+        super().__init__()
+        self._draft = Draft(path)
+        self._file = self._draft.path.open("w", encoding="utf-8", newline=newline, errors="surrogateescape")
+
+    def _finish(self) -> None:
+        with failing_as_job(self._draft.final):
+            self._file.close()
+        self._draft.keep()
+
+    def _abort(self) -> None:
+        try:
+            self._file.close()
+        except OSError:  # a full disk refuses the rest of the buffer once more
+            pass
+        finally:
+            self._draft.drop()
 
 
 class FrameWriter(Output):

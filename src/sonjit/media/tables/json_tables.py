@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sonjit.files import Draft, failing_as_job
+from sonjit.files import failing_as_job
 from sonjit.json_text import JsonObject, json_from
-from sonjit.media.tables.base import Extras, ExtraTypes, FrameWriter, Header, known_extras
+from sonjit.media.tables.base import Extras, ExtraTypes, FrameWriter, Header, TextOutput, known_extras
 from sonjit.results import RESULT_TYPES, Frame, Person
 
 
@@ -41,18 +41,14 @@ def _instances(frame: JsonObject) -> Iterator[MutableMapping[str, Any]]:
             yield from (part for part in one.values() if isinstance(part, dict)) if kind is Person else (one,)
 
 
-class _JsonFileWriter(FrameWriter):
+class _JsonFileWriter(TextOutput, FrameWriter):
     """A text file with something before the frames, between them and after them."""
 
     def __init__(self, path: Path, encoder: _Encoder, before: str, between: str, after: str) -> None:
-        super().__init__()
+        super().__init__(path, newline="\n")
         self._encoder = encoder
-        self._draft = Draft(path)
-        self._file = self._draft.path.open("w", encoding="utf-8", newline="\n", errors="surrogateescape")
         self._file.write(before)
-        self._between = between
-        self._after = after
-        self._separator = ""
+        self._separator, self._between, self._after = "", between, after
 
     def write(self, frame: Frame, extras: Extras | None = None) -> None:
         """Append one frame."""
@@ -63,16 +59,7 @@ class _JsonFileWriter(FrameWriter):
     def _finish(self) -> None:
         with failing_as_job(self._draft.final):
             self._file.write(self._after)
-            self._file.close()
-        self._draft.keep()
-
-    def _abort(self) -> None:
-        try:
-            self._file.close()
-        except OSError:  # a full disk refuses the rest of the buffer once more
-            pass
-        finally:
-            self._draft.drop()
+        super()._finish()
 
 
 class JsonWriter(_JsonFileWriter):

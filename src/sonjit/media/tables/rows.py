@@ -18,7 +18,7 @@ import numpy as np
 from sonjit.arrays import Float32Array
 from sonjit.errors import InputError
 from sonjit.extensions import load_extensions
-from sonjit.files import Draft, Output, failing_as_job
+from sonjit.files import failing_as_job
 from sonjit.media.tables.base import (
     ColumnTypes,
     Extras,
@@ -65,15 +65,8 @@ class Layout:
         rows: list[Row] = []
         measured = known_extras(frame, extras, self.extra)
         for (number, one), measures in zip(frame.instances(), measured, strict=True):
-            start = (
-                frame.index,
-                frame.time,
-                number,
-                one.id,
-                one.kind,
-                getattr(one, "handedness", None),
-                _known(one.score),
-            )
+            side = getattr(one, "handedness", None)
+            start = (frame.index, frame.time, number, one.id, one.kind, side, _known(one.score))
             rows += [(*start, *point, *source, *measures) for point in _points(one)]
         nothing = (frame.index, frame.time, *(None,) * (len(COLUMNS) - 2), *source, *(None,) * len(self.extra))
         return rows or [nothing]
@@ -104,9 +97,8 @@ def frames_from_rows(rows: Iterable[RowRecord], *, people: bool = False) -> list
     only a person's parts do: `Frame.instances()` lists hands and faces by themselves before the first body.
     """
     frames: list[tuple[Frame, list[tuple[int, Result]]]] = []
-    for (index, time, source), of_frame in groupby(
-        rows, key=lambda row: (row["frame"], row["time"], row.get(SOURCE_COLUMN))
-    ):
+    by_frame = groupby(rows, key=lambda row: (row["frame"], row["time"], row.get(SOURCE_COLUMN)))
+    for (index, time, source), of_frame in by_frame:
         frames.append((Frame(index, time, source=source), [_instance(group) for group in _groups(of_frame)]))
     people = people or any(_after_body(found) for _, found in frames)
     for frame, found in frames:
@@ -146,9 +138,8 @@ def _instance(rows: list[RowRecord]) -> tuple[int, Result]:
     if result_type is None:
         raise InputError(f"{where}: unknown kind {kind!r}")
     counts = tuple(result_type.skeletons)
-    if [(row["instance"], row["kind"], row["keypoint"]) for row in rows] != [
-        (number, kind, k) for k in range(len(rows))
-    ] or len(rows) not in counts:
+    wanted = [(number, kind, k) for k in range(len(rows))]
+    if [(row["instance"], row["kind"], row["keypoint"]) for row in rows] != wanted or len(rows) not in counts:
         raise InputError(f"{where}: a {kind} has {' or '.join(map(str, counts))} keypoints in order")
     columns = {
         name: np.array([np.nan if row[name] is None else row[name] for row in rows], np.float32) for name in _VALUES
@@ -181,27 +172,12 @@ def _put(frame: Frame, number: int, one: Result, *, people: bool) -> None:
         frame.results(one.list_name).append(one)
 
 
-class _CsvFile(Output):
+class _CsvFile(TextOutput):
     """RFC 4180: comma, CRLF, UTF-8, one line of column names."""
 
     def __init__(self, path: Path) -> None:
-        super().__init__()
-        self._draft = Draft(path)
-        self._file = self._draft.path.open("w", encoding="utf-8", newline="", errors="surrogateescape")
+        super().__init__(path, newline="")
         self._csv = csv.writer(self._file)
-
-    def _finish(self) -> None:
-        with failing_as_job(self._draft.final):
-            self._file.close()
-        self._draft.keep()
-
-    def _abort(self) -> None:
-        try:
-            self._file.close()
-        except OSError:  # a full disk refuses the rest of the buffer once more
-            pass
-        finally:
-            self._draft.drop()
 
 
 class CsvRows(_CsvFile, RowWriter):

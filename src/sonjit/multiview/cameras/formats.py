@@ -25,6 +25,7 @@ from __future__ import annotations
 import json
 import re
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -393,29 +394,29 @@ def _camera(node: Any, file: Path, otherwise: str, metres: float) -> RigCamera: 
     stated = node.getNode("name")
     name = stated.string().removeprefix("camera ") if stated.isString() else otherwise
     named = f"{file}: camera {name}"
-    if any(not node.getNode(key).empty() for key in _FISHEYE) and any(node.getNode(key).real() for key in _FISHEYE):
+    if any(child.real() for child in _children(node, _FISHEYE)):
         raise InputError(f"{named} has a fisheye or omnidirectional lens, which is not supported")
     K, turn, shift = (_matrix(node, names, named) for names in (_MATRIX, _TURN, _SHIFT))
     if K.shape != (3, 3) or turn.size not in (3, 9) or shift.size != 3:
         raise InputError(
             f"{named}: sizes {K.shape}, {turn.shape}, {shift.shape} are not a 3x3 matrix, a rotation and a translation"
         )
-    lens = next((node.getNode(key).mat() for key in _OPENCV_LENS if not node.getNode(key).empty()), None)
-    size = [
-        next((node.getNode(key).real() for key in keys if not node.getNode(key).empty()), None)
-        for keys in (_WIDTH, _HEIGHT)
-    ]
-    if None in size:
+    lens, width, height = (next(_children(node, names), None) for names in (_OPENCV_LENS, _WIDTH, _HEIGHT))
+    if width is None or height is None:
         raise InputError(f"{named} has no image_width and image_height")
     R = matrix_from_rotation_vector(turn.ravel()) if turn.size == 3 else turn
-    bent = None if lens is None else lens_from(lens, f"{named}: distortion")
-    return record_camera(str(file), name, size, K, R, shift.ravel() * metres, bent)
+    matrix = None if lens is None else lens.mat()
+    bent = None if matrix is None else lens_from(matrix, f"{named}: distortion")
+    return record_camera(str(file), name, [width.real(), height.real()], K, R, shift.ravel() * metres, bent)
+
+
+def _children(node: Any, names: tuple[str, ...]) -> Iterator[Any]:  # noqa: ANN401  # cv2.FileNode
+    """Those of these names that there are."""
+    return (child for key in names if not (child := node.getNode(key)).empty())
 
 
 def _matrix(node: Any, names: tuple[str, ...], named: str) -> FloatArray:  # noqa: ANN401  # cv2.FileNode
-    for key in names:
-        child = node.getNode(key)
-        matrix = None if child.empty() else child.mat()
-        if matrix is not None:
+    for child in _children(node, names):
+        if (matrix := child.mat()) is not None:
             return np.asarray(matrix, np.float64)
     raise InputError(f"{named} has no matrix {names[0]!r} (nor {', '.join(names[1:])})")

@@ -14,14 +14,12 @@ from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from sonjit.arrays import Image
 from sonjit.errors import InputError
 from sonjit.media import open_source
 from sonjit.media.sources.image_files import IMAGE_ENDINGS, load_image
 from sonjit.media.sources.open import natural_key
-from sonjit.media.sources.video import Damage, decoded_frames, open_container, video_stream
+from sonjit.media.sources.video import Damage, decoded_frames, open_container, upright_rgb, video_stream
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -122,7 +120,7 @@ class VideoView(View):
             if frame is None:
                 self._drop()
                 raise InputError(f"{self.path}: frame {number} cannot be decoded; the video is damaged there")
-            return _upright(frame)
+            return upright_rgb(frame)
 
     def close(self) -> None:
         """Close the file."""
@@ -206,10 +204,3 @@ def _stamps(path: Path) -> list[int]:
     if not stamps:
         raise InputError(f"{path}: no frame of this video has a time; export it again as MP4 or MKV")
     return stamps
-
-
-def _upright(frame: VideoFrame) -> Image:
-    """(H, W, 3) RGB, turned by the rotation that the frame states."""
-    quarter_turns = round(frame.rotation / 90) % 4  # counter-clockwise
-    rgb = frame.to_ndarray(format="rgb24", interpolation="BICUBIC")
-    return np.ascontiguousarray(np.rot90(rgb, quarter_turns), np.uint8)
