@@ -34,7 +34,7 @@ from sonjit.explain import (
 from sonjit.explain.classes import backprop_saliency
 from sonjit.explain.run import HandsExplained
 from sonjit.media import open_source
-from sonjit.media.annotated.images import encode_image
+from sonjit.media.annotated.writers import encode_image
 from sonjit.networks.cam import class_activation_map
 from sonjit.training.images.cam import CLASSES, CamSettings, HandCrops, accuracy, images_from, train_classifier
 

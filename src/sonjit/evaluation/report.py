@@ -29,7 +29,7 @@ from sonjit.evaluation.conditions import CONDITIONS
 from sonjit.evaluation.predictions import known_points
 from sonjit.evaluation.published import published_blocks
 from sonjit.json_text import json_from
-from sonjit.media.annotated.images import encode_image
+from sonjit.media.annotated.writers import encode_image
 from sonjit.media.drawing.strokes import draw_path
 from sonjit.runs.records import RecordTable
 from sonjit.skeletons import load_skeleton

@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 
 from sonjit.errors import InputError
 from sonjit.geometry import RotatedBox, crop_matrix
-from sonjit.media.drawing.labels import draw_captions
-from sonjit.media.drawing.strokes import draw_path
+from sonjit.media.drawing.strokes import draw_captions, draw_path
 from sonjit.results import Box
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from sonjit.errors import InputError
 from sonjit.explain.hands import HandExplainer, TargetMap
 from sonjit.explain.overlay import draw_boxes, draw_outline, enlarge, overlay, panel, place, side_by_side
 from sonjit.media import Source, SourceFrame, open_drawing_writer
-from sonjit.media.drawing.labels import draw_captions
+from sonjit.media.drawing.strokes import draw_captions
 from sonjit.media.tables.base import ColumnType
 from sonjit.metrics.localization import box_from_map
 from sonjit.results import Hand

@@ -18,10 +18,9 @@ from sonjit.datasets.formats.coco import CocoResult
 from sonjit.errors import InputError
 from sonjit.files import atomic_folder
 from sonjit.media import Source, SourceFrame, open_drawing_writer
-from sonjit.media.annotated.images import encode_image
+from sonjit.media.annotated.writers import encode_image
 from sonjit.media.drawing.instances import PERSON_COLOURS, draw_tint
-from sonjit.media.drawing.labels import draw_captions, draw_label
-from sonjit.media.drawing.strokes import Colour, draw_path
+from sonjit.media.drawing.strokes import Colour, draw_captions, draw_label, draw_path
 from sonjit.media.tables.base import ColumnType
 from sonjit.networks.mask_rcnn.mask_rcnn import DetectedInstances, Steps, load_mask_rcnn, paste_masks
 from sonjit.networks.mask_rcnn.rpn import Candidates

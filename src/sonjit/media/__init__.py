@@ -1,6 +1,5 @@
 """Frames in (image, folder, video, camera), frames and tables out, drawing."""
 
-from sonjit.media.annotated.images import ANNOTATED_IMAGE_ENDINGS, DrawingWriter
 from sonjit.media.annotated.output import (
     ANNOTATED_VIDEO_ENDINGS,
     TRANSPARENT_ENDINGS,
@@ -9,10 +8,10 @@ from sonjit.media.annotated.output import (
     open_drawing_writer,
     open_mask_writer,
 )
+from sonjit.media.annotated.writers import ANNOTATED_IMAGE_ENDINGS, DrawingWriter
 from sonjit.media.drawing import draw_frame, draw_hands
 from sonjit.media.sources.base import Source, SourceFrame
-from sonjit.media.sources.image_files import IMAGE_ENDINGS
-from sonjit.media.sources.images import ImageLike, rgb_from
+from sonjit.media.sources.image_files import IMAGE_ENDINGS, ImageLike, rgb_from
 from sonjit.media.sources.open import natural_key, open_source
 from sonjit.media.sources.video import VIDEO_ENDINGS
 from sonjit.media.tables.base import FrameWriter, Header, RowWriter

@@ -233,7 +233,7 @@ def _sight(camera: str | None) -> Callable[[int, int], Sight]:
 def _draw_maps(path: Path, model: MeshModel) -> bool:
     """The maps of the first hand; none where no hand was seen."""
     from sonjit.explain.overlay import draw_feature_maps, occlusion_maps
-    from sonjit.media.annotated.images import encode_image
+    from sonjit.media.annotated.writers import encode_image
     from sonjit.meshes.mano_networks import HandOccHands
 
     assert isinstance(model, HandOccHands)

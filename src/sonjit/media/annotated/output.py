@@ -11,8 +11,13 @@ from numpy.typing import NDArray
 from sonjit.arrays import Float32Array, Image
 from sonjit.errors import InputError
 from sonjit.files import Output
-from sonjit.media.annotated.images import ANNOTATED_IMAGE_ENDINGS, DrawingWriter, FolderWriter, ImageWriter
-from sonjit.media.annotated.video import VideoWriter
+from sonjit.media.annotated.writers import (
+    ANNOTATED_IMAGE_ENDINGS,
+    DrawingWriter,
+    FolderWriter,
+    ImageWriter,
+    VideoWriter,
+)
 from sonjit.media.sources.base import Source
 from sonjit.results import Frame
 

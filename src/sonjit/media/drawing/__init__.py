@@ -20,9 +20,8 @@ from sonjit.media.drawing.instances import (
     draw_hand_label,
     draw_tint,
 )
-from sonjit.media.drawing.labels import draw_captions, draw_label, label_text
-from sonjit.media.drawing.strokes import INK, NEUTRAL, Strokes, shade
-from sonjit.media.sources.images import ImageLike, rgb_from
+from sonjit.media.drawing.strokes import INK, NEUTRAL, Strokes, draw_captions, draw_label, label_text, shade
+from sonjit.media.sources.image_files import ImageLike, rgb_from
 from sonjit.results import Body, Face, Frame, Hand, Person, Result
 
 R = TypeVar("R", bound=Result)

@@ -14,7 +14,6 @@ from dataclasses import replace
 import numpy as np
 
 from sonjit.arrays import Float32Array, FloatArray, Image, IntArray
-from sonjit.media.drawing.labels import draw_label, label_text
 from sonjit.media.drawing.strokes import (
     INK,
     LEFT,
@@ -22,8 +21,10 @@ from sonjit.media.drawing.strokes import (
     RIGHT,
     Colour,
     Strokes,
+    draw_label,
     draw_path,
     draw_ring,
+    label_text,
     shade,
     translucent,
 )

@@ -26,6 +26,7 @@ from sonjit.media.tables.base import (
     FrameWriter,
     Header,
     RowWriter,
+    TextOutput,
     Value,
     known_extras,
 )

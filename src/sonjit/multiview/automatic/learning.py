@@ -18,7 +18,7 @@ import numpy as np
 from sonjit.arrays import FloatArray, IntArray, RealArray
 from sonjit.errors import InputError
 from sonjit.files import write_bytes, write_text
-from sonjit.media.annotated.images import encode_image
+from sonjit.media.annotated.writers import encode_image
 from sonjit.multiview.annotation.marks import MACHINE, Mark, table_of_marks
 from sonjit.multiview.annotation.project import Project
 from sonjit.multiview.cameras.rig import CameraRig

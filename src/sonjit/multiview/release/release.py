@@ -21,7 +21,7 @@ from sonjit.arrays import BoolArray, FloatArray, IntArray
 from sonjit.datasets.hands.interhand import ORDER, annotation_record, cameras_record, joints_record, skeleton_lines
 from sonjit.errors import InputError
 from sonjit.files import failing_as_job, write_bytes, write_text
-from sonjit.media.annotated.images import encode_image
+from sonjit.media.annotated.writers import encode_image
 from sonjit.multiview.annotation.project import Project
 from sonjit.multiview.automatic.annotator import read_labels
 from sonjit.multiview.automatic.labels import SOURCES

@@ -15,7 +15,7 @@ from sonjit._version import __version__
 from sonjit.datasets.checks import draw_contact_sheet
 from sonjit.errors import InputError
 from sonjit.files import failing_as_job, write_bytes, write_text
-from sonjit.media.annotated.images import encode_image
+from sonjit.media.annotated.writers import encode_image
 from sonjit.pools import run_calls
 from sonjit.synthesis.hands.mesh import load_hand_mesh
 from sonjit.synthesis.output.layouts import TRUTH, FolderLayout, RenderedImage, SynthSettings

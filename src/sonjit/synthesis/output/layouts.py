@@ -27,7 +27,7 @@ from sonjit.datasets.formats.shards import sample_from_dict, sample_to_dict
 from sonjit.datasets.sample import Sample
 from sonjit.errors import InputError
 from sonjit.files import write_bytes
-from sonjit.media.annotated.images import encode_image
+from sonjit.media.annotated.writers import encode_image
 from sonjit.synthesis.hands.mesh import HandFiles
 from sonjit.synthesis.render.drawable import Buffers
 from sonjit.synthesis.scene.backgrounds import BackgroundFolder

@@ -31,7 +31,7 @@ from sonjit.errors import InputError
 from sonjit.files import atomic_file, atomic_text, write_text
 from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.media import open_source
-from sonjit.media.annotated.images import encode_image
+from sonjit.media.annotated.writers import encode_image
 from sonjit.skeletons import load_skeleton
 from sonjit.synthesis.output.layouts import (
     LEAST_PIXELS,
