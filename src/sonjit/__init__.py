@@ -16,7 +16,7 @@ from sonjit._version import __version__
 if TYPE_CHECKING:
     from sonjit.detectors import Detector, Filter, OneEuro, create_detector
     from sonjit.errors import InputError, JobError, MissingExtraError, SonjitError
-    from sonjit.geometry import RotatedBox
+    from sonjit.geometry.boxes import RotatedBox
     from sonjit.results import Body, Face, Frame, Hand, Person
 
 __all__ = [
@@ -46,7 +46,7 @@ _HOMES = {
     "JobError": "errors",
     "MissingExtraError": "errors",
     "SonjitError": "errors",
-    "RotatedBox": "geometry",
+    "RotatedBox": "geometry.boxes",
     "Body": "results",
     "Face": "results",
     "Frame": "results",

@@ -10,7 +10,7 @@ import pytest
 
 from sonjit.engines import EngineOptions
 from sonjit.engines.openvino import resolve_precision
-from sonjit.geometry import RotatedBox, iou
+from sonjit.geometry.boxes import RotatedBox, iou
 from sonjit.media import open_source
 
 BF16_STEP = 3

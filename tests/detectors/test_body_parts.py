@@ -18,7 +18,7 @@ from sonjit.detectors.kinds.body import (
     refine_by_heatmaps,
 )
 from sonjit.detectors.smoothing import OneEuro
-from sonjit.geometry import RotatedBox, crop, crop_matrix, crop_on_grid
+from sonjit.geometry.boxes import RotatedBox, crop, crop_matrix, crop_on_grid
 from sonjit.skeletons import load_skeleton
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sonjit import create_detector
-from sonjit.geometry import RotatedBox
+from sonjit.geometry.boxes import RotatedBox
 from sonjit.media import open_source, rgb_from
 
 STILLS = pytest.mark.files("goldens/mediapipe/pose.*.static.full.json")

@@ -14,7 +14,7 @@ from sonjit.detectors import Detector
 from sonjit.detectors.options import DetectorOptions
 from sonjit.detectors.smoothing import KeypointSmoother
 from sonjit.detectors.tracking import Tracker
-from sonjit.geometry import RotatedBox
+from sonjit.geometry.boxes import RotatedBox
 
 from .fakes import Scene
 

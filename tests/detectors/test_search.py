@@ -19,7 +19,7 @@ from sonjit.detectors.search.finds import (
     window_around,
 )
 from sonjit.detectors.tracking import is_same_object
-from sonjit.geometry import RotatedBox
+from sonjit.geometry.boxes import RotatedBox
 
 WILD = Path(os.environ.get("SONJIT_TEST_DATA", "../shared")) / "real" / "wild"
 

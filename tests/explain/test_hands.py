@@ -15,7 +15,7 @@ from sonjit import InputError
 from sonjit.cli import main
 from sonjit.engines import EngineOptions, load_engine
 from sonjit.explain import HandExplainer, hand_map, load_hand_explainer
-from sonjit.geometry import RotatedBox, crop_on_grid
+from sonjit.geometry.boxes import RotatedBox, crop_on_grid
 from sonjit.media import load_frames
 
 

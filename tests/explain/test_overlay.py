@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from sonjit.explain import draw_boxes, enlarge, grid, overlay, panel, place
 from sonjit.explain.overlay import PREDICTED_COLOUR, TRUE_COLOUR
-from sonjit.geometry import RotatedBox
+from sonjit.geometry.boxes import RotatedBox
 
 GREY = np.full((60, 80, 3), 128, np.uint8)
 

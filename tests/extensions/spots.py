@@ -8,7 +8,7 @@ import numpy as np
 from sonjit.detectors.kinds import KindEntry, Model, register_kind
 from sonjit.detectors.options import Option
 from sonjit.detectors.pipeline import Kind
-from sonjit.geometry import RotatedBox
+from sonjit.geometry.boxes import RotatedBox
 from sonjit.measures import register_measures
 from sonjit.media.drawing import register_drawing
 from sonjit.results import Points, Result, Value, register_result

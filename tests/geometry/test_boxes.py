@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sonjit.geometry import RotatedBox, iou, rotated_box_around, square_box, wrap_angle
+from sonjit.geometry.boxes import RotatedBox, iou, rotated_box_around, square_box, wrap_angle
 
 pixels = st.floats(-5000, 5000)
 sizes = st.floats(0.01, 5000)

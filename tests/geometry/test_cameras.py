@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from sonjit import InputError
-from sonjit.geometry import Intrinsics, assumed_camera, camera_from_text, translation_to_view
+from sonjit.geometry.cameras import Intrinsics, assumed_camera, camera_from_text, translation_to_view
 
 focal = st.floats(200, 3000)
 cameras = st.builds(Intrinsics, focal, focal, st.floats(0, 2000), st.floats(0, 2000))

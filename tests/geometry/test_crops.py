@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sonjit.geometry import RotatedBox, crop, crop_matrix, letterbox, letterbox_box, points_from_crop
+from sonjit.geometry.boxes import RotatedBox, crop, crop_matrix, letterbox, letterbox_box, points_from_crop
 
 pixels = st.floats(-500, 500)
 sides = st.floats(1, 800)

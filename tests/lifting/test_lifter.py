@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 import sonjit
 from sonjit import InputError
-from sonjit.geometry import Intrinsics, assumed_camera, crop, crop_matrix, inverse_affine
+from sonjit.geometry.boxes import crop, crop_matrix, inverse_affine
+from sonjit.geometry.cameras import Intrinsics, assumed_camera
 from sonjit.lifting import Lift, create_lifter
 from sonjit.lifting.lifter import Lifter, pairs_of_hands
 from sonjit.networks.hands3d.internet import LAYOUTS, SIDES, HeatmapSpace, area_of_box, box_of_joints

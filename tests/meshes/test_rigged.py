@@ -9,7 +9,7 @@ import pytest
 
 import sonjit
 from sonjit.errors import SonjitError
-from sonjit.geometry import Intrinsics
+from sonjit.geometry.cameras import Intrinsics
 from sonjit.media import open_source
 from sonjit.meshes.hand_mesh import Sight
 from sonjit.meshes.rigged import RiggedHands

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from sonjit import metrics
-from sonjit.geometry import Intrinsics
+from sonjit.geometry.cameras import Intrinsics
 from sonjit.metrics import joint_errors, mean_error
 from sonjit.networks.hands3d.internet import LAYOUTS, TwoHands, joints_in_camera, two_hands_from_outputs
 

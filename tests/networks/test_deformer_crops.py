@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sonjit import InputError
-from sonjit.geometry import crop_matrix, inverse_affine
+from sonjit.geometry.boxes import crop_matrix, inverse_affine
 from sonjit.networks.hands3d.deformer_stream import Corners, box_around, crop_square, joints_in_box
 
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from sonjit import InputError
-from sonjit.geometry import RotatedBox, clamped_box, square_box
+from sonjit.geometry.boxes import RotatedBox, clamped_box, square_box
 from sonjit.hand_models import demo_mano
 from sonjit.networks import create_network, network_entry
 from sonjit.networks.hands3d.handoccnet import Attention

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sonjit import InputError
-from sonjit.geometry import Intrinsics, RotatedBox, crop_matrix, inverse_affine
+from sonjit.geometry.boxes import RotatedBox, crop_matrix, inverse_affine
+from sonjit.geometry.cameras import Intrinsics
 from sonjit.networks import create_network, load_checkpoint, network_entry
 from sonjit.networks.hands3d.internet import (
     LAYOUTS,

@@ -6,7 +6,7 @@ import pytest
 
 import sonjit
 from sonjit.explain import hand_map, load_hand_explainer
-from sonjit.geometry import RotatedBox
+from sonjit.geometry.boxes import RotatedBox
 from sonjit.server.options import TARGETS
 from sonjit.server.sessions import Explainers, segmentation_dict
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from sonjit.errors import InputError
-from sonjit.geometry import assumed_camera
+from sonjit.geometry.cameras import assumed_camera
 from sonjit.hand_models.rig import RigPose
 from sonjit.media import Header, open_writer
 from sonjit.results import Frame, Hand

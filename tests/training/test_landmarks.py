@@ -15,7 +15,7 @@ from sonjit import InputError
 from sonjit.cli import main
 from sonjit.datasets import convert_dataset, open_dataset
 from sonjit.detectors.kinds.hands import box_around_hand
-from sonjit.geometry import crop_on_grid, points_from_crop
+from sonjit.geometry.boxes import crop_on_grid, points_from_crop
 from sonjit.networks import create_network
 from sonjit.skeletons import load_skeleton
 from sonjit.training.hands.landmark_data import (

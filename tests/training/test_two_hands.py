@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sonjit.geometry import RotatedBox
+from sonjit.geometry.boxes import RotatedBox
 from sonjit.networks import create_network, network_entry
 from sonjit.networks.hands3d.internet import LAYOUTS, SIDES, HeatmapSpace
 from sonjit.training.hands3d.internet import (

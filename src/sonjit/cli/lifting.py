@@ -51,7 +51,7 @@ def lift_from(lifting: Lifting, *, mirrored: bool, alone: tuple[str, ...] = ()) 
         if stray := [f"--{name.replace('_', '-')}" for name in given if name not in alone]:
             raise InputError(f"{', '.join(stray)}: only with --lift internet")
         return None
-    from sonjit.geometry import camera_from_text
+    from sonjit.geometry.cameras import camera_from_text
     from sonjit.lifting import Lift
 
     return Lift(

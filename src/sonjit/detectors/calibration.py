@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sonjit.geometry import crop
+from sonjit.geometry.boxes import crop
 from sonjit.media import open_source
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from sonjit.geometry import RotatedBox
+    from sonjit.geometry.boxes import RotatedBox
 
 _STEP = 6
 """Frames of the clip from one calibration image to the next."""

@@ -20,7 +20,7 @@ import numpy as np
 from sonjit.detectors.smoothing import KeypointSmoother
 from sonjit.detectors.tracking import Observation, Track, Tracker, without_duplicates
 from sonjit.errors import InputError
-from sonjit.geometry import RotatedBox, crop, crop_on_grid, iou
+from sonjit.geometry.boxes import RotatedBox, crop, crop_on_grid, iou
 from sonjit.media import ImageLike, Source, rgb_from
 from sonjit.results import Frame
 

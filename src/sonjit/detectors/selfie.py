@@ -15,7 +15,7 @@ from sonjit.detectors.kinds.body import sigmoid
 from sonjit.engines import EngineOptions, load_engine
 from sonjit.engines.tflite import TfliteFile
 from sonjit.errors import InputError
-from sonjit.geometry import RotatedBox, crop_on_grid
+from sonjit.geometry.boxes import RotatedBox, crop_on_grid
 from sonjit.weights import find_weight
 
 if TYPE_CHECKING:

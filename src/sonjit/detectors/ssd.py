@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sonjit.geometry import letterbox, letterbox_box
+from sonjit.geometry.boxes import letterbox, letterbox_box
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sonjit.detectors.smoothing import Smoother
-    from sonjit.geometry import RotatedBox
+    from sonjit.geometry.boxes import RotatedBox
 
 _SAME_DISTANCE = 0.12
 """Mean keypoint distance, in instance sizes, under which two observations are one object."""

@@ -33,7 +33,7 @@ from sonjit.evaluation.published import cards_of, load_groups, published_groups
 from sonjit.evaluation.records import main_metric
 from sonjit.evaluation.report import PARTS, metric_cells
 from sonjit.explain import load_hand_explainer
-from sonjit.geometry import crop_matrix, inverse_affine
+from sonjit.geometry.boxes import crop_matrix, inverse_affine
 from sonjit.media import open_source
 from sonjit.skeletons import load_skeleton
 

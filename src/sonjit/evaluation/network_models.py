@@ -9,7 +9,7 @@ import numpy as np
 
 from sonjit.errors import InputError
 from sonjit.evaluation.predictions import Prediction, known_points
-from sonjit.geometry import assumed_camera
+from sonjit.geometry.cameras import assumed_camera
 from sonjit.results import Frame, Hand
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from sonjit.datasets import Sample
     from sonjit.evaluation.predictions import Mode
-    from sonjit.geometry import Intrinsics
+    from sonjit.geometry.cameras import Intrinsics
     from sonjit.lifting.lifter import Lifter
     from sonjit.meshes.hand_mesh import NamedPoint
     from sonjit.meshes.mano_networks import HandOccHands

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from sonjit.detectors.kinds.hands import box_around_hand
 from sonjit.errors import InputError
-from sonjit.geometry import RotatedBox, crop_on_grid
+from sonjit.geometry.boxes import RotatedBox, crop_on_grid
 from sonjit.results import Hand
 from sonjit.skeletons import load_skeleton
 from sonjit.weights import find_weight

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonjit.errors import InputError
-from sonjit.geometry import RotatedBox, crop_matrix
+from sonjit.geometry.boxes import RotatedBox, crop_matrix
 from sonjit.media.drawing.strokes import draw_captions, draw_path
 from sonjit.results import Box
 

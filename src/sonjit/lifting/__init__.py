@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sonjit.errors import InputError
-from sonjit.geometry import ASSUMED_VIEW_DEG, Intrinsics
+from sonjit.geometry.cameras import ASSUMED_VIEW_DEG, Intrinsics
 
 if TYPE_CHECKING:
     from sonjit.lifting.lifter import Lifter

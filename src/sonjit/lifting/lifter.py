@@ -19,7 +19,8 @@ from sonjit.engines import EngineOptions
 from sonjit.engines.openvino import compile_settings, core, read_model
 from sonjit.engines.quiet_openvino import ov
 from sonjit.errors import InputError
-from sonjit.geometry import Intrinsics, RotatedBox, assumed_camera, crop, crop_matrix, translation_to_view
+from sonjit.geometry.boxes import RotatedBox, crop, crop_matrix
+from sonjit.geometry.cameras import Intrinsics, assumed_camera, translation_to_view
 from sonjit.networks.hands3d.internet import (
     INPUT_SIZE,
     LAYOUTS,

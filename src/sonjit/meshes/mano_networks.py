@@ -16,7 +16,7 @@ import torch
 
 from sonjit.arrays import Float32Array, Image, IntArray, RealArray
 from sonjit.errors import InputError
-from sonjit.geometry import RotatedBox, clamped_box, crop, rotated_box_around, square_box
+from sonjit.geometry.boxes import RotatedBox, clamped_box, crop, rotated_box_around, square_box
 from sonjit.hand_models import demo_mano, load_mano
 from sonjit.meshes.hand_mesh import HandMesh, MeshModel, Sight, named_points
 from sonjit.networks import create_network, network_entry

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from sonjit.errors import InputError
 from sonjit.extras import needed_for
-from sonjit.geometry import RotatedBox, crop, crop_matrix, square_box
+from sonjit.geometry.boxes import RotatedBox, crop, crop_matrix, square_box
 from sonjit.networks.cam import IMAGENET_MEAN, IMAGENET_STD
 from sonjit.networks.registry import (
     InputSpec,

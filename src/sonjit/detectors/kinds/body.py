@@ -36,7 +36,7 @@ from sonjit.detectors.pipeline import Kind, crop_for, expect
 from sonjit.detectors.smoothing import KeypointSmoother, OneEuro
 from sonjit.detectors.ssd import AnchorGrid, SingleShotDetector
 from sonjit.engines import load_engine
-from sonjit.geometry import RotatedBox, crop_matrix, points_from_crop, square_box, wrap_angle
+from sonjit.geometry.boxes import RotatedBox, crop_matrix, points_from_crop, square_box, wrap_angle
 from sonjit.results import Body
 from sonjit.skeletons import load_skeleton
 

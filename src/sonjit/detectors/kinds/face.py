@@ -32,7 +32,7 @@ from sonjit.detectors.pipeline import Kind, expect
 from sonjit.detectors.ssd import AnchorGrid, SingleShotDetector
 from sonjit.engines import load_engine
 from sonjit.errors import InputError
-from sonjit.geometry import RotatedBox, crop, points_from_crop, square_box, wrap_angle
+from sonjit.geometry.boxes import RotatedBox, crop, points_from_crop, square_box, wrap_angle
 from sonjit.results import Face
 from sonjit.skeletons.face_regions import LEFT_EYE, LIPS, RIGHT_EYE
 

@@ -20,13 +20,7 @@ from sonjit.detectors.pipeline import Kind, crop_for, expect
 from sonjit.detectors.ssd import AnchorGrid, Detection, SingleShotDetector
 from sonjit.engines import load_engine
 from sonjit.errors import InputError
-from sonjit.geometry import (
-    RotatedBox,
-    points_from_crop,
-    rotated_box_around,
-    square_box,
-    wrap_angle,
-)
+from sonjit.geometry.boxes import RotatedBox, points_from_crop, rotated_box_around, square_box, wrap_angle
 from sonjit.results import Hand
 
 if TYPE_CHECKING:

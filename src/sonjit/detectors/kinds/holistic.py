@@ -25,7 +25,7 @@ from sonjit.detectors.pipeline import Kind, expect, keypoint_smoothers
 from sonjit.detectors.smoothing import size_of
 from sonjit.detectors.tracking import Observation, Track, is_same_object
 from sonjit.engines import load_engine
-from sonjit.geometry import RotatedBox, crop, points_from_crop, square_box, wrap_angle
+from sonjit.geometry.boxes import RotatedBox, crop, points_from_crop, square_box, wrap_angle
 from sonjit.results import Hand, Handedness, Person
 
 if TYPE_CHECKING:

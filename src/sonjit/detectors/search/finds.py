@@ -11,7 +11,7 @@ import numpy as np
 
 from sonjit.detectors.smoothing import size_of
 from sonjit.detectors.tracking import Observation, share_inside
-from sonjit.geometry import RotatedBox, wrap_angle
+from sonjit.geometry.boxes import RotatedBox, wrap_angle
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

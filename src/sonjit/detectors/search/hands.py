@@ -30,7 +30,7 @@ from sonjit.detectors.search.finds import (
     without_same,
 )  # fmt: skip
 from sonjit.detectors.smoothing import size_of
-from sonjit.geometry import RotatedBox, iou, wrap_angle
+from sonjit.geometry.boxes import RotatedBox, iou, wrap_angle
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -1,4 +1,4 @@
-"""Anything that holds an image -> (H, W, 3) uint8 RGB, upright. The content decides the format, never the file's ending.
+"""Any image -> (H, W, 3) uint8 RGB, upright. The content decides the format, never the file's ending.
 
 How many pixels an image file declares in its header is known before anything is decoded. Decoders fill what is missing
 with grey or garbage; here it is named instead, and OpenCV's own log lines stay off standard error.

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sonjit.errors import InputError
-from sonjit.geometry import RotatedBox
+from sonjit.geometry.boxes import RotatedBox
 from sonjit.networks.hands3d.deformer import DeformerNetwork
 
 GAP = 10

@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from sonjit.errors import InputError
-from sonjit.geometry import Intrinsics, RotatedBox, square_box
+from sonjit.geometry.boxes import RotatedBox, square_box
+from sonjit.geometry.cameras import Intrinsics
 from sonjit.networks.mask_rcnn.fpn import ResNet
 from sonjit.networks.registry import InputSpec, Network, NetworkEntry, register
 from sonjit.skeletons import Skeleton, load_skeleton

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from sonjit.arrays import BoolArray, FloatArray, IndexArray
 from sonjit.datasets.sample import HAND_SKELETON, Instance, Sample
-from sonjit.geometry import RotatedBox, rotated_box_around, wrap_angle
+from sonjit.geometry.boxes import RotatedBox, rotated_box_around, wrap_angle
 from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.hand_models.rig import FINGERS, JOINTS, KEYPOINTS, PARENTS
 from sonjit.results import Box

@@ -20,7 +20,7 @@ from sonjit.detectors.kinds.hands import PalmFinder, box_around_hand
 from sonjit.engines import Engine, EngineOptions, load_engine
 from sonjit.errors import InputError
 from sonjit.files import atomic_file
-from sonjit.geometry import RotatedBox, crop_on_grid, points_from_crop
+from sonjit.geometry.boxes import RotatedBox, crop_on_grid, points_from_crop
 from sonjit.weights import find_weight
 
 KEYPOINTS: Final = 21

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sonjit.datasets import Instance, Sample
-from sonjit.geometry import RotatedBox, crop, points_into_crop
+from sonjit.geometry.boxes import RotatedBox, crop, points_into_crop
 from sonjit.networks import create_network
 from sonjit.networks.keypoint_detector import (
     KeypointDetector,

@@ -17,7 +17,7 @@ from torch import Tensor
 from sonjit.datasets.sample import Instance, Sample, Side
 from sonjit.detectors.kinds.hands import BOX_KEYPOINTS, box_around_hand
 from sonjit.errors import InputError
-from sonjit.geometry import RotatedBox, crop, crop_on_grid, points_into_crop
+from sonjit.geometry.boxes import RotatedBox, crop, crop_on_grid, points_into_crop
 from sonjit.metrics import mnae
 from sonjit.networks.mediapipe.hand_landmark import PUBLISHED_KEYPOINTS, HandLandmarkNetwork
 from sonjit.skeletons import load_skeleton

@@ -20,7 +20,7 @@ from torchvision.ops import box_iou
 from sonjit.datasets import Sample
 from sonjit.detectors.ssd import AnchorGrid
 from sonjit.errors import InputError
-from sonjit.geometry import RotatedBox, crop, letterbox, letterbox_box, points_into_crop
+from sonjit.geometry.boxes import RotatedBox, crop, letterbox, letterbox_box, points_into_crop
 from sonjit.training.losses import cross_entropy, focal
 
 _PALM = (

@@ -21,7 +21,7 @@ from torchvision.transforms.v2 import functional as tv
 
 from sonjit.datasets import Instance, Sample
 from sonjit.errors import InputError
-from sonjit.geometry import crop, points_into_crop
+from sonjit.geometry.boxes import crop, points_into_crop
 from sonjit.networks import create_network, load_checkpoint, save_checkpoint
 from sonjit.networks.hands3d.deformer import DeformerNetwork, VariantHands
 from sonjit.networks.hands3d.deformer_stream import box_around, crop_square, joints_in_box

@@ -20,14 +20,7 @@ from torch import Tensor
 
 from sonjit.datasets import Instance, Sample
 from sonjit.errors import InputError
-from sonjit.geometry import (
-    RotatedBox,
-    clamped_box,
-    crop,
-    points_into_crop,
-    rotated_box_around,
-    square_box,
-)
+from sonjit.geometry.boxes import RotatedBox, clamped_box, crop, points_into_crop, rotated_box_around, square_box
 from sonjit.hand_models import Mano
 from sonjit.hand_models.rotations import axis_angle_from_matrix, matrix_from_6d, matrix_from_axis_angle
 from sonjit.networks import create_network, load_checkpoint

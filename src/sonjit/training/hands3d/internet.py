@@ -21,7 +21,7 @@ from torch import Tensor
 
 from sonjit.datasets import Instance, Sample
 from sonjit.errors import InputError
-from sonjit.geometry import RotatedBox, crop, crop_matrix, points_into_crop
+from sonjit.geometry.boxes import RotatedBox, crop, crop_matrix, points_into_crop
 from sonjit.metrics import handedness_hits, mrrpe, two_hand_errors
 from sonjit.networks import create_network, load_checkpoint
 from sonjit.networks.hands3d.internet import (

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from sonjit.datasets import Instance, Sample
 from sonjit.errors import InputError
-from sonjit.geometry import RotatedBox, crop, crop_matrix, inverse_affine
+from sonjit.geometry.boxes import RotatedBox, crop, crop_matrix, inverse_affine
 from sonjit.networks import create_network, load_checkpoint
 from sonjit.networks.hands3d.internet import area_of_box, box_of_joints
 from sonjit.networks.hands3d.rootnet import RootNet, depth_of_box

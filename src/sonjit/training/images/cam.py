@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from sonjit.errors import InputError
-from sonjit.geometry import RotatedBox, crop, points_into_crop
+from sonjit.geometry.boxes import RotatedBox, crop, points_into_crop
 from sonjit.media import open_source
 from sonjit.networks import Network, create_network
 from sonjit.results import Box
