@@ -19,7 +19,7 @@ from sonjit.detectors.search.finds import (
     oks,
 )
 from sonjit.detectors.smoothing import size_of
-from sonjit.geometry import RotatedBox
+from sonjit.geometry.boxes import RotatedBox
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -22,7 +22,7 @@ from sonjit.detectors.search.finds import (
     without_same,
 )
 from sonjit.detectors.smoothing import size_of
-from sonjit.geometry import iou
+from sonjit.geometry.boxes import iou
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
