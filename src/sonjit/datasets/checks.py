@@ -17,8 +17,7 @@ from sonjit.datasets.sample import Instance, Sample
 from sonjit.errors import InputError, SonjitError
 from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.media.drawing.instances import FINGERS, PERSON_COLOURS, draw_tint
-from sonjit.media.drawing.strokes import draw_captions
-from sonjit.media.drawing.strokes import INK, LEFT, NEUTRAL, RIGHT, Colour, Strokes, draw_path, draw_ring
+from sonjit.media.drawing.strokes import INK, LEFT, NEUTRAL, RIGHT, Colour, Strokes, draw_captions, draw_path, draw_ring
 from sonjit.results import Box
 from sonjit.skeletons import load_skeleton
 

@@ -34,7 +34,7 @@ from sonjit.detectors.search.finds import (
     tiles,
     window_around,
 )
-from sonjit.geometry import iou
+from sonjit.geometry.boxes import iou
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from sonjit.detectors.options import DetectorOptions
     from sonjit.detectors.search.finds import Image
     from sonjit.detectors.ssd import SingleShotDetector
-    from sonjit.geometry import RotatedBox
+    from sonjit.geometry.boxes import RotatedBox
 
 _FOUND = 0.5
 _LEAST_INFERENCES = 2
