@@ -1,4 +1,4 @@
-"""Names for the arrays that signatures speak of; what stands in them, and in which shape, each docstring says."""
+"""Names of the array types in signatures; each docstring gives shapes and contents."""
 
 from __future__ import annotations
 

@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
 import numpy as np
 
+from sonjit.arrays import Float32Array
 from sonjit.extensions import Registry
 from sonjit.skeletons import Skeleton, load_skeleton
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-
-    from numpy.typing import NDArray
 
     from sonjit.json_text import Json, JsonObject
 
@@ -81,7 +80,7 @@ class Points:
     flat_counts: tuple[int, ...] = ()
     named: bool = True
 
-    def axes(self, points: NDArray[np.float32], *, full: bool) -> str:
+    def axes(self, points: Float32Array, *, full: bool) -> str:
         """Of "xyz" those that are in JSON for points (K, 2 or 3)."""
         if len(points) in self.flat_counts:
             return "xy"
@@ -112,7 +111,7 @@ class Result:
 
     if TYPE_CHECKING:
         score: float
-        keypoints: NDArray[np.float32]
+        keypoints: Float32Array
         id: int | None
 
     def __eq__(self, other: object) -> bool:
@@ -171,7 +170,7 @@ class Result:
         return cls(**values)
 
     @classmethod
-    def from_columns(cls, first: Mapping[str, Any], columns: Mapping[str, NDArray[np.float32]]) -> Self:
+    def from_columns(cls, first: Mapping[str, Any], columns: Mapping[str, Float32Array]) -> Self:
         """From the rows of a table: the first row, and the columns (K,) of numbers; what they lack is unknown."""
         score = first["score"]
         values: dict[str, Any] = {"score": np.nan if score is None else score, "id": first["id"]}
@@ -221,13 +220,13 @@ def register_result(kind: type[R]) -> type[R]:
     return kind
 
 
-def box_around(keypoints: NDArray[np.float32]) -> Box:
+def box_around(keypoints: Float32Array) -> Box:
     """Tight box around keypoints (K, 2 or more): x_min, y_min, x_max, y_max."""
     x, y = keypoints[:, 0], keypoints[:, 1]
     return float(x.min()), float(y.min()), float(x.max()), float(y.max())
 
 
-def shortest_floats(array: NDArray[np.float32]) -> list[Any]:
+def shortest_floats(array: Float32Array) -> list[Any]:
     """A float32 array as nested lists of the shortest decimals that read back to the same float32.
 
     >>> shortest_floats(np.array([[0.1, 2.5]], np.float32))
@@ -241,10 +240,7 @@ def shortest_floats(array: NDArray[np.float32]) -> list[Any]:
 
 
 def _points_to_dicts(
-    points: NDArray[np.float32],
-    names: tuple[str, ...],
-    axes: str,
-    scores: Mapping[str, NDArray[np.float32]],
+    points: Float32Array, names: tuple[str, ...], axes: str, scores: Mapping[str, Float32Array]
 ) -> list[Json]:
     """One dict per point (K, 3): its axes, its scores (K,) and its name where it has one."""
     columns = [shortest_floats(points[:, i]) for i in range(len(axes))] + [shortest_floats(s) for s in scores.values()]
@@ -253,12 +249,12 @@ def _points_to_dicts(
     return [row | {"name": name} if name else row for row, name in zip(rows, names, strict=True)]
 
 
-def _points_from_dicts(points: Sequence[Mapping[str, Any]]) -> NDArray[np.float32]:
+def _points_from_dicts(points: Sequence[Mapping[str, Any]]) -> Float32Array:
     """(K, 3) float32; a missing z is NaN."""
     return np.array([[point["x"], point["y"], point.get("z", np.nan)] for point in points], np.float32)
 
 
-def _scores_from_dicts(points: Sequence[Mapping[str, Any]], key: str) -> NDArray[np.float32]:
+def _scores_from_dicts(points: Sequence[Mapping[str, Any]], key: str) -> Float32Array:
     """(K,) float32."""
     return np.array([point[key] for point in points], np.float32)
 

@@ -13,8 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeAlias, cast
 
-import numpy as np
-
+from sonjit.arrays import Float32Array
 from sonjit.result_schema import (
     RESULT_TYPES,
     Box,
@@ -30,8 +29,6 @@ from sonjit.result_schema import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-
-    from numpy.typing import NDArray
 
     from sonjit.json_text import JsonObject
     from sonjit.skeletons import Skeleton
@@ -90,12 +87,12 @@ class Hand(Result):
 
     handedness: Handedness
     score: float
-    keypoints: NDArray[np.float32]
-    keypoints_3d: NDArray[np.float32]
+    keypoints: Float32Array
+    keypoints_3d: Float32Array
     id: int | None = None
     handedness_score: float | None = None
-    extra_keypoints: NDArray[np.float32] | None = None
-    visibility: NDArray[np.float32] | None = None
+    extra_keypoints: Float32Array | None = None
+    visibility: Float32Array | None = None
 
     kind: ClassVar[str] = "hand"
     list_name: ClassVar[str] = "hands"
@@ -130,7 +127,7 @@ class Face(Result):
     """
 
     score: float
-    keypoints: NDArray[np.float32]
+    keypoints: Float32Array
     box: Box  # pyright: ignore[reportIncompatibleMethodOverride]  # the detector's own, or around the mesh
     id: int | None = None
 
@@ -174,12 +171,12 @@ class Body(Result):
     """
 
     score: float
-    keypoints: NDArray[np.float32]
-    keypoints_3d: NDArray[np.float32]
-    visibility: NDArray[np.float32]
-    presence: NDArray[np.float32]
+    keypoints: Float32Array
+    keypoints_3d: Float32Array
+    visibility: Float32Array
+    presence: Float32Array
     id: int | None = None
-    mask: NDArray[np.float32] | None = None
+    mask: Float32Array | None = None
 
     kind: ClassVar[str] = "body"
     handedness: ClassVar[None] = None
@@ -234,7 +231,7 @@ class Person(Result):
         return self.body.score
 
     @property
-    def keypoints(self) -> NDArray[np.float32]:  # pyright: ignore[reportIncompatibleVariableOverride]
+    def keypoints(self) -> Float32Array:  # pyright: ignore[reportIncompatibleVariableOverride]
         """The body's."""
         return self.body.keypoints
 

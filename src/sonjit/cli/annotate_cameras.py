@@ -10,14 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
+from sonjit.arrays import Image
 from sonjit.cli.report import progress
 from sonjit.errors import InputError, JobError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    import numpy as np
-    from numpy.typing import NDArray
 
     from sonjit.multiview.annotation.timeline import Sync
     from sonjit.multiview.cameras.rig import CameraRig
@@ -149,7 +147,7 @@ def cameras(
     sys.stderr.write(f"{len(rig)} cameras; wrote {out}\n")
 
 
-def _image(paths: Mapping[str, Path], matched: Sync | None, name: str, frame: int) -> NDArray[np.uint8] | None:
+def _image(paths: Mapping[str, Path], matched: Sync | None, name: str, frame: int) -> Image | None:
     """One image of a view by its frame set, for the report."""
     from sonjit.multiview.cameras.views import open_view
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sonjit.arrays import BoolArray, FloatArray, Image
 from sonjit.datasets.dataset import Dataset, Skipped
 from sonjit.datasets.sample import Instance, Sample
 from sonjit.errors import InputError, SonjitError
@@ -103,7 +103,7 @@ def _check_projection(sample: Sample, instance: Instance, camera: CalibratedCame
         )
 
 
-def _check_place(sample: Sample, instance: Instance, keypoints_px: NDArray[np.float64]) -> None:
+def _check_place(sample: Sample, instance: Instance, keypoints_px: FloatArray) -> None:
     valid = instance.valid_px
     if instance.visible is not None:
         valid = instance.visible if valid is None else valid & instance.visible
@@ -127,7 +127,7 @@ def _check_place(sample: Sample, instance: Instance, keypoints_px: NDArray[np.fl
             )
 
 
-def _labelled(points: NDArray[np.float64] | None, valid: NDArray[np.bool_] | None) -> NDArray[np.float64]:
+def _labelled(points: FloatArray | None, valid: BoolArray | None) -> FloatArray:
     if points is None:
         return np.zeros((0, 3))
     known = np.isfinite(points).all(axis=1)
@@ -148,7 +148,7 @@ _PROJECTED: Colour = (255, 255, 255)
 
 def draw_contact_sheet(
     samples: Sequence[Sample], *, columns: int | None = None, cell_px: int = CELL_PX, zoom: bool = False
-) -> NDArray[np.uint8]:
+) -> Image:
     """A sheet of samples with their boxes, masks and keypoints.
 
     Keypoints are dots, joined where their skeleton is known: a hand's in the colour of their finger, others warm on the
@@ -198,7 +198,7 @@ def chosen_places(count: int, wanted: int, order: Literal["spread", "first", "ra
             return np.sort(np.random.default_rng(0).choice(count, wanted, replace=False)).tolist()
 
 
-def draw_sample(sample: Sample, size_px: int, *, zoom: bool = False) -> NDArray[np.uint8]:
+def draw_sample(sample: Sample, size_px: int, *, zoom: bool = False) -> Image:
     """One sample's image, its longer side of so many pixels, with all that is known of it drawn in.
 
     Raises:
@@ -246,7 +246,7 @@ def _labelled_part(sample: Sample) -> tuple[int, int, int, int]:
     return 0, 0, sample.width, sample.height
 
 
-def _cell(sample: Sample, size_px: int, *, zoom: bool) -> NDArray[np.uint8]:
+def _cell(sample: Sample, size_px: int, *, zoom: bool) -> Image:
     try:
         canvas = draw_sample(sample, size_px, zoom=zoom)
         about = ", ".join(dict.fromkeys(filter(None, map(_words, sample.instances)))) or "nothing in it"
@@ -262,7 +262,7 @@ def _words(one: Instance) -> str:
     return " ".join(word for word in words if word)
 
 
-def _draw_box(canvas: NDArray[np.uint8], side: str | None, corners: NDArray[np.float64]) -> None:
+def _draw_box(canvas: Image, side: str | None, corners: FloatArray) -> None:
     """A box from its first and last corner (2, 2)."""
     (x_min, y_min), (x_max, y_max) = corners
     path = np.array([[x_min, y_min], [x_max, y_min], [x_max, y_max], [x_min, y_max]])
@@ -270,7 +270,7 @@ def _draw_box(canvas: NDArray[np.uint8], side: str | None, corners: NDArray[np.f
     draw_path(canvas, path, LEFT if side == "Left" else RIGHT if side == "Right" else NEUTRAL, 1)
 
 
-def _draw_keypoints(canvas: NDArray[np.uint8], one: Instance, points: NDArray[np.float64]) -> None:
+def _draw_keypoints(canvas: Image, one: Instance, points: FloatArray) -> None:
     """Labelled points and the lines between them."""
     known = points if one.valid_px is None else np.where(one.valid_px[:, None], points, np.nan)
     strokes = Strokes(canvas, np.column_stack([known, np.full(len(known), np.nan)]).astype(np.float32))

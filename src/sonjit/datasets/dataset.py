@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Any, overload
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sonjit.arrays import FloatArray
 from sonjit.datasets.sample import Instance, InstanceKind, Sample
 from sonjit.errors import InputError
 from sonjit.media.sources.image_files import SNIFF_BYTES, image_format, image_size, jpeg_segments, read_bytes
@@ -311,9 +311,7 @@ def _exif_orientation(head: bytes) -> int:
     return 1
 
 
-def points_with_flags(
-    record: Mapping[str, Any], field: str, count: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def points_with_flags(record: Mapping[str, Any], field: str, count: int) -> tuple[FloatArray, FloatArray]:
     """Keypoints as COCO writes them, flat or in threes.
 
     Args:

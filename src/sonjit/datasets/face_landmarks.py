@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sonjit.arrays import FloatArray
 from sonjit.datasets.dataset import Dataset, DatasetEntry, RecordDataset, box_from_corner, read_lines
 from sonjit.datasets.formats.coco import CocoSet, Record, labelled
 from sonjit.datasets.sample import Instance, Sample
@@ -73,7 +73,7 @@ class FacePoints(RecordDataset):
                 yield file.relative_to(self.root).as_posix(), image.relative_to(self.root).as_posix()
 
 
-def points_from_pts(path: Path) -> NDArray[np.float64]:
+def points_from_pts(path: Path) -> FloatArray:
     """The points (68, 2) of a `.pts` file, as written.
 
     Raises:

@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sonjit.arrays import Float32Array, FloatArray
 from sonjit.errors import InputError
 from sonjit.extras import needed_for
 from sonjit.hand_models.mano_files import plain_array
@@ -31,7 +32,7 @@ from sonjit.media.sources.image_files import load_image
 _CHUNK = 1 << 20  # characters read at once
 
 
-def numbers(value: object, shape: tuple[int, ...], named: str) -> NDArray[np.float64]:
+def numbers(value: object, shape: tuple[int, ...], named: str) -> FloatArray:
     """Numbers of a known shape; -1 in the shape for any length.
 
     Args:
@@ -52,7 +53,7 @@ def numbers(value: object, shape: tuple[int, ...], named: str) -> NDArray[np.flo
     return array
 
 
-def pickled_numbers(value: Any, shape: tuple[int, ...], named: str) -> NDArray[np.float64]:  # noqa: ANN401  # a stand-in
+def pickled_numbers(value: Any, shape: tuple[int, ...], named: str) -> FloatArray:  # noqa: ANN401  # a stand-in
     """Numbers of a known shape as a pickle holds them.
 
     Raises:
@@ -292,7 +293,7 @@ def _elements(content: bytes, order: str) -> Iterator[tuple[int, bytes]]:
         position = end
 
 
-def depth_from_png(path: Path, metres_per_step: float, *, red_is_high: bool = False) -> NDArray[np.float32]:
+def depth_from_png(path: Path, metres_per_step: float, *, red_is_high: bool = False) -> Float32Array:
     """(H, W) metres from a colour PNG.
 
     Args:

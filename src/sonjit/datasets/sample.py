@@ -17,6 +17,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from sonjit.arrays import BoolArray, Float32Array, FloatArray, Image
 from sonjit.errors import InputError
 from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.media import open_source
@@ -48,9 +49,9 @@ class ManoParameters:
         flat_mean: the pose counts from the flat hand, not from MANO's mean pose; None where the set does not say.
     """
 
-    pose: NDArray[np.float64]
-    betas: NDArray[np.float64]
-    trans: NDArray[np.float64] | None
+    pose: FloatArray
+    betas: FloatArray
+    trans: FloatArray | None
     frame: Literal["camera", "world", "opengl"]
     pca: bool = False
     flat_mean: bool | None = None
@@ -63,7 +64,7 @@ class VideoFrame:
     video: Path
     index: int
 
-    def rgb(self) -> NDArray[np.uint8]:
+    def rgb(self) -> Image:
         """(H, W, 3) uint8 RGB.
 
         Raises:
@@ -84,7 +85,7 @@ class _VideoFrames:
         self._frames: Iterator[SourceFrame] = iter(())
         self._last: SourceFrame | None = None
 
-    def rgb(self, index: int) -> NDArray[np.uint8]:
+    def rgb(self, index: int) -> Image:
         if self._last is None or index < self._last.index:
             source = open_source(self._video)
             if source.kind != "video":
@@ -132,23 +133,23 @@ class Instance:
     side: Side | None = None
     skeleton: str | None = None
     keypoint_names: tuple[str, ...] = ()
-    keypoints_px: NDArray[np.float64] | None = None
-    valid_px: NDArray[np.bool_] | None = None
-    visible: NDArray[np.bool_] | None = None
-    keypoints_m: NDArray[np.float64] | None = None
-    valid_m: NDArray[np.bool_] | None = None
+    keypoints_px: FloatArray | None = None
+    valid_px: BoolArray | None = None
+    visible: BoolArray | None = None
+    keypoints_m: FloatArray | None = None
+    valid_m: BoolArray | None = None
     derived: tuple[int, ...] = ()
     box: Box | None = None
     area_px2: float | None = None
     mesh: ManoParameters | None = None
-    vertices_m: NDArray[np.float64] | None = None
+    vertices_m: FloatArray | None = None
     category: str | None = None
     category_id: int | None = None
     crowd: bool = False
     extra: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    read_mask: Callable[[], NDArray[np.bool_]] | None = None
+    read_mask: Callable[[], BoolArray] | None = None
 
-    def mask(self) -> NDArray[np.bool_] | None:
+    def mask(self) -> BoolArray | None:
         """(H, W) where it is seen, read anew at every call; None where the set has none."""
         return self.read_mask() if self.read_mask else None
 
@@ -164,7 +165,7 @@ class Instance:
         known = self.keypoints_px[np.isfinite(self.keypoints_px).all(axis=1)]
         return (*known.min(0).tolist(), *known.max(0).tolist()) if len(known) else None
 
-    def filled_mask(self, height: int, width: int) -> NDArray[np.bool_]:
+    def filled_mask(self, height: int, width: int) -> BoolArray:
         """(height, width) of the image; the filled bounds where the set has no mask."""
         mask = self.mask()
         if mask is None:
@@ -225,9 +226,9 @@ class Sample:
     licence: str = ""
     upright: bool = False
     reduced: bool = False
-    read_depth: Callable[[], NDArray[np.float32]] | None = None
+    read_depth: Callable[[], Float32Array] | None = None
 
-    def rgb(self) -> NDArray[np.uint8]:
+    def rgb(self) -> Image:
         """The image, (height, width, 3) uint8 RGB, read anew at every call.
 
         Raises:
@@ -246,11 +247,11 @@ class Sample:
             f"{self.source or 'its annotation'} says {self.width} x {self.height} (width, height)"
         )
 
-    def depth(self) -> NDArray[np.float32] | None:
+    def depth(self) -> Float32Array | None:
         """(H, W) depth in metres, 0 where unknown, read anew at every call; None where the set has none."""
         return self.read_depth() if self.read_depth else None
 
-    def _decoded(self) -> NDArray[np.uint8]:
+    def _decoded(self) -> Image:
         match self.image:
             case Path():
                 return load_image(self.image, upright=self.upright)

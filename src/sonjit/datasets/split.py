@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sonjit.arrays import IntArray
 from sonjit.datasets.dataset import Dataset
 from sonjit.datasets.sample import Sample
 from sonjit.errors import InputError
@@ -32,7 +32,7 @@ class Part:
     """
 
     name: str
-    indices: NDArray[np.int64]
+    indices: IntArray
     groups: tuple[str, ...]
     sha256: str
 

@@ -10,7 +10,8 @@ from html import escape
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+
+from sonjit.arrays import FloatArray, RealArray
 
 COLOURS = ("#2f6fde", "#d9572b", "#2a9d5c", "#8a5bd1")
 INK = "#7a7f87"  # between black and white
@@ -99,10 +100,7 @@ def bars_svg(rows: Sequence[tuple[str, float, float, float]], unit: str, title: 
 
 
 def maps_svg(
-    maps: Sequence[tuple[str, NDArray[np.floating]]],
-    points: NDArray[np.floating],
-    bones: Sequence[tuple[int, int]],
-    title: str,
+    maps: Sequence[tuple[str, RealArray]], points: RealArray, bones: Sequence[tuple[int, int]], title: str
 ) -> str:
     """Maps side by side, each cell as strong as its value and in the colour of its sign, with a skeleton over them.
 
@@ -150,13 +148,7 @@ def heat_map_svg(
     return svg_of(left + columns * wide, len(rows) * high, marks, title)
 
 
-def arrows_svg(
-    size: tuple[int, int],
-    starts: NDArray[np.floating],
-    ends: NDArray[np.floating],
-    title: str,
-    jpeg: bytes | None = None,
-) -> str:
+def arrows_svg(size: tuple[int, int], starts: RealArray, ends: RealArray, title: str, jpeg: bytes | None = None) -> str:
     """Lines from points to points, over an image where there is one.
 
     Args:
@@ -254,7 +246,7 @@ def lines_svg(lines: Sequence[Line], x_title: str, title: str, *, straight: bool
     return svg_of(_WIDTH, _HEIGHT, marks, title)
 
 
-def _thinned(line: Line) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _thinned(line: Line) -> tuple[FloatArray, FloatArray]:
     """Means of stretches of a long line; a short one as it is."""
     x, y = np.asarray(line.x, np.float64), np.asarray(line.y, np.float64)
     if len(x) <= _POINTS:

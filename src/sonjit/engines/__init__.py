@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, get_args
 
+from sonjit.arrays import Float32Array
 from sonjit.errors import InputError
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ class Engine(Protocol):
     precision: str
     output_sizes: list[int]
 
-    def run(self) -> list[NDArray[np.float32]]:
+    def run(self) -> list[Float32Array]:
         """The chosen outputs for what is in `input`, in file order if all are; valid until the next run."""
         ...
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from sonjit.arrays import Float32Array
 from sonjit.engines import EngineOptions
 from sonjit.errors import InputError
 from sonjit.extras import needed_for
@@ -59,7 +60,7 @@ class OnnxRuntimeEngine:
         self._scale, self._low = np.float32((high - low) / 255.0), np.float32(low)
         self.output_sizes = [output.size for output in self.run()]
 
-    def run(self) -> list[NDArray[np.float32]]:
+    def run(self) -> list[Float32Array]:
         """The chosen outputs for the image in `input`."""
         values = self.input * self._scale + self._low  # (1, H, W, 3)
         if self._channels_first:

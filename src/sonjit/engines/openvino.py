@@ -22,6 +22,7 @@ from weakref import WeakValueDictionary
 import numpy as np
 from numpy.typing import NDArray
 
+from sonjit.arrays import Float32Array
 from sonjit.engines import Calibration, EngineOptions
 from sonjit.engines.quiet_openvino import ov
 from sonjit.errors import InputError, SonjitError
@@ -154,7 +155,7 @@ class OpenVinoEngine:
         self._outputs = [self._request.get_output_tensor(i).data for i in range(len(network.outputs))]
         self.output_sizes = [output.size for output in self._outputs]
 
-    def run(self) -> list[NDArray[np.float32]]:
+    def run(self) -> list[Float32Array]:
         """The chosen outputs for the image in `input`; overwritten by the next run."""
         self._request.infer()
         return self._outputs

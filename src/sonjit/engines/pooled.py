@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from sonjit.arrays import Float32Array
 from sonjit.engines import EngineOptions
 from sonjit.engines.openvino import compile_settings, core, read_model, take_images
 from sonjit.engines.quiet_openvino import ov
@@ -31,8 +32,8 @@ class LinearHead:
         logistic: the output is the sigmoid of that.
     """
 
-    weights: NDArray[np.float32]
-    bias: NDArray[np.float32]
+    weights: Float32Array
+    bias: Float32Array
     logistic: bool
 
 
@@ -74,7 +75,7 @@ class PooledNetwork:
         self.input: NDArray[np.uint8] = self._request.get_input_tensor(0).data
         self.output_sizes = [len(head.bias) for head in self.heads]
 
-    def run(self) -> tuple[NDArray[np.float32], list[NDArray[np.float32]]]:
+    def run(self) -> tuple[Float32Array, list[Float32Array]]:
         """The map (K, h, w) and the outputs for the image in `input`; copies of their own."""
         self._request.infer()
         *outputs, last = (self._request.get_output_tensor(i).data.copy() for i in range(len(self.heads) + 1))
@@ -110,7 +111,7 @@ class _Walk:
         bias = np.zeros(len(weights), np.float32) if bias is None else bias
         self.head = LinearHead(weights, np.broadcast_to(bias, len(weights)), logistic)
 
-    def _constant(self, port: ov.Output) -> NDArray[np.float32]:
+    def _constant(self, port: ov.Output) -> Float32Array:
         """The numbers of a constant, which may be stored in half precision."""
         node = port.get_node()
         if node.get_type_name() == "Convert":

@@ -20,6 +20,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from sonjit.arrays import Float32Array, IntArray
+
 _DTYPES = {0: "<f4", 1: "<f2", 2: "<i4", 3: "u1", 4: "<i8", 6: "?", 7: "<i2", 9: "i1", 10: "<f8"}
 _PASSED_THROUGH = ("DEQUANTIZE", "DENSIFY")
 """Operators that give a constant in another form."""
@@ -120,10 +122,10 @@ class TfliteTensors:
 
     def _dequantized(self, values: NDArray[np.generic], table: int) -> NDArray[np.generic]:
         """Quantized values as numbers, by one scale and zero point or those of each slice along an axis."""
-        scale: NDArray[np.float32] = self._flat.array(table, _SCALE, "<f4").astype(np.float32)
+        scale: Float32Array = self._flat.array(table, _SCALE, "<f4").astype(np.float32)
         if not scale.size:
             return values
-        zero: NDArray[np.int64] = self._flat.array(table, _ZERO_POINT, "<i8").astype(np.int64)
+        zero: IntArray = self._flat.array(table, _ZERO_POINT, "<i8").astype(np.int64)
         shape = [1] * values.ndim
         shape[self._flat.number(table, _QUANTIZED_AXIS)] = scale.size
         return scale.reshape(shape) * (values.astype(np.int64) - zero.reshape(shape)).astype(np.float32)
@@ -141,7 +143,7 @@ class TfliteTensors:
             values, shape, flat.numbers(table, _TRAVERSAL), flat.numbers(table, _BLOCK_MAP), levels
         )
 
-    def _union(self, level: int, field: int) -> NDArray[np.int64]:
+    def _union(self, level: int, field: int) -> IntArray:
         """A union of vectors of 32-, 16- and 8-bit numbers; its type is in the field before."""
         dtype = _UNION_DTYPES[self._flat.byte(level, field - 1)]
         return self._flat.array(self._flat.table(level, field), 0, dtype).astype(np.int64)
@@ -157,8 +159,8 @@ class Level(NamedTuple):
     """
 
     size: int
-    segments: NDArray[np.int64] | None = None
-    indices: NDArray[np.int64] | None = None
+    segments: IntArray | None = None
+    indices: IntArray | None = None
 
 
 def dense_from_sparse(

@@ -13,9 +13,9 @@ from typing import cast
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from sonjit.arrays import Float32Array, Image
 from sonjit.errors import InputError
 from sonjit.explain.overlay import enlarge
 from sonjit.metrics.localization import box_from_map
@@ -39,11 +39,11 @@ class ClassMap:
     probability: float
     score: float
     bias: float
-    values: NDArray[np.float32]
+    values: Float32Array
 
 
 def explain_classes(
-    network: Network, rgb: NDArray[np.uint8], size: int, classes: Sequence[int] | None = None, top: int = 1
+    network: Network, rgb: Image, size: int, classes: Sequence[int] | None = None, top: int = 1
 ) -> list[ClassMap]:
     """Maps of some classes of one image, from a single forward pass.
 
@@ -81,7 +81,7 @@ def cam_network(network: Network) -> CamNetwork:
     return network
 
 
-def image_tensor(rgb: NDArray[np.uint8], size: int) -> torch.Tensor:
+def image_tensor(rgb: Image, size: int) -> torch.Tensor:
     """An image (H, W, 3) as a network's input, (1, 3, size, size) float32 in 0..1."""
     import cv2
 
@@ -89,9 +89,7 @@ def image_tensor(rgb: NDArray[np.uint8], size: int) -> torch.Tensor:
     return torch.from_numpy(np.ascontiguousarray(scaled)).permute(2, 0, 1)[None].float() / 255
 
 
-def classify_crop(
-    network: Network, rgb: NDArray[np.uint8], size: int, threshold: float = 0.2
-) -> tuple[ClassMap, ClassMap]:
+def classify_crop(network: Network, rgb: Image, size: int, threshold: float = 0.2) -> tuple[ClassMap, ClassMap]:
     """Fine-grained recognition: the best class of the whole image, and of what its map cuts out of it.
 
     Source: Zhou et al. 2016, section 4.1, where the crop gains birds' species over the whole image.

@@ -13,8 +13,8 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sonjit.arrays import Float32Array, Image
 from sonjit.detectors.kinds.hands import box_around_hand
 from sonjit.errors import InputError
 from sonjit.geometry.boxes import RotatedBox, crop_on_grid
@@ -40,7 +40,7 @@ class TargetMap:
     """
 
     target: str
-    values: NDArray[np.float32]
+    values: Float32Array
     bias: float
     value: float
     unit: str
@@ -95,7 +95,7 @@ class HandExplainer:
                 f"y_m, z_m (metres) of a keypoint, as in index_finger_tip.x; keypoints: {', '.join(points)}"
             )
 
-    def explain(self, rgb: NDArray[np.uint8], where: Hand | RotatedBox, targets: Sequence[str]) -> list[TargetMap]:
+    def explain(self, rgb: Image, where: Hand | RotatedBox, targets: Sequence[str]) -> list[TargetMap]:
         """One map per target.
 
         Args:
@@ -115,7 +115,7 @@ class HandExplainer:
             features, _ = self._network.run()  # (K, h, w)
         return [self._map(target, features, box) for target in targets]
 
-    def _map(self, target: str, features: NDArray[np.float32], box: RotatedBox) -> TargetMap:
+    def _map(self, target: str, features: Float32Array, box: RotatedBox) -> TargetMap:
         number, row, unit = self._rows[target]
         head, sign = self._network.heads[number], self._sign.get(target, 1.0)
         values = sign * np.tensordot(head.weights[row], features, 1)  # (h, w)
@@ -140,7 +140,7 @@ def load_hand_explainer(
 
 
 def hand_map(
-    rgb: NDArray[np.uint8], hand: Hand, target: str = "handedness", *, model: str = "full", mirrored: bool = False
+    rgb: Image, hand: Hand, target: str = "handedness", *, model: str = "full", mirrored: bool = False
 ) -> TargetMap:
     """The map of one target of one hand in an image (H, W, 3), for the live app.
 

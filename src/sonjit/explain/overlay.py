@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from sonjit.arrays import Float32Array, Image, RealArray
 from sonjit.errors import InputError
 from sonjit.geometry.boxes import RotatedBox, crop_matrix
 from sonjit.media.drawing.strokes import draw_captions, draw_path
@@ -28,14 +29,14 @@ _OPACITY = 0.5
 _FINE = 224  # side in pixels at which a map is laid into a rotated box
 
 
-def enlarge(values: NDArray[np.float32], width: int, height: int) -> NDArray[np.float32]:
+def enlarge(values: Float32Array, width: int, height: int) -> Float32Array:
     """A map (h, w) at image size (height, width), bilinear; each cell keeps its place in the image."""
     import cv2
 
     return cv2.resize(values, (width, height), interpolation=cv2.INTER_LINEAR).astype(np.float32)
 
 
-def place(values: NDArray[np.float32], box: RotatedBox, width: int, height: int) -> NDArray[np.float32]:
+def place(values: Float32Array, box: RotatedBox, width: int, height: int) -> Float32Array:
     """A map (h, w) of a rotated box in an image: (height, width), NaN outside the box."""
     import cv2
 
@@ -51,7 +52,7 @@ def place(values: NDArray[np.float32], box: RotatedBox, width: int, height: int)
     return placed
 
 
-def overlay(rgb: NDArray[np.uint8], values: NDArray[np.float32], opacity: float = _OPACITY) -> NDArray[np.uint8]:
+def overlay(rgb: Image, values: Float32Array, opacity: float = _OPACITY) -> Image:
     """A new image with a map of its size as a heat map over it: blue is the map's least value, red its greatest.
 
     Args:
@@ -73,7 +74,7 @@ def overlay(rgb: NDArray[np.uint8], values: NDArray[np.float32], opacity: float 
     return canvas
 
 
-def draw_boxes(canvas: NDArray[np.uint8], *, true: Iterable[Box] = (), predicted: Iterable[Box] = ()) -> None:
+def draw_boxes(canvas: Image, *, true: Iterable[Box] = (), predicted: Iterable[Box] = ()) -> None:
     """True boxes in green and predicted ones in red, in place; x_min, y_min, x_max, y_max in pixels."""
     width = max(2, round(max(canvas.shape[:2]) / 200))
     for boxes, colour in ((true, TRUE_COLOUR), (predicted, PREDICTED_COLOUR)):
@@ -82,26 +83,26 @@ def draw_boxes(canvas: NDArray[np.uint8], *, true: Iterable[Box] = (), predicted
             draw_path(canvas, corners, colour, width)
 
 
-def draw_outline(canvas: NDArray[np.uint8], box: RotatedBox) -> None:
+def draw_outline(canvas: Image, box: RotatedBox) -> None:
     """The outline of a rotated box, in place."""
     matrix = crop_matrix(box, 1, 1)
     corners = np.array([[0, 0, 1], [1, 0, 1], [1, 1, 1], [0, 1, 1]]) @ matrix.T  # (4, 2)
     draw_path(canvas, corners, (236, 236, 242), 1)
 
 
-def panel(rgb: NDArray[np.uint8], values: NDArray[np.float32], title: str) -> NDArray[np.uint8]:
+def panel(rgb: Image, values: Float32Array, title: str) -> Image:
     """One map over its image with a line of ASCII in the upper left corner, such as class name and score."""
     canvas = overlay(rgb, values)
     draw_captions(canvas, [title])
     return canvas
 
 
-def side_by_side(panels: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+def side_by_side(panels: Sequence[NDArray[np.uint8]]) -> Image:
     """Panels of one size in a row: several classes of one image, or one column per network."""
     return np.concatenate(list(panels), axis=1)
 
 
-def grid(rows: Sequence[Sequence[NDArray[np.uint8]]]) -> NDArray[np.uint8]:
+def grid(rows: Sequence[Sequence[NDArray[np.uint8]]]) -> Image:
     """Rows of panels of one size: for example a row per image and a column per network."""
     return np.concatenate([side_by_side(row) for row in rows], axis=0)
 
@@ -110,9 +111,7 @@ _COLUMNS = 4
 _BLANK = 24
 
 
-def draw_feature_maps(
-    maps: Mapping[str, NDArray[np.floating]], rgb: NDArray[np.uint8], columns: int = _COLUMNS
-) -> NDArray[np.uint8]:
+def draw_feature_maps(maps: Mapping[str, RealArray], rgb: Image, columns: int = _COLUMNS) -> Image:
     """A new image: the network's input, then each map over it with its name; blue is a map's least, red its greatest.
 
     Args:
@@ -136,7 +135,7 @@ def draw_feature_maps(
     return grid([panels[start : start + columns] for start in range(0, len(panels), columns)])
 
 
-def occlusion_maps(outputs: Mapping[str, Tensor], index: int = 0) -> dict[str, NDArray[np.float32]]:
+def occlusion_maps(outputs: Mapping[str, Tensor], index: int = 0) -> dict[str, Float32Array]:
     """HandOccNet's maps of one image of a batch, ready to draw.
 
     Args:
@@ -169,6 +168,6 @@ def occlusion_maps(outputs: Mapping[str, Tensor], index: int = 0) -> dict[str, N
     }
 
 
-def _captioned(canvas: NDArray[np.uint8], title: str) -> NDArray[np.uint8]:
+def _captioned(canvas: Image, title: str) -> Image:
     draw_captions(canvas, [title])
     return canvas

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from sonjit.arrays import Float32Array, Image
 from sonjit.detectors import Detector
 from sonjit.errors import InputError
 from sonjit.explain.hands import HandExplainer, TargetMap
@@ -49,7 +50,7 @@ class Explained(NamedTuple):
 class Explainer(Protocol):
     """Explains images, one after the other."""
 
-    def explain(self, rgb: NDArray[np.uint8], time: float | None, *, draw: bool) -> Explained:
+    def explain(self, rgb: Image, time: float | None, *, draw: bool) -> Explained:
         """Explain an image (H, W, 3); `time` in seconds, None for a still."""
         ...
 
@@ -73,17 +74,12 @@ class HandsExplained:
     """
 
     def __init__(
-        self,
-        detector: Detector[Any],
-        explainer: HandExplainer,
-        targets: Sequence[str],
-        *,
-        number: int | None = None,
+        self, detector: Detector[Any], explainer: HandExplainer, targets: Sequence[str], *, number: int | None = None
     ) -> None:
         self._detector, self._explainer = detector, explainer
         self._targets, self._number = targets, number
 
-    def explain(self, rgb: NDArray[np.uint8], time: float | None, *, draw: bool) -> Explained:
+    def explain(self, rgb: Image, time: float | None, *, draw: bool) -> Explained:
         """One line per hand and target, one panel per target."""
         hands: list[Hand] = self._detector.detect(rgb, time=time)
         if self._number is not None:
@@ -115,7 +111,7 @@ class HandsExplained:
         """Free the networks."""
         self._detector.close()
 
-    def _panels(self, rgb: NDArray[np.uint8], hands: list[Hand], maps: list[list[TargetMap]]) -> NDArray[np.uint8]:
+    def _panels(self, rgb: Image, hands: list[Hand], maps: list[list[TargetMap]]) -> Image:
         height, width = rgb.shape[:2]
         panels: list[NDArray[np.uint8]] = []
         for number in range(len(self._targets)):
@@ -158,7 +154,7 @@ class ClassesExplained:
         self._network, self._size, self._names = network, size, names
         self._classes, self._top, self._boxes, self._backprop = classes, top, boxes, backprop
 
-    def explain(self, rgb: NDArray[np.uint8], time: float | None, *, draw: bool) -> Explained:
+    def explain(self, rgb: Image, time: float | None, *, draw: bool) -> Explained:
         """One line and one panel per class."""
         from sonjit.explain.classes import explain_classes
 
@@ -190,7 +186,7 @@ class ClassesExplained:
     def close(self) -> None:
         """Nothing is held but the network."""
 
-    def _saliency(self, rgb: NDArray[np.uint8], label: int) -> NDArray[np.float32]:
+    def _saliency(self, rgb: Image, label: int) -> Float32Array:
         from sonjit.explain.classes import backprop_saliency, image_tensor
 
         saliency = backprop_saliency(self._network, image_tensor(rgb, self._size), [label])

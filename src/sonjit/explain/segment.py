@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sonjit.arrays import BoolArray, FloatArray, Image
 from sonjit.datasets import coco_result
 from sonjit.datasets.formats.coco import CocoResult
 from sonjit.errors import InputError
@@ -34,7 +35,7 @@ _ROWS = 6  # instances of which maps and masks are shown
 _ABOVE = [np.array([0.0, -1.0]), np.array([0.0, 1.0])]
 
 
-def draw_instances(rgb: NDArray[np.uint8], found: DetectedInstances, names: Sequence[str]) -> NDArray[np.uint8]:
+def draw_instances(rgb: Image, found: DetectedInstances, names: Sequence[str]) -> Image:
     """A new image with a coloured mask, a box, the category and the confidence of each instance.
 
     Args:
@@ -67,7 +68,7 @@ def results_from_instances(
         image_id: its id in the data set.
         category_ids: of the labels 1, 2, ...
     """
-    masks: Sequence[NDArray[np.bool_] | None] = [None] * len(found.boxes)
+    masks: Sequence[BoolArray | None] = [None] * len(found.boxes)
     if found.masks.shape[-1]:
         masks = list(paste_masks(found.masks, found.boxes, size).cpu().numpy() >= 0.5)
     ids = [category_ids[label - 1] for label in found.labels.tolist()]
@@ -76,7 +77,7 @@ def results_from_instances(
 
 
 def step_images(
-    rgb: NDArray[np.uint8], found: DetectedInstances, steps: Steps, names: Sequence[str]
+    rgb: Image, found: DetectedInstances, steps: Steps, names: Sequence[str]
 ) -> Iterator[tuple[str, NDArray[np.uint8]]]:
     """An image of each step, in order, with a name for its file.
 
@@ -107,7 +108,7 @@ def step_images(
     yield "9-instances", _titled(draw_instances(rgb, found, names), f"9 found: {len(found.boxes)}")
 
 
-def _pyramid_image(steps: Steps) -> NDArray[np.uint8]:
+def _pyramid_image(steps: Steps) -> Image:
     """The mean over the channels of each level above the likeliest anchor of each cell."""
     high, wide = steps.images.shape[-2:]
     size = round(_SIDE_PX * wide / high), _SIDE_PX
@@ -122,7 +123,7 @@ def _pyramid_image(steps: Steps) -> NDArray[np.uint8]:
     return np.hstack(tiles)
 
 
-def _anchor_image(rgb: NDArray[np.uint8], steps: Steps, ratio: NDArray[np.float64]) -> NDArray[np.uint8]:
+def _anchor_image(rgb: Image, steps: Steps, ratio: FloatArray) -> Image:
     """The three anchors of each level's middle cell, and how many there are in all."""
     canvas = rgb // 2
     lines: list[str] = ["3 anchors of the middle cell of each level"]
@@ -136,9 +137,7 @@ def _anchor_image(rgb: NDArray[np.uint8], steps: Steps, ratio: NDArray[np.float6
     return canvas
 
 
-def _candidate_image(
-    rgb: NDArray[np.uint8], candidates: Candidates, title: str, ratio: NDArray[np.float64]
-) -> NDArray[np.uint8]:
+def _candidate_image(rgb: Image, candidates: Candidates, title: str, ratio: FloatArray) -> Image:
     """The likeliest boxes in their level's colour, enlarged by a ratio to the image."""
     canvas = rgb // 2
     best = candidates.scores.sort(descending=True).indices[:_MOST_BOXES].flip(0)  # the best on top
@@ -150,7 +149,7 @@ def _candidate_image(
     return canvas
 
 
-def _roi_image(small: NDArray[np.uint8], steps: Steps) -> NDArray[np.uint8]:
+def _roi_image(small: NDArray[np.uint8], steps: Steps) -> Image:
     """The best proposals, cut out, and the mean over the channels of their maps."""
     boxes, scores = steps.rpn.proposals[0].boxes[:_ROWS], steps.rpn.proposals[0].scores
     size = _SIDE_PX, _SIDE_PX
@@ -168,7 +167,7 @@ def _roi_image(small: NDArray[np.uint8], steps: Steps) -> NDArray[np.uint8]:
     return np.hstack(tiles) if tiles else _titled(small // 2, "7 no proposals")
 
 
-def _mask_image(rgb: NDArray[np.uint8], found: DetectedInstances, names: Sequence[str]) -> NDArray[np.uint8]:
+def _mask_image(rgb: Image, found: DetectedInstances, names: Sequence[str]) -> Image:
     """The best instances, cut out, and their masks before they are laid over the image."""
     size = _SIDE_PX, _SIDE_PX
     rows = zip(found.boxes.tolist(), found.scores.tolist(), found.labels.tolist(), found.masks, strict=True)
@@ -185,7 +184,7 @@ def _mask_image(rgb: NDArray[np.uint8], found: DetectedInstances, names: Sequenc
     return np.hstack(tiles) if tiles else _titled(rgb // 2, "8 no masks")
 
 
-def _heat(values: Tensor, size: tuple[int, int]) -> NDArray[np.uint8]:
+def _heat(values: Tensor, size: tuple[int, int]) -> Image:
     """A map (h, w) in colours from its least to its greatest value, its cells as squares."""
     import cv2
 
@@ -195,7 +194,7 @@ def _heat(values: Tensor, size: tuple[int, int]) -> NDArray[np.uint8]:
     return np.asarray(cv2.resize(colours, size, interpolation=cv2.INTER_NEAREST), np.uint8)
 
 
-def _cut(rgb: NDArray[np.uint8], box: Sequence[float], size: tuple[int, int]) -> NDArray[np.uint8]:
+def _cut(rgb: Image, box: Sequence[float], size: tuple[int, int]) -> Image:
     import cv2
 
     height, width = rgb.shape[:2]
@@ -204,13 +203,13 @@ def _cut(rgb: NDArray[np.uint8], box: Sequence[float], size: tuple[int, int]) ->
     return np.asarray(cv2.resize(part, size), np.uint8)
 
 
-def _titled(canvas: NDArray[np.uint8], title: str) -> NDArray[np.uint8]:
+def _titled(canvas: Image, title: str) -> Image:
     titled = np.array(canvas, order="C")
     draw_captions(titled, [title])
     return titled
 
 
-def _draw_box(canvas: NDArray[np.uint8], box: Sequence[float] | NDArray[np.float64], colour: Colour) -> None:
+def _draw_box(canvas: Image, box: Sequence[float] | FloatArray, colour: Colour) -> None:
     x_min, y_min, x_max, y_max = box
     corners = np.array([[x_min, y_min], [x_max, y_min], [x_max, y_max], [x_min, y_max]], np.float64)
     draw_path(canvas, corners, colour, max(1, round(max(canvas.shape[:2]) / 400)))
@@ -327,7 +326,7 @@ def _number(source: str | None, index: int) -> int:
     return int(stem) if stem.isdecimal() else index
 
 
-def _draw_steps(folder: Path, rgb: NDArray[np.uint8], found: DetectedInstances, steps: Steps, names: list[str]) -> None:
+def _draw_steps(folder: Path, rgb: Image, found: DetectedInstances, steps: Steps, names: list[str]) -> None:
     with atomic_folder(folder) as draft:
         for name, image in step_images(rgb, found, steps, names):
             (draft / f"{name}.png").write_bytes(encode_image(image, ".png"))

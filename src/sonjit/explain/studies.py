@@ -22,6 +22,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from sonjit.arrays import Float32Array, FloatArray, Image, RealArray
 from sonjit.documents.document import Table, markdown_table
 from sonjit.errors import InputError
 from sonjit.explain.overlay import enlarge
@@ -43,11 +44,11 @@ class Region:
     index: int
     box: Box
     strength: float
-    crop: NDArray[np.uint8]
+    crop: Image
 
 
 def informative_regions(
-    images: Sequence[NDArray[np.uint8]], maps: Sequence[NDArray[np.float32]], threshold: float = 0.5
+    images: Sequence[NDArray[np.uint8]], maps: Sequence[Float32Array], threshold: float = 0.5
 ) -> list[Region]:
     """One region per image of a class, that of the strongest evidence first.
 
@@ -69,7 +70,7 @@ def informative_regions(
     return sorted(found, key=lambda one: -one.strength)
 
 
-def mean_map(maps: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+def mean_map(maps: Sequence[Float32Array]) -> Float32Array:
     """The mean of a class's maps, (h, w), each scaled to a maximum of 1."""
     if not maps:
         raise InputError("no maps to take the mean of: give at least one")
@@ -90,11 +91,11 @@ class Answerer:
 
     answers: tuple[str, ...]
     words: tuple[str, ...]
-    image_weights: NDArray[np.float64]
-    word_weights: NDArray[np.float64]
-    bias: NDArray[np.float64]
+    image_weights: FloatArray
+    word_weights: FloatArray
+    bias: FloatArray
 
-    def answer(self, features: NDArray[np.floating], question: str) -> tuple[str, float, NDArray[np.float32]]:
+    def answer(self, features: RealArray, question: str) -> tuple[str, float, Float32Array]:
         """The answer, its probability, and the map (h, w) of the evidence for it in the image.
 
         Args:
@@ -112,7 +113,7 @@ class Answerer:
 
 
 def train_answerer(
-    features: NDArray[np.floating],
+    features: RealArray,
     questions: Sequence[str],
     answers: Sequence[str],
     *,
@@ -156,12 +157,12 @@ def _words(question: str) -> list[str]:
     return re.findall(r"\w+", question.lower())
 
 
-def _counts(question: str, words: tuple[str, ...]) -> NDArray[np.float64]:
+def _counts(question: str, words: tuple[str, ...]) -> FloatArray:
     asked = _words(question)
     return np.array([asked.count(word) for word in words], np.float64)
 
 
-def _softmax(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+def _softmax(scores: FloatArray) -> FloatArray:
     powers = np.exp(scores - scores.max(1, keepdims=True))
     return powers / powers.sum(1, keepdims=True)
 

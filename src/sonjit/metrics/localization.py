@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sonjit.arrays import RealArray
 from sonjit.errors import InputError
 from sonjit.results import Box
 
@@ -19,9 +19,7 @@ LOOSE, TIGHT = 0.2, 0.5
 """Shares of the greatest value; the paper gives 20 % for its one box, and none for the tight one: ours."""
 
 
-def box_from_map(
-    values: NDArray[np.floating], threshold: float = LOOSE, *, connectivity: Literal[4, 8] = 8
-) -> Box | None:
+def box_from_map(values: RealArray, threshold: float = LOOSE, *, connectivity: Literal[4, 8] = 8) -> Box | None:
     """Box around the largest connected part of a map above a share of its maximum.
 
     Args:
@@ -53,7 +51,7 @@ def box_from_map(
     return float(x), float(y), float(x + width), float(y + height)
 
 
-def boxes_from_maps(maps: Sequence[NDArray[np.floating]]) -> list[tuple[int, Box]]:
+def boxes_from_maps(maps: Sequence[RealArray]) -> list[tuple[int, Box]]:
     """The heuristic choice of several boxes: tight and loose for the first two classes, loose for the third.
 
     Args:
@@ -83,7 +81,7 @@ def box_iou(a: Box, b: Box) -> float:
     return shared / both if both > 0 else 0.0
 
 
-def classification_error(scores: NDArray[np.floating], labels: Sequence[int], top: int = 1) -> float:
+def classification_error(scores: RealArray, labels: Sequence[int], top: int = 1) -> float:
     """Share of images whose class is not among the `top` with the greatest scores, 0..1.
 
     Args:

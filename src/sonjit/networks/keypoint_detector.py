@@ -18,9 +18,9 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from sonjit.arrays import Float32Array, FloatArray, Image, IntArray
 from sonjit.errors import InputError
 from sonjit.extras import needed_for
 from sonjit.geometry.boxes import RotatedBox, crop, crop_matrix, square_box
@@ -175,9 +175,9 @@ class DetectedKeypoints(NamedTuple):
         visible: (K,) 0..1, that it is seen rather than hidden.
     """
 
-    keypoints: NDArray[np.float32]
-    confidence: NDArray[np.float32]
-    visible: NDArray[np.float32]
+    keypoints: Float32Array
+    confidence: Float32Array
+    visible: Float32Array
 
 
 class KeypointDetector:
@@ -206,7 +206,7 @@ class KeypointDetector:
             self._run = network.to(device).eval()
 
     @torch.inference_mode()
-    def detect(self, rgb: NDArray[np.uint8], boxes: Sequence[Box]) -> list[DetectedKeypoints]:
+    def detect(self, rgb: Image, boxes: Sequence[Box]) -> list[DetectedKeypoints]:
         """The keypoints in each box.
 
         Args:
@@ -253,7 +253,7 @@ def sigma_of(cells: int) -> float:
     return max(1.0, cells / 32)
 
 
-def read_heatmaps(logits: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+def read_heatmaps(logits: Float32Array) -> tuple[FloatArray, Float32Array]:
     """Where keypoints lie, between cells, and how surely.
 
     Args:
@@ -279,13 +279,13 @@ def read_heatmaps(logits: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDA
     return places.reshape(batch, count, 2), confidence.reshape(batch, count).astype(np.float32)
 
 
-def _to_the_top(maps: NDArray[np.float64], x: NDArray[np.int64], y: NDArray[np.int64]) -> NDArray[np.float64]:
+def _to_the_top(maps: FloatArray, x: IntArray, y: IntArray) -> FloatArray:
     """From cells (N,) of log-likelihoods (N, h, w) to the tops of the parabolas there: (N, 2); at edges none."""
     rows = np.arange(len(maps))
     inside = (x > 0) & (x < maps.shape[2] - 1) & (y > 0) & (y < maps.shape[1] - 1)
     x, y = np.clip(x, 1, maps.shape[2] - 2), np.clip(y, 1, maps.shape[1] - 2)
 
-    def at(dx: int, dy: int) -> NDArray[np.float64]:
+    def at(dx: int, dy: int) -> FloatArray:
         return maps[rows, y + dy, x + dx]
 
     slope = np.stack([at(1, 0) - at(-1, 0), at(0, 1) - at(0, -1)], 1) / 2

@@ -23,11 +23,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from sonjit.arrays import Float32Array
 from sonjit.errors import InputError, JobError
 from sonjit.extensions import NETWORKS, Registry, load_extensions
 from sonjit.files import atomic_file, write_text
@@ -410,7 +410,7 @@ def placeholder_state_dict(network: nn.Module) -> dict[str, Tensor]:
     }
 
 
-def seeded_values(key: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
+def seeded_values(key: str, shape: tuple[int, ...]) -> Float32Array:
     """The values of one entry of a state_dict.
 
     >>> [f"{value:.2f}" for value in seeded_values("layer.weight", (2, 3)).flat]

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypedDict, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from sonjit.arrays import FloatArray, Image
 from sonjit.multiview.annotation.agreement import Agreement, agreement, conflicts
 from sonjit.multiview.annotation.marks import (
     JOINTS,
@@ -258,7 +259,7 @@ def _people_by_frame(marks: list[Mark]) -> Mapping[int, list[Mark]]:
     return found
 
 
-def _listed(array: NDArray[np.float64], digits: int = 2) -> list[Any]:
+def _listed(array: FloatArray, digits: int = 2) -> list[Any]:
     """As JSON: rounded; None for a number, or a point with one, that is unknown."""
     known = np.asarray(np.isfinite(array.reshape(len(array), -1)).all(axis=1))
     rounded = np.round(array, digits).tolist()
@@ -312,7 +313,7 @@ class Images:
         known = self._encoded.get(key)
         return known if known is not None else self._encoded.put(key, _encode(self.rgb(view, frame), longest, part))
 
-    def rgb(self, view: str, frame: int) -> NDArray[np.uint8]:
+    def rgb(self, view: str, frame: int) -> Image:
         """One image, (H, W, 3); InputError where there is none."""
         known = self._decoded.get((view, frame))
         return known if known is not None else self._decoded.put((view, frame), self._project.view(view).read(frame))
@@ -344,7 +345,7 @@ class _Recent(Generic[T]):
         return value
 
 
-def _encode(rgb: NDArray[np.uint8], longest: int, part: ImageRegion | None) -> bytes:
+def _encode(rgb: Image, longest: int, part: ImageRegion | None) -> bytes:
     import cv2
 
     if part is not None:

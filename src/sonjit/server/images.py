@@ -10,11 +10,11 @@ from collections.abc import Awaitable, Callable
 
 import numpy as np
 from fastapi import APIRouter
-from numpy.typing import NDArray
 from starlette.datastructures import UploadFile
 from starlette.requests import Request
 from starlette.responses import Response
 
+from sonjit.arrays import Image
 from sonjit.detectors.kinds import KINDS
 from sonjit.detectors.options import Option
 from sonjit.errors import SonjitError
@@ -37,7 +37,7 @@ from sonjit.server.service import Service
 from sonjit.server.sessions import Session
 
 
-def decode_upload(data: bytes, max_pixels: int) -> NDArray[np.uint8]:
+def decode_upload(data: bytes, max_pixels: int) -> Image:
     """An encoded image as (H, W, 3) uint8 RGB, upright.
 
     Raises:
@@ -57,7 +57,7 @@ def decode_upload(data: bytes, max_pixels: int) -> NDArray[np.uint8]:
         raise RefusedError("bad_image", str(error)) from error
 
 
-def raw_image(data: memoryview, width: int, height: int, channels: int, max_pixels: int) -> NDArray[np.uint8]:
+def raw_image(data: memoryview, width: int, height: int, channels: int, max_pixels: int) -> Image:
     """Rows of RGB or RGBA bytes as (H, W, 3) uint8 RGB; RefusedError where size and bytes do not agree."""
     if not width or not height or len(data) != width * height * channels:
         raise RefusedError(

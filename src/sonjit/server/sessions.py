@@ -14,8 +14,8 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sonjit.arrays import Float32Array, Image
 from sonjit.detectors import Detector
 from sonjit.detectors.kinds import KINDS
 from sonjit.detectors.kinds.hands import box_around_hand
@@ -50,7 +50,7 @@ def strict_dict(one: Result) -> JsonObject:
     return shown | _segmentation(one)
 
 
-def segmentation_dict(mask: NDArray[np.float32]) -> JsonObject:
+def segmentation_dict(mask: Float32Array) -> JsonObject:
     """A mask as plain JSON types: `{"width", "height", "png"}`, an 8-bit grey PNG in base64, 255 for sure.
 
     Args:
@@ -90,11 +90,11 @@ def _text(one: Result, members: Iterator[JsonObject]) -> str:
 
 
 def _segmentation(one: Result) -> JsonObject:
-    mask: NDArray[np.float32] | None = getattr(one, "mask", None)
+    mask: Float32Array | None = getattr(one, "mask", None)
     return {} if mask is None else {"segmentation": segmentation_dict(mask)}
 
 
-def _points(one: Result, item: Points, points: NDArray[np.float32], names: tuple[str, ...]) -> str:
+def _points(one: Result, item: Points, points: Float32Array, names: tuple[str, ...]) -> str:
     """A list of points (K, 2 or 3), an object each of its axes, its scores and its name where it has one."""
     axes = item.axes(points, full=True)
     scores = {score.key: array for score in item.scores if (array := getattr(one, score.name)) is not None}
@@ -144,7 +144,7 @@ class Session:
         if options != self.options:
             self._begin(options)
 
-    def answer(self, rgb: NDArray[np.uint8], time_s: float | None, *, strict: bool = False) -> str:
+    def answer(self, rgb: Image, time_s: float | None, *, strict: bool = False) -> str:
         """What is in an image (H, W, 3), as a member of a JSON object: `"hands":[...]`.
 
         Args:
@@ -214,7 +214,7 @@ class Explainers:
             with self._lock:
                 idle.append(explainer)
 
-    def maps(self, rgb: NDArray[np.uint8], hands: Sequence[Hand], options: SessionOptions) -> list[Json]:
+    def maps(self, rgb: Image, hands: Sequence[Hand], options: SessionOptions) -> list[Json]:
         """The map of each hand as plain JSON types, on the canvas that its keypoints are on.
 
         Args:
@@ -227,7 +227,7 @@ class Explainers:
         with self.lent(options.detector.model, mirrored=options.detector.mirrored) as explainer:
             return [self._map(explainer, rgb, hand, options) for hand in hands]
 
-    def _map(self, explainer: HandExplainer, rgb: NDArray[np.uint8], hand: Hand, options: SessionOptions) -> JsonObject:
+    def _map(self, explainer: HandExplainer, rgb: Image, hand: Hand, options: SessionOptions) -> JsonObject:
         points, width = hand.keypoints, rgb.shape[1]
         if options.detector.flip_horizontal:  # back to where the hand is in the image
             points = points * np.array([-1, 1, 1], np.float32) + np.array([width, 0, 0], np.float32)

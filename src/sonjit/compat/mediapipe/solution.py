@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any, Generic, Protocol, Self, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sonjit.arrays import Float32Array, Image
 from sonjit.compat.mediapipe.framework.formats.landmark_pb2 import LandmarkList, NormalizedLandmarkList
 from sonjit.errors import InputError
 
@@ -26,7 +26,7 @@ class Solution(ABC, Generic[Found]):
 
     _network: _Closable
 
-    def process(self, image: NDArray[np.uint8]) -> Found:
+    def process(self, image: Image) -> Found:
         """What is in one image.
 
         Args:
@@ -44,7 +44,7 @@ class Solution(ABC, Generic[Found]):
         return self._outputs(image)
 
     @abstractmethod
-    def _outputs(self, image: NDArray[np.uint8]) -> Found: ...
+    def _outputs(self, image: Image) -> Found: ...
 
     def reset(self) -> None:
         """Nothing to forget: every image stands alone."""
@@ -91,7 +91,7 @@ class DetectorSolution(Solution[Found]):
             **options,
         )
 
-    def _detect(self, image: NDArray[np.uint8]) -> list[Any]:
+    def _detect(self, image: Image) -> list[Any]:
         return self._detector.detect(image)
 
     def reset(self) -> None:
@@ -100,19 +100,19 @@ class DetectorSolution(Solution[Found]):
 
 
 def image_landmarks(
-    keypoints: NDArray[np.float32], image: NDArray[np.uint8], visibility: NDArray[np.float32] | None = None
+    keypoints: Float32Array, image: Image, visibility: Float32Array | None = None
 ) -> NormalizedLandmarkList:
     """Keypoints (K, 3) in pixels of an image (H, W, 3) as parts of it, with the visibility (K,) of each."""
     height, width = image.shape[:2]
     return _filled(NormalizedLandmarkList(), keypoints / np.array([width, height, width], np.float32), visibility)
 
 
-def world_landmarks(points: NDArray[np.float32], visibility: NDArray[np.float32] | None = None) -> LandmarkList:
+def world_landmarks(points: Float32Array, visibility: Float32Array | None = None) -> LandmarkList:
     """Points (K, 3) in metres, with the visibility (K,) of each."""
     return _filled(LandmarkList(), points, visibility)
 
 
-def _filled(landmarks: L, points: NDArray[np.float32], visibility: NDArray[np.float32] | None) -> L:
+def _filled(landmarks: L, points: Float32Array, visibility: Float32Array | None) -> L:
     sure: list[float | None] = [None] * len(points) if visibility is None else visibility.tolist()
     for (x, y, z), value in zip(points.tolist(), sure, strict=True):
         landmarks.landmark.add(x=x, y=y, z=z, visibility=value)

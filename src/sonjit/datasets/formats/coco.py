@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any, NotRequired, TypedDict
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sonjit.arrays import BoolArray
 from sonjit.datasets.dataset import DatasetEntry, RecordDataset, box_from_corner, naming, points_with_flags
 from sonjit.datasets.reading import load_json
 from sonjit.datasets.sample import HAND_SKELETON, Instance, Sample, Side, VideoFrame
@@ -28,7 +28,7 @@ _BITS, _MORE, _SIGN, _FIRST = 5, 0x20, 0x10, 48  # of one character: its payload
 _SHIFT = 4  # fractional bits of OpenCV's polygon corners
 
 
-def mask_from_segmentation(segmentation: object, height: int, width: int) -> NDArray[np.bool_]:
+def mask_from_segmentation(segmentation: object, height: int, width: int) -> BoolArray:
     """The mask of an annotation.
 
     Args:
@@ -74,7 +74,7 @@ class CocoResult(TypedDict):
     segmentation: NotRequired[RunLengths]
 
 
-def rle_from_mask(mask: NDArray[np.bool_]) -> RunLengths:
+def rle_from_mask(mask: BoolArray) -> RunLengths:
     """A mask (H, W) as packed run lengths.
 
     >>> rle_from_mask(np.array([[False, True, False], [True, False, False]]))
@@ -94,7 +94,7 @@ def rle_from_mask(mask: NDArray[np.bool_]) -> RunLengths:
 
 
 def coco_result(
-    image_id: int, category_id: int, box: Sequence[float], score: float, mask: NDArray[np.bool_] | None = None
+    image_id: int, category_id: int, box: Sequence[float], score: float, mask: BoolArray | None = None
 ) -> CocoResult:
     """One record of COCO's results format.
 
@@ -116,13 +116,13 @@ def coco_result(
     return record
 
 
-def _runs(column_major: NDArray[np.bool_]) -> list[int]:
+def _runs(column_major: BoolArray) -> list[int]:
     changes = np.flatnonzero(np.diff(column_major)) + 1
     edges = [0, *([0] if column_major.size and column_major[0] else []), *changes.tolist(), column_major.size]
     return [end - start for start, end in pairwise(edges)]
 
 
-def _mask_from_rle(rle: Mapping[Any, Any], height: int, width: int) -> NDArray[np.bool_]:
+def _mask_from_rle(rle: Mapping[Any, Any], height: int, width: int) -> BoolArray:
     counts = rle.get("counts")
     if rle.get("size") != [height, width]:
         raise InputError(f"a mask of size {rle.get('size')} does not fit an image of size {[height, width]}")
@@ -152,7 +152,7 @@ def _unpacked(text: str) -> list[int]:
     return runs
 
 
-def _mask_from_polygons(polygons: Sequence[Any], height: int, width: int) -> NDArray[np.bool_]:
+def _mask_from_polygons(polygons: Sequence[Any], height: int, width: int) -> BoolArray:
     """Pixels whose centres lie inside of any polygon, but for those on its edge, which OpenCV decides."""
     import cv2
 
@@ -272,7 +272,7 @@ def mask_reader(annotation: Record, image: Record) -> Any:  # noqa: ANN401  # a 
     return partial(_mask, segmentation, int(image["height"]), int(image["width"]))
 
 
-def _mask(segmentation: object, height: int, width: int) -> NDArray[np.bool_]:
+def _mask(segmentation: object, height: int, width: int) -> BoolArray:
     return mask_from_segmentation(segmentation, height, width)
 
 

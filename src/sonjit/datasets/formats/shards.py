@@ -23,8 +23,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sonjit.arrays import IntArray
 from sonjit.datasets.dataset import Dataset, DatasetEntry, naming
 from sonjit.datasets.formats.coco import mask_from_segmentation, rle_from_mask
 from sonjit.datasets.reading import load_json
@@ -112,7 +112,7 @@ class Shards(Dataset):
         index = load_json(self.need(INDEX))
         with naming(str(root / INDEX)):
             self._count, self._per_shard = int(index["samples"]), int(index["per_shard"])
-        self._places: dict[int, NDArray[np.int64]] = {}
+        self._places: dict[int, IntArray] = {}
 
     def __len__(self) -> int:
         return self._count
@@ -132,7 +132,7 @@ class Shards(Dataset):
         with naming(f"{path}, sample {index}"):
             return sample_from_dict(json.loads(text), image)
 
-    def _places_in(self, path: Path, count: int) -> NDArray[np.int64]:
+    def _places_in(self, path: Path, count: int) -> IntArray:
         """(N, 4) offset and size of each sample's image and labels."""
         self.need(path.name)
         try:

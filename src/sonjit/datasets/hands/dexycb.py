@@ -14,6 +14,7 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
+from sonjit.arrays import BoolArray, FloatArray
 from sonjit.datasets.dataset import Dataset, DatasetEntry
 from sonjit.datasets.joint_orders import camera_matrix, hand_before_camera
 from sonjit.datasets.reading import field, load_yaml, numbers
@@ -206,13 +207,13 @@ def _labels(path: Path) -> dict[str, NDArray[Any]]:
         raise InputError(f"{path} is damaged: {error}; get it again") from None
 
 
-def _mask(path: Path, value: int) -> NDArray[np.bool_]:
+def _mask(path: Path, value: int) -> BoolArray:
     with np.load(path, allow_pickle=False) as file:
         return np.asarray(file["seg"] == value, np.bool_)
 
 
 @cache
-def _intrinsics(path: Path) -> NDArray[np.float64]:
+def _intrinsics(path: Path) -> FloatArray:
     colour = field(load_yaml(path), "color", str(path))
     fx, fy, cx, cy = (
         float(numbers(field(colour, name, f"{path}: color"), (), f"{path}: color.{name}"))
@@ -222,5 +223,5 @@ def _intrinsics(path: Path) -> NDArray[np.float64]:
 
 
 @cache
-def _betas(path: Path) -> NDArray[np.float64]:
+def _betas(path: Path) -> FloatArray:
     return numbers(field(load_yaml(path), "betas", str(path)), (10,), f"{path}: betas")

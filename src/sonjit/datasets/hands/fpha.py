@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sonjit.arrays import FloatArray
 from sonjit.datasets.dataset import Dataset, DatasetEntry
 from sonjit.datasets.joint_orders import FPHA, MM, camera_matrix, hand_before_camera
 from sonjit.datasets.reading import numbers
@@ -102,7 +102,7 @@ def _subject(file: Path) -> int:
     return int(name) if name.isdecimal() else 0
 
 
-def _table(path: Path, count: int) -> NDArray[np.float64]:
+def _table(path: Path, count: int) -> FloatArray:
     """(lines, 1 + count): frame number and its values."""
     try:
         lines = path.read_text("utf-8").splitlines()

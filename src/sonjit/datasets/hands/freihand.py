@@ -13,6 +13,7 @@ from typing import Any, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from sonjit.arrays import BoolArray, RealArray
 from sonjit.datasets.dataset import Dataset, DatasetEntry
 from sonjit.datasets.hands.parsed_hands import ParsedHands
 from sonjit.datasets.joint_orders import MEDIAPIPE, hand_before_camera
@@ -112,7 +113,7 @@ class FreiHand(Dataset):
 
     def _table(self, path: Path, name: str) -> NDArray[Any]:
         shape = _SHAPES[name]
-        rows: list[NDArray[np.floating]] = []
+        rows: list[RealArray] = []
         for (place, *_), value in stream_json(path, 1):
             try:
                 row = numbers(value, shape, f"{path}: [{place}]")
@@ -132,5 +133,5 @@ def open_freihand(
     return FreiHand(entry, root, split, versions=versions, vertices=vertices)
 
 
-def _mask(folder: Path, number: int) -> NDArray[np.bool_]:
+def _mask(folder: Path, number: int) -> BoolArray:
     return load_image(folder / f"{number:08d}.jpg", upright=False)[..., 0] > 127

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sonjit.arrays import FloatArray
 from sonjit.datasets.dataset import Dataset, DatasetEntry, Skipped
 from sonjit.datasets.joint_orders import MANO, complete, hand_before_camera
 from sonjit.datasets.reading import depth_from_png, field, file_bytes, numbers, pickled_numbers
@@ -133,5 +133,5 @@ def _read(path: Path) -> Mapping[str, Any]:
         raise InputError(f"{path}: {error}") from None
 
 
-def _numbers(meta: Mapping[str, Any], name: str, shape: tuple[int, ...], path: Path) -> NDArray[np.float64]:
+def _numbers(meta: Mapping[str, Any], name: str, shape: tuple[int, ...], path: Path) -> FloatArray:
     return pickled_numbers(field(meta, name, str(path)), shape, f"{path}: {name}")

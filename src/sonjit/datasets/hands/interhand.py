@@ -19,6 +19,7 @@ from typing import Any, Final, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from sonjit.arrays import BoolArray, Float32Array, FloatArray, IntArray
 from sonjit.datasets.dataset import Dataset, DatasetEntry
 from sonjit.datasets.joint_orders import INTERHAND, MM, box_from_xywh, camera_matrix, hand_before_camera
 from sonjit.datasets.reading import field as field_of
@@ -60,8 +61,8 @@ class Image(NamedTuple):
     sequence: str
     camera: str
     frame: int
-    box_xywh: NDArray[np.float64]
-    joint_valid: NDArray[np.bool_]
+    box_xywh: FloatArray
+    joint_valid: BoolArray
     hand_type: str
     hand_type_valid: bool
 
@@ -72,9 +73,9 @@ class ImageIndex:
 
     path: Path
     names: Names = field(default_factory=Names)
-    annotation_ids: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    annotation_ids: IntArray = field(default_factory=lambda: np.zeros(0, np.int64))
     columns: NDArray[np.int32] = field(default_factory=lambda: np.zeros((0, 7), np.int32))
-    boxes: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 4), np.float32))
+    boxes: Float32Array = field(default_factory=lambda: np.zeros((0, 4), np.float32))
     valid: NDArray[np.uint8] = field(default_factory=lambda: np.zeros((0, 6), np.uint8))
     types: NDArray[np.int8] = field(default_factory=lambda: np.zeros((0, 2), np.int8))
     other_names: dict[int, str] = field(default_factory=dict[int, str])
@@ -156,11 +157,11 @@ def index_images(path: Path) -> ImageIndex:
 class FrameTable:
     """Rows of `values` by capture and frame: `keys` are sorted, `wrong` says what is wrong in a key's row."""
 
-    keys: NDArray[np.int64]
-    values: NDArray[np.float64]
+    keys: IntArray
+    values: FloatArray
     wrong: dict[int, str]
 
-    def row(self, capture: str, frame: int) -> NDArray[np.float64] | None:
+    def row(self, capture: str, frame: int) -> FloatArray | None:
         """Of one frame; None where the file has none.
 
         Raises:
@@ -183,7 +184,7 @@ def frame_key(capture: str, frame: int) -> int:
 def index_joints(path: Path) -> FrameTable:
     """Read `..._joint_3d.json`: rows (42, 3), millimetres in the world."""
 
-    def joints(one: Any, named: str) -> NDArray[np.float64]:  # noqa: ANN401  # JSON
+    def joints(one: Any, named: str) -> FloatArray:  # noqa: ANN401  # JSON
         return numbers(field_of(one, "world_coord", named), (JOINTS, 3), f"{named}.world_coord")
 
     return _frames(path, (JOINTS, 3), joints)
@@ -192,7 +193,7 @@ def index_joints(path: Path) -> FrameTable:
 def index_mano(path: Path) -> FrameTable:
     """Read `..._MANO_NeuralAnnot.json`: rows (2, 61), right hand then left: pose, shape, place; NaN without a fit."""
 
-    def fits(one: Any, named: str) -> NDArray[np.float64]:  # noqa: ANN401  # JSON
+    def fits(one: Any, named: str) -> FloatArray:  # noqa: ANN401  # JSON
         row = np.full((2, sum(_MANO.values())), np.nan)
         for place, side in enumerate(HAND_TYPES[:2]):
             if fit := one.get(side):
@@ -206,7 +207,7 @@ def index_mano(path: Path) -> FrameTable:
     return _frames(path, (2, sum(_MANO.values())), fits)
 
 
-def _frames(path: Path, shape: tuple[int, ...], read: Callable[[Any, str], NDArray[np.float64]]) -> FrameTable:
+def _frames(path: Path, shape: tuple[int, ...], read: Callable[[Any, str], FloatArray]) -> FrameTable:
     keys, values, wrong = array("q"), array("d"), dict[int, str]()
     for (capture, frame), record in ((key, value) for key, value in stream_json(path, 2) if len(key) == 2):
         key = frame_key(str(capture), int(frame))
@@ -333,7 +334,7 @@ class InterHand(Dataset):
         )
 
     def _hand(
-        self, place: int, image: Image, joints: NDArray[np.float64], valid: NDArray[np.bool_], camera: CalibratedCamera
+        self, place: int, image: Image, joints: FloatArray, valid: BoolArray, camera: CalibratedCamera
     ) -> Instance:
         own = _JOINTS[place]
         fit = None if self._mano is None else self._mano.row(image.capture, image.frame)
@@ -370,7 +371,7 @@ class InterHand(Dataset):
         return np.flatnonzero(np.isin(self._index.annotation_ids, wanted)).astype(np.int32)
 
 
-def _present(image: Image, valid: NDArray[np.bool_]) -> list[int]:
+def _present(image: Image, valid: BoolArray) -> list[int]:
     """Which hands are in the image: 0 the right one, 1 the left one."""
     if not image.hand_type_valid:
         return [place for place in (0, 1) if valid[21 * place : 21 * place + 21].any()]
@@ -387,7 +388,7 @@ _TYPES: Final = {(True, False): "right", (False, True): "left", (True, True): "i
 
 
 def cameras_record(
-    cameras: Mapping[str, tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]],
+    cameras: Mapping[str, tuple[FloatArray, FloatArray, FloatArray]],
 ) -> dict[str, dict[str, list[float] | list[list[float]]]]:
     """A capture's entry of `camera.json` from K, R and t (metres) of each camera."""
     return {
@@ -398,7 +399,7 @@ def cameras_record(
     }
 
 
-def joints_record(points_m: NDArray[np.float64]) -> dict[str, object]:
+def joints_record(points_m: FloatArray) -> dict[str, object]:
     """A frame's entry of `joint_3d.json`.
 
     Args:
@@ -415,7 +416,7 @@ def joints_record(points_m: NDArray[np.float64]) -> dict[str, object]:
     }
 
 
-def annotation_record(number: int, points_px: NDArray[np.float64], valid: NDArray[np.bool_]) -> dict[str, object]:
+def annotation_record(number: int, points_px: FloatArray, valid: BoolArray) -> dict[str, object]:
     """The entry of image `number` under `annotations` of `data.json`.
 
     Args:
@@ -448,12 +449,12 @@ def skeleton_lines() -> str:
     return "# name id parent\n" + "\n".join(lines) + "\n"
 
 
-def _flags(valid: NDArray[np.bool_]) -> list[list[int]]:
+def _flags(valid: BoolArray) -> list[list[int]]:
     """(42, 1) in the set's order."""
     flags = np.zeros((42, 1), np.int64)
     flags[ORDER, 0] = valid.reshape(42)
     return flags.tolist()
 
 
-def _hand_type(valid: NDArray[np.bool_]) -> str:
+def _hand_type(valid: BoolArray) -> str:
     return _TYPES[bool(valid[0].any()), bool(valid[1].any())]

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sonjit.arrays import BoolArray, FloatArray
 from sonjit.datasets.dataset import Dataset, DatasetEntry
 from sonjit.datasets.hands.parsed_hands import ParsedHands
 from sonjit.datasets.joint_orders import RHD, hand_before_camera
@@ -88,11 +88,7 @@ class Rhd(Dataset):
 
 
 def _hand(
-    joints_m: NDArray[np.float64],
-    seen: NDArray[np.float64],
-    camera: CalibratedCamera,
-    side: Side,
-    read_mask: Callable[[], NDArray[np.bool_]],
+    joints_m: FloatArray, seen: FloatArray, camera: CalibratedCamera, side: Side, read_mask: Callable[[], BoolArray]
 ) -> Instance:
     """A hand whose places are all known, and of which those count that are seen."""
     seen = seen[list(RHD)]
@@ -110,6 +106,6 @@ def open_rhd(entry: DatasetEntry, root: Path, split: str) -> Dataset:
     return Rhd(entry, root, split)
 
 
-def _mask(path: Path, parts: range) -> NDArray[np.bool_]:
+def _mask(path: Path, parts: range) -> BoolArray:
     grey = load_image(path, upright=False)[..., 0]
     return (grey >= parts.start) & (grey < parts.stop)

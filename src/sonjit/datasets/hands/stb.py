@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Final, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sonjit.arrays import FloatArray
 from sonjit.datasets.dataset import Dataset, DatasetEntry
 from sonjit.datasets.joint_orders import MM, STB, camera_matrix, hand_before_camera
 from sonjit.datasets.reading import field, load_matlab, numbers
@@ -87,7 +87,7 @@ class Stb(Dataset):
         )
 
 
-def _labels(file: Path) -> NDArray[np.float64]:
+def _labels(file: Path) -> FloatArray:
     """(frames, 21, 3) millimetres."""
     content = field(load_matlab(file), "handPara", str(file))
     return np.moveaxis(numbers(content, (3, 21, -1), f"{file}: handPara"), (2, 1), (0, 1)).copy()

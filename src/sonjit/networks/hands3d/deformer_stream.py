@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from sonjit.arrays import Float32Array, RealArray
 from sonjit.errors import InputError
 from sonjit.geometry.boxes import RotatedBox
 from sonjit.networks.hands3d.deformer import DeformerNetwork
@@ -137,7 +137,7 @@ class Corners(NamedTuple):
         return Corners(max(self.x_min, 0), max(self.y_min, 0), min(self.x_max, width), min(self.y_max, height))
 
 
-def box_around(points: NDArray[np.floating], scale: float = _AROUND) -> Corners:
+def box_around(points: RealArray, scale: float = _AROUND) -> Corners:
     """The box of points (K, 2), `scale` times as large about its centre, which is cut to whole pixels as published.
 
     What `encode` takes as a frame's box is this of the joints in the crop, clipped to the crop. The released code clips
@@ -175,7 +175,7 @@ def crop_square(
     return RotatedBox(int((x_min + x_max) / 2), int((y_min + y_max) / 2), side, side, rotation_rad)
 
 
-def joints_in_box(joints: NDArray[np.floating], box: Corners) -> NDArray[np.float32]:
+def joints_in_box(joints: RealArray, box: Corners) -> Float32Array:
     """Joints (21, 2) as x, y in 0..1 of a box, to be learned; (-1, -1) where one is outside."""
     low, high = np.array(box[:2]), np.array(box[2:])
     placed = (joints - low) / (high - low)

@@ -20,9 +20,9 @@ from typing import Final, Literal, NamedTuple, TypeVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from sonjit.arrays import BoolArray, FloatArray, RealArray
 from sonjit.errors import InputError
 from sonjit.geometry.boxes import RotatedBox, square_box
 from sonjit.geometry.cameras import Intrinsics
@@ -186,7 +186,7 @@ register(
     )
 )
 
-F = TypeVar("F", float, "NDArray[np.float64]")
+F = TypeVar("F", float, "FloatArray")
 _MARGIN = 1.25  # of what is cut out, around the box
 _AROUND_JOINTS = 1.2  # of a box, around the joints of which it is made
 
@@ -232,13 +232,13 @@ class TwoHands(NamedTuple):
         present: (B, 2) whether there is a right and a left hand.
     """
 
-    xy_px: NDArray[np.float64]
-    z_mm: NDArray[np.float64]
-    rel_root_mm: NDArray[np.float64]
-    present: NDArray[np.bool_]
+    xy_px: FloatArray
+    z_mm: FloatArray
+    rel_root_mm: FloatArray
+    present: BoolArray
 
 
-def box_of_joints(xy_px: NDArray[np.floating]) -> RotatedBox:
+def box_of_joints(xy_px: RealArray) -> RotatedBox:
     """The upright box of hands with joints (K, 2), with a margin as where boxes come with the data."""
     low, high = xy_px.min(0), xy_px.max(0)
     (cx, cy), (width, height) = ((low + high) / 2).tolist(), ((high - low) * _AROUND_JOINTS).tolist()
@@ -251,9 +251,7 @@ def area_of_box(box: RotatedBox) -> RotatedBox:
 
 
 def two_hands_from_outputs(
-    outputs: Mapping[str, Tensor],
-    to_image: NDArray[np.floating],
-    space: HeatmapSpace = HeatmapSpace(),
+    outputs: Mapping[str, Tensor], to_image: RealArray, space: HeatmapSpace = HeatmapSpace()
 ) -> TwoHands:
     """Bins as pixels and millimetres.
 
@@ -271,7 +269,7 @@ def two_hands_from_outputs(
     return TwoHands(xy, space.mm_from_bins(joints[..., 2]), space.mm_from_bins(rel[:, 0]), hands > 0.5)
 
 
-def with_relative_depth(own_mm: NDArray[np.floating], hands: TwoHands) -> NDArray[np.float64]:
+def with_relative_depth(own_mm: RealArray, hands: TwoHands) -> FloatArray:
     """Depths (B, 2) of right and left roots from what each came to by itself (B, 2).
 
     Where there are both hands, the left one is where InterNet saw it from the right one: it saw both at once.
@@ -282,9 +280,7 @@ def with_relative_depth(own_mm: NDArray[np.floating], hands: TwoHands) -> NDArra
     return depths
 
 
-def joints_in_camera(
-    hands: TwoHands, roots_mm: NDArray[np.floating], layout: HandLayout, camera: Intrinsics
-) -> NDArray[np.float64]:
+def joints_in_camera(hands: TwoHands, roots_mm: RealArray, layout: HandLayout, camera: Intrinsics) -> FloatArray:
     """Joints (B, 42, 3) in mm in the camera's frame, of hands whose right and left roots (B, 2) are so deep."""
     depth = hands.z_mm.copy()
     for number, side in enumerate(SIDES):
@@ -331,7 +327,7 @@ class HandLayout:
         """MediaPipe's keypoints between which the root lies: the wrist, or wrist and middle finger's knuckle."""
         return (0,) if "wrist" in self.skeleton.keypoints else (0, 9)
 
-    def mediapipe21(self, joints: NDArray[np.floating], side: Side) -> NDArray[np.floating]:
+    def mediapipe21(self, joints: RealArray, side: Side) -> RealArray:
         """One of two hands (..., 42, D) in MediaPipe's order (..., 21, D).
 
         STB names no wrist but the palm's centre; the wrist is then put as far behind it as the middle finger's knuckle

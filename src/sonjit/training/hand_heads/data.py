@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from sonjit.arrays import BoolArray, Float32Array, Image, IntArray
 from sonjit.datasets import Sample, open_dataset
 from sonjit.detectors.kinds.hand_heads import TAPS, head_inputs
 from sonjit.detectors.kinds.hands import PalmFinder, box_around_hand
@@ -43,7 +44,7 @@ class LabelledHand:
         right: it is the person's own right hand.
     """
 
-    keypoints: NDArray[np.float32]
+    keypoints: Float32Array
     causes: NDArray[np.int8]
     right: bool
 
@@ -57,7 +58,7 @@ class LabelledHand:
 class LabelledImage:
     """An image (H, W, 3) uint8 RGB and its hands."""
 
-    rgb: NDArray[np.uint8]
+    rgb: Image
     hands: tuple[LabelledHand, ...]
 
 
@@ -89,7 +90,7 @@ def pasted_over(image: LabelledImage, other: NDArray[np.uint8], rng: np.random.G
     return LabelledImage(rgb, tuple(hands))
 
 
-def _outline(middle: NDArray[np.float32], extent: float, rng: np.random.Generator) -> NDArray[np.int32]:
+def _outline(middle: Float32Array, extent: float, rng: np.random.Generator) -> NDArray[np.int32]:
     """(N, 2) corners of an object around a place."""
     turns = np.sort(rng.uniform(0, 2 * np.pi, rng.integers(*_CORNERS)))
     corners = np.stack([np.cos(turns), np.sin(turns) * rng.uniform(0.2, 1)], 1) * rng.uniform(*_SIZE) * extent
@@ -131,20 +132,20 @@ class HandFeatures:
     """
 
     local: NDArray[np.float16]
-    shape: NDArray[np.float32]
+    shape: Float32Array
     mean: NDArray[np.float16]
     cause: NDArray[np.int8]
-    right: NDArray[np.bool_]
-    label: NDArray[np.float32]
-    image: NDArray[np.int64]
-    error: NDArray[np.float32]
+    right: BoolArray
+    label: Float32Array
+    image: IntArray
+    error: Float32Array
 
     @property
-    def seen(self) -> NDArray[np.bool_]:
+    def seen(self) -> BoolArray:
         """(N, 21) the keypoint is in the image and not hidden."""
         return self.cause == 0
 
-    def inputs(self) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+    def inputs(self) -> tuple[Float32Array, Float32Array, Float32Array]:
         """`local`, `shape` and `mean` as the heads take them."""
         local, shape, mean = (np.asarray(one, np.float32) for one in (self.local, self.shape, self.mean))
         return local, shape, mean

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits as cross_entropy
 from torch.nn.functional import relu
 
+from sonjit.arrays import BoolArray, Float32Array, IndexArray, IntArray, RealArray
 from sonjit.detectors.kinds.hand_heads import ASSET, BEFORE, BEHIND, HandHeads
 from sonjit.errors import InputError
 from sonjit.files import atomic_file
@@ -98,7 +99,7 @@ class HeadNetwork(nn.Module):
         return seen, self.side(self.side_dropout(relu(side)))[:, 0]
 
     @torch.no_grad()
-    def arrays(self) -> dict[str, NDArray[np.float32]]:
+    def arrays(self) -> dict[str, Float32Array]:
         """The same heads, in eval mode, as `detectors.hand_heads.HandHeads` takes them."""
         weights: dict[str, Tensor] = {}
         for name, layer, middle, spread in (
@@ -118,10 +119,8 @@ class HeadNetwork(nn.Module):
 
 
 def calibrated(
-    arrays: Mapping[str, NDArray[np.float32]],
-    logits: tuple[NDArray[np.float32], NDArray[np.float32]],
-    features: HandFeatures,
-) -> dict[str, NDArray[np.float32]]:
+    arrays: Mapping[str, Float32Array], logits: tuple[Float32Array, Float32Array], features: HandFeatures
+) -> dict[str, Float32Array]:
     """The same heads with logits that are turned into calibrated probabilities by Platt scaling.
 
     Source: Platt 1999, Probabilistic outputs for support vector machines.
@@ -139,7 +138,7 @@ def calibrated(
     return changed
 
 
-def platt(logits: NDArray[np.float32], truth: NDArray[np.bool_]) -> tuple[float, float]:
+def platt(logits: Float32Array, truth: BoolArray) -> tuple[float, float]:
     """What to multiply logits with and add to them, so that cross entropy is least; Newton's method in float64."""
     x, y = logits.ravel().astype(np.float64), truth.ravel().astype(np.float64)
     design = np.stack([x, np.ones_like(x)])  # (2, N)
@@ -212,7 +211,7 @@ def train_hand_heads(request: TrainingRequest) -> dict[str, object]:
         training[model], calibration[model] = features.take(~own), features.take(own)
         held_out[model] = _features(request, settings.held_out, model, 0)
     networks = train_heads(training, settings, request)
-    arrays: dict[str, NDArray[np.float32]] = {}
+    arrays: dict[str, Float32Array] = {}
     results: dict[str, object] = {"heads": request.out / ASSET}
     for model in MODELS:
         raw = networks[model].arrays()
@@ -265,7 +264,7 @@ def _drawn(hands: HandFeatures, rng: np.random.Generator, count: int, device: st
     return [torch.from_numpy(np.asarray(one, np.float32)).to(device) for one in values]
 
 
-def _is_for_calibration(features: HandFeatures, part: float) -> NDArray[np.bool_]:
+def _is_for_calibration(features: HandFeatures, part: float) -> BoolArray:
     """(N,) which are of images for calibration only, whatever the number of images."""
     numbers = np.array([zlib.crc32(b"%d" % image) for image in features.image])
     return numbers < part * (1 << 32)
@@ -306,7 +305,7 @@ _WELL_FOUND = 0.05
 """Mean distance of a hand's keypoints from the truth, in its extent, up to which the network has found it well."""
 
 
-def auroc(scores: NDArray[np.floating], truth: NDArray[np.bool_]) -> float:
+def auroc(scores: RealArray, truth: BoolArray) -> float:
     """Probability that a true one scores above a false one, ties counting half; NaN where there are not both.
 
     Source: Hanley and McNeil 1982: the area under the ROC curve is Mann and Whitney's statistic.
@@ -315,9 +314,7 @@ def auroc(scores: NDArray[np.floating], truth: NDArray[np.bool_]) -> float:
     return _area(place.ravel(), truth.ravel(), np.ones(truth.size))
 
 
-def auroc_interval(
-    scores: NDArray[np.floating], truth: NDArray[np.bool_], clusters: NDArray[np.int64]
-) -> tuple[float, float]:
+def auroc_interval(scores: RealArray, truth: BoolArray, clusters: IntArray) -> tuple[float, float]:
     """Where `auroc` lies in 95 % of draws, with replacement, of whole clusters (N,) of scores (N,)."""
     _, place = np.unique(scores, return_inverse=True)
     _, cluster = np.unique(clusters, return_inverse=True)
@@ -327,14 +324,14 @@ def auroc_interval(
     return low, high
 
 
-def _area(place: NDArray[np.intp], truth: NDArray[np.bool_], weights: NDArray[np.floating | np.integer]) -> float:
+def _area(place: IndexArray, truth: BoolArray, weights: NDArray[np.floating | np.integer]) -> float:
     """Area under the ROC curve of scores by their ranks, each with a weight."""
     positive, negative = (np.bincount(place, weights * some) for some in (truth, ~truth))
     pairs = positive.sum() * negative.sum()
     return float(positive @ (negative.cumsum() - negative / 2) / pairs) if pairs else float("nan")
 
 
-def calibration_error(probabilities: NDArray[np.floating], truth: NDArray[np.bool_]) -> float:
+def calibration_error(probabilities: RealArray, truth: BoolArray) -> float:
     """Expected calibration error, 0..1: how far probabilities are from how often they come true, in 15 even bins.
 
     Source: Guo et al. 2017, On calibration of modern neural networks, section 2.

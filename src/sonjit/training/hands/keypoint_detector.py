@@ -11,9 +11,9 @@ from typing import NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
-from numpy.typing import NDArray
 from torch import Tensor
 
+from sonjit.arrays import BoolArray, Float32Array, FloatArray, Image
 from sonjit.datasets import Instance, Sample
 from sonjit.geometry.boxes import RotatedBox, crop, points_into_crop
 from sonjit.networks import create_network
@@ -153,7 +153,7 @@ def evaluate(detector: KeypointDetector, training: Sequence[Sample], held_out: S
     return metrics | ({"visible_right": float(np.mean(right))} if right else {})
 
 
-def _mean_pose(samples: Sequence[Sample], most: int = 200) -> NDArray[np.float64]:
+def _mean_pose(samples: Sequence[Sample], most: int = 200) -> FloatArray:
     """Where keypoints are on average, (21, 2) as parts of the crop; in its middle where none is known."""
     total, count = np.zeros((21, 2)), np.zeros((21, 1))
     for index in range(0, len(samples), max(len(samples) // most, 1)):
@@ -182,11 +182,11 @@ class HeatmapExample:
         labelled: (21,) 1 where that is known.
     """
 
-    image: NDArray[np.uint8]
-    keypoints: NDArray[np.float32]
-    known: NDArray[np.float32]
-    visible: NDArray[np.float32]
-    labelled: NDArray[np.float32]
+    image: Image
+    keypoints: Float32Array
+    known: Float32Array
+    visible: Float32Array
+    labelled: Float32Array
 
 
 def labelled_hands(sample: Sample) -> list[tuple[Instance, Box]]:
@@ -222,13 +222,7 @@ def example_from_sample(sample: Sample, rng: np.random.Generator, side: int) -> 
 
 
 def example_from_hand(
-    rgb: NDArray[np.uint8],
-    hand: Instance,
-    area: RotatedBox,
-    side: int,
-    *,
-    mirror: bool = False,
-    gain: NDArray[np.float64] | None = None,
+    rgb: Image, hand: Instance, area: RotatedBox, side: int, *, mirror: bool = False, gain: FloatArray | None = None
 ) -> HeatmapExample:
     """A hand as it is in an area of an image (H, W, 3), cropped to `side` pixels; its side is not a label here."""
     image = crop(rgb, area, side, side, border="zero")
@@ -237,7 +231,7 @@ def example_from_hand(
         image, points = image[:, ::-1], np.stack([side - 1 - points[:, 0], points[:, 1]], 1)
     if gain is not None:
         image = np.clip(image * gain.astype(np.float32), 0, 255)
-    known: NDArray[np.bool_] = np.asarray(((points >= 0) & (points <= side - 1)).all(1))  # NaN is neither
+    known: BoolArray = np.asarray(((points >= 0) & (points <= side - 1)).all(1))  # NaN is neither
     labelled = known if hand.visible is not None else np.zeros(_KEYPOINTS, np.bool_)
     visible = np.zeros(_KEYPOINTS, np.bool_) if hand.visible is None else hand.visible
     return HeatmapExample(
@@ -249,7 +243,7 @@ def example_from_hand(
     )
 
 
-def points_of(hand: Instance) -> NDArray[np.float64]:
+def points_of(hand: Instance) -> FloatArray:
     """Keypoints (21, 2) in pixels, NaN where unknown."""
     if hand.keypoints_px is None or len(hand.keypoints_px) != _KEYPOINTS:
         return np.full((_KEYPOINTS, 2), np.nan)

@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sonjit.arrays import BoolArray, Float32Array, Image, RealArray
 from sonjit.datasets.sample import Instance, Sample, Side
 from sonjit.detectors.kinds.hands import BOX_KEYPOINTS, box_around_hand
 from sonjit.errors import InputError
@@ -50,9 +51,9 @@ class LandmarkCrop:
     """
 
     wide: NDArray[np.uint8]
-    keypoints: NDArray[np.float32]
-    known: NDArray[np.bool_]
-    metres: NDArray[np.float32]
+    keypoints: Float32Array
+    known: BoolArray
+    metres: Float32Array
     side: Side | None = None
     present: bool | None = None
 
@@ -61,7 +62,7 @@ class LandmarkCrop:
         """Side S of the crop in pixels."""
         return 2 * self.wide.shape[0] // 3
 
-    def image(self) -> NDArray[np.uint8]:
+    def image(self) -> Image:
         """(S, S, 3): the crop itself."""
         margin = (self.wide.shape[0] - self.size) // 2
         return self.wide[margin:-margin, margin:-margin]
@@ -129,7 +130,7 @@ def _named(samples: Sequence[Sample]) -> str:
     return samples[0].source or samples[0].dataset
 
 
-def _crop(rgb: NDArray[np.uint8], hand: Instance, places: Sequence[int], size: int) -> LandmarkCrop | None:
+def _crop(rgb: Image, hand: Instance, places: Sequence[int], size: int) -> LandmarkCrop | None:
     assert hand.keypoints_px is not None
     points = hand.keypoints_px[places].astype(np.float32)  # (K, 2)
     known = np.asarray(np.isfinite(points).all(1), np.bool_)
@@ -147,7 +148,7 @@ def _crop(rgb: NDArray[np.uint8], hand: Instance, places: Sequence[int], size: i
 
 
 def _empty_crop(
-    rgb: NDArray[np.uint8], instances: Sequence[Instance], rng: np.random.Generator, keypoints: int, size: int
+    rgb: Image, instances: Sequence[Instance], rng: np.random.Generator, keypoints: int, size: int
 ) -> list[LandmarkCrop]:
     """A crop of any place, size and rotation that no hand's box reaches into; none where there is no room."""
     height, width = rgb.shape[:2]
@@ -169,7 +170,7 @@ def _empty_crop(
     return []
 
 
-def _cut(rgb: NDArray[np.uint8], box: RotatedBox, size: int) -> NDArray[np.uint8]:
+def _cut(rgb: Image, box: RotatedBox, size: int) -> Image:
     whole = size + 2 * round(_MARGIN * size)
     wide = np.empty((whole, whole, 3), np.uint8)
     crop_on_grid(rgb, _wider(box), wide)
@@ -181,7 +182,7 @@ def _wider(box: RotatedBox) -> RotatedBox:
     return box._replace(width=box.width * scale, height=box.height * scale)
 
 
-def _turned(metres: NDArray[np.floating], box: RotatedBox) -> NDArray[np.float32]:
+def _turned(metres: RealArray, box: RotatedBox) -> Float32Array:
     """Points (K, 3) of an image's axes in those of a box."""
     cos, sin = np.cos(box.rotation), np.sin(box.rotation)
     return (metres @ np.array([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1]])).astype(np.float32)
@@ -344,9 +345,7 @@ def landmark_metrics(
     return metrics
 
 
-def _outputs(
-    network: HandLandmarkNetwork, crops: Sequence[LandmarkCrop], device: str
-) -> dict[str, NDArray[np.float32]]:
+def _outputs(network: HandLandmarkNetwork, crops: Sequence[LandmarkCrop], device: str) -> dict[str, Float32Array]:
     """The network's outputs (N, ...) by name."""
     with torch.inference_mode():
         parts = [

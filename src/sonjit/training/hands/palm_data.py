@@ -13,10 +13,10 @@ from typing import Literal, NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
-from numpy.typing import NDArray
 from torch import Tensor
 from torchvision.ops import box_iou
 
+from sonjit.arrays import BoolArray, Float32Array, FloatArray, Image, RealArray
 from sonjit.datasets import Sample
 from sonjit.detectors.ssd import AnchorGrid
 from sonjit.errors import InputError
@@ -43,9 +43,9 @@ class PalmSample:
         unsure: (Q, 4) x_min, y_min, x_max, y_max of hands whose palms are not known: ignored, whether found or not.
     """
 
-    image: NDArray[np.uint8]
-    palms: NDArray[np.float32]
-    unsure: NDArray[np.float32]
+    image: Image
+    palms: Float32Array
+    unsure: Float32Array
 
 
 def palm_samples(samples: Sequence[Sample], size: int) -> list[PalmSample]:
@@ -64,8 +64,8 @@ def palm_samples(samples: Sequence[Sample], size: int) -> list[PalmSample]:
         rgb = sample.rgb()
         height, width = rgb.shape[:2]
         whole = letterbox_box(width, height, size, size)
-        palms: list[NDArray[np.float64]] = []
-        unsure: list[NDArray[np.float64]] = []
+        palms: list[FloatArray] = []
+        unsure: list[FloatArray] = []
         for one in sample.instances:
             places = one.places_of(_PALM)
             named, unnamed = named + bool(places), unnamed + (not places)
@@ -105,14 +105,14 @@ def augmented(sample: PalmSample, rng: np.random.Generator, strength: float = 1.
     return PalmSample(lit, palms[inside].astype(np.float32), np.concatenate([unsure, cut]).astype(np.float32))
 
 
-def palm_squares(palms: NDArray[np.floating]) -> NDArray[np.float64]:
+def palm_squares(palms: RealArray) -> FloatArray:
     """The square (P, 4) around each palm's keypoints (P, 7, 2): centre x, y, width, height."""
     low, high = palms.min(1).astype(np.float64), palms.max(1)
     side = (high - low).max(1, keepdims=True)
     return np.concatenate([(low + high) / 2, side, side], 1)
 
 
-def _stacked(parts: Sequence[NDArray[np.float64]], shape: tuple[int, ...]) -> NDArray[np.float32]:
+def _stacked(parts: Sequence[FloatArray], shape: tuple[int, ...]) -> Float32Array:
     return np.array(parts, np.float32).reshape(-1, *shape)
 
 
@@ -146,7 +146,7 @@ class PalmTargets(NamedTuple):
     sizes: Tensor
 
 
-def palm_anchors(size: int) -> NDArray[np.float64]:
+def palm_anchors(size: int) -> FloatArray:
     """(N, 4) centre x, y, width, height in pixels of a square input: the published detector's, with their sizes.
 
     Those matter for matching alone; predictions are relative to the centres.
@@ -155,7 +155,7 @@ def palm_anchors(size: int) -> NDArray[np.float64]:
     return grid.anchors().astype(np.float64) * size
 
 
-def palm_targets(anchors: NDArray[np.float64], samples: Sequence[PalmSample], device: str = "cpu") -> PalmTargets:
+def palm_targets(anchors: FloatArray, samples: Sequence[PalmSample], device: str = "cpu") -> PalmTargets:
     """The targets of images.
 
     An anchor is a palm's where they overlap by `_NEAR` or more, and the palm's best one always is.
@@ -166,9 +166,7 @@ def palm_targets(anchors: NDArray[np.float64], samples: Sequence[PalmSample], de
     return PalmTargets(images.permute(0, 3, 1, 2) / 255, found, placed, boxes, sizes)
 
 
-def _matched(
-    anchors: NDArray[np.float64], sample: PalmSample
-) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.float32], NDArray[np.float32]]:
+def _matched(anchors: FloatArray, sample: PalmSample) -> tuple[Float32Array, BoolArray, Float32Array, Float32Array]:
     """One image's (N,), (N,), (N, 18) and (N,) of `PalmTargets`."""
     count = len(anchors)
     found, placed = np.zeros(count, np.float32), np.zeros(count, np.bool_)
@@ -219,6 +217,6 @@ def palm_losses(
     return {"scores": scores, "boxes": _BOXES * off[:4].mean(), "keypoints": _KEYPOINTS * off[4:].mean()}
 
 
-def corners_of(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
+def corners_of(boxes: FloatArray) -> FloatArray:
     """(N, 4) centre and size as x_min, y_min, x_max, y_max."""
     return np.concatenate([boxes[:, :2] - boxes[:, 2:] / 2, boxes[:, :2] + boxes[:, 2:] / 2], 1)

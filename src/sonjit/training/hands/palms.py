@@ -11,8 +11,8 @@ from time import perf_counter
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from sonjit.arrays import Float32Array, FloatArray, RealArray
 from sonjit.datasets import Dataset
 from sonjit.detectors.ssd import blend_overlapping
 from sonjit.engines import EngineOptions, load_engine
@@ -127,9 +127,7 @@ def train_palms(request: TrainingRequest) -> Mapping[str, object]:
     }
 
 
-def palm_network(
-    settings: PalmSettings, anchors: NDArray[np.float64], weights: str | None = None
-) -> PalmDetectionNetwork:
+def palm_network(settings: PalmSettings, anchors: FloatArray, weights: str | None = None) -> PalmDetectionNetwork:
     """The network to train: with given weights, or random ones, batch norms and heads that start at "hardly a palm"."""
     options = {"depth": settings.depth, "channels": settings.channels, "decoder": settings.decoder}
     with torch.random.fork_rng([]):
@@ -146,7 +144,7 @@ def palm_network(
     return network.train().to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  # twice as fast
 
 
-def _initialise_head(head: Head, anchors: NDArray[np.float64]) -> None:
+def _initialise_head(head: Head, anchors: FloatArray) -> None:
     """Initialise the boxes of a head's anchors (N, 4) at their own size and centre, all keypoints there too."""
     assert head.scores.bias is not None
     assert head.boxes.bias is not None
@@ -160,7 +158,7 @@ def _initialise_head(head: Head, anchors: NDArray[np.float64]) -> None:
 def fit_palms(
     network: PalmDetectionNetwork,
     samples: Sequence[PalmSample],
-    anchors: NDArray[np.float64],
+    anchors: FloatArray,
     settings: PalmSettings,
     request: TrainingRequest,
 ) -> None:
@@ -210,7 +208,7 @@ _CATEGORY = 1
 
 
 def palm_precision(
-    network: PalmDetectionNetwork, samples: Sequence[PalmSample], anchors: NDArray[np.float64], device: str = "cpu"
+    network: PalmDetectionNetwork, samples: Sequence[PalmSample], anchors: FloatArray, device: str = "cpu"
 ) -> dict[str, float]:
     """Average precision over images.
 
@@ -235,9 +233,7 @@ def palm_precision(
     return {"ap": 100 * stats["AP50"], "ap_strict": 100 * stats["AP"]}
 
 
-def _found(
-    scores: NDArray[np.float32], boxes: NDArray[np.float32], anchors: NDArray[np.float64], sample: int
-) -> list[Mapping[str, object]]:
+def _found(scores: Float32Array, boxes: Float32Array, anchors: FloatArray, sample: int) -> list[Mapping[str, object]]:
     """The detections of one image's scores (N,) and boxes (N, 18), in COCO's results format."""
     chosen = (scores >= _LEAST_SCORE) & (boxes[:, 2:4] > 0).all(1)
     centre, half = boxes[chosen, :2] + anchors[chosen, :2], boxes[chosen, 2:4] / 2
@@ -271,7 +267,7 @@ def _truth(samples: Sequence[PalmSample]) -> dict[str, object]:
     return {"images": images, "annotations": annotations, "categories": [{"id": _CATEGORY, "name": "palm"}]}
 
 
-def _corner_and_size(box: NDArray[np.floating]) -> list[float]:
+def _corner_and_size(box: RealArray) -> list[float]:
     x_min, y_min, x_max, y_max = box.tolist()
     return [x_min, y_min, x_max - x_min, y_max - y_min]
 

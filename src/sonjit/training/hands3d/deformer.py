@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.func import functional_call  # pyright: ignore[reportPrivateImportUsage]
 from torchvision.transforms.v2 import functional as tv
 
+from sonjit.arrays import Float32Array, FloatArray
 from sonjit.datasets import Instance, Sample
 from sonjit.errors import InputError
 from sonjit.geometry.boxes import crop, points_into_crop
@@ -53,11 +54,11 @@ class Window(NamedTuple):
     """One hand in T frames."""
 
     images: Tensor  # (T, 3, S, S) in 0..1
-    boxes: NDArray[np.float64]  # (T, 4) pixels of these
-    pose: NDArray[np.float64]  # (T, 48) as the network's variant has it
-    shape: NDArray[np.float64]  # (T, 10)
+    boxes: FloatArray  # (T, 4) pixels of these
+    pose: FloatArray  # (T, 48) as the network's variant has it
+    shape: FloatArray  # (T, 10)
     side: float  # 0 right, 1 left
-    joints: NDArray[np.float32]  # (T, 21, 2) in 0..1 of the box; negative where not to be trained on
+    joints: Float32Array  # (T, 21, 2) in 0..1 of the box; negative where not to be trained on
 
 
 def window_around(
@@ -118,7 +119,7 @@ def window_from_samples(
     rotation = change.rotation_rad if change else 0.0
     images: list[Tensor] = []
     boxes: list[tuple[float, ...]] = []
-    joints: list[NDArray[np.float32]] = []
+    joints: list[Float32Array] = []
     for sample, hand in window:
         assert hand.keypoints_px is not None
         try:
@@ -149,7 +150,7 @@ def window_from_samples(
     )
 
 
-def pose_of(sample: Sample, hand: Instance, hands: VariantHands, rotation_rad: float = 0.0) -> NDArray[np.float64]:
+def pose_of(sample: Sample, hand: Instance, hands: VariantHands, rotation_rad: float = 0.0) -> FloatArray:
     """A pose (48,) as the variant's networks are trained on it, of a hand whose crop was rotated.
 
     The variant of HO-3D keeps that set's axes, which are OpenGL's, and poses from the flat hand; that of DexYCB has

@@ -15,9 +15,9 @@ from typing import Literal, NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
-from numpy.typing import NDArray
 from torch import Tensor
 
+from sonjit.arrays import Float32Array, FloatArray
 from sonjit.datasets import Instance, Sample
 from sonjit.errors import InputError
 from sonjit.geometry.boxes import RotatedBox, clamped_box, crop, points_into_crop, rotated_box_around, square_box
@@ -126,10 +126,10 @@ class HandOccSettings(ManoSettings):
 class OccludedHand(NamedTuple):
     """One crop and its ground truth."""
 
-    image: NDArray[np.float32]  # (S, S, 3) in 0..1
-    pose: NDArray[np.float64]  # (48,) from MANO's mean pose, of a right hand as the crop shows it
-    shape: NDArray[np.float64]  # (10,)
-    joints: NDArray[np.float64]  # (21, 2) in 0..1 of the crop
+    image: Float32Array  # (S, S, 3) in 0..1
+    pose: FloatArray  # (48,) from MANO's mean pose, of a right hand as the crop shows it
+    shape: FloatArray  # (10,)
+    joints: FloatArray  # (21, 2) in 0..1 of the crop
 
 
 def train_handoccnet(request: TrainingRequest) -> Mapping[str, object]:

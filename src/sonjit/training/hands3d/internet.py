@@ -16,9 +16,9 @@ from typing import Final, NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
-from numpy.typing import NDArray
 from torch import Tensor
 
+from sonjit.arrays import BoolArray, Float32Array, FloatArray, Image, RealArray
 from sonjit.datasets import Instance, Sample
 from sonjit.errors import InputError
 from sonjit.geometry.boxes import RotatedBox, crop, crop_matrix, points_into_crop
@@ -103,11 +103,11 @@ class TwoHandImage:
         hand_type_valid: whether that is known.
     """
 
-    rgb: NDArray[np.uint8]
+    rgb: Image
     box: RotatedBox
-    joints: NDArray[np.float64]
-    valid: NDArray[np.bool_]
-    hand_type: NDArray[np.bool_]
+    joints: FloatArray
+    valid: BoolArray
+    hand_type: BoolArray
     hand_type_valid: bool = True
 
 
@@ -137,12 +137,12 @@ _AS_IS, _SPACE = TwoHandAugmentation(), HeatmapSpace()
 class TwoHandExample:
     """One crop and its ground truth; the fields are those of `InterNetTargets` for a single crop."""
 
-    image: NDArray[np.float32]  # (S, S, 3) in 0..1
-    joints: NDArray[np.float64]
-    valid: NDArray[np.bool_]
+    image: Float32Array  # (S, S, 3) in 0..1
+    joints: FloatArray
+    valid: BoolArray
     rel_root: float
     rel_valid: bool
-    hand_type: NDArray[np.bool_]
+    hand_type: BoolArray
     hand_type_valid: bool
 
 
@@ -172,10 +172,7 @@ def flipped(image: TwoHandImage) -> TwoHandImage:
 
 
 def example_from_image(
-    labelled: TwoHandImage,
-    layout: HandLayout,
-    augmentation: TwoHandAugmentation = _AS_IS,
-    space: HeatmapSpace = _SPACE,
+    labelled: TwoHandImage, layout: HandLayout, augmentation: TwoHandAugmentation = _AS_IS, space: HeatmapSpace = _SPACE
 ) -> TwoHandExample:
     """Augment an image and cut its hands out, with the ground truth of the crop."""
     if augmentation.flip:
@@ -204,8 +201,8 @@ def example_from_image(
 
 
 def targets_from_crop(
-    joints: NDArray[np.floating], valid: NDArray[np.bool_], layout: HandLayout, space: HeatmapSpace = _SPACE
-) -> tuple[NDArray[np.float64], NDArray[np.bool_], float]:
+    joints: RealArray, valid: BoolArray, layout: HandLayout, space: HeatmapSpace = _SPACE
+) -> tuple[FloatArray, BoolArray, float]:
     """Bins of joints.
 
     Args:
@@ -227,7 +224,7 @@ def targets_from_crop(
     return bins, valid & ((bins >= 0) & (bins < space.bins)).all(1), rel_root
 
 
-def _with_known_roots(valid: NDArray[np.bool_], layout: HandLayout) -> NDArray[np.bool_]:
+def _with_known_roots(valid: BoolArray, layout: HandLayout) -> BoolArray:
     """Joints that are known, and so is the root that their depth is relative to."""
     known = valid.copy()
     for side in SIDES:
@@ -350,7 +347,7 @@ def image_from_sample(sample: Sample) -> TwoHandImage | None:
     return TwoHandImage(sample.rgb(), box, joints, valid, np.array([side in hands for side in SIDES]), hand_type_valid)
 
 
-def joints_mm(sample: Sample) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+def joints_mm(sample: Sample) -> tuple[FloatArray, BoolArray]:
     """Joints (42, 3) of an image's hands in mm before the camera, in the layout's order, and which are known (42,)."""
     joints = np.full((2 * JOINTS, 3), np.nan)
     for side, one in _hands(sample).items():
@@ -386,11 +383,11 @@ def evaluate(
     """Metrics on images held out; see `train_internet`."""
     network.eval()
     space, side = settings.space, settings.side
-    found: list[NDArray[np.float64]] = []
-    apart: list[NDArray[np.float64]] = []
-    truth: list[NDArray[np.float64]] = []
-    valid: list[NDArray[np.bool_]] = []
-    scores: list[NDArray[np.float64]] = []
+    found: list[FloatArray] = []
+    apart: list[FloatArray] = []
+    truth: list[FloatArray] = []
+    valid: list[BoolArray] = []
+    scores: list[FloatArray] = []
     for sample in held_out:
         labelled = image_from_sample(sample)
         if labelled is None or sample.camera is None:
@@ -423,7 +420,7 @@ def evaluate(
     return metrics
 
 
-def _mean_pose(samples: Sequence[Sample]) -> NDArray[np.float64]:
+def _mean_pose(samples: Sequence[Sample]) -> FloatArray:
     """Joints (42, 3) in mm from their hand's root, the mean of images spread over these."""
     total, count = np.zeros((2 * JOINTS, 3)), np.zeros(2 * JOINTS)
     for index in range(0, len(samples), max(len(samples) // _MEAN_OF, 1)):

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from sonjit.arrays import BoolArray, FloatArray, Image
 from sonjit.datasets import Instance, ManoParameters, Sample
 from sonjit.datasets.joint_orders import camera_matrix
 from sonjit.datasets.sample import HAND_SKELETON
@@ -82,9 +83,7 @@ def mano_data(request: TrainingRequest, settings: ManoSettings) -> HandData:
     return HandData(training, held_out, "synthetic clips of the stand-in for MANO")
 
 
-def pose_in_camera(
-    fit: ManoParameters, camera: CalibratedCamera | None, mano: Mano, *, flat_mean: bool
-) -> NDArray[np.float64]:
+def pose_in_camera(fit: ManoParameters, camera: CalibratedCamera | None, mano: Mano, *, flat_mean: bool) -> FloatArray:
     """A fit's pose as 16 axis-angles (48,) in the camera's axes.
 
     Args:
@@ -106,7 +105,7 @@ def pose_in_camera(
     return np.concatenate([_root_in_camera(fit, camera), fingers.double().cpu().numpy()])
 
 
-def _root_in_camera(fit: ManoParameters, camera: CalibratedCamera | None) -> NDArray[np.float64]:
+def _root_in_camera(fit: ManoParameters, camera: CalibratedCamera | None) -> FloatArray:
     """The wrist's axis-angle (3,)."""
     if fit.frame == "camera":
         return fit.pose[:3]
@@ -177,9 +176,7 @@ def synthetic_clips(mano: Mano, clips: int, frames: int, seed: int) -> list[Samp
     return samples
 
 
-def _motion(
-    rng: np.random.Generator, frames: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+def _motion(rng: np.random.Generator, frames: int) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Poses (T, 48), shapes (T, 10) and places (T, 3): from one pose to another, slowly at both ends."""
     part = (1 - np.cos(np.pi * np.linspace(0, 1, frames)))[:, None] / 2  # (T, 1)
     first, last = _pose(rng), _pose(rng)
@@ -190,7 +187,7 @@ def _motion(
     return pose, np.tile(rng.normal(0, 0.7, 10), (frames, 1)), places
 
 
-def _pose(rng: np.random.Generator) -> NDArray[np.float64]:
+def _pose(rng: np.random.Generator) -> FloatArray:
     """(48,) axis-angles: a hand more or less closed, each finger a little by itself; the wrist turned a little."""
     pose = np.zeros((16, 3))
     pose[0] = rng.normal(0, (0.1, 0.1, 0.2))
@@ -203,7 +200,7 @@ def _pose(rng: np.random.Generator) -> NDArray[np.float64]:
     return pose.reshape(-1)
 
 
-def _bars(rng: np.random.Generator, pixels: NDArray[np.float64]) -> list[NDArray[np.float64]]:
+def _bars(rng: np.random.Generator, pixels: FloatArray) -> list[FloatArray]:
     """A bar in each frame as four corners (4, 2): it crosses the hand from one side to the other."""
     middle = pixels.mean((0, 1))
     turn = rng.uniform(0, 2 * np.pi)
@@ -215,12 +212,8 @@ def _bars(rng: np.random.Generator, pixels: NDArray[np.float64]) -> list[NDArray
 
 
 def _image(
-    rng: np.random.Generator,
-    joints: NDArray[np.float64],
-    pixels: NDArray[np.float64],
-    bar: NDArray[np.float64],
-    background: NDArray[np.uint8],
-) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    rng: np.random.Generator, joints: FloatArray, pixels: FloatArray, bar: FloatArray, background: Image
+) -> tuple[NDArray[np.uint8], BoolArray]:
     """(S, S, 3) of a hand, and which of its keypoints (21,) the bar hides."""
     import cv2
 

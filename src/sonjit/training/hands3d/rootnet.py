@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from sonjit.arrays import Float32Array, FloatArray
 from sonjit.datasets import Instance, Sample
 from sonjit.errors import InputError
 from sonjit.geometry.boxes import RotatedBox, crop, crop_matrix, inverse_affine
@@ -53,9 +53,9 @@ class RootNetSettings(CropSettings):
 class RootExample(NamedTuple):
     """One hand's crop and its ground truth."""
 
-    image: NDArray[np.float32]  # (S, S, 3) in 0..1
+    image: Float32Array  # (S, S, 3) in 0..1
     at_box_mm: float  # the depth at which the box measures a hand's
-    coord: NDArray[np.float64]  # (3,) x, y in cells, depth in mm
+    coord: FloatArray  # (3,) x, y in cells, depth in mm
     seen: bool  # the root lies in the crop
 
 

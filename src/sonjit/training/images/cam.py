@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from sonjit.arrays import FloatArray, Image
 from sonjit.errors import InputError
 from sonjit.geometry.boxes import RotatedBox, crop, points_into_crop
 from sonjit.media import open_source
@@ -128,7 +129,7 @@ class Crop:
         box: the hand's in pixels of the crop; None without a hand.
     """
 
-    image: NDArray[np.uint8]
+    image: Image
     label: int
     box: Box | None
 
@@ -157,7 +158,7 @@ class HandCrops:
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(f"{truth}: no frames with hands of handedness and xy in it ({error})") from None
         self._images: dict[int, NDArray[np.uint8]] = {}
-        self._hands: dict[int, list[tuple[int, NDArray[np.float64]]]] = {}
+        self._hands: dict[int, list[tuple[int, FloatArray]]] = {}
         with open_source(clip) as source:
             for frame in source:
                 if frame.index in hands:
@@ -229,7 +230,7 @@ class HandCrops:
         return Crop(image, label, (x_min, y_min, x_max, y_max))
 
 
-def _shrunk(rgb: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], float]:
+def _shrunk(rgb: Image) -> tuple[NDArray[np.uint8], float]:
     """A frame of at most `_LONG_SIDE_PX`, and by what its coordinates shrink."""
     import cv2
 
@@ -248,7 +249,7 @@ def _mirrored(one: Crop) -> Crop:
     return Crop(np.ascontiguousarray(one.image[:, ::-1]), CLASSES.index(label), box)
 
 
-def _around(points: NDArray[np.float64]) -> Box:
+def _around(points: FloatArray) -> Box:
     """Box around a hand's keypoints (K, 2) with the skin about them."""
     low, high = points.min(0), points.max(0)
     margin = _MARGIN * float((high - low).max())

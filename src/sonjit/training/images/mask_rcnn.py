@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from sonjit.arrays import Image, IntArray
 from sonjit.datasets import Dataset, Instance, Sample, dataset_entry, open_dataset, rle_from_mask
 from sonjit.errors import InputError
 from sonjit.explain.segment import results_from_instances
@@ -53,8 +54,8 @@ class Example:
         masks: (N, H, W) uint8, 0 or 1.
     """
 
-    rgb: NDArray[np.uint8]
-    labels: NDArray[np.int64]
+    rgb: Image
+    labels: IntArray
     masks: NDArray[np.uint8]
 
 
@@ -109,7 +110,7 @@ def coco_from_samples(samples: Sequence[Sample], categories: Mapping[int, str]) 
     }
 
 
-def mirrored_labels(names: Sequence[str]) -> NDArray[np.int64]:
+def mirrored_labels(names: Sequence[str]) -> IntArray:
     """The label of each label's mirror image: left and right in the names change places where both are known.
 
     >>> mirrored_labels(["left_hand", "right_hand", "cup"]).tolist()
@@ -118,7 +119,7 @@ def mirrored_labels(names: Sequence[str]) -> NDArray[np.int64]:
     return np.array([0, *(1 + place for place in mirrored_order(names))])
 
 
-def augmented(example: Example, mirror: NDArray[np.int64], rng: np.random.Generator) -> Example:
+def augmented(example: Example, mirror: IntArray, rng: np.random.Generator) -> Example:
     """The example rotated, scaled, shifted, relit and, every other time, mirrored; what leaves the image is dropped."""
     height, width = example.rgb.shape[:2]
     turn, scale = rng.uniform(-_TURN_RAD, _TURN_RAD), rng.uniform(*_SCALE)
@@ -149,7 +150,7 @@ def tensors_from_example(example: Example, device: str | torch.device) -> tuple[
     return image, Target(torch.from_numpy(boxes).to(device), labels, masks)
 
 
-def image_tensor(rgb: NDArray[np.uint8], device: str | torch.device) -> Tensor:
+def image_tensor(rgb: Image, device: str | torch.device) -> Tensor:
     """(H, W, 3) uint8 as (3, H, W) float32, 0..1."""
     return torch.from_numpy(rgb).to(device).permute(2, 0, 1).float() / 255
 

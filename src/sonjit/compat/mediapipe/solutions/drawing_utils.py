@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from sonjit.arrays import Image
 from sonjit.compat.mediapipe.framework.formats.detection_pb2 import Detection
 from sonjit.compat.mediapipe.framework.formats.landmark_pb2 import (
     Landmark,
@@ -50,7 +51,7 @@ _THICK_BLACK = DrawingSpec(BLACK_COLOR, thickness=5)
 
 
 def draw_landmarks(
-    image: NDArray[np.uint8],
+    image: Image,
     landmark_list: NormalizedLandmarkList | None,
     connections: Iterable[tuple[int, int]] | None = None,
     landmark_drawing_spec: DrawingSpec | Mapping[Any, DrawingSpec] | None = _RED,
@@ -96,7 +97,7 @@ def draw_landmarks(
 
 
 def draw_detection(
-    image: NDArray[np.uint8],
+    image: Image,
     detection: Detection,
     keypoint_drawing_spec: DrawingSpec = _RED,
     bbox_drawing_spec: DrawingSpec = _WHITE,
@@ -128,7 +129,7 @@ def draw_detection(
 
 
 def draw_axis(
-    image: NDArray[np.uint8],
+    image: Image,
     rotation: NDArray[np.floating[Any]],
     translation: NDArray[np.floating[Any]],
     focal_length: tuple[float, float] = (1.0, 1.0),

@@ -5,9 +5,7 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
+from sonjit.arrays import Image
 from sonjit.compat.mediapipe.framework.formats.detection_pb2 import Detection
 from sonjit.compat.mediapipe.framework.formats.location_data_pb2 import LocationData
 from sonjit.compat.mediapipe.solution import DetectorSolution, choice
@@ -74,7 +72,7 @@ class FaceDetection(DetectorSolution[SolutionOutputs]):
             precision=precision,
         )
 
-    def _outputs(self, image: NDArray[np.uint8]) -> SolutionOutputs:
+    def _outputs(self, image: Image) -> SolutionOutputs:
         height, width = image.shape[:2]
         faces: list[Face] = self._detect(image)
         return SolutionOutputs([_detection(face, width, height) for face in faces] or None)

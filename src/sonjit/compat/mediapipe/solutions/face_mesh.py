@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
+from sonjit.arrays import Image
 from sonjit.compat.mediapipe.framework.formats.landmark_pb2 import NormalizedLandmarkList
 from sonjit.compat.mediapipe.solution import DetectorSolution, check_count, image_landmarks
 from sonjit.compat.mediapipe.solutions import face_mesh_connections
@@ -71,6 +69,6 @@ class FaceMesh(DetectorSolution[SolutionOutputs]):
             precision=precision,
         )
 
-    def _outputs(self, image: NDArray[np.uint8]) -> SolutionOutputs:
+    def _outputs(self, image: Image) -> SolutionOutputs:
         faces: list[Face] = self._detect(image)
         return SolutionOutputs([image_landmarks(face.keypoints, image) for face in faces] or None)

@@ -5,9 +5,7 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
+from sonjit.arrays import Image
 from sonjit.compat.mediapipe.framework.formats.classification_pb2 import Classification, ClassificationList
 from sonjit.compat.mediapipe.framework.formats.landmark_pb2 import LandmarkList, NormalizedLandmarkList
 from sonjit.compat.mediapipe.solution import DetectorSolution, check_count, choice, image_landmarks, world_landmarks
@@ -108,7 +106,7 @@ class Hands(DetectorSolution[SolutionOutputs]):
             precision=precision,
         )
 
-    def _outputs(self, image: NDArray[np.uint8]) -> SolutionOutputs:
+    def _outputs(self, image: Image) -> SolutionOutputs:
         hands: list[Hand] = self._detect(image)
         if not hands:
             return SolutionOutputs()

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
+from sonjit.arrays import Float32Array, Image
 from sonjit.compat.mediapipe.framework.formats.landmark_pb2 import LandmarkList, NormalizedLandmarkList
 from sonjit.compat.mediapipe.solution import DetectorSolution, choice, image_landmarks
 from sonjit.compat.mediapipe.solutions import face_mesh_connections
@@ -44,7 +42,7 @@ class SolutionOutputs(NamedTuple):
     left_hand_landmarks: NormalizedLandmarkList | None = None
     right_hand_landmarks: NormalizedLandmarkList | None = None
     face_landmarks: NormalizedLandmarkList | None = None
-    segmentation_mask: NDArray[np.float32] | None = None
+    segmentation_mask: Float32Array | None = None
 
 
 class Holistic(DetectorSolution[SolutionOutputs]):
@@ -97,7 +95,7 @@ class Holistic(DetectorSolution[SolutionOutputs]):
             precision=precision,
         )
 
-    def _outputs(self, image: NDArray[np.uint8]) -> SolutionOutputs:
+    def _outputs(self, image: Image) -> SolutionOutputs:
         people: list[Person] = self._detect(image)
         if not people:
             return SolutionOutputs()

@@ -5,9 +5,7 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
+from sonjit.arrays import Float32Array, Image
 from sonjit.compat.mediapipe.framework.formats.landmark_pb2 import LandmarkList, NormalizedLandmarkList
 from sonjit.compat.mediapipe.solution import DetectorSolution, choice, image_landmarks, world_landmarks
 from sonjit.compat.mediapipe.solutions.pose_connections import POSE_CONNECTIONS
@@ -68,7 +66,7 @@ class SolutionOutputs(NamedTuple):
 
     pose_landmarks: NormalizedLandmarkList | None = None
     pose_world_landmarks: LandmarkList | None = None
-    segmentation_mask: NDArray[np.float32] | None = None
+    segmentation_mask: Float32Array | None = None
 
 
 class Pose(DetectorSolution[SolutionOutputs]):
@@ -113,12 +111,12 @@ class Pose(DetectorSolution[SolutionOutputs]):
             precision=precision,
         )
 
-    def _outputs(self, image: NDArray[np.uint8]) -> SolutionOutputs:
+    def _outputs(self, image: Image) -> SolutionOutputs:
         bodies: list[Body] = self._detect(image)
         return pose_outputs(bodies[0], image) if bodies else SolutionOutputs()
 
 
-def pose_outputs(body: Body, image: NDArray[np.uint8]) -> SolutionOutputs:
+def pose_outputs(body: Body, image: Image) -> SolutionOutputs:
     """A body found in an image (H, W, 3)."""
     return SolutionOutputs(
         image_landmarks(body.keypoints, image, body.visibility),

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
+from sonjit.arrays import Float32Array, Image
 from sonjit.compat.mediapipe.solution import Solution, choice
 from sonjit.engines import Precision
 
@@ -25,7 +23,7 @@ class SolutionOutputs(NamedTuple):
         segmentation_mask: (H, W) float32 probability of a person per pixel.
     """
 
-    segmentation_mask: NDArray[np.float32]
+    segmentation_mask: Float32Array
 
 
 class SelfieSegmentation(Solution[SolutionOutputs]):
@@ -45,5 +43,5 @@ class SelfieSegmentation(Solution[SolutionOutputs]):
         model = choice("model_selection", model_selection, _MODELS)
         self._network = self._segmenter = load_selfie_segmenter(model, precision=precision)
 
-    def _outputs(self, image: NDArray[np.uint8]) -> SolutionOutputs:
+    def _outputs(self, image: Image) -> SolutionOutputs:
         return SolutionOutputs(self._segmenter.mask(image))
