@@ -16,6 +16,7 @@ from sonjit.detectors.search.checks import BodyCheck, FaceCheck
 from sonjit.detectors.search.faces import FaceSearch, HeadSearch
 from sonjit.detectors.search.finds import FACE_SHARE, PALM_SHARE, Find, O
 from sonjit.detectors.search.hands import Guide, HandSearch
+from sonjit.detectors.search.light import in_good_light
 from sonjit.detectors.search.people import PeopleSearch
 
 if TYPE_CHECKING:
@@ -28,14 +29,15 @@ class CalibratedSearch(Generic[O]):
 
     Args:
         search: every candidate of an image (H, W, 3) with its score, best first.
+        options: a still is searched in good light; what a stream tracks is seen as it is.
     """
 
-    def __init__(self, search: Callable[[Image], list[Find[O]]]) -> None:
-        self._search = search
+    def __init__(self, search: Callable[[Image], list[Find[O]]], options: DetectorOptions) -> None:
+        self._search, self._is_still = search, options.static_image
 
     def search(self, rgb: Image) -> list[O]:
         """What is in an image (H, W, 3), best first; the score of each is the search's."""
-        return [find.result for find in self._search(rgb)]
+        return [find.result for find in self._search(in_good_light(rgb) if self._is_still else rgb)]
 
 
 def search_hands(options: DetectorOptions, hands: Hands) -> CalibratedSearch[HandObservation]:
@@ -49,7 +51,7 @@ def search_hands(options: DetectorOptions, hands: Hands) -> CalibratedSearch[Han
         min_detection=PALM_SHARE * options.min_detection_score,
         enough=options.max_instances,
     )
-    return CalibratedSearch(search.search)
+    return CalibratedSearch(search.search, options)
 
 
 def _load_guide(options: DetectorOptions) -> tuple[HeadSearch, Bodies]:
@@ -63,7 +65,7 @@ def search_faces(options: DetectorOptions, meshes: FaceMeshes) -> CalibratedSear
     share = FACE_SHARE * options.min_detection_score
     detector = load_face_detector(options, "face-full")
     search = FaceSearch(detector, meshes, min_detection=share, enough=options.max_instances)
-    return CalibratedSearch(search.search)
+    return CalibratedSearch(search.search, options)
 
 
 def search_bodies(options: DetectorOptions, bodies: Bodies) -> CalibratedSearch[BodyObservation]:
@@ -74,7 +76,7 @@ def search_bodies(options: DetectorOptions, bodies: Bodies) -> CalibratedSearch[
     def all_bodies(rgb: Image) -> list[Find[BodyObservation]]:
         return search.search(rgb, [face for face in faces.search(rgb) if face.score > FaceSearch.SURE])
 
-    return CalibratedSearch(all_bodies)
+    return CalibratedSearch(all_bodies, options)
 
 
 def search_people(options: DetectorOptions, people: Holistic) -> CalibratedSearch[BodyObservation]:
@@ -88,7 +90,7 @@ def search_people(options: DetectorOptions, people: Holistic) -> CalibratedSearc
     search = PeopleSearch(
         people, faces, bodies, hands, min_score=options.min_presence_score, max_instances=options.max_instances
     )
-    return CalibratedSearch(search.search)
+    return CalibratedSearch(search.search, options)
 
 
 def _body_search(options: DetectorOptions, bodies: Bodies) -> BodySearch:
