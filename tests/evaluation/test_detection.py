@@ -60,10 +60,10 @@ def hand(box=LABEL, side="Right", **extra):
     return Instance(kind="hand", side=side, box=box, extra={"clear": True} | extra)
 
 
-def find(box=LABEL, side="Right", score=0.9, skeleton="hand_mediapipe21"):
+def find(box=LABEL, side="Right", score=0.9, skeleton="hand_mediapipe21", **more):
     x_min, y_min, x_max, y_max = box
     points = np.stack([np.linspace(x_min, x_max, 21), np.linspace(y_min, y_max, 21)], 1)
-    return Prediction(skeleton=skeleton, side=side, score=score, keypoints_px=points, box=box)
+    return Prediction(skeleton=skeleton, side=side, score=score, keypoints_px=points, box=box, **more)
 
 
 def detection(kind="hand", protocol="detection"):
@@ -74,9 +74,17 @@ def test_found_missed_doubled_false_and_sides_are_counted():
     far = (300.0, 200.0, 340.0, 260.0)
     sample = photograph(hand(), hand(box=far, side="Left"), hand(box=(200, 20, 240, 80)))
     items = detection().evaluate(
-        sample, [find(), find(score=0.6), find(box=far, side="Right"), find(box=(10, 200, 50, 260), score=0.4)]
+        sample,
+        [
+            find(),
+            find(score=0.6),
+            find(box=far, side="Right", side_score=0.6),
+            find(box=(10, 200, 50, 260), score=0.4),
+        ],
     )
-    assert DetectionCounts.of(items) == DetectionCounts(clear=3, found=2, false=1, doubled=1, sided=2, sides_right=1)
+    assert DetectionCounts.of(items) == DetectionCounts(
+        clear=3, found=2, false=1, doubled=1, sided=2, sides_right=1, told=1, told_right=1
+    )
     assert DetectionCounts.of(items).precision == 0.5
 
 
@@ -127,7 +135,7 @@ def test_metrics_and_reliability_by_score():
     assert metrics["recall"].low < 75 < metrics["recall"].high
     rows = {key: [(one.name, one.mean, one.counted) for one in part] for key, part in summary.parts.items()}
     assert rows["view"] == [("fist", 0, 1), ("palm", 100, 3)]
-    assert rows["score"] == [("0.5 to 0.7", 0, 1), ("0.9 to 0.97", 100, 3)]
+    assert rows["score"] == [("0.6 to 0.7", 0, 1), ("0.9 to 1", 100, 3)]
     assert summary.values == [100, 100, 100, 0, 0]
 
 

@@ -35,7 +35,9 @@ _LEAST_IOU = 0.3
 _LEAST_SIZE, _MOST_SIZE = 0.5, 2.0
 _FEW_KEYPOINTS = 10
 """Of which the box that a detector gives says more than the box around them."""
-_SCORES = (0.0, 0.5, 0.7, 0.9, 0.97)
+_SCORES = (0.0, 0.5, 0.6, 0.7, 0.8, 0.9)
+TOLD = 0.8
+"""Least probability of a side that counts as told."""
 _KINDS = ("hand", "face", "body")
 
 
@@ -84,6 +86,8 @@ class DetectionCounts:
         doubled: second finds of one thing.
         sided: of the found, those whose side is labelled and predicted.
         sides_right: of these.
+        told: of the sided, those whose side is sure enough to be told.
+        told_right: of these.
     """
 
     clear: int
@@ -92,6 +96,8 @@ class DetectionCounts:
     doubled: int
     sided: int
     sides_right: int
+    told: int
+    told_right: int
 
     @classmethod
     def of(cls, evaluated: Iterable[EvaluatedItem]) -> DetectionCounts:
@@ -104,7 +110,8 @@ class DetectionCounts:
         def known(name: str) -> int:
             return sum(name in one for one in numbers)
 
-        return cls(known("found"), count("found"), count("false"), count("doubled"), known("side"), count("side"))
+        wrong = count("false"), count("doubled")
+        return cls(known("found"), count("found"), *wrong, known("side"), count("side"), known("told"), count("told"))
 
     @property
     def precision(self) -> float:
@@ -194,9 +201,10 @@ class DetectionEvaluator:
             for name, title in (("false", "finds of nothing labelled"), ("doubled", "second finds of the same")):
                 wrong = _column(evaluated, lambda one, name=name: 100.0 * (name in one.numbers))
                 add(name, title, np.where(np.isnan(right), np.nan, wrong), better="lower")
-        side = _column(evaluated, lambda one: one.numbers.get("side", math.nan))
-        if np.isfinite(side).any():
-            add("handedness", "side", side)
+        for name, number, title in (("handedness", "side", "side"), ("told", "told", f"side told, {TOLD:g} and more")):
+            side = _column(evaluated, lambda one, number=number: one.numbers.get(number, math.nan))
+            if np.isfinite(side).any():
+                add(name, title, side)
         for factor in CONDITIONS:
             names = [one.conditions.get(factor, "").split("; ") for one in evaluated]
             classes = sorted({name for one in names for name in one if name}, key=class_order)
@@ -231,6 +239,8 @@ def _numbers(one: Instance, find: Prediction | None) -> dict[str, float]:
     known = {"found": 100.0, "score": find.score}
     if one.side and find.side:
         known["side"] = 100.0 * (one.side == find.side)
+        if find.side_score >= TOLD:
+            known["told"] = known["side"]
     return known
 
 

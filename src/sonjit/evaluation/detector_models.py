@@ -11,7 +11,7 @@ from sonjit.evaluation.predictions import Prediction
 from sonjit.results import Body, Person
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
@@ -51,9 +51,9 @@ class DetectorModel:
         """What it says of an image (H, W, 3)."""
         detector = self._detector(mode)
         if mode == "reacquisition":
-            return list(_predictions(detector.detect(rgb)))
+            return predictions_from_results(detector.detect(rgb))
         found = detector.detect(rgb) if self._follows(sample) else self._look(detector, rgb)
-        return list(_predictions(found))
+        return predictions_from_results(found)
 
     def check(self, samples: Iterable[Sample]) -> None:
         """It takes any image."""
@@ -100,6 +100,7 @@ def prediction_from_result(one: Instance) -> Prediction:
     return Prediction(
         skeleton=one.skeleton.name,
         side=one.handedness,
+        side_score=1.0 if (sure := getattr(one, "handedness_score", None)) is None else float(sure),
         score=float(one.score),
         keypoints_px=points[:, :2],
         visible=np.asarray(one.visibility > _VISIBLE, np.bool_) if isinstance(one, Body) else None,
@@ -108,7 +109,8 @@ def prediction_from_result(one: Instance) -> Prediction:
     )
 
 
-def _predictions(found: Sequence[Any]) -> Iterator[Prediction]:
-    for one in found:
-        for part in one.parts if isinstance(one, Person) else (one,):
-            yield prediction_from_result(part)
+def predictions_from_results(found: Sequence[Any]) -> list[Prediction]:
+    """Hands, faces and bodies as predictions; of people their parts."""
+    return [
+        prediction_from_result(part) for one in found for part in (one.parts if isinstance(one, Person) else (one,))
+    ]

@@ -29,6 +29,7 @@ class Prediction:
     Attributes:
         skeleton: the order of its keypoints.
         side: whose hand.
+        side_score: how sure that is, 0..1.
         score: how sure, 0..1.
         keypoints_px: (K, 2) pixels of the image.
         visible: (K,) which are predicted to be seen.
@@ -43,6 +44,7 @@ class Prediction:
 
     skeleton: str = "hand_mediapipe21"
     side: str | None = None
+    side_score: float = 1.0
     score: float = 1.0
     keypoints_px: NDArray[np.floating] | None = None
     visible: NDArray[np.bool_] | None = None
