@@ -4,7 +4,7 @@ BIN := .venv/bin
 WORKERS ?= 2
 export SONJIT_TEST_DATA ?= ../shared
 
-.PHONY: help install models more-models browser graphics demo serve test test-fast check check-page bench docs learn clean
+.PHONY: help install models more-models browser graphics demo serve test test-fast check check-page bench cards docs learn clean
 
 help:
 	@echo "make demo    install, fetch the weights, run on the bundled clip, say where the results are"
@@ -14,6 +14,7 @@ help:
 	@echo "make check   format, lint, types, import rules, of the page too; coverage of the last make test"
 	@echo "make docs    make the tables of docs/options.md again"
 	@echo "make learn   run the lessons of docs/learn again and put their numbers into the pages"
+	@echo "make cards   evaluate the default models and write docs/cards again; PHOTOGRAPHS=folder DATASETS=folder"
 	@echo "make bench   time and memory on this machine; PEER=python-with-mediapipe compares"
 
 # What users need: small. What developers need brings PyTorch.
@@ -92,6 +93,10 @@ bench: install models
 	$(BIN)/python benchmarks/accuracy.py $(if $(PEER),--peer $(PEER))
 	$(BIN)/python benchmarks/jitter.py
 	$(BIN)/python benchmarks/soak.py
+
+# Of the default models: photographs labelled by eye, samples of public sets, renders.
+cards: more-models graphics
+	$(BIN)/python benchmarks/cards.py $(if $(PHOTOGRAPHS),--photographs $(PHOTOGRAPHS)) $(if $(DATASETS),--datasets $(DATASETS))
 
 # Tables that are made of the program's own records; `make check` compares them.
 docs: install

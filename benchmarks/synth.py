@@ -1,11 +1,12 @@
 """What `sonjit synth` reaches: speed by stage, memory, labels against rays, and hands that detectors find by tone.
 
-    python benchmarks/synth.py [speed] [views] [memory] [rays] [found] [--count N] [--peer /path/to/python]
+    python benchmarks/synth.py [speed] [views] [memory] [rays] [found] [factors] [--count N] [--peer /path/to/python]
 
 Without a name all are run. Times are CPU seconds of one process, for others may be at work on the machine; where that
 is idle they are what a clock shows. `views` is by the clock, on all cores. `found` renders the same scenes in each of
 the ten tones, bare hands half turned at most, nothing before them and nothing of their own colours behind, and asks
-Sonjit's detector for them; `--peer` names a Python with mediapipe, which is asked too.
+Sonjit's detector for them; `--peer` names a Python with mediapipe, which is asked too. `factors` changes one thing at
+a time in the same scenes: light, blur, colour, gloves, tone.
 """
 
 import argparse
@@ -27,6 +28,7 @@ import numpy as np
 import psutil
 
 import sonjit
+from sonjit.synthesis.hands.worn import GLOVES
 from sonjit.synthesis.output.job import synthesize
 from sonjit.synthesis.output.layouts import SynthSettings
 from sonjit.synthesis.output.samples import render_samples
@@ -64,6 +66,20 @@ FOUND = (
     "yaw_deg=-35..35",
     "pitch_deg=-25..25",
     "roll_deg=-35..35",
+)
+CHANGES = (
+    "tone=10",
+    "low_light=0.5",
+    "low_light=1",
+    "exposure=-2",
+    "exposure=-3",
+    "infrared=true",
+    "motion_blur=10",
+    "motion_blur=25",
+    "defocus=4",
+    *(f"glove={name}" for name in GLOVES),
+    "rings=3",
+    "occluders=2",
 )
 PEER = """
 import json, sys
@@ -170,9 +186,39 @@ def found(count, peer):
         say(f"found: {name}: least {min(there):.1%}, mean {np.mean(there):.1%}, gap {max(there) - min(there):.1%}")
 
 
-def detector():
+def factors(count, peer):
+    """Shares of hands found as one factor changes in the same scenes, by search."""
+    fixed = [*FOUND, "tone=4"]
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Renderer() as renderer,
+        detector() as fast,
+        detector("thorough") as own,
+    ):
+        for change in ("", *CHANGES):
+            name = change.partition("=")[0] + "="
+            pinned = [one for one in fixed if not change or not one.startswith(name)] + ([change] if change else [])
+            sampler = SynthSettings(count, seed=9, factors=tuple(pinned)).sampler()
+            sides, paths, answers = [], [], {"fast": [], "thorough": []}
+            for index in range(count):
+                (scene,) = sampler.make(index)
+                ((sample, _),) = render_samples(renderer, scene)
+                sides.append(sample.instances[0].side)
+                for search, asked in (("fast", fast), ("thorough", own)):
+                    hands = asked.detect(sample.rgb())
+                    answers[search].append(hands[0].handedness if hands else None)
+                paths.append(f"{folder}/{index}.png")
+                cv2.imwrite(paths[-1], sample.rgb()[..., ::-1])
+            if peer:
+                answers["MediaPipe"] = peer_answers(peer, folder, paths)
+            shares = {search: share(seen, sides) for search, seen in answers.items()}
+            text = "; ".join(f"{search} {there:.0%}, side {side:.0%}" for search, (there, side) in shares.items())
+            say(f"factors: {change or 'as they are':20s} {text}")
+
+
+def detector(search="fast"):
     """Sonjit's own, as for single images."""
-    return sonjit.create_detector("hands", static_image=True, search="fast", max_instances=1, threads=1)
+    return sonjit.create_detector("hands", static_image=True, search=search, max_instances=1, threads=1)
 
 
 def peer_answers(python, folder, paths):
@@ -198,7 +244,7 @@ def say(line):
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", nargs="*", choices=["speed", "views", "memory", "rays", "found", []])
+    parser.add_argument("what", nargs="*", choices=["speed", "views", "memory", "rays", "found", "factors", []])
     parser.add_argument("--count", type=int)
     parser.add_argument("--peer")
     given = parser.parse_args()
@@ -207,3 +253,5 @@ if __name__ == "__main__":
             globals()[name](given.count or usual)
     if not given.what or "found" in given.what:
         found(given.count or 100, given.peer)
+    if not given.what or "factors" in given.what:
+        factors(given.count or 100, given.peer)

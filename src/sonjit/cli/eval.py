@@ -223,11 +223,10 @@ def _maps(models: set[str]) -> dict[str, Plot]:
     from sonjit.evaluation.cards import hand_maps_plot
 
     found: dict[str, Plot] = {}
-    variants: tuple[Literal["full", "lite"], ...] = ("full", "lite")
-    for variant in variants:
-        if f"hands-{variant}" in models:
-            with suppress(InputError):  # a card can do without
-                found[f"hands-{variant}"] = hand_maps_plot(variant)
+    variants: dict[str, Literal["full", "lite"]] = {"hands": "full", "hands-full": "full", "hands-lite": "lite"}
+    for name in sorted(models & variants.keys()):
+        with suppress(InputError):  # a card can do without
+            found[name] = hand_maps_plot(variants[name])
     return found
 
 

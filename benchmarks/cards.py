@@ -1,0 +1,66 @@
+"""The cards of hands, face and body in docs/cards, all anew: photographs, samples of public sets, renders.
+
+    python benchmarks/cards.py [--photographs ../shared/real/wild] [--datasets ../shared/real/datasets] [--kinds ...]
+
+Photographs are a folder as docs/datasets.md says, datasets a folder of sets as the protocol detection-datasets names
+them; neither is part of this repository. Evaluations go to --out, where `--resume` goes on with those of a stopped run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+REPOSITORY = Path(__file__).parents[1]
+BENCH = REPOSITORY / "benchmarks" / "results" / "epyc-2cores.json"
+KINDS = ("hands", "face", "body")
+
+
+def sonjit(*arguments: str | Path) -> None:
+    subprocess.run([sys.executable, "-m", "sonjit", *map(str, arguments)], check=True)
+
+
+def evaluations(kind: str, options: argparse.Namespace, renders: Path) -> Iterator[tuple[str, list[str]]]:
+    """Name and arguments of each."""
+    photographs = ["--protocol", "detection", "--root", options.photographs]
+    yield "photographs", photographs
+    yield "photographs-fast", [*photographs, "--search", "fast"]
+    yield "datasets", ["--protocol", "detection-datasets", "--root", options.datasets]
+    if kind == "hands":  # what is rendered
+        rendered = ["--root", str(renders), "--data", "folder"]
+        yield "renders", ["--protocol", "detection", *rendered]
+        yield "renders-landmarks", ["--protocol", "mediapipe-card", *rendered]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--photographs", default="../shared/real/wild")
+    parser.add_argument("--datasets", default="../shared/real/datasets")
+    parser.add_argument("--kinds", default=",".join(KINDS))
+    parser.add_argument("--renders", type=int, default=300, help="how many images to render")
+    parser.add_argument("--out", type=Path, default=Path("evaluation"))
+    parser.add_argument("--cards", type=Path, default=REPOSITORY / "docs" / "cards")
+    parser.add_argument("--resume", action="store_true")
+    options = parser.parse_args()
+    renders = options.out / "renders"
+    if "hands" in options.kinds.split(","):
+        sonjit("synth", renders, "--count", str(options.renders), "--size", "320x240", "--seed", "2026")
+    found: list[Path] = []
+    for kind in options.kinds.split(","):
+        for name, arguments in evaluations(kind, options, renders):
+            out = options.out / f"{kind}-{name}"
+            resume = ["--resume"] if options.resume else []
+            sonjit("eval", "--model", kind, *arguments, "--out", out, *resume)
+            found.append(out / "eval.json")
+    sonjit("card", *found, "--out", options.out / "cards", "--bench", BENCH)
+    for file in (options.out / "cards").iterdir():
+        if file.suffix in (".md", ".svg"):
+            shutil.copy(file, options.cards)
+
+
+if __name__ == "__main__":
+    main()
