@@ -31,9 +31,8 @@ def evaluations(kind: str, options: argparse.Namespace, renders: Path) -> Iterat
     yield "photographs-fast", [*photographs, "--search", "fast"]
     yield "datasets", ["--protocol", "detection-datasets", "--root", options.datasets]
     if kind == "hands":  # what is rendered
-        rendered = ["--root", str(renders), "--data", "folder"]
-        yield "renders", ["--protocol", "detection", *rendered]
-        yield "renders-landmarks", ["--protocol", "mediapipe-card", *rendered]
+        yield "renders", ["--protocol", "detection-renders", "--root", str(renders)]
+        yield "renders-landmarks", ["--protocol", "mediapipe-card", "--root", str(renders), "--data", "folder"]
 
 
 def main() -> None:

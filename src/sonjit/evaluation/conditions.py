@@ -22,7 +22,7 @@ CONDITIONS = {
     "colour": "colour",
     "sharpness": "sharpness, variance of the Laplacian at 128 px",
     "people": "people in the image",
-    "skin": "skin",
+    "skin": "skin, as named or by its individual typology angle in the image",
     "note": "what the label notes",
 }
 """Factors by which recall is told, and how each is measured."""
@@ -32,8 +32,8 @@ _DARK, _BRIGHT = 64, 160
 _GREY_CHROMA = 4.0
 """Mean CIELAB chroma of an image below which it counts as grey."""
 _SHARPNESS_PX, _BLURRED = 128, 100.0
-_TONES = ((41, "light, ITA over 41°"), (28, "intermediate, 28 to 41°"), (10, "tan, 10 to 28°"))
-_DARKEST_TONE = "brown or dark, under 10°"
+_TONES = ((41, "41° and more, light"), (28, "28 to 41°, intermediate"), (10, "10 to 28°, tan"))
+_DARKEST_TONE = "under 10°, brown or dark"
 """Classes of the individual typology angle (Chardon, Cretois, Hourseau 1991)."""
 _SKIN_SHARE = 0.3
 _LEAST_LIGHT = 60
@@ -86,13 +86,13 @@ def instance_conditions(one: Instance, box: Box, sample: Sample, rgb: NDArray[np
         known["view"] = str(view)
     middle = float(np.median(luma))
     known["light"] = (
-        f"dark, under {_DARK}" if middle < _DARK else f"bright, {_BRIGHT} and more" if middle >= _BRIGHT
-        else f"between {_DARK} and {_BRIGHT}"
+        f"under {_DARK}, dark" if middle < _DARK else f"{_BRIGHT} and more, bright" if middle >= _BRIGHT
+        else f"{_DARK} to {_BRIGHT}"
     )  # fmt: skip
     scale = _SHARPNESS_PX / max(luma.shape)
     scaled = cv2.resize(luma, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
     blurred = cv2.Laplacian(scaled, cv2.CV_64F).var() < _BLURRED
-    known["sharpness"] = f"blurred, under {_BLURRED:g}" if blurred else f"sharp, {_BLURRED:g} and more"
+    known["sharpness"] = f"under {_BLURRED:g}, blurred" if blurred else f"{_BLURRED:g} and more, sharp"
     if skin := _skin(one, cut, rgb):
         known["skin"] = skin
     if notes := _notes(str(one.extra.get("note", "")), sample.tags):
@@ -146,7 +146,7 @@ def _skin(one: Instance, cut: NDArray[np.uint8], rgb: NDArray[np.uint8]) -> str 
     angle = individual_typology_angle(cut)
     if angle is None:
         return None
-    return next((name for least, name in _TONES if angle > least), _DARKEST_TONE)
+    return next((name for least, name in _TONES if angle >= least), _DARKEST_TONE)
 
 
 def _notes(note: str, tags: Mapping[str, Any]) -> list[str]:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 _LEAST_IOU = 0.3
 _LEAST_SIZE, _MOST_SIZE = 0.5, 2.0
+_MOST_HIDDEN = 0.5
 _FEW_KEYPOINTS = 10
 """Of which the box that a detector gives says more than the box around them."""
 _SCORES = (0.0, 0.5, 0.6, 0.7, 0.8, 0.9)
@@ -146,7 +147,7 @@ class DetectionEvaluator:
         about = image_conditions(sample, rgb)
         result: list[EvaluatedItem] = []
         for place, (number, one, box) in enumerate(labels):
-            if not one.extra.get("clear", True):
+            if not _is_clear(one):
                 continue
             find = finds[assigned.found[place]][1] if place in assigned.found else None
             result.append(
@@ -215,6 +216,11 @@ class DetectionEvaluator:
             summary.parts["score"] = _reliability(evaluated, right, clusters)
         summary.values = [one.numbers.get("found", 0.0) for one in evaluated]
         return summary
+
+
+def _is_clear(one: Instance) -> bool:
+    """As the label says; else whether at least half of the keypoints are seen, as far as that is known."""
+    return bool(one.extra.get("clear", not hidden_share(one) > _MOST_HIDDEN))
 
 
 def _fits(box: Box, label: Box) -> bool:

@@ -15,6 +15,7 @@ import numpy as np
 
 from sonjit.documents.plots import Curve
 from sonjit.errors import InputError
+from sonjit.evaluation.conditions import class_order
 from sonjit.evaluation.published import GroupSummary, check_summary
 from sonjit.evaluation.schema import CurveRecord, MetricRecord, PartRecord, SummaryRecord, Units
 from sonjit.metrics import by_bin, by_joint, by_joints, found, group_report, mean_error, mean_interval, missing_count
@@ -352,7 +353,7 @@ def _factor(
 ) -> Factor:
     rows = tuple(
         _row(group, units, [place for place, label in enumerate(labels) if label == group], fewest)
-        for group in sorted({label for label in labels if label is not None})
+        for group in sorted({label for label in labels if label is not None}, key=class_order)
     )
     evaluated = [row for row in rows if row.enough]
     unknown = sum(label is None for label in labels)
