@@ -2,12 +2,13 @@ import json
 import subprocess
 import sys
 from dataclasses import asdict
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from sonjit.benchmark import CASES
+from sonjit.benchmark import CASES, worker
 from sonjit.benchmark.cases import save_clip
 from sonjit.benchmark.run import METRICS, benchmark, run_python
 from sonjit.benchmark.worker import Clip, Sonjit, run_job
@@ -145,3 +146,13 @@ def test_worker_measures_every_kind(case, tmp_path):
     outcome = run_job(job(tmp_path / "grey.npy", **asdict(case)), worker)
     assert outcome["precision"] == "f32"
     assert (outcome["bare_ms"] is None) == (case.kind == "holistic")
+
+
+@pytest.mark.parametrize("script", ["worker", "peer_mediapipe"])
+def test_scripts_import_nothing_of_the_package_or_of_either_library(script):
+    code = (
+        f"import sys; sys.path.insert(0, {str(Path(worker.__file__).parent)!r}); sys.modules['sonjit'] = None; "
+        f"import {script}; print(sorted({{'numpy', 'openvino', 'cv2'}} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -5,13 +5,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
-from sonjit.benchmark.worker import Extras, Instance, Job
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from sonjit.benchmark.worker import Extras, Instance, Job
 
 Result = Any
 _OTHER = {"Left": "Right", "Right": "Left"}

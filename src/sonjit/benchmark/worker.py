@@ -11,20 +11,17 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import (
-    Any,
-    Literal,
-    NotRequired,  # this file runs under Python 3.9 too
-    Protocol,
-    TypedDict,
-)
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import NotRequired  # this file runs under Python 3.9 too
 
-from sonjit.engines import Engine
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from sonjit.engines import Engine
 
 Result = Any
 """What a library itself gives for one frame."""
