@@ -8,9 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import sonjit
+from sonjit.detectors.kinds.body import BodyObservation
+from sonjit.detectors.kinds.face import FaceObservation
+from sonjit.detectors.kinds.hands import HandObservation
+from sonjit.detectors.search.faces import Head, head_from_detection, without_same_heads
 from sonjit.detectors.search.finds import (
     LogisticRegression,
     Place,
+    Window,
     is_same_find,
     logit,
     merged,
@@ -18,6 +23,9 @@ from sonjit.detectors.search.finds import (
     tiles,
     window_around,
 )
+from sonjit.detectors.search.hands import Guide, HandSearch
+from sonjit.detectors.search.people import faces_of_bodies, hands_of_bodies
+from sonjit.detectors.ssd import Detection
 from sonjit.detectors.tracking import is_same_object
 from sonjit.geometry.boxes import RotatedBox
 
@@ -76,6 +84,106 @@ def test_one_inside_the_other_is_one_find_and_one_reading():
 def test_boxes_of_faces_have_no_thorough_search():
     with pytest.raises(sonjit.InputError, match="search='thorough': face box has none"):
         sonjit.create_detector("face", model="box", search="thorough", static_image=True)
+
+
+def a_hand(x, y, left=0.5, size=20):
+    """A hand whose wrist is at (x, y) and whose fingers point up."""
+    points = np.random.default_rng(2).random((21, 3)).astype(np.float32) * size + (x - size / 2, y - size, 0)
+    points[0, :2] = x, y
+    return HandObservation(0.99, points, np.zeros((21, 3), np.float32), left)
+
+
+def a_body(x, left_wrist, right_wrist):
+    """A body whose head is at (x, 50)."""
+    points = np.zeros((33, 3), np.float32)
+    points[:11, :2] = x, 50
+    points[15, :2], points[16, :2] = left_wrist, right_wrist
+    ones = np.ones(33, np.float32)
+    return BodyObservation(0.99, points, points, ones, ones, np.zeros((2, 2), np.float32))
+
+
+def test_each_arm_has_one_hand_and_each_hand_one_arm():
+    bodies = [a_body(50, (100, 100), (20, 100)), a_body(200, (250, 100), (112, 100))]
+    hers, his, far = a_hand(101, 100, left=0.9), a_hand(111, 101, left=0.1), a_hand(400, 100)
+    assert hands_of_bodies(bodies, [far, his, hers]) == {(0, 0): hers, (1, 1): his}
+    assert hands_of_bodies(bodies, [hers]) == {(0, 0): hers}
+    assert hands_of_bodies([a_body(50, (100, 100), (101, 100))], [a_hand(100, 100, left=0.0)]).keys() == {(0, 1)}
+
+
+def test_each_face_is_on_one_neck():
+    bodies = [a_body(50, (0, 0), (0, 0)), a_body(70, (0, 0), (0, 0))]
+    faces = [FaceObservation(1.0, np.array([[x - 20, 30, 0], [x + 20, 70, 0]], np.float32)) for x in (68, 55, 300)]
+    assert faces_of_bodies(bodies, faces) == {1: faces[0], 0: faces[1]}
+
+
+def test_a_head_lies_below_the_eyes_of_its_window():
+    eyes_to_ears = np.array([[-5, 0], [5, 0], [0, 5], [0, 10], [-9, 0], [9, 0]], float)
+    head = head_from_detection(Detection(0.8, np.zeros(4), eyes_to_ears + 50), Window(100, 200, 300, 400))
+    assert head.score == 0.8
+    assert 20 < head.height < 30
+    np.testing.assert_allclose(head.middle, (150, 253.9))
+    nearby = Head(0.9, head.middle + 3, head.down)
+    assert without_same_heads([head, nearby, Head(0.1, head.middle + 99, head.down)])[0] is nearby
+
+
+class Palms:
+    """A palm detector that finds one palm in the middle of whatever it is shown."""
+
+    def find_from(self, rgb, *min_scores):
+        height, width = rgb.shape[:2]
+        points = np.tile([width / 2, height / 2], (7, 1))
+        points[2] -= 0, 10
+        box = np.array([width / 2 - 10, height / 2 - 10, width / 2 + 10, height / 2 + 10])
+        return [[Detection(0.9, box, points)] for _ in min_scores]
+
+
+class Landmarks:
+    """A hand network that places the keypoints of a hand at the brightest pixel, of one score."""
+
+    def __init__(self, score):
+        self.score, self.images = score, []
+
+    def observe(self, rgb, box):
+        self.images.append(rgb)
+        y, x = np.unravel_index(rgb[..., 0].argmax(), rgb.shape[:2])
+        points = np.full((21, 3), (x + 0.5, y + 0.5, 0), np.float32)
+        points[:, 1] -= np.arange(21)  # upright: the same in the mirror
+        return HandObservation(self.score, points, np.ones((21, 3), np.float32), 0.9)
+
+
+def an_image():
+    rgb = np.zeros((200, 300, 3), np.uint8)
+    rgb[110, 140] = 255
+    return rgb
+
+
+def test_plain_hands_end_a_search_before_faces_are_asked():
+    def load():
+        raise AssertionError("loaded")
+
+    palms = Palms()
+    (find,) = HandSearch(palms, Landmarks(0.99), Guide(load), enough=1).search(an_image())
+    assert find.plain
+    assert find.score > 0.8
+    with pytest.raises(AssertionError, match="loaded"):
+        HandSearch(palms, Landmarks(0.99), Guide(load), enough=2).search(an_image())
+
+
+def test_what_the_published_search_finds_keeps_its_keypoints():
+    for score in (0.99, 0.7):  # plain, and doubtful
+        hands = Landmarks(score)
+        (find,) = HandSearch(Palms(), hands).search(an_image())
+        first = hands.observe(an_image(), None)
+        np.testing.assert_array_equal(find.result.keypoints, first.keypoints)
+        assert len(find.observations) == (2 if score > 0.9 else 4)
+
+
+def test_what_is_seen_in_the_mirror_lies_where_it_is():
+    search = HandSearch(Palms(), Landmarks(0.99))
+    seen = search._mirrored(an_image(), RotatedBox(150, 100, 90, 90, 0.3))
+    np.testing.assert_allclose(seen.keypoints[0, :2], (140.5, 110.5))
+    assert seen.left == pytest.approx(0.1)
+    np.testing.assert_array_equal(seen.keypoints_3d[0], (-1, 1, 1))
 
 
 @pytest.mark.golden

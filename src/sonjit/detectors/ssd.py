@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sonjit.engines import Engine
+    from sonjit.geometry import RotatedBox
 
 
 @dataclass(frozen=True)
@@ -47,10 +48,20 @@ class SingleShotDetector:
 
     def find(self, rgb: NDArray[np.uint8], min_score: float) -> list[Detection]:
         """Objects with at least `min_score` in an image (H, W, 3), best first."""
+        (found,) = self.find_from(rgb, min_score)
+        return found
+
+    def find_from(self, rgb: NDArray[np.uint8], *min_scores: float) -> list[list[Detection]]:
+        """The same from one run for several least scores: what is blended into an object depends on them."""
         letterbox(rgb, self._size, self._size, out=self._engine.input[0])
         first, second = self._engine.run()[:2]
         raw, logits = (first, second) if second.shape[-1] == 1 else (second, first)
-        logits = logits.reshape(-1)
+        whole = letterbox_box(rgb.shape[1], rgb.shape[0], self._size, self._size)
+        return [self._objects(raw, logits.reshape(-1), whole, score) for score in min_scores]
+
+    def _objects(
+        self, raw: NDArray[np.float32], logits: NDArray[np.float32], whole: RotatedBox, min_score: float
+    ) -> list[Detection]:
         chosen = np.flatnonzero(logits >= _logit(min_score))
         if not chosen.size:
             return []
@@ -60,7 +71,6 @@ class SingleShotDetector:
         keep = (size >= 0).all(axis=1) & np.isfinite(values).all(axis=1)
         points = np.delete(values, (2, 3), axis=1).reshape(len(values), -1, 2)  # centre, then keypoints
         points += self._anchors[chosen][:, None]
-        whole = letterbox_box(rgb.shape[1], rgb.shape[0], self._size, self._size)
         points = (points - 0.5) * whole.width + (whole.cx, whole.cy)
         half = size * (whole.width / 2)
         boxes = np.concatenate([points[:, 0] - half, points[:, 0] + half], axis=1)

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from sonjit.detectors.options import DetectorOptions
     from sonjit.detectors.smoothing import KeypointSmoother
     from sonjit.engines import Engine
+    from sonjit.results import Box
 
 P = TypeVar("P", bound=Observation)
 
@@ -241,6 +242,17 @@ class Holistic(Kind[BodyObservation, Person]):
         ]
         self._drop_strays(body, parts, hands)
         return hands, face_seen.result()
+
+    def face_in(self, rgb: NDArray[np.uint8], body: BodyObservation, near: Box) -> FaceObservation | None:
+        """The face that a body's own crop of the head shows, if it is the one in a box; else None."""
+        box = self._face_box(rgb, body)
+        seen = None if box is None else self.faces.observe(rgb, box)
+        if seen is None or seen.score <= self._min_score:
+            return None
+        x_min, y_min, x_max, y_max = near
+        centre = (x_min + x_max) / 2, (y_min + y_max) / 2
+        x_min, y_min, x_max, y_max = seen.box
+        return seen if x_min < centre[0] < x_max and y_min < centre[1] < y_max else None
 
     def _parts_of(self, track: Track[BodyObservation] | None) -> _Parts:
         """What is carried for one person; a still has nothing."""

@@ -12,6 +12,7 @@ import numpy as np
 
 from sonjit.detectors.kinds.hands import HandObservation, box_around_hand, box_from_palm
 from sonjit.detectors.search.bodies import bodies_of_heads
+from sonjit.detectors.search.faces import without_same_heads
 from sonjit.detectors.search.finds import (
     Find,
     LogisticRegression,
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
 
 _LARGE = 0.15
 """Size of a hand, in sides of a window, from which the palm detector finds three of four."""
-_SMALL_HEAD = 0.05
+_SMALL_HEAD = 0.1
 """Height of a face, in sides of the image, under which there may be more that the whole image does not show."""
 _DOUBTFUL = 0.02
 """Score from which a find that is not plain is worth two more inferences."""
@@ -120,7 +121,7 @@ class HandSearch:
             heads = self._guide.heads(rgb, (1,))
             if not _is_close_up(heads, candidates.finds, max(width, height)):
                 if min((head.height for head in heads), default=0.0) < _SMALL_HEAD * max(width, height):
-                    heads = self._guide.heads(rgb, (1, 2))
+                    heads = without_same_heads([*heads, *self._guide.heads(rgb, (2,))])
                 for body in self._guide.bodies(rgb, heads):
                     if self._is_enough(candidates.finds):
                         break
@@ -190,7 +191,8 @@ class HandSearch:
         if turned:
             cut = np.ascontiguousarray(cut[::-1, ::-1])
         places: list[Place] = []
-        for palm in self._palms.find(cut, self._min_detection):
+        as_published, more = self._palms.find_from(cut, self._published, self._min_detection)
+        for palm in [*as_published, *more]:  # the same palms with other neighbours blended in lie a little apart
             box = box_from_palm(palm)
             if turned:
                 cx, cy = cut.shape[1] - box.cx, cut.shape[0] - box.cy

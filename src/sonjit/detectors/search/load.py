@@ -62,9 +62,13 @@ def _load_guide(options: DetectorOptions) -> tuple[HeadSearch, Bodies]:
 
 def search_faces(options: DetectorOptions, meshes: FaceMeshes) -> CalibratedSearch[FaceObservation]:
     """Faces in windows, by the full-range detector."""
-    share = FACE_SHARE * options.min_detection_score
-    detector = load_face_detector(options, "face-full")
-    search = FaceSearch(detector, meshes, min_detection=share, enough=options.max_instances)
+    search = FaceSearch(
+        load_face_detector(options, "face-full"),
+        meshes,
+        published=options.min_detection_score,
+        min_detection=FACE_SHARE * options.min_detection_score,
+        enough=options.max_instances,
+    )
     return CalibratedSearch(search.search, options)
 
 

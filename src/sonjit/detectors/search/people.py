@@ -36,11 +36,6 @@ class PeopleSearch:
         max_instances: how many people there may be.
     """
 
-    ASTRAY = 1.0
-    """How far, in sizes of the hand, a hand's wrist may be from the wrist of its body."""
-    OTHER_SIDE = 0.5
-    """How much of that a hand counts as farther that is surely of the other side."""
-
     def __init__(
         self,
         people: Holistic,
@@ -63,39 +58,48 @@ class PeopleSearch:
         crops = (self._people.hand_crop(rgb, body, side) for body in bodies for side in (0, 1))
         places = [Place(box, 0.5, {CROP}) for box in crops if box is not None]
         hands = [find.result for find in self._hands.around(rgb, heads, bodies, places) if find.score > self._min_score]
-        own_hands, own_faces = self._hands_of(bodies, hands), self._faces_of(bodies, [face.result for face in faces])
+        own_hands, own_faces = hands_of_bodies(bodies, hands), faces_of_bodies(bodies, [face.result for face in faces])
         for number, find in enumerate(found):
+            face = own_faces.get(number)
+            if face is not None:  # as the published graph sees it, where it does
+                face = self._people.face_in(rgb, find.last, face.box) or face
             whole = {item.name: getattr(find.last, item.name) for item in fields(find.last)}
             pair = own_hands.get((number, 0)), own_hands.get((number, 1))
-            find.observations[-1] = PersonObservation(**whole, hands=pair, face=own_faces.get(number))
+            find.observations[-1] = PersonObservation(**whole, hands=pair, face=face)
         return found
 
-    def _hands_of(
-        self, bodies: Sequence[BodyObservation], hands: Sequence[HandObservation]
-    ) -> dict[tuple[int, int], HandObservation]:
-        """By body and side (0 left, 1 right) the hand at that arm's end; each arm has one, each hand belongs to one."""
-        pairs: list[tuple[float, tuple[int, int], int]] = []
-        for number, body in enumerate(bodies):
-            for side in (0, 1):
-                for which, hand in enumerate(hands):
-                    distance = wrist_distance(body, side, hand)
-                    if distance < self.ASTRAY:
-                        other = 1 - hand.left if side == 0 else hand.left
-                        pairs.append((distance + self.OTHER_SIDE * other, (number, side), which))
-        return {arm: hands[which] for arm, which in _nearest_first(pairs)}
 
-    def _faces_of(
-        self, bodies: Sequence[BodyObservation], faces: Sequence[FaceObservation]
-    ) -> dict[int, FaceObservation]:
-        """By body the face on its neck."""
-        pairs: list[tuple[float, int, int]] = []
-        for number, body in enumerate(bodies):
-            for which, face in enumerate(faces):
-                x_min, y_min, x_max, y_max = face.box
-                distance = head_distance(body, ((x_min + x_max) / 2, (y_min + y_max) / 2)) / max(y_max - y_min, 1.0)
-                if distance < BodySearch.MAX_FACE_DISTANCE:
-                    pairs.append((distance, number, which))
-        return {body: faces[which] for body, which in _nearest_first(pairs)}
+_ASTRAY = 1.0
+"""How far, in sizes of the hand, a hand's wrist may be from the wrist of its body."""
+_OTHER_SIDE = 0.5
+"""How much farther a hand counts that is surely of the other side, in the same."""
+
+
+def hands_of_bodies(
+    bodies: Sequence[BodyObservation], hands: Sequence[HandObservation]
+) -> dict[tuple[int, int], HandObservation]:
+    """By body and side (0 left, 1 right) the hand at that arm's end; each arm has one, each hand belongs to one."""
+    pairs: list[tuple[float, tuple[int, int], int]] = []
+    for number, body in enumerate(bodies):
+        for side in (0, 1):
+            for which, hand in enumerate(hands):
+                distance = wrist_distance(body, side, hand)
+                if distance < _ASTRAY:
+                    other = 1 - hand.left if side == 0 else hand.left
+                    pairs.append((distance + _OTHER_SIDE * other, (number, side), which))
+    return {arm: hands[which] for arm, which in _nearest_first(pairs)}
+
+
+def faces_of_bodies(bodies: Sequence[BodyObservation], faces: Sequence[FaceObservation]) -> dict[int, FaceObservation]:
+    """By body the face on its neck; each face belongs to one."""
+    pairs: list[tuple[float, int, int]] = []
+    for number, body in enumerate(bodies):
+        for which, face in enumerate(faces):
+            x_min, y_min, x_max, y_max = face.box
+            distance = head_distance(body, ((x_min + x_max) / 2, (y_min + y_max) / 2)) / max(y_max - y_min, 1.0)
+            if distance < BodySearch.MAX_FACE_DISTANCE:
+                pairs.append((distance, number, which))
+    return {body: faces[which] for body, which in _nearest_first(pairs)}
 
 
 def _nearest_first(pairs: Iterable[tuple[float, _A, int]]) -> list[tuple[_A, int]]:
