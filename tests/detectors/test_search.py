@@ -184,6 +184,8 @@ def test_what_is_seen_in_the_mirror_lies_where_it_is():
     np.testing.assert_allclose(seen.keypoints[0, :2], (140.5, 110.5))
     assert seen.left == pytest.approx(0.1)
     np.testing.assert_array_equal(seen.keypoints_3d[0], (-1, 1, 1))
+    for cx, cy in ((-500, 100), (900, 100), (150, -500), (150, 900)):
+        search._mirrored(an_image(), RotatedBox(cx, cy, 90, 90, 0.3))  # what lies beyond the image is none of it
 
 
 @pytest.mark.golden

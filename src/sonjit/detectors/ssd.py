@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sonjit.engines import Engine
-    from sonjit.geometry import RotatedBox
+    from sonjit.geometry.boxes import RotatedBox
 
 
 @dataclass(frozen=True)

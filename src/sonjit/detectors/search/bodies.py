@@ -14,9 +14,11 @@ from sonjit.detectors.search.finds import (
     Find,
     LogisticRegression,
     Window,
+    area,
     corners,
     logit,
     oks,
+    shared_area,
 )
 from sonjit.detectors.smoothing import size_of
 from sonjit.geometry.boxes import RotatedBox
@@ -56,7 +58,6 @@ class BodySearch:
     """Of presence times agreement: a body whose face is seen needs little of both."""
     ALONE = 0.7, 0.9
     """Least agreement and presence of a body without the evidence of a face."""
-    SAME_TORSO = 0.35
 
     def __init__(
         self,
@@ -83,13 +84,13 @@ class BodySearch:
         for number, find in offers:
             if number in served:
                 continue
-            if any(torso_distance(find.last, other.last) < self.SAME_TORSO for other in found):
+            if any(_is_same_torso(find.last, other.last) for other in found):
                 continue
             served.add(number)
             find.score = self.SCORE({"score": logit(find.score)})
             found.append(find)
         for person in people:
-            if not any(_is_same_person(person.first, other.last, self.SAME_TORSO) for other in found):
+            if not any(_is_same_person(person.first, other.last) for other in found):
                 found += self._alone(rgb, person)
         return sorted(found, key=lambda f: -f.score)
 
@@ -178,7 +179,7 @@ def bodies_of_heads(rgb: Image, bodies: Bodies, heads: Sequence[Head]) -> Iterat
             seen = bodies.observe(rgb, box_from_alignment(alignment))
             reach = BodySearch.MAX_FACE_DISTANCE * head.height
             if seen.score > _LIKELY and head_distance(seen, head.middle.tolist()) < reach:
-                if not any(torso_distance(seen, other) < BodySearch.SAME_TORSO for other in found):
+                if not any(_is_same_torso(seen, other) for other in found):
                     found.append(seen)
                     yield seen
                 break
@@ -201,7 +202,22 @@ def torso_distance(a: BodyObservation, b: BodyObservation) -> float:
     return float(np.linalg.norm(first - second, axis=1).mean() / size)
 
 
-def _is_same_person(a: BodyObservation, b: BodyObservation, same_torso: float) -> bool:
+_SAME_TORSO = 0.35
+_NEAR_TORSO, _OVERLAP = 0.5, 0.5
+"""Of who stands behind someone, the body may be that one's: from less of distance on, where the boxes share so much."""
+
+
+def _is_same_torso(a: BodyObservation, b: BodyObservation) -> bool:
+    """Whether two bodies are the same, or the one behind is made of the one before it."""
+    distance = torso_distance(a, b)
+    if distance < _SAME_TORSO or distance > _NEAR_TORSO:
+        return distance < _SAME_TORSO
+    first, second = corners(a.keypoints), corners(b.keypoints)
+    shared = shared_area(first, second)
+    return shared > _OVERLAP * (area(first) + area(second) - shared)
+
+
+def _is_same_person(a: BodyObservation, b: BodyObservation) -> bool:
     heads = math.dist(a.keypoints[:11, :2].mean(axis=0), b.keypoints[:11, :2].mean(axis=0))
     shoulders = max(math.dist(*a.keypoints[_SHOULDERS, :2]), 1.0)
-    return torso_distance(a, b) < same_torso or heads < 0.5 * shoulders
+    return _is_same_torso(a, b) or heads < 0.5 * shoulders

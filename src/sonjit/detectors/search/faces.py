@@ -119,7 +119,7 @@ class FaceSearch:
     """
 
     SCORE = LogisticRegression(-5.79, {"detection": 1.017, "presence": 0.534, "agreement": 0.782})
-    """Fitted, then set stricter by 2.2: of those that it was fitted on 0.5 loses the smallest faces of a crowd alone."""
+    """Fitted, then set stricter by 2.2: of those fitted on, 0.5 loses the smallest faces of a crowd."""
 
     SURE = 0.5
     """Score from which a face speaks for a body."""

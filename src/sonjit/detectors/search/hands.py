@@ -235,8 +235,11 @@ class HandSearch:
         """What is seen in a box in the mirror, with keypoints and side as they are in the image itself."""
         height, width = rgb.shape[:2]
         reach = 0.75 * box.width
-        left, right = max(int(box.cx - reach), 0), min(int(box.cx + reach) + 1, width)
-        top, bottom = max(int(box.cy - reach), 0), min(int(box.cy + reach) + 1, height)
+        left, top = (min(max(int(at - reach), 0), size - 1) for at, size in ((box.cx, width), (box.cy, height)))
+        right, bottom = (
+            max(min(int(box.cx + reach) + 1, width), left + 1),
+            max(min(int(box.cy + reach) + 1, height), top + 1),
+        )
         cut = np.ascontiguousarray(rgb[top:bottom, left:right][:, ::-1])
         place = box._replace(cx=right - box.cx, cy=box.cy - top, rotation=-box.rotation)
         seen = self._hands.observe(cut, place)
