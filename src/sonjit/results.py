@@ -78,7 +78,7 @@ class Hand(Result):
         keypoints_3d: (21, 3) float32 metres, origin at the hand's geometric centre; at the camera's lens for a hand
             that was lifted (`sonjit.lifting`), NaN where its distance is unknown.
         id: stable while the hand is tracked; `None` for stills.
-        handedness_score: probability of the label, 0.5..1.
+        handedness_score: probability of the label, 0.5..1: near 0.5 the side is unknown.
         extra_keypoints: (E, 2) float32 pixels: what a landmark network of your own was trained to give beside the 21,
             in its order.
         visibility: (21,) float32 probability that a keypoint is in the image and not hidden, 0..1, where asked for

@@ -172,9 +172,9 @@ def create_detector(
         min_presence_score: of an instance in its crop, 0..1; it must be larger than this. Boxes alone have none.
         search_interval: frames between searches for more instances while some are held but fewer than
             `max_instances`; 1 searches on every frame, as MediaPipe does.
-        search: `"fast"`: the whole image, as MediaPipe searches it. `"thorough"`: windows of the image too, and where
-            faces and arms point, each find scored by further inferences: 1.7 times the hands in snapshots, in ten
-            to thirty times the time; their `score` is then a calibrated probability. `"auto"`: thorough for stills; in
+        search: `"fast"`: the whole image, as MediaPipe searches it. `"thorough"`: then also where faces and arms point,
+            and windows, each find scored by further inferences: 1.7 times the hands in snapshots, in mostly three to
+            ten times the time; their `score` is then a calibrated probability. `"auto"`: thorough for stills; in
             streams a window beside the published search while there is room, bodies that show no face must be seen with
             their back to the camera, and of two readings of one hand one stays. Both need further networks:
             `sonjit models pull hands face body holistic`.

@@ -124,9 +124,9 @@ OPTIONS: tuple[Option, ...] = (
            "Frames between searches for more instances while some are held; 1 is every frame.",
            default=5, minimum=1, remote_maximum=1_000_000),
     Option("search", "string",
-           "fast searches the whole image, as MediaPipe does; thorough also windows of it and where faces and arms "
-           "point, and checks each find: 1.7 times the hands in snapshots, in ten to thirty times the time; auto "
-           "is thorough for images, and in videos spreads windows over frames and drops doubles and phantoms.",
+           "fast searches the whole image, as MediaPipe does; thorough then also where faces and arms point and in "
+           "windows, and checks each find: 1.7 times the hands in snapshots, in mostly three to ten times the time; "
+           "auto is thorough for images, and in videos spreads windows over frames and drops doubles and phantoms.",
            default="auto", choices=("fast", "thorough", "auto")),
     Option("segmentation", "boolean", "Give each body its mask.", default=False, kinds=_PEOPLE, command_line=False),
     Option("smooth_segmentation", "boolean", "Smooth masks over time.", default=True, kinds=_PEOPLE),
