@@ -158,10 +158,13 @@ def _published(choice: ModelChoice) -> list[FileRecord]:
 
     if not _is_detector(choice):
         return []
-    weights = dict(find_model(choice.name or "")[1].weights)
+    entry, model = find_model(choice.name or "")
+    weights = dict(model.weights)
     if choice.landmark_model is not None:
         weights.pop("landmark", None)
-    return [{"name": name, **_described(find_weight(name, choice.models_dir))} for name in weights.values()]
+    further = () if choice.search in (None, "fast") or model.is_box else entry.search_weights
+    names = dict.fromkeys((*weights.values(), *further))
+    return [{"name": name, **_described(find_weight(name, choice.models_dir))} for name in names]
 
 
 def _described(path: Path) -> FileRecord:

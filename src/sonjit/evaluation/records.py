@@ -188,7 +188,7 @@ def hash_of(sample: Sample) -> str:
     for one in sample.instances:
         for array in (one.keypoints_px, one.valid_px, one.keypoints_m, one.valid_m, one.vertices_m):
             digest.update(b"-" if array is None else array.tobytes())
-        digest.update(repr((one.kind, one.side, one.box, one.category_id)).encode())
+        digest.update(repr((one.kind, one.side, one.box, one.category_id, one.crowd, one.extra.get("clear"))).encode())
     match sample.image:
         case bytes():
             digest.update(sample.image)
