@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from sonjit.detectors.tracking import Track
 
 _HEAD = slice(0, 11)
-_LEFT_SHOULDER, _RIGHT_SHOULDER = 11, 12
+_SHOULDERS, _HIPS = (11, 12), (23, 24)  # left, right
 _MIN_HEAD_PX = 8.0
 _WINDOW = 3.0
 """Side of the window in which a face is looked for, in widths of the head that is to have it."""
@@ -46,6 +46,11 @@ _FROM_BEHIND = 0.97, 0.8
 """Least presence of two inferences and their agreement, of a body that is seen from behind."""
 _FROM_BEHIND_DETECTION = 0.75
 """And the least score of its detection, when it is new."""
+_PLAIN_FACE = 0.75
+"""Score of a face that speaks for a body at once."""
+_FACED_TIMES, _TIMES, _AS_BEFORE, _MOST_DOUBTFUL = 2, 3, 0.5, 50
+"""How often a body with any other face and one without must be found, how well one find must agree with the next, and
+how many may be waiting."""
 _INTERVAL, _SURE_INTERVAL = 3, 30
 """Frames between checks of what is held, after a failure and after a success."""
 _PATIENCE, _MORE_PATIENCE, _MOST_PATIENCE = 2, 4, 18
@@ -90,7 +95,7 @@ class FaceCheck:
         """Whether a face that a search has just found in an image (H, W, 3) is one."""
         x_min, y_min, x_max, y_max = corners(seen.keypoints)
         size, centre = max(x_max - x_min, y_max - y_min), ((x_min + x_max) / 2, (y_min + y_max) / 2)
-        return has_face(self._faces, rgb, centre, size, _ON_MESH)
+        return face_score(self._faces, rgb, centre, size, _ON_MESH) > 0
 
     def keeps(self, rgb: Image, track: Track[FaceObservation], seen: FaceObservation) -> bool:
         """Whether a held face still is one; asked in every frame, and checked now and then."""
@@ -115,28 +120,38 @@ class BodyCheck:
     def __init__(self, faces: SingleShotDetector, bodies: Bodies, *, mirrored: bool = False) -> None:
         self._faces, self._bodies, self._mirrored = faces, bodies, mirrored
         self._records: WeakKeyDictionary[Track[BodyObservation], _Record] = WeakKeyDictionary()
+        self._doubtful: list[tuple[BodyObservation, int]] = []
 
     def admits(self, rgb: Image, seen: BodyObservation) -> bool:
         """Whether a body that a search has just found in an image (H, W, 3) is one."""
-        return self._has_face(rgb, seen) or (self._is_from_behind(rgb, seen) and self._is_detected(rgb, seen))
+        face = self._face_score(rgb, seen)
+        if face > 0:
+            return face > _PLAIN_FACE or self._is_seen_again(seen, _FACED_TIMES)
+        return self._is_from_behind(rgb, seen) and self._is_detected(rgb, seen) and self._is_seen_again(seen, _TIMES)
+
+    def _is_seen_again(self, seen: BodyObservation, times: int) -> bool:
+        """Whether it is found for so many times, much as before."""
+        before = [one for one in self._doubtful if oks(one[0].keypoints, seen.keypoints, BODY_TOLERANCE) > _AS_BEFORE]
+        count = 1 + max((count for _, count in before), default=0)
+        self._doubtful = [(seen, count), *(one for one in self._doubtful if one not in before)][:_MOST_DOUBTFUL]
+        return count >= times
 
     def keeps(self, rgb: Image, track: Track[BodyObservation], seen: BodyObservation) -> bool:
         """Whether a held body still is one; asked in every frame, and checked now and then."""
         record = self._records.setdefault(track, _Record())
         if not record.is_due():
             return True
-        sure = self._has_face(rgb, seen)
+        sure = self._face_score(rgb, seen) > 0
         return record.is_kept(sure=sure, passed=sure or self._is_from_behind(rgb, seen))
 
-    def _has_face(self, rgb: Image, seen: BodyObservation) -> bool:
+    def _face_score(self, rgb: Image, seen: BodyObservation) -> float:
         head = seen.keypoints[_HEAD, :2]
         centre = head.mean(axis=0).tolist()
-        return has_face(self._faces, rgb, centre, max(size_of(head), _MIN_HEAD_PX), _ON_BODY)
+        return face_score(self._faces, rgb, centre, max(size_of(head), _MIN_HEAD_PX), _ON_BODY)
 
     def _is_from_behind(self, rgb: Image, seen: BodyObservation) -> bool:
-        left, right = seen.keypoints[[_LEFT_SHOULDER, _RIGHT_SHOULDER], 0]
         presence, agreement = _FROM_BEHIND
-        if (left > right) != self._mirrored or seen.score <= presence:  # who shows the front shows the face
+        if shows_front(seen) != self._mirrored or seen.score <= presence:  # who shows the front shows the face
             return False
         x, y = seen.keypoints[_HEAD, :2].mean(axis=0).tolist()
         if not (0 < x < rgb.shape[1] and 0 < y < rgb.shape[0]):
@@ -151,10 +166,17 @@ class BodyCheck:
         return any(math.dist(box[:2], other[:2]) < 0.1 * box.width for other in strong)
 
 
-def has_face(
+def shows_front(body: BodyObservation) -> bool:
+    """Whether a body turns its front to the camera, which need not stand upright and is no selfie view."""
+    left, right, *hips = body.keypoints[[*_SHOULDERS, *_HIPS], :2].astype(float)
+    (up_x, up_y), (side_x, side_y) = (left + right) / 2 - sum(hips) / 2, right - left
+    return bool(up_x * side_y < up_y * side_x)
+
+
+def face_score(
     faces: SingleShotDetector, rgb: Image, centre: tuple[float, float] | list[float], size: float, fit: _Fit
-) -> bool:
-    """Whether a face detector finds a face where a head is.
+) -> float:
+    """Score of the face that a face detector finds where a head is; 0 where it finds none.
 
     Args:
         faces: full-range face detector.
@@ -165,10 +187,10 @@ def has_face(
     """
     window = window_around(centre[0], centre[1], _WINDOW * size, rgb)
     if window is None:
-        return False
+        return 0.0
     for face in faces.find(window.cut(rgb), fit.score):
         x_min, y_min, x_max, y_max = face.box.tolist()
         middle = (window.left + (x_min + x_max) / 2, window.top + (y_min + y_max) / 2)
         if math.dist(middle, centre) < fit.off * size and fit.widths[0] < (x_max - x_min) / size < fit.widths[1]:
-            return True
-    return False
+            return face.score
+    return 0.0
