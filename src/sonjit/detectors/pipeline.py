@@ -101,7 +101,9 @@ class Thorough(Protocol[C]):
 class Spread(Protocol[C]):
     """A search that is spread over the frames of a stream."""
 
-    def step(self, rgb: NDArray[np.uint8], held: Sequence[C], lost: Sequence[RotatedBox]) -> list[C]:
+    def step(
+        self, rgb: NDArray[np.uint8], held: Sequence[C], lost: Sequence[RotatedBox], *, detects_only: bool
+    ) -> list[C]:
         """What this frame's share of the search finds beside what is held, near what was lost first."""
         ...
 
@@ -275,7 +277,8 @@ class Detector(Generic[R]):
             candidates = self._kind.find(rgb, self._options.min_detection_score)[: self._options.max_instances]
             new = self._present(rgb, self._without_taken(candidates, carried)[:room])
         if self._spread is not None and not new:
-            found = self._spread.step(rgb, [one for _, one in seen], self._tracker.lost_boxes(now))
+            beside, lost = [one for _, one in seen], self._tracker.lost_boxes(now)
+            found = self._spread.step(rgb, beside, lost, detects_only=due and bool(beside))
             new = [one for one in found if self._is_present(one)]
         if self._check is not None:
             new = [one for one in new if self._check.admits(rgb, one)]

@@ -1,4 +1,4 @@
-"""A thorough search spread over the frames of a stream: one window and two or three inferences in each.
+"""A thorough search spread over the frames of a stream: in each a window and an inference, or two inferences.
 
 A place that a detector suggests in a window is looked into in that frame and, where something is seen, again in the
 next one: only what both agree on is found.
@@ -59,7 +59,7 @@ class Finder(ABC, Generic[O]):
     """What differs between hands, faces and bodies in a stream's windows."""
 
     parts: ClassVar[Sequence[int]] = (2, 3)
-    least_presence: ClassVar[float] = 0.1
+    least_presence: ClassVar[float] = 0.2
     inferences: ClassVar[int] = 1
     """What a second look takes."""
 
@@ -100,28 +100,32 @@ class StreamSearch(Generic[O]):
         self._candidates: list[_Candidate[O]] = []
         self._shown: dict[Window, NDArray[np.int16]] = {}
 
-    def step(self, rgb: Image, held: Sequence[O], lost: Sequence[RotatedBox]) -> list[O]:
+    def step(self, rgb: Image, held: Sequence[O], lost: Sequence[RotatedBox], *, detects_only: bool) -> list[O]:
         """What this frame's share of the search finds.
 
         Args:
             rgb: (H, W, 3).
             held: seen in this frame; it is not found again.
             lost: boxes of what was lost of late; their surroundings are searched in every other frame.
+            detects_only: search a window and infer nothing: the frame has enough to do.
         """
-        inferences = max(_LEAST_INFERENCES, len(held))
+        inferences = 0 if detects_only else max(_LEAST_INFERENCES, len(held))
         taken = [self._finder.box_after(one) for one in held]
         found: list[O] = []
+        confirmed = False
         candidates, self._candidates = self._candidates, []
         for candidate in candidates:
             if inferences < self._finder.inferences:
                 self._candidates.append(candidate)
                 continue
             inferences -= self._finder.inferences
+            confirmed = True
             second = self._confirmed(rgb, candidate)
             if second is not None and not any(is_same_find(second.keypoints, o.keypoints) for o in (*held, *found)):
                 found.append(second)
-        if len(self._places) < _MOST_PLACES:
+        if not confirmed and len(self._places) < _MOST_PLACES:
             self._places += self._next_places(rgb, lost)
+            inferences -= 1
         self._places = [place for place in self._places if not any(iou(place.box, box) > _TAKEN_IOU for box in taken)]
         while self._places and inferences > 0:
             inferences -= 1

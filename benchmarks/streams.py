@@ -1,0 +1,171 @@
+"""What a search finds in clips, frame by frame: with search="fast" and "auto" by turns.
+
+`python benchmarks/streams.py CLIP... --kind hands` counts frames with an instance, doubled ones, ids, the worst frame;
+a JSON file of the clip's name beside it adds what is missed, false, on the wrong side, and id switches.
+`--empty` says that the clips show none: whatever is found is a phantom. `--stills` shows images as drifting clips and
+says how soon what is found in the end was there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from itertools import islice
+from pathlib import Path
+
+import cv2
+import numpy as np
+from accuracy import measure
+from rich.console import Console
+from rich.table import Table
+
+from sonjit import SonjitError, create_detector
+from sonjit.benchmark.cases import drifting
+from sonjit.media import open_source, rgb_from
+
+SEARCHES = ("fast", "auto")
+SETTLE = 3
+"""Frames at the start whose time does not count: networks are loaded there."""
+HALF_SECOND = 15
+STILL_FRAMES = 60
+
+
+def frames_of(path, options):
+    """[(seconds, RGB)] of a clip, cropped, mirrored and thinned out as asked for."""
+    frames = []
+    with open_source(path) as source:
+        for _, seconds, rgb in source:
+            if options.fps and seconds < len(frames) / options.fps - 1e-6:
+                continue
+            if options.crop:
+                height, width = rgb.shape[:2]
+                rgb = rgb[height // 8 : -height // 8, width // 8 : -width // 8]
+                rgb = cv2.resize(rgb, (640, round(640 * rgb.shape[0] / rgb.shape[1])))
+            frames.append((seconds, np.ascontiguousarray(rgb[:, ::-1] if options.mirror else rgb)))
+    return frames
+
+
+def parts_of(result):
+    """Hands, face and body of a result that has several, else itself."""
+    if not hasattr(result, "left_hand"):
+        return [result]
+    return [part for part in (result.left_hand, result.right_hand) if part is not None]
+
+
+def keypoints(instance):
+    return instance.keypoints[:, :2]
+
+
+def doubled(results):
+    """Pairs of which the smaller one lies to more than half in the other."""
+    boxes = [(keypoints(part).min(axis=0), keypoints(part).max(axis=0)) for one in results for part in parts_of(one)]
+    pairs = 0
+    for i, (low, high) in enumerate(boxes):
+        for other_low, other_high in boxes[:i]:
+            shared = np.clip(np.minimum(high, other_high) - np.maximum(low, other_low), 0, None).prod()
+            pairs += shared > 0.5 * min((high - low).prod(), (other_high - other_low).prod())
+    return pairs
+
+
+def run(frames, options):
+    """Per search the results of each frame and its least time in seconds over the runs."""
+    found, seconds = {}, {search: np.full(len(frames), np.inf) for search in SEARCHES}
+    for _ in range(options.runs):
+        detectors = {
+            search: create_detector(options.kind, search=search, max_instances=options.max_instances)
+            for search in SEARCHES
+        }
+        found = {search: [] for search in SEARCHES}
+        for number, (now, rgb) in enumerate(frames):
+            for search, detector in detectors.items():
+                start = time.perf_counter()
+                found[search].append(detector.detect(rgb, time=now))
+                seconds[search][number] = min(seconds[search][number], time.perf_counter() - start)
+        for detector in detectors.values():
+            detector.close()
+    return found, seconds
+
+
+def describe(found, seconds, truth, options):
+    """The figures of one search on one clip."""
+    shown = sum(bool(results) for results in found)
+    figures = {
+        "frames": len(found),
+        "phantoms" if options.empty else "with an instance": shown,
+        "doubled": sum(doubled(results) > 0 for results in found),
+        "ids": len({result.id for results in found for result in results}),
+        "worst frame ms": 1000 * seconds[SETTLE:].max(),
+        "median ms": 1000 * float(np.median(seconds[SETTLE:])),
+    }
+    if truth is not None:
+        told = [
+            [{"handedness": hand.handedness, "id": hand.id, "xy": keypoints(hand).tolist()} for hand in hands]
+            for hands in found
+        ]
+        measured = measure(told, truth)
+        wrong = round(measured["found"] * (1 - measured["right side %"] / 100))
+        figures |= {name: measured[name] for name in ("visible", "missed", "false", "id switches")}
+        figures["wrong side"] = wrong
+    return figures
+
+
+def truth_of(clip, frames, options):
+    """The labels of a clip of rendered hands, or None."""
+    path = clip.with_suffix(".json")
+    if options.kind != "hands" or options.crop or options.mirror or not path.is_file():
+        return None
+    truth = json.loads(path.read_text())
+    by_time = {round(frame["time"], 3): frame for frame in truth["frames"]}
+    return truth | {"frames": [by_time[round(seconds, 3)] for seconds, _ in frames]}
+
+
+def soon(image, options):
+    """How many are found in an image shown as a clip: per search after half a second, and in the end."""
+    rgb = rgb_from(str(image))
+    clip = [(i / 30, frame) for i, frame in enumerate(islice(drifting(rgb), STILL_FRAMES))]
+    found, _ = run(clip, options)
+    return {search: (len(found[search][HALF_SECOND]), len(found[search][-1])) for search in SEARCHES}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("media", type=Path, nargs="+")
+    parser.add_argument("--kind", default="hands", choices=["hands", "face", "body", "holistic"])
+    parser.add_argument("--max-instances", type=int)
+    parser.add_argument("--fps", type=float, help="fewer frames a second")
+    parser.add_argument("--crop", action="store_true", help="to the middle three quarters, 640 px wide")
+    parser.add_argument("--mirror", action="store_true")
+    parser.add_argument("--empty", action="store_true", help="the clips show none of the kind")
+    parser.add_argument("--stills", action="store_true", help="media are images")
+    parser.add_argument("--runs", type=int, default=1, help="of each clip; a frame's least time counts")
+    options = parser.parse_args()
+    console = Console(width=200)
+    if options.stills:
+        found = {image.name: soon(image, options) for image in options.media}
+        table = Table("image", *(f"{search}: half a second, in the end" for search in SEARCHES), box=None)
+        for name, row in found.items():
+            table.add_row(name, *(f"{row[search][0]}, {row[search][1]}" for search in SEARCHES))
+        totals = ([sum(row[search][i] for row in found.values()) for i in (0, 1)] for search in SEARCHES)
+        table.add_row("all", *(f"{early}, {late}" for early, late in totals))
+        console.print(table)
+        return
+    rows = []
+    for clip in options.media:
+        frames = frames_of(clip, options)
+        found, seconds = run(frames, options)
+        truth = truth_of(clip, frames, options)
+        rows += [(clip, search, describe(found[search], seconds[search], truth, options)) for search in SEARCHES]
+    table = Table("clip", "search", *rows[0][2], box=None)
+    for clip, search, figures in rows:
+        cells = (f"{value:.1f}" if isinstance(value, float) else str(value) for value in figures.values())
+        table.add_row(f"{clip.parent.name}/{clip.name}", search, *cells)
+    console.print(table)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except SonjitError as error:
+        sys.exit(f"streams.py: {error}")

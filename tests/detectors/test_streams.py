@@ -1,0 +1,204 @@
+"""The search of streams and what checks its finds, on instances made of plain numbers."""
+
+from functools import partial
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from sonjit.detectors.kinds.body import BodyObservation
+from sonjit.detectors.kinds.face import FaceObservation
+from sonjit.detectors.search.checks import BodyCheck, FaceCheck, shows_front
+from sonjit.detectors.search.finds import Place
+from sonjit.detectors.search.streams import Finder, StreamSearch
+from sonjit.detectors.tracking import Track
+from sonjit.geometry import RotatedBox
+
+from .fakes import seen_at
+
+SIZE = 600
+
+
+class Dots(Finder):
+    """Finds bright pixels as instances; of each it counts what it takes."""
+
+    def __init__(self, confirmed=0.9):
+        self.windows, self.looks, self.confirmed = [], 0, confirmed
+
+    def places(self, rgb, window):
+        self.windows.append(window)
+        ys, xs = np.nonzero(window.cut(rgb)[..., 0])
+        return [
+            Place(RotatedBox(float(x) + window.left, float(y) + window.top, 60, 60), 0.5, set())
+            for x, y in zip(xs, ys, strict=True)
+        ]
+
+    def observe(self, rgb, box):
+        self.looks += 1
+        return seen_at(box.cx, box.cy, size=50.0)
+
+    def box_after(self, seen):
+        x, y = seen.keypoints[:2, :2].mean(axis=0).tolist()
+        return RotatedBox(x, y, 60, 60)
+
+    def score(self, rgb, place, first, second):
+        return self.confirmed
+
+
+def stepping(finder):
+    return partial(StreamSearch(finder).step, detects_only=False)
+
+
+def image(*dots):
+    rgb = np.zeros((SIZE, SIZE, 3), np.uint8)
+    for x, y in dots:
+        rgb[y, x] = 255
+    return rgb
+
+
+def test_every_window_is_searched_once_and_only_one_in_a_frame():
+    finder = Dots()
+    search = stepping(finder)
+    for i in range(20):
+        search(image(), [], [])
+        assert len(finder.windows) == min(i + 1, 13)  # what does not change is not searched again
+    assert len(set(finder.windows)) == 13
+
+
+def test_a_window_that_changes_is_searched_again():
+    finder = Dots()
+    search = stepping(finder)
+    for _ in range(15):
+        search(image(), [], [])
+    changed = image()
+    changed[450:, 450:] = 100
+    before = len(finder.windows)
+    for _ in range(5):
+        search(changed[:, :, :], [], [])
+    again = finder.windows[before : before + 2]
+    assert all(window.right > 450 and window.bottom > 450 for window in again)
+
+
+@pytest.mark.parametrize(("confirmed", "found"), [(0.9, 1), (0.4, 0)])
+def test_what_is_found_is_seen_in_two_frames_and_scored(confirmed, found):
+    search = stepping(Dots(confirmed))
+    frames = [search(image((150, 150)), [], []) for _ in range(20)]
+    firsts = [i for i, finds in enumerate(frames) if finds]
+    assert len(firsts[:1]) == found
+    if found:
+        assert firsts[0] == 1  # the first window shows it, the next frame confirms it
+        assert frames[1][0].score == confirmed
+
+
+def test_what_is_held_is_not_found_again():
+    search = stepping(Dots())
+    held = [seen_at(150, 150, size=50.0)]
+    assert all(not search(image((150, 150)), held, []) for _ in range(30))
+
+
+def test_a_frame_takes_few_inferences_however_much_it_shows():
+    finder = Dots()
+    search = stepping(finder)
+    crowd = image(*[(x, y) for x in range(40, SIZE, 80) for y in range(40, SIZE, 80)])
+    for _ in range(40):
+        before = finder.looks
+        search(crowd, [], [])
+        assert finder.looks - before <= 2
+
+
+def test_where_something_was_lost_is_searched_first():
+    finder = Dots()
+    search = stepping(finder)
+    for _ in range(2):
+        search(image(), [], [RotatedBox(300, 300, 50, 50)])
+    assert (250, 250, 350, 350) in finder.windows
+
+
+class Faces:
+    """A face detector that sees one face, or none."""
+
+    def __init__(self, box=None, score=0.9):
+        self.box, self.score = box, score
+
+    def find(self, rgb, min_score):
+        if self.box is None or self.score < min_score:
+            return []
+        return [SimpleNamespace(box=np.array(self.box, float), score=self.score)]
+
+
+def mesh():
+    points = np.random.default_rng(0).uniform(100, 200, (478, 3)).astype(np.float32)
+    return FaceObservation(1.0, points)
+
+
+@pytest.mark.parametrize(
+    ("box", "score", "admitted"),
+    [
+        ((100, 100, 200, 200), 0.9, True),
+        ((100, 100, 200, 200), 0.3, False),
+        ((100, 100, 140, 140), 0.9, False),  # a small one beside the middle: a part of a hand
+        (None, 0.9, False),
+    ],
+)
+def test_a_mesh_needs_a_face_in_its_place(box, score, admitted):
+    assert FaceCheck(Faces(box, score)).admits(np.zeros((300, 300, 3), np.uint8), mesh()) is admitted
+
+
+def test_a_mesh_that_slips_from_its_face_goes():
+    faces = Faces((100, 100, 200, 200))
+    check, rgb, seen = FaceCheck(faces), np.zeros((300, 300, 3), np.uint8), mesh()
+    track = Track(1, seen, seen, None, 0.0)
+    assert all(check.keeps(rgb, track, seen) for _ in range(60))
+    faces.box = None
+    assert not all(check.keeps(rgb, track, seen) for _ in range(90))
+
+
+def body(*, turned=False, upside_down=False):
+    """Someone of 200 px whose head is in the middle of an image of 300."""
+    points = np.zeros((33, 3), np.float32)
+    points[:11, :2] = np.random.default_rng(0).uniform(-10, 10, (11, 2))
+    points[[11, 12, 23, 24], :2] = [[20, 30], [-20, 30], [15, 90], [-15, 90]]
+    if turned:
+        points[:, 0] *= -1
+    if upside_down:
+        points[:, :2] *= -1
+    points[:, :2] += 150
+    sure = np.ones(33, np.float32)
+    return BodyObservation(1.0, points, points, sure, sure, np.array([[150, 240], [150, 140]], np.float32))
+
+
+@pytest.mark.parametrize("upside_down", [False, True])
+def test_front_and_back_are_known_however_one_stands(upside_down):
+    assert shows_front(body(upside_down=upside_down))
+    assert not shows_front(body(turned=True, upside_down=upside_down))
+
+
+class Bodies:
+    """The network sees the same body again, and the detector finds it."""
+
+    def observe(self, rgb, box):
+        return body(turned=True)
+
+    def find(self, rgb, min_score):
+        return [RotatedBox(150, 240, 250, 250)]
+
+
+@pytest.mark.parametrize(
+    ("score", "turned", "mirrored", "admitted"),
+    [
+        (0.9, False, False, [True, True, True]),
+        (0.6, False, False, [False, True, True]),  # a doubtful face must be seen again
+        (0.1, False, False, [False, False, False]),  # who shows the front shows the face
+        (0.1, True, False, [False, False, True]),
+        (0.1, True, True, [False, False, False]),
+    ],
+)
+def test_a_body_needs_a_face_or_turns_its_back(score, turned, mirrored, admitted):
+    seen = body(turned=turned)
+    spread = seen.keypoints[:11, :2]
+    window = 1.5 * float(np.ptp(spread, axis=0).max())
+    middle = spread.mean(axis=0) - (np.floor(spread.mean(axis=0) - window))
+    face = (*(middle - 12), *(middle + 12))
+    check = BodyCheck(Faces(face, score), Bodies(), mirrored=mirrored)
+    rgb = np.zeros((300, 300, 3), np.uint8)
+    assert [check.admits(rgb, seen) for _ in range(3)] == admitted
