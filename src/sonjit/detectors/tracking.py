@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Generic, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -141,12 +141,28 @@ class Track(Generic[O]):
 
     def cost(self, observation: O, now_s: float) -> float:
         """How badly an observation fits this track: distance from where it should be and contradiction of sides."""
+        return self.expected(now_s).cost(_centre(observation).tolist(), observation.left)
+
+    def expected(self, now_s: float) -> _Expected:
+        """Where it should be at a time."""
         reach_s = min(max(now_s - self.seen_s, 0.0), 0.2)  # beyond that a speed says little
         predicted = _centre(self.observation) + self._velocity * reach_s
-        distance = math.dist(predicted, _centre(observation)) / _size(self.observation)
-        if self.left is None or observation.left is None:
+        return _Expected(predicted.tolist(), _size(self.observation), self.left)
+
+
+class _Expected(NamedTuple):
+    """Where an instance should be, its size in pixels, and its side."""
+
+    centre: list[float]
+    size: float
+    left: float | None
+
+    def cost(self, centre: list[float], left: float | None) -> float:
+        """See `Track.cost`."""
+        distance = math.dist(self.centre, centre) / self.size
+        if self.left is None or left is None:
             return distance
-        return distance + _SIDE_WEIGHT * abs(self.left - observation.left)
+        return distance + _SIDE_WEIGHT * abs(self.left - left)
 
 
 class Tracker(Generic[O]):
@@ -217,7 +233,8 @@ class Tracker(Generic[O]):
         self._lost = [track for track in self._lost if 0 <= now_s - track.seen_s <= self._memory_s]
         looked_at = {track for track, _ in carried}
         if self._move is not None:
-            carried = [pair for pair in carried if self._is_trusted(*pair, now_s)]
+            discs = [(track, _disc(track.observation)) for track in self.active]
+            carried = [pair for pair in carried if self._is_trusted(*pair, discs, now_s)]
         tracks = [track for track, _ in carried]
         seen = _sorted_out(tracks, [observation for _, observation in carried], now_s)
         unseen = [track for track in self.active if track.hidden is not None and track not in tracks]
@@ -239,15 +256,16 @@ class Tracker(Generic[O]):
         self.active = sorted(held, key=lambda track: track.id)
         return is_any_lost or any(track.uncovered_s > 0 for track in held)
 
-    def _is_trusted(self, track: Track[O], observation: O, now_s: float) -> bool:
+    def _is_trusted(self, track: Track[O], seen: O, discs: Sequence[tuple[Track[O], _Disc]], now_s: float) -> bool:
         """Whether an observation is of its track, and not a blend of two or the other one."""
+        own, new = _disc(track.observation), _disc(seen)
         alone = track.hidden is None and not any(
-            _are_touching(seen, other.observation)
-            for other in self.active
-            if other is not track
-            for seen in (track.observation, observation)
+            _are_touching(one, other.observation)
+            for other, disc in discs
+            if other is not track and (_may_touch(own, disc) or _may_touch(new, disc))
+            for one in (track.observation, seen)
         )
-        return alone or track.cost(observation, now_s) < _TRUSTED
+        return alone or track.cost(seen, now_s) < _TRUSTED
 
     def _hide(
         self, gone: Sequence[Track[O]], doubted: set[Track[O]], held: Sequence[Track[O]], now_s: float, move: Move[O]
@@ -290,11 +308,14 @@ class Tracker(Generic[O]):
 
 def without_duplicates(new: Sequence[O], held: Sequence[O] = (), *, one_reading: bool = False) -> list[O]:
     """Observations without those of an object that is held already or seen earlier in the list."""
-    kept: list[O] = []
+    kept, discs = list(held), [_disc(one) for one in held]
     for observation in new:
-        if not any(is_same_object(observation, other, one_reading=one_reading) for other in (*held, *kept)):
+        disc = _disc(observation)
+        near = (other for other, its in zip(kept, discs, strict=True) if _may_touch(disc, its))
+        if not any(is_same_object(observation, other, one_reading=one_reading) for other in near):
             kept.append(observation)
-    return kept
+            discs.append(disc)
+    return kept[len(held) :]
 
 
 def is_same_object(a: Observation, b: Observation, *, one_reading: bool = False) -> bool:
@@ -320,14 +341,16 @@ def share_inside(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
 
 def _sorted_out(tracks: Sequence[Track[O]], seen: Sequence[O], now_s: float) -> list[O]:
     """Observations in the order of the tracks that they fit: two that slipped into each other's box change places."""
-    result = list(seen)
+    expected = [track.expected(now_s) for track in tracks]
+    places = [(_centre(one).tolist(), one.left) for one in seen]
+    order = list(range(len(seen)))
     for i in range(len(tracks)):
         for j in range(i):
-            stay = tracks[i].cost(result[i], now_s) + tracks[j].cost(result[j], now_s)
-            swap = tracks[i].cost(result[j], now_s) + tracks[j].cost(result[i], now_s)
+            stay = expected[i].cost(*places[order[i]]) + expected[j].cost(*places[order[j]])
+            swap = expected[i].cost(*places[order[j]]) + expected[j].cost(*places[order[i]])
             if swap < stay:
-                result[i], result[j] = result[j], result[i]
-    return result
+                order[i], order[j] = order[j], order[i]
+    return [seen[i] for i in order]
 
 
 def _one_track_per_object(
@@ -337,10 +360,25 @@ def _one_track_per_object(
     if len(tracks) == 1:
         return [0]
     kept: list[int] = []
+    discs = [_disc(one) for one in seen]
     for i in sorted(range(len(tracks)), key=lambda i: tracks[i].cost(seen[i], now_s)):
-        if not any(is_same_object(seen[i], seen[j], one_reading=one_reading) for j in kept):
+        near = (j for j in kept if _may_touch(discs[i], discs[j]))
+        if not any(is_same_object(seen[i], seen[j], one_reading=one_reading) for j in near):
             kept.append(i)
     return kept
+
+
+_Disc: TypeAlias = "tuple[list[float], float]"
+"""Centre and size of an observation in pixels."""
+
+
+def _disc(observation: Observation) -> _Disc:
+    return _centre(observation).tolist(), _size(observation)
+
+
+def _may_touch(a: _Disc, b: _Disc) -> bool:
+    """Whether two observations could overlap at all, which spares the closer look at most pairs of a crowd."""
+    return math.dist(a[0], b[0]) < 1.5 * (a[1] + b[1])
 
 
 def _are_touching(a: Observation, b: Observation) -> bool:
