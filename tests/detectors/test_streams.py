@@ -12,7 +12,7 @@ from sonjit.detectors.search.checks import BodyCheck, FaceCheck, shows_front
 from sonjit.detectors.search.finds import Place
 from sonjit.detectors.search.streams import Finder, StreamSearch
 from sonjit.detectors.tracking import Track
-from sonjit.geometry import RotatedBox
+from sonjit.geometry.boxes import RotatedBox
 
 from .fakes import seen_at
 
@@ -77,6 +77,16 @@ def test_a_window_that_changes_is_searched_again():
         search(changed[:, :, :], [], [])
     again = finder.windows[before : before + 2]
     assert all(window.right > 450 and window.bottom > 450 for window in again)
+
+
+def test_what_is_held_may_move_without_a_search_of_its_windows():
+    finder = Dots()
+    search = stepping(finder)
+    for i in range(40):
+        rgb = image()
+        rgb[280 + i : 320 + i, 280:320] = 200
+        search(rgb, [seen_at(300, 300 + i, size=50.0)], [])
+    assert len(finder.windows) == 13
 
 
 @pytest.mark.parametrize(("confirmed", "found"), [(0.9, 1), (0.4, 0)])

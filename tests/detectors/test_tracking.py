@@ -203,3 +203,12 @@ def test_a_clock_that_starts_anew_moves_nothing_away():
     tracker.restart_clock()
     tracker.update([(tracker.active[0], seen_at(0))], [], 1.0)
     assert all(np.isfinite(track.observation.keypoints).all() for track in tracker.active)
+
+
+def test_a_find_that_lies_on_what_is_known_gets_no_id_until_they_part():
+    tracker = bridging(most=3)
+    tracker.update([], [seen_at(0, left=0.1), seen_at(300, left=0.9)], 0.0)
+    for i, x in enumerate((20, 30, 60)):
+        pairs = list(zip(tracker.active, [seen_at(0, left=0.1), seen_at(300, left=0.9)], strict=True))
+        tracker.update(pairs, [seen_at(x, left=0.9)], (i + 1) * STEP_S)
+        assert len(tracker.active) == (3 if x == 60 else 2)

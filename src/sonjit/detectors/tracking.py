@@ -36,6 +36,8 @@ _SIDE_MEMORY = 0.05
 """Least weight of a new, sure frame in the belief of left or right."""
 _COVERED = 0.1
 """Share of the smaller one's box in the other's, from which on one of two instances may hide the other."""
+_BLENDED = 0.5
+"""The same from which on a find that nothing else speaks for is taken for a blend of what is known."""
 _MAX_HIDDEN_S, _MAX_UNCOVERED_S = 1.0, 0.2
 """How long an instance may be hidden, and how long of that nothing need cover it any more."""
 _DRIFT_S, _SLOWING_S = 0.15, 1.0
@@ -249,6 +251,8 @@ class Tracker(Generic[O]):
             tracks[i].see(seen[i], now_s)
         self._lost += gone
         fresh = without_duplicates(new, [track.observation for track in held], one_reading=self._one_reading)
+        if self._move is not None:
+            fresh = [one for one in fresh if not self._is_blend(one, [*held, *gone], now_s)]
         held += [self._welcome(observation, now_s) for observation in fresh]
         if self._move is not None:
             gone = [track for track in gone if track in self._lost]
@@ -266,6 +270,14 @@ class Tracker(Generic[O]):
             for one in (track.observation, seen)
         )
         return alone or track.cost(seen, now_s) < _TRUSTED
+
+    def _is_blend(self, found: O, known: Sequence[Track[O]], now_s: float) -> bool:
+        """Whether what a search found overlaps a known instance and is none that was lost: it waits until they part."""
+        if any(track.cost(found, now_s) < _TRUSTED for track in self._lost):
+            return False
+        disc = _disc(found)
+        near = (one.observation for one in known if _may_touch(disc, _disc(one.observation)))
+        return any(share_inside(found.keypoints, one.keypoints) > _BLENDED for one in near)
 
     def _hide(
         self, gone: Sequence[Track[O]], doubted: set[Track[O]], held: Sequence[Track[O]], now_s: float, move: Move[O]

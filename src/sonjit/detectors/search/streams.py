@@ -98,7 +98,7 @@ class StreamSearch(Generic[O]):
         self._number = 0
         self._places: list[Place] = []
         self._candidates: list[_Candidate[O]] = []
-        self._shown: dict[Window, NDArray[np.int16]] = {}
+        self._shown: dict[Window, tuple[NDArray[np.int16], NDArray[np.int16]]] = {}
 
     def step(self, rgb: Image, held: Sequence[O], lost: Sequence[RotatedBox], *, detects_only: bool) -> list[O]:
         """What this frame's share of the search finds.
@@ -124,7 +124,7 @@ class StreamSearch(Generic[O]):
             if second is not None and not any(is_same_find(second.keypoints, o.keypoints) for o in (*held, *found)):
                 found.append(second)
         if not confirmed and len(self._places) < _MOST_PLACES:
-            self._places += self._next_places(rgb, lost)
+            self._places += self._next_places(rgb, lost, taken)
             inferences -= 1
         self._places = [place for place in self._places if not any(iou(place.box, box) > _TAKEN_IOU for box in taken)]
         while self._places and inferences > 0:
@@ -143,7 +143,7 @@ class StreamSearch(Generic[O]):
         score = self._finder.score(rgb, candidate.place, candidate.first, second)
         return replace(second, score=score) if score > _FOUND else None  # pyright: ignore
 
-    def _next_places(self, rgb: Image, lost: Sequence[RotatedBox]) -> list[Place]:
+    def _next_places(self, rgb: Image, lost: Sequence[RotatedBox], taken: Sequence[RotatedBox]) -> list[Place]:
         """Of the next window that shows something new, or of one around what was lost; the best first."""
         height, width = rgb.shape[:2]
         self._number += 1
@@ -151,30 +151,35 @@ class StreamSearch(Generic[O]):
         if lost and self._number % 2:
             box = lost[self._number // 2 % len(lost)]
             window = window_around(box.cx, box.cy, _LOST_WINDOW * box.width, rgb)
-        window = window or self._next_window(rgb)
+        window = window or self._next_window(rgb, taken)
         if window is None:
             return []
         return merged(self._finder.places(rgb, window), 4 * max(width, height))[:_MOST_PLACES]
 
-    def _next_window(self, rgb: Image) -> Window | None:
-        """The part of the image that was searched longest ago of those that changed since."""
+    def _next_window(self, rgb: Image, taken: Sequence[RotatedBox]) -> Window | None:
+        """The part of the image that was searched longest ago of those that changed since, beside what is held."""
         height, width = rgb.shape[:2]
         scale = _THUMBNAIL / max(width, height)
         small = cv2.resize(
             rgb, (max(round(width * scale), 1), max(round(height * scale), 1)), interpolation=cv2.INTER_AREA
         ).astype(np.int16)
+        free = np.ones((*small.shape[:2], 1), np.int16)
+        for box in taken:
+            x, y, reach = box.cx * scale, box.cy * scale, box.width * scale / 2
+            free[
+                max(int(y - reach), 0) : max(int(y + reach) + 1, 0), max(int(x - reach), 0) : max(int(x + reach) + 1, 0)
+            ] = 0
         windows = tiles(width, height, self._finder.parts)
         self._shown = {window: shown for window, shown in self._shown.items() if window in windows}
         never = [window for window in windows if window not in self._shown]
         for window in (*never, *self._shown):
-            cut = small[
-                math.floor(window.top * scale) : math.ceil(window.bottom * scale),
-                math.floor(window.left * scale) : math.ceil(window.right * scale),
-            ]
+            rows = slice(math.floor(window.top * scale), math.ceil(window.bottom * scale))
+            columns = slice(math.floor(window.left * scale), math.ceil(window.right * scale))
+            cut, unheld = small[rows, columns], free[rows, columns]
             before = self._shown.get(window)
-            if before is None or np.abs(cut - before).max() > _CHANGE:
+            if before is None or (np.abs(cut - before[0]) * before[1] * unheld).max() > _CHANGE:
                 self._shown.pop(window, None)
-                self._shown[window] = cut
+                self._shown[window] = cut, unheld
                 return window
         return None
 
