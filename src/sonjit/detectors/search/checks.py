@@ -40,7 +40,7 @@ class _Fit(NamedTuple):
     score: float
 
 
-_ON_BODY = _Fit(0.4, (1.0, 2.3), 0.45)  # a body's head is as large as its eyes, ears and mouth
+_ON_BODY = _Fit(0.4, (0.75, 2.3), 0.45)  # a body's head is as large as its eyes, ears and mouth
 _ON_MESH = _Fit(0.25, (0.65, 1.4), 0.4)
 _FROM_BEHIND = 0.97, 0.8
 """Least presence of two inferences and their agreement, of a body that is seen from behind."""
