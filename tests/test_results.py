@@ -217,3 +217,9 @@ def test_hands_that_differ_are_not_equal(hand, change):
     assert hand != "a hand"
     with pytest.raises(TypeError):
         hash(hand)
+
+
+@pytest.mark.parametrize(("score", "side"), [(None, "Left"), (0.8, "Left"), (0.79, None)])
+def test_a_side_of_little_probability_is_unknown(score, side):
+    keypoints = np.zeros((21, 3), np.float32)
+    assert Hand("Left", 0.9, keypoints, keypoints, handedness_score=score).side == side

@@ -106,7 +106,9 @@ class Annotator:
                 gesture = self._gesture(one)
                 row |= {"gesture": gesture.name, "gesture_score": gesture.score}
                 if gesture.name != "none":
-                    captions.append(f"{one.handedness}: {gesture.name.replace('_', ' ')} {gesture.score:.2f}")
+                    captions.append(
+                        f"{getattr(one, 'side', None) or 'Hand'}: {gesture.name.replace('_', ' ')} {gesture.score:.2f}"
+                    )
             if self._counting and one.id is not None and self._counting.measure in measured:
                 row["repetitions"] = count = self._count((one.id, one.handedness), measured[self._counting.measure])
                 captions.append(f"#{one.id}: {count} repetition{'' if count == 1 else 's'}")

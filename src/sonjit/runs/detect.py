@@ -168,6 +168,7 @@ class _DetectPass(Pass[Frame]):
 
 
 def _line(one: Instance) -> str:
-    what = f"{one.handedness} {one.kind}" if one.handedness else one.kind
+    side = getattr(one, "side", None)  # hands alone have one
+    what = f"{side} {one.kind}" if side else one.kind
     box = ", ".join(f"{value:.0f}" for value in one.box)
     return f"{what} {one.score:.2f}{'' if one.id is None else f' #{one.id}'} at {box}"

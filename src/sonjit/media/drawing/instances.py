@@ -70,8 +70,8 @@ def draw_hand_label(canvas: Image, hand: Hand) -> None:
     aside = np.array([-away[1], away[0]])
     if aside @ (thumb - wrist) > 0:
         aside = -aside  # rather beside the little finger than over the thumb
-    accent = RIGHT if hand.handedness == "Right" else LEFT
-    draw_label(canvas, label_text(hand.handedness, hand), wrist, (away, aside, -aside), accent)
+    accent = {"Right": RIGHT, "Left": LEFT, None: NEUTRAL}[hand.side]
+    draw_label(canvas, label_text(hand.side or "Hand", hand), wrist, (away, aside, -aside), accent)
 
 
 def _keypoint_colours(hand: Hand) -> list[Colour]:

@@ -7,6 +7,7 @@ import { labelSaliency, paintSaliency } from "./saliency.js";
 import { INK, LEFT, NEUTRAL, RIGHT, lineColour, skeletonOf } from "./skeletons.js";
 import { Strokes, drawLabel, shade } from "./strokes.js";
 
+const LEAST_SIDE_SCORE = 0.8; // from which the side of a hand is known
 const SEEN = 0.5; // visibility from which a keypoint of a body counts as seen
 const BACK_TO_FRONT = ["body", "face"]; // before all others: hands are in front mostly
 
@@ -164,9 +165,10 @@ function joined(body, person) {
  * @param {{width: number, height: number, size: number}} look
  */
 function paintLabel(ctx, kind, one, points, look) {
-  const name = kind === "hand" ? text(`hand.${one.handedness}`) : textOr(`one.${kind}`, kind);
+  const side = kind === "hand" && !(one.handednessScore < LEAST_SIDE_SCORE) ? one.handedness : null;
+  const name = side ? text(`hand.${side}`) : textOr(`one.${kind}`, kind);
   const words = `${name} ${Number(one.score).toFixed(2)}${one.id === null || one.id === undefined ? "" : ` #${one.id}`}`;
-  const accent = kind === "hand" ? (one.handedness === "Left" ? LEFT : RIGHT) : NEUTRAL;
+  const accent = side ? (side === "Left" ? LEFT : RIGHT) : NEUTRAL;
   let { x, y } = points[0];
   if (kind === "hand") {
     const [dx, dy] = [x - points[9].x, y - points[9].y]; // away from the fingers
