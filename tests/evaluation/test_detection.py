@@ -2,6 +2,7 @@
 
 import json
 import math
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -12,6 +13,7 @@ from sonjit.evaluation import EvaluationRequest, ModelChoice, evaluate, load_pro
 from sonjit.evaluation.cards import CardRequest, card_files
 from sonjit.evaluation.conditions import individual_typology_angle, instance_conditions, size_class
 from sonjit.evaluation.detection import DetectionCounts, DetectionEvaluator, assign
+from sonjit.evaluation.models import describe_model
 from sonjit.evaluation.predictions import Prediction
 from sonjit.evaluation.records import load_evaluation
 from sonjit.evaluation.report import report_blocks
@@ -259,3 +261,11 @@ def test_nothing_found_is_no_precision():
     metrics = {one.name: one.value for one in evaluator.summary(items, [0]).metrics}
     assert metrics["recall"] == 0
     assert math.isnan(metrics["precision"])
+
+
+@pytest.mark.parametrize(("search", "guided"), [("fast", False), ("auto", True)])
+def test_every_network_behind_a_search_is_named(monkeypatch, search, guided):
+    monkeypatch.setattr("sonjit.weights.find_weight", lambda name, folder: Path(f"{name}.tflite"))
+    names = [one["name"] for one in describe_model(ModelChoice("hands", search=search))["files"]]
+    assert names[:2] == ["palm-full", "hand-full"]
+    assert ("face-full" in names) is guided
