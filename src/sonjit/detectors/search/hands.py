@@ -48,6 +48,8 @@ _SMALL_HEAD = 0.1
 """Height of a face, in sides of the image, under which there may be more that the whole image does not show."""
 _DOUBTFUL = 0.02
 """Score from which a find that is not plain is worth two more inferences."""
+_PRESENT = 0.5
+"""Presence from which the published search takes what it sees for a hand."""
 CROP = "crop"
 """Vote of a body's own crop of its hand, as the published graph makes it."""
 _ELBOWS, _WRISTS, _KNUCKLES = (13, 14), (15, 16), ((15, 17, 19), (16, 18, 20))
@@ -93,7 +95,7 @@ class HandSearch:
     WRIST_WINDOW = 3.0
     """Side of the window around a body's wrist, in heights of the face: a hand is 0.7 of them."""
     REACH = 0.3
-    SCORE = LogisticRegression(-2.4, {"presence": 1.26, "wrist": 2.0, "votes": 1.1})
+    SCORE = LogisticRegression(-2.4, {"presence": 1.26, "wrist": 2.0, "votes": 1.1, "published": 1.5})
     SIDE = LogisticRegression(0.0, {"side": 0.72, "arm": 1.41})
 
     def __init__(
@@ -157,33 +159,44 @@ class HandSearch:
         finds = [find for find in finds if not is_foot(find.last, bodies) and not is_part_of_face(find.last, heads)]
         finds = without_same(finds, rank)
         for find in finds:
-            self._score(find, bodies)
+            is_published = self._is_published(rgb, find)
+            self._score(find, bodies, is_published=is_published)
             if not find.plain and find.score > _DOUBTFUL:
-                self._infer_again(rgb, find)
-                self._score(find, bodies)
+                self._infer_again(rgb, find, stays=is_published or CROP in find.votes)
+                self._score(find, bodies, is_published=is_published)
             find.observations[-1] = replace(find.last, left=self.SIDE(find.features))
         return sorted(finds, key=lambda f: -f.score)
 
-    def _score(self, find: Find[HandObservation], bodies: Sequence[BodyObservation]) -> None:
+    def _is_published(self, rgb: Image, find: Find[HandObservation]) -> bool:
+        """Whether the published search finds it too."""
+        height, width = rgb.shape[:2]
+        is_found = Window(0, 0, width, height) in find.votes and find.detection >= self._published
+        return is_found and find.last.score > _PRESENT
+
+    def _score(self, find: Find[HandObservation], bodies: Sequence[BodyObservation], *, is_published: bool) -> None:
         seen = find.observations
         find.features = {
             "presence": float(np.mean([logit(one.score) for one in seen])),
             "wrist": max(1 - wrist_distance(find.last, bodies), 0),
             "votes": math.log(len(find.votes)),
+            "published": float(is_published),
             "side": float(np.mean([logit(one.left) for one in seen])),
             "arm": arm_side(find.last, bodies),
         }
         find.score = self.SCORE(find.features)
 
-    def _infer_again(self, rgb: Image, find: Find[HandObservation]) -> None:
-        """Two more inferences from the keypoints seen in the mirror; what the published search finds stays as it is."""
+    def _infer_again(self, rgb: Image, find: Find[HandObservation], *, stays: bool) -> None:
+        """Two more inferences from the keypoints seen in the mirror.
+
+        Args:
+            rgb: image.
+            find: to be extended.
+            stays: the first observation stays the one that counts.
+        """
         *_, mirrored, first = find.observations
         again = self._hands.observe(rgb, box_around_hand(mirrored.keypoints))
         more = [again, self._mirrored(rgb, box_around_hand(again.keypoints))]
-        height, width = rgb.shape[:2]
-        in_whole = Window(0, 0, width, height) in find.votes and find.detection >= self._published
-        is_published = in_whole or CROP in find.votes
-        find.observations = [mirrored, *more, first] if is_published else [mirrored, first, *more[::-1]]
+        find.observations = [mirrored, *more, first] if stays else [mirrored, first, *more[::-1]]
 
     def _palms_in(self, rgb: Image, window: Window, vote: object, *, turned: bool = False) -> list[Place]:
         """Boxes of hands in a window, which may be turned upside down."""
