@@ -173,11 +173,11 @@ def create_detector(
         search_interval: frames between searches for more instances while some are held but fewer than
             `max_instances`; 1 searches on every frame, as MediaPipe does.
         search: `"fast"`: the whole image, as MediaPipe searches it. `"thorough"`: then also where faces and arms point,
-            and windows, each find scored by further inferences: 1.7 times the hands in snapshots, in mostly three to
+            and windows, each find scored by further inferences: 1.8 times the hands in snapshots, in mostly three to
             ten times the time; their `score` is then a calibrated probability. `"auto"`: thorough for stills; in
             streams a window beside the published search while there is room, bodies that show no face must be seen with
-            their back to the camera, and of two readings of one hand one stays. Both need further networks:
-            `sonjit models pull hands face body holistic`.
+            their back to the camera, and of two detections of one hand one is kept. Both need further networks, which
+            `sonjit models pull` fetches with the kind's own.
         segmentation: give each body its mask.
         smooth_segmentation: and smooth masks over time.
         visibility: give each keypoint of `"hands"` the probability that it is seen, and left or right with a

@@ -125,7 +125,7 @@ OPTIONS: tuple[Option, ...] = (
            default=5, minimum=1, remote_maximum=1_000_000),
     Option("search", "string",
            "fast searches the whole image, as MediaPipe does; thorough then also where faces and arms point and in "
-           "windows, and checks each find: 1.7 times the hands in snapshots, in mostly three to ten times the time; "
+           "windows, and checks each find: 1.8 times the hands in snapshots, in mostly three to ten times the time; "
            "auto is thorough for images, and in videos spreads windows over frames and drops doubles and phantoms.",
            default="auto", choices=("fast", "thorough", "auto")),
     Option("segmentation", "boolean", "Give each body its mask.", default=False, kinds=_PEOPLE, command_line=False),
