@@ -2,6 +2,7 @@ import json
 import os
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given
@@ -81,9 +82,28 @@ def test_one_inside_the_other_is_one_find_and_one_reading():
     assert not is_same_object(Seen(points, 0.1), Seen(inside, 0.2))
 
 
-def test_boxes_of_faces_have_no_thorough_search():
-    with pytest.raises(sonjit.InputError, match="search='thorough': face box has none"):
-        sonjit.create_detector("face", model="box", search="thorough", static_image=True)
+def test_boxes_of_faces_have_no_thorough_search_in_streams():
+    with pytest.raises(sonjit.InputError, match="search='thorough': face box has none for streams"):
+        sonjit.create_detector("face", model="box", search="thorough")
+
+
+@pytest.mark.parametrize("model", ["box", "box-full"])
+@pytest.mark.files("real/tfjs-models/face-landmarks-detection/test_data/*.jpg")
+def test_boxes_of_small_faces_are_found_in_windows_once_and_the_published_ones_stay(file, model):
+    """The image itself, and twice smaller beside it."""
+    portrait = cv2.imread(str(file))
+    scene = np.full((1200, 1600, 3), 128, np.uint8)
+    scene[100:920, 60:880] = cv2.resize(portrait, (820, 820))
+    for left in (950, 1300):
+        scene[300:580, left : left + 280] = cv2.resize(portrait, (280, 280), interpolation=cv2.INTER_AREA)
+    scene = scene[..., ::-1].copy()
+    found = {}
+    for search in ("fast", "auto"):
+        with sonjit.create_detector("face", model=model, search=search, static_image=True, max_instances=9) as one:
+            found[search] = one.detect(scene)
+    assert len(found["auto"]) == 3
+    for published in found["fast"]:
+        assert any(np.array_equal(published.keypoints, one.keypoints, equal_nan=True) for one in found["auto"])
 
 
 def a_hand(x, y, left=0.5, size=20):

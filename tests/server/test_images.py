@@ -148,8 +148,7 @@ def test_weights_that_are_said_to_be_needed_are_those_that_are_loaded(all_weight
         for model in entry.models:
             asked.clear()
             sonjit.create_detector(kind, model=model, static_image=True).close()
-            searches = () if entry.models[model].is_box else entry.search_weights
-            assert set(asked) == {*entry.models[model].weights.values(), *searches}, (kind, model)
+            assert set(asked) == {*entry.models[model].weights.values(), *entry.search_weights}, (kind, model)
 
 
 def test_more_images_than_clients_are_sent_away(weights, ask, photo):

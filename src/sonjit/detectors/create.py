@@ -233,13 +233,14 @@ def _search(entry: KindEntry, options: DetectorOptions, kind: Kind[Any, Any]) ->
     _require_search_weights(entry, options)
     search = entry.make_search(options, kind)
     if search is None and options.search == "thorough":
-        raise InputError(f"search='thorough': {entry.name} {options.model} has none; leave it out")
+        what = "images" if options.static_image else "streams"
+        raise InputError(f"search='thorough': {entry.name} {options.model} has none for {what}; leave it out")
     return search
 
 
 def _require_search_weights(entry: KindEntry, options: DetectorOptions) -> None:
     """InputError where a network is missing that a search of stills needs besides the model's own."""
-    for name in entry.search_weights if not entry.models[options.model].is_box else ():
+    for name in entry.search_weights:
         try:
             options.file(name)
         except InputError as error:

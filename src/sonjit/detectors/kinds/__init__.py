@@ -78,7 +78,7 @@ class KindEntry:
     model_help: str
     load: Loader | str
     smoothers: Smoothers | str = "sonjit.detectors.pipeline:keypoint_smoothers"
-    search: str | Callable[[DetectorOptions, Any], Thorough[Any]] | None = None
+    search: str | Callable[[DetectorOptions, Any], Thorough[Any] | None] | None = None
     search_weights: tuple[str, ...] = ()
     stream_search: str | Callable[[DetectorOptions, Any], Spread[Any]] | None = None
     check: str | Callable[[DetectorOptions, Any], Check[Any]] | None = None
@@ -96,8 +96,8 @@ class KindEntry:
 
     def make_search(self, options: DetectorOptions, kind: Kind[Any, Any]) -> Thorough[Any] | None:
         """A thorough search for a loaded kind; None where it has none."""
-        made = cast("Callable[[DetectorOptions, Any], Thorough[Any]] | None", _resolved(self.search))
-        return None if made is None or self.models[options.model].is_box else made(options, kind)
+        made = cast("Callable[[DetectorOptions, Any], Thorough[Any] | None] | None", _resolved(self.search))
+        return None if made is None else made(options, kind)
 
     def make_stream_search(self, options: DetectorOptions, kind: Kind[Any, Any]) -> Spread[Any] | None:
         """A search spread over the frames of a stream for a loaded kind; None where it has none."""

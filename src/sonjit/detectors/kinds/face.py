@@ -151,6 +151,14 @@ def box_around_face(corners: Sequence[float], right_eye: list[float], left_eye: 
     return square_box(face, scale=_BOX_SCALE)
 
 
+def box_observation(face: Detection, corner: tuple[float, float] = (0.0, 0.0)) -> FaceObservation:
+    """A box's two corners, then its six keypoints; `corner` of the window in which it was found."""
+    points = np.full((2 + len(face.keypoints), 3), np.nan, np.float32)  # no depth
+    points[:2, :2], points[2:, :2] = face.box.reshape(2, 2), face.keypoints
+    points[:, :2] += corner
+    return FaceObservation(face.score, points)
+
+
 class FaceBoxes(Kind[FaceObservation, Face]):
     """A face detector alone. An observation is the box's two corners, then the six keypoints."""
 
@@ -169,10 +177,7 @@ class FaceBoxes(Kind[FaceObservation, Face]):
         """The detection behind a box of the last search."""
         if box not in self._found:
             raise InputError("model='box' has no network for given boxes; use model='mesh' or 'attention'")
-        face = self._found[box]
-        points = np.full((2 + len(face.keypoints), 3), np.nan, np.float32)  # no depth
-        points[:2, :2], points[2:, :2] = face.box.reshape(2, 2), face.keypoints
-        return FaceObservation(face.score, points)
+        return box_observation(self._found[box])
 
     def follow(self, track: Track[FaceObservation]) -> RotatedBox:
         """The face's own box: no network is run on it."""

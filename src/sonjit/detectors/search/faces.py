@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from sonjit.detectors.kinds.face import FaceObservation, box_around_face
+from sonjit.detectors.kinds.face import FaceObservation, box_around_face, box_observation
 from sonjit.detectors.search.finds import (
     PARTS,
     Find,
     LogisticRegression,
     Place,
+    is_same_find,
     logit,
     merged,
     oks,
@@ -27,7 +28,7 @@ from sonjit.geometry.boxes import iou
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from sonjit.detectors.kinds.face import FaceMeshes
+    from sonjit.detectors.kinds.face import FaceBoxes, FaceMeshes
     from sonjit.detectors.search.finds import Image, Window
     from sonjit.detectors.ssd import Detection, SingleShotDetector
 
@@ -191,3 +192,45 @@ class FaceSearch:
         second = self._meshes.observe(rgb, self._meshes.box_after(first))
         observations = [second, first] if _PUBLISHED in place.votes else [first, second]
         return Find(observations, place.score, set(place.votes), oks(first.keypoints, second.keypoints))
+
+
+class BoxSearch:
+    """Boxes of faces: the model's own of the whole image, as published, and the full-range detector's in windows.
+
+    Args:
+        boxes: the model.
+        detector: full range.
+        published: least score of the model's own.
+        enough: so many faces end the search.
+    """
+
+    WINDOW_SCORE = 0.6
+    """The full-range detector's published threshold."""
+
+    def __init__(
+        self, boxes: FaceBoxes, detector: SingleShotDetector, *, published: float, enough: int | None = None
+    ) -> None:
+        self._boxes, self._detector = boxes, detector
+        self._published, self._enough = published, enough
+
+    def search(self, rgb: Image) -> list[Find[FaceObservation]]:
+        """Every face with its detector's score, best first."""
+        height, width = rgb.shape[:2]
+        found = [self._boxes.observe(rgb, box) for box in self._boxes.find(rgb, self._published)]
+        for n in PARTS:
+            seen = [
+                box_observation(face, (window.left, window.top))
+                for window in tiles(width, height, (n,))
+                for face in self._detector.find(window.cut(rgb), max(self._published, self.WINDOW_SCORE))
+                if not window.cuts(face.box, rgb)
+            ]
+            for one in sorted(seen, key=lambda o: -o.score):
+                if not any(is_same_find(one.keypoints, other.keypoints) for other in found):
+                    found.append(one)
+            sizes = [float(np.ptp(one.keypoints[:2, 1])) for one in found]
+            if len(sizes) >= (self._enough or math.inf) or (
+                sizes and min(sizes) > FaceSearch.SMALL * max(width, height) / n
+            ):
+                break
+        finds = [Find([one], one.score, {"detector"}, 1.0, one.score) for one in found]
+        return sorted(finds, key=lambda find: -find.score)

@@ -34,6 +34,7 @@ _NEAR_BOX = 0.08
 _NEAR_SCALE = 1.15
 _NEAR_TURN = 0.15
 _PLAIN = 0.9
+_EDGE_PX = 2
 
 
 class Window(NamedTuple):
@@ -47,6 +48,13 @@ class Window(NamedTuple):
     def cut(self, rgb: Image) -> Image:
         """The part of an image (H, W, 3)."""
         return np.ascontiguousarray(rgb[self.top : self.bottom, self.left : self.right])
+
+    def cuts(self, box: NDArray[np.floating], rgb: Image) -> bool:
+        """Whether a box of this window's image reaches to where the window ends and the whole image does not."""
+        (height, width), (x_min, y_min, x_max, y_max) = rgb.shape[:2], box.ravel().tolist()
+        at_left, at_top = x_min < _EDGE_PX and self.left > 0, y_min < _EDGE_PX and self.top > 0
+        at_right = x_max > self.right - self.left - _EDGE_PX and self.right < width
+        return at_left or at_top or at_right or (y_max > self.bottom - self.top - _EDGE_PX and self.bottom < height)
 
 
 def tiles(width: int, height: int, parts: Sequence[int] = PARTS) -> list[Window]:

@@ -8,12 +8,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Generic
 
 from sonjit.detectors.kinds.body import Bodies, BodyObservation, load_bodies
-from sonjit.detectors.kinds.face import FaceMeshes, FaceObservation, load_face_detector, load_mesh_network
+from sonjit.detectors.kinds.face import FaceBoxes, FaceMeshes, FaceObservation, load_face_detector, load_mesh_network
 from sonjit.detectors.kinds.hands import HandObservation, Hands, load_palm_finder
 from sonjit.detectors.kinds.holistic import Holistic
 from sonjit.detectors.search.bodies import BodySearch
 from sonjit.detectors.search.checks import BodyCheck, FaceCheck
-from sonjit.detectors.search.faces import FaceSearch, HeadSearch
+from sonjit.detectors.search.faces import BoxSearch, FaceSearch, HeadSearch
 from sonjit.detectors.search.finds import FACE_SHARE, PALM_SHARE, Find, O
 from sonjit.detectors.search.hands import Guide, HandSearch
 from sonjit.detectors.search.light import in_good_light
@@ -60,8 +60,14 @@ def _load_guide(options: DetectorOptions) -> tuple[HeadSearch, Bodies]:
     return HeadSearch(load_face_detector(options, "face-full")), bodies
 
 
-def search_faces(options: DetectorOptions, meshes: FaceMeshes) -> CalibratedSearch[FaceObservation]:
-    """Faces in windows, by the full-range detector."""
+def search_faces(options: DetectorOptions, meshes: FaceMeshes | FaceBoxes) -> CalibratedSearch[FaceObservation] | None:
+    """Faces in windows, by the full-range detector; None for boxes in streams, where every frame is searched whole."""
+    if isinstance(meshes, FaceBoxes):
+        if not options.static_image:
+            return None
+        detector = load_face_detector(options, "face-full")
+        boxes = BoxSearch(meshes, detector, published=options.min_detection_score, enough=options.max_instances)
+        return CalibratedSearch(boxes.search, options)
     search = FaceSearch(
         load_face_detector(options, "face-full"),
         meshes,
