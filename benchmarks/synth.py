@@ -231,7 +231,7 @@ def peer_answers(python, folder, paths):
 
 
 def share(answers, sides):
-    """Of hands found, and of sides told right among them."""
+    """Of hands found, and of sides named right among them."""
     there = [(answer, side) for answer, side in zip(answers, sides, strict=True) if answer]
     return len(there) / len(sides), float(np.mean([answer == side for answer, side in there]))
 

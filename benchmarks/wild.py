@@ -153,7 +153,7 @@ def tell(title: str, what: LandmarkKind, samples: Sequence[Sample], found: Found
 def row(items: Sequence[EvaluatedItem]) -> str:
     """Counts of some images."""
     n = DetectionCounts.of(items)
-    sides = f"{n.sides_right}/{n.sided} told {n.told_right}/{n.told}" if n.sided else "-"
+    sides = f"{n.sides_right}/{n.sided} known {n.sides_known_right}/{n.sides_known}" if n.sided else "-"
     return (
         f"{n.found:3d}/{n.clear:3d} {n.found / max(n.clear, 1):4.0%}  false {n.false:2d} doubled {n.doubled:2d} "
         f"precision {n.precision:6.1%}  sides {sides:18s}"

@@ -85,7 +85,7 @@ def test_found_missed_doubled_false_and_sides_are_counted():
         ],
     )
     assert DetectionCounts.of(items) == DetectionCounts(
-        clear=3, found=2, false=1, doubled=1, sided=2, sides_right=1, told=1, told_right=1
+        clear=3, found=2, false=1, doubled=1, sided=2, sides_right=1, sides_known=1, sides_known_right=1
     )
     assert DetectionCounts.of(items).precision == 0.5
 

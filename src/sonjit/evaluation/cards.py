@@ -105,11 +105,11 @@ def _blocks(model: str, records: Sequence[EvaluationRecord], request: CardReques
             yield Heading(heading)
             yield BulletList(tuple(about[key]))
     yield Heading("Metrics")
-    told: set[tuple[str, str]] = set()
+    seen: set[tuple[str, str]] = set()
     for record in records:
         same = record["protocol"]["name"], record["data_sha256"]
-        yield from _results(record, conditions=same not in told)
-        told.add(same)
+        yield from _results(record, conditions=same not in seen)
+        seen.add(same)
     if model in request.maps:
         yield Heading("Class activation maps")
         yield Text(
@@ -167,7 +167,7 @@ _DETECTION = {
     "false": "false",
     "doubled": "doubled",
     "handedness": "side",
-    "told": "side, where it is told (0.8 and more)",
+    "side_known": "side, where it is known (0.8 and more)",
 }
 """Rows of a card's table of finds, by metric."""
 

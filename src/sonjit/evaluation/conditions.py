@@ -25,7 +25,7 @@ CONDITIONS = {
     "skin": "skin, as named or by its individual typology angle in the image",
     "note": "what the label notes",
 }
-"""Factors by which recall is told, and how each is measured."""
+"""Factors by which recall is reported, and how each is measured."""
 
 _SIZES = (32, 64, 128, 256, 512)
 _DARK, _BRIGHT = 64, 160

@@ -19,6 +19,7 @@ from sonjit.evaluation.metrics import MetricSummary, mean_metric
 from sonjit.evaluation.predictions import EvaluatedItem, group_of, hidden_share
 from sonjit.metrics import box_iou, mean_interval
 from sonjit.metrics.breakdown import Part
+from sonjit.results import LEAST_SIDE_SCORE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Sequence
@@ -37,8 +38,6 @@ _MOST_HIDDEN = 0.5
 _FEW_KEYPOINTS = 10
 """Of which the box that a detector gives says more than the box around them."""
 _SCORES = (0.0, 0.5, 0.6, 0.7, 0.8, 0.9)
-TOLD = 0.8
-"""Least probability of a side that counts as told."""
 _KINDS = ("hand", "face", "body")
 
 
@@ -87,8 +86,8 @@ class DetectionCounts:
         doubled: second finds of one thing.
         sided: of the found, those whose side is labelled and predicted.
         sides_right: of these.
-        told: of the sided, those whose side is sure enough to be told.
-        told_right: of these.
+        sides_known: of the sided, those whose side is known (`LEAST_SIDE_SCORE`).
+        sides_known_right: of these.
     """
 
     clear: int
@@ -97,8 +96,8 @@ class DetectionCounts:
     doubled: int
     sided: int
     sides_right: int
-    told: int
-    told_right: int
+    sides_known: int
+    sides_known_right: int
 
     @classmethod
     def of(cls, evaluated: Iterable[EvaluatedItem]) -> DetectionCounts:
@@ -112,7 +111,15 @@ class DetectionCounts:
             return sum(name in one for one in numbers)
 
         wrong = count("false"), count("doubled")
-        return cls(known("found"), count("found"), *wrong, known("side"), count("side"), known("told"), count("told"))
+        return cls(
+            known("found"),
+            count("found"),
+            *wrong,
+            known("side"),
+            count("side"),
+            known("side_known"),
+            count("side_known"),
+        )
 
     @property
     def precision(self) -> float:
@@ -202,7 +209,10 @@ class DetectionEvaluator:
             for name, title in (("false", "finds of nothing labelled"), ("doubled", "second finds of the same")):
                 wrong = _column(evaluated, lambda one, name=name: 100.0 * (name in one.numbers))
                 add(name, title, np.where(np.isnan(right), np.nan, wrong), better="lower")
-        for name, number, title in (("handedness", "side", "side"), ("told", "told", f"side told, {TOLD:g} and more")):
+        for name, number, title in (
+            ("handedness", "side", "side"),
+            ("side_known", "side_known", f"side where it is known, {LEAST_SIDE_SCORE:g} and more"),
+        ):
             side = _column(evaluated, lambda one, number=number: one.numbers.get(number, math.nan))
             if np.isfinite(side).any():
                 add(name, title, side)
@@ -245,8 +255,8 @@ def _numbers(one: Instance, find: Prediction | None) -> dict[str, float]:
     known = {"found": 100.0, "score": find.score}
     if one.side and find.side:
         known["side"] = 100.0 * (one.side == find.side)
-        if find.side_score >= TOLD:
-            known["told"] = known["side"]
+        if find.side_score >= LEAST_SIDE_SCORE:
+            known["side_known"] = known["side"]
     return known
 
 
