@@ -42,7 +42,9 @@ class Place:
 
     def run(self, *arguments, text=None):
         path = os.pathsep.join([str(self.site), *filter(None, [os.environ.get("PYTHONPATH")])])
-        command, environment = [sys.executable, *map(str, arguments)], os.environ | {"PYTHONPATH": path}
+        command = [sys.executable, *map(str, arguments)]
+        others = {key: value for key, value in os.environ.items() if not key.startswith("COVERAGE_")}  # it warns there
+        environment = others | {"PYTHONPATH": path}
         return subprocess.run(
             command, cwd=self.folder, env=environment, input=text, capture_output=True, encoding="utf-8", check=False
         )
