@@ -44,6 +44,7 @@ def test_nothing_else_is_found_in_the_demo(demo_clip, demo_run):
     assert all(len(found) <= len(record["hands"]) for found, record in zip(demo_run, demo_clip[2], strict=True))
 
 
+@pytest.mark.slow
 def test_left_and_right_of_the_demo_are_right(demo_matches):
     right = [hand.handedness == true["handedness"] for _, true, hand in demo_matches if hand]
     assert np.mean(right) >= 0.99

@@ -65,6 +65,7 @@ def test_every_window_is_searched_once_and_only_one_in_a_frame():
     assert len(set(finder.windows)) == 13
 
 
+@pytest.mark.slow
 def test_a_window_that_changes_is_searched_again():
     finder = Dots()
     search = stepping(finder)

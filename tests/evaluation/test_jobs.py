@@ -62,6 +62,7 @@ def stop_after(count):
     return advance
 
 
+@pytest.mark.slow
 def test_several_processes_come_to_the_same_bytes(clip_folder, predictions, tmp_path):
     folder = tmp_path / "copy"
     shutil.copytree(clip_folder, folder)
@@ -88,6 +89,7 @@ def test_detectors_come_to_the_same_bytes_in_both_modes(weights, clip_folder, tm
     assert files(tmp_path / "1") == files(tmp_path / "2")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("before", "after"), [(1, 2), (2, 1)])
 def test_a_stopped_run_goes_on_with_other_processes(clip_folder, predictions, tmp_path, before, after):
     run(request(clip_folder, predictions=predictions), tmp_path / "whole")

@@ -86,6 +86,7 @@ def recipe(tmp_path, monkeypatch):
     sys.modules.pop("toy_plugin", None)
 
 
+@pytest.mark.slow
 def test_a_network_and_a_recipe_of_ones_own(recipe, tmp_path, capfd):
     out = tmp_path / "run"
     assert main(["train", str(recipe), "--smoke", "--out", str(out), "--set", "channels=5"]) == 0

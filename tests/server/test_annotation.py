@@ -238,6 +238,7 @@ def test_a_server_without_a_project_has_no_such_endpoints(ask):
         create_app(folder=Path("/nowhere"))
 
 
+@pytest.mark.slow
 def test_the_machine_marks_what_it_finds(tmp_path, ask, photo, demo_clip, weights):
     project, _ = make_project(tmp_path, frames=1, cameras=2)
     project.close()
