@@ -50,6 +50,7 @@ def test_left_and_right_of_the_demo_are_right(demo_matches):
     assert np.mean(right) >= 0.99
 
 
+@pytest.mark.slow
 def test_ids_of_the_demo_stay(demo_matches):
     ids = {}
     for _, true, hand in demo_matches:
@@ -58,6 +59,7 @@ def test_ids_of_the_demo_stay(demo_matches):
     assert len(set().union(*ids.values())) == len(ids)
 
 
+@pytest.mark.slow
 def test_keypoints_of_the_demo_are_near_the_truth(demo_matches):
     errors = []
     for _, true, hand in demo_matches:
