@@ -24,7 +24,7 @@ from sonjit.detectors.search.finds import (
     tiles,
     window_around,
 )
-from sonjit.detectors.search.hands import Guide, HandSearch
+from sonjit.detectors.search.hands import Guide, HandSearch, seen_in_mirror
 from sonjit.detectors.search.people import faces_of_bodies, hands_of_bodies
 from sonjit.detectors.ssd import Detection
 from sonjit.detectors.tracking import is_same_object
@@ -199,13 +199,13 @@ def test_what_the_published_search_finds_keeps_its_keypoints():
 
 
 def test_what_is_seen_in_the_mirror_lies_where_it_is():
-    search = HandSearch(Palms(), Landmarks(0.99))
-    seen = search._mirrored(an_image(), RotatedBox(150, 100, 90, 90, 0.3))
+    hands = Landmarks(0.99)
+    seen = seen_in_mirror(hands, an_image(), RotatedBox(150, 100, 90, 90, 0.3))
     np.testing.assert_allclose(seen.keypoints[0, :2], (140.5, 110.5))
     assert seen.left == pytest.approx(0.1)
     np.testing.assert_array_equal(seen.keypoints_3d[0], (-1, 1, 1))
     for cx, cy in ((-500, 100), (900, 100), (150, -500), (150, 900)):
-        search._mirrored(an_image(), RotatedBox(cx, cy, 90, 90, 0.3))  # what lies beyond the image is none of it
+        seen_in_mirror(hands, an_image(), RotatedBox(cx, cy, 90, 90, 0.3))  # what lies beyond the image is none of it
 
 
 @pytest.mark.golden

@@ -19,6 +19,7 @@ from sonjit.server.errors import RefusedError
 from sonjit.server.images import decode_upload
 from sonjit.server.options import known_options
 from sonjit.server.service import ByteBudget
+from sonjit.weights import select_weights
 
 from .conftest import jpeg_of, refusal
 
@@ -149,6 +150,12 @@ def test_weights_that_are_said_to_be_needed_are_those_that_are_loaded(all_weight
             asked.clear()
             sonjit.create_detector(kind, model=model, static_image=True).close()
             assert set(asked) == {*entry.models[model].weights.values(), *entry.search_weights}, (kind, model)
+
+
+def test_pulling_a_kinds_groups_brings_what_its_search_needs():
+    for entry in KINDS.values():
+        pulled = {weight.name for weight in select_weights(entry.weight_groups)}
+        assert pulled >= {*next(iter(entry.models.values())).weights.values(), *entry.search_weights}, entry.name
 
 
 def test_more_images_than_clients_are_sent_away(weights, ask, photo):

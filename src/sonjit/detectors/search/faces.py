@@ -159,8 +159,7 @@ class FaceSearch:
         for window in windows:
             for face in self._detector.find(window.cut(rgb), self._min_detection):
                 box = box_around_face(face.box.tolist(), *face.keypoints[:2].tolist())
-                box = box._replace(cx=box.cx + window.left, cy=box.cy + window.top)
-                places.append(Place(box, face.score, {window}))
+                places.append(Place(window.placed(box), face.score, {window}))
         return self._with_places(rgb, places, finds)
 
     def _with_places(

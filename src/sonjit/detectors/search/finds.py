@@ -49,6 +49,10 @@ class Window(NamedTuple):
         """The part of an image (H, W, 3)."""
         return np.ascontiguousarray(rgb[self.top : self.bottom, self.left : self.right])
 
+    def placed(self, box: RotatedBox) -> RotatedBox:
+        """A box of this window's image, in pixels of the whole image."""
+        return box._replace(cx=box.cx + self.left, cy=box.cy + self.top)
+
     def cuts(self, box: NDArray[np.floating], rgb: Image) -> bool:
         """Whether a box of this window's image reaches to where the window ends and the whole image does not."""
         (height, width), (x_min, y_min, x_max, y_max) = rgb.shape[:2], box.ravel().tolist()

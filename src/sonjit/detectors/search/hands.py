@@ -195,7 +195,7 @@ class HandSearch:
         """
         *_, mirrored, first = find.observations
         again = self._hands.observe(rgb, box_around_hand(mirrored.keypoints))
-        more = [again, self._mirrored(rgb, box_around_hand(again.keypoints))]
+        more = [again, seen_in_mirror(self._hands, rgb, box_around_hand(again.keypoints))]
         find.observations = [mirrored, *more, first] if stays else [mirrored, first, *more[::-1]]
 
     def _palms_in(self, rgb: Image, window: Window, vote: object, *, turned: bool = False) -> list[Place]:
@@ -210,8 +210,7 @@ class HandSearch:
             if turned:
                 cx, cy = cut.shape[1] - box.cx, cut.shape[0] - box.cy
                 box = box._replace(cx=cx, cy=cy, rotation=wrap_angle(box.rotation + math.pi))
-            box = box._replace(cx=box.cx + window.left, cy=box.cy + window.top)
-            places.append(Place(box, palm.score, {vote}))
+            places.append(Place(window.placed(box), palm.score, {vote}))
         return places
 
     def _consider(self, rgb: Image, places: list[Place], candidates: _Candidates) -> None:
@@ -239,26 +238,27 @@ class HandSearch:
         first = self._hands.observe(rgb, place.box)
         if first.score < 0.1:
             return None
-        mirrored = self._mirrored(rgb, box_around_hand(first.keypoints))
+        mirrored = seen_in_mirror(self._hands, rgb, box_around_hand(first.keypoints))
         if mirrored.score < 0.1:
             return None
         return Find([mirrored, first], place.score, set(place.votes), oks(first.keypoints, mirrored.keypoints))
 
-    def _mirrored(self, rgb: Image, box: RotatedBox) -> HandObservation:
-        """What is seen in a box in the mirror, with keypoints and side as they are in the image itself."""
-        height, width = rgb.shape[:2]
-        reach = 0.75 * box.width
-        left, top = (min(max(int(at - reach), 0), size - 1) for at, size in ((box.cx, width), (box.cy, height)))
-        right, bottom = (
-            max(min(int(box.cx + reach) + 1, width), left + 1),
-            max(min(int(box.cy + reach) + 1, height), top + 1),
-        )
-        cut = np.ascontiguousarray(rgb[top:bottom, left:right][:, ::-1])
-        place = box._replace(cx=right - box.cx, cy=box.cy - top, rotation=-box.rotation)
-        seen = self._hands.observe(cut, place)
-        back = np.array([-1, 1, 1], np.float32)
-        keypoints = seen.keypoints * back + np.array([right, top, 0], np.float32)
-        return replace(seen, keypoints=keypoints, keypoints_3d=seen.keypoints_3d * back, left=1 - seen.left)
+
+def seen_in_mirror(hands: Hands, rgb: Image, box: RotatedBox) -> HandObservation:
+    """What is seen in a box in the mirror, with keypoints and side as they are in the image itself."""
+    height, width = rgb.shape[:2]
+    reach = 0.75 * box.width
+    left, top = (min(max(int(at - reach), 0), size - 1) for at, size in ((box.cx, width), (box.cy, height)))
+    right, bottom = (
+        max(min(int(box.cx + reach) + 1, width), left + 1),
+        max(min(int(box.cy + reach) + 1, height), top + 1),
+    )
+    cut = np.ascontiguousarray(rgb[top:bottom, left:right][:, ::-1])
+    place = box._replace(cx=right - box.cx, cy=box.cy - top, rotation=-box.rotation)
+    seen = hands.observe(cut, place)
+    back = np.array([-1, 1, 1], np.float32)
+    keypoints = seen.keypoints * back + np.array([right, top, 0], np.float32)
+    return replace(seen, keypoints=keypoints, keypoints_3d=seen.keypoints_3d * back, left=1 - seen.left)
 
 
 class _Candidates:

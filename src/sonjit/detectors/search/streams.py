@@ -20,6 +20,7 @@ from sonjit.detectors.kinds.face import FaceMeshes, FaceObservation, box_around_
 from sonjit.detectors.kinds.hands import HandObservation, Hands, box_around_hand, box_from_palm
 from sonjit.detectors.kinds.holistic import Holistic
 from sonjit.detectors.search.bodies import seen_inside
+from sonjit.detectors.search.faces import FaceSearch
 from sonjit.detectors.search.finds import (
     FACE_SHARE,
     PALM_SHARE,
@@ -34,6 +35,7 @@ from sonjit.detectors.search.finds import (
     tiles,
     window_around,
 )
+from sonjit.detectors.search.hands import seen_in_mirror
 from sonjit.geometry.boxes import iou
 
 if TYPE_CHECKING:
@@ -198,7 +200,7 @@ class HandFinder(Finder[HandObservation]):
     def places(self, rgb: Image, window: Window) -> list[Place]:
         """Boxes of whole hands from palms."""
         boxes = [(palm.score, box_from_palm(palm)) for palm in self._palms.find(window.cut(rgb), self._min_detection)]
-        return [Place(_moved(box, window), score, set()) for score, box in boxes]
+        return [Place(window.placed(box), score, set()) for score, box in boxes]
 
     def observe(self, rgb: Image, box: RotatedBox) -> HandObservation:
         """The hand in a box."""
@@ -210,24 +212,14 @@ class HandFinder(Finder[HandObservation]):
 
     def score(self, rgb: Image, place: Place, first: HandObservation, second: HandObservation) -> float:
         """From its presence in both frames and in the mirror."""
-        box = box_around_hand(second.keypoints)
-        height, width = rgb.shape[:2]
-        reach = 0.75 * box.width
-        left, right = max(int(box.cx - reach), 0), min(int(box.cx + reach) + 1, width)
-        top, bottom = max(int(box.cy - reach), 0), min(int(box.cy + reach) + 1, height)
-        if right <= left or bottom <= top:
-            return 0.0
-        cut = np.ascontiguousarray(rgb[top:bottom, left:right][:, ::-1])
-        place_in_cut = box._replace(cx=right - box.cx, cy=box.cy - top, rotation=-box.rotation)
-        mirrored = self._hands.observe(cut, place_in_cut)
+        mirrored = seen_in_mirror(self._hands, rgb, box_around_hand(second.keypoints))
         return self.SCORE({"presence": logit(min(first.score, second.score)), "mirrored": logit(mirrored.score)})
 
 
 class FaceFinder(Finder[FaceObservation]):
     """Faces by the full-range detector."""
 
-    SCORE = LogisticRegression(-5.79, {"detection": 1.017, "presence": 0.534, "agreement": 0.782})
-    """That of the search of stills."""
+    SCORE = FaceSearch.SCORE
 
     def __init__(self, detector: SingleShotDetector, meshes: FaceMeshes, min_detection: float) -> None:
         self._detector, self._meshes, self._min_detection = detector, meshes, min_detection
@@ -235,7 +227,7 @@ class FaceFinder(Finder[FaceObservation]):
     def places(self, rgb: Image, window: Window) -> list[Place]:
         """Boxes of the mesh from faces."""
         return [
-            Place(_moved(box_around_face(f.box.tolist(), *f.keypoints[:2].tolist()), window), f.score, set())
+            Place(window.placed(box_around_face(f.box.tolist(), *f.keypoints[:2].tolist())), f.score, set())
             for f in self._detector.find(window.cut(rgb), self._min_detection)
         ]
 
@@ -269,7 +261,7 @@ class BodyFinder(Finder[BodyObservation]):
     def places(self, rgb: Image, window: Window) -> list[Place]:
         """Boxes of whole people."""
         return [
-            Place(_moved(box_from_alignment(person.keypoints[:2]), window), person.score, set())
+            Place(window.placed(box_from_alignment(person.keypoints[:2])), person.score, set())
             for person in self._people.find(window.cut(rgb), self._min_detection)
         ]
 
@@ -286,10 +278,6 @@ class BodyFinder(Finder[BodyObservation]):
         shift = first.keypoints.mean(axis=0) - second.keypoints.mean(axis=0)
         agreement = oks(first.keypoints, second.keypoints + shift, self.TOLERANCE, seen_inside(second, rgb))
         return min(first.score, second.score) * agreement if agreement > self.MIN_AGREEMENT else 0.0
-
-
-def _moved(box: RotatedBox, window: Window) -> RotatedBox:
-    return box._replace(cx=box.cx + window.left, cy=box.cy + window.top)
 
 
 def hands_in_streams(options: DetectorOptions, hands: Hands) -> StreamSearch[HandObservation]:
