@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 _SAME_FACE = 0.4
 _PUBLISHED = "published"
 _FOREHEAD, _CHIN = 10, 152  # of the face mesh
+_SMALL = 0.15
+"""Height of a face, in sides of the windows searched last, under which finer windows may show more."""
 _MIDDLE, _HEIGHT = 0.39, 2.41
 """Of a face's mesh: its middle below the eyes, and its height, in distances of the eyes from the mouth."""
 
@@ -108,6 +110,11 @@ def without_same_heads(heads: Iterable[Head]) -> list[Head]:
     return kept
 
 
+def _is_over(sizes: Sequence[float], enough: int | None, window: float) -> bool:
+    """Whether finer windows than those of this side, in pixels, would hardly show more faces than these sizes'."""
+    return len(sizes) >= (enough or math.inf) or (bool(sizes) and min(sizes) > _SMALL * window)
+
+
 class FaceSearch:
     """Faces of an image.
 
@@ -124,8 +131,6 @@ class FaceSearch:
 
     SURE = 0.5
     """Score from which a face speaks for a body."""
-    SMALL = 0.15
-    """Height of a face, in sides of the windows searched last, under which finer windows may show more."""
 
     def __init__(
         self,
@@ -147,7 +152,7 @@ class FaceSearch:
         for n in PARTS:
             finds = self._with_windows(rgb, tiles(width, height, (n,)), finds)
             sizes = [size_of(find.last.keypoints[:, :2]) for find in finds if find.score > self.SURE]
-            if len(sizes) >= (self._enough or math.inf) or (sizes and min(sizes) > self.SMALL * max(width, height) / n):
+            if _is_over(sizes, self._enough, max(width, height) / n):
                 break
         return finds
 
@@ -227,9 +232,7 @@ class BoxSearch:
                 if not any(is_same_find(one.keypoints, other.keypoints) for other in found):
                     found.append(one)
             sizes = [float(np.ptp(one.keypoints[:2, 1])) for one in found]
-            if len(sizes) >= (self._enough or math.inf) or (
-                sizes and min(sizes) > FaceSearch.SMALL * max(width, height) / n
-            ):
+            if _is_over(sizes, self._enough, max(width, height) / n):
                 break
         finds = [Find([one], one.score, {"detector"}, 1.0, one.score) for one in found]
         return sorted(finds, key=lambda find: -find.score)
