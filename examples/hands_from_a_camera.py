@@ -6,13 +6,8 @@ python examples/hands_from_a_camera.py
 import contextlib
 
 import sonjit
-from sonjit.media import open_source
 
-with (
-    contextlib.suppress(KeyboardInterrupt),
-    open_source("camera:0") as camera,
-    sonjit.create_detector("hands", mirrored=True, smoothing="one_euro") as detector,
-):
-    for index, time, rgb in camera:
-        seen = ", ".join(f"{hand.handedness} #{hand.id}" for hand in detector.detect(rgb, time=time))
-        print(f"frame {index} at {time:.2f} s: {seen or 'no hands'}")
+with contextlib.suppress(KeyboardInterrupt):
+    for frame in sonjit.track("camera:0", "hands", mirrored=True, smoothing="one_euro"):
+        seen = ", ".join(f"{hand.handedness} #{hand.id}" for hand in frame.hands)
+        print(f"frame {frame.index} at {frame.time:.2f} s: {seen or 'no hands'}")

@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Any
 from sonjit._version import __version__
 
 if TYPE_CHECKING:
-    from sonjit.detectors import Detector, Filter, OneEuro, create_detector
+    from sonjit.detectors import Detector, Filter, OneEuro, create_detector, track
     from sonjit.errors import InputError, JobError, MissingExtraError, SonjitError
     from sonjit.geometry.boxes import RotatedBox
+    from sonjit.measures import fingers_up
+    from sonjit.media import Results, TrackedFrame, draw, open_source, to_dataframe
     from sonjit.results import Body, Face, Frame, Hand, Person
 
 __all__ = [
@@ -31,10 +33,17 @@ __all__ = [
     "MissingExtraError",
     "OneEuro",
     "Person",
+    "Results",
     "RotatedBox",
     "SonjitError",
+    "TrackedFrame",
     "__version__",
     "create_detector",
+    "draw",
+    "fingers_up",
+    "open_source",
+    "to_dataframe",
+    "track",
 ]
 
 _HOMES = {
@@ -42,11 +51,18 @@ _HOMES = {
     "Filter": "detectors",
     "OneEuro": "detectors",
     "create_detector": "detectors",
+    "track": "detectors",
     "InputError": "errors",
     "JobError": "errors",
     "MissingExtraError": "errors",
     "SonjitError": "errors",
     "RotatedBox": "geometry.boxes",
+    "fingers_up": "measures",
+    "Results": "media",
+    "TrackedFrame": "media",
+    "draw": "media",
+    "open_source": "media",
+    "to_dataframe": "media",
     "Body": "results",
     "Face": "results",
     "Frame": "results",

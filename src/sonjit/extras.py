@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 EXTRAS: Final = {
     "serve": ("fastapi", "starlette", "uvicorn", "python_multipart"),
     "tables": ("pyarrow",),
+    "pandas": ("pandas",),
+    "polars": ("polars",),
     "train": ("torch", "torchvision", "timm", "safetensors", "onnx", "onnxscript"),
     "onnx": ("onnxruntime",),
     "int8": ("nncf",),

@@ -126,6 +126,33 @@ class Result:
         return load_skeleton(self.skeletons[len(self.keypoints)])
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the keypoints, in their order; "" for those of a face mesh that lie on no contour."""
+        return self.skeleton.keypoints
+
+    def __getitem__(self, name: str) -> Float32Array:
+        """The keypoint of a name, (3,): `hand["index_finger_tip"]`; where several have it, all, (n, 3): `face["lips"]`.
+
+        Raises:
+            InputError: no keypoint has that name.
+        """
+        names = self.names
+        if not name or names.count(name) < 2:
+            return self.keypoints[self.skeleton.index(name)]
+        return self.keypoints[[k for k, other in enumerate(names) if other == name]]
+
+    def normalized_keypoints(self, width: int, height: int) -> Float32Array:
+        """Keypoints (K, 3) in parts of the image, as MediaPipe gives them: x, z over the width, y over the height."""
+        return self.keypoints / np.array([width, height, width], np.float32)
+
+    def __repr__(self) -> str:
+        """One line: `<Hand Right 0.98 #1, 21 keypoints in 105, 220, 310, 480>`."""
+        side = f" {self.handedness}" if getattr(self, "handedness", None) else ""  # pyright: ignore
+        number = "" if self.id is None else f" #{self.id}"
+        box = ", ".join(f"{value:.0f}" for value in self.box)
+        return f"<{type(self).__name__}{side} {self.score:.2f}{number}, {len(self.keypoints)} keypoints in {box}>"
+
+    @property
     def box(self) -> Box:
         """Tight box around the keypoints: x_min, y_min, x_max, y_max in pixels; may leave the image."""
         return box_around(self.keypoints)

@@ -65,7 +65,7 @@ LEAST_SIDE_SCORE = 0.8
 
 
 @register_result
-@dataclass(eq=False, slots=True)
+@dataclass(eq=False, repr=False, slots=True)
 class Hand(Result):
     """One hand in one image.
 
@@ -120,7 +120,7 @@ class Hand(Result):
 
 
 @register_result
-@dataclass(eq=False, slots=True)
+@dataclass(eq=False, repr=False, slots=True)
 class Face(Result):
     """One face in one image. It holds positions only: nothing that could identify a person.
 
@@ -160,7 +160,7 @@ class Face(Result):
 
 
 @register_result
-@dataclass(eq=False, slots=True)
+@dataclass(eq=False, repr=False, slots=True)
 class Body(Result):
     """One person's body in one image.
 
@@ -202,7 +202,7 @@ class Body(Result):
 
 
 @register_result
-@dataclass(eq=False, slots=True)
+@dataclass(eq=False, repr=False, slots=True)
 class Person(Result):
     """One person: a body with its own hands and face, each `None` where it was not found.
 

@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from sonjit.media import draw_frame, draw_hands
+from sonjit.media import draw, draw_frame
 from sonjit.media.drawing.strokes import LEFT, RIGHT
 from sonjit.results import Body, Face, Frame, Hand, Person
 
@@ -17,11 +17,11 @@ SIZES = st.tuples(st.integers(1, 60), st.integers(1, 200))
 
 def test_drawing_makes_a_new_image(hand):
     rgb = np.full((400, 400, 3), 128, np.uint8)
-    drawn = draw_hands(rgb, [hand(id=4)])
+    drawn = draw(rgb, [hand(id=4)])
     assert (rgb == 128).all()
     assert drawn.shape == rgb.shape
     assert (drawn != 128).mean() > 0.02
-    np.testing.assert_array_equal(draw_hands(rgb, []), rgb)
+    np.testing.assert_array_equal(draw(rgb, []), rgb)
 
 
 def test_nearer_is_larger_and_lighter():
@@ -31,7 +31,7 @@ def test_nearer_is_larger_and_lighter():
         points[:, 1] = 200 + 60 * (np.arange(21) % 2)
         points[8, 2] = z
         one = Hand("Left", 0.9, points, np.zeros((21, 3), np.float32))
-        drawn = draw_hands(np.zeros((400, 400, 3), np.uint8), [one], labels=False)
+        drawn = draw(np.zeros((400, 400, 3), np.uint8), [one], labels=False)
         x, y = points[8, :2].astype(int)
         return drawn[y - 14 : y + 15, x - 12 : x + 13].astype(int)
 
@@ -47,7 +47,7 @@ def test_nearer_is_larger_and_lighter():
     score=st.floats(0, 1),
 )
 def test_no_keypoints_are_too_wild(points, size, score):
-    drawn = draw_hands(np.zeros((*size, 3), np.uint8), [Hand("Right", score, points, points, 1)])
+    drawn = draw(np.zeros((*size, 3), np.uint8), [Hand("Right", score, points, points, 1)])
     assert drawn.shape == (*size, 3)
 
 

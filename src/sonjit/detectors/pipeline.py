@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, Self, TypeVar
@@ -21,8 +21,8 @@ from sonjit.detectors.smoothing import KeypointSmoother
 from sonjit.detectors.tracking import Observation, Track, Tracker, without_duplicates
 from sonjit.errors import InputError
 from sonjit.geometry.boxes import RotatedBox, crop, crop_on_grid, iou
-from sonjit.media import ImageLike, Source, rgb_from
-from sonjit.results import Frame
+from sonjit.media import ImageLike, Results, rgb_from
+from sonjit.results import Result
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 O = TypeVar("O", bound=Observation)  # noqa: E741  # an observation
 C = TypeVar("C", bound=Observation)
-R = TypeVar("R")
+R = TypeVar("R", bound=Result)
 _NOMINAL_STEP_S = 1 / 30
 _LEAST_STEP_S = 1e-6  # what is less, or lost in a huge time's rounding, is no step
 _MAX_SIDE_PX = 32_766  # OpenCV's warps index pixels with 16 bits
@@ -150,7 +150,7 @@ class Detector(Generic[R]):
 
     def detect(
         self, image: ImageLike, *, time: float | None = None, boxes: Sequence[RotatedBox] | None = None
-    ) -> list[R]:
+    ) -> Results[R]:
         """Instances in one image.
 
         Args:
@@ -160,7 +160,7 @@ class Detector(Generic[R]):
             boxes: rotated boxes in pixels to crop instead of searching and carrying.
 
         Returns:
-            What was found; an empty list for nothing. Tracked instances come in the order of their ids, those of
+            What was found, a list; an empty one for nothing. Tracked instances come in the order of their ids, those of
             stills with the best first.
         """
         self._refuse_if_closed()
@@ -177,13 +177,13 @@ class Detector(Generic[R]):
         results = [self._kind.result(rgb, observation, track) for observation, track in seen]
         if self._options.flip_horizontal:
             results = [self._kind.flip(result, rgb.shape[1]) for result in results]
-        return results
+        return Results(results, image)
 
-    def detect_batch(self, images: Sequence[ImageLike]) -> list[list[R]]:
+    def detect_batch(self, images: Sequence[ImageLike]) -> list[Results[R]]:
         """One list of instances per image; a tracking detector takes the images as consecutive frames."""
         return [self.detect(image) for image in images]
 
-    def detect_async(self, image: ImageLike, *, time: float | None = None) -> Future[list[R]]:
+    def detect_async(self, image: ImageLike, *, time: float | None = None) -> Future[Results[R]]:
         """Like `detect`, in a thread of the detector's own; calls are worked off in their order."""
         self._refuse_if_closed()
         if self._executor is None:
@@ -356,15 +356,6 @@ def expect(engine: Engine, path: Path, what: str, *, size: int | None, outputs: 
 
 def _listed(sizes: Sequence[int]) -> str:
     return " + ".join(str(size) for size in sizes)
-
-
-def detect_frames(source: Source, detector: Detector[Any]) -> Iterator[tuple[Frame, NDArray[np.uint8]]]:
-    """What a detector finds in each image of a source, with the image (H, W, 3) itself.
-
-    Reading runs ahead in a thread of the source's own; leaving the loop early ends it.
-    """
-    for index, time, rgb in source:
-        yield Frame.holding(index, time, detector.detect(rgb, time=time), source.frame_source(index)), rgb
 
 
 def keypoint_smoothers(options: DetectorOptions) -> Callable[[], KeypointSmoother | None]:

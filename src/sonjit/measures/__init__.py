@@ -24,7 +24,15 @@ from sonjit.measures.faces import (
     measure_face,
     mouth_openness,
 )
-from sonjit.measures.gestures import GESTURE_KINDS, GESTURES, Gesture, GestureSmoother, gesture_of, gesture_scores
+from sonjit.measures.gestures import (
+    GESTURE_KINDS,
+    GESTURES,
+    Gesture,
+    GestureSmoother,
+    fingers_up,
+    gesture_of,
+    gesture_scores,
+)
 from sonjit.measures.hands import (
     FINGERS,
     HAND_MEASURES,
@@ -69,6 +77,7 @@ __all__ = [
     "finger_curls",
     "finger_reach",
     "finger_spread_rad",
+    "fingers_up",
     "gesture_of",
     "gesture_scores",
     "hand_length_m",

@@ -14,7 +14,14 @@ import numpy as np
 
 from sonjit.arrays import FloatArray, RealArray
 from sonjit.errors import InputError
-from sonjit.measures.hands import finger_curl_rad, finger_reach, hand_length_m, pinch_distance_m, thumb_spread_rad
+from sonjit.measures.hands import (
+    FINGERS,
+    finger_curl_rad,
+    finger_reach,
+    hand_length_m,
+    pinch_distance_m,
+    thumb_spread_rad,
+)
 from sonjit.results import Hand
 
 GESTURE_KINDS = frozenset({"hand"})
@@ -57,6 +64,18 @@ class Gesture(NamedTuple):
 
     name: str
     score: float
+
+
+def fingers_up(hand: Hand) -> dict[str, bool]:
+    """Which fingers are stretched out, thumb first, whichever way the hand points; all False where it is unknown.
+
+    Example:
+        >>> sum(fingers_up(hand).values())  # doctest: +SKIP
+        3
+    """
+    points = hand.keypoints_3d
+    out = [_soft(thumb_spread_rad(points), *_THUMB_OUT_RAD), *_soft(finger_reach(points)[1:], *_FINGER_OUT)]
+    return {finger: bool(share >= CLEAR_SCORE) for finger, share in zip(FINGERS, out, strict=True)}
 
 
 def gesture_of(hand: Hand) -> Gesture:

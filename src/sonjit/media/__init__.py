@@ -9,12 +9,14 @@ from sonjit.media.annotated.output import (
     open_mask_writer,
 )
 from sonjit.media.annotated.writers import ANNOTATED_IMAGE_ENDINGS, DrawingWriter
-from sonjit.media.drawing import draw_frame, draw_hands
+from sonjit.media.drawing import draw_frame
+from sonjit.media.found import Results, TrackedFrame, draw
 from sonjit.media.sources.base import Source, SourceFrame
 from sonjit.media.sources.image_files import IMAGE_ENDINGS, ImageLike, rgb_from
 from sonjit.media.sources.open import natural_key, open_source
 from sonjit.media.sources.video import VIDEO_ENDINGS
 from sonjit.media.tables.base import FrameWriter, Header, RowWriter
+from sonjit.media.tables.data_frames import to_dataframe
 from sonjit.media.tables.tables import TABLE_ENDINGS, convert_table, load_frames, open_writer, register_table_format
 
 __all__ = [
@@ -29,12 +31,14 @@ __all__ = [
     "Header",
     "ImageLike",
     "MaskWriter",
+    "Results",
     "RowWriter",
     "Source",
     "SourceFrame",
+    "TrackedFrame",
     "convert_table",
+    "draw",
     "draw_frame",
-    "draw_hands",
     "load_frames",
     "mask_from_frame",
     "natural_key",
@@ -44,4 +48,5 @@ __all__ = [
     "open_writer",
     "register_table_format",
     "rgb_from",
+    "to_dataframe",
 ]

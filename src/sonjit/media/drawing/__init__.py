@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -26,7 +26,7 @@ from sonjit.results import Body, Face, Frame, Hand, Person, Result
 
 R = TypeVar("R", bound=Result)
 
-__all__ = ["draw_frame", "draw_hands", "register_drawing"]
+__all__ = ["draw_frame", "register_drawing"]
 
 
 @dataclass(frozen=True)
@@ -127,8 +127,3 @@ def draw_frame(rgb: ImageLike, frame: Frame, *, labels: bool = True, captions: S
                     drawing.label(canvas, one)
     draw_captions(canvas, captions)
     return canvas
-
-
-def draw_hands(rgb: ImageLike, hands: Iterable[Hand], *, labels: bool = True) -> Image:
-    """A new image with the skeletons of the hands drawn over it: `draw_frame` for a list of hands."""
-    return draw_frame(rgb, Frame(0, None, list(hands)), labels=labels)

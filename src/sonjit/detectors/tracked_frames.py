@@ -1,0 +1,54 @@
+"""A detector over an image, a folder, a video or a camera, as one loop."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from typing import TYPE_CHECKING
+
+from sonjit.detectors.create import create_detector
+from sonjit.detectors.pipeline import Detector
+from sonjit.media import open_source
+from sonjit.media.found import TrackedFrame
+from sonjit.media.sources.base import Source
+from sonjit.results import Frame, Result
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from os import PathLike
+
+    from sonjit.detectors.options import OptionValue
+
+
+def track(
+    source: str | PathLike[str] | Source, detector: str | Detector[Result] = "hands", **options: OptionValue
+) -> Iterator[TrackedFrame]:
+    """What is found in each image of a source, frame by frame.
+
+    Args:
+        source: an image, a folder, a glob, a video, `camera:0`, or an open source.
+        detector: `"hands"`, `"face"`, `"body"`, `"holistic"`, or a detector; one that is given is not closed.
+        options: of `sonjit.create_detector` for a detector named here; images and folders are taken as stills.
+
+    Yields:
+        Frames: `hands`, `faces`, `bodies` or `people`, `index`, `time` in seconds, and `image` (H, W, 3), which is
+        there until the next one.
+
+    Raises:
+        InputError: nothing is there, nothing of it can be read, or an unknown option.
+
+    Example:
+        >>> for frame in sonjit.track("clip.mp4", "hands", max_instances=1):  # doctest: +SKIP
+        ...     for hand in frame.hands:
+        ...         print(frame.time, hand.side, hand["index_finger_tip"])
+    """
+    opened = source if isinstance(source, Source) else open_source(source)
+    with nullcontext() if opened is source else opened:
+        if isinstance(detector, Detector):
+            made = nullcontext(detector)
+        else:
+            still = {"static_image": opened.kind in ("image", "folder")}
+            made = create_detector(detector, **still | options)
+        with made as finder:
+            for index, time, rgb in opened:
+                found = Frame.holding(index, time, finder.detect(rgb, time=time), opened.frame_source(index))
+                yield TrackedFrame.of(found, rgb)

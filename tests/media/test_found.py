@@ -1,0 +1,112 @@
+import copy
+import gc
+import pickle
+import sys
+from types import SimpleNamespace
+
+import cv2
+import numpy as np
+import pytest
+
+import sonjit
+from sonjit import Frame, Hand, InputError, MissingExtraError, Results
+from sonjit.media.found import TrackedFrame
+
+
+@pytest.fixture
+def image():
+    return np.full((120, 160, 3), 90, np.uint8)
+
+
+@pytest.fixture
+def hand():
+    k = np.arange(21, dtype=np.float32)
+    return Hand("Left", 0.75, np.column_stack([20 + 5 * k, 100 - 3 * k, k]), np.column_stack([k, k, k]) / 100, id=4)
+
+
+def test_draw_takes_a_list_one_result_or_a_frame(image, hand):
+    drawn = sonjit.draw(image, [hand])
+    assert drawn.shape == image.shape
+    assert (drawn != image).any()
+    np.testing.assert_array_equal(drawn, sonjit.draw(image, hand))
+    np.testing.assert_array_equal(drawn, sonjit.draw(image, Frame(0, None, [hand])))
+    assert (sonjit.draw(image, hand, labels=False) != drawn).any()
+    np.testing.assert_array_equal(sonjit.draw(image, []), image)
+
+
+def test_results_are_a_list_that_draws_itself(image, hand):
+    results = Results([hand], image)
+    assert results == [hand]
+    np.testing.assert_array_equal(results.draw(), sonjit.draw(image, [hand]))
+    assert results.image is image
+
+
+def test_results_do_not_keep_the_image(image, hand):
+    own = image.copy()
+    results = Results([hand], own)
+    del own
+    gc.collect()
+    with pytest.raises(InputError, match=r"the image of these results is gone: keep it, and call sonjit\.draw"):
+        results.draw()
+    assert "<table>" in results._repr_html_()
+    assert "<img" not in results._repr_html_()
+
+
+def test_results_of_a_file_read_it_again(tmp_path, image, hand):
+    path = tmp_path / "one.png"
+    cv2.imwrite(str(path), image)
+    np.testing.assert_array_equal(Results([hand], str(path)).draw(), sonjit.draw(image, [hand]))
+
+
+def test_results_are_copied_and_pickled_as_lists(image, hand):
+    results = Results([hand], image)
+    for again in (copy.deepcopy(results), pickle.loads(pickle.dumps(results))):
+        assert type(again) is Results
+        assert again == results
+    frame = TrackedFrame.of(Frame(3, 0.1, [hand]), image)
+    assert pickle.loads(pickle.dumps(frame)) == copy.deepcopy(frame) == Frame(3, 0.1, [hand])
+
+
+def test_a_notebook_shows_a_picture_and_a_line_each(image, hand):
+    page = Results([hand], image)._repr_html_()
+    assert page.startswith('<img alt="what was found" src="data:image/jpeg;base64,')
+    assert "<td>Left hand</td><td>0.75</td><td>4</td><td>20, 40, 120, 100</td>" in page
+    assert Results([], image)._repr_html_().endswith("<p>nothing found</p>")
+
+
+def test_show_opens_a_file_or_displays_in_a_notebook(monkeypatch, image, hand):
+    opened = []
+    monkeypatch.setattr("webbrowser.open", opened.append)
+    monkeypatch.delitem(sys.modules, "IPython", raising=False)
+    results = Results([hand], image)
+    results.show()
+    shown = cv2.imread(opened[0].removeprefix("file://"))
+    np.testing.assert_array_equal(shown[..., ::-1], results.draw())
+    displayed = []
+    notebook = SimpleNamespace(get_ipython=lambda: object(), display=SimpleNamespace(display=displayed.append))
+    monkeypatch.setitem(sys.modules, "IPython", notebook)
+    results.show()
+    assert displayed == [results]
+    assert len(opened) == 1
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_a_data_frame_has_a_row_per_keypoint(library, image, hand):
+    pytest.importorskip(library)
+    table = Results([hand, hand], image).to_dataframe(library)
+    assert table.shape == (42, 16)
+    assert list(table["name"][:2]) == ["wrist", "thumb_cmc"]
+    assert float(table["y"][1]) == 97
+    both = sonjit.to_dataframe([Frame(0, 0.0), Frame(1, 0.1, [hand])], library)
+    assert both.shape == (22, 16)
+    assert sonjit.to_dataframe([], library).shape == (0, 16)
+
+
+def test_a_data_frame_needs_a_known_library_that_is_there(monkeypatch, hand):
+    with pytest.raises(InputError, match="library='arrow': give 'pandas' or 'polars'"):
+        sonjit.to_dataframe([hand], "arrow")
+    monkeypatch.setitem(sys.modules, "polars", None)
+    with pytest.raises(
+        MissingExtraError, match=r"a data frame needs an optional dependency: pip install 'sonjit\[polars\]'"
+    ):
+        sonjit.to_dataframe([hand], "polars")
