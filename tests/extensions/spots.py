@@ -103,4 +103,4 @@ def draw_spot(canvas, spot, _) -> None:
     canvas[max(y_min, 0) : y_max, max(x_min, 0) : x_max] = (255, 0, 0)
 
 
-register_drawing(Spot, draw_spot, lambda canvas, spot: None)
+register_drawing(Spot, draw_spot, lambda spot: None)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from sonjit.media import draw, draw_frame
-from sonjit.media.drawing.strokes import LEFT, RIGHT
+from sonjit.media.drawing.strokes import LEFT, RIGHT, Label, draw_labels
 from sonjit.results import Body, Face, Frame, Hand, Person
 
 WILD = st.floats(width=32) | st.floats(-1000, 1000, width=32)
@@ -177,3 +177,26 @@ def test_the_box_of_a_face_has_round_corners(face):
     for x in (x_min, x_max):
         for y in (y_min, y_max):
             assert not drawn[y - 2 : y + 3, x - 2 : x + 3].any()
+
+
+def test_labels_hide_neither_each_other_nor_faces():
+    canvas = np.full((400, 600, 3), 120, np.uint8)
+    up, aside = np.array([0.0, -1.0]), np.array([1.0, 0.0])
+    points = [np.array([300.0 + 10 * k, 200.0]) for k in range(3)]
+    labels = [Label("Person 0.9", point, (up, aside, -aside), (9, 9, 250), 300.0) for point in points]
+    face = (250.0, 130.0, 350.0, 195.0)
+    draw_labels(canvas, labels, [face])
+    x_min, y_min, x_max, y_max = map(int, face)
+    assert (canvas[y_min:y_max, x_min:x_max] == 120).mean() > 0.9
+    bars, _ = cv2.connectedComponents(((canvas == (9, 9, 250)).all(axis=2)).astype(np.uint8))
+    assert bars - 1 == 3
+
+
+def test_labels_stay_inside_the_image_and_unknown_places_have_none():
+    canvas = np.full((60, 120, 3), 120, np.uint8)
+    up = (np.array([0.0, -1.0]),)
+    draw_labels(canvas, [Label("Hand 1.00", np.full(2, np.nan), up, (9, 9, 250), 50.0)])
+    draw_labels(canvas, [Label("far too long for an image this small", np.zeros(2), up, (9, 9, 250), 50.0)])
+    assert (canvas == 120).all()
+    draw_labels(canvas, [Label("Hand", np.array([500.0, -80.0]), up, (9, 9, 250), 50.0)])
+    assert (canvas[0] != 120).any()

@@ -21,7 +21,7 @@ from sonjit.files import atomic_folder
 from sonjit.media import Source, SourceFrame, open_drawing_writer
 from sonjit.media.annotated.writers import encode_image
 from sonjit.media.drawing.instances import PERSON_COLOURS, draw_tint
-from sonjit.media.drawing.strokes import Colour, draw_captions, draw_label, draw_path
+from sonjit.media.drawing.strokes import Colour, Label, draw_captions, draw_labels, draw_path
 from sonjit.media.tables.base import ColumnType
 from sonjit.networks.mask_rcnn.mask_rcnn import DetectedInstances, Steps, load_mask_rcnn, paste_masks
 from sonjit.networks.mask_rcnn.rpn import Candidates
@@ -51,9 +51,12 @@ def draw_instances(rgb: Image, found: DetectedInstances, names: Sequence[str]) -
             draw_tint(canvas, mask, PERSON_COLOURS[i % len(PERSON_COLOURS)])
     for i, box in enumerate(boxes):
         _draw_box(canvas, box, PERSON_COLOURS[i % len(PERSON_COLOURS)])
-    for i, (box, score, label) in enumerate(zip(boxes, scores, labels, strict=True)):
-        corner = np.array([(box[0] + box[2]) / 2, box[1]])
-        draw_label(canvas, f"{names[label - 1]} {score:.2f}", corner, _ABOVE, PERSON_COLOURS[i % len(PERSON_COLOURS)])
+    written: list[Label] = []
+    for i, ((x_min, y_min, x_max, y_max), score, label) in enumerate(zip(boxes, scores, labels, strict=True)):
+        top, size = np.array([(x_min + x_max) / 2, y_min]), float(np.hypot(x_max - x_min, y_max - y_min))
+        colour = PERSON_COLOURS[i % len(PERSON_COLOURS)]
+        written.append(Label(f"{names[label - 1]} {score:.2f}", top, _ABOVE, colour, size))
+    draw_labels(canvas, written)
     return canvas
 
 

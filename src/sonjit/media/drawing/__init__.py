@@ -12,21 +12,22 @@ from sonjit.arrays import Image
 from sonjit.extensions import Registry
 from sonjit.media.drawing.instances import (
     PERSON_COLOURS,
+    body_label,
     draw_body,
-    draw_body_label,
     draw_face,
-    draw_face_label,
     draw_hand,
-    draw_hand_label,
     draw_tint,
+    face_label,
+    hand_label,
+    head_box,
 )
-from sonjit.media.drawing.strokes import INK, NEUTRAL, Strokes, draw_captions, draw_label, label_text, shade
+from sonjit.media.drawing.strokes import INK, NEUTRAL, Label, Strokes, draw_captions, draw_labels, label_of, shade
 from sonjit.media.sources.image_files import ImageLike, rgb_from
 from sonjit.results import Body, Face, Frame, Hand, Person, Result
 
 R = TypeVar("R", bound=Result)
 
-__all__ = ["draw_frame", "register_drawing"]
+__all__ = ["Label", "draw_frame", "register_drawing"]
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class _Drawing:
     """How instances of one type are drawn."""
 
     draw: Callable[[Image, Result, Person | None], None]
-    label: Callable[[Image, Result], None]
+    label: Callable[[Result], Label | None]
     layer: int
     labels_parts: bool
 
@@ -42,7 +43,7 @@ class _Drawing:
 def register_drawing(
     kind: type[R],
     draw: Callable[[Image, R, Person | None], None],
-    label: Callable[[Image, R], None],
+    label: Callable[[R], Label | None],
     *,
     layer: int = 0,
     labels_parts: bool = False,
@@ -52,7 +53,7 @@ def register_drawing(
     Args:
         kind: the type.
         draw: draws one onto a canvas (H, W, 3), in place; of a person's part it is given the person.
-        label: writes beside it what it is.
+        label: what is written beside it, or None.
         layer: those of a higher one lie in front.
         labels_parts: a person's part of this type has a label too.
     """
@@ -78,18 +79,18 @@ def _draw_skeleton(canvas: Image, one: Result, _: Person | None) -> None:
         strokes.dot(k, shade(NEUTRAL, depth), width)
 
 
-def _label_above(canvas: Image, one: Result) -> None:
+def _label_above(one: Result) -> Label:
     points = np.asarray(one.keypoints, np.float64)[:, :2]
     top = points[np.nanargmin(points[:, 1])] if np.isfinite(points).any() else points[0]
     up = np.array([0.0, -1.0])
-    draw_label(canvas, label_text(one.kind.capitalize(), one), top, (up, -up), NEUTRAL)
+    return label_of(one, one.kind.capitalize(), top, (up, -up))
 
 
 _DRAWINGS: Registry[_Drawing] = Registry("drawing")
 _PLAIN = _Drawing(_draw_skeleton, _label_above, layer=0, labels_parts=False)
-register_drawing(Body, _draw_person, draw_body_label, labels_parts=True)
-register_drawing(Face, lambda canvas, face, _: draw_face(canvas, face), draw_face_label, layer=1)
-register_drawing(Hand, lambda canvas, hand, _: draw_hand(canvas, hand), draw_hand_label, layer=2)  # in front mostly
+register_drawing(Body, _draw_person, body_label, labels_parts=True)
+register_drawing(Face, lambda canvas, face, _: draw_face(canvas, face), face_label, layer=1)
+register_drawing(Hand, lambda canvas, hand, _: draw_hand(canvas, hand), hand_label, layer=2)  # in front mostly
 
 
 def draw_frame(rgb: ImageLike, frame: Frame, *, labels: bool = True, captions: Sequence[str] = ()) -> Image:
@@ -122,8 +123,8 @@ def draw_frame(rgb: ImageLike, frame: Frame, *, labels: bool = True, captions: S
         for drawing, one, person in shown:
             drawing.draw(canvas, one, person)
         if labels:  # after all else, so that no line crosses a label
-            for drawing, one, person in shown:
-                if person is None or drawing.labels_parts:
-                    drawing.label(canvas, one)
+            named = [one for one in shown if one[2] is None or one[0].labels_parts]
+            given = [label for drawing, one, _ in named if (label := drawing.label(one)) is not None]
+            draw_labels(canvas, given, [box for _, one, _ in shown if (box := head_box(one)) is not None])
     draw_captions(canvas, captions)
     return canvas

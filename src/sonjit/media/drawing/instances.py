@@ -20,15 +20,15 @@ from sonjit.media.drawing.strokes import (
     NEUTRAL,
     RIGHT,
     Colour,
+    Label,
     Strokes,
-    draw_label,
     draw_path,
     draw_ring,
-    label_text,
+    label_of,
     shade,
     translucent,
 )
-from sonjit.results import Body, Box, Face, Hand
+from sonjit.results import Body, Box, Face, Hand, Result
 
 FINGERS: dict[str, Colour] = {
     "thumb": (255, 170, 51),
@@ -61,8 +61,8 @@ def draw_hand(canvas: Image, hand: Hand) -> None:
             strokes.dot(k, shade(colours[k], near[k] + 0.6), radius * 0.42)
 
 
-def draw_hand_label(canvas: Image, hand: Hand) -> None:
-    """Whose hand, score and id, beyond the wrist, in place."""
+def hand_label(hand: Hand) -> Label:
+    """Whose hand, score and id, beyond the wrist."""
     wrist, thumb, knuckle = np.asarray(hand.keypoints, np.float64)[[0, 1, 9], :2]
     away = wrist - knuckle  # from the fingers
     length = float(np.hypot(*away))
@@ -71,7 +71,7 @@ def draw_hand_label(canvas: Image, hand: Hand) -> None:
     if aside @ (thumb - wrist) > 0:
         aside = -aside  # rather beside the little finger than over the thumb
     accent = {"Right": RIGHT, "Left": LEFT, None: NEUTRAL}[hand.side]
-    draw_label(canvas, label_text(hand.side or "Hand", hand), wrist, (away, aside, -aside), accent)
+    return label_of(hand, hand.side or "Hand", wrist, (away, aside, -aside), accent)
 
 
 def _keypoint_colours(hand: Hand) -> list[Colour]:
@@ -108,11 +108,11 @@ def draw_face(canvas: Image, face: Face) -> None:
         _draw_mesh(canvas, face)
 
 
-def draw_face_label(canvas: Image, face: Face) -> None:
-    """Score and id above the face, in place."""
+def face_label(face: Face) -> Label:
+    """Score and id above the face."""
     x_min, y_min, x_max, _ = face.box
     top = np.array([(x_min + x_max) / 2, y_min])
-    draw_label(canvas, label_text("Face", face), top, (_UP, _ASIDE, -_ASIDE), NEUTRAL)
+    return label_of(face, "Face", top, (_UP, _ASIDE, -_ASIDE))
 
 
 def _draw_mesh(canvas: Image, face: Face) -> None:
@@ -219,13 +219,24 @@ def draw_body(
             strokes.dot(k, shade(_side_colour(body, k), near[k] + 0.2), radius)
 
 
-def draw_body_label(canvas: Image, body: Body) -> None:
-    """Score and id above the head, in place."""
+def body_label(body: Body) -> Label:
+    """Score and id above the head."""
     points = np.asarray(body.keypoints, np.float64)[:, :2]
     head = points[list(body.skeleton.groups["face"])]
     shoulders = points[[body.skeleton.index("left_shoulder"), body.skeleton.index("right_shoulder")]]
     crown = head.mean(axis=0) * 2 - (head.mean(axis=0) + shoulders.mean(axis=0)) / 2  # as far above as the neck below
-    draw_label(canvas, label_text("Person", body), crown, (_UP, _ASIDE, -_ASIDE), NEUTRAL)
+    return label_of(body, "Person", crown, (_UP, _ASIDE, -_ASIDE))
+
+
+def head_box(one: Result) -> Box | None:
+    """Box of the face of a face or a body, which labels should not hide; None for anything else."""
+    if isinstance(one, Face):
+        return one.box
+    if not isinstance(one, Body):
+        return None
+    face = np.asarray(one.keypoints, np.float64)[list(one.skeleton.groups["face"]), :2]
+    (x, y), half = face.mean(axis=0).tolist(), float(np.ptp(face, axis=0).max()) * 0.7
+    return x - half, y - half, x + half, y + half
 
 
 def _joined(body: Body, left_hand: Hand | None, right_hand: Hand | None, face: Face | None) -> tuple[Body, set[int]]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -140,34 +141,61 @@ def _nearness(z: FloatArray, size: float) -> FloatArray:
 
 _TEXT = (245, 246, 250)
 _OPACITY = 0.8
+_LEAST_SCALE = 0.36
+_LABEL_SIZE = 420
+"""Pixels of an instance whose label is in letters of scale 1."""
+_STEPS = 4
+_HIDING = 6.0
+"""What a plate that lies wholly over something costs, in heights of plates that it is moved away."""
 
 
-def label_text(what: str, one: Result) -> str:
-    """What it is, its score and its id.
+class Label(NamedTuple):
+    """Text beside an instance.
 
-    >>> import numpy as np
-    >>> from sonjit.results import Face
-    >>> label_text("Face", Face(0.974, np.zeros((6, 3), np.float32), (0, 0, 1, 1), id=4))
-    'Face 0.97 #4'
+    Attributes:
+        text: one line of ASCII.
+        anchor: (2,) the point that it belongs to, in pixels; it may lie outside the image.
+        directions: (2,) unit vectors from the point to where the text may be, best first.
+        accent: RGB of the bar at its left edge.
+        size: of the instance in pixels; the text of a small one is smaller.
     """
-    return f"{what} {one.score:.2f}" + ("" if one.id is None else f" #{one.id}")
+
+    text: str
+    anchor: FloatArray
+    directions: Sequence[FloatArray]
+    accent: Colour
+    size: float
 
 
-def draw_label(canvas: Image, text: str, anchor: FloatArray, directions: Sequence[FloatArray], accent: Colour) -> None:
-    """Write text beside a point, in place.
+def label_of(
+    one: Result, what: str, anchor: FloatArray, directions: Sequence[FloatArray], accent: Colour = NEUTRAL
+) -> Label:
+    """The label of an instance: what it is, its score and its id, beside a point."""
+    text = f"{what} {one.score:.2f}" + ("" if one.id is None else f" #{one.id}")
+    x_min, y_min, x_max, y_max = one.box
+    return Label(text, anchor, directions, accent, math.hypot(x_max - x_min, y_max - y_min))
+
+
+def draw_labels(canvas: Image, labels: Sequence[Label], avoid: Sequence[Box] = ()) -> None:
+    """Write labels inside the image, in place, so that they hide neither each other nor what is to be seen.
+
+    Where there is too little room they overlap as little as can be. One whose point is unknown is left out, and one
+    that is larger than the image.
 
     Args:
         canvas: (H, W, 3) uint8 RGB.
-        text: one line of ASCII; it is left out where the image is too small for it.
-        anchor: (2,) the point in pixels; it may lie outside the image; where it is unknown nothing is written.
-        directions: (2,) unit vectors from the point to where the label may be, best first.
-        accent: RGB of the bar at the label's left edge.
+        labels: the first has the best place.
+        avoid: boxes, such as those of faces: x_min, y_min, x_max, y_max in pixels.
     """
     height, width = canvas.shape[:2]
-    label = _Label(text, float(np.clip(min(height, width) / 1100, 0.36, 2.4)))
-    if np.isfinite(anchor).all() and label.width <= width and label.height <= height:
-        size, available = np.array([label.width, label.height]), np.array([width, height])
-        label.draw(canvas, *_place(anchor, directions, size, available, 2.0 * label.pad), accent)
+    taken = [np.array(box, np.float64) for box in avoid if np.isfinite(box).all()]
+    for label in labels:
+        most = float(np.clip(min(height, width) / 1100, _LEAST_SCALE, 2.4))
+        plate = _Plate(label.text, float(np.clip(np.nan_to_num(label.size / _LABEL_SIZE), _LEAST_SCALE, most)))
+        if np.isfinite(label.anchor).all() and plate.width <= width and plate.height <= height:
+            left, top = _place(label, plate, np.array([width, height]), taken)
+            plate.draw(canvas, left, top, label.accent)
+            taken.append(np.array([left, top, left + plate.width, top + plate.height], np.float64))
 
 
 def draw_captions(canvas: Image, lines: Sequence[str]) -> None:
@@ -179,20 +207,20 @@ def draw_captions(canvas: Image, lines: Sequence[str]) -> None:
     scale = float(np.clip(min(height, width) / 750, 0.45, 3.2))
     margin = top = round(14 * scale)
     for line in lines:
-        label = _Label(line, scale)
-        if label.width > width - 2 * margin:
-            smaller = max(0.32, 0.97 * scale * (width - 2 * margin) / label.width)
-            label = _Label(line, smaller)
-            while label.width > width - 2 * margin and len(line) > 4:
+        plate = _Plate(line, scale)
+        if plate.width > width - 2 * margin:
+            smaller = max(0.32, 0.97 * scale * (width - 2 * margin) / plate.width)
+            plate = _Plate(line, smaller)
+            while plate.width > width - 2 * margin and len(line) > 4:
                 line = line[: -max(4, len(line) // 20)] + "..."
-                label = _Label(line, smaller)
-        if label.width > width - 2 * margin or top + label.height > height:
+                plate = _Plate(line, smaller)
+        if plate.width > width - 2 * margin or top + plate.height > height:
             break
-        label.draw(canvas, margin, top, NEUTRAL)
-        top += label.height + max(2, margin // 3)
+        plate.draw(canvas, margin, top, NEUTRAL)
+        top += plate.height + max(2, margin // 3)
 
 
-class _Label:
+class _Plate:
     """One line of text with a margin around it and a bar at its left edge; sizes in pixels."""
 
     def __init__(self, text: str, scale: float) -> None:
@@ -217,15 +245,26 @@ class _Label:
         cv2.putText(canvas, self._text, at, self._font, self._scale, _TEXT, self._stroke, cv2.LINE_AA)
 
 
-def _place(
-    anchor: FloatArray, directions: Sequence[FloatArray], label: IntArray, available: IntArray, gap: float
-) -> tuple[int, int]:
-    """Top left corner of the label: in the first direction where it fits, else where it moves least."""
-    best, best_moved = np.zeros(2), np.inf
-    for direction in directions:
-        wanted = anchor + direction * (gap + np.abs(direction) @ (label / 2)) - label / 2
-        inside = np.clip(wanted, 0, available - label)
-        moved = float(np.hypot(*(inside - wanted)))
-        if moved < best_moved - 1:
-            best, best_moved = inside, moved
+def _place(label: Label, plate: _Plate, available: IntArray, taken: Sequence[FloatArray]) -> tuple[int, int]:
+    """Top left corner: near the point, in an early direction, where little else is."""
+    size = np.array([plate.width, plate.height])
+    best, least = np.zeros(2), np.inf
+    for step in range(_STEPS):
+        for rank, direction in enumerate(label.directions):
+            away = 2.0 * plate.pad + np.abs(direction) @ (size / 2) + step * 1.1 * plate.height
+            wanted = label.anchor + direction * away - size / 2
+            corner = np.clip(wanted, 0, available - size)
+            moved = float(np.hypot(*(corner - wanted))) / plate.height
+            cost = moved + 0.7 * step + 0.2 * rank + _HIDING * _hidden(corner, size, taken)
+            if cost < least:
+                best, least = corner, cost
     return int(best[0]), int(best[1])
+
+
+def _hidden(corner: FloatArray, size: IntArray, taken: Sequence[FloatArray]) -> float:
+    """How much of a plate lies over what is taken, in parts of it."""
+    if not taken:
+        return 0.0
+    boxes = np.stack(taken)
+    overlap = np.minimum(boxes[:, 2:], corner + size) - np.maximum(boxes[:, :2], corner)
+    return float(overlap.clip(0).prod(axis=1).sum() / size.prod())
