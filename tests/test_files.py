@@ -43,8 +43,11 @@ def test_what_the_disk_refuses_names_the_file(tmp_path):
     assert names(tmp_path) == []
 
 
-def test_a_missing_folder_is_said_before_the_work(tmp_path):
-    with pytest.raises(InputError, match="make it first"), atomic_file(tmp_path / "none" / "a.txt"):
+def test_a_missing_folder_is_made_and_what_is_none_is_said_before_the_work(tmp_path):
+    with atomic_file(tmp_path / "new" / "deep" / "a.txt") as draft:
+        draft.write_text("a")
+    assert (tmp_path / "new/deep/a.txt").read_text() == "a"
+    with pytest.raises(InputError, match="cannot be written: "), atomic_file(tmp_path / "new/deep/a.txt/b.txt"):
         pytest.fail("the block ran")
     with pytest.raises(InputError, match="is a folder"), atomic_file(tmp_path):
         pytest.fail("the block ran")

@@ -76,7 +76,7 @@ class Draft:
         path: where to write.
 
     Raises:
-        InputError: the folder is missing or cannot be written to, or the path is not a regular file.
+        InputError: the folder cannot be made or written to, or the path is not a regular file.
     """
 
     def __init__(self, path: Path, *, folder: bool = False, of_run: bool = False) -> None:
@@ -84,10 +84,7 @@ class Draft:
         parent, token = self.final.parent, "" if of_run else f".{secrets.token_hex(4)}"
         self.path = self.final.with_name(f".{self.final.stem}{token}.part{self.final.suffix}")
         try:
-            if of_run:
-                parent.mkdir(parents=True, exist_ok=True)
-            if not parent.is_dir():
-                raise InputError(f"{path}: the folder {parent} does not exist; make it first")
+            parent.mkdir(parents=True, exist_ok=True)
             if self.final.exists() and self.final.is_dir() != folder:
                 raise InputError(f"{path} is {'a file' if folder else 'a folder'}: choose another name")
             if self.final.exists() and not folder and not self.final.is_file():
@@ -140,7 +137,7 @@ def atomic_file(path: Path, *, of_run: bool = False) -> Generator[Path]:
             so that the run which goes on leaves none behind.
 
     Raises:
-        InputError: the folder is missing or cannot be written to, or the path is not a regular file.
+        InputError: the folder cannot be made or written to, or the path is not a regular file.
         JobError: the disk refuses it.
     """
     with failing_as_job(path), Draft(path, of_run=of_run) as draft:

@@ -95,7 +95,6 @@ def test_convert_writes_what_can_be_read_back(capsys, photos, tmp_path, name):
         (["check", "coco", "--root", ".", "--option", "labels=x"], "labels is 'keypoints' or 'instances', not 'x'"),
         (["check", "coco", "--root", ".", "--option", "x=1"], "unknown option 'x'; known: labels"),
         (["convert", "folder", "x.xml", "--root", "PHOTOS"], "unknown ending '.xml'"),
-        (["convert", "folder", "absent/x.json", "--root", "PHOTOS"], "does not exist; make it first"),
         (["show", "folder", "--root", "PHOTOS", "--out", "x.gif"], "a contact sheet is a .png"),
         (["show", "folder", "--root", "PHOTOS", "--samples", "0"], "--samples 0: show at least 1"),
         (["check", "folder", "--root", "PHOTOS", "--limit", "0"], "--limit 0: take at least 1"),

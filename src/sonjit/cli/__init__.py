@@ -16,38 +16,51 @@ if TYPE_CHECKING:
     from cyclopts import App
 
 
-def build_app() -> App:
-    """The whole command tree; each group is imported only when it is called."""
+_OF_INPUTS = {
+    "explain": ("explain:explain", "Show which parts of an image are evidence for an output, as a heat map."),
+    "mesh": ("mesh:mesh", "Turn hands into meshes: GLB, BVH, OBJ, or drawn over the images."),
+    "segment": ("explain:segment", "Find objects as boxes, categories and masks, by Mask R-CNN."),
+}
+"""Commands that take images, videos and cameras, beside the detectors: where they are, and what they do."""
+_OTHERS = {
+    "demo": ("demo:demo", "Run on the bundled clip: a table, JSON and a drawn video."),
+    "serve": ("serve:serve", "Serve the live app and its endpoints on this machine."),
+    "models": ("models:app", "List, fetch, check and find the published weight files."),
+    "doctor": ("doctor:doctor", "Check this installation: versions, processor, weights, extras, cameras."),
+    "bench": ("bench:bench", "Measure time, processor time and memory on this machine."),
+    "networks": ("networks:networks", "List the networks that can be trained and exported."),
+    "train": ("train:train", "Train a network by a recipe."),
+    "export": ("networks:export", "Write a network as ONNX or OpenVINO IR."),
+    "datasets": ("datasets:app", "List, check, show and convert data sets."),
+    "eval": ("eval:evaluate", "Evaluate a model by a protocol, with a report."),
+    "card": ("eval:card", "Write a model card from evaluations."),
+    "synth": ("synth:synth", "Render hands with exact labels."),
+    "annotate": ("annotate:app", "Annotate recordings of many cameras: calibrate, label, release."),
+}
+
+
+def build_app(*, overview: bool = False) -> App:
+    """The whole command tree; each group is imported only when it is called.
+
+    Args:
+        overview: say beside each command what it does; its own help is then this line alone.
+    """
     from cyclopts import App
 
-    from sonjit.detectors.kinds import KINDS
+    from sonjit.detectors.kinds import KINDS, find_kind
 
     app = App(
         name="sonjit",
-        help="Find hands in images, video and a live camera: offline, on an ordinary CPU.",
+        help="Find hands, faces and bodies in images, video and a live camera: offline, on an ordinary CPU.",
         version=__version__,
         suppress_keyboard_interrupt=False,  # `main` says what was kept
     )
-    over_inputs = {kind: f"find:{kind}" for kind in KINDS} | {
-        "explain": "explain:explain",
-        "mesh": "mesh:mesh",
-        "segment": "explain:segment",
-    }
-    for name, place in over_inputs.items():
-        app.command(f"sonjit.cli.{place}", name=name, usage=f"Usage: sonjit {name} INPUT... [OPTIONS]")
-    app.command("sonjit.cli.demo:demo", name="demo")
-    app.command("sonjit.cli.models:app", name="models")
-    app.command("sonjit.cli.doctor:doctor", name="doctor")
-    app.command("sonjit.cli.bench:bench", name="bench")
-    app.command("sonjit.cli.serve:serve", name="serve")
-    app.command("sonjit.cli.networks:networks", name="networks")
-    app.command("sonjit.cli.networks:export", name="export")
-    app.command("sonjit.cli.train:train", name="train")
-    app.command("sonjit.cli.synth:synth", name="synth")
-    app.command("sonjit.cli.datasets:app", name="datasets")
-    app.command("sonjit.cli.eval:evaluate", name="eval")
-    app.command("sonjit.cli.eval:card", name="card")
-    app.command("sonjit.cli.annotate:app", name="annotate")
+    kinds = {name: (f"find:{name}", find_kind(name).summary) for name in KINDS}
+    for commands, usage in ((kinds | _OF_INPUTS, "Usage: sonjit {} INPUT... [OPTIONS]"), (_OTHERS, None)):
+        for name, (place, summary) in commands.items():
+            said = {"help": summary} if overview else {}
+            said |= {} if usage is None else {"usage": usage.format(name)}
+            app.command(f"sonjit.cli.{place}", name=name, **said)
     return app
 
 
@@ -59,7 +72,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if extension.problem:
             complain(extension.problem)
     try:
-        result = build_app()(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+        overview = all(word.startswith("-") for word in (sys.argv[1:] if arguments is None else arguments))
+        result = build_app(overview=overview)(
+            arguments, exit_on_error=False, print_error=False, result_action="return_value"
+        )
     except SonjitError as error:
         complain(str(error))
         return error.exit_status

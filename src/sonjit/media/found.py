@@ -12,8 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 from weakref import ref
 
-import cv2
-
 from sonjit.errors import InputError
 from sonjit.media.drawing import draw_frame
 from sonjit.media.sources.image_files import rgb_from
@@ -107,6 +105,8 @@ class _Shown:
             drawn = self.draw()
         except InputError:
             return table
+        import cv2
+
         scale = min(1.0, _PREVIEW_PX / max(drawn.shape[:2]))
         small = cv2.resize(drawn, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
         data = base64.b64encode(_encoded(small, ".jpg")).decode("ascii")  # pyright: ignore[reportArgumentType]
@@ -162,6 +162,8 @@ def _reference(image: ImageLike | None) -> object:
 
 
 def _encoded(rgb: Image, ending: str) -> bytes:
+    import cv2
+
     return cv2.imencode(ending, cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))[1].tobytes()
 
 

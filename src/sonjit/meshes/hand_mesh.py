@@ -205,8 +205,6 @@ def check_save(path: str, source: Source, *, rigged: bool) -> None:
         raise InputError(f"{path}: {ending} holds all images in one file; leave {_INDEX} out")
     if not one and _INDEX not in path:
         raise InputError(f"{path}: one file per image: put {_INDEX} into the name, such as meshes/{_INDEX}{ending}")
-    if not Path(path).parent.is_dir():
-        raise InputError(f"{path}: the folder {Path(path).parent} does not exist; make it first")
 
 
 def save_meshes(path: str, source: Source, model: MeshModel, indices: Iterable[tuple[int, float | None]]) -> list[str]:

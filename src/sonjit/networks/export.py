@@ -68,13 +68,13 @@ def export_network(
         dynamic_batch: batches of any size, not of one.
 
     Raises:
-        InputError: another ending, or a folder that is missing.
+        InputError: another ending.
         JobError: the network has a part that the format lacks, the file's outputs differ from PyTorch's, or the
             disk refuses.
     """
     kind = _format(path, to)
-    if not path.parent.is_dir():
-        raise InputError(f"{path}: the folder {path.parent} does not exist; make it first")
+    with failing_as_job(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
     training = network.training
     network.eval()
     try:

@@ -98,7 +98,7 @@ def save_checkpoint(network: nn.Module, path: Path) -> None:
     """Write a network's weights as safetensors.
 
     Raises:
-        InputError: another ending, or a folder that is missing.
+        InputError: another ending.
         JobError: the disk refuses.
     """
     if path.suffix != ".safetensors":

@@ -89,7 +89,7 @@ def open_writer(path: str | os.PathLike[str], header: Header, extra: Iterable[st
             others, in JSON an object "measures". Numbers; text where `{"gesture": str, "curl_rad": float}` says so.
 
     Raises:
-        InputError: an unknown ending, a name that is taken, a folder that is missing or read-only: before any work.
+        InputError: an unknown ending, a name that is taken, a folder that is read-only: before any work.
         MissingExtraError: `.parquet` without pyarrow.
     """
     types = extra_types(extra, (*COLUMNS, SOURCE_COLUMN))
