@@ -2,11 +2,12 @@ import operator
 import os
 import signal
 import sys
+from concurrent.futures import Future
 
 import pytest
 
 from sonjit.errors import InputError, JobError, MissingExtraError
-from sonjit.pools import run_calls
+from sonjit.pools import _Window, check_workers, run_calls
 
 
 def fail(kind, *arguments):
@@ -18,7 +19,6 @@ def test_a_pool_gives_what_this_process_gives():
     here = list(run_calls(pow, calls))
     assert here == [(0, 0), (1, 1), (2, 4), (3, 9), (4, 16)]
     assert sorted(run_calls(pow, calls, jobs=2)) == here
-    assert list(run_calls(pow, calls, jobs=2, ordered=True)) == here
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
@@ -58,5 +58,57 @@ def test_no_process_is_refused():
 
 def test_ray_is_asked_for_in_one_line(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(InputError, match="pip install ray"):
+    with pytest.raises(MissingExtraError, match=r"pip install .sonjit\[ray\]"):
         list(run_calls(pow, [(1, 2)], workers="ray"))
+
+
+@pytest.mark.parametrize("workers", ["frog", "pool:2", "ray:", "rays"])
+def test_unknown_workers_are_refused(workers):
+    with pytest.raises(InputError, match=f"--workers {workers}: give pool, ray, or ray:ADDRESS"):
+        check_workers(workers, 1)
+
+
+def test_only_a_few_calls_are_given_ahead():
+    started = []
+
+    def start(call):
+        """Under way; the one before it ends."""
+        started.append(Future())
+        if len(started) > 1:
+            started[-2].set_result(call[0] - 1)
+        return started[-1]
+
+    results = _Window(start, lambda: 8, Future.cancel).run([(k,) for k in range(10_000)])
+    for number in range(100):
+        assert next(results) == (number, number)
+        assert len(started) <= number + 8
+    results.close()
+    assert started[-1].cancelled()
+
+
+def test_an_interrupt_gives_what_still_finishes_and_starts_no_more():
+    started = []
+    window = _Window(lambda call: started.append(Future()) or started[-1], lambda: 3, Future.cancel)
+    results = window.run([(k,) for k in range(9)])
+    takes = window._done.get
+
+    class Interrupted:
+        """Ctrl-C at the first wait, while the second call is at work and ends well."""
+
+        put = window._done.put
+        asked = 0
+
+        def get(self):
+            self.asked += 1
+            if self.asked == 1:
+                started[1].set_running_or_notify_cancel()
+                raise KeyboardInterrupt
+            if not started[1].done():
+                started[1].set_result("kept")
+            return takes()
+
+    window._done = Interrupted()
+    assert next(results) == (1, "kept")
+    with pytest.raises(KeyboardInterrupt):
+        next(results)
+    assert len(started) == 3

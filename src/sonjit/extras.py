@@ -23,6 +23,7 @@ EXTRAS: Final = {
     "eval": ("faster_coco_eval", "yaml", "scipy"),
     "synth": ("moderngl",),
     "studio": ("fastapi", "scipy", "yaml"),
+    "ray": ("ray",),
     "learn": ("matplotlib", "sklearn"),
 }
 """The modules that each extra brings; a module of several is asked for with the first."""

@@ -8,23 +8,57 @@ from __future__ import annotations
 import importlib
 import multiprocessing
 import os
+import queue
 import signal
+import socket
 import threading
-from concurrent.futures import ProcessPoolExecutor, as_completed
+import time
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from multiprocessing.connection import wait
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, TypeVarTuple
+from pathlib import Path
+from typing import Any, Final, Generic, Self, TypeVar, TypeVarTuple
 
-from sonjit.errors import InputError, JobError, SonjitError
+from sonjit._version import __version__
+from sonjit.errors import InputError, JobError, MissingExtraError, SonjitError
 from sonjit.extensions import Known
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Sequence
 
 Arguments = TypeVarTuple("Arguments")
 Result = TypeVar("Result")
-Workers = Literal["pool", "ray"]
+
+_AHEAD: Final = 4
+"""Calls given to the workers for each core, so that none waits for its next, and a million calls are few tasks."""
+
+_RETRIES: Final = 3
+"""How often Ray does a call again whose process or machine was lost."""
+
+_CONNECT_S: Final = 10.0
+
+
+def check_workers(workers: str, jobs: int) -> None:
+    """Refuse what `run_calls` could not do, before any work.
+
+    Args:
+        workers: `pool`, `ray` or `ray:ADDRESS`.
+        jobs: processes of a pool.
+
+    Raises:
+        InputError: fewer than one process, unknown workers, or a number of processes on a cluster.
+        MissingExtraError: Ray is not installed.
+    """
+    if jobs < 1:
+        raise InputError(f"--jobs {jobs}: give at least 1")
+    name, _, address = workers.partition(":")
+    if name not in ("pool", "ray") or (name == "pool" and address) or workers == "ray:":
+        raise InputError(f"--workers {workers}: give pool, ray, or ray:ADDRESS such as ray:10.0.0.1:6379")
+    if name == "ray":
+        if jobs > 1:
+            raise InputError(f"--jobs {jobs} with --workers {workers}: Ray takes all cores there are; leave one out")
+        _ray()
 
 
 def run_calls(
@@ -32,47 +66,48 @@ def run_calls(
     calls: Sequence[tuple[*Arguments]],
     *,
     jobs: int = 1,
-    workers: Workers = "pool",
-    ordered: bool = False,
+    workers: str = "pool",
 ) -> Generator[tuple[int, Result]]:
     """Call a function with each of many arguments; gives each call's number and result as soon as it is there.
 
-    Ctrl-C while waiting lets the calls under way finish and starts no more. Workers know the kinds, formats and other
-    extensions that this process knows.
+    Ctrl-C while waiting starts no more calls, gives the results of those that still finish, and is raised then. A pool
+    finishes the calls under way; on Ray they see the interrupt themselves. Workers know the kinds, formats and other
+    extensions that this process knows. Ray's see the same files under the same paths, and start from this process's
+    folder; a call whose process or machine is lost is done again.
 
     Args:
         function: a module's own function. An error of Sonjit's ends the run; any call that may fail alone returns its
             error instead.
         calls: the arguments of each call.
-        jobs: processes of a pool; 1 calls here. Ray takes as many as the cluster has.
-        workers: `pool`, or `ray` on the cluster that `ray start` or RAY_ADDRESS names.
-        ordered: give the results in the order of the calls.
+        jobs: processes of a pool; 1 calls here.
+        workers: `pool`; `ray` for the cluster of RAY_ADDRESS or of this machine; or `ray:ADDRESS`, as `ray start` says.
 
     Raises:
-        InputError: fewer than one process, Ray is not installed, or workers cannot know what the program registered.
-        JobError: a worker was ended from outside, or cannot import an extension.
+        InputError: see `check_workers`; no cluster at the address; workers cannot know what the program registered.
+        JobError: a worker was ended from outside, cannot import an extension, or does not see the folder.
     """
-    if jobs < 1:
-        raise InputError(f"--jobs {jobs}: give at least 1")
-    if workers == "ray":
-        yield from _on_ray(function, calls, ordered)
+    check_workers(workers, jobs)
+    if workers != "pool" and calls:
+        yield from _on_ray(function, calls, workers.partition(":")[2])
     elif jobs == 1 or len(calls) < 2:
         for number, call in enumerate(calls):
             yield number, function(*call)
     else:
-        yield from _in_pool(function, calls, jobs, ordered)
+        yield from _in_pool(function, calls, jobs)
 
 
 def _in_pool(
-    function: Callable[[*Arguments], Result], calls: Sequence[tuple[*Arguments]], jobs: int, ordered: bool
+    function: Callable[[*Arguments], Result], calls: Sequence[tuple[*Arguments]], jobs: int
 ) -> Generator[tuple[int, Result]]:
     known = Known.here(shares_main=True)
     context = multiprocessing.get_context("spawn")  # a fork would copy running threads half, and share OpenGL
     pool = ProcessPoolExecutor(min(jobs, len(calls)), mp_context=context, initializer=_begin)
+
+    def start(call: tuple[*Arguments]) -> Future[Result | _Failure]:
+        return pool.submit(_attempt, known, function, call)
+
     try:
-        numbers = {pool.submit(_attempt, known, function, call): number for number, call in enumerate(calls)}
-        for future in numbers if ordered else as_completed(numbers):
-            yield numbers[future], _result(future.result())
+        yield from _Window(start, lambda: _AHEAD * jobs, Future.cancel).run(calls)
     except BrokenProcessPool:
         raise JobError(
             "a worker process was ended from outside (out of memory?); run it again with fewer --jobs to go on"
@@ -82,21 +117,147 @@ def _in_pool(
 
 
 def _on_ray(
-    function: Callable[[*Arguments], Result], calls: Sequence[tuple[*Arguments]], ordered: bool
+    function: Callable[[*Arguments], Result], calls: Sequence[tuple[*Arguments]], address: str
 ) -> Generator[tuple[int, Result]]:
+    ray, known = _ray(), Known.here(shares_main=False)
+    begun = _Beginning.here()
+    references: dict[Future[Result | _Failure], Any] = {}
+
+    def start(call: tuple[*Arguments]) -> Future[Result | _Failure]:
+        reference = remote.remote(begun, known, function, call)
+        future: Future[Result | _Failure] = reference.future()
+        references[future] = reference
+        future.add_done_callback(lambda done: references.pop(done, None))
+        return future
+
+    def cancel(future: Future[Result | _Failure]) -> None:
+        if reference := references.get(future):
+            ray.cancel(reference)
+
+    with _connected(ray, address):
+        remote = ray.remote(num_cpus=1, max_retries=_RETRIES)(_attempt_on_ray)
+        try:
+            yield from _Window(start, _Cores(ray).ahead, cancel).run(calls)
+        except ray.exceptions.RayTaskError:
+            raise  # an error of the function's own
+        except ray.exceptions.RayError as error:
+            raise JobError(
+                f"--workers ray: a call was lost {_RETRIES + 1} times, with its process or machine (out of memory?); "
+                f"run it again to go on ({type(error).__name__})"
+            ) from None
+
+
+class _Cores:
+    """How many calls a cluster is given; asked for again as machines come and go."""
+
+    def __init__(self, ray: Any) -> None:  # noqa: ANN401
+        self._ray, self._ahead, self._until = ray, 0, 0.0
+
+    def ahead(self) -> int:
+        """For all its cores."""
+        if time.monotonic() > self._until:
+            self._ahead = _AHEAD * max(1, int(self._ray.cluster_resources().get("CPU", 1)))
+            self._until = time.monotonic() + 5
+        return self._ahead
+
+
+def _ray() -> Any:  # noqa: ANN401  # it has no stubs
     try:
-        ray: Any = importlib.import_module("ray")
+        return importlib.import_module("ray")
     except ImportError:
-        raise InputError("--workers ray: Ray is not installed; pip install ray, or leave --workers out") from None
-    known = Known.here(shares_main=False)
-    ray.init(ignore_reinit_error=True, log_to_driver=False)
-    remote = ray.remote(num_cpus=1)(_attempt)
-    numbers = {remote.remote(known, function, call): number for number, call in enumerate(calls)}
-    waiting = list(numbers)
-    while waiting:
-        done, waiting = ([waiting[0]], waiting[1:]) if ordered else ray.wait(waiting)
-        for one in done:
-            yield numbers[one], _result(ray.get(one))
+        raise MissingExtraError("--workers ray", "ray") from None
+
+
+@contextmanager
+def _connected(ray: Any, address: str) -> Generator[None]:  # noqa: ANN401
+    """A connection to the cluster for a block; one that the program has made already stays."""
+    if ray.is_initialized():
+        yield
+        return
+    address = address or os.environ.get("RAY_ADDRESS", "")
+    host, _, port = address.rpartition("://")[2].rpartition(":")
+    if port.isdecimal():
+        _check_port(address, host, int(port))  # Ray would try for two minutes, and say so many times
+    elif address not in ("", "auto", "local"):
+        raise InputError(f"--workers ray:{address}: not an address such as 10.0.0.1:6379, which ray start prints")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a cluster that this call starts reports to nobody
+    try:
+        dashboard = {} if address else {"include_dashboard": False}
+        ray.init(address or None, log_to_driver=False, logging_level="ERROR", **dashboard)
+    except (Exception, SystemExit) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"--workers ray: no cluster at {address or 'this machine'}: {reason}") from None
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _check_port(address: str, host: str, port: int) -> None:
+    try:
+        socket.create_connection((host, port), _CONNECT_S).close()
+    except (OSError, OverflowError) as error:
+        raise InputError(
+            f"--workers ray:{address}: no cluster answers there ({error}); ray start --head prints its address"
+        ) from None
+
+
+_Call = TypeVar("_Call")
+
+
+class _Window(Generic[_Call, Result]):
+    """Calls under way, of which there are only so many at a time."""
+
+    def __init__(
+        self,
+        start: Callable[[_Call], Future[Result | _Failure]],
+        most: Callable[[], int],
+        cancel: Callable[[Future[Result | _Failure]], object],
+    ) -> None:
+        self._start, self._most, self._cancel = start, most, cancel
+        self._numbers: dict[Future[Result | _Failure], int] = {}
+        self._done: queue.SimpleQueue[Future[Result | _Failure]] = queue.SimpleQueue()
+
+    def run(self, calls: Sequence[_Call]) -> Generator[tuple[int, Result]]:
+        """Each call's number and result; see `run_calls` for Ctrl-C."""
+        left = iter(enumerate(calls))
+        try:
+            while self._fill(left):
+                yield self._next()
+        except KeyboardInterrupt:
+            yield from self._finish()
+            raise
+        finally:
+            for future in list(self._numbers):
+                self._cancel(future)
+
+    def _fill(self, left: Iterator[tuple[int, _Call]]) -> bool:
+        """Start as many as there is room for; whether any is under way."""
+        for number, call in islice(left, max(0, self._most() - len(self._numbers))):
+            future = self._start(call)
+            self._numbers[future] = number
+            future.add_done_callback(self._done.put)
+        return bool(self._numbers)
+
+    def _next(self) -> tuple[int, Result]:
+        future = self._done.get()
+        result = future.result()
+        if isinstance(result, _Failure):
+            raise result.error
+        return self._numbers.pop(future), result
+
+    def _finish(self) -> Generator[tuple[int, Result]]:
+        """What still finishes once the rest is cancelled."""
+        for future in list(self._numbers):
+            self._cancel(future)
+        while self._numbers:
+            future = self._done.get()
+            number = self._numbers.pop(future)
+            if future.cancelled() or future.exception() is not None:
+                continue
+            result = future.result()
+            if not isinstance(result, _Failure):
+                yield number, result
 
 
 @dataclass(frozen=True)
@@ -116,10 +277,52 @@ def _attempt(known: Known, function: Callable[[*Arguments], Result], call: tuple
         return _Failure(JobError(str(error)))
 
 
-def _result(result: Result | _Failure) -> Result:
-    if isinstance(result, _Failure):
-        raise result.error
-    return result
+@dataclass(frozen=True)
+class _Beginning:
+    """What a worker on another machine needs to read relative paths, and to work as this process does.
+
+    Attributes:
+        folder: that paths are relative to.
+        variables: of the environment.
+        version: of Sonjit.
+    """
+
+    folder: str
+    variables: Mapping[str, str]
+    version: str
+
+    @classmethod
+    def here(cls) -> Self:
+        """Of this process; a worker is one core, and takes one thread."""
+        own = {name: value for name, value in os.environ.items() if name.startswith("SONJIT_")}
+        return cls(str(Path.cwd()), {"SONJIT_THREADS": "1"} | own, __version__)
+
+    def begin(self) -> None:
+        """Take it over.
+
+        Raises:
+            JobError: the folder is not there, or another version of Sonjit is.
+        """
+        if self.version != __version__:
+            raise JobError(f"Sonjit {__version__} on {socket.gethostname()}, {self.version} here: install the same")
+        try:
+            os.chdir(self.folder)
+        except OSError as error:
+            raise JobError(
+                f"{self.folder} on {socket.gethostname()}: {error.strerror}; "
+                "all machines of the cluster must see the files under the same path"
+            ) from None
+        os.environ.update(self.variables)
+
+
+def _attempt_on_ray(
+    begun: _Beginning, known: Known, function: Callable[[*Arguments], Result], call: tuple[*Arguments]
+) -> Result | _Failure:
+    try:
+        begun.begin()
+    except JobError as error:
+        return _Failure(error)
+    return _attempt(known, function, call)
 
 
 def _begin() -> None:

@@ -188,7 +188,7 @@ def auto(
     model: Literal["full", "lite"] = "full",
     network: str | None = None,
     jobs: int = 1,
-    workers: Literal["pool", "ray"] = "pool",
+    workers: str = "pool",
     leave_out: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
     """Label all frame sets automatically, or resume a run that was stopped. `rank` then lists what people should check.
@@ -202,7 +202,8 @@ def auto(
         model: Which of Sonjit's hand models.
         network: Folder that `sonjit annotate train --network` wrote: a second pass, after Sonjit's own model.
         jobs: Processes.
-        workers: A pool of processes here, or Ray on a cluster whose machines see the project under the same path.
+        workers: A pool of processes here; or ray, or ray:ADDRESS, a cluster whose machines see the project under the
+            same path.
         leave_out: Leave out cameras that do not fit the others, and continue.
     """
     from sonjit.cli.report import progress

@@ -47,6 +47,7 @@ def evaluate(
     resume: Annotated[bool, Parameter(negative="")] = False,
     skip_bad: Annotated[bool, Parameter(negative="")] = False,
     jobs: int = 1,
+    workers: str = "pool",
     save: str | None = None,
 ) -> int:
     """Evaluate a model by a protocol: eval.json, report.html and report.md, with worst cases as images.
@@ -78,6 +79,8 @@ def evaluate(
         resume: Go on from what was evaluated before.
         skip_bad: Leave bad samples out and list them.
         jobs: Processes that share the samples; of tracking, whole recordings. They come to the same metrics.
+        workers: A pool of processes here; or ray, or ray:ADDRESS, a cluster whose machines see the data under the same
+            path.
         save: Table with a row for each thing that is evaluated: .json, .jsonl, .csv or .parquet.
     """
     from sonjit.cli.report import closing_line, progress
@@ -104,6 +107,7 @@ def evaluate(
         resume=resume,
         command=shlex.join(["sonjit", *sys.argv[1:]]),
         jobs=jobs,
+        workers=workers,
     )
     with nullcontext() if save is None else open_unit_table(save) as table:
         folder = _folder(out)

@@ -23,10 +23,13 @@ class Several:
     Attributes:
         limit: Stop after so many frames of each input file.
         jobs: Processes for several files, a folder or a glob.
+        workers: A pool of processes here; or ray, or ray:ADDRESS, a cluster whose machines see the files under the same
+            paths.
     """
 
     limit: int | None = None
     jobs: int = 1
+    workers: str = "pool"
 
 
 SEVERAL = Several()

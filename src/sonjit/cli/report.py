@@ -18,7 +18,7 @@ def report_job(sources: Sequence[str], processor: Processor, outputs: Outputs, s
     """Run a job with a progress bar, a line per problem and a closing line; 1 if anything could not be read."""
     from sonjit.runs import Inputs, Job, run_job
 
-    job = Job(Inputs.find(sources), outputs, several.limit, several.jobs)
+    job = Job(Inputs.find(sources), outputs, several.limit, several.jobs, several.workers)
     with progress(None, "frames" if job.inputs.files is None else "files") as advance:
         summary = run_job(job, processor, expect=advance.expect, advance=advance)
     for line in (*summary.problems, *summary.notes):

@@ -43,6 +43,7 @@ def synth(
     hand_rig: str | None = None,
     mano: str | None = None,
     jobs: int = 1,
+    workers: str = "pool",
     list_factors: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
     """Render hands with exact labels into a folder.
@@ -72,11 +73,13 @@ def synth(
         hand_rig: A rigged hand of your own instead: a GLB with WebXR's 25 joints; of both sides as left.glb,right.glb.
         mano: MANO_RIGHT.pkl of your own instead, or MANO_RIGHT.pkl,MANO_LEFT.pkl.
         jobs: Processes.
+        workers: A pool of processes here; or ray, or ray:ADDRESS, a cluster whose machines see OUT under the same path.
         list_factors: Print the factors instead.
     """
     for variable in _THREADS:
         os.environ.setdefault(variable, "1")
     from sonjit.cli.report import progress
+    from sonjit.pools import check_workers
     from sonjit.synthesis.output.job import synthesize
     from sonjit.synthesis.output.layouts import SynthSettings
 
@@ -85,8 +88,7 @@ def synth(
         return 0
     if out is None:
         raise InputError("name the folder to write, such as: sonjit synth hands --count 100")
-    if jobs < 1:
-        raise InputError(f"--jobs {jobs}: give at least 1")
+    check_workers(workers, jobs)
     wanted: tuple[tuple[Extra, bool], ...] = (("depth", depth), ("normals", normals), ("masks", masks))
     moves = sequence is not None or poses is not None
     count = (1 if moves else 1000) if count is None else count
@@ -114,7 +116,7 @@ def synth(
             for _ in range(more):
                 step()
 
-        summary = synthesize(out, settings, jobs=jobs, advance=advance)
+        summary = synthesize(out, settings, jobs=jobs, workers=workers, advance=advance)
     seconds = time.monotonic() - began
     before = f", {summary.kept} from before" if summary.kept else ""
     speed = f" in {seconds:.1f} s ({summary.images / seconds:.0f} a second)" if summary.images else ""

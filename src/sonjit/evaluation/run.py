@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 import typing
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
@@ -22,7 +22,7 @@ from sonjit.evaluation.protocols import Protocol, ProtocolData, load_protocol
 from sonjit.evaluation.records import Journal, JournalLine, hash_of, hash_of_lines, library_versions
 from sonjit.extensions import Registry
 from sonjit.files import append_line
-from sonjit.pools import run_calls
+from sonjit.pools import check_workers, run_calls
 from sonjit.runs import Summary
 
 if TYPE_CHECKING:
@@ -85,6 +85,7 @@ class EvaluationRequest:
         resume: go on from what an earlier run has evaluated.
         command: as it was typed, for the record.
         jobs: processes; 1 works in this one. They come to the same bytes.
+        workers: `pool`, `ray` or `ray:ADDRESS`, see `run_calls`; to the same bytes too.
     """
 
     protocol: str
@@ -98,11 +99,11 @@ class EvaluationRequest:
     resume: bool = False
     command: str = ""
     jobs: int = 1
+    workers: str = "pool"
 
     def __post_init__(self) -> None:
         """Refuse numbers that make no sense."""
-        if self.jobs < 1:
-            raise InputError(f"--jobs {self.jobs}: give at least 1")
+        check_workers(self.workers, self.jobs)
         if self.limit is not None and self.limit < 1:
             raise InputError(f"--limit {self.limit}: give at least 1")
 
@@ -229,12 +230,11 @@ class _Session:
         self.evaluator = evaluator_of(self.protocol, self.choice)
         self.model = open_model(self.choice)
 
-    def evaluate(self, advance: Callable[[], None], journal: Path, mode: Mode, places: tuple[int, ...]) -> None:
-        """Evaluate samples that belong together, and add them to a journal."""
+    def evaluate(self, mode: Mode, places: tuple[int, ...]) -> Iterator[str]:
+        """Evaluate samples that belong together; gives the journal's line of each."""
         self.model.begin(mode)
         for place in places:
-            append_line(journal, self._evaluate(mode, place).to_json())
-            advance()
+            yield self._evaluate(mode, place).to_json()
 
     def _evaluate(self, mode: Mode, place: int) -> JournalLine:
         try:
@@ -250,15 +250,22 @@ class _Session:
 
 def _evaluate_all(session: _Session, calls: Sequence[_Call], advance: Callable[[], None]) -> None:
     request = session.request
-    if request.jobs == 1 or len(calls) < 2:
+    if request.workers == "pool" and (request.jobs == 1 or len(calls) < 2):
         with closing(session.model):
-            for call in calls:
-                session.evaluate(advance, *call)
+            for journal, mode, places in calls:
+                for line in session.evaluate(mode, places):
+                    append_line(journal, line)
+                    advance()
         return
     session.model.close()  # each worker opens its own
-    with closing(run_calls(_evaluate_in_worker, [(request, *call) for call in calls], jobs=request.jobs)) as results:
-        for number, _ in results:
-            for _ in calls[number][-1]:
+    tasks: list[tuple[EvaluationRequest, Mode, tuple[int, ...]]] = [
+        (request, mode, places) for _, mode, places in calls
+    ]
+    coming = run_calls(_evaluate_in_worker, tasks, jobs=request.jobs, workers=request.workers)
+    with closing(coming) as results:
+        for number, lines in results:
+            for line in lines:
+                append_line(calls[number][0], line)
                 advance()
 
 
@@ -266,11 +273,11 @@ _session: _Session | None = None
 """Of a worker process, which ends with it."""
 
 
-def _evaluate_in_worker(request: EvaluationRequest, journal: Path, mode: Mode, places: tuple[int, ...]) -> None:
+def _evaluate_in_worker(request: EvaluationRequest, mode: Mode, places: tuple[int, ...]) -> list[str]:
     global _session
-    if _session is None:
+    if _session is None or _session.request != request:  # Ray's processes outlast a run
         _session = _Session(request)
-    _session.evaluate(lambda: None, journal, mode, places)
+    return list(_session.evaluate(mode, places))
 
 
 def evaluator_of(protocol: Protocol, choice: ModelChoice) -> Evaluator:

@@ -12,6 +12,7 @@ import queue
 import shutil
 import threading
 import time
+from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -19,13 +20,13 @@ from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 from sonjit.errors import InputError, SonjitError
 from sonjit.media import open_source
-from sonjit.pools import run_calls
+from sonjit.pools import check_workers, run_calls
 from sonjit.runs.inputs import is_many, place_outputs
 from sonjit.runs.processor import Outputs, Summary, is_still
 from sonjit.runs.resume import FinishedLog, key_of, note_finished
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Generator, Sequence
     from types import TracebackType
 
     from sonjit.media import Source, SourceFrame
@@ -124,17 +125,18 @@ class Job:
         outputs: for many inputs folders, or names with `{name}` in them; `save` may be one table for all stills.
         limit: stop after so many frames of each input file.
         jobs: processes for many inputs; 1 works in this one.
+        workers: `pool`, `ray` or `ray:ADDRESS` for many inputs, see `run_calls`.
     """
 
     inputs: Inputs
     outputs: Outputs = _NOTHING
     limit: int | None = None
     jobs: int = 1
+    workers: str = "pool"
 
     def __post_init__(self) -> None:
         """Refuse numbers that make no sense."""
-        if self.jobs < 1:
-            raise InputError(f"--jobs {self.jobs}: give at least 1")
+        check_workers(self.workers, self.jobs)
         if self.limit is not None and self.limit < 1:
             raise InputError(f"--limit {self.limit}: give at least 1 frame")
 
@@ -178,6 +180,8 @@ def _run_together(
     advance: Callable[[], None],
 ) -> Summary:
     """One single input, or many stills as one."""
+    if job.workers != "pool":
+        raise InputError(f"--workers {job.workers}: for several files that are saved or drawn one by one; leave it out")
     with processor.load() as session, open_inputs() as source:
         return run_input(session, source, job.outputs, limit=job.limit, opened=expect, advance=lambda _: advance())
 
@@ -193,6 +197,7 @@ def _run_files(
     start, total = time.perf_counter(), Summary(files=0)
     expect(len(files))
     tasks: list[_Task] = []
+    keys: list[str | None] = []
     log = FinishedLog()
     for file, outputs in zip(files, place_outputs(job.outputs, files, processor), strict=True):
         key = key_of(processor, job.limit, file, outputs) if outputs.paths else None
@@ -200,11 +205,16 @@ def _run_files(
             total.skipped += 1
             advance()
         else:
-            tasks.append((file, outputs, job.limit, key))
+            tasks.append((file, outputs, job.limit))
+            keys.append(key)
     results: dict[int, Summary | str] = {}
-    for number, result in _results(processor, tasks, job.jobs):
-        results[number] = result
-        advance()
+    with closing(_results(processor, tasks, job)) as coming:
+        for number, result in coming:
+            results[number] = result
+            key, outputs = keys[number], tasks[number][1]
+            if key is not None and isinstance(result, Summary) and not result.problems:
+                note_finished(key, outputs, result.written)  # here, as machines that share a disk cannot share a log
+            advance()
     for number, (file, *_) in enumerate(tasks):
         _add(total, file, results[number])
     total.notes = list(dict.fromkeys(total.notes))
@@ -253,33 +263,32 @@ def _run_into_one(
     return total
 
 
-_Task: TypeAlias = "tuple[Path, Outputs, int | None, str | None]"
+_Task: TypeAlias = "tuple[Path, Outputs, int | None]"
 
 
-def _results(processor: Processor, tasks: Sequence[_Task], jobs: int) -> Iterator[tuple[int, Summary | str]]:
+def _results(processor: Processor, tasks: Sequence[_Task], job: Job) -> Generator[tuple[int, Summary | str]]:
     """What came of each file, or why nothing did, as soon as it is there."""
-    if jobs > 1 and len(tasks) > 1:
-        yield from run_calls(_process_in_worker, [(processor, *task) for task in tasks], jobs=jobs)
+    if tasks and (job.workers != "pool" or (job.jobs > 1 and len(tasks) > 1)):
+        calls = [(processor, *task) for task in tasks]
+        yield from run_calls(_process_in_worker, calls, jobs=job.jobs, workers=job.workers)
     elif tasks:
         with processor.load() as session:
             yield from run_calls(partial(_process, session), tasks)
 
 
-_session: Session | None = None
+_loaded: tuple[Processor, Session] | None = None
 
 """Of a worker process, which ends with it."""
 
 
-def _process_in_worker(
-    processor: Processor, file: Path, outputs: Outputs, limit: int | None, key: str | None
-) -> Summary | str:
-    global _session
-    if _session is None:
-        _session = processor.load()
-    return _process(_session, file, outputs, limit, key)
+def _process_in_worker(processor: Processor, file: Path, outputs: Outputs, limit: int | None) -> Summary | str:
+    global _loaded
+    if _loaded is None or _loaded[0] != processor:  # Ray's processes outlast a run
+        _loaded = processor, processor.load()
+    return _process(_loaded[1], file, outputs, limit)
 
 
-def _process(session: Session, file: Path, outputs: Outputs, limit: int | None, key: str | None) -> Summary | str:
+def _process(session: Session, file: Path, outputs: Outputs, limit: int | None) -> Summary | str:
     """One file; its failure is a result, so that the other files go on. A network that does not load ends the run."""
     try:
         with open_source(file) as source:
@@ -288,8 +297,6 @@ def _process(session: Session, file: Path, outputs: Outputs, limit: int | None, 
             except SonjitError as error:
                 raise _UnreadyError(error) from error
             summary = run_input(session, source, outputs, limit=limit)
-        if key is not None and not summary.problems:
-            note_finished(key, outputs, summary.written)
     except _UnreadyError as unready:
         raise unready.cause from None
     except SonjitError as error:

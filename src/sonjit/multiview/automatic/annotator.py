@@ -42,7 +42,7 @@ from sonjit.multiview.automatic.second_pass import HAND_NETWORK, refine_chunk
 from sonjit.multiview.calibration.consistency import check_views
 from sonjit.multiview.triangulation.bones import SIDES, usual_lengths
 from sonjit.multiview.triangulation.hands import mirrored_hands
-from sonjit.pools import Workers, run_calls
+from sonjit.pools import run_calls
 from sonjit.training.recipes import Progress, TrainingRequest, no_progress, run_recipe
 
 FOLDER: Final = "auto"
@@ -211,7 +211,7 @@ def annotate(
     settings: AnnotatorSettings,
     *,
     jobs: int = 1,
-    workers: Workers = "pool",
+    workers: str = "pool",
     expect: Callable[[int | None], None] = lambda _: None,
     advance: Callable[[], None] = lambda: None,
 ) -> AnnotationResult:
@@ -221,7 +221,7 @@ def annotate(
         project: open; the machine's marks and the ranking go to its store.
         settings: how.
         jobs: processes.
-        workers: processes here, or Ray's.
+        workers: `pool`, `ray` or `ray:ADDRESS`, see `run_calls`.
         expect: called with the number of steps.
         advance: called after each.
 

@@ -51,7 +51,12 @@ class SynthSummary:
 
 
 def synthesize(
-    out: Path, settings: SynthSettings, *, jobs: int = 1, advance: Callable[[int], None] = lambda _: None
+    out: Path,
+    settings: SynthSettings,
+    *,
+    jobs: int = 1,
+    workers: str = "pool",
+    advance: Callable[[int], None] = lambda _: None,
 ) -> SynthSummary:
     """Render a folder of labelled images, or resume one.
 
@@ -59,6 +64,7 @@ def synthesize(
         out: the folder, created if need be.
         settings: what to render.
         jobs: processes.
+        workers: `pool`, `ray` or `ray:ADDRESS`, see `run_calls`.
         advance: called with how many more stills or sequences are there.
 
     Raises:
@@ -75,7 +81,7 @@ def synthesize(
     summary = SynthSummary(kept=sum(len(layout.numbers(chunk)) for chunk in done))
     advance(summary.kept)
     try:
-        for chunk, images in _run(layout, sorted(set(range(layout.chunks)) - done), jobs):
+        for chunk, images in _run(layout, sorted(set(range(layout.chunks)) - done), jobs, workers):
             done.add(chunk)
             numbers = len(layout.numbers(chunk))
             summary.made += numbers
@@ -108,16 +114,17 @@ def _finish(layout: FolderLayout, done: list[int]) -> None:
     write_bytes(layout.root / SHEET, encode_image(sheet, ".jpg"), of_run=True)
 
 
-def _run(layout: FolderLayout, chunks: list[int], jobs: int) -> Iterator[tuple[int, int]]:
+def _run(layout: FolderLayout, chunks: list[int], jobs: int, workers: str) -> Iterator[tuple[int, int]]:
     """Make chunks; gives each when it is finished, with how many images it holds."""
     threads = 1 if len(chunks) > 1 else jobs  # many views of one scene: the renderer shares them out
-    os.environ.setdefault("LP_NUM_THREADS", str(threads))
-    for number, images in run_calls(_make_chunk, [(layout, chunk) for chunk in chunks], jobs=jobs):
+    calls = [(layout, chunk, threads) for chunk in chunks]
+    for number, images in run_calls(_make_chunk, calls, jobs=jobs, workers=workers):
         yield chunks[number], images
 
 
-def _make_chunk(layout: FolderLayout, chunk: int) -> int:
+def _make_chunk(layout: FolderLayout, chunk: int, threads: int) -> int:
     """Make and write one chunk; gives how many images it holds."""
+    os.environ.setdefault("LP_NUM_THREADS", str(threads))  # which the renderer reads once
     renderer, sampler, rows = _renderer(), layout.settings.sampler(), count()
 
     def images() -> Iterator[RenderedImage]:

@@ -1,0 +1,128 @@
+"""Folders on a Ray cluster of two nodes on this machine: the same bytes as in one process, whatever happens."""
+
+import importlib.util
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("ray", reason="needs sonjit[ray]")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(os.name == "nt", reason="Ray runs several nodes on Linux alone"),
+]
+
+_FILE = Path(__file__).parents[2] / "benchmarks" / "cluster.py"
+_SPEC = importlib.util.spec_from_file_location("cluster", _FILE)
+cluster = importlib.util.module_from_spec(_SPEC)
+_SPEC.loader.exec_module(cluster)
+
+IMAGES = 40
+
+
+@pytest.fixture(scope="module")
+def head():
+    with cluster.head() as (address, _):
+        yield address
+
+
+@pytest.fixture(scope="module")
+def stills(weights, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("ray") / "stills"
+    cluster.write_stills(folder, IMAGES)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def alone(stills):
+    """The table that one process writes."""
+    table = stills.parent / "alone.csv"
+    cluster.finish(cluster.start_run(stills, table))
+    return table.read_bytes()
+
+
+def test_with_a_killed_node_nothing_is_lost_and_nothing_twice(head, stills, alone, tmp_path):
+    with cluster.node("--address", head) as (_, kill):
+        line = cluster.kill_on_the_way(stills, tmp_path / "t.csv", head, kill)
+    assert line.startswith(f"{IMAGES} files, ")
+    assert (tmp_path / "t.csv").read_bytes() == alone
+
+
+def test_ctrl_c_leaves_a_valid_table_and_the_next_run_goes_on(head, stills, alone, tmp_path):
+    table, work = tmp_path / "t.csv", tmp_path / ".t.csv.work"
+    process = cluster.start_run(stills, table, f"ray:{head}")
+    while process.poll() is None and len(list(work.glob("*.jsonl"))) < 5:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    said = process.communicate()[1]
+    assert (process.returncode, said) == (130, "sonjit: stopped; what was finished is kept\n")
+    kept = table.read_bytes()
+    assert alone.startswith(kept)
+    assert 1 < kept.count(b"\n") < alone.count(b"\n")
+    line = cluster.finish(cluster.start_run(stills, table, f"ray:{head}"))
+    assert " finished before" in line
+    assert table.read_bytes() == alone
+
+
+def sonjit(*arguments, folder=None):
+    command = [sys.executable, "-m", "sonjit", *map(str, arguments)]
+    return subprocess.run(command, cwd=folder, env=cluster.ENVIRONMENT, capture_output=True, text=True, check=False)
+
+
+def test_relative_paths_and_a_parquet_file_for_each_input(head, stills, tmp_path):
+    """A folder of Parquet files is one data set for who reads it."""
+    from pyarrow import dataset
+
+    for name in ("here", "there"):
+        shutil.copytree(stills, tmp_path / name / "stills", ignore=lambda _, files: [f for f in files if f > "00004"])
+    asked = ["hands", "stills", "--save", "tables/{name}.parquet", "--draw", "drawn"]
+    assert sonjit(*asked, folder=tmp_path / "here").returncode == 0
+    done = sonjit(*asked, "--workers", f"ray:{head}", folder=tmp_path / "there")
+    assert done.returncode == 0, done.stderr
+    for path in [*(tmp_path / "here").glob("tables/*.parquet"), *(tmp_path / "here").glob("drawn/*.jpg")]:
+        assert (tmp_path / "there" / path.relative_to(tmp_path / "here")).read_bytes() == path.read_bytes()
+    assert dataset.dataset(tmp_path / "there" / "tables").count_rows() >= 4 * 21
+    again = sonjit(*asked, "--workers", f"ray:{head}", folder=tmp_path / "there")
+    assert ", 4 finished before" in again.stderr
+
+
+def test_renders_and_evaluations_are_the_same_bytes(head, tmp_path):
+    pytest.importorskip("moderngl")
+    files = {}
+    for name, workers in (("one", "pool"), ("ray", f"ray:{head}")):
+        folder = tmp_path / name
+        done = sonjit("synth", folder, "--count", "4", "--workers", workers)
+        if done.returncode == 2 and name == "one":
+            pytest.skip(done.stderr.strip())  # no OpenGL, or no rigs
+        assert done.returncode == 0, done.stderr
+        asked = ["--protocol", "mediapipe-card", "--model", "hands-lite", "--data", "folder", "--root", folder]
+        done = sonjit("eval", *asked, "--out", tmp_path / f"eval-{name}", "--workers", workers)
+        assert done.returncode == 0, done.stderr
+        files[name] = {
+            path.relative_to(part): path.read_bytes()
+            for part in (folder, tmp_path / f"eval-{name}")
+            for path in [*part.rglob("*.jpg"), *part.rglob("*.png"), *part.glob("coco.json"), *part.glob("evaluated-*")]
+        }
+    assert len(files["one"]) > 4
+    assert files["one"] == files["ray"]
+
+
+def test_a_bad_address_is_one_line(stills, tmp_path):
+    for address in ("127.0.0.1:1", "nobody"):
+        done = sonjit("hands", stills, "--save", tmp_path / "t.csv", "--workers", f"ray:{address}")
+        assert done.returncode == 2
+        assert done.stderr.startswith(f"sonjit: --workers ray:{address}: ")
+        assert done.stderr.count("\n") == 1
+
+
+def test_a_call_that_always_ends_its_process_is_one_line(head):
+    script = "import os; from sonjit.pools import run_calls; list(run_calls(os._exit, [(1,)], workers='ray:%s'))"
+    done = subprocess.run(
+        [sys.executable, "-c", script % head], env=cluster.ENVIRONMENT, capture_output=True, text=True, check=False
+    )
+    assert done.stderr.splitlines()[-1].startswith("sonjit.errors.JobError: --workers ray: a call was lost 4 times")
