@@ -12,6 +12,7 @@ import sonjit
 from sonjit.detectors.kinds.body import BodyObservation
 from sonjit.detectors.kinds.face import FaceObservation
 from sonjit.detectors.kinds.hands import HandObservation
+from sonjit.detectors.search.bodies import without_other_heads
 from sonjit.detectors.search.faces import Head, head_from_detection, without_same_heads
 from sonjit.detectors.search.finds import (
     LogisticRegression,
@@ -134,6 +135,15 @@ def test_each_face_is_on_one_neck():
     bodies = [a_body(50, (0, 0), (0, 0)), a_body(70, (0, 0), (0, 0))]
     faces = [FaceObservation(1.0, np.array([[x - 20, 30, 0], [x + 20, 70, 0]], np.float32)) for x in (68, 55, 300)]
     assert faces_of_bodies(bodies, faces) == {1: faces[0], 0: faces[1]}
+
+
+def test_other_heads_are_covered_and_ones_own_stays_where_they_overlap():
+    rgb = np.full((100, 300, 3), 7, np.uint8)
+    heads = [Head(1.0, np.array([x, 50.0]), np.array([0.0, 40.0])) for x in (60, 100, 250)]
+    alone = without_other_heads(rgb, heads, 0)
+    assert alone[50, 250].tolist() == alone[50, 105].tolist() == [128] * 3
+    assert (alone[32:68, 42:78] == 7).all()
+    assert without_other_heads(rgb, heads[:1], 0) is rgb
 
 
 def test_a_head_lies_below_the_eyes_of_its_window():

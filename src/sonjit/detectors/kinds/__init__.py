@@ -240,7 +240,7 @@ register_kind(KindEntry(
     instances=("body",),
     search="sonjit.detectors.search.load:search_bodies",
     stream_search="sonjit.detectors.search.streams:bodies_in_streams",
-    search_weights=("face-full", "face-attention"),
+    search_weights=("face-full", "face-short", "face-attention"),
     check="sonjit.detectors.search.load:check_bodies",
     examples=(
         ("sonjit body clip.mp4 --save clip.csv --measures --draw drawn.mp4", "writes joint angles too."),

@@ -263,14 +263,7 @@ def load_meshes(options: DetectorOptions, model: str) -> FaceMeshes:
     """Face detector and landmark network of one mesh model."""
     name = KINDS["face"].models[model].weights["detector"]
     finder = FaceFinder(load_face_detector(options, name, options.detector_model))
-    return load_mesh_network(options, model, finder, options.landmark_model)
-
-
-def load_mesh_network(
-    options: DetectorOptions, model: str, finder: FaceFinder | None = None, own: Path | None = None
-) -> FaceMeshes:
-    """The landmark network of one mesh model, published or the caller's own."""
-    mesh_file = options.file(KINDS["face"].models[model].weights["landmark"], own)
+    mesh_file = options.file(KINDS["face"].models[model].weights["landmark"], options.landmark_model)
     landmarks = load_engine(mesh_file, _landmark_running(options.running, model))
     expect(landmarks, mesh_file, f"face {model} network", size=None, outputs=_MESH_OUTPUTS[model])
     return FaceMeshes(finder, landmarks)

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+import cv2
 import numpy as np
 
 from sonjit.detectors.kinds.body import BodyObservation, box_from_alignment
@@ -14,11 +15,9 @@ from sonjit.detectors.search.finds import (
     Find,
     LogisticRegression,
     Window,
-    area,
     corners,
     logit,
     oks,
-    shared_area,
 )
 from sonjit.detectors.smoothing import size_of
 from sonjit.geometry.boxes import RotatedBox
@@ -54,6 +53,9 @@ class BodySearch:
     """From the body's face to the found one, in heights of its mesh: beyond it is the neighbour's."""
     PLAIN = 0.8
     """Presence and agreement from which no other placement is tried."""
+    NECK, NECK_TOLERANCE = 1.25, 0.35
+    """From the middle of the face's mesh to that of the shoulders, and how far from there it is worth exp(-1/2): in
+    heights of the mesh."""
     SCORE = LogisticRegression(1.7, {"score": 1.0})
     """Of presence times agreement: a body whose face is seen needs little of both."""
     ALONE = 0.7, 0.9
@@ -78,10 +80,16 @@ class BodySearch:
         if self._enough is not None:
             by_size = sorted(faces, key=lambda face: -size_of(face.last.keypoints[:, :2]))
             faces = by_size[: math.ceil(1.5 * self._enough)]
-        offers = sorted((o for face in faces for o in self._of_face(rgb, face, published)), key=lambda o: -o[1].score)
+        heads = [head_from_mesh(face) for face in faces]
+        offers = [
+            (self._rank(find, heads[number]), number, find)
+            for number, face in enumerate(faces)
+            for find in self._of_face(without_other_heads(rgb, heads, number), face, published)
+        ]
+        offers.sort(key=lambda offer: -offer[0])
         found: list[Find[BodyObservation]] = []
         served: set[int] = set()
-        for number, find in offers:
+        for _, number, find in offers:
             if number in served:
                 continue
             if any(_is_same_torso(find.last, other.last) for other in found):
@@ -103,8 +111,14 @@ class BodySearch:
 
     def _of_face(
         self, rgb: Image, face: Find[FaceObservation], published: Sequence[BodyObservation]
-    ) -> list[tuple[int, Find[BodyObservation]]]:
-        """Bodies that may belong to a face, with the face's identity; the published search's own, where it is plain."""
+    ) -> list[Find[BodyObservation]]:
+        """Bodies that may belong to a face; the published search's own, where it is plain.
+
+        Args:
+            rgb: image without the other heads.
+            face: whose body is looked for.
+            published: bodies of the published search.
+        """
         _, middle, down = head_from_mesh(face)
         x_min, y_min, x_max, y_max = corners(face.last.keypoints)
         centre, reach = ((x_min + x_max) / 2, (y_min + y_max) / 2), self.MAX_FACE_DISTANCE * (y_max - y_min)
@@ -122,11 +136,11 @@ class BodySearch:
             agreement = oks(first.keypoints, second.keypoints, BODY_TOLERANCE, seen_inside(second, rgb))
             if min(second.score, agreement) > self.PLAIN and head_distance(second, centre) < reach:
                 if first is start:
-                    return [(id(face), Find([second, first], face.score, {"face"}, agreement, first.score * agreement))]
+                    return [Find([second, first], face.score, {"face"}, agreement, first.score * agreement)]
                 inferences.append(second)
                 break
             inferences.append(second)
-        offers: list[tuple[int, Find[BodyObservation]]] = []
+        offers: list[Find[BodyObservation]] = []
         for one in inferences:
             if head_distance(one, centre) > reach:
                 continue
@@ -135,9 +149,14 @@ class BodySearch:
                 oks(one.keypoints, o.keypoints, BODY_TOLERANCE, weights) for o in inferences if o is not one
             )
             agreement = float(np.mean(others[-2:])) if others else 0.0
-            find = Find([one], face.score, {"face"}, agreement, one.score * agreement)
-            offers.append((id(face), find))
+            offers.append(Find([one], face.score, {"face"}, agreement, one.score * agreement))
         return offers
+
+    def _rank(self, find: Find[BodyObservation], head: Head) -> float:
+        """What goes before which: the surer one, and the one whose shoulders lie below its own face."""
+        shoulders = find.last.keypoints[_SHOULDERS, :2].mean(axis=0)
+        off = math.dist(shoulders, head.middle + self.NECK * head.down) / head.height
+        return find.score * math.exp(-((off / self.NECK_TOLERANCE) ** 2) / 2)
 
     def _alone(self, rgb: Image, person: _Person) -> list[Find[BodyObservation]]:
         """A body that no face speaks for, where it is very sure."""
@@ -157,6 +176,29 @@ class _Person(NamedTuple):
 
     detection: float
     first: BodyObservation
+
+
+_COVER, _KEPT, _HAIR = 0.75, 0.7, 0.15
+"""Radius of what covers a head, and of what stays of one's own, and how far the first is moved towards the hair: in
+heights of the face's mesh."""
+_GREY = 128
+
+
+def without_other_heads(rgb: Image, heads: Sequence[Head], own: int) -> Image:
+    """An image with all heads covered but the face of one: of several in a crop the network sees the plainest."""
+    if len(heads) == 1:
+        return rgb
+    covered = np.zeros(rgb.shape[:2], np.uint8)
+    for head in heads:
+        cv2.circle(covered, _pixel(head.middle - _HAIR * head.down), round(_COVER * head.height), 1, -1)
+    cv2.circle(covered, _pixel(heads[own].middle), round(_KEPT * heads[own].height), 0, -1)
+    alone = rgb.copy()
+    alone[covered > 0] = _GREY
+    return alone
+
+
+def _pixel(point: NDArray[np.floating]) -> tuple[int, int]:
+    return round(float(point[0])), round(float(point[1]))
 
 
 def head_distance(body: BodyObservation, centre: Sequence[float]) -> float:
@@ -202,19 +244,12 @@ def torso_distance(a: BodyObservation, b: BodyObservation) -> float:
     return float(np.linalg.norm(first - second, axis=1).mean() / size)
 
 
-_SAME_TORSO = 0.35
-_NEAR_TORSO, _OVERLAP = 0.5, 0.5
-"""Of who stands behind someone, the body may be that one's: from less of distance on, where the boxes share so much."""
+_SAME_TORSO = 0.45
+"""Distance of two torsos, in their sizes, under which they are one, or that of who stands behind is the front one's."""
 
 
 def _is_same_torso(a: BodyObservation, b: BodyObservation) -> bool:
-    """Whether two bodies are the same, or the one behind is made of the one before it."""
-    distance = torso_distance(a, b)
-    if distance < _SAME_TORSO or distance > _NEAR_TORSO:
-        return distance < _SAME_TORSO
-    first, second = corners(a.keypoints), corners(b.keypoints)
-    shared = shared_area(first, second)
-    return shared > _OVERLAP * (area(first) + area(second) - shared)
+    return torso_distance(a, b) < _SAME_TORSO
 
 
 def _is_same_person(a: BodyObservation, b: BodyObservation) -> bool:

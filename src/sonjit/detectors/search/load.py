@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Generic
 
 from sonjit.detectors.kinds.body import Bodies, BodyObservation, load_bodies
-from sonjit.detectors.kinds.face import FaceBoxes, FaceMeshes, FaceObservation, load_face_detector, load_mesh_network
+from sonjit.detectors.kinds.face import FaceBoxes, FaceMeshes, FaceObservation, load_face_detector, load_meshes
 from sonjit.detectors.kinds.hands import HandObservation, Hands, load_palm_finder
 from sonjit.detectors.kinds.holistic import Holistic
 from sonjit.detectors.search.bodies import BodySearch
@@ -81,7 +81,8 @@ def search_faces(options: DetectorOptions, meshes: FaceMeshes | FaceBoxes) -> Ca
 def search_bodies(options: DetectorOptions, bodies: Bodies) -> CalibratedSearch[BodyObservation]:
     """Bodies that faces suggest, and those of the person detector."""
     search = _body_search(options, bodies)
-    faces = FaceSearch(load_face_detector(options, "face-full"), load_mesh_network(options, "attention"))
+    published = replace(options, detector_model=None, landmark_model=None)
+    faces = FaceSearch(load_face_detector(options, "face-full"), load_meshes(published, "attention"))
 
     def all_bodies(rgb: Image) -> list[Find[BodyObservation]]:
         return search.search(rgb, [face for face in faces.search(rgb) if face.score > FaceSearch.SURE])
