@@ -332,7 +332,7 @@ class _ExplainPass(Pass[Explained]):
             about = {"index": frame.index, "time": frame.time} | ({"source": name} if name else {})
             self._table.write(about | result.record)
         if self._drawing is not None and result.drawn is not None:
-            self._drawing.write(result.drawn, frame.time, index=frame.index)
+            self._drawing.write(result.drawn, frame.time, index=frame.index, under=frame)
 
     def report(self, summary: Summary) -> None:
         summary.lines = self._lines

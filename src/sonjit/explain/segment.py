@@ -308,7 +308,7 @@ class _SegmentPass(Pass[_Found]):
             for record in results_from_instances(found, frame.rgb.shape[:2], number, self._session.ids):
                 self._table.write(record)
         if self._drawing is not None:
-            self._drawing.write(draw_instances(frame.rgb, found, names), frame.time, index=frame.index)
+            self._drawing.write(draw_instances(frame.rgb, found, names), frame.time, index=frame.index, under=frame)
 
     def report(self, summary: Summary) -> None:
         summary.lines = self._lines

@@ -210,10 +210,11 @@ class _MeshFiles(Output):
             self.written += save_meshes(self._outputs.save, self._source, self._model, self.seen)
         if self._drawing is not None and self._outputs.draw is not None and self.seen:
             problems, last = list(self._source.problems), self.seen[-1][0]
-            for index, time, rgb in self._source:
-                if index > last:
+            for frame in self._source:
+                if frame.index > last:
                     break
-                self._drawing.write(draw_meshes(rgb, self._model.meshes(index)), time, index=index)
+                drawn = draw_meshes(frame.rgb, self._model.meshes(frame.index))
+                self._drawing.write(drawn, frame.time, index=frame.index, under=frame)
             self._source.problems[:] = problems  # the second reading finds them again
             self.written.append(self._outputs.draw)
         if self._outputs.figures is not None and _draw_maps(Path(self._outputs.figures), self._model):

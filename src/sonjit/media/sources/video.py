@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sonjit.arrays import Image
 from sonjit.errors import InputError
@@ -24,6 +25,16 @@ if TYPE_CHECKING:
 
 VIDEO_ENDINGS = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mpg", ".mpeg", ".ts", ".3gp", ".wmv", ".gif")
 """Usual endings, for messages and globs; a named video is known by its content."""
+
+
+class DecodedFrame(SourceFrame):
+    """One image of a video, with the frame that it was made of.
+
+    Attributes:
+        decoded: in the video's own colours, not turned upright; not to be written into.
+    """
+
+    decoded: VideoFrame
 
 
 class VideoSource(Source):
@@ -101,7 +112,9 @@ class VideoSource(Source):
             for frame in decoded_frames(container, stream, damage):
                 stamp = frame.pts
                 time = time + step if stamp is None else float(stamp * (frame.time_base or 0)) - self.start_s
-                yield SourceFrame(index, time, upright_rgb(frame, reformatter))
+                image = DecodedFrame(index, time, upright_rgb(frame, reformatter))
+                image.decoded = frame
+                yield image
                 index += 1
         if damage.packets:
             self.problems.append(f"{self.name}: {damage.packets} damaged parts could not be decoded: {damage.reason}")
@@ -184,11 +197,17 @@ def _stated_length_s(container: InputContainer, stream: VideoStream) -> float | 
 
 def upright_rgb(frame: VideoFrame, reformatter: VideoReformatter | None = None) -> Image:
     """(H, W, 3) RGB of one frame, turned by the rotation that it states (degrees counter-clockwise)."""
-    import cv2
     from av.video.reformatter import VideoReformatter
 
     rgb = (reformatter or VideoReformatter()).reformat(frame, format="rgb24", interpolation="BICUBIC").to_ndarray()
+    return np.ascontiguousarray(turned_upright(np.asarray(rgb, np.uint8), frame))
+
+
+def turned_upright(pixels: NDArray[np.uint8], frame: VideoFrame) -> NDArray[np.uint8]:
+    """The image, or one plane of it, turned by the rotation that its frame states."""
+    import cv2
+
     if quarter_turns := round(frame.rotation / 90) % 4:
         code = (cv2.ROTATE_90_COUNTERCLOCKWISE, cv2.ROTATE_180, cv2.ROTATE_90_CLOCKWISE)[quarter_turns - 1]
-        rgb = cv2.rotate(rgb, code)
-    return np.ascontiguousarray(rgb, np.uint8)
+        return np.asarray(cv2.rotate(pixels, code), np.uint8)
+    return pixels

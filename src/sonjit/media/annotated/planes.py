@@ -1,0 +1,118 @@
+"""Drawn images on the planes of the video frames under them: what is not drawn on stays as it was decoded.
+
+A drawing changes a few parts of an image. Only these are converted back to the video's own colours; all else is copied,
+which is both quicker and truer than to convert whole images there and back.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, Self
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from sonjit.arrays import Image
+from sonjit.media.sources.video import DecodedFrame, turned_upright
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from av.video.frame import VideoFrame
+    from av.video.reformatter import VideoReformatter
+
+_PIXELS = "yuv420p"
+_FULL_RANGE = 2
+_LIMITED_RANGE = 1
+_TILE_PX = 32
+_ITU601, _ITU709 = 5, 1
+_STATED = {1: _ITU709, 4: 4, 5: _ITU601, 6: _ITU601, 7: 7, 9: 9, 10: 9}
+"""FFmpeg's numbers of matrices -> its scaler's; where nothing is stated, its scaler takes ITU 601."""
+
+
+class Colours(NamedTuple):
+    """FFmpeg's numbers for how a video's colours are to be read."""
+
+    matrix: int
+    primaries: int
+    transfer: int
+    value_range: int
+
+    @classmethod
+    def of(cls, frame: VideoFrame) -> Self:
+        """What a frame states."""
+        return cls(frame.colorspace, frame.color_primaries, frame.color_trc, frame.color_range)
+
+    @property
+    def scaler_matrix(self) -> int:
+        """The matrix by the number that the scaler takes."""
+        return _STATED.get(self.matrix, _ITU601)
+
+
+BT709 = Colours(_ITU709, _ITU709, _ITU709, _LIMITED_RANGE)
+
+
+def has_planes(drawn: Image, under: DecodedFrame) -> bool:
+    """Whether an image (H, W, C) can be laid on the planes of the frame under it."""
+    return (
+        drawn.shape == under.rgb.shape
+        and under.decoded.format.name == _PIXELS
+        and under.decoded.color_range != _FULL_RANGE
+        and drawn.shape[0] % 2 == drawn.shape[1] % 2 == 0
+    )
+
+
+def drawn_on_planes(drawn: Image, under: DecodedFrame, reformatter: VideoReformatter) -> VideoFrame:
+    """A copy of a decoded frame, upright, with what an image (H, W, 3) shows otherwise; see `has_planes`."""
+    from av import VideoFrame
+
+    height, width = drawn.shape[:2]
+    out = VideoFrame(width, height, _PIXELS)
+    planes = _planes(out)
+    for plane, decoded in zip(planes, _planes(under.decoded), strict=True):
+        plane[:] = turned_upright(decoded, under.decoded)
+    colours = Colours.of(under.decoded)
+    for x, y, wide, high in _changed(drawn, under.rgb):
+        part = reformat(
+            np.ascontiguousarray(drawn[y : y + high, x : x + wide]), wide, high, _PIXELS, colours, reformatter
+        )
+        for plane, new, step in zip(planes, _planes(part), (1, 2, 2), strict=True):
+            plane[y // step : (y + high) // step, x // step : (x + wide) // step] = new
+    return out
+
+
+def reformat(
+    rgb: Image, width: int, height: int, pixels: str, colours: Colours, reformatter: VideoReformatter
+) -> VideoFrame:
+    """An image (H, W, 3 or 4) as a frame of this size, in these pixels and colours."""
+    from av import VideoFrame
+    from av.video.reformatter import Interpolation
+
+    return reformatter.reformat(
+        VideoFrame.from_ndarray(rgb, format="rgba" if rgb.shape[2] == 4 else "rgb24"),
+        width,
+        height,
+        pixels,
+        dst_colorspace=colours.scaler_matrix,
+        dst_color_range=_LIMITED_RANGE,
+        interpolation=Interpolation.BICUBIC | Interpolation.ACCURATE_RND,
+    )
+
+
+def _planes(frame: VideoFrame) -> list[NDArray[np.uint8]]:
+    """Each plane (h, w), without the padding of its rows."""
+    return [
+        np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)[:, : plane.width]  # pyright: ignore
+        for plane in frame.planes
+    ]
+
+
+def _changed(drawn: Image, before: Image) -> Iterator[tuple[int, int, int, int]]:
+    """x, y, width and height of the parts of an image that differ from another, in whole tiles."""
+    height, width = drawn.shape[:2]
+    differ = cv2.compare(drawn.reshape(height, -1), before.reshape(height, -1), cv2.CMP_NE)  # (H, 3 W)
+    rows = np.bitwise_or.reduceat(differ, np.arange(0, height, _TILE_PX), axis=0)
+    tiles = np.bitwise_or.reduceat(rows, np.arange(0, 3 * width, 3 * _TILE_PX), axis=1)
+    count, _, boxes, _ = cv2.connectedComponentsWithStats(tiles, connectivity=8)
+    for x, y, wide, high in (boxes[1:count, :4] * _TILE_PX).tolist():
+        yield x, y, min(wide, width - x), min(high, height - y)

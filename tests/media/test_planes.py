@@ -1,0 +1,109 @@
+import os
+
+import av
+import cv2
+import numpy as np
+import pytest
+from av.video.reformatter import VideoReformatter
+
+from sonjit.media import open_drawing_writer, open_source
+from sonjit.media.annotated.planes import drawn_on_planes, has_planes
+from sonjit.media.sources.video import upright_rgb
+
+RED = (230, 40, 30)
+
+
+def coloured_clip(path, *, matrix=2, value_range=0, pix_fmt="yuv420p", size=(160, 96)):
+    """Three noisy frames whose file states this matrix and range."""
+    rng = np.random.default_rng(3)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25, options={"preset": "ultrafast", "crf": "5"})
+        stream.width, stream.height, stream.pix_fmt = *size, pix_fmt
+        context = stream.codec_context
+        context.colorspace, context.color_range = matrix, value_range
+        for index in range(3):
+            noise = cv2.resize(rng.integers(30, 220, (4, 6, 3), np.uint8), size, interpolation=cv2.INTER_LINEAR)
+            frame = av.VideoFrame.from_ndarray(noise)
+            frame.pts = index
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+def drawn_over(rgb):
+    drawn = rgb.copy()
+    cv2.rectangle(drawn, (40, 32), (71, 63), RED, -1)
+    return drawn
+
+
+@pytest.mark.parametrize("matrix", [2, 1, 6, 9])  # not stated, ITU 709, ITU 601, BT.2020
+def test_only_what_is_drawn_is_converted(tmp_path, matrix):
+    with open_source(coloured_clip(tmp_path / "v.mp4", matrix=matrix)) as source:
+        frame = next(iter(source))
+    assert frame.decoded.colorspace == matrix
+    drawn = drawn_over(frame.rgb)
+    assert has_planes(drawn, frame)
+    before = [np.frombuffer(plane, np.uint8).copy() for plane in frame.decoded.planes]
+    made = drawn_on_planes(drawn, frame, VideoReformatter())
+    for plane, old in zip(frame.decoded.planes, before, strict=True):
+        np.testing.assert_array_equal(np.frombuffer(plane, np.uint8), old)  # the decoder still needs it
+    yuv, old = made.to_ndarray(), frame.decoded.to_ndarray()
+    assert (yuv[:96] != old[:96]).any()
+    untouched = np.ones((96, 160), bool)
+    untouched[32:64, 32:96] = False  # the tiles of the rectangle
+    np.testing.assert_array_equal(yuv[:96][untouched], old[:96][untouched])
+    shown = VideoReformatter().reformat(made, format="rgb24", src_colorspace={1: 1, 9: 9}.get(matrix, 5)).to_ndarray()
+    np.testing.assert_allclose(shown[36:60, 44:68].reshape(-1, 3).mean(axis=0), RED, atol=3)
+
+
+@pytest.mark.parametrize(("quarter", "matrix"), [(1, ((0, 1), (-1, 0))), (2, ((-1, 0), (0, -1)))])
+def test_turned_video(tmp_path, clip, turn, quarter, matrix):
+    path = clip("v.mp4", (0, 0.1), size=(64, 48))
+    turn(path, matrix)
+    with open_source(path) as source:
+        frame = next(iter(source))
+    assert round(frame.decoded.rotation / 90) % 4 != 0
+    made = drawn_on_planes(frame.rgb.copy(), frame, VideoReformatter())
+    assert (made.height, made.width) == frame.rgb.shape[:2] == ((64, 48) if quarter == 1 else (48, 64))
+    np.testing.assert_array_equal(upright_rgb(made), frame.rgb)
+
+
+def test_video_keeps_its_colours(tmp_path):
+    out = tmp_path / "drawn.mp4"
+    with open_source(coloured_clip(tmp_path / "v.mp4", matrix=6)) as source, open_drawing_writer(out, source) as writer:
+        wanted = []
+        for frame in source:
+            wanted.append(drawn_over(frame.rgb))
+            writer.write(wanted[-1], frame.time, index=frame.index, under=frame)
+    with open_source(out) as made:
+        frames = list(made)
+    assert [frame.decoded.colorspace for frame in frames] == [6] * 3
+    for frame, drawn in zip(frames, wanted, strict=True):
+        assert np.abs(frame.rgb.astype(int) - drawn).mean() < 4
+
+
+@pytest.mark.parametrize(("pix_fmt", "value_range", "size"), [("yuv444p", 0, (160, 96)), ("yuv420p", 2, (160, 96))])
+def test_other_videos_are_converted_whole(tmp_path, pix_fmt, value_range, size):
+    path, out = tmp_path / "v.mkv", tmp_path / "drawn.mp4"
+    coloured_clip(path, pix_fmt=pix_fmt, value_range=value_range, size=size)
+    with open_source(path) as source, open_drawing_writer(out, source) as writer:
+        for frame in source:
+            assert not has_planes(frame.rgb, frame)
+            writer.write(frame.rgb, frame.time, index=frame.index, under=frame)
+    with open_source(path) as source, open_source(out) as made:
+        for before, after in zip(source, made, strict=True):
+            assert after.decoded.colorspace == 1
+            # the matrix that the file states, 709, is that of the numbers
+            rgb = VideoReformatter().reformat(after.decoded, format="rgb24", src_colorspace=1).to_ndarray()
+            assert np.abs(rgb.astype(int) - before.rgb).mean() < 6
+
+
+@pytest.mark.parametrize(("cores", "quick"), [(64, False), (1, True)])
+def test_what_is_much_for_the_cores_is_encoded_quickly(tmp_path, monkeypatch, cores, quick):
+    monkeypatch.setattr(os, "cpu_count", lambda: cores)
+    path = coloured_clip(tmp_path / "v.mp4", size=(1280, 720))
+    with open_source(path) as source, open_drawing_writer(tmp_path / "drawn.mp4", source) as writer:
+        for frame in source:
+            writer.write(frame.rgb, frame.time, index=frame.index, under=frame)
+    settings = (tmp_path / "drawn.mp4").read_bytes()  # libx264 writes them into its stream
+    assert (b"subme=0" in settings, b"cabac=1" in settings, b"deblock=1" in settings) == (quick, True, True)
