@@ -17,7 +17,7 @@ EXTRAS: Final = {
     "pandas": ("pandas",),
     "polars": ("polars",),
     "train": ("torch", "torchvision", "timm", "safetensors", "onnx", "onnxscript"),
-    "onnx": ("onnxruntime",),
+    "onnx": ("onnxruntime", "onnx"),
     "int8": ("nncf",),
     "heic": ("pillow_heif",),
     "eval": ("faster_coco_eval", "yaml", "scipy"),

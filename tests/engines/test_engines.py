@@ -145,9 +145,10 @@ def test_an_unknown_device_lists_the_known_ones(engine, words, convolution):
     ("options", "name", "words"),
     [
         ({"precision": "bf16"}, "conv.onnx", "ONNX Runtime runs f32 here; use engine='openvino'"),
-        ({}, "conv.tflite", "ONNX Runtime reads .onnx files; use engine='openvino' for .tflite"),
+        ({}, "conv.xml", "ONNX Runtime runs .onnx and .tflite; use engine='openvino' for .xml"),
+        ({}, "conv.tflite", "cannot be made ONNX .no TFLite file.; use engine='openvino'"),
     ],
-    ids=["precision", "ending"],
+    ids=["precision", "ending", "tflite"],
 )
 def test_what_onnx_runtime_cannot_do_says_who_can(options, name, words, convolution):
     path = convolution.rename(convolution.with_name(name))

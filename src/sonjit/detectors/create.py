@@ -188,7 +188,7 @@ def create_detector(
         detector_model: a palm, face or person detector of your own, `.tflite`, `.onnx` or `.xml`.
         landmark_model: a landmark network of your own.
         engine: `"openvino"` or `"onnxruntime"`.
-        device: passed to the engine: `CPU`, `GPU`, `NPU`, `AUTO`.
+        device: `cpu`, `gpu`, `npu` or `auto`; of onnxruntime also `cuda`, `tensorrt`, `coreml`, `directml`.
         precision: `auto` takes bf16 where the CPU has it natively, else f32, as far as the network bears
             it: faces and most bodies are f32.
         threads: 0 for all cores; where not given SONJIT_THREADS, else all cores (faces: one, they are that small).

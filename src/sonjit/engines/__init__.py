@@ -47,7 +47,8 @@ class EngineOptions:
 
     Attributes:
         engine: which runtime.
-        device: passed through to the runtime, e.g. `CPU`, `GPU`, `NPU`, `AUTO`.
+        device: `cpu`, `gpu`, `npu` or `auto`, and for ONNX Runtime `cuda`, `tensorrt`, `coreml` or `directml`, in any
+            case; see `sonjit.engines.devices`. Upper case once it is made.
         precision: `auto` takes bf16 where the CPU has it natively, else f32.
         threads: how many, 0 for all cores; SONJIT_THREADS of the environment is used where it is None.
         cache: folder for compiled networks, or None to keep none.
@@ -69,6 +70,13 @@ class EngineOptions:
             raise InputError(f"unknown precision {self.precision!r}; known: {', '.join(get_args(Precision))}")
         if self.threads is not None and self.threads < 0:
             raise InputError(f"threads={self.threads}: give 0 for all cores or a positive number")
+        device = self.device.upper()
+        if self.engine == "openvino" and device != "CPU":  # the usual one needs no look at what there is
+            from sonjit.engines.devices import openvino_device
+            from sonjit.engines.openvino import core
+
+            device = openvino_device(device, core().available_devices)
+        object.__setattr__(self, "device", device)
 
     @property
     def thread_count(self) -> int:
@@ -114,8 +122,8 @@ def load_engine(
     """Load a network that takes one RGB image.
 
     Args:
-        path: a `.tflite`, `.onnx` or `.xml` file for OpenVINO, `.onnx` for ONNX Runtime, with one image input
-            of batch 1, NHWC or NCHW.
+        path: a `.tflite`, `.onnx` or `.xml` file, the last for OpenVINO alone, with one image input of batch 1, NHWC
+            or NCHW.
         options: how to run it.
         value_range: what the network expects for the bytes 0 and 255.
         calibration: asked for images where the precision is int8 and no compiled network is kept yet.

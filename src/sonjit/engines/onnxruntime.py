@@ -1,4 +1,4 @@
-"""ONNX Runtime: for `.onnx` files and for platforms without OpenVINO (extra `[onnx]`)."""
+"""ONNX Runtime: for devices and platforms without OpenVINO (extra `[onnx]`)."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 from sonjit.arrays import Float32Array
 from sonjit.engines import EngineOptions
+from sonjit.engines.devices import onnxruntime_providers
+from sonjit.engines.tflite_to_onnx import onnx_from_tflite
 from sonjit.errors import InputError
 from sonjit.extras import needed_for
 
@@ -31,16 +33,22 @@ class OnnxRuntimeEngine:
             import onnxruntime as ort
         if options.precision not in ("auto", "f32"):
             raise InputError(f"precision={options.precision!r}: ONNX Runtime runs f32 here; use engine='openvino'")
-        if path.suffix != ".onnx":
-            raise InputError(f"{path.name}: ONNX Runtime reads .onnx files; use engine='openvino' for {path.suffix}")
+        if path.suffix not in (".onnx", ".tflite"):
+            raise InputError(
+                f"{path.name}: ONNX Runtime runs .onnx and .tflite; use engine='openvino' for {path.suffix}"
+            )
+        providers = onnxruntime_providers(options.device, ort.get_available_providers())
+        network = onnx_from_tflite(path) if path.suffix == ".tflite" else str(path)
         settings = ort.SessionOptions()
         settings.intra_op_num_threads = options.thread_count
         settings.log_severity_level = 3
         try:
-            self._session = ort.InferenceSession(str(path), settings, providers=_providers(options.device, ort))
+            self._session = ort.InferenceSession(network, settings, providers=providers)
         except Exception as error:  # onnxruntime's own exception classes are not public
             reason = str(error).splitlines()[0]
             raise InputError(f"{path}: not a model that ONNX Runtime reads ({reason[:200]})") from None
+        if providers[0][0] not in self._session.get_providers():  # it falls back by itself, and says so in a log alone
+            raise InputError(f"ONNX Runtime cannot start {providers[0][0]} here: its driver or libraries are missing")
         inputs = self._session.get_inputs()
         if len(inputs) != 1:
             raise InputError(f"{path}: takes {len(inputs)} inputs, not one image of shape 1 x H x W x 3")
@@ -66,16 +74,3 @@ class OnnxRuntimeEngine:
         if self._channels_first:
             values = np.ascontiguousarray(values.transpose(0, 3, 1, 2))
         return self._session.run(self._outputs, {self._name: values})  # pyright: ignore[reportReturnType]
-
-
-def _providers(device: str, ort: object) -> list[str]:
-    """Execution providers for a device name; the CPU is always the last."""
-    available: list[str] = ort.get_available_providers()  # pyright: ignore
-    if device == "CPU":
-        return ["CPUExecutionProvider"]
-    wanted = [name for name in available if name.lower().startswith(device.lower())]
-    if device == "GPU":
-        wanted = [name for name in available if name.startswith(("CUDA", "ROCM", "Dml", "CoreML"))]
-    if not wanted:
-        raise InputError(f"ONNX Runtime has no device {device!r} here; providers: {', '.join(available)}")
-    return [*wanted, "CPUExecutionProvider"]

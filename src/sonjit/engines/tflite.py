@@ -214,9 +214,10 @@ Option = int | float | tuple[int, ...]
 _CUSTOM = 32  # of the enumeration BuiltinOperator
 
 _KINDS = {
-    0: "ADD", 1: "AVERAGE_POOL_2D", 2: "CONCATENATION", 3: "CONV_2D", 4: "DEPTHWISE_CONV_2D", 6: "DEQUANTIZE",
-    9: "FULLY_CONNECTED", 14: "LOGISTIC", 17: "MAX_POOL_2D", 18: "MUL", 19: "RELU", 21: "RELU6", 22: "RESHAPE",
-    23: "RESIZE_BILINEAR", 34: "PAD", 40: "MEAN", 54: "PRELU", 67: "TRANSPOSE_CONV", 117: "HARD_SWISH", 124: "DENSIFY",
+    0: "ADD", 1: "AVERAGE_POOL_2D", 2: "CONCATENATION", 3: "CONV_2D", 4: "DEPTHWISE_CONV_2D", 5: "DEPTH_TO_SPACE",
+    6: "DEQUANTIZE", 9: "FULLY_CONNECTED", 14: "LOGISTIC", 17: "MAX_POOL_2D", 18: "MUL", 19: "RELU", 21: "RELU6",
+    22: "RESHAPE", 23: "RESIZE_BILINEAR", 34: "PAD", 40: "MEAN", 54: "PRELU", 67: "TRANSPOSE_CONV", 117: "HARD_SWISH",
+    124: "DENSIFY",
 }  # fmt: skip
 
 _ACTIVATIONS = {0: "", 1: "RELU", 2: "RELU_N1_TO_1", 3: "RELU6", 4: "TANH", 5: "SIGN_BIT"}
@@ -249,6 +250,7 @@ class Operator:
         activation: that is fused into it, e.g. "RELU6", else "".
         stride: vertical and horizontal, of one that slides a window; else (1, 1).
         same: whether such a window is padded to keep the size, as far as the stride does.
+        options_table: position in the flatbuffer of the options of one of TFLite's own; 0 for none.
     """
 
     inputs: tuple[int, ...]
@@ -259,6 +261,7 @@ class Operator:
     activation: str = ""
     stride: tuple[int, int] = (1, 1)
     same: bool = True
+    options_table: int = 0
 
 
 class TfliteFile:
@@ -315,6 +318,7 @@ class TfliteFile:
             activation,
             stride,
             same,
+            options,
         )
 
     def part(self, inputs: Iterable[int], outputs: Iterable[int]) -> bytes:

@@ -1,0 +1,212 @@
+"""TFLite files as ONNX: what ONNX Runtime runs of the published networks (extra `[onnx]`; PyTorch is not needed).
+
+Values keep TFLite's order, height x width x channels: each convolution turns its input to ONNX's order and back,
+and ONNX Runtime lets turns that follow each other cancel.
+
+Sources: the schema of TensorFlow Lite (`schema.fbs`), the operators' tables of options; ONNX's operators, opset 17.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sonjit.engines.tflite import Operator, TfliteFile, TfliteTensors
+from sonjit.errors import InputError
+from sonjit.extras import needed_for
+
+_OPSET: Final = 17
+_IR_VERSION: Final = 9
+_FIRST: Final = [0, 3, 1, 2]
+"""Channels before height and width."""
+_LAST: Final = [0, 2, 3, 1]
+
+# Numbers of the fields in their tables of options.
+_POOL_WIDTH, _POOL_HEIGHT = 3, 4
+_DILATION_X: Final = {"CONV_2D": 4, "DEPTHWISE_CONV_2D": 5}
+_MULTIPLIER: Final = 3
+_CONCATENATION_AXIS, _MEAN_KEEPS_AXES, _BLOCK_SIZE = 0, 0, 0
+_ALIGNS_CORNERS, _HAS_HALF_PIXELS = 2, 3
+
+
+def onnx_from_tflite(path: Path) -> bytes:
+    """A network as an ONNX file.
+
+    Raises:
+        InputError: the file is damaged, or holds operators that are not known here.
+        MissingExtraError: the package onnx is not installed.
+    """
+    with needed_for(f"{path.name} on engine='onnxruntime'", "onnx"):
+        import onnx
+    try:
+        return _Conversion(TfliteFile(path.read_bytes()), onnx).model(path.stem).SerializeToString()
+    except (ValueError, KeyError, IndexError, struct.error) as error:
+        raise InputError(f"{path}: cannot be made ONNX ({error}); use engine='openvino'") from None
+
+
+class _Conversion:
+    """One file on its way. A tensor's name is its number."""
+
+    def __init__(self, file: TfliteFile, onnx: Any) -> None:  # noqa: ANN401  # it has no strict types
+        self._file, self._onnx = file, onnx
+        self._held = TfliteTensors(file)
+        self._nodes: list[Any] = []
+        self._weights: dict[str, Any] = {}
+
+    def model(self, name: str) -> Any:  # noqa: ANN401
+        file, helper = self._file, self._onnx.helper
+        for operator in file.operators:
+            if operator.kind not in ("DEQUANTIZE", "DENSIFY"):  # of constants, which are read as they become
+                self._convert(operator)
+        ends = [
+            [helper.make_tensor_value_info(str(one), self._onnx.TensorProto.FLOAT, self._shape(one)) for one in ones]
+            for ones in (file.inputs, file.outputs)
+        ]
+        graph = helper.make_graph(self._nodes, name, *ends, list(self._weights.values()))
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", _OPSET)], ir_version=_IR_VERSION)
+        self._onnx.checker.check_model(model)
+        return model
+
+    def _convert(self, operator: Operator) -> None:
+        writers: dict[str, Callable[[Operator], str]] = {
+            "CONV_2D": self._convolution,
+            "DEPTHWISE_CONV_2D": self._convolution,
+            "MAX_POOL_2D": self._pooling,
+            "AVERAGE_POOL_2D": self._pooling,
+            "FULLY_CONNECTED": self._fully_connected,
+            "RESIZE_BILINEAR": self._resize,
+            "DEPTH_TO_SPACE": self._depth_to_space,
+            "MEAN": self._mean,
+            "PAD": lambda one: self._add("Pad", [self._input(one, 0), self._whole(self._constant(one, 1).T.ravel())]),
+            "RESHAPE": lambda one: self._reshaped(self._input(one, 0), self._shape(one.outputs[0])),
+            "CONCATENATION": lambda one: self._add(
+                "Concat", self._inputs(one), axis=self._option(one, _CONCATENATION_AXIS)
+            ),
+            "ADD": lambda one: self._add("Add", self._inputs(one)),
+            "MUL": lambda one: self._add("Mul", self._inputs(one)),
+            "PRELU": lambda one: self._add("PRelu", self._inputs(one)),
+            "RELU": lambda one: self._add("Relu", self._inputs(one)),
+            "RELU6": lambda one: self._activated(self._input(one, 0), "RELU6"),
+            "LOGISTIC": lambda one: self._add("Sigmoid", self._inputs(one)),
+            "HARD_SWISH": lambda one: self._add("HardSwish", self._inputs(one)),
+        }
+        if operator.kind not in writers:
+            raise ValueError(f"operator {operator.custom or operator.kind}")
+        value = self._activated(writers[operator.kind](operator), operator.activation)
+        self._nodes.append(self._onnx.helper.make_node("Identity", [value], [str(operator.outputs[0])]))
+
+    def _convolution(self, operator: Operator) -> str:
+        weights, alone = self._constant(operator, 1), operator.kind == "DEPTHWISE_CONV_2D"
+        # TFLite: (out, height, width, in), and for single channels (1, height, width, out).
+        kernel = weights.transpose(3, 0, 1, 2) if alone else weights.transpose(0, 3, 1, 2)
+        parts = [self._turned(self._input(operator, 0), _FIRST), self._weight(np.ascontiguousarray(kernel))]
+        if len(operator.inputs) > 2 and operator.inputs[2] >= 0:
+            parts.append(self._weight(self._constant(operator, 2)))
+        field = _DILATION_X[operator.kind]
+        dilations = [self._option(operator, field + 1, 1), self._option(operator, field, 1)]
+        groups = len(kernel) // self._option(operator, _MULTIPLIER, 1) if alone else 1
+        kernel_shape, window = [int(size) for size in kernel.shape[-2:]], self._window(operator)
+        value = self._add("Conv", parts, kernel_shape=kernel_shape, dilations=dilations, group=groups, **window)
+        return self._turned(value, _LAST)
+
+    def _pooling(self, operator: Operator) -> str:
+        kernel_shape = [self._option(operator, _POOL_HEIGHT), self._option(operator, _POOL_WIDTH)]
+        kind = "MaxPool" if operator.kind == "MAX_POOL_2D" else "AveragePool"
+        window = self._window(operator)
+        value = self._turned(self._input(operator, 0), _FIRST)
+        return self._turned(self._add(kind, [value], kernel_shape=kernel_shape, **window), _LAST)
+
+    def _window(self, operator: Operator) -> dict[str, Any]:
+        """Where a window stops, as attributes."""
+        return {"strides": list(operator.stride), "auto_pad": "SAME_UPPER" if operator.same else "VALID"}
+
+    def _fully_connected(self, operator: Operator) -> str:
+        weights = self._constant(operator, 1)  # (out, in)
+        parts = [self._reshaped(self._input(operator, 0), (-1, weights.shape[1])), self._weight(weights)]
+        if len(operator.inputs) > 2 and operator.inputs[2] >= 0:
+            parts.append(self._weight(self._constant(operator, 2)))
+        return self._reshaped(self._add("Gemm", parts, transB=1), self._shape(operator.outputs[0]))
+
+    def _resize(self, operator: Operator) -> str:
+        flat, table = self._file.flat, operator.options_table
+        at = "asymmetric"
+        if table and flat.byte(table, _ALIGNS_CORNERS):
+            at = "align_corners"
+        elif table and flat.byte(table, _HAS_HALF_PIXELS):
+            at = "half_pixel"
+        _, height, width, channels = self._shape(operator.outputs[0])
+        sizes = self._whole(np.array([1, channels, height, width]))
+        value = self._turned(self._input(operator, 0), _FIRST)
+        value = self._add("Resize", [value, "", "", sizes], mode="linear", coordinate_transformation_mode=at)
+        return self._turned(value, _LAST)
+
+    def _depth_to_space(self, operator: Operator) -> str:
+        value = self._turned(self._input(operator, 0), _FIRST)
+        value = self._add("DepthToSpace", [value], blocksize=self._option(operator, _BLOCK_SIZE), mode="DCR")
+        return self._turned(value, _LAST)
+
+    def _mean(self, operator: Operator) -> str:
+        axes = [int(axis) for axis in self._constant(operator, 1).ravel()]
+        flat, table = self._file.flat, operator.options_table
+        keeps = int(bool(table and flat.byte(table, _MEAN_KEEPS_AXES)))
+        return self._add("ReduceMean", [self._input(operator, 0)], axes=axes, keepdims=keeps)
+
+    def _activated(self, value: str, activation: str) -> str:
+        match activation:
+            case "":
+                return value
+            case "RELU":
+                return self._add("Relu", [value])
+            case "RELU6":
+                return self._add("Clip", [value, self._number(0), self._number(6)])
+            case _:
+                raise ValueError(f"activation {activation}")
+
+    def _add(self, kind: str, inputs: Sequence[str], **attributes: Any) -> str:  # noqa: ANN401
+        """A node with one output, whose name is given back."""
+        name = f"n{len(self._nodes)}"
+        self._nodes.append(self._onnx.helper.make_node(kind, inputs, [name], **attributes))
+        return name
+
+    def _turned(self, value: str, order: Sequence[int]) -> str:
+        return self._add("Transpose", [value], perm=order)
+
+    def _reshaped(self, value: str, shape: Sequence[int]) -> str:
+        return self._add("Reshape", [value, self._whole(np.array(shape))])
+
+    def _inputs(self, operator: Operator) -> list[str]:
+        return [self._input(operator, place) for place in range(len(operator.inputs))]
+
+    def _input(self, operator: Operator, place: int) -> str:
+        """An input's name, be it computed or constant."""
+        number = operator.inputs[place]
+        constant = self._held.constant(number)
+        return str(number) if constant is None else self._weight(constant)
+
+    def _constant(self, operator: Operator, place: int) -> NDArray[Any]:
+        constant = self._held.constant(operator.inputs[place])
+        if constant is None:
+            raise ValueError(f"{operator.kind} with parameters that depend on the input")
+        return constant
+
+    def _shape(self, number: int) -> tuple[int, ...]:
+        return self._held.tensors[number].shape
+
+    def _option(self, operator: Operator, field: int, default: int = 0) -> int:
+        return self._file.flat.number(operator.options_table, field, default) if operator.options_table else default
+
+    def _number(self, value: float) -> str:
+        return self._weight(np.array(value, np.float32))
+
+    def _whole(self, values: NDArray[Any]) -> str:
+        return self._weight(np.ascontiguousarray(values.astype(np.int64)))
+
+    def _weight(self, values: NDArray[Any]) -> str:
+        name = f"w{len(self._weights)}"
+        self._weights[name] = self._onnx.numpy_helper.from_array(values, name)
+        return name
