@@ -111,12 +111,24 @@ def test_a_keypoint_s_score_is_its_visibility(looked):
         ("face", {}, "face has no option visibility"),
         ("body", {}, "body has no option visibility"),
         ("hands", {"landmark_model": "mine.tflite"}, "published networks"),
-        ("hands", {"engine": "onnxruntime"}, "openvino"),
     ],
 )
 def test_where_it_cannot_be_had_it_says_so(weights, kind, options, message):
     with pytest.raises(InputError, match=message):
         sonjit.create_detector(kind, visibility=True, **options)
+
+
+@pytest.mark.slow
+def test_onnx_runtime_sees_the_same(weights, photo):
+    found = []
+    for engine in ("openvino", "onnxruntime"):
+        with sonjit.create_detector("hands", visibility=True, engine=engine, precision="f32") as detector:
+            found.append(detector.detect(photo))
+    assert len(found[0]) == len(found[1]) > 0
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_allclose(other.keypoints, one.keypoints, atol=0.05)
+        np.testing.assert_allclose(other.visibility, one.visibility, atol=1e-3)
+        assert other.handedness_score == pytest.approx(one.handedness_score, abs=1e-3)
 
 
 def test_maps_are_read_at_their_places():

@@ -130,7 +130,7 @@ def load_engine(
         outputs: indices of the outputs that are wanted, in the wanted order; what only the others need is never
             computed. None: all, in file order.
         taps: sides of maps on the way that are given too, behind the outputs, see
-            `graph_edits.with_taps`; OpenVINO only.
+            `graph_edits.with_taps`; on ONNX Runtime of `.tflite` files only.
 
     Raises:
         InputError: the file is missing, unreadable for the runtime, takes no image or has too few outputs.
@@ -140,11 +140,9 @@ def load_engine(
     if path.suffix not in _ENDINGS:
         raise InputError(f"{path}: unknown ending {path.suffix!r} of a model file; known: {', '.join(_ENDINGS)}")
     if options.engine == "onnxruntime":
-        if taps:
-            raise InputError("visibility needs maps that only engine='openvino' gives")
         from sonjit.engines.onnxruntime import OnnxRuntimeEngine
 
-        return OnnxRuntimeEngine(path, options, value_range, outputs)
+        return OnnxRuntimeEngine(path, options, value_range, outputs, taps)
     from sonjit.engines.openvino import OpenVinoEngine
 
     return OpenVinoEngine(path, options, value_range, calibration, outputs, taps)

@@ -28,6 +28,7 @@ class OnnxRuntimeEngine:
         options: EngineOptions,
         value_range: tuple[float, float],
         outputs: tuple[int, ...] | None = None,
+        taps: tuple[int, ...] = (),
     ) -> None:
         with needed_for("engine='onnxruntime'"):
             import onnxruntime as ort
@@ -37,8 +38,12 @@ class OnnxRuntimeEngine:
             raise InputError(
                 f"{path.name}: ONNX Runtime runs .onnx and .tflite; use engine='openvino' for {path.suffix}"
             )
+        if taps and path.suffix != ".tflite":
+            raise InputError(
+                f"{path.name}: visibility reads the published .tflite networks, or takes engine='openvino'"
+            )
         providers = onnxruntime_providers(options.device, ort.get_available_providers())
-        network = onnx_from_tflite(path) if path.suffix == ".tflite" else str(path)
+        network = onnx_from_tflite(path, taps) if path.suffix == ".tflite" else str(path)
         settings = ort.SessionOptions()
         settings.intra_op_num_threads = options.thread_count
         settings.log_severity_level = 3
@@ -57,9 +62,10 @@ class OnnxRuntimeEngine:
         if len(shape) != 4 or 3 not in (shape[1], shape[3]):
             raise InputError(f"{path}: input shape {node.shape} is neither 1 x H x W x 3 nor 1 x 3 x H x W")
         names: list[str] = [output.name for output in self._session.get_outputs()]
-        if outputs is not None and max(outputs) >= len(names):
-            raise InputError(f"{path}: has {len(names)} output(s), not the {max(outputs) + 1} of the published network")
-        self._outputs = None if outputs is None else [names[index] for index in outputs]
+        own = len(names) - (len(taps) + 1 if taps else 0)
+        if outputs is not None and max(outputs) >= own:
+            raise InputError(f"{path}: has {own} output(s), not the {max(outputs) + 1} of the published network")
+        self._outputs = None if outputs is None else [*(names[index] for index in outputs), *names[own:]]
         self._name = node.name
         self._channels_first = shape[3] != 3
         height, width = shape[2:4] if self._channels_first else shape[1:3]

@@ -34,8 +34,12 @@ _CONCATENATION_AXIS, _MEAN_KEEPS_AXES, _BLOCK_SIZE = 0, 0, 0
 _ALIGNS_CORNERS, _HAS_HALF_PIXELS = 2, 3
 
 
-def onnx_from_tflite(path: Path) -> bytes:
+def onnx_from_tflite(path: Path, taps: Sequence[int] = ()) -> bytes:
     """A network as an ONNX file.
+
+    Args:
+        path: of the network.
+        taps: sides of maps on the way that are outputs too, behind the others, see `graph_edits.with_taps`.
 
     Raises:
         InputError: the file is damaged, or holds operators that are not known here.
@@ -44,7 +48,7 @@ def onnx_from_tflite(path: Path) -> bytes:
     with needed_for(f"{path.name} on engine='onnxruntime'", "onnx"):
         import onnx
     try:
-        return _Conversion(TfliteFile(path.read_bytes()), onnx).model(path.stem).SerializeToString()
+        return _Conversion(TfliteFile(path.read_bytes()), onnx).model(path.stem, taps).SerializeToString()
     except (ValueError, KeyError, IndexError, struct.error) as error:
         raise InputError(f"{path}: cannot be made ONNX ({error}); use engine='openvino'") from None
 
@@ -58,7 +62,7 @@ class _Conversion:
         self._nodes: list[Any] = []
         self._weights: dict[str, Any] = {}
 
-    def model(self, name: str) -> Any:  # noqa: ANN401
+    def model(self, name: str, taps: Sequence[int]) -> Any:  # noqa: ANN401
         file, helper = self._file, self._onnx.helper
         for operator in file.operators:
             if operator.kind not in ("DEQUANTIZE", "DENSIFY"):  # of constants, which are read as they become
@@ -67,10 +71,34 @@ class _Conversion:
             [helper.make_tensor_value_info(str(one), self._onnx.TensorProto.FLOAT, self._shape(one)) for one in ones]
             for ones in (file.inputs, file.outputs)
         ]
+        ends[1] += self._tapped(taps) if taps else []
         graph = helper.make_graph(self._nodes, name, *ends, list(self._weights.values()))
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", _OPSET)], ir_version=_IR_VERSION)
         self._onnx.checker.check_model(model)
         return model
+
+    def _tapped(self, sides: Sequence[int]) -> list[Any]:
+        """The last sum of two maps of each side (1, C, side, side), and the mean of the last map (1, C)."""
+        sums: dict[int, int] = {}
+        mean: int | None = None
+        for operator in self._file.operators:
+            number = operator.outputs[0]
+            if operator.kind == "MEAN":
+                mean = number
+            elif operator.kind == "ADD" and len({self._shape(one) for one in operator.inputs}) == 1:
+                shape = self._shape(number)
+                if len(shape) == 4 and shape[1] == shape[2]:
+                    sums[shape[1]] = number
+        lacking = [f"map of {side} x {side}" for side in sides if side not in sums]
+        if mean is None or lacking:
+            raise ValueError(f"no {(lacking or ['mean of a map'])[0]} to read hidden keypoints from")
+        ends: list[tuple[str, tuple[int, ...]]] = [
+            (self._turned(str(sums[side]), _FIRST), (1, self._shape(sums[side])[-1], side, side)) for side in sides
+        ]
+        channels = self._shape(mean)[-1]
+        ends.append((self._reshaped(str(mean), (1, channels)), (1, channels)))
+        float32 = self._onnx.TensorProto.FLOAT
+        return [self._onnx.helper.make_tensor_value_info(name, float32, shape) for name, shape in ends]
 
     def _convert(self, operator: Operator) -> None:
         writers: dict[str, Callable[[Operator], str]] = {
