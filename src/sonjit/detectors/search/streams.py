@@ -53,6 +53,8 @@ _TAKEN_IOU = 0.3
 _LOST_WINDOW = 2.0
 """Side of the window around where an instance was lost, in those of its box."""
 _THUMBNAIL = 48
+_LEAST_ROWS = 8
+"""Of the image that a row of its thumbnail is the mean of, where it has as many."""
 _CHANGE = 6.0
 """Difference in grey levels of a thumbnail's pixel from which on a window shows something new."""
 
@@ -162,9 +164,9 @@ class StreamSearch(Generic[O]):
         """The part of the image that was searched longest ago of those that changed since, beside what is held."""
         height, width = rgb.shape[:2]
         scale = _THUMBNAIL / max(width, height)
-        small = cv2.resize(
-            rgb, (max(round(width * scale), 1), max(round(height * scale), 1)), interpolation=cv2.INTER_AREA
-        ).astype(np.int16)
+        rows = rgb[:: max(int(1 / (_LEAST_ROWS * scale)), 1)]  # all of them would take longer than a network
+        size = max(round(width * scale), 1), max(round(height * scale), 1)
+        small = cv2.resize(rows, size, interpolation=cv2.INTER_AREA).astype(np.int16)
         free = np.ones((*small.shape[:2], 1), np.int16)
         for box in taken:
             x, y, reach = box.cx * scale, box.cy * scale, box.width * scale / 2
@@ -175,9 +177,11 @@ class StreamSearch(Generic[O]):
         self._shown = {window: shown for window, shown in self._shown.items() if window in windows}
         never = [window for window in windows if window not in self._shown]
         for window in (*never, *self._shown):
-            rows = slice(math.floor(window.top * scale), math.ceil(window.bottom * scale))
-            columns = slice(math.floor(window.left * scale), math.ceil(window.right * scale))
-            cut, unheld = small[rows, columns], free[rows, columns]
+            part = (
+                slice(math.floor(window.top * scale), math.ceil(window.bottom * scale)),
+                slice(math.floor(window.left * scale), math.ceil(window.right * scale)),
+            )
+            cut, unheld = small[part], free[part]
             before = self._shown.get(window)
             if before is None or (np.abs(cut - before[0]) * before[1] * unheld).max() > _CHANGE:
                 self._shown.pop(window, None)
