@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -18,6 +19,15 @@ def test_without_an_output_a_table_is_shown(sonjit, media):
     assert status == 0
     assert ("Left" in out) or ("Right" in out)
     assert line.startswith("1 frame, ")
+
+
+def test_timing_says_where_the_time_goes(sonjit, media, out):
+    status, _, (_, line) = sonjit("hands", media / "photo.png", "--draw", out / "drawn.png", "--timing")
+    assert status == 0
+    number = r"\d+\.\d ms"
+    assert re.fullmatch(
+        f"each image, side by side: reading {number}, finding {number}, writing {number} with drawing {number}", line
+    )
 
 
 @pytest.mark.slow

@@ -25,11 +25,13 @@ class Several:
         jobs: Processes for several files, a folder or a glob.
         workers: A pool of processes here; or ray, or ray:ADDRESS, a cluster whose machines see the files under the same
             paths.
+        timing: Print how long reading, finding and writing took for each image.
     """
 
     limit: int | None = None
     jobs: int = 1
     workers: str = "pool"
+    timing: Annotated[bool, Parameter(negative="")] = False
 
 
 SEVERAL = Several()

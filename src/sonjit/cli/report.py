@@ -28,6 +28,8 @@ def report_job(sources: Sequence[str], processor: Processor, outputs: Outputs, s
     else:
         sys.stdout.writelines(f"{line}\n" for line in summary.lines)
     _say(closing_line(summary, processor.found(summary.instances)))
+    if several.timing and summary.frames:
+        _say(timing_line(summary))
     return 1 if summary.problems else 0
 
 
@@ -44,6 +46,21 @@ def closing_line(summary: Summary, found: str) -> str:
         return f"{counted(summary.files, 'file', 'files')}, {found}{before}{failed}{wrote}"
     rate = f" ({summary.frames / summary.seconds:.0f} frames/s)" if summary.frames > 1 else ""
     return f"{counted(summary.frames, 'frame', 'frames')}, {found}{before} in {summary.seconds:.2f} s{rate}{wrote}"
+
+
+def timing_line(summary: Summary) -> str:
+    """How long each part took for an image: those that go on side by side do not add up.
+
+    >>> from sonjit.runs import Summary
+    >>> from sonjit.runs.processor import Times
+    >>> parts = Times(finding=0.08, reading=0.02, writing=0.06, drawing=0.01)
+    >>> timing_line(Summary(frames=10, times=parts))
+    'each image, side by side: reading 2.0 ms, finding 8.0 ms, writing 6.0 ms with drawing 1.0 ms'
+    """
+    ms = {part: f"{part} {1e3 * seconds / summary.frames:.1f} ms" for part, seconds in summary.times.items()}
+    drawing = f" with {ms.pop('drawing')}" if "drawing" in ms else ""
+    parts = [ms[part] for part in ("reading", "finding", "writing") if part in ms]
+    return f"each image, side by side: {', '.join(parts)}{drawing}"
 
 
 class Advance:

@@ -156,7 +156,8 @@ class _DetectPass(Pass[Frame]):
         if self._table is not None:
             self._table.write(result, notes.extras)
         if self._drawing is not None:
-            drawn = draw_frame(frame.rgb, result, captions=notes.captions)
+            with self.times.of("drawing"):
+                drawn = draw_frame(frame.rgb, result, captions=notes.captions)
             self._drawing.write(drawn, frame.time, index=frame.index, under=frame)
         if self._mask is not None:
             self._mask.write(frame.rgb, mask_from_frame(result), frame.time, index=frame.index)

@@ -61,7 +61,8 @@ def run_input(
         opened(source.count if limit is None else min(source.count or limit, limit))
         with _Writing(work, anything=bool(outputs.paths)) as writing:
             for frame in source:
-                result = work.process(frame)
+                with work.times.of("finding"):
+                    result = work.process(frame)
                 writing.put(frame, result)
                 summary.frames += 1
                 summary.instances += work.count(result)
@@ -70,6 +71,8 @@ def run_input(
                     break
         summary.problems = list(source.problems)
     summary.written = outputs.paths
+    summary.times = work.times
+    summary.times.add("reading", source.reading_s)
     work.report(summary)
     summary.seconds = time.perf_counter() - start
     return summary
@@ -111,7 +114,8 @@ class _Writing:
             if self._failure is not None:
                 continue  # keep emptying the queue, so that the other side never waits for ever
             try:
-                self._work.write(*item)
+                with self._work.times.of("writing"):
+                    self._work.write(*item)
             except BaseException as failure:  # handed over to the main thread
                 self._failure = failure
 
@@ -232,6 +236,8 @@ def _add(total: Summary, file: Path, result: Summary | str) -> None:
     total.instances += result.instances
     total.lines += [line if line.startswith(str(file)) else f"{file}: {line}" for line in result.lines]
     total.notes += result.notes
+    for part, seconds in result.times.items():
+        total.times.add(part, seconds)
     total.problems += result.problems
 
 
@@ -290,13 +296,16 @@ def _process_in_worker(processor: Processor, file: Path, outputs: Outputs, limit
 
 def _process(session: Session, file: Path, outputs: Outputs, limit: int | None) -> Summary | str:
     """One file; its failure is a result, so that the other files go on. A network that does not load ends the run."""
+    start = time.perf_counter()
     try:
         with open_source(file) as source:
+            opening_s = time.perf_counter() - start  # a still is decoded by it
             try:
                 session.prepare(still=is_still(source))
             except SonjitError as error:
                 raise _UnreadyError(error) from error
             summary = run_input(session, source, outputs, limit=limit)
+            summary.times.add("reading", opening_s)
     except _UnreadyError as unready:
         raise unready.cause from None
     except SonjitError as error:

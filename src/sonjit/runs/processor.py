@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, Self, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Generator, Mapping
     from pathlib import Path
     from types import TracebackType
 
@@ -40,6 +41,23 @@ class Outputs:
         return [path for item in fields(self) if (path := getattr(self, item.name)) is not None]
 
 
+class Times(dict[str, float]):
+    """Seconds that each part of the work took."""
+
+    def add(self, part: str, seconds: float) -> None:
+        """Add to a part's time."""
+        self[part] = self.get(part, 0.0) + seconds
+
+    @contextmanager
+    def of(self, part: str) -> Generator[None]:
+        """Add the time inside the block to a part's."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.add(part, time.perf_counter() - start)
+
+
 @dataclass
 class Summary:
     """What came of one or several inputs.
@@ -54,6 +72,7 @@ class Summary:
         lines: what to report of the results, one line each.
         notes: what the user should know of them, one line each.
         written: files and folders.
+        times: of reading, finding and writing, which go on side by side, and of drawing, a part of writing.
         problems: what could not be read, one line each.
     """
 
@@ -66,6 +85,7 @@ class Summary:
     lines: list[str] = field(default_factory=list[str])
     notes: list[str] = field(default_factory=list[str])
     written: list[str] = field(default_factory=list[str])
+    times: Times = field(default_factory=lambda: Times())
     problems: list[str] = field(default_factory=list[str])
 
 
@@ -185,10 +205,15 @@ class Pass(ABC, Generic[T]):
 
     As a context manager it finishes all outputs together at the end and at Ctrl-C, and discards them together when
     another exception passes.
+
+    Attributes:
+        outputs: what it writes.
+        times: of the parts of its work so far.
     """
 
     def __init__(self) -> None:
         self.outputs = ExitStack()
+        self.times = Times()
 
     @abstractmethod
     def process(self, frame: SourceFrame) -> T:

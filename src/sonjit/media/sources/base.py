@@ -6,6 +6,7 @@ Run an iterator ahead of its reader in a thread of its own, a few items and no m
 from __future__ import annotations
 
 import threading
+import time
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Generator, Iterator
@@ -46,6 +47,7 @@ class Source(ABC):
         files: the image files of a folder or glob, in order; the one file of an image or video; else empty.
         problems: what could not be read so far, one line each; filled anew by each iteration.
         finished: whether an iteration has reached the end.
+        reading_s: seconds that reading and decoding have taken so far, in the background; waiting does not count.
     """
 
     kind: ClassVar[SourceKind]
@@ -61,6 +63,7 @@ class Source(ABC):
         self.files: list[Path] = []
         self.problems: list[str] = []
         self.finished = False
+        self.reading_s = 0.0
         self._running: list[ReadAhead[SourceFrame]] = []
 
     def frame_source(self, index: int) -> str | None:
@@ -78,6 +81,7 @@ class Source(ABC):
         finally:
             self._running.remove(ahead)
             ahead.close()
+            self.reading_s += ahead.busy_s
 
     def __enter__(self) -> Self:
         return self
@@ -108,6 +112,9 @@ class ReadAhead(Generic[T]):
         items: the generator; only the background thread runs it.
         depth: how many finished items wait at most.
         newest: throw the oldest waiting item away instead of waiting for the reader (for a live camera).
+
+    Attributes:
+        busy_s: seconds that the generator has taken so far.
     """
 
     def __init__(self, items: Generator[T], *, depth: int = 4, newest: bool = False) -> None:
@@ -119,6 +126,7 @@ class ReadAhead(Generic[T]):
         self._error: BaseException | None = None
         self._ended = False
         self._closed = False
+        self.busy_s = 0.0
         self._thread = threading.Thread(target=self._run, name="sonjit-read-ahead", daemon=True)
         self._thread.start()
 
@@ -144,10 +152,13 @@ class ReadAhead(Generic[T]):
             self._thread.join()
 
     def _run(self) -> None:
+        start = time.perf_counter()
         try:
             for item in self._items:
+                self.busy_s += time.perf_counter() - start
                 if not self._offer(item):
                     break
+                start = time.perf_counter()
         except BaseException as error:  # handed to the reader, whatever it is
             self._error = error
         finally:

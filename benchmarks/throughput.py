@@ -1,0 +1,210 @@
+"""Images a second of whole runs, beside MediaPipe's usual script: stills into one table, a 1080p video into two files.
+
+    python benchmarks/throughput.py stills|video --peer PYTHON [--data ../shared] [--count 1000] [--seconds 60]
+
+Every side is a process of its own, as a user would start it, and both take turns; wall and processor time of it and of
+its children count, its start included. Stills are the photographs of `real/wild`, repeated, with the longer side of
+640 px; MediaPipe gets as many processes as there are cores. The video is made of the clips of `real/wild_video` and the
+bundled one, enlarged to 1080p at 30 frames a second, H.264. "decode, encode" is that alone, without hands: the limit.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from functools import partial
+from itertools import cycle, islice
+from pathlib import Path
+
+import av
+import cv2
+
+import sonjit
+from sonjit.media import open_drawing_writer, open_source
+
+CORES = os.cpu_count() or 1
+SONJIT = (sys.executable, "-m", "sonjit", "hands")
+CLIP = Path(sonjit.__file__).parent / "assets" / "demo.mp4"
+SIDE = 640
+SIZE = 1920, 1080
+RATE = 30
+
+PEER_STILLS = """
+import csv, sys
+import cv2, mediapipe as mp
+table, files = sys.argv[1], sys.argv[2:]
+with mp.solutions.hands.Hands(static_image_mode=True, max_num_hands=2) as hands, open(table, "w") as out:
+    rows = csv.writer(out)
+    for file in files:
+        rgb = cv2.cvtColor(cv2.imread(file), cv2.COLOR_BGR2RGB)
+        for hand in hands.process(rgb).multi_hand_landmarks or []:
+            rows.writerow([file] + [value for p in hand.landmark for value in (p.x, p.y, p.z)])
+"""
+
+PEER_VIDEO = """
+import csv, sys
+import cv2, mediapipe as mp
+clip, table, drawn = sys.argv[1:]
+solution, drawing = mp.solutions.hands, mp.solutions.drawing_utils
+video = cv2.VideoCapture(clip)
+size = int(video.get(cv2.CAP_PROP_FRAME_WIDTH)), int(video.get(cv2.CAP_PROP_FRAME_HEIGHT))
+writer = cv2.VideoWriter(drawn, cv2.VideoWriter_fourcc(*"mp4v"), video.get(cv2.CAP_PROP_FPS), size)
+with solution.Hands(max_num_hands=2) as hands, open(table, "w") as out:
+    rows = csv.writer(out)
+    while True:
+        read, bgr = video.read()
+        if not read:
+            break
+        for hand in hands.process(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)).multi_hand_landmarks or []:
+            rows.writerow([value for p in hand.landmark for value in (p.x, p.y, p.z)])
+            drawing.draw_landmarks(bgr, hand, solution.HAND_CONNECTIONS)
+        writer.write(bgr)
+writer.release()
+"""
+
+
+def run_together(*commands: Sequence[str | Path]) -> tuple[float, float]:
+    """Wall and processor time in seconds of processes side by side, their children's with it."""
+    before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    running = [
+        subprocess.Popen(list(map(str, command)), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        for command in commands
+    ]
+    for process, command in zip(running, commands, strict=True):
+        _, said = process.communicate()
+        if process.returncode:
+            sys.exit(f"{process.args}: {said}")
+        for line in said.splitlines():
+            if line.startswith("each image"):
+                print("   ", *command[3:], line)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    used = after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
+    return time.perf_counter() - start, used
+
+
+def compare(sides: dict[str, Callable[[], tuple[float, float]]], images: int, turns: int) -> None:
+    """Run all sides by turns and tell each one's least times."""
+    times: dict[str, list[tuple[float, float]]] = {name: [] for name in sides}
+    for _ in range(turns):
+        for name, run in sides.items():
+            times[name].append(run())
+    print(f"\n{images} images, {CORES} cores, least of {turns}, load {os.getloadavg()[0]:.1f}")
+    for name, found in times.items():
+        wall, used = (min(one) for one in zip(*found, strict=True))
+        print(f"{name:34s} {images / wall:6.1f} images/s, {1e3 * used / images:6.1f} ms of processor time an image")
+
+
+def make_stills(photographs: Path, folder: Path, count: int) -> list[Path]:
+    """So many photographs with a longer side of 640 px, each a file of its own."""
+    files = sorted(file for file in photographs.iterdir() if file.suffix in (".jpg", ".png"))
+    made: list[Path] = []
+    for number, file in enumerate(islice(cycle(files), count)):
+        image = cv2.imread(str(file))
+        assert image is not None
+        scale = SIDE / max(image.shape[:2])
+        made.append(folder / f"{number:05d}.jpg")
+        cv2.imwrite(str(made[-1]), cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA))
+    return made
+
+
+def make_video(clips: Sequence[Path], path: Path, seconds: float) -> int:
+    """Four seconds of each clip after the other, enlarged; how many frames it has."""
+    count, wanted = 0, round(seconds * RATE)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=RATE, options={"preset": "veryfast", "crf": "20"})
+        stream.width, stream.height = SIZE
+        stream.pix_fmt = "yuv420p"
+        for clip in cycle(clips):
+            with av.open(str(clip)) as opened:
+                for frame in islice(opened.decode(video=0), min(4 * RATE, wanted - count)):
+                    large = frame.reformat(*SIZE, "yuv420p", interpolation="BICUBIC")
+                    large.pts, large.time_base = count, Fraction(1, RATE)
+                    large.pict_type = 0
+                    container.mux(stream.encode(large))
+                    count += 1
+            if count == wanted:
+                break
+        container.mux(stream.encode(None))
+    return count
+
+
+def copy_video(path: str, out: str) -> None:
+    """Decode and encode, as a run without a detector would."""
+    with open_source(path) as source, open_drawing_writer(out, source) as writer:
+        for frame in source:
+            writer.write(frame.rgb, frame.time, index=frame.index, under=frame)
+
+
+def stills(options: argparse.Namespace, folder: Path) -> None:
+    """A folder into one table."""
+    (folder / "stills").mkdir()
+    files = make_stills(Path(options.data) / "real" / "wild", folder / "stills", options.count)
+
+    def ours(search: str, jobs: int) -> tuple[float, float]:
+        table = folder / "found.csv"
+        table.unlink(missing_ok=True)
+        more = ("--max-instances", "2", "--search", search, "--jobs", str(jobs), "--timing")
+        return run_together((*SONJIT, folder / "stills", "--save", table, *more))
+
+    sides: dict[str, Callable[[], tuple[float, float]]] = {
+        f"Sonjit, {search}, --jobs {jobs}": partial(ours, search, jobs)
+        for search in options.search.split(",")
+        for jobs in sorted({1, CORES})
+    }
+    if options.peer:
+        sides[f"MediaPipe, {CORES} processes"] = lambda: run_together(
+            *((options.peer, "-c", PEER_STILLS, folder / f"{n}.csv", *files[n::CORES]) for n in range(CORES))
+        )
+    compare(sides, len(files), options.turns)
+
+
+def video(options: argparse.Namespace, folder: Path) -> None:
+    """A video into a table and a drawn video."""
+    path = folder / "clip.mp4"
+    clips = sorted((Path(options.data) / "real" / "wild_video").glob("mps_*.mp4"))
+    frames = make_video([*clips, CLIP], path, options.seconds)
+
+    def ours(search: str, *outputs: str | Path) -> tuple[float, float]:
+        return run_together((*SONJIT, path, "--max-instances", "2", "--search", search, "--timing", *outputs))
+
+    sides: dict[str, Callable[[], tuple[float, float]]] = {}
+    if options.peer:
+        sides["MediaPipe, table and drawn"] = lambda: run_together(
+            (options.peer, "-c", PEER_VIDEO, path, folder / "peer.csv", folder / "peer.mp4")
+        )
+    for search in options.search.split(","):
+        table, drawn = ("--save", folder / "found.csv"), ("--draw", folder / "drawn.mp4")
+        sides[f"Sonjit, {search}, table and drawn"] = partial(ours, search, *table, *drawn)
+        sides[f"Sonjit, {search}, table"] = partial(ours, search, *table)
+    copy = (sys.executable, __file__, "copy", "--files", path, folder / "copy.mp4")
+    sides["decode, encode"] = lambda: run_together(copy)
+    compare(sides, frames, options.turns)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("stills", "video", "copy"), help="copy: the limit alone, of --files")
+    parser.add_argument("--data", default=os.environ.get("SONJIT_TEST_DATA", "../shared"))
+    parser.add_argument("--peer", help="python with mediapipe")
+    parser.add_argument("--search", default="fast,auto", help="with commas: auto, fast, thorough")
+    parser.add_argument("--count", type=int, default=1000)
+    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("--files", nargs=2, default=(), help="IN OUT")
+    options = parser.parse_args()
+    if options.what == "copy":
+        copy_video(*options.files)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        (stills if options.what == "stills" else video)(options, Path(folder))
+
+
+if __name__ == "__main__":
+    main()
