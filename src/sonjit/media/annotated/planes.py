@@ -111,8 +111,9 @@ def _changed(drawn: Image, before: Image) -> Iterator[tuple[int, int, int, int]]
     """x, y, width and height of the parts of an image that differ from another, in whole tiles."""
     height, width = drawn.shape[:2]
     differ = cv2.compare(drawn.reshape(height, -1), before.reshape(height, -1), cv2.CMP_NE)  # (H, 3 W)
-    rows = np.bitwise_or.reduceat(differ, np.arange(0, height, _TILE_PX), axis=0)
-    tiles = np.bitwise_or.reduceat(rows, np.arange(0, 3 * width, 3 * _TILE_PX), axis=1)
+    columns = np.arange(0, 3 * width, 3 * _TILE_PX)
+    rows = (differ[y : y + _TILE_PX].max(axis=0) for y in range(0, height, _TILE_PX))
+    tiles = np.stack([np.bitwise_or.reduceat(row, columns) for row in rows])
     count, _, boxes, _ = cv2.connectedComponentsWithStats(tiles, connectivity=8)
     for x, y, wide, high in (boxes[1:count, :4] * _TILE_PX).tolist():
         yield x, y, min(wide, width - x), min(high, height - y)
