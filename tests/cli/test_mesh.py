@@ -182,6 +182,7 @@ class TestRefusals:
             (["--camera", "1,2,3"], "fx,fy,cx,cy"),
             (["--limit", "0"], "at least 1"),
             (["--max-instances", "0"], "at least 1"),
+            (["--device", "toaster"], "devices here: CPU"),
             (["--weights", "w.pth"], "needs none"),
             (["--figure", "maps.png"], "handoccnet"),
             (["--lift", "internet"], "--lift-weights FILE: the released snapshot_20"),

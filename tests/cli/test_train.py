@@ -1,6 +1,9 @@
 """`sonjit train`: what there is to train, a run with its report, and one line for what cannot be."""
 
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 
@@ -33,6 +36,33 @@ def test_a_run_by_a_file_of_ones_own_leaves_a_report(tmp_path, capfd, monkeypatc
     settings = json.loads((out / "settings.json").read_text("utf-8"))
     assert (settings["precision"], settings["schedule"], settings["steps"]) == ("bf16", "constant", 2)
     assert "mine: mine" in (out / "report.html").read_text("utf-8")
+
+
+@pytest.mark.slow
+def test_two_processes_of_torchrun_train_what_one_does(tmp_path):
+    """Over gloo, on the CPU: the batches of a step that the two share are those that one takes one after the other."""
+    torch = pytest.importorskip("torch")
+    from sonjit.networks import load_checkpoint
+
+    asked = ["-m", "sonjit", "train", "cam", "--smoke", *SMALL]
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    commands = {"two": [*torchrun, *asked], "one": [*asked, "--set", "accumulate=2"]}
+    weights = {}
+    for name, command in commands.items():
+        done = subprocess.run(
+            [sys.executable, *command, "--out", tmp_path / name],
+            check=False, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"},
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.count("accuracy: ") == 1  # the first process alone speaks, and writes
+        weights[name] = load_checkpoint(tmp_path / name / "weights.safetensors")
+    assert weights["one"].keys() == weights["two"].keys()
+    # Statistics of batches that norms gather are the first process's own; training does not read them.
+    learnt = [key for key in weights["one"] if not key.endswith(("running_mean", "running_var", "num_batches_tracked"))]
+    assert 10 < len(learnt) < len(weights["one"])
+    for key in learnt:
+        value = weights["one"][key]
+        torch.testing.assert_close(weights["two"][key], value, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize(

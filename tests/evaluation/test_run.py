@@ -169,6 +169,14 @@ def test_tables_of_sonjit_are_predictions(weights, hands, clip_folder, tmp_path)
     assert mnae[0] == pytest.approx(mnae[1], rel=0.2)  # it holds at most two hands, the other four
 
 
+def test_a_device_is_for_detectors(clip_folder, tmp_path):
+    asked = EvaluationRequest(CARD, ModelChoice("hands-lite", device="toaster"), clip_folder, data=("folder",))
+    with pytest.raises(InputError, match="no device 'TOASTER'; devices here: "):
+        evaluate(asked, tmp_path)
+    with pytest.raises(InputError, match="--device gpu: of detectors; internet is evaluated on the CPU"):
+        ModelChoice("internet", device="gpu")
+
+
 def test_missing_data_and_unknown_models_are_named(clip_folder, tmp_path):
     with pytest.raises(InputError, match="holds no folder of mediapipe-card's data sets"):
         evaluate(EvaluationRequest(CARD, ModelChoice("hands-full"), clip_folder), tmp_path)

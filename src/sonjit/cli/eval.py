@@ -44,6 +44,7 @@ def evaluate(
     landmark_model: str | None = None,
     search: Literal["auto", "fast", "thorough"] | None = None,
     max_instances: int | None = None,
+    device: str | None = None,
     resume: Annotated[bool, Parameter(negative="")] = False,
     skip_bad: Annotated[bool, Parameter(negative="")] = False,
     jobs: int = 1,
@@ -76,6 +77,7 @@ def evaluate(
         landmark_model: Hand landmark network of your own, for detectors.
         search: Of detectors, how thorough; by default as the protocol says.
         max_instances: Of detectors, how many to find at most; likewise.
+        device: Of detectors: cpu, gpu, npu or auto.
         resume: Go on from what was evaluated before.
         skip_bad: Leave bad samples out and list them.
         jobs: Processes that share the samples; of tracking, whole recordings. They come to the same metrics.
@@ -92,7 +94,17 @@ def evaluate(
     if root is None:
         raise InputError("name the folder of the data with --root")
     choice = ModelChoice(
-        model, predictions, weights, root_weights, mano, models_dir, landmark_model, classes, search, max_instances
+        model,
+        predictions,
+        weights,
+        root_weights,
+        mano,
+        models_dir,
+        landmark_model,
+        classes,
+        search,
+        max_instances,
+        device,
     )
     modes: tuple[Mode, ...] | None = None if mode == "both" else (mode,)
     request = EvaluationRequest(

@@ -27,6 +27,7 @@ def mesh(
     max_instances: int = 2,
     mirrored: Annotated[bool, Parameter(negative="")] = False,
     models_dir: str | None = None,
+    device: str = "cpu",
     lifting: Lifting = _LIFTING,
     running: Several = SEVERAL,
 ) -> int:
@@ -63,6 +64,7 @@ def mesh(
         max_instances: How many hands to look for.
         mirrored: The input is a selfie view.
         models_dir: Folder with the published weight files.
+        device: Of the hand detector: cpu, gpu, npu or auto.
     """
     from sonjit.cli.report import report_job
     from sonjit.media import ANNOTATED_IMAGE_ENDINGS
@@ -80,7 +82,7 @@ def mesh(
         raise InputError(f"--lift {lifting.lift}: for the rigged hand; {model} sees the joints itself, leave one out")
     lift = lift_from(lifting, mirrored=mirrored, alone=("camera",))
     processor = MeshHands(
-        model, weights, mano, mano_left, variant, max_instances, mirrored, models_dir, lifting.camera, lift
+        model, weights, mano, mano_left, variant, max_instances, mirrored, models_dir, lifting.camera, lift, device
     )
     status = report_job(sources, processor, Outputs(save, draw, figures=figure), running)
     tell_notes(lift)

@@ -63,6 +63,7 @@ class ModelChoice:
         classes: of a classifier.
         search: of a detector, see `create_detector`; the protocol's by default.
         max_instances: likewise.
+        device: likewise; of detectors alone.
     """
 
     name: str | None = None
@@ -75,6 +76,7 @@ class ModelChoice:
     classes: int = 1000
     search: str | None = None
     max_instances: int | None = None
+    device: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse nothing, and two at once."""
@@ -82,6 +84,10 @@ class ModelChoice:
             raise InputError("name what is to be evaluated with --model, or a file with --predictions")
         if self.name is not None and self.predictions is not None:
             raise InputError("--model and --predictions: give one of both")
+        if self.device is not None and not _is_detector(self):
+            raise InputError(
+                f"--device {self.device}: of detectors; {self.title} is evaluated on the CPU, leave it out"
+            )
 
     @property
     def title(self) -> str:
@@ -148,7 +154,8 @@ def _detector(choice: ModelChoice) -> Model:
     from sonjit.evaluation.detector_models import DetectorModel
 
     entry, model = find_model(choice.name or "hands")
-    options = {name: getattr(choice, name) for name in ("models_dir", "landmark_model", "search", "max_instances")}
+    names = ("models_dir", "landmark_model", "search", "max_instances", "device")
+    options = {name: getattr(choice, name) for name in names}
     return DetectorModel(entry.name, model.name, **{key: one for key, one in options.items() if one is not None})
 
 

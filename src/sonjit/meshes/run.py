@@ -51,6 +51,7 @@ class MeshHands(Processor):
         camera: fx,fy,cx,cy in pixels; None assumes one for each size of image.
         lift: puts the hands into the camera's space before the rig is posed, or None; hands of unknown place are left
             out.
+        device: of the hand detector, see `create_detector`.
     """
 
     model: str = "rig"
@@ -63,6 +64,7 @@ class MeshHands(Processor):
     models_dir: str | None = None
     camera: str | None = None
     lift: Lift | None = None
+    device: str = "cpu"
 
     save_ending = ".glb"
     figures_ending = ".png"
@@ -118,7 +120,7 @@ class _Meshing(StillAndStream["Detector[Any]"]):
         asked.mesh_model(self._network)  # finds the rig's files
         return create_detector(
             "hands", max_instances=asked.max_instances, static_image=still, models_dir=asked.models_dir,
-            mirrored=asked.mirrored, smoothing=None if still else "one_euro",
+            mirrored=asked.mirrored, smoothing=None if still else "one_euro", device=asked.device,
         )  # fmt: skip
 
     def begin(self, source: Source, outputs: Outputs) -> MeshPass:
