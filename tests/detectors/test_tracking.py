@@ -174,10 +174,40 @@ def test_without_bridging_it_is_lost_until_it_is_found_again():
     assert [i for i, places in enumerate(frames) if list(places) == [2]] == list(range(27, 34))
 
 
-def test_one_that_does_not_come_back_is_given_up_when_nothing_covers_it():
-    frames = list(pass_behind(bridging(), gone_at=28))
-    assert list(frames[-1]) == [2]
-    assert sum(1 in places for places in frames) < 28 + 20
+def hidden_for(tracker, *, front_gone_s=99.0, seconds=4.0):
+    """One is hidden by another from the second frame on: (seconds, x, score) while it is held."""
+    tracker.update([], [seen_at(0, left=0.97), seen_at(60, left=0.03)], 0.0)
+    for i in range(1, round(seconds / STEP_S)):
+        front = [(t, seen_at(60, left=0.03)) for t in tracker.active if t.id == 2 and i * STEP_S < front_gone_s]
+        tracker.update(front, [], i * STEP_S)
+        for track in tracker.active:
+            if track.id == 1:
+                yield i * STEP_S, float(track.observation.keypoints[:, 0].mean()), track.observation.score
+
+
+def test_one_that_does_not_come_back_is_held_where_it_may_be_hidden_and_given_up_in_the_end():
+    held = list(hidden_for(bridging()))
+    middle = 60 + seen_at(0).keypoints[:, 0].mean()
+    assert held[-1][0] == pytest.approx(3.0, abs=2 * STEP_S)
+    assert abs(held[-1][1] - middle) < 12 < abs(held[0][1] - middle)
+    scores = [score for *_, score in held]
+    assert scores == sorted(scores, reverse=True)
+    assert scores[30] < 0.5
+
+
+def test_one_that_nothing_hides_any_more_is_given_up_at_once():
+    held = list(hidden_for(bridging(), front_gone_s=0.5))
+    assert held[-1][0] < 0.5 + 0.3
+
+
+def test_what_shows_the_other_one_is_not_taken_for_the_hidden_one():
+    tracker = bridging()
+    for i in range(12):
+        pairs = list(zip(tracker.active, [seen_at(0, left=0.9), seen_at(90, left=0.1)], strict=False))
+        tracker.update(pairs, [] if i else [seen_at(0, left=0.9), seen_at(90, left=0.1)], i * STEP_S)
+    first, second = tracker.active
+    tracker.update([(first, seen_at(70, left=0.8)), (second, seen_at(90, left=0.1))], [], 12 * STEP_S)
+    assert [(track.id, track.hidden is None) for track in tracker.active] == [(1, False), (2, True)]
 
 
 def test_an_instance_that_vanishes_in_the_open_is_not_moved_on():

@@ -265,7 +265,8 @@ class Detector(Generic[R]):
         else:  # what is lost in this frame is searched in it
             carried = [track.box for track, _ in seen]
             is_lost = len(carried) < sum(track.hidden is None for track in held)
-            due = is_lost or self._is_search_due(len(carried))
+            is_hidden = self._since_search > 1 and any(track.hidden is not None for track in held)
+            due = is_lost or is_hidden or self._is_search_due(len(carried))
         room = self._options.max_instances - len(carried)
         self._since_search = 1 if due else self._since_search + 1
         if room <= 0:

@@ -34,14 +34,23 @@ _LEAST_STEP_S = 1 / 240
 """Frames that are nearer in time than this give no speed."""
 _SIDE_MEMORY = 0.05
 """Least weight of a new, sure frame in the belief of left or right."""
-_COVERED = 0.1
-"""Share of the smaller one's box in the other's, from which on one of two instances may hide the other."""
+_MARGIN = 0.1
+"""Of its size, by which an instance's box is grown to see whether another one's touches it."""
+_CHANGED = 0.25
+"""How far, in sizes, the keypoints of an instance that overlaps another may move from frame to frame on average."""
+_BORROWED = 0.25
+"""The same within which two observations show one instance: the one seen before, or that they fit better."""
+_YOUNG = 10
+"""Frames for which the side of a new instance does not count yet where it overlaps another."""
+_BEHIND, _AT_FIRST, _DRAWN_S = 0.1, 0.5, 0.3
+"""How far from the middle of what covers it, in sizes of that, a hidden instance is taken to be after long, how much
+farther when it disappears, and the time in which this falls to 1/e: it would be seen elsewhere."""
 _BLENDED = 0.5
-"""The same from which on a find that nothing else speaks for is taken for a blend of what is known."""
-_MAX_HIDDEN_S, _MAX_UNCOVERED_S = 1.0, 0.2
+"""Share of the smaller box in the other from which on a find that nothing else speaks for is taken for a blend."""
+_MAX_HIDDEN_S, _MAX_UNCOVERED_S = 3.0, 0.2
 """How long an instance may be hidden, and how long of that nothing need cover it any more."""
-_DRIFT_S, _SLOWING_S = 0.15, 1.0
-"""Time over which the speed is averaged that a hidden instance starts with, and in which it falls to 1/e."""
+_DRIFT_S, _SLOWING_S, _FADING_S = 0.15, 0.7, 1.0
+"""Time over which the first speed of a hidden instance is averaged, and in which speed and score fall to 1/e."""
 _TRUSTED = 0.4
 """Cost up to which an observation counts for its track where instances overlap: the network may see a blend there."""
 
@@ -114,18 +123,21 @@ class Track(Generic[O]):
             self._see_side(observation.left)
         self.smoothed = observation if self.smoother is None else self.smoother(observation, now_s)
 
-    def hide(self, now_s: float, moved: Move[O], *, covered: bool) -> None:
-        """Move on by a frame in which it is not seen, ever slower."""
+    def hide(self, now_s: float, move: Move[O], covers: Sequence[Track[O]], *, covered: bool) -> None:
+        """Move on by a frame in which it is not seen, ever slower and not out from behind what covers it."""
         step_s = now_s - self.seen_s if math.isfinite(self.seen_s) else 0.0
         if self.hidden is None:
             self._velocity = self._drift
-        shift = (self._velocity * step_s).astype(np.float32)
+        shift = self._velocity * step_s
+        if covers:
+            off = _BEHIND + _AT_FIRST * math.exp(-(self.hidden or 0.0) / _DRAWN_S)
+            shift = _kept_behind(self.observation, shift, [one.observation for one in covers], off)
         self._velocity = self._velocity * math.exp(-step_s / _SLOWING_S)
         self.uncovered_s = 0.0 if covered else self.uncovered_s + step_s
         self.hidden = (self.hidden or 0.0) + step_s
         self.seen_s = now_s
-        score = self.observation.score * math.exp(-step_s / _SLOWING_S)
-        self.observation, self.smoothed = moved(self.observation, shift, score), moved(self.smoothed, shift, score)
+        score, by = self.observation.score * math.exp(-step_s / _FADING_S), shift.astype(np.float32)
+        self.observation, self.smoothed = move(self.observation, by, score), move(self.smoothed, by, score)
 
     @property
     def is_over(self) -> bool:
@@ -143,7 +155,7 @@ class Track(Generic[O]):
 
     def cost(self, observation: O, now_s: float) -> float:
         """How badly an observation fits this track: distance from where it should be and contradiction of sides."""
-        return self.expected(now_s).cost(_centre(observation).tolist(), observation.left)
+        return self.expected(now_s).cost(*_disc(observation), observation.left)
 
     def expected(self, now_s: float) -> _Expected:
         """Where it should be at a time."""
@@ -159,9 +171,9 @@ class _Expected(NamedTuple):
     size: float
     left: float | None
 
-    def cost(self, centre: list[float], left: float | None) -> float:
+    def cost(self, centre: list[float], size: float, left: float | None) -> float:
         """See `Track.cost`."""
-        distance = math.dist(self.centre, centre) / self.size
+        distance = math.dist(self.centre, centre) / max(self.size, size)
         if self.left is None or left is None:
             return distance
         return distance + _SIDE_WEIGHT * abs(self.left - left)
@@ -236,7 +248,7 @@ class Tracker(Generic[O]):
         looked_at = {track for track, _ in carried}
         if self._move is not None:
             discs = [(track, _disc(track.observation)) for track in self.active]
-            carried = [pair for pair in carried if self._is_trusted(*pair, discs, now_s)]
+            carried = [pair for pair in carried if self._is_trusted(*pair, carried, discs, now_s)]
         tracks = [track for track, _ in carried]
         seen = _sorted_out(tracks, [observation for _, observation in carried], now_s)
         unseen = [track for track in self.active if track.hidden is not None and track not in tracks]
@@ -260,16 +272,36 @@ class Tracker(Generic[O]):
         self.active = sorted(held, key=lambda track: track.id)
         return is_any_lost or any(track.uncovered_s > 0 for track in held)
 
-    def _is_trusted(self, track: Track[O], seen: O, discs: Sequence[tuple[Track[O], _Disc]], now_s: float) -> bool:
+    def _is_trusted(
+        self,
+        track: Track[O],
+        seen: O,
+        carried: Sequence[tuple[Track[O], O]],
+        discs: Sequence[tuple[Track[O], _Disc]],
+        now_s: float,
+    ) -> bool:
         """Whether an observation is of its track, and not a blend of two or the other one."""
         own, new = _disc(track.observation), _disc(seen)
         alone = track.hidden is None and not any(
-            _are_touching(one, other.observation)
+            _are_near(one, other.observation)
             for other, disc in discs
             if other is not track and (_may_touch(own, disc) or _may_touch(new, disc))
             for one in (track.observation, seen)
         )
-        return alone or track.cost(seen, now_s) < _TRUSTED
+        if alone:
+            return True
+        cost = track.cost(seen, now_s)
+        if track.left is not None and seen.left is not None:
+            cost -= (track.frames < _YOUNG) * _SIDE_WEIGHT * abs(track.left - seen.left)
+        if cost >= _TRUSTED or (track.hidden is None and _distance(seen, track.observation) > _CHANGED):
+            return False
+        rank = (track.hidden is not None, cost)
+        return not any(
+            other is not track
+            and _distance(seen, one) < _BORROWED
+            and (other.hidden is not None, other.cost(one, now_s)) < rank
+            for other, one in carried
+        )
 
     def _is_blend(self, found: O, known: Sequence[Track[O]], now_s: float) -> bool:
         """Whether what a search found overlaps a known instance and is none that was lost: it waits until they part."""
@@ -285,10 +317,12 @@ class Tracker(Generic[O]):
         """Those of the tracks just lost that another one hides, moved on: near another, or doubted for that."""
         hidden: list[Track[O]] = []
         for track in gone[: max(self._most - len(held), 0)]:
-            near = [o for o in (*held, *gone) if o is not track and _are_touching(o.observation, track.observation)]
+            near = [o for o in (*held, *gone) if o is not track and _are_near(o.observation, track.observation)]
             if track.hidden is None and not near and track not in doubted:
                 continue
-            track.hide(now_s, move, covered=any(other in held for other in near))
+            covers = [other for other in near if other in held]
+            is_blended = bool(near) and any(other in doubted for other in (track, *near))
+            track.hide(now_s, move, covers, covered=bool(covers) or is_blended)
             if not track.is_over:
                 hidden.append(track)
                 self._lost.remove(track)
@@ -354,7 +388,7 @@ def share_inside(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
 def _sorted_out(tracks: Sequence[Track[O]], seen: Sequence[O], now_s: float) -> list[O]:
     """Observations in the order of the tracks that they fit: two that slipped into each other's box change places."""
     expected = [track.expected(now_s) for track in tracks]
-    places = [(_centre(one).tolist(), one.left) for one in seen]
+    places = [(*_disc(one), one.left) for one in seen]
     order = list(range(len(seen)))
     for i in range(len(tracks)):
         for j in range(i):
@@ -393,8 +427,27 @@ def _may_touch(a: _Disc, b: _Disc) -> bool:
     return math.dist(a[0], b[0]) < 1.5 * (a[1] + b[1])
 
 
-def _are_touching(a: Observation, b: Observation) -> bool:
-    return share_inside(a.keypoints, b.keypoints) > _COVERED
+def _distance(a: Observation, b: Observation) -> float:
+    """Mean distance of their keypoints, in sizes of the larger one."""
+    distance = np.linalg.norm(a.keypoints[:, :2] - b.keypoints[:, :2], axis=1).mean()
+    return float(distance) / max(_size(a), _size(b))
+
+
+def _are_near(a: Observation, b: Observation) -> bool:
+    """Whether their boxes, grown by a margin, overlap: a hand is wider than its keypoints, and moves between frames."""
+    (low_a, high_a), (low_b, high_b) = ((one.keypoints[:, :2].min(0), one.keypoints[:, :2].max(0)) for one in (a, b))
+    margin = _MARGIN * (_size(a) + _size(b))
+    return bool((low_a < high_b + margin).all() and (low_b < high_a + margin).all())
+
+
+def _kept_behind(
+    hidden: Observation, shift: NDArray[np.float64], covers: Sequence[Observation], off: float
+) -> NDArray[np.float64]:
+    """A step (2,) of a hidden instance that ends near the middle of what covers it: no more than `off` of its sizes."""
+    cover = min(covers, key=lambda one: float(np.linalg.norm(_centre(one) - _centre(hidden))))
+    before = _centre(hidden) - _centre(cover)
+    after = before + shift
+    return after * min(off * _size(cover) / max(float(np.linalg.norm(after)), 1e-6), 1.0) - before
 
 
 def _centre(observation: Observation) -> NDArray[np.float64]:
