@@ -21,6 +21,15 @@ def test_a_pool_gives_what_this_process_gives():
     assert sorted(run_calls(pow, calls, jobs=2)) == here
 
 
+@pytest.mark.parametrize(("given", "taken"), [(None, "2"), ("3", "3")])
+def test_workers_share_the_cores(monkeypatch, given, taken):
+    monkeypatch.setattr(os, "cpu_count", lambda: 4)
+    monkeypatch.delenv("SONJIT_THREADS", raising=False)
+    if given:
+        monkeypatch.setenv("SONJIT_THREADS", given)
+    assert dict(run_calls(os.getenv, [("SONJIT_THREADS",)] * 2, jobs=2)) == {0: taken, 1: taken}
+
+
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_a_result_may_be_an_error(jobs):
     results = dict(run_calls(operator.itemgetter(0), [((JobError("a"),),), ((1,),)], jobs=jobs))

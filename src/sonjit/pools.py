@@ -101,7 +101,9 @@ def _in_pool(
 ) -> Generator[tuple[int, Result]]:
     known = Known.here(shares_main=True)
     context = multiprocessing.get_context("spawn")  # a fork would copy running threads half, and share OpenGL
-    pool = ProcessPoolExecutor(min(jobs, len(calls)), mp_context=context, initializer=_begin)
+    count = min(jobs, len(calls))
+    threads = max(1, (os.cpu_count() or 1) // count)
+    pool = ProcessPoolExecutor(count, mp_context=context, initializer=_begin, initargs=(threads,))
 
     def start(call: tuple[*Arguments]) -> Future[Result | _Failure]:
         return pool.submit(_attempt, known, function, call)
@@ -325,8 +327,13 @@ def _attempt_on_ray(
     return _attempt(known, function, call)
 
 
-def _begin() -> None:
-    """Ctrl-C is for the parent; where the parent is gone, nobody waits for this process."""
+def _begin(threads: int) -> None:
+    """Ctrl-C is for the parent; where the parent is gone, nobody waits for this process.
+
+    Networks take so many threads where the user has not said how many: workers that each take all cores wait for one
+    another.
+    """
+    os.environ.setdefault("SONJIT_THREADS", str(threads))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     assert parent is not None

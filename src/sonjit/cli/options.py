@@ -22,7 +22,7 @@ class Several:
 
     Attributes:
         limit: Stop after so many frames of each input file.
-        jobs: Processes for several files, a folder or a glob.
+        jobs: Processes for several files, a folder or a glob; they share the cores.
         workers: A pool of processes here; or ray, or ray:ADDRESS, a cluster whose machines see the files under the same
             paths.
         timing: Print how long reading, finding and writing took for each image.
