@@ -15,11 +15,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from statistics import median
 
 import cv2
+import psutil
 
 import sonjit
 from sonjit.media import open_source
@@ -40,50 +41,60 @@ def write_stills(folder, count):
         cv2.imwrite(str(folder / f"{number:05d}.jpg"), frames[number % len(frames)][..., ::-1])
 
 
-@contextmanager
-def node(*arguments):
-    """`ray start` with one core, until the end of the block; gives its address and a function that kills it."""
-    command = [
-        sys.executable,
-        "-c",
-        "from ray.scripts.scripts import main; main()",
-        "start",
-        "--num-cpus",
-        "1",
-        "--block",
-    ]
-    with tempfile.TemporaryFile("w+") as log:
-        process = subprocess.Popen(
-            [*command, *arguments], env=ENVIRONMENT, stdout=log, stderr=log, start_new_session=True
+class Node:
+    """`ray start` with one core, until the end of the block.
+
+    Attributes:
+        address: of its cluster; None of one that joined another.
+    """
+
+    def __init__(self, *arguments):
+        start = ["-c", "from ray.scripts.scripts import main; main()", "start", "--num-cpus", "1", "--block"]
+        self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115  # closed with the node
+        command = [sys.executable, *start, *arguments]
+        self._process = subprocess.Popen(
+            command, env=ENVIRONMENT, stdout=self._log, stderr=self._log, start_new_session=True
         )
+        self.address = self._wait()
 
-        def kill():
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+    def _wait(self):
+        """Where the cluster is, once the node is up."""
+        text, deadline = "", time.monotonic() + 60
+        while time.monotonic() < deadline and self._process.poll() is None:
+            time.sleep(0.2)
+            self._log.seek(0)
+            text = self._log.read()
+            if "Ray runtime started" in text and "--block" in text:
+                found = re.search(r"--address='([^']+)'", text)
+                return found and found.group(1)
+        self.kill()
+        raise SystemExit(f"ray start failed:\n{text[-2000:]}")
 
-        try:
-            yield _address(process, log), kill
-        finally:
-            kill()
+    def processor_s(self):
+        """Processor time of all its processes that there are."""
+        total = 0.0
+        for one in [psutil.Process(self._process.pid), *psutil.Process(self._process.pid).children(recursive=True)]:
+            with suppress(psutil.NoSuchProcess):
+                total += sum(one.cpu_times()[:2])
+        return total
 
+    def kill(self):
+        """All of its processes at once."""
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
 
-def _address(process, log):
-    """Where the cluster is, once the node is up."""
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and process.poll() is None:
-        time.sleep(0.2)
-        log.seek(0)
-        text = log.read()
-        if "Ray runtime started" in text and "--block" in text:
-            found = re.search(r"--address='([^']+)'", text)
-            return found and found.group(1)
-    raise SystemExit(f"ray start failed:\n{text[-2000:]}")
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self.kill()
+        self._log.close()
 
 
 def head():
     """The first node."""
-    return node("--head", "--port", "0", "--include-dashboard", "false")
+    return Node("--head", "--port", "0", "--include-dashboard", "false")
 
 
 def start_run(stills, table, workers="pool"):
@@ -100,7 +111,7 @@ def finish(process):
     return said.splitlines()[-1]
 
 
-def kill_on_the_way(stills, table, address, kill):
+def kill_on_the_way(stills, table, address, node):
     """A run on two nodes, one of which is killed when a part of the files is done; gives its last line."""
     process = start_run(stills, table, f"ray:{address}")
     work, enough = table.with_name(f".{table.name}.work"), FILES_BEFORE_KILL * len(list(stills.iterdir()))
@@ -108,7 +119,7 @@ def kill_on_the_way(stills, table, address, kill):
         time.sleep(0.05)
     if process.poll() is not None:
         raise SystemExit(f"the run ended before a node was killed: {process.communicate()[1]}")
-    kill()
+    node.kill()
     return finish(process)
 
 
@@ -122,23 +133,36 @@ def main():
         stills = root / "stills"
         write_stills(stills, options.images)
         seconds = {"one process": [], "one node": [], "two nodes": []}
+        processor = {"one node": [], "two nodes": []}
 
-        def timed(name, workers):
-            began = time.perf_counter()
-            line = finish(start_run(stills, root / f"{name.replace(' ', '-')}.csv", workers))
+        def timed(name, workers, *nodes):
+            before, began = [node.processor_s() for node in nodes], time.perf_counter()
+            process = start_run(stills, root / f"{name.replace(' ', '-')}.csv", workers)
+            spent = [0.0] * len(nodes)
+            while process.poll() is None:  # workers end with the run, and what they took is lost with them
+                now = [node.processor_s() - start for node, start in zip(nodes, before, strict=True)]
+                spent = list(map(max, spent, now))
+                time.sleep(0.05)
+            line = finish(process)
             seconds[name].append(time.perf_counter() - began)
-            print(f"{name}: {seconds[name][-1]:.1f} s; {line}", flush=True)
+            if nodes:
+                processor[name].append(sum(spent))
+            shown = ", ".join(f"{one:.1f}" for one in spent)
+            print(f"{name}: {seconds[name][-1]:.1f} s, processor s of its nodes: {shown or '-'}; {line}", flush=True)
 
-        with head() as (address, _):
+        with head() as first:
+            workers = f"ray:{first.address}"
             for _ in range(options.turns):
                 timed("one process", "pool")
-                timed("one node", f"ray:{address}")
-                with node("--address", address):
-                    timed("two nodes", f"ray:{address}")
-            with node("--address", address) as (_, kill):
-                print("one of two killed:", kill_on_the_way(stills, root / "killed.csv", address, kill))
+                timed("one node", workers, first)
+                with Node("--address", first.address) as second:
+                    timed("two nodes", workers, first, second)
+            with Node("--address", first.address) as second:
+                print("one of two killed:", kill_on_the_way(stills, root / "killed.csv", first.address, second))
         one, two = median(seconds["one node"]), median(seconds["two nodes"])
         print(f"two nodes are {one / two:.2f}x one; load of the machine {os.getloadavg()[0]:.1f}")
+        one, two = median(processor["one node"]), median(processor["two nodes"])
+        print(f"{2 * one / two:.2f}x by processor time: what it is where each node has a core to itself")
         tables = {path.name: path.read_bytes() for path in root.glob("*.csv")}
         differ = [name for name, data in tables.items() if data != tables["one-process.csv"]]
         print(

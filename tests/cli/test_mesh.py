@@ -177,7 +177,6 @@ class TestRefusals:
             (["--save", "out.ply"], "saved as"),
             (["--save", "out.obj"], "{index}"),
             (["--save", "{index}.json"], "leave {index} out"),
-            (["--save", "missing/out.glb"], "does not exist"),
             (["--draw", "out.png"], "ends in"),
             (["--camera", "1,2,3"], "fx,fy,cx,cy"),
             (["--limit", "0"], "at least 1"),

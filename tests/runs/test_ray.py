@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("ray", reason="needs sonjit[ray]")
+pytest.importorskip("psutil")
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(os.name == "nt", reason="Ray runs several nodes on Linux alone"),
@@ -27,8 +28,8 @@ IMAGES = 40
 
 @pytest.fixture(scope="module")
 def head():
-    with cluster.head() as (address, _):
-        yield address
+    with cluster.head() as node:
+        yield node.address
 
 
 @pytest.fixture(scope="module")
@@ -47,8 +48,8 @@ def alone(stills):
 
 
 def test_with_a_killed_node_nothing_is_lost_and_nothing_twice(head, stills, alone, tmp_path):
-    with cluster.node("--address", head) as (_, kill):
-        line = cluster.kill_on_the_way(stills, tmp_path / "t.csv", head, kill)
+    with cluster.Node("--address", head) as node:
+        line = cluster.kill_on_the_way(stills, tmp_path / "t.csv", head, node)
     assert line.startswith(f"{IMAGES} files, ")
     assert (tmp_path / "t.csv").read_bytes() == alone
 
