@@ -40,8 +40,9 @@ _CHANGED = 0.25
 """How far, in sizes, the keypoints of an instance that overlaps another may move from frame to frame on average."""
 _BORROWED = 0.25
 """The same within which two observations show one instance: the one seen before, or that they fit better."""
-_YOUNG = 10
-"""Frames for which the side of a new instance does not count yet where it overlaps another."""
+_YOUNG, _SURE_SIDE = 10, 0.5
+"""Frames for which the side of a new instance does not count yet where it overlaps another, and sureness of the belief
+under which it does not count either."""
 _BEHIND, _AT_FIRST, _DRAWN_S = 0.1, 0.5, 0.3
 """How far from the middle of what covers it, in sizes of that, a hidden instance is taken to be after long, how much
 farther when it disappears, and the time in which this falls to 1/e: it would be seen elsewhere."""
@@ -292,7 +293,8 @@ class Tracker(Generic[O]):
             return True
         cost = track.cost(seen, now_s)
         if track.left is not None and seen.left is not None:
-            cost -= (track.frames < _YOUNG) * _SIDE_WEIGHT * abs(track.left - seen.left)
+            undecided = track.frames < _YOUNG or abs(2 * track.left - 1) < _SURE_SIDE
+            cost -= undecided * _SIDE_WEIGHT * abs(track.left - seen.left)
         if cost >= _TRUSTED or (track.hidden is None and _distance(seen, track.observation) > _CHANGED):
             return False
         rank = (track.hidden is not None, cost)
