@@ -1,6 +1,7 @@
 """Hands, people and faces that detectors find on ordinary photographs labelled by eye, beside MediaPipe.
 
-    python benchmarks/wild.py [--data ../shared] [--peer PYTHON] [--search auto] [--kinds hands,body,face,holistic]
+    python benchmarks/wild.py [--data ../shared] [--peer PYTHON] [--search auto] [--precision auto]
+                              [--kinds hands,body,face,holistic]
 
 What a find must fit is the rule of `sonjit eval --protocol detection`. Settings were chosen on the half "choose" alone.
 Holistic is scored by its hands, its bodies and its faces.
@@ -44,13 +45,13 @@ Found = Mapping[str, Sequence[Prediction]]
 
 
 def detect_all(
-    kind: str, search: str, samples: Sequence[Sample], allowed: int, repeats: int
+    kind: str, search: str, precision: str, samples: Sequence[Sample], allowed: int, repeats: int
 ) -> tuple[Found, dict[str, tuple[float, float]]]:
     """What a detector of ours finds in each image, and its least time in seconds beside that of the fast search."""
     make = functools.partial(sonjit.create_detector, kind, static_image=True, max_instances=allowed)
     found: dict[str, list[Prediction]] = {}
     seconds: dict[str, tuple[float, float]] = {}
-    with make(search="fast") as fast, make(search=search) as detector:
+    with make(search="fast") as fast, make(search=search, precision=precision) as detector:
         for detectors in (fast, detector):
             detectors.detect(samples[0].rgb())  # networks are loaded when first used
         for sample in samples:
@@ -165,6 +166,7 @@ def main() -> None:
     parser.add_argument("--data", default=os.environ.get("SONJIT_TEST_DATA", "../shared"))
     parser.add_argument("--peer", help="python with mediapipe")
     parser.add_argument("--search", default="auto", help="with commas: auto, fast, thorough")
+    parser.add_argument("--precision", default="auto", help="of ours; times are beside auto")
     parser.add_argument("--kinds", default="hands,body,face")
     parser.add_argument("--max-instances", type=int, default=20)
     parser.add_argument("--repeats", type=int, default=3)
@@ -174,7 +176,9 @@ def main() -> None:
     for kind in options.kinds.split(","):
         samples = [one for one in open_dataset("photographs", folder) if {*WHAT[kind]} & {*one.tags["labelled"]}]
         for search in options.search.split(","):
-            found, seconds = detect_all(kind, search, samples, options.max_instances, options.repeats)
+            found, seconds = detect_all(
+                kind, search, options.precision, samples, options.max_instances, options.repeats
+            )
             for what in WHAT[kind]:
                 tell(f"{kind}, Sonjit {search}", what, samples, found, halves)
             print(timing(samples, seconds))

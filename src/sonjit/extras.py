@@ -18,7 +18,6 @@ EXTRAS: Final = {
     "polars": ("polars",),
     "train": ("torch", "torchvision", "timm", "safetensors", "onnx", "onnxscript"),
     "onnx": ("onnxruntime", "onnx"),
-    "int8": ("nncf",),
     "heic": ("pillow_heif",),
     "eval": ("faster_coco_eval", "yaml", "scipy"),
     "synth": ("moderngl",),

@@ -110,8 +110,8 @@ def test_another_file_or_setting_is_another_blob(change, model, cached):
     assert len(blobs(cached)) == 2
 
 
-def test_int8_without_images_says_so(model):
-    with pytest.raises(InputError, match=r"tiny\.xml: no images to set int8 ranges with"):
+def test_int8_without_its_form_says_what_makes_it(model):
+    with pytest.raises(InputError, match=r"no int8 form of tiny\.xml; make it: sonjit models quantize"):
         load_engine(model, EngineOptions(precision="int8"))
 
 

@@ -24,7 +24,7 @@ def bench(
     face_media: str | None = None,
     body_media: str | None = None,
     model: str | None = None,
-    precision: Literal["auto", "f32", "bf16"] = "auto",
+    precision: Literal["auto", "f32", "bf16", "int8"] = "auto",
     threads: int | None = None,
     repeat: int = 3,
     save: str | None = None,

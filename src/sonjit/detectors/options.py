@@ -144,7 +144,8 @@ OPTIONS: tuple[Option, ...] = (
     Option("device", "string", "cpu, gpu, npu or auto; of onnxruntime also cuda, tensorrt, coreml, directml.",
            default="CPU", group="Running", remote=False),
     Option("precision", "string",
-           "auto takes bf16 where the CPU has it natively and the network bears it, else f32.",
+           "auto takes bf16 where the CPU has it natively and the network bears it, else f32; int8 takes the landmark "
+           "networks that `sonjit models quantize` wrote.",
            default="auto", choices=get_args(Precision), group="Running", remote=False),
     Option("threads", "integer", "Per process; 0 for all cores.", minimum=0, group="Running", remote=False),
 )  # fmt: skip

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, get_args
+from typing import TYPE_CHECKING, Literal, Protocol, get_args
 
 from sonjit.arrays import Float32Array
 from sonjit.errors import InputError
@@ -21,10 +21,9 @@ EngineName = Literal["openvino", "onnxruntime"]
 
 Precision = Literal["auto", "f32", "bf16", "f16", "int8"]
 
-Calibration: TypeAlias = "Callable[[], Sequence[NDArray[np.uint8]]]"
-"""Gives images (1, H, W, 3) like those that a network will see, to quantize it."""
-
 _IS_SHARED = ContextVar("sonjit_shared_networks", default=False)
+
+_RECORDED: ContextVar[tuple[Path, list[NDArray[np.uint8]]] | None] = ContextVar("sonjit_recorded_inputs", default=None)
 
 
 @contextmanager
@@ -41,6 +40,16 @@ def shared_networks() -> Generator[None]:
         _IS_SHARED.reset(token)
 
 
+@contextmanager
+def recorded_inputs(path: Path, inputs: list[NDArray[np.uint8]]) -> Generator[None]:
+    """Engines of that model file loaded inside add a copy of each image (1, H, W, 3) that they run on to `inputs`."""
+    token = _RECORDED.set((path, inputs))
+    try:
+        yield
+    finally:
+        _RECORDED.reset(token)
+
+
 @dataclass(frozen=True)
 class EngineOptions:
     """How a network runs.
@@ -49,7 +58,8 @@ class EngineOptions:
         engine: which runtime.
         device: `cpu`, `gpu`, `npu` or `auto`, and for ONNX Runtime `cuda`, `tensorrt`, `coreml` or `directml`, in any
             case; see `sonjit.engines.devices`. Upper case once it is made.
-        precision: `auto` takes bf16 where the CPU has it natively, else f32.
+        precision: `auto` takes bf16 where the CPU has it natively, else f32; `int8` what
+            `sonjit models quantize` wrote.
         threads: how many, 0 for all cores; SONJIT_THREADS of the environment is used where it is None.
         cache: folder for compiled networks, or None to keep none.
         shared: with other engines that ask for the same; see `shared_networks`. OpenVINO only.
@@ -107,6 +117,19 @@ class Engine(Protocol):
         ...
 
 
+class _RecordingEngine:
+    """An engine that keeps what it runs on."""
+
+    def __init__(self, engine: Engine, inputs: list[NDArray[np.uint8]]) -> None:
+        self._engine, self._inputs = engine, inputs
+        self.input, self.precision, self.output_sizes = engine.input, engine.precision, engine.output_sizes
+
+    def run(self) -> list[Float32Array]:
+        """As the engine."""
+        self._inputs.append(self.input.copy())
+        return self._engine.run()
+
+
 _ENDINGS = (".tflite", ".onnx", ".xml")
 
 
@@ -115,7 +138,6 @@ def load_engine(
     options: EngineOptions,
     *,
     value_range: tuple[float, float] = (0.0, 1.0),
-    calibration: Calibration | None = None,
     outputs: tuple[int, ...] | None = None,
     taps: tuple[int, ...] = (),
 ) -> Engine:
@@ -123,10 +145,9 @@ def load_engine(
 
     Args:
         path: a `.tflite`, `.onnx` or `.xml` file, the last for OpenVINO alone, with one image input of batch 1, NHWC
-            or NCHW.
+            or NCHW. In int8 the form beside it is taken that `sonjit models quantize` writes.
         options: how to run it.
         value_range: what the network expects for the bytes 0 and 255.
-        calibration: asked for images where the precision is int8 and no compiled network is kept yet.
         outputs: indices of the outputs that are wanted, in the wanted order; what only the others need is never
             computed. None: all, in file order.
         taps: sides of maps on the way that are given too, behind the outputs, see
@@ -145,4 +166,6 @@ def load_engine(
         return OnnxRuntimeEngine(path, options, value_range, outputs, taps)
     from sonjit.engines.openvino import OpenVinoEngine
 
-    return OpenVinoEngine(path, options, value_range, calibration, outputs, taps)
+    engine = OpenVinoEngine(path, options, value_range, outputs, taps)
+    recorded = _RECORDED.get()
+    return _RecordingEngine(engine, recorded[1]) if recorded and recorded[0] == path else engine

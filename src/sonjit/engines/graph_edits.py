@@ -1,4 +1,4 @@
-"""Changes to a network's graph before it is compiled: exact last layers, maps on the way as outputs, int8.
+"""Changes to a network's graph before it is compiled: exact last layers, maps on the way as outputs.
 
 Last layers in f32. The heads of landmark networks are matrix products, or convolutions over a whole small map, whose
 results are pixels. In bf16 a value above 128 moves in steps of one pixel, which is most of what bf16 costs. Error on a
@@ -12,27 +12,18 @@ real crop, in its pixels (mean, and at most), against the same network in f32:
 | body heavy | 1.20 / 4.1  | 0.45 / 2.7      |
 
 It costs 2 to 8 % of the time, least where the network is large.
-
-int8 by NNCF (extra `[int8]`), for CPUs with VNNI and without bf16. Hand landmarks, full, on a 2-core EPYC: 1.9 times
-as fast a frame as f32 (bf16: 1.6), 1.2 px mean from it on stills (bf16: 0.5). The first start takes seconds to
-quantize; the result is kept with the compiled networks.
 """
 
 from __future__ import annotations
 
-import contextlib
-import logging
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from openvino import opset13 as ops
 
 from sonjit.engines.quiet_openvino import ov
 from sonjit.errors import InputError
-from sonjit.extras import needed_for
 
 _SMALL = 4
 """Side of the largest map whose convolutions are rewritten: behind it lies next to no work."""
@@ -165,20 +156,3 @@ def with_taps(model: ov.Model, path: Path, sides: Sequence[int]) -> ov.Model:
         raise InputError(f"{path}: has no {what}; the heads were trained on the published networks")
     ends = [ov.op.Result(port) for port in [*(sums[side] for side in sides), mean]]
     return ov.Model([*model.get_results(), *ends], model.get_parameters())  # pyright: ignore
-
-
-def quantize(model: ov.Model, images: Sequence[NDArray[np.uint8]]) -> ov.Model:
-    """The same network with int8 weights and activations.
-
-    Args:
-        model: takes (1, H, W, 3) uint8 images.
-        images: (1, H, W, 3) uint8 each, like those that the network will see: their activations set the ranges.
-
-    Raises:
-        MissingExtraError: NNCF is not installed.
-    """
-    with needed_for("precision='int8'"):
-        import nncf  # pyright: ignore[reportMissingImports]
-    logging.getLogger("nncf").setLevel(logging.ERROR)
-    with contextlib.redirect_stdout(sys.stderr):  # NNCF draws its progress bars; standard output may be a table
-        return nncf.quantize(model, nncf.Dataset(images), subset_size=len(images))

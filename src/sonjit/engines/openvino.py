@@ -13,7 +13,7 @@ import time
 import zlib
 from collections.abc import Callable, Hashable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonjit.arrays import Float32Array
-from sonjit.engines import Calibration, EngineOptions
+from sonjit.engines import EngineOptions
 from sonjit.engines.quiet_openvino import ov
 from sonjit.errors import InputError, SonjitError
 from sonjit.files import write_bytes
@@ -105,7 +105,6 @@ class _Network:
         outputs: wanted ones, or None for all.
         taps: sides of maps on the way that are wanted too.
         config: OpenVINO's settings.
-        calibration: gives images for int8.
     """
 
     path: Path
@@ -116,7 +115,6 @@ class _Network:
     outputs: tuple[int, ...] | None
     taps: tuple[int, ...]
     config: tuple[tuple[str, Any], ...]
-    calibration: Calibration | None = field(compare=False)
 
 
 class OpenVinoEngine:
@@ -131,11 +129,12 @@ class OpenVinoEngine:
         path: Path,
         options: EngineOptions,
         value_range: tuple[float, float],
-        calibration: Calibration | None = None,
         outputs: tuple[int, ...] | None = None,
         taps: tuple[int, ...] = (),
     ) -> None:
         self.precision = resolve_precision(options)
+        if self.precision == "int8":
+            path = find_int8(path)
         stat, config = path.stat(), compile_settings(options, self.precision)
         wanted = _Network(
             path.resolve(),
@@ -146,7 +145,6 @@ class OpenVinoEngine:
             outputs,
             taps,
             tuple(sorted(config.items())),
-            calibration,
         )
         network = _SHARED.get(wanted, partial(_load, wanted)) if options.shared else _load(wanted)
         self._network = network  # others find it only as long as somebody holds it
@@ -161,6 +159,24 @@ class OpenVinoEngine:
         return self._outputs
 
 
+def int8_path(path: Path) -> Path:
+    """Where the int8 form of a network lies."""
+    return path.with_name(f"{path.stem}.int8.xml")
+
+
+def find_int8(path: Path) -> Path:
+    """The int8 form of a network.
+
+    Raises:
+        InputError: it was never made.
+    """
+    if path.name.endswith(".int8.xml"):
+        return path
+    if not (found := int8_path(path)).is_file():
+        raise InputError(f"{found}: no int8 form of {path.name}; make it: sonjit models quantize, or precision='auto'")
+    return found
+
+
 def compile_settings(options: EngineOptions, precision: str) -> CompileSettings:
     """The properties with which OpenVINO compiles a network that runs in this precision."""
     config: CompileSettings = {"PERFORMANCE_HINT": "LATENCY"}
@@ -173,8 +189,8 @@ def compile_settings(options: EngineOptions, precision: str) -> CompileSettings:
         config["INFERENCE_NUM_THREADS"] = threads
         # Pinned threads wait for their core where others work too: three times the time on a busy machine.
         config["ENABLE_CPU_PINNING"] = False
-    if precision in ("f32", "bf16", "f16"):
-        config["INFERENCE_PRECISION_HINT"] = precision
+    if precision != "default":  # where a network in int8 is not rounded it is f32
+        config["INFERENCE_PRECISION_HINT"] = "f32" if precision == "int8" else precision
     return config
 
 
@@ -219,12 +235,6 @@ def _compile(network: _Network) -> ov.CompiledModel:
 
         model = with_taps(model, path, network.taps)
     model = take_images(model, path, network.value_range)
-    if options.precision == "int8":
-        from sonjit.engines.graph_edits import quantize
-
-        if network.calibration is None:
-            raise InputError(f"{path.name}: no images to set int8 ranges with; use precision='auto'")
-        model = quantize(model, network.calibration())
     if config.get("INFERENCE_PRECISION_HINT") == "bf16":
         from sonjit.engines.graph_edits import keep_heads_in_f32
 

@@ -354,7 +354,7 @@ def load_bodies(options: DetectorOptions, *, finds: bool = True) -> Bodies:
         detector = load_engine(person_file, exact, value_range=_DETECTOR_RANGE)
         expect(detector, person_file, "person detector", size=PERSON_GRID.input_size, outputs=(2254 * 12, 2254))
         people = PersonFinder(detector)
-    landmark_engine = options.running if _bears_bf16(options) else exact
+    landmark_engine = options.running if _bears_precision(options) else exact
     outputs = (*KEYPOINT_OUTPUTS, MASK_OUTPUT) if options.segmentation else KEYPOINT_OUTPUTS
     landmarks = load_engine(body_file, landmark_engine, outputs=outputs)
     sizes = (195, 1, 64 * 64 * 39, 117, *((256 * 256,) if options.segmentation else ()))
@@ -363,13 +363,15 @@ def load_bodies(options: DetectorOptions, *, finds: bool = True) -> Bodies:
 
 
 def _exact(engine: EngineOptions) -> EngineOptions:
-    """`auto` as f32, which the detector always takes: its rounding in bf16 moves the crop, and so every keypoint."""
-    return replace(engine, precision="f32") if engine.precision == "auto" else engine
+    """`auto` and int8 as f32, for the detector: its rounding moves the crop, and so every keypoint."""
+    return replace(engine, precision="f32") if engine.precision in ("auto", "int8") else engine
 
 
-def _bears_bf16(options: DetectorOptions) -> bool:
-    """Whether `auto` may be bf16 for the landmarks; see the table above."""
-    return options.model == "full" and not options.static_image and options.smoothing is not None
+def _bears_precision(options: DetectorOptions) -> bool:
+    """Whether the landmarks may take the precision as it is; see the table above."""
+    return options.precision == "int8" or (
+        options.model == "full" and not options.static_image and options.smoothing is not None
+    )
 
 
 def body_smoothers(options: DetectorOptions) -> Callable[[], BodySmoother]:

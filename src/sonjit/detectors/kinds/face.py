@@ -272,15 +272,15 @@ def load_meshes(options: DetectorOptions, model: str) -> FaceMeshes:
 def load_face_detector(options: DetectorOptions, name: str, own: Path | None = None) -> SingleShotDetector:
     """A published face detector of that name, or the caller's own in its place."""
     file, grid = options.file(name, own), _GRIDS[name]
-    engine = load_engine(file, _small(options.running, "auto"), value_range=_DETECTOR_RANGE)
+    engine = load_engine(file, _small(options.running, "auto", "int8"), value_range=_DETECTOR_RANGE)
     count = len(grid.anchors())
     expect(engine, file, "face detector", size=grid.input_size, outputs=(count * 16, count))
     return SingleShotDetector(engine, grid)
 
 
 def _landmark_running(running: EngineOptions, model: str) -> EngineOptions:
-    """The attention mesh never runs in bf16: it cuts out regions at places that it computes, and loses 2 px there."""
-    return _small(running, *(("auto", "bf16") if model == "attention" else ("auto",)))
+    """The attention mesh runs in f32 for bf16 and int8: it cuts out regions where it computes, and loses 2 px there."""
+    return _small(running, *(("auto", "bf16", "int8") if model == "attention" else ("auto",)))
 
 
 def _small(options: EngineOptions, *as_f32: Precision) -> EngineOptions:

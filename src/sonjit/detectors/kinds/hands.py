@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sonjit.detectors import calibration
 from sonjit.detectors.kinds import KINDS
 from sonjit.detectors.kinds.hand_heads import TAPS, HandHeads, load_hand_heads
 from sonjit.detectors.pipeline import Kind, crop_for, expect
@@ -193,7 +191,7 @@ def _upright(start: NDArray[np.float64], end: NDArray[np.float64]) -> float:
 
 def load_palm_finder(options: DetectorOptions, name: str, own: Path | None = None) -> PalmFinder:
     """A published palm detector of that name, or the caller's own in its place."""
-    # In int8 it misses hands and finds others; it runs seldom enough to stay exact.
+    # It has no int8 form: it runs seldom enough to stay exact.
     exact = replace(options.running, precision="f32")
     file = options.file(name, own)
     palms = load_engine(file, exact if options.running.precision == "int8" else options.running)
@@ -207,13 +205,12 @@ def load_hands(options: DetectorOptions) -> Hands:
     finder = load_palm_finder(options, weights["detector"], options.detector_model)
     hand_file = options.file(weights["landmark"], options.landmark_model)
 
-    crops = partial(calibration.crops, _HAND_SIZE, partial(finder.find, min_score=0.5))
     heads = None
     if options.visibility or (options.is_thorough and options.landmark_model is None):
         if options.landmark_model is not None:
             raise InputError(f"visibility=True: reads the published networks, not {hand_file}; leave one of them out")
         heads = load_hand_heads(options.model)
-    landmarks = load_engine(hand_file, options.running, calibration=crops, taps=TAPS if heads else ())
+    landmarks = load_engine(hand_file, options.running, taps=TAPS if heads else ())
     sizes, behind = landmarks.output_sizes, list[int]()
     if heads is not None:
         sizes, behind = sizes[:4], sizes[4:]

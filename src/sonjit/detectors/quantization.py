@@ -1,0 +1,102 @@
+"""int8 forms of the published landmark networks, from what they see in images: the user's own, or the bundled clip."""
+
+from __future__ import annotations
+
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+
+from sonjit.detectors.create import create_detector
+from sonjit.engines import recorded_inputs
+from sonjit.engines.int8 import Landmarks, quantize
+from sonjit.errors import InputError
+from sonjit.media import open_source
+from sonjit.weights import find_weight
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from sonjit.detectors.pipeline import Detector
+    from sonjit.engines.int8 import Promise
+
+_HAND, _BODY, _FACE = Landmarks(63), Landmarks(195, step=5), Landmarks(1404, least_presence=0.0)
+
+NETWORKS = {
+    "hand-full": ("hands", "full", _HAND),
+    "hand-lite": ("hands", "lite", _HAND),
+    "body-full": ("body", "full", _BODY),
+    "body-lite": ("body", "lite", _BODY),
+    "body-heavy": ("body", "heavy", _BODY),
+    "face-mesh": ("face", "mesh", _FACE),
+}
+"""The networks that have an int8 form: which kind and model of detector runs them, and what they give."""
+
+_STEP = 6
+"""Frames of the bundled clip from one image to the next."""
+
+_MOST = 120
+"""Inputs of a network that set its ranges, and as many on which it is measured."""
+
+
+def quantize_networks(
+    names: Sequence[str],
+    images: Path | None = None,
+    *,
+    shift_px: float = 0.3,
+    progress: Callable[[str], None] = lambda _: None,
+) -> Iterator[tuple[str, Promise]]:
+    """Write int8 forms beside the weight files in the cache, one after the other.
+
+    Args:
+        names: of `NETWORKS`.
+        images: a folder of images, or a video, that shows what the networks are for; the bundled clip, which shows
+            hands, where it is None. Every other image only measures.
+        shift_px: mean shift of the keypoints that is allowed, in pixels of the network's input.
+        progress: is told what goes on.
+
+    Raises:
+        InputError: a network is not there or has no int8 form, or the images do not show what it is for.
+    """
+    if unknown := [name for name in names if name not in NETWORKS]:
+        raise InputError(f"{unknown[0]!r} has no int8 form; those that have: {', '.join(NETWORKS)}")
+    for name in names:
+        kind, model, landmarks = NETWORKS[name]
+        path = find_weight(name)
+        seen = tuple[list["NDArray[np.uint8]"], list["NDArray[np.uint8]"]](([], []))
+        detectors: list[Detector[Any]] = []
+        try:
+            for inputs in seen:
+                with recorded_inputs(path, inputs):
+                    detector = create_detector(
+                        kind, model=model, precision="f32", static_image=True, max_instances=4, search="fast"
+                    )
+                detectors.append(detector)
+            for index, rgb in enumerate(_images(images)):
+                progress(f"{path.name}: image {index + 1}")
+                detectors[index % 2].detect(rgb)
+        finally:
+            for detector in detectors:
+                detector.close()
+        first, second = (inputs[:: max(1, len(inputs) // _MOST)][:_MOST] for inputs in seen)
+        try:
+            yield name, quantize(path, landmarks, first, second, shift_px=shift_px, progress=progress)
+        except InputError as error:
+            if images is None:
+                raise InputError(f"{error}; --images FOLDER takes your own in place of the bundled clip") from None
+            raise
+
+
+def _images(path: Path | None) -> Iterator[NDArray[np.uint8]]:
+    """The images of a folder, or some frames of the bundled clip."""
+    if path is not None:
+        with open_source(path) as source:
+            for _, _, rgb in source:
+                yield rgb
+        return
+    with resources.as_file(resources.files("sonjit") / "assets" / "demo.mp4") as clip, open_source(clip) as source:
+        for index, _, rgb in source:
+            if index % _STEP == 0:
+                yield rgb

@@ -1,0 +1,293 @@
+"""Networks with int8 weights and activations, beside their originals: `NAME.int8.xml`, its `.bin` and a `.json`.
+
+What a convolution reads is divided by the largest value that each of its channels takes on the images given, and its
+weights multiplied by the same, so that all channels use the 256 levels (as SmoothQuant, Xiao et al. 2023, with all of
+the difficulty moved into the weights). Weights have a step per filter. Sums, the trunk between blocks and whatever
+costs next to nothing stay in f32. So do the layers that move keypoints most for the work they save, as many as the goal
+needs. A processor without VNNI saturates sums of two products at 16 bits: forms are measured, and best made, on the
+processor that they are for.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from math import prod
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+from openvino import opset13 as ops
+
+from sonjit.arrays import Float32Array
+from sonjit.engines.openvino import core, int8_path, read_model
+from sonjit.engines.quiet_openvino import ov
+from sonjit.errors import InputError
+from sonjit.files import write_bytes
+
+_KINDS = "Convolution", "GroupConvolution", "MatMul"
+
+_LEAST_WORK = 0.002
+"""Share of a network's multiplications below which a layer is not worth a rounding."""
+
+_LEAST_RANGE = 1 / 32
+"""Of a channel, against the widest one: dead channels are not blown up."""
+
+_SINGLE_IMAGES = 12
+"""On which layers are measured one at a time."""
+
+_TURNS, _RUNS = 5, 12
+
+
+@dataclass(frozen=True)
+class Landmarks:
+    """Which numbers of a landmark network are its keypoints, and when it sees something.
+
+    Attributes:
+        size: how many numbers the output with the keypoints holds.
+        step: numbers of one keypoint, x and y in pixels of the input first.
+        least_presence: of its first output of one number.
+    """
+
+    size: int
+    step: int = 3
+    least_presence: float = 0.5
+
+
+@dataclass(frozen=True)
+class Promise:
+    """What an int8 network keeps to, measured on images that set no range of it.
+
+    Attributes:
+        images: how many inputs of the network it was measured on.
+        layers: convolutions and matrix products.
+        f32: how many of them were left in f32.
+        shift_px: mean distance of keypoints to those in f32, in pixels of the network's input.
+        shift_p95_px: below which it is on 95 % of the images.
+        presence: largest change of the presence, in its own unit.
+        f32_ms, int8_ms: processor time of one image on one thread.
+        bytes: of the file with the weights.
+    """
+
+    images: int
+    layers: int
+    f32: int
+    shift_px: float
+    shift_p95_px: float
+    presence: float
+    f32_ms: float
+    int8_ms: float
+    bytes: int
+
+
+def quantize(
+    path: Path,
+    landmarks: Landmarks,
+    images: Sequence[NDArray[np.uint8]],
+    held_out: Sequence[NDArray[np.uint8]],
+    *,
+    shift_px: float,
+    progress: Callable[[str], None] = lambda _: None,
+) -> Promise:
+    """Write the int8 form of a landmark network that takes values of 0..1.
+
+    Args:
+        path: of the network; the form lies beside it afterwards.
+        landmarks: where its keypoints are.
+        images: (1, H, W, 3) each, like those that it will see: they set ranges and say which layers are sensitive.
+        held_out: others, on which the shift is measured.
+        shift_px: mean shift of the keypoints that is allowed, in pixels of its input.
+        progress: is told what goes on.
+
+    Returns:
+        What the form keeps to.
+
+    Raises:
+        InputError: too few images show what the network looks for, no layer can be in int8, or it saves no time.
+    """
+    progress(f"{path.name}: in f32")
+    exact = _Reference(_compiled(read_model(path)), landmarks)
+    images, answers = exact.seen(images)
+    held_out, held_out_answers = exact.seen(held_out)
+    if min(len(images), len(held_out)) < 4:
+        seen = f"{len(images)} and {len(held_out)}"
+        raise InputError(f"{path.name}: sees its kind {seen} times in the two halves of the images; give more of them")
+    ranges, work = _channel_ranges(read_model(path), images), _multiplications(read_model(path))
+    candidates = [index for index, share in enumerate(work / work.sum()) if share >= _LEAST_WORK]
+    build = partial(_with_int8, path, ranges)
+    few = slice(None, None, max(1, len(images) // _SINGLE_IMAGES))
+    harm = dict[int, float]()
+    for index in candidates:
+        progress(f"{path.name}: layer {index + 1} of {len(work)} alone")
+        shifts, _ = exact.compare(_compiled(build({index})), images[few], answers[few])
+        harm[index] = float(np.mean(shifts) ** 2 / work[index])
+    order = sorted(candidates, key=harm.__getitem__)
+    low, high = 0, len(order)
+    while low < high:
+        middle = (low + high + 1) // 2
+        progress(f"{path.name}: {middle} of {len(work)} layers in int8")
+        shifts, _ = exact.compare(_compiled(build(set(order[:middle]))), images, answers)
+        low, high = (middle, high) if np.mean(shifts) <= shift_px else (low, middle - 1)
+    if not low:
+        raise InputError(f"{path.name}: no layer bears int8 within {shift_px:g} px; allow more by --shift")
+    model = build(set(order[:low]))
+    network = _compiled(model)
+    shifts, presence = exact.compare(network, held_out, held_out_answers)
+    f32_ms, int8_ms = _times(exact.network, network, held_out[0])
+    if int8_ms >= f32_ms:
+        raise InputError(
+            f"{path.name}: in int8 it takes {int8_ms:.2f} ms here, in f32 {f32_ms:.2f}; nothing is written"
+        )
+    target = int8_path(path)
+    ov.save_model(model, target, compress_to_fp16=False)
+    promise = Promise(
+        images=len(held_out), layers=len(work), f32=len(work) - low,
+        shift_px=round(float(np.mean(shifts)), 3), shift_p95_px=round(float(np.percentile(shifts, 95)), 3),
+        presence=round(float(np.max(presence)), 4), f32_ms=round(f32_ms, 2), int8_ms=round(int8_ms, 2),
+        bytes=target.with_suffix(".bin").stat().st_size,
+    )  # fmt: skip
+    write_bytes(target.with_suffix(".json"), (json.dumps(asdict(promise), indent=2) + "\n").encode())
+    return promise
+
+
+class _Reference:
+    """The network in f32, and how far others are from it."""
+
+    def __init__(self, network: ov.CompiledModel, landmarks: Landmarks) -> None:
+        self.network, self._landmarks = network, landmarks
+        sizes = [prod(output.get_shape()) for output in network.outputs]
+        self._keypoints, self._presence = sizes.index(landmarks.size), sizes.index(1)
+
+    def seen(
+        self, images: Sequence[NDArray[np.uint8]]
+    ) -> tuple[list[NDArray[np.uint8]], list[tuple[Float32Array, float]]]:
+        """The images in which it sees what it looks for, and its answers there."""
+        answers = [(image, self.answer(self.network, image)) for image in images]
+        kept = [(image, answer) for image, answer in answers if answer[1] > self._landmarks.least_presence]
+        return [image for image, _ in kept], [answer for _, answer in kept]
+
+    def answer(self, network: ov.CompiledModel, image: NDArray[np.uint8]) -> tuple[Float32Array, float]:
+        """Keypoints (K, 2) and presence."""
+        outputs = network(_values(image))
+        keypoints = np.array(outputs[self._keypoints], np.float32).reshape(-1, self._landmarks.step)[:, :2]
+        return keypoints, float(outputs[self._presence].item())
+
+    def compare(
+        self,
+        network: ov.CompiledModel,
+        images: Sequence[NDArray[np.uint8]],
+        answers: Sequence[tuple[Float32Array, float]],
+    ) -> tuple[list[float], list[float]]:
+        """Mean distance of the keypoints, and change of the presence, in each image."""
+        given = [self.answer(network, image) for image in images]
+        pairs = list(zip(given, answers, strict=True))
+        shifts = [float(np.linalg.norm(mine[0] - theirs[0], axis=1).mean()) for mine, theirs in pairs]
+        return shifts, [abs(mine[1] - theirs[1]) for mine, theirs in pairs]
+
+
+def _values(image: NDArray[np.uint8]) -> Float32Array:
+    return image.astype(np.float32) / np.float32(255)
+
+
+def _compiled(model: ov.Model) -> ov.CompiledModel:
+    settings = {"INFERENCE_NUM_THREADS": 1, "ENABLE_CPU_PINNING": False, "INFERENCE_PRECISION_HINT": "f32"}
+    return core().compile_model(model, "CPU", settings)
+
+
+def _times(first: ov.CompiledModel, second: ov.CompiledModel, image: NDArray[np.uint8]) -> tuple[float, float]:
+    """Milliseconds of processor time of each, by turns; the least turn counts."""
+    values, least = _values(image), [np.inf, np.inf]
+    for _ in range(_TURNS):
+        for side, network in enumerate((first, second)):
+            start = time.process_time()
+            for _ in range(_RUNS):
+                network(values)
+            least[side] = min(least[side], (time.process_time() - start) / _RUNS * 1000)
+    return least[0], least[1]
+
+
+def _layers(model: ov.Model) -> list[ov.Node]:
+    """Convolutions and matrix products of values with constant weights, in the order in which they run."""
+    constant, layers = set[str](), list[ov.Node]()
+    for node in model.get_ordered_ops():
+        sources = [port.get_source_output().get_node().get_friendly_name() for port in node.inputs()]
+        if node.get_type_name() == "Constant" or (sources and constant.issuperset(sources)):
+            constant.add(node.get_friendly_name())
+        elif node.get_type_name() in _KINDS and sources[1] in constant and node.output(0).get_partial_shape().is_static:
+            layers.append(node)
+    return layers
+
+
+def _multiplications(model: ov.Model) -> NDArray[np.float64]:
+    """(L,) of each layer."""
+    pairs = [(tuple(node.input_value(1).get_shape()), tuple(node.output(0).get_shape())) for node in _layers(model)]
+    return np.array([prod(weights) * (prod(out[2:]) if len(out) == 4 else 1) for weights, out in pairs], np.float64)
+
+
+def _channel_ranges(model: ov.Model, images: Sequence[NDArray[np.uint8]]) -> list[tuple[bool, Float32Array]]:
+    """For each layer whether it reads negative values, and the largest size (C,) of each channel that it reads."""
+    network = _compiled(
+        ov.Model([node.input_value(0) for node in _layers(model)], model.get_parameters())  # pyright: ignore
+    )
+    signed, largest = [False] * len(network.outputs), [np.float32(0)] * len(network.outputs)
+    for image in images:
+        for index, values in enumerate(network(_values(image)).values()):
+            sizes = np.abs(values).max(axis=tuple(axis for axis in range(values.ndim) if axis != 1))
+            largest[index] = np.maximum(largest[index], sizes)
+            signed[index] = signed[index] or bool(values.min() < 0)
+    wide = [np.maximum(sizes, np.max(sizes) * _LEAST_RANGE) for sizes in largest]
+    return [
+        (below, np.where(sizes > 0, sizes, 1).astype(np.float32)) for below, sizes in zip(signed, wide, strict=True)
+    ]
+
+
+def _with_int8(path: Path, ranges: Sequence[tuple[bool, Float32Array]], chosen: set[int]) -> ov.Model:
+    """The network with these layers in int8; OpenVINO sees from the roundings which kernels to take."""
+    model = read_model(path)
+    nodes = [(index, node) for index, node in enumerate(_layers(model)) if index in chosen]
+    weights = _compiled(ov.Model([node.input_value(1) for _, node in nodes], []))([])  # pyright: ignore
+    rounded = dict[tuple[str, int], ov.Node]()
+    for place, (index, node) in enumerate(nodes):
+        values = node.input_value(0)
+        signed, sizes = ranges[index]
+        key = values.get_node().get_friendly_name(), values.get_index()
+        if key not in rounded:
+            rounded[key] = _rounded(values, sizes, signed=signed)
+        node.input(0).replace_source_output(rounded[key].output(0))
+        filters = cast("Float32Array", weights[place])
+        scaled = filters * _along_inputs(node, filters, sizes / sizes.max())
+        node.input(1).replace_source_output(_as_int8(scaled, grouped=node.get_type_name() == "GroupConvolution"))
+    model.validate_nodes_and_infer_types()
+    return model
+
+
+def _rounded(values: ov.Output, sizes: Float32Array, *, signed: bool) -> ov.Node:
+    """Values in 256 levels, each channel divided by its size against the widest one's."""
+    shape = [1] * values.get_partial_shape().rank.get_length()
+    shape[1] = -1
+    below = np.float32(-128 / 127 if signed else 0)
+    low, high = (ops.constant((sizes * factor).reshape(shape)) for factor in (below, np.float32(1)))
+    widest = sizes.max()
+    return ops.fake_quantize(values, low, high, widest * below, widest, 256)
+
+
+def _along_inputs(node: ov.Node, filters: Float32Array, factors: Float32Array) -> Float32Array:
+    """The factors of the channels that a layer reads, to multiply its weights with."""
+    if node.get_type_name() == "GroupConvolution":  # (G, N, C, h, w)
+        return factors.reshape(filters.shape[0], 1, filters.shape[2], 1, 1)
+    if node.get_type_name() == "MatMul" and not node.get_attributes()["transpose_b"]:
+        return factors[:, None]
+    return factors.reshape(1, -1, *[1] * (filters.ndim - 2))
+
+
+def _as_int8(filters: Float32Array, *, grouped: bool) -> ov.Output:
+    """The same weights in 255 levels, with a step for each filter."""
+    axes = tuple(range(2 if grouped else 1, filters.ndim))
+    step = np.abs(filters).max(axis=axes, keepdims=True) / 127
+    step[step == 0] = 1
+    levels = np.clip(np.round(filters / step), -127, 127).astype(np.int8)
+    return ops.multiply(ops.convert(ops.constant(levels), "f32"), ops.constant(step.astype(np.float32))).output(0)
