@@ -130,7 +130,7 @@ class StreamSearch(Generic[O]):
         if not confirmed and len(self._places) < _MOST_PLACES:
             self._places += self._next_places(rgb, lost, taken)
             inferences -= 1
-        self._places = [place for place in self._places if not any(iou(place.box, box) > _TAKEN_IOU for box in taken)]
+        self._places = _without_taken(self._places, taken)
         while self._places and inferences > 0:
             inferences -= 1
             place = self._places.pop(0)
@@ -158,7 +158,8 @@ class StreamSearch(Generic[O]):
         window = window or self._next_window(rgb, taken)
         if window is None:
             return []
-        return merged(self._finder.places(rgb, window), 4 * max(width, height))[:_MOST_PLACES]
+        places = merged(self._finder.places(rgb, window), 4 * max(width, height))
+        return _without_taken(places, taken)[:_MOST_PLACES]
 
     def _next_window(self, rgb: Image, taken: Sequence[RotatedBox]) -> Window | None:
         """The part of the image that was searched longest ago of those that changed since, beside what is held."""
@@ -188,6 +189,10 @@ class StreamSearch(Generic[O]):
                 self._shown[window] = cut, unheld
                 return window
         return None
+
+
+def _without_taken(places: Sequence[Place], taken: Sequence[RotatedBox]) -> list[Place]:
+    return [place for place in places if not any(iou(place.box, box) > _TAKEN_IOU for box in taken)]
 
 
 class HandFinder(Finder[HandObservation]):
