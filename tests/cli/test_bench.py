@@ -47,7 +47,7 @@ def test_peer_without_mediapipe(capsys):
 
 
 def test_save_that_cannot_be_written_is_said_first(capsys, tmp_path):
-    status, _, err = run(capsys, "--save", str(tmp_path / "missing" / "bench.json"))
+    status, _, err = run(capsys, "--save", str(tmp_path))
     assert status == 2
     assert len(err.splitlines()) == 1
 

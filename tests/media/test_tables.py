@@ -338,9 +338,8 @@ def write_and_interrupt(writer, frame, path):
 
 @pytest.mark.parametrize("ending", TABLE_ENDINGS)
 def test_places_that_cannot_be_written(tmp_path, unwritable, ending):
-    for path in (unwritable / f"t{ending}", tmp_path / "none" / f"t{ending}"):
-        with pytest.raises(InputError, match="folder"):
-            open_writer(path, HEADER)
+    with pytest.raises(InputError, match="folder"):
+        open_writer(unwritable / f"t{ending}", HEADER)
     (tmp_path / f"folder{ending}").mkdir()
     with pytest.raises(InputError, match="is a folder"):
         open_writer(tmp_path / f"folder{ending}", HEADER)

@@ -76,11 +76,11 @@ def test_a_stopped_run_leaves_what_is_finished(tmp_path, whole, monkeypatch):
     made = []
     make = job._make_chunk
 
-    def stop_later(layout, number):
+    def stop_later(layout, number, *rest):
         if made:
             raise KeyboardInterrupt
         made.append(number)
-        return make(layout, number)
+        return make(layout, number, *rest)
 
     monkeypatch.setattr(job, "_make_chunk", stop_later)
     with pytest.raises(KeyboardInterrupt):

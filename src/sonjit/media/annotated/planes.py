@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple, Self
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -109,6 +108,8 @@ def _planes(frame: VideoFrame) -> list[NDArray[np.uint8]]:
 
 def _changed(drawn: Image, before: Image) -> Iterator[tuple[int, int, int, int]]:
     """x, y, width and height of the parts of an image that differ from another, in whole tiles."""
+    import cv2
+
     height, width = drawn.shape[:2]
     differ = cv2.compare(drawn.reshape(height, -1), before.reshape(height, -1), cv2.CMP_NE)  # (H, 3 W)
     columns = np.arange(0, 3 * width, 3 * _TILE_PX)
