@@ -7,6 +7,7 @@ import html
 import sys
 import tempfile
 import webbrowser
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
@@ -49,7 +50,7 @@ def draw(image: ImageLike, found: Frame | Result | Iterable[Result], *, labels: 
     return draw_frame(image, found, labels=labels)
 
 
-class _Shown:
+class _Shown(ABC):
     """Something found that knows its image as long as the caller keeps the image; it does not keep it itself."""
 
     __slots__ = ()
@@ -67,8 +68,9 @@ class _Shown:
             raise InputError("the image of these results is gone: keep it, and call sonjit.draw(image, results)")
         return rgb_from(image)
 
+    @abstractmethod
     def _frame(self) -> Frame:
-        raise NotImplementedError
+        """What was found, as a frame."""
 
     def draw(self, *, labels: bool = True) -> Image:
         """The image with everything drawn over it, see `sonjit.draw`."""
