@@ -126,6 +126,11 @@ class Result:
         return load_skeleton(self.skeletons[len(self.keypoints)])
 
     @property
+    def title(self) -> str:
+        """What it is, in words: its kind, such as "face"; a hand whose side is known says it: "Right hand"."""
+        return self.kind
+
+    @property
     def names(self) -> tuple[str, ...]:
         """Names of the keypoints, in their order; "" for those of a face mesh that lie on no contour."""
         return self.skeleton.keypoints

@@ -118,6 +118,11 @@ class Hand(Result):
         known = self.handedness_score is None or self.handedness_score >= LEAST_SIDE_SCORE
         return self.handedness if known else None
 
+    @property
+    def title(self) -> str:
+        """`Right hand`, `Left hand`, or `hand` where the side is unknown."""
+        return f"{self.side} hand" if self.side else "hand"
+
 
 @register_result
 @dataclass(eq=False, repr=False, slots=True)

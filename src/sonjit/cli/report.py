@@ -101,9 +101,8 @@ def _print_last(frame: Frame) -> None:
     for heading in ("what", "score", "id", "box px"):
         table.add_column(heading)
     for _, one in instances:
-        what = f"{one.handedness} {one.kind}" if one.handedness else one.kind
         box = ", ".join(f"{value:.0f}" for value in one.box)
-        table.add_row(what, f"{one.score:.2f}", "" if one.id is None else str(one.id), box)
+        table.add_row(one.title, f"{one.score:.2f}", "" if one.id is None else str(one.id), box)
     Console().print(table)
 
 

@@ -170,8 +170,7 @@ def _encoded(rgb: Image, ending: str) -> bytes:
 
 
 def _cells(one: Result) -> Iterator[str]:
-    side = getattr(one, "side", None)  # hands alone have one
-    yield f"{side} {one.kind}" if side else one.kind
+    yield one.title
     yield f"{one.score:.2f}"
     yield "" if one.id is None else str(one.id)
     yield ", ".join(f"{value:.0f}" for value in one.box)

@@ -169,7 +169,5 @@ class _DetectPass(Pass[Frame]):
 
 
 def _line(one: Instance) -> str:
-    side = getattr(one, "side", None)  # hands alone have one
-    what = f"{side} {one.kind}" if side else one.kind
     box = ", ".join(f"{value:.0f}" for value in one.box)
-    return f"{what} {one.score:.2f}{'' if one.id is None else f' #{one.id}'} at {box}"
+    return f"{one.title} {one.score:.2f}{'' if one.id is None else f' #{one.id}'} at {box}"
