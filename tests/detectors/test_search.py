@@ -12,6 +12,7 @@ import sonjit
 from sonjit.detectors.kinds.body import BodyObservation
 from sonjit.detectors.kinds.face import FaceObservation
 from sonjit.detectors.kinds.hands import HandObservation
+from sonjit.detectors.observations import is_same_object
 from sonjit.detectors.search.bodies import without_other_heads
 from sonjit.detectors.search.faces import Head, head_from_detection, without_same_heads
 from sonjit.detectors.search.finds import (
@@ -28,7 +29,6 @@ from sonjit.detectors.search.finds import (
 from sonjit.detectors.search.hands import Guide, HandSearch, seen_in_mirror
 from sonjit.detectors.search.people import faces_of_bodies, hands_of_bodies
 from sonjit.detectors.ssd import Detection
-from sonjit.detectors.tracking import is_same_object
 from sonjit.geometry.boxes import RotatedBox
 
 WILD = Path(os.environ.get("SONJIT_TEST_DATA", "../shared")) / "real" / "wild"

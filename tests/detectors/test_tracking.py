@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sonjit.detectors.tracking import Tracker, is_same_object, without_duplicates
+from sonjit.detectors.observations import is_same_object, without_duplicates
+from sonjit.detectors.tracking import Tracker
 
 from .fakes import seen_at
 

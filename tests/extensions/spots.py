@@ -41,7 +41,7 @@ class Spot(Result):
 
 @dataclass(frozen=True, eq=False)
 class Seen:
-    """What is seen in a box; see `sonjit.detectors.tracking.Observation`."""
+    """What is seen in a box; see `sonjit.detectors.observations.Observation`."""
 
     score: float
     keypoints: np.ndarray

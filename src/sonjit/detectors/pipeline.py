@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, Self, TypeVa
 
 import numpy as np
 
+from sonjit.detectors.observations import Observation, without_duplicates
 from sonjit.detectors.smoothing import KeypointSmoother
-from sonjit.detectors.tracking import Observation, Track, Tracker, without_duplicates
+from sonjit.detectors.tracking import Track, Tracker
 from sonjit.errors import InputError
 from sonjit.geometry.boxes import RotatedBox, crop, crop_on_grid, iou
 from sonjit.media import ImageLike, Results, rgb_from

@@ -4,11 +4,21 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeAlias
 
 import numpy as np
 
-from sonjit.detectors.smoothing import size_of
+from sonjit.detectors.observations import (
+    Disc,
+    O,
+    are_near,
+    centre_of,
+    is_same_object,
+    kept_behind,
+    mean_distance,
+    share_inside,
+    without_duplicates,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -18,10 +28,6 @@ if TYPE_CHECKING:
     from sonjit.detectors.smoothing import Smoother
     from sonjit.geometry.boxes import RotatedBox
 
-_SAME_DISTANCE = 0.12
-"""Mean keypoint distance, in instance sizes, under which two observations are one object."""
-_INSIDE, _SAME_SIDE = 0.7, 0.5
-"""Share of the smaller one's box inside the other's, from which on two whose sides differ by less are one object."""
 _SIDE_WEIGHT = 1.0
 """How many instance sizes of distance a full contradiction of left and right weighs."""
 _REACH = 1.5
@@ -34,8 +40,6 @@ _LEAST_STEP_S = 1 / 240
 """Frames that are nearer in time than this give no speed."""
 _SIDE_MEMORY = 0.05
 """Least weight of a new, sure frame in the belief of left or right."""
-_MARGIN = 0.1
-"""Of its size, by which an instance's box is grown to see whether another one's touches it."""
 _CHANGED = 0.25
 """How far, in sizes, the keypoints of an instance that overlaps another may move from frame to frame on average."""
 _BORROWED = 0.25
@@ -54,31 +58,8 @@ _DRIFT_S, _SLOWING_S, _FADING_S = 0.15, 0.7, 1.0
 """Time over which the first speed of a hidden instance is averaged, and in which speed and score fall to 1/e."""
 _TRUSTED = 0.4
 """Cost up to which an observation counts for its track where instances overlap: the network may see a blend there."""
-
-
-O = TypeVar("O", bound="Observation")  # noqa: E741
 Move: TypeAlias = "Callable[[O, NDArray[np.float32], float], O]"
 """An observation moved on by (2,) pixels, with a score of its own: that of an instance that another one hides."""
-
-
-class Observation(Protocol):
-    """What the landmark network saw in one box.
-
-    Attributes:
-        score: presence, 0..1.
-        keypoints: (K, 3) float32 in pixels of the image.
-        keypoints_3d: (K, 3) float32 metres, or None where the network gives none.
-        left: probability that it is the person's left one, or None where there are no sides.
-    """
-
-    @property
-    def score(self) -> float: ...
-    @property
-    def keypoints(self) -> NDArray[np.float32]: ...
-    @property
-    def keypoints_3d(self) -> NDArray[np.float32] | None: ...
-    @property
-    def left(self) -> float | None: ...
 
 
 @dataclass(eq=False)
@@ -114,7 +95,7 @@ class Track(Generic[O]):
         """Take over a new frame's observation."""
         step_s = now_s - self.seen_s
         if self.frames and step_s > 0 and self.hidden is None:
-            moved = _centre(observation) - _centre(self.observation)
+            moved = centre_of(observation) - centre_of(self.observation)
             self._velocity = 0.5 * self._velocity + 0.5 * moved / max(step_s, _LEAST_STEP_S)
             self._drift += -math.expm1(-step_s / _DRIFT_S) * (moved / max(step_s, _LEAST_STEP_S) - self._drift)
         self.observation, self.seen_s = observation, now_s
@@ -132,7 +113,7 @@ class Track(Generic[O]):
         shift = self._velocity * step_s
         if covers:
             off = _BEHIND + _AT_FIRST * math.exp(-(self.hidden or 0.0) / _DRAWN_S)
-            shift = _kept_behind(self.observation, shift, [one.observation for one in covers], off)
+            shift = kept_behind(self.observation, shift, [one.observation for one in covers], off)
         self._velocity = self._velocity * math.exp(-step_s / _SLOWING_S)
         self.uncovered_s = 0.0 if covered else self.uncovered_s + step_s
         self.hidden = (self.hidden or 0.0) + step_s
@@ -156,25 +137,24 @@ class Track(Generic[O]):
 
     def cost(self, observation: O, now_s: float) -> float:
         """How badly an observation fits this track: distance from where it should be and contradiction of sides."""
-        return self.expected(now_s).cost(*_disc(observation), observation.left)
+        return self.expected(now_s).cost(Disc.around(observation), observation.left)
 
     def expected(self, now_s: float) -> _Expected:
         """Where it should be at a time."""
         reach_s = min(max(now_s - self.seen_s, 0.0), 0.2)  # beyond that a speed says little
-        predicted = _centre(self.observation) + self._velocity * reach_s
-        return _Expected(predicted.tolist(), _size(self.observation), self.left)
+        predicted = centre_of(self.observation) + self._velocity * reach_s
+        return _Expected(Disc(predicted.tolist(), Disc.around(self.observation).size), self.left)
 
 
 class _Expected(NamedTuple):
-    """Where an instance should be, its size in pixels, and its side."""
+    """Where an instance should be, and its side."""
 
-    centre: list[float]
-    size: float
+    disc: Disc
     left: float | None
 
-    def cost(self, centre: list[float], size: float, left: float | None) -> float:
+    def cost(self, seen: Disc, left: float | None) -> float:
         """See `Track.cost`."""
-        distance = math.dist(self.centre, centre) / max(self.size, size)
+        distance = math.dist(self.disc.centre, seen.centre) / max(self.disc.size, seen.size)
         if self.left is None or left is None:
             return distance
         return distance + _SIDE_WEIGHT * abs(self.left - left)
@@ -248,7 +228,7 @@ class Tracker(Generic[O]):
         self._lost = [track for track in self._lost if 0 <= now_s - track.seen_s <= self._memory_s]
         looked_at = {track for track, _ in carried}
         if self._move is not None:
-            discs = [(track, _disc(track.observation)) for track in self.active]
+            discs = [(track, Disc.around(track.observation)) for track in self.active]
             carried = [pair for pair in carried if self._is_trusted(*pair, carried, discs, now_s)]
         tracks = [track for track, _ in carried]
         seen = _sorted_out(tracks, [observation for _, observation in carried], now_s)
@@ -278,15 +258,15 @@ class Tracker(Generic[O]):
         track: Track[O],
         seen: O,
         carried: Sequence[tuple[Track[O], O]],
-        discs: Sequence[tuple[Track[O], _Disc]],
+        discs: Sequence[tuple[Track[O], Disc]],
         now_s: float,
     ) -> bool:
         """Whether an observation is of its track, and not a blend of two or the other one."""
-        own, new = _disc(track.observation), _disc(seen)
+        own, new = Disc.around(track.observation), Disc.around(seen)
         alone = track.hidden is None and not any(
-            _are_near(one, other.observation)
+            are_near(one, other.observation)
             for other, disc in discs
-            if other is not track and (_may_touch(own, disc) or _may_touch(new, disc))
+            if other is not track and (own.may_touch(disc) or new.may_touch(disc))
             for one in (track.observation, seen)
         )
         if alone:
@@ -295,12 +275,12 @@ class Tracker(Generic[O]):
         if track.left is not None and seen.left is not None:
             undecided = track.frames < _YOUNG or abs(2 * track.left - 1) < _SURE_SIDE
             cost -= undecided * _SIDE_WEIGHT * abs(track.left - seen.left)
-        if cost >= _TRUSTED or (track.hidden is None and _distance(seen, track.observation) > _CHANGED):
+        if cost >= _TRUSTED or (track.hidden is None and mean_distance(seen, track.observation) > _CHANGED):
             return False
         rank = (track.hidden is not None, cost)
         return not any(
             other is not track
-            and _distance(seen, one) < _BORROWED
+            and mean_distance(seen, one) < _BORROWED
             and (other.hidden is not None, other.cost(one, now_s)) < rank
             for other, one in carried
         )
@@ -309,8 +289,8 @@ class Tracker(Generic[O]):
         """Whether what a search found overlaps a known instance and is none that was lost: it waits until they part."""
         if any(track.cost(found, now_s) < _TRUSTED for track in self._lost):
             return False
-        disc = _disc(found)
-        near = (one.observation for one in known if _may_touch(disc, _disc(one.observation)))
+        disc = Disc.around(found)
+        near = (one.observation for one in known if disc.may_touch(Disc.around(one.observation)))
         return any(share_inside(found.keypoints, one.keypoints) > _BLENDED for one in near)
 
     def _hide(
@@ -319,7 +299,7 @@ class Tracker(Generic[O]):
         """Those of the tracks just lost that another one hides, moved on: near another, or doubted for that."""
         hidden: list[Track[O]] = []
         for track in gone[: max(self._most - len(held), 0)]:
-            near = [o for o in (*held, *gone) if o is not track and _are_near(o.observation, track.observation)]
+            near = [o for o in (*held, *gone) if o is not track and are_near(o.observation, track.observation)]
             if track.hidden is None and not near and track not in doubted:
                 continue
             covers = [other for other in near if other in held]
@@ -354,43 +334,10 @@ class Tracker(Generic[O]):
         return track
 
 
-def without_duplicates(new: Sequence[O], held: Sequence[O] = (), *, one_reading: bool = False) -> list[O]:
-    """Observations without those of an object that is held already or seen earlier in the list."""
-    kept, discs = list(held), [_disc(one) for one in held]
-    for observation in new:
-        disc = _disc(observation)
-        near = (other for other, its in zip(kept, discs, strict=True) if _may_touch(disc, its))
-        if not any(is_same_object(observation, other, one_reading=one_reading) for other in near):
-            kept.append(observation)
-            discs.append(disc)
-    return kept[len(held) :]
-
-
-def is_same_object(a: Observation, b: Observation, *, one_reading: bool = False) -> bool:
-    """Whether two observations lie on one object.
-
-    Their keypoints coincide; or, with `one_reading`, they are of one side and one lies inside the other: a network can
-    read a hand in two ways (a thumb as a forefinger) that share little but the place.
-    """
-    distance = np.linalg.norm(a.keypoints[:, :2] - b.keypoints[:, :2], axis=1).mean()
-    if distance < _SAME_DISTANCE * max(_size(a), _size(b)):
-        return True
-    if not one_reading or a.left is None or b.left is None or abs(a.left - b.left) > _SAME_SIDE:
-        return False
-    return share_inside(a.keypoints, b.keypoints) > _INSIDE
-
-
-def share_inside(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
-    """Share of the smaller box around keypoints (K, 2 or more) that lies in the other's."""
-    low_a, high_a, low_b, high_b = (edge[:2] for edge in (a.min(0), a.max(0), b.min(0), b.max(0)))
-    shared = np.clip(np.minimum(high_a, high_b) - np.maximum(low_a, low_b), 0, None).prod()
-    return float(shared / max(min((high_a - low_a).prod(), (high_b - low_b).prod()), 1e-6))
-
-
 def _sorted_out(tracks: Sequence[Track[O]], seen: Sequence[O], now_s: float) -> list[O]:
     """Observations in the order of the tracks that they fit: two that slipped into each other's box change places."""
     expected = [track.expected(now_s) for track in tracks]
-    places = [(*_disc(one), one.left) for one in seen]
+    places = [(Disc.around(one), one.left) for one in seen]
     order = list(range(len(seen)))
     for i in range(len(tracks)):
         for j in range(i):
@@ -408,53 +355,9 @@ def _one_track_per_object(
     if len(tracks) == 1:
         return [0]
     kept: list[int] = []
-    discs = [_disc(one) for one in seen]
+    discs = [Disc.around(one) for one in seen]
     for i in sorted(range(len(tracks)), key=lambda i: tracks[i].cost(seen[i], now_s)):
-        near = (j for j in kept if _may_touch(discs[i], discs[j]))
+        near = (j for j in kept if discs[i].may_touch(discs[j]))
         if not any(is_same_object(seen[i], seen[j], one_reading=one_reading) for j in near):
             kept.append(i)
     return kept
-
-
-_Disc: TypeAlias = "tuple[list[float], float]"
-"""Centre and size of an observation in pixels."""
-
-
-def _disc(observation: Observation) -> _Disc:
-    return _centre(observation).tolist(), _size(observation)
-
-
-def _may_touch(a: _Disc, b: _Disc) -> bool:
-    """Whether two observations could overlap at all, which spares the closer look at most pairs of a crowd."""
-    return math.dist(a[0], b[0]) < 1.5 * (a[1] + b[1])
-
-
-def _distance(a: Observation, b: Observation) -> float:
-    """Mean distance of their keypoints, in sizes of the larger one."""
-    distance = np.linalg.norm(a.keypoints[:, :2] - b.keypoints[:, :2], axis=1).mean()
-    return float(distance) / max(_size(a), _size(b))
-
-
-def _are_near(a: Observation, b: Observation) -> bool:
-    """Whether their boxes, grown by a margin, overlap: a hand is wider than its keypoints, and moves between frames."""
-    (low_a, high_a), (low_b, high_b) = ((one.keypoints[:, :2].min(0), one.keypoints[:, :2].max(0)) for one in (a, b))
-    margin = _MARGIN * (_size(a) + _size(b))
-    return bool((low_a < high_b + margin).all() and (low_b < high_a + margin).all())
-
-
-def _kept_behind(
-    hidden: Observation, shift: NDArray[np.float64], covers: Sequence[Observation], off: float
-) -> NDArray[np.float64]:
-    """A step (2,) of a hidden instance that ends near the middle of what covers it: no more than `off` of its sizes."""
-    cover = min(covers, key=lambda one: float(np.linalg.norm(_centre(one) - _centre(hidden))))
-    before = _centre(hidden) - _centre(cover)
-    after = before + shift
-    return after * min(off * _size(cover) / max(float(np.linalg.norm(after)), 1e-6), 1.0) - before
-
-
-def _centre(observation: Observation) -> NDArray[np.float64]:
-    return observation.keypoints.T[:2].copy().mean(axis=1, dtype=np.float64)  # in rows: five times as fast for faces
-
-
-def _size(observation: Observation) -> float:
-    return size_of(observation.keypoints[:, :2])

@@ -21,9 +21,10 @@ from sonjit.detectors.kinds import KINDS
 from sonjit.detectors.kinds.body import BodyObservation, load_bodies
 from sonjit.detectors.kinds.face import load_meshes
 from sonjit.detectors.kinds.hands import Hands
+from sonjit.detectors.observations import Observation, is_same_object
 from sonjit.detectors.pipeline import Kind, expect, keypoint_smoothers
 from sonjit.detectors.smoothing import size_of
-from sonjit.detectors.tracking import Observation, Track, is_same_object
+from sonjit.detectors.tracking import Track
 from sonjit.engines import load_engine
 from sonjit.geometry.boxes import RotatedBox, crop, points_from_crop, square_box, wrap_angle
 from sonjit.results import Hand, Handedness, Person

@@ -10,10 +10,10 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from sonjit.detectors.kinds.body import BodyObservation, box_from_alignment
+from sonjit.detectors.observations import share_inside
 from sonjit.detectors.search.bodies import BODY_TOLERANCE, seen_inside
 from sonjit.detectors.search.finds import corners, oks, window_around
 from sonjit.detectors.smoothing import size_of
-from sonjit.detectors.tracking import share_inside
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 import numpy as np
 
+from sonjit.detectors.observations import Observation, share_inside
 from sonjit.detectors.smoothing import size_of
-from sonjit.detectors.tracking import Observation, share_inside
 from sonjit.geometry.boxes import RotatedBox, wrap_angle
 
 if TYPE_CHECKING:
