@@ -12,7 +12,7 @@ help:
 	@echo "make test    install, fetch the weights and a browser, run every test, measure coverage; WORKERS=2"
 	@echo "make test-fast  the short tests: no browser, no training, no reference data"
 	@echo "make check   format, lint, types, import rules, of the page too; coverage of the last make test"
-	@echo "make docs    make the tables of docs/options.md again"
+	@echo "make docs    make the tables of the documentation again and build its site into site/"
 	@echo "make learn   run the lessons of docs/learn again and put their numbers into the pages"
 	@echo "make cards   evaluate the default models and write docs/cards again; PHOTOGRAPHS=folder DATASETS=folder"
 	@echo "make bench   time and memory on this machine; PEER=python-with-mediapipe compares"
@@ -98,13 +98,15 @@ bench: install models
 cards: more-models graphics
 	$(BIN)/python benchmarks/cards.py $(if $(PHOTOGRAPHS),--photographs $(PHOTOGRAPHS)) $(if $(DATASETS),--datasets $(DATASETS))
 
-# Tables that are made of the program's own records; `make check` compares them.
+# Tables are made of the program's records and of benchmarks/results; `make check` compares them. Links that lead nowhere
+# end the build; its pages need no network.
 docs: install
 	$(BIN)/python tools/options.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
 
 learn: install models
 	for lesson in descent networks losses deep svm hand_features; do $(BIN)/python docs/learn/$$lesson.py || exit 1; done
 	$(BIN)/python docs/learn/build.py
 
 clean:
-	rm -rf .venv tools/page/node_modules .coverage .coverage.* sonjit-demo .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv site tools/page/node_modules .coverage .coverage.* sonjit-demo .pytest_cache .ruff_cache .hypothesis

@@ -1,11 +1,13 @@
-"""Put the tables of kinds and options into `docs/options.md`, from the records that the program itself reads.
+"""Put tables into the documentation: kinds and options from the program's records, speed from `benchmarks/results`.
 
-python tools/options.py           # write the page
-python tools/options.py --check   # say whether it is what the records make of it
+python tools/options.py           # write the pages
+python tools/options.py --check   # say whether they are what the records make of them
 """
 
 from __future__ import annotations
 
+import importlib.util
+import json
 import re
 import sys
 from pathlib import Path
@@ -20,7 +22,9 @@ if TYPE_CHECKING:
 
     from sonjit.detectors.options import Option
 
-PAGE = Path(__file__).parents[1] / "docs" / "options.md"
+PROJECT = Path(__file__).parents[1]
+PAGES = [PROJECT / "docs" / name for name in ("options.md", "measured.md")]
+RESULTS = PROJECT / "benchmarks" / "results"
 _SECTION = re.compile(r"(<!-- made: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -70,12 +74,59 @@ def server() -> str:
     return _table(("option", "type", "default", "kinds", "what it does"), rows)
 
 
-SECTIONS: dict[str, Callable[[], str]] = {"kinds": kinds, "detectors": detectors, "server": server}
+def speed() -> str:
+    """What `make bench` measured, beside MediaPipe."""
+    return _bench("epyc-2cores.json")
+
+
+def speed_f32() -> str:
+    """The same in f32."""
+    return _bench("epyc-2cores-f32.json")
+
+
+def app_speed() -> str:
+    """The live app in a browser, and the server alone."""
+    page, alone = (json.loads((RESULTS / f"{name}-epyc-2cores.json").read_text("utf-8")) for name in ("page", "server"))
+    shares, memory = alone["shares"], alone["memory"]
+    rows = [
+        ("frames a second of a camera of 30, browser and server on two cores", f"{page['fps']:.1f}"),
+        ("ms from image to drawing, mean", f"{page['latency_ms']['mean']:.1f}"),
+        ("the same, p95", f"{page['latency_ms']['p95']:.1f}"),
+    ]
+    rows += [(f"{part}, ms of the mean", f"{ms:.1f}") for part, ms in page["split_ms"].items()]
+    rows += [(f"server alone, {form}: frames a second", f"{rate['fps']:.0f}") for form, rate in alone["rates"].items()]
+    rows += [
+        (
+            f"{shares['clients']} clients at once: all, least, most",
+            f"{shares['fps']:.0f}, {shares['least']}, {shares['most']}",
+        ),
+        (f"MB more after {memory['cycles']} clients", f"{memory['cycles_mb']:.1f}"),
+    ]
+    return _table(("what", "measured"), rows)
+
+
+SECTIONS: dict[str, Callable[[], str]] = {
+    "kinds": kinds,
+    "detectors": detectors,
+    "server": server,
+    "speed": speed,
+    "speed_f32": speed_f32,
+    "app_speed": app_speed,
+}
 
 
 def page(text: str) -> str:
     """The page's text with its marked sections made anew."""
     return _SECTION.sub(lambda found: found[1] + SECTIONS[found[2]]() + found[3], text)
+
+
+def _bench(name: str) -> str:
+    spec = importlib.util.spec_from_file_location("sonjit_bench_table", PROJECT / "benchmarks" / "table.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return "\n".join([*module.lines_of(json.loads((RESULTS / name).read_text("utf-8"))), ""])
 
 
 def _default(option: Option) -> str:
@@ -104,15 +155,19 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def main(arguments: list[str]) -> int:
-    """Write the page or, with --check, compare it; 1 where it differs."""
-    old = PAGE.read_text("utf-8")
-    new = page(old)
-    if arguments == ["--check"]:
-        if new != old:
-            sys.stderr.write("docs/options.md: not what the records of options say; type: make docs\n")
-        return int(new != old)
-    PAGE.write_text(new, "utf-8")
-    return 0
+    """Write the pages or, with --check, compare them; 1 where one differs."""
+    stale = 0
+    for path in PAGES:
+        old = path.read_text("utf-8")
+        new = page(old)
+        if new == old:
+            continue
+        stale = 1
+        if arguments == ["--check"]:
+            sys.stderr.write(f"docs/{path.name}: not what the records say; type: make docs\n")
+        else:
+            path.write_text(new, "utf-8")
+    return stale if arguments == ["--check"] else 0
 
 
 if __name__ == "__main__":

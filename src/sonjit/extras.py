@@ -23,6 +23,7 @@ EXTRAS: Final = {
     "synth": ("moderngl",),
     "studio": ("fastapi", "scipy", "yaml"),
     "ray": ("ray",),
+    "docs": ("mkdocs", "mkdocstrings"),
     "learn": ("matplotlib", "sklearn"),
 }
 """The modules that each extra brings; a module of several is asked for with the first."""

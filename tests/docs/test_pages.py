@@ -1,0 +1,107 @@
+"""Every page can be reached, every link leads somewhere, every block of code runs as it stands."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+markdown = pytest.importorskip("markdown.extensions.toc", reason="the extra docs is not installed")
+
+PROJECT = Path(__file__).parents[2]
+DOCS = PROJECT / "docs"
+PAGES = sorted(
+    [*DOCS.rglob("*.md"), *(PROJECT / name for name in ("README.md", "CONTRIBUTING.md", "benchmarks/README.md"))]
+)
+LANGUAGES = {"sh", "python", "text", "json", "toml", "js", "html", "csv"}
+_BLOCK = re.compile(
+    r"(?:<!-- not run: (?P<why>[^\n]+) -->\n+)?(?P<indent>^[ ]*)```(?P<language>[^\n]*)\n(?P<code>.*?)^(?P=indent)```$",
+    re.DOTALL | re.MULTILINE,
+)
+_LINK = re.compile(r"!?\[[^\]]*\]\(<?([^)\s>]+)>?[^)]*\)|<(?:img|source|video)[^>]* src=\"([^\"]+)\"")
+_RECORD = """
+command_not_found_handle() { printf '%s\\x1f' "$@"; printf '\\x1e'; }
+cd() { :; }; export() { builtin export "$@"; }
+"""
+
+
+@dataclass(frozen=True)
+class Block:
+    """A block of code of a page: where it begins, and why it is not run, where it says so."""
+
+    page: Path
+    line: int
+    language: str
+    code: str
+    not_run: str | None
+
+    @property
+    def place(self) -> str:
+        return f"{self.page.relative_to(PROJECT)}:{self.line}"
+
+    def commands(self) -> list[list[str]]:
+        """What a shell would call, in order: variables, quotes and continued lines are the shell's to read."""
+        answer = subprocess.run(
+            ["/bin/bash", "--noprofile", "--norc", "-u", "-c", _RECORD + self.code],
+            capture_output=True, text=True, check=False, env={"PATH": "", "HOME": os.environ.get("HOME", "/")},
+        )  # fmt: skip
+        assert not answer.stderr, f"{self.place}: {answer.stderr}"
+        return [call.split("\x1f")[:-1] for call in answer.stdout.split("\x1e")[:-1]]
+
+
+def blocks_of(page: Path) -> list[Block]:
+    """All blocks of a page, in order."""
+    text = page.read_text("utf-8")
+    found: list[Block] = []
+    for match in _BLOCK.finditer(text):
+        indent = len(match["indent"])
+        code = "".join(line[indent:] for line in match["code"].splitlines(keepends=True))
+        line = text.count("\n", 0, match.start("language")) + 1
+        found.append(Block(page, line, match["language"].split(" ")[0], code, match["why"]))
+    return found
+
+
+def links_of(page: Path) -> list[str]:
+    """Where a page's links and images lead."""
+    prose = _BLOCK.sub("", page.read_text("utf-8"))
+    return [first or second for first, second in _LINK.findall(re.sub(r"`[^`\n]*`", "", prose))]
+
+
+def anchors_of(page: Path) -> set[str]:
+    """The anchors of a page's headings, as Markdown's table of contents names them."""
+    prose = _BLOCK.sub("", page.read_text("utf-8"))
+    known: set[str] = set()
+    for title, named in re.findall(r"^#+ (.*?)(?:\s*\{#([\w-]+)\})?$", prose, re.MULTILINE):
+        plain = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", title).replace("`", "")
+        markdown.unique(named or markdown.slugify(plain, "-"), known)
+    return known
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(PROJECT)))
+def test_links_lead_somewhere_and_blocks_name_their_language(page):
+    for link in links_of(page):
+        if link.startswith(("http://", "https://")):
+            continue
+        path, _, anchor = link.partition("#")
+        target = page if not path else (page.parent / path).resolve()
+        assert target.exists(), f"{page.name} leads to {link}, which is not there"
+        if DOCS in page.parents:
+            assert DOCS in target.parents, f"{page.name} leads to {link}, outside of the site"
+        if anchor and not anchor.startswith("sonjit"):  # anchors of the API are checked by the build
+            assert anchor in anchors_of(target), f"{page.name} leads to {link}: no such heading"
+    for block in blocks_of(page):
+        assert block.language in LANGUAGES, f"{block.place}: {block.language or 'no language'}"
+
+
+def test_every_page_is_in_the_navigation_and_every_image_is_shown():
+    navigation = (PROJECT / "mkdocs.yml").read_text("utf-8").partition("\nnav:\n")[2]
+    listed = re.findall(r"([\w/.-]+\.md)$", navigation, re.MULTILINE)
+    assert sorted(listed) == sorted(str(page.relative_to(DOCS)) for page in PAGES if DOCS in page.parents)
+    linked = {(page.parent / link).resolve() for page in PAGES for link in links_of(page)}
+    assert [image.name for image in (DOCS / "images").iterdir() if image not in linked] == []
+    for image in linked:
+        assert image.suffix not in (".png", ".jpg", ".webp") or image.stat().st_size < 300_000, image.name
