@@ -5,7 +5,7 @@ import pytest
 
 from sonjit import InputError
 from sonjit.engines import EngineOptions, load_engine
-from sonjit.engines.devices import onnxruntime_providers, openvino_device
+from sonjit.engines.devices import onnxruntime_providers, openvino_device, torch_device
 
 _ALL = [f"{name}ExecutionProvider" for name in ("Tensorrt", "CUDA", "Azure", "CPU")]
 
@@ -94,3 +94,16 @@ def test_a_published_network_gives_the_same_on_both_runtimes(name, photo):
     for one, other in zip(*results, strict=True):
         assert one.shape == other.shape
         np.testing.assert_allclose(other, one, rtol=0, atol=2e-4 * max(1.0, np.abs(one).max()))
+
+
+def test_torch_names():
+    torch = pytest.importorskip("torch")
+    here = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+    assert [torch_device(name) for name in ("cpu", "CPU", "auto")] == [torch.device("cpu")] * 2 + [here]
+
+
+@pytest.mark.parametrize("device", ["toaster", "cuda:99", "gpu:x"])
+def test_what_torch_has_not_is_one_line(device):
+    pytest.importorskip("torch")
+    with pytest.raises(InputError, match=f"--device {device}: PyTorch cannot use it here .*; give cpu or auto$"):
+        torch_device(device)

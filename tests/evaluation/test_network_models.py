@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 from sonjit.evaluation import network_models
 from sonjit.evaluation.models import ModelChoice
@@ -52,7 +53,7 @@ def test_handoccnet_gives_joints_and_vertices_of_each_hand(hand_sample, monkeypa
 
 
 def test_classifiers_give_five_classes_with_boxes(hand_sample):
-    model = network_models.ClassifierModel("cam-small", "demo", 7)
+    model = network_models.ClassifierModel("cam-small", "demo", 7, torch.device("cpu"))
     sample = hand_sample()
     predictions = model.find(sample, sample.rgb(), "reacquisition")
     assert len({one.category_id for one in predictions}) == 5
@@ -63,7 +64,7 @@ def test_mask_rcnn_gives_the_data_sets_categories(hand_sample, monkeypatch):
     tiny = create_network("mask-rcnn", "demo", **network_entry("mask-rcnn").tiny).eval()
     saved = SavedMaskRCNN(tiny, tuple(Category(100 + i, str(i)) for i in range(90)), "mask-rcnn", {})
     monkeypatch.setattr("sonjit.networks.mask_rcnn.mask_rcnn.load_mask_rcnn", lambda weights: saved)
-    model = network_models.InstancesModel("demo")
+    model = network_models.InstancesModel("demo", torch.device("cpu"))
     tiny.min_score = 0.0
     sample = hand_sample()
     predictions = model.find(sample, sample.rgb(), "reacquisition")

@@ -9,6 +9,7 @@ from sonjit.datasets import open_dataset
 from sonjit.errors import InputError
 from sonjit.evaluation import EvaluationRequest, ModelChoice, evaluate, save_report
 from sonjit.evaluation.detector_models import LOOKS, DetectorModel
+from sonjit.evaluation.models import open_model
 
 CARD = "mediapipe-card"
 
@@ -169,12 +170,14 @@ def test_tables_of_sonjit_are_predictions(weights, hands, clip_folder, tmp_path)
     assert mnae[0] == pytest.approx(mnae[1], rel=0.2)  # it holds at most two hands, the other four
 
 
-def test_a_device_is_for_detectors(clip_folder, tmp_path):
+def test_a_device_must_be_there(clip_folder, tmp_path):
     asked = EvaluationRequest(CARD, ModelChoice("hands-lite", device="toaster"), clip_folder, data=("folder",))
     with pytest.raises(InputError, match="no device 'TOASTER'; devices here: "):
         evaluate(asked, tmp_path)
-    with pytest.raises(InputError, match="--device gpu: of detectors; internet is evaluated on the CPU"):
-        ModelChoice("internet", device="gpu")
+    with pytest.raises(InputError, match=r"--device toaster: PyTorch cannot use it here .*; give cpu or auto"):
+        open_model(ModelChoice("internet", device="toaster"))
+    with pytest.raises(InputError, match="--device gpu: predictions are evaluated on the CPU"):
+        ModelChoice(predictions="mine.npz", device="gpu")
 
 
 def test_missing_data_and_unknown_models_are_named(clip_folder, tmp_path):

@@ -248,7 +248,7 @@ def train(
             keypoint-detector is trained from scratch and needs a GPU. `auto --network` then uses it.
         steps: Of the network's training; 300 for hand-full and 20000 for keypoint-detector.
         setting: Of the recipe of that name, as key=value; may be repeated.
-        device: Of torch.
+        device: Where the network trains: cpu, gpu, cuda:1, mps or auto.
     """
     import numpy as np
 

@@ -77,7 +77,7 @@ def evaluate(
         landmark_model: Hand landmark network of your own, for detectors.
         search: Of detectors, how thorough; by default as the protocol says.
         max_instances: Of detectors, how many to find at most; likewise.
-        device: Of detectors: cpu, gpu, npu or auto.
+        device: Where it runs: a detector on cpu, gpu, npu or auto, a network on cpu, gpu, cuda:1, mps or auto.
         resume: Go on from what was evaluated before.
         skip_bad: Leave bad samples out and list them.
         jobs: Processes that share the samples; of tracking, whole recordings. They come to the same metrics.

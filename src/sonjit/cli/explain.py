@@ -26,6 +26,7 @@ def explain(
     backprop: Annotated[bool, Parameter(negative="")] = False,
     save: str | None = None,
     draw: str | None = None,
+    device: str = "cpu",
     running: Several = SEVERAL,
 ) -> int:
     """Show which parts of an image are evidence for an output, as a heat map: red for it, blue against it.
@@ -55,6 +56,7 @@ def explain(
         backprop: Draw the gradient's saliency beside each class's map.
         save: Maps and numbers: .json, .jsonl, .csv or .parquet; for many files a folder, or a name with {name} in it.
         draw: Image or video to write with the maps over it; for many files a folder.
+        device: Where the networks run: of hands cpu, gpu, npu or auto; of classifiers cpu, gpu, cuda:1, mps or auto.
     """
     from sonjit.cli.report import report_job
     from sonjit.explain.run import Explain
@@ -70,8 +72,9 @@ def explain(
         raise InputError("--weights is for classifiers such as --model cam-small; for hands use --landmark-model")
 
     processor = Explain(
-        targets, model, hand, max_instances, mirrored, models_dir, landmark_model, weights, names, top, boxes, backprop
-    )
+        targets, model, hand, max_instances, mirrored, models_dir, landmark_model, weights, names, top, boxes, backprop,
+        device,
+    )  # fmt: skip
     return report_job(sources, processor, Outputs(save, draw), running)
 
 
@@ -105,7 +108,7 @@ def segment(
         steps: Folder for an image of each step of the network on an input's first image; for many files a folder each.
         min_score: Least confidence, 0 to 1.
         min_side: What the short side of an image becomes, in pixels; by default what the weights are for.
-        device: Of torch, e.g. cpu or cuda.
+        device: Where the network runs: cpu, gpu, cuda:1, mps or auto.
     """
     from sonjit.cli.report import report_job
     from sonjit.explain.segment import Segment

@@ -25,6 +25,7 @@ class Lifting:
             placeholder weights.
         lift_layout: Data set of that checkpoint.
         root_weights: Checkpoint of RootNet, for the distance; without it that comes from the size of the hands.
+        lift_device: Where both networks run: cpu, gpu, cuda:1, mps or auto.
         camera: fx,fy,cx,cy in pixels; without it 60 degrees across the longer side are assumed.
     """
 
@@ -32,6 +33,7 @@ class Lifting:
     lift_weights: str | None = None
     lift_layout: Literal["interhand", "stb", "rhd"] = "interhand"
     root_weights: str | None = None
+    lift_device: str = "cpu"
     camera: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None
 
 
@@ -61,6 +63,7 @@ def lift_from(lifting: Lifting, *, mirrored: bool, alone: tuple[str, ...] = ()) 
         lifting.lift_layout,
         None if lifting.camera is None else camera_from_text(lifting.camera),
         mirrored,
+        lifting.lift_device,
     )
 
 

@@ -64,7 +64,7 @@ def mesh(
         max_instances: How many hands to look for.
         mirrored: The input is a selfie view.
         models_dir: Folder with the published weight files.
-        device: Of the hand detector: cpu, gpu, npu or auto.
+        device: Where the networks run: for the rig cpu, gpu, npu or auto; for the others cpu, gpu, cuda:1, mps or auto.
     """
     from sonjit.cli.report import report_job
     from sonjit.media import ANNOTATED_IMAGE_ENDINGS

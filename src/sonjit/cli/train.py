@@ -54,7 +54,7 @@ def train(
         weights: To begin with: published, demo, or a path.
         extra_keypoints: Names of keypoints to add after a hand's 21, with commas.
         steps: Of the optimizer.
-        device: cpu, cuda or cuda:1.
+        device: cpu, gpu, cuda:1, mps or auto.
         precision: bf16 multiplies in bfloat16; weights stay float32.
         export: Write the trained network for another runtime too.
         settings: Setting of the recipe, e.g. learning_rate=0.0003; may be given several times.

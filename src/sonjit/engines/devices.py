@@ -1,11 +1,14 @@
-"""What devices are called, for both runtimes: the one place that knows their own names."""
+"""What devices are called, for all three runtimes: the one place that knows their own names."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from sonjit.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
 
 ProviderChoice: TypeAlias = "tuple[str, dict[str, str]]"
 """An execution provider of ONNX Runtime with its options."""
@@ -73,3 +76,27 @@ def onnxruntime_providers(device: str, available: Sequence[str]) -> list[Provide
     chosen = [found, *(["CUDA" + _END] if name == "TENSORRT" and "CUDA" + _END in available else [])]
     options = {"device_id": number} if number else {}
     return [*((one, options) for one in chosen if one != "CPU" + _END), ("CPU" + _END, {})]
+
+
+def torch_device(device: str) -> torch.device:
+    """PyTorch's device.
+
+    Args:
+        device: PyTorch's own name, such as `cpu`, `cuda`, `cuda:1`, `mps` or `xpu`; `gpu` for the accelerator that is
+            here; `auto` for that or, without one, the CPU.
+
+    Raises:
+        InputError: it is not there.
+    """
+    import torch
+
+    name, accelerator = device.lower(), torch.accelerator.current_accelerator(check_available=True)
+    if name in ("gpu", "auto") and accelerator is not None:
+        name = accelerator.type
+    try:
+        found = torch.device("cpu" if name == "auto" else name)
+        torch.empty(0, device=found)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"--device {device}: PyTorch cannot use it here ({reason}); give cpu or auto") from None
+    return found

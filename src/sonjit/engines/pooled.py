@@ -44,7 +44,7 @@ class PooledNetwork:
 
     Args:
         path: a `.tflite`, `.onnx` or `.xml` file that takes one image.
-        threads: as in `EngineOptions`.
+        threads, device: as in `EngineOptions`.
 
     Attributes:
         input: (1, H, W, 3) uint8: write an image into it, then `run()`.
@@ -57,7 +57,7 @@ class PooledNetwork:
 
     precision = "f32"
 
-    def __init__(self, path: Path, threads: int | None = None) -> None:
+    def __init__(self, path: Path, threads: int | None = None, device: str = "CPU") -> None:
         if not path.is_file():
             raise InputError(f"{path}: no such model file")
         model = read_model(path)
@@ -70,8 +70,9 @@ class PooledNetwork:
         results.append(ov.op.Result(ends[0].map))
         model = ov.Model(results, model.get_parameters())  # pyright: ignore
         model = take_images(model, path, (0.0, 1.0))
-        options = EngineOptions(precision="f32", threads=threads)
-        self._request = core().compile_model(model, "CPU", compile_settings(options, "f32")).create_infer_request()
+        options = EngineOptions(device=device, precision="f32", threads=threads)
+        network = core().compile_model(model, options.device, compile_settings(options, "f32"))
+        self._request = network.create_infer_request()
         self.input: NDArray[np.uint8] = self._request.get_input_tensor(0).data
         self.output_sizes = [len(head.bias) for head in self.heads]
 

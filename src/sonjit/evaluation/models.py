@@ -63,7 +63,7 @@ class ModelChoice:
         classes: of a classifier.
         search: of a detector, see `create_detector`; the protocol's by default.
         max_instances: likewise.
-        device: likewise; of detectors alone.
+        device: where it runs: a detector see `create_detector`, a network `torch_device`.
     """
 
     name: str | None = None
@@ -84,10 +84,8 @@ class ModelChoice:
             raise InputError("name what is to be evaluated with --model, or a file with --predictions")
         if self.name is not None and self.predictions is not None:
             raise InputError("--model and --predictions: give one of both")
-        if self.device is not None and not _is_detector(self):
-            raise InputError(
-                f"--device {self.device}: of detectors; {self.title} is evaluated on the CPU, leave it out"
-            )
+        if self.device is not None and self.predictions is not None:
+            raise InputError(f"--device {self.device}: predictions are evaluated on the CPU, leave it out")
 
     @property
     def title(self) -> str:
@@ -121,16 +119,18 @@ def open_model(choice: ModelChoice) -> Model:
     assert choice.name is not None
     if _is_detector(choice):
         return _detector(choice)
+    from sonjit.engines.devices import torch_device
     from sonjit.evaluation import network_models
 
+    device = torch_device(choice.device or "cpu")
     if choice.name == "internet":
-        return network_models.InterNetModel(choice.weights, choice.root_weights)
+        return network_models.InterNetModel(choice.weights, choice.root_weights, device)
     if choice.name == "handoccnet":
-        return network_models.HandOccNetModel(choice.weights, choice.mano)
+        return network_models.HandOccNetModel(choice.weights, choice.mano, device)
     if choice.name == "mask-rcnn":
-        return network_models.InstancesModel(choice.weights)
+        return network_models.InstancesModel(choice.weights, device)
     if choice.name.startswith("cam-"):
-        return network_models.ClassifierModel(choice.name, choice.weights, choice.classes)
+        return network_models.ClassifierModel(choice.name, choice.weights, choice.classes, device)
     raise InputError(f"unknown model {choice.name!r}; known: {', '.join(list_models())}")
 
 

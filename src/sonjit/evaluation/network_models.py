@@ -15,6 +15,7 @@ from sonjit.results import Frame, Hand
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    import torch
     from numpy.typing import NDArray
 
     from sonjit.datasets import Sample
@@ -50,11 +51,12 @@ class InterNetModel(_NetworkModel):
     Which hand is where comes from the truth, so that its own word on handedness is not evaluated.
     """
 
-    def __init__(self, weights: str | None, root_weights: str | None) -> None:
+    def __init__(self, weights: str | None, root_weights: str | None, device: torch.device) -> None:
         from sonjit.networks import create_network
 
         self._internet = create_network("internet", _given("internet", weights))
         self._rootnet = None if root_weights is None else create_network("rootnet", root_weights)
+        self._device = device
 
     def find(self, sample: Sample, rgb: NDArray[np.uint8], mode: Mode) -> list[Prediction]:
         """The hands of an image (H, W, 3), placed before its camera."""
@@ -80,16 +82,16 @@ class InterNetModel(_NetworkModel):
 
         assert isinstance(self._internet, InterNet)
         assert self._rootnet is None or isinstance(self._rootnet, RootNet)
-        return Lifter(self._internet, self._rootnet, camera=camera)
+        return Lifter(self._internet, self._rootnet, camera=camera, device=self._device)
 
 
 class HandOccNetModel(_NetworkModel):
     """HandOccNet in crops around the true hands: joints and MANO's mesh from the wrist."""
 
-    def __init__(self, weights: str | None, mano: str | None) -> None:
+    def __init__(self, weights: str | None, mano: str | None, device: torch.device) -> None:
         from sonjit.meshes.mano_networks import load_handoccnet
 
-        self._network = load_handoccnet(weights, mano)
+        self._network = load_handoccnet(weights, mano).to(device)
 
     def find(self, sample: Sample, rgb: NDArray[np.uint8], mode: Mode) -> list[Prediction]:
         """The hands of an image (H, W, 3)."""
@@ -120,11 +122,12 @@ class ClassifierModel(_NetworkModel):
 
     modes = ("reacquisition",)
 
-    def __init__(self, name: str, weights: str | None, classes: int) -> None:
+    def __init__(self, name: str, weights: str | None, classes: int, device: torch.device) -> None:
         from sonjit.networks import create_network, network_entry
 
         self._size = network_entry(name).inputs[0].shape[-1]
-        self._network: Network = create_network(name, _given(name, weights), classes=classes).eval()
+        network = create_network(name, _given(name, weights), classes=classes)
+        self._network: Network = network.to(device).eval()
 
     def find(self, sample: Sample, rgb: NDArray[np.uint8], mode: Mode) -> list[Prediction]:
         """The classes of an image (H, W, 3)."""
@@ -147,10 +150,11 @@ class InstancesModel(_NetworkModel):
 
     modes = ("reacquisition",)
 
-    def __init__(self, weights: str | None) -> None:
+    def __init__(self, weights: str | None, device: torch.device) -> None:
         from sonjit.networks.mask_rcnn.mask_rcnn import load_mask_rcnn
 
         self._saved: SavedMaskRCNN = load_mask_rcnn(weights)
+        self._network = self._saved.network.to(device)
 
     def find(self, sample: Sample, rgb: NDArray[np.uint8], mode: Mode) -> list[Prediction]:
         """Instances of an image (H, W, 3)."""
@@ -160,8 +164,9 @@ class InstancesModel(_NetworkModel):
 
         del mode
         with torch.inference_mode():
-            (found,) = self._saved.network.find([torch.from_numpy(rgb).permute(2, 0, 1).float() / 255])
-            masks = paste_masks(found.masks, found.boxes, rgb.shape[:2]).numpy() >= 0.5
+            pixels = torch.from_numpy(rgb).to(self._network.device).permute(2, 0, 1).float() / 255
+            (found,) = self._network.find([pixels])
+            masks = paste_masks(found.masks, found.boxes, rgb.shape[:2]).cpu().numpy() >= 0.5
         ids = [one.id for one in self._saved.categories]
         rows = zip(found.labels.tolist(), found.scores.tolist(), found.boxes.tolist(), masks, strict=True)
         return [

@@ -59,7 +59,7 @@ def explain_classes(
     """
     cam = cam_network(network)
     with torch.inference_mode():
-        out = network(image_tensor(rgb, size))
+        out = network(image_tensor(rgb, size).to(network.device))
         scores = out["scores"][0]
         if classes is None:
             classes = cast("list[int]", scores.argsort(descending=True)[:top].tolist())
@@ -69,7 +69,7 @@ def explain_classes(
         maps = class_activation_map(out["features"], cam.head.weight, classes)[0]  # (C', h, w)
         shares, biases = scores.softmax(0).tolist(), cam.head.bias.tolist()
     return [
-        ClassMap(label, shares[label], float(scores[label]), biases[label], values.numpy())
+        ClassMap(label, shares[label], float(scores[label]), biases[label], values.cpu().numpy())
         for label, values in zip(classes, maps, strict=True)
     ]
 

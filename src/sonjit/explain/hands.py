@@ -56,7 +56,7 @@ class HandExplainer:
     Args:
         path: the landmark network: the published one, or one of the caller's own that ends alike.
         mirrored: the images are selfie views.
-        threads: as in `create_detector`.
+        threads, device: as in `create_detector`.
 
     Attributes:
         targets: every name that `explain` knows.
@@ -65,10 +65,10 @@ class HandExplainer:
         InputError: the file is not a hand landmark network, or does not end in linear layers over a mean.
     """
 
-    def __init__(self, path: Path, *, mirrored: bool = False, threads: int | None = None) -> None:
+    def __init__(self, path: Path, *, mirrored: bool = False, threads: int | None = None, device: str = "CPU") -> None:
         from sonjit.engines.pooled import PooledNetwork  # OpenVINO, which loads slowly
 
-        self._network = PooledNetwork(path, threads)
+        self._network = PooledNetwork(path, threads, device)
         sizes = self._network.output_sizes
         if len(sizes) != 4 or sizes[_PRESENCE : _LABEL + 1] != [1, 1] or sizes[_POINTS] != sizes[_WORLD]:
             found = " + ".join(map(str, sizes))
@@ -130,13 +130,14 @@ def load_hand_explainer(
     models_dir: str | Path | None = None,
     mirrored: bool = False,
     threads: int | None = None,
+    device: str = "CPU",
 ) -> HandExplainer:
     """The explainer of a published network, or of the caller's own; the arguments are those of `create_detector`."""
     if model not in ("full", "lite"):
         raise InputError(f"unknown model {model!r}; known: full and lite, and classifiers: sonjit networks 'cam-*'")
     folder = None if models_dir is None else Path(models_dir)
     path = find_weight(f"hand-{model}", folder) if landmark_model is None else Path(landmark_model)
-    return HandExplainer(path, mirrored=mirrored, threads=threads)
+    return HandExplainer(path, mirrored=mirrored, threads=threads, device=device)
 
 
 def hand_map(

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from sonjit.arrays import Float32Array, Image
 from sonjit.detectors import Detector
+from sonjit.engines.devices import torch_device
 from sonjit.errors import InputError
 from sonjit.explain.hands import HandExplainer, TargetMap
 from sonjit.explain.overlay import draw_boxes, draw_outline, enlarge, overlay, panel, place, side_by_side
@@ -189,8 +190,8 @@ class ClassesExplained:
     def _saliency(self, rgb: Image, label: int) -> Float32Array:
         from sonjit.explain.classes import backprop_saliency, image_tensor
 
-        saliency = backprop_saliency(self._network, image_tensor(rgb, self._size), [label])
-        return enlarge(saliency[0].numpy(), rgb.shape[1], rgb.shape[0])
+        saliency = backprop_saliency(self._network, image_tensor(rgb, self._size).to(self._network.device), [label])
+        return enlarge(saliency[0].cpu().numpy(), rgb.shape[1], rgb.shape[0])
 
 
 def _to_dict(one: TargetMap) -> dict[str, object]:
@@ -238,6 +239,7 @@ class Explain(Processor):
         top: how many of the most probable classes.
         boxes: draw the box around the largest part of each class's map.
         backprop: draw the gradient's saliency beside each class's map.
+        device: where networks run: of hands see `create_detector`, of classifiers `torch_device`.
     """
 
     targets: tuple[str, ...] | None = None
@@ -252,6 +254,7 @@ class Explain(Processor):
     top: int = 1
     boxes: bool = False
     backprop: bool = False
+    device: str = "cpu"
 
     @property
     def of_classes(self) -> bool:
@@ -282,6 +285,7 @@ class Explain(Processor):
 
         shared: dict[str, Any] = {
             "models_dir": self.models_dir, "landmark_model": self.landmark_model, "mirrored": self.mirrored,
+            "device": self.device,
         }  # fmt: skip
         explainer = load_hand_explainer(self.model, **shared)
         targets = self.targets or ("handedness",)
@@ -368,7 +372,7 @@ def _classifier(asked: Explain) -> ClassesExplained:
         raise InputError(f"{path}: holds no layer of classes for {name}; train it first")
     settings = _settings_beside(path)
     pooling = settings.get("pooling", "gap")
-    network = create_network(name, path, classes=len(head), pooling=pooling).eval()
+    network = create_network(name, path, classes=len(head), pooling=pooling).eval().to(torch_device(asked.device))
     known: list[str] = _lines(Path(asked.names)) if asked.names else list(settings.get("classes", []))
     classes = None if asked.targets is None else [_class_number(one, known, len(head)) for one in asked.targets]
     return ClassesExplained(

@@ -16,7 +16,7 @@ from torch import Tensor
 from sonjit.arrays import BoolArray, FloatArray, Image
 from sonjit.datasets import coco_result
 from sonjit.datasets.formats.coco import CocoResult
-from sonjit.errors import InputError
+from sonjit.engines.devices import torch_device
 from sonjit.files import atomic_folder
 from sonjit.media import Source, SourceFrame, open_drawing_writer
 from sonjit.media.annotated.writers import encode_image
@@ -232,7 +232,7 @@ class Segment(Processor):
         weights: what `load_mask_rcnn` takes.
         min_score: least confidence, 0 to 1.
         min_side: what the short side of an image becomes, in pixels; None for what the weights are for.
-        device: of torch.
+        device: see `torch_device`.
     """
 
     weights: str | None = None
@@ -265,7 +265,7 @@ class _Segmenting(Session):
         sides = {} if side is None else {"min_side": side, "max_side": side * 5 // 3}
         network, categories, *_ = load_mask_rcnn(processor.weights, min_score=processor.min_score, **sides)
         self.names, self.ids = [one.name for one in categories], [one.id for one in categories]
-        self.device = _device(processor.device)
+        self.device = torch_device(processor.device)
         self.network = network.to(self.device)
 
     def begin(self, source: Source, outputs: Outputs) -> _SegmentPass:
@@ -340,14 +340,3 @@ def _lines(name: str, found: DetectedInstances, names: list[str]) -> list[str]:
         f"{name}: {names[label - 1]} {score:.2f} at {', '.join(f'{edge:.0f}' for edge in box)}"
         for label, score, box in zip(found.labels.tolist(), found.scores.tolist(), found.boxes.tolist(), strict=True)
     ]
-
-
-def _device(name: str) -> torch.device:
-    """A device that is there."""
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"--device {name}: not usable here ({reason}); give cpu") from None
-    return device

@@ -29,6 +29,7 @@ class Lift:
         layout: the data set of the checkpoint: interhand, stb or rhd.
         camera: of all images; None assumes one for each.
         mirrored: the images are selfie views.
+        device: see `torch_device`; exported networks run on the CPU.
     """
 
     network: str = "internet"
@@ -37,6 +38,7 @@ class Lift:
     layout: str = "interhand"
     camera: Intrinsics | None = None
     mirrored: bool = False
+    device: str = "cpu"
 
     def __post_init__(self) -> None:
         """Refuse what is unknown, and say where to get weights."""
@@ -79,17 +81,20 @@ def create_lifter(lift: Lift) -> Lifter:
         InputError: weights that are missing or do not fit.
         MissingExtraError: PyTorch is not installed.
     """
+    from sonjit.engines.devices import torch_device
     from sonjit.lifting.lifter import EXPORTED, ExportedInterNet, Lifter
     from sonjit.networks import create_network
     from sonjit.networks.hands3d.internet import InterNet
     from sonjit.networks.hands3d.rootnet import RootNet
 
-    weights = Path(lift.weights or "")
-    if weights.suffix in EXPORTED:
+    weights, device = Path(lift.weights or ""), torch_device(lift.device)
+    if weights.suffix not in EXPORTED:
+        internet = create_network(lift.network, lift.weights, layout=lift.layout)
+    elif device.type == "cpu":
         internet = ExportedInterNet(weights, lift.layout)
     else:
-        internet = create_network(lift.network, lift.weights, layout=lift.layout)
+        raise InputError(f"--lift-device {lift.device}: {weights.name} runs on the CPU; give its checkpoint instead")
     rootnet = None if lift.root_weights is None else create_network("rootnet", lift.root_weights)
     assert isinstance(internet, InterNet | ExportedInterNet)
     assert rootnet is None or isinstance(rootnet, RootNet)
-    return Lifter(internet, rootnet, camera=lift.camera, mirrored=lift.mirrored)
+    return Lifter(internet, rootnet, camera=lift.camera, mirrored=lift.mirrored, device=device)

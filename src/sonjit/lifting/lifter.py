@@ -81,6 +81,7 @@ class ExportedInterNet(nn.Module):
 
 
 _MM = 1000.0
+_CPU = torch.device("cpu")
 
 
 class Lifter:
@@ -91,6 +92,7 @@ class Lifter:
         rootnet: sees how far a hand is; without it that comes from the size of the detector's own hand in metres.
         camera: of all images; None assumes one for each.
         mirrored: the images are selfie views, where a right hand looks like a left one.
+        device: of both networks; an exported one runs on the CPU.
     """
 
     def __init__(
@@ -100,9 +102,11 @@ class Lifter:
         *,
         camera: Intrinsics | None = None,
         mirrored: bool = False,
+        device: torch.device = _CPU,
     ) -> None:
-        self._internet = internet.eval()
-        self._rootnet = None if rootnet is None else rootnet.eval()
+        self._internet = internet.to(device).eval()
+        self._rootnet = None if rootnet is None else rootnet.to(device).eval()
+        self._device = device
         self._camera = camera
         self._mirrored = mirrored
 
@@ -135,7 +139,7 @@ class Lifter:
             for pair in pairs
         ]
         to_image = np.stack([crop_matrix(area, INPUT_SIZE, INPUT_SIZE) for area in areas])
-        seen = two_hands_from_outputs(self._internet(_crops(rgb, areas)), to_image)
+        seen = two_hands_from_outputs(self._internet(_crops(rgb, areas).to(self._device)), to_image)
         found = np.array([[side in pair for side in SIDES] for pair in pairs])  # (B, 2)
         own_mm = np.full(found.shape, np.nan)
         own_mm[found] = self._own_depths_mm(
@@ -157,8 +161,8 @@ class Lifter:
             return np.array([self._depth_by_size_mm(hand, camera) for hand in hands])
         areas = [area_of_box(box_of_joints(hand.keypoints[:, :2])) for hand in hands]
         at_box = [depth_of_box((area.width, area.height), (camera.fx, camera.fy)) for area in areas]
-        crops = self._rootnet.normalised(_crops(rgb, areas))
-        return self._rootnet(crops, crops.new_tensor(at_box)[:, None])["coord"][:, 2].double().numpy()
+        crops = self._rootnet.normalised(_crops(rgb, areas).to(self._device))
+        return self._rootnet(crops, crops.new_tensor(at_box)[:, None])["coord"][:, 2].cpu().double().numpy()
 
     def _depth_by_size_mm(self, hand: Hand, camera: Intrinsics) -> float:
         """Where the detector's own hand in metres must be to be seen at its pixels."""

@@ -209,22 +209,23 @@ class DeformerHands(ManoHands):
         image = torch.from_numpy(hand_crop(rgb, area, side, mirrored=False)).permute(2, 0, 1).float() / 255
         first = np.array([area.cx - area.width / 2, area.cy - area.height / 2])
         within = (hand.keypoints[:, :2] - first) * side / max(area.width, 1e-6)
-        return image, torch.tensor(box_around(within).clipped(side, side))
+        device = self._network.device
+        return image.to(device), torch.tensor(box_around(within).clipped(side, side), device=device)
 
     def _keep(self, track: _Track, fused: Iterable[Fused]) -> None:
         for index, outputs in fused:
             hand, sight = track.waiting.pop(index)
-            pose, shape = (outputs[name][0].numpy() for name in ("mano_pose_aa", "mano_shape"))
+            pose, shape = (outputs[name][0].cpu().numpy() for name in ("mano_pose_aa", "mano_shape"))
             name = f"{hand.handedness.lower()}-{track.number}"
             self._hands[index].append(ManoHand(name, hand, sight, track.left, pose, shape))
 
     def _posed(self, one: ManoHand) -> tuple[RealArray, RealArray, IntArray, bool]:
-        pose, shape = torch.from_numpy(one.pose)[None], torch.from_numpy(one.shape)[None]
+        pose, shape = (torch.from_numpy(values)[None].to(self._network.device) for values in (one.pose, one.shape))
         hands = self._network.hands
-        vertices, joints = hands(pose, shape, torch.tensor([float(one.looks_left)]))
+        vertices, joints = hands(pose, shape, pose.new_tensor([float(one.looks_left)]))
         mano = hands.left if one.looks_left else hands.right
         assert mano is not None
-        return vertices[0].numpy(), joints[0].numpy(), mano.faces.numpy(), False
+        return vertices[0].cpu().numpy(), joints[0].cpu().numpy(), mano.faces.cpu().numpy(), False
 
 
 def load_deformer(weights: str | None, mano: str | None, mano_left: str | None, variant: str) -> DeformerNetwork:
@@ -284,13 +285,13 @@ class HandOccHands(ManoHands):
             hand_crop(rgb, box_of_hand(hand, *size), self._side, mirrored=mirrored)
             for hand, mirrored in zip(frame.hands, left, strict=True)
         ]
-        images = torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).float() / 255
+        images = torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).float().to(self._network.device) / 255
         out = self._network(images)
         if self._wants_features and self.seen is None:
             self.seen = crops[0], self._network(images[:1], features=True)
         sight = self._sight(*size)
         for number, (hand, looks_left) in enumerate(zip(frame.hands, left, strict=True)):
-            pose, shape = out["mano_pose"][number].numpy(), out["mano_shape"][number].numpy()
+            pose, shape = out["mano_pose"][number].cpu().numpy(), out["mano_shape"][number].cpu().numpy()
             name = f"{hand.handedness.lower()}-{hand.id or number + 1}"
             self._hands[frame.index].append(ManoHand(name, hand, sight, looks_left, pose, shape))
 
@@ -305,9 +306,9 @@ class HandOccHands(ManoHands):
         }
 
     def _posed(self, one: ManoHand) -> tuple[RealArray, RealArray, IntArray, bool]:
-        pose, shape = torch.from_numpy(one.pose)[None], torch.from_numpy(one.shape)[None]
+        pose, shape = (torch.from_numpy(values)[None].to(self._network.device) for values in (one.pose, one.shape))
         vertices, joints = self._mano(pose, shape, flat_hand_mean=False, tips="handoccnet")
-        return vertices[0].numpy(), joints[0].numpy(), self._mano.faces.numpy(), one.looks_left
+        return vertices[0].cpu().numpy(), joints[0].cpu().numpy(), self._mano.faces.cpu().numpy(), one.looks_left
 
 
 def load_handoccnet(weights: str | None, mano: str | None) -> HandOccNetwork:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from sonjit.arrays import Image
 from sonjit.detectors import create_detector
+from sonjit.engines.devices import torch_device
 from sonjit.errors import InputError
 from sonjit.extras import require
 from sonjit.files import Output, write_bytes
@@ -51,7 +52,8 @@ class MeshHands(Processor):
         camera: fx,fy,cx,cy in pixels; None assumes one for each size of image.
         lift: puts the hands into the camera's space before the rig is posed, or None; hands of unknown place are left
             out.
-        device: of the hand detector, see `create_detector`.
+        device: of the rig's hand detector, see `create_detector`; of the other networks, see `torch_device`. Their
+            hands are found on the CPU.
     """
 
     model: str = "rig"
@@ -85,8 +87,10 @@ class MeshHands(Processor):
         from sonjit.meshes import mano_networks
 
         if self.model == "deformer":
-            return mano_networks.load_deformer(self.weights, self.mano, self.mano_left, self.variant)
-        return mano_networks.load_handoccnet(self.weights, self.mano)
+            network = mano_networks.load_deformer(self.weights, self.mano, self.mano_left, self.variant)
+        else:
+            network = mano_networks.load_handoccnet(self.weights, self.mano)
+        return network.to(torch_device(self.device))
 
     def mesh_model(self, network: Network | None, *, features: bool = False) -> MeshModel:
         """What turns the hands of one input into meshes.
@@ -120,7 +124,8 @@ class _Meshing(StillAndStream["Detector[Any]"]):
         asked.mesh_model(self._network)  # finds the rig's files
         return create_detector(
             "hands", max_instances=asked.max_instances, static_image=still, models_dir=asked.models_dir,
-            mirrored=asked.mirrored, smoothing=None if still else "one_euro", device=asked.device,
+            mirrored=asked.mirrored, smoothing=None if still else "one_euro",
+            device=asked.device if asked.model == "rig" else "cpu",
         )  # fmt: skip
 
     def begin(self, source: Source, outputs: Outputs) -> MeshPass:

@@ -170,6 +170,11 @@ class Network(nn.Module):
 
     name: str = "network"
 
+    @property
+    def device(self) -> torch.device:
+        """Where its weights are, and its inputs must be."""
+        return next(self.parameters()).device
+
     def load_official(self, state_dict: Mapping[str, Tensor], strict: bool = True) -> None:
         """Take over weights under the names of the official code.
 

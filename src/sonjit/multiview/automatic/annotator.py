@@ -138,7 +138,7 @@ def train_network(
         project: whose marks count.
         recipe: `hand-full` fine-tunes the published model, `keypoint-detector` is trained from scratch.
         settings: of the recipe, as typed.
-        device: of torch.
+        device: see `torch_device`.
         progress: called after each step.
 
     Returns:

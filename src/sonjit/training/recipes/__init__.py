@@ -18,6 +18,7 @@ from tempfile import TemporaryDirectory
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from sonjit.engines.devices import torch_device
 from sonjit.errors import InputError
 from sonjit.files import write_text
 
@@ -271,7 +272,7 @@ class TrainingRequest:
         data: annotations, where the recipe takes any.
         images: the folder or video that the annotations refer to.
         weights: to begin with; None for the recipe's own.
-        device: of torch, e.g. `cpu` or `cuda`.
+        device: see `torch_device`.
         settings: the recipe's own: as typed, `{"steps": "200"}`, or of their own type, `{"steps": 200}`.
         progress: called after each step.
         export: also write the trained network for another runtime, where the recipe can.
@@ -350,21 +351,8 @@ def prepare(recipe: Recipe, request: TrainingRequest) -> TrainingRequest:
         raise InputError(f"{request.weights}: no such file")
     if request.out.exists() and not request.out.is_dir():
         raise InputError(f"{request.out}: not a folder; give another --out")
-    _check_device(request.device)
-    return replace(request, recipe=recipe.name, settings=settings)
-
-
-def _check_device(name: str) -> None:
-    import torch
-
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise InputError(f"--device {name}: give cpu, cuda or cuda:1") from None
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise InputError(
-            f"--device {name}: PyTorch sees {torch.cuda.device_count()} GPUs; give cpu, or fix the GPU's driver"
-        )
+    device = str(torch_device(request.device))
+    return replace(request, recipe=recipe.name, settings=settings, device=device)
 
 
 def _imported(recipe: Recipe, name: str) -> Any:  # noqa: ANN401  # a function or class
