@@ -74,11 +74,13 @@ def test_show_draws_a_sheet(capsys, photos, tmp_path):
 @pytest.mark.parametrize("name", ["out.json", "out.parquet", "out"])
 def test_convert_writes_what_can_be_read_back(capsys, photos, tmp_path, name):
     out = tmp_path / name
-    status, _, err = run(capsys, "convert", "folder", out, "--root", photos, "--limit", 2, "--per-shard", 1)
+    status, _, err = run(capsys, "convert", "folder", "--out", out, "--root", photos, "--limit", 2, "--per-shard", 1)
     assert (status, err) == (0, f"2 samples of folder all; wrote {out}\n")
     assert len(open_dataset("folder" if out.suffix else "shards", out, check="all")) == 2
     (photos / "images" / "0.png").unlink()
-    status, _, err = run(capsys, "convert", "folder", tmp_path / f"good_{name}", "--root", photos, "--skip-bad")
+    status, _, err = run(
+        capsys, "convert", "folder", "--out", tmp_path / f"good_{name}", "--root", photos, "--skip-bad"
+    )
     assert status == 1
     assert "left out: folder images/0.png: the image" in err
     assert err.endswith(f"2 samples of folder all; wrote {tmp_path / f'good_{name}'}\n")
@@ -94,7 +96,7 @@ def test_convert_writes_what_can_be_read_back(capsys, photos, tmp_path, name):
         (["check", "coco", "--root", ".", "--option", "labels"], "--option labels: give key=value"),
         (["check", "coco", "--root", ".", "--option", "labels=x"], "labels is 'keypoints' or 'instances', not 'x'"),
         (["check", "coco", "--root", ".", "--option", "x=1"], "unknown option 'x'; known: labels"),
-        (["convert", "folder", "x.xml", "--root", "PHOTOS"], "unknown ending '.xml'"),
+        (["convert", "folder", "--out", "x.xml", "--root", "PHOTOS"], "unknown ending '.xml'"),
         (["show", "folder", "--root", "PHOTOS", "--out", "x.gif"], "a contact sheet is a .png"),
         (["show", "folder", "--root", "PHOTOS", "--samples", "0"], "--samples 0: show at least 1"),
         (["check", "folder", "--root", "PHOTOS", "--limit", "0"], "--limit 0: take at least 1"),

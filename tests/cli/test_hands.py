@@ -99,21 +99,42 @@ def test_drawings_differ_from_the_source_where_hands_are(sonjit, media, out, nam
         assert changed[y - 4 : y + 5, x - 4 : x + 5].any()
 
 
-def test_standard_output_carries_json_lines_and_nothing_else(sonjit, media, frame_count):
-    status, out, lines = sonjit("hands", media / "clip.mp4", "--save", "-")
-    assert status == 0
-    header, *frames = map(json.loads, out.splitlines())
-    assert header["width"] == 640
-    assert [frame["index"] for frame in frames] == list(range(frame_count))
-    assert len(lines) == 1
+@pytest.mark.slow
+def test_json_prints_a_line_for_each_frame_and_nothing_else(sonjit, media, stills, out, monkeypatch, names_in):
+    monkeypatch.chdir(out)
+    arguments = [
+        "hands",
+        media / "clip.mp4",
+        stills / "f2.png",
+        stills / "f9.png",
+        "--limit",
+        2,
+        "--json",
+        "--measures",
+    ]
+    status, shown, lines = sonjit(*arguments)
+    assert (status, len(lines)) == (0, 1)
+    frames = [json.loads(line) for line in shown.splitlines()]
+    sources = [media / "clip.mp4", media / "clip.mp4", stills / "f2.png", stills / "f9.png"]
+    assert [(frame["source"], frame["index"]) for frame in frames] == [
+        (str(source), index) for source, index in zip(sources, (0, 1, 0, 0), strict=True)
+    ]
+    assert frames[2]["hands"][0]["measures"]["gesture"]
+    assert frames[3]["hands"] == []
+    assert names_in(out) == []
+    assert sonjit(*arguments[:-2], "--save", "tables/", "--json")[1].count("\n") == 4
+    again = sonjit(*arguments[:-2], "--save", "tables/", "--json")  # what was finished before is printed all the same
+    assert again[1].count("\n") == 4
+    assert len(load_frames(out / "tables" / "clip.json")[1]) == 2
 
 
-def test_standard_output_carries_several_stills_too(sonjit, stills, tmp_path, monkeypatch, names_in):
-    monkeypatch.chdir(tmp_path)
-    status, out, _ = sonjit("hands", stills, "--save", "-")
-    assert status == 0
-    assert [json.loads(line)["source"] for line in out.splitlines()[1:]] == ["f2.png", "f9.png", "f10.png"]
-    assert names_in(tmp_path) == ["stills/f10.png", "stills/f2.png", "stills/f9.png"]
+def test_measures_are_printed(sonjit, media):
+    _, shown, _ = sonjit("hands", media / "photo.png", "--measures")
+    table = dict(line.split()[:2] for line in shown.splitlines() if line)
+    assert table["gesture"].isalpha()
+    assert 0 < float(table["hand_length_m"]) < 0.4
+    _, shown, _ = sonjit("hands", media / "photo.png", media / "clip.mp4", "--limit", 1, "--measures")
+    assert all("; gesture " in line and "; hand_length_m 0." in line for line in shown.splitlines())
 
 
 def test_limit_stops_after_so_many_frames(sonjit, media, out):
@@ -176,6 +197,7 @@ BAD_INPUTS = {
         :900
     ],
     "noise.bin": np.random.default_rng(0).bytes(5000),
+    "noise.jpg": np.random.default_rng(0).bytes(5000),
 }
 
 
@@ -187,6 +209,7 @@ def test_an_input_that_cannot_be_used_is_one_line(sonjit, name, tmp_path, out, n
     assert (status, shown) == (2, "")
     assert line.startswith("sonjit: ")
     assert name in line
+    assert ("not an image" in line) == (name == "noise.jpg")
     assert names_in(out) == []
 
 
@@ -224,6 +247,9 @@ def test_an_input_that_cannot_be_used_is_one_line(sonjit, name, tmp_path, out, n
         (["hands", "{photo}", "-"], "- is a stream"),
         (["hands", "{folder}", "--draw", "{out}/drawn.png"], "go into a folder"),
         (["hands", "{photo}", "{clip}", "--save", "{out}/t.json"], "clip.mp4"),
+        (["hands", "{folder}", "--json", "--jobs", "2"], "--json prints frames in their order"),
+        (["hands", "{photo}", "--save", "-"], "write --json"),
+        (["synth", "{out}", "more"], "unexpected more; sonjit synth --help"),
         (["hands"], "INPUT"),
         (["paint", "{photo}"], "paint"),
     ],
@@ -251,7 +277,7 @@ def test_without_weights_the_line_to_type_is_named(sonjit, photo, tmp_path, out,
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "status", "start"),
-    [(["{photo}", "--save", "-"], 0, "1 frame, "), (["nowhere.jpg"], 2, "sonjit: nowhere.jpg")],
+    [(["{photo}", "--json"], 0, "1 frame, "), (["nowhere.jpg"], 2, "sonjit: nowhere.jpg")],
     ids=["found", "wrong"],
 )
 def test_as_a_program(media, arguments, status, start):
@@ -260,7 +286,17 @@ def test_as_a_program(media, arguments, status, start):
     assert done.returncode == status
     assert done.stderr.startswith(start)
     assert done.stderr.count("\n") == 1
-    assert len(done.stdout.splitlines()) == (2 if status == 0 else 0)
+    assert len(done.stdout.splitlines()) == (1 if status == 0 else 0)
+
+
+@pytest.mark.slow
+def test_a_pipe_that_is_closed_ends_it_quietly(media):
+    command = [sys.executable, "-m", "sonjit", "hands", str(media / "clip.mp4"), "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as program:
+        program.stdout.readline()
+        program.stdout.close()
+        assert program.stderr.read() == ""
+        assert program.wait() == 141
 
 
 @pytest.mark.slow

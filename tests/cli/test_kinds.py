@@ -109,4 +109,5 @@ def test_repetitions_are_counted_per_person():
     said = [annotator.annotate(Frame(i, i / 30, bodies=[bent(angle)])) for i, angle in enumerate(angles)]
     assert said[0].extras == [{"repetitions": 0}]
     assert said[-1].extras == [{"repetitions": 3}]
+    assert isinstance(said[-1].extras[0]["repetitions"], int)
     assert said[-1].captions == ["#7: 3 repetitions"]

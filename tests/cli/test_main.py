@@ -44,6 +44,22 @@ def test_a_wrong_call_is_one_line_and_status_2(capsys, arguments):
     assert err.count("\n") == 1
 
 
+@pytest.mark.slow
+def test_bash_completes_commands_options_choices_and_files(capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("SHELL", "/bin/bash")
+    monkeypatch.chdir(tmp_path)
+    assert run(capsys, "--install-completion")[0] == 0
+    (tmp_path / "clip.mp4").touch()
+    ask = '. .bashrc; COMP_WORDS=(sonjit "$@"); COMP_CWORD=$#; _sonjit; echo "${COMPREPLY[*]}"'
+    for words, wanted in {
+        ("hol",): "holistic", ("hands", "--meas"): "--measures", ("body", "--model", "h"): "heavy",
+        ("hands", "cl"): "clip.mp4", ("face", "a.png", "--draw", "cl"): "clip.mp4",
+    }.items():  # fmt: skip
+        done = subprocess.run(["bash", "-c", ask, "bash", *words], capture_output=True, text=True, check=True)
+        assert done.stdout.strip() == wanted
+
+
 def test_ctrl_c_is_status_130(capsys, monkeypatch):
     def stop():
         raise KeyboardInterrupt

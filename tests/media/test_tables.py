@@ -309,9 +309,9 @@ def test_parquet_types_groups_and_metadata(tmp_path, hand, monkeypatch):
 def test_standard_output_is_json_lines(capsys, hand):
     with open_writer("-", HEADER) as writer:
         writer.write(Frame(0, 0.0, [hand()]))
-        assert len(capsys.readouterr().out.splitlines()) == 2
+        assert len(capsys.readouterr().out.splitlines()) == 1
         writer.write(Frame(1, 0.04))
-    assert json.loads(capsys.readouterr().out) == {"index": 1, "time": 0.04, "hands": []}
+    assert json.loads(capsys.readouterr().out) == {"index": 1, "time": 0.04, "source": HEADER.source, "hands": []}
 
 
 @pytest.mark.parametrize("ending", TABLE_ENDINGS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -61,12 +62,19 @@ def build_app(*, overview: bool = False) -> App:
             said = {"help": summary} if overview else {}
             said |= {} if usage is None else {"usage": usage.format(name)}
             app.command(f"sonjit.cli.{place}", name=name, **said)
+    app.register_install_completion_command(
+        help="Complete commands and options in bash, zsh or fish: once for a shell."
+    )
     return app
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line and return the exit status: 0 done, 1 failed, 2 wrong call or input, 130 stopped."""
-    from cyclopts import CycloptsError
+    """Run the command line and return the exit status.
+
+    It is 0 done, 1 failed, 2 wrong call or input, 130 stopped,
+    141 the next program of a pipe has ended.
+    """
+    from cyclopts import CycloptsError, UnusedCliTokensError
 
     for extension in load_extensions():
         if extension.problem:
@@ -79,9 +87,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SonjitError as error:
         complain(str(error))
         return error.exit_status
+    except UnusedCliTokensError as error:
+        command = " ".join(("sonjit", *(error.command_chain or ())))
+        complain(f"unexpected {' '.join(error.unused_tokens or ())}; {command} --help shows what it takes")
+        return 2
     except CycloptsError as error:
         complain(str(error))
         return 2
+    except BrokenPipeError:  # the next program of a pipe has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left in the buffer goes nowhere
+        return 141
     except ModuleNotFoundError as error:
         extra = extra_of(error.name)
         if extra is None:

@@ -141,10 +141,10 @@ def show(
 @app.command
 def convert(
     name: str,
-    out: Path,
     /,
     *,
     root: Root,
+    out: Path,
     split: Split = None,
     option: Options = None,
     skip_bad: SkipBad = False,
@@ -158,8 +158,8 @@ def convert(
 
     Args:
         name: Of the set, see `sonjit datasets list`.
-        out: File or folder to write.
         root: Folder that it was unpacked into.
+        out: File or folder to write.
         split: Which part; by default the first that the list shows.
         option: Further options of the set, as name=value; may be repeated.
         skip_bad: Leave bad samples out and list them at the end, instead of stopping at the first.

@@ -130,7 +130,7 @@ def _opengl() -> Finding:
 
 def _cameras() -> Finding:
     if sys.platform != "linux":
-        return Finding("note", "cameras", "try: sonjit hands camera:0 --limit 30 --save -")
+        return Finding("note", "cameras", "try: sonjit hands camera:0 --limit 30 --json")
     from pathlib import Path
 
     found = sorted(int(p.name.removeprefix("video")) for p in Path("/dev").glob("video*") if p.name[5:].isdecimal())

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from sonjit.cli.lifting import Lifting, lift_from, tell_notes
-from sonjit.cli.options import FINDING, OUTPUT, RUNNING, Input, Output, Several
+from sonjit.cli.options import FINDING, OUTPUT, RUNNING, FileName, Input, Output, Several
 from sonjit.detectors.kinds import KINDS, find_kind, options_of
 from sonjit.errors import InputError
 from sonjit.results import Hand
@@ -41,12 +41,12 @@ def detect_command(kind: str) -> Callable[..., int]:
         for name, annotation in grouped.items()
     ]
     if has_mask:
-        mask_type = Annotated[str | None, Parameter(group=OUTPUT, help=_MASK)]
+        mask_type = Annotated[FileName | None, Parameter(group=OUTPUT, help=_MASK)]
         parameters.append(inspect.Parameter("mask", keyword, default=None, annotation=mask_type))
 
     def command(
-        *sources: str,
-        mask: str | None = None,
+        *sources: FileName,
+        mask: FileName | None = None,
         output: Output | None = None,
         detector: object = None,
         several: Several | None = None,
@@ -93,9 +93,9 @@ def _help(entry: KindEntry) -> str:
 
 def _detect(
     entry: KindEntry,
-    sources: Sequence[str],
+    sources: Sequence[FileName],
     given: dict[str, OptionValue],
-    mask: str | None,
+    mask: FileName | None,
     output: Output,
     several: Several,
     lifting: Lifting,
@@ -103,6 +103,8 @@ def _detect(
     from sonjit.cli.report import report_job
     from sonjit.runs import Detect, Outputs
 
+    if output.save == "-":
+        raise InputError("--save -: for lines on standard output write --json")
     options = {name: value for name, value in given.items() if value is not None}
     options.setdefault("model", next(iter(entry.models)))
     if mask is not None:
@@ -110,7 +112,8 @@ def _detect(
     lift = _lift(lifting, options)
     processor = Detect(entry.name, options, output.measures, output.count, lift)
     _ = processor.counting  # refuses a wrong name before any work
-    status = report_job(sources, processor, Outputs(output.save, output.draw, mask), several)
+    save, draw, mask = (None if one is None else str(one) for one in (output.save, output.draw, mask))
+    status = report_job(sources, processor, Outputs(save, draw, mask, json=output.json), several)
     tell_notes(lift)
     return status
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, TypeAlias
 
 from cyclopts import Group, Parameter
 
@@ -11,8 +12,10 @@ OUTPUT = Group("Output", sort_key=1)
 FINDING = Group("Finding", sort_key=2)
 RUNNING = Group("Running", sort_key=3)
 
+FileName: TypeAlias = str | Path
+"""Comes as it was typed, a str; the Path lets shells complete it."""
 
-Input = Annotated[str, Parameter(name="INPUT", allow_leading_hyphen=True)]  # - is standard input
+Input = Annotated[FileName, Parameter(name="INPUT", allow_leading_hyphen=True)]  # - is standard input
 
 
 @Parameter(name="*", group=RUNNING)
@@ -43,15 +46,17 @@ class Output:
     """What becomes of an input.
 
     Attributes:
-        save: Table to write: .json, .jsonl, .csv or .parquet, or - for JSON lines on standard output. For many files a
-            folder, or a name with {name} in it such as 'tables/{name}.csv'.
+        save: Table to write: .json, .jsonl, .csv or .parquet. For many files a folder, or a name with {name} in it such
+            as 'tables/{name}.csv'.
         draw: Image or video to write with what was found drawn in; for many files a folder.
         count: Count repetitions of an angle, e.g. left_knee_angle_rad for squats, or with limits in degrees
             left_elbow_angle_rad:70:140; drawn, and a column of the table.
         measures: Add angles, distances and gestures to the table, and gestures to the drawing.
+        json: Print a line of JSON for each frame on standard output, for other programs.
     """
 
-    save: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None  # - is standard output
-    draw: str | None = None
+    save: Annotated[FileName | None, Parameter(allow_leading_hyphen=True)] = None  # so that - gets a word of its own
+    draw: FileName | None = None
     count: str | None = None
     measures: Annotated[bool, Parameter(negative="")] = False
+    json: Annotated[bool, Parameter(negative="")] = False

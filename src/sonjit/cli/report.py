@@ -9,22 +9,25 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
 
-    from sonjit.cli.options import Several
-    from sonjit.results import Frame
+    from rich.table import Table
+
+    from sonjit.cli.options import FileName, Several
+    from sonjit.media.tables.base import Extras
+    from sonjit.results import Frame, Instance
     from sonjit.runs import Outputs, Processor, Summary
 
 
-def report_job(sources: Sequence[str], processor: Processor, outputs: Outputs, several: Several) -> int:
+def report_job(sources: Sequence[FileName], processor: Processor, outputs: Outputs, several: Several) -> int:
     """Run a job with a progress bar, a line per problem and a closing line; 1 if anything could not be read."""
     from sonjit.runs import Inputs, Job, run_job
 
-    job = Job(Inputs.find(sources), outputs, several.limit, several.jobs, several.workers)
+    job = Job(Inputs.find(map(str, sources)), outputs, several.limit, several.jobs, several.workers)
     with progress(None, "frames" if job.inputs.files is None else "files") as advance:
         summary = run_job(job, processor, expect=advance.expect, advance=advance)
     for line in (*summary.problems, *summary.notes):
         _say(f"sonjit: {line}")
-    if summary.last is not None and not outputs.paths:
-        _print_last(summary.last)
+    if summary.last is not None and not outputs.paths and not outputs.json:
+        _print_last(summary.last, summary.measured)
     else:
         sys.stdout.writelines(f"{line}\n" for line in summary.lines)
     _say(closing_line(summary, processor.found(summary.instances)))
@@ -89,8 +92,8 @@ def progress(total: int | None, unit: str) -> Generator[Advance]:
         yield Advance(lambda: bar.advance(task), lambda count: bar.update(task, total=count))
 
 
-def _print_last(frame: Frame) -> None:
-    """What is in the newest frame, as a table on standard output."""
+def _print_last(frame: Frame, measured: Extras | None) -> None:
+    """What is in the newest frame, as a table on standard output; what was measured, as another one."""
     instances = list(frame.instances())
     if not instances:
         return
@@ -103,7 +106,26 @@ def _print_last(frame: Frame) -> None:
     for _, one in instances:
         box = ", ".join(f"{value:.0f}" for value in one.box)
         table.add_row(one.title, f"{one.score:.2f}", "" if one.id is None else str(one.id), box)
-    Console().print(table)
+    console = Console(width=None if sys.stdout.isatty() else 200)
+    console.print(table)
+    if measured:
+        console.print()
+        console.print(_measures_table(instances, measured))
+
+
+def _measures_table(instances: Sequence[tuple[int, Instance]], measured: Extras) -> Table:
+    """A row for each value, a column for each instance."""
+    from rich.table import Table
+
+    from sonjit.runs.detect import shown_value
+
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    table.add_column("measure")
+    for _, one in instances:
+        table.add_column(one.title + ("" if one.id is None else f" #{one.id}"), justify="right")
+    for name in dict.fromkeys(name for values in measured for name in values):
+        table.add_row(name, *(shown_value(values[name]) if name in values else "" for values in measured))
+    return table
 
 
 def _say(line: str) -> None:

@@ -48,10 +48,10 @@ def synth(
 ) -> int:
     """Render hands with exact labels into a folder.
 
-    `sonjit synth hands --count 2000 --seed 1` writes images and `coco.json`, which `sonjit train` and
+    `sonjit synth out --count 2000 --seed 1` writes images and `coco.json`, which `sonjit train` and
     `open_dataset("folder", ...)` read. The same seed gives the same bytes; a run that was stopped goes on.
 
-    `sonjit synth hands --set tone=8..10 --set hands=1 --set yaw_deg=-30..30` pins factors; `--list-factors` shows all.
+    `sonjit synth out --set tone=8..10 --set hands=1 --set yaw_deg=-30..30` pins factors; `--list-factors` shows all.
 
     Args:
         out: Folder to write; new, empty, or of a run with the same settings.
@@ -87,7 +87,7 @@ def synth(
         _print_factors()
         return 0
     if out is None:
-        raise InputError("name the folder to write, such as: sonjit synth hands --count 100")
+        raise InputError("name the folder to write, such as: sonjit synth out --count 100")
     check_workers(workers, jobs)
     wanted: tuple[tuple[Extra, bool], ...] = (("depth", depth), ("normals", normals), ("masks", masks))
     moves = sequence is not None or poses is not None

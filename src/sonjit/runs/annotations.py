@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _BOX = ("x_min", "y_min", "x_max", "y_max")
 
-Columns: TypeAlias = "dict[str, type[float] | type[str]]"
+Columns: TypeAlias = "dict[str, type[int] | type[float] | type[str]]"
 
 
 def table_columns(model: str, *, measures: bool, counts: bool = False) -> Columns:
@@ -32,7 +32,7 @@ def table_columns(model: str, *, measures: bool, counts: bool = False) -> Column
             columns |= {"gesture": str, "gesture_score": float}
         columns |= {name: float for one in kinds for name in MEASURE_NAMES.get(one, ())}
     if counts:
-        columns["repetitions"] = float
+        columns["repetitions"] = int
     return columns
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Self
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from sonjit.lifting import Lift
     from sonjit.lifting.lifter import Lifter
     from sonjit.media import Source, SourceFrame
+    from sonjit.media.tables.base import Extras
     from sonjit.results import Instance
 
 
@@ -128,10 +130,12 @@ class _DetectPass(Pass[Frame]):
         self._list = find_kind(processor.kind).list_name
         columns = processor.columns
         self._annotator = Annotator(columns, processor.counting)
-        self._table = self._drawing = self._mask = None
+        self._table = self._lines = self._drawing = self._mask = None
         with ExitStack() as stack:  # a refusal of the second output takes back the first
             if outputs.save is not None:
                 self._table = stack.enter_context(FrameTable(outputs.save, processor, source)).writer
+            if outputs.json:
+                self._lines = stack.enter_context(FrameTable("-", processor, source)).writer
             if outputs.draw is not None:
                 self._drawing = stack.enter_context(open_drawing_writer(outputs.draw, source))
             if outputs.mask is not None:
@@ -139,6 +143,7 @@ class _DetectPass(Pass[Frame]):
             self.outputs = stack.pop_all()
         self._annotated = bool(columns) or self._drawing is not None
         self._last: Frame | None = None
+        self._extras: Extras | None = None
 
     def process(self, frame: SourceFrame) -> Frame:
         found = self._detector.detect(frame.rgb, time=frame.time)
@@ -153,8 +158,10 @@ class _DetectPass(Pass[Frame]):
 
     def write(self, frame: SourceFrame, result: Frame) -> None:
         notes = self._annotator.annotate(result) if self._annotated else Annotations(None, [])
-        if self._table is not None:
-            self._table.write(result, notes.extras)
+        self._extras = notes.extras
+        for table in (self._table, self._lines):
+            if table is not None:
+                table.write(result, notes.extras)
         if self._drawing is not None:
             with self.times.of("drawing"):
                 drawn = draw_frame(frame.rgb, result, captions=notes.captions)
@@ -163,11 +170,25 @@ class _DetectPass(Pass[Frame]):
             self._mask.write(frame.rgb, mask_from_frame(result), frame.time, index=frame.index)
 
     def report(self, summary: Summary) -> None:
-        summary.last = self._last
-        if self._last is not None and not summary.written:
-            summary.lines = [_line(one) for _, one in self._last.instances()]
+        summary.last, summary.measured = self._last, self._extras
+        if self._last is not None and not summary.written and self._lines is None:
+            instances = [one for _, one in self._last.instances()]
+            summary.lines = [
+                _line(*both) for both in zip(instances, self._extras or [{}] * len(instances), strict=True)
+            ]
 
 
-def _line(one: Instance) -> str:
+def _line(one: Instance, measured: Mapping[str, float | str | None]) -> str:
     box = ", ".join(f"{value:.0f}" for value in one.box)
-    return f"{one.title} {one.score:.2f}{'' if one.id is None else f' #{one.id}'} at {box}"
+    values = "".join(f"; {name} {shown_value(value)}" for name, value in measured.items())
+    return f"{one.title} {one.score:.2f}{'' if one.id is None else f' #{one.id}'} at {box}{values}"
+
+
+def shown_value(value: float | str | None) -> str:
+    """A value of a further column as people read it.
+
+    >>> shown_value(0.123456), shown_value(2), shown_value("fist"), shown_value(None)
+    ('0.123', '2', 'fist', 'unknown')
+    """
+    known = value is not None and not (isinstance(value, float) and math.isnan(value))
+    return "unknown" if not known else f"{value:.3f}" if isinstance(value, float) else str(value)

@@ -125,6 +125,7 @@ def place_outputs(outputs: Outputs, files: Sequence[Path], processor: Processor)
             _place(outputs.draw, name, _drawn_ending(file)),
             _place(outputs.mask, name, ".webm" if is_video(file) else ".png"),
             _place(outputs.figures, name, processor.figures_ending),
+            outputs.json,
         )
         for file, name in zip(files, _names(files), strict=True)
     ]

@@ -59,7 +59,7 @@ def run_input(
     session.prepare(still=is_still(source))
     with session.begin(source, outputs) as work:
         opened(source.count if limit is None else min(source.count or limit, limit))
-        with _Writing(work, anything=bool(outputs.paths)) as writing:
+        with _Writing(work) as writing:
             for frame in source:
                 with work.times.of("finding"):
                     result = work.process(frame)
@@ -81,8 +81,8 @@ def run_input(
 class _Writing:
     """Writes in a thread of its own, a few frames behind."""
 
-    def __init__(self, work: Pass[Any], *, anything: bool) -> None:
-        self._work, self._anything = work, anything
+    def __init__(self, work: Pass[Any]) -> None:
+        self._work = work
         self._waiting: queue.Queue[tuple[SourceFrame, object] | None] = queue.Queue(maxsize=4)
         self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="sonjit-write", daemon=True)
@@ -91,9 +91,7 @@ class _Writing:
         """Hand over one frame; raises what went wrong with an earlier one."""
         if self._failure is not None:
             raise self._failure
-        if self._anything:
-            # Results are not changed after they are given out, so no copy is needed.
-            self._waiting.put((frame, result))
+        self._waiting.put((frame, result))  # results are not changed after they are given out: no copy is needed
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -143,6 +141,8 @@ class Job:
         check_workers(self.workers, self.jobs)
         if self.limit is not None and self.limit < 1:
             raise InputError(f"--limit {self.limit}: give at least 1 frame")
+        if self.outputs.json and (self.jobs > 1 or self.workers != "pool"):
+            raise InputError("--json prints frames in their order, from one process: leave out --jobs and --workers")
 
 
 def run_job(
@@ -166,13 +166,12 @@ def run_job(
     files, save = job.inputs.files, job.outputs.save
     if files is None:
         return _run_together(job, processor, job.inputs.open_one, expect, advance)
-    if save is None or (save != "-" and is_many(save)):
+    if save is None or is_many(save):
         return _run_files(job, processor, files, expect, advance)
-    if save != "-":
-        with job.inputs.open_all() as source:
-            table = processor.open_table(save, source)
-        if table is not None:
-            return _run_into_one(job, processor, files, table, expect, advance)
+    with job.inputs.open_all() as source:
+        table = processor.open_table(save, source)
+    if table is not None:
+        return _run_into_one(job, processor, files, table, expect, advance)
     return _run_together(job, processor, job.inputs.open_all, expect, advance)
 
 
@@ -205,7 +204,7 @@ def _run_files(
     log = FinishedLog()
     for file, outputs in zip(files, place_outputs(job.outputs, files, processor), strict=True):
         key = key_of(processor, job.limit, file, outputs) if outputs.paths else None
-        if key is not None and log.holds(key, outputs):
+        if key is not None and not outputs.json and log.holds(key, outputs):
             total.skipped += 1
             advance()
         else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, Self, TypeVar
 
 if TYPE_CHECKING:
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from sonjit.media import Source, SourceFrame
+    from sonjit.media.tables.base import Extras
     from sonjit.results import Frame
 
 T = TypeVar("T")
@@ -28,17 +29,19 @@ class Outputs:
         draw: annotated image, folder of images or video.
         mask: cut-out image, folder of images or video.
         figures: what the network computed on the way: an image, or a folder of images.
+        json: print each frame as a line of JSON on standard output.
     """
 
     save: str | None = None
     draw: str | None = None
     mask: str | None = None
     figures: str | None = None
+    json: bool = False
 
     @property
     def paths(self) -> list[str]:
         """Every file or folder to write."""
-        return [path for item in fields(self) if (path := getattr(self, item.name)) is not None]
+        return [path for path in (self.save, self.draw, self.mask, self.figures) if path is not None]
 
 
 class Times(dict[str, float]):
@@ -69,6 +72,7 @@ class Summary:
         files: inputs finished; None where one input was processed.
         skipped: inputs that were finished before.
         last: the newest frame of a detector.
+        measured: values of the further columns of each instance of it, such as its measures.
         lines: what to report of the results, one line each.
         notes: what the user should know of them, one line each.
         written: files and folders.
@@ -82,6 +86,7 @@ class Summary:
     files: int | None = None
     skipped: int = 0
     last: Frame | None = None
+    measured: Extras | None = None
     lines: list[str] = field(default_factory=list[str])
     notes: list[str] = field(default_factory=list[str])
     written: list[str] = field(default_factory=list[str])

@@ -205,6 +205,10 @@ def _source_from_file(path: Path) -> Source:
     try:
         return VideoSource(str(path), path)
     except InputError as error:
+        if path.suffix.lower() in IMAGE_ENDINGS:
+            raise InputError(
+                f"{path} is not an image, or damaged from its first byte: copy or export it again"
+            ) from None
         hint = "; an MP4 without its index was cut or never finished: copy or record it again"
         raise InputError(f"{error}{hint if is_mp4(head) else ''}") from None
 

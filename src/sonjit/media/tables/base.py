@@ -18,8 +18,8 @@ from sonjit.results import RESULT_TYPES, Frame
 Extras: TypeAlias = Sequence[Mapping[str, float | str | None]]
 """Further values of a frame's instances, one mapping for each in the order of `Frame.instances()`."""
 
-ExtraTypes: TypeAlias = Mapping[str, type[float] | type[str]]
-"""Names of further columns, and whether they hold numbers or text."""
+ExtraTypes: TypeAlias = Mapping[str, type[int] | type[float] | type[str]]
+"""Names of further columns, and whether they hold whole numbers, numbers or text."""
 
 Value: TypeAlias = bool | int | float | str | None
 """What stands in one place of a row."""
@@ -140,10 +140,10 @@ def known_extras(frame: Frame, extras: Extras | None, types: ExtraTypes) -> list
     return [tuple(_checked(name, values.get(name), kind) for name, kind in types.items()) for values in extras]
 
 
-def _checked(name: str, value: float | str | None, kind: type[float] | type[str]) -> float | str | None:
+def _checked(name: str, value: float | str | None, kind: ColumnType) -> float | str | None:
     if value is None or (isinstance(value, str) and kind is str):
         return value
     if isinstance(value, str) or kind is str:
         raise InputError(f"{name} is {value!r}, but its column holds {'text' if kind is str else 'numbers'}: "
                          f"give extra={{{name!r}: {'float' if kind is str else 'str'}}}")  # fmt: skip
-    return float(value) if math.isfinite(value) else None
+    return kind(value) if math.isfinite(value) else None

@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Generator, Iterator, MutableMapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -79,19 +80,15 @@ class JsonLinesWriter(_JsonFileWriter):
 
 
 class StandardOutputWriter(FrameWriter):
-    """JSON Lines on standard output, each frame at once, for the next program in a pipe."""
+    """A line of JSON for each frame on standard output at once, with its source, for the next program in a pipe."""
 
     def __init__(self, header: Header, extra: ExtraTypes) -> None:
         super().__init__()
-        self._encoder = _Encoder(header, extra)
-        self._put(self._encoder.header)
+        self._encoder, self._source = _Encoder(header, extra), header.source
 
     def write(self, frame: Frame, extras: Extras | None = None) -> None:
         """Print one frame."""
-        self._put(self._encoder.line(frame, extras))
-
-    def _put(self, line: str) -> None:
-        sys.stdout.write(line + "\n")
+        sys.stdout.write(self._encoder.line(replace(frame, source=frame.source or self._source), extras) + "\n")
         sys.stdout.flush()
 
     def _finish(self) -> None: ...
@@ -106,7 +103,7 @@ def load_json(path: Path) -> tuple[Header, list[Frame]]:
 
 
 def load_json_lines(path: Path) -> tuple[Header, list[Frame]]:
-    """Read what JsonLinesWriter or StandardOutputWriter wrote."""
+    """Read what JsonLinesWriter wrote."""
     with path.open(encoding="utf-8") as lines:
         header = Header.from_dict(json.loads(next(lines, "")))
         return header, [Frame.from_dict(json.loads(line)) for line in lines if line.strip()]

@@ -10,7 +10,7 @@ from typing import Any
 from sonjit.extras import needed_for
 from sonjit.files import Draft, Output, failing_as_job
 from sonjit.json_text import json_from
-from sonjit.media.tables.base import ColumnTypes, Extras, ExtraTypes, FrameWriter, Header, RowWriter, Value
+from sonjit.media.tables.base import ColumnType, ColumnTypes, Extras, ExtraTypes, FrameWriter, Header, RowWriter, Value
 from sonjit.media.tables.rows import SOURCE_COLUMN, Layout, Row, RowRecord, frames_from_rows
 from sonjit.results import Frame
 
@@ -32,9 +32,13 @@ def _schema(pa: Any, header: Header, layout: Layout) -> Any:  # noqa: ANN401
     types |= {"frame": pa.int64(), "id": pa.int64(), "instance": pa.int32(), "keypoint": pa.int32()}
     types |= {"time": pa.float64(), "score": pa.float64()}
     types |= dict.fromkeys(("kind", "handedness", "name", SOURCE_COLUMN), pa.string())
-    types |= {name: pa.string() if kind is str else pa.float64() for name, kind in layout.extra.items()}
+    types |= {name: _arrow_type(pa, kind) for name, kind in layout.extra.items()}
     fields = [pa.field(name, types[name], nullable=name != "frame") for name in layout.columns]
     return pa.schema(fields, metadata={METADATA_KEY: json_from(header.to_dict()).encode()})
+
+
+def _arrow_type(pa: Any, kind: ColumnType) -> Any:  # noqa: ANN401
+    return {bool: pa.bool_(), int: pa.int64(), float: pa.float64(), str: pa.string()}[kind]
 
 
 class _ParquetFile(Output):
@@ -89,9 +93,8 @@ class ParquetRows(_ParquetFile, RowWriter):
         super().__init__(path)
         self._columns = columns
         pa = self._pa
-        types = {bool: pa.bool_(), int: pa.int64(), float: pa.float64(), str: pa.string()}
         metadata = None if header is None else {METADATA_KEY: json_from(header).encode()}
-        self._open(pa.schema([pa.field(name, types[kind]) for name, kind in columns.items()], metadata=metadata))
+        self._open(pa.schema([pa.field(n, _arrow_type(pa, kind)) for n, kind in columns.items()], metadata=metadata))
 
     def write(self, rows: Iterable[Mapping[str, Value]]) -> None:
         """Append rows."""

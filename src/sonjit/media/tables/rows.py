@@ -20,6 +20,7 @@ from sonjit.errors import InputError
 from sonjit.extensions import load_extensions
 from sonjit.files import failing_as_job
 from sonjit.media.tables.base import (
+    ColumnType,
     ColumnTypes,
     Extras,
     ExtraTypes,
@@ -53,7 +54,7 @@ class Layout:
     """Which columns a table has: `COLUMNS`, the source of stills, and further ones that hold an instance's measures."""
 
     with_source: bool = False
-    extra: ExtraTypes = field(default_factory=dict[str, type[float] | type[str]])
+    extra: ExtraTypes = field(default_factory=dict[str, ColumnType])
 
     @property
     def columns(self) -> tuple[str, ...]:

@@ -77,13 +77,13 @@ register_table_format(".parquet", _open_parquet, _load_parquet, _open_parquet_ro
 
 
 def open_writer(path: str | os.PathLike[str], header: Header, extra: Iterable[str] | ExtraTypes = ()) -> FrameWriter:
-    """Open a file for the frames of one source: `.json`, `.jsonl`, `.csv`, `.parquet`, or `-` for JSONL on stdout.
+    """Open a file for the frames of one source: `.json`, `.jsonl`, `.csv`, `.parquet`, or `-`.
 
     The file appears under its name when the writer is closed, whole and valid after any number of frames. Memory does
     not grow with the number of frames.
 
     Args:
-        path: where to write; the folder must exist.
+        path: where to write; the folder must exist; `-` prints each frame as a line of JSON, with its source.
         header: what holds for the whole source; CSV has no place for it.
         extra: names of further values that `write` is given for each instance, such as its measures: columns after the
             others, in JSON an object "measures". Numbers; text where `{"gesture": str, "curl_rad": float}` says so.
@@ -152,6 +152,5 @@ def load_frames(path: str | os.PathLike[str]) -> tuple[Header, list[Frame]]:
 def _ending(path: Path) -> str:
     ending = path.suffix.lower()
     if not _FORMATS.has(ending):
-        known = f"{', '.join(_FORMATS)}, or - for stdout"
-        raise InputError(f"{path}: unknown ending {ending!r}; known: {known}{extension_problems()}")
+        raise InputError(f"{path}: unknown ending {ending!r}; known: {', '.join(_FORMATS)}{extension_problems()}")
     return ending
