@@ -94,15 +94,17 @@ def test_no_id_stands_twice_and_every_label_has_its_control(page):
 
 def test_the_keyboard_alone_is_enough(page):
     enter, space, right = "\ue007", " ", "\ue014"
-    tab_to(page, "source-sample")
-    press(page, enter)
     tab_to(page, "detector-face")
     press(page, space)
     assert page["detector-face"].is_selected()
     page.browser.execute_script("document.activeElement.blur()")
-    tab_to(page, "start")
+    tab_to(page, "source-sample")
     press(page, enter)
     page.wait_for("running")
+    page.browser.execute_script("document.activeElement.blur()")
+    tab_to(page, "play-pause")
+    press(page, space)
+    page.wait(lambda: page["status"].text == "Paused", "a pause")
     page.wait(lambda: "faces" in page.latest and page.ink, "a drawing")
     tab_to(page, "stop")
     press(page, space)

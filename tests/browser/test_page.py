@@ -38,7 +38,6 @@ def images(photo, tmp_path_factory):
 def shown(page, images):
     """The page after it has looked at the first image."""
     page.upload("source-file", images / "1.png")
-    page.start()
     page.wait(lambda: page.latest.get("hands"), "hands")
     return page
 
@@ -47,6 +46,7 @@ def test_the_camera_is_drawn_over_and_cleared_on_stop(page):
     assert page.ink == 0
     page.start()
     page.wait(lambda: page.ink, "a drawing")
+    assert page.browser.find_element("css selector", ".mirror-note").is_displayed()
     hands = page.wait(lambda: page.latest.get("hands"), "hands")
     assert "keypoints" in hands[0]
     page.wait(lambda: page["latency"].get_attribute("data-p95"), "a latency")
@@ -163,7 +163,6 @@ def test_where_nothing_is_found_the_last_drawing_goes(shown, images):
 
 def test_detectors_change_while_it_runs_and_all_are_cleared(page):
     page.click("source-sample")
-    page.start()
     page.wait(lambda: page.latest.get("hands"), "hands")
     for kind in ("face", "body"):
         page.tick(f"detector-{kind}")
@@ -193,7 +192,6 @@ def test_the_hands_in_space_turn_with_the_arrow_keys(page, images):
 
     empty = look()
     page.upload("source-file", images / "1.png")
-    page.start()
     page.wait(lambda: page.latest.get("hands") and look() != empty, "hands in space")
     before = page.wait(lambda: (one := look()) == look() and one, "hands at rest")
     page["view3d"].send_keys("\ue014")
@@ -211,18 +209,41 @@ def test_the_camera_that_is_chosen_is_the_one_used(page):
     page.wait(lambda: page.status == "running" and page.ink, "a drawing")
 
 
-def test_a_video_runs_to_its_end(page, demo_clip):
+def test_a_video_is_paused_stepped_through_and_keeps_its_drawing_at_the_end(page, demo_clip):
     page.upload("source-file", demo_clip[0])
-    page.start()
     page.wait(lambda: page.latest.get("hands"), "hands")
-    page.browser.execute_script("document.getElementById('video').currentTime = 11.5")
-    page.wait_for("stopped")
-    assert page.ink == 0
+    page.click("play-pause")
+    page.wait(lambda: page["status"].text == "Paused", "a pause")
+    page.choose("position", "4")
+    page.wait(lambda: 3.9 < page.latest.get("time", 0) < 4.1, "the image at 4 s")
+    before = page.latest["time"]
+    page.click("step-forward")
+    page.wait(lambda: before < page.latest.get("time", 0) < before + 0.05, "the next image")
+    page.click("step-back")
+    page.wait(lambda: page.latest.get("time") == before, "the image before")
+    page.choose("position", "11.5")
+    page.choose("speed", "2")
+    page.click("play-pause")
+    ended = "return document.getElementById('video').ended"
+    page.wait(lambda: page.browser.execute_script(ended) and page.latest.get("time", 0) > 11.9, "the end", 30)
+    assert page.status == "running"
+    assert page.ink or not page.latest["hands"]
+    page.click("loop")
+    page.click("play-pause")
+    page.wait(lambda: 0 < page.latest.get("time", 99) < 5, "the beginning again")
+
+
+def thumbnails(page):
+    return page["thumbnails"].find_elements("tag name", "button")
 
 
 def test_a_folder_and_its_tables(page, images):
     page.upload("source-folder", images)
-    page.start()
+    page.wait(lambda: page.state["frames"] == 1 and len(thumbnails(page)) == 3, "the first image and all thumbnails")
+    page.click("step-forward")
+    page.wait(lambda: page.state["frames"] == 2 and thumbnails(page)[1].get_attribute("aria-current"), "the second")
+    page.click("step-back")
+    page.click("play-pause")
     page.wait(lambda: page.state["frames"] == 3, "three frames")
     document = json.loads(page.download("download-json", ".json").read_text("utf-8"))
     with page.download("download-csv", ".csv").open(newline="", encoding="utf-8") as file:
@@ -247,7 +268,6 @@ def test_a_snapshot_holds_image_and_drawing(shown, photo):
 
 def test_a_recording_is_a_video_and_its_frames(page):
     page.click("source-sample")
-    page.start()
     page.wait(lambda: page.latest.get("hands"), "hands")
     page.click("record")
     count = page.state["frames"]
@@ -274,12 +294,17 @@ def test_a_camera_that_fails_is_told(page, name):
     assert page["start"].is_enabled()
 
 
-def test_what_is_neither_image_nor_video_is_told(page, tmp_path):
-    for name, content in (("notes.txt", "no image"), ("broken.png", "no image")):
+def test_what_cannot_be_shown_is_told_at_once(page, images, tmp_path):
+    cut = (images / "1.png").read_bytes()[:20_000]  # a browser shows its upper part
+    files = {"notes.txt": b"text", "broken.png": b"text", "broken.mp4": b"text", "cut.png": cut}
+    codes = {"notes.txt": "no_media", "broken.mp4": "no_video"}
+    for name, content in files.items():
         path = tmp_path / name
-        path.write_text(content)
+        path.write_bytes(content)
         page.upload("source-file", path)
         page.wait(lambda name=name: name in page["message"].text, f"a message about {name}")
+        assert page["message"].get_attribute("data-code") == codes.get(name, "damaged")
+        assert page.status == ("idle" if name == "notes.txt" else "error")
 
 
 def test_a_server_that_goes_is_told_and_found_again(browser, new_server):

@@ -11,10 +11,11 @@ import { PageError, messagesIn } from "./messages.js";
 import { Meter } from "./meter.js";
 import { OverlayView } from "./overlay.js";
 import { Recorder, listRecording } from "./recorder.js";
-import { configuredDetectors, rememberedSettings, wireSettings } from "./settings.js";
+import { configuredDetectors, isMirrored, rememberedSettings, wireSettings } from "./settings.js";
 import { SourceChooser } from "./source-chooser.js";
 import { Store, memory } from "./state.js";
 import { Table, nameNow, save } from "./tables.js";
+import { Transport } from "./transport.js";
 import { View3D } from "./view3d.js";
 
 const RUNNING = ["connecting", "loading", "running", "error"];
@@ -25,13 +26,14 @@ const messages = messagesIn(find("message"));
 const language = preferredLanguage();
 find("language").value = language;
 await Promise.all([speak(language), loadKinds().catch((error) => messages.show(error))]);
-const store = new Store({ ...rememberedSettings(), phase: "idle", detail: {}, source: null, started: false, recording: false });
+const store = new Store({ ...rememberedSettings(), phase: "idle", detail: {}, source: null, started: false, paused: false, recording: false });
 const overlay = new OverlayView(find("image"), find("overlay"), find("stage"));
 const views = [overlay, new View3D(find("view3d")), new GestureView(find("gesture")), new Inspector(find("json"))];
 const meter = new Meter({ fps: find("fps"), latency: find("latency"), dropped: find("dropped") });
 const table = new Table();
 const recorder = new Recorder(overlay);
 /** @type {Record<string, any> | null} */ let latest = null;
+let attempt = 0; // to start: a later one wins
 
 const detectors = new Detectors(
   [...views, { draw: keep, clear: () => (latest = null) }],
@@ -43,6 +45,7 @@ const detectors = new Detectors(
   },
 );
 const chooser = new SourceChooser(store, overlay, { error: (error) => messages.show(error), changed: onSource });
+const transport = new Transport((paused) => store.set({ paused }));
 const jobs = new Jobs(find("jobs"), (error) => messages.show(error));
 
 /** What every answer leaves behind beside the drawing. @param {Record<string, any>} frame @param {import("./detectors.js").Seen} seen */
@@ -55,12 +58,8 @@ function keep(frame, seen) {
 
 /** @param {string} phase @param {object} [detail] */
 function onPhase(phase, detail = {}) {
-  if (phase === "ended") {
-    stop();
-    return;
-  }
   if ("retryIn" in detail) messages.show(new PageError("server_gone", detail));
-  else if (phase === "running") messages.clear();
+  else if (phase === "running" && store.state.phase !== "running") messages.clear();
   if (phase !== "running") meter.clear();
   store.set({ phase, detail });
 }
@@ -70,38 +69,45 @@ function configuration() {
 }
 
 async function start() {
+  const mine = ++attempt;
   messages.clear();
   store.set({ phase: "connecting", detail: {}, started: true });
   try {
     const source = await chooser.open();
-    if (!store.state.started) return source.close(); // stopped while the camera was asked for
+    if (mine !== attempt) return source.close(); // stopped, or another one chosen, while the camera was asked for
     table.begin({ source: source.name, detectors: configuration() });
     showTable();
+    transport.use(source.player);
     detectors.start(source, configuration());
   } catch (error) {
+    if (mine !== attempt) return;
     await stop("error");
     messages.show(error);
   }
 }
 
-/** @param {string} [phase] */
-async function stop(phase = "stopped") {
+/** End the run. @param {string} phase */
+async function end(phase) {
+  attempt += 1;
   store.set({ started: false });
+  transport.use(null);
   detectors.stop();
   overlay.clearImage();
   meter.clear();
   store.set({ phase, detail: {} });
   await stopRecording();
+}
+
+/** @param {string} [phase] */
+async function stop(phase = "stopped") {
+  await end(phase);
   await chooser.preview();
 }
 
-/** Another source: what runs goes on with it. */
+/** What is chosen is what people want to see. */
 async function onSource() {
-  const wasStarted = store.state.started;
-  messages.clear();
-  if (wasStarted) await stop();
-  else await chooser.preview();
-  if (wasStarted) await start();
+  await end("stopped");
+  await start();
 }
 
 function record() {
@@ -135,17 +141,19 @@ function showTable() {
 }
 
 function showPhase() {
-  const { phase, detail, started, recording } = store.state;
+  const { phase, detail, started, paused, recording } = store.state;
   const status = find("status");
   status.dataset.state = phase;
-  const key = phase === "loading" && detail.of ? "status.loading.of" : "retryIn" in detail ? "status.waiting" : `status.${phase}`;
+  const isStill = started && chooser.isStill;
+  const key = phase === "loading" && detail.of ? "status.loading.of" : "retryIn" in detail ? "status.waiting"
+    : phase === "running" && isStill ? "status.still" : phase === "running" && paused ? "status.paused" : `status.${phase}`;
   const words = text(key, { ...detail, number: (detail.done ?? 0) + 1 });
   if (status.textContent !== words) status.textContent = words;
   const share = detail.of ? detail.done / detail.of : 0;
   status.style.setProperty("--share", String(share));
   const isOn = started && RUNNING.includes(phase);
-  find("start").disabled = isOn;
-  find("stop").disabled = !isOn;
+  find("start").disabled = find("start").hidden = isOn;
+  find("stop").disabled = find("stop").hidden = !isOn;
   find("snapshot").disabled = find("record").disabled = phase !== "running";
   if (recording) find("record").disabled = false;
   find("record").setAttribute("aria-pressed", String(recording));
@@ -157,6 +165,7 @@ function wire() {
   find("docs").search = location.search; // its token, where there is one
   wireSettings(store, document);
   find("start").onclick = start;
+  find("fullscreen").onclick = () => (document.fullscreenElement ? document.exitFullscreen() : find("viewer").requestFullscreen());
   find("stop").onclick = () => stop();
   find("snapshot").onclick = snapshot;
   find("record").onclick = record;
@@ -172,8 +181,8 @@ function wire() {
     showTable();
     showPhase();
   });
-  store.watch(["phase", "detail", "started", "recording"], showPhase);
-  store.watch(["mirror"], ({ mirror }) => (overlay.mirror = mirror));
+  store.watch(["phase", "detail", "started", "paused", "recording"], showPhase);
+  store.watch(["mirrors", "source"], (state) => (overlay.mirror = isMirrored(state)));
   /** @type {ReturnType<typeof setTimeout> | undefined} */ let timer;
   let asked = JSON.stringify(configuration());
   store.watch(["detectors", "options", "source"], () => {

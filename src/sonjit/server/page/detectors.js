@@ -3,6 +3,7 @@
 import { Connection, ServerError } from "./connection.js";
 import { instancesOf } from "./kinds.js";
 import { maskOverlay } from "./masks.js";
+import { PageError } from "./messages.js";
 
 const MOST_IN_FLIGHT = 2; // one is being processed while the next is on its way; more would only wait
 
@@ -24,6 +25,7 @@ export class Detectors {
   #taking = false;
   #skipped = 0;
   #shown = -1; // number of the frame that is shown
+  #hurt = false; // the last image could not be processed
 
   /**
    * @param {View[]} views each shows a frame in place of the last one
@@ -41,13 +43,14 @@ export class Detectors {
     this.stop();
     this.#skipped = 0;
     this.#shown = -1;
+    this.#hurt = false;
     this.#source = source;
     const connection = new Connection({ detectors, measures: true });
     this.#connection = connection;
     connection.addEventListener("state", (event) => {
       if (this.#connection === connection) this.#become(/** @type {CustomEvent} */ (event).detail);
     });
-    source.play((tick) => this.#take(tick), (error) => this.#ended(source, error));
+    source.play((tick) => this.#take(tick), (error) => this.#source === source && this.#unshown(error));
     connection.open().catch((error) => this.#connection === connection && this.#failed(error));
   }
 
@@ -97,11 +100,12 @@ export class Detectors {
     this.#listener.error(error);
   }
 
-  /** @param {import("./sources.js").Source} source @param {unknown} [error] */
-  #ended(source, error) {
-    if (this.#source !== source) return;
-    if (error) this.#listener.error(error);
-    if (!source.still) this.#listener.phase("ended");
+  /** An image that cannot be shown or processed, or a source that is gone; the run goes on with the next image. @param {unknown} error */
+  #unshown(error) {
+    this.#clear();
+    this.#listener.phase("error");
+    this.#listener.error(error);
+    this.#hurt = true;
   }
 
   /** One image there and back. @param {import("./sources.js").Tick} tick @returns {Promise<boolean>} whether it was processed */
@@ -113,6 +117,9 @@ export class Detectors {
       return false;
     }
     this.#taking = true;
+    if (this.#hurt) this.#listener.phase("running");
+    this.#hurt = false;
+    if (tick.jumped) connection.reset();
     const flipped = this.#flipped;
     try {
       const { bitmap, file, video } = tick;
@@ -132,8 +139,7 @@ export class Detectors {
       this.#taking = false;
       const code = /** @type {{code?: string}} */ (error).code ?? "";
       if (["dropped", "gone", "closed"].includes(code)) return false; // counted by the server, reported by the connection
-      this.#clear();
-      this.#listener.error(error);
+      this.#unshown(tick.file && code === "bad_image" ? new PageError("damaged", { name: tick.file.name }) : error);
       return true;
     }
   }

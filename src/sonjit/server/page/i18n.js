@@ -59,5 +59,6 @@ export function translate(root) {
   }
   for (const node of /** @type {NodeListOf<HTMLElement>} */ (root.querySelectorAll("[data-i18n-label]"))) {
     node.setAttribute("aria-label", text(node.dataset.i18nLabel ?? ""));
+    if (node instanceof HTMLButtonElement) node.title = text(node.dataset.i18nLabel ?? "");
   }
 }

@@ -8,10 +8,12 @@ import { memory } from "./state.js";
 /** @typedef {import("./kinds.js").Schema} Schema */
 /** @typedef {Record<string, {on: boolean, model: string, max: number}>} Detectors by kind */
 /** @typedef {Record<string, boolean | number | string>} Options that differ from the server's defaults */
+/** @typedef {{camera: boolean, files: boolean}} Mirrors whether the view is mirrored */
 
 const OF_A_ROW = ["model", "max_instances", "measures"]; // each detector's own, and what the page asks for itself
 const MANY_TARGETS = /\.(z|\w_m)$/; // saliency maps of depths and metres: too many to choose from
 const FIRST = "hands";
+const MIRRORS = { camera: true, files: false }; // people expect a mirror where they see themselves
 
 /** Every option of any kind that the form has, switches last. @returns {Record<string, Schema>} */
 function formOptions() {
@@ -21,17 +23,23 @@ function formOptions() {
   return Object.fromEntries(shown.sort((one, other) => isSwitch(one) - isSwitch(other)));
 }
 
-/** @returns {{detectors: Detectors, options: Options, mirror: boolean}} */
+/** @returns {{detectors: Detectors, options: Options, mirrors: Mirrors}} */
 export function rememberedSettings() {
-  const { detectors = {}, options = {}, mirror = false } = memory.read("settings") ?? {};
+  const { detectors = {}, options = {}, mirrors = {} } = memory.read("settings") ?? {};
   const known = Object.entries(kinds).map(([kind, { models, max_instances }]) => {
     const { on, model, max } = detectors[kind] ?? {};
     return [kind, { on: on ?? kind === FIRST, model: models.includes(model) ? model : models[0], max: within(kind, max, max_instances) }];
   });
   const schemas = formOptions();
   const kept = Object.entries(options).filter(([name, value]) => schemas[name] && accepts(schemas[name], value));
-  return { detectors: Object.fromEntries(known), options: Object.fromEntries(kept), mirror: Boolean(mirror) };
+  return { detectors: Object.fromEntries(known), options: Object.fromEntries(kept), mirrors: { ...MIRRORS, ...mirrors } };
 }
+
+/** Whether the view of what is chosen is mirrored. @param {any} state the store's @returns {boolean} */
+export const isMirrored = ({ mirrors, source }) => mirrors[ofCamera(source)];
+
+/** @param {{kind: string} | null} source @returns {keyof Mirrors} */
+const ofCamera = (source) => ((source?.kind ?? "camera") === "camera" ? "camera" : "files");
 
 /**
  * The detectors of a stream or a job, each with the options that it knows.
@@ -59,9 +67,9 @@ export function wireSettings(store, page) {
   for (const kind of Object.keys(kinds)) addDetector(store, page, kind);
   for (const [name, schema] of Object.entries(formOptions())) addOption(store, page, name, schema);
   const mirror = /** @type {HTMLInputElement} */ (page.getElementById("mirror"));
-  mirror.onchange = () => store.set({ mirror: mirror.checked });
-  store.watch(["mirror"], (state) => (mirror.checked = state.mirror));
-  store.watch(["detectors", "options", "mirror"], ({ detectors, options, mirror: on }) => memory.write("settings", { detectors, options, mirror: on }));
+  mirror.onchange = () => store.set({ mirrors: { ...store.state.mirrors, [ofCamera(store.state.source)]: mirror.checked } });
+  store.watch(["mirrors", "source"], (state) => (mirror.checked = isMirrored(state)));
+  store.watch(["detectors", "options", "mirrors"], ({ detectors, options, mirrors }) => memory.write("settings", { detectors, options, mirrors }));
 }
 
 /** A copy of a template. @param {Document} page @param {string} id @returns {HTMLElement} */

@@ -2,7 +2,7 @@
 
 import { onLanguage, text } from "./i18n.js";
 import { PageError } from "./messages.js";
-import { cameras, isImage, isVideo, openCamera, openImages, openVideo } from "./sources.js";
+import { cameras, decoded, isImage, isVideo, openCamera, openImages, openVideo } from "./sources.js";
 import { memory } from "./state.js";
 
 const SAMPLE = "sample.mp4";
@@ -18,7 +18,7 @@ export class SourceChooser {
 
   /**
    * @param {import("./state.js").Store} store @param {import("./overlay.js").OverlayView} overlay
-   * @param {{error(error: unknown): void, changed(): void}} on
+   * @param {{error(error: unknown): void, changed(): void}} on `changed`: something else was chosen, to be started
    */
   constructor(store, overlay, on) {
     this.#store = store;
@@ -67,15 +67,13 @@ export class SourceChooser {
     try {
       const first = this.#files.find(isImage);
       if (this.isStill && first) {
-        const bitmap = await createImageBitmap(first).catch(() => {
-          throw new PageError("unsupported", { name: first.name });
-        });
+        const bitmap = await decoded(first);
         if (!this.#store.state.started) this.#overlay.show(bitmap, bitmap.width, bitmap.height);
       } else {
         this.#shown = await this.#openPaused();
       }
-    } catch (error) {
-      this.#on.error(error);
+    } catch {
+      // the start says what is wrong with it
     }
   }
 
@@ -125,7 +123,7 @@ export class SourceChooser {
     const order = new Intl.Collator(undefined, { numeric: true });
     const path = (/** @type {File} */ file) => file.webkitRelativePath || file.name;
     const usable = files.filter((file) => isImage(file) || isVideo(file)).sort((a, b) => order.compare(path(a), path(b)));
-    if (!usable.length) return this.#on.error(new PageError("unsupported", { name: files[0].name }));
+    if (!usable.length) return this.#on.error(new PageError("no_media", { name: files[0].name }));
     this.#files = usable;
     this.#choose("files");
   }

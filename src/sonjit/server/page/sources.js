@@ -1,12 +1,18 @@
-/** Where images come from: a camera, a video, the sample clip, or images one after the other. */
+/** Where images come from: a camera, a video, the sample clip, or still images. */
 
 import { PageError, cameraError } from "./messages.js";
+import { ImagePlayer, VideoPlayer } from "./players.js";
 
-/** @typedef {{time: number, since: number, video?: HTMLVideoElement, bitmap?: ImageBitmap, file?: File, index?: number, source?: string}} Tick
- *   `time`: seconds in the stream; `since`: performance.now() when the image was there */
-/** @typedef {{still: boolean, name: string, play(onTick: (tick: Tick) => unknown, onEnd: (error?: unknown) => void): void, refresh(): void, close(): void}} Source */
+/** @typedef {{time: number, since: number, jumped?: boolean, video?: HTMLVideoElement, bitmap?: ImageBitmap, file?: File, index?: number, source?: string}} Tick
+ *   `time`: seconds in the stream; `since`: performance.now() when the image was there; `jumped`: it does not follow the last one */
+/** @typedef {(tick: Tick) => Promise<boolean>} OnTick gives whether the image was processed */
+/** @typedef {import("./players.js").Player} Player */
+/** @typedef {{still: boolean, name: string, player: Player | null, play(onTick: OnTick, onError: (error: unknown) => void): void, refresh(): void, close(): void}} Source
+ *   `player`: null where nothing can be played, as of a camera or one image; `refresh`: begin, or process the image that is shown once more */
 
-const DWELL_MS = 500; // how long each of several images stays
+const RETRY_MS = 60; // after which an image that was passed over is tried again, while it stays
+const JUMP_S = 1; // what is further on does not follow the last image
+const SHOWN_BY_ALL = /\.(jpe?g|png|webp|bmp|gif)$/i; // where one of these is not shown, it is damaged
 const IMAGE = /\.(jpe?g|png|webp|bmp|gif|tiff?|avif|heic)$/i;
 const VIDEO = /\.(mp4|m4v|mov|webm|mkv|avi|ogv|mpe?g|ts)$/i;
 
@@ -34,14 +40,14 @@ export async function openCamera(video, deviceId) {
   });
   video.srcObject = stream;
   const [track] = stream.getVideoTracks();
-  const source = moving(video, track.label, () => performance.now() / 1000, () => {
+  const source = moving(video, track.label, null, () => performance.now() / 1000, () => {
     track.stop();
     video.srcObject = null;
   });
   const { play } = source;
-  source.play = (onTick, onEnd) => {
-    track.onended = () => onEnd(new PageError("camera_gone"));
-    play(onTick, onEnd);
+  source.play = (onTick, onError) => {
+    track.onended = () => onError(new PageError("camera_gone"));
+    play(onTick, onError);
   };
   return source;
 }
@@ -49,7 +55,7 @@ export async function openCamera(video, deviceId) {
 /**
  * @param {HTMLVideoElement} video plays it @param {File | string} what a file or an address
  * @param {{name: string, loop?: boolean}} how
- * @returns {Promise<Source>}
+ * @returns {Promise<Source>} paused on its first image until `refresh`
  */
 export async function openVideo(video, what, { name, loop = false }) {
   const address = typeof what === "string" ? what : URL.createObjectURL(what);
@@ -60,44 +66,62 @@ export async function openVideo(video, what, { name, loop = false }) {
     video.onerror = () => resolve(false);
   });
   video.onloadeddata = video.onerror = null;
+  const player = new VideoPlayer(video);
   const leave = () => {
+    player.close();
     if (address !== what) URL.revokeObjectURL(address);
     video.removeAttribute("src");
     video.load();
   };
   if (!loaded) {
     leave();
-    throw new PageError("unsupported", { name });
+    throw new PageError("no_video", { name });
   }
-  let rounds = 0;
-  let last = 0;
-  return moving(video, name, (mediaTime) => {
-    if (mediaTime < last) rounds += 1; // it began again: time goes on
-    last = mediaTime;
-    return mediaTime + rounds * video.duration;
-  }, leave);
+  return moving(video, name, player, (mediaTime) => mediaTime, leave);
 }
 
-/** @param {HTMLVideoElement} video @param {string} name @param {(mediaTime: number) => number} timeOf @param {() => void} leave @returns {Source} */
-function moving(video, name, timeOf, leave) {
-  let open = true;
+/**
+ * @param {HTMLVideoElement} video @param {string} name @param {Player | null} player
+ * @param {(mediaTime: number) => number} timeOf @param {() => void} leave
+ * @returns {Source}
+ */
+function moving(video, name, player, timeOf, leave) {
+  let [open, begun, shown, last] = [true, false, 0, 0];
+  /** @type {OnTick} */ let onTick = async () => true;
+  /** @type {(error: unknown) => void} */ let onError = () => {};
+  const look = async (/** @type {number} */ mediaTime) => {
+    const mine = ++shown;
+    const time = timeOf(mediaTime);
+    const jumped = time < last || time > last + JUMP_S;
+    last = time;
+    while (open && mine === shown && !(await onTick({ time, since: performance.now(), video, jumped })) && video.paused) {
+      await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+    }
+  };
+  const next = () => onFrame(video, (mediaTime) => {
+    if (!open) return;
+    look(mediaTime);
+    next();
+  });
+  const begin = () => {
+    begun = true;
+    next();
+    video.play().catch((error) => open && onError(error));
+  };
   return {
     still: false,
     name,
-    play(onTick, onEnd) {
-      const next = () => onFrame(video, (mediaTime) => {
-        if (!open) return;
-        onTick({ time: timeOf(mediaTime), since: performance.now(), video });
-        next();
-      });
-      next();
-      video.onended = () => onEnd();
-      video.play().catch((error) => open && onEnd(error));
+    player,
+    play(tick, failed) {
+      [onTick, onError] = [tick, failed];
+      if (!player) begin();
     },
-    refresh() {},
+    refresh() {
+      if (!begun) begin();
+      else if (video.paused) look(video.currentTime);
+    },
     close() {
       open = false;
-      video.onended = null;
       video.pause();
       leave();
     },
@@ -111,48 +135,54 @@ function onFrame(video, react) {
 }
 
 /**
- * Images in the order of their names, each shown once; the last one stays.
+ * Still images; the first is shown until the player goes on.
  *
  * @param {File[]} files
  * @returns {Promise<Source>}
+ * @throws {PageError} there is one image alone, and it cannot be shown
  */
 export async function openImages(files) {
   const several = files.length > 1;
-  let [index, turn, open] = [0, 0, true];
-  /** @type {(tick: Tick) => any} */ let onTick = () => {};
-  /** @type {(error?: unknown) => void} */ let onEnd = () => {};
-  const run = async () => {
+  if (!several) (await decoded(files[0])).close();
+  let [turn, open] = [0, true];
+  /** @type {OnTick} */ let onTick = async () => true;
+  /** @type {(error: unknown) => void} */ let onError = () => {};
+  const player = new ImagePlayer(files, () => look());
+  const look = async () => {
     const mine = ++turn;
-    const current = () => open && mine === turn;
-    for (;;) {
-      const tick = await tickOf(files[index], index, several).catch((error) => {
-        if (current()) onEnd(error);
-      });
-      if (!current()) return;
-      const done = tick ? await onTick(tick) : true; // what cannot be read is reported, and passed over
-      if (!current() || !done || index + 1 >= files.length) return;
-      await new Promise((resolve) => setTimeout(resolve, DWELL_MS));
-      if (!current()) return;
-      index += 1;
+    const index = player.position;
+    const tick = await tickOf(files[index], index).catch((error) => {
+      if (open && mine === turn) onError(error);
+    });
+    while (tick && open && mine === turn && !(await onTick({ ...tick, since: performance.now() }))) {
+      await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
     }
+    if (open && mine === turn) player.shown();
   };
   return {
     still: true,
     name: several ? `${files.length}` : files[0].name,
-    play(tick, end) {
-      [onTick, onEnd] = [tick, end];
+    player: several ? player : null,
+    play(tick, failed) {
+      [onTick, onError] = [tick, failed];
     },
-    refresh: run,
+    refresh: look,
     close() {
       open = false;
+      player.close();
     },
   };
 }
 
-/** @param {File} file @param {number} index @param {boolean} several @returns {Promise<Tick>} */
-async function tickOf(file, index, several) {
-  const bitmap = await createImageBitmap(file).catch(() => {
-    throw new PageError("unsupported", { name: file.name });
+/** @param {File} file @param {number} index @returns {Promise<Tick>} */
+async function tickOf(file, index) {
+  const bitmap = await decoded(file);
+  return { time: index, since: performance.now(), bitmap, file, index, source: file.webkitRelativePath || file.name };
+}
+
+/** @param {File} file @returns {Promise<ImageBitmap>} */
+export function decoded(file) {
+  return createImageBitmap(file).catch(() => {
+    throw new PageError(SHOWN_BY_ALL.test(file.name) ? "damaged" : "unsupported", { name: file.name });
   });
-  return { time: index, since: performance.now(), bitmap, file, index, source: several ? file.webkitRelativePath || file.name : file.name };
 }

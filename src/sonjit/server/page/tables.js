@@ -9,14 +9,13 @@ const LINES_PER_BLOB = 200; // a browser keeps blobs outside the page's memory, 
 /** Frames since a start, kept as lines of JSON. */
 export class Table {
   /** @type {Blob[]} */ #blobs = [];
-  /** @type {string[]} */ #lines = [];
+  /** @type {Map<number, string>} by index; of stills all of them, for one goes back to them */ #lines = new Map();
   /** @type {Record<string, unknown>} */ #header = {};
   #count = 0;
-  #lastIndex = -1;
 
   /** Begin anew. @param {{source: string, detectors: {kind: string, model?: unknown}[]}} of */
   begin({ source, detectors }) {
-    [this.#blobs, this.#lines, this.#count, this.#lastIndex] = [[], [], 0, -1];
+    [this.#blobs, this.#lines, this.#count] = [[], new Map(), 0];
     const [first] = detectors;
     const kind = kinds[first?.kind ?? ""]?.list ?? "hands";
     const model = detectors.map((one) => `${one.kind}-${one.model}`).join("+");
@@ -28,25 +27,22 @@ export class Table {
   }
 
   /**
-   * One more frame; a still image that is processed again takes the place of its last answer.
+   * One more frame; a still image that is processed again takes the place of its earlier answer.
    *
    * @param {Record<string, any>} frame @param {{source?: string, index?: number}} [seen]
    */
-  add(frame, { source, index = this.#lastIndex + 1 } = {}) {
-    if (index === this.#lastIndex) this.#lines.pop();
-    else this.#count += 1;
-    this.#lastIndex = index;
+  add(frame, { source, index = this.#count } = {}) {
+    if (!this.#lines.has(index)) this.#count += 1;
     this.#header.width ??= frame.width;
     this.#header.height ??= frame.height;
     const held = Object.values(results).filter(({ list }) => list in frame);
     const lists = Object.fromEntries(held.map(({ list, members }) =>
       [list, frame[list].map((/** @type {any} */ one) => plain(one, Object.keys(members)))]));
     const row = { index, time: source === undefined ? frame.time : null, ...(source === undefined ? {} : { source }), ...lists };
-    this.#lines.push(JSON.stringify(row));
-    if (this.#lines.length > LINES_PER_BLOB) {
-      const last = /** @type {string} */ (this.#lines.pop());
-      this.#blobs.push(new Blob([`${this.#lines.join("\n")}\n`]));
-      this.#lines = [last];
+    this.#lines.set(index, JSON.stringify(row));
+    if (source === undefined && this.#lines.size >= LINES_PER_BLOB) {
+      this.#blobs.push(new Blob([`${[...this.#lines.values()].join("\n")}\n`]));
+      this.#lines.clear();
     }
   }
 
@@ -75,7 +71,8 @@ export class Table {
   /** @returns {Promise<string[]>} */
   async #all() {
     const texts = await Promise.all(this.#blobs.map((blob) => blob.text()));
-    return [...texts.flatMap((part) => part.trimEnd().split("\n")), ...this.#lines];
+    const last = [...this.#lines].sort(([one], [other]) => one - other).map(([, line]) => line);
+    return [...texts.flatMap((part) => part.trimEnd().split("\n")), ...last];
   }
 }
 
