@@ -88,7 +88,7 @@ class Draft:
             if self.final.exists() and self.final.is_dir() != folder:
                 raise InputError(f"{path} is {'a file' if folder else 'a folder'}: choose another name")
             if self.final.exists() and not folder and not self.final.is_file():
-                raise InputError(f"{path} is not a regular file: choose another name, or - for standard output")
+                raise InputError(f"{path} is not a regular file: choose another name")
             if folder:
                 self.path.mkdir()
             else:

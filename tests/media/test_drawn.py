@@ -1,3 +1,4 @@
+import itertools
 import threading
 from fractions import Fraction
 
@@ -71,6 +72,42 @@ def test_video_keeps_times_and_sound(tmp_path, clip, ending, origin, sound):
         starts = [float((s.start_time or 0) * s.time_base) for s in (video, audio)]
         assert abs(starts[0] - starts[1]) < 0.05
     assert drawn.problems == []
+
+
+@pytest.mark.parametrize("ending", [".gif", ".webp"])
+def test_an_animation_keeps_times_and_colours_and_loops(tmp_path, clip, ending):
+    from PIL import Image
+
+    out = tmp_path / f"drawn{ending}"
+    path = clip("v.mkv", TIMES, size=(65, 49), pix_fmt="yuv444p")
+    given = []
+    with open_source(path) as source, open_drawing_writer(out, source) as writer:
+        for frame in source:
+            drawn = frame.rgb.copy()
+            drawn[10:30, 4 * frame.index : 4 * frame.index + 20] = (200, 40, 90)
+            writer.write(drawn, frame.time)
+            given.append(drawn)
+    with Image.open(out) as made:
+        assert (made.size, made.n_frames, made.info["loop"]) == ((65, 49), len(TIMES), 0)
+        for k, (start, end) in enumerate(itertools.pairwise(TIMES)):
+            made.seek(k)
+            difference = np.array(made.convert("RGB")).astype(int) - given[k]
+            assert made.info["duration"] == pytest.approx(1000 * (end - start), abs=10)
+            assert np.abs(difference.reshape(7, 7, 5, 13, 3).mean(axis=(1, 3))).max() < 12
+
+
+def test_an_animation_that_ends_badly_leaves_nothing(tmp_path, clip):
+    with open_source(clip("v.mp4")) as source:
+        with open_drawing_writer(tmp_path / "none.gif", source):
+            pass
+        with pytest.raises(ZeroDivisionError), open_drawing_writer(tmp_path / "broken.webp", source) as writer:
+            copy_frames(source, writer, limit=1 // 0)
+        with (
+            pytest.raises(InputError, match="needs its time"),
+            open_drawing_writer(tmp_path / "o.gif", source) as writer,
+        ):
+            writer.write(np.zeros((8, 8, 3), np.uint8), None)
+    assert [file.name for file in tmp_path.iterdir()] == ["v.mp4"]
 
 
 def test_avi_and_odd_sizes(tmp_path, clip):

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from sonjit.arrays import Float32Array, Image
 from sonjit.errors import InputError
 from sonjit.files import Output
+from sonjit.media.annotated.animations import ANIMATION_ENDINGS, AnimationWriter
 from sonjit.media.annotated.writers import (
     ANNOTATED_IMAGE_ENDINGS,
     DrawingWriter,
@@ -21,7 +22,7 @@ from sonjit.media.annotated.writers import (
 from sonjit.media.sources.base import Source
 from sonjit.results import Frame
 
-ANNOTATED_VIDEO_ENDINGS = (".mp4", ".mov", ".mkv", ".webm", ".avi")
+ANNOTATED_VIDEO_ENDINGS = (".mp4", ".mov", ".mkv", ".webm", ".avi", *ANIMATION_ENDINGS)
 TRANSPARENT_ENDINGS = (".png", ".webp", ".tif", ".tiff", ".webm", ".mov")
 """Endings of formats that hold transparency: in these a mask becomes a cut-out."""
 
@@ -34,8 +35,8 @@ def open_drawing_writer(
     """Open a file or folder for the annotated images of one source.
 
     One image becomes an image; a folder or glob becomes a folder with an image per input under the same name; a video
-    or camera becomes a video: H.264 (VP9 in WebM, MPEG-4 in AVI) with the source's own times and its sound. Everything
-    takes its final name only at `close()`.
+    or camera becomes a video: H.264 (VP9 in WebM, MPEG-4 in AVI) with the source's own times and its sound, or a GIF or
+    WebP that loops without sound. Everything takes its final name only at `close()`.
 
     Args:
         path: the ending picks the format: `ANNOTATED_IMAGE_ENDINGS` or `ANNOTATED_VIDEO_ENDINGS`; a folder has none.
@@ -57,7 +58,7 @@ def open_drawing_writer(
         _check_ending(path, ANNOTATED_IMAGE_ENDINGS, "an image")
         return ImageWriter(path)
     _check_ending(path, ANNOTATED_VIDEO_ENDINGS, "a video")
-    return VideoWriter(path, source)
+    return AnimationWriter(path, source) if ending in ANIMATION_ENDINGS else VideoWriter(path, source)
 
 
 def _check_ending(path: Path, known: tuple[str, ...], what: str) -> None:
@@ -110,8 +111,9 @@ def open_mask_writer(path: str | os.PathLike[str], source: Source, *, cutout: bo
 
     One image becomes an image, a folder or glob a folder of PNGs under the inputs' names, a video or camera a video
     with the source's own times and its sound. In `TRANSPARENT_ENDINGS` the image is kept with the mask as its alpha
-    (VP9 in WebM, ProRes 4444 in MOV); where alpha is 0 it is blackened: nothing of the background is given away. Other
-    endings hold the mask alone in grey, 255 where it is certain. Everything takes its final name only at `close()`.
+    (VP9 in WebM, ProRes 4444 in MOV, WebP); where alpha is 0 it is blackened: nothing of the background is given away.
+    Other endings hold the mask alone in grey, 255 where it is certain. Everything takes its final name only at
+    `close()`.
 
     Args:
         path: the ending picks the format, as in `open_drawing_writer`.

@@ -1,0 +1,141 @@
+"""Drawn images -> an animated GIF or WebP, which loops and has no sound."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sonjit.arrays import Image
+from sonjit.errors import InputError, JobError
+from sonjit.files import Draft
+from sonjit.media.annotated.writers import DrawingWriter
+from sonjit.media.sources.base import Source, SourceFrame
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from av.filter import Graph
+    from av.video.frame import VideoFrame
+    from av.video.stream import VideoStream
+
+ANIMATION_ENDINGS = (".gif", ".webp")
+_TICK_S = {".gif": Fraction(1, 100), ".webp": Fraction(1, 1000)}
+_WEBP_OPTIONS = {"quality": "80", "compression_level": "2"}
+_DITHERING = "new=1:dither=bayer:bayer_scale=5"  # its pattern stands still from image to image
+
+
+class AnimationWriter(DrawingWriter):
+    """Encode images at the times given: a GIF with a palette for each image, or a WebP, which is far smaller.
+
+    Times are rounded to the format's clock, 1/100 s of GIF and 1/1000 s of WebP. All images take the size of the
+    first. RGBA images keep their alpha in WebP.
+    """
+
+    def __init__(self, path: Path, source: Source) -> None:
+        super().__init__()
+        import av
+        from av.video.reformatter import VideoReformatter
+
+        self._ending = path.suffix.lower()
+        self._tick_s, self._last_tick = _TICK_S[self._ending], -1
+        self._rate = Fraction(source.fps or 30).limit_denominator(1001)
+        self._draft = Draft(path)
+        self._stream: VideoStream | None = None
+        self._palettes: Graph | None = None
+        self._reformatter = VideoReformatter()
+        try:
+            self._container = av.open(str(self._draft.path), "w", options={"loop": "0"})
+        except BaseException:
+            self._draft.drop()
+            raise
+
+    def write(
+        self, rgb: Image, time: float | None, *, index: int | None = None, under: SourceFrame | None = None
+    ) -> None:
+        """Encode one image at `time`."""
+        from av import VideoFrame
+        from av.error import FFmpegError
+
+        if time is None:
+            raise InputError("an image of an animation needs its time: pass the source frame's time")
+        if rgb.ndim == 2:
+            rgb = np.repeat(rgb[..., None], 3, axis=2)
+        try:
+            stream = self._stream or self._begin(rgb.shape[1], rgb.shape[0])
+            frame = VideoFrame.from_ndarray(np.ascontiguousarray(rgb), format="rgba" if rgb.shape[2] == 4 else "rgb24")
+            pixels = "rgb24" if self._palettes is not None else "bgra"
+            frame = self._reformatter.reformat(frame, stream.width, stream.height, pixels)
+            self._last_tick = frame.pts = max(round(time / self._tick_s), self._last_tick + 1)
+            frame.time_base = self._tick_s
+            for image in self._with_palette(frame):
+                self._container.mux(stream.encode(image))
+        except (FFmpegError, OSError) as error:
+            raise JobError(f"writing {self._draft.final} failed: {error.strerror or error}") from error
+
+    def _begin(self, width: int, height: int) -> VideoStream:
+        is_gif = self._ending == ".gif"
+        name, pixels = ("gif", "pal8") if is_gif else ("libwebp_anim", "bgra")
+        stream: Any = self._container.add_stream(name, rate=self._rate, options={} if is_gif else _WEBP_OPTIONS)
+        stream.width, stream.height, stream.pix_fmt = width, height, pixels
+        stream.codec_context.time_base = self._tick_s
+        self._stream, self._palettes = stream, _palette_graph(width, height, self._tick_s) if is_gif else None
+        return stream
+
+    def _with_palette(self, frame: VideoFrame) -> Iterator[VideoFrame]:
+        """The frame as the encoder takes it: of a GIF reduced to 256 colours of its own."""
+        from av.error import BlockingIOError, EOFError
+
+        if self._palettes is None:
+            yield frame
+            return
+        self._palettes.push(frame)
+        try:
+            while True:
+                yield self._palettes.pull()  # pyright: ignore[reportReturnType]  # what a video goes into gives video
+        except (BlockingIOError, EOFError):
+            return
+
+    def _finish(self) -> None:
+        from av.error import FFmpegError
+
+        try:
+            if self._stream is not None:
+                self._container.mux(self._stream.encode(None))
+            self._container.close()
+        except (FFmpegError, OSError) as error:
+            raise JobError(f"writing {self._draft.final} failed: {error.strerror or error}") from error
+        if self._stream is None:
+            self._draft.drop()  # no image, no animation
+        else:
+            self._draft.keep()
+
+    def _abort(self) -> None:
+        from av.error import FFmpegError
+
+        try:
+            self._container.close()
+        except (FFmpegError, OSError, ValueError):  # what cannot be finished is thrown away below
+            pass
+        finally:
+            self._draft.drop()
+
+
+def _palette_graph(width: int, height: int, time_base: Fraction) -> Graph:
+    """FFmpeg's filters that give each image its own 256 colours."""
+    from av import VideoFormat
+    from av.filter import Graph
+
+    graph = Graph()
+    source = graph.add_buffer(width=width, height=height, format=VideoFormat("rgb24"), time_base=time_base)
+    split, palette = graph.add("split"), graph.add("palettegen", "stats_mode=single")
+    use, sink = graph.add("paletteuse", _DITHERING), graph.add("buffersink")
+    source.link_to(split)
+    split.link_to(palette)
+    split.link_to(use, output_idx=1)
+    palette.link_to(use, input_idx=1)
+    use.link_to(sink)
+    graph.configure()
+    return graph
