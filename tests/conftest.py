@@ -5,6 +5,7 @@ import os
 from collections import Counter
 from pathlib import Path
 
+import av
 import cv2
 import hypothesis
 import numpy as np
@@ -109,3 +110,38 @@ def photo(demo_clip):
     """An image with a hand or two in it."""
     _, frames, truth = demo_clip
     return frames[max(range(len(frames)), key=lambda i: (len(truth[i]["hands"]), -i))]
+
+
+@pytest.fixture(scope="session")
+def write_video():
+    """`write_video(path, frames, fps=30)`: frames (H, W, 3) as an H.264 file."""
+
+    def write(path, frames, fps=30):
+        with av.open(str(path), "w") as container:
+            stream = container.add_stream("libx264", fps, options={"crf": "12"})
+            stream.height, stream.width = frames[0].shape[:2]
+            stream.pix_fmt = "yuv420p"
+            for rgb in frames:
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(rgb)))
+            container.mux(stream.encode())
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def reader_files(demo_clip, write_video, tmp_path_factory):
+    """A folder with what readers of the documentation have: clip.mp4, photo.jpg, photos/, recordings/.
+
+    All are of the bundled clip, where both hands are in it: `clip.mp4` 40 frames, recordings/ its halves.
+    """
+    _, frames, _ = demo_clip
+    folder = tmp_path_factory.mktemp("reader")
+    shown = frames[100:140]
+    write_video(folder / "clip.mp4", shown)
+    for name in ("photos", "recordings"):
+        (folder / name).mkdir()
+    write_video(folder / "recordings" / "one.mp4", shown[:20])
+    write_video(folder / "recordings" / "two.mp4", shown[20:])
+    for name, rgb in {"photo": shown[0], "photos/a": shown[10], "photos/b": shown[30]}.items():
+        cv2.imwrite(str(folder / f"{name}.jpg"), rgb[..., ::-1])
+    return folder

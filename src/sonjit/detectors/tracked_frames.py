@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sonjit.detectors.create import create_detector
 from sonjit.detectors.pipeline import Detector
 from sonjit.media import open_source
 from sonjit.media.found import TrackedFrame
 from sonjit.media.sources.base import Source
-from sonjit.results import Frame, Result
+from sonjit.results import Frame
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def track(
-    source: str | PathLike[str] | Source, detector: str | Detector[Result] = "hands", **options: OptionValue
+    source: str | PathLike[str] | Source, detector: str | Detector[Any] = "hands", **options: OptionValue
 ) -> Iterator[TrackedFrame]:
     """What is found in each image of a source, frame by frame.
 

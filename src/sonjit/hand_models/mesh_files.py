@@ -319,14 +319,16 @@ _UP: Final = np.array([1.0, -1.0, -1.0])  # from the camera's axes
 _TURNS: Final = "Zrotation Xrotation Yrotation"
 
 
-def bvh_from_motion(motion: RigMotion, *, frames: int, frame_time: float) -> str:
+def bvh_from_motion(motion: RigMotion, *, frames: int | None = None, frame_time: float | None = None) -> str:
     """A BVH file of one hand over a whole video; where it is not seen it keeps its last pose, before that its first.
 
     Args:
         motion: the hand.
-        frames: of the video.
-        frame_time: seconds from one to the next.
+        frames: of the video; by default up to the last one in which the hand is seen.
+        frame_time: seconds from one to the next; by default as the hand's own times say, else 1/30.
     """
+    frames = int(motion.indices[-1]) + 1 if frames is None else frames
+    frame_time = _frame_time(motion) if frame_time is None else frame_time
     placed, joints = motion.rig.place(motion.pose)
     turns = placed @ np.swapaxes(motion.rig.frames, 1, 2)  # from rest, in the camera's axes
     moving = [joint for joint, name in enumerate(JOINTS) if not name.endswith("tip")]
@@ -340,6 +342,13 @@ def bvh_from_motion(motion: RigMotion, *, frames: int, frame_time: float) -> str
     body = "\n".join(lines[max(number, 0)] for number in seen.tolist())
     hierarchy = "\n".join(_hierarchy(motion, 0, ""))
     return f"HIERARCHY\n{hierarchy}\nMOTION\nFrames: {frames}\nFrame Time: {frame_time:.8f}\n{body}\n"
+
+
+def _frame_time(motion: RigMotion) -> float:
+    """Median seconds from one frame of the source to the next."""
+    if motion.times is None or len(motion.times) < 2:
+        return 1 / 30
+    return float(np.median(np.diff(motion.times) / np.diff(motion.indices)))
 
 
 def _hierarchy(motion: RigMotion, joint: int, indent: str) -> list[str]:

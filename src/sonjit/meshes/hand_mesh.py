@@ -6,7 +6,7 @@ Meshes and their parameters into files: JSON, OBJ, GLB, BVH.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple, NotRequired, TypedDict
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from sonjit.arrays import FloatArray, Image, RealArray
 from sonjit.errors import InputError
 from sonjit.files import atomic_file
-from sonjit.geometry.cameras import Intrinsics, translation_to_view
+from sonjit.geometry.cameras import Intrinsics, assumed_camera, translation_to_view
 from sonjit.hand_models.mesh_files import Mesh, bvh_from_motion, glb_from_meshes, glb_from_motions, obj_from_meshes
 from sonjit.hand_models.rig import RigMotion
 from sonjit.json_text import json_from
@@ -161,6 +161,14 @@ class Sight(NamedTuple):
 
     camera: Intrinsics
     assumed: bool
+
+    @classmethod
+    def of(cls, camera: Intrinsics | None) -> Callable[[int, int], Sight]:
+        """The camera given for any width and height of an image, or one assumed for each."""
+        if camera is None:
+            return lambda width, height: cls(assumed_camera(width, height), assumed=True)
+        given = cls(camera, assumed=False)
+        return lambda width, height: given
 
     def translation(self, points: RealArray, xy_px: RealArray) -> FloatArray:
         """(3,) metres that take points (K, 3) to where the camera sees them at pixels (K, 2)."""

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from sonjit.arrays import FloatArray, Image
+from sonjit.geometry.cameras import Intrinsics
 from sonjit.geometry.rotations import quaternion_wxyz_from_matrix
 from sonjit.hand_models.rig import Rig, RigMotion, RigPose
 from sonjit.hand_models.rig_files import load_rig
 from sonjit.hand_models.rig_ik import fit_lengths, fit_pose
+from sonjit.media import TrackedFrame
 from sonjit.meshes.hand_mesh import HandMesh, HandRecord, MeshFacts, MeshModel, Sight, named_points, weak_view
 from sonjit.results import Frame, Hand, Handedness
 from sonjit.skeletons import load_skeleton
@@ -143,6 +145,29 @@ class RiggedHands(MeshModel):
         name = f"{track.side.lower()}-{track.number}"
         motion = RigMotion(name, rig, pose, np.array(track.indices), times)
         return _Fitted(track, motion, errors)
+
+
+def fit_hands(
+    frames: Iterable[TrackedFrame], *, camera: Intrinsics | None = None, mirrored: bool = False
+) -> list[RigMotion]:
+    """The rigged hand posed to every hand of a video, with one length for each bone throughout.
+
+    Args:
+        frames: of `sonjit.track(clip, "hands")`.
+        camera: of the images; by default one of 60 degrees across the longer side is assumed.
+        mirrored: the images are selfie views, as was said to `track`.
+
+    Returns:
+        One motion for each hand id, in camera space, metres; what `bvh_from_motion` and `glb_from_motions` write.
+
+    Raises:
+        InputError: the rigs are not here; `sonjit models pull rigs` fetches them.
+    """
+    model = RiggedHands(Sight.of(camera), mirrored=mirrored)
+    for frame in frames:
+        model.add_frame(frame, frame.image)
+    model.finish()
+    return model.motions
 
 
 def _metric_keypoints(hand: Hand) -> FloatArray:

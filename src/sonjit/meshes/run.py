@@ -13,7 +13,7 @@ from sonjit.engines.devices import torch_device
 from sonjit.errors import InputError
 from sonjit.extras import require
 from sonjit.files import Output, write_bytes
-from sonjit.geometry.cameras import assumed_camera, camera_from_text
+from sonjit.geometry.cameras import camera_from_text
 from sonjit.lifting import create_lifter
 from sonjit.media import open_drawing_writer
 from sonjit.media.drawing.meshes import draw_mesh
@@ -99,7 +99,7 @@ class MeshHands(Processor):
             network: that of `network()`.
             features: keep the maps of HandOccNet.
         """
-        sight = _sight(self.camera)
+        sight = Sight.of(None if self.camera is None else camera_from_text(self.camera))
         if network is None:
             lifted_by = None if self.lift is None else self.lift.network
             return RiggedHands(sight, self.models_dir, mirrored=self.mirrored, lifted_by=lifted_by)
@@ -228,14 +228,6 @@ class _MeshFiles(Output):
             self.written.append(self._outputs.figures)
 
     def _abort(self) -> None: ...
-
-
-def _sight(camera: str | None) -> Callable[[int, int], Sight]:
-    """The camera given, or one assumed for each size of image."""
-    if camera is None:
-        return lambda width, height: Sight(assumed_camera(width, height), assumed=True)
-    given = Sight(camera_from_text(camera), assumed=False)
-    return lambda width, height: given
 
 
 def _draw_maps(path: Path, model: MeshModel) -> bool:

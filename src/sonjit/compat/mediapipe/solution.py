@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Generic, Protocol, Self, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sonjit.arrays import Float32Array, Image
 from sonjit.compat.mediapipe.framework.formats.landmark_pb2 import LandmarkList, NormalizedLandmarkList
@@ -26,7 +27,7 @@ class Solution(ABC, Generic[Found]):
 
     _network: _Closable
 
-    def process(self, image: Image) -> Found:
+    def process(self, image: NDArray[Any]) -> Found:
         """What is in one image.
 
         Args:

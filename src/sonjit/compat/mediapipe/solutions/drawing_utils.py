@@ -11,7 +11,6 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from sonjit.arrays import Image
 from sonjit.compat.mediapipe.framework.formats.detection_pb2 import Detection
 from sonjit.compat.mediapipe.framework.formats.landmark_pb2 import (
     Landmark,
@@ -51,7 +50,7 @@ _THICK_BLACK = DrawingSpec(BLACK_COLOR, thickness=5)
 
 
 def draw_landmarks(
-    image: Image,
+    image: NDArray[Any],
     landmark_list: NormalizedLandmarkList | None,
     connections: Iterable[tuple[int, int]] | None = None,
     landmark_drawing_spec: DrawingSpec | Mapping[Any, DrawingSpec] | None = _RED,
@@ -97,7 +96,7 @@ def draw_landmarks(
 
 
 def draw_detection(
-    image: Image,
+    image: NDArray[Any],
     detection: Detection,
     keypoint_drawing_spec: DrawingSpec = _RED,
     bbox_drawing_spec: DrawingSpec = _WHITE,
@@ -129,7 +128,7 @@ def draw_detection(
 
 
 def draw_axis(
-    image: Image,
+    image: NDArray[Any],
     rotation: NDArray[np.floating[Any]],
     translation: NDArray[np.floating[Any]],
     focal_length: tuple[float, float] = (1.0, 1.0),

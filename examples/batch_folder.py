@@ -1,0 +1,22 @@
+"""Every video of a folder into a table of its own; what is there already is left alone.
+
+python examples/batch_folder.py recordings tables
+"""
+
+import sys
+from pathlib import Path
+
+import sonjit
+
+videos, tables = map(Path, sys.argv[1:3])
+tables.mkdir(parents=True, exist_ok=True)
+with sonjit.create_detector("hands") as detector:
+    for video in sorted(videos.glob("*.mp4")):
+        table = tables / f"{video.stem}.parquet"
+        if table.exists():
+            continue
+        detector.reset()  # ids of the last video end here
+        try:
+            sonjit.to_dataframe(sonjit.track(video, detector)).to_parquet(table)
+        except sonjit.InputError as error:  # one line that says what is wrong with this file
+            print(f"left out: {error}")

@@ -1,0 +1,21 @@
+"""Ask a running `sonjit serve` for the hands of an image, and draw the answer.
+
+python examples/server_client.py photo.jpg drawn.png
+"""
+
+import os
+import sys
+from pathlib import Path
+
+import cv2
+import httpx
+
+import sonjit
+
+photo, drawn = sys.argv[1:3]
+server = os.environ.get("SONJIT_SERVER", "http://127.0.0.1:8765")
+answer = httpx.post(f"{server}/v1/hands", params={"full": "true"}, content=Path(photo).read_bytes())
+answer.raise_for_status()
+hands = [sonjit.Hand.from_dict(hand) for hand in answer.json()["hands"]]
+cv2.imwrite(drawn, sonjit.draw(photo, hands)[..., ::-1])
+print(*hands, sep="\n")
