@@ -80,10 +80,12 @@ def test_an_animation_keeps_times_and_colours_and_loops(tmp_path, clip, ending):
 
     out = tmp_path / f"drawn{ending}"
     path = clip("v.mkv", TIMES, size=(65, 49), pix_fmt="yuv444p")
+    rows, columns = np.mgrid[:49, :65]
+    still = np.stack([3 * columns, 4 * rows, rows + columns], -1).astype(np.uint8)  # more colours than a palette holds
     given = []
     with open_source(path) as source, open_drawing_writer(out, source) as writer:
         for frame in source:
-            drawn = frame.rgb.copy()
+            drawn = still.copy()
             drawn[10:30, 4 * frame.index : 4 * frame.index + 20] = (200, 40, 90)
             writer.write(drawn, frame.time)
             given.append(drawn)

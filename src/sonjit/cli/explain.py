@@ -39,7 +39,7 @@ def explain(
     `sonjit explain photo.jpg --model cam-resnet50 --weights resnet50.pth --top 3 --draw where.png` asks a classifier.
 
     Args:
-        sources: Images, folders, globs in quotes and videos; or camera:0, or - for standard input.
+        sources: Images, folders, globs and videos; or camera:0, rtsp://host/stream, or - for standard input.
         of: Hands: handedness (of the person's right hand), presence, or a coordinate such as wrist.x in pixels of the
             crop or wrist.x_m in metres; by default handedness. Classifiers: names or numbers of classes; by default
             the most probable. Several with commas are shown side by side.
@@ -99,7 +99,7 @@ def segment(
     `sonjit segment photo.jpg --weights runs/hands --steps steps/` draws each step of the network.
 
     Args:
-        sources: Images, folders, globs in quotes and videos; or camera:0, or - for standard input.
+        sources: Images, folders, globs and videos; or camera:0, rtsp://host/stream, or - for standard input.
         weights: Folder of a run of `sonjit train mask-rcnn`, or torchvision's maskrcnn_resnet50_fpn[_v2] as .pth;
             demo gives weights that mean nothing.
         save: File to write in COCO's results format, .json or .jsonl, or its rows as .csv or .parquet; for many files a

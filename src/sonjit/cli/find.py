@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 
 _GROUPS = {"Finding": FINDING, "Running": RUNNING}
 _TYPES: dict[str, type] = {"boolean": bool, "integer": int, "number": float, "string": str, "path": str}
-_INPUT = "Images, folders, globs in quotes and videos; or camera:0, or - for standard input."
+_INPUT = (
+    "Images, folders, globs and videos; or camera:0, or a network camera such as rtsp://host/stream, or - for standard "
+    "input."
+)
 _MASK = "People cut out of the image: .png for an image, .webm for a video; for many files a folder."
 
 

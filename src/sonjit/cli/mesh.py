@@ -51,7 +51,7 @@ def mesh(
     camera sees it.
 
     Args:
-        sources: Images, folders, globs in quotes and videos; or camera:0, or - for standard input.
+        sources: Images, folders, globs and videos; or camera:0, rtsp://host/stream, or - for standard input.
         model: rig needs no licence; handoccnet and deformer need their checkpoint and your MANO files.
         weights: Checkpoint of the network.
         mano: MANO's right hand: MANO_RIGHT.pkl or .npz.

@@ -14,7 +14,7 @@ from sonjit.media import (
     natural_key,
     open_source,
 )
-from sonjit.media.sources.open import FolderSource
+from sonjit.media.sources.open import FolderSource, is_stream
 from sonjit.runs.processor import Outputs
 
 if TYPE_CHECKING:
@@ -40,25 +40,25 @@ class Inputs:
 
     @classmethod
     def find(cls, named: Iterable[str]) -> Inputs:
-        """The inputs that paths, folders, globs or a stream such as camera:0 or - stand for.
+        """The inputs that paths, folders, globs or a stream such as camera:0, rtsp://... or - stand for.
 
         Raises:
             InputError: nothing is named or there, or a stream among others.
         """
         named = tuple(named)
         if not named:
-            raise InputError("name an INPUT: an image, a folder, a glob in quotes, a video, camera:0, or -")
+            raise InputError("name an INPUT: an image, a folder, a glob, a video, camera:0, rtsp://..., or -")
         if unknown := [one for one in named if one.startswith("--")]:
             raise InputError(f"unknown option {unknown[0]}; --help lists them")
         if len(named) == 1:
-            found = _files_in(named[0])
+            found = None if is_stream(named[0]) else _files_in(named[0])
             if found is None:
                 return cls(named)
             in_folder = Path(named[0]).is_dir()
             return cls(named, tuple(found), tuple(file.name if in_folder else str(file) for file in found))
         files: dict[Path, Path] = {}
         for one in named:
-            if one == "-" or one.startswith("camera:"):
+            if is_stream(one):
                 raise InputError(f"{one} is a stream: give it as the only INPUT")
             found = _files_in(one)
             if found is None and not Path(one).exists():

@@ -30,6 +30,7 @@ from sonjit.media.sources.image_files import (
     load_image,
     quiet_opencv,
 )
+from sonjit.media.sources.network import NetworkCameraSource, is_address
 from sonjit.media.sources.video import VideoSource
 
 
@@ -155,6 +156,11 @@ class CameraSource(Source):
             index += 1
 
 
+def is_stream(named: str) -> bool:
+    """Whether what the user named is a camera or standard input, not files."""
+    return named == "-" or named.startswith("camera:") or is_address(named)
+
+
 def open_source(named: str | os.PathLike[str]) -> Source:
     """Open an image, a folder, a glob, a video, a camera or standard input for reading.
 
@@ -162,7 +168,9 @@ def open_source(named: str | os.PathLike[str]) -> Source:
     (`IMAGE_ENDINGS`, hidden files left out, not recursive, in natural order: 9 before 10).
 
     Args:
-        named: a path; a glob such as `shots/*.png`; `camera:0`; or `-` for an image or a video on standard input.
+        named: a path; a glob such as `shots/*.png`; `camera:0`; as a str the address of a camera in the network,
+            `rtsp://...` or `http://...`, the one thing that reaches out; or `-` for an image or a video on standard
+            input.
 
     Raises:
         InputError: nothing is there, nothing of it can be read, or it is neither image nor video.
@@ -176,6 +184,8 @@ def open_source(named: str | os.PathLike[str]) -> Source:
         if not number.isdecimal():
             raise InputError(f"{text}: a camera has a number, such as camera:0")
         return CameraSource(int(number))
+    if isinstance(named, str) and is_address(text):
+        return NetworkCameraSource(text)
     path = Path(text)
     try:
         if path.is_dir():
@@ -190,7 +200,10 @@ def open_source(named: str | os.PathLike[str]) -> Source:
     if glob.has_magic(text):
         return _source_from_glob(text)
     if re.match(r"[a-z]{3,5}://", text):
-        raise InputError(f"{text} is an address and Sonjit works offline: download it and name the file")
+        known = "rtsp://, rtsps://, http:// or https://"
+        raise InputError(
+            f"{text}: the address of a camera begins with {known}; download anything else and name the file"
+        )
     raise InputError(f"{text}: no such file or folder")
 
 

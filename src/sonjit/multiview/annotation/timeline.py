@@ -83,7 +83,7 @@ def read_timeline(
     levels: list[float] = []
     duplicates: list[int] = []
     last: NDArray[np.int16] | None = None
-    with open_source(named) as source:
+    with open_source(Path(named)) as source:
         numbers = frame_numbers(source.files) if source.kind == "folder" else None
         timecode_s = _timecode_s(source)
         for image in source:

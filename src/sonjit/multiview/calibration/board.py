@@ -325,7 +325,7 @@ def find_target(
     problems: list[str] = []
     for name, named in views.items():
         seen = 0
-        with open_source(named) as source:
+        with open_source(Path(named)) as source:
             numbers = frame_numbers(source.files) if source.kind == "folder" else None
             for image in source:
                 number = numbers[image.index] if numbers else image.index

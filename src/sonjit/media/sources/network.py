@@ -1,0 +1,87 @@
+"""A camera in the network: the one source that reaches out, and only to the address that the user gave."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from typing import TYPE_CHECKING, ClassVar
+
+from sonjit.errors import InputError
+from sonjit.media.sources.base import Source, SourceFrame
+from sonjit.media.sources.video import Damage, decoded_frames, upright_rgb, video_stream
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from av.container import InputContainer
+
+ADDRESS_STARTS = ("rtsp://", "rtsps://", "http://", "https://")
+_PROTOCOLS = "rtsp,rtsps,rtp,udp,tcp,tls,http,https,crypto,httpproxy"  # no file: an address opens nothing on this disk
+_OPEN_S, _READ_S = 10.0, 5.0
+
+
+def is_address(named: str) -> bool:
+    """Whether what the user named is the address of a camera in the network."""
+    return named.lower().startswith(ADDRESS_STARTS)
+
+
+class NetworkCameraSource(Source):
+    """Images of a network camera (RTSP, MJPEG or HLS over HTTP), always the newest one, as `CameraSource` gives them.
+
+    `index` counts all images received; `time` is the wall time in seconds since it was opened, taken when the image
+    arrived. Where the camera ends the stream, or sends nothing for five seconds, the images end; `problems` says so.
+
+    Args:
+        address: such as `rtsp://user:password@host/stream`; `name` leaves user and password out.
+
+    Raises:
+        InputError: nothing answers, what answers is no live video, or SONJIT_OFFLINE is set.
+    """
+
+    kind = "camera"
+    depth: ClassVar[int] = 1
+    live: ClassVar[bool] = True
+
+    def __init__(self, address: str) -> None:
+        super().__init__(re.sub(r"(?<=://)[^/@]*@", "", address))
+        if os.environ.get("SONJIT_OFFLINE", "") not in ("", "0"):
+            raise InputError(f"SONJIT_OFFLINE is set and {self.name} is in the network; unset it to read that camera")
+        self._container = _open(address, self.name)
+        stream = video_stream(self._container)
+        problem = None
+        if stream is None:
+            problem = "holds no video stream; name the address of its video"
+        elif self._container.duration:
+            problem = f"is a recording of {self._container.duration / 1e6:.0f} s; download it and name the file"
+        if stream is None or problem:
+            self._container.close()
+            raise InputError(f"{self.name} {problem}")
+        self._stream = stream
+        self._start_s = time.monotonic()
+        self.width, self.height = stream.width or None, stream.height or None
+
+    def close(self) -> None:
+        """Stop reading and leave the camera; waits for an image that is under way, five seconds at most."""
+        super().close()
+        self._container.close()
+
+    def _frames(self) -> Generator[SourceFrame]:
+        damage = Damage()
+        for index, frame in enumerate(decoded_frames(self._container, self._stream, damage)):
+            yield SourceFrame(index, time.monotonic() - self._start_s, upright_rgb(frame))
+        why = f": {damage.reason}" if damage.packets else ""
+        self.problems.append(f"{self.name} ended after {time.monotonic() - self._start_s:.1f} s{why}")
+
+
+def _open(address: str, name: str) -> InputContainer:
+    import av
+    from av.error import FFmpegError
+
+    options = {"protocol_whitelist": _PROTOCOLS, "rtsp_transport": "tcp", "fflags": "nobuffer"}
+    try:
+        return av.open(address, "r", options=options, timeout=(_OPEN_S, _READ_S))
+    except FFmpegError as error:
+        raise InputError(
+            f"{name} cannot be opened: {error.strerror}; check the address, and whether it is on"
+        ) from None

@@ -1,0 +1,132 @@
+"""Cameras in the network, served on this machine."""
+
+import http.server
+import socketserver
+import struct
+import threading
+from contextlib import contextmanager
+
+import av
+import cv2
+import numpy as np
+import pytest
+
+from sonjit.errors import InputError
+from sonjit.media import open_source
+from sonjit.runs import Inputs
+
+GREYS = [20 * k for k in range(1, 11)]
+
+
+@contextmanager
+def serving(handler):
+    """A server on a free port of this machine: gives the port."""
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), handler) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        try:
+            yield server.server_address[1]
+        finally:
+            server.shutdown()
+
+
+class Mjpeg(http.server.BaseHTTPRequestHandler):
+    """Images of rising grey as most web cameras send them, or a short video file under /file.mp4."""
+
+    video = b""
+
+    def do_GET(self):
+        self.send_response(200)
+        if self.path == "/file.mp4":
+            self.send_header("Content-Length", str(len(self.video)))
+            self.end_headers()
+            self.wfile.write(self.video)
+            return
+        self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
+        self.end_headers()
+        for grey in GREYS:
+            data = cv2.imencode(".jpg", np.full((48, 64, 3), grey, np.uint8))[1].tobytes()
+            head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(data)}\r\n\r\n"
+            self.wfile.write(head.encode() + data + b"\r\n")
+
+    def log_message(self, *_):
+        pass
+
+
+class Rtsp(socketserver.StreamRequestHandler):
+    """MPEG-4 in RTP packets between the lines of RTSP (RFC 2326, interleaved), without an end of its own."""
+
+    def handle(self):
+        while (request := self.rfile.readline().decode().split()) and (headers := self._headers()):
+            method, said = request[0], b""
+            more = {"OPTIONS": "Public: DESCRIBE, SETUP, PLAY\r\n", "PLAY": "Session: 1\r\n"}.get(method, "")
+            if method == "DESCRIBE":
+                said = b"v=0\r\nm=video 0 RTP/AVP 96\r\na=rtpmap:96 MP4V-ES/90000\r\na=control:video\r\n"
+                more = f"Content-Type: application/sdp\r\nContent-Length: {len(said)}\r\n"
+            elif method == "SETUP":
+                more = "Session: 1\r\nTransport: RTP/AVP/TCP;unicast;interleaved=0-1\r\n"
+            answer = f"RTSP/1.0 200 OK\r\nCSeq: {headers['cseq']}\r\n{more}\r\n"
+            self.wfile.write(answer.encode() + said)
+            if method == "PLAY":
+                self._play()
+                return
+
+    def _headers(self):
+        lines = iter(lambda: self.rfile.readline().decode().strip(), "")
+        return {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+
+    def _play(self):
+        with av.open(self, "w", format="rtp", buffer_size=1200) as container:
+            stream = container.add_stream("mpeg4", rate=25, options={"bf": "0"})
+            stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+            for k, grey in enumerate(GREYS):
+                frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), grey, np.uint8), format="rgb24")
+                frame.pts = k
+                container.mux(stream.encode(frame))
+
+    def write(self, packet):
+        """What FFmpeg sends: RTP on channel 0, reports of the sender on channel 1."""
+        channel = 1 if 200 <= packet[1] <= 204 else 0
+        self.wfile.write(struct.pack(">cBH", b"$", channel, len(packet)) + bytes(packet))
+        return len(packet)
+
+
+@pytest.mark.parametrize(("handler", "scheme"), [(Mjpeg, "http"), (Rtsp, "rtsp")])
+def test_images_of_a_network_camera(handler, scheme):
+    with serving(handler) as port:
+        with open_source(f"{scheme}://user:secret@127.0.0.1:{port}/video?size=1") as source:
+            frames = list(source)
+        assert source.name == f"{scheme}://127.0.0.1:{port}/video?size=1"
+    assert (source.kind, source.live, source.width, source.height) == ("camera", True, 64, 48)
+    assert (source.files, source.count) == ([], None)
+    indices, times = [frame.index for frame in frames], [frame.time for frame in frames]
+    assert indices == sorted(set(indices))
+    assert times == sorted(times)
+    assert times[0] >= 0
+    shades = [GREYS[np.abs(np.array(GREYS) - frame.rgb.mean()).argmin()] for frame in frames]
+    assert shades  # the first ones told what the stream is, and older ones may have been dropped for newer ones
+    assert shades == sorted(set(shades))
+    for frame, grey in zip(frames, shades, strict=True):
+        assert np.abs(frame.rgb.astype(int) - grey).max() < 9
+    (problem,) = source.problems
+    assert "secret" not in problem
+    assert " ended after " in problem
+
+
+def test_what_is_no_camera_is_one_line(clip, monkeypatch):
+    with pytest.raises(InputError, match=r"http://127\.0\.0\.1:9/x cannot be opened: "):
+        open_source("http://user:secret@127.0.0.1:9/x")
+    monkeypatch.setattr(Mjpeg, "video", clip("v.mp4").read_bytes())
+    with serving(Mjpeg) as port, pytest.raises(InputError, match="is a recording of 0 s; download it"):
+        open_source(f"http://127.0.0.1:{port}/file.mp4")
+    with pytest.raises(InputError, match="begins with rtsp://"):
+        open_source("ftp://127.0.0.1/v.mp4")
+    monkeypatch.setenv("SONJIT_OFFLINE", "1")
+    with pytest.raises(InputError, match="SONJIT_OFFLINE is set"):
+        open_source("rtsp://127.0.0.1/stream")
+
+
+def test_an_address_is_the_only_input():
+    assert Inputs.find(["http://127.0.0.1/a.jpg?x=*"]).files is None
+    with pytest.raises(InputError, match="is a stream: give it as the only INPUT"):
+        Inputs.find(["rtsp://127.0.0.1/a", "b.png"])
