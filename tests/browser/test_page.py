@@ -4,6 +4,8 @@ import base64
 import csv
 import json
 import signal
+import urllib.error
+import urllib.request
 
 import cv2
 import numpy as np
@@ -343,14 +345,20 @@ def test_a_server_that_comes_back_with_another_token_says_so(browser, new_server
     page.stop()
 
 
-def test_whole_files_become_jobs(page, images):
+def test_whole_files_become_one_job_of_all_detectors_which_no_other_browser_sees(page, images, server):
     page.upload("source-folder", images)
+    page.tick("detector-face")
     page.wait(page["job-start"].is_displayed, "the button")
     page.click("job-start")
-    links = page.wait(lambda: page["jobs"].find_elements("css selector", "a[href*='result.csv']"), "a result", 30)
-    lines = run(
-        page.browser,
-        "return (await (await fetch(given[0])).text()).trim().split('\\n')",
-        links[0].get_attribute("href"),
-    )
-    assert len(list(csv.DictReader(lines))) > 20
+    page.wait(page["job-results"].is_displayed, "the end beside the button", 40)
+    (link,) = page["jobs"].find_elements("css selector", "a[href*='result.csv']")
+    address = link.get_attribute("href")
+    fetch = "const answer = await fetch(given[0]); return [answer.status, await answer.text()]"
+    status, text = run(page.browser, fetch, address)
+    assert status == 200
+    assert len(list(csv.DictReader(text.splitlines()))) > 20
+    assert page["jobs"].find_element("class name", "tag").text == "hands-full+face-attention"
+    with urllib.request.urlopen(f"{server.url}/v1/jobs") as answer:
+        assert json.load(answer) == []
+    with pytest.raises(urllib.error.HTTPError, match="404"):
+        urllib.request.urlopen(address)

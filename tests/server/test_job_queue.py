@@ -61,16 +61,19 @@ def jobs(runs):
         one.close()
 
 
+OWNER = "0" * 32
+
+
 def add(jobs, name="a.mp4"):
     with jobs.place() as folder:
         (folder / INPUT / name).write_bytes(b"x")
         job = UploadJob(
             folder,
             JobInput(folder / INPUT / name, name, ".mp4"),
-            "hands",
-            {"model": "full"},
+            (("hands", {"model": "full"}),),
             False,
             jobs.settings.max_job_minutes,
+            OWNER,
         )
         jobs.add(job)
     return job
@@ -139,9 +142,9 @@ def test_a_deleted_job_is_gone_whatever_it_was_doing(jobs, runs):
     running, waiting = add(jobs), add(jobs)
     wait_for(lambda: running.state == "running")
     for job in (running, waiting):
-        jobs.delete(job.id)
+        jobs.delete(jobs.find(job.id, ""))
         with pytest.raises(RefusedError, match="no job"):
-            jobs.find(job.id)
+            jobs.find(job.id, OWNER)
     runs.steps.release(9)
     wait_for(lambda: not running.folder.exists() and not waiting.folder.exists())
     assert (jobs.active, jobs.newest_first()) == (0, [])
@@ -216,7 +219,7 @@ def test_closing_stops_everything_and_leaves_nothing(jobs, runs):
     with jobs.place() as uploading:
         threading.Timer(0.05, runs.steps.release, (9,)).start()
         jobs.close()
-        late = UploadJob(uploading, running.given, "hands", {"model": "full"}, False, 60)
+        late = UploadJob(uploading, running.given, running.detectors, False, 60)
         with pytest.raises(RefusedError, match="stopping"):
             jobs.add(late)
     assert (running.state, waiting.state) == ("cancelled", "cancelled")

@@ -57,6 +57,27 @@ def test_a_video_comes_back_as_the_command_line_writes_it(endpoints, media, tmp_
     assert pixels(drawn.content, tmp_path) == pixels((tmp_path / "out" / "d.mp4").read_bytes(), tmp_path)
 
 
+@pytest.mark.slow
+def test_several_detectors_are_one_job_with_one_table_and_one_drawing(endpoints, media, all_weights):
+    client = endpoints()
+    kinds = [{"kind": "hands", "model": "lite"}, {"kind": "face", "model": "box", "min_detection_score": 0.1}]
+    kinds += [{"kind": "body", "model": "lite", "search": "fast", "measures": True}]
+    body = (media / "clip.mp4").read_bytes()
+    job = end_of(client, client.post("/v1/jobs", params={"detectors": json.dumps(kinds)}, content=body))
+    assert (job["state"], job["message"], job["frames"]) == ("done", None, FRAMES)
+    assert (job["kind"], job["model"]) == ("hands+face+body", "hands-lite+face-box+body-lite")
+    alone = end_of(client, client.post("/v1/jobs?kind=hands&model=lite&draw=false", content=body))
+    frames, hands = (client.get(one["downloads"]["json"]).json()["frames"] for one in (job, alone))
+    points = [[[hand["keypoints"] for hand in frame["hands"]] for frame in every] for every in (frames, hands)]
+    assert points[0] == points[1]
+    assert job["instances"] == sum(
+        len(frame.get(name, ())) for frame in frames for name in ("hands", "faces", "bodies")
+    )
+    rows = client.get(job["downloads"]["csv"]).text.splitlines()
+    assert "left_knee_angle_rad" in rows[0].split(",")
+    assert client.get(job["downloads"]["drawn"]).headers["content-type"] == "video/mp4"
+
+
 def pixels(video, folder):
     (folder / "v.mp4").write_bytes(video)
     with open_source(folder / "v.mp4") as source:

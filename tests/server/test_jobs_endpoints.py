@@ -83,7 +83,8 @@ def test_a_download_of_a_job_that_is_just_removed_says_so(endpoints, media, monk
     start = FileResponse.__call__
 
     async def remove_first(response, *connection):
-        client.app.state.service.jobs.delete(job["id"])
+        jobs = client.app.state.service.jobs
+        jobs.delete(jobs.find(job["id"], ""))
         await start(response, *connection)
 
     monkeypatch.setattr(FileResponse, "__call__", remove_first)
@@ -99,6 +100,37 @@ def test_pages_of_other_sites_may_not_begin_or_read_jobs(endpoints, media):
         refusal(client.request(call, endpoint, content=body, headers=foreign), 403, "bad_origin")
     assert client.get("/v1/jobs").json() == []
     assert list(client.place.iterdir()) == []
+
+
+def test_jobs_belong_to_the_client_that_made_them(endpoints, media):
+    client = endpoints()
+    body = (media / "photo.jpg").read_bytes()
+    assert client.get("/v1/jobs").json() == []  # as the page begins: from now on it has a secret
+    cookie = client.get("/v1/jobs").headers["set-cookie"]
+    assert all(word in cookie for word in ("HttpOnly", "SameSite=strict", "Path=/v1/jobs"))
+    job = end_of(client, client.post("/v1/jobs?kind=hands", content=body))
+    endpoint = f"/v1/jobs/{job['id']}"
+    secret = client.cookies.pop("sonjit_jobs")
+    for stranger in ({}, {"cookie": f"sonjit_jobs={'1' * 32}"}, {"cookie": "sonjit_jobs=é".encode()}):
+        assert client.get("/v1/jobs", headers=stranger).json() == []
+        client.cookies.clear()
+        for path in (endpoint, f"{endpoint}/events", f"{endpoint}/result.csv", f"{endpoint}/drawn.jpg"):
+            refusal(client.get(path, headers=stranger), 404, "not_found")
+        for call, path in (("DELETE", endpoint), ("POST", f"{endpoint}/cancel")):
+            refusal(client.request(call, path, headers=stranger), 404, "not_found")
+    client.cookies.set("sonjit_jobs", secret)
+    assert [one["id"] for one in client.get("/v1/jobs").json()] == [job["id"]]
+    assert client.get(job["downloads"]["csv"]).status_code == 200
+    assert client.delete(endpoint).status_code == 204
+
+
+def test_a_program_without_cookies_reaches_its_job_by_its_id(endpoints, media):
+    client = endpoints()
+    job = client.post("/v1/jobs?kind=hands&draw=false", content=(media / "photo.jpg").read_bytes()).json()
+    client.cookies.clear()
+    assert events_of(client, job["id"])[-1]["state"] == "done"
+    client.cookies.clear()
+    assert client.get("/v1/jobs").json() == []
 
 
 def test_every_endpoint_wants_the_token_where_there_is_one(endpoints, media):
@@ -127,5 +159,5 @@ def test_health_counts_jobs_under_way(endpoints, media, monkeypatch):
 def test_the_description_names_every_parameter(endpoints):
     endpoint = endpoints().get("/openapi.json").json()["paths"]["/v1/jobs"]["post"]
     names = [parameter["name"] for parameter in endpoint["parameters"]]
-    assert names == ["kind", "draw", "name", *known_options("hands", job=True)]
+    assert names == ["kind", "detectors", "draw", "name", *known_options("hands", job=True)]
     assert endpoint["requestBody"]["content"].keys() == {"application/octet-stream", "multipart/form-data"}

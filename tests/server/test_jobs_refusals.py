@@ -41,6 +41,12 @@ def test_a_image_that_was_cut_fails_and_says_so(endpoints, media):
         ("kind=body&segmentation=true", "a job of body: unknown option 'segmentation'"),
         ("kind=hands&explain=presence", "a job of hands: unknown option"),
         ("kind=hands&kind=face", "more than once"),
+        ("detectors=hands", "give a list"),
+        ("detectors=[]", "give a list"),
+        ('detectors=["hands"]', "each is an object"),
+        ('detectors=[{"kind":"hands"},{"kind":"hands"}]', "hands is there more than once"),
+        ('detectors=[{"kind":"hands","explain":"presence"}]', "a job of hands: unknown option"),
+        ('detectors=[{"kind":"hands"}]&model=lite', "'model' beside detectors"),
     ],
 )
 def test_wrong_options_are_refused(endpoints, query, says):

@@ -24,16 +24,17 @@ from sonjit.runs.annotations import Annotations, Annotator, Columns, Counting, t
 from sonjit.runs.processor import Outputs, Pass, Processor, StillAndStream, Summary, counted
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
 
+    from sonjit.arrays import Image
     from sonjit.detectors import Detector
     from sonjit.lifting import Lift
     from sonjit.lifting.lifter import Lifter
     from sonjit.media import Source, SourceFrame
     from sonjit.media.tables.base import Extras
-    from sonjit.results import Instance
+    from sonjit.results import Instance, Result
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ class Detect(Processor):
         measures: write measures and gestures into the table.
         count: angle whose repetitions to count, as `Counting.from_text` reads it, or None.
         lift: with what to put what was found into the camera's space, or None.
+        beside: further detectors over the same images; what they find stands in the same tables and drawings.
     """
 
     kind: str
@@ -53,22 +55,26 @@ class Detect(Processor):
     measures: bool = False
     count: str | None = None
     lift: Lift | None = None
+    beside: tuple[Detect, ...] = ()
 
     def found(self, count: int) -> str:
         """So many of its kind."""
+        if self.beside:
+            return counted(count, "instance", "instances")
         entry = find_kind(self.kind)
         return counted(count, entry.result.__name__.lower(), entry.list_name)
 
     @property
     def model(self) -> str:
-        """Name of the model for the table's header, kind and model, and what lifted."""
-        lifted = "" if self.lift is None else f"+{self.lift.network}"
-        return f"{self.kind}-{self.options['model']}{lifted}"
+        """Name of the model for the table's header: kind and model, what lifted, and the models beside."""
+        lifted = [] if self.lift is None else [self.lift.network]
+        return "+".join([f"{self.kind}-{self.options['model']}", *lifted, *(one.model for one in self.beside)])
 
     @property
     def columns(self) -> Columns:
         """Names and types of the table's further columns."""
-        return table_columns(self.model, measures=self.measures, counts=self.count is not None)
+        own = table_columns(self.model, measures=self.measures, counts=self.count is not None)
+        return own | {name: kind for one in self.beside for name, kind in one.columns.items()}
 
     @property
     def counting(self) -> Counting | None:
@@ -106,16 +112,42 @@ class FrameTable:
         self.writer.__exit__(kind, error, traceback)
 
 
-class _Detecting(StillAndStream["Detector[Any]"]):
+class _Detectors:
+    """Detectors over the same images, as one."""
+
+    def __init__(self, detectors: Sequence[Detector[Any]]) -> None:
+        self._detectors = detectors
+
+    def detect(self, rgb: Image, *, time: float | None) -> list[Result]:
+        """What all of them find."""
+        return [one for detector in self._detectors for one in detector.detect(rgb, time=time)]
+
+    def reset(self) -> None:
+        """The next image follows no other."""
+        for detector in self._detectors:
+            detector.reset()
+
+    def close(self) -> None:
+        """Free the networks."""
+        for detector in self._detectors:
+            detector.close()
+
+
+class _Detecting(StillAndStream["_Detectors"]):
     def __init__(self, processor: Detect) -> None:
         super().__init__()
         self._processor = processor
         self._lifter = None if processor.lift is None else create_lifter(processor.lift)
 
-    def open(self, *, still: bool) -> Detector[Any]:
-        kind = self._processor.kind
-        defaults = {"static_image": still, "smoothing": None if still else find_kind(kind).stream_smoothing}
-        return create_detector(kind, **defaults | dict(self._processor.options))  # pyright: ignore[reportArgumentType]
+    def open(self, *, still: bool) -> _Detectors:
+        with ExitStack() as stack:  # what fails takes back those before it
+            detectors: list[Detector[Any]] = []
+            for one in (self._processor, *self._processor.beside):
+                defaults = {"static_image": still, "smoothing": None if still else find_kind(one.kind).stream_smoothing}
+                detectors.append(create_detector(one.kind, **defaults | dict(one.options)))  # pyright: ignore[reportArgumentType]
+                stack.callback(detectors[-1].close)
+            stack.pop_all()
+        return _Detectors(detectors)
 
     def begin(self, source: Source, outputs: Outputs) -> _DetectPass:
         return _DetectPass(self._processor, self.fresh(source), self._lifter, source, outputs)
@@ -123,11 +155,11 @@ class _Detecting(StillAndStream["Detector[Any]"]):
 
 class _DetectPass(Pass[Frame]):
     def __init__(
-        self, processor: Detect, detector: Detector[Any], lifter: Lifter | None, source: Source, outputs: Outputs
+        self, processor: Detect, detector: _Detectors, lifter: Lifter | None, source: Source, outputs: Outputs
     ) -> None:
         super().__init__()
         self._source, self._detector, self._lifter = source, detector, lifter
-        self._list = find_kind(processor.kind).list_name
+        self._lists = [find_kind(one.kind).list_name for one in (processor, *processor.beside)]
         columns = processor.columns
         self._annotator = Annotator(columns, processor.counting)
         self._table = self._lines = self._drawing = self._mask = None
@@ -154,7 +186,7 @@ class _DetectPass(Pass[Frame]):
         return result
 
     def count(self, result: Frame) -> int:
-        return len(result.results(self._list))
+        return sum(len(result.results(name)) for name in self._lists)
 
     def write(self, frame: SourceFrame, result: Frame) -> None:
         notes = self._annotator.annotate(result) if self._annotated else Annotations(None, [])

@@ -12,19 +12,21 @@ import tempfile
 import threading
 import time
 import zipfile
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
+from sonjit.detectors.options import OptionValue
 from sonjit.errors import JobError
 from sonjit.files import atomic_file
+from sonjit.json_text import JsonObject
 from sonjit.media import TABLE_ENDINGS, convert_table, natural_key, open_source
 from sonjit.runs import Detect, Outputs, Summary, run_input
 from sonjit.server.errors import RefusedError, refusal_from
-from sonjit.server.options import detector_arguments
+from sonjit.server.options import MEASURES, DetectorChoice
 from sonjit.server.settings import Settings
 from sonjit.server.uploads import JobInput
 
@@ -42,15 +44,16 @@ class _Cancelled(Exception):  # noqa: N818  # not an error: the way out of the l
 
 @dataclass(eq=False)
 class UploadJob:
-    """A detector's run over one upload. One thread runs it; any may read its state and cancel it.
+    """A run of detectors over one upload. One thread runs it; any may read its state and cancel it.
 
     Attributes:
         folder: its own, with its input and what it makes; removed with it.
         given: what it runs on.
-        kind: of detector.
-        options: of the detector, as `read_options` gives them.
+        detectors: kind and options of each, as `read_options` gives them; at least one.
         draw: whether to make a drawing.
         max_minutes: that it may run.
+        owner: the secret of the client that it belongs to.
+        is_private: nobody else may ask for it, not even by its id.
         id: that nobody can guess.
         state: how far it is; changes under `lock` alone.
         frames, of: images processed, and expected (None where it is not known).
@@ -61,11 +64,12 @@ class UploadJob:
 
     folder: Path
     given: JobInput
-    kind: str
-    options: dict[str, Any]
+    detectors: tuple[DetectorChoice, ...]
     draw: bool
     max_minutes: float
-    id: str = field(default_factory=lambda: secrets.token_hex(8), init=False)
+    owner: str = ""
+    is_private: bool = False
+    id: str = field(default_factory=lambda: secrets.token_hex(16), init=False)
     state: State = field(default="waiting", init=False)
     frames: int = field(default=0, init=False)
     of: int | None = field(default=None, init=False)
@@ -79,8 +83,8 @@ class UploadJob:
 
     @property
     def model(self) -> str:
-        """Of the detector, e.g. `hands-full`."""
-        return f"{self.kind}-{self.options['model']}"
+        """Of the detectors, e.g. `hands-full` or `hands-full+face-attention`."""
+        return "+".join(f"{kind}-{options['model']}" for kind, options in self.detectors)
 
     @property
     def drawing(self) -> Path | None:
@@ -94,16 +98,16 @@ class UploadJob:
             return 0.0
         return (self._ended_s or time.monotonic()) - self._begun_s
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         """The job as clients see it."""
         state = self.state  # read first: what it promises is there already
         endpoint, drawing = f"/v1/jobs/{self.id}", self.drawing
-        downloads = {ending[1:]: f"{endpoint}/result{ending}" for ending in TABLE_ENDINGS}
+        downloads: JsonObject = {ending[1:]: f"{endpoint}/result{ending}" for ending in TABLE_ENDINGS}
         if drawing is not None:
             downloads["drawn"] = f"{endpoint}/{drawing.name}"
         return {
             "id": self.id,
-            "kind": self.kind,
+            "kind": "+".join(kind for kind, _ in self.detectors),
             "model": self.model,
             "name": self.given.name,
             "state": state,
@@ -165,8 +169,12 @@ class UploadJob:
 
     @property
     def _processor(self) -> Detect:
-        arguments = detector_arguments(self.options) | {"threads": 1}  # streams keep the other cores
-        return Detect(self.kind, arguments, measures=self.options.get("measures", False))
+        first, *others = (
+            # streams keep the other cores
+            Detect(kind, _arguments(options) | {"threads": 1}, measures=bool(options.get(MEASURES.name)))
+            for kind, options in self.detectors
+        )
+        return replace(first, beside=tuple(others))
 
     def _work(self) -> None:
         drawing = self.drawing
@@ -216,6 +224,11 @@ class UploadJob:
         return line
 
 
+def _arguments(options: Mapping[str, OptionValue]) -> dict[str, OptionValue]:
+    """Options of a job as `create_detector` takes them."""
+    return {name: value for name, value in options.items() if name != MEASURES.name}
+
+
 class Jobs:
     """Every job from its upload until it is removed, and a temporary folder for all their files.
 
@@ -240,19 +253,20 @@ class Jobs:
         with self._lock:
             return self._active()
 
-    def newest_first(self) -> list[UploadJob]:
-        """All of them."""
+    def newest_first(self, owner: str | None = None) -> list[UploadJob]:
+        """All of them, or those of one client."""
         with self._lock:
-            return list(reversed(self._jobs.values()))
+            return [job for job in reversed(self._jobs.values()) if owner in (None, job.owner)]
 
-    def find(self, job_id: str) -> UploadJob:
-        """One of them; RefusedError where it is not there."""
+    def find(self, job_id: str, owner: str) -> UploadJob:
+        """One of them; RefusedError where it is not there, or another client's."""
         with self._lock:
-            if job_id not in self._jobs:
+            job = self._jobs.get(job_id)
+            if job is None or (job.is_private and not job.owner == owner):
                 raise RefusedError(
                     "not_found", f"no job {job_id[:40]!r}: it was deleted, or younger ones pushed it out"
                 )
-            return self._jobs[job_id]
+            return job
 
     @contextmanager
     def place(self) -> Generator[Path]:
@@ -287,11 +301,10 @@ class Jobs:
             self._jobs[job.id] = job
             self._worker.submit(self._run, job)
 
-    def delete(self, job_id: str) -> None:
+    def delete(self, job: UploadJob) -> None:
         """Stop a job if need be, and remove it with its files."""
-        job = self.find(job_id)
         with self._lock:
-            self._jobs.pop(job_id, None)
+            self._jobs.pop(job.id, None)
         job.cancel()
         job.clear()
 

@@ -6,11 +6,14 @@ What a job made, as files that browsers save.
 from __future__ import annotations
 
 import asyncio
+import json
+import re
+import secrets
 import shutil
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path, PurePath
-from typing import Any
+from typing import Any, cast
 
 from fastapi import APIRouter, Request
 from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
@@ -27,16 +30,23 @@ from sonjit.server.job import ENDED, INPUT, Jobs, UploadJob, storage_refusal
 from sonjit.server.middleware import limited
 from sonjit.server.options import (
     BINARY,
+    DetectorChoice,
+    each_kind_once,
     known_options,
     query_parameters,
-    read_kind,
-    read_options,
+    read_detector,
     read_value,
     single_values,
     upload_body,
 )
 from sonjit.server.uploads import JobInput, Upload, input_from_files, open_upload
 
+_DETECTORS = Option(
+    "detectors",
+    "string",
+    'Several at once, each with its options, as JSON: [{"kind": "hands", "model": "lite"}, {"kind": "face"}]; '
+    "in place of kind and its options.",
+)
 _DRAW = Option("draw", "boolean", "Make a drawing as well.", default=True)
 _NAME = Option("name", "string", "What to call a body that is one file.", default="upload")
 
@@ -44,6 +54,7 @@ _BODY = upload_body({"type": "array", "items": BINARY})
 _PIECE_BYTES = 1 << 20  # of an upload: written by another thread, while the loop serves others
 _BETWEEN_EVENTS_S = 0.1
 _KEEP_ALIVE_S = 15
+_KEPT_S = 400 * 86_400  # of a cookie: the longest that browsers grant
 
 
 def _parameters() -> list[Json]:
@@ -51,7 +62,7 @@ def _parameters() -> list[Json]:
     kind = Option("kind", "string", "What to find.", choices=tuple(KINDS))
     options = {name: one for known in KINDS for name, one in known_options(known, job=True).items()}
     options["model"] = Option("model", "string", "Which of the kind's models; by default its first.")
-    return query_parameters((kind, _DRAW, _NAME, *options.values()), required="kind")
+    return query_parameters((kind, _DETECTORS, _DRAW, _NAME, *options.values()))
 
 
 def job_router(jobs: Jobs) -> APIRouter:
@@ -68,49 +79,51 @@ def job_router(jobs: Jobs) -> APIRouter:
             if "content-length" in request.headers:  # it will end: a client cut off in its upload reads no answer
                 del response.headers["connection"]
             return response
-        return JSONResponse(job.to_dict(), 202, {"location": f"/v1/jobs/{job.id}"})
+        return _with_owner(JSONResponse(job.to_dict(), 202, {"location": f"/v1/jobs/{job.id}"}), job.owner)
 
     @router.get("")
-    async def list_jobs() -> Response:
-        """The jobs there are, newest first."""
-        return JSONResponse([job.to_dict() for job in jobs.newest_first()])
+    async def list_jobs(request: Request) -> Response:
+        """The jobs of this client, newest first."""
+        owner = _owner(request) or secrets.token_hex(16)
+        return _with_owner(JSONResponse([job.to_dict() for job in jobs.newest_first(owner)]), owner)
 
     @router.get("/{job_id}")
-    async def status(job_id: str) -> Response:
+    async def status(request: Request, job_id: str) -> Response:
         """One job."""
-        return JSONResponse(jobs.find(job_id).to_dict())
+        return JSONResponse(jobs.find(job_id, _owner(request)).to_dict())
 
     @router.get("/{job_id}/events")
-    async def events(job_id: str) -> Response:
+    async def events(request: Request, job_id: str) -> Response:
         """Server-sent events: the job after every change, the last when it has ended."""
         headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
-        return StreamingResponse(_events(jobs.find(job_id)), media_type="text/event-stream", headers=headers)
+        job = jobs.find(job_id, _owner(request))
+        return StreamingResponse(_events(job), media_type="text/event-stream", headers=headers)
 
     @router.post("/{job_id}/cancel")
-    def cancel(job_id: str) -> Response:
+    def cancel(request: Request, job_id: str) -> Response:
         """Stop it; what was made is thrown away."""
-        job = jobs.find(job_id)
+        job = jobs.find(job_id, _owner(request))
         job.cancel()
         return JSONResponse(job.to_dict())
 
     @router.delete("/{job_id}", status_code=204)
-    def delete(job_id: str) -> Response:
+    def delete(request: Request, job_id: str) -> Response:
         """Cancel it if need be, and remove its files."""
-        jobs.delete(job_id)
+        jobs.delete(jobs.find(job_id, _owner(request)))
         return Response(status_code=204)
 
     @router.get("/{job_id}/result.{ending}")
-    def result(job_id: str, ending: str) -> Response:
+    def result(request: Request, job_id: str, ending: str) -> Response:
         """The table: `json`, `jsonl`, `csv` or `parquet`."""
-        job = _done(jobs, job_id)
+        job = _done(jobs.find(job_id, _owner(request)))
         if f".{ending}" not in TABLE_ENDINGS:
             raise RefusedError("not_found", f"no table {ending[:20]!r}; known: {', '.join(TABLE_ENDINGS)}")
         return download(jobs, job, lambda: job.table(f".{ending}"), "")
 
     @router.get("/{job_id}/drawn.{ending}")
-    def drawn(job_id: str, ending: str) -> Response:
+    def drawn(request: Request, job_id: str, ending: str) -> Response:
         """The drawing: `mp4` of a video, `jpg` of one image, `zip` of several."""
-        job = _done(jobs, job_id)
+        job = _done(jobs.find(job_id, _owner(request)))
         path = job.drawing
         if path is None or path.suffix != f".{ending}":
             there = "was not asked for (draw=false)" if path is None else f"is {path.name}"
@@ -120,15 +133,30 @@ def job_router(jobs: Jobs) -> APIRouter:
     return router
 
 
+_COOKIE = "sonjit_jobs"
+
+
+def _owner(request: Request) -> str:
+    """The secret of a client that has one, else an empty text."""
+    secret = request.cookies.get(_COOKIE, "")
+    return secret if re.fullmatch("[0-9a-f]{32}", secret) else ""
+
+
+def _with_owner(response: Response, owner: str) -> Response:
+    """Let a browser keep its secret, out of reach of any script and of other sites."""
+    response.set_cookie(_COOKIE, owner, max_age=_KEPT_S, path="/v1/jobs", httponly=True, samesite="strict")
+    return response
+
+
 async def _job_from(request: Request, jobs: Jobs) -> UploadJob:
     """The job that a request asks for, waiting in the queue; refuses what it can before it reads the body."""
     settings = jobs.settings
     query = single_values(request.query_params)
-    kind = read_kind(query.pop("kind", None))
     draw = bool(read_value(_DRAW, query.pop("draw", True)))
     name = query.pop("name", "upload")
-    options = read_options(kind, query, job=True)
-    require_weights(kind, str(options["model"]))
+    detectors = _detectors(query)
+    for kind, options in detectors:
+        require_weights(kind, str(options["model"]))
     body = limited(request, settings.max_job_bytes, "--max-job-mb")
     with jobs.place() as folder:
         try:
@@ -136,9 +164,30 @@ async def _job_from(request: Request, jobs: Jobs) -> UploadJob:
         except BaseException:
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)  # gigabytes take long: not in the loop
             raise
-        job = UploadJob(folder, given, kind, options, draw, settings.max_job_minutes)
+        owner = _owner(request)
+        job = UploadJob(
+            folder, given, detectors, draw, settings.max_job_minutes, owner or secrets.token_hex(16), bool(owner)
+        )
         jobs.add(job)
     return job
+
+
+def _detectors(query: dict[str, str]) -> tuple[DetectorChoice, ...]:
+    """Those that a query asks for: one by its kind and options, or several as JSON."""
+    if _DETECTORS.name not in query:
+        return (read_detector(query, job=True),)
+    text = query.pop(_DETECTORS.name)
+    if query:
+        raise RefusedError("bad_option", f"{min(query)[:60]!r} beside detectors: write it into each of them")
+    try:
+        listed: object = json.loads(text)
+    except (ValueError, RecursionError):
+        listed = None
+    if not isinstance(listed, list) or not listed:
+        raise RefusedError("bad_option", 'detectors: give a list such as [{"kind": "hands"}, {"kind": "face"}]')
+    detectors = tuple(read_detector(one, job=True) for one in cast("list[object]", listed))
+    each_kind_once(kind for kind, _ in detectors)
+    return detectors
 
 
 async def _take_in(body: Request, folder: Path, name: str, max_pixels: int) -> JobInput:
@@ -185,9 +234,8 @@ async def _events(job: UploadJob) -> AsyncIterator[str]:
         await asyncio.sleep(_BETWEEN_EVENTS_S)
 
 
-def _done(jobs: Jobs, job_id: str) -> UploadJob:
+def _done(job: UploadJob) -> UploadJob:
     """A job that has results."""
-    job = jobs.find(job_id)
     if job.state in ("waiting", "running"):
         raise RefusedError("conflict", f"job {job.id} is {job.state}: wait until it is done")
     if job.state != "done":
@@ -216,7 +264,7 @@ def download(jobs: Jobs, job: UploadJob, make: Callable[[], Path], addition: str
         path = make()
         size = path.stat()
     except (OSError, SonjitError):
-        jobs.find(job.id)  # where it was deleted meanwhile, that is what to say
+        jobs.find(job.id, job.owner)  # where it was deleted meanwhile, that is what to say
         raise
     name = f"{PurePath(job.given.name).stem}{addition}{path.suffix}"
     return _Download(path, media_type=_MEDIA_TYPES[path.suffix], filename=name, stat_result=size)

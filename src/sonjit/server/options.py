@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import cast
+from typing import TypeAlias, cast
 
 from starlette.datastructures import QueryParams
 
@@ -109,6 +109,32 @@ def read_options(kind: str, given: Mapping[str, object], *, job: bool = False) -
     return {"model": known["model"].default} | {name: read_value(known[name], one) for name, one in given.items()}
 
 
+DetectorChoice: TypeAlias = tuple[str, dict[str, OptionValue]]
+"""The kind of a detector, and its options."""
+
+
+def read_detector(listed: object, *, job: bool = False, given: Mapping[str, object] | None = None) -> DetectorChoice:
+    """An object such as `{"kind": "hands", "model": "lite"}`; RefusedError where it is not one.
+
+    Args:
+        listed: from a client's JSON.
+        job: whether the options are those of a job.
+        given: options for what says nothing of its own.
+    """
+    if not isinstance(listed, dict):
+        raise RefusedError("bad_option", 'detectors: each is an object such as {"kind": "hands", "model": "lite"}')
+    options = dict(given or {}) | cast("dict[str, object]", listed)
+    kind = read_kind(options.pop("kind", None))
+    return kind, read_options(kind, options, job=job)
+
+
+def each_kind_once(kinds: Iterable[str]) -> None:
+    """RefusedError where a kind is there twice."""
+    kinds = list(kinds)
+    if twice := next((kind for kind in kinds if kinds.count(kind) > 1), None):
+        raise RefusedError("bad_option", f"detectors: {twice} is there more than once; give each kind once")
+
+
 def known_options(kind: str, *, job: bool = False) -> dict[str, Option]:
     """The options of a kind of detector that clients may set, by name, within their bounds; jobs have fewer."""
     theirs = [one for one in options_of(KINDS[kind]).values() if one.remote and one.type != "path"]
@@ -138,11 +164,6 @@ def single_values(query: QueryParams) -> dict[str, str]:
     if len(values) < len(pairs):
         raise RefusedError("bad_option", f"{_shown(_twice(name for name, _ in pairs))} is given more than once")
     return values
-
-
-def detector_arguments(options: Mapping[str, OptionValue]) -> dict[str, OptionValue]:
-    """Options of a job as `create_detector` takes them."""
-    return {name: value for name, value in options.items() if name != MEASURES.name}
 
 
 def value_schema(option: Option) -> JsonObject:

@@ -22,11 +22,10 @@ import numpy as np
 from numpy.typing import NDArray
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
-from sonjit.detectors.options import OptionValue
 from sonjit.json_text import json_from
 from sonjit.server.errors import RefusedError, refusal_from
 from sonjit.server.images import decode_upload, raw_image
-from sonjit.server.options import MEASURES, SessionOptions, read_kind, read_options, read_value
+from sonjit.server.options import MEASURES, SessionOptions, each_kind_once, read_detector, read_value
 from sonjit.server.service import Service
 from sonjit.server.sessions import Session
 
@@ -341,17 +340,6 @@ def _read_all(message: dict[str, object]) -> tuple[SessionOptions, ...]:
     listed = message.get("detectors")
     if not isinstance(listed, list):
         raise RefusedError("bad_option", 'detectors: give a list such as [{"kind": "hands"}]')
-    read = [_read_one(one, measures=measures) for one in cast("list[object]", listed)]
-    kinds = [one.kind for one in read]
-    twice = next((kind for kind in kinds if kinds.count(kind) > 1), None)
-    if twice:
-        raise RefusedError("bad_option", f"detectors: {twice} is there more than once; give each kind once")
-    return tuple(read)
-
-
-def _read_one(listed: object, *, measures: OptionValue) -> SessionOptions:
-    if not isinstance(listed, dict):
-        raise RefusedError("bad_option", 'detectors: each is an object such as {"kind": "hands", "model": "lite"}')
-    given: dict[str, object] = {"measures": measures} | cast("dict[str, object]", listed)
-    kind = read_kind(given.pop("kind", None))
-    return SessionOptions.filled(kind, read_options(kind, given), still=False)
+    read = [read_detector(one, given={"measures": measures}) for one in cast("list[object]", listed)]
+    each_kind_once(kind for kind, _ in read)
+    return tuple(SessionOptions.filled(kind, options, still=False) for kind, options in read)

@@ -5,6 +5,7 @@ import { Detectors } from "./detectors.js";
 import { GestureView } from "./gestures.js";
 import { onLanguage, preferredLanguage, speak, text } from "./i18n.js";
 import { Inspector } from "./inspector.js";
+import { isActive, shareOf, showShare, wordsOf } from "./job-item.js";
 import { Jobs } from "./jobs.js";
 import { loadKinds } from "./kinds.js";
 import { PageError, messagesIn } from "./messages.js";
@@ -46,7 +47,7 @@ const detectors = new Detectors(
 );
 const chooser = new SourceChooser(store, overlay, { error: (error) => messages.show(error), changed: onSource });
 const transport = new Transport((paused) => store.set({ paused }));
-const jobs = new Jobs(find("jobs"), (error) => messages.show(error));
+const jobs = new Jobs(find("jobs"), (error) => messages.show(error), showJob);
 
 /** What every answer leaves behind beside the drawing. @param {Record<string, any>} frame @param {import("./detectors.js").Seen} seen */
 function keep(frame, seen) {
@@ -133,6 +134,16 @@ function snapshot() {
   const canvas = document.createElement("canvas");
   overlay.compose(canvas);
   canvas.toBlob((blob) => save(blob, nameNow(".png")));
+}
+
+/** Beside the button: how far the job is that was begun last. @param {any} job */
+function showJob(job) {
+  find("job-progress").hidden = !job;
+  if (!job) return;
+  find("job-bar").hidden = !isActive(job);
+  showShare(find("job-bar"), shareOf(job));
+  find("job-words").textContent = `${job.name}: ${wordsOf(job)}`;
+  find("job-results").hidden = job.state !== "done";
 }
 
 function showTable() {

@@ -3,6 +3,18 @@
 import { addressOf } from "./endpoints.js";
 import { text } from "./i18n.js";
 
+/** How far a job is, from 0 to 1; null where that is not known. @param {any} job @returns {number | null} */
+export const shareOf = ({ state, share = 0, frames = 0, of }) => (state === "uploading" ? share : of ? frames / of : null);
+
+/** What a job does, in words. @param {any} job @returns {string} */
+export function wordsOf({ state, share = 0, frames = 0, of, instances = 0, seconds = 0 }) {
+  const values = { frames, of: of ?? "?", instances, seconds: Number(seconds).toFixed(1), percent: Math.round(share * 100) };
+  return text(`job.${state}`, values);
+}
+
+/** Whether it goes on. @param {any} job */
+export const isActive = ({ state }) => ["uploading", "waiting", "running"].includes(state);
+
 const TABLES = ["csv", "json", "jsonl", "parquet"];
 
 export class JobItem {
@@ -33,7 +45,7 @@ export class JobItem {
     const { name, model, state, message, problems = [] } = this.job;
     this.#rendered = state;
     this.node.dataset.state = state;
-    const isOn = ["uploading", "waiting", "running"].includes(state);
+    const isOn = isActive(this.job);
     const title = element("p", "job-title", element("strong", "", name), element("span", "tag", model));
     const words = element("p", "job-state");
     const bar = Object.assign(document.createElement("progress"), { max: 1, hidden: !isOn });
@@ -50,13 +62,8 @@ export class JobItem {
   }
 
   #progress() {
-    const { state, share = 0, frames = 0, of, instances = 0, seconds = 0 } = this.job;
-    const bar = /** @type {HTMLProgressElement} */ (this.node.querySelector("progress"));
-    if (state === "uploading") bar.value = share;
-    else if (of) bar.value = frames / of;
-    else bar.removeAttribute("value");
-    const values = { frames, of: of ?? "?", instances, seconds: Number(seconds).toFixed(1), percent: Math.round(share * 100) };
-    /** @type {HTMLElement} */ (this.node.querySelector(".job-state")).textContent = text(`job.${state}`, values);
+    showShare(/** @type {HTMLProgressElement} */ (this.node.querySelector("progress")), shareOf(this.job));
+    /** @type {HTMLElement} */ (this.node.querySelector(".job-state")).textContent = wordsOf(this.job);
   }
 
   /** Links to what was made, and a preview of the annotated copy. */
@@ -90,6 +97,12 @@ export class JobItem {
     view.src = addressOf(path);
     this.node.append(view);
   }
+}
+
+/** @param {HTMLProgressElement} bar @param {number | null} share */
+export function showShare(bar, share) {
+  if (share === null) bar.removeAttribute("value");
+  else bar.value = share;
 }
 
 /** @param {string} tag @param {string} className @param {(string | Node)[]} content */

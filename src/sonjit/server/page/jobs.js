@@ -4,6 +4,7 @@ import { ServerError, addressOf, call, thisServer, tokenOfPage } from "./endpoin
 import { onLanguage, text } from "./i18n.js";
 import { JobItem } from "./job-item.js";
 import { kinds } from "./kinds.js";
+import { PageError } from "./messages.js";
 import { isImage, isVideo } from "./sources.js";
 
 const ENDED = ["done", "failed", "cancelled"];
@@ -13,12 +14,18 @@ const token = tokenOfPage(thisServer);
 export class Jobs {
   #list;
   #onError;
+  #onLatest;
   /** @type {Map<string, JobItem>} */ #items = new Map();
+  /** @type {JobItem | null} */ #latest = null;
 
-  /** @param {HTMLElement} list @param {(error: unknown) => void} onError */
-  constructor(list, onError) {
+  /**
+   * @param {HTMLElement} list @param {(error: unknown) => void} onError
+   * @param {(job: any) => void} onLatest hears of the job that was begun last; null where it was removed
+   */
+  constructor(list, onError, onLatest) {
     this.#list = list;
     this.#onError = onError;
+    this.#onLatest = onLatest;
     onLanguage(() => this.#items.forEach((item) => item.render()));
   }
 
@@ -29,28 +36,28 @@ export class Jobs {
   }
 
   /**
-   * For each detector one job for all images, and one for each video.
+   * One job for all images, and one for each video, of all detectors together.
    *
    * @param {File[]} files @param {{kind: string, [option: string]: unknown}[]} detectors as of a stream
    */
   async start(files, detectors) {
+    if (!detectors.length) throw new PageError("no_detector");
     const images = files.filter(isImage);
     const sets = [...(images.length ? [images] : []), ...files.filter(isVideo).map((file) => [file])];
-    await Promise.all(sets.flatMap((set) => detectors.map((detector) => this.#upload(set, detector))));
+    await Promise.all(sets.map((set) => this.#upload(set, detectors)));
   }
 
-  /** @param {File[]} files @param {{kind: string, [option: string]: unknown}} options */
-  async #upload(files, options) {
+  /** @param {File[]} files @param {{kind: string, [option: string]: unknown}[]} detectors */
+  async #upload(files, detectors) {
     const [{ name: first, webkitRelativePath: path }] = files;
     const name = files.length === 1 ? first : path.split("/")[0] || text("job.images", { count: files.length });
-    const item = this.#item({ name, model: `${options.kind}-${options.model}`, state: "uploading", share: 0 });
+    const item = this.#item({ name, model: detectors.map(({ kind, model }) => `${kind}-${model}`).join("+"), state: "uploading", share: 0 });
+    this.#latest = item;
     const form = new FormData();
     for (const file of files) form.append("file", file, file.webkitRelativePath || file.name);
     try {
-      const known = ["kind", ...kinds[options.kind].job_options].filter((one) => one !== "static_image"); // the server knows what it is given
-      const given = Object.entries({ ...options, measures: true }).filter(([key]) => known.includes(key));
-      const query = new URLSearchParams(given.map(([key, value]) => [key, String(value)]));
-      const job = await post(`/v1/jobs?${query}`, form, (share) => item.update({ share }), (abort) => (item.abort = abort));
+      const query = new URLSearchParams({ detectors: JSON.stringify(detectors.map(optionsOfJob)) });
+      const job = await post(`/v1/jobs?${query}`, form, (share) => this.#update(item, { share }), (abort) => (item.abort = abort));
       this.#follow(item, job);
     } catch (error) {
       this.#remove(item);
@@ -68,18 +75,24 @@ export class Jobs {
   /** @param {JobItem} item @param {any} job */
   #follow(item, job) {
     this.#items.set(job.id, item);
-    item.update(job);
+    this.#update(item, job);
     if (ENDED.includes(job.state)) return;
     const events = new EventSource(addressOf(`/v1/jobs/${job.id}/events`));
     item.events = events;
     events.onmessage = ({ data }) => {
       const now = JSON.parse(data);
-      item.update(now);
+      this.#update(item, now);
       if (ENDED.includes(now.state)) events.close();
     };
     events.onerror = () => {
-      if (events.readyState === EventSource.CLOSED) item.update({ state: "failed", message: text("job.lost") });
+      if (events.readyState === EventSource.CLOSED) this.#update(item, { state: "failed", message: text("job.lost") });
     };
+  }
+
+  /** @param {JobItem} item @param {any} changes */
+  #update(item, changes) {
+    item.update(changes);
+    if (item === this.#latest) this.#onLatest(item.job);
   }
 
   /** @param {JobItem} item */
@@ -96,6 +109,7 @@ export class Jobs {
   /** @param {JobItem} item */
   #remove(item) {
     item.events?.close();
+    if (item === this.#latest) this.#onLatest(null);
     this.#items.delete(item.job.id);
     item.node.remove();
   }
@@ -112,6 +126,12 @@ export class Jobs {
     }
     return false;
   }
+}
+
+/** What a job takes of a detector's options. @param {{kind: string, [option: string]: unknown}} detector */
+function optionsOfJob({ kind, ...options }) {
+  const known = kinds[kind].job_options.filter((one) => one !== "static_image"); // the server knows what it is given
+  return { kind, ...Object.fromEntries(Object.entries({ ...options, measures: true }).filter(([name]) => known.includes(name))) };
 }
 
 /**
