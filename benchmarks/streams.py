@@ -190,8 +190,8 @@ def body_alone(person):
 
 
 def describe_crossing(found, truth, alone):
-    """Missed ones of those half seen, other ids than at first, finds that are neither; ids where the two are apart."""
-    ids, missed, wrong, false = [None, None], 0, 0, 0
+    """How late each is found; then missed ones of those half seen, other ids where they are apart, finds of neither."""
+    ids, late, missed, wrong, false = [None, None], 0, 0, 0, 0
     for results, (places, seen) in zip(found, truth, strict=True):
         wanted = [body + np.array([x, 0]) for body, x in zip(alone, places, strict=True)]
         bodies = [keypoints(getattr(one, "body", one))[TORSO] for one in results]
@@ -200,12 +200,13 @@ def describe_crossing(found, truth, alone):
         apart = np.linalg.norm(wanted[0] - wanted[1], axis=1).mean() > APART * PERSON_PX
         for person, row in enumerate(away):
             if not row or min(row) > AT_PLACE:
-                missed += bool(person == 1 or seen > 0.5)
+                late += ids[person] is None
+                missed += ids[person] is not None and bool(person == 1 or seen > 0.5)
             elif apart:
                 id = results[int(np.argmin(row))].id
                 ids[person] = ids[person] or id
                 wrong += id != ids[person]
-    return {"frames": len(found), "missed": missed, "wrong id": wrong, "false": false}
+    return {"frames": len(found), "late": late, "missed": missed, "wrong id": wrong, "false": false}
 
 
 def tell_crossings(options, console):

@@ -19,11 +19,12 @@ class Seen:
     keypoints: np.ndarray
     keypoints_3d: np.ndarray
     left: float | None = None
+    colours: np.ndarray | None = None
 
 
-def seen_at(x, y=0.0, *, size=100.0, left=None, score=0.9):
+def seen_at(x, y=0.0, *, size=100.0, left=None, score=0.9, colours=None):
     keypoints = SHAPE * size + np.array([x, y, 0], np.float32)
-    return Seen(score, keypoints, SHAPE * 0.1, left)
+    return Seen(score, keypoints, SHAPE * 0.1, left, None if colours is None else np.array(colours, np.float32))
 
 
 class Scene(Kind):

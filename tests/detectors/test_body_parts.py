@@ -91,6 +91,17 @@ def test_heatmap_refinement_is_that_of_a_slow_loop(seed, kernel, level):
     np.testing.assert_array_equal(points, before)
 
 
+def test_a_body_has_the_colours_of_its_torso():
+    values = np.zeros((39, 5), np.float32)
+    values[[11, 12, 23, 24], :2] = [[160, 100], [100, 100], [150, 190], [110, 190]]
+    rgb = np.zeros((256, 256, 3), np.uint8)
+    for row, colour in enumerate(([200, 10, 10], [10, 200, 10], [10, 10, 200])):
+        rgb[100 + 30 * row : 130 + 30 * row, 100:161] = colour
+    bodies = Bodies(None, FakeNetwork(values.reshape(1, -1), np.zeros((1, 117), np.float32)))
+    seen = bodies.observe(rgb, RotatedBox(128, 128, 256, 256))
+    np.testing.assert_allclose(seen.colours, [200, 10, 10, 10, 200, 10, 10, 10, 200])
+
+
 @given(st.floats(-50, 250), st.floats(-50, 250), st.floats(20, 400), st.floats(-4, 4))
 def test_crop_samples_the_exact_bilinear_values_to_a_thirtysecond_of_a_pixel(cx, cy, side, rotation):
     y, x = np.mgrid[:200, :200]

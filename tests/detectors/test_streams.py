@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -223,42 +222,19 @@ def test_a_body_needs_a_face_or_turns_its_back(score, turned, mirrored, admitted
     assert [check.admits(rgb, seen) for _ in range(3)] == admitted
 
 
-def people_at(*places):
-    """An image and the bodies of people there, as (x, colour): the last one stands in front."""
-    rgb = np.zeros((300, 900, 3), np.uint8)
-    for x, colour in places:
-        rgb[170:250, x + 120 : x + 180] = colour
-    return rgb, [replace(body(), keypoints=body().keypoints + np.float32([x, 0, 0])) for x, _ in places]
-
-
-@pytest.mark.parametrize(("colour", "is_told"), [((250, 20, 20), True), ((20, 20, 250), False)])
-def test_where_two_overlap_a_track_keeps_its_own_colours(colour, is_told):
-    blue, middle = (20, 20, 250), (0.0, 0.0, 1.0, 1.0)
-    check = BodyCheck(Faces(middle, 0.0), Bodies())
-    rgb, apart = people_at((0, blue), (500, colour))
-    tracks = [Track(number, seen, seen, None, 0.0) for number, seen in enumerate(apart)]
-    for track in tracks:
-        track.box = RotatedBox(150, 240, 250, 250)
-    assert all(check.keeps(rgb, track, seen) for track, seen in zip(tracks, apart, strict=True))
-    rgb, met = people_at((240, blue), (250, colour))
-    for track, seen in zip(tracks, met, strict=True):
-        track.observation = seen
-    assert check.keeps(rgb, tracks[1], met[1])
-    assert check.keeps(rgb, tracks[0], met[1]) != is_told
-
-
 @pytest.mark.golden
 @pytest.mark.slow
 def test_people_who_cross_keep_their_ids():
     """Cut out of photographs; each walks once in front. `benchmarks/streams.py --cross` takes more of them."""
-    images = [WILD / f"{name}.jpg" for name in ("mps_pose", "person-linda")]
+    images = [WILD / f"{name}.jpg" for name in ("person-linda", "cgi-model-20")]
     if not all(image.is_file() for image in images):
         pytest.skip("photographs of real/wild are missing")
-    options = ["--cross", "--kind", "body", "--fps", "10", "--json"]
+    options = ["--cross", "--kind", "body", "--fps", "15", "--json"]
     run = subprocess.run([sys.executable, SCRIPT, *options, *images], capture_output=True, text=True, check=True)
     rows = json.loads(run.stdout)
     assert len(rows) == 4
     for row in rows:
         if row["search"] == "auto":
-            assert row["wrong id"] == 0
-            assert row["missed"] <= 0.3 * row["frames"]
+            assert row["wrong id"] == row["false"] == 0
+            assert row["missed"] <= 1
+            assert row["late"] <= 12

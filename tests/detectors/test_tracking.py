@@ -211,6 +211,31 @@ def test_what_shows_the_other_one_is_not_taken_for_the_hidden_one():
     assert [(track.id, track.hidden is None) for track in tracker.active] == [(1, False), (2, True)]
 
 
+@pytest.mark.parametrize(("colour", "is_told"), [(20, True), (250, False)])
+def test_where_two_overlap_what_has_the_colours_of_the_other_is_the_other(colour, is_told):
+    tracker = bridging()
+    tracker.update([], [seen_at(0, colours=[250] * 3), seen_at(300, colours=[colour] * 3)], 0.0)
+    first, second = tracker.active
+    other = seen_at(280, colours=[colour + 9] * 3)
+    assert tracker.is_another(first, other) == is_told
+    assert not tracker.is_another(second, other)
+
+
+def test_a_lost_instance_comes_back_by_its_colours():
+    tracker = Tracker()
+    ids(tracker, [[seen_at(0, colours=[250] * 3), seen_at(120, colours=[20] * 3)], []])
+    assert ids(tracker, [[seen_at(50, colours=[30] * 3)]], start_s=0.5) == [[2]]
+
+
+def test_colours_are_learnt_while_nothing_overlaps():
+    tracker = Tracker()
+    for i, x in enumerate((300, 60, 60)):
+        pair = [seen_at(0, colours=[100 + 50 * i] * 3), seen_at(x, colours=[10] * 3)]
+        carried = list(zip(tracker.active, pair, strict=False))
+        tracker.update(carried, pair[len(carried) :], i * STEP_S)
+    assert tracker.active[0].colours.tolist() == [105] * 3
+
+
 def test_an_instance_that_vanishes_in_the_open_is_not_moved_on():
     tracker = bridging()
     tracker.update([], [seen_at(0), seen_at(400)], 0.0)

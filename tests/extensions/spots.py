@@ -47,6 +47,7 @@ class Seen:
     keypoints: np.ndarray
     keypoints_3d: None = None
     left: None = None
+    colours: None = None
 
 
 class Spots(Kind):

@@ -32,6 +32,7 @@ class Observation(Protocol):
         keypoints: (K, 3) float32 in pixels of the image.
         keypoints_3d: (K, 3) float32 metres, or None where the network gives none.
         left: probability that it is the person's left one, or None where there are no sides.
+        colours: (C,) float32 grey levels by which it can be told from others, or None where there are none.
     """
 
     @property
@@ -42,6 +43,8 @@ class Observation(Protocol):
     def keypoints_3d(self) -> NDArray[np.float32] | None: ...
     @property
     def left(self) -> float | None: ...
+    @property
+    def colours(self) -> NDArray[np.float32] | None: ...
 
 
 def without_duplicates(new: Sequence[O], held: Sequence[O] = (), *, one_reading: bool = False) -> list[O]:
@@ -96,6 +99,11 @@ def mean_distance(a: Observation, b: Observation) -> float:
     """Mean distance of their keypoints, in sizes of the larger one."""
     distance = np.linalg.norm(a.keypoints[:, :2] - b.keypoints[:, :2], axis=1).mean()
     return float(distance) / max(_size(a), _size(b))
+
+
+def difference(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
+    """Of two colours (C,), on average, in grey levels."""
+    return float(np.linalg.norm(a - b)) / math.sqrt(len(a))
 
 
 def are_near(a: Observation, b: Observation) -> bool:

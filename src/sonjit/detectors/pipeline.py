@@ -287,6 +287,8 @@ class Detector(Generic[R]):
         return new[:room]
 
     def _is_kept(self, rgb: NDArray[np.uint8], track: Track[Any], seen: Observation) -> bool:
+        if self._tracker.is_another(track, seen):
+            return False
         return self._check is None or self._check.keeps(rgb, track, seen)
 
     def _is_search_due(self, held: int) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Generic, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Generic, NamedTuple, Self, TypeAlias
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from sonjit.detectors.observations import (
     O,
     are_near,
     centre_of,
+    difference,
     is_same_object,
     kept_behind,
     mean_distance,
@@ -25,11 +26,19 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from sonjit.detectors.observations import Observation
     from sonjit.detectors.smoothing import Smoother
     from sonjit.geometry.boxes import RotatedBox
 
 _SIDE_WEIGHT = 1.0
 """How many instance sizes of distance a full contradiction of left and right weighs."""
+_COLOUR_WEIGHT = 1.0
+"""The same for a difference from black to white on average."""
+_COLOUR_MEMORY = 0.1
+"""Weight of a new frame in the memory of an instance's colours."""
+_TOUCHING, _ANOTHERS = 0.1, 0.6
+"""Share of the smaller one's box in another's, from which on the network may see the other one, and how much nearer to
+its colours than to the own ones an observation then is the other's."""
 _REACH = 1.5
 """How far, in instance sizes, a lost instance may have come when it is found again."""
 _SOUGHT_S = 1.0
@@ -44,6 +53,8 @@ _CHANGED = 0.25
 """How far, in sizes, the keypoints of an instance that overlaps another may move from frame to frame on average."""
 _BORROWED = 0.25
 """The same within which two observations show one instance: the one seen before, or that they fit better."""
+_HIDDEN_COST = 0.1
+"""By how much a hidden instance must fit what is seen better than one in view."""
 _YOUNG, _SURE_SIDE = 10, 0.5
 """Frames for which the side of a new instance does not count yet where it overlaps another, and sureness of the belief
 under which it does not count either."""
@@ -71,6 +82,7 @@ class Track(Generic[O]):
         observation: of the newest frame, as seen.
         smoothed: the same, smoothed over time where asked for.
         left: belief that it is a left one, over the frames seen; None where there are no sides.
+        colours: of it, as learnt while it is alone; None where there are none.
         hidden: for how long another instance has hidden it, in seconds; None while it is seen. Its observations are
             the last one moved on.
         uncovered_s: how long of that nothing has covered it any more.
@@ -83,6 +95,7 @@ class Track(Generic[O]):
     smoother: Smoother[O] | None
     seen_s: float
     left: float | None = None
+    colours: NDArray[np.float32] | None = None
     frames: int = 0
     hidden: float | None = None
     uncovered_s: float = 0.0
@@ -91,8 +104,8 @@ class Track(Generic[O]):
     _velocity: NDArray[np.float64] = field(default_factory=lambda: np.zeros(2))
     _drift: NDArray[np.float64] = field(default_factory=lambda: np.zeros(2))
 
-    def see(self, observation: O, now_s: float) -> None:
-        """Take over a new frame's observation."""
+    def see(self, observation: O, now_s: float, *, alone: bool = True) -> None:
+        """Take over a new frame's observation; of one that is not alone the colours may be another's."""
         step_s = now_s - self.seen_s
         if self.frames and step_s > 0 and self.hidden is None:
             moved = centre_of(observation) - centre_of(self.observation)
@@ -103,6 +116,11 @@ class Track(Generic[O]):
         self.hidden, self.uncovered_s = None, 0.0
         if observation.left is not None:
             self._see_side(observation.left)
+        if self.colours is None:
+            self.colours = observation.colours
+        elif alone and observation.colours is not None:
+            step = _COLOUR_MEMORY * (observation.colours - self.colours)
+            self.colours = (self.colours + step).astype(np.float32)
         self.smoothed = observation if self.smoother is None else self.smoother(observation, now_s)
 
     def hide(self, now_s: float, move: Move[O], covers: Sequence[Track[O]], *, covered: bool) -> None:
@@ -136,28 +154,36 @@ class Track(Generic[O]):
             self.left += max(sureness / self._sureness, _SIDE_MEMORY * sureness) * (left - self.left)
 
     def cost(self, observation: O, now_s: float) -> float:
-        """How badly an observation fits this track: distance from where it should be and contradiction of sides."""
-        return self.expected(now_s).cost(Disc.around(observation), observation.left)
+        """How badly an observation fits this track: distance from where it should be, other side, other colours."""
+        return self.expected(now_s).cost(_Look.of(observation))
 
-    def expected(self, now_s: float) -> _Expected:
-        """Where it should be at a time."""
+    def expected(self, now_s: float) -> _Look:
+        """As it should look at a time."""
         reach_s = min(max(now_s - self.seen_s, 0.0), 0.2)  # beyond that a speed says little
         predicted = centre_of(self.observation) + self._velocity * reach_s
-        return _Expected(Disc(predicted.tolist(), Disc.around(self.observation).size), self.left)
+        return _Look(Disc(predicted.tolist(), Disc.around(self.observation).size), self.left, self.colours)
 
 
-class _Expected(NamedTuple):
-    """Where an instance should be, and its side."""
+class _Look(NamedTuple):
+    """What an instance is known by: its place, side and colours."""
 
     disc: Disc
     left: float | None
+    colours: NDArray[np.float32] | None
 
-    def cost(self, seen: Disc, left: float | None) -> float:
+    @classmethod
+    def of(cls, observation: Observation) -> Self:
+        """As an observation shows it."""
+        return cls(Disc.around(observation), observation.left, observation.colours)
+
+    def cost(self, seen: _Look) -> float:
         """See `Track.cost`."""
-        distance = math.dist(self.disc.centre, seen.centre) / max(self.disc.size, seen.size)
-        if self.left is None or left is None:
-            return distance
-        return distance + _SIDE_WEIGHT * abs(self.left - left)
+        cost = math.dist(self.disc.centre, seen.disc.centre) / max(self.disc.size, seen.disc.size)
+        if self.left is not None and seen.left is not None:
+            cost += _SIDE_WEIGHT * abs(self.left - seen.left)
+        if self.colours is not None and seen.colours is not None:
+            cost += _COLOUR_WEIGHT / 255 * difference(self.colours, seen.colours)
+        return cost
 
 
 class Tracker(Generic[O]):
@@ -197,6 +223,18 @@ class Tracker(Generic[O]):
             pairs.append((free.pop(i), rest.pop(j)))
         return pairs, rest
 
+    def is_another(self, track: Track[O], seen: O) -> bool:
+        """Whether what its box shows has the colours of another one there rather than the track's own."""
+        if track.colours is None or seen.colours is None or self._move is None:
+            return False
+        limit = _ANOTHERS * difference(track.colours, seen.colours)
+        return any(
+            difference(other.colours, seen.colours) < limit
+            and share_inside(other.observation.keypoints, seen.keypoints) > _TOUCHING
+            for other in (*self.active, *self._lost)
+            if other is not track and other.colours is not None
+        )
+
     def lost_boxes(self, now_s: float) -> list[RotatedBox]:
         """Where instances were looked for that were lost within the last second."""
         return [track.box for track in self._lost if now_s - track.seen_s < _SOUGHT_S]
@@ -227,9 +265,10 @@ class Tracker(Generic[O]):
         """
         self._lost = [track for track in self._lost if 0 <= now_s - track.seen_s <= self._memory_s]
         looked_at = {track for track, _ in carried}
+        discs = [(track, Disc.around(track.observation)) for track in self.active]
+        alone = {track for track, observation in carried if _is_alone(track, observation, discs)}
         if self._move is not None:
-            discs = [(track, Disc.around(track.observation)) for track in self.active]
-            carried = [pair for pair in carried if self._is_trusted(*pair, carried, discs, now_s)]
+            carried = [pair for pair in carried if pair[0] in alone or self._is_trusted(*pair, carried, now_s)]
         tracks = [track for track, _ in carried]
         seen = _sorted_out(tracks, [observation for _, observation in carried], now_s)
         unseen = [track for track in self.active if track.hidden is not None and track not in tracks]
@@ -241,7 +280,7 @@ class Tracker(Generic[O]):
         gone = [track for track in self.active if track not in held]
         is_any_lost = any(track.hidden is None for track in gone)
         for i in kept:
-            tracks[i].see(seen[i], now_s)
+            tracks[i].see(seen[i], now_s, alone=tracks[i] in alone)
         self._lost += gone
         fresh = without_duplicates(new, [track.observation for track in held], one_reading=self._one_reading)
         if self._move is not None:
@@ -258,30 +297,20 @@ class Tracker(Generic[O]):
         track: Track[O],
         seen: O,
         carried: Sequence[tuple[Track[O], O]],
-        discs: Sequence[tuple[Track[O], Disc]],
         now_s: float,
     ) -> bool:
         """Whether an observation is of its track, and not a blend of two or the other one."""
-        own, new = Disc.around(track.observation), Disc.around(seen)
-        alone = track.hidden is None and not any(
-            are_near(one, other.observation)
-            for other, disc in discs
-            if other is not track and (own.may_touch(disc) or new.may_touch(disc))
-            for one in (track.observation, seen)
-        )
-        if alone:
-            return True
         cost = track.cost(seen, now_s)
         if track.left is not None and seen.left is not None:
             undecided = track.frames < _YOUNG or abs(2 * track.left - 1) < _SURE_SIDE
             cost -= undecided * _SIDE_WEIGHT * abs(track.left - seen.left)
         if cost >= _TRUSTED or (track.hidden is None and mean_distance(seen, track.observation) > _CHANGED):
             return False
-        rank = (track.hidden is not None, cost)
+        rank = cost + _HIDDEN_COST * (track.hidden is not None)
         return not any(
             other is not track
             and mean_distance(seen, one) < _BORROWED
-            and (other.hidden is not None, other.cost(one, now_s)) < rank
+            and other.cost(one, now_s) + _HIDDEN_COST * (other.hidden is not None) < rank
             for other, one in carried
         )
 
@@ -337,15 +366,26 @@ class Tracker(Generic[O]):
 def _sorted_out(tracks: Sequence[Track[O]], seen: Sequence[O], now_s: float) -> list[O]:
     """Observations in the order of the tracks that they fit: two that slipped into each other's box change places."""
     expected = [track.expected(now_s) for track in tracks]
-    places = [(Disc.around(one), one.left) for one in seen]
+    looks = [_Look.of(one) for one in seen]
     order = list(range(len(seen)))
     for i in range(len(tracks)):
         for j in range(i):
-            stay = expected[i].cost(*places[order[i]]) + expected[j].cost(*places[order[j]])
-            swap = expected[i].cost(*places[order[j]]) + expected[j].cost(*places[order[i]])
+            stay = expected[i].cost(looks[order[i]]) + expected[j].cost(looks[order[j]])
+            swap = expected[i].cost(looks[order[j]]) + expected[j].cost(looks[order[i]])
             if swap < stay:
                 order[i], order[j] = order[j], order[i]
     return [seen[i] for i in order]
+
+
+def _is_alone(track: Track[O], seen: O, discs: Sequence[tuple[Track[O], Disc]]) -> bool:
+    """Whether no other track is near one that is in view."""
+    own, new = Disc.around(track.observation), Disc.around(seen)
+    return track.hidden is None and not any(
+        are_near(one, other.observation)
+        for other, disc in discs
+        if other is not track and (own.may_touch(disc) or new.may_touch(disc))
+        for one in (track.observation, seen)
+    )
 
 
 def _one_track_per_object(

@@ -56,6 +56,14 @@ MASK_OUTPUT = 2
 _KEYPOINTS = 33
 _ALIGNMENT = slice(33, 35)  # the middle of the hips and a point on the circle around the whole body
 _USED = 35  # of the network's 39 landmarks
+_TORSO = [11, 12, 23, 24]  # shoulders and hips, the left one first
+_DOWN, _ACROSS = (
+    grid.ravel() for grid in np.meshgrid(np.linspace(0.1, 0.9, 9), np.linspace(0.2, 0.8, 7), indexing="ij")
+)
+_TORSO_WEIGHTS = np.stack(
+    [(1 - _DOWN) * (1 - _ACROSS), (1 - _DOWN) * _ACROSS, _DOWN * (1 - _ACROSS), _DOWN * _ACROSS], 1
+)
+"""(63, 4) of these, for points row by row from the shoulders to the hips."""
 _SAME_HIPS = 0.1
 """Distance of two boxes' centres, in sides, under which they show one person: shoulders are twice as wide."""
 
@@ -68,6 +76,7 @@ class BodyObservation:
         visibility, presence: (33,) float32, 0..1.
         alignment: (2, 2) float32 pixels: the middle of the hips and a point on the circle around the whole body.
         mask: (H, W) float32 probability of the person per pixel, or None where not asked for.
+        colours: (9,) float32 mean red, green and blue of three strips across the torso, the shoulders' first.
     """
 
     score: float
@@ -77,6 +86,7 @@ class BodyObservation:
     presence: NDArray[np.float32]
     alignment: NDArray[np.float32]
     mask: NDArray[np.float32] | None = None
+    colours: NDArray[np.float32] | None = None
     left: None = None
 
 
@@ -131,14 +141,16 @@ class Bodies(Kind[BodyObservation, Body]):
         scores = sigmoid(values[:_KEYPOINTS, 3:][self._order])  # (33, 2)
         cos, sin = math.cos(box.rotation), math.sin(box.rotation)
         turn = np.array([[cos, sin, 0], [-sin, cos, 0], [0, 0, 1]], np.float32)
+        keypoints = placed[:_KEYPOINTS][self._order]
         return BodyObservation(
             score=float(presence.flat[0]),
-            keypoints=placed[:_KEYPOINTS][self._order],
+            keypoints=keypoints,
             keypoints_3d=world.reshape(-1, 3)[:_KEYPOINTS][self._order] @ turn,
             visibility=scores[:, 0],
             presence=scores[:, 1],
             alignment=placed[_ALIGNMENT, :2],
             mask=mask_from_logits(masks[0][0, ..., 0], box, rgb.shape[1], rgb.shape[0]) if masks else None,
+            colours=_torso_colours(rgb, keypoints),
         )
 
     def follow(self, track: Track[BodyObservation]) -> RotatedBox:
@@ -187,6 +199,13 @@ def box_from_alignment(points: NDArray[np.floating]) -> RotatedBox:
     side = 2 * math.dist((cx, cy), (x, y))
     rotation = wrap_angle(math.pi / 2 - math.atan2(cy - y, x - cx))
     return square_box(RotatedBox(cx, cy, side, side, rotation), scale=1.25)
+
+
+def _torso_colours(rgb: NDArray[np.uint8], keypoints: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(9,) colours of a torso in an image (H, W, 3); see `BodyObservation`."""
+    points = _TORSO_WEIGHTS @ keypoints[_TORSO, :2]
+    x, y = (points[:, i].clip(0, rgb.shape[1 - i] - 1).astype(np.intp) for i in (0, 1))
+    return rgb[y, x].reshape(3, -1, 3).mean(axis=1, dtype=np.float32).ravel()
 
 
 def refine_by_heatmaps(

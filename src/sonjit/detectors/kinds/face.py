@@ -60,6 +60,7 @@ class FaceObservation:
     keypoints: NDArray[np.float32]
     keypoints_3d: None = None
     left: None = None
+    colours: None = None
 
     @cached_property
     def box(self) -> Box:

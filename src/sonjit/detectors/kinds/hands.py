@@ -49,6 +49,7 @@ class HandObservation:
     left: float
     extra: NDArray[np.float32] | None = None
     visibility: NDArray[np.float32] | None = None
+    colours: None = None
 
 
 class PalmFinder:

@@ -7,23 +7,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 from weakref import WeakKeyDictionary
 
-import numpy as np
-
 from sonjit.detectors.kinds.body import BodyObservation, box_from_alignment
-from sonjit.detectors.observations import share_inside
 from sonjit.detectors.search.bodies import BODY_TOLERANCE, seen_inside
 from sonjit.detectors.search.finds import corners, oks, window_around
 from sonjit.detectors.smoothing import size_of
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from sonjit.detectors.kinds.body import Bodies
     from sonjit.detectors.kinds.face import FaceObservation
     from sonjit.detectors.search.finds import Image
     from sonjit.detectors.ssd import SingleShotDetector
     from sonjit.detectors.tracking import Track
-    from sonjit.geometry.boxes import RotatedBox
 
 _HEAD = slice(0, 11)
 _SHOULDERS, _HIPS = (11, 12), (23, 24)  # left, right
@@ -112,19 +106,10 @@ class FaceCheck:
         return record.is_kept(sure=passed, passed=passed)
 
 
-_COLOUR_MEMORY = 0.1
-"""Weight of a new frame in the memory of a body's colours."""
-_TOUCHING = 0.1
-"""Share of the smaller one's box in the other's, from which on the network may see the other one."""
-_ANOTHERS = 0.6
-"""How much nearer to another one's colours than to its own a body must look to be the other one."""
-
-
 class BodyCheck:
-    """Tells a body from a hand that both of the body's networks take for one, and who is who where two overlap.
+    """Tells a body from a hand that both of the body's networks take for one.
 
     Another network must see a face where its head is; else only a body seen from behind counts, with every sign strong.
-    Of a body that overlaps another one, the torso must have its own colours: the network may see the other one.
 
     Args:
         faces: full-range face detector.
@@ -136,7 +121,6 @@ class BodyCheck:
         self._faces, self._bodies, self._mirrored = faces, bodies, mirrored
         self._records: WeakKeyDictionary[Track[BodyObservation], _Record] = WeakKeyDictionary()
         self._doubtful: list[tuple[BodyObservation, int]] = []
-        self._colours: WeakKeyDictionary[Track[BodyObservation], NDArray[np.float64]] = WeakKeyDictionary()
 
     def admits(self, rgb: Image, seen: BodyObservation) -> bool:
         """Whether a body that a search has just found in an image (H, W, 3) is one."""
@@ -153,26 +137,12 @@ class BodyCheck:
         return count >= times
 
     def keeps(self, rgb: Image, track: Track[BodyObservation], seen: BodyObservation) -> bool:
-        """Whether a held body still is one, and the same; asked in every frame, and checked in full now and then."""
-        if not self._is_same(rgb, track, seen):
-            return False
+        """Whether a held body still is one; asked in every frame, and checked now and then."""
         record = self._records.setdefault(track, _Record())
         if not record.is_due():
             return True
         sure = self._face_score(rgb, seen) > 0
         return record.is_kept(sure=sure, passed=sure or self._is_from_behind(rgb, seen))
-
-    def _is_same(self, rgb: Image, track: Track[BodyObservation], seen: BodyObservation) -> bool:
-        """Whether a body has its track's colours rather than those of one that it overlaps; alone, they are learnt."""
-        colours = torso_colours(rgb, seen)
-        near = (one for one in self._colours if one is not track and _may_touch(one.box, track.box))
-        others = [one for one in near if share_inside(seen.keypoints, one.observation.keypoints) > _TOUCHING]
-        own = self._colours.get(track)
-        if own is None or not others:
-            self._colours[track] = colours if own is None else own + _COLOUR_MEMORY * (colours - own)
-            return True
-        nearest = min(float(np.linalg.norm(colours - self._colours[one])) for one in others)
-        return nearest >= _ANOTHERS * float(np.linalg.norm(colours - own))
 
     def _face_score(self, rgb: Image, seen: BodyObservation) -> float:
         head = seen.keypoints[_HEAD, :2]
@@ -194,21 +164,6 @@ class BodyCheck:
         box = box_from_alignment(seen.alignment)
         strong = self._bodies.find(rgb, _FROM_BEHIND_DETECTION)
         return any(math.dist(box[:2], other[:2]) < 0.1 * box.width for other in strong)
-
-
-def _may_touch(a: RotatedBox, b: RotatedBox) -> bool:
-    return math.dist(a[:2], b[:2]) < (a.width + b.width) / 2
-
-
-def torso_colours(rgb: Image, body: BodyObservation) -> NDArray[np.float64]:
-    """(9,) mean red, green and blue of three strips across a torso, the shoulders' first."""
-    left, right, left_hip, right_hip = body.keypoints[[*_SHOULDERS, *_HIPS], :2]
-    along, across = np.linspace(0.1, 0.9, 9)[:, None, None], np.linspace(0.2, 0.8, 7)[None, :, None]
-    points = (1 - along) * ((1 - across) * left + across * right) + along * (
-        (1 - across) * left_hip + across * right_hip
-    )
-    x, y = (points[..., i].astype(int).clip(0, rgb.shape[1 - i] - 1) for i in (0, 1))
-    return rgb[y, x].reshape(3, -1, 3).mean(axis=1).ravel()
 
 
 def shows_front(body: BodyObservation) -> bool:
