@@ -29,7 +29,9 @@ def damaged(home):
 
 def test_list_shows_every_name_in_full(capsys):
     run("list")
-    lines = capsys.readouterr().out.splitlines()
+    captured = capsys.readouterr()
+    lines = captured.out.splitlines()
+    assert captured.err.startswith("Not to be fetched: the weights of cam-*, deformer, ")
     assert [line.split()[0] for line in lines[1:]] == list(load_catalog())
     assert all(line.split()[-1] == "no" for line in lines[1:])
 
@@ -72,6 +74,8 @@ def test_pull_without_a_name_pulls_the_hands():
 
 
 def test_pull_refuses_an_unknown_name():
+    with pytest.raises(InputError, match="the weights of mask-rcnn cannot be fetched: sonjit networks says where"):
+        run("pull", "mask-rcnn")
     with pytest.raises(InputError, match="unknown weight 'nope'; known: palm-lite"):
         run("pull", "nope")
 

@@ -1,6 +1,7 @@
 """Every registered network keeps the same promises; a tiny twin stands in for each."""
 
 import json
+from fnmatch import fnmatch
 
 import pytest
 import torch
@@ -16,6 +17,7 @@ from sonjit.networks import (
     register,
 )
 from sonjit.networks.export import describe_network
+from sonjit.weights.catalog import NOT_FETCHED
 
 from .properties import (
     CHOOSING,
@@ -149,5 +151,6 @@ def test_inputs_are_the_same_for_the_same_seed():
 def test_entries_can_be_told_as_json():
     for name in NAMES:
         entry = network_entry(name)
+        assert (entry.weight is None) == any(fnmatch(name, pattern) for pattern in NOT_FETCHED)
         assert isinstance(entry, NetworkEntry)
         assert json.dumps(dict(entry.tiny))

@@ -101,7 +101,7 @@ def segment(
     Args:
         sources: Images, folders, globs and videos; or camera:0, rtsp://host/stream, or - for standard input.
         weights: Folder of a run of `sonjit train mask-rcnn`, or torchvision's maskrcnn_resnet50_fpn[_v2] as .pth;
-            demo gives weights that mean nothing.
+            demo tries it out with placeholder weights, which find nothing.
         save: File to write in COCO's results format, .json or .jsonl, or its rows as .csv or .parquet; for many files a
             folder, or a name with {name} in it.
         draw: Image or video to write, with masks, boxes, categories and confidences; for many files a folder.

@@ -40,6 +40,7 @@ def list_models(*, as_json: Annotated[bool, Parameter(name="--json", negative=""
         as_json: Print a JSON array with hashes, tensors and paths too, for programs.
     """
     from sonjit.weights import load_catalog
+    from sonjit.weights.catalog import NOT_FETCHED
 
     weights = list(load_catalog().values())
     if as_json:
@@ -57,6 +58,8 @@ def list_models(*, as_json: Annotated[bool, Parameter(name="--json", negative=""
         source = str(weight.sources[0].package)
         table.add_row(weight.name, weight.file, size, weight.licence, source, weight.group, cached)
     console.print(table)
+    names = ", ".join(NOT_FETCHED)
+    sys.stderr.write(f"Not to be fetched: the weights of {names}; sonjit networks says where to get them.\n")
 
 
 @app.command

@@ -364,7 +364,7 @@ def _classifier(asked: Explain) -> ClassesExplained:
     name = asked.model
     size = network_entry(name).inputs[0].shape[-1]
     if asked.weights is None:
-        raise InputError(f"{name}: name its checkpoint with --weights; untrained, its maps mean nothing")
+        raise InputError(f"{name}: name its checkpoint with --weights: {network_entry(name).where}")
     path = Path(asked.weights)
     held = {key.removeprefix("module."): value for key, value in load_checkpoint(path).items()}
     head = held.get("head.weight", held.get("fc.weight") if name.startswith("cam-resnet") else None)

@@ -312,6 +312,8 @@ class _SegmentPass(Pass[_Found]):
 
     def report(self, summary: Summary) -> None:
         summary.lines = self._lines
+        if self._session.processor.weights == "demo":
+            summary.notes.append("demo weights are placeholders: they show that it runs, and find nothing")
 
 
 def _placed(record: Record, index: int, source: str | None) -> Record:

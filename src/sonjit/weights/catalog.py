@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,11 @@ from sonjit.errors import InputError
 
 CATALOG = Path(__file__).with_name("catalog.toml")
 Shapes = dict[str, tuple[int, ...]]
+NOT_FETCHED = (
+    "cam-*", "deformer", "hand-heavy", "handoccnet", "internet", "keypoint-detector", "mask-rcnn*",
+    "motion-discriminator", "rootnet",
+)  # fmt: skip
+"""Networks, with wildcards, whose weights no package registry holds: `sonjit networks` says where to get them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +125,8 @@ def select_weights(names: Iterable[str]) -> list[Weight]:
     groups = load_groups()
     chosen: dict[str, Weight] = {}
     for name in names:
+        if any(fnmatch(name, pattern) for pattern in NOT_FETCHED):
+            raise InputError(f"the weights of {name} cannot be fetched: sonjit networks says where to get them")
         if name not in groups and name not in _read_index():
             known = f"{', '.join(_read_catalog())}; groups: {', '.join(groups)}"
             raise InputError(f"unknown weight {name!r}; known: {known}")
