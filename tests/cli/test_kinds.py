@@ -9,8 +9,9 @@ import pytest
 
 from sonjit.cli import main
 from sonjit.errors import InputError
+from sonjit.measures.gestures import Gesture
 from sonjit.media import load_frames
-from sonjit.results import Body, Frame
+from sonjit.results import Body, Frame, Hand
 from sonjit.runs import Annotator, Counting, table_columns
 
 LISTS = {"face": "faces", "body": "bodies", "holistic": "people"}
@@ -111,3 +112,15 @@ def test_repetitions_are_counted_per_person():
     assert said[-1].extras == [{"repetitions": 3}]
     assert isinstance(said[-1].extras[0]["repetitions"], int)
     assert said[-1].captions == ["#7: 3 repetitions"]
+    assert said[-1].notes == [""]
+
+
+@pytest.mark.parametrize(
+    ("measures", "score", "note"), [(True, 0.9, "thumb up 0.90"), (True, 0.49, ""), (False, 0.9, "")]
+)
+def test_gestures_are_noted_where_they_are_asked_for_and_clear(monkeypatch, measures, score, note):
+    monkeypatch.setattr("sonjit.runs.annotations.gesture_of", lambda _: Gesture("thumb_up", score))
+    points = np.random.default_rng(0).uniform(0, 1, (21, 3)).astype(np.float32)
+    frame = Frame(0, 0.0, [Hand("Left", 1.0, points, points)])
+    noted = Annotator(table_columns("hands-full", measures=measures), None).annotate(frame)
+    assert (noted.notes, noted.captions) == ([note], [])

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from sonjit.media import draw, draw_frame
-from sonjit.media.drawing.strokes import LEFT, RIGHT, Label, draw_labels
+from sonjit.media.drawing.strokes import INK, LEFT, RIGHT, Label, draw_labels
 from sonjit.results import Body, Face, Frame, Hand, Person
 
 WILD = st.floats(width=32) | st.floats(-1000, 1000, width=32)
@@ -145,15 +145,29 @@ def test_a_person_s_arm_reaches_to_its_own_hand(body, hand):
     assert (one.keypoints[one.skeleton.index("left_wrist")] == wrist).all()
 
 
-def test_a_mask_tints_its_person_only(body):
+def test_a_mask_cuts_its_person_out(body):
     one = replace(upright(body), mask=np.zeros((30, 30), np.float32))
     one.keypoints[:] = np.nan
     one.mask[10:20, 10:20] = 1
     one.mask[0, 0] = np.nan
     drawn = draw_frame(np.full((300, 300, 3), 100, np.uint8), Frame(0, None, bodies=[one]), labels=False)
-    assert (drawn[150, 150] != 100).any()
-    assert (drawn[:80] == 100).all()
-    assert (drawn[220:] == 100).all()
+    assert (drawn[120:180, 120:180] == 100).all()
+    for outside in (drawn[:80], drawn[220:], drawn[:, :80]):
+        assert set(np.unique(outside)) == {204, 255}
+
+
+def test_a_label_adds_a_note_and_a_part_shows_it_alone(body, hand):
+    one, own = upright(body), hand()
+    own.keypoints[:, :2] = own.keypoints[:, :2] / 4 + 150
+    grey = np.full((300, 300, 3), 128, np.uint8)
+    for frame, notes in (
+        (Frame(0, None, [own]), ["fist 0.90"]),
+        (Frame(0, None, people=[Person(one, own)]), ["", "fist"]),
+    ):
+        plain, noted = draw_frame(grey, frame), draw_frame(grey, frame, notes=notes)
+        ink = [(np.abs(drawn.astype(int) - INK).sum(axis=-1) < 80).sum() for drawn in (plain, noted)]
+        assert ink[1] > ink[0] + 200
+        assert (draw_frame(grey, frame, labels=False, notes=notes) == draw_frame(grey, frame, labels=False)).all()
 
 
 def test_captions_stand_at_the_top_and_shrink_to_fit():

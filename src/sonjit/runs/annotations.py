@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, cast
 from sonjit.detectors.kinds import find_kind, find_model
 from sonjit.errors import InputError
 from sonjit.measures import GESTURE_KINDS, MEASURE_NAMES, GestureSmoother, RepetitionCounter, gesture_of, measures
+from sonjit.measures.gestures import CLEAR_SCORE
 
 if TYPE_CHECKING:
     from sonjit.measures import Gesture
@@ -74,9 +75,10 @@ class Counting:
 
 
 class Annotations(NamedTuple):
-    """Of one frame: its further columns' values per instance, and lines for the top of the image."""
+    """Of one frame: its further columns' values per instance, what labels add, and lines for the top of the image."""
 
     extras: list[dict[str, float | str | None]] | None
+    notes: list[str]
     captions: list[str]
 
 
@@ -95,26 +97,26 @@ class Annotator:
         self._time = 0.0
 
     def annotate(self, frame: Frame) -> Annotations:
-        """Measures and captions of the next frame."""
+        """Measures of the next frame, its clear gestures as notes, and its counts as captions."""
         self._time = max(self._time, frame.time or 0.0)  # a damaged video's times may step back
         rows: list[dict[str, float | str | None]] = []
+        notes: list[str] = []
         captions: list[str] = []
         for _, one in frame.instances():
             measured = measures(one) if self._columns or self._counting else {}
             row: dict[str, float | str | None] = dict(measured)
-            if one.kind in GESTURE_KINDS:
+            notes.append("")
+            if one.kind in GESTURE_KINDS and "gesture" in self._columns:
                 gesture = self._gesture(one)
                 row |= {"gesture": gesture.name, "gesture_score": gesture.score}
-                if gesture.name != "none":
-                    captions.append(
-                        f"{getattr(one, 'side', None) or 'Hand'}: {gesture.name.replace('_', ' ')} {gesture.score:.2f}"
-                    )
+                if gesture.name != "none" and gesture.score >= CLEAR_SCORE:
+                    notes[-1] = f"{gesture.name.replace('_', ' ')} {gesture.score:.2f}"
             if self._counting and one.id is not None and self._counting.measure in measured:
                 row["repetitions"] = count = self._count((one.id, one.handedness), measured[self._counting.measure])
                 captions.append(f"#{one.id}: {count} repetition{'' if count == 1 else 's'}")
             row |= dict(zip(_BOX, one.box, strict=True))
             rows.append({name: row[name] for name in self._columns if name in row})
-        return Annotations(rows if self._columns else None, captions)
+        return Annotations(rows if self._columns else None, notes, captions)
 
     def _gesture(self, one: Instance) -> Gesture:
         """The steady gesture of what is tracked, or that of a still."""

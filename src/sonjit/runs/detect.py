@@ -173,7 +173,7 @@ class _DetectPass(Pass[Frame]):
             if outputs.mask is not None:
                 self._mask = stack.enter_context(open_mask_writer(outputs.mask, source))
             self.outputs = stack.pop_all()
-        self._annotated = bool(columns) or self._drawing is not None
+        self._annotated = bool(columns)
         self._last: Frame | None = None
         self._extras: Extras | None = None
 
@@ -189,14 +189,14 @@ class _DetectPass(Pass[Frame]):
         return sum(len(result.results(name)) for name in self._lists)
 
     def write(self, frame: SourceFrame, result: Frame) -> None:
-        notes = self._annotator.annotate(result) if self._annotated else Annotations(None, [])
+        notes = self._annotator.annotate(result) if self._annotated else Annotations(None, [], [])
         self._extras = notes.extras
         for table in (self._table, self._lines):
             if table is not None:
                 table.write(result, notes.extras)
         if self._drawing is not None:
             with self.times.of("drawing"):
-                drawn = draw_frame(frame.rgb, result, captions=notes.captions)
+                drawn = draw_frame(frame.rgb, result, notes=notes.notes, captions=notes.captions)
             self._drawing.write(drawn, frame.time, index=frame.index, under=frame)
         if self._mask is not None:
             self._mask.write(frame.rgb, mask_from_frame(result), frame.time, index=frame.index)

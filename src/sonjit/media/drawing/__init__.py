@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import chain, repeat
 from typing import TypeVar
 
 import numpy as np
@@ -11,12 +12,11 @@ import numpy as np
 from sonjit.arrays import Image
 from sonjit.extensions import Registry
 from sonjit.media.drawing.instances import (
-    PERSON_COLOURS,
     body_label,
     draw_body,
+    draw_cut_out,
     draw_face,
     draw_hand,
-    draw_tint,
     face_label,
     hand_label,
     head_box,
@@ -93,38 +93,49 @@ register_drawing(Face, lambda canvas, face, _: draw_face(canvas, face), face_lab
 register_drawing(Hand, lambda canvas, hand, _: draw_hand(canvas, hand), hand_label, layer=2)  # in front mostly
 
 
-def draw_frame(rgb: ImageLike, frame: Frame, *, labels: bool = True, captions: Sequence[str] = ()) -> Image:
+def _label(drawing: _Drawing, one: Result, person: Person | None, note: str) -> Label | None:
+    """What is written beside an instance; of a person's parts only what is not said of the whole."""
+    is_named = person is None or drawing.labels_parts
+    label = drawing.label(one) if is_named or note else None
+    if label is None or not note:
+        return label
+    return label._replace(text=f"{label.text}, {note}" if is_named else note)
+
+
+def draw_frame(
+    rgb: ImageLike, frame: Frame, *, labels: bool = True, notes: Sequence[str] = (), captions: Sequence[str] = ()
+) -> Image:
     """A new image with everything that was found in it drawn over it.
 
     The lighter and larger a point, the nearer it is to the camera. The person's own left is warm, their right blue.
-    Points of a body that are rather hidden than seen are small and hollow, their limbs thin. A body's mask, where there
-    is one, tints the person. Widths follow the size of each instance and of the image. Points that are unknown (NaN)
-    or far outside are left out.
+    Points of a body that are rather hidden than seen are small and hollow, their limbs thin. Where bodies have masks,
+    people are cut out: a checkerboard stands for what is not of them. Widths follow the size of each instance and of
+    the image. Points that are unknown (NaN) or far outside are left out.
 
     Args:
         rgb: the image, anything that `rgb_from` takes; it stays as it is.
         frame: keypoints in its pixels.
         labels: write "Right 0.98 #1" (what or whose hand, score, id) beside each instance.
+        notes: of each instance in the order of `frame.instances()`, what its label adds in ASCII, such as a gesture;
+            empty for nothing.
         captions: lines of ASCII text for the image's upper left corner.
 
     Returns:
         (H, W, 3) uint8 RGB.
     """
     canvas = rgb_from(rgb).copy()
-    shown: list[tuple[_Drawing, Result, Person | None]] = []
+    shown: list[tuple[_Drawing, Result, Person | None, str]] = []
+    noted = chain(notes, repeat(""))
     for one in frame.all_results():
         person = one if isinstance(one, Person) else None
-        shown += [(_DRAWINGS.get(part.kind, _PLAIN), part, person) for part in one.parts]
+        shown += [(_DRAWINGS.get(part.kind, _PLAIN), part, person, next(noted)) for part in one.parts]
     shown.sort(key=lambda item: item[0].layer)
     with np.errstate(all="ignore"):  # what is computed from unknown points is unknown, and not drawn
-        for number, body in enumerate(part for _, part, _ in shown if isinstance(part, Body)):
-            if body.mask is not None:
-                draw_tint(canvas, body.mask, PERSON_COLOURS[number % len(PERSON_COLOURS)])
-        for drawing, one, person in shown:
+        draw_cut_out(canvas, [part.mask for _, part, *_ in shown if isinstance(part, Body) and part.mask is not None])
+        for drawing, one, person, _ in shown:
             drawing.draw(canvas, one, person)
         if labels:  # after all else, so that no line crosses a label
-            named = [one for one in shown if one[2] is None or one[0].labels_parts]
-            given = [label for drawing, one, _ in named if (label := drawing.label(one)) is not None]
-            draw_labels(canvas, given, [box for _, one, _ in shown if (box := head_box(one)) is not None])
+            given = [label for item in shown if (label := _label(*item)) is not None]
+            draw_labels(canvas, given, [box for _, one, *_ in shown if (box := head_box(one)) is not None])
     draw_captions(canvas, captions)
     return canvas

@@ -9,6 +9,7 @@ People's masks as translucent tints with a fine outline.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -274,6 +275,40 @@ PERSON_COLOURS: tuple[Colour, ...] = (
 )
 
 _OPACITY = 0.42
+_BOARD = (255, 204)
+"""Greys of the checkerboard that stands for what is transparent."""
+
+
+def draw_cut_out(canvas: Image, masks: Sequence[Float32Array]) -> None:
+    """Put a checkerboard behind people, in place, and a fine outline of its own around each; nothing without masks.
+
+    Args:
+        canvas: (H, W, 3) uint8 RGB.
+        masks: (h, w) float32 probabilities, stretched over the image; unknown (NaN) is none.
+    """
+    import cv2
+
+    if not masks:
+        return
+    height, width = canvas.shape[:2]
+    alphas = [_stretched(mask, height, width) for mask in masks]
+    alpha = np.maximum.reduce(alphas)
+    square = max(4, round(max(height, width) / 64))
+    rows, columns = np.arange(height)[:, None] // square, np.arange(width) // square
+    board = np.where((rows + columns) % 2, *_BOARD).astype(np.uint8)
+    canvas[:] = cv2.blendLinear(canvas, cv2.merge([board, board, board]), alpha, 1 - alpha)
+    for number, one in enumerate(alphas):
+        _draw_outline(canvas, one, PERSON_COLOURS[number % len(PERSON_COLOURS)])
+
+
+def _stretched(mask: Float32Array, height: int, width: int) -> Float32Array:
+    """A mask (height, width) of certain probabilities."""
+    import cv2
+
+    alpha = np.clip(np.nan_to_num(mask), 0, 1).astype(np.float32)
+    if alpha.shape != (height, width):
+        alpha = np.asarray(cv2.resize(alpha, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
+    return alpha
 
 
 def draw_tint(canvas: Image, mask: Float32Array, colour: Colour) -> None:
@@ -286,16 +321,19 @@ def draw_tint(canvas: Image, mask: Float32Array, colour: Colour) -> None:
     """
     import cv2
 
-    height, width = canvas.shape[:2]
-    alpha = np.clip(np.nan_to_num(mask), 0, 1).astype(np.float32)
-    if alpha.shape != (height, width):
-        alpha = cv2.resize(alpha, (width, height), interpolation=cv2.INTER_LINEAR)
+    alpha = _stretched(mask, *canvas.shape[:2])
     left, top, wide, high = cv2.boundingRect((alpha > 0.02).view(np.uint8))
     if not wide:
         return
     part, weight = canvas[top : top + high, left : left + wide], alpha[top : top + high, left : left + wide]
     full = np.full_like(part, colour)
     part[:] = cv2.blendLinear(full, part, weight * _OPACITY, 1 - weight * _OPACITY)
-    inside = (weight >= 0.5).view(np.uint8)
-    edges, _ = cv2.findContours(inside, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE, offset=(left, top))
-    cv2.drawContours(canvas, edges, -1, colour, max(1, round(min(height, width) / 480)), cv2.LINE_AA)
+    _draw_outline(canvas, alpha, colour)
+
+
+def _draw_outline(canvas: Image, alpha: Float32Array, colour: Colour) -> None:
+    import cv2
+
+    inside = (alpha >= 0.5).view(np.uint8)
+    edges, _ = cv2.findContours(inside, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    cv2.drawContours(canvas, edges, -1, colour, max(1, round(min(canvas.shape[:2]) / 480)), cv2.LINE_AA)
