@@ -60,7 +60,6 @@ def test_the_camera_is_drawn_over_and_cleared_on_stop(page):
     assert "hands" in page["json"].text
     page.stop()
     assert page.ink == 0
-    assert page["gesture"].text == ""
     assert page.latest == {}
 
 
@@ -77,9 +76,7 @@ def on_top(page):
         const overlay = document.getElementById("overlay");
         overlay.scrollIntoView({block: "center"});
         const {left, top, width, height} = overlay.getBoundingClientRect();
-        const shade = document.getElementById("gesture");
-        const there = document.elementsFromPoint(left + width / 2, top + height / 2);
-        const [above] = there.filter((one) => !shade.contains(one));
+        const [above] = document.elementsFromPoint(left + width / 2, top + height / 2);
         return [above.id, getComputedStyle(document.getElementById("image")).transform];
     """)  # fmt: skip
 
@@ -142,6 +139,7 @@ def test_a_saliency_map_is_shown_as_heat_with_its_output(shown, photo):
     maps = page.wait(lambda: [hand["map"] for hand in page.latest.get("hands", ()) if "map" in hand], "maps")
     assert {one["of"] for one in maps} == {"index_finger_tip.x"}
     page.wait(lambda: page.ink > before, "heat")
+    assert page["legend"].is_displayed()
     dark = darkness(page, width, height)
     for box in (one["box"] for one in maps):
         corners = cv2.boxPoints(((box["cx"], box["cy"]), (box["width"], box["height"]), np.degrees(box["rotation"])))
@@ -152,7 +150,43 @@ def test_a_saliency_map_is_shown_as_heat_with_its_output(shown, photo):
     page.wait(lambda: (darkness(page, width, height)[:, ::-1][inside] > 0.1).all(), "turned heat")
     page.choose("option-explain", "none")
     page.wait(lambda: all("map" not in hand for hand in page.latest["hands"]), "no map")
+    assert not page["legend"].is_displayed()
     assert page.ink == pytest.approx(before, rel=0.1)
+
+
+def test_the_drawing_is_styled_and_a_link_holds_it(shown):
+    page, before = shown, shown.ink
+    page.tick("style-boxes")
+    with_boxes = page.ink
+    assert with_boxes > before
+    page.tick("style-points", on=False)
+    page.tick("style-labels", on=False)
+    assert page.ink < with_boxes
+    page.choose("style-thickness", "3")
+    page.tick("style-single")
+    page.choose("style-colour", "#ff0000")
+    red, green = run(page.browser, """
+        const canvas = document.getElementById("overlay");
+        const {data} = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+        const solid = [...data.keys()].filter((i) => i % 4 === 0 && data[i + 3] > 250 && data[i] > 100);
+        return [solid.length, solid.filter((i) => data[i + 1] > data[i]).length];
+    """)  # fmt: skip
+    assert red > 1000
+    assert green == 0
+    page.choose("model-hands", "lite")
+    page.click("share")
+    link = page.browser.current_url
+    assert "style.colour=%23ff0000" in link
+    page.browser.execute_cdp_cmd("Storage.clearDataForOrigin", {"origin": link.split("/#")[0], "storageTypes": "all"})
+    page.browser.get("about:blank")
+    page.browser.get(link)
+    page.wait_until_ready()
+    state = page.state
+    assert state["style"] == {
+        "colour": "#ff0000", "thickness": 3, "points": False, "boxes": True, "labels": False, "gestures": False,
+    }  # fmt: skip
+    assert state["detectors"]["hands"]["model"] == "lite"
+    assert not state["started"]
 
 
 def test_where_nothing_is_found_the_last_drawing_goes(shown, images):

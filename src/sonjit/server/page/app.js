@@ -2,7 +2,6 @@
 
 import { Capture } from "./capture.js";
 import { Detectors } from "./detectors.js";
-import { GestureView } from "./gestures.js";
 import { onLanguage, preferredLanguage, speak, text } from "./i18n.js";
 import { Inspector } from "./inspector.js";
 import { isActive, shareOf, showShare, wordsOf } from "./job-item.js";
@@ -12,15 +11,19 @@ import { PageError, messagesIn } from "./messages.js";
 import { Meter } from "./meter.js";
 import { OverlayView } from "./overlay.js";
 import { Recorder, listRecording } from "./recorder.js";
-import { configuredDetectors, isMirrored, rememberedSettings, wireSettings } from "./settings.js";
+import { saliencyLegend } from "./saliency.js";
+import { configuredDetectors, isMirrored, rememberedSettings, settingsFrom, wireSettings } from "./settings.js";
+import { linkOf, settingsOf } from "./share.js";
 import { SourceChooser } from "./source-chooser.js";
 import { Store, memory } from "./state.js";
+import { wireStyle } from "./style-form.js";
 import { Table, nameNow, save } from "./tables.js";
 import { Transport } from "./transport.js";
 import { View3D } from "./view3d.js";
 
 const RUNNING = ["connecting", "loading", "running", "error"];
 const CONFIGURE_AFTER_MS = 120; // a slider that is dragged asks once
+const SAID_MS = 4000;
 
 const find = (/** @type {string} */ id) => /** @type {any} */ (document.getElementById(id));
 const messages = messagesIn(find("message"));
@@ -29,7 +32,7 @@ find("language").value = language;
 await Promise.all([speak(language), loadKinds().catch((error) => messages.show(error))]);
 const store = new Store({ ...rememberedSettings(), phase: "idle", detail: {}, source: null, started: false, paused: false, recording: false });
 const overlay = new OverlayView(find("image"), find("overlay"), find("stage"));
-const views = [overlay, new View3D(find("view3d")), new GestureView(find("gesture")), new Inspector(find("json"))];
+const views = [overlay, new View3D(find("view3d")), new Inspector(find("json"))];
 const meter = new Meter({ fps: find("fps"), latency: find("latency"), dropped: find("dropped") });
 const table = new Table();
 const recorder = new Recorder(overlay);
@@ -130,6 +133,15 @@ async function stopRecording() {
   if (files) listRecording(find("recordings"), files, nameNow(""), text("recording.made", { frames: files[0].frames }));
 }
 
+/** The settings as a link: into the address, and the clipboard where the browser has one for this page. */
+async function share() {
+  const link = linkOf(store.state, settingsFrom());
+  history.replaceState(null, "", new URL(link).hash);
+  const copied = await navigator.clipboard?.writeText(link).then(() => true, () => false);
+  find("share-words").textContent = text(copied ? "share.copied" : "share.address");
+  setTimeout(() => (find("share-words").textContent = ""), SAID_MS);
+}
+
 function snapshot() {
   const canvas = document.createElement("canvas");
   overlay.compose(canvas);
@@ -160,8 +172,7 @@ function showPhase() {
     : phase === "running" && isStill ? "status.still" : phase === "running" && paused ? "status.paused" : `status.${phase}`;
   const words = text(key, { ...detail, number: (detail.done ?? 0) + 1 });
   if (status.textContent !== words) status.textContent = words;
-  const share = detail.of ? detail.done / detail.of : 0;
-  status.style.setProperty("--share", String(share));
+  status.style.setProperty("--share", String(detail.of ? detail.done / detail.of : 0));
   const isOn = started && RUNNING.includes(phase);
   find("start").disabled = find("start").hidden = isOn;
   find("stop").disabled = find("stop").hidden = !isOn;
@@ -175,6 +186,12 @@ function showPhase() {
 function wire() {
   find("docs").search = location.search; // its token, where there is one
   wireSettings(store, document);
+  wireStyle(store);
+  const showLegend = saliencyLegend(find("legend"));
+  store.watch(["options", "started"], ({ options, started }) => showLegend(started && (options.explain ?? "none") !== "none"));
+  store.watch(["style"], ({ style }) => (overlay.style = style));
+  find("share").onclick = share;
+  globalThis.addEventListener("hashchange", () => location.reload()); // a link was opened in this tab
   find("start").onclick = start;
   find("fullscreen").onclick = () => (document.fullscreenElement ? document.exitFullscreen() : find("viewer").requestFullscreen());
   find("stop").onclick = () => stop();
@@ -215,3 +232,4 @@ Object.defineProperty(globalThis, "sonjitPage", { value: Object.freeze({
 wire();
 await Promise.all([jobs.load().catch((error) => messages.show(error)), chooser.wire()]);
 document.documentElement.dataset.ready = "true";
+if (settingsOf(location.hash).source === "sample") find("source-sample").click();

@@ -1,6 +1,6 @@
 /** The image that was processed, and over it what was found in it. */
 
-import { paint } from "./painter.js";
+import { USUAL_STYLE, paint } from "./painter.js";
 
 const MOST_SCALE = 3; // of the overlay against the image, so that lines are fine on fine screens
 const LARGEST = 1920;
@@ -11,6 +11,7 @@ export class OverlayView {
   #stage;
   /** @type {{frame: Record<string, any>, mirrored: boolean, mask: OffscreenCanvas | null} | null} what is drawn now */ #last = null;
   #mirror = false;
+  #style = USUAL_STYLE;
 
   /** @param {HTMLCanvasElement} image @param {HTMLCanvasElement} overlay @param {HTMLElement} stage around both */
   constructor(image, overlay, stage) {
@@ -24,6 +25,12 @@ export class OverlayView {
   set mirror(on) {
     this.#mirror = on;
     this.#stage.classList.toggle("mirrored", on); // turns the image; the overlay is drawn anew so that text stays text
+    this.#redraw();
+  }
+
+  /** How everything is drawn. @param {import("./painter.js").Style} style */
+  set style(style) {
+    this.#style = style;
     this.#redraw();
   }
 
@@ -65,7 +72,7 @@ export class OverlayView {
     ctx.resetTransform();
     if (!this.#last) return;
     const { frame, mirrored, mask } = this.#last;
-    paint(ctx, frame, { mirrored: mirrored !== this.#mirror, gestures: true, mask });
+    paint(ctx, frame, { mirrored: mirrored !== this.#mirror, mask, style: this.#style });
   }
 
   #redraw() {
@@ -78,7 +85,7 @@ export class OverlayView {
     fit(this.#overlay, Math.round(frame.width * scale), Math.round(frame.height * scale));
     const ctx = /** @type {CanvasRenderingContext2D} */ (this.#overlay.getContext("2d"));
     ctx.setTransform(this.#overlay.width / frame.width, 0, 0, this.#overlay.height / frame.height, 0, 0);
-    paint(ctx, frame, { mirrored: mirrored !== this.#mirror, unit: 1 / shown, mask });
+    paint(ctx, frame, { mirrored: mirrored !== this.#mirror, unit: 1 / shown, mask, style: this.#style });
     ctx.resetTransform();
   }
 }

@@ -1,25 +1,33 @@
 /** What was found, drawn in pixels of its image; overlay, snapshots and recordings are all drawn by this. */
 
-import { gesturesOf } from "./gestures.js";
 import { text, textOr } from "./i18n.js";
 import { instancesOf } from "./kinds.js";
-import { labelSaliency, paintSaliency } from "./saliency.js";
-import { INK, LEFT, NEUTRAL, RIGHT, lineColour, skeletonOf } from "./skeletons.js";
-import { Strokes, drawLabel, shade } from "./strokes.js";
+import { drawLabels } from "./labels.js";
+import { paintSaliency, saliencyLabel } from "./saliency.js";
+import { INK, LEFT, NEUTRAL, RIGHT, coloured, lineColour, skeletonOf } from "./skeletons.js";
+import { Strokes, shade } from "./strokes.js";
+
+/** @typedef {{colour: string, thickness: number, points: boolean, boxes: boolean, labels: boolean, gestures: boolean}} Style
+ *   `colour`: of everything, or "" for each part's own; `thickness`: of lines, 1 is usual */
+
+/** @type {Style} */
+export const USUAL_STYLE = { colour: "", thickness: 1, points: true, boxes: false, labels: true, gestures: false };
 
 const LEAST_SIDE_SCORE = 0.8; // from which the side of a hand is known
-const SEEN = 0.5; // visibility from which a keypoint of a body counts as seen
+const SEEN = 0.5; // visibility from which a keypoint counts as seen; an unknown one does too
 const BACK_TO_FRONT = ["body", "face"]; // before all others: hands are in front mostly
+const UP = { x: 0, y: -1 };
+const ASIDE = { x: 1, y: 0 };
 
 /**
  * Draw a frame's instances.
  *
  * @param {CanvasRenderingContext2D} ctx scaled to pixels of the image
  * @param {Record<string, any>} frame
- * @param {{mirrored?: boolean, gestures?: boolean, unit?: number, mask?: CanvasImageSource | null}} [how] `mirrored`: x counted from the right; `gestures`: at the
- *   top too; `unit`: pixels of the image in one of the screen, so that letters stay readable; `mask`: what lies over the background
+ * @param {{mirrored?: boolean, unit?: number, mask?: CanvasImageSource | null, style?: Style}} [how] `mirrored`: x counted from the
+ *   right; `unit`: pixels of the image in one of the screen, so that letters stay readable; `mask`: what lies over the background
  */
-export function paint(ctx, frame, { mirrored = false, gestures = false, unit = 1, mask = null } = {}) {
+export function paint(ctx, frame, { mirrored = false, unit = 1, mask = null, style = USUAL_STYLE } = {}) {
   const { width, height } = frame;
   const longest = Math.max(width, height);
   const place = (/** @type {any[]} */ points) => (mirrored ? points.map((p) => ({ ...p, x: width - p.x })) : points);
@@ -32,19 +40,20 @@ export function paint(ctx, frame, { mirrored = false, gestures = false, unit = 1
   for (const map of maps) paintSaliency(ctx, map);
   ctx.restore();
   for (const { kind, one, person } of found) {
-    if (kind === "body") paintBody(ctx, joined(one, person), place, longest);
-    else if (kind === "face") paintFace(ctx, one, place, longest);
-    else paintSkeleton(skeletonOf(one), new Strokes(ctx, place(one.keypoints), longest));
+    const seen = kind === "body" ? joined(one, person) : one;
+    const strokes = new Strokes(ctx, place(seen.keypoints), longest, style.thickness);
+    const skeleton = style.colour ? coloured(skeletonOf(one), style.colour) : skeletonOf(one);
+    if (kind === "body") paintBody(skeleton, strokes, seen, style);
+    else if (kind === "face") paintFace(ctx, skeleton, strokes, areaOf(kind, one, place), style, { width, height });
+    else paintSkeleton(skeleton, strokes, seenOf(one), style);
+    if (style.boxes && !(kind === "face" && !skeleton.edges)) paintBox(ctx, areaOf(kind, one, place), strokes, style.colour || accentOf(kind, one), { width, height });
   }
-  const size = Math.max(longest * 0.018, 11 * unit);
-  for (const { kind, one, person } of found) {
-    if (kind === "body" || !person) paintLabel(ctx, kind, one, place(one.keypoints), { width, height, size });
-  }
-  for (const map of maps) labelSaliency(ctx, map, { width, height, size, mirrored });
-  if (gestures) {
-    const words = gesturesOf(frame).map(({ label }) => label).join("   ");
-    if (words) drawLabel(ctx, words, width / 2, size * 2.4, { width, height, size: size * 1.5 });
-  }
+  const least = 11 * unit;
+  const look = { width, height, least, most: Math.max(longest * 0.018, least) };
+  const own = style.labels ? found.filter(({ kind, person }) => kind === "body" || !person) : [];
+  const labels = [...own.map(({ kind, one }) => labelOf(kind, one, place(one.keypoints), areaOf(kind, one, place), style)),
+    ...maps.map((map) => saliencyLabel(map, mirrored ? width : null))];
+  drawLabels(ctx, labels, look, found.flatMap(({ kind, one }) => headOf(kind, one, place)));
 }
 
 /** Whether a kind is drawn before others. @param {string} kind */
@@ -53,17 +62,30 @@ function depthOf(kind) {
   return place < 0 ? BACK_TO_FRONT.length : place;
 }
 
-/** Connections and keypoints; of a hand a colour per finger. Far parts first, near ones over them. @param {import("./skeletons.js").Skeleton} skeleton @param {Strokes} strokes */
-function paintSkeleton(skeleton, strokes) {
-  const { near } = strokes;
+/**
+ * Connections and keypoints; of a hand a colour per finger. Far parts first, near ones over them; hidden ones thin and hollow.
+ *
+ * @param {import("./skeletons.js").Skeleton} skeleton @param {Strokes} strokes @param {boolean[]} seen @param {Style} style
+ */
+function paintSkeleton(skeleton, strokes, seen, { points }) {
+  const { near, ctx } = strokes;
   const width = strokes.width(0.017);
   const edge = Math.max(0.5, width * 0.27);
   const lines = [...skeleton.connections].sort(([a, b], [c, d]) => near[a] + near[b] - near[c] - near[d]);
-  strokes.lines(lines, INK, width + 2 * edge);
-  for (const [a, b] of lines) strokes.line(a, b, shade(lineColour(skeleton, a, b), (near[a] + near[b]) / 2), width);
+  const bold = lines.filter(([a, b]) => seen[a] && seen[b]);
+  ctx.globalAlpha = 0.55;
+  for (const [a, b] of lines) if (!seen[a] || !seen[b]) strokes.line(a, b, lineColour(skeleton, a, b), width * 0.5);
+  ctx.globalAlpha = 1;
+  strokes.lines(bold, INK, width + 2 * edge);
+  for (const [a, b] of bold) strokes.line(a, b, shade(lineColour(skeleton, a, b), (near[a] + near[b]) / 2), width);
+  if (!points) return;
   const order = near.map((_, k) => k).sort((a, b) => near[a] - near[b]);
   for (const k of order) {
     const radius = width * (0.7 + 1.2 * near[k]);
+    if (!seen[k]) {
+      strokes.dot(k, skeleton.colours[k], radius, width * 0.45);
+      continue;
+    }
     strokes.dot(k, INK, radius + edge);
     strokes.dot(k, shade(skeleton.colours[k], near[k] + 0.15), radius);
     if (radius >= 3) strokes.dot(k, shade(skeleton.colours[k], near[k] + 0.6), radius * 0.42);
@@ -71,66 +93,73 @@ function paintSkeleton(skeleton, strokes) {
 }
 
 /**
- * Contours over a quiet mesh; a face that is only a box as a rounded box.
+ * Contours with a dark edge, which skin of any colour needs, over a quiet mesh; a face that is only a box as a rounded box.
  *
- * @param {CanvasRenderingContext2D} ctx @param {any} face @param {(points: any[]) => any[]} place @param {number} longest
+ * @param {CanvasRenderingContext2D} ctx @param {import("./skeletons.js").Skeleton} skeleton @param {Strokes} strokes
+ * @param {import("./labels.js").Area} area @param {Style} style @param {{width: number, height: number}} image
  */
-function paintFace(ctx, face, place, longest) {
-  const strokes = new Strokes(ctx, place(face.keypoints), longest);
-  const skeleton = skeletonOf(face);
-  if (!skeleton.edges) return paintFaceBox(ctx, strokes, skeleton, face.box, place);
-  const width = strokes.width(0.005);
-  ctx.globalAlpha = 0.16;
-  strokes.lines(skeleton.edges, "#e8f0ff", Math.max(width * 0.4, 0.5));
-  ctx.globalAlpha = 0.75;
+function paintFace(ctx, skeleton, strokes, area, { points, colour: single }, image) {
+  if (!skeleton.edges) {
+    paintBox(ctx, area, strokes, single || NEUTRAL, image);
+    const radius = Math.max(strokes.width(0.03), 2);
+    if (points) for (const k of skeleton.colours.keys()) strokes.dot(k, INK, radius + 1);
+    if (points) skeleton.colours.forEach((colour, k) => strokes.dot(k, colour, radius));
+    return;
+  }
+  const width = Math.max(strokes.width(0.0065), 1.2 * strokes.thickness);
+  ctx.globalAlpha = 0.22;
+  strokes.lines(skeleton.edges, "#e8f0ff", Math.max(width * 0.35, 0.4));
   const steps = 5;
-  for (let step = 0; step < steps; step += 1) {
+  for (let step = 0; points && step < steps; step += 1) {
     const members = strokes.near.flatMap((near, k) => (k < 468 && Math.min(Math.floor(near * steps), steps - 1) === step ? [k] : []));
     const near = (step + 0.5) / steps;
-    strokes.dots(members, shade("#c3d0ea", near), width * (0.3 + 0.6 * near));
+    ctx.globalAlpha = 0.35;
+    strokes.dots(members, INK, width * (0.55 + 0.5 * near));
+    ctx.globalAlpha = 0.8;
+    strokes.dots(members, shade(single || "#c3d0ea", near), width * (0.25 + 0.5 * near));
   }
+  ctx.globalAlpha = 0.62;
+  strokes.lines(skeleton.connections, INK, width + 2 * Math.max(0.6, width * 0.4));
   ctx.globalAlpha = 1;
-  for (const [a, b] of skeleton.connections) {
-    const colour = lineColour(skeleton, a, b);
-    strokes.line(a, b, colour, width * 1.05);
-  }
+  for (const [a, b] of skeleton.connections) strokes.line(a, b, lineColour(skeleton, a, b), width);
 }
 
-/** @param {CanvasRenderingContext2D} ctx @param {Strokes} strokes @param {any} skeleton @param {any} box @param {Function} place */
-function paintFaceBox(ctx, strokes, skeleton, box, place) {
-  const [a, b] = place([{ x: box.xMin, y: box.yMin }, { x: box.xMax, y: box.yMax }]);
-  const width = Math.max(strokes.width(0.02), 1.5);
-  const [x, wide] = [Math.min(a.x, b.x), Math.abs(a.x - b.x)];
-  for (const [colour, line] of [[INK, width + 2], [NEUTRAL, width]]) {
-    ctx.strokeStyle = /** @type {string} */ (colour);
+/**
+ * @param {CanvasRenderingContext2D} ctx @param {import("./labels.js").Area} area @param {Strokes} strokes @param {string} colour
+ * @param {{width: number, height: number}} image what is outside of it stays out
+ */
+function paintBox(ctx, area, strokes, colour, image) {
+  if (!area.every(Number.isFinite)) return;
+  const width = Math.min(Math.max(strokes.width(0.006), 1.5), strokes.longest / 320) * strokes.thickness;
+  const [left, right] = [Math.max(area[0], width), Math.min(area[2], image.width - width)];
+  const [top, bottom] = [Math.max(area[1], width), Math.min(area[3], image.height - width)];
+  if (right <= left || bottom <= top) return;
+  for (const [one, line] of [[INK, width + 2], [colour, width]]) {
+    ctx.strokeStyle = /** @type {string} */ (one);
     ctx.lineWidth = /** @type {number} */ (line);
     ctx.beginPath();
-    ctx.roundRect(x, a.y, wide, b.y - a.y, wide * 0.12);
+    ctx.roundRect(left, top, right - left, bottom - top, Math.min(right - left, bottom - top) * 0.06);
     ctx.stroke();
   }
-  skeleton.colours.forEach((/** @type {string} */ colour, /** @type {number} */ k) => {
-    strokes.dot(k, INK, width * 1.5 + 1);
-    strokes.dot(k, colour, width * 1.5);
-  });
 }
 
 /**
  * Limbs by side, thick where seen, thin and hollow where hidden.
  *
- * @param {CanvasRenderingContext2D} ctx @param {{skeleton: string, keypoints: any[], leftOut: Set<number>}} body
- * @param {(points: any[]) => any[]} place @param {number} longest
+ * @param {import("./skeletons.js").Skeleton} skeleton @param {Strokes} strokes
+ * @param {{keypoints: any[], leftOut: Set<number>}} body @param {Style} style
  */
-function paintBody(ctx, { keypoints, leftOut, ...body }, place, longest) {
-  const skeleton = skeletonOf(body);
-  const strokes = new Strokes(ctx, place(keypoints), longest);
+function paintBody(skeleton, strokes, body, { points }) {
+  const { ctx } = strokes;
+  const { leftOut } = body;
   const near = strokes.near.map((value) => 0.3 + 0.5 * value);
-  const seen = keypoints.map(({ score }) => !(score < SEEN));
+  const seen = seenOf(body);
   const head = new Set(skeleton.groups.face);
   const width = strokes.width(0.0075);
   const edge = Math.max(0.5, width * 0.27);
   const lines = skeleton.connections.filter(([a, b]) => !leftOut.has(a) && !leftOut.has(b));
   const bold = lines.filter(([a, b]) => seen[a] && seen[b]).sort(([a, b], [c, d]) => near[a] + near[b] - near[c] - near[d]);
-  const shown = near.map((_, k) => k).filter((k) => !leftOut.has(k)).sort((a, b) => near[a] - near[b]);
+  const shown = near.map((_, k) => k).filter((k) => points && !leftOut.has(k)).sort((a, b) => near[a] - near[b]);
   const thickness = (/** @type {number} */ k) => width * (head.has(k) ? 0.4 : 1);
   ctx.globalAlpha = 0.4;
   for (const [a, b] of lines) if (!seen[a] || !seen[b]) strokes.line(a, b, lineColour(skeleton, a, b), width * 0.5);
@@ -155,27 +184,100 @@ function joined(body, person) {
     keypoints[wrist] = { ...keypoints[wrist], x: hand.keypoints[0].x, y: hand.keypoints[0].y, score: 1 };
     for (const finger of [2, 4, 6]) leftOut.add(wrist + finger);
   }
-  return { skeleton: body.skeleton, keypoints, leftOut };
+  return { keypoints, leftOut };
+}
+
+/** @param {{keypoints: any[]}} one @returns {boolean[]} */
+const seenOf = ({ keypoints }) => keypoints.map(({ score }) => !(score < SEEN));
+
+/**
+ * The box of an instance: that of the answer of faces, else around its keypoints that are seen.
+ *
+ * @param {string} kind @param {any} one @param {(points: any[]) => any[]} place @returns {import("./labels.js").Area}
+ */
+function areaOf(kind, one, place) {
+  const { box } = one;
+  const seen = one.keypoints.filter((/** @type {any} */ { score }) => !(score < SEEN));
+  const corners = kind === "face" ? [{ x: box.xMin, y: box.yMin }, { x: box.xMax, y: box.yMax }] : seen;
+  return around(place(corners));
+}
+
+/** @param {any[]} points @returns {import("./labels.js").Area} */
+function around(points) {
+  const [xs, ys] = [points.map(({ x }) => x), points.map(({ y }) => y)];
+  return [Math.min(...xs), Math.min(...ys), Math.max(...xs), Math.max(...ys)];
+}
+
+/** The face of a face or a body, which labels should not hide. @param {string} kind @param {any} one @param {(points: any[]) => any[]} place @returns {import("./labels.js").Area[]} */
+function headOf(kind, one, place) {
+  if (kind === "face") return [areaOf(kind, one, place)];
+  if (kind !== "body") return [];
+  const [left, top, right, bottom] = around(place(skeletonOf(one).groups.face.map((k) => one.keypoints[k])));
+  const { x, y } = mean(place(skeletonOf(one).groups.face.map((k) => one.keypoints[k])));
+  const half = Math.max(right - left, bottom - top) * 0.7;
+  return [[x - half, y - half, x + half, y + half]];
+}
+
+/** @param {any[]} points */
+function mean(points) {
+  const sum = points.reduce((all, { x, y }) => ({ x: all.x + x, y: all.y + y }), { x: 0, y: 0 });
+  return { x: sum.x / points.length, y: sum.y / points.length };
+}
+
+/** The side of a hand, where it is known. @param {string} kind @param {any} one @returns {"Left" | "Right" | null} */
+export const sideOf = (kind, one) => (kind === "hand" && !(one.handednessScore < LEAST_SIDE_SCORE) ? one.handedness : null);
+
+/** @param {string} kind @param {any} one */
+function accentOf(kind, one) {
+  const side = sideOf(kind, one);
+  return side ? (side === "Left" ? LEFT : RIGHT) : NEUTRAL;
+}
+
+/** Whose hand, or what it is. @param {string} kind @param {any} one */
+export function nameOf(kind, one) {
+  const side = sideOf(kind, one);
+  return side ? text(`hand.${side}`) : textOr(`one.${kind}`, kind);
+}
+
+/** The gesture of a hand in words; "" where it has none. @param {any} one */
+export function gestureOf(one) {
+  const name = one.gesture?.name;
+  return name && name !== "none" ? textOr(`gesture.${name}`, name) : "";
 }
 
 /**
- * Whose hand, or what it is, with score and id.
+ * Whose hand, or what it is, with score and id: beyond the wrist of a hand, above anything else.
  *
- * @param {CanvasRenderingContext2D} ctx @param {string} kind @param {any} one @param {any[]} points
- * @param {{width: number, height: number, size: number}} look
+ * @param {string} kind @param {any} one @param {any[]} points @param {import("./labels.js").Area} area @param {Style} style
+ * @returns {import("./labels.js").Label}
  */
-function paintLabel(ctx, kind, one, points, look) {
-  const side = kind === "hand" && !(one.handednessScore < LEAST_SIDE_SCORE) ? one.handedness : null;
-  const name = side ? text(`hand.${side}`) : textOr(`one.${kind}`, kind);
-  const words = `${name} ${Number(one.score).toFixed(2)}${one.id === null || one.id === undefined ? "" : ` #${one.id}`}`;
-  const accent = side ? (side === "Left" ? LEFT : RIGHT) : NEUTRAL;
-  let { x, y } = points[0];
+function labelOf(kind, one, points, area, { gestures }) {
+  const id = one.id === null || one.id === undefined ? "" : ` #${one.id}`;
+  const gesture = gestures ? gestureOf(one) : "";
+  const [left, top, right, bottom] = area;
+  const common = {
+    words: `${nameOf(kind, one)} ${Number(one.score).toFixed(2)}${id}${gesture && ` · ${gesture}`}`,
+    accent: accentOf(kind, one),
+    size: Math.hypot(right - left, bottom - top),
+  };
   if (kind === "hand") {
-    const [dx, dy] = [x - points[9].x, y - points[9].y]; // away from the fingers
-    const reach = (look.size * 2.6) / (Math.hypot(dx, dy) || 1);
-    [x, y] = [x + dx * reach, y + dy * reach];
-  } else {
-    y = Math.min(...points.map((point) => point.y)) - look.size * (kind === "body" ? 3.2 : 1.6);
+    const [wrist, thumb, knuckle] = [points[0], points[1], points[9]];
+    const length = Math.hypot(wrist.x - knuckle.x, wrist.y - knuckle.y);
+    const away = length > 0 ? { x: (wrist.x - knuckle.x) / length, y: (wrist.y - knuckle.y) / length } : { x: 0, y: 1 };
+    const side = { x: -away.y, y: away.x };
+    const isThumbs = side.x * (thumb.x - wrist.x) + side.y * (thumb.y - wrist.y) > 0; // rather beside the little finger
+    const aside = isThumbs ? turned(side) : side;
+    return { ...common, anchor: wrist, directions: [away, aside, turned(aside)] };
   }
-  if (Number.isFinite(x) && Number.isFinite(y)) drawLabel(ctx, words, x, y, { ...look, accent });
+  if (kind === "body") {
+    const { groups, keypoints } = skeletonOf(one);
+    const head = mean(groups.face.map((k) => points[k]));
+    const neck = mean(["left_shoulder", "right_shoulder"].map((name) => points[keypoints.indexOf(name)]));
+    const crown = { x: 1.5 * head.x - 0.5 * neck.x, y: 1.5 * head.y - 0.5 * neck.y }; // as far above as the neck is below
+    return { ...common, anchor: crown, directions: [UP, ASIDE, turned(ASIDE)] };
+  }
+  return { ...common, anchor: { x: (left + right) / 2, y: top }, directions: kind === "face" ? [UP, ASIDE, turned(ASIDE)] : [UP, turned(UP)] };
 }
+
+/** @param {{x: number, y: number}} direction */
+const turned = ({ x, y }) => ({ x: -x, y: -y });

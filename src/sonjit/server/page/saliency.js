@@ -1,18 +1,30 @@
-/** Saliency maps of the hand network: drawn as heat over the crop that it was given. */
+/** Where the hand network looked: maps of what in its crop raised one of its outputs, drawn as heat. */
 
-import { textOr } from "./i18n.js";
-import { drawLabel } from "./strokes.js";
+import { onLanguage, text, textOr } from "./i18n.js";
+import { NEUTRAL } from "./skeletons.js";
 
-const HEAT = [[56, 88, 233], [52, 190, 220], [140, 222, 92], [250, 190, 50], [232, 48, 40]]; // lowers to raises the output
-const FAINT = 40; // least opacity, of 255
-const STRONG = 160;
+const FAINT = 30; // least opacity, of 255
+const STRONG = 190;
+const STEPS = 64;
+/** The two ends and the middle of the colours in OKLCh: lightness grows evenly from dark blue to light yellow, which every eye tells apart. */
+const HEAT = { lightness: [0.3, 0.93], chroma: [0.11, 0.16], hue: [275, 100] };
+const POINTS = ["wrist", "thumb_tip", "index_finger_tip", "middle_finger_tip", "ring_finger_tip", "pinky_tip"];
 
 /** @typedef {{of: string, value: number, unit: string, size: [number, number], values: number[],
  *   box: {cx: number, cy: number, width: number, height: number, rotation: number}}} SaliencyMap */
 
+/** What can be asked, in groups: texts of `target.KEY` and `target.group.KEY`. @type {Record<string, string[]>} */
+export const TARGETS = {
+  decision: ["handedness", "presence"],
+  sideways: POINTS.map((name) => `${name}.x`),
+  height: POINTS.map((name) => `${name}.y`),
+};
+
+const GROUPED = new Set(Object.values(TARGETS).flat());
+
 /** What an output of the network is called. @param {string} target */
 export function targetName(target) {
-  return textOr(`target.${target}`, target.replaceAll("_", " ").replace(".", " · "));
+  return textOr(`target.${target}`, GROUPED.has(target) ? text(`target.${target.split(".")[0]}`) : target);
 }
 
 /**
@@ -35,29 +47,79 @@ export function paintSaliency(ctx, { size: [rows, columns], values, box }) {
 }
 
 /**
- * The output that a map is of, at the upper edge of its box.
+ * What the network answered, at the upper edge of the map's box.
  *
- * @param {CanvasRenderingContext2D} ctx @param {SaliencyMap} map
- * @param {{width: number, height: number, size: number, mirrored: boolean}} look
+ * @param {SaliencyMap} map @param {number | null} mirroredIn width of the image where x is counted from the right
+ * @returns {import("./labels.js").Label}
  */
-export function labelSaliency(ctx, { of, value, unit, box }, { mirrored, ...look }) {
-  const reach = box.height / 2;
-  const x = box.cx + Math.sin(box.rotation) * reach;
-  const words = `${targetName(of)}: ${value.toFixed(unit === "m" ? 3 : 1)} ${unit}`;
-  drawLabel(ctx, words, mirrored ? look.width - x : x, box.cy - Math.cos(box.rotation) * reach, look);
+export function saliencyLabel(map, mirroredIn) {
+  const { rotation, cx, cy, height } = map.box;
+  const up = { x: Math.sin(rotation), y: -Math.cos(rotation) };
+  const x = cx + (up.x * height) / 2;
+  const direction = { x: mirroredIn === null ? up.x : -up.x, y: up.y };
+  const anchor = { x: mirroredIn === null ? x : mirroredIn - x, y: cy + (up.y * height) / 2 };
+  return { words: answerOf(map), anchor, directions: [direction, { x: -direction.x, y: -direction.y }], accent: NEUTRAL, size: height };
 }
 
-/** Red where a map is greatest, blue where least. @param {number[]} values @param {number} columns @param {number} rows */
+/** The output in plain words: decisions as probabilities, places as they are. @param {SaliencyMap} map */
+function answerOf({ of, value, unit }) {
+  const percent = Math.round(100 / (1 + Math.exp(-Math.abs(value))));
+  if (of === "handedness") return text(`saliency.${value > 0 ? "right" : "left"}`, { percent });
+  if (of === "presence") return text(`saliency.${value > 0 ? "hand" : "no_hand"}`, { percent });
+  return `${targetName(of)}: ${value.toFixed(unit === "m" ? 3 : 0)} ${unit}`;
+}
+
+/** The colours and what they mean, beside the image while maps are shown. @param {HTMLElement} place @returns {(shown: boolean) => void} */
+export function saliencyLegend(place) {
+  const bar = /** @type {HTMLCanvasElement} */ (place.querySelector("canvas"));
+  Object.assign(bar, { width: STEPS, height: 1 });
+  const pixels = new ImageData(STEPS, 1);
+  heat().forEach((colour, step) => pixels.data.set([...colour, 255], 4 * step));
+  bar.getContext("2d")?.putImageData(pixels, 0, 0);
+  onLanguage(() => bar.setAttribute("aria-label", `${text("saliency.low")} – ${text("saliency.high")}`));
+  return (shown) => (place.hidden = !shown);
+}
+
+/** Light where a map is greatest, dark and faint where least. @param {number[]} values @param {number} columns @param {number} rows */
 function colours(values, columns, rows) {
   const pixels = new ImageData(columns, rows);
   const low = Math.min(...values);
   const span = Math.max(...values) - low || 1;
   values.forEach((value, cell) => {
     const share = (value - low) / span;
-    const place = Math.min(share * (HEAT.length - 1), HEAT.length - 1.001);
-    const [from, to, part] = [HEAT[Math.floor(place)], HEAT[Math.floor(place) + 1], place % 1];
-    from.forEach((channel, i) => (pixels.data[4 * cell + i] = channel + (to[i] - channel) * part));
-    pixels.data[4 * cell + 3] = FAINT + (STRONG - FAINT) * share;
+    pixels.data.set([...heat()[Math.round(share * (STEPS - 1))], FAINT + (STRONG - FAINT) * share], 4 * cell);
   });
   return pixels;
+}
+
+/** @type {[number, number, number][]} */ let table = [];
+
+/** Even steps from the darkest to the lightest colour, each R, G and B of 255. */
+export function heat() {
+  if (!table.length) {
+    const between = (/** @type {number[]} */ [from, to], /** @type {number} */ share) => from + (to - from) * share;
+    table = Array.from({ length: STEPS }, (_, step) => {
+      const share = step / (STEPS - 1);
+      return rgbOf(between(HEAT.lightness, share), between(HEAT.chroma, share), between(HEAT.hue, share));
+    });
+  }
+  return table;
+}
+
+/** From OKLCh to sRGB (https://bottosson.github.io/posts/oklab/). @param {number} lightness @param {number} chroma @param {number} hue degrees @returns {[number, number, number]} */
+function rgbOf(lightness, chroma, hue) {
+  const [a, b] = [chroma * Math.cos((hue * Math.PI) / 180), chroma * Math.sin((hue * Math.PI) / 180)];
+  const long = (lightness + 0.3963377774 * a + 0.2158037573 * b) ** 3;
+  const middle = (lightness - 0.1055613458 * a - 0.0638541728 * b) ** 3;
+  const short = (lightness - 0.0894841775 * a - 1.291485548 * b) ** 3;
+  const linear = [
+    4.0767416621 * long - 3.3077115913 * middle + 0.2309699292 * short,
+    -1.2684380046 * long + 2.6097574011 * middle - 0.3413193965 * short,
+    -0.0041960863 * long - 0.7034186147 * middle + 1.707614701 * short,
+  ];
+  const encoded = linear.map((value) => {
+    const bounded = Math.min(Math.max(value, 0), 1);
+    return Math.round(255 * (bounded <= 0.0031308 ? 12.92 * bounded : 1.055 * bounded ** (1 / 2.4) - 0.055));
+  });
+  return /** @type {[number, number, number]} */ (encoded);
 }

@@ -2,8 +2,11 @@
 
 import { onLanguage, text, textOr, translate } from "./i18n.js";
 import { kinds } from "./kinds.js";
-import { targetName } from "./saliency.js";
+import { USUAL_STYLE } from "./painter.js";
+import { TARGETS, targetName } from "./saliency.js";
+import { settingsOf } from "./share.js";
 import { memory } from "./state.js";
+import { checkedStyle } from "./style-form.js";
 
 /** @typedef {import("./kinds.js").Schema} Schema */
 /** @typedef {Record<string, {on: boolean, model: string, max: number}>} Detectors by kind */
@@ -11,7 +14,6 @@ import { memory } from "./state.js";
 /** @typedef {{camera: boolean, files: boolean}} Mirrors whether the view is mirrored */
 
 const OF_A_ROW = ["model", "max_instances", "measures"]; // each detector's own, and what the page asks for itself
-const MANY_TARGETS = /\.(z|\w_m)$/; // saliency maps of depths and metres: too many to choose from
 const FIRST = "hands";
 const MIRRORS = { camera: true, files: false }; // people expect a mirror where they see themselves
 
@@ -23,16 +25,22 @@ function formOptions() {
   return Object.fromEntries(shown.sort((one, other) => isSwitch(one) - isSwitch(other)));
 }
 
-/** @returns {{detectors: Detectors, options: Options, mirrors: Mirrors}} */
+/** @typedef {{detectors: Detectors, options: Options, mirrors: Mirrors, style: import("./painter.js").Style}} Settings */
+
+/** What was chosen here before, and over it what the page's address asks for. @returns {Settings} */
 export function rememberedSettings() {
-  const { detectors = {}, options = {}, mirrors = {} } = memory.read("settings") ?? {};
+  return settingsFrom({ ...memory.read("settings"), ...settingsOf(location.hash) });
+}
+
+/** Settings with every default filled in; what the server does not know is left out. @param {any} [given] @returns {Settings} */
+export function settingsFrom({ detectors = null, options = {}, mirrors = {}, style = {} } = {}) {
   const known = Object.entries(kinds).map(([kind, { models, max_instances }]) => {
-    const { on, model, max } = detectors[kind] ?? {};
-    return [kind, { on: on ?? kind === FIRST, model: models.includes(model) ? model : models[0], max: within(kind, max, max_instances) }];
+    const { on = false, model, max } = detectors?.[kind] ?? { on: detectors === null && kind === FIRST };
+    return [kind, { on, model: models.includes(model) ? model : models[0], max: within(kind, max, max_instances) }];
   });
   const schemas = formOptions();
   const kept = Object.entries(options).filter(([name, value]) => schemas[name] && accepts(schemas[name], value));
-  return { detectors: Object.fromEntries(known), options: Object.fromEntries(kept), mirrors: { ...MIRRORS, ...mirrors } };
+  return { detectors: Object.fromEntries(known), options: Object.fromEntries(kept), mirrors: { ...MIRRORS, ...mirrors }, style: checkedStyle(style, USUAL_STYLE) };
 }
 
 /** Whether the view of what is chosen is mirrored. @param {any} state the store's @returns {boolean} */
@@ -69,7 +77,8 @@ export function wireSettings(store, page) {
   const mirror = /** @type {HTMLInputElement} */ (page.getElementById("mirror"));
   mirror.onchange = () => store.set({ mirrors: { ...store.state.mirrors, [ofCamera(store.state.source)]: mirror.checked } });
   store.watch(["mirrors", "source"], (state) => (mirror.checked = isMirrored(state)));
-  store.watch(["detectors", "options", "mirrors"], ({ detectors, options, mirrors }) => memory.write("settings", { detectors, options, mirrors }));
+  store.watch(["detectors", "options", "mirrors", "style"], ({ detectors, options, mirrors, style }) =>
+    memory.write("settings", { detectors, options, mirrors, style }));
 }
 
 /** A copy of a template. @param {Document} page @param {string} id @returns {HTMLElement} */
@@ -152,12 +161,23 @@ function addOption(store, page, name, schema) {
   store.watch(["options"], show);
 }
 
-/** What can be chosen: the server's default too where it has no name. @param {string} name @param {Schema} schema @returns {HTMLOptionElement[]} */
+/** What can be chosen: the server's default too where it has no name. @param {string} name @param {Schema} schema @returns {HTMLElement[]} */
 function choicesOf(name, { enum: values = [], default: usual }) {
-  const nameOf = (/** @type {string} */ value) => (name === "explain" ? targetName(value) : textOr(`${name}.${value}`, value));
-  const shown = name === "explain" ? values.filter((value) => !MANY_TARGETS.test(value)) : values;
+  if (name === "explain") return targetChoices(values);
   const best = usual === undefined ? [new Option(textOr(`${name}.auto`, text("option.default")), "")] : [];
-  return [...best, ...shown.map((value) => new Option(nameOf(value), value))];
+  return [...best, ...values.map((value) => new Option(textOr(`${name}.${value}`, value), value))];
+}
+
+/** A few outputs in groups, and all others in one for which there are no plain words. @param {string[]} values @returns {HTMLElement[]} */
+function targetChoices(values) {
+  const grouped = Object.values(TARGETS).flat();
+  const others = values.filter((value) => value !== "none" && !grouped.includes(value));
+  const groups = Object.entries({ ...TARGETS, others }).map(([group, targets]) => {
+    const node = Object.assign(document.createElement("optgroup"), { label: text(`target.group.${group}`) });
+    node.append(...targets.filter((target) => values.includes(target)).map((target) => new Option(targetName(target), target)));
+    return node;
+  });
+  return [new Option(targetName("none"), "none"), ...groups];
 }
 
 /** Whether the server takes a value. @param {Schema} schema @param {unknown} value */

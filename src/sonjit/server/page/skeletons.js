@@ -2,7 +2,8 @@
 
 /**
  * @typedef {{keypoints: string[], connections: [number, number][], groups: Record<string, number[]>}} Table as the server has it
- * @typedef {Table & {colours: string[], edges?: [number, number][]}} Skeleton `edges`: of the mesh between the keypoints
+ * @typedef {Table & {colours: string[], edges?: [number, number][], single?: string}} Skeleton `edges`: of the mesh between the keypoints;
+ *   `single`: the one colour of all of it
  */
 
 export const INK = "#12141c";
@@ -38,8 +39,14 @@ export function skeletonOf({ skeleton: name }) {
   return skeleton;
 }
 
+/** The same in one colour. @param {Skeleton} skeleton @param {string} colour @returns {Skeleton} */
+export function coloured(skeleton, colour) {
+  return { ...skeleton, colours: skeleton.colours.map(() => colour), single: colour };
+}
+
 /** Colour of a line: that of both ends where they agree. @param {Skeleton} skeleton @param {number} a @param {number} b */
-export function lineColour({ colours, groups }, a, b) {
+export function lineColour({ colours, groups, single }, a, b) {
+  if (single) return single;
   const { torso } = groups;
   return colours[a] === colours[b] && !(torso?.includes(a) && torso.includes(b)) ? colours[a] : NEUTRAL;
 }

@@ -1,7 +1,5 @@
 /** A pen for the keypoints of one instance: the lighter and larger a point, the nearer it is to the camera. */
 
-import { INK } from "./skeletons.js";
-
 /** @typedef {{x: number, y: number, z?: number | null}} Point */
 
 export class Strokes {
@@ -9,8 +7,10 @@ export class Strokes {
    * @param {CanvasRenderingContext2D} ctx scaled to pixels of the image
    * @param {Point[]} points in pixels of the image; those that are not finite are left out
    * @param {number} longest side of the image, pixels
+   * @param {number} thickness of lines, 1 is usual
    */
-  constructor(ctx, points, longest) {
+  constructor(ctx, points, longest, thickness) {
+    this.thickness = thickness;
     this.ctx = ctx;
     this.points = points;
     this.drawable = points.map(({ x, y }) => Math.abs(x) < 1e5 && Math.abs(y) < 1e5);
@@ -24,7 +24,7 @@ export class Strokes {
 
   /** A line's width: a share of the instance's size, but neither a hair nor too bold. @param {number} share */
   width(share) {
-    return Math.min(Math.max(this.size * share, this.longest / 640), this.longest * 0.008 + 1);
+    return this.thickness * Math.min(Math.max(this.size * share, this.longest / 640), this.longest * 0.008 + 1);
   }
 
   /** @param {number} a @param {number} b @param {string} colour @param {number} width */
@@ -100,37 +100,6 @@ export function shade(colour, near) {
 
 /** @type {Map<string, string>} few colours in 21 steps each */
 const shades = new Map();
-
-/**
- * A label: text on a dark pill.
- *
- * @param {CanvasRenderingContext2D} ctx @param {string} words @param {number} x its middle @param {number} y its middle
- * @param {{width: number, height: number, size: number, accent?: string}} look image's sides and the letters' height, pixels
- */
-export function drawLabel(ctx, words, x, y, { width, height, size, accent }) {
-  ctx.font = `600 ${size}px system-ui, "Noto Sans KR", "Noto Sans CJK KR", sans-serif`;
-  const lead = accent ? size * 0.85 : 0;
-  const half = (ctx.measureText(words).width + lead) / 2 + size * 0.6;
-  const tall = size * 0.85;
-  const cx = Math.min(Math.max(x, half + 2), width - half - 2);
-  const cy = Math.min(Math.max(y, tall + 2), height - tall - 2);
-  ctx.globalAlpha = 0.78;
-  ctx.fillStyle = INK;
-  ctx.beginPath();
-  ctx.roundRect(cx - half, cy - tall, 2 * half, 2 * tall, tall);
-  ctx.fill();
-  ctx.globalAlpha = 1;
-  if (accent) {
-    ctx.fillStyle = accent;
-    ctx.beginPath();
-    ctx.arc(cx - half + size * 0.85, cy, size * 0.26, 0, 2 * Math.PI);
-    ctx.fill();
-  }
-  ctx.fillStyle = "#ffffff";
-  ctx.textAlign = "left";
-  ctx.textBaseline = "middle";
-  ctx.fillText(words, cx - half + size * 0.6 + lead, cy + size * 0.06);
-}
 
 /** @param {Point[]} points @param {number} size */
 function nearness(points, size) {

@@ -1,0 +1,82 @@
+/** Text beside what was found: inside the image, so that labels hide neither each other nor a face. */
+
+import { INK } from "./skeletons.js";
+
+/**
+ * @typedef {{x: number, y: number}} Point
+ * @typedef {[number, number, number, number]} Area left, top, right, bottom in pixels of the image
+ * @typedef {{words: string, anchor: Point, directions: Point[], accent: string, size: number}} Label `anchor`: the point that it
+ *   belongs to; `directions`: unit vectors from there to where the text may be, best first; `size`: of the instance in pixels
+ * @typedef {{width: number, height: number, pad: number}} Plate a text with its margin
+ */
+
+const STEPS = 4;
+const HIDING = 6; // what a plate that lies wholly over something costs, in heights of plates that it is moved away
+const SHARE = 0.055; // of an instance: the height of its letters
+
+/**
+ * Write labels, the first at the best place.
+ *
+ * @param {CanvasRenderingContext2D} ctx scaled to pixels of the image
+ * @param {Label[]} labels
+ * @param {{width: number, height: number, least: number, most: number}} look the image's sides, and how high letters may be
+ * @param {Area[]} avoid such as faces
+ */
+export function drawLabels(ctx, labels, { width, height, least, most }, avoid) {
+  const taken = avoid.filter((area) => area.every(Number.isFinite));
+  for (const { words, anchor, directions, accent, size } of labels) {
+    if (!Number.isFinite(anchor.x + anchor.y)) continue;
+    const letters = Math.min(Math.max(size * SHARE || 0, least), most);
+    const font = `600 ${letters}px system-ui, "Noto Sans KR", "Noto Sans CJK KR", sans-serif`;
+    ctx.font = font;
+    const pad = letters * 0.5;
+    const plate = { width: ctx.measureText(words).width + letters * 1.85, height: letters * 1.7, pad };
+    if (plate.width > width || plate.height > height) continue;
+    const { left, top } = placeLabel(anchor, directions, plate, { width, height }, taken);
+    taken.push([left, top, left + plate.width, top + plate.height]);
+    ctx.globalAlpha = 0.78;
+    ctx.fillStyle = INK;
+    ctx.beginPath();
+    ctx.roundRect(left, top, plate.width, plate.height, plate.height / 2);
+    ctx.fill();
+    ctx.globalAlpha = 1;
+    ctx.fillStyle = accent;
+    ctx.beginPath();
+    ctx.arc(left + letters * 0.8, top + plate.height / 2, letters * 0.26, 0, 2 * Math.PI);
+    ctx.fill();
+    ctx.fillStyle = "#ffffff";
+    ctx.textAlign = "left";
+    ctx.textBaseline = "middle";
+    ctx.fillText(words, left + letters * 1.25, top + plate.height / 2 + letters * 0.06);
+  }
+}
+
+/**
+ * Where a label goes: near its point, in an early direction, where little else is.
+ *
+ * @param {Point} anchor @param {Point[]} directions @param {Plate} plate
+ * @param {{width: number, height: number}} image @param {Area[]} taken
+ * @returns {{left: number, top: number}}
+ */
+export function placeLabel(anchor, directions, plate, image, taken) {
+  let [best, least] = [{ left: 0, top: 0 }, Infinity];
+  for (let step = 0; step < STEPS; step += 1) {
+    for (const [rank, { x, y }] of directions.entries()) {
+      const away = 2 * plate.pad + (Math.abs(x) * plate.width + Math.abs(y) * plate.height) / 2 + step * 1.1 * plate.height;
+      const wanted = { left: anchor.x + x * away - plate.width / 2, top: anchor.y + y * away - plate.height / 2 };
+      const left = Math.min(Math.max(wanted.left, 0), image.width - plate.width);
+      const top = Math.min(Math.max(wanted.top, 0), image.height - plate.height);
+      const moved = Math.hypot(left - wanted.left, top - wanted.top) / plate.height;
+      const cost = moved + 0.7 * step + 0.2 * rank + HIDING * hidden(left, top, plate, taken);
+      if (cost < least) [best, least] = [{ left, top }, cost];
+    }
+  }
+  return best;
+}
+
+/** How much of a plate lies over what is taken, in parts of it. @param {number} left @param {number} top @param {Plate} plate @param {Area[]} taken */
+function hidden(left, top, { width, height }, taken) {
+  const over = taken.map(([x0, y0, x1, y1]) =>
+    Math.max(Math.min(x1, left + width) - Math.max(x0, left), 0) * Math.max(Math.min(y1, top + height) - Math.max(y0, top), 0));
+  return over.reduce((sum, area) => sum + area, 0) / (width * height);
+}

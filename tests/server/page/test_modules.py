@@ -1,0 +1,105 @@
+"""Modules of the page that need no browser, run by node beside what they must agree with."""
+
+import json
+import shutil
+import subprocess
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sonjit.media.drawing import strokes
+
+PAGE = Path(str(files("sonjit.server"))) / "page"
+
+
+def run_module(body, given):
+    """What a module's body writes with `tell(value)`; `given` is there by that name, modules by `page("./name.js")`."""
+    node = shutil.which("node")
+    if node is None:
+        pytest.skip("node is not installed")
+    head = f"""
+        const given = {json.dumps(given)};
+        const page = (name) => import({json.dumps(PAGE.as_uri() + "/")} + name);
+        const tell = (value) => console.log(JSON.stringify(value));
+        globalThis.location = {{href: "http://host:1/?token=secret", origin: "http://host:1", search: "", hash: ""}};
+    """
+    result = subprocess.run([node, "--input-type=module"], input=head + body, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    return json.loads(result.stdout)
+
+
+def test_labels_are_placed_as_in_drawn_files():
+    rng = np.random.default_rng(7)
+    cases, wanted = [], []
+    for _ in range(200):
+        image = rng.integers(200, 900, 2)
+        plate = strokes._Plate("Left 0.98 #1", float(rng.uniform(0.36, 1)))
+        anchor = rng.uniform(-50, 950, 2)
+        directions = [np.array([np.cos(turn), np.sin(turn)]) for turn in rng.uniform(0, 7, 3)]
+        corners = rng.uniform(0, 900, (int(rng.integers(0, 5)), 2))
+        taken = [np.concatenate([corner, corner + rng.uniform(10, 300, 2)]) for corner in corners]
+        label = strokes.Label("", anchor, directions, strokes.NEUTRAL, 100.0)
+        wanted.append(strokes._place(label, plate, image, taken))
+        cases.append(
+            {
+                "anchor": dict(zip("xy", anchor.tolist(), strict=True)),
+                "directions": [dict(zip("xy", one.tolist(), strict=True)) for one in directions],
+                "plate": {"width": plate.width, "height": plate.height, "pad": plate.pad},
+                "image": dict(zip(("width", "height"), image.tolist(), strict=True)),
+                "taken": [one.tolist() for one in taken],
+            }
+        )
+    got = run_module(
+        """
+        const {placeLabel} = await page("labels.js");
+        tell(given.map(({anchor, directions, plate, image, taken}) => {
+          const {left, top} = placeLabel(anchor, directions, plate, image, taken);
+          return [Math.trunc(left), Math.trunc(top)];
+        }));
+        """,
+        cases,
+    )
+    assert got == [list(one) for one in wanted]
+
+
+def test_the_colours_of_heat_are_evenly_apart_and_grow_lighter():
+    srgb = np.array(run_module('tell((await page("saliency.js")).heat());', None)) / 255
+    linear = np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
+    lms = linear @ np.array([[0.4122, 0.5363, 0.0514], [0.2119, 0.6807, 0.1074], [0.0883, 0.2817, 0.6300]]).T
+    lab = np.cbrt(lms) @ np.array([[0.2105, 0.7936, -0.0041], [1.9780, -2.4286, 0.4506], [0.0259, 0.7828, -0.8087]]).T
+    lightness, steps = np.diff(lab[:, 0]), np.linalg.norm(np.diff(lab, axis=0), axis=1)
+    assert lightness.min() > 0
+    assert steps.max() < 1.6 * steps.min()
+
+
+def test_a_link_holds_the_settings_and_not_the_token():
+    usual = {"style": {"points": True, "thickness": 1}, "mirrors": {"camera": True}}
+    state = {
+        "detectors": {
+            "hands": {"on": True, "model": "lite", "max": 2},
+            "face": {"on": False, "model": "box", "max": 1},
+        },
+        "options": {"search": "fast", "min_detection_score": 0.35, "visibility": True},
+        "style": {"points": False, "thickness": 1},
+        "mirrors": {"camera": False},
+        "source": {"kind": "sample"},
+    }
+    link, back = run_module(
+        """
+        const {linkOf, settingsOf} = await page("share.js");
+        const link = linkOf(given.state, given.usual);
+        tell([link, settingsOf(new URL(link).hash)]);
+        """,
+        {"state": state, "usual": usual},
+    )
+    assert link.startswith("http://host:1/#detectors=hands:lite:2&search=fast")
+    assert "secret" not in link
+    assert back == {
+        "detectors": {"hands": {"on": True, "model": "lite", "max": 2}},
+        "options": state["options"],
+        "style": {"points": False},
+        "mirrors": {"camera": False},
+        "source": "sample",
+    }
