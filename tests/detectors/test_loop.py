@@ -63,6 +63,30 @@ def test_when_it_searches(shown, options, searches):
     assert scene.searches == searches
 
 
+class Windows:
+    """A search of a stream that finds nothing, and knows which images are new."""
+
+    def __init__(self, changed):
+        self.changed = iter(changed)
+
+    def step(self, rgb, held, lost, *, detects_only):
+        return []
+
+    def is_changed(self, rgb):
+        return next(self.changed)
+
+    def reset(self):
+        pass
+
+
+def test_where_nothing_is_held_an_unchanged_image_is_searched_at_the_interval_alone():
+    scene = Scene()
+    changed = [False, True, *[False] * 8]
+    options = DetectorOptions("scene", "scene", max_instances=2)
+    play(scene, Detector(scene, Tracker(), options, spread=Windows(changed)), [()] * 12)
+    assert scene.searches == [0, 2, 7]
+
+
 def test_there_is_one_look_per_held_instance():
     scene, detector = make()
     play(scene, detector, [(100, 500)] * 5)

@@ -72,19 +72,29 @@ def test_every_window_is_searched_once_and_only_one_in_a_frame():
     assert len(set(finder.windows)) == 13
 
 
-@pytest.mark.slow
-def test_a_window_that_changes_is_searched_again():
-    finder = Dots()
-    search = stepping(finder)
-    for _ in range(15):
-        search(image(), [], [])
-    changed = image()
-    changed[450:, 450:] = 100
-    before = len(finder.windows)
-    for _ in range(5):
-        search(changed[:, :, :], [], [])
-    again = finder.windows[before : before + 2]
-    assert all(window.right > 450 and window.bottom > 450 for window in again)
+@pytest.mark.parametrize("suggests", [False, True])
+def test_a_window_that_changes_is_searched_again_ever_later_while_nothing_is_suggested_there(suggests):
+    finder = Dots(confirmed=0)
+    search = StreamSearch(finder)
+    searched = []
+    for i in range(150):
+        rgb = image((500, 500)) if suggests else image()
+        rgb[450:550, 450:550, 1] = 20 * i % 250
+        before = len(finder.windows)
+        search.step(rgb, [], [], detects_only=False)
+        searched += [i for window in finder.windows[before:] if window == (300, 300, 600, 600)]
+    first, second, third, fourth = searched[:4]
+    assert 13 < second - first < 20  # all the others could have been searched meanwhile
+    assert (third - second > 26, fourth - third > 39) == (not suggests, not suggests)
+
+
+def test_an_image_is_changed_once_for_each_new_thing():
+    search = StreamSearch(Dots())
+    moved = image()
+    moved[450:, 450:] = 100
+    assert [search.is_changed(rgb) for rgb in (image(), image(), moved, moved, image(), image()[:300])] == [
+        True, False, True, False, True, True,
+    ]  # fmt: skip
 
 
 def test_what_is_held_may_move_without_a_search_of_its_windows():

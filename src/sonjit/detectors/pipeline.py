@@ -108,6 +108,10 @@ class Spread(Protocol[C]):
         """What this frame's share of the search finds beside what is held, near what was lost first."""
         ...
 
+    def is_changed(self, rgb: NDArray[np.uint8]) -> bool:
+        """Whether an image (H, W, 3) shows something new since one that this said of."""
+        ...
+
     def reset(self) -> None:
         """Forget the stream before."""
         ...
@@ -268,6 +272,8 @@ class Detector(Generic[R]):
             is_lost = len(carried) < sum(track.hidden is None for track in held)
             is_hidden = self._since_search > 1 and any(track.hidden is not None for track in held)
             due = is_lost or is_hidden or self._is_search_due(len(carried))
+            if due and not held and self._since_search < self._options.search_interval:
+                due = self._spread.is_changed(rgb)
         room = self._options.max_instances - len(carried)
         self._since_search = 1 if due else self._since_search + 1
         if room <= 0:

@@ -55,8 +55,10 @@ _LOST_WINDOW = 2.0
 _THUMBNAIL = 48
 _LEAST_ROWS = 8
 """Of the image that a row of its thumbnail is the mean of, where it has as many."""
-_CHANGE = 6.0
-"""Difference in grey levels of a thumbnail's pixel from which on a window shows something new."""
+_CHANGE = 6
+"""Difference in grey levels of a thumbnail's pixel from which on it shows something new."""
+_MOST_ROUNDS = 3
+"""For which a window rests: one more each time that a detector suggests nothing, as what moves was mostly there."""
 
 
 class Finder(ABC, Generic[O]):
@@ -102,7 +104,18 @@ class StreamSearch(Generic[O]):
         self._number = 0
         self._places: list[Place] = []
         self._candidates: list[_Candidate[O]] = []
-        self._shown: dict[Window, tuple[NDArray[np.int16], NDArray[np.int16]]] = {}
+        self._frames = 0
+        self._shown: dict[Window, _Shown] = {}
+        self._searched: NDArray[np.int16] | None = None
+
+    def is_changed(self, rgb: Image) -> bool:
+        """Whether an image (H, W, 3) shows something new since one that this said of."""
+        small = _thumbnail(rgb)
+        before = self._searched
+        if before is not None and before.shape == small.shape and np.abs(small - before).max() <= _CHANGE:
+            return False
+        self._searched = small
+        return True
 
     def step(self, rgb: Image, held: Sequence[O], lost: Sequence[RotatedBox], *, detects_only: bool) -> list[O]:
         """What this frame's share of the search finds.
@@ -113,6 +126,7 @@ class StreamSearch(Generic[O]):
             lost: boxes of what was lost of late; their surroundings are searched in every other frame.
             detects_only: search a window and infer nothing: the frame has enough to do.
         """
+        self._frames += 1
         inferences = 0 if detects_only else max(_LEAST_INFERENCES, len(held))
         taken = [self._finder.box_after(one) for one in held]
         found: list[O] = []
@@ -159,15 +173,16 @@ class StreamSearch(Generic[O]):
         if window is None:
             return []
         places = merged(self._finder.places(rgb, window), 4 * max(width, height))
-        return _without_taken(places, taken)[:_MOST_PLACES]
+        places = _without_taken(places, taken)[:_MOST_PLACES]
+        if places and window in self._shown:
+            self._shown[window].rounds = 1
+        return places
 
     def _next_window(self, rgb: Image, taken: Sequence[RotatedBox]) -> Window | None:
         """The part of the image that was searched longest ago of those that changed since, beside what is held."""
         height, width = rgb.shape[:2]
+        small = _thumbnail(rgb)
         scale = _THUMBNAIL / max(width, height)
-        rows = rgb[:: max(int(1 / (_LEAST_ROWS * scale)), 1)]  # all of them would take longer than a network
-        size = max(round(width * scale), 1), max(round(height * scale), 1)
-        small = cv2.resize(rows, size, interpolation=cv2.INTER_AREA).astype(np.int16)
         free = np.ones((*small.shape[:2], 1), np.int16)
         for box in taken:
             x, y, reach = box.cx * scale, box.cy * scale, box.width * scale / 2
@@ -182,13 +197,43 @@ class StreamSearch(Generic[O]):
                 slice(math.floor(window.top * scale), math.ceil(window.bottom * scale)),
                 slice(math.floor(window.left * scale), math.ceil(window.right * scale)),
             )
-            cut, unheld = small[part], free[part]
-            before = self._shown.get(window)
-            if before is None or (np.abs(cut - before[0]) * before[1] * unheld).max() > _CHANGE:
+            shown, before = _Shown(self._frames, small[part], free[part]), self._shown.get(window)
+            if before is None or (shown.frame - before.frame > before.rounds * len(windows) and shown.differs(before)):
+                shown.rounds = 1 if before is None else min(before.rounds + 1, _MOST_ROUNDS)
                 self._shown.pop(window, None)
-                self._shown[window] = cut, unheld
+                self._shown[window] = shown
                 return window
         return None
+
+
+@dataclass
+class _Shown:
+    """What a window showed when it was searched.
+
+    Attributes:
+        frame: the number of that frame.
+        small: (h, w, 3) its thumbnail.
+        free: (h, w, 1) 0 where something was held, else 1.
+        rounds: of all windows that it rests for.
+    """
+
+    frame: int
+    small: NDArray[np.int16]
+    free: NDArray[np.int16]
+    rounds: int = 1
+
+    def differs(self, other: _Shown) -> bool:
+        """Whether anything is new beside what was held in either."""
+        return bool((np.abs(self.small - other.small) * self.free * other.free).max() > _CHANGE)
+
+
+def _thumbnail(rgb: Image) -> NDArray[np.int16]:
+    """A few pixels of an image (H, W, 3)."""
+    height, width = rgb.shape[:2]
+    scale = _THUMBNAIL / max(width, height)
+    rows = rgb[:: max(int(1 / (_LEAST_ROWS * scale)), 1)]  # all of them would take longer than a network
+    size = max(round(width * scale), 1), max(round(height * scale), 1)
+    return cv2.resize(rows, size, interpolation=cv2.INTER_AREA).astype(np.int16)
 
 
 def _without_taken(places: Sequence[Place], taken: Sequence[RotatedBox]) -> list[Place]:
