@@ -98,10 +98,10 @@ def test_other_videos_are_converted_whole(tmp_path, pix_fmt, value_range, size):
             assert np.abs(rgb.astype(int) - before.rgb).mean() < 6
 
 
-@pytest.mark.parametrize(("cores", "quick"), [(64, False), (1, True)])
-def test_what_is_much_for_the_cores_is_encoded_quickly(tmp_path, monkeypatch, cores, quick):
-    monkeypatch.setattr(os, "cpu_count", lambda: cores)
-    path = coloured_clip(tmp_path / "v.mp4", size=(1280, 720))
+@pytest.mark.parametrize(("size", "quick"), [((1280, 720), False), ((1280, 722), True)])
+def test_what_is_larger_than_720p_is_encoded_quickly_however_many_cores_there_are(tmp_path, monkeypatch, size, quick):
+    monkeypatch.setattr(os, "cpu_count", lambda: 64 if quick else 1)
+    path = coloured_clip(tmp_path / "v.mp4", size=size)
     with open_source(path) as source, open_drawing_writer(tmp_path / "drawn.mp4", source) as writer:
         for frame in source:
             writer.write(frame.rgb, frame.time, index=frame.index, under=frame)

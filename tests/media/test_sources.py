@@ -3,6 +3,7 @@ import shutil
 import sys
 import threading
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -92,6 +93,28 @@ def test_odd_sizes_and_ten_bits(clip, size, pix_fmt, codec):
     assert frames[0].rgb.flags.c_contiguous
     bgr = cv2.VideoCapture(str(path)).read()[1]
     assert np.abs(frames[0].rgb[..., ::-1].astype(int) - bgr).max() <= (6 if "10" in pix_fmt else 0)
+
+
+@pytest.mark.parametrize(("codec", "matrix"), [("libx264", 2), ("libx264", 1), ("libvpx-vp9", 2)])
+@pytest.mark.parametrize("value_range", [1, 2], ids=["limited", "full"])
+def test_the_range_that_a_video_states_is_taken(tmp_path, codec, matrix, value_range):
+    path = tmp_path / "v.mkv"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=25, options={"crf": "4", "b": "0"})
+        stream.width, stream.height, stream.pix_fmt = 64, 64, "yuv420p"
+        stream.codec_context.colorspace, stream.codec_context.color_range = matrix, value_range
+        values = [[0, 80], [200, 255]] if value_range == 2 else [[16, 85], [188, 235]]
+        grey = np.full((96, 64), 128, np.uint8)  # the planes one below the other
+        grey[:64] = np.repeat(np.repeat(values, 32, axis=0), 32, axis=1)
+        frame = av.VideoFrame.from_ndarray(grey, format="yuv420p")
+        frame.pts, frame.color_range = 0, value_range
+        container.mux([*stream.encode(frame), *stream.encode(None)])
+    with open_source(path) as source:
+        seen = next(iter(source))
+    assert seen.decoded.color_range == value_range
+    own = seen.decoded.reformat(format="rgb24", src_color_range=value_range, dst_color_range=2).to_ndarray()
+    np.testing.assert_allclose(seen.rgb.astype(int), own, atol=1)
+    np.testing.assert_allclose(seen.rgb[[16, 16, 48, 48], [16, 48, 16, 48], 1], [0, 80, 200, 255], atol=2)
 
 
 @pytest.mark.parametrize("degrees", TURNS)

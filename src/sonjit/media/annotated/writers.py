@@ -6,7 +6,6 @@ container takes it, else re-encoded.
 
 from __future__ import annotations
 
-import os
 from abc import abstractmethod
 from fractions import Fraction
 from pathlib import Path
@@ -162,8 +161,8 @@ _VP9_OPTIONS = {"deadline": "realtime", "cpu-used": "8", "row-mt": "1", "crf": "
 _H264 = _Codec("libx264", "yuv420p", {"preset": "veryfast", "crf": "20"})
 # A quarter of the time of veryfast, for about half as many bytes again; without these two they would be more.
 _H264_QUICK = _Codec("libx264", "yuv420p", {"preset": "ultrafast", "crf": "22", "x264-params": "cabac=1:no-deblock=0"})
-_MOST_PIXELS_PER_S = 10e6
-"""That veryfast is given for each core: a core encodes them in about a tenth of the time that they show."""
+_MOST_PIXELS = 1280 * 720
+"""Of an image that veryfast is given; cores do not count, so that every machine takes the same settings."""
 
 _CODECS = {
     ".webm": _Codec("libvpx-vp9", "yuv420p", _VP9_OPTIONS),
@@ -183,8 +182,8 @@ class VideoWriter(DrawingWriter):
     """Encode images at the times given with libx264 (VP9 in WebM, MPEG-4 in AVI), and carry the source's sound over.
 
     RGBA images keep their alpha in WebM (VP9) and MOV (ProRes 4444). What is not drawn on keeps the source's own pixels
-    and colours where these are 8-bit 4:2:0; all else is converted to BT.709. What is much for the cores there are is
-    encoded faster, into more bytes. Odd sizes grow by one pixel, repeating the border. All images take the size of the
+    and colours where these are 8-bit 4:2:0; all else is converted to BT.709. What is larger than 720p is encoded
+    faster, into more bytes. Odd sizes grow by one pixel, repeating the border. All images take the size of the
     first. AVI knows only a fixed rate: times are rounded to it.
     """
 
@@ -253,9 +252,7 @@ class VideoWriter(DrawingWriter):
         return stream
 
     def _h264(self, rgb: Image) -> _Codec:
-        height, width = rgb.shape[:2]
-        rate = width * height / self._step_s / (os.cpu_count() or 1)
-        return _H264_QUICK if rate > _MOST_PIXELS_PER_S else _H264
+        return _H264_QUICK if rgb.shape[0] * rgb.shape[1] > _MOST_PIXELS else _H264
 
     def _frame(self, rgb: Image, under: SourceFrame | None, stream: VideoStream) -> VideoFrame:
         """An image as the encoder takes it."""
