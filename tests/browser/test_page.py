@@ -14,7 +14,7 @@ import pytest
 from sonjit.media import open_source
 
 from .conftest import run
-from .driver import Page
+from .driver import EMPTY, Page
 
 pytestmark = pytest.mark.browser
 
@@ -57,7 +57,8 @@ def test_the_camera_is_drawn_over_and_cleared_on_stop(page):
     assert min(times) >= 0
     assert sum(times) == pytest.approx(float(shown["total"]), abs=1)
     page.wait(lambda: page["fps"].text.replace(".", "").isdigit(), "frames a second")
-    assert "hands" in page["json"].text
+    page.click("tab-json")
+    page.wait(lambda: "hands" in page["json"].text, "the answer as JSON")
     page.stop()
     assert page.ink == 0
     assert page.latest == {}
@@ -220,6 +221,25 @@ def test_flip_turns_the_numbers(shown, photo):
     turned = [photo.shape[1] - x for x in reversed(wrists)]
     shown.wait(lambda: np.allclose(sorted(h["keypoints"][0]["x"] for h in shown.latest.get("hands", ())) or 0, turned,
                                    atol=1), "flipped numbers")  # fmt: skip
+
+
+def test_measures_are_in_a_table_and_a_plot_and_two_models_are_compared(page):
+    page.choose("compare", "hands:lite")
+    page.click("source-sample")
+    page.wait(lambda: page.latest.get("hands"), "hands")
+    page.wait(lambda: "Index finger curl" in page["live-table"].text, "a table")
+    assert "°" in page["live-table"].text
+    page.wait(lambda: page.state["latestRival"], "an answer of the other model")
+    page.wait(lambda: "Lite" in page["rival-pane-name"].text and "Full" in page["pane-name"].text, "their names")
+    assert run(page.browser, EMPTY, "rival-image") == 1
+    page.click("tab-plot")
+    page.choose("plot-measure", "index_curl_rad")
+    page.wait(lambda: int(page["plot"].get_attribute("data-points") or 0) > 5, "a plot")
+    assert "hand #" in page["plot-legend"].text
+    page.tick("count")
+    page.wait(lambda: "hand #" in page["counts"].text, "a count")
+    page.choose("compare", "")
+    page.wait(lambda: not page["rival-stage"].is_displayed(), "one image again")
 
 
 def test_the_hands_in_space_turn_with_the_arrow_keys(page, images):

@@ -11,6 +11,7 @@ import pytest
 
 from sonjit.detectors.kinds import KINDS
 from sonjit.detectors.options import SMOOTHINGS
+from sonjit.measures import MEASURE_NAMES
 from sonjit.server.errors import STATUS
 from sonjit.server.options import known_options
 
@@ -69,6 +70,8 @@ def test_every_kind_model_and_option_has_its_text(language):
     asked = {f"kind.{name}" for name in KINDS} | {f"model.{model}" for kind in KINDS.values() for model in kind.models}
     asked |= {f"option.{name}{part}" for name in options for part in ("", ".hint")}
     asked |= {f"smoothing.{name}" for name in SMOOTHINGS}
+    measures = {re.sub("_(rad|m)$", "", name) for names in MEASURE_NAMES.values() for name in names}
+    asked |= {f"measure.{word}" for name in measures for word in name.split("_")}
     assert asked - TEXTS[language].keys() == set()
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sonjit.measures import RepetitionCounter
 from sonjit.media.drawing import strokes
 
 PAGE = Path(str(files("sonjit.server"))) / "page"
@@ -103,3 +104,25 @@ def test_a_link_holds_the_settings_and_not_the_token():
         "mirrors": {"camera": False},
         "source": "sample",
     }
+
+
+@pytest.mark.parametrize("step_s", [1 / 30, 0.2])
+def test_repetitions_are_counted_as_in_python(step_s):
+    rng = np.random.default_rng(3)
+    times = np.cumsum(rng.uniform(0.5, 1.5, 600) * step_s)
+    times[300:] += 2.0  # a gap
+    angles = 130 + 45 * np.cos(times * 2.2) + rng.normal(0, 6, 600)
+    angles[rng.random(600) < 0.05] = np.nan
+    counter = RepetitionCounter(110.0, 150.0)
+    samples = list(zip(angles.tolist(), times.tolist(), strict=True))
+    wanted = [counter.update(angle, time) for angle, time in samples]
+    got = run_module(
+        """
+        const {RepetitionCounter} = await page("repetitions.js");
+        const counter = new RepetitionCounter(110, 150);
+        tell(given.map(([angle, time]) => counter.update(angle ?? NaN, time)));
+        """,
+        [[None if np.isnan(angle) else angle, time] for angle, time in samples],
+    )
+    assert got == wanted
+    assert wanted[-1] > 3

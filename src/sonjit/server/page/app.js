@@ -2,14 +2,16 @@
 
 import { Capture } from "./capture.js";
 import { Detectors } from "./detectors.js";
-import { onLanguage, preferredLanguage, speak, text } from "./i18n.js";
+import { onLanguage, preferredLanguage, speak, text, textOr } from "./i18n.js";
 import { Inspector } from "./inspector.js";
+import { LiveTable } from "./live-table.js";
 import { isActive, shareOf, showShare, wordsOf } from "./job-item.js";
 import { Jobs } from "./jobs.js";
 import { loadKinds } from "./kinds.js";
 import { PageError, messagesIn } from "./messages.js";
 import { Meter } from "./meter.js";
 import { OverlayView } from "./overlay.js";
+import { Plot } from "./plot.js";
 import { Recorder, listRecording } from "./recorder.js";
 import { saliencyLegend } from "./saliency.js";
 import { configuredDetectors, isMirrored, rememberedSettings, settingsFrom, wireSettings } from "./settings.js";
@@ -17,6 +19,7 @@ import { linkOf, settingsOf } from "./share.js";
 import { SourceChooser } from "./source-chooser.js";
 import { Store, memory } from "./state.js";
 import { wireStyle } from "./style-form.js";
+import { wireTabs } from "./tabs.js";
 import { Table, nameNow, save } from "./tables.js";
 import { Transport } from "./transport.js";
 import { View3D } from "./view3d.js";
@@ -32,15 +35,30 @@ find("language").value = language;
 await Promise.all([speak(language), loadKinds().catch((error) => messages.show(error))]);
 const store = new Store({ ...rememberedSettings(), phase: "idle", detail: {}, source: null, started: false, paused: false, recording: false });
 const overlay = new OverlayView(find("image"), find("overlay"), find("stage"));
-const views = [overlay, new View3D(find("view3d")), new Inspector(find("json"))];
+const plot = new Plot();
+const views = [overlay, new View3D(find("view3d")), new LiveTable(find("live-table")), plot, new Inspector(find("json"))];
 const meter = new Meter({ fps: find("fps"), latency: find("latency"), dropped: find("dropped") });
 const table = new Table();
 const recorder = new Recorder(overlay);
 /** @type {Record<string, any> | null} */ let latest = null;
 let attempt = 0; // to start: a later one wins
 
+const rivalOverlay = new OverlayView(find("rival-image"), find("rival-overlay"), find("rival-stage"));
+/** @type {Record<string, any> | null} */ let latestRival = null;
+const rivalView = {
+  draw: (/** @type {Record<string, any>} */ frame, /** @type {import("./detectors.js").Seen} */ seen) => {
+    latestRival = frame;
+    rivalOverlay.draw(frame, seen);
+    showPane("rival-pane-name", rivals(), frame);
+  },
+  clear: () => {
+    latestRival = null;
+    rivalOverlay.clear();
+  },
+};
 const detectors = new Detectors(
   [...views, { draw: keep, clear: () => (latest = null) }],
+  rivalView,
   new Capture(),
   {
     phase: onPhase,
@@ -55,6 +73,7 @@ const jobs = new Jobs(find("jobs"), (error) => messages.show(error), showJob);
 /** What every answer leaves behind beside the drawing. @param {Record<string, any>} frame @param {import("./detectors.js").Seen} seen */
 function keep(frame, seen) {
   latest = frame;
+  if (latestRival) showPane("pane-name", configuration(), frame);
   table.add(frame, seen);
   recorder.add(frame, seen);
   showTable();
@@ -72,6 +91,19 @@ function configuration() {
   return configuredDetectors(store.state, chooser.isStill);
 }
 
+/** The detectors with the model that is compared in place of its kind's; null where nothing is. */
+function rivals() {
+  const [kind, model] = store.state.compare.split(":");
+  const own = configuration();
+  return model && own.some((one) => one.kind === kind) ? own.map((one) => (one.kind === kind ? { ...one, model } : one)) : null;
+}
+
+/** Which models a half of the stage shows, and how long they took. @param {string} id @param {{kind: string, [option: string]: unknown}[] | null} wanted @param {Record<string, any>} frame */
+function showPane(id, wanted, frame) {
+  const names = (wanted ?? []).map(({ kind, model }) => `${textOr(`kind.${kind}`, kind)}: ${textOr(`model.${model}`, String(model))}`);
+  find(id).textContent = `${names.join(" · ")} – ${Math.round(frame.timing?.detect_ms ?? 0)} ms`;
+}
+
 async function start() {
   const mine = ++attempt;
   messages.clear();
@@ -79,10 +111,11 @@ async function start() {
   try {
     const source = await chooser.open();
     if (mine !== attempt) return source.close(); // stopped, or another one chosen, while the camera was asked for
+    plot.begin();
     table.begin({ source: source.name, detectors: configuration() });
     showTable();
     transport.use(source.player);
-    detectors.start(source, configuration());
+    detectors.start(source, configuration(), rivals());
   } catch (error) {
     if (mine !== attempt) return;
     await stop("error");
@@ -97,6 +130,7 @@ async function end(phase) {
   transport.use(null);
   detectors.stop();
   overlay.clearImage();
+  rivalOverlay.clearImage();
   meter.clear();
   store.set({ phase, detail: {} });
   await stopRecording();
@@ -180,16 +214,17 @@ function showPhase() {
   if (recording) find("record").disabled = false;
   find("record").setAttribute("aria-pressed", String(recording));
   find("record").querySelector("span").textContent = text(recording ? "record.stop" : "record");
-  find("stage").classList.toggle("running", isOn);
+  for (const id of ["stage", "rival-stage"]) find(id).classList.toggle("running", isOn);
 }
 
 function wire() {
   find("docs").search = location.search; // its token, where there is one
   wireSettings(store, document);
   wireStyle(store);
+  wireTabs(find("data-tabs"));
   const showLegend = saliencyLegend(find("legend"));
   store.watch(["options", "started"], ({ options, started }) => showLegend(started && (options.explain ?? "none") !== "none"));
-  store.watch(["style"], ({ style }) => (overlay.style = style));
+  store.watch(["style"], ({ style }) => (overlay.style = rivalOverlay.style = style));
   find("share").onclick = share;
   globalThis.addEventListener("hashchange", () => location.reload()); // a link was opened in this tab
   find("start").onclick = start;
@@ -210,22 +245,24 @@ function wire() {
     showPhase();
   });
   store.watch(["phase", "detail", "started", "paused", "recording"], showPhase);
-  store.watch(["mirrors", "source"], (state) => (overlay.mirror = isMirrored(state)));
+  store.watch(["mirrors", "source"], (state) => (overlay.mirror = rivalOverlay.mirror = isMirrored(state)));
   /** @type {ReturnType<typeof setTimeout> | undefined} */ let timer;
-  let asked = JSON.stringify(configuration());
-  store.watch(["detectors", "options", "source"], () => {
-    const wanted = JSON.stringify(configuration());
+  let asked = JSON.stringify([configuration(), rivals()]);
+  store.watch(["detectors", "options", "source", "compare"], () => {
+    find("panes").classList.toggle("comparing", rivals() !== null);
+    find("pane-name").textContent = find("rival-pane-name").textContent = "";
+    const wanted = JSON.stringify([configuration(), rivals()]);
     if (wanted === asked) return;
     asked = wanted;
     clearTimeout(timer);
-    timer = setTimeout(() => detectors.configure(configuration()), CONFIGURE_AFTER_MS);
+    timer = setTimeout(() => detectors.configure(configuration(), rivals()), CONFIGURE_AFTER_MS);
   });
   globalThis.addEventListener("pagehide", () => detectors.stop());
 }
 
 Object.defineProperty(globalThis, "sonjitPage", { value: Object.freeze({
   get state() {
-    return { ...store.state, frames: table.count, latest };
+    return { ...store.state, frames: table.count, latest, latestRival };
   },
 }) });
 

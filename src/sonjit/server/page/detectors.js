@@ -9,6 +9,7 @@ const MOST_IN_FLIGHT = 2; // one is being processed while the next is on its way
 
 /**
  * @typedef {{image: HTMLCanvasElement, flipped: boolean, mask: OffscreenCanvas | null, source?: string, index?: number}} Seen
+ * @typedef {{kind: string}[]} Wanted the detectors of a stream
  * @typedef {{draw(frame: Record<string, any>, seen: Seen): void, clear(): void}} View
  * @typedef {{capture_ms: number, send_ms: number, detect_ms: number, draw_ms: number, total_ms: number}} Latency
  */
@@ -16,9 +17,11 @@ const MOST_IN_FLIGHT = 2; // one is being processed while the next is on its way
 /** One place that starts, draws, clears and stops, for any number of detectors at once. */
 export class Detectors {
   #views;
+  #rivalView;
   #capture;
   #listener;
   /** @type {Connection | null} */ #connection = null;
+  /** @type {Connection | null} of what is compared, which gets the same images */ #rival = null;
   /** @type {import("./sources.js").Source | null} */ #source = null;
   #ready = false;
   #flipped = false;
@@ -29,17 +32,19 @@ export class Detectors {
 
   /**
    * @param {View[]} views each shows a frame in place of the last one
+   * @param {View} rivalView shows what the other detectors found, where two are compared
    * @param {import("./capture.js").Capture} capture
    * @param {{phase(phase: string, detail?: object): void, error(error: unknown): void, frame(frame: Record<string, any>, latency: Latency, dropped: number): void}} listener
    */
-  constructor(views, capture, listener) {
+  constructor(views, rivalView, capture, listener) {
     this.#views = views;
+    this.#rivalView = rivalView;
     this.#capture = capture;
     this.#listener = listener;
   }
 
-  /** @param {import("./sources.js").Source} source @param {{kind: string}[]} detectors */
-  start(source, detectors) {
+  /** @param {import("./sources.js").Source} source @param {Wanted} detectors @param {Wanted | null} rivals */
+  start(source, detectors, rivals) {
     this.stop();
     this.#skipped = 0;
     this.#shown = -1;
@@ -52,13 +57,15 @@ export class Detectors {
     });
     source.play((tick) => this.#take(tick), (error) => this.#source === source && this.#unshown(error));
     connection.open().catch((error) => this.#connection === connection && this.#failed(error));
+    this.#compare(rivals);
   }
 
-  /** Look for something else, or otherwise, from the next image on. @param {{kind: string}[]} detectors */
-  async configure(detectors) {
+  /** Look for something else, or otherwise, from the next image on. @param {Wanted} detectors @param {Wanted | null} rivals */
+  async configure(detectors, rivals) {
     const connection = this.#connection;
     if (!connection) return;
     this.#ready = false;
+    this.#compare(rivals);
     try {
       await connection.configure({ detectors });
     } catch (error) {
@@ -66,11 +73,26 @@ export class Detectors {
     }
   }
 
+  /** Have the same images processed by other detectors too, or no longer. @param {Wanted | null} detectors */
+  #compare(detectors) {
+    this.#rivalView.clear();
+    if (!detectors) {
+      this.#rival?.close();
+      this.#rival = null;
+      return;
+    }
+    const rival = this.#rival ?? new Connection({ detectors, measures: false });
+    const ready = this.#rival ? rival.configure({ detectors }) : rival.open();
+    this.#rival = rival;
+    ready.then(() => this.#rival === rival && this.#source?.refresh(), (error) => this.#rival === rival && this.#listener.error(error));
+  }
+
   /** End the run; nothing that was drawn stays. */
   stop() {
     const [connection, source] = [this.#connection, this.#source];
     [this.#connection, this.#source, this.#ready, this.#taking] = [null, null, false, false];
     connection?.close();
+    this.#compare(null);
     source?.close();
     this.#clear();
   }
@@ -119,7 +141,7 @@ export class Detectors {
     this.#taking = true;
     if (this.#hurt) this.#listener.phase("running");
     this.#hurt = false;
-    if (tick.jumped) connection.reset();
+    if (tick.jumped) for (const one of [connection, this.#rival]) one?.reset();
     const flipped = this.#flipped;
     try {
       const { bitmap, file, video } = tick;
@@ -127,12 +149,17 @@ export class Detectors {
       if (this.#connection !== connection) return false;
       this.#taking = false;
       const { blob, image } = shot;
-      const frame = await connection.send({ blob, time: tick.time });
+      const [rival, time] = [this.#rival, tick.time];
+      const also = rival?.state === "ready" ? rival.send({ blob, time }).catch(() => null) : null; // what it misses is not shown
+      const frame = await connection.send({ blob, time });
+      const other = await also;
       const mask = await maskOverlay(instancesOf(frame).flatMap(({ one }) => one.segmentation ?? []));
       if (this.#connection !== connection) return false;
       if (frame.frame < this.#shown) return true; // its masks took longer than the next image's
       this.#shown = frame.frame;
-      this.#present(frame, { image, flipped, mask, source: tick.source, index: tick.index }, tick.since);
+      const seen = { image, flipped, mask, source: tick.source, index: tick.index };
+      if (other && this.#rival === rival) this.#rivalView.draw(other, { ...seen, mask: null });
+      this.#present(frame, seen, tick.since);
       return true;
     } catch (error) {
       if (this.#connection !== connection) return false;
@@ -159,6 +186,6 @@ export class Detectors {
   }
 
   #clear() {
-    for (const view of this.#views) view.clear();
+    for (const view of [...this.#views, this.#rivalView]) view.clear();
   }
 }

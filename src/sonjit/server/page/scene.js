@@ -4,10 +4,12 @@ import { instancesOf } from "./kinds.js";
 import { skeletonOf } from "./skeletons.js";
 
 /** @typedef {[number, number, number]} Vector */
-/** @typedef {{kind: string, points: Vector[], skeleton: import("./skeletons.js").Skeleton}} Figure */
+/** @typedef {{kind: string, points: Vector[], skeleton: import("./skeletons.js").Skeleton, seen?: boolean[]}} Figure
+ *   `seen`: of each point whether it is in the image and not hidden, rather than guessed; without it all are */
 
 const FACE_M = 0.19; // height of a face, for its mesh comes in pixels alone
 const NOSE_OF_FACE = 1;
+const SEEN = 0.5; // visibility from which a keypoint counts as seen
 
 /**
  * Figures beside each other as the image has them, parts of a person where they belong.
@@ -22,7 +24,7 @@ export function figuresOf(frame) {
   return instancesOf(frame).flatMap(({ kind, one, person }) => {
     const skeleton = skeletonOf(one);
     if (!one.keypoints3D && !(kind === "face" && "z" in one.keypoints[0])) return []; // without depth
-    const figure = { kind, skeleton, points: /** @type {Vector[]} */ (kind === "face" ? facePoints(one) : worldPoints(one)) };
+    const figure = { kind, skeleton, points: /** @type {Vector[]} */ (kind === "face" ? facePoints(one) : worldPoints(one)), seen: seenOf(one, frame) };
     const body = bodies.get(person);
     if (kind === "body" && person) bodies.set(person, figure);
     if (!body) return [moved(figure, placeInImage(figure, one, frame))];
@@ -38,6 +40,11 @@ export function boundsOf(figures) {
   const high = [0, 1, 2].map((axis) => Math.max(...points.map((p) => p[axis])));
   const middle = /** @type {Vector} */ (low.map((value, axis) => (value + high[axis]) / 2));
   return { middle, reach: Math.hypot(...low.map((value, axis) => high[axis] - value)) / 2, floor: high[1] };
+}
+
+/** @param {any} one @param {any} frame @returns {boolean[]} */
+function seenOf({ keypoints }, { width, height }) {
+  return keypoints.map((/** @type {any} */ { x, y, score }) => !(score < SEEN) && x >= 0 && y >= 0 && x <= width && y <= height);
 }
 
 /** @param {any} one @returns {Vector[]} */

@@ -25,7 +25,8 @@ function formOptions() {
   return Object.fromEntries(shown.sort((one, other) => isSwitch(one) - isSwitch(other)));
 }
 
-/** @typedef {{detectors: Detectors, options: Options, mirrors: Mirrors, style: import("./painter.js").Style}} Settings */
+/** @typedef {{detectors: Detectors, options: Options, mirrors: Mirrors, style: import("./painter.js").Style, compare: string}} Settings
+ *   `compare`: kind and model, as in "hands:lite", that run beside the chosen one; "" for none */
 
 /** What was chosen here before, and over it what the page's address asks for. @returns {Settings} */
 export function rememberedSettings() {
@@ -33,14 +34,14 @@ export function rememberedSettings() {
 }
 
 /** Settings with every default filled in; what the server does not know is left out. @param {any} [given] @returns {Settings} */
-export function settingsFrom({ detectors = null, options = {}, mirrors = {}, style = {} } = {}) {
+export function settingsFrom({ detectors = null, options = {}, mirrors = {}, style = {}, compare = "" } = {}) {
   const known = Object.entries(kinds).map(([kind, { models, max_instances }]) => {
     const { on = false, model, max } = detectors?.[kind] ?? { on: detectors === null && kind === FIRST };
     return [kind, { on, model: models.includes(model) ? model : models[0], max: within(kind, max, max_instances) }];
   });
   const schemas = formOptions();
   const kept = Object.entries(options).filter(([name, value]) => schemas[name] && accepts(schemas[name], value));
-  return { detectors: Object.fromEntries(known), options: Object.fromEntries(kept), mirrors: { ...MIRRORS, ...mirrors }, style: checkedStyle(style, USUAL_STYLE) };
+  return { detectors: Object.fromEntries(known), options: Object.fromEntries(kept), mirrors: { ...MIRRORS, ...mirrors }, style: checkedStyle(style, USUAL_STYLE), compare: String(compare) };
 }
 
 /** Whether the view of what is chosen is mirrored. @param {any} state the store's @returns {boolean} */
@@ -77,8 +78,26 @@ export function wireSettings(store, page) {
   const mirror = /** @type {HTMLInputElement} */ (page.getElementById("mirror"));
   mirror.onchange = () => store.set({ mirrors: { ...store.state.mirrors, [ofCamera(store.state.source)]: mirror.checked } });
   store.watch(["mirrors", "source"], (state) => (mirror.checked = isMirrored(state)));
-  store.watch(["detectors", "options", "mirrors", "style"], ({ detectors, options, mirrors, style }) =>
-    memory.write("settings", { detectors, options, mirrors, style }));
+  wireCompare(store, page);
+  store.watch(["detectors", "options", "mirrors", "style", "compare"], ({ detectors, options, mirrors, style, compare }) =>
+    memory.write("settings", { detectors, options, mirrors, style, compare }));
+}
+
+/** The models that can run beside those that are chosen. @param {import("./state.js").Store} store @param {Document} page */
+function wireCompare(store, page) {
+  const select = /** @type {HTMLSelectElement} */ (page.getElementById("compare"));
+  select.onchange = () => store.set({ compare: select.value });
+  const offer = () => {
+    const on = Object.entries(/** @type {Detectors} */ (store.state.detectors)).filter(([, one]) => one.on);
+    const others = on.flatMap(([kind, { model }]) => kinds[kind].models.filter((name) => name !== model && !(name in kinds[kind].missing)).map((name) =>
+      new Option(`${textOr(`kind.${kind}`, kind)}: ${textOr(`model.${name}`, name)}`, `${kind}:${name}`)));
+    select.replaceChildren(new Option(text("compare.off"), ""), ...others);
+    select.value = store.state.compare;
+    if (select.selectedIndex < 0) store.set({ compare: "" });
+  };
+  onLanguage(offer);
+  store.watch(["detectors"], offer);
+  store.watch(["compare"], ({ compare }) => (select.value = compare));
 }
 
 /** A copy of a template. @param {Document} page @param {string} id @returns {HTMLElement} */

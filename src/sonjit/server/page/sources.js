@@ -86,7 +86,7 @@ export async function openVideo(video, what, { name, loop = false }) {
  * @returns {Source}
  */
 function moving(video, name, player, timeOf, leave) {
-  let [open, begun, shown, last] = [true, false, 0, 0];
+  let [open, begun, shown, last, isDone] = [true, false, 0, 0, true];
   /** @type {OnTick} */ let onTick = async () => true;
   /** @type {(error: unknown) => void} */ let onError = () => {};
   const look = async (/** @type {number} */ mediaTime) => {
@@ -94,18 +94,24 @@ function moving(video, name, player, timeOf, leave) {
     const time = timeOf(mediaTime);
     const jumped = time < last || time > last + JUMP_S;
     last = time;
-    while (open && mine === shown && !(await onTick({ time, since: performance.now(), video, jumped })) && video.paused) {
+    for (;;) {
+      isDone = await onTick({ time, since: performance.now(), video, jumped });
+      if (isDone || !video.paused || !open || mine !== shown) return;
       await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+      if (!open || mine !== shown) return;
     }
   };
+  let current = 0;
   const next = () => onFrame(video, (mediaTime) => {
     if (!open) return;
+    current = mediaTime;
     look(mediaTime);
     next();
   });
   const begin = () => {
     begun = true;
     next();
+    video.onpause = () => open && !isDone && look(current); // what stays on the screen has its drawing
     video.play().catch((error) => open && onError(error));
   };
   return {
@@ -118,10 +124,11 @@ function moving(video, name, player, timeOf, leave) {
     },
     refresh() {
       if (!begun) begin();
-      else if (video.paused) look(video.currentTime);
+      else if (video.paused) look(current);
     },
     close() {
       open = false;
+      video.onpause = null;
       video.pause();
       leave();
     },

@@ -14,6 +14,7 @@ const KEYS = {
 const STEEPEST = 1.5;
 const DISTANCE = 3.4; // of the eye, in reaches of what is seen
 const EASE = 0.08; // of the way to the new bounds per frame, so that the view is calm
+const GUESSED = 0.42; // opacity of what is outside the image or hidden
 
 export class View3D {
   #canvas;
@@ -21,6 +22,7 @@ export class View3D {
   /** @type {import("./scene.js").Figure[]} */ #figures = [];
   /** @type {{middle: Vector, reach: number, floor: number} | null} */ #bounds = null;
   #asked = false;
+  #shown = "";
 
   /** @param {HTMLCanvasElement} canvas */
   constructor(canvas) {
@@ -39,9 +41,13 @@ export class View3D {
     new ResizeObserver(() => this.#ask()).observe(canvas);
   }
 
-  /** @param {Record<string, any>} frame */
-  draw(frame) {
-    this.show(figuresOf(frame));
+  /** @param {Record<string, any>} frame @param {{index?: number}} [seen] `index`: of one of several images that do not follow each other */
+  draw(frame, { index } = {}) {
+    const figures = figuresOf(frame);
+    const shown = `${index ?? ""} ${figures.map(({ kind, points }) => kind + points.length).sort()}`;
+    if (shown !== this.#shown) this.#bounds = null; // something else: the view fits it at once
+    this.#shown = shown;
+    this.show(figures);
   }
 
   /** @param {import("./scene.js").Figure[]} figures that are in one space already */
@@ -99,7 +105,7 @@ export class View3D {
     const project = this.#projection(width, height);
     ctx.lineCap = "round";
     drawFloor(ctx, project, /** @type {any} */ (this.#bounds));
-    const figures = this.#figures.map((figure) => ({ ...figure, seen: figure.points.map(project) }));
+    const figures = this.#figures.map((figure) => ({ ...figure, known: figure.seen, seen: figure.points.map(project) }));
     figures.sort((a, b) => b.seen[0].depth - a.seen[0].depth);
     for (const figure of figures) drawFigure(ctx, figure, Math.min(width, height) / 400);
   }
@@ -126,11 +132,10 @@ export class View3D {
     now.reach = Math.max(now.reach, 0.05);
     const last = this.#bounds ?? now;
     const ease = (/** @type {number} */ from, /** @type {number} */ to) => from + (to - from) * EASE;
-    this.#bounds = {
-      middle: /** @type {Vector} */ (last.middle.map((value, axis) => ease(value, now.middle[axis]))),
-      reach: ease(last.reach, now.reach),
-      floor: ease(last.floor, now.floor),
-    };
+    const middle = /** @type {Vector} */ (last.middle.map((value, axis) => ease(value, now.middle[axis])));
+    const away = Math.hypot(...middle.map((value, axis) => value - now.middle[axis]));
+    // whatever moves fast stays in view
+    this.#bounds = { middle, reach: Math.max(ease(last.reach, now.reach), now.reach + away), floor: ease(last.floor, now.floor) };
     return this.#bounds;
   }
 }
@@ -152,8 +157,13 @@ function drawFloor(ctx, project, { middle, reach, floor }) {
   ctx.globalAlpha = 1;
 }
 
-/** Bones and points from far to near. @param {CanvasRenderingContext2D} ctx @param {any} figure @param {number} unit one of its pixels */
-function drawFigure(ctx, { kind, seen, skeleton }, unit) {
+/**
+ * Bones and points from far to near; those that are guessed dashed and hollow.
+ *
+ * @param {CanvasRenderingContext2D} ctx @param {any} figure @param {number} unit one of its pixels
+ */
+function drawFigure(ctx, { kind, seen, skeleton, known }, unit) {
+  const isKnown = (/** @type {number} */ k) => known?.[k] ?? true;
   const xs = seen.map((/** @type {any} */ spot) => spot.x);
   const ys = seen.map((/** @type {any} */ spot) => spot.y);
   const size = Math.hypot(Math.max(...xs) - Math.min(...xs), Math.max(...ys) - Math.min(...ys));
@@ -180,17 +190,24 @@ function drawFigure(ctx, { kind, seen, skeleton }, unit) {
   const depth = (/** @type {[number, number]} */ [a, b]) => seen[a].depth + seen[b].depth;
   for (const [a, b] of [...skeleton.connections].sort((one, other) => depth(other) - depth(one))) {
     const close = near((seen[a].depth + seen[b].depth) / 2);
+    const isGuess = !isKnown(a) || !isKnown(b);
     ctx.strokeStyle = shade(lineColour(skeleton, a, b), close);
-    ctx.lineWidth = unit * bold * (0.5 + 0.8 * close);
+    ctx.lineWidth = unit * bold * (0.5 + 0.8 * close) * (isGuess ? 0.6 : 1);
+    ctx.globalAlpha = isGuess ? GUESSED : 1;
+    ctx.setLineDash(isGuess ? [unit * 5, unit * 8] : []);
     line(a, b);
   }
+  ctx.setLineDash([]);
   if (kind === "face") return;
   const order = [...seen.keys()].sort((a, b) => seen[b].depth - seen[a].depth);
   for (const k of order) {
     const close = near(seen[k].depth);
-    ctx.fillStyle = shade(skeleton.colours[k], close + 0.2);
+    ctx.fillStyle = ctx.strokeStyle = shade(skeleton.colours[k], close + 0.2);
     ctx.beginPath();
-    ctx.arc(seen[k].x, seen[k].y, unit * (2.4 + 4.2 * close), 0, 2 * Math.PI);
-    ctx.fill();
+    ctx.arc(seen[k].x, seen[k].y, unit * (2.4 + 4.2 * close) * (isKnown(k) ? 1 : 0.8), 0, 2 * Math.PI);
+    ctx.globalAlpha = isKnown(k) ? 1 : GUESSED;
+    ctx.lineWidth = unit * 1.5;
+    isKnown(k) ? ctx.fill() : ctx.stroke();
   }
+  ctx.globalAlpha = 1;
 }

@@ -1,0 +1,92 @@
+/** What is measured now, as a table: a row for each measure, a column for each instance. */
+
+import { onLanguage, text } from "./i18n.js";
+import { measureName, shown, trackedOf } from "./measures.js";
+import { gestureOf } from "./painter.js";
+
+const EVERY_MS = 200;
+const MOST_COLUMNS = 6;
+
+export class LiveTable {
+  #place;
+  #at = 0;
+  #layout = "";
+  /** @type {Record<string, any>} */ #frame = {};
+  /** @type {HTMLElement[]} in the order of the values */ #cells = [];
+
+  /** @param {HTMLElement} place */
+  constructor(place) {
+    this.#place = place;
+    onLanguage(() => {
+      this.#layout = "";
+      this.#write();
+    });
+  }
+
+  /** @param {Record<string, any>} frame */
+  draw(frame) {
+    const isFirst = !Object.keys(this.#frame).length;
+    this.#frame = frame;
+    if (isFirst || performance.now() - this.#at > EVERY_MS) this.#write();
+    else setTimeout(() => this.#frame === frame && this.#write(), EVERY_MS); // the last of a pause
+  }
+
+  clear() {
+    this.#frame = {};
+    this.#write();
+  }
+
+  #write() {
+    this.#at = performance.now();
+    const groups = Object.entries(Object.groupBy(trackedOf(this.#frame), ({ kind }) => kind));
+    const tables = groups.map(([kind, found = []]) => ({ kind, found: found.slice(0, MOST_COLUMNS) }));
+    const layout = JSON.stringify(tables.map(({ kind, found }) => [kind, found.map(({ label }) => label)]));
+    if (layout !== this.#layout) this.#build(tables);
+    this.#layout = layout;
+    const values = tables.flatMap(({ found }) => rowsOf(found).flatMap(({ cells }) => cells));
+    values.forEach((value, k) => {
+      if (this.#cells[k].textContent !== value) this.#cells[k].textContent = value;
+    });
+  }
+
+  /** @param {{kind: string, found: import("./measures.js").Tracked[]}[]} tables */
+  #build(tables) {
+    const made = tables.map(({ found }) => {
+      const head = row("th", "", ...found.map(({ label }) => label));
+      for (const cell of head.children) cell.setAttribute("scope", "col");
+      const body = document.createElement("tbody");
+      body.append(...rowsOf(found).map(({ name, cells }) => {
+        const line = row("td", name, ...cells);
+        const title = Object.assign(document.createElement("th"), { textContent: name, scope: "row" });
+        line.firstElementChild?.replaceWith(title);
+        return line;
+      }));
+      const top = document.createElement("thead");
+      top.append(head);
+      const table = document.createElement("table");
+      table.append(top, body);
+      return table;
+    });
+    const nothing = Object.assign(document.createElement("p"), { className: "hint", textContent: text("live.empty") });
+    this.#place.replaceChildren(...(made.length ? made : [nothing]));
+    this.#cells = /** @type {HTMLElement[]} */ ([...this.#place.querySelectorAll("td")]);
+  }
+}
+
+/** @param {import("./measures.js").Tracked[]} found of one kind @returns {{name: string, cells: string[]}[]} */
+function rowsOf(found) {
+  const names = [...new Set(found.flatMap(({ one }) => Object.keys(one.measures)))];
+  const gestures = found.map(({ one }) => gestureOf(one) || "–");
+  return [
+    { name: text("live.score"), cells: found.map(({ one }) => Number(one.score).toFixed(2)) },
+    ...(found.some(({ one }) => one.gesture) ? [{ name: text("live.gesture"), cells: gestures }] : []),
+    ...names.map((name) => ({ name: measureName(name), cells: found.map(({ one }) => shown(name, one.measures[name])) })),
+  ];
+}
+
+/** @param {"th" | "td"} tag @param {string[]} words */
+function row(tag, ...words) {
+  const line = document.createElement("tr");
+  line.append(...words.map((word) => Object.assign(document.createElement(tag), { textContent: word })));
+  return line;
+}

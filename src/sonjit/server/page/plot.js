@@ -1,0 +1,228 @@
+/** One measure of everyone over the last seconds, and how often it goes down and up again. */
+
+import { onLanguage, text } from "./i18n.js";
+import { measureName, shown, trackedOf, unitOf } from "./measures.js";
+import { RepetitionCounter } from "./repetitions.js";
+
+const WINDOW_S = 20;
+const COLOURS = ["#2f9ede", "#d98600", "#7c5cf0", "#1d9a63", "#e2518a", "#8a6d3b"];
+const BENT_RAD = (110 * Math.PI) / 180; // limits that suit the knee in squats, as those of `--count`
+const STRAIGHT_RAD = (150 * Math.PI) / 180;
+const MARGIN = { left: 44, right: 10, top: 10, bottom: 22 };
+
+const find = (/** @type {string} */ id) => /** @type {any} */ (document.getElementById(id));
+
+export class Plot {
+  #canvas = find("plot");
+  /** @type {{time: number, values: Map<string, {label: string, measures: Record<string, number | null>}>}[]} */ #history = [];
+  /** @type {Map<string, RepetitionCounter>} */ #counters = new Map();
+  #asked = false;
+  #known = "";
+
+  constructor() {
+    find("plot-measure").onchange = () => this.#restart();
+    find("count").onchange = () => this.#restart();
+    for (const id of ["count-low", "count-high"]) find(id).oninput = () => this.#recount();
+    new ResizeObserver(() => this.#ask()).observe(this.#canvas);
+    onLanguage(() => {
+      this.#known = "";
+      this.#offer();
+      this.#ask();
+    });
+  }
+
+  /** @param {Record<string, any>} frame */
+  draw(frame) {
+    const { time } = frame;
+    const last = this.#history.at(-1)?.time ?? -Infinity;
+    if (time < last) this.#forget(); // it began again
+    else if (time === last) this.#history.pop();
+    const values = new Map(trackedOf(frame).map(({ key, label, one }) => [key, { label, measures: one.measures }]));
+    this.#history.push({ time, values });
+    while (this.#history[0].time < time - WINDOW_S) this.#history.shift();
+    this.#offer();
+    this.#count(time, values);
+    this.#ask();
+  }
+
+  /** A run has ended: what was plotted stays until the next begins. */
+  clear() {
+    find("counts").replaceChildren();
+  }
+
+  /** Another source. */
+  begin() {
+    this.#forget();
+    this.#ask();
+  }
+
+  get #measure() {
+    return find("plot-measure").value;
+  }
+
+  #forget() {
+    this.#history = [];
+    this.#counters.clear();
+  }
+
+  /** The measures that there are, to choose from. */
+  #offer() {
+    const names = [...new Set(this.#history.slice(-1).flatMap(({ values }) => [...values.values()].flatMap(({ measures }) => Object.keys(measures))))];
+    if (!names.length || names.join() === this.#known) return;
+    this.#known = names.join();
+    const select = find("plot-measure");
+    const chosen = select.value;
+    const words = (/** @type {string} */ name) => measureName(name) + (unitOf(name).unit && ` (${unitOf(name).unit.trim()})`);
+    select.replaceChildren(...names.map((name) => new Option(words(name), name)));
+    select.value = names.includes(chosen) ? chosen : names.find((name) => name.endsWith("_angle_rad")) ?? names[0];
+    if (select.value !== chosen) this.#restart();
+  }
+
+  /** Another measure: other limits. */
+  #restart() {
+    const isOn = find("count").checked;
+    find("count-limits").hidden = !isOn;
+    const { scale, digits } = unitOf(this.#measure);
+    const [low, high] = this.#usualLimits();
+    find("count-low").value = (low * scale).toFixed(digits);
+    find("count-high").value = (high * scale).toFixed(digits);
+    this.#recount();
+  }
+
+  /** Those of a joint, or thirds of what was seen. @returns {[number, number]} */
+  #usualLimits() {
+    if (this.#measure.endsWith("_angle_rad")) return [BENT_RAD, STRAIGHT_RAD];
+    const seen = this.#series().flatMap(({ points }) => points.map(({ value }) => value)).filter(Number.isFinite);
+    const [least, most] = seen.length ? [Math.min(...seen), Math.max(...seen)] : [0, 1];
+    return [least + (most - least) / 3, most - (most - least) / 3];
+  }
+
+  /** @returns {[number, number]} in the measure's own unit */
+  #limits() {
+    const { scale } = unitOf(this.#measure);
+    return [Number(find("count-low").value) / scale, Number(find("count-high").value) / scale];
+  }
+
+  /** Count what is still known anew. */
+  #recount() {
+    this.#counters.clear();
+    find("counts").replaceChildren();
+    for (const { time, values } of this.#history) this.#count(time, values);
+    this.#ask();
+  }
+
+  /** @param {number} time @param {Map<string, {label: string, measures: Record<string, number | null>}>} values */
+  #count(time, values) {
+    const [low, high] = this.#limits();
+    if (!find("count").checked || !(low < high)) return;
+    const lines = [...values].filter(([, { measures }]) => this.#measure in measures).map(([key, { label, measures }]) => {
+      const counter = this.#counters.get(key) ?? new RepetitionCounter(low, high);
+      this.#counters.set(key, counter);
+      return `${label}: ${counter.update(measures[this.#measure] ?? NaN, time)}`;
+    });
+    const place = find("counts");
+    if (lines.length && place.innerText !== lines.join("\n")) {
+      place.replaceChildren(...lines.map((words) => Object.assign(document.createElement("span"), { className: "count", textContent: words })));
+    }
+  }
+
+  /** The chosen measure of each instance. */
+  #series() {
+    /** @type {Map<string, {label: string, points: {time: number, value: number}[]}>} */ const series = new Map();
+    for (const { time, values } of this.#history) {
+      for (const [key, { label, measures }] of values) {
+        if (!(this.#measure in measures)) continue;
+        const one = series.get(key) ?? { label, points: [] };
+        one.label = label;
+        one.points.push({ time, value: measures[this.#measure] ?? NaN });
+        series.set(key, one);
+      }
+    }
+    return [...series.values()];
+  }
+
+  #ask() {
+    if (this.#asked) return;
+    this.#asked = true;
+    requestAnimationFrame(() => {
+      this.#asked = false;
+      if (this.#canvas.clientWidth) this.#render();
+    });
+  }
+
+  #render() {
+    const canvas = this.#canvas;
+    const [width, height] = [canvas.clientWidth, canvas.clientHeight];
+    const scale = devicePixelRatio;
+    Object.assign(canvas, { width: Math.round(width * scale), height: Math.round(height * scale) });
+    const ctx = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
+    ctx.scale(scale, scale);
+    const series = this.#series();
+    canvas.dataset.points = String(series.reduce((sum, { points }) => sum + points.length, 0));
+    const name = this.#measure;
+    canvas.setAttribute("aria-label", series.length
+      ? `${measureName(name)}: ${series.map(({ label, points }) => `${label} ${shown(name, points.at(-1)?.value)}`).join(", ")}` : text("live.empty"));
+    if (!series.length) return;
+    const limits = find("count").checked ? this.#limits() : [];
+    const values = [...series.flatMap(({ points }) => points.map(({ value }) => value)), ...limits].filter(Number.isFinite);
+    const [least, most] = values.length ? [Math.min(...values), Math.max(...values)] : [0, 1];
+    const margin = (most - least || Math.abs(most) || 1) * 0.08;
+    const [low, high] = [least - margin, most + margin];
+    const end = this.#history[this.#history.length - 1].time;
+    const start = Math.max(this.#history[0].time, end - WINDOW_S);
+    const span = Math.max(end - start, 2);
+    const x = (/** @type {number} */ time) => MARGIN.left + ((time - start) / span) * (width - MARGIN.left - MARGIN.right);
+    const y = (/** @type {number} */ value) => MARGIN.top + ((high - value) / (high - low)) * (height - MARGIN.top - MARGIN.bottom);
+    const style = getComputedStyle(canvas);
+    ctx.font = `12px ${style.fontFamily}`;
+    ctx.lineWidth = 1;
+    for (let step = 0; step <= 4; step += 1) {
+      const value = low + ((high - low) * step) / 4;
+      ctx.strokeStyle = style.getPropertyValue("--line");
+      ctx.fillStyle = style.getPropertyValue("--muted");
+      ctx.beginPath();
+      ctx.moveTo(MARGIN.left, y(value));
+      ctx.lineTo(width - MARGIN.right, y(value));
+      ctx.stroke();
+      ctx.textAlign = "right";
+      ctx.fillText(shown(name, value).replace(" cm", ""), MARGIN.left - 5, y(value) + 4);
+      ctx.textAlign = step === 4 ? "right" : "center";
+      if (step) ctx.fillText(`${(start + (span * step) / 4).toFixed(span < 8 ? 1 : 0)} s`, x(start + (span * step) / 4), height - 5);
+    }
+    ctx.setLineDash([6, 5]);
+    ctx.strokeStyle = style.getPropertyValue("--muted");
+    for (const limit of limits) {
+      ctx.beginPath();
+      ctx.moveTo(MARGIN.left, y(limit));
+      ctx.lineTo(width - MARGIN.right, y(limit));
+      ctx.stroke();
+    }
+    ctx.setLineDash([]);
+    ctx.lineWidth = 2;
+    ctx.lineJoin = "round";
+    series.forEach(({ points }, k) => {
+      ctx.strokeStyle = ctx.fillStyle = COLOURS[k % COLOURS.length];
+      ctx.beginPath();
+      let before = NaN;
+      for (const { time, value } of points) {
+        if (Number.isFinite(value)) (time - before < 1 ? ctx.lineTo(x(time), y(value)) : ctx.moveTo(x(time), y(value)));
+        before = Number.isFinite(value) ? time : NaN;
+      }
+      ctx.stroke();
+      const last = points[points.length - 1];
+      ctx.beginPath();
+      if (Number.isFinite(last.value)) ctx.arc(x(last.time), y(last.value), 3.5, 0, 2 * Math.PI);
+      ctx.fill();
+    });
+    this.#legend(series);
+  }
+
+  /** @param {{label: string, points: {value: number}[]}[]} series */
+  #legend(series) {
+    find("plot-legend").replaceChildren(...series.map(({ label, points }, k) => {
+      const item = Object.assign(document.createElement("li"), { textContent: `${label}: ${shown(this.#measure, points.at(-1)?.value)}` });
+      item.style.setProperty("--colour", COLOURS[k % COLOURS.length]);
+      return item;
+    }));
+  }
+}
