@@ -4,7 +4,7 @@ BIN := .venv/bin
 WORKERS ?= 2
 export SONJIT_TEST_DATA ?= ../shared
 
-.PHONY: help install models more-models browser graphics demo serve test test-fast check check-page bench cards docs learn clean
+.PHONY: help install models more-models browser graphics demo serve test test-fast check check-page bench cards docs learn release clean
 
 help:
 	@echo "make demo    install, fetch the weights, run on the bundled clip, say where the results are"
@@ -15,6 +15,7 @@ help:
 	@echo "make docs    make the tables of the documentation again and build its site into site/"
 	@echo "make learn   run the lessons of docs/learn again and put their numbers into the pages"
 	@echo "make cards   evaluate the default models and write docs/cards again; PHOTOGRAPHS=folder DATASETS=folder"
+	@echo "make release build and check sdist and wheel, and try the wheel; uploads nothing"
 	@echo "make bench   time and memory on this machine; PEER=python-with-mediapipe compares"
 
 # What users need: small. What developers need brings PyTorch.
@@ -108,5 +109,9 @@ learn: install models
 	for lesson in descent networks losses deep svm hand_features; do $(BIN)/python docs/learn/$$lesson.py || exit 1; done
 	$(BIN)/python docs/learn/build.py
 
+# Everything but the upload: sdist and wheel, checked, and the wheel tried in fresh environments outside this folder.
+release: install models
+	$(BIN)/python tools/release.py
+
 clean:
-	rm -rf .venv site tools/page/node_modules .coverage .coverage.* sonjit-demo .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv site dist tools/page/node_modules .coverage .coverage.* sonjit-demo .pytest_cache .ruff_cache .hypothesis

@@ -1,6 +1,8 @@
 """The public surface: every promised name is there, and importing costs next to nothing."""
 
+import doctest
 import importlib
+import inspect
 import re
 import subprocess
 import sys
@@ -28,6 +30,15 @@ def test_every_public_name_is_there_with_a_docstring(name):
     home = importlib.import_module(f"sonjit.{sonjit._HOMES[name]}")
     assert getattr(home, name) is value
     assert value.__doc__
+
+
+def test_every_public_function_has_an_example_that_runs():
+    functions = [value for name in sonjit.__all__ if inspect.isfunction(value := getattr(sonjit, name))]
+    assert len(functions) >= 6
+    for function in functions:
+        examples = doctest.DocTestParser().get_examples(inspect.getdoc(function))
+        assert any(example.want for example in examples), function
+        assert not any(example.options.get(doctest.SKIP) for example in examples), function
 
 
 def test_an_unknown_name_is_an_attribute_error():

@@ -1,4 +1,6 @@
+import copy
 import json
+import pickle
 
 import numpy as np
 import pytest
@@ -223,3 +225,18 @@ def test_hands_that_differ_are_not_equal(hand, change):
 def test_a_side_of_little_probability_is_unknown(score, side):
     keypoints = np.zeros((21, 3), np.float32)
     assert Hand("Left", 0.9, keypoints, keypoints, handedness_score=score).side == side
+
+
+@pytest.mark.parametrize("again", [copy.deepcopy, lambda one: pickle.loads(pickle.dumps(one))], ids=["copy", "pickle"])
+def test_results_are_copied_and_pickled_whole(hand, face, body, again):
+    body.mask = np.full((4, 6), 0.25, np.float32)
+    hand.extra_keypoints = np.ones((2, 2), np.float32)
+    frame = Frame(3, 0.1, [hand], "a.png", [face], [body], [Person(body, hand, None, face)])
+    for one in (hand, face, body, frame.people[0], frame):
+        twin = again(one)
+        assert type(twin) is type(one)
+        assert twin == one
+    twin = again(frame)
+    np.testing.assert_array_equal(twin.bodies[0].mask, body.mask)
+    twin.hands[0].keypoints[:] = 0
+    assert hand.keypoints.any()

@@ -200,9 +200,9 @@ def create_detector(
             file that is missing; the message says what to do.
 
     Example:
-        >>> with create_detector("hands", max_instances=1) as detector:  # doctest: +SKIP
+        >>> with sonjit.create_detector("hands", static_image=True) as detector:
         ...     [hand.handedness for hand in detector.detect("photo.jpg")]
-        ['Right']
+        ['Left', 'Right']
     """
     options = {name: value for name, value in locals().items() if name not in ("kind", "smoothing", "own")} | own
     entry = find_kind(kind)

@@ -37,9 +37,12 @@ def track(
         InputError: nothing is there, nothing of it can be read, or an unknown option.
 
     Example:
-        >>> for frame in sonjit.track("clip.mp4", "hands", max_instances=1):  # doctest: +SKIP
-        ...     for hand in frame.hands:
-        ...         print(frame.time, hand.side, hand["index_finger_tip"])
+        >>> for frame in sonjit.track("clip.mp4", "hands"):
+        ...     if frame.index % 5 == 0:
+        ...         print(f"{frame.time:.2f} s", [(hand.id, hand.side) for hand in frame.hands])
+        0.00 s [(1, 'Left'), (2, 'Right')]
+        0.17 s [(1, 'Left'), (2, 'Right')]
+        0.33 s [(1, 'Left'), (2, 'Right')]
     """
     opened = source if isinstance(source, Source) else open_source(source)
     with nullcontext() if opened is source else opened:

@@ -70,8 +70,11 @@ def fingers_up(hand: Hand) -> dict[str, bool]:
     """Which fingers are stretched out, thumb first, whichever way the hand points; all False where it is unknown.
 
     Example:
-        >>> sum(fingers_up(hand).values())  # doctest: +SKIP
-        3
+        >>> with sonjit.create_detector("hands", static_image=True) as detector:
+        ...     for hand in detector.detect("photo.jpg"):
+        ...         print(hand.side, [finger for finger, is_up in sonjit.fingers_up(hand).items() if is_up])
+        Left ['thumb', 'index', 'middle', 'ring', 'pinky']
+        Right []
     """
     points = hand.keypoints_3d
     out = [_soft(thumb_spread_rad(points), *_THUMB_OUT_RAD), *_soft(finger_reach(points)[1:], *_FINGER_OUT)]

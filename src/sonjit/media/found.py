@@ -42,8 +42,10 @@ def draw(image: ImageLike, found: Frame | Result | Iterable[Result], *, labels: 
         (H, W, 3) uint8 RGB.
 
     Example:
-        >>> with sonjit.create_detector("hands") as detector:  # doctest: +SKIP
+        >>> with sonjit.create_detector("hands", static_image=True) as detector:
         ...     drawn = sonjit.draw("photo.jpg", detector.detect("photo.jpg"))
+        >>> drawn.shape, str(drawn.dtype)
+        ((480, 640, 3), 'uint8')
     """
     if not isinstance(found, Frame):
         found = Frame.holding(0, None, [found] if isinstance(found, Result) else list(found))

@@ -175,6 +175,11 @@ def open_source(named: str | os.PathLike[str]) -> Source:
     Raises:
         InputError: nothing is there, nothing of it can be read, or it is neither image nor video.
         MissingExtraError: a HEIC image without pillow-heif.
+
+    Example:
+        >>> with sonjit.open_source("clip.mp4") as source:
+        ...     source.kind, source.width, source.height, [round(frame.time, 2) for frame in source][:3]
+        ('video', 640, 480, [0.0, 0.03, 0.07])
     """
     text = os.fspath(named)
     if text == "-":

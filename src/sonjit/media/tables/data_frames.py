@@ -41,8 +41,10 @@ def to_dataframe(
         MissingExtraError: the library is not installed.
 
     Example:
-        >>> table = sonjit.to_dataframe(sonjit.track("clip.mp4", "hands"))  # doctest: +SKIP
-        >>> table[table.name == "index_finger_tip"].plot("time", "y")  # doctest: +SKIP
+        >>> table = sonjit.to_dataframe(sonjit.track("clip.mp4", "hands"))
+        >>> tips = table[table.name == "index_finger_tip"]
+        >>> int(tips.frame.max()), tips.handedness.unique().tolist()
+        (11, ['Left', 'Right'])
     """
     if library not in ("pandas", "polars"):
         raise InputError(f"library={library!r}: give 'pandas' or 'polars'")

@@ -1,0 +1,93 @@
+"""All of a release but the upload: build, check, and try what was built outside the repository.
+
+    make release
+
+builds the sdist, the wheel out of it, checks both, and in a fresh environment of every Python from 3.11 on that is on
+this machine installs the wheel and runs `sonjit demo` with it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+sys.path[:0] = [str(ROOT / "src"), str(ROOT / "tests")]
+import record_surface  # noqa: E402
+
+PYENV = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
+"""Its own commands lead to one Python alone, whichever is asked for."""
+VERSIONS = ("3.11", "3.12", "3.13", "3.14")
+
+
+def main() -> int:
+    """Run every step; the first that fails ends it."""
+    version = re.search(r'__version__ = "(.+)"', (ROOT / "src/sonjit/_version.py").read_text("utf-8"))[1]
+    heading = re.search(r"^## (.+)$", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.MULTILINE)[1]
+    if heading.split()[0] != version:
+        return complain(f"CHANGELOG.md begins with {heading!r}: write what changed in {version}")
+    recorded = (ROOT / "tests/public_surface.txt").read_text("utf-8").split("\n")
+    if new := sorted(set(record_surface.surface()) - set(recorded)):
+        return complain(f"{', '.join(new)}: public from now on; run tests/record_surface.py and commit what it writes")
+    dist = ROOT / "dist"
+    shutil.rmtree(dist, ignore_errors=True)
+    run("-m", "build", "--outdir", dist, ROOT)
+    built = sorted(dist.iterdir())
+    run("-m", "twine", "check", "--strict", *built)
+    (wheel,) = dist.glob("*.whl")
+    tried = [one for one in VERSIONS if try_wheel(one, wheel, version)]
+    if not tried:
+        return complain(f"none of Python {', '.join(VERSIONS)} is here to try the wheel with")
+    left_out = [one for one in VERSIONS if one not in tried]
+    print(f"built {', '.join(path.name for path in built)}; tried with Python {', '.join(tried)}")
+    if left_out:
+        print(f"left out: Python {', '.join(left_out)}, which this machine does not have")
+    if "unreleased" in heading:
+        print(f"still to do: a date in CHANGELOG.md for {version}")
+    print("upload: .venv/bin/python -m twine upload dist/*")
+    return 0
+
+
+def try_wheel(python: str, wheel: Path, version: str) -> bool:
+    """Install a wheel into a fresh environment and run it in an empty folder; False where there is no such Python."""
+    found = subprocess.run(
+        [sys.executable, "-m", "uv", "python", "find", "--no-project", "--no-python-downloads", python],
+        capture_output=True, text=True, check=False, cwd=tempfile.gettempdir(),
+        env=os.environ | {"PATH": os.pathsep.join([*map(str, PYENV.glob("versions/*/bin")), os.environ["PATH"]])},
+    )  # fmt: skip
+    if found.returncode:
+        return False
+    with tempfile.TemporaryDirectory(prefix="sonjit-release-") as folder:
+        place = Path(folder)
+        run("-m", "uv", "venv", "--quiet", "--python", found.stdout.strip(), place / "venv")
+        run("-m", "uv", "pip", "install", "--quiet", "--python", place / "venv", wheel)
+        sonjit = place / "venv" / ("Scripts" if os.name == "nt" else "bin") / "sonjit"
+        environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
+        for arguments in (["--version"], ["models", "pull", "hands"], ["demo", "--out", place / "demo"]):
+            done = subprocess.run(
+                [sonjit, *arguments], env=environment, cwd=place, stdout=subprocess.PIPE, text=True, check=True
+            )
+            if arguments == ["--version"] and done.stdout.strip() != version:
+                raise SystemExit(f"release: the wheel says that it is {done.stdout.strip()}, not {version}")
+    print(f"Python {python}: installed and run")
+    return True
+
+
+def run(*arguments: object) -> None:
+    """A module of this Python."""
+    subprocess.run([sys.executable, *map(str, arguments)], check=True, cwd=tempfile.gettempdir())
+
+
+def complain(line: str) -> int:
+    """One line on standard error."""
+    sys.stderr.write(f"release: {line}\n")
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
