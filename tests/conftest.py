@@ -132,12 +132,14 @@ def write_video():
 def reader_files(demo_clip, write_video, tmp_path_factory):
     """A folder with what readers of the documentation have: clip.mp4, photo.jpg, photos/, recordings/.
 
-    All are of the bundled clip, where both hands are in it: `clip.mp4` 40 frames, recordings/ its halves.
+    All are of the bundled clip, where both hands are in it: `clip.mp4` 40 frames, recordings/ its halves, `short.mp4`
+    its first 8.
     """
     _, frames, _ = demo_clip
     folder = tmp_path_factory.mktemp("reader")
     shown = frames[100:140]
     write_video(folder / "clip.mp4", shown)
+    write_video(folder / "short.mp4", shown[:8])
     for name in ("photos", "recordings"):
         (folder / name).mkdir()
     write_video(folder / "recordings" / "one.mp4", shown[:20])

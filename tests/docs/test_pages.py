@@ -47,7 +47,7 @@ class Block:
         """What a shell would call, in order: variables, quotes and continued lines are the shell's to read."""
         answer = subprocess.run(
             ["/bin/bash", "--noprofile", "--norc", "-u", "-c", _RECORD + self.code],
-            capture_output=True, text=True, check=False, env={"PATH": "", "HOME": os.environ.get("HOME", "/")},
+            capture_output=True, text=True, check=False, env={"PATH": "/nowhere", "HOME": os.environ.get("HOME", "/")},
         )  # fmt: skip
         assert not answer.stderr, f"{self.place}: {answer.stderr}"
         return [call.split("\x1f")[:-1] for call in answer.stdout.split("\x1e")[:-1]]

@@ -56,7 +56,8 @@ class HandExplainer:
     Args:
         path: the landmark network: the published one, or one of the caller's own that ends alike.
         mirrored: the images are selfie views.
-        threads, device: as in `create_detector`.
+        threads: as in `create_detector`.
+        device: likewise.
 
     Attributes:
         targets: every name that `explain` knows.

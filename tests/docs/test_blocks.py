@@ -1,0 +1,134 @@
+"""Every block of code in the documentation runs as it stands, in a folder with what its readers have.
+
+Commands that need what a test has not (a camera, a data set, an hour) are held to the command line's own rules
+instead: command, options and values are read, nothing is run. `NEEDS` names these by what stands in the command; for a
+whole block the page says why, in a comment before it: `<!-- not run: reason -->`. Of rendered images two are made.
+"""
+
+import ast
+import json
+import re
+import shutil
+import tomllib
+import traceback
+from itertools import pairwise
+
+import pytest
+
+from sonjit.cli import build_app, main
+from sonjit.weights import verify_weights
+
+from .test_pages import PAGES, PROJECT, blocks_of
+
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("weights")]
+
+NEEDS = {
+    r"camera:0": "a camera",
+    r"\bserve\b|\bannotate open\b": "somebody who stops it",
+    r"\bmodels pull\b": "a package registry",
+    r"\bsonjit (demo|doctor)\b": "a test of its own",
+    r"/data\b|--root |--data |\bdatasets convert\b": "a data set",
+    r"\.pkl|\.pth|\.pt\b|--hand-rig|photographs/": "files of others",
+    r"\b(runs?|tuned)/|mine\.onnx|nails": "a network that was trained before",
+    r"\bannotate (?!board)": "recordings of several cameras",
+    r"--workers ray|--device (cuda|gpu|npu)": "other machines",
+    r"\bsonjit (bench|train|eval|card)\b|\bsynth\b.*(--sequence|--poses|--views)": "minutes",
+}
+CHECKED = {"sonjit", "pip", "make", "python", "torchrun", "ray", "git"}
+
+
+@pytest.fixture
+def folder(reader_files, tmp_path, monkeypatch):
+    """The reader's folder, as the working directory."""
+    place = tmp_path / "reader"
+    shutil.copytree(reader_files, place)
+    (place / "short.mp4").replace(place / "clip.mp4")
+    for name in ("one", "two"):
+        shutil.copy(place / "clip.mp4", place / "recordings" / f"{name}.mp4")
+    (place / "clips").symlink_to(place / "recordings")
+    for name in ("squats", "talk", "gym"):
+        (place / f"{name}.mp4").symlink_to(place / "clip.mp4")
+    monkeypatch.chdir(place)
+    return place
+
+
+@pytest.fixture(scope="module")
+def all_weights():
+    if verify_weights(["hands", "face", "body", "holistic", "rigs"]):
+        pytest.skip("weights are missing; type: sonjit models pull hands face body holistic rigs")
+
+
+@pytest.mark.usefixtures("folder", "all_weights")
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks_of(page)], ids=lambda p: str(p.relative_to(PROJECT)))
+def test_blocks_run(page, capsys):
+    names = {"__name__": "docs"}
+    for block in blocks_of(page):
+        try:
+            if block.language == "python" and "--8<--" not in block.code:
+                code = compile(block.code, block.place, "exec")
+                if block.not_run is None:
+                    exec(code, names)
+                else:
+                    _imports_are_there(block.code)
+            elif block.language == "json":
+                json.loads(block.code)
+            elif block.language == "toml":
+                tomllib.loads(block.code)
+            elif block.language == "sh":
+                for command in block.commands():
+                    _call(command, run=block.not_run is None)
+        except Exception as error:
+            said = "".join(traceback.format_exception_only(error)) + capsys.readouterr().err
+            pytest.fail(f"{block.place}: {said}")
+
+
+def _call(command, *, run):
+    """Run a command of the shell, or hold it to what is there."""
+    program, *arguments = command
+    assert program in CHECKED, f"{program}: unknown to this test"
+    if program == "sonjit":
+        line = " ".join(command)
+        if run and not any(re.search(pattern, line) for pattern in NEEDS):
+            if "synth" in command:
+                arguments += [] if "--count" in command else ["--count", "2"]
+                arguments = ["2" if before == "--count" else one for before, one in pairwise(["", *arguments])]
+            assert main(arguments) == 0, line
+        else:
+            _parse(arguments)
+    elif program == "make":
+        targets = re.findall(r"^([\w-]+):", (PROJECT / "Makefile").read_text("utf-8"), re.MULTILINE)
+        assert {one for one in arguments if "=" not in one} <= set(targets), command
+    elif program == "pip":
+        known = tomllib.loads((PROJECT / "pyproject.toml").read_text("utf-8"))["project"]["optional-dependencies"]
+        for extras in re.findall(r"\[([\w,]+)\]", " ".join(arguments)):
+            assert set(extras.split(",")) <= set(known), command
+    elif program in ("python", "torchrun"):
+        for script in (one for one in arguments if one.endswith(".py")):
+            assert (PROJECT / script).is_file(), script
+        if "sonjit" in arguments:
+            _parse(arguments[arguments.index("sonjit") + 1 :])
+
+
+def _parse(arguments):
+    """Read a call as the command line does, without running it."""
+    if arguments in (["--help"], []):
+        return
+    _, bound, _ = build_app().parse_args(arguments, exit_on_error=False, print_error=False)
+    inputs = [one for value in bound.args for one in (value if isinstance(value, tuple) else (value,))]
+    unknown = [one for one in inputs if isinstance(one, str) and one.startswith("--")]
+    assert not unknown, f"unknown option {unknown}"
+
+
+def _imports_are_there(code):
+    """Everything that a block takes from Sonjit exists."""
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "sonjit":
+            lines = ast.unparse(node)
+            exec(lines, {})
+
+
+def test_a_wrong_option_is_found():
+    with pytest.raises(AssertionError, match="--no-such"):
+        _call(["sonjit", "hands", "a.jpg", "--no-such", "1"], run=False)
+    with pytest.raises(AssertionError):
+        _call(["make", "nothing"], run=True)

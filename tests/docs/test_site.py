@@ -1,0 +1,93 @@
+"""The site builds without a warning, asks no other host for anything, and finds what it is asked without a network."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("mkdocs", reason="the extra docs is not installed")
+
+PROJECT = Path(__file__).parents[2]
+_LOADED = re.compile(
+    r'<(?:script|img|iframe|source|video|audio|embed)\b[^>]*?\ssrc="([^"]*)"'
+    r'|<link\b[^>]*?rel="(?:stylesheet|preload|icon|modulepreload|manifest|preconnect|dns-prefetch)"[^>]*?href="([^"]*)"'
+    r'|<link\b[^>]*?href="([^"]*)"[^>]*?rel="(?:stylesheet|preload|icon|modulepreload|manifest|preconnect|dns-prefetch)"'
+)
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    out = tmp_path_factory.mktemp("site")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(out)]
+    done = subprocess.run(
+        command, cwd=PROJECT, capture_output=True, text=True, check=False,
+        env=os.environ | {"NO_MKDOCS_2_WARNING": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return out
+
+
+@pytest.mark.slow
+def test_nothing_is_asked_of_another_host(site):
+    pages = [page for page in site.rglob("*.html") if page.name != "404.html"]  # which a server gives, from its root
+    assert len(pages) > 40
+    for page in pages:
+        loaded = [one for found in _LOADED.findall(page.read_text("utf-8")) for one in found if one]
+        assert loaded
+        for place in loaded:
+            assert not re.match(r"(\w+:)?//", place) or place.startswith("data:"), f"{page.name} loads {place}"
+            if not place.startswith("data:"):
+                assert (page.parent / place.partition("?")[0]).exists(), (
+                    f"{page.name} loads {place}, which is not there"
+                )
+    for style in site.rglob("*.css"):
+        outside = re.findall(r"(?:url\(|@import )[\"']?((?:https?:)?//[^)\"']+)", style.read_text("utf-8"))
+        assert not outside, f"{style.name} loads {outside}"
+
+
+@pytest.mark.slow
+def test_the_search_index_lies_beside_the_pages_in_both_languages(site):
+    """As a script too, for pages that are opened as files may read scripts alone."""
+    index = json.loads((site / "search" / "search_index.json").read_text("utf-8"))
+    assert index["config"]["lang"] == ["en", "ko"]
+    assert (site / "search" / "search_index.js").is_file()
+    titles = {entry["title"] for entry in index["docs"]}
+    assert {"Measures", "create_detector"} <= titles
+
+
+@pytest.mark.slow
+@pytest.mark.browser
+@pytest.mark.parametrize(("asked", "first"), [("pinch", "measures"), ("create_detector", "create_detector")])
+def test_a_page_opened_as_a_file_can_be_searched(site, asked, first):
+    webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
+    if not (shutil.which("chromium") and shutil.which("chromedriver")):
+        pytest.skip("no chromium and chromedriver")
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    options = webdriver.ChromeOptions()
+    for flag in ("--headless=new", "--no-sandbox", "--disable-gpu", "--host-resolver-rules=MAP * ~NOTFOUND"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    service = webdriver.ChromeService(shutil.which("chromedriver"))
+    with webdriver.Chrome(options, service) as browser:
+        browser.get((site / "index.html").as_uri())
+        browser.find_element("css selector", "label[for=__search]").click()
+        browser.find_element("css selector", "[data-md-component=search-query]").send_keys(asked)
+        found = WebDriverWait(browser, 60).until(
+            lambda b: [one.text for one in b.find_elements("css selector", ".md-search-result__item") if one.text]
+        )
+        assert any(first.lower() in text.lower() for text in found), found
+        assert [one["message"] for one in browser.get_log("browser") if one["level"] == "SEVERE"] == []
+
+
+@pytest.mark.slow
+def test_every_public_name_is_in_the_reference(site):
+    import sonjit
+
+    text = (site / "api" / "index.html").read_text("utf-8")
+    assert [name for name in sonjit.__all__ if name != "__version__" and f'id="sonjit.{name}"' not in text] == []
