@@ -30,20 +30,22 @@ def measure(frames, truth):
 
     Args:
         frames: what was found, per frame a list of {"handedness", "id", "xy"}.
-        truth: the clip's JSON: width, height, frames[].hands[] with handedness and xy (21 x 2 px).
+        truth: the clip's JSON: width, height, frames[].hands[] with handedness, xy (21 x 2 px) and, where several are
+            of one side, a name.
     """
     size = np.array([truth["width"], truth["height"]])
     visible = right_side = false = 0
     errors, ids = [], {}
     for found, frame in zip(frames, truth["frames"], strict=True):
         hands = [(hand["handedness"], np.array(hand["xy"])) for hand in frame["hands"]]
+        names = [hand.get("name", hand["handedness"]) for hand in frame["hands"]]
         whole = [bool(((xy >= 0) & (xy < size)).all()) for _, xy in hands]
         visible += sum(whole)
         matches = match([np.array(hand["xy"]) for hand in found], [xy for _, xy in hands])
         false += len(found) - len(matches)
         for i, j in matches:
             side, xy = hands[j]
-            ids.setdefault(side, []).append(found[i]["id"])
+            ids.setdefault(names[j], []).append(found[i]["id"])
             if whole[j]:
                 right_side += found[i]["handedness"] == side
                 errors.append(np.linalg.norm(np.array(found[i]["xy"]) - xy, axis=1) / palm_length(xy) * 100)

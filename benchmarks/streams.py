@@ -3,8 +3,7 @@
 `python benchmarks/streams.py CLIP... --kind hands` counts frames with an instance, doubled ones, ids, the worst frame;
 a JSON file of the clip's name beside it adds what is missed, false, on the wrong side, and id switches.
 `--empty` says that the clips show none: whatever is found is a phantom. `--stills` shows images as drifting clips and
-says how soon what is found in the end was there. `--cross` cuts the person out of each image and lets every two of them
-walk past each other, each once in front: what is missed of who is half seen, wrong ids, and what is neither of the two.
+says how soon what is found in the end was there. Hands and people that cross are in `crossings.py`.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ import argparse
 import json
 import sys
 import time
-from itertools import islice, permutations
+from itertools import islice
 from pathlib import Path
 
 import cv2
@@ -31,14 +30,6 @@ SETTLE = 3
 """Frames at the start whose time does not count: networks are loaded there."""
 HALF_SECOND = 15
 STILL_FRAMES = 60
-CROSSING = 960, 540
-"""Size in pixels of the clips in which two people cross."""
-PERSON_PX = 460
-CROSSING_S = 3.0
-TORSO = [0, 11, 12, 23, 24]
-"""Of the body's keypoints the nose, shoulders and hips."""
-AT_PLACE, APART = 0.15, 0.3
-"""Mean distance of these, in the person's height, within which a body is that person, and of two who are told apart."""
 
 
 def frames_of(path, options):
@@ -108,16 +99,22 @@ def describe(found, seconds, truth, options):
         "worst frame ms": 1000 * seconds[SETTLE:].max(),
         "median ms": 1000 * float(np.median(seconds[SETTLE:])),
     }
-    if truth is not None:
-        told = [
-            [{"handedness": hand.handedness, "id": hand.id, "xy": keypoints(hand).tolist()} for hand in hands]
-            for hands in found
-        ]
-        measured = measure(told, truth)
-        wrong = round(measured["found"] * (1 - measured["right side %"] / 100))
-        figures |= {name: measured[name] for name in ("visible", "missed", "false", "id switches")}
-        figures["wrong side"] = wrong
-    return figures
+    return figures if truth is None else figures | hand_figures(plain_hands(found), truth)
+
+
+def plain_hands(found):
+    """Results of each frame as `accuracy.measure` takes them."""
+    return [
+        [{"handedness": hand.handedness, "id": hand.id, "xy": keypoints(hand).tolist()} for hand in hands]
+        for hands in found
+    ]
+
+
+def hand_figures(hands, truth):
+    """Of what was found in each frame of a clip whose hands are known."""
+    measured = measure(hands, truth)
+    wrong = round(measured["found"] * (1 - measured["right side %"] / 100))
+    return {name: measured[name] for name in ("visible", "missed", "false", "id switches")} | {"wrong side": wrong}
 
 
 def truth_of(clip, frames, options):
@@ -138,99 +135,6 @@ def soon(image, options):
     return {search: (len(found[search][HALF_SECOND]), len(found[search][-1])) for search in SEARCHES}
 
 
-def cut_out(image):
-    """The person of an image: colours and opacity (H, W, 4)."""
-    rgb = rgb_from(str(image))
-    with create_detector("body", static_image=True, segmentation=True, max_instances=1) as detector:
-        found = detector.detect(rgb)
-    if not found:
-        raise SonjitError(f"{image}: nobody is found; give images of one person")
-    _, labels, stats, _ = cv2.connectedComponentsWithStats((found[0].mask > 0.5).astype(np.uint8))
-    person = 1 + int(stats[1:, cv2.CC_STAT_AREA].argmax())
-    x, y, width, height = stats[person, :4]
-    opacity = cv2.GaussianBlur((labels == person).astype(np.uint8) * 255, (5, 5), 0)
-    cut = np.dstack([rgb, opacity])[y : y + height, x : x + width]
-    return cv2.resize(cut, (round(PERSON_PX * width / height), PERSON_PX), interpolation=cv2.INTER_AREA)
-
-
-def backdrop():
-    """Soft patches of colour, the same every time."""
-    patches = np.random.default_rng(0).integers(60, 190, (9, 16, 3)).astype(np.uint8)
-    return cv2.resize(patches, CROSSING, interpolation=cv2.INTER_CUBIC)
-
-
-def paste(image, person, x):
-    """Put a person on an image, the middle at x, and say where it is opaque (H, W)."""
-    shift = np.float32([[1, 0, x - person.shape[1] / 2], [0, 1, CROSSING[1] - PERSON_PX]])
-    moved = cv2.warpAffine(person, shift, CROSSING)
-    opacity = moved[..., 3:] / 255
-    image[:] = image * (1 - opacity) + moved[..., :3] * opacity
-    return moved[..., 3] > 127
-
-
-def crossing(behind, front, options):
-    """Frames of two people who cross, as (seconds, RGB); in each the two places and the share seen of the hind one."""
-    count, frames, truth = round(CROSSING_S * (options.fps or 30)), [], []
-    for number in range(count):
-        along = 0.2 + 0.6 * number / (count - 1)
-        image, places = backdrop(), (CROSSING[0] * along, CROSSING[0] * (1 - along))
-        hind, fore = paste(image, behind, places[0]), paste(image, front, places[1])
-        frames.append((number / (options.fps or 30), image))
-        truth.append((places, (hind & ~fore).sum() / hind.sum()))
-    return frames, truth
-
-
-def body_alone(person):
-    """Nose, shoulders and hips (5, 2) of a person alone, from the middle of the cut-out on."""
-    image = backdrop()
-    paste(image, person, CROSSING[0] / 2)
-    with create_detector("body", static_image=True, max_instances=1) as detector:
-        (found,) = detector.detect(image)
-    return keypoints(found)[TORSO] - (CROSSING[0] / 2, 0)
-
-
-def describe_crossing(found, truth, alone):
-    """How late each is found; then missed ones of those half seen, other ids where they are apart, finds of neither."""
-    ids, late, missed, wrong, false = [None, None], 0, 0, 0, 0
-    for results, (places, seen) in zip(found, truth, strict=True):
-        wanted = [body + np.array([x, 0]) for body, x in zip(alone, places, strict=True)]
-        bodies = [keypoints(getattr(one, "body", one))[TORSO] for one in results]
-        away = [[np.linalg.norm(one - body, axis=1).mean() / PERSON_PX for one in bodies] for body in wanted]
-        false += sum(bool(min(row[i] for row in away) > AT_PLACE) for i in range(len(bodies)))
-        apart = np.linalg.norm(wanted[0] - wanted[1], axis=1).mean() > APART * PERSON_PX
-        for person, row in enumerate(away):
-            if not row or min(row) > AT_PLACE:
-                late += ids[person] is None
-                missed += ids[person] is not None and bool(person == 1 or seen > 0.5)
-            elif apart:
-                id = results[int(np.argmin(row))].id
-                ids[person] = ids[person] or id
-                wrong += id != ids[person]
-    return {"frames": len(found), "late": late, "missed": missed, "wrong id": wrong, "false": false}
-
-
-def tell_crossings(options, console):
-    """Every two of the images' people, each once in front, and the sum over all."""
-    people = {image.stem: cut_out(image) for image in options.media}
-    alone = {name: body_alone(person) for name, person in people.items()}
-    rows, totals = [], {}
-    for behind, front in permutations(people, 2):
-        frames, truth = crossing(people[behind], people[front], options)
-        found, _ = run(frames, options)
-        for search in SEARCHES:
-            figures = describe_crossing(found[search], truth, (alone[behind], alone[front]))
-            rows.append((f"{front} before {behind}", search, figures))
-            totals[search] = {name: totals.get(search, {}).get(name, 0) + value for name, value in figures.items()}
-    if options.json:
-        print(json.dumps([{"crossing": name, "search": search, **figures} for name, search, figures in rows]))
-        return
-    rows += [("all", search, figures) for search, figures in totals.items()]
-    table = Table("crossing", "search", *rows[0][2], box=None)
-    for name, search, figures in rows:
-        table.add_row(name, search, *map(str, figures.values()))
-    console.print(table)
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("media", type=Path, nargs="+")
@@ -241,19 +145,9 @@ def main():
     parser.add_argument("--mirror", action="store_true")
     parser.add_argument("--empty", action="store_true", help="the clips show none of the kind")
     parser.add_argument("--stills", action="store_true", help="media are images")
-    parser.add_argument("--cross", action="store_true", help="media are images of one person each, who cross")
-    parser.add_argument("--json", action="store_true", help="of --cross")
     parser.add_argument("--runs", type=int, default=1, help="of each clip; a frame's least time counts")
     options = parser.parse_args()
     console = Console(width=200)
-    if options.json and not options.cross:
-        parser.error("--json is for --cross")
-    if options.cross:
-        if options.kind not in ("body", "holistic"):
-            parser.error("--cross is for --kind body and holistic")
-        options.max_instances = options.max_instances or 2
-        tell_crossings(options, console)
-        return
     if options.stills:
         found = {image.name: soon(image, options) for image in options.media}
         table = Table("image", *(f"{search}: half a second, in the end" for search in SEARCHES), box=None)

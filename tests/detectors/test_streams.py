@@ -22,7 +22,7 @@ from sonjit.geometry.boxes import RotatedBox
 from .fakes import seen_at
 
 SIZE = 600
-SCRIPT = Path(__file__).parents[2] / "benchmarks" / "streams.py"
+SCRIPT = Path(__file__).parents[2] / "benchmarks" / "crossings.py"
 WILD = Path(os.environ.get("SONJIT_TEST_DATA", "../shared")) / "real" / "wild"
 
 
@@ -235,11 +235,11 @@ def test_a_body_needs_a_face_or_turns_its_back(score, turned, mirrored, admitted
 @pytest.mark.golden
 @pytest.mark.slow
 def test_people_who_cross_keep_their_ids():
-    """Cut out of photographs; each walks once in front. `benchmarks/streams.py --cross` takes more of them."""
+    """Cut out of photographs; each walks once in front. `benchmarks/crossings.py` takes more of them."""
     images = [WILD / f"{name}.jpg" for name in ("person-linda", "cgi-model-20")]
     if not all(image.is_file() for image in images):
         pytest.skip("photographs of real/wild are missing")
-    options = ["--cross", "--kind", "body", "--fps", "15", "--json"]
+    options = ["body", "--fps", "15", "--json"]
     run = subprocess.run([sys.executable, SCRIPT, *options, *images], capture_output=True, text=True, check=True)
     rows = json.loads(run.stdout)
     assert len(rows) == 4

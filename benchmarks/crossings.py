@@ -1,0 +1,317 @@
+"""Hands and people that cross, in clips made for it: what is missed, false, on the wrong side, and ids that change.
+
+`python benchmarks/crossings.py hands --seeds 1 2 3` renders a clip of each sort for each seed: two hands of one person
+that `swap` sides, `pause` one behind the other, turn `back` there, or of which one is taken away there (`leave`), and
+`three` hands of two people. A hand counts in every frame in which it lies in the image, hidden or not.
+
+`python benchmarks/crossings.py body IMAGE...` (or holistic) cuts the person out of each image and lets every two of
+them walk past each other, each once in front: how late each is found; then what is missed of who is half seen, wrong
+ids where they are apart, and finds of neither.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from dataclasses import dataclass, replace
+from itertools import permutations
+from pathlib import Path
+from types import SimpleNamespace
+
+import cv2
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+from streams import SEARCHES, hand_figures, keypoints, plain_hands, run
+
+from sonjit import SonjitError, create_detector
+from sonjit.benchmark.run import check_peer, run_python
+from sonjit.geometry.cameras import Intrinsics
+from sonjit.hand_models.rig import RigPose
+from sonjit.media import rgb_from
+from sonjit.synthesis.hands.person import rig_from_shape
+from sonjit.synthesis.output.samples import render_samples
+from sonjit.synthesis.render.renderer import Renderer
+from sonjit.synthesis.scene.factors import FACTORS, Factors
+from sonjit.synthesis.scene.gestures import sample_angles
+from sonjit.synthesis.scene.hand_poses import turn_hand
+from sonjit.synthesis.scene.motions import HandMotion, HandTrack
+from sonjit.synthesis.scene.sampling import SceneSampler
+
+SORTS = ("swap", "pause", "back", "leave", "three")
+SIZE, CAMERA = (640, 480), Intrinsics(608, 608, 320, 240)
+FPS, SECONDS = 30, 12.0
+BARE = ("glove=none", "held=none", "occluders=0", "infrared=false", "low_light=0", "exposure=-0.5..0.5")
+ASIDE_M, DISTANCE_M, APART_M = (0.09, 0.11), (0.5, 0.56), (0.06, 0.14)
+"""How far two hands stand from the middle, how far from the camera, and how far the one is behind the other."""
+OTHERS_M = 0.15
+"""How far behind them the hand of another person is, at least."""
+TURN_DEG = {"yaw_deg": 20, "pitch_deg": 12, "roll_deg": 18}
+CROSSING = 960, 540
+"""Size in pixels of the clips in which two people cross."""
+PERSON_PX = 460
+CROSSING_S = 3.0
+TORSO = [0, 11, 12, 23, 24]
+"""Of the body's keypoints the nose, shoulders and hips."""
+AT_PLACE, APART = 0.15, 0.3
+"""Mean distance of these, in the person's height, within which a body is that person, and of two who are told apart."""
+
+
+def between(at, values, times):
+    """Values (N, ...) on the way through some (K, ...) that are reached at the seconds `at`, at rest in each."""
+    at, values = np.asarray(at, float), np.asarray(values, float)
+    step = np.searchsorted(at, times, "right").clip(1, len(at) - 1)
+    share = ((times - at[step - 1]) / (at[step] - at[step - 1])).clip(0, 1)
+    share = (share**3 * (10 - 15 * share + 6 * share**2)).reshape(-1, *[1] * (values.ndim - 1))
+    return values[step - 1] + share * (values[step] - values[step - 1])
+
+
+def ways(sort, times, rng):
+    """Metres to the right and down (N, 2) of the hand in front and of the one behind, which comes in from below."""
+    side, end = rng.choice([-1, 1]) * rng.uniform(*ASIDE_M), times[-1]
+    down = [0.01 * np.sin(rng.uniform(0.8, 1.4) * times + rng.uniform(0, 6)) for _ in range(2)]
+    down[1] += between([0, 1], [0.4, 0], times)
+    if sort in ("swap", "three"):
+        turns = rng.choice([1.0, 1.5, 2.0, 3.0] if sort == "swap" else [1.0, 1.5])
+        front = side * np.cos(2 * np.pi * turns * times / end)
+        behind = -front
+    elif sort == "leave":
+        meet, wait = rng.uniform(3, 7), rng.uniform(0.4, 1.5)
+        front = side + 0.004 * np.sin(times)
+        behind = between([0, meet, meet + 0.8], [-side, -side, side + rng.uniform(-0.02, 0.02)], times)
+        down[1] += between([0, meet + 0.8 + wait, meet + 1.4 + wait], [0, 0, 0.6], times)
+    else:
+        at, front, behind, now = [0.0, 2.0], [side] * 2, [-side] * 2, -side
+        while at[-1] < end - 3:
+            now = now if sort == "back" else -now
+            place, off = rng.uniform(-0.03, 0.03), rng.uniform(-0.025, 0.025)
+            at += (at[-1] + rng.uniform((0.25, 0.3, 0.3, 0.2), (1.1, 2.0, 0.9, 1.0)).cumsum()).tolist()
+            front += [place, place, -now, -now]
+            behind += [place + off, place + off, now, now]
+        front, behind = between(at, front, times), between(at, behind, times)
+    return np.stack([front, down[0]], 1), np.stack([behind, down[1]], 1)
+
+
+@dataclass
+class Crossing:
+    """The motion of one person's hands: of both as a sort of crossing has it, or of one that sways behind them."""
+
+    sort: str
+    is_other: bool = False
+
+    def make(self, shape, rng):
+        """See `MotionSource`."""
+        times = np.arange(0, SECONDS, 1 / FPS)
+        near = rng.uniform(*DISTANCE_M) + 0.05 * (self.sort == "three")
+        if self.is_other:
+            swing = 0.2 * np.cos(2 * np.pi * rng.choice([0.7, 1.0]) * times / times[-1] + rng.choice([0, np.pi]))
+            placed = [(np.stack([swing, between([0, 1], [0.4, -0.02], times)], 1), near + OTHERS_M)]
+        else:
+            front, behind = ways(self.sort, times, rng)
+            placed = [(front, near), (behind, near + rng.uniform(*APART_M))]
+        sides = rng.permutation(["Right", "Left"]).tolist()
+        hands = [hand_track(side, shape, *place, times, rng) for side, place in zip(sides, placed)]  # noqa: B905
+        return HandMotion(self.sort, times, tuple(hands), CAMERA)
+
+
+def hand_track(side, shape, way, depth, times, rng):
+    """A hand whose palm, on its way (N, 2) at a depth, faces the camera; it turns a little and changes its gesture."""
+    rig = rig_from_shape(side, shape)
+    turns = {name: most * np.sin(rng.uniform(0.5, 1) * times + rng.uniform(0, 6)) for name, most in TURN_DEG.items()}
+    turned = ({name: each[i] for name, each in turns.items()} for i in range(len(times)))
+    rotation = np.stack([turn_hand(rig, drawn, np.zeros(3)) for drawn in turned])
+    at = np.r_[0, rng.uniform(0.7, 1.5, int(times[-1]) + 1).cumsum()]
+    angles = between(at, [sample_angles(rig, rng) for _ in at], times)
+    palm = rotation @ (rig.joints[11] - rig.joints[0]) / 2
+    pose = RigPose(rotation, np.column_stack([way, np.full(len(times), depth)]) - palm, angles)
+    return HandTrack(rig, shape, pose, {frame: frame for frame in range(len(times))})
+
+
+def hands_clip(sort, seed):
+    """[(seconds, RGB)] of a crossing, and what is known of it as `accuracy.measure` takes it."""
+    index = SORTS.index(sort)
+    people = [Crossing(sort)] + [Crossing(sort, is_other=True)] * (sort == "three")
+    scenes = [
+        SceneSampler(Factors(FACTORS, BARE), 2 * seed + number, "webcam", 1, SIZE, motions=person).make(index)
+        for number, person in enumerate(people)
+    ]
+    frames, truth = [], []
+    with Renderer() as renderer:
+        for first, *others in zip(*scenes, strict=True):
+            scene = replace(first, hands=tuple(hand for one in (first, *others) for hand in one.hands))
+            ((sample, _),) = render_samples(renderer, scene)
+            frames.append((scene.time_s, sample.rgb()))
+            hands = [
+                {"name": name, "handedness": one.side, "xy": one.keypoints_px.tolist()}
+                for name, one in enumerate(sample.instances)
+            ]
+            truth.append({"time": scene.time_s, "hands": hands})
+    return frames, {"width": SIZE[0], "height": SIZE[1], "frames": truth}
+
+
+def peer_hands(python, frames, most):
+    """What MediaPipe finds in each frame of a clip."""
+    with tempfile.TemporaryDirectory(prefix="sonjit-crossings-") as folder:
+        path = Path(folder, "clip.npy")
+        np.save(path, np.stack([rgb for _, rgb in frames]))
+        job = {"task": "find", "frames": str(path), "count": len(frames), "kind": "hands", "model": "full"}
+        job |= {"max_instances": most, "static_image": False}
+        return run_python(python, "peer_mediapipe.py", json.dumps(job))["frames"]
+
+
+def cross_hands(options):
+    """(clip, library, figures) of each rendered clip."""
+    if options.peer:
+        check_peer(options.peer)
+    for sort in options.sorts:
+        for seed in options.seeds:
+            frames, truth = hands_clip(sort, seed)
+            if options.save:
+                save_clip(options.save / f"{sort}-{seed}.mp4", frames, truth)
+            most = 3 if sort == "three" else 2
+            found, _ = run(frames, SimpleNamespace(kind="hands", max_instances=most, runs=1))
+            told = {search: plain_hands(results) for search, results in found.items()}
+            if options.peer:
+                told["mediapipe"] = peer_hands(options.peer, frames, most)
+            for library, hands in told.items():
+                yield f"{sort} {seed}", library, hand_figures(hands, truth)
+
+
+def save_clip(path, frames, truth):
+    """Write a clip and, beside it, what is known of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), FPS, SIZE)
+    for _, rgb in frames:
+        writer.write(rgb[..., ::-1])
+    writer.release()
+    path.with_suffix(".json").write_text(json.dumps(truth))
+
+
+def cut_out(image):
+    """The person of an image: colours and opacity (H, W, 4)."""
+    rgb = rgb_from(str(image))
+    with create_detector("body", static_image=True, segmentation=True, max_instances=1) as detector:
+        found = detector.detect(rgb)
+    if not found:
+        raise SonjitError(f"{image}: nobody is found; give images of one person")
+    _, labels, stats, _ = cv2.connectedComponentsWithStats((found[0].mask > 0.5).astype(np.uint8))
+    person = 1 + int(stats[1:, cv2.CC_STAT_AREA].argmax())
+    x, y, width, height = stats[person, :4]
+    opacity = cv2.GaussianBlur((labels == person).astype(np.uint8) * 255, (5, 5), 0)
+    cut = np.dstack([rgb, opacity])[y : y + height, x : x + width]
+    return cv2.resize(cut, (round(PERSON_PX * width / height), PERSON_PX), interpolation=cv2.INTER_AREA)
+
+
+def backdrop():
+    """Soft patches of colour, the same every time."""
+    patches = np.random.default_rng(0).integers(60, 190, (9, 16, 3)).astype(np.uint8)
+    return cv2.resize(patches, CROSSING, interpolation=cv2.INTER_CUBIC)
+
+
+def paste(image, person, x):
+    """Put a person on an image, the middle at x, and say where it is opaque (H, W)."""
+    shift = np.float32([[1, 0, x - person.shape[1] / 2], [0, 1, CROSSING[1] - PERSON_PX]])
+    moved = cv2.warpAffine(person, shift, CROSSING)
+    opacity = moved[..., 3:] / 255
+    image[:] = image * (1 - opacity) + moved[..., :3] * opacity
+    return moved[..., 3] > 127
+
+
+def crossing(behind, front, fps):
+    """Frames of two people who cross, as (seconds, RGB); in each the two places and the share seen of the hind one."""
+    count, frames, truth = round(CROSSING_S * fps), [], []
+    for number in range(count):
+        along = 0.2 + 0.6 * number / (count - 1)
+        image, places = backdrop(), (CROSSING[0] * along, CROSSING[0] * (1 - along))
+        hind, fore = paste(image, behind, places[0]), paste(image, front, places[1])
+        frames.append((number / fps, image))
+        truth.append((places, (hind & ~fore).sum() / hind.sum()))
+    return frames, truth
+
+
+def body_alone(person):
+    """Nose, shoulders and hips (5, 2) of a person alone, from the middle of the cut-out on."""
+    image = backdrop()
+    paste(image, person, CROSSING[0] / 2)
+    with create_detector("body", static_image=True, max_instances=1) as detector:
+        (found,) = detector.detect(image)
+    return keypoints(found)[TORSO] - (CROSSING[0] / 2, 0)
+
+
+def describe_crossing(found, truth, alone):
+    """How late each is found; then missed ones of those half seen, other ids where they are apart, finds of neither."""
+    ids, late, missed, wrong, false = [None, None], 0, 0, 0, 0
+    for results, (places, seen) in zip(found, truth, strict=True):
+        wanted = [body + np.array([x, 0]) for body, x in zip(alone, places, strict=True)]
+        bodies = [keypoints(getattr(one, "body", one))[TORSO] for one in results]
+        away = [[np.linalg.norm(one - body, axis=1).mean() / PERSON_PX for one in bodies] for body in wanted]
+        false += sum(bool(min(row[i] for row in away) > AT_PLACE) for i in range(len(bodies)))
+        apart = np.linalg.norm(wanted[0] - wanted[1], axis=1).mean() > APART * PERSON_PX
+        for person, row in enumerate(away):
+            if not row or min(row) > AT_PLACE:
+                late += ids[person] is None
+                missed += ids[person] is not None and bool(person == 1 or seen > 0.5)
+            elif apart:
+                id = results[int(np.argmin(row))].id
+                ids[person] = ids[person] or id
+                wrong += id != ids[person]
+    return {"frames": len(found), "late": late, "missed": missed, "wrong id": wrong, "false": false}
+
+
+def cross_people(options):
+    """(crossing, search, figures) of every two of the images' people, each once in front."""
+    people = {image.stem: cut_out(image) for image in options.media}
+    alone = {name: body_alone(person) for name, person in people.items()}
+    for behind, front in permutations(people, 2):
+        frames, truth = crossing(people[behind], people[front], options.fps)
+        found, _ = run(frames, SimpleNamespace(kind=options.kind, max_instances=2, runs=1))
+        for search in SEARCHES:
+            figures = describe_crossing(found[search], truth, (alone[behind], alone[front]))
+            yield f"{front} before {behind}", search, figures
+
+
+def tell(rows, options):
+    """Each clip's figures as they come, and the sums over all."""
+    told, totals = [], {}
+    for name, library, figures in rows:
+        told.append((name, library, figures))
+        print(name, library, figures, file=sys.stderr, flush=True)
+        sums = totals.setdefault(library, dict.fromkeys(figures, 0))
+        for figure, value in figures.items():
+            sums[figure] = None if value is None else sums[figure] + value
+    if options.json:
+        print(json.dumps([{"crossing": name, "search": library, **figures} for name, library, figures in told]))
+        return
+    table = Table("crossing", "search", *told[0][2], box=None)
+    for name, library, figures in (*told, *(("all", library, figures) for library, figures in totals.items())):
+        table.add_row(name, library, *("-" if value is None else str(value) for value in figures.values()))
+    Console(width=120).print(table)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    kinds = parser.add_subparsers(dest="kind", required=True)
+    hands = kinds.add_parser("hands")
+    hands.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    hands.add_argument("--sorts", nargs="+", default=SORTS, choices=SORTS)
+    hands.add_argument("--save", type=Path, help="folder for the clips and what is known of them")
+    hands.add_argument("--peer", help="a Python interpreter that has mediapipe.solutions")
+    for kind in ("body", "holistic"):
+        people = kinds.add_parser(kind)
+        people.add_argument("media", type=Path, nargs="+", help="images of one person each, at least two")
+        people.add_argument("--fps", type=float, default=30.0)
+    for one in kinds.choices.values():
+        one.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    if options.kind != "hands" and len(options.media) < 2:
+        parser.error(f"{options.media[0]} alone: give images of two people or more")
+    tell((cross_hands if options.kind == "hands" else cross_people)(options), options)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except SonjitError as error:
+        sys.exit(f"crossings.py: {error}")
