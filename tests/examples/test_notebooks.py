@@ -1,0 +1,99 @@
+"""The notebooks in examples/ run from top to bottom, without outputs in the repository."""
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+NOTEBOOKS = sorted(EXAMPLES.glob("*.ipynb"))
+
+nbformat = pytest.importorskip("nbformat", reason="nbformat is not installed")
+
+
+@pytest.fixture
+def run(monkeypatch, tmp_path, weights):
+    """`run(name)`: what each cell printed or gave, as text; pictures are counted."""
+    nbclient = pytest.importorskip("nbclient", reason="nbclient is not installed")
+    pytest.importorskip("ipykernel", reason="ipykernel is not installed")
+    for variable, value in {"PYDEVD_DISABLE_FILE_VALIDATION": "1", "MPLBACKEND": "agg"}.items():
+        monkeypatch.setenv(variable, value)
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+
+    def call(name):
+        notebook = nbformat.read(EXAMPLES / name, as_version=4)
+        client = nbclient.NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}})
+        client.execute()
+        said = ""
+        for cell in notebook.cells:
+            for output in cell.get("outputs", []):
+                said += output.get("text", "") + str(output.get("data", {}).get("text/plain", "")) + "\n"
+        return said
+
+    return call
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)
+def test_notebooks_are_small_and_hold_no_outputs(path):
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    assert path.stat().st_size < 10_000
+    assert all(not cell.get("outputs") and not cell.get("execution_count") for cell in notebook.cells)
+    assert f'"{path.name}"' in Path(__file__).read_text("utf-8"), f"{path.name} is not run"
+
+
+@pytest.mark.slow
+def test_first_steps(run):
+    lines = sum(
+        len(cell.source.splitlines())
+        for cell in nbformat.read(EXAMPLES / "first_steps.ipynb", 4).cells
+        if cell.cell_type == "code"
+    )
+    assert lines <= 25
+    said = run("first_steps.ipynb")
+    assert "Left [" in said
+    assert "Right [" in said
+
+
+@pytest.mark.slow
+@pytest.mark.golden
+@pytest.mark.files("real/tfjs-models/pose-detection/**/*squats*.mp4")
+def test_sports_video(run, file, tmp_path):
+    shutil.copy(file, tmp_path / "squats.mp4")
+    said = run("sports_video.ipynb")
+    assert "left_knee_angle_rad" in said
+    assert "{1: " in said
+
+
+@pytest.mark.slow
+def test_sign_language_folder(run, reader_files, tmp_path):
+    pytest.importorskip("pandas", reason="the extra pandas is not installed")
+    shutil.copytree(reader_files / "recordings", tmp_path / "recordings")
+    said = run("sign_language_folder.ipynb")
+    assert "hands seen" in said
+    assert (tmp_path / "signing.csv").is_file()
+
+
+@pytest.mark.slow
+def test_finetune_keypoint(run):
+    pytest.importorskip("torch", reason="the extra train is not installed")
+    assert "learned [" in run("finetune_keypoint.ipynb")
+
+
+@pytest.mark.slow
+def test_two_cameras_3d(run):
+    pytest.importorskip("moderngl", reason="the extra synth is not installed")
+    said = run("two_cameras_3d.ipynb")
+    errors = [float(line.split()[1]) for line in said.splitlines() if "mm from the truth" in line]
+    assert errors
+    assert min(errors) < 25
+
+
+@pytest.mark.slow
+def test_explain_decision(run):
+    said = run("explain_decision.ipynb")
+    assert "with a grey patch" in said
+    assert "index_finger_tip.x" in said
