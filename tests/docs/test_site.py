@@ -62,7 +62,9 @@ def test_the_search_index_lies_beside_the_pages_in_both_languages(site):
 
 @pytest.mark.slow
 @pytest.mark.browser
-@pytest.mark.parametrize(("asked", "first"), [("pinch", "measures"), ("create_detector", "create_detector")])
+@pytest.mark.parametrize(
+    ("asked", "first"), [("pinch", "measures"), ("create_detector", "create_detector"), ("손가락", "손가락")]
+)
 def test_a_page_opened_as_a_file_can_be_searched(site, asked, first):
     webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
     if not (shutil.which("chromium") and shutil.which("chromedriver")):
