@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Group, Parameter
@@ -58,6 +59,8 @@ def serve(
     port: int = 8765,
     open_page: Annotated[bool, Parameter(name="--open", negative="")] = False,
     token: str | None = None,
+    tls_cert: Path | None = None,
+    tls_key: Path | None = None,
     allow_origin: Annotated[tuple[str, ...], Parameter(negative="")] = (),
     verbose: Annotated[bool, Parameter(negative="")] = False,
     limits: Limits = _DEFAULT_LIMITS,
@@ -66,13 +69,16 @@ def serve(
 
     `sonjit serve --open` shows the page in the browser.
 
-    `sonjit serve --host 0.0.0.0 --token SECRET` serves other machines too.
+    `sonjit serve --host 0.0.0.0 --token SECRET` serves other machines too, and prints the addresses for them.
 
     Args:
         host: Name or address to listen on.
         port: 0 takes any that is free.
         open_page: Open the page in the browser.
         token: What every call must show; needed on a host that other machines reach.
+        tls_cert: Certificate (PEM) with which to speak https, which browsers of other devices want before they give a
+            camera.
+        tls_key: Its key (PEM).
         allow_origin: Let pages of another origin call, e.g. http://localhost:3000; may be given several times.
         verbose: Log every request.
     """
@@ -83,24 +89,27 @@ def serve(
     del given["read_timeout"]
     if limits.workers is None:
         del given["workers"]
-    settings = Settings(host=host, token=token, allow_origins=allow_origin, **given)
+    settings = Settings(host=host, token=token, tls_cert=tls_cert, tls_key=tls_key, allow_origins=allow_origin, **given)
     log_to_stderr(verbose=verbose)
     serve(settings, port, verbose=verbose, started=tell_address(open_page=open_page))
     return 0
 
 
-def tell_address(*, open_page: bool, page: str = "") -> Callable[[str], None]:
-    """What prints where a server's page is once it listens, and opens it where that is wanted.
+def tell_address(*, open_page: bool, page: str = "") -> Callable[[list[str]], None]:
+    """What prints where a server's page is once it listens, and opens it on this machine where that is wanted.
 
     Args:
         open_page: in the browser.
         page: below the server's own.
     """
 
-    def tell(address: str) -> None:
-        base, mark, query = address.partition("?")
-        address = f"{base}{page}{mark}{query}"
+    def tell(addresses: list[str]) -> None:
+        address, *others = (one.replace("/?", f"/{page}?") if "?" in one else one + page for one in addresses)
         sys.stdout.write(f"serving at {address}\n")
+        for other in others:
+            sys.stdout.write(f"for other devices: {other}\n")
+        if others and address.startswith("http:"):
+            sys.stdout.write("their browsers give no camera without https: --tls-cert and --tls-key\n")
         sys.stdout.flush()
         if open_page:
             import threading

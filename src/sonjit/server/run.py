@@ -52,7 +52,7 @@ def serve(
     port: int,
     *,
     verbose: bool = False,
-    started: Callable[[str], None] = lambda _: None,
+    started: Callable[[list[str]], None] = lambda _: None,
     project: Path | None = None,
 ) -> None:
     """Serve until Ctrl-C.
@@ -61,7 +61,7 @@ def serve(
         settings: where and how.
         port: 0 for any that is free.
         verbose: log every request.
-        started: called with the address of the page once the server listens.
+        started: called with the addresses of the page once the server listens, that for this machine first.
         project: folder of an annotation project to serve as well.
 
     Raises:
@@ -80,7 +80,7 @@ def make_server(
     listener: socket.socket,
     *,
     verbose: bool = False,
-    started: Callable[[str], None] = lambda _: None,
+    started: Callable[[list[str]], None] = lambda _: None,
     project: Path | None = None,
 ) -> uvicorn.Server:
     """A server for a socket that listens already."""
@@ -96,17 +96,34 @@ def make_server(
         server_header=False,
         proxy_headers=False,
         timeout_graceful_shutdown=_STOP_S,
+        ssl_certfile=settings.tls_cert,
+        ssl_keyfile=settings.tls_key,
     )
-    address = page_address(settings, listener.getsockname()[1])
-    return _Server(config, app.state.service, lambda: started(address))
+    addresses = page_addresses(settings, listener.getsockname()[1])
+    return _Server(config, app.state.service, lambda: started(addresses))
 
 
-def page_address(settings: Settings, port: int) -> str:
-    """Where a browser on this machine finds the page, with the token."""
-    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.host, settings.host)
-    if ":" in host and not host.startswith("["):
-        host = f"[{host}]"
-    return f"http://{host}:{port}/" + (f"?token={quote(settings.token, safe='')}" if settings.token else "")
+def page_addresses(settings: Settings, port: int) -> list[str]:
+    """Where browsers find the page, with the token: on this machine first, then on others that reach it."""
+    own = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host)
+    hosts = [settings.host] if own is None else [own, *_addresses_of_machine(ipv6=settings.host == "::")]
+    scheme = "http" if settings.tls_cert is None else "https"
+    query = f"?token={quote(settings.token, safe='')}" if settings.token else ""
+    return [f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}/{query}" for host in hosts]
+
+
+_ELSEWHERE = {socket.AF_INET: "192.0.2.1", socket.AF_INET6: "2001:db8::1"}
+"""Addresses that exist in documents alone: asking for the way there sends nothing."""
+
+
+def _addresses_of_machine(*, ipv6: bool) -> list[str]:
+    """Addresses by which other devices reach this machine: those from which it would call elsewhere."""
+    addresses: list[str] = []
+    for family in (socket.AF_INET, socket.AF_INET6) if ipv6 else (socket.AF_INET,):
+        with suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as way:  # where there is none, no network
+            way.connect((_ELSEWHERE[family], 9))
+            addresses.append(way.getsockname()[0])
+    return addresses
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import os
 from dataclasses import dataclass, field
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from sonjit.errors import InputError
@@ -24,6 +25,7 @@ class Settings:
     Attributes:
         host: name or address to listen on.
         token: what every call must show; needed beyond loopback.
+        tls_cert, tls_key: PEM files with which to speak https; both or none.
         allow_origins: origins of other pages that may call, such as `http://localhost:3000`.
         queue: frames of a stream that may wait; of more, the oldest are dropped.
         workers: threads that decode and detect, each on one core.
@@ -41,6 +43,8 @@ class Settings:
 
     host: str = "127.0.0.1"
     token: str | None = None
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
     allow_origins: tuple[str, ...] = ()
     queue: int = 2
     workers: int = field(default_factory=lambda: os.cpu_count() or 1)
@@ -66,9 +70,29 @@ class Settings:
             raise InputError("--token: give printable ASCII characters")
         if self.token is None and not is_loopback(self.host):
             raise InputError(f"--host {self.host} can be reached from other machines: give a --token as well")
+        self._check_certificate()
         for origin in self.allow_origins:
             if not _is_origin(origin):
                 raise InputError(f"--allow-origin {origin}: give scheme, name and port, e.g. http://localhost:3000")
+
+    def _check_certificate(self) -> None:
+        given = [path for path in (self.tls_cert, self.tls_key) if path is not None]
+        if len(given) == 1:
+            raise InputError("--tls-cert and --tls-key belong together: give both")
+        for path in given:
+            if not path.is_file():
+                raise InputError(f"no file {path}: give the certificate and its key, both in PEM")
+        if self.tls_cert is None:
+            return
+        import ssl
+
+        try:
+            ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(self.tls_cert, self.tls_key)
+        except (ssl.SSLError, OSError) as error:
+            raise InputError(
+                f"--tls-cert {self.tls_cert} and --tls-key {self.tls_key} do not make a certificate: "
+                f"{error.strerror or error}; give a PEM certificate and its own key, without a password"
+            ) from None
 
     @property
     def max_body_bytes(self) -> int:
