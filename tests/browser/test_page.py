@@ -399,6 +399,21 @@ def test_a_server_that_comes_back_with_another_token_says_so(browser, new_server
     page.stop()
 
 
+def test_the_page_of_the_endpoints_says_what_they_answer_and_draws_it(page, server, images):
+    page.browser.get(f"{server.url}/docs")
+    page.wait_until_ready()
+    page["image"].send_keys(str(images / "1.png"))
+    page.browser.find_element("css selector", "#try button").click()
+    page.wait(lambda: "handedness" in page["answer"].text and page["drawn"].is_displayed(), "an answer and its drawing")
+    shapes = page.browser.execute_script(
+        "return [...document.querySelectorAll('#endpoints pre')].map(({textContent}) => textContent)"
+    )
+    assert any('"handedness": "Left" | "Right"' in shape for shape in shapes)
+    assert any('"downloads"' in shape for shape in shapes)
+    page.browser.get(server.url)
+    page.wait_until_ready()
+
+
 def test_whole_files_become_one_job_of_all_detectors_which_no_other_browser_sees(page, images, server):
     page.upload("source-folder", images)
     page.tick("detector-face")

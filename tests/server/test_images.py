@@ -80,6 +80,41 @@ def test_every_option_is_described(ask):
         assert parameters["model"]["enum"] == list(entry.models)
 
 
+def misfits(value, schema, at=""):
+    """Where a JSON value is not what its schema says, or has a member that it does not name."""
+    if "anyOf" in schema:
+        return [] if value is None else misfits(value, schema["anyOf"][0], at)
+    types = schema.get("type", [])
+    types = [types] if isinstance(types, str) else types
+    known = {"object": dict, "array": list, "string": str, "integer": int, "number": (int, float), "null": type(None)}
+    if not any(isinstance(value, known[one]) for one in types):
+        return [f"{at}: {value!r:.40} is not {types}"]
+    if isinstance(value, list):
+        return [line for one in value for line in misfits(one, schema["items"], f"{at}[]")]
+    if not isinstance(value, dict) or "properties" not in schema:
+        return []
+    lost = [f"{at}.{name} is missing" for name in schema.get("required", ()) if name not in value]
+    unknown = [f"{at}.{name} is not described" for name in value if name not in schema["properties"]]
+    parts = [misfits(one, schema["properties"][name], f"{at}.{name}") for name, one in value.items() if not unknown]
+    return [*lost, *unknown, *(line for part in parts for line in part)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("query", ["", "full=true&measures=true"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_answers_are_as_their_schemas_say(ask, photo, all_weights, kind, query):
+    client = ask()
+    described = client.get("/openapi.json").json()["paths"][f"/v1/{kind}"]["post"]["responses"]
+    schema = described["200"]["content"]["application/json"]["schema"]
+    extra = "&min_detection_score=0.05&search=fast" if kind != "hands" else ""
+    answer = client.post(f"/v1/{kind}?{query}{extra}", content=jpeg_of(photo)).json()
+    assert misfits(answer, schema) == []
+    if kind in ("hands", "body"):
+        assert answer[KINDS[kind].list_name]
+    refused = described["4XX"]["content"]["application/json"]["schema"]
+    assert misfits(client.post(f"/v1/{kind}", content=b"x").json(), refused) == []
+
+
 def png_of(width, height):
     def chunk(kind, data):
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))

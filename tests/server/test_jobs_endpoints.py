@@ -161,3 +161,5 @@ def test_the_description_names_every_parameter(endpoints):
     names = [parameter["name"] for parameter in endpoint["parameters"]]
     assert names == ["kind", "detectors", "draw", "name", *known_options("hands", job=True)]
     assert endpoint["requestBody"]["content"].keys() == {"application/octet-stream", "multipart/form-data"}
+    said = endpoint["responses"]["202"]["content"]["application/json"]["schema"]
+    assert {"id", "state", "downloads"} <= set(said["required"])

@@ -33,6 +33,7 @@ from sonjit.server.options import (
     single_values,
     upload_body,
 )
+from sonjit.server.schemas import image_answer, responses
 from sonjit.server.service import Service
 from sonjit.server.sessions import Session
 
@@ -90,6 +91,9 @@ _FULL = Option(
 )
 
 
+_FULL_ADDS = "id, depth, box and skeleton"
+
+
 def image_router(service: Service) -> APIRouter:
     """The endpoints of single images, one for each kind."""
     router = APIRouter(prefix="/v1", tags=["images"])
@@ -103,6 +107,7 @@ def image_router(service: Service) -> APIRouter:
             openapi_extra={
                 "parameters": query_parameters((*known_options(kind).values(), _FULL)),
                 "requestBody": upload_body(BINARY),
+                "responses": responses(image_answer(kind), f"What was found; full=true adds {_FULL_ADDS}."),
             },
         )
     return router

@@ -39,6 +39,7 @@ from sonjit.server.options import (
     single_values,
     upload_body,
 )
+from sonjit.server.schemas import job_answer, responses
 from sonjit.server.uploads import JobInput, Upload, input_from_files, open_upload
 
 _DETECTORS = Option(
@@ -69,7 +70,11 @@ def job_router(jobs: Jobs) -> APIRouter:
     """The endpoints below `/v1/jobs`."""
     router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
-    @router.post("", status_code=202, openapi_extra={"parameters": _parameters(), "requestBody": _BODY})
+    one = {"responses": responses(job_answer(), "The job.")}
+    several = {"responses": responses({"type": "array", "items": job_answer()}, "The jobs of this client.")}
+    begun = {"responses": responses(job_answer(), "The job, which waits for its turn.", 202)}
+
+    @router.post("", status_code=202, openapi_extra={"parameters": _parameters(), "requestBody": _BODY, **begun})
     async def create(request: Request) -> Response:
         """Begin a job: a video or images as the body, or as files called `file` of a multipart form."""
         try:
@@ -81,13 +86,13 @@ def job_router(jobs: Jobs) -> APIRouter:
             return response
         return _with_owner(JSONResponse(job.to_dict(), 202, {"location": f"/v1/jobs/{job.id}"}), job.owner)
 
-    @router.get("")
+    @router.get("", openapi_extra=several)
     async def list_jobs(request: Request) -> Response:
         """The jobs of this client, newest first."""
         owner = _owner(request) or secrets.token_hex(16)
         return _with_owner(JSONResponse([job.to_dict() for job in jobs.newest_first(owner)]), owner)
 
-    @router.get("/{job_id}")
+    @router.get("/{job_id}", openapi_extra=one)
     async def status(request: Request, job_id: str) -> Response:
         """One job."""
         return JSONResponse(jobs.find(job_id, _owner(request)).to_dict())
@@ -99,7 +104,7 @@ def job_router(jobs: Jobs) -> APIRouter:
         job = jobs.find(job_id, _owner(request))
         return StreamingResponse(_events(job), media_type="text/event-stream", headers=headers)
 
-    @router.post("/{job_id}/cancel")
+    @router.post("/{job_id}/cancel", openapi_extra=one)
     def cancel(request: Request, job_id: str) -> Response:
         """Stop it; what was made is thrown away."""
         job = jobs.find(job_id, _owner(request))

@@ -1,6 +1,9 @@
 /** The page of the endpoints: made of /openapi.json, with a form to try one image. */
 
 import { call, tokenOfPage, thisServer } from "./endpoints.js";
+import { speak } from "./i18n.js";
+import { loadKinds } from "./kinds.js";
+import { paint } from "./painter.js";
 
 const LONGEST_ANSWER = 20_000; // characters; a browser is slow to lay out more
 
@@ -14,6 +17,7 @@ const make = (name, members = {}, ...inside) => {
 };
 
 const description = await (await fetch("/openapi.json")).json();
+await Promise.all([speak("en"), loadKinds().catch(() => {})]); // without them nothing is drawn
 const token = tokenOfPage(thisServer);
 const images = Object.entries(description.paths)
   .filter(([, endpoints]) => endpoints.post?.tags?.includes("images"))
@@ -40,6 +44,7 @@ function field(name, schema) {
 
 function showOptions() {
   find("options").replaceChildren(...chosen().parameters.map(({ name, schema }) => field(name, schema)));
+  find("option-full").value = "true"; // which drawing it wants
   showCommand();
 }
 
@@ -64,8 +69,11 @@ async function send(event) {
   const start = performance.now();
   find("state").textContent = "Sending…";
   find("answer").textContent = "";
+  find("drawn").hidden = true;
+  const file = find("image").files[0];
   try {
-    const answer = await call(endpoint(), token, { method: "POST", body: find("image").files[0] });
+    const answer = await call(endpoint(), token, { method: "POST", body: file });
+    await draw(file, answer);
     const text = JSON.stringify(answer, null, 1);
     find("answer").textContent = text.length > LONGEST_ANSWER ? `${text.slice(0, LONGEST_ANSWER)}\n…` : text;
     find("state").textContent = `Answered in ${Math.round(performance.now() - start)} ms.`;
@@ -75,16 +83,57 @@ async function send(event) {
   }
 }
 
-/** @param {string} path @param {string} method @param {{description?: string, summary?: string, parameters?: Parameter[]}} endpoint */
-function endpointRow(path, method, { description: words, summary, parameters = [] }) {
+/** The image with what was found; nothing where the answer lacks what drawing wants. @param {Blob} file @param {Record<string, any>} answer */
+async function draw(file, answer) {
+  const bitmap = await createImageBitmap(file).catch(() => null);
+  if (!bitmap || endpoint().searchParams.get("full") !== "true") return;
+  const canvas = Object.assign(find("drawn"), { width: answer.width, height: answer.height, hidden: false });
+  const ctx = canvas.getContext("2d");
+  ctx.drawImage(bitmap, 0, 0, answer.width, answer.height);
+  paint(ctx, answer, { unit: answer.width / canvas.clientWidth });
+}
+
+/** @typedef {{type?: string | string[], properties?: Record<string, Json>, items?: Json, anyOf?: Json[], enum?: string[], description?: string}} Json a schema */
+
+/** What an answer looks like, in lines. @param {Json} schema @param {string} indent @returns {string} */
+function shapeOf(schema, indent = "") {
+  const { type, properties, items, anyOf, enum: values } = schema;
+  if (anyOf) return `${shapeOf(anyOf[0], indent)} | null`;
+  if (values) return values.map((value) => JSON.stringify(value)).join(" | ");
+  if (items) return `[${shapeOf(items, indent)}, …]`;
+  if (!properties) return [type ?? "any"].flat().join(" | ");
+  const plain = Object.values(properties).every((one) => !one.properties && !one.items && !one.anyOf);
+  const members = Object.entries(properties).map(([name, one]) => `"${name}": ${shapeOf(one, `${indent}  `)}`);
+  if (plain && members.join(", ").length < 90) return `{${members.join(", ")}}`;
+  return `{\n${members.map((line) => `${indent}  ${line}`).join(",\n")}\n${indent}}`;
+}
+
+/** @param {Record<string, {description: string, content?: Record<string, {schema: Json}>}>} responses */
+function answerOf(responses) {
+  return Object.entries(responses).flatMap(([status, { description: words, content = {} }]) => {
+    const schema = content["application/json"]?.schema;
+    if (!schema || status === "422" || !(schema.properties || schema.items)) return [];
+    return [make("p", {}, make("strong", {}, status), ` ${words}`), make("pre", { tabIndex: 0 }, shapeOf(schema))];
+  });
+}
+
+const MOST_LISTED = 12;
+
+/** Values that a parameter may have, in words; the first few of many. @param {string[]} [values] */
+function listOf(values) {
+  return values && values.length > MOST_LISTED ? `${values.slice(0, MOST_LISTED / 2).join(", ")}, … (${values.length})` : values?.join(", ");
+}
+
+/** @param {string} path @param {string} method @param {{description?: string, summary?: string, parameters?: Parameter[], responses?: any}} endpoint */
+function endpointRow(path, method, { description: words, summary, parameters = [], responses = {} }) {
   const title = [make("code", { className: "method" }, method.toUpperCase()), " ", make("code", {}, path)];
   const what = make("p", {}, words ?? summary ?? "");
   const rows = parameters.filter((one) => one.in === "query").map(({ name, schema }) => {
-    const range = schema.enum?.join(", ") ?? (schema.minimum === undefined ? schema.type : `${schema.minimum} to ${schema.maximum}`);
+    const range = listOf(schema.enum) ?? (schema.minimum === undefined ? schema.type : `${schema.minimum} to ${schema.maximum}`);
     return make("tr", {}, make("th", { scope: "row" }, name), make("td", {}, range), make("td", {}, schema.description ?? ""));
   });
   const table = rows.length ? [make("table", {}, make("tbody", {}, ...rows))] : [];
-  return make("details", {}, make("summary", {}, ...title), what, ...table);
+  return make("details", {}, make("summary", {}, ...title), what, ...table, ...answerOf(responses));
 }
 
 find("home").search = location.search; // its token, where there is one

@@ -7,7 +7,7 @@ import { Inspector } from "./inspector.js";
 import { LiveTable } from "./live-table.js";
 import { isActive, shareOf, showShare, wordsOf } from "./job-item.js";
 import { Jobs } from "./jobs.js";
-import { loadKinds } from "./kinds.js";
+import { kinds, loadKinds } from "./kinds.js";
 import { PageError, messagesIn } from "./messages.js";
 import { Meter } from "./meter.js";
 import { OverlayView } from "./overlay.js";
@@ -167,6 +167,12 @@ async function stopRecording() {
   if (files) listRecording(find("recordings"), files, nameNow(""), text("recording.made", { frames: files[0].frames }));
 }
 
+/** Whether something is looked for that the sample does not show. @param {any} state */
+function lacksSample({ detectors: wanted, source }) {
+  const others = Object.entries(wanted).filter(([kind]) => kinds[kind].list !== "hands");
+  return source?.kind === "sample" && others.some(([, { on }]) => on);
+}
+
 /** The settings as a link: into the address, and the clipboard where the browser has one for this page. */
 async function share() {
   const link = linkOf(store.state, settingsFrom());
@@ -225,6 +231,7 @@ function wire() {
   const showLegend = saliencyLegend(find("legend"));
   store.watch(["options", "started"], ({ options, started }) => showLegend(started && (options.explain ?? "none") !== "none"));
   store.watch(["style"], ({ style }) => (overlay.style = rivalOverlay.style = style));
+  store.watch(["detectors", "source"], (state) => (find("sample-note").hidden = !lacksSample(state)));
   find("share").onclick = share;
   globalThis.addEventListener("hashchange", () => location.reload()); // a link was opened in this tab
   find("start").onclick = start;

@@ -1,0 +1,124 @@
+"""What the endpoints answer, as JSON schemas for `/openapi.json`."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import TYPE_CHECKING
+
+from sonjit.detectors.kinds import KINDS
+from sonjit.measures import GESTURE_KINDS, MEASURE_NAMES
+from sonjit.results import Points, Result
+from sonjit.server.errors import STATUS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sonjit.json_text import Json, JsonObject
+
+_NUMBER: JsonObject = {"type": "number"}
+_INTEGER: JsonObject = {"type": "integer"}
+_STRING: JsonObject = {"type": "string"}
+_SIDE: JsonObject = {"type": "string", "enum": ["Left", "Right"]}
+_TYPES: dict[str, JsonObject] = {"float": _NUMBER, "int": _INTEGER, "str": _STRING, "Handedness": _SIDE}
+_BOX_KEYS = ("xMin", "yMin", "xMax", "yMax", "width", "height")
+
+
+def responses(schema: JsonObject, says: str, status: int = 200) -> JsonObject:
+    """The `responses` of an endpoint that answers JSON, its refusals among them."""
+    refusal = _object({"error": _object({"code": {**_STRING, "enum": list(STATUS)}, "message": _STRING})})
+    return {
+        str(status): {"description": says, "content": _json(schema)},
+        "4XX": {"description": "Refused; the message says what to do.", "content": _json(refusal)},
+    }
+
+
+def image_answer(kind: str) -> JsonObject:
+    """What `POST /v1/KIND` answers."""
+    entry = KINDS[kind]
+    found: JsonObject = {"type": "array", "items": _result(entry.result)}
+    return _object({"width": _INTEGER, "height": _INTEGER, "model": _STRING, entry.list_name: found})
+
+
+def job_answer() -> JsonObject:
+    """What the endpoints of jobs answer of one job."""
+    states: JsonObject = {**_STRING, "enum": ["waiting", "running", "done", "failed", "cancelled"]}
+    texts = dict.fromkeys(("id", "kind", "model", "name"), _STRING)
+    counts: dict[str, JsonObject] = {
+        "frames": _INTEGER,
+        "of": _or_null(_INTEGER),
+        "instances": _INTEGER,
+        "seconds": _NUMBER,
+    }
+    rest: dict[str, JsonObject] = {
+        "message": _or_null(_STRING),
+        "problems": {"type": "array", "items": _STRING},
+        "downloads": {"type": "object", "additionalProperties": _STRING},
+    }
+    return _object({**texts, "state": states, **counts, **rest})
+
+
+def _result(kind: type[Result]) -> JsonObject:
+    """One result, with what `full=true` adds and what other options do."""
+    own: dict[str, JsonObject] = {}
+    required: list[str] = []
+    types = {item.name: str(item.type) for item in fields(kind)}  # pyright: ignore[reportArgumentType]  # a dataclass
+    for item in kind.schema:
+        if isinstance(item, Points):
+            own[item.key] = {"type": "array", "items": _point(item)}
+            is_required = item.key == "keypoints"
+        else:
+            box = _object(dict.fromkeys(_BOX_KEYS, _NUMBER))
+            own[item.key] = box if item.is_box else _plain(types.get(item.name, ""))
+            is_required = not item.full
+        required += [item.key] * is_required
+    for key, part in kind.members.values():
+        own[key] = _or_null(_result(part))
+        required.append(key)
+    if kind.members:
+        own["id"] = _or_null(_INTEGER)
+    else:
+        own["skeleton"] = {**_STRING, "description": "Names and bones are in GET /v1/kinds."}
+        own |= _additions(kind.kind)
+    return _object(own, required)
+
+
+def _additions(kind: str) -> dict[str, JsonObject]:
+    names = MEASURE_NAMES.get(kind, ())
+    measures: JsonObject = _object(dict.fromkeys(names, _or_null(_NUMBER)))
+    added: dict[str, JsonObject] = {"measures": {**measures, "description": "With measures=true."}} if names else {}
+    if kind in GESTURE_KINDS:
+        added["gesture"] = {**_object({"name": _STRING, "score": _NUMBER}), "description": "With measures=true."}
+        added["map"] = {"type": "object", "description": "With explain: a saliency map."}
+    if kind == "body":
+        png: JsonObject = {**_STRING, "contentEncoding": "base64", "contentMediaType": "image/png"}
+        mask = _object({"width": _INTEGER, "height": _INTEGER, "png": png})
+        added["segmentation"] = {**mask, "description": "With segmentation=true."}
+    return added
+
+
+def _point(item: Points) -> JsonObject:
+    axes = dict.fromkeys("xyz" if item.columns else "xy", _or_null(_NUMBER))
+    scores = {score.key: _NUMBER for score in item.scores}
+    return _object({**axes, **scores, **({"name": _STRING} if item.named else {})}, ["x", "y"])
+
+
+def _plain(hint: str) -> JsonObject:
+    """The schema of a type such as `float` or `int | None`; empty for any other."""
+    parts = [one.strip() for one in hint.split("|")]
+    schema = _TYPES.get(parts[0], {})
+    return _or_null(schema) if "None" in parts and schema else schema
+
+
+def _object(properties: Mapping[str, JsonObject], required: list[str] | None = None) -> JsonObject:
+    keys: list[Json] = list(properties) if required is None else [*required]
+    return {"type": "object", "properties": dict(properties), "required": keys}
+
+
+def _or_null(schema: JsonObject) -> JsonObject:
+    if set(schema) == {"type"}:
+        return {"type": [schema["type"], "null"]}
+    return {"anyOf": [schema, {"type": "null"}]}
+
+
+def _json(schema: JsonObject) -> JsonObject:
+    return {"application/json": {"schema": schema}}
