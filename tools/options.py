@@ -11,7 +11,7 @@ import json
 import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sonjit.detectors.kinds import KINDS, options_of
 from sonjit.detectors.options import OPTIONS
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from sonjit.detectors.options import Option
 
 PROJECT = Path(__file__).parents[1]
-PAGES = [PROJECT / "docs" / name for name in ("options.md", "measured.md")]
+PAGES = [PROJECT / name for name in ("docs/options.md", "docs/measured.md", "README.md")]
 RESULTS = PROJECT / "benchmarks" / "results"
 _SECTION = re.compile(r"(<!-- made: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
@@ -79,6 +79,19 @@ def speed() -> str:
     return _bench("epyc-2cores.json")
 
 
+def speed_short() -> str:
+    """Of that a row for each kind and use."""
+    wanted = ("hands: tracked, 1 of max 2, full", "hands: stills, max 2, full", "face: tracked, attention",
+              "body: tracked, full", "holistic: tracked, full")  # fmt: skip
+    cases = {case["case"]["name"]: case for case in _result("epyc-2cores.json")["cases"]}
+    rows: list[tuple[str, ...]] = []
+    for name in wanted:
+        ours, peer = (cases[name][side]["median"] for side in ("sonjit", "mediapipe"))
+        numbers = [ours["p50_ms"], peer["p50_ms"], peer["p50_ms"] / ours["p50_ms"]]
+        rows.append((name, *(f"{number:.1f}" for number in numbers)))
+    return _table(("case", "Sonjit, ms", "MediaPipe, ms", "times as fast"), rows)
+
+
 def speed_f32() -> str:
     """The same in f32."""
     return _bench("epyc-2cores-f32.json")
@@ -86,7 +99,7 @@ def speed_f32() -> str:
 
 def app_speed() -> str:
     """The live app in a browser, and the server alone."""
-    page, alone = (json.loads((RESULTS / f"{name}-epyc-2cores.json").read_text("utf-8")) for name in ("page", "server"))
+    page, alone = (_result(f"{name}-epyc-2cores.json") for name in ("page", "server"))
     shares, memory = alone["shares"], alone["memory"]
     rows = [
         ("frames a second of a camera of 30, browser and server on two cores", f"{page['fps']:.1f}"),
@@ -110,6 +123,7 @@ SECTIONS: dict[str, Callable[[], str]] = {
     "detectors": detectors,
     "server": server,
     "speed": speed,
+    "speed_short": speed_short,
     "speed_f32": speed_f32,
     "app_speed": app_speed,
 }
@@ -120,13 +134,17 @@ def page(text: str) -> str:
     return _SECTION.sub(lambda found: found[1] + SECTIONS[found[2]]() + found[3], text)
 
 
+def _result(name: str) -> Any:  # noqa: ANN401  # JSON
+    return json.loads((RESULTS / name).read_text("utf-8"))
+
+
 def _bench(name: str) -> str:
     spec = importlib.util.spec_from_file_location("sonjit_bench_table", PROJECT / "benchmarks" / "table.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return "\n".join([*module.lines_of(json.loads((RESULTS / name).read_text("utf-8"))), ""])
+    return "\n".join([*module.lines_of(_result(name)), ""])
 
 
 def _default(option: Option) -> str:
@@ -164,7 +182,7 @@ def main(arguments: list[str]) -> int:
             continue
         stale = 1
         if arguments == ["--check"]:
-            sys.stderr.write(f"docs/{path.name}: not what the records say; type: make docs\n")
+            sys.stderr.write(f"{path.name}: not what the records say; type: make docs\n")
         else:
             path.write_text(new, "utf-8")
     return stale if arguments == ["--check"] else 0
