@@ -44,7 +44,7 @@ function field(name, schema) {
 
 function showOptions() {
   find("options").replaceChildren(...chosen().parameters.map(({ name, schema }) => field(name, schema)));
-  find("option-full").value = "true"; // which drawing it wants
+  find("options").querySelector("[name=full]").value = "true"; // which drawing it wants
   showCommand();
 }
 
