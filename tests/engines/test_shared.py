@@ -1,6 +1,7 @@
 """Detectors that share their networks: loaded once, freed with the last, and each gives what it gives alone."""
 
 import gc
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from sonjit import create_detector
 from sonjit.engines import EngineOptions, load_engine, shared_networks
 from sonjit.engines import openvino as engine
+from sonjit.errors import InputError
 
 
 @pytest.fixture
@@ -80,3 +82,20 @@ def test_eight_threads_on_shared_networks_give_what_one_gives(weights, demo_clip
         for together in pool.map(run, range(8)):
             assert together == alone
     assert len(loads) == 2  # the palm detector and the landmarks
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("search", ["fast", "auto"])
+def test_a_batch_of_stills_on_one_network_gives_what_they_give_one_after_the_other(weights, demo_clip, loads, search):
+    stills = demo_clip[1][::90]
+    with create_detector("hands", model="lite", static_image=True, search=search, threads=3) as detector:
+        alone = [detector.detect(rgb) for rgb in stills]
+        own = sorted(loads)
+        loads.clear()
+        assert any(alone)
+        assert detector.detect_batch(stills) == alone
+        with pytest.raises(InputError, match="nothing"):
+            detector.detect_batch([*stills, "nothing.png"])
+        assert detector.detect_batch(stills[::-1]) == alone[::-1]
+        assert sorted(loads) == own  # once for all three threads
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("sonjit-batch")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from sonjit.detectors.kinds import checked_options, filled_options, find_kind
@@ -222,7 +223,8 @@ def detector_from(options: DetectorOptions) -> Detector[Any]:
         move=kind.moved if options.search != "fast" else None,
         most=options.max_instances,
     )
-    return Detector(kind, tracker, options, search, check, spread)
+    one_of_several = replace(options, threads=1, shared=True)
+    return Detector(kind, tracker, options, search, check, spread, lambda: detector_from(one_of_several))
 
 
 def _search(entry: KindEntry, options: DetectorOptions, kind: Kind[Any, Any]) -> Thorough[Any] | None:

@@ -153,7 +153,11 @@ OPTIONS: tuple[Option, ...] = (
 
 @dataclass(frozen=True)
 class DetectorOptions:
-    """Every option of one detector, filled in; see `create_detector` for their meaning."""
+    """Every option of one detector, filled in; see `create_detector` for their meaning.
+
+    Attributes:
+        shared: its networks are, those too that are loaded when they are first needed; see `shared_networks`.
+    """
 
     kind: str
     model: str
@@ -179,11 +183,13 @@ class DetectorOptions:
     precision: Precision = "auto"
     threads: int | None = None
     own: Mapping[str, OptionValue] = field(default_factory=dict[str, OptionValue], hash=False)
+    shared: bool = field(default_factory=lambda: EngineOptions().shared)
 
     @property
     def running(self) -> EngineOptions:
         """How networks run."""
-        return EngineOptions(self.engine, self.device, self.precision, self.threads, cache=cache_folder() / "compiled")
+        cache = cache_folder() / "compiled"
+        return EngineOptions(self.engine, self.device, self.precision, self.threads, cache, self.shared)
 
     @property
     def is_thorough(self) -> bool:

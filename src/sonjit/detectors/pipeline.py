@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, Self, TypeVar
 
 import numpy as np
@@ -143,6 +145,7 @@ class Detector(Generic[R]):
         search: Thorough[Any] | None = None,
         check: Check[Any] | None = None,
         spread: Spread[Any] | None = None,
+        another: Callable[[], Detector[R]] | None = None,
     ) -> None:
         self._kind = kind
         self._tracker = tracker
@@ -150,7 +153,9 @@ class Detector(Generic[R]):
         self._thorough = search
         self._check = check
         self._spread = spread
+        self._another = another
         self._executor: ThreadPoolExecutor | None = None
+        self._batches: _Batches[R] | None = None
         self.reset()
 
     def detect(
@@ -185,8 +190,18 @@ class Detector(Generic[R]):
         return Results(results, image)
 
     def detect_batch(self, images: Sequence[ImageLike]) -> list[Results[R]]:
-        """One list of instances per image; a tracking detector takes the images as consecutive frames."""
-        return [self.detect(image) for image in images]
+        """One list of instances per image, as `detect` gives them.
+
+        A tracking detector takes the images as consecutive frames. With `static_image` there are as many images under
+        way as `threads` says, each on one thread; their networks are loaded for the first batch and kept.
+        """
+        self._refuse_if_closed()
+        count = min(self._options.running.thread_count or os.cpu_count() or 1, len(images))
+        if not self._options.static_image or self._another is None or count < 2:
+            return [self.detect(image) for image in images]
+        if self._batches is None:
+            self._batches = _Batches(self._another)
+        return self._batches.detect(images, count)
 
     def detect_async(self, image: ImageLike, *, time: float | None = None) -> Future[Results[R]]:
         """Like `detect`, in a thread of the detector's own; calls are worked off in their order."""
@@ -208,6 +223,8 @@ class Detector(Generic[R]):
         """Free the networks; waits for `detect_async` calls under way."""
         if self._executor is not None:
             self._executor.shutdown()
+        if self._batches is not None:
+            self._batches.close()
         if hasattr(self, "_kind"):
             del self._kind
 
@@ -328,6 +345,37 @@ class Detector(Generic[R]):
             kept = [other for other in kept if not self._kind.is_taken(box, other)]
             kept.append(box)
         return [box for box in kept if not any(self._kind.is_taken(box, other) for other in taken)]
+
+
+class _Batches(Generic[R]):
+    """Detectors of stills at work side by side, each in one thread at a time."""
+
+    def __init__(self, another: Callable[[], Detector[R]]) -> None:
+        self._another = another
+        self._detectors: list[Detector[R]] = []
+        self._free: SimpleQueue[Detector[R]] = SimpleQueue()
+        # The same threads for all batches: OpenVINO keeps something for each that ever ran a network.
+        self._threads = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="sonjit-batch")
+
+    def detect(self, images: Sequence[ImageLike], count: int) -> list[Results[R]]:
+        """The results of each image, so many under way at a time; an error of one ends the rest."""
+        while len(self._detectors) < count:
+            self._detectors.append(self._another())
+            self._free.put(self._detectors[-1])
+        return list(self._threads.map(self._detect, images))
+
+    def close(self) -> None:
+        """Free the networks."""
+        self._threads.shutdown()
+        for detector in self._detectors:
+            detector.close()
+
+    def _detect(self, image: ImageLike) -> Results[R]:
+        detector = self._free.get()
+        try:
+            return detector.detect(image)
+        finally:
+            self._free.put(detector)
 
 
 def crop_for(network: Engine, rgb: NDArray[np.uint8], box: RotatedBox) -> None:
