@@ -1,6 +1,8 @@
 """Networks quantized to int8."""
 
+import hashlib
 import json
+from dataclasses import asdict
 
 import numpy as np
 import openvino as ov
@@ -11,7 +13,9 @@ from sonjit import InputError, create_detector
 from sonjit.detectors import quantization
 from sonjit.engines import EngineOptions, load_engine, recorded_inputs
 from sonjit.engines.int8 import Landmarks, quantize
-from sonjit.engines.openvino import int8_path
+from sonjit.engines.openvino import resolve_precision
+from sonjit.engines.processor import processor_name
+from sonjit.engines.promise import Promise, int8_path, keeps_promise, save_promise, source_hash
 
 SIDE = 16
 
@@ -67,9 +71,50 @@ def test_the_form_gives_nearly_the_same_and_is_told_apart(landmarks, images):
     assert 0 <= promise.f32 < promise.layers == 3
     kept = json.loads(int8_path(landmarks).with_suffix(".json").read_text("utf-8"))
     assert kept["shift_px"] == promise.shift_px
+    assert kept["source"] == hashlib.sha256(landmarks.read_bytes()).hexdigest()
     exact, rounded = (run(landmarks, images[0], precision) for precision in ("f32", "int8"))
     assert np.abs(exact - rounded).max() < 2
     assert (exact != rounded).any()
+
+
+@pytest.mark.parametrize(
+    ("changes", "taken"),
+    [
+        ({}, True), ({"shift_px": 0.31}, False), ({"processor": "another"}, False), ({"source": "of another"}, False),
+        ({"flags": {"avx2"}}, False), ({"unknown": 1}, False),
+    ],
+)  # fmt: skip
+def test_auto_takes_a_form_that_keeps_its_promise(landmarks, monkeypatch, changes, taken):
+    monkeypatch.setattr("sonjit.engines.promise.processor_flags", lambda: changes.get("flags", {"avx512_vnni"}))
+    promise = Promise(source_hash(landmarks), processor_name(), 8, 3, 0, 0.3, 0.5, 0.01, 2.0, 1.0, 100)
+    save_promise(landmarks, promise)
+    assert not keeps_promise(landmarks)  # the form itself is missing
+    int8_path(landmarks).write_text("<net/>")
+    kept = asdict(promise) | {key: one for key, one in changes.items() if key != "flags"}
+    int8_path(landmarks).with_suffix(".json").write_text(json.dumps(kept))
+    assert keeps_promise(landmarks) == taken
+    if resolve_precision(EngineOptions()) != "bf16":
+        assert resolve_precision(EngineOptions(), landmarks) == ("int8" if taken else "f32")
+
+
+@pytest.mark.slow
+def test_a_form_of_another_network_is_refused(landmarks, images):
+    quantize(landmarks, Landmarks(4, step=2), images[::2], images[1::2], shift_px=100)
+    landmarks.write_text(landmarks.read_text("utf-8") + " ")
+    with pytest.raises(InputError, match=r"made of another points\.xml; make it again"):
+        run(landmarks, images[0], "int8")
+
+
+@pytest.mark.slow
+def test_what_rounding_adds_to_means_is_taken_off(landmarks, images, monkeypatch):
+    def mean_error():
+        quantize(landmarks, Landmarks(4, step=2), images, images[:4], shift_px=100)
+        off = [run(landmarks, image, "int8") - run(landmarks, image, "f32") for image in images]
+        return np.abs(np.mean(off, 0)).mean()
+
+    corrected = mean_error()
+    monkeypatch.setattr("sonjit.engines.int8._add", lambda node, bias: None)
+    assert corrected < 0.5 * mean_error()
 
 
 @pytest.mark.slow

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonjit.detectors.kinds import KINDS
+from sonjit.engines.processor import processor_flags, processor_name
 from sonjit.errors import InputError
 from sonjit.media import Source, open_source
 
@@ -95,12 +96,11 @@ class Machine(TypedDict):
 
 def describe_machine() -> Machine:
     """This machine, before anything is measured."""
-    info = _cpu_info()
-    has = set((info.get("flags") or info.get("Features") or "").split())
+    has = processor_flags()
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "system": platform.platform(),
-        "cpu": info.get("model name") or platform.processor() or platform.machine(),
+        "cpu": processor_name(),
         "cores": os.cpu_count(),
         "flags": [flag for flag in _FLAGS if flag in has],
         "load_before": load_average(),
@@ -110,16 +110,6 @@ def describe_machine() -> Machine:
 def load_average() -> float | None:
     """Processes that wanted to run over the last minute; None where the system does not report it."""
     return round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
-
-
-def _cpu_info() -> dict[str, str]:
-    """Linux's first record of each name in /proc/cpuinfo."""
-    file = Path("/proc/cpuinfo")
-    info: dict[str, str] = {}
-    for line in file.read_text().splitlines() if file.is_file() else ():
-        name, _, value = line.partition(":")
-        info.setdefault(name.strip(), value.strip())
-    return info
 
 
 DRIFT_FRAMES = 60

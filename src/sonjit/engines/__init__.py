@@ -58,8 +58,8 @@ class EngineOptions:
         engine: which runtime.
         device: `cpu`, `gpu`, `npu` or `auto`, and for ONNX Runtime `cuda`, `tensorrt`, `coreml` or `directml`, in any
             case; see `sonjit.engines.devices`. Upper case once it is made.
-        precision: `auto` takes bf16 where the CPU has it natively, else f32; `int8` what
-            `sonjit models quantize` wrote.
+        precision: `auto` takes bf16 where the CPU has it natively, else the int8 form of a network where it keeps its
+            promise (see `sonjit.engines.promise`), else f32; `int8` what `sonjit models quantize` wrote.
         threads: how many, 0 for all cores; SONJIT_THREADS of the environment is used where it is None.
         cache: folder for compiled networks, or None to keep none.
         shared: with other engines that ask for the same; see `shared_networks`. OpenVINO only.

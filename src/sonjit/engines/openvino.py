@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from sonjit.arrays import Float32Array
 from sonjit.engines import EngineOptions
+from sonjit.engines.promise import find_int8, keeps_promise
 from sonjit.engines.quiet_openvino import ov
 from sonjit.errors import InputError, SonjitError
 from sonjit.files import write_bytes
@@ -132,7 +133,7 @@ class OpenVinoEngine:
         outputs: tuple[int, ...] | None = None,
         taps: tuple[int, ...] = (),
     ) -> None:
-        self.precision = resolve_precision(options)
+        self.precision = resolve_precision(options, path)
         if self.precision == "int8":
             path = find_int8(path)
         stat, config = path.stat(), compile_settings(options, self.precision)
@@ -159,24 +160,6 @@ class OpenVinoEngine:
         return self._outputs
 
 
-def int8_path(path: Path) -> Path:
-    """Where the int8 form of a network lies."""
-    return path.with_name(f"{path.stem}.int8.xml")
-
-
-def find_int8(path: Path) -> Path:
-    """The int8 form of a network.
-
-    Raises:
-        InputError: it was never made.
-    """
-    if path.name.endswith(".int8.xml"):
-        return path
-    if not (found := int8_path(path)).is_file():
-        raise InputError(f"{found}: no int8 form of {path.name}; make it: sonjit models quantize, or precision='auto'")
-    return found
-
-
 def compile_settings(options: EngineOptions, precision: str) -> CompileSettings:
     """The properties with which OpenVINO compiles a network that runs in this precision."""
     config: CompileSettings = {"PERFORMANCE_HINT": "LATENCY"}
@@ -194,13 +177,20 @@ def compile_settings(options: EngineOptions, precision: str) -> CompileSettings:
     return config
 
 
-def resolve_precision(options: EngineOptions) -> str:
-    """`auto` as what this device runs natively: bf16 where the CPU has it, else f32; `default` off the CPU."""
+def resolve_precision(options: EngineOptions, path: Path | None = None) -> str:
+    """`auto` as what this device runs natively; `default` off the CPU.
+
+    Args:
+        options: how a network runs.
+        path: its file, for its int8 form: taken where bf16 is not native and it keeps its promise, see `keeps_promise`.
+    """
     if options.precision != "auto":
         return options.precision
     if options.device != "CPU":
         return "default"
-    return "bf16" if "BF16" in core().get_property("CPU", "OPTIMIZATION_CAPABILITIES") else "f32"
+    if "BF16" in core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        return "bf16"
+    return "int8" if path is not None and keeps_promise(path) else "f32"
 
 
 def devices() -> dict[str, str]:
