@@ -70,9 +70,7 @@ def quantize_networks(
         try:
             for inputs in seen:
                 with recorded_inputs(path, inputs):
-                    detector = create_detector(
-                        kind, model=model, precision="f32", static_image=True, max_instances=4, search="fast"
-                    )
+                    detector = create_detector(kind, model=model, precision="f32", static_image=True, max_instances=4)
                 detectors.append(detector)
             for index, rgb in enumerate(_images(images)):
                 progress(f"{path.name}: image {index + 1}")
