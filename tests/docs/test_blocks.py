@@ -34,7 +34,7 @@ NEEDS = {
     r"--workers ray|--device (cuda|gpu|npu)": "other machines",
     r"\bsonjit (bench|train|eval|card)\b|\bsynth\b.*(--sequence|--poses|--views)": "minutes",
 }
-CHECKED = {"sonjit", "pip", "make", "python", "torchrun", "ray", "git"}
+CHECKED = {"sonjit", "pip", "make", "python", "torchrun", "ray", "git", "openssl"}
 
 
 @pytest.fixture
