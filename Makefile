@@ -4,13 +4,14 @@ BIN := .venv/bin
 WORKERS ?= 2
 export SONJIT_TEST_DATA ?= ../shared
 
-.PHONY: help install models more-models browser graphics demo serve test test-fast check check-page bench cards docs learn release clean
+.PHONY: help install models more-models browser graphics demo serve test test-fast check check-page bench cards docs learn release test-lowest clean
 
 help:
 	@echo "make demo    install, fetch the weights, run on the bundled clip, say where the results are"
 	@echo "make serve   install, fetch the weights, open the live app in the browser"
 	@echo "make test    install, fetch the weights and a browser, run every test, measure coverage; WORKERS=2"
 	@echo "make test-fast  the short tests: no browser, no training, no reference data"
+	@echo "make test-lowest  short tests with the lowest versions of the base dependencies"
 	@echo "make check   format, lint, types, import rules, of the page too; coverage of the last make test"
 	@echo "make docs    make the tables of the documentation again and build its site into site/"
 	@echo "make learn   run the lessons of docs/learn again and put their numbers into the pages"
@@ -108,6 +109,16 @@ docs: install
 learn: install models
 	for lesson in descent networks losses deep svm hand_features; do $(BIN)/python docs/learn/$$lesson.py || exit 1; done
 	$(BIN)/python docs/learn/build.py
+
+# The short tests of what the base install holds, with the lowest version of each of its dependencies.
+LOWEST := .venv/lowest
+test-lowest: install models
+	$(BIN)/python -m uv venv --quiet --clear --python $(BIN)/python $(LOWEST)
+	$(BIN)/python -m uv pip install --quiet --python $(LOWEST) --resolution lowest-direct '.[tables]'
+	$(BIN)/python -m uv pip install --quiet --python $(LOWEST) pytest hypothesis pillow pip
+	$(LOWEST)/bin/python -m pytest -m "not slow and not golden and not network and not browser" tests/media tests/geometry \
+	  tests/runs tests/measures tests/skeletons tests/detectors tests/engines/test_tflite.py tests/weights tests/compat \
+	  tests/cli/test_main.py tests/cli/test_hands.py tests/cli/test_kinds.py tests/test_results.py tests/test_files.py
 
 # Everything but the upload: sdist and wheel, checked, and the wheel tried in fresh environments outside this folder.
 release: install models

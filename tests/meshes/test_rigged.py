@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -92,3 +93,56 @@ def test_hands_that_lifting_cannot_place_are_left_out_and_counted(rigged, tmp_pa
     assert [len(frame["hands"]) for frame in written["frames"]] == [1, 1]
     with open_source(tmp_path / "out.mp4") as drawn:
         assert sum(1 for _ in drawn) == 2
+
+
+def silhouette(mesh):
+    """(480, 640) uint8: 1 where a mesh is in the image."""
+    shape = np.zeros((480, 640), np.uint8)
+    for face in np.round(mesh.pixels[mesh.faces][..., :2]).astype(np.int32):
+        cv2.fillConvexPoly(shape, face, 1)
+    return shape
+
+
+def tip_vertices(mesh):
+    """Five indices of vertices: where each finger ends."""
+    joints = np.array([[p["x"], p["y"], p["z"]] for p in mesh.record["keypoints3D"]])
+    at = []
+    for tip in (4, 8, 12, 16, 20):
+        offsets = mesh.vertices - joints[tip]
+        along = offsets @ (joints[tip] - joints[tip - 1])
+        at.append(np.where(np.linalg.norm(offsets, axis=1) < 0.025, along, -1).argmax())
+    return at
+
+
+@pytest.mark.slow
+def test_found_hands_cover_the_true_ones_to_their_fingertips(rigged, hands):
+    found = RiggedHands(Sight.of(None))
+    indices = range(0, len(CLIP["frames"]), 12)
+    with open_source(ASSETS / "demo.mp4") as source:
+        images = [frame.rgb for frame in source]
+    detector, pairs = hands(static_image=True), []
+    for index in indices:
+        seen = detector.detect(images[index])
+        for hand in true_hands(index):
+            near = [one for one in seen if np.abs(one.keypoints[:, :2] - hand.keypoints[:, :2]).mean() < 25]
+            if len(near) == 1 and near[0].handedness == hand.handedness:
+                number = len(pairs)
+                for model, one in ((rigged, hand), (found, near[0])):
+                    model.add_frame(Frame(number, None, [replace(one, id=None)]), images[index])
+                pairs.append(number)
+    rigged.finish()
+    found.finish()
+    off, overlap = [], []
+    for number in pairs:
+        (truth,), (mesh,) = rigged.meshes(number), found.meshes(number)
+        whole, shape = silhouette(truth), silhouette(mesh)
+        overlap.append((whole & shape).sum() / (whole | shape).sum())
+        edge = cv2.morphologyEx(whole, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
+        far = cv2.distanceTransform(1 - edge, cv2.DIST_L2, 5)
+        at = tip_vertices(truth)
+        true_x, true_y = np.clip(truth.pixels[at, :2].round().astype(int), 0, (639, 479)).T
+        x, y = np.clip(mesh.pixels[at, :2].round().astype(int), 0, (639, 479)).T
+        off += far[y, x][far[true_y, true_x] < 2].tolist()  # of fingers that end on the outline
+    assert len(off) > 100
+    assert np.mean(off) < 3
+    assert np.mean(overlap) > 0.85

@@ -21,6 +21,17 @@ from sonjit.results import Frame, Hand, Handedness
 from sonjit.skeletons import load_skeleton
 
 _FINGERS = ("thumb", "index", "middle", "ring", "pinky")
+_TOWARDS = {
+    "wrist": {"middle_finger_mcp": -0.10, "pinky_finger_mcp": -0.19},
+    "mcp": {"pip": -0.44, "wrist": -0.09},
+    "dip": {"tip": 0.25},
+    "tip": {"dip": 0.19},
+    "thumb_ip": {"thumb_tip": 0.28},
+    "thumb_tip": {"thumb_ip": 0.06},
+}
+"""Where the rig's joints lie among the published network's keypoints: how much further towards others, in parts of the
+way; of index, middle, ring and pinky alike. By least squares on the bundled clip, whose hands are this rig in known
+poses, but the last joints, which lie so that the skin ends where the fingers do."""
 
 
 @dataclass
@@ -125,11 +136,13 @@ class RiggedHands(MeshModel):
             ],
         }
 
+    def _joints(self, hand: Hand) -> FloatArray:
+        """(21, 3) where the rig's joints are to be, metres; networks that lift give joints already."""
+        return hand.keypoints_3d.astype(np.float64) if self._lifted else _JOINTS @ _metric_keypoints(hand)
+
     def _fit(self, track: _Track) -> _Fitted:
         """The pose of a hand in each of its frames, before the camera."""
-        keypoints = np.stack(
-            [hand.keypoints_3d.astype(np.float64) if self._lifted else _metric_keypoints(hand) for hand in track.hands]
-        )
+        keypoints = np.stack([self._joints(hand) for hand in track.hands])
         rest = self._rigs[self._looks_like[track.side]]
         rig = rest.resized(fit_lengths(rest, keypoints))
         times = None if track.times[0] is None else np.array(track.times, np.float64)
@@ -138,7 +151,7 @@ class RiggedHands(MeshModel):
         errors = np.linalg.norm(joints - keypoints, axis=-1).mean(-1) * 1000
         if not self._lifted:
             shifts = [
-                sight.translation(points, hand.keypoints[:, :2])
+                sight.translation(points, joints_px(hand))
                 for sight, points, hand in zip(track.sights, joints, track.hands, strict=True)
             ]
             pose = pose.moved(np.stack(shifts))
@@ -170,6 +183,28 @@ def fit_hands(
     return model.motions
 
 
+def _joint_shares() -> FloatArray:
+    """(21, 21): each joint of the rig as a mean of keypoints."""
+    skeleton = load_skeleton("hand_mediapipe21")
+    shares = np.eye(len(skeleton.keypoints))
+    for k, name in enumerate(skeleton.keypoints):
+        finger, _, joint = name.rpartition("_")
+        towards = _TOWARDS.get(name) or ({} if finger in ("", "thumb") else _TOWARDS.get(joint, {}))
+        for other, share in towards.items():
+            full = other if "_" in other or other == "wrist" else f"{finger}_{other}"
+            shares[k, skeleton.index(full)] += share
+            shares[k, k] -= share
+    return shares
+
+
+_JOINTS = _joint_shares()
+
+
+def joints_px(hand: Hand) -> FloatArray:
+    """(21, 2) where the rig's joints are in the image, by the published network's keypoints."""
+    return _JOINTS @ hand.keypoints[:, :2].astype(np.float64)
+
+
 def _metric_keypoints(hand: Hand) -> FloatArray:
     """(21, 3) metres: x and y as the image shows them, in the scale of the metric keypoints; z theirs."""
     metric = hand.keypoints_3d.astype(np.float64)
@@ -184,7 +219,7 @@ def _mesh(fitted: _Fitted, row: int) -> HandMesh:
     hand, sight, pose = track.hands[row], track.sights[row], motion.pose[row]
     (vertices,), (normals,) = motion.rig.skin(pose)
     (joints,) = motion.rig.keypoints(pose)
-    pixels = sight.pixels(vertices, joints, hand.keypoints[:, :2])
+    pixels = sight.pixels(vertices, joints, joints_px(hand))
     record = _record(motion.name, hand, pose, joints, round(float(fitted.errors_mm[row]), 3))
     return HandMesh(motion.name, track.side, vertices, motion.rig.faces, pixels, normals, record)
 

@@ -11,7 +11,7 @@ from sonjit.arrays import Float32Array, FloatArray, Image, RealArray
 from sonjit.geometry.triangles import vertex_normals
 from sonjit.media.drawing.strokes import Colour
 
-_LONGEST: Final = 320  # side in pixels that a mesh is rendered at, at most: its cost has a bound
+_LONGEST: Final = 640  # side in pixels that a mesh is rendered at, at most: its cost has a bound
 _FINEST: Final = 2.0  # small meshes are rendered larger and shrunk, for smooth edges
 _LIGHT: Final = np.array([-0.45, -0.65, -0.61])  # where it comes from: over the viewer's left shoulder
 _MARGIN: Final = 2
@@ -24,7 +24,7 @@ def draw_mesh(
     colour: Colour,
     *,
     normals: RealArray | None = None,
-    opacity: float = 0.88,
+    opacity: float = 0.6,
 ) -> None:
     """Lay a shaded mesh over an image, in place.
 

@@ -326,11 +326,9 @@ _level_before = 0
 def quiet_opencv() -> Generator[None]:
     """Silence OpenCV's logger inside the block; the last thread to leave restores the caller's level."""
     global _inside, _level_before
-    from cv2.utils import logging
-
     with _lock:
         if _inside == 0:
-            _level_before = logging.setLogLevel(logging.LOG_LEVEL_SILENT)
+            _level_before = _set_log_level(_SILENT)
         _inside += 1
     try:
         yield
@@ -338,7 +336,21 @@ def quiet_opencv() -> Generator[None]:
         with _lock:
             _inside -= 1
             if _inside == 0:
-                logging.setLogLevel(_level_before)
+                _set_log_level(_level_before)
+
+
+_SILENT = 0
+
+
+def _set_log_level(level: int) -> int:
+    """Set OpenCV's level of logging; gives the one before."""
+    import cv2
+
+    if set_level := getattr(cv2, "setLogLevel", None):  # of OpenCV 4
+        return set_level(level)
+    from cv2.utils import logging
+
+    return logging.setLogLevel(level)
 
 
 _UINT8 = np.dtype(np.uint8)
