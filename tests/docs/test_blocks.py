@@ -6,14 +6,17 @@ whole block the page says why, in a comment before it: `<!-- not run: reason -->
 """
 
 import ast
+import contextlib
 import json
 import re
+import shlex
 import shutil
 import tomllib
 import traceback
 from itertools import pairwise
 
 import pytest
+from cyclopts import MissingArgumentError
 
 from sonjit.cli import build_app, main
 from sonjit.weights import verify_weights
@@ -61,13 +64,14 @@ def all_weights():
 @pytest.mark.usefixtures("folder", "all_weights")
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks_of(page)], ids=lambda p: str(p.relative_to(PROJECT)))
 def test_blocks_run(page, capsys):
-    names = {"__name__": "docs"}
+    names, ran = {"__name__": "docs"}, 0
     for block in blocks_of(page):
         try:
             if block.language == "python":
                 code = compile(block.code, block.place, "exec")
                 if block.not_run is None:
                     exec(code, names)
+                    ran += 1
                 else:
                     _imports_are_there(block.code)
             elif block.language == "{.python}":  # one of examples/, which has a test of its own; ruff formats "python"
@@ -77,15 +81,26 @@ def test_blocks_run(page, capsys):
             elif block.language == "toml":
                 tomllib.loads(block.code)
             elif block.language == "sh":
-                for command in block.commands():
-                    _call(command, run=block.not_run is None)
+                ran += sum(_call(command, run=block.not_run is None) for command in block.commands())
         except Exception as error:
             said = "".join(traceback.format_exception_only(error)) + capsys.readouterr().err
             pytest.fail(f"{block.place}: {said}")
+    assert ran or "tutorials" not in page.parts, f"nothing of {page.name} runs"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(PROJECT)))
+def test_commands_in_sentences_and_tables_are_right(page):
+    text = re.sub(r"^[ ]*```.*?^[ ]*```$", "", page.read_text("utf-8"), flags=re.DOTALL | re.MULTILINE)
+    for line in re.findall(r"`(sonjit [^`]+)`", text):
+        line = line.replace("\n", " ")
+        if re.search(r"[…|\[]|\bKIND\b|\bspots\b|\.\.\.", line):  # a form, not a call
+            continue
+        with contextlib.suppress(MissingArgumentError):  # a command is named, not called
+            _call(shlex.split(line), run=False)
 
 
 def _call(command, *, run):
-    """Run a command of the shell, or hold it to what is there."""
+    """Run a command of the shell, or hold it to what is there; whether it was run."""
     program, *arguments = command
     assert program in CHECKED, f"{program}: unknown to this test"
     if program == "sonjit":
@@ -95,8 +110,8 @@ def _call(command, *, run):
                 arguments += [] if "--count" in command else ["--count", "2"]
                 arguments = ["2" if before == "--count" else one for before, one in pairwise(["", *arguments])]
             assert main(arguments) == 0, line
-        else:
-            _parse(arguments)
+            return True
+        _parse(arguments)
     elif program == "make":
         targets = re.findall(r"^([\w-]+):", (PROJECT / "Makefile").read_text("utf-8"), re.MULTILINE)
         assert {one for one in arguments if "=" not in one} <= set(targets), command
@@ -109,6 +124,7 @@ def _call(command, *, run):
             assert (PROJECT / script).is_file(), script
         if "sonjit" in arguments:
             _parse(arguments[arguments.index("sonjit") + 1 :])
+    return False
 
 
 def _parse(arguments):
