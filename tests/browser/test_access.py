@@ -92,6 +92,87 @@ def test_no_id_stands_twice_and_every_label_has_its_control(page):
     assert lost == []
 
 
+LOW_CONTRAST = """
+    const bright = (channel) => (channel <= 0.04045 ? channel / 12.92 : ((channel + 0.055) / 1.055) ** 2.4);
+    const luminance = ([r, g, b]) => 0.2126 * bright(r / 255) + 0.7152 * bright(g / 255) + 0.0722 * bright(b / 255);
+    const pen = new OffscreenCanvas(1, 1).getContext("2d", {willReadFrequently: true});
+    const rgba = (css) => {
+        pen.clearRect(0, 0, 1, 1);
+        pen.fillStyle = css;
+        pen.fillRect(0, 0, 1, 1);
+        const [r, g, b, a] = pen.getImageData(0, 0, 1, 1).data;
+        return [r, g, b, a / 255];
+    };
+    const over = (front, back) => [0, 1, 2].map((i) => front[i] * front[3] + back[i] * (1 - front[3]));
+    const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+    const low = [];
+    let seen = 0;
+    while (texts.nextNode()) {
+        const words = texts.currentNode.textContent.trim();
+        const element = texts.currentNode.parentElement;
+        const {width, height} = element.getBoundingClientRect();
+        const shown = element.checkVisibility({checkVisibilityCSS: true}) && Math.min(width, height) > 2;
+        if (!words || !shown || element.closest(":disabled, option, optgroup")) continue;
+        const layers = [];
+        for (let one = element; one; one = one.parentElement) layers.unshift(getComputedStyle(one).backgroundColor);
+        const back = layers.reduce((below, layer) => over(rgba(layer), below), [255, 255, 255]);
+        const {color, fontSize, fontWeight} = getComputedStyle(element);
+        const [one, other] = [luminance(over(rgba(color), back)), luminance(back)];
+        const ratio = (Math.max(one, other) + 0.05) / (Math.min(one, other) + 0.05);
+        const isLarge = parseFloat(fontSize) >= 24 || (parseFloat(fontSize) >= 18.66 && Number(fontWeight) >= 700);
+        seen += 1;
+        if (ratio < (isLarge ? 3 : 4.5)) low.push(`${words.slice(0, 40)}: ${ratio.toFixed(2)}`);
+    }
+    return [seen, low, document.documentElement.scrollWidth - innerWidth];
+"""
+
+
+@pytest.mark.parametrize("size", [(1280, 1000), (390, 844)], ids=lambda size: f"{size[0]} px")
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_words_stand_out_and_nothing_leaves_the_screen(page, size, scheme):
+    width, height = size
+    browser = page.browser
+    metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    scheme = {"name": "prefers-color-scheme", "value": scheme}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
+    try:
+        page.click("source-sample")
+        page.wait(lambda: page.latest.get("hands") and "°" in page["live-table"].text, "hands")
+        browser.execute_script("for (const fold of document.querySelectorAll('details')) fold.open = true")
+        seen, low, beyond = run(browser, LOW_CONTRAST)
+    finally:
+        page.stop()
+        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+    assert seen > 100
+    assert low == []
+    assert beyond <= 0
+
+
+def test_tab_reaches_every_control(page):
+    page.click("source-sample")
+    page.wait(lambda: page["transport"].is_displayed(), "the timeline")
+    page.click("play-pause")
+    page.browser.execute_script("for (const fold of document.querySelectorAll('details')) fold.open = true")
+    wanted = page.browser.execute_script(
+        """const all = [...document.querySelectorAll(arguments[0])];
+        const shown = all.filter((one) => one.checkVisibility() && one.tabIndex >= 0 && !one.disabled);
+        shown.forEach((one, k) => (one.dataset.stop = k));
+        document.activeElement.blur();
+        globalThis.reached = new Set();
+        document.addEventListener("focusin", ({target}) => reached.add(target.dataset.stop));
+        return shown.map((one) => one.dataset.stop);""",
+        CONTROLS,
+    )
+    assert len(wanted) > 40
+    press(page, *["\ue004"] * (len(wanted) + 5))
+    missed = set(wanted) - set(page.browser.execute_script("return [...reached]"))
+    names = "return arguments[0].map((k) => document.querySelector(`[data-stop='${k}']`).outerHTML.slice(0, 80))"
+    assert page.browser.execute_script(names, sorted(missed)) == []
+    page.stop()
+
+
 def test_the_keyboard_alone_is_enough(page):
     enter, space, right = "\ue007", " ", "\ue014"
     tab_to(page, "detector-face")

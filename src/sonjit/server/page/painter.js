@@ -49,7 +49,7 @@ export function paint(ctx, frame, { mirrored = false, unit = 1, mask = null, sty
     if (style.boxes && !(kind === "face" && !skeleton.edges)) paintBox(ctx, areaOf(kind, one, place), strokes, style.colour || accentOf(kind, one), { width, height });
   }
   const least = 11 * unit;
-  const look = { width, height, least, most: Math.max(longest * 0.018, least) };
+  const look = { width, height, least, most: Math.max(Math.min(width, height) * 0.02, least) };
   const own = style.labels ? found.filter(({ kind, person }) => kind === "body" || !person) : [];
   const labels = [...own.map(({ kind, one }) => labelOf(kind, one, place(one.keypoints), areaOf(kind, one, place), style)),
     ...maps.map((map) => saliencyLabel(map, mirrored ? width : null))];
