@@ -211,6 +211,18 @@ def test_what_shows_the_other_one_is_not_taken_for_the_hidden_one():
     assert [(track.id, track.hidden is None) for track in tracker.active] == [(1, False), (2, True)]
 
 
+def test_a_hidden_one_is_seen_again_though_the_box_of_another_has_slipped_onto_it():
+    tracker = bridging()
+    for i in range(12):
+        pair = [seen_at(0, left=0.9), seen_at(90, left=0.1)]
+        tracker.update(list(zip(tracker.active, pair, strict=False)), [] if i else pair, i * STEP_S)
+    first, second = tracker.active
+    tracker.update([(first, seen_at(0, left=0.9))], [], 12 * STEP_S)
+    assert second.hidden is not None
+    tracker.update([(first, seen_at(80, left=0.5)), (second, seen_at(85, left=0.1))], [], 13 * STEP_S)
+    assert [(track.id, track.hidden is None) for track in tracker.active] == [(1, False), (2, True)]
+
+
 @pytest.mark.parametrize(("colour", "is_told"), [(20, True), (250, False)])
 def test_where_two_overlap_what_has_the_colours_of_the_other_is_the_other(colour, is_told):
     tracker = bridging()
