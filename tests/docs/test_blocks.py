@@ -29,7 +29,7 @@ NEEDS = {
     r"camera:0": "a camera",
     r"\bserve\b|\bannotate open\b": "somebody who stops it",
     r"\bmodels pull\b": "a package registry",
-    r"\bsonjit (demo|doctor)\b": "a test of its own",
+    r"\bsonjit (demo|doctor|networks)\b": "a test of its own",
     r"/data\b|--root |--data |\bdatasets convert\b": "a data set",
     r"\.pkl|\.pth|\.pt\b|--hand-rig|photographs/": "files of others",
     r"\b(runs?|tuned)/|mine\.onnx|nails": "a network that was trained before",

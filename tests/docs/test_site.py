@@ -93,3 +93,4 @@ def test_every_public_name_is_in_the_reference(site):
 
     text = (site / "api" / "index.html").read_text("utf-8")
     assert [name for name in sonjit.__all__ if name != "__version__" and f'id="sonjit.{name}"' not in text] == []
+    assert 'id="sonjit.Results.show"' in text
