@@ -163,6 +163,23 @@ def test_a_folder_becomes_one_table_with_the_file_of_each_image(sonjit, stills, 
     assert names_in(out) == ["t.json"]
 
 
+@pytest.mark.parametrize("ending", [".csv", ".json"])
+def test_images_and_videos_go_into_one_table(sonjit, media, tmp_path, out, names_in, ending):
+    (tmp_path / "cut.mp4").write_bytes((media / "clip.mp4").read_bytes()[:2000])
+    inputs = [tmp_path / "cut.mp4", media / "clip.mp4", media / "photo.png"]
+    status, _, (problem, line) = sonjit("hands", *inputs, "--limit", 2, "--save", out / f"t{ending}")
+    assert (status, "cut.mp4" in problem) == (1, True)
+    assert line.startswith("2 files, ")
+    frames = load_frames(out / f"t{ending}")[1]
+    assert [(frame.source, frame.index, frame.time is None) for frame in frames] == [
+        (str(media / "clip.mp4"), 0, False),
+        (str(media / "clip.mp4"), 1, False),
+        (str(media / "photo.png"), 2, True),
+    ]
+    assert all(frame.hands for frame in frames)
+    assert names_in(out) == [f"t{ending}"]
+
+
 @pytest.mark.parametrize("size", [(1, 1), (4, 20_000)], ids=["1x1", "20000-wide"])
 def test_odd_images_are_fine_and_empty(sonjit, weights, tmp_path, size, write_image):
     image = write_image(tmp_path / "odd.png", np.zeros((*size, 3), np.uint8))
@@ -229,7 +246,6 @@ def test_an_input_that_cannot_be_used_is_one_line(sonjit, name, tmp_path, out, n
         (["hands", "{photo}", "--draw", "{out}/d.mp4"], "an image is drawn into"),
         (["hands", "{clip}", "--draw", "{out}/d.png"], "a video is drawn into"),
         (["hands", "{folder}", "--save", "{photo}/tables/"], "cannot be made"),
-        (["hands", "{folder}", "--save", "{out}/t.json"], "videos"),
         (["hands", "{photo}", "--model", "huge"], "huge"),
         (["hands", "{photo}", "--max-instances", "0"], "max_instances=0|--max-instances 0"),
         (["hands", "{photo}", "--max-instances", "many"], "many"),
@@ -246,7 +262,7 @@ def test_an_input_that_cannot_be_used_is_one_line(sonjit, name, tmp_path, out, n
         (["hands", "{photo}", "camera:0", "--save", "{out}/tables/"], "camera:0 is a stream"),
         (["hands", "{photo}", "-"], "- is a stream"),
         (["hands", "{folder}", "--draw", "{out}/drawn.png"], "go into a folder"),
-        (["hands", "{photo}", "{clip}", "--save", "{out}/t.json"], "clip.mp4"),
+        (["segment", "{photo}", "{clip}", "--weights", "demo", "--save", "{out}/t.json"], "clip.mp4 is a video"),
         (["hands", "{folder}", "--json", "--jobs", "2"], "--json prints frames in their order"),
         (["hands", "{photo}", "--save", "-"], "write --json"),
         (["synth", "{out}", "more"], "unexpected more; sonjit synth --help"),

@@ -46,8 +46,8 @@ class Output:
     """What becomes of an input.
 
     Attributes:
-        save: Table to write: .json, .jsonl, .csv or .parquet. For many files a folder, or a name with {name} in it such
-            as 'tables/{name}.csv'.
+        save: Table to write: .json, .jsonl, .csv or .parquet. Of many files one table, a
+            folder, or a name with {name} in it such as 'tables/{name}.csv'.
         draw: Image, video, or GIF or WebP that loops, to write with what was found drawn in; for many files a folder.
         count: Count repetitions of an angle, e.g. left_knee_angle_rad for squats, or with limits in degrees
             left_elbow_angle_rad:70:140; drawn, and a column of the table.

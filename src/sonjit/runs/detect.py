@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from sonjit.detectors import create_detector
 from sonjit.detectors.kinds import find_kind
@@ -49,6 +49,8 @@ class Detect(Processor):
         lift: with what to put what was found into the camera's space, or None.
         beside: further detectors over the same images; what they find stands in the same tables and drawings.
     """
+
+    tables_take_videos: ClassVar[bool] = True
 
     kind: str
     options: Mapping[str, Any] = field(default_factory=dict[str, Any])
@@ -98,10 +100,11 @@ class FrameTable:
         self.writer = open_writer(save, header, processor.columns)
 
     def append_part(self, path: Path, index: int, source: str | None) -> None:
-        """Append the frame of a still's own table."""
+        """Append the frames of a file's own table."""
         with open_json_lines(path) as (_, frames):
             for frame, extras in frames:
-                self.writer.write(replace(frame, index=index, time=None, source=source), extras)
+                own = index if frame.time is None else frame.index
+                self.writer.write(replace(frame, index=own, source=source), extras)
 
     def __enter__(self) -> Self:
         return self

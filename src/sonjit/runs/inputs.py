@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -73,14 +74,27 @@ class Inputs:
         more = len(self.named) - 1
         return f"{self.named[0]} and {more} more" if more else self.named[0]
 
-    def open_all(self) -> Source:
-        """The files as one source of stills; InputError where there are videos among them."""
+    def open_all(self, *, videos: bool) -> Source:
+        """What stands for all files: one source of stills, or the first that can be read where videos are among them.
+
+        Args:
+            videos: whether they may be; InputError otherwise.
+        """
         files = self.files or ()
-        if videos := [file.name for file in files if is_video(file)]:
-            raise InputError(
-                f"{len(videos)} videos ({videos[0]}, ...) do not go into one table: give --save out/ instead"
-            )
-        return FolderSource(self.name, files, self.labels)
+        video = next((file for file in files if is_video(file)), None)
+        if video is None:
+            return FolderSource(self.name, files, self.labels)
+        if not videos:
+            raise InputError(f"{video} is a video and does not go into one table with others: give --save out/ instead")
+        source: Source | None = None
+        for file in files:
+            with suppress(InputError):  # the run will name it
+                source = open_source(file)
+                break
+        if source is None:
+            raise InputError(f"{self.name}: none of the {len(files)} files can be read")
+        source.name = self.name
+        return source
 
     def open_one(self) -> Source:
         """The single input."""

@@ -168,11 +168,11 @@ def run_job(
         return _run_together(job, processor, job.inputs.open_one, expect, advance)
     if save is None or is_many(save):
         return _run_files(job, processor, files, expect, advance)
-    with job.inputs.open_all() as source:
+    with job.inputs.open_all(videos=processor.tables_take_videos) as source:
         table = processor.open_table(save, source)
     if table is not None:
         return _run_into_one(job, processor, files, table, expect, advance)
-    return _run_together(job, processor, job.inputs.open_all, expect, advance)
+    return _run_together(job, processor, partial(job.inputs.open_all, videos=False), expect, advance)
 
 
 def _run_together(
@@ -248,7 +248,7 @@ def _run_into_one(
     expect: Callable[[int | None], None],
     advance: Callable[[], None],
 ) -> Summary:
-    """One table over many stills, by way of one small table per still."""
+    """One table over many files, by way of one small table per file."""
     assert job.outputs.save is not None
     save = Path(job.outputs.save)
     work = save.with_name(f".{save.name}.work")

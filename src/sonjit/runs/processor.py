@@ -98,12 +98,12 @@ class Table(Protocol):
     """A table being written, as one that gathers the tables of several inputs needs it."""
 
     def append_part(self, path: Path, index: int, source: str | None) -> None:
-        """Append what a `.jsonl` table of one still holds.
+        """Append what a `.jsonl` table of one file holds.
 
         Args:
             path: of that table.
-            index: of the still among all.
-            source: what the table calls the still.
+            index: of the file among all, which is a still's index; frames of a video keep their own.
+            source: what the table calls the file.
         """
         ...
 
@@ -123,6 +123,8 @@ class Processor(ABC):
     save_ending: ClassVar[str] = ".json"
     """Of the file that an input gets in a folder of results."""
     figures_ending: ClassVar[str] = ""
+    tables_take_videos: ClassVar[bool] = False
+    """Whether one table may hold the frames of videos beside stills."""
 
     @abstractmethod
     def found(self, count: int) -> str:
@@ -133,7 +135,7 @@ class Processor(ABC):
         """Load what every input needs."""
 
     def open_table(self, save: str, source: Source) -> Table | None:
-        """One table over many stills; None where only one pass over all of them together can write it."""
+        """One table over many files; None where only one pass over all of them together can write it."""
         del save, source
         return None
 
