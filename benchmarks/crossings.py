@@ -171,7 +171,7 @@ def cross_hands(options):
             if options.save:
                 save_clip(options.save / f"{sort}-{seed}.mp4", frames, truth)
             most = 3 if sort == "three" else 2
-            found, _ = run(frames, SimpleNamespace(kind="hands", max_instances=most, runs=1))
+            found, *_ = run(frames, SimpleNamespace(kind="hands", max_instances=most, runs=1))
             told = {search: plain_hands(results) for search, results in found.items()}
             if options.peer:
                 told["mediapipe"] = peer_hands(options.peer, frames, most)
@@ -266,7 +266,7 @@ def cross_people(options):
     alone = {name: body_alone(person) for name, person in people.items()}
     for behind, front in permutations(people, 2):
         frames, truth = crossing(people[behind], people[front], options.fps)
-        found, _ = run(frames, SimpleNamespace(kind=options.kind, max_instances=2, runs=1))
+        found, *_ = run(frames, SimpleNamespace(kind=options.kind, max_instances=2, runs=1))
         for search in SEARCHES:
             figures = describe_crossing(found[search], truth, (alone[behind], alone[front]))
             yield f"{front} before {behind}", search, figures

@@ -2,8 +2,9 @@
 
 `python benchmarks/streams.py CLIP... --kind hands` counts frames with an instance, doubled ones, ids, the worst frame;
 a JSON file of the clip's name beside it adds what is missed, false, on the wrong side, and id switches.
-`--empty` says that the clips show none: whatever is found is a phantom. `--stills` shows images as drifting clips and
-says how soon what is found in the end was there. Hands and people that cross are in `crossings.py`.
+`--empty` says that the clips show none: whatever is found is a phantom. `--stills` shows images as drifting clips, with
+`--repeat` as clips in which nothing moves, beside the search of stills: how many are held after half a second, a second
+and two, under how many ids, and in what time. Hands and people that cross are in `crossings.py`.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import argparse
 import json
 import sys
 import time
-from itertools import islice
+from itertools import islice, repeat
 from pathlib import Path
 
 import cv2
@@ -70,8 +71,9 @@ def doubled(results):
 
 
 def run(frames, options):
-    """Per search the results of each frame and its least time in seconds over the runs."""
-    found, seconds = {}, {search: np.full(len(frames), np.inf) for search in SEARCHES}
+    """Per search the results of each frame, and its least time and least processor time in seconds over the runs."""
+    found = {}
+    seconds, processor = ({search: np.full(len(frames), np.inf) for search in SEARCHES} for _ in range(2))
     for _ in range(options.runs):
         detectors = {
             search: create_detector(options.kind, search=search, max_instances=options.max_instances)
@@ -80,12 +82,13 @@ def run(frames, options):
         found = {search: [] for search in SEARCHES}
         for number, (now, rgb) in enumerate(frames):
             for search, detector in detectors.items():
-                start = time.perf_counter()
+                start, begun = time.perf_counter(), time.process_time()
                 found[search].append(detector.detect(rgb, time=now))
                 seconds[search][number] = min(seconds[search][number], time.perf_counter() - start)
+                processor[search][number] = min(processor[search][number], time.process_time() - begun)
         for detector in detectors.values():
             detector.close()
-    return found, seconds
+    return found, seconds, processor
 
 
 def describe(found, seconds, truth, options):
@@ -128,11 +131,83 @@ def truth_of(clip, frames, options):
 
 
 def soon(image, options):
-    """How many are found in an image shown as a clip: per search after half a second, and in the end."""
+    """How many are held in an image shown as a clip, and how long its frames take: per search, and of the still."""
     rgb = rgb_from(str(image))
-    clip = [(i / 30, frame) for i, frame in enumerate(islice(drifting(rgb), STILL_FRAMES))]
-    found, _ = run(clip, options)
-    return {search: (len(found[search][HALF_SECOND]), len(found[search][-1])) for search in SEARCHES}
+    clip = [
+        (i / 30, frame)
+        for i, frame in enumerate(islice(repeat(rgb) if options.repeat else drifting(rgb), STILL_FRAMES))
+    ]
+    with create_detector(options.kind, static_image=True, max_instances=options.max_instances) as detector:
+        start = time.process_time()
+        still = detector.detect(rgb)
+        rows = {"still": {"held, in the end": len(still), "processor ms": 1000 * (time.process_time() - start)}}
+    found, seconds, processor = run(clip, options)
+    for search in SEARCHES:
+        held = [len(results) for results in found[search]]
+        rows[search] = {
+            "half a second": held[HALF_SECOND],
+            "a second": held[2 * HALF_SECOND],
+            "held, in the end": held[-1],
+            "of the still's": same(still, found[search][-1]) if options.repeat else "",
+            "ids": len({result.id for results in found[search] for result in results}),
+            "median ms": 1000 * float(np.median(seconds[search][SETTLE:])),
+            "worst ms": 1000 * seconds[search][SETTLE:].max(),
+            "processor ms": 1000 * float(np.median(processor[search][SETTLE:])),
+        }
+    return rows
+
+
+def same(some, others):
+    """How many of some results lie where one of others does, each on its own: their boxes share half of their union."""
+    free, count = [box_of(one) for one in others], 0
+    for one in some:
+        overlaps = [overlap(box_of(one), other) for other in free]
+        if overlaps and max(overlaps) > 0.5:
+            free.pop(int(np.argmax(overlaps)))
+            count += 1
+    return count
+
+
+def box_of(result):
+    """The corners (2, 2) of the box around a result's keypoints; of a person's body."""
+    points = keypoints(getattr(result, "body", result))
+    return np.stack([points.min(axis=0), points.max(axis=0)])
+
+
+def overlap(a, b):
+    """Intersection over union of two boxes (2, 2)."""
+    shared = np.clip(np.minimum(a[1], b[1]) - np.maximum(a[0], b[0]), 0, None).prod()
+    return shared / (np.ptp(a, axis=0).prod() + np.ptp(b, axis=0).prod() - shared)
+
+
+def tell_stills(options, console):
+    """A row per image and search, and the sums over all images."""
+    names = (
+        "half a second",
+        "a second",
+        "held, in the end",
+        "of the still's",
+        "ids",
+        "median ms",
+        "worst ms",
+        "processor ms",
+    )
+    table = Table("image", "search", *names, box=None)
+    totals = {}
+    for image in options.media:
+        for search, row in soon(image, options).items():
+            table.add_row(image.name, search, *(_cell(row.get(name, "")) for name in names))
+            total = totals.setdefault(search, {})
+            for name in names[:5]:
+                if isinstance(row.get(name), int):
+                    total[name] = total.get(name, 0) + row[name]
+    for search, total in totals.items():
+        table.add_row("all", search, *(_cell(total.get(name, "")) for name in names))
+    console.print(table)
+
+
+def _cell(value):
+    return f"{value:.0f}" if isinstance(value, float) else str(value)
 
 
 def main():
@@ -145,22 +220,19 @@ def main():
     parser.add_argument("--mirror", action="store_true")
     parser.add_argument("--empty", action="store_true", help="the clips show none of the kind")
     parser.add_argument("--stills", action="store_true", help="media are images")
+    parser.add_argument("--repeat", action="store_true", help="of --stills: nothing moves")
     parser.add_argument("--runs", type=int, default=1, help="of each clip; a frame's least time counts")
     options = parser.parse_args()
     console = Console(width=200)
+    if options.repeat and not options.stills:
+        parser.error("--repeat is for --stills")
     if options.stills:
-        found = {image.name: soon(image, options) for image in options.media}
-        table = Table("image", *(f"{search}: half a second, in the end" for search in SEARCHES), box=None)
-        for name, row in found.items():
-            table.add_row(name, *(f"{row[search][0]}, {row[search][1]}" for search in SEARCHES))
-        totals = ([sum(row[search][i] for row in found.values()) for i in (0, 1)] for search in SEARCHES)
-        table.add_row("all", *(f"{early}, {late}" for early, late in totals))
-        console.print(table)
+        tell_stills(options, console)
         return
     rows = []
     for clip in options.media:
         frames = frames_of(clip, options)
-        found, seconds = run(frames, options)
+        found, seconds, _ = run(frames, options)
         truth = truth_of(clip, frames, options)
         rows += [(clip, search, describe(found[search], seconds[search], truth, options)) for search in SEARCHES]
     table = Table("clip", "search", *rows[0][2], box=None)

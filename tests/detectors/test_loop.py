@@ -69,7 +69,9 @@ class Windows:
     def __init__(self, changed):
         self.changed = iter(changed)
 
-    def step(self, rgb, held, lost, *, detects_only):
+    check = None
+
+    def step(self, rgb, held, lost, *, spent, room):
         return []
 
     def is_changed(self, rgb):

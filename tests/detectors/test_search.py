@@ -14,7 +14,7 @@ from sonjit.detectors.kinds.face import FaceObservation
 from sonjit.detectors.kinds.hands import HandObservation
 from sonjit.detectors.observations import is_same_object
 from sonjit.detectors.search.bodies import without_other_heads
-from sonjit.detectors.search.faces import Head, head_from_detection, without_same_heads
+from sonjit.detectors.search.faces import Head, HeadMap, head_from_detection, without_same_heads
 from sonjit.detectors.search.finds import (
     LogisticRegression,
     Place,
@@ -140,10 +140,22 @@ def test_each_face_is_on_one_neck():
 def test_other_heads_are_covered_and_ones_own_stays_where_they_overlap():
     rgb = np.full((100, 300, 3), 7, np.uint8)
     heads = [Head(1.0, np.array([x, 50.0]), np.array([0.0, 40.0])) for x in (60, 100, 250)]
-    alone = without_other_heads(rgb, heads, 0)
+    alone = without_other_heads(rgb, heads, heads[0])
     assert alone[50, 250].tolist() == alone[50, 105].tolist() == [128] * 3
     assert (alone[32:68, 42:78] == 7).all()
-    assert without_other_heads(rgb, heads[:1], 0) is rgb
+    assert without_other_heads(rgb, heads[:1], heads[0]) is rgb
+
+
+def test_heads_of_a_stream_are_forgotten_after_some_frames_and_where_they_are_known_better():
+    heads = [Head(1.0, np.array([x, 50.0]), np.array([0.0, 40.0])) for x in (60, 100)]
+    known = HeadMap(frames=3)
+    known.see(Window(0, 0, 300, 100), heads)
+    assert list(known) == heads
+    known.begin_frame(lambda head: head is heads[0])
+    known.begin_frame(lambda head: False)
+    assert list(known) == heads[1:]
+    known.begin_frame(lambda head: False)
+    assert not list(known)
 
 
 def test_a_head_lies_below_the_eyes_of_its_window():

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -53,7 +54,7 @@ class Dots(Finder):
 
 
 def stepping(finder):
-    return partial(StreamSearch(finder).step, detects_only=False)
+    return partial(StreamSearch(finder).step, spent=0, room=9)
 
 
 def image(*dots):
@@ -81,7 +82,7 @@ def test_a_window_that_changes_is_searched_again_ever_later_while_nothing_is_sug
         rgb = image((500, 500)) if suggests else image()
         rgb[450:550, 450:550, 1] = 20 * i % 250
         before = len(finder.windows)
-        search.step(rgb, [], [], detects_only=False)
+        search.step(rgb, [], [], spent=0, room=9)
         searched += [i for window in finder.windows[before:] if window == (300, 300, 600, 600)]
     first, second, third, fourth = searched[:4]
     assert 13 < second - first < 20  # all the others could have been searched meanwhile
@@ -134,6 +135,30 @@ def test_a_frame_takes_few_inferences_however_much_it_shows():
         assert finder.looks - before <= 2
 
 
+def test_all_that_one_window_shows_is_found_though_nothing_moves():
+    search = stepping(Dots())
+    crowd = image(*[(x, y) for x in range(20, 280, 80) for y in range(20, 280, 80)])
+    held = []
+    for _ in range(20):
+        held += search(crowd, held, [])
+    assert len(held) == 16
+
+
+def test_what_is_found_and_not_held_is_offered_three_times():
+    search = stepping(Dots())
+    frames = [bool(search(image((150, 150)), [], [])) for _ in range(20)]
+    assert frames[1:5] == [True, True, True, False]
+
+
+def test_without_room_what_was_suggested_is_forgotten():
+    finder = Dots()
+    search = StreamSearch(finder)
+    search.step(image((150, 150)), [], [], spent=0, room=1)
+    assert not search.step(image((150, 150)), [], [], spent=0, room=0)
+    assert not search.step(image(), [], [], spent=0, room=1)
+    assert finder.looks == 1
+
+
 def test_where_something_was_lost_is_searched_first():
     finder = Dots()
     search = stepping(finder)
@@ -176,9 +201,9 @@ def test_a_mesh_that_slips_from_its_face_goes():
     faces = Faces((100, 100, 200, 200))
     check, rgb, seen = FaceCheck(faces), np.zeros((300, 300, 3), np.uint8), mesh()
     track = Track(1, seen, seen, None, 0.0)
-    assert all(check.keeps(rgb, track, seen) for _ in range(60))
+    assert all(check.keeps(rgb, track, seen, [track]) for _ in range(60))
     faces.box = None
-    assert not all(check.keeps(rgb, track, seen) for _ in range(90))
+    assert not all(check.keeps(rgb, track, seen, [track]) for _ in range(90))
 
 
 def body(*, turned=False, upside_down=False):
@@ -199,6 +224,14 @@ def body(*, turned=False, upside_down=False):
 def test_front_and_back_are_known_however_one_stands(upside_down):
     assert shows_front(body(upside_down=upside_down))
     assert not shows_front(body(turned=True, upside_down=upside_down))
+
+
+def face_in_window(seen):
+    """The box of a body's face, in the window in which it is looked for."""
+    spread = seen.keypoints[:11, :2]
+    window = 1.5 * float(np.ptp(spread, axis=0).max())
+    middle = spread.mean(axis=0) - (np.floor(spread.mean(axis=0) - window))
+    return (*(middle - 12), *(middle + 12))
 
 
 class Bodies:
@@ -223,13 +256,46 @@ class Bodies:
 )
 def test_a_body_needs_a_face_or_turns_its_back(score, turned, mirrored, admitted):
     seen = body(turned=turned)
-    spread = seen.keypoints[:11, :2]
-    window = 1.5 * float(np.ptp(spread, axis=0).max())
-    middle = spread.mean(axis=0) - (np.floor(spread.mean(axis=0) - window))
-    face = (*(middle - 12), *(middle + 12))
-    check = BodyCheck(Faces(face, score), Bodies(), mirrored=mirrored)
+    check = BodyCheck(Faces(face_in_window(seen), score), Bodies(), mirrored=mirrored)
     rgb = np.zeros((300, 300, 3), np.uint8)
     assert [check.admits(rgb, seen) for _ in range(3)] == admitted
+
+
+def held_at(x, number):
+    seen = body()
+    seen = replace(seen, keypoints=seen.keypoints + np.float32([x, 0, 0]))
+    track = Track(number, seen, seen, None, 0.0)
+    track.box = RotatedBox(150 + x, 240, 250, 250)
+    return track
+
+
+def test_a_held_body_stays_where_it_is_while_its_box_shows_another_one():
+    own, other = held_at(0, 1), held_at(90, 2)
+    check = BodyCheck(Faces(face_in_window(own.observation)), Bodies())
+    rgb = np.zeros((300, 400, 3), np.uint8)
+    kept = check.keeps(rgb, own, other.observation, [own, other])
+    np.testing.assert_array_equal(kept.keypoints, own.observation.keypoints)
+    assert check.keeps(rgb, own, other.observation, [own]) is other.observation  # nobody else is there: it ran
+
+
+def test_a_faint_body_counts_as_long_as_it_was_sure_of_late_and_shows_a_face():
+    rgb, own = np.zeros((300, 300, 3), np.uint8), held_at(0, 1)
+    faint = replace(own.observation, score=0.05)
+    faces = Faces(face_in_window(faint))
+    check = BodyCheck(faces, Bodies())
+    scores = [check.keeps(rgb, own, faint, [own]).score for _ in range(30)]
+    assert scores[0] > 0.9
+    assert scores[-1] < 0.5
+    faces.box = None
+    assert check.keeps(rgb, own, faint, [own]) is faint
+
+
+def test_the_heads_of_others_are_covered_where_a_held_body_is_looked_at():
+    rgb, own, other = np.zeros((300, 400, 3), np.uint8), held_at(0, 1), held_at(90, 2)
+    check = BodyCheck(Faces(), Bodies())
+    assert check.view(rgb, own, [own]) is rgb
+    x, y = other.observation.keypoints[[2, 5, 9, 10], :2].mean(axis=0).round().astype(int)
+    assert check.view(rgb, own, [own, other])[y, x].any()
 
 
 @pytest.mark.golden

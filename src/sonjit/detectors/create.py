@@ -215,16 +215,16 @@ def detector_from(options: DetectorOptions) -> Detector[Any]:
     entry = find_kind(options.kind)
     kind = entry.loader(options)
     search = _search(entry, options, kind) if options.is_thorough else None
-    check = entry.make_check(options, kind) if options.spreads_windows else None
     spread = entry.make_stream_search(options, kind) if options.spreads_windows else None
     tracker = Tracker(
         entry.new_smoothers(options),
         one_reading=options.search != "fast",
         move=kind.moved if options.search != "fast" else None,
         most=options.max_instances,
+        core=kind.core,
     )
     one_of_several = replace(options, threads=1, shared=True)
-    return Detector(kind, tracker, options, search, check, spread, lambda: detector_from(one_of_several))
+    return Detector(kind, tracker, options, search, spread, lambda: detector_from(one_of_several))
 
 
 def _search(entry: KindEntry, options: DetectorOptions, kind: Kind[Any, Any]) -> Thorough[Any] | None:

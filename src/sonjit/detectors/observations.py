@@ -95,10 +95,10 @@ class Disc(NamedTuple):
         return math.dist(self.centre, other.centre) < 1.5 * (self.size + other.size)
 
 
-def mean_distance(a: Observation, b: Observation) -> float:
-    """Mean distance of their keypoints, in sizes of the larger one."""
-    distance = np.linalg.norm(a.keypoints[:, :2] - b.keypoints[:, :2], axis=1).mean()
-    return float(distance) / max(_size(a), _size(b))
+def mean_distance(a: Observation, b: Observation, chosen: slice | list[int] = slice(None)) -> float:
+    """Mean distance of their keypoints, all or those chosen, in sizes of the larger one."""
+    first, second = a.keypoints[chosen, :2], b.keypoints[chosen, :2]
+    return float(np.linalg.norm(first - second, axis=1).mean()) / max(size_of(first), size_of(second))
 
 
 def difference(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:

@@ -49,9 +49,11 @@ class Kind(ABC, Generic[O, R]):
 
     Attributes:
         searches_always: every image is searched and no box is carried over; observations give the identity.
+        core: keypoints that say whether two instances overlap: without limbs that reach out to others.
     """
 
     searches_always: ClassVar[bool] = False
+    core: ClassVar[tuple[int, ...] | None] = None
 
     @abstractmethod
     def find(self, rgb: NDArray[np.uint8], min_score: float) -> list[RotatedBox]:
@@ -102,12 +104,26 @@ class Thorough(Protocol[C]):
 
 
 class Spread(Protocol[C]):
-    """A search that is spread over the frames of a stream."""
+    """A search that is spread over the frames of a stream.
+
+    Attributes:
+        check: tells true finds from false ones; None where nothing does.
+    """
+
+    check: Check[C] | None
 
     def step(
-        self, rgb: NDArray[np.uint8], held: Sequence[C], lost: Sequence[RotatedBox], *, detects_only: bool
+        self, rgb: NDArray[np.uint8], held: Sequence[C], lost: Sequence[RotatedBox], *, spent: int, room: int
     ) -> list[C]:
-        """What this frame's share of the search finds beside what is held, near what was lost first."""
+        """What this frame's share of the search finds beside what is held, near what was lost first.
+
+        Args:
+            rgb: (H, W, 3).
+            held: seen in this frame.
+            lost: where instances were lost of late.
+            spent: inferences that the frame has taken beside those of what is held.
+            room: how many more may be held; with none, the frame only passes.
+        """
         ...
 
     def is_changed(self, rgb: NDArray[np.uint8]) -> bool:
@@ -122,12 +138,16 @@ class Spread(Protocol[C]):
 class Check(Protocol[C]):
     """Tells true finds of a stream from false ones."""
 
+    def view(self, rgb: NDArray[np.uint8], track: Track[C], held: Sequence[Track[C]]) -> NDArray[np.uint8]:
+        """The image in which one of those held is looked at: without what may be taken for it."""
+        ...
+
     def admits(self, rgb: NDArray[np.uint8], seen: C) -> bool:
         """Whether what a search has just found may be held."""
         ...
 
-    def keeps(self, rgb: NDArray[np.uint8], track: Track[C], seen: C) -> bool:
-        """Whether what is held may stay."""
+    def keeps(self, rgb: NDArray[np.uint8], track: Track[C], seen: C, held: Sequence[Track[C]]) -> C | None:
+        """What is seen of one of those held, as it counts; None where it may not stay."""
         ...
 
 
@@ -143,7 +163,6 @@ class Detector(Generic[R]):
         tracker: Tracker[Any],
         options: DetectorOptions,
         search: Thorough[Any] | None = None,
-        check: Check[Any] | None = None,
         spread: Spread[Any] | None = None,
         another: Callable[[], Detector[R]] | None = None,
     ) -> None:
@@ -151,8 +170,8 @@ class Detector(Generic[R]):
         self._tracker = tracker
         self._options = options
         self._thorough = search
-        self._check = check
         self._spread = spread
+        self._check = None if spread is None else spread.check
         self._another = another
         self._executor: ThreadPoolExecutor | None = None
         self._batches: _Batches[R] | None = None
@@ -258,8 +277,8 @@ class Detector(Generic[R]):
             boxes = self._kind.find(rgb, self._options.min_detection_score)[: self._options.max_instances]
         if boxes is None:
             held = self._tracker.active
-            pairs = [(track, self._kind.observe(rgb, track.box)) for track in held]
-            pairs = [(track, one) for track, one in pairs if self._is_present(one) and self._is_kept(rgb, track, one)]
+            pairs = [(track, self._look(rgb, track, held)) for track in held]
+            pairs = [(track, one) for track, one in pairs if one is not None and self._is_present(one)]
             new = self._search(rgb, held, [pair for pair in pairs if pair[0].hidden is None], now)
         else:
             self._since_search += 1
@@ -293,26 +312,29 @@ class Detector(Generic[R]):
                 due = self._spread.is_changed(rgb)
         room = self._options.max_instances - len(carried)
         self._since_search = 1 if due else self._since_search + 1
-        if room <= 0:
-            return []
+        due &= room > 0
+        beside = [one for _, one in seen]
         new: list[Any] = []
         if due and self._thorough is not None:
             new = [one for one in self._thorough.search(rgb) if self._is_present(one)]
         elif due:
             candidates = self._kind.find(rgb, self._options.min_detection_score)[: self._options.max_instances]
             new = self._present(rgb, self._without_taken(candidates, carried)[:room])
-        if self._spread is not None and not new:
-            beside, lost = [one for _, one in seen], self._tracker.lost_boxes(now)
-            found = self._spread.step(rgb, beside, lost, detects_only=due and bool(beside))
-            new = [one for one in found if self._is_present(one)]
+        if self._spread is not None:
+            spent, left = len(new) + (due and bool(beside)), room - len(new)
+            found = self._spread.step(rgb, [*beside, *new], self._tracker.lost_boxes(now), spent=spent, room=left)
+            new += [one for one in found if self._is_present(one)]
         if self._check is not None:
             new = [one for one in new if self._check.admits(rgb, one)]
-        return new[:room]
+        return new[: max(room, 0)]
 
-    def _is_kept(self, rgb: NDArray[np.uint8], track: Track[Any], seen: Observation) -> bool:
-        if self._tracker.is_another(track, seen):
-            return False
-        return self._check is None or self._check.keeps(rgb, track, seen)
+    def _look(self, rgb: NDArray[np.uint8], track: Track[Any], held: Sequence[Track[Any]]) -> Any | None:  # noqa: ANN401
+        """What is seen of one of those held; None where it may not stay."""
+        check = self._check
+        seen = self._kind.observe(rgb if check is None else check.view(rgb, track, held), track.box)
+        if check is not None:
+            seen = check.keeps(rgb, track, seen, held)
+        return None if seen is None or self._tracker.is_another(track, seen) else seen
 
     def _is_search_due(self, held: int) -> bool:
         if held >= self._options.max_instances:

@@ -195,6 +195,7 @@ class Tracker(Generic[O]):
         one_reading: two readings of one hand, the one inside the other, are one instance; see `is_same_object`.
         move: moves on what another instance hides, until it is seen again; None to lose it.
         most: instances to hold, the hidden ones among them.
+        core: which keypoints say whether two overlap: without limbs that reach out to others.
     """
 
     def __init__(
@@ -205,7 +206,9 @@ class Tracker(Generic[O]):
         one_reading: bool = False,
         move: Move[O] | None = None,
         most: int = 1,
+        core: tuple[int, ...] | None = None,
     ) -> None:
+        self._core = slice(None) if core is None else list(core)
         self._move, self._most = move, most
         self._one_reading = one_reading
         self._new_smoother = new_smoother
@@ -309,7 +312,7 @@ class Tracker(Generic[O]):
         rank = cost + _HIDDEN_COST * (track.hidden is not None)
         return not any(
             other is not track
-            and mean_distance(seen, one) < _BORROWED
+            and mean_distance(seen, one, self._core) < _BORROWED
             and other.cost(one, now_s) + _HIDDEN_COST * (other.hidden is not None) < rank
             for other, one in carried
         )
@@ -320,7 +323,8 @@ class Tracker(Generic[O]):
             return False
         disc = Disc.around(found)
         near = (one.observation for one in known if disc.may_touch(Disc.around(one.observation)))
-        return any(share_inside(found.keypoints, one.keypoints) > _BLENDED for one in near)
+        core = self._core
+        return any(share_inside(found.keypoints[core], one.keypoints[core]) > _BLENDED for one in near)
 
     def _hide(
         self, gone: Sequence[Track[O]], doubted: set[Track[O]], held: Sequence[Track[O]], now_s: float, move: Move[O]

@@ -19,7 +19,7 @@ from sonjit.results import Body, Face, Hand, Person, Result
 
 if TYPE_CHECKING:
     from sonjit.detectors.options import OptionValue
-    from sonjit.detectors.pipeline import Check, Kind, Spread, Thorough
+    from sonjit.detectors.pipeline import Kind, Spread, Thorough
     from sonjit.detectors.smoothing import FilterChoice, Smoother
 
     Loader = Callable[[DetectorOptions], Kind[Any, Any]]
@@ -59,9 +59,8 @@ class KindEntry:
         smoothers: gives what makes a new track's smoother; "published" smooths nothing by default.
         search: makes a thorough search for a kind that was loaded, or its place; None where there is none.
         search_weights: names in the catalogue of the networks that it needs besides the model's own, for stills.
-        stream_search: makes the search of streams that is spread over their frames, or its place; None where there is
-            none.
-        check: makes what separates true from false finds of a stream, or its place; None where nothing does.
+        stream_search: makes the search of streams that is spread over their frames, and checks what is found, or its
+            place; None where there is none.
         max_instances: where the caller gives none.
         stream_smoothing: name of the smoothing of videos and cameras where none is given.
         instances: kinds of what has keypoints in its results: ("hand",).
@@ -81,7 +80,6 @@ class KindEntry:
     search: str | Callable[[DetectorOptions, Any], Thorough[Any] | None] | None = None
     search_weights: tuple[str, ...] = ()
     stream_search: str | Callable[[DetectorOptions, Any], Spread[Any]] | None = None
-    check: str | Callable[[DetectorOptions, Any], Check[Any]] | None = None
     max_instances: int = 1
     stream_smoothing: str = "one_euro"
     instances: tuple[str, ...] = ()
@@ -102,11 +100,6 @@ class KindEntry:
     def make_stream_search(self, options: DetectorOptions, kind: Kind[Any, Any]) -> Spread[Any] | None:
         """A search spread over the frames of a stream for a loaded kind; None where it has none."""
         made = cast("Callable[[DetectorOptions, Any], Spread[Any]] | None", _resolved(self.stream_search))
-        return None if made is None or self.models[options.model].is_box else made(options, kind)
-
-    def make_check(self, options: DetectorOptions, kind: Kind[Any, Any]) -> Check[Any] | None:
-        """What checks the finds of a stream of a loaded kind; None where nothing does."""
-        made = cast("Callable[[DetectorOptions, Any], Check[Any]] | None", _resolved(self.check))
         return None if made is None or self.models[options.model].is_box else made(options, kind)
 
     @property
@@ -218,7 +211,6 @@ register_kind(KindEntry(
     instances=("face",),
     search="sonjit.detectors.search.load:search_faces",
     stream_search="sonjit.detectors.search.streams:faces_in_streams",
-    check="sonjit.detectors.search.load:check_faces",
     search_weights=("face-full",),
     examples=(
         ("sonjit face photo.jpg --draw drawn.jpg", "draws the mesh."),
@@ -241,7 +233,6 @@ register_kind(KindEntry(
     search="sonjit.detectors.search.load:search_bodies",
     stream_search="sonjit.detectors.search.streams:bodies_in_streams",
     search_weights=("face-full", "face-short", "face-attention"),
-    check="sonjit.detectors.search.load:check_bodies",
     examples=(
         ("sonjit body clip.mp4 --save clip.csv --measures --draw drawn.mp4", "writes joint angles too."),
         ("sonjit body clip.mp4 --mask cutout.webm", "writes the people without their background."),
@@ -268,7 +259,6 @@ register_kind(KindEntry(
     search="sonjit.detectors.search.load:search_people",
     stream_search="sonjit.detectors.search.streams:people_in_streams",
     search_weights=("face-full", "palm-full"),
-    check="sonjit.detectors.search.load:check_people",
     examples=(("sonjit holistic clip.mp4 --max-instances 2 --save clip.json --draw drawn.mp4", "follows two people."),),
     weight_groups=("hands", "face", "body", "holistic"),
 ))  # fmt: skip

@@ -118,6 +118,8 @@ class Bodies(Kind[BodyObservation, Body]):
             7, its Python package runs 9.
     """
 
+    core = (*range(13), 23, 24)  # head, shoulders and hips
+
     def __init__(
         self, people: PersonFinder | None, landmarks: Engine, *, mirrored: bool = False, heatmap_kernel: int = 9
     ) -> None:

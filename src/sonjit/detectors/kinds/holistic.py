@@ -18,7 +18,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from sonjit.detectors.kinds import KINDS
-from sonjit.detectors.kinds.body import BodyObservation, load_bodies
+from sonjit.detectors.kinds.body import Bodies, BodyObservation, load_bodies
 from sonjit.detectors.kinds.face import load_meshes
 from sonjit.detectors.kinds.hands import Hands
 from sonjit.detectors.observations import Observation, is_same_object
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from sonjit.detectors.kinds.body import Bodies
     from sonjit.detectors.kinds.face import FaceMeshes, FaceObservation
     from sonjit.detectors.kinds.hands import HandObservation
     from sonjit.detectors.options import DetectorOptions
@@ -142,6 +141,8 @@ class Holistic(Kind[BodyObservation, Person]):
         search_interval: frames between searches for a part that is not held.
         one_reading: see `is_same_object`.
     """
+
+    core = Bodies.core
 
     def __init__(
         self,

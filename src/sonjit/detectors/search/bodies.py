@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import cv2
 import numpy as np
 
 from sonjit.detectors.kinds.body import BodyObservation, box_from_alignment
-from sonjit.detectors.search.faces import head_from_mesh
+from sonjit.detectors.search.faces import head_from_mesh, head_from_points
 from sonjit.detectors.search.finds import (
     Find,
     LogisticRegression,
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 BODY_TOLERANCE = 0.05
 _EYES_TO_MOUTH = [0, 2, 5, 9, 10]  # of the body
+_EYES, _MOUTH = [2, 5], [9, 10]
 _SHOULDERS, _HIPS = [11, 12], [23, 24]
 
 
@@ -84,7 +85,7 @@ class BodySearch:
         offers = [
             (self._rank(find, heads[number]), number, find)
             for number, face in enumerate(faces)
-            for find in self._of_face(without_other_heads(rgb, heads, number), face, published)
+            for find in self._of_face(without_other_heads(rgb, heads, heads[number]), face, published)
         ]
         offers.sort(key=lambda offer: -offer[0])
         found: list[Find[BodyObservation]] = []
@@ -92,7 +93,7 @@ class BodySearch:
         for _, number, find in offers:
             if number in served:
                 continue
-            if any(_is_same_torso(find.last, other.last) for other in found):
+            if any(is_same_torso(find.last, other.last) for other in found):
                 continue
             served.add(number)
             find.score = self.SCORE({"score": logit(find.score)})
@@ -119,14 +120,12 @@ class BodySearch:
             face: whose body is looked for.
             published: bodies of the published search.
         """
-        _, middle, down = head_from_mesh(face)
+        head = head_from_mesh(face)
         x_min, y_min, x_max, y_max = corners(face.last.keypoints)
         centre, reach = ((x_min + x_max) / 2, (y_min + y_max) / 2), self.MAX_FACE_DISTANCE * (y_max - y_min)
         inferences: list[BodyObservation] = []
         starts: list[BodyObservation | RotatedBox] = [one for one in published if head_distance(one, centre) < reach]
-        for hips, radius in self.PLACEMENTS:
-            alignment = np.stack([middle + hips * down, middle + (hips - radius) * down])
-            starts.append(box_from_alignment(alignment))
+        starts += [box_below(head, *placement) for placement in self.PLACEMENTS]
         for start in starts:
             first = self._bodies.observe(rgb, start) if isinstance(start, RotatedBox) else start
             inferences.append(first)
@@ -184,14 +183,30 @@ heights of the face's mesh."""
 _GREY = 128
 
 
-def without_other_heads(rgb: Image, heads: Sequence[Head], own: int) -> Image:
+def box_below(head: Head, hips: float, radius: float) -> RotatedBox:
+    """The box of a body, its hips so far from its head and so large as in `BodySearch.PLACEMENTS`."""
+    return box_from_alignment(np.stack([head.middle + hips * head.down, head.middle + (hips - radius) * head.down]))
+
+
+def head_of_body(body: BodyObservation) -> Head:
+    """Where a body's face is."""
+    points = body.keypoints[:, :2].astype(np.float64)
+    return head_from_points(body.score, points[_EYES].mean(axis=0), points[_MOUTH].mean(axis=0))
+
+
+def heads_in(box: RotatedBox, heads: Iterable[Head]) -> list[Head]:
+    """Those that a box may show."""
+    return [head for head in heads if math.dist(head.middle, box[:2]) < box.width / math.sqrt(2) + head.height]
+
+
+def without_other_heads(rgb: Image, heads: Sequence[Head], own: Head) -> Image:
     """An image with all heads covered but the face of one: of several in a crop the network sees the plainest."""
-    if len(heads) == 1:
+    if all(head is own for head in heads):
         return rgb
     covered = np.zeros(rgb.shape[:2], np.uint8)
     for head in heads:
         cv2.circle(covered, _pixel(head.middle - _HAIR * head.down), round(_COVER * head.height), 1, -1)
-    cv2.circle(covered, _pixel(heads[own].middle), round(_KEPT * heads[own].height), 0, -1)
+    cv2.circle(covered, _pixel(own.middle), round(_KEPT * own.height), 0, -1)
     alone = rgb.copy()
     alone[covered > 0] = _GREY
     return alone
@@ -206,6 +221,11 @@ def head_distance(body: BodyObservation, centre: Sequence[float]) -> float:
     return math.dist(body.keypoints[_EYES_TO_MOUTH, :2].mean(axis=0), centre)
 
 
+def is_head_of(body: BodyObservation, head: Head) -> bool:
+    """Whether a body's face lies on a head."""
+    return head_distance(body, head.middle.tolist()) < BodySearch.MAX_FACE_DISTANCE * head.height
+
+
 _LIKELY = 0.6
 """Presence from which a body that only leads to hands is believed."""
 _UPRIGHT = BodySearch.PLACEMENTS[0], (2.8, 3.4)
@@ -216,12 +236,10 @@ def bodies_of_heads(rgb: Image, bodies: Bodies, heads: Sequence[Head]) -> Iterat
     """The body of each face, seen once: those whose own face lies there."""
     found: list[BodyObservation] = []
     for head in heads:
-        for hips, radius in _UPRIGHT:
-            alignment = np.stack([head.middle + hips * head.down, head.middle + (hips - radius) * head.down])
-            seen = bodies.observe(rgb, box_from_alignment(alignment))
-            reach = BodySearch.MAX_FACE_DISTANCE * head.height
-            if seen.score > _LIKELY and head_distance(seen, head.middle.tolist()) < reach:
-                if not any(_is_same_torso(seen, other) for other in found):
+        for placement in _UPRIGHT:
+            seen = bodies.observe(rgb, box_below(head, *placement))
+            if seen.score > _LIKELY and is_head_of(seen, head):
+                if not any(is_same_torso(seen, other) for other in found):
                     found.append(seen)
                     yield seen
                 break
@@ -248,11 +266,12 @@ _SAME_TORSO = 0.45
 """Distance of two torsos, in their sizes, under which they are one, or that of who stands behind is the front one's."""
 
 
-def _is_same_torso(a: BodyObservation, b: BodyObservation) -> bool:
+def is_same_torso(a: BodyObservation, b: BodyObservation) -> bool:
+    """Whether two bodies have one torso."""
     return torso_distance(a, b) < _SAME_TORSO
 
 
 def _is_same_person(a: BodyObservation, b: BodyObservation) -> bool:
     heads = math.dist(a.keypoints[:11, :2].mean(axis=0), b.keypoints[:11, :2].mean(axis=0))
     shoulders = max(math.dist(*a.keypoints[_SHOULDERS, :2]), 1.0)
-    return _is_same_torso(a, b) or heads < 0.5 * shoulders
+    return is_same_torso(a, b) or heads < 0.5 * shoulders

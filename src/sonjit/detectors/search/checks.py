@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 from weakref import WeakKeyDictionary
 
 from sonjit.detectors.kinds.body import BodyObservation, box_from_alignment
-from sonjit.detectors.search.bodies import BODY_TOLERANCE, seen_inside
-from sonjit.detectors.search.finds import corners, oks, window_around
+from sonjit.detectors.search.bodies import (
+    BODY_TOLERANCE,
+    BodySearch,
+    head_of_body,
+    heads_in,
+    is_head_of,
+    seen_inside,
+    without_other_heads,
+)
+from sonjit.detectors.search.finds import corners, logit, oks, window_around
 from sonjit.detectors.smoothing import size_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from sonjit.detectors.kinds.body import Bodies
     from sonjit.detectors.kinds.face import FaceObservation
+    from sonjit.detectors.search.faces import Head
     from sonjit.detectors.search.finds import Image
     from sonjit.detectors.ssd import SingleShotDetector
     from sonjit.detectors.tracking import Track
@@ -51,6 +62,10 @@ _PLAIN_FACE = 0.75
 _FACED_TIMES, _TIMES, _AS_BEFORE, _MOST_DOUBTFUL = 2, 3, 0.5, 50
 """How often a body with any other face and one without must be found, how well one find must agree with the next, and
 how many may be waiting."""
+_FAINT = 0.5
+"""Presence under which a held body needs its face to be seen."""
+_MEMORY = 0.15
+"""Weight of a new frame in how sure a body is: where much of it is hidden, the network sees it by turns."""
 _INTERVAL, _SURE_INTERVAL = 3, 30
 """Frames between checks of what is held, after a failure and after a success."""
 _PATIENCE, _MORE_PATIENCE, _MOST_PATIENCE = 2, 4, 18
@@ -59,8 +74,9 @@ _PATIENCE, _MORE_PATIENCE, _MOST_PATIENCE = 2, 4, 18
 
 @dataclass
 class _Record:
-    """What is known of a held instance: frames since the last check, failures in a row, successes."""
+    """Of a held instance: how sure it was of late, frames since the last check, failures in a row, successes."""
 
+    sureness: float = 1.0
     frames: int = 0
     failures: int = 0
     successes: int = 0
@@ -97,13 +113,19 @@ class FaceCheck:
         size, centre = max(x_max - x_min, y_max - y_min), ((x_min + x_max) / 2, (y_min + y_max) / 2)
         return face_score(self._faces, rgb, centre, size, _ON_MESH) > 0
 
-    def keeps(self, rgb: Image, track: Track[FaceObservation], seen: FaceObservation) -> bool:
-        """Whether a held face still is one; asked in every frame, and checked now and then."""
+    def view(self, rgb: Image, track: Track[FaceObservation], held: Sequence[Track[FaceObservation]]) -> Image:
+        """The image as it is."""
+        return rgb
+
+    def keeps(
+        self, rgb: Image, track: Track[FaceObservation], seen: FaceObservation, held: Sequence[Track[FaceObservation]]
+    ) -> FaceObservation | None:
+        """A held face, None where it is none any more; asked in every frame, and checked now and then."""
         record = self._records.setdefault(track, _Record())
         if not record.is_due():
-            return True
+            return seen
         passed = self.admits(rgb, seen)
-        return record.is_kept(sure=passed, passed=passed)
+        return seen if record.is_kept(sure=passed, passed=passed) else None
 
 
 class BodyCheck:
@@ -114,17 +136,21 @@ class BodyCheck:
     Args:
         faces: full-range face detector.
         bodies: sees the body again.
+        heads: seen in the stream, held bodies' and others'.
         mirrored: the images are selfie views.
     """
 
-    def __init__(self, faces: SingleShotDetector, bodies: Bodies, *, mirrored: bool = False) -> None:
-        self._faces, self._bodies, self._mirrored = faces, bodies, mirrored
+    def __init__(
+        self, faces: SingleShotDetector, bodies: Bodies, heads: Iterable[Head] = (), *, mirrored: bool = False
+    ) -> None:
+        self._faces, self._bodies, self._heads, self._mirrored = faces, bodies, heads, mirrored
         self._records: WeakKeyDictionary[Track[BodyObservation], _Record] = WeakKeyDictionary()
         self._doubtful: list[tuple[BodyObservation, int]] = []
 
     def admits(self, rgb: Image, seen: BodyObservation) -> bool:
         """Whether a body that a search has just found in an image (H, W, 3) is one."""
-        face = self._face_score(rgb, seen)
+        known = [head.score for head in self._heads if is_head_of(seen, head)]
+        face = max(known) if known else self._face_score(rgb, seen)
         if face > 0:
             return face > _PLAIN_FACE or self._is_seen_again(seen, _FACED_TIMES)
         return self._is_from_behind(rgb, seen) and self._is_detected(rgb, seen) and self._is_seen_again(seen, _TIMES)
@@ -136,13 +162,45 @@ class BodyCheck:
         self._doubtful = [(seen, count), *(one for one in self._doubtful if one not in before)][:_MOST_DOUBTFUL]
         return count >= times
 
-    def keeps(self, rgb: Image, track: Track[BodyObservation], seen: BodyObservation) -> bool:
-        """Whether a held body still is one; asked in every frame, and checked now and then."""
-        record = self._records.setdefault(track, _Record())
+    def view(self, rgb: Image, track: Track[BodyObservation], held: Sequence[Track[BodyObservation]]) -> Image:
+        """The image with the heads of all others covered."""
+        others = (head_of_body(one.observation) for one in held if one is not track and one.hidden is None)
+        heads = heads_in(track.box, (*self._heads, *others))
+        return without_other_heads(rgb, heads, head_of_body(track.observation))
+
+    def keeps(
+        self, rgb: Image, track: Track[BodyObservation], seen: BodyObservation, held: Sequence[Track[BodyObservation]]
+    ) -> BodyObservation | None:
+        """A held body, None where it is none any more; asked in every frame, and checked in full now and then.
+
+        One that is seen faintly, or whose box now shows another held one, stays where its face is seen, and counts by
+        the score of the search over its last frames.
+        """
+        before, sure = track.observation, False
+        record = self._records.setdefault(track, _Record(sureness=before.score))
+        is_others = self._is_others(track, seen, held)
+        agreement = 0.0 if is_others else oks(before.keypoints, seen.keypoints, BODY_TOLERANCE, seen_inside(seen, rgb))
+        record.sureness += _MEMORY * (seen.score * agreement - record.sureness)
+        if is_others or seen.score < _FAINT:
+            score = BodySearch.SCORE({"score": logit(record.sureness)})
+            faced = [one for one in ((before,) if is_others else (seen, before)) if self._face_score(rgb, one) > 0]
+            if not faced:
+                return None if is_others else seen
+            seen, sure = replace(faced[0], score=score), True
         if not record.is_due():
-            return True
-        sure = self._face_score(rgb, seen) > 0
-        return record.is_kept(sure=sure, passed=sure or self._is_from_behind(rgb, seen))
+            return seen
+        sure = sure or self._face_score(rgb, seen) > 0
+        return seen if record.is_kept(sure=sure, passed=sure or self._is_from_behind(rgb, seen)) else None
+
+    def _is_others(
+        self, track: Track[BodyObservation], seen: BodyObservation, held: Sequence[Track[BodyObservation]]
+    ) -> bool:
+        """Whether a body's head left its place for that of another one."""
+        if is_head_of(seen, head_of_body(track.observation)):
+            return False
+        return any(
+            one is not track and one.hidden is None and is_head_of(seen, head_of_body(one.observation)) for one in held
+        )
 
     def _face_score(self, rgb: Image, seen: BodyObservation) -> float:
         head = seen.keypoints[_HEAD, :2]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -68,9 +69,14 @@ class Head(NamedTuple):
 
 def head_from_detection(face: Detection, window: Window) -> Head:
     """The head of a face that was found in a window of an image."""
-    eyes, mouth = face.keypoints[:2].mean(axis=0), face.keypoints[3]
+    corner = np.array([window.left, window.top])
+    return head_from_points(face.score, face.keypoints[:2].mean(axis=0) + corner, face.keypoints[3] + corner)
+
+
+def head_from_points(score: float, eyes: NDArray[np.float64], mouth: NDArray[np.float64]) -> Head:
+    """The head that has the middle of its eyes and that of its mouth (2,) there, in pixels."""
     down = mouth - eyes
-    return Head(face.score, eyes + _MIDDLE * down + (window.left, window.top), _HEIGHT * down)
+    return Head(score, eyes + _MIDDLE * down, _HEIGHT * down)
 
 
 def head_from_mesh(face: Find[FaceObservation]) -> Head:
@@ -99,6 +105,40 @@ class HeadSearch:
             for face in self._detector.find(window.cut(rgb), self._min_detection)
         ]
         return without_same_heads(heads)
+
+
+class HeadMap:
+    """The heads that were last seen in each window of a stream, in some frames ago at most.
+
+    Args:
+        frames: for how long a head counts.
+    """
+
+    def __init__(self, frames: int) -> None:
+        self._frames = frames
+        self.reset()
+
+    def __iter__(self) -> Iterator[Head]:
+        """All of them; one may have been seen in several windows."""
+        return chain.from_iterable(heads for heads, _ in self._seen.values())
+
+    def reset(self) -> None:
+        """Forget them."""
+        self._number = 0
+        self._seen: dict[Window, tuple[list[Head], int]] = {}
+
+    def see(self, window: Window, heads: list[Head]) -> None:
+        """Take over what a window shows."""
+        self._seen[window] = heads, self._number
+
+    def begin_frame(self, is_known: Callable[[Head], bool]) -> None:
+        """A frame later: forget what was seen too long ago, and those whose place is known better."""
+        self._number += 1
+        self._seen = {
+            window: ([head for head in heads if not is_known(head)], number)
+            for window, (heads, number) in self._seen.items()
+            if self._number - number < self._frames
+        }
 
 
 def without_same_heads(heads: Iterable[Head]) -> list[Head]:

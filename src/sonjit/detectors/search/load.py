@@ -12,7 +12,6 @@ from sonjit.detectors.kinds.face import FaceBoxes, FaceMeshes, FaceObservation, 
 from sonjit.detectors.kinds.hands import HandObservation, Hands, load_palm_finder
 from sonjit.detectors.kinds.holistic import Holistic
 from sonjit.detectors.search.bodies import BodySearch
-from sonjit.detectors.search.checks import BodyCheck, FaceCheck
 from sonjit.detectors.search.faces import BoxSearch, FaceSearch, HeadSearch
 from sonjit.detectors.search.finds import FACE_SHARE, PALM_SHARE, Find, O
 from sonjit.detectors.search.hands import Guide, HandSearch
@@ -108,21 +107,6 @@ def _body_search(options: DetectorOptions, bodies: Bodies) -> BodySearch:
     assert bodies.people is not None
     score, enough = options.min_detection_score, options.max_instances
     return BodySearch(bodies.people.detector, bodies, min_detection=score, enough=enough)
-
-
-def check_bodies(options: DetectorOptions, bodies: Bodies) -> BodyCheck:
-    """What separates a body from a hand that is taken for one."""
-    return BodyCheck(load_face_detector(options, "face-full"), bodies, mirrored=options.mirrored)
-
-
-def check_faces(options: DetectorOptions, meshes: FaceMeshes) -> FaceCheck:
-    """What separates a face from a hand that is taken for one."""
-    return FaceCheck(load_face_detector(options, "face-full"))
-
-
-def check_people(options: DetectorOptions, people: Holistic) -> BodyCheck:
-    """The same for whole people."""
-    return check_bodies(options, people.bodies)
 
 
 def _of_bodies(options: DetectorOptions, **given: Any) -> DetectorOptions:  # noqa: ANN401  # of any option

@@ -19,8 +19,19 @@ from sonjit.detectors.kinds.body import Bodies, BodyObservation, box_from_alignm
 from sonjit.detectors.kinds.face import FaceMeshes, FaceObservation, box_around_face, load_face_detector
 from sonjit.detectors.kinds.hands import HandObservation, Hands, box_around_hand, box_from_palm
 from sonjit.detectors.kinds.holistic import Holistic
-from sonjit.detectors.search.bodies import seen_inside
-from sonjit.detectors.search.faces import FaceSearch
+from sonjit.detectors.search.bodies import (
+    BODY_TOLERANCE,
+    BodySearch,
+    box_below,
+    head_of_body,
+    heads_in,
+    is_head_of,
+    is_same_torso,
+    seen_inside,
+    without_other_heads,
+)
+from sonjit.detectors.search.checks import BodyCheck, FaceCheck
+from sonjit.detectors.search.faces import FaceSearch, Head, HeadMap, head_from_detection
 from sonjit.detectors.search.finds import (
     FACE_SHARE,
     PALM_SHARE,
@@ -42,13 +53,21 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sonjit.detectors.options import DetectorOptions
+    from sonjit.detectors.pipeline import Check
     from sonjit.detectors.search.finds import Image
     from sonjit.detectors.ssd import SingleShotDetector
     from sonjit.geometry.boxes import RotatedBox
 
 _FOUND = 0.5
 _LEAST_INFERENCES = 2
-_MOST_PLACES = 3
+_LEAST_PLACES = 3
+"""How many of the best places are looked into, however little room there is; otherwise two for each one."""
+_MOST_TIMES = 3
+"""How often what is found and not held is offered again."""
+_HEAD_FRAMES = 40
+"""For how long a head counts that is not seen again."""
+_HEAD_SCORE = 0.5
+"""Least score of a face below which a body is looked for."""
 _TAKEN_IOU = 0.3
 _LOST_WINDOW = 2.0
 """Side of the window around where an instance was lost, in those of its box."""
@@ -65,12 +84,16 @@ class Finder(ABC, Generic[O]):
     """What differs between hands, faces and bodies in a stream's windows."""
 
     parts: ClassVar[Sequence[int]] = (2, 3)
+    windows_at_once: ClassVar[int] = 1
+    """How many are searched in the time of an inference."""
+    patience: ClassVar[float] = math.inf
+    """Frames after which a window that shows nothing new is searched again."""
     least_presence: ClassVar[float] = 0.2
     inferences: ClassVar[int] = 1
     """What a second look takes."""
 
     @abstractmethod
-    def places(self, rgb: Image, window: Window) -> list[Place]:
+    def places(self, rgb: Image, window: Window) -> Sequence[Place]:
         """Where a detector suggests something in a window, in pixels of the image (H, W, 3)."""
 
     @abstractmethod
@@ -85,28 +108,54 @@ class Finder(ABC, Generic[O]):
     def score(self, rgb: Image, place: Place, first: O, second: O) -> float:
         """Probability that what was seen in two frames is one; the image is that of the second."""
 
+    def is_taken(self, place: Place, held: O) -> bool:
+        """Whether a place shows what is held."""
+        return iou(place.box, self.box_after(held)) > _TAKEN_IOU
+
+    def is_same(self, seen: O, held: O) -> bool:
+        """Whether what was seen is held already."""
+        return is_same_find(seen.keypoints, held.keypoints)
+
+    def view(self, rgb: Image, place: Place, held: Sequence[O]) -> Image:
+        """The image in which a place is looked at: without what may be taken for it."""
+        return rgb
+
+    def elsewhere(self, place: Place) -> Place | None:
+        """Where else to look for what is not seen in a place."""
+        return None
+
+    def begin_frame(self, held: Sequence[O]) -> None:
+        """A new frame, in which these are held."""
+
+    def reset(self) -> None:
+        """Forget the stream before."""
+
 
 @dataclass
 class _Candidate(Generic[O]):
+    """What was seen in a place in the last frame, and how often it has been found."""
+
     place: Place
     first: O
+    times: int = 0
 
 
 class StreamSearch(Generic[O]):
     """Searches a stream window by window, a little in each frame; see `sonjit.detectors.pipeline.Spread`."""
 
-    def __init__(self, finder: Finder[O]) -> None:
-        self._finder = finder
+    def __init__(self, finder: Finder[O], check: Check[O] | None = None) -> None:
+        self._finder, self.check = finder, check
         self.reset()
 
     def reset(self) -> None:
         """Forget everything of the stream before."""
-        self._number = 0
+        self._frame = self._number = 0
         self._places: list[Place] = []
         self._candidates: list[_Candidate[O]] = []
-        self._frames = 0
+        self._found: list[_Candidate[O]] = []
         self._shown: dict[Window, _Shown] = {}
         self._searched: NDArray[np.int16] | None = None
+        self._finder.reset()
 
     def is_changed(self, rgb: Image) -> bool:
         """Whether an image (H, W, 3) shows something new since one that this said of."""
@@ -117,41 +166,59 @@ class StreamSearch(Generic[O]):
         self._searched = small
         return True
 
-    def step(self, rgb: Image, held: Sequence[O], lost: Sequence[RotatedBox], *, detects_only: bool) -> list[O]:
+    def step(self, rgb: Image, held: Sequence[O], lost: Sequence[RotatedBox], *, spent: int, room: int) -> list[O]:
         """What this frame's share of the search finds.
+
+        The more is held, the more a frame takes anyway, and the larger the share.
 
         Args:
             rgb: (H, W, 3).
             held: seen in this frame; it is not found again.
             lost: boxes of what was lost of late; their surroundings are searched in every other frame.
-            detects_only: search a window and infer nothing: the frame has enough to do.
+            spent: what the frame has taken beside what is held, in inferences.
+            room: how many more may be held; with none, the frame only passes.
         """
-        self._frames += 1
-        inferences = 0 if detects_only else max(_LEAST_INFERENCES, len(held))
-        taken = [self._finder.box_after(one) for one in held]
+        self._frame += 1
+        self._finder.begin_frame(held)
+        if room <= 0:  # what was suggested before grows old
+            self._places, self._candidates, self._found = [], [], []
+            return []
+        left = max(len(held) + 1, _LEAST_INFERENCES) - spent
         found: list[O] = []
-        confirmed = False
-        candidates, self._candidates = self._candidates, []
+        candidates = [*self._candidates, *(one for one in self._found if one.times < _MOST_TIMES)]
+        self._candidates, self._found = [], []
         for candidate in candidates:
-            if inferences < self._finder.inferences:
+            if any(self._finder.is_same(candidate.first, one) for one in held):
+                continue
+            if left < self._finder.inferences:
                 self._candidates.append(candidate)
                 continue
-            inferences -= self._finder.inferences
-            confirmed = True
-            second = self._confirmed(rgb, candidate)
-            if second is not None and not any(is_same_find(second.keypoints, o.keypoints) for o in (*held, *found)):
+            left -= self._finder.inferences
+            second = self._confirmed(self._finder.view(rgb, candidate.place, held), candidate)
+            if second is None or any(self._finder.is_same(second, one) for one in (*held, *found)):
+                self._look_elsewhere(candidate.place)
+            else:
                 found.append(second)
-        if not confirmed and len(self._places) < _MOST_PLACES:
-            self._places += self._next_places(rgb, lost, taken)
-            inferences -= 1
-        self._places = _without_taken(self._places, taken)
-        while self._places and inferences > 0:
-            inferences -= 1
+                self._found.append(_Candidate(candidate.place, second, candidate.times + 1))
+        if left > _LEAST_INFERENCES or left > len(self._places):
+            left -= 1
+            self._places += self._next_places(rgb, lost, held)
+        places = merged(self._places, 4 * max(rgb.shape))
+        self._places = self._free(places, held)[: max(_LEAST_PLACES, 2 * room)]
+        while self._places and left > 0:
+            left -= 1
             place = self._places.pop(0)
-            first = self._finder.observe(rgb, place.box)
+            first = self._finder.observe(self._finder.view(rgb, place, held), place.box)
             if first.score > self._finder.least_presence:
                 self._candidates.append(_Candidate(place, first))
+            else:
+                self._look_elsewhere(place)
         return found
+
+    def _look_elsewhere(self, place: Place) -> None:
+        other = self._finder.elsewhere(place)
+        if other is not None:
+            self._places.append(other)
 
     def _confirmed(self, rgb: Image, candidate: _Candidate[O]) -> O | None:
         """What is seen of a candidate in the next frame, with a calibrated score; None where that is too low."""
@@ -161,30 +228,33 @@ class StreamSearch(Generic[O]):
         score = self._finder.score(rgb, candidate.place, candidate.first, second)
         return replace(second, score=score) if score > _FOUND else None  # pyright: ignore
 
-    def _next_places(self, rgb: Image, lost: Sequence[RotatedBox], taken: Sequence[RotatedBox]) -> list[Place]:
-        """Of the next window that shows something new, or of one around what was lost; the best first."""
-        height, width = rgb.shape[:2]
+    def _next_places(self, rgb: Image, lost: Sequence[RotatedBox], held: Sequence[O]) -> list[Place]:
+        """Of the next windows that show something new, or of one around what was lost."""
         self._number += 1
         window = None
         if lost and self._number % 2:
             box = lost[self._number // 2 % len(lost)]
             window = window_around(box.cx, box.cy, _LOST_WINDOW * box.width, rgb)
-        window = window or self._next_window(rgb, taken)
-        if window is None:
-            return []
-        places = merged(self._finder.places(rgb, window), 4 * max(width, height))
-        places = _without_taken(places, taken)[:_MOST_PLACES]
-        if places and window in self._shown:
-            self._shown[window].rounds = 1
+        if window is not None:
+            return list(self._finder.places(rgb, window))
+        places: list[Place] = []
+        for one in self._next_windows(rgb, held):
+            suggested = self._free(self._finder.places(rgb, one), held)
+            if suggested:
+                self._shown[one].rounds = 1
+            places += suggested
         return places
 
-    def _next_window(self, rgb: Image, taken: Sequence[RotatedBox]) -> Window | None:
-        """The part of the image that was searched longest ago of those that changed since, beside what is held."""
+    def _free(self, places: Sequence[Place], held: Sequence[O]) -> list[Place]:
+        return [place for place in places if not any(self._finder.is_taken(place, one) for one in held)]
+
+    def _next_windows(self, rgb: Image, held: Sequence[O]) -> list[Window]:
+        """The parts of the image that were searched longest ago of those that changed since, beside what is held."""
         height, width = rgb.shape[:2]
         small = _thumbnail(rgb)
         scale = _THUMBNAIL / max(width, height)
         free = np.ones((*small.shape[:2], 1), np.int16)
-        for box in taken:
+        for box in map(self._finder.box_after, held):
             x, y, reach = box.cx * scale, box.cy * scale, box.width * scale / 2
             free[
                 max(int(y - reach), 0) : max(int(y + reach) + 1, 0), max(int(x - reach), 0) : max(int(x + reach) + 1, 0)
@@ -192,18 +262,28 @@ class StreamSearch(Generic[O]):
         windows = tiles(width, height, self._finder.parts)
         self._shown = {window: shown for window, shown in self._shown.items() if window in windows}
         never = [window for window in windows if window not in self._shown]
+        chosen: list[Window] = []
         for window in (*never, *self._shown):
             part = (
                 slice(math.floor(window.top * scale), math.ceil(window.bottom * scale)),
                 slice(math.floor(window.left * scale), math.ceil(window.right * scale)),
             )
-            shown, before = _Shown(self._frames, small[part], free[part]), self._shown.get(window)
-            if before is None or (shown.frame - before.frame > before.rounds * len(windows) and shown.differs(before)):
+            shown, before = _Shown(self._frame, small[part], free[part]), self._shown.get(window)
+            if before is None or self._is_due(shown, before, len(windows)):
                 shown.rounds = 1 if before is None else min(before.rounds + 1, _MOST_ROUNDS)
                 self._shown.pop(window, None)
                 self._shown[window] = shown
-                return window
-        return None
+                chosen.append(window)
+                if len(chosen) == self._finder.windows_at_once:
+                    break
+        return chosen
+
+    def _is_due(self, shown: _Shown, before: _Shown, windows: int) -> bool:
+        """Whether a window has rested for long enough, and shows something new or has not been searched for long."""
+        rested = shown.frame - before.frame
+        if rested * self._finder.windows_at_once <= before.rounds * windows:
+            return False
+        return shown.differs(before) or rested > self._finder.patience
 
 
 @dataclass
@@ -234,10 +314,6 @@ def _thumbnail(rgb: Image) -> NDArray[np.int16]:
     rows = rgb[:: max(int(1 / (_LEAST_ROWS * scale)), 1)]  # all of them would take longer than a network
     size = max(round(width * scale), 1), max(round(height * scale), 1)
     return cv2.resize(rows, size, interpolation=cv2.INTER_AREA).astype(np.int16)
-
-
-def _without_taken(places: Sequence[Place], taken: Sequence[RotatedBox]) -> list[Place]:
-    return [place for place in places if not any(iou(place.box, box) > _TAKEN_IOU for box in taken)]
 
 
 class HandFinder(Finder[HandObservation]):
@@ -301,23 +377,47 @@ class FaceFinder(Finder[FaceObservation]):
         return self.SCORE({"detection": logit(place.score), "presence": logit(presence), "agreement": logit(agreement)})
 
 
+@dataclass(eq=False)
+class _Below(Place):
+    """Where the body of a head may be: one of several placements."""
+
+    head: Head
+    placement: int = 0
+
+
 class BodyFinder(Finder[BodyObservation]):
-    """Bodies by the person detector, of which only the surest count."""
+    """Bodies below faces, looked at with all other heads covered, as in stills."""
 
-    parts = (2,)
-    least_presence = 0.9
-    MIN_AGREEMENT = 0.7
-    TOLERANCE = 0.05
+    windows_at_once = 4
+    patience = 30
+    least_presence = 0.02
 
-    def __init__(self, people: SingleShotDetector, bodies: Bodies, min_detection: float) -> None:
-        self._people, self._bodies, self._min_detection = people, bodies, min_detection
+    def __init__(self, faces: SingleShotDetector, bodies: Bodies, heads: HeadMap) -> None:
+        self._faces, self._bodies, self._heads = faces, bodies, heads
 
-    def places(self, rgb: Image, window: Window) -> list[Place]:
-        """Boxes of whole people."""
-        return [
-            Place(window.placed(box_from_alignment(person.keypoints[:2])), person.score, set())
-            for person in self._people.find(window.cut(rgb), self._min_detection)
-        ]
+    def begin_frame(self, held: Sequence[BodyObservation]) -> None:
+        """Forget heads of bodies that are held, and those seen long ago."""
+        self._heads.begin_frame(lambda head: any(is_head_of(one, head) for one in held))
+
+    def reset(self) -> None:
+        """Forget all heads."""
+        self._heads.reset()
+
+    def places(self, rgb: Image, window: Window) -> list[_Below]:
+        """Bodies that stand below the faces of a window."""
+        heads = [head_from_detection(face, window) for face in self._faces.find(window.cut(rgb), _HEAD_SCORE)]
+        self._heads.see(window, heads)
+        return [self._below(head, 0) for head in heads]
+
+    def _below(self, head: Head, placement: int) -> _Below:
+        box = box_below(head, *BodySearch.PLACEMENTS[placement])
+        return _Below(box, head.score / (1 + placement), set(), head, placement)
+
+    def elsewhere(self, place: Place) -> _Below | None:
+        """The next placement."""
+        assert isinstance(place, _Below)
+        following = place.placement + 1
+        return self._below(place.head, following) if following < len(BodySearch.PLACEMENTS) else None
 
     def observe(self, rgb: Image, box: RotatedBox) -> BodyObservation:
         """The body in a box."""
@@ -328,10 +428,28 @@ class BodyFinder(Finder[BodyObservation]):
         return box_from_alignment(seen.alignment)
 
     def score(self, rgb: Image, place: Place, first: BodyObservation, second: BodyObservation) -> float:
-        """Presence times agreement of both frames, where both are high."""
+        """Of presence times agreement, as in stills, where the body's face is the one that led to it."""
+        assert isinstance(place, _Below)
+        if not is_head_of(second, place.head):
+            return 0.0
         shift = first.keypoints.mean(axis=0) - second.keypoints.mean(axis=0)
-        agreement = oks(first.keypoints, second.keypoints + shift, self.TOLERANCE, seen_inside(second, rgb))
-        return min(first.score, second.score) * agreement if agreement > self.MIN_AGREEMENT else 0.0
+        agreement = oks(first.keypoints, second.keypoints + shift, BODY_TOLERANCE, seen_inside(second, rgb))
+        return BodySearch.SCORE({"score": logit(max(first.score, second.score) * agreement)})
+
+    def is_taken(self, place: Place, held: BodyObservation) -> bool:
+        """Whether the head is a held body's."""
+        assert isinstance(place, _Below)
+        return is_head_of(held, place.head)
+
+    def is_same(self, seen: BodyObservation, held: BodyObservation) -> bool:
+        """Whether they have one torso."""
+        return is_same_torso(seen, held)
+
+    def view(self, rgb: Image, place: Place, held: Sequence[BodyObservation]) -> Image:
+        """The image with all heads covered but the place's own."""
+        assert isinstance(place, _Below)
+        others = (*self._heads, *map(head_of_body, held))
+        return without_other_heads(rgb, heads_in(place.box, others), place.head)
 
 
 def hands_in_streams(options: DetectorOptions, hands: Hands) -> StreamSearch[HandObservation]:
@@ -343,13 +461,15 @@ def hands_in_streams(options: DetectorOptions, hands: Hands) -> StreamSearch[Han
 def faces_in_streams(options: DetectorOptions, meshes: FaceMeshes) -> StreamSearch[FaceObservation]:
     """Faces window by window."""
     detector = load_face_detector(options, "face-full")
-    return StreamSearch(FaceFinder(detector, meshes, FACE_SHARE * options.min_detection_score))
+    finder = FaceFinder(detector, meshes, FACE_SHARE * options.min_detection_score)
+    return StreamSearch(finder, FaceCheck(detector))
 
 
 def bodies_in_streams(options: DetectorOptions, bodies: Bodies) -> StreamSearch[BodyObservation]:
     """Bodies window by window."""
-    assert bodies.people is not None
-    return StreamSearch(BodyFinder(bodies.people.detector, bodies, options.min_detection_score))
+    faces, heads = load_face_detector(options, "face-full"), HeadMap(_HEAD_FRAMES)
+    check = BodyCheck(faces, bodies, heads, mirrored=options.mirrored)
+    return StreamSearch(BodyFinder(faces, bodies, heads), check)
 
 
 def people_in_streams(options: DetectorOptions, people: Holistic) -> StreamSearch[BodyObservation]:
