@@ -350,6 +350,14 @@ def test_a_camera_that_fails_is_told(page, name):
     assert page["start"].is_enabled()
 
 
+def test_a_page_without_https_says_how_a_phone_gets_a_picture(page):
+    page.browser.execute_script("Object.defineProperty(navigator, 'mediaDevices', {value: undefined})")
+    page.click("source-camera")
+    page.wait_for("error")
+    assert page["message"].get_attribute("data-code") == "insecure"
+    assert all(words in page["message"].text for words in ("On a phone", "--tls-cert"))
+
+
 def test_what_cannot_be_shown_is_told_at_once(page, images, tmp_path):
     cut = (images / "1.png").read_bytes()[:20_000]  # a browser shows its upper part
     files = {"notes.txt": b"text", "broken.png": b"text", "broken.mp4": b"text", "cut.png": cut}

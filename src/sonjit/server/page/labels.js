@@ -30,7 +30,7 @@ export function drawLabels(ctx, labels, { width, height, least, most }, avoid) {
     const font = `600 ${letters}px system-ui, "Noto Sans KR", "Noto Sans CJK KR", sans-serif`;
     ctx.font = font;
     const pad = letters * 0.5;
-    const plate = { width: ctx.measureText(words).width + letters * 1.85, height: letters * 1.7, pad };
+    const plate = { width: ctx.measureText(words).width + letters * 2.05, height: letters * 1.7, pad };
     if (plate.width > width || plate.height > height) continue;
     const { left, top } = placeLabel(anchor, directions, plate, { width, height }, taken);
     taken.push([left, top, left + plate.width, top + plate.height]);
@@ -47,7 +47,7 @@ export function drawLabels(ctx, labels, { width, height, least, most }, avoid) {
     ctx.fillStyle = "#ffffff";
     ctx.textAlign = "left";
     ctx.textBaseline = "middle";
-    ctx.fillText(words, left + letters * 1.25, top + plate.height / 2 + letters * 0.06);
+    ctx.fillText(words, left + letters * 1.4, top + plate.height / 2 + letters * 0.06);
   }
 }
 

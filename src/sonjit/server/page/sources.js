@@ -87,18 +87,22 @@ export async function openVideo(video, what, { name, loop = false }) {
  */
 function moving(video, name, player, timeOf, leave) {
   let [open, begun, shown, last, isDone] = [true, false, 0, 0, true];
+  let [jumps, known] = [0, 0]; // of the video, and of those that an image was processed after
   /** @type {OnTick} */ let onTick = async () => true;
   /** @type {(error: unknown) => void} */ let onError = () => {};
-  const look = async (/** @type {number} */ mediaTime) => {
-    const mine = ++shown;
+  const look = (/** @type {number} */ mediaTime) => {
     const time = timeOf(mediaTime);
-    const jumped = time < last || time > last + JUMP_S;
+    if (time < last || time > last + JUMP_S) jumps += 1;
     last = time;
-    for (;;) {
+    process(time, jumps, jumps !== known);
+  };
+  const process = async (/** @type {number} */ time, /** @type {number} */ jump, /** @type {boolean} */ jumped) => {
+    const mine = ++shown;
+    while (open && mine === shown) {
       isDone = await onTick({ time, since: performance.now(), video, jumped });
-      if (isDone || !video.paused || !open || mine !== shown) return;
+      if (isDone) known = jump;
+      if (isDone || !video.paused) return;
       await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
-      if (!open || mine !== shown) return;
     }
   };
   let current = 0;
