@@ -102,6 +102,7 @@ def test_pages_of_other_sites_may_not_begin_or_read_jobs(endpoints, media):
     assert list(client.place.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_jobs_belong_to_the_client_that_made_them(endpoints, media):
     client = endpoints()
     body = (media / "photo.jpg").read_bytes()
@@ -124,6 +125,7 @@ def test_jobs_belong_to_the_client_that_made_them(endpoints, media):
     assert client.delete(endpoint).status_code == 204
 
 
+@pytest.mark.slow
 def test_a_program_without_cookies_reaches_its_job_by_its_id(endpoints, media):
     client = endpoints()
     job = client.post("/v1/jobs?kind=hands&draw=false", content=(media / "photo.jpg").read_bytes()).json()
