@@ -25,7 +25,8 @@ export function shown(name, value) {
 export function measureName(name) {
   const bare = name.slice(0, name.length - unitOf(name).ending.length);
   const words = bare.split("_").map((word) => (hasText(`measure.${word}`) ? text(`measure.${word}`) : word)).join(" ");
-  return words.charAt(0).toUpperCase() + words.slice(1);
+  const ofFist = name.endsWith("_curl") ? " (0–1)" : ""; // beside the same in degrees
+  return words.charAt(0).toUpperCase() + words.slice(1) + ofFist;
 }
 
 /** Everything that is measured in a frame. @param {Record<string, any>} frame @returns {Tracked[]} */
