@@ -23,6 +23,7 @@ EXTRAS: Final = {
     "synth": ("moderngl",),
     "studio": ("fastapi", "scipy", "yaml"),
     "ray": ("ray",),
+    "remote": ("fsspec",),
     "docs": ("mkdocs", "mkdocstrings"),
     "learn": ("matplotlib", "sklearn"),
 }

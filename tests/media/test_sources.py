@@ -177,8 +177,8 @@ def test_names_that_lead_nowhere(tmp_path):
     assert all(ending in str(caught.value) for ending in IMAGE_ENDINGS)
     with pytest.raises(InputError, match="matches nothing"):
         open_source(str(tmp_path / "*.png"))
-    with pytest.raises(InputError, match="address of a camera begins with"):
-        open_source("ftp://example.org/a.mp4")
+    with pytest.raises(InputError, match="an address begins with"):
+        open_source("gopher://example.org/a.mp4")
     with pytest.raises(InputError):
         open_source("a\0b")
     (tmp_path / "a.png").write_bytes(b"text")

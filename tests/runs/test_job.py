@@ -112,6 +112,22 @@ def test_a_finished_input_is_processed_again_only_where_something_differs(media,
     assert values == [60.0]
 
 
+def test_files_on_remote_storage_go_the_same_way(media, tmp_path, processed):
+    pytest.importorskip("fsspec")
+    url, save = f"file://{media}", f"{tmp_path}/t/"
+    assert (run(Brightness(), [url], save).files, len(processed)) == (4, 3 + 8)
+    cv2.imwrite(str(media / "20.png"), np.full((8, 8, 3), 25, np.uint8))
+    again = run(Brightness(), [url], save)
+    assert (again.files, again.skipped) == (1, 3)
+    run(Brightness(), [f"{url}/10.png", f"{url}/*.png"], tmp_path / "t.csv")
+    assert (tmp_path / "t.csv").read_text().split() == ["frame,value", "0,10.0", "1,25.0", "2,30.0"]
+    both = run(Brightness(), [url, media / "10.png"], f"{tmp_path}/u/")
+    assert {one.name for one in (tmp_path / "u").glob("*.json")} == {"20.json", "30.json", "clip.json"} | {
+        one.name for one in (tmp_path / "u").glob("*10.png.json")
+    }
+    assert both.files == 5
+
+
 def test_a_stop_keeps_what_is_finished_and_the_next_run_does_the_rest(media, tmp_path, processed, monkeypatch):
     process = _Pass.process
 

@@ -16,6 +16,7 @@ from sonjit.media import (
     open_source,
 )
 from sonjit.media.sources.open import FolderSource, is_stream
+from sonjit.media.sources.remote import File, RemoteFile, is_remote, remote_files
 from sonjit.runs.processor import Outputs
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class Inputs:
     """
 
     named: tuple[str, ...]
-    files: tuple[Path, ...] | None = None
+    files: tuple[File, ...] | None = None
     labels: tuple[str, ...] = ()
 
     @classmethod
@@ -55,17 +56,17 @@ class Inputs:
             found = None if is_stream(named[0]) else _files_in(named[0])
             if found is None:
                 return cls(named)
-            in_folder = Path(named[0]).is_dir()
+            in_folder = Path(named[0]).is_dir() or (is_remote(named[0]) and not any(mark in named[0] for mark in "*?["))
             return cls(named, tuple(found), tuple(file.name if in_folder else str(file) for file in found))
-        files: dict[Path, Path] = {}
+        files: dict[File, File] = {}
         for one in named:
             if is_stream(one):
                 raise InputError(f"{one} is a stream: give it as the only INPUT")
             found = _files_in(one)
-            if found is None and not Path(one).exists():
+            if found is None and not is_remote(one) and not Path(one).exists():
                 raise InputError(f"{one}: no such file or folder")
-            for file in found or [Path(one)]:
-                files.setdefault(file.resolve(), file)
+            for file in found or [RemoteFile(one) if is_remote(one) else Path(one)]:
+                files.setdefault(file.resolve() if isinstance(file, Path) else file, file)
         return cls(named, tuple(files.values()), tuple(map(str, files.values())))
 
     @property
@@ -101,23 +102,28 @@ class Inputs:
         return open_source(self.named[0])
 
 
-def is_video(file: Path) -> bool:
+def is_video(file: File) -> bool:
     """Whether a file's name says that it is a video."""
     return file.suffix.lower() in VIDEO_ENDINGS
 
 
-def _files_in(named: str) -> list[Path] | None:
+def _files_in(named: str) -> Sequence[File] | None:
     """Images and videos of a folder or glob in natural order; None where it is neither."""
-    path = Path(named)
-    if path.is_dir():
-        found = list(path.iterdir())
+    path, found = Path(named), list[File]()
+    if is_remote(named):
+        remote = remote_files(named)
+        if remote is None:
+            return None
+        found = [*remote]
+    elif path.is_dir():
+        found = [file for file in path.iterdir() if file.is_file()]
     elif not path.exists() and any(mark in named for mark in "*?["):
         anchor = Path(path.anchor) if path.is_absolute() else Path()
-        found = list(anchor.glob(str(path.relative_to(anchor))))
+        found = [file for file in anchor.glob(str(path.relative_to(anchor))) if file.is_file()]
     else:
         return None
     endings = (*IMAGE_ENDINGS, *VIDEO_ENDINGS)
-    files = [file for file in found if file.is_file() and file.suffix.lower() in endings and file.name[0] != "."]
+    files = [file for file in found if file.suffix.lower() in endings and file.name[0] != "."]
     if not files:
         raise InputError(f"{named} holds no images or videos: looked for names ending in {', '.join(endings)}")
     return sorted(files, key=lambda file: natural_key(str(file)))
@@ -128,7 +134,7 @@ def is_many(output: str) -> bool:
     return "{name}" in output or output.endswith(("/", "\\")) or Path(output).is_dir() or not Path(output).suffix
 
 
-def place_outputs(outputs: Outputs, files: Sequence[Path], processor: Processor) -> list[Outputs]:
+def place_outputs(outputs: Outputs, files: Sequence[File], processor: Processor) -> list[Outputs]:
     """Where the results of each of many files go, in folders or by names with `{name}` in them; folders are made."""
     for option, path in (("--draw", outputs.draw), ("--mask", outputs.mask)):
         if path is not None and not is_many(path):
@@ -145,20 +151,24 @@ def place_outputs(outputs: Outputs, files: Sequence[Path], processor: Processor)
     ]
 
 
-def _drawn_ending(file: Path) -> str:
+def _drawn_ending(file: File) -> str:
     if file.suffix.lower() in (".jpg", ".jpeg", ".png", ".webp", ".mp4", ".mov", ".mkv", ".webm"):
         return file.suffix
     return ".mp4" if is_video(file) else ".png"
 
 
-def _names(files: Sequence[Path]) -> list[str]:
+def _names(files: Sequence[File]) -> list[str]:
     """A name per file for its outputs: without its ending where that is enough to distinguish it from the others."""
     stems, names = Counter(file.stem for file in files), Counter(file.name for file in files)
-    ways = [(file.stem, file.name, "_".join(file.relative_to(file.anchor).parts)) for file in files]
+    ways = [(file.stem, file.name, "_".join(_parts(file))) for file in files]
     return [
         stem if stems[stem] == 1 else name if names[name] == 1 else path  # a glob may match several folders
         for stem, name, path in ways
     ]
+
+
+def _parts(file: File) -> tuple[str, ...]:
+    return file.relative_to(file.anchor).parts if isinstance(file, Path) else file.parts
 
 
 def _place(output: str | None, name: str, ending: str) -> str | None:

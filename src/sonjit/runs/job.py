@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from sonjit.media import Source, SourceFrame
+    from sonjit.media.sources.remote import File
     from sonjit.runs.inputs import Inputs
     from sonjit.runs.processor import Pass, Processor, Session, Table
 
@@ -192,7 +193,7 @@ def _run_together(
 def _run_files(
     job: Job,
     processor: Processor,
-    files: Sequence[Path],
+    files: Sequence[File],
     expect: Callable[[int | None], None],
     advance: Callable[[], None],
 ) -> Summary:
@@ -225,7 +226,7 @@ def _run_files(
     return total
 
 
-def _add(total: Summary, file: Path, result: Summary | str) -> None:
+def _add(total: Summary, file: File, result: Summary | str) -> None:
     if isinstance(result, str):
         total.problems.append(result)
         return
@@ -243,7 +244,7 @@ def _add(total: Summary, file: Path, result: Summary | str) -> None:
 def _run_into_one(
     job: Job,
     processor: Processor,
-    files: Sequence[Path],
+    files: Sequence[File],
     table: Table,
     expect: Callable[[int | None], None],
     advance: Callable[[], None],
@@ -268,7 +269,7 @@ def _run_into_one(
     return total
 
 
-_Task: TypeAlias = "tuple[Path, Outputs, int | None]"
+_Task: TypeAlias = "tuple[File, Outputs, int | None]"
 
 
 def _results(processor: Processor, tasks: Sequence[_Task], job: Job) -> Generator[tuple[int, Summary | str]]:
@@ -286,14 +287,14 @@ _loaded: tuple[Processor, Session] | None = None
 """Of a worker process, which ends with it."""
 
 
-def _process_in_worker(processor: Processor, file: Path, outputs: Outputs, limit: int | None) -> Summary | str:
+def _process_in_worker(processor: Processor, file: File, outputs: Outputs, limit: int | None) -> Summary | str:
     global _loaded
     if _loaded is None or _loaded[0] != processor:  # Ray's processes outlast a run
         _loaded = processor, processor.load()
     return _process(_loaded[1], file, outputs, limit)
 
 
-def _process(session: Session, file: Path, outputs: Outputs, limit: int | None) -> Summary | str:
+def _process(session: Session, file: File, outputs: Outputs, limit: int | None) -> Summary | str:
     """One file; its failure is a result, so that the other files go on. A network that does not load ends the run."""
     start = time.perf_counter()
     try:

@@ -21,6 +21,7 @@ from sonjit.files import append_line
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from sonjit.media.sources.remote import File
     from sonjit.runs.processor import Outputs, Processor
 
 LOG = ".sonjit-done.jsonl"
@@ -49,12 +50,17 @@ def note_finished(key: str, outputs: Outputs, written: Iterable[str]) -> None:
     append_line(folder / LOG, json.dumps({"key": key, "files": files}, ensure_ascii=False))
 
 
-def key_of(processor: Processor, limit: int | None, file: Path, outputs: Outputs) -> str:
+def key_of(processor: Processor, limit: int | None, file: File, outputs: Outputs) -> str:
     """The hash of all that an input's results depend on."""
     folder = Path(outputs.paths[0]).parent
     names = [os.path.relpath(path, folder) for path in outputs.paths]
-    known = [__version__, _plain(processor), limit, str(file.resolve()), _stamp(file), names]
+    known = [__version__, _plain(processor), limit, *_input(file), names]
     return hashlib.sha256(json.dumps(known, sort_keys=True).encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+def _input(file: File) -> tuple[str, object]:
+    """Where an input is, and what changes where it does."""
+    return (str(file.resolve()), _stamp(file)) if isinstance(file, Path) else (file.url, file.version)
 
 
 def _plain(value: object) -> object:

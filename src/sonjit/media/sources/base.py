@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Generator, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import ClassVar, Generic, Literal, NamedTuple, Self, TypeVar
 
 from sonjit.arrays import Image
@@ -65,6 +66,11 @@ class Source(ABC):
         self.finished = False
         self.reading_s = 0.0
         self._running: list[ReadAhead[SourceFrame]] = []
+        self._fetched: TemporaryDirectory[str] | None = None
+
+    def keep(self, fetched: TemporaryDirectory[str]) -> None:
+        """Keep a folder that the source reads from until it is closed."""
+        self._fetched = fetched
 
     def frame_source(self, index: int) -> str | None:
         """The file of one image of a folder, as tables name it; `None` for every other kind."""
@@ -93,6 +99,8 @@ class Source(ABC):
         """Stop reading and free what is open; may be called twice."""
         for ahead in list(self._running):
             ahead.close()
+        if self._fetched is not None:
+            self._fetched.cleanup()
 
     @abstractmethod
     def _frames(self) -> Generator[SourceFrame]:

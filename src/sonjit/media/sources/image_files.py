@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from sonjit.arrays import Image
 from sonjit.errors import InputError
 from sonjit.extras import needed_for
+from sonjit.media.sources.remote import File
 
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".heic", ".heif", ".avif")
 """Endings that a folder is searched for, in lower case."""
@@ -66,7 +67,7 @@ def is_text(head: bytes) -> bool:
     return bool(head) and all(byte >= 32 or byte in b"\t\n\r\f" for byte in head) and b"\x7f" not in head
 
 
-def read_bytes(path: Path) -> bytes:
+def read_bytes(path: File) -> bytes:
     """All bytes of a file; a file that cannot be read is an InputError."""
     try:
         return path.read_bytes()
@@ -74,12 +75,14 @@ def read_bytes(path: Path) -> bytes:
         raise InputError(f"{path}: no such file") from None
     except IsADirectoryError:
         raise InputError(f"{path} is a folder: name one image, or open it with open_source") from None
+    except InputError:
+        raise
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise InputError(f"{path} cannot be read: {reason}") from None
 
 
-def load_image(path: Path, *, upright: bool = True) -> Image:
+def load_image(path: File, *, upright: bool = True) -> Image:
     """An image file as (H, W, 3) uint8 RGB, see `decode_image`; InputError where it is none."""
     return decode_image(read_bytes(path), str(path), upright=upright)
 

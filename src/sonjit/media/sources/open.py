@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Generator, Iterable, Sequence
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO, TypeVar, cast
 
 import numpy as np
 
@@ -31,7 +31,10 @@ from sonjit.media.sources.image_files import (
     quiet_opencv,
 )
 from sonjit.media.sources.network import NetworkCameraSource, is_address
+from sonjit.media.sources.remote import File, RemoteFile, is_remote, remote_files
 from sonjit.media.sources.video import VideoSource
+
+_F = TypeVar("_F", bound=File)
 
 
 def natural_key(text: str) -> list[tuple[int, str]]:
@@ -73,27 +76,28 @@ class FolderSource(Source):
 
     kind = "folder"
 
-    def __init__(self, name: str, files: Sequence[Path], labels: Sequence[str]) -> None:
+    def __init__(self, name: str, files: Sequence[File], labels: Sequence[str]) -> None:
         super().__init__(name)
-        self.files = list(files)
-        self.count = len(self.files)
+        self._inputs = list(files)
+        self.files = [file for file in files if isinstance(file, Path)]
+        self.count = len(files)
         self._labels = list(labels)
         reasons: list[str] = []
-        for path in self.files:
+        for path in files:
             try:
                 self.height, self.width = load_image(path).shape[:2]
                 break
             except InputError as error:
                 reasons.append(str(error))
         else:
-            raise InputError(f"{name}: none of its {len(self.files)} images can be read; first: {reasons[0]}")
+            raise InputError(f"{name}: none of its {len(files)} images can be read; first: {reasons[0]}")
 
     def frame_source(self, index: int) -> str | None:
         """The file of one image: its name within the folder, or its path as the glob matched it."""
         return self._labels[index]
 
     def _frames(self) -> Generator[SourceFrame]:
-        for index, path in enumerate(self.files):
+        for index, path in enumerate(self._inputs):
             try:
                 rgb = load_image(path)
             except InputError as error:
@@ -168,9 +172,9 @@ def open_source(named: str | os.PathLike[str]) -> Source:
     (`IMAGE_ENDINGS`, hidden files left out, not recursive, in natural order: 9 before 10).
 
     Args:
-        named: a path; a glob such as `shots/*.png`; `camera:0`; as a str the address of a camera in the network,
-            `rtsp://...` or `http://...`, the one thing that reaches out; or `-` for an image or a video on standard
-            input.
+        named: a path; a glob such as `shots/*.png`; `camera:0`; `-` for an image or a video on standard input; or what
+            reaches out: as a str the address of a camera in the network, `rtsp://...` or `http://...`, or a file,
+            folder or glob on remote storage, such as `s3://bucket/clips/a.mp4`, by fsspec and its package for it.
 
     Raises:
         InputError: nothing is there, nothing of it can be read, or it is neither image nor video.
@@ -191,6 +195,8 @@ def open_source(named: str | os.PathLike[str]) -> Source:
         return CameraSource(int(number))
     if isinstance(named, str) and is_address(text):
         return NetworkCameraSource(text)
+    if is_remote(text):
+        return _source_from_remote(text)
     path = Path(text)
     try:
         if path.is_dir():
@@ -204,11 +210,6 @@ def open_source(named: str | os.PathLike[str]) -> Source:
         raise InputError(f"{text!r} cannot be opened: {reason}") from None
     if glob.has_magic(text):
         return _source_from_glob(text)
-    if re.match(r"[a-z]{3,5}://", text):
-        known = "rtsp://, rtsps://, http:// or https://"
-        raise InputError(
-            f"{text}: the address of a camera begins with {known}; download anything else and name the file"
-        )
     raise InputError(f"{text}: no such file or folder")
 
 
@@ -229,6 +230,25 @@ def _source_from_file(path: Path) -> Source:
             ) from None
         hint = "; an MP4 without its index was cut or never finished: copy or record it again"
         raise InputError(f"{error}{hint if is_mp4(head) else ''}") from None
+
+
+def _source_from_remote(url: str) -> Source:
+    found = remote_files(url)
+    if found is not None:
+        if not (images := _images(found)):
+            raise InputError(f"{url} holds no images: looked for names ending in {', '.join(IMAGE_ENDINGS)}")
+        return FolderSource(url, images, [file.name for file in images])
+    file = RemoteFile(url)
+    fetched = file.fetch()
+    local = Path(fetched.name) / file.name
+    try:
+        source = _source_from_file(local)
+    except InputError as error:
+        fetched.cleanup()
+        raise InputError(str(error).replace(str(local), url)) from None
+    source.name = url
+    source.keep(fetched)
+    return source
 
 
 def _source_from_folder(path: Path) -> Source:
@@ -277,11 +297,13 @@ def _refuse_text(head: bytes, name: str) -> None:
         raise InputError(f"{name} holds text: name an image, a folder, a glob, a video or camera:0")
 
 
-def _images(paths: Iterable[Path]) -> list[Path]:
+def _images(paths: Iterable[_F]) -> list[_F]:
     found = (
         path
         for path in paths
-        if path.suffix.lower() in IMAGE_ENDINGS and not path.name.startswith(".") and path.is_file()
+        if path.suffix.lower() in IMAGE_ENDINGS
+        and not path.name.startswith(".")
+        and (not isinstance(path, Path) or path.is_file())
     )
     return sorted(found, key=lambda path: (natural_key(str(path)), str(path)))
 
