@@ -17,6 +17,7 @@ from sonjit.detectors.search.bodies import (
     seen_inside,
     without_other_heads,
 )
+from sonjit.detectors.search.faces import BoxSearch
 from sonjit.detectors.search.finds import corners, logit, oks, window_around
 from sonjit.detectors.smoothing import size_of
 
@@ -149,8 +150,8 @@ class BodyCheck:
 
     def admits(self, rgb: Image, seen: BodyObservation) -> bool:
         """Whether a body that a search has just found in an image (H, W, 3) is one."""
-        known = [head.score for head in self._heads if is_head_of(seen, head)]
-        face = max(known) if known else self._face_score(rgb, seen)
+        known = max((head.score for head in self._heads if is_head_of(seen, head)), default=0.0)
+        face = known if known > BoxSearch.WINDOW_SCORE else self._face_score(rgb, seen)
         if face > 0:
             return face > _PLAIN_FACE or self._is_seen_again(seen, _FACED_TIMES)
         return self._is_from_behind(rgb, seen) and self._is_detected(rgb, seen) and self._is_seen_again(seen, _TIMES)
