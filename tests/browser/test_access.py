@@ -3,7 +3,10 @@
 import json
 import re
 from importlib.resources import files
+from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 from .conftest import run
@@ -127,27 +130,57 @@ LOW_CONTRAST = """
 """
 
 
-@pytest.mark.parametrize("size", [(1280, 1000), (390, 844)], ids=lambda size: f"{size[0]} px")
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_words_stand_out_and_nothing_leaves_the_screen(page, size, scheme):
-    width, height = size
-    browser = page.browser
+SCREENSHOTS = Path(__file__).parent / "screenshots"
+BLOCK = 16
+"""Side in pixels of what one pixel of a kept screenshot is the mean of: letters vanish in it, the layout does not."""
+
+
+@pytest.fixture(params=[(1280, 1000), (390, 844)], ids=lambda size: f"{size[0]} px")
+def size(request):
+    return request.param
+
+
+@pytest.fixture(params=["light", "dark"])
+def scheme(request):
+    return request.param
+
+
+@pytest.fixture
+def screen(page, size, scheme):
+    """The page on a screen of that size, in light or dark colours."""
+    (width, height), browser = size, page.browser
     metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-    scheme = {"name": "prefers-color-scheme", "value": scheme}
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
+    features = [{"name": "prefers-color-scheme", "value": scheme}]
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+    yield page
+    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+
+
+def test_words_stand_out_and_nothing_leaves_the_screen(screen):
     try:
-        page.click("source-sample")
-        page.wait(lambda: page.latest.get("hands") and "°" in page["live-table"].text, "hands")
-        browser.execute_script("for (const fold of document.querySelectorAll('details')) fold.open = true")
-        seen, low, beyond = run(browser, LOW_CONTRAST)
+        screen.click("source-sample")
+        screen.wait(lambda: screen.latest.get("hands") and "°" in screen["live-table"].text, "hands")
+        screen.browser.execute_script("for (const fold of document.querySelectorAll('details')) fold.open = true")
+        seen, low, beyond = run(screen.browser, LOW_CONTRAST)
     finally:
-        page.stop()
-        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
-        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+        screen.stop()
     assert seen > 100
     assert low == []
     assert beyond <= 0
+
+
+def test_the_page_looks_as_it_did(screen, size, scheme, tmp_path):
+    screen.wait(lambda: screen["source-camera"].is_displayed(), "the page")
+    png = screen.browser.get_screenshot_as_png()
+    image = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_COLOR)
+    blocks = cv2.resize(image, (size[0] // BLOCK, size[1] // BLOCK), interpolation=cv2.INTER_AREA)
+    name = f"{scheme}-{size[0]}.png"
+    assert cv2.imwrite(str(tmp_path / name), blocks)
+    kept = cv2.imread(str(SCREENSHOTS / name))
+    changed = (np.abs(blocks.astype(int) - kept).max(2) > 24).mean()
+    assert changed < 0.03, f"{changed:.0%} of the page has changed; where that is meant, keep {tmp_path / name}"
 
 
 def test_tab_reaches_every_control(page):
