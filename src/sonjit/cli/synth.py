@@ -80,6 +80,7 @@ def synth(
         os.environ.setdefault(variable, "1")
     from sonjit.cli.report import progress
     from sonjit.pools import check_workers
+    from sonjit.runs.processor import counted
     from sonjit.synthesis.output.job import synthesize
     from sonjit.synthesis.output.layouts import SynthSettings
 
@@ -119,8 +120,8 @@ def synth(
         summary = synthesize(out, settings, jobs=jobs, workers=workers, advance=advance)
     seconds = time.monotonic() - began
     before = f", {summary.kept} from before" if summary.kept else ""
-    speed = f" in {seconds:.1f} s ({summary.images / seconds:.0f} a second)" if summary.images else ""
-    sys.stderr.write(f"{summary.images} images{speed}{before}; wrote {out}\n")
+    speed = f" in {seconds:.1f} s ({summary.images / seconds:.2g} a second)" if summary.images else ""
+    sys.stderr.write(f"{counted(summary.images, 'image', 'images')}{speed}{before}; wrote {out}\n")
     return 0
 
 
