@@ -16,7 +16,8 @@ from sonjit.detectors.kinds.body import BodyObservation
 from sonjit.detectors.kinds.face import FaceObservation
 from sonjit.detectors.search.checks import BodyCheck, FaceCheck, shows_front
 from sonjit.detectors.search.finds import Place
-from sonjit.detectors.search.streams import Finder, StreamSearch
+from sonjit.detectors.search.stream_finders import Finder
+from sonjit.detectors.search.streams import StreamSearch
 from sonjit.detectors.tracking import Track
 from sonjit.geometry.boxes import RotatedBox
 
