@@ -9,14 +9,17 @@ from sonjit import Body, Detector, Face, Hand, Person, Results, TrackedFrame
 from sonjit.meshes import RigMotion, fit_hands
 from sonjit.multiview import Triangulation, load_cameras, triangulate
 
-assert_type(sonjit.create_detector(), Detector[Hand])
-assert_type(sonjit.create_detector("hands").detect("a.jpg"), Results[Hand])
-assert_type(sonjit.create_detector("face").detect("a.jpg"), Results[Face])
-assert_type(sonjit.create_detector("body", max_instances=3).detect("a.jpg"), Results[Body])
-assert_type(sonjit.create_detector("holistic").detect("a.jpg")[0], Person)
-for frame in sonjit.track("clip.mp4", sonjit.create_detector("hands")):
-    assert_type(frame, TrackedFrame)
-    assert_type(frame.hands, list[Hand])
-    assert_type(sonjit.fingers_up(frame.hands[0]), dict[str, bool])
-assert_type(fit_hands(sonjit.track("clip.mp4")), list[RigMotion])
-assert_type(triangulate(load_cameras("rig.json"), np.zeros((2, 21, 2))), Triangulation)
+
+def check() -> None:
+    """Every line is a type that an editor shows."""
+    assert_type(sonjit.create_detector(), Detector[Hand])
+    assert_type(sonjit.create_detector("hands").detect("a.jpg"), Results[Hand])
+    assert_type(sonjit.create_detector("face").detect("a.jpg"), Results[Face])
+    assert_type(sonjit.create_detector("body", max_instances=3).detect("a.jpg"), Results[Body])
+    assert_type(sonjit.create_detector("holistic").detect("a.jpg")[0], Person)
+    for frame in sonjit.track("clip.mp4", sonjit.create_detector("hands")):
+        assert_type(frame, TrackedFrame)
+        assert_type(frame.hands, list[Hand])
+        assert_type(sonjit.fingers_up(frame.hands[0]), dict[str, bool])
+    assert_type(fit_hands(sonjit.track("clip.mp4")), list[RigMotion])
+    assert_type(triangulate(load_cameras("rig.json"), np.zeros((2, 21, 2))), Triangulation)

@@ -162,6 +162,7 @@ def test_hands_in_int8_are_near_those_in_f32(weights, photo, monkeypatch, tmp_pa
     monkeypatch.setenv("SONJIT_HOME", str(tmp_path))
     with pytest.raises(InputError, match="make it: sonjit models quantize"):
         create_detector("hands", precision="int8", models_dir=models, search="fast")
+    monkeypatch.setattr(quantization, "_STEP", 30)
     monkeypatch.setattr(quantization, "_MOST", 8)  # inputs: compiling takes most of the time then
     ((_, promise),) = quantization.quantize_networks(["hand-full"])
     assert promise.shift_px < 1
