@@ -265,7 +265,7 @@ def test_the_camera_that_is_chosen_is_the_one_used(page):
     page.wait(lambda: page.status == "running" and page.ink, "a drawing")
 
 
-def test_a_video_is_paused_and_stepped_through(page, demo_clip):
+def test_a_video_is_paused_stepped_through_and_keeps_its_drawing_at_the_end(page, demo_clip):
     page.upload("source-file", demo_clip[0])
     page.wait(lambda: page.latest.get("hands"), "hands")
     page.click("play-pause")
@@ -277,6 +277,16 @@ def test_a_video_is_paused_and_stepped_through(page, demo_clip):
     page.wait(lambda: before < page.latest.get("time", 0) < before + 0.05, "the next image")
     page.click("step-back")
     page.wait(lambda: page.latest.get("time") == before, "the image before")
+    page.choose("position", "11.5")
+    page.choose("speed", "2")
+    page.click("play-pause")
+    ended = "return document.getElementById('video').ended"
+    page.wait(lambda: page.browser.execute_script(ended) and page.latest.get("time", 0) > 11.9, "the end", 30)
+    assert page.status == "running"
+    assert page.ink or not page.latest["hands"]
+    page.click("loop")
+    page.click("play-pause")
+    page.wait(lambda: 0 < page.latest.get("time", 99) < 5, "the beginning again")
 
 
 def thumbnails(page):

@@ -86,7 +86,8 @@ export async function openVideo(video, what, { name, loop = false }) {
  * @returns {Source}
  */
 function moving(video, name, player, timeOf, leave) {
-  let [open, begun, shown, last, isDone] = [true, false, 0, 0, true];
+  let [open, begun, last] = [true, false, 0];
+  let [shown, processed] = [0, 0]; // how many images, and which of them was the last to be processed
   let [jumps, known] = [0, 0]; // of the video, and of those that an image was processed after
   /** @type {OnTick} */ let onTick = async () => true;
   /** @type {(error: unknown) => void} */ let onError = () => {};
@@ -99,8 +100,8 @@ function moving(video, name, player, timeOf, leave) {
   const process = async (/** @type {number} */ time, /** @type {number} */ jump, /** @type {boolean} */ jumped) => {
     const mine = ++shown;
     while (open && mine === shown) {
-      isDone = await onTick({ time, since: performance.now(), video, jumped });
-      if (isDone) known = jump;
+      const isDone = await onTick({ time, since: performance.now(), video, jumped });
+      if (isDone) [known, processed] = [jump, mine];
       if (isDone || !video.paused) return;
       await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
     }
@@ -115,7 +116,7 @@ function moving(video, name, player, timeOf, leave) {
   const begin = () => {
     begun = true;
     next();
-    video.onpause = () => open && !isDone && look(current); // what stays on the screen has its drawing
+    video.onpause = () => open && processed !== shown && look(current); // what stays on the screen has its drawing
     video.play().catch((error) => open && onError(error));
   };
   return {
