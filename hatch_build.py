@@ -8,8 +8,6 @@ from typing import Any
 
 from hatchling.metadata.plugin.interface import MetadataHookInterface
 
-PYPI = "https://pypi.org/project/sonjit/"
-
 
 class ProjectMetadata(MetadataHookInterface):
     """Fills in `readme` and `urls`, from the address in `[tool.hatch.metadata.hooks.custom]`."""
@@ -46,7 +44,7 @@ def pypi_readme(text: str, repository: str) -> str:
 def project_urls(repository: str) -> dict[str, str]:
     """The addresses that PyPI shows beside the project."""
     if not repository:
-        return {"Homepage": PYPI}
+        return {}
     return {
         "Homepage": repository,
         "Documentation": f"{repository}/blob/HEAD/docs/index.md",
