@@ -114,7 +114,7 @@ def photo(demo_clip):
 
 @pytest.fixture(scope="session")
 def write_video():
-    """`write_video(path, frames, fps=30)`: frames (H, W, 3) as an H.264 file."""
+    """`write_video(path, frames, fps=30)`: frames (H, W, 3) as an H.264 file; gives the path."""
 
     def write(path, frames, fps=30):
         with av.open(str(path), "w") as container:
@@ -124,6 +124,7 @@ def write_video():
             for rgb in frames:
                 container.mux(stream.encode(av.VideoFrame.from_ndarray(rgb)))
             container.mux(stream.encode())
+        return path
 
     return write
 

@@ -1,6 +1,5 @@
 """Media, a place to write to and the command line, for tests of commands."""
 
-import av
 import cv2
 import numpy as np
 import pytest
@@ -9,12 +8,6 @@ from sonjit.cli import main
 from sonjit.runs.resume import LOG
 
 FRAMES = 8
-
-
-@pytest.fixture(scope="session")
-def write_clip():
-    """`write_clip(path, frames)`: a video at 30 frames a second."""
-    return _write_clip
 
 
 @pytest.fixture(scope="session")
@@ -35,29 +28,18 @@ def names_in():
     return _names_in
 
 
-def _write_clip(path, frames, fps=30):
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=fps, options={"preset": "ultrafast", "g": "15"})
-        stream.height, stream.width = frames[0].shape[:2]
-        stream.pix_fmt = "yuv420p"
-        for rgb in frames:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(rgb)))
-        container.mux(stream.encode(None))
-    return path
-
-
 def _write_image(path, rgb):
     cv2.imwrite(str(path), rgb[..., ::-1])
     return path
 
 
 @pytest.fixture(scope="session")
-def media(tmp_path_factory, demo_clip, photo, weights):
+def media(tmp_path_factory, demo_clip, photo, write_video, weights):
     """An image and a clip with hands in them; not to be changed."""
     folder = tmp_path_factory.mktemp("media")
     _, frames, truth = demo_clip
     start = next(i for i, record in enumerate(truth) if len(record["hands"]) == 2)
-    _write_clip(folder / "clip.mp4", frames[start + 30 : start + 30 + FRAMES])
+    write_video(folder / "clip.mp4", frames[start + 30 : start + 30 + FRAMES])
     _write_image(folder / "photo.png", photo)
     return folder
 

@@ -189,9 +189,9 @@ def test_odd_images_are_fine_and_empty(sonjit, weights, tmp_path, size, write_im
     assert load_frames(tmp_path / "t.json")[1][0].hands == []
 
 
-def test_a_cut_video_keeps_what_could_be_decoded(sonjit, media, demo_clip, tmp_path, out, write_clip, names_in):
+def test_a_cut_video_keeps_what_could_be_decoded(sonjit, media, demo_clip, tmp_path, out, write_video, names_in):
     whole = tmp_path / "whole.mkv"
-    write_clip(whole, demo_clip[1][:60])
+    write_video(whole, demo_clip[1][:60])
     data = whole.read_bytes()
     cut = tmp_path / "cut.mkv"
     cut.write_bytes(data[: len(data) // 2])

@@ -233,9 +233,9 @@ sys.exit(main(sys.argv[1:]))
 
 @pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="Windows sends no SIGINT to one process")
-def test_ctrl_c_keeps_what_was_finished(media, demo_clip, tmp_path, out, write_clip, names_in):
+def test_ctrl_c_keeps_what_was_finished(media, demo_clip, tmp_path, out, write_video, names_in):
     frames = [cv2.resize(rgb, (320, 240)) for rgb in demo_clip[1][:40]] * 100
-    write_clip(tmp_path / "long.mp4", frames)
+    write_video(tmp_path / "long.mp4", frames)
     command = [sys.executable, "-c", INTERRUPTIBLE, "hands", tmp_path / "long.mp4"]
     command += ["--save", out / "t.jsonl", "--draw", out / "d.mp4"]
     with subprocess.Popen([str(part) for part in command], stderr=subprocess.PIPE, text=True) as process:
