@@ -1,9 +1,4 @@
-"""Single images and folders of images as sources.
-
-A live camera as a source.
-
-What the user names -> a source of images.
-"""
+"""What the user names (a file, a folder, a pattern, an address, a camera) opened as a source of images."""
 
 from __future__ import annotations
 
