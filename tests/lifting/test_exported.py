@@ -10,25 +10,37 @@ from sonjit.lifting import Lift, create_lifter
 from sonjit.lifting.lifter import ExportedInterNet
 from sonjit.networks import create_network, network_entry
 from sonjit.networks.export import export_network
-from sonjit.networks.hands3d.internet import LAYOUTS
+from sonjit.networks.hands3d.internet import LAYOUTS, InterNet
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.mark.parametrize(("ending", "dynamic"), [(".xml", False), (".onnx", True)])
 def test_an_exported_file_gives_the_networks_numbers(tmp_path, ending, dynamic):
-    network = create_network("internet", "demo", depth=10, width=8, channels=8, hidden=16).eval()
+    network = create_network("internet", "demo", layout="rhd", **network_entry("internet").tiny).eval()
     path = tmp_path / f"internet{ending}"
-    export_network(network, network_entry("internet").inputs, path, dynamic_batch=dynamic)
-    crops = torch.rand(2, 3, 256, 256, generator=torch.Generator().manual_seed(3))
-    exported = ExportedInterNet(path, "rhd").eval()
+    export_network(network, network_entry("internet").tiny_inputs, path, dynamic_batch=dynamic)
+    crops = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(3))
+    exported = ExportedInterNet(path).eval()
     with torch.inference_mode():
         wanted, given = network(crops), exported(crops)
     assert given.keys() == {"joint_coord", "rel_root_depth", "hand_type"}
     for name, value in given.items():
         torch.testing.assert_close(value, wanted[name], rtol=1e-3, atol=1e-3)
     assert exported.layout is LAYOUTS["rhd"]
+    assert exported.space == network.space
     create_lifter(Lift(weights=str(path)))
+    with pytest.raises(InputError, match="was written with layout='rhd', not 'stb'"):
+        create_lifter(Lift(weights=str(path), layout="stb"))
+
+
+def test_an_export_that_does_not_say_its_layout_needs_it_said(tmp_path):
+    network = InterNet(**network_entry("internet").tiny).eval()  # not by `create_network`: it knows no options
+    path = tmp_path / "internet.onnx"
+    export_network(network, network_entry("internet").tiny_inputs, path)
+    with pytest.raises(InputError, match=r"internet.onnx does not say its layout: give .* interhand, stb or rhd"):
+        create_lifter(Lift(weights=str(path)))
+    assert ExportedInterNet(path, "stb").layout is LAYOUTS["stb"]
 
 
 def test_other_files_are_refused_in_one_line(tmp_path):

@@ -15,7 +15,8 @@ from sonjit import InputError
 from sonjit.geometry.boxes import crop, crop_matrix, inverse_affine
 from sonjit.geometry.cameras import Intrinsics, assumed_camera
 from sonjit.lifting import Lift, create_lifter
-from sonjit.lifting.lifter import Lifter, pairs_of_hands
+from sonjit.lifting.lifter import Lifter, load_internet, load_rootnet, pairs_of_hands
+from sonjit.networks import create_network, network_entry, save_checkpoint
 from sonjit.networks.hands3d.internet import LAYOUTS, SIDES, HeatmapSpace, area_of_box, box_of_joints
 from sonjit.results import Hand
 
@@ -67,7 +68,7 @@ class Perfect(torch.nn.Module):
 
     def __init__(self, layout, hands, places, sides, present=(0.9, 0.9)):
         super().__init__()
-        self.layout = layout
+        self.layout, self.space = layout, SPACE
         self._truth = [
             (side, hand.keypoints[:, :2], place) for side, hand, place in zip(sides, hands, places, strict=True)
         ]
@@ -131,6 +132,8 @@ def test_rootnet_tells_the_distance_where_it_is_given(two):
     hands, places = ([two[0][0]], [two[1][0]])
 
     class Root(torch.nn.Module):
+        side = 256
+
         def normalised(self, images):
             return images
 
@@ -201,3 +204,44 @@ def test_what_was_taken_for_granted_is_said():
     assert "size" in assumed[1]
     (known,) = Lift(weights="demo", root_weights="demo", camera=CAMERA).notes
     assert "RootNet" in known
+
+
+TINY = {name: network_entry(name).tiny for name in ("internet", "rootnet")}
+
+
+@pytest.mark.parametrize(
+    ("name", "option", "values"), [("internet", "layout", ("stb", "rhd")), ("rootnet", "input_scale", (1.0, 255.0))]
+)
+def test_a_checkpoint_says_what_it_needs_and_one_that_does_not_is_refused(name, option, values, tmp_path):
+    load = {"internet": load_internet, "rootnet": load_rootnet}[name]
+    own, foreign = tmp_path / "own.safetensors", tmp_path / "foreign.pth"
+    made = create_network(name, "demo", **TINY[name], **{option: values[0]})
+    save_checkpoint(made, own)
+    loaded = load(str(own))  # of its own size too
+    assert loaded.options == made.options
+    assert loaded.options[option] == values[0]
+    assert loaded.side == made.side
+    assert load(str(own), values[0]).options == made.options
+    with pytest.raises(InputError, match=rf"own\.safetensors was written with {option}={values[0]!r}, not"):
+        load(str(own), values[1])
+    wide = {"internet": create_network("internet"), "rootnet": create_network("rootnet")}[name]
+    torch.save({f"module.{key}": value for key, value in wide.state_dict().items()}, foreign)
+    with pytest.raises(InputError, match=rf"foreign\.pth does not say its {option.replace('_', ' ')}: give "):
+        load(str(foreign))
+    assert load(str(foreign), values[1]).options[option] == values[1]
+
+
+def test_a_lifter_shows_networks_crops_of_the_size_they_were_trained_on(two):
+    hands, _ = two
+    internet = create_network("internet", "demo", layout="rhd", **TINY["internet"])
+    rootnet = create_network("rootnet", "demo", input_scale=1, side=64, **TINY["rootnet"])
+    seen = []
+    for network in (internet, rootnet):
+        network.register_forward_pre_hook(lambda _, inputs: seen.append(tuple(inputs[0].shape[1:])))
+    lifted = Lifter(internet, rootnet, camera=CAMERA).lift(IMAGE, hands)
+    assert seen == [(3, 32, 32), (3, 64, 64)]
+    for hand, before in zip(lifted, hands, strict=True):  # what is seen lies in the crop, whatever its size
+        area = area_of_box(box_of_joints(np.concatenate([one.keypoints[:, :2] for one in hands])))
+        pixels = CAMERA.project(np.asarray(hand.keypoints_3d, np.float64))
+        assert (np.abs(pixels - (area.cx, area.cy)) <= area.width / 2 + 1).all()
+        assert hand.score == before.score

@@ -23,16 +23,18 @@ class Lifting:
         lift: Network that sees both hands at once: x_m, y_m and z_m are then metres from the lens, not from the hand.
         lift_weights: A checkpoint, official or own; the .xml that sonjit export made of it, twice as fast; or demo,
             placeholder weights.
-        lift_layout: Data set of that checkpoint.
+        lift_layout: Data set that an official checkpoint was trained on; Sonjit's own say it.
         root_weights: Checkpoint of RootNet, for the distance; without it that comes from the size of the hands.
+        root_input_scale: What white is to an official checkpoint of RootNet: 255 in the release; Sonjit's own say it.
         lift_device: Where both networks run: cpu, gpu, cuda:1, mps or auto.
         camera: fx,fy,cx,cy in pixels; without it 60 degrees across the longer side are assumed.
     """
 
     lift: Literal["internet"] | None = None
     lift_weights: str | None = None
-    lift_layout: Literal["interhand", "stb", "rhd"] = "interhand"
+    lift_layout: Literal["interhand", "stb", "rhd"] | None = None
     root_weights: str | None = None
+    root_input_scale: Literal[1, 255] | None = None
     lift_device: str = "cpu"
     camera: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None
 
@@ -61,6 +63,7 @@ def lift_from(lifting: Lifting, *, mirrored: bool, alone: tuple[str, ...] = ()) 
         lifting.lift_weights,
         lifting.root_weights,
         lifting.lift_layout,
+        lifting.root_input_scale,
         None if lifting.camera is None else camera_from_text(lifting.camera),
         mirrored,
         lifting.lift_device,

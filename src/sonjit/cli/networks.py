@@ -104,7 +104,8 @@ def export(
     if weights is None and entry.weight is None:
         raise InputError(f"{name} has no published weights: give --weights ({entry.where or 'a checkpoint'})")
     network = create_network(name, weights or "published", **json_values(settings))
-    exported = export_network(network, entry.inputs, Path(out), to=to, dynamic_batch=dynamic_batch)
+    inputs = [one.of_side(network.side) if network.side else one for one in entry.inputs]
+    exported = export_network(network, inputs, Path(out), to=to, dynamic_batch=dynamic_batch)
     differences = ", ".join(f"{output} {value:.1e}" for output, value in exported.differences.items())
     sys.stdout.write(
         f"{exported.path}: {exported.size / 1e6:.1f} MB; "

@@ -52,10 +52,10 @@ class InterNetModel(_NetworkModel):
     """
 
     def __init__(self, weights: str | None, root_weights: str | None, device: torch.device) -> None:
-        from sonjit.networks import create_network
+        from sonjit.lifting.lifter import load_internet, load_rootnet
 
-        self._internet = create_network("internet", _given("internet", weights))
-        self._rootnet = None if root_weights is None else create_network("rootnet", root_weights)
+        self._internet = load_internet(_given("internet", weights))
+        self._rootnet = None if root_weights is None else load_rootnet(root_weights)
         self._device = device
 
     def find(self, sample: Sample, rgb: NDArray[np.uint8], mode: Mode) -> list[Prediction]:
@@ -77,11 +77,7 @@ class InterNetModel(_NetworkModel):
 
     def _lifter(self, camera: Intrinsics) -> Lifter:
         from sonjit.lifting.lifter import Lifter
-        from sonjit.networks.hands3d.internet import InterNet
-        from sonjit.networks.hands3d.rootnet import RootNet
 
-        assert isinstance(self._internet, InterNet)
-        assert self._rootnet is None or isinstance(self._rootnet, RootNet)
         return Lifter(self._internet, self._rootnet, camera=camera, device=self._device)
 
 

@@ -26,7 +26,8 @@ class Lift:
         weights: its checkpoint, or an .xml or .onnx that `sonjit export` made of it; "demo" for placeholder
             weights.
         root_weights: RootNet's checkpoint; None reads depths from the size of the hands.
-        layout: the data set of the checkpoint: interhand, stb or rhd.
+        layout: the data set of the checkpoint, interhand, stb or rhd, where that does not say it itself.
+        root_input_scale: of RootNet's checkpoint, 255 or 1, where that does not say it itself; see `RootNet`.
         camera: of all images; None assumes one for each.
         mirrored: the images are selfie views.
         device: see `torch_device`; exported networks run on the CPU.
@@ -35,7 +36,8 @@ class Lift:
     network: str = "internet"
     weights: str | None = None
     root_weights: str | None = None
-    layout: str = "interhand"
+    layout: str | None = None
+    root_input_scale: float | None = None
     camera: Intrinsics | None = None
     mirrored: bool = False
     device: str = "cpu"
@@ -52,6 +54,8 @@ class Lift:
                 f"--lift {self.network} needs its weights, --lift-weights FILE: {entry.where} ({entry.licence}), "
                 "or a checkpoint of your own; demo tries it out with placeholder weights"
             )
+        if self.root_input_scale is not None and self.root_weights is None:
+            raise InputError(f"--root-input-scale {self.root_input_scale:g}: only with --root-weights")
 
     @property
     def notes(self) -> list[str]:
@@ -82,19 +86,12 @@ def create_lifter(lift: Lift) -> Lifter:
         MissingExtraError: PyTorch is not installed.
     """
     from sonjit.engines.devices import torch_device
-    from sonjit.lifting.lifter import EXPORTED, ExportedInterNet, Lifter
-    from sonjit.networks import create_network
-    from sonjit.networks.hands3d.internet import InterNet
-    from sonjit.networks.hands3d.rootnet import RootNet
+    from sonjit.lifting.lifter import EXPORTED, Lifter, load_internet, load_rootnet
 
-    weights, device = Path(lift.weights or ""), torch_device(lift.device)
-    if weights.suffix not in EXPORTED:
-        internet = create_network(lift.network, lift.weights, layout=lift.layout)
-    elif device.type == "cpu":
-        internet = ExportedInterNet(weights, lift.layout)
-    else:
+    assert lift.weights is not None
+    weights, device = Path(lift.weights), torch_device(lift.device)
+    if weights.suffix in EXPORTED and device.type != "cpu":
         raise InputError(f"--lift-device {lift.device}: {weights.name} runs on the CPU; give its checkpoint instead")
-    rootnet = None if lift.root_weights is None else create_network("rootnet", lift.root_weights)
-    assert isinstance(internet, InterNet | ExportedInterNet)
-    assert rootnet is None or isinstance(rootnet, RootNet)
+    internet = load_internet(lift.weights, lift.layout)
+    rootnet = None if lift.root_weights is None else load_rootnet(lift.root_weights, lift.root_input_scale)
     return Lifter(internet, rootnet, camera=lift.camera, mirrored=lift.mirrored, device=device)

@@ -21,10 +21,13 @@ from sonjit.engines.quiet_openvino import ov
 from sonjit.errors import InputError
 from sonjit.geometry.boxes import RotatedBox, crop, crop_matrix
 from sonjit.geometry.cameras import Intrinsics, assumed_camera, translation_to_view
+from sonjit.networks import create_network
 from sonjit.networks.hands3d.internet import (
-    INPUT_SIZE,
+    CELL_PX,
+    LAYOUT_NEEDED,
     LAYOUTS,
     SIDES,
+    HeatmapSpace,
     InterNet,
     Side,
     area_of_box,
@@ -33,7 +36,8 @@ from sonjit.networks.hands3d.internet import (
     two_hands_from_outputs,
     with_relative_depth,
 )
-from sonjit.networks.hands3d.rootnet import RootNet, depth_of_box
+from sonjit.networks.hands3d.rootnet import SCALE_NEEDED, RootNet, depth_of_box
+from sonjit.networks.registry import METADATA, SavedNetwork, need_option
 from sonjit.results import Frame, Hand
 
 EXPORTED: Final = (".xml", ".onnx")
@@ -46,38 +50,87 @@ class ExportedInterNet(nn.Module):
 
     Args:
         path: `.xml` or `.onnx` of an InterNet.
-        layout: the data set that it was trained on; see `LAYOUTS`.
+        layout: the data set that it was trained on, see `LAYOUTS`; None where the file says it, as Sonjit's do.
 
     Raises:
-        InputError: the file is missing, cannot be read, or is not an InterNet.
+        InputError: the file is missing, cannot be read, is not an InterNet, or its layout is not known.
     """
 
-    def __init__(self, path: Path, layout: str) -> None:
+    def __init__(self, path: Path, layout: str | None = None) -> None:
         super().__init__()
         if not path.is_file():
             raise InputError(f"{path}: no such model file")
-        self.layout = LAYOUTS[layout]
         model = read_model(path)
         results = {result.output(0).get_any_name(): result for result in model.get_results()}
+        side = 0
         try:
-            model.reshape([1, 3, INPUT_SIZE, INPUT_SIZE])
+            side = model.input(0).get_partial_shape()[3].get_length()
+            model.reshape([1, 3, side, side])
             shapes = {name: list(results[name].get_output_shape(0)) for name in _OUTPUTS}
-        except (KeyError, RuntimeError):
+        except (KeyError, IndexError, RuntimeError):
             shapes = {}
         if shapes != _OUTPUTS:
             raise InputError(
                 f"{path}: not an InterNet; write one with sonjit export internet --weights FILE --out {path}"
             )
+        saved = _saved_in(model, path)
+        known = saved.agreed({"layout": layout}, path).get("layout") if saved else layout
+        if known is None:
+            raise InputError(f"{path} does not say its layout: give {LAYOUT_NEEDED}")
+        self.layout = LAYOUTS[str(known)]
+        self.space = HeatmapSpace(side, side // CELL_PX)
         wanted = ov.Model([results[name] for name in _OUTPUTS], model.get_parameters())  # pyright: ignore
         self._network = core().compile_model(wanted, "CPU", compile_settings(EngineOptions(), "f32"))
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """`joint_coord`, `rel_root_depth` and `hand_type` of crops (B, 3, 256, 256), as `InterNet` gives them."""
+        """`joint_coord`, `rel_root_depth` and `hand_type` of crops (B, 3, side, side), as `InterNet` gives them."""
         seen = [self._network(crop[None]) for crop in images.numpy()]
         return {
             name: torch.from_numpy(np.concatenate([outputs[number] for outputs in seen]))
             for number, name in enumerate(_OUTPUTS)
         }
+
+
+def _saved_in(model: ov.Model, path: Path) -> SavedNetwork | None:
+    """What `sonjit export` wrote of the network; None in other files."""
+    place = ["framework", METADATA]  # where OpenVINO puts ONNX's metadata
+    return SavedNetwork.from_json(model.get_rt_info(place).astype(str), path) if model.has_rt_info(place) else None
+
+
+def load_internet(weights: str, layout: str | None = None) -> InterNet | ExportedInterNet:
+    """InterNet with weights of any kind.
+
+    Args:
+        weights: a checkpoint, official or own; what `sonjit export` made of one; "demo" for placeholder weights.
+        layout: on which data set it was trained; needed for official checkpoints, own ones say it.
+
+    Raises:
+        InputError: weights that are missing, do not fit, contradict the layout, or do not say it.
+    """
+    if Path(weights).suffix in EXPORTED:
+        return ExportedInterNet(Path(weights), layout)
+    layout = layout or ("interhand" if weights == "demo" else None)
+    network = create_network("internet", weights, layout=layout)
+    assert isinstance(network, InterNet)
+    need_option(network, "layout", weights, LAYOUT_NEEDED)
+    return network
+
+
+def load_rootnet(weights: str, input_scale: float | None = None) -> RootNet:
+    """RootNet with weights of any kind.
+
+    Args:
+        weights: a checkpoint, official or own; "demo" for placeholder weights.
+        input_scale: what white is, see `RootNet`; needed for official checkpoints, own ones say it.
+
+    Raises:
+        InputError: weights that are missing, do not fit, contradict the scale, or do not say it.
+    """
+    scale = input_scale or (1.0 if weights == "demo" else None)
+    network = create_network("rootnet", weights, input_scale=scale)
+    assert isinstance(network, RootNet)
+    need_option(network, "input_scale", weights, SCALE_NEEDED)
+    return network
 
 
 _MM = 1000.0
@@ -138,8 +191,10 @@ class Lifter:
             area_of_box(box_of_joints(np.concatenate([hands[index].keypoints[:, :2] for index in pair.values()])))
             for pair in pairs
         ]
-        to_image = np.stack([crop_matrix(area, INPUT_SIZE, INPUT_SIZE) for area in areas])
-        seen = two_hands_from_outputs(self._internet(_crops(rgb, areas).to(self._device)), to_image)
+        space = self._internet.space
+        to_image = np.stack([crop_matrix(area, space.size_px, space.size_px) for area in areas])
+        crops = image_crops(rgb, areas, space.size_px).to(self._device)
+        seen = two_hands_from_outputs(self._internet(crops), to_image, space)
         found = np.array([[side in pair for side in SIDES] for pair in pairs])  # (B, 2)
         own_mm = np.full(found.shape, np.nan)
         own_mm[found] = self._own_depths_mm(
@@ -161,7 +216,7 @@ class Lifter:
             return np.array([self._depth_by_size_mm(hand, camera) for hand in hands])
         areas = [area_of_box(box_of_joints(hand.keypoints[:, :2])) for hand in hands]
         at_box = [depth_of_box((area.width, area.height), (camera.fx, camera.fy)) for area in areas]
-        crops = self._rootnet.normalised(_crops(rgb, areas).to(self._device))
+        crops = self._rootnet.normalised(image_crops(rgb, areas, self._rootnet.side).to(self._device))
         return self._rootnet(crops, crops.new_tensor(at_box)[:, None])["coord"][:, 2].cpu().double().numpy()
 
     def _depth_by_size_mm(self, hand: Hand, camera: Intrinsics) -> float:
@@ -173,8 +228,8 @@ class Lifter:
         return float(root + shift[2]) * _MM
 
 
-def _crops(rgb: Image, areas: Sequence[RotatedBox]) -> Tensor:
-    """What is in upright areas of an image, (B, 3, 256, 256) in 0..1, black outside it.
+def image_crops(rgb: Image, areas: Sequence[RotatedBox], side: int) -> Tensor:
+    """What is in upright areas of an image, (B, 3, side, side) in 0..1, black outside it.
 
     Only the part that is needed is made floating, so that a large image costs no more than a small one.
     """
@@ -185,11 +240,11 @@ def _crops(rgb: Image, areas: Sequence[RotatedBox]) -> Tensor:
         left, right = (int(np.clip(edge, 0, width)) for edge in (area.cx - half, area.cx + half))
         top, bottom = (int(np.clip(edge, 0, height)) for edge in (area.cy - half, area.cy + half))
         if left == right or top == bottom:
-            crops.append(np.zeros((INPUT_SIZE, INPUT_SIZE, 3), np.float32))
+            crops.append(np.zeros((side, side, 3), np.float32))
             continue
         part = rgb[top:bottom, left:right].astype(np.float32)
         moved = area._replace(cx=area.cx - left, cy=area.cy - top)
-        crops.append(crop(part, moved, INPUT_SIZE, INPUT_SIZE, border="zero"))
+        crops.append(crop(part, moved, side, side, border="zero"))
     return torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2) / 255
 
 

@@ -23,7 +23,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from sonjit.errors import InputError, JobError
 from sonjit.files import failing_as_job
 from sonjit.networks.mask_rcnn.mask_rcnn import MaskRCNN
-from sonjit.networks.registry import InputSpec, Network, NetworkEntry, network_entry
+from sonjit.networks.registry import METADATA, InputSpec, Network, NetworkEntry, network_entry
 
 Format = Literal["onnx", "openvino"]
 
@@ -141,6 +141,8 @@ def _write_onnx(network: Network, inputs: Sequence[InputSpec], path: Path, *, dy
             assert program is not None
             for node in program.model.graph.all_nodes():
                 node.metadata_props.clear()  # where in the source code it came from, by this machine's paths
+            if network.saved:
+                program.model.metadata_props[METADATA] = network.saved.to_json()
             program.save(path, external_data=False)
     except (torch.onnx.errors.OnnxExporterError, RuntimeError, ValueError, TypeError) as error:
         reason = (str(error.__cause__ or error).strip().splitlines() or ["no reason given"])[0]

@@ -14,16 +14,17 @@ import pickle
 import warnings
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatch
 from functools import cache
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -94,8 +95,94 @@ def load_description(folder: Path, recipe: str, read: Callable[[Any], T]) -> T:
         raise InputError(f"{file} does not describe a network ({error}); train it again") from None
 
 
+METADATA = "sonjit"
+"""Under which a file of weights says of which network they are, with which options."""
+
+
+class SavedNetwork(NamedTuple):
+    """Which network a checkpoint is of.
+
+    Attributes:
+        name: under which it is registered.
+        options: with which `create_network` made it, in JSON's types.
+    """
+
+    name: str
+    options: Mapping[str, object]
+
+    def to_json(self) -> str:
+        """The text that stands in files."""
+        return json.dumps({"network": self.name, "options": dict(self.options)}, sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str, path: Path) -> SavedNetwork:
+        """What `to_json` wrote; InputError for anything else."""
+        try:
+            data = json.loads(text)
+            return cls(str(data["network"]), dict(data["options"]))
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(f"{path}: what it says of its network cannot be read ({error})") from None
+
+    def agreed(self, options: Mapping[str, object], path: Path) -> dict[str, object]:
+        """Its options and those that are asked for, which must not contradict them; None asks for nothing.
+
+        Raises:
+            InputError: naming what the file was written with.
+        """
+        asked = {name: value for name, value in options.items() if value is not None}
+        for name, value in asked.items():
+            if name in self.options and _in_json(value) and _plain(value) != self.options[name]:
+                raise InputError(f"{path} was written with {name}={self.options[name]!r}, not {value!r}; leave it out")
+        return {**self.options, **asked}
+
+
+def saved_network(path: Path) -> SavedNetwork | None:
+    """What a checkpoint says of its network; None for one that Sonjit has not written.
+
+    Raises:
+        InputError: it says something that cannot be read.
+    """
+    if path.suffix != ".safetensors" or not path.is_file():
+        return None
+    try:
+        with safe_open(path, "pt") as file:
+            text = (file.metadata() or {}).get(METADATA)
+    except (SafetensorError, OSError):
+        return None  # whoever reads the weights says what is wrong
+    return None if text is None else SavedNetwork.from_json(text, path)
+
+
+def _in_json(value: object) -> bool:
+    try:
+        json.dumps(value)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def _plain(value: object) -> object:
+    """As JSON gives it back."""
+    return json.loads(json.dumps(value))
+
+
+def need_option(network: Network, name: str, weights: object, how: str) -> None:
+    """Refuse weights that do not say, and of which nobody says, what cannot be read off them.
+
+    Args:
+        network: made of them.
+        name: of the option.
+        weights: their file.
+        how: what to give, and what it means.
+
+    Raises:
+        InputError: naming file, option and what to give.
+    """
+    if name not in network.options:
+        raise InputError(f"{weights} does not say its {name.replace('_', ' ')}: give {how}")
+
+
 def save_checkpoint(network: nn.Module, path: Path) -> None:
-    """Write a network's weights as safetensors.
+    """Write a network's weights as safetensors, and with which options `create_network` makes it again.
 
     Raises:
         InputError: another ending.
@@ -103,9 +190,12 @@ def save_checkpoint(network: nn.Module, path: Path) -> None:
     """
     if path.suffix != ".safetensors":
         raise InputError(f"{path}: checkpoints are written as .safetensors")
+    weights = {key: value.detach().contiguous().cpu() for key, value in network.state_dict().items()}
+    saved = network.saved if isinstance(network, Network) else None
+    about = None if saved is None else {METADATA: saved.to_json()}
     with atomic_file(path) as draft:
         try:
-            save_file({key: value.detach().contiguous().cpu() for key, value in network.state_dict().items()}, draft)
+            save_file(weights, draft, about)
         except SafetensorError as error:
             raise JobError(f"writing {path} failed: {_first_line(error)}") from None
 
@@ -166,9 +256,19 @@ class Network(nn.Module):
 
     Attributes:
         name: under which it is registered; set by `create_network`.
+        options: with which it was made, defaults too, as far as JSON holds them; likewise. They stand in its files.
+        side: of the square images that it takes, in pixels; 0 where they have the size that the entry says.
     """
 
+    side: int = 0
+
     name: str = "network"
+    options: Mapping[str, object] = MappingProxyType({})
+
+    @property
+    def saved(self) -> SavedNetwork | None:
+        """What its files say of it; None where `create_network` did not make it."""
+        return None if self.name == Network.name else SavedNetwork(self.name, self.options)
 
     @property
     def device(self) -> torch.device:
@@ -218,6 +318,10 @@ class InputSpec:
     shape: tuple[int, ...]
     low: float = 0.0
     high: float = 1.0
+
+    def of_side(self, side: int) -> InputSpec:
+        """The same for square images of another side; what is no image stays."""
+        return replace(self, shape=(*self.shape[:-2], side, side)) if len(self.shape) > 2 else self
 
     def example(self, batch: int = 1, seed: int = 0) -> Tensor:
         """Uniform random values (batch, *shape), the same for the same seed."""
@@ -282,15 +386,22 @@ def create_network(name: str, weights: str | Path | None = None, **options: Any)
         name: one of `list_networks()`.
         weights: None: freshly initialised; `"published"`: the published file, fetched before by `sonjit models pull`;
             `"demo"`: placeholder weights drawn from each key's name, the same everywhere, to try things out; or a
-            path to a `.tflite`, `.safetensors` or torch checkpoint, official or own.
+            path to a `.tflite`, `.safetensors` or torch checkpoint, official or own. A checkpoint of Sonjit's holds the
+            options of its network, which need not be given then.
         options: of the network; unknown ones are refused with the list of known ones.
 
     Raises:
-        InputError: an unknown name or option, or weights that are missing or do not fit.
+        InputError: an unknown name or option, an option that contradicts the checkpoint's, or weights that are missing,
+            of another network, or do not fit.
     """
     entry = network_entry(name)
+    path = Path(weights or "")
+    if saved := saved_network(path):
+        if saved.name != name:
+            raise InputError(f"{path}: holds weights of {saved.name}, not of {name}")
+        options = saved.agreed(options, path)
     network = _build(entry, options)
-    network.name = name
+    network.name, network.options = name, _all_options(entry, options)
     if weights is None:
         return network
     if weights == "demo":
@@ -342,6 +453,13 @@ def _build(entry: NetworkEntry, options: Mapping[str, object]) -> Network:
             f"{entry.name}: unknown option {', '.join(map(repr, unknown))}; known: {', '.join(known) or 'none'}"
         )
     return entry.build(**options)
+
+
+def _all_options(entry: NetworkEntry, options: Mapping[str, object]) -> dict[str, object]:
+    """What a network is made with, defaults too, as far as JSON holds it."""
+    defaults = {name: one.default for name, one in inspect.signature(entry.build).parameters.items()}
+    made = {**defaults, **options}
+    return {name: _plain(value) for name, value in made.items() if value is not None and _in_json(value)}
 
 
 def _published(entry: NetworkEntry) -> Path:

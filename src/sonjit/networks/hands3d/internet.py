@@ -32,6 +32,9 @@ from sonjit.skeletons import Skeleton, load_skeleton
 
 INPUT_SIZE = 256
 BINS = 64
+CELL_PX = 4
+"""Of a crop, for each bin along x and y."""
+
 _JOINTS = 21  # of one hand
 _BACKBONE = "backbone_net.resnet."
 
@@ -43,17 +46,17 @@ class InterNet(Network):
 
     Args:
         layout: whose checkpoints' order of hands and joints the outputs have: `interhand`, `stb` or `rhd`. It changes
-            no number that comes out, but what the numbers stand for; see `HandLayout`.
+            no number that comes out, but what the numbers stand for; see `HandLayout`. None where nobody says it.
         depth: layers of the residual network.
         width: channels of its first stage; a tiny network for tests has few.
         channels: of the maps that are enlarged.
         hidden: of the two heads on the mean of the features.
-        bins: of depth; those of x and y are a quarter of the input's sides.
+        bins: of depth, and of x and y: a quarter of the side of its crops.
     """
 
     def __init__(
         self,
-        layout: str = "interhand",
+        layout: str | None = None,
         depth: int = 50,
         width: int = 64,
         channels: int = 256,
@@ -61,11 +64,24 @@ class InterNet(Network):
         bins: int = BINS,
     ) -> None:
         super().__init__()
-        if layout not in LAYOUTS:
+        if layout is not None and layout not in LAYOUTS:
             raise InputError(f"unknown layout {layout!r}; known: {', '.join(LAYOUTS)}")
-        self.layout = LAYOUTS[layout]
+        self._layout = layout
+        self.side = bins * CELL_PX
+        self.space = HeatmapSpace(self.side, bins)
         self.backbone_net = _Backbone(depth, width)
         self.pose_net = _PoseNet(self.backbone_net.resnet.channels[-1], channels, hidden, bins)
+
+    @property
+    def layout(self) -> HandLayout:
+        """The order of hands and joints.
+
+        Raises:
+            InputError: nobody has said it.
+        """
+        if self._layout is None:
+            raise InputError(f"InterNet's layout is not known: give {LAYOUT_NEEDED}")
+        return LAYOUTS[self._layout]
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """What is seen in crops.
@@ -349,3 +365,5 @@ LAYOUTS: Final = {
     "rhd": HandLayout("hand_rhd21", "Left"),
 }
 """By the data set of a checkpoint of InterNet."""
+
+LAYOUT_NEEDED: Final = "the layout interhand, stb or rhd: on which of these data sets the weights were trained"

@@ -22,6 +22,8 @@ from sonjit.networks.registry import InputSpec, Network, NetworkEntry, register
 HAND_BOX_MM = (300.0, 300.0)
 """What a hand's box is taken to measure; 2000 x 2000 for bodies."""
 
+SCALE_NEEDED = "the input scale 255 for weights of the released code, or 1 for weights trained on images in 0..1"
+
 
 class RootNet(Network):
     """Place and depth of one root in a square crop.
@@ -31,24 +33,48 @@ class RootNet(Network):
     Args:
         input_scale: 255 or 1: what white is before mean and deviation of ImageNet are taken off. The released code
             takes them, which are meant for 0..1, off values of 0..255, and its checkpoints need just that. 1 is what
-            was meant, for training anew.
+            was meant, for training anew. None where nobody says it.
         depth: layers of the residual network.
         width: channels of its first stage; a tiny network for tests has few.
         channels: of the maps that are enlarged.
+        side: of the crops that it is trained on, in pixels.
     """
 
-    def __init__(self, input_scale: float = 255, depth: int = 50, width: int = 64, channels: int = 256) -> None:
+    def __init__(
+        self,
+        input_scale: float | None = None,
+        depth: int = 50,
+        width: int = 64,
+        channels: int = 256,
+        side: int = INPUT_SIZE,
+    ) -> None:
         super().__init__()
-        if input_scale not in (1, 255):
+        if input_scale not in (None, 1, 255):
             raise InputError(f"input_scale={input_scale}: give 255 (as the released checkpoints need) or 1")
         self._scale = input_scale
+        self.side = side
         self.backbone = ResNet(depth, width, "batch")
         self.root = _RootHeads(self.backbone.channels[-1], channels)
 
+    @property
+    def input_scale(self) -> float:
+        """What white is.
+
+        Raises:
+            InputError: nobody has said it.
+        """
+        if self._scale is None:
+            raise InputError(f"RootNet's input scale is not known: give {SCALE_NEEDED}")
+        return self._scale
+
     def normalised(self, images: Tensor) -> Tensor:
-        """Crops (B, 3, H, W) in 0..1 as the network takes them."""
+        """Crops (B, 3, side, side) in 0..1 as the network takes them.
+
+        Raises:
+            InputError: `input_scale` is not known.
+        """
         mean, std = (images.new_tensor(values)[:, None, None] for values in (IMAGENET_MEAN, IMAGENET_STD))
-        return (images * self._scale - mean) / std
+        return (images * self.input_scale - mean) / std
 
     def forward(self, images: Tensor, k_value: Tensor) -> dict[str, Tensor]:
         """The roots in crops.

@@ -298,7 +298,7 @@ def train_internet(request: TrainingRequest) -> Mapping[str, object]:
     settings = settings_from(InterNetSettings, request.settings)
     torch.manual_seed(settings.seed)
     options = {name: getattr(settings, name) for name in ("depth", "width", "channels", "hidden")}
-    network = create_network("internet", request.weights, **options, bins=settings.space.bins)
+    network = create_network("internet", request.weights, layout="interhand", **options, bins=settings.space.bins)
     assert isinstance(network, InterNet)
     if settings.trunk_weights:
         network.load_official(load_checkpoint(Path(settings.trunk_weights)), strict=False)

@@ -72,7 +72,7 @@ def train_rootnet(request: TrainingRequest) -> Mapping[str, object]:
     refuse_export(request)
     settings = settings_from(RootNetSettings, request.settings)
     torch.manual_seed(settings.seed)
-    options = {name: getattr(settings, name) for name in ("input_scale", "depth", "width", "channels")}
+    options = {name: getattr(settings, name) for name in ("input_scale", "depth", "width", "channels", "side")}
     network = create_network("rootnet", request.weights, **options)
     assert isinstance(network, RootNet)
     if settings.trunk_weights:
