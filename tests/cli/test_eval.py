@@ -26,7 +26,7 @@ def test_without_a_protocol_it_lists_them(capsys):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("--protocol", "none", "--root", ".", "--model", "hands"), "unknown protocol 'none'; known: coco-instances"),
+        (("--protocol", "none", "--root", ".", "--model", "hands"), "unknown protocol 'none'; known: 300vw, 300w"),
         (("--protocol", "stb"), "--root"),
         (("--protocol", "stb", "--root", "."), "--model, or a file with --predictions"),
         (("--protocol", "stb", "--root", ".", "--model", "hands", "--predictions", "x.npz"), "give one of both"),

@@ -31,6 +31,11 @@ def truth_as_prediction(one, **changes):
     )
 
 
+def made(*instances):
+    image = np.zeros((9, 9, 3), np.uint8)
+    return Sample(dataset="made", id="1", image=image, width=9, height=9, instances=instances)
+
+
 def metrics(evaluated, own):
     summary = own.summary(evaluated, list(range(len(evaluated))))
     return {one.name: one for one in summary.metrics}, summary
@@ -127,11 +132,32 @@ def test_bodies_are_evaluated_by_the_torso_and_their_visibility():
         assert found["pdj"].value == expected
 
 
-def test_faces_without_a_mesh_are_refused():
-    face = Instance(kind="face", skeleton="face_300w68", keypoints_px=np.random.default_rng(0).uniform(0, 9, (68, 2)))
-    sample = Sample(dataset="made", id="1", image=np.zeros((9, 9, 3), np.uint8), width=9, height=9, instances=(face,))
-    with pytest.raises(InputError, match="468 or 478"):
-        evaluate("mediapipe-card", "face-mesh").evaluate(sample, [])
+@pytest.mark.parametrize("skeleton", ["face_300w68", "face_wflw98", "face_mediapipe468", "face_mediapipe478"])
+def test_faces_are_evaluated_by_the_distance_of_their_eyes(skeleton):
+    own, random = evaluate("mediapipe-card", "face-mesh"), np.random.default_rng(0)
+    points = random.uniform(0, 99, (len(load_skeleton(skeleton).keypoints), 2))
+    face = Instance(kind="face", skeleton=skeleton, keypoints_px=points)
+    moved = points + random.normal(0, 2, points.shape)
+    found, _ = metrics(own.evaluate(made(face), [Prediction(skeleton=skeleton, keypoints_px=moved)]), own)
+    corners = {68: (36, 39, 42, 45), 98: (60, 64, 68, 72)}.get(len(points), (33, 133, 362, 263))
+    eyes = points[list(corners[2:])].mean(0) - points[list(corners[:2])].mean(0)
+    expected = 100 * np.linalg.norm(moved - points, axis=1).mean() / np.linalg.norm(eyes)
+    assert found["iod_mae"].value == pytest.approx(expected)
+
+
+def test_eyes_of_a_turned_face_are_as_far_apart_as_in_space():
+    random = np.random.default_rng(0)
+    metres = random.normal((0, 0, 0.8), 0.05, (468, 3))
+    pixels = 1000 * metres[:, :2] + 300  # seen from far away: a millimetre is a pixel
+    face = Instance(kind="face", skeleton="face_mediapipe468", keypoints_px=pixels, keypoints_m=metres)
+    moved = Prediction(skeleton="face_mediapipe468", keypoints_px=pixels + np.array((3, 4)))
+    own = evaluate("mediapipe-card", "face-mesh")
+    found, _ = metrics(own.evaluate(made(face), [moved]), own)
+    apart = np.linalg.norm(metres[[33, 133]].mean(0) - metres[[263, 362]].mean(0))
+    assert found["iod_mae"].value == pytest.approx(100 * 5 / (1000 * apart))
+    flat = replace(face, keypoints_m=None)
+    found, _ = metrics(own.evaluate(made(flat), [moved]), own)
+    assert found["iod_mae"].value > 100 * 5 / (1000 * apart)
 
 
 def test_wrong_shapes_are_named(hand_sample):

@@ -37,6 +37,17 @@ _SPLIT_OF_FOLDER = {
 
 _PARTS = {"full": ("common", "challenging")}
 
+_CATEGORIES = {
+    "category 1": (
+        114, 124, 125, 126, 150, 158, 401, 402, 505, 506, 507, 508, 509, 510, 511, 514, 515, 518, 519, 520, 521, 522,
+        524, 525, 537, 538, 540, 541, 546, 547, 548,
+    ),
+    "category 2": (203, 208, 211, 212, 213, 214, 218, 224, 403, 404, 405, 406, 407, 408, 409, 412, 550, 551, 553),
+    "category 3": (410, 411, 516, 517, 526, 528, 529, 530, 531, 533, 557, 558, 559, 562),
+}  # fmt: skip
+"""300VW's videos for tests, by difficulty: well lit, unconstrained light, and anything at all (Shen et al. 2015)."""
+_CATEGORY_OF_VIDEO = {f"{video:03}": name for name, videos in _CATEGORIES.items() for video in videos}
+
 
 class FacePoints(RecordDataset):
     """Every `.pts` file below the root that belongs to the split, with the image beside it."""
@@ -59,18 +70,31 @@ class FacePoints(RecordDataset):
         is_video = self.entry.name == "300vw"
         sequence = image_name.split("/")[0] if is_video else None
         frame = int(stem) if is_video and stem.isdecimal() else None
-        return self.sample_of(image_name, [face], file, sequence=sequence, frame=frame)
+        subset = _CATEGORY_OF_VIDEO.get(sequence) if sequence else _subset(points_name)
+        tags = {"subset": subset} if subset else {}
+        return self.sample_of(image_name, [face], file, sequence=sequence, frame=frame, tags=tags)
 
     def _found(self) -> Iterator[tuple[str, str]]:
         """`.pts` files and their images, below the root."""
-        wanted = _PARTS.get(self.split, (self.split,))
         for file in sorted(self.root.rglob("*.pts")):
-            places = {_SPLIT_OF_FOLDER[part] for part in file.parts if part in _SPLIT_OF_FOLDER}
-            if self.split == "all" or places & set(wanted):
+            if self._is_wanted(file.relative_to(self.root)):
                 stems = file.with_suffix(""), file.parent.parent / "imgs" / file.stem
                 images = [stem.with_name(stem.name + ending) for stem in stems for ending in _IMAGES]
                 image = next((one for one in images if one.is_file()), images[0])
                 yield file.relative_to(self.root).as_posix(), image.relative_to(self.root).as_posix()
+
+    def _is_wanted(self, file: Path) -> bool:
+        if self.entry.name == "300vw":
+            category = _CATEGORY_OF_VIDEO.get(file.parts[0])
+            return self.split == "all" or (category is None) == (self.split == "train")
+        own = {_SPLIT_OF_FOLDER[part] for part in self.root.parts + file.parts if part in _SPLIT_OF_FOLDER}
+        return self.split == "all" or not own.isdisjoint(_PARTS.get(self.split, (self.split,)))
+
+
+def _subset(points_name: str) -> str | None:
+    """Of 300W's full test set, the half that a file below the root belongs to."""
+    places = {_SPLIT_OF_FOLDER[part] for part in Path(points_name).parts if part in _SPLIT_OF_FOLDER}
+    return next((name for name in _PARTS["full"] if name in places), None)
 
 
 def points_from_pts(path: Path) -> FloatArray:

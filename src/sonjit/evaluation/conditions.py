@@ -22,6 +22,7 @@ CONDITIONS = {
     "colour": "colour",
     "sharpness": "sharpness, variance of the Laplacian at 128 px",
     "people": "people in the image",
+    "subset": "the data set's own subsets",
     "skin": "skin, as named or by its individual typology angle in the image",
     "note": "what the label notes",
 }
@@ -49,6 +50,8 @@ _NOTES = {
     "borderline": r"borderline|unsure|uncertain",
     "render": r"\bCGI\b",
 }
+_ATTRIBUTES = ("pose", "expression", "illumination", "make_up", "occlusion", "blur")
+"""Of WFLW's faces; where one is set, the face belongs to the test subset of that name."""
 _TAGS = {
     "gloves": "glove",
     "rings": "rings",
@@ -69,19 +72,24 @@ def image_conditions(sample: Sample, rgb: NDArray[np.uint8]) -> dict[str, str]:
     lab = cv2.cvtColor(small.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
     known = {"colour": "grey" if np.linalg.norm(lab[..., 1:], axis=2).mean() < _GREY_CHROMA else "colour"}
     people = sum(one.kind == "body" and not one.crowd for one in sample.instances)
+    if subset := sample.tags.get("subset"):
+        known["subset"] = str(subset)
     if people:
         known["people"] = "1" if people == 1 else "2 to 4" if people < 5 else "5 or more"
     return known
 
 
 def instance_conditions(one: Instance, box: Box, sample: Sample, rgb: NDArray[np.uint8]) -> dict[str, str]:
-    """What is known of one instance, whose box is within the image (H, W, 3)."""
+    """What is known of one instance, as its box shows it in the image (H, W, 3)."""
     import cv2
 
     x_min, y_min, x_max, y_max = (round(edge) for edge in box)
-    cut = rgb[max(y_min, 0) : max(y_max, y_min + 1), max(x_min, 0) : max(x_max, x_min + 1)]
+    top, left = (min(max(edge, 0), side - 1) for edge, side in zip((y_min, x_min), rgb.shape[:2], strict=True))
+    cut = rgb[top : max(y_max, top + 1), left : max(x_max, left + 1)]
     luma = cv2.cvtColor(np.ascontiguousarray(cut), cv2.COLOR_RGB2GRAY)
     known = {"size": size_class(max(box[2] - box[0], box[3] - box[1]))}
+    if subsets := [name for name in _ATTRIBUTES if one.extra.get(name) == 1]:
+        known["subset"] = "; ".join(subsets)
     if view := one.extra.get("view"):
         known["view"] = str(view)
     middle = float(np.median(luma))

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from sonjit.evaluation.conditions import CONDITIONS, class_order, image_conditions, instance_conditions
-from sonjit.evaluation.metrics import MetricSummary, mean_metric
+from sonjit.evaluation.conditions import image_conditions, instance_conditions
+from sonjit.evaluation.metrics import MetricSummary, mean_metric, parts_by_condition
 from sonjit.evaluation.predictions import EvaluatedItem, group_of, hidden_share
 from sonjit.metrics import box_iou, mean_interval
 from sonjit.metrics.breakdown import Part
@@ -180,7 +180,7 @@ class DetectionEvaluator:
 
     def _box(self, prediction: Prediction, sample: Sample) -> Box | None:
         """The box within the image; None for something of another kind."""
-        kind = prediction.skeleton.partition("_")[0]
+        kind = (prediction.skeleton or "").partition("_")[0]
         if kind in _KINDS and kind != self._kind:
             return None
         points = prediction.keypoints_px
@@ -216,12 +216,7 @@ class DetectionEvaluator:
             side = _column(evaluated, lambda one, number=number: one.numbers.get(number, math.nan))
             if np.isfinite(side).any():
                 add(name, title, side)
-        for factor in CONDITIONS:
-            names = [one.conditions.get(factor, "").split("; ") for one in evaluated]
-            classes = sorted({name for one in names for name in one if name}, key=class_order)
-            chosen = [(name, np.array([name in one for one in names])) for name in classes]
-            if chosen:
-                summary.parts[factor] = [_part(name, found, inside, clusters) for name, inside in chosen]
+        summary.parts = parts_by_condition(found[:, None], [one.conditions for one in evaluated], clusters)
         if self._exhaustive:
             summary.parts["score"] = _reliability(evaluated, right, clusters)
         summary.values = [one.numbers.get("found", 0.0) for one in evaluated]

@@ -94,8 +94,8 @@ class DetectorModel:
         return detector.detect(rgb)
 
 
-def prediction_from_result(one: Instance) -> Prediction:
-    """A hand, face or body of Sonjit's as a prediction."""
+def prediction_from_result(one: Instance, person: int | None = None) -> Prediction:
+    """A hand, face or body of Sonjit's as a prediction; `person` is the number of its person in the image."""
     points = np.asarray(one.keypoints, np.float64)
     return Prediction(
         skeleton=one.skeleton.name,
@@ -106,11 +106,14 @@ def prediction_from_result(one: Instance) -> Prediction:
         visible=np.asarray(one.visibility > _VISIBLE, np.bool_) if isinstance(one, Body) else None,
         keypoints_m=None if one.keypoints_3d is None else np.asarray(one.keypoints_3d, np.float64),
         box=one.box,
+        person=person,
     )
 
 
 def predictions_from_results(found: Sequence[Any]) -> list[Prediction]:
     """Hands, faces and bodies as predictions; of people their parts."""
     return [
-        prediction_from_result(part) for one in found for part in (one.parts if isinstance(one, Person) else (one,))
+        prediction_from_result(part, number if isinstance(one, Body | Person) else None)
+        for number, one in enumerate(found)
+        for part in (one.parts if isinstance(one, Person) else (one,))
     ]

@@ -15,10 +15,20 @@ import numpy as np
 
 from sonjit.documents.plots import Curve
 from sonjit.errors import InputError
-from sonjit.evaluation.conditions import class_order
+from sonjit.evaluation.conditions import CONDITIONS, class_order
 from sonjit.evaluation.published import GroupSummary, check_summary
 from sonjit.evaluation.schema import CurveRecord, MetricRecord, PartRecord, SummaryRecord, Units
-from sonjit.metrics import by_bin, by_joint, by_joints, found, group_report, mean_error, mean_interval, missing_count
+from sonjit.metrics import (
+    by_bin,
+    by_class,
+    by_joint,
+    by_joints,
+    found,
+    group_report,
+    mean_error,
+    mean_interval,
+    missing_count,
+)
 from sonjit.metrics.statistics import intervals, resampled_means
 
 if TYPE_CHECKING:
@@ -143,6 +153,19 @@ def parts_of(
             parts["part"] = by_joints(errors, skeleton.groups, clusters=clusters)
     if np.isfinite(hidden).any():
         parts["hidden"] = by_bin(errors, hidden, clusters=clusters)
+    return parts
+
+
+def parts_by_condition(
+    values: NDArray[np.float64], conditions: Sequence[Mapping[str, str]], clusters: Sequence[Hashable] | None
+) -> dict[str, list[Part]]:
+    """Values (N, K) by each factor's classes that N things are seen under; only factors that are known of any."""
+    parts: dict[str, list[Part]] = {}
+    for factor in CONDITIONS:
+        classes = [set(filter(None, one.get(factor, "").split("; "))) for one in conditions]
+        names = sorted(set[str]().union(*classes), key=class_order)
+        if names:
+            parts[factor] = by_class(values, classes, names, clusters=clusters)
     return parts
 
 

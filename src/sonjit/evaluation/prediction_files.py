@@ -11,10 +11,11 @@ import numpy as np
 
 from sonjit.datasets import mask_from_segmentation
 from sonjit.errors import InputError
-from sonjit.evaluation.detector_models import prediction_from_result
+from sonjit.evaluation.detector_models import predictions_from_results
 from sonjit.evaluation.images import image_number
 from sonjit.evaluation.predictions import Prediction
 from sonjit.media import load_frames
+from sonjit.results import RESULT_TYPES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 _ARRAYS = {
     "keypoints_px": ((None, 2), "(N, K, 2) pixels"),
+    "visible": ((None,), "(N, K) 1 where a keypoint is seen, 0 where it is hidden"),
     "keypoints_m": ((None, 3), "(N, K, 3) metres"),
     "vertices_m": ((None, 3), "(N, V, 3) metres"),
     "box": ((4,), "(N, 4) x_min, y_min, x_max, y_max"),
@@ -68,7 +70,8 @@ class PredictionsModel:
         del mode
         if self._by_number:
             height, width = rgb.shape[:2]
-            return [_from_record(one, height, width) for one in self._by_number.get(image_number(sample), [])]
+            records = enumerate(self._by_number.get(image_number(sample), []))
+            return [part for number, one in records for part in _from_record(one, height, width, number)]
         return self._by_id.get(sample.id) or self._by_id.get(Path(sample.id).name) or []
 
     def check(self, samples: Iterable[Sample]) -> None:
@@ -116,7 +119,9 @@ def _from_arrays(path: Path) -> dict[str, list[Prediction]]:
                 held[key] = kind(held[key])
         if "box" in held:
             held["box"] = tuple(map(float, held["box"]))
-        rows[name].append(Prediction(placed=placed, **held))
+        if "visible" in held:
+            held["visible"] = np.asarray(held["visible"]) > 0
+        rows[name].append(Prediction(skeleton=None, placed=placed, **held))
     return rows
 
 
@@ -148,7 +153,19 @@ def _coco_records(path: Path) -> Mapping[int, list[Mapping[str, Any]]] | None:
     return records
 
 
-def _from_record(one: Mapping[str, Any], height: int, width: int) -> Prediction:
+_PARTS: dict[str, tuple[str, str | None, int]] = {
+    "foot": ("body_coco23", None, 6),
+    "face": ("face_300w68", None, 68),
+    "lefthand": ("hand_mediapipe21", "Left", 21),
+    "righthand": ("hand_mediapipe21", "Right", 21),
+}
+"""Of COCO-WholeBody's results beside `keypoints`: skeleton, side and number of keypoints in NAME_kpts."""
+
+
+def _from_record(one: Mapping[str, Any], height: int, width: int, number: int) -> list[Prediction]:
+    """A record's thing; of a person the parts that it has keypoints of."""
+    if "keypoints" in one:
+        return _people(one, number)
     box = None
     if "bbox" in one:
         x, y, wide, high = map(float, one["bbox"])
@@ -157,7 +174,30 @@ def _from_record(one: Mapping[str, Any], height: int, width: int) -> Prediction:
     if box is None and mask is not None and mask.any():
         rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
         box = float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)
-    return Prediction(category_id=int(one["category_id"]), score=float(one["score"]), box=box, mask=mask)
+    return [Prediction(category_id=int(one["category_id"]), score=float(one["score"]), box=box, mask=mask)]
+
+
+def _people(one: Mapping[str, Any], number: int) -> list[Prediction]:
+    """Body with feet, face and hands of a record in the results format of COCO's keypoints or of COCO-WholeBody."""
+    body = _triples(one, "keypoints", 17)
+    parts = [Prediction(skeleton="body_coco17", score=float(one["score"]), keypoints_px=body, person=number)]
+    for name, (skeleton, side, count) in _PARTS.items():
+        if f"{name}_kpts" in one:
+            points = _triples(one, f"{name}_kpts", count)
+            score = float(one.get(f"{name}_score", one["score"]))
+            if name == "foot":
+                points = np.concatenate([np.full_like(body, np.nan), points])
+            parts.append(Prediction(skeleton=skeleton, side=side, score=score, keypoints_px=points, person=number))
+    return parts
+
+
+def _triples(one: Mapping[str, Any], field: str, count: int) -> NDArray[np.float64]:
+    """Keypoints (count, 2) of a flat list of x, y, flag; NaN where all are zero: nothing was predicted."""
+    values = np.asarray(one[field], np.float64)
+    if values.shape != (3 * count,):
+        raise InputError(f"{field} of image {one['image_id']}: {values.size} numbers; give x, y and a flag of {count}")
+    points = values.reshape(count, 3)
+    return points[:, :2] if (points[:, 2] > 0).any() else np.full((count, 2), np.nan)
 
 
 def _from_frames(path: Path) -> dict[str, list[Prediction]]:
@@ -170,7 +210,7 @@ def _from_frames(path: Path) -> dict[str, list[Prediction]]:
         name = Path(source).name
         if name in rows:
             raise InputError(f"{path}: two of its images are named {name}; give an .npz with the samples' ids")
-        rows[name] = [prediction_from_result(one) for _, one in frame.instances()]
+        rows[name] = predictions_from_results([one for kind in RESULT_TYPES for one in frame.results(kind)])
     return rows
 
 

@@ -27,7 +27,7 @@ class Prediction:
     """One thing that a model says is there.
 
     Attributes:
-        skeleton: the order of its keypoints.
+        skeleton: the order of its keypoints; None for that of the labels.
         side: whose hand.
         side_score: how sure that is, 0..1.
         score: how sure, 0..1.
@@ -40,9 +40,10 @@ class Prediction:
         mask: (H, W).
         category_id: of its class, in the data set's counting.
         instance: which of the sample's instances it is meant for; None where that is to be found out.
+        person: number of the person in the image that it is a part of; None where that is not known.
     """
 
-    skeleton: str = "hand_mediapipe21"
+    skeleton: str | None = "hand_mediapipe21"
     side: str | None = None
     side_score: float = 1.0
     score: float = 1.0
@@ -55,6 +56,7 @@ class Prediction:
     mask: NDArray[np.bool_] | None = None
     category_id: int | None = None
     instance: int | None = None
+    person: int | None = None
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -61,6 +61,8 @@ class Protocol:
         auc: least and greatest threshold of PCK in the unit, and how many.
         f_thresholds: of F-scores of meshes, in the unit.
         curve: the same three numbers for 2D.
+        pupils: errors of faces are also given in parts of the distance of the pupils.
+        parts: of people, which are evaluated besides the body.
         tables: published ones to show beside it.
         notes: what one has to know to read it.
         modes: ways to ask a model; all of the model's without any.
@@ -83,6 +85,8 @@ class Protocol:
     auc: tuple[float, float, int] = (0, 50, 100)
     f_thresholds: tuple[float, ...] = ()
     curve: tuple[float, float, int] = (0, 50, 101)
+    pupils: bool = False
+    parts: tuple[str, ...] = ()
     tables: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     modes: tuple[Mode, ...] = ()
@@ -127,7 +131,7 @@ def _load(name: str, file: Traversable) -> Protocol:
         raise InputError(f"{file}: lacks {', '.join(missing)}; a protocol has {', '.join(needed)}")
     data["data"] = tuple(DataChoice(**one | {"splits": tuple(one.get("splits", ()))}) for one in data["data"])
     data["names"] = tuple(data.get("names", {}).items())
-    for key in ("alignments", "auc", "f_thresholds", "curve", "tables", "notes", "modes"):
+    for key in ("alignments", "auc", "f_thresholds", "curve", "parts", "tables", "notes", "modes"):
         if key in data:
             data[key] = tuple(data[key])
     return Protocol(name=name, **data)

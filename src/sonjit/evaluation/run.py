@@ -16,7 +16,8 @@ from sonjit.errors import InputError, SonjitError
 from sonjit.evaluation.detection import DetectionEvaluator
 from sonjit.evaluation.images import InstanceEvaluator, LocalizationEvaluator
 from sonjit.evaluation.joints import JointEvaluator, TwoHandEvaluator
-from sonjit.evaluation.landmarks import LandmarkEvaluator
+from sonjit.evaluation.keypoints import KeypointEvaluator
+from sonjit.evaluation.landmarks import FaceEvaluator, LandmarkEvaluator
 from sonjit.evaluation.models import ModelChoice, describe_model, open_model
 from sonjit.evaluation.protocols import Protocol, ProtocolData, load_protocol
 from sonjit.evaluation.records import Journal, JournalLine, hash_of, hash_of_lines, library_versions
@@ -55,6 +56,8 @@ EVALUATORS: Registry[Callable[[Protocol, ModelChoice], Evaluator]] = Registry("t
 EVALUATORS.update(
     {
         "landmarks_2d": lambda protocol, choice: LandmarkEvaluator(protocol, choice.kind),
+        "face_landmarks": lambda protocol, _: FaceEvaluator(protocol),
+        "keypoints": lambda protocol, _: KeypointEvaluator(protocol),
         "joints_3d": lambda protocol, _: JointEvaluator(protocol),
         "two_hands": lambda protocol, _: TwoHandEvaluator(protocol),
         "localization": lambda protocol, _: LocalizationEvaluator(protocol),

@@ -5,9 +5,11 @@ predicted. Align, compare, then ask: `mean_error(joint_errors(*root_relative(pre
 """
 
 from sonjit.metrics.alignment import bone_aligned, root_relative, scale_translation_aligned, similarity_aligned
-from sonjit.metrics.breakdown import OCCLUSION_EDGES, Part, by_bin, by_joint, by_joints, group_report
+from sonjit.metrics.breakdown import OCCLUSION_EDGES, Part, by_bin, by_class, by_joint, by_joints, group_report
 from sonjit.metrics.detection import (
     COCO_SIGMAS,
+    FACE_SIGMAS,
+    FOOT_SIGMAS,
     HAND_SIGMAS,
     coco_precision,
     object_keypoint_similarity,
@@ -46,6 +48,7 @@ from sonjit.metrics.normalised import (
     palm_sizes,
     pdj,
     pdj_hits,
+    pupil_distances,
     torso_sizes,
 )
 from sonjit.metrics.statistics import Points, mean_interval
@@ -62,6 +65,8 @@ from sonjit.metrics.two_hands import (
 
 __all__ = [
     "COCO_SIGMAS",
+    "FACE_SIGMAS",
+    "FOOT_SIGMAS",
     "HAND_SIGMAS",
     "OCCLUSION_EDGES",
     "ErrorStream",
@@ -76,6 +81,7 @@ __all__ = [
     "box_iou",
     "boxes_from_maps",
     "by_bin",
+    "by_class",
     "by_joint",
     "by_joints",
     "classification_error",
@@ -115,6 +121,7 @@ __all__ = [
     "pck_curve",
     "pdj",
     "pdj_hits",
+    "pupil_distances",
     "root_offset_errors",
     "root_relative",
     "scale_translation_aligned",

@@ -8,7 +8,7 @@ How evenly a model serves groups of people: means by group, their spread, and th
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
@@ -82,6 +82,21 @@ def by_bin(
     names = [f"{100 * low:g}-{100 * high:g} %" for low, high in pairwise(edges)]
     everything = np.ones((table.shape[1], 1))
     return _parts(table, everything, names, np.stack(inside, 1), clusters)
+
+
+def by_class(
+    values: ArrayLike,
+    classes: Sequence[Collection[str]],
+    names: Sequence[str],
+    *,
+    clusters: Sequence[Hashable] | None = None,
+) -> list[Part]:
+    """Means of values (N, K) by the classes that each of N samples is in: any number of `names`."""
+    table = rows(values)
+    if len(classes) != len(table):
+        raise InputError(f"{len(classes)} samples' classes for {len(table)} samples: give one for each")
+    inside = np.array([[name in own for name in names] for own in classes], np.bool_).reshape(len(table), len(names))
+    return _parts(table, np.ones((table.shape[1], 1)), list(names), inside, clusters)
 
 
 def _parts(

@@ -29,6 +29,17 @@ HAND_SIGMAS: Final = tuple(
     for sigma in (29, 22, 35, 37, 47, 26, 25, 24, 35, 18, 24, 22, 26, 17, 21, 21, 32, 20, 19, 22, 31)
 )
 """The same for the 21 keypoints of COCO-WholeBody's hands."""
+FOOT_SIGMAS: Final = tuple(round(sigma / 1000, 3) for sigma in (68, 66, 66, 92, 94, 94))
+"""The same for the 6 keypoints of its feet."""
+FACE_SIGMAS: Final = tuple(
+    round(sigma / 1000, 3)
+    for sigma in (
+        42, 43, 44, 43, 40, 35, 31, 25, 20, 23, 29, 32, 37, 38, 43, 41, 45, 13, 12, 11, 11, 12, 12, 11, 11, 13, 15,
+        9, 7, 7, 7, 12, 9, 8, 16, 10, 17, 11, 9, 11, 9, 7, 13, 8, 11, 12, 10, 34, 8, 8, 9, 8, 8, 7, 10, 8, 9, 9, 9, 7,
+        7, 8, 11, 8, 8, 8, 10, 8,
+    )
+)  # fmt: skip
+"""The same for the 68 keypoints of its faces."""
 _OF_BOXES: Final = (
     "AP", "AP50", "AP75", "AP_small", "AP_medium", "AP_large",
     "AR1", "AR10", "AR100", "AR_small", "AR_medium", "AR_large",

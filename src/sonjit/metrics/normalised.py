@@ -18,9 +18,14 @@ from sonjit.metrics.statistics import known_mean, numbers
 
 _SHOULDERS: Final = (11, 12)  # BlazePose: left, right
 _HIPS: Final = (23, 24)
-_RIGHT_EYE: Final = (33, 133)  # MediaPipe's face mesh: outer, inner corner
-_LEFT_EYE: Final = (263, 362)
-_OUTER_CORNERS: Final = (36, 45)  # of the eyes, among 300W's 68 points
+_EYE_CORNERS: Final = {
+    68: ((36, 39), (45, 42)),
+    98: ((60, 64), (72, 68)),
+    468: ((33, 133), (263, 362)),
+    478: ((33, 133), (263, 362)),
+}
+"""By how many points a face has (300W, WFLW, MediaPipe): outer and inner corner of the right and left eye."""
+_EYE_RIMS: Final = (tuple(range(36, 42)), tuple(range(42, 48)))  # among 300W's 68 points
 PDJ_SHARE: Final = 0.2
 """Of the torso: how far off a landmark may be."""
 
@@ -67,15 +72,27 @@ def palm_sizes(truth: ArrayLike, *, wrist: int = 0, knuckle: int = 9) -> NDArray
 
 
 def eye_distances(truth: ArrayLike) -> NDArray[np.float64]:
-    """Distance (N,) of the eyes' centres of true face meshes (N, 468 or 478, 3); centres lie between the corners."""
-    points = _samples(truth, max(_LEFT_EYE))
-    return np.linalg.norm(points[:, _LEFT_EYE].mean(1) - points[:, _RIGHT_EYE].mean(1), axis=-1)
+    """Distance (N,) of the eyes' centres, which lie between their corners.
+
+    Args:
+        truth: (N, K, 2 or 3) true faces: K is 68 (300W), 98 (WFLW), 468 or 478 (MediaPipe); the distance is in
+            3D where they are.
+    """
+    points, (right, left) = _faces(truth)
+    return np.linalg.norm(points[:, left].mean(1) - points[:, right].mean(1), axis=-1)
 
 
 def outer_corner_distances(truth: ArrayLike) -> NDArray[np.float64]:
-    """Distance (N,) of the eyes' outer corners of true faces (N, 68, 2) in 300W's order."""
-    points = _samples(truth, max(_OUTER_CORNERS))
-    return np.linalg.norm(points[:, _OUTER_CORNERS[1]] - points[:, _OUTER_CORNERS[0]], axis=-1)
+    """Distance (N,) of the eyes' outer corners of true faces as `eye_distances` takes them, in x and y."""
+    points, (right, left) = _faces(truth)
+    return np.linalg.norm(points[:, left[0], :2] - points[:, right[0], :2], axis=-1)
+
+
+def pupil_distances(truth: ArrayLike) -> NDArray[np.float64]:
+    """Distance (N,) of the means of each eye's six points of true faces (N, 68, 2) in 300W's order."""
+    points = _samples(truth, 67)
+    right, left = (points[:, rim, :2].mean(1) for rim in _EYE_RIMS)
+    return np.linalg.norm(left - right, axis=-1)
 
 
 def torso_sizes(truth: ArrayLike, kind: Literal["diagonal", "middle"] = "diagonal") -> NDArray[np.float64]:
@@ -111,7 +128,7 @@ def iod_mae(predicted: ArrayLike, truth: ArrayLike, valid: ArrayLike | None = No
 
 
 def nme_300w(predicted: ArrayLike, truth: ArrayLike, valid: ArrayLike | None = None) -> NormalisedError:
-    """Mean error of faces (N, 68, 2) in distances of the eyes' outer corners."""
+    """Mean error of faces (N, 68, 2), or WFLW's (N, 98, 2), in distances of the eyes' outer corners."""
     return normalised_error(predicted, truth, outer_corner_distances(truth), valid)
 
 
@@ -156,6 +173,14 @@ def pdj(
     sizes = torso_sizes(truth, torso)
     hits = pdj_hits(predicted, truth, predicted_visible=predicted_visible, true_visible=true_visible, sizes=sizes)
     return known_mean(hits)
+
+
+def _faces(truth: ArrayLike) -> tuple[NDArray[np.float64], tuple[tuple[int, int], tuple[int, int]]]:
+    """True faces, and the corners of their eyes."""
+    points = numbers("truth", truth)
+    if points.ndim != 3 or points.shape[1] not in _EYE_CORNERS:
+        raise InputError(f"truth {points.shape}: give faces (N, K, D) of {', '.join(map(str, _EYE_CORNERS))} points")
+    return points, _EYE_CORNERS[points.shape[1]]
 
 
 def _samples(truth: ArrayLike, last: int) -> NDArray[np.float64]:

@@ -1,0 +1,209 @@
+"""300W, 300VW, WFLW, COCO and COCO-WholeBody from their own layouts to the report, beside formulas written out anew."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+from sonjit.cli import main
+from sonjit.metrics import COCO_SIGMAS, FACE_SIGMAS, FOOT_SIGMAS, HAND_SIGMAS
+
+
+def evaluated(capsys, protocol, root, predictions):
+    out = predictions.parent / "out"
+    files = {"--root": root, "--predictions": predictions, "--out": out}
+    arguments = ["eval", "--protocol", protocol, *(str(part) for pair in files.items() for part in pair)]
+    assert main(arguments) == 0, capsys.readouterr().err
+    (run,) = json.loads((out / "eval.json").read_text())["runs"]
+    assert (out / "report.html").is_file()
+    return {one["name"]: one["value"] for one in run["metrics"]}
+
+
+def image(path):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(path), np.full((200, 220, 3), 90, np.uint8))
+
+
+def write_pts(path, points):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rows = "\n".join(f"{x:.4f} {y:.4f}" for x, y in points + 1)  # counts from 1
+    path.write_text(f"version: 1\nn_points: 68\n{{\n{rows}\n}}\n")
+
+
+def faces(random, count, points):
+    """Truths and what is predicted of them, from hardly off to far off."""
+    truth = random.uniform(20, 180, (count, points, 2)).round(4)
+    return truth, truth + random.normal(0, np.linspace(1, 20, count)[:, None, None], truth.shape)
+
+
+def ced(errors, limit):
+    """FR and AUC of images' errors, the area summed step by step."""
+    steps = sorted(error for error in errors if error < limit)
+    edges = [*steps, limit]
+    area = sum((edges[i + 1] - edges[i]) * (i + 1) for i in range(len(steps))) / len(errors) / limit
+    return 100 * np.mean([error > limit for error in errors]), 100 * area
+
+
+def image_errors(truth, predicted, right, left):
+    """Per cent of the distance between the means of two sets of points."""
+    apart = np.linalg.norm(truth[:, right].mean(1) - truth[:, left].mean(1), axis=1)
+    return 100 * np.sqrt(((predicted - truth) ** 2).sum(2)).mean(1) / apart
+
+
+def check(found, errors, limit, ending=""):
+    failed, area = ced(errors.tolist(), limit)
+    assert found[f"nme{ending}"] == pytest.approx(errors.mean(), abs=1e-6)
+    assert found[f"fr{ending}"] == pytest.approx(failed, abs=1e-6)
+    assert found[f"auc{ending}"] == pytest.approx(area, abs=1e-6)
+
+
+def test_300w(capsys, tmp_path):
+    root, names = tmp_path / "300W", []
+    truth, predicted = faces(np.random.default_rng(1), 8, 68)
+    for number, folder in enumerate(["helen/testset"] * 3 + ["lfpw/testset"] * 2 + ["ibug"] * 3):
+        names.append(f"{folder}/image_{number}.png")
+        image(root / names[-1])
+        write_pts((root / names[-1]).with_suffix(".pts"), truth[number])
+    write_pts(root / "afw/left_out.pts", truth[0])  # of the training set
+    np.savez(tmp_path / "p.npz", id=names, keypoints_px=predicted)
+    found = evaluated(capsys, "300w", root, tmp_path / "p.npz")
+    errors = image_errors(truth, predicted, [36], [45])
+    check(found, errors, 8)
+    check(found, errors[:5], 8, "_common")
+    check(found, errors[5:], 8, "_challenging")
+    pupils = image_errors(truth, predicted, range(36, 42), range(42, 48))
+    assert found["nme_pupils"] == pytest.approx(pupils.mean(), abs=1e-6)
+
+
+def test_300vw(capsys, tmp_path):
+    root, names = tmp_path / "300VW", []
+    truth, predicted = faces(np.random.default_rng(2), 6, 68)
+    for number, (video, frame) in enumerate([("114", 1), ("114", 2), ("203", 1), ("203", 2), ("410", 1), ("410", 2)]):
+        names.append(f"{video}/imgs/{frame:06}.jpg")
+        image(root / names[-1])
+        write_pts(root / video / "annot" / f"{frame:06}.pts", truth[number])
+    write_pts(root / "001/annot/000001.pts", truth[0])  # of the training set
+    np.savez(tmp_path / "p.npz", id=names, keypoints_px=predicted)
+    found = evaluated(capsys, "300vw", root, tmp_path / "p.npz")
+    errors = image_errors(truth, predicted, [36], [45])
+    check(found, errors, 8)
+    for category in (1, 2, 3):
+        check(found, errors[2 * category - 2 : 2 * category], 8, f"_category_{category}")
+
+
+def test_wflw(capsys, tmp_path):
+    root, names = tmp_path / "WFLW", [f"0--Parade/{number}.jpg" for number in range(7)]
+    truth, predicted = faces(np.random.default_rng(3), 7, 98)
+    flags = np.random.default_rng(4).integers(0, 2, (7, 6))
+    flags[0] = 1
+    lines = []
+    for name, points, own in zip(names, truth, flags, strict=True):
+        image(root / "WFLW_images" / name)
+        lines.append(" ".join([*map(str, points.ravel()), "10", "10", "190", "190", *map(str, own), name]))
+    file = root / "WFLW_annotations/list_98pt_rect_attr_train_test/list_98pt_rect_attr_test.txt"
+    file.parent.mkdir(parents=True)
+    file.write_text("\n".join(lines) + "\n")
+    kept = slice(0, 6)  # nothing was predicted of the last: a failure
+    np.savez(tmp_path / "p.npz", id=[f"WFLW_images/{name}" for name in names[kept]], keypoints_px=predicted[kept])
+    found = evaluated(capsys, "wflw", root, tmp_path / "p.npz")
+    errors = image_errors(truth, predicted, [60], [72])
+    assert found["nme"] == pytest.approx(errors[kept].mean(), abs=1e-6)
+    errors[6] = np.inf
+    assert (found["fr"], found["auc"]) == pytest.approx(ced(errors.tolist(), 10), abs=1e-6)
+    for place, attribute in enumerate(("pose", "expression", "illumination", "make_up", "occlusion", "blur")):
+        own = errors[flags[:, place] == 1]
+        assert found[f"nme_{attribute}"] == pytest.approx(own[np.isfinite(own)].mean(), abs=1e-6)
+        assert (found[f"fr_{attribute}"], found[f"auc_{attribute}"]) == pytest.approx(ced(own.tolist(), 10), abs=1e-6)
+
+
+PARTS = {"keypoints": 17, "foot_kpts": 6, "face_kpts": 68, "lefthand_kpts": 21, "righthand_kpts": 21}
+SIGMAS = dict(zip(PARTS, (COCO_SIGMAS, FOOT_SIGMAS, FACE_SIGMAS, HAND_SIGMAS, HAND_SIGMAS), strict=True))
+METRICS = {"keypoints": "body", "foot_kpts": "foot", "face_kpts": "face"} | {
+    f"{side}hand_kpts": f"{side}hand" for side in ("left", "right")
+}
+
+
+def similarity(person, found, fields):
+    """OKS, as COCO's page gives it; of a person without labels by how far points lie outside of three times the box."""
+    true, own = (np.concatenate([one[field] for field in fields]).reshape(-1, 3) for one in (person, found))
+    sigmas = np.concatenate([SIGMAS[field] for field in fields])
+    known = true[:, 2] > 0
+    apart = own[:, :2] - true[:, :2]
+    if not known.any():
+        corner, size = np.array(person["bbox"]).reshape(2, 2)
+        apart = np.maximum(0, corner - size - own[:, :2]) + np.maximum(0, own[:, :2] - corner - 2 * size)
+        known = ~known
+    return np.exp(-(apart**2).sum(1) / (2 * person["area"] * (2 * sigmas) ** 2))[known].mean()
+
+
+def precision(people, results, fields):
+    """AP of one part: greedy, by descending score, over ten thresholds and 101 recalls."""
+    labelled = [any(v for field in fields for v in one[field][2::3]) for one in people]
+    mean = []
+    for threshold in np.arange(0.5, 1, 0.05):
+        taken, right = set(), []
+        for one in sorted(results, key=lambda one: -one["score"]):
+            fits = {
+                place: similarity(person, one, fields)
+                for place, person in enumerate(people)
+                if person["image_id"] == one["image_id"] and place not in taken
+            }
+            fits = {place: value for place, value in fits.items() if value >= threshold}
+            best = max(fits, key=lambda place: (labelled[place], fits[place]), default=None)
+            taken.add(best)
+            if best is None or labelled[best]:  # what fits a person without labels counts neither way
+                right.append(best is not None)
+        hits = np.cumsum(right)
+        recall, share = hits / sum(labelled), hits / np.arange(1, len(hits) + 1)
+        share = np.maximum.accumulate(share[::-1])[::-1]
+        places = np.searchsorted(recall, np.linspace(0, 1, 101))
+        mean.append(np.mean([share[place] if place < len(share) else 0 for place in places]))
+    return 100 * np.mean(mean)
+
+
+def people_and_results(random):
+    """Ten people in five images, and as many finds: near, far, with parts that are not labelled."""
+    people, results = [], []
+    for number in range(10):
+        size = random.uniform(60, 120)
+        person = {"id": number + 1, "image_id": number // 2 + 1, "category_id": 1, "iscrowd": 0, "area": size**2}
+        corner = (number % 2) * 100
+        person["bbox"] = [corner, 0, size, size]
+        find = {"image_id": person["image_id"], "category_id": 1, "score": float(random.uniform(0.2, 1))}
+        for field, count in PARTS.items():
+            points = random.uniform((corner, 0), (corner + size, size), (count, 2)).round(2)
+            off = random.normal(0, size * np.array(SIGMAS[field])[:, None] * random.uniform(0.2, 3), points.shape)
+            person[field] = np.column_stack([points, np.full(count, 2)]).ravel().tolist()
+            find[field] = np.column_stack([points + off, np.full(count, 1)]).ravel().tolist()
+        if number % 4 == 1:
+            person["lefthand_kpts"], person["foot_kpts"] = [0.0] * 63, [0.0] * 18
+        for part in ("face", "lefthand", "righthand", "foot"):
+            person[f"{part}_valid"] = any(person[f"{part}_kpts"])
+            person[f"{part}_box"] = person["bbox"]
+        people.append(person)
+        results.append(find)
+    return people, results
+
+
+@pytest.mark.parametrize(
+    ("protocol", "file"),
+    [("coco-wholebody", "coco_wholebody_val_v1.0"), ("coco-keypoints", "person_keypoints_val2017")],
+)
+def test_people(capsys, tmp_path, protocol, file):
+    people, results = people_and_results(np.random.default_rng(5))
+    images = []
+    for number in range(1, 6):
+        name = f"{number:012}.jpg"
+        image(tmp_path / "coco/val2017" / name)
+        images.append({"id": number, "file_name": name, "width": 220, "height": 200})
+    (tmp_path / "coco/annotations").mkdir()
+    data = {"images": images, "annotations": people, "categories": [{"id": 1, "name": "person"}]}
+    (tmp_path / f"coco/annotations/{file}.json").write_text(json.dumps(data))
+    (tmp_path / "r.json").write_text(json.dumps(results))
+    found = evaluated(capsys, protocol, tmp_path / "coco", tmp_path / "r.json")
+    parts = {name: [field] for field, name in METRICS.items()} | {"wholebody": list(PARTS)}
+    for name, fields in parts.items() if protocol == "coco-wholebody" else [("body", ["keypoints"])]:
+        expected = precision(people, results, fields)
+        assert 1 < expected < 99
+        assert found[f"{name}_ap"] == pytest.approx(expected, abs=1e-6), name
