@@ -115,6 +115,10 @@ def test_wflw(capsys, tmp_path):
         own = errors[flags[:, place] == 1]
         assert found[f"nme_{attribute}"] == pytest.approx(own[np.isfinite(own)].mean(), abs=1e-6)
         assert (found[f"fr_{attribute}"], found[f"auc_{attribute}"]) == pytest.approx(ced(own.tolist(), 10), abs=1e-6)
+    (run,) = json.loads((tmp_path / "out/eval.json").read_text())["runs"]
+    by_pose = {one["name"]: one["mean"] for one in run["parts"]["subset"]}["pose"]
+    assert by_pose == pytest.approx(found["nme_pose"], abs=1e-6)
+    assert {"light", "sharpness", "size", "part"} <= run["parts"].keys()
 
 
 PARTS = {"keypoints": 17, "foot_kpts": 6, "face_kpts": 68, "lefthand_kpts": 21, "righthand_kpts": 21}
